@@ -1,0 +1,127 @@
+//! Everything that can be set about an [`Agent`](crate::Agent), with the reasons for the defaults.
+
+use std::time::Duration;
+
+use crate::nat::NatProfile;
+use crate::wire::message::Method;
+
+/// Settings of a player's agent.
+#[derive(Clone, Debug)]
+pub struct AgentConfig {
+    /// Which game: rooms are kept apart by it. At most 64 bytes.
+    pub game: String,
+    /// The game's own protocol number; players of different numbers do not meet.
+    pub game_protocol: u32,
+    /// Display name, at most 48 bytes.
+    pub name: String,
+    /// Opaque; checked by a hook on the server.
+    pub token: Vec<u8>,
+    /// Public keys that the server may have. Empty: trust on first use.
+    pub server_keys: Vec<[u8; 32]>,
+    /// Try the LAN path where the server says both are behind one NAT.
+    pub lan: bool,
+    /// Whether and how the relay serves.
+    pub relay: RelayPolicy,
+    /// Force one method, with no speculation beside it.
+    pub method: Option<Method>,
+    /// Who works out the NAT's type (M7).
+    pub detect: Detect,
+    /// Known beforehand (M9): nothing is measured then.
+    pub manual_profile: Option<NatProfile>,
+    /// How long a login may take, over all retransmissions, before [`Event::Lobby`](crate::Event) says so. Tries
+    /// go on with backoff after that.
+    pub login_timeout: Duration,
+    /// How long a request to the server may take.
+    pub request_timeout: Duration,
+    /// How long one attempt to connect to a player may take; the plan may shorten it.
+    pub connect_deadline: Duration,
+    /// First wait before another login after the server was lost; doubles up to `relogin_max`, with jitter.
+    pub relogin_min: Duration,
+    /// See `relogin_min`.
+    pub relogin_max: Duration,
+    /// Idle time after which a keepalive goes to the server, until the NAT's timeout is known (M31). RFC 4787
+    /// demands 2 minutes, RFC 8445 keeps alive every 15 s, and NATs with 20 s exist.
+    pub keepalive: Duration,
+    /// Period of authenticated pings on an established path; each measures the round trip.
+    pub path_ping: Duration,
+    /// A path on which nothing authentic arrived for so long is dead.
+    pub path_timeout: Duration,
+    /// What this player sends at the most, whatever a server or peer asks.
+    pub caps: Caps,
+}
+
+impl Default for AgentConfig {
+    fn default() -> Self {
+        Self {
+            game: String::from("default"),
+            game_protocol: 0,
+            name: String::from("player"),
+            token: Vec::new(),
+            server_keys: Vec::new(),
+            lan: true,
+            relay: RelayPolicy::Allow,
+            method: None,
+            detect: Detect::Server,
+            manual_profile: None,
+            login_timeout: Duration::from_secs(4),
+            request_timeout: Duration::from_secs(4),
+            connect_deadline: Duration::from_secs(10),
+            relogin_min: Duration::from_millis(500),
+            relogin_max: Duration::from_secs(15),
+            keepalive: Duration::from_secs(15),
+            path_ping: Duration::from_millis(1000),
+            path_timeout: Duration::from_millis(4000),
+            caps: Caps::default(),
+        }
+    }
+}
+
+/// Whether the relay may be used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum RelayPolicy {
+    /// When and while there is no direct path.
+    #[default]
+    Allow,
+    /// Always: this player's addresses never leave the server.
+    Only,
+    /// Never.
+    Never,
+}
+
+/// Where classification is worked out (M7).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Detect {
+    /// On the server (E1).
+    #[default]
+    Server,
+    /// On the peer (E2): the server only reports the ports it saw.
+    Peer,
+}
+
+/// Bounds that hold whatever a server or a peer says. RFC 8445 calls 200 new bindings a second "well supported"
+/// by NATs; uncapped sprays fill home routers' tables in seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Caps {
+    /// Punch datagrams per second, over all peers together.
+    pub datagrams_per_second: u32,
+    /// Punch datagrams in one attempt.
+    pub datagrams_per_attempt: u32,
+    /// Distinct destination addresses and ports in one attempt.
+    pub targets_per_attempt: u32,
+    /// Sockets opened in one attempt.
+    pub sockets_per_attempt: u32,
+    /// Players connected or being connected to at a time.
+    pub peers: usize,
+}
+
+impl Default for Caps {
+    fn default() -> Self {
+        Self {
+            datagrams_per_second: 200,
+            datagrams_per_attempt: 2400,
+            targets_per_attempt: 1200,
+            sockets_per_attempt: 256,
+            peers: 64,
+        }
+    }
+}

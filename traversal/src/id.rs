@@ -1,0 +1,59 @@
+//! Names for players, rooms and matches, as they stand on the wire.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+/// A player, known by its static key: the first 16 bytes of SHA-256 over the X25519 public key.
+///
+/// Stable for as long as the player keeps its [`Identity`](crate::Identity); nobody without the private key
+/// can log in under it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct PlayerId(pub [u8; 16]);
+
+impl PlayerId {
+    /// The id that belongs to a static public key.
+    pub fn from_public_key(key: &[u8; 32]) -> Self {
+        let digest = Sha256::digest(key);
+        let mut id = [0; 16];
+        id.copy_from_slice(&digest[..16]);
+        Self(id)
+    }
+
+    /// A 64-bit form for stacks that name their clients so (renet's `ClientId`).
+    pub fn client_id(self) -> u64 {
+        let mut bytes = [0; 8];
+        bytes.copy_from_slice(&self.0[..8]);
+        u64::from_le_bytes(bytes)
+    }
+}
+
+impl fmt::Display for PlayerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for PlayerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PlayerId({self})")
+    }
+}
+
+/// One attempt to connect two players, and the channel between them that comes of it. Drawn at random by the
+/// server; stands in front of every datagram between the two.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+pub struct MatchId(pub u64);
+
+/// A room on one server.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+pub struct RoomId(pub u64);
+
+/// Someone's wish to enter a room, waiting for the host's answer (M23).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+pub struct JoinId(pub u64);
+
+/// A request of this player to the server, to tell answers apart.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+pub struct RequestId(pub u32);

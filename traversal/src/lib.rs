@@ -1,0 +1,15 @@
+//! Sans-IO core of `bevy_traversal`. See [`Agent`] for the run-loop contract.
+
+pub mod agent;
+pub mod config;
+pub mod failure;
+pub mod id;
+pub mod nat;
+pub mod wire;
+
+pub use agent::{
+    Agent, Command, DisconnectReason, Event, IntoSocketError, LobbyError, LobbyState, Output, PathInfo,
+    PathKind, ReleasedSocket, RequestFailure, RequestKind, SocketId, Transmit,
+};
+pub use config::{AgentConfig, Caps, Detect, RelayPolicy};
+pub use wire::handshake::Identity;

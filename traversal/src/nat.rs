@@ -1,0 +1,214 @@
+//! What a NAT does, in the terms of RFC 4787; the sources' five names are how it is shown to people.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// When an outgoing packet reuses a mapping (RFC 4787 section 4.1).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum MappingBehavior {
+    /// Not measured.
+    #[default]
+    Unknown,
+    /// One port for all destinations.
+    EndpointIndependent,
+    /// A new port per destination address.
+    AddressDependent,
+    /// A new port per destination address and port.
+    AddressAndPortDependent,
+    /// Not address-and-port-dependent; whether address-dependent cannot be told with one server address (M6).
+    NotPortSensitive,
+}
+
+/// Which incoming packets a mapping lets in (RFC 4787 section 5).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum FilteringBehavior {
+    /// Not measured.
+    #[default]
+    Unknown,
+    /// From anywhere.
+    EndpointIndependent,
+    /// From addresses sent to.
+    AddressDependent,
+    /// From addresses and ports sent to.
+    AddressAndPortDependent,
+}
+
+/// How the external port of a new mapping is chosen (RFC 4787 section 4.2).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum PortAllocation {
+    /// Not measured.
+    #[default]
+    Unknown,
+    /// The internal port, where free.
+    Preserving,
+    /// The last one plus a step.
+    Sequential {
+        /// Signed distance of successive ports; never 0.
+        step: i32,
+    },
+    /// No pattern.
+    Random,
+    /// No pattern inside a block of ports.
+    RandomInBlock {
+        /// First port of the block.
+        first: u16,
+        /// Last port of the block, included.
+        last: u16,
+    },
+}
+
+/// How sure a profile is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Confidence {
+    /// Nothing measured yet.
+    #[default]
+    Unknown,
+    /// Measured with two server addresses.
+    Full,
+    /// Measured with one; some facts stay unknown.
+    Reduced,
+    /// Measured too long ago.
+    Stale,
+    /// Set by hand or read from a stored profile (M9).
+    Manual,
+}
+
+/// All that is known about a player's way to the internet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct NatProfile {
+    /// Mapping.
+    pub mapping: MappingBehavior,
+    /// Filtering.
+    pub filtering: FilteringBehavior,
+    /// Ports of new mappings.
+    pub allocation: PortAllocation,
+    /// The seen address is the machine's own: no translation (M5).
+    pub translated: Option<bool>,
+    /// A packet to the own external address comes back in (RFC 4787 section 6).
+    pub hairpin: Option<bool>,
+    /// Several external addresses were seen.
+    pub pooled: Option<bool>,
+    /// UDP does not get through at all.
+    pub udp_blocked: bool,
+    /// How long an idle mapping lives, at least.
+    pub timeout: Option<Duration>,
+    /// Ports that other machines behind the same NAT take, per second, as measured.
+    pub foreign_rate: Option<f32>,
+    /// How sure all this is.
+    pub confidence: Confidence,
+}
+
+/// The names people know. Mapping decides first; only an endpoint-independent mapping is told apart by its
+/// filtering.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum NatKind {
+    /// No NAT and no filter.
+    None,
+    /// Endpoint-independent mapping and filtering.
+    FullCone,
+    /// Endpoint-independent mapping, address-dependent filtering (R).
+    RestrictedCone,
+    /// Endpoint-independent mapping, address-and-port-dependent filtering (PR).
+    PortRestrictedCone,
+    /// A new port per destination address (AS).
+    AddressSensitiveSymmetric,
+    /// A new port per destination address and port (PS).
+    PortSensitiveSymmetric,
+    /// No translation, but unsolicited packets are dropped.
+    Firewall,
+    /// No UDP.
+    UdpBlocked,
+    /// Not known.
+    Unknown,
+}
+
+impl NatProfile {
+    /// The name for this profile.
+    pub fn kind(&self) -> NatKind {
+        use FilteringBehavior as F;
+        use MappingBehavior as M;
+        if self.udp_blocked {
+            return NatKind::UdpBlocked;
+        }
+        if self.translated == Some(false) {
+            return match self.filtering {
+                F::EndpointIndependent => NatKind::None,
+                F::AddressDependent | F::AddressAndPortDependent => NatKind::Firewall,
+                F::Unknown => NatKind::Unknown,
+            };
+        }
+        match (self.mapping, self.filtering) {
+            (M::EndpointIndependent, F::EndpointIndependent) => NatKind::FullCone,
+            (M::EndpointIndependent, F::AddressDependent) => NatKind::RestrictedCone,
+            (M::EndpointIndependent, F::AddressAndPortDependent) => NatKind::PortRestrictedCone,
+            (M::AddressDependent, _) => NatKind::AddressSensitiveSymmetric,
+            (M::AddressAndPortDependent, _) => NatKind::PortSensitiveSymmetric,
+            (M::EndpointIndependent, F::Unknown) | (M::Unknown | M::NotPortSensitive, _) => NatKind::Unknown,
+        }
+    }
+}
+
+impl fmt::Display for NatKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::None => "none",
+            Self::FullCone => "full cone",
+            Self::RestrictedCone => "restricted cone",
+            Self::PortRestrictedCone => "port-restricted cone",
+            Self::AddressSensitiveSymmetric => "address-sensitive symmetric",
+            Self::PortSensitiveSymmetric => "port-sensitive symmetric",
+            Self::Firewall => "firewall",
+            Self::UdpBlocked => "udp blocked",
+            Self::Unknown => "unknown",
+        })
+    }
+}
+
+impl fmt::Display for MappingBehavior {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Unknown => "unknown",
+            Self::EndpointIndependent => "endpoint-independent",
+            Self::AddressDependent => "address-dependent",
+            Self::AddressAndPortDependent => "address-and-port-dependent",
+            Self::NotPortSensitive => "not-port-sensitive",
+        })
+    }
+}
+
+impl fmt::Display for FilteringBehavior {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Unknown => "unknown",
+            Self::EndpointIndependent => "endpoint-independent",
+            Self::AddressDependent => "address-dependent",
+            Self::AddressAndPortDependent => "address-and-port-dependent",
+        })
+    }
+}
+
+impl fmt::Display for PortAllocation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Unknown => "unknown",
+            Self::Preserving => "preserving",
+            Self::Sequential { .. } => "sequential",
+            Self::Random => "random",
+            Self::RandomInBlock { .. } => "random-in-block",
+        })
+    }
+}
+
+impl fmt::Display for Confidence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Unknown => "unknown",
+            Self::Full => "full",
+            Self::Reduced => "reduced",
+            Self::Stale => "stale",
+            Self::Manual => "manual",
+        })
+    }
+}

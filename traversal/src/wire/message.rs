@@ -1,0 +1,638 @@
+//! What players and server say to each other inside the sealed control channel. One control datagram is one
+//! [`Frame`], at most [`MAX_CONTROL`](super::MAX_CONTROL) bytes.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::{JoinId, MatchId, PlayerId, RequestId, RoomId};
+use crate::nat::NatProfile;
+
+/// Longest display name, in bytes.
+pub const MAX_NAME: usize = 48;
+/// Longest room name, in bytes.
+pub const MAX_ROOM_NAME: usize = 64;
+/// Longest reason that a player may give another, in bytes.
+pub const MAX_REASON: usize = 200;
+/// Longest room password, in bytes.
+pub const MAX_PASSWORD: usize = 64;
+/// Longest login token, in bytes: with everything else it must fit the one datagram of the handshake.
+pub const MAX_TOKEN: usize = 512;
+/// A room's metadata as a whole (keys and values), in bytes.
+pub const MAX_METADATA: usize = 384;
+/// Local addresses that a player may register.
+pub const MAX_LOCAL_ADDRESSES: usize = 8;
+/// Members in one part of a [`ToPlayer::Members`] snapshot, so that it fits one datagram.
+pub const MEMBERS_PER_PART: usize = 12;
+
+/// The outer layer of a sealed control datagram: `B` is [`ToServer`] one way and [`ToPlayer`] the other.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Frame<B> {
+    /// Sent again until acknowledged; delivered once, in any order.
+    Reliable {
+        /// Counts up from 0 in each direction of a session.
+        seq: u32,
+        /// The message.
+        body: B,
+    },
+    /// A [`Frame::Reliable`] arrived (again).
+    Ack {
+        /// Whose.
+        seq: u32,
+    },
+    /// Are you there? Also keeps the NAT's mapping alive (M31).
+    Ping {
+        /// Comes back in the pong.
+        id: u32,
+    },
+    /// Yes; and this is the address the ping came from, as seen here (M28).
+    Pong {
+        /// Of the ping.
+        id: u32,
+        /// Source address of the ping.
+        observed: SocketAddr,
+    },
+    /// Server to a player whose session was heard from a new address: echo this from there.
+    PathChallenge {
+        /// Unguessable.
+        token: [u8; 16],
+    },
+    /// The echo; only now the session moves to the new address.
+    PathResponse {
+        /// Of the challenge.
+        token: [u8; 16],
+    },
+    /// From any of the player's sockets to any of the server's: which address and port is this seen at? Never
+    /// moves the session's address. Travels as [`Kind::Probe`](super::Kind::Probe).
+    Probe(Probe),
+    /// The server's answer, to the socket that the probe came from. Travels as `Kind::Probe` too.
+    ProbeSeen {
+        /// Of the probe.
+        tag: u32,
+        /// Where the probe was seen.
+        observed: SocketAddr,
+    },
+    /// The sender leaves on purpose; nothing more will come.
+    Goodbye {
+        /// Why, for a person.
+        reason: String,
+    },
+}
+
+/// What a probe is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Probe {
+    /// Comes back in the answer; unique within the session.
+    pub tag: u32,
+    /// What the server is to do with the port it sees.
+    pub purpose: ProbePurpose,
+}
+
+/// See [`Probe`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum ProbePurpose {
+    /// Just answer from the same socket.
+    Report,
+    /// Answer from the other port of the same address (M3).
+    ReplyFromOtherPort,
+    /// Answer from the other address (M1).
+    ReplyFromOtherAddress,
+    /// A range probe of a match (M14, M20, M21): the server keeps what it saw for the other side's range.
+    Range {
+        /// Which match.
+        match_id: MatchId,
+        /// Which try; counts up when the plan is repeated.
+        round: u16,
+        /// First or second, see M14.
+        second: bool,
+    },
+    /// The newest port of this player's NAT, for prediction (M23).
+    Newest {
+        /// Which match.
+        match_id: MatchId,
+        /// Which try.
+        round: u16,
+    },
+}
+
+/// First message of a player, inside the Noise handshake.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Login {
+    /// Which game: rooms and names are kept apart by it.
+    pub game: String,
+    /// The game's own protocol number; rooms only take players of the same.
+    pub game_protocol: u32,
+    /// Display name; need not be unique.
+    pub name: String,
+    /// Opaque to us; a hook on the server may check it.
+    pub token: Vec<u8>,
+    /// X25519 key of this login, from which keys with other players are made.
+    pub ephemeral: [u8; 32],
+    /// Addresses of the machine's own interfaces, with the game socket's port (M28).
+    pub local: Vec<SocketAddr>,
+    /// A relay-only player: its addresses never leave the server.
+    pub relay_only: bool,
+}
+
+/// The server's yes, inside the Noise handshake.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Welcome {
+    /// Stands in front of this session's datagrams.
+    pub session: u64,
+    /// Where the server saw the player (M28).
+    pub observed: SocketAddr,
+    /// The server's sockets that take probes, as `[first address, first port], [first, second], [second,
+    /// first], [second, second]`; fewer where it has one address.
+    pub probe_targets: Vec<SocketAddr>,
+    /// Seconds without any datagram after which the server forgets the session.
+    pub session_timeout_s: u32,
+}
+
+/// Why a login was refused.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[non_exhaustive]
+pub enum LoginRefusal {
+    /// The server does not serve this game.
+    #[error(
+        "this server does not serve the game \"{game}\"; ask its operator for the right address or game id"
+    )]
+    UnknownGame {
+        /// As the player named it.
+        game: String,
+    },
+    /// The operator's token check said no.
+    #[error("login refused: {reason}")]
+    Token {
+        /// The check's own words.
+        reason: String,
+    },
+    /// A field was too long or malformed.
+    #[error("login refused: {what} is not valid")]
+    Malformed {
+        /// Which one.
+        what: String,
+    },
+    /// The server, or this address's share of it, is full.
+    #[error("the lobby server is full; try again later")]
+    Full,
+    /// The server is about to stop.
+    #[error("the lobby server is stopping; try again in a minute")]
+    Stopping,
+}
+
+/// The server's answer to a login.
+pub type LoginReply = Result<Welcome, LoginRefusal>;
+
+/// A player as others may see it: no addresses (M27).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlayerInfo {
+    /// Who.
+    pub id: PlayerId,
+    /// Display name.
+    pub name: String,
+}
+
+/// What a host says about its room.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RoomOptions {
+    /// Unique per game on a server; empty: the server takes the code as the name.
+    pub name: String,
+    /// Players, with the host, 2..=64.
+    pub capacity: u16,
+    /// Asked of everyone who joins.
+    pub password: Option<String>,
+    /// Stands in listings.
+    pub public: bool,
+    /// The server lets players in without asking the host (M23's allowance, given beforehand).
+    pub auto_allow: bool,
+    /// A small map of strings, shown in listings.
+    pub metadata: BTreeMap<String, String>,
+}
+
+impl Default for RoomOptions {
+    fn default() -> Self {
+        Self {
+            name: String::new(),
+            capacity: 8,
+            password: None,
+            public: true,
+            auto_allow: true,
+            metadata: BTreeMap::new(),
+        }
+    }
+}
+
+/// How a player names the room it wants.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RoomTarget {
+    /// By its name.
+    Name(String),
+    /// By its short code, upper or lower case.
+    Code(String),
+}
+
+/// A room as a member sees it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RoomInfo {
+    /// Which.
+    pub id: RoomId,
+    /// Name.
+    pub name: String,
+    /// Short code to tell a friend: six characters without look-alikes.
+    pub code: String,
+    /// Who decides.
+    pub host: PlayerId,
+    /// Players it takes, with the host.
+    pub capacity: u16,
+    /// See [`RoomOptions::metadata`].
+    pub metadata: BTreeMap<String, String>,
+}
+
+/// A room as a stranger sees it in a listing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RoomSummary {
+    /// Name.
+    pub name: String,
+    /// Short code.
+    pub code: String,
+    /// The host's display name.
+    pub host_name: String,
+    /// Players inside, with the host.
+    pub members: u16,
+    /// Players it takes.
+    pub capacity: u16,
+    /// Asks for a password.
+    pub password: bool,
+    /// See [`RoomOptions::metadata`].
+    pub metadata: BTreeMap<String, String>,
+}
+
+/// Player to server, reliably.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum ToServer {
+    /// Wants an answer ([`ToPlayer::Response`]).
+    Request {
+        /// Comes back in the answer.
+        id: RequestId,
+        /// What is asked.
+        request: Request,
+    },
+    /// The machine's addresses changed.
+    LocalAddresses(Vec<SocketAddr>),
+    /// The host's answer to [`ToPlayer::JoinRequest`] (M23).
+    JoinAnswer {
+        /// Whose wish.
+        join: JoinId,
+        /// Let in?
+        allow: bool,
+        /// For the player, when not.
+        reason: String,
+    },
+    /// How a match went, for the server's counters and for the other side.
+    MatchReport {
+        /// Which.
+        match_id: MatchId,
+        /// How.
+        outcome: MatchOutcome,
+    },
+    /// What the classification found, where it is done on the peer (M7).
+    Profile(NatProfile),
+}
+
+/// See [`ToServer::MatchReport`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum MatchOutcome {
+    /// A direct path stands.
+    Direct,
+    /// Plays over the relay.
+    Relayed,
+    /// No path within the deadline.
+    Failed,
+    /// The path was lost and no other found.
+    Lost,
+    /// One side ended it on purpose.
+    Closed,
+}
+
+/// What a player may ask.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Request {
+    /// Open a room and be its host.
+    CreateRoom {
+        /// How it is to be.
+        options: RoomOptions,
+        /// After a restart of the server: the code that the room had, given again if it is free.
+        code: Option<String>,
+    },
+    /// Enter one.
+    JoinRoom {
+        /// Which.
+        target: RoomTarget,
+        /// If it wants one.
+        password: Option<String>,
+        /// After a restart of the server: this player still has its channel to the host, so no match is made.
+        resume: bool,
+    },
+    /// Leave the room this player is in. A host's leaving closes it.
+    LeaveRoom,
+    /// A page of the public rooms of this game, in the order of their names.
+    ListRooms {
+        /// Names after this one.
+        after: Option<String>,
+    },
+    /// Host only: put a member out.
+    Kick {
+        /// Whom.
+        player: PlayerId,
+        /// Told to it.
+        reason: String,
+    },
+    /// Host only: new metadata.
+    SetMetadata(BTreeMap<String, String>),
+}
+
+/// The server's answer to a [`Request`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Response {
+    /// The room is open, or entered. Members follow as [`ToPlayer::Members`].
+    Room(RoomInfo),
+    /// Done.
+    Done,
+    /// A page of rooms.
+    Rooms {
+        /// The page.
+        rooms: Vec<RoomSummary>,
+        /// There are more after the last one.
+        more: bool,
+    },
+}
+
+/// Why a [`Request`] failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[non_exhaustive]
+pub enum RequestError {
+    /// Nothing under this name or code.
+    #[error("there is no such room; check its name or code, or wait for its host")]
+    NoSuchRoom,
+    /// As many as it takes.
+    #[error("the room is full")]
+    RoomFull,
+    /// Or none was given.
+    #[error("wrong room password")]
+    WrongPassword,
+    /// Another host has it.
+    #[error("a room of this name exists already; choose another name")]
+    NameTaken,
+    /// The host said no.
+    #[error("the host refused: {reason}")]
+    Refused {
+        /// The host's words.
+        reason: String,
+    },
+    /// The host did not answer in time.
+    #[error("the host did not answer the request to join")]
+    HostSilent,
+    /// The room's game speaks another protocol.
+    #[error("this room needs version {room} of the game, yours is {yours}")]
+    OtherVersion {
+        /// Of the room.
+        room: u32,
+        /// Of the player.
+        yours: u32,
+    },
+    /// Leave the present room first.
+    #[error("you are in a room already; leave it first")]
+    AlreadyInRoom,
+    /// For example leaving without being inside.
+    #[error("you are not in a room")]
+    NotInRoom,
+    /// Only the host may.
+    #[error("only the host of the room can do this")]
+    NotHost,
+    /// That player is not registered, or not in this room (M34).
+    #[error("that player is not here")]
+    NoSuchPlayer,
+    /// A field too long, out of range or empty.
+    #[error("{what} is not valid")]
+    Malformed {
+        /// Which one.
+        what: String,
+    },
+    /// A limit of the server.
+    #[error("too many requests or rooms; try again in {retry_after_s} s")]
+    Limited {
+        /// Seconds.
+        retry_after_s: u32,
+    },
+    /// The server's registry did not answer.
+    #[error("the lobby server's registry does not answer; try again later")]
+    RegistryUnavailable,
+    /// The server is about to stop.
+    #[error("the lobby server is stopping; try again in a minute")]
+    Stopping,
+}
+
+/// Server to player, reliably.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum ToPlayer {
+    /// To a [`ToServer::Request`].
+    Response {
+        /// Of the request.
+        id: RequestId,
+        /// The answer.
+        result: Result<Response, RequestError>,
+    },
+    /// Who is in the room. Snapshots, newest revision wins; the parts of one revision belong together.
+    Members {
+        /// Which room.
+        room: RoomId,
+        /// Counts up with each change.
+        revision: u32,
+        /// 0-based.
+        part: u8,
+        /// How many parts this revision has.
+        parts: u8,
+        /// The host first.
+        members: Vec<PlayerInfo>,
+    },
+    /// New metadata.
+    RoomChanged(RoomInfo),
+    /// The player is no longer in the room.
+    RoomEnded {
+        /// Which.
+        room: RoomId,
+        /// Why.
+        reason: RoomEnd,
+    },
+    /// To the host: someone asks to come in (M23).
+    JoinRequest {
+        /// To be answered with it.
+        join: JoinId,
+        /// Who.
+        player: PlayerInfo,
+    },
+    /// Connect to this player, so.
+    Plan(Box<PunchPlan>),
+    /// News about a match that runs.
+    Facts {
+        /// Which.
+        match_id: MatchId,
+        /// What.
+        facts: Facts,
+    },
+    /// Drop the match: the other side left, was kicked or is gone.
+    MatchEnded {
+        /// Which.
+        match_id: MatchId,
+        /// Why.
+        reason: MatchEnd,
+    },
+    /// What the classification found, where it is done on the server (M7).
+    Profile(NatProfile),
+}
+
+/// Why a player is out of a room.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[non_exhaustive]
+pub enum RoomEnd {
+    /// The host closed it.
+    #[error("the host closed the room")]
+    Closed,
+    /// The host is gone.
+    #[error("the host is gone")]
+    HostLost,
+    /// Put out by the host.
+    #[error("removed by the host: {reason}")]
+    Kicked {
+        /// The host's words.
+        reason: String,
+    },
+    /// This player logged in elsewhere.
+    #[error("this player logged in from another place")]
+    Replaced,
+}
+
+/// Why a match is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[non_exhaustive]
+pub enum MatchEnd {
+    /// The other player left the room.
+    #[error("the other player left")]
+    Left,
+    /// The other player was put out, or this one.
+    #[error("removed by the host")]
+    Kicked,
+    /// The other player's session timed out.
+    #[error("the other player is gone")]
+    Gone,
+    /// A newer match of the same two players takes its place.
+    #[error("replaced by a newer connection")]
+    Replaced,
+}
+
+/// S1's roles: who sends bubbles and who sends replies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Role {
+    /// Sends bubbles.
+    Sending,
+    /// Sends replies.
+    Receiving,
+}
+
+/// All that one side needs to reach the other.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PunchPlan {
+    /// Stands in front of every datagram between the two.
+    pub match_id: MatchId,
+    /// The other player.
+    pub peer: PlayerInfo,
+    /// The other player's X25519 key of its login.
+    pub peer_ephemeral: [u8; 32],
+    /// From the server's generator, the same for both.
+    pub pair_secret: [u8; 32],
+    /// This side hosts the room: decides nothing in punching, but who is renet's server.
+    pub host: bool,
+    /// This side's part.
+    pub role: Role,
+    /// M25's bit: both seem to be behind one NAT.
+    pub same_nat: bool,
+    /// Where the server sees the other player.
+    pub peer_public: Vec<SocketAddr>,
+    /// The other player's own addresses; only with `same_nat`.
+    pub peer_local: Vec<SocketAddr>,
+    /// This side's NAT as the server knows it.
+    pub own_nat: NatProfile,
+    /// The other side's.
+    pub peer_nat: NatProfile,
+    /// What to try, in this order; those that can run together do.
+    pub methods: Vec<Method>,
+    /// Milliseconds for the whole attempt.
+    pub deadline_ms: u32,
+}
+
+/// A way to get through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Method {
+    /// Test messages to the addresses in the plan (M30): LAN, cone to cone, no NAT.
+    Cone,
+    /// One bubble, bracketed by range probes (M13-M19).
+    Bubble,
+    /// Many bubbles and a port-assigning packet (M20-M22).
+    MultiBubble,
+    /// Predicted ports on both sides (M24).
+    Prediction,
+    /// One socket a side, strides 1 and 2.
+    GiantStep,
+    /// Random ports against an endpoint-independent mapping.
+    Birthday,
+}
+
+impl Method {
+    /// As on the command line and in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Cone => "cone",
+            Self::Bubble => "bubble",
+            Self::MultiBubble => "multi-bubble",
+            Self::Prediction => "prediction",
+            Self::GiantStep => "giant-step",
+            Self::Birthday => "birthday",
+        }
+    }
+}
+
+/// What the server learns while a match runs, for the other side.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Facts {
+    /// The other side's bubble left by one of these ports (M15): every `step`-th from `first` to `last`.
+    Range {
+        /// Which try.
+        round: u16,
+        /// Public IP of the other side's NAT, as the probes were seen.
+        ip: std::net::IpAddr,
+        /// Port of the first probe.
+        first: u16,
+        /// Port of the second probe.
+        last: u16,
+        /// Signed port step.
+        step: i32,
+    },
+    /// The newest port of the other side's NAT (M23, M24).
+    Newest {
+        /// Which try.
+        round: u16,
+        /// Where it was seen.
+        address: SocketAddr,
+    },
+    /// The other side's address changed.
+    PeerPublic(Vec<SocketAddr>),
+}
