@@ -5,6 +5,7 @@ pub mod config;
 pub mod failure;
 pub mod id;
 pub mod nat;
+pub mod plan;
 pub mod ports;
 pub mod wire;
 
