@@ -1,6 +1,7 @@
 //! Sans-IO core of `bevy_traversal`. See [`Agent`] for the run-loop contract.
 
 pub mod agent;
+pub mod classify;
 pub mod config;
 pub mod failure;
 pub mod id;

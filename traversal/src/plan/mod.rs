@@ -110,7 +110,7 @@ fn order(a: &NatProfile, b: &NatProfile) -> Vec<Method> {
     if both_fixed || !(sure(a) && sure(b)) || works(Method::Cone, a, b, Role::Sending) {
         methods.push(Method::Cone);
     }
-    if !both_fixed || !(sure(a) && sure(b)) {
+    if !(both_fixed && sure(a) && sure(b)) {
         methods.push(Method::Prediction);
     }
     methods.extend([Method::Bubble, Method::MultiBubble]);

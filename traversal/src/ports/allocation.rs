@@ -27,7 +27,7 @@ const BLOCK_SPAN: u32 = 8192;
 /// Below so many samples a block cannot be told from chance.
 const BLOCK_SAMPLES: usize = 6;
 
-/// What the ports of at least three fresh mappings to one server port say about the allocation. Preserving, if
+/// What the ports of at least three fresh mappings, in the order of sending, say about the allocation. Preserving, if
 /// two of three kept their own port (a port taken already is replaced on most NATs); sequential, if they lie near
 /// to each other in the order of sending; random else, in a block if they lie near to each other without order.
 pub fn allocation(mappings: &[FreshMapping], rule: StepRule) -> PortAllocation {
@@ -54,6 +54,10 @@ pub fn allocation(mappings: &[FreshMapping], rule: StepRule) -> PortAllocation {
 /// many ports they cover.
 fn along_the_counter(mappings: &[FreshMapping]) -> (Vec<FreshMapping>, u32) {
     let mut sorted = mappings.to_vec();
+    // Those of one moment stand in the order of sending; a nanosecond apart they keep it through the next sort.
+    for (mapping, nanos) in sorted.iter_mut().zip(0u64..) {
+        mapping.sent += Duration::from_nanos(nanos);
+    }
     sorted.sort_by_key(|m| m.external);
     sorted.dedup_by_key(|m| m.external);
     let seam = (1..sorted.len())
