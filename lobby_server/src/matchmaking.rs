@@ -16,6 +16,8 @@ pub(crate) struct Party {
     /// What it says its own interfaces have.
     pub(crate) local: Vec<SocketAddr>,
     pub(crate) relay_only: bool,
+    /// The server's address as this player knows it.
+    pub(crate) server_ip: Option<IpAddr>,
     pub(crate) nat: NatProfile,
 }
 
@@ -28,13 +30,11 @@ pub(crate) struct Policy {
     pub(crate) mask_v6: u8,
     /// Milliseconds for an attempt.
     pub(crate) deadline_ms: u32,
-    /// The server's own address as players know it, by family: stands in for a player on the server's machine.
-    pub(crate) own: Vec<IpAddr>,
 }
 
 /// How far an address reaches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Reach {
+pub(crate) enum Reach {
     /// This machine.
     Loopback,
     /// Private (RFC 1918), link-local, unique local (RFC 4193).
@@ -43,7 +43,7 @@ enum Reach {
     Public,
 }
 
-fn reach(ip: IpAddr) -> Reach {
+pub(crate) fn reach(ip: IpAddr) -> Reach {
     match ip {
         IpAddr::V4(ip) if ip.is_loopback() => Reach::Loopback,
         IpAddr::V4(ip) if ip.is_private() || ip.is_link_local() => Reach::Local,
@@ -80,24 +80,28 @@ fn same_nat(a: &Party, b: &Party, policy: &Policy) -> bool {
     }
 }
 
-/// The public addresses of `of` that `to` is told.
-fn public_for(of: &Party, to: &Party, same_nat: bool, policy: &Policy) -> Vec<SocketAddr> {
+/// The public addresses of `of` that `to` is told: none where one of them plays over the relay alone.
+pub(crate) fn public_addresses(of: &Party, to: &Party, policy: &Policy) -> Vec<SocketAddr> {
+    if of.relay_only || to.relay_only { Vec::new() } else { public_for(of, to, same_nat(of, to, policy)) }
+}
+
+fn public_for(of: &Party, to: &Party, same_nat: bool) -> Vec<SocketAddr> {
     match reach(of.public.ip()) {
         Reach::Public => vec![of.public],
         Reach::Local if same_nat => vec![of.public],
         Reach::Local => Vec::new(),
         Reach::Loopback if reach(to.public.ip()) == Reach::Loopback => vec![of.public],
-        // On our own machine: where others reach us they reach it, if it listens on all its addresses.
-        Reach::Loopback => policy
-            .own
-            .iter()
-            .filter(|ip| ip.is_ipv4() == to.public.is_ipv4() && ip.is_ipv4() == of.public.is_ipv4())
-            .filter(|ip| match reach(**ip) {
+        // On our own machine: where the other one reaches us it reaches that player too.
+        Reach::Loopback => to
+            .server_ip
+            .filter(|ip| ip.is_ipv4() == of.public.is_ipv4())
+            .filter(|ip| match reach(*ip) {
                 Reach::Public => true,
                 Reach::Local => same_nat,
                 Reach::Loopback => false,
             })
-            .map(|ip| SocketAddr::new(*ip, of.public.port()))
+            .map(|ip| SocketAddr::new(ip, of.public.port()))
+            .into_iter()
             .collect(),
     }
 }
@@ -140,7 +144,7 @@ pub(crate) fn plans(
         // M10: the one who calls starts as the sending side.
         role: if is_host { Role::Receiving } else { Role::Sending },
         same_nat: same_nat && !no_addresses,
-        peer_public: if no_addresses { Vec::new() } else { public_for(peer, own, same_nat, policy) },
+        peer_public: if no_addresses { Vec::new() } else { public_for(peer, own, same_nat) },
         peer_local: if no_addresses { Vec::new() } else { local_for(peer, own, same_nat) },
         own_nat: own.nat,
         peer_nat: peer.nat,
@@ -162,12 +166,13 @@ mod tests {
             public: public.parse().unwrap(),
             local: local.iter().map(|address| address.parse().unwrap()).collect(),
             relay_only: false,
+            server_ip: None,
             nat: NatProfile::default(),
         }
     }
 
     fn policy() -> Policy {
-        Policy { mask_v4: 32, mask_v6: 64, deadline_ms: 10_000, own: Vec::new() }
+        Policy { mask_v4: 32, mask_v6: 64, deadline_ms: 10_000 }
     }
 
     fn told(host: &Party, joiner: &Party, policy: &Policy) -> (PunchPlan, PunchPlan) {
@@ -228,12 +233,14 @@ mod tests {
         assert!(joiner.peer_public.is_empty());
         assert_eq!(joiner.peer_local, ["192.168.1.2:4000".parse().unwrap()]);
 
-        // And one on the internet: only what the operator says is our address.
-        let far = party("203.0.113.1:5000", &[]);
+        // And one on the internet: only the address that it knows us by.
+        let mut far = party("203.0.113.1:5000", &[]);
         let (_, joiner) = told(&a, &far, &policy());
         assert!(joiner.peer_public.is_empty() && joiner.peer_local.is_empty());
-        let own = Policy { own: vec!["198.51.100.7".parse().unwrap()], ..policy() };
-        assert_eq!(told(&a, &far, &own).1.peer_public, ["198.51.100.7:4000".parse().unwrap()]);
+        far.server_ip = Some("198.51.100.7".parse().unwrap());
+        assert_eq!(told(&a, &far, &policy()).1.peer_public, ["198.51.100.7:4000".parse().unwrap()]);
+        far.server_ip = Some("10.0.0.7".parse().unwrap());
+        assert!(told(&a, &far, &policy()).1.peer_public.is_empty());
     }
 
     #[test]
