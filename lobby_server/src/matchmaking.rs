@@ -72,9 +72,7 @@ fn agree(a: IpAddr, b: IpAddr, mask_v4: u8, mask_v6: u8) -> bool {
 /// M25's bit. Players that the server sees at private addresses or on its own machine are on its own network.
 fn same_nat(a: &Party, b: &Party, policy: &Policy) -> bool {
     match (reach(a.public.ip()), reach(b.public.ip())) {
-        (Reach::Public, Reach::Public) => {
-            agree(a.public.ip(), b.public.ip(), policy.mask_v4, policy.mask_v6)
-        }
+        (Reach::Public, Reach::Public) => agree(a.public.ip(), b.public.ip(), policy.mask_v4, policy.mask_v6),
         (Reach::Public, _) | (_, Reach::Public) => false,
         _ => true,
     }
@@ -194,7 +192,8 @@ mod tests {
 
     #[test]
     fn one_nat_gives_private_addresses_but_never_loopback_or_a_strangers_public_one() {
-        let a = party("203.0.113.1:4000", &["192.168.1.2:4000", "127.0.0.1:4000", "8.8.8.8:53", "[fd00::1]:4"]);
+        let a =
+            party("203.0.113.1:4000", &["192.168.1.2:4000", "127.0.0.1:4000", "8.8.8.8:53", "[fd00::1]:4"]);
         let b = party("203.0.113.1:5000", &["192.168.1.3:5000"]);
         let (_, joiner) = told(&a, &b, &policy());
         assert!(joiner.same_nat);

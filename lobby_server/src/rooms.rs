@@ -9,8 +9,8 @@ use rand_chacha::rand_core::RngCore;
 use sha2::{Digest, Sha256};
 use traversal_core::id::{PlayerId, RoomId};
 use traversal_core::wire::message::{
-    MAX_METADATA, MAX_NAME, MAX_PASSWORD, MAX_ROOM_NAME, MEMBERS_PER_PART, PlayerInfo, RequestError, RoomInfo,
-    RoomOptions, RoomSummary, ToPlayer,
+    MAX_METADATA, MAX_NAME, MAX_PASSWORD, MAX_ROOM_NAME, MEMBERS_PER_PART, PlayerInfo, RequestError,
+    RoomInfo, RoomOptions, RoomSummary, ToPlayer,
 };
 
 use crate::registry::{RoomLocation, RoomRecord, code_key};
@@ -184,7 +184,8 @@ pub(crate) fn check_options(options: &RoomOptions) -> Result<(), RequestError> {
     if !CAPACITY.contains(&options.capacity) {
         return Err(malformed("room capacity (2 to 64)"));
     }
-    if options.password.as_ref().is_some_and(|password| password.is_empty() || password.len() > MAX_PASSWORD) {
+    if options.password.as_ref().is_some_and(|password| password.is_empty() || password.len() > MAX_PASSWORD)
+    {
         return Err(malformed("room password"));
     }
     check_metadata(&options.metadata)

@@ -254,7 +254,10 @@ mod tests {
             Some("198.18.0.11:3479".parse().unwrap()),
         );
         assert_eq!(reply.len(), 68, "the size nat-facts counts with");
-        assert_eq!(&reply[44..], b"\x80\x2b\0\x08\0\x01\x0d\x96\xc6\x12\0\x0a\x80\x2c\0\x08\0\x01\x0d\x97\xc6\x12\0\x0b");
+        assert_eq!(
+            &reply[44..],
+            b"\x80\x2b\0\x08\0\x01\x0d\x96\xc6\x12\0\x0a\x80\x2c\0\x08\0\x01\x0d\x97\xc6\x12\0\x0b"
+        );
     }
 
     #[test]

@@ -30,8 +30,8 @@ pub(super) struct Claim {
     pub(super) session: u64,
     pub(super) request: RequestId,
     pub(super) room: RoomId,
-    name_is_code: bool,
-    tries: u8,
+    pub(super) name_is_code: bool,
+    pub(super) tries: u8,
     /// The owner of the name was asked already.
     pub(super) checked: bool,
 }
@@ -43,12 +43,12 @@ pub(super) struct JoinWish {
     pub(super) player: PlayerId,
     pub(super) request: RequestId,
     pub(super) room: RoomId,
-    password: Option<String>,
+    pub(super) password: Option<String>,
     pub(super) resume: bool,
     /// The members of the full room were asked already.
     pub(super) checked: bool,
     /// The host said yes.
-    allowed: bool,
+    pub(super) allowed: bool,
 }
 
 /// A wish that waits for the host.
@@ -95,7 +95,7 @@ impl Server {
         let result = match body {
             Request::CreateRoom { options, code } => self.create(now, id, player, request, options, code),
             Request::JoinRoom { target, password, resume } => {
-                self.join(id, player, request, target, password, resume)
+                self.join(now, id, player, request, target, password, resume)
             }
             Request::LeaveRoom => self.leave(now, player).map(Some),
             Request::ListRooms { after } => {
@@ -108,7 +108,6 @@ impl Server {
             Request::SetMetadata(metadata) => self.set_metadata(now, player, metadata).map(Some),
             _ => Err(RequestError::Malformed { what: "request".into() }),
         };
-        // A find of a join goes out here, as `now` is at hand.
         match result {
             Ok(None) => {}
             Ok(Some(response)) => self.respond(now, id, request, Ok(response)),
@@ -219,9 +218,7 @@ impl Server {
         }
         if let Some(room) = state.room {
             let same = code.as_ref().is_some_and(|code| {
-                self.rooms
-                    .get(&room)
-                    .is_some_and(|room| room.host() == player && room.code == code_key(code))
+                self.rooms.get(&room).is_some_and(|room| room.host() == player && room.code == code_key(code))
             });
             if same {
                 return Ok(self.take_up(now, player, room, options));
@@ -264,7 +261,10 @@ impl Server {
         if let Some(state) = self.players.get_mut(&player) {
             state.busy = Some(request);
         }
-        self.claim(now, Claim { session: id, request, room: room_id, name_is_code, tries: 0, checked: false });
+        self.claim(
+            now,
+            Claim { session: id, request, room: room_id, name_is_code, tries: 0, checked: false },
+        );
         Ok(None)
     }
 
@@ -338,6 +338,7 @@ impl Server {
 
     fn join(
         &mut self,
+        now: Instant,
         id: u64,
         player: PlayerId,
         request: RequestId,
@@ -352,7 +353,6 @@ impl Server {
             return Err(RequestError::AlreadyInRoom);
         }
         state.busy = Some(request);
-        let now = client.session.last_heard();
         let find = RegistryOperation::Find { game: client.login.game.clone(), target };
         let wish = JoinWish {
             session: id,

@@ -11,8 +11,8 @@ use traversal_core::nat::{NatProfile, PortAllocation};
 use traversal_core::wire::Kind;
 use traversal_core::wire::handshake::{PendingLogin, ServerHandshake};
 use traversal_core::wire::message::{
-    Facts, Frame, Login, LoginRefusal, MAX_LOCAL_ADDRESSES, MAX_TOKEN, MatchEnd, MatchOutcome, PlayerInfo, Probe,
-    ProbePurpose, RoomEnd, ToPlayer, ToServer, Welcome,
+    Facts, Frame, Login, LoginRefusal, MAX_LOCAL_ADDRESSES, MAX_TOKEN, MatchEnd, MatchOutcome, PlayerInfo,
+    Probe, ProbePurpose, RoomEnd, ToPlayer, ToServer, Welcome,
 };
 use traversal_core::wire::session::ServerSession;
 
@@ -171,8 +171,8 @@ impl Server {
             return Some(LoginRefusal::Token { reason: reason.chars().take(200).collect() });
         }
         let here = self.sessions_by_prefix.get(&prefix(route.peer.ip())).copied().unwrap_or(0);
-        let full = self.sessions.len() >= self.config.max_sessions
-            || here >= self.config.max_sessions_per_address;
+        let full =
+            self.sessions.len() >= self.config.max_sessions || here >= self.config.max_sessions_per_address;
         full.then_some(LoginRefusal::Full)
     }
 
@@ -243,7 +243,10 @@ impl Server {
             Frame::PathResponse { token } => self.path_response(now, id, route, token),
             Frame::Probe(probe) => self.handle_probe(now, id, route, probe, datagram.len()),
             Frame::Goodbye { .. } => self.end_session(now, id, MatchEnd::Left),
-            Frame::Ack { .. } | Frame::Pong { .. } | Frame::PathChallenge { .. } | Frame::ProbeSeen { .. } => {}
+            Frame::Ack { .. }
+            | Frame::Pong { .. }
+            | Frame::PathChallenge { .. }
+            | Frame::ProbeSeen { .. } => {}
         }
     }
 
@@ -362,7 +365,8 @@ impl Server {
             self.matches.probe(player, validated, step, probe.purpose, route.peer)
         {
             // Facts are addresses: a player over the relay alone gets and gives none.
-            let hidden = [player, peer].iter().any(|side| self.party(*side).is_none_or(|side| side.relay_only));
+            let hidden =
+                [player, peer].iter().any(|side| self.party(*side).is_none_or(|side| side.relay_only));
             if !hidden {
                 self.tell(now, peer, ToPlayer::Facts { match_id, facts });
             }
