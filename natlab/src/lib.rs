@@ -3,4 +3,6 @@
 
 pub mod link;
 pub mod nat;
+pub mod oracle;
+pub mod stats;
 pub mod world;

@@ -12,7 +12,7 @@ mod node;
 mod tap;
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
@@ -79,6 +79,7 @@ pub struct World<N> {
     /// Hops in the public internet between any two of its ends.
     core_hops: u8,
     taps: Vec<Box<dyn Tap>>,
+    exempt: BTreeSet<IpAddr>,
     trace: u64,
     lost: u64,
 }
@@ -97,6 +98,7 @@ impl<N: Node> World<N> {
             segments: vec![Segment::default()],
             core_hops: 8,
             taps: Vec::new(),
+            exempt: BTreeSet::new(),
             // The offset basis of FNV-1a.
             trace: 0xcbf2_9ce4_8422_2325,
             lost: 0,
@@ -149,6 +151,22 @@ impl<N: Node> World<N> {
     /// Something that looks on.
     pub fn add_tap(&mut self, tap: Box<dyn Tap>) {
         self.taps.push(tap);
+    }
+
+    /// These addresses are not counted as players: the lobby server's.
+    pub fn exempt(&mut self, addresses: &[IpAddr]) {
+        self.exempt.extend(addresses);
+    }
+
+    /// Remembers how many datagrams this host has sent to players up to now.
+    pub fn mark(&mut self, host: HostId) {
+        let stats = &mut self.hosts[host.0].stats;
+        stats.marked = Some(stats.to_players);
+    }
+
+    /// The network inside a NAT.
+    pub fn inside_of(&self, nat: NatId) -> SegmentId {
+        self.nats[nat.0].inner
     }
 
     /// Time since the start.
@@ -346,7 +364,7 @@ impl<N: Node> World<N> {
             return;
         }
         let Some(src) = host.sockets.get(&socket).map(|socket| socket.local) else { return };
-        host.stats.sent(self.now, to, payload.len());
+        host.stats.sent(self.now, to, payload.len(), self.exempt.contains(&to.ip()));
         let header = Header { src, dst: to, ttl, proto: Proto::Udp };
         let arrivals = host.up.carry(self.now, &mut self.rng);
         let segment = host.segment;

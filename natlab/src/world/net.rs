@@ -114,7 +114,7 @@ impl<N> Host<N> {
 pub(super) struct NatBox {
     pub(super) nat: Nat,
     outer: SegmentId,
-    inner: SegmentId,
+    pub(super) inner: SegmentId,
     up: Carrier,
     down: Carrier,
 }
@@ -219,7 +219,7 @@ impl<N: Node> World<N> {
             host.stats.closed += 1;
             return self.seen(Fate::PortClosed(id), header, &payload);
         };
-        host.stats.datagrams_received += 1;
+        host.stats.received(self.now, self.exempt.contains(&header.src.ip()));
         self.seen(Fate::Delivered(id), header, &payload);
         self.hosts[id.0].node.handle_datagram(now, socket, header.src, &payload);
         self.settle(id);

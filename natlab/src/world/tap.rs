@@ -74,11 +74,10 @@ impl<F: FnMut(Fate, &Packet<'_>)> Tap for F {
     }
 }
 
-/// What a host sent and received, as the world counts it.
+/// What a host sent and received, as the world counts it. "Players" are all addresses but the exempt ones of
+/// [`World::exempt`](super::World::exempt).
 #[derive(Clone, Debug, Default)]
 pub struct HostStats {
-    /// Datagrams by destination.
-    pub destinations: BTreeMap<SocketAddr, u64>,
     /// Datagrams sent.
     pub datagrams_sent: u64,
     /// Bytes of UDP payload sent.
@@ -87,21 +86,40 @@ pub struct HostStats {
     pub datagrams_received: u64,
     /// Datagrams that came to a closed port.
     pub closed: u64,
-    /// Times of the datagrams of the last second.
-    recent: VecDeque<Duration>,
-    /// Most datagrams in any second.
+    /// Datagrams sent to players, by destination.
+    pub targets: BTreeMap<SocketAddr, u64>,
+    /// Datagrams sent to players.
+    pub to_players: u64,
+    /// When the first datagram of a player arrived.
+    pub first_from_player: Option<Duration>,
+    /// Most datagrams to players in any second.
     pub busiest_second: u64,
+    /// `to_players` when [`World::mark`](super::World::mark) was called.
+    pub marked: Option<u64>,
+    /// Times of the datagrams to players in the last second.
+    recent: VecDeque<Duration>,
 }
 
 impl HostStats {
-    pub(super) fn sent(&mut self, now: Duration, to: SocketAddr, bytes: usize) {
-        *self.destinations.entry(to).or_default() += 1;
+    pub(super) fn sent(&mut self, now: Duration, to: SocketAddr, bytes: usize, exempt: bool) {
         self.datagrams_sent += 1;
         self.bytes_sent += bytes as u64;
+        if exempt {
+            return;
+        }
+        self.to_players += 1;
+        *self.targets.entry(to).or_default() += 1;
         self.recent.push_back(now);
         while self.recent.front().is_some_and(|at| *at + Duration::from_secs(1) <= now) {
             self.recent.pop_front();
         }
         self.busiest_second = self.busiest_second.max(self.recent.len() as u64);
+    }
+
+    pub(super) fn received(&mut self, now: Duration, exempt: bool) {
+        self.datagrams_received += 1;
+        if !exempt {
+            self.first_from_player.get_or_insert(now);
+        }
     }
 }

@@ -231,7 +231,7 @@ fn sockets_open_close_and_time_goes_on() {
     world.run_until(ms(2000));
     assert_eq!(world.node(host).got.len(), 1, "the answer came to a closed port");
     assert_eq!(world.stats(host).closed, 1);
-    assert_eq!(world.stats(host).destinations[&addr(SERVER)], 2);
+    assert_eq!(world.stats(host).targets[&addr(SERVER)], 2);
 }
 
 /// Two players shout at the server over bad links; everything that a tap sees goes into one text.
