@@ -2,3 +2,5 @@
 //! shipping lobby server in virtual time, and real programs behind emulated NATs.
 
 pub mod nat;
+#[cfg(target_os = "linux")]
+pub mod netns;

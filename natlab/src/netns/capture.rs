@@ -22,10 +22,13 @@ impl Capture {
         fs::create_dir_all(directory).map_err(NetnsError::system("making the directory for captures"))?;
         let file = File::create(directory.join(format!("{name}.pcap")))
             .map_err(NetnsError::system("making a capture file"))?;
-        let header = PcapHeader { datalink: DataLink::RAW, ts_resolution: TsResolution::NanoSecond, ..Default::default() };
-        let writer = PcapWriter::with_header(BufWriter::new(file), header).map_err(|error| NetnsError::System {
-            what: "writing a capture file",
-            source: std::io::Error::other(error),
+        let header = PcapHeader {
+            datalink: DataLink::RAW,
+            ts_resolution: TsResolution::NanoSecond,
+            ..Default::default()
+        };
+        let writer = PcapWriter::with_header(BufWriter::new(file), header).map_err(|error| {
+            NetnsError::System { what: "writing a capture file", source: std::io::Error::other(error) }
         })?;
         Ok(Self { writer, broken: false })
     }

@@ -17,13 +17,13 @@ pub(crate) const MTU: u16 = 1500;
 const QUEUE: u32 = 4096;
 
 /// A TUN device inside a namespace, seen from this process. It disappears when it is dropped.
-pub struct Device {
+pub(crate) struct Device {
     tun: SyncDevice,
 }
 
 impl Device {
     /// Makes a device `name` inside, up, without an address.
-    pub fn new(namespace: &Namespace, name: &str) -> Result<Self, NetnsError> {
+    pub(crate) fn new(namespace: &Namespace, name: &str) -> Result<Self, NetnsError> {
         let tun = namespace.enter(|| {
             let tun = DeviceBuilder::new().name(name).mtu(MTU).build_sync().map_err(NetnsError::Tun)?;
             tun.set_nonblocking(true).map_err(NetnsError::Tun)?;
@@ -38,7 +38,9 @@ impl Device {
     pub(crate) fn receive(&self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
         match self.tun.recv(buffer) {
             Ok(length) => Ok(Some(length)),
-            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => Ok(None),
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
+                Ok(None)
+            }
             Err(error) => Err(error),
         }
     }

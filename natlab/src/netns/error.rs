@@ -14,7 +14,9 @@ pub enum NetnsError {
     )]
     NotPermitted(#[source] nix::Error),
     /// A TUN device could not be made.
-    #[error("no TUN device: /dev/net/tun must exist and be readable and writable (modprobe tun; chmod 666 /dev/net/tun)")]
+    #[error(
+        "no TUN device: /dev/net/tun must exist and be readable and writable (modprobe tun; chmod 666 /dev/net/tun)"
+    )]
     Tun(#[source] io::Error),
     /// A needed program is not installed.
     #[error("the program `{program}` is needed: install the package {package}")]
@@ -39,6 +41,14 @@ pub enum NetnsError {
         name: String,
         /// What is wrong with it.
         reason: String,
+    },
+    /// A flag's value makes no sense.
+    #[error("{flag} takes {expected}")]
+    Flag {
+        /// The flag.
+        flag: String,
+        /// What it takes.
+        expected: &'static str,
     },
     /// A binary that is needed was not found.
     #[error("there is no `{name}` beside natlab or in PATH: build it, or name it with {flag}")]

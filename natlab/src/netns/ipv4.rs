@@ -96,11 +96,6 @@ impl<'a> Ipv4<'a> {
         self.endpoint(16, self.destination_port_at())
     }
 
-    /// Length of what UDP carries.
-    pub(crate) fn payload_length(&self) -> usize {
-        self.bytes.len() - self.header - 8
-    }
-
     pub(crate) fn set_source(&mut self, to: SocketAddrV4) {
         self.rewrite(12, self.source_port_at(), to);
     }
@@ -321,7 +316,11 @@ mod tests {
             for port in [0, 1, 255, 256, 40_001, 65_535] {
                 let mut bytes =
                     packet(protocol, endpoint("192.168.1.2:40001"), endpoint("198.18.0.10:3478"), b"abcde");
-                assert_eq!((checksum(&bytes[..20]), transport_error(&bytes)), (0, 0), "the test's own packet");
+                assert_eq!(
+                    (checksum(&bytes[..20]), transport_error(&bytes)),
+                    (0, 0),
+                    "the test's own packet"
+                );
                 let mut view = Ipv4::parse(&mut bytes).expect("a packet");
                 view.set_source(SocketAddrV4::new(Ipv4Addr::new(198, 18, 1, 1), port));
                 view.set_destination(SocketAddrV4::new(Ipv4Addr::new(10, 255, 0, 1), port ^ 0x5555));

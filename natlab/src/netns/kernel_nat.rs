@@ -84,7 +84,7 @@ impl KernelNat {
     }
 
     /// Makes the router; its LAN and WAN devices come back with its namespace.
-    pub(crate) fn build(&self, lan: LanSide, external: Ipv4Addr) -> Result<KernelRouter, NetnsError> {
+    pub(crate) fn build(&self, lan: &LanSide, external: Ipv4Addr) -> Result<KernelRouter, NetnsError> {
         let namespace = Namespace::new()?;
         let lan_device = Device::new(&namespace, "lan0")?;
         let wan = Device::new(&namespace, "wan0")?;
@@ -95,7 +95,10 @@ impl KernelNat {
             lan.hosts.iter().map(|host| format!("route add {host}/32 dev lan0\n")).collect::<String>(),
         ))?;
         if !namespace.sysctl("net/ipv4/ip_forward", "1") {
-            return Err(NetnsError::Configure { program: "sysctl", stderr: "ip_forward cannot be set".into() });
+            return Err(NetnsError::Configure {
+                program: "sysctl",
+                stderr: "ip_forward cannot be set".into(),
+            });
         }
         namespace.sysctl("net/ipv4/conf/all/rp_filter", "0");
         namespace.nft(&self.script())?;

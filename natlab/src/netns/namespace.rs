@@ -23,7 +23,9 @@ pub fn leave_the_network() -> Result<(), NetnsError> {
     }
     let (user, group) = (nix::unistd::geteuid(), nix::unistd::getegid());
     unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNET).map_err(NetnsError::NotPermitted)?;
-    let map = |file: &str, text: String| fs::write(file, text).map_err(NetnsError::system("mapping the user into its namespace"));
+    let map = |file: &str, text: String| {
+        fs::write(file, text).map_err(NetnsError::system("mapping the user into its namespace"))
+    };
     map("/proc/self/setgroups", String::from("deny"))?;
     map("/proc/self/uid_map", format!("0 {user} 1"))?;
     map("/proc/self/gid_map", format!("0 {group} 1"))
@@ -41,7 +43,8 @@ impl Namespace {
         let make = || {
             unshare(CloneFlags::CLONE_NEWNET).map_err(NetnsError::NotPermitted)?;
             // `thread-self`: only this thread is in the new namespace.
-            let handle = File::open("/proc/thread-self/ns/net").map_err(NetnsError::system("opening a namespace"))?;
+            let handle =
+                File::open("/proc/thread-self/ns/net").map_err(NetnsError::system("opening a namespace"))?;
             Ok(Self { handle })
         };
         let namespace = in_thread(make)?;
@@ -52,9 +55,13 @@ impl Namespace {
     }
 
     /// Runs `work` on a thread inside.
-    pub fn enter<T: Send>(&self, work: impl FnOnce() -> Result<T, NetnsError> + Send) -> Result<T, NetnsError> {
+    pub fn enter<T: Send>(
+        &self,
+        work: impl FnOnce() -> Result<T, NetnsError> + Send,
+    ) -> Result<T, NetnsError> {
         in_thread(|| {
-            setns(&self.handle, CloneFlags::CLONE_NEWNET).map_err(NetnsError::system("entering a namespace"))?;
+            setns(&self.handle, CloneFlags::CLONE_NEWNET)
+                .map_err(NetnsError::system("entering a namespace"))?;
             work()
         })
     }
@@ -72,17 +79,13 @@ impl Namespace {
     /// Sets `/proc/sys/PATH`; false where the kernel has no such setting or does not let it be set.
     pub(crate) fn sysctl(&self, path: &str, value: &str) -> bool {
         let path = format!("/proc/sys/{path}");
-        self.enter(|| fs::write(&path, value).map_err(NetnsError::system("setting a kernel parameter"))).is_ok()
+        self.enter(|| fs::write(&path, value).map_err(NetnsError::system("setting a kernel parameter")))
+            .is_ok()
     }
 }
 
 fn in_thread<T: Send>(work: impl FnOnce() -> Result<T, NetnsError> + Send) -> Result<T, NetnsError> {
-    thread::scope(|scope| {
-        scope
-            .spawn(work)
-            .join()
-            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-    })
+    thread::scope(|scope| scope.spawn(work).join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
 }
 
 fn pipe_into(
