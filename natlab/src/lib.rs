@@ -3,6 +3,8 @@
 
 pub mod link;
 pub mod nat;
+#[cfg(target_os = "linux")]
+pub mod netns;
 pub mod oracle;
 pub mod stats;
 pub mod world;
