@@ -160,7 +160,10 @@ fn a_host_that_leaves_ends_the_game_of_all() {
     assert_eq!(guest.all::<PeerDisconnected>().len(), 1);
     // A room of one's own works at once.
     guest.write(HostRoom(room()));
-    until([&mut guest], "another room", 5.0, |[guest]| guest.has::<RenetServer>());
+    until([&mut guest], "another room", 5.0, |[guest]| {
+        assert!(guest.all::<RequestFailed>().is_empty(), "{:?}", guest.all::<RequestFailed>());
+        guest.has::<RenetServer>()
+    });
 }
 
 #[test]

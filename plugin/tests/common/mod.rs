@@ -12,7 +12,7 @@ use bevy_traversal::*;
 use lobby_server::{LobbyServer, RunningServer, Settings};
 
 /// A lobby server on any port of loopback.
-pub fn lobby() -> RunningServer {
+pub(crate) fn lobby() -> RunningServer {
     let settings = Settings {
         bind: vec!["127.0.0.1:0".parse().unwrap()],
         second_port: Some(0),
@@ -23,7 +23,7 @@ pub fn lobby() -> RunningServer {
 }
 
 /// A player's settings.
-pub fn config(lobby: &RunningServer, name: &str) -> TraversalConfig {
+pub(crate) fn config(lobby: &RunningServer, name: &str) -> TraversalConfig {
     TraversalConfig {
         lobby: vec![lobby.addresses().first[0].to_string()],
         server_keys: vec![ServerKey(lobby.addresses().public_key)],
@@ -48,12 +48,12 @@ fn log<M: Message + Clone>(mut messages: MessageReader<M>, log: Res<Log<M>>) {
 }
 
 /// An app with the plugin, turned by the test.
-pub struct Game {
-    pub app: App,
+pub(crate) struct Game {
+    pub(crate) app: App,
 }
 
 impl Game {
-    pub fn new(config: TraversalConfig) -> Self {
+    pub(crate) fn new(config: TraversalConfig) -> Self {
         let mut app = App::new();
         app.add_plugins((TaskPoolPlugin::default(), TimePlugin, TraversalPlugin { config }));
         let mut game = Self { app };
@@ -78,25 +78,25 @@ impl Game {
     }
 
     /// All messages of this kind so far.
-    pub fn all<M: Message + Clone>(&self) -> Vec<M> {
+    pub(crate) fn all<M: Message + Clone>(&self) -> Vec<M> {
         self.app.world().resource::<Log<M>>().0.lock().unwrap().clone()
     }
 
-    pub fn write(&mut self, message: impl Message) {
+    pub(crate) fn write(&mut self, message: impl Message) {
         self.app.world_mut().write_message(message);
     }
 
-    pub fn resource<R: Resource>(&self) -> &R {
+    pub(crate) fn resource<R: Resource>(&self) -> &R {
         self.app.world().resource::<R>()
     }
 
-    pub fn has<R: Resource>(&self) -> bool {
+    pub(crate) fn has<R: Resource>(&self) -> bool {
         self.app.world().contains_resource::<R>()
     }
 }
 
 /// Turns the apps until it is so.
-pub fn until<const N: usize>(
+pub(crate) fn until<const N: usize>(
     mut games: [&mut Game; N],
     what: &str,
     seconds: f64,
@@ -117,19 +117,19 @@ pub fn until<const N: usize>(
 }
 
 /// A host with its room open.
-pub fn host(lobby: &RunningServer, options: RoomOptions) -> Game {
+pub(crate) fn host(lobby: &RunningServer, options: RoomOptions) -> Game {
     let mut host = Game::new(config(lobby, "host"));
     host.write(HostRoom(options));
     until([&mut host], "the room opens", 5.0, |[host]| !host.all::<RoomJoined>().is_empty());
     host
 }
 
-pub fn room() -> RoomOptions {
+pub(crate) fn room() -> RoomOptions {
     RoomOptions { name: "room".into(), ..RoomOptions::default() }
 }
 
 /// A host and a player who are connected.
-pub fn pair(lobby: &RunningServer) -> (Game, Game) {
+pub(crate) fn pair(lobby: &RunningServer) -> (Game, Game) {
     let mut host = host(lobby, room());
     let mut guest = Game::new(config(lobby, "guest"));
     guest.write(JoinRoom::name("room"));

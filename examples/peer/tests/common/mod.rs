@@ -12,18 +12,18 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 /// A running program; killed when dropped.
-pub struct Program {
+pub(crate) struct Program {
     name: String,
     child: Child,
     lines: Receiver<(bool, String)>,
     /// Lines of stdout and stderr so far.
-    pub out: Vec<String>,
-    pub err: Vec<String>,
+    pub(crate) out: Vec<String>,
+    pub(crate) err: Vec<String>,
     seen: usize,
 }
 
 impl Program {
-    pub fn start(name: &str, command: &mut Command) -> Self {
+    pub(crate) fn start(name: &str, command: &mut Command) -> Self {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap_or_else(|error| panic!("{name} does not start: {error}"));
         let (sender, lines) = channel();
@@ -53,7 +53,7 @@ impl Program {
     }
 
     /// The next line of stdout that fits.
-    pub fn line(&mut self, what: &str, seconds: f64, fits: impl Fn(&str) -> bool) -> String {
+    pub(crate) fn line(&mut self, what: &str, seconds: f64, fits: impl Fn(&str) -> bool) -> String {
         let deadline = Instant::now() + Duration::from_secs_f64(seconds);
         loop {
             while let Some(line) = self.out.get(self.seen) {
@@ -70,7 +70,7 @@ impl Program {
     }
 
     /// The next JSON line with this event.
-    pub fn event(&mut self, event: &str, seconds: f64) -> Value {
+    pub(crate) fn event(&mut self, event: &str, seconds: f64) -> Value {
         let line = self.line(&format!("event {event:?}"), seconds, |line| {
             serde_json::from_str::<Value>(line).is_ok_and(|value| value["event"] == event)
         });
@@ -78,7 +78,7 @@ impl Program {
     }
 
     /// Waits for its end.
-    pub fn exit(&mut self, seconds: f64) -> ExitStatus {
+    pub(crate) fn exit(&mut self, seconds: f64) -> ExitStatus {
         let deadline = Instant::now() + Duration::from_secs_f64(seconds);
         // The readers hang up when the program has ended.
         loop {
@@ -94,36 +94,36 @@ impl Program {
     }
 
     /// Waits for its end with code 0.
-    pub fn success(&mut self, seconds: f64) {
+    pub(crate) fn success(&mut self, seconds: f64) {
         let status = self.exit(seconds);
         assert!(status.success(), "{} ended with {status}\n{}", self.name, self.log());
     }
 
     /// Waits for its end with another code, and this on stderr.
-    pub fn failure(&mut self, seconds: f64, text: &str) {
+    pub(crate) fn failure(&mut self, seconds: f64, text: &str) {
         let status = self.exit(seconds);
         assert!(!status.success(), "{} succeeded\n{}", self.name, self.log());
         assert!(self.err.iter().any(|line| line.contains(text)), "no {text:?}\n{}", self.log());
     }
 
     /// All events of this kind so far.
-    pub fn events(&self, event: &str) -> Vec<Value> {
+    pub(crate) fn events(&self, event: &str) -> Vec<Value> {
         let values = self.out.iter().filter_map(|line| serde_json::from_str::<Value>(line).ok());
         values.filter(|value| value["event"] == event).collect()
     }
 
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
     /// SIGTERM.
-    pub fn terminate(&self) {
+    pub(crate) fn terminate(&self) {
         let status = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
         assert!(status.success());
     }
 
-    pub fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         format!("--- stdout\n{}\n--- stderr\n{}", self.out.join("\n"), self.err.join("\n"))
     }
 }
@@ -140,7 +140,7 @@ fn peer_path() -> &'static Path {
 }
 
 /// The server's binary beside the peer's, built on first use.
-pub fn lobby_path() -> &'static Path {
+pub(crate) fn lobby_path() -> &'static Path {
     static PATH: OnceLock<PathBuf> = OnceLock::new();
     PATH.get_or_init(|| {
         let folder = peer_path().parent().unwrap();
@@ -157,7 +157,7 @@ pub fn lobby_path() -> &'static Path {
 }
 
 /// A folder of this test.
-pub fn scratch(name: &str) -> PathBuf {
+pub(crate) fn scratch(name: &str) -> PathBuf {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
     let folder = std::env::temp_dir().join(format!("peer-test-{}-{count}-{name}", std::process::id()));
@@ -166,15 +166,15 @@ pub fn scratch(name: &str) -> PathBuf {
 }
 
 /// A lobby server on loopback.
-pub struct Lobby {
-    pub program: Program,
-    pub address: String,
-    pub key: String,
+pub(crate) struct Lobby {
+    pub(crate) program: Program,
+    pub(crate) address: String,
+    pub(crate) key: String,
     key_file: PathBuf,
 }
 
 impl Lobby {
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         Self::start_at("127.0.0.1:0", scratch("lobby").join("key"))
     }
 
@@ -187,24 +187,24 @@ impl Lobby {
         Self { program, address, key, key_file }
     }
 
-    pub fn command(bind: &str, key_file: &Path) -> Command {
+    pub(crate) fn command(bind: &str, key_file: &Path) -> Command {
         let mut command = Command::new(lobby_path());
         command.args(["--bind", bind, "--second-port", "0", "--no-http", "--key-file"]).arg(key_file);
         command
     }
 
     /// Kills it without a word.
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         self.program.kill();
     }
 
     /// Starts it again where it was.
-    pub fn restart(&mut self) {
+    pub(crate) fn restart(&mut self) {
         *self = Self::start_at(&self.address, self.key_file.clone());
     }
 
     /// A player: `peer KIND --lobby .. --json ARGS`.
-    pub fn peer(&self, name: &str, kind: &str, args: &[&str]) -> Program {
+    pub(crate) fn peer(&self, name: &str, kind: &str, args: &[&str]) -> Program {
         let mut all = vec!["--server-key", self.key.as_str(), "--name", name];
         if kind != "nat" {
             all.extend(["--room", "r1"]);
@@ -214,14 +214,14 @@ impl Lobby {
     }
 }
 
-pub fn peer(name: &str, lobby: &str, kind: &str, args: &[&str]) -> Program {
+pub(crate) fn peer(name: &str, lobby: &str, kind: &str, args: &[&str]) -> Program {
     let mut command = Command::new(peer_path());
     command.args([kind, "--lobby", lobby, "--json"]).args(args);
     Program::start(name, &mut command)
 }
 
 /// The summary about one player says that all went well.
-pub fn assert_played(program: &Program, with: &str) {
+pub(crate) fn assert_played(program: &Program, with: &str) {
     let summaries = program.events("summary");
     let summary = summaries.iter().find(|summary| summary["peer"] == with);
     let summary = summary.unwrap_or_else(|| panic!("no summary about {with}\n{}", program.log()));
