@@ -161,8 +161,14 @@ fn the_punched_socket_can_be_taken() {
     // The lobby is still there, by another port.
     host.write(ListRooms);
     until([&mut host], "the lobby answers", 5.0, |[host]| !host.all::<RoomsListed>().is_empty());
-    let error = host.app.world_mut().resource_mut::<TraversalLink>().into_socket(host_socket.player).poll();
-    assert!(error.is_none(), "asked of the driver");
+    let mut again = host.app.world_mut().resource_mut::<TraversalLink>().into_socket(host_socket.player);
+    until([&mut host], "it is given once", 5.0, |_| match again.poll() {
+        Some(Err(error)) => {
+            assert_eq!(error, SocketError::Path(IntoSocketError::NotConnected));
+            true
+        }
+        other => other.is_some(),
+    });
 }
 
 #[test]
