@@ -134,9 +134,8 @@ impl PairWorld {
             });
         }
         let (left, right) = (self.left, self.right);
-        let online = self.wait(LOGIN_PATIENCE, |pair| {
-            pair.player(left).is_online() && pair.player(right).is_online()
-        });
+        let online =
+            self.wait(LOGIN_PATIENCE, |pair| pair.player(left).is_online() && pair.player(right).is_online());
         if !online {
             return false;
         }
@@ -146,7 +145,8 @@ impl PairWorld {
             });
         }
         self.act(left, |player, now| {
-            player.command(now, Command::HostRoom(RoomOptions { name: ROOM.into(), ..RoomOptions::default() }));
+            player
+                .command(now, Command::HostRoom(RoomOptions { name: ROOM.into(), ..RoomOptions::default() }));
         });
         self.wait(LOGIN_PATIENCE, |pair| pair.player(left).in_room)
     }
