@@ -154,6 +154,9 @@ impl PairWorld {
     /// The right player asks to join.
     pub fn request(&mut self) {
         self.requested = self.world.now();
+        for host in [self.left, self.right] {
+            self.world.forget_heard(host);
+        }
         let target = RoomTarget::Name(ROOM.into());
         let wait = Duration::from_secs(5);
         self.act(self.right, |player, now| {
