@@ -396,7 +396,7 @@ impl Server {
                     _ => {}
                 }
             }
-            ToServer::Profile(profile) => client.profile = profile,
+            ToServer::Profile { profile, .. } => client.profile = profile,
             _ => self.counters.dropped += 1,
         }
     }

@@ -57,7 +57,15 @@ fn seed_of(rng: &mut ChaCha8Rng) -> [u8; 32] {
 
 impl PairWorld {
     /// Builds it; nobody has said anything yet.
-    pub fn new(settings: PairSettings) -> Self {
+    pub fn new(mut settings: PairSettings) -> Self {
+        match settings.relation {
+            Relation::Apart => {}
+            Relation::SameLan => settings.right.clone_from(&settings.left),
+            Relation::SameOuterNat => {
+                settings.right.pop();
+                settings.right.extend(settings.left.last().cloned());
+            }
+        }
         let mut rng = ChaCha8Rng::seed_from_u64(settings.seed);
         let mut world: World<Program> = World::new(rng.random());
         world.set_core_hops(settings.core_hops);
