@@ -1,5 +1,6 @@
 //! Two players, a lobby server and the networks between them: built from settings, run, and told as a report.
 
+mod party;
 mod report;
 mod settings;
 
@@ -19,6 +20,7 @@ use crate::oracle::{self, Outlook, Relation};
 use crate::player::Player;
 use crate::world::{HostId, NatId, SegmentId, World};
 
+pub use party::PartyWorld;
 pub use report::{JoinReport, Side};
 pub use settings::{Draw, PairSettings};
 
