@@ -28,6 +28,9 @@ const ROUTER: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 1);
 /// Packets taken from one device before the others get their turn.
 const BURST: usize = 32;
 
+/// When the run is over, what is still under way arrives, if it takes no longer than this.
+const LAST_PACKETS: Duration = Duration::from_secs(1);
+
 /// A box of a side, at work.
 pub(crate) enum Middlebox {
     Emulated(Translator),
@@ -96,12 +99,10 @@ impl Router {
     fn run(mut self, stopped: &PipeReader) -> Vec<Counts> {
         let places = self.places();
         let mut buffer = vec![0; 65_536];
-        loop {
-            let readable = self.wait(&places, stopped);
-            if readable.is_none() {
-                break;
-            }
-            for place in readable.into_iter().flatten() {
+        let mut end = None;
+        while !end.is_some_and(|end| self.line.next_due().is_none() || self.now >= end) {
+            let (readable, stop) = self.wait(&places, stopped, end.is_some());
+            for place in readable {
                 for _ in 0..BURST {
                     // A device that fails has lost its namespace: it is as silent as one without traffic.
                     let Ok(Some(length)) = self.device(place).receive(&mut buffer) else { break };
@@ -112,6 +113,9 @@ impl Router {
             }
             self.now = self.start.elapsed();
             self.deliver();
+            if stop {
+                end = Some(self.now + LAST_PACKETS);
+            }
         }
         self.sites.into_iter().map(Site::finish).collect()
     }
@@ -141,21 +145,21 @@ impl Router {
         }
     }
 
-    /// Waits for packets or for the next arrival; `None` when the router shall end.
-    fn wait(&self, places: &[Place], stopped: &PipeReader) -> Option<Vec<Place>> {
+    /// Waits for packets or for the next arrival; tells the devices that have some, and whether to end.
+    fn wait(&self, places: &[Place], stopped: &PipeReader, ending: bool) -> (Vec<Place>, bool) {
         let mut waiting: Vec<PollFd<'_>> =
             places.iter().map(|place| PollFd::new(self.device(*place).as_fd(), PollFlags::POLLIN)).collect();
-        waiting.push(PollFd::new(stopped.as_fd(), PollFlags::POLLIN));
+        if !ending {
+            waiting.push(PollFd::new(stopped.as_fd(), PollFlags::POLLIN));
+        }
         let timeout =
             self.line.next_due().map(|due| TimeSpec::from(due.saturating_sub(self.start.elapsed())));
         if ppoll(&mut waiting, timeout, None).is_err() {
-            return Some(Vec::new());
+            return (Vec::new(), false);
         }
         let ready = |poll: &PollFd<'_>| poll.revents().is_some_and(|events| !events.is_empty());
-        if waiting.last().is_some_and(ready) {
-            return None;
-        }
-        Some(places.iter().zip(&waiting).filter(|(_, poll)| ready(poll)).map(|(place, _)| *place).collect())
+        let readable = places.iter().zip(&waiting).filter(|(_, poll)| ready(poll)).map(|(place, _)| *place);
+        (readable.collect(), !ending && waiting.last().is_some_and(ready))
     }
 
     fn deliver(&mut self) {
