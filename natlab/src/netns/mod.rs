@@ -14,6 +14,7 @@
 mod args;
 mod bench;
 mod capture;
+mod command;
 mod counts;
 mod device;
 mod error;
@@ -32,15 +33,15 @@ mod transcript;
 mod translate;
 
 pub use args::RunArgs;
-pub use bench::{BenchArgs, bench};
+pub use bench::BenchArgs;
+pub use command::NetnsCommand;
 pub use counts::{Counts, Direction};
 pub use error::NetnsError;
 pub use kernel_nat::{KernelNat, KernelPorts};
 pub use lab::{LOBBY, Lab, LabSettings};
 pub use line::LineSettings;
 pub use namespace::{Namespace, leave_the_network};
-pub use process::{HOLD, hold};
 pub use report::{Exits, Mappings, Packets, PairReport};
 pub use router::HOPS;
-pub use run::{NOT_HERE, run};
+pub use run::NOT_HERE;
 pub use side::{Side, Stage};
