@@ -19,6 +19,7 @@ mod counts;
 mod device;
 mod error;
 mod ipv4;
+mod junk;
 mod kernel_nat;
 mod lab;
 mod line;

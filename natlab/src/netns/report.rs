@@ -106,7 +106,9 @@ impl PairReport {
             );
             if let Some(counts) = self.links.get(side) {
                 let _ = write!(text, ", UDP out {} in {}", counts.sent.udp, counts.received.udp);
-                for (what, count) in [("lost", counts.lost), ("expired", counts.expired)] {
+                for (what, count) in
+                    [("lost", counts.lost), ("expired", counts.expired), ("forged", counts.forged)]
+                {
                     if count > 0 {
                         let _ = write!(text, ", {what} {count}");
                     }

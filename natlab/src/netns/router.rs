@@ -14,7 +14,8 @@ use super::capture::Capture;
 use super::counts::Counts;
 use super::device::Device;
 use super::error::NetnsError;
-use super::ipv4::{Ipv4, Unreadable, time_exceeded};
+use super::ipv4::{Ipv4, Kind, Protocol, Unreadable, time_exceeded};
+use super::junk::Junk;
 use super::line::{Line, LineSettings};
 use super::translate::{Passage, Translator};
 
@@ -25,6 +26,9 @@ pub const HOPS: u8 = 8;
 /// Whose ICMP errors come out of the Internet.
 const ROUTER: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 1);
 
+/// The first site is the lobby server's, the others are players'.
+const LOBBY_SITE: usize = 0;
+
 /// Packets taken from one device before the others get their turn.
 const BURST: usize = 32;
 
@@ -33,7 +37,7 @@ const LAST_PACKETS: Duration = Duration::from_secs(1);
 
 /// A box of a side, at work.
 pub(crate) enum Middlebox {
-    Emulated(Translator),
+    Emulated(Box<Translator>),
     Kernel { lan: Device, wan: Device },
 }
 
@@ -63,11 +67,17 @@ pub(crate) struct RunningRouter {
 }
 
 impl RunningRouter {
-    pub(crate) fn start(sites: Vec<Site>, line: LineSettings, seed: u64) -> Result<Self, NetnsError> {
+    pub(crate) fn start(
+        sites: Vec<Site>,
+        line: LineSettings,
+        junk: u32,
+        seed: u64,
+    ) -> Result<Self, NetnsError> {
         let (stopped, stop) = std::io::pipe().map_err(NetnsError::system("making a pipe"))?;
         let router = Router {
             sites,
             line: Line::new(line, seed),
+            junk: Junk::new(junk, seed),
             start: Instant::now(),
             start_since_epoch: SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default(),
             now: Duration::ZERO,
@@ -89,6 +99,7 @@ impl RunningRouter {
 struct Router {
     sites: Vec<Site>,
     line: Line,
+    junk: Junk,
     start: Instant,
     start_since_epoch: Duration,
     /// Time of the packet in hand, since the start.
@@ -107,7 +118,7 @@ impl Router {
                     // A device that fails has lost its namespace: it is as silent as one without traffic.
                     let Ok(Some(length)) = self.device(place).receive(&mut buffer) else { break };
                     self.now = self.start.elapsed();
-                    self.from_device(place, &mut buffer[..length]);
+                    self.take_in(place, &mut buffer[..length]);
                     self.deliver();
                 }
             }
@@ -175,7 +186,7 @@ impl Router {
         }
     }
 
-    fn from_device(&mut self, place: Place, bytes: &mut [u8]) {
+    fn take_in(&mut self, place: Place, bytes: &mut [u8]) {
         if bytes.len() < 20 || bytes[0] >> 4 != 4 {
             return;
         }
@@ -241,6 +252,7 @@ impl Router {
         let Ok(mut packet) = Ipv4::parse(bytes) else { return };
         counts.sent(self.now, &packet, length);
         let to = *packet.destination().ip();
+        let is_udp = packet.kind() == Some(Kind::Flow(Protocol::Udp));
         for _ in 0..HOPS {
             if !packet.take_hop() {
                 counts.expired += 1;
@@ -252,8 +264,14 @@ impl Router {
         }
         match self.sites.iter().position(|site| site.public.contains(&to)) {
             Some(site) => {
+                let players = from != LOBBY_SITE && site != LOBBY_SITE;
+                let forged = if players && is_udp { self.junk.after(bytes) } else { Vec::new() };
                 if !self.line.send(self.now, site, bytes) {
                     self.sites[from].counts.lost += 1;
+                }
+                for bytes in forged {
+                    self.sites[site].counts.forged += 1;
+                    self.line.send(self.now, site, &bytes);
                 }
             }
             None => self.sites[from].counts.unroutable += 1,
