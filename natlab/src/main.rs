@@ -1,7 +1,5 @@
 //! `natlab`: see the library's documentation.
 
-#[cfg(target_os = "linux")]
-use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -23,19 +21,9 @@ enum Command {
     Demo(cli::DemoArgs),
     /// The named NATs
     List,
-    /// Real programs behind NATs, in network namespaces
     #[cfg(target_os = "linux")]
-    Run(natlab::netns::RunArgs),
-    /// Packets per second through the emulator
-    #[cfg(target_os = "linux")]
-    #[command(name = "bench-run")]
-    BenchRun(natlab::netns::BenchArgs),
-    #[cfg(target_os = "linux")]
-    #[command(name = natlab::netns::HOLD, hide = true)]
-    Hold {
-        #[arg(last = true)]
-        command: Vec<OsString>,
-    },
+    #[command(flatten)]
+    Netns(natlab::netns::NetnsCommand),
 }
 
 fn main() -> ExitCode {
@@ -56,10 +44,6 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         #[cfg(target_os = "linux")]
-        Command::Run(args) => natlab::netns::run(&args),
-        #[cfg(target_os = "linux")]
-        Command::BenchRun(args) => natlab::netns::bench(&args),
-        #[cfg(target_os = "linux")]
-        Command::Hold { command } => natlab::netns::hold(&command),
+        Command::Netns(command) => command.execute(),
     }
 }
