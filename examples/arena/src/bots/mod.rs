@@ -1,0 +1,2 @@
+//! Computer players.
+pub mod brain;
