@@ -1,0 +1,1 @@
+//! A lobby server inside the game: one command is enough to play.
