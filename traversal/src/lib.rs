@@ -1,10 +1,17 @@
 //! Sans-IO core of `bevy_traversal`. See [`Agent`] for the run-loop contract.
 
-pub mod agent;
+mod agent;
+mod api;
 pub mod config;
+mod cx;
 pub mod failure;
 pub mod id;
+mod lobby;
+mod login;
 pub mod nat;
+mod path;
+mod peer;
+mod timer;
 pub mod wire;
 
 pub use agent::{
@@ -12,4 +19,5 @@ pub use agent::{
     PathKind, ReleasedSocket, RequestFailure, RequestKind, SocketId, Transmit,
 };
 pub use config::{AgentConfig, Caps, Detect, RelayPolicy};
+pub use path::{is_local, is_sendable};
 pub use wire::handshake::Identity;

@@ -48,6 +48,8 @@ pub enum PairMessage {
         tag: u32,
         /// Source of the test.
         observed: SocketAddr,
+        /// A test of the sender's own, to be confirmed in turn; so every datagram is answered by at most one.
+        test: Option<u32>,
     },
     /// The channel ends here, on purpose.
     Close {

@@ -1,0 +1,344 @@
+//! The ways to one player: test messages and confirmations (M30), the choice among them, and what keeps the chosen
+//! one alive.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use crate::api::{PathKind, SocketId};
+use crate::config::AgentConfig;
+use crate::timer::earliest;
+use crate::wire::message::Method;
+
+/// When test messages go to an address that has not confirmed, after the first: "repeat openers 3x at 20-50 ms", then
+/// ever slower, so that a lost one costs little and a dead address costs little.
+const TEST_GAPS: [Duration; 8] = [
+    Duration::from_millis(25),
+    Duration::from_millis(35),
+    Duration::from_millis(60),
+    Duration::from_millis(100),
+    Duration::from_millis(150),
+    Duration::from_millis(200),
+    Duration::from_millis(250),
+    Duration::from_millis(300),
+];
+/// Addresses per player, with those that it only turned out to use (RFC 8445 section 7.3.1.3: peer-reflexive).
+const MAX_CANDIDATES: usize = 32;
+/// Tests whose confirmation is still of interest.
+const MAX_OPEN_TESTS: usize = 512;
+/// How long better addresses are still tested once a path stands.
+const SETTLE: Duration = Duration::from_millis(1500);
+/// A path of the same kind must be this much faster to be worth a change.
+const FASTER: f64 = 0.7;
+
+/// One way.
+#[derive(Clone, Debug)]
+pub(crate) struct Candidate {
+    pub(crate) socket: SocketId,
+    pub(crate) remote: SocketAddr,
+    pub(crate) kind: PathKind,
+    pub(crate) method: Method,
+    /// The server named it: tested by our own clock. Others get one answer for each datagram that came from there, so
+    /// that a player who forges its source cannot turn us on anybody.
+    vouched: bool,
+    next_test: Option<Instant>,
+    tests: usize,
+    pub(crate) heard: Option<Instant>,
+    confirmed: bool,
+    pub(crate) rtt: Option<Duration>,
+}
+
+/// All ways to one player.
+#[derive(Debug, Default)]
+pub(crate) struct Paths {
+    candidates: Vec<Candidate>,
+    selected: Option<usize>,
+    /// Better ways are looked for until then.
+    settle: Option<Instant>,
+    next_ping: Option<Instant>,
+    next_tag: u32,
+    /// Which candidate a test went to, and when.
+    open_tests: BTreeMap<u32, (usize, Instant)>,
+    /// No way answers at present.
+    recovering: bool,
+}
+
+/// A test message that is to be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TestOrder {
+    pub(crate) socket: SocketId,
+    pub(crate) remote: SocketAddr,
+    pub(crate) method: Method,
+    pub(crate) tag: u32,
+}
+
+impl Paths {
+    /// An address that the server vouches for.
+    pub(crate) fn add(
+        &mut self,
+        now: Instant,
+        socket: SocketId,
+        remote: SocketAddr,
+        kind: PathKind,
+        method: Method,
+    ) {
+        if let Some(index) = self.find(socket, remote) {
+            let candidate = &mut self.candidates[index];
+            if !candidate.vouched {
+                candidate.vouched = true;
+                candidate.next_test = Some(now);
+            }
+        } else {
+            self.push(socket, remote, kind, method, Some(now));
+        }
+    }
+
+    fn push(
+        &mut self,
+        socket: SocketId,
+        remote: SocketAddr,
+        kind: PathKind,
+        method: Method,
+        next_test: Option<Instant>,
+    ) -> Option<usize> {
+        if self.candidates.len() >= MAX_CANDIDATES {
+            return None;
+        }
+        let vouched = next_test.is_some();
+        let (heard, rtt) = (None, None);
+        let candidate = Candidate {
+            socket,
+            remote,
+            kind,
+            method,
+            vouched,
+            next_test,
+            tests: 0,
+            heard,
+            confirmed: false,
+            rtt,
+        };
+        self.candidates.push(candidate);
+        Some(self.candidates.len() - 1)
+    }
+
+    fn find(&self, socket: SocketId, remote: SocketAddr) -> Option<usize> {
+        self.candidates.iter().position(|candidate| candidate.socket == socket && candidate.remote == remote)
+    }
+
+    /// The path that game datagrams take.
+    pub(crate) fn selected(&self) -> Option<&Candidate> {
+        self.selected.map(|index| &self.candidates[index])
+    }
+
+    /// Something authentic arrived at some time.
+    pub(crate) fn heard_any(&self) -> bool {
+        self.candidates.iter().any(|candidate| candidate.heard.is_some())
+    }
+
+    /// Something authentic arrived here. Returns the tag of a test to be sent along with the answer, where this way
+    /// has not confirmed yet (M18: answer to where it came from).
+    pub(crate) fn heard(
+        &mut self,
+        now: Instant,
+        socket: SocketId,
+        from: SocketAddr,
+        lan: bool,
+    ) -> Option<u32> {
+        let index = self.find(socket, from).or_else(|| {
+            // Learned from the packet itself; which method made the way is told by whose socket it came in on.
+            let method = self
+                .candidates
+                .iter()
+                .find(|candidate| candidate.socket == socket)
+                .map_or(Method::Cone, |candidate| candidate.method);
+            self.push(socket, from, kind_of(from, lan), method, None)
+        })?;
+        let candidate = &mut self.candidates[index];
+        candidate.heard = Some(now);
+        if candidate.confirmed && !self.recovering {
+            return None;
+        }
+        Some(self.open_test(now, index))
+    }
+
+    fn open_test(&mut self, now: Instant, index: usize) -> u32 {
+        let tag = self.next_tag;
+        self.next_tag = self.next_tag.wrapping_add(1);
+        self.open_tests.insert(tag, (index, now));
+        if self.open_tests.len() > MAX_OPEN_TESTS {
+            self.open_tests.pop_first();
+        }
+        tag
+    }
+
+    /// A confirmation arrived on this way. True when it proves the way in both directions for the first time.
+    pub(crate) fn confirmed(&mut self, now: Instant, tag: u32, socket: SocketId, from: SocketAddr) -> bool {
+        let Some((index, sent)) = self.open_tests.remove(&tag) else { return false };
+        let candidate = &mut self.candidates[index];
+        // The other side's NAT answered from elsewhere: that way is tested on its own (see `heard`).
+        if candidate.socket != socket || candidate.remote != from {
+            return false;
+        }
+        let sample = now.saturating_duration_since(sent);
+        candidate.rtt = Some(candidate.rtt.map_or(sample, |rtt| (rtt * 7 + sample) / 8));
+        self.proven(index)
+    }
+
+    /// Game data arrived on this way: the other side has had our confirmation. True when that is news.
+    pub(crate) fn carried_data(&mut self, socket: SocketId, from: SocketAddr) -> bool {
+        self.find(socket, from).is_some_and(|index| self.proven(index))
+    }
+
+    fn proven(&mut self, index: usize) -> bool {
+        let candidate = &mut self.candidates[index];
+        let news = !candidate.confirmed;
+        candidate.confirmed = true;
+        candidate.next_test = None;
+        news
+    }
+
+    /// Picks the best proven way. True when the choice changed.
+    pub(crate) fn choose(&mut self, now: Instant, config: &AgentConfig) -> bool {
+        let rank = |candidate: &Candidate| match candidate.kind {
+            PathKind::Lan => 2,
+            PathKind::Direct | PathKind::DirectV6 => 1,
+            PathKind::Relay => 0,
+        };
+        let rtt = |candidate: &Candidate| candidate.rtt.unwrap_or(Duration::MAX);
+        let best = (0..self.candidates.len()).filter(|index| self.candidates[*index].confirmed).min_by_key(
+            |index| {
+                let candidate = &self.candidates[*index];
+                (std::cmp::Reverse(rank(candidate)), rtt(candidate))
+            },
+        );
+        let Some(best) = best else { return false };
+        let change = self.selected.is_none_or(|selected| {
+            let (old, new) = (&self.candidates[selected], &self.candidates[best]);
+            !old.confirmed
+                || rank(new) > rank(old)
+                || (rank(new) == rank(old) && rtt(new).as_secs_f64() < rtt(old).as_secs_f64() * FASTER)
+        });
+        if change && self.selected != Some(best) {
+            if self.selected.is_none() {
+                self.settle = Some(now + SETTLE);
+            }
+            self.selected = Some(best);
+            self.next_ping = Some(now + config.path_ping);
+            let chosen = rank(&self.candidates[best]);
+            for candidate in &mut self.candidates {
+                if rank(candidate) <= chosen {
+                    candidate.next_test = None;
+                }
+            }
+            return true;
+        }
+        false
+    }
+
+    /// No answer on the chosen way: forget what was proven, test everything, and ping.
+    fn recover(&mut self, now: Instant) {
+        self.recovering = true;
+        for candidate in &mut self.candidates {
+            candidate.confirmed = false;
+            if candidate.vouched || candidate.heard.is_some() {
+                candidate.next_test = Some(now);
+            }
+        }
+    }
+
+    /// `last_heard`: of the whole channel. The tests that are due now.
+    pub(crate) fn handle_timeout(
+        &mut self,
+        now: Instant,
+        last_heard: Instant,
+        config: &AgentConfig,
+        orders: &mut Vec<TestOrder>,
+    ) {
+        let silent = now.saturating_duration_since(last_heard);
+        if self.selected.is_some() {
+            if silent < config.path_ping * 2 {
+                self.recovering = false;
+            } else if !self.recovering && silent >= config.path_ping * 5 / 2 {
+                self.recover(now);
+            }
+        }
+        let settled = self.settle.is_some_and(|at| at <= now) && !self.recovering;
+        let mut due: Vec<usize> = Vec::new();
+        for (index, candidate) in self.candidates.iter_mut().enumerate() {
+            if settled {
+                candidate.next_test = None;
+            }
+            if candidate.next_test.is_some_and(|at| at <= now) {
+                let gap = TEST_GAPS[candidate.tests.min(TEST_GAPS.len() - 1)];
+                candidate.tests += 1;
+                candidate.next_test = Some(now + gap);
+                due.push(index);
+            }
+        }
+        if let (Some(selected), Some(at)) = (self.selected, self.next_ping)
+            && at <= now
+        {
+            self.next_ping = Some(now + config.path_ping);
+            if !due.contains(&selected) {
+                due.push(selected);
+            }
+        }
+        for index in due {
+            let tag = self.open_test(now, index);
+            let Candidate { socket, remote, method, .. } = self.candidates[index];
+            orders.push(TestOrder { socket, remote, method, tag });
+        }
+    }
+
+    pub(crate) fn poll_timeout(&self, last_heard: Instant, config: &AgentConfig) -> Option<Instant> {
+        let tests = self.candidates.iter().filter_map(|candidate| candidate.next_test).min();
+        let recovery =
+            (self.selected.is_some() && !self.recovering).then(|| last_heard + config.path_ping * 5 / 2);
+        earliest(earliest(tests, self.next_ping), recovery)
+    }
+
+    /// Sockets in use, for the report.
+    pub(crate) fn sockets(&self) -> u32 {
+        let mut sockets: Vec<SocketId> = self.candidates.iter().map(|candidate| candidate.socket).collect();
+        sockets.sort_unstable();
+        sockets.dedup();
+        u32::try_from(sockets.len()).unwrap_or(u32::MAX)
+    }
+
+    /// Addresses that were tested, for the report.
+    pub(crate) fn targets(&self) -> u32 {
+        let tested =
+            self.candidates.iter().filter(|candidate| candidate.tests > 0 || candidate.heard.is_some());
+        u32::try_from(tested.count()).unwrap_or(u32::MAX)
+    }
+}
+
+/// What a path to this address is called.
+pub(crate) fn kind_of(remote: SocketAddr, same_nat: bool) -> PathKind {
+    if same_nat && is_local(remote.ip()) {
+        PathKind::Lan
+    } else if remote.is_ipv6() {
+        PathKind::DirectV6
+    } else {
+        PathKind::Direct
+    }
+}
+
+/// Private, link-local, unique-local or loopback: never a destination without the same-NAT bit.
+pub fn is_local(ip: IpAddr) -> bool {
+    match ip.to_canonical() {
+        IpAddr::V4(ip) => {
+            let shared = ip.octets()[0] == 100 && ip.octets()[1] & 0xc0 == 64; // RFC 6598
+            ip.is_private() || ip.is_link_local() || ip.is_loopback() || shared
+        }
+        IpAddr::V6(ip) => ip.is_loopback() || ip.is_unicast_link_local() || ip.is_unique_local(),
+    }
+}
+
+/// An address that one may send to at all.
+pub fn is_sendable(address: SocketAddr) -> bool {
+    let ip = address.ip().to_canonical();
+    let broadcast = matches!(ip, IpAddr::V4(v4) if v4.is_broadcast());
+    address.port() != 0 && !ip.is_unspecified() && !ip.is_multicast() && !broadcast
+}
