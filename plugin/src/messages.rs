@@ -15,7 +15,7 @@ use traversal_core::{DisconnectReason, LobbyState, PathInfo, RequestFailure, Req
 use crate::config::ServerKey;
 use crate::error::TraversalError;
 
-/// Request: log in to a lobby server, instead of the present one if there is any. Not needed for the servers in
+/// Request: log in to a lobby server, instead of the present one if there is any, whose room is left. Not needed for the servers in
 /// [`TraversalConfig::lobby`](crate::TraversalConfig::lobby).
 #[derive(Message, Clone, Debug, Default, PartialEq)]
 pub struct ConnectLobby {
@@ -36,7 +36,7 @@ impl ConnectLobby {
     }
 }
 
-/// Request: log out and stay out. Connections to players stay.
+/// Request: leave the room, log out and stay out.
 #[derive(Message, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DisconnectLobby;
 
@@ -92,7 +92,8 @@ pub struct RefusePeer {
     pub reason: String,
 }
 
-/// Request of a host: put a member out of the room and disconnect it.
+/// Request of a host: put a member out of the room and disconnect it. While the lobby server is away it is only
+/// disconnected.
 #[derive(Message, Clone, Debug, PartialEq, Eq)]
 pub struct KickPeer {
     /// Whom.

@@ -244,6 +244,7 @@ pub(crate) fn connect(
 pub(crate) fn hand_over_requests(
     requests: Requests,
     mut link: ResMut<TraversalLink>,
+    lobby: Res<LobbyLink>,
     mut failed: MessageWriter<m::RequestFailed>,
 ) {
     use traversal_core::{RequestFailure, RequestKind as Kind};
@@ -275,14 +276,16 @@ pub(crate) fn hand_over_requests(
     });
     each(&mut list, |_| ask(Command::ListRooms, Kind::List));
     each(&mut metadata, |request| ask(Command::SetMetadata(request.0.clone()), Kind::SetMetadata));
-    let mut kicked = Vec::new();
     each(&mut kick, |request| {
         let m::KickPeer { player, reason } = request.clone();
-        ask(Command::Kick { player, reason: reason.clone() }, Kind::Kick);
-        kicked.push(Command::ClosePeer { player, reason });
+        if lobby.online() {
+            // The connection ends with the server's yes.
+            ask(Command::Kick { player, reason }, Kind::Kick);
+        } else {
+            let reason = format!("removed by the host: {reason}");
+            ask(Command::ClosePeer { player, reason }, Kind::Kick);
+        }
     });
-    // Also when the lobby server is away.
-    kicked.into_iter().for_each(|close| _ = link.command(close));
     each(&mut allow, |request| {
         link.command(Command::AnswerJoin { join: request.join, allow: true, reason: String::new() });
     });

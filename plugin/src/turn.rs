@@ -46,7 +46,6 @@ pub(crate) struct Turn {
     reports: Sender<Report>,
     addresses: Receiver<Vec<IpAddr>>,
     names: Names,
-    online: bool,
     connections: BTreeMap<PlayerId, Connection>,
     in_room: bool,
     generation: u32,
@@ -80,7 +79,7 @@ impl Turn {
             main_v6.is_some(),
         );
         let mut turn = Self {
-            agent: Agent::new(config.agent_config(), identity, seed, local, now),
+            agent: Agent::new(config.agent_config(), identity, seed, local),
             poll,
             sockets: BTreeMap::new(),
             socket_buffer: config.socket_buffer,
@@ -89,7 +88,6 @@ impl Turn {
             reports,
             addresses,
             names,
-            online: false,
             connections: BTreeMap::new(),
             in_room: false,
             generation: 0,
@@ -363,7 +361,8 @@ impl Turn {
             }
             event => {
                 match &event {
-                    Event::Lobby(LobbyState::Retrying { .. }) => self.names.refresh(now),
+                    // A new address would mean another login, which ends a room: a game goes on instead.
+                    Event::Lobby(LobbyState::Retrying { .. }) if !self.in_room => self.names.refresh(now),
                     Event::RoomEntered { .. } => self.in_room = true,
                     Event::RoomLeft { .. } => self.in_room = false,
                     _ => {}
@@ -413,7 +412,7 @@ impl Turn {
     /// Gives the socket of the path to `player` away.
     fn release(&mut self, now: Instant, player: PlayerId) -> Result<PunchedSocket, SocketError> {
         let system = |error: io::Error| SocketError::System(error.to_string());
-        let released = self.agent.release_socket(now, player);
+        let released = self.agent.release_socket(player);
         self.drain(now);
         let released = released?;
         let mut socket = self.sockets.remove(&released.socket).ok_or(SocketError::NotRunning)?;

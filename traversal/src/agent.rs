@@ -11,16 +11,21 @@ use crate::Identity;
 pub use crate::api::*;
 use crate::config::AgentConfig;
 use crate::cx::{Cx, Main};
+use crate::detection::Detection;
 use crate::failure::{FailureReason, FailureReport, Stage};
 use crate::id::{MatchId, PlayerId};
 use crate::lobby::{Lobby, LobbyNews};
 use crate::login::{LinkEvent, LobbyLink};
 use crate::peer::{Peer, PeerNews};
+use crate::sockets::Sockets;
 use crate::timer::earliest;
 use crate::wire::message::{
     MatchEnd, MatchOutcome, PunchPlan, Request, RequestError, RoomEnd, ToPlayer, ToServer,
 };
 use crate::wire::{Dropped, Kind, MAX_DATAGRAM, pair};
+
+/// See [`Agent::quiet`].
+const ROOM_KEEPALIVE: Duration = Duration::from_secs(4);
 
 /// One player's traversal, without sockets, clock or threads.
 ///
@@ -36,6 +41,8 @@ pub struct Agent {
     rng: ChaCha20Rng,
     link: LobbyLink,
     lobby: Lobby,
+    detection: Detection,
+    sockets: Sockets,
     peers: BTreeMap<MatchId, Peer>,
     /// The match that a player's game datagrams take.
     by_player: BTreeMap<PlayerId, MatchId>,
@@ -80,6 +87,8 @@ impl Agent {
             local: Vec::new(),
             rng: ChaCha20Rng::from_seed(seed),
             lobby: Lobby::default(),
+            detection: Detection::default(),
+            sockets: Sockets::default(),
             peers: BTreeMap::new(),
             by_player: BTreeMap::new(),
             join_requested: None,
@@ -119,13 +128,16 @@ impl Agent {
             Command::Connect(servers) => {
                 self.leave_room(now, "left");
                 let mut cx = cx!(self, now);
+                self.detection.pause(&mut cx, &mut self.sockets);
                 self.link.disconnect(&mut cx);
                 self.link.connect(&mut cx, servers);
             }
             Command::Disconnect => {
                 self.leave_room(now, "left");
                 self.close_all(now, "left");
-                self.link.disconnect(&mut cx!(self, now));
+                let mut cx = cx!(self, now);
+                self.detection.pause(&mut cx, &mut self.sockets);
+                self.link.disconnect(&mut cx);
             }
             Command::HostRoom(options) => {
                 let request = Request::CreateRoom { options, code: None };
@@ -196,6 +208,7 @@ impl Agent {
         }
         // The NAT may be another one now.
         self.link.check_now(now);
+        self.detection.start(&mut cx!(self, now), &mut self.link, &mut self.sockets);
         self.handle_timeout(now);
     }
 
@@ -204,6 +217,7 @@ impl Agent {
         let result = match Kind::of(datagram) {
             _ if datagram.len() > MAX_DATAGRAM => Err(Dropped::Malformed),
             Some(Kind::Pair) => self.handle_pair(now, socket, from, datagram),
+            Some(Kind::Probe) if self.detection.handle_hairpin(now, datagram) => Ok(()),
             Some(Kind::Cookie | Kind::Accept | Kind::Refuse | Kind::Control | Kind::Probe) => {
                 let mut cx = cx!(self, now);
                 self.link.handle_datagram(&mut cx, from, datagram).map(|event| self.handle_link(now, event))
@@ -237,8 +251,16 @@ impl Agent {
     fn handle_link(&mut self, now: Instant, event: Option<LinkEvent>) {
         let mut cx = cx!(self, now);
         match event {
-            None | Some(LinkEvent::Lost | LinkEvent::ProbeSeen { .. }) => {}
-            Some(LinkEvent::LoggedIn) => self.lobby.logged_in(&mut cx, &mut self.link),
+            None => {}
+            Some(LinkEvent::Lost) => self.detection.pause(&mut cx, &mut self.sockets),
+            Some(LinkEvent::LoggedIn) => {
+                let news = self.lobby.logged_in(&mut cx, &mut self.link);
+                self.handle_lobby(now, news);
+                self.detection.start(&mut cx!(self, now), &mut self.link, &mut self.sockets);
+            }
+            Some(LinkEvent::ProbeSeen { tag, observed, from }) => {
+                self.detection.handle_seen(&mut cx, &mut self.link, &mut self.sockets, (tag, observed, from));
+            }
             Some(LinkEvent::Message(message)) => self.handle_message(now, message),
         }
     }
@@ -270,7 +292,7 @@ impl Agent {
             }
             ToPlayer::Plan(plan) => self.handle_plan(now, *plan),
             ToPlayer::MatchEnded { match_id, reason } => self.match_ended(now, match_id, reason),
-            ToPlayer::Profile(profile) => cx.emit(Event::Nat(profile)),
+            ToPlayer::Profile(profile) => self.detection.handle_profile(&mut cx, profile),
             ToPlayer::Facts { .. } => {}
         }
     }
@@ -388,7 +410,13 @@ impl Agent {
         match (socket, local) {
             (SocketId::MAIN, Ok(local)) => self.main.v4 = local,
             (SocketId::MAIN_V6, local) => self.main.v6 = local.ok(),
-            _ => return,
+            (socket, local) => {
+                let local = local.ok();
+                let Some(owner) = self.sockets.opened(socket, local) else { return };
+                let mut cx = cx!(self, now);
+                self.detection.handle_socket(&mut cx, &mut self.link, &mut self.sockets, owner, local);
+                return self.sweep();
+            }
         }
         self.register_addresses(now);
         self.sweep();
@@ -396,9 +424,10 @@ impl Agent {
 
     /// Input: [`poll_timeout`](Self::poll_timeout) has come.
     pub fn handle_timeout(&mut self, now: Instant) {
-        let busy = self.lobby.is_busy();
-        let event = self.link.handle_timeout(&mut cx!(self, now), busy);
+        let quiet = self.quiet();
+        let event = self.link.handle_timeout(&mut cx!(self, now), quiet);
         self.handle_link(now, event);
+        self.detection.handle_timeout(&mut cx!(self, now), &mut self.link, &mut self.sockets);
         let news = self.lobby.handle_timeout(&mut cx!(self, now), &mut self.link);
         self.handle_lobby(now, news);
         let matches: Vec<MatchId> = self.peers.keys().copied().collect();
@@ -406,6 +435,13 @@ impl Agent {
             self.handle_peer_timeout(now, match_id);
         }
         self.sweep();
+    }
+
+    /// How long the link to the server may be idle (M31). While a room is open a lost server is to be noticed sooner:
+    /// others want to join.
+    fn quiet(&self) -> Duration {
+        let quiet = self.detection.keepalive(self.config.keepalive);
+        if self.lobby.is_busy() { quiet.min(ROOM_KEEPALIVE) } else { quiet }
     }
 
     fn handle_peer_timeout(&mut self, now: Instant, match_id: MatchId) {
@@ -442,7 +478,7 @@ impl Agent {
 
     /// Output: when [`handle_timeout`](Self::handle_timeout) is due; none: never.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let link = self.link.poll_timeout(&self.config, self.lobby.is_busy());
+        let link = earliest(self.link.poll_timeout(self.quiet()), self.detection.poll_timeout());
         let lobby = self.lobby.poll_timeout(self.link.is_online());
         let peers = self.peers.values().filter_map(|peer| peer.poll_timeout(&self.config)).min();
         earliest(earliest(link, lobby), peers)

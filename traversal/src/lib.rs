@@ -2,8 +2,10 @@
 
 mod agent;
 mod api;
+pub mod classify;
 pub mod config;
 mod cx;
+mod detection;
 pub mod failure;
 pub mod id;
 mod lobby;
@@ -11,6 +13,9 @@ mod login;
 pub mod nat;
 mod path;
 mod peer;
+pub mod plan;
+pub mod ports;
+mod sockets;
 mod timer;
 pub mod wire;
 

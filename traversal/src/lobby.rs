@@ -122,14 +122,14 @@ impl Lobby {
     }
 
     /// A new session: everything unanswered is asked again, and the room taken up again.
-    pub(crate) fn logged_in(&mut self, cx: &mut Cx<'_>, link: &mut LobbyLink) {
+    pub(crate) fn logged_in(&mut self, cx: &mut Cx<'_>, link: &mut LobbyLink) -> Vec<LobbyNews> {
         for pending in self.pending.values_mut() {
             pending.send_at = Some(cx.now);
         }
         if let Some(room) = &mut self.room {
             room.resume_at = Some(cx.now);
         }
-        self.handle_timeout(cx, link);
+        self.handle_timeout(cx, link)
     }
 
     /// Takes back requests to open or enter a room. True if there were any.

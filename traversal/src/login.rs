@@ -21,8 +21,6 @@ const RETRY: Duration = Duration::from_millis(250);
 /// Unanswered pings in a row after which the server counts as lost, and the time between them.
 const PINGS: u32 = 6;
 const PING_RETRY: Duration = Duration::from_millis(500);
-/// While a room is open a lost server is to be noticed soon: others want to join.
-const ROOM_KEEPALIVE: Duration = Duration::from_secs(4);
 
 /// The link and what it is about to do.
 #[derive(Debug)]
@@ -91,7 +89,7 @@ pub(crate) enum LinkEvent {
     /// A reliable frame.
     Message(ToPlayer),
     /// The answer to a probe.
-    ProbeSeen { tag: u32, observed: SocketAddr },
+    ProbeSeen { tag: u32, observed: SocketAddr, from: SocketAddr },
 }
 
 impl LobbyLink {
@@ -166,7 +164,7 @@ impl LobbyLink {
             server: None,
             error: None,
         }));
-        self.handle_timeout(cx, false);
+        self.handle_timeout(cx, cx.config.keepalive);
     }
 
     /// A datagram that only the server can mean.
@@ -190,7 +188,7 @@ impl LobbyLink {
                 online.ping = None;
                 let event = match frame {
                     None => None,
-                    Some(frame) => self.handle_frame(cx, frame),
+                    Some(frame) => self.handle_frame(cx, from, frame),
                 };
                 self.drain(cx);
                 Ok(event)
@@ -199,11 +197,16 @@ impl LobbyLink {
         }
     }
 
-    fn handle_frame(&mut self, cx: &mut Cx<'_>, frame: Frame<ToPlayer>) -> Option<LinkEvent> {
+    fn handle_frame(
+        &mut self,
+        cx: &mut Cx<'_>,
+        from: SocketAddr,
+        frame: Frame<ToPlayer>,
+    ) -> Option<LinkEvent> {
         let State::Online(online) = &mut self.state else { return None };
         match frame {
             Frame::Reliable { body, .. } => return Some(LinkEvent::Message(body)),
-            Frame::ProbeSeen { tag, observed } => return Some(LinkEvent::ProbeSeen { tag, observed }),
+            Frame::ProbeSeen { tag, observed } => return Some(LinkEvent::ProbeSeen { tag, observed, from }),
             Frame::Goodbye { reason } => return self.lost(cx, LobbyError::Stopped { reason }),
             Frame::Ping { id } => {
                 let observed = online.server;
@@ -243,7 +246,7 @@ impl LobbyLink {
             ClientProgress::Cookie => {
                 shaking.server = Some(from);
                 shaking.next = cx.now;
-                self.handle_timeout(cx, false);
+                self.handle_timeout(cx, cx.config.keepalive);
                 return Ok(None);
             }
             ClientProgress::Accepted(accepted) => {
@@ -324,8 +327,8 @@ impl LobbyLink {
         }
     }
 
-    /// `in_room`: notice a lost server sooner.
-    pub(crate) fn handle_timeout(&mut self, cx: &mut Cx<'_>, in_room: bool) -> Option<LinkEvent> {
+    /// `quiet`: how long the link may be idle.
+    pub(crate) fn handle_timeout(&mut self, cx: &mut Cx<'_>, quiet: Duration) -> Option<LinkEvent> {
         match &mut self.state {
             State::Idle => None,
             State::Waiting(until) => {
@@ -348,7 +351,7 @@ impl LobbyLink {
             }
             State::Online(online) => {
                 online.session.handle_timeout(cx.now);
-                let lost = online.keep_alive(cx, in_room);
+                let lost = online.keep_alive(cx, quiet);
                 self.drain(cx);
                 if lost { self.lost(cx, LobbyError::Lost) } else { None }
             }
@@ -364,14 +367,13 @@ impl LobbyLink {
         }
     }
 
-    pub(crate) fn poll_timeout(&self, config: &AgentConfig, in_room: bool) -> Option<Instant> {
+    pub(crate) fn poll_timeout(&self, quiet: Duration) -> Option<Instant> {
         match &self.state {
             State::Idle => None,
             State::Waiting(until) => Some(*until),
             State::Shaking(shaking) => Some(shaking.next.min(shaking.deadline)),
             State::Online(online) => {
-                let ping =
-                    online.ping.as_ref().map_or_else(|| online.next_ping(config, in_room), |ping| ping.next);
+                let ping = online.ping.as_ref().map_or_else(|| online.next_ping(quiet), |ping| ping.next);
                 earliest(online.session.poll_timeout(), Some(ping))
             }
         }
@@ -384,14 +386,13 @@ impl Online {
     }
 
     /// NATs are refreshed by what goes out (RFC 4787 REQ-6), loss is noticed by what no longer comes in.
-    fn next_ping(&self, config: &AgentConfig, in_room: bool) -> Instant {
-        let quiet = if in_room { config.keepalive.min(ROOM_KEEPALIVE) } else { config.keepalive };
+    fn next_ping(&self, quiet: Duration) -> Instant {
         self.session.last_heard().min(self.session.last_sent()) + quiet
     }
 
     /// True when the server is lost.
-    fn keep_alive(&mut self, cx: &mut Cx<'_>, in_room: bool) -> bool {
-        if self.ping.is_none() && due(Some(self.next_ping(cx.config, in_room)), cx.now) {
+    fn keep_alive(&mut self, cx: &mut Cx<'_>, quiet: Duration) -> bool {
+        if self.ping.is_none() && due(Some(self.next_ping(quiet)), cx.now) {
             self.ping = Some(Ping { unanswered: 0, next: cx.now });
         }
         let Some(ping) = &mut self.ping else { return false };

@@ -315,8 +315,8 @@ impl Paths {
 }
 
 /// What a path to this address is called.
-pub(crate) fn kind_of(remote: SocketAddr, same_nat: bool) -> PathKind {
-    if same_nat && is_local(remote.ip()) {
+pub(crate) fn kind_of(remote: SocketAddr, lan: bool) -> PathKind {
+    if lan && is_local(remote.ip()) {
         PathKind::Lan
     } else if remote.is_ipv6() {
         PathKind::DirectV6
@@ -342,3 +342,7 @@ pub fn is_sendable(address: SocketAddr) -> bool {
     let broadcast = matches!(ip, IpAddr::V4(v4) if v4.is_broadcast());
     address.port() != 0 && !ip.is_unspecified() && !ip.is_multicast() && !broadcast
 }
+
+#[cfg(test)]
+#[path = "path_tests.rs"]
+mod tests;

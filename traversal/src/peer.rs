@@ -33,6 +33,8 @@ pub(crate) struct Peer {
     channel: PairChannel,
     plan: PunchPlan,
     paths: Paths,
+    /// Private addresses count as one network with ours.
+    lan: bool,
     stage: PeerStage,
     requested: Instant,
     started: Instant,
@@ -72,10 +74,10 @@ impl Peer {
         let lan = cx.config.lan && plan.same_nat;
         let local = plan.peer_local.iter().filter(|address| lan && is_local(address.ip()));
         // Whoever is on this network itself is seen at a private address by a server there (or on this machine).
-        let public = plan.peer_public.iter().filter(|address| lan || !is_local(address.ip()));
+        let public = plan.peer_public.iter().filter(|address| plan.same_nat || !is_local(address.ip()));
         for address in local.chain(public).filter(|address| is_sendable(**address)) {
             if let Some(socket) = cx.main.towards(*address) {
-                paths.add(now, socket, *address, kind_of(*address, plan.same_nat), Method::Cone);
+                paths.add(now, socket, *address, kind_of(*address, lan), Method::Cone);
             }
         }
         let allowed = Duration::from_millis(u64::from(plan.deadline_ms)).min(cx.config.connect_deadline);
@@ -85,6 +87,7 @@ impl Peer {
             host: plan.host,
             channel,
             paths,
+            lan,
             stage: PeerStage::Punching { deadline: now + allowed },
             requested,
             started: now,
@@ -153,19 +156,19 @@ impl Peer {
                 if !self.is_live() {
                     return Ok(None);
                 }
-                self.paths.heard(cx.now, socket, from, self.plan.same_nat);
+                self.paths.heard(cx.now, socket, from, self.lan);
                 self.paths.carried_data(socket, from);
                 let news = self.choose(cx);
                 cx.emit(Event::Datagram { player: self.info.id, payload });
                 Ok(news)
             }
             Opened::Message(PairMessage::Test { tag, .. }) if self.is_live() => {
-                let own = self.paths.heard(cx.now, socket, from, self.plan.same_nat);
+                let own = self.paths.heard(cx.now, socket, from, self.lan);
                 self.send_message(cx, socket, from, &PairMessage::Confirm { tag, observed: from, test: own });
                 Ok(None)
             }
             Opened::Message(PairMessage::Confirm { tag, test, .. }) if self.is_live() => {
-                self.paths.heard(cx.now, socket, from, self.plan.same_nat);
+                self.paths.heard(cx.now, socket, from, self.lan);
                 self.paths.confirmed(cx.now, tag, socket, from);
                 if let Some(tag) = test {
                     let answer = PairMessage::Confirm { tag, observed: from, test: None };

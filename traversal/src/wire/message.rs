@@ -300,8 +300,13 @@ pub enum ToServer {
         /// How.
         outcome: MatchOutcome,
     },
-    /// What the classification found, where it is done on the peer (M7).
-    Profile(NatProfile),
+    /// What the classification found (M7).
+    Profile {
+        /// As the player sees it.
+        profile: NatProfile,
+        /// The server is to check it against what it saw itself, and to answer with [`ToPlayer::Profile`] (E1).
+        check: bool,
+    },
 }
 
 /// See [`ToServer::MatchReport`].

@@ -16,6 +16,8 @@ use super::{Dropped, Kind, MAX_CONTROL, codec, take};
 /// kind, session, nonce.
 const HEADER: usize = 1 + 8 + 8;
 const TAG: usize = 16;
+/// Probes and their answers are padded to this: the longest of them has 26 bytes.
+const PROBE_PADDED: usize = 32;
 /// Longest frame, encoded.
 pub const MAX_FRAME: usize = MAX_CONTROL - HEADER - TAG;
 /// Reliable frames on their way at a time; further ones wait.
@@ -156,7 +158,11 @@ impl<Out: Serialize, In: DeserializeOwned> Session<Out, In> {
 
     /// Seals a frame for the caller to send; [`Kind::Probe`] ones leave from sockets that only the caller knows.
     pub fn seal(&mut self, now: Instant, kind: Kind, frame: &Frame<Out>) -> Option<Vec<u8>> {
-        let frame = codec::encode(frame).ok()?;
+        let mut frame = codec::encode(frame).ok()?;
+        if kind == Kind::Probe {
+            // Question and answer are of one length: nobody is amplified.
+            frame.resize(frame.len().max(PROBE_PADDED), 0);
+        }
         self.seal_bytes(now, kind, &frame)
     }
 

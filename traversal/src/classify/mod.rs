@@ -1,0 +1,200 @@
+//! What kind of NAT a player is behind (M1-M6, M9), told from probes to the lobby server's sockets.
+//!
+//! [`classify`] is a pure function of what was seen, so it serves both places where the work may be done (M7):
+//! the peer (E2) hosts a [`Classifier`], which decides what to send and ends with a profile; the server (E1) fills
+//! the same [`Evidence`] with what it saw itself, and takes the filter tests, which only the peer can judge, from
+//! the peer's report ([`merge_report`]).
+
+mod driver;
+mod lifetime;
+mod rtt;
+
+pub use driver::{Classifier, ClassifierConfig, ClassifierOrder, ProbeOrder};
+pub use lifetime::{LifetimeOrder, LifetimeSearch};
+pub use rtt::RttEstimate;
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use crate::nat::{Confidence, FilteringBehavior, MappingBehavior, NatProfile, PortAllocation};
+use crate::ports::{FreshMapping, StepRule, allocation, foreign_rate};
+
+/// The tag that a classification probe carries on the wire: it names the local port, so that a server which works
+/// out the NAT's type itself knows which probes left from one socket, and whether a port was kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ProbeTag {
+    /// Port of the local socket.
+    pub local_port: u16,
+    /// Makes the tag unique within the session.
+    pub sequence: u16,
+}
+
+impl From<ProbeTag> for u32 {
+    fn from(tag: ProbeTag) -> Self {
+        (u32::from(tag.local_port) << 16) | u32::from(tag.sequence)
+    }
+}
+
+impl From<u32> for ProbeTag {
+    fn from(tag: u32) -> Self {
+        // Both halves by construction 16 bits.
+        Self { local_port: (tag >> 16) as u16, sequence: tag as u16 }
+    }
+}
+
+/// One probe that was seen by the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sighting {
+    /// Port of the local socket that it left from; tells the sockets apart.
+    pub local_port: u16,
+    /// Socket of the server that it was sent to.
+    pub target: SocketAddr,
+    /// Where it was seen.
+    pub observed: SocketAddr,
+    /// When it was sent (or, on the server, came in), counted from any fixed moment.
+    pub sent: Duration,
+    /// It was sent more than once before it was seen.
+    pub repeated: bool,
+}
+
+/// All that was found out about one NAT.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Evidence {
+    /// The machine's own addresses (M5, M28).
+    pub local: Vec<IpAddr>,
+    /// Probes that were seen, in the order of sending (or of coming in).
+    pub sightings: Vec<Sighting>,
+    /// An answer from another port of an address that the fresh socket had sent to came in (M3).
+    pub from_other_port: Option<bool>,
+    /// An answer from an address that the fresh socket had never sent to came in (M1).
+    pub from_other_address: Option<bool>,
+    /// A packet to the own external address came back in.
+    pub hairpin: Option<bool>,
+    /// The server has two addresses.
+    pub two_addresses: bool,
+    /// Probes were sent for long enough that silence means something.
+    pub waited: bool,
+    /// How the step is taken from the intervals.
+    pub step_rule: StepRule,
+}
+
+/// The profile that fits the evidence. What cannot be told stays unknown.
+pub fn classify(evidence: &Evidence) -> NatProfile {
+    let sightings = &evidence.sightings;
+    if sightings.is_empty() {
+        return NatProfile { udp_blocked: evidence.waited, ..NatProfile::default() };
+    }
+    let translated = translated(evidence);
+    let (mapping, ports) = if translated == Some(false) {
+        (MappingBehavior::EndpointIndependent, PortAllocation::Preserving)
+    } else {
+        (mapping(sightings), allocation(&fresh_mappings(sightings, false), evidence.step_rule))
+    };
+    let rate = match ports {
+        PortAllocation::Sequential { step } => foreign_rate(&fresh_mappings(sightings, true), step),
+        _ => None,
+    };
+    NatProfile {
+        mapping,
+        filtering: filtering(evidence),
+        allocation: ports,
+        translated,
+        hairpin: evidence.hairpin,
+        pooled: Some(sightings.iter().any(|s| s.observed.ip() != sightings[0].observed.ip())),
+        udp_blocked: false,
+        timeout: None,
+        foreign_rate: rate,
+        confidence: if evidence.two_addresses { Confidence::Full } else { Confidence::Reduced },
+    }
+}
+
+/// What the server worked out itself, with the facts that only the peer can know from its report (filter tests,
+/// hairpin, timeout), and with whatever else only the report knows.
+pub fn merge_report(seen: &NatProfile, report: &NatProfile) -> NatProfile {
+    let known_mapping = seen.mapping != MappingBehavior::Unknown;
+    let known_ports = seen.allocation != PortAllocation::Unknown;
+    NatProfile {
+        mapping: if known_mapping { seen.mapping } else { report.mapping },
+        filtering: report.filtering,
+        allocation: if known_ports { seen.allocation } else { report.allocation },
+        translated: seen.translated.or(report.translated),
+        hairpin: report.hairpin,
+        pooled: seen.pooled.or(report.pooled),
+        udp_blocked: seen.udp_blocked && report.udp_blocked,
+        timeout: report.timeout,
+        foreign_rate: seen.foreign_rate.or(report.foreign_rate),
+        confidence: if known_mapping { seen.confidence } else { report.confidence },
+    }
+}
+
+/// M5: the seen address is one of the machine's own. `None`: its own are not known.
+fn translated(evidence: &Evidence) -> Option<bool> {
+    if evidence.local.is_empty() {
+        return None;
+    }
+    let own = |s: &Sighting| s.observed.port() == s.local_port && evidence.local.contains(&s.observed.ip());
+    Some(!evidence.sightings.iter().any(own))
+}
+
+/// M2 and, with one server address, M6. Each pair of probes from one socket is a vote: a NAT may leave its
+/// habit for a single socket (RFC 4787 section 4.1), and if half of them disagree the harder case is taken.
+fn mapping(sightings: &[Sighting]) -> MappingBehavior {
+    let (mut ports, mut addresses) = ((0u32, 0u32), (0u32, 0u32));
+    for (i, a) in sightings.iter().enumerate() {
+        let others =
+            sightings[i + 1..].iter().filter(|b| b.local_port == a.local_port && b.target != a.target);
+        for b in others {
+            let votes = if a.target.ip() == b.target.ip() { &mut ports } else { &mut addresses };
+            if a.observed == b.observed { votes.0 += 1 } else { votes.1 += 1 }
+        }
+    }
+    let differ = |votes: (u32, u32)| (votes != (0, 0)).then_some(votes.1 >= votes.0);
+    match (differ(ports), differ(addresses)) {
+        (Some(true), _) => MappingBehavior::AddressAndPortDependent,
+        (_, Some(false)) => MappingBehavior::EndpointIndependent,
+        (Some(false), Some(true)) => MappingBehavior::AddressDependent,
+        (Some(false), None) => MappingBehavior::NotPortSensitive,
+        // Different addresses alone do not tell the two symmetric kinds apart.
+        (None, Some(true) | None) => MappingBehavior::Unknown,
+    }
+}
+
+/// M1 and M3. With one server address an answer from another port leaves open whether the address matters, so it
+/// is unknown (M6); silence still tells.
+fn filtering(evidence: &Evidence) -> FilteringBehavior {
+    match (evidence.from_other_address, evidence.from_other_port) {
+        (Some(true), _) => FilteringBehavior::EndpointIndependent,
+        (_, Some(false)) => FilteringBehavior::AddressAndPortDependent,
+        (Some(false), Some(true)) => FilteringBehavior::AddressDependent,
+        (None, Some(true)) | (_, None) => FilteringBehavior::Unknown,
+    }
+}
+
+/// Ports of new mappings at the external address that was seen most often. With `all`, every mapping; else only
+/// the first one of each socket.
+fn fresh_mappings(sightings: &[Sighting], all: bool) -> Vec<FreshMapping> {
+    let share = |ip: IpAddr| sightings.iter().filter(|s| s.observed.ip() == ip).count();
+    let Some(ip) = sightings.iter().map(|s| s.observed.ip()).max_by_key(|ip| (share(*ip), *ip)) else {
+        return Vec::new();
+    };
+    let first_of_socket = |s: &Sighting| {
+        sightings
+            .iter()
+            .filter(|o| o.local_port == s.local_port)
+            .min_by_key(|o| o.sent)
+            .is_some_and(|o| o == s)
+    };
+    sightings
+        .iter()
+        .filter(|s| s.observed.ip() == ip && (all || first_of_socket(s)))
+        .map(|s| FreshMapping {
+            sent: s.sent,
+            local: s.local_port,
+            external: s.observed.port(),
+            repeated: s.repeated,
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests;

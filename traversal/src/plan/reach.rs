@@ -1,0 +1,121 @@
+//! What a NAT lets happen, as questions that the methods ask.
+
+use crate::nat::{FilteringBehavior, MappingBehavior, NatProfile, PortAllocation};
+
+/// A [`NatProfile`] boiled down to what decides about methods. Unknown facts are optimistic in the questions that
+/// let a method in and pessimistic in those that give a pair up.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Reach {
+    mapping: MappingBehavior,
+    filtering: FilteringBehavior,
+    allocation: PortAllocation,
+    foreign_rate: f32,
+}
+
+/// See [`Reach`]. A player without translation is taken as endpoint-independent (M5).
+pub fn reach(profile: &NatProfile) -> Reach {
+    let untranslated = profile.translated == Some(false);
+    Reach {
+        mapping: if untranslated { MappingBehavior::EndpointIndependent } else { profile.mapping },
+        filtering: profile.filtering,
+        allocation: profile.allocation,
+        foreign_rate: profile.foreign_rate.unwrap_or(0.0).max(0.0),
+    }
+}
+
+impl Reach {
+    /// One port for everybody, surely.
+    pub fn mapping_is_fixed(self) -> bool {
+        self.mapping == MappingBehavior::EndpointIndependent
+    }
+
+    /// One port for everybody, as far as is known.
+    pub fn mapping_may_be_fixed(self) -> bool {
+        matches!(
+            self.mapping,
+            MappingBehavior::EndpointIndependent
+                | MappingBehavior::NotPortSensitive
+                | MappingBehavior::Unknown
+        )
+    }
+
+    /// A new port for each address at least, surely.
+    pub fn never_fixed(self) -> bool {
+        !self.mapping_may_be_fixed()
+    }
+
+    /// One port for all ports of one address, as far as is known: all that M12 asks for.
+    pub fn one_port_per_address(self) -> bool {
+        self.mapping != MappingBehavior::AddressAndPortDependent
+    }
+
+    fn filters_no_ports(self) -> bool {
+        self.filtering != FilteringBehavior::AddressAndPortDependent
+    }
+
+    fn filters_nothing(self) -> bool {
+        matches!(self.filtering, FilteringBehavior::EndpointIndependent | FilteringBehavior::Unknown)
+    }
+
+    /// New ports without a pattern, in a mapping that needs new ones.
+    pub fn unpredictable(self) -> bool {
+        self.never_fixed()
+            && matches!(self.allocation, PortAllocation::Random | PortAllocation::RandomInBlock { .. })
+    }
+
+    /// The port that the next packet leaves by can be told: it stays the same, or the NAT counts.
+    pub fn predictable(self) -> bool {
+        !self.unpredictable()
+    }
+
+    /// A new port for each destination, one step after the other, from one socket.
+    pub fn counts_per_destination(self) -> bool {
+        matches!(self.mapping, MappingBehavior::AddressAndPortDependent | MappingBehavior::Unknown)
+            && matches!(
+                self.allocation,
+                PortAllocation::Sequential { .. } | PortAllocation::Preserving | PortAllocation::Unknown
+            )
+    }
+
+    /// A packet from `other` to the port that the lobby server sees gets in here, if this side has sent one to
+    /// the port where the lobby server sees `other`.
+    pub fn reached_at_known_port(self, other: Self) -> bool {
+        self.mapping_may_be_fixed()
+            && (self.filters_nothing() || self.filters_no_ports() || other.mapping_may_be_fixed())
+    }
+
+    /// M13-M18 with this side sending the bubble to the lobby port of `receiving`.
+    pub fn bubble_reaches(self, receiving: Self) -> bool {
+        // A reply from another port than the bubble's target only passes a filter that does not look at ports.
+        let reply_passes = self.filters_no_ports() || receiving.mapping_may_be_fixed();
+        self.predictable() && reply_passes
+    }
+
+    /// M20-M22 with this side getting the bubbles.
+    pub fn takes_many_bubbles(self, sending: Self) -> bool {
+        if !self.one_port_per_address() || self.unpredictable() {
+            return false;
+        }
+        // Where the sender's ports cannot be told, no reply finds them; but a filter that does not look at ports
+        // lets the bubbles themselves in, and the answer goes to where they came from.
+        sending.predictable() || self.filters_no_ports()
+    }
+
+    /// This side's many random ports can be hit by `other`: its own filter must take what comes, which it does
+    /// from a port known beforehand, or from any port if it does not look at ports.
+    pub fn found_by_chance(self, other: Self) -> bool {
+        self.unpredictable() && (other.mapping_may_be_fixed() || self.filters_no_ports())
+    }
+
+    /// Expected replies in the range of a bubble that this side sends; `None`: it does not work.
+    pub fn bubble_cost(self, receiving: Self) -> Option<u32> {
+        if !self.bubble_reaches(receiving) {
+            return None;
+        }
+        if self.mapping_is_fixed() {
+            return Some(1);
+        }
+        // Two probes and the bubble, and what others take in the 20 ms that the three may be spread over.
+        Some(3 + (self.foreign_rate.min(10_000.0) * 0.02) as u32)
+    }
+}

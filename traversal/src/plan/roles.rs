@@ -1,0 +1,76 @@
+//! M10-M12: who is the sending and who the receiving side.
+
+use super::reach::reach;
+use crate::nat::NatProfile;
+use crate::wire::message::{Method, Role};
+
+/// S1 E1's decision about a caller that starts as the sending side (M10), and its outcome table (M11).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Decision {
+    /// As it is.
+    Keep,
+    /// Works with roles exchanged.
+    Swap,
+    /// Not by one bubble.
+    Impossible,
+}
+
+/// M11, for any two NATs: whether a bubble from `sending` works, works the other way round, or not at all.
+pub fn bubble_outcome(sending: &NatProfile, receiving: &NatProfile) -> Decision {
+    let (s, r) = (reach(sending), reach(receiving));
+    if s.bubble_reaches(r) || r.reached_at_known_port(s) {
+        Decision::Keep
+    } else if r.bubble_reaches(s) || s.reached_at_known_port(r) {
+        Decision::Swap
+    } else {
+        Decision::Impossible
+    }
+}
+
+/// M10, for any two NATs: the caller starts as the sending side. (S1 lets a port-restricted caller swap without
+/// looking at the callee, to save a measurement; both are measured here already.)
+pub fn bubble_decision(caller: &NatProfile, callee: &NatProfile) -> Decision {
+    bubble_outcome(caller, callee)
+}
+
+/// S1 E4's decision (M12).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum MultiBubbleDecision {
+    /// The caller is the receiving side.
+    CallerReceives,
+    /// The callee is.
+    CalleeReceives,
+    /// Both are port-sensitive.
+    Impossible,
+}
+
+/// M12: needs one fact only, whether a NAT is port-sensitive.
+pub fn multi_bubble_decision(caller: &NatProfile, callee: &NatProfile) -> MultiBubbleDecision {
+    if reach(caller).one_port_per_address() {
+        MultiBubbleDecision::CallerReceives
+    } else if reach(callee).one_port_per_address() {
+        MultiBubbleDecision::CalleeReceives
+    } else {
+        MultiBubbleDecision::Impossible
+    }
+}
+
+/// The role that a player with NAT `own` plays in one method of a plan that gave it `role`. Both players come to
+/// opposite answers, since both know both profiles.
+///
+/// With many bubbles the receiving side must not be port-sensitive, and is better not one whose ports cannot be
+/// predicted; in a search by chance the side that opens the random ports is called sending; all others keep the
+/// plan's role.
+pub fn role_in(method: Method, role: Role, own: &NatProfile, peer: &NatProfile) -> Role {
+    let (o, p) = (reach(own), reach(peer));
+    let (own_fits, peer_fits) = match method {
+        Method::MultiBubble => (p.takes_many_bubbles(o), o.takes_many_bubbles(p)),
+        Method::Birthday => (o.found_by_chance(p), p.found_by_chance(o)),
+        _ => return role,
+    };
+    match (own_fits, peer_fits) {
+        (true, false) => Role::Sending,
+        (false, true) => Role::Receiving,
+        _ => role,
+    }
+}
