@@ -4,7 +4,7 @@ use bevy::prelude::*;
 use bevy::text::FontSize;
 
 use super::form::Form;
-use super::navigate::Trouble;
+use super::navigate::TroubleText;
 use super::page::{Action, Control, Field, Item, Page, Tone};
 use super::{Screen, pages, theme};
 use crate::scene::Scene;
@@ -65,7 +65,7 @@ pub(super) fn refresh(
     session: Res<Session>,
     goal: Res<Goal>,
     scene: Res<Scene>,
-    trouble: Res<Trouble>,
+    trouble: Res<TroubleText>,
     pictures: Option<Res<UiPictures>>,
     mut shown: ResMut<Shown>,
     mut focus: ResMut<Focus>,

@@ -15,7 +15,7 @@ use bevy::prelude::*;
 
 pub use draw::{Focus, UiPictures};
 pub use form::Form;
-pub use navigate::autostart;
+pub use navigate::{TroubleText, autostart};
 pub use sample::sample;
 
 /// Where the player is.
@@ -79,6 +79,7 @@ impl Plugin for ScreensPlugin {
             .init_resource::<Form>()
             .init_resource::<draw::Shown>()
             .init_resource::<Focus>()
+            .init_resource::<TroubleText>()
             .add_message::<page::Pressed>()
             .add_systems(Startup, draw::load)
             .add_systems(

@@ -14,7 +14,7 @@ use crate::sim::{Phase, clean_name};
 
 /// The sentence on the last screen that anybody wants to see.
 #[derive(Resource, Clone, Debug, Default)]
-pub struct Trouble(pub String);
+pub struct TroubleText(pub String);
 
 /// How long to keep asking for a room whose name or code was typed.
 const WAIT: Duration = Duration::from_secs(3);
@@ -116,7 +116,7 @@ pub(super) fn follow(
     hosted: Option<Res<Hosted>>,
     joined: Option<Res<Joined>>,
     mut session: ResMut<Session>,
-    mut trouble: ResMut<Trouble>,
+    mut trouble: ResMut<TroubleText>,
 ) {
     use Screen as S;
     let here = *screen.get();
