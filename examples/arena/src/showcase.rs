@@ -7,7 +7,7 @@ use crate::flow::Seed;
 use crate::net::HostGame;
 use crate::net::systems::{Hosted, NetSystems};
 use crate::screens::{Screen, ScreenName, TroubleText, sample};
-use crate::session::{Goal, HostPlan, Link, Session, Target};
+use crate::session::{Goal, HostPlan, Link, Target};
 use crate::sim::{Input, MAX_HEALTH, Rules};
 
 /// Opens a screen.

@@ -206,8 +206,8 @@ fn place(
                 row_gap: px(5),
                 ..default()
             };
-            let typed = Typed { number: *number, field: *field, hint };
             let numbered = next();
+            let typed = Typed { number: numbered.0, field: *field, hint };
             parent.spawn(outer).with_children(|outer| {
                 outer.spawn(words(Tone::Faint, label));
                 let look = (BackgroundColor(theme::NIGHT), BorderColor::all(theme::LINE));
