@@ -22,7 +22,7 @@ pub fn run(profile: Profile, goal: Goal, bots: usize, rounds: Option<u16>, seed:
         TerminalCtrlCHandlerPlugin,
         CrewPlugin,
     ))
-    .insert_resource(Crew { wanted: bots, ..Default::default() })
+    .insert_resource(Crew::wanting(bots))
     .insert_resource(Referee { rounds, print: true, ..Default::default() })
     .add_systems(Update, (tell, give_up));
     app.run()

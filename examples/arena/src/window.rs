@@ -45,18 +45,18 @@ pub fn display() -> Result<(), String> {
 /// Opens the window and plays until it is closed.
 pub fn run(cli: &Cli, profile: Profile, goal: Goal, note: String, seed: u64) -> AppExit {
     let (width, height) = cli.size.unwrap_or((1280, 720));
+    let mut resolution = WindowResolution::new(width, height);
+    if cli.size.is_some() {
+        // Pixels are pixels, whatever the desktop's scale.
+        resolution = resolution.with_scale_factor_override(1.0);
+    }
     let window = Window {
         title: String::from("Arena"),
         name: Some(String::from("arena")),
-        resolution: WindowResolution::new(width, height)
-            .with_scale_factor_override(if cli.size.is_some() { 1.0 } else { 0.0 }),
+        resolution,
         present_mode: PresentMode::AutoVsync,
         ..Default::default()
     };
-    let mut window = window;
-    if cli.size.is_none() {
-        window.resolution = WindowResolution::new(width, height);
-    }
     let filter = format!("{DEFAULT_FILTER},warn,arena=info");
     let plugins = DefaultPlugins
         .set(WindowPlugin { primary_window: Some(window), ..Default::default() })
@@ -84,7 +84,7 @@ pub fn run(cli: &Cli, profile: Profile, goal: Goal, note: String, seed: u64) -> 
         app.add_plugins(ShowcasePlugin { screen });
     } else {
         app.add_plugins((GluePlugin, CrewPlugin));
-        app.insert_resource(Crew { wanted: bots, ..Default::default() });
+        app.insert_resource(Crew::wanting(bots));
         autostart(&mut app, goal);
     }
     if cli.autoplay || cli.screen == Some(ScreenName::Game) {

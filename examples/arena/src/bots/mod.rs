@@ -171,6 +171,11 @@ pub struct Crew {
 }
 
 impl Crew {
+    /// So many, as soon as there is a room.
+    pub fn wanting(wanted: usize) -> Self {
+        Self { wanted, bots: Vec::new() }
+    }
+
     /// Sends all away and collects what they have to say.
     pub fn retire(&mut self) -> Vec<BotReport> {
         // All at once, so that their goodbyes do not add up.
