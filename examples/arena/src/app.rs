@@ -85,7 +85,8 @@ fn note(embedded: Option<&Embedded>) -> String {
 }
 
 fn player_name(cli: &Cli) -> String {
-    let name = cli.name.clone().or_else(|| std::env::var("USER").ok()).or_else(|| std::env::var("USERNAME").ok());
+    let name =
+        cli.name.clone().or_else(|| std::env::var("USER").ok()).or_else(|| std::env::var("USERNAME").ok());
     clean_name(&name.unwrap_or_default())
 }
 

@@ -6,8 +6,8 @@ use std::time::Duration;
 use bevy::prelude::*;
 use bevy_renet::RenetClient;
 
-use crate::net::systems::{Hosted, Joined, NetSystems};
 use crate::net::HostGame;
+use crate::net::systems::{Hosted, Joined, NetSystems};
 use crate::scene::{Happened, Scene};
 use crate::session::{Ask, Goal, HostPlan, Link, Profile, Session};
 use crate::sim::{GameEvent, Phase, TICK_HZ};
@@ -149,7 +149,8 @@ fn count_rounds(
     mut exit: MessageWriter<AppExit>,
 ) {
     for Happened(event) in happened.read() {
-        let name = |player: u8| scene.actor(player).map_or("somebody", |actor| actor.name.as_str()).to_owned();
+        let name =
+            |player: u8| scene.actor(player).map_or("somebody", |actor| actor.name.as_str()).to_owned();
         let line = match event {
             GameEvent::Joined { name, .. } => format!("{name} came in."),
             GameEvent::RoundStarted { round } => format!("Round {round} begins."),

@@ -127,12 +127,11 @@ fn take_picture(
             picture.state = PictureState::Asked;
             // An old picture must not pass for the new one.
             let _ = std::fs::remove_file(&picture.file);
-            commands
-                .spawn(Screenshot::primary_window())
-                .observe(save_to_disk(picture.file.clone()))
-                .observe(|_: On<ScreenshotCaptured>, mut picture: ResMut<Picture>| {
+            commands.spawn(Screenshot::primary_window()).observe(save_to_disk(picture.file.clone())).observe(
+                |_: On<ScreenshotCaptured>, mut picture: ResMut<Picture>| {
                     picture.state = PictureState::Taken;
-                });
+                },
+            );
         }
         PictureState::Taken => {
             // Written before the observers returned, unless it could not be.

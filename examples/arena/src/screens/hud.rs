@@ -19,10 +19,7 @@ impl Plugin for HudPlugin {
     fn build(&self, app: &mut App) {
         app.init_resource::<Feed>()
             .add_systems(Startup, build)
-            .add_systems(
-                Update,
-                (visible, chips, clock, network, announce, feed).after(NetSystems::Scene),
-            )
+            .add_systems(Update, (visible, chips, clock, network, announce, feed).after(NetSystems::Scene))
             .add_systems(Update, names.after(NetSystems::Scene));
     }
 }
@@ -255,7 +252,8 @@ fn announce(
         }
         Some(Phase::RoundOver { winner, .. }) => {
             let name = scene.actor(winner).map_or("Somebody", |actor| actor.name.as_str());
-            let text = if scene.local == Some(winner) { String::from("You win!") } else { format!("{name} wins") };
+            let text =
+                if scene.local == Some(winner) { String::from("You win!") } else { format!("{name} wins") };
             let wins = scene.actor(winner).map_or(0, |actor| actor.wins);
             let rounds = if wins == 1 { "round" } else { "rounds" };
             (text, format!("{wins} {rounds} won; next one in {:.0}", left.ceil()), theme::colour(winner))

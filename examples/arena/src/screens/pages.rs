@@ -67,10 +67,7 @@ fn host(form: &Form) -> Vec<Item> {
             field(Field::Room, "Name of the room", "any"),
             field(Field::Password, "Password", "none"),
         ]),
-        Item::Row(vec![
-            choice(form, Choice::Capacity, "Players"),
-            choice(form, Choice::Bots, "Bots"),
-        ]),
+        Item::Row(vec![choice(form, Choice::Capacity, "Players"), choice(form, Choice::Bots, "Bots")]),
         Item::Row(vec![
             choice(form, Choice::Points, "Points to win"),
             choice(form, Choice::Listed, "In the list"),
@@ -120,10 +117,7 @@ fn code(form: &Form) -> Vec<Item> {
     vec![
         text(Tone::Heading, "Enter a code"),
         text(Tone::Faint, "The host sees the room's code in the lobby and can tell it to you."),
-        Item::Row(vec![
-            field(Field::Code, "Code", "K7QF2M"),
-            field(Field::Password, "Password", "none"),
-        ]),
+        Item::Row(vec![field(Field::Code, "Code", "K7QF2M"), field(Field::Password, "Password", "none")]),
         Item::Gap,
         Item::Row(vec![
             button("Back", Action::Back),
@@ -171,8 +165,8 @@ fn lobby(session: &Session, scene: &Scene) -> Vec<Item> {
             (false, None, _) if room.hosting => String::from("connecting ..."),
             (false, None, _) => String::new(),
         };
-        let kick = (room.hosting && !member.me)
-            .then(|| (String::from("Remove"), Action::Kick(member.client)));
+        let kick =
+            (room.hosting && !member.me).then(|| (String::from("Remove"), Action::Kick(member.client)));
         items.push(Item::Line(tone, left, right, kick));
     }
     let here = scene.actors.len();
