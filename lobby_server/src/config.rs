@@ -424,4 +424,14 @@ mod tests {
         known.sort();
         assert_eq!(keys, known);
     }
+
+    #[test]
+    fn the_example_file_says_the_defaults() {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("lobby.example.toml");
+        assert_eq!(Settings::load(Some(&file), Flags { http: None }).unwrap(), Settings::default());
+        let text = std::fs::read_to_string(file).unwrap();
+        for key in KEYS {
+            assert!(text.contains(key), "{key} is missing");
+        }
+    }
 }

@@ -79,7 +79,7 @@ struct Flags {
     #[serde(skip_serializing_if = "Option::is_none")]
     registry: Option<String>,
     /// Whether players may play over this server: allow, only or never. [default: allow]
-    #[arg(long, global = true, value_name = "MODE")]
+    #[arg(long, global = true, value_name = "MODE", value_parser = ["allow", "only", "never"])]
     #[serde(skip_serializing_if = "Option::is_none")]
     relay: Option<String>,
     /// The server's secret key, made on first start. [default: in the platform's data directory]
