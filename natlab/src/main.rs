@@ -1,12 +1,13 @@
-//! Being written.
+//! `natlab`: see the library's documentation.
 
-use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use natlab::cli;
 
+/// A laboratory for NAT traversal
 #[derive(Parser)]
-#[command(version)]
+#[command(version, after_help = "Example: natlab matrix --left ps --right as --seeds 200 --html matrix.html")]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -14,22 +15,35 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Real programs behind NATs, in network namespaces.
-    Run(natlab::netns::RunArgs),
-    /// Packets per second through the emulator.
-    #[command(name = "bench-run")]
-    BenchRun(natlab::netns::BenchArgs),
-    #[command(name = natlab::netns::HOLD, hide = true)]
-    Hold {
-        #[arg(last = true)]
-        command: Vec<OsString>,
-    },
+    /// Simulated joins of every pair of NATs: success, times, packets, methods
+    Matrix(Box<cli::MatrixArgs>),
+    /// One simulated join, told step by step
+    Demo(cli::DemoArgs),
+    /// The named NATs
+    List,
+    #[cfg(target_os = "linux")]
+    #[command(flatten)]
+    Netns(natlab::netns::NetnsCommand),
 }
 
 fn main() -> ExitCode {
     match Cli::parse().command {
-        Command::Run(args) => natlab::netns::run(&args),
-        Command::BenchRun(args) => natlab::netns::bench(&args),
-        Command::Hold { command } => natlab::netns::hold(&command),
+        Command::Matrix(args) => match cli::run_matrix(*args) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("natlab: {error}");
+                ExitCode::FAILURE
+            }
+        },
+        Command::Demo(args) => {
+            cli::run_demo(&args);
+            ExitCode::SUCCESS
+        }
+        Command::List => {
+            cli::run_list();
+            ExitCode::SUCCESS
+        }
+        #[cfg(target_os = "linux")]
+        Command::Netns(command) => command.execute(),
     }
 }

@@ -128,7 +128,8 @@ fn an_interrupt_ends_everything_in_order() {
         assert!(String::from_utf8_lossy(&output.stdout).contains("reason: interrupted"));
         for name in ["host", "join"] {
             let told = fs::read_to_string(logs.join(format!("{name}.err"))).expect("a log");
-            assert_eq!(told.trim(), format!("{name} says bye"));
+            // Its `sleep` was told too, and may say so.
+            assert!(told.trim().ends_with(&format!("{name} says bye")), "{told}");
         }
         for namespace in namespaces {
             assert!(becomes_empty(&namespace), "{namespace} is still inhabited");

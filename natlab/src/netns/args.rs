@@ -39,6 +39,10 @@ pub struct RunArgs {
     /// Share of the packets that get lost, 0 to 1.
     #[arg(long, value_name = "P", default_value_t = 0.0)]
     pub loss: f64,
+    /// Forge so many datagrams for each one between the players, with the sender's address: replays, changed, cut
+    /// and random ones.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub junk: u32,
     /// Start the right program after exactly so long. Otherwise it starts when the left one has told (in a JSON
     /// line) that its room exists, or after 5 seconds.
     #[arg(long, value_name = "SECONDS")]

@@ -28,7 +28,7 @@ pub struct BenchArgs {
 }
 
 /// Floods a socket from behind a NAT and prints what got through.
-pub fn bench(args: &BenchArgs) -> ExitCode {
+pub(crate) fn bench(args: &BenchArgs) -> ExitCode {
     match flood(args) {
         Ok((sent, received, took)) => {
             let rate = |count: u64| count as f64 / took.as_secs_f64();
@@ -51,7 +51,8 @@ pub fn bench(args: &BenchArgs) -> ExitCode {
 fn flood(args: &BenchArgs) -> Result<(u64, u64, Duration), NetnsError> {
     let side = args.nat.parse()?;
     leave_the_network()?;
-    let settings = LabSettings { sides: vec![side], line: LineSettings::default(), seed: 1, pcap: None };
+    let settings =
+        LabSettings { sides: vec![side], line: LineSettings::default(), junk: 0, seed: 1, pcap: None };
     let lab = Lab::new(&settings)?;
     let target = SocketAddr::from((LOBBY[0], 9));
     let socket = |address: SocketAddr| {

@@ -41,6 +41,8 @@ pub struct Counts {
     pub expired: u64,
     /// Packets to an address that nobody has.
     pub unroutable: u64,
+    /// Forged datagrams sent to this side, among those received.
+    pub forged: u64,
     /// Packets that the boxes dropped, with the reason.
     pub dropped: BTreeMap<String, u64>,
     /// Public UDP endpoints seen from outside: the mappings, whoever made them.

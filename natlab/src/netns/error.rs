@@ -88,12 +88,8 @@ pub enum NetnsError {
 
 impl NetnsError {
     /// For `map_err`: a system call failed while `what` was tried.
-    pub(crate) fn system<E: Into<io::Error>>(what: &'static str) -> impl Fn(E) -> Self
-    where
-        E: Into<io::Error>,
-    {
-        let make = move |source: io::Error| Self::System { what, source };
-        move |error| make(error.into())
+    pub(crate) fn system<E: Into<io::Error>>(what: &'static str) -> impl Fn(E) -> Self {
+        move |error| Self::System { what, source: error.into() }
     }
 
     /// True where this machine, not the run, is what is missing: tests are skipped then.

@@ -24,6 +24,8 @@ pub struct LabSettings {
     pub sides: Vec<Side>,
     /// What the Internet does to packets.
     pub line: LineSettings,
+    /// Forged datagrams for each genuine one between two players.
+    pub junk: u32,
     /// Decides every random choice of the emulated NATs and of the line.
     pub seed: u64,
     /// Where captures go.
@@ -57,7 +59,7 @@ impl Lab {
             players.push(namespace);
             kernels.push(routers);
         }
-        let router = RunningRouter::start(sites, settings.line, settings.seed)?;
+        let router = RunningRouter::start(sites, settings.line, settings.junk, settings.seed)?;
         Ok(Self { lobby, players, kernels, router: Some(router) })
     }
 
@@ -139,7 +141,7 @@ fn player_site(
         boxes.push(match stage {
             Stage::Emulated(config) => {
                 let outer = if config.translates() { &external[index] } else { &inside };
-                Middlebox::Emulated(Translator::new(config, outer, seed.wrapping_add(index as u64)))
+                Middlebox::Emulated(Box::new(Translator::new(config, outer, seed.wrapping_add(index as u64))))
             }
             Stage::Kernel(nat) => {
                 let lan = LanSide { router: gateway(inside[0]), hosts: inside.clone() };

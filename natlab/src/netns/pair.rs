@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs;
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
@@ -230,11 +231,13 @@ impl Run<'_> {
         }
         if self.settings.verbose {
             let at = self.began.elapsed().as_secs_f64();
-            match &happened {
-                Happened::Line(who, line) => eprintln!("{at:8.3} {:5} {line}", who.name()),
-                Happened::Ended(who, code) => eprintln!("{at:8.3} {:5} ended, exit code {code}", who.name()),
-                Happened::Interrupted => eprintln!("{at:8.3} interrupted: ending the programs"),
-            }
+            let text = match &happened {
+                Happened::Line(who, line) => format!("{:5} {line}", who.name()),
+                Happened::Ended(who, code) => format!("{:5} ended, exit code {code}", who.name()),
+                Happened::Interrupted => String::from("interrupted: ending the programs"),
+            };
+            // Whoever reads this may go away before the run ends.
+            let _ = writeln!(io::stderr(), "{at:8.3} {text}");
         }
         Some(happened)
     }

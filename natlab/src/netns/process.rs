@@ -23,7 +23,7 @@ use super::error::NetnsError;
 use super::namespace::Namespace;
 
 /// The hidden subcommand that holds a program.
-pub const HOLD: &str = "__hold";
+pub(crate) const HOLD: &str = "__hold";
 /// What the holder of a program is asked by the pipe: SIGTERM to the program.
 const TERMINATE: u8 = b't';
 /// A line of a program that is longer is cut.
@@ -129,7 +129,7 @@ fn exit_code(status: ExitStatus) -> i32 {
 }
 
 /// The holder: runs `command` as the first process of its namespace of processes, reaps, and ends as it ends.
-pub fn hold(command: &[OsString]) -> ExitCode {
+pub(crate) fn hold(command: &[OsString]) -> ExitCode {
     let Some((program, arguments)) = command.split_first() else { return ExitCode::FAILURE };
     let spawned = Command::new(program).args(arguments).stdin(Stdio::null()).process_group(0).spawn();
     let child = match spawned {

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use comfy_table::Table;
+use comfy_table::presets::UTF8_FULL_CONDENSED;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -104,7 +106,9 @@ impl PairReport {
             );
             if let Some(counts) = self.links.get(side) {
                 let _ = write!(text, ", UDP out {} in {}", counts.sent.udp, counts.received.udp);
-                for (what, count) in [("lost", counts.lost), ("expired", counts.expired)] {
+                for (what, count) in
+                    [("lost", counts.lost), ("expired", counts.expired), ("forged", counts.forged)]
+                {
                     if count > 0 {
                         let _ = write!(text, ", {what} {count}");
                     }
@@ -160,21 +164,12 @@ pub(crate) fn table(reports: &[PairReport]) -> String {
             None => rows.push((&report.left, BTreeMap::from([(report.right.as_str(), report.cell())]))),
         }
     }
-    let corner = "host \\ join";
-    let first = rows.iter().map(|(left, _)| left.len()).chain([corner.len()]).max().unwrap_or(0);
-    let cells = rows.iter().flat_map(|(_, cells)| cells.values().map(String::len));
-    let width = cells.chain(columns.iter().map(|name| name.len())).max().unwrap_or(0);
-    let mut text = format!("{corner:first$}");
-    for column in &columns {
-        let _ = write!(text, "  {column:>width$}");
-    }
-    text.push('\n');
+    let mut table = Table::new();
+    table.load_style(UTF8_FULL_CONDENSED);
+    table.set_header(["host \\ join"].into_iter().chain(columns.iter().copied()));
     for (left, cells) in &rows {
-        let _ = write!(text, "{left:first$}");
-        for column in &columns {
-            let _ = write!(text, "  {:>width$}", cells.get(column).map_or("-", String::as_str));
-        }
-        text.push('\n');
+        let cell = |column: &&str| cells.get(*column).map_or("-", String::as_str);
+        table.add_row([*left].into_iter().chain(columns.iter().map(cell)));
     }
-    text
+    format!("{table}\n")
 }

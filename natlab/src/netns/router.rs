@@ -14,7 +14,8 @@ use super::capture::Capture;
 use super::counts::Counts;
 use super::device::Device;
 use super::error::NetnsError;
-use super::ipv4::{Ipv4, Unreadable, time_exceeded};
+use super::ipv4::{Ipv4, Kind, Protocol, Unreadable, time_exceeded};
+use super::junk::Junk;
 use super::line::{Line, LineSettings};
 use super::translate::{Passage, Translator};
 
@@ -25,12 +26,18 @@ pub const HOPS: u8 = 8;
 /// Whose ICMP errors come out of the Internet.
 const ROUTER: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 1);
 
+/// The first site is the lobby server's, the others are players'.
+const LOBBY_SITE: usize = 0;
+
 /// Packets taken from one device before the others get their turn.
 const BURST: usize = 32;
 
+/// When the run is over, what is still under way arrives, if it takes no longer than this.
+const LAST_PACKETS: Duration = Duration::from_secs(1);
+
 /// A box of a side, at work.
 pub(crate) enum Middlebox {
-    Emulated(Translator),
+    Emulated(Box<Translator>),
     Kernel { lan: Device, wan: Device },
 }
 
@@ -60,11 +67,17 @@ pub(crate) struct RunningRouter {
 }
 
 impl RunningRouter {
-    pub(crate) fn start(sites: Vec<Site>, line: LineSettings, seed: u64) -> Result<Self, NetnsError> {
+    pub(crate) fn start(
+        sites: Vec<Site>,
+        line: LineSettings,
+        junk: u32,
+        seed: u64,
+    ) -> Result<Self, NetnsError> {
         let (stopped, stop) = std::io::pipe().map_err(NetnsError::system("making a pipe"))?;
         let router = Router {
             sites,
             line: Line::new(line, seed),
+            junk: Junk::new(junk, seed),
             start: Instant::now(),
             start_since_epoch: SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default(),
             now: Duration::ZERO,
@@ -86,6 +99,7 @@ impl RunningRouter {
 struct Router {
     sites: Vec<Site>,
     line: Line,
+    junk: Junk,
     start: Instant,
     start_since_epoch: Duration,
     /// Time of the packet in hand, since the start.
@@ -96,22 +110,23 @@ impl Router {
     fn run(mut self, stopped: &PipeReader) -> Vec<Counts> {
         let places = self.places();
         let mut buffer = vec![0; 65_536];
-        loop {
-            let readable = self.wait(&places, stopped);
-            if readable.is_none() {
-                break;
-            }
-            for place in readable.into_iter().flatten() {
+        let mut end = None;
+        while !end.is_some_and(|end| self.line.next_due().is_none() || self.now >= end) {
+            let (readable, stop) = self.wait(&places, stopped, end.is_some());
+            for place in readable {
                 for _ in 0..BURST {
                     // A device that fails has lost its namespace: it is as silent as one without traffic.
                     let Ok(Some(length)) = self.device(place).receive(&mut buffer) else { break };
                     self.now = self.start.elapsed();
-                    self.from_device(place, &mut buffer[..length]);
+                    self.take_in(place, &mut buffer[..length]);
                     self.deliver();
                 }
             }
             self.now = self.start.elapsed();
             self.deliver();
+            if stop {
+                end = Some(self.now + LAST_PACKETS);
+            }
         }
         self.sites.into_iter().map(Site::finish).collect()
     }
@@ -141,21 +156,21 @@ impl Router {
         }
     }
 
-    /// Waits for packets or for the next arrival; `None` when the router shall end.
-    fn wait(&self, places: &[Place], stopped: &PipeReader) -> Option<Vec<Place>> {
+    /// Waits for packets or for the next arrival; tells the devices that have some, and whether to end.
+    fn wait(&self, places: &[Place], stopped: &PipeReader, ending: bool) -> (Vec<Place>, bool) {
         let mut waiting: Vec<PollFd<'_>> =
             places.iter().map(|place| PollFd::new(self.device(*place).as_fd(), PollFlags::POLLIN)).collect();
-        waiting.push(PollFd::new(stopped.as_fd(), PollFlags::POLLIN));
+        if !ending {
+            waiting.push(PollFd::new(stopped.as_fd(), PollFlags::POLLIN));
+        }
         let timeout =
             self.line.next_due().map(|due| TimeSpec::from(due.saturating_sub(self.start.elapsed())));
         if ppoll(&mut waiting, timeout, None).is_err() {
-            return Some(Vec::new());
+            return (Vec::new(), false);
         }
         let ready = |poll: &PollFd<'_>| poll.revents().is_some_and(|events| !events.is_empty());
-        if waiting.last().is_some_and(ready) {
-            return None;
-        }
-        Some(places.iter().zip(&waiting).filter(|(_, poll)| ready(poll)).map(|(place, _)| *place).collect())
+        let readable = places.iter().zip(&waiting).filter(|(_, poll)| ready(poll)).map(|(place, _)| *place);
+        (readable.collect(), !ending && waiting.last().is_some_and(ready))
     }
 
     fn deliver(&mut self) {
@@ -171,7 +186,7 @@ impl Router {
         }
     }
 
-    fn from_device(&mut self, place: Place, bytes: &mut [u8]) {
+    fn take_in(&mut self, place: Place, bytes: &mut [u8]) {
         if bytes.len() < 20 || bytes[0] >> 4 != 4 {
             return;
         }
@@ -237,6 +252,7 @@ impl Router {
         let Ok(mut packet) = Ipv4::parse(bytes) else { return };
         counts.sent(self.now, &packet, length);
         let to = *packet.destination().ip();
+        let is_udp = packet.kind() == Some(Kind::Flow(Protocol::Udp));
         for _ in 0..HOPS {
             if !packet.take_hop() {
                 counts.expired += 1;
@@ -248,8 +264,14 @@ impl Router {
         }
         match self.sites.iter().position(|site| site.public.contains(&to)) {
             Some(site) => {
+                let players = from != LOBBY_SITE && site != LOBBY_SITE;
+                let forged = if players && is_udp { self.junk.after(bytes) } else { Vec::new() };
                 if !self.line.send(self.now, site, bytes) {
                     self.sites[from].counts.lost += 1;
+                }
+                for bytes in forged {
+                    self.sites[site].counts.forged += 1;
+                    self.line.send(self.now, site, &bytes);
                 }
             }
             None => self.sites[from].counts.unroutable += 1,

@@ -25,7 +25,7 @@ use super::side::Side;
 pub const NOT_HERE: u8 = 77;
 
 /// Runs the subcommand. To be called before any thread is started.
-pub fn run(args: &RunArgs) -> ExitCode {
+pub(crate) fn run(args: &RunArgs) -> ExitCode {
     match run_all(args) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
@@ -98,6 +98,7 @@ fn template(args: &RunArgs) -> Result<PairSettings, NetnsError> {
         lab: LabSettings {
             sides: Vec::new(),
             line: args.line()?,
+            junk: args.junk,
             seed: args.seed.unwrap_or_else(rand_seed),
             pcap: args.pcap.clone(),
         },
