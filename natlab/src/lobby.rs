@@ -13,8 +13,10 @@ use crate::player::Player;
 use crate::world::{Node, NodeOutput};
 
 /// First and second address of the simulated server.
-pub const ADDRESSES: [IpAddr; 2] =
-    [IpAddr::V4(std::net::Ipv4Addr::new(198, 18, 0, 10)), IpAddr::V4(std::net::Ipv4Addr::new(198, 18, 0, 11))];
+pub const ADDRESSES: [IpAddr; 2] = [
+    IpAddr::V4(std::net::Ipv4Addr::new(198, 18, 0, 10)),
+    IpAddr::V4(std::net::Ipv4Addr::new(198, 18, 0, 11)),
+];
 /// First and second port.
 pub const PORTS: [u16; 2] = [3478, 3479];
 

@@ -5,11 +5,12 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use traversal_core::failure::FailureReport;
 use traversal_core::id::PlayerId;
 use traversal_core::nat::{Confidence, NatProfile};
 use traversal_core::{
-    Agent, AgentConfig, Command, Event, FailureReport, Identity, LobbyState, Output, PathInfo, PathKind,
-    RequestFailure, RequestKind, SocketId,
+    Agent, AgentConfig, Command, Event, Identity, LobbyState, Output, PathInfo, PathKind, RequestFailure,
+    RequestKind, SocketId,
 };
 
 use crate::world::{Node, NodeOutput};
@@ -33,6 +34,8 @@ pub struct Player {
     pub connected_at: BTreeMap<PlayerId, Instant>,
     /// Game datagrams that came in, by player.
     pub heard: BTreeMap<PlayerId, u32>,
+    /// Game datagrams that went out, by player.
+    pub said: BTreeMap<PlayerId, u32>,
     /// Attempts that failed.
     pub failures: Vec<FailureReport>,
     /// Requests that failed.
@@ -49,8 +52,7 @@ pub struct Player {
     pub in_room: bool,
     /// It sends game datagrams.
     pub chatty: bool,
-    /// It keeps sending them, so many a second, also after an answer.
-    pub rate: Option<u32>,
+    rate: Option<u32>,
     next_beat: Option<Instant>,
 }
 
@@ -59,7 +61,7 @@ impl Player {
     pub fn new(config: AgentConfig, secret: [u8; 32], local: SocketAddr, now: Instant) -> Self {
         // The agent's randomness and its identity must not be the same bytes.
         let seed = secret.map(|byte| byte ^ 0x5a);
-        let agent = Agent::new(config, Identity::from_secret(secret), seed, (local, None), now);
+        let agent = Agent::new(config, Identity::from_secret(secret), seed, (local, None));
         Self {
             agent,
             now,
@@ -69,6 +71,7 @@ impl Player {
             direct_at: BTreeMap::new(),
             connected_at: BTreeMap::new(),
             heard: BTreeMap::new(),
+            said: BTreeMap::new(),
             failures: Vec::new(),
             refusals: Vec::new(),
             disconnects: 0,
@@ -107,6 +110,13 @@ impl Player {
     /// The path to this player is a direct one.
     pub fn is_direct(&self, to: PlayerId) -> bool {
         self.paths.get(&to).is_some_and(|path| path.kind != PathKind::Relay)
+    }
+
+    /// Sends game datagrams to everyone from now on, so many a second.
+    pub fn keep_talking(&mut self, now: Instant, rate: u32) {
+        self.now = now;
+        self.rate = Some(rate);
+        self.next_beat = Some(now);
     }
 
     fn drain_events(&mut self) {
@@ -159,7 +169,9 @@ impl Player {
     fn greet(&mut self, player: PlayerId) {
         if self.chatty {
             let heard = u8::from(self.heard.contains_key(&player));
-            self.agent.send(self.now, player, &[b'h', b'i', heard]);
+            if self.agent.send(self.now, player, &[b'h', b'i', heard]) {
+                *self.said.entry(player).or_default() += 1;
+            }
         }
     }
 

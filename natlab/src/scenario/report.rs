@@ -2,8 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+use traversal_core::failure::FailureReason;
 use traversal_core::wire::message::Method;
-use traversal_core::{Event, FailureReason, LobbyState, PathKind};
+use traversal_core::{Event, LobbyState, PathKind};
 
 use crate::oracle::Outlook;
 
