@@ -65,7 +65,7 @@ pub fn run(cli: &Cli) -> ExitCode {
         return ExitCode::FAILURE;
     }
     let bots = bots(cli, true);
-    code(&headless::run(profile, goal(cli, true), bots, cli.rounds, seed))
+    code(&headless::run(cli, profile, goal(cli, true), bots, seed))
 }
 
 fn code(exit: &AppExit) -> ExitCode {

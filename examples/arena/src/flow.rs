@@ -1,6 +1,7 @@
 //! Pursues the player's [`Goal`]: log in, open or enter the room, make and end the match. The same with a window,
 //! without one, and in computer players.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bevy::prelude::*;
@@ -30,6 +31,8 @@ pub struct Referee {
     pub print: bool,
     /// Rounds that are over.
     pub over: u16,
+    /// Rounds that each name won.
+    pub wins: BTreeMap<String, u16>,
 }
 
 /// What has been asked for already.
@@ -157,6 +160,7 @@ fn count_rounds(
             GameEvent::Downed { by, whom } => format!("{} downed {}.", name(*by), name(*whom)),
             GameEvent::RoundWon { round, winner, points } => {
                 referee.over += 1;
+                *referee.wins.entry(name(*winner)).or_default() += 1;
                 let points: Vec<_> =
                     points.iter().map(|(player, points)| format!("{} {points}", name(*player))).collect();
                 format!("Round {round}: winner {} ({}).", name(*winner), points.join(", "))
@@ -168,6 +172,10 @@ fn count_rounds(
         }
     }
     if referee.rounds.is_some_and(|rounds| referee.over >= rounds) {
+        if let Some((name, _)) = referee.wins.iter().max_by_key(|(_, wins)| **wins) {
+            println!("Winner: {name}");
+        }
+        referee.rounds = None;
         exit.write(AppExit::Success);
     }
 }
