@@ -13,8 +13,6 @@ use crate::matchmaking::Policy;
 
 /// The port that STUN is registered for; many firewalls let it out.
 pub const DEFAULT_PORT: u16 = 3478;
-/// The second port, for classification.
-pub const DEFAULT_SECOND_PORT: u16 = 3479;
 
 /// Settings of the core.
 #[derive(Clone, Debug)]
@@ -140,7 +138,8 @@ pub struct Settings {
     /// A second address of this machine, one per family, for full classification.
     #[serde(deserialize_with = "one_or_many")]
     pub second_address: Vec<IpAddr>,
-    /// A second port on each address. Unset: 3479, or any free one where the first is.
+    /// A second port on each address. Unset: the one after the first (3479 after
+    /// 3478), or any free one where the first is or where that is taken.
     pub second_port: Option<u16>,
     /// What players know the first address as, one per family, where it is not on an interface (cloud 1:1 NAT).
     #[serde(deserialize_with = "one_or_many")]
@@ -234,7 +233,7 @@ const KEYS: [&str; 19] = [
 #[non_exhaustive]
 pub enum ConfigError {
     /// The file, a variable or a flag cannot be read.
-    #[error("configuration: {0}")]
+    #[error("the configuration cannot be read")]
     Read(#[from] Box<figment::Error>),
     /// A value makes no sense.
     #[error("configuration: {0}")]
@@ -311,9 +310,10 @@ impl Settings {
         }
     }
 
-    /// The second port beside this first one.
-    pub(crate) fn second_port_for(&self, first: u16) -> u16 {
-        self.second_port.unwrap_or(if first == 0 { 0 } else { DEFAULT_SECOND_PORT })
+    /// The second port beside this first address: the one that was set, else the next one (3479 after 3478).
+    pub(crate) fn second_port_for(&self, first: SocketAddr) -> u16 {
+        let next = if first.port() == 0 { 0 } else { first.port().wrapping_add(1) };
+        self.second_port.unwrap_or(next)
     }
 }
 

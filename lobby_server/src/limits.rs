@@ -89,14 +89,26 @@ impl PrefixLimiter {
         Self { rate, key, buckets: vec![Bucket::full(rate, now); BUCKETS] }
     }
 
-    /// Whether one more event from this address is within the rate.
+    /// Whether one more event from this address is within the rate; it is counted if so.
     pub(crate) fn allow(&mut self, ip: IpAddr, now: Instant) -> bool {
+        let rate = self.rate;
+        self.bucket(ip).take(rate, now)
+    }
+
+    /// Whether one more event would be; nothing is counted.
+    pub(crate) fn would_allow(&mut self, ip: IpAddr, now: Instant) -> bool {
+        let rate = self.rate;
+        let mut copy = *self.bucket(ip);
+        copy.take(rate, now)
+    }
+
+    fn bucket(&mut self, ip: IpAddr) -> &mut Bucket {
         let digest = Sha256::new().chain_update(self.key).chain_update(prefix(ip)).finalize();
         let index = u64::from_le_bytes([
             digest[0], digest[1], digest[2], digest[3], digest[4], digest[5], digest[6], digest[7],
         ]) as usize
             % BUCKETS;
-        self.buckets[index].take(self.rate, now)
+        &mut self.buckets[index]
     }
 }
 

@@ -214,6 +214,8 @@ pub struct Server {
     commands: VecDeque<RegistryCommand>,
     next_registry: u64,
     hello_limit: PrefixLimiter,
+    /// Sealed datagrams of sessions that are not known.
+    unknown_limit: PrefixLimiter,
     login_limit: PrefixLimiter,
     stun_limit: PrefixLimiter,
     stopping: bool,
@@ -243,6 +245,7 @@ impl Server {
         Self {
             handshake: ServerHandshake::new(identity, cookie_key, now),
             hello_limit: PrefixLimiter::new(config.hello_rate, limiter_key, now),
+            unknown_limit: PrefixLimiter::new(config.hello_rate, limiter_key, now),
             login_limit: PrefixLimiter::new(config.login_rate, limiter_key, now),
             stun_limit: PrefixLimiter::new(config.stun_rate, limiter_key, now),
             inits: RecentInits::default(),
@@ -332,18 +335,20 @@ impl Server {
     }
 
     fn handle_hello(&mut self, now: Instant, route: Route, datagram: &[u8]) {
-        if !self.hello_limit.allow(route.peer.ip(), now) {
-            self.counters.limited += 1;
-            return;
-        }
         let reply = if self.stopping {
             ServerHandshake::refuse_busy(datagram)
         } else {
             self.handshake.handle_hello(now, route.peer, datagram).ok()
         };
-        match reply {
-            Some(reply) if reply.len() <= datagram.len() => self.transmit(route, reply),
-            _ => self.counters.dropped += 1,
+        let Some(reply) = reply.filter(|reply| reply.len() <= datagram.len()) else {
+            self.counters.dropped += 1;
+            return;
+        };
+        // Only what would be answered counts, so that junk does not use up somebody's rate.
+        if self.hello_limit.allow(route.peer.ip(), now) {
+            self.transmit(route, reply);
+        } else {
+            self.counters.limited += 1;
         }
     }
 
@@ -357,10 +362,11 @@ impl Server {
             return;
         }
         self.counters.dropped += 1;
-        if kind == Kind::Control && self.hello_limit.allow(route.peer.ip(), now) {
-            if let Some(reply) = refuse_unknown_session(datagram) {
-                self.transmit(route, reply);
-            }
+        if kind == Kind::Control
+            && self.unknown_limit.allow(route.peer.ip(), now)
+            && let Some(reply) = refuse_unknown_session(datagram)
+        {
+            self.transmit(route, reply);
         }
     }
 

@@ -7,6 +7,8 @@ pub mod link;
 pub mod lobby;
 pub mod matrix;
 pub mod nat;
+#[cfg(target_os = "linux")]
+pub mod netns;
 pub mod oracle;
 pub mod player;
 pub mod scenario;

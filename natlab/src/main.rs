@@ -21,6 +21,9 @@ enum Command {
     Demo(cli::DemoArgs),
     /// The named NATs
     List,
+    #[cfg(target_os = "linux")]
+    #[command(flatten)]
+    Netns(natlab::netns::NetnsCommand),
 }
 
 fn main() -> ExitCode {
@@ -40,5 +43,7 @@ fn main() -> ExitCode {
             cli::run_list();
             ExitCode::SUCCESS
         }
+        #[cfg(target_os = "linux")]
+        Command::Netns(command) => command.execute(),
     }
 }

@@ -95,7 +95,17 @@ impl Server {
         let result = match body {
             Request::CreateRoom { options, code } => self.create(now, id, player, request, options, code),
             Request::JoinRoom { target, password, resume } => {
-                self.join(now, id, player, request, target, password, resume)
+                let wish = JoinWish {
+                    session: id,
+                    player,
+                    request,
+                    room: RoomId(0),
+                    password,
+                    resume,
+                    checked: false,
+                    allowed: false,
+                };
+                self.join(now, wish, target)
             }
             Request::LeaveRoom => self.leave(now, player).map(Some),
             Request::ListRooms { after } => {
@@ -339,31 +349,16 @@ impl Server {
     fn join(
         &mut self,
         now: Instant,
-        id: u64,
-        player: PlayerId,
-        request: RequestId,
+        wish: JoinWish,
         target: RoomTarget,
-        password: Option<String>,
-        resume: bool,
     ) -> Result<Option<Response>, RequestError> {
-        let (Some(state), Some(client)) = (self.players.get_mut(&player), self.sessions.get(&id)) else {
-            return Err(RequestError::NoSuchPlayer);
-        };
+        let state = self.players.get_mut(&wish.player).ok_or(RequestError::NoSuchPlayer)?;
+        let client = self.sessions.get(&wish.session).ok_or(RequestError::NoSuchPlayer)?;
         if state.busy.is_some() || (state.room.is_some() && !state.stale) {
             return Err(RequestError::AlreadyInRoom);
         }
-        state.busy = Some(request);
+        state.busy = Some(wish.request);
         let find = RegistryOperation::Find { game: client.login.game.clone(), target };
-        let wish = JoinWish {
-            session: id,
-            player,
-            request,
-            room: RoomId(0),
-            password,
-            resume,
-            checked: false,
-            allowed: false,
-        };
         self.ask_registry(now, find, Pending::Find(wish));
         Ok(None)
     }

@@ -8,13 +8,13 @@ use rand_chacha::rand_core::RngCore;
 use sha2::{Digest, Sha256};
 use traversal_core::id::{PlayerId, RequestId, RoomId};
 use traversal_core::nat::{NatProfile, PortAllocation};
-use traversal_core::wire::Kind;
 use traversal_core::wire::handshake::{PendingLogin, ServerHandshake};
 use traversal_core::wire::message::{
     Facts, Frame, Login, LoginRefusal, MAX_LOCAL_ADDRESSES, MAX_TOKEN, MatchEnd, MatchOutcome, PlayerInfo,
     Probe, ProbePurpose, RoomEnd, ToPlayer, ToServer, Welcome,
 };
 use traversal_core::wire::session::ServerSession;
+use traversal_core::wire::{Dropped, Kind};
 
 use super::{Route, Server, Timer};
 use crate::limits::{Bucket, prefix};
@@ -96,11 +96,16 @@ impl Server {
             }
             return;
         }
-        if !self.login_limit.allow(route.peer.ip(), now) {
+        if !self.login_limit.would_allow(route.peer.ip(), now) {
             self.counters.limited += 1;
             return;
         }
-        let Ok(mut pending) = self.handshake.handle_init(now, route.peer, datagram, &mut self.rng) else {
+        let handled = self.handshake.handle_init(now, route.peer, datagram, &mut self.rng);
+        // What failed before any work was done could come from anybody, under anybody's address.
+        if !matches!(handled, Err(Dropped::BadCookie | Dropped::Malformed)) {
+            self.login_limit.allow(route.peer.ip(), now);
+        }
+        let Ok(mut pending) = handled else {
             self.counters.dropped += 1;
             return;
         };
