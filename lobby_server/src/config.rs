@@ -346,7 +346,8 @@ mod tests {
 
         std::fs::write(&file, "bund = \"127.0.0.1:0\"\n").unwrap();
         let error = Settings::load(Some(&file), Flags { http: None }).unwrap_err();
-        assert!(error.to_string().contains("bund"), "{error}");
+        let text = crate::check::chain(&error);
+        assert!(text.contains("bund"), "{text}");
         assert!(Settings::load(Some(&directory.path().join("none.toml")), Flags { http: None }).is_err());
     }
 

@@ -4,7 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use traversal_core::id::MatchId;
 use traversal_core::nat::NatProfile;
-use traversal_core::wire::message::{MAX_LOCAL_ADDRESSES, Method, PlayerInfo, PunchPlan, Role};
+use traversal_core::plan::{PlanOptions, plan as choose};
+use traversal_core::wire::message::{MAX_LOCAL_ADDRESSES, PlayerInfo, PunchPlan, Role};
 
 /// One side of a match, as its home node knows it.
 #[derive(Clone, Debug)]
@@ -133,20 +134,25 @@ pub(crate) fn plans(
 ) -> (PunchPlan, PunchPlan) {
     let no_addresses = host.relay_only || joiner.relay_only;
     let same_nat = same_nat(host, joiner, policy);
+    // M10: the one who calls is the caller.
+    let chosen = choose(&joiner.nat, &host.nat, PlanOptions::default());
+    let callee = match chosen.caller {
+        Role::Sending => Role::Receiving,
+        Role::Receiving => Role::Sending,
+    };
     let plan = |own: &Party, peer: &Party, is_host: bool| PunchPlan {
         match_id,
         peer: peer.info.clone(),
         peer_ephemeral: peer.ephemeral,
         pair_secret,
         host: is_host,
-        // M10: the one who calls starts as the sending side.
-        role: if is_host { Role::Receiving } else { Role::Sending },
+        role: if is_host { callee } else { chosen.caller },
         same_nat: same_nat && !no_addresses,
         peer_public: if no_addresses { Vec::new() } else { public_for(peer, own, same_nat) },
         peer_local: if no_addresses { Vec::new() } else { local_for(peer, own, same_nat) },
         own_nat: own.nat,
         peer_nat: peer.nat,
-        methods: if no_addresses { Vec::new() } else { vec![Method::Cone] },
+        methods: if no_addresses { Vec::new() } else { chosen.method_list() },
         deadline_ms: policy.deadline_ms,
     };
     (plan(host, joiner, true), plan(joiner, host, false))

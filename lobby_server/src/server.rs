@@ -219,6 +219,7 @@ pub struct Server {
     login_limit: PrefixLimiter,
     stun_limit: PrefixLimiter,
     stopping: bool,
+    start: Instant,
     counters: Counters,
 }
 
@@ -268,6 +269,7 @@ impl Server {
             commands: VecDeque::new(),
             next_registry: 0,
             stopping: false,
+            start: now,
             counters: Counters::default(),
         }
     }

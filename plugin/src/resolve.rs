@@ -153,6 +153,11 @@ impl Names {
         }
     }
 
+    /// No addresses yet, and an answer may still come.
+    pub(crate) fn resolving(&self) -> bool {
+        self.given.is_empty() && self.pending.as_ref().is_some_and(|pending| !pending.reported)
+    }
+
     /// When [`poll`](Self::poll) is due.
     pub(crate) fn timeout(&self) -> Option<Instant> {
         match &self.pending {

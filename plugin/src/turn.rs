@@ -28,7 +28,13 @@ const RECEIVE_CALLS: usize = 16;
 const MAX_EVENTS: usize = 8192;
 /// Readiness notices per poll; more come with the next.
 const READINESS: usize = 256;
+/// Requests that wait for a name to be resolved; as many as the agent keeps for a login.
+const MAX_HELD: usize = 32;
 const STALLED: &str = "the game stopped responding";
+
+fn is_lobby_request(command: &Command) -> bool {
+    matches!(command, Command::HostRoom(_) | Command::JoinRoom { .. } | Command::ListRooms)
+}
 
 struct Connection {
     generation: u32,
@@ -46,6 +52,8 @@ pub(crate) struct Turn {
     reports: Sender<Report>,
     addresses: Receiver<Vec<IpAddr>>,
     names: Names,
+    /// Requests to a lobby whose name is being resolved.
+    held: Vec<Command>,
     connections: BTreeMap<PlayerId, Connection>,
     in_room: bool,
     generation: u32,
@@ -88,6 +96,7 @@ impl Turn {
             reports,
             addresses,
             names,
+            held: Vec::new(),
             connections: BTreeMap::new(),
             in_room: false,
             generation: 0,
@@ -219,6 +228,12 @@ impl Turn {
                 self.names.stop();
                 self.command(now, Command::Disconnect);
             }
+            // The agent would say that nobody asked it to log in.
+            Request::Agent(command) if self.names.resolving() && is_lobby_request(&command) => {
+                if self.held.len() < MAX_HELD {
+                    self.held.push(command);
+                }
+            }
             Request::Agent(command) => self.command(now, command),
             Request::IntoSocket { player, reply } => {
                 // The game may have given up waiting.
@@ -229,7 +244,12 @@ impl Turn {
 
     fn resolved(&mut self, now: Instant, resolved: Resolved) {
         match resolved {
-            Resolved::Addresses(addresses) => self.command(now, Command::Connect(addresses)),
+            Resolved::Addresses(addresses) => {
+                self.command(now, Command::Connect(addresses));
+                for command in std::mem::take(&mut self.held) {
+                    self.command(now, command);
+                }
+            }
             Resolved::Failed { reason, retry_in } => {
                 let error = LobbyError::Unresolvable { reason };
                 let state = if retry_in.is_zero() {
@@ -238,6 +258,10 @@ impl Turn {
                     LobbyState::Retrying { error, retry_in }
                 };
                 self.events.push_back(Report::Agent(Event::Lobby(state)));
+                // Each gets its answer: that there is no login.
+                for command in std::mem::take(&mut self.held) {
+                    self.command(now, command);
+                }
             }
         }
     }

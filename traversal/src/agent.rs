@@ -152,8 +152,7 @@ impl Agent {
                 if self.lobby.room().is_some() {
                     self.leave_room(now, "left");
                 } else if self.lobby.cancel_entering() {
-                    // Whatever the server has decided by now, it is undone.
-                    self.tell_server(now, ToServer::Leaving);
+                    // If the server lets this player in all the same, that is undone (see `LobbyNews::Unwanted`).
                     self.close_all(now, "left");
                 } else {
                     let error = RequestFailure::Server(RequestError::NotInRoom);
@@ -298,8 +297,13 @@ impl Agent {
     }
 
     fn handle_lobby(&mut self, now: Instant, news: impl IntoIterator<Item = LobbyNews>) {
-        for LobbyNews::Kicked { player, reason } in news {
-            self.close_peer(now, player, &format!("removed by the host: {reason}"));
+        for news in news {
+            match news {
+                LobbyNews::Kicked { player, reason } => {
+                    self.close_peer(now, player, &format!("removed by the host: {reason}"));
+                }
+                LobbyNews::Unwanted => self.close_all(now, "left"),
+            }
         }
     }
 
@@ -353,7 +357,7 @@ impl Agent {
             self.lobby.resume(now);
             return;
         }
-        self.lobby.forget_room();
+        self.lobby.room_ended();
         let text = reason.to_string();
         cx!(self, now).emit(Event::RoomLeft { reason: Some(reason) });
         self.close_all(now, &text);
@@ -361,8 +365,7 @@ impl Agent {
 
     /// Leaves on this side's own wish.
     fn leave_room(&mut self, now: Instant, reason: &str) {
-        let Some(room) = self.lobby.forget_room() else { return };
-        self.tell_server(now, ToServer::Leaving);
+        let Some(room) = self.lobby.forget_room(&mut cx!(self, now), &mut self.link) else { return };
         let reason = if room.hosting { "the host closed the room" } else { reason };
         self.close_all(now, reason);
         cx!(self, now).emit(Event::RoomLeft { reason: None });
@@ -396,9 +399,8 @@ impl Agent {
         if news != PeerNews::Connected && host == Some(peer.info.id) {
             // Without its host the room is of no use to this player, and would stand in the way of another.
             let reason = if news == PeerNews::Ended { RoomEnd::Closed } else { RoomEnd::HostLost };
-            self.tell_server(now, ToServer::Leaving);
-            self.lobby.forget_room();
             let mut cx = cx!(self, now);
+            self.lobby.forget_room(&mut cx, &mut self.link);
             cx.emit(Event::RoomLeft { reason: Some(reason) });
             self.close_all(now, "left");
         }

@@ -60,6 +60,8 @@ pub(crate) struct Room {
 pub(crate) enum LobbyNews {
     /// A member was put out: end its channel.
     Kicked { player: PlayerId, reason: String },
+    /// Let in after the game had changed its mind: end all channels.
+    Unwanted,
 }
 
 impl Lobby {
@@ -111,8 +113,11 @@ impl Lobby {
     /// Sends what is due, if there is a link.
     fn flush(&mut self, cx: &mut Cx<'_>, link: &mut LobbyLink) {
         let Some(online) = link.online() else { return };
+        // Frames may overtake each other: nothing is entered before the leaving is done.
+        let leaving = self.pending.values().any(|pending| pending.request == Request::LeaveRoom);
         for (id, pending) in &mut self.pending {
-            if due(pending.send_at, cx.now) {
+            let enters = matches!(pending.request, Request::CreateRoom { .. } | Request::JoinRoom { .. });
+            if due(pending.send_at, cx.now) && !(leaving && enters) {
                 let message = ToServer::Request { id: *id, request: pending.request.clone() };
                 // A request too long for a datagram stays unsent; `Agent` checks lengths beforehand.
                 pending.send_at = online.session.send(cx.now, message).is_err().then(|| cx.now + WAIT_RETRY);
@@ -140,8 +145,25 @@ impl Lobby {
         self.pending.len() != before
     }
 
-    /// Leaves the room as far as this side goes. True if there was one.
-    pub(crate) fn forget_room(&mut self) -> Option<Room> {
+    /// Leaves the room: here at once, at the server before anything else is entered.
+    pub(crate) fn forget_room(&mut self, cx: &mut Cx<'_>, link: &mut LobbyLink) -> Option<Room> {
+        let room = self.room_ended()?;
+        self.leave(cx, link);
+        Some(room)
+    }
+
+    fn leave(&mut self, cx: &mut Cx<'_>, link: &mut LobbyLink) {
+        let deadline = cx.now + cx.config.request_timeout;
+        let request = Request::LeaveRoom;
+        self.push(
+            cx,
+            link,
+            Pending { kind: None, request, deadline, wait_until: None, send_at: Some(cx.now) },
+        );
+    }
+
+    /// The server knows already that this player is out.
+    pub(crate) fn room_ended(&mut self) -> Option<Room> {
         // Whatever was asked about it is moot.
         self.pending.retain(|_, pending| pending.kind.is_some());
         self.room.take()
@@ -154,7 +176,13 @@ impl Lobby {
         id: RequestId,
         result: Result<Response, RequestError>,
     ) -> Option<LobbyNews> {
-        let mut pending = self.pending.remove(&id)?;
+        let Some(mut pending) = self.pending.remove(&id) else {
+            if matches!(result, Ok(Response::Room(_))) {
+                self.leave(cx, link);
+                return Some(LobbyNews::Unwanted);
+            }
+            return None;
+        };
         match (result, pending.kind) {
             (Ok(Response::Room(info)), _) => {
                 self.entered(cx, info, pending.request);
@@ -184,6 +212,7 @@ impl Lobby {
             (Err(error), Some(kind)) => {
                 cx.emit(Event::RequestFailed { request: kind, error: RequestFailure::Server(error) });
             }
+            (Err(_), None) if pending.request == Request::LeaveRoom => {}
             // The room cannot be had back yet: its host may not have logged in again, or the server still knows our
             // own former session.
             (Err(_), None) => {
@@ -192,6 +221,7 @@ impl Lobby {
                 }
             }
         }
+        self.flush(cx, link);
         None
     }
 
@@ -301,7 +331,10 @@ impl Lobby {
 
     pub(crate) fn poll_timeout(&self, online: bool) -> Option<Instant> {
         let deadlines = self.pending.values().map(|pending| pending.deadline);
-        let sends = self.pending.values().filter_map(|pending| pending.send_at).filter(|_| online);
+        // What waits for a leaving to be done goes out with its answer, or its deadline.
+        let leaving = self.pending.values().any(|pending| pending.request == Request::LeaveRoom);
+        let sends =
+            self.pending.values().filter_map(|pending| pending.send_at).filter(|_| online && !leaving);
         let resume = self.room.as_ref().and_then(|room| room.resume_at).filter(|_| online);
         deadlines.chain(sends).chain(resume).min()
     }

@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rand_chacha::rand_core::RngCore;
 use sha2::{Digest, Sha256};
+use traversal_core::classify::{Evidence, ProbeTag, Sighting, classify, merge_report};
 use traversal_core::id::{PlayerId, RequestId, RoomId};
 use traversal_core::nat::{NatProfile, PortAllocation};
 use traversal_core::wire::handshake::{PendingLogin, ServerHandshake};
@@ -23,6 +24,10 @@ use crate::rooms::{is_name, is_text};
 
 /// Longest game id, in bytes.
 const MAX_GAME: usize = 64;
+/// Probes that one classification may need: eight sockets, four targets and as many again for the rate.
+const MAX_SIGHTINGS: usize = 64;
+/// Older probes belong to an earlier classification.
+const SIGHTING_AGE: Duration = Duration::from_secs(20);
 /// Answers to logins that are kept for retransmissions.
 const RECENT_INITS: usize = 4096;
 
@@ -32,6 +37,8 @@ pub(super) struct Client {
     pub(super) login: Login,
     pub(super) profile: NatProfile,
     pub(super) session: ServerSession,
+    /// Probes of the classification that runs, as they were seen here (E1).
+    sightings: Vec<Sighting>,
     /// How the player is reached; moves only after an echo.
     pub(super) route: Route,
     challenge: Option<Challenge>,
@@ -47,6 +54,18 @@ struct Challenge {
     token: [u8; 16],
     route: Route,
     sent: Instant,
+}
+
+impl Client {
+    /// The first sight of each socket at each target counts.
+    fn note_sighting(&mut self, new: Sighting) {
+        self.sightings.retain(|old| new.sent.saturating_sub(old.sent) < SIGHTING_AGE);
+        let known =
+            self.sightings.iter().any(|old| old.local_port == new.local_port && old.target == new.target);
+        if !known && self.sightings.len() < MAX_SIGHTINGS {
+            self.sightings.push(new);
+        }
+    }
 }
 
 /// A player that is logged in.
@@ -139,6 +158,7 @@ impl Server {
             login,
             profile: NatProfile::default(),
             session,
+            sightings: Vec::new(),
             route,
             challenge: None,
             confirmed: false,
@@ -295,7 +315,7 @@ impl Server {
             client.route = route;
             return;
         }
-        let again = std::time::Duration::from_millis(200);
+        let again = Duration::from_millis(200);
         if client
             .challenge
             .as_ref()
@@ -352,7 +372,22 @@ impl Server {
             ProbePurpose::ReplyFromOtherAddress => self.other(route, true, false),
             _ => Some(route),
         };
+        let target = self.told_address(route);
+        let sent = now.saturating_duration_since(self.start);
         let Some(client) = self.sessions.get_mut(&id) else { return };
+        if let (
+            ProbePurpose::Report | ProbePurpose::ReplyFromOtherPort | ProbePurpose::ReplyFromOtherAddress,
+            Some(target),
+        ) = (probe.purpose, target)
+        {
+            client.note_sighting(Sighting {
+                local_port: ProbeTag::from(probe.tag).local_port,
+                target,
+                observed: route.peer,
+                sent,
+                repeated: false,
+            });
+        }
         let seen = Frame::ProbeSeen { tag: probe.tag, observed: route.peer };
         let answer = client.session.seal(now, Kind::Probe, &seen);
         let (player, validated) = (client.player, client.route.peer.ip());
@@ -378,6 +413,25 @@ impl Server {
         }
     }
 
+    /// E1: what was seen here counts more than what the player says, but for the facts that only it can know.
+    fn check_profile(&mut self, now: Instant, id: u64, report: NatProfile) {
+        let Some(client) = self.sessions.get_mut(&id) else { return };
+        let v4 = client.route.peer.is_ipv4();
+        let evidence = Evidence {
+            local: client.login.local.iter().map(SocketAddr::ip).collect(),
+            sightings: std::mem::take(&mut client.sightings),
+            two_addresses: self
+                .sockets
+                .iter()
+                .any(|socket| socket.second_address && socket.local.is_ipv4() == v4),
+            ..Evidence::default()
+        };
+        let profile =
+            if evidence.sightings.is_empty() { report } else { merge_report(&classify(&evidence), &report) };
+        client.profile = profile;
+        self.tell_session(now, id, ToPlayer::Profile(profile));
+    }
+
     fn handle_message(&mut self, now: Instant, id: u64, message: ToServer) {
         let Some(client) = self.sessions.get_mut(&id) else { return };
         let player = client.player;
@@ -401,7 +455,9 @@ impl Server {
                     _ => {}
                 }
             }
-            ToServer::Profile { profile, .. } => client.profile = profile,
+            ToServer::Leaving => self.leave_room(now, player, MatchEnd::Left),
+            ToServer::Profile { profile, check: false } => client.profile = profile,
+            ToServer::Profile { profile, check: true } => self.check_profile(now, id, profile),
             _ => self.counters.dropped += 1,
         }
     }

@@ -280,8 +280,6 @@ pub enum ToServer {
         /// What is asked.
         request: Request,
     },
-    /// Out of whatever room this player is in; wants no answer.
-    Leaving,
     /// The machine's addresses changed.
     LocalAddresses(Vec<SocketAddr>),
     /// The host's answer to [`ToPlayer::JoinRequest`] (M23).

@@ -162,3 +162,40 @@ fn addresses_told_to_players_fit_where_they_are() {
     let player = world.player(1, "203.0.113.1:4000");
     assert!(world.fakes[player].welcome.as_ref().unwrap().probe_targets.is_empty());
 }
+
+#[test]
+fn the_server_checks_a_profile_against_what_it_saw() {
+    use traversal_core::classify::ProbeTag;
+    use traversal_core::nat::{Confidence, FilteringBehavior, MappingBehavior, NatProfile, PortAllocation};
+    let mut world = World::with(ServerConfig::default(), four_sockets());
+    let player = world.player(1, "203.0.113.1:4000");
+    // A NAT with a new port for each destination, counting by 2; eight sockets, the first to three targets.
+    let mut port = 20_000;
+    let mut sequence = 0;
+    for local_port in 50_000..50_008 {
+        let targets: &[u16] = if local_port == 50_000 { &[0, 1, 2] } else { &[0] };
+        for target in targets {
+            sequence += 1;
+            port += 2;
+            let tag = ProbeTag { local_port, sequence }.into();
+            probe(&mut world, player, *target, &format!("203.0.113.1:{port}"), tag, ProbePurpose::Report);
+            world.pass(Duration::from_millis(2));
+        }
+    }
+    let report = NatProfile {
+        mapping: MappingBehavior::EndpointIndependent,
+        filtering: FilteringBehavior::AddressAndPortDependent,
+        confidence: Confidence::Full,
+        ..NatProfile::default()
+    };
+    world.say(player, ToServer::Profile { profile: report, check: true });
+    let told = world.fakes[player].told.iter().find_map(|message| match message {
+        ToPlayer::Profile(profile) => Some(*profile),
+        _ => None,
+    });
+    let told = told.expect("the server's word");
+    assert_eq!(told.mapping, MappingBehavior::AddressAndPortDependent);
+    assert_eq!(told.filtering, FilteringBehavior::AddressAndPortDependent, "only the player can know it");
+    assert!(matches!(told.allocation, PortAllocation::Sequential { step: 2 }), "{told:?}");
+    assert_eq!(told.confidence, Confidence::Full);
+}
