@@ -455,7 +455,6 @@ impl Server {
                     _ => {}
                 }
             }
-            ToServer::Leaving => self.leave_room(now, player, MatchEnd::Left),
             ToServer::Profile { profile, check: false } => client.profile = profile,
             ToServer::Profile { profile, check: true } => self.check_profile(now, id, profile),
             _ => self.counters.dropped += 1,

@@ -165,19 +165,6 @@ fn leaving_kicking_and_closing_end_matches_with_their_reasons() {
 }
 
 #[test]
-fn leaving_without_a_question_needs_no_answer() {
-    let mut world = World::new();
-    let host = world.player(1, "203.0.113.1:4000");
-    let member = world.player(2, "198.51.100.1:5000");
-    world.host(host, named("r"));
-    assert!(world.answer(member, by_name("r")).is_ok());
-    world.say(member, ToServer::Leaving);
-    assert_eq!(match_ends(&world.fakes[host]), [MatchEnd::Left]);
-    world.say(member, ToServer::Leaving);
-    assert!(world.answer(member, by_name("r")).is_ok());
-}
-
-#[test]
 fn metadata_changes_reach_members_and_listings() {
     let mut world = World::new();
     let host = world.player(1, "203.0.113.1:4000");
