@@ -1,5 +1,6 @@
 //! Two players, a lobby server and the networks between them: built from settings, run, and told as a report.
 
+mod party;
 mod report;
 mod settings;
 
@@ -19,6 +20,7 @@ use crate::oracle::{self, Outlook, Relation};
 use crate::player::Player;
 use crate::world::{HostId, NatId, SegmentId, World};
 
+pub use party::PartyWorld;
 pub use report::{JoinReport, Side};
 pub use settings::{Draw, PairSettings};
 
@@ -57,7 +59,15 @@ fn seed_of(rng: &mut ChaCha8Rng) -> [u8; 32] {
 
 impl PairWorld {
     /// Builds it; nobody has said anything yet.
-    pub fn new(settings: PairSettings) -> Self {
+    pub fn new(mut settings: PairSettings) -> Self {
+        match settings.relation {
+            Relation::Apart => {}
+            Relation::SameLan => settings.right.clone_from(&settings.left),
+            Relation::SameOuterNat => {
+                settings.right.pop();
+                settings.right.extend(settings.left.last().cloned());
+            }
+        }
         let mut rng = ChaCha8Rng::seed_from_u64(settings.seed);
         let mut world: World<Program> = World::new(rng.random());
         world.set_core_hops(settings.core_hops);
@@ -154,6 +164,9 @@ impl PairWorld {
     /// The right player asks to join.
     pub fn request(&mut self) {
         self.requested = self.world.now();
+        for host in [self.left, self.right] {
+            self.world.forget_heard(host);
+        }
         let target = RoomTarget::Name(ROOM.into());
         let wait = Duration::from_secs(5);
         self.act(self.right, |player, now| {

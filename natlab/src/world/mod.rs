@@ -158,6 +158,11 @@ impl<N: Node> World<N> {
         self.exempt.extend(addresses);
     }
 
+    /// Forgets whether this host has heard a player; its own hairpin test would count as one.
+    pub fn forget_heard(&mut self, host: HostId) {
+        self.hosts[host.0].stats.first_from_player = None;
+    }
+
     /// Remembers how many datagrams this host has sent to players up to now.
     pub fn mark(&mut self, host: HostId) {
         let stats = &mut self.hosts[host.0].stats;
