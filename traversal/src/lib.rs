@@ -8,6 +8,7 @@ pub mod id;
 pub mod nat;
 pub mod plan;
 pub mod ports;
+pub mod punch;
 pub mod wire;
 
 pub use agent::{
