@@ -1,1 +1,30 @@
-//! Being written.
+//! Lobby server of `bevy_traversal`: matches players, directs hole punching, answers STUN.
+//!
+//! [`Server`] is the core, without sockets, clock or threads; simulators turn it themselves. [`LobbyServer`] runs
+//! it on real sockets in a thread of its own, for games that bring their server along.
+
+pub mod check;
+pub mod config;
+mod http;
+pub mod key;
+mod limits;
+mod matchmaking;
+pub mod registry;
+mod relay;
+mod rendezvous;
+mod rooms;
+mod run;
+mod server;
+mod stun;
+mod udp;
+
+pub use config::{ConfigError, ServerConfig, Settings};
+pub use http::HttpError;
+pub use key::KeyError;
+pub use limits::Rate;
+pub use registry::MemoryRegistry;
+pub use relay::RelayMode;
+pub use run::{Addresses, BoundServer, Handle, LobbyServer, RunningServer, StartError, Status};
+pub use server::{Counters, Gauges, Server, ServerSocket, ServerSocketId, ServerTransmit, TokenCheck};
+pub use traversal_core::Identity;
+pub use udp::BindError;

@@ -1,2 +1,151 @@
-//! Being written.
-fn main() {}
+//! The lobby server's program. `lobby_server --help` says how to use it.
+
+use std::io::Write;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use lobby_server::{LobbyServer, Settings, check, key};
+use serde::Serialize;
+
+const EXAMPLES: &str = "Examples:
+  lobby_server                                   all addresses, ports 3478 and 3479
+  lobby_server --bind 198.18.0.10:3478 --second-address 198.18.0.11
+                                                 two addresses: full NAT classification
+  lobby_server --public-address 203.0.113.5      behind a cloud's 1:1 NAT
+  lobby_server check                             will it serve, and what to open in a firewall
+  lobby_server key                               the public key to pin in clients
+
+Every setting may also stand in the file of --config (as in `bind = \"0.0.0.0:3478\"`) or in the environment
+(LOBBY_BIND). RUST_LOG sets what is logged to stderr, as in RUST_LOG=lobby_server=debug.";
+
+/// Lobby server of bevy_traversal: matches players and gets them through their NATs.
+#[derive(Parser)]
+#[command(version, after_help = EXAMPLES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Mode>,
+    #[command(flatten)]
+    flags: Flags,
+    /// Configuration file (TOML).
+    #[arg(long, global = true, value_name = "FILE", env = "LOBBY_CONFIG")]
+    config: Option<PathBuf>,
+    /// Log as JSON lines.
+    #[arg(long, global = true)]
+    log_json: bool,
+}
+
+#[derive(Subcommand)]
+enum Mode {
+    /// Say whether the sockets bind, what they serve, what to open in a firewall and how to test from outside.
+    Check,
+    /// Print the public key to pin in clients; it is made if there is none yet.
+    Key,
+}
+
+#[derive(Args, Serialize)]
+struct Flags {
+    /// Address to serve; may be repeated. Port 0 is any free one. [default: 0.0.0.0:3478 and [::]:3478]
+    #[arg(long, global = true, value_name = "ADDR:PORT")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    bind: Vec<SocketAddr>,
+    /// Second address of this machine, for full NAT classification.
+    #[arg(long, global = true, value_name = "IP")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    second_address: Vec<IpAddr>,
+    /// Second port on each address. [default: 3479, or the one after the first port]
+    #[arg(long, global = true, value_name = "PORT")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    second_port: Option<u16>,
+    /// What players know the first address as, where it is not on an interface (cloud 1:1 NAT).
+    #[arg(long, global = true, value_name = "IP")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    public_address: Vec<IpAddr>,
+    /// The same for the second address.
+    #[arg(long, global = true, value_name = "IP")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    second_public_address: Vec<IpAddr>,
+    /// Metrics, health and status page. [default: 127.0.0.1:9600]
+    #[arg(long, global = true, value_name = "ADDR:PORT")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    http: Option<SocketAddr>,
+    /// No metrics, health and status page.
+    #[arg(long, global = true, conflicts_with = "http")]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    no_http: bool,
+    /// Where rooms are known: memory.
+    #[arg(long, global = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    registry: Option<String>,
+    /// Whether players may play over this server: allow, only or never. [default: allow]
+    #[arg(long, global = true, value_name = "MODE", value_parser = ["allow", "only", "never"])]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    relay: Option<String>,
+    /// The server's secret key, made on first start. [default: in the platform's data directory]
+    #[arg(long, global = true, value_name = "FILE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key_file: Option<PathBuf>,
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    if cli.log_json {
+        log.json().init();
+    } else {
+        log.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).init();
+    }
+    match run(cli) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("lobby_server: {}", check::chain(error.as_ref()));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<bool, Box<dyn std::error::Error>> {
+    let settings = Settings::load(cli.config.as_deref(), &cli.flags)?;
+    let key_file = match &settings.key_file {
+        Some(file) => file.clone(),
+        None => key::default_file()?,
+    };
+    match cli.command {
+        Some(Mode::Check) => {
+            let report = check::check(settings)?;
+            print(&report.text)?;
+            if !report.ok {
+                eprintln!("lobby_server: it would not start; see above");
+            }
+            Ok(report.ok)
+        }
+        Some(Mode::Key) => {
+            let identity = key::load_or_create(&key_file)?;
+            print(&format!("{}\n", key::printed(&identity.public_key())))?;
+            Ok(true)
+        }
+        None => {
+            let identity = key::load_or_create(&key_file)?;
+            let bound = LobbyServer::new(settings).identity(identity).bind()?;
+            let handle = bound.handle();
+            ctrlc::set_handler(move || handle.stop())?;
+            print(&format!("lobby_server ready on {}\n", bound.addresses()))?;
+            bound.run()?;
+            tracing::info!("stopped");
+            Ok(true)
+        }
+    }
+}
+
+/// To stdout; a reader that went away is no error of ours.
+fn print(text: &str) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        other => other,
+    }
+}

@@ -1,1 +1,163 @@
-//! Being written.
+//! NAT traversal for Bevy: gets two players' UDP sockets through their NATs and hands the path to renet.
+//!
+//! # Add it to your game
+//!
+//! ```no_run
+//! use bevy_app::{App, Startup, Update};
+//! use bevy_ecs::prelude::*;
+//! use bevy_renet::RenetServer;
+//! use bevy_renet::renet::DefaultChannel;
+//! use bevy_traversal::prelude::*;
+//!
+//! fn main() {
+//!     App::new()
+//!         .add_plugins(bevy_app::TaskPoolPlugin::default()) // or MinimalPlugins, or DefaultPlugins
+//!         .add_plugins(bevy_time::TimePlugin)
+//!         .add_plugins(TraversalPlugin {
+//!             config: TraversalConfig {
+//!                 lobby: vec!["lobby.example.com".into()],
+//!                 game: "pong".into(),
+//!                 ..Default::default()
+//!             },
+//!         })
+//!         .add_systems(Startup, open_room)
+//!         .add_systems(Update, greet.run_if(hosting))
+//!         .run();
+//! }
+//!
+//! // Waits for the login by itself. The other players write `JoinRoom::name("my room")`.
+//! fn open_room(mut host: MessageWriter<HostRoom>) {
+//!     host.write(HostRoom(RoomOptions { name: "my room".into(), ..Default::default() }));
+//! }
+//!
+//! // From here on it is ordinary renet: `RenetServer` (host) and `RenetClient` (others) appear by themselves.
+//! fn greet(mut connected: MessageReader<PeerConnected>, server: Option<ResMut<RenetServer>>) {
+//!     let Some(mut server) = server else { return };
+//!     for peer in connected.read() {
+//!         println!("{} is here, by the {} path", peer.peer.name, peer.path.kind.name());
+//!         server.send_message(peer.client_id, DefaultChannel::ReliableOrdered, "welcome");
+//!     }
+//! }
+//! ```
+//!
+//! The game writes request messages ([`HostRoom`], [`JoinRoom`], ...) and reads outcome messages ([`RoomJoined`],
+//! [`PeerConnected`], [`TraversalFailed`], ...) and resources ([`LobbyLink`], [`CurrentRoom`], [`Members`],
+//! [`Peers`], ...). Nothing there happens once per packet. It needs `Time<Real>`, so `TimePlugin` (which is in
+//! `MinimalPlugins` and `DefaultPlugins`).
+//!
+//! One thread per app reads the sockets, punches holes and keeps paths alive, also while a level loads. renet's
+//! plugins are added if they are not there; a game that adds them itself does so before this one.
+
+mod conditions;
+mod config;
+mod driver;
+mod error;
+mod handoff;
+mod identity;
+mod link;
+mod messages;
+mod renet;
+mod resolve;
+mod sockets;
+mod state;
+mod systems;
+mod turn;
+
+use bevy_app::{App, Last, Plugin, PostUpdate, PreUpdate};
+use bevy_ecs::schedule::IntoScheduleConfigs;
+use bevy_ecs::schedule::common_conditions::resource_exists;
+use bevy_renet::{RenetClientPlugin, RenetReceive, RenetSend, RenetServerPlugin};
+
+pub use conditions::{hosting, in_room, joined, lobby_online, peer_connected};
+pub use config::{DEFAULT_PORT, IdentitySource, ServerKey, ServerKeyError, Transport, TraversalConfig};
+pub use error::{SocketError, TraversalError};
+#[cfg(feature = "stock_netcode")]
+pub use handoff::{NETCODE_PROTOCOL, netcode_client, netcode_server};
+pub use handoff::{PendingSocket, PunchedSocket};
+pub use link::{Datagram, Datagrams, TraversalLink};
+pub use messages::{
+    AllowPeer, ClosePeer, ConnectLobby, DisconnectLobby, HostRoom, JoinRequested, JoinRoom, KickPeer,
+    LeaveRoom, ListRooms, LobbyChanged, LobbyFailed, MembersChanged, NatChanged, PathChanged, PeerConnected,
+    PeerDisconnected, PeerPlanned, RefusePeer, RequestFailed, RoomChanged, RoomJoined, RoomLeft, RoomsListed,
+    SetRoomMetadata, TraversalFailed,
+};
+pub use resolve::{Resolve, SystemResolver};
+pub use state::{CurrentRoom, LobbyLink, Members, NatStatus, Peer, Peers, TraversalStats};
+pub use systems::TraversalSystems;
+pub use traversal_core;
+pub use traversal_core::failure::{FailureReason, FailureReport, Stage};
+pub use traversal_core::id::{JoinId, PlayerId, RoomId};
+pub use traversal_core::nat::{NatKind, NatProfile};
+pub use traversal_core::wire::message::{
+    Method, PlayerInfo, RequestError, Role, RoomEnd, RoomInfo, RoomOptions, RoomSummary, RoomTarget,
+};
+pub use traversal_core::{
+    AgentConfig, Caps, Detect, DisconnectReason, IntoSocketError, LobbyError, LobbyState, PathInfo, PathKind,
+    RelayPolicy, RequestFailure, RequestKind,
+};
+
+/// What most games use.
+pub mod prelude {
+    pub use crate::{
+        ConnectLobby, CurrentRoom, HostRoom, JoinRoom, KickPeer, LeaveRoom, LobbyChanged, LobbyFailed,
+        LobbyLink, LobbyState, Members, PeerConnected, PeerDisconnected, Peers, PlayerId, RequestFailed,
+        RoomJoined, RoomLeft, RoomOptions, RoomTarget, TraversalConfig, TraversalFailed, TraversalPlugin,
+        TraversalSystems, hosting, in_room, joined, lobby_online, peer_connected,
+    };
+}
+
+/// Adds everything; see the [crate's documentation](crate).
+#[derive(Clone, Debug, Default)]
+pub struct TraversalPlugin {
+    /// Its settings.
+    pub config: TraversalConfig,
+}
+
+impl Plugin for TraversalPlugin {
+    fn build(&self, app: &mut App) {
+        let stats = TraversalStats::default();
+        app.insert_resource(TraversalLink::new(self.config.clone(), stats.clone()))
+            .insert_resource(stats)
+            .init_resource::<LobbyLink>()
+            .init_resource::<CurrentRoom>()
+            .init_resource::<Members>()
+            .init_resource::<Peers>()
+            .init_resource::<NatStatus>()
+            .init_resource::<Datagrams>()
+            .init_resource::<renet::HandOff>();
+        messages::add(app);
+        app.configure_sets(PreUpdate, TraversalSystems::Receive.before(RenetReceive))
+            .configure_sets(PostUpdate, TraversalSystems::Send.after(RenetSend))
+            .add_systems(
+                PreUpdate,
+                systems::receive.run_if(resource_exists::<TraversalLink>).in_set(TraversalSystems::Receive),
+            )
+            .add_systems(
+                PostUpdate,
+                (systems::connect, systems::hand_over_requests, systems::hand_over_datagrams)
+                    .chain()
+                    .run_if(resource_exists::<TraversalLink>)
+                    .in_set(TraversalSystems::Send),
+            );
+        if self.config.transport == Transport::Sealed {
+            if !app.is_plugin_added::<RenetServerPlugin>() {
+                app.add_plugins(RenetServerPlugin);
+            }
+            if !app.is_plugin_added::<RenetClientPlugin>() {
+                app.add_plugins(RenetClientPlugin);
+            }
+            app.add_systems(
+                PreUpdate,
+                renet::receive
+                    .run_if(resource_exists::<TraversalLink>)
+                    .in_set(RenetReceive)
+                    .after(systems::receive)
+                    .after(RenetServerPlugin::update_system)
+                    .after(RenetClientPlugin::update_system)
+                    .before(RenetServerPlugin::emit_server_events_system),
+            )
+            .add_systems(PostUpdate, renet::send.in_set(RenetSend))
+            .add_systems(Last, renet::clean_up);
+        }
+    }
+}

@@ -1,392 +1,83 @@
 //! The player's agent: the facade that a driver turns.
 
+use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
+use rand_chacha::ChaCha20Rng;
+use rand_chacha::rand_core::SeedableRng;
+
+use crate::Identity;
+pub use crate::api::*;
+use crate::attempt::Hands;
 use crate::config::AgentConfig;
-use crate::failure::FailureReport;
-use crate::id::{JoinId, PlayerId};
-use crate::nat::NatProfile;
+use crate::cx::{Cx, Main};
+use crate::detection::Detection;
+use crate::failure::{FailureReason, FailureReport, Stage};
+use crate::id::{MatchId, PlayerId};
+use crate::lobby::{Lobby, LobbyNews};
+use crate::login::{LinkEvent, LobbyLink};
+use crate::path::RELAY;
+use crate::peer::{Peer, PeerNews};
+use crate::punch::Budget;
+use crate::sockets::{Owner, Sockets};
+use crate::timer::earliest;
 use crate::wire::message::{
-    LoginRefusal, MatchEnd, Method, PlayerInfo, RequestError, Role, RoomEnd, RoomInfo, RoomOptions,
-    RoomSummary, RoomTarget,
+    MatchEnd, MatchOutcome, PunchPlan, Request, RequestError, RoomEnd, ToPlayer, ToServer,
 };
+use crate::wire::{Dropped, Kind, MAX_DATAGRAM, RELAY_HEADER, pair};
 
-/// A socket of this player, named by the agent. [`SocketId::MAIN`] is there from the start; the others are asked
-/// for with [`Output::OpenSocket`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct SocketId(pub u32);
-
-impl SocketId {
-    /// The game's socket for IPv4: login, LAN and public paths leave from it.
-    pub const MAIN: Self = Self(0);
-    /// The same for IPv6, where there is any.
-    pub const MAIN_V6: Self = Self(1);
-}
-
-/// What the game wants.
-#[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
-pub enum Command {
-    /// Log in to one of these servers (a name's addresses, resolved by the driver), tried in turn; again after
-    /// each loss. Replaces an earlier one.
-    Connect(Vec<SocketAddr>),
-    /// Log out and stay out.
-    Disconnect,
-    /// Open a room.
-    HostRoom(RoomOptions),
-    /// Enter a room.
-    JoinRoom {
-        /// Which.
-        target: RoomTarget,
-        /// If it wants one.
-        password: Option<String>,
-        /// Keep asking for so long while there is no such room.
-        wait: Duration,
-    },
-    /// Leave; the host's leaving closes the room.
-    LeaveRoom,
-    /// Ask for the public rooms.
-    ListRooms,
-    /// Answer an [`Event::JoinRequest`] (M23).
-    AnswerJoin {
-        /// Whose.
-        join: JoinId,
-        /// Let in?
-        allow: bool,
-        /// For the player, when not.
-        reason: String,
-    },
-    /// Host: put a member out.
-    Kick {
-        /// Whom.
-        player: PlayerId,
-        /// Told to it.
-        reason: String,
-    },
-    /// Host: new metadata of the room.
-    SetMetadata(std::collections::BTreeMap<String, String>),
-    /// End the channel to this player; `reason` is told to it.
-    ClosePeer {
-        /// Whom.
-        player: PlayerId,
-        /// Told to it.
-        reason: String,
-    },
-    /// The machine's own addresses, at the start and whenever they change (M28).
-    LocalAddresses(Vec<IpAddr>),
-}
-
-/// Which request an [`Event::RequestFailed`] is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum RequestKind {
-    /// [`Command::HostRoom`].
-    Host,
-    /// [`Command::JoinRoom`].
-    Join,
-    /// [`Command::LeaveRoom`].
-    Leave,
-    /// [`Command::ListRooms`].
-    List,
-    /// [`Command::Kick`].
-    Kick,
-    /// [`Command::SetMetadata`].
-    SetMetadata,
-}
-
-/// Why a request did not come about.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum RequestFailure {
-    /// The server's answer.
-    #[error(transparent)]
-    Server(#[from] RequestError),
-    /// The server did not answer in time.
-    #[error("the lobby server does not answer")]
-    Timeout,
-    /// Not logged in.
-    #[error("not logged in to a lobby server")]
-    NotLoggedIn,
-    /// The link to the server was lost meanwhile.
-    #[error("the link to the lobby server was lost")]
-    LobbyLost,
-}
-
-/// The state of the link to the lobby server.
-#[derive(Clone, Debug, Default, PartialEq)]
-#[non_exhaustive]
-pub enum LobbyState {
-    /// Not asked to connect.
-    #[default]
-    Offline,
-    /// A login is under way.
-    Connecting,
-    /// Logged in.
-    Online {
-        /// This player's id.
-        player: PlayerId,
-        /// Where the server sees it.
-        public: SocketAddr,
-        /// The server's public key; to be pinned by the next login.
-        server_key: [u8; 32],
-    },
-    /// No link; another try follows.
-    Retrying {
-        /// Why.
-        error: LobbyError,
-        /// When the next try is due.
-        retry_in: Duration,
-    },
-    /// No link, and no further try: nothing would change.
-    Refused {
-        /// Why.
-        error: LobbyError,
-    },
-}
-
-/// Why there is no link to the lobby server.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum LobbyError {
-    /// No answer from any of its addresses.
-    #[error("the lobby server does not answer; check its address, and that UDP gets out")]
-    NoAnswer,
-    /// Its name has no address.
-    #[error("the lobby server's name cannot be resolved: {reason}")]
-    Unresolvable {
-        /// The resolver's words.
-        reason: String,
-    },
-    /// Its key is not a pinned one.
-    #[error("the lobby server's key is not the expected one; it was replaced, or somebody pretends to be it")]
-    WrongKey,
-    /// It speaks another version of our protocol.
-    #[error("this game needs protocol {ours}, the server speaks {theirs}; update the older of the two")]
-    OtherProtocol {
-        /// Ours.
-        ours: u16,
-        /// The server's newest.
-        theirs: u16,
-    },
-    /// It refused.
-    #[error(transparent)]
-    Refused(#[from] LoginRefusal),
-    /// It was there and is gone.
-    #[error("the lobby server is gone")]
-    Lost,
-    /// It says that it stops.
-    #[error("the lobby server stopped: {reason}")]
-    Stopped {
-        /// Its words.
-        reason: String,
-    },
-}
-
-/// A way to another player that carries authenticated data in both directions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[non_exhaustive]
-pub enum PathKind {
-    /// Inside one network.
-    Lan,
-    /// Through the NATs.
-    Direct,
-    /// The same over IPv6.
-    DirectV6,
-    /// Through the lobby server.
-    Relay,
-}
-
-impl PathKind {
-    /// As in JSON.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Lan => "lan",
-            Self::Direct => "direct",
-            Self::DirectV6 => "direct-v6",
-            Self::Relay => "relay",
-        }
-    }
-}
-
-/// A path as the game may see it.
-#[derive(Clone, Debug, PartialEq)]
-pub struct PathInfo {
-    /// What kind.
-    pub kind: PathKind,
-    /// The other end; none over the relay.
-    pub remote: Option<SocketAddr>,
-    /// Local socket it runs on.
-    pub socket: SocketId,
-    /// Which method won; none over the relay.
-    pub method: Option<Method>,
-    /// Round trip, as measured.
-    pub rtt: Option<Duration>,
-    /// From the request (or its arrival) to this path.
-    pub since_request: Duration,
-    /// Punch datagrams sent for it.
-    pub packets_sent: u32,
-    /// Distinct destinations.
-    pub targets: u32,
-    /// Sockets used.
-    pub sockets: u32,
-}
-
-/// Why the channel to a player ended.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
-#[non_exhaustive]
-pub enum DisconnectReason {
-    /// The other side closed it.
-    #[error("the other player left: {reason}")]
-    Closed {
-        /// Its words; may be empty.
-        reason: String,
-    },
-    /// The server says so.
-    #[error(transparent)]
-    Match(#[from] MatchEnd),
-    /// Nothing came for too long on any path.
-    #[error("the connection was lost")]
-    Lost,
-    /// This side closed it.
-    #[error("closed by this side")]
-    Local,
-    /// The other side does not hear the game any more, only the driver.
-    #[error("the game stopped responding")]
-    Stalled,
-}
-
-/// What happened.
-#[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
-pub enum Event {
-    /// The link to the server changed.
-    Lobby(LobbyState),
-    /// What is known of the own NAT changed.
-    Nat(NatProfile),
-    /// A room was opened or entered. After a new login the room is entered anew, with this event.
-    RoomEntered {
-        /// Which.
-        room: RoomInfo,
-        /// This player is its host.
-        hosting: bool,
-    },
-    /// Metadata or host changed.
-    RoomChanged(RoomInfo),
-    /// Who is inside now; the host first.
-    Members(Vec<PlayerInfo>),
-    /// Out of the room.
-    RoomLeft {
-        /// Why; none: on request.
-        reason: Option<RoomEnd>,
-    },
-    /// The public rooms.
-    Rooms(Vec<RoomSummary>),
-    /// A request failed.
-    RequestFailed {
-        /// Which.
-        request: RequestKind,
-        /// Why.
-        error: RequestFailure,
-    },
-    /// Host: a player asks to come in; answer with [`Command::AnswerJoin`].
-    JoinRequest {
-        /// To answer with.
-        join: JoinId,
-        /// Who.
-        player: PlayerInfo,
-    },
-    /// The server matched this player with another.
-    Plan {
-        /// With whom.
-        peer: PlayerInfo,
-        /// This side's part.
-        role: Role,
-        /// What will be tried.
-        methods: Vec<Method>,
-        /// This side hosts.
-        host: bool,
-    },
-    /// The first path to a player stands: game datagrams flow.
-    PeerConnected {
-        /// Who.
-        peer: PlayerInfo,
-        /// This side hosts.
-        host: bool,
-        /// By which way.
-        path: PathInfo,
-    },
-    /// The channel to a player moved to another path.
-    PathChanged {
-        /// Whose.
-        player: PlayerId,
-        /// By which way now.
-        path: PathInfo,
-    },
-    /// The channel to a player is gone.
-    PeerDisconnected {
-        /// Who.
-        peer: PlayerInfo,
-        /// Why.
-        reason: DisconnectReason,
-    },
-    /// No path to a player within the deadline.
-    PeerFailed {
-        /// Who.
-        peer: PlayerInfo,
-        /// Why.
-        report: FailureReport,
-    },
-    /// A game datagram.
-    Datagram {
-        /// From whom; authenticated.
-        player: PlayerId,
-        /// Its content.
-        payload: Vec<u8>,
-    },
-}
-
-/// What the driver is to do.
-#[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
-pub enum Output {
-    /// Send a datagram.
-    Transmit(Transmit),
-    /// Open a socket on any free port of this family; answer with [`Agent::handle_socket`].
-    OpenSocket {
-        /// To be called so from now on.
-        socket: SocketId,
-        /// IPv6?
-        v6: bool,
-    },
-    /// Close a socket that [`Output::OpenSocket`] opened.
-    CloseSocket {
-        /// Which.
-        socket: SocketId,
-    },
-}
-
-/// A datagram to be sent.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Transmit {
-    /// From which socket.
-    pub socket: SocketId,
-    /// To whom.
-    pub to: SocketAddr,
-    /// With this TTL instead of the system's; only on sockets that the game does not send on yet.
-    pub ttl: Option<u8>,
-    /// The datagram.
-    pub payload: Vec<u8>,
-}
+/// See [`Agent::quiet`].
+const ROOM_KEEPALIVE: Duration = Duration::from_secs(4);
 
 /// One player's traversal, without sockets, clock or threads.
 ///
-/// Run loop: give one input (`handle_*`), then drain [`poll_output`](Self::poll_output) and
+/// Run loop: give one input (`handle_*`, [`send`](Self::send)), then drain [`poll_output`](Self::poll_output) and
 /// [`poll_event`](Self::poll_event) until both are empty, then sleep until
 /// [`poll_timeout`](Self::poll_timeout) or the next input.
 #[derive(Debug)]
 pub struct Agent {
     config: AgentConfig,
+    identity: Identity,
+    main: Main,
+    local: Vec<IpAddr>,
+    rng: ChaCha20Rng,
+    link: LobbyLink,
+    lobby: Lobby,
+    detection: Detection,
+    sockets: Sockets,
+    budget: Budget,
+    peers: BTreeMap<MatchId, Peer>,
+    /// The match that a player's game datagrams take.
+    by_player: BTreeMap<PlayerId, MatchId>,
+    /// When the game last asked to join.
+    join_requested: Option<Instant>,
+    dropped: BTreeMap<Dropped, u64>,
+    outputs: VecDeque<Output>,
+    events: VecDeque<Event>,
+}
+
+/// Borrows the parts of the agent that everything needs, and leaves the others.
+macro_rules! cx {
+    ($agent:ident, $now:expr) => {
+        Cx {
+            now: $now,
+            config: &$agent.config,
+            identity: &$agent.identity,
+            main: $agent.main,
+            local: &$agent.local,
+            rng: &mut $agent.rng,
+            outputs: &mut $agent.outputs,
+            events: &mut $agent.events,
+        }
+    };
+}
+
+/// The same for what a match needs beside it.
+macro_rules! hands {
+    ($agent:ident) => {
+        Hands { link: &mut $agent.link, sockets: &mut $agent.sockets, budget: &mut $agent.budget }
+    };
 }
 
 impl Agent {
@@ -395,13 +86,28 @@ impl Agent {
     /// [`SocketId::MAIN`] and, if there is IPv6, [`SocketId::MAIN_V6`].
     pub fn new(
         config: AgentConfig,
-        identity: crate::Identity,
+        identity: Identity,
         seed: [u8; 32],
         main: (SocketAddr, Option<SocketAddr>),
-        now: Instant,
     ) -> Self {
-        let _ = (identity, seed, main, now);
-        Self { config }
+        Self {
+            link: LobbyLink::new(&config),
+            budget: Budget::new(config.caps),
+            config,
+            identity,
+            main: Main { v4: main.0, v6: main.1 },
+            local: Vec::new(),
+            rng: ChaCha20Rng::from_seed(seed),
+            lobby: Lobby::default(),
+            detection: Detection::default(),
+            sockets: Sockets::default(),
+            peers: BTreeMap::new(),
+            by_player: BTreeMap::new(),
+            join_requested: None,
+            dropped: BTreeMap::new(),
+            outputs: VecDeque::new(),
+            events: VecDeque::new(),
+        }
     }
 
     /// This agent's settings.
@@ -409,49 +115,430 @@ impl Agent {
         &self.config
     }
 
+    /// This player's id.
+    pub fn player_id(&self) -> PlayerId {
+        self.identity.player_id()
+    }
+
+    /// Datagrams dropped so far, by reason.
+    pub fn dropped(&self) -> &BTreeMap<Dropped, u64> {
+        &self.dropped
+    }
+
+    /// The path to a player at present.
+    pub fn path(&self, now: Instant, player: PlayerId) -> Option<PathInfo> {
+        self.peer(player)?.path_info(now)
+    }
+
+    fn peer(&self, player: PlayerId) -> Option<&Peer> {
+        self.peers.get(self.by_player.get(&player)?)
+    }
+
     /// Input: the game wants something.
     pub fn handle_command(&mut self, now: Instant, command: Command) {
-        let _ = (now, command);
+        match command {
+            Command::Connect(servers) => {
+                self.leave_room(now, "left");
+                let mut cx = cx!(self, now);
+                self.detection.pause(&mut cx, &mut self.sockets);
+                self.link.disconnect(&mut cx);
+                self.link.connect(&mut cx, servers);
+            }
+            Command::Disconnect => {
+                self.leave_room(now, "left");
+                self.close_all(now, "left");
+                let mut cx = cx!(self, now);
+                self.detection.pause(&mut cx, &mut self.sockets);
+                self.link.disconnect(&mut cx);
+            }
+            Command::HostRoom(options) => {
+                let request = Request::CreateRoom { options, code: None };
+                self.ask(now, RequestKind::Host, request, Duration::ZERO);
+            }
+            Command::JoinRoom { target, password, wait } => {
+                self.join_requested = Some(now);
+                let request = Request::JoinRoom { target, password, resume: false };
+                self.ask(now, RequestKind::Join, request, wait);
+            }
+            Command::LeaveRoom => {
+                if self.lobby.room().is_some() {
+                    self.leave_room(now, "left");
+                } else if self.lobby.cancel_entering() {
+                    // If the server lets this player in all the same, that is undone (see `LobbyNews::Unwanted`).
+                    self.close_all(now, "left");
+                } else {
+                    let error = RequestFailure::Server(RequestError::NotInRoom);
+                    self.events.push_back(Event::RequestFailed { request: RequestKind::Leave, error });
+                }
+            }
+            Command::ListRooms => {
+                self.ask(now, RequestKind::List, Request::ListRooms { after: None }, Duration::ZERO);
+            }
+            Command::AnswerJoin { join, allow, reason } => {
+                self.tell_server(now, ToServer::JoinAnswer { join, allow, reason });
+            }
+            Command::Kick { player, reason } => {
+                self.ask(now, RequestKind::Kick, Request::Kick { player, reason }, Duration::ZERO);
+            }
+            Command::SetMetadata(metadata) => {
+                self.ask(now, RequestKind::SetMetadata, Request::SetMetadata(metadata), Duration::ZERO);
+            }
+            Command::ClosePeer { player, reason } => {
+                self.close_peer(now, player, &reason);
+            }
+            Command::LocalAddresses(mut addresses) => {
+                addresses.sort_unstable();
+                addresses.dedup();
+                if addresses != self.local {
+                    self.local = addresses;
+                    self.register_addresses(now);
+                }
+            }
+        }
+        self.sweep(now);
+    }
+
+    fn ask(&mut self, now: Instant, kind: RequestKind, request: Request, wait: Duration) {
+        let mut cx = cx!(self, now);
+        self.lobby.ask(&mut cx, &mut self.link, kind, request, wait);
+    }
+
+    fn tell_server(&mut self, now: Instant, message: ToServer) {
+        let mut cx = cx!(self, now);
+        if let Some(online) = self.link.online() {
+            // Full only when the server has not answered for long; it will be noticed as lost.
+            let _ = online.session.send(now, message);
+            self.link.drain(&mut cx);
+        }
+    }
+
+    fn register_addresses(&mut self, now: Instant) {
+        if self.config.lan && self.config.relay != crate::RelayPolicy::Only {
+            let endpoints = cx!(self, now).local_endpoints();
+            self.tell_server(now, ToServer::LocalAddresses(endpoints));
+        }
+        // The NAT may be another one now.
+        self.link.check_now(now);
+        self.detection.start(&mut cx!(self, now), &mut self.link, &mut self.sockets);
+        self.handle_timeout(now);
     }
 
     /// Input: a datagram came in on `socket`. Anything that is not ours is counted and dropped.
     pub fn handle_datagram(&mut self, now: Instant, socket: SocketId, from: SocketAddr, datagram: &[u8]) {
-        let _ = (now, socket, from, datagram);
+        let result = match Kind::of(datagram) {
+            _ if datagram.len() > MAX_DATAGRAM => Err(Dropped::Malformed),
+            Some(Kind::Pair) => self.handle_pair(now, socket, from, datagram),
+            Some(Kind::Probe) if self.detection.handle_hairpin(now, datagram) => Ok(()),
+            Some(Kind::Cookie | Kind::Accept | Kind::Refuse | Kind::Control | Kind::Probe) => {
+                let mut cx = cx!(self, now);
+                self.link.handle_datagram(&mut cx, from, datagram).map(|event| self.handle_link(now, event))
+            }
+            Some(Kind::Relay) => self.handle_relayed(now, from, datagram),
+            Some(Kind::Hello | Kind::Init) | None => Err(Dropped::Malformed),
+        };
+        if let Err(reason) = result {
+            tracing::trace!(%from, %reason, "datagram dropped");
+            *self.dropped.entry(reason).or_default() += 1;
+        }
+        self.sweep(now);
+    }
+
+    fn handle_pair(
+        &mut self,
+        now: Instant,
+        socket: SocketId,
+        from: SocketAddr,
+        datagram: &[u8],
+    ) -> Result<(), Dropped> {
+        let id = pair::match_of(datagram).ok_or(Dropped::Malformed)?;
+        let peer = self.peers.get_mut(&id).ok_or(Dropped::Unknown)?;
+        let mut buffer = datagram.to_vec();
+        let mut cx = cx!(self, now);
+        if let Some(news) = peer.handle_datagram(&mut cx, &mut hands!(self), (socket, from), &mut buffer)? {
+            self.handle_peer(now, id, news);
+        }
+        Ok(())
+    }
+
+    /// A datagram of another player, through the server.
+    fn handle_relayed(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) -> Result<(), Dropped> {
+        let (header, inner) = datagram.split_at_checked(RELAY_HEADER).ok_or(Dropped::Malformed)?;
+        if self.config.relay == crate::RelayPolicy::Never || Kind::of(inner) != Some(Kind::Pair) {
+            return Err(Dropped::Malformed);
+        }
+        let id = pair::match_of(inner).ok_or(Dropped::Malformed)?;
+        let peer = self.peers.get(&id).ok_or(Dropped::Unknown)?;
+        if peer.relay_token() != Some(&header[1..]) {
+            return Err(Dropped::NotAuthentic);
+        }
+        self.handle_pair(now, RELAY, from, inner)
+    }
+
+    fn handle_link(&mut self, now: Instant, event: Option<LinkEvent>) {
+        let mut cx = cx!(self, now);
+        match event {
+            None => {}
+            Some(LinkEvent::Lost) => self.detection.pause(&mut cx, &mut self.sockets),
+            Some(LinkEvent::LoggedIn) => {
+                let news = self.lobby.logged_in(&mut cx, &mut self.link);
+                self.handle_lobby(now, news);
+                self.detection.start(&mut cx!(self, now), &mut self.link, &mut self.sockets);
+            }
+            Some(LinkEvent::ProbeSeen { tag, observed, from }) => {
+                let mut hands = hands!(self);
+                if !self.peers.values_mut().any(|peer| peer.handle_seen(&mut cx, &mut hands, tag, observed)) {
+                    self.detection.handle_seen(
+                        &mut cx,
+                        &mut self.link,
+                        &mut self.sockets,
+                        (tag, observed, from),
+                    );
+                }
+            }
+            Some(LinkEvent::Message(message)) => self.handle_message(now, message),
+        }
+    }
+
+    fn handle_message(&mut self, now: Instant, message: ToPlayer) {
+        let mut cx = cx!(self, now);
+        match message {
+            ToPlayer::Response { id, result } => {
+                let news = self.lobby.handle_response(&mut cx, &mut self.link, id, result);
+                self.handle_lobby(now, news);
+            }
+            ToPlayer::Members { room, revision, part, parts, members } => {
+                self.lobby.handle_members(&mut cx, room, revision, (part, parts), members);
+            }
+            ToPlayer::RoomChanged(info) => self.lobby.handle_room_changed(&mut cx, info),
+            ToPlayer::RoomEnded { room, reason } => {
+                if self.lobby.room().is_some_and(|known| known.info.id == room) {
+                    self.room_ended(now, reason);
+                }
+            }
+            ToPlayer::JoinRequest { join, player } => {
+                // Still connected: it only comes back to the room after the server forgot it.
+                if self.peer(player.id).is_some_and(Peer::is_connected) {
+                    let answer = ToServer::JoinAnswer { join, allow: true, reason: String::new() };
+                    self.tell_server(now, answer);
+                } else {
+                    self.events.push_back(Event::JoinRequest { join, player });
+                }
+            }
+            ToPlayer::Plan(plan) => self.handle_plan(now, *plan),
+            ToPlayer::MatchEnded { match_id, reason } => self.match_ended(now, match_id, reason),
+            ToPlayer::Profile(profile) => self.detection.handle_profile(&mut cx, profile),
+            ToPlayer::Facts { match_id, facts } => {
+                if let Some(peer) = self.peers.get_mut(&match_id) {
+                    peer.handle_facts(&mut cx, &mut hands!(self), &facts);
+                }
+            }
+        }
+    }
+
+    fn handle_lobby(&mut self, now: Instant, news: impl IntoIterator<Item = LobbyNews>) {
+        for news in news {
+            match news {
+                LobbyNews::Kicked { player, reason } => {
+                    self.close_peer(now, player, &format!("removed by the host: {reason}"));
+                }
+                LobbyNews::Unwanted => self.close_all(now, "left"),
+            }
+        }
+    }
+
+    fn handle_plan(&mut self, now: Instant, plan: PunchPlan) {
+        let requested = self.join_requested.take().unwrap_or(now);
+        // A plan is used once: the keys made from it must not be made again.
+        if self.peers.contains_key(&plan.match_id) {
+            return;
+        }
+        if let Some(old) = self.by_player.get(&plan.peer.id).and_then(|id| self.peers.get_mut(id)) {
+            old.end(&mut cx!(self, now), MatchEnd::Replaced.into());
+        }
+        let Some(online) = self.link.online() else { return };
+        let ephemeral = online.ephemeral.clone();
+        let mut cx = cx!(self, now);
+        let (info, match_id, (own_nat, peer_nat)) =
+            (plan.peer.clone(), plan.match_id, (plan.own_nat, plan.peer_nat));
+        let (role, methods, host) = (plan.role, plan.methods.clone(), plan.host);
+        cx.emit(Event::Plan { peer: info.clone(), role, methods, host });
+        let full = self.by_player.len() >= self.config.caps.peers;
+        match Peer::new(&mut cx, &mut hands!(self), plan, &ephemeral, requested).filter(|_| !full) {
+            Some(peer) => {
+                self.by_player.insert(info.id, match_id);
+                self.peers.insert(match_id, peer);
+                self.handle_peer_timeout(now, match_id);
+            }
+            None => {
+                let reason = if full { FailureReason::CapReached } else { FailureReason::BadPlan };
+                let report =
+                    FailureReport { stage: Stage::Request, reason, own_nat, peer_nat, tried: Vec::new() };
+                cx.emit(Event::PeerFailed { peer: info, report });
+                self.tell_server(now, ToServer::MatchReport { match_id, outcome: MatchOutcome::Failed });
+            }
+        }
+    }
+
+    fn match_ended(&mut self, now: Instant, match_id: MatchId, reason: MatchEnd) {
+        let Some(peer) = self.peers.get_mut(&match_id) else { return };
+        // The server has lost sight of the other player; while the path works the game goes on.
+        if reason == MatchEnd::Gone && peer.is_connected() {
+            return;
+        }
+        peer.end(&mut cx!(self, now), reason.into());
+    }
+
+    fn room_ended(&mut self, now: Instant, reason: RoomEnd) {
+        let host = self.lobby.room().map(|room| room.info.host);
+        if reason == RoomEnd::HostLost
+            && host.and_then(|host| self.peer(host)).is_some_and(Peer::is_connected)
+        {
+            self.lobby.resume(now);
+            return;
+        }
+        self.lobby.room_ended();
+        let text = reason.to_string();
+        cx!(self, now).emit(Event::RoomLeft { reason: Some(reason) });
+        self.close_all(now, &text);
+    }
+
+    /// Leaves on this side's own wish.
+    fn leave_room(&mut self, now: Instant, reason: &str) {
+        let Some(room) = self.lobby.forget_room(&mut cx!(self, now), &mut self.link) else { return };
+        let reason = if room.hosting { "the host closed the room" } else { reason };
+        self.close_all(now, reason);
+        cx!(self, now).emit(Event::RoomLeft { reason: None });
+    }
+
+    fn close_all(&mut self, now: Instant, reason: &str) {
+        let players: Vec<PlayerId> = self.by_player.keys().copied().collect();
+        for player in players {
+            self.close_peer(now, player, reason);
+        }
+    }
+
+    fn close_peer(&mut self, now: Instant, player: PlayerId, reason: &str) {
+        let Some(peer) = self.by_player.get(&player).and_then(|id| self.peers.get_mut(id)) else { return };
+        peer.close(&mut cx!(self, now), reason, Some(DisconnectReason::Local));
+        let match_id = peer.match_id;
+        self.tell_server(now, ToServer::MatchReport { match_id, outcome: MatchOutcome::Closed });
+    }
+
+    /// Book-keeping after something happened to a match.
+    fn handle_peer(&mut self, now: Instant, match_id: MatchId, news: PeerNews) {
+        let relayed = self.peers.get(&match_id).and_then(Peer::selected).is_some_and(|path| path.0 == RELAY);
+        let outcome = match news {
+            PeerNews::Connected if relayed => MatchOutcome::Relayed,
+            PeerNews::Connected => MatchOutcome::Direct,
+            PeerNews::Ended => MatchOutcome::Closed,
+            PeerNews::Failed => MatchOutcome::Failed,
+            PeerNews::Lost => MatchOutcome::Lost,
+        };
+        self.tell_server(now, ToServer::MatchReport { match_id, outcome });
+        let Some(peer) = self.peers.get(&match_id) else { return };
+        let host = self.lobby.room().map(|room| room.info.host);
+        if news != PeerNews::Connected && host == Some(peer.info.id) {
+            // Without its host the room is of no use to this player, and would stand in the way of another.
+            let reason = if news == PeerNews::Ended { RoomEnd::Closed } else { RoomEnd::HostLost };
+            let mut cx = cx!(self, now);
+            self.lobby.forget_room(&mut cx, &mut self.link);
+            cx.emit(Event::RoomLeft { reason: Some(reason) });
+            self.close_all(now, "left");
+        }
     }
 
     /// Input: a socket asked for with [`Output::OpenSocket`] is open at this local address, or could not be opened.
+    /// Also: the driver had to open a main socket anew.
     pub fn handle_socket(&mut self, now: Instant, socket: SocketId, local: std::io::Result<SocketAddr>) {
-        let _ = (now, socket, local);
+        match (socket, local) {
+            (SocketId::MAIN, Ok(local)) => self.main.v4 = local,
+            (SocketId::MAIN_V6, local) => self.main.v6 = local.ok(),
+            (socket, local) => {
+                let local = local.ok();
+                let Some(owner) = self.sockets.opened(socket, local) else { return };
+                let mut cx = cx!(self, now);
+                if let Owner::Match(id, method, slot) = owner {
+                    if let Some(peer) = self.peers.get_mut(&id) {
+                        peer.handle_socket(&mut cx, &mut hands!(self), (method, slot), local.is_some());
+                    }
+                } else {
+                    self.detection.handle_socket(&mut cx, &mut self.link, &mut self.sockets, owner, local);
+                }
+                return self.sweep(now);
+            }
+        }
+        self.register_addresses(now);
+        self.sweep(now);
     }
 
     /// Input: [`poll_timeout`](Self::poll_timeout) has come.
     pub fn handle_timeout(&mut self, now: Instant) {
-        let _ = now;
+        let quiet = self.quiet();
+        let event = self.link.handle_timeout(&mut cx!(self, now), quiet);
+        self.handle_link(now, event);
+        self.detection.handle_timeout(&mut cx!(self, now), &mut self.link, &mut self.sockets);
+        let news = self.lobby.handle_timeout(&mut cx!(self, now), &mut self.link);
+        self.handle_lobby(now, news);
+        let matches: Vec<MatchId> = self.peers.keys().copied().collect();
+        for match_id in matches {
+            self.handle_peer_timeout(now, match_id);
+        }
+        self.sweep(now);
     }
 
-    /// Sends a game datagram over the best path to `player`; false if there is none.
+    /// How long the link to the server may be idle (M31). While a room is open a lost server is to be noticed sooner:
+    /// others want to join.
+    fn quiet(&self) -> Duration {
+        let quiet = self.detection.keepalive(self.config.keepalive);
+        if self.lobby.is_busy() { quiet.min(ROOM_KEEPALIVE) } else { quiet }
+    }
+
+    fn handle_peer_timeout(&mut self, now: Instant, match_id: MatchId) {
+        let Some(peer) = self.peers.get_mut(&match_id) else { return };
+        if let Some(news) = peer.handle_timeout(&mut cx!(self, now), &mut hands!(self)) {
+            self.handle_peer(now, match_id, news);
+        }
+    }
+
+    /// Forgets matches that are over.
+    fn sweep(&mut self, now: Instant) {
+        for id in self.peers.values().filter(|peer| peer.is_ended()).map(|peer| peer.match_id) {
+            let mut cx = cx!(self, now);
+            self.sockets.close_all(&mut cx, |owner| matches!(owner, Owner::Match(of, ..) if of == id));
+        }
+        self.by_player.retain(|_, id| self.peers.get(id).is_some_and(Peer::is_live));
+        self.peers.retain(|_, peer| !peer.is_ended());
+    }
+
+    /// Sends a game datagram over the best path to `player`; false if there is none, or it is longer than
+    /// [`MAX_PAYLOAD`](crate::wire::pair::MAX_PAYLOAD).
     pub fn send(&mut self, now: Instant, player: PlayerId, payload: &[u8]) -> bool {
-        let _ = (now, player, payload);
-        false
+        let Some(peer) = self.by_player.get(&player).and_then(|id| self.peers.get_mut(id)) else {
+            return false;
+        };
+        peer.send(&mut cx!(self, now), payload)
     }
 
     /// Output: what to send, open or close next.
     pub fn poll_output(&mut self) -> Option<Output> {
-        None
+        self.outputs.pop_front()
     }
 
     /// Output: what happened.
     pub fn poll_event(&mut self) -> Option<Event> {
-        None
+        self.events.pop_front()
     }
 
     /// Output: when [`handle_timeout`](Self::handle_timeout) is due; none: never.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        None
+        let link = earliest(self.link.poll_timeout(self.quiet()), self.detection.poll_timeout());
+        let lobby = self.lobby.poll_timeout(self.link.is_online());
+        let peers = self.peers.values().filter_map(|peer| peer.poll_timeout(&self.config)).min();
+        earliest(earliest(link, lobby), peers)
     }
 
-    /// Takes the direct path to `player` out of the agent's hands, for [`Event::PeerConnected`] paths that share
-    /// their socket with no other player. The agent forgets the player and its socket.
+    /// Takes the direct path to `player` out of the agent's hands. The agent forgets the player and its socket; if
+    /// that was a main socket, the driver opens another and says so with [`handle_socket`](Self::handle_socket).
     ///
     /// # Errors
     /// See [`IntoSocketError`].
@@ -460,33 +547,26 @@ impl Agent {
         now: Instant,
         player: PlayerId,
     ) -> Result<ReleasedSocket, IntoSocketError> {
-        let _ = (now, player);
-        Err(IntoSocketError::NotConnected)
+        let id = *self.by_player.get(&player).ok_or(IntoSocketError::NotConnected)?;
+        let peer = self.peers.get(&id).ok_or(IntoSocketError::NotConnected)?;
+        let (socket, remote, kind) = peer.selected().ok_or(IntoSocketError::NotConnected)?;
+        if kind == PathKind::Relay {
+            return Err(IntoSocketError::Relayed);
+        }
+        let shared = |other: &Peer| {
+            other.match_id != id && other.is_live() && other.selected().is_none_or(|path| path.0 == socket)
+        };
+        if self.peers.values().any(shared) {
+            return Err(IntoSocketError::SharedSocket);
+        }
+        let shared_key = peer.export_key();
+        if let Some(owner) = self.sockets.owner(socket) {
+            self.sockets.forget(owner);
+        }
+        if let Some(peer) = self.peers.get_mut(&id) {
+            peer.drop_silently();
+        }
+        self.sweep(now);
+        Ok(ReleasedSocket { socket, remote, shared_key })
     }
-}
-
-/// A punched path that its new owner answers for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ReleasedSocket {
-    /// The driver hands this socket over.
-    pub socket: SocketId,
-    /// The other end.
-    pub remote: SocketAddr,
-    /// Known to the two players only; 32 bytes.
-    pub shared_key: [u8; 32],
-}
-
-/// Why a socket cannot be given away.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum IntoSocketError {
-    /// No path to that player.
-    #[error("there is no connection to that player")]
-    NotConnected,
-    /// Only the relay leads there.
-    #[error("that player is reached over the relay, not by a direct path")]
-    Relayed,
-    /// Other players are reached by the same socket.
-    #[error("the socket serves other players too")]
-    SharedSocket,
 }

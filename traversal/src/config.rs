@@ -33,6 +33,8 @@ pub struct AgentConfig {
     pub login_timeout: Duration,
     /// How long a request to the server may take.
     pub request_timeout: Duration,
+    /// How long a request to join may take, while the host makes up its mind (M23).
+    pub allow_timeout: Duration,
     /// How long one attempt to connect to a player may take; the plan may shorten it.
     pub connect_deadline: Duration,
     /// First wait before another login after the server was lost; doubles up to `relogin_max`, with jitter.
@@ -65,11 +67,12 @@ impl Default for AgentConfig {
             manual_profile: None,
             login_timeout: Duration::from_secs(4),
             request_timeout: Duration::from_secs(4),
+            allow_timeout: Duration::from_secs(25),
             connect_deadline: Duration::from_secs(10),
             relogin_min: Duration::from_millis(500),
             relogin_max: Duration::from_secs(15),
             keepalive: Duration::from_secs(15),
-            path_ping: Duration::from_millis(1000),
+            path_ping: Duration::from_millis(400),
             path_timeout: Duration::from_millis(4000),
             caps: Caps::default(),
         }

@@ -1,2 +1,98 @@
-//! Being written.
-fn main() {}
+//! A player without a window: prints JSON lines; also the diagnosis tool.
+
+#![allow(clippy::too_many_arguments, reason = "systems take what they use")]
+
+mod args;
+mod output;
+mod play;
+mod session;
+mod stock;
+
+use std::io::IsTerminal;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use bevy_app::{App, AppExit, ScheduleRunnerPlugin, TaskPoolPlugin, Update};
+use bevy_ecs::schedule::IntoScheduleConfigs;
+use bevy_time::TimePlugin;
+use bevy_traversal::{AgentConfig, IdentitySource, Transport, TraversalConfig, TraversalPlugin};
+use clap::Parser;
+use serde_json::json;
+use tracing_subscriber::EnvFilter;
+
+use crate::args::{Cli, Common, Game, Sub, TransportArg};
+use crate::output::Output;
+use crate::play::Scores;
+use crate::session::{Goal, Session};
+
+/// Short, so that a frame adds little to what is measured.
+const FRAME: Duration = Duration::from_millis(4);
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .init();
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        if let Err(error) = signal_hook::flag::register(signal, stop.clone()) {
+            eprintln!("peer: cannot listen for signals: {error}");
+            return ExitCode::FAILURE;
+        }
+    }
+    let (common, game) = match &cli.command {
+        Sub::Nat { common } => (common, None),
+        Sub::Host { common, game, .. } | Sub::Join { common, game, .. } => (common, Some(game)),
+    };
+    let output = Output::new(common.json);
+    output.event("start", json!({"version": env!("CARGO_PKG_VERSION")}));
+    let stock = game.is_some_and(|game| game.transport == TransportArg::StockNetcode);
+    if stock && matches!(&cli.command, Sub::Host { players, .. } if *players != 2) {
+        eprintln!("peer: --transport stock-netcode is for two players");
+        return ExitCode::FAILURE;
+    }
+    let mut app = App::new();
+    app.add_plugins((TaskPoolPlugin::default(), TimePlugin, ScheduleRunnerPlugin::run_loop(FRAME)))
+        .add_plugins(TraversalPlugin { config: config(common, game, stock) })
+        .insert_resource(output)
+        .insert_resource(Session::new(Goal::of(&cli.command), game.cloned(), common.deadline, stop))
+        .init_resource::<Scores>()
+        .add_systems(
+            Update,
+            (session::lobby, session::room, session::paths, play::play, session::finish).chain(),
+        );
+    if stock {
+        stock::add(&mut app);
+    }
+    match app.run() {
+        AppExit::Success => ExitCode::SUCCESS,
+        AppExit::Error(_) => ExitCode::FAILURE,
+    }
+}
+
+fn config(common: &Common, game: Option<&Game>, stock: bool) -> TraversalConfig {
+    let mut agent = AgentConfig { detect: common.detect.into(), ..AgentConfig::default() };
+    let mut config = TraversalConfig {
+        lobby: common.lobby.clone(),
+        server_keys: common.server_key.clone(),
+        game: common.game.clone(),
+        name: common.name.clone(),
+        bind: common.bind,
+        ipv6: !common.no_ipv6,
+        identity: common.identity.clone().map_or(IdentitySource::Ephemeral, IdentitySource::File),
+        transport: if stock { Transport::Manual } else { Transport::Sealed },
+        ..TraversalConfig::default()
+    };
+    if let Some(game) = game {
+        agent.relay = game.relay.into();
+        agent.method = game.method.into();
+        agent.lan = !game.no_lan;
+        config.stall_timeout = game.stall_timeout;
+    }
+    TraversalConfig { agent, ..config }
+}

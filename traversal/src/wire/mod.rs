@@ -1,7 +1,113 @@
 //! Every byte that leaves a socket.
+//!
+//! The first byte of a datagram is its [`Kind`]. Handshake datagrams ([`Kind::Hello`] to [`Kind::Refuse`]) go on
+//! with [`MAGIC`] and the version, the sealed ones with what finds their key; the version is bound into their
+//! keys by the handshake's prologue.
 
+pub mod codec;
 pub mod handshake;
 pub mod message;
+pub mod pair;
+mod replay;
+pub mod session;
 
-/// Longest control datagram, headers included, in bytes.
+/// Longest control datagram, headers included, in bytes: what QUIC (RFC 9000 section 14) relies on too.
 pub const MAX_CONTROL: usize = 1200;
+/// Longest datagram of any kind: an Ethernet frame. A renet slice is longer than [`MAX_CONTROL`].
+pub const MAX_DATAGRAM: usize = 1500;
+/// In front of a datagram that goes through the server's relay: kind and allocation token.
+pub const RELAY_HEADER: usize = 16;
+/// Bytes 1..4 of every handshake datagram.
+pub const MAGIC: [u8; 3] = *b"btv";
+/// Version of everything in this module. A server answers other versions with [`Kind::Refuse`], whose layout and
+/// that of [`Kind::Hello`]'s first 22 bytes never change.
+pub const VERSION: u16 = 1;
+
+/// First byte of our datagrams: low nibble 7-15 (netcode uses 0-6) and outside the ranges of RFC 7983 (STUN, ZRTP,
+/// DTLS, TURN, RTP), so that all of these can share a socket with us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum Kind {
+    /// Player to server: may I? Padded to [`MAX_CONTROL`].
+    Hello = 0xC7,
+    /// Server to player: a cookie to come back with, and the server's key.
+    Cookie = 0xC8,
+    /// Player to server: cookie and first Noise message.
+    Init = 0xC9,
+    /// Server to player: second Noise message.
+    Accept = 0xCA,
+    /// Server to player: no, in the clear.
+    Refuse = 0xCB,
+    /// A sealed control frame, either way.
+    Control = 0xCC,
+    /// A sealed control frame that never moves the session's address (probes and their answers).
+    Probe = 0xCD,
+    /// Through the server's relay.
+    Relay = 0xCE,
+    /// Between two players.
+    Pair = 0xCF,
+}
+
+impl Kind {
+    /// What a datagram claims to be; none: not ours.
+    pub fn of(datagram: &[u8]) -> Option<Self> {
+        Some(match *datagram.first()? {
+            0xC7 => Self::Hello,
+            0xC8 => Self::Cookie,
+            0xC9 => Self::Init,
+            0xCA => Self::Accept,
+            0xCB => Self::Refuse,
+            0xCC => Self::Control,
+            0xCD => Self::Probe,
+            0xCE => Self::Relay,
+            0xCF => Self::Pair,
+            _ => return None,
+        })
+    }
+}
+
+/// Takes `N` bytes off the front of `bytes`.
+fn take<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {
+    let (head, rest) = bytes.split_first_chunk::<N>()?;
+    *bytes = rest;
+    Some(*head)
+}
+
+/// Why an incoming datagram was dropped. Never logged above TRACE: anybody can cause it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, thiserror::Error)]
+#[non_exhaustive]
+pub enum Dropped {
+    /// Too short, too long or not our format.
+    #[error("malformed")]
+    Malformed,
+    /// No session, match or attempt that it could belong to.
+    #[error("unknown session")]
+    Unknown,
+    /// The seal does not fit.
+    #[error("not authentic")]
+    NotAuthentic,
+    /// Seen before, or too old to tell.
+    #[error("replayed")]
+    Replayed,
+    /// The cookie is wrong or too old.
+    #[error("bad cookie")]
+    BadCookie,
+    /// A bound on memory or work was reached.
+    #[error("over a limit")]
+    Limit,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn first_bytes_stay_clear_of_netcode_stun_and_rfc_7983() {
+        for byte in 0..=255u8 {
+            if Kind::of(&[byte]).is_some() {
+                assert!(byte & 0x0f >= 7, "{byte:#x} could be netcode's");
+                assert!(!matches!(byte, 0..=3 | 16..=79 | 128..=191), "{byte:#x} is taken in RFC 7983");
+            }
+        }
+    }
+}

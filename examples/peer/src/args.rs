@@ -1,0 +1,210 @@
+//! The command line.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bevy_traversal::{Detect, Method, RelayPolicy, ServerKey};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// A player without a window: hosts or joins a room and exchanges numbered messages, or tells about the own NAT.
+#[derive(Parser, Debug)]
+#[command(name = "peer", version, after_help = EXAMPLES)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Sub,
+}
+
+const EXAMPLES: &str = "Examples:
+  peer nat  --lobby 203.0.113.10:3478
+  peer host --lobby 203.0.113.10:3478 --room r1 --players 4
+  peer join --lobby 203.0.113.10:3478 --room r1 --wait 10 --json";
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum Sub {
+    /// Log in and say what kind of NAT there is
+    Nat {
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Open a room and play with who comes
+    Host {
+        /// Name of the room
+        #[arg(long)]
+        room: String,
+        /// Players to expect, with the host
+        #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(2..=64))]
+        players: u16,
+        /// Players that the room takes, with the host [default: --players]
+        #[arg(long, value_parser = clap::value_parser!(u16).range(2..=64))]
+        capacity: Option<u16>,
+        /// Let nobody in, and give this reason
+        #[arg(long, value_name = "REASON")]
+        refuse: Option<String>,
+        /// Password of the room
+        #[arg(long)]
+        password: Option<String>,
+        #[command(flatten)]
+        common: Common,
+        #[command(flatten)]
+        game: Game,
+    },
+    /// Enter a room and play with its host
+    Join {
+        /// Name of the room, or its code
+        #[arg(long)]
+        room: String,
+        /// Keep asking for so long while there is no such room
+        #[arg(long, value_name = "SECONDS", default_value = "0", value_parser = seconds)]
+        wait: Duration,
+        /// Password of the room
+        #[arg(long)]
+        password: Option<String>,
+        #[command(flatten)]
+        common: Common,
+        #[command(flatten)]
+        game: Game,
+    },
+}
+
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Common {
+    /// Lobby server, HOST:PORT; may be given several times
+    #[arg(long, required = true)]
+    pub(crate) lobby: Vec<String>,
+    /// JSON lines instead of text
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Display name
+    #[arg(long, default_value = "peer")]
+    pub(crate) name: String,
+    /// Only players of the same game meet
+    #[arg(long, default_value = "peer")]
+    pub(crate) game: String,
+    /// Public key that the lobby server must have, as `lobby_server key` prints it; may be given several times
+    #[arg(long, value_name = "BASE64")]
+    pub(crate) server_key: Vec<ServerKey>,
+    /// Local address of the game's socket
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub(crate) bind: Option<SocketAddr>,
+    /// File with the player's identity, made if missing [default: a new identity each start]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) identity: Option<PathBuf>,
+    /// Who works out the kind of NAT
+    #[arg(long, value_enum, default_value_t = DetectArg::Server)]
+    pub(crate) detect: DetectArg,
+    /// No IPv6
+    #[arg(long)]
+    pub(crate) no_ipv6: bool,
+    /// Ask no router for a port (this version never does)
+    #[arg(long)]
+    pub(crate) no_port_mapping: bool,
+    /// How long to try
+    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
+    pub(crate) deadline: Duration,
+}
+
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Game {
+    /// How long to play, from the first connection on
+    #[arg(long = "for", value_name = "SECONDS", default_value = "10", value_parser = seconds)]
+    pub(crate) play: Duration,
+    /// Whether the lobby server may relay
+    #[arg(long, value_enum, default_value_t = RelayArg::Allow)]
+    pub(crate) relay: RelayArg,
+    /// Force one method of punching
+    #[arg(long, value_enum, default_value_t = MethodArg::Auto)]
+    pub(crate) method: MethodArg,
+    /// What carries renet
+    #[arg(long, value_enum, default_value_t = TransportArg::Sealed)]
+    pub(crate) transport: TransportArg,
+    /// Do not try addresses of the own network
+    #[arg(long)]
+    pub(crate) no_lan: bool,
+    /// Messages per second on each of the two channels
+    #[arg(long, value_name = "MESSAGES_PER_S", default_value_t = 20.0)]
+    pub(crate) rate: f64,
+    /// Bytes per message, at least 8
+    #[arg(long, value_name = "BYTES", default_value_t = 64, value_parser = clap::value_parser!(u32).range(8..=65536))]
+    pub(crate) size: u32,
+    /// Succeed only over the relay
+    #[arg(long)]
+    pub(crate) expect_relay: bool,
+    /// Stop ticking so long after the first connection, as a game does that loads a level
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, requires = "freeze_for")]
+    pub(crate) freeze_after: Option<Duration>,
+    /// How long not to tick
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, requires = "freeze_after")]
+    pub(crate) freeze_for: Option<Duration>,
+    /// How long the game may not tick before its players are let go
+    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
+    pub(crate) stall_timeout: Duration,
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|_| "not a number of seconds".to_owned())?;
+    Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
+}
+
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RelayArg {
+    Allow,
+    Only,
+    Never,
+}
+
+impl From<RelayArg> for RelayPolicy {
+    fn from(arg: RelayArg) -> Self {
+        match arg {
+            RelayArg::Allow => Self::Allow,
+            RelayArg::Only => Self::Only,
+            RelayArg::Never => Self::Never,
+        }
+    }
+}
+
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum DetectArg {
+    Server,
+    Peer,
+}
+
+impl From<DetectArg> for Detect {
+    fn from(arg: DetectArg) -> Self {
+        match arg {
+            DetectArg::Server => Self::Server,
+            DetectArg::Peer => Self::Peer,
+        }
+    }
+}
+
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum MethodArg {
+    Auto,
+    Cone,
+    Bubble,
+    MultiBubble,
+    Prediction,
+    GiantStep,
+    Birthday,
+}
+
+impl From<MethodArg> for Option<Method> {
+    fn from(arg: MethodArg) -> Self {
+        Some(match arg {
+            MethodArg::Auto => return None,
+            MethodArg::Cone => Method::Cone,
+            MethodArg::Bubble => Method::Bubble,
+            MethodArg::MultiBubble => Method::MultiBubble,
+            MethodArg::Prediction => Method::Prediction,
+            MethodArg::GiantStep => Method::GiantStep,
+            MethodArg::Birthday => Method::Birthday,
+        })
+    }
+}
+
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TransportArg {
+    Sealed,
+    StockNetcode,
+}

@@ -1,0 +1,211 @@
+//! The game: numbered messages on an unreliable and a reliable-ordered channel.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use bevy_ecs::prelude::*;
+use bevy_renet::renet::{Bytes, DefaultChannel};
+use bevy_renet::{RenetClient, RenetServer};
+use bevy_traversal::{PlayerId, PlayerInfo};
+use serde_json::{Value, json};
+
+use crate::output::{Output, rounded};
+use crate::session::Session;
+
+/// What passed between this player and another.
+#[derive(Debug, Default)]
+struct Score {
+    name: String,
+    client_id: u64,
+    path: &'static str,
+    live: bool,
+    /// renet has it.
+    in_game: bool,
+    sent: u64,
+    received: u64,
+    /// Of this connection.
+    next: u64,
+    expected: u64,
+    reliable_in_order: bool,
+    heard: [bool; 2],
+    rtt_ms: Option<f64>,
+}
+
+/// Resource: all that passed.
+#[derive(Resource, Debug, Default)]
+pub(crate) struct Scores {
+    players: BTreeMap<PlayerId, Score>,
+    sending_since: Option<Instant>,
+    rounds: u64,
+}
+
+impl Scores {
+    pub(crate) fn connected(&mut self, peer: &PlayerInfo, client_id: u64, path: &'static str) {
+        let score = self
+            .players
+            .entry(peer.id)
+            .or_insert_with(|| Score { reliable_in_order: true, ..Score::default() });
+        score.name.clone_from(&peer.name);
+        (score.client_id, score.path, score.live, score.in_game) = (client_id, path, true, false);
+        (score.next, score.expected) = (0, 0);
+    }
+
+    pub(crate) fn disconnected(&mut self, player: PlayerId) {
+        if let Some(score) = self.players.get_mut(&player) {
+            (score.live, score.in_game) = (false, false);
+        }
+    }
+
+    pub(crate) fn path(&mut self, player: PlayerId, path: &'static str) {
+        if let Some(score) = self.players.get_mut(&player) {
+            score.path = path;
+        }
+    }
+
+    pub(crate) fn summaries(&self) -> impl Iterator<Item = Value> + '_ {
+        self.players.values().map(|score| {
+            json!({
+                "peer": score.name,
+                "path": score.path,
+                "sent": score.sent,
+                "received": score.received,
+                "reliable_in_order": score.reliable_in_order,
+                "rtt_ms": score.rtt_ms,
+            })
+        })
+    }
+
+    /// Why this was no success.
+    pub(crate) fn problem(&self, expected: usize, relay: bool) -> Option<String> {
+        let heard = self.players.values().filter(|score| score.received > 0).count();
+        if heard < expected {
+            return Some(format!("messages came from {heard} of {expected} expected players"));
+        }
+        if let Some(score) = self.players.values().find(|score| !score.reliable_in_order) {
+            return Some(format!("reliable messages of {} came out of order", score.name));
+        }
+        let other = |score: &&Score| relay && score.received > 0 && score.path != "relay";
+        let score = self.players.values().find(other)?;
+        Some(format!("the path to {} is {}, not the relay", score.name, score.path))
+    }
+}
+
+fn channels() -> [(u8, &'static str); 2] {
+    [(DefaultChannel::Unreliable.into(), "unreliable"), (DefaultChannel::ReliableOrdered.into(), "reliable")]
+}
+/// Place of the reliable one.
+const RELIABLE: usize = 1;
+
+/// Sends what is due and counts what came.
+pub(crate) fn play(
+    mut session: ResMut<Session>,
+    mut scores: ResMut<Scores>,
+    output: Res<Output>,
+    mut server: Option<ResMut<RenetServer>>,
+    mut client: Option<ResMut<RenetClient>>,
+) {
+    let Some((rate, size)) = session.game.as_ref().map(|game| (game.rate, game.size as usize)) else {
+        return;
+    };
+    let due = scores.due(rate);
+    for score in scores.players.values_mut().filter(|score| score.live) {
+        let id = score.client_id;
+        let connected = match (&server, &client) {
+            (Some(server), _) => server.is_connected(id),
+            (None, Some(client)) => client.is_connected(),
+            (None, None) => false,
+        };
+        if !connected {
+            continue;
+        }
+        if !score.in_game {
+            score.in_game = true;
+            session.connected_at.get_or_insert_with(Instant::now);
+            output.event("game_connected", json!({"peer": score.name}));
+        }
+        for (index, (channel, name)) in channels().into_iter().enumerate() {
+            loop {
+                let message = match (&mut server, &mut client) {
+                    (Some(server), _) => server.receive_message(id, channel),
+                    (None, Some(client)) => client.receive_message(channel),
+                    (None, None) => None,
+                };
+                let Some(message) = message else { break };
+                score.heard(&output, index, name, &message);
+            }
+        }
+        for _ in 0..due {
+            let message = message(score.next, size);
+            for (index, (channel, _)) in channels().into_iter().enumerate() {
+                // A side that does not take its reliable messages fills the channel; renet would disconnect.
+                let sent = match (&mut server, &mut client) {
+                    (Some(server), _) if server.can_send_message(id, channel, size) => {
+                        server.send_message(id, channel, message.clone());
+                        true
+                    }
+                    (None, Some(client)) if client.can_send_message(channel, size) => {
+                        client.send_message(channel, message.clone());
+                        true
+                    }
+                    _ => false,
+                };
+                score.sent += u64::from(sent);
+                if index == RELIABLE && sent {
+                    score.next += 1;
+                }
+            }
+        }
+        let rtt = match (&server, &client) {
+            (Some(server), _) => server.rtt(id),
+            (None, Some(client)) => client.rtt(),
+            (None, None) => 0.0,
+        };
+        if rtt > 0.0 {
+            score.rtt_ms = Some(rounded(rtt * 1000.0));
+        }
+    }
+}
+
+impl Scores {
+    /// How many messages each player gets in this frame.
+    fn due(&mut self, rate: f64) -> u64 {
+        let now = Instant::now();
+        if !self.players.values().any(|score| score.in_game) {
+            self.sending_since = None;
+            return 0;
+        }
+        let since = *self.sending_since.get_or_insert_with(|| {
+            self.rounds = 0;
+            now
+        });
+        let total = 1 + (now.duration_since(since).as_secs_f64() * rate.max(0.0)) as u64;
+        // After a stop, not everything at once.
+        let due = total.saturating_sub(self.rounds).min(1 + rate as u64 / 10);
+        self.rounds = total;
+        due
+    }
+}
+
+impl Score {
+    fn heard(&mut self, output: &Output, index: usize, channel: &str, message: &[u8]) {
+        let Some(number) = message.first_chunk().map(|bytes| u64::from_le_bytes(*bytes)) else { return };
+        self.received += 1;
+        if index == RELIABLE {
+            self.reliable_in_order &= number == self.expected;
+            self.expected = number + 1;
+        }
+        if let Some(heard) = self.heard.get_mut(index)
+            && !std::mem::replace(heard, true)
+        {
+            output.event("game_message", json!({"peer": self.name, "channel": channel, "n": number}));
+        }
+    }
+}
+
+fn message(number: u64, size: usize) -> Bytes {
+    let mut message = vec![0; size.max(8)];
+    if let Some(start) = message.first_chunk_mut() {
+        *start = number.to_le_bytes();
+    }
+    message.into()
+}

@@ -1,0 +1,381 @@
+//! Login, room and paths: what the plugin says, printed; and when to stop.
+
+use std::time::{Duration, Instant};
+
+use bevy_app::AppExit;
+use bevy_ecs::prelude::*;
+use bevy_traversal::traversal_core::nat::Confidence;
+use bevy_traversal::{
+    CurrentRoom, HostRoom, JoinRequested, JoinRoom, LobbyChanged, LobbyFailed, LobbyLink, LobbyState,
+    Members, NatChanged, NatProfile, PathChanged, PeerConnected, PeerDisconnected, PeerPlanned, Peers,
+    RefusePeer, RequestError, RequestFailed, RequestFailure, RequestKind, Role, RoomJoined, RoomLeft,
+    RoomTarget, TraversalError, TraversalFailed,
+};
+use serde_json::{Value, json};
+
+use crate::args::{Game, Sub};
+use crate::output::{self, Output};
+use crate::play::Scores;
+
+/// What is measured comes in steps; without another one for so long it was the last.
+const NAT_SETTLES: Duration = Duration::from_millis(1500);
+
+/// What this player came for.
+#[derive(Clone, Debug)]
+pub(crate) enum Goal {
+    Nat,
+    Host { room: HostRoom, expected: usize, refuse: Option<String> },
+    Join(JoinRoom),
+}
+
+impl Goal {
+    pub(crate) fn of(command: &Sub) -> Self {
+        match command {
+            Sub::Nat { .. } => Self::Nat,
+            Sub::Host { room, players, capacity, refuse, password, .. } => {
+                let room = bevy_traversal::RoomOptions {
+                    name: room.clone(),
+                    capacity: capacity.unwrap_or(*players),
+                    password: password.clone(),
+                    auto_allow: refuse.is_none(),
+                    ..Default::default()
+                };
+                let expected = usize::from(*players) - 1;
+                Self::Host { room: HostRoom(room), expected, refuse: refuse.clone() }
+            }
+            Sub::Join { room, wait, password, .. } => {
+                let target = RoomTarget::Name(room.clone());
+                Self::Join(JoinRoom { target, password: password.clone(), wait: *wait })
+            }
+        }
+    }
+}
+
+/// Resource: how far it has come.
+#[derive(Resource)]
+pub(crate) struct Session {
+    pub(crate) goal: Goal,
+    pub(crate) game: Option<Game>,
+    deadline: Instant,
+    /// When the room was asked for, and whether again.
+    asked: bool,
+    /// A room was entered; it is printed when its members are known.
+    room_pending: bool,
+    /// First connection of renet.
+    pub(crate) connected_at: Option<Instant>,
+    /// What is known of the own NAT, and since when.
+    nat: Option<(NatProfile, Instant)>,
+    /// The host of a joined room is gone.
+    host_gone: bool,
+    frozen: bool,
+    /// The last thing that went wrong.
+    trouble: Option<String>,
+    pub(crate) stop: std::sync::Arc<std::sync::atomic::AtomicBool>,
+    /// Set when it is over.
+    pub(crate) over: bool,
+}
+
+impl Session {
+    pub(crate) fn new(
+        goal: Goal,
+        game: Option<Game>,
+        deadline: Duration,
+        stop: std::sync::Arc<std::sync::atomic::AtomicBool>,
+    ) -> Self {
+        Self {
+            goal,
+            game,
+            deadline: Instant::now() + deadline,
+            asked: false,
+            room_pending: false,
+            connected_at: None,
+            nat: None,
+            host_gone: false,
+            frozen: false,
+            trouble: None,
+            stop,
+            over: false,
+        }
+    }
+
+    /// A join of a name that looks like a code is tried as a code too.
+    fn next_target(&mut self) -> bool {
+        let Goal::Join(join) = &mut self.goal else { return false };
+        let RoomTarget::Name(name) = &join.target else { return false };
+        if name.len() != 6 || !name.chars().all(|c| c.is_ascii_alphanumeric()) {
+            return false;
+        }
+        join.target = RoomTarget::Code(name.clone());
+        join.wait = Duration::ZERO;
+        true
+    }
+
+    /// Ends it with this text.
+    pub(crate) fn fail(&mut self, text: String) {
+        self.trouble = Some(text);
+        self.over = true;
+    }
+
+    fn give_up(&mut self, output: &Output, stage: &str, reason: &str, text: &str) {
+        output.event(
+            "failed",
+            json!({"peer": null, "stage": stage, "reason": reason, "text": text, "local_nat": null,
+                   "remote_nat": null, "tried": [], "advice": null}),
+        );
+        self.fail(text.to_owned());
+    }
+}
+
+/// The lobby: logs in by itself; asks for the room once online.
+pub(crate) fn lobby(
+    mut session: ResMut<Session>,
+    output: Res<Output>,
+    link: Res<LobbyLink>,
+    mut changed: MessageReader<LobbyChanged>,
+    mut failed: MessageReader<LobbyFailed>,
+    mut host: MessageWriter<HostRoom>,
+    mut join: MessageWriter<JoinRoom>,
+) {
+    for LobbyChanged(state) in changed.read() {
+        if let LobbyState::Online { player, public, .. } = state {
+            let local: Vec<String> = link.local.iter().map(ToString::to_string).collect();
+            output.event(
+                "logged_in",
+                json!({"player": player.to_string(), "public": public.to_string(), "local": local}),
+            );
+        }
+    }
+    for LobbyFailed { error, retry_in } in failed.read() {
+        let text = error.to_string();
+        match retry_in {
+            Some(retry_in) => {
+                let retry_ms = output::rounded(retry_in.as_secs_f64() * 1000.0);
+                output.event("lobby_failed", json!({"text": text, "retry_ms": retry_ms}));
+                session.trouble = Some(text);
+            }
+            None => session.give_up(&output, "lobby", lobby_reason(error), &text),
+        }
+    }
+    if link.online() && !session.asked {
+        session.asked = true;
+        match &session.goal {
+            Goal::Nat => {}
+            Goal::Host { room, .. } => _ = host.write(room.clone()),
+            Goal::Join(room) => {
+                let name = match &room.target {
+                    RoomTarget::Name(name) | RoomTarget::Code(name) => name,
+                };
+                output.event("request", json!({"peer": null, "player": null, "room": name}));
+                join.write(room.clone());
+            }
+        }
+    }
+}
+
+fn lobby_reason(error: &TraversalError) -> &'static str {
+    use bevy_traversal::LobbyError as L;
+    match error {
+        TraversalError::Lobby(L::NoAnswer) => "no-answer",
+        TraversalError::Lobby(L::Unresolvable { .. }) => "unresolvable",
+        TraversalError::Lobby(L::WrongKey) => "wrong-key",
+        TraversalError::Lobby(L::OtherProtocol { .. }) => "other-protocol",
+        TraversalError::Lobby(L::Refused(_)) => "refused",
+        TraversalError::Lobby(_) => "lost",
+        TraversalError::Bind { .. } => "bind",
+        TraversalError::Identity { .. } => "identity",
+        _ => "driver",
+    }
+}
+
+/// The room and its members.
+pub(crate) fn room(
+    mut session: ResMut<Session>,
+    output: Res<Output>,
+    (room, members): (Res<CurrentRoom>, Res<Members>),
+    mut entered: MessageReader<RoomJoined>,
+    mut left: MessageReader<RoomLeft>,
+    mut failed: MessageReader<RequestFailed>,
+    mut requested: MessageReader<JoinRequested>,
+    mut refuse: MessageWriter<RefusePeer>,
+) {
+    session.room_pending |= entered.read().count() > 0;
+    if let Some(info) = room.info.as_ref().filter(|_| session.room_pending && !members.0.is_empty()) {
+        session.room_pending = false;
+        let role = if room.hosting { "host" } else { "join" };
+        output.event(
+            "room",
+            json!({"name": info.name, "code": info.code, "role": role, "members": members.0.len()}),
+        );
+    }
+    for RoomLeft { reason, .. } in left.read() {
+        let text = reason.as_ref().map_or_else(|| "left".to_owned(), ToString::to_string);
+        output.event("room_left", json!({"text": text}));
+        if matches!(session.goal, Goal::Join(_)) {
+            session.host_gone = true;
+            session.trouble.get_or_insert(text);
+        } else if session.asked {
+            // The room is opened anew with the next frame.
+            session.asked = false;
+        }
+    }
+    for JoinRequested { join, player } in requested.read() {
+        output.event("request", json!({"peer": player.name, "player": player.id.to_string()}));
+        if let Goal::Host { refuse: Some(reason), .. } = &session.goal {
+            refuse.write(RefusePeer { join: *join, reason: reason.clone() });
+        }
+    }
+    for RequestFailed { request, error } in failed.read() {
+        if !matches!(request, RequestKind::Host | RequestKind::Join) {
+            continue;
+        }
+        let (reason, passing) = request_reason(error);
+        let text = error.to_string();
+        if passing || (reason == "no-such-room" && session.next_target()) {
+            session.trouble = Some(text);
+            session.asked = false;
+        } else {
+            session.give_up(&output, "room", reason, &text);
+        }
+    }
+}
+
+/// Its name, and whether it is worth trying again.
+fn request_reason(error: &RequestFailure) -> (&'static str, bool) {
+    use RequestError as E;
+    match error {
+        RequestFailure::Timeout => ("timeout", true),
+        RequestFailure::NotLoggedIn | RequestFailure::LobbyLost => ("lobby-lost", true),
+        RequestFailure::Server(error) => match error {
+            E::NoSuchRoom => ("no-such-room", false),
+            E::RoomFull => ("room-full", false),
+            E::WrongPassword => ("wrong-password", false),
+            E::NameTaken => ("name-taken", false),
+            E::Refused { .. } => ("refused", false),
+            E::HostSilent => ("host-silent", false),
+            E::OtherVersion { .. } => ("other-version", false),
+            E::RegistryUnavailable | E::Stopping => ("server-unavailable", true),
+            _ => ("rejected", false),
+        },
+        _ => ("rejected", false),
+    }
+}
+
+/// NAT, plans and paths.
+pub(crate) fn paths(
+    mut session: ResMut<Session>,
+    mut scores: ResMut<Scores>,
+    output: Res<Output>,
+    peers: Res<Peers>,
+    mut nat: MessageReader<NatChanged>,
+    mut planned: MessageReader<PeerPlanned>,
+    mut connected: MessageReader<PeerConnected>,
+    mut path_changed: MessageReader<PathChanged>,
+    mut disconnected: MessageReader<PeerDisconnected>,
+    mut failed: MessageReader<TraversalFailed>,
+) {
+    for NatChanged(profile) in nat.read() {
+        output.event("nat", output::nat(profile));
+        session.nat = Some((*profile, Instant::now()));
+    }
+    if let (Goal::Nat, Some((profile, at))) = (&session.goal, &session.nat)
+        && (profile.confidence == Confidence::Full || at.elapsed() >= NAT_SETTLES)
+    {
+        if !output.is_json() {
+            output.event("advice", json!({"text": output::advice(profile)}));
+        }
+        session.over = true;
+    }
+    for PeerPlanned { peer, role, methods, host } in planned.read() {
+        if *host {
+            output.event("request", json!({"peer": peer.name, "player": peer.id.to_string()}));
+        }
+        let role = match role {
+            Role::Sending => "sending",
+            Role::Receiving => "receiving",
+        };
+        let methods: Vec<&str> = methods.iter().map(|method| method.name()).collect();
+        output.event("plan", json!({"peer": peer.name, "punch_role": role, "methods": methods}));
+    }
+    for PeerDisconnected { peer, reason, .. } in disconnected.read() {
+        output.event("disconnected", json!({"peer": peer.name, "text": reason.to_string()}));
+        scores.disconnected(peer.id);
+        if matches!(session.goal, Goal::Join(_)) {
+            session.host_gone = true;
+            session.trouble.get_or_insert(reason.to_string());
+        }
+    }
+    for PeerConnected { peer, path, client_id, .. } in connected.read() {
+        output.event("path", output::path(&peer.name, path));
+        scores.connected(peer, *client_id, path.kind.name());
+    }
+    for PathChanged { player, path } in path_changed.read() {
+        if let Some(peer) = peers.peer(*player) {
+            output.event("path", output::path(&peer.info.name, path));
+            scores.path(*player, path.kind.name());
+        }
+    }
+    for TraversalFailed { peer, report } in failed.read() {
+        output.event("failed", output::failure(&peer.name, report));
+        session.trouble = Some(report.to_string());
+        session.over |= matches!(session.goal, Goal::Join(_));
+    }
+}
+
+/// The clock, signals and what is left to wait for.
+pub(crate) fn finish(
+    mut session: ResMut<Session>,
+    output: Res<Output>,
+    scores: Res<Scores>,
+    mut exit: MessageWriter<AppExit>,
+) {
+    let now = Instant::now();
+    freeze(&mut session, &output, now);
+    let stopped = session.stop.load(std::sync::atomic::Ordering::Relaxed);
+    let played = match (&session.game, session.connected_at) {
+        (Some(game), Some(at)) => now >= at + game.play,
+        _ => now >= session.deadline,
+    };
+    if !(session.over || stopped || played || session.host_gone) {
+        return;
+    }
+    session.over = true;
+    let text = session.trouble.take();
+    let problem = match &session.goal {
+        Goal::Nat if text.is_none() && !played && !stopped => None,
+        Goal::Nat => {
+            Some(text.unwrap_or_else(|| "the lobby server told nothing about the NAT in time".into()))
+        }
+        goal => {
+            let expected = if let Goal::Host { expected, .. } = goal { *expected } else { 1 };
+            for summary in scores.summaries() {
+                output.event("summary", summary);
+            }
+            let relay = session.game.as_ref().is_some_and(|game| game.expect_relay);
+            match scores.problem(expected, relay) {
+                None => None,
+                Some(problem) if session.connected_at.is_none() => Some(text.unwrap_or(problem)),
+                Some(problem) => Some(problem),
+            }
+        }
+    };
+    match problem {
+        None => exit.write(AppExit::Success),
+        Some(problem) => {
+            eprintln!("peer: {problem}");
+            exit.write(AppExit::error())
+        }
+    };
+}
+
+fn freeze(session: &mut Session, output: &Output, now: Instant) {
+    let Some(game) = session.game.clone().filter(|_| !session.frozen) else { return };
+    if let (Some(at), Some(after), Some(length)) = (session.connected_at, game.freeze_after, game.freeze_for)
+        && now >= at + after
+    {
+        session.frozen = true;
+        output.event("frozen", json!({"seconds": length.as_secs_f64()}));
+        // This is what the flag asks for: a game that does not tick.
+        std::thread::sleep(length);
+        output.event("awake", Value::Null);
+    }
+}

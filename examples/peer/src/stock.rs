@@ -1,0 +1,98 @@
+//! `--transport stock-netcode`: the punched socket goes to renet's own transports.
+
+use std::time::{Duration, Instant};
+
+use bevy_app::App;
+use bevy_ecs::prelude::*;
+use bevy_renet::netcode::{NetcodeClientPlugin, NetcodeServerPlugin};
+use bevy_renet::renet::ConnectionConfig;
+use bevy_renet::{RenetClient, RenetClientPlugin, RenetServer, RenetServerPlugin};
+use bevy_traversal::{
+    Datagrams, LobbyLink, PeerConnected, PendingSocket, PlayerId, PunchedSocket, TraversalLink,
+    netcode_client, netcode_server,
+};
+use serde_json::json;
+
+use crate::output::Output;
+use crate::session::Session;
+
+/// Both sides say that they are connected before they take the socket: a side that takes it earlier leaves the
+/// other one's agent without an answer.
+const READY: &[u8] = b"ready";
+/// The other side's word may be lost; by then it is connected all the same.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Resource: the one player and its socket.
+#[derive(Resource, Default)]
+enum HandOver {
+    #[default]
+    Nobody,
+    Waiting {
+        player: PlayerId,
+        host: bool,
+        since: Instant,
+    },
+    Asked {
+        host: bool,
+        pending: PendingSocket,
+    },
+    Done,
+}
+
+pub(crate) fn add(app: &mut App) {
+    app.add_plugins((RenetServerPlugin, RenetClientPlugin, NetcodeServerPlugin, NetcodeClientPlugin))
+        .init_resource::<HandOver>()
+        .add_systems(bevy_app::Update, hand_over.before(crate::play::play));
+}
+
+fn hand_over(
+    mut commands: Commands,
+    mut state: ResMut<HandOver>,
+    mut session: ResMut<Session>,
+    mut datagrams: ResMut<Datagrams>,
+    mut link: ResMut<TraversalLink>,
+    mut connected: MessageReader<PeerConnected>,
+    (lobby, output): (Res<LobbyLink>, Res<Output>),
+) {
+    for PeerConnected { peer, host, .. } in connected.read() {
+        *state = HandOver::Waiting { player: peer.id, host: *host, since: Instant::now() };
+    }
+    match &mut *state {
+        HandOver::Waiting { player, host, since } => {
+            datagrams.send(*player, READY.to_vec());
+            if datagrams.drain().any(|datagram| datagram.payload == READY) || since.elapsed() >= PATIENCE {
+                *state = HandOver::Asked { host: *host, pending: link.into_socket(*player) };
+            }
+        }
+        HandOver::Asked { host, pending } => {
+            let Some(result) = pending.poll() else { return };
+            let host = *host;
+            *state = HandOver::Done;
+            let made = result.map_err(|error| error.to_string()).and_then(|punched| {
+                let own = lobby.player().map_or(0, PlayerId::client_id);
+                transports(&mut commands, punched, host, own)
+            });
+            if let Err(text) = made {
+                output.event(
+                    "failed",
+                    json!({"peer": null, "stage": "hand-over", "reason": "socket", "text": text}),
+                );
+                session.fail(text);
+            }
+        }
+        HandOver::Nobody | HandOver::Done => {}
+    }
+}
+
+fn transports(commands: &mut Commands, punched: PunchedSocket, host: bool, own: u64) -> Result<(), String> {
+    if host {
+        let transport = netcode_server(punched).map_err(|error| error.to_string())?;
+        commands.insert_resource(transport);
+        commands.insert_resource(RenetServer::new(ConnectionConfig::default()));
+    } else {
+        let transport = netcode_client(punched, own).map_err(|error| error.to_string())?;
+        commands.insert_resource(transport);
+        commands.insert_resource(RenetClient::new(ConnectionConfig::default()));
+    }
+    Ok(())
+}

@@ -1,0 +1,236 @@
+//! Real programs on loopback, watched line by line.
+#![allow(dead_code, reason = "each test file uses its part")]
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+/// A running program; killed when dropped.
+pub(crate) struct Program {
+    name: String,
+    child: Child,
+    lines: Receiver<(bool, String)>,
+    /// Lines of stdout and stderr so far.
+    pub(crate) out: Vec<String>,
+    pub(crate) err: Vec<String>,
+    seen: usize,
+}
+
+impl Program {
+    pub(crate) fn start(name: &str, command: &mut Command) -> Self {
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap_or_else(|error| panic!("{name} does not start: {error}"));
+        let (sender, lines) = channel();
+        let err_sender = sender.clone();
+        let (stdout, stderr) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
+        std::thread::spawn(move || {
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                let _ = sender.send((true, line));
+            }
+        });
+        std::thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                let _ = err_sender.send((false, line));
+            }
+        });
+        Self { name: name.into(), child, lines, out: Vec::new(), err: Vec::new(), seen: 0 }
+    }
+
+    fn take(&mut self, timeout: Duration) -> Result<(), RecvTimeoutError> {
+        let (stdout, line) = self.lines.recv_timeout(timeout)?;
+        if stdout {
+            self.out.push(line)
+        } else {
+            self.err.push(line)
+        }
+        Ok(())
+    }
+
+    /// The next line of stdout that fits.
+    pub(crate) fn line(&mut self, what: &str, seconds: f64, fits: impl Fn(&str) -> bool) -> String {
+        let deadline = Instant::now() + Duration::from_secs_f64(seconds);
+        loop {
+            while let Some(line) = self.out.get(self.seen) {
+                self.seen += 1;
+                if fits(line) {
+                    return line.clone();
+                }
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if self.take(left).is_err() {
+                panic!("no {what} from {} within {seconds} s\n{}", self.name, self.log());
+            }
+        }
+    }
+
+    /// The next JSON line with this event.
+    pub(crate) fn event(&mut self, event: &str, seconds: f64) -> Value {
+        let line = self.line(&format!("event {event:?}"), seconds, |line| {
+            serde_json::from_str::<Value>(line).is_ok_and(|value| value["event"] == event)
+        });
+        serde_json::from_str(&line).unwrap()
+    }
+
+    /// Waits for its end.
+    pub(crate) fn exit(&mut self, seconds: f64) -> ExitStatus {
+        let deadline = Instant::now() + Duration::from_secs_f64(seconds);
+        // The readers hang up when the program has ended.
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.take(left) {
+                Ok(()) => {}
+                Err(RecvTimeoutError::Disconnected) => return self.child.wait().unwrap(),
+                Err(RecvTimeoutError::Timeout) => {
+                    panic!("{} did not end within {seconds} s\n{}", self.name, self.log())
+                }
+            }
+        }
+    }
+
+    /// Waits for its end with code 0.
+    pub(crate) fn success(&mut self, seconds: f64) {
+        let status = self.exit(seconds);
+        assert!(status.success(), "{} ended with {status}\n{}", self.name, self.log());
+    }
+
+    /// Waits for its end with another code, and this on stderr.
+    pub(crate) fn failure(&mut self, seconds: f64, text: &str) {
+        let status = self.exit(seconds);
+        assert!(!status.success(), "{} succeeded\n{}", self.name, self.log());
+        assert!(self.err.iter().any(|line| line.contains(text)), "no {text:?}\n{}", self.log());
+    }
+
+    /// All events of this kind so far.
+    pub(crate) fn events(&self, event: &str) -> Vec<Value> {
+        let values = self.out.iter().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        values.filter(|value| value["event"] == event).collect()
+    }
+
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// SIGTERM.
+    pub(crate) fn terminate(&self) {
+        let status = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
+        assert!(status.success());
+    }
+
+    pub(crate) fn log(&self) -> String {
+        format!("--- stdout\n{}\n--- stderr\n{}", self.out.join("\n"), self.err.join("\n"))
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn peer_path() -> &'static Path {
+    Path::new(env!("CARGO_BIN_EXE_peer"))
+}
+
+/// The server's binary beside the peer's, built on first use.
+pub(crate) fn lobby_path() -> &'static Path {
+    static PATH: OnceLock<PathBuf> = OnceLock::new();
+    PATH.get_or_init(|| {
+        let folder = peer_path().parent().unwrap();
+        let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
+        let mut build = Command::new(cargo);
+        build.args(["build", "--quiet", "--package", "lobby_server", "--bin", "lobby_server"]);
+        build.current_dir(env!("CARGO_MANIFEST_DIR")).env("CARGO_TARGET_DIR", folder.parent().unwrap());
+        if folder.ends_with("release") {
+            build.arg("--release");
+        }
+        assert!(build.status().unwrap().success(), "lobby_server does not build");
+        folder.join(format!("lobby_server{}", std::env::consts::EXE_SUFFIX))
+    })
+}
+
+/// A folder of this test.
+pub(crate) fn scratch(name: &str) -> PathBuf {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    let folder = std::env::temp_dir().join(format!("peer-test-{}-{count}-{name}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    folder
+}
+
+/// A lobby server on loopback.
+pub(crate) struct Lobby {
+    pub(crate) program: Program,
+    pub(crate) address: String,
+    pub(crate) key: String,
+    key_file: PathBuf,
+}
+
+impl Lobby {
+    pub(crate) fn start() -> Self {
+        Self::start_at("127.0.0.1:0", scratch("lobby").join("key"))
+    }
+
+    fn start_at(bind: &str, key_file: PathBuf) -> Self {
+        let mut program = Program::start("lobby_server", &mut Self::command(bind, &key_file));
+        let ready = program.line("ready line", 10.0, |line| line.starts_with("lobby_server ready on "));
+        let words: Vec<&str> = ready.split([' ', ',']).filter(|word| !word.is_empty()).collect();
+        let address = words[3].to_owned();
+        let key = words[1 + words.iter().position(|word| *word == "key").unwrap()].to_owned();
+        Self { program, address, key, key_file }
+    }
+
+    pub(crate) fn command(bind: &str, key_file: &Path) -> Command {
+        let mut command = Command::new(lobby_path());
+        command.args(["--bind", bind, "--second-port", "0", "--no-http", "--key-file"]).arg(key_file);
+        command
+    }
+
+    /// Kills it without a word.
+    pub(crate) fn kill(&mut self) {
+        self.program.kill();
+    }
+
+    /// Starts it again where it was.
+    pub(crate) fn restart(&mut self) {
+        *self = Self::start_at(&self.address, self.key_file.clone());
+    }
+
+    /// A player: `peer KIND --lobby .. --json ARGS`.
+    pub(crate) fn peer(&self, name: &str, kind: &str, args: &[&str]) -> Program {
+        let mut all = vec!["--server-key", self.key.as_str(), "--name", name];
+        if kind != "nat" {
+            all.extend(["--room", "r1"]);
+        }
+        all.extend(args);
+        peer(name, &self.address, kind, &all)
+    }
+}
+
+pub(crate) fn peer(name: &str, lobby: &str, kind: &str, args: &[&str]) -> Program {
+    let mut command = Command::new(peer_path());
+    command.args([kind, "--lobby", lobby, "--json"]).args(args);
+    Program::start(name, &mut command)
+}
+
+/// The summary about one player says that all went well.
+pub(crate) fn assert_played(program: &Program, with: &str) {
+    let summaries = program.events("summary");
+    let summary = summaries.iter().find(|summary| summary["peer"] == with);
+    let summary = summary.unwrap_or_else(|| panic!("no summary about {with}\n{}", program.log()));
+    assert!(summary["received"].as_u64().unwrap() > 0, "{summary}");
+    assert!(summary["sent"].as_u64().unwrap() > 0, "{summary}");
+    assert_eq!(summary["reliable_in_order"], true, "{summary}");
+    let messages = program.events("game_message");
+    for channel in ["unreliable", "reliable"] {
+        let heard = messages.iter().any(|m| m["peer"] == with && m["channel"] == channel);
+        assert!(heard, "nothing {channel} from {with}\n{}", program.log());
+    }
+}

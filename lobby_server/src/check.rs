@@ -1,0 +1,99 @@
+//! `lobby_server check`: what can be said from this machine about whether the server will serve.
+
+use std::fmt::Write;
+use std::net::{IpAddr, SocketAddr};
+
+use crate::config::Settings;
+use crate::matchmaking::{Reach, reach};
+use crate::run::{LobbyServer, StartError};
+
+/// The report: text for a person, and whether the server could start.
+#[derive(Debug)]
+pub struct Report {
+    /// Lines to print.
+    pub text: String,
+    /// All sockets could be opened.
+    pub ok: bool,
+}
+
+/// An error with its causes, in one line.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let _ = write!(text, " ({cause})");
+        next = cause.source();
+    }
+    text
+}
+
+/// Opens and closes the sockets, and says what would be served.
+///
+/// # Errors
+/// When something other than a socket is in the way.
+pub fn check(settings: Settings) -> Result<Report, StartError> {
+    let mut text = String::new();
+    let public: Vec<IpAddr> =
+        settings.public_address.iter().chain(&settings.second_public_address).copied().collect();
+    let second_configured = !settings.second_address.is_empty();
+    let addresses = match LobbyServer::new(settings).bind() {
+        Ok(bound) => bound.addresses().clone(),
+        Err(error @ (StartError::Bind(_) | StartError::Http(_))) => {
+            let _ = writeln!(text, "sockets: FAILED: {}", chain(&error));
+            return Ok(Report { text, ok: false });
+        }
+        Err(other) => return Err(other),
+    };
+    let list =
+        |addresses: &[SocketAddr]| addresses.iter().map(SocketAddr::to_string).collect::<Vec<_>>().join(", ");
+    let _ = writeln!(text, "sockets: ok, UDP {}", list(&addresses.all));
+    if let Some(http) = addresses.http {
+        let _ = writeln!(text, "http: ok, {http}");
+    }
+    let interfaces = local_ip_address::list_afinet_netifas().unwrap_or_default();
+    let mut own: Vec<IpAddr> = interfaces.into_iter().map(|(_, ip)| ip).collect();
+    own.sort();
+    own.dedup();
+    let shown: Vec<String> = own.iter().map(IpAddr::to_string).collect();
+    let _ = writeln!(text, "addresses of this machine: {}", shown.join(", "));
+    let bound: Vec<IpAddr> = addresses.all.iter().map(SocketAddr::ip).collect();
+    let serves_public = if bound.iter().any(IpAddr::is_unspecified) {
+        own.iter().chain(&public).any(|ip| reach(*ip) == Reach::Public)
+    } else {
+        bound.iter().chain(&public).any(|ip| reach(*ip) == Reach::Public)
+    };
+    if serves_public {
+        let _ = writeln!(text, "reach: the internet");
+    } else {
+        let _ = writeln!(
+            text,
+            "reach: this machine and its network only. If it has a public address that is not on an interface \
+             (cloud, port forwarding), give it with --public-address"
+        );
+    }
+    if second_configured {
+        let _ = writeln!(text, "classification: full (two addresses, two ports)");
+    } else {
+        let _ = writeln!(
+            text,
+            "classification: reduced (one address): whether a NAT is address-dependent stays unknown. With a \
+             second public address: --bind FIRST:3478 --second-address SECOND"
+        );
+    }
+    let mut ports: Vec<u16> = addresses.all.iter().map(SocketAddr::port).collect();
+    ports.sort_unstable();
+    ports.dedup();
+    let ports: Vec<String> = ports.iter().map(u16::to_string).collect();
+    let _ = writeln!(
+        text,
+        "firewall: let UDP in to port {} from anywhere (for example: ufw allow {}/udp), and UDP out",
+        ports.join(" and "),
+        ports.join(",")
+    );
+    let port = addresses.first.first().map_or(3478, SocketAddr::port);
+    let _ = writeln!(
+        text,
+        "test from outside: peer nat --lobby YOUR_ADDRESS:{port}, or any STUN client: stunclient YOUR_ADDRESS {port}"
+    );
+    Ok(Report { text, ok: true })
+}

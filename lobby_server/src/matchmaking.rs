@@ -1,0 +1,274 @@
+//! Which addresses of a player the other one is told, and the two plans of a match.
+
+use std::net::{IpAddr, SocketAddr};
+
+use traversal_core::id::MatchId;
+use traversal_core::nat::NatProfile;
+use traversal_core::plan::{PlanOptions, plan as choose};
+use traversal_core::wire::message::{MAX_LOCAL_ADDRESSES, PlayerInfo, PunchPlan, RelayGrant, Role};
+
+/// One side of a match, as its home node knows it.
+#[derive(Clone, Debug)]
+pub(crate) struct Party {
+    pub(crate) info: PlayerInfo,
+    pub(crate) ephemeral: [u8; 32],
+    /// The validated address of its session.
+    pub(crate) public: SocketAddr,
+    /// What it says its own interfaces have.
+    pub(crate) local: Vec<SocketAddr>,
+    pub(crate) relay_only: bool,
+    /// The server's address as this player knows it.
+    pub(crate) server_ip: Option<IpAddr>,
+    pub(crate) nat: NatProfile,
+}
+
+/// What the operator sets about matches.
+#[derive(Clone, Debug)]
+pub(crate) struct Policy {
+    /// Leading bits of two public IPv4 addresses that must agree for the same-NAT bit (M25).
+    pub(crate) mask_v4: u8,
+    /// The same for IPv6.
+    pub(crate) mask_v6: u8,
+    /// Milliseconds for an attempt.
+    pub(crate) deadline_ms: u32,
+}
+
+/// How far an address reaches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// This machine.
+    Loopback,
+    /// Private (RFC 1918), link-local, unique local (RFC 4193).
+    Local,
+    /// Everything else.
+    Public,
+}
+
+pub(crate) fn reach(ip: IpAddr) -> Reach {
+    match ip {
+        IpAddr::V4(ip) if ip.is_loopback() => Reach::Loopback,
+        IpAddr::V4(ip) if ip.is_private() || ip.is_link_local() => Reach::Local,
+        IpAddr::V6(ip) if ip.is_loopback() => Reach::Loopback,
+        IpAddr::V6(ip) if ip.is_unicast_link_local() || ip.is_unique_local() => Reach::Local,
+        IpAddr::V6(ip) => ip.to_ipv4_mapped().map_or(Reach::Public, |ip| reach(ip.into())),
+        IpAddr::V4(_) => Reach::Public,
+    }
+}
+
+/// Whether two addresses agree in their first `bits` bits.
+fn agree(a: IpAddr, b: IpAddr, mask_v4: u8, mask_v6: u8) -> bool {
+    match (a, b) {
+        (IpAddr::V4(a), IpAddr::V4(b)) => {
+            let shift = 32 - u32::from(mask_v4.min(32));
+            (u64::from(a.to_bits()) >> shift) == (u64::from(b.to_bits()) >> shift)
+        }
+        (IpAddr::V6(a), IpAddr::V6(b)) => {
+            let shift = 128 - u32::from(mask_v6.min(128));
+            (a.to_bits() ^ b.to_bits()).checked_shr(shift).unwrap_or(0) == 0
+        }
+        _ => false,
+    }
+}
+
+/// M25's bit. Players that the server sees at private addresses or on its own machine are on its own network.
+fn same_nat(a: &Party, b: &Party, policy: &Policy) -> bool {
+    match (reach(a.public.ip()), reach(b.public.ip())) {
+        (Reach::Public, Reach::Public) => agree(a.public.ip(), b.public.ip(), policy.mask_v4, policy.mask_v6),
+        (Reach::Public, _) | (_, Reach::Public) => false,
+        _ => true,
+    }
+}
+
+/// The public addresses of `of` that `to` is told: none where one of them plays over the relay alone.
+pub(crate) fn public_addresses(of: &Party, to: &Party, policy: &Policy) -> Vec<SocketAddr> {
+    if of.relay_only || to.relay_only { Vec::new() } else { public_for(of, to, same_nat(of, to, policy)) }
+}
+
+fn public_for(of: &Party, to: &Party, same_nat: bool) -> Vec<SocketAddr> {
+    match reach(of.public.ip()) {
+        Reach::Public => vec![of.public],
+        Reach::Local if same_nat => vec![of.public],
+        Reach::Local => Vec::new(),
+        Reach::Loopback if reach(to.public.ip()) == Reach::Loopback => vec![of.public],
+        // On our own machine: where the other one reaches us it reaches that player too.
+        Reach::Loopback => to
+            .server_ip
+            .filter(|ip| ip.is_ipv4() == of.public.is_ipv4())
+            .filter(|ip| match reach(*ip) {
+                Reach::Public => true,
+                Reach::Local => same_nat,
+                Reach::Loopback => false,
+            })
+            .map(|ip| SocketAddr::new(ip, of.public.port()))
+            .into_iter()
+            .collect(),
+    }
+}
+
+/// The local addresses of `of` that `to` is told.
+fn local_for(of: &Party, to: &Party, same_nat: bool) -> Vec<SocketAddr> {
+    if !same_nat {
+        return Vec::new();
+    }
+    let both_on_loopback =
+        reach(of.public.ip()) == Reach::Loopback && reach(to.public.ip()) == Reach::Loopback;
+    of.local
+        .iter()
+        .filter(|address| match reach(address.ip()) {
+            Reach::Local => true,
+            Reach::Loopback => both_on_loopback,
+            Reach::Public => false,
+        })
+        .take(MAX_LOCAL_ADDRESSES)
+        .copied()
+        .collect()
+}
+
+/// The plans for the room's host and for the player who comes in; `relay` is for them in this order.
+pub(crate) fn plans(
+    match_id: MatchId,
+    pair_secret: [u8; 32],
+    host: &Party,
+    joiner: &Party,
+    relay: Option<[RelayGrant; 2]>,
+    policy: &Policy,
+) -> (PunchPlan, PunchPlan) {
+    let no_addresses = host.relay_only || joiner.relay_only;
+    let same_nat = same_nat(host, joiner, policy);
+    // M10: the one who calls is the caller.
+    let chosen = choose(&joiner.nat, &host.nat, PlanOptions::default());
+    let callee = match chosen.caller {
+        Role::Sending => Role::Receiving,
+        Role::Receiving => Role::Sending,
+    };
+    let plan = |own: &Party, peer: &Party, is_host: bool| PunchPlan {
+        match_id,
+        peer: peer.info.clone(),
+        peer_ephemeral: peer.ephemeral,
+        pair_secret,
+        host: is_host,
+        role: if is_host { callee } else { chosen.caller },
+        same_nat: same_nat && !no_addresses,
+        peer_public: if no_addresses { Vec::new() } else { public_for(peer, own, same_nat) },
+        peer_local: if no_addresses { Vec::new() } else { local_for(peer, own, same_nat) },
+        own_nat: own.nat,
+        peer_nat: peer.nat,
+        methods: if no_addresses { Vec::new() } else { chosen.method_list() },
+        deadline_ms: policy.deadline_ms,
+        relay: relay.map(|grants| grants[usize::from(!is_host)]),
+    };
+    (plan(host, joiner, true), plan(joiner, host, false))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use traversal_core::id::PlayerId;
+
+    fn party(public: &str, local: &[&str]) -> Party {
+        Party {
+            info: PlayerInfo { id: PlayerId([1; 16]), name: "p".into() },
+            ephemeral: [2; 32],
+            public: public.parse().unwrap(),
+            local: local.iter().map(|address| address.parse().unwrap()).collect(),
+            relay_only: false,
+            server_ip: None,
+            nat: NatProfile::default(),
+        }
+    }
+
+    fn policy() -> Policy {
+        Policy { mask_v4: 32, mask_v6: 64, deadline_ms: 10_000 }
+    }
+
+    fn told(host: &Party, joiner: &Party, policy: &Policy) -> (PunchPlan, PunchPlan) {
+        let (host, joiner) = plans(MatchId(7), [3; 32], host, joiner, None, policy);
+        assert!(host.host && !joiner.host);
+        assert_eq!((host.role, joiner.role), (Role::Receiving, Role::Sending));
+        assert_eq!(host.pair_secret, joiner.pair_secret);
+        (host, joiner)
+    }
+
+    #[test]
+    fn players_behind_different_nats_get_public_addresses_only() {
+        let a = party("203.0.113.1:4000", &["192.168.1.2:4000"]);
+        let b = party("198.51.100.1:5000", &["192.168.1.2:5000"]);
+        let (host, joiner) = told(&a, &b, &policy());
+        assert!(!host.same_nat && host.peer_local.is_empty() && joiner.peer_local.is_empty());
+        assert_eq!((host.peer_public, joiner.peer_public), (vec![b.public], vec![a.public]));
+    }
+
+    #[test]
+    fn one_nat_gives_private_addresses_but_never_loopback_or_a_strangers_public_one() {
+        let a =
+            party("203.0.113.1:4000", &["192.168.1.2:4000", "127.0.0.1:4000", "8.8.8.8:53", "[fd00::1]:4"]);
+        let b = party("203.0.113.1:5000", &["192.168.1.3:5000"]);
+        let (_, joiner) = told(&a, &b, &policy());
+        assert!(joiner.same_nat);
+        assert_eq!(joiner.peer_local, [a.local[0], a.local[3]]);
+        assert_eq!(joiner.peer_public, [a.public]);
+    }
+
+    #[test]
+    fn an_address_pool_is_one_nat_under_a_mask() {
+        let a = party("203.0.113.1:4000", &[]);
+        let b = party("203.0.113.6:5000", &[]);
+        assert!(!told(&a, &b, &policy()).0.same_nat);
+        assert!(told(&a, &b, &Policy { mask_v4: 29, ..policy() }).0.same_nat);
+        assert!(told(&a, &b, &Policy { mask_v4: 0, ..policy() }).0.same_nat);
+        let a = party("[2001:db8::1]:4000", &[]);
+        let b = party("[2001:db8::9]:4000", &[]);
+        let c = party("[2001:db8:0:1::9]:4000", &[]);
+        assert!(told(&a, &b, &policy()).0.same_nat);
+        assert!(!told(&a, &c, &policy()).0.same_nat);
+        assert!(told(&a, &c, &Policy { mask_v6: 0, ..policy() }).0.same_nat);
+    }
+
+    #[test]
+    fn loopback_is_for_loopback() {
+        let a = party("127.0.0.1:4000", &["127.0.0.1:4000", "192.168.1.2:4000"]);
+        let b = party("127.0.0.1:5000", &["127.0.0.1:5000"]);
+        let (_, joiner) = told(&a, &b, &policy());
+        assert_eq!(joiner.peer_public, [a.public]);
+        assert_eq!(joiner.peer_local, a.local);
+
+        // One on the server's machine, one on its LAN: the private address serves, loopback does not.
+        let lan = party("192.168.1.9:5000", &["192.168.1.9:5000"]);
+        let (host, joiner) = told(&a, &lan, &policy());
+        assert!(host.same_nat && joiner.same_nat);
+        assert_eq!(host.peer_public, [lan.public]);
+        assert!(joiner.peer_public.is_empty());
+        assert_eq!(joiner.peer_local, ["192.168.1.2:4000".parse().unwrap()]);
+
+        // And one on the internet: only the address that it knows us by.
+        let mut far = party("203.0.113.1:5000", &[]);
+        let (_, joiner) = told(&a, &far, &policy());
+        assert!(joiner.peer_public.is_empty() && joiner.peer_local.is_empty());
+        far.server_ip = Some("198.51.100.7".parse().unwrap());
+        assert_eq!(told(&a, &far, &policy()).1.peer_public, ["198.51.100.7:4000".parse().unwrap()]);
+        far.server_ip = Some("10.0.0.7".parse().unwrap());
+        assert!(told(&a, &far, &policy()).1.peer_public.is_empty());
+    }
+
+    #[test]
+    fn a_private_address_does_not_go_to_the_internet() {
+        let lan = party("10.0.0.5:4000", &["10.0.0.5:4000"]);
+        let far = party("203.0.113.1:5000", &["10.0.0.5:4000"]);
+        let (host, joiner) = told(&lan, &far, &policy());
+        assert!(joiner.peer_public.is_empty() && joiner.peer_local.is_empty());
+        assert_eq!(host.peer_public, [far.public]);
+        assert!(host.peer_local.is_empty());
+    }
+
+    #[test]
+    fn relay_only_players_leave_no_address_in_either_plan() {
+        let mut a = party("203.0.113.1:4000", &["192.168.1.2:4000"]);
+        let b = party("203.0.113.1:5000", &["192.168.1.3:5000"]);
+        a.relay_only = true;
+        let (host, joiner) = told(&a, &b, &policy());
+        for plan in [host, joiner] {
+            assert!(plan.peer_public.is_empty() && plan.peer_local.is_empty() && !plan.same_nat);
+            assert!(plan.methods.is_empty());
+        }
+    }
+}

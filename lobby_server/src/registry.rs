@@ -1,0 +1,290 @@
+//! What servers know together: which rooms there are and which node holds them.
+//!
+//! The core treats the registry as an effect: a [`RegistryCommand`] goes out, its [`RegistryReply`] comes in
+//! later. [`MemoryRegistry`] answers at once.
+
+use std::collections::BTreeMap;
+
+use traversal_core::id::RoomId;
+use traversal_core::wire::message::{RoomSummary, RoomTarget};
+
+/// Tells the replies apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RegistryId(pub u64);
+
+/// Something that the registry is to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RegistryCommand {
+    /// Comes back with the reply.
+    pub id: RegistryId,
+    /// What.
+    pub operation: RegistryOperation,
+}
+
+/// Where a room is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RoomLocation {
+    /// The node that holds it; 0 where there is only one.
+    pub node: u64,
+    /// The room's id there.
+    pub room: RoomId,
+}
+
+/// A room as all nodes know it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RoomRecord {
+    /// Where it is.
+    pub location: RoomLocation,
+    /// Which game: names and codes are kept apart by it.
+    pub game: String,
+    /// Stands in listings.
+    pub public: bool,
+    /// What listings say.
+    pub summary: RoomSummary,
+}
+
+/// See [`RegistryCommand`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RegistryOperation {
+    /// A new room, if its name and code are free. Reply: `Claimed`, `NameTaken` or `CodeTaken`.
+    Claim(RoomRecord),
+    /// New numbers for a room that is there. Reply: `Done`.
+    Update(RoomRecord),
+    /// The room is gone. Reply: `Done`.
+    Release {
+        /// Of the room.
+        game: String,
+        /// Which.
+        location: RoomLocation,
+        /// Its name.
+        name: String,
+    },
+    /// Where is this room? Reply: `Found`.
+    Find {
+        /// Of the room.
+        game: String,
+        /// Its name or code.
+        target: RoomTarget,
+    },
+    /// A page of public rooms in the order of their names. Reply: `Rooms`.
+    List {
+        /// Of the rooms.
+        game: String,
+        /// Names after this one.
+        after: Option<String>,
+        /// At most so many.
+        limit: usize,
+    },
+}
+
+/// The answer to a [`RegistryOperation`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RegistryReply {
+    /// The room is known now.
+    Claimed,
+    /// Another room has the name.
+    NameTaken(RoomLocation),
+    /// Another room has the code.
+    CodeTaken,
+    /// Done.
+    Done,
+    /// Where the room is, if it is.
+    Found(Option<RoomLocation>),
+    /// A page.
+    Rooms {
+        /// In the order of their names.
+        rooms: Vec<RoomSummary>,
+        /// There are more after the last one.
+        more: bool,
+    },
+}
+
+/// The registry did not do it: not reachable, or broken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the registry does not answer")]
+pub struct RegistryDown;
+
+/// The form of a room name that must be unique.
+pub(crate) fn name_key(name: &str) -> String {
+    name.trim().to_lowercase()
+}
+
+/// The form of a room code that is compared: upper case, without the look-alikes' mix-ups.
+pub(crate) fn code_key(code: &str) -> String {
+    code.trim()
+        .chars()
+        .filter(|c| !c.is_whitespace() && *c != '-')
+        .map(|c| match c.to_ascii_uppercase() {
+            'O' => '0',
+            'I' | 'L' => '1',
+            other => other,
+        })
+        .collect()
+}
+
+/// The registry of a single node.
+#[derive(Debug, Default)]
+pub struct MemoryRegistry {
+    rooms: BTreeMap<(String, String), RoomRecord>,
+    codes: BTreeMap<(String, String), String>,
+}
+
+impl MemoryRegistry {
+    /// Empty.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Does it.
+    pub fn handle(&mut self, operation: RegistryOperation) -> RegistryReply {
+        match operation {
+            RegistryOperation::Claim(record) => self.claim(record),
+            RegistryOperation::Update(record) => {
+                let key = (record.game.clone(), name_key(&record.summary.name));
+                if let Some(known) = self.rooms.get_mut(&key)
+                    && known.location == record.location
+                {
+                    *known = record;
+                }
+                RegistryReply::Done
+            }
+            RegistryOperation::Release { game, location, name } => {
+                let key = (game.clone(), name_key(&name));
+                if self.rooms.get(&key).is_some_and(|record| record.location == location)
+                    && let Some(record) = self.rooms.remove(&key)
+                {
+                    self.codes.remove(&(game, code_key(&record.summary.code)));
+                }
+                RegistryReply::Done
+            }
+            RegistryOperation::Find { game, target } => {
+                let name = match target {
+                    RoomTarget::Name(name) => Some(name_key(&name)),
+                    RoomTarget::Code(code) => self.codes.get(&(game.clone(), code_key(&code))).cloned(),
+                };
+                let record = name.and_then(|name| self.rooms.get(&(game, name)));
+                RegistryReply::Found(record.map(|record| record.location))
+            }
+            RegistryOperation::List { game, after, limit } => self.list(game, after, limit),
+        }
+    }
+
+    fn claim(&mut self, record: RoomRecord) -> RegistryReply {
+        let key = (record.game.clone(), name_key(&record.summary.name));
+        let code = (record.game.clone(), code_key(&record.summary.code));
+        if let Some(known) = self.rooms.get(&key) {
+            return RegistryReply::NameTaken(known.location);
+        }
+        if self.codes.contains_key(&code) {
+            return RegistryReply::CodeTaken;
+        }
+        self.codes.insert(code, key.1.clone());
+        self.rooms.insert(key, record);
+        RegistryReply::Claimed
+    }
+
+    fn list(&self, game: String, after: Option<String>, limit: usize) -> RegistryReply {
+        use std::ops::Bound::{Excluded, Included, Unbounded};
+        let start = match after {
+            Some(after) => Excluded((game.clone(), name_key(&after))),
+            None => Included((game.clone(), String::new())),
+        };
+        let mut found = self
+            .rooms
+            .range((start, Unbounded))
+            .take_while(|((of, _), _)| *of == game)
+            .filter(|(_, record)| record.public)
+            .map(|(_, record)| record.summary.clone());
+        let rooms: Vec<RoomSummary> = found.by_ref().take(limit).collect();
+        let more = found.next().is_some();
+        RegistryReply::Rooms { rooms, more }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(game: &str, name: &str, code: &str, room: u64) -> RoomRecord {
+        RoomRecord {
+            location: RoomLocation { node: 0, room: RoomId(room) },
+            game: game.into(),
+            public: true,
+            summary: RoomSummary {
+                name: name.into(),
+                code: code.into(),
+                host_name: "h".into(),
+                members: 1,
+                capacity: 8,
+                password: false,
+                metadata: BTreeMap::new(),
+            },
+        }
+    }
+
+    #[test]
+    fn names_are_unique_per_game_whatever_their_case() {
+        let mut registry = MemoryRegistry::new();
+        assert_eq!(
+            registry.handle(RegistryOperation::Claim(record("g", "Room", "AAAAAA", 1))),
+            RegistryReply::Claimed
+        );
+        let taken = registry.handle(RegistryOperation::Claim(record("g", "rOOM ", "BBBBBB", 2)));
+        assert_eq!(taken, RegistryReply::NameTaken(RoomLocation { node: 0, room: RoomId(1) }));
+        let code = registry.handle(RegistryOperation::Claim(record("g", "other", "aaaaaa", 3)));
+        assert_eq!(code, RegistryReply::CodeTaken);
+        let elsewhere = registry.handle(RegistryOperation::Claim(record("h", "room", "AAAAAA", 4)));
+        assert_eq!(elsewhere, RegistryReply::Claimed);
+        let find = |registry: &mut MemoryRegistry, target| {
+            registry.handle(RegistryOperation::Find { game: "g".into(), target })
+        };
+        let by_code = find(&mut registry, RoomTarget::Code(" aaa-aaa ".into()));
+        assert_eq!(by_code, RegistryReply::Found(Some(RoomLocation { node: 0, room: RoomId(1) })));
+        registry.handle(RegistryOperation::Release {
+            game: "g".into(),
+            location: RoomLocation { node: 0, room: RoomId(1) },
+            name: "Room".into(),
+        });
+        assert_eq!(find(&mut registry, RoomTarget::Name("room".into())), RegistryReply::Found(None));
+        assert_eq!(find(&mut registry, RoomTarget::Code("AAAAAA".into())), RegistryReply::Found(None));
+    }
+
+    #[test]
+    fn a_release_of_somebody_elses_room_does_nothing() {
+        let mut registry = MemoryRegistry::new();
+        registry.handle(RegistryOperation::Claim(record("g", "r", "AAAAAA", 1)));
+        registry.handle(RegistryOperation::Release {
+            game: "g".into(),
+            location: RoomLocation { node: 0, room: RoomId(2) },
+            name: "r".into(),
+        });
+        let again = registry.handle(RegistryOperation::Claim(record("g", "r", "BBBBBB", 3)));
+        assert!(matches!(again, RegistryReply::NameTaken(_)));
+    }
+
+    #[test]
+    fn listings_go_by_pages_and_leave_private_rooms_out() {
+        let mut registry = MemoryRegistry::new();
+        for (index, name) in ["d", "B", "a", "c", "x"].iter().enumerate() {
+            let mut room = record("g", name, &format!("CODE{index:02}"), index as u64);
+            room.public = *name != "c";
+            registry.handle(RegistryOperation::Claim(room));
+        }
+        registry.handle(RegistryOperation::Claim(record("f", "a", "CODE00", 9)));
+        registry.handle(RegistryOperation::Claim(record("h", "a", "CODE00", 9)));
+        let mut seen = Vec::new();
+        let mut after = None;
+        loop {
+            let list = RegistryOperation::List { game: "g".into(), after: after.clone(), limit: 2 };
+            let RegistryReply::Rooms { rooms, more } = registry.handle(list) else { panic!("a page") };
+            seen.extend(rooms.iter().map(|room| room.name.clone()));
+            after = seen.last().cloned();
+            if !more {
+                break;
+            }
+        }
+        assert_eq!(seen, ["a", "B", "d", "x"]);
+    }
+}

@@ -1,0 +1,214 @@
+//! Matches that run: whose they are, and the facts about ports that the server sees and passes on (E1).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
+
+use traversal_core::id::{MatchId, PlayerId};
+use traversal_core::wire::message::{Facts, ProbePurpose};
+
+/// Rounds of one side that are kept: a plan is repeated a few times, and late probes of older rounds are of no
+/// use.
+const ROUNDS_KEPT: usize = 4;
+
+#[derive(Debug, Default)]
+struct Round {
+    first: Option<SocketAddr>,
+    second: Option<SocketAddr>,
+    told: Option<Facts>,
+}
+
+#[derive(Debug)]
+struct Match {
+    sides: [PlayerId; 2],
+    rounds: [BTreeMap<u16, Round>; 2],
+}
+
+impl Match {
+    fn side(&self, player: PlayerId) -> Option<usize> {
+        self.sides.iter().position(|side| *side == player)
+    }
+}
+
+/// All running matches of this node.
+#[derive(Debug, Default)]
+pub(crate) struct Rendezvous {
+    matches: BTreeMap<MatchId, Match>,
+    of_player: BTreeMap<PlayerId, BTreeSet<MatchId>>,
+}
+
+impl Rendezvous {
+    pub(crate) fn len(&self) -> usize {
+        self.matches.len()
+    }
+
+    /// Begins a match; the older ones between the same two players, which it replaces, come back.
+    pub(crate) fn begin(&mut self, id: MatchId, host: PlayerId, joiner: PlayerId) -> Vec<MatchId> {
+        let replaced = self.between(host, joiner);
+        for old in &replaced {
+            self.end(*old);
+        }
+        for player in [host, joiner] {
+            self.of_player.entry(player).or_default().insert(id);
+        }
+        self.matches.insert(id, Match { sides: [host, joiner], rounds: Default::default() });
+        replaced
+    }
+
+    /// The matches between two players.
+    pub(crate) fn between(&self, a: PlayerId, b: PlayerId) -> Vec<MatchId> {
+        let Some(of_a) = self.of_player.get(&a) else { return Vec::new() };
+        of_a.iter()
+            .filter(|id| self.matches.get(id).is_some_and(|of| of.side(b).is_some()))
+            .copied()
+            .collect()
+    }
+
+    /// Ends a match; who was in it comes back.
+    pub(crate) fn end(&mut self, id: MatchId) -> Option<[PlayerId; 2]> {
+        let ended = self.matches.remove(&id)?;
+        for player in ended.sides {
+            if let Some(own) = self.of_player.get_mut(&player) {
+                own.remove(&id);
+                if own.is_empty() {
+                    self.of_player.remove(&player);
+                }
+            }
+        }
+        Some(ended.sides)
+    }
+
+    /// The player's matches, and the other one in each.
+    pub(crate) fn of(&self, player: PlayerId) -> Vec<(MatchId, PlayerId)> {
+        let Some(own) = self.of_player.get(&player) else { return Vec::new() };
+        own.iter()
+            .filter_map(|id| {
+                let of = self.matches.get(id)?;
+                Some((*id, of.sides[1 - of.side(player)?]))
+            })
+            .collect()
+    }
+
+    /// The other player of a match that `player` is in.
+    pub(crate) fn peer(&self, id: MatchId, player: PlayerId) -> Option<PlayerId> {
+        let of = self.matches.get(&id)?;
+        Some(of.sides[1 - of.side(player)?])
+    }
+
+    /// A probe of `player` was seen at `observed`; what it means for whom. It counts only when its IP is the one
+    /// that the player's session was validated at.
+    pub(crate) fn probe(
+        &mut self,
+        player: PlayerId,
+        validated: IpAddr,
+        step: i32,
+        purpose: ProbePurpose,
+        observed: SocketAddr,
+    ) -> Option<(PlayerId, MatchId, Facts)> {
+        if observed.ip() != validated {
+            return None;
+        }
+        match purpose {
+            ProbePurpose::Range { match_id, round, second } => {
+                let of = self.matches.get_mut(&match_id)?;
+                let side = of.side(player)?;
+                let rounds = &mut of.rounds[side];
+                let entry = rounds.entry(round).or_default();
+                let slot = if second { &mut entry.second } else { &mut entry.first };
+                // The first sight of a probe counts: a repeated one may have got another mapping.
+                slot.get_or_insert(observed);
+                let (Some(first), Some(last)) = (entry.first, entry.second) else {
+                    if rounds.len() > ROUNDS_KEPT {
+                        rounds.pop_first();
+                    }
+                    return None;
+                };
+                let facts = Facts::Range {
+                    round,
+                    ip: observed.ip(),
+                    first: first.port(),
+                    last: last.port(),
+                    step: if step == 0 { 1 } else { step },
+                };
+                if entry.told.as_ref() == Some(&facts) {
+                    return None;
+                }
+                entry.told = Some(facts.clone());
+                Some((of.sides[1 - side], match_id, facts))
+            }
+            ProbePurpose::Newest { match_id, round } => {
+                let of = self.matches.get(&match_id)?;
+                let side = of.side(player)?;
+                Some((of.sides[1 - side], match_id, Facts::Newest { round, address: observed }))
+            }
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: PlayerId = PlayerId([1; 16]);
+    const B: PlayerId = PlayerId([2; 16]);
+    const C: PlayerId = PlayerId([3; 16]);
+    const M: MatchId = MatchId(7);
+
+    fn at(port: u16) -> SocketAddr {
+        SocketAddr::new([203, 0, 113, 1].into(), port)
+    }
+
+    fn range(second: bool, round: u16) -> ProbePurpose {
+        ProbePurpose::Range { match_id: M, round, second }
+    }
+
+    #[test]
+    fn two_probes_make_a_range_for_the_other_side_once() {
+        let mut matches = Rendezvous::default();
+        matches.begin(M, A, B);
+        let ip = at(0).ip();
+        assert_eq!(matches.probe(B, ip, 5, range(true, 0), at(10145)), None);
+        let told = matches.probe(B, ip, 5, range(false, 0), at(10135));
+        let facts = Facts::Range { round: 0, ip, first: 10135, last: 10145, step: 5 };
+        assert_eq!(told, Some((A, M, facts)));
+        assert_eq!(matches.probe(B, ip, 5, range(false, 0), at(20000)), None, "a repetition changes nothing");
+    }
+
+    #[test]
+    fn probes_of_strangers_or_from_elsewhere_do_not_count() {
+        let mut matches = Rendezvous::default();
+        matches.begin(M, A, B);
+        let ip = at(0).ip();
+        assert_eq!(matches.probe(C, ip, 1, range(false, 0), at(1)), None);
+        assert_eq!(matches.probe(C, ip, 1, range(true, 0), at(2)), None);
+        let elsewhere = SocketAddr::new([198, 51, 100, 1].into(), 9);
+        assert_eq!(matches.probe(B, ip, 1, range(false, 0), elsewhere), None);
+        assert_eq!(matches.probe(B, ip, 1, range(true, 0), at(2)), None, "the first one is still missing");
+        let newest = ProbePurpose::Newest { match_id: M, round: 3 };
+        assert_eq!(matches.probe(B, ip, 1, newest, elsewhere), None);
+        assert!(matches.probe(A, ip, 1, newest, at(2)).is_some_and(|(to, ..)| to == B));
+    }
+
+    #[test]
+    fn old_rounds_are_forgotten() {
+        let mut matches = Rendezvous::default();
+        matches.begin(M, A, B);
+        for round in 0..100 {
+            matches.probe(B, at(0).ip(), 1, range(false, round), at(1));
+        }
+        assert!(matches.matches[&M].rounds[1].len() <= ROUNDS_KEPT);
+    }
+
+    #[test]
+    fn a_new_match_of_the_same_two_replaces_the_old_one() {
+        let mut matches = Rendezvous::default();
+        assert!(matches.begin(M, A, B).is_empty());
+        assert!(matches.begin(MatchId(8), A, C).is_empty());
+        assert_eq!(matches.begin(MatchId(9), A, B), [M]);
+        assert_eq!(matches.of(A), [(MatchId(8), C), (MatchId(9), B)]);
+        assert_eq!(matches.end(MatchId(9)), Some([A, B]));
+        assert_eq!(matches.end(MatchId(9)), None);
+        assert!(matches.of(B).is_empty());
+        assert_eq!(matches.len(), 1);
+    }
+}

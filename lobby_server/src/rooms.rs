@@ -1,0 +1,282 @@
+//! Rooms: names, codes, passwords, capacity, and what is said about them. Pure: who may enter, and when, is
+//! decided by the dispatcher.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use rand_chacha::ChaCha20Rng;
+use rand_chacha::rand_core::RngCore;
+use sha2::{Digest, Sha256};
+use traversal_core::id::{PlayerId, RoomId};
+use traversal_core::wire::message::{
+    MAX_METADATA, MAX_NAME, MAX_PASSWORD, MAX_ROOM_NAME, MEMBERS_PER_PART, PlayerInfo, RequestError,
+    RoomInfo, RoomOptions, RoomSummary, ToPlayer,
+};
+
+use crate::registry::{RoomLocation, RoomRecord, code_key};
+
+/// Characters of a room code: digits and letters without 0 O 1 I L, which people mix up, and without U, so that
+/// fewer words come out.
+const CODE_ALPHABET: &[u8; 30] = b"23456789ABCDEFGHJKMNPQRSTVWXYZ";
+/// Length of a room code: 30^6 are 729 million.
+const CODE_LENGTH: usize = 6;
+/// Players in a room, with the host.
+const CAPACITY: std::ops::RangeInclusive<u16> = 2..=64;
+/// What a page of a listing may take, so that it fits a control datagram (1,200 bytes) with its headers.
+const PAGE_BUDGET: usize = 1000;
+
+/// A room that this node holds.
+#[derive(Debug)]
+pub(crate) struct Room {
+    pub(crate) id: RoomId,
+    pub(crate) game: String,
+    pub(crate) game_protocol: u32,
+    pub(crate) name: String,
+    pub(crate) code: String,
+    pub(crate) capacity: u16,
+    pub(crate) public: bool,
+    pub(crate) auto_allow: bool,
+    pub(crate) metadata: BTreeMap<String, String>,
+    pub(crate) password: Option<PasswordHash>,
+    /// The host first.
+    pub(crate) members: Vec<PlayerInfo>,
+    pub(crate) revision: u32,
+    /// Where the host was when it opened the room, for the limit of rooms per address.
+    pub(crate) opened_from: IpAddr,
+    /// The registry has taken it.
+    pub(crate) claimed: bool,
+}
+
+impl Room {
+    pub(crate) fn host(&self) -> PlayerId {
+        self.members.first().map_or(PlayerId([0; 16]), |host| host.id)
+    }
+
+    pub(crate) fn has(&self, player: PlayerId) -> bool {
+        self.members.iter().any(|member| member.id == player)
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.members.len() >= usize::from(self.capacity)
+    }
+
+    pub(crate) fn info(&self) -> RoomInfo {
+        RoomInfo {
+            id: self.id,
+            name: self.name.clone(),
+            code: self.code.clone(),
+            host: self.host(),
+            capacity: self.capacity,
+            metadata: self.metadata.clone(),
+        }
+    }
+
+    pub(crate) fn location(&self, node: u64) -> RoomLocation {
+        RoomLocation { node, room: self.id }
+    }
+
+    pub(crate) fn record(&self, node: u64) -> RoomRecord {
+        RoomRecord {
+            location: self.location(node),
+            game: self.game.clone(),
+            public: self.public,
+            summary: RoomSummary {
+                name: self.name.clone(),
+                code: self.code.clone(),
+                host_name: self.members.first().map(|host| host.name.clone()).unwrap_or_default(),
+                members: self.members.len() as u16,
+                capacity: self.capacity,
+                password: self.password.is_some(),
+                metadata: self.metadata.clone(),
+            },
+        }
+    }
+
+    /// The parts of a snapshot of the members.
+    pub(crate) fn snapshot(&self) -> Vec<ToPlayer> {
+        let parts = self.members.chunks(MEMBERS_PER_PART);
+        let count = parts.len() as u8;
+        parts
+            .enumerate()
+            .map(|(part, members)| ToPlayer::Members {
+                room: self.id,
+                revision: self.revision,
+                part: part as u8,
+                parts: count,
+                members: members.to_vec(),
+            })
+            .collect()
+    }
+
+    /// Whether this password opens the room.
+    pub(crate) fn opens(&self, password: Option<&str>) -> bool {
+        match (&self.password, password) {
+            (None, _) => true,
+            (Some(_), None) => false,
+            (Some(hash), Some(password)) => hash.matches(password),
+        }
+    }
+}
+
+/// A salted hash of a password; compared without an early exit.
+#[derive(Clone)]
+pub(crate) struct PasswordHash {
+    salt: [u8; 16],
+    hash: [u8; 32],
+}
+
+impl std::fmt::Debug for PasswordHash {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("PasswordHash(..)")
+    }
+}
+
+impl PasswordHash {
+    pub(crate) fn new(password: &str, rng: &mut ChaCha20Rng) -> Self {
+        let mut salt = [0; 16];
+        rng.fill_bytes(&mut salt);
+        Self { salt, hash: Self::hash(&salt, password) }
+    }
+
+    fn hash(salt: &[u8; 16], password: &str) -> [u8; 32] {
+        Sha256::new().chain_update(salt).chain_update(password).finalize().into()
+    }
+
+    fn matches(&self, password: &str) -> bool {
+        let other = Self::hash(&self.salt, password);
+        self.hash.iter().zip(other).fold(0, |diff, (a, b)| diff | (a ^ b)) == 0
+    }
+}
+
+/// A fresh code.
+pub(crate) fn draw_code(rng: &mut ChaCha20Rng) -> String {
+    (0..CODE_LENGTH)
+        .map(|_| char::from(CODE_ALPHABET[rng.next_u32() as usize % CODE_ALPHABET.len()]))
+        .collect()
+}
+
+/// A code that a room had before, if it can have been one of ours.
+pub(crate) fn former_code(code: &str) -> Option<String> {
+    let code = code_key(code);
+    (code.len() == CODE_LENGTH && code.bytes().all(|byte| CODE_ALPHABET.contains(&byte))).then_some(code)
+}
+
+fn malformed(what: &str) -> RequestError {
+    RequestError::Malformed { what: what.into() }
+}
+
+/// Text for people: not too long, and nothing that would garble a terminal.
+pub(crate) fn is_text(text: &str, max: usize) -> bool {
+    text.len() <= max && !text.chars().any(char::is_control)
+}
+
+/// A player's display name: not empty, within the limit.
+pub(crate) fn is_name(name: &str) -> bool {
+    !name.trim().is_empty() && is_text(name, MAX_NAME)
+}
+
+/// Checks what a host asks for.
+pub(crate) fn check_options(options: &RoomOptions) -> Result<(), RequestError> {
+    let name = options.name.trim();
+    if !is_text(name, MAX_ROOM_NAME) {
+        return Err(malformed("room name"));
+    }
+    if !CAPACITY.contains(&options.capacity) {
+        return Err(malformed("room capacity (2 to 64)"));
+    }
+    if options.password.as_ref().is_some_and(|password| password.is_empty() || password.len() > MAX_PASSWORD)
+    {
+        return Err(malformed("room password"));
+    }
+    check_metadata(&options.metadata)
+}
+
+/// Checks a room's metadata.
+pub(crate) fn check_metadata(metadata: &BTreeMap<String, String>) -> Result<(), RequestError> {
+    let size: usize = metadata.iter().map(|(key, value)| key.len() + value.len()).sum();
+    if size > MAX_METADATA || metadata.len() > MAX_METADATA / 8 {
+        return Err(malformed("room metadata (at most 384 bytes)"));
+    }
+    Ok(())
+}
+
+/// As many of these rooms as fit one datagram, and whether some are left.
+pub(crate) fn page(rooms: Vec<RoomSummary>, more: bool) -> (Vec<RoomSummary>, bool) {
+    let count = rooms.len();
+    let mut used = 0;
+    let page: Vec<RoomSummary> = rooms
+        .into_iter()
+        .take_while(|room| {
+            let metadata: usize = room.metadata.iter().map(|(key, value)| key.len() + value.len() + 6).sum();
+            used += room.name.len() + room.code.len() + room.host_name.len() + metadata + 24;
+            used <= PAGE_BUDGET
+        })
+        .collect();
+    let more = more || page.len() < count;
+    (page, more)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand_chacha::rand_core::SeedableRng;
+
+    #[test]
+    fn codes_have_no_look_alikes_and_survive_a_restart() {
+        let mut rng = ChaCha20Rng::from_seed([1; 32]);
+        for _ in 0..500 {
+            let code = draw_code(&mut rng);
+            assert_eq!(code.len(), 6);
+            assert!(!code.contains(['0', 'O', '1', 'I', 'L']));
+            assert_eq!(former_code(&code.to_lowercase()).as_deref(), Some(code.as_str()));
+        }
+        assert_eq!(former_code("AAAAA"), None);
+        assert_eq!(former_code("AAAA\0A"), None);
+        assert_eq!(former_code("AAAAAAA"), None);
+    }
+
+    #[test]
+    fn a_password_is_kept_as_a_salted_hash() {
+        let mut rng = ChaCha20Rng::from_seed([1; 32]);
+        let one = PasswordHash::new("secret", &mut rng);
+        let two = PasswordHash::new("secret", &mut rng);
+        assert!(one.matches("secret") && two.matches("secret"));
+        assert!(!one.matches("Secret") && !one.matches(""));
+        assert_ne!(one.hash, two.hash);
+        assert!(!format!("{one:?}").contains("secret"));
+    }
+
+    #[test]
+    fn options_out_of_range_are_refused() {
+        let good = RoomOptions { name: "r".into(), ..RoomOptions::default() };
+        assert_eq!(check_options(&good), Ok(()));
+        let bad = [
+            RoomOptions { name: "x".repeat(65), ..good.clone() },
+            RoomOptions { name: "a\u{1b}b".into(), ..good.clone() },
+            RoomOptions { capacity: 1, ..good.clone() },
+            RoomOptions { capacity: 65, ..good.clone() },
+            RoomOptions { password: Some("x".repeat(65)), ..good.clone() },
+            RoomOptions { password: Some(String::new()), ..good.clone() },
+            RoomOptions { metadata: [("k".to_string(), "v".repeat(384))].into(), ..good.clone() },
+        ];
+        for options in bad {
+            assert!(matches!(check_options(&options), Err(RequestError::Malformed { .. })), "{options:?}");
+        }
+    }
+
+    #[test]
+    fn a_page_of_the_longest_rooms_fits_and_says_that_there_are_more() {
+        let room = RoomSummary {
+            name: "n".repeat(MAX_ROOM_NAME),
+            code: "AAAAAA".into(),
+            host_name: "h".repeat(MAX_NAME),
+            members: 64,
+            capacity: 64,
+            password: true,
+            metadata: [("k".to_string(), "v".repeat(383))].into(),
+        };
+        let (rooms, more) = page(vec![room; 5], false);
+        assert_eq!((rooms.len(), more), (1, true));
+        assert_eq!(page(Vec::new(), false), (Vec::new(), false));
+    }
+}

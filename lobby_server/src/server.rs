@@ -1,0 +1,532 @@
+//! The server as a state machine without sockets, clock or threads.
+//!
+//! Run loop of a driver: give every input with the present time ([`Server::handle_datagram`],
+//! [`Server::handle_registry_reply`], [`Server::handle_timeout`]), then drain [`Server::poll_transmit`] and
+//! [`Server::poll_registry`], then wait until [`Server::poll_timeout`].
+
+mod liveness;
+mod membership;
+mod requests;
+mod session;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::{IpAddr, SocketAddr};
+use std::time::Instant;
+
+use rand_chacha::ChaCha20Rng;
+use rand_chacha::rand_core::{RngCore, SeedableRng};
+use traversal_core::Identity;
+use traversal_core::id::{JoinId, PlayerId, RoomId};
+use traversal_core::wire::handshake::{ServerHandshake, refuse_unknown_session};
+use traversal_core::wire::message::Frame;
+use traversal_core::wire::session::session_of;
+use traversal_core::wire::{Kind, MAX_DATAGRAM};
+
+use crate::config::ServerConfig;
+use crate::limits::PrefixLimiter;
+use crate::registry::{MemoryRegistry, RegistryCommand, RegistryId};
+use crate::relay::Relay;
+use crate::rendezvous::Rendezvous;
+use crate::rooms::Room;
+use crate::stun;
+use liveness::Check;
+use requests::{Ask, Pending};
+use session::{Client, Player, RecentInits};
+
+/// A socket of the server: its index in the list given to [`Server::new`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ServerSocketId(pub u16);
+
+/// What the core knows about a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ServerSocket {
+    /// Where it is bound.
+    pub local: SocketAddr,
+    /// Its address as players know it, where that is not the one it is bound to (cloud 1:1 NAT).
+    pub public: Option<IpAddr>,
+    /// It is bound to the second address (RFC 5780's A2).
+    pub second_address: bool,
+    /// It is bound to the second port (RFC 5780's P2).
+    pub second_port: bool,
+}
+
+impl ServerSocket {
+    /// The first socket of the first address, known to players by the address it is bound to.
+    pub fn first(local: SocketAddr) -> Self {
+        Self { local, public: None, second_address: false, second_port: false }
+    }
+}
+
+/// A datagram to be sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerTransmit {
+    /// From this socket.
+    pub socket: ServerSocketId,
+    /// From this address of it, where it is bound to all: the one that was asked.
+    pub source: Option<IpAddr>,
+    /// To there.
+    pub to: SocketAddr,
+    /// The datagram.
+    pub payload: Vec<u8>,
+}
+
+/// How a datagram came in; answers leave the same way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Route {
+    socket: ServerSocketId,
+    asked: Option<IpAddr>,
+    peer: SocketAddr,
+}
+
+/// Checks the token of a login.
+pub trait TokenCheck: Send {
+    /// Whether this player may log in.
+    ///
+    /// # Errors
+    /// Why not, for the player to read.
+    fn check(&self, game: &str, player: PlayerId, name: &str, token: &[u8]) -> Result<(), String>;
+}
+
+/// Counts since the start; what the metrics show.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Counters {
+    /// Datagrams that came in.
+    pub datagrams_in: u64,
+    /// Bytes that came in.
+    pub bytes_in: u64,
+    /// Datagrams that went out.
+    pub datagrams_out: u64,
+    /// Bytes that went out.
+    pub bytes_out: u64,
+    /// Datagrams that were dropped: junk, not authentic, replayed.
+    pub dropped: u64,
+    /// Datagrams and requests over a rate.
+    pub limited: u64,
+    /// Logins accepted.
+    pub logins: u64,
+    /// Logins refused.
+    pub logins_refused: u64,
+    /// Sessions ended by silence.
+    pub timeouts: u64,
+    /// Requests of players.
+    pub requests: u64,
+    /// Requests that were answered with an error.
+    pub requests_failed: u64,
+    /// Rooms opened.
+    pub rooms_opened: u64,
+    /// Matches begun.
+    pub matches: u64,
+    /// Matches that players reported as directly connected.
+    pub matches_direct: u64,
+    /// Matches that play over the relay.
+    pub matches_relayed: u64,
+    /// Matches without any path.
+    pub matches_failed: u64,
+    /// Probes answered.
+    pub probes: u64,
+    /// STUN requests answered.
+    pub stun: u64,
+    /// Datagrams that went through the relay.
+    pub relayed: u64,
+    /// Their bytes.
+    pub relayed_bytes: u64,
+    /// Datagrams for the relay that were dropped: no such token, or not from its owner.
+    pub relay_dropped: u64,
+    /// Datagrams for the relay over its quotas.
+    pub relay_limited: u64,
+}
+
+/// Numbers of the moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Gauges {
+    /// Players logged in.
+    pub sessions: usize,
+    /// Open rooms.
+    pub rooms: usize,
+    /// Running matches.
+    pub matches: usize,
+    /// Matches that may use the relay.
+    pub relays: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Timer {
+    Session(u64),
+    Stale(PlayerId),
+    Registry(RegistryId),
+    Ask(JoinId),
+    Check(RoomId),
+}
+
+/// Deadlines in order; one for each key.
+#[derive(Debug, Default)]
+struct Timers {
+    queue: BTreeSet<(Instant, Timer)>,
+    by_key: BTreeMap<Timer, Instant>,
+}
+
+impl Timers {
+    fn set(&mut self, key: Timer, at: Option<Instant>) {
+        let old = match at {
+            Some(at) => self.by_key.insert(key, at),
+            None => self.by_key.remove(&key),
+        };
+        if old == at {
+            return;
+        }
+        if let Some(old) = old {
+            self.queue.remove(&(old, key));
+        }
+        if let Some(at) = at {
+            self.queue.insert((at, key));
+        }
+    }
+
+    fn next(&self) -> Option<Instant> {
+        self.queue.first().map(|(at, _)| *at)
+    }
+
+    fn pop(&mut self, now: Instant) -> Option<Timer> {
+        let (at, key) = *self.queue.first()?;
+        if at > now {
+            return None;
+        }
+        self.queue.pop_first();
+        self.by_key.remove(&key);
+        Some(key)
+    }
+}
+
+/// The server core. See the module for its run loop.
+pub struct Server {
+    config: ServerConfig,
+    sockets: Vec<ServerSocket>,
+    handshake: ServerHandshake,
+    token_check: Option<Box<dyn TokenCheck>>,
+    rng: ChaCha20Rng,
+    sessions: BTreeMap<u64, Client>,
+    players: BTreeMap<PlayerId, Player>,
+    sessions_by_prefix: BTreeMap<[u8; 9], usize>,
+    inits: RecentInits,
+    rooms: BTreeMap<RoomId, Room>,
+    matches: Rendezvous,
+    relay: Relay,
+    pending: BTreeMap<RegistryId, Pending>,
+    asks: BTreeMap<JoinId, Ask>,
+    checks: BTreeMap<RoomId, Check>,
+    timers: Timers,
+    /// Sessions that have something to send or whose timer may have changed.
+    dirty: BTreeSet<u64>,
+    /// Sessions that take nothing more.
+    doomed: BTreeSet<u64>,
+    transmits: VecDeque<ServerTransmit>,
+    commands: VecDeque<RegistryCommand>,
+    next_registry: u64,
+    hello_limit: PrefixLimiter,
+    /// Sealed datagrams of sessions that are not known.
+    unknown_limit: PrefixLimiter,
+    login_limit: PrefixLimiter,
+    stun_limit: PrefixLimiter,
+    stopping: bool,
+    start: Instant,
+    counters: Counters,
+}
+
+impl std::fmt::Debug for Server {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Server").field("gauges", &self.gauges()).finish_non_exhaustive()
+    }
+}
+
+impl Server {
+    /// A server with these sockets. The same seed and the same inputs make the same run.
+    pub fn new(
+        config: ServerConfig,
+        identity: Identity,
+        seed: [u8; 32],
+        sockets: Vec<ServerSocket>,
+        now: Instant,
+    ) -> Self {
+        let mut rng = ChaCha20Rng::from_seed(seed);
+        let mut cookie_key = [0; 32];
+        rng.fill_bytes(&mut cookie_key);
+        let mut limiter_key = [0; 16];
+        rng.fill_bytes(&mut limiter_key);
+        Self {
+            handshake: ServerHandshake::new(identity, cookie_key, now),
+            hello_limit: PrefixLimiter::new(config.hello_rate, limiter_key, now),
+            unknown_limit: PrefixLimiter::new(config.hello_rate, limiter_key, now),
+            login_limit: PrefixLimiter::new(config.login_rate, limiter_key, now),
+            stun_limit: PrefixLimiter::new(config.stun_rate, limiter_key, now),
+            inits: RecentInits::default(),
+            sockets,
+            token_check: None,
+            rng,
+            sessions: BTreeMap::new(),
+            players: BTreeMap::new(),
+            sessions_by_prefix: BTreeMap::new(),
+            rooms: BTreeMap::new(),
+            matches: Rendezvous::default(),
+            relay: Relay::new(config.relay_limits(), now),
+            pending: BTreeMap::new(),
+            asks: BTreeMap::new(),
+            checks: BTreeMap::new(),
+            timers: Timers::default(),
+            dirty: BTreeSet::new(),
+            doomed: BTreeSet::new(),
+            transmits: VecDeque::new(),
+            commands: VecDeque::new(),
+            next_registry: 0,
+            stopping: false,
+            start: now,
+            counters: Counters::default(),
+            config,
+        }
+    }
+
+    /// Has every login's token checked.
+    pub fn set_token_check(&mut self, check: Box<dyn TokenCheck>) {
+        self.token_check = Some(check);
+    }
+
+    /// The key that clients pin.
+    pub fn public_key(&self) -> [u8; 32] {
+        self.handshake.identity().public_key()
+    }
+
+    /// Counts since the start.
+    pub fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// Numbers of the moment.
+    pub fn gauges(&self) -> Gauges {
+        Gauges {
+            sessions: self.players.len(),
+            rooms: self.rooms.values().filter(|room| room.claimed).count(),
+            matches: self.matches.len(),
+            relays: self.relay.len(),
+        }
+    }
+
+    /// A datagram came in on a socket that is bound to one address.
+    pub fn handle_datagram(
+        &mut self,
+        now: Instant,
+        socket: ServerSocketId,
+        from: SocketAddr,
+        datagram: &[u8],
+    ) {
+        self.handle_datagram_at(now, socket, None, from, datagram);
+    }
+
+    /// A datagram came in; `asked` is the address that it was sent to, where the socket is bound to all and the
+    /// system says it. Answers leave from there.
+    pub fn handle_datagram_at(
+        &mut self,
+        now: Instant,
+        socket: ServerSocketId,
+        asked: Option<IpAddr>,
+        from: SocketAddr,
+        datagram: &[u8],
+    ) {
+        self.counters.datagrams_in += 1;
+        self.counters.bytes_in += datagram.len() as u64;
+        if usize::from(socket.0) >= self.sockets.len() || datagram.len() > MAX_DATAGRAM || from.port() == 0 {
+            self.counters.dropped += 1;
+            return;
+        }
+        let route = Route { socket, asked, peer: from };
+        match Kind::of(datagram) {
+            // Changes no state that has to be settled.
+            Some(Kind::Relay) => return self.handle_relay(now, route, datagram),
+            Some(Kind::Hello) => self.handle_hello(now, route, datagram),
+            Some(Kind::Init) => self.handle_init(now, route, datagram),
+            Some(kind @ (Kind::Control | Kind::Probe)) => self.handle_sealed(now, route, kind, datagram),
+            Some(_) => self.counters.dropped += 1,
+            None => self.handle_stun(now, route, datagram),
+        }
+        self.settle(now);
+    }
+
+    fn handle_hello(&mut self, now: Instant, route: Route, datagram: &[u8]) {
+        let reply = if self.stopping {
+            ServerHandshake::refuse_busy(datagram)
+        } else {
+            self.handshake.handle_hello(now, route.peer, datagram).ok()
+        };
+        let Some(reply) = reply.filter(|reply| reply.len() <= datagram.len()) else {
+            self.counters.dropped += 1;
+            return;
+        };
+        // Only what would be answered counts, so that junk does not use up somebody's rate.
+        if self.hello_limit.allow(route.peer.ip(), now) {
+            self.transmit(route, reply);
+        } else {
+            self.counters.limited += 1;
+        }
+    }
+
+    fn handle_sealed(&mut self, now: Instant, route: Route, kind: Kind, datagram: &[u8]) {
+        let Some(id) = session_of(datagram) else {
+            self.counters.dropped += 1;
+            return;
+        };
+        if self.sessions.contains_key(&id) {
+            self.handle_session_datagram(now, id, route, kind, datagram);
+            return;
+        }
+        self.counters.dropped += 1;
+        if kind == Kind::Control
+            && self.unknown_limit.allow(route.peer.ip(), now)
+            && let Some(reply) = refuse_unknown_session(datagram)
+        {
+            self.transmit(route, reply);
+        }
+    }
+
+    fn handle_stun(&mut self, now: Instant, route: Route, datagram: &[u8]) {
+        let request = if self.config.stun { stun::parse(datagram) } else { None };
+        let Some(request) = request else {
+            self.counters.dropped += 1;
+            return;
+        };
+        if !self.stun_limit.allow(route.peer.ip(), now) {
+            self.counters.limited += 1;
+            return;
+        }
+        let far = self.other(route, true, true);
+        if let Some(refusal) = stun::unknown_attributes(&request, far.is_some()) {
+            self.transmit(route, refusal);
+            return;
+        }
+        let from = if request.change_ip || request.change_port {
+            self.other(route, request.change_ip, request.change_port)
+        } else {
+            Some(route)
+        };
+        let Some(from) = from else {
+            self.counters.dropped += 1;
+            return;
+        };
+        self.counters.stun += 1;
+        let other = far.and_then(|route| self.told_address(route));
+        let reply = stun::success(&request, route.peer, self.told_address(from), other);
+        self.transmit(from, reply);
+    }
+
+    /// The way from another of our addresses or ports to the same player.
+    fn other(&self, route: Route, address: bool, port: bool) -> Option<Route> {
+        let present = self.sockets.get(usize::from(route.socket.0))?;
+        let index = self.sockets.iter().position(|socket| {
+            socket.local.is_ipv4() == present.local.is_ipv4()
+                && (socket.second_address != present.second_address) == address
+                && (socket.second_port != present.second_port) == port
+        })?;
+        let asked = if address { None } else { route.asked };
+        Some(Route { socket: ServerSocketId(index as u16), asked, peer: route.peer })
+    }
+
+    /// Our end of a route, as the player at its other end knows it.
+    fn told_address(&self, route: Route) -> Option<SocketAddr> {
+        let socket = self.sockets.get(usize::from(route.socket.0))?;
+        let ip = match socket.public {
+            Some(public) => public,
+            None if socket.local.ip().is_unspecified() => route.asked?,
+            None => socket.local.ip(),
+        };
+        Some(SocketAddr::new(ip, socket.local.port()))
+    }
+
+    fn transmit(&mut self, route: Route, payload: Vec<u8>) {
+        self.counters.datagrams_out += 1;
+        self.counters.bytes_out += payload.len() as u64;
+        self.transmits.push_back(ServerTransmit {
+            socket: route.socket,
+            source: route.asked,
+            to: route.peer,
+            payload,
+        });
+    }
+
+    /// The time has come that [`poll_timeout`](Self::poll_timeout) named.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        while let Some(timer) = self.timers.pop(now) {
+            match timer {
+                Timer::Session(id) => self.session_timeout(now, id),
+                Timer::Stale(player) => self.stale_timeout(now, player),
+                Timer::Registry(id) => self.registry_timeout(now, id),
+                Timer::Ask(join) => self.ask_timeout(now, join),
+                Timer::Check(room) => self.check_timeout(now, room),
+            }
+            self.settle(now);
+        }
+        self.settle(now);
+    }
+
+    /// The next datagram to send.
+    pub fn poll_transmit(&mut self) -> Option<ServerTransmit> {
+        self.transmits.pop_front()
+    }
+
+    /// The next thing that the registry is to do; its answer comes back by
+    /// [`handle_registry_reply`](Self::handle_registry_reply).
+    pub fn poll_registry(&mut self) -> Option<RegistryCommand> {
+        self.commands.pop_front()
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) is due.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.timers.next()
+    }
+
+    /// Answers all that waits for the registry out of one in memory. For drivers without another.
+    pub fn turn_registry(&mut self, now: Instant, registry: &mut MemoryRegistry) {
+        while let Some(command) = self.poll_registry() {
+            let reply = registry.handle(command.operation);
+            self.handle_registry_reply(now, command.id, Ok(reply));
+        }
+    }
+
+    /// Tells every player that the server stops, and lets nobody in any more.
+    pub fn stop(&mut self, now: Instant, reason: &str) {
+        self.stopping = true;
+        let ids: Vec<u64> = self.sessions.keys().copied().collect();
+        for id in ids {
+            if let Some(client) = self.sessions.get_mut(&id) {
+                client.session.send_once(now, &Frame::Goodbye { reason: reason.into() });
+                self.dirty.insert(id);
+            }
+        }
+        self.settle(now);
+    }
+
+    /// Drops what is doomed, and moves what sessions have to send to the outputs.
+    fn settle(&mut self, now: Instant) {
+        loop {
+            while let Some(id) = self.doomed.pop_first() {
+                self.drop_session(now, id);
+            }
+            let Some(id) = self.dirty.pop_first() else { break };
+            self.flush(id);
+        }
+    }
+
+    fn flush(&mut self, id: u64) {
+        let Some(client) = self.sessions.get_mut(&id) else { return };
+        let silent = client.session.last_heard() + self.config.session_timeout;
+        let due = client.session.poll_timeout().map_or(silent, |due| due.min(silent));
+        self.timers.set(Timer::Session(id), Some(due));
+        let route = client.route;
+        let mut datagrams = Vec::new();
+        while let Some(datagram) = client.session.poll_datagram() {
+            datagrams.push(datagram);
+        }
+        for datagram in datagrams {
+            self.transmit(route, datagram);
+        }
+    }
+}

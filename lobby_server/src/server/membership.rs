@@ -1,0 +1,153 @@
+//! Who comes into a room and goes out of it, and the matches that follow from that.
+
+use std::time::Instant;
+
+use rand_chacha::rand_core::RngCore;
+use traversal_core::id::{MatchId, PlayerId, RoomId};
+use traversal_core::wire::message::{MatchEnd, Response, RoomEnd, ToPlayer};
+
+use super::requests::{JoinWish, Pending};
+use super::{Server, Timer};
+use crate::matchmaking::plans;
+use crate::registry::RegistryOperation;
+use crate::relay::RelayMode;
+
+impl Server {
+    /// The player is in: the room's answer, the plans and the new list of members go out at once.
+    pub(super) fn admit(&mut self, now: Instant, wish: &JoinWish) {
+        let (player, id) = (wish.player, wish.room);
+        let Some(party) = self.party(player) else { return };
+        let Some(room) = self.rooms.get_mut(&id) else { return };
+        let host = room.host();
+        if !room.has(player) {
+            room.members.push(party.info.clone());
+        }
+        let info = room.info();
+        if let Some(state) = self.players.get_mut(&player) {
+            state.room = Some(id);
+            state.stale = false;
+        }
+        self.timers.set(Timer::Stale(player), None);
+        self.respond(now, wish.session, wish.request, Ok(Response::Room(info)));
+        if !wish.resume {
+            self.begin_match(now, host, player);
+        }
+        self.publish(now, id);
+    }
+
+    fn begin_match(&mut self, now: Instant, host: PlayerId, joiner: PlayerId) {
+        let (Some(of_host), Some(of_joiner)) = (self.party(host), self.party(joiner)) else { return };
+        let id = MatchId(self.rng.next_u64());
+        let mut secret = [0; 32];
+        self.rng.fill_bytes(&mut secret);
+        for old in self.matches.begin(id, host, joiner) {
+            self.relay.end(old);
+            self.tell(now, host, ToPlayer::MatchEnded { match_id: old, reason: MatchEnd::Replaced });
+        }
+        let relay = (self.relay_mode(host) != RelayMode::Never)
+            .then(|| self.relay.grant(now, id, [host, joiner], &mut self.rng));
+        let (for_host, for_joiner) = plans(id, secret, &of_host, &of_joiner, relay, &self.config.policy());
+        self.counters.matches += 1;
+        tracing::debug!(host = %host, joiner = %joiner, same_nat = for_host.same_nat, "match begins");
+        self.tell(now, joiner, ToPlayer::Plan(Box::new(for_joiner)));
+        self.tell(now, host, ToPlayer::Plan(Box::new(for_host)));
+    }
+
+    /// Tells all members who is inside, and the registry the new numbers.
+    pub(super) fn publish(&mut self, now: Instant, id: RoomId) {
+        let Some(room) = self.rooms.get_mut(&id) else { return };
+        room.revision += 1;
+        let snapshot = room.snapshot();
+        let members: Vec<PlayerId> = room.members.iter().map(|member| member.id).collect();
+        for member in members {
+            for part in &snapshot {
+                self.tell(now, member, part.clone());
+            }
+        }
+        self.update_record(now, id);
+    }
+
+    pub(super) fn update_record(&mut self, now: Instant, id: RoomId) {
+        if let Some(record) = self.rooms.get(&id).map(|room| room.record(self.config.node)) {
+            self.ask_registry(now, RegistryOperation::Update(record), Pending::Nothing);
+        }
+    }
+
+    /// Forgets a room, here and in the registry.
+    pub(super) fn release(&mut self, now: Instant, id: RoomId) {
+        let Some(room) = self.rooms.remove(&id) else { return };
+        let location = room.location(self.config.node);
+        let release = RegistryOperation::Release { game: room.game, location, name: room.name };
+        self.ask_registry(now, release, Pending::Nothing);
+    }
+
+    /// The player is in its room no longer; a host takes the room along.
+    pub(super) fn leave_room(&mut self, now: Instant, player: PlayerId, why: MatchEnd) {
+        let Some(state) = self.players.get_mut(&player) else { return };
+        state.stale = false;
+        let left = state.room.take();
+        self.timers.set(Timer::Stale(player), None);
+        let Some(id) = left else { return };
+        let Some(room) = self.rooms.get_mut(&id) else { return };
+        if room.host() == player {
+            let reason = if why == MatchEnd::Left { RoomEnd::Closed } else { RoomEnd::HostLost };
+            self.close_room(now, id, player, reason);
+            self.end_matches(now, player, why);
+            return;
+        }
+        room.members.retain(|member| member.id != player);
+        self.end_matches(now, player, why);
+        self.publish(now, id);
+    }
+
+    fn close_room(&mut self, now: Instant, id: RoomId, host: PlayerId, reason: RoomEnd) {
+        let Some(room) = self.rooms.get(&id) else { return };
+        tracing::info!(room = %room.name, game = %room.game, %reason, "room closed");
+        let members: Vec<PlayerId> = room.members.iter().map(|member| member.id).collect();
+        self.release(now, id);
+        for member in members.into_iter().filter(|member| *member != host) {
+            let Some(state) = self.players.get_mut(&member) else { continue };
+            if state.room != Some(id) {
+                continue;
+            }
+            state.room = None;
+            let stale = std::mem::take(&mut state.stale);
+            self.timers.set(Timer::Stale(member), None);
+            if !stale {
+                self.tell(now, member, ToPlayer::RoomEnded { room: id, reason: reason.clone() });
+            }
+        }
+        self.abandon_asks(now, id);
+        self.abandon_check(now, id);
+    }
+
+    /// The host puts a member out.
+    pub(super) fn put_out(&mut self, now: Instant, id: RoomId, member: PlayerId, reason: String) {
+        let Some(room) = self.rooms.get_mut(&id) else { return };
+        room.members.retain(|other| other.id != member);
+        if let Some(state) = self.players.get_mut(&member) {
+            state.room = None;
+            state.stale = false;
+        }
+        self.timers.set(Timer::Stale(member), None);
+        let ended = RoomEnd::Kicked { reason };
+        self.tell(now, member, ToPlayer::RoomEnded { room: id, reason: ended });
+        for (match_id, peer) in self.matches.of(member) {
+            self.matches.end(match_id);
+            self.relay.end(match_id);
+            for player in [member, peer] {
+                self.tell(now, player, ToPlayer::MatchEnded { match_id, reason: MatchEnd::Kicked });
+            }
+        }
+        self.publish(now, id);
+    }
+
+    /// Ends all matches of a player and tells the others.
+    pub(super) fn end_matches(&mut self, now: Instant, player: PlayerId, why: MatchEnd) {
+        for (match_id, peer) in self.matches.of(player) {
+            self.matches.end(match_id);
+            self.relay.end(match_id);
+            self.tell(now, peer, ToPlayer::MatchEnded { match_id, reason: why });
+        }
+    }
+}

@@ -1,0 +1,597 @@
+//! Login, sessions, addresses that move, probes.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use rand_chacha::rand_core::RngCore;
+use sha2::{Digest, Sha256};
+use traversal_core::classify::{Evidence, ProbeTag, Sighting, classify, merge_report};
+use traversal_core::id::{PlayerId, RequestId, RoomId};
+use traversal_core::nat::{NatProfile, PortAllocation};
+use traversal_core::wire::handshake::{PendingLogin, ServerHandshake};
+use traversal_core::wire::message::{
+    Facts, Frame, Login, LoginRefusal, MAX_LOCAL_ADDRESSES, MAX_TOKEN, MatchEnd, MatchOutcome, PlayerInfo,
+    Probe, ProbePurpose, RoomEnd, ToPlayer, ToServer, Welcome,
+};
+use traversal_core::wire::session::ServerSession;
+use traversal_core::wire::{Dropped, Kind};
+
+use super::{Route, Server, Timer};
+use crate::limits::{Bucket, prefix};
+use crate::matchmaking::{Party, Reach, public_addresses, reach};
+use crate::relay::{RelayMode, forwarded};
+use crate::rooms::{is_name, is_text};
+
+/// Longest game id, in bytes.
+const MAX_GAME: usize = 64;
+/// Probes that one classification may need: eight sockets, four targets and as many again for the rate.
+const MAX_SIGHTINGS: usize = 64;
+/// Older probes belong to an earlier classification.
+const SIGHTING_AGE: Duration = Duration::from_secs(20);
+/// Length of a sealed path challenge: only what is at least as long is answered with one.
+const CHALLENGE: usize = 64;
+/// Answers to logins that are kept for retransmissions.
+const RECENT_INITS: usize = 4096;
+
+/// A session: one login of a player.
+pub(super) struct Client {
+    pub(super) player: PlayerId,
+    pub(super) login: Login,
+    pub(super) profile: NatProfile,
+    pub(super) session: ServerSession,
+    /// Probes of the classification that runs, as they were seen here (E1).
+    sightings: Vec<Sighting>,
+    /// How the player is reached; moves only after an echo.
+    pub(super) route: Route,
+    challenge: Option<Challenge>,
+    /// A sealed datagram came: this is no replayed handshake.
+    confirmed: bool,
+    probes: Bucket,
+    frames: Bucket,
+    pub(super) requests: Bucket,
+    next_ping: u32,
+}
+
+struct Challenge {
+    token: [u8; 16],
+    route: Route,
+    sent: Instant,
+}
+
+impl Client {
+    /// The first sight of each socket at each target counts.
+    fn note_sighting(&mut self, new: Sighting) {
+        self.sightings.retain(|old| new.sent.saturating_sub(old.sent) < SIGHTING_AGE);
+        let known =
+            self.sightings.iter().any(|old| old.local_port == new.local_port && old.target == new.target);
+        if !known && self.sightings.len() < MAX_SIGHTINGS {
+            self.sightings.push(new);
+        }
+    }
+}
+
+/// A player that is logged in.
+#[derive(Debug)]
+pub(super) struct Player {
+    pub(super) session: u64,
+    pub(super) room: Option<RoomId>,
+    /// The room was entered in an earlier session and not taken up again in this one.
+    pub(super) stale: bool,
+    /// Creating or joining, which wait for others.
+    pub(super) busy: Option<RequestId>,
+}
+
+/// Answers to handshakes, by the hash of the question: a retransmission gets the same answer.
+#[derive(Debug, Default)]
+pub(super) struct RecentInits {
+    answers: BTreeMap<[u8; 32], (SocketAddr, Vec<u8>)>,
+    order: VecDeque<(Instant, [u8; 32])>,
+}
+
+impl RecentInits {
+    fn answer(&self, hash: &[u8; 32]) -> Option<&(SocketAddr, Vec<u8>)> {
+        self.answers.get(hash)
+    }
+
+    fn keep(&mut self, now: Instant, hash: [u8; 32], from: SocketAddr, answer: Vec<u8>) {
+        while let Some((since, old)) = self.order.front().copied() {
+            let expired = now.saturating_duration_since(since) > ServerHandshake::INIT_LIFETIME;
+            if !expired && self.order.len() < RECENT_INITS {
+                break;
+            }
+            self.order.pop_front();
+            self.answers.remove(&old);
+        }
+        self.order.push_back((now, hash));
+        self.answers.insert(hash, (from, answer));
+    }
+}
+
+impl Server {
+    pub(super) fn handle_init(&mut self, now: Instant, route: Route, datagram: &[u8]) {
+        let hash: [u8; 32] = Sha256::digest(datagram).into();
+        if let Some((from, answer)) = self.inits.answer(&hash) {
+            if *from == route.peer {
+                let answer = answer.clone();
+                self.transmit(route, answer);
+            }
+            return;
+        }
+        if !self.login_limit.would_allow(route.peer.ip(), now) {
+            self.counters.limited += 1;
+            return;
+        }
+        let handled = self.handshake.handle_init(now, route.peer, datagram, &mut self.rng);
+        // What failed before any work was done could come from anybody, under anybody's address.
+        if !matches!(handled, Err(Dropped::BadCookie | Dropped::Malformed)) {
+            self.login_limit.allow(route.peer.ip(), now);
+        }
+        let Ok(mut pending) = handled else {
+            self.counters.dropped += 1;
+            return;
+        };
+        let refusal = self.refusal(&pending, route);
+        if let Some(refusal) = refusal {
+            self.counters.logins_refused += 1;
+            tracing::debug!(player = %pending.player, %refusal, "login refused");
+            if let Ok(answer) = pending.refuse(refusal) {
+                self.transmit(route, answer);
+            }
+            return;
+        }
+        let mut id = self.rng.next_u64();
+        while self.sessions.contains_key(&id) {
+            id = self.rng.next_u64();
+        }
+        let welcome = Welcome {
+            session: id,
+            observed: route.peer,
+            probe_targets: self.probe_targets(route),
+            session_timeout_s: self.config.session_timeout.as_secs() as u32,
+        };
+        let player = pending.player;
+        pending.login.local.truncate(MAX_LOCAL_ADDRESSES);
+        let login = pending.login.clone();
+        let Ok((answer, session)) = pending.accept(&welcome, now) else { return };
+        self.inits.keep(now, hash, route.peer, answer.clone());
+        *self.sessions_by_prefix.entry(prefix(route.peer.ip())).or_default() += 1;
+        let client = Client {
+            player,
+            login,
+            profile: NatProfile::default(),
+            session,
+            sightings: Vec::new(),
+            route,
+            challenge: None,
+            confirmed: false,
+            probes: Bucket::full(self.config.probe_rate, now),
+            frames: Bucket::full(self.config.frame_rate, now),
+            requests: Bucket::full(self.config.request_rate, now),
+            next_ping: 0,
+        };
+        self.sessions.insert(id, client);
+        self.transmit(route, answer);
+        self.dirty.insert(id);
+    }
+
+    fn refusal(&self, pending: &PendingLogin, route: Route) -> Option<LoginRefusal> {
+        let login = &pending.login;
+        let malformed = |what: &str| Some(LoginRefusal::Malformed { what: what.into() });
+        if self.stopping {
+            return Some(LoginRefusal::Stopping);
+        }
+        if login.game.is_empty() || !is_text(&login.game, MAX_GAME) {
+            return malformed("game id");
+        }
+        if !self.config.games.is_empty() && !self.config.games.contains(&login.game) {
+            return Some(LoginRefusal::UnknownGame { game: login.game.clone() });
+        }
+        if !is_name(&login.name) {
+            return malformed("name");
+        }
+        if login.token.len() > MAX_TOKEN {
+            return malformed("token");
+        }
+        if let Some(check) = &self.token_check
+            && let Err(reason) = check.check(&login.game, pending.player, &login.name, &login.token)
+        {
+            return Some(LoginRefusal::Token { reason: reason.chars().take(200).collect() });
+        }
+        let here = self.sessions_by_prefix.get(&prefix(route.peer.ip())).copied().unwrap_or(0);
+        let full =
+            self.sessions.len() >= self.config.max_sessions || here >= self.config.max_sessions_per_address;
+        full.then_some(LoginRefusal::Full)
+    }
+
+    /// The sockets that take this player's probes, as [`Welcome::probe_targets`] wants them.
+    fn probe_targets(&self, route: Route) -> Vec<SocketAddr> {
+        let mut targets = Vec::new();
+        for (address, port) in [(false, false), (false, true), (true, false), (true, true)] {
+            let socket = self.sockets.iter().position(|socket| {
+                socket.local.is_ipv4() == route.peer.is_ipv4()
+                    && socket.second_address == address
+                    && socket.second_port == port
+            });
+            let Some(index) = socket else { continue };
+            let to = Route { socket: super::ServerSocketId(index as u16), ..route };
+            let Some(target) = self.told_address(to) else { continue };
+            let reachable = match (reach(target.ip()), reach(route.peer.ip())) {
+                (Reach::Loopback, from) => from == Reach::Loopback,
+                (Reach::Local, from) => from != Reach::Public,
+                (Reach::Public, _) => true,
+            };
+            if reachable {
+                targets.push(target);
+            }
+        }
+        targets
+    }
+
+    pub(super) fn handle_session_datagram(
+        &mut self,
+        now: Instant,
+        id: u64,
+        route: Route,
+        kind: Kind,
+        datagram: &[u8],
+    ) {
+        let Some(client) = self.sessions.get_mut(&id) else { return };
+        let frame = match client.session.handle(now, datagram) {
+            Ok(frame) => frame,
+            Err(dropped) => {
+                tracing::trace!(%dropped, "sealed datagram dropped");
+                self.counters.dropped += 1;
+                return;
+            }
+        };
+        self.dirty.insert(id);
+        if !client.confirmed {
+            client.confirmed = true;
+            self.confirm(now, id);
+        }
+        if kind == Kind::Control {
+            self.notice_address(now, id, route);
+        }
+        self.heard(now, id);
+        let Some(frame) = frame else { return };
+        let Some(client) = self.sessions.get_mut(&id) else { return };
+        if !matches!(frame, Frame::Probe(_)) && !client.frames.take(self.config.frame_rate, now) {
+            self.counters.limited += 1;
+            return;
+        }
+        match frame {
+            Frame::Reliable { body, .. } => self.handle_message(now, id, body),
+            Frame::Ping { id: ping } => {
+                let pong = Frame::Pong { id: ping, observed: route.peer };
+                if let Some(datagram) = client.session.seal(now, Kind::Control, &pong) {
+                    self.transmit(route, datagram);
+                }
+            }
+            Frame::PathResponse { token } => self.path_response(now, id, route, token),
+            Frame::Probe(probe) => self.handle_probe(now, id, route, probe, datagram.len()),
+            Frame::Goodbye { .. } => self.end_session(now, id, MatchEnd::Left),
+            Frame::Ack { .. }
+            | Frame::Pong { .. }
+            | Frame::PathChallenge { .. }
+            | Frame::ProbeSeen { .. } => {}
+        }
+    }
+
+    /// The first sealed datagram of a session: the player is in, and its older session is over.
+    fn confirm(&mut self, now: Instant, id: u64) {
+        let Some(client) = self.sessions.get(&id) else { return };
+        let (player, game) = (client.player, client.login.game.clone());
+        self.counters.logins += 1;
+        tracing::info!(%player, game, "logged in");
+        let mut room = None;
+        if let Some(old) = self.players.remove(&player) {
+            room = old.room;
+            if let Some(client) = self.sessions.get_mut(&old.session) {
+                if let Some(room) = old.room {
+                    let _ = client.session.send(now, ToPlayer::RoomEnded { room, reason: RoomEnd::Replaced });
+                }
+                let reason = String::from("this player logged in from another place");
+                client.session.send_once(now, &Frame::Goodbye { reason });
+                self.flush(old.session);
+                self.forget_client(old.session);
+            }
+        }
+        self.players.insert(player, Player { session: id, room, stale: room.is_some(), busy: None });
+        if let Some(room) = room {
+            if self.rooms.get(&room).is_some_and(|room| room.game == game) {
+                self.timers.set(Timer::Stale(player), Some(now + self.config.session_timeout));
+            } else {
+                self.leave_room(now, player, MatchEnd::Left);
+            }
+        }
+    }
+
+    /// An authentic datagram came by another way than the last ones: have it proven first.
+    fn notice_address(&mut self, now: Instant, id: u64, route: Route) {
+        let Some(client) = self.sessions.get_mut(&id) else { return };
+        if client.route == route {
+            return;
+        }
+        if client.route.peer == route.peer {
+            // The player turned to another of our sockets; its address is proven.
+            client.route = route;
+            return;
+        }
+        let again = Duration::from_millis(200);
+        if client
+            .challenge
+            .as_ref()
+            .is_some_and(|open| open.route == route && now.saturating_duration_since(open.sent) < again)
+        {
+            return;
+        }
+        let token = match &client.challenge {
+            Some(open) if open.route == route => open.token,
+            _ => {
+                let mut token = [0; 16];
+                self.rng.fill_bytes(&mut token);
+                token
+            }
+        };
+        client.challenge = Some(Challenge { token, route, sent: now });
+        if let Some(datagram) = client.session.seal(now, Kind::Control, &Frame::PathChallenge { token }) {
+            self.transmit(route, datagram);
+        }
+    }
+
+    fn path_response(&mut self, now: Instant, id: u64, route: Route, token: [u8; 16]) {
+        let Some(client) = self.sessions.get_mut(&id) else { return };
+        let proven = client.challenge.as_ref().is_some_and(|open| open.token == token && open.route == route);
+        if !proven {
+            self.counters.dropped += 1;
+            return;
+        }
+        client.challenge = None;
+        let (old, player) = (client.route.peer, client.player);
+        client.route = route;
+        if prefix(old.ip()) != prefix(route.peer.ip()) {
+            self.uncount(old);
+            *self.sessions_by_prefix.entry(prefix(route.peer.ip())).or_default() += 1;
+        }
+        tracing::debug!(%player, address = %route.peer, "address moved");
+        for (match_id, peer) in self.matches.of(player) {
+            let (Some(of), Some(to)) = (self.party(player), self.party(peer)) else { continue };
+            let addresses = public_addresses(&of, &to, &self.config.policy());
+            if !addresses.is_empty() {
+                self.tell(now, peer, ToPlayer::Facts { match_id, facts: Facts::PeerPublic(addresses) });
+            }
+        }
+    }
+
+    fn handle_probe(&mut self, now: Instant, id: u64, route: Route, probe: Probe, length: usize) {
+        let Some(client) = self.sessions.get_mut(&id) else { return };
+        if !client.probes.take(self.config.probe_rate, now) {
+            self.counters.limited += 1;
+            return;
+        }
+        let from = match probe.purpose {
+            ProbePurpose::ReplyFromOtherPort => self.other(route, false, true),
+            ProbePurpose::ReplyFromOtherAddress => self.other(route, true, false),
+            _ => Some(route),
+        };
+        let target = self.told_address(route);
+        let sent = now.saturating_duration_since(self.start);
+        let Some(client) = self.sessions.get_mut(&id) else { return };
+        if let (
+            ProbePurpose::Report | ProbePurpose::ReplyFromOtherPort | ProbePurpose::ReplyFromOtherAddress,
+            Some(target),
+        ) = (probe.purpose, target)
+        {
+            client.note_sighting(Sighting {
+                local_port: ProbeTag::from(probe.tag).local_port,
+                target,
+                observed: route.peer,
+                sent,
+                repeated: false,
+            });
+        }
+        let seen = Frame::ProbeSeen { tag: probe.tag, observed: route.peer };
+        let answer = client.session.seal(now, Kind::Probe, &seen);
+        let (player, validated) = (client.player, client.route.peer.ip());
+        let step = match client.profile.allocation {
+            PortAllocation::Sequential { step } => step,
+            _ => 1,
+        };
+        if let (Some(from), Some(answer)) = (from, answer)
+            && answer.len() <= length
+        {
+            self.counters.probes += 1;
+            self.transmit(from, answer);
+        }
+        if let Some((peer, match_id, facts)) =
+            self.matches.probe(player, validated, step, probe.purpose, route.peer)
+        {
+            // Facts are addresses: a player over the relay alone gets and gives none.
+            let hidden =
+                [player, peer].iter().any(|side| self.party(*side).is_none_or(|side| side.relay_only));
+            if !hidden {
+                self.tell(now, peer, ToPlayer::Facts { match_id, facts });
+            }
+        }
+    }
+
+    /// E1: what was seen here counts more than what the player says, but for the facts that only it can know.
+    fn check_profile(&mut self, now: Instant, id: u64, report: NatProfile) {
+        let Some(client) = self.sessions.get_mut(&id) else { return };
+        let v4 = client.route.peer.is_ipv4();
+        let evidence = Evidence {
+            local: client.login.local.iter().map(SocketAddr::ip).collect(),
+            sightings: std::mem::take(&mut client.sightings),
+            two_addresses: self
+                .sockets
+                .iter()
+                .any(|socket| socket.second_address && socket.local.is_ipv4() == v4),
+            ..Evidence::default()
+        };
+        let profile =
+            if evidence.sightings.is_empty() { report } else { merge_report(&classify(&evidence), &report) };
+        client.profile = profile;
+        self.tell_session(now, id, ToPlayer::Profile(profile));
+    }
+
+    fn handle_message(&mut self, now: Instant, id: u64, message: ToServer) {
+        let Some(client) = self.sessions.get_mut(&id) else { return };
+        let player = client.player;
+        match message {
+            ToServer::Request { id: request, request: body } => self.handle_request(now, id, request, body),
+            ToServer::LocalAddresses(mut local) => {
+                local.truncate(MAX_LOCAL_ADDRESSES);
+                client.login.local = local;
+            }
+            ToServer::JoinAnswer { join, allow, reason } => {
+                self.handle_join_answer(now, player, join, allow, reason);
+            }
+            ToServer::MatchReport { match_id, outcome } => {
+                if self.matches.peer(match_id, player).is_none() {
+                    return;
+                }
+                match outcome {
+                    MatchOutcome::Direct => self.counters.matches_direct += 1,
+                    MatchOutcome::Relayed => self.counters.matches_relayed += 1,
+                    MatchOutcome::Failed => self.counters.matches_failed += 1,
+                    _ => {}
+                }
+            }
+            ToServer::Profile { profile, check: false } => client.profile = profile,
+            ToServer::Profile { profile, check: true } => self.check_profile(now, id, profile),
+            _ => self.counters.dropped += 1,
+        }
+    }
+
+    pub(super) fn session_timeout(&mut self, now: Instant, id: u64) {
+        let Some(client) = self.sessions.get_mut(&id) else { return };
+        if now.saturating_duration_since(client.session.last_heard()) >= self.config.session_timeout {
+            self.counters.timeouts += 1;
+            tracing::debug!(player = %client.player, "session timed out");
+            self.end_session(now, id, MatchEnd::Gone);
+            return;
+        }
+        client.session.handle_timeout(now);
+        self.dirty.insert(id);
+    }
+
+    pub(super) fn stale_timeout(&mut self, now: Instant, player: PlayerId) {
+        if self.players.get(&player).is_some_and(|player| player.stale) {
+            self.leave_room(now, player, MatchEnd::Gone);
+        }
+    }
+
+    /// A session is over: on purpose, or not.
+    pub(super) fn end_session(&mut self, now: Instant, id: u64, why: MatchEnd) {
+        let Some(client) = self.sessions.get(&id) else { return };
+        let player = client.player;
+        if self.players.get(&player).is_some_and(|player| player.session == id) {
+            self.leave_room(now, player, why);
+            self.end_matches(now, player, why);
+            self.players.remove(&player);
+            self.timers.set(Timer::Stale(player), None);
+        }
+        self.forget_client(id);
+    }
+
+    pub(super) fn drop_session(&mut self, now: Instant, id: u64) {
+        self.end_session(now, id, MatchEnd::Gone);
+    }
+
+    fn forget_client(&mut self, id: u64) {
+        let Some(client) = self.sessions.remove(&id) else { return };
+        self.uncount(client.route.peer);
+        self.timers.set(Timer::Session(id), None);
+        self.dirty.remove(&id);
+    }
+
+    fn uncount(&mut self, address: SocketAddr) {
+        let key = prefix(address.ip());
+        if let Some(count) = self.sessions_by_prefix.get_mut(&key) {
+            *count -= 1;
+            if *count == 0 {
+                self.sessions_by_prefix.remove(&key);
+            }
+        }
+    }
+
+    /// Sends a message to a player, if it is here.
+    pub(super) fn tell(&mut self, now: Instant, player: PlayerId, message: ToPlayer) {
+        if let Some(session) = self.players.get(&player).map(|player| player.session) {
+            self.tell_session(now, session, message);
+        }
+    }
+
+    pub(super) fn tell_session(&mut self, now: Instant, id: u64, message: ToPlayer) {
+        let Some(client) = self.sessions.get_mut(&id) else { return };
+        match client.session.send(now, message) {
+            Ok(()) => {
+                self.dirty.insert(id);
+            }
+            Err(error) => {
+                tracing::debug!(player = %client.player, %error, "session dropped");
+                self.doomed.insert(id);
+            }
+        }
+    }
+
+    pub(super) fn ping(&mut self, now: Instant, id: u64) {
+        let Some(client) = self.sessions.get_mut(&id) else { return };
+        client.next_ping = client.next_ping.wrapping_add(1);
+        client.session.send_once(now, &Frame::Ping { id: client.next_ping });
+        self.dirty.insert(id);
+    }
+
+    /// Whether the players of this one's game may use the relay.
+    pub(super) fn relay_mode(&self, player: PlayerId) -> RelayMode {
+        let session = self.players.get(&player).and_then(|player| self.sessions.get(&player.session));
+        let of_game = session.and_then(|client| self.config.relay_games.get(&client.login.game));
+        of_game.copied().unwrap_or(self.config.relay)
+    }
+
+    /// A datagram for another player. It must come from where the sender's session was proven to be.
+    pub(super) fn handle_relay(&mut self, now: Instant, route: Route, datagram: &[u8]) {
+        let Some(lane) = self.relay.find(now, datagram) else {
+            self.counters.relay_dropped += 1;
+            return;
+        };
+        let route_of = |player: PlayerId| {
+            let session = self.players.get(&player)?.session;
+            Some((session, self.sessions.get(&session)?.route))
+        };
+        let (Some((session, own)), Some((_, to))) = (route_of(lane.from), route_of(lane.to)) else {
+            self.counters.relay_dropped += 1;
+            return;
+        };
+        if own.peer != route.peer {
+            self.counters.relay_dropped += 1;
+            // Perhaps its NAT gave it another port: if it can prove so, the next ones pass.
+            if datagram.len() >= CHALLENGE {
+                self.notice_address(now, session, route);
+            }
+            return;
+        }
+        if !self.relay.charge(now, &lane, datagram.len()) {
+            self.counters.relay_limited += 1;
+            return;
+        }
+        self.counters.relayed += 1;
+        self.counters.relayed_bytes += datagram.len() as u64;
+        self.transmit(to, forwarded(&lane, datagram));
+    }
+
+    /// What others may be told about a player, in the end.
+    pub(super) fn party(&self, player: PlayerId) -> Option<Party> {
+        let client = self.sessions.get(&self.players.get(&player)?.session)?;
+        Some(Party {
+            info: PlayerInfo { id: player, name: client.login.name.clone() },
+            ephemeral: client.login.ephemeral,
+            public: client.route.peer,
+            local: client.login.local.clone(),
+            relay_only: client.login.relay_only || self.relay_mode(player) == RelayMode::Only,
+            server_ip: self.told_address(client.route).map(|address| address.ip()),
+            nat: client.profile,
+        })
+    }
+}

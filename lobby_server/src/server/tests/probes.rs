@@ -1,0 +1,201 @@
+//! Probes and STUN on two addresses with two ports each.
+
+use super::*;
+use traversal_core::id::MatchId;
+use traversal_core::wire::message::{Facts, Probe, ProbePurpose};
+
+fn four_sockets() -> Vec<ServerSocket> {
+    let socket = |address: &str, second_address, second_port| ServerSocket {
+        local: at(address),
+        public: None,
+        second_address,
+        second_port,
+    };
+    vec![
+        socket("198.18.0.10:3478", false, false),
+        socket("198.18.0.10:3479", false, true),
+        socket("198.18.0.11:3478", true, false),
+        socket("198.18.0.11:3479", true, true),
+    ]
+}
+
+fn probe(world: &mut World, index: usize, socket: u16, from: &str, tag: u32, purpose: ProbePurpose) {
+    let now = world.now;
+    let session = world.fakes[index].session.as_mut().unwrap();
+    let datagram = session.seal(now, Kind::Probe, &Frame::Probe(Probe { tag, purpose })).unwrap();
+    let before = world.sent.len();
+    world.send_from(ServerSocketId(socket), at(from), &datagram);
+    for (_, to, reply) in world.sent.iter().skip(before) {
+        if *to == at(from) {
+            assert!(reply.len() <= datagram.len(), "{} > {}", reply.len(), datagram.len());
+        }
+    }
+}
+
+#[test]
+fn probes_are_answered_from_the_socket_they_ask_for_and_move_nothing() {
+    let mut world = World::with(ServerConfig::default(), four_sockets());
+    let player = world.player(1, "203.0.113.1:4000");
+    let targets = world.fakes[player].welcome.as_ref().unwrap().probe_targets.clone();
+    assert_eq!(targets, four_sockets().iter().map(|socket| socket.local).collect::<Vec<_>>());
+    for (asked, purpose, answered) in [
+        (0, ProbePurpose::Report, 0),
+        (2, ProbePurpose::Report, 2),
+        (0, ProbePurpose::ReplyFromOtherPort, 1),
+        (0, ProbePurpose::ReplyFromOtherAddress, 2),
+        (3, ProbePurpose::ReplyFromOtherPort, 2),
+        (3, ProbePurpose::ReplyFromOtherAddress, 1),
+    ] {
+        probe(&mut world, player, asked, "203.0.113.1:4055", 7, purpose);
+        let (socket, to, _) = world.sent.back().unwrap();
+        assert_eq!((socket.0, *to), (answered, at("203.0.113.1:4055")), "{purpose:?} at {asked}");
+    }
+    let id = world.server.players[&world.fakes[player].id()].session;
+    assert_eq!(world.server.sessions[&id].route.peer, at("203.0.113.1:4000"));
+}
+
+#[test]
+fn one_address_says_nothing_from_an_other_one() {
+    let mut world = World::new();
+    let player = world.player(1, "203.0.113.1:4000");
+    let before = world.sent.len();
+    probe(&mut world, player, 0, "203.0.113.1:4000", 7, ProbePurpose::ReplyFromOtherAddress);
+    probe(&mut world, player, 0, "203.0.113.1:4000", 7, ProbePurpose::ReplyFromOtherPort);
+    assert_eq!(world.sent.len(), before);
+}
+
+#[test]
+fn a_range_reaches_the_other_side_of_the_match_alone() {
+    let mut world = World::with(ServerConfig::default(), four_sockets());
+    let host = world.player(1, "203.0.113.1:4000");
+    let joiner = world.player(2, "198.51.100.1:5000");
+    let stranger = world.player(3, "192.0.2.1:5000");
+    world.host(host, named("r"));
+    assert!(world.answer(joiner, by_name("r")).is_ok());
+    let match_id = world.fakes[host].plans()[0].match_id;
+    let range = |second| ProbePurpose::Range { match_id, round: 1, second };
+    for second in [false, true] {
+        let from = format!("192.0.2.1:{}", 7000 + u16::from(second));
+        probe(&mut world, stranger, 0, &from, 1, range(second));
+    }
+    let facts = |fake: &Fake| {
+        fake.told
+            .iter()
+            .filter_map(|message| match message {
+                ToPlayer::Facts { match_id: of, facts } => Some((*of, facts.clone())),
+                _ => None,
+            })
+            .collect::<Vec<(MatchId, Facts)>>()
+    };
+    assert!(facts(&world.fakes[host]).is_empty());
+    probe(&mut world, joiner, 0, "198.51.100.1:10135", 1, range(false));
+    probe(&mut world, joiner, 2, "198.51.100.1:10145", 2, range(true));
+    let ip = at("198.51.100.1:0").ip();
+    let seen = Facts::Range { round: 1, ip, first: 10135, last: 10145, step: 1 };
+    assert_eq!(facts(&world.fakes[host]), [(match_id, seen)]);
+    assert!(facts(&world.fakes[joiner]).is_empty() && facts(&world.fakes[stranger]).is_empty());
+
+    // From another IP than the session's: answered, but no fact about the player.
+    probe(&mut world, joiner, 0, "192.0.2.9:1", 3, ProbePurpose::Newest { match_id, round: 2 });
+    assert_eq!(facts(&world.fakes[host]).len(), 1);
+}
+
+#[test]
+fn probes_over_the_rate_are_not_answered() {
+    let mut world = World::new();
+    let player = world.player(1, "203.0.113.1:4000");
+    let before = world.server.counters().probes;
+    for tag in 0..700 {
+        probe(&mut world, player, 0, "203.0.113.1:4000", tag, ProbePurpose::Report);
+    }
+    assert_eq!(world.server.counters().probes - before, 500);
+    assert_eq!(world.server.counters().limited, 200);
+}
+
+#[test]
+fn stun_is_answered_from_where_it_is_asked_and_can_be_switched_off() {
+    let mut request = vec![0, 1, 0, 8, 0x21, 0x12, 0xa4, 0x42];
+    request.extend_from_slice(&[3; 12]);
+    request.extend_from_slice(b"\0\x03\0\x04\0\0\0\x06");
+    let mut world = World::with(ServerConfig::default(), four_sockets());
+    world.send_from(ServerSocketId(0), at("192.0.2.1:999"), &request);
+    let (socket, to, reply) = world.sent.back().unwrap();
+    assert_eq!((socket.0, *to, &reply[..2]), (3, at("192.0.2.1:999"), &[1, 1][..]));
+
+    let mut one = World::new();
+    one.send_from(ServerSocketId(0), at("192.0.2.1:999"), &request);
+    assert_eq!(one.sent.back().unwrap().2[..2], [1, 0x11], "420 where there is no other address");
+
+    let config = ServerConfig { stun: false, ..ServerConfig::default() };
+    let mut off = World::with(config, four_sockets());
+    off.send_from(ServerSocketId(0), at("192.0.2.1:999"), &request);
+    assert!(off.sent.is_empty());
+}
+
+#[test]
+fn a_flood_of_stun_from_one_address_is_cut() {
+    let mut request = vec![0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42];
+    request.extend_from_slice(&[3; 12]);
+    let mut world = World::new();
+    for port in 1..=1000 {
+        world.send_from(ServerSocketId(0), SocketAddr::new([192, 0, 2, 1].into(), port), &request);
+    }
+    assert_eq!(world.server.counters().stun, 200);
+}
+
+#[test]
+fn addresses_told_to_players_fit_where_they_are() {
+    let mut socket = ServerSocket::first(at("10.0.0.5:3478"));
+    socket.public = Some("198.51.100.200".parse().unwrap());
+    let mut world = World::with(ServerConfig::default(), vec![socket]);
+    let player = world.player(1, "203.0.113.1:4000");
+    assert_eq!(world.fakes[player].welcome.as_ref().unwrap().probe_targets, [at("198.51.100.200:3478")]);
+
+    let mut world = World::with(ServerConfig::default(), vec![ServerSocket::first(at("127.0.0.1:3478"))]);
+    let player = world.player(1, "127.0.0.1:4000");
+    assert_eq!(world.fakes[player].welcome.as_ref().unwrap().probe_targets, [at("127.0.0.1:3478")]);
+    let far = world.player(2, "203.0.113.1:4000");
+    assert!(world.fakes[far].welcome.as_ref().unwrap().probe_targets.is_empty());
+
+    // Bound to all addresses: only the asked one is known.
+    let mut world = World::with(ServerConfig::default(), vec![ServerSocket::first(at("0.0.0.0:3478"))]);
+    let player = world.player(1, "203.0.113.1:4000");
+    assert!(world.fakes[player].welcome.as_ref().unwrap().probe_targets.is_empty());
+}
+
+#[test]
+fn the_server_checks_a_profile_against_what_it_saw() {
+    use traversal_core::classify::ProbeTag;
+    use traversal_core::nat::{Confidence, FilteringBehavior, MappingBehavior, NatProfile, PortAllocation};
+    let mut world = World::with(ServerConfig::default(), four_sockets());
+    let player = world.player(1, "203.0.113.1:4000");
+    // A NAT with a new port for each destination, counting by 2; eight sockets, the first to three targets.
+    let mut port = 20_000;
+    let mut sequence = 0;
+    for local_port in 50_000..50_008 {
+        let targets: &[u16] = if local_port == 50_000 { &[0, 1, 2] } else { &[0] };
+        for target in targets {
+            sequence += 1;
+            port += 2;
+            let tag = ProbeTag { local_port, sequence }.into();
+            probe(&mut world, player, *target, &format!("203.0.113.1:{port}"), tag, ProbePurpose::Report);
+            world.pass(Duration::from_millis(2));
+        }
+    }
+    let report = NatProfile {
+        mapping: MappingBehavior::EndpointIndependent,
+        filtering: FilteringBehavior::AddressAndPortDependent,
+        confidence: Confidence::Full,
+        ..NatProfile::default()
+    };
+    world.say(player, ToServer::Profile { profile: report, check: true });
+    let told = world.fakes[player].told.iter().find_map(|message| match message {
+        ToPlayer::Profile(profile) => Some(*profile),
+        _ => None,
+    });
+    let told = told.expect("the server's word");
+    assert_eq!(told.mapping, MappingBehavior::AddressAndPortDependent);
+    assert_eq!(told.filtering, FilteringBehavior::AddressAndPortDependent, "only the player can know it");
+    assert!(matches!(told.allocation, PortAllocation::Sequential { step: 2 }), "{told:?}");
+    assert_eq!(told.confidence, Confidence::Full);
+}

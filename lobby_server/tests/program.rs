@@ -1,0 +1,314 @@
+//! The built program: what it prints, how it starts and stops, and that junk does not disturb it.
+#![allow(clippy::unwrap_used)] // helpers of tests are tests
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use rand_chacha::ChaCha20Rng;
+use rand_chacha::rand_core::{RngCore, SeedableRng};
+use traversal_core::Identity;
+use traversal_core::wire::Kind;
+use traversal_core::wire::handshake::{ClientHandshake, ClientProgress};
+use traversal_core::wire::message::{Frame, Login};
+use traversal_core::wire::session::ClientSession;
+
+fn program() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_lobby_server"));
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("LOBBY_") || name == "RUST_LOG") {
+        command.env_remove(name);
+    }
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// A running server; killed when the test ends.
+struct Running {
+    child: Child,
+    ready: String,
+}
+
+impl Running {
+    fn start(directory: &Path, flags: &[&str]) -> Self {
+        let mut child = program()
+            .args(["--key-file", directory.join("key").to_str().unwrap()])
+            .args(flags)
+            .spawn()
+            .unwrap();
+        let mut ready = String::new();
+        BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut ready).unwrap();
+        Self { child, ready }
+    }
+
+    fn word(&self, index: usize) -> &str {
+        self.ready.split_whitespace().nth(index).unwrap_or_else(|| panic!("ready line: {:?}", self.ready))
+    }
+
+    fn address(&self) -> SocketAddr {
+        self.word(3).parse().unwrap()
+    }
+
+    fn http(&self) -> SocketAddr {
+        let after = self.ready.split("http ").nth(1).expect("http in the ready line");
+        after.split(',').next().unwrap().parse().unwrap()
+    }
+
+    fn stop(mut self, signal: &str) -> (Output, Duration) {
+        let start = Instant::now();
+        let kill = Command::new("kill").args([signal, &self.child.id().to_string()]).status().unwrap();
+        assert!(kill.success());
+        let status = self.child.wait().unwrap();
+        let mut stderr = Vec::new();
+        self.child.stderr.take().unwrap().read_to_end(&mut stderr).unwrap();
+        (Output { status, stdout: Vec::new(), stderr }, start.elapsed())
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A player on a socket of its own.
+struct Player {
+    socket: UdpSocket,
+    session: ClientSession,
+    server_key: [u8; 32],
+}
+
+fn receive(socket: &UdpSocket) -> Option<Vec<u8>> {
+    let mut buffer = [0; 2048];
+    socket.recv(&mut buffer).ok().map(|len| buffer[..len].to_vec())
+}
+
+impl Player {
+    fn log_in(server: SocketAddr, seed: u8, token: &[u8]) -> Result<Self, String> {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        socket.connect(server).unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        let mut rng = ChaCha20Rng::from_seed([seed; 32]);
+        let identity = Identity::from_secret([seed; 32]);
+        let login = Login {
+            game: "game".into(),
+            game_protocol: 1,
+            name: "P".into(),
+            token: token.to_vec(),
+            ephemeral: [seed; 32],
+            local: Vec::new(),
+            relay_only: false,
+        };
+        let mut handshake = ClientHandshake::new(&mut rng);
+        loop {
+            socket.send(handshake.datagram()).unwrap();
+            let answer = receive(&socket).ok_or("no answer")?;
+            match handshake.handle(&answer, &identity, &[], &login, Instant::now(), &mut rng) {
+                Ok(ClientProgress::Accepted(accepted)) => {
+                    let (_, session, server_key) = *accepted;
+                    return Ok(Self { socket, session, server_key });
+                }
+                Ok(ClientProgress::Refused(refusal)) => return Err(refusal.to_string()),
+                Ok(ClientProgress::Cookie) => {}
+                other => return Err(format!("{other:?}")),
+            }
+        }
+    }
+
+    fn ping(&mut self) -> bool {
+        let ping = self.session.seal(Instant::now(), Kind::Control, &Frame::Ping { id: 77 }).unwrap();
+        self.socket.send(&ping).unwrap();
+        self.wait_for(|frame| matches!(frame, Frame::Pong { id: 77, .. }))
+    }
+
+    fn wait_for(&mut self, wanted: impl Fn(&Frame<traversal_core::wire::message::ToPlayer>) -> bool) -> bool {
+        while let Some(datagram) = receive(&self.socket) {
+            if let Ok(Some(frame)) = self.session.handle(Instant::now(), &datagram)
+                && wanted(&frame)
+            {
+                return true;
+            }
+        }
+        false
+    }
+}
+
+fn get(address: SocketAddr, path: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+    let mut out = String::new();
+    stream.read_to_string(&mut out).unwrap();
+    out
+}
+
+#[test]
+fn the_ready_line_says_where_the_server_is_and_sigterm_ends_it_cleanly() {
+    let directory = tempfile::tempdir().unwrap();
+    let flags = ["--bind", "127.0.0.1:0", "--http", "127.0.0.1:0"];
+    let server = Running::start(directory.path(), &flags);
+    assert!(server.ready.starts_with("lobby_server ready on 127.0.0.1:"), "{}", server.ready);
+    assert!(server.ready.contains(" (second 127.0.0.1:"), "{}", server.ready);
+    let key = server.ready.trim().rsplit("key ").next().unwrap().to_string();
+
+    let mut player = Player::log_in(server.address(), 1, b"").unwrap();
+    assert!(player.ping());
+    let printed = program()
+        .args(["key", "--key-file", directory.path().join("key").to_str().unwrap()])
+        .output()
+        .unwrap();
+    assert!(printed.status.success());
+    assert_eq!(String::from_utf8(printed.stdout).unwrap().trim(), key);
+    assert_eq!(lobby_server::key::printed(&player.server_key), key);
+
+    assert!(get(server.http(), "/health").starts_with("HTTP/1.1 200"));
+    assert!(get(server.http(), "/metrics").contains("\nlobby_sessions 1\n"));
+    assert!(get(server.http(), "/").contains("Players logged in<td>1"));
+    assert!(get(server.http(), "/nothing").starts_with("HTTP/1.1 404"));
+
+    let (output, took) = server.stop("-TERM");
+    let log = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{log}");
+    assert!(took < Duration::from_secs(3), "{took:?}");
+    assert!(player.wait_for(|frame| matches!(frame, Frame::Goodbye { .. })), "players are told");
+    assert!(!log.contains("127.0.0.1:0") && !log.contains("WARN"), "{log}");
+}
+
+#[test]
+fn sigint_ends_it_cleanly_too() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = Running::start(directory.path(), &["--bind", "127.0.0.1:0", "--no-http"]);
+    assert!(!server.ready.contains("http"), "{}", server.ready);
+    assert_eq!(server.stop("-INT").0.status.code(), Some(0));
+}
+
+#[test]
+fn a_second_server_on_the_same_port_says_what_to_do() {
+    let directory = tempfile::tempdir().unwrap();
+    let first = Running::start(directory.path(), &["--bind", "127.0.0.1:0", "--http", "127.0.0.1:0"]);
+    let key = directory.path().join("key");
+    let key = key.to_str().unwrap();
+    let second = program()
+        .args(["--key-file", key, "--no-http", "--bind", &first.address().to_string()])
+        .output()
+        .unwrap();
+    assert_eq!(second.status.code(), Some(1));
+    assert!(second.stdout.is_empty(), "not ready");
+    let error = String::from_utf8(second.stderr).unwrap();
+    assert_eq!(error.lines().filter(|line| line.starts_with("lobby_server:")).count(), 1, "{error}");
+    assert!(error.contains("in use") && error.contains("--bind"), "{error}");
+
+    let third = program()
+        .args(["--key-file", key, "--bind", "127.0.0.1:0", "--http", &first.http().to_string()])
+        .output()
+        .unwrap();
+    assert_eq!(third.status.code(), Some(1));
+    let error = String::from_utf8(third.stderr).unwrap();
+    assert!(error.contains("HTTP") && error.contains("--no-http"), "{error}");
+
+    let check = program()
+        .args(["check", "--key-file", key, "--no-http", "--bind", &first.address().to_string()])
+        .output()
+        .unwrap();
+    assert_eq!(check.status.code(), Some(1));
+    assert!(String::from_utf8(check.stdout).unwrap().contains("FAILED"));
+}
+
+#[test]
+fn two_addresses_are_four_sockets_and_check_calls_it_full() {
+    let directory = tempfile::tempdir().unwrap();
+    let flags = ["--bind", "127.0.0.1:0", "--second-address", "127.0.0.2", "--no-http"];
+    let server = Running::start(directory.path(), &flags);
+    assert!(server.ready.contains("(second 127.0.0.2:"), "{}", server.ready);
+    let check = program().arg("check").args(flags).output().unwrap();
+    let text = String::from_utf8(check.stdout).unwrap();
+    assert!(check.status.success(), "{text}");
+    assert!(text.contains("classification: full") && text.contains("firewall:"), "{text}");
+    let one = program().args(["check", "--bind", "127.0.0.1:0", "--no-http"]).output().unwrap();
+    assert!(String::from_utf8(one.stdout).unwrap().contains("classification: reduced"));
+}
+
+#[test]
+fn on_all_addresses_the_answer_comes_from_the_one_that_was_asked() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = Running::start(directory.path(), &["--bind", "0.0.0.0:0", "--no-http"]);
+    let port = server.address().port();
+    // A connected socket takes nothing from another address. On Linux all of 127/8 is this machine.
+    for address in ["127.0.0.1", "127.0.0.77"] {
+        let server = format!("{address}:{port}").parse().unwrap();
+        assert!(Player::log_in(server, 1, b"").unwrap().ping(), "{address}");
+    }
+}
+
+#[test]
+fn settings_come_from_file_and_environment_and_mistakes_are_one_clear_line() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("lobby.toml");
+    std::fs::write(&file, "bind = \"127.0.0.1:0\"\nno_http = true\ntoken = \"sesame\"\n").unwrap();
+    let server = Running::start(directory.path(), &["--config", file.to_str().unwrap()]);
+    let error = Player::log_in(server.address(), 1, b"guess").err().expect("refused");
+    assert!(error.contains("token"), "{error}");
+    assert!(Player::log_in(server.address(), 2, b"sesame").unwrap().ping());
+
+    let wrong = program().env("LOBBY_BIND", "nonsense").arg("check").output().unwrap();
+    assert_eq!(wrong.status.code(), Some(1));
+    let error = String::from_utf8(wrong.stderr).unwrap();
+    assert!(error.lines().count() == 1 && error.contains("nonsense"), "{error}");
+    let missing = program().args(["check", "--config", "/nonexistent.toml"]).output().unwrap();
+    assert_eq!(missing.status.code(), Some(1));
+}
+
+#[test]
+fn junk_does_not_disturb_the_players_and_floods_no_log() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = Running::start(directory.path(), &["--bind", "127.0.0.1:0", "--no-http"]);
+    let mut player = Player::log_in(server.address(), 1, b"").unwrap();
+    assert!(player.ping());
+    let ping = player.session.seal(Instant::now(), Kind::Control, &Frame::Ping { id: 1 }).unwrap();
+    let mut rng = ChaCha20Rng::from_seed([3; 32]);
+    let stranger = UdpSocket::bind("127.0.0.1:0").unwrap();
+    for round in 0..3000u32 {
+        let mut junk = vec![0; (rng.next_u32() % 1500) as usize];
+        rng.fill_bytes(&mut junk);
+        if let Some(first) = junk.first_mut() {
+            *first = 0xC0 | (rng.next_u32() as u8 & 0x0f);
+        }
+        // From a stranger, and from the player's own address: random, damaged, repeated.
+        let _ = stranger.send_to(&junk, server.address());
+        let _ = player.socket.send(&junk);
+        let mut damaged = ping.clone();
+        let at = rng.next_u32() as usize % damaged.len();
+        damaged[at] ^= 1 << (round % 8);
+        let _ = player.socket.send(&damaged);
+        let _ = player.socket.send(&ping);
+        if round % 100 == 0 {
+            assert!(player.ping(), "round {round}");
+        }
+    }
+    assert!(player.ping());
+    assert!(Player::log_in(server.address(), 2, b"").unwrap().ping());
+    let (output, _) = server.stop("-TERM");
+    let log = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{log}");
+    assert!(log.lines().count() < 20, "{log}");
+}
+
+#[test]
+fn an_embedded_server_serves_and_is_gone_when_dropped() {
+    let settings = lobby_server::Settings {
+        bind: vec!["127.0.0.1:0".parse().unwrap()],
+        no_http: true,
+        ..lobby_server::Settings::default()
+    };
+    let server = lobby_server::LobbyServer::new(settings).spawn().unwrap();
+    let address = server.addresses().first[0];
+    let mut player = Player::log_in(address, 1, b"").unwrap();
+    assert!(player.ping());
+    assert_eq!(player.server_key, server.public_key());
+    assert_eq!(server.handle().status().expect("an answer").gauges.sessions, 1);
+    server.stop();
+    assert!(player.wait_for(|frame| matches!(frame, Frame::Goodbye { .. })));
+    UdpSocket::bind(address).expect("its port is free again");
+}

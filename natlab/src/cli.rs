@@ -1,0 +1,269 @@
+//! The simulator's part of the command line.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use indicatif::{ProgressBar, ProgressStyle};
+use traversal_core::wire::message::Method;
+use traversal_core::{AgentConfig, Detect, RelayPolicy};
+
+use crate::demo;
+use crate::matrix::{self, MatrixSettings};
+use crate::nat::{NatSpec, PRESETS};
+use crate::oracle::{Effective, Relation};
+use crate::scenario::{Draw, PairSettings};
+
+/// The six named types of the default matrix.
+const SIX: [&str; 6] = ["none", "fullcone", "restricted", "portrestricted", "as", "ps"];
+
+/// A method to force.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum MethodName {
+    /// As the plan has it.
+    Auto,
+    /// Test messages.
+    Cone,
+    /// One bubble, bracketed.
+    Bubble,
+    /// Many bubbles and a port-assigning packet.
+    MultiBubble,
+    /// Predicted ports on both sides.
+    Prediction,
+    /// One socket a side.
+    GiantStep,
+    /// Random ports against a cone.
+    Birthday,
+}
+
+impl MethodName {
+    fn method(self) -> Option<Method> {
+        Some(match self {
+            Self::Auto => return None,
+            Self::Cone => Method::Cone,
+            Self::Bubble => Method::Bubble,
+            Self::MultiBubble => Method::MultiBubble,
+            Self::Prediction => Method::Prediction,
+            Self::GiantStep => Method::GiantStep,
+            Self::Birthday => Method::Birthday,
+        })
+    }
+}
+
+/// Whether the relay may be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Relay {
+    /// While there is no direct path.
+    Allow,
+    /// Not at all.
+    Never,
+}
+
+/// What the two networks share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Shared {
+    /// Nothing.
+    Apart,
+    /// One LAN.
+    Lan,
+    /// The outermost NAT, behind which each has its own.
+    OuterNat,
+}
+
+impl From<Shared> for Relation {
+    fn from(shared: Shared) -> Self {
+        match shared {
+            Shared::Apart => Self::Apart,
+            Shared::Lan => Self::SameLan,
+            Shared::OuterNat => Self::SameOuterNat,
+        }
+    }
+}
+
+/// Options of `natlab matrix`.
+#[derive(Args, Clone, Debug)]
+pub struct MatrixArgs {
+    /// NAT of the player that hosts; repeat for more rows
+    #[arg(long, value_name = "NAT")]
+    left: Vec<NatSpec>,
+    /// NAT of the player that joins; repeat for more columns
+    #[arg(long, value_name = "NAT")]
+    right: Vec<NatSpec>,
+    /// Force one method, without speculation beside it
+    #[arg(long, value_enum, default_value = "auto")]
+    method: MethodName,
+    /// Runs of each pair
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..))]
+    seeds: u64,
+    /// The first of them; with `--seeds 1` it runs a failed one again
+    #[arg(long, default_value_t = 1)]
+    first_seed: u64,
+    /// The same one-way delay between any two of players and server, without jitter [default: drawn per seed]
+    #[arg(long, value_name = "MS", value_parser = positive)]
+    delay_ms: Option<f64>,
+    /// Share of packets lost between any two, 0 to 1 [default: drawn per seed, 0 to 0.1]
+    #[arg(long, value_name = "P", value_parser = share)]
+    loss: Option<f64>,
+    /// Foreign allocations per second at the named NATs [default: drawn per seed, 0 to 50]
+    #[arg(long, value_name = "PER_SECOND", value_parser = positive)]
+    cross: Option<f64>,
+    /// Whether the relay may be used
+    #[arg(long, value_enum, default_value = "allow")]
+    relay: Relay,
+    /// Who classifies: server or peer
+    #[arg(long, value_parser = ["server", "peer"], default_value = "server")]
+    detect: String,
+    /// What the two networks share
+    #[arg(long, value_enum, default_value = "apart")]
+    shared: Shared,
+    /// The lobby server has one address only
+    #[arg(long)]
+    one_address: bool,
+    /// Seconds that an attempt may take
+    #[arg(long, default_value_t = 10.0, value_parser = positive)]
+    deadline: f64,
+    /// Threads [default: one per processor]
+    #[arg(long, default_value_t = 0, hide_default_value = true)]
+    threads: usize,
+    /// Write a self-contained page
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+    /// Print JSON instead of a table
+    #[arg(long)]
+    json: bool,
+}
+
+/// Options of `natlab demo`.
+#[derive(Args, Clone, Debug)]
+pub struct DemoArgs {
+    /// NAT of the player that hosts
+    #[arg(long, value_name = "NAT", default_value = "as")]
+    left: NatSpec,
+    /// NAT of the player that joins
+    #[arg(long, value_name = "NAT", default_value = "ps")]
+    right: NatSpec,
+    /// Force one method
+    #[arg(long, value_enum, default_value = "auto")]
+    method: MethodName,
+    /// One-way delay between any two of players and server
+    #[arg(long, value_name = "MS", default_value_t = 50.0, value_parser = positive)]
+    delay_ms: f64,
+    /// Whether the relay may be used
+    #[arg(long, value_enum, default_value = "allow")]
+    relay: Relay,
+    /// What the two networks share
+    #[arg(long, value_enum, default_value = "apart")]
+    shared: Shared,
+    /// Where all chance comes from
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+}
+
+fn positive(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(value) if (0.0..=1e6).contains(&value) => Ok(value),
+        _ => Err("a number from 0 on is needed".into()),
+    }
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(value) if (0.0..1.0).contains(&value) => Ok(value),
+        _ => Err("a number from 0 up to, but not including, 1 is needed".into()),
+    }
+}
+
+fn agent_config(method: MethodName, relay: Relay) -> AgentConfig {
+    AgentConfig {
+        method: method.method(),
+        relay: match relay {
+            Relay::Allow => RelayPolicy::Allow,
+            Relay::Never => RelayPolicy::Never,
+        },
+        ..AgentConfig::default()
+    }
+}
+
+/// Runs `natlab matrix`.
+///
+/// # Errors
+/// If the page cannot be written.
+pub fn run_matrix(args: MatrixArgs) -> std::io::Result<()> {
+    let six = || SIX.iter().filter_map(|name| name.parse().ok()).collect::<Vec<NatSpec>>();
+    let mut config = agent_config(args.method, args.relay);
+    config.connect_deadline = Duration::from_secs_f64(args.deadline);
+    config.detect = if args.detect == "peer" { Detect::Peer } else { Detect::Server };
+    let settings = MatrixSettings {
+        left: if args.left.is_empty() { six() } else { args.left },
+        right: if args.right.is_empty() { six() } else { args.right },
+        seeds: args.seeds,
+        first_seed: args.first_seed,
+        draw: Draw {
+            delay: args.delay_ms.map(|ms| Duration::from_secs_f64(ms / 1e3)),
+            // With a delay that is given, nothing is lost unless that is given too.
+            loss: args.loss.or(args.delay_ms.map(|_| 0.0)),
+            cross: args.cross,
+            config,
+            relation: args.shared.into(),
+            one_address: args.one_address,
+        },
+        threads: args.threads,
+    };
+    let total = settings.left.len() as u64 * settings.right.len() as u64 * settings.seeds;
+    let bar = ProgressBar::new(total).with_style(
+        ProgressStyle::with_template("{bar:40} {pos}/{len} joins, {per_sec}, {eta} left")
+            .unwrap_or_else(|_| ProgressStyle::default_bar()),
+    );
+    let matrix = matrix::run(&settings, |done| {
+        // Drawing is dearer than a run.
+        if done % 64 == 0 {
+            bar.set_position(done as u64);
+        }
+    });
+    bar.finish_and_clear();
+    if let Some(path) = args.html {
+        std::fs::write(&path, matrix::page(&matrix))?;
+    }
+    if args.json {
+        println!("{}", serde_json::to_string(&matrix)?);
+    } else {
+        print!("{}", matrix::table(&matrix));
+    }
+    Ok(())
+}
+
+/// Runs `natlab demo`.
+pub fn run_demo(args: &DemoArgs) {
+    let delay = Duration::from_secs_f64(args.delay_ms / 1e3);
+    let mut settings = PairSettings::equal(args.seed, &args.left.chain, &args.right.chain, delay);
+    settings.config = agent_config(args.method, args.relay);
+    settings.relation = args.shared.into();
+    print!("{}", demo::tell(settings, &args.left, &args.right).0);
+}
+
+/// Runs `natlab list`.
+pub fn run_list() {
+    use comfy_table::{ContentArrangement, Table, presets::UTF8_FULL_CONDENSED};
+    let mut table = Table::new();
+    table.load_style(UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Dynamic);
+    table.set_header(["name", "mapping", "filtering", "ports", "what it is"]);
+    for preset in PRESETS {
+        let Ok(spec) = preset.name.parse::<NatSpec>() else { continue };
+        let effective = Effective::of(&spec.chain);
+        let nat = &spec.chain[0];
+        let ports = if nat.translates() { format!("{:?}", nat.allocation) } else { "-".into() };
+        table.add_row([
+            preset.name.to_owned(),
+            format!("{:?}", effective.mapping),
+            format!("{:?}", effective.filtering),
+            ports,
+            preset.about.to_owned(),
+        ]);
+    }
+    println!("{table}");
+    println!(
+        "or key=value[,key=value...]: mapping=eim|adm|apdm  filtering=eif|adf|apdf  \
+         ports=preserving|random|sequential:STEP|block:SIZE\n  cross=PER_SECOND  timeout=SECONDS  pool=N  quota=N  \
+         clash=yes  hairpin=yes; a name may come first (ps,cross=5); a+b puts NAT a behind NAT b"
+    );
+}

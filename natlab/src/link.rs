@@ -1,0 +1,169 @@
+//! Links: delay, jitter, loss, reordering, duplication, each way for itself.
+
+use std::time::Duration;
+
+use rand::Rng;
+use rand_chacha::ChaCha8Rng;
+
+/// One direction of a link.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Way {
+    /// One-way delay.
+    pub delay: Duration,
+    /// Up to so much more, uniformly; packets keep their order, as in a queue.
+    pub jitter: Duration,
+    /// Share of packets lost, 0 to 1.
+    pub loss: f64,
+    /// Share of packets that later ones overtake, 0 to 1.
+    pub reorder: f64,
+    /// How much later those come.
+    pub reorder_delay: Duration,
+    /// Share of packets that come twice, 0 to 1.
+    pub duplicate: f64,
+}
+
+impl Default for Way {
+    fn default() -> Self {
+        Self {
+            delay: Duration::ZERO,
+            jitter: Duration::ZERO,
+            loss: 0.0,
+            reorder: 0.0,
+            reorder_delay: Duration::from_millis(20),
+            duplicate: 0.0,
+        }
+    }
+}
+
+/// Both directions: `up` leads towards the internet.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Link {
+    /// Towards the internet.
+    pub up: Way,
+    /// From the internet.
+    pub down: Way,
+}
+
+impl Link {
+    /// The same delay both ways, and nothing else.
+    pub fn delay(delay: Duration) -> Self {
+        Self::both(Way { delay, ..Way::default() })
+    }
+
+    /// The same both ways.
+    pub fn both(way: Way) -> Self {
+        Self { up: way.clone(), down: way }
+    }
+}
+
+/// When copies of a packet arrive: none if it was lost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Arrivals {
+    /// First copy.
+    pub first: Option<Duration>,
+    /// Second copy.
+    pub second: Option<Duration>,
+}
+
+/// A direction in use.
+#[derive(Clone, Debug, Default)]
+pub struct Carrier {
+    /// Its settings; may be changed at any time.
+    pub way: Way,
+    last: Duration,
+}
+
+impl Carrier {
+    /// A direction with these settings.
+    pub fn new(way: Way) -> Self {
+        Self { way, last: Duration::ZERO }
+    }
+
+    /// A packet enters at `now`.
+    pub fn carry(&mut self, now: Duration, rng: &mut ChaCha8Rng) -> Arrivals {
+        let first = (!happens(rng, self.way.loss)).then(|| self.arrival(now, rng));
+        let second = (happens(rng, self.way.duplicate) && first.is_some()).then(|| self.arrival(now, rng));
+        Arrivals { first, second }
+    }
+
+    fn arrival(&mut self, now: Duration, rng: &mut ChaCha8Rng) -> Duration {
+        let jitter = if self.way.jitter.is_zero() {
+            Duration::ZERO
+        } else {
+            self.way.jitter.mul_f64(rng.random::<f64>())
+        };
+        let at = now + self.way.delay + jitter;
+        if happens(rng, self.way.reorder) {
+            return at + self.way.reorder_delay;
+        }
+        self.last = self.last.max(at);
+        self.last
+    }
+}
+
+fn happens(rng: &mut ChaCha8Rng, share: f64) -> bool {
+    share > 0.0 && rng.random::<f64>() < share
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::SeedableRng;
+
+    use super::*;
+
+    fn arrivals(way: Way) -> Vec<Arrivals> {
+        let mut rng = ChaCha8Rng::seed_from_u64(5);
+        let mut carrier = Carrier::new(way);
+        (0..2000).map(|n| carrier.carry(Duration::from_millis(n), &mut rng)).collect()
+    }
+
+    fn count(arrivals: &[Arrivals], test: impl Fn(&Arrivals) -> bool) -> usize {
+        arrivals.iter().filter(|arrival| test(arrival)).count()
+    }
+
+    #[test]
+    fn a_plain_link_delays_and_nothing_else() {
+        let way = Way { delay: Duration::from_millis(30), ..Way::default() };
+        for (n, arrival) in arrivals(way).iter().enumerate() {
+            let at = Duration::from_millis(n as u64 + 30);
+            assert_eq!(*arrival, Arrivals { first: Some(at), second: None });
+        }
+    }
+
+    #[test]
+    fn loss_and_duplication_come_in_their_shares() {
+        let seen = arrivals(Way { loss: 0.3, duplicate: 0.1, ..Way::default() });
+        let lost = count(&seen, |arrival| arrival.first.is_none());
+        assert!((520..680).contains(&lost), "{lost} of 2000");
+        let twice = count(&seen, |arrival| arrival.second.is_some());
+        assert!((90..190).contains(&twice), "{twice} of 2000");
+    }
+
+    #[test]
+    fn jitter_keeps_order_and_reordering_does_not() {
+        let jitter = Duration::from_millis(40);
+        let in_order = |seen: &[Arrivals]| count_pairs(seen, |a, b| b < a) == 0;
+        let seen = arrivals(Way { jitter, ..Way::default() });
+        assert!(in_order(&seen));
+        assert!(seen.iter().any(|arrival| arrival.first > seen[0].first), "it does jitter");
+        let seen = arrivals(Way { reorder: 0.1, ..Way::default() });
+        let overtaken = count_pairs(&seen, |a, b| b < a);
+        assert!((120..280).contains(&overtaken), "{overtaken}");
+    }
+
+    fn count_pairs(seen: &[Arrivals], test: impl Fn(Duration, Duration) -> bool) -> usize {
+        seen.windows(2)
+            .filter(|pair| matches!((pair[0].first, pair[1].first), (Some(a), Some(b)) if test(a, b)))
+            .count()
+    }
+
+    #[test]
+    fn the_two_ways_differ_when_told() {
+        let link =
+            Link { down: Way { delay: Duration::from_millis(90), ..Way::default() }, ..Link::default() };
+        let mut rng = ChaCha8Rng::seed_from_u64(1);
+        let up = Carrier::new(link.up).carry(Duration::ZERO, &mut rng);
+        let down = Carrier::new(link.down).carry(Duration::ZERO, &mut rng);
+        assert_eq!((up.first, down.first), (Some(Duration::ZERO), Some(Duration::from_millis(90))));
+    }
+}

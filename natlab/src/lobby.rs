@@ -1,0 +1,171 @@
+//! The shipping lobby server's core on a simulated host.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Instant;
+
+use lobby_server::registry::MemoryRegistry;
+use lobby_server::{Server, ServerConfig, ServerSocket, ServerSocketId};
+use traversal_core::Identity;
+
+use crate::player::Player;
+use crate::world::{Node, NodeOutput};
+
+/// First and second address of the simulated server.
+pub const ADDRESSES: [IpAddr; 2] = [
+    IpAddr::V4(std::net::Ipv4Addr::new(198, 18, 0, 10)),
+    IpAddr::V4(std::net::Ipv4Addr::new(198, 18, 0, 11)),
+];
+/// First and second port.
+pub const PORTS: [u16; 2] = [3478, 3479];
+
+/// A lobby server with its registry in memory.
+#[derive(Debug)]
+pub struct Lobby {
+    server: Server,
+    registry: MemoryRegistry,
+    outputs: VecDeque<NodeOutput>,
+}
+
+/// The server's sockets, in the order of their ids, with one address or two.
+pub fn sockets(two_addresses: bool) -> Vec<SocketAddr> {
+    let count = if two_addresses { 2 } else { 1 };
+    ADDRESSES[..count].iter().flat_map(|ip| PORTS.map(|port| SocketAddr::new(*ip, port))).collect()
+}
+
+impl Lobby {
+    /// A server that has just started.
+    pub fn new(config: ServerConfig, two_addresses: bool, seed: [u8; 32], now: Instant) -> Self {
+        let sockets = sockets(two_addresses)
+            .into_iter()
+            .map(|local| ServerSocket {
+                local,
+                public: None,
+                second_address: local.ip() == ADDRESSES[1],
+                second_port: local.port() == PORTS[1],
+            })
+            .collect();
+        // Its identity stays the same over restarts, its randomness need not.
+        let server = Server::new(config, Identity::from_secret([42; 32]), seed, sockets, now);
+        Self { server, registry: MemoryRegistry::new(), outputs: VecDeque::new() }
+    }
+
+    /// The core.
+    pub fn server(&mut self) -> &mut Server {
+        &mut self.server
+    }
+
+    fn turn(&mut self, now: Instant) {
+        self.server.turn_registry(now, &mut self.registry);
+        while let Some(transmit) = self.server.poll_transmit() {
+            self.outputs.push_back(NodeOutput::Transmit {
+                socket: u32::from(transmit.socket.0),
+                to: transmit.to,
+                ttl: None,
+                payload: transmit.payload,
+            });
+        }
+    }
+}
+
+impl Node for Lobby {
+    fn handle_datagram(&mut self, now: Instant, socket: u32, from: SocketAddr, datagram: &[u8]) {
+        self.server.handle_datagram(now, ServerSocketId(socket as u16), from, datagram);
+        self.turn(now);
+    }
+
+    fn handle_socket(&mut self, _: Instant, _: u32, _: io::Result<SocketAddr>) {}
+
+    fn handle_timeout(&mut self, now: Instant) {
+        self.server.handle_timeout(now);
+        self.turn(now);
+    }
+
+    fn poll_output(&mut self) -> Option<NodeOutput> {
+        self.outputs.pop_front()
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        self.server.poll_timeout()
+    }
+}
+
+/// What runs on the hosts of a scenario.
+#[derive(Debug)]
+pub enum Program {
+    /// A player.
+    Player(Box<Player>),
+    /// The lobby server.
+    Lobby(Box<Lobby>),
+    /// Nothing: a host that is switched on and silent.
+    Idle,
+}
+
+impl Program {
+    /// The player that runs here, if one does.
+    pub fn player(&self) -> Option<&Player> {
+        match self {
+            Self::Player(player) => Some(player),
+            _ => None,
+        }
+    }
+
+    /// The player that runs here, if one does.
+    pub fn player_mut(&mut self) -> Option<&mut Player> {
+        match self {
+            Self::Player(player) => Some(player),
+            _ => None,
+        }
+    }
+
+    /// The server that runs here, if one does.
+    pub fn lobby_mut(&mut self) -> Option<&mut Lobby> {
+        match self {
+            Self::Lobby(lobby) => Some(lobby),
+            _ => None,
+        }
+    }
+}
+
+impl Node for Program {
+    fn handle_datagram(&mut self, now: Instant, socket: u32, from: SocketAddr, datagram: &[u8]) {
+        match self {
+            Self::Player(node) => node.handle_datagram(now, socket, from, datagram),
+            Self::Lobby(node) => node.handle_datagram(now, socket, from, datagram),
+            Self::Idle => {}
+        }
+    }
+
+    fn handle_socket(&mut self, now: Instant, socket: u32, local: io::Result<SocketAddr>) {
+        match self {
+            Self::Player(node) => node.handle_socket(now, socket, local),
+            Self::Lobby(node) => node.handle_socket(now, socket, local),
+            Self::Idle => {}
+        }
+    }
+
+    fn handle_timeout(&mut self, now: Instant) {
+        match self {
+            Self::Player(node) => node.handle_timeout(now),
+            Self::Lobby(node) => node.handle_timeout(now),
+            Self::Idle => {}
+        }
+    }
+
+    fn poll_output(&mut self) -> Option<NodeOutput> {
+        match self {
+            Self::Player(node) => node.poll_output(),
+            Self::Lobby(node) => node.poll_output(),
+            Self::Idle => None,
+        }
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        match self {
+            Self::Player(node) => node.poll_timeout(),
+            Self::Lobby(node) => node.poll_timeout(),
+            Self::Idle => None,
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! The matrix in a terminal.
+
+use std::fmt::Write;
+
+use comfy_table::{Attribute, Cell as Field, Color, ContentArrangement, Table, presets::UTF8_FULL_CONDENSED};
+
+use super::{Cell, Matrix};
+
+/// A table of all pairs and a list of failed seeds. A cell tells: direct success; median time to the first direct
+/// packet and until both confirmed, in round trips; median packets; the method that won most.
+pub fn table(matrix: &Matrix) -> String {
+    let mut text = String::new();
+    let mut rows: Vec<&str> = Vec::new();
+    let mut columns: Vec<&str> = Vec::new();
+    for cell in &matrix.cells {
+        if !rows.contains(&cell.left.as_str()) {
+            rows.push(&cell.left);
+        }
+        if !columns.contains(&cell.right.as_str()) {
+            columns.push(&cell.right);
+        }
+    }
+    let mut table = Table::new();
+    table.load_style(UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Dynamic);
+    let heading = |text: &str| Field::new(text).add_attribute(Attribute::Bold);
+    table.set_header(
+        std::iter::once(heading("host \\ joins")).chain(columns.iter().map(|name| heading(name))),
+    );
+    for row in &rows {
+        let mut fields = vec![heading(row)];
+        fields.extend(columns.iter().map(|column| {
+            let cell = matrix.cells.iter().find(|cell| cell.left == **row && cell.right == **column);
+            cell.map_or_else(|| Field::new(""), field)
+        }));
+        table.add_row(fields);
+    }
+    let _ = writeln!(text, "{table}");
+    let _ = writeln!(
+        text,
+        "each cell: direct success · median round trips to the first direct packet / until both confirmed · \
+         median packets · method"
+    );
+    for cell in matrix.cells.iter().filter(|cell| !cell.failed_seeds.is_empty()) {
+        let (low, high) = cell.direct_interval;
+        let _ = writeln!(
+            text,
+            "{} - {}: {} of {} not direct (95 %: {:.3} to {:.3} % direct); oracle: {}",
+            cell.left,
+            cell.right,
+            cell.runs - cell.direct,
+            cell.runs,
+            low * 100.0,
+            high * 100.0,
+            cell.outlook,
+        );
+        for (cause, count) in &cell.causes {
+            let seeds: Vec<_> = cell
+                .failed_seeds
+                .iter()
+                .filter(|failed| failed.cause == *cause)
+                .take(8)
+                .map(|failed| failed.seed.to_string())
+                .collect();
+            let _ = writeln!(text, "    {count} x {cause} (seeds {} ...)", seeds.join(", "));
+        }
+    }
+    text
+}
+
+fn field(cell: &Cell) -> Field {
+    let share = cell.direct as f64 / cell.runs.max(1) as f64;
+    let number = |value: Option<f64>| value.map_or_else(|| "-".into(), |value| format!("{value:.2}"));
+    let mut text = format!("{}\n", percent(share));
+    let _ = write!(
+        text,
+        "{} / {}\n{} pk {}",
+        number(cell.median_direct_rtt),
+        number(cell.median_confirmed_rtt),
+        cell.median_packets.map_or_else(|| "-".into(), |packets| format!("{packets:.0}")),
+        cell.top_method(),
+    );
+    Field::new(text).fg(match share {
+        share if share >= 0.999 => Color::Green,
+        share if share >= 0.9 => Color::Yellow,
+        _ => Color::Red,
+    })
+}
+
+/// Never rounds up to 100.
+pub(super) fn percent(share: f64) -> String {
+    match share {
+        share if share >= 1.0 => "100 %".into(),
+        share => format!("{:.2} %", (share * 1e4).floor() / 1e2),
+    }
+}
+
+impl Cell {
+    /// The method that won most often.
+    pub fn top_method(&self) -> &str {
+        self.methods.iter().max_by_key(|(_, count)| **count).map_or("", |(name, _)| name)
+    }
+}

@@ -1,0 +1,156 @@
+//! A NAT as RFC 4787 describes one: every axis apart from the others, no clock, no sockets.
+//!
+//! # How to drive one
+//! [`Nat`] is an object that packets are shown to. Time comes in with each packet, as the [`Duration`] since any
+//! fixed start, and must not run backwards; the seed decides every random choice.
+//!
+//! ```
+//! use natlab::nat::{Header, Nat, NatConfig, Proto, Verdict};
+//! use std::time::Duration;
+//!
+//! let config = NatConfig::preset("ps").expect("a preset");
+//! let mut nat = Nat::new(config, vec!["198.18.1.1".parse().unwrap()], 7);
+//! let out = Header::udp("192.168.1.2:40000".parse().unwrap(), "198.18.0.10:3478".parse().unwrap());
+//! let Verdict::Forward(seen) = nat.outbound(Duration::ZERO, out) else { panic!("dropped") };
+//! let answer = Header { src: out.dst, dst: seen.src, ttl: 64, proto: Proto::Udp };
+//! let Verdict::Forward(back) = nat.inbound(Duration::from_millis(50), answer) else { panic!("dropped") };
+//! assert_eq!(back.dst, out.src);
+//! ```
+//!
+//! - [`Nat::outbound`]: a packet from the inside. [`Verdict::Forward`]: send it on outside with this header;
+//!   [`Verdict::Hairpin`]: it was for the NAT's own external address, deliver it *inside* with this header.
+//! - [`Nat::inbound`]: a packet from the outside to an external address. [`Verdict::Forward`]: deliver it inside.
+//! - The NAT counts the TTL down by one, as any router; a packet that dies in it leaves no trace, neither a mapping
+//!   nor a clash.
+//! - [`Nat::reboot`] and [`Nat::change_address`] are the two things that happen to a NAT by itself.
+//! - [`Nat::counters`] tells what it did. Several NATs in a row: [`NatSpec`] parses them, the inner one first;
+//!   the external address of an inner one lies inside the next.
+
+mod config;
+mod ports;
+mod spec;
+mod table;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+pub use config::{
+    Allocation, Blacklist, Fallback, Filtering, Kind, Mapping, NatConfig, PRESETS, Pooling, Preset,
+};
+pub use spec::{NatSpec, SpecError};
+pub use table::Nat;
+
+/// A transport protocol with ports; each has its own port space.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Proto {
+    /// UDP.
+    Udp,
+    /// TCP: translated like UDP, but with a long timeout and without foreign traffic.
+    Tcp,
+}
+
+/// What a NAT sees of a packet, and what it changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Header {
+    /// Source.
+    pub src: SocketAddr,
+    /// Destination.
+    pub dst: SocketAddr,
+    /// Hops left.
+    pub ttl: u8,
+    /// Protocol.
+    pub proto: Proto,
+}
+
+impl Header {
+    /// A UDP header with the usual TTL of 64.
+    pub fn udp(src: SocketAddr, dst: SocketAddr) -> Self {
+        Self { src, dst, ttl: 64, proto: Proto::Udp }
+    }
+}
+
+/// What a NAT does with a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It goes on, on the other side, with this header.
+    Forward(Header),
+    /// From the inside to the NAT's own external address: it goes back inside with this header (RFC 4787
+    /// section 6).
+    Hairpin(Header),
+    /// It goes nowhere.
+    Drop(DropReason),
+}
+
+/// Why a NAT dropped a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum DropReason {
+    /// Its TTL ran out here.
+    TtlExpired,
+    /// UDP is blocked.
+    UdpBlocked,
+    /// From the outside to a port without a mapping.
+    NoMapping,
+    /// The mapping's filter does not know the sender.
+    Filtered,
+    /// The subscriber has all the ports it may have.
+    Quota,
+    /// No port left.
+    NoPort,
+    /// To the NAT's own address from the inside, and it does not hairpin.
+    NoHairpin,
+    /// The sender sent too much that nobody asked for.
+    Blacklisted,
+    /// From the outside, but not to an address of this NAT.
+    NotMine,
+}
+
+impl DropReason {
+    /// As in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::TtlExpired => "ttl-expired",
+            Self::UdpBlocked => "udp-blocked",
+            Self::NoMapping => "no-mapping",
+            Self::Filtered => "filtered",
+            Self::Quota => "quota",
+            Self::NoPort => "no-port",
+            Self::NoHairpin => "no-hairpin",
+            Self::Blacklisted => "blacklisted",
+            Self::NotMine => "not-mine",
+        }
+    }
+}
+
+/// What a NAT did so far.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Mappings made for its own hosts.
+    pub mappings: u64,
+    /// Ports taken by foreign traffic.
+    pub foreign: u64,
+    /// Packets let out.
+    pub outbound: u64,
+    /// Packets let in.
+    pub inbound: u64,
+    /// Packets turned round inside.
+    pub hairpinned: u64,
+    /// Mappings whose port had to be another one because of an inbound packet that came first.
+    pub clashes: u64,
+    /// Packets dropped.
+    pub drops: BTreeMap<DropReason, u64>,
+}
+
+/// One line for people: what a NAT holds for a host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MappingView {
+    /// Inside.
+    pub internal: SocketAddr,
+    /// Outside.
+    pub external: SocketAddr,
+    /// When it dies if nothing refreshes it.
+    pub expires: Duration,
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,355 @@
+//! Each axis by itself, and each named NAT through RFC 5780's procedure.
+
+use std::net::IpAddr;
+
+use super::*;
+
+fn nat(spec: &str) -> Nat {
+    let spec: NatSpec = spec.parse().unwrap();
+    let config = spec.chain[0].clone();
+    let pool = (1..=config.pool).map(|n| IpAddr::from([198, 18, 1, n as u8])).collect();
+    Nat::new(config, pool, 1)
+}
+
+fn addr(text: &str) -> SocketAddr {
+    text.parse().unwrap()
+}
+
+fn ms(n: u64) -> Duration {
+    Duration::from_millis(n)
+}
+
+const IN: &str = "192.168.1.2:40000";
+
+fn out(nat: &mut Nat, now: Duration, from: &str, to: &str) -> SocketAddr {
+    match nat.outbound(now, Header::udp(addr(from), addr(to))) {
+        Verdict::Forward(header) => header.src,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn comes_in(nat: &mut Nat, now: Duration, from: &str, to: SocketAddr) -> bool {
+    matches!(nat.inbound(now, Header::udp(addr(from), to)), Verdict::Forward(_))
+}
+
+#[test]
+fn mapping_axis() {
+    for (spec, other_port, other_address) in
+        [("mapping=eim", true, true), ("mapping=adm", true, false), ("mapping=apdm", false, false)]
+    {
+        let mut nat = nat(&format!("{spec},ports=random"));
+        let first = out(&mut nat, ms(0), IN, "198.18.0.1:1");
+        assert_eq!(first, out(&mut nat, ms(0), IN, "198.18.0.1:1"), "{spec}: same destination");
+        assert_eq!(first == out(&mut nat, ms(0), IN, "198.18.0.1:2"), other_port, "{spec}");
+        assert_eq!(first == out(&mut nat, ms(0), IN, "198.18.0.2:1"), other_address, "{spec}");
+        assert_ne!(first, out(&mut nat, ms(0), "192.168.1.2:40001", "198.18.0.1:1"), "{spec}");
+    }
+}
+
+#[test]
+fn filtering_axis() {
+    for (spec, other_port, other_address) in
+        [("filtering=eif", true, true), ("filtering=adf", true, false), ("filtering=apdf", false, false)]
+    {
+        for mapping in ["eim", "adm", "apdm"] {
+            let mut nat = nat(&format!("{spec},mapping={mapping},ports=random"));
+            let external = out(&mut nat, ms(0), IN, "198.18.0.1:1");
+            assert!(comes_in(&mut nat, ms(1), "198.18.0.1:1", external));
+            assert_eq!(comes_in(&mut nat, ms(1), "198.18.0.1:2", external), other_port, "{spec}");
+            assert_eq!(comes_in(&mut nat, ms(1), "198.18.0.2:1", external), other_address, "{spec}");
+            let stranger = SocketAddr::new(external.ip(), external.port() ^ 0x55);
+            assert!(!comes_in(&mut nat, ms(1), "198.18.0.1:1", stranger), "no mapping there");
+        }
+    }
+}
+
+fn ports_of(nat: &mut Nat, sockets: u16) -> Vec<i32> {
+    (0..sockets)
+        .map(|n| i32::from(out(nat, ms(0), &format!("192.168.1.2:{}", 40000 + n), "198.18.0.1:1").port()))
+        .collect()
+}
+
+#[test]
+fn allocation_axis() {
+    let mut preserving = nat("ports=preserving");
+    assert_eq!(ports_of(&mut preserving, 3), [40000, 40001, 40002]);
+    let collided = out(&mut preserving, ms(0), "192.168.1.3:40000", "198.18.0.1:1").port();
+    assert!(!(40000..=40002).contains(&collided));
+
+    let mut rover = nat("ports=preserving:sequential");
+    ports_of(&mut rover, 1);
+    let one = out(&mut rover, ms(0), "192.168.1.3:40000", "198.18.0.1:1").port();
+    let two = out(&mut rover, ms(0), "192.168.1.4:40000", "198.18.0.1:1").port();
+    assert_eq!(two, one + 1, "the fallback counts");
+
+    for step in [1, 3, -2] {
+        let ports = ports_of(&mut nat(&format!("ports=sequential:{step}")), 20);
+        assert!(ports.windows(2).filter(|pair| pair[1] - pair[0] == step).count() >= 18, "{ports:?}");
+    }
+
+    let ports = ports_of(&mut nat("ports=random"), 50);
+    let spread = ports.iter().max().unwrap() - ports.iter().min().unwrap();
+    assert!(spread > 30_000, "{spread}");
+
+    let ports = ports_of(&mut nat("ports=block:256"), 200);
+    let spread = ports.iter().max().unwrap() - ports.iter().min().unwrap();
+    assert!((128..256).contains(&spread), "{spread}");
+    assert!(ports.windows(2).any(|pair| pair[1] < pair[0]), "random inside");
+}
+
+#[test]
+fn sequential_ports_wrap_and_step_over_taken_ones() {
+    let mut config = NatConfig::preset("ps").unwrap();
+    config.port_range = 5000..=5009;
+    let mut nat = Nat::new(config, vec![IpAddr::from([198, 18, 1, 1])], 3);
+    let mut ports = ports_of(&mut nat, 10);
+    ports.sort_unstable();
+    assert_eq!(ports, (5000..5010).collect::<Vec<_>>());
+    let full = Header::udp(addr("192.168.1.2:50000"), addr("198.18.0.1:1"));
+    assert_eq!(nat.outbound(ms(0), full), Verdict::Drop(DropReason::NoPort));
+    assert!(matches!(nat.outbound(Duration::from_secs(121), full), Verdict::Forward(_)), "all timed out");
+}
+
+#[test]
+fn parity_is_kept() {
+    let mut nat = nat("ports=random,parity=yes");
+    for port in ports_of(&mut nat, 20).iter().enumerate() {
+        assert_eq!(*port.1 % 2, port.0 as i32 % 2);
+    }
+}
+
+#[test]
+fn foreign_traffic_is_poisson_and_takes_ports() {
+    let mut nat = nat("ps,cross=50");
+    let first = i32::from(out(&mut nat, ms(0), IN, "198.18.0.1:1").port());
+    let second = i32::from(out(&mut nat, ms(10_000), IN, "198.18.0.1:2").port());
+    let taken = nat.counters().foreign;
+    // 500 expected, standard deviation 22.
+    assert!((390..=610).contains(&taken), "{taken}");
+    assert_eq!((second - first).rem_euclid(65536 - 1024), taken as i32 + 1);
+}
+
+#[test]
+fn pool() {
+    let addresses = |spec: &str| {
+        let mut nat = nat(spec);
+        let mut seen: Vec<_> =
+            (0..40).map(|n| out(&mut nat, ms(0), IN, &format!("198.18.0.1:{}", n + 1)).ip()).collect();
+        seen.sort_unstable();
+        seen.dedup();
+        seen.len()
+    };
+    assert_eq!(addresses("ps,pool=4"), 1);
+    assert_eq!(addresses("ps,pool=4,pooling=arbitrary"), 4);
+}
+
+#[test]
+fn timeout_and_refresh() {
+    let mut nat = nat("portrestricted,timeout=20,ports=random");
+    let external = out(&mut nat, ms(0), IN, "198.18.0.1:1");
+    assert!(comes_in(&mut nat, ms(15_000), "198.18.0.1:1", external));
+    assert!(comes_in(&mut nat, ms(30_000), "198.18.0.1:1", external), "inbound refreshed it");
+    assert!(!comes_in(&mut nat, ms(51_000), "198.18.0.1:1", external));
+    assert_ne!(external, out(&mut nat, ms(51_000), IN, "198.18.0.1:1"));
+
+    let mut strict = self::nat("portrestricted,timeout=20,inbound-refresh=no");
+    let external = out(&mut strict, ms(0), IN, "198.18.0.1:1");
+    assert!(comes_in(&mut strict, ms(15_000), "198.18.0.1:1", external));
+    assert!(!comes_in(&mut strict, ms(21_000), "198.18.0.1:1", external), "only outbound refreshes");
+    out(&mut strict, ms(22_000), IN, "198.18.0.1:1");
+    out(&mut strict, ms(40_000), IN, "198.18.0.1:1");
+    assert!(comes_in(&mut strict, ms(59_000), "198.18.0.1:1", external));
+}
+
+#[test]
+fn the_filter_forgets_each_remote_by_itself() {
+    let mut nat = nat("portrestricted,timeout=20");
+    let external = out(&mut nat, ms(0), IN, "198.18.0.1:1");
+    out(&mut nat, ms(15_000), IN, "198.18.0.2:1");
+    assert!(comes_in(&mut nat, ms(25_000), "198.18.0.2:1", external));
+    assert!(!comes_in(&mut nat, ms(25_000), "198.18.0.1:1", external));
+}
+
+#[test]
+fn hairpin_shows_the_external_source() {
+    let mut nat = nat("fullcone,hairpin=yes,ports=random");
+    let server = out(&mut nat, ms(0), "192.168.1.3:5000", "198.18.0.1:1");
+    let Verdict::Hairpin(header) = nat.outbound(ms(1), Header::udp(addr(IN), server)) else {
+        panic!("no hairpin");
+    };
+    assert_eq!(header.dst, addr("192.168.1.3:5000"));
+    assert_eq!(header.src, out(&mut nat, ms(1), IN, "198.18.0.1:1"));
+    let mut without = self::nat("fullcone");
+    let server = out(&mut without, ms(0), "192.168.1.3:5000", "198.18.0.1:1");
+    let verdict = without.outbound(ms(1), Header::udp(addr(IN), server));
+    assert_eq!(verdict, Verdict::Drop(DropReason::NoHairpin));
+}
+
+#[test]
+fn quota_drops_and_recovers() {
+    let mut nat = nat("ps,quota=3,timeout=20");
+    for port in 1..=3 {
+        out(&mut nat, ms(0), IN, &format!("198.18.0.1:{port}"));
+    }
+    let more = Header::udp(addr(IN), addr("198.18.0.1:4"));
+    assert_eq!(nat.outbound(ms(1), more), Verdict::Drop(DropReason::Quota));
+    out(&mut nat, ms(1), "192.168.1.9:40000", "198.18.0.1:4");
+    assert!(matches!(nat.outbound(ms(21_000), more), Verdict::Forward(_)), "old ones timed out");
+    assert_eq!(nat.counters().drops[&DropReason::Quota], 1);
+}
+
+#[test]
+fn an_inbound_packet_that_comes_first_takes_the_port() {
+    let mut nat = nat("linux");
+    let known = out(&mut nat, ms(0), IN, "198.18.0.10:3478");
+    assert_eq!(known.port(), 40000, "preserved");
+    assert!(!comes_in(&mut nat, ms(10), "198.18.2.1:50000", known));
+    let clashed = out(&mut nat, ms(20), IN, "198.18.2.1:50000");
+    assert_ne!(clashed.port(), 40000);
+    assert_eq!(clashed, out(&mut nat, ms(30), IN, "198.18.2.1:50000"), "reused");
+    assert_eq!(known, out(&mut nat, ms(30), IN, "198.18.0.10:3478"), "towards others as before");
+    assert_eq!(nat.counters().clashes, 1);
+
+    let mut opener_first = self::nat("linux");
+    out(&mut opener_first, ms(0), IN, "198.18.2.1:50000");
+    assert!(comes_in(&mut opener_first, ms(1), "198.18.2.1:50000", known));
+    assert_eq!(out(&mut opener_first, ms(2), IN, "198.18.2.1:50000").port(), 40000);
+}
+
+#[test]
+fn a_packet_that_dies_in_the_nat_makes_no_mapping_and_no_clash() {
+    let mut nat = nat("linux");
+    let dying = Header { ttl: 1, ..Header::udp(addr(IN), addr("198.18.2.1:50000")) };
+    assert_eq!(nat.outbound(ms(0), dying), Verdict::Drop(DropReason::TtlExpired));
+    assert_eq!(nat.counters().mappings, 0);
+    let known = out(&mut nat, ms(0), IN, "198.18.0.10:3478");
+    nat.inbound(ms(1), Header { ttl: 1, ..Header::udp(addr("198.18.2.1:50000"), known) });
+    assert_eq!(out(&mut nat, ms(2), IN, "198.18.2.1:50000").port(), 40000);
+}
+
+#[test]
+fn blacklist() {
+    let mut nat = nat("portrestricted,blacklist=3");
+    let external = out(&mut nat, ms(0), IN, "198.18.2.1:1");
+    for _ in 0..3 {
+        assert!(!comes_in(&mut nat, ms(1), "198.18.2.1:9", external));
+    }
+    let verdict = nat.inbound(ms(2), Header::udp(addr("198.18.2.1:1"), external));
+    assert_eq!(verdict, Verdict::Drop(DropReason::Blacklisted));
+    assert!(comes_in(&mut nat, ms(70_000), "198.18.2.1:1", external));
+}
+
+#[test]
+fn reboot_and_new_address() {
+    let mut nat = nat("portrestricted,ports=random");
+    let before = out(&mut nat, ms(0), IN, "198.18.0.1:1");
+    nat.reboot();
+    assert!(!comes_in(&mut nat, ms(1), "198.18.0.1:1", before));
+    assert_ne!(before, out(&mut nat, ms(2), IN, "198.18.0.1:1"));
+    nat.change_address(vec![IpAddr::from([198, 18, 7, 7])]);
+    assert_eq!(out(&mut nat, ms(3), IN, "198.18.0.1:1").ip(), IpAddr::from([198, 18, 7, 7]));
+}
+
+#[test]
+fn firewall_and_router_do_not_translate() {
+    let mut firewall = nat("firewall");
+    let host = "198.18.1.1:40000";
+    assert!(!comes_in(&mut firewall, ms(0), "198.18.0.1:1", addr(host)));
+    assert_eq!(out(&mut firewall, ms(0), host, "198.18.0.1:1"), addr(host));
+    assert!(comes_in(&mut firewall, ms(0), "198.18.0.1:1", addr(host)));
+    assert!(!comes_in(&mut firewall, ms(0), "198.18.0.1:2", addr(host)));
+    assert!(comes_in(&mut nat("none"), ms(0), "198.18.0.1:1", addr(host)));
+}
+
+/// What RFC 5780 sections 4.3 and 4.4 find out, from a client with a socket for mapping and a fresh one for
+/// filtering, and a server with two addresses and two ports.
+#[derive(Debug, PartialEq)]
+struct Found {
+    udp: bool,
+    translated: bool,
+    mapping: Mapping,
+    filtering: Filtering,
+}
+
+fn rfc5780(nat: &mut Nat) -> Found {
+    const A1P1: &str = "198.18.0.10:3478";
+    const A2P1: &str = "198.18.0.11:3478";
+    const A2P2: &str = "198.18.0.11:3479";
+    const A1P2: &str = "198.18.0.10:3479";
+    let mut found = Found {
+        udp: false,
+        translated: false,
+        mapping: Mapping::EndpointIndependent,
+        filtering: Filtering::EndpointIndependent,
+    };
+    let client = if nat.config().translates() { IN } else { "198.18.1.1:40000" };
+    let mut seen = Vec::new();
+    for server in [A1P1, A2P1, A2P2] {
+        match nat.outbound(ms(0), Header::udp(addr(client), addr(server))) {
+            Verdict::Forward(header) => seen.push(header.src),
+            _ => return found,
+        }
+    }
+    found.udp = comes_in(nat, ms(50), A1P1, seen[0]);
+    found.translated = seen[0] != addr(client);
+    found.mapping = match (seen[0] == seen[1], seen[1] == seen[2]) {
+        (true, _) => Mapping::EndpointIndependent,
+        (false, true) => Mapping::AddressDependent,
+        (false, false) => Mapping::AddressAndPortDependent,
+    };
+    // The filter test needs a socket that has not sent to the other address.
+    let fresh = addr(client).ip().to_string() + ":41000";
+    let external = out(nat, ms(100), &fresh, A1P1);
+    found.filtering = if comes_in(nat, ms(150), A2P2, external) {
+        Filtering::EndpointIndependent
+    } else if comes_in(nat, ms(150), A1P2, external) {
+        Filtering::AddressDependent
+    } else {
+        Filtering::AddressAndPortDependent
+    };
+    found
+}
+
+#[test]
+fn every_preset_is_what_its_name_says() {
+    use Filtering::{AddressAndPortDependent as Apdf, AddressDependent as Adf, EndpointIndependent as Eif};
+    use Mapping::{AddressAndPortDependent as Apdm, AddressDependent as Adm, EndpointIndependent as Eim};
+    let expected = [
+        ("none", true, false, Eim, Eif),
+        ("firewall", true, false, Eim, Apdf),
+        ("fullcone", true, true, Eim, Eif),
+        ("restricted", true, true, Eim, Adf),
+        ("portrestricted", true, true, Eim, Apdf),
+        ("as", true, true, Adm, Adf),
+        ("ps", true, true, Apdm, Apdf),
+        ("psrandom", true, true, Apdm, Apdf),
+        ("cgn", true, true, Eim, Eif),
+        ("linux", true, true, Eim, Apdf),
+        ("udpblocked", false, false, Eim, Eif),
+    ];
+    assert_eq!(PRESETS.map(|preset| preset.name), expected.map(|row| row.0));
+    for (name, udp, translated, mapping, filtering) in expected {
+        assert_eq!(rfc5780(&mut nat(name)), Found { udp, translated, mapping, filtering }, "{name}");
+    }
+}
+
+#[test]
+fn specs_parse_or_say_what_is_wrong() {
+    let spec: NatSpec = "mapping=apdm,filtering=adf,ports=block:4032,cross=5.5,timeout=20,pool=2,quota=64,clash=yes,hairpin=yes"
+        .parse()
+        .unwrap();
+    let config = &spec.chain[0];
+    assert_eq!(config.mapping, Mapping::AddressAndPortDependent);
+    assert_eq!(config.filtering, Filtering::AddressDependent);
+    assert_eq!(config.allocation, Allocation::RandomInBlock(4032));
+    assert_eq!((config.cross, config.pool, config.quota), (5.5, 2, Some(64)));
+    assert!(config.clash && config.hairpin && config.timeout == Duration::from_secs(20));
+    let double: NatSpec = "portrestricted,cross=3+cgn".parse().unwrap();
+    assert_eq!(double.chain.len(), 2);
+    assert_eq!(double.chain[1], NatConfig::preset("cgn").unwrap());
+    for bad in
+        ["", "nonsense", "ports=sequential:0", "ports=block:1", "mapping=x", "speed=9", "ps+", "cross=-1"]
+    {
+        assert!(bad.parse::<NatSpec>().is_err(), "{bad}");
+    }
+}

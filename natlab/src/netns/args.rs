@@ -1,0 +1,135 @@
+//! Flags of `natlab run`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::error::NetnsError;
+use super::line::LineSettings;
+use super::side::Side;
+
+/// What `--left all` stands for: the six named types of the simulated matrix.
+const SIX: [&str; 6] = ["none", "fullcone", "restricted", "portrestricted", "as", "ps"];
+
+/// Flags of `natlab run`.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "\
+Examples:
+  natlab run --left ps --right portrestricted -- peer {role} --lobby {lobby} --room {room} --server-key {key} --json
+  natlab run --left kernel --right kernel:accept --delay-ms 25 --json -- peer {role} --lobby {lobby} --room {room} --json
+  natlab run --left all --right all --jobs 4                            a table of 36 pairs
+  natlab run --left ps --right portrestricted -- arena --lobby {lobby} --{role} {room}
+
+NATs: those of `natlab list`, and the kernel's own: kernel, kernel:random, kernel:fully-random, each also with :accept
+(the WAN side accepts unsolicited packets) and :timeout=SECONDS. a+b puts NAT a behind NAT b.")]
+pub struct RunArgs {
+    /// NAT of the player who hosts; repeat it, or say `all`, for several runs.
+    #[arg(long, value_name = "NAT", required = true)]
+    pub left: Vec<String>,
+    /// NAT of the player who joins; likewise.
+    #[arg(long, value_name = "NAT", required = true)]
+    pub right: Vec<String>,
+    /// One-way delay between any two machines, milliseconds.
+    #[arg(long, value_name = "MS", default_value_t = 25.0)]
+    pub delay_ms: f64,
+    /// Up to so much more, milliseconds.
+    #[arg(long, value_name = "MS", default_value_t = 0.0)]
+    pub jitter_ms: f64,
+    /// Share of the packets that get lost, 0 to 1.
+    #[arg(long, value_name = "P", default_value_t = 0.0)]
+    pub loss: f64,
+    /// Forge so many datagrams for each one between the players, with the sender's address: replays, changed, cut
+    /// and random ones.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub junk: u32,
+    /// Start the right program after exactly so long. Otherwise it starts when the left one has told (in a JSON
+    /// line) that its room exists, or after 5 seconds.
+    #[arg(long, value_name = "SECONDS")]
+    pub stagger: Option<f64>,
+    /// End the run after so long, whatever the programs do.
+    #[arg(long, value_name = "SECONDS")]
+    pub time_limit: Option<f64>,
+    /// One JSON object a run on stdout.
+    #[arg(long)]
+    pub json: bool,
+    /// Write a pcap file of each cable into this directory.
+    #[arg(long, value_name = "DIR")]
+    pub pcap: Option<PathBuf>,
+    /// Keep the programs' output in this directory (default: a new one among the temporary files).
+    #[arg(long, value_name = "DIR")]
+    pub log_dir: Option<PathBuf>,
+    /// The lobby server's binary (default: beside natlab, then in PATH).
+    #[arg(long, value_name = "PATH", default_value = "lobby_server")]
+    pub lobby_server: String,
+    /// Start no lobby server.
+    #[arg(long)]
+    pub no_lobby: bool,
+    /// Decides the random choices of NATs and line (default: another one each time).
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// So many runs at a time, where there are several.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub jobs: usize,
+    /// The program (beside natlab, or in PATH) and its arguments, started twice; {role} becomes host or join,
+    /// {side} left or right, {lobby}, {key} and {room} what the program needs to meet the other.
+    #[arg(last = true, value_name = "COMMAND")]
+    pub command: Vec<String>,
+}
+
+/// What is started when no command is given.
+const PEER: [&str; 9] =
+    ["peer", "{role}", "--lobby", "{lobby}", "--room", "{room}", "--server-key", "{key}", "--json"];
+
+impl RunArgs {
+    /// The pairs to run, each as left and right.
+    pub(crate) fn pairs(&self) -> Result<Vec<[Side; 2]>, NetnsError> {
+        let (left, right) = (sides(&self.left)?, sides(&self.right)?);
+        Ok(left.iter().flat_map(|left| right.iter().map(|right| [left.clone(), right.clone()])).collect())
+    }
+
+    pub(crate) fn line(&self) -> Result<LineSettings, NetnsError> {
+        let ms = |flag: &str, value: f64| {
+            if (0.0..=60_000.0).contains(&value) {
+                Ok(Duration::from_secs_f64(value / 1000.0))
+            } else {
+                Err(NetnsError::Flag { flag: flag.into(), expected: "0 to 60000 milliseconds" })
+            }
+        };
+        if !(0.0..=1.0).contains(&self.loss) {
+            return Err(NetnsError::Flag { flag: "--loss".into(), expected: "a share from 0 to 1" });
+        }
+        Ok(LineSettings {
+            delay: ms("--delay-ms", self.delay_ms)?,
+            jitter: ms("--jitter-ms", self.jitter_ms)?,
+            loss: self.loss,
+        })
+    }
+
+    pub(crate) fn command(&self) -> Vec<String> {
+        if self.command.is_empty() { PEER.map(String::from).to_vec() } else { self.command.clone() }
+    }
+}
+
+/// A flag's seconds.
+pub(crate) fn seconds(flag: &str, value: Option<f64>) -> Result<Option<Duration>, NetnsError> {
+    match value {
+        None => Ok(None),
+        Some(value) if (0.0..=1e6).contains(&value) => Ok(Some(Duration::from_secs_f64(value))),
+        Some(_) => Err(NetnsError::Flag { flag: flag.into(), expected: "seconds, 0 or more" }),
+    }
+}
+
+fn sides(names: &[String]) -> Result<Vec<Side>, NetnsError> {
+    let mut sides = Vec::new();
+    for name in names {
+        if name == "all" {
+            for name in SIX {
+                sides.push(name.parse()?);
+            }
+        } else {
+            sides.push(name.parse()?);
+        }
+    }
+    Ok(sides)
+}

@@ -1,0 +1,396 @@
+//! IPv4 packets as a NAT sees them: read, and rewritten in place with incremental checksums (RFC 1624), so that a
+//! packet that was damaged before stays recognisably damaged.
+
+use std::net::{Ipv4Addr, SocketAddrV4};
+
+/// What of IPv4 the emulated NATs translate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Protocol {
+    Udp,
+    Tcp,
+    /// Echo requests and replies; the identifier stands for the port (RFC 5508, 3.1).
+    Ping,
+}
+
+/// Why a packet is nothing for us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unreadable {
+    /// Not IPv4, or shorter than it says.
+    Malformed,
+    /// A fragment: ports are only in the first one, and nothing here sends any below an MTU of 1,500.
+    Fragment,
+    /// Neither UDP nor TCP nor ICMP.
+    Protocol,
+}
+
+/// An ICMP error, with the packet that caused it inside.
+const ICMP: u8 = 1;
+const TCP: u8 = 6;
+const UDP: u8 = 17;
+const ECHO_REPLY: u8 = 0;
+const UNREACHABLE: u8 = 3;
+const ECHO_REQUEST: u8 = 8;
+const TIME_EXCEEDED: u8 = 11;
+
+/// A view of one whole packet.
+#[derive(Debug)]
+pub(crate) struct Ipv4<'a> {
+    bytes: &'a mut [u8],
+    header: usize,
+}
+
+/// What a packet is, for a NAT.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// One of a flow.
+    Flow(Protocol),
+    /// An ICMP error about a packet of a flow.
+    Error,
+}
+
+impl<'a> Ipv4<'a> {
+    /// Checks the lengths.
+    pub(crate) fn parse(bytes: &'a mut [u8]) -> Result<Self, Unreadable> {
+        if bytes.len() < 20 || bytes[0] >> 4 != 4 {
+            return Err(Unreadable::Malformed);
+        }
+        let header = usize::from(bytes[0] & 15) * 4;
+        let total = usize::from(word(bytes, 2));
+        if header < 20 || total < header || bytes.len() < total {
+            return Err(Unreadable::Malformed);
+        }
+        if word(bytes, 6) & 0x3fff != 0 {
+            return Err(Unreadable::Fragment);
+        }
+        let needed = match bytes[9] {
+            UDP | ICMP => 8,
+            TCP => 20,
+            _ => return Err(Unreadable::Protocol),
+        };
+        if total < header + needed {
+            return Err(Unreadable::Malformed);
+        }
+        Ok(Self { bytes: &mut bytes[..total], header })
+    }
+
+    /// `None`: ICMP that is no NAT's business.
+    pub(crate) fn kind(&self) -> Option<Kind> {
+        match (self.bytes[9], self.bytes[self.header]) {
+            (UDP, _) => Some(Kind::Flow(Protocol::Udp)),
+            (TCP, _) => Some(Kind::Flow(Protocol::Tcp)),
+            (ICMP, ECHO_REQUEST | ECHO_REPLY) => Some(Kind::Flow(Protocol::Ping)),
+            (ICMP, UNREACHABLE | TIME_EXCEEDED) => Some(Kind::Error),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn ttl(&self) -> u8 {
+        self.bytes[8]
+    }
+
+    pub(crate) fn source(&self) -> SocketAddrV4 {
+        self.endpoint(12, self.source_port_at())
+    }
+
+    pub(crate) fn destination(&self) -> SocketAddrV4 {
+        self.endpoint(16, self.destination_port_at())
+    }
+
+    pub(crate) fn set_source(&mut self, to: SocketAddrV4) {
+        self.rewrite(12, self.source_port_at(), to);
+    }
+
+    pub(crate) fn set_destination(&mut self, to: SocketAddrV4) {
+        self.rewrite(16, self.destination_port_at(), to);
+    }
+
+    /// One hop. False: the packet must not be forwarded.
+    pub(crate) fn take_hop(&mut self) -> bool {
+        let Some(ttl) = self.bytes[8].checked_sub(1) else { return false };
+        let before = word(self.bytes, 8);
+        self.bytes[8] = ttl;
+        let after = word(self.bytes, 8);
+        self.update(10, before, after);
+        ttl > 0
+    }
+
+    /// Source and destination of the packet that an ICMP error is about, as it was where the error arose.
+    pub(crate) fn quoted(&self) -> Option<(Protocol, SocketAddrV4, SocketAddrV4)> {
+        let inner = self.bytes.get(self.header + 8..)?;
+        let header = usize::from(inner.first()? & 15) * 4;
+        if inner.len() < header + 8 || header < 20 {
+            return None;
+        }
+        let protocol = match inner[9] {
+            UDP => Protocol::Udp,
+            TCP => Protocol::Tcp,
+            _ => return None,
+        };
+        Some((
+            protocol,
+            SocketAddrV4::new(address(inner, 12), word(inner, header)),
+            SocketAddrV4::new(address(inner, 16), word(inner, header + 2)),
+        ))
+    }
+
+    /// An ICMP error comes in: its destination and the source that it quotes become `to`.
+    ///
+    /// Only after [`Self::quoted`] has found a packet quoted.
+    pub(crate) fn translate_error_inward(&mut self, to: SocketAddrV4) {
+        self.rewrite_quoted(12, 0, to);
+        self.replace_address(16, *to.ip(), None);
+    }
+
+    /// An ICMP error goes out: its source and the destination that it quotes become `to`. See above.
+    pub(crate) fn translate_error_outward(&mut self, to: SocketAddrV4) {
+        self.rewrite_quoted(16, 2, to);
+        self.replace_address(12, *to.ip(), None);
+    }
+
+    fn rewrite_quoted(&mut self, address_at: usize, port_at: usize, to: SocketAddrV4) {
+        let start = self.header + 8;
+        let quoted_header = usize::from(self.bytes[start] & 15) * 4;
+        self.bytes[start + address_at..][..4].copy_from_slice(&to.ip().octets());
+        self.bytes[start + quoted_header + port_at..][..2].copy_from_slice(&to.port().to_be_bytes());
+        put(self.bytes, start + 10, 0);
+        let sum = checksum(&self.bytes[start..start + quoted_header]);
+        put(self.bytes, start + 10, sum);
+        put(self.bytes, self.header + 2, 0);
+        let sum = checksum(&self.bytes[self.header..]);
+        put(self.bytes, self.header + 2, sum);
+    }
+
+    fn source_port_at(&self) -> Option<usize> {
+        match self.bytes[9] {
+            UDP | TCP => Some(self.header),
+            _ if self.bytes[self.header] == ECHO_REQUEST => Some(self.header + 4),
+            _ => None,
+        }
+    }
+
+    fn destination_port_at(&self) -> Option<usize> {
+        match self.bytes[9] {
+            UDP | TCP => Some(self.header + 2),
+            _ if self.bytes[self.header] == ECHO_REPLY => Some(self.header + 4),
+            _ => None,
+        }
+    }
+
+    fn endpoint(&self, address_at: usize, port_at: Option<usize>) -> SocketAddrV4 {
+        SocketAddrV4::new(address(self.bytes, address_at), port_at.map_or(0, |at| word(self.bytes, at)))
+    }
+
+    fn rewrite(&mut self, address_at: usize, port_at: Option<usize>, to: SocketAddrV4) {
+        let transport = match self.bytes[9] {
+            UDP if word(self.bytes, self.header + 6) != 0 => Some(self.header + 6),
+            TCP => Some(self.header + 16),
+            _ => None,
+        };
+        self.replace_address(address_at, *to.ip(), transport);
+        if let Some(at) = port_at {
+            let before = word(self.bytes, at);
+            put(self.bytes, at, to.port());
+            let sum = if self.bytes[9] == ICMP { Some(self.header + 2) } else { transport };
+            if let Some(sum) = sum {
+                self.update(sum, before, to.port());
+            }
+        }
+        // A UDP checksum of zero would mean that there is none (RFC 768).
+        if self.bytes[9] == UDP && transport.is_some_and(|at| word(self.bytes, at) == 0) {
+            put(self.bytes, self.header + 6, 0xffff);
+        }
+    }
+
+    fn replace_address(&mut self, at: usize, to: Ipv4Addr, transport: Option<usize>) {
+        let octets = to.octets();
+        for half in [0, 2] {
+            let before = word(self.bytes, at + half);
+            let after = word(&octets, half);
+            put(self.bytes, at + half, after);
+            self.update(10, before, after);
+            if let Some(sum) = transport {
+                self.update(sum, before, after);
+            }
+        }
+    }
+
+    /// RFC 1624, equation 3: HC' = ~(~HC + ~m + m').
+    fn update(&mut self, sum_at: usize, before: u16, after: u16) {
+        let sum = u32::from(!word(self.bytes, sum_at)) + u32::from(!before) + u32::from(after);
+        put(self.bytes, sum_at, !fold(sum));
+    }
+}
+
+/// "Time exceeded in transit" about `packet`, from the router `from` (RFC 792).
+pub(crate) fn time_exceeded(packet: &[u8], from: Ipv4Addr) -> Option<Vec<u8>> {
+    let header = usize::from(packet.first()? & 15) * 4;
+    let quoted = packet.get(..header + 8)?;
+    let total = u16::try_from(28 + quoted.len()).ok()?;
+    let mut error = vec![0; 28];
+    error[0] = 0x45;
+    put(&mut error, 2, total);
+    error[8] = 64;
+    error[9] = ICMP;
+    error[12..16].copy_from_slice(&from.octets());
+    error[16..20].copy_from_slice(quoted.get(12..16)?);
+    error[20] = TIME_EXCEEDED;
+    error.extend_from_slice(quoted);
+    let sum = checksum(&error[..20]);
+    put(&mut error, 10, sum);
+    let sum = checksum(&error[20..]);
+    put(&mut error, 22, sum);
+    Some(error)
+}
+
+/// The Internet checksum (RFC 1071).
+pub(crate) fn checksum(bytes: &[u8]) -> u16 {
+    let mut sum = 0_u32;
+    for pair in bytes.chunks(2) {
+        sum += u32::from(pair[0]) << 8 | u32::from(pair.get(1).copied().unwrap_or(0));
+    }
+    !fold(sum)
+}
+
+fn fold(mut sum: u32) -> u16 {
+    while sum > 0xffff {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    u16::try_from(sum).unwrap_or(u16::MAX)
+}
+
+fn word(bytes: &[u8], at: usize) -> u16 {
+    u16::from_be_bytes([bytes[at], bytes[at + 1]])
+}
+
+fn put(bytes: &mut [u8], at: usize, value: u16) {
+    bytes[at..at + 2].copy_from_slice(&value.to_be_bytes());
+}
+
+fn address(bytes: &[u8], at: usize) -> Ipv4Addr {
+    Ipv4Addr::new(bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn endpoint(text: &str) -> SocketAddrV4 {
+        text.parse().expect("an endpoint")
+    }
+
+    /// Pseudo header and segment, summed: 0 when the checksum is right.
+    fn transport_error(packet: &[u8]) -> u16 {
+        let mut bytes = packet[12..20].to_vec();
+        bytes.extend([0, packet[9]]);
+        bytes.extend(u16::try_from(packet.len() - 20).expect("short").to_be_bytes());
+        bytes.extend(&packet[20..]);
+        checksum(&bytes)
+    }
+
+    fn packet(protocol: u8, source: SocketAddrV4, destination: SocketAddrV4, payload: &[u8]) -> Vec<u8> {
+        let (length, sum_at) = if protocol == TCP { (20, 36) } else { (8, 26) };
+        let mut bytes = vec![0; 20 + length];
+        bytes.extend(payload);
+        let total = u16::try_from(bytes.len()).expect("short");
+        bytes[0] = 0x45;
+        put(&mut bytes, 2, total);
+        bytes[8] = 64;
+        bytes[9] = protocol;
+        bytes[12..16].copy_from_slice(&source.ip().octets());
+        bytes[16..20].copy_from_slice(&destination.ip().octets());
+        put(&mut bytes, 20, source.port());
+        put(&mut bytes, 22, destination.port());
+        if protocol == UDP {
+            put(&mut bytes, 24, total - 20);
+        }
+        let sum = checksum(&bytes[..20]);
+        put(&mut bytes, 10, sum);
+        let sum = transport_error(&bytes);
+        put(&mut bytes, sum_at, sum);
+        bytes
+    }
+
+    #[test]
+    fn rewriting_keeps_every_checksum_right() {
+        for protocol in [UDP, TCP] {
+            for port in [0, 1, 255, 256, 40_001, 65_535] {
+                let mut bytes =
+                    packet(protocol, endpoint("192.168.1.2:40001"), endpoint("198.18.0.10:3478"), b"abcde");
+                assert_eq!(
+                    (checksum(&bytes[..20]), transport_error(&bytes)),
+                    (0, 0),
+                    "the test's own packet"
+                );
+                let mut view = Ipv4::parse(&mut bytes).expect("a packet");
+                view.set_source(SocketAddrV4::new(Ipv4Addr::new(198, 18, 1, 1), port));
+                view.set_destination(SocketAddrV4::new(Ipv4Addr::new(10, 255, 0, 1), port ^ 0x5555));
+                assert!(view.take_hop());
+                assert_eq!(view.source(), SocketAddrV4::new(Ipv4Addr::new(198, 18, 1, 1), port));
+                assert_eq!(view.ttl(), 63);
+                assert_eq!((checksum(&bytes[..20]), transport_error(&bytes)), (0, 0), "{protocol} {port}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_datagram_without_checksum_stays_without() {
+        let mut bytes = packet(UDP, endpoint("192.168.1.2:1"), endpoint("198.18.0.10:2"), b"x");
+        put(&mut bytes, 26, 0);
+        Ipv4::parse(&mut bytes).expect("a packet").set_source(endpoint("198.18.1.1:9"));
+        assert_eq!(word(&bytes, 26), 0);
+        assert_eq!(checksum(&bytes[..20]), 0);
+    }
+
+    #[test]
+    fn a_damaged_datagram_stays_damaged() {
+        let mut bytes = packet(UDP, endpoint("192.168.1.2:1"), endpoint("198.18.0.10:2"), b"payload");
+        bytes[30] ^= 0x40;
+        Ipv4::parse(&mut bytes).expect("a packet").set_source(endpoint("198.18.1.1:9"));
+        assert_ne!(transport_error(&bytes), 0);
+    }
+
+    #[test]
+    fn the_last_hop_is_not_forwarded() {
+        let mut bytes = packet(UDP, endpoint("192.168.1.2:1"), endpoint("198.18.0.10:2"), b"");
+        bytes[8] = 1;
+        let sum = {
+            put(&mut bytes, 10, 0);
+            checksum(&bytes[..20])
+        };
+        put(&mut bytes, 10, sum);
+        assert!(!Ipv4::parse(&mut bytes).expect("a packet").take_hop());
+    }
+
+    #[test]
+    fn what_is_too_short_or_cut_is_refused() {
+        let whole = packet(TCP, endpoint("192.168.1.2:1"), endpoint("198.18.0.10:2"), b"");
+        for length in 0..whole.len() {
+            let mut cut = whole[..length].to_vec();
+            assert_eq!(Ipv4::parse(&mut cut).err(), Some(Unreadable::Malformed), "{length}");
+            if length >= 20 {
+                // The length field agrees, the transport header is cut.
+                put(&mut cut, 2, u16::try_from(length).expect("short"));
+                assert_eq!(Ipv4::parse(&mut cut).err(), Some(Unreadable::Malformed), "{length}");
+            }
+        }
+        let mut fragment = whole;
+        fragment[6] = 0x20;
+        assert_eq!(Ipv4::parse(&mut fragment).err(), Some(Unreadable::Fragment));
+    }
+
+    #[test]
+    fn an_error_finds_its_way_back() {
+        let original = packet(UDP, endpoint("198.18.1.1:50000"), endpoint("198.18.2.1:7"), b"bubble");
+        let mut error = time_exceeded(&original, Ipv4Addr::new(198, 18, 0, 1)).expect("an error");
+        let mut view = Ipv4::parse(&mut error).expect("a packet");
+        assert_eq!(view.kind(), Some(Kind::Error));
+        assert_eq!(
+            view.quoted(),
+            Some((Protocol::Udp, endpoint("198.18.1.1:50000"), endpoint("198.18.2.1:7")))
+        );
+        view.translate_error_inward(endpoint("192.168.1.2:40001"));
+        assert_eq!(view.quoted().map(|quoted| quoted.1), Some(endpoint("192.168.1.2:40001")));
+        assert_eq!((checksum(&error[..20]), checksum(&error[20..]), checksum(&error[28..48])), (0, 0, 0));
+        assert_eq!(address(&error, 16), Ipv4Addr::new(192, 168, 1, 2));
+    }
+}

@@ -1,0 +1,147 @@
+//! The kernel's own NAT: a namespace with two TUN devices and nftables' masquerade between them. A check of the
+//! product, and of the laboratory, by something we did not write.
+
+use std::fs;
+use std::net::Ipv4Addr;
+
+use super::device::{Device, address_line};
+use super::error::NetnsError;
+use super::namespace::Namespace;
+
+/// How the external port is chosen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum KernelPorts {
+    /// Preserved where it is free.
+    #[default]
+    Plain,
+    /// `masquerade random`: hashed over the destination.
+    Random,
+    /// `masquerade fully-random`.
+    FullyRandom,
+}
+
+/// Settings of a masquerading router.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct KernelNat {
+    /// How ports are chosen.
+    pub ports: KernelPorts,
+    /// The WAN side accepts what nobody asked for (it ends in the router, and stays in its connection table), as on
+    /// a router without a firewall. Otherwise such packets are dropped before the table keeps them.
+    pub accept: bool,
+    /// Seconds of an idle UDP mapping; the kernel's own 30 and 120 where not given.
+    pub timeout: Option<u32>,
+}
+
+impl KernelNat {
+    /// From what follows `kernel` in a name: `:random:accept:timeout=20`.
+    pub(crate) fn parse(options: &str) -> Result<Self, String> {
+        const KNOWN: &str = "kernel takes :random, :fully-random, :accept and :timeout=SECONDS";
+        let mut nat = Self::default();
+        let mut parts = options.split(':');
+        if parts.next() != Some("") {
+            return Err(KNOWN.into());
+        }
+        for part in parts {
+            match part {
+                "random" => nat.ports = KernelPorts::Random,
+                "fully-random" => nat.ports = KernelPorts::FullyRandom,
+                "accept" => nat.accept = true,
+                _ => {
+                    let seconds = part.strip_prefix("timeout=").and_then(|text| text.parse().ok());
+                    nat.timeout = Some(seconds.filter(|seconds| *seconds > 0).ok_or(KNOWN)?);
+                }
+            }
+        }
+        Ok(nat)
+    }
+
+    /// The ruleset.
+    pub(crate) fn script(&self) -> String {
+        let how = match self.ports {
+            KernelPorts::Plain => "",
+            KernelPorts::Random => " random",
+            KernelPorts::FullyRandom => " fully-random",
+        };
+        let unasked = if self.accept { "accept" } else { "drop" };
+        format!(
+            "table ip natlab {{
+                chain postrouting {{
+                    type nat hook postrouting priority srcnat;
+                    oifname \"wan0\" masquerade{how}
+                }}
+                chain input {{
+                    type filter hook input priority filter; policy {unasked};
+                    iifname != \"wan0\" accept
+                    ct state established,related accept
+                }}
+                chain forward {{
+                    type filter hook forward priority filter; policy {unasked};
+                    iifname != \"wan0\" accept
+                    ct state established,related accept
+                }}
+            }}"
+        )
+    }
+
+    /// Makes the router; its LAN and WAN devices come back with its namespace.
+    pub(crate) fn build(&self, lan: &LanSide, external: Ipv4Addr) -> Result<KernelRouter, NetnsError> {
+        let namespace = Namespace::new()?;
+        let lan_device = Device::new(&namespace, "lan0")?;
+        let wan = Device::new(&namespace, "wan0")?;
+        namespace.ip(&format!(
+            "{}{}route add default dev wan0\n{}",
+            address_line("lan0", lan.router, 32),
+            address_line("wan0", external, 32),
+            lan.hosts.iter().map(|host| format!("route add {host}/32 dev lan0\n")).collect::<String>(),
+        ))?;
+        if !namespace.sysctl("net/ipv4/ip_forward", "1") {
+            return Err(NetnsError::Configure {
+                program: "sysctl",
+                stderr: "ip_forward cannot be set".into(),
+            });
+        }
+        namespace.sysctl("net/ipv4/conf/all/rp_filter", "0");
+        namespace.nft(&self.script())?;
+        if let Some(seconds) = self.timeout {
+            for name in ["nf_conntrack_udp_timeout", "nf_conntrack_udp_timeout_stream"] {
+                if !namespace.sysctl(&format!("net/netfilter/{name}"), &seconds.to_string()) {
+                    let stderr = format!("{name} cannot be set");
+                    return Err(NetnsError::Configure { program: "sysctl", stderr });
+                }
+            }
+        }
+        Ok(KernelRouter { namespace, lan: lan_device, wan })
+    }
+}
+
+/// The inside of a router.
+#[derive(Clone, Debug)]
+pub(crate) struct LanSide {
+    /// The router's own address.
+    pub(crate) router: Ipv4Addr,
+    /// The machine, or the inner NAT's outer addresses, behind it.
+    pub(crate) hosts: Vec<Ipv4Addr>,
+}
+
+/// A masquerading router that runs.
+pub(crate) struct KernelRouter {
+    /// Kept: closing it would end the router.
+    pub(crate) namespace: Namespace,
+    pub(crate) lan: Device,
+    pub(crate) wan: Device,
+}
+
+impl KernelRouter {
+    /// Entries that its connection table holds, where the kernel shows it.
+    pub(crate) fn connections(namespace: &Namespace) -> Option<u64> {
+        namespace
+            .enter(|| {
+                fs::read_to_string("/proc/sys/net/netfilter/nf_conntrack_count")
+                    .map_err(NetnsError::system("reading the connection table's size"))
+            })
+            .ok()?
+            .trim()
+            .parse()
+            .ok()
+    }
+}

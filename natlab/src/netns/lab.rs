@@ -1,0 +1,166 @@
+//! Puts the laboratory together: a namespace for the lobby, one for each player, the NATs and the router between.
+
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+
+use super::capture::Capture;
+use super::counts::Counts;
+use super::device::{Device, address_line};
+use super::error::NetnsError;
+use super::kernel_nat::{KernelRouter, LanSide};
+use super::line::LineSettings;
+use super::namespace::Namespace;
+use super::router::{Middlebox, RunningRouter, Site};
+use super::side::{Addresses, Side, Stage};
+use super::translate::Translator;
+
+/// The lobby server's two addresses, as RFC 5780 wants them.
+pub const LOBBY: [Ipv4Addr; 2] = [Ipv4Addr::new(198, 18, 0, 10), Ipv4Addr::new(198, 18, 0, 11)];
+
+/// What a laboratory is made of.
+#[derive(Clone, Debug)]
+pub struct LabSettings {
+    /// The NATs of the players, the left one first.
+    pub sides: Vec<Side>,
+    /// What the Internet does to packets.
+    pub line: LineSettings,
+    /// Forged datagrams for each genuine one between two players.
+    pub junk: u32,
+    /// Decides every random choice of the emulated NATs and of the line.
+    pub seed: u64,
+    /// Where captures go.
+    pub pcap: Option<PathBuf>,
+}
+
+/// A laboratory that runs. Everything in it is gone when it is dropped, or when this process ends.
+pub struct Lab {
+    lobby: Namespace,
+    players: Vec<Namespace>,
+    kernels: Vec<Vec<Namespace>>,
+    router: Option<RunningRouter>,
+}
+
+impl Lab {
+    /// Builds it. The process must have [left the network](super::leave_the_network) before.
+    pub fn new(settings: &LabSettings) -> Result<Self, NetnsError> {
+        let pcap = settings.pcap.as_deref();
+        let lobby = Namespace::new()?;
+        let mut sites = vec![lobby_site(&lobby, pcap)?];
+        let (mut players, mut kernels) = (Vec::new(), Vec::new());
+        for (index, side) in settings.sides.iter().enumerate() {
+            let number = u8::try_from(index + 1).unwrap_or(u8::MAX);
+            let name =
+                ["left", "right"].get(index).map_or_else(|| format!("player{number}"), |name| (*name).into());
+            let namespace = Namespace::new()?;
+            // Both sides must not draw alike.
+            let seed = settings.seed.wrapping_add(u64::from(number) << 32);
+            let (site, routers) = player_site(side, number, &name, &namespace, seed, pcap)?;
+            sites.push(site);
+            players.push(namespace);
+            kernels.push(routers);
+        }
+        let router = RunningRouter::start(sites, settings.line, settings.junk, settings.seed)?;
+        Ok(Self { lobby, players, kernels, router: Some(router) })
+    }
+
+    /// The lobby server's namespace.
+    pub fn lobby(&self) -> &Namespace {
+        &self.lobby
+    }
+
+    /// A player's namespace.
+    pub fn player(&self, index: usize) -> &Namespace {
+        &self.players[index]
+    }
+
+    /// Entries in the connection tables of a player's kernel NATs, where the kernel tells.
+    pub fn kernel_connections(&self, index: usize) -> Option<u64> {
+        self.kernels[index].iter().map(KernelRouter::connections).sum()
+    }
+
+    /// Ends the traffic. The counts are those of the lobby and then of each player.
+    pub fn stop(mut self) -> Vec<Counts> {
+        self.router.take().map(RunningRouter::stop).unwrap_or_default()
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        if let Some(router) = self.router.take() {
+            router.stop();
+        }
+    }
+}
+
+fn captures(
+    directory: Option<&Path>,
+    lan: &str,
+    wan: &str,
+) -> Result<Option<(Capture, Capture)>, NetnsError> {
+    directory
+        .map(|directory| Ok((Capture::create(directory, lan)?, Capture::create(directory, wan)?)))
+        .transpose()
+}
+
+fn lobby_site(namespace: &Namespace, pcap: Option<&Path>) -> Result<Site, NetnsError> {
+    let host = Device::new(namespace, "wan0")?;
+    let addresses: String = LOBBY.iter().map(|address| address_line("wan0", *address, 32)).collect();
+    namespace.ip(&format!("{addresses}route add default dev wan0\n"))?;
+    Ok(Site {
+        host,
+        host_address: LOBBY[0],
+        boxes: Vec::new(),
+        public: LOBBY.to_vec(),
+        captures: captures(pcap, "lobby", "lobby-line")?,
+        counts: Counts::default(),
+    })
+}
+
+fn player_site(
+    side: &Side,
+    number: u8,
+    name: &str,
+    namespace: &Namespace,
+    seed: u64,
+    pcap: Option<&Path>,
+) -> Result<(Site, Vec<Namespace>), NetnsError> {
+    let Addresses { host, external, public } = side.addresses(number);
+    let device = Device::new(namespace, "eth0")?;
+    if host.is_private() {
+        let gateway = gateway(host);
+        namespace
+            .ip(&format!("{}route add default via {gateway} dev eth0\n", address_line("eth0", host, 24)))?;
+    } else {
+        namespace.ip(&format!("{}route add default dev eth0\n", address_line("eth0", host, 32)))?;
+    }
+    let mut routers = Vec::new();
+    let mut boxes = Vec::new();
+    // What lies behind the next box.
+    let mut inside = vec![host];
+    for (index, stage) in side.stages.iter().enumerate() {
+        boxes.push(match stage {
+            Stage::Emulated(config) => {
+                let outer = if config.translates() { &external[index] } else { &inside };
+                Middlebox::Emulated(Box::new(Translator::new(config, outer, seed.wrapping_add(index as u64))))
+            }
+            Stage::Kernel(nat) => {
+                let lan = LanSide { router: gateway(inside[0]), hosts: inside.clone() };
+                let KernelRouter { namespace, lan, wan } = nat.build(&lan, external[index][0])?;
+                routers.push(namespace);
+                Middlebox::Kernel { lan, wan }
+            }
+        });
+        if !external[index].is_empty() {
+            inside.clone_from(&external[index]);
+        }
+    }
+    let captures = captures(pcap, &format!("{name}-lan"), &format!("{name}-wan"))?;
+    let site = Site { host: device, host_address: host, boxes, public, captures, counts: Counts::default() };
+    Ok((site, routers))
+}
+
+/// The router's address in a machine's network.
+fn gateway(host: Ipv4Addr) -> Ipv4Addr {
+    let [a, b, c, _] = host.octets();
+    if host.is_private() { Ipv4Addr::new(a, b, c, 1) } else { Ipv4Addr::new(a, b, c, 254) }
+}

@@ -1,0 +1,350 @@
+//! One run: the lobby server, and a program twice, behind two NATs.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::time::{Duration, Instant};
+
+use super::counts::Counts;
+use super::error::NetnsError;
+use super::lab::{LOBBY, Lab, LabSettings};
+use super::process::{Happened, Program, Start, locate};
+use super::report::{Events, Exits, Mappings, Packets, PairReport};
+use super::side::Side;
+use super::transcript::Transcript;
+
+/// A lobby server binds its sockets and makes its key in much less, in a debug build on a busy machine too.
+const LOBBY_READY: Duration = Duration::from_secs(15);
+/// Where the left program does not tell (in JSON) that its room exists.
+const DEFAULT_STAGGER: Duration = Duration::from_secs(5);
+/// Between SIGTERM and SIGKILL.
+const GRACE: Duration = Duration::from_secs(3);
+const LOBBY_PORT: u16 = 3478;
+
+/// What one run needs.
+#[derive(Clone, Debug)]
+pub(crate) struct PairSettings {
+    pub(crate) lab: LabSettings,
+    pub(crate) log_dir: PathBuf,
+    /// None: no lobby server.
+    pub(crate) lobby_server: Option<PathBuf>,
+    pub(crate) command: Vec<String>,
+    pub(crate) stagger: Option<Duration>,
+    pub(crate) time_limit: Option<Duration>,
+    /// Show the programs' lines as they come.
+    pub(crate) verbose: bool,
+}
+
+/// Who did something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Who {
+    Lobby,
+    Host,
+    Join,
+}
+
+impl Who {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Lobby => "lobby",
+            Self::Host => "host",
+            Self::Join => "join",
+        }
+    }
+}
+
+pub(crate) type Message = Happened<Who>;
+
+/// A run under way.
+struct Run<'a> {
+    settings: &'a PairSettings,
+    lab: Lab,
+    tell: Sender<Message>,
+    heard: &'a Receiver<Message>,
+    began: Instant,
+    programs: [Option<Program>; 3],
+    exits: [Option<i32>; 3],
+    transcripts: [Transcript; 3],
+    key: String,
+    room: String,
+    reason: Option<String>,
+}
+
+/// Runs it to its end. `tell` and `heard` are the two ends of one channel; an `Interrupted` may come in from outside.
+pub(crate) fn run_pair(
+    settings: &PairSettings,
+    tell: Sender<Message>,
+    heard: &Receiver<Message>,
+) -> Result<PairReport, NetnsError> {
+    let lab = Lab::new(&settings.lab)?;
+    let mut run = Run {
+        settings,
+        lab,
+        tell,
+        heard,
+        began: Instant::now(),
+        programs: Default::default(),
+        exits: [None; 3],
+        transcripts: Default::default(),
+        key: String::new(),
+        room: format!("lab-{:08x}", settings.lab.seed & 0xffff_ffff),
+        reason: None,
+    };
+    let ready = if settings.lobby_server.is_some() { run.start_lobby()? } else { true };
+    if ready {
+        run.play()?;
+    }
+    run.end();
+    Ok(run.report())
+}
+
+impl Run<'_> {
+    /// False when the user interrupted it.
+    fn start_lobby(&mut self) -> Result<bool, NetnsError> {
+        let Some(program) = self.settings.lobby_server.clone() else { return Ok(true) };
+        let arguments = [
+            "--bind".into(),
+            format!("{}:{LOBBY_PORT}", LOBBY[0]),
+            "--second-address".into(),
+            LOBBY[1].to_string(),
+            "--key-file".into(),
+            self.settings.log_dir.join("lobby.key").display().to_string(),
+            "--no-http".into(),
+        ];
+        self.start(Who::Lobby, program, &arguments)?;
+        let log = self.settings.log_dir.join("lobby.err").display().to_string();
+        let failed = |reason: String| NetnsError::Lobby { reason, log: log.clone() };
+        let deadline = Instant::now() + LOBBY_READY;
+        loop {
+            match self.next(Some(deadline)) {
+                Some(Happened::Line(_, line)) if line.starts_with("lobby_server ready on ") => {
+                    self.key =
+                        line.split_once("key ").map(|(_, key)| key.trim().to_owned()).unwrap_or_default();
+                    return Ok(true);
+                }
+                Some(Happened::Line(..)) => {}
+                Some(Happened::Ended(_, code)) => {
+                    return Err(failed(format!(
+                        "it ended with exit code {code}{}",
+                        self.last_words(Who::Lobby)
+                    )));
+                }
+                Some(Happened::Interrupted) => {
+                    self.reason = Some("interrupted".into());
+                    return Ok(false);
+                }
+                None => return Err(failed(format!("no ready line within {} s", LOBBY_READY.as_secs()))),
+            }
+        }
+    }
+
+    fn play(&mut self) -> Result<(), NetnsError> {
+        self.start_player(Who::Host)?;
+        let join_at = Instant::now() + self.settings.stagger.unwrap_or(DEFAULT_STAGGER);
+        let limit = self.settings.time_limit.map(|limit| self.began + limit);
+        let mut joined = false;
+        loop {
+            let wake = [(!joined).then_some(join_at), limit].into_iter().flatten().min();
+            match self.next(wake) {
+                Some(Happened::Line(who, line)) => {
+                    let event = self.transcripts[who as usize].line(&line);
+                    let room = who == Who::Host && event.as_deref() == Some("room");
+                    if room && !joined && self.settings.stagger.is_none() {
+                        joined = true;
+                        self.start_player(Who::Join)?;
+                    }
+                }
+                Some(Happened::Ended(Who::Lobby, code)) => {
+                    self.reason = Some(format!(
+                        "the lobby server ended in the middle, exit code {code}{}",
+                        self.last_words(Who::Lobby)
+                    ));
+                    return Ok(());
+                }
+                Some(Happened::Ended(..)) => {
+                    if !joined {
+                        self.reason = Some(format!(
+                            "the host ended before the other player was started{}",
+                            self.last_words(Who::Host)
+                        ));
+                        return Ok(());
+                    }
+                    if self.exits[Who::Host as usize].is_some() && self.exits[Who::Join as usize].is_some() {
+                        return Ok(());
+                    }
+                }
+                Some(Happened::Interrupted) => {
+                    self.reason = Some("interrupted".into());
+                    return Ok(());
+                }
+                None if limit.is_some_and(|limit| Instant::now() >= limit) => {
+                    self.reason = Some("the time limit was reached".into());
+                    return Ok(());
+                }
+                None => {
+                    if !joined {
+                        joined = true;
+                        self.start_player(Who::Join)?;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Asks whatever still runs to end, waits a little, kills the rest.
+    fn end(&mut self) {
+        let deadline = Instant::now() + GRACE;
+        // The players first: they say goodbye to the lobby server.
+        for group in [&[Who::Host, Who::Join][..], &[Who::Lobby]] {
+            for who in group {
+                if let Some(program) = &mut self.programs[*who as usize] {
+                    program.terminate();
+                }
+            }
+            while group.iter().any(|who| self.runs(*who)) {
+                match self.next(Some(deadline)) {
+                    Some(Happened::Line(who, line)) => drop(self.transcripts[who as usize].line(&line)),
+                    Some(_) => {}
+                    None => break,
+                }
+            }
+        }
+        self.programs = Default::default();
+    }
+
+    fn runs(&self, who: Who) -> bool {
+        self.programs[who as usize].is_some() && self.exits[who as usize].is_none()
+    }
+
+    /// The next thing that happens; `None` at `deadline`.
+    fn next(&mut self, deadline: Option<Instant>) -> Option<Message> {
+        let heard = match deadline {
+            Some(deadline) => self.heard.recv_timeout(deadline.saturating_duration_since(Instant::now())),
+            // This run holds a sender itself: the channel stays open.
+            None => self.heard.recv().map_err(|_| RecvTimeoutError::Disconnected),
+        };
+        let happened = heard.ok()?;
+        if let Happened::Ended(who, code) = happened {
+            self.exits[who as usize] = Some(code);
+        }
+        if self.settings.verbose {
+            let at = self.began.elapsed().as_secs_f64();
+            let text = match &happened {
+                Happened::Line(who, line) => format!("{:5} {line}", who.name()),
+                Happened::Ended(who, code) => format!("{:5} ended, exit code {code}", who.name()),
+                Happened::Interrupted => String::from("interrupted: ending the programs"),
+            };
+            // Whoever reads this may go away before the run ends.
+            let _ = writeln!(io::stderr(), "{at:8.3} {text}");
+        }
+        Some(happened)
+    }
+
+    fn start_player(&mut self, who: Who) -> Result<(), NetnsError> {
+        let side = if who == Who::Host { "left" } else { "right" };
+        let lobby = format!("{}:{LOBBY_PORT}", LOBBY[0]);
+        let mut words = self.settings.command.iter().map(|word| {
+            word.replace("{role}", who.name())
+                .replace("{side}", side)
+                .replace("{lobby}", &lobby)
+                .replace("{key}", &self.key)
+                .replace("{room}", &self.room)
+        });
+        let program = locate(&words.next().unwrap_or_default(), "a path")?;
+        let arguments: Vec<String> = words.collect();
+        self.start(who, program, &arguments)
+    }
+
+    fn start(&mut self, who: Who, program: PathBuf, arguments: &[String]) -> Result<(), NetnsError> {
+        let namespace = match who {
+            Who::Lobby => self.lab.lobby(),
+            Who::Host => self.lab.player(0),
+            Who::Join => self.lab.player(1),
+        };
+        let start = Start {
+            program: &program,
+            arguments: arguments.iter().map(OsString::from).collect(),
+            log_dir: &self.settings.log_dir,
+            name: who.name(),
+        };
+        self.programs[who as usize] = Some(Program::start(namespace, &start, who, self.tell.clone())?);
+        Ok(())
+    }
+
+    /// The last line that a program wrote to stderr, for a message.
+    fn last_words(&self, who: Who) -> String {
+        let path = self.settings.log_dir.join(format!("{}.err", who.name()));
+        let text = fs::read(path).unwrap_or_default();
+        let text = String::from_utf8_lossy(&text);
+        text.lines()
+            .rev()
+            .find(|line| !line.trim().is_empty())
+            .map_or_else(String::new, |line| format!(": {line}"))
+    }
+
+    fn report(self) -> PairReport {
+        let exit = |who: Who| self.exits[who as usize];
+        let clean = |who: Who| exit(who) == Some(0);
+        let lobby_well = self.settings.lobby_server.is_none() || clean(Who::Lobby);
+        let ok = self.reason.is_none() && clean(Who::Host) && clean(Who::Join) && lobby_well;
+        let reason = if ok { None } else { Some(self.why()) };
+        let exit = Exits { host: exit(Who::Host), join: exit(Who::Join), lobby: exit(Who::Lobby) };
+        let [_, host, join] = self.transcripts;
+        let (left, right) = (host.path(), join.path());
+        let played = if right.path.is_some() { &right } else { &left };
+        let mut counts = self.lab.stop().into_iter();
+        let mut links = std::collections::BTreeMap::new();
+        for name in ["lobby", "left", "right"] {
+            links.insert(name, counts.next().unwrap_or_default());
+        }
+        let mappings = |side: &str| links.get(side).map_or(0, mappings_of);
+        let names = |index: usize| {
+            self.settings.lab.sides.get(index).map_or_else(String::new, |side: &Side| side.name.clone())
+        };
+        PairReport {
+            left: names(0),
+            right: names(1),
+            ok,
+            reason,
+            path: played.path.clone(),
+            method: played.method.clone(),
+            since_request_ms: played.since_request_ms,
+            rtt_ms: played.rtt_ms,
+            packets: Packets { left: left.packets_sent, right: right.packets_sent },
+            mappings: Mappings { left: mappings("left"), right: mappings("right") },
+            exit,
+            log_dir: self.settings.log_dir.display().to_string(),
+            seed: self.settings.lab.seed,
+            seconds: self.began.elapsed().as_secs_f64(),
+            links,
+            events: Events { host: host.into_events(), join: join.into_events() },
+        }
+    }
+
+    fn why(&self) -> String {
+        if let Some(reason) = &self.reason {
+            return reason.clone();
+        }
+        for who in [Who::Join, Who::Host] {
+            if let Some(reason) = self.transcripts[who as usize].failure() {
+                return reason;
+            }
+        }
+        for who in [Who::Join, Who::Host, Who::Lobby] {
+            match self.exits[who as usize] {
+                Some(0) => {}
+                Some(code) => {
+                    return format!("{} ended with exit code {code}{}", who.name(), self.last_words(who));
+                }
+                None => return format!("{} had to be killed{}", who.name(), self.last_words(who)),
+            }
+        }
+        String::from("unknown")
+    }
+}
+
+fn mappings_of(counts: &Counts) -> u64 {
+    counts.emulated_mappings.unwrap_or(counts.udp_endpoints)
+}

@@ -1,0 +1,175 @@
+//! What a run has shown.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use comfy_table::Table;
+use comfy_table::presets::UTF8_FULL_CONDENSED;
+use serde::Serialize;
+use serde_json::Value;
+
+use super::counts::Counts;
+
+/// What one run has shown; `natlab run --json` prints it.
+#[derive(Clone, Debug, Serialize)]
+pub struct PairReport {
+    /// NAT of the host.
+    pub left: String,
+    /// NAT of the player who joined.
+    pub right: String,
+    /// Both programs and the lobby server ended well.
+    pub ok: bool,
+    /// Why not.
+    pub reason: Option<String>,
+    /// The path that was played on, as the joining player told it.
+    pub path: Option<String>,
+    /// How it was found.
+    pub method: Option<String>,
+    /// From the request to the path, milliseconds.
+    pub since_request_ms: Option<f64>,
+    /// Round trip on it, milliseconds.
+    pub rtt_ms: Option<f64>,
+    /// Datagrams sent to make the path, as the players count them.
+    pub packets: Packets,
+    /// UDP mappings that the NATs made (public endpoints seen outside, for the kernel's).
+    pub mappings: Mappings,
+    /// Exit codes; 128 and more: killed by a signal. None: not started, or ended by natlab.
+    pub exit: Exits,
+    /// Everything that the programs wrote.
+    pub log_dir: String,
+    /// Seed of the random choices.
+    pub seed: u64,
+    /// Length of the run, seconds.
+    pub seconds: f64,
+    /// What the router in the middle counted: lobby, left, right.
+    pub links: BTreeMap<&'static str, Counts>,
+    /// The JSON lines of both programs.
+    pub events: Events,
+}
+
+/// Datagrams of both sides.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Packets {
+    /// The host's.
+    pub left: Option<u64>,
+    /// The joining player's.
+    pub right: Option<u64>,
+}
+
+/// Mappings of both sides.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Mappings {
+    /// The host's NATs'.
+    pub left: u64,
+    /// The joining player's.
+    pub right: u64,
+}
+
+/// Exit codes.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Exits {
+    /// The left program.
+    pub host: Option<i32>,
+    /// The right program.
+    pub join: Option<i32>,
+    /// The lobby server.
+    pub lobby: Option<i32>,
+}
+
+/// JSON lines of the programs.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Events {
+    /// The left program's.
+    pub host: Vec<Value>,
+    /// The right program's.
+    pub join: Vec<Value>,
+}
+
+impl PairReport {
+    /// For people.
+    pub fn summary(&self) -> String {
+        let mut text = String::new();
+        let verdict = if self.ok { "ok" } else { "FAILED" };
+        let _ = writeln!(text, "{} - {}: {verdict}{}", self.left, self.right, self.how());
+        if let Some(reason) = &self.reason {
+            let _ = writeln!(text, "  reason: {reason}");
+        }
+        for (side, name, packets, mappings, exit) in [
+            ("left", &self.left, self.packets.left, self.mappings.left, self.exit.host),
+            ("right", &self.right, self.packets.right, self.mappings.right, self.exit.join),
+        ] {
+            let exit = exit.map_or_else(|| "-".into(), |code| code.to_string());
+            let packets = packets.map_or_else(|| "-".into(), |count| count.to_string());
+            let _ = write!(
+                text,
+                "  {side:5} {name}: exit {exit}, punched with {packets} datagrams, {mappings} mappings"
+            );
+            if let Some(counts) = self.links.get(side) {
+                let _ = write!(text, ", UDP out {} in {}", counts.sent.udp, counts.received.udp);
+                for (what, count) in
+                    [("lost", counts.lost), ("expired", counts.expired), ("forged", counts.forged)]
+                {
+                    if count > 0 {
+                        let _ = write!(text, ", {what} {count}");
+                    }
+                }
+                for (reason, count) in &counts.dropped {
+                    let _ = write!(text, ", {reason} {count}");
+                }
+            }
+            text.push('\n');
+        }
+        let _ = writeln!(text, "  logs: {}", self.log_dir);
+        text
+    }
+
+    fn how(&self) -> String {
+        let mut how = String::new();
+        if let Some(path) = &self.path {
+            let _ = write!(how, ", {path}");
+        }
+        if let Some(method) = &self.method {
+            let _ = write!(how, " by {method}");
+        }
+        if let Some(ms) = self.since_request_ms {
+            let _ = write!(how, " after {ms:.0} ms");
+        }
+        if let Some(ms) = self.rtt_ms {
+            let _ = write!(how, ", round trip {ms:.1} ms");
+        }
+        how
+    }
+
+    /// In a cell of a table.
+    fn cell(&self) -> String {
+        match (&self.path, self.since_request_ms) {
+            _ if !self.ok => "FAILED".into(),
+            (Some(path), Some(ms)) => format!("{path} {ms:.0}"),
+            (Some(path), None) => path.clone(),
+            (None, _) => "ok".into(),
+        }
+    }
+}
+
+/// A table of several runs: hosts down, joining players across; path and milliseconds from the request.
+pub(crate) fn table(reports: &[PairReport]) -> String {
+    let mut columns: Vec<&str> = Vec::new();
+    let mut rows: Vec<(&str, BTreeMap<&str, String>)> = Vec::new();
+    for report in reports {
+        if !columns.contains(&report.right.as_str()) {
+            columns.push(&report.right);
+        }
+        match rows.iter_mut().find(|(left, _)| *left == report.left) {
+            Some((_, cells)) => drop(cells.insert(&report.right, report.cell())),
+            None => rows.push((&report.left, BTreeMap::from([(report.right.as_str(), report.cell())]))),
+        }
+    }
+    let mut table = Table::new();
+    table.load_style(UTF8_FULL_CONDENSED);
+    table.set_header(["host \\ join"].into_iter().chain(columns.iter().copied()));
+    for (left, cells) in &rows {
+        let cell = |column: &&str| cells.get(*column).map_or("-", String::as_str);
+        table.add_row([*left].into_iter().chain(columns.iter().map(cell)));
+    }
+    format!("{table}\n")
+}

@@ -1,0 +1,327 @@
+//! The Internet of the laboratory, in this process: reads what the machines send from their TUN devices, takes it
+//! through the NATs and over the line, and gives it to the machine that it is for. Nothing else is reachable.
+
+use std::io::{PipeReader, PipeWriter};
+use std::net::Ipv4Addr;
+use std::os::fd::AsFd;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant, SystemTime};
+
+use nix::poll::{PollFd, PollFlags, ppoll};
+use nix::sys::time::TimeSpec;
+
+use super::capture::Capture;
+use super::counts::Counts;
+use super::device::Device;
+use super::error::NetnsError;
+use super::ipv4::{Ipv4, Kind, Protocol, Unreadable, time_exceeded};
+use super::junk::Junk;
+use super::line::{Line, LineSettings};
+use super::translate::{Passage, Translator};
+
+/// Routers between two access lines: more than the TTL that openers are given so that they die on the way (up to
+/// 7 in the programs that are known), fewer than any system's first TTL.
+pub const HOPS: u8 = 8;
+
+/// Whose ICMP errors come out of the Internet.
+const ROUTER: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 1);
+
+/// The first site is the lobby server's, the others are players'.
+const LOBBY_SITE: usize = 0;
+
+/// Packets taken from one device before the others get their turn.
+const BURST: usize = 32;
+
+/// When the run is over, what is still under way arrives, if it takes no longer than this.
+const LAST_PACKETS: Duration = Duration::from_secs(1);
+
+/// A box of a side, at work.
+pub(crate) enum Middlebox {
+    Emulated(Box<Translator>),
+    Kernel { lan: Device, wan: Device },
+}
+
+/// A side as the router knows it.
+pub(crate) struct Site {
+    pub(crate) host: Device,
+    pub(crate) host_address: Ipv4Addr,
+    pub(crate) boxes: Vec<Middlebox>,
+    pub(crate) public: Vec<Ipv4Addr>,
+    /// The machine's own cable, and the access line outside of its NATs.
+    pub(crate) captures: Option<(Capture, Capture)>,
+    pub(crate) counts: Counts,
+}
+
+/// Where a packet came out of a device.
+#[derive(Clone, Copy, Debug)]
+enum Place {
+    Host(usize),
+    Lan(usize, usize),
+    Wan(usize, usize),
+}
+
+/// A router that runs on a thread of its own.
+pub(crate) struct RunningRouter {
+    stop: PipeWriter,
+    thread: JoinHandle<Vec<Counts>>,
+}
+
+impl RunningRouter {
+    pub(crate) fn start(
+        sites: Vec<Site>,
+        line: LineSettings,
+        junk: u32,
+        seed: u64,
+    ) -> Result<Self, NetnsError> {
+        let (stopped, stop) = std::io::pipe().map_err(NetnsError::system("making a pipe"))?;
+        let router = Router {
+            sites,
+            line: Line::new(line, seed),
+            junk: Junk::new(junk, seed),
+            start: Instant::now(),
+            start_since_epoch: SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default(),
+            now: Duration::ZERO,
+        };
+        let thread = thread::Builder::new()
+            .name("router".into())
+            .spawn(move || router.run(&stopped))
+            .map_err(NetnsError::system("starting the router"))?;
+        Ok(Self { stop, thread })
+    }
+
+    /// Ends it; the devices are gone then.
+    pub(crate) fn stop(self) -> Vec<Counts> {
+        drop(self.stop);
+        self.thread.join().unwrap_or_default()
+    }
+}
+
+struct Router {
+    sites: Vec<Site>,
+    line: Line,
+    junk: Junk,
+    start: Instant,
+    start_since_epoch: Duration,
+    /// Time of the packet in hand, since the start.
+    now: Duration,
+}
+
+impl Router {
+    fn run(mut self, stopped: &PipeReader) -> Vec<Counts> {
+        let places = self.places();
+        let mut buffer = vec![0; 65_536];
+        let mut end = None;
+        while !end.is_some_and(|end| self.line.next_due().is_none() || self.now >= end) {
+            let (readable, stop) = self.wait(&places, stopped, end.is_some());
+            for place in readable {
+                for _ in 0..BURST {
+                    // A device that fails has lost its namespace: it is as silent as one without traffic.
+                    let Ok(Some(length)) = self.device(place).receive(&mut buffer) else { break };
+                    self.now = self.start.elapsed();
+                    self.take_in(place, &mut buffer[..length]);
+                    self.deliver();
+                }
+            }
+            self.now = self.start.elapsed();
+            self.deliver();
+            if stop {
+                end = Some(self.now + LAST_PACKETS);
+            }
+        }
+        self.sites.into_iter().map(Site::finish).collect()
+    }
+
+    fn places(&self) -> Vec<Place> {
+        let mut places = Vec::new();
+        for (site, known) in self.sites.iter().enumerate() {
+            places.push(Place::Host(site));
+            for (index, one) in known.boxes.iter().enumerate() {
+                if matches!(one, Middlebox::Kernel { .. }) {
+                    places.extend([Place::Lan(site, index), Place::Wan(site, index)]);
+                }
+            }
+        }
+        places
+    }
+
+    fn device(&self, place: Place) -> &Device {
+        let (site, index) = match place {
+            Place::Host(site) => (site, usize::MAX),
+            Place::Lan(site, index) | Place::Wan(site, index) => (site, index),
+        };
+        match (place, self.sites[site].boxes.get(index)) {
+            (Place::Lan(..), Some(Middlebox::Kernel { lan, .. })) => lan,
+            (Place::Wan(..), Some(Middlebox::Kernel { wan, .. })) => wan,
+            _ => &self.sites[site].host,
+        }
+    }
+
+    /// Waits for packets or for the next arrival; tells the devices that have some, and whether to end.
+    fn wait(&self, places: &[Place], stopped: &PipeReader, ending: bool) -> (Vec<Place>, bool) {
+        let mut waiting: Vec<PollFd<'_>> =
+            places.iter().map(|place| PollFd::new(self.device(*place).as_fd(), PollFlags::POLLIN)).collect();
+        if !ending {
+            waiting.push(PollFd::new(stopped.as_fd(), PollFlags::POLLIN));
+        }
+        let timeout =
+            self.line.next_due().map(|due| TimeSpec::from(due.saturating_sub(self.start.elapsed())));
+        if ppoll(&mut waiting, timeout, None).is_err() {
+            return (Vec::new(), false);
+        }
+        let ready = |poll: &PollFd<'_>| poll.revents().is_some_and(|events| !events.is_empty());
+        let readable = places.iter().zip(&waiting).filter(|(_, poll)| ready(poll)).map(|(place, _)| *place);
+        (readable.collect(), !ending && waiting.last().is_some_and(ready))
+    }
+
+    fn deliver(&mut self) {
+        while let Some((site, mut bytes)) = self.line.arrived(self.now) {
+            let length = bytes.len();
+            if let Ok(packet) = Ipv4::parse(&mut bytes) {
+                self.sites[site].counts.received(self.now, &packet, length);
+            }
+            self.capture(site, true, &bytes);
+            let outermost = self.sites[site].boxes.len();
+            self.inward(site, outermost, &mut bytes);
+            self.line.recycle(bytes);
+        }
+    }
+
+    fn take_in(&mut self, place: Place, bytes: &mut [u8]) {
+        if bytes.len() < 20 || bytes[0] >> 4 != 4 {
+            return;
+        }
+        match place {
+            Place::Host(site) => {
+                self.capture(site, false, bytes);
+                if self.stays_on_the_lan(site, bytes) {
+                    self.sites[site].counts.dropped("local");
+                    return;
+                }
+                self.outward(site, 0, bytes);
+            }
+            Place::Lan(site, index) => self.inward(site, index, bytes),
+            Place::Wan(site, index) => self.outward(site, index + 1, bytes),
+        }
+    }
+
+    /// Multicast, and what is for the local network: there is nobody else, and a NAT never sees it.
+    fn stays_on_the_lan(&self, site: usize, bytes: &[u8]) -> bool {
+        let &[a, b, c, d] = &bytes[16..20] else { return true };
+        let to = Ipv4Addr::new(a, b, c, d);
+        let host = self.sites[site].host_address;
+        to.is_multicast()
+            || to.is_broadcast()
+            || (host.is_private() && to.octets()[..3] == host.octets()[..3])
+    }
+
+    /// From the inside of box `index` towards the Internet.
+    fn outward(&mut self, site: usize, index: usize, bytes: &mut [u8]) {
+        let start = self.now;
+        let side = &mut self.sites[site];
+        let mut packet = match Ipv4::parse(bytes) {
+            Ok(packet) => packet,
+            Err(error) => return side.counts.dropped(unreadable(error)),
+        };
+        for index in index..side.boxes.len() {
+            match &mut side.boxes[index] {
+                Middlebox::Kernel { lan, .. } => return drop(lan.send(bytes)),
+                Middlebox::Emulated(nat) => match nat.outward(start, &mut packet) {
+                    Passage::Onward => {}
+                    Passage::Turned => return self.inward(site, index, bytes),
+                    Passage::Dropped(reason) => {
+                        side.counts.dropped(reason);
+                        let from = nat.address();
+                        if reason == "ttl-expired"
+                            && let Some(mut error) = time_exceeded(bytes, from)
+                        {
+                            self.inward(site, index, &mut error);
+                        }
+                        return;
+                    }
+                },
+            }
+        }
+        self.cross(site, bytes);
+    }
+
+    /// Over the Internet.
+    fn cross(&mut self, from: usize, bytes: &mut [u8]) {
+        self.capture(from, true, bytes);
+        let length = bytes.len();
+        let counts = &mut self.sites[from].counts;
+        let Ok(mut packet) = Ipv4::parse(bytes) else { return };
+        counts.sent(self.now, &packet, length);
+        let to = *packet.destination().ip();
+        let is_udp = packet.kind() == Some(Kind::Flow(Protocol::Udp));
+        for _ in 0..HOPS {
+            if !packet.take_hop() {
+                counts.expired += 1;
+                if let Some(error) = time_exceeded(bytes, ROUTER) {
+                    self.line.send(self.now, from, &error);
+                }
+                return;
+            }
+        }
+        match self.sites.iter().position(|site| site.public.contains(&to)) {
+            Some(site) => {
+                let players = from != LOBBY_SITE && site != LOBBY_SITE;
+                let forged = if players && is_udp { self.junk.after(bytes) } else { Vec::new() };
+                if !self.line.send(self.now, site, bytes) {
+                    self.sites[from].counts.lost += 1;
+                }
+                for bytes in forged {
+                    self.sites[site].counts.forged += 1;
+                    self.line.send(self.now, site, &bytes);
+                }
+            }
+            None => self.sites[from].counts.unroutable += 1,
+        }
+    }
+
+    /// From the outside of box `index - 1` towards the machine.
+    fn inward(&mut self, site: usize, index: usize, bytes: &mut [u8]) {
+        let side = &mut self.sites[site];
+        let mut packet = match Ipv4::parse(bytes) {
+            Ok(packet) => packet,
+            Err(error) => return side.counts.dropped(unreadable(error)),
+        };
+        for index in (0..index).rev() {
+            match &mut side.boxes[index] {
+                Middlebox::Kernel { wan, .. } => return drop(wan.send(bytes)),
+                Middlebox::Emulated(nat) => match nat.inward(self.now, &mut packet) {
+                    Passage::Onward | Passage::Turned => {}
+                    Passage::Dropped(reason) => return side.counts.dropped(reason),
+                },
+            }
+        }
+        self.capture(site, false, bytes);
+        // A full receive queue drops it, as a network card would.
+        let _ = self.sites[site].host.send(bytes);
+    }
+
+    fn capture(&mut self, site: usize, outside: bool, bytes: &[u8]) {
+        if let Some((lan, wan)) = &mut self.sites[site].captures {
+            let file = if outside { wan } else { lan };
+            file.packet(self.start_since_epoch + self.now, bytes);
+        }
+    }
+}
+
+impl Site {
+    fn finish(mut self) -> Counts {
+        let emulated = |one: &Middlebox| match one {
+            Middlebox::Emulated(nat) => Some(nat.counters().mappings),
+            Middlebox::Kernel { .. } => None,
+        };
+        self.counts.emulated_mappings = self.boxes.iter().rev().find_map(emulated);
+        self.counts
+    }
+}
+
+fn unreadable(error: Unreadable) -> &'static str {
+    match error {
+        Unreadable::Malformed => "malformed",
+        Unreadable::Fragment => "fragment",
+        Unreadable::Protocol => "protocol",
+    }
+}

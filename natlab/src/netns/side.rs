@@ -1,0 +1,144 @@
+//! What stands between a player and the Internet: names, addresses.
+
+use std::net::Ipv4Addr;
+use std::str::FromStr;
+
+use crate::nat::{NatConfig, NatSpec};
+
+use super::error::NetnsError;
+use super::kernel_nat::KernelNat;
+
+/// One box of a chain.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Stage {
+    /// The laboratory's own NAT.
+    Emulated(NatConfig),
+    /// The kernel's masquerade.
+    Kernel(KernelNat),
+}
+
+impl Stage {
+    fn translates(&self) -> bool {
+        match self {
+            Self::Emulated(config) => config.translates(),
+            Self::Kernel(_) => true,
+        }
+    }
+
+    fn pool(&self) -> u16 {
+        match self {
+            Self::Emulated(config) => config.pool.max(1),
+            Self::Kernel(_) => 1,
+        }
+    }
+}
+
+/// The NATs of one player, the innermost first.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Side {
+    /// As it was given.
+    pub name: String,
+    /// The boxes.
+    pub stages: Vec<Stage>,
+}
+
+impl FromStr for Side {
+    type Err = NetnsError;
+
+    fn from_str(name: &str) -> Result<Self, NetnsError> {
+        let error = |reason: String| NetnsError::Nat { name: name.to_owned(), reason };
+        let mut stages = Vec::new();
+        for part in name.split('+') {
+            if let Some(options) = part.strip_prefix("kernel") {
+                stages.push(Stage::Kernel(KernelNat::parse(options).map_err(error)?));
+            } else {
+                let spec: NatSpec = part.parse().map_err(|source| error(format!("{source}")))?;
+                stages.extend(spec.chain.into_iter().map(Stage::Emulated));
+            }
+        }
+        // Each box is a hop, and each level of private addresses a network: more than this is a typing error.
+        if stages.len() > 4 {
+            return Err(error(String::from("at most 4 NATs in a row")));
+        }
+        Ok(Self { name: name.to_owned(), stages })
+    }
+}
+
+/// Who has which address on one side.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Addresses {
+    /// The player's machine.
+    pub(crate) host: Ipv4Addr,
+    /// Outer addresses of each stage, in the order of the stages; empty for one that does not translate.
+    pub(crate) external: Vec<Vec<Ipv4Addr>>,
+    /// What the Internet routes to this side.
+    pub(crate) public: Vec<Ipv4Addr>,
+}
+
+impl Side {
+    /// `number` is 1 for the left player and 2 for the right one.
+    pub(crate) fn addresses(&self, number: u8) -> Addresses {
+        let mut external = vec![Vec::new(); self.stages.len()];
+        let mut public = Vec::new();
+        for (index, stage) in self.stages.iter().enumerate().rev().filter(|(_, stage)| stage.translates()) {
+            let pool = (1..=stage.pool()).map(|last| u8::try_from(last).unwrap_or(u8::MAX));
+            external[index] = if public.is_empty() {
+                // RFC 2544's test network: no real Internet address.
+                let addresses: Vec<_> = pool.map(|last| Ipv4Addr::new(198, 18, number, last)).collect();
+                public.clone_from(&addresses);
+                addresses
+            } else {
+                // RFC 6598: between a carrier's NAT and its customers'.
+                let third = number * 16 + u8::try_from(index).unwrap_or(0);
+                pool.map(|last| Ipv4Addr::new(100, 64, third, last)).collect()
+            };
+        }
+        if public.is_empty() {
+            let host = Ipv4Addr::new(198, 18, number, 1);
+            return Addresses { host, external, public: vec![host] };
+        }
+        Addresses { host: Ipv4Addr::new(192, 168, number, 2), external, public }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn addresses(name: &str) -> Addresses {
+        name.parse::<Side>().expect("a side").addresses(2)
+    }
+
+    #[test]
+    fn a_player_without_nat_is_public() {
+        for name in ["none", "firewall"] {
+            let found = addresses(name);
+            assert_eq!(found.host, Ipv4Addr::new(198, 18, 2, 1));
+            assert_eq!(found.public, [found.host]);
+        }
+    }
+
+    #[test]
+    fn one_nat_has_the_public_address() {
+        let found = addresses("ps");
+        assert_eq!(found.host, Ipv4Addr::new(192, 168, 2, 2));
+        assert_eq!(found.external, [[Ipv4Addr::new(198, 18, 2, 1)]]);
+        assert_eq!(found.public, [Ipv4Addr::new(198, 18, 2, 1)]);
+    }
+
+    #[test]
+    fn nats_in_a_row_have_a_network_between_them() {
+        let found = addresses("kernel+cgn,pool=2");
+        assert_eq!(found.external[0], [Ipv4Addr::new(100, 64, 32, 1)]);
+        assert_eq!(found.external[1], [Ipv4Addr::new(198, 18, 2, 1), Ipv4Addr::new(198, 18, 2, 2)]);
+        assert_eq!(found.public, found.external[1]);
+    }
+
+    #[test]
+    fn a_wrong_name_says_what_is_wrong() {
+        let error = "kernel:sideways".parse::<Side>().expect_err("no such option").to_string();
+        assert!(error.contains("kernel:sideways") && error.contains("fully-random"), "{error}");
+        let error = "portrestrictd".parse::<Side>().expect_err("no such NAT").to_string();
+        assert!(error.contains("portrestricted"), "{error}");
+    }
+}

@@ -1,0 +1,241 @@
+//! The shipping agent on a simulated host, with the smallest of games on top.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use traversal_core::failure::FailureReport;
+use traversal_core::id::PlayerId;
+use traversal_core::nat::{Confidence, NatProfile};
+use traversal_core::{
+    Agent, AgentConfig, Command, Event, Identity, LobbyState, Output, PathInfo, PathKind, RequestFailure,
+    RequestKind, SocketId,
+};
+
+use crate::world::{Node, NodeOutput};
+
+/// Period of the game's datagrams until one has come back.
+const BEAT: Duration = Duration::from_millis(100);
+
+/// A player: the agent, what it reported, and a game that greets everyone until it is greeted back.
+#[derive(Debug)]
+pub struct Player {
+    agent: Agent,
+    now: Instant,
+    outputs: VecDeque<NodeOutput>,
+    /// Everything the agent reported but game datagrams, with its time.
+    pub events: Vec<(Instant, Event)>,
+    /// The present path to each player.
+    pub paths: BTreeMap<PlayerId, PathInfo>,
+    /// When a path of a direct kind first stood.
+    pub direct_at: BTreeMap<PlayerId, Instant>,
+    /// When any path first stood.
+    pub connected_at: BTreeMap<PlayerId, Instant>,
+    /// Game datagrams that came in, by player.
+    pub heard: BTreeMap<PlayerId, u32>,
+    /// Game datagrams that went out, by player.
+    pub said: BTreeMap<PlayerId, u32>,
+    /// Attempts that failed.
+    pub failures: Vec<FailureReport>,
+    /// Requests that failed.
+    pub refusals: Vec<(RequestKind, RequestFailure)>,
+    /// Channels that ended.
+    pub disconnects: u32,
+    /// The link to the lobby server.
+    pub lobby: LobbyState,
+    /// Its id, once logged in.
+    pub id: Option<PlayerId>,
+    /// What it knows of its NAT.
+    pub nat: NatProfile,
+    /// It is in a room.
+    pub in_room: bool,
+    /// It sends game datagrams.
+    pub chatty: bool,
+    rate: Option<u32>,
+    next_beat: Option<Instant>,
+}
+
+impl Player {
+    /// A player whose main socket is bound to `local`.
+    pub fn new(config: AgentConfig, secret: [u8; 32], local: SocketAddr, now: Instant) -> Self {
+        // The agent's randomness and its identity must not be the same bytes.
+        let seed = secret.map(|byte| byte ^ 0x5a);
+        let agent = Agent::new(config, Identity::from_secret(secret), seed, (local, None));
+        Self {
+            agent,
+            now,
+            outputs: VecDeque::new(),
+            events: Vec::new(),
+            paths: BTreeMap::new(),
+            direct_at: BTreeMap::new(),
+            connected_at: BTreeMap::new(),
+            heard: BTreeMap::new(),
+            said: BTreeMap::new(),
+            failures: Vec::new(),
+            refusals: Vec::new(),
+            disconnects: 0,
+            lobby: LobbyState::Offline,
+            id: None,
+            nat: NatProfile::default(),
+            in_room: false,
+            chatty: true,
+            rate: None,
+            next_beat: None,
+        }
+    }
+
+    /// The agent.
+    pub fn agent(&mut self) -> &mut Agent {
+        &mut self.agent
+    }
+
+    /// The game wants something.
+    pub fn command(&mut self, now: Instant, command: Command) {
+        self.now = now;
+        self.agent.handle_command(now, command);
+    }
+
+    /// Logged in.
+    pub fn is_online(&self) -> bool {
+        matches!(self.lobby, LobbyState::Online { .. })
+    }
+
+    /// Its NAT has been measured, as far as it can be.
+    pub fn is_classified(&self) -> bool {
+        self.nat.udp_blocked
+            || matches!(self.nat.confidence, Confidence::Full | Confidence::Reduced | Confidence::Manual)
+    }
+
+    /// The path to this player is a direct one.
+    pub fn is_direct(&self, to: PlayerId) -> bool {
+        self.paths.get(&to).is_some_and(|path| path.kind != PathKind::Relay)
+    }
+
+    /// Sends game datagrams to everyone from now on, so many a second.
+    pub fn keep_talking(&mut self, now: Instant, rate: u32) {
+        self.now = now;
+        self.rate = Some(rate);
+        self.next_beat = Some(now);
+    }
+
+    fn drain_events(&mut self) {
+        while let Some(event) = self.agent.poll_event() {
+            match &event {
+                Event::Datagram { player, .. } => {
+                    *self.heard.entry(*player).or_default() += 1;
+                    continue;
+                }
+                Event::Lobby(state) => {
+                    self.lobby = state.clone();
+                    if let LobbyState::Online { player, .. } = state {
+                        self.id = Some(*player);
+                    }
+                }
+                Event::Nat(profile) => self.nat = *profile,
+                Event::RoomEntered { .. } => self.in_room = true,
+                Event::RoomLeft { .. } => self.in_room = false,
+                Event::JoinRequest { join, .. } => {
+                    let answer = Command::AnswerJoin { join: *join, allow: true, reason: String::new() };
+                    self.agent.handle_command(self.now, answer);
+                }
+                Event::PeerConnected { peer, path, .. } => {
+                    self.connected_at.entry(peer.id).or_insert(self.now);
+                    self.take_path(peer.id, path.clone());
+                    self.greet(peer.id);
+                    self.next_beat = Some(self.now + BEAT);
+                }
+                Event::PathChanged { player, path } => self.take_path(*player, path.clone()),
+                Event::PeerDisconnected { peer, .. } => {
+                    self.paths.remove(&peer.id);
+                    self.disconnects += 1;
+                }
+                Event::PeerFailed { report, .. } => self.failures.push(report.clone()),
+                Event::RequestFailed { request, error } => self.refusals.push((*request, error.clone())),
+                _ => {}
+            }
+            self.events.push((self.now, event));
+        }
+    }
+
+    fn take_path(&mut self, player: PlayerId, path: PathInfo) {
+        if path.kind != PathKind::Relay {
+            self.direct_at.entry(player).or_insert(self.now);
+        }
+        self.paths.insert(player, path);
+    }
+
+    /// Says whether this side has heard the other one.
+    fn greet(&mut self, player: PlayerId) {
+        if self.chatty {
+            let heard = u8::from(self.heard.contains_key(&player));
+            if self.agent.send(self.now, player, &[b'h', b'i', heard]) {
+                *self.said.entry(player).or_default() += 1;
+            }
+        }
+    }
+
+    fn beat(&mut self) {
+        let waiting: Vec<_> = self
+            .paths
+            .keys()
+            .filter(|player| self.rate.is_some() || !self.heard.contains_key(player))
+            .copied()
+            .collect();
+        for player in &waiting {
+            self.greet(*player);
+        }
+        // Once heard, say so a few times more: the other side may not have heard this one.
+        let unheard_long = self.connected_at.values().any(|at| self.now < *at + 20 * BEAT);
+        if waiting.is_empty() && unheard_long {
+            let players: Vec<_> = self.paths.keys().copied().collect();
+            players.into_iter().for_each(|player| self.greet(player));
+        }
+        let period = self.rate.map_or(BEAT, |rate| Duration::from_secs(1) / rate.max(1));
+        self.next_beat = (!waiting.is_empty() || unheard_long).then_some(self.now + period);
+    }
+}
+
+impl Node for Player {
+    fn handle_datagram(&mut self, now: Instant, socket: u32, from: SocketAddr, datagram: &[u8]) {
+        self.now = now;
+        self.agent.handle_datagram(now, SocketId(socket), from, datagram);
+    }
+
+    fn handle_socket(&mut self, now: Instant, socket: u32, local: io::Result<SocketAddr>) {
+        self.now = now;
+        self.agent.handle_socket(now, SocketId(socket), local);
+    }
+
+    fn handle_timeout(&mut self, now: Instant) {
+        self.now = now;
+        if self.next_beat.is_some_and(|at| at <= now) {
+            self.beat();
+        }
+        if self.agent.poll_timeout().is_some_and(|at| at <= now) {
+            self.agent.handle_timeout(now);
+        }
+    }
+
+    fn poll_output(&mut self) -> Option<NodeOutput> {
+        self.drain_events();
+        if let Some(output) = self.outputs.pop_front() {
+            return Some(output);
+        }
+        Some(match self.agent.poll_output()? {
+            Output::Transmit(transmit) => NodeOutput::Transmit {
+                socket: transmit.socket.0,
+                to: transmit.to,
+                ttl: transmit.ttl,
+                payload: transmit.payload,
+            },
+            Output::OpenSocket { socket, v6 } => NodeOutput::Open { socket: socket.0, v6 },
+            Output::CloseSocket { socket } => NodeOutput::Close { socket: socket.0 },
+            _ => return self.poll_output(),
+        })
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        [self.agent.poll_timeout(), self.next_beat].into_iter().flatten().min()
+    }
+}

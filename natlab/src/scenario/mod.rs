@@ -1,0 +1,296 @@
+//! Two players, a lobby server and the networks between them: built from settings, run, and told as a report.
+
+mod party;
+mod report;
+mod settings;
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use lobby_server::ServerConfig;
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use traversal_core::Command;
+use traversal_core::wire::message::{RoomOptions, RoomTarget};
+
+use crate::link::Link;
+use crate::lobby::{self, Lobby, Program};
+use crate::nat::NatConfig;
+use crate::oracle::{self, Outlook, Relation};
+use crate::player::Player;
+use crate::world::{HostId, NatId, SegmentId, World};
+
+pub use party::PartyWorld;
+pub use report::{JoinReport, Side};
+pub use settings::{Draw, PairSettings};
+
+/// Port of the players' main sockets.
+const GAME_PORT: u16 = 40_000;
+/// The room of every scenario.
+const ROOM: &str = "lab";
+/// How long a login may take before the run is given up: several tries of the agent.
+const LOGIN_PATIENCE: Duration = Duration::from_secs(20);
+/// How long classification may take before the join is asked for all the same.
+const CLASSIFY_PATIENCE: Duration = Duration::from_secs(8);
+/// What a run waits beyond the agents' own deadline for both to say how it ended.
+const GRACE: Duration = Duration::from_secs(6);
+
+/// A world with two players and a server in it.
+pub struct PairWorld {
+    /// The world.
+    pub world: World<Program>,
+    /// The host of the room; `left` on the command line.
+    pub left: HostId,
+    /// The one that joins.
+    pub right: HostId,
+    /// The lobby server.
+    pub server: HostId,
+    /// The NATs of the left player, the inner one first.
+    pub left_nats: Vec<NatId>,
+    /// The NATs of the right player.
+    pub right_nats: Vec<NatId>,
+    settings: PairSettings,
+    requested: Duration,
+}
+
+fn seed_of(rng: &mut ChaCha8Rng) -> [u8; 32] {
+    rng.random()
+}
+
+impl PairWorld {
+    /// Builds it; nobody has said anything yet.
+    pub fn new(mut settings: PairSettings) -> Self {
+        match settings.relation {
+            Relation::Apart => {}
+            Relation::SameLan => settings.right.clone_from(&settings.left),
+            Relation::SameOuterNat => {
+                settings.right.pop();
+                settings.right.extend(settings.left.last().cloned());
+            }
+        }
+        let mut rng = ChaCha8Rng::seed_from_u64(settings.seed);
+        let mut world: World<Program> = World::new(rng.random());
+        world.set_core_hops(settings.core_hops);
+        let server = world.add_host(
+            World::<Program>::INTERNET,
+            lobby::ADDRESSES.to_vec(),
+            &lobby::sockets(settings.two_addresses),
+            settings.server_link.clone(),
+            Program::Idle,
+        );
+        let now = world.instant();
+        let node = Lobby::new(ServerConfig::default(), settings.two_addresses, seed_of(&mut rng), now);
+        world.replace_node(server, Program::Lobby(Box::new(node)));
+        world.exempt(&lobby::ADDRESSES);
+
+        let (left_inside, left_nats) =
+            add_chain(&mut world, World::<Program>::INTERNET, 1, &settings.left, &settings.left_link);
+        let (right_inside, right_nats) = match settings.relation {
+            Relation::SameLan => (left_inside, left_nats.clone()),
+            Relation::SameOuterNat if settings.left.len() > 1 && settings.right.len() > 1 => {
+                let outer = left_nats[left_nats.len() - 1];
+                let shared = world.inside_of(outer);
+                let inner = &settings.right[..settings.right.len() - 1];
+                let (inside, mut nats) = add_chain(&mut world, shared, 2, inner, &Link::default());
+                nats.push(outer);
+                (inside, nats)
+            }
+            Relation::SameOuterNat => (left_inside, left_nats.clone()),
+            Relation::Apart => {
+                add_chain(&mut world, World::<Program>::INTERNET, 2, &settings.right, &settings.right_link)
+            }
+        };
+        let left = add_player(&mut world, left_inside, 1, &settings, &settings.left, seed_of(&mut rng));
+        let right = add_player(&mut world, right_inside, 2, &settings, &settings.right, seed_of(&mut rng));
+        Self { world, left, right, server, left_nats, right_nats, settings, requested: Duration::ZERO }
+    }
+
+    /// Its settings.
+    pub fn settings(&self) -> &PairSettings {
+        &self.settings
+    }
+
+    /// What can be hoped for here.
+    pub fn outlook(&self) -> Outlook {
+        oracle::outlook(&self.settings.left, &self.settings.right, self.settings.relation)
+    }
+
+    /// A player, to look at.
+    ///
+    /// # Panics
+    /// If another program has been put on that host.
+    pub fn player(&self, host: HostId) -> &Player {
+        match self.world.node(host).player() {
+            Some(player) => player,
+            None => panic!("{host:?} runs no player"),
+        }
+    }
+
+    /// Lets a player act.
+    pub fn act<R>(&mut self, host: HostId, action: impl FnOnce(&mut Player, Instant) -> R) -> Option<R> {
+        self.world.act(host, |node, now| node.player_mut().map(|player| action(player, now)))
+    }
+
+    /// When the join was asked for.
+    pub fn requested(&self) -> Duration {
+        self.requested
+    }
+
+    /// Logs both in, waits until their NATs are known, and opens the room. False if that cannot be done.
+    pub fn prepare(&mut self) -> bool {
+        for host in [self.left, self.right] {
+            self.act(host, |player, now| {
+                player.command(now, Command::Connect(vec![lobby::sockets(false)[0]]));
+            });
+        }
+        let (left, right) = (self.left, self.right);
+        let online =
+            self.wait(LOGIN_PATIENCE, |pair| pair.player(left).is_online() && pair.player(right).is_online());
+        if !online {
+            return false;
+        }
+        if self.settings.wait_for_classification {
+            self.wait(CLASSIFY_PATIENCE, |pair| {
+                pair.player(left).is_classified() && pair.player(right).is_classified()
+            });
+        }
+        self.act(left, |player, now| {
+            player
+                .command(now, Command::HostRoom(RoomOptions { name: ROOM.into(), ..RoomOptions::default() }));
+        });
+        self.wait(LOGIN_PATIENCE, |pair| pair.player(left).in_room)
+    }
+
+    /// The right player asks to join.
+    pub fn request(&mut self) {
+        self.requested = self.world.now();
+        for host in [self.left, self.right] {
+            self.world.forget_heard(host);
+        }
+        let target = RoomTarget::Name(ROOM.into());
+        let wait = Duration::from_secs(5);
+        self.act(self.right, |player, now| {
+            player.command(now, Command::JoinRoom { target, password: None, wait });
+        });
+    }
+
+    /// Runs until `done` holds, at the most for so long; whether it does hold.
+    pub fn wait(&mut self, patience: Duration, done: impl Fn(&Self) -> bool) -> bool {
+        let end = self.world.now() + patience;
+        loop {
+            if done(self) {
+                return true;
+            }
+            if self.world.next_at().is_none_or(|at| at > end) {
+                self.world.run_until(end);
+                return done(self);
+            }
+            self.world.step();
+        }
+    }
+
+    /// Both have a direct path and have heard the other's game over some path.
+    pub fn is_direct_and_played(&self) -> bool {
+        self.is_direct() && self.is_played()
+    }
+
+    /// Both have a direct path.
+    pub fn is_direct(&self) -> bool {
+        let (left, right) = (self.player(self.left), self.player(self.right));
+        let (Some(left_id), Some(right_id)) = (left.id, right.id) else { return false };
+        left.is_direct(right_id) && right.is_direct(left_id)
+    }
+
+    /// Both have heard the other's game.
+    pub fn is_played(&self) -> bool {
+        let (left, right) = (self.player(self.left), self.player(self.right));
+        let (Some(left_id), Some(right_id)) = (left.id, right.id) else { return false };
+        left.heard.contains_key(&right_id) && right.heard.contains_key(&left_id)
+    }
+
+    /// Nothing more will come of this attempt.
+    fn is_over(&self) -> bool {
+        let given_up = |player: &Player| !player.failures.is_empty() && player.paths.is_empty();
+        self.is_direct_and_played()
+            || (given_up(self.player(self.left)) && given_up(self.player(self.right)))
+            || !self.player(self.right).refusals.is_empty()
+    }
+
+    /// Joins and runs to the end of the attempt.
+    pub fn join(&mut self) -> JoinReport {
+        let ready = self.prepare();
+        if ready {
+            self.request();
+            let patience = self.settings.config.connect_deadline + GRACE;
+            let mut marked = false;
+            let end = self.world.now() + patience;
+            while !self.is_over() && self.world.next_at().is_some_and(|at| at <= end) {
+                self.world.step();
+                if !marked && self.is_direct() {
+                    marked = true;
+                    for host in [self.left, self.right] {
+                        self.world.mark(host);
+                    }
+                }
+            }
+        }
+        JoinReport::of(self, ready)
+    }
+}
+
+/// A row of NATs from `outer` inwards; the link is that of the outermost. `side` keeps addresses apart.
+fn add_chain(
+    world: &mut World<Program>,
+    outer: SegmentId,
+    side: u8,
+    chain: &[NatConfig],
+    link: &Link,
+) -> (SegmentId, Vec<NatId>) {
+    let mut segment = outer;
+    let mut nats = Vec::new();
+    for (depth, config) in chain.iter().rev().enumerate() {
+        let external = (1..=config.pool as u8)
+            .map(|n| {
+                IpAddr::V4(match (segment, depth) {
+                    (World::<Program>::INTERNET, _) => Ipv4Addr::new(198, 18, side, n),
+                    // RFC 6598's shared addresses, as between a carrier's NAT and its customers'.
+                    _ => Ipv4Addr::new(100, 64 + depth as u8, side, n),
+                })
+            })
+            .collect();
+        // A row without delay of its own shares the link of its outer end.
+        let link = if depth == 0 { link.clone() } else { Link::default() };
+        let (nat, inner) = world.add_nat(segment, config.clone(), external, link);
+        nats.insert(0, nat);
+        segment = inner;
+    }
+    (segment, nats)
+}
+
+fn add_player(
+    world: &mut World<Program>,
+    segment: SegmentId,
+    side: u8,
+    settings: &PairSettings,
+    chain: &[NatConfig],
+    secret: [u8; 32],
+) -> HostId {
+    let public = !chain.iter().any(NatConfig::translates);
+    let ip = if public { Ipv4Addr::new(198, 18, side, 200) } else { Ipv4Addr::new(192, 168, 1, 1 + side) };
+    let link = match (chain.is_empty(), side) {
+        (false, _) => Link::default(),
+        (true, 1) => settings.left_link.clone(),
+        (true, _) => settings.right_link.clone(),
+    };
+    let local = SocketAddr::new(ip.into(), GAME_PORT + u16::from(side));
+    let mut config = settings.config.clone();
+    config.name = if side == 1 { "left".into() } else { "right".into() };
+    let player = Player::new(config, secret, local, world.instant());
+    let host = world.add_host(segment, vec![ip.into()], &[local], link, Program::Player(Box::new(player)));
+    world.act(host, |node, now| {
+        if let Some(player) = node.player_mut() {
+            player.command(now, Command::LocalAddresses(vec![ip.into()]));
+        }
+    });
+    host
+}

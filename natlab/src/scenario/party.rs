@@ -1,0 +1,139 @@
+//! One host and several who join it.
+
+use std::time::Duration;
+
+use lobby_server::ServerConfig;
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use traversal_core::wire::message::{RoomOptions, RoomTarget};
+use traversal_core::{AgentConfig, Command};
+
+use crate::link::Link;
+use crate::lobby::{self, Lobby, Program};
+use crate::nat::NatConfig;
+use crate::player::Player;
+use crate::world::{HostId, NatId, World};
+
+use super::{GAME_PORT, LOGIN_PATIENCE, ROOM, add_chain, seed_of};
+
+/// A world with a room that many enter.
+pub struct PartyWorld {
+    /// The world.
+    pub world: World<Program>,
+    /// The lobby server.
+    pub server: HostId,
+    /// The players, the host of the room first.
+    pub players: Vec<HostId>,
+    /// The NATs of each, the inner one first.
+    pub nats: Vec<Vec<NatId>>,
+}
+
+impl PartyWorld {
+    /// Players behind these NATs, each in a network of its own, with the same one-way delay between any two.
+    pub fn new(seed: u64, chains: &[Vec<NatConfig>], delay: Duration, config: &AgentConfig) -> Self {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let mut world: World<Program> = World::new(rng.random());
+        let link = Link::delay(delay / 2);
+        let now = world.instant();
+        let node = Lobby::new(ServerConfig::default(), true, seed_of(&mut rng), now);
+        let server = world.add_host(
+            World::<Program>::INTERNET,
+            lobby::ADDRESSES.to_vec(),
+            &lobby::sockets(true),
+            link.clone(),
+            Program::Lobby(Box::new(node)),
+        );
+        world.exempt(&lobby::ADDRESSES);
+        let (mut players, mut all_nats) = (Vec::new(), Vec::new());
+        for (index, chain) in chains.iter().enumerate() {
+            let side = index as u8 + 1;
+            let (inside, nats) = add_chain(&mut world, World::<Program>::INTERNET, side, chain, &link);
+            let public = !chain.iter().any(NatConfig::translates);
+            let ip = if public { [198, 18, side, 200] } else { [192, 168, 1, side + 1] };
+            let local = (ip, GAME_PORT + u16::from(side)).into();
+            let config = AgentConfig { name: format!("player {side}"), ..config.clone() };
+            let mut player = Player::new(config, seed_of(&mut rng), local, now);
+            player.command(now, Command::LocalAddresses(vec![ip.into()]));
+            let access = if chain.is_empty() { link.clone() } else { Link::default() };
+            let program = Program::Player(Box::new(player));
+            players.push(world.add_host(inside, vec![ip.into()], &[local], access, program));
+            all_nats.push(nats);
+        }
+        Self { world, server, players, nats: all_nats }
+    }
+
+    /// A player, to look at.
+    ///
+    /// # Panics
+    /// If another program has been put on that host.
+    pub fn player(&self, index: usize) -> &Player {
+        match self.world.node(self.players[index]).player() {
+            Some(player) => player,
+            None => panic!("no player {index}"),
+        }
+    }
+
+    /// A player's game wants something.
+    pub fn command(&mut self, index: usize, command: Command) {
+        self.world.act(self.players[index], |node, now| {
+            if let Some(player) = node.player_mut() {
+                player.command(now, command);
+            }
+        });
+    }
+
+    /// Logs all in, gives them time to know their NATs, and has the first open the room. False if that cannot be
+    /// done.
+    pub fn prepare(&mut self) -> bool {
+        for index in 0..self.players.len() {
+            self.command(index, Command::Connect(vec![lobby::sockets(false)[0]]));
+        }
+        let everyone = |party: &Self, done: fn(&Player) -> bool| {
+            (0..party.players.len()).all(|index| done(party.player(index)))
+        };
+        if !self.wait(LOGIN_PATIENCE, |party| everyone(party, Player::is_online)) {
+            return false;
+        }
+        self.wait(super::CLASSIFY_PATIENCE, |party| everyone(party, Player::is_classified));
+        let capacity = self.players.len() as u16;
+        let options = RoomOptions { name: ROOM.into(), capacity: capacity.max(2), ..RoomOptions::default() };
+        self.command(0, Command::HostRoom(options));
+        self.wait(LOGIN_PATIENCE, |party| party.player(0).in_room)
+    }
+
+    /// Has a player ask to join.
+    pub fn join(&mut self, index: usize) {
+        let target = RoomTarget::Name(ROOM.into());
+        let wait = Duration::from_secs(5);
+        self.command(index, Command::JoinRoom { target, password: None, wait });
+    }
+
+    /// The host and this player have a path, and both have heard the other's game.
+    pub fn is_played(&self, index: usize) -> bool {
+        let (host, player) = (self.player(0), self.player(index));
+        let (Some(host_id), Some(player_id)) = (host.id, player.id) else { return false };
+        host.heard.contains_key(&player_id) && player.heard.contains_key(&host_id)
+    }
+
+    /// The host and this player have a direct path.
+    pub fn is_direct(&self, index: usize) -> bool {
+        let (host, player) = (self.player(0), self.player(index));
+        let (Some(host_id), Some(player_id)) = (host.id, player.id) else { return false };
+        host.is_direct(player_id) && player.is_direct(host_id)
+    }
+
+    /// Runs until `done` holds, at the most for so long; whether it does hold.
+    pub fn wait(&mut self, patience: Duration, done: impl Fn(&Self) -> bool) -> bool {
+        let end = self.world.now() + patience;
+        loop {
+            if done(self) {
+                return true;
+            }
+            if self.world.next_at().is_none_or(|at| at > end) {
+                self.world.run_until(end);
+                return done(self);
+            }
+            self.world.step();
+        }
+    }
+}

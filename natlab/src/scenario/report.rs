@@ -1,0 +1,150 @@
+//! What a run came to.
+
+use std::time::{Duration, Instant};
+
+use traversal_core::failure::FailureReason;
+use traversal_core::wire::message::Method;
+use traversal_core::{Event, LobbyState, PathKind};
+
+use crate::oracle::Outlook;
+
+use super::PairWorld;
+use crate::world::HostId;
+
+/// One side of a run.
+#[derive(Clone, Debug)]
+pub struct Side {
+    /// Everything the agent reported but game datagrams; times since the start of the world.
+    pub events: Vec<(Duration, Event)>,
+    /// The kind of path at the end.
+    pub path: Option<PathKind>,
+    /// Why it failed, if it did.
+    pub failure: Option<FailureReason>,
+    /// From the request to any path.
+    pub connected: Option<Duration>,
+    /// From the request to a direct path.
+    pub direct: Option<Duration>,
+    /// Datagrams it sent to others than the server until both were direct (or to the end).
+    pub packets: u64,
+    /// Distinct addresses and ports other than the server's that it sent to.
+    pub targets: usize,
+    /// Most datagrams to others than the server in any second.
+    pub busiest_second: u64,
+}
+
+/// What a run with two players came to.
+#[derive(Clone, Debug)]
+pub struct JoinReport {
+    /// Its seed.
+    pub seed: u64,
+    /// What the oracle says.
+    pub outlook: Outlook,
+    /// Both logged in and the room was open.
+    pub ready: bool,
+    /// Both have a direct path.
+    pub direct: bool,
+    /// Both heard the other's game.
+    pub played: bool,
+    /// From the request to the first datagram that got from player to player.
+    pub first_packet: Option<Duration>,
+    /// From the request until both had a direct path.
+    pub confirmed: Option<Duration>,
+    /// The mean round trip of this world.
+    pub rtt: Duration,
+    /// What won.
+    pub method: Option<Method>,
+    /// Why it is not direct, in a word.
+    pub cause: Option<String>,
+    /// The side that hosts.
+    pub left: Side,
+    /// The side that joins.
+    pub right: Side,
+    /// Stands for everything that happened.
+    pub trace: u64,
+}
+
+impl JoinReport {
+    pub(super) fn of(pair: &PairWorld, ready: bool) -> Self {
+        let direct = pair.is_direct();
+        let (left, right) = (side(pair, pair.left, pair.right), side(pair, pair.right, pair.left));
+        let heard = [pair.left, pair.right].map(|host| pair.world.stats(host).first_from_player);
+        let first_packet = heard.into_iter().flatten().min().map(|at| at.saturating_sub(pair.requested()));
+        let confirmed = match (left.direct, right.direct) {
+            (Some(left), Some(right)) => Some(left.max(right)),
+            _ => None,
+        };
+        let method = [pair.right, pair.left].into_iter().find_map(|host| {
+            let player = pair.player(host);
+            player.paths.values().find_map(|path| path.method)
+        });
+        let mut report = Self {
+            seed: pair.settings().seed,
+            outlook: pair.outlook(),
+            ready,
+            direct,
+            played: pair.is_played(),
+            first_packet: first_packet.filter(|_| direct),
+            confirmed: confirmed.filter(|_| direct),
+            rtt: pair.settings().mean_rtt(),
+            method: method.filter(|_| direct),
+            cause: None,
+            left,
+            right,
+            trace: pair.world.trace_hash(),
+        };
+        report.cause = (!direct).then(|| report.cause_of(pair));
+        report
+    }
+
+    fn cause_of(&self, pair: &PairWorld) -> String {
+        if !self.ready {
+            for (name, host) in [("left", pair.left), ("right", pair.right)] {
+                if let LobbyState::Retrying { error, .. } | LobbyState::Refused { error } =
+                    &pair.player(host).lobby
+                {
+                    return format!("{name}: {error}");
+                }
+            }
+            return "not ready".into();
+        }
+        if let Some((_, error)) = pair.player(pair.right).refusals.first() {
+            return format!("request: {error}");
+        }
+        match (self.right.failure, self.left.failure) {
+            (Some(reason), _) | (None, Some(reason)) => reason.name().into(),
+            (None, None) => match (self.left.path, self.right.path) {
+                (None, None) => "no outcome".into(),
+                (Some(PathKind::Relay), Some(PathKind::Relay)) => "relayed".into(),
+                (left, right) => {
+                    let name = |path: Option<PathKind>| path.map_or("nothing", PathKind::name);
+                    format!("left {}, right {}", name(left), name(right))
+                }
+            },
+        }
+    }
+
+    /// Each side said how it ended: by a path or by a reason.
+    pub fn is_settled(&self) -> bool {
+        let told = |side: &Side| side.path.is_some() || side.failure.is_some();
+        told(&self.left) && told(&self.right)
+    }
+}
+
+fn side(pair: &PairWorld, host: HostId, other: HostId) -> Side {
+    let player = pair.player(host);
+    let peer = pair.player(other).id;
+    let base = pair.world.instant_at(Duration::ZERO);
+    let since = |at: Instant| at.saturating_duration_since(base);
+    let since_request = |at: &Instant| since(*at).saturating_sub(pair.requested());
+    let stats = pair.world.stats(host);
+    Side {
+        events: player.events.iter().map(|(at, event)| (since(*at), event.clone())).collect(),
+        path: peer.and_then(|peer| player.paths.get(&peer)).map(|path| path.kind),
+        failure: player.failures.last().map(|report| report.reason),
+        connected: peer.and_then(|peer| player.connected_at.get(&peer)).map(since_request),
+        direct: peer.and_then(|peer| player.direct_at.get(&peer)).map(since_request),
+        packets: stats.marked.unwrap_or(stats.to_players),
+        targets: stats.targets.len(),
+        busiest_second: stats.busiest_second,
+    }
+}

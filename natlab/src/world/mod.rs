@@ -1,0 +1,429 @@
+//! A simulated internet in virtual time: hosts with sockets, LANs, NATs in a row, links, a core that takes hops.
+//!
+//! The network is a tree of [`SegmentId`]s. The root is the public internet; a NAT joins an inner segment to an
+//! outer one. Hosts sit in a segment behind a link of their own, NATs have a link on their outer side. A world is
+//! driven by its queue alone: the same seed and the same calls give the same run, which [`World::trace_hash`]
+//! shows.
+//!
+//! The world knows nothing of agents or servers: whatever runs on a host is a [`Node`].
+
+mod net;
+mod node;
+mod tap;
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use crate::link::Link;
+use crate::nat::{Header, Nat, NatConfig, Proto};
+
+pub use net::{HostId, NatId, SegmentId};
+pub use node::{Node, NodeOutput};
+pub use tap::{Fate, HostStats, Packet, Tap};
+
+use net::{Host, NatBox, Place, Segment, Socket};
+
+/// TTL of a packet whose sender does not choose one.
+const DEFAULT_TTL: u8 = 64;
+/// Timeouts that a node may have due at one instant before the world calls it stuck.
+const MAX_IDLE_TURNS: u32 = 10_000;
+
+/// What waits in the queue.
+#[derive(Debug)]
+enum Happening {
+    /// A packet reaches a place.
+    Packet { place: Place, header: Header, payload: Vec<u8> },
+    /// A host's timeout is due.
+    Wake { host: HostId, generation: u64 },
+}
+
+#[derive(Debug)]
+struct Queued {
+    at: Duration,
+    sequence: u64,
+    happening: Happening,
+}
+
+impl PartialEq for Queued {
+    fn eq(&self, other: &Self) -> bool {
+        (self.at, self.sequence) == (other.at, other.sequence)
+    }
+}
+impl Eq for Queued {}
+impl PartialOrd for Queued {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl Ord for Queued {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        (self.at, self.sequence).cmp(&(other.at, other.sequence))
+    }
+}
+
+/// A simulated internet; see the [module's documentation](self).
+pub struct World<N> {
+    base: Instant,
+    now: Duration,
+    rng: ChaCha8Rng,
+    queue: BinaryHeap<Reverse<Queued>>,
+    sequence: u64,
+    hosts: Vec<Host<N>>,
+    nats: Vec<NatBox>,
+    segments: Vec<Segment>,
+    /// Hops in the public internet between any two of its ends.
+    core_hops: u8,
+    taps: Vec<Box<dyn Tap>>,
+    exempt: BTreeSet<IpAddr>,
+    trace: u64,
+    lost: u64,
+}
+
+impl<N: Node> World<N> {
+    /// An empty internet.
+    pub fn new(seed: u64) -> Self {
+        Self {
+            base: Instant::now(),
+            now: Duration::ZERO,
+            rng: ChaCha8Rng::seed_from_u64(seed),
+            queue: BinaryHeap::new(),
+            sequence: 0,
+            hosts: Vec::new(),
+            nats: Vec::new(),
+            segments: vec![Segment::default()],
+            core_hops: 8,
+            taps: Vec::new(),
+            exempt: BTreeSet::new(),
+            // The offset basis of FNV-1a.
+            trace: 0xcbf2_9ce4_8422_2325,
+            lost: 0,
+        }
+    }
+
+    /// The public internet.
+    pub const INTERNET: SegmentId = SegmentId(0);
+
+    /// Hops between any two ends of the public internet; 8 at first.
+    pub fn set_core_hops(&mut self, hops: u8) {
+        self.core_hops = hops;
+    }
+
+    /// A new inner network behind a NAT whose outer side is in `outer`, under these external addresses.
+    pub fn add_nat(
+        &mut self,
+        outer: SegmentId,
+        config: NatConfig,
+        external: Vec<IpAddr>,
+        link: Link,
+    ) -> (NatId, SegmentId) {
+        let id = NatId(self.nats.len());
+        let inner = SegmentId(self.segments.len());
+        let seed = self.rng.random();
+        self.segments.push(Segment { uplink: Some(id), ..Segment::default() });
+        self.segments[outer.0].nats.push(id);
+        self.nats.push(NatBox::new(Nat::new(config, external, seed), outer, inner, link));
+        (id, inner)
+    }
+
+    /// A host with these addresses, and with sockets `0..` bound to these addresses and ports.
+    pub fn add_host(
+        &mut self,
+        segment: SegmentId,
+        addresses: Vec<IpAddr>,
+        sockets: &[SocketAddr],
+        link: Link,
+        node: N,
+    ) -> HostId {
+        let id = HostId(self.hosts.len());
+        let sockets =
+            sockets.iter().enumerate().map(|(id, local)| (id as u32, Socket { local: *local })).collect();
+        self.segments[segment.0].hosts.push(id);
+        self.hosts.push(Host::new(segment, addresses, sockets, link, node));
+        self.settle(id);
+        id
+    }
+
+    /// Something that looks on.
+    pub fn add_tap(&mut self, tap: Box<dyn Tap>) {
+        self.taps.push(tap);
+    }
+
+    /// These addresses are not counted as players: the lobby server's.
+    pub fn exempt(&mut self, addresses: &[IpAddr]) {
+        self.exempt.extend(addresses);
+    }
+
+    /// Forgets whether this host has heard a player; its own hairpin test would count as one.
+    pub fn forget_heard(&mut self, host: HostId) {
+        self.hosts[host.0].stats.first_from_player = None;
+    }
+
+    /// Remembers how many datagrams this host has sent to players up to now.
+    pub fn mark(&mut self, host: HostId) {
+        let stats = &mut self.hosts[host.0].stats;
+        stats.marked = Some(stats.to_players);
+    }
+
+    /// The network inside a NAT.
+    pub fn inside_of(&self, nat: NatId) -> SegmentId {
+        self.nats[nat.0].inner
+    }
+
+    /// Time since the start.
+    pub fn now(&self) -> Duration {
+        self.now
+    }
+
+    /// The same as an instant, as nodes see it.
+    pub fn instant(&self) -> Instant {
+        self.base + self.now
+    }
+
+    /// The instant of a time since the start.
+    pub fn instant_at(&self, time: Duration) -> Instant {
+        self.base + time
+    }
+
+    /// A number that stands for everything that has happened so far.
+    pub fn trace_hash(&self) -> u64 {
+        self.trace
+    }
+
+    /// Packets that links have lost.
+    pub fn lost(&self) -> u64 {
+        self.lost
+    }
+
+    /// What runs on a host.
+    pub fn node(&self, host: HostId) -> &N {
+        &self.hosts[host.0].node
+    }
+
+    /// What a host sent and received.
+    pub fn stats(&self, host: HostId) -> &HostStats {
+        &self.hosts[host.0].stats
+    }
+
+    /// A NAT.
+    pub fn nat(&self, nat: NatId) -> &Nat {
+        &self.nats[nat.0].nat
+    }
+
+    /// A NAT, to reboot it or to change its address.
+    pub fn nat_mut(&mut self, nat: NatId) -> &mut Nat {
+        &mut self.nats[nat.0].nat
+    }
+
+    /// Changes the link of a host from now on.
+    pub fn set_host_link(&mut self, host: HostId, link: Link) {
+        self.hosts[host.0].set_link(link);
+    }
+
+    /// Changes the link of a NAT from now on.
+    pub fn set_nat_link(&mut self, nat: NatId, link: Link) {
+        self.nats[nat.0].set_link(link);
+    }
+
+    /// The local address of a host's socket.
+    pub fn local(&self, host: HostId, socket: u32) -> Option<SocketAddr> {
+        self.hosts[host.0].sockets.get(&socket).map(|socket| socket.local)
+    }
+
+    /// Unplugs a host: nothing gets in or out, and its node sleeps. Or plugs it in again.
+    pub fn set_down(&mut self, host: HostId, down: bool) {
+        self.hosts[host.0].down = down;
+        if !down {
+            self.settle(host);
+        }
+    }
+
+    /// Puts another node in a host's place, for example after a restart.
+    pub fn replace_node(&mut self, host: HostId, node: N) {
+        let first = self.hosts[host.0].first_sockets;
+        self.hosts[host.0].sockets.retain(|id, _| *id < first);
+        self.hosts[host.0].node = node;
+        self.settle(host);
+    }
+
+    /// Does something with a host's node now, then lets it send.
+    pub fn act<R>(&mut self, host: HostId, action: impl FnOnce(&mut N, Instant) -> R) -> R {
+        let now = self.instant();
+        let result = action(&mut self.hosts[host.0].node, now);
+        self.settle(host);
+        result
+    }
+
+    /// A packet from nowhere appears in a segment: forged sources are welcome.
+    pub fn inject(&mut self, segment: SegmentId, src: SocketAddr, dst: SocketAddr, payload: Vec<u8>) {
+        let header = Header { src, dst, ttl: DEFAULT_TTL, proto: Proto::Udp };
+        self.push(self.now, Happening::Packet { place: Place::Segment(segment), header, payload });
+    }
+
+    /// A packet appears right before a host's door, past every NAT.
+    pub fn inject_at_host(&mut self, host: HostId, src: SocketAddr, dst: SocketAddr, payload: Vec<u8>) {
+        let header = Header { src, dst, ttl: DEFAULT_TTL, proto: Proto::Udp };
+        self.push(self.now, Happening::Packet { place: Place::Host(host), header, payload });
+    }
+
+    /// When the next thing happens.
+    pub fn next_at(&self) -> Option<Duration> {
+        self.queue.peek().map(|Reverse(queued)| queued.at)
+    }
+
+    /// Lets the next thing happen; false if nothing is left.
+    pub fn step(&mut self) -> bool {
+        let Some(Reverse(queued)) = self.queue.pop() else { return false };
+        self.now = queued.at;
+        match queued.happening {
+            Happening::Packet { place, header, payload } => self.packet_at(place, header, payload),
+            Happening::Wake { host, generation } => self.wake(host, generation),
+        }
+        true
+    }
+
+    /// Runs up to this time since the start.
+    pub fn run_until(&mut self, end: Duration) {
+        while self.next_at().is_some_and(|at| at <= end) {
+            self.step();
+        }
+        self.now = self.now.max(end);
+    }
+
+    /// Runs until `done` holds, or up to this time since the start; true if it does hold.
+    pub fn run_while(&mut self, end: Duration, mut done: impl FnMut(&Self) -> bool) -> bool {
+        loop {
+            if done(self) {
+                return true;
+            }
+            if self.next_at().is_none_or(|at| at > end) {
+                self.now = self.now.max(end);
+                return done(self);
+            }
+            self.step();
+        }
+    }
+
+    fn push(&mut self, at: Duration, happening: Happening) {
+        self.sequence += 1;
+        self.queue.push(Reverse(Queued { at, sequence: self.sequence, happening }));
+    }
+
+    fn wake(&mut self, id: HostId, generation: u64) {
+        let now = self.instant();
+        let host = &mut self.hosts[id.0];
+        if host.generation != generation || host.down {
+            return;
+        }
+        host.wake_at = None;
+        host.idle_turns = if host.last_wake == self.now { host.idle_turns + 1 } else { 0 };
+        host.last_wake = self.now;
+        assert!(
+            host.idle_turns < MAX_IDLE_TURNS,
+            "host {id:?} asks to be woken at the same instant for ever"
+        );
+        host.node.handle_timeout(now);
+        self.settle(id);
+    }
+
+    /// Drains a node's outputs and sets its alarm.
+    fn settle(&mut self, id: HostId) {
+        let now = self.instant();
+        while let Some(output) = self.hosts[id.0].node.poll_output() {
+            match output {
+                NodeOutput::Transmit { socket, to, ttl, payload } => {
+                    self.send(id, socket, to, ttl.unwrap_or(DEFAULT_TTL), payload);
+                }
+                NodeOutput::Open { socket, v6 } => {
+                    let local = self.hosts[id.0].open(socket, v6, &mut self.rng);
+                    self.hosts[id.0].node.handle_socket(now, socket, local);
+                }
+                NodeOutput::Close { socket } => {
+                    self.hosts[id.0].sockets.remove(&socket);
+                }
+            }
+        }
+        let wanted = self.hosts[id.0]
+            .node
+            .poll_timeout()
+            .map(|at| at.saturating_duration_since(self.base).max(self.now));
+        let host = &mut self.hosts[id.0];
+        if host.down || wanted == host.wake_at {
+            return;
+        }
+        host.generation += 1;
+        host.wake_at = wanted;
+        let generation = host.generation;
+        if let Some(at) = wanted {
+            self.push(at, Happening::Wake { host: id, generation });
+        }
+    }
+
+    fn send(&mut self, id: HostId, socket: u32, to: SocketAddr, ttl: u8, payload: Vec<u8>) {
+        let host = &mut self.hosts[id.0];
+        if host.down {
+            return;
+        }
+        let Some(src) = host.sockets.get(&socket).map(|socket| socket.local) else { return };
+        host.stats.sent(self.now, to, payload.len(), self.exempt.contains(&to.ip()));
+        let header = Header { src, dst: to, ttl, proto: Proto::Udp };
+        let arrivals = host.up.carry(self.now, &mut self.rng);
+        let segment = host.segment;
+        self.seen(Fate::Sent(id), header, &payload);
+        self.forward(arrivals, Place::Segment(segment), header, payload);
+    }
+
+    fn forward(&mut self, arrivals: crate::link::Arrivals, place: Place, header: Header, payload: Vec<u8>) {
+        if let Some(at) = arrivals.second {
+            self.push(at, Happening::Packet { place, header, payload: payload.clone() });
+        }
+        match arrivals.first {
+            Some(at) => self.push(at, Happening::Packet { place, header, payload }),
+            None => {
+                self.lost += 1;
+                self.seen(Fate::Lost, header, &payload);
+            }
+        }
+    }
+
+    /// Tells the taps and writes the trace.
+    fn seen(&mut self, fate: Fate, header: Header, payload: &[u8]) {
+        self.trace(self.now.as_nanos() as u64);
+        self.trace(
+            u64::from(header.dst.port()) << 32 | u64::from(header.src.port()) << 16 | payload.len() as u64,
+        );
+        self.trace(fate.number());
+        if let Some(last) = payload.last_chunk::<8>() {
+            self.trace(u64::from_le_bytes(*last));
+        }
+        if !self.taps.is_empty() {
+            let packet = Packet { at: self.now, header, payload };
+            for tap in &mut self.taps {
+                tap.see(fate, &packet);
+            }
+        }
+    }
+
+    fn trace(&mut self, value: u64) {
+        // FNV-1a over 64-bit words.
+        self.trace = (self.trace ^ value).wrapping_mul(0x0100_0000_01b3);
+    }
+
+    /// How many NATs dropped what, in total and by reason.
+    pub fn drops(&self) -> BTreeMap<crate::nat::DropReason, u64> {
+        let mut total = BTreeMap::new();
+        for nat in &self.nats {
+            for (reason, count) in &nat.nat.counters().drops {
+                *total.entry(*reason).or_default() += count;
+            }
+        }
+        total
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,227 @@
+//! Segments, hosts and NATs, and how packets get from one to the other.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use rand::Rng;
+use rand_chacha::ChaCha8Rng;
+
+use crate::link::{Carrier, Link};
+use crate::nat::{Header, Nat, Verdict};
+
+use super::{Fate, HostStats, Node, World};
+
+/// A host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct HostId(pub usize);
+
+/// A NAT in a world.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NatId(pub usize);
+
+/// A network in which hosts reach each other without a NAT.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SegmentId(pub usize);
+
+/// Where a packet is.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Place {
+    /// Inside a segment, to be routed.
+    Segment(SegmentId),
+    /// Before the outer side of a NAT.
+    Outside(NatId),
+    /// Before a host.
+    Host(HostId),
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Segment {
+    pub(super) uplink: Option<NatId>,
+    pub(super) nats: Vec<NatId>,
+    pub(super) hosts: Vec<HostId>,
+}
+
+#[derive(Debug)]
+pub(super) struct Socket {
+    pub(super) local: SocketAddr,
+}
+
+pub(super) struct Host<N> {
+    pub(super) segment: SegmentId,
+    pub(super) addresses: Vec<IpAddr>,
+    pub(super) sockets: BTreeMap<u32, Socket>,
+    pub(super) first_sockets: u32,
+    pub(super) up: Carrier,
+    pub(super) down_link: Carrier,
+    pub(super) down: bool,
+    pub(super) node: N,
+    pub(super) wake_at: Option<Duration>,
+    pub(super) generation: u64,
+    pub(super) last_wake: Duration,
+    pub(super) idle_turns: u32,
+    pub(super) stats: HostStats,
+}
+
+impl<N> Host<N> {
+    pub(super) fn new(
+        segment: SegmentId,
+        addresses: Vec<IpAddr>,
+        sockets: BTreeMap<u32, Socket>,
+        link: Link,
+        node: N,
+    ) -> Self {
+        Self {
+            segment,
+            addresses,
+            first_sockets: sockets.len() as u32,
+            sockets,
+            up: Carrier::new(link.up),
+            down_link: Carrier::new(link.down),
+            down: false,
+            node,
+            wake_at: None,
+            generation: 0,
+            last_wake: Duration::ZERO,
+            idle_turns: 0,
+            stats: HostStats::default(),
+        }
+    }
+
+    pub(super) fn set_link(&mut self, link: Link) {
+        self.up.way = link.up;
+        self.down_link.way = link.down;
+    }
+
+    /// Opens a socket on a random port of the dynamic range, as systems do.
+    pub(super) fn open(&mut self, socket: u32, v6: bool, rng: &mut ChaCha8Rng) -> io::Result<SocketAddr> {
+        let ip = self.addresses.iter().find(|ip| ip.is_ipv6() == v6);
+        let ip = *ip.ok_or_else(|| io::Error::from(io::ErrorKind::AddrNotAvailable))?;
+        for _ in 0..1000 {
+            // Linux's default range for ephemeral ports.
+            let local = SocketAddr::new(ip, rng.random_range(32768..=60999));
+            if self.sockets.values().all(|socket| socket.local != local) {
+                self.sockets.insert(socket, Socket { local });
+                return Ok(local);
+            }
+        }
+        Err(io::ErrorKind::AddrInUse.into())
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct NatBox {
+    pub(super) nat: Nat,
+    outer: SegmentId,
+    pub(super) inner: SegmentId,
+    up: Carrier,
+    down: Carrier,
+}
+
+impl NatBox {
+    pub(super) fn new(nat: Nat, outer: SegmentId, inner: SegmentId, link: Link) -> Self {
+        Self { nat, outer, inner, up: Carrier::new(link.up), down: Carrier::new(link.down) }
+    }
+
+    pub(super) fn set_link(&mut self, link: Link) {
+        self.up.way = link.up;
+        self.down.way = link.down;
+    }
+}
+
+impl<N: Node> World<N> {
+    pub(super) fn packet_at(&mut self, place: Place, header: Header, payload: Vec<u8>) {
+        match place {
+            Place::Segment(segment) => self.route(segment, header, payload),
+            Place::Outside(nat) => self.enter(nat, header, payload),
+            Place::Host(host) => self.deliver(host, header, payload),
+        }
+    }
+
+    fn route(&mut self, segment: SegmentId, mut header: Header, payload: Vec<u8>) {
+        if segment == Self::INTERNET {
+            if header.ttl <= self.core_hops {
+                return self.seen(Fate::Expired, header, &payload);
+            }
+            header.ttl -= self.core_hops;
+        }
+        let ip = header.dst.ip();
+        if let Some(host) = self.host_at(segment, ip) {
+            let arrivals = self.hosts[host.0].down_link.carry(self.now, &mut self.rng);
+            return self.forward(arrivals, Place::Host(host), header, payload);
+        }
+        if let Some(nat) = self.nat_towards(segment, ip) {
+            let arrivals = self.nats[nat.0].down.carry(self.now, &mut self.rng);
+            return self.forward(arrivals, Place::Outside(nat), header, payload);
+        }
+        match self.segments[segment.0].uplink {
+            Some(nat) => self.leave(nat, header, payload),
+            None => self.seen(Fate::Unroutable, header, &payload),
+        }
+    }
+
+    fn host_at(&self, segment: SegmentId, ip: IpAddr) -> Option<HostId> {
+        let hosts = &self.segments[segment.0].hosts;
+        hosts.iter().copied().find(|host| self.hosts[host.0].addresses.contains(&ip))
+    }
+
+    /// The NAT of this segment that has the address on its outer side, or leads to it without translation.
+    fn nat_towards(&self, segment: SegmentId, ip: IpAddr) -> Option<NatId> {
+        self.segments[segment.0].nats.iter().copied().find(|id| {
+            let nat = &self.nats[id.0];
+            if nat.nat.config().translates() {
+                nat.nat.external().contains(&ip)
+            } else {
+                self.host_at(nat.inner, ip).is_some() || self.nat_towards(nat.inner, ip).is_some()
+            }
+        })
+    }
+
+    fn leave(&mut self, id: NatId, header: Header, payload: Vec<u8>) {
+        let nat = &mut self.nats[id.0];
+        match nat.nat.outbound(self.now, header) {
+            Verdict::Forward(header) => {
+                let outer = nat.outer;
+                let arrivals = nat.up.carry(self.now, &mut self.rng);
+                self.seen(Fate::Out(id), header, &payload);
+                self.forward(arrivals, Place::Segment(outer), header, payload);
+            }
+            Verdict::Hairpin(header) => {
+                let inner = nat.inner;
+                self.seen(Fate::Hairpinned(id), header, &payload);
+                self.route(inner, header, payload);
+            }
+            Verdict::Drop(reason) => self.seen(Fate::Dropped(id, reason), header, &payload),
+        }
+    }
+
+    fn enter(&mut self, id: NatId, header: Header, payload: Vec<u8>) {
+        let nat = &mut self.nats[id.0];
+        match nat.nat.inbound(self.now, header) {
+            Verdict::Forward(header) | Verdict::Hairpin(header) => {
+                let inner = nat.inner;
+                self.seen(Fate::In(id), header, &payload);
+                self.route(inner, header, payload);
+            }
+            Verdict::Drop(reason) => self.seen(Fate::Dropped(id, reason), header, &payload),
+        }
+    }
+
+    fn deliver(&mut self, id: HostId, header: Header, payload: Vec<u8>) {
+        let now = self.instant();
+        let host = &mut self.hosts[id.0];
+        if host.down {
+            return self.seen(Fate::Lost, header, &payload);
+        }
+        let socket = host.sockets.iter().find(|(_, socket)| socket.local == header.dst).map(|(id, _)| *id);
+        let Some(socket) = socket else {
+            host.stats.closed += 1;
+            return self.seen(Fate::PortClosed(id), header, &payload);
+        };
+        host.stats.received(self.now, self.exempt.contains(&header.src.ip()));
+        self.seen(Fate::Delivered(id), header, &payload);
+        self.hosts[id.0].node.handle_datagram(now, socket, header.src, &payload);
+        self.settle(id);
+    }
+}

@@ -1,0 +1,147 @@
+//! Every join ends, with a path or with a reason, whatever the network does; and it is as fast as the network lets
+//! it be.
+
+use std::time::Duration;
+
+use natlab::link::{Link, Way};
+use natlab::nat::{NatConfig, NatSpec};
+use natlab::oracle::{Outlook, Relation};
+use natlab::scenario::{PairSettings, PairWorld};
+use traversal_core::{PathKind, RelayPolicy};
+
+const SIX: [&str; 6] = ["none", "fullcone", "restricted", "portrestricted", "as", "ps"];
+
+fn chain(spec: &str) -> Vec<NatConfig> {
+    spec.parse::<NatSpec>().unwrap().chain
+}
+
+fn equal(seed: u64, left: &str, right: &str) -> PairSettings {
+    PairSettings::equal(seed, &chain(left), &chain(right), Duration::from_millis(50))
+}
+
+/// A leg of two such links loses 30 % of its packets, doubles and swaps some.
+fn dreadful() -> Link {
+    Link::both(Way {
+        delay: Duration::from_millis(25),
+        jitter: Duration::from_millis(10),
+        loss: 1.0 - 0.7_f64.sqrt(),
+        reorder: 0.1,
+        duplicate: 0.1,
+        ..Way::default()
+    })
+}
+
+#[test]
+fn every_join_ends_in_a_path_or_a_reason_under_30_percent_loss() {
+    let mut played = 0;
+    let mut runs = 0;
+    for relay in [RelayPolicy::Allow, RelayPolicy::Never] {
+        for left in SIX {
+            for right in SIX {
+                let mut settings = equal(runs, left, right);
+                settings.left_link = dreadful();
+                settings.right_link = dreadful();
+                settings.server_link = dreadful();
+                settings.config.relay = relay;
+                let mut pair = PairWorld::new(settings);
+                let report = pair.join();
+                let told = format!("seed {runs}: {left} - {right}, relay {relay:?}: {:?}", report.cause);
+                assert!(report.ready, "not ready: {told}");
+                let refused = !pair.player(pair.right).refusals.is_empty();
+                assert!(report.is_settled() || refused, "no outcome: {told}");
+                played += usize::from(report.played);
+                runs += 1;
+            }
+        }
+    }
+    assert!(played * 10 >= runs as usize * 6, "{played} of {runs} played");
+}
+
+#[test]
+fn cones_are_direct_as_fast_as_the_network_allows() {
+    let cones = ["none", "fullcone", "restricted", "portrestricted", "firewall"];
+    for left in cones {
+        for right in cones {
+            for seed in 0..4 {
+                let report = PairWorld::new(equal(seed, left, right)).join();
+                assert!(report.direct && report.played, "{left} - {right}: {:?}", report.cause);
+                let in_rtt = |time: Option<Duration>| time.unwrap().as_secs_f64() / report.rtt.as_secs_f64();
+                let (first, both) = (in_rtt(report.first_packet), in_rtt(report.confirmed));
+                assert!(first <= 1.5 + 0.1, "{left} - {right}, seed {seed}: first packet after {first} RTT");
+                assert!(both <= 2.0 + 0.1, "{left} - {right}, seed {seed}: confirmed after {both} RTT");
+            }
+        }
+    }
+}
+
+#[test]
+fn one_lan() {
+    for nat in ["portrestricted", "ps", "psrandom", "none"] {
+        let mut settings = equal(3, nat, nat);
+        settings.relation = Relation::SameLan;
+        let report = PairWorld::new(settings).join();
+        assert!(report.direct && report.played, "{nat}: {:?}", report.cause);
+        if nat != "none" {
+            assert_eq!(
+                (report.left.path, report.right.path),
+                (Some(PathKind::Lan), Some(PathKind::Lan)),
+                "{nat}"
+            );
+        }
+    }
+}
+
+#[test]
+fn one_public_address_but_different_networks() {
+    for (hairpin, outlook_direct) in [("yes", true), ("no", false)] {
+        let spec = format!("portrestricted+cgn,pool=1,hairpin={hairpin}");
+        let mut settings = equal(4, &spec, &spec);
+        settings.relation = Relation::SameOuterNat;
+        let mut pair = PairWorld::new(settings);
+        assert_eq!(pair.outlook() == Outlook::Direct, outlook_direct);
+        let report = pair.join();
+        assert_eq!(report.direct, outlook_direct, "hairpin={hairpin}: {:?}", report.cause);
+        assert!(report.is_settled());
+    }
+}
+
+#[test]
+fn behind_two_nats_and_behind_a_carrier() {
+    for (left, right) in [
+        ("portrestricted+portrestricted", "restricted"),
+        ("portrestricted+cgn", "portrestricted+cgn"),
+        ("cgn", "portrestricted"),
+        ("firewall", "portrestricted"),
+        ("firewall", "firewall"),
+        ("fullcone+firewall", "none"),
+    ] {
+        for seed in 0..3 {
+            let report = PairWorld::new(equal(seed, left, right)).join();
+            assert!(report.direct && report.played, "{left} - {right}, seed {seed}: {:?}", report.cause);
+        }
+    }
+}
+
+#[test]
+fn blocked_udp_is_said() {
+    let mut pair = PairWorld::new(equal(1, "portrestricted", "udpblocked"));
+    let report = pair.join();
+    assert!(!report.ready && !report.played);
+    assert!(report.cause.unwrap().starts_with("right: the lobby server does not answer"));
+}
+
+#[test]
+fn the_same_seed_is_the_same_run() {
+    for (left, right) in [("portrestricted,cross=20", "restricted"), ("as,cross=50", "ps,cross=50")] {
+        let run = |seed| {
+            let mut settings = equal(seed, left, right);
+            settings.left_link = dreadful();
+            PairWorld::new(settings).join()
+        };
+        let (first, again, other) = (run(5), run(5), run(6));
+        assert_eq!(first.trace, again.trace);
+        assert_eq!(format!("{:?}", first.left.events), format!("{:?}", again.left.events));
+        assert_eq!(format!("{:?}", first.right.events), format!("{:?}", again.right.events));
+        assert_ne!(first.trace, other.trace);
+    }
+}

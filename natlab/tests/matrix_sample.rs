@@ -1,0 +1,52 @@
+//! A small sample of the matrix; `natlab matrix` runs the whole of it.
+
+use natlab::matrix::{self, MatrixSettings};
+use natlab::nat::NatSpec;
+use natlab::scenario::Draw;
+
+fn settings(names: &[&str], seeds: u64, threads: usize) -> MatrixSettings {
+    let nats: Vec<NatSpec> = names.iter().map(|name| name.parse().unwrap()).collect();
+    MatrixSettings { left: nats.clone(), right: nats, seeds, first_seed: 1, draw: Draw::default(), threads }
+}
+
+#[test]
+fn cones_always_meet_in_drawn_worlds() {
+    let matrix = matrix::run(&settings(&["none", "fullcone", "restricted", "portrestricted"], 20, 0), |_| {});
+    assert_eq!(matrix.cells.len(), 16);
+    for cell in &matrix.cells {
+        assert_eq!(cell.runs, 20);
+        assert_eq!(cell.settled, 20, "{} - {}: every run has an outcome", cell.left, cell.right);
+        assert_eq!((cell.direct, cell.played), (20, 20), "{} - {}: {:?}", cell.left, cell.right, cell.causes);
+    }
+}
+
+#[test]
+fn the_number_of_threads_changes_nothing() {
+    let names = ["restricted", "ps"];
+    let json = |threads| {
+        let matrix = matrix::run(&settings(&names, 6, threads), |_| {});
+        serde_json::to_value(&matrix).unwrap()
+    };
+    let one = json(1);
+    assert_eq!(one, json(3));
+    let cell = &one["cells"][0];
+    for key in ["left", "right", "runs", "direct", "played", "median_direct_ms", "median_direct_rtt"] {
+        assert!(!cell[key].is_null(), "{key}");
+    }
+    assert!(cell["median_packets"].is_number() && cell["methods"].is_object() && cell["causes"].is_object());
+    assert!(one["settings"].is_object());
+}
+
+#[test]
+fn the_page_needs_nothing_from_elsewhere() {
+    let matrix = matrix::run(&settings(&["none", "mapping=eim,cross=1"], 2, 1), |_| {});
+    let page = matrix::page(&matrix);
+    assert!(page.starts_with("<!doctype html>") && page.trim_end().ends_with("</html>"));
+    for foreign in ["http://", "https://", "src=", "@import", "<script"] {
+        assert!(!page.contains(foreign), "{foreign}");
+    }
+    assert_eq!(page.matches("<td").count(), 4 * 4, "four views of four cells");
+    assert_eq!(page.matches("<td").count(), page.matches("</td>").count());
+    let text = matrix::table(&matrix);
+    assert!(text.contains("100 %") && text.contains("mapping=eim"));
+}

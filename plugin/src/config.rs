@@ -1,0 +1,207 @@
+//! Everything that can be set about the plugin.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bevy_renet::renet::ConnectionConfig;
+use traversal_core::AgentConfig;
+
+use crate::resolve::{Resolve, SystemResolver};
+
+/// UDP port of a lobby server whose address names none: STUN's (RFC 8489 section 18.6), since the server answers
+/// STUN on it too.
+pub const DEFAULT_PORT: u16 = 3478;
+
+/// Settings of a [`TraversalPlugin`](crate::TraversalPlugin).
+///
+/// ```
+/// use bevy_traversal::prelude::*;
+///
+/// let config = TraversalConfig {
+///     lobby: vec!["lobby.example.com".into()],
+///     game: "pong".into(),
+///     name: "Ada".into(),
+///     ..Default::default()
+/// };
+/// assert!(config.server_keys.is_empty(), "the server's key is trusted on first use");
+/// ```
+#[derive(Clone)]
+pub struct TraversalConfig {
+    /// Lobby servers, `host:port` or `host` (port [`DEFAULT_PORT`]), tried in turn. Not empty: the plugin logs in
+    /// when the app starts. Empty: it waits for a [`ConnectLobby`](crate::ConnectLobby) message.
+    pub lobby: Vec<String>,
+    /// Public keys that the lobby server may have. Empty: the first key seen is trusted for the run.
+    pub server_keys: Vec<ServerKey>,
+    /// Which game: players of different games do not meet. At most 64 bytes.
+    pub game: String,
+    /// The game's own protocol number; players of different numbers do not meet.
+    pub game_protocol: u32,
+    /// Display name, at most 48 bytes.
+    pub name: String,
+    /// Opaque bytes for the lobby server's login check.
+    pub token: Vec<u8>,
+    /// Local address of the game's socket. None: any free port on all interfaces, IPv4 and IPv6. An address of
+    /// one interface keeps the plugin to that interface.
+    pub bind: Option<SocketAddr>,
+    /// Use IPv6 beside IPv4, where there is any and `bind` does not forbid it.
+    pub ipv6: bool,
+    /// Where the player's identity comes from.
+    pub identity: IdentitySource,
+    /// The agent's further settings: LAN, relay, method, detection, caps, timeouts. Its `game`, `game_protocol`,
+    /// `name`, `token` and `server_keys` are replaced by the fields above.
+    pub agent: AgentConfig,
+    /// How game data travels.
+    pub transport: Transport,
+    /// renet's channels and budgets, for [`Transport::Sealed`]; the same on all players.
+    pub renet: ConnectionConfig,
+    /// How names are resolved.
+    pub resolver: Arc<dyn Resolve>,
+    /// How long the resolver may take before the lobby counts as unresolvable; in the background it is waited for
+    /// longer. Twice the 1.5 s a stub resolver commonly waits for an answer, and a reserve.
+    pub resolve_timeout: Duration,
+    /// How often the machine's own addresses are looked at.
+    pub local_address_period: Duration,
+    /// How long the app may go without a tick (a level loads, a debugger holds it) before its players are let
+    /// go. Until then the driver thread keeps the connections alive.
+    pub stall_timeout: Duration,
+    /// Game datagrams on their way to the app; what comes in while it is full is dropped and counted. The
+    /// default takes 3 s of ten players who send 60 datagrams of 1,200 bytes a second (2 MB).
+    pub incoming_datagrams: usize,
+    /// Game datagrams on their way to the driver thread; what is sent while it is full is dropped and counted.
+    pub outgoing_datagrams: usize,
+    /// Size asked of the system for each direction of the game's socket, in bytes. The default takes a burst of
+    /// 700 datagrams of 1,500 bytes.
+    pub socket_buffer: usize,
+}
+
+impl Default for TraversalConfig {
+    fn default() -> Self {
+        let agent = AgentConfig::default();
+        Self {
+            lobby: Vec::new(),
+            server_keys: Vec::new(),
+            game: agent.game.clone(),
+            game_protocol: agent.game_protocol,
+            name: agent.name.clone(),
+            token: Vec::new(),
+            bind: None,
+            ipv6: true,
+            identity: IdentitySource::default(),
+            agent,
+            transport: Transport::default(),
+            renet: ConnectionConfig::default(),
+            resolver: Arc::new(SystemResolver),
+            resolve_timeout: Duration::from_millis(3500),
+            local_address_period: Duration::from_secs(5),
+            stall_timeout: Duration::from_secs(30),
+            incoming_datagrams: 2048,
+            outgoing_datagrams: 4096,
+            socket_buffer: 1 << 20,
+        }
+    }
+}
+
+impl TraversalConfig {
+    pub(crate) fn agent_config(&self) -> AgentConfig {
+        AgentConfig {
+            game: self.game.clone(),
+            game_protocol: self.game_protocol,
+            name: self.name.clone(),
+            token: self.token.clone(),
+            server_keys: self.server_keys.iter().map(|key| key.0).collect(),
+            ..self.agent.clone()
+        }
+    }
+}
+
+impl fmt::Debug for TraversalConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TraversalConfig")
+            .field("lobby", &self.lobby)
+            .field("game", &self.game)
+            .field("game_protocol", &self.game_protocol)
+            .field("name", &self.name)
+            .field("bind", &self.bind)
+            .field("identity", &self.identity)
+            .field("transport", &self.transport)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How game data travels between players.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Transport {
+    /// renet over the sealed path: `RenetServer` and `RenetClient` appear by themselves.
+    #[default]
+    Sealed,
+    /// The game does it: with the [`Datagrams`](crate::Datagrams) resource, or with
+    /// [`TraversalLink::into_socket`](crate::TraversalLink::into_socket).
+    Manual,
+}
+
+/// Where the player's key pair, and so its [`PlayerId`](crate::PlayerId), comes from.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub enum IdentitySource {
+    /// A new one each start.
+    #[default]
+    Ephemeral,
+    /// 32 secret bytes in a file; made with the first start, readable by its owner only.
+    File(PathBuf),
+    /// These secret bytes.
+    Secret([u8; 32]),
+}
+
+impl fmt::Debug for IdentitySource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ephemeral => f.write_str("Ephemeral"),
+            Self::File(path) => f.debug_tuple("File").field(path).finish(),
+            Self::Secret(_) => f.write_str("Secret(..)"),
+        }
+    }
+}
+
+/// A lobby server's public key, as `lobby_server key` prints it.
+///
+/// ```
+/// use bevy_traversal::ServerKey;
+///
+/// let key: ServerKey = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=".parse()?;
+/// assert_eq!(key, ServerKey([0; 32]));
+/// assert!("too short".parse::<ServerKey>().is_err());
+/// # Ok::<(), bevy_traversal::ServerKeyError>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ServerKey(pub [u8; 32]);
+
+/// Not a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a server key is 32 bytes in base64, as printed by `lobby_server key`")]
+pub struct ServerKeyError;
+
+impl FromStr for ServerKey {
+    type Err = ServerKeyError;
+
+    fn from_str(text: &str) -> Result<Self, ServerKeyError> {
+        let bytes = STANDARD.decode(text.trim()).map_err(|_| ServerKeyError)?;
+        bytes.try_into().map(Self).map_err(|_| ServerKeyError)
+    }
+}
+
+impl fmt::Display for ServerKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&STANDARD.encode(self.0))
+    }
+}
+
+impl From<[u8; 32]> for ServerKey {
+    fn from(key: [u8; 32]) -> Self {
+        Self(key)
+    }
+}

@@ -1,0 +1,54 @@
+//! What can go wrong on this machine, before or beside the network.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use traversal_core::{IntoSocketError, LobbyError};
+
+/// Why there is no link to a lobby server.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TraversalError {
+    /// The server or the way to it.
+    #[error(transparent)]
+    Lobby(#[from] LobbyError),
+    /// The game's socket could not be opened.
+    #[error("cannot open a UDP socket on {address}: {reason}")]
+    Bind {
+        /// Where.
+        address: SocketAddr,
+        /// What kind of failure.
+        kind: std::io::ErrorKind,
+        /// The system's words.
+        reason: String,
+    },
+    /// The identity file could not be read or written, or is none.
+    #[error("cannot use the identity file {}: {reason}", path.display())]
+    Identity {
+        /// Which.
+        path: PathBuf,
+        /// The system's words.
+        reason: String,
+    },
+    /// The system gave no random bytes, no poller or no thread.
+    #[error("the network thread cannot run: {reason}")]
+    Driver {
+        /// The system's words.
+        reason: String,
+    },
+}
+
+/// Why [`TraversalLink::into_socket`](crate::TraversalLink::into_socket) gave no socket.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SocketError {
+    /// The path does not allow it.
+    #[error(transparent)]
+    Path(#[from] IntoSocketError),
+    /// The driver thread does not run, or stopped meanwhile.
+    #[error("the network thread does not run")]
+    NotRunning,
+    /// The system would not give the socket away.
+    #[error("the system would not hand the socket over: {0}")]
+    System(String),
+}

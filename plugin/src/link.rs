@@ -1,0 +1,214 @@
+//! The app's end of the driver, as resources.
+
+use bevy_ecs::resource::Resource;
+use crossbeam_channel::{TrySendError, bounded};
+use std::collections::VecDeque;
+use std::sync::atomic::Ordering;
+use traversal_core::Command;
+use traversal_core::id::PlayerId;
+
+use crate::config::TraversalConfig;
+use crate::driver::{Driver, GameDatagram, Request};
+use crate::error::{SocketError, TraversalError};
+use crate::handoff::PendingSocket;
+use crate::messages::ConnectLobby;
+use crate::state::{Peers, TraversalStats, count};
+
+/// Resource: the way to the driver thread. Removing it, or dropping the app, says goodbye to everybody, closes
+/// the sockets and ends the thread.
+#[derive(Resource)]
+pub struct TraversalLink {
+    pub(crate) config: TraversalConfig,
+    pub(crate) driver: Option<Driver>,
+    /// Requests that found the channel full.
+    waiting: VecDeque<Request>,
+    stats: TraversalStats,
+    /// Why the driver could not start, until it was said.
+    pub(crate) failure: Option<TraversalError>,
+}
+
+impl TraversalLink {
+    pub(crate) fn new(config: TraversalConfig, stats: TraversalStats) -> Self {
+        let mut link = Self { config, driver: None, waiting: VecDeque::new(), stats, failure: None };
+        if !link.config.lobby.is_empty() {
+            link.connect(ConnectLobby { servers: link.config.lobby.clone(), ..ConnectLobby::default() });
+        }
+        link
+    }
+
+    /// The configuration in force.
+    pub fn config(&self) -> &TraversalConfig {
+        &self.config
+    }
+
+    /// Gives the punched socket to `player` away for good: the plugin forgets the player, and the game talks to
+    /// it by any stack it likes. Meant for [`Transport::Manual`](crate::Transport::Manual), called by both
+    /// players once [`PeerConnected`](crate::PeerConnected) came.
+    ///
+    /// Fails for a path over the relay and for a socket that other players are reached by, so it is for two
+    /// players.
+    ///
+    /// With the `stock_netcode` feature, `netcode_server` and `netcode_client` make renet's own transports of
+    /// it. Mind that renetcode 2.0.0 panics on some malformed datagrams *before* it decrypts them, if they come
+    /// from the address of the other player, which anybody can forge: at least 18 bytes whose first byte has
+    /// a low nibble of 1-6 and a high nibble of 9-15; at least 18 bytes but fewer than 17 plus the high nibble;
+    /// and, where overflow checks are on, a sequence number next to 2^64 (0x85, eight times 0xff, 16 bytes).
+    /// The sealed transport has none of this.
+    pub fn into_socket(&mut self, player: PlayerId) -> PendingSocket {
+        let (reply, receiver) = bounded(1);
+        if self.driver.is_none() {
+            // The receiver takes it at once: the channel has room for one.
+            let _ = reply.send(Err(SocketError::NotRunning));
+        } else {
+            self.request(Request::IntoSocket { player, reply });
+        }
+        PendingSocket(Some(receiver))
+    }
+
+    pub(crate) fn command(&mut self, command: Command) -> bool {
+        self.request(Request::Agent(command));
+        self.driver.is_some()
+    }
+
+    fn request(&mut self, request: Request) {
+        if self.driver.is_some() {
+            self.waiting.push_back(request);
+            self.hand_over();
+        }
+    }
+
+    /// Hands requests to the driver; what finds the channel full goes with the next frame.
+    pub(crate) fn hand_over(&mut self) {
+        let Some(driver) = &self.driver else { return };
+        let mut handed = false;
+        while let Some(request) = self.waiting.pop_front() {
+            match driver.requests.try_send(request) {
+                Ok(()) => handed = true,
+                Err(TrySendError::Full(request)) => {
+                    self.waiting.push_front(request);
+                    break;
+                }
+                Err(TrySendError::Disconnected(_)) => break,
+            }
+        }
+        if handed {
+            driver.wake();
+        }
+    }
+
+    /// Logs in, with a new driver where the old one cannot do it. True if the old one is gone.
+    pub(crate) fn connect(&mut self, request: ConnectLobby) -> bool {
+        let ConnectLobby { servers, name, token, server_keys } = request;
+        let mut other = false;
+        let config = &mut self.config;
+        if let Some(name) = name.filter(|name| *name != config.name) {
+            (config.name, other) = (name, true);
+        }
+        if let Some(token) = token.filter(|token| *token != config.token) {
+            (config.token, other) = (token, true);
+        }
+        if let Some(keys) = server_keys.filter(|keys| *keys != config.server_keys) {
+            (config.server_keys, other) = (keys, true);
+        }
+        if !servers.is_empty() {
+            config.lobby = servers;
+        }
+        let replaced = (other || !self.running()) && self.driver.take().is_some();
+        if self.driver.is_none() {
+            self.waiting.clear();
+            match Driver::start(&self.config, self.stats.0.clone()) {
+                Ok(driver) => self.driver = Some(driver),
+                Err(error) => {
+                    self.failure = Some(error);
+                    return replaced;
+                }
+            }
+        }
+        self.request(Request::Connect(self.config.lobby.clone()));
+        replaced
+    }
+
+    pub(crate) fn running(&self) -> bool {
+        self.driver.as_ref().is_some_and(Driver::running)
+    }
+
+    /// Tells the driver that the app lives.
+    pub(crate) fn tick(&self) {
+        if let Some(driver) = &self.driver {
+            driver.shared.ticks.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// A game datagram from another player.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Datagram {
+    /// Who sent it; authenticated.
+    pub player: PlayerId,
+    /// What.
+    pub payload: Vec<u8>,
+}
+
+/// Resource: game datagrams of this frame, for [`Transport::Manual`](crate::Transport::Manual); the sealed
+/// transport uses it for itself. Unreliable and unordered, at most 1,400 bytes each.
+#[derive(Resource, Default)]
+pub struct Datagrams {
+    pub(crate) received: Vec<GameDatagram>,
+    pub(crate) outgoing: Vec<(PlayerId, Vec<u8>)>,
+}
+
+impl Datagrams {
+    /// What came since the last frame. What is not taken is gone with the next.
+    pub fn drain(&mut self) -> impl Iterator<Item = Datagram> + '_ {
+        self.received.drain(..).map(|GameDatagram { player, payload, .. }| Datagram { player, payload })
+    }
+
+    /// Sends at the end of this frame; dropped if the player is not connected by then.
+    pub fn send(&mut self, player: PlayerId, payload: Vec<u8>) {
+        self.outgoing.push((player, payload));
+    }
+
+    /// Takes the next frame's from the driver.
+    pub(crate) fn take(&mut self, driver: &Driver) {
+        self.received.clear();
+        // Bounded: a driver that is faster than this frame waits for the next.
+        while self.received.len() < driver.shared.incoming.limit()
+            && let Some(mut batch) = driver.shared.incoming.pop()
+        {
+            if self.received.is_empty() {
+                self.received = batch;
+            } else {
+                self.received.append(&mut batch);
+            }
+        }
+    }
+
+    /// Drops what belongs to connections that are gone.
+    pub(crate) fn keep_current(&mut self, peers: &Peers, stats: &TraversalStats) {
+        let before = self.received.len();
+        if before > 0 {
+            self.received.retain(|datagram| {
+                peers.peer(datagram.player).is_some_and(|peer| peer.generation == datagram.generation)
+            });
+            count(&stats.0.stale_dropped, (before - self.received.len()) as u64);
+        }
+    }
+
+    /// Hands this frame's to the driver.
+    pub(crate) fn hand_over(&mut self, driver: &Driver, peers: &Peers, stats: &TraversalStats) {
+        if self.outgoing.is_empty() {
+            return;
+        }
+        let mut batch = Vec::with_capacity(self.outgoing.len());
+        for (player, payload) in self.outgoing.drain(..) {
+            match peers.peer(player) {
+                Some(peer) => {
+                    batch.push(GameDatagram { player, generation: peer.generation, payload });
+                }
+                None => count(&stats.0.stale_dropped, 1),
+            }
+        }
+        driver.shared.outgoing.push(batch, &stats.0.outgoing_dropped);
+        driver.wake();
+    }
+}

@@ -1,0 +1,272 @@
+//! What the game asks for, and what it is told. Nothing here happens once per packet.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bevy_ecs::message::Message;
+use traversal_core::failure::FailureReport;
+use traversal_core::id::{JoinId, PlayerId};
+use traversal_core::nat::NatProfile;
+use traversal_core::wire::message::{
+    Method, PlayerInfo, Role, RoomEnd, RoomInfo, RoomOptions, RoomSummary, RoomTarget,
+};
+use traversal_core::{DisconnectReason, LobbyState, PathInfo, RequestFailure, RequestKind};
+
+use crate::config::ServerKey;
+use crate::error::TraversalError;
+
+/// Request: log in to a lobby server, instead of the present one if there is any, whose room is left. Not needed for the servers in
+/// [`TraversalConfig::lobby`](crate::TraversalConfig::lobby).
+#[derive(Message, Clone, Debug, Default, PartialEq)]
+pub struct ConnectLobby {
+    /// As in [`TraversalConfig::lobby`](crate::TraversalConfig::lobby), which it replaces.
+    pub servers: Vec<String>,
+    /// Replaces the name in the configuration; ends connections that stand.
+    pub name: Option<String>,
+    /// Replaces the token in the configuration; ends connections that stand.
+    pub token: Option<Vec<u8>>,
+    /// Replaces the keys in the configuration; ends connections that stand.
+    pub server_keys: Option<Vec<ServerKey>>,
+}
+
+impl ConnectLobby {
+    /// To one server, `host:port` or `host`.
+    pub fn to(server: impl Into<String>) -> Self {
+        Self { servers: vec![server.into()], ..Self::default() }
+    }
+}
+
+/// Request: leave the room, log out and stay out.
+#[derive(Message, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DisconnectLobby;
+
+/// Request: open a room and host the game. Answered by [`RoomJoined`] or [`RequestFailed`].
+#[derive(Message, Clone, Debug, Default, PartialEq, Eq)]
+pub struct HostRoom(pub RoomOptions);
+
+/// Request: enter a room. Answered by [`RoomJoined`] or [`RequestFailed`]; then [`PeerConnected`] or
+/// [`TraversalFailed`] follow.
+#[derive(Message, Clone, Debug, PartialEq, Eq)]
+pub struct JoinRoom {
+    /// Which.
+    pub target: RoomTarget,
+    /// If it wants one.
+    pub password: Option<String>,
+    /// Keep asking for so long while there is no such room.
+    pub wait: Duration,
+}
+
+impl JoinRoom {
+    /// The room of this name, at once.
+    pub fn name(name: impl Into<String>) -> Self {
+        Self { target: RoomTarget::Name(name.into()), password: None, wait: Duration::ZERO }
+    }
+
+    /// The room of this short code, at once.
+    pub fn code(code: impl Into<String>) -> Self {
+        Self { target: RoomTarget::Code(code.into()), password: None, wait: Duration::ZERO }
+    }
+}
+
+/// Request: leave the room. A host's leaving closes it. Answered by [`RoomLeft`].
+#[derive(Message, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LeaveRoom;
+
+/// Request: the public rooms of this game. Answered by [`RoomsListed`].
+#[derive(Message, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ListRooms;
+
+/// Request of a host: let this player in, see [`JoinRequested`].
+#[derive(Message, Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AllowPeer {
+    /// From [`JoinRequested`].
+    pub join: JoinId,
+}
+
+/// Request of a host: do not let this player in, see [`JoinRequested`].
+#[derive(Message, Clone, Debug, PartialEq, Eq)]
+pub struct RefusePeer {
+    /// From [`JoinRequested`].
+    pub join: JoinId,
+    /// Told to the player.
+    pub reason: String,
+}
+
+/// Request of a host: put a member out of the room and disconnect it. While the lobby server is away it is only
+/// disconnected.
+#[derive(Message, Clone, Debug, PartialEq, Eq)]
+pub struct KickPeer {
+    /// Whom.
+    pub player: PlayerId,
+    /// Told to the player.
+    pub reason: String,
+}
+
+/// Request of a host: new metadata of the room.
+#[derive(Message, Clone, Debug, Default, PartialEq, Eq)]
+pub struct SetRoomMetadata(pub BTreeMap<String, String>);
+
+/// Request: end the connection to one player; the room stays as it is.
+#[derive(Message, Clone, Debug, PartialEq, Eq)]
+pub struct ClosePeer {
+    /// Whom.
+    pub player: PlayerId,
+    /// Told to the player.
+    pub reason: String,
+}
+
+/// Outcome: the link to the lobby server changed.
+#[derive(Message, Clone, Debug, PartialEq)]
+pub struct LobbyChanged(pub LobbyState);
+
+/// Outcome: the link to the lobby server failed or was lost.
+#[derive(Message, Clone, Debug, PartialEq)]
+pub struct LobbyFailed {
+    /// Why; its text is fit for a player.
+    pub error: TraversalError,
+    /// When the next try is due; none: there will be none without a new [`ConnectLobby`].
+    pub retry_in: Option<Duration>,
+}
+
+/// Outcome: the own NAT is known, or better known.
+#[derive(Message, Clone, Copy, Debug, PartialEq)]
+pub struct NatChanged(pub NatProfile);
+
+/// Outcome: a room was opened or entered; again after the lobby server came back.
+#[derive(Message, Clone, Debug, PartialEq, Eq)]
+pub struct RoomJoined {
+    /// Which.
+    pub room: RoomInfo,
+    /// This player is its host.
+    pub hosting: bool,
+}
+
+/// Outcome: out of the room.
+#[derive(Message, Clone, Debug, PartialEq, Eq)]
+pub struct RoomLeft {
+    /// Which, as last seen.
+    pub room: Option<RoomInfo>,
+    /// Why; none: on request.
+    pub reason: Option<RoomEnd>,
+}
+
+/// Outcome: the room's metadata or host changed.
+#[derive(Message, Clone, Debug, PartialEq, Eq)]
+pub struct RoomChanged(pub RoomInfo);
+
+/// Outcome: players came or went. Who is inside now is in [`Members`](crate::Members).
+#[derive(Message, Clone, Debug, PartialEq, Eq)]
+pub struct MembersChanged {
+    /// Who came.
+    pub joined: Vec<PlayerInfo>,
+    /// Who went.
+    pub left: Vec<PlayerInfo>,
+}
+
+/// Outcome: the public rooms of this game.
+#[derive(Message, Clone, Debug, PartialEq, Eq)]
+pub struct RoomsListed(pub Vec<RoomSummary>);
+
+/// Outcome: a request failed.
+#[derive(Message, Clone, Debug, PartialEq, Eq)]
+pub struct RequestFailed {
+    /// Which.
+    pub request: RequestKind,
+    /// Why; its text is fit for a player.
+    pub error: RequestFailure,
+}
+
+/// Outcome for a host whose room has [`RoomOptions::auto_allow`] off: a player wants to come in. Answer with
+/// [`AllowPeer`] or [`RefusePeer`].
+#[derive(Message, Clone, Debug, PartialEq, Eq)]
+pub struct JoinRequested {
+    /// To answer with.
+    pub join: JoinId,
+    /// Who.
+    pub player: PlayerInfo,
+}
+
+/// Outcome: the lobby server matched this player with another, and the attempt to connect begins.
+#[derive(Message, Clone, Debug, PartialEq)]
+pub struct PeerPlanned {
+    /// With whom.
+    pub peer: PlayerInfo,
+    /// This side's part in punching.
+    pub role: Role,
+    /// What will be tried.
+    pub methods: Vec<Method>,
+    /// This side hosts.
+    pub host: bool,
+}
+
+/// Outcome: a path to another player stands; game data flows from this frame on.
+#[derive(Message, Clone, Debug, PartialEq)]
+pub struct PeerConnected {
+    /// Who.
+    pub peer: PlayerInfo,
+    /// renet's name for that player on the host.
+    pub client_id: u64,
+    /// By which way.
+    pub path: PathInfo,
+    /// This side hosts.
+    pub host: bool,
+}
+
+/// Outcome: the connection to a player moved to another path. The game need not do anything.
+#[derive(Message, Clone, Debug, PartialEq)]
+pub struct PathChanged {
+    /// Whose.
+    pub player: PlayerId,
+    /// By which way now.
+    pub path: PathInfo,
+}
+
+/// Outcome: the connection to a player is gone. One per [`PeerConnected`].
+#[derive(Message, Clone, Debug, PartialEq)]
+pub struct PeerDisconnected {
+    /// Who.
+    pub peer: PlayerInfo,
+    /// As in [`PeerConnected`].
+    pub client_id: u64,
+    /// Why; its text is fit for a player.
+    pub reason: DisconnectReason,
+}
+
+/// Outcome: no path to a player was found.
+#[derive(Message, Clone, Debug, PartialEq)]
+pub struct TraversalFailed {
+    /// Who.
+    pub peer: PlayerInfo,
+    /// Why, what was tried, and what may help; its text is fit for a player.
+    pub report: FailureReport,
+}
+
+/// Registers them all.
+pub(crate) fn add(app: &mut bevy_app::App) {
+    app.add_message::<ConnectLobby>()
+        .add_message::<DisconnectLobby>()
+        .add_message::<HostRoom>()
+        .add_message::<JoinRoom>()
+        .add_message::<LeaveRoom>()
+        .add_message::<ListRooms>()
+        .add_message::<AllowPeer>()
+        .add_message::<RefusePeer>()
+        .add_message::<KickPeer>()
+        .add_message::<SetRoomMetadata>()
+        .add_message::<ClosePeer>()
+        .add_message::<LobbyChanged>()
+        .add_message::<LobbyFailed>()
+        .add_message::<NatChanged>()
+        .add_message::<RoomJoined>()
+        .add_message::<RoomLeft>()
+        .add_message::<RoomChanged>()
+        .add_message::<MembersChanged>()
+        .add_message::<RoomsListed>()
+        .add_message::<RequestFailed>()
+        .add_message::<JoinRequested>()
+        .add_message::<PeerPlanned>()
+        .add_message::<PeerConnected>()
+        .add_message::<PathChanged>()
+        .add_message::<PeerDisconnected>()
+        .add_message::<TraversalFailed>();
+}

@@ -1,0 +1,194 @@
+//! The sealed transport: renet's server and client fed by authenticated paths.
+
+use bevy_ecs::change_detection::DetectChangesMut;
+use bevy_ecs::resource::Resource;
+use bevy_ecs::system::{Commands, Res, ResMut};
+use bevy_renet::renet::{self, ConnectionConfig};
+use bevy_renet::{RenetClient, RenetServer};
+use std::collections::BTreeMap;
+use traversal_core::id::PlayerId;
+use traversal_core::wire::message::MatchEnd;
+use traversal_core::{Command, DisconnectReason};
+
+use crate::link::{Datagrams, TraversalLink};
+
+/// What renet has to hear of, in its order.
+#[derive(Debug)]
+pub(crate) enum Change {
+    RoomEntered { hosting: bool },
+    Connected { player: PlayerId, client_id: u64, host: bool },
+    Disconnected { client_id: u64, host: bool, reason: DisconnectReason },
+    RoomLeft,
+}
+
+/// Resource: between the room's events and renet's resources.
+#[derive(Resource, Debug, Default)]
+pub(crate) struct HandOff {
+    pub(crate) changes: Vec<Change>,
+    /// Host: renet's clients. The ids come from authenticated keys, so nobody gets another's.
+    clients: BTreeMap<u64, PlayerId>,
+    /// Joined: who hosts.
+    server: Option<PlayerId>,
+    /// The resources go at the end of the frame, so that the game hears the last events.
+    closing: bool,
+}
+
+/// In `PreUpdate`: makes renet's resources follow the room, and feeds them.
+pub(crate) fn receive(
+    mut commands: Commands,
+    mut hand_off: ResMut<HandOff>,
+    mut datagrams: ResMut<Datagrams>,
+    mut link: ResMut<TraversalLink>,
+    mut server: Option<ResMut<RenetServer>>,
+    mut client: Option<ResMut<RenetClient>>,
+) {
+    let hand_off = hand_off.bypass_change_detection();
+    let datagrams = datagrams.bypass_change_detection();
+    let (mut new_server, mut new_client) = (None, None);
+    for change in std::mem::take(&mut hand_off.changes) {
+        let config = &link.config.renet;
+        match change {
+            Change::RoomEntered { hosting: true } => {
+                // After a restart of the lobby server the room is entered anew, with the players still there.
+                if server.is_none() && new_server.is_none() || hand_off.closing {
+                    new_server = Some(RenetServer::new(config.clone()));
+                }
+                hand_off.closing = false;
+            }
+            Change::RoomEntered { hosting: false } => hand_off.closing = false,
+            Change::Connected { player, client_id, host: true } => {
+                let Some(server) = target(&mut new_server, &mut server) else { continue };
+                if let Some(&other) = hand_off.clients.get(&client_id).filter(|other| **other != player) {
+                    // Two keys whose hashes share 64 bits: the one who was first stays.
+                    bevy_log::debug!("{player} has the client id of {other}");
+                    close(&mut link, player, "another player has the same client id");
+                    continue;
+                }
+                server.add_connection(client_id);
+                hand_off.clients.insert(client_id, player);
+            }
+            Change::Connected { player, host: false, .. } => {
+                let mut fresh = RenetClient::new(config.clone());
+                fresh.set_connected();
+                new_client = Some(fresh);
+                hand_off.server = Some(player);
+            }
+            Change::Disconnected { client_id, host: true, reason } => {
+                let known = hand_off.clients.remove(&client_id).is_some();
+                if let Some(server) = target(&mut new_server, &mut server).filter(|_| known) {
+                    remove(server, client_id, &reason, config);
+                }
+            }
+            Change::Disconnected { host: false, .. } => {
+                hand_off.server = None;
+                if let Some(client) = target(&mut new_client, &mut client) {
+                    client.disconnect_due_to_transport();
+                }
+            }
+            Change::RoomLeft => hand_off.closing = true,
+        }
+    }
+    if let Some(server) = target(&mut new_server, &mut server) {
+        for datagram in &datagrams.received {
+            let client_id = datagram.player.client_id();
+            if hand_off.clients.get(&client_id) == Some(&datagram.player) {
+                // An unknown client was disconnected by the game a moment ago.
+                let _ = server.process_packet_from(&datagram.payload, client_id);
+            }
+        }
+        for client_id in server.disconnections_id() {
+            let reason = server.disconnect_reason(client_id);
+            server.remove_connection(client_id);
+            if let Some(player) = hand_off.clients.remove(&client_id) {
+                close(&mut link, player, &reason.map(reason_text).unwrap_or_default());
+            }
+        }
+    }
+    if let (Some(client), Some(host)) = (target(&mut new_client, &mut client), hand_off.server) {
+        for datagram in datagrams.received.iter().filter(|datagram| datagram.player == host) {
+            client.process_packet(&datagram.payload);
+        }
+        if let Some(reason) = client.disconnect_reason() {
+            hand_off.server = None;
+            close(&mut link, host, &reason_text(reason));
+            // Out of the game is out of the room.
+            link.bypass_change_detection().command(Command::LeaveRoom);
+        }
+    }
+    if let Some(server) = new_server {
+        commands.insert_resource(server);
+    }
+    if let Some(client) = new_client {
+        commands.insert_resource(client);
+    }
+}
+
+/// The resource of this frame: the one made a moment ago, or the one that was there.
+fn target<'a, R: Resource<Mutability = bevy_ecs::component::Mutable>>(
+    new: &'a mut Option<R>,
+    old: &'a mut Option<ResMut<R>>,
+) -> Option<&'a mut R> {
+    match new {
+        Some(new) => Some(new),
+        None => old.as_deref_mut(),
+    }
+}
+
+/// With the reason that renet has for it.
+fn remove(server: &mut RenetServer, client_id: u64, reason: &DisconnectReason, config: &ConnectionConfig) {
+    match reason {
+        // renet keeps its way of saying so for local clients.
+        DisconnectReason::Closed { .. } | DisconnectReason::Match(MatchEnd::Left) => {
+            let mut stand_in = renet::RenetClient::new(config.clone());
+            server.disconnect_local_client(client_id, &mut stand_in);
+        }
+        DisconnectReason::Local | DisconnectReason::Match(MatchEnd::Kicked) => {
+            server.disconnect(client_id);
+            server.remove_connection(client_id);
+        }
+        _ => server.remove_connection(client_id),
+    }
+}
+
+fn reason_text(reason: renet::DisconnectReason) -> String {
+    use renet::DisconnectReason as R;
+    match reason {
+        R::DisconnectedByServer => "disconnected by the host".into(),
+        R::DisconnectedByClient => "left the game".into(),
+        other => other.to_string(),
+    }
+}
+
+fn close(link: &mut ResMut<TraversalLink>, player: PlayerId, reason: &str) {
+    link.bypass_change_detection().command(Command::ClosePeer { player, reason: reason.to_owned() });
+}
+
+/// In `PostUpdate`: takes renet's packets.
+pub(crate) fn send(
+    hand_off: Res<HandOff>,
+    mut datagrams: ResMut<Datagrams>,
+    mut server: Option<ResMut<RenetServer>>,
+    mut client: Option<ResMut<RenetClient>>,
+) {
+    let outgoing = &mut datagrams.bypass_change_detection().outgoing;
+    if let Some(server) = &mut server {
+        for (&client_id, &player) in &hand_off.clients {
+            // An unknown client was disconnected by the game in this frame.
+            let packets = server.get_packets_to_send(client_id).unwrap_or_default();
+            outgoing.extend(packets.into_iter().map(|packet| (player, packet)));
+        }
+    }
+    if let (Some(client), Some(host)) = (&mut client, hand_off.server) {
+        outgoing.extend(client.get_packets_to_send().into_iter().map(|packet| (host, packet)));
+    }
+}
+
+/// At the end of the frame: a room that was left takes renet's resources along.
+pub(crate) fn clean_up(mut commands: Commands, mut hand_off: ResMut<HandOff>) {
+    if std::mem::take(&mut hand_off.bypass_change_detection().closing) {
+        hand_off.clients.clear();
+        hand_off.server = None;
+        commands.remove_resource::<RenetServer>();
+        commands.remove_resource::<RenetClient>();
+    }
+}

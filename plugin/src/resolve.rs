@@ -1,0 +1,358 @@
+//! Names of lobby servers, resolved on threads of their own: a resolver may take as long as it likes.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+use mio::Waker;
+
+use crate::config::DEFAULT_PORT;
+
+/// Turns a name into addresses. May block.
+pub trait Resolve: Send + Sync {
+    /// All A and AAAA records of `host`, with `port`.
+    ///
+    /// # Errors
+    /// The resolver's own.
+    fn resolve(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>>;
+}
+
+/// The operating system's resolver.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SystemResolver;
+
+impl Resolve for SystemResolver {
+    fn resolve(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+        (host, port).to_socket_addrs().map(Iterator::collect)
+    }
+}
+
+/// Threads that wait for a resolver at a time; one that hangs keeps its thread until it answers.
+const MAX_THREADS: usize = 16;
+/// First wait before a name is tried again, doubled up to [`RETRY_MAX`].
+const RETRY_MIN: Duration = Duration::from_secs(2);
+/// See [`RETRY_MIN`]; the agent's backoff for logins ends there too.
+const RETRY_MAX: Duration = Duration::from_secs(15);
+/// A name is not resolved anew more often than so while its server does not answer.
+const REFRESH: Duration = Duration::from_secs(10);
+/// Addresses taken of all names together.
+const MAX_ADDRESSES: usize = 16;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Target {
+    Literal(SocketAddr),
+    Name { host: String, port: u16 },
+}
+
+fn target(server: &str) -> Result<Target, String> {
+    let server = server.trim();
+    if let Ok(address) = server.parse() {
+        return Ok(Target::Literal(address));
+    }
+    if let Ok(ip) = server.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>() {
+        return Ok(Target::Literal(SocketAddr::new(ip, DEFAULT_PORT)));
+    }
+    let (host, port) = match server.rsplit_once(':') {
+        Some((host, port)) => match port.parse() {
+            Ok(port) if port != 0 => (host, port),
+            _ => return Err(format!("\"{server}\" has no valid port")),
+        },
+        None => (server, DEFAULT_PORT),
+    };
+    if host.is_empty() || host.contains([' ', '/', ':']) {
+        return Err(format!("\"{server}\" is not host:port"));
+    }
+    Ok(Target::Name { host: host.to_owned(), port })
+}
+
+/// What came of it.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Resolved {
+    /// Connect to these.
+    Addresses(Vec<SocketAddr>),
+    /// Nothing to connect to; another try follows after this wait.
+    Failed { reason: String, retry_in: Duration },
+}
+
+struct Pending {
+    answers: Receiver<(usize, io::Result<Vec<SocketAddr>>)>,
+    open: usize,
+    found: Vec<Vec<SocketAddr>>,
+    errors: Vec<String>,
+    deadline: Instant,
+    reported: bool,
+}
+
+/// The names of one lobby and what they resolved to.
+pub(crate) struct Names {
+    resolver: Arc<dyn Resolve>,
+    timeout: Duration,
+    waker: Arc<Waker>,
+    threads: Arc<AtomicUsize>,
+    v6: bool,
+    targets: Vec<Target>,
+    given: Vec<SocketAddr>,
+    pending: Option<Pending>,
+    retry_at: Option<Instant>,
+    backoff: Duration,
+    resolved_at: Option<Instant>,
+}
+
+impl Names {
+    pub(crate) fn new(resolver: Arc<dyn Resolve>, timeout: Duration, waker: Arc<Waker>, v6: bool) -> Self {
+        Self {
+            resolver,
+            timeout,
+            waker,
+            threads: Arc::default(),
+            v6,
+            targets: Vec::new(),
+            given: Vec::new(),
+            pending: None,
+            retry_at: None,
+            backoff: RETRY_MIN,
+            resolved_at: None,
+        }
+    }
+
+    /// Begin with these servers, instead of the earlier ones.
+    pub(crate) fn connect(&mut self, now: Instant, servers: &[String]) -> Option<Resolved> {
+        self.stop();
+        self.given.clear();
+        let mut targets = Vec::new();
+        for server in servers {
+            match target(server) {
+                Ok(target) => targets.push(target),
+                // Nothing would change: no retry is scheduled.
+                Err(reason) => return Some(Resolved::Failed { reason, retry_in: Duration::ZERO }),
+            }
+        }
+        self.targets = targets;
+        self.begin(now);
+        self.poll(now)
+    }
+
+    /// Forget the servers.
+    pub(crate) fn stop(&mut self) {
+        self.targets.clear();
+        self.pending = None;
+        self.retry_at = None;
+        self.backoff = RETRY_MIN;
+    }
+
+    /// The servers do not answer: their names may lead elsewhere by now.
+    pub(crate) fn refresh(&mut self, now: Instant) {
+        let names = self.targets.iter().any(|target| matches!(target, Target::Name { .. }));
+        let due = self.resolved_at.is_none_or(|at| now.duration_since(at) >= REFRESH);
+        if names && due && self.pending.is_none() && self.retry_at.is_none() {
+            self.begin(now);
+        }
+    }
+
+    /// No addresses yet, and an answer may still come.
+    pub(crate) fn resolving(&self) -> bool {
+        self.given.is_empty() && self.pending.as_ref().is_some_and(|pending| !pending.reported)
+    }
+
+    /// When [`poll`](Self::poll) is due.
+    pub(crate) fn timeout(&self) -> Option<Instant> {
+        match &self.pending {
+            Some(pending) if !pending.reported => Some(pending.deadline),
+            _ => self.retry_at,
+        }
+    }
+
+    fn begin(&mut self, now: Instant) {
+        self.retry_at = None;
+        self.resolved_at = Some(now);
+        let (answer, answers) = bounded(self.targets.len().max(1));
+        let mut pending = Pending {
+            answers,
+            open: 0,
+            found: vec![Vec::new(); self.targets.len()],
+            errors: Vec::new(),
+            deadline: now + self.timeout,
+            reported: false,
+        };
+        for (index, target) in self.targets.iter().enumerate() {
+            match target {
+                Target::Literal(address) => {
+                    if let Some(found) = pending.found.get_mut(index) {
+                        found.push(*address);
+                    }
+                }
+                Target::Name { host, port } => match self.spawn(index, host.clone(), *port, answer.clone()) {
+                    Ok(()) => pending.open += 1,
+                    Err(reason) => pending.errors.push(reason),
+                },
+            }
+        }
+        self.pending = Some(pending);
+    }
+
+    fn spawn(
+        &self,
+        index: usize,
+        host: String,
+        port: u16,
+        answer: Sender<(usize, io::Result<Vec<SocketAddr>>)>,
+    ) -> Result<(), String> {
+        if self.threads.fetch_add(1, Ordering::Relaxed) >= MAX_THREADS {
+            self.threads.fetch_sub(1, Ordering::Relaxed);
+            return Err("the resolver does not answer".into());
+        }
+        let (resolver, waker, threads) = (self.resolver.clone(), self.waker.clone(), self.threads.clone());
+        // Not joined: a resolver that never comes back must not hold up the end of the app.
+        let spawned = std::thread::Builder::new().name("traversal-resolve".into()).spawn(move || {
+            let result = resolver.resolve(&host, port);
+            threads.fetch_sub(1, Ordering::Relaxed);
+            if answer.send((index, result)).is_ok() {
+                // Fails only when the driver is gone.
+                let _ = waker.wake();
+            }
+        });
+        spawned.map(|_| ()).map_err(|error| {
+            self.threads.fetch_sub(1, Ordering::Relaxed);
+            error.to_string()
+        })
+    }
+
+    /// Takes what the resolver threads brought, and looks at the clock.
+    pub(crate) fn poll(&mut self, now: Instant) -> Option<Resolved> {
+        if self.retry_at.is_some_and(|at| at <= now) {
+            self.begin(now);
+        }
+        let pending = self.pending.as_mut()?;
+        while let Ok((index, result)) = pending.answers.try_recv() {
+            pending.open -= 1;
+            match (result, pending.found.get_mut(index)) {
+                (Ok(addresses), Some(found)) if !addresses.is_empty() => *found = addresses,
+                (Ok(_), _) => pending.errors.push("it has no address".into()),
+                (Err(error), _) => pending.errors.push(error.to_string()),
+            }
+        }
+        let late = pending.deadline <= now;
+        if pending.open > 0 && (!late || pending.reported) {
+            return None;
+        }
+        let mut seen = BTreeSet::new();
+        let addresses: Vec<SocketAddr> = pending
+            .found
+            .iter()
+            .flatten()
+            .copied()
+            .filter(|address| (self.v6 || address.is_ipv4()) && seen.insert(*address))
+            .take(MAX_ADDRESSES)
+            .collect();
+        let reason = if !seen.is_empty() || !pending.errors.is_empty() {
+            pending.errors.join("; ")
+        } else if pending.open > 0 {
+            format!("the resolver did not answer within {:.1} s", self.timeout.as_secs_f32())
+        } else {
+            "it has only addresses that this machine cannot reach".into()
+        };
+        if pending.open > 0 {
+            pending.reported = true;
+        } else {
+            self.pending = None;
+        }
+        self.conclude(now, addresses, reason)
+    }
+
+    fn conclude(&mut self, now: Instant, addresses: Vec<SocketAddr>, reason: String) -> Option<Resolved> {
+        if !addresses.is_empty() {
+            self.backoff = RETRY_MIN;
+            // A server that answers is not disturbed by the same news.
+            let news = self.given != addresses;
+            self.given.clone_from(&addresses);
+            return news.then_some(Resolved::Addresses(addresses));
+        }
+        let retry_in = self.backoff;
+        self.backoff = (self.backoff * 2).min(RETRY_MAX);
+        if self.pending.is_none() {
+            self.retry_at = Some(now + retry_in);
+        }
+        // The last good addresses are in use: the agent goes on with them.
+        self.given.is_empty().then_some(Resolved::Failed { reason, retry_in })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Silent;
+    impl Resolve for Silent {
+        fn resolve(&self, _: &str, _: u16) -> io::Result<Vec<SocketAddr>> {
+            loop {
+                std::thread::park();
+            }
+        }
+    }
+
+    struct Fixed(Vec<SocketAddr>);
+    impl Resolve for Fixed {
+        fn resolve(&self, _: &str, _: u16) -> io::Result<Vec<SocketAddr>> {
+            Ok(self.0.clone())
+        }
+    }
+
+    fn names(resolver: Arc<dyn Resolve>) -> (Names, mio::Poll) {
+        let poll = mio::Poll::new().unwrap();
+        let waker = Arc::new(Waker::new(poll.registry(), mio::Token(0)).unwrap());
+        (Names::new(resolver, Duration::from_secs(3), waker, false), poll)
+    }
+
+    fn woken(poll: &mut mio::Poll) {
+        let mut events = mio::Events::with_capacity(4);
+        poll.poll(&mut events, Some(Duration::from_secs(5))).unwrap();
+        assert!(!events.is_empty(), "the resolver thread wakes the driver");
+    }
+
+    #[test]
+    fn literals_need_no_resolver() {
+        let (mut names, _poll) = names(Arc::new(Silent));
+        let servers = ["127.0.0.1:9".to_owned(), "10.0.0.1".to_owned()];
+        let expected = vec!["127.0.0.1:9".parse().unwrap(), "10.0.0.1:3478".parse().unwrap()];
+        assert_eq!(names.connect(Instant::now(), &servers), Some(Resolved::Addresses(expected)));
+    }
+
+    #[test]
+    fn a_silent_resolver_is_reported_at_the_deadline() {
+        let (mut names, _poll) = names(Arc::new(Silent));
+        let start = Instant::now();
+        assert_eq!(names.connect(start, &["lobby.test:1".to_owned()]), None);
+        assert_eq!(names.timeout(), Some(start + Duration::from_secs(3)));
+        assert_eq!(names.poll(start + Duration::from_secs(2)), None);
+        let late = names.poll(start + Duration::from_secs(3));
+        assert!(matches!(&late, Some(Resolved::Failed { reason, .. }) if reason.contains("did not answer")));
+        assert_eq!(names.poll(start + Duration::from_secs(4)), None, "said once");
+    }
+
+    #[test]
+    fn all_addresses_are_tried_and_the_last_good_ones_kept() {
+        let all: Vec<SocketAddr> = vec!["192.0.2.1:7".parse().unwrap(), "192.0.2.2:7".parse().unwrap()];
+        let (mut names, mut poll) = names(Arc::new(Fixed(all.clone())));
+        let start = Instant::now();
+        assert_eq!(names.connect(start, &["lobby.test:7".to_owned()]), None);
+        woken(&mut poll);
+        assert_eq!(names.poll(start), Some(Resolved::Addresses(all)));
+        names.resolver = Arc::new(Silent);
+        let later = start + REFRESH;
+        names.refresh(later);
+        assert_eq!(names.poll(later + Duration::from_secs(3)), None, "the old addresses stay in use");
+    }
+
+    #[test]
+    fn nonsense_is_refused_at_once() {
+        let (mut names, _poll) = names(Arc::new(Silent));
+        for server in ["", "a b:1", "host:notaport", "host:0", "http://host"] {
+            let outcome = names.connect(Instant::now(), &[server.to_owned()]);
+            assert!(matches!(outcome, Some(Resolved::Failed { .. })), "{server}");
+        }
+    }
+}

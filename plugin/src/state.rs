@@ -1,0 +1,160 @@
+//! What the game may look at in any frame.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bevy_ecs::resource::Resource;
+use traversal_core::id::PlayerId;
+use traversal_core::nat::{NatKind, NatProfile};
+use traversal_core::wire::message::{PlayerInfo, RoomInfo};
+use traversal_core::{LobbyState, PathInfo};
+
+use crate::error::TraversalError;
+
+/// Resource: the link to the lobby server.
+#[derive(Resource, Clone, Debug, Default, PartialEq)]
+pub struct LobbyLink {
+    /// Its state.
+    pub state: LobbyState,
+    /// Local addresses of the game's sockets.
+    pub local: Vec<SocketAddr>,
+    /// The latest failure; none while online.
+    pub error: Option<TraversalError>,
+}
+
+impl LobbyLink {
+    /// Logged in?
+    pub fn online(&self) -> bool {
+        matches!(self.state, LobbyState::Online { .. })
+    }
+
+    /// This player's id, while logged in.
+    pub fn player(&self) -> Option<PlayerId> {
+        match self.state {
+            LobbyState::Online { player, .. } => Some(player),
+            _ => None,
+        }
+    }
+}
+
+/// Resource: the room this player is in.
+#[derive(Resource, Clone, Debug, Default, PartialEq, Eq)]
+pub struct CurrentRoom {
+    /// None: outside.
+    pub info: Option<RoomInfo>,
+    /// This player is its host.
+    pub hosting: bool,
+}
+
+/// Resource: who is in the room, the host first.
+#[derive(Resource, Clone, Debug, Default, PartialEq, Eq)]
+pub struct Members(pub Vec<PlayerInfo>);
+
+/// A connected player.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Peer {
+    /// Who.
+    pub info: PlayerInfo,
+    /// renet's name for it on the host.
+    pub client_id: u64,
+    /// This side hosts.
+    pub host: bool,
+    /// By which way it is reached.
+    pub path: PathInfo,
+    /// Told apart from an earlier connection of the same player.
+    pub(crate) generation: u32,
+}
+
+/// Resource: the connected players and their paths.
+#[derive(Resource, Clone, Debug, Default, PartialEq)]
+pub struct Peers(pub(crate) BTreeMap<PlayerId, Peer>);
+
+impl Peers {
+    /// How many.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Nobody?
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// One of them.
+    pub fn peer(&self, player: PlayerId) -> Option<&Peer> {
+        self.0.get(&player)
+    }
+
+    /// By renet's name for it.
+    pub fn by_client_id(&self, client_id: u64) -> Option<&Peer> {
+        self.0.values().find(|peer| peer.client_id == client_id)
+    }
+
+    /// All, in the order of their ids.
+    pub fn iter(&self) -> impl Iterator<Item = &Peer> {
+        self.0.values()
+    }
+}
+
+/// Resource: what is known about the own NAT.
+#[derive(Resource, Clone, Copy, Debug, Default, PartialEq)]
+pub struct NatStatus(pub NatProfile);
+
+impl NatStatus {
+    /// Its name.
+    pub fn kind(&self) -> NatKind {
+        self.0.kind()
+    }
+}
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident),+ $(,)?) => {
+        /// Counted by the driver thread and the systems, read by anybody.
+        #[derive(Debug, Default)]
+        pub(crate) struct Counters {
+            $(pub(crate) $name: AtomicU64,)+
+        }
+
+        impl TraversalStats {
+            $($(#[$doc])*
+            pub fn $name(&self) -> u64 {
+                self.0.$name.load(Ordering::Relaxed)
+            })+
+        }
+    };
+}
+
+/// Resource: counters since the app started.
+#[derive(Resource, Clone, Debug, Default)]
+pub struct TraversalStats(pub(crate) Arc<Counters>);
+
+counters! {
+    /// Datagrams that left this machine.
+    datagrams_sent,
+    /// Datagrams that arrived, of whatever sender.
+    datagrams_received,
+    /// System calls for sending.
+    send_calls,
+    /// System calls for receiving.
+    receive_calls,
+    /// Game datagrams handed to the app.
+    game_received,
+    /// Game datagrams handed to the agent.
+    game_sent,
+    /// Game datagrams dropped because the app did not take them in time.
+    incoming_dropped,
+    /// Game datagrams dropped because the driver did not take them in time, or the socket's buffer stayed full.
+    outgoing_dropped,
+    /// Game datagrams of or for a connection that is gone.
+    stale_dropped,
+    /// Sends that the system refused.
+    send_errors,
+    /// Events dropped because the app did not take them for very long.
+    events_dropped,
+}
+
+pub(crate) fn count(counter: &AtomicU64, n: u64) {
+    counter.fetch_add(n, Ordering::Relaxed);
+}

@@ -1,0 +1,485 @@
+//! What the driver thread does: takes inputs, turns the agent, sends what comes out.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender, TrySendError};
+use mio::{Events, Interest, Poll};
+use traversal_core::id::PlayerId;
+use traversal_core::{
+    Agent, Command, DisconnectReason, Event, Identity, LobbyError, LobbyState, Output, SocketId,
+};
+
+use crate::config::TraversalConfig;
+use crate::driver::{GameDatagram, Report, Request, Shared, WAKE, token};
+use crate::error::SocketError;
+use crate::handoff::PunchedSocket;
+use crate::resolve::{Names, Resolved};
+use crate::sockets::{Buffer, Socket};
+use crate::state::count;
+
+/// Receive calls on one socket before the others, the timers and the app get their turn: with 8 buffers each, a
+/// flood cannot starve them.
+const RECEIVE_CALLS: usize = 16;
+/// Events that wait for an app that does not tick; then the newest are dropped.
+const MAX_EVENTS: usize = 8192;
+/// Readiness notices per poll; more come with the next.
+const READINESS: usize = 256;
+/// Requests that wait for a name to be resolved; as many as the agent keeps for a login.
+const MAX_HELD: usize = 32;
+/// How long the login waits for the machine's own addresses; listing them takes some milliseconds.
+const FIRST_ADDRESSES: Duration = Duration::from_millis(300);
+const STALLED: &str = "the game stopped responding";
+
+fn is_lobby_request(command: &Command) -> bool {
+    matches!(command, Command::HostRoom(_) | Command::JoinRoom { .. } | Command::ListRooms)
+}
+
+struct Connection {
+    generation: u32,
+    stalled: bool,
+}
+
+/// The state of a driver thread.
+pub(crate) struct Turn {
+    agent: Agent,
+    poll: Poll,
+    sockets: BTreeMap<SocketId, Socket>,
+    socket_buffer: usize,
+    shared: Shared,
+    requests: Receiver<Request>,
+    reports: Sender<Report>,
+    addresses: Receiver<Vec<IpAddr>>,
+    names: Names,
+    /// Requests to a lobby whose name is being resolved.
+    held: Vec<Command>,
+    connections: BTreeMap<PlayerId, Connection>,
+    in_room: bool,
+    generation: u32,
+    /// Game datagrams of this turn.
+    incoming: Vec<GameDatagram>,
+    /// Events of this turn, and those that found the channel full.
+    events: VecDeque<Report>,
+    ticks: u64,
+    last_tick: Instant,
+    stall_timeout: Duration,
+    stalled: bool,
+    buffer: Buffer,
+    scratch: Vec<u8>,
+}
+
+impl Turn {
+    pub(crate) fn new(
+        config: &TraversalConfig,
+        (identity, seed): (Identity, [u8; 32]),
+        (main, main_v6): (Socket, Option<Socket>),
+        poll: Poll,
+        shared: Shared,
+        (requests, reports, addresses): (Receiver<Request>, Sender<Report>, Receiver<Vec<IpAddr>>),
+    ) -> io::Result<Self> {
+        let now = Instant::now();
+        let local = (main.local(), main_v6.as_ref().map(Socket::local));
+        let names = Names::new(
+            config.resolver.clone(),
+            config.resolve_timeout,
+            shared.waker.clone(),
+            main_v6.is_some(),
+        );
+        let mut turn = Self {
+            agent: Agent::new(config.agent_config(), identity, seed, local),
+            poll,
+            sockets: BTreeMap::new(),
+            socket_buffer: config.socket_buffer,
+            shared,
+            requests,
+            reports,
+            addresses,
+            names,
+            held: Vec::new(),
+            connections: BTreeMap::new(),
+            in_room: false,
+            generation: 0,
+            incoming: Vec::new(),
+            events: VecDeque::new(),
+            ticks: 0,
+            last_tick: now,
+            stall_timeout: config.stall_timeout,
+            stalled: false,
+            buffer: Buffer::new(),
+            scratch: Vec::new(),
+        };
+        turn.add_socket(SocketId::MAIN, main)?;
+        if let Some(main_v6) = main_v6 {
+            turn.add_socket(SocketId::MAIN_V6, main_v6)?;
+        }
+        Ok(turn)
+    }
+
+    fn add_socket(&mut self, id: SocketId, mut socket: Socket) -> io::Result<SocketAddr> {
+        let local = socket.local();
+        self.poll.registry().register(socket.source(), token(id), Interest::READABLE)?;
+        self.sockets.insert(id, socket);
+        Ok(local)
+    }
+
+    /// Until told to stop.
+    pub(crate) fn run(mut self) {
+        let mut ready = Events::with_capacity(READINESS);
+        // The login tells them; a machine that is slow to list its interfaces tells them later.
+        if let Ok(addresses) = self.addresses.recv_timeout(FIRST_ADDRESSES) {
+            self.apply_local_addresses(Instant::now(), addresses);
+        }
+        while !self.shared.stop.load(Ordering::Acquire) {
+            let timeout = self.wait(Instant::now());
+            if let Err(error) = self.poll.poll(&mut ready, timeout)
+                && error.kind() != io::ErrorKind::Interrupted
+            {
+                bevy_log::error!("the network thread stops: {error}");
+                return;
+            }
+            for event in ready.iter().filter(|event| event.token() != WAKE) {
+                let id = u32::try_from(event.token().0).map(SocketId);
+                if let Some(socket) = id.ok().and_then(|id| self.sockets.get_mut(&id)) {
+                    socket.readable |= event.is_readable() || event.is_error();
+                    socket.blocked &= !event.is_writable();
+                }
+            }
+            self.turn();
+        }
+        self.farewell();
+    }
+
+    /// How long nothing is to be done.
+    fn wait(&self, now: Instant) -> Option<Duration> {
+        if self.sockets.values().any(|socket| socket.readable) {
+            return Some(Duration::ZERO);
+        }
+        let watched = !self.stalled && (self.in_room || !self.connections.is_empty());
+        let stall = watched.then(|| self.last_tick + self.stall_timeout);
+        let due = [self.agent.poll_timeout(), self.names.timeout(), stall].into_iter().flatten().min();
+        due.map(|due| due.saturating_duration_since(now))
+    }
+
+    /// One round of inputs and outputs.
+    fn turn(&mut self) {
+        let now = Instant::now();
+        self.watch_app(now);
+        while let Ok(addresses) = self.addresses.try_recv() {
+            self.apply_local_addresses(now, addresses);
+        }
+        while let Ok(request) = self.requests.try_recv() {
+            self.request(now, request);
+        }
+        if let Some(resolved) = self.names.poll(now) {
+            self.resolved(now, resolved);
+        }
+        while let Some(batch) = self.shared.outgoing.pop() {
+            for datagram in batch {
+                self.send(now, &datagram);
+            }
+        }
+        self.receive();
+        let now = Instant::now();
+        if self.agent.poll_timeout().is_some_and(|due| due <= now) {
+            self.agent.handle_timeout(now);
+            self.drain(now);
+        }
+        self.flush();
+    }
+
+    fn watch_app(&mut self, now: Instant) {
+        let ticks = self.shared.ticks.load(Ordering::Relaxed);
+        if ticks != self.ticks {
+            (self.ticks, self.last_tick, self.stalled) = (ticks, now, false);
+        } else if !self.stalled && now.duration_since(self.last_tick) >= self.stall_timeout {
+            self.stalled = true;
+            if self.in_room || !self.connections.is_empty() {
+                bevy_log::warn!("the app did not tick for {:?}: its players are let go", self.stall_timeout);
+            }
+            for connection in self.connections.values_mut() {
+                connection.stalled = true;
+            }
+            self.close_all(now, STALLED);
+        }
+    }
+
+    fn close_all(&mut self, now: Instant, reason: &str) {
+        let players: Vec<PlayerId> = self.connections.keys().copied().collect();
+        for player in players {
+            self.command(now, Command::ClosePeer { player, reason: reason.to_owned() });
+        }
+        if self.in_room {
+            self.command(now, Command::LeaveRoom);
+        }
+    }
+
+    fn command(&mut self, now: Instant, command: Command) {
+        self.agent.handle_command(now, command);
+        self.drain(now);
+    }
+
+    fn request(&mut self, now: Instant, request: Request) {
+        match request {
+            Request::Connect(servers) => {
+                if let Some(resolved) = self.names.connect(now, &servers) {
+                    self.resolved(now, resolved);
+                } else {
+                    self.events.push_back(Report::Agent(Event::Lobby(LobbyState::Connecting)));
+                }
+            }
+            Request::Agent(Command::Disconnect) => {
+                self.names.stop();
+                self.command(now, Command::Disconnect);
+            }
+            // The agent would say that nobody asked it to log in.
+            Request::Agent(command) if self.names.resolving() && is_lobby_request(&command) => {
+                if self.held.len() < MAX_HELD {
+                    self.held.push(command);
+                }
+            }
+            Request::Agent(command) => self.command(now, command),
+            Request::IntoSocket { player, reply } => {
+                // The game may have given up waiting.
+                let _ = reply.send(self.release(now, player));
+            }
+        }
+    }
+
+    fn resolved(&mut self, now: Instant, resolved: Resolved) {
+        match resolved {
+            Resolved::Addresses(addresses) => {
+                self.command(now, Command::Connect(addresses));
+                for command in std::mem::take(&mut self.held) {
+                    self.command(now, command);
+                }
+            }
+            Resolved::Failed { reason, retry_in } => {
+                let error = LobbyError::Unresolvable { reason };
+                let state = if retry_in.is_zero() {
+                    LobbyState::Refused { error }
+                } else {
+                    LobbyState::Retrying { error, retry_in }
+                };
+                self.events.push_back(Report::Agent(Event::Lobby(state)));
+                // Each gets its answer: that there is no login.
+                for command in std::mem::take(&mut self.held) {
+                    self.command(now, command);
+                }
+            }
+        }
+    }
+
+    /// Before the thread runs: the addresses will not change.
+    pub(crate) fn set_local_addresses(&mut self, addresses: Vec<IpAddr>) {
+        self.apply_local_addresses(Instant::now(), addresses);
+    }
+
+    fn apply_local_addresses(&mut self, now: Instant, addresses: Vec<IpAddr>) {
+        let port = |v4: bool| {
+            let id = if v4 { SocketId::MAIN } else { SocketId::MAIN_V6 };
+            self.sockets.get(&id).map(|socket| socket.local().port())
+        };
+        let local = addresses
+            .iter()
+            .filter_map(|ip| port(ip.is_ipv4()).map(|port| SocketAddr::new(*ip, port)))
+            .collect();
+        self.events.push_back(Report::Local(local));
+        self.command(now, Command::LocalAddresses(addresses));
+    }
+
+    fn send(&mut self, now: Instant, datagram: &GameDatagram) {
+        let counters = &self.shared.counters;
+        let current = self.connections.get(&datagram.player).map(|connection| connection.generation);
+        if current != Some(datagram.generation) {
+            count(&counters.stale_dropped, 1);
+        } else if self.agent.send(now, datagram.player, &datagram.payload) {
+            count(&counters.game_sent, 1);
+        }
+        self.drain(now);
+    }
+
+    fn receive(&mut self) {
+        let ids: Vec<SocketId> =
+            self.sockets.iter().filter(|(_, socket)| socket.readable).map(|(id, _)| *id).collect();
+        let mut buffer = std::mem::take(&mut self.buffer);
+        for id in ids {
+            for _ in 0..RECEIVE_CALLS {
+                // The agent may close it on any datagram.
+                let Some(socket) = self.sockets.get_mut(&id).filter(|socket| socket.readable) else { break };
+                socket.receive(&mut buffer, &self.shared.counters);
+                let (now, mut received) = (Instant::now(), 0);
+                for (from, datagram) in buffer.datagrams() {
+                    received += 1;
+                    self.agent.handle_datagram(now, id, from, datagram);
+                    self.drain(now);
+                }
+                count(&self.shared.counters.datagrams_received, received);
+            }
+        }
+        self.buffer = buffer;
+    }
+
+    /// Takes all that the agent has to say after an input.
+    fn drain(&mut self, now: Instant) {
+        loop {
+            if let Some(output) = self.agent.poll_output() {
+                self.output(now, output);
+            } else if let Some(event) = self.agent.poll_event() {
+                self.event(now, event);
+            } else {
+                return;
+            }
+        }
+    }
+
+    fn output(&mut self, now: Instant, output: Output) {
+        match output {
+            Output::Transmit(transmit) => match self.sockets.get_mut(&transmit.socket) {
+                Some(socket) => {
+                    socket.push(transmit.to, transmit.ttl, transmit.payload, &self.shared.counters);
+                }
+                None => count(&self.shared.counters.send_errors, 1),
+            },
+            Output::OpenSocket { socket, v6 } => {
+                let local = self.open(socket, v6);
+                self.agent.handle_socket(now, socket, local);
+            }
+            Output::CloseSocket { socket } => {
+                if let Some(mut socket) = self.sockets.remove(&socket) {
+                    socket.flush(&mut self.scratch, &self.shared.counters);
+                    self.deregister(&mut socket);
+                }
+            }
+            other => bevy_log::debug!("unknown output of the agent: {other:?}"),
+        }
+    }
+
+    /// A further socket beside a main one, on the same interface.
+    fn open(&mut self, id: SocketId, v6: bool) -> io::Result<SocketAddr> {
+        let beside = if v6 { SocketId::MAIN_V6 } else { SocketId::MAIN };
+        let beside = self.sockets.get(&beside).ok_or(io::ErrorKind::AddrNotAvailable)?;
+        let socket = Socket::open(SocketAddr::new(beside.local().ip(), 0), None)?;
+        self.add_socket(id, socket)
+    }
+
+    fn deregister(&self, socket: &mut Socket) {
+        if let Err(error) = self.poll.registry().deregister(socket.source()) {
+            bevy_log::debug!("cannot deregister a socket: {error}");
+        }
+    }
+
+    fn event(&mut self, now: Instant, event: Event) {
+        let report = match event {
+            Event::Datagram { player, payload } => {
+                let generation = self.connections.get(&player).map_or(0, |connection| connection.generation);
+                self.incoming.push(GameDatagram { player, generation, payload });
+                return;
+            }
+            Event::PeerConnected { ref peer, .. } => {
+                self.generation += 1;
+                let generation = self.generation;
+                self.connections.insert(peer.id, Connection { generation, stalled: false });
+                Report::Connected { event, generation }
+            }
+            Event::PeerDisconnected { peer, reason } => {
+                let stalled = self.connections.remove(&peer.id).is_some_and(|connection| connection.stalled);
+                let reason = if stalled { DisconnectReason::Stalled } else { reason };
+                Report::Agent(Event::PeerDisconnected { peer, reason })
+            }
+            event => {
+                match &event {
+                    // A new address would mean another login, which ends a room: a game goes on instead.
+                    Event::Lobby(LobbyState::Retrying { .. }) if !self.in_room => self.names.refresh(now),
+                    Event::RoomEntered { .. } => self.in_room = true,
+                    Event::RoomLeft { .. } => self.in_room = false,
+                    _ => {}
+                }
+                Report::Agent(event)
+            }
+        };
+        if self.events.len() < MAX_EVENTS {
+            self.events.push_back(report);
+        } else {
+            count(&self.shared.counters.events_dropped, 1);
+        }
+    }
+
+    /// Sends what is in line and hands over what came.
+    fn flush(&mut self) {
+        while let Some(report) = self.events.pop_front() {
+            if let Err(TrySendError::Full(report) | TrySendError::Disconnected(report)) =
+                self.reports.try_send(report)
+            {
+                self.events.push_front(report);
+                break;
+            }
+        }
+        if !self.incoming.is_empty() {
+            let batch = std::mem::take(&mut self.incoming);
+            count(&self.shared.counters.game_received, batch.len() as u64);
+            self.shared.incoming.push(batch, &self.shared.counters.incoming_dropped);
+        }
+        for (id, socket) in self.sockets.iter_mut().filter(|(_, socket)| socket.has_queue()) {
+            let was_blocked = socket.watches_writable;
+            if !socket.blocked {
+                socket.flush(&mut self.scratch, &self.shared.counters);
+            }
+            if socket.blocked != was_blocked {
+                socket.watches_writable = socket.blocked;
+                let interest =
+                    if socket.blocked { Interest::READABLE | Interest::WRITABLE } else { Interest::READABLE };
+                if let Err(error) = self.poll.registry().reregister(socket.source(), token(*id), interest) {
+                    bevy_log::debug!("cannot watch a socket: {error}");
+                    socket.blocked = false;
+                }
+            }
+        }
+    }
+
+    /// Gives the socket of the path to `player` away.
+    fn release(&mut self, now: Instant, player: PlayerId) -> Result<PunchedSocket, SocketError> {
+        let system = |error: io::Error| SocketError::System(error.to_string());
+        let released = self.agent.release_socket(player);
+        self.drain(now);
+        let released = released?;
+        let mut socket = self.sockets.remove(&released.socket).ok_or(SocketError::NotRunning)?;
+        socket.flush(&mut self.scratch, &self.shared.counters);
+        self.deregister(&mut socket);
+        if matches!(released.socket, SocketId::MAIN | SocketId::MAIN_V6) {
+            // The agent goes on with another port, and the server moves its session there.
+            let address = SocketAddr::new(socket.local().ip(), 0);
+            let fresh = Socket::open(address, Some(self.socket_buffer)).map_err(system)?;
+            let local = self.add_socket(released.socket, fresh).map_err(system)?;
+            self.agent.handle_socket(now, released.socket, Ok(local));
+            self.drain(now);
+        }
+        if self.connections.remove(&player).is_some() {
+            self.events.push_back(Report::Released(player));
+        }
+        Ok(PunchedSocket {
+            player,
+            socket: socket.into_std(),
+            remote: released.remote,
+            shared_key: released.shared_key,
+        })
+    }
+
+    /// Says goodbye to players and server, so that nobody waits for a timeout.
+    fn farewell(&mut self) {
+        let now = Instant::now();
+        while let Ok(request) = self.requests.try_recv() {
+            self.request(now, request);
+        }
+        while let Some(batch) = self.shared.outgoing.pop() {
+            for datagram in batch {
+                self.send(now, &datagram);
+            }
+        }
+        self.close_all(now, "the game was closed");
+        self.command(now, Command::Disconnect);
+        self.flush();
+    }
+}

@@ -1,0 +1,140 @@
+//! Apps and a lobby server in one process.
+#![allow(dead_code, reason = "each test file uses its part")]
+
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use bevy_app::{App, TaskPoolPlugin, Update};
+use bevy_ecs::message::{Message, MessageReader};
+use bevy_ecs::prelude::{Res, Resource};
+use bevy_time::TimePlugin;
+use bevy_traversal::*;
+use lobby_server::{LobbyServer, RunningServer, Settings};
+
+/// A lobby server on any port of loopback.
+pub(crate) fn lobby() -> RunningServer {
+    let settings = Settings {
+        bind: vec!["127.0.0.1:0".parse().unwrap()],
+        second_port: Some(0),
+        no_http: true,
+        ..Settings::default()
+    };
+    LobbyServer::new(settings).spawn().unwrap()
+}
+
+/// A player's settings.
+pub(crate) fn config(lobby: &RunningServer, name: &str) -> TraversalConfig {
+    TraversalConfig {
+        lobby: vec![lobby.addresses().first[0].to_string()],
+        server_keys: vec![ServerKey(lobby.addresses().public_key)],
+        game: "test".into(),
+        name: name.into(),
+        ..TraversalConfig::default()
+    }
+}
+
+/// All messages of one kind so far.
+#[derive(Resource)]
+struct Log<M: Message>(Arc<Mutex<Vec<M>>>);
+
+impl<M: Message> Clone for Log<M> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+fn log<M: Message + Clone>(mut messages: MessageReader<M>, log: Res<Log<M>>) {
+    log.0.lock().unwrap().extend(messages.read().cloned());
+}
+
+/// An app with the plugin, turned by the test.
+pub(crate) struct Game {
+    pub(crate) app: App,
+}
+
+impl Game {
+    pub(crate) fn new(config: TraversalConfig) -> Self {
+        let mut app = App::new();
+        app.add_plugins((TaskPoolPlugin::default(), TimePlugin, TraversalPlugin { config }));
+        let mut game = Self { app };
+        game.watch::<LobbyFailed>();
+        game.watch::<RoomJoined>();
+        game.watch::<RoomLeft>();
+        game.watch::<RoomsListed>();
+        game.watch::<RequestFailed>();
+        game.watch::<JoinRequested>();
+        game.watch::<PeerConnected>();
+        game.watch::<PeerDisconnected>();
+        game.watch::<TraversalFailed>();
+        game.watch::<MembersChanged>();
+        game.watch::<RoomChanged>();
+        game.app.finish();
+        game.app.cleanup();
+        game
+    }
+
+    fn watch<M: Message + Clone>(&mut self) {
+        self.app.insert_resource(Log::<M>(Arc::default())).add_systems(Update, log::<M>);
+    }
+
+    /// All messages of this kind so far.
+    pub(crate) fn all<M: Message + Clone>(&self) -> Vec<M> {
+        self.app.world().resource::<Log<M>>().0.lock().unwrap().clone()
+    }
+
+    pub(crate) fn write(&mut self, message: impl Message) {
+        self.app.world_mut().write_message(message);
+    }
+
+    pub(crate) fn resource<R: Resource>(&self) -> &R {
+        self.app.world().resource::<R>()
+    }
+
+    pub(crate) fn has<R: Resource>(&self) -> bool {
+        self.app.world().contains_resource::<R>()
+    }
+}
+
+/// Turns the apps until it is so.
+pub(crate) fn until<const N: usize>(
+    mut games: [&mut Game; N],
+    what: &str,
+    seconds: f64,
+    mut so: impl FnMut(&mut [&mut Game; N]) -> bool,
+) {
+    let deadline = Instant::now() + Duration::from_secs_f64(seconds);
+    loop {
+        for game in &mut games {
+            game.app.update();
+        }
+        if so(&mut games) {
+            return;
+        }
+        assert!(Instant::now() < deadline, "{what}: not within {seconds} s");
+        // The pace of a frame; the condition above is what is waited for.
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// A host with its room open.
+pub(crate) fn host(lobby: &RunningServer, options: RoomOptions) -> Game {
+    let mut host = Game::new(config(lobby, "host"));
+    host.write(HostRoom(options));
+    until([&mut host], "the room opens", 5.0, |[host]| !host.all::<RoomJoined>().is_empty());
+    host
+}
+
+pub(crate) fn room() -> RoomOptions {
+    RoomOptions { name: "room".into(), ..RoomOptions::default() }
+}
+
+/// A host and a player who are connected.
+pub(crate) fn pair(lobby: &RunningServer) -> (Game, Game) {
+    let mut host = host(lobby, room());
+    let mut guest = Game::new(config(lobby, "guest"));
+    guest.write(JoinRoom::name("room"));
+    until([&mut host, &mut guest], "both connect", 5.0, |games| {
+        games.iter().all(|game| !game.all::<PeerConnected>().is_empty())
+    });
+    (host, guest)
+}

@@ -1,0 +1,341 @@
+//! Requests to the server and the room this player is in.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use crate::api::{Event, RequestFailure, RequestKind};
+use crate::cx::Cx;
+use crate::id::{PlayerId, RequestId, RoomId};
+use crate::login::LobbyLink;
+use crate::timer::due;
+use crate::wire::message::{
+    PlayerInfo, Request, RequestError, Response, RoomInfo, RoomOptions, RoomSummary, RoomTarget, ToServer,
+};
+
+/// Requests that wait for an answer; more means that the game asks every frame.
+const MAX_PENDING: usize = 32;
+/// Rooms in one listing: a screen shows far fewer, and the server sends them a page at a time.
+const MAX_LISTED: usize = 500;
+/// How often a player who waits for a room asks again.
+const WAIT_RETRY: Duration = Duration::from_millis(400);
+/// How often a room is asked for again after the server was lost.
+const RESUME_RETRY: Duration = Duration::from_secs(2);
+
+/// Everything about rooms.
+#[derive(Debug, Default)]
+pub(crate) struct Lobby {
+    next_request: u32,
+    pending: BTreeMap<RequestId, Pending>,
+    room: Option<Room>,
+    listed: Vec<RoomSummary>,
+}
+
+#[derive(Debug)]
+struct Pending {
+    kind: Option<RequestKind>,
+    request: Request,
+    /// When the game was promised an outcome by.
+    deadline: Instant,
+    /// Asked again until then while there is no such room.
+    wait_until: Option<Instant>,
+    /// When to send (again); none: it is on its way.
+    send_at: Option<Instant>,
+}
+
+/// The room this player is in.
+#[derive(Debug)]
+pub(crate) struct Room {
+    pub(crate) info: RoomInfo,
+    pub(crate) hosting: bool,
+    /// What to ask for when the server forgot us.
+    resume: Request,
+    /// Due after the server was lost.
+    resume_at: Option<Instant>,
+    revision: Option<u32>,
+    parts: BTreeMap<u8, Vec<PlayerInfo>>,
+}
+
+/// What an answer means for the matches.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum LobbyNews {
+    /// A member was put out: end its channel.
+    Kicked { player: PlayerId, reason: String },
+    /// Let in after the game had changed its mind: end all channels.
+    Unwanted,
+}
+
+impl Lobby {
+    pub(crate) fn room(&self) -> Option<&Room> {
+        self.room.as_ref()
+    }
+
+    /// In a room, or about to be.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.room.is_some() || !self.pending.is_empty()
+    }
+
+    /// Asks the server; before the login is done the request waits for it.
+    pub(crate) fn ask(
+        &mut self,
+        cx: &mut Cx<'_>,
+        link: &mut LobbyLink,
+        kind: RequestKind,
+        request: Request,
+        wait: Duration,
+    ) {
+        if !link.is_wanted() {
+            return cx.emit(Event::RequestFailed { request: kind, error: RequestFailure::NotLoggedIn });
+        }
+        if self.pending.len() >= MAX_PENDING {
+            let error = RequestFailure::Server(RequestError::Limited { retry_after_s: 1 });
+            return cx.emit(Event::RequestFailed { request: kind, error });
+        }
+        // The host may take its time to allow a request (M23); everything else the server answers by itself.
+        let patience =
+            if kind == RequestKind::Join { cx.config.allow_timeout } else { cx.config.request_timeout };
+        let pending = Pending {
+            kind: Some(kind),
+            request,
+            deadline: cx.now + patience + wait,
+            wait_until: (!wait.is_zero()).then(|| cx.now + wait),
+            send_at: Some(cx.now),
+        };
+        self.push(cx, link, pending);
+    }
+
+    fn push(&mut self, cx: &mut Cx<'_>, link: &mut LobbyLink, pending: Pending) {
+        let id = RequestId(self.next_request);
+        self.next_request = self.next_request.wrapping_add(1);
+        self.pending.insert(id, pending);
+        self.flush(cx, link);
+    }
+
+    /// Sends what is due, if there is a link.
+    fn flush(&mut self, cx: &mut Cx<'_>, link: &mut LobbyLink) {
+        let Some(online) = link.online() else { return };
+        // Frames may overtake each other: nothing is entered before the leaving is done.
+        let leaving = self.pending.values().any(|pending| pending.request == Request::LeaveRoom);
+        for (id, pending) in &mut self.pending {
+            let enters = matches!(pending.request, Request::CreateRoom { .. } | Request::JoinRoom { .. });
+            if due(pending.send_at, cx.now) && !(leaving && enters) {
+                let message = ToServer::Request { id: *id, request: pending.request.clone() };
+                // A request too long for a datagram stays unsent; `Agent` checks lengths beforehand.
+                pending.send_at = online.session.send(cx.now, message).is_err().then(|| cx.now + WAIT_RETRY);
+            }
+        }
+        link.drain(cx);
+    }
+
+    /// A new session: everything unanswered is asked again, and the room taken up again.
+    pub(crate) fn logged_in(&mut self, cx: &mut Cx<'_>, link: &mut LobbyLink) -> Vec<LobbyNews> {
+        for pending in self.pending.values_mut() {
+            pending.send_at = Some(cx.now);
+        }
+        if let Some(room) = &mut self.room {
+            room.resume_at = Some(cx.now);
+        }
+        self.handle_timeout(cx, link)
+    }
+
+    /// Takes back requests to open or enter a room. True if there were any.
+    pub(crate) fn cancel_entering(&mut self) -> bool {
+        let before = self.pending.len();
+        self.pending
+            .retain(|_, pending| !matches!(pending.kind, Some(RequestKind::Host | RequestKind::Join)));
+        self.pending.len() != before
+    }
+
+    /// Leaves the room: here at once, at the server before anything else is entered.
+    pub(crate) fn forget_room(&mut self, cx: &mut Cx<'_>, link: &mut LobbyLink) -> Option<Room> {
+        let room = self.room_ended()?;
+        self.leave(cx, link);
+        Some(room)
+    }
+
+    fn leave(&mut self, cx: &mut Cx<'_>, link: &mut LobbyLink) {
+        let deadline = cx.now + cx.config.request_timeout;
+        let request = Request::LeaveRoom;
+        self.push(
+            cx,
+            link,
+            Pending { kind: None, request, deadline, wait_until: None, send_at: Some(cx.now) },
+        );
+    }
+
+    /// The server knows already that this player is out.
+    pub(crate) fn room_ended(&mut self) -> Option<Room> {
+        // Whatever was asked about it is moot.
+        self.pending.retain(|_, pending| pending.kind.is_some());
+        self.room.take()
+    }
+
+    pub(crate) fn handle_response(
+        &mut self,
+        cx: &mut Cx<'_>,
+        link: &mut LobbyLink,
+        id: RequestId,
+        result: Result<Response, RequestError>,
+    ) -> Option<LobbyNews> {
+        let Some(mut pending) = self.pending.remove(&id) else {
+            if matches!(result, Ok(Response::Room(_))) {
+                self.leave(cx, link);
+                return Some(LobbyNews::Unwanted);
+            }
+            return None;
+        };
+        match (result, pending.kind) {
+            (Ok(Response::Room(info)), _) => {
+                self.entered(cx, info, pending.request);
+            }
+            (Ok(Response::Rooms { rooms, more }), Some(RequestKind::List)) => {
+                let last = rooms.last().map(|room| room.name.clone());
+                self.listed.extend(rooms);
+                if more && last.is_some() && self.listed.len() < MAX_LISTED {
+                    let request = Request::ListRooms { after: last };
+                    self.push(cx, link, Pending { request, send_at: Some(cx.now), ..pending });
+                } else {
+                    let rooms = std::mem::take(&mut self.listed);
+                    cx.emit(Event::Rooms(rooms));
+                }
+            }
+            (Ok(_), _) => {
+                if let Request::Kick { player, reason } = pending.request {
+                    return Some(LobbyNews::Kicked { player, reason });
+                }
+            }
+            (Err(RequestError::NoSuchRoom), Some(_))
+                if pending.wait_until.is_some_and(|until| until > cx.now) =>
+            {
+                pending.send_at = Some(cx.now + WAIT_RETRY);
+                self.push(cx, link, pending);
+            }
+            (Err(error), Some(kind)) => {
+                cx.emit(Event::RequestFailed { request: kind, error: RequestFailure::Server(error) });
+            }
+            (Err(_), None) if pending.request == Request::LeaveRoom => {}
+            // The room cannot be had back yet: its host may not have logged in again, or the server still knows our
+            // own former session.
+            (Err(_), None) => {
+                if let Some(room) = &mut self.room {
+                    room.resume_at = Some(cx.now + RESUME_RETRY);
+                }
+            }
+        }
+        self.flush(cx, link);
+        None
+    }
+
+    fn entered(&mut self, cx: &mut Cx<'_>, info: RoomInfo, request: Request) {
+        let hosting = info.host == cx.identity.player_id();
+        let resume = match request {
+            Request::CreateRoom { mut options, .. } => {
+                options.name.clone_from(&info.name);
+                Request::CreateRoom { options, code: Some(info.code.clone()) }
+            }
+            Request::JoinRoom { password, .. } => {
+                let target = RoomTarget::Name(info.name.clone());
+                Request::JoinRoom { target, password, resume: true }
+            }
+            other => other,
+        };
+        let room = Room {
+            info: info.clone(),
+            hosting,
+            resume,
+            resume_at: None,
+            revision: None,
+            parts: BTreeMap::new(),
+        };
+        self.room = Some(room);
+        cx.emit(Event::RoomEntered { room: info, hosting });
+    }
+
+    /// New metadata or a new host.
+    pub(crate) fn handle_room_changed(&mut self, cx: &mut Cx<'_>, info: RoomInfo) {
+        let Some(room) = self.room.as_mut().filter(|room| room.info.id == info.id) else { return };
+        if let Request::CreateRoom { options: RoomOptions { metadata, .. }, .. } = &mut room.resume {
+            metadata.clone_from(&info.metadata);
+        }
+        room.info = info.clone();
+        cx.emit(Event::RoomChanged(info));
+    }
+
+    /// A part of a snapshot of the members.
+    pub(crate) fn handle_members(
+        &mut self,
+        cx: &mut Cx<'_>,
+        id: RoomId,
+        revision: u32,
+        (part, parts): (u8, u8),
+        members: Vec<PlayerInfo>,
+    ) {
+        let Some(room) = self.room.as_mut().filter(|room| room.info.id == id) else { return };
+        if part >= parts || room.revision.is_some_and(|known| revision < known) {
+            return;
+        }
+        if room.revision != Some(revision) {
+            room.parts.clear();
+            room.revision = Some(revision);
+        }
+        room.parts.insert(part, members);
+        if room.parts.len() == usize::from(parts) {
+            cx.emit(Event::Members(room.parts.values().flatten().cloned().collect()));
+        }
+    }
+
+    /// The server let go of this room while the game goes on: ask for it again.
+    pub(crate) fn resume(&mut self, now: Instant) {
+        if let Some(room) = &mut self.room {
+            room.resume_at = Some(now + RESUME_RETRY);
+        }
+    }
+
+    pub(crate) fn handle_timeout(&mut self, cx: &mut Cx<'_>, link: &mut LobbyLink) -> Vec<LobbyNews> {
+        let mut news = Vec::new();
+        let late: Vec<RequestId> = self
+            .pending
+            .iter()
+            .filter(|(_, pending)| pending.deadline <= cx.now)
+            .map(|(id, _)| *id)
+            .collect();
+        for id in late {
+            let Some(pending) = self.pending.remove(&id) else { continue };
+            if let Some(kind) = pending.kind {
+                let error = match (link.online().is_some(), pending.wait_until) {
+                    (true, Some(_)) => RequestFailure::Server(RequestError::NoSuchRoom),
+                    (true, None) => RequestFailure::Timeout,
+                    (false, _) => RequestFailure::LobbyLost,
+                };
+                cx.emit(Event::RequestFailed { request: kind, error });
+            }
+            if let Request::Kick { player, reason } = pending.request {
+                news.push(LobbyNews::Kicked { player, reason });
+            }
+        }
+        if link.online().is_some()
+            && let Some(room) = &mut self.room
+            && due(room.resume_at, cx.now)
+        {
+            room.resume_at = None;
+            let request = room.resume.clone();
+            let deadline = cx.now + cx.config.request_timeout;
+            self.push(
+                cx,
+                link,
+                Pending { kind: None, request, deadline, wait_until: None, send_at: Some(cx.now) },
+            );
+        }
+        self.flush(cx, link);
+        news
+    }
+
+    pub(crate) fn poll_timeout(&self, online: bool) -> Option<Instant> {
+        let deadlines = self.pending.values().map(|pending| pending.deadline);
+        // What waits for a leaving to be done goes out with its answer, or its deadline.
+        let leaving = self.pending.values().any(|pending| pending.request == Request::LeaveRoom);
+        let sends =
+            self.pending.values().filter_map(|pending| pending.send_at).filter(|_| online && !leaving);
+        let resume = self.room.as_ref().and_then(|room| room.resume_at).filter(|_| online);
+        deadlines.chain(sends).chain(resume).min()
+    }
+}

@@ -1,0 +1,168 @@
+use super::*;
+
+const SOCKET: SocketId = SocketId::MAIN;
+const STRANGER: (PathKind, bool) = (PathKind::Direct, false);
+
+fn address(text: &str) -> SocketAddr {
+    text.parse().unwrap()
+}
+
+struct Fixture {
+    paths: Paths,
+    config: AgentConfig,
+    now: Instant,
+    start: Instant,
+}
+
+impl Fixture {
+    fn new(candidates: &[(&str, PathKind)]) -> Self {
+        let now = Instant::now();
+        let mut paths = Paths::default();
+        for (remote, kind) in candidates {
+            paths.add(now, SOCKET, address(remote), *kind, Method::Cone);
+        }
+        Self { paths, config: AgentConfig::default(), now, start: now }
+    }
+
+    fn tick(&mut self, ms: u64) -> Vec<TestOrder> {
+        self.now += Duration::from_millis(ms);
+        let mut orders = Vec::new();
+        self.paths.handle_timeout(self.now, self.now, &self.config, &mut orders);
+        orders
+    }
+
+    fn confirm(&mut self, order: TestOrder) -> bool {
+        self.paths.confirmed(self.now, order.tag, order.socket, order.remote);
+        self.paths.choose(self.now, &self.config)
+    }
+}
+
+#[test]
+fn m30_addresses_that_the_server_named_are_tested_at_once_and_again() {
+    let mut fixture = Fixture::new(&[("192.0.2.1:1000", PathKind::Direct), ("10.0.0.2:1000", PathKind::Lan)]);
+    assert_eq!(fixture.tick(0).len(), 2);
+    assert_eq!(fixture.tick(10).len(), 0);
+    assert_eq!(fixture.tick(15).len(), 2, "the second opener follows after 25 ms");
+    let mut tests = 4;
+    while fixture.now - fixture.start < Duration::from_secs(10) {
+        tests += fixture.tick(5).len();
+    }
+    assert!((60..90).contains(&tests), "{tests} datagrams in ten seconds to two addresses");
+}
+
+#[test]
+fn an_address_learned_from_a_packet_gets_one_answer_each_and_nothing_on_our_own_clock() {
+    let mut fixture = Fixture::new(&[]);
+    assert!(fixture.paths.heard(fixture.now, SOCKET, address("203.0.113.9:9"), STRANGER, None).is_some());
+    for _ in 0..200 {
+        assert_eq!(fixture.tick(50), []);
+    }
+}
+
+#[test]
+fn lan_wins_over_direct_even_when_direct_was_first() {
+    let mut fixture = Fixture::new(&[("192.0.2.1:1000", PathKind::Direct), ("10.0.0.2:1000", PathKind::Lan)]);
+    let orders = fixture.tick(0);
+    assert!(fixture.confirm(orders[0]));
+    assert_eq!(fixture.paths.selected().unwrap().kind, PathKind::Direct);
+    assert!(fixture.confirm(orders[1]));
+    assert_eq!(fixture.paths.selected().unwrap().kind, PathKind::Lan);
+}
+
+#[test]
+fn direct_does_not_win_over_lan() {
+    let mut fixture = Fixture::new(&[("192.0.2.1:1000", PathKind::Direct), ("10.0.0.2:1000", PathKind::Lan)]);
+    let orders = fixture.tick(0);
+    assert!(fixture.confirm(orders[1]));
+    assert!(!fixture.confirm(orders[0]));
+    assert_eq!(fixture.paths.selected().unwrap().kind, PathKind::Lan);
+}
+
+#[test]
+fn m18_a_confirmation_from_elsewhere_proves_nothing_about_the_address_tested() {
+    let mut fixture = Fixture::new(&[("192.0.2.1:1000", PathKind::Direct)]);
+    let order = fixture.tick(0)[0];
+    fixture.paths.heard(fixture.now, SOCKET, address("192.0.2.1:1001"), STRANGER, None);
+    assert!(!fixture.paths.confirmed(fixture.now, order.tag, SOCKET, address("192.0.2.1:1001")));
+    assert!(!fixture.paths.choose(fixture.now, &fixture.config));
+}
+
+#[test]
+fn a_confirmation_counts_once() {
+    let mut fixture = Fixture::new(&[("192.0.2.1:1000", PathKind::Direct)]);
+    let order = fixture.tick(0)[0];
+    assert!(fixture.paths.confirmed(fixture.now, order.tag, SOCKET, order.remote));
+    assert!(!fixture.paths.confirmed(fixture.now, order.tag, SOCKET, order.remote));
+}
+
+#[test]
+fn once_settled_only_the_chosen_path_is_pinged() {
+    let mut fixture = Fixture::new(&[("192.0.2.1:1000", PathKind::Direct), ("10.0.0.2:1000", PathKind::Lan)]);
+    let orders = fixture.tick(0);
+    fixture.confirm(orders[0]);
+    fixture.tick(1600);
+    let mut sent = Vec::new();
+    for _ in 0..100 {
+        sent.extend(fixture.tick(50));
+    }
+    assert!(sent.iter().all(|order| order.remote == orders[0].remote), "{sent:?}");
+    assert_eq!(sent.len(), 5, "one a second");
+}
+
+#[test]
+fn silence_brings_back_every_address() {
+    let mut fixture = Fixture::new(&[("192.0.2.1:1000", PathKind::Direct), ("10.0.0.2:1000", PathKind::Lan)]);
+    let orders = fixture.tick(0);
+    fixture.confirm(orders[0]);
+    fixture.tick(1600);
+    let last_heard = fixture.now;
+    let mut sent = Vec::new();
+    for _ in 0..60 {
+        fixture.now += Duration::from_millis(50);
+        fixture.paths.handle_timeout(fixture.now, last_heard, &fixture.config, &mut sent);
+    }
+    let lan = sent.iter().find(|order| order.remote == orders[1].remote).copied();
+    assert!(fixture.confirm(lan.expect("the LAN address is tried again")));
+    assert_eq!(fixture.paths.selected().unwrap().kind, PathKind::Lan);
+}
+
+#[test]
+fn memory_is_bounded_whatever_arrives() {
+    let mut fixture = Fixture::new(&[]);
+    for port in 1..5000 {
+        fixture.paths.heard(fixture.now, SOCKET, SocketAddr::from(([192, 0, 2, 1], port)), STRANGER, None);
+    }
+    assert_eq!(fixture.paths.candidates.len(), MAX_CANDIDATES);
+    assert!(fixture.paths.open_tests.len() <= MAX_OPEN_TESTS);
+}
+
+#[test]
+fn what_is_local_and_what_can_be_sent_to() {
+    for local in [
+        "10.1.2.3",
+        "192.168.0.1",
+        "172.16.0.1",
+        "169.254.1.1",
+        "127.0.0.1",
+        "100.64.0.1",
+        "fe80::1",
+        "fd00::1",
+        "::1",
+    ] {
+        assert!(is_local(local.parse().unwrap()), "{local}");
+    }
+    for public in ["8.8.8.8", "100.128.0.1", "172.32.0.1", "2001:db8::1", "198.18.0.1"] {
+        assert!(!is_local(public.parse().unwrap()), "{public}");
+    }
+    for bad in [
+        "0.0.0.0:1",
+        "255.255.255.255:1",
+        "224.0.0.1:1",
+        "192.0.2.1:0",
+        "[ff02::1]:1",
+        "[::]:1",
+        "[::ffff:224.0.0.1]:5",
+    ] {
+        assert!(!is_sendable(address(bad)), "{bad}");
+    }
+}
