@@ -152,6 +152,7 @@ impl Server {
         };
         let player = pending.player;
         pending.login.local.truncate(MAX_LOCAL_ADDRESSES);
+        pending.login.token.clear();
         let login = pending.login.clone();
         let Ok((answer, session)) = pending.accept(&welcome, now) else { return };
         self.inits.keep(now, hash, route.peer, answer.clone());
@@ -262,12 +263,9 @@ impl Server {
         }
         match frame {
             Frame::Reliable { body, .. } => self.handle_message(now, id, body),
-            Frame::Ping { id: ping } => {
-                let pong = Frame::Pong { id: ping, observed: route.peer };
-                if let Some(datagram) = client.session.seal(now, Kind::Control, &pong) {
-                    self.transmit(route, datagram);
-                }
-            }
+            // From an address that is not proven the challenge is answer enough.
+            Frame::Ping { .. } if client.route.peer != route.peer => {}
+            Frame::Ping { id: ping } => self.pong(now, id, ping),
             Frame::PathResponse { token } => self.path_response(now, id, route, token),
             Frame::Probe(probe) => self.handle_probe(now, id, route, probe, datagram.len()),
             Frame::Goodbye { .. } => self.end_session(now, id, MatchEnd::Left),
@@ -276,6 +274,14 @@ impl Server {
             | Frame::PathChallenge { .. }
             | Frame::ProbeSeen { .. } => {}
         }
+    }
+
+    /// Tells a player where it is seen.
+    fn pong(&mut self, now: Instant, id: u64, ping: u32) {
+        let Some(client) = self.sessions.get_mut(&id) else { return };
+        let pong = Frame::Pong { id: ping, observed: client.route.peer };
+        client.session.send_once(now, &pong);
+        self.dirty.insert(id);
     }
 
     /// The first sealed datagram of a session: the player is in, and its older session is over.
@@ -355,6 +361,7 @@ impl Server {
             *self.sessions_by_prefix.entry(prefix(route.peer.ip())).or_default() += 1;
         }
         tracing::debug!(%player, address = %route.peer, "address moved");
+        self.pong(now, id, 0);
         for (match_id, peer) in self.matches.of(player) {
             let (Some(of), Some(to)) = (self.party(player), self.party(peer)) else { continue };
             let addresses = public_addresses(&of, &to, &self.config.policy());
