@@ -2,6 +2,7 @@
 //!
 //! Needs the right to open raw sockets (root, or CAP_NET_RAW); says so and passes where there is none.
 #![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod common;
 
