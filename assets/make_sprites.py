@@ -112,9 +112,12 @@ def grid(x, y):
     return 1, max(0.34 * line, 0.9 * corner, halo(d, 7, 0.10))
 
 
-def strip(x, y):
-    """A glowing line along x: bright in the middle."""
-    return 1, max(edge(abs(y) - 4), halo(abs(y) - 4, 28, 0.55))
+def frame(x, y):
+    """A glowing frame with round corners, to be stretched in nine parts."""
+    qx, qy = abs(x) - (40 - 14), abs(y) - (40 - 14)
+    outside = math.hypot(max(qx, 0), max(qy, 0)) + min(max(qx, qy), 0) - 14
+    d = abs(outside) - 3.5
+    return 1, max(edge(d), halo(d, 26, 0.55))
 
 
 def icon(shape, line=6):
@@ -176,7 +179,7 @@ write("ring.png", 256, 256, ring)
 write("hexagon.png", 256, 256, hexagon)
 write("pillar.png", 256, 256, pillar)
 write("grid.png", 128, 128, grid)
-write("strip.png", 8, 80, strip)
+write("frame.png", 160, 160, frame)
 write("heart.png", 128, 128, icon(heart, 0))
 write("rapid.png", 128, 128, icon(rapid, 5))
 write("shield.png", 128, 128, icon(shield, 5))

@@ -65,7 +65,7 @@ pub fn run(cli: &Cli) -> ExitCode {
         return ExitCode::FAILURE;
     }
     let bots = bots(cli, true);
-    code(&headless::run(profile, goal(cli, true), bots, cli.rounds, seed))
+    code(&headless::run(cli, profile, goal(cli, true), bots, seed))
 }
 
 fn code(exit: &AppExit) -> ExitCode {
@@ -85,7 +85,8 @@ fn note(embedded: Option<&Embedded>) -> String {
 }
 
 fn player_name(cli: &Cli) -> String {
-    let name = cli.name.clone().or_else(|| std::env::var("USER").ok()).or_else(|| std::env::var("USERNAME").ok());
+    let name =
+        cli.name.clone().or_else(|| std::env::var("USER").ok()).or_else(|| std::env::var("USERNAME").ok());
     clean_name(&name.unwrap_or_default())
 }
 

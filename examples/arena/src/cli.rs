@@ -40,6 +40,9 @@ pub struct Cli {
     /// End after so many rounds, and print the winners
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub rounds: Option<u16>,
+    /// Give up after so many seconds without a match, where --rounds wants one
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    pub patience: u16,
     /// Points that win a round
     #[arg(long, value_name = "N", default_value_t = Rules::default().target, value_parser = clap::value_parser!(u16).range(1..100))]
     pub points: u16,
@@ -55,6 +58,12 @@ pub struct Cli {
     /// When to take the picture, in seconds from the start
     #[arg(long, value_name = "SECONDS", default_value_t = 5.0)]
     pub after: f32,
+    /// Count --after from the beginning of the first fight instead
+    #[arg(long)]
+    pub in_match: bool,
+    /// Go on for so many seconds after the picture, so that others can take theirs
+    #[arg(long, value_name = "SECONDS", default_value_t = 0.0)]
+    pub linger: f32,
     /// Open this screen, with made-up content where it needs any: for pictures
     #[arg(long, value_name = "NAME")]
     pub screen: Option<crate::screens::ScreenName>,

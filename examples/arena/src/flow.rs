@@ -1,13 +1,14 @@
 //! Pursues the player's [`Goal`]: log in, open or enter the room, make and end the match. The same with a window,
 //! without one, and in computer players.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bevy::prelude::*;
 use bevy_renet::RenetClient;
 
-use crate::net::systems::{Hosted, Joined, NetSystems};
 use crate::net::HostGame;
+use crate::net::systems::{Hosted, Joined, NetSystems};
 use crate::scene::{Happened, Scene};
 use crate::session::{Ask, Goal, HostPlan, Link, Profile, Session};
 use crate::sim::{GameEvent, Phase, TICK_HZ};
@@ -30,6 +31,8 @@ pub struct Referee {
     pub print: bool,
     /// Rounds that are over.
     pub over: u16,
+    /// Rounds that each name won.
+    pub wins: BTreeMap<String, u16>,
 }
 
 /// What has been asked for already.
@@ -149,13 +152,15 @@ fn count_rounds(
     mut exit: MessageWriter<AppExit>,
 ) {
     for Happened(event) in happened.read() {
-        let name = |player: u8| scene.actor(player).map_or("somebody", |actor| actor.name.as_str()).to_owned();
+        let name =
+            |player: u8| scene.actor(player).map_or("somebody", |actor| actor.name.as_str()).to_owned();
         let line = match event {
             GameEvent::Joined { name, .. } => format!("{name} came in."),
             GameEvent::RoundStarted { round } => format!("Round {round} begins."),
             GameEvent::Downed { by, whom } => format!("{} downed {}.", name(*by), name(*whom)),
             GameEvent::RoundWon { round, winner, points } => {
                 referee.over += 1;
+                *referee.wins.entry(name(*winner)).or_default() += 1;
                 let points: Vec<_> =
                     points.iter().map(|(player, points)| format!("{} {points}", name(*player))).collect();
                 format!("Round {round}: winner {} ({}).", name(*winner), points.join(", "))
@@ -167,6 +172,10 @@ fn count_rounds(
         }
     }
     if referee.rounds.is_some_and(|rounds| referee.over >= rounds) {
+        if let Some((name, _)) = referee.wins.iter().max_by_key(|(_, wins)| **wins) {
+            println!("Winner: {name}");
+        }
+        referee.rounds = None;
         exit.write(AppExit::Success);
     }
 }

@@ -7,23 +7,26 @@ use bevy::log::LogPlugin;
 use bevy::prelude::*;
 
 use crate::bots::{Crew, CrewPlugin, player_app};
+use crate::cli::Cli;
 use crate::flow::Referee;
 use crate::scene::Scene;
 use crate::session::{Goal, Link, Profile, Session};
 
 /// How long to wait for a match before giving up, where an end is wanted.
-const PATIENCE: Duration = Duration::from_secs(60);
+#[derive(Resource, Clone, Copy, Debug)]
+struct Patience(Duration);
 
 /// Plays until the rounds are over or the program is told to stop.
-pub fn run(profile: Profile, goal: Goal, bots: usize, rounds: Option<u16>, seed: u64) -> AppExit {
+pub fn run(cli: &Cli, profile: Profile, goal: Goal, bots: usize, seed: u64) -> AppExit {
     let mut app = player_app(profile, goal, seed);
     app.add_plugins((
         LogPlugin { filter: String::from("warn"), ..Default::default() },
         TerminalCtrlCHandlerPlugin,
         CrewPlugin,
     ))
+    .insert_resource(Patience(Duration::from_secs(cli.patience.into())))
     .insert_resource(Crew::wanting(bots))
-    .insert_resource(Referee { rounds, print: true, ..Default::default() })
+    .insert_resource(Referee { rounds: cli.rounds, print: true, ..Default::default() })
     .add_systems(Update, (tell, give_up));
     app.run()
 }
@@ -40,18 +43,19 @@ fn give_up(
     time: Res<Time<Real>>,
     scene: Res<Scene>,
     referee: Res<Referee>,
+    patience: Res<Patience>,
     mut session: ResMut<Session>,
     mut exit: MessageWriter<AppExit>,
 ) {
     if let Some(trouble) = session.trouble.take() {
         eprintln!("arena: {trouble}");
         exit.write(AppExit::error());
-    } else if referee.rounds.is_some() && scene.round == 0 && time.elapsed() > PATIENCE {
+    } else if referee.rounds.is_some() && scene.round == 0 && time.elapsed() > patience.0 {
         let why = match &session.link {
             Link::Retrying { reason } | Link::Refused { reason } => reason.clone(),
             _ => String::from("Nobody came to play."),
         };
-        eprintln!("arena: no match after {} s. {why}", PATIENCE.as_secs());
+        eprintln!("arena: no match after {} s. {why}", patience.0.as_secs());
         exit.write(AppExit::error());
     }
 }

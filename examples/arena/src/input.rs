@@ -43,7 +43,8 @@ fn read(
     );
     let mut input = Input { aim: wish.0.aim, ..Input::default() };
     input.walk_towards(direction);
-    input.fire = buttons.pressed(MouseButton::Left) || keys.any_pressed([KeyCode::KeyJ, KeyCode::ControlLeft]);
+    input.fire =
+        buttons.pressed(MouseButton::Left) || keys.any_pressed([KeyCode::KeyJ, KeyCode::ControlLeft]);
     input.dash = buttons.pressed(MouseButton::Right)
         || keys.any_pressed([KeyCode::Space, KeyCode::ShiftLeft, KeyCode::KeyK]);
     let cursor = windows.single().ok().and_then(Window::cursor_position);
@@ -54,9 +55,11 @@ fn read(
     }
     let recent = time.elapsed_secs() - mouse.1 < MOUSE && cursor.is_some();
     if recent {
-        let there = camera.single().ok().zip(cursor).and_then(|((camera, eye), cursor)| {
-            camera.viewport_to_world_2d(eye, cursor).ok()
-        });
+        let there = camera
+            .single()
+            .ok()
+            .zip(cursor)
+            .and_then(|((camera, eye), cursor)| camera.viewport_to_world_2d(eye, cursor).ok());
         if let (Some(there), Some(me)) = (there, scene.me()) {
             input.aim = aim_of(there - me.at);
         }

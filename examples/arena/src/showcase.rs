@@ -7,7 +7,7 @@ use crate::flow::Seed;
 use crate::net::HostGame;
 use crate::net::systems::{Hosted, NetSystems};
 use crate::screens::{Screen, ScreenName, TroubleText, sample};
-use crate::session::{Goal, HostPlan, Link, Target};
+use crate::session::{Ask, Goal, HostPlan, Link, Target};
 use crate::sim::{Input, MAX_HEALTH, Rules};
 
 /// Opens a screen.
@@ -61,7 +61,7 @@ impl Plugin for ShowcasePlugin {
         {
             room.hosting = false;
         }
-        app.insert_state(screen).insert_resource(session).insert_resource(TroubleText(String::from(
+        app.add_message::<Ask>().insert_state(screen).insert_resource(session).insert_resource(TroubleText(String::from(
             "No way to Ada was found. Both routers choose random ports, so no direct path exists. Allow the \
              relay, or enable UPnP on one router.",
         )));
@@ -95,7 +95,7 @@ fn act(mut cast: ResMut<Cast>, mut hosted: ResMut<Hosted>) {
     }
     if cast.finish && seq == 260 {
         for (slot, player) in &mut hosted.0.world.players {
-            player.points = if *slot == 0 { 7 } else { u16::from(*slot) };
+            player.points = if *slot == 0 { 7 } else { u16::from(*slot) / 2 };
             player.health = MAX_HEALTH;
         }
     }

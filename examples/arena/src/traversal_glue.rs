@@ -168,7 +168,8 @@ fn hear_peers(
     let hosting = session.room.as_ref().is_some_and(|room| room.hosting);
     for plan in planned.read() {
         let methods: Vec<_> = plan.methods.iter().map(|method| method.name()).collect();
-        let how = if methods.is_empty() { String::from("the local network") } else { methods.join(", then ") };
+        let how =
+            if methods.is_empty() { String::from("the local network") } else { methods.join(", then ") };
         session.tell(format!("Punching through to {}: {how}.", plan.peer.name));
     }
     for peer in connected.read() {

@@ -14,9 +14,11 @@ use crate::cli::Cli;
 use crate::flow::{FlowPlugin, Referee, Seed};
 use crate::input::InputPlugin;
 use crate::net::systems::{NetPlugin, PlayerName};
-use crate::screens::{Form, ScreenName, ScreensPlugin, autostart};
+use crate::scene::Scene;
+use crate::screens::{Form, Screen, ScreenName, ScreensPlugin, autostart};
 use crate::session::{Goal, Profile};
 use crate::showcase::ShowcasePlugin;
+use crate::sim::Phase;
 use crate::traversal_glue::GluePlugin;
 use crate::view::ViewPlugin;
 
@@ -77,13 +79,17 @@ pub fn run(cli: &Cli, profile: Profile, goal: Goal, note: String, seed: u64) -> 
         .insert_resource(profile)
         .insert_resource(Seed(seed))
         .insert_resource(form)
-        .add_plugins((NetPlugin, FlowPlugin, ScreensPlugin, ViewPlugin))
-        .insert_resource(Referee { rounds: cli.rounds, print: cli.rounds.is_some(), ..Default::default() })
+        .add_plugins((NetPlugin, ScreensPlugin, ViewPlugin))
         .add_systems(Last, || SHOWN.store(true, Ordering::Relaxed));
     if let Some(screen) = cli.screen {
         app.add_plugins(ShowcasePlugin { screen });
     } else {
-        app.add_plugins((GluePlugin, CrewPlugin));
+        app.add_plugins((GluePlugin, FlowPlugin, CrewPlugin));
+        app.insert_resource(Referee {
+            rounds: cli.rounds,
+            print: cli.rounds.is_some(),
+            ..Default::default()
+        });
         app.insert_resource(Crew::wanting(bots));
         autostart(&mut app, goal);
     }
@@ -93,7 +99,8 @@ pub fn run(cli: &Cli, profile: Profile, goal: Goal, note: String, seed: u64) -> 
         app.add_plugins(InputPlugin);
     }
     if let Some(file) = cli.screenshot.clone() {
-        app.insert_resource(Picture { file, after: cli.after, state: PictureState::Waiting })
+        let Cli { after, in_match, linger, .. } = *cli;
+        app.insert_resource(Picture { file, after, in_match, linger, state: PictureState::Waiting })
             .add_systems(Update, take_picture);
     }
     if let Some(frames) = cli.bench_frames {
@@ -106,42 +113,58 @@ pub fn run(cli: &Cli, profile: Profile, goal: Goal, note: String, seed: u64) -> 
 struct Picture {
     file: PathBuf,
     after: f32,
+    in_match: bool,
+    linger: f32,
     state: PictureState,
 }
 
-#[derive(PartialEq)]
+/// Times are seconds since the start of the program.
+#[derive(Clone, Copy)]
 enum PictureState {
     Waiting,
+    /// For this moment.
+    Set(f32),
     Asked,
     Taken,
+    Done(f32),
 }
 
 fn take_picture(
     mut commands: Commands,
     time: Res<Time<Real>>,
+    scene: Res<Scene>,
+    screen: Res<State<Screen>>,
     mut picture: ResMut<Picture>,
     mut exit: MessageWriter<AppExit>,
 ) {
+    let now = time.elapsed_secs();
     match picture.state {
-        PictureState::Waiting if time.elapsed_secs() >= picture.after => {
+        PictureState::Waiting if !picture.in_match => picture.state = PictureState::Set(picture.after),
+        PictureState::Waiting => {
+            if *screen.get() == Screen::Game && matches!(scene.phase, Some(Phase::Playing { .. })) {
+                picture.state = PictureState::Set(now + picture.after);
+            }
+        }
+        PictureState::Set(at) if now >= at => {
             picture.state = PictureState::Asked;
             // An old picture must not pass for the new one.
             let _ = std::fs::remove_file(&picture.file);
-            commands
-                .spawn(Screenshot::primary_window())
-                .observe(save_to_disk(picture.file.clone()))
-                .observe(|_: On<ScreenshotCaptured>, mut picture: ResMut<Picture>| {
+            commands.spawn(Screenshot::primary_window()).observe(save_to_disk(picture.file.clone())).observe(
+                |_: On<ScreenshotCaptured>, mut picture: ResMut<Picture>| {
                     picture.state = PictureState::Taken;
-                });
+                },
+            );
+        }
+        // Written before the observers returned, unless it could not be.
+        PictureState::Taken if picture.file.exists() => {
+            picture.state = PictureState::Done(now + picture.linger);
         }
         PictureState::Taken => {
-            // Written before the observers returned, unless it could not be.
-            if picture.file.exists() {
-                exit.write(AppExit::Success);
-            } else {
-                eprintln!("arena: the picture could not be written to {}", picture.file.display());
-                exit.write(AppExit::error());
-            }
+            eprintln!("arena: the picture could not be written to {}", picture.file.display());
+            exit.write(AppExit::error());
+        }
+        PictureState::Done(at) if now >= at => {
+            exit.write(AppExit::Success);
         }
         _ => {}
     }

@@ -109,7 +109,13 @@ pub struct Bot {
 
 impl Bot {
     /// Sends one into a room. Gives none when the system has no thread left.
-    pub fn spawn(server: &str, target: Target, password: Option<String>, number: usize, seed: u64) -> Option<Self> {
+    pub fn spawn(
+        server: &str,
+        target: Target,
+        password: Option<String>,
+        number: usize,
+        seed: u64,
+    ) -> Option<Self> {
         let stop_flag = Arc::new(AtomicBool::new(false));
         let name = format!("{} (bot)", NAMES[number % NAMES.len()]);
         let profile = Profile { name: name.clone(), server: server.to_owned() };

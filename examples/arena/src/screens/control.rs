@@ -4,10 +4,10 @@ use bevy::input::ButtonState;
 use bevy::input::keyboard::{Key, KeyboardInput};
 use bevy::prelude::*;
 
+use super::Screen;
 use super::draw::{Focus, Numbered, Press, Shown};
 use super::form::Form;
 use super::page::{Action, Control, Page, Pressed};
-use super::Screen;
 
 /// The mouse focuses what it is over and presses what it clicks.
 pub(super) fn mouse(
@@ -16,7 +16,8 @@ pub(super) fn mouse(
     mut pressed: MessageWriter<Pressed>,
 ) {
     for (interaction, numbered, press) in &touched {
-        if let (Interaction::Hovered | Interaction::Pressed, Some(Numbered(number))) = (interaction, numbered) {
+        if let (Interaction::Hovered | Interaction::Pressed, Some(Numbered(number))) = (interaction, numbered)
+        {
             focus.0 = *number;
         }
         if let (Interaction::Pressed, Some(Press(action))) = (interaction, press) {

@@ -72,24 +72,35 @@ pub(super) fn refresh(
 ) {
     let Some(pictures) = pictures else { return };
     let page = pages::page(*screen.get(), &form, &session, &goal, &scene, &trouble.0);
+    let controls = page.as_ref().map(Page::controls).unwrap_or_default();
     if shown.screen != Some(*screen.get()) {
-        focus.0 = match screen.get() {
-            Screen::Title => 2, // past name and server: Enter plays
-            _ => 0,
-        };
+        focus.0 = first(&controls);
     } else if shown.page == page {
         return;
+    } else {
+        // Others come and go; the focus stays on what it was.
+        let before = shown.page.as_ref().map(Page::controls).unwrap_or_default();
+        let same = before.get(focus.0).and_then(|control| controls.iter().position(|c| c == control));
+        focus.0 = same.unwrap_or_else(|| first(&controls));
     }
     shown.screen = Some(*screen.get());
     if let Some(root) = shown.root.take() {
         commands.entity(root).despawn();
     }
     if let Some(page) = &page {
-        focus.0 = focus.0.min(page.controls().len().saturating_sub(1));
         let veil = if *screen.get() == Screen::Paused { 0.35 } else { 0.25 };
         shown.root = Some(draw(&mut commands, page, &pictures, veil));
     }
     shown.page = page;
+}
+
+/// Where the focus is when a screen opens: on what most players want next.
+fn first(controls: &[Control]) -> usize {
+    let likely = |control: &Control| {
+        matches!(control, Control::Button(Action::QuickPlay | Action::Begin | Action::Retry))
+    };
+    let harmless = |control: &Control| !matches!(control, Control::Button(Action::Kick(_)));
+    controls.iter().position(likely).or_else(|| controls.iter().position(harmless)).unwrap_or(0)
 }
 
 fn draw(commands: &mut Commands, page: &Page, pictures: &UiPictures, veil: f32) -> Entity {
@@ -251,8 +262,9 @@ fn place(
                 ..default()
             };
             parent.spawn((node, BackgroundColor(theme::NIGHT.with_alpha(0.6)))).with_children(|line| {
-                let grow = Node { flex_grow: 1.0, flex_basis: px(0), ..default() };
-                line.spawn((grow, words(*tone, left)));
+                let grow =
+                    Node { flex_grow: 1.0, flex_basis: px(0), overflow: Overflow::clip(), ..default() };
+                line.spawn((grow, words(*tone, left))).insert(TextLayout::no_wrap());
                 line.spawn(words(Tone::Faint, right));
                 if let Some((text, action)) = press {
                     let node = Node {
@@ -272,7 +284,9 @@ fn place(
 
 fn framed() -> Node {
     Node {
-        padding: UiRect::axes(px(14), px(9)),
+        height: px(54), // also while the text is empty
+        align_items: AlignItems::Center,
+        padding: UiRect::axes(px(14), px(0)),
         border: UiRect::all(px(2)),
         border_radius: BorderRadius::all(px(10)),
         overflow: Overflow::clip(),

@@ -1,5 +1,7 @@
 //! What stands over the match: points, time, network, announcements, names.
 
+use std::collections::BTreeMap;
+
 use bevy::prelude::*;
 use bevy::text::FontSize;
 
@@ -19,10 +21,7 @@ impl Plugin for HudPlugin {
     fn build(&self, app: &mut App) {
         app.init_resource::<Feed>()
             .add_systems(Startup, build)
-            .add_systems(
-                Update,
-                (visible, chips, clock, network, announce, feed).after(NetSystems::Scene),
-            )
+            .add_systems(Update, (visible, chips, clock, network, announce, feed).after(NetSystems::Scene))
             .add_systems(Update, names.after(NetSystems::Scene));
     }
 }
@@ -96,14 +95,14 @@ fn build(mut commands: Commands) {
             });
         }
     });
-    let corner = Node { bottom: px(8), left: px(16), ..absolute.clone() };
+    let corner = Node { bottom: px(1), left: px(16), ..absolute.clone() };
     commands.spawn(over(corner)).with_child((
         NetworkText,
         Text::new(""),
         font(theme::SMALL),
         TextColor(theme::FAINT),
     ));
-    let corner = Node { bottom: px(8), right: px(16), ..absolute.clone() };
+    let corner = Node { bottom: px(1), right: px(16), ..absolute.clone() };
     commands.spawn(over(corner)).with_child((
         FeedText,
         Text::new(""),
@@ -223,17 +222,32 @@ fn clock(scene: Res<Scene>, mut clock: Query<(&mut Text, &mut TextColor), With<C
 
 fn network(session: Res<Session>, mut text: Query<&mut Text, With<NetworkText>>) {
     let (Ok(mut text), Some(room)) = (text.single_mut(), &session.room) else { return };
-    let mut lines = Vec::new();
-    for member in session.members.iter().filter(|member| !member.me) {
-        let (Some(path), Some(ping)) = (&member.path, member.ping) else { continue };
-        if room.hosting {
-            let name: String = member.name.chars().take(8).collect();
-            lines.push(format!("{name}: {ping} ms {path}"));
-        } else if member.host {
-            lines.push(format!("ping {ping} ms, {path}"));
+    let reached: Vec<_> = session
+        .members
+        .iter()
+        .filter(|member| !member.me)
+        .filter_map(|member| Some((member, member.path.as_deref()?, member.ping?)))
+        .collect();
+    // One line under the floor: each player while they fit, else the whole.
+    let shown = if room.hosting && reached.len() > 3 {
+        let pings = reached.iter().map(|(_, _, ping)| *ping);
+        let (least, most) = (pings.clone().min().unwrap_or(0), pings.max().unwrap_or(0));
+        let mut paths = BTreeMap::<_, u32>::new();
+        for (_, path, _) in &reached {
+            *paths.entry(*path).or_default() += 1;
         }
-    }
-    let shown = lines.join("\n");
+        let paths: Vec<_> = paths.iter().map(|(path, count)| format!("{count} {path}")).collect();
+        format!("ping {least}-{most} ms: {}", paths.join(", "))
+    } else if room.hosting {
+        let each = reached.iter().map(|(member, path, ping)| {
+            let name: String = member.name.chars().take(6).collect();
+            format!("{} {ping} ms {path}", name.trim())
+        });
+        each.collect::<Vec<_>>().join("   ")
+    } else {
+        let host = reached.iter().find(|(member, ..)| member.host);
+        host.map(|(_, path, ping)| format!("ping {ping} ms, {path}")).unwrap_or_default()
+    };
     if text.0 != shown {
         text.0 = shown;
     }
@@ -255,7 +269,8 @@ fn announce(
         }
         Some(Phase::RoundOver { winner, .. }) => {
             let name = scene.actor(winner).map_or("Somebody", |actor| actor.name.as_str());
-            let text = if scene.local == Some(winner) { String::from("You win!") } else { format!("{name} wins") };
+            let text =
+                if scene.local == Some(winner) { String::from("You win!") } else { format!("{name} wins") };
             let wins = scene.actor(winner).map_or(0, |actor| actor.wins);
             let rounds = if wins == 1 { "round" } else { "rounds" };
             (text, format!("{wins} {rounds} won; next one in {:.0}", left.ceil()), theme::colour(winner))
@@ -301,11 +316,11 @@ fn feed(
         feed.0.push((time.elapsed_secs(), line));
     }
     feed.0.retain(|(at, _)| time.elapsed_secs() - at < FEED);
-    let surplus = feed.0.len().saturating_sub(4);
+    let surplus = feed.0.len().saturating_sub(2);
     feed.0.drain(..surplus);
     let Ok(mut text) = text.single_mut() else { return };
     let shown: Vec<_> = feed.0.iter().map(|(_, line)| line.as_str()).collect();
-    let shown = shown.join("\n");
+    let shown = shown.join("   ");
     if text.0 != shown {
         text.0 = shown;
     }

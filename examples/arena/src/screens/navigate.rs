@@ -137,7 +137,9 @@ pub(super) fn follow(
     };
     let to = match (here, place) {
         (S::Connecting, Some(place)) => place,
-        (S::Connecting, None) if *goal == Goal::Browse && matches!(session.link, Link::Online { .. }) => S::Rooms,
+        (S::Connecting, None) if *goal == Goal::Browse && matches!(session.link, Link::Online { .. }) => {
+            S::Rooms
+        }
         (S::Lobby, Some(S::Game)) => S::Game,
         (S::Game | S::Paused, Some(S::Lobby)) => S::Lobby,
         (S::Lobby | S::Game | S::Paused, None) => S::Connecting,

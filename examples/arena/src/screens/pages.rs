@@ -7,7 +7,7 @@ use crate::scene::Scene;
 use crate::session::{Goal, Link, Session};
 
 /// Rooms of a list that fit on a screen.
-const ROOMS: usize = 6;
+const ROOMS: usize = 5;
 /// Sentences of a story that fit on a screen.
 const STORY: usize = 7;
 
@@ -23,12 +23,12 @@ pub(super) fn page(
     let (width, items) = match screen {
         Screen::Title => (820.0, title(form, session)),
         Screen::Host => (820.0, host(form)),
-        Screen::Rooms => (860.0, rooms(session)),
+        Screen::Rooms => (1000.0, rooms(session)),
         Screen::Code => (720.0, code(form)),
         Screen::Connecting => (900.0, connecting(session, goal)),
         Screen::Lobby => (860.0, lobby(session, scene)),
         Screen::Game => return None,
-        Screen::Paused => (520.0, paused(session)),
+        Screen::Paused => (760.0, paused(session)),
         Screen::Trouble => (860.0, sorry(trouble, goal)),
     };
     Some(Page { items, width })
@@ -67,10 +67,7 @@ fn host(form: &Form) -> Vec<Item> {
             field(Field::Room, "Name of the room", "any"),
             field(Field::Password, "Password", "none"),
         ]),
-        Item::Row(vec![
-            choice(form, Choice::Capacity, "Players"),
-            choice(form, Choice::Bots, "Bots"),
-        ]),
+        Item::Row(vec![choice(form, Choice::Capacity, "Players"), choice(form, Choice::Bots, "Bots")]),
         Item::Row(vec![
             choice(form, Choice::Points, "Points to win"),
             choice(form, Choice::Listed, "In the list"),
@@ -89,11 +86,11 @@ fn rooms(session: &Session) -> Vec<Item> {
         }
         Some(rooms) => {
             for room in rooms.iter().take(ROOMS) {
-                let lock = if room.locked { ", password" } else { "" };
+                let lock = if room.locked { ", locked" } else { "" };
                 let right = format!("{} of {}{lock}", room.members, room.capacity);
                 let full = room.members >= room.capacity;
                 let enter = Action::Enter { code: room.code.clone(), locked: room.locked };
-                let left = format!("{}  by {}", room.name, room.host);
+                let left = format!("{}  by {}", short(&room.name, 24), short(&room.host, 12));
                 let press = (!full).then(|| (String::from("Enter"), enter));
                 items.push(Item::Line(Tone::Plain, left, right, press));
             }
@@ -102,7 +99,7 @@ fn rooms(session: &Session) -> Vec<Item> {
                 items.push(text(Tone::Faint, more));
             }
             if rooms.iter().any(|room| room.locked) {
-                items.push(field(Field::Password, "Password, where one is asked for", "none"));
+                items.push(field(Field::Password, "Password for locked rooms", "none"));
             }
         }
     }
@@ -120,10 +117,7 @@ fn code(form: &Form) -> Vec<Item> {
     vec![
         text(Tone::Heading, "Enter a code"),
         text(Tone::Faint, "The host sees the room's code in the lobby and can tell it to you."),
-        Item::Row(vec![
-            field(Field::Code, "Code", "K7QF2M"),
-            field(Field::Password, "Password", "none"),
-        ]),
+        Item::Row(vec![field(Field::Code, "Code", "K7QF2M"), field(Field::Password, "Password", "none")]),
         Item::Gap,
         Item::Row(vec![
             button("Back", Action::Back),
@@ -153,10 +147,10 @@ fn connecting(session: &Session, goal: &Goal) -> Vec<Item> {
 
 fn lobby(session: &Session, scene: &Scene) -> Vec<Item> {
     let Some(room) = &session.room else { return vec![text(Tone::Faint, "...")] };
-    let mut items = vec![
-        text(Tone::Heading, format!("Room \"{}\"", room.name)),
-        text(Tone::Code, format!("Code  {}", room.code)),
-    ];
+    let mut items = vec![Item::Row(vec![
+        text(Tone::Heading, short(&room.name, 16)),
+        text(Tone::Code, format!("Code {}", room.code)),
+    ])];
     for member in session.members.iter().take(8) {
         let playing = scene.actors.iter().find(|actor| actor.name == member.name);
         let tone = playing.map_or(Tone::Faint, |actor| Tone::Player(actor.player));
@@ -171,14 +165,14 @@ fn lobby(session: &Session, scene: &Scene) -> Vec<Item> {
             (false, None, _) if room.hosting => String::from("connecting ..."),
             (false, None, _) => String::new(),
         };
-        let kick = (room.hosting && !member.me)
-            .then(|| (String::from("Remove"), Action::Kick(member.client)));
+        let kick =
+            (room.hosting && !member.me).then(|| (String::from("Remove"), Action::Kick(member.client)));
         items.push(Item::Line(tone, left, right, kick));
     }
     let here = scene.actors.len();
     items.push(if room.hosting {
         let words = match here {
-            0 | 1 => String::from("Waiting for others; tell them the code."),
+            0 | 1 => String::from("Tell others the code."),
             n => format!("{n} players are ready."),
         };
         Item::Row(vec![
@@ -195,16 +189,23 @@ fn lobby(session: &Session, scene: &Scene) -> Vec<Item> {
 fn paused(session: &Session) -> Vec<Item> {
     let hosting = session.room.as_ref().is_some_and(|room| room.hosting);
     let leave = if hosting { "Close the room" } else { "Leave the room" };
-    let mut items = vec![text(Tone::Heading, "The match goes on")];
+    let mut heading = vec![text(Tone::Heading, "The match goes on")];
     if let Some(room) = &session.room {
-        items.push(text(Tone::Code, format!("Code  {}", room.code)));
+        heading.push(text(Tone::Code, format!("Code {}", room.code)));
+    }
+    let mut items = vec![Item::Row(heading)];
+    for member in session.members.iter().filter(|member| !member.me).take(7) {
+        let path = match (&member.path, member.ping) {
+            (Some(path), Some(ping)) => format!("{ping} ms, {path}"),
+            (Some(path), None) => path.clone(),
+            (None, _) => continue,
+        };
+        items.push(text(Tone::Faint, format!("{}: {path}", member.name)));
     }
     items.extend([
+        text(Tone::Faint, "Walk: WASD or arrows.  Aim and fire: mouse.  Dash: space."),
         button("Back to it", Action::Back),
-        button(leave, Action::Leave),
-        button("Quit", Action::Quit),
-        text(Tone::Faint, "Walk: WASD or arrows.  Aim and fire: mouse."),
-        text(Tone::Faint, "Dash: space or right button."),
+        Item::Row(vec![button(leave, Action::Leave), button("Quit", Action::Quit)]),
     ]);
     items
 }
@@ -220,6 +221,14 @@ fn sorry(trouble: &str, goal: &Goal) -> Vec<Item> {
         Item::Gap,
         Item::Row(buttons),
     ]
+}
+
+/// The beginning of a name.
+fn short(name: &str, letters: usize) -> String {
+    match name.char_indices().nth(letters) {
+        Some((end, _)) => format!("{}..", &name[..end]),
+        None => name.to_owned(),
+    }
 }
 
 /// What the foot of the title says about the link.

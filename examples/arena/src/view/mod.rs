@@ -47,7 +47,7 @@ macro_rules! pictures {
     };
 }
 
-pictures!(glow, spark, ship, bolt, ring, hexagon, pillar, grid, strip, heart, rapid, shield);
+pictures!(glow, spark, ship, bolt, ring, hexagon, pillar, grid, frame, heart, rapid, shield);
 
 /// How violently the picture shakes, 0..=1.
 #[derive(Resource, Clone, Copy, Debug, Default)]

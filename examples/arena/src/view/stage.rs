@@ -1,19 +1,18 @@
 //! Camera, floor, walls, pillars, and the lights that drift behind.
 
-use std::f32::consts::FRAC_PI_2;
-
 use bevy::camera::ScalingMode;
 use bevy::prelude::*;
 use bevy::render::view::Msaa;
+use bevy::sprite::{BorderRect, TextureSlicer};
 
 use super::{Pictures, Shake};
 use crate::screens::theme;
 use crate::sim::{HALF_SIZE, PILLARS};
 
 /// What must be seen of the world: the floor, and air for the HUD above and below.
-const SEEN: Vec2 = Vec2::new(1660.0, 1020.0);
+const SEEN: Vec2 = Vec2::new(1680.0, 1032.0);
 /// More air above than below.
-const EYE: Vec2 = Vec2::new(0.0, 22.0);
+const EYE: Vec2 = Vec2::new(0.0, 18.0);
 /// World units that the picture moves at full shake.
 const SHAKE: f32 = 13.0;
 
@@ -78,19 +77,16 @@ fn build(mut commands: Commands, pictures: Res<Pictures>) {
         Transform::from_xyz(0.0, 0.0, -10.0),
     ));
     let wall = Color::srgb(0.32, 0.50, 1.0);
-    for (at, length, upright) in [
-        (Vec2::new(0.0, HALF_SIZE.y), size.x, false),
-        (Vec2::new(0.0, -HALF_SIZE.y), size.x, false),
-        (Vec2::new(HALF_SIZE.x, 0.0), size.y, true),
-        (Vec2::new(-HALF_SIZE.x, 0.0), size.y, true),
-    ] {
-        let turn = if upright { FRAC_PI_2 } else { 0.0 };
-        commands.spawn((
-            Pulsing { base: 0.85, depth: 0.12, speed: 1.7 },
-            sprite(&pictures.strip, wall, Vec2::new(length + 6.0, 62.0)),
-            Transform::from_translation(at.extend(-5.0)).with_rotation(Quat::from_rotation_z(turn)),
-        ));
-    }
+    // The line runs 40 pixels inside the picture's edge.
+    let slices = TextureSlicer { border: BorderRect::all(76.0), ..default() };
+    commands.spawn((
+        Pulsing { base: 0.85, depth: 0.12, speed: 1.7 },
+        Sprite {
+            image_mode: SpriteImageMode::Sliced(slices),
+            ..sprite(&pictures.frame, wall, size + Vec2::splat(80.0))
+        },
+        Transform::from_xyz(0.0, 0.0, -5.0),
+    ));
     for (i, pillar) in PILLARS.into_iter().enumerate() {
         // The drawn disc has a radius of 104 of 128 pixels.
         let size = Vec2::splat(pillar.radius * 2.0 * 128.0 / 104.0);
