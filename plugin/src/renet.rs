@@ -29,6 +29,8 @@ pub(crate) struct HandOff {
     clients: BTreeMap<u64, PlayerId>,
     /// Joined: who hosts.
     server: Option<PlayerId>,
+    /// How the last room ended, if not by this player's wish.
+    pub(crate) room_end: Option<MatchEnd>,
     /// The resources go at the end of the frame, so that the game hears the last events.
     closing: bool,
 }

@@ -28,6 +28,7 @@ pub(crate) fn config(lobby: &RunningServer, name: &str) -> TraversalConfig {
         lobby: vec![lobby.addresses().first[0].to_string()],
         server_keys: vec![ServerKey(lobby.addresses().public_key)],
         game: "test".into(),
+        ipv6: false,
         name: name.into(),
         ..TraversalConfig::default()
     }
