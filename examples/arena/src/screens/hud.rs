@@ -111,7 +111,7 @@ fn build(mut commands: Commands) {
         TextLayout::justify(Justify::Right),
     ));
     let middle = Node {
-        top: percent(25),
+        top: percent(14),
         width: percent(100),
         flex_direction: FlexDirection::Column,
         align_items: AlignItems::Center,
@@ -351,10 +351,11 @@ fn names(
         visibility.set_if_neq(Visibility::Inherited);
         node.left = px(place.x / scale.0 - 150.0);
         node.top = px(place.y / scale.0);
-        if let Some(mut text) = children.first().and_then(|child| texts.get_mut(*child).ok())
-            && text.0 != actor.name
-        {
-            text.0.clone_from(&actor.name);
+        if let Some(mut text) = children.first().and_then(|child| texts.get_mut(*child).ok()) {
+            let name: String = actor.name.chars().take(14).collect();
+            if text.0 != name {
+                text.0 = name;
+            }
         }
     }
 }

@@ -173,7 +173,7 @@ fn lobby(session: &Session, scene: &Scene) -> Vec<Item> {
     items.push(if room.hosting {
         let words = match here {
             0 | 1 => String::from("Tell others the code."),
-            n => format!("{n} players are ready."),
+            n => format!("{n} are ready."),
         };
         Item::Row(vec![
             button("Leave", Action::Leave),
