@@ -7,6 +7,7 @@ use bevy::log::{DEFAULT_FILTER, LogPlugin};
 use bevy::prelude::*;
 use bevy::render::view::screenshot::{Screenshot, ScreenshotCaptured, save_to_disk};
 use bevy::window::{PresentMode, WindowResolution};
+use bevy::winit::WinitSettings;
 
 use crate::bench::BenchPlugin;
 use crate::bots::{BrainPlugin, Crew, CrewPlugin};
@@ -79,6 +80,7 @@ pub fn run(cli: &Cli, profile: Profile, goal: Goal, note: String, seed: u64) -> 
         .insert_resource(profile)
         .insert_resource(Seed(seed))
         .insert_resource(form)
+        .insert_resource(WinitSettings::continuous()) // others wait for our inputs, focused or not
         .add_plugins((NetPlugin, ScreensPlugin, ViewPlugin))
         .add_systems(Last, || SHOWN.store(true, Ordering::Relaxed));
     if let Some(screen) = cli.screen {
