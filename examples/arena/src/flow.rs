@@ -2,6 +2,8 @@
 //! without one, and in computer players.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bevy::prelude::*;
@@ -41,6 +43,31 @@ struct Asked {
     profile: Option<Profile>,
     goal: Goal,
     listed: Option<Duration>,
+}
+
+/// Ends the program cleanly when the system asks for it; Bevy's own plugin does so for Ctrl-C.
+#[derive(Debug)]
+pub struct StopPlugin;
+
+#[derive(Resource)]
+struct Stop(Arc<AtomicBool>);
+
+impl Plugin for StopPlugin {
+    fn build(&self, app: &mut App) {
+        let stop = Arc::new(AtomicBool::new(false));
+        if let Err(error) = signal_hook::flag::register(signal_hook::consts::SIGTERM, stop.clone()) {
+            warn!("SIGTERM will end the program at once: {error}");
+            return;
+        }
+        app.insert_resource(Stop(stop)).add_systems(
+            First,
+            |stop: Res<Stop>, mut exit: MessageWriter<AppExit>| {
+                if stop.0.load(Ordering::Relaxed) {
+                    exit.write(AppExit::Success);
+                }
+            },
+        );
+    }
 }
 
 /// The flow.

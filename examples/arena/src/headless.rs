@@ -8,7 +8,7 @@ use bevy::prelude::*;
 
 use crate::bots::{Crew, CrewPlugin, player_app};
 use crate::cli::Cli;
-use crate::flow::Referee;
+use crate::flow::{Referee, StopPlugin};
 use crate::scene::Scene;
 use crate::session::{Goal, Link, Profile, Session};
 
@@ -22,6 +22,7 @@ pub fn run(cli: &Cli, profile: Profile, goal: Goal, bots: usize, seed: u64) -> A
     app.add_plugins((
         LogPlugin { filter: String::from("warn"), ..Default::default() },
         TerminalCtrlCHandlerPlugin,
+        StopPlugin,
         CrewPlugin,
     ))
     .insert_resource(Patience(Duration::from_secs(cli.patience.into())))

@@ -12,7 +12,7 @@ use bevy::winit::WinitSettings;
 use crate::bench::BenchPlugin;
 use crate::bots::{BrainPlugin, Crew, CrewPlugin};
 use crate::cli::Cli;
-use crate::flow::{FlowPlugin, Referee, Seed};
+use crate::flow::{FlowPlugin, Referee, Seed, StopPlugin};
 use crate::input::InputPlugin;
 use crate::net::systems::{NetPlugin, PlayerName};
 use crate::scene::Scene;
@@ -81,7 +81,7 @@ pub fn run(cli: &Cli, profile: Profile, goal: Goal, note: String, seed: u64) -> 
         .insert_resource(Seed(seed))
         .insert_resource(form)
         .insert_resource(WinitSettings::continuous()) // others wait for our inputs, focused or not
-        .add_plugins((NetPlugin, ScreensPlugin, ViewPlugin))
+        .add_plugins((NetPlugin, ScreensPlugin, ViewPlugin, StopPlugin))
         .add_systems(Last, || SHOWN.store(true, Ordering::Relaxed));
     if let Some(screen) = cli.screen {
         app.add_plugins(ShowcasePlugin { screen });

@@ -7,7 +7,7 @@ use bevy::text::FontSize;
 
 use super::{Screen, theme};
 use crate::net::systems::NetSystems;
-use crate::scene::{Happened, Scene};
+use crate::scene::{Happened, Scene, label};
 use crate::session::Session;
 use crate::sim::{GameEvent, MAX_PLAYERS, Phase, PlayerSlot};
 use crate::view::{StageCamera, on_stage};
@@ -184,7 +184,7 @@ fn chips(
     }
     for (ChipName(place), mut text, mut colour) in &mut names {
         let actor = actor_at(*place);
-        let name: String = actor.map(|actor| actor.name.chars().take(6).collect()).unwrap_or_default();
+        let name = actor.map(|actor| actor.label(6)).unwrap_or_default();
         if text.0 != name {
             text.0 = name;
         }
@@ -237,12 +237,11 @@ fn network(session: Res<Session>, mut text: Query<&mut Text, With<NetworkText>>)
             *paths.entry(*path).or_default() += 1;
         }
         let paths: Vec<_> = paths.iter().map(|(path, count)| format!("{count} {path}")).collect();
-        format!("ping {least}-{most} ms: {}", paths.join(", "))
+        let range = if least == most { least.to_string() } else { format!("{least}-{most}") };
+        format!("ping {range} ms: {}", paths.join(", "))
     } else if room.hosting {
-        let each = reached.iter().map(|(member, path, ping)| {
-            let name: String = member.name.chars().take(6).collect();
-            format!("{} {ping} ms {path}", name.trim())
-        });
+        let each =
+            reached.iter().map(|(member, path, ping)| format!("{} {ping} ms {path}", label(&member.name, 6)));
         each.collect::<Vec<_>>().join("   ")
     } else {
         let host = reached.iter().find(|(member, ..)| member.host);
@@ -268,7 +267,7 @@ fn announce(
             (format!("{}", left.ceil().max(1.0)), format!("Round {}", scene.round), theme::ACCENT)
         }
         Some(Phase::RoundOver { winner, .. }) => {
-            let name = scene.actor(winner).map_or("Somebody", |actor| actor.name.as_str());
+            let name = scene.actor(winner).map_or_else(|| String::from("Somebody"), |actor| actor.label(14));
             let text =
                 if scene.local == Some(winner) { String::from("You win!") } else { format!("{name} wins") };
             let wins = scene.actor(winner).map_or(0, |actor| actor.wins);
@@ -299,12 +298,11 @@ fn feed(
     mut text: Query<&mut Text, With<FeedText>>,
 ) {
     let name = |player: PlayerSlot| {
-        let name = scene.actor(player).map_or("somebody", |actor| actor.name.as_str());
-        name.chars().take(10).collect::<String>()
+        scene.actor(player).map_or_else(|| String::from("somebody"), |actor| actor.label(10))
     };
     for Happened(event) in happened.read() {
         let line = match event {
-            GameEvent::Joined { name, .. } => format!("{name} came in"),
+            GameEvent::Joined { name, .. } => format!("{} came in", label(name, 14)),
             GameEvent::Left { .. } => String::from("somebody left"),
             GameEvent::Downed { by, whom } => format!("{} > {}", name(*by), name(*whom)),
             GameEvent::Overtime => String::from("overtime"),
@@ -352,7 +350,7 @@ fn names(
         node.left = px(place.x / scale.0 - 150.0);
         node.top = px(place.y / scale.0);
         if let Some(mut text) = children.first().and_then(|child| texts.get_mut(*child).ok()) {
-            let name: String = actor.name.chars().take(14).collect();
+            let name = actor.label(14);
             if text.0 != name {
                 text.0 = name;
             }
