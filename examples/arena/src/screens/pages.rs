@@ -3,7 +3,7 @@
 use super::Screen;
 use super::form::Form;
 use super::page::{Action, Choice, Field, Item, Page, Tone, button, text};
-use crate::scene::Scene;
+use crate::scene::{Actor, Scene};
 use crate::session::{Goal, Link, Session};
 
 /// Rooms of a list that fit on a screen.
@@ -151,8 +151,12 @@ fn lobby(session: &Session, scene: &Scene) -> Vec<Item> {
         text(Tone::Heading, short(&room.name, 16)),
         text(Tone::Code, format!("Code {}", room.code)),
     ])];
+    let mut taken = Vec::new();
     for member in session.members.iter().take(8) {
-        let playing = scene.actors.iter().find(|actor| actor.name == member.name);
+        // Names may repeat: each of a name takes the next colour of that name.
+        let same = |actor: &&Actor| actor.name == member.name && !taken.contains(&actor.player);
+        let playing = scene.actors.iter().find(same);
+        taken.extend(playing.map(|actor| actor.player));
         let tone = playing.map_or(Tone::Faint, |actor| Tone::Player(actor.player));
         let mut left = member.name.clone();
         if member.me {
