@@ -142,10 +142,10 @@ fn take_picture(
     let now = time.elapsed_secs();
     match picture.state {
         PictureState::Waiting if !picture.in_match => picture.state = PictureState::Set(picture.after),
-        PictureState::Waiting => {
-            if *screen.get() == Screen::Game && matches!(scene.phase, Some(Phase::Playing { .. })) {
-                picture.state = PictureState::Set(now + picture.after);
-            }
+        PictureState::Waiting
+            if *screen.get() == Screen::Game && matches!(scene.phase, Some(Phase::Playing { .. })) =>
+        {
+            picture.state = PictureState::Set(now + picture.after);
         }
         PictureState::Set(at) if now >= at => {
             picture.state = PictureState::Asked;

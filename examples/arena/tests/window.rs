@@ -59,10 +59,10 @@ fn count(picture: &(u32, u32, Vec<u8>), colour: [u8; 3]) -> usize {
 }
 
 fn read(file: &Path) -> (u32, u32, Vec<u8>) {
-    let decoder = png::Decoder::new(BufReader::new(std::fs::File::open(file).unwrap()));
-    let mut reader = decoder.read_info().unwrap();
-    let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
-    let info = reader.next_frame(&mut pixels).unwrap();
+    let decoder = png::Decoder::new(BufReader::new(std::fs::File::open(file).expect("the picture is there")));
+    let mut reader = decoder.read_info().expect("a PNG file");
+    let mut pixels = vec![0; reader.output_buffer_size().expect("a picture that fits")];
+    let info = reader.next_frame(&mut pixels).expect("whole");
     assert_eq!(info.color_type, png::ColorType::Rgb);
     pixels.truncate(info.buffer_size());
     (info.width, info.height, pixels)
