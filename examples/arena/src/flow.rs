@@ -45,7 +45,7 @@ struct Asked {
     listed: Option<Duration>,
 }
 
-/// Ends the program cleanly when the system asks for it; Bevy's own plugin does so for Ctrl-C.
+/// Ends the program cleanly on SIGINT and SIGTERM; Bevy's own plugin would call that an error.
 #[derive(Debug)]
 pub struct StopPlugin;
 
@@ -55,9 +55,10 @@ struct Stop(Arc<AtomicBool>);
 impl Plugin for StopPlugin {
     fn build(&self, app: &mut App) {
         let stop = Arc::new(AtomicBool::new(false));
-        if let Err(error) = signal_hook::flag::register(signal_hook::consts::SIGTERM, stop.clone()) {
-            warn!("SIGTERM will end the program at once: {error}");
-            return;
+        for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT] {
+            if let Err(error) = signal_hook::flag::register(signal, stop.clone()) {
+                warn!("signal {signal} will end the program at once: {error}");
+            }
         }
         app.insert_resource(Stop(stop)).add_systems(
             First,

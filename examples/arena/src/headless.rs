@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use bevy::app::TerminalCtrlCHandlerPlugin;
 use bevy::log::LogPlugin;
 use bevy::prelude::*;
 
@@ -21,7 +20,6 @@ pub fn run(cli: &Cli, profile: Profile, goal: Goal, bots: usize, seed: u64) -> A
     let mut app = player_app(profile, goal, seed);
     app.add_plugins((
         LogPlugin { filter: String::from("warn"), ..Default::default() },
-        TerminalCtrlCHandlerPlugin,
         StopPlugin,
         CrewPlugin,
     ))

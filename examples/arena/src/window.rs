@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use bevy::app::TerminalCtrlCHandlerPlugin;
 use bevy::log::{DEFAULT_FILTER, LogPlugin};
 use bevy::prelude::*;
 use bevy::render::view::screenshot::{Screenshot, ScreenshotCaptured, save_to_disk};
@@ -63,7 +64,8 @@ pub fn run(cli: &Cli, profile: Profile, goal: Goal, note: String, seed: u64) -> 
     let filter = format!("{DEFAULT_FILTER},warn,arena=info");
     let plugins = DefaultPlugins
         .set(WindowPlugin { primary_window: Some(window), ..Default::default() })
-        .set(LogPlugin { filter, ..Default::default() });
+        .set(LogPlugin { filter, ..Default::default() })
+        .disable::<TerminalCtrlCHandlerPlugin>();
     let bots = usize::from(cli.bots);
     let form = Form {
         name: profile.name.clone(),
