@@ -38,6 +38,9 @@ struct ChipPoints(usize);
 struct Clock;
 #[derive(Component)]
 struct NetworkText;
+/// Behind announcements, so that they can be read over ships and pillars.
+#[derive(Component)]
+struct Plate;
 #[derive(Component)]
 struct Headline;
 #[derive(Component)]
@@ -115,13 +118,21 @@ fn build(mut commands: Commands) {
         width: percent(100),
         flex_direction: FlexDirection::Column,
         align_items: AlignItems::Center,
-        row_gap: px(4),
         ..absolute.clone()
     };
+    let plate = Node {
+        flex_direction: FlexDirection::Column,
+        align_items: AlignItems::Center,
+        padding: UiRect::axes(px(36), px(8)),
+        border_radius: BorderRadius::all(px(18)),
+        ..default()
+    };
     commands.spawn(over(middle)).with_children(|middle| {
-        let centre = TextLayout::justify(Justify::Center);
-        middle.spawn((Headline, Text::new(""), font(theme::HUGE), TextColor(theme::WORDS), centre));
-        middle.spawn((Subline, Text::new(""), font(theme::HEADING), TextColor(theme::WORDS), centre));
+        middle.spawn((Plate, plate, BackgroundColor(Color::NONE))).with_children(|plate| {
+            let centre = TextLayout::justify(Justify::Center);
+            plate.spawn((Headline, Text::new(""), font(theme::HUGE), TextColor(theme::WORDS), centre));
+            plate.spawn((Subline, Text::new(""), font(theme::HEADING), TextColor(theme::WORDS), centre));
+        });
     });
     for player in 0..MAX_PLAYERS as u8 {
         let node = Node { width: px(300), justify_content: JustifyContent::Center, ..absolute.clone() };
@@ -256,6 +267,8 @@ fn announce(
     scene: Res<Scene>,
     mut headline: Query<(&mut Text, &mut TextColor), (With<Headline>, Without<Subline>)>,
     mut subline: Query<&mut Text, (With<Subline>, Without<Headline>)>,
+    mut plate: Query<&mut BackgroundColor, With<Plate>>,
+    mut nodes: Query<&mut Node, With<Headline>>,
 ) {
     let (Ok((mut big, mut colour)), Ok(mut small)) = (headline.single_mut(), subline.single_mut()) else {
         return;
@@ -281,6 +294,18 @@ fn announce(
         },
         _ => (String::new(), String::new(), theme::WORDS),
     };
+    let silent = head.is_empty() && sub.is_empty();
+    for mut back in &mut plate {
+        let veil = if silent { 0.0 } else { 0.62 };
+        back.set_if_neq(BackgroundColor(theme::NIGHT.with_alpha(veil)));
+    }
+    for mut node in &mut nodes {
+        // Without words it takes no room.
+        let display = if head.is_empty() { Display::None } else { Display::Flex };
+        if node.display != display {
+            node.display = display;
+        }
+    }
     if big.0 != head {
         big.0 = head;
     }

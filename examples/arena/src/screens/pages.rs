@@ -193,7 +193,7 @@ fn lobby(session: &Session, scene: &Scene) -> Vec<Item> {
 fn paused(session: &Session) -> Vec<Item> {
     let hosting = session.room.as_ref().is_some_and(|room| room.hosting);
     let leave = if hosting { "Close the room" } else { "Leave the room" };
-    let mut heading = vec![text(Tone::Heading, "The match goes on")];
+    let mut heading = vec![text(Tone::Heading, "Menu")];
     if let Some(room) = &session.room {
         heading.push(text(Tone::Code, format!("Code {}", room.code)));
     }
@@ -207,8 +207,8 @@ fn paused(session: &Session) -> Vec<Item> {
         items.push(text(Tone::Faint, format!("{}: {path}", member.name)));
     }
     items.extend([
-        text(Tone::Faint, "Walk: WASD or arrows.  Aim and fire: mouse.  Dash: space."),
-        button("Back to it", Action::Back),
+        text(Tone::Faint, "WASD: walk   mouse: aim and fire   space: dash"),
+        button("Back to the match", Action::Back),
         Item::Row(vec![button(leave, Action::Leave), button("Quit", Action::Quit)]),
     ]);
     items
