@@ -169,10 +169,19 @@ impl Attempt {
         &self.spending
     }
 
-    /// Asks for one datagram outside of the punchers (test messages of the paths).
+    /// Asks for one datagram outside of the punchers: test messages of the paths, and answers.
     pub(crate) fn may_send(&mut self, now: Instant, budget: &mut Budget, to: SocketAddr) -> bool {
         let mut ledger = Ledger { budget, attempt: &mut self.spending };
         ledger.datagram(now, 1, Some(to)) == Verdict::Go
+    }
+
+    /// Which method a way on this socket belongs to, as far as this side can tell.
+    pub(crate) fn method_of(&self, owner: Option<Owner>) -> Option<Method> {
+        match owner {
+            Some(Owner::Match(_, method, _)) => Some(method),
+            _ if self.has_cone() => None,
+            _ => self.running.first().map(|running| running.puncher.method()),
+        }
     }
 
     fn tell(&mut self, now: Instant, input: PunchInput<'_>, whose: impl Fn(Method) -> bool) {
