@@ -175,11 +175,6 @@ impl Attempt {
         ledger.datagram(now, 1, Some(to)) == Verdict::Go
     }
 
-    /// Asks for one answer to an authentic datagram.
-    pub(crate) fn may_answer(&mut self, now: Instant, budget: &mut Budget, to: SocketAddr) -> bool {
-        Ledger { budget, attempt: &mut self.spending }.answer(now, to)
-    }
-
     fn tell(&mut self, now: Instant, input: PunchInput<'_>, whose: impl Fn(Method) -> bool) {
         for running in &mut self.running {
             if whose(running.puncher.method()) {

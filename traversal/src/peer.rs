@@ -189,21 +189,6 @@ impl Peer {
         }
     }
 
-    /// An answer to an authentic datagram; while a way is looked for it counts for the caps, and is left out when
-    /// they are reached: the other side will test again.
-    fn answer(
-        &mut self,
-        cx: &mut Cx<'_>,
-        hands: &mut Hands<'_>,
-        (socket, to): (SocketId, SocketAddr),
-        message: &PairMessage,
-    ) {
-        let counts = socket != RELAY && self.is_punching();
-        if !counts || self.attempt.may_answer(cx.now, hands.budget, to) {
-            self.send_message(cx, socket, to, message);
-        }
-    }
-
     /// A datagram of this match.
     pub(crate) fn handle_datagram(
         &mut self,
@@ -236,10 +221,9 @@ impl Peer {
                 cx.emit(Event::Datagram { player: self.info.id, payload });
                 Ok(news)
             }
-            Opened::Message(PairMessage::Test { tag, method }) if self.is_live() => {
-                let own = self.paths.heard(cx.now, socket, from, way, Some(method));
-                let answer = PairMessage::Confirm { tag, observed: from, test: own };
-                self.answer(cx, hands, (socket, from), &answer);
+            Opened::Message(PairMessage::Test { tag, .. }) if self.is_live() => {
+                let own = self.paths.heard(cx.now, socket, from, way, None);
+                self.send_message(cx, socket, from, &PairMessage::Confirm { tag, observed: from, test: own });
                 Ok(None)
             }
             Opened::Message(PairMessage::Confirm { tag, test, .. }) if self.is_live() => {
@@ -247,7 +231,7 @@ impl Peer {
                 self.paths.confirmed(cx.now, tag, socket, from);
                 if let Some(tag) = test {
                     let answer = PairMessage::Confirm { tag, observed: from, test: None };
-                    self.answer(cx, hands, (socket, from), &answer);
+                    self.send_message(cx, socket, from, &answer);
                 }
                 Ok(self.choose(cx))
             }

@@ -14,12 +14,6 @@ pub struct Budget {
     sent: VecDeque<Instant>,
 }
 
-/// One in so many datagrams and destinations is kept for answers to what the other side sends (M18): they are what
-/// makes a path, and must not wait for a spray.
-const ANSWER_SHARE: u32 = 10;
-/// Most destinations that are kept so: a birthday search needs nearly all of them.
-const ANSWER_TARGETS: u32 = 8;
-
 /// The window over which [`Caps::datagrams_per_second`] counts.
 const WINDOW: Duration = Duration::from_secs(1);
 
@@ -38,8 +32,7 @@ impl Budget {
     /// When `count` datagrams can leave in a row: now, or later. More than the cap counts as the cap.
     fn free_at(&mut self, now: Instant, count: u32) -> Instant {
         self.forget(now);
-        let cap = self.caps.datagrams_per_second;
-        let cap = (cap - cap / ANSWER_SHARE).max(1) as usize;
+        let cap = self.caps.datagrams_per_second.max(1) as usize;
         let count = (count.max(1) as usize).min(cap);
         match (self.sent.len() + count).checked_sub(cap) {
             None | Some(0) => now,
@@ -92,9 +85,8 @@ impl Ledger<'_> {
     pub fn datagram(&mut self, now: Instant, row: u32, target: Option<SocketAddr>) -> Verdict {
         let caps = self.budget.caps;
         let new_target = target.filter(|t| !self.attempt.targets.contains(t));
-        let targets = caps.targets_per_attempt - (caps.targets_per_attempt / ANSWER_SHARE).min(ANSWER_TARGETS);
-        if self.attempt.datagrams >= caps.datagrams_per_attempt - caps.datagrams_per_attempt / ANSWER_SHARE
-            || (new_target.is_some() && self.attempt.targets() >= targets)
+        if self.attempt.datagrams >= caps.datagrams_per_attempt
+            || (new_target.is_some() && self.attempt.targets() >= caps.targets_per_attempt)
         {
             return Verdict::Refused;
         }
@@ -106,23 +98,6 @@ impl Ledger<'_> {
         self.attempt.datagrams += 1;
         self.attempt.targets.extend(new_target);
         Verdict::Go
-    }
-
-    /// Asks for an answer to an authentic datagram: now or not at all, out of what is left of all caps.
-    pub fn answer(&mut self, now: Instant, to: SocketAddr) -> bool {
-        let caps = self.budget.caps;
-        self.budget.forget(now);
-        let new_target = !self.attempt.targets.contains(&to);
-        if self.budget.sent.len() >= caps.datagrams_per_second as usize
-            || self.attempt.datagrams >= caps.datagrams_per_attempt
-            || (new_target && self.attempt.targets() >= caps.targets_per_attempt)
-        {
-            return false;
-        }
-        self.budget.sent.push_back(now);
-        self.attempt.datagrams += 1;
-        self.attempt.targets.insert(to);
-        true
     }
 
     /// Asks for one socket.
@@ -143,7 +118,7 @@ mod tests {
 
     #[test]
     fn never_more_in_any_second_than_the_cap() {
-        let caps = Caps { datagrams_per_second: 9, ..Caps::default() };
+        let caps = Caps { datagrams_per_second: 10, ..Caps::default() };
         let mut budget = Budget::new(caps);
         let start = Instant::now();
         let mut left = Vec::new();
@@ -158,40 +133,26 @@ mod tests {
                 }
             }
         }
-        assert_eq!(left.len(), 45);
+        assert_eq!(left.len(), 50);
         for (i, first) in left.iter().enumerate() {
             let within = left[i..].iter().take_while(|t| **t - *first < WINDOW).count();
-            assert!(within <= 9, "{within}");
+            assert!(within <= 10, "{within}");
         }
     }
 
     #[test]
     fn a_row_waits_until_all_of_it_can_leave() {
-        let mut budget = Budget::new(Caps { datagrams_per_second: 9, ..Caps::default() });
+        let mut budget = Budget::new(Caps { datagrams_per_second: 10, ..Caps::default() });
         let mut attempt = Spending::default();
         let mut ledger = Ledger { budget: &mut budget, attempt: &mut attempt };
         let start = Instant::now();
-        for _ in 0..7 {
+        for _ in 0..8 {
             assert_eq!(ledger.datagram(start, 1, None), Verdict::Go);
         }
         assert_eq!(ledger.datagram(start, 3, None), Verdict::Wait(start + WINDOW));
         assert_eq!(ledger.datagram(start, 2, None), Verdict::Go);
         let later = start + WINDOW;
         assert_eq!(ledger.datagram(later, 500, None), Verdict::Go, "more than the cap counts as the cap");
-    }
-
-    #[test]
-    fn answers_have_a_share_of_their_own_and_count() {
-        let mut budget = Budget::new(Caps { datagrams_per_second: 20, ..Caps::default() });
-        let mut attempt = Spending::default();
-        let mut ledger = Ledger { budget: &mut budget, attempt: &mut attempt };
-        let start = Instant::now();
-        let to = SocketAddr::from(([198, 51, 100, 1], 9));
-        while ledger.datagram(start, 1, None) == Verdict::Go {}
-        assert!(ledger.answer(start, to) && ledger.answer(start, to), "a tenth is left");
-        assert!(!ledger.answer(start, to), "and no more");
-        assert!(ledger.answer(start + WINDOW, to));
-        assert_eq!(attempt.datagrams, 21);
     }
 
     #[test]
