@@ -71,6 +71,9 @@ pub struct RunArgs {
     /// So many runs at a time, where there are several.
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub jobs: usize,
+    /// Simulate so many joins of each pair of emulated NATs too, and show the result beside the real one.
+    #[arg(long, value_name = "SEEDS", default_value_t = 0)]
+    pub simulate: u64,
     /// The program (beside natlab, or in PATH) and its arguments, started twice; {role} becomes host or join,
     /// {side} left or right, {lobby}, {key} and {room} what the program needs to meet the other.
     #[arg(last = true, value_name = "COMMAND")]

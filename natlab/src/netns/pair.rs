@@ -318,6 +318,7 @@ impl Run<'_> {
             log_dir: self.settings.log_dir.display().to_string(),
             seed: self.settings.lab.seed,
             seconds: self.began.elapsed().as_secs_f64(),
+            simulated: None,
             links,
             events: Events { host: host.into_events(), join: join.into_events() },
         }
@@ -327,9 +328,24 @@ impl Run<'_> {
         if let Some(reason) = &self.reason {
             return reason.clone();
         }
-        for who in [Who::Join, Who::Host] {
+        // Without a room nobody can join: then the host's trouble is the cause.
+        let players = if self.transcripts[Who::Host as usize].has("room") {
+            [Who::Join, Who::Host]
+        } else {
+            [Who::Host, Who::Join]
+        };
+        for who in players {
+            if self.exits[who as usize] == Some(0) {
+                continue;
+            }
             if let Some(reason) = self.transcripts[who as usize].failure() {
                 return reason;
+            }
+            if who == Who::Host {
+                let words = self.last_words(who);
+                if !words.is_empty() {
+                    return format!("host{words}");
+                }
             }
         }
         for who in [Who::Join, Who::Host, Who::Lobby] {
