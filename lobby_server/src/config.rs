@@ -1,5 +1,6 @@
 //! Settings of the server, and where they come from: flags, environment, file, defaults, in this order.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -10,6 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::limits::Rate;
 use crate::matchmaking::Policy;
+use crate::relay::{RelayLimits, RelayMode};
 
 /// The port that STUN is registered for; many firewalls let it out.
 pub const DEFAULT_PORT: u16 = 3478;
@@ -46,6 +48,16 @@ pub struct ServerConfig {
     pub same_nat_mask_v6: u8,
     /// How long players try to reach each other.
     pub plan_deadline: Duration,
+    /// Whether players may play over this server.
+    pub relay: RelayMode,
+    /// The same for single games.
+    pub relay_games: BTreeMap<String, RelayMode>,
+    /// Bytes that each side of a pair may send through the relay. 60 full datagrams a second are 72 kB.
+    pub relay_rate: Rate,
+    /// Bytes that all together may.
+    pub relay_total_rate: Rate,
+    /// How long one match may use the relay.
+    pub relay_lifetime: Duration,
     /// Answer plain STUN Binding requests.
     pub stun: bool,
     /// STUN answers per IPv4 address or IPv6 /64: they are longer than the requests.
@@ -79,6 +91,11 @@ impl Default for ServerConfig {
             same_nat_mask_v4: 32,
             same_nat_mask_v6: 64,
             plan_deadline: Duration::from_secs(10),
+            relay: RelayMode::Allow,
+            relay_games: BTreeMap::new(),
+            relay_rate: relay_rate(512),
+            relay_total_rate: relay_rate(50_000),
+            relay_lifetime: Duration::from_secs(12 * 3600),
             stun: true,
             stun_rate: Rate::new(50.0, 200.0),
             hello_rate: Rate::new(256.0, 1024.0),
@@ -90,7 +107,17 @@ impl Default for ServerConfig {
     }
 }
 
+/// So many kB a second, and twice as much at once.
+fn relay_rate(kilobytes: u32) -> Rate {
+    let bytes = f64::from(kilobytes) * 1000.0;
+    Rate::new(bytes, 2.0 * bytes)
+}
+
 impl ServerConfig {
+    pub(crate) fn relay_limits(&self) -> RelayLimits {
+        RelayLimits { side: self.relay_rate, total: self.relay_total_rate, lifetime: self.relay_lifetime }
+    }
+
     pub(crate) fn policy(&self) -> Policy {
         Policy {
             mask_v4: self.same_nat_mask_v4,
@@ -160,6 +187,16 @@ pub struct Settings {
     pub games: Vec<String>,
     /// Only players whose token is this may log in.
     pub token: Option<String>,
+    /// Whether players may play over this server: `allow`, `only` (their addresses never leave it) or `never`.
+    pub relay: RelayMode,
+    /// The same for single games.
+    pub relay_games: BTreeMap<String, RelayMode>,
+    /// Thousands of bytes per second that each side of a pair may send through the relay.
+    pub relay_kilobytes_per_s: u32,
+    /// The same for all together.
+    pub relay_total_kilobytes_per_s: u32,
+    /// Seconds that one match may use the relay.
+    pub relay_lifetime_s: u64,
     /// Answer plain STUN Binding requests.
     pub stun: bool,
     /// Seconds of silence after which a session is over.
@@ -193,6 +230,11 @@ impl Default for Settings {
             key_file: None,
             games: Vec::new(),
             token: None,
+            relay: core.relay,
+            relay_games: BTreeMap::new(),
+            relay_kilobytes_per_s: 512,
+            relay_total_kilobytes_per_s: 50_000,
+            relay_lifetime_s: core.relay_lifetime.as_secs(),
             stun: core.stun,
             session_timeout_s: core.session_timeout.as_secs(),
             max_sessions: core.max_sessions,
@@ -206,7 +248,7 @@ impl Default for Settings {
 }
 
 /// Keys that may stand in the environment: other `LOBBY_*` variables (Kubernetes makes some) are not ours.
-const KEYS: [&str; 19] = [
+const KEYS: [&str; 24] = [
     "bind",
     "second_address",
     "second_port",
@@ -218,6 +260,11 @@ const KEYS: [&str; 19] = [
     "key_file",
     "games",
     "token",
+    "relay",
+    "relay_games",
+    "relay_kilobytes_per_s",
+    "relay_total_kilobytes_per_s",
+    "relay_lifetime_s",
     "stun",
     "session_timeout_s",
     "max_sessions",
@@ -293,6 +340,11 @@ impl Settings {
             max_rooms_per_address: self.max_rooms_per_address,
             same_nat_mask_v4: self.same_nat_mask_v4,
             same_nat_mask_v6: self.same_nat_mask_v6,
+            relay: self.relay,
+            relay_games: self.relay_games.clone(),
+            relay_rate: relay_rate(self.relay_kilobytes_per_s),
+            relay_total_rate: relay_rate(self.relay_total_kilobytes_per_s),
+            relay_lifetime: Duration::from_secs(self.relay_lifetime_s),
             stun: self.stun,
             ..ServerConfig::default()
         }
@@ -371,5 +423,15 @@ mod tests {
         keys.sort();
         known.sort();
         assert_eq!(keys, known);
+    }
+
+    #[test]
+    fn the_example_file_says_the_defaults() {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("lobby.example.toml");
+        assert_eq!(Settings::load(Some(&file), Flags { http: None }).unwrap(), Settings::default());
+        let text = std::fs::read_to_string(file).unwrap();
+        for key in KEYS {
+            assert!(text.contains(key), "{key} is missing");
+        }
     }
 }

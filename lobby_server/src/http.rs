@@ -101,6 +101,7 @@ fn numbers(status: &Status) -> Vec<(&'static str, &'static str, u64, bool)> {
         ("sessions", "Players logged in", gauges.sessions as u64, false),
         ("rooms", "Open rooms", gauges.rooms as u64, false),
         ("matches", "Running matches", gauges.matches as u64, false),
+        ("relays", "Matches that may use the relay", gauges.relays as u64, false),
         ("uptime_seconds", "Seconds since the start", status.uptime.as_secs(), false),
         ("datagrams_in_total", "Datagrams received", counters.datagrams_in, true),
         ("bytes_in_total", "Bytes received", counters.bytes_in, true),
@@ -121,6 +122,15 @@ fn numbers(status: &Status) -> Vec<(&'static str, &'static str, u64, bool)> {
         ("matches_failed_total", "Sides that found no path", counters.matches_failed, true),
         ("probes_total", "Probes answered", counters.probes, true),
         ("stun_total", "STUN requests answered", counters.stun, true),
+        ("relayed_total", "Datagrams through the relay", counters.relayed, true),
+        ("relayed_bytes_total", "Bytes through the relay", counters.relayed_bytes, true),
+        (
+            "relay_dropped_total",
+            "Datagrams for the relay without its owner's token",
+            counters.relay_dropped,
+            true,
+        ),
+        ("relay_limited_total", "Datagrams for the relay over its quotas", counters.relay_limited, true),
     ]
 }
 

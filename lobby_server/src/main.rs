@@ -78,6 +78,10 @@ struct Flags {
     #[arg(long, global = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
     registry: Option<String>,
+    /// Whether players may play over this server: allow, only or never. [default: allow]
+    #[arg(long, global = true, value_name = "MODE", value_parser = ["allow", "only", "never"])]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    relay: Option<String>,
     /// The server's secret key, made on first start. [default: in the platform's data directory]
     #[arg(long, global = true, value_name = "FILE")]
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use traversal_core::id::MatchId;
 use traversal_core::nat::NatProfile;
 use traversal_core::plan::{PlanOptions, plan as choose};
-use traversal_core::wire::message::{MAX_LOCAL_ADDRESSES, PlayerInfo, PunchPlan, Role};
+use traversal_core::wire::message::{MAX_LOCAL_ADDRESSES, PlayerInfo, PunchPlan, RelayGrant, Role};
 
 /// One side of a match, as its home node knows it.
 #[derive(Clone, Debug)]
@@ -124,12 +124,13 @@ fn local_for(of: &Party, to: &Party, same_nat: bool) -> Vec<SocketAddr> {
         .collect()
 }
 
-/// The plans for the room's host and for the player who comes in.
+/// The plans for the room's host and for the player who comes in; `relay` is for them in this order.
 pub(crate) fn plans(
     match_id: MatchId,
     pair_secret: [u8; 32],
     host: &Party,
     joiner: &Party,
+    relay: Option<[RelayGrant; 2]>,
     policy: &Policy,
 ) -> (PunchPlan, PunchPlan) {
     let no_addresses = host.relay_only || joiner.relay_only;
@@ -154,6 +155,7 @@ pub(crate) fn plans(
         peer_nat: peer.nat,
         methods: if no_addresses { Vec::new() } else { chosen.method_list() },
         deadline_ms: policy.deadline_ms,
+        relay: relay.map(|grants| grants[usize::from(!is_host)]),
     };
     (plan(host, joiner, true), plan(joiner, host, false))
 }
@@ -180,7 +182,7 @@ mod tests {
     }
 
     fn told(host: &Party, joiner: &Party, policy: &Policy) -> (PunchPlan, PunchPlan) {
-        let (host, joiner) = plans(MatchId(7), [3; 32], host, joiner, policy);
+        let (host, joiner) = plans(MatchId(7), [3; 32], host, joiner, None, policy);
         assert!(host.host && !joiner.host);
         assert_eq!((host.role, joiner.role), (Role::Receiving, Role::Sending));
         assert_eq!(host.pair_secret, joiner.pair_secret);

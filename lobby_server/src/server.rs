@@ -27,6 +27,7 @@ use traversal_core::wire::{Kind, MAX_DATAGRAM};
 use crate::config::ServerConfig;
 use crate::limits::PrefixLimiter;
 use crate::registry::{MemoryRegistry, RegistryCommand, RegistryId};
+use crate::relay::Relay;
 use crate::rendezvous::Rendezvous;
 use crate::rooms::Room;
 use crate::stun;
@@ -128,6 +129,14 @@ pub struct Counters {
     pub probes: u64,
     /// STUN requests answered.
     pub stun: u64,
+    /// Datagrams that went through the relay.
+    pub relayed: u64,
+    /// Their bytes.
+    pub relayed_bytes: u64,
+    /// Datagrams for the relay that were dropped: no such token, or not from its owner.
+    pub relay_dropped: u64,
+    /// Datagrams for the relay over its quotas.
+    pub relay_limited: u64,
 }
 
 /// Numbers of the moment.
@@ -139,6 +148,8 @@ pub struct Gauges {
     pub rooms: usize,
     /// Running matches.
     pub matches: usize,
+    /// Matches that may use the relay.
+    pub relays: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -202,6 +213,7 @@ pub struct Server {
     inits: RecentInits,
     rooms: BTreeMap<RoomId, Room>,
     matches: Rendezvous,
+    relay: Relay,
     pending: BTreeMap<RegistryId, Pending>,
     asks: BTreeMap<JoinId, Ask>,
     checks: BTreeMap<RoomId, Check>,
@@ -250,7 +262,6 @@ impl Server {
             login_limit: PrefixLimiter::new(config.login_rate, limiter_key, now),
             stun_limit: PrefixLimiter::new(config.stun_rate, limiter_key, now),
             inits: RecentInits::default(),
-            config,
             sockets,
             token_check: None,
             rng,
@@ -259,6 +270,7 @@ impl Server {
             sessions_by_prefix: BTreeMap::new(),
             rooms: BTreeMap::new(),
             matches: Rendezvous::default(),
+            relay: Relay::new(config.relay_limits(), now),
             pending: BTreeMap::new(),
             asks: BTreeMap::new(),
             checks: BTreeMap::new(),
@@ -271,6 +283,7 @@ impl Server {
             stopping: false,
             start: now,
             counters: Counters::default(),
+            config,
         }
     }
 
@@ -295,6 +308,7 @@ impl Server {
             sessions: self.players.len(),
             rooms: self.rooms.values().filter(|room| room.claimed).count(),
             matches: self.matches.len(),
+            relays: self.relay.len(),
         }
     }
 
@@ -327,6 +341,8 @@ impl Server {
         }
         let route = Route { socket, asked, peer: from };
         match Kind::of(datagram) {
+            // Changes no state that has to be settled.
+            Some(Kind::Relay) => return self.handle_relay(now, route, datagram),
             Some(Kind::Hello) => self.handle_hello(now, route, datagram),
             Some(Kind::Init) => self.handle_init(now, route, datagram),
             Some(kind @ (Kind::Control | Kind::Probe)) => self.handle_sealed(now, route, kind, datagram),

@@ -1,4 +1,5 @@
 //! The built program: what it prints, how it starts and stops, and that junk does not disturb it.
+#![allow(clippy::unwrap_used)] // helpers of tests are tests
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream, UdpSocket};

@@ -45,8 +45,8 @@ fn table(method: Method, expected: impl Fn(&str, &str) -> bool) {
 
 #[test]
 fn m30_test_messages_join_cones_and_reach_lenient_filters() {
-    let lenient = |nat| ["none", "fullcone", "restricted"].contains(&nat);
-    let cone = |nat| CONES.contains(&nat);
+    let lenient = |nat: &str| ["none", "fullcone", "restricted"].contains(&nat);
+    let cone = |nat: &str| CONES.contains(&nat);
     table(Method::Cone, |left, right| (cone(left) && cone(right)) || lenient(left) || lenient(right));
 }
 

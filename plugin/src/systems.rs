@@ -97,8 +97,10 @@ impl World<'_> {
         match event {
             Event::Lobby(state) => self.lobby(state),
             Event::Nat(profile) => {
-                self.nat.0 = profile;
-                self.out.nat_changed.write(m::NatChanged(profile));
+                if self.nat.0 != profile {
+                    self.nat.0 = profile;
+                    self.out.nat_changed.write(m::NatChanged(profile));
+                }
             }
             Event::RoomEntered { room, hosting } => {
                 *self.room = CurrentRoom { info: Some(room.clone()), hosting };

@@ -30,6 +30,8 @@ const MAX_EVENTS: usize = 8192;
 const READINESS: usize = 256;
 /// Requests that wait for a name to be resolved; as many as the agent keeps for a login.
 const MAX_HELD: usize = 32;
+/// How long the login waits for the machine's own addresses; listing them takes some milliseconds.
+const FIRST_ADDRESSES: Duration = Duration::from_millis(300);
 const STALLED: &str = "the game stopped responding";
 
 fn is_lobby_request(command: &Command) -> bool {
@@ -126,6 +128,10 @@ impl Turn {
     /// Until told to stop.
     pub(crate) fn run(mut self) {
         let mut ready = Events::with_capacity(READINESS);
+        // The login tells them; a machine that is slow to list its interfaces tells them later.
+        if let Ok(addresses) = self.addresses.recv_timeout(FIRST_ADDRESSES) {
+            self.apply_local_addresses(Instant::now(), addresses);
+        }
         while !self.shared.stop.load(Ordering::Acquire) {
             let timeout = self.wait(Instant::now());
             if let Err(error) = self.poll.poll(&mut ready, timeout)
@@ -472,7 +478,7 @@ impl Turn {
                 self.send(now, &datagram);
             }
         }
-        self.close_all(now, "");
+        self.close_all(now, "the game was closed");
         self.command(now, Command::Disconnect);
         self.flush();
     }

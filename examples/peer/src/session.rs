@@ -4,17 +4,21 @@ use std::time::{Duration, Instant};
 
 use bevy_app::AppExit;
 use bevy_ecs::prelude::*;
+use bevy_traversal::traversal_core::nat::Confidence;
 use bevy_traversal::{
     CurrentRoom, HostRoom, JoinRequested, JoinRoom, LobbyChanged, LobbyFailed, LobbyLink, LobbyState,
-    Members, NatChanged, PathChanged, PeerConnected, PeerDisconnected, PeerPlanned, Peers, RefusePeer,
-    RequestError, RequestFailed, RequestFailure, RequestKind, Role, RoomJoined, RoomLeft, RoomTarget,
-    TraversalError, TraversalFailed,
+    Members, NatChanged, NatProfile, PathChanged, PeerConnected, PeerDisconnected, PeerPlanned, Peers,
+    RefusePeer, RequestError, RequestFailed, RequestFailure, RequestKind, Role, RoomJoined, RoomLeft,
+    RoomTarget, TraversalError, TraversalFailed,
 };
 use serde_json::{Value, json};
 
 use crate::args::{Game, Sub};
 use crate::output::{self, Output};
 use crate::play::Scores;
+
+/// What is measured comes in steps; without another one for so long it was the last.
+const NAT_SETTLES: Duration = Duration::from_millis(1500);
 
 /// What this player came for.
 #[derive(Clone, Debug)]
@@ -59,6 +63,8 @@ pub(crate) struct Session {
     room_pending: bool,
     /// First connection of renet.
     pub(crate) connected_at: Option<Instant>,
+    /// What is known of the own NAT, and since when.
+    nat: Option<(NatProfile, Instant)>,
     /// The host of a joined room is gone.
     host_gone: bool,
     frozen: bool,
@@ -83,6 +89,7 @@ impl Session {
             asked: false,
             room_pending: false,
             connected_at: None,
+            nat: None,
             host_gone: false,
             frozen: false,
             trouble: None,
@@ -268,12 +275,15 @@ pub(crate) fn paths(
 ) {
     for NatChanged(profile) in nat.read() {
         output.event("nat", output::nat(profile));
-        if matches!(session.goal, Goal::Nat) {
-            if let Some(text) = Some(output::advice(profile)).filter(|_| !output.is_json()) {
-                output.event("advice", json!({"text": text}));
-            }
-            session.over = true;
+        session.nat = Some((*profile, Instant::now()));
+    }
+    if let (Goal::Nat, Some((profile, at))) = (&session.goal, &session.nat)
+        && (profile.confidence == Confidence::Full || at.elapsed() >= NAT_SETTLES)
+    {
+        if !output.is_json() {
+            output.event("advice", json!({"text": output::advice(profile)}));
         }
+        session.over = true;
     }
     for PeerPlanned { peer, role, methods, host } in planned.read() {
         if *host {

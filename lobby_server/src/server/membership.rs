@@ -10,6 +10,7 @@ use super::requests::{JoinWish, Pending};
 use super::{Server, Timer};
 use crate::matchmaking::plans;
 use crate::registry::RegistryOperation;
+use crate::relay::RelayMode;
 
 impl Server {
     /// The player is in: the room's answer, the plans and the new list of members go out at once.
@@ -40,9 +41,12 @@ impl Server {
         let mut secret = [0; 32];
         self.rng.fill_bytes(&mut secret);
         for old in self.matches.begin(id, host, joiner) {
+            self.relay.end(old);
             self.tell(now, host, ToPlayer::MatchEnded { match_id: old, reason: MatchEnd::Replaced });
         }
-        let (for_host, for_joiner) = plans(id, secret, &of_host, &of_joiner, &self.config.policy());
+        let relay = (self.relay_mode(host) != RelayMode::Never)
+            .then(|| self.relay.grant(now, id, [host, joiner], &mut self.rng));
+        let (for_host, for_joiner) = plans(id, secret, &of_host, &of_joiner, relay, &self.config.policy());
         self.counters.matches += 1;
         tracing::debug!(host = %host, joiner = %joiner, same_nat = for_host.same_nat, "match begins");
         self.tell(now, joiner, ToPlayer::Plan(Box::new(for_joiner)));
@@ -130,6 +134,7 @@ impl Server {
         self.tell(now, member, ToPlayer::RoomEnded { room: id, reason: ended });
         for (match_id, peer) in self.matches.of(member) {
             self.matches.end(match_id);
+            self.relay.end(match_id);
             for player in [member, peer] {
                 self.tell(now, player, ToPlayer::MatchEnded { match_id, reason: MatchEnd::Kicked });
             }
@@ -141,6 +146,7 @@ impl Server {
     pub(super) fn end_matches(&mut self, now: Instant, player: PlayerId, why: MatchEnd) {
         for (match_id, peer) in self.matches.of(player) {
             self.matches.end(match_id);
+            self.relay.end(match_id);
             self.tell(now, peer, ToPlayer::MatchEnded { match_id, reason: why });
         }
     }

@@ -20,6 +20,7 @@ use traversal_core::wire::{Dropped, Kind};
 use super::{Route, Server, Timer};
 use crate::limits::{Bucket, prefix};
 use crate::matchmaking::{Party, Reach, public_addresses, reach};
+use crate::relay::{RelayMode, forwarded};
 use crate::rooms::{is_name, is_text};
 
 /// Longest game id, in bytes.
@@ -28,6 +29,8 @@ const MAX_GAME: usize = 64;
 const MAX_SIGHTINGS: usize = 64;
 /// Older probes belong to an earlier classification.
 const SIGHTING_AGE: Duration = Duration::from_secs(20);
+/// Length of a sealed path challenge: only what is at least as long is answered with one.
+const CHALLENGE: usize = 64;
 /// Answers to logins that are kept for retransmissions.
 const RECENT_INITS: usize = 4096;
 
@@ -540,6 +543,44 @@ impl Server {
         self.dirty.insert(id);
     }
 
+    /// Whether the players of this one's game may use the relay.
+    pub(super) fn relay_mode(&self, player: PlayerId) -> RelayMode {
+        let session = self.players.get(&player).and_then(|player| self.sessions.get(&player.session));
+        let of_game = session.and_then(|client| self.config.relay_games.get(&client.login.game));
+        of_game.copied().unwrap_or(self.config.relay)
+    }
+
+    /// A datagram for another player. It must come from where the sender's session was proven to be.
+    pub(super) fn handle_relay(&mut self, now: Instant, route: Route, datagram: &[u8]) {
+        let Some(lane) = self.relay.find(now, datagram) else {
+            self.counters.relay_dropped += 1;
+            return;
+        };
+        let route_of = |player: PlayerId| {
+            let session = self.players.get(&player)?.session;
+            Some((session, self.sessions.get(&session)?.route))
+        };
+        let (Some((session, own)), Some((_, to))) = (route_of(lane.from), route_of(lane.to)) else {
+            self.counters.relay_dropped += 1;
+            return;
+        };
+        if own.peer != route.peer {
+            self.counters.relay_dropped += 1;
+            // Perhaps its NAT gave it another port: if it can prove so, the next ones pass.
+            if datagram.len() >= CHALLENGE {
+                self.notice_address(now, session, route);
+            }
+            return;
+        }
+        if !self.relay.charge(now, &lane, datagram.len()) {
+            self.counters.relay_limited += 1;
+            return;
+        }
+        self.counters.relayed += 1;
+        self.counters.relayed_bytes += datagram.len() as u64;
+        self.transmit(to, forwarded(&lane, datagram));
+    }
+
     /// What others may be told about a player, in the end.
     pub(super) fn party(&self, player: PlayerId) -> Option<Party> {
         let client = self.sessions.get(&self.players.get(&player)?.session)?;
@@ -548,7 +589,7 @@ impl Server {
             ephemeral: client.login.ephemeral,
             public: client.route.peer,
             local: client.login.local.clone(),
-            relay_only: client.login.relay_only,
+            relay_only: client.login.relay_only || self.relay_mode(player) == RelayMode::Only,
             server_ip: self.told_address(client.route).map(|address| address.ip()),
             nat: client.profile,
         })

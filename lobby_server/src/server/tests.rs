@@ -3,6 +3,7 @@
 mod faults;
 mod junk;
 mod probes;
+mod relay;
 mod rooms;
 
 use std::collections::{BTreeMap, VecDeque};

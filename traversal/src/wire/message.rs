@@ -580,6 +580,23 @@ pub struct PunchPlan {
     pub methods: Vec<Method>,
     /// Milliseconds for the whole attempt.
     pub deadline_ms: u32,
+    /// Leave to play through the server, while there is no direct path or where there can be none.
+    pub relay: Option<RelayGrant>,
+}
+
+/// One side's way through the server's relay.
+///
+/// It sends [`Kind::Relay`](super::Kind::Relay), `token`, and its sealed datagram of the match, from the socket of
+/// its session to the address that it is logged in at. The other side's datagrams come in the same form, from there,
+/// with the same token in front.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RelayGrant {
+    /// Unguessable; each side has its own.
+    pub token: [u8; super::RELAY_HEADER - 1],
+    /// What this side may send in the long run; more is dropped.
+    pub bytes_per_second: u32,
+    /// Seconds that it serves for, from the plan on.
+    pub lifetime_s: u32,
 }
 
 /// A way to get through.

@@ -1,0 +1,147 @@
+//! From the command line to a running game.
+
+use std::panic::{self, AssertUnwindSafe};
+use std::process::ExitCode;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use bevy::app::AppExit;
+
+use crate::cli::Cli;
+use crate::embedded::{self, Embedded};
+use crate::session::{Goal, HostPlan, Profile, Target};
+use crate::sim::clean_name;
+use crate::{headless, window};
+
+/// How long `--join` keeps asking for its room.
+const WAIT: Duration = Duration::from_secs(30);
+
+/// Runs the program.
+pub fn run(cli: &Cli) -> ExitCode {
+    if cli.join.is_some() && cli.lobby.is_none() {
+        eprintln!("arena: --join needs --lobby: a lobby server that starts here and now has no rooms");
+        return ExitCode::from(2);
+    }
+    let seed = cli.seed.unwrap_or_else(|| fastrand::u64(..));
+    let mut windowed = !cli.headless;
+    if windowed && let Err(reason) = window::display() {
+        println!("arena: no display ({reason}); playing headless");
+        windowed = false;
+    }
+    let embedded = match (&cli.lobby, cli.screen) {
+        (None, None) => match embedded::start() {
+            Ok(embedded) => Some(embedded),
+            Err(reason) => {
+                eprintln!("arena: {reason}");
+                return ExitCode::FAILURE;
+            }
+        },
+        _ => None,
+    };
+    let server = match (&cli.lobby, &embedded) {
+        (Some(lobby), _) => lobby.clone(),
+        (None, Some(embedded)) => {
+            println!("lobby server on {}", embedded.address);
+            embedded.address.to_string()
+        }
+        (None, None) => String::from("lobby.example.com"),
+    };
+    let profile = Profile { name: player_name(cli), server };
+    if windowed {
+        let goal = goal(cli, false);
+        let note = note(embedded.as_ref());
+        let play = || window::run(cli, profile.clone(), goal, note, seed);
+        match panic::catch_unwind(AssertUnwindSafe(play)) {
+            Ok(exit) => return code(&exit),
+            Err(panic) if window::SHOWN.load(Ordering::Relaxed) => panic::resume_unwind(panic),
+            Err(_) if cli.screenshot.is_some() || cli.screen.is_some() => {
+                eprintln!("arena: no window can be opened here, so there is no picture to take");
+                return ExitCode::FAILURE;
+            }
+            Err(_) => println!("arena: no window can be opened here; playing headless"),
+        }
+    } else if cli.screenshot.is_some() || cli.screen.is_some() || cli.bench_frames.is_some() {
+        eprintln!("arena: --screenshot, --screen and --bench-frames need a display");
+        return ExitCode::FAILURE;
+    }
+    let bots = bots(cli, true);
+    code(&headless::run(cli, profile, goal(cli, true), bots, seed))
+}
+
+fn code(exit: &AppExit) -> ExitCode {
+    match exit {
+        AppExit::Success => ExitCode::SUCCESS,
+        AppExit::Error(code) => ExitCode::from(code.get()),
+    }
+}
+
+fn note(embedded: Option<&Embedded>) -> String {
+    embedded
+        .map(|embedded| {
+            let address = embedded.address;
+            format!("A lobby server runs in this game: friends nearby start with --lobby {address}")
+        })
+        .unwrap_or_default()
+}
+
+fn player_name(cli: &Cli) -> String {
+    let name =
+        cli.name.clone().or_else(|| std::env::var("USER").ok()).or_else(|| std::env::var("USERNAME").ok());
+    clean_name(&name.unwrap_or_default())
+}
+
+/// Without a window there is nobody to ask whom to play against.
+fn bots(cli: &Cli, headless: bool) -> usize {
+    let alone = headless && cli.bots == 0 && cli.host.is_none() && cli.join.is_none();
+    if alone { 3 } else { usize::from(cli.bots) }
+}
+
+fn goal(cli: &Cli, headless: bool) -> Goal {
+    if let Some(room) = &cli.join {
+        // Six letters and digits without look-alikes are a code; anything else is a name.
+        let code = room.len() == 6 && room.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit());
+        let target = if code { Target::Code(room.clone()) } else { Target::Name(room.clone()) };
+        return Goal::Join { target, password: cli.password.clone(), wait: WAIT };
+    }
+    let bots = bots(cli, headless);
+    if cli.host.is_none() && bots == 0 && !headless {
+        return Goal::Idle;
+    }
+    let begin_with = cli.begin_with.map(usize::from).or_else(|| {
+        // With a window and no bots the host presses the button.
+        (headless || bots > 0 || cli.rounds.is_some()).then_some((bots + 1).max(2))
+    });
+    Goal::Host(HostPlan {
+        room: cli.host.clone().unwrap_or_default(),
+        password: cli.password.clone(),
+        bots,
+        rules: cli.rules(),
+        begin_with,
+        ..HostPlan::default()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    fn goal_of(args: &[&str], headless: bool) -> Goal {
+        goal(&Cli::parse_from([&["arena"], args].concat()), headless)
+    }
+
+    #[test]
+    fn the_command_line_becomes_a_goal() {
+        assert_eq!(goal_of(&[], false), Goal::Idle);
+        let Goal::Host(plan) = goal_of(&["--bots", "3"], false) else { panic!("bots make a room") };
+        assert_eq!((plan.bots, plan.begin_with), (3, Some(4)));
+        let Goal::Host(plan) = goal_of(&["--host", "den"], false) else { panic!("a room") };
+        assert_eq!((plan.room.as_str(), plan.begin_with), ("den", None));
+        let Goal::Host(plan) = goal_of(&[], true) else { panic!("a match without a window") };
+        assert_eq!((plan.bots, plan.begin_with), (3, Some(4)));
+        let Goal::Join { target, .. } = goal_of(&["--join", "K7QF2M"], false) else { panic!("a join") };
+        assert_eq!(target, Target::Code(String::from("K7QF2M")));
+        let Goal::Join { target, .. } = goal_of(&["--join", "den"], false) else { panic!("a join") };
+        assert_eq!(target, Target::Name(String::from("den")));
+    }
+}

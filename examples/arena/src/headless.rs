@@ -1,0 +1,61 @@
+//! Playing without a window: the same match, told in lines.
+
+use std::time::Duration;
+
+use bevy::app::TerminalCtrlCHandlerPlugin;
+use bevy::log::LogPlugin;
+use bevy::prelude::*;
+
+use crate::bots::{Crew, CrewPlugin, player_app};
+use crate::cli::Cli;
+use crate::flow::Referee;
+use crate::scene::Scene;
+use crate::session::{Goal, Link, Profile, Session};
+
+/// How long to wait for a match before giving up, where an end is wanted.
+#[derive(Resource, Clone, Copy, Debug)]
+struct Patience(Duration);
+
+/// Plays until the rounds are over or the program is told to stop.
+pub fn run(cli: &Cli, profile: Profile, goal: Goal, bots: usize, seed: u64) -> AppExit {
+    let mut app = player_app(profile, goal, seed);
+    app.add_plugins((
+        LogPlugin { filter: String::from("warn"), ..Default::default() },
+        TerminalCtrlCHandlerPlugin,
+        CrewPlugin,
+    ))
+    .insert_resource(Patience(Duration::from_secs(cli.patience.into())))
+    .insert_resource(Crew::wanting(bots))
+    .insert_resource(Referee { rounds: cli.rounds, print: true, ..Default::default() })
+    .add_systems(Update, (tell, give_up));
+    app.run()
+}
+
+fn tell(session: Res<Session>, mut last: Local<Option<String>>) {
+    let seen = last.as_ref().and_then(|last| session.story.iter().rposition(|line| line == last));
+    for line in session.story.iter().skip(seen.map_or(0, |seen| seen + 1)) {
+        println!("{line}");
+        *last = Some(line.clone());
+    }
+}
+
+fn give_up(
+    time: Res<Time<Real>>,
+    scene: Res<Scene>,
+    referee: Res<Referee>,
+    patience: Res<Patience>,
+    mut session: ResMut<Session>,
+    mut exit: MessageWriter<AppExit>,
+) {
+    if let Some(trouble) = session.trouble.take() {
+        eprintln!("arena: {trouble}");
+        exit.write(AppExit::error());
+    } else if referee.rounds.is_some() && scene.round == 0 && time.elapsed() > patience.0 {
+        let why = match &session.link {
+            Link::Retrying { reason } | Link::Refused { reason } => reason.clone(),
+            _ => String::from("Nobody came to play."),
+        };
+        eprintln!("arena: no match after {} s. {why}", patience.0.as_secs());
+        exit.write(AppExit::error());
+    }
+}

@@ -1,0 +1,70 @@
+//! Keyboard and mouse of the player who sits here.
+
+use bevy::prelude::*;
+
+use crate::net::systems::Wish;
+use crate::scene::Scene;
+use crate::screens::Screen;
+use crate::sim::{Input, aim_of};
+use crate::view::StageCamera;
+
+/// After so many seconds without the mouse, the ship looks where it goes: for playing on the keyboard alone.
+const MOUSE: f32 = 3.0;
+
+/// Reads keyboard and mouse.
+#[derive(Debug)]
+pub struct InputPlugin;
+
+impl Plugin for InputPlugin {
+    fn build(&self, app: &mut App) {
+        app.add_systems(PreUpdate, read.after(bevy::input::InputSystems));
+    }
+}
+
+fn read(
+    time: Res<Time>,
+    keys: Res<ButtonInput<KeyCode>>,
+    buttons: Res<ButtonInput<MouseButton>>,
+    screen: Res<State<Screen>>,
+    scene: Res<Scene>,
+    windows: Query<&Window>,
+    camera: Query<(&Camera, &GlobalTransform), With<StageCamera>>,
+    mut wish: ResMut<Wish>,
+    mut mouse: Local<(Vec2, f32)>,
+) {
+    if *screen.get() != Screen::Game {
+        wish.0 = Input { aim: wish.0.aim, ..Input::default() };
+        return;
+    }
+    let held = |keys_: [KeyCode; 2]| f32::from(u8::from(keys.any_pressed(keys_)));
+    let direction = Vec2::new(
+        held([KeyCode::KeyD, KeyCode::ArrowRight]) - held([KeyCode::KeyA, KeyCode::ArrowLeft]),
+        held([KeyCode::KeyW, KeyCode::ArrowUp]) - held([KeyCode::KeyS, KeyCode::ArrowDown]),
+    );
+    let mut input = Input { aim: wish.0.aim, ..Input::default() };
+    input.walk_towards(direction);
+    input.fire =
+        buttons.pressed(MouseButton::Left) || keys.any_pressed([KeyCode::KeyJ, KeyCode::ControlLeft]);
+    input.dash = buttons.pressed(MouseButton::Right)
+        || keys.any_pressed([KeyCode::Space, KeyCode::ShiftLeft, KeyCode::KeyK]);
+    let cursor = windows.single().ok().and_then(Window::cursor_position);
+    if let Some(cursor) = cursor
+        && (cursor != mouse.0 || buttons.pressed(MouseButton::Left))
+    {
+        *mouse = (cursor, time.elapsed_secs());
+    }
+    let recent = time.elapsed_secs() - mouse.1 < MOUSE && cursor.is_some();
+    if recent {
+        let there = camera
+            .single()
+            .ok()
+            .zip(cursor)
+            .and_then(|((camera, eye), cursor)| camera.viewport_to_world_2d(eye, cursor).ok());
+        if let (Some(there), Some(me)) = (there, scene.me()) {
+            input.aim = aim_of(there - me.at);
+        }
+    } else if direction != Vec2::ZERO {
+        input.aim = aim_of(direction);
+    }
+    wish.0 = input;
+}

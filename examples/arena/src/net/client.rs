@@ -1,0 +1,201 @@
+//! A client: sends inputs, shows others interpolated and itself predicted.
+
+use std::collections::BTreeMap;
+
+use super::EventLog;
+use super::interpolation::Timeline;
+use super::prediction::Prediction;
+use crate::protocol::{self, BUNDLE, ClientMessage, GAME_PROTOCOL, HostMessage, Inputs, Snapshot, encode};
+use crate::scene::{Actor, Scene, SceneBolt};
+use crate::sim::{Bolt, DT, Freedom, GameEvent, Input, Phase, PlayerSlot, angle_of};
+
+/// Age in steps at which others' shots are shown in our own time instead of their shooter's: so they leave the
+/// muzzle that is seen, and hit when they seem to.
+const BOLT_BLEND: f64 = 18.0;
+
+/// The match as a client knows it.
+#[derive(Debug, Default)]
+pub struct ClientGame {
+    /// All events heard.
+    pub log: EventLog,
+    /// Messages that could not be read.
+    pub malformed: u32,
+    /// The host does not let us play, and why.
+    pub refused: Option<String>,
+    me: Option<PlayerSlot>,
+    names: BTreeMap<PlayerSlot, String>,
+    timeline: Timeline,
+    prediction: Prediction,
+    /// Steps that our inputs are ahead of the newest snapshot, smoothed.
+    ahead: f64,
+    now: f64,
+    fresh: Vec<GameEvent>,
+}
+
+impl ClientGame {
+    /// The first message to the host.
+    pub fn hello(name: &str) -> Vec<u8> {
+        encode(&ClientMessage::Hello { protocol: GAME_PROTOCOL, name: String::from(name) })
+    }
+
+    /// Who we are, once welcomed.
+    pub fn me(&self) -> Option<PlayerSlot> {
+        self.me
+    }
+
+    /// Distance of the last correction of the own place, in world units.
+    pub fn last_correction(&self) -> f32 {
+        self.prediction.corrected
+    }
+
+    /// Lets our clock go on, in seconds.
+    pub fn advance(&mut self, seconds: f64) {
+        self.now += seconds;
+    }
+
+    /// A reliable message came.
+    pub fn reliable(&mut self, bytes: &[u8]) {
+        match protocol::read_host_message(bytes) {
+            Some(HostMessage::Welcome { you, next_event, players }) => {
+                self.me = Some(you);
+                self.names = players.into_iter().collect();
+                self.log.expect(next_event);
+            }
+            Some(HostMessage::Refused { reason }) => self.refused = Some(reason),
+            Some(HostMessage::Event { number, event }) => self.hear(number, event),
+            None => self.malformed += 1,
+        }
+    }
+
+    fn hear(&mut self, number: u32, event: GameEvent) {
+        match &event {
+            GameEvent::Joined { player, name } => {
+                self.names.insert(*player, crate::sim::clean_name(name));
+            }
+            GameEvent::Left { player } => {
+                self.names.remove(player);
+            }
+            _ => {}
+        }
+        self.log.add(number, event.clone());
+        self.fresh.push(event);
+        let surplus = self.fresh.len().saturating_sub(256);
+        self.fresh.drain(..surplus);
+    }
+
+    /// A snapshot came.
+    pub fn unreliable(&mut self, bytes: &[u8]) {
+        let Some(snapshot) = protocol::read_snapshot(bytes) else {
+            self.malformed += 1;
+            return;
+        };
+        let (applied, body) = snapshot.own;
+        let freedom = self.freedom(&snapshot);
+        let flying: Vec<u32> = snapshot
+            .bolts
+            .iter()
+            .map(Bolt::from)
+            .filter(|bolt| Some(bolt.owner) == self.me)
+            .map(|bolt| bolt.input)
+            .collect();
+        if self.timeline.add(snapshot, self.now) {
+            self.prediction.reconcile(applied, body, freedom);
+            self.prediction.confirm_bolts(applied, |input| flying.contains(&input));
+            let ahead = self.prediction.ahead() as f64;
+            self.ahead += (ahead - self.ahead) * 0.1;
+        }
+    }
+
+    fn freedom(&self, snapshot: &Snapshot) -> Freedom {
+        let alive = snapshot.players.iter().any(|p| Some(p.player) == self.me && p.health > 0);
+        let walk = alive && !matches!(snapshot.phase, Phase::Countdown { .. });
+        Freedom { walk, fire: walk }
+    }
+
+    /// One step with the player's input; the bytes go out unreliably. None before the first snapshot.
+    pub fn tick(&mut self, input: Input) -> Option<Vec<u8>> {
+        let me = self.me?;
+        let freedom = self.freedom(self.timeline.newest()?);
+        self.prediction.step(me, input, freedom);
+        Some(encode(&Inputs(self.prediction.bundle(BUNDLE))))
+    }
+
+    /// Events since the last call, for the pictures.
+    pub fn take_events(&mut self) -> Vec<GameEvent> {
+        std::mem::take(&mut self.fresh)
+    }
+
+    /// What this player sees, `fraction` of a step after the last one.
+    pub fn scene(&self, fraction: f32) -> Scene {
+        let (Some(me), Some(newest)) = (self.me, self.timeline.newest()) else { return Scene::default() };
+        let shown = self.timeline.shown_tick(self.now).unwrap_or_default();
+        let actors = newest.players.iter().map(|state| {
+            let own = state.player == me && state.health > 0;
+            let (at, angle) = if own {
+                (self.prediction.shown(fraction), angle_of(self.prediction.body().aim))
+            } else {
+                let there = (protocol::unpack(state.at), angle_of(state.aim));
+                self.timeline.player_at(state.player, shown).unwrap_or(there)
+            };
+            let has = |flag| state.flags & flag != 0;
+            let dashing = if own { self.prediction.body().dash_left > 0 } else { has(protocol::DASHING) };
+            Actor {
+                player: state.player,
+                name: self.names.get(&state.player).cloned().unwrap_or_default(),
+                at,
+                angle,
+                health: state.health,
+                dashing,
+                shielded: has(protocol::SHIELDED),
+                protected: has(protocol::PROTECTED),
+                rapid: has(protocol::RAPID),
+                points: state.points,
+                wins: state.wins,
+            }
+        });
+        let behind = (1.0 - fraction) * DT;
+        let own_bolts = self.prediction.bolts.iter().map(|bolt| SceneBolt {
+            owner: me,
+            key: bolt.input,
+            at: bolt.at - bolt.velocity * behind,
+            velocity: bolt.velocity,
+        });
+        let others = newest.bolts.iter().map(Bolt::from).filter(|bolt| bolt.owner != me);
+        let bolts = own_bolts.chain(others.filter_map(|bolt| self.shown_bolt(bolt, shown, newest.tick)));
+        let host_tick = self.timeline.host_tick(self.now).unwrap_or_default();
+        Scene {
+            local: Some(me),
+            dash_charge: self.prediction.body().dash_charge(),
+            phase: Some(newest.phase),
+            round: newest.round,
+            tick: host_tick.max(0.0) as u32,
+            actors: actors.collect(),
+            bolts: bolts.collect(),
+            pickups: newest.pickups.iter().map(Into::into).collect(),
+        }
+    }
+
+    fn shown_bolt(&self, mut bolt: Bolt, shown: f64, newest: u32) -> Option<SceneBolt> {
+        let newest = f64::from(newest);
+        let age = f64::from(bolt.age) + shown - newest;
+        if age < 0.0 {
+            return None; // not fired yet in the time that we see
+        }
+        let blend = (age / BOLT_BLEND).min(1.0);
+        let target = shown + (newest + self.ahead - shown) * blend;
+        let steps = target - newest;
+        if steps < 0.0 {
+            bolt.at += bolt.velocity * steps as f32 * DT;
+        } else {
+            // Bounded: the own lead is at most the two seconds of inputs that are kept.
+            for _ in 0..(steps as u32).min(120) {
+                if !bolt.step() {
+                    return None;
+                }
+            }
+            bolt.at += bolt.velocity * steps.fract() as f32 * DT;
+        }
+        let key = u32::from(bolt.id);
+        Some(SceneBolt { owner: bolt.owner, key, at: bolt.at, velocity: bolt.velocity })
+    }
+}

@@ -1,0 +1,302 @@
+//! The host: the one true world, fed with everybody's inputs.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use bevy::math::Vec2;
+
+use super::EventLog;
+use crate::protocol::{
+    self, ClientMessage, GAME_PROTOCOL, HostMessage, MAX_MESSAGE, PlayerState, Snapshot, encode,
+};
+use crate::scene::{Actor, Scene, SceneBolt};
+use crate::sim::{DT, GameEvent, Input, PlayerSlot, Rules, World, angle_of};
+
+/// Steps between two snapshots: 30 a second.
+const SNAPSHOT_EVERY: u32 = 2;
+/// Inputs kept for a player at the most: 0.4 s.
+const QUEUE: usize = 24;
+/// Above so many waiting inputs two are applied in a step, to catch up after a hiccup of the network.
+const BACKLOG: usize = 3;
+/// Steps that a player may be ahead of the clock: bounds what a dishonest client gains by sending more inputs.
+const CREDIT: u32 = 24;
+/// After so many steps without any input a player is let go on with the last one, trigger off.
+const STARVED: u32 = 12;
+
+/// A message to be sent.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Outgoing {
+    /// To whom.
+    pub client: u64,
+    /// Must arrive, in order.
+    pub reliable: bool,
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+}
+
+#[derive(Debug)]
+struct Seat {
+    player: PlayerSlot,
+    queue: VecDeque<Input>,
+    newest: u32,
+    last: Input,
+    starved: u32,
+    credit: u32,
+}
+
+/// The match as its host runs it.
+#[derive(Debug)]
+pub struct HostGame {
+    /// The truth.
+    pub world: World,
+    /// All events so far.
+    pub log: EventLog,
+    /// Messages that could not be read.
+    pub malformed: u32,
+    local: Option<PlayerSlot>,
+    local_seq: u32,
+    seats: BTreeMap<u64, Seat>,
+    before: BTreeMap<PlayerSlot, Vec2>,
+    next_event: u32,
+    fresh: Vec<GameEvent>,
+    outbox: Vec<Outgoing>,
+}
+
+impl HostGame {
+    /// A new match; with a name the host plays too.
+    pub fn new(rules: Rules, seed: u64, local: Option<&str>) -> Self {
+        let mut world = World::new(rules, seed);
+        let local = local.and_then(|name| world.join(name));
+        let mut game = Self {
+            world,
+            log: EventLog::default(),
+            malformed: 0,
+            local,
+            local_seq: 0,
+            seats: BTreeMap::new(),
+            before: BTreeMap::new(),
+            next_event: 0,
+            fresh: Vec::new(),
+            outbox: Vec::new(),
+        };
+        game.publish();
+        game
+    }
+
+    /// The host's own player.
+    pub fn local(&self) -> Option<PlayerSlot> {
+        self.local
+    }
+
+    /// Which player sits behind a connection.
+    pub fn player_of(&self, client: u64) -> Option<PlayerSlot> {
+        self.seats.get(&client).map(|seat| seat.player)
+    }
+
+    /// A connection is gone.
+    pub fn disconnected(&mut self, client: u64) {
+        if let Some(seat) = self.seats.remove(&client) {
+            self.world.leave(seat.player);
+            self.publish();
+        }
+    }
+
+    /// A reliable message came.
+    pub fn reliable(&mut self, client: u64, bytes: &[u8]) {
+        let Some(ClientMessage::Hello { protocol, name }) = protocol::read_client_message(bytes) else {
+            self.malformed += 1;
+            return;
+        };
+        if self.seats.contains_key(&client) {
+            return;
+        }
+        if protocol != GAME_PROTOCOL {
+            let reason = format!("The host plays version {GAME_PROTOCOL} of the game, this is {protocol}.");
+            self.send(client, &HostMessage::Refused { reason });
+            return;
+        }
+        let Some(player) = self.world.join(&name) else {
+            self.send(client, &HostMessage::Refused { reason: String::from("The arena is full.") });
+            return;
+        };
+        // Everybody hears of the newcomer, and the newcomer hears what comes after that.
+        self.publish();
+        let players = self.world.players.iter().map(|(slot, p)| (*slot, p.name.clone())).collect();
+        self.send(client, &HostMessage::Welcome { you: player, next_event: self.next_event, players });
+        let seat = Seat {
+            player,
+            queue: VecDeque::new(),
+            newest: 0,
+            last: Input::default(),
+            starved: 0,
+            credit: CREDIT,
+        };
+        self.seats.insert(client, seat);
+    }
+
+    /// Inputs came.
+    pub fn unreliable(&mut self, client: u64, bytes: &[u8]) {
+        let Some(inputs) = protocol::read_inputs(bytes) else {
+            self.malformed += 1;
+            return;
+        };
+        let Some(seat) = self.seats.get_mut(&client) else { return };
+        for input in inputs {
+            if input.seq > seat.newest {
+                seat.newest = input.seq;
+                seat.queue.push_back(input);
+            }
+        }
+        while seat.queue.len() > QUEUE {
+            seat.queue.pop_front();
+        }
+    }
+
+    /// One step of the match.
+    pub fn tick(&mut self, own: Input) {
+        self.before = self.world.players.iter().map(|(slot, p)| (*slot, p.body.at)).collect();
+        if let Some(local) = self.local {
+            self.local_seq += 1;
+            self.world.apply(local, &Input { seq: self.local_seq, ..own });
+        }
+        for seat in self.seats.values_mut() {
+            seat.credit = (seat.credit + 1).min(CREDIT);
+            let wanted = if seat.queue.len() > BACKLOG { 2 } else { 1 };
+            let mut applied = 0;
+            while applied < wanted && seat.credit > 0 {
+                let Some(input) = seat.queue.pop_front() else { break };
+                seat.credit -= 1;
+                applied += 1;
+                seat.last = input;
+                self.world.apply(seat.player, &input);
+            }
+            seat.starved = if applied == 0 { seat.starved + 1 } else { 0 };
+            if seat.starved > STARVED {
+                let idle = Input { fire: false, dash: false, walk: (0, 0), ..seat.last };
+                self.world.apply(seat.player, &idle);
+            }
+        }
+        self.world.step();
+        self.publish();
+        if self.world.tick.is_multiple_of(SNAPSHOT_EVERY) {
+            self.snapshots();
+        }
+    }
+
+    /// The host presses start.
+    pub fn begin(&mut self) {
+        self.world.begin();
+        self.publish();
+    }
+
+    /// Messages to be sent now.
+    pub fn take_outgoing(&mut self) -> Vec<Outgoing> {
+        std::mem::take(&mut self.outbox)
+    }
+
+    /// Events since the last call, for the pictures.
+    pub fn take_events(&mut self) -> Vec<GameEvent> {
+        std::mem::take(&mut self.fresh)
+    }
+
+    /// What the host sees, `fraction` of a step after the last one.
+    pub fn scene(&self, fraction: f32) -> Scene {
+        let actors = self.world.players.iter().map(|(&player, p)| {
+            let before = self.before.get(&player).copied().unwrap_or(p.body.at);
+            // A jump (round start, respawn) is not to be smeared.
+            let at =
+                if before.distance(p.body.at) > 120.0 { p.body.at } else { before.lerp(p.body.at, fraction) };
+            Actor {
+                player,
+                name: p.name.clone(),
+                at,
+                angle: angle_of(p.body.aim),
+                health: p.health,
+                dashing: p.body.dash_left > 0,
+                shielded: p.shield,
+                protected: p.protection > 0,
+                rapid: p.body.rapid > 0,
+                points: p.points,
+                wins: p.wins,
+            }
+        });
+        let behind = (1.0 - fraction) * DT;
+        let bolts = self.world.bolts.iter().map(|bolt| SceneBolt {
+            owner: bolt.owner,
+            key: u32::from(bolt.id),
+            at: bolt.at - bolt.velocity * behind,
+            velocity: bolt.velocity,
+        });
+        let own = self.local.and_then(|local| self.world.players.get(&local));
+        Scene {
+            local: self.local,
+            dash_charge: own.map_or(1.0, |p| p.body.dash_charge()),
+            phase: Some(self.world.phase),
+            round: self.world.round,
+            tick: self.world.tick,
+            actors: actors.collect(),
+            bolts: bolts.collect(),
+            pickups: self.world.pickups.clone(),
+        }
+    }
+
+    fn publish(&mut self) {
+        for event in self.world.take_events() {
+            let number = self.next_event;
+            self.next_event = self.next_event.wrapping_add(1);
+            self.log.add(number, event.clone());
+            let bytes = encode(&HostMessage::Event { number, event: event.clone() });
+            for client in self.seats.keys() {
+                self.outbox.push(Outgoing { client: *client, reliable: true, bytes: bytes.clone() });
+            }
+            self.fresh.push(event);
+        }
+        // Nobody may be watching.
+        let surplus = self.fresh.len().saturating_sub(256);
+        self.fresh.drain(..surplus);
+    }
+
+    fn send(&mut self, client: u64, message: &HostMessage) {
+        self.outbox.push(Outgoing { client, reliable: true, bytes: encode(message) });
+    }
+
+    fn snapshots(&mut self) {
+        let world = &self.world;
+        let players: Vec<_> = world
+            .players
+            .iter()
+            .map(|(&player, p)| PlayerState {
+                player,
+                at: protocol::pack(p.body.at),
+                aim: p.body.aim,
+                health: p.health,
+                flags: [
+                    (p.body.dash_left > 0, protocol::DASHING),
+                    (p.shield, protocol::SHIELDED),
+                    (p.protection > 0, protocol::PROTECTED),
+                    (p.body.rapid > 0, protocol::RAPID),
+                ]
+                .into_iter()
+                .filter_map(|(on, flag)| on.then_some(flag))
+                .sum(),
+                points: p.points,
+                wins: p.wins,
+            })
+            .collect();
+        let mut snapshot = Snapshot {
+            tick: world.tick,
+            phase: world.phase,
+            round: world.round,
+            own: Default::default(),
+            players,
+            bolts: world.bolts.iter().map(Into::into).collect(),
+            pickups: world.pickups.iter().map(Into::into).collect(),
+        };
+        for (client, seat) in &self.seats {
+            let Some(player) = world.players.get(&seat.player) else { continue };
+            snapshot.own = (player.last_input, player.body);
+            let bytes = encode(&snapshot);
+            debug_assert!(bytes.len() <= MAX_MESSAGE);
+            self.outbox.push(Outgoing { client: *client, reliable: false, bytes });
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! Ties the match to Bevy and renet. Added to every player's app, with a window or without, human or not.
+
+use bevy::prelude::*;
+use bevy_renet::renet::{DefaultChannel, ServerEvent};
+use bevy_renet::{RenetClient, RenetReceive, RenetSend, RenetServer, RenetServerEvent};
+
+use super::{ClientGame, HostGame};
+use crate::scene::{Happened, Scene};
+use crate::sim::{Input, TICK_HZ};
+
+/// The match of a host; there while this player hosts a room.
+#[derive(Resource, Debug)]
+pub struct Hosted(pub HostGame);
+
+/// The match of a client; there while this player is connected to a host.
+#[derive(Resource, Debug)]
+pub struct Joined(pub ClientGame);
+
+/// What the player who sits here wants now: written by the keyboard and mouse, or by a computer player.
+#[derive(Resource, Clone, Copy, Debug, Default)]
+pub struct Wish(pub Input);
+
+/// The name to play under.
+#[derive(Resource, Clone, Debug)]
+pub struct PlayerName(pub String);
+
+/// Groups of the systems, for ordering.
+#[derive(SystemSet, Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum NetSystems {
+    /// Messages in.
+    Receive,
+    /// A step of the match.
+    Tick,
+    /// [`Scene`] and [`Happened`] are new after this.
+    Scene,
+    /// Messages out.
+    Send,
+}
+
+/// The game over renet.
+#[derive(Debug)]
+pub struct NetPlugin;
+
+impl Plugin for NetPlugin {
+    fn build(&self, app: &mut App) {
+        app.init_resource::<Wish>()
+            .init_resource::<Scene>()
+            .add_message::<Happened>()
+            .insert_resource(Time::<Fixed>::from_hz(f64::from(TICK_HZ)))
+            .configure_sets(PreUpdate, NetSystems::Receive.after(RenetReceive))
+            .configure_sets(PostUpdate, NetSystems::Send.before(RenetSend))
+            .add_systems(
+                PreUpdate,
+                (greet.run_if(resource_exists::<RenetClient>), receive_as_client, receive_as_host)
+                    .chain()
+                    .in_set(NetSystems::Receive),
+            )
+            .add_systems(FixedUpdate, (tick_host, tick_client).in_set(NetSystems::Tick))
+            .add_systems(Update, show.in_set(NetSystems::Scene))
+            .add_systems(PostUpdate, send_as_host.in_set(NetSystems::Send))
+            .add_observer(client_left);
+    }
+}
+
+/// A fresh connection to a host: say hello, once.
+fn greet(
+    mut commands: Commands,
+    name: Res<PlayerName>,
+    mut client: ResMut<RenetClient>,
+    joined: Option<Res<Joined>>,
+) {
+    if joined.is_none() && client.is_connected() {
+        client.send_message(DefaultChannel::ReliableOrdered, ClientGame::hello(&name.0));
+        commands.insert_resource(Joined(ClientGame::default()));
+    }
+}
+
+fn receive_as_client(
+    time: Res<Time<Real>>,
+    client: Option<ResMut<RenetClient>>,
+    joined: Option<ResMut<Joined>>,
+) {
+    let (Some(mut client), Some(mut joined)) = (client, joined) else { return };
+    joined.0.advance(time.delta_secs_f64());
+    while let Some(bytes) = client.receive_message(DefaultChannel::ReliableOrdered) {
+        joined.0.reliable(&bytes);
+    }
+    while let Some(bytes) = client.receive_message(DefaultChannel::Unreliable) {
+        joined.0.unreliable(&bytes);
+    }
+}
+
+fn receive_as_host(server: Option<ResMut<RenetServer>>, hosted: Option<ResMut<Hosted>>) {
+    let (Some(mut server), Some(mut hosted)) = (server, hosted) else { return };
+    for client in server.clients_id() {
+        while let Some(bytes) = server.receive_message(client, DefaultChannel::ReliableOrdered) {
+            hosted.0.reliable(client, &bytes);
+        }
+        while let Some(bytes) = server.receive_message(client, DefaultChannel::Unreliable) {
+            hosted.0.unreliable(client, &bytes);
+        }
+    }
+}
+
+fn client_left(event: On<RenetServerEvent>, hosted: Option<ResMut<Hosted>>) {
+    if let (ServerEvent::ClientDisconnected { client_id, .. }, Some(mut hosted)) = (&event.event().0, hosted)
+    {
+        hosted.0.disconnected(*client_id);
+    }
+}
+
+fn tick_host(wish: Res<Wish>, hosted: Option<ResMut<Hosted>>) {
+    if let Some(mut hosted) = hosted {
+        hosted.0.tick(wish.0);
+    }
+}
+
+fn tick_client(wish: Res<Wish>, client: Option<ResMut<RenetClient>>, joined: Option<ResMut<Joined>>) {
+    let (Some(mut client), Some(mut joined)) = (client, joined) else { return };
+    if let Some(bytes) = joined.0.tick(wish.0) {
+        client.send_message(DefaultChannel::Unreliable, bytes);
+    }
+}
+
+fn show(
+    time: Res<Time<Fixed>>,
+    hosted: Option<ResMut<Hosted>>,
+    joined: Option<ResMut<Joined>>,
+    mut scene: ResMut<Scene>,
+    mut happened: MessageWriter<Happened>,
+) {
+    let fraction = time.overstep_fraction();
+    let events = if let Some(mut hosted) = hosted {
+        *scene = hosted.0.scene(fraction);
+        hosted.0.take_events()
+    } else if let Some(mut joined) = joined {
+        *scene = joined.0.scene(fraction);
+        joined.0.take_events()
+    } else {
+        return;
+    };
+    happened.write_batch(events.into_iter().map(Happened));
+}
+
+fn send_as_host(server: Option<ResMut<RenetServer>>, hosted: Option<ResMut<Hosted>>) {
+    let Some(mut hosted) = hosted else { return };
+    let outgoing = hosted.0.take_outgoing();
+    let Some(mut server) = server else { return };
+    for message in outgoing {
+        let channel =
+            if message.reliable { DefaultChannel::ReliableOrdered } else { DefaultChannel::Unreliable };
+        if server.is_connected(message.client) {
+            server.send_message(message.client, channel, message.bytes);
+        }
+    }
+}

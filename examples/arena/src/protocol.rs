@@ -1,0 +1,324 @@
+//! What host and clients say to each other: bincode behind a size limit. A snapshot or a bundle of inputs is one
+//! unreliable message; everything that must arrive is a reliable, ordered one with a number of its own.
+
+use bevy::math::Vec2;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::sim::{
+    BOLT_SPEED, Body, Bolt, GameEvent, Input, MAX_BOLTS, MAX_PLAYERS, Phase, Pickup, PickupKind, PlayerSlot,
+    aim_of, angle_of,
+};
+
+/// Version of these messages; given to the lobby server, which keeps other versions away.
+pub const GAME_PROTOCOL: u32 = 1;
+/// Name under which this game's rooms are kept.
+pub const GAME: &str = "arena";
+/// Bytes of a message at the most: what renet sends without slicing.
+pub const MAX_MESSAGE: usize = 1200;
+/// Inputs in a bundle: each travels this often, so a lost datagram costs nothing.
+pub const BUNDLE: usize = 12;
+
+/// From a client, reliable.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum ClientMessage {
+    /// The first one.
+    Hello {
+        /// [`GAME_PROTOCOL`].
+        protocol: u32,
+        /// Wanted name.
+        name: String,
+    },
+}
+
+/// From a client, unreliable: its newest inputs, oldest first.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Inputs(pub Vec<Input>);
+
+/// From the host, reliable and ordered.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum HostMessage {
+    /// The answer to a hello.
+    Welcome {
+        /// Who you are.
+        you: PlayerSlot,
+        /// Number of the first event that you will hear.
+        next_event: u32,
+        /// Who is here, you included.
+        players: Vec<(PlayerSlot, String)>,
+    },
+    /// No place, or another version.
+    Refused {
+        /// For the player.
+        reason: String,
+    },
+    /// Something happened. Numbers go up by one.
+    Event {
+        /// Its number.
+        number: u32,
+        /// What.
+        event: GameEvent,
+    },
+}
+
+/// A player as others see it.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PlayerState {
+    /// Who.
+    pub player: PlayerSlot,
+    /// Centre, in 32nds of a world unit.
+    pub at: (i16, i16),
+    /// See [`Input::aim`].
+    pub aim: u16,
+    /// 0: down.
+    pub health: u8,
+    /// Bits: [`DASHING`], [`SHIELDED`], [`PROTECTED`], [`RAPID`].
+    pub flags: u8,
+    /// Points in this round.
+    pub points: u16,
+    /// Rounds won.
+    pub wins: u16,
+}
+
+/// Flag of [`PlayerState`]: in a dash.
+pub const DASHING: u8 = 1;
+/// Flag of [`PlayerState`]: the next hit costs nothing.
+pub const SHIELDED: u8 = 2;
+/// Flag of [`PlayerState`]: just came back, cannot be hit.
+pub const PROTECTED: u8 = 4;
+/// Flag of [`PlayerState`]: fires faster.
+pub const RAPID: u8 = 8;
+
+/// A shot on the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BoltState {
+    id: u16,
+    owner: PlayerSlot,
+    input: u32,
+    at: (i16, i16),
+    angle: u16,
+    age: u16,
+    bounces: u8,
+}
+
+impl From<&Bolt> for BoltState {
+    fn from(bolt: &Bolt) -> Self {
+        Self {
+            id: bolt.id,
+            owner: bolt.owner,
+            input: bolt.input,
+            at: pack(bolt.at),
+            angle: aim_of(bolt.velocity),
+            age: bolt.age,
+            bounces: bolt.bounces,
+        }
+    }
+}
+
+impl From<&BoltState> for Bolt {
+    fn from(state: &BoltState) -> Self {
+        Self {
+            id: state.id,
+            owner: state.owner,
+            input: state.input,
+            at: unpack(state.at),
+            velocity: Vec2::from_angle(angle_of(state.angle)) * BOLT_SPEED,
+            age: state.age,
+            bounces: state.bounces,
+        }
+    }
+}
+
+/// Something on the floor, on the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PickupState {
+    id: u8,
+    kind: PickupKind,
+    at: (i16, i16),
+}
+
+impl From<&Pickup> for PickupState {
+    fn from(pickup: &Pickup) -> Self {
+        Self { id: pickup.id, kind: pickup.kind, at: pack(pickup.at) }
+    }
+}
+
+impl From<&PickupState> for Pickup {
+    fn from(state: &PickupState) -> Self {
+        Self { id: state.id, kind: state.kind, at: unpack(state.at) }
+    }
+}
+
+/// Everything that moves, 30 times a second, made for one client.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Snapshot {
+    /// Step of the host's world.
+    pub tick: u32,
+    /// Where the match stands.
+    pub phase: Phase,
+    /// Rounds begun.
+    pub round: u16,
+    /// The receiver's last input applied; its own body after it.
+    pub own: (u32, Body),
+    /// Everybody.
+    pub players: Vec<PlayerState>,
+    /// Shots in flight.
+    pub bolts: Vec<BoltState>,
+    /// On the floor.
+    pub pickups: Vec<PickupState>,
+}
+
+impl Snapshot {
+    /// Whether a receiver may build on it: bounded lists, finite numbers.
+    fn sound(&self) -> bool {
+        let body = &self.own.1;
+        self.players.len() <= MAX_PLAYERS
+            && self.bolts.len() <= MAX_BOLTS
+            && self.pickups.len() <= MAX_PLAYERS
+            && self.players.iter().all(|p| usize::from(p.player) < MAX_PLAYERS)
+            && body.at.is_finite()
+            && body.velocity.is_finite()
+            && body.at.abs().max_element() < 2000.0
+            && body.velocity.abs().max_element() < 5000.0
+    }
+}
+
+/// A place as it travels.
+pub fn pack(at: Vec2) -> (i16, i16) {
+    ((at.x * 32.0) as i16, (at.y * 32.0) as i16)
+}
+
+/// And back.
+pub fn unpack(at: (i16, i16)) -> Vec2 {
+    Vec2::new(f32::from(at.0), f32::from(at.1)) / 32.0
+}
+
+/// Bytes for a message.
+pub fn encode<M: Serialize>(message: &M) -> Vec<u8> {
+    bincode::serde::encode_to_vec(message, bincode::config::standard())
+        .expect("plain data always has an encoding")
+}
+
+/// A message, if the bytes are exactly one.
+fn decode<M: DeserializeOwned>(bytes: &[u8]) -> Option<M> {
+    if bytes.len() > MAX_MESSAGE {
+        return None;
+    }
+    let config = bincode::config::standard().with_limit::<{ 16 * MAX_MESSAGE }>();
+    let (message, read) = bincode::serde::decode_from_slice(bytes, config).ok()?;
+    (read == bytes.len()).then_some(message)
+}
+
+/// A client's reliable message.
+pub fn read_client_message(bytes: &[u8]) -> Option<ClientMessage> {
+    decode(bytes)
+}
+
+/// A client's inputs.
+pub fn read_inputs(bytes: &[u8]) -> Option<Vec<Input>> {
+    let Inputs(inputs) = decode(bytes)?;
+    (inputs.len() <= BUNDLE).then_some(inputs)
+}
+
+/// The host's reliable message.
+pub fn read_host_message(bytes: &[u8]) -> Option<HostMessage> {
+    let message = decode(bytes)?;
+    let bounded = match &message {
+        HostMessage::Welcome { you, players, .. } => {
+            usize::from(*you) < MAX_PLAYERS && players.len() <= MAX_PLAYERS
+        }
+        HostMessage::Event { event: GameEvent::RoundWon { points, .. }, .. } => points.len() <= MAX_PLAYERS,
+        HostMessage::Event { .. } | HostMessage::Refused { .. } => true,
+    };
+    bounded.then_some(message)
+}
+
+/// The host's snapshot.
+pub fn read_snapshot(bytes: &[u8]) -> Option<Snapshot> {
+    decode::<Snapshot>(bytes).filter(Snapshot::sound)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn full_snapshot() -> Snapshot {
+        let bolt = Bolt::fired(65_000, 7, u32::MAX, Vec2::new(-799.0, 449.0), 5.9);
+        let player = PlayerState {
+            player: 7,
+            at: pack(Vec2::new(-799.0, -449.0)),
+            aim: 65_000,
+            health: 4,
+            flags: 15,
+            points: 999,
+            wins: 999,
+        };
+        let pickup = Pickup { id: 255, kind: PickupKind::Shield, at: Vec2::new(700.0, 400.0) };
+        Snapshot {
+            tick: u32::MAX,
+            phase: Phase::Playing { ends: u32::MAX, overtime: true },
+            round: 999,
+            own: (u32::MAX, Body { rapid: 360, ..Body::standing(Vec2::splat(400.0)) }),
+            players: vec![player; MAX_PLAYERS],
+            bolts: vec![BoltState::from(&bolt); MAX_BOLTS],
+            pickups: vec![PickupState::from(&pickup); 3],
+        }
+    }
+
+    #[test]
+    fn the_fullest_snapshot_and_bundle_fit_into_a_datagram() {
+        let snapshot = full_snapshot();
+        let bytes = encode(&snapshot);
+        assert!(bytes.len() <= MAX_MESSAGE, "{} bytes", bytes.len());
+        assert_eq!(read_snapshot(&bytes), Some(snapshot));
+        let input = Input { seq: u32::MAX, walk: (-127, 127), aim: 65_535, fire: true, dash: true };
+        let bytes = encode(&Inputs(vec![input; BUNDLE]));
+        assert!(bytes.len() <= 200, "{} bytes", bytes.len());
+        assert_eq!(read_inputs(&bytes), Some(vec![input; BUNDLE]));
+    }
+
+    #[test]
+    fn too_long_lists_are_refused() {
+        let mut snapshot = full_snapshot();
+        snapshot.bolts.clear();
+        snapshot.players = vec![snapshot.players[0]; MAX_PLAYERS + 1];
+        assert_eq!(read_snapshot(&encode(&snapshot)), None);
+        assert_eq!(read_inputs(&encode(&Inputs(vec![Input::default(); BUNDLE + 1]))), None);
+        let endless = [0xfb; 9];
+        assert_eq!(read_inputs(&endless), None);
+    }
+
+    #[test]
+    fn bodies_that_are_nowhere_are_refused() {
+        let mut snapshot = full_snapshot();
+        snapshot.own.1.at.x = f32::NAN;
+        assert_eq!(read_snapshot(&encode(&snapshot)), None);
+        snapshot.own.1.at.x = 1e9;
+        assert_eq!(read_snapshot(&encode(&snapshot)), None);
+    }
+
+    #[test]
+    fn no_bytes_make_a_reader_panic() {
+        let mut random = fastrand::Rng::with_seed(11);
+        let valid = [
+            encode(&full_snapshot()),
+            encode(&HostMessage::Event { number: 3, event: GameEvent::Fight }),
+            encode(&ClientMessage::Hello { protocol: 1, name: String::from("Ann") }),
+            encode(&Inputs(vec![Input::default(); 3])),
+        ];
+        let mut refused = 0;
+        for _ in 0..20_000 {
+            let mut bytes = valid[random.usize(..valid.len())].clone();
+            for _ in 0..random.usize(1..6) {
+                let i = random.usize(..bytes.len());
+                bytes[i] = random.u8(..);
+            }
+            bytes.truncate(random.usize(..=bytes.len()));
+            refused += u32::from(read_snapshot(&bytes).is_none());
+            read_host_message(&bytes);
+            read_client_message(&bytes);
+            read_inputs(&bytes);
+        }
+        assert!(refused > 10_000);
+    }
+}

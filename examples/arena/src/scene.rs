@@ -1,0 +1,101 @@
+//! What is to be seen now: made by whoever knows (host, client, or the show behind the title), read by the
+//! pictures, the HUD and the computer players.
+
+use bevy::math::Vec2;
+use bevy::prelude::{Message, Resource};
+
+use crate::sim::{GameEvent, Phase, Pickup, PlayerSlot, TICK_HZ};
+
+/// A player to be shown.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Actor {
+    /// Who.
+    pub player: PlayerSlot,
+    /// Shown name.
+    pub name: String,
+    /// Centre.
+    pub at: Vec2,
+    /// Angle of sight in radians.
+    pub angle: f32,
+    /// 0: down.
+    pub health: u8,
+    /// In a dash.
+    pub dashing: bool,
+    /// The next hit costs nothing.
+    pub shielded: bool,
+    /// Cannot be hit yet.
+    pub protected: bool,
+    /// Fires faster.
+    pub rapid: bool,
+    /// Points in this round.
+    pub points: u16,
+    /// Rounds won.
+    pub wins: u16,
+}
+
+impl Actor {
+    /// On the floor and alive.
+    pub fn alive(&self) -> bool {
+        self.health > 0
+    }
+}
+
+/// A shot to be shown.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SceneBolt {
+    /// Whose.
+    pub owner: PlayerSlot,
+    /// The same from frame to frame.
+    pub key: u32,
+    /// Centre.
+    pub at: Vec2,
+    /// World units a second.
+    pub velocity: Vec2,
+}
+
+/// Everything to be shown in this frame.
+#[derive(Resource, Clone, Debug, Default)]
+pub struct Scene {
+    /// Which player sits here.
+    pub local: Option<PlayerSlot>,
+    /// The local player's dash, 0..=1.
+    pub dash_charge: f32,
+    /// Where the match stands; none: nothing to show yet.
+    pub phase: Option<Phase>,
+    /// Rounds begun.
+    pub round: u16,
+    /// The host's step.
+    pub tick: u32,
+    /// Everybody, by number.
+    pub actors: Vec<Actor>,
+    /// Shots in flight.
+    pub bolts: Vec<SceneBolt>,
+    /// On the floor.
+    pub pickups: Vec<Pickup>,
+}
+
+impl Scene {
+    /// A player by number.
+    pub fn actor(&self, player: PlayerSlot) -> Option<&Actor> {
+        self.actors.iter().find(|actor| actor.player == player)
+    }
+
+    /// The player who sits here.
+    pub fn me(&self) -> Option<&Actor> {
+        self.actor(self.local?)
+    }
+
+    /// Seconds until the phase ends by itself.
+    pub fn seconds_left(&self) -> Option<f32> {
+        match self.phase? {
+            Phase::Lobby => None,
+            Phase::Countdown { ends } | Phase::Playing { ends, .. } | Phase::RoundOver { ends, .. } => {
+                Some(ends.saturating_sub(self.tick) as f32 / TICK_HZ as f32)
+            }
+        }
+    }
+}
+
+/// Something happened in the match; heard on host and clients, each once and in order.
+#[derive(Message, Clone, Debug, PartialEq)]
+pub struct Happened(pub GameEvent);

@@ -1,0 +1,332 @@
+//! Turns pages into Bevy UI. A page is drawn anew only when it has changed.
+
+use bevy::prelude::*;
+use bevy::text::FontSize;
+
+use super::form::Form;
+use super::navigate::TroubleText;
+use super::page::{Action, Control, Field, Item, Page, Tone};
+use super::{Screen, pages, theme};
+use crate::scene::Scene;
+use crate::session::{Goal, Session};
+
+/// Which control the keyboard means.
+#[derive(Resource, Clone, Copy, Debug, Default)]
+pub struct Focus(pub usize);
+
+/// The page on the screen.
+#[derive(Resource, Debug, Default)]
+pub(super) struct Shown {
+    pub(super) screen: Option<Screen>,
+    pub(super) page: Option<Page>,
+    root: Option<Entity>,
+}
+
+/// A control on the screen: its number in [`Page::controls`].
+#[derive(Component, Clone, Copy, Debug)]
+pub(super) struct Numbered(pub(super) usize);
+
+/// A small button that moves a choice.
+#[derive(Component, Clone, Debug)]
+pub(super) struct Press(pub(super) Action);
+
+/// The text of a field, and what it shows while empty.
+#[derive(Component, Clone, Copy, Debug)]
+pub(super) struct Typed {
+    number: usize,
+    field: Field,
+    hint: &'static str,
+}
+
+/// Pictures of the UI.
+#[derive(Resource, Clone, Debug)]
+pub struct UiPictures {
+    logo: Handle<Image>,
+}
+
+pub(super) fn load(mut commands: Commands, mut images: ResMut<Assets<Image>>) {
+    let logo = crate::view::picture(include_bytes!("../../../../assets/logo.png"));
+    commands.insert_resource(UiPictures { logo: images.add(logo) });
+}
+
+/// Everything grows with the window.
+pub(super) fn scale(windows: Query<&Window>, mut scale: ResMut<UiScale>) {
+    let Ok(window) = windows.single() else { return };
+    let wanted = (window.size() / theme::DESIGN).min_element().clamp(0.25, 8.0);
+    if (scale.0 - wanted).abs() > 1e-3 {
+        scale.0 = wanted;
+    }
+}
+
+pub(super) fn refresh(
+    mut commands: Commands,
+    screen: Res<State<Screen>>,
+    form: Res<Form>,
+    session: Res<Session>,
+    goal: Res<Goal>,
+    scene: Res<Scene>,
+    trouble: Res<TroubleText>,
+    pictures: Option<Res<UiPictures>>,
+    mut shown: ResMut<Shown>,
+    mut focus: ResMut<Focus>,
+) {
+    let Some(pictures) = pictures else { return };
+    let page = pages::page(*screen.get(), &form, &session, &goal, &scene, &trouble.0);
+    let controls = page.as_ref().map(Page::controls).unwrap_or_default();
+    if shown.screen != Some(*screen.get()) {
+        focus.0 = first(&controls);
+    } else if shown.page == page {
+        return;
+    } else {
+        // Others come and go; the focus stays on what it was.
+        let before = shown.page.as_ref().map(Page::controls).unwrap_or_default();
+        let same = before.get(focus.0).and_then(|control| controls.iter().position(|c| c == control));
+        focus.0 = same.unwrap_or_else(|| first(&controls));
+    }
+    shown.screen = Some(*screen.get());
+    if let Some(root) = shown.root.take() {
+        commands.entity(root).despawn();
+    }
+    if let Some(page) = &page {
+        let veil = if *screen.get() == Screen::Paused { 0.35 } else { 0.25 };
+        shown.root = Some(draw(&mut commands, page, &pictures, veil));
+    }
+    shown.page = page;
+}
+
+/// Where the focus is when a screen opens: on what most players want next.
+fn first(controls: &[Control]) -> usize {
+    let likely = |control: &Control| {
+        matches!(control, Control::Button(Action::QuickPlay | Action::Begin | Action::Retry))
+    };
+    let harmless = |control: &Control| !matches!(control, Control::Button(Action::Kick(_)));
+    controls.iter().position(likely).or_else(|| controls.iter().position(harmless)).unwrap_or(0)
+}
+
+fn draw(commands: &mut Commands, page: &Page, pictures: &UiPictures, veil: f32) -> Entity {
+    let screen = Node {
+        width: percent(100),
+        height: percent(100),
+        justify_content: JustifyContent::Center,
+        align_items: AlignItems::Center,
+        ..default()
+    };
+    let panel = Node {
+        width: px(page.width),
+        max_width: percent(96),
+        max_height: percent(97),
+        flex_direction: FlexDirection::Column,
+        row_gap: px(14),
+        padding: UiRect::axes(px(40), px(30)),
+        border: UiRect::all(px(2)),
+        border_radius: BorderRadius::all(px(18)),
+        ..default()
+    };
+    let mut number = 0;
+    let back = BackgroundColor(theme::NIGHT.with_alpha(veil));
+    commands
+        .spawn((screen, back, GlobalZIndex(10)))
+        .with_children(|screen| {
+            let look = (BackgroundColor(theme::PANEL), BorderColor::all(theme::LINE));
+            screen.spawn((panel, look)).with_children(|panel| {
+                for item in &page.items {
+                    place(panel, item, &mut number, pictures, false);
+                }
+            });
+        })
+        .id()
+}
+
+/// Text in one of the tones.
+fn words(tone: Tone, text: &str) -> impl Bundle {
+    let (size, colour) = match tone {
+        Tone::Heading => (theme::HEADING, theme::WORDS),
+        Tone::Plain => (theme::TEXT, theme::WORDS),
+        Tone::Faint => (theme::SMALL, theme::FAINT),
+        Tone::Good => (theme::TEXT, theme::GOOD),
+        Tone::Bad => (theme::TEXT, theme::BAD),
+        Tone::Player(player) => (theme::TEXT, theme::colour(player)),
+        Tone::Code => (theme::HEADING, theme::ACCENT),
+    };
+    let font = TextFont { font_size: FontSize::Px(size), ..default() };
+    (Text::new(text), font, TextColor(colour), TextLayout::linebreak(LineBreak::WordOrCharacter))
+}
+
+fn place(
+    parent: &mut ChildSpawnerCommands,
+    item: &Item,
+    number: &mut usize,
+    pictures: &UiPictures,
+    shared: bool,
+) {
+    let grow = if shared { 1.0 } else { 0.0 };
+    let mut next = || {
+        *number += 1;
+        Numbered(*number - 1)
+    };
+    match item {
+        Item::Logo => {
+            let node = Node { width: px(560), height: px(146), align_self: AlignSelf::Center, ..default() };
+            let image = ImageNode { color: theme::ACCENT, ..ImageNode::new(pictures.logo.clone()) };
+            parent.spawn((node, image));
+        }
+        Item::Text(tone, text) => {
+            let node = Node {
+                flex_grow: grow,
+                flex_basis: if shared { px(0) } else { auto() },
+                align_self: if shared { AlignSelf::Center } else { AlignSelf::Auto },
+                ..default()
+            };
+            parent.spawn((node, words(*tone, text)));
+        }
+        Item::Gap => {
+            parent.spawn(Node { height: px(8), ..default() });
+        }
+        Item::Row(items) => {
+            let node = Node { column_gap: px(16), width: percent(100), ..default() };
+            parent.spawn(node).with_children(|row| {
+                for item in items {
+                    place(row, item, number, pictures, true);
+                }
+            });
+        }
+        Item::Button(text, action, enabled) => {
+            let node = Node {
+                flex_grow: grow,
+                flex_basis: if shared { px(0) } else { auto() },
+                justify_content: JustifyContent::Center,
+                padding: UiRect::axes(px(18), px(11)),
+                border: UiRect::all(px(2)),
+                border_radius: BorderRadius::all(px(10)),
+                ..default()
+            };
+            if *enabled {
+                let look = (BackgroundColor(theme::CONTROL), BorderColor::all(theme::LINE));
+                let mut button = parent.spawn((Button, node, look, next(), Press(action.clone())));
+                button.with_child(words(Tone::Plain, text));
+            } else {
+                let look = (BackgroundColor(theme::DISABLED), BorderColor::all(theme::DISABLED));
+                parent.spawn((node, look)).with_child(words(Tone::Faint, text));
+            }
+        }
+        Item::Field(field, label, hint) => {
+            let outer = Node {
+                flex_grow: grow,
+                flex_basis: if shared { px(0) } else { auto() },
+                flex_direction: FlexDirection::Column,
+                row_gap: px(5),
+                ..default()
+            };
+            let numbered = next();
+            let typed = Typed { number: numbered.0, field: *field, hint };
+            parent.spawn(outer).with_children(|outer| {
+                outer.spawn(words(Tone::Faint, label));
+                let look = (BackgroundColor(theme::NIGHT), BorderColor::all(theme::LINE));
+                outer.spawn((Button, framed(), look, numbered)).with_children(|frame| {
+                    frame.spawn((words_no_wrap(), typed));
+                });
+            });
+        }
+        Item::Choice(choice, label, value) => {
+            let outer = Node {
+                flex_grow: grow,
+                flex_basis: if shared { px(0) } else { auto() },
+                flex_direction: FlexDirection::Column,
+                row_gap: px(5),
+                ..default()
+            };
+            let numbered = next();
+            parent.spawn(outer).with_children(|outer| {
+                outer.spawn(words(Tone::Faint, label));
+                let look = (BackgroundColor(theme::CONTROL), BorderColor::all(theme::LINE));
+                let frame = Node { justify_content: JustifyContent::SpaceBetween, ..framed() };
+                outer.spawn((Button, frame, look, numbered)).with_children(|frame| {
+                    for (text, by) in [("<", -1), (">", 1)] {
+                        if by > 0 {
+                            frame.spawn(words(Tone::Plain, value));
+                        }
+                        let node = Node { padding: UiRect::horizontal(px(16)), ..default() };
+                        let press = Press(Action::Change(*choice, by));
+                        frame.spawn((Button, node, press)).with_child(words(Tone::Plain, text));
+                    }
+                });
+            });
+        }
+        Item::Line(tone, left, right, press) => {
+            let node = Node {
+                column_gap: px(16),
+                align_items: AlignItems::Center,
+                padding: UiRect::axes(px(16), px(6)),
+                min_height: px(44),
+                border_radius: BorderRadius::all(px(8)),
+                ..default()
+            };
+            parent.spawn((node, BackgroundColor(theme::NIGHT.with_alpha(0.6)))).with_children(|line| {
+                let grow =
+                    Node { flex_grow: 1.0, flex_basis: px(0), overflow: Overflow::clip(), ..default() };
+                line.spawn((grow, words(*tone, left))).insert(TextLayout::no_wrap());
+                line.spawn(words(Tone::Faint, right));
+                if let Some((text, action)) = press {
+                    let node = Node {
+                        padding: UiRect::axes(px(14), px(3)),
+                        border: UiRect::all(px(2)),
+                        border_radius: BorderRadius::all(px(8)),
+                        ..default()
+                    };
+                    let look = (BackgroundColor(theme::CONTROL), BorderColor::all(theme::LINE));
+                    line.spawn((Button, node, look, next(), Press(action.clone())))
+                        .with_child(words(Tone::Faint, text));
+                }
+            });
+        }
+    }
+}
+
+fn framed() -> Node {
+    Node {
+        height: px(54), // also while the text is empty
+        align_items: AlignItems::Center,
+        padding: UiRect::axes(px(14), px(0)),
+        border: UiRect::all(px(2)),
+        border_radius: BorderRadius::all(px(10)),
+        overflow: Overflow::clip(),
+        ..default()
+    }
+}
+
+fn words_no_wrap() -> impl Bundle {
+    let font = TextFont { font_size: FontSize::Px(theme::TEXT), ..default() };
+    (Text::new(""), font, TextColor(theme::WORDS), TextLayout::no_wrap())
+}
+
+/// Focus, and the texts that are being typed, without drawing anew.
+pub(super) fn highlight(
+    time: Res<Time>,
+    focus: Res<Focus>,
+    form: Res<Form>,
+    shown: Res<Shown>,
+    mut borders: Query<(&Numbered, &mut BorderColor)>,
+    mut typed: Query<(&Typed, &mut Text, &mut TextColor)>,
+) {
+    for (Numbered(number), mut border) in &mut borders {
+        let wanted = if *number == focus.0 { theme::ACCENT } else { theme::LINE };
+        border.set_if_neq(BorderColor::all(wanted));
+    }
+    let controls = shown.page.as_ref().map(Page::controls).unwrap_or_default();
+    for (place, mut text, mut colour) in &mut typed {
+        let value = form.text(place.field);
+        let focused = focus.0 == place.number && matches!(controls.get(focus.0), Some(Control::Field(_)));
+        // The end of a long text is what is being typed.
+        let long = value.chars().count().saturating_sub(22);
+        let tail: String = value.chars().skip(long).collect();
+        let caret = if focused && time.elapsed_secs().fract() < 0.6 { "_" } else { "" };
+        let (wanted, tint) = match (value.is_empty(), focused) {
+            (true, false) => (place.hint.to_owned(), theme::FAINT.with_alpha(0.5)),
+            _ => (format!("{tail}{caret}"), theme::WORDS),
+        };
+        if text.0 != wanted {
+            text.0 = wanted;
+        }
+        colour.set_if_neq(TextColor(tint));
+    }
+}

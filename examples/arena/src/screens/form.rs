@@ -1,0 +1,154 @@
+//! What the player has typed and chosen so far.
+
+use bevy::prelude::Resource;
+
+use super::page::{Choice, Field};
+use crate::session::HostPlan;
+use crate::sim::{MAX_NAME, MAX_PLAYERS, Rules};
+
+/// Texts and choices of all screens.
+#[derive(Resource, Clone, Debug, PartialEq)]
+pub struct Form {
+    /// The player's name.
+    pub name: String,
+    /// The lobby server.
+    pub server: String,
+    /// The room's name.
+    pub room: String,
+    /// Its password; empty: none.
+    pub password: String,
+    /// A code.
+    pub code: String,
+    /// Players in the room.
+    pub capacity: usize,
+    /// Computer players.
+    pub bots: usize,
+    /// Points that win a round.
+    pub points: u16,
+    /// Listed.
+    pub listed: bool,
+    /// Said at the foot of the title.
+    pub note: String,
+}
+
+impl Default for Form {
+    fn default() -> Self {
+        Self {
+            name: String::from("player"),
+            server: String::new(),
+            room: String::new(),
+            password: String::new(),
+            code: String::new(),
+            capacity: MAX_PLAYERS,
+            bots: 3,
+            points: Rules::default().target,
+            listed: true,
+            note: String::new(),
+        }
+    }
+}
+
+impl Form {
+    /// A text of the form.
+    pub fn text(&self, field: Field) -> &str {
+        match field {
+            Field::Name => &self.name,
+            Field::Server => &self.server,
+            Field::Room => &self.room,
+            Field::Password => &self.password,
+            Field::Code => &self.code,
+        }
+    }
+
+    fn text_mut(&mut self, field: Field) -> (&mut String, usize) {
+        match field {
+            Field::Name => (&mut self.name, MAX_NAME),
+            Field::Server => (&mut self.server, 128),
+            Field::Room => (&mut self.room, 32),
+            Field::Password => (&mut self.password, 32),
+            Field::Code => (&mut self.code, 32),
+        }
+    }
+
+    /// Appends what was typed, as far as there is room.
+    pub fn type_in(&mut self, field: Field, typed: &str) {
+        let (text, limit) = self.text_mut(field);
+        for c in typed.chars().filter(|c| !c.is_control()) {
+            if text.len() + c.len_utf8() <= limit {
+                text.push(c);
+            }
+        }
+    }
+
+    /// Takes the last letter back.
+    pub fn erase(&mut self, field: Field) {
+        self.text_mut(field).0.pop();
+    }
+
+    /// Moves a choice.
+    pub fn change(&mut self, choice: Choice, by: i32) {
+        let step = |value: usize, from: usize, to: usize| {
+            (value as i64 + i64::from(by)).clamp(from as i64, to as i64) as usize
+        };
+        match choice {
+            Choice::Capacity => {
+                self.capacity = step(self.capacity, 2, MAX_PLAYERS);
+                self.bots = self.bots.min(self.capacity - 1);
+            }
+            Choice::Bots => self.bots = step(self.bots, 0, self.capacity - 1),
+            Choice::Points => self.points = step(usize::from(self.points), 1, 30) as u16,
+            Choice::Listed => self.listed = !self.listed,
+        }
+    }
+
+    /// The choice in words.
+    pub fn shown(&self, choice: Choice) -> String {
+        match choice {
+            Choice::Capacity => self.capacity.to_string(),
+            Choice::Bots => self.bots.to_string(),
+            Choice::Points => self.points.to_string(),
+            Choice::Listed => String::from(if self.listed { "yes" } else { "no" }),
+        }
+    }
+
+    /// The password, if there is one.
+    pub fn password(&self) -> Option<String> {
+        (!self.password.is_empty()).then(|| self.password.clone())
+    }
+
+    /// How to open a room.
+    pub fn plan(&self) -> HostPlan {
+        HostPlan {
+            room: self.room.trim().to_owned(),
+            password: self.password(),
+            listed: self.listed,
+            capacity: self.capacity as u16,
+            bots: self.bots,
+            rules: Rules { target: self.points, ..Rules::default() },
+            begin_with: None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_are_bounded_and_choices_stay_in_range() {
+        let mut form = Form::default();
+        form.type_in(Field::Room, &"x\u{8}".repeat(100));
+        assert_eq!(form.room.len(), 32);
+        form.erase(Field::Room);
+        assert_eq!(form.room.len(), 31);
+        for _ in 0..20 {
+            form.change(Choice::Capacity, -1);
+        }
+        assert_eq!((form.capacity, form.bots), (2, 1));
+        form.change(Choice::Bots, 5);
+        assert_eq!(form.bots, 1);
+        form.change(Choice::Listed, 1);
+        assert!(!form.plan().listed);
+        assert_eq!(form.plan().password, None);
+    }
+}

@@ -1,0 +1,360 @@
+//! What stands over the match: points, time, network, announcements, names.
+
+use std::collections::BTreeMap;
+
+use bevy::prelude::*;
+use bevy::text::FontSize;
+
+use super::{Screen, theme};
+use crate::net::systems::NetSystems;
+use crate::scene::{Happened, Scene};
+use crate::session::Session;
+use crate::sim::{GameEvent, MAX_PLAYERS, Phase, PlayerSlot};
+use crate::view::{StageCamera, on_stage};
+
+/// Seconds that a line of the feed stays.
+const FEED: f32 = 4.0;
+
+pub(super) struct HudPlugin;
+
+impl Plugin for HudPlugin {
+    fn build(&self, app: &mut App) {
+        app.init_resource::<Feed>()
+            .add_systems(Startup, build)
+            .add_systems(Update, (visible, chips, clock, network, announce, feed).after(NetSystems::Scene))
+            .add_systems(Update, names.after(NetSystems::Scene));
+    }
+}
+
+#[derive(Component)]
+struct Hud;
+#[derive(Component)]
+struct Chip(usize);
+#[derive(Component)]
+struct ChipName(usize);
+#[derive(Component)]
+struct ChipPoints(usize);
+#[derive(Component)]
+struct Clock;
+#[derive(Component)]
+struct NetworkText;
+#[derive(Component)]
+struct Headline;
+#[derive(Component)]
+struct Subline;
+#[derive(Component)]
+struct FeedText;
+#[derive(Component)]
+struct NameTag(PlayerSlot);
+
+#[derive(Resource, Default)]
+struct Feed(Vec<(f32, String)>);
+
+fn font(size: f32) -> TextFont {
+    TextFont { font_size: FontSize::Px(size), ..default() }
+}
+
+fn build(mut commands: Commands) {
+    let over = |node: Node| (Hud, node, Visibility::Hidden, GlobalZIndex(5));
+    let absolute = Node { position_type: PositionType::Absolute, ..default() };
+    // Points, left and right of the clock.
+    let bar = Node {
+        top: px(8),
+        left: px(12),
+        right: px(12),
+        justify_content: JustifyContent::Center,
+        column_gap: px(8),
+        ..absolute.clone()
+    };
+    commands.spawn(over(bar)).with_children(|bar| {
+        for i in 0..=MAX_PLAYERS {
+            if i == MAX_PLAYERS / 2 {
+                let node = Node { width: px(110), justify_content: JustifyContent::Center, ..default() };
+                bar.spawn(node).with_child((Clock, Text::new(""), font(36.0), TextColor(theme::WORDS)));
+            }
+            if i == MAX_PLAYERS {
+                break;
+            }
+            let chip = Node {
+                width: px(132),
+                height: px(40),
+                padding: UiRect::horizontal(px(10)),
+                border: UiRect::all(px(2)),
+                border_radius: BorderRadius::all(px(9)),
+                column_gap: px(8),
+                align_items: AlignItems::Center,
+                justify_content: JustifyContent::SpaceBetween,
+                overflow: Overflow::clip(),
+                ..default()
+            };
+            let look = (BackgroundColor(theme::PANEL), BorderColor::all(theme::LINE));
+            bar.spawn((Chip(i), chip, look)).with_children(|chip| {
+                let layout = TextLayout::no_wrap();
+                chip.spawn((ChipName(i), Text::new(""), font(theme::SMALL), TextColor(theme::WORDS), layout));
+                chip.spawn((ChipPoints(i), Text::new(""), font(theme::TEXT), TextColor(theme::WORDS)));
+            });
+        }
+    });
+    let corner = Node { bottom: px(1), left: px(16), ..absolute.clone() };
+    commands.spawn(over(corner)).with_child((
+        NetworkText,
+        Text::new(""),
+        font(theme::SMALL),
+        TextColor(theme::FAINT),
+    ));
+    let corner = Node { bottom: px(1), right: px(16), ..absolute.clone() };
+    commands.spawn(over(corner)).with_child((
+        FeedText,
+        Text::new(""),
+        font(theme::SMALL),
+        TextColor(theme::WORDS),
+        TextLayout::justify(Justify::Right),
+    ));
+    let middle = Node {
+        top: percent(25),
+        width: percent(100),
+        flex_direction: FlexDirection::Column,
+        align_items: AlignItems::Center,
+        row_gap: px(4),
+        ..absolute.clone()
+    };
+    commands.spawn(over(middle)).with_children(|middle| {
+        let centre = TextLayout::justify(Justify::Center);
+        middle.spawn((Headline, Text::new(""), font(theme::HUGE), TextColor(theme::WORDS), centre));
+        middle.spawn((Subline, Text::new(""), font(theme::HEADING), TextColor(theme::WORDS), centre));
+    });
+    for player in 0..MAX_PLAYERS as u8 {
+        let node = Node { width: px(300), justify_content: JustifyContent::Center, ..absolute.clone() };
+        commands.spawn((NameTag(player), node, Visibility::Hidden, GlobalZIndex(4))).with_child((
+            Text::new(""),
+            font(theme::SMALL),
+            TextColor(theme::colour(player).with_alpha(0.9)),
+            TextLayout::no_wrap(),
+        ));
+    }
+}
+
+fn visible(screen: Res<State<Screen>>, mut hud: Query<&mut Visibility, With<Hud>>) {
+    let wanted = match screen.get() {
+        Screen::Game => Visibility::Inherited,
+        _ => Visibility::Hidden,
+    };
+    for mut visibility in &mut hud {
+        visibility.set_if_neq(wanted);
+    }
+}
+
+/// The actors by points, the best first.
+fn ranking(scene: &Scene) -> Vec<usize> {
+    let mut order: Vec<_> = (0..scene.actors.len()).collect();
+    order.sort_by_key(|i| (u16::MAX - scene.actors[*i].points, scene.actors[*i].player));
+    order
+}
+
+fn chips(
+    scene: Res<Scene>,
+    mut chips: Query<(&Chip, &mut Node, &mut BorderColor)>,
+    mut names: Query<(&ChipName, &mut Text, &mut TextColor), Without<ChipPoints>>,
+    mut points: Query<(&ChipPoints, &mut Text), Without<ChipName>>,
+) {
+    let order = ranking(&scene);
+    // The clock stays in the middle: four places on each side, filled from the middle outwards.
+    let actor_at = |place: usize| {
+        let half = MAX_PLAYERS / 2;
+        let rank = if place < half { (half - 1 - place) * 2 } else { (place - half) * 2 + 1 };
+        order.get(rank).map(|i| &scene.actors[*i])
+    };
+    for (Chip(place), mut node, mut border) in &mut chips {
+        let actor = actor_at(*place);
+        // An empty place keeps its width only where that keeps the clock in the middle.
+        let display = if actor.is_some() || (order.len() % 2 == 1 && mirrored(*place, order.len())) {
+            Display::Flex
+        } else {
+            Display::None
+        };
+        if node.display != display {
+            node.display = display;
+        }
+        let own = actor.is_some_and(|actor| Some(actor.player) == scene.local);
+        let line = match actor {
+            Some(actor) => theme::colour(actor.player).with_alpha(if own { 1.0 } else { 0.4 }),
+            None => Color::NONE,
+        };
+        border.set_if_neq(BorderColor::all(line));
+    }
+    for (ChipName(place), mut text, mut colour) in &mut names {
+        let actor = actor_at(*place);
+        let name: String = actor.map(|actor| actor.name.chars().take(6).collect()).unwrap_or_default();
+        if text.0 != name {
+            text.0 = name;
+        }
+        colour.set_if_neq(TextColor(actor.map_or(theme::FAINT, |actor| theme::colour(actor.player))));
+    }
+    for (ChipPoints(place), mut text) in &mut points {
+        let shown = actor_at(*place).map(|actor| actor.points.to_string()).unwrap_or_default();
+        if text.0 != shown {
+            text.0 = shown;
+        }
+    }
+}
+
+/// With an odd number of players, the place opposite to the last one stays as air.
+fn mirrored(place: usize, count: usize) -> bool {
+    let half = MAX_PLAYERS / 2;
+    place >= half && (place - half) * 2 + 1 == count
+}
+
+fn clock(scene: Res<Scene>, mut clock: Query<(&mut Text, &mut TextColor), With<Clock>>) {
+    let Ok((mut text, mut colour)) = clock.single_mut() else { return };
+    let (shown, tint) = match (scene.phase, scene.seconds_left()) {
+        (Some(Phase::Playing { overtime, .. }), Some(left)) => {
+            let left = left.ceil() as u32;
+            let tint = if overtime || left <= 10 { theme::BAD } else { theme::WORDS };
+            (format!("{}:{:02}", left / 60, left % 60), tint)
+        }
+        _ => (String::new(), theme::WORDS),
+    };
+    if text.0 != shown {
+        text.0 = shown;
+    }
+    colour.set_if_neq(TextColor(tint));
+}
+
+fn network(session: Res<Session>, mut text: Query<&mut Text, With<NetworkText>>) {
+    let (Ok(mut text), Some(room)) = (text.single_mut(), &session.room) else { return };
+    let reached: Vec<_> = session
+        .members
+        .iter()
+        .filter(|member| !member.me)
+        .filter_map(|member| Some((member, member.path.as_deref()?, member.ping?)))
+        .collect();
+    // One line under the floor: each player while they fit, else the whole.
+    let shown = if room.hosting && reached.len() > 3 {
+        let pings = reached.iter().map(|(_, _, ping)| *ping);
+        let (least, most) = (pings.clone().min().unwrap_or(0), pings.max().unwrap_or(0));
+        let mut paths = BTreeMap::<_, u32>::new();
+        for (_, path, _) in &reached {
+            *paths.entry(*path).or_default() += 1;
+        }
+        let paths: Vec<_> = paths.iter().map(|(path, count)| format!("{count} {path}")).collect();
+        format!("ping {least}-{most} ms: {}", paths.join(", "))
+    } else if room.hosting {
+        let each = reached.iter().map(|(member, path, ping)| {
+            let name: String = member.name.chars().take(6).collect();
+            format!("{} {ping} ms {path}", name.trim())
+        });
+        each.collect::<Vec<_>>().join("   ")
+    } else {
+        let host = reached.iter().find(|(member, ..)| member.host);
+        host.map(|(_, path, ping)| format!("ping {ping} ms, {path}")).unwrap_or_default()
+    };
+    if text.0 != shown {
+        text.0 = shown;
+    }
+}
+
+fn announce(
+    scene: Res<Scene>,
+    mut headline: Query<(&mut Text, &mut TextColor), (With<Headline>, Without<Subline>)>,
+    mut subline: Query<&mut Text, (With<Subline>, Without<Headline>)>,
+) {
+    let (Ok((mut big, mut colour)), Ok(mut small)) = (headline.single_mut(), subline.single_mut()) else {
+        return;
+    };
+    let left = scene.seconds_left().unwrap_or_default();
+    let me = scene.me();
+    let (head, sub, tint) = match scene.phase {
+        Some(Phase::Countdown { .. }) => {
+            (format!("{}", left.ceil().max(1.0)), format!("Round {}", scene.round), theme::ACCENT)
+        }
+        Some(Phase::RoundOver { winner, .. }) => {
+            let name = scene.actor(winner).map_or("Somebody", |actor| actor.name.as_str());
+            let text =
+                if scene.local == Some(winner) { String::from("You win!") } else { format!("{name} wins") };
+            let wins = scene.actor(winner).map_or(0, |actor| actor.wins);
+            let rounds = if wins == 1 { "round" } else { "rounds" };
+            (text, format!("{wins} {rounds} won; next one in {:.0}", left.ceil()), theme::colour(winner))
+        }
+        Some(Phase::Playing { overtime, .. }) => match me {
+            Some(me) if !me.alive() => (String::new(), String::from("Down! Back in a moment."), theme::WORDS),
+            _ if overtime => (String::new(), String::from("Next point wins"), theme::WORDS),
+            _ => (String::new(), String::new(), theme::WORDS),
+        },
+        _ => (String::new(), String::new(), theme::WORDS),
+    };
+    if big.0 != head {
+        big.0 = head;
+    }
+    colour.set_if_neq(TextColor(tint));
+    if small.0 != sub {
+        small.0 = sub;
+    }
+}
+
+fn feed(
+    time: Res<Time>,
+    scene: Res<Scene>,
+    mut happened: MessageReader<Happened>,
+    mut feed: ResMut<Feed>,
+    mut text: Query<&mut Text, With<FeedText>>,
+) {
+    let name = |player: PlayerSlot| {
+        let name = scene.actor(player).map_or("somebody", |actor| actor.name.as_str());
+        name.chars().take(10).collect::<String>()
+    };
+    for Happened(event) in happened.read() {
+        let line = match event {
+            GameEvent::Joined { name, .. } => format!("{name} came in"),
+            GameEvent::Left { .. } => String::from("somebody left"),
+            GameEvent::Downed { by, whom } => format!("{} > {}", name(*by), name(*whom)),
+            GameEvent::Overtime => String::from("overtime"),
+            GameEvent::PickupTaken { by, kind } => {
+                format!("{} took {}", name(*by), format!("{kind:?}").to_lowercase())
+            }
+            _ => continue,
+        };
+        feed.0.push((time.elapsed_secs(), line));
+    }
+    feed.0.retain(|(at, _)| time.elapsed_secs() - at < FEED);
+    let surplus = feed.0.len().saturating_sub(2);
+    feed.0.drain(..surplus);
+    let Ok(mut text) = text.single_mut() else { return };
+    let shown: Vec<_> = feed.0.iter().map(|(_, line)| line.as_str()).collect();
+    let shown = shown.join("   ");
+    if text.0 != shown {
+        text.0 = shown;
+    }
+}
+
+/// Names follow their players, in the crisp letters of the UI.
+fn names(
+    scene: Res<Scene>,
+    screen: Res<State<Screen>>,
+    scale: Res<UiScale>,
+    camera: Query<(&Camera, &GlobalTransform), With<StageCamera>>,
+    mut tags: Query<(&NameTag, &mut Node, &mut Visibility, &Children)>,
+    mut texts: Query<&mut Text>,
+) {
+    let Ok((camera, eye)) = camera.single() else { return };
+    let playing = matches!(screen.get(), Screen::Game | Screen::Paused);
+    for (NameTag(player), mut node, mut visibility, children) in &mut tags {
+        let actor = scene.actor(*player).filter(|actor| playing && actor.alive());
+        // Above the ship, or below it under the upper wall where the points stand.
+        let place = actor.and_then(|actor| {
+            let offset = if actor.at.y > 330.0 { -52.0 } else { 80.0 };
+            camera.world_to_viewport(eye, on_stage(actor.at + Vec2::Y * offset)).ok()
+        });
+        let (Some(actor), Some(place)) = (actor, place) else {
+            visibility.set_if_neq(Visibility::Hidden);
+            continue;
+        };
+        visibility.set_if_neq(Visibility::Inherited);
+        node.left = px(place.x / scale.0 - 150.0);
+        node.top = px(place.y / scale.0);
+        if let Some(mut text) = children.first().and_then(|child| texts.get_mut(*child).ok())
+            && text.0 != actor.name
+        {
+            text.0.clone_from(&actor.name);
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! The screens: each is a pure function from what is known to a [`page::Page`]; `draw` shows it, `control` hears
+//! keyboard and mouse, `navigate` moves between screens.
+
+mod control;
+mod draw;
+mod form;
+mod hud;
+mod navigate;
+pub mod page;
+mod pages;
+mod sample;
+pub mod theme;
+
+use bevy::prelude::*;
+
+pub use draw::{Focus, UiPictures};
+pub use form::Form;
+pub use navigate::{TroubleText, autostart};
+pub use sample::sample;
+
+/// Where the player is.
+#[derive(States, Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Screen {
+    /// Name and server, and where to go.
+    #[default]
+    Title,
+    /// How to host.
+    Host,
+    /// The public rooms.
+    Rooms,
+    /// A code from a friend.
+    Code,
+    /// What is being tried.
+    Connecting,
+    /// In the room, before the match.
+    Lobby,
+    /// In the match.
+    Game,
+    /// In the match, with the menu open; the match goes on.
+    Paused,
+    /// What went wrong.
+    Trouble,
+}
+
+/// The same as words of the command line.
+#[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ScreenName {
+    /// Title.
+    Title,
+    /// Hosting options.
+    Host,
+    /// Room list.
+    Rooms,
+    /// Join by code.
+    Code,
+    /// Connecting.
+    Connecting,
+    /// Lobby room.
+    Lobby,
+    /// Lobby room, as a guest.
+    Guest,
+    /// A match.
+    Game,
+    /// The winner of a round.
+    Winner,
+    /// The menu over a match.
+    Paused,
+    /// An error.
+    Trouble,
+}
+
+/// Screens, HUD and their controls.
+#[derive(Debug)]
+pub struct ScreensPlugin;
+
+impl Plugin for ScreensPlugin {
+    fn build(&self, app: &mut App) {
+        app.init_state::<Screen>()
+            .init_resource::<Form>()
+            .init_resource::<draw::Shown>()
+            .init_resource::<Focus>()
+            .init_resource::<TroubleText>()
+            .add_message::<page::Pressed>()
+            .add_systems(Startup, draw::load)
+            .add_systems(
+                Update,
+                (
+                    draw::scale,
+                    control::mouse,
+                    control::keyboard,
+                    navigate::obey,
+                    navigate::follow,
+                    draw::refresh,
+                    draw::highlight,
+                )
+                    .chain()
+                    .after(crate::net::systems::NetSystems::Scene),
+            )
+            .add_plugins(hud::HudPlugin);
+    }
+}

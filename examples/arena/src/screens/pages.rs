@@ -1,0 +1,308 @@
+//! What stands on each screen.
+
+use super::Screen;
+use super::form::Form;
+use super::page::{Action, Choice, Field, Item, Page, Tone, button, text};
+use crate::scene::Scene;
+use crate::session::{Goal, Link, Session};
+
+/// Rooms of a list that fit on a screen.
+const ROOMS: usize = 5;
+/// Sentences of a story that fit on a screen.
+const STORY: usize = 7;
+
+/// The page of a screen; none: the match alone is to be seen.
+pub(super) fn page(
+    screen: Screen,
+    form: &Form,
+    session: &Session,
+    goal: &Goal,
+    scene: &Scene,
+    trouble: &str,
+) -> Option<Page> {
+    let (width, items) = match screen {
+        Screen::Title => (820.0, title(form, session)),
+        Screen::Host => (820.0, host(form)),
+        Screen::Rooms => (1000.0, rooms(session)),
+        Screen::Code => (720.0, code(form)),
+        Screen::Connecting => (900.0, connecting(session, goal)),
+        Screen::Lobby => (860.0, lobby(session, scene)),
+        Screen::Game => return None,
+        Screen::Paused => (760.0, paused(session)),
+        Screen::Trouble => (860.0, sorry(trouble, goal)),
+    };
+    Some(Page { items, width })
+}
+
+fn field(field: Field, label: &'static str, hint: &'static str) -> Item {
+    Item::Field(field, label, hint)
+}
+
+fn choice(form: &Form, choice: Choice, label: &'static str) -> Item {
+    Item::Choice(choice, label, form.shown(choice))
+}
+
+fn title(form: &Form, session: &Session) -> Vec<Item> {
+    vec![
+        Item::Logo,
+        Item::Row(vec![
+            field(Field::Name, "Your name", "player"),
+            field(Field::Server, "Lobby server", "host:port"),
+        ]),
+        button("Play against 3 bots", Action::QuickPlay),
+        Item::Row(vec![
+            button("Host a room", Action::Go(Screen::Host)),
+            button("Rooms", Action::Browse),
+            button("Enter a code", Action::Go(Screen::Code)),
+        ]),
+        button("Quit", Action::Quit),
+        text(Tone::Faint, link_words(&session.link).unwrap_or_else(|| form.note.clone())),
+    ]
+}
+
+fn host(form: &Form) -> Vec<Item> {
+    vec![
+        text(Tone::Heading, "Host a room"),
+        Item::Row(vec![
+            field(Field::Room, "Name of the room", "any"),
+            field(Field::Password, "Password", "none"),
+        ]),
+        Item::Row(vec![choice(form, Choice::Capacity, "Players"), choice(form, Choice::Bots, "Bots")]),
+        Item::Row(vec![
+            choice(form, Choice::Points, "Points to win"),
+            choice(form, Choice::Listed, "In the list"),
+        ]),
+        Item::Gap,
+        Item::Row(vec![button("Back", Action::Back), button("Open the room", Action::OpenRoom)]),
+    ]
+}
+
+fn rooms(session: &Session) -> Vec<Item> {
+    let mut items = vec![text(Tone::Heading, "Rooms")];
+    match &session.rooms {
+        None => items.push(text(Tone::Faint, "Asking the lobby server ...")),
+        Some(rooms) if rooms.is_empty() => {
+            items.push(text(Tone::Faint, "No room is open just now. Host one!"));
+        }
+        Some(rooms) => {
+            for room in rooms.iter().take(ROOMS) {
+                let lock = if room.locked { ", locked" } else { "" };
+                let right = format!("{} of {}{lock}", room.members, room.capacity);
+                let full = room.members >= room.capacity;
+                let enter = Action::Enter { code: room.code.clone(), locked: room.locked };
+                let left = format!("{}  by {}", short(&room.name, 24), short(&room.host, 12));
+                let press = (!full).then(|| (String::from("Enter"), enter));
+                items.push(Item::Line(Tone::Plain, left, right, press));
+            }
+            if rooms.len() > ROOMS {
+                let more = format!("... and {} more; enter those by their code.", rooms.len() - ROOMS);
+                items.push(text(Tone::Faint, more));
+            }
+            if rooms.iter().any(|room| room.locked) {
+                items.push(field(Field::Password, "Password for locked rooms", "none"));
+            }
+        }
+    }
+    items.push(Item::Gap);
+    items.push(Item::Row(vec![
+        button("Back", Action::Back),
+        button("Enter a code", Action::Go(Screen::Code)),
+        button("Host a room", Action::Go(Screen::Host)),
+    ]));
+    items
+}
+
+fn code(form: &Form) -> Vec<Item> {
+    let ready = !form.code.trim().is_empty();
+    vec![
+        text(Tone::Heading, "Enter a code"),
+        text(Tone::Faint, "The host sees the room's code in the lobby and can tell it to you."),
+        Item::Row(vec![field(Field::Code, "Code", "K7QF2M"), field(Field::Password, "Password", "none")]),
+        Item::Gap,
+        Item::Row(vec![
+            button("Back", Action::Back),
+            Item::Button(String::from("Enter"), Action::EnterCode, ready),
+        ]),
+    ]
+}
+
+fn connecting(session: &Session, goal: &Goal) -> Vec<Item> {
+    let heading = match goal {
+        Goal::Host(_) => String::from("Opening the room"),
+        Goal::Join { target, .. } => format!("Entering {}", target.words()),
+        Goal::Browse | Goal::Idle => String::from("Looking for rooms"),
+    };
+    let mut items = vec![text(Tone::Heading, heading)];
+    let skip = session.story.len().saturating_sub(STORY);
+    let story = session.story.iter().skip(skip);
+    let last = session.story.len().saturating_sub(skip + 1);
+    items.extend(story.enumerate().map(|(i, sentence)| {
+        let tone = if i == last { Tone::Plain } else { Tone::Faint };
+        text(tone, sentence.clone())
+    }));
+    items.push(Item::Gap);
+    items.push(Item::Row(vec![button("Cancel", Action::Leave), button("Quit", Action::Quit)]));
+    items
+}
+
+fn lobby(session: &Session, scene: &Scene) -> Vec<Item> {
+    let Some(room) = &session.room else { return vec![text(Tone::Faint, "...")] };
+    let mut items = vec![Item::Row(vec![
+        text(Tone::Heading, short(&room.name, 16)),
+        text(Tone::Code, format!("Code {}", room.code)),
+    ])];
+    for member in session.members.iter().take(8) {
+        let playing = scene.actors.iter().find(|actor| actor.name == member.name);
+        let tone = playing.map_or(Tone::Faint, |actor| Tone::Player(actor.player));
+        let mut left = member.name.clone();
+        if member.me {
+            left.push_str("  (you)");
+        }
+        let right = match (member.host, &member.path, member.ping) {
+            (_, Some(path), Some(ping)) => format!("{path}, {ping} ms"),
+            (_, Some(path), None) => path.clone(),
+            (true, None, _) => String::from("host"),
+            (false, None, _) if room.hosting => String::from("connecting ..."),
+            (false, None, _) => String::new(),
+        };
+        let kick =
+            (room.hosting && !member.me).then(|| (String::from("Remove"), Action::Kick(member.client)));
+        items.push(Item::Line(tone, left, right, kick));
+    }
+    let here = scene.actors.len();
+    items.push(if room.hosting {
+        let words = match here {
+            0 | 1 => String::from("Tell others the code."),
+            n => format!("{n} players are ready."),
+        };
+        Item::Row(vec![
+            button("Leave", Action::Leave),
+            Item::Button(String::from("Begin"), Action::Begin, here >= 2),
+            text(Tone::Faint, words),
+        ])
+    } else {
+        Item::Row(vec![button("Leave", Action::Leave), text(Tone::Faint, "The host begins the match.")])
+    });
+    items
+}
+
+fn paused(session: &Session) -> Vec<Item> {
+    let hosting = session.room.as_ref().is_some_and(|room| room.hosting);
+    let leave = if hosting { "Close the room" } else { "Leave the room" };
+    let mut heading = vec![text(Tone::Heading, "The match goes on")];
+    if let Some(room) = &session.room {
+        heading.push(text(Tone::Code, format!("Code {}", room.code)));
+    }
+    let mut items = vec![Item::Row(heading)];
+    for member in session.members.iter().filter(|member| !member.me).take(7) {
+        let path = match (&member.path, member.ping) {
+            (Some(path), Some(ping)) => format!("{ping} ms, {path}"),
+            (Some(path), None) => path.clone(),
+            (None, _) => continue,
+        };
+        items.push(text(Tone::Faint, format!("{}: {path}", member.name)));
+    }
+    items.extend([
+        text(Tone::Faint, "Walk: WASD or arrows.  Aim and fire: mouse.  Dash: space."),
+        button("Back to it", Action::Back),
+        Item::Row(vec![button(leave, Action::Leave), button("Quit", Action::Quit)]),
+    ]);
+    items
+}
+
+fn sorry(trouble: &str, goal: &Goal) -> Vec<Item> {
+    let mut buttons = vec![button("To the title", Action::Leave)];
+    if *goal != Goal::Idle {
+        buttons.push(button("Try again", Action::Retry));
+    }
+    vec![
+        text(Tone::Heading, "That did not work"),
+        text(Tone::Bad, trouble.to_owned()),
+        Item::Gap,
+        Item::Row(buttons),
+    ]
+}
+
+/// The beginning of a name.
+fn short(name: &str, letters: usize) -> String {
+    match name.char_indices().nth(letters) {
+        Some((end, _)) => format!("{}..", &name[..end]),
+        None => name.to_owned(),
+    }
+}
+
+/// What the foot of the title says about the link.
+fn link_words(link: &Link) -> Option<String> {
+    match link {
+        Link::Offline => None,
+        Link::Connecting => Some(String::from("Looking for the lobby server ...")),
+        Link::Online { .. } => Some(String::from("Logged in to the lobby server.")),
+        Link::Retrying { reason } | Link::Refused { reason } => Some(reason.clone()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::screens::page::Control;
+    use crate::screens::sample;
+
+    const SCREENS: [Screen; 9] = [
+        Screen::Title,
+        Screen::Host,
+        Screen::Rooms,
+        Screen::Code,
+        Screen::Connecting,
+        Screen::Lobby,
+        Screen::Game,
+        Screen::Paused,
+        Screen::Trouble,
+    ];
+
+    #[test]
+    fn every_screen_has_a_way_back_or_out() {
+        let (session, scene) = sample::sample();
+        for screen in SCREENS.into_iter().filter(|screen| *screen != Screen::Game) {
+            let page = page(screen, &Form::default(), &session, &Goal::Idle, &scene, "No.").unwrap();
+            let out = page.controls().into_iter().any(|control| {
+                matches!(control, Control::Button(Action::Back | Action::Leave | Action::Quit))
+            });
+            assert!(out, "{screen:?}");
+        }
+    }
+
+    #[test]
+    fn a_full_room_cannot_be_entered_and_a_lonely_host_cannot_begin() {
+        let (mut session, mut scene) = sample::sample();
+        let enterable = |session: &Session| {
+            let page = page(Screen::Rooms, &Form::default(), session, &Goal::Browse, &Scene::default(), "");
+            let controls = page.unwrap().controls();
+            controls.iter().filter(|c| matches!(c, Control::Button(Action::Enter { .. }))).count()
+        };
+        let open = enterable(&session);
+        assert!(open > 0);
+        for room in session.rooms.as_mut().unwrap() {
+            room.members = room.capacity;
+        }
+        assert_eq!(enterable(&session), 0);
+        let begin = Control::Button(Action::Begin);
+        let lobby = |session: &Session, scene: &Scene| {
+            page(Screen::Lobby, &Form::default(), session, &Goal::Idle, scene, "").unwrap().controls()
+        };
+        assert!(lobby(&session, &scene).contains(&begin));
+        scene.actors.truncate(1);
+        assert!(!lobby(&session, &scene).contains(&begin));
+    }
+
+    #[test]
+    fn the_story_of_a_connection_is_told_to_the_end() {
+        let mut session = Session::default();
+        for i in 0..30 {
+            session.tell(format!("Step {i}"));
+        }
+        let page = page(Screen::Connecting, &Form::default(), &session, &Goal::Browse, &Scene::default(), "");
+        let items = page.unwrap().items;
+        assert!(items.contains(&text(Tone::Plain, "Step 29")));
+        assert!(!items.contains(&text(Tone::Faint, "Step 3")));
+    }
+}

@@ -1,0 +1,53 @@
+//! Colours and sizes. Sizes are for a window of 1280x720; everything is scaled to the real one, so a text of 24
+//! is 12 pixels high at 640x360 and 72 at 4K.
+
+use bevy::prelude::*;
+
+/// Width and height that sizes are meant for.
+pub const DESIGN: Vec2 = Vec2::new(1280.0, 720.0);
+/// Smallest text: 11 pixels at 640x360.
+pub const SMALL: f32 = 22.0;
+/// Running text.
+pub const TEXT: f32 = 25.0;
+/// Headings.
+pub const HEADING: f32 = 42.0;
+/// Numbers across the room.
+pub const HUGE: f32 = 110.0;
+
+/// The night behind everything.
+pub const NIGHT: Color = Color::srgb(0.020, 0.027, 0.063);
+/// Panels.
+pub const PANEL: Color = Color::srgba(0.035, 0.050, 0.110, 0.90);
+/// Lines around panels.
+pub const LINE: Color = Color::srgba(0.30, 0.45, 0.75, 0.45);
+/// Controls at rest.
+pub const CONTROL: Color = Color::srgba(0.10, 0.14, 0.27, 0.95);
+/// Controls that cannot be used.
+pub const DISABLED: Color = Color::srgba(0.07, 0.09, 0.16, 0.95);
+/// What is in focus.
+pub const ACCENT: Color = Color::srgb(0.18, 0.89, 0.93);
+/// Words.
+pub const WORDS: Color = Color::srgb(0.90, 0.94, 1.0);
+/// Less important words.
+pub const FAINT: Color = Color::srgb(0.58, 0.66, 0.82);
+/// Good news.
+pub const GOOD: Color = Color::srgb(0.34, 1.0, 0.62);
+/// Bad news.
+pub const BAD: Color = Color::srgb(1.0, 0.42, 0.48);
+
+/// The players' colours.
+const PLAYERS: [Color; 8] = [
+    Color::srgb(0.18, 0.89, 0.93),
+    Color::srgb(1.00, 0.28, 0.64),
+    Color::srgb(1.00, 0.82, 0.20),
+    Color::srgb(0.30, 1.00, 0.52),
+    Color::srgb(1.00, 0.54, 0.18),
+    Color::srgb(0.68, 0.46, 1.00),
+    Color::srgb(1.00, 0.36, 0.36),
+    Color::srgb(0.78, 0.86, 1.00),
+];
+
+/// A player's colour.
+pub fn colour(player: u8) -> Color {
+    PLAYERS[usize::from(player) % PLAYERS.len()]
+}

@@ -1,0 +1,252 @@
+//! What the game knows about servers, rooms and players, in its own words. `traversal_glue` keeps it up to date
+//! and carries out what is asked; screens, flow and tests know nothing of the plugin.
+
+use std::time::Duration;
+
+use bevy::prelude::{Message, Resource};
+
+use crate::sim::Rules;
+
+/// Who plays here, and which lobby server serves.
+#[derive(Resource, Clone, Debug, PartialEq, Eq)]
+pub struct Profile {
+    /// Shown name.
+    pub name: String,
+    /// `host:port`.
+    pub server: String,
+}
+
+/// How a room is to be opened.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HostPlan {
+    /// Its name; empty: the server finds one.
+    pub room: String,
+    /// Asked of everyone who joins.
+    pub password: Option<String>,
+    /// Stands in the list.
+    pub listed: bool,
+    /// Players, with the host.
+    pub capacity: u16,
+    /// Computer players to let in.
+    pub bots: usize,
+    /// Rules of the match.
+    pub rules: Rules,
+    /// Begin without being asked when so many are here.
+    pub begin_with: Option<usize>,
+}
+
+impl Default for HostPlan {
+    fn default() -> Self {
+        Self {
+            room: String::new(),
+            password: None,
+            listed: true,
+            capacity: 8,
+            bots: 0,
+            rules: Rules::default(),
+            begin_with: None,
+        }
+    }
+}
+
+/// Which room to enter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// By its name.
+    Name(String),
+    /// By its short code.
+    Code(String),
+}
+
+impl Target {
+    /// As a sentence names it.
+    pub fn words(&self) -> String {
+        match self {
+            Self::Name(name) => format!("room \"{name}\""),
+            Self::Code(code) => format!("the room with code {}", code.to_uppercase()),
+        }
+    }
+}
+
+/// What the player is after. The flow pursues it until it is reached or given up.
+#[derive(Resource, Clone, Debug, Default, PartialEq)]
+pub enum Goal {
+    /// Nothing.
+    #[default]
+    Idle,
+    /// See the public rooms.
+    Browse,
+    /// Open a room.
+    Host(HostPlan),
+    /// Enter one.
+    Join {
+        /// Which.
+        target: Target,
+        /// If it wants one.
+        password: Option<String>,
+        /// Keep asking for so long while there is no such room.
+        wait: Duration,
+    },
+}
+
+/// A request to whoever carries it out.
+#[derive(Message, Clone, Debug, PartialEq)]
+pub enum Ask {
+    /// Log in as the [`Profile`] says.
+    Connect,
+    /// Open a room.
+    Host(HostPlan),
+    /// Enter one.
+    Join {
+        /// Which.
+        target: Target,
+        /// If it wants one.
+        password: Option<String>,
+        /// Keep asking for so long while there is no such room.
+        wait: Duration,
+    },
+    /// List the rooms.
+    List,
+    /// Leave the room.
+    Leave,
+    /// Put a member out.
+    Kick(u64),
+}
+
+/// The link to the lobby server.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Link {
+    /// None wanted.
+    #[default]
+    Offline,
+    /// A login is under way.
+    Connecting,
+    /// Logged in; seen there as this address.
+    Online {
+        /// As the server sees it.
+        seen_as: String,
+    },
+    /// Lost or not found; tried again by itself.
+    Retrying {
+        /// A sentence.
+        reason: String,
+    },
+    /// Refused for good.
+    Refused {
+        /// A sentence.
+        reason: String,
+    },
+}
+
+/// The room this player is in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// Its name.
+    pub name: String,
+    /// Its short code.
+    pub code: String,
+    /// This player is its host.
+    pub hosting: bool,
+    /// Players it takes.
+    pub capacity: u16,
+}
+
+/// A member of the room.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// renet's name for it.
+    pub client: u64,
+    /// Shown name.
+    pub name: String,
+    /// It is this player.
+    pub me: bool,
+    /// It hosts.
+    pub host: bool,
+    /// By which way it is reached, once it is.
+    pub path: Option<String>,
+    /// Round trip in milliseconds.
+    pub ping: Option<u32>,
+}
+
+/// A room in the list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// Its name.
+    pub name: String,
+    /// Its short code.
+    pub code: String,
+    /// Its host's name.
+    pub host: String,
+    /// Players inside.
+    pub members: u16,
+    /// Players it takes.
+    pub capacity: u16,
+    /// Asks for a password.
+    pub locked: bool,
+}
+
+/// Everything that is known.
+#[derive(Resource, Clone, Debug, Default, PartialEq)]
+pub struct Session {
+    /// The lobby server.
+    pub link: Link,
+    /// The own NAT's name, once known.
+    pub nat: Option<String>,
+    /// The room, while inside.
+    pub room: Option<Room>,
+    /// Who is inside, the host first.
+    pub members: Vec<Member>,
+    /// The public rooms; none: not asked yet.
+    pub rooms: Option<Vec<Listed>>,
+    /// What was tried so far to get where the player wants, a sentence each.
+    pub story: Vec<String>,
+    /// What went wrong, in sentences for the player. Taken by the flow.
+    pub trouble: Option<String>,
+}
+
+impl Session {
+    /// One more sentence; the newest are kept.
+    pub fn tell(&mut self, sentence: impl Into<String>) {
+        let sentence = sentence.into();
+        if self.story.last() != Some(&sentence) {
+            self.story.push(sentence);
+        }
+        let surplus = self.story.len().saturating_sub(64);
+        self.story.drain(..surplus);
+    }
+}
+
+/// A first capital and a full stop.
+pub fn sentence(text: &str) -> String {
+    let text = text.trim();
+    let mut letters = text.chars();
+    let mut sentence: String = letters.next().map(|c| c.to_uppercase().to_string()).unwrap_or_default();
+    sentence.push_str(letters.as_str());
+    if !sentence.ends_with(['.', '!', '?']) {
+        sentence.push('.');
+    }
+    sentence
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_become_sentences() {
+        assert_eq!(sentence("the room is full"), "The room is full.");
+        assert_eq!(sentence(" Done. "), "Done.");
+        assert_eq!(sentence("écoute"), "Écoute.");
+    }
+
+    #[test]
+    fn the_story_is_bounded_and_does_not_repeat_itself() {
+        let mut session = Session::default();
+        for i in 0..500 {
+            session.tell(format!("Step {i}"));
+            session.tell(format!("Step {i}"));
+        }
+        assert_eq!(session.story.len(), 64);
+        assert_eq!(session.story.last().map(String::as_str), Some("Step 499"));
+    }
+}

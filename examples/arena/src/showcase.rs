@@ -1,0 +1,102 @@
+//! A given screen with made-up content, for pictures: no network at all.
+
+use bevy::prelude::*;
+
+use crate::bots::brain::Brain;
+use crate::flow::Seed;
+use crate::net::HostGame;
+use crate::net::systems::{Hosted, NetSystems};
+use crate::screens::{Screen, ScreenName, TroubleText, sample};
+use crate::session::{Ask, Goal, HostPlan, Link, Target};
+use crate::sim::{Input, MAX_HEALTH, Rules};
+
+/// Opens a screen.
+#[derive(Debug)]
+pub struct ShowcasePlugin {
+    /// Which.
+    pub screen: ScreenName,
+}
+
+#[derive(Resource)]
+struct Cast {
+    brains: Vec<Brain>,
+    seq: u32,
+    finish: bool,
+}
+
+impl Plugin for ShowcasePlugin {
+    fn build(&self, app: &mut App) {
+        let name = self.screen;
+        let (screen, goal) = match name {
+            ScreenName::Title => (Screen::Title, Goal::Idle),
+            ScreenName::Host => (Screen::Host, Goal::Idle),
+            ScreenName::Rooms => (Screen::Rooms, Goal::Idle),
+            ScreenName::Code => (Screen::Code, Goal::Idle),
+            ScreenName::Connecting => (
+                Screen::Connecting,
+                Goal::Join {
+                    target: Target::Name(String::from("den")),
+                    password: None,
+                    wait: std::time::Duration::ZERO,
+                },
+            ),
+            ScreenName::Lobby | ScreenName::Guest => (Screen::Lobby, Goal::Host(HostPlan::default())),
+            ScreenName::Game | ScreenName::Winner => (Screen::Game, Goal::Host(HostPlan::default())),
+            ScreenName::Paused => (Screen::Paused, Goal::Host(HostPlan::default())),
+            ScreenName::Trouble => (Screen::Trouble, Goal::Browse),
+        };
+        let (mut session, _) = sample();
+        let needs_room = !matches!(
+            name,
+            ScreenName::Title | ScreenName::Host | ScreenName::Rooms | ScreenName::Code | ScreenName::Trouble
+        );
+        if name == ScreenName::Title {
+            session.link = Link::Offline;
+        }
+        if !needs_room || name == ScreenName::Connecting {
+            session.room = None;
+        }
+        if name == ScreenName::Guest
+            && let Some(room) = &mut session.room
+        {
+            room.hosting = false;
+        }
+        app.add_message::<Ask>().insert_state(screen).insert_resource(session).insert_resource(TroubleText(String::from(
+            "No way to Ada was found. Both routers choose random ports, so no direct path exists. Allow the \
+             relay, or enable UPnP on one router.",
+        )));
+        // The flow would act on a real goal; only pages read this one.
+        app.insert_resource(goal);
+        if needs_room && name != ScreenName::Connecting {
+            let names = ["Ada", "Bo", "Cleo with a very long na", "Dex", "Echo", "Finn", "Gigi", "Hal"];
+            let mut game = HostGame::new(Rules::default(), app.world().resource::<Seed>().0, Some(names[0]));
+            for name in &names[1..] {
+                game.world.join(name);
+            }
+            if screen != Screen::Lobby {
+                game.begin();
+            }
+            let brains = (0..names.len() as u64).map(Brain::new).collect();
+            app.insert_resource(Hosted(game))
+                .insert_resource(Cast { brains, seq: 0, finish: name == ScreenName::Winner })
+                .add_systems(FixedUpdate, act.before(NetSystems::Tick));
+        }
+    }
+}
+
+fn act(mut cast: ResMut<Cast>, mut hosted: ResMut<Hosted>) {
+    cast.seq += 1;
+    let seq = cast.seq;
+    let mut scene = hosted.0.scene(1.0);
+    for (slot, brain) in cast.brains.iter_mut().enumerate().skip(1) {
+        scene.local = Some(slot as u8);
+        let input = Input { seq, ..brain.think(&scene) };
+        hosted.0.world.apply(slot as u8, &input);
+    }
+    if cast.finish && seq == 260 {
+        for (slot, player) in &mut hosted.0.world.players {
+            player.points = if *slot == 0 { 7 } else { u16::from(*slot) / 2 };
+            player.health = MAX_HEALTH;
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! The rules of the game as pure code: no Bevy systems, no sockets, no clock. A [`World`] is stepped 60 times a
+//! second by whoever hosts; clients use [`step_body`] and [`Bolt::step`] to look ahead.
+
+mod arena_map;
+mod body;
+mod bolt;
+mod world;
+#[cfg(test)]
+mod world_tests;
+
+pub use arena_map::{HALF_SIZE, PILLARS, Pillar, SPAWNS, push_out};
+pub use body::{Body, Freedom, Input, PLAYER_RADIUS, Stepped, aim_of, angle_of, step_body};
+pub use bolt::{BOLT_RADIUS, BOLT_SPEED, Bolt};
+pub use world::{
+    GameEvent, MAX_BOLTS, MAX_HEALTH, MAX_NAME, MAX_PLAYERS, Phase, Pickup, PickupKind, Player, PlayerSlot,
+    Rules, World, clean_name,
+};
+
+/// Simulation steps per second.
+pub const TICK_HZ: u32 = 60;
+
+/// Length of a step in seconds.
+pub const DT: f32 = 1.0 / TICK_HZ as f32;
+
+/// Ticks in so many seconds.
+pub const fn ticks(seconds: f32) -> u32 {
+    (seconds * TICK_HZ as f32) as u32
+}

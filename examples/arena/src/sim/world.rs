@@ -1,0 +1,512 @@
+//! The whole state of a match and how it goes on.
+
+use std::collections::BTreeMap;
+
+use bevy::math::Vec2;
+use serde::{Deserialize, Serialize};
+
+use super::arena_map::{HALF_SIZE, SPAWNS, push_out};
+use super::body::{Body, Freedom, Input, PLAYER_RADIUS, Stepped, angle_of, step_body};
+use super::bolt::{BOLT_RADIUS, Bolt};
+use super::ticks;
+
+/// Players at the most.
+pub const MAX_PLAYERS: usize = 8;
+/// Bytes of a name at the most.
+pub const MAX_NAME: usize = 24;
+/// Shots in flight at the most: what fits into one datagram with everything else.
+pub const MAX_BOLTS: usize = 48;
+/// Health of a fresh player.
+pub const MAX_HEALTH: u8 = 3;
+const PICKUP_RADIUS: f32 = 22.0;
+const MAX_PICKUPS: usize = 3;
+const PICKUP_EVERY: u32 = ticks(5.0);
+const RESPAWN: u32 = ticks(1.6);
+const PROTECTION: u32 = ticks(1.3);
+const COUNTDOWN: u32 = ticks(3.0);
+const CELEBRATION: u32 = ticks(4.5);
+const RAPID: u16 = ticks(6.0) as u16;
+const KNOCKBACK: f32 = 260.0;
+
+/// Number of a player in this match; also its colour and first place.
+pub type PlayerSlot = u8;
+
+/// What can be set about a match.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Rules {
+    /// Points that win a round.
+    pub target: u16,
+    /// Length of a round in seconds; then the most points win.
+    pub round_seconds: u16,
+    /// Extra time on a tie, in seconds, in which the next point wins.
+    pub overtime_seconds: u16,
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Self { target: 7, round_seconds: 90, overtime_seconds: 30 }
+    }
+}
+
+/// Where the match stands. `ends` is the tick at which the phase ends by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Phase {
+    /// Waiting for the host to begin; everybody may move about.
+    Lobby,
+    /// Everybody stands at a start.
+    Countdown {
+        /// Last tick of it.
+        ends: u32,
+    },
+    /// The fight.
+    Playing {
+        /// Last tick of it.
+        ends: u32,
+        /// A tie is being broken: the next point wins.
+        overtime: bool,
+    },
+    /// The winner is shown.
+    RoundOver {
+        /// Last tick of it.
+        ends: u32,
+        /// Who won.
+        winner: PlayerSlot,
+    },
+}
+
+/// What lies on the floor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PickupKind {
+    /// One more health, beyond the full ones too.
+    Heart,
+    /// Rapid fire for a while.
+    Rapid,
+    /// Takes the next hit.
+    Shield,
+}
+
+/// Something on the floor.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Pickup {
+    /// Number, wrapping.
+    pub id: u8,
+    /// What.
+    pub kind: PickupKind,
+    /// Where.
+    pub at: Vec2,
+}
+
+/// What everybody hears of, once and in order.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum GameEvent {
+    /// A player came in.
+    Joined {
+        /// Its number.
+        player: PlayerSlot,
+        /// Its name.
+        name: String,
+    },
+    /// A player is gone.
+    Left {
+        /// Its number.
+        player: PlayerSlot,
+    },
+    /// The countdown to a round began.
+    RoundStarted {
+        /// Counts from 1.
+        round: u16,
+    },
+    /// The fight began.
+    Fight,
+    /// Time is up with a tie.
+    Overtime,
+    /// A shot met a player.
+    Hit {
+        /// Whose shot.
+        by: PlayerSlot,
+        /// Who was hit.
+        whom: PlayerSlot,
+        /// A shield took it.
+        shielded: bool,
+    },
+    /// A player is out for a moment.
+    Downed {
+        /// Whose shot.
+        by: PlayerSlot,
+        /// Who.
+        whom: PlayerSlot,
+    },
+    /// And back.
+    Respawned {
+        /// Who.
+        player: PlayerSlot,
+    },
+    /// Something appeared on the floor.
+    PickupAppeared {
+        /// What.
+        kind: PickupKind,
+    },
+    /// And was taken.
+    PickupTaken {
+        /// By whom.
+        by: PlayerSlot,
+        /// What.
+        kind: PickupKind,
+    },
+    /// A round has a winner.
+    RoundWon {
+        /// Counts from 1.
+        round: u16,
+        /// Who.
+        winner: PlayerSlot,
+        /// Everybody's points in it.
+        points: Vec<(PlayerSlot, u16)>,
+    },
+}
+
+/// A player in the match.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Player {
+    /// Shown name.
+    pub name: String,
+    /// Motion.
+    pub body: Body,
+    /// 0: down.
+    pub health: u8,
+    /// The next hit costs nothing.
+    pub shield: bool,
+    /// Ticks until it is back, while down.
+    pub respawn: u32,
+    /// Ticks in which nothing hits it.
+    pub protection: u32,
+    /// Points in this round.
+    pub points: u16,
+    /// Hits dealt in this round; breaks a tie at the very end.
+    pub hits: u16,
+    /// Rounds won.
+    pub wins: u16,
+    /// Number of the last input applied.
+    pub last_input: u32,
+}
+
+impl Player {
+    /// On the floor and alive.
+    pub fn alive(&self) -> bool {
+        self.health > 0
+    }
+}
+
+/// The state of a match.
+#[derive(Clone, Debug)]
+pub struct World {
+    /// Steps so far.
+    pub tick: u32,
+    /// Where the match stands.
+    pub phase: Phase,
+    /// Rounds begun.
+    pub round: u16,
+    /// How it is played.
+    pub rules: Rules,
+    /// Everybody, by number.
+    pub players: BTreeMap<PlayerSlot, Player>,
+    /// Shots in flight.
+    pub bolts: Vec<Bolt>,
+    /// On the floor.
+    pub pickups: Vec<Pickup>,
+    events: Vec<GameEvent>,
+    next_bolt: u16,
+    next_pickup: u8,
+    pickup_wait: u32,
+    random: fastrand::Rng,
+}
+
+/// A name fit to be shown: no control characters, bounded, never empty.
+pub fn clean_name(name: &str) -> String {
+    let mut clean = String::new();
+    for c in name.trim().chars().filter(|c| !c.is_control()) {
+        if clean.len() + c.len_utf8() > MAX_NAME {
+            break;
+        }
+        clean.push(c);
+    }
+    if clean.is_empty() { String::from("player") } else { clean }
+}
+
+impl World {
+    /// An empty arena.
+    pub fn new(rules: Rules, seed: u64) -> Self {
+        Self {
+            tick: 0,
+            phase: Phase::Lobby,
+            round: 0,
+            rules,
+            players: BTreeMap::new(),
+            bolts: Vec::new(),
+            pickups: Vec::new(),
+            events: Vec::new(),
+            next_bolt: 0,
+            next_pickup: 0,
+            pickup_wait: PICKUP_EVERY,
+            random: fastrand::Rng::with_seed(seed),
+        }
+    }
+
+    /// Lets a player in; none when the arena is full.
+    pub fn join(&mut self, name: &str) -> Option<PlayerSlot> {
+        let slot = (0..MAX_PLAYERS as u8).find(|slot| !self.players.contains_key(slot))?;
+        let name = clean_name(name);
+        let player = Player {
+            name: name.clone(),
+            body: Body::standing(SPAWNS[usize::from(slot)]),
+            health: MAX_HEALTH,
+            shield: false,
+            respawn: 0,
+            protection: PROTECTION,
+            points: 0,
+            hits: 0,
+            wins: 0,
+            last_input: 0,
+        };
+        self.players.insert(slot, player);
+        self.events.push(GameEvent::Joined { player: slot, name });
+        Some(slot)
+    }
+
+    /// Takes a player out.
+    pub fn leave(&mut self, player: PlayerSlot) {
+        if self.players.remove(&player).is_some() {
+            self.bolts.retain(|bolt| bolt.owner != player);
+            self.events.push(GameEvent::Left { player });
+        }
+    }
+
+    /// Begins a round now. Does nothing while one runs or with fewer than two players.
+    pub fn begin(&mut self) {
+        if matches!(self.phase, Phase::Lobby | Phase::RoundOver { .. }) && self.players.len() >= 2 {
+            self.start_round();
+        }
+    }
+
+    /// What happened since the last call.
+    pub fn take_events(&mut self) -> Vec<GameEvent> {
+        std::mem::take(&mut self.events)
+    }
+
+    /// What a player may do now.
+    pub fn freedom(&self, player: PlayerSlot) -> Freedom {
+        let alive = self.players.get(&player).is_some_and(Player::alive);
+        let walk = alive && !matches!(self.phase, Phase::Countdown { .. });
+        Freedom { walk, fire: walk }
+    }
+
+    /// Applies one input of a player: its own body moves on by a step, and a shot may leave.
+    pub fn apply(&mut self, slot: PlayerSlot, input: &Input) -> Stepped {
+        let freedom = self.freedom(slot);
+        let Some(player) = self.players.get_mut(&slot) else { return Stepped::default() };
+        player.last_input = input.seq;
+        let stepped = step_body(&mut player.body, input, freedom);
+        if stepped.fired && self.bolts.len() < MAX_BOLTS {
+            self.next_bolt = self.next_bolt.wrapping_add(1);
+            let angle = angle_of(player.body.aim);
+            self.bolts.push(Bolt::fired(self.next_bolt, slot, input.seq, player.body.at, angle));
+        }
+        stepped
+    }
+
+    /// Everything that goes on by itself: one step.
+    pub fn step(&mut self) {
+        self.tick = self.tick.wrapping_add(1);
+        self.step_bolts();
+        self.separate();
+        self.step_players();
+        self.step_pickups();
+        self.step_phase();
+    }
+
+    fn start_round(&mut self) {
+        self.round = self.round.saturating_add(1);
+        self.phase = Phase::Countdown { ends: self.tick + COUNTDOWN };
+        self.bolts.clear();
+        self.pickups.clear();
+        self.pickup_wait = PICKUP_EVERY;
+        for (slot, player) in &mut self.players {
+            player.body = Body::standing(SPAWNS[usize::from(*slot)]);
+            player.health = MAX_HEALTH;
+            player.shield = false;
+            player.points = 0;
+            player.hits = 0;
+            player.protection = 0;
+        }
+        self.events.push(GameEvent::RoundStarted { round: self.round });
+    }
+
+    fn step_bolts(&mut self) {
+        let mut bolts = std::mem::take(&mut self.bolts);
+        bolts.retain_mut(|bolt| bolt.step() && !self.bolt_hits(bolt));
+        self.bolts = bolts;
+    }
+
+    fn bolt_hits(&mut self, bolt: &Bolt) -> bool {
+        let reach = PLAYER_RADIUS + BOLT_RADIUS;
+        let Some((&whom, victim)) = self.players.iter_mut().find(|(slot, player)| {
+            let own = **slot == bolt.owner;
+            !own && player.alive()
+                && player.body.dash_left == 0
+                && player.body.at.distance_squared(bolt.at) < reach * reach
+        }) else {
+            return false;
+        };
+        victim.body.velocity += bolt.velocity.normalize_or_zero() * KNOCKBACK;
+        if !matches!(self.phase, Phase::Playing { .. }) || victim.protection > 0 {
+            return true;
+        }
+        if victim.shield {
+            victim.shield = false;
+            self.events.push(GameEvent::Hit { by: bolt.owner, whom, shielded: true });
+            return true;
+        }
+        victim.health -= 1;
+        let down = victim.health == 0;
+        if down {
+            victim.respawn = RESPAWN;
+        }
+        self.events.push(GameEvent::Hit { by: bolt.owner, whom, shielded: false });
+        if let Some(shooter) = self.players.get_mut(&bolt.owner) {
+            shooter.hits += 1;
+            shooter.points += u16::from(down);
+        }
+        if down {
+            self.events.push(GameEvent::Downed { by: bolt.owner, whom });
+        }
+        true
+    }
+
+    /// Players do not overlap: both give way.
+    fn separate(&mut self) {
+        let places: Vec<_> =
+            self.players.iter().filter(|(_, p)| p.alive()).map(|(slot, p)| (*slot, p.body.at)).collect();
+        for (i, (a, at_a)) in places.iter().enumerate() {
+            for (b, at_b) in &places[i + 1..] {
+                let apart = *at_b - *at_a;
+                let overlap = 2.0 * PLAYER_RADIUS - apart.length();
+                if overlap <= 0.0 {
+                    continue;
+                }
+                let push = apart.try_normalize().unwrap_or(Vec2::X) * (overlap * 0.5).min(6.0);
+                for (slot, push) in [(a, -push), (b, push)] {
+                    if let Some(player) = self.players.get_mut(slot) {
+                        player.body.at = push_out(player.body.at + push, PLAYER_RADIUS).0;
+                    }
+                }
+            }
+        }
+    }
+
+    fn step_players(&mut self) {
+        let others: Vec<Vec2> = self.players.values().filter(|p| p.alive()).map(|p| p.body.at).collect();
+        for (&slot, player) in &mut self.players {
+            player.protection = player.protection.saturating_sub(1);
+            if player.alive() {
+                continue;
+            }
+            player.respawn = player.respawn.saturating_sub(1);
+            if player.respawn == 0 {
+                // The start that is farthest from everybody else.
+                let clear = |at: Vec2| others.iter().map(|o| o.distance(at) as u32).min().unwrap_or(u32::MAX);
+                let at = SPAWNS.into_iter().max_by_key(|at| clear(*at)).unwrap_or(SPAWNS[0]);
+                player.body = Body::standing(at);
+                player.health = MAX_HEALTH;
+                player.shield = false;
+                player.protection = PROTECTION;
+                self.events.push(GameEvent::Respawned { player: slot });
+            }
+        }
+    }
+
+    fn step_pickups(&mut self) {
+        if !matches!(self.phase, Phase::Playing { .. }) {
+            return;
+        }
+        self.pickup_wait = self.pickup_wait.saturating_sub(1);
+        if self.pickup_wait == 0 && self.pickups.len() < MAX_PICKUPS {
+            self.pickup_wait = PICKUP_EVERY;
+            let limit = HALF_SIZE - Vec2::splat(90.0);
+            let mut coordinate = |limit: f32| (self.random.f32() * 2.0 - 1.0) * limit;
+            let wanted = Vec2::new(coordinate(limit.x), coordinate(limit.y));
+            let (at, _) = push_out(wanted, PICKUP_RADIUS + PLAYER_RADIUS);
+            let kind = match self.random.u8(0..3) {
+                0 => PickupKind::Heart,
+                1 => PickupKind::Rapid,
+                _ => PickupKind::Shield,
+            };
+            self.next_pickup = self.next_pickup.wrapping_add(1);
+            self.pickups.push(Pickup { id: self.next_pickup, kind, at });
+            self.events.push(GameEvent::PickupAppeared { kind });
+        }
+        let reach = PICKUP_RADIUS + PLAYER_RADIUS;
+        let Self { pickups, players, events, .. } = self;
+        pickups.retain(|pickup| {
+            let taker = players
+                .iter_mut()
+                .find(|(_, p)| p.alive() && p.body.at.distance_squared(pickup.at) < reach * reach);
+            let Some((&by, player)) = taker else { return true };
+            match pickup.kind {
+                PickupKind::Heart => player.health = (player.health + 1).min(MAX_HEALTH + 1),
+                PickupKind::Rapid => player.body.rapid = RAPID,
+                PickupKind::Shield => player.shield = true,
+            }
+            events.push(GameEvent::PickupTaken { by, kind: pickup.kind });
+            false
+        });
+    }
+
+    fn step_phase(&mut self) {
+        if self.players.len() < 2 && !matches!(self.phase, Phase::Lobby) {
+            self.phase = Phase::Lobby;
+            return;
+        }
+        match self.phase {
+            Phase::Lobby => {}
+            Phase::Countdown { ends } => {
+                if self.tick >= ends {
+                    let ends = self.tick + u32::from(self.rules.round_seconds) * super::TICK_HZ;
+                    self.phase = Phase::Playing { ends, overtime: false };
+                    self.events.push(GameEvent::Fight);
+                }
+            }
+            Phase::Playing { ends, overtime } => self.judge(ends, overtime),
+            Phase::RoundOver { ends, .. } => {
+                if self.tick >= ends {
+                    self.start_round();
+                }
+            }
+        }
+    }
+
+    fn judge(&mut self, ends: u32, overtime: bool) {
+        let Some(best) = self.players.values().map(|p| p.points).max() else { return };
+        let leaders: Vec<_> =
+            self.players.iter().filter(|(_, p)| p.points == best).map(|(slot, p)| (*slot, p.hits)).collect();
+        let over = self.tick >= ends;
+        let winner = match leaders.as_slice() {
+            [(leader, _)] if best >= self.rules.target || over || overtime => Some(*leader),
+            // Two reached the target in the same step, or time is up with a tie.
+            _ if over && overtime => {
+                leaders.iter().max_by_key(|(slot, hits)| (*hits, u8::MAX - slot)).map(|(slot, _)| *slot)
+            }
+            _ => None,
+        };
+        if let Some(winner) = winner {
+            let points = self.players.iter().map(|(slot, p)| (*slot, p.points)).collect();
+            if let Some(player) = self.players.get_mut(&winner) {
+                player.wins = player.wins.saturating_add(1);
+            }
+            self.phase = Phase::RoundOver { ends: self.tick + CELEBRATION, winner };
+            self.events.push(GameEvent::RoundWon { round: self.round, winner, points });
+        } else if over && !overtime {
+            let ends = self.tick + u32::from(self.rules.overtime_seconds) * super::TICK_HZ;
+            self.phase = Phase::Playing { ends, overtime: true };
+            self.events.push(GameEvent::Overtime);
+        }
+    }
+}

@@ -1,0 +1,259 @@
+//! Everything that touches the traversal plugin: requests go out, outcomes come back as [`Session`].
+
+use std::time::Duration;
+
+use bevy::prelude::*;
+use bevy_renet::{RenetClient, RenetServer};
+use bevy_traversal::prelude::*;
+use bevy_traversal::{
+    ListRooms, NatStatus, PathChanged, PathKind, PeerPlanned, RequestKind, RoomsListed, TraversalPlugin,
+};
+
+use crate::protocol::{GAME, GAME_PROTOCOL};
+use crate::session::{Ask, Goal, Link, Listed, Member, Profile, Room, Session, Target, sentence};
+
+/// Adds the traversal plugin and what ties it to the game.
+#[derive(Debug)]
+pub struct GluePlugin;
+
+impl Plugin for GluePlugin {
+    fn build(&self, app: &mut App) {
+        let config =
+            TraversalConfig { game: GAME.into(), game_protocol: GAME_PROTOCOL, ..Default::default() };
+        app.add_plugins(TraversalPlugin { config })
+            .add_systems(
+                PreUpdate,
+                (hear_lobby, hear_room, hear_peers, look).chain().after(TraversalSystems::Receive),
+            )
+            .add_systems(PostUpdate, carry_out.before(TraversalSystems::Send));
+    }
+}
+
+fn carry_out(
+    mut asks: MessageReader<Ask>,
+    profile: Res<Profile>,
+    mut connect: MessageWriter<ConnectLobby>,
+    mut host: MessageWriter<HostRoom>,
+    mut join: MessageWriter<JoinRoom>,
+    mut list: MessageWriter<ListRooms>,
+    mut leave: MessageWriter<LeaveRoom>,
+    mut kick: MessageWriter<KickPeer>,
+    members: Res<Members>,
+) {
+    for ask in asks.read() {
+        match ask {
+            Ask::Connect => {
+                let name = Some(profile.name.clone());
+                connect.write(ConnectLobby { name, ..ConnectLobby::to(profile.server.clone()) });
+            }
+            Ask::Host(plan) => {
+                host.write(HostRoom(RoomOptions {
+                    name: plan.room.clone(),
+                    capacity: plan.capacity,
+                    password: plan.password.clone(),
+                    public: plan.listed,
+                    ..Default::default()
+                }));
+            }
+            Ask::Join { target, password, wait } => {
+                let target = match target {
+                    Target::Name(name) => RoomTarget::Name(name.clone()),
+                    Target::Code(code) => RoomTarget::Code(code.clone()),
+                };
+                join.write(JoinRoom { target, password: password.clone(), wait: *wait });
+            }
+            Ask::List => {
+                list.write(ListRooms);
+            }
+            Ask::Leave => {
+                leave.write(LeaveRoom);
+            }
+            Ask::Kick(client) => {
+                if let Some(member) = members.0.iter().find(|member| member.id.client_id() == *client) {
+                    let reason = String::from("the host removed you");
+                    kick.write(KickPeer { player: member.id, reason });
+                }
+            }
+        }
+    }
+}
+
+fn hear_lobby(
+    link: Res<LobbyLink>,
+    mut failed: MessageReader<LobbyFailed>,
+    mut listed: MessageReader<RoomsListed>,
+    mut session: ResMut<Session>,
+) {
+    for LobbyFailed { error, retry_in } in failed.read() {
+        let reason = sentence(&error.to_string());
+        session.tell(&reason);
+        session.link = match retry_in {
+            Some(wait) => {
+                session.tell(format!("Trying again in {:.0} s.", wait.as_secs_f32().ceil()));
+                Link::Retrying { reason }
+            }
+            None => {
+                session.trouble = Some(reason.clone());
+                Link::Refused { reason }
+            }
+        };
+    }
+    if let LobbyState::Online { public, .. } = &link.state {
+        let online = Link::Online { seen_as: public.to_string() };
+        if session.link != online && link.is_changed() {
+            session.tell(format!("Logged in; the lobby server sees this game as {public}."));
+            session.link = online;
+        }
+    }
+    for RoomsListed(rooms) in listed.read() {
+        let rooms = rooms.iter().map(|room| Listed {
+            name: room.name.clone(),
+            code: room.code.clone(),
+            host: room.host_name.clone(),
+            members: room.members,
+            capacity: room.capacity,
+            locked: room.password,
+        });
+        session.rooms = Some(rooms.collect());
+    }
+}
+
+fn hear_room(
+    mut joined: MessageReader<RoomJoined>,
+    mut left: MessageReader<RoomLeft>,
+    mut failed: MessageReader<RequestFailed>,
+    goal: Res<Goal>,
+    mut session: ResMut<Session>,
+) {
+    for RoomJoined { room, hosting } in joined.read() {
+        session.tell(match hosting {
+            true => format!("The room \"{}\" is open, its code is {}.", room.name, room.code),
+            false => format!("In the room \"{}\".", room.name),
+        });
+        session.room = Some(Room {
+            name: room.name.clone(),
+            code: room.code.clone(),
+            hosting: *hosting,
+            capacity: room.capacity,
+        });
+    }
+    for RoomLeft { reason, .. } in left.read() {
+        session.room = None;
+        session.members.clear();
+        if let Some(reason) = reason {
+            session.trouble = Some(sentence(&reason.to_string()));
+        }
+    }
+    for RequestFailed { request, error } in failed.read() {
+        let wanted = match &*goal {
+            Goal::Host(_) => *request == RequestKind::Host,
+            Goal::Join { .. } => *request == RequestKind::Join,
+            Goal::Browse => *request == RequestKind::List,
+            Goal::Idle => false,
+        };
+        if wanted {
+            session.trouble = Some(sentence(&error.to_string()));
+        }
+    }
+}
+
+fn hear_peers(
+    mut planned: MessageReader<PeerPlanned>,
+    mut connected: MessageReader<PeerConnected>,
+    mut moved: MessageReader<PathChanged>,
+    mut gone: MessageReader<PeerDisconnected>,
+    mut failed: MessageReader<TraversalFailed>,
+    mut session: ResMut<Session>,
+) {
+    let hosting = session.room.as_ref().is_some_and(|room| room.hosting);
+    for plan in planned.read() {
+        let methods: Vec<_> = plan.methods.iter().map(|method| method.name()).collect();
+        let how =
+            if methods.is_empty() { String::from("the local network") } else { methods.join(", then ") };
+        session.tell(format!("Punching through to {}: {how}.", plan.peer.name));
+    }
+    for peer in connected.read() {
+        session.tell(format!("Reached {} {}.", peer.peer.name, way(peer.path.kind)));
+    }
+    for change in moved.read() {
+        session.tell(format!("Moved to a better path: {}.", change.path.kind.name()));
+    }
+    for peer in gone.read() {
+        let reason = sentence(&peer.reason.to_string());
+        session.tell(format!("{} is gone. {reason}", peer.peer.name));
+        if !hosting {
+            session.trouble.get_or_insert(reason);
+        }
+    }
+    for TraversalFailed { peer, report } in failed.read() {
+        let text = format!("No way to {} was found. {report}", peer.name);
+        session.tell(&text);
+        if !hosting {
+            session.trouble = Some(text);
+        }
+    }
+}
+
+fn way(kind: PathKind) -> &'static str {
+    match kind {
+        PathKind::Lan => "inside the local network",
+        PathKind::Direct => "directly, through the routers",
+        PathKind::DirectV6 => "directly over IPv6",
+        _ => "through the lobby server's relay",
+    }
+}
+
+/// What is looked at rather than heard of: members, paths, round trips.
+fn look(
+    members: Res<Members>,
+    peers: Res<Peers>,
+    room: Res<CurrentRoom>,
+    link: Res<LobbyLink>,
+    nat: Res<NatStatus>,
+    server: Option<Res<RenetServer>>,
+    client: Option<Res<RenetClient>>,
+    time: Res<Time<Real>>,
+    mut next: Local<Duration>,
+    mut session: ResMut<Session>,
+) {
+    if time.elapsed() < *next && !members.is_changed() && !peers.is_changed() && !room.is_changed() {
+        return;
+    }
+    // Often enough to be read, seldom enough to be legible.
+    *next = time.elapsed() + Duration::from_millis(500);
+    let host = room.info.as_ref().map(|room| room.host);
+    let seconds = |rtt: f64| (rtt > 0.0).then_some((rtt * 1000.0).round() as u32);
+    let listed: Vec<_> = members
+        .0
+        .iter()
+        .map(|info| {
+            let peer = peers.peer(info.id);
+            let id = info.id.client_id();
+            let renet = match (&server, &client) {
+                (Some(server), _) => seconds(server.rtt(id)),
+                (None, Some(client)) => seconds(client.rtt()),
+                (None, None) => None,
+            };
+            let measured = peer.and_then(|peer| peer.path.rtt).map(|rtt| rtt.as_millis() as u32);
+            Member {
+                client: id,
+                name: info.name.clone(),
+                me: Some(info.id) == link.player(),
+                host: Some(info.id) == host,
+                path: peer.map(|peer| peer.path.kind.name().to_owned()),
+                ping: peer.and(renet.or(measured)),
+            }
+        })
+        .collect();
+    if session.members != listed {
+        session.members = listed;
+    }
+    let kind = nat.kind();
+    let known = (kind != bevy_traversal::NatKind::Unknown).then(|| kind.to_string());
+    if session.nat != known {
+        if let Some(nat) = &known {
+            session.tell(format!("This network: {nat}."));
+        }
+        session.nat = known;
+    }
+}

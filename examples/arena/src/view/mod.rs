@@ -1,0 +1,73 @@
+//! The pictures: the stage, the players, their shots, and what flies about. All of it reads the
+//! [`Scene`](crate::scene::Scene) and nothing else.
+
+mod actors;
+mod attract;
+mod effects;
+mod particles;
+mod stage;
+
+use bevy::asset::RenderAssetUsages;
+use bevy::image::{CompressedImageFormats, ImageSampler, ImageType};
+use bevy::prelude::*;
+
+pub use stage::StageCamera;
+
+/// Where a place of the world is shown.
+pub fn on_stage(at: Vec2) -> Vec3 {
+    at.extend(0.0)
+}
+
+/// A picture that is part of the program, so that it runs from any folder.
+pub fn picture(bytes: &[u8]) -> Image {
+    let usage = RenderAssetUsages::RENDER_WORLD;
+    let kind = ImageType::Extension("png");
+    Image::from_buffer(bytes, kind, CompressedImageFormats::NONE, true, ImageSampler::linear(), usage)
+        .unwrap_or_default()
+}
+
+macro_rules! pictures {
+    ($($name:ident),+) => {
+        /// All sprites, white; tinted where they are used.
+        #[derive(Resource, Clone, Debug)]
+        pub struct Pictures {
+            $(
+                #[doc = concat!("`assets/", stringify!($name), ".png`")]
+                pub $name: Handle<Image>,
+            )+
+        }
+
+        fn load(mut commands: Commands, mut images: ResMut<Assets<Image>>) {
+            commands.insert_resource(Pictures {
+                $($name: images.add(picture(include_bytes!(
+                    concat!("../../../../assets/", stringify!($name), ".png")
+                ))),)+
+            });
+        }
+    };
+}
+
+pictures!(glow, spark, ship, bolt, ring, hexagon, pillar, grid, frame, heart, rapid, shield);
+
+/// How violently the picture shakes, 0..=1.
+#[derive(Resource, Clone, Copy, Debug, Default)]
+pub struct Shake(f32);
+
+/// The pictures.
+#[derive(Debug)]
+pub struct ViewPlugin;
+
+impl Plugin for ViewPlugin {
+    fn build(&self, app: &mut App) {
+        app.init_resource::<Shake>()
+            .insert_resource(ClearColor(crate::screens::theme::NIGHT))
+            .add_systems(PreStartup, load)
+            .add_plugins((
+                stage::StagePlugin,
+                actors::ActorsPlugin,
+                particles::ParticlesPlugin,
+                effects::EffectsPlugin,
+                attract::AttractPlugin,
+            ));
+    }
+}

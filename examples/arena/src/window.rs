@@ -1,0 +1,171 @@
+//! Playing in a window.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use bevy::log::{DEFAULT_FILTER, LogPlugin};
+use bevy::prelude::*;
+use bevy::render::view::screenshot::{Screenshot, ScreenshotCaptured, save_to_disk};
+use bevy::window::{PresentMode, WindowResolution};
+
+use crate::bench::BenchPlugin;
+use crate::bots::{BrainPlugin, Crew, CrewPlugin};
+use crate::cli::Cli;
+use crate::flow::{FlowPlugin, Referee, Seed};
+use crate::input::InputPlugin;
+use crate::net::systems::{NetPlugin, PlayerName};
+use crate::scene::Scene;
+use crate::screens::{Form, Screen, ScreenName, ScreensPlugin, autostart};
+use crate::session::{Goal, Profile};
+use crate::showcase::ShowcasePlugin;
+use crate::sim::Phase;
+use crate::traversal_glue::GluePlugin;
+use crate::view::ViewPlugin;
+
+/// A frame was shown: from here on a panic is a bug of the game, not a machine without graphics.
+pub static SHOWN: AtomicBool = AtomicBool::new(false);
+
+/// Whether there is a display to open a window on; the reason if not.
+///
+/// # Errors
+/// A sentence for the player.
+pub fn display() -> Result<(), String> {
+    #[cfg(all(unix, not(target_os = "macos")))]
+    {
+        let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+        if cfg!(feature = "wayland") && set("WAYLAND_DISPLAY") {
+            return Ok(());
+        }
+        if !set("DISPLAY") {
+            return Err(String::from("DISPLAY is not set"));
+        }
+        x11rb::rust_connection::RustConnection::connect(None).map_err(|error| error.to_string())?;
+    }
+    Ok(())
+}
+
+/// Opens the window and plays until it is closed.
+pub fn run(cli: &Cli, profile: Profile, goal: Goal, note: String, seed: u64) -> AppExit {
+    let (width, height) = cli.size.unwrap_or((1280, 720));
+    let mut resolution = WindowResolution::new(width, height);
+    if cli.size.is_some() {
+        // Pixels are pixels, whatever the desktop's scale.
+        resolution = resolution.with_scale_factor_override(1.0);
+    }
+    let window = Window {
+        title: String::from("Arena"),
+        name: Some(String::from("arena")),
+        resolution,
+        present_mode: PresentMode::AutoVsync,
+        ..Default::default()
+    };
+    let filter = format!("{DEFAULT_FILTER},warn,arena=info");
+    let plugins = DefaultPlugins
+        .set(WindowPlugin { primary_window: Some(window), ..Default::default() })
+        .set(LogPlugin { filter, ..Default::default() });
+    let bots = usize::from(cli.bots);
+    let form = Form {
+        name: profile.name.clone(),
+        server: profile.server.clone(),
+        password: cli.password.clone().unwrap_or_default(),
+        bots: if bots > 0 { bots } else { Form::default().bots },
+        points: cli.points,
+        note,
+        ..Default::default()
+    };
+    let mut app = App::new();
+    app.add_plugins(plugins)
+        .insert_resource(PlayerName(profile.name.clone()))
+        .insert_resource(profile)
+        .insert_resource(Seed(seed))
+        .insert_resource(form)
+        .add_plugins((NetPlugin, ScreensPlugin, ViewPlugin))
+        .add_systems(Last, || SHOWN.store(true, Ordering::Relaxed));
+    if let Some(screen) = cli.screen {
+        app.add_plugins(ShowcasePlugin { screen });
+    } else {
+        app.add_plugins((GluePlugin, FlowPlugin, CrewPlugin));
+        app.insert_resource(Referee {
+            rounds: cli.rounds,
+            print: cli.rounds.is_some(),
+            ..Default::default()
+        });
+        app.insert_resource(Crew::wanting(bots));
+        autostart(&mut app, goal);
+    }
+    if cli.autoplay || cli.screen == Some(ScreenName::Game) {
+        app.add_plugins(BrainPlugin { seed });
+    } else {
+        app.add_plugins(InputPlugin);
+    }
+    if let Some(file) = cli.screenshot.clone() {
+        let Cli { after, in_match, linger, .. } = *cli;
+        app.insert_resource(Picture { file, after, in_match, linger, state: PictureState::Waiting })
+            .add_systems(Update, take_picture);
+    }
+    if let Some(frames) = cli.bench_frames {
+        app.add_plugins(BenchPlugin { frames });
+    }
+    app.run()
+}
+
+#[derive(Resource)]
+struct Picture {
+    file: PathBuf,
+    after: f32,
+    in_match: bool,
+    linger: f32,
+    state: PictureState,
+}
+
+/// Times are seconds since the start of the program.
+#[derive(Clone, Copy)]
+enum PictureState {
+    Waiting,
+    /// For this moment.
+    Set(f32),
+    Asked,
+    Taken,
+    Done(f32),
+}
+
+fn take_picture(
+    mut commands: Commands,
+    time: Res<Time<Real>>,
+    scene: Res<Scene>,
+    screen: Res<State<Screen>>,
+    mut picture: ResMut<Picture>,
+    mut exit: MessageWriter<AppExit>,
+) {
+    let now = time.elapsed_secs();
+    match picture.state {
+        PictureState::Waiting if !picture.in_match => picture.state = PictureState::Set(picture.after),
+        PictureState::Waiting => {
+            if *screen.get() == Screen::Game && matches!(scene.phase, Some(Phase::Playing { .. })) {
+                picture.state = PictureState::Set(now + picture.after);
+            }
+        }
+        PictureState::Set(at) if now >= at => {
+            picture.state = PictureState::Asked;
+            // An old picture must not pass for the new one.
+            let _ = std::fs::remove_file(&picture.file);
+            commands.spawn(Screenshot::primary_window()).observe(save_to_disk(picture.file.clone())).observe(
+                |_: On<ScreenshotCaptured>, mut picture: ResMut<Picture>| {
+                    picture.state = PictureState::Taken;
+                },
+            );
+        }
+        // Written before the observers returned, unless it could not be.
+        PictureState::Taken if picture.file.exists() => {
+            picture.state = PictureState::Done(now + picture.linger);
+        }
+        PictureState::Taken => {
+            eprintln!("arena: the picture could not be written to {}", picture.file.display());
+            exit.write(AppExit::error());
+        }
+        PictureState::Done(at) if now >= at => {
+            exit.write(AppExit::Success);
+        }
+        _ => {}
+    }
+}

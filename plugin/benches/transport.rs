@@ -1,0 +1,313 @@
+//! The sealed transport against renet's stock netcode transport, over loopback, in one run; and what the plugin
+//! costs a frame in which nothing happens.
+//!
+//! `cargo bench -p bevy_traversal --features stock_netcode --bench transport`
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use bevy_app::{App, TaskPoolPlugin};
+use bevy_renet::netcode::{
+    ClientAuthentication, NetcodeClientPlugin, NetcodeClientTransport, NetcodeServerPlugin,
+    NetcodeServerTransport, ServerAuthentication, ServerConfig,
+};
+use bevy_renet::renet::{ConnectionConfig, DefaultChannel};
+use bevy_renet::{RenetClient, RenetClientPlugin, RenetServer, RenetServerPlugin};
+use bevy_time::TimePlugin;
+use bevy_traversal::*;
+use lobby_server::{LobbyServer, RunningServer, Settings};
+
+/// Bytes of a message: what fits one datagram of either transport.
+const SIZE: usize = 1100;
+/// Messages on their way at a time.
+const WINDOW: u64 = 256;
+/// Length of one measurement, and how many of each, by turns.
+const RUN: Duration = Duration::from_secs(2);
+const ROUNDS: usize = 5;
+/// Frames of the idle measurement.
+const FRAMES: u32 = 50_000;
+
+fn main() {
+    // `cargo test --benches` only wants to see it run.
+    let quick = std::env::args().any(|argument| argument == "--test");
+    let (rounds, run, frames) =
+        if quick { (1, Duration::from_millis(200), 100) } else { (ROUNDS, RUN, FRAMES) };
+    let mut ratios = Vec::new();
+    let (mut sealed_all, mut stock_all) = (Vec::new(), Vec::new());
+    for _ in 0..rounds {
+        let stock = Pair::stock().measure(run);
+        let sealed = Pair::sealed().measure(run);
+        ratios.push(sealed.per_second / stock.per_second);
+        stock_all.push(stock);
+        sealed_all.push(sealed);
+    }
+    print_all("stock netcode", &stock_all);
+    print_all("sealed", &sealed_all);
+    println!("throughput, sealed / stock: {:.2} (median of {rounds})", median(&mut ratios));
+    let bare = frame(App::new(), frames);
+    let lobby = lobby();
+    let mut app = App::new();
+    app.add_plugins(TraversalPlugin { config: config(&lobby, "idle") });
+    let plugin = frame(app, frames);
+    println!(
+        "idle frame: {:.2} us bare, {:.2} us with the plugin logged in: {:.2} us for the plugin",
+        bare,
+        plugin,
+        plugin - bare
+    );
+}
+
+fn median(values: &mut [f64]) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+struct Measure {
+    per_second: f64,
+    cpu_us: f64,
+    lost: u64,
+}
+
+fn print_all(name: &str, all: &[Measure]) {
+    let mut rates: Vec<f64> = all.iter().map(|measure| measure.per_second).collect();
+    let mut costs: Vec<f64> = all.iter().map(|measure| measure.cpu_us).collect();
+    let lost: u64 = all.iter().map(|measure| measure.lost).sum();
+    let rate = median(&mut rates);
+    println!(
+        "{name:>14}: {:>8.0} messages/s ({:.0} MB/s), {:.2} us of processor per message, {lost} lost",
+        rate,
+        rate * SIZE as f64 / 1e6,
+        median(&mut costs)
+    );
+}
+
+/// Median time of a frame, in microseconds.
+fn frame(mut app: App, frames: u32) -> f64 {
+    app.add_plugins((TaskPoolPlugin::default(), TimePlugin));
+    app.finish();
+    app.cleanup();
+    let deadline = Instant::now() + Duration::from_secs(5);
+    let online = |app: &App| app.world().get_resource::<LobbyLink>().is_none_or(LobbyLink::online);
+    while !online(&app) {
+        app.update();
+        assert!(Instant::now() < deadline, "no login");
+    }
+    let mut times: Vec<f64> = (0..frames)
+        .map(|_| {
+            let start = Instant::now();
+            app.update();
+            start.elapsed().as_secs_f64() * 1e6
+        })
+        .collect();
+    median(&mut times)
+}
+
+fn lobby() -> RunningServer {
+    let settings = Settings {
+        bind: vec!["127.0.0.1:0".parse().expect("an address")],
+        second_port: Some(0),
+        no_http: true,
+        ..Settings::default()
+    };
+    LobbyServer::new(settings).spawn().expect("a lobby server")
+}
+
+fn config(lobby: &RunningServer, name: &str) -> TraversalConfig {
+    TraversalConfig {
+        lobby: vec![lobby.addresses().first[0].to_string()],
+        name: name.into(),
+        renet: connection(),
+        ..TraversalConfig::default()
+    }
+}
+
+fn connection() -> ConnectionConfig {
+    ConnectionConfig { available_bytes_per_tick: 1 << 20, ..ConnectionConfig::default() }
+}
+
+/// Processor time of this process so far.
+fn cpu() -> Duration {
+    let stat = std::fs::read_to_string("/proc/self/schedstat").ok();
+    // The file is about the first thread only where the kernel is so; all threads then.
+    let own = |text: String| text.split(' ').next().and_then(|ns| ns.parse().ok()).map(Duration::from_nanos);
+    let threads = std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
+    let all: Duration = threads
+        .filter_map(|task| std::fs::read_to_string(task.path().join("schedstat")).ok())
+        .filter_map(own)
+        .sum();
+    if all.is_zero() { stat.and_then(own).unwrap_or_default() } else { all }
+}
+
+#[derive(Default)]
+struct Shared {
+    running: AtomicBool,
+    stop: AtomicBool,
+    received: AtomicU64,
+    lost: AtomicU64,
+}
+
+/// A receiving server and a sending client, each an app in a thread of its own.
+struct Pair {
+    shared: Arc<Shared>,
+    threads: Vec<JoinHandle<()>>,
+    _lobby: Option<RunningServer>,
+}
+
+impl Pair {
+    fn stock() -> Self {
+        let socket = std::net::UdpSocket::bind("127.0.0.1:0").expect("a socket");
+        let address = socket.local_addr().expect("an address");
+        let server = move || {
+            let mut app = App::new();
+            let config = ServerConfig {
+                current_time: Duration::ZERO,
+                max_clients: 1,
+                protocol_id: 7,
+                public_addresses: vec![address],
+                authentication: ServerAuthentication::Unsecure,
+            };
+            app.add_plugins((RenetServerPlugin, NetcodeServerPlugin))
+                .insert_resource(RenetServer::new(connection()))
+                .insert_resource(NetcodeServerTransport::new(config, socket).expect("a transport"));
+            app
+        };
+        let client = move || {
+            let mut app = App::new();
+            let socket = std::net::UdpSocket::bind("127.0.0.1:0").expect("a socket");
+            let authentication = ClientAuthentication::Unsecure {
+                protocol_id: 7,
+                client_id: 1,
+                server_addr: address,
+                user_data: None,
+            };
+            let transport = NetcodeClientTransport::new(Duration::ZERO, authentication, socket);
+            app.add_plugins((RenetClientPlugin, NetcodeClientPlugin))
+                .insert_resource(RenetClient::new(connection()))
+                .insert_resource(transport.expect("a transport"));
+            app
+        };
+        Self::start(server, client, None)
+    }
+
+    fn sealed() -> Self {
+        let lobby = lobby();
+        let (host, guest) = (config(&lobby, "host"), config(&lobby, "guest"));
+        let server = move || {
+            let mut app = App::new();
+            app.add_plugins(TraversalPlugin { config: host });
+            app.world_mut()
+                .write_message(HostRoom(RoomOptions { name: "bench".into(), ..Default::default() }));
+            app
+        };
+        let client = move || {
+            let mut app = App::new();
+            app.add_plugins(TraversalPlugin { config: guest });
+            let wait = Duration::from_secs(5);
+            app.world_mut().write_message(JoinRoom { wait, ..JoinRoom::name("bench") });
+            app
+        };
+        Self::start(server, client, Some(lobby))
+    }
+
+    fn start(
+        server: impl FnOnce() -> App + Send + 'static,
+        client: impl FnOnce() -> App + Send + 'static,
+        lobby: Option<RunningServer>,
+    ) -> Self {
+        let shared = Arc::new(Shared::default());
+        let (receiving, sending) = (shared.clone(), shared.clone());
+        let threads = vec![
+            std::thread::spawn(move || receive(server(), &receiving)),
+            std::thread::spawn(move || send(client(), &sending)),
+        ];
+        Self { shared, threads, _lobby: lobby }
+    }
+
+    fn measure(self, run: Duration) -> Measure {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while !self.shared.running.load(Ordering::Acquire) {
+            assert!(Instant::now() < deadline, "no connection");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        std::thread::sleep(run / 10);
+        let before = self.shared.received.load(Ordering::Relaxed);
+        let (start, cpu_start) = (Instant::now(), cpu());
+        std::thread::sleep(run);
+        let messages = (self.shared.received.load(Ordering::Relaxed) - before) as f64;
+        let (seconds, cpu_used) = (start.elapsed().as_secs_f64(), cpu() - cpu_start);
+        self.shared.stop.store(true, Ordering::Release);
+        for thread in self.threads {
+            thread.join().expect("no panic");
+        }
+        Measure {
+            per_second: messages / seconds,
+            cpu_us: cpu_used.as_secs_f64() * 1e6 / messages,
+            lost: self.shared.lost.load(Ordering::Relaxed),
+        }
+    }
+}
+
+fn ready(app: &mut App) {
+    app.add_plugins((TaskPoolPlugin::default(), TimePlugin));
+    app.finish();
+    app.cleanup();
+}
+
+/// What a loop does that has nothing to do.
+fn pause() {
+    std::thread::sleep(Duration::from_micros(50));
+}
+
+fn receive(mut app: App, shared: &Shared) {
+    ready(&mut app);
+    while !shared.stop.load(Ordering::Acquire) {
+        app.update();
+        let mut count = 0;
+        if let Some(mut server) = app.world_mut().get_resource_mut::<RenetServer>() {
+            for id in server.clients_id() {
+                while server.receive_message(id, DefaultChannel::Unreliable).is_some() {
+                    count += 1;
+                }
+            }
+        }
+        if count > 0 {
+            shared.received.fetch_add(count, Ordering::Relaxed);
+            shared.running.store(true, Ordering::Release);
+        } else {
+            pause();
+        }
+    }
+}
+
+fn send(mut app: App, shared: &Shared) {
+    ready(&mut app);
+    let message = bevy_renet::renet::Bytes::from(vec![7; SIZE]);
+    let (mut sent, mut seen, mut since) = (0, 0, Instant::now());
+    while !shared.stop.load(Ordering::Acquire) {
+        let received = shared.received.load(Ordering::Relaxed);
+        if received != seen {
+            (seen, since) = (received, Instant::now());
+        } else if sent > received && since.elapsed() > Duration::from_millis(20) {
+            // Whatever is missing by now was lost.
+            shared.lost.fetch_add(sent - received, Ordering::Relaxed);
+            (sent, since) = (received, Instant::now());
+        }
+        let due = (received + WINDOW).saturating_sub(sent);
+        let connected = match app.world_mut().get_resource_mut::<RenetClient>() {
+            Some(mut client) if client.is_connected() => {
+                for _ in 0..due {
+                    client.send_message(DefaultChannel::Unreliable, message.clone());
+                }
+                sent += due;
+                true
+            }
+            _ => false,
+        };
+        app.update();
+        if due == 0 || !connected {
+            pause();
+        }
+    }
+}
