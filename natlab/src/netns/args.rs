@@ -43,8 +43,11 @@ pub struct RunArgs {
     /// and random ones.
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub junk: u32,
-    /// Start the right program after exactly so long. Otherwise it starts when the left one has told (in a JSON
-    /// line) that its room exists, or after 5 seconds.
+    /// Start the right program when the left one has told this event in a JSON line, or after 5 seconds. `nat`
+    /// waits until the host's NAT is classified.
+    #[arg(long, value_name = "EVENT", default_value = "room")]
+    pub after: String,
+    /// Start the right program after exactly so long instead.
     #[arg(long, value_name = "SECONDS")]
     pub stagger: Option<f64>,
     /// End the run after so long, whatever the programs do.

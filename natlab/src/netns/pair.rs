@@ -31,6 +31,8 @@ pub(crate) struct PairSettings {
     /// None: no lobby server.
     pub(crate) lobby_server: Option<PathBuf>,
     pub(crate) command: Vec<String>,
+    /// The left one's event that the right one waits for.
+    pub(crate) after: String,
     pub(crate) stagger: Option<Duration>,
     pub(crate) time_limit: Option<Duration>,
     /// Show the programs' lines as they come.
@@ -150,8 +152,8 @@ impl Run<'_> {
             match self.next(wake) {
                 Some(Happened::Line(who, line)) => {
                     let event = self.transcripts[who as usize].line(&line);
-                    let room = who == Who::Host && event.as_deref() == Some("room");
-                    if room && !joined && self.settings.stagger.is_none() {
+                    let ready = who == Who::Host && event.as_ref() == Some(&self.settings.after);
+                    if ready && !joined && self.settings.stagger.is_none() {
                         joined = true;
                         self.start_player(Who::Join)?;
                     }

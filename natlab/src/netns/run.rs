@@ -114,6 +114,7 @@ fn template(args: &RunArgs) -> Result<PairSettings, NetnsError> {
         log_dir: PathBuf::new(),
         lobby_server,
         command,
+        after: args.after.clone(),
         stagger: seconds("--stagger", args.stagger)?,
         time_limit: seconds("--time-limit", args.time_limit)?,
         verbose: !args.json && args.jobs <= 1,
