@@ -9,6 +9,7 @@ use rand_chacha::rand_core::SeedableRng;
 
 use crate::Identity;
 pub use crate::api::*;
+use crate::attempt::Hands;
 use crate::config::AgentConfig;
 use crate::cx::{Cx, Main};
 use crate::detection::Detection;
@@ -16,13 +17,15 @@ use crate::failure::{FailureReason, FailureReport, Stage};
 use crate::id::{MatchId, PlayerId};
 use crate::lobby::{Lobby, LobbyNews};
 use crate::login::{LinkEvent, LobbyLink};
+use crate::path::RELAY;
 use crate::peer::{Peer, PeerNews};
-use crate::sockets::Sockets;
+use crate::punch::Budget;
+use crate::sockets::{Owner, Sockets};
 use crate::timer::earliest;
 use crate::wire::message::{
     MatchEnd, MatchOutcome, PunchPlan, Request, RequestError, RoomEnd, ToPlayer, ToServer,
 };
-use crate::wire::{Dropped, Kind, MAX_DATAGRAM, pair};
+use crate::wire::{Dropped, Kind, MAX_DATAGRAM, RELAY_HEADER, pair};
 
 /// See [`Agent::quiet`].
 const ROOM_KEEPALIVE: Duration = Duration::from_secs(4);
@@ -43,6 +46,7 @@ pub struct Agent {
     lobby: Lobby,
     detection: Detection,
     sockets: Sockets,
+    budget: Budget,
     peers: BTreeMap<MatchId, Peer>,
     /// The match that a player's game datagrams take.
     by_player: BTreeMap<PlayerId, MatchId>,
@@ -69,6 +73,13 @@ macro_rules! cx {
     };
 }
 
+/// The same for what a match needs beside it.
+macro_rules! hands {
+    ($agent:ident) => {
+        Hands { link: &mut $agent.link, sockets: &mut $agent.sockets, budget: &mut $agent.budget }
+    };
+}
+
 impl Agent {
     /// An agent that does nothing until [`Command::Connect`]. `seed` is where all its randomness comes from: take
     /// it from the system's entropy, or from the simulator. `main` are the local addresses of
@@ -81,6 +92,7 @@ impl Agent {
     ) -> Self {
         Self {
             link: LobbyLink::new(&config),
+            budget: Budget::new(config.caps),
             config,
             identity,
             main: Main { v4: main.0, v6: main.1 },
@@ -183,7 +195,7 @@ impl Agent {
                 }
             }
         }
-        self.sweep();
+        self.sweep(now);
     }
 
     fn ask(&mut self, now: Instant, kind: RequestKind, request: Request, wait: Duration) {
@@ -221,13 +233,14 @@ impl Agent {
                 let mut cx = cx!(self, now);
                 self.link.handle_datagram(&mut cx, from, datagram).map(|event| self.handle_link(now, event))
             }
-            Some(Kind::Hello | Kind::Init | Kind::Relay) | None => Err(Dropped::Malformed),
+            Some(Kind::Relay) => self.handle_relayed(now, from, datagram),
+            Some(Kind::Hello | Kind::Init) | None => Err(Dropped::Malformed),
         };
         if let Err(reason) = result {
             tracing::trace!(%from, %reason, "datagram dropped");
             *self.dropped.entry(reason).or_default() += 1;
         }
-        self.sweep();
+        self.sweep(now);
     }
 
     fn handle_pair(
@@ -241,10 +254,24 @@ impl Agent {
         let peer = self.peers.get_mut(&id).ok_or(Dropped::Unknown)?;
         let mut buffer = datagram.to_vec();
         let mut cx = cx!(self, now);
-        if let Some(news) = peer.handle_datagram(&mut cx, socket, from, &mut buffer)? {
+        if let Some(news) = peer.handle_datagram(&mut cx, &mut hands!(self), (socket, from), &mut buffer)? {
             self.handle_peer(now, id, news);
         }
         Ok(())
+    }
+
+    /// A datagram of another player, through the server.
+    fn handle_relayed(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) -> Result<(), Dropped> {
+        let (header, inner) = datagram.split_at_checked(RELAY_HEADER).ok_or(Dropped::Malformed)?;
+        if self.config.relay == crate::RelayPolicy::Never || Kind::of(inner) != Some(Kind::Pair) {
+            return Err(Dropped::Malformed);
+        }
+        let id = pair::match_of(inner).ok_or(Dropped::Malformed)?;
+        let peer = self.peers.get(&id).ok_or(Dropped::Unknown)?;
+        if peer.relay_token() != Some(&header[1..]) {
+            return Err(Dropped::NotAuthentic);
+        }
+        self.handle_pair(now, RELAY, from, inner)
     }
 
     fn handle_link(&mut self, now: Instant, event: Option<LinkEvent>) {
@@ -258,7 +285,15 @@ impl Agent {
                 self.detection.start(&mut cx!(self, now), &mut self.link, &mut self.sockets);
             }
             Some(LinkEvent::ProbeSeen { tag, observed, from }) => {
-                self.detection.handle_seen(&mut cx, &mut self.link, &mut self.sockets, (tag, observed, from));
+                let mut hands = hands!(self);
+                if !self.peers.values_mut().any(|peer| peer.handle_seen(&mut cx, &mut hands, tag, observed)) {
+                    self.detection.handle_seen(
+                        &mut cx,
+                        &mut self.link,
+                        &mut self.sockets,
+                        (tag, observed, from),
+                    );
+                }
             }
             Some(LinkEvent::Message(message)) => self.handle_message(now, message),
         }
@@ -292,7 +327,11 @@ impl Agent {
             ToPlayer::Plan(plan) => self.handle_plan(now, *plan),
             ToPlayer::MatchEnded { match_id, reason } => self.match_ended(now, match_id, reason),
             ToPlayer::Profile(profile) => self.detection.handle_profile(&mut cx, profile),
-            ToPlayer::Facts { .. } => {}
+            ToPlayer::Facts { match_id, facts } => {
+                if let Some(peer) = self.peers.get_mut(&match_id) {
+                    peer.handle_facts(&mut cx, &mut hands!(self), &facts);
+                }
+            }
         }
     }
 
@@ -324,7 +363,7 @@ impl Agent {
         let (role, methods, host) = (plan.role, plan.methods.clone(), plan.host);
         cx.emit(Event::Plan { peer: info.clone(), role, methods, host });
         let full = self.by_player.len() >= self.config.caps.peers;
-        match Peer::new(&cx, plan, &ephemeral, requested).filter(|_| !full) {
+        match Peer::new(&mut cx, &mut hands!(self), plan, &ephemeral, requested).filter(|_| !full) {
             Some(peer) => {
                 self.by_player.insert(info.id, match_id);
                 self.peers.insert(match_id, peer);
@@ -387,7 +426,9 @@ impl Agent {
 
     /// Book-keeping after something happened to a match.
     fn handle_peer(&mut self, now: Instant, match_id: MatchId, news: PeerNews) {
+        let relayed = self.peers.get(&match_id).and_then(Peer::selected).is_some_and(|path| path.0 == RELAY);
         let outcome = match news {
+            PeerNews::Connected if relayed => MatchOutcome::Relayed,
             PeerNews::Connected => MatchOutcome::Direct,
             PeerNews::Ended => MatchOutcome::Closed,
             PeerNews::Failed => MatchOutcome::Failed,
@@ -416,12 +457,18 @@ impl Agent {
                 let local = local.ok();
                 let Some(owner) = self.sockets.opened(socket, local) else { return };
                 let mut cx = cx!(self, now);
-                self.detection.handle_socket(&mut cx, &mut self.link, &mut self.sockets, owner, local);
-                return self.sweep();
+                if let Owner::Match(id, method, slot) = owner {
+                    if let Some(peer) = self.peers.get_mut(&id) {
+                        peer.handle_socket(&mut cx, &mut hands!(self), (method, slot), local.is_some());
+                    }
+                } else {
+                    self.detection.handle_socket(&mut cx, &mut self.link, &mut self.sockets, owner, local);
+                }
+                return self.sweep(now);
             }
         }
         self.register_addresses(now);
-        self.sweep();
+        self.sweep(now);
     }
 
     /// Input: [`poll_timeout`](Self::poll_timeout) has come.
@@ -436,7 +483,7 @@ impl Agent {
         for match_id in matches {
             self.handle_peer_timeout(now, match_id);
         }
-        self.sweep();
+        self.sweep(now);
     }
 
     /// How long the link to the server may be idle (M31). While a room is open a lost server is to be noticed sooner:
@@ -448,13 +495,17 @@ impl Agent {
 
     fn handle_peer_timeout(&mut self, now: Instant, match_id: MatchId) {
         let Some(peer) = self.peers.get_mut(&match_id) else { return };
-        if let Some(news) = peer.handle_timeout(&mut cx!(self, now)) {
+        if let Some(news) = peer.handle_timeout(&mut cx!(self, now), &mut hands!(self)) {
             self.handle_peer(now, match_id, news);
         }
     }
 
     /// Forgets matches that are over.
-    fn sweep(&mut self) {
+    fn sweep(&mut self, now: Instant) {
+        for id in self.peers.values().filter(|peer| peer.is_ended()).map(|peer| peer.match_id) {
+            let mut cx = cx!(self, now);
+            self.sockets.close_all(&mut cx, |owner| matches!(owner, Owner::Match(of, ..) if of == id));
+        }
         self.by_player.retain(|_, id| self.peers.get(id).is_some_and(Peer::is_live));
         self.peers.retain(|_, peer| !peer.is_ended());
     }
@@ -491,7 +542,11 @@ impl Agent {
     ///
     /// # Errors
     /// See [`IntoSocketError`].
-    pub fn release_socket(&mut self, player: PlayerId) -> Result<ReleasedSocket, IntoSocketError> {
+    pub fn release_socket(
+        &mut self,
+        now: Instant,
+        player: PlayerId,
+    ) -> Result<ReleasedSocket, IntoSocketError> {
         let id = *self.by_player.get(&player).ok_or(IntoSocketError::NotConnected)?;
         let peer = self.peers.get(&id).ok_or(IntoSocketError::NotConnected)?;
         let (socket, remote, kind) = peer.selected().ok_or(IntoSocketError::NotConnected)?;
@@ -505,10 +560,13 @@ impl Agent {
             return Err(IntoSocketError::SharedSocket);
         }
         let shared_key = peer.export_key();
+        if let Some(owner) = self.sockets.owner(socket) {
+            self.sockets.forget(owner);
+        }
         if let Some(peer) = self.peers.get_mut(&id) {
             peer.drop_silently();
         }
-        self.sweep();
+        self.sweep(now);
         Ok(ReleasedSocket { socket, remote, shared_key })
     }
 }

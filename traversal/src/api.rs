@@ -315,6 +315,13 @@ pub enum Event {
         /// By which way.
         path: PathInfo,
     },
+    /// The game plays over the relay, and no direct path was found within the deadline: why.
+    PeerRelayed {
+        /// With whom.
+        peer: PlayerInfo,
+        /// Why.
+        report: FailureReport,
+    },
     /// The channel to a player moved to another path.
     PathChanged {
         /// Whose.

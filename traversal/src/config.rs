@@ -72,7 +72,7 @@ impl Default for AgentConfig {
             relogin_min: Duration::from_millis(500),
             relogin_max: Duration::from_secs(15),
             keepalive: Duration::from_secs(15),
-            path_ping: Duration::from_millis(1000),
+            path_ping: Duration::from_millis(400),
             path_timeout: Duration::from_millis(4000),
             caps: Caps::default(),
         }

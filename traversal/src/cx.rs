@@ -47,7 +47,17 @@ impl Cx<'_> {
     }
 
     pub(crate) fn transmit(&mut self, socket: SocketId, to: SocketAddr, payload: Vec<u8>) {
-        self.outputs.push_back(Output::Transmit(Transmit { socket, to, ttl: None, payload }));
+        self.transmit_with_ttl(socket, to, None, payload);
+    }
+
+    pub(crate) fn transmit_with_ttl(
+        &mut self,
+        socket: SocketId,
+        to: SocketAddr,
+        ttl: Option<u8>,
+        payload: Vec<u8>,
+    ) {
+        self.outputs.push_back(Output::Transmit(Transmit { socket, to, ttl, payload }));
     }
 
     /// From the main socket of the right family.

@@ -2,6 +2,7 @@
 
 mod agent;
 mod api;
+mod attempt;
 pub mod classify;
 pub mod config;
 mod cx;
@@ -15,6 +16,7 @@ mod path;
 mod peer;
 pub mod plan;
 pub mod ports;
+pub mod punch;
 mod sockets;
 mod timer;
 pub mod wire;

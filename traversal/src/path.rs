@@ -25,11 +25,18 @@ const TEST_GAPS: [Duration; 8] = [
 /// Addresses per player, with those that it only turned out to use (RFC 8445 section 7.3.1.3: peer-reflexive).
 const MAX_CANDIDATES: usize = 32;
 /// Tests whose confirmation is still of interest.
-const MAX_OPEN_TESTS: usize = 512;
+const MAX_OPEN_TESTS: usize = 4096;
 /// How long better addresses are still tested once a path stands.
 const SETTLE: Duration = Duration::from_millis(1500);
 /// A path of the same kind must be this much faster to be worth a change.
 const FASTER: f64 = 0.7;
+
+/// Stands for the way through the server's relay, which leaves from the main socket.
+pub(crate) const RELAY: SocketId = SocketId(u32::MAX);
+
+/// How often better ways are tried again while the game plays over the relay.
+const UPGRADE: [Duration; 4] =
+    [Duration::from_secs(5), Duration::from_secs(10), Duration::from_secs(20), Duration::from_secs(60)];
 
 /// One way.
 #[derive(Clone, Debug)]
@@ -57,10 +64,20 @@ pub(crate) struct Paths {
     settle: Option<Instant>,
     next_ping: Option<Instant>,
     next_tag: u32,
-    /// Which candidate a test went to, and when.
-    open_tests: BTreeMap<u32, (usize, Instant)>,
+    /// Which way a test went, and when.
+    open_tests: BTreeMap<u32, OpenTest>,
     /// No way answers at present.
     recovering: bool,
+    /// When the better ways are tried again, and how often they were.
+    upgrade: Option<(Instant, usize)>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct OpenTest {
+    socket: SocketId,
+    remote: SocketAddr,
+    method: Method,
+    sent: Instant,
 }
 
 /// A test message that is to be sent.
@@ -73,10 +90,10 @@ pub(crate) struct TestOrder {
 }
 
 impl Paths {
-    /// An address that the server vouches for.
+    /// An address that the server vouches for, to be tested from `at` on.
     pub(crate) fn add(
         &mut self,
-        now: Instant,
+        at: Instant,
         socket: SocketId,
         remote: SocketAddr,
         kind: PathKind,
@@ -86,10 +103,10 @@ impl Paths {
             let candidate = &mut self.candidates[index];
             if !candidate.vouched {
                 candidate.vouched = true;
-                candidate.next_test = Some(now);
+                candidate.next_test = Some(at);
             }
         } else {
-            self.push(socket, remote, kind, method, Some(now));
+            self.push(socket, remote, kind, method, Some(at));
         }
     }
 
@@ -131,41 +148,53 @@ impl Paths {
         self.selected.map(|index| &self.candidates[index])
     }
 
+    /// No way is known.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.candidates.is_empty()
+    }
+
     /// Something authentic arrived at some time.
     pub(crate) fn heard_any(&self) -> bool {
         self.candidates.iter().any(|candidate| candidate.heard.is_some())
     }
 
-    /// Something authentic arrived here. Returns the tag of a test to be sent along with the answer, where this way
-    /// has not confirmed yet (M18: answer to where it came from).
+    /// Something authentic arrived here; `vouched`: the server has named this IP as the other side's; `method`: which one the other side says it belongs to. Returns the tag of a
+    /// test to be sent along with the answer, where this way has not confirmed yet (M18: answer to where it came
+    /// from).
     pub(crate) fn heard(
         &mut self,
         now: Instant,
         socket: SocketId,
         from: SocketAddr,
-        lan: bool,
+        (kind, vouched): (PathKind, bool),
+        method: Option<Method>,
     ) -> Option<u32> {
         let index = self.find(socket, from).or_else(|| {
-            // Learned from the packet itself; which method made the way is told by whose socket it came in on.
-            let method = self
-                .candidates
-                .iter()
-                .find(|candidate| candidate.socket == socket)
-                .map_or(Method::Cone, |candidate| candidate.method);
-            self.push(socket, from, kind_of(from, lan), method, None)
+            let own =
+                self.open_tests.values().rev().find(|test| test.socket == socket && test.remote == from);
+            let method = own.map(|test| test.method).or(method).unwrap_or(Method::Cone);
+            self.push(socket, from, kind, method, vouched.then(|| now + TEST_GAPS[0]))
         })?;
         let candidate = &mut self.candidates[index];
         candidate.heard = Some(now);
         if candidate.confirmed && !self.recovering {
             return None;
         }
-        Some(self.open_test(now, index))
+        let method = candidate.method;
+        Some(self.open_test(now, socket, from, method))
     }
 
-    fn open_test(&mut self, now: Instant, index: usize) -> u32 {
+    /// A tag for a test message.
+    pub(crate) fn open_test(
+        &mut self,
+        now: Instant,
+        socket: SocketId,
+        remote: SocketAddr,
+        method: Method,
+    ) -> u32 {
         let tag = self.next_tag;
         self.next_tag = self.next_tag.wrapping_add(1);
-        self.open_tests.insert(tag, (index, now));
+        self.open_tests.insert(tag, OpenTest { socket, remote, method, sent: now });
         if self.open_tests.len() > MAX_OPEN_TESTS {
             self.open_tests.pop_first();
         }
@@ -174,13 +203,14 @@ impl Paths {
 
     /// A confirmation arrived on this way. True when it proves the way in both directions for the first time.
     pub(crate) fn confirmed(&mut self, now: Instant, tag: u32, socket: SocketId, from: SocketAddr) -> bool {
-        let Some((index, sent)) = self.open_tests.remove(&tag) else { return false };
-        let candidate = &mut self.candidates[index];
+        let Some(test) = self.open_tests.remove(&tag) else { return false };
         // The other side's NAT answered from elsewhere: that way is tested on its own (see `heard`).
-        if candidate.socket != socket || candidate.remote != from {
+        if test.socket != socket || test.remote != from {
             return false;
         }
-        let sample = now.saturating_duration_since(sent);
+        let Some(index) = self.find(socket, from) else { return false };
+        let candidate = &mut self.candidates[index];
+        let sample = now.saturating_duration_since(test.sent);
         candidate.rtt = Some(candidate.rtt.map_or(sample, |rtt| (rtt * 7 + sample) / 8));
         self.proven(index)
     }
@@ -225,6 +255,8 @@ impl Paths {
             }
             self.selected = Some(best);
             self.next_ping = Some(now + config.path_ping);
+            let relayed = self.candidates[best].kind == PathKind::Relay;
+            self.upgrade = relayed.then(|| (now + UPGRADE[0], 1));
             let chosen = rank(&self.candidates[best]);
             for candidate in &mut self.candidates {
                 if rank(candidate) <= chosen {
@@ -263,6 +295,20 @@ impl Paths {
                 self.recover(now);
             }
         }
+        let relayed = self.selected().is_some_and(|path| path.kind == PathKind::Relay);
+        if let Some((at, times)) = self.upgrade.filter(|_| relayed)
+            && at <= now
+        {
+            self.upgrade = Some((now + UPGRADE[times.min(UPGRADE.len() - 1)], times + 1));
+            self.settle = Some(now + SETTLE);
+            for candidate in &mut self.candidates {
+                if candidate.kind != PathKind::Relay && (candidate.vouched || candidate.heard.is_some()) {
+                    candidate.confirmed = false;
+                    candidate.tests = 0;
+                    candidate.next_test = Some(now);
+                }
+            }
+        }
         let settled = self.settle.is_some_and(|at| at <= now) && !self.recovering;
         let mut due: Vec<usize> = Vec::new();
         for (index, candidate) in self.candidates.iter_mut().enumerate() {
@@ -285,8 +331,8 @@ impl Paths {
             }
         }
         for index in due {
-            let tag = self.open_test(now, index);
             let Candidate { socket, remote, method, .. } = self.candidates[index];
+            let tag = self.open_test(now, socket, remote, method);
             orders.push(TestOrder { socket, remote, method, tag });
         }
     }
@@ -295,22 +341,21 @@ impl Paths {
         let tests = self.candidates.iter().filter_map(|candidate| candidate.next_test).min();
         let recovery =
             (self.selected.is_some() && !self.recovering).then(|| last_heard + config.path_ping * 5 / 2);
-        earliest(earliest(tests, self.next_ping), recovery)
+        let upgrade = self.upgrade.map(|(at, _)| at);
+        earliest(earliest(tests, self.next_ping), earliest(recovery, upgrade))
     }
 
-    /// Sockets in use, for the report.
-    pub(crate) fn sockets(&self) -> u32 {
-        let mut sockets: Vec<SocketId> = self.candidates.iter().map(|candidate| candidate.socket).collect();
-        sockets.sort_unstable();
-        sockets.dedup();
-        u32::try_from(sockets.len()).unwrap_or(u32::MAX)
+    /// Sockets on which the other side was heard: not to be closed.
+    pub(crate) fn sockets_in_use(&self) -> Vec<SocketId> {
+        let heard = |candidate: &&Candidate| candidate.heard.is_some();
+        self.candidates.iter().filter(heard).map(|candidate| candidate.socket).collect()
     }
 
-    /// Addresses that were tested, for the report.
-    pub(crate) fn targets(&self) -> u32 {
-        let tested =
-            self.candidates.iter().filter(|candidate| candidate.tests > 0 || candidate.heard.is_some());
-        u32::try_from(tested.count()).unwrap_or(u32::MAX)
+    /// The way in use is settled on: forget the others' sockets but this one.
+    pub(crate) fn keep_only(&mut self, socket: SocketId, main: impl Fn(SocketId) -> bool) {
+        let selected = self.selected().map(|path| (path.socket, path.remote));
+        self.candidates.retain(|candidate| candidate.socket == socket || main(candidate.socket));
+        self.selected = selected.and_then(|(socket, remote)| self.find(socket, remote));
     }
 }
 

@@ -1,6 +1,7 @@
 use super::*;
 
 const SOCKET: SocketId = SocketId::MAIN;
+const STRANGER: (PathKind, bool) = (PathKind::Direct, false);
 
 fn address(text: &str) -> SocketAddr {
     text.parse().unwrap()
@@ -52,7 +53,7 @@ fn m30_addresses_that_the_server_named_are_tested_at_once_and_again() {
 #[test]
 fn an_address_learned_from_a_packet_gets_one_answer_each_and_nothing_on_our_own_clock() {
     let mut fixture = Fixture::new(&[]);
-    assert!(fixture.paths.heard(fixture.now, SOCKET, address("203.0.113.9:9"), false).is_some());
+    assert!(fixture.paths.heard(fixture.now, SOCKET, address("203.0.113.9:9"), STRANGER, None).is_some());
     for _ in 0..200 {
         assert_eq!(fixture.tick(50), []);
     }
@@ -81,7 +82,7 @@ fn direct_does_not_win_over_lan() {
 fn m18_a_confirmation_from_elsewhere_proves_nothing_about_the_address_tested() {
     let mut fixture = Fixture::new(&[("192.0.2.1:1000", PathKind::Direct)]);
     let order = fixture.tick(0)[0];
-    fixture.paths.heard(fixture.now, SOCKET, address("192.0.2.1:1001"), false);
+    fixture.paths.heard(fixture.now, SOCKET, address("192.0.2.1:1001"), STRANGER, None);
     assert!(!fixture.paths.confirmed(fixture.now, order.tag, SOCKET, address("192.0.2.1:1001")));
     assert!(!fixture.paths.choose(fixture.now, &fixture.config));
 }
@@ -129,7 +130,7 @@ fn silence_brings_back_every_address() {
 fn memory_is_bounded_whatever_arrives() {
     let mut fixture = Fixture::new(&[]);
     for port in 1..5000 {
-        fixture.paths.heard(fixture.now, SOCKET, SocketAddr::from(([192, 0, 2, 1], port)), false);
+        fixture.paths.heard(fixture.now, SOCKET, SocketAddr::from(([192, 0, 2, 1], port)), STRANGER, None);
     }
     assert_eq!(fixture.paths.candidates.len(), MAX_CANDIDATES);
     assert!(fixture.paths.open_tests.len() <= MAX_OPEN_TESTS);

@@ -5,15 +5,18 @@ use std::time::{Duration, Instant};
 
 use crate::Identity;
 use crate::api::{DisconnectReason, Event, PathInfo, PathKind, SocketId};
-use crate::config::AgentConfig;
+use crate::attempt::{Attempt, Hands};
+use crate::config::{AgentConfig, RelayPolicy};
 use crate::cx::Cx;
-use crate::failure::{FailureReason, FailureReport, Stage, Tried};
+use crate::failure::{FailureReason, FailureReport, Stage};
 use crate::id::MatchId;
-use crate::path::{Paths, is_local, is_sendable, kind_of};
-use crate::timer::earliest;
-use crate::wire::Dropped;
-use crate::wire::message::{MAX_REASON, Method, PlayerInfo, PunchPlan};
+use crate::path::{Paths, RELAY, is_local, is_sendable, kind_of};
+use crate::plan::expected_failure;
+use crate::sockets::Owner;
+use crate::timer::{due, earliest};
+use crate::wire::message::{Facts, MAX_REASON, Method, PlayerInfo, PunchPlan};
 use crate::wire::pair::{Opened, PairChannel, PairMessage};
+use crate::wire::{Dropped, Kind, RELAY_HEADER};
 
 /// A close is repeated until it is acknowledged, at these times; then the other side's own timeout must do.
 const CLOSE_REPEATS: [Duration; 4] = [
@@ -22,6 +25,12 @@ const CLOSE_REPEATS: [Duration; 4] = [
     Duration::from_millis(300),
     Duration::from_millis(500),
 ];
+
+/// How long the other ways of an attempt stay open once a direct one stands: the two sides may have chosen differently.
+const TIDY: Duration = Duration::from_secs(2);
+
+/// Head start of direct test messages before the relay is tried, where they are likely to arrive.
+const RELAY_LATER: Duration = Duration::from_millis(150);
 
 /// One match.
 #[derive(Debug)]
@@ -33,13 +42,20 @@ pub(crate) struct Peer {
     channel: PairChannel,
     plan: PunchPlan,
     paths: Paths,
+    attempt: Attempt,
+    /// Until then direct ways are looked for, also while the game plays over the relay.
+    punch_until: Instant,
+    /// Where the server is, for the relay.
+    server: Option<SocketAddr>,
     /// Private addresses count as one network with ours.
     lan: bool,
     stage: PeerStage,
     requested: Instant,
-    started: Instant,
     last_heard: Instant,
     packets_sent: u32,
+    punch_over: bool,
+    /// When the sockets of the losers are closed, a moment after a direct way won.
+    tidy_at: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -62,7 +78,8 @@ pub(crate) enum PeerNews {
 impl Peer {
     /// None when the plan's keys are no keys.
     pub(crate) fn new(
-        cx: &Cx<'_>,
+        cx: &mut Cx<'_>,
+        hands: &mut Hands<'_>,
         plan: PunchPlan,
         ephemeral: &Identity,
         requested: Instant,
@@ -71,14 +88,25 @@ impl Peer {
         let channel =
             PairChannel::new(plan.match_id, ephemeral, &plan.peer_ephemeral, &plan.pair_secret, plan.host)?;
         let mut paths = Paths::default();
+        let attempt = Attempt::new(cx, &plan, hands.link);
         let lan = cx.config.lan && plan.same_nat;
+        let direct = cx.config.relay != RelayPolicy::Only;
         let local = plan.peer_local.iter().filter(|address| lan && is_local(address.ip()));
         // Whoever is on this network itself is seen at a private address by a server there (or on this machine).
         let public = plan.peer_public.iter().filter(|address| plan.same_nat || !is_local(address.ip()));
-        for address in local.chain(public).filter(|address| is_sendable(**address)) {
+        let public = public.filter(|_| attempt.has_cone());
+        for address in local.chain(public).filter(|address| direct && is_sendable(**address)) {
             if let Some(socket) = cx.main.towards(*address) {
                 paths.add(now, socket, *address, kind_of(*address, lan), Method::Cone);
             }
+        }
+        let server = hands.link.online().map(|online| online.server);
+        if let Some(server) = server.filter(|_| plan.relay.is_some() && cx.config.relay != RelayPolicy::Never)
+        {
+            // Where direct test messages are likely to arrive, they get a start, so that the game need not move.
+            let likely = attempt.has_cone() && !paths.is_empty();
+            let start = if likely { RELAY_LATER } else { Duration::ZERO };
+            paths.add(now + start, RELAY, server, PathKind::Relay, Method::Cone);
         }
         let allowed = Duration::from_millis(u64::from(plan.deadline_ms)).min(cx.config.connect_deadline);
         Some(Self {
@@ -87,12 +115,16 @@ impl Peer {
             host: plan.host,
             channel,
             paths,
+            attempt,
+            punch_until: now + allowed,
+            server,
             lan,
             stage: PeerStage::Punching { deadline: now + allowed },
             requested,
-            started: now,
             last_heard: now,
             packets_sent: 0,
+            punch_over: false,
+            tidy_at: None,
             plan,
         })
     }
@@ -126,8 +158,26 @@ impl Peer {
         }
         let Some((socket, remote, _)) = self.selected() else { return false };
         let Some(sealed) = self.channel.seal_data(payload) else { return false };
-        cx.transmit(socket, remote, sealed);
+        self.transmit(cx, socket, remote, None, sealed);
         true
+    }
+
+    fn transmit(&self, cx: &mut Cx<'_>, socket: SocketId, to: SocketAddr, ttl: Option<u8>, sealed: Vec<u8>) {
+        if socket != RELAY {
+            return cx.transmit_with_ttl(socket, to, ttl, sealed);
+        }
+        if let (Some(grant), Some(server)) = (&self.plan.relay, self.server) {
+            let mut datagram = Vec::with_capacity(RELAY_HEADER + sealed.len());
+            datagram.push(Kind::Relay as u8);
+            datagram.extend_from_slice(&grant.token);
+            datagram.extend_from_slice(&sealed);
+            cx.transmit_main(server, datagram);
+        }
+    }
+
+    /// The relay's header of what comes to this side.
+    pub(crate) fn relay_token(&self) -> Option<&[u8]> {
+        self.plan.relay.as_ref().map(|grant| grant.token.as_slice())
     }
 
     fn send_message(&mut self, cx: &mut Cx<'_>, socket: SocketId, to: SocketAddr, message: &PairMessage) {
@@ -135,7 +185,7 @@ impl Peer {
             if matches!(self.stage, PeerStage::Punching { .. }) {
                 self.packets_sent += 1;
             }
-            cx.transmit(socket, to, sealed);
+            self.transmit(cx, socket, to, None, sealed);
         }
     }
 
@@ -143,12 +193,21 @@ impl Peer {
     pub(crate) fn handle_datagram(
         &mut self,
         cx: &mut Cx<'_>,
-        socket: SocketId,
-        from: SocketAddr,
+        hands: &mut Hands<'_>,
+        (socket, from): (SocketId, SocketAddr),
         datagram: &mut [u8],
     ) -> Result<Option<PeerNews>, Dropped> {
         let opened = self.channel.open(datagram)?;
         self.last_heard = cx.now;
+        let known_ip = |address: &SocketAddr| address.ip() == from.ip();
+        let way = if socket == RELAY {
+            (PathKind::Relay, true)
+        } else {
+            (kind_of(from, self.lan), self.plan.peer_public.iter().any(known_ip))
+        };
+        if socket != RELAY {
+            self.attempt.handle_datagram(cx.now, hands.sockets.owner(socket), from);
+        }
         match opened {
             Opened::Data(payload) => {
                 // Data waits for nobody: the sender had both directions proven.
@@ -156,19 +215,19 @@ impl Peer {
                 if !self.is_live() {
                     return Ok(None);
                 }
-                self.paths.heard(cx.now, socket, from, self.lan);
+                self.paths.heard(cx.now, socket, from, way, None);
                 self.paths.carried_data(socket, from);
                 let news = self.choose(cx);
                 cx.emit(Event::Datagram { player: self.info.id, payload });
                 Ok(news)
             }
             Opened::Message(PairMessage::Test { tag, .. }) if self.is_live() => {
-                let own = self.paths.heard(cx.now, socket, from, self.lan);
+                let own = self.paths.heard(cx.now, socket, from, way, None);
                 self.send_message(cx, socket, from, &PairMessage::Confirm { tag, observed: from, test: own });
                 Ok(None)
             }
             Opened::Message(PairMessage::Confirm { tag, test, .. }) if self.is_live() => {
-                self.paths.heard(cx.now, socket, from, self.lan);
+                self.paths.heard(cx.now, socket, from, way, None);
                 self.paths.confirmed(cx.now, tag, socket, from);
                 if let Some(tag) = test {
                     let answer = PairMessage::Confirm { tag, observed: from, test: None };
@@ -201,12 +260,110 @@ impl Peer {
         }
     }
 
+    /// A socket of this match is open, or could not be opened.
+    pub(crate) fn handle_socket(
+        &mut self,
+        cx: &mut Cx<'_>,
+        hands: &mut Hands<'_>,
+        (method, slot): (Method, u16),
+        open: bool,
+    ) {
+        self.attempt.handle_socket(cx.now, method, slot, open);
+        self.punch(cx, hands);
+    }
+
+    /// The server saw a probe; true if it was one of this match.
+    pub(crate) fn handle_seen(
+        &mut self,
+        cx: &mut Cx<'_>,
+        hands: &mut Hands<'_>,
+        tag: u32,
+        observed: SocketAddr,
+    ) -> bool {
+        let ours = self.attempt.handle_seen(cx.now, tag, observed);
+        if ours {
+            self.punch(cx, hands);
+        }
+        ours
+    }
+
+    /// News from the server.
+    pub(crate) fn handle_facts(&mut self, cx: &mut Cx<'_>, hands: &mut Hands<'_>, facts: &Facts) {
+        if let Facts::PeerPublic(addresses) = facts {
+            self.plan.peer_public.clone_from(addresses);
+            let sendable = |address: &&SocketAddr| {
+                is_sendable(**address) && (self.plan.same_nat || !is_local(address.ip()))
+            };
+            for address in addresses.iter().filter(sendable) {
+                if let Some(socket) = cx.main.towards(*address)
+                    && self.attempt.has_cone()
+                {
+                    self.paths.add(cx.now, socket, *address, kind_of(*address, self.lan), Method::Cone);
+                }
+            }
+        }
+        self.attempt.handle_facts(cx.now, facts);
+        self.punch(cx, hands);
+    }
+
+    /// A direct way is still looked for.
+    fn is_punching(&self) -> bool {
+        match self.stage {
+            PeerStage::Punching { .. } => true,
+            PeerStage::Connected => {
+                self.paths.selected().is_some_and(|path| path.kind == PathKind::Relay) && !self.punch_over
+            }
+            _ => false,
+        }
+    }
+
+    /// Sends what the punchers want.
+    fn punch(&mut self, cx: &mut Cx<'_>, hands: &mut Hands<'_>) {
+        if !self.is_punching() {
+            return;
+        }
+        self.attempt.advance(cx, self.punch_until);
+        let in_use = self.paths.sockets_in_use();
+        while let Some(spray) = self.attempt.poll(cx, hands, &in_use) {
+            // The server names addresses of the matched player alone; private ones are the LAN's business.
+            let allowed = is_sendable(spray.to) && (self.plan.same_nat || !is_local(spray.to.ip()));
+            let tag = self.paths.open_test(cx.now, spray.socket, spray.to, spray.method);
+            let message = PairMessage::Test { tag, method: spray.method };
+            if let Some(sealed) = self.channel.seal_message(&message).filter(|_| allowed) {
+                self.packets_sent += 1;
+                self.transmit(cx, spray.socket, spray.to, spray.ttl, sealed);
+            }
+        }
+    }
+
+    /// No more punching: the sockets that no way runs on are closed.
+    fn end_punching(&mut self, cx: &mut Cx<'_>, hands: &mut Hands<'_>) {
+        self.punch_over = true;
+        self.attempt.finish(cx.now);
+        let (id, used) = (self.match_id, self.selected().map(|(socket, ..)| socket));
+        if let Some(socket) = used {
+            self.paths.keep_only(socket, |socket| {
+                socket == SocketId::MAIN || socket == SocketId::MAIN_V6 || socket == RELAY
+            });
+        }
+        let close: Vec<Owner> =
+            hands.sockets.owned(|owner| matches!(owner, Owner::Match(of, ..) if of == id));
+        for owner in close {
+            if hands.sockets.get(owner).is_none_or(|(socket, _)| Some(socket) != used) {
+                hands.sockets.close(cx, owner);
+            }
+        }
+    }
+
     /// Takes the best proven path, and says so when that is news.
     fn choose(&mut self, cx: &mut Cx<'_>) -> Option<PeerNews> {
         if !self.paths.choose(cx.now, cx.config) {
             return None;
         }
         let path = self.path_info(cx.now)?;
+        if path.kind != PathKind::Relay && !self.punch_over {
+            self.tidy_at.get_or_insert(cx.now + TIDY);
+        }
         if self.is_connected() {
             cx.emit(Event::PathChanged { player: self.info.id, path });
             return None;
@@ -223,13 +380,13 @@ impl Peer {
         Some(PathInfo {
             kind: path.kind,
             remote: (!relay).then_some(path.remote),
-            socket: path.socket,
+            socket: if relay { SocketId::MAIN } else { path.socket },
             method: (!relay).then_some(path.method),
             rtt: path.rtt,
             since_request: now.saturating_duration_since(self.requested),
             packets_sent: self.packets_sent,
-            targets: self.paths.targets(),
-            sockets: self.paths.sockets(),
+            targets: self.attempt.spending().targets().max(1),
+            sockets: self.attempt.spending().sockets + 1,
         })
     }
 
@@ -271,7 +428,7 @@ impl Peer {
         self.stage = PeerStage::Ended;
     }
 
-    pub(crate) fn handle_timeout(&mut self, cx: &mut Cx<'_>) -> Option<PeerNews> {
+    pub(crate) fn handle_timeout(&mut self, cx: &mut Cx<'_>, hands: &mut Hands<'_>) -> Option<PeerNews> {
         match &self.stage {
             PeerStage::Ended => return None,
             PeerStage::Closing { next, .. } => {
@@ -281,9 +438,7 @@ impl Peer {
                 return None;
             }
             PeerStage::Punching { deadline } if *deadline <= cx.now => {
-                let reason =
-                    if self.paths.heard_any() { FailureReason::OneWayOnly } else { FailureReason::NoAnswer };
-                self.emit_failure(cx, Stage::Punch, reason);
+                self.emit_failure(cx, Stage::Punch, self.failure_reason());
                 self.stage = PeerStage::Ended;
                 return Some(PeerNews::Failed);
             }
@@ -296,13 +451,41 @@ impl Peer {
             }
             PeerStage::Punching { .. } | PeerStage::Connected => {}
         }
+        let relayed_too_long = self.is_connected() && self.punch_until <= cx.now;
+        if !self.punch_over && (due(self.tidy_at, cx.now) || relayed_too_long) {
+            if self.paths.selected().is_some_and(|path| path.kind == PathKind::Relay) {
+                let report = self.report(cx.now, Stage::Punch, self.failure_reason());
+                cx.emit(Event::PeerRelayed { peer: self.info.clone(), report });
+            }
+            self.end_punching(cx, hands);
+        }
         let mut orders = Vec::new();
         self.paths.handle_timeout(cx.now, self.last_heard, cx.config, &mut orders);
+        let punching = matches!(self.stage, PeerStage::Punching { .. });
         for order in orders {
+            // What is over the caps is left out: it will be due again.
+            if punching && order.socket != RELAY && !self.attempt.may_send(cx.now, hands.budget, order.remote)
+            {
+                continue;
+            }
             let test = PairMessage::Test { tag: order.tag, method: order.method };
             self.send_message(cx, order.socket, order.remote, &test);
         }
+        if self.is_punching() {
+            self.attempt.handle_timeout(cx.now);
+            self.punch(cx, hands);
+        }
         None
+    }
+
+    /// The cause, from what was heard and from what the two NATs are.
+    fn failure_reason(&self) -> FailureReason {
+        let expected = expected_failure(&self.plan.own_nat, &self.plan.peer_nat);
+        if self.paths.heard_any() && expected == FailureReason::NoAnswer {
+            FailureReason::OneWayOnly
+        } else {
+            expected
+        }
     }
 
     /// The match is over for a reason that the agent knows: the game is told, the other side is not.
@@ -316,14 +499,13 @@ impl Peer {
     }
 
     fn emit_failure(&self, cx: &mut Cx<'_>, stage: Stage, reason: FailureReason) {
-        let tried = vec![Tried {
-            method: Method::Cone,
-            time: cx.now.saturating_duration_since(self.started),
-            packets: self.packets_sent,
-        }];
-        let report =
-            FailureReport { stage, reason, own_nat: self.plan.own_nat, peer_nat: self.plan.peer_nat, tried };
+        let report = self.report(cx.now, stage, reason);
         cx.emit(Event::PeerFailed { peer: self.info.clone(), report });
+    }
+
+    fn report(&self, now: Instant, stage: Stage, reason: FailureReason) -> FailureReport {
+        let (own_nat, peer_nat) = (self.plan.own_nat, self.plan.peer_nat);
+        FailureReport { stage, reason, own_nat, peer_nat, tried: self.attempt.tried(now) }
     }
 
     pub(crate) fn poll_timeout(&self, config: &AgentConfig) -> Option<Instant> {
@@ -331,8 +513,15 @@ impl Peer {
         match &self.stage {
             PeerStage::Ended => None,
             PeerStage::Closing { next, .. } => Some(*next),
-            PeerStage::Punching { deadline } => earliest(Some(*deadline), paths),
-            PeerStage::Connected => earliest(Some(self.last_heard + config.path_timeout), paths),
+            PeerStage::Punching { deadline } => {
+                earliest(Some(*deadline), earliest(paths, self.attempt.poll_timeout()))
+            }
+            PeerStage::Connected => {
+                let punching = self.attempt.poll_timeout().filter(|_| self.is_punching());
+                let end = (!self.punch_over).then(|| self.tidy_at.unwrap_or(self.punch_until));
+                let paths = earliest(paths, earliest(punching, end));
+                earliest(Some(self.last_heard + config.path_timeout), paths)
+            }
         }
     }
 }

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use crate::api::{Output, SocketId};
 use crate::cx::Cx;
 use crate::id::MatchId;
+use crate::wire::message::Method;
 
 /// What a socket is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -14,14 +15,15 @@ pub(crate) enum Owner {
     Classifier(u16),
     /// A slot of the search for the mapping's lifetime.
     Lifetime(u16),
-    /// A slot of a match.
-    Match(MatchId, u16),
+    /// A slot of a method of a match.
+    Match(MatchId, Method, u16),
 }
 
 /// All sockets that the agent asked for.
 #[derive(Debug)]
 pub(crate) struct Sockets {
     next: u32,
+    next_probe: u16,
     owners: BTreeMap<SocketId, Owner>,
     by_owner: BTreeMap<Owner, (SocketId, Option<SocketAddr>)>,
 }
@@ -29,7 +31,7 @@ pub(crate) struct Sockets {
 impl Default for Sockets {
     fn default() -> Self {
         // 0 and 1 are the main ones.
-        Self { next: 2, owners: BTreeMap::new(), by_owner: BTreeMap::new() }
+        Self { next: 2, next_probe: 0, owners: BTreeMap::new(), by_owner: BTreeMap::new() }
     }
 }
 
@@ -40,6 +42,12 @@ impl Sockets {
         self.owners.insert(socket, owner);
         self.by_owner.insert(owner, (socket, None));
         cx.outputs.push_back(Output::OpenSocket { socket, v6 });
+    }
+
+    /// A tag for a probe of a match. Those of a classification have a port in their upper half, these have none.
+    pub(crate) fn next_probe_tag(&mut self) -> u32 {
+        self.next_probe = self.next_probe.wrapping_add(1);
+        u32::from(self.next_probe)
     }
 
     /// The driver opened it, or could not. Whose it was.
@@ -76,10 +84,14 @@ impl Sockets {
         Some(socket)
     }
 
+    /// All owners that are such.
+    pub(crate) fn owned(&self, such: impl Fn(Owner) -> bool) -> Vec<Owner> {
+        self.by_owner.keys().copied().filter(|owner| such(*owner)).collect()
+    }
+
     /// Closes all sockets whose owner is such.
     pub(crate) fn close_all(&mut self, cx: &mut Cx<'_>, such: impl Fn(Owner) -> bool) {
-        let owners: Vec<Owner> = self.by_owner.keys().copied().filter(|owner| such(*owner)).collect();
-        for owner in owners {
+        for owner in self.owned(such) {
             self.close(cx, owner);
         }
     }

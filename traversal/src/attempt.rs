@@ -1,0 +1,284 @@
+//! The punching of one match: which methods run, what they may spend, and whose sockets are whose.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use rand_chacha::rand_core::RngCore;
+
+use crate::api::SocketId;
+use crate::classify::RttEstimate;
+use crate::config::RelayPolicy;
+use crate::cx::Cx;
+use crate::failure::Tried;
+use crate::id::MatchId;
+use crate::login::LobbyLink;
+use crate::plan::starts_together;
+use crate::punch::{
+    Budget, Ledger, Progress, PunchContext, PunchInput, PunchOrder, Puncher, Slot, Spending, Verdict, puncher,
+};
+use crate::sockets::{Owner, Sockets};
+use crate::timer::earliest;
+use crate::wire::Kind;
+use crate::wire::message::{Facts, Frame, Method, Probe, PunchPlan};
+
+/// What a match needs of the agent beside [`Cx`].
+pub(crate) struct Hands<'a> {
+    pub(crate) link: &'a mut LobbyLink,
+    pub(crate) sockets: &'a mut Sockets,
+    pub(crate) budget: &'a mut Budget,
+}
+
+/// One attempt to punch.
+#[derive(Debug)]
+pub(crate) struct Attempt {
+    match_id: MatchId,
+    context: PunchContext,
+    /// As the plan orders them; the test messages of [`Method::Cone`] are the paths' own business.
+    methods: Vec<Method>,
+    waiting: VecDeque<Method>,
+    running: Vec<Running>,
+    spending: Spending,
+    /// Tags on the wire, and whose they are.
+    probes: BTreeMap<u32, (Method, u32)>,
+    tried: Vec<Tried>,
+    started: Instant,
+    /// When the next methods take over, whether or not the present ones have given up.
+    switch_at: Option<Instant>,
+    over: bool,
+}
+
+#[derive(Debug)]
+struct Running {
+    puncher: Box<dyn Puncher>,
+    since: Instant,
+    before: u32,
+}
+
+/// A test that a puncher wants sent.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Spray {
+    pub(crate) socket: SocketId,
+    pub(crate) to: SocketAddr,
+    pub(crate) ttl: Option<u8>,
+    pub(crate) method: Method,
+}
+
+impl Attempt {
+    pub(crate) fn new(cx: &mut Cx<'_>, plan: &PunchPlan, link: &mut LobbyLink) -> Self {
+        let (servers, rtt) = link.online().map_or((Vec::new(), None), |online| {
+            (online.welcome.probe_targets.clone(), online.session.rtt())
+        });
+        let seed = cx.rng.next_u64();
+        let rtt = RttEstimate::new(rtt);
+        let methods = match cx.config.method {
+            _ if cx.config.relay == RelayPolicy::Only => Vec::new(),
+            Some(forced) => vec![forced],
+            None => plan.methods.clone(),
+        };
+        Self {
+            match_id: plan.match_id,
+            context: PunchContext::new(plan, &servers, rtt, cx.config.caps, seed),
+            waiting: methods.iter().copied().filter(|method| *method != Method::Cone).collect(),
+            methods,
+            running: Vec::new(),
+            spending: Spending::default(),
+            probes: BTreeMap::new(),
+            tried: Vec::new(),
+            started: cx.now,
+            switch_at: None,
+            over: false,
+        }
+    }
+
+    /// The plan has direct test messages.
+    pub(crate) fn has_cone(&self) -> bool {
+        self.methods.contains(&Method::Cone)
+    }
+
+    /// How long one group of methods runs before the next one takes over: a failed try is followed by another method,
+    /// not by itself.
+    fn share(&self, deadline: Instant, now: Instant) -> Duration {
+        let groups = u32::try_from(self.waiting.len()).unwrap_or(u32::MAX) + 1;
+        (deadline.saturating_duration_since(now) / groups).max(self.context.rtt.overdue() * 4)
+    }
+
+    /// Starts what is due to start.
+    pub(crate) fn advance(&mut self, cx: &Cx<'_>, deadline: Instant) {
+        if self.over || self.waiting.is_empty() {
+            return;
+        }
+        let first = self.switch_at.is_none();
+        let spent = self
+            .running
+            .iter()
+            .all(|running| matches!(running.puncher.progress(), Progress::Exhausted | Progress::CapReached));
+        let time_is_up = self.switch_at.is_some_and(|at| at <= cx.now);
+        // Between plain test messages and the first heavier method nothing is waited for but their chance to work.
+        if !first && !time_is_up && (self.running.is_empty() || !spent) {
+            return;
+        }
+        self.stop_running(cx.now);
+        let mut earlier: Vec<Method> = if first && self.has_cone() { vec![Method::Cone] } else { Vec::new() };
+        while let Some(method) = self.waiting.front().copied() {
+            let may_start = earlier.is_empty() || starts_together(&earlier, method);
+            if !may_start {
+                break;
+            }
+            self.waiting.pop_front();
+            earlier.push(method);
+            if let Some(puncher) = puncher(method, cx.now, self.context.clone()) {
+                self.running.push(Running { puncher, since: cx.now, before: self.spending.datagrams });
+            }
+        }
+        self.switch_at = Some(cx.now + self.share(deadline, cx.now));
+    }
+
+    fn stop_running(&mut self, now: Instant) {
+        for running in self.running.drain(..) {
+            self.tried.push(Tried {
+                method: running.puncher.method(),
+                time: now.saturating_duration_since(running.since),
+                packets: self.spending.datagrams - running.before,
+            });
+        }
+    }
+
+    /// A way stands, or time is up: no more orders.
+    pub(crate) fn finish(&mut self, now: Instant) {
+        self.stop_running(now);
+        self.waiting.clear();
+        self.over = true;
+    }
+
+    /// What was tried so far, with the test messages if the plan had them.
+    pub(crate) fn tried(&self, now: Instant) -> Vec<Tried> {
+        let time = now.saturating_duration_since(self.started);
+        let cone = Tried { method: Method::Cone, time, packets: self.spending.datagrams };
+        let cone_alone = self.tried.is_empty() && self.running.is_empty();
+        let running = self.running.iter().map(|running| Tried {
+            method: running.puncher.method(),
+            time: now.saturating_duration_since(running.since),
+            packets: self.spending.datagrams - running.before,
+        });
+        let cone = self.has_cone().then_some(if cone_alone { cone } else { Tried { packets: 0, ..cone } });
+        cone.into_iter().chain(self.tried.iter().cloned()).chain(running).collect()
+    }
+
+    pub(crate) fn spending(&self) -> &Spending {
+        &self.spending
+    }
+
+    /// Asks for one datagram outside of the punchers (test messages of the paths).
+    pub(crate) fn may_send(&mut self, now: Instant, budget: &mut Budget, to: SocketAddr) -> bool {
+        let mut ledger = Ledger { budget, attempt: &mut self.spending };
+        ledger.datagram(now, 1, Some(to)) == Verdict::Go
+    }
+
+    fn tell(&mut self, now: Instant, input: PunchInput<'_>, whose: impl Fn(Method) -> bool) {
+        for running in &mut self.running {
+            if whose(running.puncher.method()) {
+                running.puncher.handle(now, input);
+            }
+        }
+    }
+
+    pub(crate) fn handle_socket(&mut self, now: Instant, method: Method, slot: u16, open: bool) {
+        self.tell(now, PunchInput::Socket { slot, open }, |of| of == method);
+    }
+
+    /// True if the probe was this attempt's.
+    pub(crate) fn handle_seen(&mut self, now: Instant, tag: u32, observed: SocketAddr) -> bool {
+        let Some((method, tag)) = self.probes.get(&tag).copied() else { return false };
+        self.tell(now, PunchInput::ProbeSeen { tag, observed }, |of| of == method);
+        true
+    }
+
+    pub(crate) fn handle_facts(&mut self, now: Instant, facts: &Facts) {
+        if let Facts::PeerPublic(addresses) = facts {
+            self.context.peer_public.clone_from(addresses);
+        }
+        self.tell(now, PunchInput::Facts(facts), |_| true);
+    }
+
+    pub(crate) fn handle_datagram(&mut self, now: Instant, owner: Option<Owner>, from: SocketAddr) {
+        match owner {
+            Some(Owner::Match(_, method, slot)) => {
+                let input = PunchInput::Datagram { slot: Slot::Own(slot), from };
+                self.tell(now, input, |of| of == method);
+            }
+            _ => self.tell(now, PunchInput::Datagram { slot: Slot::Main, from }, |_| true),
+        }
+    }
+
+    pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        for running in &mut self.running {
+            if running.puncher.poll_timeout().is_some_and(|at| at <= now) {
+                running.puncher.handle(now, PunchInput::Timeout);
+            }
+        }
+    }
+
+    /// Carries out what the punchers want, up to the next test, which is the caller's to seal. `in_use`: sockets that
+    /// are not to be closed.
+    pub(crate) fn poll(
+        &mut self,
+        cx: &mut Cx<'_>,
+        hands: &mut Hands<'_>,
+        in_use: &[SocketId],
+    ) -> Option<Spray> {
+        let match_id = self.match_id;
+        let v6 = self.context.servers.first().is_some_and(SocketAddr::is_ipv6);
+        for running in &mut self.running {
+            let method = running.puncher.method();
+            let owner = |slot| Owner::Match(match_id, method, slot);
+            loop {
+                let mut ledger = Ledger { budget: hands.budget, attempt: &mut self.spending };
+                let Some(order) = running.puncher.poll_order(cx.now, &mut ledger) else { break };
+                match order {
+                    PunchOrder::OpenSocket { slot } => hands.sockets.open(cx, owner(slot), v6),
+                    PunchOrder::CloseSocket { slot } => {
+                        let used = hands.sockets.get(owner(slot)).is_some_and(|(id, _)| in_use.contains(&id));
+                        if !used {
+                            hands.sockets.close(cx, owner(slot));
+                        }
+                    }
+                    PunchOrder::Test { slot, to, ttl } => {
+                        let socket = match slot {
+                            Slot::Main => cx.main.towards(to),
+                            Slot::Own(slot) => hands.sockets.get(owner(slot)).map(|(socket, _)| socket),
+                        };
+                        if let Some(socket) = socket {
+                            return Some(Spray { socket, to, ttl, method });
+                        }
+                    }
+                    PunchOrder::Probe { slot, to, purpose, tag } => {
+                        let socket = match slot {
+                            Slot::Main => cx.main.towards(to),
+                            Slot::Own(slot) => hands.sockets.get(owner(slot)).map(|(socket, _)| socket),
+                        };
+                        let wire_tag = hands.sockets.next_probe_tag();
+                        self.probes.insert(wire_tag, (method, tag));
+                        let frame = Frame::Probe(Probe { tag: wire_tag, purpose });
+                        let sealed = hands
+                            .link
+                            .online()
+                            .and_then(|online| online.session.seal(cx.now, Kind::Probe, &frame));
+                        if let (Some(socket), Some(datagram)) = (socket, sealed) {
+                            cx.transmit(socket, to, datagram);
+                        }
+                    }
+                    // Ranges are worked out on the server.
+                    PunchOrder::Report(_) => {}
+                }
+            }
+        }
+        None
+    }
+
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        let running = self.running.iter().filter_map(|running| running.puncher.poll_timeout()).min();
+        let switch = self.switch_at.filter(|_| !self.over && !self.waiting.is_empty());
+        earliest(running, switch)
+    }
+}

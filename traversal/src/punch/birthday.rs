@@ -1,0 +1,126 @@
+//! Random ports on one side: many sockets there, many destination ports here, until two agree by chance.
+//!
+//! The sending side is the one with the random ports: it opens sockets, and each sends one packet to the other
+//! side, so that answers get in. The receiving side tries ports from the game's own socket.
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use super::engine::{Engine, PACE};
+use super::{Ledger, Progress, PunchInput, PunchOrder, Puncher, Slot};
+use crate::nat::PortAllocation;
+use crate::ports::{Birthday as Numbers, FIRST_PORT, PORT_SPACE, birthday};
+use crate::wire::message::{Facts, Method, Role};
+
+#[derive(Debug)]
+pub(super) struct Birthday {
+    engine: Engine,
+    numbers: Numbers,
+    /// Of the ports tried: the first, and how many there are.
+    block: (u16, u32),
+    /// Distance between successive tries; shares no divisor with the number of ports.
+    stride: u32,
+    next: u32,
+    done: u32,
+    due: Option<Instant>,
+}
+
+fn gcd(a: u32, b: u32) -> u32 {
+    if b == 0 { a } else { gcd(b, a % b) }
+}
+
+impl Birthday {
+    pub(super) fn new(now: Instant, engine: Engine) -> Self {
+        let context = &engine.context;
+        let sends = context.role == Role::Sending;
+        let random = if sends { context.own } else { context.peer };
+        let (block, size) = match random.allocation {
+            PortAllocation::RandomInBlock { first, last } if first <= last => {
+                let first = first.max(FIRST_PORT).min(last.max(FIRST_PORT));
+                ((first, u32::from(last.max(FIRST_PORT) - first) + 1), true)
+            }
+            _ => ((FIRST_PORT, PORT_SPACE), false),
+        };
+        let numbers = birthday(
+            size.then_some(block.1),
+            context.caps.sockets_per_attempt,
+            context.caps.targets_per_attempt,
+        );
+        // Any ports do as well as any others, if they differ; a long stride keeps clear of a firewall's idea of a
+        // port scan only by chance, but costs nothing.
+        let seed = context.seed;
+        let mut stride = ((seed >> 32) as u32 % block.1) | 1;
+        while gcd(stride, block.1) != 1 {
+            stride += 2;
+        }
+        let next = (seed as u32) % block.1;
+        let mut this = Self { engine, numbers, block, stride, next, done: 0, due: Some(now) };
+        if sends {
+            for _ in 0..this.numbers.sockets {
+                this.engine.open(now);
+            }
+            this.due = None;
+        } else {
+            this.step(now);
+        }
+        this
+    }
+
+    fn sends(&self) -> bool {
+        self.engine.context.role == Role::Sending
+    }
+
+    fn step(&mut self, now: Instant) {
+        if self.sends() || self.due.is_none_or(|due| due > now) {
+            return;
+        }
+        if self.done >= self.numbers.probes {
+            self.due = None;
+            self.engine.set_exhausted();
+            return;
+        }
+        // Inside the block by the remainder, so a port.
+        let port = (u32::from(self.block.0) + self.next) as u16;
+        self.next = (self.next + self.stride) % self.block.1;
+        self.done += 1;
+        let to = SocketAddr::new(self.engine.peer.ip(), port);
+        self.engine.test(now, 1, Slot::Main, to);
+        // The last ones need a round trip before it is sure that nothing comes of them.
+        let last = self.done == self.numbers.probes;
+        self.due = Some(now + if last { self.engine.overdue() * 2 } else { PACE });
+    }
+}
+
+impl Puncher for Birthday {
+    fn method(&self) -> Method {
+        Method::Birthday
+    }
+
+    fn handle(&mut self, now: Instant, input: PunchInput<'_>) {
+        match input {
+            PunchInput::Datagram { .. } => self.engine.heard(now),
+            PunchInput::Socket { slot, open: true } => {
+                let to = self.engine.peer;
+                self.engine.opener(now, Slot::Own(slot), to);
+                self.done += 1;
+            }
+            PunchInput::Facts(Facts::PeerPublic(addresses)) => self.engine.peer_moved(addresses),
+            _ => {}
+        }
+        if !self.engine.holds_still(now) {
+            self.step(now);
+        }
+    }
+
+    fn poll_order(&mut self, now: Instant, ledger: &mut Ledger<'_>) -> Option<PunchOrder> {
+        self.engine.poll_order(now, ledger)
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        self.engine.poll_timeout(self.due)
+    }
+
+    fn progress(&self) -> Progress {
+        self.engine.progress()
+    }
+}

@@ -1,0 +1,181 @@
+//! What one player may send, whatever a server or a peer says.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use crate::config::Caps;
+
+/// Caps of all attempts of a player together: punch datagrams in any one second.
+#[derive(Debug)]
+pub struct Budget {
+    caps: Caps,
+    /// When the datagrams of the last second left; at most as many as the cap.
+    sent: VecDeque<Instant>,
+}
+
+/// The window over which [`Caps::datagrams_per_second`] counts.
+const WINDOW: Duration = Duration::from_secs(1);
+
+impl Budget {
+    /// Nothing sent yet.
+    pub fn new(caps: Caps) -> Self {
+        Self { caps, sent: VecDeque::new() }
+    }
+
+    fn forget(&mut self, now: Instant) {
+        while self.sent.front().is_some_and(|t| now.saturating_duration_since(*t) >= WINDOW) {
+            self.sent.pop_front();
+        }
+    }
+
+    /// When `count` datagrams can leave in a row: now, or later. More than the cap counts as the cap.
+    fn free_at(&mut self, now: Instant, count: u32) -> Instant {
+        self.forget(now);
+        let cap = self.caps.datagrams_per_second.max(1) as usize;
+        let count = (count.max(1) as usize).min(cap);
+        match (self.sent.len() + count).checked_sub(cap) {
+            None | Some(0) => now,
+            // So many of the oldest must first leave the window.
+            Some(over) => self.sent[over - 1] + WINDOW,
+        }
+    }
+}
+
+/// What one attempt has used.
+#[derive(Clone, Debug, Default)]
+pub struct Spending {
+    /// Datagrams, probes among them.
+    pub datagrams: u32,
+    /// Sockets opened.
+    pub sockets: u32,
+    targets: BTreeSet<SocketAddr>,
+}
+
+impl Spending {
+    /// Distinct destinations, the lobby server's not among them.
+    pub fn targets(&self) -> u32 {
+        self.targets.len() as u32
+    }
+}
+
+/// The answer to a wish to send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is counted: send.
+    Go,
+    /// Not before then.
+    Wait(Instant),
+    /// Never: a cap of the attempt is reached.
+    Refused,
+}
+
+/// The budget of the player and the spending of one attempt, as a puncher is given them.
+#[derive(Debug)]
+pub struct Ledger<'a> {
+    /// Of all attempts.
+    pub budget: &'a mut Budget,
+    /// Of this one.
+    pub attempt: &'a mut Spending,
+}
+
+impl Ledger<'_> {
+    /// Asks for one datagram, the first of `row` that should leave in a row. `target`: where to, if it is not the
+    /// lobby server.
+    pub fn datagram(&mut self, now: Instant, row: u32, target: Option<SocketAddr>) -> Verdict {
+        let caps = self.budget.caps;
+        let new_target = target.filter(|t| !self.attempt.targets.contains(t));
+        if self.attempt.datagrams >= caps.datagrams_per_attempt
+            || (new_target.is_some() && self.attempt.targets() >= caps.targets_per_attempt)
+        {
+            return Verdict::Refused;
+        }
+        let free = self.budget.free_at(now, row);
+        if free > now {
+            return Verdict::Wait(free);
+        }
+        self.budget.sent.push_back(now);
+        self.attempt.datagrams += 1;
+        self.attempt.targets.extend(new_target);
+        Verdict::Go
+    }
+
+    /// Asks for one socket.
+    pub fn socket(&mut self) -> bool {
+        let free = self.attempt.sockets < self.budget.caps.sockets_per_attempt;
+        self.attempt.sockets += u32::from(free);
+        free
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn to(port: u16) -> Option<SocketAddr> {
+        Some(SocketAddr::from(([198, 51, 100, 1], port)))
+    }
+
+    #[test]
+    fn never_more_in_any_second_than_the_cap() {
+        let caps = Caps { datagrams_per_second: 10, ..Caps::default() };
+        let mut budget = Budget::new(caps);
+        let start = Instant::now();
+        let mut left = Vec::new();
+        // Two attempts share it.
+        let mut attempts = [Spending::default(), Spending::default()];
+        for ms in 0..5_000 {
+            let now = start + Duration::from_millis(ms);
+            for attempt in &mut attempts {
+                let mut ledger = Ledger { budget: &mut budget, attempt };
+                if ledger.datagram(now, 1, to(1)) == Verdict::Go {
+                    left.push(now);
+                }
+            }
+        }
+        assert_eq!(left.len(), 50);
+        for (i, first) in left.iter().enumerate() {
+            let within = left[i..].iter().take_while(|t| **t - *first < WINDOW).count();
+            assert!(within <= 10, "{within}");
+        }
+    }
+
+    #[test]
+    fn a_row_waits_until_all_of_it_can_leave() {
+        let mut budget = Budget::new(Caps { datagrams_per_second: 10, ..Caps::default() });
+        let mut attempt = Spending::default();
+        let mut ledger = Ledger { budget: &mut budget, attempt: &mut attempt };
+        let start = Instant::now();
+        for _ in 0..8 {
+            assert_eq!(ledger.datagram(start, 1, None), Verdict::Go);
+        }
+        assert_eq!(ledger.datagram(start, 3, None), Verdict::Wait(start + WINDOW));
+        assert_eq!(ledger.datagram(start, 2, None), Verdict::Go);
+        let later = start + WINDOW;
+        assert_eq!(ledger.datagram(later, 500, None), Verdict::Go, "more than the cap counts as the cap");
+    }
+
+    #[test]
+    fn attempts_have_totals() {
+        let caps = Caps {
+            datagrams_per_attempt: 5,
+            targets_per_attempt: 2,
+            sockets_per_attempt: 1,
+            ..Caps::default()
+        };
+        let mut budget = Budget::new(caps);
+        let mut attempt = Spending::default();
+        let mut ledger = Ledger { budget: &mut budget, attempt: &mut attempt };
+        let now = Instant::now();
+        assert_eq!(ledger.datagram(now, 1, to(1)), Verdict::Go);
+        assert_eq!(ledger.datagram(now, 1, to(2)), Verdict::Go);
+        assert_eq!(ledger.datagram(now, 1, to(3)), Verdict::Refused, "a third destination");
+        assert_eq!(ledger.datagram(now, 1, to(2)), Verdict::Go);
+        assert_eq!(ledger.datagram(now, 1, None), Verdict::Go);
+        assert_eq!(ledger.datagram(now, 1, None), Verdict::Go);
+        assert_eq!(ledger.datagram(now, 1, None), Verdict::Refused, "a sixth datagram");
+        assert!(ledger.socket());
+        assert!(!ledger.socket());
+        assert_eq!((attempt.datagrams, attempt.targets(), attempt.sockets), (5, 2, 1));
+    }
+}

@@ -1,0 +1,258 @@
+//! What all methods share: a queue of orders with times and budget, sockets, tags, rounds.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use super::{Ledger, Progress, PunchContext, PunchOrder, Round, Slot, Verdict};
+use crate::config::Detect;
+use crate::wire::message::{Facts, Method, ProbePurpose};
+
+/// When a test is sent again, after the first time: openers three times within 100 ms.
+pub(super) const REPEATS: [Duration; 2] = [Duration::from_millis(30), Duration::from_millis(80)];
+
+/// RFC 8445 section 14: new bindings no faster than one in 5 ms.
+pub(super) const PACE: Duration = Duration::from_millis(5);
+
+/// A round trip that most players have to their lobby server.
+const PEER_RTT: Duration = Duration::from_millis(150);
+
+#[derive(Debug)]
+struct Queued {
+    order: PunchOrder,
+    /// So many datagrams should leave in a row, from this one on.
+    row: u32,
+}
+
+/// A range probe pair of this side, under way.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bracket {
+    pub(super) attempt: u8,
+    pub(super) tags: [u32; 2],
+    pub(super) seen: [Option<SocketAddr>; 2],
+}
+
+#[derive(Debug)]
+pub(super) struct Engine {
+    pub(super) context: PunchContext,
+    pub(super) method: Method,
+    /// Where the lobby server sees the other side.
+    pub(super) peer: SocketAddr,
+    /// The lobby server's first socket.
+    pub(super) server: SocketAddr,
+    pub(super) brackets: Vec<Bracket>,
+    queue: BTreeMap<(Instant, u64), Queued>,
+    sequence: u64,
+    next_tag: u32,
+    next_slot: u16,
+    blocked_until: Option<Instant>,
+    heard_until: Option<Instant>,
+    cap_reached: bool,
+    exhausted: bool,
+}
+
+impl Engine {
+    pub(super) fn new(method: Method, context: PunchContext, peer: SocketAddr, server: SocketAddr) -> Self {
+        Self {
+            context,
+            method,
+            peer,
+            server,
+            brackets: Vec::new(),
+            queue: BTreeMap::new(),
+            sequence: 0,
+            next_tag: 0,
+            next_slot: 0,
+            blocked_until: None,
+            heard_until: None,
+            cap_reached: false,
+            exhausted: false,
+        }
+    }
+
+    /// Time after which an answer of the server is overdue.
+    pub(super) fn overdue(&self) -> Duration {
+        self.context.rtt.overdue()
+    }
+
+    /// How long to wait for something that the other side has a part in: so many round trips. The other side may be
+    /// much farther from the server than this one, and nobody told, so the wait grows with each attempt.
+    pub(super) fn patience(&self, round_trips: u32, attempt: u8) -> Duration {
+        let overdue = self.overdue();
+        (overdue * round_trips).max(overdue + PEER_RTT) * (u32::from(attempt) + 1) / 2
+    }
+
+    fn push(&mut self, at: Instant, row: u32, order: PunchOrder) {
+        self.sequence += 1;
+        self.queue.insert((at, self.sequence), Queued { order, row });
+    }
+
+    /// Asks for a fresh socket and gives its slot.
+    pub(super) fn open(&mut self, now: Instant) -> u16 {
+        let slot = self.next_slot;
+        self.next_slot = self.next_slot.wrapping_add(1);
+        self.push(now, 0, PunchOrder::OpenSocket { slot });
+        slot
+    }
+
+    pub(super) fn close(&mut self, now: Instant, slot: u16) {
+        self.push(now, 0, PunchOrder::CloseSocket { slot });
+    }
+
+    /// A test, the first of `row` datagrams that belong together.
+    pub(super) fn test(&mut self, at: Instant, row: u32, slot: Slot, to: SocketAddr) {
+        self.push(at, row, PunchOrder::Test { slot, to, ttl: None });
+    }
+
+    /// A test that need not arrive.
+    pub(super) fn opener(&mut self, at: Instant, slot: Slot, to: SocketAddr) {
+        let ttl = self.context.first_ttl.filter(|_| slot != Slot::Main);
+        self.push(at, 1, PunchOrder::Test { slot, to, ttl });
+    }
+
+    /// The same test again, a little later, in case it was lost. Makes no new mapping.
+    pub(super) fn repeat(&mut self, now: Instant, slot: Slot, to: SocketAddr) {
+        for later in REPEATS {
+            self.test(now + later, 1, slot, to);
+        }
+    }
+
+    pub(super) fn probe(
+        &mut self,
+        at: Instant,
+        row: u32,
+        slot: u16,
+        to: SocketAddr,
+        purpose: ProbePurpose,
+    ) -> u32 {
+        self.next_tag += 1;
+        let tag = self.next_tag;
+        self.push(at, row, PunchOrder::Probe { slot: Slot::Own(slot), to, purpose, tag });
+        tag
+    }
+
+    /// The number of one of this puncher's rounds.
+    pub(super) fn round(&self, attempt: u8) -> u16 {
+        Round { method: self.method, attempt }.number()
+    }
+
+    /// The attempt that facts with this round belong to, if they are this method's.
+    pub(super) fn attempt_of(&self, round: u16) -> Option<u8> {
+        Round::attempt_of(self.method, round)
+    }
+
+    /// What a range probe asks of the server: with E2 it only reports.
+    pub(super) fn range_purpose(&self, attempt: u8, second: bool) -> ProbePurpose {
+        match self.context.detect {
+            Detect::Server => {
+                ProbePurpose::Range { match_id: self.context.match_id, round: self.round(attempt), second }
+            }
+            Detect::Peer => ProbePurpose::Report,
+        }
+    }
+
+    pub(super) fn newest_purpose(&self, attempt: u8) -> ProbePurpose {
+        ProbePurpose::Newest { match_id: self.context.match_id, round: self.round(attempt) }
+    }
+
+    /// An answer to a probe. With E2 a complete bracket is told to the other side.
+    pub(super) fn probe_seen(&mut self, now: Instant, tag: u32, observed: SocketAddr) {
+        let Some(bracket) = self.brackets.iter_mut().find(|b| b.tags.contains(&tag)) else { return };
+        let second = usize::from(bracket.tags[1] == tag);
+        if bracket.seen[second].replace(observed).is_some() {
+            return;
+        }
+        let Bracket { attempt, seen: [Some(first), Some(last)], .. } = *bracket else { return };
+        if self.context.detect == Detect::Peer && first.ip() == last.ip() {
+            let facts = Facts::Range {
+                round: self.round(attempt),
+                ip: first.ip(),
+                first: first.port(),
+                last: last.port(),
+                step: super::step_of(&self.context.own),
+            };
+            self.push(now, 0, PunchOrder::Report(facts));
+        }
+    }
+
+    /// Both probes of the newest bracket were answered.
+    pub(super) fn bracket_complete(&self) -> bool {
+        self.brackets.last().is_some_and(|b| b.seen.iter().all(Option::is_some))
+    }
+
+    /// Another address of the other side, as the server tells.
+    pub(super) fn peer_moved(&mut self, addresses: &[SocketAddr]) {
+        self.context.peer_public = addresses.to_vec();
+        if let Some(peer) = self.context.peer_address() {
+            self.peer = peer;
+        }
+    }
+
+    /// The other side was heard: hold still while the host makes a path of it. Should that fail, go on later.
+    pub(super) fn heard(&mut self, now: Instant) {
+        self.heard_until = Some(now + self.overdue() * 4);
+        self.queue
+            .retain(|_, q| matches!(q.order, PunchOrder::CloseSocket { .. } | PunchOrder::OpenSocket { .. }));
+    }
+
+    /// True while the puncher holds still.
+    pub(super) fn holds_still(&mut self, now: Instant) -> bool {
+        self.heard_until = self.heard_until.filter(|until| *until > now);
+        self.heard_until.is_some()
+    }
+
+    /// Forgets tests and probes that wait.
+    pub(super) fn clear(&mut self) {
+        self.queue.retain(|_, q| !matches!(q.order, PunchOrder::Test { .. } | PunchOrder::Probe { .. }));
+    }
+
+    pub(super) fn set_exhausted(&mut self) {
+        self.exhausted = true;
+    }
+
+    pub(super) fn poll_order(&mut self, now: Instant, ledger: &mut Ledger<'_>) -> Option<PunchOrder> {
+        self.blocked_until = None;
+        loop {
+            let entry = self.queue.first_entry()?;
+            if entry.key().0 > now {
+                return None;
+            }
+            let Queued { order, row } = entry.get();
+            let verdict = match order {
+                PunchOrder::Test { to, .. } => ledger.datagram(now, *row, Some(*to)),
+                PunchOrder::Probe { .. } => ledger.datagram(now, *row, None),
+                PunchOrder::OpenSocket { .. } if !ledger.socket() => Verdict::Refused,
+                _ => Verdict::Go,
+            };
+            match verdict {
+                Verdict::Go => return Some(entry.remove().order),
+                Verdict::Wait(until) => {
+                    self.blocked_until = Some(until);
+                    return None;
+                }
+                Verdict::Refused => {
+                    entry.remove();
+                    self.cap_reached = true;
+                }
+            }
+        }
+    }
+
+    /// The earlier of what the queue waits for and what the method waits for.
+    pub(super) fn poll_timeout(&self, method: Option<Instant>) -> Option<Instant> {
+        let queue = self.blocked_until.or_else(|| self.queue.keys().next().map(|(at, _)| *at));
+        [queue, method, self.heard_until].into_iter().flatten().min()
+    }
+
+    pub(super) fn progress(&self) -> Progress {
+        if self.heard_until.is_some() {
+            Progress::Heard
+        } else if self.cap_reached {
+            Progress::CapReached
+        } else if self.exhausted && self.queue.is_empty() {
+            Progress::Exhausted
+        } else {
+            Progress::Running
+        }
+    }
+}

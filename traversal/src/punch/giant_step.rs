@@ -1,0 +1,185 @@
+//! Baby-step/giant-step: both sides keep the game's own socket and let their NATs count.
+//!
+//! Each side's newest port is made known. Then each packet to a new port of the other side takes the next own port.
+//! The sending side aims one step further each time, the receiving side two: with eA and eB foreign ports taken
+//! meanwhile, packet eA + 2 eB of the one and packet eA + eB of the other meet. Works while foreign ports come
+//! slower than 0.41 per packet.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use super::engine::{Engine, PACE};
+use super::{Ledger, Progress, PunchInput, PunchOrder, Puncher, Slot, step_of};
+use crate::ports::giant_step_port;
+use crate::wire::message::{Facts, Method, Role};
+
+const ROUNDS: u8 = 12;
+
+/// Packets of the first round; later rounds go further.
+const STEPS: u32 = 48;
+
+/// And at most so far.
+const MOST_STEPS: u32 = 160;
+
+#[derive(Debug)]
+pub(super) struct GiantStep {
+    engine: Engine,
+    attempt: u8,
+    probe: Option<Probe>,
+    due: Option<Instant>,
+    /// The pass under way: where the other side was newest.
+    pass: Option<Pass>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Probe {
+    slot: u16,
+    tag: u32,
+    seen: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Pass {
+    newest: SocketAddr,
+    i: u32,
+    steps: u32,
+    /// The second time round no mapping is new: it only mends loss.
+    again: bool,
+    due: Instant,
+}
+
+impl GiantStep {
+    pub(super) fn new(now: Instant, engine: Engine) -> Self {
+        let mut this = Self { engine, attempt: 0, probe: None, due: None, pass: None };
+        this.start_round(now, 1);
+        this
+    }
+
+    fn start_round(&mut self, now: Instant, attempt: u8) {
+        if attempt > ROUNDS {
+            self.due = None;
+            self.engine.set_exhausted();
+            return;
+        }
+        self.attempt = attempt;
+        self.pass = None;
+        self.engine.clear();
+        if let Some(old) = self.probe.take() {
+            self.engine.close(now, old.slot);
+        }
+        let slot = self.engine.open(now);
+        self.probe = Some(Probe { slot, tag: 0, seen: false });
+        self.due = Some(now + self.engine.overdue() * 4);
+    }
+
+    fn steps(&self) -> u32 {
+        (STEPS << (u32::from(self.attempt) - 1).min(4)).min(MOST_STEPS)
+    }
+
+    /// How long a round's packets take: twice the steps, at this side's pace.
+    fn pass_time(&self) -> Duration {
+        PACE * self.steps() * 2
+    }
+
+    fn on_socket(&mut self, now: Instant, slot: u16, open: bool) {
+        let Some(mut probe) = self.probe.filter(|p| p.slot == slot && open) else { return };
+        let purpose = self.engine.newest_purpose(self.attempt);
+        probe.tag = self.engine.probe(now, 1, slot, self.engine.server, purpose);
+        self.probe = Some(probe);
+        self.due = Some(now + self.engine.overdue());
+    }
+
+    fn on_newest(&mut self, now: Instant, round: u16, newest: SocketAddr) {
+        let Some(attempt) = self.engine.attempt_of(round) else { return };
+        if !self.engine.context.is_peer(newest.ip()) || attempt < self.attempt || attempt > ROUNDS {
+            return;
+        }
+        if attempt > self.attempt {
+            // The other side has gone on to the next round; it knows our port of that round only if we do, too.
+            self.start_round(now, attempt);
+        }
+        if self.pass.is_none() {
+            self.pass = Some(Pass { newest, i: 0, steps: self.steps(), again: false, due: now });
+            self.due = Some(now + self.pass_time() + self.engine.patience(3, self.attempt));
+        }
+        self.step(now);
+    }
+
+    fn step(&mut self, now: Instant) {
+        // The own newest port must be known to the server before it is left behind.
+        let asked = self.probe.is_some_and(|p| p.tag != 0);
+        let Some(pass) = self.pass.as_mut().filter(|_| asked) else { return };
+        if pass.due > now {
+            return;
+        }
+        let stride = if self.engine.context.role == Role::Sending { 1 } else { 2 };
+        let port = giant_step_port(pass.newest.port(), step_of(&self.engine.context.peer), stride, pass.i);
+        let to = SocketAddr::new(pass.newest.ip(), port);
+        pass.i += 1;
+        pass.due = now + PACE;
+        if pass.i >= pass.steps {
+            if pass.again {
+                self.pass = None;
+            } else {
+                (pass.i, pass.again) = (0, true);
+            }
+        }
+        self.engine.test(now, 1, Slot::Main, to);
+    }
+
+    fn on_timeout(&mut self, now: Instant) {
+        self.step(now);
+        if self.due.is_none_or(|due| due > now) {
+            return;
+        }
+        match &mut self.probe {
+            Some(probe) if probe.seen && self.pass.is_none() => {
+                probe.seen = false;
+                self.due = Some(now + self.engine.patience(3, self.attempt));
+            }
+            _ => self.start_round(now, self.attempt.saturating_add(1)),
+        }
+    }
+}
+
+impl Puncher for GiantStep {
+    fn method(&self) -> Method {
+        Method::GiantStep
+    }
+
+    fn handle(&mut self, now: Instant, input: PunchInput<'_>) {
+        if let PunchInput::Datagram { .. } = input {
+            self.engine.heard(now);
+            self.pass = None;
+        }
+        match input {
+            PunchInput::ProbeSeen { tag, .. } => {
+                if let Some(probe) = self.probe.as_mut().filter(|p| p.tag == tag) {
+                    probe.seen = true;
+                }
+            }
+            PunchInput::Socket { slot, open } => {
+                self.on_socket(now, slot, open);
+                self.step(now);
+            }
+            _ if self.engine.holds_still(now) => {}
+            PunchInput::Facts(Facts::Newest { round, address }) => self.on_newest(now, *round, *address),
+            PunchInput::Facts(Facts::PeerPublic(addresses)) => self.engine.peer_moved(addresses),
+            PunchInput::Timeout => self.on_timeout(now),
+            _ => {}
+        }
+    }
+
+    fn poll_order(&mut self, now: Instant, ledger: &mut Ledger<'_>) -> Option<PunchOrder> {
+        self.engine.poll_order(now, ledger)
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        let pass = self.pass.filter(|_| self.probe.is_some_and(|p| p.tag != 0)).map(|p| p.due);
+        self.engine.poll_timeout([self.due, pass].into_iter().flatten().min())
+    }
+
+    fn progress(&self) -> Progress {
+        self.engine.progress()
+    }
+}

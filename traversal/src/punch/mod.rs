@@ -1,0 +1,254 @@
+//! The ways through two NATs, one file each, behind one small trait.
+//!
+//! A [`Puncher`] is one side of one method. It decides which socket sends to which destination, with which TTL and
+//! when; that every bubble, reply and test is the same sealed datagram of the pair is not its business. It is
+//! sans-IO: after each [`handle`](Puncher::handle) drain [`poll_order`](Puncher::poll_order), then sleep until
+//! [`poll_timeout`](Puncher::poll_timeout). Whoever hosts it answers authentic datagrams (M18) and drops the
+//! puncher when a path stands; sockets that it opened and did not close are then the host's to keep or close.
+
+mod birthday;
+mod bubble;
+mod budget;
+mod cone;
+mod engine;
+mod giant_step;
+#[cfg(test)]
+mod model;
+mod multi_bubble;
+mod prediction;
+mod search;
+#[cfg(test)]
+mod tests;
+
+pub use budget::{Budget, Ledger, Spending, Verdict};
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Instant;
+
+use crate::classify::RttEstimate;
+use crate::config::{Caps, Detect};
+use crate::id::MatchId;
+use crate::nat::{NatProfile, PortAllocation};
+use crate::plan::{reach, role_in};
+use crate::wire::message::{Facts, Method, ProbePurpose, PunchPlan, Role};
+
+/// A socket as a puncher names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Slot {
+    /// The game's own socket, the one that the lobby server knows.
+    Main,
+    /// One that this puncher asked for.
+    Own(u16),
+}
+
+/// What a puncher wants done, in this order.
+#[derive(Clone, Debug, PartialEq)]
+pub enum PunchOrder {
+    /// Open a socket on any free port, of the family of the lobby server's sockets.
+    OpenSocket {
+        /// To be called [`Slot::Own`] of this.
+        slot: u16,
+    },
+    /// Close it.
+    CloseSocket {
+        /// Which.
+        slot: u16,
+    },
+    /// Send the pair's datagram: a bubble, a reply, a port-assigning packet, a test.
+    Test {
+        /// From which socket.
+        slot: Slot,
+        /// To where.
+        to: SocketAddr,
+        /// With this TTL instead of the system's; never on [`Slot::Main`].
+        ttl: Option<u8>,
+    },
+    /// Send a probe to the lobby server.
+    Probe {
+        /// From which socket.
+        slot: Slot,
+        /// To which of its sockets.
+        to: SocketAddr,
+        /// What the server is to do with what it sees.
+        purpose: ProbePurpose,
+        /// Comes back with the answer; unique within this puncher only.
+        tag: u32,
+    },
+    /// Tell the other side, through the server, what this side has measured itself (E2).
+    Report(Facts),
+}
+
+/// What a puncher hears.
+#[derive(Clone, Copy, Debug)]
+pub enum PunchInput<'a> {
+    /// A socket that it asked for is open, or could not be opened.
+    Socket {
+        /// Which.
+        slot: u16,
+        /// Open?
+        open: bool,
+    },
+    /// The server's answer to a probe.
+    ProbeSeen {
+        /// Of the probe.
+        tag: u32,
+        /// Where it was seen.
+        observed: SocketAddr,
+    },
+    /// News about this match. Give each to every puncher of it; they know their own.
+    Facts(&'a Facts),
+    /// An authentic datagram of the other player came in on one of its sockets, or on the main one.
+    Datagram {
+        /// On which.
+        slot: Slot,
+        /// From where.
+        from: SocketAddr,
+    },
+    /// [`Puncher::poll_timeout`] has come.
+    Timeout,
+}
+
+/// Whether a puncher has anything left to try.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// It has.
+    Running,
+    /// It has heard the other side and holds still, so that a path can be made of it.
+    Heard,
+    /// It has not.
+    Exhausted,
+    /// It had, but a cap is reached.
+    CapReached,
+}
+
+/// One side of one method.
+pub trait Puncher: std::fmt::Debug + Send {
+    /// Which method.
+    fn method(&self) -> Method;
+    /// Input.
+    fn handle(&mut self, now: Instant, input: PunchInput<'_>);
+    /// Output: the next order that is due and that the caps allow. What it gives out is counted in the ledger.
+    fn poll_order(&mut self, now: Instant, ledger: &mut Ledger<'_>) -> Option<PunchOrder>;
+    /// Output: when [`PunchInput::Timeout`] is due; none: never.
+    fn poll_timeout(&self) -> Option<Instant>;
+    /// How it stands.
+    fn progress(&self) -> Progress;
+}
+
+/// What a puncher starts with.
+#[derive(Clone, Debug)]
+pub struct PunchContext {
+    /// Which match.
+    pub match_id: MatchId,
+    /// This side's role in the plan.
+    pub role: Role,
+    /// This side's NAT.
+    pub own: NatProfile,
+    /// The other side's.
+    pub peer: NatProfile,
+    /// Where the server sees the other side. Only its IPs are ever sent to.
+    pub peer_public: Vec<SocketAddr>,
+    /// The lobby server's sockets, as in [`Welcome::probe_targets`](crate::wire::message::Welcome).
+    pub servers: Vec<SocketAddr>,
+    /// Round trip to the lobby server.
+    pub rtt: RttEstimate,
+    /// Who works out ranges (E1: the server, E2: the peer).
+    pub detect: Detect,
+    /// TTL of openers that need not arrive: beyond all own NATs, not up to the other side's. `None`: ordinary.
+    pub first_ttl: Option<u8>,
+    /// This player's caps.
+    pub caps: Caps,
+    /// For choices by chance.
+    pub seed: u64,
+}
+
+impl PunchContext {
+    /// From the server's plan.
+    pub fn new(plan: &PunchPlan, servers: &[SocketAddr], rtt: RttEstimate, caps: Caps, seed: u64) -> Self {
+        Self {
+            match_id: plan.match_id,
+            role: plan.role,
+            own: plan.own_nat,
+            peer: plan.peer_nat,
+            peer_public: plan.peer_public.clone(),
+            servers: servers.to_vec(),
+            rtt,
+            detect: Detect::Server,
+            first_ttl: None,
+            caps,
+            seed,
+        }
+    }
+
+    fn own_is_fixed(&self) -> bool {
+        reach(&self.own).mapping_is_fixed()
+    }
+
+    fn peer_is_fixed(&self) -> bool {
+        reach(&self.peer).mapping_is_fixed()
+    }
+
+    /// Where the lobby server sees the other side, in the family of the server's sockets.
+    fn peer_address(&self) -> Option<SocketAddr> {
+        let v4 = self.servers.first().is_none_or(SocketAddr::is_ipv4);
+        self.peer_public.iter().copied().find(|a| a.is_ipv4() == v4)
+    }
+
+    fn is_peer(&self, ip: IpAddr) -> bool {
+        self.peer_public.iter().any(|a| a.ip() == ip)
+    }
+}
+
+/// This side's puncher for a method of the plan. `None`: it can do nothing here (no address of the other side, no
+/// server).
+pub fn puncher(method: Method, now: Instant, context: PunchContext) -> Option<Box<dyn Puncher>> {
+    let peer = context.peer_address()?;
+    let server = *context.servers.first()?;
+    let role = role_in(method, context.role, &context.own, &context.peer);
+    let context = PunchContext { role, ..context };
+    let engine = engine::Engine::new(method, context, peer, server);
+    Some(match method {
+        Method::Cone => Box::new(cone::Cone::new(now, engine)),
+        Method::Bubble => Box::new(bubble::Bubble::new(now, engine)),
+        Method::MultiBubble => Box::new(multi_bubble::MultiBubble::new(now, engine)),
+        Method::Prediction => Box::new(prediction::Prediction::new(now, engine)),
+        Method::GiantStep => Box::new(giant_step::GiantStep::new(now, engine)),
+        Method::Birthday => Box::new(birthday::Birthday::new(now, engine)),
+    })
+}
+
+/// The number of a try on the wire: punchers of several methods run in one match and must know their own facts.
+/// To the server it is only a number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Round {
+    method: Method,
+    attempt: u8,
+}
+
+impl Round {
+    fn number(self) -> u16 {
+        let method = match self.method {
+            Method::Cone => 0,
+            Method::Bubble => 1,
+            Method::MultiBubble => 2,
+            Method::Prediction => 3,
+            Method::GiantStep => 4,
+            Method::Birthday => 5,
+        };
+        (method << 8) | u16::from(self.attempt)
+    }
+
+    /// The attempt, if the number belongs to this method.
+    fn attempt_of(method: Method, number: u16) -> Option<u8> {
+        let attempt = number as u8;
+        (Self { method, attempt }.number() == number).then_some(attempt)
+    }
+}
+
+/// The step to count with: the measured one, else 1.
+fn step_of(profile: &NatProfile) -> i32 {
+    match profile.allocation {
+        PortAllocation::Sequential { step } if step != 0 => step,
+        _ => 1,
+    }
+}

@@ -1,0 +1,378 @@
+//! Two NATs, a lobby server and two punchers: just enough of a world to see each method through.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use super::*;
+use crate::nat::{Confidence, FilteringBehavior as F, MappingBehavior as M};
+use crate::ports::advance;
+
+/// A NAT and what is known about it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Nat {
+    pub(super) profile: NatProfile,
+    /// Foreign ports a second.
+    pub(super) foreign: f64,
+}
+
+pub(super) fn nat(mapping: M, filtering: F, allocation: PortAllocation) -> Nat {
+    let profile = NatProfile {
+        mapping,
+        filtering,
+        allocation,
+        translated: Some(true),
+        confidence: Confidence::Full,
+        foreign_rate: Some(0.0),
+        ..NatProfile::default()
+    };
+    Nat { profile, foreign: 0.0 }
+}
+
+pub(super) fn named(name: &str, step: i32) -> Nat {
+    let ports = PortAllocation::Sequential { step };
+    match name {
+        "fc" => nat(M::EndpointIndependent, F::EndpointIndependent, ports),
+        "r" => nat(M::EndpointIndependent, F::AddressDependent, ports),
+        "pr" => nat(M::EndpointIndependent, F::AddressAndPortDependent, ports),
+        "as" => nat(M::AddressDependent, F::AddressDependent, ports),
+        "ps" => nat(M::AddressAndPortDependent, F::AddressAndPortDependent, ports),
+        "random" => nat(M::AddressAndPortDependent, F::AddressAndPortDependent, PortAllocation::Random),
+        other => panic!("{other}"),
+    }
+}
+
+impl Nat {
+    pub(super) fn busy(mut self, rate: f64) -> Self {
+        self.foreign = rate;
+        self.profile.foreign_rate = Some(rate as f32);
+        self
+    }
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Setup {
+    pub(super) method: Method,
+    /// Of the sending side and the receiving side of the plan.
+    pub(super) nats: [Nat; 2],
+    /// One-way delay to the server of each; between the two it is the sum of both, less a bit.
+    pub(super) delay: [Duration; 2],
+    /// Loss of each datagram.
+    pub(super) loss: f64,
+    pub(super) seed: u64,
+    pub(super) server_addresses: usize,
+    pub(super) detect: Detect,
+    pub(super) caps: Caps,
+    pub(super) deadline: Duration,
+}
+
+impl Setup {
+    pub(super) fn new(method: Method, sending: Nat, receiving: Nat) -> Self {
+        Self {
+            method,
+            nats: [sending, receiving],
+            delay: [Duration::from_millis(25); 2],
+            loss: 0.0,
+            seed: 1,
+            server_addresses: 2,
+            detect: Detect::Server,
+            caps: Caps::default(),
+            deadline: Duration::from_secs(10),
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Outcome {
+    /// First datagram of the other side that got in anywhere.
+    pub(super) first: Option<Duration>,
+    /// Both sides heard an answer.
+    pub(super) confirmed: Option<Duration>,
+    pub(super) sent: [Vec<(Duration, Slot, SocketAddr)>; 2],
+    pub(super) spending: [Spending; 2],
+    /// Slot that heard the other side.
+    pub(super) heard_on: [Option<Slot>; 2],
+    pub(super) facts: Vec<Facts>,
+    /// Ports that each side's tests left by.
+    pub(super) left_by: [Vec<(u16, SocketAddr)>; 2],
+}
+
+enum Happening {
+    ToServer { side: usize, source: SocketAddr, at: SocketAddr, purpose: ProbePurpose, tag: u32 },
+    Seen { side: usize, tag: u32, observed: SocketAddr },
+    Facts { side: usize, facts: Facts },
+    ToPeer { side: usize, source: SocketAddr, to: SocketAddr, confirms: bool },
+}
+
+struct Side {
+    nat: Nat,
+    ip: IpAddr,
+    counter: i64,
+    mappings: BTreeMap<(Slot, Option<IpAddr>, Option<u16>), u16>,
+    opened: BTreeSet<(Slot, SocketAddr)>,
+    foreign_due: f64,
+    puncher: Box<dyn Puncher>,
+    budget: Budget,
+    spending: Spending,
+}
+
+struct Chance(u64);
+
+impl Chance {
+    fn next(&mut self) -> f64 {
+        // splitmix64.
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        ((z ^ (z >> 31)) >> 11) as f64 / (1u64 << 53) as f64
+    }
+}
+
+impl Side {
+    fn new_port(&mut self, now: f64, chance: &mut Chance) -> u16 {
+        match self.nat.profile.allocation {
+            PortAllocation::Sequential { step } => {
+                while self.foreign_due <= now {
+                    self.counter += i64::from(step);
+                    self.foreign_due += -(1.0 - chance.next()).ln() / self.nat.foreign;
+                }
+                self.counter += i64::from(step);
+                advance(30_000, self.counter)
+            }
+            PortAllocation::RandomInBlock { first, last } => {
+                first + (chance.next() * f64::from(last - first + 1)) as u16
+            }
+            _ => 1_024 + (chance.next() * 64_512.0) as u16,
+        }
+    }
+
+    fn out(&mut self, now: f64, slot: Slot, to: SocketAddr, chance: &mut Chance) -> SocketAddr {
+        self.opened.insert((slot, to));
+        let key = match self.nat.profile.mapping {
+            M::EndpointIndependent => (slot, None, None),
+            M::AddressDependent => (slot, Some(to.ip()), None),
+            _ => (slot, Some(to.ip()), Some(to.port())),
+        };
+        let port = match self.mappings.get(&key) {
+            Some(port) => *port,
+            None => {
+                let port = self.new_port(now, chance);
+                self.mappings.insert(key, port);
+                port
+            }
+        };
+        SocketAddr::new(self.ip, port)
+    }
+
+    /// Which socket a datagram gets to.
+    fn inside(&self, source: SocketAddr, port: u16) -> Option<Slot> {
+        let here = self.mappings.iter().filter(|(_, p)| **p == port);
+        here.map(|(key, _)| key).find_map(|(slot, ip, dst_port)| {
+            let same_mapping = |to: &SocketAddr| {
+                ip.is_none_or(|ip| ip == to.ip()) && dst_port.is_none_or(|p| p == to.port())
+            };
+            let lets_in = self.opened.iter().any(|(s, to)| {
+                s == slot
+                    && same_mapping(to)
+                    && match self.nat.profile.filtering {
+                        F::EndpointIndependent => true,
+                        F::AddressDependent => to.ip() == source.ip(),
+                        _ => *to == source,
+                    }
+            });
+            lets_in.then_some(*slot)
+        })
+    }
+}
+
+/// Runs both punchers against each other.
+pub(super) fn run(setup: &Setup) -> Outcome {
+    let start = Instant::now();
+    let mut chance = Chance(setup.seed);
+    let servers: Vec<SocketAddr> =
+        ["203.0.113.1:3478", "203.0.113.1:3479", "203.0.113.2:3478", "203.0.113.2:3479"]
+            [..setup.server_addresses * 2]
+            .iter()
+            .map(|s| s.parse().unwrap())
+            .collect();
+    let ips: [IpAddr; 2] = ["198.51.100.1".parse().unwrap(), "192.0.2.1".parse().unwrap()];
+    // Both are logged in: the lobby port of each is the first one of its main socket.
+    let lobby = ips.map(|ip| SocketAddr::new(ip, 30_000));
+    let mut sides: Vec<Side> = Vec::new();
+    for side in 0..2 {
+        let context = PunchContext {
+            match_id: MatchId(7),
+            role: if side == 0 { Role::Sending } else { Role::Receiving },
+            own: setup.nats[side].profile,
+            peer: setup.nats[1 - side].profile,
+            peer_public: vec![lobby[1 - side]],
+            servers: servers.clone(),
+            rtt: RttEstimate::new(Some(setup.delay[side] * 2)),
+            detect: setup.detect,
+            first_ttl: None,
+            caps: setup.caps,
+            seed: setup.seed.wrapping_mul(0x1234_5678_9ABC_DEF1),
+        };
+        let first_foreign = if setup.nats[side].foreign > 0.0 {
+            -(1.0 - chance.next()).ln() / setup.nats[side].foreign
+        } else {
+            f64::INFINITY
+        };
+        let mut host = Side {
+            nat: setup.nats[side],
+            ip: ips[side],
+            counter: 0,
+            mappings: BTreeMap::new(),
+            opened: BTreeSet::new(),
+            foreign_due: first_foreign,
+            puncher: puncher(setup.method, start, context).unwrap(),
+            budget: Budget::new(setup.caps),
+            spending: Spending::default(),
+        };
+        let key = match host.nat.profile.mapping {
+            M::EndpointIndependent => (Slot::Main, None, None),
+            M::AddressDependent => (Slot::Main, Some(servers[0].ip()), None),
+            _ => (Slot::Main, Some(servers[0].ip()), Some(servers[0].port())),
+        };
+        host.mappings.insert(key, 30_000);
+        host.opened.insert((Slot::Main, servers[0]));
+        sides.push(host);
+    }
+    let between = setup.delay[0] + setup.delay[1];
+    let mut outcome = Outcome::default();
+    let mut agenda: BTreeMap<(Duration, u64), Happening> = BTreeMap::new();
+    let mut count = 0u64;
+    let mut ranges: BTreeMap<(usize, u16), [Option<SocketAddr>; 2]> = BTreeMap::new();
+    let mut heard = [false; 2];
+    let mut now = Duration::ZERO;
+    let mut push = |agenda: &mut BTreeMap<(Duration, u64), Happening>, at: Duration, what: Happening| {
+        count += 1;
+        agenda.insert((at, count), what);
+    };
+    while now <= setup.deadline && outcome.confirmed.is_none() {
+        for side in 0..2 {
+            loop {
+                let host = &mut sides[side];
+                let mut ledger = Ledger { budget: &mut host.budget, attempt: &mut host.spending };
+                let Some(order) = host.puncher.poll_order(start + now, &mut ledger) else { break };
+                let lost = chance.next() < setup.loss;
+                match order {
+                    PunchOrder::OpenSocket { slot } => {
+                        host.puncher.handle(start + now, PunchInput::Socket { slot, open: true });
+                    }
+                    PunchOrder::CloseSocket { slot } => {
+                        host.mappings.retain(|(s, _, _), _| *s != Slot::Own(slot));
+                    }
+                    PunchOrder::Test { slot, to, .. } => {
+                        outcome.sent[side].push((now, slot, to));
+                        let source = host.out(now.as_secs_f64(), slot, to, &mut chance);
+                        outcome.left_by[side].push((source.port(), to));
+                        let what = Happening::ToPeer { side: 1 - side, source, to, confirms: false };
+                        if !lost && to.ip() == ips[1 - side] {
+                            push(&mut agenda, now + between, what);
+                        }
+                    }
+                    PunchOrder::Probe { slot, to, purpose, tag } => {
+                        let source = host.out(now.as_secs_f64(), slot, to, &mut chance);
+                        if !lost {
+                            let what = Happening::ToServer { side, source, at: to, purpose, tag };
+                            push(&mut agenda, now + setup.delay[side], what);
+                        }
+                    }
+                    PunchOrder::Report(facts) => {
+                        let at = now + setup.delay[side] + setup.delay[1 - side];
+                        push(&mut agenda, at, Happening::Facts { side: 1 - side, facts });
+                    }
+                }
+            }
+        }
+        let wake = sides.iter().filter_map(|s| s.puncher.poll_timeout()).min().map(|t| t - start);
+        let next = agenda.first_key_value().map(|(key, _)| key.0);
+        match (next, wake) {
+            (Some(at), due) if due.is_none_or(|due| at <= due) => {
+                let ((at, _), what) = agenda.pop_first().unwrap();
+                now = at;
+                match what {
+                    Happening::ToServer { side, source, at, purpose, tag } => {
+                        let step = step_of(&sides[side].nat.profile);
+                        let facts = match purpose {
+                            ProbePurpose::Range { round, second, .. } => {
+                                let seen = ranges.entry((side, round)).or_default();
+                                seen[usize::from(second)] = Some(source);
+                                match seen {
+                                    [Some(first), Some(last)] => Some(Facts::Range {
+                                        round,
+                                        ip: source.ip(),
+                                        first: first.port(),
+                                        last: last.port(),
+                                        step,
+                                    }),
+                                    _ => None,
+                                }
+                            }
+                            ProbePurpose::Newest { round, .. } => {
+                                Some(Facts::Newest { round, address: source })
+                            }
+                            _ => None,
+                        };
+                        assert!(servers.contains(&at));
+                        if let Some(facts) = facts {
+                            outcome.facts.push(facts.clone());
+                            // The control channel repeats what is lost.
+                            push(
+                                &mut agenda,
+                                now + setup.delay[1 - side],
+                                Happening::Facts { side: 1 - side, facts },
+                            );
+                        }
+                        if chance.next() >= setup.loss {
+                            let seen = Happening::Seen { side, tag, observed: source };
+                            push(&mut agenda, now + setup.delay[side], seen);
+                        }
+                    }
+                    Happening::Seen { side, tag, observed } => {
+                        sides[side].puncher.handle(start + now, PunchInput::ProbeSeen { tag, observed });
+                    }
+                    Happening::Facts { side, facts } => {
+                        sides[side].puncher.handle(start + now, PunchInput::Facts(&facts));
+                    }
+                    Happening::ToPeer { side, source, to, confirms } => {
+                        let Some(slot) = sides[side].inside(source, to.port()) else { continue };
+                        outcome.first.get_or_insert(now);
+                        outcome.heard_on[side].get_or_insert(slot);
+                        if confirms {
+                            heard[side] = true;
+                        }
+                        if heard == [true, true] {
+                            outcome.confirmed.get_or_insert(now);
+                        }
+                        sides[side].puncher.handle(start + now, PunchInput::Datagram { slot, from: source });
+                        // As the agent would: answer at once, from the same socket.
+                        let answer_from = sides[side].out(now.as_secs_f64(), slot, source, &mut chance);
+                        let what = Happening::ToPeer {
+                            side: 1 - side,
+                            source: answer_from,
+                            to: source,
+                            confirms: true,
+                        };
+                        if chance.next() >= setup.loss && heard != [true, true] {
+                            push(&mut agenda, now + between, what);
+                        }
+                    }
+                }
+            }
+            (_, Some(due)) => {
+                now = due.max(now);
+                for side in &mut sides {
+                    side.puncher.handle(start + now, PunchInput::Timeout);
+                }
+            }
+            _ => break,
+        }
+    }
+    for (side, host) in sides.into_iter().enumerate() {
+        outcome.spending[side] = host.spending;
+    }
+    outcome
+}

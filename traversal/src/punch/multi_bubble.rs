@@ -1,0 +1,194 @@
+//! Many bubbles and a port-assigning packet (M20-M22; S1 E4). One server address is enough.
+
+use std::time::Instant;
+
+use super::engine::{Bracket, Engine};
+use super::search::ReplySearch;
+use super::{Ledger, Progress, PunchInput, PunchOrder, Puncher, Slot};
+use crate::ports::{End, PortRange};
+use crate::wire::message::{Facts, Method, Role};
+
+/// Two sockets a round on each side.
+const ROUNDS: u8 = 16;
+
+/// Sockets of so many rounds stay open.
+const KEPT: usize = 3;
+
+/// Bubbles of one round; busy NATs give fewer than ten targets.
+const MAX_TARGETS: usize = 48;
+
+#[derive(Debug)]
+pub(super) struct MultiBubble {
+    engine: Engine,
+    due: Option<Instant>,
+    attempt: u8,
+    rounds: Vec<Sockets>,
+    search: Option<ReplySearch>,
+}
+
+/// `main` sends what the other side shall answer; `last` only the second probe.
+#[derive(Clone, Debug)]
+struct Sockets {
+    attempt: u8,
+    main: u16,
+    last: u16,
+    open: u8,
+    targets: Vec<std::net::SocketAddr>,
+}
+
+impl MultiBubble {
+    pub(super) fn new(now: Instant, engine: Engine) -> Self {
+        let mut this = Self { engine, due: None, attempt: 0, rounds: Vec::new(), search: None };
+        if !this.sends() {
+            this.next(now);
+        }
+        this
+    }
+
+    fn sends(&self) -> bool {
+        self.engine.context.role == Role::Sending
+    }
+
+    /// Receiving: the next port-assigning packet.
+    fn next(&mut self, now: Instant) {
+        if self.attempt >= ROUNDS {
+            self.due = None;
+            self.engine.set_exhausted();
+            return;
+        }
+        self.attempt += 1;
+        let target = self.engine.peer;
+        self.open_round(now, self.attempt, vec![target]);
+        self.due = Some(now + self.engine.overdue() * 8);
+    }
+
+    fn open_round(&mut self, now: Instant, attempt: u8, targets: Vec<std::net::SocketAddr>) {
+        let (main, last) = (self.engine.open(now), self.engine.open(now));
+        self.rounds.push(Sockets { attempt, main, last, open: 0, targets });
+        if self.rounds.len() > KEPT {
+            let old = self.rounds.remove(0);
+            self.engine.close(now, old.main);
+            self.engine.close(now, old.last);
+        }
+    }
+
+    /// Range probe, port-assigning packet or bubbles, range probe from a fresh socket: all back to back.
+    fn send_round(&mut self, now: Instant, round: &Sockets) {
+        let server = self.engine.server;
+        let (first, second) =
+            (self.engine.range_purpose(round.attempt, false), self.engine.range_purpose(round.attempt, true));
+        let row = round.targets.len() as u32 + 2;
+        let tag_first = self.engine.probe(now, row, round.main, server, first);
+        for to in &round.targets {
+            if self.sends() {
+                self.engine.test(now, 1, Slot::Own(round.main), *to);
+            } else {
+                self.engine.opener(now, Slot::Own(round.main), *to);
+            }
+        }
+        let tag_second = self.engine.probe(now, 1, round.last, server, second);
+        for to in &round.targets {
+            self.engine.repeat(now, Slot::Own(round.main), *to);
+        }
+        let tags = [tag_first, tag_second];
+        self.engine.brackets.push(Bracket { attempt: round.attempt, tags, seen: [None; 2] });
+        if self.engine.brackets.len() > KEPT {
+            self.engine.brackets.remove(0);
+        }
+        if !self.sends() {
+            self.due = Some(now + self.engine.overdue());
+        }
+    }
+
+    fn on_socket(&mut self, now: Instant, slot: u16, open: bool) {
+        let Some(round) = self.rounds.iter_mut().find(|r| r.main == slot || r.last == slot) else { return };
+        round.open += u8::from(open);
+        if round.open == 2 && open {
+            let round = round.clone();
+            self.send_round(now, &round);
+        }
+    }
+
+    fn on_timeout(&mut self, now: Instant) {
+        if let Some(search) = &mut self.search {
+            search.step(now, &mut self.engine);
+        }
+        if self.sends() || self.due.is_none_or(|due| due > now) {
+            return;
+        }
+        match self.rounds.last_mut() {
+            // The bracket stands; now the other side brackets its bubbles, and its range comes back: that takes
+            // three more round trips.
+            Some(round) if round.open == 2 && self.engine.bracket_complete() => {
+                round.open = u8::MAX;
+                self.due = Some(now + self.engine.patience(4, self.attempt));
+            }
+            _ => self.next(now),
+        }
+    }
+
+    fn on_facts(&mut self, now: Instant, facts: &Facts) {
+        match facts {
+            Facts::Range { round, ip, first, last, step } => {
+                let Some(attempt) = self.engine.attempt_of(*round) else { return };
+                if !self.engine.context.is_peer(*ip) {
+                    return;
+                }
+                // The last probe left from a socket of its own, so its port is none of the candidates (M20, M21).
+                // If nothing is left in between, the probes overtook each other: take it all.
+                let range = PortRange::between((*first, End::Included), (*last, End::Excluded), *step)
+                    .unwrap_or_else(|| PortRange::new(*first, *last, *step));
+                if self.sends() {
+                    if attempt > self.attempt {
+                        self.attempt = attempt;
+                        let to = |port| std::net::SocketAddr::new(*ip, port);
+                        let targets = range.iter().take(MAX_TARGETS).map(to).collect();
+                        self.engine.clear();
+                        self.open_round(now, attempt, targets);
+                    }
+                } else if let Some(round) = self.rounds.iter().find(|r| r.attempt == attempt) {
+                    let slot = Slot::Own(round.main);
+                    self.engine.clear();
+                    self.search = Some(ReplySearch::start(now, &mut self.engine, slot, *ip, range));
+                    self.due = Some(now + self.engine.patience(3, self.attempt));
+                }
+            }
+            Facts::PeerPublic(addresses) => self.engine.peer_moved(addresses),
+            _ => {}
+        }
+    }
+}
+
+impl Puncher for MultiBubble {
+    fn method(&self) -> Method {
+        Method::MultiBubble
+    }
+
+    fn handle(&mut self, now: Instant, input: PunchInput<'_>) {
+        if let PunchInput::Datagram { .. } = input {
+            self.engine.heard(now);
+            self.search = None;
+        }
+        match input {
+            PunchInput::ProbeSeen { tag, observed } => self.engine.probe_seen(now, tag, observed),
+            PunchInput::Socket { slot, open } => self.on_socket(now, slot, open),
+            _ if self.engine.holds_still(now) => {}
+            PunchInput::Facts(facts) => self.on_facts(now, facts),
+            PunchInput::Timeout => self.on_timeout(now),
+            PunchInput::Datagram { .. } => {}
+        }
+    }
+
+    fn poll_order(&mut self, now: Instant, ledger: &mut Ledger<'_>) -> Option<PunchOrder> {
+        self.engine.poll_order(now, ledger)
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        let search = self.search.as_ref().and_then(ReplySearch::due);
+        self.engine.poll_timeout([self.due, search].into_iter().flatten().min())
+    }
+
+    fn progress(&self) -> Progress {
+        self.engine.progress()
+    }
+}

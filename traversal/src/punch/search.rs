@@ -1,0 +1,79 @@
+//! Replies to every candidate port, and wider when nothing comes of it (M15, M19).
+
+use std::iter::Peekable;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Instant;
+
+use super::Slot;
+use super::engine::{Engine, PACE};
+use crate::ports::{PortRange, StepRule, Widened, Widening};
+
+/// Candidates of a range that are sent in one row; more are paced. Brackets of busy NATs hold less than ten.
+const ROW: u32 = 32;
+
+/// One range being answered.
+#[derive(Debug)]
+pub(super) struct ReplySearch {
+    ports: Peekable<Widening>,
+    slot: Slot,
+    ip: IpAddr,
+    due: Instant,
+    left: u32,
+    first_stage: bool,
+}
+
+impl ReplySearch {
+    /// Replies from `slot` to `range` at `ip`, now, and twice more for loss.
+    pub(super) fn start(now: Instant, engine: &mut Engine, slot: Slot, ip: IpAddr, range: PortRange) -> Self {
+        let mut search = Self {
+            ports: Widening::new(range, StepRule::Gcd, (false, false)).peekable(),
+            slot,
+            ip,
+            due: now,
+            // Wide searches of one round must leave something for the next, with a better range.
+            left: (engine.context.caps.targets_per_attempt / 4).max(1),
+            first_stage: true,
+        };
+        search.step(now, engine);
+        search
+    }
+
+    /// Input: [`due`](Self::due) may have come.
+    pub(super) fn step(&mut self, now: Instant, engine: &mut Engine) {
+        if self.due > now {
+            return;
+        }
+        if self.first_stage {
+            self.first_stage = false;
+            let Some((stage @ Widened::Range { .. }, _)) = self.ports.peek().copied() else { return };
+            let mut batch = Vec::new();
+            while batch.len() < ROW as usize
+                && let Some((_, port)) = self.ports.next_if(|(s, _)| *s == stage)
+            {
+                batch.push(SocketAddr::new(self.ip, port));
+            }
+            self.left = self.left.saturating_sub(batch.len() as u32);
+            for (i, to) in (0u32..).zip(&batch) {
+                engine.test(now, if i == 0 { batch.len() as u32 } else { 1 }, self.slot, *to);
+                engine.repeat(now, self.slot, *to);
+            }
+            let more = matches!(self.ports.peek(), Some((s, _)) if *s == stage);
+            // An answer comes back a round trip later; until then the range may well have been right.
+            self.due = now + if more { PACE } else { engine.overdue() * 2 };
+            return;
+        }
+        if self.left > 0
+            && let Some((_, port)) = self.ports.next()
+        {
+            self.left -= 1;
+            engine.test(now, 1, self.slot, SocketAddr::new(self.ip, port));
+            // Half the rate: other methods and other players share it.
+            self.due = now + PACE * 2;
+        }
+    }
+
+    /// When the next candidate is due; none: no more.
+    pub(super) fn due(&self) -> Option<Instant> {
+        (self.left > 0).then_some(self.due)
+    }
+}
