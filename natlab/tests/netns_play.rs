@@ -139,3 +139,19 @@ fn a_mapping_that_dies_early_is_kept_alive_while_the_host_waits() {
     let since = report["since_request_ms"].as_f64().expect("a time");
     assert!(since < DELAY_MS * 4.0 + 1000.0, "{since} ms");
 }
+
+#[test]
+fn once_connected_the_lobby_server_hears_little() {
+    let nats = ["--left", "portrestricted", "--right", "kernel"];
+    let Some(report) = run(&nats, &["--for", "6", "--relay", "never"]) else { return };
+    assert_eq!(report["ok"], true, "{report}");
+    let heard = report["links"]["lobby"]["received"]["udp_per_second"].as_array().expect("a list");
+    // Login, classification and introduction are over after three seconds; the last second has the goodbyes.
+    let later: Vec<u64> = heard.iter().skip(3).filter_map(Value::as_u64).collect();
+    let (_, idle) = later.split_last().expect("a run of more than three seconds");
+    assert!(idle.iter().sum::<u64>() <= 4 * idle.len() as u64, "{heard:?}");
+    for side in ["left", "right"] {
+        // Nothing went where nobody is.
+        assert_eq!(report["links"][side]["unroutable"], 0, "{report}");
+    }
+}
