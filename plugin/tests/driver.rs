@@ -1,4 +1,5 @@
 //! The driver thread and what can go wrong around it.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! renet between two apps, from the first message to the end.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod common;
 

@@ -1,5 +1,5 @@
 //! Apps and a lobby server in one process.
-#![allow(dead_code, reason = "each test file uses its part")]
+#![allow(dead_code, clippy::unwrap_used, reason = "each test file uses its part, and a test may panic")]
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
