@@ -175,6 +175,20 @@ impl Attempt {
         ledger.datagram(now, 1, Some(to)) == Verdict::Go
     }
 
+    /// Asks for an answer to an authentic datagram.
+    pub(crate) fn may_answer(&mut self, now: Instant, budget: &mut Budget, to: SocketAddr) -> bool {
+        Ledger { budget, attempt: &mut self.spending }.answer(now, to)
+    }
+
+    /// Which method a way on this socket belongs to, as far as this side can tell.
+    pub(crate) fn method_of(&self, owner: Option<Owner>) -> Option<Method> {
+        match owner {
+            Some(Owner::Match(_, method, _)) => Some(method),
+            _ if self.has_cone() => None,
+            _ => self.running.first().map(|running| running.puncher.method()),
+        }
+    }
+
     fn tell(&mut self, now: Instant, input: PunchInput<'_>, whose: impl Fn(Method) -> bool) {
         for running in &mut self.running {
             if whose(running.puncher.method()) {

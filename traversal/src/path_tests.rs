@@ -106,7 +106,7 @@ fn once_settled_only_the_chosen_path_is_pinged() {
         sent.extend(fixture.tick(50));
     }
     assert!(sent.iter().all(|order| order.remote == orders[0].remote), "{sent:?}");
-    assert_eq!(sent.len(), 5, "one a second");
+    assert_eq!(sent.len(), 12, "one every 400 ms in five seconds");
 }
 
 #[test]

@@ -189,6 +189,20 @@ impl Peer {
         }
     }
 
+    /// Answers to where something authentic came from, one for one.
+    fn answer(
+        &mut self,
+        cx: &mut Cx<'_>,
+        hands: &mut Hands<'_>,
+        (socket, to): (SocketId, SocketAddr),
+        message: &PairMessage,
+    ) {
+        let punching = matches!(self.stage, PeerStage::Punching { .. });
+        if socket == RELAY || !punching || self.attempt.may_answer(cx.now, hands.budget, to) {
+            self.send_message(cx, socket, to, message);
+        }
+    }
+
     /// A datagram of this match.
     pub(crate) fn handle_datagram(
         &mut self,
@@ -205,6 +219,7 @@ impl Peer {
         } else {
             (kind_of(from, self.lan), self.plan.peer_public.iter().any(known_ip))
         };
+        let method_here = self.attempt.method_of(hands.sockets.owner(socket));
         if socket != RELAY {
             self.attempt.handle_datagram(cx.now, hands.sockets.owner(socket), from);
         }
@@ -215,23 +230,24 @@ impl Peer {
                 if !self.is_live() {
                     return Ok(None);
                 }
-                self.paths.heard(cx.now, socket, from, way, None);
+                self.paths.heard(cx.now, socket, from, way, method_here);
                 self.paths.carried_data(socket, from);
                 let news = self.choose(cx);
                 cx.emit(Event::Datagram { player: self.info.id, payload });
                 Ok(news)
             }
             Opened::Message(PairMessage::Test { tag, .. }) if self.is_live() => {
-                let own = self.paths.heard(cx.now, socket, from, way, None);
-                self.send_message(cx, socket, from, &PairMessage::Confirm { tag, observed: from, test: own });
+                let own = self.paths.heard(cx.now, socket, from, way, method_here);
+                let answer = PairMessage::Confirm { tag, observed: from, test: own };
+                self.answer(cx, hands, (socket, from), &answer);
                 Ok(None)
             }
             Opened::Message(PairMessage::Confirm { tag, test, .. }) if self.is_live() => {
-                self.paths.heard(cx.now, socket, from, way, None);
+                self.paths.heard(cx.now, socket, from, way, method_here);
                 self.paths.confirmed(cx.now, tag, socket, from);
                 if let Some(tag) = test {
                     let answer = PairMessage::Confirm { tag, observed: from, test: None };
-                    self.send_message(cx, socket, from, &answer);
+                    self.answer(cx, hands, (socket, from), &answer);
                 }
                 Ok(self.choose(cx))
             }

@@ -27,7 +27,7 @@ impl PortRange {
     /// change places.
     pub fn new(first: u16, last: u16, step: i32) -> Self {
         let (first, last) = (first.max(FIRST_PORT), last.max(FIRST_PORT));
-        let step = if step == 0 { 1 } else { step };
+        let step = if step == 0 { 1 } else { step.clamp(-65_535, 65_535) };
         if distance(first, last).signum() == -step.signum() {
             Self { first: last, last: first, step }
         } else {

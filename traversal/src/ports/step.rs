@@ -51,9 +51,9 @@ pub fn detect_step_e4(p5: u16, p6: u16, p7: u16, p8: u16) -> Option<i32> {
 /// The steps to try one after the other when no reply comes (M4): after [`StepRule::Min`] straight to 1, after
 /// [`StepRule::Gcd`] each divisor down to 1. The sign stays. Empty for step 0.
 pub fn step_ladder(step: i32, rule: StepRule) -> impl Iterator<Item = i32> + Clone {
-    let size = step.unsigned_abs();
+    let size = step.unsigned_abs().min(u16::MAX.into());
     let sign = step.signum();
-    // The largest divisor below n is at most n / 2, and steps are at most 65,535.
+    // No two ports are farther apart than 65,535, whatever somebody claims.
     (1..=size)
         .rev()
         .filter(move |d| match rule {

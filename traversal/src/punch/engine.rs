@@ -241,7 +241,7 @@ impl Engine {
     /// The earlier of what the queue waits for and what the method waits for.
     pub(super) fn poll_timeout(&self, method: Option<Instant>) -> Option<Instant> {
         let queue = self.blocked_until.or_else(|| self.queue.keys().next().map(|(at, _)| *at));
-        // While it holds still, nothing that the method waits for is acted upon.
+        // While it holds still, the method's own time may pass.
         [queue, self.heard_until.or(method)].into_iter().flatten().min()
     }
 

@@ -1,4 +1,4 @@
-//! Baby-step/giant-step: both sides keep the game's own socket and let their NATs count.
+//! Baby-step/giant-step: both sides keep one socket, in the first round the game's own, and let their NATs count.
 //!
 //! Each side's newest port is made known. Then each packet to a new port of the other side takes the next own port.
 //! The sending side aims one step further each time, the receiving side two: with eA and eB foreign ports taken
@@ -86,7 +86,9 @@ impl GiantStep {
         let purpose = self.engine.newest_purpose(self.attempt);
         probe.tag = self.engine.probe(now, 1, slot, self.engine.server, purpose);
         self.probe = Some(probe);
-        self.due = Some(now + self.engine.overdue());
+        if self.pass.is_none() {
+            self.due = Some(now + self.engine.overdue());
+        }
     }
 
     fn on_newest(&mut self, now: Instant, round: u16, newest: SocketAddr) {
@@ -124,7 +126,12 @@ impl GiantStep {
                 (pass.i, pass.again) = (0, true);
             }
         }
-        self.engine.test(now, 1, Slot::Main, to);
+        // Destinations of an earlier round have their mappings already and would not count: a fresh socket then.
+        let slot = match self.probe {
+            Some(probe) if self.attempt > 1 => Slot::Own(probe.slot),
+            _ => Slot::Main,
+        };
+        self.engine.test(now, 1, slot, to);
     }
 
     fn on_timeout(&mut self, now: Instant) {

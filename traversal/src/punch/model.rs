@@ -348,15 +348,27 @@ pub(super) fn run(setup: &Setup) -> Outcome {
                             outcome.confirmed.get_or_insert(now);
                         }
                         sides[side].puncher.handle(start + now, PunchInput::Datagram { slot, from: source });
-                        // As the agent would: answer at once, from the same socket.
+                        // As the agent would: answer from the same socket, at once and a few times more.
                         let answer_from = sides[side].out(now.as_secs_f64(), slot, source, &mut chance);
-                        let what = Happening::ToPeer {
-                            side: 1 - side,
-                            source: answer_from,
-                            to: source,
-                            confirms: true,
-                        };
-                        if chance.next() >= setup.loss && heard != [true, true] {
+                        for again in 0..if confirms { 0 } else { 3 } {
+                            let what = Happening::ToPeer {
+                                side: 1 - side,
+                                source: answer_from,
+                                to: source,
+                                confirms: true,
+                            };
+                            if chance.next() >= setup.loss {
+                                push(&mut agenda, now + between + Duration::from_millis(40) * again, what);
+                            }
+                        }
+                        // The first answer is answered, too.
+                        if confirms && !heard[1 - side] && chance.next() >= setup.loss {
+                            let what = Happening::ToPeer {
+                                side: 1 - side,
+                                source: answer_from,
+                                to: source,
+                                confirms: true,
+                            };
                             push(&mut agenda, now + between, what);
                         }
                     }
