@@ -97,6 +97,16 @@ fn routers_that_accept_what_comes_first() {
 }
 
 #[test]
+fn a_symmetric_nat_joins_a_host_whose_nat_is_known() {
+    for left in ["kernel", "portrestricted"] {
+        let nats = ["--left", left, "--right", "ps", "--after", "nat"];
+        let Some(report) = run(&nats, &["--for", "3", "--relay", "never"]) else { return };
+        assert_eq!(report["ok"], true, "{report}");
+        assert_eq!(report["path"], "direct", "{report}");
+    }
+}
+
+#[test]
 fn two_nats_in_a_row_on_both_sides() {
     plays_direct("portrestricted+cgn", "kernel+fullcone");
 }
