@@ -325,6 +325,11 @@ impl Agent {
                 }
             }
             ToPlayer::Plan(plan) => self.handle_plan(now, *plan),
+            ToPlayer::Replan(plan) => {
+                if let Some(peer) = self.peers.get_mut(&plan.match_id) {
+                    peer.replan(&mut cx, &mut hands!(self), *plan);
+                }
+            }
             ToPlayer::MatchEnded { match_id, reason } => self.match_ended(now, match_id, reason),
             ToPlayer::Profile(profile) => self.detection.handle_profile(&mut cx, profile),
             ToPlayer::Facts { match_id, facts } => {
