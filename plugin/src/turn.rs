@@ -211,6 +211,8 @@ impl Turn {
         for player in players {
             self.command(now, Command::ClosePeer { player, reason: reason.to_owned() });
         }
+        // The players hear the reason from here before the server tells them that the room is closed.
+        self.flush();
         if self.in_room {
             self.command(now, Command::LeaveRoom);
         }
@@ -422,7 +424,8 @@ impl Turn {
             count(&self.shared.counters.game_received, batch.len() as u64);
             self.shared.incoming.push(batch, &self.shared.counters.incoming_dropped);
         }
-        for (id, socket) in self.sockets.iter_mut().filter(|(_, socket)| socket.has_queue()) {
+        // The main socket last: what a player says to another is there before the server speaks of it.
+        for (id, socket) in self.sockets.iter_mut().rev().filter(|(_, socket)| socket.has_queue()) {
             let was_blocked = socket.watches_writable;
             if !socket.blocked {
                 socket.flush(&mut self.scratch, &self.shared.counters);
