@@ -164,7 +164,11 @@ fn random_worlds() {
         // Caps, as the world counts them; pings and the game's own greetings come on top.
         for side in [&report.left, &report.right] {
             let extra = 60;
-            assert!(side.busiest_second <= u64::from(caps.datagrams_per_second) + extra, "{told}: {side:?}");
+            assert!(
+                side.busiest_second <= u64::from(caps.datagrams_per_second) + extra,
+                "{told}: {} in a second",
+                side.busiest_second
+            );
             assert!(side.targets <= caps.targets_per_attempt as usize, "{told}: {} targets", side.targets);
         }
 
@@ -278,7 +282,9 @@ fn small_caps_hold() {
             settings.config.relay = RelayPolicy::Never;
             let report = PairWorld::new(settings).join();
             for side in [&report.left, &report.right] {
-                assert!(side.targets <= 20, "{left} - {right}: {} targets", side.targets);
+                // The classification's hairpin test goes to this side's own external addresses, no part of an attempt.
+                let hairpin = 2;
+                assert!(side.targets <= 20 + hairpin, "{left} - {right}: {} targets", side.targets);
                 if !report.direct {
                     assert!(side.packets <= 100, "{left} - {right}: {} datagrams", side.packets);
                     assert!(

@@ -203,8 +203,8 @@ impl Peer {
         (socket, to): (SocketId, SocketAddr),
         message: &PairMessage,
     ) {
-        let punching = matches!(self.stage, PeerStage::Punching { .. });
-        if socket == RELAY || !punching || self.attempt.may_answer(cx.now, hands.budget, to) {
+        let established = self.is_connected() && self.paths.is_selected(socket, to);
+        if socket == RELAY || established || self.attempt.may_send(cx.now, hands.budget, to) {
             self.send_message(cx, socket, to, message);
         }
     }
@@ -229,15 +229,20 @@ impl Peer {
         if socket != RELAY {
             self.attempt.handle_datagram(cx.now, hands.sockets.owner(socket), from);
         }
+        // Over the cap of destinations the game's data still gets in, but no further way is made of it.
+        let admitted = socket == RELAY || self.attempt.admits(hands.budget, from);
         match opened {
+            Opened::Message(PairMessage::Test { .. } | PairMessage::Confirm { .. }) if !admitted => Ok(None),
             Opened::Data(payload) => {
                 // Data waits for nobody: the sender had both directions proven.
                 let payload = payload.to_vec();
                 if !self.is_live() {
                     return Ok(None);
                 }
-                self.paths.heard(cx.now, socket, from, way, method_here);
-                self.paths.carried_data(socket, from);
+                if admitted {
+                    self.paths.heard(cx.now, socket, from, way, method_here);
+                    self.paths.carried_data(socket, from);
+                }
                 let news = self.choose(cx);
                 cx.emit(Event::Datagram { player: self.info.id, payload });
                 Ok(news)
@@ -483,10 +488,12 @@ impl Peer {
         }
         let mut orders = Vec::new();
         self.paths.handle_timeout(cx.now, self.last_heard, cx.config, &mut orders);
-        let punching = matches!(self.stage, PeerStage::Punching { .. });
         for order in orders {
+            let established = self.is_connected() && self.paths.is_selected(order.socket, order.remote);
             // What is over the caps is left out: it will be due again.
-            if punching && order.socket != RELAY && !self.attempt.may_send(cx.now, hands.budget, order.remote)
+            if !established
+                && order.socket != RELAY
+                && !self.attempt.may_send(cx.now, hands.budget, order.remote)
             {
                 continue;
             }

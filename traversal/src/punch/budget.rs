@@ -100,20 +100,13 @@ impl Ledger<'_> {
         Verdict::Go
     }
 
-    /// Asks for an answer to an authentic datagram: it does not wait for the rate, since without it the other side
-    /// goes on and on, but it counts, and the totals of the attempt hold for it too.
-    pub fn answer(&mut self, now: Instant, target: SocketAddr) -> bool {
-        let caps = self.budget.caps;
-        let new = !self.attempt.targets.contains(&target);
-        if self.attempt.datagrams >= caps.datagrams_per_attempt
-            || (new && self.attempt.targets() >= caps.targets_per_attempt)
-        {
-            return false;
+    /// Counts a destination that the other side has shown by sending from it; false when there are too many.
+    pub fn admit(&mut self, target: SocketAddr) -> bool {
+        let known = self.attempt.targets.contains(&target);
+        if !known && self.attempt.targets() < self.budget.caps.targets_per_attempt {
+            return self.attempt.targets.insert(target);
         }
-        self.budget.sent.push_back(now);
-        self.attempt.datagrams += 1;
-        self.attempt.targets.insert(target);
-        true
+        known
     }
 
     /// Asks for one socket.
