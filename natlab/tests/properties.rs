@@ -166,8 +166,10 @@ fn random_worlds() {
             let extra = 60;
             assert!(
                 side.busiest_second <= u64::from(caps.datagrams_per_second) + extra,
-                "{told}: {} in a second",
-                side.busiest_second
+                "{told}: {} in a second, {} in all, to {}",
+                side.busiest_second,
+                side.packets,
+                side.targets
             );
             assert!(side.targets <= caps.targets_per_attempt as usize, "{told}: {} targets", side.targets);
         }
