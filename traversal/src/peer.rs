@@ -151,6 +151,12 @@ impl Peer {
         self.paths.selected().map(|path| (path.socket, path.remote, path.kind))
     }
 
+    /// The path to be given away: both sides must mean the same one, so the other side follows the host.
+    pub(crate) fn releasable(&self) -> Option<(SocketId, SocketAddr, PathKind)> {
+        let path = if self.host { self.paths.selected() } else { self.paths.selected_there() };
+        path.map(|path| (path.socket, path.remote, path.kind))
+    }
+
     /// Sends a game datagram; false when there is no path or it is too long.
     pub(crate) fn send(&mut self, cx: &mut Cx<'_>, payload: &[u8]) -> bool {
         if !self.is_connected() {
