@@ -157,6 +157,9 @@ pub struct DemoArgs {
     /// Where all chance comes from
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Draw the world from the seed as the matrix does: tells the story of a seed that failed there
+    #[arg(long)]
+    drawn: bool,
 }
 
 fn positive(text: &str) -> Result<f64, String> {
@@ -235,9 +238,14 @@ pub fn run_matrix(args: MatrixArgs) -> std::io::Result<()> {
 /// Runs `natlab demo`.
 pub fn run_demo(args: &DemoArgs) {
     let delay = Duration::from_secs_f64(args.delay_ms / 1e3);
-    let mut settings = PairSettings::equal(args.seed, &args.left.chain, &args.right.chain, delay);
-    settings.config = agent_config(args.method, args.relay);
-    settings.relation = args.shared.into();
+    let config = agent_config(args.method, args.relay);
+    let relation = args.shared.into();
+    let settings = if args.drawn {
+        Draw { config, relation, ..Draw::default() }.settings(args.seed, &args.left, &args.right)
+    } else {
+        let equal = PairSettings::equal(args.seed, &args.left.chain, &args.right.chain, delay);
+        PairSettings { config, relation, ..equal }
+    };
     print!("{}", demo::tell(settings, &args.left, &args.right).0);
 }
 

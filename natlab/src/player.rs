@@ -34,6 +34,8 @@ pub struct Player {
     pub connected_at: BTreeMap<PlayerId, Instant>,
     /// Game datagrams that came in, by player.
     pub heard: BTreeMap<PlayerId, u32>,
+    /// When the first of them came in.
+    pub heard_at: BTreeMap<PlayerId, Instant>,
     /// Game datagrams that went out, by player.
     pub said: BTreeMap<PlayerId, u32>,
     /// Attempts that failed.
@@ -50,6 +52,8 @@ pub struct Player {
     pub nat: NatProfile,
     /// It is in a room.
     pub in_room: bool,
+    /// As a host it lets everyone in who asks.
+    pub allows: bool,
     /// It sends game datagrams.
     pub chatty: bool,
     rate: Option<u32>,
@@ -71,6 +75,7 @@ impl Player {
             direct_at: BTreeMap::new(),
             connected_at: BTreeMap::new(),
             heard: BTreeMap::new(),
+            heard_at: BTreeMap::new(),
             said: BTreeMap::new(),
             failures: Vec::new(),
             refusals: Vec::new(),
@@ -79,6 +84,7 @@ impl Player {
             id: None,
             nat: NatProfile::default(),
             in_room: false,
+            allows: true,
             chatty: true,
             rate: None,
             next_beat: None,
@@ -124,6 +130,7 @@ impl Player {
             match &event {
                 Event::Datagram { player, .. } => {
                     *self.heard.entry(*player).or_default() += 1;
+                    self.heard_at.entry(*player).or_insert(self.now);
                     continue;
                 }
                 Event::Lobby(state) => {
@@ -136,7 +143,8 @@ impl Player {
                 Event::RoomEntered { .. } => self.in_room = true,
                 Event::RoomLeft { .. } => self.in_room = false,
                 Event::JoinRequest { join, .. } => {
-                    let answer = Command::AnswerJoin { join: *join, allow: true, reason: String::new() };
+                    let answer =
+                        Command::AnswerJoin { join: *join, allow: self.allows, reason: String::new() };
                     self.agent.handle_command(self.now, answer);
                 }
                 Event::PeerConnected { peer, path, .. } => {

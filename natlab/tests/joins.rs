@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use natlab::link::{Link, Way};
+use natlab::lobby::Program;
 use natlab::nat::{NatConfig, NatSpec};
 use natlab::oracle::{Outlook, Relation};
 use natlab::scenario::{PairSettings, PairWorld};
@@ -67,6 +68,11 @@ fn cones_are_direct_as_fast_as_the_network_allows() {
                 assert!(report.direct && report.played, "{left} - {right}: {:?}", report.cause);
                 let in_rtt = |time: Option<Duration>| time.unwrap().as_secs_f64() / report.rtt.as_secs_f64();
                 let (first, both) = (in_rtt(report.first_packet), in_rtt(report.confirmed));
+                let game = in_rtt(report.left.heard.max(report.right.heard));
+                assert!(
+                    game <= 2.5 + 0.1,
+                    "{left} - {right}, seed {seed}: first game datagram after {game} RTT"
+                );
                 assert!(first <= 1.5 + 0.1, "{left} - {right}, seed {seed}: first packet after {first} RTT");
                 assert!(both <= 2.0 + 0.1, "{left} - {right}, seed {seed}: confirmed after {both} RTT");
             }
@@ -103,6 +109,48 @@ fn one_public_address_but_different_networks() {
         assert_eq!(report.direct, outlook_direct, "hairpin={hairpin}: {:?}", report.cause);
         assert!(report.is_settled());
     }
+}
+
+#[test]
+fn a_private_address_that_is_a_strangers_gets_a_few_packets_at_the_most() {
+    for seed in 0..5 {
+        let spec = "portrestricted+cgn,pool=1,hairpin=yes";
+        let mut settings = equal(seed, spec, spec);
+        settings.relation = Relation::SameOuterNat;
+        let mut pair = PairWorld::new(settings);
+        // In the left player's network somebody has the address and port that the right player has in its own.
+        let address = pair.world.local(pair.right, 0).unwrap();
+        let inside = pair.world.inside_of(pair.left_nats[0]);
+        let stranger =
+            pair.world.add_host(inside, vec![address.ip()], &[address], Link::default(), Program::Idle);
+        let report = pair.join();
+        assert!(report.direct && report.played, "seed {seed}: {:?}", report.cause);
+        assert_ne!(report.left.path, Some(PathKind::Lan));
+        let strays = pair.world.stats(stranger).datagrams_received;
+        assert!((1..=30).contains(&strays), "seed {seed}: {strays} to a stranger");
+    }
+}
+
+#[test]
+fn a_refused_player_gets_the_reason_and_nothing_else() {
+    let mut settings = equal(1, "none", "fullcone");
+    settings.auto_allow = false;
+    let mut pair = PairWorld::new(settings);
+    pair.act(pair.left, |player, _| player.allows = false);
+    let report = pair.join();
+    assert!(!report.played && !report.direct);
+    assert!(report.cause.as_deref().unwrap_or("").contains("the host refused"), "{:?}", report.cause);
+    for host in [pair.left, pair.right] {
+        assert_eq!(pair.world.stats(host).first_from_player, None);
+        let own = if host == pair.left { [198, 18, 1] } else { [198, 18, 2] };
+        for to in pair.world.stats(host).targets.keys() {
+            // Its own NAT's address is where a hairpin test goes.
+            assert!(to.ip().to_string().starts_with(&own.map(|byte| byte.to_string()).join(".")), "{to}");
+        }
+    }
+    let mut settings = equal(1, "none", "fullcone");
+    settings.auto_allow = false;
+    assert!(PairWorld::new(settings).join().direct, "a host that says yes");
 }
 
 #[test]

@@ -13,7 +13,7 @@ h1{font-size:1.4rem;margin:0 0 .3rem}p{margin:.3rem 0 1rem}
 input[name=view]{position:absolute;opacity:0}
 input[name=view]:focus-visible+label{outline:2px solid #38f}
 input[name=view]:checked+label{background:#38f;color:#fff}
-.view{display:none;overflow-x:auto}
+.view{display:none}
 #v0:checked~.v0,#v1:checked~.v1,#v2:checked~.v2,#v3:checked~.v3{display:block}
 table{border-collapse:separate;border-spacing:3px}
 th{font-weight:600;padding:.3rem .6rem;text-align:left}

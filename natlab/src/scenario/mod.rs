@@ -154,9 +154,10 @@ impl PairWorld {
                 pair.player(left).is_classified() && pair.player(right).is_classified()
             });
         }
+        let auto_allow = self.settings.auto_allow;
         self.act(left, |player, now| {
-            player
-                .command(now, Command::HostRoom(RoomOptions { name: ROOM.into(), ..RoomOptions::default() }));
+            let options = RoomOptions { name: ROOM.into(), auto_allow, ..RoomOptions::default() };
+            player.command(now, Command::HostRoom(options));
         });
         self.wait(LOGIN_PATIENCE, |pair| pair.player(left).in_room)
     }

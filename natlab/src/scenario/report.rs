@@ -24,6 +24,8 @@ pub struct Side {
     pub connected: Option<Duration>,
     /// From the request to a direct path.
     pub direct: Option<Duration>,
+    /// From the request to the first game datagram that came in.
+    pub heard: Option<Duration>,
     /// Datagrams it sent to others than the server until both were direct (or to the end).
     pub packets: u64,
     /// Distinct addresses and ports other than the server's that it sent to.
@@ -143,6 +145,7 @@ fn side(pair: &PairWorld, host: HostId, other: HostId) -> Side {
         failure: player.failures.last().map(|report| report.reason),
         connected: peer.and_then(|peer| player.connected_at.get(&peer)).map(since_request),
         direct: peer.and_then(|peer| player.direct_at.get(&peer)).map(since_request),
+        heard: peer.and_then(|peer| player.heard_at.get(&peer)).map(since_request),
         packets: stats.marked.unwrap_or(stats.to_players),
         targets: stats.targets.len(),
         busiest_second: stats.busiest_second,

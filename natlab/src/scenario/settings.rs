@@ -34,6 +34,8 @@ pub struct PairSettings {
     pub two_addresses: bool,
     /// Join only once both NATs are known.
     pub wait_for_classification: bool,
+    /// The server lets players in without asking the host.
+    pub auto_allow: bool,
     /// The agents' settings.
     pub config: AgentConfig,
 }
@@ -54,6 +56,7 @@ impl PairSettings {
             core_hops: 8,
             two_addresses: true,
             wait_for_classification: true,
+            auto_allow: true,
             config: AgentConfig::default(),
         }
     }
