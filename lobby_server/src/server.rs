@@ -4,12 +4,16 @@
 //! [`Server::handle_registry_reply`], [`Server::handle_timeout`]), then drain [`Server::poll_transmit`] and
 //! [`Server::poll_registry`], then wait until [`Server::poll_timeout`].
 
+mod counters;
 mod liveness;
 mod membership;
+mod probes;
+mod relaying;
 mod requests;
 mod session;
 #[cfg(test)]
 mod tests;
+mod timers;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
@@ -31,9 +35,11 @@ use crate::relay::Relay;
 use crate::rendezvous::Rendezvous;
 use crate::rooms::Room;
 use crate::stun;
+pub use counters::{Counters, Gauges};
 use liveness::Check;
 use requests::{Ask, Pending};
 use session::{Client, Player, RecentInits};
+use timers::{Timer, Timers};
 
 /// A socket of the server: its index in the list given to [`Server::new`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -87,117 +93,6 @@ pub trait TokenCheck: Send {
     /// # Errors
     /// Why not, for the player to read.
     fn check(&self, game: &str, player: PlayerId, name: &str, token: &[u8]) -> Result<(), String>;
-}
-
-/// Counts since the start; what the metrics show.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Counters {
-    /// Datagrams that came in.
-    pub datagrams_in: u64,
-    /// Bytes that came in.
-    pub bytes_in: u64,
-    /// Datagrams that went out.
-    pub datagrams_out: u64,
-    /// Bytes that went out.
-    pub bytes_out: u64,
-    /// Datagrams that were dropped: junk, not authentic, replayed.
-    pub dropped: u64,
-    /// Datagrams and requests over a rate.
-    pub limited: u64,
-    /// Logins accepted.
-    pub logins: u64,
-    /// Logins refused.
-    pub logins_refused: u64,
-    /// Sessions ended by silence.
-    pub timeouts: u64,
-    /// Requests of players.
-    pub requests: u64,
-    /// Requests that were answered with an error.
-    pub requests_failed: u64,
-    /// Rooms opened.
-    pub rooms_opened: u64,
-    /// Matches begun.
-    pub matches: u64,
-    /// Matches that players reported as directly connected.
-    pub matches_direct: u64,
-    /// Matches that play over the relay.
-    pub matches_relayed: u64,
-    /// Matches without any path.
-    pub matches_failed: u64,
-    /// Probes answered.
-    pub probes: u64,
-    /// STUN requests answered.
-    pub stun: u64,
-    /// Datagrams that went through the relay.
-    pub relayed: u64,
-    /// Their bytes.
-    pub relayed_bytes: u64,
-    /// Datagrams for the relay that were dropped: no such token, or not from its owner.
-    pub relay_dropped: u64,
-    /// Datagrams for the relay over its quotas.
-    pub relay_limited: u64,
-}
-
-/// Numbers of the moment.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Gauges {
-    /// Players logged in.
-    pub sessions: usize,
-    /// Open rooms.
-    pub rooms: usize,
-    /// Running matches.
-    pub matches: usize,
-    /// Matches that may use the relay.
-    pub relays: usize,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Timer {
-    Session(u64),
-    Stale(PlayerId),
-    Registry(RegistryId),
-    Ask(JoinId),
-    Check(RoomId),
-}
-
-/// Deadlines in order; one for each key.
-#[derive(Debug, Default)]
-struct Timers {
-    queue: BTreeSet<(Instant, Timer)>,
-    by_key: BTreeMap<Timer, Instant>,
-}
-
-impl Timers {
-    fn set(&mut self, key: Timer, at: Option<Instant>) {
-        let old = match at {
-            Some(at) => self.by_key.insert(key, at),
-            None => self.by_key.remove(&key),
-        };
-        if old == at {
-            return;
-        }
-        if let Some(old) = old {
-            self.queue.remove(&(old, key));
-        }
-        if let Some(at) = at {
-            self.queue.insert((at, key));
-        }
-    }
-
-    fn next(&self) -> Option<Instant> {
-        self.queue.first().map(|(at, _)| *at)
-    }
-
-    fn pop(&mut self, now: Instant) -> Option<Timer> {
-        let (at, key) = *self.queue.first()?;
-        if at > now {
-            return None;
-        }
-        self.queue.pop_first();
-        self.by_key.remove(&key);
-        Some(key)
-    }
 }
 
 /// The server core. See the module for its run loop.

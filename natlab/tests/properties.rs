@@ -166,10 +166,8 @@ fn random_worlds() {
             let extra = 60;
             assert!(
                 side.busiest_second <= u64::from(caps.datagrams_per_second) + extra,
-                "{told}: {} in a second, {} in all, to {}",
-                side.busiest_second,
-                side.packets,
-                side.targets
+                "{told}: {} in a second",
+                side.busiest_second
             );
             assert!(side.targets <= caps.targets_per_attempt as usize, "{told}: {} targets", side.targets);
         }

@@ -169,15 +169,10 @@ impl Attempt {
         &self.spending
     }
 
-    /// Asks for one datagram outside of the punchers (test messages of the paths).
+    /// Asks for one datagram outside of the punchers: test messages of the paths, and answers.
     pub(crate) fn may_send(&mut self, now: Instant, budget: &mut Budget, to: SocketAddr) -> bool {
         let mut ledger = Ledger { budget, attempt: &mut self.spending };
         ledger.datagram(now, 1, Some(to)) == Verdict::Go
-    }
-
-    /// Asks for an answer to an authentic datagram.
-    pub(crate) fn may_answer(&mut self, now: Instant, budget: &mut Budget, to: SocketAddr) -> bool {
-        Ledger { budget, attempt: &mut self.spending }.answer(now, to)
     }
 
     /// Which method a way on this socket belongs to, as far as this side can tell.

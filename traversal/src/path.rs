@@ -143,6 +143,11 @@ impl Paths {
         self.candidates.iter().position(|candidate| candidate.socket == socket && candidate.remote == remote)
     }
 
+    /// Game datagrams take this way.
+    pub(crate) fn is_selected(&self, socket: SocketId, remote: SocketAddr) -> bool {
+        self.selected().is_some_and(|path| path.socket == socket && path.remote == remote)
+    }
+
     /// The path that game datagrams take.
     pub(crate) fn selected(&self) -> Option<&Candidate> {
         self.selected.map(|index| &self.candidates[index])
@@ -173,7 +178,9 @@ impl Paths {
             let own =
                 self.open_tests.values().rev().find(|test| test.socket == socket && test.remote == from);
             let method = own.map(|test| test.method).or(method).unwrap_or(Method::Cone);
-            self.push(socket, from, kind, method, vouched.then(|| now + TEST_GAPS[0]))
+            // One direct way is enough: more of them are only answered.
+            let wanted = self.selected().is_none_or(|path| path.kind == PathKind::Relay);
+            self.push(socket, from, kind, method, (vouched && wanted).then(|| now + TEST_GAPS[0]))
         })?;
         let candidate = &mut self.candidates[index];
         candidate.heard = Some(now);

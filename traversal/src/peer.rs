@@ -197,8 +197,8 @@ impl Peer {
         (socket, to): (SocketId, SocketAddr),
         message: &PairMessage,
     ) {
-        let punching = matches!(self.stage, PeerStage::Punching { .. });
-        if socket == RELAY || !punching || self.attempt.may_answer(cx.now, hands.budget, to) {
+        let established = self.is_connected() && self.paths.is_selected(socket, to);
+        if socket == RELAY || established || self.attempt.may_send(cx.now, hands.budget, to) {
             self.send_message(cx, socket, to, message);
         }
     }
@@ -477,10 +477,12 @@ impl Peer {
         }
         let mut orders = Vec::new();
         self.paths.handle_timeout(cx.now, self.last_heard, cx.config, &mut orders);
-        let punching = matches!(self.stage, PeerStage::Punching { .. });
         for order in orders {
+            let established = self.is_connected() && self.paths.is_selected(order.socket, order.remote);
             // What is over the caps is left out: it will be due again.
-            if punching && order.socket != RELAY && !self.attempt.may_send(cx.now, hands.budget, order.remote)
+            if !established
+                && order.socket != RELAY
+                && !self.attempt.may_send(cx.now, hands.budget, order.remote)
             {
                 continue;
             }

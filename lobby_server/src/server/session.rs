@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 
 use rand_chacha::rand_core::RngCore;
 use sha2::{Digest, Sha256};
-use traversal_core::classify::{Evidence, ProbeTag, Sighting, classify, merge_report};
+use traversal_core::classify::Sighting;
 use traversal_core::id::{PlayerId, RequestId, RoomId};
-use traversal_core::nat::{NatProfile, PortAllocation};
+use traversal_core::nat::NatProfile;
 use traversal_core::wire::handshake::{PendingLogin, ServerHandshake};
 use traversal_core::wire::message::{
     Facts, Frame, Login, LoginRefusal, MAX_LOCAL_ADDRESSES, MAX_TOKEN, MatchEnd, MatchOutcome, PlayerInfo,
-    Probe, ProbePurpose, RoomEnd, ToPlayer, ToServer, Welcome,
+    RoomEnd, ToPlayer, ToServer, Welcome,
 };
 use traversal_core::wire::session::ServerSession;
 use traversal_core::wire::{Dropped, Kind};
@@ -20,17 +20,11 @@ use traversal_core::wire::{Dropped, Kind};
 use super::{Route, Server, Timer};
 use crate::limits::{Bucket, prefix};
 use crate::matchmaking::{Party, Reach, public_addresses, reach};
-use crate::relay::{RelayMode, forwarded};
+use crate::relay::RelayMode;
 use crate::rooms::{is_name, is_text};
 
 /// Longest game id, in bytes.
 const MAX_GAME: usize = 64;
-/// Probes that one classification may need: eight sockets, four targets and as many again for the rate.
-const MAX_SIGHTINGS: usize = 64;
-/// Older probes belong to an earlier classification.
-const SIGHTING_AGE: Duration = Duration::from_secs(20);
-/// Length of a sealed path challenge: only what is at least as long is answered with one.
-const CHALLENGE: usize = 64;
 /// Answers to logins that are kept for retransmissions.
 const RECENT_INITS: usize = 4096;
 
@@ -41,13 +35,13 @@ pub(super) struct Client {
     pub(super) profile: NatProfile,
     pub(super) session: ServerSession,
     /// Probes of the classification that runs, as they were seen here (E1).
-    sightings: Vec<Sighting>,
+    pub(super) sightings: Vec<Sighting>,
     /// How the player is reached; moves only after an echo.
     pub(super) route: Route,
     challenge: Option<Challenge>,
     /// A sealed datagram came: this is no replayed handshake.
     confirmed: bool,
-    probes: Bucket,
+    pub(super) probes: Bucket,
     frames: Bucket,
     pub(super) requests: Bucket,
     next_ping: u32,
@@ -57,18 +51,6 @@ struct Challenge {
     token: [u8; 16],
     route: Route,
     sent: Instant,
-}
-
-impl Client {
-    /// The first sight of each socket at each target counts.
-    fn note_sighting(&mut self, new: Sighting) {
-        self.sightings.retain(|old| new.sent.saturating_sub(old.sent) < SIGHTING_AGE);
-        let known =
-            self.sightings.iter().any(|old| old.local_port == new.local_port && old.target == new.target);
-        if !known && self.sightings.len() < MAX_SIGHTINGS {
-            self.sightings.push(new);
-        }
-    }
 }
 
 /// A player that is logged in.
@@ -152,6 +134,7 @@ impl Server {
         };
         let player = pending.player;
         pending.login.local.truncate(MAX_LOCAL_ADDRESSES);
+        pending.login.token.clear();
         let login = pending.login.clone();
         let Ok((answer, session)) = pending.accept(&welcome, now) else { return };
         self.inits.keep(now, hash, route.peer, answer.clone());
@@ -262,12 +245,9 @@ impl Server {
         }
         match frame {
             Frame::Reliable { body, .. } => self.handle_message(now, id, body),
-            Frame::Ping { id: ping } => {
-                let pong = Frame::Pong { id: ping, observed: route.peer };
-                if let Some(datagram) = client.session.seal(now, Kind::Control, &pong) {
-                    self.transmit(route, datagram);
-                }
-            }
+            // From an address that is not proven the challenge is answer enough.
+            Frame::Ping { .. } if client.route.peer != route.peer => {}
+            Frame::Ping { id: ping } => self.pong(now, id, ping),
             Frame::PathResponse { token } => self.path_response(now, id, route, token),
             Frame::Probe(probe) => self.handle_probe(now, id, route, probe, datagram.len()),
             Frame::Goodbye { .. } => self.end_session(now, id, MatchEnd::Left),
@@ -276,6 +256,14 @@ impl Server {
             | Frame::PathChallenge { .. }
             | Frame::ProbeSeen { .. } => {}
         }
+    }
+
+    /// Tells a player where it is seen.
+    fn pong(&mut self, now: Instant, id: u64, ping: u32) {
+        let Some(client) = self.sessions.get_mut(&id) else { return };
+        let pong = Frame::Pong { id: ping, observed: client.route.peer };
+        client.session.send_once(now, &pong);
+        self.dirty.insert(id);
     }
 
     /// The first sealed datagram of a session: the player is in, and its older session is over.
@@ -308,7 +296,7 @@ impl Server {
     }
 
     /// An authentic datagram came by another way than the last ones: have it proven first.
-    fn notice_address(&mut self, now: Instant, id: u64, route: Route) {
+    pub(super) fn notice_address(&mut self, now: Instant, id: u64, route: Route) {
         let Some(client) = self.sessions.get_mut(&id) else { return };
         if client.route == route {
             return;
@@ -355,6 +343,7 @@ impl Server {
             *self.sessions_by_prefix.entry(prefix(route.peer.ip())).or_default() += 1;
         }
         tracing::debug!(%player, address = %route.peer, "address moved");
+        self.pong(now, id, 0);
         for (match_id, peer) in self.matches.of(player) {
             let (Some(of), Some(to)) = (self.party(player), self.party(peer)) else { continue };
             let addresses = public_addresses(&of, &to, &self.config.policy());
@@ -362,77 +351,6 @@ impl Server {
                 self.tell(now, peer, ToPlayer::Facts { match_id, facts: Facts::PeerPublic(addresses) });
             }
         }
-    }
-
-    fn handle_probe(&mut self, now: Instant, id: u64, route: Route, probe: Probe, length: usize) {
-        let Some(client) = self.sessions.get_mut(&id) else { return };
-        if !client.probes.take(self.config.probe_rate, now) {
-            self.counters.limited += 1;
-            return;
-        }
-        let from = match probe.purpose {
-            ProbePurpose::ReplyFromOtherPort => self.other(route, false, true),
-            ProbePurpose::ReplyFromOtherAddress => self.other(route, true, false),
-            _ => Some(route),
-        };
-        let target = self.told_address(route);
-        let sent = now.saturating_duration_since(self.start);
-        let Some(client) = self.sessions.get_mut(&id) else { return };
-        if let (
-            ProbePurpose::Report | ProbePurpose::ReplyFromOtherPort | ProbePurpose::ReplyFromOtherAddress,
-            Some(target),
-        ) = (probe.purpose, target)
-        {
-            client.note_sighting(Sighting {
-                local_port: ProbeTag::from(probe.tag).local_port,
-                target,
-                observed: route.peer,
-                sent,
-                repeated: false,
-            });
-        }
-        let seen = Frame::ProbeSeen { tag: probe.tag, observed: route.peer };
-        let answer = client.session.seal(now, Kind::Probe, &seen);
-        let (player, validated) = (client.player, client.route.peer.ip());
-        let step = match client.profile.allocation {
-            PortAllocation::Sequential { step } => step,
-            _ => 1,
-        };
-        if let (Some(from), Some(answer)) = (from, answer)
-            && answer.len() <= length
-        {
-            self.counters.probes += 1;
-            self.transmit(from, answer);
-        }
-        if let Some((peer, match_id, facts)) =
-            self.matches.probe(player, validated, step, probe.purpose, route.peer)
-        {
-            // Facts are addresses: a player over the relay alone gets and gives none.
-            let hidden =
-                [player, peer].iter().any(|side| self.party(*side).is_none_or(|side| side.relay_only));
-            if !hidden {
-                self.tell(now, peer, ToPlayer::Facts { match_id, facts });
-            }
-        }
-    }
-
-    /// E1: what was seen here counts more than what the player says, but for the facts that only it can know.
-    fn check_profile(&mut self, now: Instant, id: u64, report: NatProfile) {
-        let Some(client) = self.sessions.get_mut(&id) else { return };
-        let v4 = client.route.peer.is_ipv4();
-        let evidence = Evidence {
-            local: client.login.local.iter().map(SocketAddr::ip).collect(),
-            sightings: std::mem::take(&mut client.sightings),
-            two_addresses: self
-                .sockets
-                .iter()
-                .any(|socket| socket.second_address && socket.local.is_ipv4() == v4),
-            ..Evidence::default()
-        };
-        let profile =
-            if evidence.sightings.is_empty() { report } else { merge_report(&classify(&evidence), &report) };
-        client.profile = profile;
-        self.tell_session(now, id, ToPlayer::Profile(profile));
     }
 
     fn handle_message(&mut self, now: Instant, id: u64, message: ToServer) {
@@ -541,44 +459,6 @@ impl Server {
         client.next_ping = client.next_ping.wrapping_add(1);
         client.session.send_once(now, &Frame::Ping { id: client.next_ping });
         self.dirty.insert(id);
-    }
-
-    /// Whether the players of this one's game may use the relay.
-    pub(super) fn relay_mode(&self, player: PlayerId) -> RelayMode {
-        let session = self.players.get(&player).and_then(|player| self.sessions.get(&player.session));
-        let of_game = session.and_then(|client| self.config.relay_games.get(&client.login.game));
-        of_game.copied().unwrap_or(self.config.relay)
-    }
-
-    /// A datagram for another player. It must come from where the sender's session was proven to be.
-    pub(super) fn handle_relay(&mut self, now: Instant, route: Route, datagram: &[u8]) {
-        let Some(lane) = self.relay.find(now, datagram) else {
-            self.counters.relay_dropped += 1;
-            return;
-        };
-        let route_of = |player: PlayerId| {
-            let session = self.players.get(&player)?.session;
-            Some((session, self.sessions.get(&session)?.route))
-        };
-        let (Some((session, own)), Some((_, to))) = (route_of(lane.from), route_of(lane.to)) else {
-            self.counters.relay_dropped += 1;
-            return;
-        };
-        if own.peer != route.peer {
-            self.counters.relay_dropped += 1;
-            // Perhaps its NAT gave it another port: if it can prove so, the next ones pass.
-            if datagram.len() >= CHALLENGE {
-                self.notice_address(now, session, route);
-            }
-            return;
-        }
-        if !self.relay.charge(now, &lane, datagram.len()) {
-            self.counters.relay_limited += 1;
-            return;
-        }
-        self.counters.relayed += 1;
-        self.counters.relayed_bytes += datagram.len() as u64;
-        self.transmit(to, forwarded(&lane, datagram));
     }
 
     /// What others may be told about a player, in the end.

@@ -100,22 +100,6 @@ impl Ledger<'_> {
         Verdict::Go
     }
 
-    /// Asks for an answer to an authentic datagram: it does not wait for the rate, since without it the other side
-    /// goes on and on, but it counts, and the totals of the attempt hold for it too.
-    pub fn answer(&mut self, now: Instant, target: SocketAddr) -> bool {
-        let caps = self.budget.caps;
-        let new = !self.attempt.targets.contains(&target);
-        if self.attempt.datagrams >= caps.datagrams_per_attempt
-            || (new && self.attempt.targets() >= caps.targets_per_attempt)
-        {
-            return false;
-        }
-        self.budget.sent.push_back(now);
-        self.attempt.datagrams += 1;
-        self.attempt.targets.insert(target);
-        true
-    }
-
     /// Asks for one socket.
     pub fn socket(&mut self) -> bool {
         let free = self.attempt.sockets < self.budget.caps.sockets_per_attempt;

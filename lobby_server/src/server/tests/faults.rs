@@ -210,6 +210,8 @@ fn a_session_moves_only_after_an_echo_and_the_peer_is_told() {
     let session = world.fakes[host].session.as_mut().unwrap();
     let captured = session.seal(now, Kind::Control, &Frame::Ping { id: 5 }).unwrap();
     world.send_from(ServerSocketId(0), at("192.0.2.66:666"), &captured);
+    let strange = world.sent.iter().filter(|(_, to, _)| *to == at("192.0.2.66:666")).count();
+    assert_eq!(strange, 1, "nothing but the challenge");
     let id = world.server.players[&world.fakes[host].id()].session;
     assert_eq!(world.server.sessions[&id].route.peer, at("203.0.113.1:4000"));
 
@@ -221,6 +223,11 @@ fn a_session_moves_only_after_an_echo_and_the_peer_is_told() {
         matches!(message, ToPlayer::Facts { facts: of, .. } if *of == facts)
     });
     assert!(told, "the other player hears of it");
+    let pong = world.fakes[host].frames.last().cloned();
+    assert!(
+        matches!(pong, Some(Frame::Pong { observed, .. }) if observed == at("203.0.113.77:4100")),
+        "and the player where it is seen now: {pong:?}"
+    );
     assert_eq!(world.server.sessions_by_prefix.len(), 2);
 }
 

@@ -1,0 +1,64 @@
+//! What the server counts.
+
+/// Counts since the start; what the metrics show.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Counters {
+    /// Datagrams that came in.
+    pub datagrams_in: u64,
+    /// Bytes that came in.
+    pub bytes_in: u64,
+    /// Datagrams that went out.
+    pub datagrams_out: u64,
+    /// Bytes that went out.
+    pub bytes_out: u64,
+    /// Datagrams that were dropped: junk, not authentic, replayed.
+    pub dropped: u64,
+    /// Datagrams and requests over a rate.
+    pub limited: u64,
+    /// Logins accepted.
+    pub logins: u64,
+    /// Logins refused.
+    pub logins_refused: u64,
+    /// Sessions ended by silence.
+    pub timeouts: u64,
+    /// Requests of players.
+    pub requests: u64,
+    /// Requests that were answered with an error.
+    pub requests_failed: u64,
+    /// Rooms opened.
+    pub rooms_opened: u64,
+    /// Matches begun.
+    pub matches: u64,
+    /// Matches that players reported as directly connected.
+    pub matches_direct: u64,
+    /// Matches that play over the relay.
+    pub matches_relayed: u64,
+    /// Matches without any path.
+    pub matches_failed: u64,
+    /// Probes answered.
+    pub probes: u64,
+    /// STUN requests answered.
+    pub stun: u64,
+    /// Datagrams that went through the relay.
+    pub relayed: u64,
+    /// Their bytes.
+    pub relayed_bytes: u64,
+    /// Datagrams for the relay that were dropped: no such token, or not from its owner.
+    pub relay_dropped: u64,
+    /// Datagrams for the relay over its quotas.
+    pub relay_limited: u64,
+}
+
+/// Numbers of the moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Gauges {
+    /// Players logged in.
+    pub sessions: usize,
+    /// Open rooms.
+    pub rooms: usize,
+    /// Running matches.
+    pub matches: usize,
+    /// Matches that may use the relay.
+    pub relays: usize,
+}

@@ -1,0 +1,101 @@
+//! Probes: what the server sees of a player's NAT, for the classification (E1) and for the other side of a match.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use traversal_core::classify::{Evidence, ProbeTag, Sighting, classify, merge_report};
+use traversal_core::nat::{NatProfile, PortAllocation};
+use traversal_core::wire::Kind;
+use traversal_core::wire::message::{Frame, Probe, ProbePurpose, ToPlayer};
+
+use super::session::Client;
+use super::{Route, Server};
+
+/// Probes that one classification may need: eight sockets, four targets and as many again for the rate.
+const MAX_SIGHTINGS: usize = 64;
+/// Older probes belong to an earlier classification.
+const SIGHTING_AGE: Duration = Duration::from_secs(20);
+impl Client {
+    /// The first sight of each socket at each target counts.
+    fn note_sighting(&mut self, new: Sighting) {
+        self.sightings.retain(|old| new.sent.saturating_sub(old.sent) < SIGHTING_AGE);
+        let known =
+            self.sightings.iter().any(|old| old.local_port == new.local_port && old.target == new.target);
+        if !known && self.sightings.len() < MAX_SIGHTINGS {
+            self.sightings.push(new);
+        }
+    }
+}
+
+impl Server {
+    pub(super) fn handle_probe(&mut self, now: Instant, id: u64, route: Route, probe: Probe, length: usize) {
+        let Some(client) = self.sessions.get_mut(&id) else { return };
+        if !client.probes.take(self.config.probe_rate, now) {
+            self.counters.limited += 1;
+            return;
+        }
+        let from = match probe.purpose {
+            ProbePurpose::ReplyFromOtherPort => self.other(route, false, true),
+            ProbePurpose::ReplyFromOtherAddress => self.other(route, true, false),
+            _ => Some(route),
+        };
+        let target = self.told_address(route);
+        let sent = now.saturating_duration_since(self.start);
+        let Some(client) = self.sessions.get_mut(&id) else { return };
+        if let (
+            ProbePurpose::Report | ProbePurpose::ReplyFromOtherPort | ProbePurpose::ReplyFromOtherAddress,
+            Some(target),
+        ) = (probe.purpose, target)
+        {
+            client.note_sighting(Sighting {
+                local_port: ProbeTag::from(probe.tag).local_port,
+                target,
+                observed: route.peer,
+                sent,
+                repeated: false,
+            });
+        }
+        let seen = Frame::ProbeSeen { tag: probe.tag, observed: route.peer };
+        let answer = client.session.seal(now, Kind::Probe, &seen);
+        let (player, validated) = (client.player, client.route.peer.ip());
+        let step = match client.profile.allocation {
+            PortAllocation::Sequential { step } => step,
+            _ => 1,
+        };
+        if let (Some(from), Some(answer)) = (from, answer)
+            && answer.len() <= length
+        {
+            self.counters.probes += 1;
+            self.transmit(from, answer);
+        }
+        if let Some((peer, match_id, facts)) =
+            self.matches.probe(player, validated, step, probe.purpose, route.peer)
+        {
+            // Facts are addresses: a player over the relay alone gets and gives none.
+            let hidden =
+                [player, peer].iter().any(|side| self.party(*side).is_none_or(|side| side.relay_only));
+            if !hidden {
+                self.tell(now, peer, ToPlayer::Facts { match_id, facts });
+            }
+        }
+    }
+
+    /// E1: what was seen here counts more than what the player says, but for the facts that only it can know.
+    pub(super) fn check_profile(&mut self, now: Instant, id: u64, report: NatProfile) {
+        let Some(client) = self.sessions.get_mut(&id) else { return };
+        let v4 = client.route.peer.is_ipv4();
+        let evidence = Evidence {
+            local: client.login.local.iter().map(SocketAddr::ip).collect(),
+            sightings: std::mem::take(&mut client.sightings),
+            two_addresses: self
+                .sockets
+                .iter()
+                .any(|socket| socket.second_address && socket.local.is_ipv4() == v4),
+            ..Evidence::default()
+        };
+        let profile =
+            if evidence.sightings.is_empty() { report } else { merge_report(&classify(&evidence), &report) };
+        client.profile = profile;
+        self.tell_session(now, id, ToPlayer::Profile(profile));
+    }
+}

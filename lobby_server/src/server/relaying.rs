@@ -1,0 +1,51 @@
+//! The relay's side of sessions: who may send through it, from where and to where.
+
+use std::time::Instant;
+
+use traversal_core::id::PlayerId;
+
+use super::{Route, Server};
+use crate::relay::{RelayMode, forwarded};
+
+/// Length of a sealed path challenge: only what is at least as long is answered with one.
+const CHALLENGE: usize = 64;
+
+impl Server {
+    /// Whether the players of this one's game may use the relay.
+    pub(super) fn relay_mode(&self, player: PlayerId) -> RelayMode {
+        let session = self.players.get(&player).and_then(|player| self.sessions.get(&player.session));
+        let of_game = session.and_then(|client| self.config.relay_games.get(&client.login.game));
+        of_game.copied().unwrap_or(self.config.relay)
+    }
+
+    /// A datagram for another player. It must come from where the sender's session was proven to be.
+    pub(super) fn handle_relay(&mut self, now: Instant, route: Route, datagram: &[u8]) {
+        let Some(lane) = self.relay.find(now, datagram) else {
+            self.counters.relay_dropped += 1;
+            return;
+        };
+        let route_of = |player: PlayerId| {
+            let session = self.players.get(&player)?.session;
+            Some((session, self.sessions.get(&session)?.route))
+        };
+        let (Some((session, own)), Some((_, to))) = (route_of(lane.from), route_of(lane.to)) else {
+            self.counters.relay_dropped += 1;
+            return;
+        };
+        if own.peer != route.peer {
+            self.counters.relay_dropped += 1;
+            // Perhaps its NAT gave it another port: if it can prove so, the next ones pass.
+            if datagram.len() >= CHALLENGE {
+                self.notice_address(now, session, route);
+            }
+            return;
+        }
+        if !self.relay.charge(now, &lane, datagram.len()) {
+            self.counters.relay_limited += 1;
+            return;
+        }
+        self.counters.relayed += 1;
+        self.counters.relayed_bytes += datagram.len() as u64;
+        self.transmit(to, forwarded(&lane, datagram));
+    }
+}

@@ -1,0 +1,57 @@
+//! Deadlines of the core.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
+
+use traversal_core::id::{JoinId, PlayerId, RoomId};
+
+use crate::registry::RegistryId;
+
+/// What is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Timer {
+    Session(u64),
+    Stale(PlayerId),
+    Registry(RegistryId),
+    Ask(JoinId),
+    Check(RoomId),
+}
+
+/// Deadlines in order; one for each key.
+#[derive(Debug, Default)]
+pub(super) struct Timers {
+    queue: BTreeSet<(Instant, Timer)>,
+    by_key: BTreeMap<Timer, Instant>,
+}
+
+impl Timers {
+    pub(super) fn set(&mut self, key: Timer, at: Option<Instant>) {
+        let old = match at {
+            Some(at) => self.by_key.insert(key, at),
+            None => self.by_key.remove(&key),
+        };
+        if old == at {
+            return;
+        }
+        if let Some(old) = old {
+            self.queue.remove(&(old, key));
+        }
+        if let Some(at) = at {
+            self.queue.insert((at, key));
+        }
+    }
+
+    pub(super) fn next(&self) -> Option<Instant> {
+        self.queue.first().map(|(at, _)| *at)
+    }
+
+    pub(super) fn pop(&mut self, now: Instant) -> Option<Timer> {
+        let (at, key) = *self.queue.first()?;
+        if at > now {
+            return None;
+        }
+        self.queue.pop_first();
+        self.by_key.remove(&key);
+        Some(key)
+    }
+}
