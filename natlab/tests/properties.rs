@@ -1,7 +1,5 @@
 //! What must hold in every world: random networks, random faults.
 
-#![allow(clippy::unwrap_used)]
-
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
@@ -128,10 +126,10 @@ fn random_worlds() {
         pair.world.add_tap(Box::new(move |fate: Fate, packet: &Packet<'_>| {
             let mut sink = sink.borrow_mut();
             match fate {
-                Fate::Sent(host)
-                    if players.contains(&host.0) && sink.seen.insert((host.0, packet.header.dst)) =>
-                {
-                    sink.sent.push((packet.at, host.0, packet.header.dst));
+                Fate::Sent(host) if players.contains(&host.0) => {
+                    if sink.seen.insert((host.0, packet.header.dst)) {
+                        sink.sent.push((packet.at, host.0, packet.header.dst));
+                    }
                 }
                 Fate::Delivered(host) if !lobby::ADDRESSES.contains(&packet.header.src.ip()) => {
                     if let Some(side) = players.iter().position(|player| *player == host.0) {
@@ -168,8 +166,10 @@ fn random_worlds() {
             let extra = 60;
             assert!(
                 side.busiest_second <= u64::from(caps.datagrams_per_second) + extra,
-                "{told}: {} in a second",
-                side.busiest_second
+                "{told}: {} in a second, {} in all, to {}",
+                side.busiest_second,
+                side.packets,
+                side.targets
             );
             assert!(side.targets <= caps.targets_per_attempt as usize, "{told}: {} targets", side.targets);
         }
@@ -284,7 +284,9 @@ fn small_caps_hold() {
             settings.config.relay = RelayPolicy::Never;
             let report = PairWorld::new(settings).join();
             for side in [&report.left, &report.right] {
-                assert!(side.targets <= 20, "{left} - {right}: {} targets", side.targets);
+                // The classification's hairpin test goes to this side's own external addresses, no part of an attempt.
+                let hairpin = 2;
+                assert!(side.targets <= 20 + hairpin, "{left} - {right}: {} targets", side.targets);
                 if !report.direct {
                     assert!(side.packets <= 100, "{left} - {right}: {} datagrams", side.packets);
                     assert!(

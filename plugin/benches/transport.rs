@@ -26,6 +26,8 @@ const WINDOW: u64 = 256;
 /// Length of one measurement, and how many of each, by turns.
 const RUN: Duration = Duration::from_secs(2);
 const ROUNDS: usize = 5;
+/// Without any message for so long, those on their way count as lost.
+const LOST: Duration = Duration::from_millis(200);
 /// Frames of the idle measurement.
 const FRAMES: u32 = 50_000;
 
@@ -289,7 +291,7 @@ fn send(mut app: App, shared: &Shared) {
         let received = shared.received.load(Ordering::Relaxed);
         if received != seen {
             (seen, since) = (received, Instant::now());
-        } else if sent > received && since.elapsed() > Duration::from_millis(20) {
+        } else if sent > received && since.elapsed() > LOST {
             // Whatever is missing by now was lost.
             shared.lost.fetch_add(sent - received, Ordering::Relaxed);
             (sent, since) = (received, Instant::now());

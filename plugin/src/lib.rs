@@ -78,8 +78,8 @@ pub use link::{Datagram, Datagrams, TraversalLink};
 pub use messages::{
     AllowPeer, ClosePeer, ConnectLobby, DisconnectLobby, HostRoom, JoinRequested, JoinRoom, KickPeer,
     LeaveRoom, ListRooms, LobbyChanged, LobbyFailed, MembersChanged, NatChanged, PathChanged, PeerConnected,
-    PeerDisconnected, PeerPlanned, RefusePeer, RequestFailed, RoomChanged, RoomJoined, RoomLeft, RoomsListed,
-    SetRoomMetadata, TraversalFailed,
+    PeerDisconnected, PeerPlanned, PeerRelayed, RefusePeer, RequestFailed, RoomChanged, RoomJoined, RoomLeft,
+    RoomsListed, SetRoomMetadata, TraversalFailed,
 };
 pub use resolve::{Resolve, SystemResolver};
 pub use state::{CurrentRoom, LobbyLink, Members, NatStatus, Peer, Peers, TraversalStats};

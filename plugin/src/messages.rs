@@ -212,6 +212,15 @@ pub struct PeerConnected {
     pub host: bool,
 }
 
+/// Outcome: the game plays over the relay, and no direct path was found in time. The game need not do anything.
+#[derive(Message, Clone, Debug, PartialEq)]
+pub struct PeerRelayed {
+    /// With whom.
+    pub peer: PlayerInfo,
+    /// Why, what was tried, and what may help; its text is fit for a player.
+    pub report: FailureReport,
+}
+
 /// Outcome: the connection to a player moved to another path. The game need not do anything.
 #[derive(Message, Clone, Debug, PartialEq)]
 pub struct PathChanged {
@@ -266,6 +275,7 @@ pub(crate) fn add(app: &mut bevy_app::App) {
         .add_message::<JoinRequested>()
         .add_message::<PeerPlanned>()
         .add_message::<PeerConnected>()
+        .add_message::<PeerRelayed>()
         .add_message::<PathChanged>()
         .add_message::<PeerDisconnected>()
         .add_message::<TraversalFailed>();

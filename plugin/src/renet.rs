@@ -29,6 +29,8 @@ pub(crate) struct HandOff {
     clients: BTreeMap<u64, PlayerId>,
     /// Joined: who hosts.
     server: Option<PlayerId>,
+    /// How the last room ended, if not by this player's wish.
+    pub(crate) room_end: Option<MatchEnd>,
     /// The resources go at the end of the frame, so that the game hears the last events.
     closing: bool,
 }
@@ -91,9 +93,15 @@ pub(crate) fn receive(
     if let Some(server) = target(&mut new_server, &mut server) {
         for datagram in &datagrams.received {
             let client_id = datagram.player.client_id();
-            if hand_off.clients.get(&client_id) == Some(&datagram.player) {
-                // An unknown client was disconnected by the game a moment ago.
-                let _ = server.process_packet_from(&datagram.payload, client_id);
+            if hand_off.clients.get(&client_id) != Some(&datagram.player) {
+                continue;
+            }
+            // An unknown client was disconnected by the game a moment ago.
+            let processed = guarded(|| _ = server.process_packet_from(&datagram.payload, client_id));
+            if !processed {
+                server.remove_connection(client_id);
+                hand_off.clients.remove(&client_id);
+                close(&mut link, datagram.player, MALFORMED);
             }
         }
         for client_id in server.disconnections_id() {
@@ -106,7 +114,10 @@ pub(crate) fn receive(
     }
     if let (Some(client), Some(host)) = (target(&mut new_client, &mut client), hand_off.server) {
         for datagram in datagrams.received.iter().filter(|datagram| datagram.player == host) {
-            client.process_packet(&datagram.payload);
+            if !guarded(|| client.process_packet(&datagram.payload)) {
+                client.disconnect_due_to_transport();
+                break;
+            }
         }
         if let Some(reason) = client.disconnect_reason() {
             hand_off.server = None;
@@ -121,6 +132,16 @@ pub(crate) fn receive(
     if let Some(client) = new_client {
         commands.insert_resource(client);
     }
+}
+
+/// Told to a player whose packets renet cannot bear.
+const MALFORMED: &str = "sent malformed game data";
+
+/// renet 2.0.1 panics on some packets that no renet makes (a slice whose number is beyond its message), so a
+/// player with a changed client could end the game of all. It only ends its own. False: it panicked; that
+/// connection is not to be used any more.
+fn guarded(process: impl FnOnce()) -> bool {
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(process)).is_ok()
 }
 
 /// The resource of this frame: the one made a moment ago, or the one that was there.

@@ -4,7 +4,7 @@ use bevy_ecs::change_detection::DetectChangesMut;
 use bevy_ecs::message::{Message, MessageReader, MessageWriter};
 use bevy_ecs::schedule::SystemSet;
 use bevy_ecs::system::{Res, ResMut, SystemParam};
-use traversal_core::wire::message::PlayerInfo;
+use traversal_core::wire::message::{MatchEnd, PlayerInfo, RoomEnd};
 use traversal_core::{Command, DisconnectReason, Event, LobbyState};
 
 use crate::driver::Report;
@@ -39,6 +39,7 @@ pub(crate) struct Outcomes<'w> {
     join_requested: MessageWriter<'w, m::JoinRequested>,
     peer_planned: MessageWriter<'w, m::PeerPlanned>,
     peer_connected: MessageWriter<'w, m::PeerConnected>,
+    peer_relayed: MessageWriter<'w, m::PeerRelayed>,
     path_changed: MessageWriter<'w, m::PathChanged>,
     peer_disconnected: MessageWriter<'w, m::PeerDisconnected>,
     traversal_failed: MessageWriter<'w, m::TraversalFailed>,
@@ -104,6 +105,7 @@ impl World<'_> {
             }
             Event::RoomEntered { room, hosting } => {
                 *self.room = CurrentRoom { info: Some(room.clone()), hosting };
+                self.hand_off.room_end = None;
                 self.hand_off.changes.push(Change::RoomEntered { hosting });
                 self.out.room_joined.write(m::RoomJoined { room, hosting });
             }
@@ -128,14 +130,16 @@ impl World<'_> {
             Event::PeerConnected { peer, host, path } => {
                 if let Some(old) = self.peers.0.remove(&peer.id) {
                     // The player is back before its old connection was missed.
-                    let replaced = traversal_core::wire::message::MatchEnd::Replaced;
-                    self.disconnected(old, DisconnectReason::Match(replaced));
+                    self.disconnected(old, MatchEnd::Replaced.into());
                 }
                 let client_id = peer.id.client_id();
                 let connected = Peer { info: peer.clone(), client_id, host, path: path.clone(), generation };
                 self.peers.0.insert(peer.id, connected);
                 self.hand_off.changes.push(Change::Connected { player: peer.id, client_id, host });
                 self.out.peer_connected.write(m::PeerConnected { peer, client_id, path, host });
+            }
+            Event::PeerRelayed { peer, report } => {
+                self.out.peer_relayed.write(m::PeerRelayed { peer, report });
             }
             Event::PathChanged { player, path } => {
                 if let Some(peer) = self.peers.0.get_mut(&player) {
@@ -145,6 +149,10 @@ impl World<'_> {
             }
             Event::PeerDisconnected { peer, reason } => {
                 if let Some(old) = self.peers.0.remove(&peer.id) {
+                    let reason = match (reason, self.hand_off.room_end) {
+                        (DisconnectReason::Local, Some(end)) => end.into(),
+                        (reason, _) => reason,
+                    };
                     self.disconnected(old, reason);
                 }
             }
@@ -189,9 +197,16 @@ impl World<'_> {
         }
     }
 
-    fn room_left(&mut self, reason: Option<traversal_core::wire::message::RoomEnd>) {
+    fn room_left(&mut self, reason: Option<RoomEnd>) {
         let room = std::mem::take(&mut *self.room).info;
         self.members.0.clear();
+        // The agent closes the connections of a room that ended; the game hears who really did it.
+        self.hand_off.room_end = reason.as_ref().map(|reason| match reason {
+            RoomEnd::Kicked { .. } => MatchEnd::Kicked,
+            RoomEnd::HostLost => MatchEnd::Gone,
+            RoomEnd::Replaced => MatchEnd::Replaced,
+            _ => MatchEnd::Left,
+        });
         self.hand_off.changes.push(Change::RoomLeft);
         self.out.room_left.write(m::RoomLeft { room, reason });
     }

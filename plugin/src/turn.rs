@@ -442,7 +442,7 @@ impl Turn {
     /// Gives the socket of the path to `player` away.
     fn release(&mut self, now: Instant, player: PlayerId) -> Result<PunchedSocket, SocketError> {
         let system = |error: io::Error| SocketError::System(error.to_string());
-        let released = self.agent.release_socket(player);
+        let released = self.agent.release_socket(now, player);
         self.drain(now);
         let released = released?;
         let mut socket = self.sockets.remove(&released.socket).ok_or(SocketError::NotRunning)?;

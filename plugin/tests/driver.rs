@@ -1,4 +1,5 @@
 //! The driver thread and what can go wrong around it.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod common;
 
@@ -89,7 +90,7 @@ fn dropping_the_app_frees_its_port_and_says_goodbye() {
     assert!(start.elapsed() < Duration::from_secs(1));
     until([&mut guest], "the guest hears it", 2.0, |[guest]| !guest.all::<PeerDisconnected>().is_empty());
     let reason = guest.all::<PeerDisconnected>()[0].reason.clone();
-    assert!(matches!(reason, DisconnectReason::Closed { .. }), "{reason:?}");
+    assert!(matches!(reason, DisconnectReason::Closed { .. } | DisconnectReason::Match(_)), "{reason:?}");
 }
 
 #[test]

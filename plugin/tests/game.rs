@@ -1,4 +1,5 @@
 //! renet between two apps, from the first message to the end.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod common;
 
@@ -211,5 +212,43 @@ fn a_host_may_be_asked_first() {
     host.write(AllowPeer { join });
     until([&mut host, &mut guest], "the guest is in", 5.0, |[_, guest]| {
         !guest.all::<PeerConnected>().is_empty()
+    });
+}
+
+/// A packet of renet with a slice whose number is beyond its message.
+fn poison() -> Vec<u8> {
+    let reliable_slice = 2;
+    let channel: u8 = DefaultChannel::ReliableOrdered.into();
+    let (sequence, message, slice, slices) = (0, 0, 9, 2);
+    let mut packet = vec![reliable_slice, sequence, channel, message, slice, slices];
+    let length: u16 = 1200;
+    packet.extend((length | 0x4000).to_be_bytes()); // a varint of two bytes
+    packet.extend([0; 1200]);
+    packet
+}
+
+#[test]
+fn a_player_with_a_changed_client_only_ends_its_own_game() {
+    let lobby = lobby();
+    let (mut host, mut honest) = pair(&lobby);
+    let changed = TraversalConfig { transport: Transport::Manual, ..config(&lobby, "changed") };
+    let mut changed = Game::new(changed);
+    changed.write(JoinRoom::name("room"));
+    until([&mut host, &mut honest, &mut changed], "it connects", 5.0, |[host, _, changed]| {
+        host.all::<PeerConnected>().len() == 2 && !changed.all::<PeerConnected>().is_empty()
+    });
+    let target = changed.all::<PeerConnected>()[0].peer.id;
+    changed.app.world_mut().resource_mut::<Datagrams>().send(target, poison());
+    until([&mut host, &mut honest, &mut changed], "it is out", 5.0, |[host, _, changed]| {
+        host.all::<PeerDisconnected>().len() == 1 && !changed.all::<PeerDisconnected>().is_empty()
+    });
+    let reason = changed.all::<PeerDisconnected>()[0].reason.to_string();
+    assert!(reason.contains("malformed"), "{reason}");
+    assert_eq!(host.resource::<Peers>().len(), 1);
+    let id = host.resource::<Peers>().iter().next().unwrap().client_id;
+    let channel: u8 = DefaultChannel::ReliableOrdered.into();
+    host.app.world_mut().resource_mut::<RenetServer>().send_message(id, channel, "still here");
+    until([&mut host, &mut honest], "the others play on", 5.0, |[_, honest]| {
+        honest.app.world_mut().resource_mut::<RenetClient>().receive_message(channel).is_some()
     });
 }

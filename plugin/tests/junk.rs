@@ -2,6 +2,7 @@
 //!
 //! Needs the right to open raw sockets (root, or CAP_NET_RAW); says so and passes where there is none.
 #![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod common;
 
@@ -19,6 +20,8 @@ use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 /// Datagrams of junk in all.
 const JUNK: usize = 30_000;
+/// Longest payload, exclusive: what one Ethernet frame holds.
+const LONGEST: usize = 1473;
 /// Lines at INFO and above that all of it may cause.
 const LINES: usize = 10;
 
@@ -97,8 +100,9 @@ impl Random {
     fn below(&mut self, limit: usize) -> usize {
         (self.next() % limit.max(1) as u64) as usize
     }
-    fn bytes(&mut self, length: usize) -> Vec<u8> {
-        (0..length).map(|_| self.next() as u8).collect()
+    /// Fewer than `limit`.
+    fn bytes(&mut self, limit: usize) -> Vec<u8> {
+        (0..self.below(limit)).map(|_| self.next() as u8).collect()
     }
 }
 
@@ -106,10 +110,10 @@ impl Random {
 fn junk(random: &mut Random, captured: &[Vec<u8>]) -> Vec<u8> {
     let mut datagram = captured[random.below(captured.len())].clone();
     match random.below(8) {
-        0 => random.bytes(random_length(random)),
+        0 => random.bytes(LONGEST),
         1 => {
             // Our own kinds, with nothing behind them.
-            let mut bytes = random.bytes(random_length(random));
+            let mut bytes = random.bytes(LONGEST);
             if let (Some(first), Some(real)) = (bytes.first_mut(), datagram.first()) {
                 *first = *real;
             }
@@ -125,7 +129,7 @@ fn junk(random: &mut Random, captured: &[Vec<u8>]) -> Vec<u8> {
             datagram
         }
         4 => {
-            datagram.extend(random.bytes(1 + random.below(100)));
+            datagram.extend(random.bytes(100));
             datagram
         }
         5 => {
@@ -136,10 +140,6 @@ fn junk(random: &mut Random, captured: &[Vec<u8>]) -> Vec<u8> {
         }
         _ => datagram,
     }
-}
-
-fn random_length(random: &mut Random) -> usize {
-    random.below(1472)
 }
 
 fn v4(address: SocketAddr) -> SocketAddrV4 {

@@ -175,6 +175,11 @@ impl Attempt {
         ledger.datagram(now, 1, Some(to)) == Verdict::Go
     }
 
+    /// Whether an address that the other side sent from may become a destination.
+    pub(crate) fn admits(&mut self, budget: &mut Budget, from: SocketAddr) -> bool {
+        Ledger { budget, attempt: &mut self.spending }.admit(from)
+    }
+
     /// Which method a way on this socket belongs to, as far as this side can tell.
     pub(crate) fn method_of(&self, owner: Option<Owner>) -> Option<Method> {
         match owner {

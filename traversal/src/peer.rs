@@ -223,15 +223,20 @@ impl Peer {
         if socket != RELAY {
             self.attempt.handle_datagram(cx.now, hands.sockets.owner(socket), from);
         }
+        // Over the cap of destinations the game's data still gets in, but no further way is made of it.
+        let admitted = socket == RELAY || self.attempt.admits(hands.budget, from);
         match opened {
+            Opened::Message(PairMessage::Test { .. } | PairMessage::Confirm { .. }) if !admitted => Ok(None),
             Opened::Data(payload) => {
                 // Data waits for nobody: the sender had both directions proven.
                 let payload = payload.to_vec();
                 if !self.is_live() {
                     return Ok(None);
                 }
-                self.paths.heard(cx.now, socket, from, way, method_here);
-                self.paths.carried_data(socket, from);
+                if admitted {
+                    self.paths.heard(cx.now, socket, from, way, method_here);
+                    self.paths.carried_data(socket, from);
+                }
                 let news = self.choose(cx);
                 cx.emit(Event::Datagram { player: self.info.id, payload });
                 Ok(news)

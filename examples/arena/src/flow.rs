@@ -2,6 +2,8 @@
 //! without one, and in computer players.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bevy::prelude::*;
@@ -43,6 +45,32 @@ struct Asked {
     listed: Option<Duration>,
 }
 
+/// Ends the program cleanly on SIGINT and SIGTERM; Bevy's own plugin would call that an error.
+#[derive(Debug)]
+pub struct StopPlugin;
+
+#[derive(Resource)]
+struct Stop(Arc<AtomicBool>);
+
+impl Plugin for StopPlugin {
+    fn build(&self, app: &mut App) {
+        let stop = Arc::new(AtomicBool::new(false));
+        for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT] {
+            if let Err(error) = signal_hook::flag::register(signal, stop.clone()) {
+                warn!("signal {signal} will end the program at once: {error}");
+            }
+        }
+        app.insert_resource(Stop(stop)).add_systems(
+            First,
+            |stop: Res<Stop>, mut exit: MessageWriter<AppExit>| {
+                if stop.0.load(Ordering::Relaxed) {
+                    exit.write(AppExit::Success);
+                }
+            },
+        );
+    }
+}
+
 /// The flow.
 #[derive(Debug)]
 pub struct FlowPlugin;
@@ -68,11 +96,15 @@ fn pursue(
     mut asked: ResMut<Asked>,
     mut ask: MessageWriter<Ask>,
 ) {
-    if *goal == Goal::Idle {
-        if asked.goal != Goal::Idle {
-            asked.goal = Goal::Idle;
+    if goal.is_changed() && asked.goal != Goal::Idle {
+        // Another goal, or the same once more: out of wherever the last one led, and on in the next frame.
+        if asked.goal != Goal::Browse {
             ask.write(Ask::Leave);
         }
+        asked.goal = Goal::Idle;
+        return;
+    }
+    if *goal == Goal::Idle {
         return;
     }
     if asked.profile.as_ref() != Some(&*profile) {
@@ -177,5 +209,90 @@ fn count_rounds(
         }
         referee.rounds = None;
         exit.write(AppExit::Success);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::systems::{NetPlugin, PlayerName};
+    use crate::session::Target;
+
+    /// The flow alone: what it asks for is looked at, nobody answers but the test.
+    fn app() -> App {
+        let mut app = App::new();
+        app.add_plugins(MinimalPlugins)
+            .insert_resource(Profile { name: String::from("Ann"), server: String::from("here:1") })
+            .insert_resource(PlayerName(String::from("Ann")))
+            .insert_resource(Seed(1))
+            .add_plugins((NetPlugin, FlowPlugin));
+        app
+    }
+
+    fn asks(app: &mut App) -> Vec<Ask> {
+        app.update();
+        app.world_mut().resource_mut::<Messages<Ask>>().drain().collect()
+    }
+
+    fn online(app: &mut App) {
+        app.world_mut().resource_mut::<Session>().link = Link::Online { seen_as: String::new() };
+    }
+
+    fn join() -> Goal {
+        let target = Target::Name(String::from("den"));
+        Goal::Join { target, password: None, wait: Duration::ZERO }
+    }
+
+    #[test]
+    fn logs_in_first_asks_once_and_asks_again_when_tried_again() {
+        let mut app = app();
+        assert_eq!(asks(&mut app), []);
+        app.insert_resource(join());
+        assert_eq!(asks(&mut app), [Ask::Connect]);
+        assert_eq!(asks(&mut app), [], "waits for the login");
+        online(&mut app);
+        assert!(matches!(asks(&mut app)[..], [Ask::Join { .. }]));
+        assert_eq!(asks(&mut app), []);
+        app.world_mut().resource_mut::<Goal>().set_changed();
+        assert_eq!(asks(&mut app), [Ask::Leave]);
+        assert!(matches!(asks(&mut app)[..], [Ask::Join { .. }]));
+        app.insert_resource(Goal::Idle);
+        assert_eq!(asks(&mut app), [Ask::Leave]);
+        assert_eq!(asks(&mut app), []);
+    }
+
+    #[test]
+    fn another_server_is_logged_in_to_anew() {
+        let mut app = app();
+        app.insert_resource(Goal::Browse);
+        assert_eq!(asks(&mut app), [Ask::Connect]);
+        online(&mut app);
+        assert_eq!(asks(&mut app), [Ask::List]);
+        app.insert_resource(Profile { name: String::from("Ann"), server: String::from("there:1") });
+        assert_eq!(asks(&mut app), [Ask::Connect]);
+    }
+
+    #[test]
+    fn a_match_lives_as_long_as_its_room_and_begins_by_itself() {
+        let mut app = app();
+        app.insert_resource(Goal::Host(HostPlan { begin_with: Some(2), ..HostPlan::default() }));
+        app.update();
+        online(&mut app);
+        app.update();
+        assert!(app.world().get_resource::<Hosted>().is_none());
+        app.world_mut().resource_mut::<Session>().room = Some(crate::session::Room {
+            name: String::from("den"),
+            code: String::from("K7QF2M"),
+            hosting: true,
+            capacity: 8,
+        });
+        app.update();
+        app.world_mut().resource_mut::<Hosted>().0.world.join("Ben");
+        app.world_mut().run_schedule(FixedUpdate);
+        let phase = app.world().resource::<Hosted>().0.world.phase;
+        assert!(matches!(phase, Phase::Countdown { .. }), "{phase:?}");
+        app.world_mut().resource_mut::<Session>().room = None;
+        app.update();
+        assert!(app.world().get_resource::<Hosted>().is_none());
     }
 }

@@ -2,13 +2,12 @@
 
 use std::time::Duration;
 
-use bevy::app::TerminalCtrlCHandlerPlugin;
 use bevy::log::LogPlugin;
 use bevy::prelude::*;
 
 use crate::bots::{Crew, CrewPlugin, player_app};
 use crate::cli::Cli;
-use crate::flow::Referee;
+use crate::flow::{Referee, StopPlugin};
 use crate::scene::Scene;
 use crate::session::{Goal, Link, Profile, Session};
 
@@ -21,7 +20,7 @@ pub fn run(cli: &Cli, profile: Profile, goal: Goal, bots: usize, seed: u64) -> A
     let mut app = player_app(profile, goal, seed);
     app.add_plugins((
         LogPlugin { filter: String::from("warn"), ..Default::default() },
-        TerminalCtrlCHandlerPlugin,
+        StopPlugin,
         CrewPlugin,
     ))
     .insert_resource(Patience(Duration::from_secs(cli.patience.into())))

@@ -6,7 +6,7 @@
 //! - [`flow`]: from "I want to play" to a running match; [`session`]: what is known on the way;
 //! - [`sim`]: the rules; [`protocol`]: what is said; [`scene`]: what is to be seen;
 //! - [`screens`], [`view`], [`input`], [`window`]: what a player sees and does; [`headless`], [`bots`]: without one.
-#![allow(clippy::too_many_arguments)] // Bevy systems name what they need
+#![allow(clippy::too_many_arguments, clippy::type_complexity)] // Bevy systems name what they need
 
 pub mod app;
 pub mod bench;

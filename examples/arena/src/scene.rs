@@ -38,7 +38,21 @@ impl Actor {
     pub fn alive(&self) -> bool {
         self.health > 0
     }
+
+    /// The beginning of its name, for where there is little room.
+    pub fn label(&self, letters: usize) -> String {
+        label(&self.name, letters)
+    }
 }
+
+/// The beginning of a name, without what marks computer players.
+pub fn label(name: &str, letters: usize) -> String {
+    let name: String = name.strip_suffix(BOT).unwrap_or(name).chars().take(letters).collect();
+    name.trim_end().to_owned()
+}
+
+/// How names of computer players end.
+pub const BOT: &str = " (bot)";
 
 /// A shot to be shown.
 #[derive(Clone, Copy, Debug, PartialEq)]

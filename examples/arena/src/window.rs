@@ -3,15 +3,17 @@
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use bevy::app::TerminalCtrlCHandlerPlugin;
 use bevy::log::{DEFAULT_FILTER, LogPlugin};
 use bevy::prelude::*;
 use bevy::render::view::screenshot::{Screenshot, ScreenshotCaptured, save_to_disk};
 use bevy::window::{PresentMode, WindowResolution};
+use bevy::winit::WinitSettings;
 
 use crate::bench::BenchPlugin;
 use crate::bots::{BrainPlugin, Crew, CrewPlugin};
 use crate::cli::Cli;
-use crate::flow::{FlowPlugin, Referee, Seed};
+use crate::flow::{FlowPlugin, Referee, Seed, StopPlugin};
 use crate::input::InputPlugin;
 use crate::net::systems::{NetPlugin, PlayerName};
 use crate::scene::Scene;
@@ -62,7 +64,8 @@ pub fn run(cli: &Cli, profile: Profile, goal: Goal, note: String, seed: u64) -> 
     let filter = format!("{DEFAULT_FILTER},warn,arena=info");
     let plugins = DefaultPlugins
         .set(WindowPlugin { primary_window: Some(window), ..Default::default() })
-        .set(LogPlugin { filter, ..Default::default() });
+        .set(LogPlugin { filter, ..Default::default() })
+        .disable::<TerminalCtrlCHandlerPlugin>();
     let bots = usize::from(cli.bots);
     let form = Form {
         name: profile.name.clone(),
@@ -79,7 +82,8 @@ pub fn run(cli: &Cli, profile: Profile, goal: Goal, note: String, seed: u64) -> 
         .insert_resource(profile)
         .insert_resource(Seed(seed))
         .insert_resource(form)
-        .add_plugins((NetPlugin, ScreensPlugin, ViewPlugin))
+        .insert_resource(WinitSettings::continuous()) // others wait for our inputs, focused or not
+        .add_plugins((NetPlugin, ScreensPlugin, ViewPlugin, StopPlugin))
         .add_systems(Last, || SHOWN.store(true, Ordering::Relaxed));
     if let Some(screen) = cli.screen {
         app.add_plugins(ShowcasePlugin { screen });
@@ -140,10 +144,10 @@ fn take_picture(
     let now = time.elapsed_secs();
     match picture.state {
         PictureState::Waiting if !picture.in_match => picture.state = PictureState::Set(picture.after),
-        PictureState::Waiting => {
-            if *screen.get() == Screen::Game && matches!(scene.phase, Some(Phase::Playing { .. })) {
-                picture.state = PictureState::Set(now + picture.after);
-            }
+        PictureState::Waiting
+            if *screen.get() == Screen::Game && matches!(scene.phase, Some(Phase::Playing { .. })) =>
+        {
+            picture.state = PictureState::Set(now + picture.after);
         }
         PictureState::Set(at) if now >= at => {
             picture.state = PictureState::Asked;

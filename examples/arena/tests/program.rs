@@ -54,3 +54,22 @@ fn a_server_that_is_not_there_ends_with_a_sentence() {
     assert!(!output.status.success(), "{out}");
     assert!(err.contains("lobby server"), "{err}");
 }
+
+#[test]
+#[cfg(unix)]
+fn it_stops_cleanly_when_told_to() {
+    use std::io::{BufRead, BufReader};
+
+    for signal in ["TERM", "INT"] {
+        let mut child = arena(&["--headless", "--bots", "1"]).spawn().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let begun = lines.by_ref().map(Result::unwrap).any(|line| line.starts_with("Round 1 begins"));
+        assert!(begun);
+        let told = Command::new("kill").args(["-s", signal, &child.id().to_string()]).status().unwrap();
+        assert!(told.success());
+        // What it still prints must have somewhere to go.
+        lines.for_each(drop);
+        let status = child.wait().unwrap();
+        assert!(status.success(), "{signal}: {status}");
+    }
+}

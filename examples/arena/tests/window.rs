@@ -7,7 +7,7 @@
 use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 
 use lobby_server::{LobbyServer, Settings};
 
@@ -15,19 +15,22 @@ use lobby_server::{LobbyServer, Settings};
 struct Display {
     child: Child,
     name: String,
+    /// Where it wrote its number; a closed pipe would end it.
+    _told: BufReader<ChildStdout>,
 }
 
 impl Display {
     fn open() -> Option<Self> {
         let mut child = Command::new("Xvfb")
-            .args(["-displayfd", "1", "-screen", "0", "1280x720x24", "-nolisten", "tcp"])
+            .args(["-displayfd", "1", "-screen", "0", "1280x720x24", "-nolisten", "tcp", "-noreset"])
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
             .ok()?;
         let mut number = String::new();
-        BufReader::new(child.stdout.take()?).read_line(&mut number).ok()?;
-        Some(Self { child, name: format!(":{}", number.trim()) })
+        let mut told = BufReader::new(child.stdout.take()?);
+        told.read_line(&mut number).ok()?;
+        Some(Self { child, name: format!(":{}", number.trim()), _told: told })
     }
 }
 
@@ -56,10 +59,10 @@ fn count(picture: &(u32, u32, Vec<u8>), colour: [u8; 3]) -> usize {
 }
 
 fn read(file: &Path) -> (u32, u32, Vec<u8>) {
-    let decoder = png::Decoder::new(BufReader::new(std::fs::File::open(file).unwrap()));
-    let mut reader = decoder.read_info().unwrap();
-    let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
-    let info = reader.next_frame(&mut pixels).unwrap();
+    let decoder = png::Decoder::new(BufReader::new(std::fs::File::open(file).expect("the picture is there")));
+    let mut reader = decoder.read_info().expect("a PNG file");
+    let mut pixels = vec![0; reader.output_buffer_size().expect("a picture that fits")];
+    let info = reader.next_frame(&mut pixels).expect("whole");
     assert_eq!(info.color_type, png::ColorType::Rgb);
     pixels.truncate(info.buffer_size());
     (info.width, info.height, pixels)

@@ -7,8 +7,8 @@ use bevy_ecs::prelude::*;
 use bevy_traversal::traversal_core::nat::Confidence;
 use bevy_traversal::{
     CurrentRoom, HostRoom, JoinRequested, JoinRoom, LobbyChanged, LobbyFailed, LobbyLink, LobbyState,
-    Members, NatChanged, NatProfile, PathChanged, PeerConnected, PeerDisconnected, PeerPlanned, Peers,
-    RefusePeer, RequestError, RequestFailed, RequestFailure, RequestKind, Role, RoomJoined, RoomLeft,
+    Members, NatChanged, NatProfile, PathChanged, PeerConnected, PeerDisconnected, PeerPlanned, PeerRelayed,
+    Peers, RefusePeer, RequestError, RequestFailed, RequestFailure, RequestKind, Role, RoomJoined, RoomLeft,
     RoomTarget, TraversalError, TraversalFailed,
 };
 use serde_json::{Value, json};
@@ -269,7 +269,7 @@ pub(crate) fn paths(
     mut nat: MessageReader<NatChanged>,
     mut planned: MessageReader<PeerPlanned>,
     mut connected: MessageReader<PeerConnected>,
-    mut path_changed: MessageReader<PathChanged>,
+    (mut path_changed, mut relayed): (MessageReader<PathChanged>, MessageReader<PeerRelayed>),
     mut disconnected: MessageReader<PeerDisconnected>,
     mut failed: MessageReader<TraversalFailed>,
 ) {
@@ -313,6 +313,9 @@ pub(crate) fn paths(
             output.event("path", output::path(&peer.info.name, path));
             scores.path(*player, path.kind.name());
         }
+    }
+    for PeerRelayed { peer, report } in relayed.read() {
+        output.event("relayed", output::failure(&peer.name, report));
     }
     for TraversalFailed { peer, report } in failed.read() {
         output.event("failed", output::failure(&peer.name, report));

@@ -1,4 +1,5 @@
 //! What goes wrong ends with a clear word, and soon.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! Players meet through the lobby server and play over renet.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod common;
 

@@ -43,8 +43,11 @@ pub struct RunArgs {
     /// and random ones.
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub junk: u32,
-    /// Start the right program after exactly so long. Otherwise it starts when the left one has told (in a JSON
-    /// line) that its room exists, or after 5 seconds.
+    /// Start the right program when the left one has told this event in a JSON line, or after 5 seconds. `nat`
+    /// waits until the host's NAT is classified.
+    #[arg(long, value_name = "EVENT", default_value = "room")]
+    pub after: String,
+    /// Start the right program after exactly so long instead.
     #[arg(long, value_name = "SECONDS")]
     pub stagger: Option<f64>,
     /// End the run after so long, whatever the programs do.
@@ -71,6 +74,9 @@ pub struct RunArgs {
     /// So many runs at a time, where there are several.
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub jobs: usize,
+    /// Simulate so many joins of each pair of emulated NATs too, and show the result beside the real one.
+    #[arg(long, value_name = "SEEDS", default_value_t = 0)]
+    pub simulate: u64,
     /// The program (beside natlab, or in PATH) and its arguments, started twice; {role} becomes host or join,
     /// {side} left or right, {lobby}, {key} and {room} what the program needs to meet the other.
     #[arg(last = true, value_name = "COMMAND")]

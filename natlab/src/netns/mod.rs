@@ -30,6 +30,7 @@ mod report;
 mod router;
 mod run;
 mod side;
+mod simulate;
 mod transcript;
 mod translate;
 
@@ -46,3 +47,4 @@ pub use report::{Exits, Mappings, Packets, PairReport};
 pub use router::HOPS;
 pub use run::NOT_HERE;
 pub use side::{Side, Stage};
+pub use simulate::Simulated;

@@ -31,6 +31,8 @@ pub(crate) struct PairSettings {
     /// None: no lobby server.
     pub(crate) lobby_server: Option<PathBuf>,
     pub(crate) command: Vec<String>,
+    /// The left one's event that the right one waits for.
+    pub(crate) after: String,
     pub(crate) stagger: Option<Duration>,
     pub(crate) time_limit: Option<Duration>,
     /// Show the programs' lines as they come.
@@ -150,8 +152,8 @@ impl Run<'_> {
             match self.next(wake) {
                 Some(Happened::Line(who, line)) => {
                     let event = self.transcripts[who as usize].line(&line);
-                    let room = who == Who::Host && event.as_deref() == Some("room");
-                    if room && !joined && self.settings.stagger.is_none() {
+                    let ready = who == Who::Host && event.as_ref() == Some(&self.settings.after);
+                    if ready && !joined && self.settings.stagger.is_none() {
                         joined = true;
                         self.start_player(Who::Join)?;
                     }
@@ -318,6 +320,7 @@ impl Run<'_> {
             log_dir: self.settings.log_dir.display().to_string(),
             seed: self.settings.lab.seed,
             seconds: self.began.elapsed().as_secs_f64(),
+            simulated: None,
             links,
             events: Events { host: host.into_events(), join: join.into_events() },
         }
@@ -327,9 +330,24 @@ impl Run<'_> {
         if let Some(reason) = &self.reason {
             return reason.clone();
         }
-        for who in [Who::Join, Who::Host] {
+        // Without a room nobody can join: then the host's trouble is the cause.
+        let players = if self.transcripts[Who::Host as usize].has("room") {
+            [Who::Join, Who::Host]
+        } else {
+            [Who::Host, Who::Join]
+        };
+        for who in players {
+            if self.exits[who as usize] == Some(0) {
+                continue;
+            }
             if let Some(reason) = self.transcripts[who as usize].failure() {
                 return reason;
+            }
+            if who == Who::Host {
+                let words = self.last_words(who);
+                if !words.is_empty() {
+                    return format!("host{words}");
+                }
             }
         }
         for who in [Who::Join, Who::Host, Who::Lobby] {

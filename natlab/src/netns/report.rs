@@ -9,6 +9,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::counts::Counts;
+use super::simulate::Simulated;
 
 /// What one run has shown; `natlab run --json` prints it.
 #[derive(Clone, Debug, Serialize)]
@@ -41,6 +42,8 @@ pub struct PairReport {
     pub seed: u64,
     /// Length of the run, seconds.
     pub seconds: f64,
+    /// What the simulator says, where it was asked.
+    pub simulated: Option<Simulated>,
     /// What the router in the middle counted: lobby, left, right.
     pub links: BTreeMap<&'static str, Counts>,
     /// The JSON lines of both programs.
@@ -142,12 +145,15 @@ impl PairReport {
 
     /// In a cell of a table.
     fn cell(&self) -> String {
-        match (&self.path, self.since_request_ms) {
+        let real = match (&self.path, self.since_request_ms) {
             _ if !self.ok => "FAILED".into(),
             (Some(path), Some(ms)) => format!("{path} {ms:.0}"),
             (Some(path), None) => path.clone(),
             (None, _) => "ok".into(),
-        }
+        };
+        let Some(simulated) = &self.simulated else { return real };
+        let ms = simulated.median_confirmed_ms.map_or_else(String::new, |ms| format!(" {ms:.0}"));
+        format!("{real}\nsim {}/{}{ms}", simulated.direct, simulated.runs)
     }
 }
 

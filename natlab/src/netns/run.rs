@@ -20,6 +20,7 @@ use super::pair::{Message, PairSettings, run_pair};
 use super::process::{Happened, locate};
 use super::report::{PairReport, table};
 use super::side::Side;
+use super::simulate::simulate;
 
 /// Exit code where this machine does not permit what is needed, for scripts that skip then (as in `automake`).
 pub const NOT_HERE: u8 = 77;
@@ -52,7 +53,15 @@ fn run_all(args: &RunArgs) -> Result<bool, NetnsError> {
             pairs.get(next.fetch_add(1, Ordering::Relaxed)).filter(|_| !interrupts.raised())
         {
             let index = pairs.iter().position(|other| std::ptr::eq(other, pair)).unwrap_or(0);
-            let result = one(&template, pair, index, pairs.len(), &logs, &interrupts);
+            let result =
+                one(&template, pair, index, pairs.len(), &logs, &interrupts).map(|report| PairReport {
+                    simulated: if args.simulate > 0 {
+                        simulate(pair, template.lab.line, args.simulate)
+                    } else {
+                        None
+                    },
+                    ..report
+                });
             if let Ok(report) = &result {
                 print(args.json, report);
             }
@@ -105,6 +114,7 @@ fn template(args: &RunArgs) -> Result<PairSettings, NetnsError> {
         log_dir: PathBuf::new(),
         lobby_server,
         command,
+        after: args.after.clone(),
         stagger: seconds("--stagger", args.stagger)?,
         time_limit: seconds("--time-limit", args.time_limit)?,
         verbose: !args.json && args.jobs <= 1,

@@ -62,6 +62,10 @@ impl Transcript {
         Some(text("advice").map_or_else(|| reason.to_owned(), |advice| format!("{reason} {advice}")))
     }
 
+    pub(crate) fn has(&self, event: &str) -> bool {
+        self.named(event).next().is_some()
+    }
+
     fn named<'a>(&'a self, name: &'a str) -> impl DoubleEndedIterator<Item = &'a Value> {
         self.events.iter().filter(move |event| event.get("event").and_then(Value::as_str) == Some(name))
     }

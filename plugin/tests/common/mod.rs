@@ -1,5 +1,5 @@
 //! Apps and a lobby server in one process.
-#![allow(dead_code, reason = "each test file uses its part")]
+#![allow(dead_code, clippy::unwrap_used, reason = "each test file uses its part, and a test may panic")]
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -28,6 +28,7 @@ pub(crate) fn config(lobby: &RunningServer, name: &str) -> TraversalConfig {
         lobby: vec![lobby.addresses().first[0].to_string()],
         server_keys: vec![ServerKey(lobby.addresses().public_key)],
         game: "test".into(),
+        ipv6: false,
         name: name.into(),
         ..TraversalConfig::default()
     }

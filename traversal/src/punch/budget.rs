@@ -100,6 +100,15 @@ impl Ledger<'_> {
         Verdict::Go
     }
 
+    /// Counts a destination that the other side has shown by sending from it; false when there are too many.
+    pub fn admit(&mut self, target: SocketAddr) -> bool {
+        let known = self.attempt.targets.contains(&target);
+        if !known && self.attempt.targets() < self.budget.caps.targets_per_attempt {
+            return self.attempt.targets.insert(target);
+        }
+        known
+    }
+
     /// Asks for one socket.
     pub fn socket(&mut self) -> bool {
         let free = self.attempt.sockets < self.budget.caps.sockets_per_attempt;

@@ -15,7 +15,7 @@ use bevy::prelude::*;
 use crate::flow::{FlowPlugin, Seed};
 use crate::net::EventLog;
 use crate::net::systems::{Joined, NetPlugin, NetSystems, PlayerName, Wish};
-use crate::scene::Scene;
+use crate::scene::{BOT, Scene};
 use crate::session::{Goal, Profile, Session, Target};
 use crate::sim::TICK_HZ;
 use crate::traversal_glue::GluePlugin;
@@ -117,7 +117,7 @@ impl Bot {
         seed: u64,
     ) -> Option<Self> {
         let stop_flag = Arc::new(AtomicBool::new(false));
-        let name = format!("{} (bot)", NAMES[number % NAMES.len()]);
+        let name = format!("{}{BOT}", NAMES[number % NAMES.len()]);
         let profile = Profile { name: name.clone(), server: server.to_owned() };
         let goal = Goal::Join { target, password, wait: WAIT };
         let flag = stop_flag.clone();

@@ -221,7 +221,7 @@ fn others_glide_at_150_ms_and_5_percent_loss() {
     let mut before: Option<Vec2> = None;
     let (mut frames, mut uneven, mut worst) = (0, 0, 0.0f32);
     for step in 0..12 * TICK_HZ {
-        let right = (step / (2 * TICK_HZ)) % 2 == 0;
+        let right = (step / (2 * TICK_HZ)).is_multiple_of(2);
         wish.walk_towards(if right { Vec2::X } else { Vec2::NEG_X });
         game.step(wish, idle);
         let scene = game.players[&1].game.scene(1.0);

@@ -7,7 +7,7 @@ use bevy::text::FontSize;
 
 use super::{Screen, theme};
 use crate::net::systems::NetSystems;
-use crate::scene::{Happened, Scene};
+use crate::scene::{Happened, Scene, label};
 use crate::session::Session;
 use crate::sim::{GameEvent, MAX_PLAYERS, Phase, PlayerSlot};
 use crate::view::{StageCamera, on_stage};
@@ -38,6 +38,9 @@ struct ChipPoints(usize);
 struct Clock;
 #[derive(Component)]
 struct NetworkText;
+/// Behind announcements, so that they can be read over ships and pillars.
+#[derive(Component)]
+struct Plate;
 #[derive(Component)]
 struct Headline;
 #[derive(Component)]
@@ -111,17 +114,25 @@ fn build(mut commands: Commands) {
         TextLayout::justify(Justify::Right),
     ));
     let middle = Node {
-        top: percent(25),
+        top: percent(14),
         width: percent(100),
         flex_direction: FlexDirection::Column,
         align_items: AlignItems::Center,
-        row_gap: px(4),
         ..absolute.clone()
     };
+    let plate = Node {
+        flex_direction: FlexDirection::Column,
+        align_items: AlignItems::Center,
+        padding: UiRect::axes(px(36), px(8)),
+        border_radius: BorderRadius::all(px(18)),
+        ..default()
+    };
     commands.spawn(over(middle)).with_children(|middle| {
-        let centre = TextLayout::justify(Justify::Center);
-        middle.spawn((Headline, Text::new(""), font(theme::HUGE), TextColor(theme::WORDS), centre));
-        middle.spawn((Subline, Text::new(""), font(theme::HEADING), TextColor(theme::WORDS), centre));
+        middle.spawn((Plate, plate, BackgroundColor(Color::NONE))).with_children(|plate| {
+            let centre = TextLayout::justify(Justify::Center);
+            plate.spawn((Headline, Text::new(""), font(theme::HUGE), TextColor(theme::WORDS), centre));
+            plate.spawn((Subline, Text::new(""), font(theme::HEADING), TextColor(theme::WORDS), centre));
+        });
     });
     for player in 0..MAX_PLAYERS as u8 {
         let node = Node { width: px(300), justify_content: JustifyContent::Center, ..absolute.clone() };
@@ -184,7 +195,7 @@ fn chips(
     }
     for (ChipName(place), mut text, mut colour) in &mut names {
         let actor = actor_at(*place);
-        let name: String = actor.map(|actor| actor.name.chars().take(6).collect()).unwrap_or_default();
+        let name = actor.map(|actor| actor.label(6)).unwrap_or_default();
         if text.0 != name {
             text.0 = name;
         }
@@ -237,12 +248,11 @@ fn network(session: Res<Session>, mut text: Query<&mut Text, With<NetworkText>>)
             *paths.entry(*path).or_default() += 1;
         }
         let paths: Vec<_> = paths.iter().map(|(path, count)| format!("{count} {path}")).collect();
-        format!("ping {least}-{most} ms: {}", paths.join(", "))
+        let range = if least == most { least.to_string() } else { format!("{least}-{most}") };
+        format!("ping {range} ms: {}", paths.join(", "))
     } else if room.hosting {
-        let each = reached.iter().map(|(member, path, ping)| {
-            let name: String = member.name.chars().take(6).collect();
-            format!("{} {ping} ms {path}", name.trim())
-        });
+        let each =
+            reached.iter().map(|(member, path, ping)| format!("{} {ping} ms {path}", label(&member.name, 6)));
         each.collect::<Vec<_>>().join("   ")
     } else {
         let host = reached.iter().find(|(member, ..)| member.host);
@@ -257,6 +267,8 @@ fn announce(
     scene: Res<Scene>,
     mut headline: Query<(&mut Text, &mut TextColor), (With<Headline>, Without<Subline>)>,
     mut subline: Query<&mut Text, (With<Subline>, Without<Headline>)>,
+    mut plate: Query<&mut BackgroundColor, With<Plate>>,
+    mut nodes: Query<&mut Node, With<Headline>>,
 ) {
     let (Ok((mut big, mut colour)), Ok(mut small)) = (headline.single_mut(), subline.single_mut()) else {
         return;
@@ -268,7 +280,7 @@ fn announce(
             (format!("{}", left.ceil().max(1.0)), format!("Round {}", scene.round), theme::ACCENT)
         }
         Some(Phase::RoundOver { winner, .. }) => {
-            let name = scene.actor(winner).map_or("Somebody", |actor| actor.name.as_str());
+            let name = scene.actor(winner).map_or_else(|| String::from("Somebody"), |actor| actor.label(14));
             let text =
                 if scene.local == Some(winner) { String::from("You win!") } else { format!("{name} wins") };
             let wins = scene.actor(winner).map_or(0, |actor| actor.wins);
@@ -282,6 +294,18 @@ fn announce(
         },
         _ => (String::new(), String::new(), theme::WORDS),
     };
+    let silent = head.is_empty() && sub.is_empty();
+    for mut back in &mut plate {
+        let veil = if silent { 0.0 } else { 0.62 };
+        back.set_if_neq(BackgroundColor(theme::NIGHT.with_alpha(veil)));
+    }
+    for mut node in &mut nodes {
+        // Without words it takes no room.
+        let display = if head.is_empty() { Display::None } else { Display::Flex };
+        if node.display != display {
+            node.display = display;
+        }
+    }
     if big.0 != head {
         big.0 = head;
     }
@@ -299,12 +323,11 @@ fn feed(
     mut text: Query<&mut Text, With<FeedText>>,
 ) {
     let name = |player: PlayerSlot| {
-        let name = scene.actor(player).map_or("somebody", |actor| actor.name.as_str());
-        name.chars().take(10).collect::<String>()
+        scene.actor(player).map_or_else(|| String::from("somebody"), |actor| actor.label(10))
     };
     for Happened(event) in happened.read() {
         let line = match event {
-            GameEvent::Joined { name, .. } => format!("{name} came in"),
+            GameEvent::Joined { name, .. } => format!("{} came in", label(name, 14)),
             GameEvent::Left { .. } => String::from("somebody left"),
             GameEvent::Downed { by, whom } => format!("{} > {}", name(*by), name(*whom)),
             GameEvent::Overtime => String::from("overtime"),
@@ -351,10 +374,11 @@ fn names(
         visibility.set_if_neq(Visibility::Inherited);
         node.left = px(place.x / scale.0 - 150.0);
         node.top = px(place.y / scale.0);
-        if let Some(mut text) = children.first().and_then(|child| texts.get_mut(*child).ok())
-            && text.0 != actor.name
-        {
-            text.0.clone_from(&actor.name);
+        if let Some(mut text) = children.first().and_then(|child| texts.get_mut(*child).ok()) {
+            let name = actor.label(14);
+            if text.0 != name {
+                text.0 = name;
+            }
         }
     }
 }

@@ -3,7 +3,7 @@
 use super::Screen;
 use super::form::Form;
 use super::page::{Action, Choice, Field, Item, Page, Tone, button, text};
-use crate::scene::Scene;
+use crate::scene::{Actor, Scene};
 use crate::session::{Goal, Link, Session};
 
 /// Rooms of a list that fit on a screen.
@@ -151,8 +151,12 @@ fn lobby(session: &Session, scene: &Scene) -> Vec<Item> {
         text(Tone::Heading, short(&room.name, 16)),
         text(Tone::Code, format!("Code {}", room.code)),
     ])];
+    let mut taken = Vec::new();
     for member in session.members.iter().take(8) {
-        let playing = scene.actors.iter().find(|actor| actor.name == member.name);
+        // Names may repeat: each of a name takes the next colour of that name.
+        let same = |actor: &&Actor| actor.name == member.name && !taken.contains(&actor.player);
+        let playing = scene.actors.iter().find(same);
+        taken.extend(playing.map(|actor| actor.player));
         let tone = playing.map_or(Tone::Faint, |actor| Tone::Player(actor.player));
         let mut left = member.name.clone();
         if member.me {
@@ -173,7 +177,7 @@ fn lobby(session: &Session, scene: &Scene) -> Vec<Item> {
     items.push(if room.hosting {
         let words = match here {
             0 | 1 => String::from("Tell others the code."),
-            n => format!("{n} players are ready."),
+            n => format!("{n} are ready."),
         };
         Item::Row(vec![
             button("Leave", Action::Leave),
@@ -189,7 +193,7 @@ fn lobby(session: &Session, scene: &Scene) -> Vec<Item> {
 fn paused(session: &Session) -> Vec<Item> {
     let hosting = session.room.as_ref().is_some_and(|room| room.hosting);
     let leave = if hosting { "Close the room" } else { "Leave the room" };
-    let mut heading = vec![text(Tone::Heading, "The match goes on")];
+    let mut heading = vec![text(Tone::Heading, "Menu")];
     if let Some(room) = &session.room {
         heading.push(text(Tone::Code, format!("Code {}", room.code)));
     }
@@ -203,8 +207,8 @@ fn paused(session: &Session) -> Vec<Item> {
         items.push(text(Tone::Faint, format!("{}: {path}", member.name)));
     }
     items.extend([
-        text(Tone::Faint, "Walk: WASD or arrows.  Aim and fire: mouse.  Dash: space."),
-        button("Back to it", Action::Back),
+        text(Tone::Faint, "WASD: walk   mouse: aim and fire   space: dash"),
+        button("Back to the match", Action::Back),
         Item::Row(vec![button(leave, Action::Leave), button("Quit", Action::Quit)]),
     ]);
     items

@@ -17,7 +17,7 @@ pub const HUGE: f32 = 110.0;
 /// The night behind everything.
 pub const NIGHT: Color = Color::srgb(0.020, 0.027, 0.063);
 /// Panels.
-pub const PANEL: Color = Color::srgba(0.035, 0.050, 0.110, 0.90);
+pub const PANEL: Color = Color::srgba(0.035, 0.050, 0.110, 0.93);
 /// Lines around panels.
 pub const LINE: Color = Color::srgba(0.30, 0.45, 0.75, 0.45);
 /// Controls at rest.

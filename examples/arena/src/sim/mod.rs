@@ -4,6 +4,7 @@
 mod arena_map;
 mod body;
 mod bolt;
+mod course;
 mod world;
 #[cfg(test)]
 mod world_tests;
@@ -11,10 +12,8 @@ mod world_tests;
 pub use arena_map::{HALF_SIZE, PILLARS, Pillar, SPAWNS, push_out};
 pub use body::{Body, Freedom, Input, PLAYER_RADIUS, Stepped, aim_of, angle_of, step_body};
 pub use bolt::{BOLT_RADIUS, BOLT_SPEED, Bolt};
-pub use world::{
-    GameEvent, MAX_BOLTS, MAX_HEALTH, MAX_NAME, MAX_PLAYERS, Phase, Pickup, PickupKind, Player, PlayerSlot,
-    Rules, World, clean_name,
-};
+pub use course::{GameEvent, Phase, Pickup, PickupKind, PlayerSlot, Rules};
+pub use world::{MAX_BOLTS, MAX_HEALTH, MAX_NAME, MAX_PLAYERS, Player, World, clean_name};
 
 /// Simulation steps per second.
 pub const TICK_HZ: u32 = 60;

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use bevy::math::Vec2;
-use serde::{Deserialize, Serialize};
 
 use super::arena_map::{HALF_SIZE, SPAWNS, push_out};
 use super::body::{Body, Freedom, Input, PLAYER_RADIUS, Stepped, angle_of, step_body};
 use super::bolt::{BOLT_RADIUS, Bolt};
+use super::course::{GameEvent, Phase, Pickup, PickupKind, PlayerSlot, Rules};
 use super::ticks;
 
 /// Players at the most.
@@ -27,142 +27,6 @@ const COUNTDOWN: u32 = ticks(3.0);
 const CELEBRATION: u32 = ticks(4.5);
 const RAPID: u16 = ticks(6.0) as u16;
 const KNOCKBACK: f32 = 260.0;
-
-/// Number of a player in this match; also its colour and first place.
-pub type PlayerSlot = u8;
-
-/// What can be set about a match.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Rules {
-    /// Points that win a round.
-    pub target: u16,
-    /// Length of a round in seconds; then the most points win.
-    pub round_seconds: u16,
-    /// Extra time on a tie, in seconds, in which the next point wins.
-    pub overtime_seconds: u16,
-}
-
-impl Default for Rules {
-    fn default() -> Self {
-        Self { target: 7, round_seconds: 90, overtime_seconds: 30 }
-    }
-}
-
-/// Where the match stands. `ends` is the tick at which the phase ends by itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Phase {
-    /// Waiting for the host to begin; everybody may move about.
-    Lobby,
-    /// Everybody stands at a start.
-    Countdown {
-        /// Last tick of it.
-        ends: u32,
-    },
-    /// The fight.
-    Playing {
-        /// Last tick of it.
-        ends: u32,
-        /// A tie is being broken: the next point wins.
-        overtime: bool,
-    },
-    /// The winner is shown.
-    RoundOver {
-        /// Last tick of it.
-        ends: u32,
-        /// Who won.
-        winner: PlayerSlot,
-    },
-}
-
-/// What lies on the floor.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum PickupKind {
-    /// One more health, beyond the full ones too.
-    Heart,
-    /// Rapid fire for a while.
-    Rapid,
-    /// Takes the next hit.
-    Shield,
-}
-
-/// Something on the floor.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Pickup {
-    /// Number, wrapping.
-    pub id: u8,
-    /// What.
-    pub kind: PickupKind,
-    /// Where.
-    pub at: Vec2,
-}
-
-/// What everybody hears of, once and in order.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub enum GameEvent {
-    /// A player came in.
-    Joined {
-        /// Its number.
-        player: PlayerSlot,
-        /// Its name.
-        name: String,
-    },
-    /// A player is gone.
-    Left {
-        /// Its number.
-        player: PlayerSlot,
-    },
-    /// The countdown to a round began.
-    RoundStarted {
-        /// Counts from 1.
-        round: u16,
-    },
-    /// The fight began.
-    Fight,
-    /// Time is up with a tie.
-    Overtime,
-    /// A shot met a player.
-    Hit {
-        /// Whose shot.
-        by: PlayerSlot,
-        /// Who was hit.
-        whom: PlayerSlot,
-        /// A shield took it.
-        shielded: bool,
-    },
-    /// A player is out for a moment.
-    Downed {
-        /// Whose shot.
-        by: PlayerSlot,
-        /// Who.
-        whom: PlayerSlot,
-    },
-    /// And back.
-    Respawned {
-        /// Who.
-        player: PlayerSlot,
-    },
-    /// Something appeared on the floor.
-    PickupAppeared {
-        /// What.
-        kind: PickupKind,
-    },
-    /// And was taken.
-    PickupTaken {
-        /// By whom.
-        by: PlayerSlot,
-        /// What.
-        kind: PickupKind,
-    },
-    /// A round has a winner.
-    RoundWon {
-        /// Counts from 1.
-        round: u16,
-        /// Who.
-        winner: PlayerSlot,
-        /// Everybody's points in it.
-        points: Vec<(PlayerSlot, u16)>,
-    },
-}
 
 /// A player in the match.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,7 +1,9 @@
 use bevy::math::Vec2;
 
-use super::world::{GameEvent, MAX_HEALTH, PickupKind, Rules, World, clean_name};
-use super::{Body, Bolt, Input, MAX_BOLTS, MAX_NAME, MAX_PLAYERS, Phase, Pickup, TICK_HZ};
+use super::world::{MAX_HEALTH, World, clean_name};
+use super::{
+    Body, Bolt, GameEvent, Input, MAX_BOLTS, MAX_NAME, MAX_PLAYERS, Phase, Pickup, PickupKind, Rules, TICK_HZ,
+};
 
 fn fight(rules: Rules) -> World {
     let mut world = World::new(rules, 7);

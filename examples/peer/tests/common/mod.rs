@@ -1,5 +1,5 @@
 //! Real programs on loopback, watched line by line.
-#![allow(dead_code, reason = "each test file uses its part")]
+#![allow(dead_code, clippy::unwrap_used, reason = "each test file uses its part, and a test may panic")]
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};

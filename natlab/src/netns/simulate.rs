@@ -1,0 +1,61 @@
+//! The simulator's answer to the same question, to stand beside the real programs'.
+
+use serde::Serialize;
+use traversal_core::AgentConfig;
+
+use crate::matrix::{self, MatrixSettings};
+use crate::nat::NatSpec;
+use crate::oracle::Relation;
+use crate::scenario::Draw;
+
+use super::line::LineSettings;
+use super::side::{Side, Stage};
+
+/// What the simulator says about a pair of emulated NATs with the same delay and loss.
+#[derive(Clone, Debug, Serialize)]
+pub struct Simulated {
+    /// Joins simulated.
+    pub runs: usize,
+    /// Those with a direct path on both sides.
+    pub direct: usize,
+    /// From the request until both sides have confirmed the path, milliseconds.
+    pub median_confirmed_ms: Option<f64>,
+    /// Datagrams of both sides for it.
+    pub median_packets: Option<f64>,
+}
+
+/// `None` where one of the NATs is the kernel's: the simulator has none.
+pub(crate) fn simulate(pair: &[Side; 2], line: LineSettings, seeds: u64) -> Option<Simulated> {
+    let [left, right] = pair;
+    let settings = MatrixSettings {
+        left: vec![spec(left)?],
+        right: vec![spec(right)?],
+        seeds,
+        first_seed: 1,
+        draw: Draw {
+            delay: Some(line.delay),
+            loss: Some(line.loss),
+            cross: None,
+            config: AgentConfig::default(),
+            relation: Relation::Apart,
+            one_address: false,
+        },
+        threads: 1,
+    };
+    let cell = matrix::run(&settings, |_| ()).cells.pop()?;
+    Some(Simulated {
+        runs: cell.runs,
+        direct: cell.direct,
+        median_confirmed_ms: cell.median_confirmed_ms,
+        median_packets: cell.median_packets,
+    })
+}
+
+fn spec(side: &Side) -> Option<NatSpec> {
+    let chain = side.stages.iter().map(|stage| match stage {
+        Stage::Emulated(config) => Some(config.clone()),
+        Stage::Kernel(_) => None,
+    });
+    // Not under its own name: steps and foreign traffic are drawn for the named types.
+    Some(NatSpec { name: format!("exactly {}", side.name), chain: chain.collect::<Option<_>>()? })
+}
