@@ -1,6 +1,8 @@
 //! Every join ends, with a path or with a reason, whatever the network does; and it is as fast as the network lets
 //! it be.
 
+#![allow(clippy::unwrap_used)]
+
 use std::time::Duration;
 
 use natlab::link::{Link, Way};
