@@ -51,6 +51,8 @@ pub(crate) struct Candidate {
     next_test: Option<Instant>,
     tests: usize,
     pub(crate) heard: Option<Instant>,
+    /// The latest confirmation: what goes this way arrives.
+    answered: Option<Instant>,
     confirmed: bool,
     pub(crate) rtt: Option<Duration>,
 }
@@ -134,6 +136,7 @@ impl Paths {
             next_test,
             tests: 0,
             heard,
+            answered: None,
             confirmed: false,
             rtt,
         };
@@ -225,6 +228,7 @@ impl Paths {
         }
         let Some(index) = self.find(socket, from) else { return false };
         let candidate = &mut self.candidates[index];
+        candidate.answered = Some(now);
         let sample = now.saturating_duration_since(test.sent);
         candidate.rtt = Some(candidate.rtt.map_or(sample, |rtt| (rtt * 7 + sample) / 8));
         self.proven(index)
@@ -304,10 +308,13 @@ impl Paths {
         orders: &mut Vec<TestOrder>,
     ) {
         let silent = now.saturating_duration_since(last_heard);
-        if self.selected.is_some() {
-            if silent < config.path_ping * 2 {
+        if let Some(selected) = self.selected() {
+            // The other side may be heard by its own way all the time while nothing arrives by ours.
+            let unanswered =
+                selected.answered.is_some_and(|at| now.saturating_duration_since(at) >= config.path_timeout);
+            if silent < config.path_ping * 2 && !unanswered {
                 self.recovering = false;
-            } else if !self.recovering && silent >= config.path_ping * 5 / 2 {
+            } else if !self.recovering && (silent >= config.path_ping * 5 / 2 || unanswered) {
                 self.recover(now);
             }
         }
@@ -355,8 +362,11 @@ impl Paths {
 
     pub(crate) fn poll_timeout(&self, last_heard: Instant, config: &AgentConfig) -> Option<Instant> {
         let tests = self.candidates.iter().filter_map(|candidate| candidate.next_test).min();
-        let recovery =
-            (self.selected.is_some() && !self.recovering).then(|| last_heard + config.path_ping * 5 / 2);
+        let recovery = self.selected().filter(|_| !self.recovering).map(|selected| {
+            let unanswered = selected.answered.map(|at| at + config.path_timeout);
+            let silent = last_heard + config.path_ping * 5 / 2;
+            unanswered.map_or(silent, |at| at.min(silent))
+        });
         let upgrade = self.upgrade.map(|(at, _)| at);
         earliest(earliest(tests, self.next_ping), earliest(recovery, upgrade))
     }
@@ -367,10 +377,19 @@ impl Paths {
         self.candidates.iter().filter(heard).map(|candidate| candidate.socket).collect()
     }
 
-    /// The way in use is settled on: forget the others' sockets but this one.
-    pub(crate) fn keep_only(&mut self, socket: SocketId, main: impl Fn(SocketId) -> bool) {
+    /// Sockets that a way in use runs on: this side's, or the one that the other side keeps using.
+    pub(crate) fn sockets_used(&self, since: Option<Instant>) -> Vec<SocketId> {
+        let mut used: Vec<SocketId> = self.selected().map(|path| path.socket).into_iter().collect();
+        used.extend(self.data_from.map(|(socket, _)| socket));
+        let heard = |candidate: &&Candidate| candidate.heard > since;
+        used.extend(self.candidates.iter().filter(heard).map(|candidate| candidate.socket));
+        used
+    }
+
+    /// The ways in use are settled on: forget the others' sockets but these.
+    pub(crate) fn keep_only(&mut self, sockets: &[SocketId], main: impl Fn(SocketId) -> bool) {
         let selected = self.selected().map(|path| (path.socket, path.remote));
-        self.candidates.retain(|candidate| candidate.socket == socket || main(candidate.socket));
+        self.candidates.retain(|candidate| sockets.contains(&candidate.socket) || main(candidate.socket));
         self.selected = selected.and_then(|(socket, remote)| self.find(socket, remote));
     }
 }

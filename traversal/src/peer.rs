@@ -386,16 +386,18 @@ impl Peer {
     fn end_punching(&mut self, cx: &mut Cx<'_>, hands: &mut Hands<'_>) {
         self.punch_over = true;
         self.attempt.finish(cx.now);
-        let (id, used) = (self.match_id, self.selected().map(|(socket, ..)| socket));
-        if let Some(socket) = used {
-            self.paths.keep_only(socket, |socket| {
+        // By now each side pings only the way that it has chosen.
+        let recently = cx.now.checked_sub(cx.config.path_ping * 2);
+        let (id, used) = (self.match_id, self.paths.sockets_used(recently));
+        if self.selected().is_some() {
+            self.paths.keep_only(&used, |socket| {
                 socket == SocketId::MAIN || socket == SocketId::MAIN_V6 || socket == RELAY
             });
         }
         let close: Vec<Owner> =
             hands.sockets.owned(|owner| matches!(owner, Owner::Match(of, ..) if of == id));
         for owner in close {
-            if hands.sockets.get(owner).is_none_or(|(socket, _)| Some(socket) != used) {
+            if hands.sockets.get(owner).is_none_or(|(socket, _)| !used.contains(&socket)) {
                 hands.sockets.close(cx, owner);
             }
         }
