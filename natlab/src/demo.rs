@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::fmt::Write;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -121,7 +121,7 @@ impl Names {
 
     /// A line about a packet between the players, or a probe of ports.
     fn tell(&self, fate: Fate, packet: &Packet<'_>) -> Option<(&'static str, String)> {
-        let server = |address: SocketAddr| lobby::ADDRESSES.contains(&IpAddr::from(address.ip()));
+        let server = |address: SocketAddr| lobby::ADDRESSES.contains(&address.ip());
         let (src, dst) = (packet.header.src, packet.header.dst);
         if server(src) || server(dst) {
             return None;

@@ -1,5 +1,7 @@
 //! Networks that change under a running game: idle time, reboots, restarts, new addresses.
 
+#![allow(clippy::unwrap_used)]
+
 use std::time::Duration;
 
 use lobby_server::ServerConfig;

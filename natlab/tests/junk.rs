@@ -1,6 +1,8 @@
 //! Junk, forged, mutated, repeated datagrams, sent with the right source address: nobody falls over, nobody is cut
 //! off, nothing is delivered twice.
 
+#![allow(clippy::unwrap_used)]
+
 use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::rc::Rc;

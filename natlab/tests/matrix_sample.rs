@@ -1,5 +1,7 @@
 //! A small sample of the matrix; `natlab matrix` runs the whole of it.
 
+#![allow(clippy::unwrap_used)]
+
 use natlab::matrix::{self, MatrixSettings};
 use natlab::nat::NatSpec;
 use natlab::scenario::Draw;

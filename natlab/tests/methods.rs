@@ -1,6 +1,8 @@
 //! Every method by itself, forced and without speculation beside it, against the sources' tables: what must work
 //! works, what must not does not, so that no method is a stub behind another.
 
+#![allow(clippy::unwrap_used)]
+
 use std::time::Duration;
 
 use natlab::nat::NatSpec;

@@ -1,5 +1,7 @@
 //! One host, several who join: at the same instant, one after the other, through different NATs.
 
+#![allow(clippy::unwrap_used)]
+
 use std::time::Duration;
 
 use natlab::nat::NatSpec;

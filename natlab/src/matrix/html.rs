@@ -22,6 +22,9 @@ td .more{display:none;position:absolute;z-index:2;top:100%;left:50%;transform:tr
 td:hover .more,td:focus .more{display:block}
 .failed{font-size:.9rem}";
 
+/// What a cell shows, and how good that is from 0 to 1.
+type Shown = fn(&Cell) -> (String, f64);
+
 /// A heat map of success, median round trips, packets and methods, with everything else on hover.
 pub fn page(matrix: &Matrix) -> String {
     let settings = &matrix.settings;
@@ -46,7 +49,7 @@ pub fn page(matrix: &Matrix) -> String {
         settings.deadline_s,
         settings.first_seed,
     );
-    let views: [(&str, fn(&Cell) -> (String, f64)); 4] = [
+    let views: [(&str, Shown); 4] = [
         ("Success", |cell| {
             let share = cell.direct as f64 / cell.runs.max(1) as f64;
             (percent(share), share)
@@ -85,7 +88,7 @@ pub fn page(matrix: &Matrix) -> String {
     page
 }
 
-fn grid(page: &mut String, matrix: &Matrix, show: fn(&Cell) -> (String, f64)) {
+fn grid(page: &mut String, matrix: &Matrix, show: Shown) {
     let mut columns: Vec<&str> = Vec::new();
     for cell in &matrix.cells {
         if !columns.contains(&cell.right.as_str()) {

@@ -166,7 +166,7 @@ impl PairWorld {
     pub fn request(&mut self) {
         self.requested = self.world.now();
         for host in [self.left, self.right] {
-            self.world.forget_heard(host);
+            self.world.count_anew(host);
         }
         let target = RoomTarget::Name(ROOM.into());
         let wait = Duration::from_secs(5);

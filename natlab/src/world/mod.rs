@@ -158,9 +158,9 @@ impl<N: Node> World<N> {
         self.exempt.extend(addresses);
     }
 
-    /// Forgets whether this host has heard a player; its own hairpin test would count as one.
-    pub fn forget_heard(&mut self, host: HostId) {
-        self.hosts[host.0].stats.first_from_player = None;
+    /// Counts what goes to and comes from players anew; the host's own hairpin test would count as such.
+    pub fn count_anew(&mut self, host: HostId) {
+        self.hosts[host.0].stats.count_anew();
     }
 
     /// Remembers how many datagrams this host has sent to players up to now.

@@ -116,6 +116,15 @@ impl HostStats {
         self.busiest_second = self.busiest_second.max(self.recent.len() as u64);
     }
 
+    pub(super) fn count_anew(&mut self) {
+        self.targets.clear();
+        self.to_players = 0;
+        self.first_from_player = None;
+        self.busiest_second = 0;
+        self.marked = None;
+        self.recent.clear();
+    }
+
     pub(super) fn received(&mut self, now: Duration, exempt: bool) {
         self.datagrams_received += 1;
         if !exempt {

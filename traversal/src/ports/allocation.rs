@@ -24,6 +24,9 @@ const SEQUENTIAL_SPAN: u32 = 1024;
 /// Random ports inside at most so many are called a block; 8 ports out of the whole space fall so near to each
 /// other once in 250,000 times. RFC 7422 blocks are about half as large.
 const BLOCK_SPAN: u32 = 8192;
+/// No carrier gives a subscriber a block this small (RFC 7422 speaks of hundreds of ports at the least): ports that
+/// lie so near to each other came from a counter, even where lost and repeated probes hide their order.
+const COUNTER_SPAN: u32 = 128;
 /// Below so many samples a block cannot be told from chance.
 const BLOCK_SAMPLES: usize = 6;
 
@@ -40,7 +43,7 @@ pub fn allocation(mappings: &[FreshMapping], rule: StepRule) -> PortAllocation {
     }
     let (ordered, span) = along_the_counter(mappings);
     if span <= SEQUENTIAL_SPAN
-        && let Some(step) = sequential_step(&ordered, rule)
+        && let Some(step) = sequential_step(&ordered, rule, span <= COUNTER_SPAN)
     {
         return PortAllocation::Sequential { step };
     }
@@ -76,8 +79,9 @@ fn along_the_counter(mappings: &[FreshMapping]) -> (Vec<FreshMapping>, u32) {
 }
 
 /// `ordered` rises by port; a counter's ports rise or fall with time as well. A probe that was lost before the
-/// NAT and repeated gets its port late: such ones are left out where enough others are there.
-fn sequential_step(ordered: &[FreshMapping], rule: StepRule) -> Option<i32> {
+/// NAT and repeated gets its port late: such ones are left out where enough others are there. `surely`: it is a
+/// counter, only its direction is asked.
+fn sequential_step(ordered: &[FreshMapping], rule: StepRule, surely: bool) -> Option<i32> {
     let (mut up, mut down) = (0u32, 0u32);
     let sure: Vec<_> = ordered.iter().filter(|m| !m.repeated).collect();
     let dated = if sure.len() >= 3 { sure } else { ordered.iter().collect() };
@@ -92,12 +96,12 @@ fn sequential_step(ordered: &[FreshMapping], rule: StepRule) -> Option<i32> {
     }
     // Of eight random ports, three quarters of the pairs agree once in ten times; but they would have to lie close
     // together as well. Packets that overtook each other on the way to the NAT cost a pair or two.
-    if up.max(down) * 4 < (up + down) * 3 || up == down {
+    if !surely && (up.max(down) * 4 < (up + down) * 3 || up == down) {
         return None;
     }
     let ports: Vec<u16> = ordered.iter().map(|m| m.external).collect();
     let step = detect_step(&ports, rule)?;
-    Some(if up > down { step } else { -step })
+    Some(if up >= down { step } else { -step })
 }
 
 /// The block's ends lie, on average, one gap outside of the outermost samples.
@@ -145,6 +149,14 @@ mod tests {
             repeated: false,
         };
         ports.iter().enumerate().map(mapping).collect()
+    }
+
+    #[test]
+    fn a_counter_is_one_even_where_its_order_is_lost() {
+        assert_eq!(
+            told(&[42_051, 42_069, 42_057, 42_063, 42_060, 42_075]),
+            PortAllocation::Sequential { step: 3 }
+        );
     }
 
     fn told(ports: &[u16]) -> PortAllocation {
