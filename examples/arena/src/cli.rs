@@ -40,7 +40,7 @@ pub struct Cli {
     /// End after so many rounds, and print the winners
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub rounds: Option<u16>,
-    /// Give up after so many seconds without a match, where --rounds wants one
+    /// Give up after so many seconds without a match where --rounds wants one, or without a picture
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     pub patience: u16,
     /// Points that win a round

@@ -18,7 +18,7 @@ use crate::input::InputPlugin;
 use crate::net::systems::{NetPlugin, PlayerName};
 use crate::scene::Scene;
 use crate::screens::{Form, Screen, ScreenName, ScreensPlugin, autostart};
-use crate::session::{Goal, Profile};
+use crate::session::{Goal, Profile, Session};
 use crate::showcase::ShowcasePlugin;
 use crate::sim::Phase;
 use crate::traversal_glue::GluePlugin;
@@ -104,7 +104,8 @@ pub fn run(cli: &Cli, profile: Profile, goal: Goal, note: String, seed: u64) -> 
     }
     if let Some(file) = cli.screenshot.clone() {
         let Cli { after, in_match, linger, .. } = *cli;
-        app.insert_resource(Picture { file, after, in_match, linger, state: PictureState::Waiting })
+        let (patience, state) = (f32::from(cli.patience), PictureState::Waiting);
+        app.insert_resource(Picture { file, after, in_match, linger, patience, state })
             .add_systems(Update, take_picture);
     }
     if let Some(frames) = cli.bench_frames {
@@ -119,11 +120,12 @@ struct Picture {
     after: f32,
     in_match: bool,
     linger: f32,
+    patience: f32,
     state: PictureState,
 }
 
 /// Times are seconds since the start of the program.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 enum PictureState {
     Waiting,
     /// For this moment.
@@ -138,6 +140,7 @@ fn take_picture(
     time: Res<Time<Real>>,
     scene: Res<Scene>,
     screen: Res<State<Screen>>,
+    session: Option<Res<Session>>,
     mut picture: ResMut<Picture>,
     mut exit: MessageWriter<AppExit>,
 ) {
@@ -170,6 +173,14 @@ fn take_picture(
         PictureState::Done(at) if now >= at => {
             exit.write(AppExit::Success);
         }
-        _ => {}
+        PictureState::Done(_) => {}
+        PictureState::Waiting | PictureState::Set(_) | PictureState::Asked => {
+            if now > picture.after + picture.patience {
+                let story = session.map(|session| session.story.join(" ")).unwrap_or_default();
+                let state = &picture.state;
+                eprintln!("arena: no picture could be taken ({state:?} on {:?}). {story}", screen.get());
+                exit.write(AppExit::error());
+            }
+        }
     }
 }
