@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use traversal_core::id::MatchId;
 use traversal_core::nat::NatProfile;
 use traversal_core::plan::{PlanOptions, plan as choose};
-use traversal_core::wire::message::{MAX_LOCAL_ADDRESSES, PlayerInfo, PunchPlan, RelayGrant, Role};
+use traversal_core::wire::message::{MAX_LOCAL_ADDRESSES, PlayerInfo, PunchPlan, RelayGrant, Replan, Role};
 
 /// One side of a match, as its home node knows it.
 #[derive(Clone, Debug)]
@@ -158,6 +158,27 @@ pub(crate) fn plans(
         relay: relay.map(|grants| grants[usize::from(!is_host)]),
     };
     (plan(host, joiner, true), plan(joiner, host, false))
+}
+
+/// Better plans for a match that runs, for the room's host and for the player who came in; none where there is nothing
+/// to try.
+pub(crate) fn replans(match_id: MatchId, host: &Party, joiner: &Party) -> Option<(Replan, Replan)> {
+    if host.relay_only || joiner.relay_only {
+        return None;
+    }
+    let chosen = choose(&joiner.nat, &host.nat, PlanOptions::default());
+    let callee = match chosen.caller {
+        Role::Sending => Role::Receiving,
+        Role::Receiving => Role::Sending,
+    };
+    let plan = |role, own: &Party, peer: &Party| Replan {
+        match_id,
+        role,
+        methods: chosen.method_list(),
+        own_nat: own.nat,
+        peer_nat: peer.nat,
+    };
+    Some((plan(callee, host, joiner), plan(chosen.caller, joiner, host)))
 }
 
 #[cfg(test)]

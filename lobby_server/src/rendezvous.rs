@@ -21,6 +21,8 @@ struct Round {
 struct Match {
     sides: [PlayerId; 2],
     rounds: [BTreeMap<u16, Round>; 2],
+    /// A direct path stands.
+    settled: bool,
 }
 
 impl Match {
@@ -50,7 +52,7 @@ impl Rendezvous {
         for player in [host, joiner] {
             self.of_player.entry(player).or_default().insert(id);
         }
-        self.matches.insert(id, Match { sides: [host, joiner], rounds: Default::default() });
+        self.matches.insert(id, Match { sides: [host, joiner], rounds: Default::default(), settled: false });
         replaced
     }
 
@@ -86,6 +88,19 @@ impl Rendezvous {
                 Some((*id, of.sides[1 - of.side(player)?]))
             })
             .collect()
+    }
+
+    /// A direct path stands.
+    pub(crate) fn settle(&mut self, id: MatchId) {
+        if let Some(of) = self.matches.get_mut(&id) {
+            of.settled = true;
+        }
+    }
+
+    /// The player's matches without a direct path, with host and joiner.
+    pub(crate) fn unsettled(&self, player: PlayerId) -> Vec<(MatchId, [PlayerId; 2])> {
+        let own = self.of_player.get(&player).into_iter().flatten();
+        own.filter_map(|id| self.matches.get(id).filter(|of| !of.settled).map(|of| (*id, of.sides))).collect()
     }
 
     /// The other player of a match that `player` is in.

@@ -392,7 +392,7 @@ impl Server {
         let ids: Vec<u64> = self.sessions.keys().copied().collect();
         for id in ids {
             if let Some(client) = self.sessions.get_mut(&id) {
-                client.session.send_once(now, &Frame::Goodbye { reason: reason.into() });
+                client.session.send_once(now, &Frame::Goodbye { reason: reason.into(), stay_away: false });
                 self.dirty.insert(id);
             }
         }

@@ -195,3 +195,16 @@ fn the_same_seed_is_the_same_run() {
         assert_ne!(first.trace, other.trace);
     }
 }
+
+#[test]
+fn a_join_before_the_nats_are_known_gets_a_better_plan_when_they_are() {
+    for (left, right) in [("ps", "portrestricted"), ("portrestricted", "ps"), ("as", "ps"), ("ps", "ps")] {
+        for relay in [RelayPolicy::Allow, RelayPolicy::Never] {
+            let mut settings = equal(3, left, right);
+            settings.wait_for_classification = false;
+            settings.config.relay = relay;
+            let report = PairWorld::new(settings).join();
+            assert!(report.direct, "{left} - {right}, relay {relay:?}: {:?}", report.cause);
+        }
+    }
+}

@@ -96,6 +96,10 @@ pub use traversal_core::{
     RelayPolicy, RequestFailure, RequestKind,
 };
 
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct ReadmeDoctests;
+
 /// What most games use.
 pub mod prelude {
     pub use crate::{

@@ -45,6 +45,10 @@ impl TraversalLink {
     /// it by any stack it likes. Meant for [`Transport::Manual`](crate::Transport::Manual), called by both
     /// players once [`PeerConnected`](crate::PeerConnected) came.
     ///
+    /// Each side chooses its own way to the other, and here both must mean the same: the player who joined gets
+    /// the way that the host's latest datagram took. So the host sends some with [`Datagrams`] before it calls
+    /// this, and the other one calls it when they have come and ceased.
+    ///
     /// Fails for a path over the relay and for a socket that other players are reached by, so it is for two
     /// players.
     ///

@@ -138,6 +138,14 @@ fn the_punched_socket_can_be_taken() {
         let player = game.all::<PeerConnected>()[0].peer.id;
         game.app.world_mut().resource_mut::<TraversalLink>().into_socket(player)
     };
+    // The guest follows the host's way.
+    let mut words = 0;
+    until([&mut host, &mut guest], "the host's word comes", 5.0, |[host, guest]| {
+        let player = host.all::<PeerConnected>()[0].peer.id;
+        host.app.world_mut().resource_mut::<Datagrams>().send(player, b"here".to_vec());
+        words += guest.app.world_mut().resource_mut::<Datagrams>().drain().count();
+        words > 20
+    });
     let (mut at_host, mut at_guest) = (take(&mut host), take(&mut guest));
     let (mut host_socket, mut guest_socket) = (None, None);
     until([&mut host, &mut guest], "both have it", 5.0, |_| {

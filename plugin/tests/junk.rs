@@ -7,9 +7,10 @@
 mod common;
 
 use std::io;
-use std::net::{SocketAddr, SocketAddrV4};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use bevy_log::tracing_subscriber;
 use bevy_renet::renet::DefaultChannel;
@@ -20,6 +21,8 @@ use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 /// Datagrams of junk in all.
 const JUNK: usize = 30_000;
+/// The agents look for better paths no longer than so.
+const SETTLE: Duration = Duration::from_secs(2);
 /// Longest payload, exclusive: what one Ethernet frame holds.
 const LONGEST: usize = 1473;
 /// Lines at INFO and above that all of it may cause.
@@ -72,20 +75,34 @@ impl Wire {
         let _ = self.send.send_to(&packet, &SockAddr::from(to));
     }
 
-    /// The payloads that passed between two ports.
-    fn heard(&self, from: u16, to: u16) -> Vec<Vec<u8>> {
+    /// What passed since the last look.
+    fn heard(&self) -> Vec<Passed> {
         let mut heard = Vec::new();
         let mut buffer = [0; 2048];
         // `Socket` reads into initialised memory too.
         while let Ok(length) = io::Read::read(&mut &self.hear, &mut buffer) {
             let packet = &buffer[..length];
-            let port = |at: usize| u16::from_be_bytes([packet[at], packet[at + 1]]);
-            if length > 28 && port(20) == from && port(22) == to {
-                heard.push(packet[28..].to_vec());
+            let address = |ip: usize, port: usize| {
+                let ip = Ipv4Addr::new(packet[ip], packet[ip + 1], packet[ip + 2], packet[ip + 3]);
+                SocketAddrV4::new(ip, u16::from_be_bytes([packet[port], packet[port + 1]]))
+            };
+            if length > 28 {
+                heard.push(Passed {
+                    from: address(12, 20),
+                    to: address(16, 22),
+                    payload: packet[28..].to_vec(),
+                });
             }
         }
         heard
     }
+}
+
+/// A datagram on its way.
+struct Passed {
+    from: SocketAddrV4,
+    to: SocketAddrV4,
+    payload: Vec<u8>,
 }
 
 /// xorshift64*: the same junk in each run.
@@ -107,8 +124,8 @@ impl Random {
 }
 
 /// One piece of junk.
-fn junk(random: &mut Random, captured: &[Vec<u8>]) -> Vec<u8> {
-    let mut datagram = captured[random.below(captured.len())].clone();
+fn junk(random: &mut Random, captured: &[Passed]) -> Vec<u8> {
+    let mut datagram = captured[random.below(captured.len())].payload.clone();
     match random.below(8) {
         0 => random.bytes(LONGEST),
         1 => {
@@ -134,7 +151,7 @@ fn junk(random: &mut Random, captured: &[Vec<u8>]) -> Vec<u8> {
         }
         5 => {
             // The header of one, the rest of another.
-            let other = &captured[random.below(captured.len())];
+            let other = &captured[random.below(captured.len())].payload;
             let cut = random.below(datagram.len().min(other.len()));
             [&datagram[..cut], &other[cut..]].concat()
         }
@@ -147,6 +164,11 @@ fn v4(address: SocketAddr) -> SocketAddrV4 {
         SocketAddr::V4(address) => address,
         SocketAddr::V6(address) => panic!("{address} is not IPv4"),
     }
+}
+
+/// Where this player sends to.
+fn target(game: &Game) -> SocketAddrV4 {
+    v4(game.resource::<Peers>().iter().next().unwrap().path.remote.unwrap())
 }
 
 /// Reliable messages both ways, which must come in order; how many came to each.
@@ -183,22 +205,25 @@ fn junk_from_the_other_players_address_disturbs_nobody() {
     tracing_subscriber::fmt().with_writer(move || writer.clone()).init();
     let lobby = lobby();
     let (mut host, mut guest) = pair(&lobby);
-    let at_guest = v4(host.all::<PeerConnected>()[0].path.remote.unwrap());
-    let at_host = v4(guest.all::<PeerConnected>()[0].path.remote.unwrap());
     let server = v4(lobby.addresses().first[0]);
 
-    // What really passes between the two, and between them and the server.
+    // What really passes between the two, once their choice of a path has settled.
     let (mut to_host, mut to_guest, mut sent, mut got) = (Vec::new(), Vec::new(), 0_u64, [0; 2]);
-    until([&mut host, &mut guest], "enough was heard", 10.0, |[host, guest]| {
+    let start = Instant::now();
+    until([&mut host, &mut guest], "enough was heard", 15.0, |[host, guest]| {
         chat(host, guest, &mut sent, &mut got);
-        to_host.extend(wire.heard(at_guest.port(), at_host.port()));
-        sent > 100 && to_host.len() > 50
+        let (at_guest, at_host) = (target(host), target(guest));
+        for passed in wire.heard() {
+            if passed.from != server && passed.to == at_host {
+                to_host.push(passed);
+            } else if passed.from != server && passed.to == at_guest {
+                to_guest.push(passed);
+            }
+        }
+        start.elapsed() > SETTLE && to_host.len() > 100 && to_guest.len() > 100
     });
-    until([&mut host, &mut guest], "enough was heard", 10.0, |[host, guest]| {
-        chat(host, guest, &mut sent, &mut got);
-        to_guest.extend(wire.heard(at_host.port(), at_guest.port()));
-        to_guest.len() > 50
-    });
+    let (at_host, from_guest) = to_host.last().map(|passed| (passed.to, passed.from)).unwrap();
+    let (at_guest, from_host) = to_guest.last().map(|passed| (passed.to, passed.from)).unwrap();
 
     let noise = lines.0.load(Ordering::Relaxed);
     let mut random = Random(0x9e37_79b9_7f4a_7c15);
@@ -208,9 +233,9 @@ fn junk_from_the_other_players_address_disturbs_nobody() {
         for _ in 0..100 {
             let from_server = random.below(10) == 0;
             let bytes = junk(&mut random, &to_host);
-            wire.forge(if from_server { server } else { at_guest }, at_host, &bytes);
+            wire.forge(if from_server { server } else { from_guest }, at_host, &bytes);
             let bytes = junk(&mut random, &to_guest);
-            wire.forge(if from_server { server } else { at_host }, at_guest, &bytes);
+            wire.forge(if from_server { server } else { from_host }, at_guest, &bytes);
             thrown += 2;
         }
         thrown >= JUNK

@@ -325,6 +325,11 @@ impl Agent {
                 }
             }
             ToPlayer::Plan(plan) => self.handle_plan(now, *plan),
+            ToPlayer::Replan(plan) => {
+                if let Some(peer) = self.peers.get_mut(&plan.match_id) {
+                    peer.replan(&mut cx, &mut hands!(self), *plan);
+                }
+            }
             ToPlayer::MatchEnded { match_id, reason } => self.match_ended(now, match_id, reason),
             ToPlayer::Profile(profile) => self.detection.handle_profile(&mut cx, profile),
             ToPlayer::Facts { match_id, facts } => {
@@ -540,6 +545,9 @@ impl Agent {
     /// Takes the direct path to `player` out of the agent's hands. The agent forgets the player and its socket; if
     /// that was a main socket, the driver opens another and says so with [`handle_socket`](Self::handle_socket).
     ///
+    /// The two sides may use different ways at a time. Here the one who joined follows the host: it gives the way
+    /// that the host's latest game datagram took. So the host sends some first, and the other one waits for them.
+    ///
     /// # Errors
     /// See [`IntoSocketError`].
     pub fn release_socket(
@@ -549,7 +557,7 @@ impl Agent {
     ) -> Result<ReleasedSocket, IntoSocketError> {
         let id = *self.by_player.get(&player).ok_or(IntoSocketError::NotConnected)?;
         let peer = self.peers.get(&id).ok_or(IntoSocketError::NotConnected)?;
-        let (socket, remote, kind) = peer.selected().ok_or(IntoSocketError::NotConnected)?;
+        let (socket, remote, kind) = peer.releasable().ok_or(IntoSocketError::NotConnected)?;
         if kind == PathKind::Relay {
             return Err(IntoSocketError::Relayed);
         }

@@ -91,6 +91,18 @@ impl Attempt {
         }
     }
 
+    /// Begins anew with a better plan. What was spent stays spent.
+    pub(crate) fn replan(&mut self, cx: &Cx<'_>, plan: &PunchPlan) {
+        self.stop_running(cx.now);
+        if cx.config.method.is_none() && cx.config.relay != RelayPolicy::Only {
+            self.methods.clone_from(&plan.methods);
+        }
+        self.waiting = self.methods.iter().copied().filter(|method| *method != Method::Cone).collect();
+        (self.context.role, self.context.own, self.context.peer) = (plan.role, plan.own_nat, plan.peer_nat);
+        self.switch_at = None;
+        self.over = false;
+    }
+
     /// The plan has direct test messages.
     pub(crate) fn has_cone(&self) -> bool {
         self.methods.contains(&Method::Cone)

@@ -131,7 +131,7 @@ impl LobbyLink {
     /// Logs out and stays out.
     pub(crate) fn disconnect(&mut self, cx: &mut Cx<'_>) {
         if let State::Online(online) = &mut self.state {
-            online.session.send_once(cx.now, &Frame::Goodbye { reason: String::new() });
+            online.session.send_once(cx.now, &Frame::Goodbye { reason: String::new(), stay_away: false });
             self.drain(cx);
         }
         if self.is_wanted() {
@@ -207,7 +207,13 @@ impl LobbyLink {
         match frame {
             Frame::Reliable { body, .. } => return Some(LinkEvent::Message(body)),
             Frame::ProbeSeen { tag, observed } => return Some(LinkEvent::ProbeSeen { tag, observed, from }),
-            Frame::Goodbye { reason } => return self.lost(cx, LobbyError::Stopped { reason }),
+            Frame::Goodbye { reason, stay_away: true } => {
+                self.give_up(cx, LobbyError::Stopped { reason });
+                return Some(LinkEvent::Lost);
+            }
+            Frame::Goodbye { reason, stay_away: false } => {
+                return self.lost(cx, LobbyError::Stopped { reason });
+            }
             Frame::Ping { id } => {
                 let observed = online.server;
                 online.session.send_once(cx.now, &Frame::Pong { id, observed });

@@ -68,6 +68,8 @@ pub(crate) struct Paths {
     open_tests: BTreeMap<u32, OpenTest>,
     /// No way answers at present.
     recovering: bool,
+    /// The way that the other side's latest game datagram took.
+    data_from: Option<(SocketId, SocketAddr)>,
     /// When the better ways are tried again, and how often they were.
     upgrade: Option<(Instant, usize)>,
 }
@@ -153,6 +155,12 @@ impl Paths {
         self.selected.map(|index| &self.candidates[index])
     }
 
+    /// The path that the other side's game datagrams take, as far as is known.
+    pub(crate) fn selected_there(&self) -> Option<&Candidate> {
+        let index = self.data_from.and_then(|(socket, from)| self.find(socket, from));
+        index.map(|index| &self.candidates[index]).or_else(|| self.selected())
+    }
+
     /// No way is known.
     pub(crate) fn is_empty(&self) -> bool {
         self.candidates.is_empty()
@@ -224,6 +232,7 @@ impl Paths {
 
     /// Game data arrived on this way: the other side has had our confirmation. True when that is news.
     pub(crate) fn carried_data(&mut self, socket: SocketId, from: SocketAddr) -> bool {
+        self.data_from = Some((socket, from));
         self.find(socket, from).is_some_and(|index| self.proven(index))
     }
 

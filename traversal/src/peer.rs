@@ -14,7 +14,7 @@ use crate::path::{Paths, RELAY, is_local, is_sendable, kind_of};
 use crate::plan::expected_failure;
 use crate::sockets::Owner;
 use crate::timer::{due, earliest};
-use crate::wire::message::{Facts, MAX_REASON, Method, PlayerInfo, PunchPlan};
+use crate::wire::message::{Facts, MAX_REASON, Method, PlayerInfo, PunchPlan, Replan};
 use crate::wire::pair::{Opened, PairChannel, PairMessage};
 use crate::wire::{Dropped, Kind, RELAY_HEADER};
 
@@ -149,6 +149,12 @@ impl Peer {
     /// Socket and address of the path in use.
     pub(crate) fn selected(&self) -> Option<(SocketId, SocketAddr, PathKind)> {
         self.paths.selected().map(|path| (path.socket, path.remote, path.kind))
+    }
+
+    /// The path to be given away: both sides must mean the same one, so the other side follows the host.
+    pub(crate) fn releasable(&self) -> Option<(SocketId, SocketAddr, PathKind)> {
+        let path = if self.host { self.paths.selected() } else { self.paths.selected_there() };
+        path.map(|path| (path.socket, path.remote, path.kind))
     }
 
     /// Sends a game datagram; false when there is no path or it is too long.
@@ -312,18 +318,37 @@ impl Peer {
     pub(crate) fn handle_facts(&mut self, cx: &mut Cx<'_>, hands: &mut Hands<'_>, facts: &Facts) {
         if let Facts::PeerPublic(addresses) = facts {
             self.plan.peer_public.clone_from(addresses);
-            let sendable = |address: &&SocketAddr| {
-                is_sendable(**address) && (self.plan.same_nat || !is_local(address.ip()))
-            };
-            for address in addresses.iter().filter(sendable) {
-                if let Some(socket) = cx.main.towards(*address)
-                    && self.attempt.has_cone()
-                {
-                    self.paths.add(cx.now, socket, *address, kind_of(*address, self.lan), Method::Cone);
-                }
-            }
+            self.add_public(cx);
         }
         self.attempt.handle_facts(cx.now, facts);
+        self.punch(cx, hands);
+    }
+
+    /// Test messages go to where the server sees the other side.
+    fn add_public(&mut self, cx: &Cx<'_>) {
+        let sendable =
+            |address: &&SocketAddr| is_sendable(**address) && (self.plan.same_nat || !is_local(address.ip()));
+        for address in self.plan.peer_public.iter().filter(sendable).filter(|_| self.attempt.has_cone()) {
+            if let Some(socket) = cx.main.towards(*address) {
+                self.paths.add(cx.now, socket, *address, kind_of(*address, self.lan), Method::Cone);
+            }
+        }
+    }
+
+    /// More is known about the NATs: begin anew, unless a direct way stands.
+    pub(crate) fn replan(&mut self, cx: &mut Cx<'_>, hands: &mut Hands<'_>, better: Replan) {
+        let relayed = self.paths.selected().is_none_or(|path| path.kind == PathKind::Relay);
+        if !self.is_live() || !relayed {
+            return;
+        }
+        (self.plan.role, self.plan.methods) = (better.role, better.methods);
+        (self.plan.own_nat, self.plan.peer_nat) = (better.own_nat, better.peer_nat);
+        self.attempt.replan(cx, &self.plan);
+        self.add_public(cx);
+        if self.is_connected() {
+            self.punch_over = false;
+            self.punch_until = cx.now + cx.config.connect_deadline;
+        }
         self.punch(cx, hands);
     }
 

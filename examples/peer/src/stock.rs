@@ -16,11 +16,16 @@ use serde_json::json;
 use crate::output::Output;
 use crate::session::Session;
 
-/// Both sides say that they are connected before they take the socket: a side that takes it earlier leaves the
-/// other one's agent without an answer.
+/// Both sides say that they are connected before they take the socket: one that takes it earlier leaves the other
+/// one's agent without an answer. The host says so until it takes the socket; that it ceases is the sign for the
+/// player who joined, who takes the way that the host's last word came.
 const READY: &[u8] = b"ready";
-/// The other side's word may be lost; by then it is connected all the same.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// How long the host keeps saying so: the choice of a path settles, and some of its words arrive.
+const SETTLE: Duration = Duration::from_millis(250);
+/// The host has ceased, and did not just lose a few datagrams.
+const CEASED: Duration = Duration::from_millis(150);
+/// All words may be lost; by then the other side is connected all the same.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Resource: the one player and its socket.
 #[derive(Resource, Default)]
@@ -31,6 +36,7 @@ enum HandOver {
         player: PlayerId,
         host: bool,
         since: Instant,
+        heard: Option<Instant>,
     },
     Asked {
         host: bool,
@@ -55,12 +61,23 @@ fn hand_over(
     (lobby, output): (Res<LobbyLink>, Res<Output>),
 ) {
     for PeerConnected { peer, host, .. } in connected.read() {
-        *state = HandOver::Waiting { player: peer.id, host: *host, since: Instant::now() };
+        *state = HandOver::Waiting { player: peer.id, host: *host, since: Instant::now(), heard: None };
     }
     match &mut *state {
-        HandOver::Waiting { player, host, since } => {
-            datagrams.send(*player, READY.to_vec());
-            if datagrams.drain().any(|datagram| datagram.payload == READY) || since.elapsed() >= PATIENCE {
+        HandOver::Waiting { player, host, since, heard } => {
+            if datagrams.drain().any(|datagram| datagram.payload == READY) {
+                *heard = Some(Instant::now());
+            }
+            // The host's word is the sign, so the other side's must not run into the host's new transport.
+            if *host || heard.is_none_or(|at| at.elapsed() < CEASED / 4) {
+                datagrams.send(*player, READY.to_vec());
+            }
+            let ready = match heard {
+                Some(_) if *host => since.elapsed() >= SETTLE,
+                Some(at) => at.elapsed() >= CEASED,
+                None => since.elapsed() >= PATIENCE,
+            };
+            if ready {
                 *state = HandOver::Asked { host: *host, pending: link.into_socket(*player) };
             }
         }

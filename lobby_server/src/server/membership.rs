@@ -8,7 +8,7 @@ use traversal_core::wire::message::{MatchEnd, Response, RoomEnd, ToPlayer};
 
 use super::requests::{JoinWish, Pending};
 use super::{Server, Timer};
-use crate::matchmaking::plans;
+use crate::matchmaking::{plans, replans};
 use crate::registry::RegistryOperation;
 use crate::relay::RelayMode;
 
@@ -51,6 +51,17 @@ impl Server {
         tracing::debug!(host = %host, joiner = %joiner, same_nat = for_host.same_nat, "match begins");
         self.tell(now, joiner, ToPlayer::Plan(Box::new(for_joiner)));
         self.tell(now, host, ToPlayer::Plan(Box::new(for_host)));
+    }
+
+    /// More is known about a player's NAT: its matches without a direct path get better plans.
+    pub(super) fn replan(&mut self, now: Instant, player: PlayerId) {
+        for (id, [host, joiner]) in self.matches.unsettled(player) {
+            let (Some(of_host), Some(of_joiner)) = (self.party(host), self.party(joiner)) else { continue };
+            if let Some((for_host, for_joiner)) = replans(id, &of_host, &of_joiner) {
+                self.tell(now, joiner, ToPlayer::Replan(Box::new(for_joiner)));
+                self.tell(now, host, ToPlayer::Replan(Box::new(for_host)));
+            }
+        }
     }
 
     /// Tells all members who is inside, and the registry the new numbers.

@@ -96,6 +96,8 @@ impl Server {
         let profile =
             if evidence.sightings.is_empty() { report } else { merge_report(&classify(&evidence), &report) };
         client.profile = profile;
+        let player = client.player;
         self.tell_session(now, id, ToPlayer::Profile(profile));
+        self.replan(now, player);
     }
 }

@@ -280,7 +280,7 @@ impl Server {
                     let _ = client.session.send(now, ToPlayer::RoomEnded { room, reason: RoomEnd::Replaced });
                 }
                 let reason = String::from("this player logged in from another place");
-                client.session.send_once(now, &Frame::Goodbye { reason });
+                client.session.send_once(now, &Frame::Goodbye { reason, stay_away: true });
                 self.flush(old.session);
                 self.forget_client(old.session);
             }
@@ -370,13 +370,19 @@ impl Server {
                     return;
                 }
                 match outcome {
-                    MatchOutcome::Direct => self.counters.matches_direct += 1,
+                    MatchOutcome::Direct => {
+                        self.counters.matches_direct += 1;
+                        self.matches.settle(match_id);
+                    }
                     MatchOutcome::Relayed => self.counters.matches_relayed += 1,
                     MatchOutcome::Failed => self.counters.matches_failed += 1,
                     _ => {}
                 }
             }
-            ToServer::Profile { profile, check: false } => client.profile = profile,
+            ToServer::Profile { profile, check: false } => {
+                client.profile = profile;
+                self.replan(now, player);
+            }
             ToServer::Profile { profile, check: true } => self.check_profile(now, id, profile),
             _ => self.counters.dropped += 1,
         }

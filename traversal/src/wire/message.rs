@@ -77,6 +77,8 @@ pub enum Frame<B> {
     Goodbye {
         /// Why, for a person.
         reason: String,
+        /// Logging in again would not help, or would do harm.
+        stay_away: bool,
     },
 }
 
@@ -492,6 +494,8 @@ pub enum ToPlayer {
         /// What.
         facts: Facts,
     },
+    /// A better plan for a match that has no direct path yet: more is known about the NATs now.
+    Replan(Box<Replan>),
     /// Drop the match: the other side left, was kicked or is gone.
     MatchEnded {
         /// Which.
@@ -582,6 +586,21 @@ pub struct PunchPlan {
     pub deadline_ms: u32,
     /// Leave to play through the server, while there is no direct path or where there can be none.
     pub relay: Option<RelayGrant>,
+}
+
+/// See [`ToPlayer::Replan`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Replan {
+    /// Which match.
+    pub match_id: MatchId,
+    /// This side's part.
+    pub role: Role,
+    /// What to try, as in [`PunchPlan::methods`].
+    pub methods: Vec<Method>,
+    /// This side's NAT.
+    pub own_nat: NatProfile,
+    /// The other side's.
+    pub peer_nat: NatProfile,
 }
 
 /// One side's way through the server's relay.

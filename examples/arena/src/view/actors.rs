@@ -130,14 +130,16 @@ fn trails(
         if !actor.alive() || !(1.0..160.0).contains(&moved) {
             continue;
         }
-        let size = if actor.dashing { 58.0 } else { 30.0 };
-        let puffs = if actor.dashing { 3 } else { 1 };
+        let size = if actor.dashing { 60.0 } else { 36.0 };
+        // As dense at ten frames a second as at sixty.
+        let puffs = (moved / if actor.dashing { 16.0 } else { 9.0 }).ceil().min(8.0) as u8;
         for i in 0..puffs {
-            let at = actor.at.lerp(last, i as f32 / puffs as f32) - Vec2::from_angle(actor.angle) * 16.0;
+            let at =
+                actor.at.lerp(last, f32::from(i) / f32::from(puffs)) - Vec2::from_angle(actor.angle) * 16.0;
             let particle = Particle {
                 velocity: Vec2::ZERO,
                 drag: 0.0,
-                life: if actor.dashing { 0.45 } else { 0.35 },
+                life: if actor.dashing { 0.5 } else { 0.45 },
                 age: 0.0,
                 size: (size, size * 0.3),
                 colour: colour(actor.player).with_alpha(if actor.dashing { 0.55 } else { 0.28 }),

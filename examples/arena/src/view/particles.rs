@@ -41,7 +41,7 @@ impl Spawns {
                 drag: 3.5,
                 life: 0.25 + 0.45 * self.random.f32(),
                 age: 0.0,
-                size: (9.0 + 13.0 * self.random.f32(), 2.0),
+                size: (13.0 + 17.0 * self.random.f32(), 2.0),
                 colour,
             };
             self.add(image, at, particle);

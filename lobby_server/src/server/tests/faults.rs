@@ -309,7 +309,7 @@ fn a_server_that_stops_says_so() {
     world.server.stop(now, "maintenance");
     world.turn();
     assert!(
-        matches!(&world.fakes[player].frames[..], [.., Frame::Goodbye { reason }] if reason == "maintenance")
+        matches!(&world.fakes[player].frames[..], [.., Frame::Goodbye { reason, .. }] if reason == "maintenance")
     );
     let late = world.add(2, "203.0.113.2:4000");
     world.log_in(late);

@@ -1,0 +1,165 @@
+//! What the agent wants done, and what the app is told.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use crossbeam_channel::TrySendError;
+use mio::Interest;
+use traversal_core::id::PlayerId;
+use traversal_core::{DisconnectReason, Event, LobbyState, Output, SocketId};
+
+use super::{Connection, MAX_EVENTS, Turn};
+use crate::driver::{GameDatagram, Report, token};
+use crate::error::SocketError;
+use crate::handoff::PunchedSocket;
+use crate::sockets::Socket;
+use crate::state::count;
+
+impl Turn {
+    /// Takes all that the agent has to say after an input.
+    pub(super) fn drain(&mut self, now: Instant) {
+        loop {
+            if let Some(output) = self.agent.poll_output() {
+                self.output(now, output);
+            } else if let Some(event) = self.agent.poll_event() {
+                self.event(now, event);
+            } else {
+                return;
+            }
+        }
+    }
+
+    fn output(&mut self, now: Instant, output: Output) {
+        match output {
+            Output::Transmit(transmit) => match self.sockets.get_mut(&transmit.socket) {
+                Some(socket) => {
+                    socket.push(transmit.to, transmit.ttl, transmit.payload, &self.shared.counters);
+                }
+                None => count(&self.shared.counters.send_errors, 1),
+            },
+            Output::OpenSocket { socket, v6 } => {
+                let local = self.open(socket, v6);
+                self.agent.handle_socket(now, socket, local);
+            }
+            Output::CloseSocket { socket } => {
+                if let Some(mut socket) = self.sockets.remove(&socket) {
+                    socket.flush(&mut self.scratch, &self.shared.counters);
+                    self.deregister(&mut socket);
+                }
+            }
+            other => bevy_log::debug!("unknown output of the agent: {other:?}"),
+        }
+    }
+
+    /// A further socket beside a main one, on the same interface.
+    fn open(&mut self, id: SocketId, v6: bool) -> io::Result<SocketAddr> {
+        let beside = if v6 { SocketId::MAIN_V6 } else { SocketId::MAIN };
+        let beside = self.sockets.get(&beside).ok_or(io::ErrorKind::AddrNotAvailable)?;
+        let socket = Socket::open(SocketAddr::new(beside.local().ip(), 0), None)?;
+        self.add_socket(id, socket)
+    }
+
+    fn deregister(&self, socket: &mut Socket) {
+        if let Err(error) = self.poll.registry().deregister(socket.source()) {
+            bevy_log::debug!("cannot deregister a socket: {error}");
+        }
+    }
+
+    fn event(&mut self, now: Instant, event: Event) {
+        let report = match event {
+            Event::Datagram { player, payload } => {
+                let generation = self.connections.get(&player).map_or(0, |connection| connection.generation);
+                self.incoming.push(GameDatagram { player, generation, payload });
+                return;
+            }
+            Event::PeerConnected { ref peer, .. } => {
+                self.generation += 1;
+                let generation = self.generation;
+                self.connections.insert(peer.id, Connection { generation, stalled: false });
+                Report::Connected { event, generation }
+            }
+            Event::PeerDisconnected { peer, reason } => {
+                let stalled = self.connections.remove(&peer.id).is_some_and(|connection| connection.stalled);
+                let reason = if stalled { DisconnectReason::Stalled } else { reason };
+                Report::Agent(Event::PeerDisconnected { peer, reason })
+            }
+            event => {
+                match &event {
+                    // A new address would mean another login, which ends a room: a game goes on instead.
+                    Event::Lobby(LobbyState::Retrying { .. }) if !self.in_room => self.names.refresh(now),
+                    Event::RoomEntered { .. } => self.in_room = true,
+                    Event::RoomLeft { .. } => self.in_room = false,
+                    _ => {}
+                }
+                Report::Agent(event)
+            }
+        };
+        if self.events.len() < MAX_EVENTS {
+            self.events.push_back(report);
+        } else {
+            count(&self.shared.counters.events_dropped, 1);
+        }
+    }
+
+    /// Sends what is in line and hands over what came.
+    pub(super) fn flush(&mut self) {
+        while let Some(report) = self.events.pop_front() {
+            if let Err(TrySendError::Full(report) | TrySendError::Disconnected(report)) =
+                self.reports.try_send(report)
+            {
+                self.events.push_front(report);
+                break;
+            }
+        }
+        if !self.incoming.is_empty() {
+            let batch = std::mem::take(&mut self.incoming);
+            count(&self.shared.counters.game_received, batch.len() as u64);
+            self.shared.incoming.push(batch, &self.shared.counters.incoming_dropped);
+        }
+        // The main socket last: what a player says to another is there before the server speaks of it.
+        for (id, socket) in self.sockets.iter_mut().rev().filter(|(_, socket)| socket.has_queue()) {
+            let was_blocked = socket.watches_writable;
+            if !socket.blocked {
+                socket.flush(&mut self.scratch, &self.shared.counters);
+            }
+            if socket.blocked != was_blocked {
+                socket.watches_writable = socket.blocked;
+                let interest =
+                    if socket.blocked { Interest::READABLE | Interest::WRITABLE } else { Interest::READABLE };
+                if let Err(error) = self.poll.registry().reregister(socket.source(), token(*id), interest) {
+                    bevy_log::debug!("cannot watch a socket: {error}");
+                    socket.blocked = false;
+                }
+            }
+        }
+    }
+
+    /// Gives the socket of the path to `player` away.
+    pub(super) fn release(&mut self, now: Instant, player: PlayerId) -> Result<PunchedSocket, SocketError> {
+        let system = |error: io::Error| SocketError::System(error.to_string());
+        let released = self.agent.release_socket(now, player);
+        self.drain(now);
+        let released = released?;
+        let mut socket = self.sockets.remove(&released.socket).ok_or(SocketError::NotRunning)?;
+        socket.flush(&mut self.scratch, &self.shared.counters);
+        self.deregister(&mut socket);
+        if matches!(released.socket, SocketId::MAIN | SocketId::MAIN_V6) {
+            // The agent goes on with another port, and the server moves its session there.
+            let address = SocketAddr::new(socket.local().ip(), 0);
+            let fresh = Socket::open(address, Some(self.socket_buffer)).map_err(system)?;
+            let local = self.add_socket(released.socket, fresh).map_err(system)?;
+            self.agent.handle_socket(now, released.socket, Ok(local));
+            self.drain(now);
+        }
+        if self.connections.remove(&player).is_some() {
+            self.events.push_back(Report::Released(player));
+        }
+        Ok(PunchedSocket {
+            player,
+            socket: socket.into_std(),
+            remote: released.remote,
+            shared_key: released.shared_key,
+        })
+    }
+}
