@@ -12,6 +12,34 @@ fn settings(names: &[&str], seeds: u64, threads: usize) -> MatrixSettings {
 }
 
 #[test]
+fn every_pair_of_the_six_types_meets_in_drawn_worlds() {
+    let six = ["none", "fullcone", "restricted", "portrestricted", "as", "ps"];
+    let matrix = matrix::run(&settings(&six, 10, 0), |_| {});
+    let direct: usize = matrix.cells.iter().map(|cell| cell.direct).sum();
+    let short: Vec<_> = matrix
+        .cells
+        .iter()
+        .filter(|cell| cell.direct < cell.runs)
+        .map(|cell| format!("{} - {}: {:?}", cell.left, cell.right, cell.failed_seeds))
+        .collect();
+    // One of 360 is chance; the whole matrix asks for 99.9 %.
+    assert!(direct >= 359, "{direct} of 360 direct:\n{}", short.join("\n"));
+    assert!(matrix.cells.iter().all(|cell| cell.settled == cell.runs && cell.played == cell.runs));
+}
+
+#[test]
+fn two_port_sensitive_nats_meet_among_much_foreign_traffic() {
+    for (cross, least) in [(5.0, 50), (50.0, 49)] {
+        let mut settings = settings(&["ps"], 50, 0);
+        settings.draw.cross = Some(cross);
+        settings.draw.config.relay = traversal_core::RelayPolicy::Never;
+        let matrix = matrix::run(&settings, |_| {});
+        let cell = &matrix.cells[0];
+        assert!(cell.direct >= least, "{} of 50 at {cross} a second: {:?}", cell.direct, cell.failed_seeds);
+    }
+}
+
+#[test]
 fn cones_always_meet_in_drawn_worlds() {
     let matrix = matrix::run(&settings(&["none", "fullcone", "restricted", "portrestricted"], 20, 0), |_| {});
     assert_eq!(matrix.cells.len(), 16);

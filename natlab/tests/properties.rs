@@ -1,5 +1,7 @@
 //! What must hold in every world: random networks, random faults.
 
+#![allow(clippy::unwrap_used)]
+
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
@@ -126,10 +128,10 @@ fn random_worlds() {
         pair.world.add_tap(Box::new(move |fate: Fate, packet: &Packet<'_>| {
             let mut sink = sink.borrow_mut();
             match fate {
-                Fate::Sent(host) if players.contains(&host.0) => {
-                    if sink.seen.insert((host.0, packet.header.dst)) {
-                        sink.sent.push((packet.at, host.0, packet.header.dst));
-                    }
+                Fate::Sent(host)
+                    if players.contains(&host.0) && sink.seen.insert((host.0, packet.header.dst)) =>
+                {
+                    sink.sent.push((packet.at, host.0, packet.header.dst));
                 }
                 Fate::Delivered(host) if !lobby::ADDRESSES.contains(&packet.header.src.ip()) => {
                     if let Some(side) = players.iter().position(|player| *player == host.0) {
