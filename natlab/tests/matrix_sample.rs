@@ -50,6 +50,25 @@ fn cones_always_meet_in_drawn_worlds() {
     }
 }
 
+/// In these worlds several of the classification's probes are lost behind the address-sensitive NAT, whose counter
+/// was then taken for a block of random ports.
+#[test]
+fn lost_probes_do_not_hide_a_counter() {
+    for first_seed in [107, 130, 240, 313, 353, 363] {
+        let left = vec!["as".parse().unwrap()];
+        let right = vec!["portrestricted".parse().unwrap(), "ps".parse().unwrap()];
+        let draw = Draw::default();
+        let settings = MatrixSettings { left, right, seeds: 1, first_seed, draw, threads: 1 };
+        for cell in matrix::run(&settings, |_| {}).cells {
+            assert_eq!(
+                cell.direct, 1,
+                "{} - {}: seed {first_seed}: {:?}",
+                cell.left, cell.right, cell.causes
+            );
+        }
+    }
+}
+
 #[test]
 fn the_number_of_threads_changes_nothing() {
     let names = ["restricted", "ps"];

@@ -45,6 +45,14 @@ enum Tag {
     Lifetime(u32),
 }
 
+/// What a probe on the wire is about.
+#[derive(Clone, Copy, Debug)]
+struct About {
+    purpose: ProbePurpose,
+    repeated: bool,
+    whose: Tag,
+}
+
 impl Detection {
     /// Keepalives must come this often (M31).
     pub(crate) fn keepalive(&self, configured: Duration) -> Duration {
@@ -168,8 +176,9 @@ impl Detection {
                 ClassifierOrder::CloseSocket { slot } => sockets.close(cx, Owner::Classifier(slot)),
                 ClassifierOrder::Probe(probe) => {
                     if let Some(socket) = sockets.get(Owner::Classifier(probe.slot)) {
-                        let tag = Tag::Classifier(probe.tag);
-                        self.probe(cx, online, socket, probe.target, probe.purpose, tag);
+                        let whose = Tag::Classifier(probe.tag);
+                        let about = About { purpose: probe.purpose, repeated: probe.repeated, whose };
+                        self.probe(cx, online, socket, probe.target, about);
                     }
                 }
                 ClassifierOrder::Hairpin { slot, to, .. } => {
@@ -193,7 +202,10 @@ impl Detection {
                 LifetimeOrder::Probe { slot, tag } => {
                     if let Some(socket) = sockets.get(Owner::Lifetime(slot)) {
                         let target = online.server;
-                        self.probe(cx, online, socket, target, ProbePurpose::Report, Tag::Lifetime(tag));
+                        let whose = Tag::Lifetime(tag);
+                        // Never a sample of the counter: its mapping may be minutes old.
+                        let about = About { purpose: ProbePurpose::Report, repeated: true, whose };
+                        self.probe(cx, online, socket, target, about);
                     }
                 }
             }
@@ -224,13 +236,13 @@ impl Detection {
         online: &mut Online,
         (socket, local): (SocketId, SocketAddr),
         target: SocketAddr,
-        purpose: ProbePurpose,
-        whose: Tag,
+        about: About,
     ) {
         self.sequence = self.sequence.wrapping_add(1);
-        let tag = ProbeTag { local_port: local.port(), sequence: self.sequence }.into();
-        self.tags.insert(tag, whose);
-        let frame = Frame::Probe(Probe { tag, purpose });
+        let tag = ProbeTag { local_port: local.port(), repeated: about.repeated, sequence: self.sequence };
+        let tag = tag.into();
+        self.tags.insert(tag, about.whose);
+        let frame = Frame::Probe(Probe { tag, purpose: about.purpose });
         if let Some(datagram) = online.session.seal(cx.now, Kind::Probe, &frame) {
             cx.transmit(socket, target, datagram);
         }

@@ -47,12 +47,13 @@ impl Server {
             Some(target),
         ) = (probe.purpose, target)
         {
+            let tag = ProbeTag::from(probe.tag);
             client.note_sighting(Sighting {
-                local_port: ProbeTag::from(probe.tag).local_port,
+                local_port: tag.local_port,
                 target,
                 observed: route.peer,
                 sent,
-                repeated: false,
+                repeated: tag.repeated,
             });
         }
         let seen = Frame::ProbeSeen { tag: probe.tag, observed: route.peer };

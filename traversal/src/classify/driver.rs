@@ -32,6 +32,8 @@ pub struct ProbeOrder {
     pub target: SocketAddr,
     /// What the server is to do.
     pub purpose: ProbePurpose,
+    /// It was sent before.
+    pub repeated: bool,
     /// Comes back with the answer. Local to the classifier: on the wire it may be another one
     /// ([`ProbeTag`](super::ProbeTag)).
     pub tag: u32,
@@ -311,7 +313,7 @@ impl Classifier {
         if self.local_port(slot).is_none() {
             return;
         }
-        let order = ProbeOrder { slot, target, purpose, tag: self.pending.len() as u32 };
+        let order = ProbeOrder { slot, target, purpose, repeated: false, tag: self.pending.len() as u32 };
         self.orders.push_back(ClassifierOrder::Probe(order));
         let due = now + self.patience(purpose, 1);
         self.pending.push(Pending { order, sent: now, tries: 1, due, state: Fate::Waiting });
@@ -349,7 +351,7 @@ impl Classifier {
             probe.tries += 1;
             probe.sent = now;
             probe.due = now + patience;
-            self.orders.push_back(ClassifierOrder::Probe(order));
+            self.orders.push_back(ClassifierOrder::Probe(ProbeOrder { repeated: true, ..order }));
         }
     }
 

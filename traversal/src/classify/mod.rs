@@ -25,20 +25,28 @@ use crate::ports::{FreshMapping, StepRule, allocation, foreign_rate};
 pub struct ProbeTag {
     /// Port of the local socket.
     pub local_port: u16,
-    /// Makes the tag unique within the session.
+    /// An earlier packet, of which nothing was heard, may have made the mapping already: a counter's port may be
+    /// older than this probe.
+    pub repeated: bool,
+    /// Makes the tag unique within the session; 15 bits.
     pub sequence: u16,
 }
 
+/// Of the lower half of a tag: [`ProbeTag::repeated`].
+const REPEATED: u16 = 1 << 15;
+
 impl From<ProbeTag> for u32 {
     fn from(tag: ProbeTag) -> Self {
-        (u32::from(tag.local_port) << 16) | u32::from(tag.sequence)
+        let flag = if tag.repeated { REPEATED } else { 0 };
+        (u32::from(tag.local_port) << 16) | u32::from(flag | (tag.sequence & !REPEATED))
     }
 }
 
 impl From<u32> for ProbeTag {
     fn from(tag: u32) -> Self {
         // Both halves by construction 16 bits.
-        Self { local_port: (tag >> 16) as u16, sequence: tag as u16 }
+        let (local_port, low) = ((tag >> 16) as u16, tag as u16);
+        Self { local_port, repeated: low & REPEATED != 0, sequence: low & !REPEATED }
     }
 }
 
@@ -184,6 +192,10 @@ fn fresh_mappings(sightings: &[Sighting], all: bool) -> Vec<FreshMapping> {
             .min_by_key(|o| o.sent)
             .is_some_and(|o| o == s)
     };
+    // A packet that was lost behind the NAT has made a mapping, and a later one to another target may share it.
+    let may_be_older = |s: &Sighting| {
+        sightings.iter().any(|o| o.repeated && o.local_port == s.local_port && o.observed == s.observed)
+    };
     sightings
         .iter()
         .filter(|s| s.observed.ip() == ip && (all || first_of_socket(s)))
@@ -191,7 +203,7 @@ fn fresh_mappings(sightings: &[Sighting], all: bool) -> Vec<FreshMapping> {
             sent: s.sent,
             local: s.local_port,
             external: s.observed.port(),
-            repeated: s.repeated,
+            repeated: may_be_older(s),
         })
         .collect()
 }

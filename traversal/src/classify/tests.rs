@@ -334,9 +334,33 @@ fn m7_the_server_comes_to_the_same_profile_from_what_it_saw() {
 }
 
 #[test]
+fn m4_a_mapping_shared_with_a_lost_probe_does_not_hide_the_counter() {
+    // An address-sensitive NAT counting by -1. The first packets of the sockets 0 and 1 were lost behind it; socket
+    // 0's probe to the other port of the server came through by the mapping that the lost one had made.
+    let at = |n: u16, target: usize, port: u16, ms: u64, repeated: bool| Sighting {
+        local_port: 50_000 + n,
+        target: servers(2)[target],
+        observed: SocketAddr::new("198.51.100.7".parse().unwrap(), port),
+        sent: Duration::from_millis(ms),
+        repeated,
+    };
+    let mut sightings: Vec<_> = (2..8).map(|n| at(n, 0, 16_300 - n, 0, false)).collect();
+    sightings.push(at(0, 1, 16_300, 1, false));
+    sightings.push(at(0, 2, 16_292, 1, false));
+    sightings.push(at(0, 0, 16_300, 300, true));
+    sightings.push(at(1, 0, 16_299, 300, true));
+    let evidence = Evidence { sightings, two_addresses: true, waited: true, ..Evidence::default() };
+    let profile = classify(&evidence);
+    assert_eq!(profile.mapping, MappingBehavior::AddressDependent);
+    assert_eq!(profile.allocation, PortAllocation::Sequential { step: -1 });
+}
+
+#[test]
 fn tags_carry_the_local_port() {
-    let tag = ProbeTag { local_port: 50_007, sequence: 513 };
-    assert_eq!(ProbeTag::from(u32::from(tag)), tag);
+    for repeated in [false, true] {
+        let tag = ProbeTag { local_port: 50_007, repeated, sequence: 513 };
+        assert_eq!(ProbeTag::from(u32::from(tag)), tag);
+    }
 }
 
 #[test]

@@ -118,13 +118,15 @@ fn block(ordered: &[FreshMapping], span: u32) -> PortAllocation {
 }
 
 /// Ports a second that other machines behind the same NAT took, from all ports that this player's packets got
-/// over some time. `None` if the time is too short to tell or the allocation is not sequential.
+/// over some time. `None` if the surely dated ones lie too near to each other in time to tell or the allocation is not sequential.
 pub fn foreign_rate(mappings: &[FreshMapping], step: i32) -> Option<f32> {
     if step == 0 {
         return None;
     }
-    let first = mappings.iter().min_by_key(|m| m.sent)?;
-    let last = mappings.iter().max_by_key(|m| m.sent)?;
+    // The moment of a repeated one's port is not known; its port is an own one all the same.
+    let dated = || mappings.iter().filter(|m| !m.repeated);
+    let first = dated().min_by_key(|m| m.sent)?;
+    let last = dated().max_by_key(|m| m.sent)?;
     let time = last.sent.saturating_sub(first.sent);
     if time < Duration::from_millis(200) {
         return None;
@@ -183,6 +185,21 @@ mod tests {
     }
 
     #[test]
+    fn m4_a_probe_lost_behind_the_nat_keeps_its_early_port() {
+        // Seen in a simulated join: of eight probes of a counter by -1 three were lost between the NAT and the
+        // server; their ports are the first ones, but they came in last.
+        let mut lost = seen(&[16_262, 16_261, 16_259, 16_258, 16_257, 16_265, 16_264, 16_263]);
+        for mapping in &mut lost[5..] {
+            mapping.sent += Duration::from_millis(300);
+        }
+        assert_ne!(allocation(&lost, StepRule::Gcd), PortAllocation::Sequential { step: -1 }, "it matters");
+        for mapping in &mut lost[5..] {
+            mapping.repeated = true;
+        }
+        assert_eq!(allocation(&lost, StepRule::Gcd), PortAllocation::Sequential { step: -1 });
+    }
+
+    #[test]
     fn m4_preserving_even_if_one_port_was_taken() {
         assert_eq!(told(&[50_000, 50_001, 50_002]), PortAllocation::Preserving);
         assert_eq!(told(&[50_000, 50_001, 31_337, 50_003]), PortAllocation::Preserving);
@@ -222,6 +239,11 @@ mod tests {
         let rate = foreign_rate(&mappings, 2).unwrap();
         assert!((rate - 20.0).abs() < 0.01, "{rate}");
         assert_eq!(foreign_rate(&mappings[..2], 2), None, "no time went by");
+        // A port made at the start, but seen late, does not hide what others took; it is an own one still.
+        let late = FreshMapping { repeated: true, ..at(1_200, 3_004) };
+        let with_late = [&mappings[..], &[late]].concat();
+        let rate = foreign_rate(&with_late, 2).unwrap();
+        assert!((rate - 19.0).abs() < 0.01, "{rate}");
         assert_eq!(foreign_rate(&[], 1), None);
     }
 }

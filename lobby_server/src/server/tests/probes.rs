@@ -177,7 +177,7 @@ fn the_server_checks_a_profile_against_what_it_saw() {
         for target in targets {
             sequence += 1;
             port += 2;
-            let tag = ProbeTag { local_port, sequence }.into();
+            let tag = ProbeTag { local_port, repeated: false, sequence }.into();
             probe(&mut world, player, *target, &format!("203.0.113.1:{port}"), tag, ProbePurpose::Report);
             world.pass(Duration::from_millis(2));
         }
@@ -198,4 +198,29 @@ fn the_server_checks_a_profile_against_what_it_saw() {
     assert_eq!(told.filtering, FilteringBehavior::AddressAndPortDependent, "only the player can know it");
     assert!(matches!(told.allocation, PortAllocation::Sequential { step: 2 }), "{told:?}");
     assert_eq!(told.confidence, Confidence::Full);
+}
+
+#[test]
+fn a_probe_lost_on_the_way_here_does_not_hide_the_counter() {
+    use traversal_core::classify::ProbeTag;
+    use traversal_core::nat::{NatProfile, PortAllocation};
+    let mut world = World::with(ServerConfig::default(), four_sockets());
+    let player = world.player(1, "203.0.113.1:4000");
+    // The first three of eight probes were lost between the NAT and here, and come again half a second later.
+    for (sequence, n) in (1..).zip([3u16, 4, 5, 6, 7, 0, 1, 2]) {
+        let repeated = n < 3;
+        if n == 0 {
+            world.pass(Duration::from_millis(500));
+        }
+        let tag = ProbeTag { local_port: 50_000 + n, repeated, sequence }.into();
+        let seen_at = format!("203.0.113.1:{}", 20_000 + 3 * n);
+        probe(&mut world, player, 0, &seen_at, tag, ProbePurpose::Report);
+        world.pass(Duration::from_millis(2));
+    }
+    world.say(player, ToServer::Profile { profile: NatProfile::default(), check: true });
+    let told = world.fakes[player].told.iter().find_map(|message| match message {
+        ToPlayer::Profile(profile) => Some(profile.allocation),
+        _ => None,
+    });
+    assert_eq!(told, Some(PortAllocation::Sequential { step: 3 }));
 }
