@@ -103,7 +103,9 @@ fn once_settled_only_the_chosen_path_is_pinged() {
     fixture.tick(1600);
     let mut sent = Vec::new();
     for _ in 0..100 {
-        sent.extend(fixture.tick(50));
+        let pings = fixture.tick(50);
+        pings.iter().for_each(|ping| _ = fixture.confirm(*ping));
+        sent.extend(pings);
     }
     assert!(sent.iter().all(|order| order.remote == orders[0].remote), "{sent:?}");
     assert_eq!(sent.len(), 12, "one every 400 ms in five seconds");
@@ -124,6 +126,35 @@ fn silence_brings_back_every_address() {
     let lan = sent.iter().find(|order| order.remote == orders[1].remote).copied();
     assert!(fixture.confirm(lan.expect("the LAN address is tried again")));
     assert_eq!(fixture.paths.selected().unwrap().kind, PathKind::Lan);
+}
+
+#[test]
+fn a_way_that_is_not_answered_is_given_up_though_the_other_side_is_heard() {
+    let mut fixture = Fixture::new(&[("192.0.2.1:1000", PathKind::Direct), ("10.0.0.2:1000", PathKind::Lan)]);
+    let orders = fixture.tick(0);
+    fixture.confirm(orders[1]);
+    let mut direct = None;
+    // `tick` says that something was heard all the time.
+    for _ in 0..100 {
+        direct = direct.or(fixture.tick(50).into_iter().find(|order| order.remote == orders[0].remote));
+    }
+    assert!(fixture.confirm(direct.expect("the other way is tried again")));
+    assert_eq!(fixture.paths.selected().unwrap().kind, PathKind::Direct);
+}
+
+#[test]
+fn the_socket_that_the_other_side_uses_is_not_closed() {
+    let mut fixture = Fixture::new(&[("192.0.2.1:1000", PathKind::Direct)]);
+    let order = fixture.tick(0)[0];
+    fixture.confirm(order);
+    let other = SocketId(7);
+    fixture.paths.heard(fixture.now, other, address("192.0.2.1:1000"), STRANGER, None);
+    fixture.paths.carried_data(other, address("192.0.2.1:1000"));
+    fixture.tick(5000);
+    let used = fixture.paths.sockets_used(Some(fixture.now));
+    assert!(used.contains(&SOCKET) && used.contains(&other), "{used:?}");
+    fixture.paths.keep_only(&used, |_| false);
+    assert_eq!(fixture.paths.selected_there().unwrap().socket, other);
 }
 
 #[test]
