@@ -79,7 +79,7 @@ impl FailureReason {
     pub fn advice(self) -> &'static str {
         match self {
             Self::RandomPortsOnBothSides | Self::RandomPortsAgainstSymmetric | Self::SymmetricOnBothSides => {
-                "Allow the relay, or enable UPnP on one router."
+                "Allow the relay, or forward a UDP port on one router and bind the game to it."
             }
             Self::UdpBlocked => "Ask the network's owner to let UDP out, or use another network.",
             Self::NoAnswer => {
