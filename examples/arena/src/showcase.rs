@@ -63,7 +63,7 @@ impl Plugin for ShowcasePlugin {
         }
         app.add_message::<Ask>().insert_state(screen).insert_resource(session).insert_resource(TroubleText(String::from(
             "No way to Ada was found. Both routers choose random ports, so no direct path exists. Allow the \
-             relay, or enable UPnP on one router.",
+             relay, or forward a UDP port on one router and bind the game to it.",
         )));
         // The flow would act on a real goal; only pages read this one.
         app.insert_resource(goal);
