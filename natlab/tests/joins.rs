@@ -208,3 +208,14 @@ fn a_join_before_the_nats_are_known_gets_a_better_plan_when_they_are() {
         }
     }
 }
+
+#[test]
+fn a_clock_that_is_an_hour_off_does_not_matter() {
+    for (left, right) in [("portrestricted", "portrestricted"), ("ps", "as")] {
+        let mut pair = PairWorld::new(equal(5, left, right));
+        let right_host = pair.right;
+        pair.world.set_clock(right_host, Duration::from_secs(3600));
+        let report = pair.join();
+        assert!(report.direct && report.played, "{left} - {right}: {:?}", report.cause);
+    }
+}

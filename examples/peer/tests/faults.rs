@@ -75,6 +75,32 @@ fn the_server_has_another_key() {
     joiner.failure(5.0, "key is not the expected one");
 }
 
+/// A server of another age: it answers every hello with its own version.
+#[test]
+fn the_server_speaks_another_protocol() {
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = socket.local_addr().unwrap().to_string();
+    let mut joiner = peer("B", &address, "join", &["--room", "r1"]);
+    let mut hello = [0; 1500];
+    socket.set_read_timeout(Some(std::time::Duration::from_secs(5))).unwrap();
+    let (_, from) = socket.recv_from(&mut hello).unwrap();
+    // Kind, magic, version, the hello's nonce, and that it is about the version.
+    let mut refusal = vec![0xCB];
+    refusal.extend_from_slice(b"btv");
+    refusal.extend_from_slice(&9u16.to_le_bytes());
+    refusal.extend_from_slice(&hello[6..22]);
+    refusal.push(1);
+    socket.send_to(&refusal, from).unwrap();
+    joiner.failure(5.0, "this game needs protocol 1, the server speaks 9");
+}
+
+#[test]
+fn the_server_does_not_serve_this_game() {
+    let lobby = Lobby::start_with(&[("LOBBY_GAMES", "[chess]")]);
+    let mut joiner = peer("B", &lobby.address, "join", &["--room", "r1", "--game", "go"]);
+    joiner.failure(5.0, "this server does not serve the game \"go\"");
+}
+
 #[test]
 fn the_local_port_is_taken() {
     let lobby = Lobby::start();

@@ -250,9 +250,19 @@ impl<N: Node> World<N> {
         self.settle(host);
     }
 
+    /// Sets a host's clock ahead of all others.
+    pub fn set_clock(&mut self, host: HostId, ahead: Duration) {
+        self.hosts[host.0].clock_ahead = ahead;
+    }
+
+    /// The time as a host's clock shows it.
+    fn clock(&self, host: HostId) -> Instant {
+        self.instant() + self.hosts[host.0].clock_ahead
+    }
+
     /// Does something with a host's node now, then lets it send.
     pub fn act<R>(&mut self, host: HostId, action: impl FnOnce(&mut N, Instant) -> R) -> R {
-        let now = self.instant();
+        let now = self.clock(host);
         let result = action(&mut self.hosts[host.0].node, now);
         self.settle(host);
         result
@@ -314,7 +324,7 @@ impl<N: Node> World<N> {
     }
 
     fn wake(&mut self, id: HostId, generation: u64) {
-        let now = self.instant();
+        let now = self.clock(id);
         let host = &mut self.hosts[id.0];
         if host.generation != generation || host.down {
             return;
@@ -332,7 +342,8 @@ impl<N: Node> World<N> {
 
     /// Drains a node's outputs and sets its alarm.
     fn settle(&mut self, id: HostId) {
-        let now = self.instant();
+        let now = self.clock(id);
+        let start = self.base + self.hosts[id.0].clock_ahead;
         while let Some(output) = self.hosts[id.0].node.poll_output() {
             match output {
                 NodeOutput::Transmit { socket, to, ttl, payload } => {
@@ -347,10 +358,8 @@ impl<N: Node> World<N> {
                 }
             }
         }
-        let wanted = self.hosts[id.0]
-            .node
-            .poll_timeout()
-            .map(|at| at.saturating_duration_since(self.base).max(self.now));
+        let wanted =
+            self.hosts[id.0].node.poll_timeout().map(|at| at.saturating_duration_since(start).max(self.now));
         let host = &mut self.hosts[id.0];
         if host.down || wanted == host.wake_at {
             return;

@@ -61,6 +61,8 @@ pub(super) struct Host<N> {
     pub(super) generation: u64,
     pub(super) last_wake: Duration,
     pub(super) idle_turns: u32,
+    /// How far this machine's clock is ahead.
+    pub(super) clock_ahead: Duration,
     pub(super) stats: HostStats,
 }
 
@@ -85,6 +87,7 @@ impl<N> Host<N> {
             generation: 0,
             last_wake: Duration::ZERO,
             idle_turns: 0,
+            clock_ahead: Duration::ZERO,
             stats: HostStats::default(),
         }
     }
@@ -209,7 +212,7 @@ impl<N: Node> World<N> {
     }
 
     fn deliver(&mut self, id: HostId, header: Header, payload: Vec<u8>) {
-        let now = self.instant();
+        let now = self.clock(id);
         let host = &mut self.hosts[id.0];
         if host.down {
             return self.seen(Fate::Lost, header, &payload);

@@ -175,11 +175,17 @@ pub(crate) struct Lobby {
 
 impl Lobby {
     pub(crate) fn start() -> Self {
-        Self::start_at("127.0.0.1:0", scratch("lobby").join("key"))
+        Self::start_with(&[])
     }
 
-    fn start_at(bind: &str, key_file: PathBuf) -> Self {
-        let mut program = Program::start("lobby_server", &mut Self::command(bind, &key_file));
+    /// With these environment variables.
+    pub(crate) fn start_with(settings: &[(&str, &str)]) -> Self {
+        Self::start_at("127.0.0.1:0", scratch("lobby").join("key"), settings)
+    }
+
+    fn start_at(bind: &str, key_file: PathBuf, settings: &[(&str, &str)]) -> Self {
+        let mut command = Self::command(bind, &key_file);
+        let mut program = Program::start("lobby_server", command.envs(settings.iter().copied()));
         let ready = program.line("ready line", 10.0, |line| line.starts_with("lobby_server ready on "));
         let words: Vec<&str> = ready.split([' ', ',']).filter(|word| !word.is_empty()).collect();
         let address = words[3].to_owned();
@@ -200,7 +206,7 @@ impl Lobby {
 
     /// Starts it again where it was.
     pub(crate) fn restart(&mut self) {
-        *self = Self::start_at(&self.address, self.key_file.clone());
+        *self = Self::start_at(&self.address, self.key_file.clone(), &[]);
     }
 
     /// A player: `peer KIND --lobby .. --json ARGS`.
