@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bevy::prelude::*;
-use bevy_renet::RenetClient;
+use bevy_renet::{RenetClient, RenetServer};
 
 use crate::net::HostGame;
 use crate::net::systems::{Hosted, Joined, NetSystems};
@@ -19,6 +19,9 @@ use crate::sim::{GameEvent, Phase, TICK_HZ};
 const REFRESH: Duration = Duration::from_secs(2);
 /// A match meant to begin by itself begins after this long with fewer players than it wanted.
 const PATIENCE: u32 = 25 * TICK_HZ;
+
+/// A host stays for so long after its last round: renet repeats what was lost, and all are to hear who won.
+const FAREWELL: Duration = Duration::from_secs(2);
 
 /// Seed of everything random in this app.
 #[derive(Resource, Clone, Copy, Debug)]
@@ -181,8 +184,14 @@ fn count_rounds(
     mut happened: MessageReader<Happened>,
     scene: Res<Scene>,
     mut referee: ResMut<Referee>,
+    server: Option<Res<RenetServer>>,
+    time: Res<Time<Real>>,
+    mut leave_at: Local<Option<Duration>>,
     mut exit: MessageWriter<AppExit>,
 ) {
+    if leave_at.is_some_and(|at| at <= time.elapsed()) {
+        exit.write(AppExit::Success);
+    }
     for Happened(event) in happened.read() {
         let name =
             |player: u8| scene.actor(player).map_or("somebody", |actor| actor.name.as_str()).to_owned();
@@ -208,7 +217,8 @@ fn count_rounds(
             println!("Winner: {name}");
         }
         referee.rounds = None;
-        exit.write(AppExit::Success);
+        let guests = server.is_some_and(|server| server.connected_clients() > 0);
+        *leave_at = Some(time.elapsed() + if guests { FAREWELL } else { Duration::ZERO });
     }
 }
 
