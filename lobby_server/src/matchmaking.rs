@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use traversal_core::id::MatchId;
 use traversal_core::nat::NatProfile;
 use traversal_core::plan::{PlanOptions, plan as choose};
-use traversal_core::wire::message::{MAX_LOCAL_ADDRESSES, PlayerInfo, PunchPlan, RelayGrant, Replan, Role};
+use traversal_core::wire::message::{MAX_LOCAL_ADDRESSES, PlayerInfo, PunchPlan, RelayGrant, Replan};
 
 /// One side of a match, as its home node knows it.
 #[derive(Clone, Debug)]
@@ -137,10 +137,7 @@ pub(crate) fn plans(
     let same_nat = same_nat(host, joiner, policy);
     // M10: the one who calls is the caller.
     let chosen = choose(&joiner.nat, &host.nat, PlanOptions::default());
-    let callee = match chosen.caller {
-        Role::Sending => Role::Receiving,
-        Role::Receiving => Role::Sending,
-    };
+    let callee = chosen.caller.other();
     let plan = |own: &Party, peer: &Party, is_host: bool| PunchPlan {
         match_id,
         peer: peer.info.clone(),
@@ -167,10 +164,7 @@ pub(crate) fn replans(match_id: MatchId, host: &Party, joiner: &Party) -> Option
         return None;
     }
     let chosen = choose(&joiner.nat, &host.nat, PlanOptions::default());
-    let callee = match chosen.caller {
-        Role::Sending => Role::Receiving,
-        Role::Receiving => Role::Sending,
-    };
+    let callee = chosen.caller.other();
     let plan = |role, own: &Party, peer: &Party| Replan {
         match_id,
         role,
@@ -185,6 +179,7 @@ pub(crate) fn replans(match_id: MatchId, host: &Party, joiner: &Party) -> Option
 mod tests {
     use super::*;
     use traversal_core::id::PlayerId;
+    use traversal_core::wire::message::Role;
 
     fn party(public: &str, local: &[&str]) -> Party {
         Party {

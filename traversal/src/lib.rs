@@ -1,4 +1,35 @@
-//! Sans-IO core of `bevy_traversal`. See [`Agent`] for the run-loop contract.
+//! Sans-IO core of `bevy_traversal`: gets the UDP sockets of two players through their NATs.
+//!
+//! Nothing in here opens a socket, reads a clock, starts a thread or draws a random number of its own: time,
+//! randomness and datagrams come in as arguments. So the simulator runs the very code that ships, and the same seed
+//! and inputs are the same run.
+//!
+//! [`Agent`] is one player. A driver turns it:
+//! 1. give it one input: [`Agent::handle_command`], [`Agent::handle_datagram`], [`Agent::handle_socket`],
+//!    [`Agent::send`], or [`Agent::handle_timeout`] when its time has come;
+//! 2. drain [`Agent::poll_output`] (datagrams to send, sockets to open and close) and [`Agent::poll_event`];
+//! 3. sleep until [`Agent::poll_timeout`], or the next input.
+//!
+//! ```
+//! use std::time::Instant;
+//!
+//! use traversal_core::{Agent, AgentConfig, Command, Event, Identity, LobbyState, Output};
+//!
+//! let now = Instant::now();
+//! let identity = Identity::from_secret([7; 32]); // from the system's entropy, in earnest
+//! let main = "192.0.2.1:40000".parse().unwrap();
+//! let mut agent = Agent::new(AgentConfig::default(), identity, [9; 32], (main, None));
+//! agent.handle_command(now, Command::Connect(vec!["198.51.100.1:3478".parse().unwrap()]));
+//! assert_eq!(agent.poll_event(), Some(Event::Lobby(LobbyState::Connecting)));
+//! let Some(Output::Transmit(hello)) = agent.poll_output() else { panic!("a hello to the lobby server") };
+//! assert_eq!(hello.payload.len(), traversal_core::wire::MAX_CONTROL); // padded, so that no answer is longer
+//! assert!(agent.poll_timeout().is_some()); // to say it again
+//! ```
+//!
+//! Where to find what: [`wire`] has every byte on the network, [`classify`] tells NATs apart (M1-M9), [`plan`] picks
+//! roles and methods (M10-M12), [`ports`] counts ports (M4, M15, M19), [`punch`] has one file a method (M13-M24).
+//!
+//! Out of scope: sockets and names (the driver's), rooms and matching (the lobby server's), what the game says.
 
 mod agent;
 mod api;

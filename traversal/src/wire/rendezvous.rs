@@ -1,0 +1,151 @@
+//! What two players are told while the server brings them together: the plan of a match, better plans, and facts.
+
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+
+use super::message::PlayerInfo;
+use crate::id::MatchId;
+use crate::nat::NatProfile;
+
+/// S1's roles: who sends bubbles and who sends replies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Role {
+    /// Sends bubbles.
+    Sending,
+    /// Sends replies.
+    Receiving,
+}
+
+impl Role {
+    /// The other side's.
+    pub fn other(self) -> Self {
+        match self {
+            Self::Sending => Self::Receiving,
+            Self::Receiving => Self::Sending,
+        }
+    }
+}
+
+/// All that one side needs to reach the other.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PunchPlan {
+    /// Stands in front of every datagram between the two.
+    pub match_id: MatchId,
+    /// The other player.
+    pub peer: PlayerInfo,
+    /// The other player's X25519 key of its login.
+    pub peer_ephemeral: [u8; 32],
+    /// From the server's generator, the same for both.
+    pub pair_secret: [u8; 32],
+    /// This side hosts the room: decides nothing in punching, but who is renet's server.
+    pub host: bool,
+    /// This side's part.
+    pub role: Role,
+    /// M25's bit: both seem to be behind one NAT.
+    pub same_nat: bool,
+    /// Where the server sees the other player.
+    pub peer_public: Vec<SocketAddr>,
+    /// The other player's own addresses; only with `same_nat`.
+    pub peer_local: Vec<SocketAddr>,
+    /// This side's NAT as the server knows it.
+    pub own_nat: NatProfile,
+    /// The other side's.
+    pub peer_nat: NatProfile,
+    /// What to try, in this order; those that can run together do.
+    pub methods: Vec<Method>,
+    /// Milliseconds for the whole attempt.
+    pub deadline_ms: u32,
+    /// Leave to play through the server, while there is no direct path or where there can be none.
+    pub relay: Option<RelayGrant>,
+}
+
+/// See [`ToPlayer::Replan`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Replan {
+    /// Which match.
+    pub match_id: MatchId,
+    /// This side's part.
+    pub role: Role,
+    /// What to try, as in [`PunchPlan::methods`].
+    pub methods: Vec<Method>,
+    /// This side's NAT.
+    pub own_nat: NatProfile,
+    /// The other side's.
+    pub peer_nat: NatProfile,
+}
+
+/// One side's way through the server's relay.
+///
+/// It sends [`Kind::Relay`](super::Kind::Relay), `token`, and its sealed datagram of the match, from the socket of
+/// its session to the address that it is logged in at. The other side's datagrams come in the same form, from there,
+/// with the same token in front.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RelayGrant {
+    /// Unguessable; each side has its own.
+    pub token: [u8; super::RELAY_HEADER - 1],
+    /// What this side may send in the long run; more is dropped.
+    pub bytes_per_second: u32,
+    /// Seconds that it serves for, from the plan on.
+    pub lifetime_s: u32,
+}
+
+/// A way to get through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Method {
+    /// Test messages to the addresses in the plan (M30): LAN, cone to cone, no NAT.
+    Cone,
+    /// One bubble, bracketed by range probes (M13-M19).
+    Bubble,
+    /// Many bubbles and a port-assigning packet (M20-M22).
+    MultiBubble,
+    /// Predicted ports on both sides (M24).
+    Prediction,
+    /// One socket a side, strides 1 and 2.
+    GiantStep,
+    /// Random ports against an endpoint-independent mapping.
+    Birthday,
+}
+
+impl Method {
+    /// As on the command line and in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Cone => "cone",
+            Self::Bubble => "bubble",
+            Self::MultiBubble => "multi-bubble",
+            Self::Prediction => "prediction",
+            Self::GiantStep => "giant-step",
+            Self::Birthday => "birthday",
+        }
+    }
+}
+
+/// What the server learns while a match runs, for the other side.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Facts {
+    /// The other side's bubble left by one of these ports (M15): every `step`-th from `first` to `last`.
+    Range {
+        /// Which try.
+        round: u16,
+        /// Public IP of the other side's NAT, as the probes were seen.
+        ip: std::net::IpAddr,
+        /// Port of the first probe.
+        first: u16,
+        /// Port of the second probe.
+        last: u16,
+        /// Signed port step.
+        step: i32,
+    },
+    /// The newest port of the other side's NAT (M23, M24).
+    Newest {
+        /// Which try.
+        round: u16,
+        /// Where it was seen.
+        address: SocketAddr,
+    },
+    /// The other side's address changed.
+    PeerPublic(Vec<SocketAddr>),
+}
