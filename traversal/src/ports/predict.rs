@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{PORT_SPACE, advance};
 
-/// Pr[Poisson(`mean`) <= `k`].
+/// The probability that a Poisson variable of this `mean` is at most `k`.
 pub fn poisson_cdf(mean: f64, k: u32) -> f64 {
     if mean <= 0.0 {
         return 1.0;
@@ -18,7 +18,7 @@ pub fn poisson_cdf(mean: f64, k: u32) -> f64 {
     sum.min(1.0)
 }
 
-/// The smallest k with Pr[Poisson(`mean`) <= k] >= `probability`; at most `limit`.
+/// The smallest k that a Poisson variable of this `mean` is at most, with this `probability`; at most `limit`.
 pub fn poisson_quantile(mean: f64, probability: f64, limit: u32) -> u32 {
     if mean <= 0.0 || !mean.is_finite() {
         return if mean.is_finite() || mean < 0.0 { 0 } else { limit };
