@@ -60,7 +60,7 @@ pub struct PunchPlan {
     pub relay: Option<RelayGrant>,
 }
 
-/// See [`ToPlayer::Replan`].
+/// See [`ToPlayer::Replan`](super::message::ToPlayer::Replan).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Replan {
     /// Which match.
