@@ -140,7 +140,7 @@ impl Agent {
             Command::Connect(servers) => {
                 self.leave_room(now, "left");
                 let mut cx = cx!(self, now);
-                self.detection.pause(&mut cx, &mut self.sockets);
+                self.detection.stop(&mut cx, &mut self.sockets);
                 self.link.disconnect(&mut cx);
                 self.link.connect(&mut cx, servers);
             }
@@ -148,7 +148,7 @@ impl Agent {
                 self.leave_room(now, "left");
                 self.close_all(now, "left");
                 let mut cx = cx!(self, now);
-                self.detection.pause(&mut cx, &mut self.sockets);
+                self.detection.stop(&mut cx, &mut self.sockets);
                 self.link.disconnect(&mut cx);
             }
             Command::HostRoom(options) => {
@@ -278,7 +278,7 @@ impl Agent {
         let mut cx = cx!(self, now);
         match event {
             None => {}
-            Some(LinkEvent::Lost) => self.detection.pause(&mut cx, &mut self.sockets),
+            Some(LinkEvent::Lost) => self.detection.stop(&mut cx, &mut self.sockets),
             Some(LinkEvent::LoggedIn) => {
                 let news = self.lobby.logged_in(&mut cx, &mut self.link);
                 self.handle_lobby(now, news);

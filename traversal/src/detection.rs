@@ -80,18 +80,14 @@ impl Detection {
         self.work(cx, link, sockets);
     }
 
-    fn stop(&mut self, cx: &mut Cx<'_>, sockets: &mut Sockets) {
+    /// Measures no more, for example because the link to the server is gone. What is known stays known.
+    pub(crate) fn stop(&mut self, cx: &mut Cx<'_>, sockets: &mut Sockets) {
         self.classifier = None;
         self.lifetime = None;
         self.tags.clear();
         self.hairpin = None;
         self.renew_at = None;
         sockets.close_all(cx, |owner| matches!(owner, Owner::Classifier(_) | Owner::Lifetime(_)));
-    }
-
-    /// The link to the server is gone: nothing can be measured.
-    pub(crate) fn pause(&mut self, cx: &mut Cx<'_>, sockets: &mut Sockets) {
-        self.stop(cx, sockets);
     }
 
     /// A socket of ours is open, or could not be opened.
