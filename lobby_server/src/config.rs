@@ -68,6 +68,9 @@ pub struct ServerConfig {
     pub login_rate: Rate,
     /// Probes of one session. RFC 8445 calls 200 new bindings a second well supported.
     pub probe_rate: Rate,
+    /// Datagrams to ports that players say are forwarded to them, per IPv4 address: behind a carrier's NAT they may hit
+    /// a neighbour's. One check takes up to five, and a household starts a few at once.
+    pub mapped_port_rate: Rate,
     /// Frames of one session other than probes.
     pub frame_rate: Rate,
     /// Requests of one session.
@@ -101,6 +104,7 @@ impl Default for ServerConfig {
             hello_rate: Rate::new(256.0, 1024.0),
             login_rate: Rate::new(64.0, 512.0),
             probe_rate: Rate::new(250.0, 500.0),
+            mapped_port_rate: Rate::new(0.5, 20.0),
             frame_rate: Rate::new(200.0, 1000.0),
             request_rate: Rate::new(10.0, 30.0),
         }

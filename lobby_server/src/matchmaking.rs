@@ -14,6 +14,8 @@ pub(crate) struct Party {
     pub(crate) ephemeral: [u8; 32],
     /// The validated address of its session.
     pub(crate) public: SocketAddr,
+    /// A port of the same IP that its router forwards to it, as proven.
+    pub(crate) mapped: Option<SocketAddr>,
     /// What it says its own interfaces have.
     pub(crate) local: Vec<SocketAddr>,
     pub(crate) relay_only: bool,
@@ -86,7 +88,11 @@ pub(crate) fn public_addresses(of: &Party, to: &Party, policy: &Policy) -> Vec<S
 
 fn public_for(of: &Party, to: &Party, same_nat: bool) -> Vec<SocketAddr> {
     match reach(of.public.ip()) {
-        Reach::Public => vec![of.public],
+        // The forwarded one first: methods that take one address take that.
+        Reach::Public => {
+            let session = (of.mapped != Some(of.public)).then_some(of.public);
+            of.mapped.into_iter().chain(session).collect()
+        }
         Reach::Local if same_nat => vec![of.public],
         Reach::Local => Vec::new(),
         Reach::Loopback if reach(to.public.ip()) == Reach::Loopback => vec![of.public],
@@ -192,6 +198,7 @@ mod tests {
             info: PlayerInfo { id: PlayerId([1; 16]), name: "p".into() },
             ephemeral: [2; 32],
             public: public.parse().unwrap(),
+            mapped: None,
             local: local.iter().map(|address| address.parse().unwrap()).collect(),
             relay_only: false,
             server_ip: None,
@@ -218,6 +225,16 @@ mod tests {
         let (host, joiner) = told(&a, &b, &policy());
         assert!(!host.same_nat && host.peer_local.is_empty() && joiner.peer_local.is_empty());
         assert_eq!((host.peer_public, joiner.peer_public), (vec![b.public], vec![a.public]));
+    }
+
+    #[test]
+    fn a_forwarded_port_comes_first_and_the_sessions_own_address_after_it() {
+        let mut a = party("203.0.113.1:4000", &[]);
+        let b = party("198.51.100.1:5000", &[]);
+        a.mapped = Some("203.0.113.1:40000".parse().unwrap());
+        assert_eq!(told(&a, &b, &policy()).1.peer_public, [a.mapped.unwrap(), a.public]);
+        a.mapped = Some(a.public);
+        assert_eq!(told(&a, &b, &policy()).1.peer_public, [a.public]);
     }
 
     #[test]
@@ -286,7 +303,7 @@ mod tests {
     fn relay_only_players_leave_no_address_in_either_plan() {
         let mut a = party("203.0.113.1:4000", &["192.168.1.2:4000"]);
         let b = party("203.0.113.1:5000", &["192.168.1.3:5000"]);
-        a.relay_only = true;
+        (a.relay_only, a.mapped) = (true, Some("203.0.113.1:40000".parse().unwrap()));
         let (host, joiner) = told(&a, &b, &policy());
         for plan in [host, joiner] {
             assert!(plan.peer_public.is_empty() && plan.peer_local.is_empty() && !plan.same_nat);

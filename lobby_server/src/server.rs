@@ -6,6 +6,7 @@
 
 mod counters;
 mod liveness;
+mod mapped_ports;
 mod membership;
 mod probes;
 mod relaying;
@@ -125,6 +126,7 @@ pub struct Server {
     unknown_limit: PrefixLimiter,
     login_limit: PrefixLimiter,
     stun_limit: PrefixLimiter,
+    mapped_port_limit: PrefixLimiter,
     stopping: bool,
     start: Instant,
     counters: Counters,
@@ -156,6 +158,7 @@ impl Server {
             unknown_limit: PrefixLimiter::new(config.hello_rate, limiter_key, now),
             login_limit: PrefixLimiter::new(config.login_rate, limiter_key, now),
             stun_limit: PrefixLimiter::new(config.stun_rate, limiter_key, now),
+            mapped_port_limit: PrefixLimiter::new(config.mapped_port_rate, limiter_key, now),
             inits: RecentInits::default(),
             sockets,
             token_check: None,

@@ -19,6 +19,7 @@ use crate::lobby::{Lobby, LobbyNews};
 use crate::login::{LinkEvent, LobbyLink};
 use crate::path::RELAY;
 use crate::peer::{Peer, PeerNews};
+use crate::port_mapping::MappingCheck;
 use crate::punch::Budget;
 use crate::sockets::{Owner, Sockets};
 use crate::timer::earliest;
@@ -45,6 +46,7 @@ pub struct Agent {
     link: LobbyLink,
     lobby: Lobby,
     detection: Detection,
+    mapping: MappingCheck,
     sockets: Sockets,
     budget: Budget,
     peers: BTreeMap<MatchId, Peer>,
@@ -100,6 +102,7 @@ impl Agent {
             rng: ChaCha20Rng::from_seed(seed),
             lobby: Lobby::default(),
             detection: Detection::default(),
+            mapping: MappingCheck::default(),
             sockets: Sockets::default(),
             peers: BTreeMap::new(),
             by_player: BTreeMap::new(),
@@ -141,6 +144,8 @@ impl Agent {
                 self.leave_room(now, "left");
                 let mut cx = cx!(self, now);
                 self.detection.stop(&mut cx, &mut self.sockets);
+                self.mapping.stop(&mut cx);
+                self.mapping.contact(&servers);
                 self.link.disconnect(&mut cx);
                 self.link.connect(&mut cx, servers);
             }
@@ -149,6 +154,7 @@ impl Agent {
                 self.close_all(now, "left");
                 let mut cx = cx!(self, now);
                 self.detection.stop(&mut cx, &mut self.sockets);
+                self.mapping.stop(&mut cx);
                 self.link.disconnect(&mut cx);
             }
             Command::HostRoom(options) => {
@@ -191,8 +197,13 @@ impl Agent {
                 addresses.dedup();
                 if addresses != self.local {
                     self.local = addresses;
+                    self.mapping.network_changed(&mut cx!(self, now), &mut self.link);
                     self.register_addresses(now);
                 }
+            }
+            Command::PortMapping(news) => {
+                self.mapping.set(&mut cx!(self, now), &mut self.link, news);
+                self.show_mapping(now);
             }
         }
         self.sweep(now);
@@ -231,7 +242,14 @@ impl Agent {
             Some(Kind::Probe) if self.detection.handle_hairpin(now, datagram) => Ok(()),
             Some(Kind::Cookie | Kind::Accept | Kind::Refuse | Kind::Control | Kind::Probe) => {
                 let mut cx = cx!(self, now);
-                self.link.handle_datagram(&mut cx, from, datagram).map(|event| self.handle_link(now, event))
+                let event = self.link.handle_datagram(&mut cx, from, datagram);
+                // The router forwards to the main socket; what comes to another one proves nothing.
+                let event = event.map(|event| {
+                    event.filter(|event| {
+                        socket == SocketId::MAIN || !matches!(event, LinkEvent::MappedPortSeen { .. })
+                    })
+                });
+                event.map(|event| self.handle_link(now, event))
             }
             Some(Kind::Relay) => self.handle_relayed(now, from, datagram),
             Some(Kind::Hello | Kind::Init) | None => Err(Dropped::Malformed),
@@ -278,11 +296,18 @@ impl Agent {
         let mut cx = cx!(self, now);
         match event {
             None => {}
-            Some(LinkEvent::Lost) => self.detection.stop(&mut cx, &mut self.sockets),
+            Some(LinkEvent::Lost) => {
+                self.detection.stop(&mut cx, &mut self.sockets);
+                self.mapping.stop(&mut cx);
+            }
             Some(LinkEvent::LoggedIn) => {
                 let news = self.lobby.logged_in(&mut cx, &mut self.link);
                 self.handle_lobby(now, news);
                 self.detection.start(&mut cx!(self, now), &mut self.link, &mut self.sockets);
+                self.mapping.logged_in(&mut cx!(self, now), &mut self.link);
+            }
+            Some(LinkEvent::MappedPortSeen { port, token, from }) => {
+                self.mapping.handle_seen(&mut cx, &mut self.link, (port, token, from));
             }
             Some(LinkEvent::ProbeSeen { tag, observed, from }) => {
                 let mut hands = hands!(self);
@@ -297,6 +322,14 @@ impl Agent {
             }
             Some(LinkEvent::Message(message)) => self.handle_message(now, message),
         }
+        self.mapping.watch(&mut cx!(self, now), &mut self.link);
+        self.show_mapping(now);
+    }
+
+    /// A forwarded port that counts shows in what is known of the NAT.
+    fn show_mapping(&mut self, now: Instant) {
+        let mapped = self.mapping.is_verified();
+        self.detection.set_mapped(&mut cx!(self, now), mapped);
     }
 
     fn handle_message(&mut self, now: Instant, message: ToPlayer) {
@@ -332,6 +365,7 @@ impl Agent {
             }
             ToPlayer::MatchEnded { match_id, reason } => self.match_ended(now, match_id, reason),
             ToPlayer::Profile(profile) => self.detection.handle_profile(&mut cx, profile),
+            ToPlayer::MappedPort(port) => self.mapping.handle_verdict(&mut cx, &mut self.link, port),
             ToPlayer::Facts { match_id, facts } => {
                 if let Some(peer) = self.peers.get_mut(&match_id) {
                     peer.handle_facts(&mut cx, &mut hands!(self), &facts);
@@ -456,7 +490,10 @@ impl Agent {
     /// Also: the driver had to open a main socket anew.
     pub fn handle_socket(&mut self, now: Instant, socket: SocketId, local: std::io::Result<SocketAddr>) {
         match (socket, local) {
-            (SocketId::MAIN, Ok(local)) => self.main.v4 = local,
+            (SocketId::MAIN, Ok(local)) => {
+                self.main.v4 = local;
+                self.mapping.network_changed(&mut cx!(self, now), &mut self.link);
+            }
             (SocketId::MAIN_V6, local) => self.main.v6 = local.ok(),
             (socket, local) => {
                 let local = local.ok();
@@ -482,6 +519,8 @@ impl Agent {
         let event = self.link.handle_timeout(&mut cx!(self, now), quiet);
         self.handle_link(now, event);
         self.detection.handle_timeout(&mut cx!(self, now), &mut self.link, &mut self.sockets);
+        self.mapping.handle_timeout(&mut cx!(self, now), &mut self.link);
+        self.show_mapping(now);
         let news = self.lobby.handle_timeout(&mut cx!(self, now), &mut self.link);
         self.handle_lobby(now, news);
         let matches: Vec<MatchId> = self.peers.keys().copied().collect();
@@ -537,6 +576,7 @@ impl Agent {
     /// Output: when [`handle_timeout`](Self::handle_timeout) is due; none: never.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let link = earliest(self.link.poll_timeout(self.quiet()), self.detection.poll_timeout());
+        let link = earliest(link, self.mapping.poll_timeout());
         let lobby = self.lobby.poll_timeout(self.link.is_online());
         let peers = self.peers.values().filter_map(|peer| peer.poll_timeout(&self.config)).min();
         earliest(earliest(link, lobby), peers)

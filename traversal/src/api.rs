@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::failure::FailureReport;
 use crate::id::{JoinId, PlayerId};
 use crate::nat::NatProfile;
+use crate::port_mapping::{NoPortMapping, PortMapping, PortMappingState};
 use crate::wire::message::{
     LoginRefusal, MatchEnd, Method, PlayerInfo, RequestError, Role, RoomEnd, RoomInfo, RoomOptions,
     RoomSummary, RoomTarget,
@@ -74,6 +75,9 @@ pub enum Command {
     },
     /// The machine's own addresses, at the start and whenever they change (M28).
     LocalAddresses(Vec<IpAddr>),
+    /// What the router says about a forwarded port for [`SocketId::MAIN`]; again whenever it was renewed, changed or
+    /// lost.
+    PortMapping(Result<PortMapping, NoPortMapping>),
 }
 
 /// Which request an [`Event::RequestFailed`] is about.
@@ -350,6 +354,8 @@ pub enum Event {
         /// Its content.
         payload: Vec<u8>,
     },
+    /// How it stands with the port that the router forwards changed.
+    PortMapping(PortMappingState),
 }
 
 /// What the driver is to do.

@@ -46,6 +46,7 @@ pub mod nat;
 mod path;
 mod peer;
 pub mod plan;
+pub mod port_mapping;
 pub mod ports;
 pub mod punch;
 mod sockets;
@@ -58,4 +59,5 @@ pub use agent::{
 };
 pub use config::{AgentConfig, Caps, Detect, RelayPolicy};
 pub use path::{is_local, is_sendable};
+pub use port_mapping::{MappingProtocol, NoPortMapping, PortMapping, PortMappingState};
 pub use wire::handshake::Identity;

@@ -11,15 +11,16 @@ use traversal_core::id::{PlayerId, RequestId, RoomId};
 use traversal_core::nat::NatProfile;
 use traversal_core::wire::handshake::{PendingLogin, ServerHandshake};
 use traversal_core::wire::message::{
-    Facts, Frame, Login, LoginRefusal, MAX_LOCAL_ADDRESSES, MAX_TOKEN, MatchEnd, MatchOutcome, PlayerInfo,
-    RoomEnd, ToPlayer, ToServer, Welcome,
+    Frame, Login, LoginRefusal, MAX_LOCAL_ADDRESSES, MAX_TOKEN, MatchEnd, MatchOutcome, PlayerInfo, RoomEnd,
+    ToPlayer, ToServer, Welcome,
 };
 use traversal_core::wire::session::ServerSession;
 use traversal_core::wire::{Dropped, Kind};
 
+use super::mapped_ports::MappedPort;
 use super::{Route, Server, Timer};
 use crate::limits::{Bucket, prefix};
-use crate::matchmaking::{Party, Reach, public_addresses, reach};
+use crate::matchmaking::{Party, Reach, reach};
 use crate::relay::RelayMode;
 use crate::rooms::{is_name, is_text};
 
@@ -38,6 +39,8 @@ pub(super) struct Client {
     pub(super) sightings: Vec<Sighting>,
     /// How the player is reached; moves only after an echo.
     pub(super) route: Route,
+    /// What its router forwards to it.
+    pub(super) mapped_port: MappedPort,
     challenge: Option<Challenge>,
     /// A sealed datagram came: this is no replayed handshake.
     confirmed: bool,
@@ -146,6 +149,7 @@ impl Server {
             session,
             sightings: Vec::new(),
             route,
+            mapped_port: MappedPort::default(),
             challenge: None,
             confirmed: false,
             probes: Bucket::full(self.config.probe_rate, now),
@@ -254,7 +258,8 @@ impl Server {
             Frame::Ack { .. }
             | Frame::Pong { .. }
             | Frame::PathChallenge { .. }
-            | Frame::ProbeSeen { .. } => {}
+            | Frame::ProbeSeen { .. }
+            | Frame::MappedPortSeen { .. } => {}
         }
     }
 
@@ -344,13 +349,10 @@ impl Server {
         }
         tracing::debug!(%player, address = %route.peer, "address moved");
         self.pong(now, id, 0);
-        for (match_id, peer) in self.matches.of(player) {
-            let (Some(of), Some(to)) = (self.party(player), self.party(peer)) else { continue };
-            let addresses = public_addresses(&of, &to, &self.config.policy());
-            if !addresses.is_empty() {
-                self.tell(now, peer, ToPlayer::Facts { match_id, facts: Facts::PeerPublic(addresses) });
-            }
+        if old.ip() != route.peer.ip() {
+            self.forget_mapped_port(now, id);
         }
+        self.tell_public(now, player);
     }
 
     fn handle_message(&mut self, now: Instant, id: u64, message: ToServer) {
@@ -379,11 +381,15 @@ impl Server {
                     _ => {}
                 }
             }
+            // Whether a forwarded port counts is not the player's to say.
             ToServer::Profile { profile, check: false } => {
-                client.profile = profile;
+                client.profile = NatProfile { mapped: false, ..profile };
                 self.replan(now, player);
             }
-            ToServer::Profile { profile, check: true } => self.check_profile(now, id, profile),
+            ToServer::Profile { profile, check: true } => {
+                self.check_profile(now, id, NatProfile { mapped: false, ..profile });
+            }
+            ToServer::MappedPort(token) => self.mapped_port_echo(now, id, token),
             _ => self.counters.dropped += 1,
         }
     }
@@ -470,14 +476,16 @@ impl Server {
     /// What others may be told about a player, in the end.
     pub(super) fn party(&self, player: PlayerId) -> Option<Party> {
         let client = self.sessions.get(&self.players.get(&player)?.session)?;
+        let (nat, mapped) = (client.profile, client.mapped());
         Some(Party {
             info: PlayerInfo { id: player, name: client.login.name.clone() },
             ephemeral: client.login.ephemeral,
             public: client.route.peer,
+            mapped,
             local: client.login.local.clone(),
             relay_only: client.login.relay_only || self.relay_mode(player) == RelayMode::Only,
             server_ip: self.told_address(client.route).map(|address| address.ip()),
-            nat: client.profile,
+            nat: if mapped.is_some() { nat.with_mapped_port() } else { nat },
         })
     }
 }

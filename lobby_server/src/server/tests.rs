@@ -2,6 +2,7 @@
 
 mod faults;
 mod junk;
+mod mapped_ports;
 mod probes;
 mod relay;
 mod rooms;
