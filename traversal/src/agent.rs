@@ -203,9 +203,9 @@ impl Agent {
             }
             Command::PortMapping(news) => {
                 self.mapping.set(&mut cx!(self, now), &mut self.link, news);
-                self.show_mapping(now);
             }
         }
+        self.show_mapping(now);
         self.sweep(now);
     }
 
