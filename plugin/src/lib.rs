@@ -56,6 +56,7 @@ mod handoff;
 mod identity;
 mod link;
 mod messages;
+mod port_mapping;
 mod renet;
 mod resolve;
 mod sockets;
@@ -78,8 +79,8 @@ pub use link::{Datagram, Datagrams, TraversalLink};
 pub use messages::{
     AllowPeer, ClosePeer, ConnectLobby, DisconnectLobby, HostRoom, JoinRequested, JoinRoom, KickPeer,
     LeaveRoom, ListRooms, LobbyChanged, LobbyFailed, MembersChanged, NatChanged, PathChanged, PeerConnected,
-    PeerDisconnected, PeerPlanned, PeerRelayed, RefusePeer, RequestFailed, RoomChanged, RoomJoined, RoomLeft,
-    RoomsListed, SetRoomMetadata, TraversalFailed,
+    PeerDisconnected, PeerPlanned, PeerRelayed, PortMappingChanged, RefusePeer, RequestFailed, RoomChanged,
+    RoomJoined, RoomLeft, RoomsListed, SetRoomMetadata, TraversalFailed,
 };
 pub use resolve::{Resolve, SystemResolver};
 pub use state::{CurrentRoom, LobbyLink, Members, NatStatus, Peer, Peers, TraversalStats};
@@ -92,8 +93,9 @@ pub use traversal_core::wire::message::{
     Method, PlayerInfo, RequestError, Role, RoomEnd, RoomInfo, RoomOptions, RoomSummary, RoomTarget,
 };
 pub use traversal_core::{
-    AgentConfig, Caps, Detect, DisconnectReason, IntoSocketError, LobbyError, LobbyState, PathInfo, PathKind,
-    RelayPolicy, RequestFailure, RequestKind,
+    AgentConfig, Caps, Detect, DisconnectReason, IntoSocketError, LobbyError, LobbyState, MappingProtocol,
+    NoPortMapping, PathInfo, PathKind, PortMapping, PortMappingState, RelayPolicy, RequestFailure,
+    RequestKind,
 };
 
 #[cfg(doctest)]

@@ -67,6 +67,7 @@ impl Turn {
     }
 
     fn event(&mut self, now: Instant, event: Event) {
+        self.router_watches(&event);
         let report = match event {
             Event::Datagram { player, payload } => {
                 let generation = self.connections.get(&player).map_or(0, |connection| connection.generation);
@@ -151,6 +152,7 @@ impl Turn {
             let local = self.add_socket(released.socket, fresh).map_err(system)?;
             self.agent.handle_socket(now, released.socket, Ok(local));
             self.drain(now);
+            self.router_moves();
         }
         if self.connections.remove(&player).is_some() {
             self.events.push_back(Report::Released(player));
