@@ -177,7 +177,7 @@ impl Driver {
                 IpAddr::V4(ip) if !ip.is_unspecified() => Some(ip),
                 _ => None,
             });
-            turn.set_router(Router { mapper, news, bind, local: router_local });
+            turn.set_router(Router { mapper, news, bind, local: router_local, known: None });
             driver.spawn("traversal-router", thread)?;
         }
         driver.spawn("traversal", move || turn.run())?;

@@ -23,7 +23,7 @@ const TRIES: TimeoutConfig =
     TimeoutConfig { initial_timeout: Duration::from_millis(250), max_retries: 2, max_retry_timeout: None };
 /// For finding out who speaks at all, and for giving back.
 const FEW_TRIES: TimeoutConfig = TimeoutConfig { max_retries: 1, ..TRIES };
-/// A device may take up to the two seconds that the search names (its MX header), and has to be asked what it can.
+/// A device may take up to the time that the search names (its MX header), and has to be asked what it can.
 const SEARCH: Duration = Duration::from_millis(4000);
 /// For the search at the router itself, which need not wait its turn.
 const SEARCH_ROUTER: Duration = Duration::from_millis(1500);

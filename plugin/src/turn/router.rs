@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Instant;
 
 use crossbeam_channel::Receiver;
-use traversal_core::{Command, Event, LobbyState, SocketId};
+use traversal_core::{Command, Event, LobbyState, NoPortMapping, SocketId};
 
 use super::Turn;
 use crate::port_mapping::{News, PortMapper};
@@ -17,6 +17,8 @@ pub(crate) struct Router {
     pub(crate) bind: Option<Ipv4Addr>,
     /// The machine's own addresses.
     pub(crate) local: Vec<IpAddr>,
+    /// What is known without asking.
+    pub(crate) known: Option<News>,
 }
 
 impl Turn {
@@ -26,7 +28,7 @@ impl Turn {
     }
 
     /// A login or logout, seen before the app sees it.
-    pub(super) fn router_watches(&self, event: &Event) {
+    pub(super) fn router_watches(&mut self, event: &Event) {
         match event {
             Event::Lobby(LobbyState::Online { public, .. }) => self.want_port(*public),
             Event::Lobby(LobbyState::Offline | LobbyState::Refused { .. }) => {
@@ -39,11 +41,16 @@ impl Turn {
     }
 
     /// Logged in, as seen from there.
-    fn want_port(&self, public: SocketAddr) {
-        let (Some(router), Some(main)) = (&self.router, self.sockets.get(&SocketId::MAIN)) else { return };
+    fn want_port(&mut self, public: SocketAddr) {
+        let (Some(router), Some(main)) = (&mut self.router, self.sockets.get(&SocketId::MAIN)) else {
+            return;
+        };
         let open = public.ip().is_loopback() || router.local.contains(&public.ip());
         if open || public.is_ipv6() {
             router.mapper.want_nothing();
+            router.known = Some(Err(NoPortMapping::NotNeeded));
+            // The agent is told with the next turn: it is in the middle of something.
+            let _ = self.shared.waker.wake();
         } else {
             router.mapper.want(main.local().port(), router.bind);
         }
@@ -66,6 +73,9 @@ impl Turn {
 
     /// What the router said.
     pub(super) fn router_news(&mut self, now: Instant) {
+        if let Some(news) = self.router.as_mut().and_then(|router| router.known.take()) {
+            self.command(now, Command::PortMapping(news));
+        }
         while let Some(news) = self.router.as_ref().and_then(|router| router.news.try_recv().ok()) {
             self.command(now, Command::PortMapping(news));
         }
