@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant};
 
 use traversal_core::id::{MatchId, PlayerId};
 use traversal_core::wire::message::{Facts, ProbePurpose};
@@ -9,6 +10,8 @@ use traversal_core::wire::message::{Facts, ProbePurpose};
 /// Rounds of one side that are kept: a plan is repeated a few times, and late probes of older rounds are of no
 /// use.
 const ROUNDS_KEPT: usize = 4;
+/// A match is punched again no more often than that, whoever asks: longer than an attempt lasts.
+const AGAIN: Duration = Duration::from_secs(12);
 
 #[derive(Debug, Default)]
 struct Round {
@@ -23,6 +26,8 @@ struct Match {
     rounds: [BTreeMap<u16, Round>; 2],
     /// A direct path stands.
     settled: bool,
+    /// When both were last told to try again.
+    again: Option<Instant>,
 }
 
 impl Match {
@@ -52,7 +57,10 @@ impl Rendezvous {
         for player in [host, joiner] {
             self.of_player.entry(player).or_default().insert(id);
         }
-        self.matches.insert(id, Match { sides: [host, joiner], rounds: Default::default(), settled: false });
+        self.matches.insert(
+            id,
+            Match { sides: [host, joiner], rounds: Default::default(), settled: false, again: None },
+        );
         replaced
     }
 
@@ -95,6 +103,23 @@ impl Rendezvous {
         if let Some(of) = self.matches.get_mut(&id) {
             of.settled = true;
         }
+    }
+
+    /// Host and joiner of a match that is to be punched anew, if `player` is one of them and it is time for that.
+    pub(crate) fn begin_again(
+        &mut self,
+        now: Instant,
+        id: MatchId,
+        player: PlayerId,
+    ) -> Option<[PlayerId; 2]> {
+        let of = self.matches.get_mut(&id)?;
+        of.side(player)?;
+        if of.again.is_some_and(|at| now.saturating_duration_since(at) < AGAIN) {
+            return None;
+        }
+        // The punchers count their rounds from the start again.
+        (of.again, of.settled, of.rounds) = (Some(now), false, Default::default());
+        Some(of.sides)
     }
 
     /// The player's matches without a direct path, with host and joiner.

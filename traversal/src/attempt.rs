@@ -103,6 +103,14 @@ impl Attempt {
         self.over = false;
     }
 
+    /// The attempt is over, and the next one has all the caps again.
+    pub(crate) fn renew(&mut self, now: Instant) {
+        if self.over {
+            (self.spending, self.started) = (Spending::default(), now);
+            self.tried.clear();
+        }
+    }
+
     /// The plan has direct test messages.
     pub(crate) fn has_cone(&self) -> bool {
         self.methods.contains(&Method::Cone)
