@@ -120,7 +120,6 @@ fn silence_brings_back_every_address() {
     let orders = fixture.tick(0);
     fixture.confirm(orders[0]);
     fixture.tick(1600);
-    let last_heard = fixture.now;
     let mut sent = Vec::new();
     for _ in 0..60 {
         fixture.now += Duration::from_millis(50);
