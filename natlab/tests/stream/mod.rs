@@ -143,7 +143,7 @@ impl Game for Streams {
         let n = self.tally.borrow().unreliable_sent.len();
         self.tally.borrow_mut().unreliable_sent.push(now);
         self.send(DefaultChannel::Unreliable, numbered(n));
-        if self.frame % RELIABLE_EVERY == 0 {
+        if self.frame.is_multiple_of(RELIABLE_EVERY) {
             let n = self.tally.borrow().reliable_sent.len();
             self.tally.borrow_mut().reliable_sent.push(now);
             self.send(DefaultChannel::ReliableOrdered, numbered(n));
