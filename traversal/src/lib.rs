@@ -48,6 +48,7 @@ mod peer;
 pub mod plan;
 pub mod port_mapping;
 pub mod ports;
+mod pulse;
 pub mod punch;
 mod sockets;
 mod timer;

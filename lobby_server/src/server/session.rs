@@ -390,6 +390,7 @@ impl Server {
                 self.check_profile(now, id, NatProfile { mapped: false, ..profile });
             }
             ToServer::MappedPort(token) => self.mapped_port_echo(now, id, token),
+            ToServer::PunchAgain { match_id } => self.punch_again(now, player, match_id),
             _ => self.counters.dropped += 1,
         }
     }
@@ -486,6 +487,7 @@ impl Server {
             relay_only: client.login.relay_only || self.relay_mode(player) == RelayMode::Only,
             server_ip: self.told_address(client.route).map(|address| address.ip()),
             nat: if mapped.is_some() { nat.with_mapped_port() } else { nat },
+            rtt: client.session.rtt(),
         })
     }
 }
