@@ -254,7 +254,7 @@ impl Default for Settings {
 }
 
 /// Keys that may stand in the environment: other `LOBBY_*` variables (Kubernetes makes some) are not ours.
-const KEYS: [&str; 24] = [
+const KEYS: [&str; 25] = [
     "bind",
     "second_address",
     "second_port",

@@ -117,11 +117,8 @@ impl Queues {
     pub(crate) fn status(&self, key: &QueueKey) -> Vec<(PlayerId, QueueStatus)> {
         let line = self.lines.get(key).map(Vec::as_slice).unwrap_or_default();
         let waiting = line.len() as u16;
-        let status = |index: usize| QueueStatus {
-            position: index as u16 + 1,
-            waiting,
-            players: key.wanted.players,
-        };
+        let status =
+            |index: usize| QueueStatus { position: index as u16 + 1, waiting, players: key.wanted.players };
         line.iter().enumerate().map(|(index, player)| (*player, status(index))).collect()
     }
 }
@@ -183,7 +180,11 @@ mod tests {
         let gathered = queues.gather(&two, RoomId(9)).unwrap();
         assert_eq!(queues.leave(player(1)), Some(Left::Gathering(RoomId(9))));
         queues.put_back(&two, &gathered);
-        assert_eq!(queues.gather(&two, RoomId(10)), Some(vec![player(2), player(3)]), "before those who came later");
+        assert_eq!(
+            queues.gather(&two, RoomId(10)),
+            Some(vec![player(2), player(3)]),
+            "before those who came later"
+        );
         for number in 2..=3 {
             queues.leave(player(number));
         }

@@ -24,7 +24,8 @@ impl Server {
         let Some(info) = self.take_in(now, player, id) else { return };
         self.respond(now, wish.session, wish.request, Ok(Response::Room(info)));
         if !wish.resume {
-            let members = self.rooms.get(&id).map(|room| room.members.iter().map(|member| member.id).collect());
+            let members =
+                self.rooms.get(&id).map(|room| room.members.iter().map(|member| member.id).collect());
             let members: Vec<PlayerId> = members.unwrap_or_default();
             self.match_with(now, id, player, &members);
         }
@@ -95,7 +96,9 @@ impl Server {
         }
         let relay = (self.relay_mode(host) != RelayMode::Never)
             .then(|| self.relay.grant(now, id, [host, joiner], &mut self.rng));
-        let (for_host, for_joiner) = plans(id, secret, &of_host, &of_joiner, relay, &self.config.policy());
+        let (mut for_host, mut for_joiner) =
+            plans(id, secret, &of_host, &of_joiner, relay, &self.config.policy());
+        (for_host.mesh, for_joiner.mesh) = (mesh, mesh);
         self.counters.matches += 1;
         tracing::debug!(host = %host, joiner = %joiner, same_nat = for_host.same_nat, "match begins");
         self.tell(now, joiner, ToPlayer::Plan(Box::new(for_joiner)));
