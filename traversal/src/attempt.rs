@@ -129,6 +129,15 @@ impl Attempt {
         self.over = false;
     }
 
+    /// The attempt is over, and the next one may send as much again, but not to more targets.
+    pub(crate) fn renew(&mut self, now: Instant) {
+        if self.over {
+            self.spending.renew();
+            self.started = now;
+            self.tried.clear();
+        }
+    }
+
     /// Facts for this plan that came before it; to be given once its methods run.
     pub(crate) fn facts_in_time(&mut self) -> VecDeque<Facts> {
         let edition = self.context.edition;
