@@ -24,7 +24,7 @@ use crate::punch::Budget;
 use crate::sockets::{Owner, Sockets};
 use crate::timer::earliest;
 use crate::wire::message::{
-    MatchEnd, MatchOutcome, PunchPlan, Request, RequestError, RoomEnd, ToPlayer, ToServer, Topology,
+    Facts, MatchEnd, MatchOutcome, PunchPlan, Request, RequestError, RoomEnd, ToPlayer, ToServer, Topology,
 };
 use crate::wire::{Dropped, Kind, MAX_DATAGRAM, RELAY_HEADER, pair};
 
@@ -32,6 +32,9 @@ use crate::wire::{Dropped, Kind, MAX_DATAGRAM, RELAY_HEADER, pair};
 const ROOM_KEEPALIVE: Duration = Duration::from_secs(4);
 /// How long after the first plan of a mesh the others count as made by the same wish to join.
 const JOIN_PLANS: Duration = Duration::from_secs(1);
+
+/// Facts that may wait for the plan of their match: a few of each of its methods.
+const EARLY_FACTS: usize = 16;
 
 /// One player's traversal, without sockets, clock or threads.
 ///
@@ -56,6 +59,8 @@ pub struct Agent {
     mesh: Mesh,
     /// When the game last asked to join, and when the first plan came of it.
     join_requested: Option<(Instant, Option<Instant>)>,
+    /// Facts about matches whose plan has not come yet.
+    early_facts: VecDeque<(MatchId, Facts)>,
     dropped: BTreeMap<Dropped, u64>,
     outputs: VecDeque<Output>,
     events: VecDeque<Event>,
@@ -109,6 +114,7 @@ impl Agent {
             by_player: BTreeMap::new(),
             mesh: Mesh::default(),
             join_requested: None,
+            early_facts: VecDeque::new(),
             dropped: BTreeMap::new(),
             outputs: VecDeque::new(),
             events: VecDeque::new(),
@@ -359,6 +365,12 @@ impl Agent {
             ToPlayer::Facts { match_id, facts } => {
                 if let Some(peer) = self.peers.get_mut(&match_id) {
                     peer.handle_facts(&mut cx, &mut hands!(self), &facts);
+                } else {
+                    // They may have overtaken a plan that got lost and is sent again.
+                    if self.early_facts.len() >= EARLY_FACTS {
+                        self.early_facts.pop_front();
+                    }
+                    self.early_facts.push_back((match_id, facts));
                 }
             }
         }
@@ -413,6 +425,9 @@ impl Agent {
                 self.by_player.insert(info.id, match_id);
                 self.peers.insert(match_id, peer);
                 self.handle_peer_timeout(now, match_id);
+                let (early, later) = self.early_facts.drain(..).partition(|(of, _)| *of == match_id);
+                self.early_facts = later;
+                self.hand_early_facts(now, early);
             }
             None => {
                 let reason = if full { FailureReason::CapReached } else { FailureReason::BadPlan };
@@ -421,6 +436,15 @@ impl Agent {
                 self.mesh.give_up(info.id);
                 cx.emit(Event::PeerFailed { peer: info, report });
                 self.tell_server(now, ToServer::MatchReport { match_id, outcome: MatchOutcome::Failed });
+            }
+        }
+    }
+
+    fn hand_early_facts(&mut self, now: Instant, early: VecDeque<(MatchId, Facts)>) {
+        for (match_id, facts) in early {
+            let mut cx = cx!(self, now);
+            if let Some(peer) = self.peers.get_mut(&match_id) {
+                peer.handle_facts(&mut cx, &mut hands!(self), &facts);
             }
         }
     }
