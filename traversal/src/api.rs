@@ -8,8 +8,8 @@ use crate::id::{JoinId, PlayerId};
 use crate::nat::NatProfile;
 use crate::port_mapping::{NoPortMapping, PortMapping, PortMappingState};
 use crate::wire::message::{
-    LoginRefusal, MatchEnd, Method, PlayerInfo, RequestError, Role, RoomEnd, RoomInfo, RoomOptions,
-    RoomSummary, RoomTarget,
+    LoginRefusal, MatchEnd, Method, PlayerInfo, QueueStatus, QuickMatch, RequestError, Role, RoomEnd,
+    RoomInfo, RoomOptions, RoomSummary, RoomTarget,
 };
 
 /// A socket of this player, named by the agent. [`SocketId::MAIN`] is there from the start; the others are asked
@@ -75,6 +75,10 @@ pub enum Command {
     },
     /// The machine's own addresses, at the start and whenever they change (M28).
     LocalAddresses(Vec<IpAddr>),
+    /// Play with anybody who wants the same: the server finds them and makes the room.
+    QuickMatch(QuickMatch),
+    /// No longer.
+    CancelQuickMatch,
     /// What the router says about a forwarded port for [`SocketId::MAIN`]; again whenever it was renewed, changed or
     /// lost.
     PortMapping(Result<PortMapping, NoPortMapping>),
@@ -96,6 +100,10 @@ pub enum RequestKind {
     Kick,
     /// [`Command::SetMetadata`].
     SetMetadata,
+    /// [`Command::QuickMatch`].
+    QuickMatch,
+    /// [`Command::CancelQuickMatch`].
+    CancelQuickMatch,
 }
 
 /// Why a request did not come about.
@@ -309,6 +317,8 @@ pub enum Event {
         methods: Vec<Method>,
         /// This side hosts.
         host: bool,
+        /// A pair of a mesh, neither of whom hosts.
+        mesh: bool,
     },
     /// The first path to a player stands: game datagrams flow.
     PeerConnected {
@@ -316,6 +326,8 @@ pub enum Event {
         peer: PlayerInfo,
         /// This side hosts.
         host: bool,
+        /// A pair of a mesh, neither of whom hosts.
+        mesh: bool,
         /// By which way.
         path: PathInfo,
     },
@@ -351,9 +363,13 @@ pub enum Event {
     Datagram {
         /// From whom; authenticated.
         player: PlayerId,
+        /// On which channel it was sent, see [`Agent::send_on`](crate::Agent::send_on).
+        channel: u8,
         /// Its content.
         payload: Vec<u8>,
     },
+    /// A quick match comes along; none: this player waits no longer, since it was matched, gave up or was refused.
+    Queue(Option<QueueStatus>),
     /// How it stands with the port that the router forwards changed.
     PortMapping(PortMappingState),
 }

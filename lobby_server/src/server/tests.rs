@@ -1,8 +1,10 @@
 //! The core against players made of the wire layer.
 
 mod faults;
+mod gathering;
 mod junk;
 mod mapped_ports;
+mod mesh;
 mod probes;
 mod relay;
 mod rooms;
