@@ -333,6 +333,8 @@ impl Turn {
             }
         }
         self.buffer = buffer;
+        let discarded = self.agent.dropped().values().sum();
+        self.shared.counters.discarded.store(discarded, Ordering::Relaxed);
     }
 
     /// The stream: connected, what it brought, closed.

@@ -402,6 +402,7 @@ impl Server {
                 client.profile = profile;
                 self.replan(now, player);
             }
+            ToServer::PunchAgain { match_id } => self.punch_again(now, player, match_id),
             ToServer::Profile { profile, check: true } => self.check_profile(now, id, profile),
             _ => self.counters.dropped += 1,
         }

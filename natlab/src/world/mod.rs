@@ -81,6 +81,8 @@ pub struct World<N> {
     core_hops: u8,
     taps: Vec<Box<dyn Tap>>,
     exempt: BTreeSet<IpAddr>,
+    /// Ways through the internet that carry nothing.
+    cuts: BTreeSet<(IpAddr, IpAddr)>,
     trace: u64,
     lost: u64,
 }
@@ -100,6 +102,7 @@ impl<N: Node> World<N> {
             core_hops: 8,
             taps: Vec::new(),
             exempt: BTreeSet::new(),
+            cuts: BTreeSet::new(),
             // The offset basis of FNV-1a.
             trace: 0xcbf2_9ce4_8422_2325,
             lost: 0,
@@ -112,6 +115,15 @@ impl<N: Node> World<N> {
     /// Hops between any two ends of the public internet; 8 at first.
     pub fn set_core_hops(&mut self, hops: u8) {
         self.core_hops = hops;
+    }
+
+    /// From now on the internet loses everything from one of its addresses to the other, or no longer.
+    pub fn cut(&mut self, from: IpAddr, to: IpAddr, cut: bool) {
+        if cut {
+            self.cuts.insert((from, to));
+        } else {
+            self.cuts.remove(&(from, to));
+        }
     }
 
     /// A new inner network behind a NAT whose outer side is in `outer`, under these external addresses.

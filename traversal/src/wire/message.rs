@@ -308,6 +308,12 @@ pub enum ToServer {
         /// The server is to check it against what it saw itself, and to answer with [`ToPlayer::Profile`] (E1).
         check: bool,
     },
+    /// The match plays over the relay and its attempt is over: both sides are to try once more, with a
+    /// [`ToPlayer::Replan`].
+    PunchAgain {
+        /// Which.
+        match_id: MatchId,
+    },
 }
 
 /// See [`ToServer::MatchReport`].
