@@ -206,12 +206,7 @@ pub struct Addresses {
 }
 
 impl Addresses {
-    fn of(
-        sockets: &[Bound],
-        tcp: Vec<SocketAddr>,
-        http: Option<SocketAddr>,
-        public_key: [u8; 32],
-    ) -> Self {
+    fn of(sockets: &[Bound], tcp: Vec<SocketAddr>, http: Option<SocketAddr>, public_key: [u8; 32]) -> Self {
         let all: Vec<_> = sockets.iter().map(|bound| bound.about).collect();
         let first: Vec<SocketAddr> = all
             .iter()

@@ -194,7 +194,9 @@ impl Streams {
 
     fn accept(&mut self, now: Instant, index: usize) {
         for _ in 0..ACCEPTS_IN_A_ROW {
-            let Some(listener) = self.listeners.get_mut(index).filter(|listener| listener.ready) else { return };
+            let Some(listener) = self.listeners.get_mut(index).filter(|listener| listener.ready) else {
+                return;
+            };
             let unspecified = listener.about.local.ip().is_unspecified();
             match listener.io.accept() {
                 Ok((io, peer)) => {
@@ -299,7 +301,13 @@ impl Streams {
     }
 
     /// Puts a datagram in line; false where it is dropped.
-    pub(crate) fn send(&mut self, now: Instant, socket: ServerSocketId, to: SocketAddr, datagram: &[u8]) -> bool {
+    pub(crate) fn send(
+        &mut self,
+        now: Instant,
+        socket: ServerSocketId,
+        to: SocketAddr,
+        datagram: &[u8],
+    ) -> bool {
         let Some(token) = self.by_peer.get(&(socket, to)).copied() else { return false };
         let Some(connection) = self.connections.get_mut(&token) else { return false };
         if connection.writer.pending().is_empty() {

@@ -191,7 +191,10 @@ fn a_cut_connection_is_made_again_and_the_game_goes_on() {
     run(&mut pair, Duration::from_secs(1));
     assert!(heard(&pair, host) >= before + 45);
     assert_eq!(disconnects(&pair), 0);
-    assert_eq!(pair.player(guest).events.iter().filter(|(_, e)| matches!(e, Event::RoomLeft { .. })).count(), 0);
+    assert_eq!(
+        pair.player(guest).events.iter().filter(|(_, e)| matches!(e, Event::RoomLeft { .. })).count(),
+        0
+    );
 }
 
 #[test]

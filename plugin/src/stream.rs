@@ -44,8 +44,7 @@ impl Stream {
         }
         match socket.connect(&to.into()) {
             Err(error)
-                if error.kind() != io::ErrorKind::WouldBlock
-                    && error.raw_os_error() != Some(IN_PROGRESS) =>
+                if error.kind() != io::ErrorKind::WouldBlock && error.raw_os_error() != Some(IN_PROGRESS) =>
             {
                 return Err(error);
             }

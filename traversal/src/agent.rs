@@ -238,7 +238,7 @@ impl Agent {
                 self.link_moved(now);
                 result.map(|event| self.handle_link(now, event))
             }
-            Some(Kind::Relay) => self.handle_relayed(now, from, datagram),
+            Some(Kind::Relay) => self.handle_relayed(now, (socket, from), datagram),
             Some(Kind::Hello | Kind::Init) | None => Err(Dropped::Malformed),
         };
         if let Err(reason) = result {
@@ -266,7 +266,12 @@ impl Agent {
     }
 
     /// A datagram of another player, through the server.
-    fn handle_relayed(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) -> Result<(), Dropped> {
+    fn handle_relayed(
+        &mut self,
+        now: Instant,
+        (socket, from): (SocketId, SocketAddr),
+        datagram: &[u8],
+    ) -> Result<(), Dropped> {
         let (header, inner) = datagram.split_at_checked(RELAY_HEADER).ok_or(Dropped::Malformed)?;
         if self.config.relay == crate::RelayPolicy::Never || Kind::of(inner) != Some(Kind::Pair) {
             return Err(Dropped::Malformed);
@@ -278,7 +283,9 @@ impl Agent {
         }
         // One way, whichever of the server's addresses and sockets it takes at present.
         let server = peer.relay_server().unwrap_or(from);
-        self.handle_pair(now, RELAY, server, inner)
+        self.handle_pair(now, RELAY, server, inner)?;
+        self.link.carried(now, socket);
+        Ok(())
     }
 
     fn handle_link(&mut self, now: Instant, event: Option<LinkEvent>) {

@@ -251,14 +251,7 @@ impl LobbyLink {
                 let observed = online.server;
                 online.session.send_once(cx.now, &Frame::Pong { id, observed });
             }
-            // By the way that is to be proven.
-            Frame::PathChallenge { token } => {
-                let udp = cx.main.towards(online.server);
-                let way = if socket == SocketId::STREAM { Some(socket) } else { udp };
-                if let Some(way) = way {
-                    online.send_by(cx, way, &Frame::PathResponse { token });
-                }
-            }
+            Frame::PathChallenge { token } => online.prove(cx, socket, token),
             Frame::Pong { observed, .. } if observed != online.public => {
                 online.public = observed;
                 let state = online.lobby_state(cx.identity);
@@ -361,6 +354,13 @@ impl LobbyLink {
     pub(crate) fn check_now(&mut self, now: Instant) {
         if let State::Online(online) = &mut self.state {
             online.check_now(now);
+        }
+    }
+
+    /// Another player's datagram came by this way.
+    pub(crate) fn carried(&mut self, now: Instant, socket: SocketId) {
+        if let State::Online(online) = &mut self.state {
+            online.carried(now, socket);
         }
     }
 

@@ -32,8 +32,7 @@ impl Server {
             self.counters.relay_dropped += 1;
             return;
         };
-        let (proven, to) =
-            (self.same_way(own.route, route) || self.was_left(now, own, route), to.route);
+        let (proven, to) = (self.same_way(own.route, route) || self.was_left(now, own, route), to.route);
         if !proven {
             self.counters.relay_dropped += 1;
             // Perhaps its NAT gave it another port: if it can prove so, the next ones pass.

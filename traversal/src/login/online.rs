@@ -19,8 +19,11 @@ use crate::wire::session::ClientSession;
 /// Unanswered pings in a row after which the server counts as lost, and the time between them.
 const PINGS: u32 = 6;
 const PING_RETRY: Duration = Duration::from_millis(500);
-/// Unanswered pings after which the stream is tried: a second of silence, as at the login.
+/// Unanswered pings after which the stream is tried: a second of silence, as at the login, and three round trips.
 const PINGS_TO_STREAM: u32 = 2;
+const ROUND_TRIPS_TO_STREAM: u32 = 3;
+/// How long the server may take to move the session to a stream that has been proven.
+const PROVEN: Duration = Duration::from_secs(2);
 /// How often UDP is tried while the stream is in use: at once, and then with these as first and last gap.
 const UDP_RETRY: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(30)];
 /// How long the stream stays open after the session has left it, for what is on its way.
@@ -48,6 +51,10 @@ pub(crate) struct Online {
     udp_gap: Duration,
     /// When the stream is connected again, which was in use.
     stream_at: Option<Instant>,
+    /// The stream was proven, so the session moves there, whatever UDP says meanwhile; until then.
+    proven_until: Option<Instant>,
+    /// When another player's datagram last came through the server by UDP.
+    carried: Option<Instant>,
     ping: Option<Ping>,
     pings: u32,
 }
@@ -79,6 +86,8 @@ impl Online {
             udp_at: over_stream.then_some(now),
             udp_gap: UDP_RETRY[0],
             stream_at: None,
+            proven_until: None,
+            carried: None,
             ping: None,
             pings: 0,
         }
@@ -133,10 +142,9 @@ impl Online {
         let by_stream = socket == SocketId::STREAM;
         if by_stream == self.over_stream {
             self.ping = None;
-            if !by_stream && stream.is_open() {
-                // UDP is back before the session has left it. If the server thinks otherwise, this ping says so.
+            if !by_stream && stream.is_open() && self.proven_until.is_none() {
+                // UDP is back before the session has left it.
                 stream.close(cx);
-                self.check_now(cx.now);
             }
             return false;
         }
@@ -147,6 +155,7 @@ impl Online {
         self.over_stream = by_stream;
         self.ping = None;
         self.stream_at = None;
+        self.proven_until = None;
         self.udp_gap = UDP_RETRY[0];
         self.udp_at = by_stream.then(|| cx.now + UDP_RETRY[0]);
         if !by_stream {
@@ -155,12 +164,30 @@ impl Online {
         true
     }
 
+    /// Another player's datagram came by this way.
+    pub(super) fn carried(&mut self, now: Instant, socket: SocketId) {
+        if socket != SocketId::STREAM {
+            self.carried = Some(now);
+        }
+    }
+
+    /// Answers a challenge by the way that is to be proven.
+    pub(super) fn prove(&mut self, cx: &mut Cx<'_>, socket: SocketId, token: [u8; 16]) {
+        let by_stream = socket == SocketId::STREAM;
+        if by_stream && !self.over_stream {
+            self.proven_until = Some(cx.now + PROVEN);
+        }
+        let way = if by_stream { socket } else { self.udp };
+        self.send_by(cx, way, &Frame::PathResponse { token });
+    }
+
     /// In use, or UDP is silent.
     pub(super) fn wants_stream(&self) -> bool {
         self.over_stream || self.ping.is_some()
     }
 
     pub(super) fn stream_closed(&mut self, now: Instant, was_open: bool) {
+        self.proven_until = None;
         if self.over_stream {
             self.stream_at = Some(if was_open { now } else { now + PING_RETRY });
             self.ping.get_or_insert(Ping { unanswered: 0, next: now + PING_RETRY });
@@ -185,6 +212,13 @@ impl Online {
         self.session.handle_timeout(cx.now);
         if due(stream.close_at(), cx.now) {
             stream.close(cx);
+        }
+        if self.proven_until.take_if(|until| *until <= cx.now).is_some() {
+            if self.ping.is_none() {
+                stream.close(cx);
+            }
+            // Whichever way the server has chosen, this tells.
+            self.check_now(cx.now);
         }
         if due(self.stream_at.take_if(|at| *at <= cx.now), cx.now) {
             stream.connect(cx, self.server);
@@ -211,7 +245,10 @@ impl Online {
         }
         ping.unanswered += 1;
         ping.next = cx.now + PING_RETRY;
-        let silent = ping.unanswered > PINGS_TO_STREAM;
+        let since_first = PING_RETRY * (ping.unanswered - 1);
+        let enough = self.session.rtt().is_none_or(|rtt| since_first >= rtt * ROUND_TRIPS_TO_STREAM);
+        let carries = self.carried.is_some_and(|at| cx.now.saturating_duration_since(at) < PING_RETRY * 2);
+        let silent = ping.unanswered > PINGS_TO_STREAM && enough && !carries;
         let id = self.next_ping_id();
         self.session.send_once(cx.now, &Frame::Ping { id });
         if silent && cx.config.tcp && !self.over_stream {
@@ -227,6 +264,7 @@ impl Online {
     pub(super) fn poll_timeout(&self, stream: &Stream, quiet: Duration) -> Option<Instant> {
         let ping = self.ping.as_ref().map_or_else(|| self.next_ping(quiet), |ping| ping.next);
         let ways = earliest(earliest(self.udp_at, self.stream_at), stream.close_at());
+        let ways = earliest(ways, self.proven_until);
         earliest(earliest(self.session.poll_timeout(), Some(ping)), ways)
     }
 }

@@ -8,9 +8,9 @@ use crate::Identity;
 use crate::api::{LobbyError, SocketId};
 use crate::cx::Cx;
 use crate::timer::{due, earliest};
+use crate::wire::Dropped;
 use crate::wire::handshake::{ClientHandshake, ClientProgress};
 use crate::wire::message::Login;
-use crate::wire::Dropped;
 
 /// Between two hellos or inits; the next hello goes to the next address of the server (happy eyeballs: RFC 8305
 /// section 5 has the same 250 ms).
@@ -115,8 +115,7 @@ impl Shaking {
         if !expected {
             return Err(Dropped::Unknown);
         }
-        let progress =
-            attempt.handshake.handle(datagram, cx.identity, keys, &self.login, cx.now, cx.rng)?;
+        let progress = attempt.handshake.handle(datagram, cx.identity, keys, &self.login, cx.now, cx.rng)?;
         if matches!(progress, ClientProgress::Cookie) {
             attempt.server = Some(from);
             attempt.next = cx.now;
