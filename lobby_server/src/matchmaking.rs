@@ -1,6 +1,7 @@
 //! Which addresses of a player the other one is told, and the two plans of a match.
 
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use traversal_core::id::MatchId;
 use traversal_core::nat::NatProfile;
@@ -22,6 +23,8 @@ pub(crate) struct Party {
     /// The server's address as this player knows it.
     pub(crate) server_ip: Option<IpAddr>,
     pub(crate) nat: NatProfile,
+    /// Its round trip to this server.
+    pub(crate) rtt: Option<Duration>,
 }
 
 /// What the operator sets about matches.
@@ -158,6 +161,7 @@ pub(crate) fn plans(
         methods: if no_addresses { Vec::new() } else { chosen.method_list() },
         deadline_ms: policy.deadline_ms,
         relay: relay.map(|grants| grants[usize::from(!is_host)]),
+        peer_rtt_ms: peer.rtt.and_then(|rtt| u32::try_from(rtt.as_millis()).ok()),
     };
     (plan(host, joiner, true), plan(joiner, host, false))
 }
@@ -202,6 +206,7 @@ mod tests {
             over_stream: false,
             server_ip: None,
             nat: NatProfile::default(),
+            rtt: None,
         }
     }
 

@@ -501,6 +501,7 @@ impl Server {
             server_ip: self.told_address(client.route).map(|address| address.ip()),
             // A session by UDP is the proof that UDP gets through, whatever the player thinks.
             nat: NatProfile { udp_blocked: over_stream, ..client.profile },
+            rtt: client.session.rtt(),
         })
     }
 }
