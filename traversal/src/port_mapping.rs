@@ -227,6 +227,11 @@ impl MappingCheck {
     /// A new session knows nothing of it.
     pub(crate) fn logged_in(&mut self, cx: &mut Cx<'_>, link: &mut LobbyLink) {
         self.told = false;
+        self.look_again(cx, link);
+    }
+
+    /// From the beginning, for example because the session goes another way now.
+    pub(crate) fn look_again(&mut self, cx: &mut Cx<'_>, link: &mut LobbyLink) {
         self.begin(cx, link);
         self.handle_timeout(cx, link);
     }
@@ -318,8 +323,7 @@ impl MappingCheck {
             // The address of this player is another one now.
             (None, _) => {
                 self.told = false;
-                self.begin(cx, link);
-                self.handle_timeout(cx, link);
+                self.look_again(cx, link);
             }
             _ => {}
         }
@@ -329,8 +333,7 @@ impl MappingCheck {
     pub(crate) fn watch(&mut self, cx: &mut Cx<'_>, link: &mut LobbyLink) {
         let public = link.online().map(|online| online.public.ip());
         if public.is_some() && self.public.is_some_and(|known| Some(known.ip()) != public) {
-            self.begin(cx, link);
-            self.handle_timeout(cx, link);
+            self.look_again(cx, link);
         }
     }
 

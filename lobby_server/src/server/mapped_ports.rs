@@ -54,7 +54,8 @@ impl Server {
             && port >= 1024
             && reach(address.ip()) == Reach::Public
             && !client.login.relay_only
-            && self.relay_mode(player) != RelayMode::Only;
+            && self.relay_mode(player) != RelayMode::Only
+            && !self.is_stream(route);
         let (Some(from), true) = (from, allowed) else {
             self.counters.dropped += 1;
             return;
