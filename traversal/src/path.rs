@@ -254,6 +254,12 @@ impl Paths {
             return None;
         }
         let method = candidate.method;
+        if candidate.kind == PathKind::Relay {
+            // The server takes it from the other side's proven address only, and brought it to ours: it carries both
+            // ways, and waiting for a confirmation would cost the game another round trip over the longer way.
+            candidate.confirmed = true;
+            candidate.next_test = None;
+        }
         Some(self.open_test(now, socket, from, method))
     }
 

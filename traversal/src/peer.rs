@@ -260,7 +260,7 @@ impl Peer {
                 let own = self.paths.heard(cx.now, socket, from, way, method_here);
                 let answer = PairMessage::Confirm { tag, observed: from, test: own };
                 self.answer(cx, hands, (socket, from), &answer);
-                Ok(None)
+                Ok(self.choose(cx))
             }
             Opened::Message(PairMessage::Confirm { tag, test, .. }) if self.is_live() => {
                 self.paths.heard(cx.now, socket, from, way, method_here);
