@@ -92,7 +92,7 @@ impl Attempt {
         };
         Self {
             match_id: plan.match_id,
-            context: PunchContext::new(plan, &servers, rtt, cx.config.caps, seed),
+            context: PunchContext::new(plan, &servers, rtt, cx.config, seed),
             waiting: methods.iter().copied().filter(|method| *method != Method::Cone).collect(),
             methods,
             running: Vec::new(),

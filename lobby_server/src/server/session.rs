@@ -479,6 +479,7 @@ impl Server {
             relay_only: client.login.relay_only || self.relay_mode(player) == RelayMode::Only,
             server_ip: self.told_address(client.route).map(|address| address.ip()),
             nat: client.profile,
+            rtt: client.session.rtt(),
         })
     }
 }
