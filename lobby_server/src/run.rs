@@ -13,6 +13,7 @@ use traversal_core::Identity;
 use crate::config::{ConfigError, Settings};
 use crate::http::{Http, HttpError};
 use crate::key::{self, KeyError};
+use crate::outcomes::Outcomes;
 use crate::registry::MemoryRegistry;
 use crate::server::{Counters, Gauges, Server, ServerSocketId, TokenCheck};
 use crate::udp::{BindError, Bound, Buffers, open_all};
@@ -41,12 +42,14 @@ pub enum StartError {
 }
 
 /// What the status page and the metrics show.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Status {
     /// Counts since the start.
     pub counters: Counters,
     /// Numbers of the moment.
     pub gauges: Gauges,
+    /// How matches went.
+    pub outcomes: Outcomes,
     /// Datagrams that the system did not take.
     pub send_errors: u64,
     /// Time since the start.
@@ -305,6 +308,7 @@ impl BoundServer {
                 let _ = reply.send(Status {
                     counters: self.server.counters(),
                     gauges: self.server.gauges(),
+                    outcomes: self.server.outcomes().clone(),
                     send_errors: self.send_errors,
                     uptime: start.elapsed(),
                 });

@@ -9,6 +9,7 @@ mod liveness;
 mod membership;
 mod probes;
 mod relaying;
+mod reports;
 mod requests;
 mod session;
 #[cfg(test)]
@@ -30,6 +31,7 @@ use traversal_core::wire::{Kind, MAX_DATAGRAM};
 
 use crate::config::ServerConfig;
 use crate::limits::PrefixLimiter;
+use crate::outcomes::Outcomes;
 use crate::registry::{MemoryRegistry, RegistryCommand, RegistryId};
 use crate::relay::Relay;
 use crate::rendezvous::Rendezvous;
@@ -128,6 +130,7 @@ pub struct Server {
     stopping: bool,
     start: Instant,
     counters: Counters,
+    outcomes: Outcomes,
 }
 
 impl std::fmt::Debug for Server {
@@ -178,6 +181,7 @@ impl Server {
             stopping: false,
             start: now,
             counters: Counters::default(),
+            outcomes: Outcomes::new(),
             config,
         }
     }
@@ -195,6 +199,11 @@ impl Server {
     /// Counts since the start.
     pub fn counters(&self) -> Counters {
         self.counters
+    }
+
+    /// How matches went since the start, by cause and NATs.
+    pub fn outcomes(&self) -> &Outcomes {
+        &self.outcomes
     }
 
     /// Numbers of the moment.

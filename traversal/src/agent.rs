@@ -391,10 +391,19 @@ impl Agent {
             }
             None => {
                 let reason = if full { FailureReason::CapReached } else { FailureReason::BadPlan };
-                let report =
-                    FailureReport { stage: Stage::Request, reason, own_nat, peer_nat, tried: Vec::new() };
+                let report = FailureReport {
+                    stage: Stage::Request,
+                    reason,
+                    relayed: false,
+                    own_nat,
+                    peer_nat,
+                    tried: Vec::new(),
+                };
                 cx.emit(Event::PeerFailed { peer: info, report });
-                self.tell_server(now, ToServer::MatchReport { match_id, outcome: MatchOutcome::Failed });
+                self.tell_server(
+                    now,
+                    ToServer::MatchReport { match_id, outcome: MatchOutcome::Failed, cause: Some(reason) },
+                );
             }
         }
     }
@@ -450,7 +459,7 @@ impl Agent {
         let Some(peer) = self.by_player.get(&player).and_then(|id| self.peers.get_mut(id)) else { return };
         peer.close(&mut cx!(self, now), reason, Some(DisconnectReason::Local));
         let match_id = peer.match_id;
-        self.tell_server(now, ToServer::MatchReport { match_id, outcome: MatchOutcome::Closed });
+        self.tell_server(now, ToServer::MatchReport { match_id, outcome: MatchOutcome::Closed, cause: None });
     }
 
     /// Book-keeping after something happened to a match.
@@ -458,15 +467,22 @@ impl Agent {
         let relayed = self.peers.get(&match_id).and_then(Peer::selected).is_some_and(|path| path.0 == RELAY);
         let outcome = match news {
             PeerNews::Connected if relayed => MatchOutcome::Relayed,
-            PeerNews::Connected => MatchOutcome::Direct,
+            PeerNews::Relayed => MatchOutcome::Relayed,
+            PeerNews::Connected | PeerNews::Direct => MatchOutcome::Direct,
             PeerNews::Ended => MatchOutcome::Closed,
             PeerNews::Failed => MatchOutcome::Failed,
             PeerNews::Lost => MatchOutcome::Lost,
         };
-        self.tell_server(now, ToServer::MatchReport { match_id, outcome });
+        let cause = match outcome {
+            MatchOutcome::Relayed | MatchOutcome::Failed => self.peers.get(&match_id).and_then(Peer::cause),
+            MatchOutcome::Lost => Some(FailureReason::PathLost),
+            _ => None,
+        };
+        self.tell_server(now, ToServer::MatchReport { match_id, outcome, cause });
         let Some(peer) = self.peers.get(&match_id) else { return };
         let host = self.lobby.room().map(|room| room.info.host);
-        if news != PeerNews::Connected && host == Some(peer.info.id) {
+        let goes_on = matches!(news, PeerNews::Connected | PeerNews::Direct | PeerNews::Relayed);
+        if !goes_on && host == Some(peer.info.id) {
             // Without its host the room is of no use to this player, and would stand in the way of another.
             let reason = if news == PeerNews::Ended { RoomEnd::Closed } else { RoomEnd::HostLost };
             let mut cx = cx!(self, now);

@@ -224,9 +224,9 @@ impl Paths {
         self.candidates.is_empty()
     }
 
-    /// Something authentic arrived at some time.
-    pub(crate) fn heard_any(&self) -> bool {
-        self.candidates.iter().any(|candidate| candidate.heard.is_some())
+    /// Something authentic arrived at some time, not through the relay.
+    pub(crate) fn heard_directly(&self) -> bool {
+        self.candidates.iter().any(|path| path.heard.is_some() && path.kind != PathKind::Relay)
     }
 
     /// Something authentic arrived here; `vouched`: the server has named this IP as the other side's; `method`: which one the other side says it belongs to. Returns the tag of a
