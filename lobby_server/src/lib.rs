@@ -11,6 +11,7 @@ pub mod key;
 mod limits;
 mod matchmaking;
 mod outcomes;
+mod queue;
 pub mod registry;
 mod relay;
 mod rendezvous;

@@ -12,7 +12,7 @@ use super::{Server, Timer};
 
 /// Time between pings of one check: at 30 % loss each way, ten of them miss a living player once in a thousand
 /// checks.
-const PING_PERIOD: Duration = Duration::from_millis(150);
+pub(super) const PING_PERIOD: Duration = Duration::from_millis(150);
 
 /// One check of a room's members.
 #[derive(Debug)]

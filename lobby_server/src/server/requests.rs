@@ -63,6 +63,7 @@ pub(super) enum Pending {
     Claim(Claim),
     Find(JoinWish),
     List { session: u64, request: RequestId },
+    Gathering(RoomId),
     Nothing,
 }
 
@@ -116,6 +117,9 @@ impl Server {
             }
             Request::Kick { player: target, reason } => self.kick(now, player, target, reason).map(Some),
             Request::SetMetadata(metadata) => self.set_metadata(now, player, metadata).map(Some),
+            Request::QuickMatch(wanted) => self.quick_match(now, id, player, wanted).map(Some),
+            Request::LeaveQueue => self.leave_queue(now, player).map(Some),
+            Request::Rematch { player: other } => self.rematch(now, player, other).map(Some),
             _ => Err(RequestError::Malformed { what: "request".into() }),
         };
         match result {
@@ -186,6 +190,7 @@ impl Server {
                 let (rooms, more) = rooms::page(rooms, more);
                 self.respond(now, session, request, Ok(Response::Rooms { rooms, more }));
             }
+            (Pending::Gathering(room), reply) => self.gathering_claimed(now, room, reply.ok()),
             (Pending::Nothing, _) => {}
             (pending, _) => self.registry_failed(now, pending),
         }
@@ -207,6 +212,7 @@ impl Server {
             }
             Pending::Find(wish) => (wish.session, wish.request),
             Pending::List { session, request } => (session, request),
+            Pending::Gathering(room) => return self.gathering_claimed(now, room, None),
             Pending::Nothing => return,
         };
         self.respond(now, session, request, Err(RequestError::RegistryUnavailable));
@@ -225,6 +231,9 @@ impl Server {
         let Some(state) = self.players.get(&player) else { return Err(RequestError::NoSuchPlayer) };
         if state.busy.is_some() || (state.room.is_some() && !state.stale) {
             return Err(RequestError::AlreadyInRoom);
+        }
+        if self.queues.has(player) {
+            return Err(RequestError::AlreadyQueued);
         }
         if let Some(room) = state.room {
             let same = code.as_ref().is_some_and(|code| {
@@ -261,6 +270,7 @@ impl Server {
             public: options.public,
             auto_allow: options.auto_allow,
             metadata: options.metadata,
+            topology: options.topology,
             password: options.password.map(|password| PasswordHash::new(&password, &mut self.rng)),
             members: vec![PlayerInfo { id: player, name: client.login.name.clone() }],
             revision: 0,
@@ -291,6 +301,7 @@ impl Server {
         room.public = options.public;
         room.auto_allow = options.auto_allow;
         room.metadata = options.metadata;
+        room.topology = options.topology;
         room.password = options.password.map(|password| PasswordHash::new(&password, &mut self.rng));
         let info = room.info();
         if let Some(state) = self.players.get_mut(&player) {
@@ -356,6 +367,9 @@ impl Server {
         let client = self.sessions.get(&wish.session).ok_or(RequestError::NoSuchPlayer)?;
         if state.busy.is_some() || (state.room.is_some() && !state.stale) {
             return Err(RequestError::AlreadyInRoom);
+        }
+        if self.queues.has(wish.player) {
+            return Err(RequestError::AlreadyQueued);
         }
         state.busy = Some(wish.request);
         let find = RegistryOperation::Find { game: client.login.game.clone(), target };

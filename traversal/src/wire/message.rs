@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
+pub use super::gather::{MAX_MODE, MESH_CAPACITY, QueueStatus, QuickMatch, QuickMatched, Topology};
 pub use super::rendezvous::{Facts, Method, PunchPlan, RelayGrant, Replan, Role};
 use crate::failure::FailureReason;
 use crate::id::{JoinId, MatchId, PlayerId, RequestId, RoomId};
@@ -213,6 +214,8 @@ pub struct RoomOptions {
     pub auto_allow: bool,
     /// A small map of strings, shown in listings.
     pub metadata: BTreeMap<String, String>,
+    /// Who is connected to whom. A mesh takes at most [`MESH_CAPACITY`] players.
+    pub topology: Topology,
 }
 
 impl Default for RoomOptions {
@@ -224,6 +227,7 @@ impl Default for RoomOptions {
             public: true,
             auto_allow: true,
             metadata: BTreeMap::new(),
+            topology: Topology::default(),
         }
     }
 }
@@ -252,6 +256,8 @@ pub struct RoomInfo {
     pub capacity: u16,
     /// See [`RoomOptions::metadata`].
     pub metadata: BTreeMap<String, String>,
+    /// Who is connected to whom.
+    pub topology: Topology,
 }
 
 /// A room as a stranger sees it in a listing.
@@ -371,6 +377,16 @@ pub enum Request {
     },
     /// Host only: new metadata.
     SetMetadata(BTreeMap<String, String>),
+    /// Wait for players who want the same. Answered with [`Response::Done`]; then [`ToPlayer::Queue`] follows, and in
+    /// the end [`ToPlayer::QuickMatched`].
+    QuickMatch(QuickMatch),
+    /// Wait no longer.
+    LeaveQueue,
+    /// In a mesh, of the one who came later: this pair has no connection (any more), make one.
+    Rematch {
+        /// With whom.
+        player: PlayerId,
+    },
 }
 
 /// The server's answer to a [`Request`].
@@ -453,6 +469,12 @@ pub enum RequestError {
     /// The server is about to stop.
     #[error("the lobby server is stopping; try again in a minute")]
     Stopping,
+    /// One queue at a time, and none beside a room.
+    #[error("you are waiting for a quick match; cancel that first")]
+    AlreadyQueued,
+    /// For example when the match was made in the same moment.
+    #[error("you are not waiting for a quick match")]
+    NotQueued,
 }
 
 /// Server to player, reliably.
@@ -515,6 +537,12 @@ pub enum ToPlayer {
     },
     /// What the classification found, where it is done on the server (M7).
     Profile(NatProfile),
+    /// How a quick match comes along.
+    Queue(QueueStatus),
+    /// The wait for a quick match is over, and this is why.
+    QueueClosed(RequestError),
+    /// The players of a quick match are together: this one is in the room now.
+    QuickMatched(Box<QuickMatched>),
 }
 
 /// Why a player is out of a room.

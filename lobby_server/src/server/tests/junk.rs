@@ -38,7 +38,7 @@ fn sealed() -> impl Strategy<Value = Frame<ToServer>> {
                 purpose: message::ProbePurpose::Range { match_id, round, second },
             })
         }),
-        (any::<u32>(), text(), any::<u16>(), any::<bool>(), 0..4u8).prop_map(
+        (any::<u32>(), text(), any::<u16>(), any::<bool>(), 0..7u8).prop_map(
             |(seq, name, capacity, flag, kind)| {
                 let request = match kind {
                     0 => Request::CreateRoom {
@@ -52,6 +52,13 @@ fn sealed() -> impl Strategy<Value = Frame<ToServer>> {
                     },
                     1 => Request::JoinRoom { target: RoomTarget::Name(name), password: None, resume: flag },
                     2 => Request::ListRooms { after: flag.then_some(name) },
+                    3 => Request::QuickMatch(message::QuickMatch {
+                        mode: if flag { String::new() } else { name },
+                        players: capacity % 4,
+                        ..message::QuickMatch::default()
+                    }),
+                    4 => Request::LeaveQueue,
+                    5 => Request::Rematch { player: Identity::from_secret([seq as u8 % 4; 32]).player_id() },
                     _ => Request::LeaveRoom,
                 };
                 let id = RequestId(seq);
