@@ -96,13 +96,13 @@ impl Peer {
         let local = plan.peer_local.iter().filter(|address| lan && is_local(address.ip()));
         // Whoever is on this network itself is seen at a private address by a server there (or on this machine).
         let public = plan.peer_public.iter().filter(|address| plan.same_nat || !is_local(address.ip()));
-        let public = public.filter(|_| attempt.has_cone());
+        let server = hands.link.online().map(|online| online.server);
+        let public = public.filter(|address| is_tested(cx.config, &plan, &attempt, server, **address));
         for address in local.chain(public).filter(|address| direct && is_sendable(**address)) {
             if let Some(socket) = cx.main.towards(*address) {
                 paths.add(now, socket, *address, kind_of(*address, lan), Method::Cone);
             }
         }
-        let server = hands.link.online().map(|online| online.server);
         if let Some(server) = server.filter(|_| plan.relay.is_some() && cx.config.relay != RelayPolicy::Never)
         {
             // Where direct test messages are likely to arrive, they get a start, so that the game need not move.
@@ -346,7 +346,9 @@ impl Peer {
     fn add_public(&mut self, cx: &Cx<'_>) {
         let sendable =
             |address: &&SocketAddr| is_sendable(**address) && (self.plan.same_nat || !is_local(address.ip()));
-        for address in self.plan.peer_public.iter().filter(sendable).filter(|_| self.attempt.has_cone()) {
+        let tested =
+            |address: &&SocketAddr| is_tested(cx.config, &self.plan, &self.attempt, self.server, **address);
+        for address in self.plan.peer_public.iter().filter(sendable).filter(tested) {
             if let Some(socket) = cx.main.towards(*address) {
                 self.paths.add(cx.now, socket, *address, kind_of(*address, self.lan), Method::Cone);
             }
@@ -640,4 +642,20 @@ impl Peer {
             }
         }
     }
+}
+
+/// Whether test messages go to this public address of the other player. The plan's methods are about the NATs of the
+/// session's family. In the other one nothing is known of any NAT, and IPv6 mostly has none: firewalls open to those
+/// who are sent to, so tests from both sides are all that is needed.
+fn is_tested(
+    config: &AgentConfig,
+    plan: &PunchPlan,
+    attempt: &Attempt,
+    server: Option<SocketAddr>,
+    address: SocketAddr,
+) -> bool {
+    let other_family = server.is_some_and(|server| server.is_ipv4() != address.is_ipv4());
+    let blocked = plan.own_nat.udp_blocked || plan.peer_nat.udp_blocked;
+    let free = config.method.is_none() && config.relay != RelayPolicy::Only && !blocked;
+    attempt.has_cone() || (free && (other_family || address.is_ipv6()))
 }

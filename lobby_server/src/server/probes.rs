@@ -74,6 +74,9 @@ impl Server {
             self.counters.limited += 1;
             return;
         }
+        if probe.purpose == ProbePurpose::Register {
+            return self.register(now, id, route);
+        }
         let from = match probe.purpose {
             ProbePurpose::ReplyFromOtherPort => self.other(route, false, true),
             ProbePurpose::ReplyFromOtherAddress => self.other(route, true, false),

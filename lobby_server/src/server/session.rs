@@ -43,6 +43,9 @@ pub(super) struct Client {
     /// How it was reached until it went from UDP to a stream or back, and until when what comes that way is as good.
     former: Option<(Route, Instant)>,
     challenge: Option<Challenge>,
+    /// Where it is reached in the other family, and when that was last heard of.
+    pub(super) other: Option<(SocketAddr, Instant)>,
+    pub(super) other_challenge: Option<Challenge>,
     /// A sealed datagram came: this is no replayed handshake.
     confirmed: bool,
     pub(super) probes: Bucket,
@@ -51,10 +54,10 @@ pub(super) struct Client {
     next_ping: u32,
 }
 
-struct Challenge {
-    token: [u8; 16],
-    route: Route,
-    sent: Instant,
+pub(super) struct Challenge {
+    pub(super) token: [u8; 16],
+    pub(super) route: Route,
+    pub(super) sent: Instant,
 }
 
 /// A player that is logged in.
@@ -135,6 +138,7 @@ impl Server {
             observed: route.peer,
             probe_targets: self.probe_targets(route),
             session_timeout_s: self.config.session_timeout.as_secs() as u32,
+            other_family: self.other_family(route),
         };
         let player = pending.player;
         pending.login.local.truncate(MAX_LOCAL_ADDRESSES);
@@ -151,6 +155,8 @@ impl Server {
             sightings: Vec::new(),
             route,
             former: None,
+            other: None,
+            other_challenge: None,
             challenge: None,
             confirmed: false,
             probes: Bucket::full(self.config.probe_rate, now),
@@ -256,6 +262,9 @@ impl Server {
             // From an address that is not proven the challenge is answer enough.
             Frame::Ping { .. } if !proven => {}
             Frame::Ping { id: ping } => self.pong(now, id, ping),
+            Frame::PathResponse { token } if kind == Kind::Probe => {
+                self.register_response(now, id, route, token);
+            }
             Frame::PathResponse { token } => self.path_response(now, id, route, token),
             Frame::Probe(probe) => self.handle_probe(now, id, route, probe, datagram.len()),
             Frame::Goodbye { .. } => self.end_session(now, id, MatchEnd::Left),
@@ -366,6 +375,11 @@ impl Server {
         }
         tracing::debug!(%player, address = %route.peer, "address moved");
         self.pong(now, id, 0);
+        self.tell_addresses(now, player);
+    }
+
+    /// Tells those who are matched with a player where it is now.
+    pub(super) fn tell_addresses(&mut self, now: Instant, player: PlayerId) {
         for (match_id, peer) in self.matches.of(player) {
             let (Some(of), Some(to)) = (self.party(player), self.party(peer)) else { continue };
             let addresses = public_addresses(&of, &to, &self.config.policy());
@@ -499,6 +513,7 @@ impl Server {
             info: PlayerInfo { id: player, name: client.login.name.clone() },
             ephemeral: client.login.ephemeral,
             public: client.route.peer,
+            other: client.other_address(),
             local: client.login.local.clone(),
             relay_only: client.login.relay_only || self.relay_mode(player) == RelayMode::Only,
             over_stream,

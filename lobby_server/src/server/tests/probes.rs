@@ -10,6 +10,7 @@ fn four_sockets() -> Vec<ServerSocket> {
         public: None,
         second_address,
         second_port,
+        interface: None,
         stream: false,
     };
     vec![
