@@ -5,6 +5,7 @@
 
 pub mod check;
 pub mod config;
+mod host_choice;
 mod http;
 pub mod key;
 mod limits;

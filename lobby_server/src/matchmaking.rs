@@ -153,6 +153,7 @@ pub(crate) fn plans(
         methods: if no_addresses { Vec::new() } else { chosen.method_list() },
         deadline_ms: policy.deadline_ms,
         relay: relay.map(|grants| grants[usize::from(!is_host)]),
+        epoch: 0,
     };
     (plan(host, joiner, true), plan(joiner, host, false))
 }

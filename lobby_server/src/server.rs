@@ -7,10 +7,12 @@
 mod counters;
 mod liveness;
 mod membership;
+mod migration;
 mod probes;
 mod relaying;
 mod requests;
 mod session;
+mod take_up;
 #[cfg(test)]
 mod tests;
 mod timers;
@@ -37,6 +39,7 @@ use crate::rooms::Room;
 use crate::stun;
 pub use counters::{Counters, Gauges};
 use liveness::Check;
+use migration::Loss;
 use requests::{Ask, Pending};
 use session::{Client, Player, RecentInits};
 use timers::{Timer, Timers};
@@ -112,6 +115,7 @@ pub struct Server {
     pending: BTreeMap<RegistryId, Pending>,
     asks: BTreeMap<JoinId, Ask>,
     checks: BTreeMap<RoomId, Check>,
+    losses: BTreeMap<RoomId, Loss>,
     timers: Timers,
     /// Sessions that have something to send or whose timer may have changed.
     dirty: BTreeSet<u64>,
@@ -169,6 +173,7 @@ impl Server {
             pending: BTreeMap::new(),
             asks: BTreeMap::new(),
             checks: BTreeMap::new(),
+            losses: BTreeMap::new(),
             timers: Timers::default(),
             dirty: BTreeSet::new(),
             doomed: BTreeSet::new(),
@@ -356,6 +361,7 @@ impl Server {
                 Timer::Registry(id) => self.registry_timeout(now, id),
                 Timer::Ask(join) => self.ask_timeout(now, join),
                 Timer::Check(room) => self.check_timeout(now, room),
+                Timer::Loss(room) => self.loss_timeout(now, room),
             }
             self.settle(now);
         }

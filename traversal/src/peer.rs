@@ -142,6 +142,11 @@ impl Peer {
         matches!(self.stage, PeerStage::Ended)
     }
 
+    /// Something authentic arrived not longer ago than this.
+    pub(crate) fn heard_within(&self, now: Instant, time: Duration) -> bool {
+        self.is_connected() && now.saturating_duration_since(self.last_heard) <= time
+    }
+
     pub(crate) fn export_key(&self) -> [u8; 32] {
         self.channel.export_key()
     }

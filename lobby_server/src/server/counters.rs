@@ -28,6 +28,8 @@ pub struct Counters {
     pub requests_failed: u64,
     /// Rooms opened.
     pub rooms_opened: u64,
+    /// Rooms that got another host.
+    pub migrations: u64,
     /// Matches begun.
     pub matches: u64,
     /// Matches that players reported as directly connected.

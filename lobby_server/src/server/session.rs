@@ -384,6 +384,9 @@ impl Server {
                 self.replan(now, player);
             }
             ToServer::Profile { profile, check: true } => self.check_profile(now, id, profile),
+            ToServer::HostSeen { room, epoch, heard } => {
+                self.handle_host_seen(now, player, (room, epoch), heard);
+            }
             _ => self.counters.dropped += 1,
         }
     }
@@ -412,7 +415,6 @@ impl Server {
         let player = client.player;
         if self.players.get(&player).is_some_and(|player| player.session == id) {
             self.leave_room(now, player, why);
-            self.end_matches(now, player, why);
             self.players.remove(&player);
             self.timers.set(Timer::Stale(player), None);
         }

@@ -58,6 +58,8 @@ pub struct PunchPlan {
     pub deadline_ms: u32,
     /// Leave to play through the server, while there is no direct path or where there can be none.
     pub relay: Option<RelayGrant>,
+    /// Of the room: how often it changed its host before this match.
+    pub epoch: u32,
 }
 
 /// See [`ToPlayer::Replan`](super::message::ToPlayer::Replan).
