@@ -369,10 +369,8 @@ impl Server {
             // hosts it now, or it is gone.
             Some(_) => self.leave_former(now, wish.player),
             // Out of our sight meanwhile, and it does not come back as the host.
-            None if room.host() == wish.player => {
-                if !self.hand_over(now, wish.room, None) {
-                    self.close_room(now, wish.room, wish.player, RoomEnd::HostLost);
-                }
+            None if room.host() == wish.player && !self.hand_over(now, wish.room, None) => {
+                self.close_room(now, wish.room, wish.player, RoomEnd::HostLost);
             }
             None => {}
         }
