@@ -160,7 +160,12 @@ pub(crate) fn plans(
 
 /// Better plans for a match that runs, for the room's host and for the player who came in; none where there is nothing
 /// to try.
-pub(crate) fn replans(match_id: MatchId, host: &Party, joiner: &Party) -> Option<(Replan, Replan)> {
+pub(crate) fn replans(
+    match_id: MatchId,
+    host: &Party,
+    joiner: &Party,
+    edition: u8,
+) -> Option<(Replan, Replan)> {
     if host.relay_only || joiner.relay_only {
         return None;
     }
@@ -172,6 +177,7 @@ pub(crate) fn replans(match_id: MatchId, host: &Party, joiner: &Party) -> Option
         methods: chosen.method_list(),
         own_nat: own.nat,
         peer_nat: peer.nat,
+        edition,
     };
     Some((plan(callee, host, joiner), plan(chosen.caller, joiner, host)))
 }

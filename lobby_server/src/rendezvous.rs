@@ -4,6 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
 use traversal_core::id::{MatchId, PlayerId};
+use traversal_core::nat::NatProfile;
+use traversal_core::plan::supersedes;
+use traversal_core::punch::EDITIONS;
 use traversal_core::wire::message::{Facts, ProbePurpose};
 
 /// Rounds of one side that are kept: a plan is repeated a few times, and late probes of older rounds are of no
@@ -23,6 +26,9 @@ struct Match {
     rounds: [BTreeMap<u16, Round>; 2],
     /// A direct path stands.
     settled: bool,
+    /// What the players' plan was made from, in the order of `sides`, and how many plans they got.
+    planned: [NatProfile; 2],
+    edition: u8,
 }
 
 impl Match {
@@ -44,7 +50,12 @@ impl Rendezvous {
     }
 
     /// Begins a match; the older ones between the same two players, which it replaces, come back.
-    pub(crate) fn begin(&mut self, id: MatchId, host: PlayerId, joiner: PlayerId) -> Vec<MatchId> {
+    pub(crate) fn begin(
+        &mut self,
+        id: MatchId,
+        (host, joiner): (PlayerId, PlayerId),
+        planned: [NatProfile; 2],
+    ) -> Vec<MatchId> {
         let replaced = self.between(host, joiner);
         for old in &replaced {
             self.end(*old);
@@ -52,7 +63,9 @@ impl Rendezvous {
         for player in [host, joiner] {
             self.of_player.entry(player).or_default().insert(id);
         }
-        self.matches.insert(id, Match { sides: [host, joiner], rounds: Default::default(), settled: false });
+        let sides = [host, joiner];
+        let rounds = Default::default();
+        self.matches.insert(id, Match { sides, rounds, settled: false, planned, edition: 0 });
         replaced
     }
 
@@ -101,6 +114,18 @@ impl Rendezvous {
     pub(crate) fn unsettled(&self, player: PlayerId) -> Vec<(MatchId, [PlayerId; 2])> {
         let own = self.of_player.get(&player).into_iter().flatten();
         own.filter_map(|id| self.matches.get(id).filter(|of| !of.settled).map(|of| (*id, of.sides))).collect()
+    }
+
+    /// More is known of the NATs of host and joiner: the edition of the plan to send them, if there is anything to tell.
+    pub(crate) fn learn(&mut self, id: MatchId, nats: [NatProfile; 2]) -> Option<u8> {
+        let of = self.matches.get_mut(&id).filter(|of| of.planned != nats)?;
+        // M10: the one who joins is the caller.
+        let [host, joiner] = &nats;
+        if supersedes([&of.planned[1], &of.planned[0]], [joiner, host]) {
+            of.edition = (of.edition + 1 < EDITIONS).then_some(of.edition + 1)?;
+        }
+        of.planned = nats;
+        Some(of.edition)
     }
 
     /// The other player of a match that `player` is in.
@@ -162,12 +187,15 @@ impl Rendezvous {
 
 #[cfg(test)]
 mod tests {
+    use traversal_core::nat::{MappingBehavior, PortAllocation};
+
     use super::*;
 
     const A: PlayerId = PlayerId([1; 16]);
     const B: PlayerId = PlayerId([2; 16]);
     const C: PlayerId = PlayerId([3; 16]);
     const M: MatchId = MatchId(7);
+    const KNOWN: [NatProfile; 2] = [NatProfile::UNKNOWN; 2];
 
     fn at(port: u16) -> SocketAddr {
         SocketAddr::new([203, 0, 113, 1].into(), port)
@@ -180,7 +208,7 @@ mod tests {
     #[test]
     fn two_probes_make_a_range_for_the_other_side_once() {
         let mut matches = Rendezvous::default();
-        matches.begin(M, A, B);
+        matches.begin(M, (A, B), KNOWN);
         let ip = at(0).ip();
         assert_eq!(matches.probe(B, ip, 5, range(true, 0), at(10145)), None);
         let told = matches.probe(B, ip, 5, range(false, 0), at(10135));
@@ -192,7 +220,7 @@ mod tests {
     #[test]
     fn probes_of_strangers_or_from_elsewhere_do_not_count() {
         let mut matches = Rendezvous::default();
-        matches.begin(M, A, B);
+        matches.begin(M, (A, B), KNOWN);
         let ip = at(0).ip();
         assert_eq!(matches.probe(C, ip, 1, range(false, 0), at(1)), None);
         assert_eq!(matches.probe(C, ip, 1, range(true, 0), at(2)), None);
@@ -207,7 +235,7 @@ mod tests {
     #[test]
     fn old_rounds_are_forgotten() {
         let mut matches = Rendezvous::default();
-        matches.begin(M, A, B);
+        matches.begin(M, (A, B), KNOWN);
         for round in 0..100 {
             matches.probe(B, at(0).ip(), 1, range(false, round), at(1));
         }
@@ -215,11 +243,39 @@ mod tests {
     }
 
     #[test]
+    fn a_plan_begins_anew_only_for_what_changes_it() {
+        let mut matches = Rendezvous::default();
+        matches.begin(M, (A, B), KNOWN);
+        assert_eq!(matches.learn(M, KNOWN), None, "nothing new");
+        let cone = NatProfile {
+            mapping: MappingBehavior::EndpointIndependent,
+            allocation: PortAllocation::Preserving,
+            ..NatProfile::UNKNOWN
+        };
+        let symmetric = NatProfile {
+            mapping: MappingBehavior::AddressAndPortDependent,
+            allocation: PortAllocation::Sequential { step: 3 },
+            ..NatProfile::UNKNOWN
+        };
+        assert_eq!(matches.learn(M, [symmetric, cone]), Some(1));
+        let surer = NatProfile { hairpin: Some(false), ..cone };
+        assert_eq!(matches.learn(M, [symmetric, surer]), Some(1), "told, but no reason to begin anew");
+        let other_step = NatProfile { allocation: PortAllocation::Sequential { step: -1 }, ..symmetric };
+        assert_eq!(matches.learn(M, [other_step, surer]), Some(2));
+        // However often a player changes its mind, rounds of different plans are told apart.
+        let told = (0..100).filter(|n| {
+            let nats = if n % 2 == 0 { [symmetric, surer] } else { [other_step, surer] };
+            matches.learn(M, nats).is_some_and(|edition| edition < EDITIONS)
+        });
+        assert_eq!(told.count(), usize::from(EDITIONS) - 3);
+    }
+
+    #[test]
     fn a_new_match_of_the_same_two_replaces_the_old_one() {
         let mut matches = Rendezvous::default();
-        assert!(matches.begin(M, A, B).is_empty());
-        assert!(matches.begin(MatchId(8), A, C).is_empty());
-        assert_eq!(matches.begin(MatchId(9), A, B), [M]);
+        assert!(matches.begin(M, (A, B), KNOWN).is_empty());
+        assert!(matches.begin(MatchId(8), (A, C), KNOWN).is_empty());
+        assert_eq!(matches.begin(MatchId(9), (A, B), KNOWN), [M]);
         assert_eq!(matches.of(A), [(MatchId(8), C), (MatchId(9), B)]);
         assert_eq!(matches.end(MatchId(9)), Some([A, B]));
         assert_eq!(matches.end(MatchId(9)), None);

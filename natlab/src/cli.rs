@@ -12,7 +12,7 @@ use crate::demo;
 use crate::matrix::{self, MatrixSettings};
 use crate::nat::{NatSpec, PRESETS};
 use crate::oracle::{Effective, Relation};
-use crate::scenario::{Draw, PairSettings};
+use crate::scenario::{Draw, JoinMoment, PairSettings};
 
 /// The six named types of the default matrix.
 const SIX: [&str; 6] = ["none", "fullcone", "restricted", "portrestricted", "as", "ps"];
@@ -80,6 +80,27 @@ impl From<Shared> for Relation {
     }
 }
 
+/// What is known when the right player joins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Known {
+    /// Both NATs.
+    Both,
+    /// The host's.
+    Host,
+    /// Neither.
+    Nothing,
+}
+
+impl From<Known> for JoinMoment {
+    fn from(known: Known) -> Self {
+        match known {
+            Known::Both => Self::BothKnown,
+            Known::Host => Self::HostKnown,
+            Known::Nothing => Self::AtOnce,
+        }
+    }
+}
+
 /// Options of `natlab matrix`.
 #[derive(Args, Clone, Debug)]
 pub struct MatrixArgs {
@@ -119,6 +140,9 @@ pub struct MatrixArgs {
     /// The lobby server has one address only
     #[arg(long)]
     one_address: bool,
+    /// Join when this is known of the NATs; `host` and `nothing`: as real players do, right after the login
+    #[arg(long, value_enum, default_value = "both")]
+    known: Known,
     /// Seconds that an attempt may take
     #[arg(long, default_value_t = 10.0, value_parser = positive)]
     deadline: f64,
@@ -157,6 +181,9 @@ pub struct DemoArgs {
     /// Where all chance comes from
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Join when this is known of the NATs
+    #[arg(long, value_enum, default_value = "both")]
+    known: Known,
     /// Draw the world from the seed as the matrix does: tells the story of a seed that failed there
     #[arg(long)]
     drawn: bool,
@@ -209,6 +236,7 @@ pub fn run_matrix(args: MatrixArgs) -> std::io::Result<()> {
             config,
             relation: args.shared.into(),
             one_address: args.one_address,
+            join: args.known.into(),
         },
         threads: args.threads,
     };
@@ -239,12 +267,12 @@ pub fn run_matrix(args: MatrixArgs) -> std::io::Result<()> {
 pub fn run_demo(args: &DemoArgs) {
     let delay = Duration::from_secs_f64(args.delay_ms / 1e3);
     let config = agent_config(args.method, args.relay);
-    let relation = args.shared.into();
+    let (relation, join) = (args.shared.into(), args.known.into());
     let settings = if args.drawn {
-        Draw { config, relation, ..Draw::default() }.settings(args.seed, &args.left, &args.right)
+        Draw { config, relation, join, ..Draw::default() }.settings(args.seed, &args.left, &args.right)
     } else {
         let equal = PairSettings::equal(args.seed, &args.left.chain, &args.right.chain, delay);
-        PairSettings { config, relation, ..equal }
+        PairSettings { config, relation, join, ..equal }
     };
     print!("{}", demo::tell(settings, &args.left, &args.right).0);
 }

@@ -9,7 +9,7 @@ use natlab::link::{Link, Way};
 use natlab::lobby::Program;
 use natlab::nat::{NatConfig, NatSpec};
 use natlab::oracle::{Outlook, Relation};
-use natlab::scenario::{PairSettings, PairWorld};
+use natlab::scenario::{Draw, JoinMoment, PairSettings, PairWorld};
 use traversal_core::{PathKind, RelayPolicy};
 
 const SIX: [&str; 6] = ["none", "fullcone", "restricted", "portrestricted", "as", "ps"];
@@ -201,10 +201,48 @@ fn a_join_before_the_nats_are_known_gets_a_better_plan_when_they_are() {
     for (left, right) in [("ps", "portrestricted"), ("portrestricted", "ps"), ("as", "ps"), ("ps", "ps")] {
         for relay in [RelayPolicy::Allow, RelayPolicy::Never] {
             let mut settings = equal(3, left, right);
-            settings.wait_for_classification = false;
+            settings.join = JoinMoment::AtOnce;
             settings.config.relay = relay;
             let report = PairWorld::new(settings).join();
             assert!(report.direct, "{left} - {right}, relay {relay:?}: {:?}", report.cause);
+        }
+    }
+}
+
+#[test]
+fn a_join_right_after_the_login_is_as_fast_as_any() {
+    // The bounds for both sides confirmed, in round trips, as where both NATs are known beforehand.
+    let bound = |left: &str, right: &str| match (left, right) {
+        ("ps", "ps") => 4.1,
+        ("portrestricted", "portrestricted") => 2.1,
+        _ => 3.6,
+    };
+    for join in [JoinMoment::HostKnown, JoinMoment::AtOnce] {
+        for left in ["portrestricted", "as", "ps"] {
+            for right in ["portrestricted", "as", "ps"] {
+                for seed in 0..4 {
+                    let mut settings = equal(seed, left, right);
+                    settings.join = join;
+                    let report = PairWorld::new(settings).join();
+                    assert!(report.direct && report.played, "{left} - {right}: {:?}", report.cause);
+                    let took = report.confirmed.unwrap().as_secs_f64() / report.rtt.as_secs_f64();
+                    assert!(took <= bound(left, right), "{left} - {right}, {join:?}: {took} round trips");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_join_right_after_the_login_survives_loss_and_foreign_ports() {
+    let draw = Draw { join: JoinMoment::AtOnce, ..Draw::default() };
+    for (left, right) in [("ps", "portrestricted"), ("as", "ps"), ("ps", "ps")] {
+        let [left, right] = [left, right].map(|name| name.parse().unwrap());
+        for seed in 0..30 {
+            let mut settings = draw.settings(seed, &left, &right);
+            settings.config.relay = RelayPolicy::Never;
+            let report = PairWorld::new(settings).join();
+            assert!(report.direct && report.played, "{left} - {right}, seed {seed}: {:?}", report.cause);
         }
     }
 }

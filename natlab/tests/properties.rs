@@ -12,7 +12,7 @@ use natlab::link::{Link, Way};
 use natlab::lobby;
 use natlab::nat::{Allocation, Fallback, Filtering, Kind, Mapping, NatConfig, NatSpec};
 use natlab::oracle::{Cause, Outlook, Relation};
-use natlab::scenario::{PairSettings, PairWorld};
+use natlab::scenario::{JoinMoment, PairSettings, PairWorld};
 use natlab::world::{Fate, Packet};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -92,7 +92,7 @@ fn any_world(seed: u64) -> PairSettings {
     settings.relation =
         any(&mut rng, &[Relation::Apart, Relation::Apart, Relation::Apart, Relation::SameLan]);
     settings.two_addresses = rng.random_bool(0.8);
-    settings.wait_for_classification = rng.random_bool(0.8);
+    settings.join = if rng.random_bool(0.8) { JoinMoment::BothKnown } else { JoinMoment::AtOnce };
     settings.config.relay = any(&mut rng, &[RelayPolicy::Allow, RelayPolicy::Never]);
     settings
 }

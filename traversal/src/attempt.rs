@@ -15,7 +15,8 @@ use crate::id::MatchId;
 use crate::login::LobbyLink;
 use crate::plan::starts_together;
 use crate::punch::{
-    Budget, Ledger, Progress, PunchContext, PunchInput, PunchOrder, Puncher, Slot, Spending, Verdict, puncher,
+    Budget, Ledger, Progress, PunchContext, PunchInput, PunchOrder, Puncher, Slot, Spending, Verdict,
+    edition_of, puncher,
 };
 use crate::sockets::{Owner, Sockets};
 use crate::timer::earliest;
@@ -46,13 +47,26 @@ pub(crate) struct Attempt {
     /// When the next methods take over, whether or not the present ones have given up.
     switch_at: Option<Instant>,
     over: bool,
+    /// Facts that overtook the plan which they belong to.
+    early: VecDeque<Facts>,
 }
+
+/// Facts that may wait for their plan: one or two a method.
+const EARLY: usize = 8;
 
 #[derive(Debug)]
 struct Running {
     puncher: Box<dyn Puncher>,
     since: Instant,
     before: u32,
+}
+
+/// The try that facts are about.
+fn round_of(facts: &Facts) -> Option<u16> {
+    match facts {
+        Facts::Range { round, .. } | Facts::Newest { round, .. } => Some(*round),
+        Facts::PeerPublic(_) => None,
+    }
 }
 
 /// A test that a puncher wants sent.
@@ -88,19 +102,41 @@ impl Attempt {
             started: cx.now,
             switch_at: None,
             over: false,
+            early: VecDeque::new(),
         }
     }
 
+    /// The plan that runs.
+    pub(crate) fn edition(&self) -> u8 {
+        self.context.edition
+    }
+
+    /// Better facts for what starts later; what runs goes on, since the other side does, too.
+    pub(crate) fn learn(&mut self, plan: &PunchPlan) {
+        (self.context.own, self.context.peer) = (plan.own_nat, plan.peer_nat);
+    }
+
     /// Begins anew with a better plan. What was spent stays spent.
-    pub(crate) fn replan(&mut self, cx: &Cx<'_>, plan: &PunchPlan) {
+    pub(crate) fn replan(&mut self, cx: &Cx<'_>, plan: &PunchPlan, edition: u8) {
         self.stop_running(cx.now);
         if cx.config.method.is_none() && cx.config.relay != RelayPolicy::Only {
             self.methods.clone_from(&plan.methods);
         }
         self.waiting = self.methods.iter().copied().filter(|method| *method != Method::Cone).collect();
         (self.context.role, self.context.own, self.context.peer) = (plan.role, plan.own_nat, plan.peer_nat);
+        self.context.edition = edition;
         self.switch_at = None;
         self.over = false;
+    }
+
+    /// Facts for this plan that came before it; to be given once its methods run.
+    pub(crate) fn facts_in_time(&mut self) -> VecDeque<Facts> {
+        let edition = self.context.edition;
+        self.early.retain(|facts| round_of(facts).is_some_and(|round| edition_of(round) >= edition));
+        let in_time = |facts: &Facts| round_of(facts).is_some_and(|round| edition_of(round) == edition);
+        let (now, later) = self.early.drain(..).partition(in_time);
+        self.early = later;
+        now
     }
 
     /// The plan has direct test messages.
@@ -221,6 +257,12 @@ impl Attempt {
     }
 
     pub(crate) fn handle_facts(&mut self, now: Instant, facts: &Facts) {
+        if round_of(facts).is_some_and(|round| edition_of(round) > self.context.edition) {
+            if self.early.len() >= EARLY {
+                self.early.pop_front();
+            }
+            return self.early.push_back(facts.clone());
+        }
         if let Facts::PeerPublic(addresses) = facts {
             self.context.peer_public.clone_from(addresses);
         }

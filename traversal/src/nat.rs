@@ -125,6 +125,20 @@ pub enum NatKind {
 }
 
 impl NatProfile {
+    /// Nothing is known.
+    pub const UNKNOWN: Self = Self {
+        mapping: MappingBehavior::Unknown,
+        filtering: FilteringBehavior::Unknown,
+        allocation: PortAllocation::Unknown,
+        translated: None,
+        hairpin: None,
+        pooled: None,
+        udp_blocked: false,
+        timeout: None,
+        foreign_rate: None,
+        confidence: Confidence::Unknown,
+    };
+
     /// The name for this profile.
     pub fn kind(&self) -> NatKind {
         use FilteringBehavior as F;

@@ -346,15 +346,26 @@ impl Peer {
         if !self.is_live() || !relayed {
             return;
         }
-        (self.plan.role, self.plan.methods) = (better.role, better.methods);
         (self.plan.own_nat, self.plan.peer_nat) = (better.own_nat, better.peer_nat);
-        self.attempt.replan(cx, &self.plan);
+        if better.edition <= self.attempt.edition() {
+            return self.attempt.learn(&self.plan);
+        }
+        (self.plan.role, self.plan.methods) = (better.role, better.methods);
+        self.attempt.replan(cx, &self.plan, better.edition);
+        self.close_unused(cx, hands, &self.paths.sockets_in_use());
         self.add_public(cx);
         if self.is_connected() {
             self.punch_over = false;
             self.punch_until = cx.now + cx.config.connect_deadline;
         }
         self.punch(cx, hands);
+        let facts = self.attempt.facts_in_time();
+        for facts in &facts {
+            self.attempt.handle_facts(cx.now, facts);
+        }
+        if !facts.is_empty() {
+            self.punch(cx, hands);
+        }
     }
 
     /// A direct way is still looked for.
@@ -393,12 +404,18 @@ impl Peer {
         self.attempt.finish(cx.now);
         // By now each side pings only the way that it has chosen.
         let recently = cx.now.checked_sub(cx.config.path_ping * 2);
-        let (id, used) = (self.match_id, self.paths.sockets_used(recently));
+        let used = self.paths.sockets_used(recently);
         if self.selected().is_some() {
             self.paths.keep_only(&used, |socket| {
                 socket == SocketId::MAIN || socket == SocketId::MAIN_V6 || socket == RELAY
             });
         }
+        self.close_unused(cx, hands, &used);
+    }
+
+    /// Closes this match's sockets but these.
+    fn close_unused(&self, cx: &mut Cx<'_>, hands: &mut Hands<'_>, used: &[SocketId]) {
+        let id = self.match_id;
         let close: Vec<Owner> =
             hands.sockets.owned(|owner| matches!(owner, Owner::Match(of, ..) if of == id));
         for owner in close {

@@ -45,7 +45,7 @@ impl Server {
         let id = MatchId(self.rng.next_u64());
         let mut secret = [0; 32];
         self.rng.fill_bytes(&mut secret);
-        for old in self.matches.begin(id, host, joiner) {
+        for old in self.matches.begin(id, (host, joiner), [of_host.nat, of_joiner.nat]) {
             self.relay.end(old);
             self.tell(now, host, ToPlayer::MatchEnded { match_id: old, reason: MatchEnd::Replaced });
         }
@@ -66,7 +66,8 @@ impl Server {
     pub(super) fn replan(&mut self, now: Instant, player: PlayerId) {
         for (id, [host, joiner]) in self.matches.unsettled(player) {
             let (Some(of_host), Some(of_joiner)) = (self.party(host), self.party(joiner)) else { continue };
-            if let Some((for_host, for_joiner)) = replans(id, &of_host, &of_joiner) {
+            let Some(edition) = self.matches.learn(id, [of_host.nat, of_joiner.nat]) else { continue };
+            if let Some((for_host, for_joiner)) = replans(id, &of_host, &of_joiner, edition) {
                 self.tell(now, joiner, ToPlayer::Replan(Box::new(for_joiner)));
                 self.tell(now, host, ToPlayer::Replan(Box::new(for_host)));
             }

@@ -1,10 +1,11 @@
 //! Probes: what the server sees of a player's NAT, for the classification (E1) and for the other side of a match.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use traversal_core::classify::{Evidence, ProbeTag, Sighting, classify, merge_report};
-use traversal_core::nat::{NatProfile, PortAllocation};
+use traversal_core::nat::{Confidence, MappingBehavior, NatProfile, PortAllocation};
 use traversal_core::wire::Kind;
 use traversal_core::wire::message::{Frame, Probe, ProbePurpose, ToPlayer};
 
@@ -15,6 +16,10 @@ use super::{Route, Server};
 const MAX_SIGHTINGS: usize = 64;
 /// Older probes belong to an earlier classification.
 const SIGHTING_AGE: Duration = Duration::from_secs(20);
+/// Fresh sockets that must have been seen before their ports are taken for a pattern: with two of the eight lost, six
+/// still tell a block from a counter.
+const EARLY_SOCKETS: usize = 6;
+
 impl Client {
     /// The first sight of each socket at each target counts.
     fn note_sighting(&mut self, new: Sighting) {
@@ -24,6 +29,36 @@ impl Client {
         if !known && self.sightings.len() < MAX_SIGHTINGS {
             self.sightings.push(new);
         }
+    }
+
+    fn evidence(&self, two_addresses: bool) -> Evidence {
+        Evidence {
+            local: self.login.local.iter().map(SocketAddr::ip).collect(),
+            sightings: self.sightings.clone(),
+            two_addresses,
+            ..Evidence::default()
+        }
+    }
+
+    /// Before the player's word, which takes a second: mapping and ports as the probes so far show them, so that who
+    /// joins right after the login gets the right plan. True if that is news.
+    fn learn_early(&mut self, two_addresses: bool) -> bool {
+        let sockets: BTreeSet<u16> = self.sightings.iter().map(|sighting| sighting.local_port).collect();
+        if self.profile.confidence != Confidence::Unknown || sockets.len() < EARLY_SOCKETS {
+            return false;
+        }
+        let profile = classify(&self.evidence(two_addresses));
+        let known = match profile.mapping {
+            MappingBehavior::Unknown => false,
+            // The second address may yet tell more.
+            MappingBehavior::NotPortSensitive => !two_addresses,
+            _ => profile.allocation != PortAllocation::Unknown,
+        };
+        if known {
+            // The filter is not known yet.
+            self.profile = NatProfile { confidence: Confidence::Reduced, ..profile };
+        }
+        known
     }
 }
 
@@ -56,6 +91,11 @@ impl Server {
                 repeated: tag.repeated,
             });
         }
+        let learnt = client.learn_early(
+            self.sockets
+                .iter()
+                .any(|socket| socket.second_address && socket.local.is_ipv4() == route.peer.is_ipv4()),
+        );
         let seen = Frame::ProbeSeen { tag: probe.tag, observed: route.peer };
         let answer = client.session.seal(now, Kind::Probe, &seen);
         let (player, validated) = (client.player, client.route.peer.ip());
@@ -68,6 +108,9 @@ impl Server {
         {
             self.counters.probes += 1;
             self.transmit(from, answer);
+        }
+        if learnt {
+            self.replan(now, player);
         }
         if let Some((peer, match_id, facts)) =
             self.matches.probe(player, validated, step, probe.purpose, route.peer)
@@ -85,15 +128,10 @@ impl Server {
     pub(super) fn check_profile(&mut self, now: Instant, id: u64, report: NatProfile) {
         let Some(client) = self.sessions.get_mut(&id) else { return };
         let v4 = client.route.peer.is_ipv4();
-        let evidence = Evidence {
-            local: client.login.local.iter().map(SocketAddr::ip).collect(),
-            sightings: std::mem::take(&mut client.sightings),
-            two_addresses: self
-                .sockets
-                .iter()
-                .any(|socket| socket.second_address && socket.local.is_ipv4() == v4),
-            ..Evidence::default()
-        };
+        let two_addresses =
+            self.sockets.iter().any(|socket| socket.second_address && socket.local.is_ipv4() == v4);
+        let evidence = client.evidence(two_addresses);
+        client.sightings.clear();
         let profile =
             if evidence.sightings.is_empty() { report } else { merge_report(&classify(&evidence), &report) };
         client.profile = profile;

@@ -10,10 +10,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use serde::Serialize;
+use traversal_core::Detect;
 
 use crate::nat::NatSpec;
 use crate::oracle::{self, Outlook};
-use crate::scenario::{Draw, JoinReport, PairWorld};
+use crate::scenario::{Draw, JoinMoment, JoinReport, PairWorld};
 use crate::stats::{median, wilson};
 
 pub use html::page;
@@ -158,6 +159,10 @@ pub struct SettingsShown {
     pub deadline_s: f64,
     /// The server had one address only.
     pub one_address: bool,
+    /// What was known at the join: `both`, `host` or `nothing`.
+    pub known: &'static str,
+    /// Who classified and measured ranges: `server` or `peer`.
+    pub detect: &'static str,
 }
 
 /// Everything.
@@ -235,6 +240,15 @@ fn shown(settings: &MatrixSettings) -> SettingsShown {
         method: config.method.map(|method| method.name()),
         deadline_s: config.connect_deadline.as_secs_f64(),
         one_address: settings.draw.one_address,
+        known: match settings.draw.join {
+            JoinMoment::BothKnown => "both",
+            JoinMoment::HostKnown => "host",
+            JoinMoment::AtOnce => "nothing",
+        },
+        detect: match config.detect {
+            Detect::Server => "server",
+            Detect::Peer => "peer",
+        },
     }
 }
 

@@ -6,7 +6,7 @@ use traversal_core::AgentConfig;
 use crate::matrix::{self, MatrixSettings};
 use crate::nat::NatSpec;
 use crate::oracle::Relation;
-use crate::scenario::Draw;
+use crate::scenario::{Draw, JoinMoment};
 
 use super::line::LineSettings;
 use super::side::{Side, Stage};
@@ -39,6 +39,7 @@ pub(crate) fn simulate(pair: &[Side; 2], line: LineSettings, seeds: u64) -> Opti
             config: AgentConfig::default(),
             relation: Relation::Apart,
             one_address: false,
+            join: JoinMoment::AtOnce,
         },
         threads: 1,
     };

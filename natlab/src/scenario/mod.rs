@@ -22,7 +22,7 @@ use crate::world::{HostId, NatId, SegmentId, World};
 
 pub use party::PartyWorld;
 pub use report::{JoinReport, Side};
-pub use settings::{Draw, PairSettings};
+pub use settings::{Draw, JoinMoment, PairSettings};
 
 /// Port of the players' main sockets.
 const GAME_PORT: u16 = 40_000;
@@ -136,25 +136,40 @@ impl PairWorld {
         self.requested
     }
 
-    /// Logs both in, waits until their NATs are known, and opens the room. False if that cannot be done.
+    /// Logs both in, waits for what [`PairSettings::join`] wants to be known, and opens the room. False if that cannot
+    /// be done.
     pub fn prepare(&mut self) -> bool {
-        for host in [self.left, self.right] {
-            self.act(host, |player, now| {
+        let (left, right) = (self.left, self.right);
+        match self.settings.join {
+            JoinMoment::BothKnown => {
+                self.log_in(&[left, right]) && {
+                    self.wait(CLASSIFY_PATIENCE, |pair| {
+                        pair.player(left).is_classified() && pair.player(right).is_classified()
+                    });
+                    self.open_room()
+                }
+            }
+            JoinMoment::HostKnown => {
+                self.log_in(&[left]) && {
+                    self.wait(CLASSIFY_PATIENCE, |pair| pair.player(left).is_classified());
+                    self.open_room() && self.log_in(&[right])
+                }
+            }
+            JoinMoment::AtOnce => self.log_in(&[left]) && self.open_room() && self.log_in(&[right]),
+        }
+    }
+
+    fn log_in(&mut self, hosts: &[HostId]) -> bool {
+        for host in hosts {
+            self.act(*host, |player, now| {
                 player.command(now, Command::Connect(vec![lobby::sockets(false)[0]]));
             });
         }
-        let (left, right) = (self.left, self.right);
-        let online =
-            self.wait(LOGIN_PATIENCE, |pair| pair.player(left).is_online() && pair.player(right).is_online());
-        if !online {
-            return false;
-        }
-        if self.settings.wait_for_classification {
-            self.wait(CLASSIFY_PATIENCE, |pair| {
-                pair.player(left).is_classified() && pair.player(right).is_classified()
-            });
-        }
-        let auto_allow = self.settings.auto_allow;
+        self.wait(LOGIN_PATIENCE, |pair| hosts.iter().all(|host| pair.player(*host).is_online()))
+    }
+
+    fn open_room(&mut self) -> bool {
+        let (left, auto_allow) = (self.left, self.settings.auto_allow);
         self.act(left, |player, now| {
             let options = RoomOptions { name: ROOM.into(), auto_allow, ..RoomOptions::default() };
             player.command(now, Command::HostRoom(options));

@@ -11,6 +11,18 @@ use crate::link::{Link, Way};
 use crate::nat::{Allocation, Fallback, NatConfig, NatSpec};
 use crate::oracle::Relation;
 
+/// When the right player logs in and asks to join.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum JoinMoment {
+    /// Once both NATs are known: the time from the request on is that of punching alone.
+    #[default]
+    BothKnown,
+    /// As soon as it is logged in, which it does when the host's NAT is known and the room is open: most real players.
+    HostKnown,
+    /// As soon as it is logged in, which it does when the room is open; the host has opened it at once, too.
+    AtOnce,
+}
+
 /// Everything about a run with two players.
 #[derive(Clone, Debug)]
 pub struct PairSettings {
@@ -32,8 +44,8 @@ pub struct PairSettings {
     pub core_hops: u8,
     /// The server has two addresses.
     pub two_addresses: bool,
-    /// Join only once both NATs are known.
-    pub wait_for_classification: bool,
+    /// How much is known of the two NATs when the right player asks to join.
+    pub join: JoinMoment,
     /// The server lets players in without asking the host.
     pub auto_allow: bool,
     /// The agents' settings.
@@ -55,7 +67,7 @@ impl PairSettings {
             server_link: link,
             core_hops: 8,
             two_addresses: true,
-            wait_for_classification: true,
+            join: JoinMoment::BothKnown,
             auto_allow: true,
             config: AgentConfig::default(),
         }
@@ -95,6 +107,8 @@ pub struct Draw {
     pub relation: Relation,
     /// The server has one address only.
     pub one_address: bool,
+    /// When the right player joins.
+    pub join: JoinMoment,
 }
 
 impl Draw {
@@ -113,6 +127,7 @@ impl Draw {
         settings.server_link = server_link.clone();
         settings.relation = self.relation;
         settings.two_addresses = !self.one_address;
+        settings.join = self.join;
         settings.config = self.config.clone();
         settings
     }

@@ -10,7 +10,8 @@ pub use roles::{
 };
 
 use crate::failure::FailureReason;
-use crate::nat::{Confidence, NatProfile};
+use crate::nat::{Confidence, NatProfile, PortAllocation};
+use crate::ports::UNKNOWN_RATE;
 use crate::wire::message::{Method, Role};
 
 /// What [`plan`] needs to know beside the two NATs.
@@ -95,6 +96,29 @@ pub fn plan(caller: &NatProfile, callee: &NatProfile, options: PlanOptions) -> P
         .map(|(i, m)| PlannedMethod { method: *m, together: starts_together(&wanted[..i], *m) })
         .collect();
     Plan { caller: role, methods, hopeless }
+}
+
+/// Whether a plan from `new` profiles is worth beginning anew, when a match runs by one from `old` ones (the caller's
+/// first). Details that only make a plan surer are not: a new beginning costs what has been sent.
+pub fn supersedes(old: [&NatProfile; 2], new: [&NatProfile; 2]) -> bool {
+    let (before, after) =
+        (plan(old[0], old[1], PlanOptions::default()), plan(new[0], new[1], PlanOptions::default()));
+    let known = before.method_list();
+    before.caller != after.caller
+        || after.methods.iter().any(|planned| !known.contains(&planned.method))
+        || (0..2).any(|side| counts_differently(old[side], new[side]))
+}
+
+/// Ports measured with one of the profiles would be answered wrongly with the other.
+fn counts_differently(old: &NatProfile, new: &NatProfile) -> bool {
+    let same_ports = match (old.allocation, new.allocation) {
+        (PortAllocation::RandomInBlock { .. }, PortAllocation::RandomInBlock { .. }) => true,
+        (old, new) => old == new,
+    };
+    // As prediction takes an unknown rate; the width of what it tries goes with it.
+    let rate = |nat: &NatProfile| nat.foreign_rate.unwrap_or(UNKNOWN_RATE) + 8.0;
+    let rates_differ = rate(old).max(rate(new)) > 1.5 * rate(old).min(rate(new));
+    old.mapping != new.mapping || (!reach(new).mapping_is_fixed() && (!same_ports || rates_differ))
 }
 
 fn sure(profile: &NatProfile) -> bool {

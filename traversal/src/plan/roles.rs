@@ -1,7 +1,7 @@
 //! M10-M12: who is the sending and who the receiving side.
 
 use super::reach::reach;
-use crate::nat::NatProfile;
+use crate::nat::{FilteringBehavior, MappingBehavior, NatProfile};
 use crate::wire::message::{Method, Role};
 
 /// S1 E1's decision about a caller that starts as the sending side (M10), and its outcome table (M11).
@@ -29,8 +29,27 @@ pub fn bubble_outcome(sending: &NatProfile, receiving: &NatProfile) -> Decision 
 
 /// M10, for any two NATs: the caller starts as the sending side. (S1 lets a port-restricted caller swap without
 /// looking at the callee, to save a measurement; both are measured here already.)
+///
+/// What is not known is taken as the strictest first, so that the roles are right for most players who join before
+/// their NAT is known: then S1's rule applies, which swaps a port-restricted caller against a symmetric callee.
 pub fn bubble_decision(caller: &NatProfile, callee: &NatProfile) -> Decision {
-    bubble_outcome(caller, callee)
+    match bubble_outcome(&strict(caller), &strict(callee)) {
+        Decision::Impossible => bubble_outcome(caller, callee),
+        decision => decision,
+    }
+}
+
+fn strict(profile: &NatProfile) -> NatProfile {
+    let fixed = profile.mapping == MappingBehavior::Unknown;
+    let filtering = match profile.filtering {
+        FilteringBehavior::Unknown if profile.mapping == MappingBehavior::AddressDependent => {
+            FilteringBehavior::AddressDependent
+        }
+        FilteringBehavior::Unknown => FilteringBehavior::AddressAndPortDependent,
+        known => known,
+    };
+    let mapping = if fixed { MappingBehavior::EndpointIndependent } else { profile.mapping };
+    NatProfile { mapping, filtering, ..*profile }
 }
 
 /// S1 E4's decision (M12).

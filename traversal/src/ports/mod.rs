@@ -12,8 +12,8 @@ mod widen;
 
 pub use allocation::{FreshMapping, allocation, foreign_rate};
 pub use predict::{
-    Birthday, birthday, birthday_chance, birthday_probes, giant_step_port, poisson_cdf, poisson_quantile,
-    predicted_ports, prediction_width,
+    Birthday, UNKNOWN_RATE, birthday, birthday_chance, birthday_probes, giant_step_port, poisson_cdf,
+    poisson_quantile, predicted_ports, prediction_width,
 };
 pub use range::{End, PortRange, PortRangeIter};
 pub use step::{StepRule, detect_step, detect_step_e4, step_ladder};

@@ -53,6 +53,8 @@ pub(super) struct Engine {
 
 impl Engine {
     pub(super) fn new(method: Method, context: PunchContext, peer: SocketAddr, server: SocketAddr) -> Self {
+        // Sockets of an older plan may still be open under their names.
+        let next_slot = u16::from(context.edition) << 11;
         Self {
             context,
             method,
@@ -62,7 +64,7 @@ impl Engine {
             queue: BTreeMap::new(),
             sequence: 0,
             next_tag: 0,
-            next_slot: 0,
+            next_slot,
             blocked_until: None,
             heard_until: None,
             cap_reached: false,
@@ -133,12 +135,12 @@ impl Engine {
 
     /// The number of one of this puncher's rounds.
     pub(super) fn round(&self, attempt: u8) -> u16 {
-        Round { method: self.method, attempt }.number()
+        Round { edition: self.context.edition, method: self.method, attempt }.number()
     }
 
     /// The attempt that facts with this round belong to, if they are this method's.
     pub(super) fn attempt_of(&self, round: u16) -> Option<u8> {
-        Round::attempt_of(self.method, round)
+        Round::attempt_of(self.context.edition, self.method, round)
     }
 
     /// What a range probe asks of the server: with E2 it only reports.

@@ -28,7 +28,7 @@ use std::time::Instant;
 use crate::classify::RttEstimate;
 use crate::config::{Caps, Detect};
 use crate::id::MatchId;
-use crate::nat::{NatProfile, PortAllocation};
+use crate::nat::{MappingBehavior, NatProfile, PortAllocation};
 use crate::plan::{reach, role_in};
 use crate::wire::message::{Facts, Method, ProbePurpose, PunchPlan, Role};
 
@@ -160,6 +160,8 @@ pub struct PunchContext {
     pub caps: Caps,
     /// For choices by chance.
     pub seed: u64,
+    /// Of the plan: see [`Replan::edition`](crate::wire::message::Replan).
+    pub edition: u8,
 }
 
 impl PunchContext {
@@ -177,6 +179,7 @@ impl PunchContext {
             first_ttl: None,
             caps,
             seed,
+            edition: 0,
         }
     }
 
@@ -186,6 +189,11 @@ impl PunchContext {
 
     fn peer_is_fixed(&self) -> bool {
         reach(&self.peer).mapping_is_fixed()
+    }
+
+    /// Keeps one port for everybody, as far as is known: what is not known at all is most likely such a NAT.
+    fn hoped_fixed(nat: &NatProfile) -> bool {
+        nat.mapping == MappingBehavior::Unknown || reach(nat).mapping_is_fixed()
     }
 
     /// Where the lobby server sees the other side, in the family of the server's sockets.
@@ -217,12 +225,21 @@ pub fn puncher(method: Method, now: Instant, context: PunchContext) -> Option<Bo
     })
 }
 
-/// The number of a try on the wire: punchers of several methods run in one match and must know their own facts.
-/// To the server it is only a number.
+/// The number of a try on the wire: punchers of several methods run in one match and must know their own facts, and
+/// not take those of an older plan for their own. To the server it is only a number; newer plans have higher ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Round {
+    edition: u8,
     method: Method,
     attempt: u8,
+}
+
+/// Plans of a match that rounds can be told apart of; the server makes no more.
+pub const EDITIONS: u8 = 32;
+
+/// The edition of the plan that a round belongs to.
+pub(crate) fn edition_of(round: u16) -> u8 {
+    (round >> 11) as u8
 }
 
 impl Round {
@@ -235,13 +252,13 @@ impl Round {
             Method::GiantStep => 4,
             Method::Birthday => 5,
         };
-        (method << 8) | u16::from(self.attempt)
+        (u16::from(self.edition % EDITIONS) << 11) | (method << 8) | u16::from(self.attempt)
     }
 
-    /// The attempt, if the number belongs to this method.
-    fn attempt_of(method: Method, number: u16) -> Option<u8> {
+    /// The attempt, if the number belongs to this method of this plan.
+    fn attempt_of(edition: u8, method: Method, number: u16) -> Option<u8> {
         let attempt = number as u8;
-        (Self { method, attempt }.number() == number).then_some(attempt)
+        (Self { edition, method, attempt }.number() == number).then_some(attempt)
     }
 }
 
@@ -250,5 +267,29 @@ fn step_of(profile: &NatProfile) -> i32 {
     match profile.allocation {
         PortAllocation::Sequential { step } if step != 0 => step,
         _ => 1,
+    }
+}
+
+#[cfg(test)]
+mod round_tests {
+    use super::*;
+
+    #[test]
+    fn rounds_of_other_methods_and_older_plans_are_not_taken_for_ones_own() {
+        let mut seen = std::collections::BTreeSet::new();
+        for edition in [0, 1, EDITIONS - 1] {
+            for method in [Method::Bubble, Method::MultiBubble, Method::Prediction, Method::GiantStep] {
+                for attempt in [0, 7, u8::MAX] {
+                    let number = Round { edition, method, attempt }.number();
+                    assert!(seen.insert(number), "{edition} {method:?} {attempt}");
+                    assert_eq!(Round::attempt_of(edition, method, number), Some(attempt));
+                    assert_eq!(edition_of(number), edition);
+                    assert_eq!(Round::attempt_of(edition + 1, method, number), None);
+                }
+            }
+        }
+        let newest_of_old = Round { edition: 0, method: Method::Birthday, attempt: u8::MAX }.number();
+        let oldest_of_new = Round { edition: 1, method: Method::Cone, attempt: 0 }.number();
+        assert!(newest_of_old < oldest_of_new, "the server forgets the lowest numbers first");
     }
 }

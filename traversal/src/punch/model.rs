@@ -213,6 +213,7 @@ pub(super) fn run(setup: &Setup) -> Outcome {
             first_ttl: None,
             caps: setup.caps,
             seed: setup.seed.wrapping_mul(0x1234_5678_9ABC_DEF1),
+            edition: 0,
         };
         let first_foreign = if setup.nats[side].foreign > 0.0 {
             -(1.0 - chance.next()).ln() / setup.nats[side].foreign

@@ -13,9 +13,9 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::engine::Engine;
-use super::{Ledger, Progress, PunchInput, PunchOrder, Puncher, Slot, step_of};
+use super::{Ledger, Progress, PunchContext, PunchInput, PunchOrder, Puncher, Slot, step_of};
 use crate::nat::{MappingBehavior, NatProfile};
-use crate::ports::{advance, predicted_ports, prediction_width};
+use crate::ports::{UNKNOWN_RATE, advance, predicted_ports, prediction_width};
 use crate::wire::message::{Facts, Method, Role};
 
 /// From A's probe to A's packets: a round trip to the server on each side. Both sides count with these steps.
@@ -73,8 +73,8 @@ struct Volley {
 
 /// n of M24 for one guess of the age: the same on both sides, since both know A's profile.
 fn ports_ahead(nat: &NatProfile, age: Duration) -> u32 {
-    // A rate measured over a second is known to within a few; unknown, a quiet home is assumed.
-    let rate = f64::from(nat.foreign_rate.unwrap_or(4.0).clamp(0.0, 1e4)) * 1.3 + 3.0;
+    // A rate measured over a second is known to within a few. Where it is unknown, n comes to about S4's 10.
+    let rate = f64::from(nat.foreign_rate.unwrap_or(UNKNOWN_RATE).clamp(0.0, 1e4)) * 1.3 + 3.0;
     prediction_width(rate, age, SURE, WIDEST) + OWN_NOISE
 }
 
@@ -95,11 +95,11 @@ impl Prediction {
     }
 
     fn own_fixed(&self) -> bool {
-        self.engine.context.own_is_fixed()
+        PunchContext::hoped_fixed(&self.engine.context.own)
     }
 
     fn peer_fixed(&self) -> bool {
-        self.engine.context.peer_is_fixed()
+        PunchContext::hoped_fixed(&self.engine.context.peer)
     }
 
     fn next(&mut self, now: Instant) {

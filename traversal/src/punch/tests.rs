@@ -285,6 +285,7 @@ fn context(role: Role) -> PunchContext {
         first_ttl: None,
         caps: Caps::default(),
         seed: 1,
+        edition: 0,
     }
 }
 
@@ -298,7 +299,7 @@ fn m27_strangers_addresses_in_facts_are_never_sent_to() {
             let mut budget = Budget::new(Caps::default());
             let mut attempt = Spending::default();
             for attempt_number in 0..=255u8 {
-                let round = Round { method, attempt: attempt_number }.number();
+                let round = Round { edition: 0, method, attempt: attempt_number }.number();
                 let range = Facts::Range { round, ip: stranger, first: 1, last: 65_535, step: i32::MIN };
                 let newest = Facts::Newest { round, address: SocketAddr::new(stranger, 7) };
                 puncher.handle(now, PunchInput::Facts(&range));
@@ -330,7 +331,7 @@ fn nonsense_does_not_panic_and_wakes_are_bounded() {
                         puncher.handle(now, PunchInput::Socket { slot, open: slot % 3 != 0 });
                     }
                 }
-                let round = Round { method, attempt: wakes as u8 }.number();
+                let round = Round { edition: 0, method, attempt: wakes as u8 }.number();
                 let step = [i32::MIN, -1, 0, 1, i32::MAX][wakes as usize % 5];
                 let facts = Facts::Range { round, ip, first: 65_535, last: 0, step };
                 puncher.handle(now, PunchInput::Facts(&facts));

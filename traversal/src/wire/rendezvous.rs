@@ -75,6 +75,9 @@ pub struct Replan {
     pub own_nat: NatProfile,
     /// The other side's.
     pub peer_nat: NatProfile,
+    /// Counts the plans of a match, the first one being 0. With a number that is not new, only the facts about the NATs
+    /// are, and what runs goes on.
+    pub edition: u8,
 }
 
 /// One side's way through the server's relay.
