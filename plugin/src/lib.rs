@@ -76,10 +76,10 @@ pub use handoff::{NETCODE_PROTOCOL, netcode_client, netcode_server};
 pub use handoff::{PendingSocket, PunchedSocket};
 pub use link::{Datagram, Datagrams, TraversalLink};
 pub use messages::{
-    AllowPeer, ClosePeer, ConnectLobby, DisconnectLobby, HostRoom, JoinRequested, JoinRoom, KickPeer,
-    LeaveRoom, ListRooms, LobbyChanged, LobbyFailed, MembersChanged, NatChanged, PathChanged, PeerConnected,
-    PeerDisconnected, PeerPlanned, PeerRelayed, RefusePeer, RequestFailed, RoomChanged, RoomJoined, RoomLeft,
-    RoomsListed, SetRoomMetadata, TraversalFailed,
+    AllowPeer, ClosePeer, ConnectLobby, DisconnectLobby, HostMigrated, HostRoom, JoinRequested, JoinRoom,
+    KickPeer, LeaveRoom, ListRooms, LobbyChanged, LobbyFailed, MembersChanged, NatChanged, PathChanged,
+    PeerConnected, PeerDisconnected, PeerPlanned, PeerRelayed, RefusePeer, RequestFailed, RoomChanged,
+    RoomJoined, RoomLeft, RoomsListed, SetRoomMetadata, TraversalFailed,
 };
 pub use resolve::{Resolve, SystemResolver};
 pub use state::{CurrentRoom, LobbyLink, Members, NatStatus, Peer, Peers, TraversalStats};
@@ -89,7 +89,7 @@ pub use traversal_core::failure::{FailureReason, FailureReport, Stage};
 pub use traversal_core::id::{JoinId, PlayerId, RoomId};
 pub use traversal_core::nat::{NatKind, NatProfile};
 pub use traversal_core::wire::message::{
-    Method, PlayerInfo, RequestError, Role, RoomEnd, RoomInfo, RoomOptions, RoomSummary, RoomTarget,
+    MatchEnd, Method, PlayerInfo, RequestError, Role, RoomEnd, RoomInfo, RoomOptions, RoomSummary, RoomTarget,
 };
 pub use traversal_core::{
     AgentConfig, Caps, Detect, DisconnectReason, IntoSocketError, LobbyError, LobbyState, PathInfo, PathKind,
@@ -103,10 +103,10 @@ struct ReadmeDoctests;
 /// What most games use.
 pub mod prelude {
     pub use crate::{
-        ConnectLobby, CurrentRoom, HostRoom, JoinRoom, KickPeer, LeaveRoom, LobbyChanged, LobbyFailed,
-        LobbyLink, LobbyState, Members, PeerConnected, PeerDisconnected, Peers, PlayerId, RequestFailed,
-        RoomJoined, RoomLeft, RoomOptions, RoomTarget, TraversalConfig, TraversalFailed, TraversalPlugin,
-        TraversalSystems, hosting, in_room, joined, lobby_online, peer_connected,
+        ConnectLobby, CurrentRoom, HostMigrated, HostRoom, JoinRoom, KickPeer, LeaveRoom, LobbyChanged,
+        LobbyFailed, LobbyLink, LobbyState, Members, PeerConnected, PeerDisconnected, Peers, PlayerId,
+        RequestFailed, RoomJoined, RoomLeft, RoomOptions, RoomTarget, TraversalConfig, TraversalFailed,
+        TraversalPlugin, TraversalSystems, hosting, in_room, joined, lobby_online, peer_connected,
     };
 }
 

@@ -360,8 +360,9 @@ impl Server {
         if !room.opens(wish.password.as_deref()) {
             return Err(RequestError::WrongPassword);
         }
-        match state.room {
-            Some(inside) if inside == wish.room && room.host() != wish.player => {
+        let (inside, hosts) = (state.room, room.host() == wish.player);
+        match inside {
+            Some(inside) if inside == wish.room && !hosts => {
                 self.admit(now, &wish);
                 return Ok(());
             }
@@ -369,7 +370,7 @@ impl Server {
             // hosts it now, or it is gone.
             Some(_) => self.leave_former(now, wish.player),
             // Out of our sight meanwhile, and it does not come back as the host.
-            None if room.host() == wish.player && !self.hand_over(now, wish.room, None) => {
+            None if hosts && !self.hand_over(now, wish.room, None) => {
                 self.close_room(now, wish.room, wish.player, RoomEnd::HostLost);
             }
             None => {}
