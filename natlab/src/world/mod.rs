@@ -80,6 +80,8 @@ pub struct World<N> {
     core_hops: u8,
     taps: Vec<Box<dyn Tap>>,
     exempt: BTreeSet<IpAddr>,
+    /// What hosts cannot reach, see [`World::cut`].
+    cut: BTreeSet<(HostId, IpAddr)>,
     trace: u64,
     lost: u64,
 }
@@ -99,6 +101,7 @@ impl<N: Node> World<N> {
             core_hops: 8,
             taps: Vec::new(),
             exempt: BTreeSet::new(),
+            cut: BTreeSet::new(),
             // The offset basis of FNV-1a.
             trace: 0xcbf2_9ce4_8422_2325,
             lost: 0,
@@ -242,6 +245,17 @@ impl<N: Node> World<N> {
         }
     }
 
+    /// Takes a host's way to these addresses away: nothing that it sends there arrives. Or gives it back.
+    pub fn cut(&mut self, host: HostId, from: &[IpAddr], cut: bool) {
+        for address in from {
+            if cut {
+                self.cut.insert((host, *address));
+            } else {
+                self.cut.remove(&(host, *address));
+            }
+        }
+    }
+
     /// Puts another node in a host's place, for example after a restart.
     pub fn replace_node(&mut self, host: HostId, node: N) {
         let first = self.hosts[host.0].first_sockets;
@@ -380,6 +394,10 @@ impl<N: Node> World<N> {
         let Some(src) = host.sockets.get(&socket).map(|socket| socket.local) else { return };
         host.stats.sent(self.now, to, payload.len(), self.exempt.contains(&to.ip()));
         let header = Header { src, dst: to, ttl, proto: Proto::Udp };
+        if self.cut.contains(&(id, to.ip())) {
+            self.lost += 1;
+            return self.seen(Fate::Lost, header, &payload);
+        }
         let arrivals = host.up.carry(self.now, &mut self.rng);
         let segment = host.segment;
         self.seen(Fate::Sent(id), header, &payload);
