@@ -484,7 +484,7 @@ impl PendingLogin {
 pub fn parse_unknown_session(datagram: &[u8]) -> Option<u64> {
     let mut rest = datagram;
     let (_, nonce) = parse_header(&mut rest)?;
-    (rest.first() == Some(&REFUSE_SESSION)).then(|| {
+    (rest == [REFUSE_SESSION]).then(|| {
         u64::from_le_bytes([nonce[0], nonce[1], nonce[2], nonce[3], nonce[4], nonce[5], nonce[6], nonce[7]])
     })
 }
