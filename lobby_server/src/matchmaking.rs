@@ -1,6 +1,7 @@
 //! Which addresses of a player the other one is told, and the two plans of a match.
 
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use traversal_core::id::MatchId;
 use traversal_core::nat::NatProfile;
@@ -20,6 +21,8 @@ pub(crate) struct Party {
     /// The server's address as this player knows it.
     pub(crate) server_ip: Option<IpAddr>,
     pub(crate) nat: NatProfile,
+    /// Its round trip to this server.
+    pub(crate) rtt: Option<Duration>,
 }
 
 /// What the operator sets about matches.
@@ -154,6 +157,7 @@ pub(crate) fn plans(
         deadline_ms: policy.deadline_ms,
         relay: relay.map(|grants| grants[usize::from(!is_host)]),
         epoch: 0,
+        peer_rtt_ms: peer.rtt.and_then(|rtt| u32::try_from(rtt.as_millis()).ok()),
     };
     (plan(host, joiner, true), plan(joiner, host, false))
 }
@@ -197,6 +201,7 @@ mod tests {
             relay_only: false,
             server_ip: None,
             nat: NatProfile::default(),
+            rtt: None,
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant};
 
 use traversal_core::id::{MatchId, PlayerId};
 use traversal_core::nat::NatProfile;
@@ -12,6 +13,8 @@ use traversal_core::wire::message::{Facts, ProbePurpose};
 /// Rounds of one side that are kept: a plan is repeated a few times, and late probes of older rounds are of no
 /// use.
 const ROUNDS_KEPT: usize = 4;
+/// A match is punched again no more often than that, whoever asks: longer than an attempt lasts.
+const AGAIN: Duration = Duration::from_secs(12);
 
 #[derive(Debug, Default)]
 struct Round {
@@ -26,6 +29,8 @@ struct Match {
     rounds: [BTreeMap<u16, Round>; 2],
     /// A direct path stands.
     settled: bool,
+    /// When both were last told to try again.
+    again: Option<Instant>,
     /// What the players' plan was made from, in the order of `sides`, and how many plans they got.
     planned: [NatProfile; 2],
     edition: u8,
@@ -65,7 +70,8 @@ impl Rendezvous {
         }
         let sides = [host, joiner];
         let rounds = Default::default();
-        self.matches.insert(id, Match { sides, rounds, settled: false, planned, edition: 0 });
+        let of = Match { sides, rounds, settled: false, again: None, planned, edition: 0 };
+        self.matches.insert(id, of);
         replaced
     }
 
@@ -108,6 +114,24 @@ impl Rendezvous {
         if let Some(of) = self.matches.get_mut(&id) {
             of.settled = true;
         }
+    }
+
+    /// Host and joiner of a match that is to be punched anew, and the edition of their next plan, if `player` is one of
+    /// them and it is time for that.
+    pub(crate) fn begin_again(
+        &mut self,
+        now: Instant,
+        id: MatchId,
+        player: PlayerId,
+    ) -> Option<([PlayerId; 2], u8)> {
+        let of = self.matches.get_mut(&id)?;
+        of.side(player)?;
+        if of.again.is_some_and(|at| now.saturating_duration_since(at) < AGAIN) {
+            return None;
+        }
+        of.edition = (of.edition + 1 < EDITIONS).then_some(of.edition + 1)?;
+        (of.again, of.settled) = (Some(now), false);
+        Some((of.sides, of.edition))
     }
 
     /// The player's matches without a direct path, with host and joiner.

@@ -184,6 +184,9 @@ pub struct DemoArgs {
     /// Join when this is known of the NATs
     #[arg(long, value_enum, default_value = "both")]
     known: Known,
+    /// Packets to tell one by one
+    #[arg(long, default_value_t = demo::TOLD_PACKETS)]
+    packets: usize,
     /// Draw the world from the seed as the matrix does: tells the story of a seed that failed there
     #[arg(long)]
     drawn: bool,
@@ -274,7 +277,7 @@ pub fn run_demo(args: &DemoArgs) {
         let equal = PairSettings::equal(args.seed, &args.left.chain, &args.right.chain, delay);
         PairSettings { config, relation, join, ..equal }
     };
-    print!("{}", demo::tell(settings, &args.left, &args.right).0);
+    print!("{}", demo::tell(settings, &args.left, &args.right, args.packets).0);
 }
 
 /// Runs `natlab list`.

@@ -13,8 +13,8 @@ use crate::nat::NatSpec;
 use crate::scenario::{JoinReport, PairSettings, PairWorld, Side};
 use crate::world::{Fate, HostId, NatId, Packet};
 
-/// Packets that the story tells one by one.
-const TOLD_PACKETS: usize = 60;
+/// Packets that the story tells one by one, if nothing else is asked for.
+pub const TOLD_PACKETS: usize = 60;
 
 struct Line {
     at: Duration,
@@ -22,8 +22,13 @@ struct Line {
     text: String,
 }
 
-/// Runs the join and tells it.
-pub fn tell(settings: PairSettings, left: &NatSpec, right: &NatSpec) -> (String, JoinReport) {
+/// Runs the join and tells it, with so many packets one by one.
+pub fn tell(
+    settings: PairSettings,
+    left: &NatSpec,
+    right: &NatSpec,
+    told_packets: usize,
+) -> (String, JoinReport) {
     let delay = settings.peer_rtt() / 2;
     let mut pair = PairWorld::new(settings);
     let lines = Rc::new(RefCell::new(Vec::new()));
@@ -47,8 +52,8 @@ pub fn tell(settings: PairSettings, left: &NatSpec, right: &NatSpec) -> (String,
     }
     story.push(Line { at: requested, who: "joiner", text: "asks to join the host's room".into() });
     let mut packets: Vec<Line> = lines.borrow_mut().drain(..).filter(|line| line.at >= requested).collect();
-    let untold = packets.len().saturating_sub(TOLD_PACKETS);
-    packets.truncate(TOLD_PACKETS);
+    let untold = packets.len().saturating_sub(told_packets);
+    packets.truncate(told_packets);
     story.extend(packets);
     story.sort_by_key(|line| line.at);
 

@@ -18,6 +18,22 @@ use crate::world::{Node, NodeOutput};
 /// Period of the game's datagrams until one has come back.
 const BEAT: Duration = Duration::from_millis(100);
 
+/// A real game on top, instead of the small one.
+pub trait Game: std::fmt::Debug {
+    /// The first path to a player stands; `host`: this side hosts.
+    fn connected(&mut self, now: Instant, player: PlayerId, host: bool);
+    /// The path to a player is another one.
+    fn moved(&mut self, _now: Instant, _player: PlayerId, _path: &PathInfo) {}
+    /// A datagram came in.
+    fn handle_datagram(&mut self, now: Instant, from: PlayerId, datagram: &[u8]);
+    /// [`poll_timeout`](Self::poll_timeout) has come.
+    fn handle_timeout(&mut self, now: Instant);
+    /// What to send.
+    fn poll_datagram(&mut self) -> Option<(PlayerId, Vec<u8>)>;
+    /// When the next frame is due.
+    fn poll_timeout(&self) -> Option<Instant>;
+}
+
 /// A player: the agent, what it reported, and a game that greets everyone until it is greeted back.
 #[derive(Debug)]
 pub struct Player {
@@ -58,6 +74,7 @@ pub struct Player {
     pub chatty: bool,
     rate: Option<u32>,
     next_beat: Option<Instant>,
+    game: Option<Box<dyn Game>>,
 }
 
 impl Player {
@@ -88,7 +105,14 @@ impl Player {
             chatty: true,
             rate: None,
             next_beat: None,
+            game: None,
         }
+    }
+
+    /// Has it play this game instead of the small one, before it meets anybody.
+    pub fn play(&mut self, game: Box<dyn Game>) {
+        self.chatty = false;
+        self.game = Some(game);
     }
 
     /// The agent.
@@ -128,7 +152,10 @@ impl Player {
     fn drain_events(&mut self) {
         while let Some(event) = self.agent.poll_event() {
             match &event {
-                Event::Datagram { player, .. } => {
+                Event::Datagram { player, payload } => {
+                    if let Some(game) = &mut self.game {
+                        game.handle_datagram(self.now, *player, payload);
+                    }
                     *self.heard.entry(*player).or_default() += 1;
                     self.heard_at.entry(*player).or_insert(self.now);
                     continue;
@@ -147,13 +174,21 @@ impl Player {
                         Command::AnswerJoin { join: *join, allow: self.allows, reason: String::new() };
                     self.agent.handle_command(self.now, answer);
                 }
-                Event::PeerConnected { peer, path, .. } => {
+                Event::PeerConnected { peer, path, host } => {
+                    if let Some(game) = &mut self.game {
+                        game.connected(self.now, peer.id, *host);
+                    }
                     self.connected_at.entry(peer.id).or_insert(self.now);
                     self.take_path(peer.id, path.clone());
                     self.greet(peer.id);
                     self.next_beat = Some(self.now + BEAT);
                 }
-                Event::PathChanged { player, path } => self.take_path(*player, path.clone()),
+                Event::PathChanged { player, path } => {
+                    if let Some(game) = &mut self.game {
+                        game.moved(self.now, *player, path);
+                    }
+                    self.take_path(*player, path.clone());
+                }
                 Event::PeerDisconnected { peer, .. } => {
                     self.paths.remove(&peer.id);
                     self.disconnects += 1;
@@ -223,6 +258,14 @@ impl Node for Player {
         if self.agent.poll_timeout().is_some_and(|at| at <= now) {
             self.agent.handle_timeout(now);
         }
+        if let Some(game) = &mut self.game {
+            if game.poll_timeout().is_some_and(|at| at <= now) {
+                game.handle_timeout(now);
+            }
+            while let Some((player, datagram)) = game.poll_datagram() {
+                self.agent.send(now, player, &datagram);
+            }
+        }
     }
 
     fn poll_output(&mut self) -> Option<NodeOutput> {
@@ -244,6 +287,7 @@ impl Node for Player {
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
-        [self.agent.poll_timeout(), self.next_beat].into_iter().flatten().min()
+        let game = self.game.as_ref().and_then(|game| game.poll_timeout());
+        [self.agent.poll_timeout(), self.next_beat, game].into_iter().flatten().min()
     }
 }

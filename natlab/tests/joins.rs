@@ -10,7 +10,7 @@ use natlab::lobby::Program;
 use natlab::nat::{NatConfig, NatSpec};
 use natlab::oracle::{Outlook, Relation};
 use natlab::scenario::{Draw, JoinMoment, PairSettings, PairWorld};
-use traversal_core::{PathKind, RelayPolicy};
+use traversal_core::{AgentConfig, PathKind, RelayPolicy};
 
 const SIX: [&str; 6] = ["none", "fullcone", "restricted", "portrestricted", "as", "ps"];
 
@@ -244,6 +244,46 @@ fn a_join_right_after_the_login_survives_loss_and_foreign_ports() {
             let report = PairWorld::new(settings).join();
             assert!(report.direct && report.played, "{left} - {right}, seed {seed}: {:?}", report.cause);
         }
+    }
+}
+
+/// Direct joins of so many drawn seeds, without relay.
+fn drawn(left: &str, right: &str, seeds: u64, opener_ttl: Option<u8>) -> u64 {
+    let [left, right] = [left, right].map(|name| name.parse().unwrap());
+    (0..seeds)
+        .filter(|seed| {
+            let mut settings = Draw::default().settings(*seed, &left, &right);
+            settings.config.relay = RelayPolicy::Never;
+            settings.config.opener_ttl = opener_ttl;
+            PairWorld::new(settings).join().direct
+        })
+        .count() as u64
+}
+
+#[test]
+fn routers_that_clash_with_what_comes_first_are_met_all_the_same() {
+    let ttl = AgentConfig::default().opener_ttl;
+    for (left, right) in
+        [("linux", "linux"), ("linux", "portrestricted"), ("portrestricted", "linux"), ("linux", "as")]
+    {
+        assert_eq!(drawn(left, right, 40, ttl), 40, "{left} - {right}");
+    }
+    // Here every bubble that arrives before the reply has left makes a clash.
+    for (left, right) in [("ps", "linux"), ("linux", "ps")] {
+        assert_eq!(drawn(left, right, 40, ttl), 40, "{left} - {right}");
+        let without = drawn(left, right, 40, None);
+        assert!(without < 35, "{left} - {right}: {without} of 40 need no openers that die on the way");
+    }
+}
+
+#[test]
+fn openers_that_die_on_the_way_are_never_needed_elsewhere() {
+    for (left, right) in
+        [("portrestricted", "portrestricted"), ("ps", "portrestricted"), ("portrestricted", "as")]
+    {
+        assert_eq!(drawn(left, right, 20, None), 20, "{left} - {right}");
+        // One that does not even leave the own NAT spoils a try, not the attempt.
+        assert_eq!(drawn(left, right, 20, Some(1)), 20, "{left} - {right}, TTL 1");
     }
 }
 

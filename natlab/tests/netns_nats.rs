@@ -37,13 +37,11 @@ mod linux {
         arguments.test_threads = Some(1);
         let ready = leave_the_network().and_then(|()| {
             let sides = vec!["portrestricted".parse()?];
-            Lab::new(&LabSettings { sides, line: LineSettings::default(), junk: 0, seed: 0, pcap: None })
-                .map(drop)
+            Lab::new(&LabSettings { sides, ..LabSettings::default() }).map(drop)
         });
         let kernel = || {
             let sides = vec!["kernel".parse()?];
-            Lab::new(&LabSettings { sides, line: LineSettings::default(), junk: 0, seed: 0, pcap: None })
-                .map(drop)
+            Lab::new(&LabSettings { sides, ..LabSettings::default() }).map(drop)
         };
         let (skip, skip_kernel) = match ready {
             Ok(()) => (None, kernel().err().map(|error| error.to_string())),

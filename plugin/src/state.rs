@@ -135,6 +135,8 @@ counters! {
     datagrams_sent,
     /// Datagrams that arrived, of whatever sender.
     datagrams_received,
+    /// Datagrams that arrived and were thrown away: not ours, damaged, forged, or heard before.
+    discarded,
     /// System calls for sending.
     send_calls,
     /// System calls for receiving.

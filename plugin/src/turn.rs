@@ -320,6 +320,8 @@ impl Turn {
             }
         }
         self.buffer = buffer;
+        let discarded = self.agent.dropped().values().sum();
+        self.shared.counters.discarded.store(discarded, Ordering::Relaxed);
     }
 
     /// Says goodbye to players and server, so that nobody waits for a timeout.

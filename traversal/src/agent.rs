@@ -23,12 +23,15 @@ use crate::punch::Budget;
 use crate::sockets::{Owner, Sockets};
 use crate::timer::earliest;
 use crate::wire::message::{
-    MatchEnd, MatchOutcome, PunchPlan, Request, RequestError, RoomEnd, ToPlayer, ToServer,
+    Facts, MatchEnd, MatchOutcome, PunchPlan, Request, RequestError, RoomEnd, ToPlayer, ToServer,
 };
 use crate::wire::{Dropped, Kind, MAX_DATAGRAM, RELAY_HEADER, pair};
 
 /// See [`Agent::quiet`].
 const ROOM_KEEPALIVE: Duration = Duration::from_secs(4);
+
+/// Facts that may wait for the plan of their match: a few of each of its methods.
+const EARLY_FACTS: usize = 16;
 
 /// One player's traversal, without sockets, clock or threads.
 ///
@@ -54,6 +57,8 @@ pub struct Agent {
     early_plans: Vec<PunchPlan>,
     /// When the game last asked to join.
     join_requested: Option<Instant>,
+    /// Facts about matches whose plan has not come yet.
+    early_facts: VecDeque<(MatchId, Facts)>,
     dropped: BTreeMap<Dropped, u64>,
     outputs: VecDeque<Output>,
     events: VecDeque<Event>,
@@ -109,6 +114,7 @@ impl Agent {
             by_player: BTreeMap::new(),
             early_plans: Vec::new(),
             join_requested: None,
+            early_facts: VecDeque::new(),
             dropped: BTreeMap::new(),
             outputs: VecDeque::new(),
             events: VecDeque::new(),
@@ -344,6 +350,12 @@ impl Agent {
             ToPlayer::Facts { match_id, facts } => {
                 if let Some(peer) = self.peers.get_mut(&match_id) {
                     peer.handle_facts(&mut cx, &mut hands!(self), &facts);
+                } else {
+                    // They may have overtaken a plan that got lost and is sent again.
+                    if self.early_facts.len() >= EARLY_FACTS {
+                        self.early_facts.pop_front();
+                    }
+                    self.early_facts.push_back((match_id, facts));
                 }
             }
         }
@@ -390,6 +402,9 @@ impl Agent {
                 self.by_player.insert(info.id, match_id);
                 self.peers.insert(match_id, peer);
                 self.handle_peer_timeout(now, match_id);
+                let (early, later) = self.early_facts.drain(..).partition(|(of, _)| *of == match_id);
+                self.early_facts = later;
+                self.hand_early_facts(now, early);
             }
             None => {
                 let reason = if full { FailureReason::CapReached } else { FailureReason::BadPlan };
@@ -397,6 +412,15 @@ impl Agent {
                     FailureReport { stage: Stage::Request, reason, own_nat, peer_nat, tried: Vec::new() };
                 cx.emit(Event::PeerFailed { peer: info, report });
                 self.tell_server(now, ToServer::MatchReport { match_id, outcome: MatchOutcome::Failed });
+            }
+        }
+    }
+
+    fn hand_early_facts(&mut self, now: Instant, early: VecDeque<(MatchId, Facts)>) {
+        for (match_id, facts) in early {
+            let mut cx = cx!(self, now);
+            if let Some(peer) = self.peers.get_mut(&match_id) {
+                peer.handle_facts(&mut cx, &mut hands!(self), &facts);
             }
         }
     }

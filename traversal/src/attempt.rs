@@ -92,7 +92,7 @@ impl Attempt {
         };
         Self {
             match_id: plan.match_id,
-            context: PunchContext::new(plan, &servers, rtt, cx.config.caps, seed),
+            context: PunchContext::new(plan, &servers, rtt, cx.config, seed),
             waiting: methods.iter().copied().filter(|method| *method != Method::Cone).collect(),
             methods,
             running: Vec::new(),
@@ -127,6 +127,15 @@ impl Attempt {
         self.context.edition = edition;
         self.switch_at = None;
         self.over = false;
+    }
+
+    /// The attempt is over, and the next one may send as much again, but not to more targets.
+    pub(crate) fn renew(&mut self, now: Instant) {
+        if self.over {
+            self.spending.renew();
+            self.started = now;
+            self.tried.clear();
+        }
     }
 
     /// Facts for this plan that came before it; to be given once its methods run.

@@ -47,6 +47,7 @@ mod path;
 mod peer;
 pub mod plan;
 pub mod ports;
+mod pulse;
 pub mod punch;
 mod sockets;
 mod timer;

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::api::{PathKind, SocketId};
 use crate::config::AgentConfig;
+use crate::pulse::{Doubt, Pulse};
 use crate::timer::earliest;
 use crate::wire::message::Method;
 
@@ -35,8 +36,24 @@ const FASTER: f64 = 0.7;
 pub(crate) const RELAY: SocketId = SocketId(u32::MAX);
 
 /// How often better ways are tried again while the game plays over the relay.
-const UPGRADE: [Duration; 4] =
-    [Duration::from_secs(5), Duration::from_secs(10), Duration::from_secs(20), Duration::from_secs(60)];
+const UPGRADE: [Duration; 5] = [
+    Duration::from_secs(5),
+    Duration::from_secs(10),
+    Duration::from_secs(20),
+    Duration::from_secs(60),
+    Duration::from_secs(300),
+];
+/// How long a game stays on the lesser way that it fell to, by how often it fell lately: a way that comes and goes
+/// costs a second of silence each time, so it is trusted less and less.
+const HOLD: [Duration; 5] = [
+    Duration::from_secs(2),
+    Duration::from_secs(5),
+    Duration::from_secs(10),
+    Duration::from_secs(20),
+    Duration::from_secs(60),
+];
+/// A way that stood so long has made good for earlier falls.
+const CALM: Duration = Duration::from_secs(60);
 
 /// One way.
 #[derive(Clone, Debug)]
@@ -51,10 +68,38 @@ pub(crate) struct Candidate {
     next_test: Option<Instant>,
     tests: usize,
     pub(crate) heard: Option<Instant>,
-    /// The latest confirmation: what goes this way arrives.
-    answered: Option<Instant>,
+    /// Whether what goes this way arrives.
+    pub(crate) pulse: Pulse,
     confirmed: bool,
-    pub(crate) rtt: Option<Duration>,
+}
+
+/// The better kind of way wins, whatever its round trip.
+fn rank(candidate: &Candidate) -> u8 {
+    match candidate.kind {
+        PathKind::Lan => 2,
+        PathKind::Direct | PathKind::DirectV6 => 1,
+        PathKind::Relay => 0,
+    }
+}
+
+impl Candidate {
+    /// What was proven is old: test it again, if it ever was any good.
+    fn retry(&mut self, now: Instant) {
+        self.confirmed = false;
+        if self.vouched || self.heard.is_some() {
+            self.tests = 0;
+            self.next_test = Some(now);
+        }
+    }
+}
+
+/// What [`Paths::handle_timeout`] found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct PathNews {
+    /// The way in use does not answer as it did.
+    pub(crate) doubt: bool,
+    /// It is time to look for a better way again.
+    pub(crate) upgrade: bool,
 }
 
 /// All ways to one player.
@@ -65,11 +110,23 @@ pub(crate) struct Paths {
     /// Better ways are looked for until then.
     settle: Option<Instant>,
     next_ping: Option<Instant>,
+    /// Pings in a row that went out faster than usual.
+    hurried: usize,
     next_tag: u32,
     /// Which way a test went, and when.
     open_tests: BTreeMap<u32, OpenTest>,
-    /// No way answers at present.
+    /// Of the way in use.
+    doubt: Doubt,
+    /// When that was last looked at.
+    checked: Option<Instant>,
+    /// Another way is being made ready.
     recovering: bool,
+    /// Falls to a lesser way, lately.
+    falls: usize,
+    /// Until then it is kept.
+    held: Option<Instant>,
+    /// Since when the present way is in use.
+    stands: Option<Instant>,
     /// The way that the other side's latest game datagram took.
     data_from: Option<(SocketId, SocketAddr)>,
     /// When the better ways are tried again, and how often they were.
@@ -126,7 +183,6 @@ impl Paths {
             return None;
         }
         let vouched = next_test.is_some();
-        let (heard, rtt) = (None, None);
         let candidate = Candidate {
             socket,
             remote,
@@ -135,10 +191,9 @@ impl Paths {
             vouched,
             next_test,
             tests: 0,
-            heard,
-            answered: None,
+            heard: None,
+            pulse: Pulse::default(),
             confirmed: false,
-            rtt,
         };
         self.candidates.push(candidate);
         Some(self.candidates.len() - 1)
@@ -228,16 +283,17 @@ impl Paths {
         }
         let Some(index) = self.find(socket, from) else { return false };
         let candidate = &mut self.candidates[index];
-        candidate.answered = Some(now);
-        let sample = now.saturating_duration_since(test.sent);
-        candidate.rtt = Some(candidate.rtt.map_or(sample, |rtt| (rtt * 7 + sample) / 8));
+        candidate.pulse.answer(now, test.sent);
         self.proven(index)
     }
 
     /// Game data arrived on this way: the other side has had our confirmation. True when that is news.
     pub(crate) fn carried_data(&mut self, socket: SocketId, from: SocketAddr) -> bool {
         self.data_from = Some((socket, from));
-        self.find(socket, from).is_some_and(|index| self.proven(index))
+        let Some(index) = self.find(socket, from) else { return false };
+        // It may well arrive while nothing gets back.
+        let one_way = self.selected == Some(index) && self.doubt == Doubt::Dead;
+        !one_way && self.proven(index)
     }
 
     fn proven(&mut self, index: usize) -> bool {
@@ -250,18 +306,18 @@ impl Paths {
 
     /// Picks the best proven way. True when the choice changed.
     pub(crate) fn choose(&mut self, now: Instant, config: &AgentConfig) -> bool {
-        let rank = |candidate: &Candidate| match candidate.kind {
-            PathKind::Lan => 2,
-            PathKind::Direct | PathKind::DirectV6 => 1,
-            PathKind::Relay => 0,
-        };
-        let rtt = |candidate: &Candidate| candidate.rtt.unwrap_or(Duration::MAX);
-        let best = (0..self.candidates.len()).filter(|index| self.candidates[*index].confirmed).min_by_key(
-            |index| {
+        let rtt = |candidate: &Candidate| candidate.pulse.rtt().unwrap_or(Duration::MAX);
+        let alive = self.selected().filter(|selected| selected.confirmed).map(rank);
+        let held = alive.filter(|_| self.held.is_some_and(|at| now < at));
+        let best = (0..self.candidates.len())
+            .filter(|index| {
+                let candidate = &self.candidates[*index];
+                candidate.confirmed && held.is_none_or(|present| rank(candidate) <= present)
+            })
+            .min_by_key(|index| {
                 let candidate = &self.candidates[*index];
                 (std::cmp::Reverse(rank(candidate)), rtt(candidate))
-            },
-        );
+            });
         let Some(best) = best else { return false };
         let change = self.selected.is_none_or(|selected| {
             let (old, new) = (&self.candidates[selected], &self.candidates[best]);
@@ -269,69 +325,76 @@ impl Paths {
                 || rank(new) > rank(old)
                 || (rank(new) == rank(old) && rtt(new).as_secs_f64() < rtt(old).as_secs_f64() * FASTER)
         });
-        if change && self.selected != Some(best) {
-            if self.selected.is_none() {
-                self.settle = Some(now + SETTLE);
-            }
-            self.selected = Some(best);
-            self.next_ping = Some(now + config.path_ping);
-            let relayed = self.candidates[best].kind == PathKind::Relay;
-            self.upgrade = relayed.then(|| (now + UPGRADE[0], 1));
-            let chosen = rank(&self.candidates[best]);
-            for candidate in &mut self.candidates {
-                if rank(candidate) <= chosen {
-                    candidate.next_test = None;
-                }
-            }
-            return true;
+        if !change || self.selected == Some(best) {
+            return false;
         }
-        false
-    }
-
-    /// No answer on the chosen way: forget what was proven, test everything, and ping.
-    fn recover(&mut self, now: Instant) {
-        self.recovering = true;
+        if self.selected.is_none() {
+            self.settle = Some(now + SETTLE);
+        }
+        let chosen = rank(&self.candidates[best]);
+        let fell = self.selected().is_some_and(|old| rank(old) > chosen);
+        self.upgrade = if fell {
+            if self.stands.is_some_and(|at| now.saturating_duration_since(at) >= CALM) {
+                self.falls = 0;
+            }
+            let hold = now + HOLD[self.falls.min(HOLD.len() - 1)];
+            self.falls += 1;
+            self.held = Some(hold);
+            Some((hold, 0))
+        } else {
+            (chosen == 0).then(|| (now + UPGRADE[0], 1))
+        };
         for candidate in &mut self.candidates {
-            candidate.confirmed = false;
-            if candidate.vouched || candidate.heard.is_some() {
-                candidate.next_test = Some(now);
+            if fell || rank(candidate) <= chosen {
+                candidate.next_test = None;
             }
         }
+        self.selected = Some(best);
+        self.stands = Some(now);
+        self.next_ping = Some(now + config.path_ping);
+        self.candidates[best].pulse.forgive();
+        (self.doubt, self.recovering, self.hurried) = (Doubt::None, false, 0);
+        true
     }
 
-    /// `last_heard`: of the whole channel. The tests that are due now.
+    /// Whether game datagrams arrive by the way in use is in such doubt that they had better take a second one too.
+    pub(crate) fn is_doubtful(&self) -> bool {
+        self.doubt >= Doubt::Serious
+    }
+
+    /// Looks whether the way in use still answers. True when that has just come into doubt.
+    fn watch(&mut self, now: Instant) -> bool {
+        self.checked = Some(now);
+        let Some(index) = self.selected else { return false };
+        let before = std::mem::replace(&mut self.doubt, self.candidates[index].pulse.doubt(now));
+        if self.doubt == Doubt::None {
+            (self.recovering, self.hurried) = (false, 0);
+            return false;
+        }
+        if before == Doubt::None {
+            self.next_ping = Some(now);
+        }
+        if self.doubt >= Doubt::Serious && !self.recovering {
+            self.recovering = true;
+            for (_, candidate) in self.candidates.iter_mut().enumerate().filter(|(other, _)| *other != index)
+            {
+                candidate.retry(now);
+            }
+        }
+        if self.doubt == Doubt::Dead {
+            self.candidates[index].confirmed = false;
+        }
+        before == Doubt::None
+    }
+
+    /// The tests that are due now.
     pub(crate) fn handle_timeout(
         &mut self,
         now: Instant,
-        last_heard: Instant,
         config: &AgentConfig,
         orders: &mut Vec<TestOrder>,
-    ) {
-        let silent = now.saturating_duration_since(last_heard);
-        if let Some(selected) = self.selected() {
-            // The other side may be heard by its own way all the time while nothing arrives by ours.
-            let unanswered =
-                selected.answered.is_some_and(|at| now.saturating_duration_since(at) >= config.path_timeout);
-            if silent < config.path_ping * 2 && !unanswered {
-                self.recovering = false;
-            } else if !self.recovering && (silent >= config.path_ping * 5 / 2 || unanswered) {
-                self.recover(now);
-            }
-        }
-        let relayed = self.selected().is_some_and(|path| path.kind == PathKind::Relay);
-        if let Some((at, times)) = self.upgrade.filter(|_| relayed)
-            && at <= now
-        {
-            self.upgrade = Some((now + UPGRADE[times.min(UPGRADE.len() - 1)], times + 1));
-            self.settle = Some(now + SETTLE);
-            for candidate in &mut self.candidates {
-                if candidate.kind != PathKind::Relay && (candidate.vouched || candidate.heard.is_some()) {
-                    candidate.confirmed = false;
-                    candidate.tests = 0;
-                    candidate.next_test = Some(now);
-                }
-            }
-        }
+    ) -> PathNews {
+        let news = PathNews { doubt: self.watch(now), upgrade: self.try_upgrade(now) };
         let settled = self.settle.is_some_and(|at| at <= now) && !self.recovering;
         let mut due: Vec<usize> = Vec::new();
         for (index, candidate) in self.candidates.iter_mut().enumerate() {
@@ -348,27 +411,48 @@ impl Paths {
         if let (Some(selected), Some(at)) = (self.selected, self.next_ping)
             && at <= now
         {
-            self.next_ping = Some(now + config.path_ping);
+            let gap = if self.doubt == Doubt::None {
+                config.path_ping
+            } else {
+                self.hurried += 1;
+                TEST_GAPS[(self.hurried - 1).min(TEST_GAPS.len() - 1)]
+            };
+            self.next_ping = Some(now + gap);
             if !due.contains(&selected) {
                 due.push(selected);
             }
         }
         for index in due {
+            self.candidates[index].pulse.ping(now);
             let Candidate { socket, remote, method, .. } = self.candidates[index];
             let tag = self.open_test(now, socket, remote, method);
             orders.push(TestOrder { socket, remote, method, tag });
         }
+        news
     }
 
-    pub(crate) fn poll_timeout(&self, last_heard: Instant, config: &AgentConfig) -> Option<Instant> {
+    /// Better ways than the present one are tried again, ever more rarely. True when that begins.
+    fn try_upgrade(&mut self, now: Instant) -> bool {
+        let Some((_, times)) = self.upgrade.filter(|(at, _)| *at <= now) else { return false };
+        let Some(present) = self.selected().map(rank) else { return false };
+        // Over a direct way the game plays well enough not to ask for ever.
+        let again = present == 0 || times < UPGRADE.len();
+        self.upgrade = again.then(|| (now + UPGRADE[times.min(UPGRADE.len() - 1)], times + 1));
+        self.settle = Some(now + SETTLE);
+        for candidate in self.candidates.iter_mut().filter(|candidate| rank(candidate) > present) {
+            candidate.retry(now);
+        }
+        true
+    }
+
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         let tests = self.candidates.iter().filter_map(|candidate| candidate.next_test).min();
-        let recovery = self.selected().filter(|_| !self.recovering).map(|selected| {
-            let unanswered = selected.answered.map(|at| at + config.path_timeout);
-            let silent = last_heard + config.path_ping * 5 / 2;
-            unanswered.map_or(silent, |at| at.min(silent))
+        let doubt = self.selected().and_then(|selected| {
+            let since = self.checked.or(self.stands)?;
+            selected.pulse.next_doubt(since)
         });
         let upgrade = self.upgrade.map(|(at, _)| at);
-        earliest(earliest(tests, self.next_ping), earliest(recovery, upgrade))
+        earliest(earliest(tests, self.next_ping), earliest(doubt, upgrade))
     }
 
     /// Sockets on which the other side was heard: not to be closed.

@@ -14,7 +14,7 @@ use crate::path::{Paths, RELAY, is_local, is_sendable, kind_of};
 use crate::plan::expected_failure;
 use crate::sockets::Owner;
 use crate::timer::{due, earliest};
-use crate::wire::message::{Facts, MAX_REASON, Method, PlayerInfo, PunchPlan, Replan};
+use crate::wire::message::{Facts, MAX_REASON, Method, PlayerInfo, PunchPlan, Replan, ToServer};
 use crate::wire::pair::{Opened, PairChannel, PairMessage};
 use crate::wire::{Dropped, Kind, RELAY_HEADER};
 
@@ -56,6 +56,8 @@ pub(crate) struct Peer {
     punch_over: bool,
     /// When the sockets of the losers are closed, a moment after a direct way won.
     tidy_at: Option<Instant>,
+    /// The game knows why it plays over the relay.
+    told_relayed: bool,
 }
 
 #[derive(Debug)]
@@ -125,6 +127,7 @@ impl Peer {
             packets_sent: 0,
             punch_over: false,
             tidy_at: None,
+            told_relayed: false,
             plan,
         })
     }
@@ -167,8 +170,12 @@ impl Peer {
         if !self.is_connected() {
             return false;
         }
-        let Some((socket, remote, _)) = self.selected() else { return false };
+        let Some((socket, remote, kind)) = self.selected() else { return false };
         let Some(sealed) = self.channel.seal_data(payload) else { return false };
+        if kind != PathKind::Relay && self.paths.is_doubtful() {
+            // Both ways until it is clear: the other side takes what comes first and drops the copy.
+            self.transmit(cx, RELAY, remote, None, sealed.clone());
+        }
         self.transmit(cx, socket, remote, None, sealed);
         true
     }
@@ -177,7 +184,9 @@ impl Peer {
         if socket != RELAY {
             return cx.transmit_with_ttl(socket, to, ttl, sealed);
         }
-        if let (Some(grant), Some(server)) = (&self.plan.relay, self.server) {
+        if let (Some(grant), Some(server)) =
+            (&self.plan.relay, self.server.filter(|_| cx.config.relay != RelayPolicy::Never))
+        {
             let mut datagram = Vec::with_capacity(RELAY_HEADER + sealed.len());
             datagram.push(Kind::Relay as u8);
             datagram.extend_from_slice(&grant.token);
@@ -356,6 +365,7 @@ impl Peer {
         self.add_public(cx);
         if self.is_connected() {
             self.punch_over = false;
+            self.tidy_at = None;
             self.punch_until = cx.now + cx.config.connect_deadline;
         }
         self.punch(cx, hands);
@@ -376,6 +386,20 @@ impl Peer {
                 self.paths.selected().is_some_and(|path| path.kind == PathKind::Relay) && !self.punch_over
             }
             _ => false,
+        }
+    }
+
+    /// The game has been on the relay for a while: have both sides try again what opens new ports.
+    fn ask_to_punch_again(&self, cx: &mut Cx<'_>, hands: &mut Hands<'_>) {
+        let relayed = self.paths.selected().is_some_and(|path| path.kind == PathKind::Relay);
+        let methods = self.plan.methods.iter().any(|method| *method != Method::Cone);
+        if !relayed || !methods || !self.punch_over || cx.config.relay == RelayPolicy::Only {
+            return;
+        }
+        if let Some(online) = hands.link.online() {
+            // Full only when the server has not answered for long.
+            let _ = online.session.send(cx.now, ToServer::PunchAgain { match_id: self.match_id });
+            hands.link.drain(cx);
         }
     }
 
@@ -431,8 +455,11 @@ impl Peer {
             return None;
         }
         let path = self.path_info(cx.now)?;
-        if path.kind != PathKind::Relay && !self.punch_over {
-            self.tidy_at.get_or_insert(cx.now + TIDY);
+        if path.kind != PathKind::Relay {
+            self.told_relayed = false;
+            if !self.punch_over {
+                self.tidy_at.get_or_insert(cx.now + TIDY);
+            }
         }
         if self.is_connected() {
             cx.emit(Event::PathChanged { player: self.info.id, path });
@@ -452,7 +479,7 @@ impl Peer {
             remote: (!relay).then_some(path.remote),
             socket: if relay { SocketId::MAIN } else { path.socket },
             method: (!relay).then_some(path.method),
-            rtt: path.rtt,
+            rtt: path.pulse.rtt(),
             since_request: now.saturating_duration_since(self.requested),
             packets_sent: self.packets_sent,
             targets: self.attempt.spending().targets().max(1),
@@ -523,14 +550,26 @@ impl Peer {
         }
         let relayed_too_long = self.is_connected() && self.punch_until <= cx.now;
         if !self.punch_over && (due(self.tidy_at, cx.now) || relayed_too_long) {
-            if self.paths.selected().is_some_and(|path| path.kind == PathKind::Relay) {
+            let relayed = self.paths.selected().is_some_and(|path| path.kind == PathKind::Relay);
+            if relayed && !std::mem::replace(&mut self.told_relayed, true) {
                 let report = self.report(cx.now, Stage::Punch, self.failure_reason());
                 cx.emit(Event::PeerRelayed { peer: self.info.clone(), report });
             }
             self.end_punching(cx, hands);
         }
         let mut orders = Vec::new();
-        self.paths.handle_timeout(cx.now, self.last_heard, cx.config, &mut orders);
+        let news = self.paths.handle_timeout(cx.now, cx.config, &mut orders);
+        if news.doubt {
+            // Perhaps this side's NAT forgot everything: then the server sees it elsewhere now, and has to know
+            // before the relay takes anything.
+            hands.link.check_now(cx.now);
+        }
+        if news.upgrade {
+            // By our own clock alone, so that nobody else can have us spend more.
+            self.attempt.renew(cx.now);
+            self.ask_to_punch_again(cx, hands);
+        }
+        self.choose(cx);
         for order in orders {
             let established = self.is_connected() && self.paths.is_selected(order.socket, order.remote);
             // What is over the caps is left out: it will be due again.
@@ -581,7 +620,7 @@ impl Peer {
     }
 
     pub(crate) fn poll_timeout(&self, config: &AgentConfig) -> Option<Instant> {
-        let paths = self.paths.poll_timeout(self.last_heard, config);
+        let paths = self.paths.poll_timeout();
         match &self.stage {
             PeerStage::Ended => None,
             PeerStage::Closing { next, .. } => Some(*next),

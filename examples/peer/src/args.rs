@@ -57,6 +57,9 @@ pub(crate) enum Sub {
         /// Keep asking for so long while there is no such room
         #[arg(long, value_name = "SECONDS", default_value = "0", value_parser = seconds)]
         wait: Duration,
+        /// Sit in the lobby for so long before asking for the room
+        #[arg(long, value_name = "SECONDS", default_value = "0", value_parser = seconds)]
+        idle: Duration,
         /// Password of the room
         #[arg(long)]
         password: Option<String>,

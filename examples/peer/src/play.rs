@@ -1,7 +1,7 @@
 //! The game: numbered messages on an unreliable and a reliable-ordered channel.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bevy_ecs::prelude::*;
 use bevy_renet::renet::{Bytes, DefaultChannel};
@@ -29,6 +29,9 @@ struct Score {
     reliable_in_order: bool,
     heard: [bool; 2],
     rtt_ms: Option<f64>,
+    /// When the last message came, and the longest time between two.
+    last: Option<Instant>,
+    longest_silence: Duration,
 }
 
 /// Resource: all that passed.
@@ -62,8 +65,8 @@ impl Scores {
         }
     }
 
-    pub(crate) fn summaries(&self) -> impl Iterator<Item = Value> + '_ {
-        self.players.values().map(|score| {
+    pub(crate) fn summaries(&self, discarded: u64) -> impl Iterator<Item = Value> + '_ {
+        self.players.values().map(move |score| {
             json!({
                 "peer": score.name,
                 "path": score.path,
@@ -71,6 +74,8 @@ impl Scores {
                 "received": score.received,
                 "reliable_in_order": score.reliable_in_order,
                 "rtt_ms": score.rtt_ms,
+                "longest_silence_ms": rounded(score.longest_silence.as_secs_f64() * 1000.0),
+                "discarded": discarded,
             })
         })
     }
@@ -190,6 +195,10 @@ impl Score {
     fn heard(&mut self, output: &Output, index: usize, channel: &str, message: &[u8]) {
         let Some(number) = message.first_chunk().map(|bytes| u64::from_le_bytes(*bytes)) else { return };
         self.received += 1;
+        let now = Instant::now();
+        if let Some(last) = self.last.replace(now) {
+            self.longest_silence = self.longest_silence.max(now - last);
+        }
         if index == RELIABLE {
             self.reliable_in_order &= number == self.expected;
             self.expected = number + 1;

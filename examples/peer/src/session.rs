@@ -9,7 +9,7 @@ use bevy_traversal::{
     CurrentRoom, HostRoom, JoinRequested, JoinRoom, LobbyChanged, LobbyFailed, LobbyLink, LobbyState,
     Members, NatChanged, NatProfile, PathChanged, PeerConnected, PeerDisconnected, PeerPlanned, PeerRelayed,
     Peers, RefusePeer, RequestError, RequestFailed, RequestFailure, RequestKind, Role, RoomJoined, RoomLeft,
-    RoomTarget, TraversalError, TraversalFailed,
+    RoomTarget, TraversalError, TraversalFailed, TraversalStats,
 };
 use serde_json::{Value, json};
 
@@ -25,7 +25,7 @@ const NAT_SETTLES: Duration = Duration::from_millis(1500);
 pub(crate) enum Goal {
     Nat,
     Host { room: HostRoom, expected: usize, refuse: Option<String> },
-    Join(JoinRoom),
+    Join { join: JoinRoom, idle: Duration },
 }
 
 impl Goal {
@@ -44,9 +44,10 @@ impl Goal {
                 let expected = usize::from(*players) - 1;
                 Self::Host { room: HostRoom(room), expected, refuse: refuse.clone() }
             }
-            Sub::Join { room, wait, password, .. } => {
+            Sub::Join { room, wait, idle, password, .. } => {
                 let target = RoomTarget::Name(room.clone());
-                Self::Join(JoinRoom { target, password: password.clone(), wait: *wait })
+                let join = JoinRoom { target, password: password.clone(), wait: *wait };
+                Self::Join { join, idle: *idle }
             }
         }
     }
@@ -60,6 +61,8 @@ pub(crate) struct Session {
     deadline: Instant,
     /// When the room was asked for, and whether again.
     asked: bool,
+    /// Since when the lobby was seen.
+    online_at: Option<Instant>,
     /// A room was entered; it is printed when its members are known.
     room_pending: bool,
     /// First connection of renet.
@@ -88,6 +91,7 @@ impl Session {
             game,
             deadline: Instant::now() + deadline,
             asked: false,
+            online_at: None,
             room_pending: false,
             connected_at: None,
             nat: None,
@@ -101,7 +105,7 @@ impl Session {
 
     /// A join of a name that looks like a code is tried as a code too.
     fn next_target(&mut self) -> bool {
-        let Goal::Join(join) = &mut self.goal else { return false };
+        let Goal::Join { join, .. } = &mut self.goal else { return false };
         let RoomTarget::Name(name) = &join.target else { return false };
         if name.len() != 6 || !name.chars().all(|c| c.is_ascii_alphanumeric()) {
             return false;
@@ -157,12 +161,16 @@ pub(crate) fn lobby(
             None => session.give_up(&output, "lobby", lobby_reason(error), &text),
         }
     }
-    if link.online() && !session.asked {
+    let idled = link.online() && {
+        let online_at = *session.online_at.get_or_insert_with(Instant::now);
+        !matches!(&session.goal, Goal::Join { idle, .. } if online_at.elapsed() < *idle)
+    };
+    if idled && !session.asked {
         session.asked = true;
         match &session.goal {
             Goal::Nat => {}
             Goal::Host { room, .. } => _ = host.write(room.clone()),
-            Goal::Join(room) => {
+            Goal::Join { join: room, .. } => {
                 let name = match &room.target {
                     RoomTarget::Name(name) | RoomTarget::Code(name) => name,
                 };
@@ -211,7 +219,7 @@ pub(crate) fn room(
     for RoomLeft { reason, .. } in left.read() {
         let text = reason.as_ref().map_or_else(|| "left".to_owned(), ToString::to_string);
         output.event("room_left", json!({"text": text}));
-        if matches!(session.goal, Goal::Join(_)) {
+        if matches!(session.goal, Goal::Join { .. }) {
             session.host_gone = true;
             session.trouble.get_or_insert(text);
         } else if session.asked {
@@ -300,7 +308,7 @@ pub(crate) fn paths(
     for PeerDisconnected { peer, reason, .. } in disconnected.read() {
         output.event("disconnected", json!({"peer": peer.name, "text": reason.to_string()}));
         scores.disconnected(peer.id);
-        if matches!(session.goal, Goal::Join(_)) {
+        if matches!(session.goal, Goal::Join { .. }) {
             session.host_gone = true;
             session.trouble.get_or_insert(reason.to_string());
         }
@@ -321,7 +329,7 @@ pub(crate) fn paths(
     for TraversalFailed { peer, report } in failed.read() {
         output.event("failed", output::failure(&peer.name, report));
         session.trouble = Some(report.to_string());
-        session.over |= matches!(session.goal, Goal::Join(_));
+        session.over |= matches!(session.goal, Goal::Join { .. });
     }
 }
 
@@ -330,6 +338,7 @@ pub(crate) fn finish(
     mut session: ResMut<Session>,
     output: Res<Output>,
     scores: Res<Scores>,
+    stats: Res<TraversalStats>,
     mut exit: MessageWriter<AppExit>,
 ) {
     let now = Instant::now();
@@ -351,7 +360,7 @@ pub(crate) fn finish(
         }
         goal => {
             let expected = if let Goal::Host { expected, .. } = goal { *expected } else { 1 };
-            for summary in scores.summaries() {
+            for summary in scores.summaries(stats.discarded()) {
                 output.event("summary", summary);
             }
             let relay = session.game.as_ref().is_some_and(|game| game.expect_relay);

@@ -383,6 +383,7 @@ impl Server {
                 client.profile = profile;
                 self.replan(now, player);
             }
+            ToServer::PunchAgain { match_id } => self.punch_again(now, player, match_id),
             ToServer::Profile { profile, check: true } => self.check_profile(now, id, profile),
             ToServer::HostSeen { room, epoch, heard } => {
                 self.handle_host_seen(now, player, (room, epoch), heard);
@@ -480,6 +481,7 @@ impl Server {
             relay_only: client.login.relay_only || self.relay_mode(player) == RelayMode::Only,
             server_ip: self.told_address(client.route).map(|address| address.ip()),
             nat: client.profile,
+            rtt: client.session.rtt(),
         })
     }
 }

@@ -7,10 +7,26 @@ use clap::Args;
 
 use super::error::NetnsError;
 use super::line::LineSettings;
+use super::router::Cut;
 use super::side::Side;
 
 /// What `--left all` stands for: the six named types of the simulated matrix.
 const SIX: [&str; 6] = ["none", "fullcone", "restricted", "portrestricted", "as", "ps"];
+
+/// What `--left every` stands for: all kinds of networks that players have.
+const EVERY: [&str; 11] = [
+    "none",
+    "firewall",
+    "fullcone",
+    "restricted",
+    "portrestricted",
+    "as",
+    "ps",
+    "psrandom",
+    "portrestricted+cgn",
+    "linux",
+    "udpblocked",
+];
 
 /// Flags of `natlab run`.
 #[derive(Args, Clone, Debug)]
@@ -19,12 +35,14 @@ Examples:
   natlab run --left ps --right portrestricted -- peer {role} --lobby {lobby} --room {room} --server-key {key} --json
   natlab run --left kernel --right kernel:accept --delay-ms 25 --json -- peer {role} --lobby {lobby} --room {room} --json
   natlab run --left all --right all --jobs 4                            a table of 36 pairs
+  natlab run --left every --right every -- peer {role} --lobby {lobby} --room {room} --server-key {key} --json --for 2
   natlab run --left ps --right portrestricted -- arena --lobby {lobby} --{role} {room}
 
 NATs: those of `natlab list`, and the kernel's own: kernel, kernel:random, kernel:fully-random, each also with :accept
 (the WAN side accepts unsolicited packets) and :timeout=SECONDS. a+b puts NAT a behind NAT b.")]
 pub struct RunArgs {
-    /// NAT of the player who hosts; repeat it, or say `all`, for several runs.
+    /// NAT of the player who hosts; repeat it, or say `all` (the six named types) or `every` (eleven kinds of
+    /// networks), for several runs.
     #[arg(long, value_name = "NAT", required = true)]
     pub left: Vec<String>,
     /// NAT of the player who joins; likewise.
@@ -39,10 +57,14 @@ pub struct RunArgs {
     /// Share of the packets that get lost, 0 to 1.
     #[arg(long, value_name = "P", default_value_t = 0.0)]
     pub loss: f64,
-    /// Forge so many datagrams for each one between the players, with the sender's address: replays, changed, cut
-    /// and random ones.
+    /// Forge so many datagrams for each one between the players, with the sender's address, from a raw socket on
+    /// another machine: replays, changed, cut and random ones.
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub junk: u32,
+    /// Let what the players send to each other get lost, with nobody told, from so many seconds after the first such
+    /// packet on; `5:3` for 3 seconds only. The relay and the lobby server stay reachable.
+    #[arg(long, value_name = "AFTER[:FOR]")]
+    pub cut_direct: Option<String>,
     /// Start the right program when the left one has told this event in a JSON line, or after 5 seconds. `nat`
     /// waits until the host's NAT is classified.
     #[arg(long, value_name = "EVENT", default_value = "room")]
@@ -112,6 +134,19 @@ impl RunArgs {
         })
     }
 
+    pub(crate) fn cut(&self) -> Result<Option<Cut>, NetnsError> {
+        let Some(text) = &self.cut_direct else { return Ok(None) };
+        let seconds = |text: &str| {
+            let seconds = text.parse::<f64>().ok().filter(|seconds| (0.0..=1e6).contains(seconds));
+            seconds.map(Duration::from_secs_f64).ok_or(NetnsError::Flag {
+                flag: "--cut-direct".into(),
+                expected: "seconds, or seconds:seconds",
+            })
+        };
+        let (after, length) = text.split_once(':').map_or((text.as_str(), None), |(a, b)| (a, Some(b)));
+        Ok(Some(Cut { after: seconds(after)?, length: length.map(seconds).transpose()? }))
+    }
+
     pub(crate) fn command(&self) -> Vec<String> {
         if self.command.is_empty() { PEER.map(String::from).to_vec() } else { self.command.clone() }
     }
@@ -129,11 +164,12 @@ pub(crate) fn seconds(flag: &str, value: Option<f64>) -> Result<Option<Duration>
 fn sides(names: &[String]) -> Result<Vec<Side>, NetnsError> {
     let mut sides = Vec::new();
     for name in names {
-        if name == "all" {
-            for name in SIX {
-                sides.push(name.parse()?);
-            }
-        } else {
+        let several = match name.as_str() {
+            "all" => &SIX[..],
+            "every" => &EVERY,
+            one => &[one],
+        };
+        for name in several {
             sides.push(name.parse()?);
         }
     }

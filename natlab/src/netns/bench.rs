@@ -10,7 +10,6 @@ use clap::Args;
 
 use super::error::NetnsError;
 use super::lab::{LOBBY, Lab, LabSettings};
-use super::line::LineSettings;
 use super::namespace::leave_the_network;
 
 /// Flags of the bench.
@@ -51,8 +50,7 @@ pub(crate) fn bench(args: &BenchArgs) -> ExitCode {
 fn flood(args: &BenchArgs) -> Result<(u64, u64, Duration), NetnsError> {
     let side = args.nat.parse()?;
     leave_the_network()?;
-    let settings =
-        LabSettings { sides: vec![side], line: LineSettings::default(), junk: 0, seed: 1, pcap: None };
+    let settings = LabSettings { sides: vec![side], seed: 1, ..LabSettings::default() };
     let lab = Lab::new(&settings)?;
     let target = SocketAddr::from((LOBBY[0], 9));
     let socket = |address: SocketAddr| {

@@ -43,6 +43,12 @@ pub struct Counts {
     pub unroutable: u64,
     /// Forged datagrams sent to this side, among those received.
     pub forged: u64,
+    /// Packets that the programs here addressed to another player, whether they got there or not.
+    pub to_players: u64,
+    /// Relayed datagrams of bevy_traversal between this side and the lobby server, as this side sent them.
+    pub relayed: u64,
+    /// Packets to another player that got lost because `--cut-direct` said so.
+    pub cut: u64,
     /// Packets that the boxes dropped, with the reason.
     pub dropped: BTreeMap<String, u64>,
     /// Public UDP endpoints seen from outside: the mappings, whoever made them.

@@ -84,6 +84,11 @@ impl<'a> Ipv4<'a> {
         }
     }
 
+    /// What a UDP datagram carries; nothing for others.
+    pub(crate) fn payload(&self) -> &[u8] {
+        if self.bytes[9] == UDP { &self.bytes[self.header + 8..] } else { &[] }
+    }
+
     pub(crate) fn ttl(&self) -> u8 {
         self.bytes[8]
     }

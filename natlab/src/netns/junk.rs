@@ -1,15 +1,67 @@
 //! Forged datagrams: what somebody sends who knows both players' addresses and writes one of them as the source.
+//!
+//! They leave a raw socket in a namespace of their own, so that the kernel and the cables treat them as anybody's.
+
+use std::net::Ipv4Addr;
 
 use rand::{Rng, RngCore, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+
+use super::device::{Device, address_line};
+use super::error::NetnsError;
+use super::namespace::Namespace;
+
+/// Where the attacker lives. No packet of its own has this address in it.
+pub(crate) const ATTACKER: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 66);
 
 /// No header options are ever in a packet that is forged after.
 const HEADERS: usize = 28;
 const MAX_PAYLOAD: usize = 1400;
 
+/// Any system's first TTL: what is forged after a datagram must go as far as that.
+const TTL: u8 = 64;
+/// `IPPROTO_RAW`: whole packets, header included.
+const WHOLE_PACKETS: i32 = 255;
+
+/// The attacker's machine.
+pub(crate) struct Attacker {
+    /// Kept: closing it would take the machine off its cable.
+    _namespace: Namespace,
+    socket: Socket,
+    junk: Junk,
+}
+
+impl Attacker {
+    /// With a cable to the Internet, on which nobody looks at source addresses.
+    pub(crate) fn new(per_datagram: u32, seed: u64) -> Result<(Self, Device), NetnsError> {
+        let namespace = Namespace::new()?;
+        let device = Device::new(&namespace, "eth0")?;
+        namespace.ip(&format!("{}route add default dev eth0\n", address_line("eth0", ATTACKER, 32)))?;
+        let raw = || {
+            let socket = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::from(WHOLE_PACKETS)))?;
+            socket.set_header_included_v4(true)?;
+            socket.set_nonblocking(true)?;
+            Ok(socket)
+        };
+        let socket = namespace
+            .enter(|| raw().map_err(NetnsError::system::<std::io::Error>("opening a raw socket")))?;
+        Ok((Self { _namespace: namespace, socket, junk: Junk::new(per_datagram, seed) }, device))
+    }
+
+    /// Has seen `genuine` go by.
+    pub(crate) fn saw(&mut self, genuine: &[u8]) {
+        for forged in self.junk.after(genuine) {
+            let to = Ipv4Addr::new(forged[16], forged[17], forged[18], forged[19]);
+            // A full queue drops it.
+            let _ = self.socket.send_to(&forged, &SockAddr::from(std::net::SocketAddrV4::new(to, 0)));
+        }
+    }
+}
+
 /// Makes forged datagrams after genuine ones.
 #[derive(Debug)]
-pub(crate) struct Junk {
+struct Junk {
     per_datagram: u32,
     rng: ChaCha8Rng,
     number: u64,
@@ -17,13 +69,13 @@ pub(crate) struct Junk {
 
 impl Junk {
     /// So many for each genuine one between two players.
-    pub(crate) fn new(per_datagram: u32, seed: u64) -> Self {
+    fn new(per_datagram: u32, seed: u64) -> Self {
         Self { per_datagram, rng: ChaCha8Rng::seed_from_u64(seed ^ 0x6a75_6e6b), number: 0 }
     }
 
     /// Forged ones with the addresses and ports of `genuine`, a UDP packet without header options.
-    pub(crate) fn after(&mut self, genuine: &[u8]) -> Vec<Vec<u8>> {
-        if self.per_datagram == 0 || genuine.len() < HEADERS || genuine[0] != 0x45 {
+    fn after(&mut self, genuine: &[u8]) -> Vec<Vec<u8>> {
+        if genuine.len() < HEADERS || genuine[0] != 0x45 {
             return Vec::new();
         }
         (0..self.per_datagram).map(|_| self.forge(genuine)).collect()
@@ -65,6 +117,7 @@ fn packet(genuine: &[u8], payload: &[u8]) -> Vec<u8> {
     bytes.extend_from_slice(payload);
     let udp = u16::try_from(8 + payload.len()).unwrap_or(u16::MAX);
     bytes[2..4].copy_from_slice(&(udp + 20).to_be_bytes());
+    bytes[8] = TTL;
     bytes[10..12].fill(0);
     let sum = super::ipv4::checksum(&bytes[..20]);
     bytes[10..12].copy_from_slice(&sum.to_be_bytes());

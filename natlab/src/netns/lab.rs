@@ -7,10 +7,11 @@ use super::capture::Capture;
 use super::counts::Counts;
 use super::device::{Device, address_line};
 use super::error::NetnsError;
+use super::junk::{ATTACKER, Attacker};
 use super::kernel_nat::{KernelRouter, LanSide};
 use super::line::LineSettings;
 use super::namespace::Namespace;
-use super::router::{Middlebox, RunningRouter, Site};
+use super::router::{Cut, Middlebox, Plans, RunningRouter, Site};
 use super::side::{Addresses, Side, Stage};
 use super::translate::Translator;
 
@@ -18,7 +19,7 @@ use super::translate::Translator;
 pub const LOBBY: [Ipv4Addr; 2] = [Ipv4Addr::new(198, 18, 0, 10), Ipv4Addr::new(198, 18, 0, 11)];
 
 /// What a laboratory is made of.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct LabSettings {
     /// The NATs of the players, the left one first.
     pub sides: Vec<Side>,
@@ -26,6 +27,8 @@ pub struct LabSettings {
     pub line: LineSettings,
     /// Forged datagrams for each genuine one between two players.
     pub junk: u32,
+    /// When what the players send to each other gets lost.
+    pub cut: Option<Cut>,
     /// Decides every random choice of the emulated NATs and of the line.
     pub seed: u64,
     /// Where captures go.
@@ -59,7 +62,22 @@ impl Lab {
             players.push(namespace);
             kernels.push(routers);
         }
-        let router = RunningRouter::start(sites, settings.line, settings.junk, settings.seed)?;
+        let attacker = if settings.junk > 0 {
+            let (attacker, host) = Attacker::new(settings.junk, settings.seed)?;
+            sites.push(Site {
+                host,
+                host_address: ATTACKER,
+                boxes: Vec::new(),
+                public: vec![ATTACKER],
+                captures: captures(pcap, "attacker", "attacker-line")?,
+                counts: Counts::default(),
+            });
+            Some(attacker)
+        } else {
+            None
+        };
+        let plans = Plans { line: settings.line, cut: settings.cut, attacker, seed: settings.seed };
+        let router = RunningRouter::start(sites, players.len(), plans)?;
         Ok(Self { lobby, players, kernels, router: Some(router) })
     }
 
@@ -78,7 +96,7 @@ impl Lab {
         self.kernels[index].iter().map(KernelRouter::connections).sum()
     }
 
-    /// Ends the traffic. The counts are those of the lobby and then of each player.
+    /// Ends the traffic. The counts are those of the lobby, then of each player, then of the attacker.
     pub fn stop(mut self) -> Vec<Counts> {
         self.router.take().map(RunningRouter::stop).unwrap_or_default()
     }

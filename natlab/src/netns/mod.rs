@@ -44,7 +44,7 @@ pub use lab::{LOBBY, Lab, LabSettings};
 pub use line::LineSettings;
 pub use namespace::{Namespace, leave_the_network};
 pub use report::{Exits, Mappings, Packets, PairReport};
-pub use router::HOPS;
+pub use router::{Cut, HOPS};
 pub use run::NOT_HERE;
 pub use side::{Side, Stage};
 pub use simulate::Simulated;

@@ -296,11 +296,13 @@ impl Run<'_> {
         let [_, host, join] = self.transcripts;
         let (left, right) = (host.path(), join.path());
         let played = if right.path.is_some() { &right } else { &left };
+        let first_message_ms = join.first_message_ms();
         let mut counts = self.lab.stop().into_iter();
         let mut links = std::collections::BTreeMap::new();
         for name in ["lobby", "left", "right"] {
             links.insert(name, counts.next().unwrap_or_default());
         }
+        links.extend(counts.next().map(|counts| ("attacker", counts)));
         let mappings = |side: &str| links.get(side).map_or(0, mappings_of);
         let names = |index: usize| {
             self.settings.lab.sides.get(index).map_or_else(String::new, |side: &Side| side.name.clone())
@@ -313,6 +315,7 @@ impl Run<'_> {
             path: played.path.clone(),
             method: played.method.clone(),
             since_request_ms: played.since_request_ms,
+            first_message_ms,
             rtt_ms: played.rtt_ms,
             packets: Packets { left: left.packets_sent, right: right.packets_sent },
             mappings: Mappings { left: mappings("left"), right: mappings("right") },

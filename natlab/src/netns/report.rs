@@ -28,6 +28,9 @@ pub struct PairReport {
     pub method: Option<String>,
     /// From the request to the path, milliseconds.
     pub since_request_ms: Option<f64>,
+    /// From the request to the first message of the game, on whatever path, milliseconds; as the joining player told
+    /// it.
+    pub first_message_ms: Option<f64>,
     /// Round trip on it, milliseconds.
     pub rtt_ms: Option<f64>,
     /// Datagrams sent to make the path, as the players count them.
@@ -109,9 +112,12 @@ impl PairReport {
             );
             if let Some(counts) = self.links.get(side) {
                 let _ = write!(text, ", UDP out {} in {}", counts.sent.udp, counts.received.udp);
-                for (what, count) in
-                    [("lost", counts.lost), ("expired", counts.expired), ("forged", counts.forged)]
-                {
+                for (what, count) in [
+                    ("lost", counts.lost),
+                    ("expired", counts.expired),
+                    ("forged", counts.forged),
+                    ("cut", counts.cut),
+                ] {
                     if count > 0 {
                         let _ = write!(text, ", {what} {count}");
                     }
@@ -137,6 +143,9 @@ impl PairReport {
         if let Some(ms) = self.since_request_ms {
             let _ = write!(how, " after {ms:.0} ms");
         }
+        if let Some(ms) = self.first_message_ms {
+            let _ = write!(how, ", first message after {ms:.0} ms");
+        }
         if let Some(ms) = self.rtt_ms {
             let _ = write!(how, ", round trip {ms:.1} ms");
         }
@@ -150,6 +159,10 @@ impl PairReport {
             (Some(path), Some(ms)) => format!("{path} {ms:.0}"),
             (Some(path), None) => path.clone(),
             (None, _) => "ok".into(),
+        };
+        let real = match self.first_message_ms {
+            Some(ms) if self.ok => format!("{real}\nplays {ms:.0}"),
+            _ => real,
         };
         let Some(simulated) = &self.simulated else { return real };
         let ms = simulated.median_confirmed_ms.map_or_else(String::new, |ms| format!(" {ms:.0}"));

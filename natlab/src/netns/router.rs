@@ -9,13 +9,14 @@ use std::time::{Duration, Instant, SystemTime};
 
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::time::TimeSpec;
+use traversal_core::wire::Kind as Frame;
 
 use super::capture::Capture;
 use super::counts::Counts;
 use super::device::Device;
 use super::error::NetnsError;
 use super::ipv4::{Ipv4, Kind, Protocol, Unreadable, time_exceeded};
-use super::junk::Junk;
+use super::junk::Attacker;
 use super::line::{Line, LineSettings};
 use super::translate::{Passage, Translator};
 
@@ -26,7 +27,7 @@ pub const HOPS: u8 = 8;
 /// Whose ICMP errors come out of the Internet.
 const ROUTER: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 1);
 
-/// The first site is the lobby server's, the others are players'.
+/// The first site is the lobby server's, then come the players', and last the attacker's where there is one.
 const LOBBY_SITE: usize = 0;
 
 /// Packets taken from one device before the others get their turn.
@@ -34,6 +35,23 @@ const BURST: usize = 32;
 
 /// When the run is over, what is still under way arrives, if it takes no longer than this.
 const LAST_PACKETS: Duration = Duration::from_secs(1);
+
+/// When what the players send to each other gets lost, with nobody told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cut {
+    /// So long after the first packet that went from one player to the other.
+    pub after: Duration,
+    /// For so long; for good where not given.
+    pub length: Option<Duration>,
+}
+
+/// What the router does beyond forwarding.
+pub(crate) struct Plans {
+    pub(crate) line: LineSettings,
+    pub(crate) cut: Option<Cut>,
+    pub(crate) attacker: Option<Attacker>,
+    pub(crate) seed: u64,
+}
 
 /// A box of a side, at work.
 pub(crate) enum Middlebox {
@@ -67,17 +85,15 @@ pub(crate) struct RunningRouter {
 }
 
 impl RunningRouter {
-    pub(crate) fn start(
-        sites: Vec<Site>,
-        line: LineSettings,
-        junk: u32,
-        seed: u64,
-    ) -> Result<Self, NetnsError> {
+    pub(crate) fn start(sites: Vec<Site>, players: usize, plans: Plans) -> Result<Self, NetnsError> {
         let (stopped, stop) = std::io::pipe().map_err(NetnsError::system("making a pipe"))?;
         let router = Router {
             sites,
-            line: Line::new(line, seed),
-            junk: Junk::new(junk, seed),
+            players,
+            line: Line::new(plans.line, plans.seed),
+            attacker: plans.attacker,
+            cut: plans.cut,
+            first_direct: None,
             start: Instant::now(),
             start_since_epoch: SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default(),
             now: Duration::ZERO,
@@ -98,8 +114,13 @@ impl RunningRouter {
 
 struct Router {
     sites: Vec<Site>,
+    /// Sites of players: those after the lobby's.
+    players: usize,
     line: Line,
-    junk: Junk,
+    attacker: Option<Attacker>,
+    cut: Option<Cut>,
+    /// When the first packet went from one player to the other.
+    first_direct: Option<Duration>,
     start: Instant,
     start_since_epoch: Duration,
     /// Time of the packet in hand, since the start.
@@ -197,6 +218,9 @@ impl Router {
                     self.sites[site].counts.dropped("local");
                     return;
                 }
+                if self.to_another_player(site, bytes) {
+                    self.sites[site].counts.to_players += 1;
+                }
                 self.outward(site, 0, bytes);
             }
             Place::Lan(site, index) => self.inward(site, index, bytes),
@@ -212,6 +236,29 @@ impl Router {
         to.is_multicast()
             || to.is_broadcast()
             || (host.is_private() && to.octets()[..3] == host.octets()[..3])
+    }
+
+    fn is_player(&self, site: usize) -> bool {
+        site != LOBBY_SITE && site <= self.players
+    }
+
+    /// By the address that the program wrote on it, whatever its NATs make of it.
+    fn to_another_player(&self, site: usize, bytes: &[u8]) -> bool {
+        let &[a, b, c, d] = &bytes[16..20] else { return false };
+        let to = Ipv4Addr::new(a, b, c, d);
+        let other = |index: usize, known: &Site| {
+            index != site && self.is_player(index) && (known.host_address == to || known.public.contains(&to))
+        };
+        self.is_player(site) && self.sites.iter().enumerate().any(|(index, known)| other(index, known))
+    }
+
+    /// Whether what the players send to each other gets lost now.
+    fn is_cut(&mut self) -> bool {
+        let first = *self.first_direct.get_or_insert(self.now);
+        self.cut.is_some_and(|cut| {
+            let begins = first + cut.after;
+            self.now >= begins && cut.length.is_none_or(|length| self.now < begins + length)
+        })
     }
 
     /// From the inside of box `index` towards the Internet.
@@ -262,19 +309,27 @@ impl Router {
                 return;
             }
         }
-        match self.sites.iter().position(|site| site.public.contains(&to)) {
-            Some(site) => {
-                let players = from != LOBBY_SITE && site != LOBBY_SITE;
-                let forged = if players && is_udp { self.junk.after(bytes) } else { Vec::new() };
-                if !self.line.send(self.now, site, bytes) {
-                    self.sites[from].counts.lost += 1;
-                }
-                for bytes in forged {
-                    self.sites[site].counts.forged += 1;
-                    self.line.send(self.now, site, &bytes);
-                }
+        let relayed = is_udp && packet.payload().first() == Some(&(Frame::Relay as u8));
+        let Some(site) = self.sites.iter().position(|site| site.public.contains(&to)) else {
+            self.sites[from].counts.unroutable += 1;
+            return;
+        };
+        if relayed && (from == LOBBY_SITE || site == LOBBY_SITE) {
+            self.sites[from].counts.relayed += 1;
+        }
+        if !self.is_player(from) && from != LOBBY_SITE {
+            self.sites[site].counts.forged += 1;
+        } else if self.is_player(from) && self.is_player(site) {
+            if self.is_cut() {
+                self.sites[from].counts.cut += 1;
+                return;
             }
-            None => self.sites[from].counts.unroutable += 1,
+            if let Some(attacker) = self.attacker.as_mut().filter(|_| is_udp) {
+                attacker.saw(bytes);
+            }
+        }
+        if !self.line.send(self.now, site, bytes) {
+            self.sites[from].counts.lost += 1;
         }
     }
 

@@ -108,6 +108,7 @@ fn template(args: &RunArgs) -> Result<PairSettings, NetnsError> {
             sides: Vec::new(),
             line: args.line()?,
             junk: args.junk,
+            cut: args.cut()?,
             seed: args.seed.unwrap_or_else(rand_seed),
             pcap: args.pcap.clone(),
         },

@@ -54,6 +54,12 @@ impl Transcript {
         }
     }
 
+    /// From the first request to the first message of the game.
+    pub(crate) fn first_message_ms(&self) -> Option<f64> {
+        let at = |event: &str| self.named(event).next()?.get("t_ms")?.as_f64();
+        Some(((at("game_message")? - at("request")?) * 10.0).round() / 10.0)
+    }
+
     /// The reason that it gave for a failure.
     pub(crate) fn failure(&self) -> Option<String> {
         let failed = self.named("failed").last()?;
@@ -81,6 +87,9 @@ mod tests {
         for line in [
             r#"{"t_ms":0.4,"event":"start","version":"0.1.0"}"#,
             "not JSON",
+            r#"{"t_ms":500.0,"event":"request","peer":null}"#,
+            r#"{"t_ms":660.04,"event":"game_message","peer":"B","channel":"unreliable","n":0}"#,
+            r#"{"t_ms":670.0,"event":"game_message","peer":"B","channel":"reliable","n":0}"#,
             r#"{"t_ms":653.5,"event":"path","peer":"B","path":"relay","method":"relay","since_request_ms":153.5}"#,
             r#"{"t_ms":681.2,"event":"path","path":"direct","method":"bubble","rtt_ms":50.6,"since_request_ms":181.2,"packets_sent":9}"#,
             r#"{"t_ms":999.0,"event":"path","path":"direct","method":"other","since_request_ms":999.0}"#,
@@ -94,7 +103,8 @@ mod tests {
         assert_eq!(path.since_request_ms, Some(181.2));
         assert_eq!(path.packets_sent, Some(9));
         assert_eq!(told.failure(), None);
-        assert_eq!(told.into_events().len(), 5);
+        assert_eq!(told.first_message_ms(), Some(160.0));
+        assert_eq!(told.into_events().len(), 8);
     }
 
     #[test]

@@ -80,8 +80,8 @@ pub struct World<N> {
     core_hops: u8,
     taps: Vec<Box<dyn Tap>>,
     exempt: BTreeSet<IpAddr>,
-    /// What hosts cannot reach, see [`World::cut`].
-    cut: BTreeSet<(HostId, IpAddr)>,
+    /// Ways through the internet that carry nothing.
+    cuts: BTreeSet<(IpAddr, IpAddr)>,
     trace: u64,
     lost: u64,
 }
@@ -101,7 +101,7 @@ impl<N: Node> World<N> {
             core_hops: 8,
             taps: Vec::new(),
             exempt: BTreeSet::new(),
-            cut: BTreeSet::new(),
+            cuts: BTreeSet::new(),
             // The offset basis of FNV-1a.
             trace: 0xcbf2_9ce4_8422_2325,
             lost: 0,
@@ -114,6 +114,15 @@ impl<N: Node> World<N> {
     /// Hops between any two ends of the public internet; 8 at first.
     pub fn set_core_hops(&mut self, hops: u8) {
         self.core_hops = hops;
+    }
+
+    /// From now on the internet loses everything from one of its addresses to the other, or no longer.
+    pub fn cut(&mut self, from: IpAddr, to: IpAddr, cut: bool) {
+        if cut {
+            self.cuts.insert((from, to));
+        } else {
+            self.cuts.remove(&(from, to));
+        }
     }
 
     /// A new inner network behind a NAT whose outer side is in `outer`, under these external addresses.
@@ -242,17 +251,6 @@ impl<N: Node> World<N> {
         self.hosts[host.0].down = down;
         if !down {
             self.settle(host);
-        }
-    }
-
-    /// Takes a host's way to these addresses away: nothing that it sends there arrives. Or gives it back.
-    pub fn cut(&mut self, host: HostId, from: &[IpAddr], cut: bool) {
-        for address in from {
-            if cut {
-                self.cut.insert((host, *address));
-            } else {
-                self.cut.remove(&(host, *address));
-            }
         }
     }
 
@@ -394,10 +392,6 @@ impl<N: Node> World<N> {
         let Some(src) = host.sockets.get(&socket).map(|socket| socket.local) else { return };
         host.stats.sent(self.now, to, payload.len(), self.exempt.contains(&to.ip()));
         let header = Header { src, dst: to, ttl, proto: Proto::Udp };
-        if self.cut.contains(&(id, to.ip())) {
-            self.lost += 1;
-            return self.seen(Fate::Lost, header, &payload);
-        }
         let arrivals = host.up.carry(self.now, &mut self.rng);
         let segment = host.segment;
         self.seen(Fate::Sent(id), header, &payload);

@@ -148,6 +148,9 @@ impl<N: Node> World<N> {
                 return self.seen(Fate::Expired, header, &payload);
             }
             header.ttl -= self.core_hops;
+            if self.cuts.contains(&(header.src.ip(), header.dst.ip())) {
+                return self.seen(Fate::Lost, header, &payload);
+            }
         }
         let ip = header.dst.ip();
         if let Some(host) = self.host_at(segment, ip) {

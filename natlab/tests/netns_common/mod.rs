@@ -17,7 +17,7 @@ pub(crate) fn lab(sides: &[&str]) -> Lab {
 
 pub(crate) fn lab_on(sides: &[&str], line: LineSettings) -> Lab {
     let sides = sides.iter().map(|name| name.parse().expect("a NAT")).collect();
-    Lab::new(&LabSettings { sides, line, junk: 0, seed: 5, pcap: None }).expect("a laboratory")
+    Lab::new(&LabSettings { sides, line, seed: 5, ..LabSettings::default() }).expect("a laboratory")
 }
 
 /// A socket inside.

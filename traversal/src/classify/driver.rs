@@ -114,6 +114,8 @@ pub struct Classifier {
     rate_opened: u16,
     orders: VecDeque<ClassifierOrder>,
     burst_sent: bool,
+    /// The mapping is tested from a second socket, too.
+    mapping_again: bool,
     done: bool,
 }
 
@@ -151,6 +153,7 @@ impl Classifier {
             rate_opened: 0,
             orders: (0..orders).map(|slot| ClassifierOrder::OpenSocket { slot }).collect(),
             burst_sent: false,
+            mapping_again: false,
             done,
         }
     }
@@ -290,16 +293,20 @@ impl Classifier {
         for slot in 0..BURST {
             self.report(now, slot, 0);
         }
-        // M2: the same socket to another port and to another address.
-        for target in [self.other_port, self.other_address].into_iter().flatten() {
-            self.probe(now, 0, target, ProbePurpose::Report);
-        }
+        self.test_mapping(now, 0);
         let first = self.targets[0];
         if self.other_port.is_some() {
             self.probe(now, PORT_SLOT, first, ProbePurpose::ReplyFromOtherPort);
         }
         if self.other_address.is_some() {
             self.probe(now, ADDRESS_SLOT, first, ProbePurpose::ReplyFromOtherAddress);
+        }
+    }
+
+    /// M2: the same socket to another port and to another address.
+    fn test_mapping(&mut self, now: Instant, slot: u16) {
+        for target in [self.other_port, self.other_address].into_iter().flatten() {
+            self.probe(now, slot, target, ProbePurpose::Report);
         }
     }
 
@@ -330,6 +337,12 @@ impl Classifier {
 
     fn advance(&mut self, now: Instant) {
         self.repeat(now);
+        // The mapping decides about everything, so it must not stay unknown because four packets in a row were lost.
+        let lost = |probe: &Pending| probe.order.slot == 0 && probe.state == Fate::Silent;
+        if !self.mapping_again && self.pending.iter().any(lost) && self.seen_at(1).is_some() {
+            self.mapping_again = true;
+            self.test_mapping(now, 1);
+        }
         self.hairpin_step(now);
         self.rate_step(now);
         self.finish_if_done();

@@ -101,7 +101,7 @@ impl Puncher for Birthday {
             PunchInput::Datagram { .. } => self.engine.heard(now),
             PunchInput::Socket { slot, open: true } => {
                 let to = self.engine.peer;
-                self.engine.opener(now, Slot::Own(slot), to);
+                self.engine.opener(now, 1, 1, Slot::Own(slot), to);
                 self.done += 1;
             }
             PunchInput::Facts(Facts::PeerPublic(addresses)) => self.engine.peer_moved(addresses),

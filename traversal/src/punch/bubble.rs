@@ -52,8 +52,10 @@ impl Bubble {
 
     /// Sending: the next bubble. Receiving: a reply to a sender whose port is known without a range.
     fn next(&mut self, now: Instant) {
+        // What the first bubble from the registered socket did not bring about, another one will not either; one from a
+        // fresh socket may (a clash has spoilt the pair of addresses, or the NAT has forgotten the mapping).
         let known = if self.sends() {
-            self.engine.context.own_is_fixed()
+            self.engine.context.own_is_fixed() && self.attempt == 0
         } else {
             self.engine.context.peer_is_fixed()
         };
@@ -113,10 +115,10 @@ impl Bubble {
         let first = self.engine.range_purpose(sockets.attempt, false);
         let second = self.engine.range_purpose(sockets.attempt, true);
         let tag_first = self.engine.probe(now, 3, sockets.bubble, server, first);
-        self.engine.opener(now, Slot::Own(sockets.bubble), peer);
+        self.engine.opener(now, 1, sockets.attempt, Slot::Own(sockets.bubble), peer);
         let second_slot = sockets.second.unwrap_or(sockets.bubble);
         let tag_second = self.engine.probe(now, 1, second_slot, second_server, second);
-        self.engine.repeat(now, Slot::Own(sockets.bubble), peer);
+        self.engine.repeat_opener(now, sockets.attempt, Slot::Own(sockets.bubble), peer);
         let tags = [tag_first, tag_second];
         self.engine.brackets.push(Bracket { attempt: sockets.attempt, tags, seen: [None; 2] });
         if self.engine.brackets.len() > KEPT {
@@ -134,8 +136,7 @@ impl Bubble {
         if self.due.is_none_or(|due| due > now) {
             return;
         }
-        let just_checked =
-            self.sends() && self.engine.bracket_complete() && !self.engine.context.own_is_fixed();
+        let just_checked = self.sends() && self.engine.bracket_complete();
         match self.rounds.last_mut() {
             // The bracket stands: the other side hears of it and replies. Give that two round trips more.
             Some(round) if just_checked && round.sent && round.waiting == 0 => {

@@ -53,6 +53,11 @@ pub struct Spending {
 }
 
 impl Spending {
+    /// For another attempt of the same match: however many it has, its targets stay the same ones.
+    pub(crate) fn renew(&mut self) {
+        (self.datagrams, self.sockets) = (0, 0);
+    }
+
     /// Distinct destinations, the lobby server's not among them.
     pub fn targets(&self) -> u32 {
         self.targets.len() as u32

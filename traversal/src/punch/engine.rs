@@ -5,7 +5,9 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::{Ledger, Progress, PunchContext, PunchOrder, Round, Slot, Verdict};
+use crate::classify::RttEstimate;
 use crate::config::Detect;
+use crate::nat::FilteringBehavior;
 use crate::wire::message::{Facts, Method, ProbePurpose};
 
 /// When a test is sent again, after the first time: openers three times within 100 ms.
@@ -77,10 +79,13 @@ impl Engine {
         self.context.rtt.overdue()
     }
 
-    /// How long to wait for something that the other side has a part in: so many round trips. The other side may be
-    /// much farther from the server than this one, and nobody told, so the wait grows with each attempt.
+    /// How long to wait for something that the other side has a part in: so many round trips. Where nobody told how far the
+    /// other side is from the server, it may be much farther than this one, so the wait grows with each attempt.
     pub(super) fn patience(&self, round_trips: u32, attempt: u8) -> Duration {
         let overdue = self.overdue();
+        if let Some(peer) = self.context.peer_rtt {
+            return (overdue + RttEstimate::new(Some(peer)).overdue()) * round_trips / 2;
+        }
         (overdue * round_trips).max(overdue + PEER_RTT) * (u32::from(attempt) + 1) / 2
     }
 
@@ -106,10 +111,41 @@ impl Engine {
         self.push(at, row, PunchOrder::Test { slot, to, ttl: None });
     }
 
-    /// A test that need not arrive.
-    pub(super) fn opener(&mut self, at: Instant, slot: Slot, to: SocketAddr) {
-        let ttl = self.context.first_ttl.filter(|_| slot != Slot::Main);
-        self.push(at, 1, PunchOrder::Test { slot, to, ttl });
+    /// A test that need only get out of the own NAT, the first of `row` datagrams that belong together.
+    ///
+    /// Where it cannot get in on the other side anyway, it had better not get there: some NATs then give the other side's
+    /// reply another port ("inbound-first clash"). Every second attempt does without: the own NATs may be farther away
+    /// than the TTL reaches.
+    pub(super) fn opener(&mut self, at: Instant, row: u32, attempt: u8, slot: Slot, to: SocketAddr) {
+        let ttl = self.opener_ttl(attempt, slot);
+        self.push(at, row, PunchOrder::Test { slot, to, ttl });
+    }
+
+    fn opener_ttl(&self, attempt: u8, slot: Slot) -> Option<u8> {
+        let peer = &self.context.peer;
+        if !PunchContext::hoped_fixed(peer) || slot == Slot::Main {
+            return None;
+        }
+        // A side with one port for everybody has sent the first one from its registered socket.
+        let odd = (attempt % 2 == 1) != (self.method == Method::Bubble && self.context.own_is_fixed());
+        let short = match peer.filtering {
+            FilteringBehavior::AddressAndPortDependent => odd,
+            FilteringBehavior::Unknown => !odd,
+            // The bubble itself may get in, and be answered.
+            FilteringBehavior::AddressDependent | FilteringBehavior::EndpointIndependent => false,
+        };
+        self.context.first_ttl.filter(|_| short)
+    }
+
+    /// The same opener again, a little later. One with a short TTL goes once more without, when the other side's reply is
+    /// likely to have left: it gets in then, should the reply be lost.
+    pub(super) fn repeat_opener(&mut self, now: Instant, attempt: u8, slot: Slot, to: SocketAddr) {
+        for later in REPEATS {
+            self.opener(now + later, 1, attempt, slot, to);
+        }
+        if self.opener_ttl(attempt, slot).is_some() {
+            self.test(now + self.overdue() * 3 / 2, 1, slot, to);
+        }
     }
 
     /// The same test again, a little later, in case it was lost. Makes no new mapping.

@@ -23,10 +23,10 @@ mod tests;
 pub use budget::{Budget, Ledger, Spending, Verdict};
 
 use std::net::{IpAddr, SocketAddr};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::classify::RttEstimate;
-use crate::config::{Caps, Detect};
+use crate::config::{AgentConfig, Caps, Detect};
 use crate::id::MatchId;
 use crate::nat::{MappingBehavior, NatProfile, PortAllocation};
 use crate::plan::{reach, role_in};
@@ -152,9 +152,11 @@ pub struct PunchContext {
     pub servers: Vec<SocketAddr>,
     /// Round trip to the lobby server.
     pub rtt: RttEstimate,
+    /// The other side's, if the server knows it.
+    pub peer_rtt: Option<Duration>,
     /// Who works out ranges (E1: the server, E2: the peer).
     pub detect: Detect,
-    /// TTL of openers that need not arrive: beyond all own NATs, not up to the other side's. `None`: ordinary.
+    /// See [`AgentConfig::opener_ttl`].
     pub first_ttl: Option<u8>,
     /// This player's caps.
     pub caps: Caps,
@@ -166,7 +168,13 @@ pub struct PunchContext {
 
 impl PunchContext {
     /// From the server's plan.
-    pub fn new(plan: &PunchPlan, servers: &[SocketAddr], rtt: RttEstimate, caps: Caps, seed: u64) -> Self {
+    pub fn new(
+        plan: &PunchPlan,
+        servers: &[SocketAddr],
+        rtt: RttEstimate,
+        config: &AgentConfig,
+        seed: u64,
+    ) -> Self {
         Self {
             match_id: plan.match_id,
             role: plan.role,
@@ -175,9 +183,11 @@ impl PunchContext {
             peer_public: plan.peer_public.clone(),
             servers: servers.to_vec(),
             rtt,
+            // A minute is far beyond any deadline.
+            peer_rtt: plan.peer_rtt_ms.map(|ms| Duration::from_millis(ms.min(60_000).into())),
             detect: Detect::Server,
-            first_ttl: None,
-            caps,
+            first_ttl: config.opener_ttl,
+            caps: config.caps,
             seed,
             edition: 0,
         }

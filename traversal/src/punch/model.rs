@@ -209,6 +209,7 @@ pub(super) fn run(setup: &Setup) -> Outcome {
             peer_public: vec![lobby[1 - side]],
             servers: servers.clone(),
             rtt: RttEstimate::new(Some(setup.delay[side] * 2)),
+            peer_rtt: None,
             detect: setup.detect,
             first_ttl: None,
             caps: setup.caps,

@@ -80,15 +80,11 @@ impl MultiBubble {
         let row = round.targets.len() as u32 + 2;
         let tag_first = self.engine.probe(now, row, round.main, server, first);
         for to in &round.targets {
-            if self.sends() {
-                self.engine.test(now, 1, Slot::Own(round.main), *to);
-            } else {
-                self.engine.opener(now, Slot::Own(round.main), *to);
-            }
+            self.engine.opener(now, 1, round.attempt, Slot::Own(round.main), *to);
         }
         let tag_second = self.engine.probe(now, 1, round.last, server, second);
         for to in &round.targets {
-            self.engine.repeat(now, Slot::Own(round.main), *to);
+            self.engine.repeat_opener(now, round.attempt, Slot::Own(round.main), *to);
         }
         let tags = [tag_first, tag_second];
         self.engine.brackets.push(Bracket { attempt: round.attempt, tags, seen: [None; 2] });
@@ -137,6 +133,9 @@ impl MultiBubble {
                 // The last probe left from a socket of its own, so its port is none of the candidates (M20, M21).
                 // If nothing is left in between, the probes overtook each other: take it all.
                 let range = PortRange::between((*first, End::Included), (*last, End::Excluded), *step)
+                    .filter(|_| !self.engine.context.peer_is_fixed())
+                    // A cone keeps the first probe's port (M20).
+                    .or_else(|| self.engine.context.peer_is_fixed().then(|| PortRange::single(*first)))
                     .unwrap_or_else(|| PortRange::new(*first, *last, *step));
                 if self.sends() {
                     if attempt > self.attempt {

@@ -183,8 +183,10 @@ impl Prediction {
         }
         for (i, (slot, to)) in self.pool.iter().zip(&volley.to).enumerate() {
             let row = if i == 0 && volley.probe.is_none() { row } else { 1 };
-            self.engine.test(now, row, Slot::Own(*slot), *to);
+            self.engine.opener(now, row, self.attempt, Slot::Own(*slot), *to);
         }
+        // These may get in just after the other side has sent its first one, which saves half a round trip. Where they
+        // come too early and make its NAT clash, the bracketed bubble beside this has openers that never do.
         for (slot, to) in self.pool.iter().zip(&volley.to) {
             self.engine.repeat(now, Slot::Own(*slot), *to);
         }

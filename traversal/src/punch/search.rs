@@ -25,13 +25,17 @@ pub(super) struct ReplySearch {
 impl ReplySearch {
     /// Replies from `slot` to `range` at `ip`, now, and twice more for loss.
     pub(super) fn start(now: Instant, engine: &mut Engine, slot: Slot, ip: IpAddr, range: PortRange) -> Self {
+        // A port that is the same for everybody is known for sure: nothing to widen.
+        let fixed = engine.context.peer_is_fixed();
+        let range = if fixed { PortRange::single(range.first()) } else { range };
+        let most = if fixed { 1 } else { engine.context.caps.targets_per_attempt / 4 };
         let mut search = Self {
             ports: Widening::new(range, StepRule::Gcd, (false, false)).peekable(),
             slot,
             ip,
             due: now,
             // Wide searches of one round must leave something for the next, with a better range.
-            left: (engine.context.caps.targets_per_attempt / 4).max(1),
+            left: most.max(1),
             first_stage: true,
         };
         search.step(now, engine);

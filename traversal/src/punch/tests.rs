@@ -281,6 +281,7 @@ fn context(role: Role) -> PunchContext {
         peer_public: vec!["192.0.2.1:4000".parse().unwrap()],
         servers: vec!["203.0.113.1:3478".parse().unwrap()],
         rtt: RttEstimate::new(Some(Duration::from_millis(50))),
+        peer_rtt: None,
         detect: Detect::Server,
         first_ttl: None,
         caps: Caps::default(),

@@ -370,6 +370,12 @@ pub enum ToServer {
         /// This member still hears it.
         heard: bool,
     },
+    /// The match plays over the relay and its attempt is over: both sides are to try once more, with a
+    /// [`ToPlayer::Replan`].
+    PunchAgain {
+        /// Which.
+        match_id: MatchId,
+    },
 }
 
 /// See [`ToServer::MatchReport`].

@@ -60,6 +60,9 @@ pub struct PunchPlan {
     pub relay: Option<RelayGrant>,
     /// Of the room: how often it changed its host before this match.
     pub epoch: u32,
+    /// The other side's round trip to the server in milliseconds, if that is known: what has a part there is waited for
+    /// so much longer.
+    pub peer_rtt_ms: Option<u32>,
 }
 
 /// See [`ToPlayer::Replan`](super::message::ToPlayer::Replan).

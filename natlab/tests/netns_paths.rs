@@ -1,0 +1,95 @@
+//! Relay and direct path of the shipped programs, as the router in the middle sees them.
+//!
+//! Skipped, loudly, where namespaces are not permitted or the programs are not built (`cargo build -p lobby_server
+//! -p peer`).
+#![cfg(target_os = "linux")]
+
+mod netns_programs;
+
+use netns_programs::{PLAYERS, counted, event, events, run};
+
+#[test]
+fn relay_only_never_sends_anything_to_another_player() {
+    for (left, right) in [("none", "none"), ("portrestricted", "kernel"), ("psrandom", "ps")] {
+        let peer = ["--for", "2", "--relay", "only", "--expect-relay"];
+        let Some(report) = run(&["--left", left, "--right", right], &peer) else { return };
+        assert_eq!(report["ok"], true, "{report}");
+        assert_eq!(report["path"], "relay", "{report}");
+        for (side, role) in PLAYERS {
+            // Not one packet of any protocol, at the cable of the player's own machine, whatever its TTL.
+            assert_eq!(counted(&report, side, "to_players"), 0, "{report}");
+            assert!(counted(&report, side, "relayed") > 40, "{report}");
+            assert!(events(&report, role, "path").iter().all(|path| path["path"] == "relay"), "{report}");
+        }
+        // Nor does either learn the other's address.
+        let told = report["events"].to_string();
+        let (host, join) = told.split_once("\"join\":").expect("both");
+        assert!(!host.contains("198.18.2.") && !join.contains("198.18.1."), "{told}");
+    }
+}
+
+#[test]
+fn relay_never_never_sends_anything_over_the_relay() {
+    for (left, right) in [("portrestricted", "fullcone"), ("psrandom", "psrandom")] {
+        let peer = ["--for", "2", "--relay", "never", "--deadline", "8"];
+        let Some(report) = run(&["--left", left, "--right", right], &peer) else { return };
+        assert_eq!(report["ok"], left != "psrandom", "{report}");
+        for (side, role) in PLAYERS {
+            assert_eq!(counted(&report, side, "relayed"), 0, "{report}");
+            assert!(counted(&report, side, "to_players") > 0, "{report}");
+            assert!(events(&report, role, "path").iter().all(|path| path["path"] == "direct"), "{report}");
+        }
+        assert_eq!(counted(&report, "lobby", "relayed"), 0, "{report}");
+    }
+}
+
+#[test]
+fn a_pair_without_a_direct_path_plays_over_the_relay() {
+    let Some(report) = run(&["--left", "psrandom", "--right", "psrandom"], &["--for", "1", "--expect-relay"])
+    else {
+        return;
+    };
+    assert_eq!(report["ok"], true, "{report}");
+    // And --expect-relay is no empty word.
+    let Some(report) = run(&["--left", "none", "--right", "none"], &["--for", "2", "--expect-relay"]) else {
+        return;
+    };
+    assert_eq!(report["ok"], false, "{report}");
+    assert!(report["reason"].as_str().is_some_and(|reason| reason.contains("not the relay")), "{report}");
+}
+
+#[test]
+fn when_the_direct_path_dies_silently_the_game_goes_on_over_the_relay() {
+    let nats = ["--left", "portrestricted", "--right", "fullcone", "--cut-direct", "4"];
+    let Some(report) = run(&nats, &["--for", "12", "--rate", "60"]) else { return };
+    assert_eq!(report["ok"], true, "{report}");
+    for (side, role) in PLAYERS {
+        let paths: Vec<&str> =
+            events(&report, role, "path").iter().filter_map(|path| path["path"].as_str()).collect();
+        let direct = paths.iter().position(|path| *path == "direct").expect("a direct path");
+        assert_eq!(paths.last(), Some(&"relay"), "{paths:?}");
+        assert!(direct + 1 < paths.len(), "{paths:?}");
+        assert!(counted(&report, side, "cut") > 0, "{report}");
+        assert!(events(&report, role, "disconnected").is_empty(), "{report}");
+        let summary = event(&report, role, "summary");
+        assert_eq!(summary["path"], "relay", "{report}");
+        assert_eq!(summary["reliable_in_order"], true, "{report}");
+        // Half of the run came after the cut.
+        let (sent, received) = (summary["sent"].as_f64().expect("sent"), summary["received"].as_f64());
+        assert!(received > Some(sent * 0.75), "{summary}");
+    }
+}
+
+#[test]
+fn after_an_interruption_the_direct_path_comes_back() {
+    let nats = ["--left", "portrestricted", "--right", "fullcone", "--cut-direct", "4:6"];
+    let Some(report) = run(&nats, &["--for", "30", "--rate", "30"]) else { return };
+    assert_eq!(report["ok"], true, "{report}");
+    for (_, role) in PLAYERS {
+        let paths: Vec<&str> =
+            events(&report, role, "path").iter().filter_map(|path| path["path"].as_str()).collect();
+        let last: Vec<&str> = paths.iter().rev().take(3).rev().copied().collect();
+        assert_eq!(last, ["direct", "relay", "direct"], "{paths:?}");
+        assert_eq!(event(&report, role, "summary")["reliable_in_order"], true, "{report}");
+    }
+}
