@@ -33,6 +33,8 @@ pub struct ServerConfig {
     pub max_rooms: usize,
     /// Rooms of one IPv4 address or IPv6 /64.
     pub max_rooms_per_address: usize,
+    /// Players of one IPv4 address or IPv6 /64 that wait for a quick match.
+    pub max_queued_per_address: usize,
     /// How long a host may take to answer a wish to join.
     pub join_answer_timeout: Duration,
     /// How long the members of a full room have to give a sign of life.
@@ -86,6 +88,7 @@ impl Default for ServerConfig {
             max_sessions_per_address: 256,
             max_rooms: 10_000,
             max_rooms_per_address: 64,
+            max_queued_per_address: 64,
             join_answer_timeout: Duration::from_secs(20),
             liveness_wait: Duration::from_millis(1500),
             liveness_fresh: Duration::from_secs(1),
@@ -212,6 +215,8 @@ pub struct Settings {
     pub max_rooms: usize,
     /// See [`ServerConfig::max_rooms_per_address`].
     pub max_rooms_per_address: usize,
+    /// See [`ServerConfig::max_queued_per_address`].
+    pub max_queued_per_address: usize,
     /// See [`ServerConfig::same_nat_mask_v4`].
     pub same_nat_mask_v4: u8,
     /// See [`ServerConfig::same_nat_mask_v6`].
@@ -244,6 +249,7 @@ impl Default for Settings {
             max_sessions_per_address: core.max_sessions_per_address,
             max_rooms: core.max_rooms,
             max_rooms_per_address: core.max_rooms_per_address,
+            max_queued_per_address: core.max_queued_per_address,
             same_nat_mask_v4: core.same_nat_mask_v4,
             same_nat_mask_v6: core.same_nat_mask_v6,
         }
@@ -251,7 +257,7 @@ impl Default for Settings {
 }
 
 /// Keys that may stand in the environment: other `LOBBY_*` variables (Kubernetes makes some) are not ours.
-const KEYS: [&str; 24] = [
+const KEYS: [&str; 25] = [
     "bind",
     "second_address",
     "second_port",
@@ -274,6 +280,7 @@ const KEYS: [&str; 24] = [
     "max_sessions_per_address",
     "max_rooms",
     "max_rooms_per_address",
+    "max_queued_per_address",
     "same_nat_mask_v4",
     "same_nat_mask_v6",
 ];
@@ -341,6 +348,7 @@ impl Settings {
             max_sessions_per_address: self.max_sessions_per_address,
             max_rooms: self.max_rooms,
             max_rooms_per_address: self.max_rooms_per_address,
+            max_queued_per_address: self.max_queued_per_address,
             same_nat_mask_v4: self.same_nat_mask_v4,
             same_nat_mask_v6: self.same_nat_mask_v6,
             relay: self.relay,

@@ -100,6 +100,7 @@ fn numbers(status: &Status) -> Vec<(&'static str, &'static str, u64, bool)> {
     vec![
         ("sessions", "Players logged in", gauges.sessions as u64, false),
         ("rooms", "Open rooms", gauges.rooms as u64, false),
+        ("queued", "Players who wait for a quick match", gauges.queued as u64, false),
         ("matches", "Running matches", gauges.matches as u64, false),
         ("relays", "Matches that may use the relay", gauges.relays as u64, false),
         ("uptime_seconds", "Seconds since the start", status.uptime.as_secs(), false),
@@ -116,6 +117,7 @@ fn numbers(status: &Status) -> Vec<(&'static str, &'static str, u64, bool)> {
         ("requests_total", "Requests of players", counters.requests, true),
         ("requests_failed_total", "Requests answered with an error", counters.requests_failed, true),
         ("rooms_opened_total", "Rooms opened", counters.rooms_opened, true),
+        ("quick_matches_total", "Quick matches made", counters.quick_matches, true),
         ("matches_total", "Matches begun", counters.matches, true),
         ("matches_direct_total", "Sides that reported a direct path", counters.matches_direct, true),
         ("migrations_total", "Rooms that got another host", counters.migrations, true),

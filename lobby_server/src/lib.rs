@@ -10,6 +10,7 @@ mod http;
 pub mod key;
 mod limits;
 mod matchmaking;
+mod queue;
 pub mod registry;
 mod relay;
 mod rendezvous;

@@ -157,6 +157,7 @@ pub(crate) fn plans(
         deadline_ms: policy.deadline_ms,
         relay: relay.map(|grants| grants[usize::from(!is_host)]),
         epoch: 0,
+        mesh: false,
         peer_rtt_ms: peer.rtt.and_then(|rtt| u32::try_from(rtt.as_millis()).ok()),
     };
     (plan(host, joiner, true), plan(joiner, host, false))

@@ -5,6 +5,7 @@
 //! [`Server::poll_registry`], then wait until [`Server::poll_timeout`].
 
 mod counters;
+mod gathering;
 mod liveness;
 mod membership;
 mod migration;
@@ -32,12 +33,14 @@ use traversal_core::wire::{Kind, MAX_DATAGRAM};
 
 use crate::config::ServerConfig;
 use crate::limits::PrefixLimiter;
+use crate::queue::Queues;
 use crate::registry::{MemoryRegistry, RegistryCommand, RegistryId};
 use crate::relay::Relay;
 use crate::rendezvous::Rendezvous;
 use crate::rooms::Room;
 use crate::stun;
 pub use counters::{Counters, Gauges};
+use gathering::Gathering;
 use liveness::Check;
 use migration::Loss;
 use requests::{Ask, Pending};
@@ -116,6 +119,8 @@ pub struct Server {
     asks: BTreeMap<JoinId, Ask>,
     checks: BTreeMap<RoomId, Check>,
     losses: BTreeMap<RoomId, Loss>,
+    queues: Queues,
+    gatherings: BTreeMap<RoomId, Gathering>,
     timers: Timers,
     /// Sessions that have something to send or whose timer may have changed.
     dirty: BTreeSet<u64>,
@@ -174,6 +179,8 @@ impl Server {
             asks: BTreeMap::new(),
             checks: BTreeMap::new(),
             losses: BTreeMap::new(),
+            queues: Queues::default(),
+            gatherings: BTreeMap::new(),
             timers: Timers::default(),
             dirty: BTreeSet::new(),
             doomed: BTreeSet::new(),
@@ -207,6 +214,7 @@ impl Server {
         Gauges {
             sessions: self.players.len(),
             rooms: self.rooms.values().filter(|room| room.claimed).count(),
+            queued: self.queues.len(),
             matches: self.matches.len(),
             relays: self.relay.len(),
         }
@@ -362,6 +370,7 @@ impl Server {
                 Timer::Ask(join) => self.ask_timeout(now, join),
                 Timer::Check(room) => self.check_timeout(now, room),
                 Timer::Loss(room) => self.loss_timeout(now, room),
+                Timer::Gathering(room) => self.gathering_timeout(now, room),
             }
             self.settle(now);
         }

@@ -152,7 +152,7 @@ impl Player {
     fn drain_events(&mut self) {
         while let Some(event) = self.agent.poll_event() {
             match &event {
-                Event::Datagram { player, payload } => {
+                Event::Datagram { player, payload, .. } => {
                     if let Some(game) = &mut self.game {
                         game.handle_datagram(self.now, *player, payload);
                     }
@@ -174,7 +174,7 @@ impl Player {
                         Command::AnswerJoin { join: *join, allow: self.allows, reason: String::new() };
                     self.agent.handle_command(self.now, answer);
                 }
-                Event::PeerConnected { peer, path, host } => {
+                Event::PeerConnected { peer, path, host, .. } => {
                     if let Some(game) = &mut self.game {
                         game.connected(self.now, peer.id, *host);
                     }

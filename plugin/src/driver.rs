@@ -50,6 +50,7 @@ pub(crate) enum Report {
 pub(crate) struct GameDatagram {
     pub(crate) player: PlayerId,
     pub(crate) generation: u32,
+    pub(crate) channel: u8,
     pub(crate) payload: Vec<u8>,
 }
 
@@ -283,7 +284,8 @@ mod tests {
     fn a_full_queue_drops_the_newest() {
         let batches = Batches::new(3);
         let dropped = AtomicU64::new(0);
-        let datagram = |n: u8| GameDatagram { player: PlayerId([0; 16]), generation: 0, payload: vec![n] };
+        let datagram =
+            |n: u8| GameDatagram { player: PlayerId([0; 16]), generation: 0, channel: 0, payload: vec![n] };
         batches.push(vec![datagram(1), datagram(2)], &dropped);
         batches.push(vec![datagram(3), datagram(4)], &dropped);
         batches.push(vec![datagram(5)], &dropped);

@@ -50,6 +50,7 @@
 
 mod conditions;
 mod config;
+mod datagrams;
 mod driver;
 mod error;
 mod handoff;
@@ -70,26 +71,29 @@ use bevy_renet::{RenetClientPlugin, RenetReceive, RenetSend, RenetServerPlugin};
 
 pub use conditions::{hosting, in_room, joined, lobby_online, peer_connected};
 pub use config::{DEFAULT_PORT, IdentitySource, ServerKey, ServerKeyError, Transport, TraversalConfig};
+pub use datagrams::{Datagram, DatagramError, DatagramSocket, Datagrams, MAX_DATAGRAM, SOCKET_CHANNELS};
 pub use error::{SocketError, TraversalError};
 #[cfg(feature = "stock_netcode")]
 pub use handoff::{NETCODE_PROTOCOL, netcode_client, netcode_server};
 pub use handoff::{PendingSocket, PunchedSocket};
-pub use link::{Datagram, Datagrams, TraversalLink};
+pub use link::TraversalLink;
 pub use messages::{
-    AllowPeer, ClosePeer, ConnectLobby, DisconnectLobby, HostMigrated, HostRoom, JoinRequested, JoinRoom,
-    KickPeer, LeaveRoom, ListRooms, LobbyChanged, LobbyFailed, MembersChanged, NatChanged, PathChanged,
-    PeerConnected, PeerDisconnected, PeerPlanned, PeerRelayed, RefusePeer, RequestFailed, RoomChanged,
-    RoomJoined, RoomLeft, RoomsListed, SetRoomMetadata, TraversalFailed,
+    AllowPeer, CancelQuickMatch, ClosePeer, ConnectLobby, DisconnectLobby, HostMigrated, HostRoom,
+    JoinRequested, JoinRoom, KickPeer, LeaveRoom, ListRooms, LobbyChanged, LobbyFailed, MembersChanged,
+    NatChanged, PathChanged, PeerConnected, PeerDisconnected, PeerPlanned, PeerRelayed, QueueChanged,
+    QuickMatch, RefusePeer, RequestFailed, RoomChanged, RoomJoined, RoomLeft, RoomsListed, SetRoomMetadata,
+    TraversalFailed,
 };
 pub use resolve::{Resolve, SystemResolver};
-pub use state::{CurrentRoom, LobbyLink, Members, NatStatus, Peer, Peers, TraversalStats};
+pub use state::{CurrentRoom, LobbyLink, Members, NatStatus, Peer, Peers, QuickMatchQueue, TraversalStats};
 pub use systems::TraversalSystems;
 pub use traversal_core;
 pub use traversal_core::failure::{FailureReason, FailureReport, Stage};
 pub use traversal_core::id::{JoinId, PlayerId, RoomId};
 pub use traversal_core::nat::{NatKind, NatProfile};
 pub use traversal_core::wire::message::{
-    MatchEnd, Method, PlayerInfo, RequestError, Role, RoomEnd, RoomInfo, RoomOptions, RoomSummary, RoomTarget,
+    MESH_CAPACITY, MatchEnd, Method, PlayerInfo, QueueStatus, RequestError, Role, RoomEnd, RoomInfo,
+    RoomOptions, RoomSummary, RoomTarget, Topology,
 };
 pub use traversal_core::{
     AgentConfig, Caps, Detect, DisconnectReason, IntoSocketError, LobbyError, LobbyState, PathInfo, PathKind,
@@ -103,10 +107,11 @@ struct ReadmeDoctests;
 /// What most games use.
 pub mod prelude {
     pub use crate::{
-        ConnectLobby, CurrentRoom, HostMigrated, HostRoom, JoinRoom, KickPeer, LeaveRoom, LobbyChanged,
-        LobbyFailed, LobbyLink, LobbyState, Members, PeerConnected, PeerDisconnected, Peers, PlayerId,
-        RequestFailed, RoomJoined, RoomLeft, RoomOptions, RoomTarget, TraversalConfig, TraversalFailed,
-        TraversalPlugin, TraversalSystems, hosting, in_room, joined, lobby_online, peer_connected,
+        CancelQuickMatch, ConnectLobby, CurrentRoom, Datagrams, HostMigrated, HostRoom, JoinRoom, KickPeer,
+        LeaveRoom, LobbyChanged, LobbyFailed, LobbyLink, LobbyState, Members, PeerConnected,
+        PeerDisconnected, Peers, PlayerId, QueueChanged, QuickMatch, RequestFailed, RoomJoined, RoomLeft,
+        RoomOptions, RoomTarget, Topology, TraversalConfig, TraversalFailed, TraversalPlugin,
+        TraversalSystems, hosting, in_room, joined, lobby_online, peer_connected,
     };
 }
 
@@ -127,7 +132,8 @@ impl Plugin for TraversalPlugin {
             .init_resource::<Members>()
             .init_resource::<Peers>()
             .init_resource::<NatStatus>()
-            .init_resource::<Datagrams>()
+            .insert_resource(Datagrams::new(self.config.transport))
+            .init_resource::<QuickMatchQueue>()
             .init_resource::<renet::HandOff>();
         messages::add(app);
         app.configure_sets(PreUpdate, TraversalSystems::Receive.before(RenetReceive))

@@ -8,7 +8,7 @@ use traversal_core::failure::FailureReport;
 use traversal_core::id::{JoinId, PlayerId};
 use traversal_core::nat::NatProfile;
 use traversal_core::wire::message::{
-    Method, PlayerInfo, Role, RoomEnd, RoomInfo, RoomOptions, RoomSummary, RoomTarget,
+    Method, PlayerInfo, QueueStatus, Role, RoomEnd, RoomInfo, RoomOptions, RoomSummary, RoomTarget, Topology,
 };
 use traversal_core::{DisconnectReason, LobbyState, PathInfo, RequestFailure, RequestKind};
 
@@ -116,6 +116,44 @@ pub struct ClosePeer {
     pub reason: String,
 }
 
+/// Request: play with anybody who wants the same. The server gathers the players, those who waited longest first, and
+/// puts them into a room; the one whom the others reach best hosts. Answered by [`QueueChanged`] while it comes along,
+/// then by [`RoomJoined`] as with any room; or by [`RequestFailed`].
+///
+/// ```
+/// use bevy_traversal::{QuickMatch, Topology};
+///
+/// let duel = QuickMatch::of("duel", 2);
+/// let brawl = QuickMatch { topology: Topology::Mesh, ..QuickMatch::of("brawl", 4) };
+/// # assert_ne!(duel, brawl);
+/// ```
+#[derive(Message, Clone, Debug, PartialEq, Eq)]
+pub struct QuickMatch {
+    /// What is to be played: only players who name the same meet. At most 48 bytes; may be empty.
+    pub mode: String,
+    /// How many players, with this one: 2..=64, in a mesh 2..=16. Only players who want as many meet.
+    pub players: u16,
+    /// Who is connected to whom.
+    pub topology: Topology,
+}
+
+impl QuickMatch {
+    /// So many players around a host.
+    pub fn of(mode: impl Into<String>, players: u16) -> Self {
+        Self { mode: mode.into(), players, topology: Topology::Star }
+    }
+}
+
+impl From<QuickMatch> for traversal_core::wire::message::QuickMatch {
+    fn from(QuickMatch { mode, players, topology }: QuickMatch) -> Self {
+        Self { mode, players, topology }
+    }
+}
+
+/// Request: wait for a quick match no longer. Answered by [`QueueChanged`].
+#[derive(Message, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CancelQuickMatch;
+
 /// Outcome: the link to the lobby server changed.
 #[derive(Message, Clone, Debug, PartialEq)]
 pub struct LobbyChanged(pub LobbyState);
@@ -192,6 +230,11 @@ pub struct MembersChanged {
 #[derive(Message, Clone, Debug, PartialEq, Eq)]
 pub struct RoomsListed(pub Vec<RoomSummary>);
 
+/// Outcome: the quick match that this player waits for comes along; none: it waits no longer, since it was matched,
+/// gave up or was refused.
+#[derive(Message, Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QueueChanged(pub Option<QueueStatus>);
+
 /// Outcome: a request failed.
 #[derive(Message, Clone, Debug, PartialEq, Eq)]
 pub struct RequestFailed {
@@ -222,6 +265,8 @@ pub struct PeerPlanned {
     pub methods: Vec<Method>,
     /// This side hosts.
     pub host: bool,
+    /// A pair of a mesh, neither of whom hosts.
+    pub mesh: bool,
 }
 
 /// Outcome: a path to another player stands; game data flows from this frame on.
@@ -235,6 +280,8 @@ pub struct PeerConnected {
     pub path: PathInfo,
     /// This side hosts.
     pub host: bool,
+    /// A pair of a mesh, neither of whom hosts: there is no renet between them, but [`Datagrams`](crate::Datagrams).
+    pub mesh: bool,
 }
 
 /// Outcome: the game plays over the relay, and no direct path was found in time. The game need not do anything.
@@ -288,6 +335,9 @@ pub(crate) fn add(app: &mut bevy_app::App) {
         .add_message::<KickPeer>()
         .add_message::<SetRoomMetadata>()
         .add_message::<ClosePeer>()
+        .add_message::<QuickMatch>()
+        .add_message::<CancelQuickMatch>()
+        .add_message::<QueueChanged>()
         .add_message::<LobbyChanged>()
         .add_message::<LobbyFailed>()
         .add_message::<NatChanged>()

@@ -10,7 +10,8 @@ use traversal_core::id::PlayerId;
 use traversal_core::wire::message::MatchEnd;
 use traversal_core::{Command, DisconnectReason};
 
-use crate::link::{Datagrams, TraversalLink};
+use crate::datagrams::{Datagrams, GAME};
+use crate::link::TraversalLink;
 
 /// What renet has to hear of, in its order.
 #[derive(Debug)]
@@ -211,11 +212,11 @@ pub(crate) fn send(
         for (&client_id, &player) in &hand_off.clients {
             // An unknown client was disconnected by the game in this frame.
             let packets = server.get_packets_to_send(client_id).unwrap_or_default();
-            outgoing.extend(packets.into_iter().map(|packet| (player, packet)));
+            outgoing.extend(packets.into_iter().map(|packet| (player, GAME, packet)));
         }
     }
     if let (Some(client), Some(host)) = (&mut client, hand_off.server) {
-        outgoing.extend(client.get_packets_to_send().into_iter().map(|packet| (host, packet)));
+        outgoing.extend(client.get_packets_to_send().into_iter().map(|packet| (host, GAME, packet)));
     }
 }
 

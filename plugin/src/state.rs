@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bevy_ecs::resource::Resource;
 use traversal_core::id::PlayerId;
 use traversal_core::nat::{NatKind, NatProfile};
-use traversal_core::wire::message::{PlayerInfo, RoomInfo};
+use traversal_core::wire::message::{PlayerInfo, QueueStatus, RoomInfo};
 use traversal_core::{LobbyState, PathInfo};
 
 use crate::error::TraversalError;
@@ -48,6 +48,10 @@ pub struct CurrentRoom {
     pub hosting: bool,
 }
 
+/// Resource: how the quick match comes along that this player waits for; none: it waits for none.
+#[derive(Resource, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct QuickMatchQueue(pub Option<QueueStatus>);
+
 /// Resource: who is in the room, the host first.
 #[derive(Resource, Clone, Debug, Default, PartialEq, Eq)]
 pub struct Members(pub Vec<PlayerInfo>);
@@ -61,6 +65,8 @@ pub struct Peer {
     pub client_id: u64,
     /// This side hosts.
     pub host: bool,
+    /// A pair of a mesh, neither of whom hosts: there is no renet between them, but [`Datagrams`](crate::Datagrams).
+    pub mesh: bool,
     /// By which way it is reached.
     pub path: PathInfo,
     /// Told apart from an earlier connection of the same player.

@@ -7,12 +7,15 @@ use bevy_ecs::system::{Res, ResMut, SystemParam};
 use traversal_core::wire::message::{MatchEnd, PlayerInfo, RoomEnd};
 use traversal_core::{Command, DisconnectReason, Event, LobbyState};
 
+use crate::datagrams::Datagrams;
 use crate::driver::Report;
 use crate::error::TraversalError;
-use crate::link::{Datagrams, TraversalLink};
+use crate::link::TraversalLink;
 use crate::messages as m;
 use crate::renet::{Change, HandOff};
-use crate::state::{CurrentRoom, LobbyLink, Members, NatStatus, Peer, Peers, TraversalStats};
+use crate::state::{
+    CurrentRoom, LobbyLink, Members, NatStatus, Peer, Peers, QuickMatchQueue, TraversalStats,
+};
 
 /// When the plugin works.
 #[derive(SystemSet, Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -36,6 +39,7 @@ pub(crate) struct Outcomes<'w> {
     host_migrated: MessageWriter<'w, m::HostMigrated>,
     members_changed: MessageWriter<'w, m::MembersChanged>,
     rooms_listed: MessageWriter<'w, m::RoomsListed>,
+    queue_changed: MessageWriter<'w, m::QueueChanged>,
     request_failed: MessageWriter<'w, m::RequestFailed>,
     join_requested: MessageWriter<'w, m::JoinRequested>,
     peer_planned: MessageWriter<'w, m::PeerPlanned>,
@@ -52,6 +56,7 @@ pub(crate) struct World<'w> {
     lobby: ResMut<'w, LobbyLink>,
     room: ResMut<'w, CurrentRoom>,
     members: ResMut<'w, Members>,
+    queue: ResMut<'w, QuickMatchQueue>,
     peers: ResMut<'w, Peers>,
     nat: ResMut<'w, NatStatus>,
     hand_off: ResMut<'w, HandOff>,
@@ -74,7 +79,7 @@ pub(crate) fn receive(
     while let Ok(report) = driver.reports.try_recv() {
         world.report(report);
     }
-    datagrams.bypass_change_detection().keep_current(&world.peers, &stats);
+    datagrams.bypass_change_detection().sort(&world.peers, &stats);
     if !driver.running() && driver.reports.is_empty() {
         world.driver_gone();
         link.driver = None;
@@ -127,25 +132,33 @@ impl World<'_> {
             Event::Rooms(rooms) => {
                 self.out.rooms_listed.write(m::RoomsListed(rooms));
             }
+            Event::Queue(status) => {
+                self.queue.0 = status;
+                self.out.queue_changed.write(m::QueueChanged(status));
+            }
             Event::RequestFailed { request, error } => {
                 self.out.request_failed.write(m::RequestFailed { request, error });
             }
             Event::JoinRequest { join, player } => {
                 self.out.join_requested.write(m::JoinRequested { join, player });
             }
-            Event::Plan { peer, role, methods, host } => {
-                self.out.peer_planned.write(m::PeerPlanned { peer, role, methods, host });
+            Event::Plan { peer, role, methods, host, mesh } => {
+                self.out.peer_planned.write(m::PeerPlanned { peer, role, methods, host, mesh });
             }
-            Event::PeerConnected { peer, host, path } => {
+            Event::PeerConnected { peer, host, mesh, path } => {
                 if let Some(old) = self.peers.0.remove(&peer.id) {
                     // The player is back before its old connection was missed.
                     self.disconnected(old, MatchEnd::Replaced.into());
                 }
                 let client_id = peer.id.client_id();
-                let connected = Peer { info: peer.clone(), client_id, host, path: path.clone(), generation };
+                let info = peer.clone();
+                let connected = Peer { info, client_id, host, mesh, path: path.clone(), generation };
                 self.peers.0.insert(peer.id, connected);
-                self.hand_off.changes.push(Change::Connected { player: peer.id, client_id, host });
-                self.out.peer_connected.write(m::PeerConnected { peer, client_id, path, host });
+                // renet runs between the host and each of the others, also in a mesh.
+                if !mesh {
+                    self.hand_off.changes.push(Change::Connected { player: peer.id, client_id, host });
+                }
+                self.out.peer_connected.write(m::PeerConnected { peer, client_id, path, host, mesh });
             }
             Event::PeerRelayed { peer, report } => {
                 self.out.peer_relayed.write(m::PeerRelayed { peer, report });
@@ -221,8 +234,10 @@ impl World<'_> {
     }
 
     fn disconnected(&mut self, peer: Peer, reason: DisconnectReason) {
-        let Peer { info, client_id, host, .. } = peer;
-        self.hand_off.changes.push(Change::Disconnected { client_id, host, reason: reason.clone() });
+        let Peer { info, client_id, host, mesh, .. } = peer;
+        if !mesh {
+            self.hand_off.changes.push(Change::Disconnected { client_id, host, reason: reason.clone() });
+        }
         self.out.peer_disconnected.write(m::PeerDisconnected { peer: info, client_id, reason });
     }
 
@@ -233,6 +248,9 @@ impl World<'_> {
         }
         if self.room.info.is_some() {
             self.room_left(None);
+        }
+        if self.queue.0.take().is_some() {
+            self.out.queue_changed.write(m::QueueChanged(None));
         }
         if self.lobby.state != LobbyState::Offline {
             self.lobby(LobbyState::Offline);
@@ -253,6 +271,8 @@ pub(crate) struct Requests<'w, 's> {
     kick: MessageReader<'w, 's, m::KickPeer>,
     metadata: MessageReader<'w, 's, m::SetRoomMetadata>,
     close: MessageReader<'w, 's, m::ClosePeer>,
+    quick: MessageReader<'w, 's, m::QuickMatch>,
+    cancel: MessageReader<'w, 's, m::CancelQuickMatch>,
 }
 
 pub(crate) fn connect(
@@ -285,6 +305,8 @@ pub(crate) fn hand_over_requests(
         mut kick,
         mut metadata,
         mut close,
+        mut quick,
+        mut cancel,
     } = requests;
     let link = link.bypass_change_detection();
     each(&mut disconnect, |_| _ = link.command(Command::Disconnect));
@@ -295,11 +317,13 @@ pub(crate) fn hand_over_requests(
     };
     // Leaving first: a game that changes rooms writes both in one frame.
     each(&mut leave, |_| ask(Command::LeaveRoom, Kind::Leave));
+    each(&mut cancel, |_| ask(Command::CancelQuickMatch, Kind::CancelQuickMatch));
     each(&mut host, |request| ask(Command::HostRoom(request.0.clone()), Kind::Host));
     each(&mut join, |request| {
         let m::JoinRoom { target, password, wait } = request.clone();
         ask(Command::JoinRoom { target, password, wait }, Kind::Join);
     });
+    each(&mut quick, |request| ask(Command::QuickMatch(request.clone().into()), Kind::QuickMatch));
     each(&mut list, |_| ask(Command::ListRooms, Kind::List));
     each(&mut metadata, |request| ask(Command::SetMetadata(request.0.clone()), Kind::SetMetadata));
     each(&mut kick, |request| {

@@ -39,6 +39,8 @@ fn is_lobby_request(command: &Command) -> bool {
 struct Connection {
     generation: u32,
     stalled: bool,
+    /// Game datagrams for the app since its last frame.
+    waiting: usize,
 }
 
 /// The state of a driver thread.
@@ -192,6 +194,7 @@ impl Turn {
         let ticks = self.shared.ticks.load(Ordering::Relaxed);
         if ticks != self.ticks {
             (self.ticks, self.last_tick, self.stalled) = (ticks, now, false);
+            self.connections.values_mut().for_each(|connection| connection.waiting = 0);
         } else if !self.stalled && now.duration_since(self.last_tick) >= self.stall_timeout {
             self.stalled = true;
             if self.in_room || !self.connections.is_empty() {
@@ -295,7 +298,7 @@ impl Turn {
         let current = self.connections.get(&datagram.player).map(|connection| connection.generation);
         if current != Some(datagram.generation) {
             count(&counters.stale_dropped, 1);
-        } else if self.agent.send(now, datagram.player, &datagram.payload) {
+        } else if self.agent.send_on(now, datagram.player, datagram.channel, &datagram.payload) {
             count(&counters.game_sent, 1);
         }
         self.drain(now);

@@ -243,7 +243,7 @@ fn a_player_with_a_changed_client_only_ends_its_own_game() {
         host.all::<PeerConnected>().len() == 2 && !changed.all::<PeerConnected>().is_empty()
     });
     let target = changed.all::<PeerConnected>()[0].peer.id;
-    changed.app.world_mut().resource_mut::<Datagrams>().send(target, poison());
+    changed.app.world_mut().resource_mut::<Datagrams>().send(target, poison()).unwrap();
     until([&mut host, &mut honest, &mut changed], "it is out", 5.0, |[host, _, changed]| {
         host.all::<PeerDisconnected>().len() == 1 && !changed.all::<PeerDisconnected>().is_empty()
     });

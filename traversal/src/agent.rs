@@ -17,18 +17,21 @@ use crate::failure::{FailureReason, FailureReport, Stage};
 use crate::id::{MatchId, PlayerId};
 use crate::lobby::{Lobby, LobbyNews};
 use crate::login::{LinkEvent, LobbyLink};
+use crate::mesh::Mesh;
 use crate::path::RELAY;
 use crate::peer::{Peer, PeerNews};
 use crate::punch::Budget;
 use crate::sockets::{Owner, Sockets};
 use crate::timer::earliest;
 use crate::wire::message::{
-    Facts, MatchEnd, MatchOutcome, PunchPlan, Request, RequestError, RoomEnd, ToPlayer, ToServer,
+    Facts, MatchEnd, MatchOutcome, PunchPlan, Request, RequestError, RoomEnd, ToPlayer, ToServer, Topology,
 };
 use crate::wire::{Dropped, Kind, MAX_DATAGRAM, RELAY_HEADER, pair};
 
 /// See [`Agent::quiet`].
 const ROOM_KEEPALIVE: Duration = Duration::from_secs(4);
+/// How long after the first plan of a mesh the others count as made by the same wish to join.
+const JOIN_PLANS: Duration = Duration::from_secs(1);
 
 /// Facts that may wait for the plan of their match: a few of each of its methods.
 const EARLY_FACTS: usize = 16;
@@ -55,8 +58,9 @@ pub struct Agent {
     by_player: BTreeMap<PlayerId, MatchId>,
     /// Plans that overtook the news of the host they are for.
     early_plans: Vec<PunchPlan>,
-    /// When the game last asked to join.
-    join_requested: Option<Instant>,
+    mesh: Mesh,
+    /// When the game last asked to join, and when the first plan came of it.
+    join_requested: Option<(Instant, Option<Instant>)>,
     /// Facts about matches whose plan has not come yet.
     early_facts: VecDeque<(MatchId, Facts)>,
     dropped: BTreeMap<Dropped, u64>,
@@ -113,6 +117,7 @@ impl Agent {
             peers: BTreeMap::new(),
             by_player: BTreeMap::new(),
             early_plans: Vec::new(),
+            mesh: Mesh::default(),
             join_requested: None,
             early_facts: VecDeque::new(),
             dropped: BTreeMap::new(),
@@ -151,6 +156,7 @@ impl Agent {
             Command::Connect(servers) => {
                 self.leave_room(now, "left");
                 let mut cx = cx!(self, now);
+                self.lobby.end_queue(&mut cx);
                 self.detection.stop(&mut cx, &mut self.sockets);
                 self.link.disconnect(&mut cx);
                 self.link.connect(&mut cx, servers);
@@ -159,6 +165,7 @@ impl Agent {
                 self.leave_room(now, "left");
                 self.close_all(now, "left");
                 let mut cx = cx!(self, now);
+                self.lobby.end_queue(&mut cx);
                 self.detection.stop(&mut cx, &mut self.sockets);
                 self.link.disconnect(&mut cx);
             }
@@ -167,7 +174,7 @@ impl Agent {
                 self.ask(now, RequestKind::Host, request, Duration::ZERO);
             }
             Command::JoinRoom { target, password, wait } => {
-                self.join_requested = Some(now);
+                self.join_requested = Some((now, None));
                 let request = Request::JoinRoom { target, password };
                 self.ask(now, RequestKind::Join, request, wait);
             }
@@ -196,6 +203,12 @@ impl Agent {
             }
             Command::ClosePeer { player, reason } => {
                 self.close_peer(now, player, &reason);
+            }
+            Command::QuickMatch(wanted) => {
+                self.lobby.quick_match(&mut cx!(self, now), &mut self.link, wanted);
+            }
+            Command::CancelQuickMatch => {
+                self.lobby.cancel_quick_match(&mut cx!(self, now), &mut self.link);
             }
             Command::LocalAddresses(mut addresses) => {
                 addresses.sort_unstable();
@@ -318,7 +331,18 @@ impl Agent {
                 self.handle_lobby(now, news);
             }
             ToPlayer::Members { room, revision, part, parts, members } => {
-                self.lobby.handle_members(&mut cx, room, revision, (part, parts), members);
+                let members = self.lobby.handle_members(&mut cx, room, revision, (part, parts), members);
+                if let Some(members) = members.filter(|_| self.in_mesh()) {
+                    let own = self.identity.player_id();
+                    let live = |player| self.by_player.contains_key(&player);
+                    self.mesh.members(now, own, &members, live);
+                }
+            }
+            ToPlayer::Queue(status) => self.lobby.handle_queue(&mut cx, &mut self.link, status),
+            ToPlayer::QueueClosed(error) => self.lobby.queue_closed(&mut cx, error),
+            ToPlayer::QuickMatched(matched) => {
+                let news = self.lobby.handle_quick_matched(&mut cx, &mut self.link, *matched);
+                self.handle_lobby(now, news);
             }
             ToPlayer::RoomChanged(info) => self.lobby.handle_room_changed(&mut cx, info),
             ToPlayer::RoomEnded { room, reason } => {
@@ -379,9 +403,25 @@ impl Agent {
         }
     }
 
+    fn in_mesh(&self) -> bool {
+        self.lobby.room().is_some_and(|room| room.info.topology == Topology::Mesh)
+    }
+
+    /// When the wish was made that this plan comes of.
+    fn requested(&mut self, now: Instant, plan: &PunchPlan) -> Instant {
+        let Some((asked, first)) = self.join_requested.as_mut().filter(|_| !plan.host) else { return now };
+        let (asked, first) = (*asked, *first.get_or_insert(now));
+        if now.saturating_duration_since(first) > JOIN_PLANS {
+            self.join_requested = None;
+            return now;
+        }
+        asked
+    }
+
     fn handle_plan(&mut self, now: Instant, plan: PunchPlan) {
         let Some(plan) = self.plan_of_this_host(plan) else { return };
-        let requested = self.join_requested.take().unwrap_or(now);
+        let requested = self.requested(now, &plan);
+        self.mesh.planned(plan.peer.id);
         // A plan is used once: the keys made from it must not be made again.
         if self.peers.contains_key(&plan.match_id) {
             return;
@@ -394,8 +434,8 @@ impl Agent {
         let mut cx = cx!(self, now);
         let (info, match_id, (own_nat, peer_nat)) =
             (plan.peer.clone(), plan.match_id, (plan.own_nat, plan.peer_nat));
-        let (role, methods, host) = (plan.role, plan.methods.clone(), plan.host);
-        cx.emit(Event::Plan { peer: info.clone(), role, methods, host });
+        let (role, methods, mesh) = (plan.role, plan.methods.clone(), plan.mesh);
+        cx.emit(Event::Plan { peer: info.clone(), role, methods, host: plan.host && !mesh, mesh });
         let full = self.by_player.len() >= self.config.caps.peers;
         match Peer::new(&mut cx, &mut hands!(self), plan, &ephemeral, requested).filter(|_| !full) {
             Some(peer) => {
@@ -410,6 +450,7 @@ impl Agent {
                 let reason = if full { FailureReason::CapReached } else { FailureReason::BadPlan };
                 let report =
                     FailureReport { stage: Stage::Request, reason, own_nat, peer_nat, tried: Vec::new() };
+                self.mesh.give_up(info.id);
                 cx.emit(Event::PeerFailed { peer: info, report });
                 self.tell_server(now, ToServer::MatchReport { match_id, outcome: MatchOutcome::Failed });
             }
@@ -471,6 +512,7 @@ impl Agent {
     }
 
     fn close_peer(&mut self, now: Instant, player: PlayerId, reason: &str) {
+        self.mesh.give_up(player);
         let Some(peer) = self.by_player.get(&player).and_then(|id| self.peers.get_mut(id)) else { return };
         peer.close(&mut cx!(self, now), reason, Some(DisconnectReason::Local));
         let match_id = peer.match_id;
@@ -489,6 +531,11 @@ impl Agent {
         };
         self.tell_server(now, ToServer::MatchReport { match_id, outcome });
         let Some(peer) = self.peers.get(&match_id) else { return };
+        match news {
+            PeerNews::Connected => {}
+            PeerNews::Lost => self.mesh.lost(now, peer.info.id),
+            PeerNews::Ended | PeerNews::Failed => self.mesh.give_up(peer.info.id),
+        }
         let host = self.lobby.room().map(|room| room.info.host);
         if news != PeerNews::Connected && host == Some(peer.info.id) {
             if self.lobby.host_lost(now) {
@@ -535,7 +582,23 @@ impl Agent {
         for match_id in matches {
             self.handle_peer_timeout(now, match_id);
         }
+        self.mend_mesh(now);
         self.sweep(now);
+    }
+
+    /// Asks for the pairs of a mesh that have no connection.
+    fn mend_mesh(&mut self, now: Instant) {
+        if !self.in_mesh() {
+            self.mesh = Mesh::default();
+            return;
+        }
+        if !self.link.is_online() {
+            return;
+        }
+        let live = |player| self.by_player.contains_key(&player);
+        for player in self.mesh.handle_timeout(now, live) {
+            self.lobby.ask_silently(&mut cx!(self, now), &mut self.link, Request::Rematch { player });
+        }
     }
 
     /// How long the link to the server may be idle (M31). While a room is open a lost server is to be noticed sooner:
@@ -562,13 +625,19 @@ impl Agent {
         self.peers.retain(|_, peer| !peer.is_ended());
     }
 
-    /// Sends a game datagram over the best path to `player`; false if there is none, or it is longer than
+    /// Sends a game datagram on channel 0 over the best path to `player`; false if there is none, or it is longer than
     /// [`MAX_PAYLOAD`](crate::wire::pair::MAX_PAYLOAD).
     pub fn send(&mut self, now: Instant, player: PlayerId, payload: &[u8]) -> bool {
+        self.send_on(now, player, 0, payload)
+    }
+
+    /// The same on a channel of its own, told apart from the others on the other side; false also if there are fewer
+    /// than so many ([`CHANNELS`](crate::wire::pair::CHANNELS)).
+    pub fn send_on(&mut self, now: Instant, player: PlayerId, channel: u8, payload: &[u8]) -> bool {
         let Some(peer) = self.by_player.get(&player).and_then(|id| self.peers.get_mut(id)) else {
             return false;
         };
-        peer.send(&mut cx!(self, now), payload)
+        peer.send(&mut cx!(self, now), channel, payload)
     }
 
     /// Output: what to send, open or close next.
@@ -586,7 +655,8 @@ impl Agent {
         let link = earliest(self.link.poll_timeout(self.quiet()), self.detection.poll_timeout());
         let lobby = self.lobby.poll_timeout(self.link.is_online());
         let peers = self.peers.values().filter_map(|peer| peer.poll_timeout(&self.config)).min();
-        earliest(earliest(link, lobby), peers)
+        let mesh = self.mesh.poll_timeout().filter(|_| self.link.is_online());
+        earliest(earliest(link, lobby), earliest(peers, mesh))
     }
 
     /// Takes the direct path to `player` out of the agent's hands. The agent forgets the player and its socket; if
@@ -615,6 +685,7 @@ impl Agent {
             return Err(IntoSocketError::SharedSocket);
         }
         let shared_key = peer.export_key();
+        self.mesh.give_up(player);
         if let Some(owner) = self.sockets.owner(socket) {
             self.sockets.forget(owner);
         }

@@ -7,8 +7,8 @@ use crate::failure::FailureReport;
 use crate::id::{JoinId, PlayerId};
 use crate::nat::NatProfile;
 use crate::wire::message::{
-    LoginRefusal, MatchEnd, Method, PlayerInfo, RequestError, Role, RoomEnd, RoomInfo, RoomOptions,
-    RoomSummary, RoomTarget,
+    LoginRefusal, MatchEnd, Method, PlayerInfo, QueueStatus, QuickMatch, RequestError, Role, RoomEnd,
+    RoomInfo, RoomOptions, RoomSummary, RoomTarget,
 };
 
 /// A socket of this player, named by the agent. [`SocketId::MAIN`] is there from the start; the others are asked
@@ -74,6 +74,10 @@ pub enum Command {
     },
     /// The machine's own addresses, at the start and whenever they change (M28).
     LocalAddresses(Vec<IpAddr>),
+    /// Play with anybody who wants the same: the server finds them and makes the room.
+    QuickMatch(QuickMatch),
+    /// No longer.
+    CancelQuickMatch,
 }
 
 /// Which request an [`Event::RequestFailed`] is about.
@@ -92,6 +96,10 @@ pub enum RequestKind {
     Kick,
     /// [`Command::SetMetadata`].
     SetMetadata,
+    /// [`Command::QuickMatch`].
+    QuickMatch,
+    /// [`Command::CancelQuickMatch`].
+    CancelQuickMatch,
 }
 
 /// Why a request did not come about.
@@ -305,6 +313,8 @@ pub enum Event {
         methods: Vec<Method>,
         /// This side hosts.
         host: bool,
+        /// A pair of a mesh, neither of whom hosts.
+        mesh: bool,
     },
     /// The first path to a player stands: game datagrams flow.
     PeerConnected {
@@ -312,6 +322,8 @@ pub enum Event {
         peer: PlayerInfo,
         /// This side hosts.
         host: bool,
+        /// A pair of a mesh, neither of whom hosts.
+        mesh: bool,
         /// By which way.
         path: PathInfo,
     },
@@ -359,9 +371,13 @@ pub enum Event {
     Datagram {
         /// From whom; authenticated.
         player: PlayerId,
+        /// On which channel it was sent, see [`Agent::send_on`](crate::Agent::send_on).
+        channel: u8,
         /// Its content.
         payload: Vec<u8>,
     },
+    /// A quick match comes along; none: this player waits no longer, since it was matched, gave up or was refused.
+    Queue(Option<QueueStatus>),
 }
 
 /// What the driver is to do.

@@ -42,6 +42,7 @@ pub mod failure;
 pub mod id;
 mod lobby;
 mod login;
+mod mesh;
 pub mod nat;
 mod path;
 mod peer;

@@ -9,7 +9,8 @@ use crate::id::{PlayerId, RequestId, RoomId};
 use crate::login::LobbyLink;
 use crate::timer::due;
 use crate::wire::message::{
-    PlayerInfo, Request, RequestError, Response, RoomInfo, RoomSummary, RoomTarget, RoomTicket, ToServer,
+    PlayerInfo, QueueStatus, QuickMatch, QuickMatched, Request, RequestError, Response, RoomInfo,
+    RoomSummary, RoomTarget, RoomTicket, ToServer,
 };
 
 /// Requests that wait for an answer; more means that the game asks every frame.
@@ -30,10 +31,19 @@ pub(crate) struct Lobby {
     next_request: u32,
     pending: BTreeMap<RequestId, Pending>,
     room: Option<Room>,
+    queue: Option<Queued>,
     listed: Vec<RoomSummary>,
     /// Frames overtake each other: what came before the answer that lets this player into the room.
     early_ticket: Option<RoomTicket>,
     early_host: Option<(RoomInfo, PlayerId)>,
+}
+
+/// The quick match that this player waits for.
+#[derive(Debug)]
+struct Queued {
+    wanted: QuickMatch,
+    /// The game has heard how it comes along.
+    told: bool,
 }
 
 #[derive(Debug)]
@@ -99,6 +109,15 @@ pub(crate) enum LobbyNews {
     HostGone,
 }
 
+/// The password that a room was entered with.
+fn password_of(request: Request) -> Option<String> {
+    match request {
+        Request::CreateRoom { options } | Request::TakeUpRoom { options, .. } => options.password,
+        Request::JoinRoom { password, .. } => password,
+        _ => None,
+    }
+}
+
 impl Lobby {
     pub(crate) fn room(&self) -> Option<&Room> {
         self.room.as_ref()
@@ -106,10 +125,10 @@ impl Lobby {
 
     /// In a room, or about to be.
     pub(crate) fn is_busy(&self) -> bool {
-        self.room.is_some() || !self.pending.is_empty()
+        self.room.is_some() || self.queue.is_some() || !self.pending.is_empty()
     }
 
-    /// Asks the server; before the login is done the request waits for it.
+    /// Asks the server; before the login is done the request waits for it. False: the game was told why not.
     pub(crate) fn ask(
         &mut self,
         cx: &mut Cx<'_>,
@@ -117,13 +136,15 @@ impl Lobby {
         kind: RequestKind,
         request: Request,
         wait: Duration,
-    ) {
+    ) -> bool {
         if !link.is_wanted() {
-            return cx.emit(Event::RequestFailed { request: kind, error: RequestFailure::NotLoggedIn });
+            cx.emit(Event::RequestFailed { request: kind, error: RequestFailure::NotLoggedIn });
+            return false;
         }
         if self.pending.len() >= MAX_PENDING {
             let error = RequestFailure::Server(RequestError::Limited { retry_after_s: 1 });
-            return cx.emit(Event::RequestFailed { request: kind, error });
+            cx.emit(Event::RequestFailed { request: kind, error });
+            return false;
         }
         // The host may take its time to allow a request (M23); everything else the server answers by itself.
         let patience =
@@ -136,6 +157,93 @@ impl Lobby {
             send_at: Some(cx.now),
         };
         self.push(cx, link, pending);
+        true
+    }
+
+    /// Asks for something of the agent's own; the game hears nothing of it.
+    pub(crate) fn ask_silently(&mut self, cx: &mut Cx<'_>, link: &mut LobbyLink, request: Request) {
+        let deadline = cx.now + cx.config.request_timeout;
+        self.push(
+            cx,
+            link,
+            Pending { kind: None, request, deadline, wait_until: None, send_at: Some(cx.now) },
+        );
+    }
+
+    /// Waits for players who want the same.
+    pub(crate) fn quick_match(&mut self, cx: &mut Cx<'_>, link: &mut LobbyLink, wanted: QuickMatch) {
+        let kind = RequestKind::QuickMatch;
+        let error = match (&self.room, &self.queue) {
+            (Some(_), _) => RequestError::AlreadyInRoom,
+            (_, Some(_)) => RequestError::AlreadyQueued,
+            (None, None) => {
+                if self.ask(cx, link, kind, Request::QuickMatch(wanted.clone()), Duration::ZERO) {
+                    self.queue = Some(Queued { wanted, told: false });
+                }
+                return;
+            }
+        };
+        cx.emit(Event::RequestFailed { request: kind, error: RequestFailure::Server(error) });
+    }
+
+    /// The game wants it no longer.
+    pub(crate) fn cancel_quick_match(&mut self, cx: &mut Cx<'_>, link: &mut LobbyLink) {
+        if self.queue.is_none() {
+            let error = RequestFailure::Server(RequestError::NotQueued);
+            return cx.emit(Event::RequestFailed { request: RequestKind::CancelQuickMatch, error });
+        }
+        self.end_queue(cx);
+        self.ask_silently(cx, link, Request::LeaveQueue);
+    }
+
+    /// This player waits no longer.
+    pub(crate) fn end_queue(&mut self, cx: &mut Cx<'_>) {
+        self.pending.retain(|_, pending| pending.kind != Some(RequestKind::QuickMatch));
+        if self.queue.take().is_some_and(|queued| queued.told) {
+            cx.emit(Event::Queue(None));
+        }
+    }
+
+    /// The server gives it up.
+    pub(crate) fn queue_closed(&mut self, cx: &mut Cx<'_>, error: RequestError) {
+        if self.queue.is_some() {
+            self.end_queue(cx);
+            let error = RequestFailure::Server(error);
+            cx.emit(Event::RequestFailed { request: RequestKind::QuickMatch, error });
+        }
+    }
+
+    /// How it comes along.
+    pub(crate) fn handle_queue(&mut self, cx: &mut Cx<'_>, link: &mut LobbyLink, status: QueueStatus) {
+        match &mut self.queue {
+            Some(queued) => {
+                queued.told = true;
+                cx.emit(Event::Queue(Some(status)));
+            }
+            // The wish overtook its withdrawal.
+            None if !self.pending.values().any(|pending| pending.request == Request::LeaveQueue) => {
+                self.ask_silently(cx, link, Request::LeaveQueue);
+            }
+            None => {}
+        }
+    }
+
+    /// The players are together, and this one is in their room.
+    pub(crate) fn handle_quick_matched(
+        &mut self,
+        cx: &mut Cx<'_>,
+        link: &mut LobbyLink,
+        matched: QuickMatched,
+    ) -> Option<LobbyNews> {
+        let QuickMatched { room, wanted } = matched;
+        if self.queue.as_ref().is_none_or(|queued| queued.wanted != wanted) {
+            // The game changed its mind in the same moment.
+            self.leave(cx, link);
+            return Some(LobbyNews::Unwanted);
+        }
+        self.end_queue(cx);
+        let news = self.entered(cx, room, None);
+        Some(news)
     }
 
     fn push(&mut self, cx: &mut Cx<'_>, link: &mut LobbyLink, pending: Pending) {
@@ -149,11 +257,14 @@ impl Lobby {
     fn flush(&mut self, cx: &mut Cx<'_>, link: &mut LobbyLink) {
         let Some(online) = link.online() else { return };
         // Frames may overtake each other: nothing is entered before the leaving is done.
-        let leaving = self.pending.values().any(|pending| pending.request == Request::LeaveRoom);
+        let leaving = self.is_leaving();
         for (id, pending) in &mut self.pending {
             let enters = matches!(
                 pending.request,
-                Request::CreateRoom { .. } | Request::JoinRoom { .. } | Request::TakeUpRoom { .. }
+                Request::CreateRoom { .. }
+                    | Request::JoinRoom { .. }
+                    | Request::TakeUpRoom { .. }
+                    | Request::QuickMatch(_)
             );
             if due(pending.send_at, cx.now) && !(leaving && enters) {
                 let message = ToServer::Request { id: *id, request: pending.request.clone() };
@@ -164,10 +275,20 @@ impl Lobby {
         link.drain(cx);
     }
 
-    /// A new session: everything unanswered is asked again, and the room taken up again.
+    fn is_leaving(&self) -> bool {
+        let leaves = |pending: &Pending| matches!(pending.request, Request::LeaveRoom | Request::LeaveQueue);
+        self.pending.values().any(leaves)
+    }
+
+    /// A new session: everything unanswered is asked again, and the room or the queue taken up again.
     pub(crate) fn logged_in(&mut self, cx: &mut Cx<'_>, link: &mut LobbyLink) -> Vec<LobbyNews> {
         for pending in self.pending.values_mut() {
             pending.send_at = Some(cx.now);
+        }
+        let asked = self.pending.values().any(|pending| pending.kind == Some(RequestKind::QuickMatch));
+        if let Some(Queued { wanted, .. }) = self.queue.as_ref().filter(|_| !asked) {
+            let request = Request::QuickMatch(wanted.clone());
+            self.ask(cx, link, RequestKind::QuickMatch, request, Duration::ZERO);
         }
         if let Some(room) = &mut self.room {
             room.resume_at = Some(cx.now);
@@ -191,13 +312,7 @@ impl Lobby {
     }
 
     fn leave(&mut self, cx: &mut Cx<'_>, link: &mut LobbyLink) {
-        let deadline = cx.now + cx.config.request_timeout;
-        let request = Request::LeaveRoom;
-        self.push(
-            cx,
-            link,
-            Pending { kind: None, request, deadline, wait_until: None, send_at: Some(cx.now) },
-        );
+        self.ask_silently(cx, link, Request::LeaveRoom);
     }
 
     /// The server knows already that this player is out.
@@ -224,7 +339,7 @@ impl Lobby {
         };
         match (result, pending.kind) {
             (Ok(Response::Room(info)), _) => {
-                let news = self.entered(cx, info, pending.request);
+                let news = self.entered(cx, info, password_of(pending.request));
                 self.flush(cx, link);
                 return Some(news);
             }
@@ -251,9 +366,16 @@ impl Lobby {
                 self.push(cx, link, pending);
             }
             (Err(error), Some(kind)) => {
+                if kind == RequestKind::QuickMatch {
+                    self.end_queue(cx);
+                }
                 cx.emit(Event::RequestFailed { request: kind, error: RequestFailure::Server(error) });
             }
-            (Err(_), None) if pending.request == Request::LeaveRoom => {}
+            (Err(_), None)
+                if matches!(
+                    pending.request,
+                    Request::LeaveRoom | Request::LeaveQueue | Request::Rematch { .. }
+                ) => {}
             (Err(RequestError::StaleHost { epoch }), None) => return Some(LobbyNews::Stale { epoch }),
             // The room cannot be had back yet: its host may not have logged in again, or the server still knows our
             // own former session.
@@ -270,13 +392,8 @@ impl Lobby {
         None
     }
 
-    fn entered(&mut self, cx: &mut Cx<'_>, info: RoomInfo, request: Request) -> LobbyNews {
+    fn entered(&mut self, cx: &mut Cx<'_>, info: RoomInfo, password: Option<String>) -> LobbyNews {
         let hosting = info.host == cx.identity.player_id();
-        let password = match &request {
-            Request::CreateRoom { options } | Request::TakeUpRoom { options, .. } => options.password.clone(),
-            Request::JoinRoom { password, .. } => password.clone(),
-            _ => None,
-        };
         let former = self.room.take().filter(|room| room.info.id == info.id);
         let entered_by = if hosting {
             Request::CreateRoom { options: info.options(password.clone()) }
@@ -284,11 +401,13 @@ impl Lobby {
             Request::JoinRoom { target: RoomTarget::Name(info.name.clone()), password: password.clone() }
         };
         let ticket = self.early_ticket.take().filter(|ticket| ticket.room == info.id);
-        let (known, seeking, ticket) = match former {
-            Some(room) => (Some((room.info.epoch, room.info.host)), room.seeking, ticket.or(room.ticket)),
-            None => (None, None, ticket),
-        };
+        let known = former.as_ref().map(|room| (room.info.epoch, room.info.host));
         let replaced = known.filter(|(epoch, _)| info.epoch > *epoch).map(|(_, host)| host);
+        let (seeking, ticket, mut members) = match former {
+            Some(room) => (room.seeking, ticket.or(room.ticket), room.members),
+            None => (None, ticket, Vec::new()),
+        };
+        members.retain(|member| Some(member.id) != replaced);
         self.room = Some(Room {
             info: info.clone(),
             hosting,
@@ -299,7 +418,7 @@ impl Lobby {
             seeking: seeking.filter(|_| replaced.is_none()),
             revision: None,
             parts: BTreeMap::new(),
-            members: Vec::new(),
+            members,
         });
         cx.emit(Event::RoomEntered { room: info.clone(), hosting });
         if let Some((early, previous)) = self.early_host.take()
@@ -362,7 +481,7 @@ impl Lobby {
         cx.emit(Event::RoomChanged(info));
     }
 
-    /// A part of a snapshot of the members.
+    /// A part of a snapshot of the members; all of them when it was the last missing one.
     pub(crate) fn handle_members(
         &mut self,
         cx: &mut Cx<'_>,
@@ -370,20 +489,24 @@ impl Lobby {
         revision: u32,
         (part, parts): (u8, u8),
         members: Vec<PlayerInfo>,
-    ) {
-        let Some(room) = self.room.as_mut().filter(|room| room.info.id == id) else { return };
+    ) -> Option<Vec<PlayerId>> {
+        let room = self.room.as_mut().filter(|room| room.info.id == id)?;
         if part >= parts || room.revision.is_some_and(|known| revision < known) {
-            return;
+            return None;
         }
         if room.revision != Some(revision) {
             room.parts.clear();
             room.revision = Some(revision);
         }
         room.parts.insert(part, members);
-        if room.parts.len() == usize::from(parts) {
-            room.members = room.parts.values().flatten().cloned().collect();
-            cx.emit(Event::Members(room.members.clone()));
+        if room.parts.len() < usize::from(parts) {
+            return None;
         }
+        let members: Vec<PlayerInfo> = room.parts.values().flatten().cloned().collect();
+        room.members.clone_from(&members);
+        let ids = members.iter().map(|member| member.id).collect();
+        cx.emit(Event::Members(members));
+        Some(ids)
     }
 
     /// The server let go of this room while the game goes on: ask for it again.
@@ -404,6 +527,9 @@ impl Lobby {
         for id in late {
             let Some(pending) = self.pending.remove(&id) else { continue };
             if let Some(kind) = pending.kind {
+                if kind == RequestKind::QuickMatch {
+                    self.end_queue(cx);
+                }
                 let error = match (link.online().is_some(), pending.wait_until) {
                     (true, Some(_)) => RequestFailure::Server(RequestError::NoSuchRoom),
                     (true, None) => RequestFailure::Timeout,
@@ -421,12 +547,7 @@ impl Lobby {
         {
             room.resume_at = None;
             let request = room.resume();
-            let deadline = cx.now + cx.config.request_timeout;
-            self.push(
-                cx,
-                link,
-                Pending { kind: None, request, deadline, wait_until: None, send_at: Some(cx.now) },
-            );
+            self.ask_silently(cx, link, request);
         }
         if let Some(room) = &mut self.room
             && due(room.seeking, cx.now)
@@ -441,7 +562,7 @@ impl Lobby {
     pub(crate) fn poll_timeout(&self, online: bool) -> Option<Instant> {
         let deadlines = self.pending.values().map(|pending| pending.deadline);
         // What waits for a leaving to be done goes out with its answer, or its deadline.
-        let leaving = self.pending.values().any(|pending| pending.request == Request::LeaveRoom);
+        let leaving = self.is_leaving();
         let sends =
             self.pending.values().filter_map(|pending| pending.send_at).filter(|_| online && !leaving);
         let resume = self.room.as_ref().and_then(|room| room.resume_at).filter(|_| online);

@@ -37,7 +37,7 @@ const RELAY_LATER: Duration = Duration::from_millis(150);
 pub(crate) struct Peer {
     pub(crate) info: PlayerInfo,
     pub(crate) match_id: MatchId,
-    /// This side hosts.
+    /// This side hosts, or came first in a pair of a mesh.
     pub(crate) host: bool,
     channel: PairChannel,
     plan: PunchPlan,
@@ -166,12 +166,12 @@ impl Peer {
     }
 
     /// Sends a game datagram; false when there is no path or it is too long.
-    pub(crate) fn send(&mut self, cx: &mut Cx<'_>, payload: &[u8]) -> bool {
+    pub(crate) fn send(&mut self, cx: &mut Cx<'_>, channel: u8, payload: &[u8]) -> bool {
         if !self.is_connected() {
             return false;
         }
         let Some((socket, remote, kind)) = self.selected() else { return false };
-        let Some(sealed) = self.channel.seal_data(payload) else { return false };
+        let Some(sealed) = self.channel.seal_data_on(channel, payload) else { return false };
         if kind != PathKind::Relay && self.paths.is_doubtful() {
             // Both ways until it is clear: the other side takes what comes first and drops the copy.
             self.transmit(cx, RELAY, remote, None, sealed.clone());
@@ -247,7 +247,7 @@ impl Peer {
         let admitted = socket == RELAY || self.attempt.admits(hands.budget, from);
         match opened {
             Opened::Message(PairMessage::Test { .. } | PairMessage::Confirm { .. }) if !admitted => Ok(None),
-            Opened::Data(payload) => {
+            Opened::Data(channel, payload) => {
                 // Data waits for nobody: the sender had both directions proven.
                 let payload = payload.to_vec();
                 if !self.is_live() {
@@ -258,7 +258,7 @@ impl Peer {
                     self.paths.carried_data(socket, from);
                 }
                 let news = self.choose(cx);
-                cx.emit(Event::Datagram { player: self.info.id, payload });
+                cx.emit(Event::Datagram { player: self.info.id, channel, payload });
                 Ok(news)
             }
             Opened::Message(PairMessage::Test { tag, .. }) if self.is_live() => {
@@ -466,7 +466,8 @@ impl Peer {
             return None;
         }
         self.stage = PeerStage::Connected;
-        cx.emit(Event::PeerConnected { peer: self.info.clone(), host: self.host, path });
+        let mesh = self.plan.mesh;
+        cx.emit(Event::PeerConnected { peer: self.info.clone(), host: self.host && !mesh, mesh, path });
         Some(PeerNews::Connected)
     }
 

@@ -294,7 +294,7 @@ pub(crate) fn paths(
         }
         session.over = true;
     }
-    for PeerPlanned { peer, role, methods, host } in planned.read() {
+    for PeerPlanned { peer, role, methods, host, .. } in planned.read() {
         if *host {
             output.event("request", json!({"peer": peer.name, "player": peer.id.to_string()}));
         }

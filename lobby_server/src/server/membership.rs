@@ -1,10 +1,12 @@
 //! Who comes into a room and goes out of it, and the matches that follow from that.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rand_chacha::rand_core::RngCore;
 use traversal_core::id::{MatchId, PlayerId, RoomId};
-use traversal_core::wire::message::{MatchEnd, Response, RoomEnd, ToPlayer};
+use traversal_core::wire::message::{
+    MatchEnd, RequestError, Response, RoomEnd, RoomInfo, ToPlayer, Topology,
+};
 
 use super::requests::{JoinWish, Pending};
 use super::{Server, Timer};
@@ -12,15 +14,36 @@ use crate::matchmaking::{plans, replans};
 use crate::registry::RegistryOperation;
 use crate::relay::RelayMode;
 
+/// Who was heard within this is there: players in a room give a sign of life every 4 s.
+const REMATCH_FRESH: Duration = Duration::from_secs(8);
+
 impl Server {
     /// The player is in: the room's answer, the plans and the new list of members go out at once.
     pub(super) fn admit(&mut self, now: Instant, wish: &JoinWish) {
         let (player, id) = (wish.player, wish.room);
-        let Some(party) = self.party(player) else { return };
-        let Some(room) = self.rooms.get_mut(&id) else { return };
-        let host = room.host();
+        let Some(info) = self.take_in(now, player, id) else { return };
+        self.respond(now, wish.session, wish.request, Ok(Response::Room(info)));
+        self.tell_ticket(now, id, player);
+        if !wish.resume {
+            let members =
+                self.rooms.get(&id).map(|room| room.members.iter().map(|member| member.id).collect());
+            let members: Vec<PlayerId> = members.unwrap_or_default();
+            self.match_with(now, id, player, &members);
+        }
+        self.publish(now, id);
+        let host = self.rooms.get(&id).and_then(|room| self.players.get(&room.host()));
+        if host.is_none_or(|host| host.room != Some(id)) {
+            // It is waited for no longer than it takes to ask the others.
+            self.suspect(now, id, None);
+        }
+    }
+
+    /// Puts a player on the list of members.
+    pub(super) fn take_in(&mut self, _: Instant, player: PlayerId, id: RoomId) -> Option<RoomInfo> {
+        let party = self.party(player)?;
+        let room = self.rooms.get_mut(&id)?;
         if !room.has(player) {
-            room.members.push(party.info.clone());
+            room.members.push(party.info);
         }
         let info = room.info();
         if let Some(state) = self.players.get_mut(&player) {
@@ -28,19 +51,47 @@ impl Server {
             state.stale = false;
         }
         self.timers.set(Timer::Stale(player), None);
-        self.respond(now, wish.session, wish.request, Ok(Response::Room(info)));
-        self.tell_ticket(now, id, player);
-        if !wish.resume {
-            self.begin_match(now, host, player);
-        }
-        self.publish(now, id);
-        if self.players.get(&host).is_none_or(|host| host.room != Some(id)) {
-            // It is waited for no longer than it takes to ask the others.
-            self.suspect(now, id, None);
+        Some(info)
+    }
+
+    /// Matches a player who comes in with the host; in a mesh, with all of these members.
+    pub(super) fn match_with(&mut self, now: Instant, id: RoomId, player: PlayerId, members: &[PlayerId]) {
+        let Some(room) = self.rooms.get(&id) else { return };
+        let (host, mesh) = (room.host(), room.topology == Topology::Mesh);
+        for other in members.iter().filter(|other| **other != player && (mesh || **other == host)) {
+            self.begin_match(now, *other, player, *other != host);
         }
     }
 
-    pub(super) fn begin_match(&mut self, now: Instant, host: PlayerId, joiner: PlayerId) {
+    /// In a mesh: two members have no connection (any more), and the later one of them wants one.
+    pub(super) fn rematch(
+        &mut self,
+        now: Instant,
+        player: PlayerId,
+        other: PlayerId,
+    ) -> Result<Response, RequestError> {
+        let present = |player: PlayerId| {
+            let state = self.players.get(&player).filter(|state| !state.stale)?;
+            Some((state.room?, self.sessions.get(&state.session)?.session.last_heard()))
+        };
+        let (room, _) = present(player).ok_or(RequestError::NotInRoom)?;
+        let there = present(other).filter(|(of, heard)| {
+            *of == room && other != player && now.saturating_duration_since(*heard) < REMATCH_FRESH
+        });
+        let of = self.rooms.get(&room).ok_or(RequestError::NotInRoom)?;
+        if there.is_none() {
+            return Err(RequestError::NoSuchPlayer);
+        }
+        // Whose channel to the host is lost leaves the room and may join again.
+        if of.topology != Topology::Mesh || [player, other].contains(&of.host()) {
+            return Err(RequestError::Malformed { what: "request".into() });
+        }
+        self.begin_match(now, other, player, true);
+        Ok(Response::Done)
+    }
+
+    /// Brings two players together; `host` hosts the room, or was there first in a pair of a mesh.
+    pub(super) fn begin_match(&mut self, now: Instant, host: PlayerId, joiner: PlayerId, mesh: bool) {
         let (Some(of_host), Some(of_joiner)) = (self.party(host), self.party(joiner)) else { return };
         let id = MatchId(self.rng.next_u64());
         let mut secret = [0; 32];
@@ -56,6 +107,7 @@ impl Server {
         let room = self.players.get(&joiner).and_then(|joiner| joiner.room);
         let epoch = room.and_then(|room| self.rooms.get(&room)).map_or(0, |room| room.epoch);
         (for_host.epoch, for_joiner.epoch) = (epoch, epoch);
+        (for_host.mesh, for_joiner.mesh) = (mesh, mesh);
         self.counters.matches += 1;
         tracing::debug!(host = %host, joiner = %joiner, same_nat = for_host.same_nat, "match begins");
         self.tell(now, joiner, ToPlayer::Plan(Box::new(for_joiner)));

@@ -201,8 +201,7 @@ impl Server {
         if successors.iter().any(|member| self.is_fresh(now, *member)) {
             successors.retain(|member| self.is_fresh(now, *member));
         }
-        let candidates: Vec<Candidate> =
-            successors.iter().filter_map(|member| self.candidate(*member)).collect();
+        let candidates: Vec<Candidate> = successors.iter().map(|member| self.candidate(*member)).collect();
         let chosen = choose_host(&candidates).and_then(|index| successors.get(index).copied());
         let Some(room) = self.rooms.get_mut(&id).filter(|room| room.migrate && room.claimed) else {
             return false;
@@ -233,7 +232,7 @@ impl Server {
             self.tell_ticket(now, id, member);
         }
         for member in members {
-            self.begin_match(now, chosen, member);
+            self.begin_match(now, chosen, member, false);
         }
         self.ask_again(now, id);
         self.publish(now, id);
@@ -243,11 +242,5 @@ impl Server {
     fn is_fresh(&self, now: Instant, player: PlayerId) -> bool {
         let session = self.players.get(&player).and_then(|state| self.sessions.get(&state.session));
         session.is_some_and(|client| now.saturating_duration_since(client.session.last_heard()) < FRESH)
-    }
-
-    fn candidate(&self, player: PlayerId) -> Option<Candidate> {
-        let party = self.party(player)?;
-        let rtt = self.sessions.get(&self.players.get(&player)?.session)?.session.rtt();
-        Some(Candidate { nat: party.nat, relay_only: party.relay_only, rtt })
     }
 }

@@ -61,6 +61,7 @@ pub(super) enum Pending {
     Claim(Claim),
     Find(JoinWish),
     List { session: u64, request: RequestId },
+    Gathering(RoomId),
     Nothing,
 }
 
@@ -117,6 +118,9 @@ impl Server {
             }
             Request::Kick { player: target, reason } => self.kick(now, player, target, reason).map(Some),
             Request::SetMetadata(metadata) => self.set_metadata(now, player, metadata).map(Some),
+            Request::QuickMatch(wanted) => self.quick_match(now, id, player, wanted).map(Some),
+            Request::LeaveQueue => self.leave_queue(now, player).map(Some),
+            Request::Rematch { player: other } => self.rematch(now, player, other).map(Some),
             _ => Err(RequestError::Malformed { what: "request".into() }),
         };
         match result {
@@ -187,6 +191,7 @@ impl Server {
                 let (rooms, more) = rooms::page(rooms, more);
                 self.respond(now, session, request, Ok(Response::Rooms { rooms, more }));
             }
+            (Pending::Gathering(room), reply) => self.gathering_claimed(now, room, reply.ok()),
             (Pending::Nothing, _) => {}
             (pending, _) => self.registry_failed(now, pending),
         }
@@ -208,6 +213,7 @@ impl Server {
             }
             Pending::Find(wish) => (wish.session, wish.request),
             Pending::List { session, request } => (session, request),
+            Pending::Gathering(room) => return self.gathering_claimed(now, room, None),
             Pending::Nothing => return,
         };
         self.respond(now, session, request, Err(RequestError::RegistryUnavailable));
@@ -225,6 +231,9 @@ impl Server {
         let Some(state) = self.players.get(&player) else { return Err(RequestError::NoSuchPlayer) };
         if state.busy.is_some() || (state.room.is_some() && !state.stale) {
             return Err(RequestError::AlreadyInRoom);
+        }
+        if self.queues.has(player) {
+            return Err(RequestError::AlreadyQueued);
         }
         self.leave_former(now, player);
         let Some(client) = self.sessions.get(&id) else { return Err(RequestError::NoSuchPlayer) };
@@ -248,6 +257,7 @@ impl Server {
             public: options.public,
             auto_allow: options.auto_allow,
             metadata: options.metadata,
+            topology: options.topology,
             password: options.password.map(|password| PasswordHash::new(&password, &mut self.rng)),
             members: vec![PlayerInfo { id: player, name: login.name }],
             revision: 0,
@@ -326,6 +336,9 @@ impl Server {
         let client = self.sessions.get(&wish.session).ok_or(RequestError::NoSuchPlayer)?;
         if state.busy.is_some() || (state.room.is_some() && !state.stale) {
             return Err(RequestError::AlreadyInRoom);
+        }
+        if self.queues.has(wish.player) {
+            return Err(RequestError::AlreadyQueued);
         }
         state.busy = Some(wish.request);
         let find = RegistryOperation::Find { game: client.login.game.clone(), target };

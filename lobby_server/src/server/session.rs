@@ -237,6 +237,7 @@ impl Server {
             self.notice_address(now, id, route);
         }
         self.heard(now, id);
+        self.gathering_heard(now, id);
         let Some(frame) = frame else { return };
         let Some(client) = self.sessions.get_mut(&id) else { return };
         if !matches!(frame, Frame::Probe(_)) && !client.frames.take(self.config.frame_rate, now) {
@@ -273,6 +274,8 @@ impl Server {
         self.counters.logins += 1;
         tracing::info!(%player, game, "logged in");
         let mut room = None;
+        // Whoever still wants to play asks again in the new session.
+        let _ = self.leave_queue(now, player);
         if let Some(old) = self.players.remove(&player) {
             room = old.room;
             if let Some(client) = self.sessions.get_mut(&old.session) {
@@ -415,6 +418,7 @@ impl Server {
         let Some(client) = self.sessions.get(&id) else { return };
         let player = client.player;
         if self.players.get(&player).is_some_and(|player| player.session == id) {
+            let _ = self.leave_queue(now, player);
             self.leave_room(now, player, why);
             self.players.remove(&player);
             self.timers.set(Timer::Stale(player), None);

@@ -147,6 +147,7 @@ impl Server {
             public: options.public,
             auto_allow: options.auto_allow,
             metadata: options.metadata,
+            topology: options.topology,
             password: options.password.map(|password| PasswordHash::new(&password, &mut self.rng)),
             members: host.into_iter().chain([own]).collect(),
             revision: 0,
@@ -191,6 +192,7 @@ impl Server {
         room.auto_allow = options.auto_allow;
         room.metadata = options.metadata;
         room.migrate = options.migrate;
+        room.topology = options.topology;
         room.password = options.password.map(|password| PasswordHash::new(&password, &mut self.rng));
         if let Some(host) = room.members.first_mut() {
             // A member that took the room up did not know it.

@@ -1,7 +1,9 @@
 //! The core against players made of the wire layer.
 
 mod faults;
+mod gathering;
 mod junk;
+mod mesh;
 mod migration;
 mod probes;
 mod relay;

@@ -16,6 +16,7 @@ pub(super) enum Timer {
     Ask(JoinId),
     Check(RoomId),
     Loss(RoomId),
+    Gathering(RoomId),
 }
 
 /// Deadlines in order; one for each key.

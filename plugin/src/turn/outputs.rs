@@ -68,15 +68,24 @@ impl Turn {
 
     fn event(&mut self, now: Instant, event: Event) {
         let report = match event {
-            Event::Datagram { player, payload } => {
-                let generation = self.connections.get(&player).map_or(0, |connection| connection.generation);
-                self.incoming.push(GameDatagram { player, generation, payload });
+            Event::Datagram { player, channel, payload } => {
+                // One who sends too much must not take the others' places.
+                let share = (self.shared.incoming.limit() / self.connections.len().max(1)).max(1);
+                let connection = self.connections.get_mut(&player);
+                if connection.as_ref().is_some_and(|connection| connection.waiting >= share) {
+                    return count(&self.shared.counters.incoming_dropped, 1);
+                }
+                let generation = connection.map_or(0, |connection| {
+                    connection.waiting += 1;
+                    connection.generation
+                });
+                self.incoming.push(GameDatagram { player, generation, channel, payload });
                 return;
             }
             Event::PeerConnected { ref peer, .. } => {
                 self.generation += 1;
                 let generation = self.generation;
-                self.connections.insert(peer.id, Connection { generation, stalled: false });
+                self.connections.insert(peer.id, Connection { generation, stalled: false, waiting: 0 });
                 Report::Connected { event, generation }
             }
             Event::PeerDisconnected { peer, reason } => {

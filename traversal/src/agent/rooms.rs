@@ -11,7 +11,8 @@ impl Agent {
     /// A plan for the host that this player knows, or for no room; none if it has to wait for the news of another host,
     /// or is of an earlier one.
     pub(super) fn plan_of_this_host(&mut self, plan: PunchPlan) -> Option<PunchPlan> {
-        let Some(room) = self.lobby.room() else { return Some(plan) };
+        // The pairs of a mesh have nothing to do with its host.
+        let Some(room) = self.lobby.room().filter(|_| !plan.mesh) else { return Some(plan) };
         match plan.epoch.cmp(&room.info.epoch) {
             std::cmp::Ordering::Equal => Some(plan),
             std::cmp::Ordering::Less => None,

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
+pub use super::gather::{MAX_MODE, MESH_CAPACITY, QueueStatus, QuickMatch, QuickMatched, Topology};
 pub use super::rendezvous::{Facts, Method, PunchPlan, RelayGrant, Replan, Role};
 use crate::id::{JoinId, MatchId, PlayerId, RequestId, RoomId};
 use crate::nat::NatProfile;
@@ -214,6 +215,8 @@ pub struct RoomOptions {
     pub metadata: BTreeMap<String, String>,
     /// When the host leaves or is lost, another member becomes host and the room lives on. Off: it closes.
     pub migrate: bool,
+    /// Who is connected to whom. A mesh takes at most [`MESH_CAPACITY`] players.
+    pub topology: Topology,
 }
 
 impl Default for RoomOptions {
@@ -226,6 +229,7 @@ impl Default for RoomOptions {
             auto_allow: true,
             metadata: BTreeMap::new(),
             migrate: true,
+            topology: Topology::default(),
         }
     }
 }
@@ -262,6 +266,8 @@ pub struct RoomInfo {
     pub migrate: bool,
     /// How often the room changed its host.
     pub epoch: u32,
+    /// Who is connected to whom.
+    pub topology: Topology,
 }
 
 impl RoomInfo {
@@ -275,6 +281,7 @@ impl RoomInfo {
             auto_allow: self.auto_allow,
             metadata: self.metadata.clone(),
             migrate: self.migrate,
+            topology: self.topology,
         }
     }
 }
@@ -437,6 +444,16 @@ pub enum Request {
         /// How the room is, as this player knows it, for a server that forgot.
         options: RoomOptions,
     },
+    /// Wait for players who want the same. Answered with [`Response::Done`]; then [`ToPlayer::Queue`] follows, and in
+    /// the end [`ToPlayer::QuickMatched`].
+    QuickMatch(QuickMatch),
+    /// Wait no longer.
+    LeaveQueue,
+    /// In a mesh, of the one who came later: this pair has no connection (any more), make one.
+    Rematch {
+        /// With whom.
+        player: PlayerId,
+    },
 }
 
 /// The server's answer to a [`Request`].
@@ -528,6 +545,12 @@ pub enum RequestError {
     /// The ticket is not this server's, or for another room or player.
     #[error("the server does not know this place in the room; join it anew")]
     BadTicket,
+    /// One queue at a time, and none beside a room.
+    #[error("you are waiting for a quick match; cancel that first")]
+    AlreadyQueued,
+    /// For example when the match was made in the same moment.
+    #[error("you are not waiting for a quick match")]
+    NotQueued,
 }
 
 /// Server to player, reliably.
@@ -613,6 +636,12 @@ pub enum ToPlayer {
         /// Who hosted it before.
         previous: PlayerId,
     },
+    /// How a quick match comes along.
+    Queue(QueueStatus),
+    /// The wait for a quick match is over, and this is why.
+    QueueClosed(RequestError),
+    /// The players of a quick match are together: this one is in the room now.
+    QuickMatched(Box<QuickMatched>),
 }
 
 /// Why a player is out of a room.

@@ -5,6 +5,7 @@
 //! keys by the handshake's prologue.
 
 pub mod codec;
+mod gather;
 pub mod handshake;
 pub mod message;
 pub mod pair;

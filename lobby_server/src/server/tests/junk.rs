@@ -40,7 +40,7 @@ fn sealed() -> impl Strategy<Value = Frame<ToServer>> {
                 purpose: message::ProbePurpose::Range { match_id, round, second },
             })
         }),
-        (any::<u32>(), text(), any::<u16>(), any::<bool>(), 0..5u8).prop_map(
+        (any::<u32>(), text(), any::<u16>(), any::<bool>(), 0..8u8).prop_map(
             |(seq, name, capacity, flag, kind)| {
                 let request = match kind {
                     0 => Request::CreateRoom {
@@ -58,6 +58,13 @@ fn sealed() -> impl Strategy<Value = Frame<ToServer>> {
                         code: name.clone(),
                         options: RoomOptions { name, capacity, ..RoomOptions::default() },
                     },
+                    4 => Request::QuickMatch(message::QuickMatch {
+                        mode: if flag { String::new() } else { name },
+                        players: capacity % 4,
+                        ..message::QuickMatch::default()
+                    }),
+                    5 => Request::LeaveQueue,
+                    6 => Request::Rematch { player: Identity::from_secret([seq as u8 % 4; 32]).player_id() },
                     _ => Request::LeaveRoom,
                 };
                 let id = RequestId(seq);

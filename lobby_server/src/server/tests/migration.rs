@@ -440,3 +440,22 @@ fn after_a_restart_the_newest_host_wins_whoever_comes_first() {
     assert_eq!(world.fakes[new].members(), [world.fakes[new].id(), world.fakes[member].id()]);
     assert_eq!(world.answer(old, back_to(&room, old_ticket)), Err(RequestError::StaleHost { epoch: 1 }));
 }
+
+#[test]
+fn a_mesh_keeps_its_other_pairs_when_the_host_leaves() {
+    let mut world = World::new();
+    let mesh = RoomOptions { topology: message::Topology::Mesh, ..named("r") };
+    let ([host, next, other], _) = world.three(mesh);
+    let late = world.player(4, "198.51.100.4:6000");
+    assert!(world.answer(late, by_name("r")).is_ok());
+    assert_eq!(world.server.gauges().matches, 6);
+    let kept = world.fakes[late].plans().into_iter().find(|plan| plan.peer.id == world.fakes[other].id());
+    assert!(world.answer(host, Request::LeaveRoom).is_ok());
+    assert_eq!(world.server.gauges().matches, 3);
+    let plan = world.fakes[late].newest_plan();
+    assert!(!plan.host && !plan.mesh && plan.peer.id == world.fakes[next].id(), "with the new host");
+    let ended = world.fakes[late].told.iter().any(|message| {
+        matches!(message, ToPlayer::MatchEnded { match_id, .. } if Some(*match_id) == kept.as_ref().map(|plan| plan.match_id))
+    });
+    assert!(!ended, "the pair that has nothing to do with a host");
+}
