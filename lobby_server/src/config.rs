@@ -72,6 +72,9 @@ pub struct ServerConfig {
     pub login_rate: Rate,
     /// Probes of one session. RFC 8445 calls 200 new bindings a second well supported.
     pub probe_rate: Rate,
+    /// Datagrams to ports that players say are forwarded to them, per IPv4 address: behind a carrier's NAT they may hit
+    /// a neighbour's. One check takes up to five, and a household starts a few at once.
+    pub mapped_port_rate: Rate,
     /// Frames of one session other than probes.
     pub frame_rate: Rate,
     /// Requests of one session.
@@ -107,6 +110,7 @@ impl Default for ServerConfig {
             hello_rate: Rate::new(256.0, 1024.0),
             login_rate: Rate::new(64.0, 512.0),
             probe_rate: Rate::new(250.0, 500.0),
+            mapped_port_rate: Rate::new(0.5, 20.0),
             frame_rate: Rate::new(200.0, 1000.0),
             request_rate: Rate::new(10.0, 30.0),
         }
@@ -205,6 +209,12 @@ pub struct Settings {
     pub relay_lifetime_s: u64,
     /// Answer plain STUN Binding requests.
     pub stun: bool,
+    /// Serve no TCP: players whose networks block UDP cannot log in then.
+    pub no_tcp: bool,
+    /// TCP connections in all.
+    pub max_tcp: usize,
+    /// TCP connections of one IPv4 address or IPv6 /64: a school or an office has many players behind one.
+    pub max_tcp_per_address: usize,
     /// Seconds of silence after which a session is over.
     pub session_timeout_s: u64,
     /// See [`ServerConfig::max_sessions`].
@@ -244,6 +254,9 @@ impl Default for Settings {
             relay_total_kilobytes_per_s: 50_000,
             relay_lifetime_s: core.relay_lifetime.as_secs(),
             stun: core.stun,
+            no_tcp: false,
+            max_tcp: 2000,
+            max_tcp_per_address: 128,
             session_timeout_s: core.session_timeout.as_secs(),
             max_sessions: core.max_sessions,
             max_sessions_per_address: core.max_sessions_per_address,
@@ -257,7 +270,7 @@ impl Default for Settings {
 }
 
 /// Keys that may stand in the environment: other `LOBBY_*` variables (Kubernetes makes some) are not ours.
-const KEYS: [&str; 25] = [
+const KEYS: [&str; 28] = [
     "bind",
     "second_address",
     "second_port",
@@ -275,6 +288,9 @@ const KEYS: [&str; 25] = [
     "relay_total_kilobytes_per_s",
     "relay_lifetime_s",
     "stun",
+    "no_tcp",
+    "max_tcp",
+    "max_tcp_per_address",
     "session_timeout_s",
     "max_sessions",
     "max_sessions_per_address",

@@ -15,6 +15,10 @@ pub(crate) struct Party {
     pub(crate) ephemeral: [u8; 32],
     /// The validated address of its session.
     pub(crate) public: SocketAddr,
+    /// That is a TCP address: UDP does not get through to this player, and nobody is to try there.
+    pub(crate) over_stream: bool,
+    /// A port of the same IP that its router forwards to it, as proven.
+    pub(crate) mapped: Option<SocketAddr>,
     /// What it says its own interfaces have.
     pub(crate) local: Vec<SocketAddr>,
     pub(crate) relay_only: bool,
@@ -88,8 +92,15 @@ pub(crate) fn public_addresses(of: &Party, to: &Party, policy: &Policy) -> Vec<S
 }
 
 fn public_for(of: &Party, to: &Party, same_nat: bool) -> Vec<SocketAddr> {
+    if of.over_stream {
+        return Vec::new();
+    }
     match reach(of.public.ip()) {
-        Reach::Public => vec![of.public],
+        // The forwarded one first: methods that take one address take that.
+        Reach::Public => {
+            let session = (of.mapped != Some(of.public)).then_some(of.public);
+            of.mapped.into_iter().chain(session).collect()
+        }
         Reach::Local if same_nat => vec![of.public],
         Reach::Local => Vec::new(),
         Reach::Loopback if reach(to.public.ip()) == Reach::Loopback => vec![of.public],
@@ -198,12 +209,18 @@ mod tests {
             info: PlayerInfo { id: PlayerId([1; 16]), name: "p".into() },
             ephemeral: [2; 32],
             public: public.parse().unwrap(),
+            mapped: None,
             local: local.iter().map(|address| address.parse().unwrap()).collect(),
             relay_only: false,
+            over_stream: false,
             server_ip: None,
             nat: NatProfile::default(),
             rtt: None,
         }
+    }
+
+    fn at(text: &str) -> SocketAddr {
+        text.parse().unwrap()
     }
 
     fn policy() -> Policy {
@@ -225,6 +242,16 @@ mod tests {
         let (host, joiner) = told(&a, &b, &policy());
         assert!(!host.same_nat && host.peer_local.is_empty() && joiner.peer_local.is_empty());
         assert_eq!((host.peer_public, joiner.peer_public), (vec![b.public], vec![a.public]));
+    }
+
+    #[test]
+    fn a_forwarded_port_comes_first_and_the_sessions_own_address_after_it() {
+        let mut a = party("203.0.113.1:4000", &[]);
+        let b = party("198.51.100.1:5000", &[]);
+        a.mapped = Some("203.0.113.1:40000".parse().unwrap());
+        assert_eq!(told(&a, &b, &policy()).1.peer_public, [a.mapped.unwrap(), a.public]);
+        a.mapped = Some(a.public);
+        assert_eq!(told(&a, &b, &policy()).1.peer_public, [a.public]);
     }
 
     #[test]
@@ -290,10 +317,30 @@ mod tests {
     }
 
     #[test]
+    fn the_tcp_address_of_a_player_is_no_place_to_punch_at() {
+        let mut a = party("203.0.113.1:4000", &["192.168.1.2:4000"]);
+        a.over_stream = true;
+        a.nat.udp_blocked = true;
+        let far = party("198.51.100.1:5000", &["192.168.1.3:5000"]);
+        let (host, joiner) = told(&a, &far, &policy());
+        assert!(joiner.peer_public.is_empty() && joiner.peer_local.is_empty());
+        assert!(host.methods.is_empty() && joiner.methods.is_empty());
+        // UDP inside its own network is another matter.
+        let near = party("203.0.113.1:5000", &["192.168.1.3:5000"]);
+        let (_, joiner) = told(&a, &near, &policy());
+        assert!(joiner.same_nat && joiner.peer_public.is_empty());
+        assert_eq!(joiner.peer_local, a.local);
+        // On the server's own machine, too, the port is TCP's.
+        a.public = at("127.0.0.1:4000");
+        let far = Party { server_ip: Some(at("198.51.100.7:1").ip()), ..far };
+        assert!(told(&a, &far, &policy()).1.peer_public.is_empty());
+    }
+
+    #[test]
     fn relay_only_players_leave_no_address_in_either_plan() {
         let mut a = party("203.0.113.1:4000", &["192.168.1.2:4000"]);
         let b = party("203.0.113.1:5000", &["192.168.1.3:5000"]);
-        a.relay_only = true;
+        (a.relay_only, a.mapped) = (true, Some("203.0.113.1:40000".parse().unwrap()));
         let (host, joiner) = told(&a, &b, &policy());
         for plan in [host, joiner] {
             assert!(plan.peer_public.is_empty() && plan.peer_local.is_empty() && !plan.same_nat);

@@ -57,10 +57,12 @@ mod handoff;
 mod identity;
 mod link;
 mod messages;
+mod port_mapping;
 mod renet;
 mod resolve;
 mod sockets;
 mod state;
+mod stream;
 mod systems;
 mod turn;
 
@@ -80,9 +82,9 @@ pub use link::TraversalLink;
 pub use messages::{
     AllowPeer, CancelQuickMatch, ClosePeer, ConnectLobby, DisconnectLobby, HostMigrated, HostRoom,
     JoinRequested, JoinRoom, KickPeer, LeaveRoom, ListRooms, LobbyChanged, LobbyFailed, MembersChanged,
-    NatChanged, PathChanged, PeerConnected, PeerDisconnected, PeerPlanned, PeerRelayed, QueueChanged,
-    QuickMatch, RefusePeer, RequestFailed, RoomChanged, RoomJoined, RoomLeft, RoomsListed, SetRoomMetadata,
-    TraversalFailed,
+    NatChanged, PathChanged, PeerConnected, PeerDisconnected, PeerPlanned, PeerRelayed, PortMappingChanged,
+    QueueChanged, QuickMatch, RefusePeer, RequestFailed, RoomChanged, RoomJoined, RoomLeft, RoomsListed,
+    SetRoomMetadata, TraversalFailed,
 };
 pub use resolve::{Resolve, SystemResolver};
 pub use state::{CurrentRoom, LobbyLink, Members, NatStatus, Peer, Peers, QuickMatchQueue, TraversalStats};
@@ -96,8 +98,9 @@ pub use traversal_core::wire::message::{
     RoomOptions, RoomSummary, RoomTarget, Topology,
 };
 pub use traversal_core::{
-    AgentConfig, Caps, Detect, DisconnectReason, IntoSocketError, LobbyError, LobbyState, PathInfo, PathKind,
-    RelayPolicy, RequestFailure, RequestKind,
+    AgentConfig, Caps, Detect, DisconnectReason, IntoSocketError, LobbyError, LobbyState, MappingProtocol,
+    NoPortMapping, PathInfo, PathKind, PortMapping, PortMappingState, RelayPolicy, RequestFailure,
+    RequestKind,
 };
 
 #[cfg(doctest)]

@@ -10,7 +10,7 @@ use traversal_core::nat::NatProfile;
 use traversal_core::wire::message::{
     Method, PlayerInfo, QueueStatus, Role, RoomEnd, RoomInfo, RoomOptions, RoomSummary, RoomTarget, Topology,
 };
-use traversal_core::{DisconnectReason, LobbyState, PathInfo, RequestFailure, RequestKind};
+use traversal_core::{DisconnectReason, LobbyState, PathInfo, PortMappingState, RequestFailure, RequestKind};
 
 use crate::config::ServerKey;
 use crate::error::TraversalError;
@@ -170,6 +170,11 @@ pub struct LobbyFailed {
 /// Outcome: the own NAT is known, or better known.
 #[derive(Message, Clone, Copy, Debug, PartialEq)]
 pub struct NatChanged(pub NatProfile);
+
+/// Outcome: the router forwards a port, or no longer, or it was found out whether that helps. The latest is in
+/// [`NatStatus`](crate::NatStatus) too.
+#[derive(Message, Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PortMappingChanged(pub PortMappingState);
 
 /// Outcome: a room was opened or entered; again after the lobby server came back.
 #[derive(Message, Clone, Debug, PartialEq, Eq)]
@@ -341,6 +346,7 @@ pub(crate) fn add(app: &mut bevy_app::App) {
         .add_message::<LobbyChanged>()
         .add_message::<LobbyFailed>()
         .add_message::<NatChanged>()
+        .add_message::<PortMappingChanged>()
         .add_message::<RoomJoined>()
         .add_message::<RoomLeft>()
         .add_message::<RoomChanged>()

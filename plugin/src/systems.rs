@@ -42,6 +42,7 @@ pub(crate) struct Outcomes<'w> {
     queue_changed: MessageWriter<'w, m::QueueChanged>,
     request_failed: MessageWriter<'w, m::RequestFailed>,
     join_requested: MessageWriter<'w, m::JoinRequested>,
+    port_mapping_changed: MessageWriter<'w, m::PortMappingChanged>,
     peer_planned: MessageWriter<'w, m::PeerPlanned>,
     peer_connected: MessageWriter<'w, m::PeerConnected>,
     peer_relayed: MessageWriter<'w, m::PeerRelayed>,
@@ -104,10 +105,14 @@ impl World<'_> {
         match event {
             Event::Lobby(state) => self.lobby(state),
             Event::Nat(profile) => {
-                if self.nat.0 != profile {
-                    self.nat.0 = profile;
+                if self.nat.profile != profile {
+                    self.nat.profile = profile;
                     self.out.nat_changed.write(m::NatChanged(profile));
                 }
+            }
+            Event::PortMapping(state) => {
+                self.nat.port_mapping = state;
+                self.out.port_mapping_changed.write(m::PortMappingChanged(state));
             }
             Event::RoomEntered { room, hosting } => {
                 *self.room = CurrentRoom { info: Some(room.clone()), hosting };

@@ -20,6 +20,7 @@ use crate::login::{LinkEvent, LobbyLink};
 use crate::mesh::Mesh;
 use crate::path::RELAY;
 use crate::peer::{Peer, PeerNews};
+use crate::port_mapping::MappingCheck;
 use crate::punch::Budget;
 use crate::sockets::{Owner, Sockets};
 use crate::timer::earliest;
@@ -51,6 +52,7 @@ pub struct Agent {
     link: LobbyLink,
     lobby: Lobby,
     detection: Detection,
+    mapping: MappingCheck,
     sockets: Sockets,
     budget: Budget,
     peers: BTreeMap<MatchId, Peer>,
@@ -76,6 +78,7 @@ macro_rules! cx {
             config: &$agent.config,
             identity: &$agent.identity,
             main: $agent.main,
+            uplink: $agent.link.uplink(),
             local: &$agent.local,
             rng: &mut $agent.rng,
             outputs: &mut $agent.outputs,
@@ -113,6 +116,7 @@ impl Agent {
             rng: ChaCha20Rng::from_seed(seed),
             lobby: Lobby::default(),
             detection: Detection::default(),
+            mapping: MappingCheck::default(),
             sockets: Sockets::default(),
             peers: BTreeMap::new(),
             by_player: BTreeMap::new(),
@@ -158,6 +162,8 @@ impl Agent {
                 let mut cx = cx!(self, now);
                 self.lobby.end_queue(&mut cx);
                 self.detection.stop(&mut cx, &mut self.sockets);
+                self.mapping.stop(&mut cx);
+                self.mapping.contact(&servers);
                 self.link.disconnect(&mut cx);
                 self.link.connect(&mut cx, servers);
             }
@@ -167,6 +173,7 @@ impl Agent {
                 let mut cx = cx!(self, now);
                 self.lobby.end_queue(&mut cx);
                 self.detection.stop(&mut cx, &mut self.sockets);
+                self.mapping.stop(&mut cx);
                 self.link.disconnect(&mut cx);
             }
             Command::HostRoom(options) => {
@@ -215,10 +222,15 @@ impl Agent {
                 addresses.dedup();
                 if addresses != self.local {
                     self.local = addresses;
+                    self.mapping.network_changed(&mut cx!(self, now), &mut self.link);
                     self.register_addresses(now);
                 }
             }
+            Command::PortMapping(news) => {
+                self.mapping.set(&mut cx!(self, now), &mut self.link, news);
+            }
         }
+        self.show_mapping(now);
         self.sweep(now);
     }
 
@@ -251,13 +263,23 @@ impl Agent {
     pub fn handle_datagram(&mut self, now: Instant, socket: SocketId, from: SocketAddr, datagram: &[u8]) {
         let result = match Kind::of(datagram) {
             _ if datagram.len() > MAX_DATAGRAM => Err(Dropped::Malformed),
+            // The server has nothing of this kind to say.
+            Some(Kind::Pair) if socket == SocketId::STREAM => Err(Dropped::Malformed),
             Some(Kind::Pair) => self.handle_pair(now, socket, from, datagram),
             Some(Kind::Probe) if self.detection.handle_hairpin(now, datagram) => Ok(()),
             Some(Kind::Cookie | Kind::Accept | Kind::Refuse | Kind::Control | Kind::Probe) => {
                 let mut cx = cx!(self, now);
-                self.link.handle_datagram(&mut cx, from, datagram).map(|event| self.handle_link(now, event))
+                let result = self.link.handle_datagram(&mut cx, (socket, from), datagram);
+                self.link_moved(now);
+                // The router forwards to the main socket; what comes to another one proves nothing.
+                let result = result.map(|event| {
+                    event.filter(|event| {
+                        socket == SocketId::MAIN || !matches!(event, LinkEvent::MappedPortSeen { .. })
+                    })
+                });
+                result.map(|event| self.handle_link(now, event))
             }
-            Some(Kind::Relay) => self.handle_relayed(now, from, datagram),
+            Some(Kind::Relay) => self.handle_relayed(now, (socket, from), datagram),
             Some(Kind::Hello | Kind::Init) | None => Err(Dropped::Malformed),
         };
         if let Err(reason) = result {
@@ -285,7 +307,12 @@ impl Agent {
     }
 
     /// A datagram of another player, through the server.
-    fn handle_relayed(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) -> Result<(), Dropped> {
+    fn handle_relayed(
+        &mut self,
+        now: Instant,
+        (socket, from): (SocketId, SocketAddr),
+        datagram: &[u8],
+    ) -> Result<(), Dropped> {
         let (header, inner) = datagram.split_at_checked(RELAY_HEADER).ok_or(Dropped::Malformed)?;
         if self.config.relay == crate::RelayPolicy::Never || Kind::of(inner) != Some(Kind::Pair) {
             return Err(Dropped::Malformed);
@@ -295,18 +322,29 @@ impl Agent {
         if peer.relay_token() != Some(&header[1..]) {
             return Err(Dropped::NotAuthentic);
         }
-        self.handle_pair(now, RELAY, from, inner)
+        // One way, whichever of the server's addresses and sockets it takes at present.
+        let server = peer.relay_server().unwrap_or(from);
+        self.handle_pair(now, RELAY, server, inner)?;
+        self.link.carried(now, socket);
+        Ok(())
     }
 
     fn handle_link(&mut self, now: Instant, event: Option<LinkEvent>) {
         let mut cx = cx!(self, now);
         match event {
             None => {}
-            Some(LinkEvent::Lost) => self.detection.stop(&mut cx, &mut self.sockets),
+            Some(LinkEvent::Lost) => {
+                self.detection.stop(&mut cx, &mut self.sockets);
+                self.mapping.stop(&mut cx);
+            }
             Some(LinkEvent::LoggedIn) => {
                 let news = self.lobby.logged_in(&mut cx, &mut self.link);
                 self.handle_lobby(now, news);
                 self.detection.start(&mut cx!(self, now), &mut self.link, &mut self.sockets);
+                self.mapping.logged_in(&mut cx!(self, now), &mut self.link);
+            }
+            Some(LinkEvent::MappedPortSeen { port, token, from }) => {
+                self.mapping.handle_seen(&mut cx, &mut self.link, (port, token, from));
             }
             Some(LinkEvent::ProbeSeen { tag, observed, from }) => {
                 let mut hands = hands!(self);
@@ -321,6 +359,14 @@ impl Agent {
             }
             Some(LinkEvent::Message(message)) => self.handle_message(now, message),
         }
+        self.mapping.watch(&mut cx!(self, now), &mut self.link);
+        self.show_mapping(now);
+    }
+
+    /// A forwarded port that counts shows in what is known of the NAT.
+    fn show_mapping(&mut self, now: Instant) {
+        let mapped = self.mapping.is_verified();
+        self.detection.set_mapped(&mut cx!(self, now), mapped);
     }
 
     fn handle_message(&mut self, now: Instant, message: ToPlayer) {
@@ -371,6 +417,7 @@ impl Agent {
             ToPlayer::HostStands { room, epoch } => self.host_stands(now, room, epoch),
             ToPlayer::HostChanged { room, previous } => self.host_changed(now, room, previous),
             ToPlayer::Profile(profile) => self.detection.handle_profile(&mut cx, profile),
+            ToPlayer::MappedPort(port) => self.mapping.handle_verdict(&mut cx, &mut self.link, port),
             ToPlayer::Facts { match_id, facts } => {
                 if let Some(peer) = self.peers.get_mut(&match_id) {
                     peer.handle_facts(&mut cx, &mut hands!(self), &facts);
@@ -550,7 +597,10 @@ impl Agent {
     /// Also: the driver had to open a main socket anew.
     pub fn handle_socket(&mut self, now: Instant, socket: SocketId, local: std::io::Result<SocketAddr>) {
         match (socket, local) {
-            (SocketId::MAIN, Ok(local)) => self.main.v4 = local,
+            (SocketId::MAIN, Ok(local)) => {
+                self.main.v4 = local;
+                self.mapping.network_changed(&mut cx!(self, now), &mut self.link);
+            }
             (SocketId::MAIN_V6, local) => self.main.v6 = local.ok(),
             (socket, local) => {
                 let local = local.ok();
@@ -570,12 +620,27 @@ impl Agent {
         self.sweep(now);
     }
 
+    /// Input: what became of the stream that [`Output::OpenStream`] asked for last.
+    pub fn handle_stream(&mut self, now: Instant, state: StreamState) {
+        self.link.handle_stream(&mut cx!(self, now), state);
+    }
+
+    /// The session may have moved between UDP and the stream: what can be known of the NAT is something else then.
+    fn link_moved(&mut self, now: Instant) {
+        if self.link.take_moved() {
+            self.detection.start(&mut cx!(self, now), &mut self.link, &mut self.sockets);
+            self.mapping.look_again(&mut cx!(self, now), &mut self.link);
+        }
+    }
+
     /// Input: [`poll_timeout`](Self::poll_timeout) has come.
     pub fn handle_timeout(&mut self, now: Instant) {
         let quiet = self.quiet();
         let event = self.link.handle_timeout(&mut cx!(self, now), quiet);
         self.handle_link(now, event);
         self.detection.handle_timeout(&mut cx!(self, now), &mut self.link, &mut self.sockets);
+        self.mapping.handle_timeout(&mut cx!(self, now), &mut self.link);
+        self.show_mapping(now);
         let news = self.lobby.handle_timeout(&mut cx!(self, now), &mut self.link);
         self.handle_lobby(now, news);
         let matches: Vec<MatchId> = self.peers.keys().copied().collect();
@@ -653,6 +718,7 @@ impl Agent {
     /// Output: when [`handle_timeout`](Self::handle_timeout) is due; none: never.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let link = earliest(self.link.poll_timeout(self.quiet()), self.detection.poll_timeout());
+        let link = earliest(link, self.mapping.poll_timeout());
         let lobby = self.lobby.poll_timeout(self.link.is_online());
         let peers = self.peers.values().filter_map(|peer| peer.poll_timeout(&self.config)).min();
         let mesh = self.mesh.poll_timeout().filter(|_| self.link.is_online());

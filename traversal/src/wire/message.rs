@@ -82,6 +82,14 @@ pub enum Frame<B> {
         /// Logging in again would not help, or would do harm.
         stay_away: bool,
     },
+    /// Server to player, from its second address to the port that the player says its router forwards to the game's
+    /// socket: the echo, [`ToServer::MappedPort`], proves it. Travels as `Kind::Probe`.
+    MappedPortSeen {
+        /// Which port this was sent to.
+        port: u16,
+        /// Unguessable.
+        token: [u8; 16],
+    },
 }
 
 /// What a probe is for.
@@ -118,6 +126,12 @@ pub enum ProbePurpose {
         match_id: MatchId,
         /// Which try.
         round: u16,
+    },
+    /// Answer from the other address with a [`Frame::MappedPortSeen`], to this port of the address that the session is
+    /// validated at. The IP is not the player's to choose, so no stranger can be named.
+    MappedPort {
+        /// The port that the player's router forwards to the game's socket; not a well-known one.
+        port: u16,
     },
 }
 
@@ -383,6 +397,8 @@ pub enum ToServer {
         /// Which.
         match_id: MatchId,
     },
+    /// The forwarded port leads here: the token of [`Frame::MappedPortSeen`]. None: it does not any more.
+    MappedPort(Option<[u8; 16]>),
 }
 
 /// See [`ToServer::MatchReport`].
@@ -642,6 +658,8 @@ pub enum ToPlayer {
     QueueClosed(RequestError),
     /// The players of a quick match are together: this one is in the room now.
     QuickMatched(Box<QuickMatched>),
+    /// Other players are told this port now, and plans count on it. None: no more.
+    MappedPort(Option<u16>),
 }
 
 /// Why a player is out of a room.
