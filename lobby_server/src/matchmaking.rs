@@ -21,6 +21,8 @@ pub(crate) struct Party {
     pub(crate) other: Option<SocketAddr>,
     /// `public` is a TCP address: UDP does not get through to this player, and nobody is to try there.
     pub(crate) over_stream: bool,
+    /// A port of the same IP that its router forwards to it, as proven.
+    pub(crate) mapped: Option<SocketAddr>,
     /// What it says its own interfaces have.
     pub(crate) local: Vec<SocketAddr>,
     pub(crate) relay_only: bool,
@@ -106,7 +108,10 @@ fn public_for(of: &Party, to: &Party, same_nat: bool) -> Vec<SocketAddr> {
     if of.over_stream {
         return Vec::new();
     }
-    of.seen_at().filter_map(|address| address_for(address, to, same_nat)).collect()
+    // The forwarded one first: methods that take one address take that.
+    let mapped = of.mapped.filter(|_| reach(of.public.ip()) == Reach::Public);
+    let seen = of.seen_at().filter(|address| Some(*address) != mapped);
+    mapped.into_iter().chain(seen.filter_map(|address| address_for(address, to, same_nat))).collect()
 }
 
 /// How `to` reaches what the server sees at `address`.
@@ -195,6 +200,7 @@ pub(crate) fn plans(
         methods: if no_addresses { Vec::new() } else { chosen.methods.clone() },
         deadline_ms: policy.deadline_ms,
         relay: relay.map(|grants| grants[usize::from(!is_host)]),
+        epoch: 0,
         mesh: false,
         peer_rtt_ms: peer.rtt.and_then(|rtt| u32::try_from(rtt.as_millis()).ok()),
     };
@@ -236,6 +242,7 @@ mod tests {
             info: PlayerInfo { id: PlayerId([1; 16]), name: "p".into() },
             ephemeral: [2; 32],
             public: public.parse().unwrap(),
+            mapped: None,
             local: local.iter().map(|address| address.parse().unwrap()).collect(),
             relay_only: false,
             other: None,
@@ -269,6 +276,16 @@ mod tests {
         let (host, joiner) = told(&a, &b, &policy());
         assert!(!host.same_nat && host.peer_local.is_empty() && joiner.peer_local.is_empty());
         assert_eq!((host.peer_public, joiner.peer_public), (vec![b.public], vec![a.public]));
+    }
+
+    #[test]
+    fn a_forwarded_port_comes_first_and_the_sessions_own_address_after_it() {
+        let mut a = party("203.0.113.1:4000", &[]);
+        let b = party("198.51.100.1:5000", &[]);
+        a.mapped = Some("203.0.113.1:40000".parse().unwrap());
+        assert_eq!(told(&a, &b, &policy()).1.peer_public, [a.mapped.unwrap(), a.public]);
+        a.mapped = Some(a.public);
+        assert_eq!(told(&a, &b, &policy()).1.peer_public, [a.public]);
     }
 
     #[test]
@@ -381,7 +398,7 @@ mod tests {
     fn relay_only_players_leave_no_address_in_either_plan() {
         let mut a = party("203.0.113.1:4000", &["192.168.1.2:4000"]);
         let b = party("203.0.113.1:5000", &["192.168.1.3:5000"]);
-        a.relay_only = true;
+        (a.relay_only, a.mapped) = (true, Some("203.0.113.1:40000".parse().unwrap()));
         let (host, joiner) = told(&a, &b, &policy());
         for plan in [host, joiner] {
             assert!(plan.peer_public.is_empty() && plan.peer_local.is_empty() && !plan.same_nat);

@@ -81,7 +81,7 @@ impl Server {
         let player = client.player;
         tracing::debug!(%player, address = %route.peer, "reached in the other family too");
         self.tell_registered(now, id, route);
-        self.tell_addresses(now, player);
+        self.tell_public(now, player);
     }
 
     fn tell_registered(&mut self, now: Instant, id: u64, route: Route) {

@@ -77,6 +77,9 @@ impl Server {
         if probe.purpose == ProbePurpose::Register {
             return self.register(now, id, route);
         }
+        if let ProbePurpose::MappedPort { port } = probe.purpose {
+            return self.try_mapped_port(now, id, (route, port, length));
+        }
         let from = match probe.purpose {
             ProbePurpose::ReplyFromOtherPort => self.other(route, false, true),
             ProbePurpose::ReplyFromOtherAddress => self.other(route, true, false),

@@ -66,11 +66,6 @@ impl OtherFamily {
         self.targets.contains(&from)
     }
 
-    /// Where the server sees this player in the other family, once that is proven.
-    pub(super) fn public(&self) -> Option<SocketAddr> {
-        self.public
-    }
-
     /// The machine's addresses changed.
     pub(super) fn begin_anew(&mut self, now: Instant) {
         (self.next, self.tries) = (now, 0);

@@ -178,15 +178,6 @@ impl Online {
         }
     }
 
-    /// Whether others reach this player by this family, as far as the server has proven it.
-    pub(crate) fn is_reached_by(&self, v6: bool) -> bool {
-        let other = self.other.as_ref().and_then(OtherFamily::public);
-        [Some(self.public).filter(|_| !self.over_stream), other]
-            .into_iter()
-            .flatten()
-            .any(|public| public.is_ipv6() == v6)
-    }
-
     /// Another player's datagram came by this way.
     pub(super) fn carried(&mut self, now: Instant, socket: SocketId) {
         if socket != SocketId::STREAM {
