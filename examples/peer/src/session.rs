@@ -43,6 +43,7 @@ impl Goal {
                     capacity: capacity.unwrap_or(*players),
                     password: password.clone(),
                     auto_allow: refuse.is_none(),
+                    migrate: false,
                     ..Default::default()
                 };
                 let expected = usize::from(*players) - 1;
