@@ -63,6 +63,7 @@ mod renet;
 mod resolve;
 mod sockets;
 mod state;
+mod stream;
 mod systems;
 mod turn;
 

@@ -1,12 +1,6 @@
 //! Relay and direct path of the shipped programs, as the router in the middle sees them.
-//!
-//! Skipped, loudly, where namespaces are not permitted or the programs are not built (`cargo build -p lobby_server
-//! -p peer`).
-#![cfg(target_os = "linux")]
 
-mod netns_programs;
-
-use netns_programs::{PLAYERS, counted, event, events, run};
+use crate::{PLAYERS, counted, event, events, run};
 
 #[test]
 fn relay_only_never_sends_anything_to_another_player() {

@@ -1,12 +1,6 @@
 //! The shipped programs, `lobby_server` and `peer`, behind NATs in network namespaces.
-//!
-//! Skipped, loudly, where namespaces are not permitted or the programs are not built (`cargo build -p lobby_server
-//! -p peer`).
-#![cfg(target_os = "linux")]
 
-mod netns_programs;
-
-use netns_programs::{DELAY_MS, PLAYERS, counted, event, run};
+use crate::{DELAY_MS, PLAYERS, counted, event, run};
 use serde_json::Value;
 
 fn per_second(report: &Value, side: &str) -> Vec<u64> {
