@@ -36,7 +36,7 @@ pub(crate) struct Args {
     #[arg(long, value_enum, default_value_t = RelayArg::Allow)]
     pub(crate) relay: RelayArg,
     /// How long all of it may take
-    #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = seconds)]
+    #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = seconds, overrides_with = "deadline")]
     pub(crate) deadline: Duration,
     /// JSON lines instead of text
     #[arg(long)]
