@@ -202,6 +202,12 @@ pub struct Settings {
     pub relay_lifetime_s: u64,
     /// Answer plain STUN Binding requests.
     pub stun: bool,
+    /// Serve no TCP: players whose networks block UDP cannot log in then.
+    pub no_tcp: bool,
+    /// TCP connections in all.
+    pub max_tcp: usize,
+    /// TCP connections of one IPv4 address or IPv6 /64: a school or an office has many players behind one.
+    pub max_tcp_per_address: usize,
     /// Seconds of silence after which a session is over.
     pub session_timeout_s: u64,
     /// See [`ServerConfig::max_sessions`].
@@ -241,6 +247,9 @@ impl Default for Settings {
             relay_total_kilobytes_per_s: 50_000,
             relay_lifetime_s: core.relay_lifetime.as_secs(),
             stun: core.stun,
+            no_tcp: false,
+            max_tcp: 2000,
+            max_tcp_per_address: 128,
             session_timeout_s: core.session_timeout.as_secs(),
             max_sessions: core.max_sessions,
             max_sessions_per_address: core.max_sessions_per_address,
@@ -254,7 +263,7 @@ impl Default for Settings {
 }
 
 /// Keys that may stand in the environment: other `LOBBY_*` variables (Kubernetes makes some) are not ours.
-const KEYS: [&str; 25] = [
+const KEYS: [&str; 28] = [
     "bind",
     "second_address",
     "second_port",
@@ -272,6 +281,9 @@ const KEYS: [&str; 25] = [
     "relay_total_kilobytes_per_s",
     "relay_lifetime_s",
     "stun",
+    "no_tcp",
+    "max_tcp",
+    "max_tcp_per_address",
     "session_timeout_s",
     "max_sessions",
     "max_sessions_per_address",

@@ -103,6 +103,12 @@ fn numbers(status: &Status) -> Vec<(&'static str, &'static str, u64, bool)> {
         ("queued", "Players who wait for a quick match", gauges.queued as u64, false),
         ("matches", "Running matches", gauges.matches as u64, false),
         ("relays", "Matches that may use the relay", gauges.relays as u64, false),
+        (
+            "tcp_connections",
+            "TCP connections, of players whose networks block UDP",
+            status.tcp_connections as u64,
+            false,
+        ),
         ("uptime_seconds", "Seconds since the start", status.uptime.as_secs(), false),
         ("datagrams_in_total", "Datagrams received", counters.datagrams_in, true),
         ("bytes_in_total", "Bytes received", counters.bytes_in, true),

@@ -18,6 +18,7 @@ mod rooms;
 mod run;
 mod server;
 mod stun;
+mod tcp;
 mod udp;
 
 pub use config::{ConfigError, ServerConfig, Settings};

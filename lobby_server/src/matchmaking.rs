@@ -15,6 +15,8 @@ pub(crate) struct Party {
     pub(crate) ephemeral: [u8; 32],
     /// The validated address of its session.
     pub(crate) public: SocketAddr,
+    /// That is a TCP address: UDP does not get through to this player, and nobody is to try there.
+    pub(crate) over_stream: bool,
     /// What it says its own interfaces have.
     pub(crate) local: Vec<SocketAddr>,
     pub(crate) relay_only: bool,
@@ -88,6 +90,9 @@ pub(crate) fn public_addresses(of: &Party, to: &Party, policy: &Policy) -> Vec<S
 }
 
 fn public_for(of: &Party, to: &Party, same_nat: bool) -> Vec<SocketAddr> {
+    if of.over_stream {
+        return Vec::new();
+    }
     match reach(of.public.ip()) {
         Reach::Public => vec![of.public],
         Reach::Local if same_nat => vec![of.public],
@@ -199,10 +204,15 @@ mod tests {
             public: public.parse().unwrap(),
             local: local.iter().map(|address| address.parse().unwrap()).collect(),
             relay_only: false,
+            over_stream: false,
             server_ip: None,
             nat: NatProfile::default(),
             rtt: None,
         }
+    }
+
+    fn at(text: &str) -> SocketAddr {
+        text.parse().unwrap()
     }
 
     fn policy() -> Policy {
@@ -286,6 +296,26 @@ mod tests {
         assert!(joiner.peer_public.is_empty() && joiner.peer_local.is_empty());
         assert_eq!(host.peer_public, [far.public]);
         assert!(host.peer_local.is_empty());
+    }
+
+    #[test]
+    fn the_tcp_address_of_a_player_is_no_place_to_punch_at() {
+        let mut a = party("203.0.113.1:4000", &["192.168.1.2:4000"]);
+        a.over_stream = true;
+        a.nat.udp_blocked = true;
+        let far = party("198.51.100.1:5000", &["192.168.1.3:5000"]);
+        let (host, joiner) = told(&a, &far, &policy());
+        assert!(joiner.peer_public.is_empty() && joiner.peer_local.is_empty());
+        assert!(host.methods.is_empty() && joiner.methods.is_empty());
+        // UDP inside its own network is another matter.
+        let near = party("203.0.113.1:5000", &["192.168.1.3:5000"]);
+        let (_, joiner) = told(&a, &near, &policy());
+        assert!(joiner.same_nat && joiner.peer_public.is_empty());
+        assert_eq!(joiner.peer_local, a.local);
+        // On the server's own machine, too, the port is TCP's.
+        a.public = at("127.0.0.1:4000");
+        let far = Party { server_ip: Some(at("198.51.100.7:1").ip()), ..far };
+        assert!(told(&a, &far, &policy()).1.peer_public.is_empty());
     }
 
     #[test]

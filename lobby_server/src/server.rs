@@ -59,12 +59,14 @@ pub struct ServerSocket {
     pub second_address: bool,
     /// It is bound to the second port (RFC 5780's P2).
     pub second_port: bool,
+    /// It takes TCP connections; what comes over one is a datagram from the connection's other end.
+    pub stream: bool,
 }
 
 impl ServerSocket {
     /// The first socket of the first address, known to players by the address it is bound to.
     pub fn first(local: SocketAddr) -> Self {
-        Self { local, public: None, second_address: false, second_port: false }
+        Self { local, public: None, second_address: false, second_port: false, stream: false }
     }
 }
 
@@ -250,6 +252,7 @@ impl Server {
             Some(Kind::Init) => self.handle_init(now, route, datagram),
             Some(kind @ (Kind::Control | Kind::Probe)) => self.handle_sealed(now, route, kind, datagram),
             Some(_) => self.counters.dropped += 1,
+            None if self.is_stream(route) => self.counters.dropped += 1,
             None => self.handle_stun(now, route, datagram),
         }
         self.settle(now);
@@ -325,12 +328,27 @@ impl Server {
     fn other(&self, route: Route, address: bool, port: bool) -> Option<Route> {
         let present = self.sockets.get(usize::from(route.socket.0))?;
         let index = self.sockets.iter().position(|socket| {
-            socket.local.is_ipv4() == present.local.is_ipv4()
+            !socket.stream
+                && socket.local.is_ipv4() == present.local.is_ipv4()
                 && (socket.second_address != present.second_address) == address
                 && (socket.second_port != present.second_port) == port
         })?;
         let asked = if address { None } else { route.asked };
         Some(Route { socket: ServerSocketId(index as u16), asked, peer: route.peer })
+    }
+
+    fn is_stream(&self, route: Route) -> bool {
+        self.sockets.get(usize::from(route.socket.0)).is_some_and(|socket| socket.stream)
+    }
+
+    /// Both lead to one address by one protocol: what is proven about the one holds for the other.
+    fn same_way(&self, a: Route, b: Route) -> bool {
+        a.peer == b.peer && self.is_stream(a) == self.is_stream(b)
+    }
+
+    /// Whether a player is logged in over this connection.
+    pub fn serves_stream(&self, socket: ServerSocketId, peer: SocketAddr) -> bool {
+        self.sessions.values().any(|client| client.route.socket == socket && client.route.peer == peer)
     }
 
     /// Our end of a route, as the player at its other end knows it.

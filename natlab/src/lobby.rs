@@ -20,6 +20,12 @@ pub const ADDRESSES: [IpAddr; 2] = [
 /// First and second port.
 pub const PORTS: [u16; 2] = [3478, 3479];
 
+/// The core's number of the socket that takes TCP connections: after those of [`sockets`].
+pub fn listener(two_addresses: bool) -> (u32, SocketAddr) {
+    let sockets = sockets(two_addresses);
+    (sockets.len() as u32, sockets[0])
+}
+
 /// A lobby server with its registry in memory.
 #[derive(Debug)]
 pub struct Lobby {
@@ -37,15 +43,17 @@ pub fn sockets(two_addresses: bool) -> Vec<SocketAddr> {
 impl Lobby {
     /// A server that has just started.
     pub fn new(config: ServerConfig, two_addresses: bool, seed: [u8; 32], now: Instant) -> Self {
-        let sockets = sockets(two_addresses)
+        let mut sockets: Vec<ServerSocket> = sockets(two_addresses)
             .into_iter()
             .map(|local| ServerSocket {
                 local,
                 public: None,
                 second_address: local.ip() == ADDRESSES[1],
                 second_port: local.port() == PORTS[1],
+                stream: false,
             })
             .collect();
+        sockets.push(ServerSocket { stream: true, ..sockets[0] });
         // Its identity stays the same over restarts, its randomness need not.
         let server = Server::new(config, Identity::from_secret([42; 32]), seed, sockets, now);
         Self { server, registry: MemoryRegistry::new(), outputs: VecDeque::new() }
@@ -142,6 +150,12 @@ impl Node for Program {
             Self::Player(node) => node.handle_socket(now, socket, local),
             Self::Lobby(node) => node.handle_socket(now, socket, local),
             Self::Idle => {}
+        }
+    }
+
+    fn handle_stream(&mut self, now: Instant, open: bool) {
+        if let Self::Player(node) = self {
+            node.handle_stream(now, open);
         }
     }
 

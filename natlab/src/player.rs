@@ -10,7 +10,7 @@ use traversal_core::id::PlayerId;
 use traversal_core::nat::{Confidence, NatProfile};
 use traversal_core::{
     Agent, AgentConfig, Command, Event, Identity, LobbyState, Output, PathInfo, PathKind, RequestFailure,
-    RequestKind, SocketId,
+    RequestKind, SocketId, StreamState,
 };
 
 use crate::world::{Node, NodeOutput};
@@ -250,6 +250,11 @@ impl Node for Player {
         self.agent.handle_socket(now, SocketId(socket), local);
     }
 
+    fn handle_stream(&mut self, now: Instant, open: bool) {
+        self.now = now;
+        self.agent.handle_stream(now, if open { StreamState::Open } else { StreamState::Closed });
+    }
+
     fn handle_timeout(&mut self, now: Instant) {
         self.now = now;
         if self.next_beat.is_some_and(|at| at <= now) {
@@ -282,6 +287,8 @@ impl Node for Player {
             },
             Output::OpenSocket { socket, v6 } => NodeOutput::Open { socket: socket.0, v6 },
             Output::CloseSocket { socket } => NodeOutput::Close { socket: socket.0 },
+            Output::OpenStream { to } => NodeOutput::Connect { socket: SocketId::STREAM.0, to },
+            Output::CloseStream => NodeOutput::Disconnect,
             _ => return self.poll_output(),
         })
     }

@@ -61,6 +61,7 @@ mod renet;
 mod resolve;
 mod sockets;
 mod state;
+mod stream;
 mod systems;
 mod turn;
 

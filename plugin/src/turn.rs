@@ -11,13 +11,14 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender};
 use mio::{Events, Interest, Poll};
 use traversal_core::id::PlayerId;
-use traversal_core::{Agent, Command, Event, Identity, LobbyError, LobbyState, SocketId};
+use traversal_core::{Agent, Command, Event, Identity, LobbyError, LobbyState, SocketId, StreamState};
 
 use crate::config::TraversalConfig;
 use crate::driver::{GameDatagram, Report, Request, Shared, WAKE, token};
 use crate::resolve::{Names, Resolved};
 use crate::sockets::{Buffer, Socket};
 use crate::state::count;
+use crate::stream::Stream;
 
 /// Receive calls on one socket before the others, the timers and the app get their turn: with 8 buffers each, a
 /// flood cannot starve them.
@@ -48,6 +49,8 @@ pub(crate) struct Turn {
     agent: Agent,
     poll: Poll,
     sockets: BTreeMap<SocketId, Socket>,
+    /// To the lobby server, where UDP does not get through.
+    stream: Option<Stream>,
     socket_buffer: usize,
     shared: Shared,
     requests: Receiver<Request>,
@@ -92,6 +95,7 @@ impl Turn {
             agent: Agent::new(config.agent_config(), identity, seed, local),
             poll,
             sockets: BTreeMap::new(),
+            stream: None,
             socket_buffer: config.socket_buffer,
             shared,
             requests,
@@ -142,6 +146,13 @@ impl Turn {
             }
             for event in ready.iter().filter(|event| event.token() != WAKE) {
                 let id = u32::try_from(event.token().0).map(SocketId);
+                if id == Ok(SocketId::STREAM)
+                    && let Some(stream) = &mut self.stream
+                {
+                    stream.readable |= event.is_readable() || event.is_error() || event.is_read_closed();
+                    stream.writable |= event.is_writable();
+                    continue;
+                }
                 if let Some(socket) = id.ok().and_then(|id| self.sockets.get_mut(&id)) {
                     socket.readable |= event.is_readable() || event.is_error();
                     socket.blocked &= !event.is_writable();
@@ -154,7 +165,8 @@ impl Turn {
 
     /// How long nothing is to be done.
     fn wait(&self, now: Instant) -> Option<Duration> {
-        if self.sockets.values().any(|socket| socket.readable) {
+        let stream = self.stream.as_ref().is_some_and(|stream| stream.readable);
+        if stream || self.sockets.values().any(|socket| socket.readable) {
             return Some(Duration::ZERO);
         }
         let watched = !self.stalled && (self.in_room || !self.connections.is_empty());
@@ -182,6 +194,7 @@ impl Turn {
             }
         }
         self.receive();
+        self.turn_stream();
         let now = Instant::now();
         if self.agent.poll_timeout().is_some_and(|due| due <= now) {
             self.agent.handle_timeout(now);
@@ -325,6 +338,33 @@ impl Turn {
         self.buffer = buffer;
         let discarded = self.agent.dropped().values().sum();
         self.shared.counters.discarded.store(discarded, Ordering::Relaxed);
+    }
+
+    /// The stream: connected, what it brought, closed.
+    fn turn_stream(&mut self) {
+        let now = Instant::now();
+        let Some(stream) = &mut self.stream else { return };
+        let mut datagrams = Vec::new();
+        let mut result = stream.finish_connect();
+        let (to, opened) = (stream.to(), matches!(result, Ok(true)));
+        for _ in 0..RECEIVE_CALLS {
+            if result.is_err() || !stream.is_open() || !stream.readable {
+                break;
+            }
+            result = stream.receive(&mut datagrams, &self.shared.counters).map(|()| false);
+        }
+        if opened {
+            self.agent.handle_stream(now, StreamState::Open);
+            self.drain(now);
+        }
+        count(&self.shared.counters.datagrams_received, datagrams.len() as u64);
+        for datagram in datagrams {
+            self.agent.handle_datagram(now, SocketId::STREAM, to, &datagram);
+            self.drain(now);
+        }
+        if let Err(error) = result {
+            self.stream_broke(now, to, &error);
+        }
     }
 
     /// Says goodbye to players and server, so that nobody waits for a timeout.

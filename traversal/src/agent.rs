@@ -74,6 +74,7 @@ macro_rules! cx {
             config: &$agent.config,
             identity: &$agent.identity,
             main: $agent.main,
+            uplink: $agent.link.uplink(),
             local: &$agent.local,
             rng: &mut $agent.rng,
             outputs: &mut $agent.outputs,
@@ -246,13 +247,17 @@ impl Agent {
     pub fn handle_datagram(&mut self, now: Instant, socket: SocketId, from: SocketAddr, datagram: &[u8]) {
         let result = match Kind::of(datagram) {
             _ if datagram.len() > MAX_DATAGRAM => Err(Dropped::Malformed),
+            // The server has nothing of this kind to say.
+            Some(Kind::Pair) if socket == SocketId::STREAM => Err(Dropped::Malformed),
             Some(Kind::Pair) => self.handle_pair(now, socket, from, datagram),
             Some(Kind::Probe) if self.detection.handle_hairpin(now, datagram) => Ok(()),
             Some(Kind::Cookie | Kind::Accept | Kind::Refuse | Kind::Control | Kind::Probe) => {
                 let mut cx = cx!(self, now);
-                self.link.handle_datagram(&mut cx, from, datagram).map(|event| self.handle_link(now, event))
+                let result = self.link.handle_datagram(&mut cx, (socket, from), datagram);
+                self.link_moved(now);
+                result.map(|event| self.handle_link(now, event))
             }
-            Some(Kind::Relay) => self.handle_relayed(now, from, datagram),
+            Some(Kind::Relay) => self.handle_relayed(now, (socket, from), datagram),
             Some(Kind::Hello | Kind::Init) | None => Err(Dropped::Malformed),
         };
         if let Err(reason) = result {
@@ -280,7 +285,12 @@ impl Agent {
     }
 
     /// A datagram of another player, through the server.
-    fn handle_relayed(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) -> Result<(), Dropped> {
+    fn handle_relayed(
+        &mut self,
+        now: Instant,
+        (socket, from): (SocketId, SocketAddr),
+        datagram: &[u8],
+    ) -> Result<(), Dropped> {
         let (header, inner) = datagram.split_at_checked(RELAY_HEADER).ok_or(Dropped::Malformed)?;
         if self.config.relay == crate::RelayPolicy::Never || Kind::of(inner) != Some(Kind::Pair) {
             return Err(Dropped::Malformed);
@@ -290,7 +300,11 @@ impl Agent {
         if peer.relay_token() != Some(&header[1..]) {
             return Err(Dropped::NotAuthentic);
         }
-        self.handle_pair(now, RELAY, from, inner)
+        // One way, whichever of the server's addresses and sockets it takes at present.
+        let server = peer.relay_server().unwrap_or(from);
+        self.handle_pair(now, RELAY, server, inner)?;
+        self.link.carried(now, socket);
+        Ok(())
     }
 
     fn handle_link(&mut self, now: Instant, event: Option<LinkEvent>) {
@@ -545,6 +559,18 @@ impl Agent {
         }
         self.register_addresses(now);
         self.sweep(now);
+    }
+
+    /// Input: what became of the stream that [`Output::OpenStream`] asked for last.
+    pub fn handle_stream(&mut self, now: Instant, state: StreamState) {
+        self.link.handle_stream(&mut cx!(self, now), state);
+    }
+
+    /// The session may have moved between UDP and the stream: what can be known of the NAT is something else then.
+    fn link_moved(&mut self, now: Instant) {
+        if self.link.take_moved() {
+            self.detection.start(&mut cx!(self, now), &mut self.link, &mut self.sockets);
+        }
     }
 
     /// Input: [`poll_timeout`](Self::poll_timeout) has come.

@@ -21,6 +21,17 @@ impl SocketId {
     pub const MAIN: Self = Self(0);
     /// The same for IPv6, where there is any.
     pub const MAIN_V6: Self = Self(1);
+    /// The TCP stream to the lobby server, where UDP does not get through: see [`Output::OpenStream`].
+    pub const STREAM: Self = Self(u32::MAX - 1);
+}
+
+/// What became of the stream that [`Output::OpenStream`] asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum StreamState {
+    /// Connected: datagrams may be sent.
+    Open,
+    /// Not connected, or no longer.
+    Closed,
 }
 
 /// What the game wants.
@@ -157,7 +168,7 @@ pub enum LobbyState {
 #[non_exhaustive]
 pub enum LobbyError {
     /// No answer from any of its addresses.
-    #[error("the lobby server does not answer; check its address, and that UDP gets out")]
+    #[error("the lobby server does not answer; check its address, and that UDP or TCP gets out to its port")]
     NoAnswer,
     /// Its name has no address.
     #[error("the lobby server's name cannot be resolved: {reason}")]
@@ -386,6 +397,16 @@ pub enum Output {
         /// Which.
         socket: SocketId,
     },
+    /// Connect to this address by TCP, in place of an earlier stream if there is one; say how it went with
+    /// [`Agent::handle_stream`](crate::Agent::handle_stream). What is transmitted from [`SocketId::STREAM`] goes
+    /// over it, each datagram framed by [`wire::stream`](crate::wire::stream), and what comes in so is given to
+    /// [`Agent::handle_datagram`](crate::Agent::handle_datagram) as from this address.
+    OpenStream {
+        /// To whom.
+        to: SocketAddr,
+    },
+    /// Close the stream, after what waits to be sent. No more is to be heard of it.
+    CloseStream,
 }
 
 /// A datagram to be sent.

@@ -65,6 +65,12 @@ impl Detection {
     pub(crate) fn start(&mut self, cx: &mut Cx<'_>, link: &mut LobbyLink, sockets: &mut Sockets) {
         self.stop(cx, sockets);
         let Some(online) = link.online() else { return };
+        if online.over_stream() {
+            let profile =
+                NatProfile { udp_blocked: true, confidence: Confidence::Full, ..NatProfile::default() };
+            self.tell_as_is(cx, online, profile);
+            return link.drain(cx);
+        }
         if let Some(profile) = cx.config.manual_profile {
             let profile = NatProfile { confidence: Confidence::Manual, ..profile };
             self.tell(cx, online, profile);
@@ -253,6 +259,13 @@ impl Detection {
         if !check {
             cx.emit(Event::Nat(profile));
         }
+    }
+
+    /// The same for what the server has no better knowledge of.
+    fn tell_as_is(&mut self, cx: &mut Cx<'_>, online: &mut Online, profile: NatProfile) {
+        let _ = online.session.send(cx.now, ToServer::Profile { profile, check: false });
+        self.profile = Some(profile);
+        cx.emit(Event::Nat(profile));
     }
 
     /// The server's word (M7, E1).

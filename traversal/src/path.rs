@@ -32,7 +32,7 @@ const SETTLE: Duration = Duration::from_millis(1500);
 /// A path of the same kind must be this much faster to be worth a change.
 const FASTER: f64 = 0.7;
 
-/// Stands for the way through the server's relay, which leaves from the main socket.
+/// Stands for the way through the server's relay, which leaves by the link to the server.
 pub(crate) const RELAY: SocketId = SocketId(u32::MAX);
 
 /// How often better ways are tried again while the game plays over the relay.

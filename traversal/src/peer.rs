@@ -186,8 +186,17 @@ impl Peer {
             datagram.push(Kind::Relay as u8);
             datagram.extend_from_slice(&grant.token);
             datagram.extend_from_slice(&sealed);
-            cx.transmit_main(server, datagram);
+            match cx.uplink {
+                Some(uplink) => cx.transmit(uplink.socket, uplink.server, datagram),
+                // While a new login is under way, the old session may still carry it.
+                None => cx.transmit_main(server, datagram),
+            }
         }
+    }
+
+    /// Stands for the other end of the relay's way.
+    pub(crate) fn relay_server(&self) -> Option<SocketAddr> {
+        self.server
     }
 
     /// The relay's header of what comes to this side.

@@ -64,6 +64,11 @@ impl Client {
 
 impl Server {
     pub(super) fn handle_probe(&mut self, now: Instant, id: u64, route: Route, probe: Probe, length: usize) {
+        if self.is_stream(route) {
+            // Says nothing about a NAT and UDP.
+            self.counters.dropped += 1;
+            return;
+        }
         let Some(client) = self.sessions.get_mut(&id) else { return };
         if !client.probes.take(self.config.probe_rate, now) {
             self.counters.limited += 1;

@@ -24,15 +24,16 @@ impl Server {
             self.counters.relay_dropped += 1;
             return;
         };
-        let route_of = |player: PlayerId| {
+        let client_of = |player: PlayerId| {
             let session = self.players.get(&player)?.session;
-            Some((session, self.sessions.get(&session)?.route))
+            Some((session, self.sessions.get(&session)?))
         };
-        let (Some((session, own)), Some((_, to))) = (route_of(lane.from), route_of(lane.to)) else {
+        let (Some((session, own)), Some((_, to))) = (client_of(lane.from), client_of(lane.to)) else {
             self.counters.relay_dropped += 1;
             return;
         };
-        if own.peer != route.peer {
+        let (proven, to) = (self.same_way(own.route, route) || self.was_left(now, own, route), to.route);
+        if !proven {
             self.counters.relay_dropped += 1;
             // Perhaps its NAT gave it another port: if it can prove so, the next ones pass.
             if datagram.len() >= CHALLENGE {

@@ -25,6 +25,8 @@ use crate::rooms::{is_name, is_text};
 
 /// Longest game id, in bytes.
 const MAX_GAME: usize = 64;
+/// How long what comes by the way that a session has left for a stream, or a stream for it, is still as good.
+const LEFT: Duration = Duration::from_secs(1);
 /// Answers to logins that are kept for retransmissions.
 const RECENT_INITS: usize = 4096;
 
@@ -38,6 +40,8 @@ pub(super) struct Client {
     pub(super) sightings: Vec<Sighting>,
     /// How the player is reached; moves only after an echo.
     pub(super) route: Route,
+    /// How it was reached until it went from UDP to a stream or back, and until when what comes that way is as good.
+    former: Option<(Route, Instant)>,
     challenge: Option<Challenge>,
     /// A sealed datagram came: this is no replayed handshake.
     confirmed: bool,
@@ -146,6 +150,7 @@ impl Server {
             session,
             sightings: Vec::new(),
             route,
+            former: None,
             challenge: None,
             confirmed: false,
             probes: Bucket::full(self.config.probe_rate, now),
@@ -192,7 +197,8 @@ impl Server {
         let mut targets = Vec::new();
         for (address, port) in [(false, false), (false, true), (true, false), (true, true)] {
             let socket = self.sockets.iter().position(|socket| {
-                socket.local.is_ipv4() == route.peer.is_ipv4()
+                !socket.stream
+                    && socket.local.is_ipv4() == route.peer.is_ipv4()
                     && socket.second_address == address
                     && socket.second_port == port
             });
@@ -239,6 +245,7 @@ impl Server {
         self.heard(now, id);
         self.gathering_heard(now, id);
         let Some(frame) = frame else { return };
+        let proven = self.sessions.get(&id).is_some_and(|client| self.same_way(client.route, route));
         let Some(client) = self.sessions.get_mut(&id) else { return };
         if !matches!(frame, Frame::Probe(_)) && !client.frames.take(self.config.frame_rate, now) {
             self.counters.limited += 1;
@@ -247,7 +254,7 @@ impl Server {
         match frame {
             Frame::Reliable { body, .. } => self.handle_message(now, id, body),
             // From an address that is not proven the challenge is answer enough.
-            Frame::Ping { .. } if client.route.peer != route.peer => {}
+            Frame::Ping { .. } if !proven => {}
             Frame::Ping { id: ping } => self.pong(now, id, ping),
             Frame::PathResponse { token } => self.path_response(now, id, route, token),
             Frame::Probe(probe) => self.handle_probe(now, id, route, probe, datagram.len()),
@@ -298,13 +305,20 @@ impl Server {
         }
     }
 
+    /// The session has just gone from this way to another: what was on its way there does not bring it back.
+    pub(super) fn was_left(&self, now: Instant, client: &Client, route: Route) -> bool {
+        client.former.is_some_and(|(former, until)| now < until && self.same_way(former, route))
+    }
+
     /// An authentic datagram came by another way than the last ones: have it proven first.
     pub(super) fn notice_address(&mut self, now: Instant, id: u64, route: Route) {
-        let Some(client) = self.sessions.get_mut(&id) else { return };
-        if client.route == route {
+        let Some(client) = self.sessions.get(&id) else { return };
+        if client.route == route || self.was_left(now, client, route) {
             return;
         }
-        if client.route.peer == route.peer {
+        let proven = self.same_way(client.route, route);
+        let Some(client) = self.sessions.get_mut(&id) else { return };
+        if proven {
             // The player turned to another of our sockets; its address is proven.
             client.route = route;
             return;
@@ -339,8 +353,13 @@ impl Server {
             return;
         }
         client.challenge = None;
-        let (old, player) = (client.route.peer, client.player);
+        let (former, player) = (client.route, client.player);
+        let old = former.peer;
         client.route = route;
+        let (from_stream, to_stream) = (self.is_stream(former), self.is_stream(route));
+        if let Some(client) = self.sessions.get_mut(&id) {
+            client.former = (from_stream != to_stream).then(|| (former, now + LEFT));
+        }
         if prefix(old.ip()) != prefix(route.peer.ip()) {
             self.uncount(old);
             *self.sessions_by_prefix.entry(prefix(route.peer.ip())).or_default() += 1;
@@ -475,14 +494,17 @@ impl Server {
     /// What others may be told about a player, in the end.
     pub(super) fn party(&self, player: PlayerId) -> Option<Party> {
         let client = self.sessions.get(&self.players.get(&player)?.session)?;
+        let over_stream = self.is_stream(client.route);
         Some(Party {
             info: PlayerInfo { id: player, name: client.login.name.clone() },
             ephemeral: client.login.ephemeral,
             public: client.route.peer,
             local: client.login.local.clone(),
             relay_only: client.login.relay_only || self.relay_mode(player) == RelayMode::Only,
+            over_stream,
             server_ip: self.told_address(client.route).map(|address| address.ip()),
-            nat: client.profile,
+            // A session by UDP is the proof that UDP gets through, whatever the player thinks.
+            nat: NatProfile { udp_blocked: over_stream, ..client.profile },
             rtt: client.session.rtt(),
         })
     }

@@ -95,6 +95,11 @@ impl Nat {
         &self.config
     }
 
+    /// Lets no UDP through from now on, or lets it through again.
+    pub fn block_udp(&mut self, blocked: bool) {
+        self.config.udp_blocked = blocked;
+    }
+
     /// Its external addresses.
     pub fn external(&self) -> &[IpAddr] {
         &self.external

@@ -82,6 +82,8 @@ impl PairWorld {
         let node = Lobby::new(ServerConfig::default(), settings.two_addresses, seed_of(&mut rng), now);
         world.replace_node(server, Program::Lobby(Box::new(node)));
         world.exempt(&lobby::ADDRESSES);
+        let (listener, local) = lobby::listener(settings.two_addresses);
+        world.listen(server, listener, local);
 
         let (left_inside, left_nats) =
             add_chain(&mut world, World::<Program>::INTERNET, 1, &settings.left, &settings.left_link);

@@ -44,6 +44,8 @@ impl PartyWorld {
             Program::Lobby(Box::new(node)),
         );
         world.exempt(&lobby::ADDRESSES);
+        let (listener, local) = lobby::listener(true);
+        world.listen(server, listener, local);
         let (mut players, mut all_nats) = (Vec::new(), Vec::new());
         for (index, chain) in chains.iter().enumerate() {
             let side = index as u8 + 1;

@@ -9,6 +9,7 @@
 
 mod net;
 mod node;
+mod stream;
 mod tap;
 
 use std::cmp::Reverse;
@@ -258,6 +259,8 @@ impl<N: Node> World<N> {
     pub fn replace_node(&mut self, host: HostId, node: N) {
         let first = self.hosts[host.0].first_sockets;
         self.hosts[host.0].sockets.retain(|id, _| *id < first);
+        self.hosts[host.0].accepted.clear();
+        self.hosts[host.0].stream = None;
         self.hosts[host.0].node = node;
         self.settle(host);
     }
@@ -368,6 +371,8 @@ impl<N: Node> World<N> {
                 NodeOutput::Close { socket } => {
                     self.hosts[id.0].sockets.remove(&socket);
                 }
+                NodeOutput::Connect { socket, to } => self.connect(id, socket, to),
+                NodeOutput::Disconnect => self.disconnect(id),
             }
         }
         let wanted =
@@ -385,6 +390,9 @@ impl<N: Node> World<N> {
     }
 
     fn send(&mut self, id: HostId, socket: u32, to: SocketAddr, ttl: u8, payload: Vec<u8>) {
+        if self.send_stream(id, socket, to, &payload) {
+            return;
+        }
         let host = &mut self.hosts[id.0];
         if host.down {
             return;

@@ -1,6 +1,6 @@
 //! Segments, hosts and NATs, and how packets get from one to the other.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -9,8 +9,9 @@ use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 
 use crate::link::{Carrier, Link};
-use crate::nat::{Header, Nat, Verdict};
+use crate::nat::{Header, Nat, Proto, Verdict};
 
+use super::stream::Connection;
 use super::{Fate, HostStats, Node, World};
 
 /// A host.
@@ -53,6 +54,12 @@ pub(super) struct Host<N> {
     pub(super) addresses: Vec<IpAddr>,
     pub(super) sockets: BTreeMap<u32, Socket>,
     pub(super) first_sockets: u32,
+    /// Sockets that take connections.
+    pub(super) listeners: BTreeMap<u32, SocketAddr>,
+    /// Connections taken: the listener, and the other end.
+    pub(super) accepted: BTreeSet<(u32, SocketAddr)>,
+    /// The connection that this host made.
+    pub(super) stream: Option<Connection>,
     pub(super) up: Carrier,
     pub(super) down_link: Carrier,
     pub(super) down: bool,
@@ -79,6 +86,9 @@ impl<N> Host<N> {
             addresses,
             first_sockets: sockets.len() as u32,
             sockets,
+            listeners: BTreeMap::new(),
+            accepted: BTreeSet::new(),
+            stream: None,
             up: Carrier::new(link.up),
             down_link: Carrier::new(link.down),
             down: false,
@@ -154,11 +164,11 @@ impl<N: Node> World<N> {
         }
         let ip = header.dst.ip();
         if let Some(host) = self.host_at(segment, ip) {
-            let arrivals = self.hosts[host.0].down_link.carry(self.now, &mut self.rng);
+            let arrivals = self.hosts[host.0].down_link.carry_for(header.proto, self.now, &mut self.rng);
             return self.forward(arrivals, Place::Host(host), header, payload);
         }
         if let Some(nat) = self.nat_towards(segment, ip) {
-            let arrivals = self.nats[nat.0].down.carry(self.now, &mut self.rng);
+            let arrivals = self.nats[nat.0].down.carry_for(header.proto, self.now, &mut self.rng);
             return self.forward(arrivals, Place::Outside(nat), header, payload);
         }
         match self.segments[segment.0].uplink {
@@ -189,7 +199,7 @@ impl<N: Node> World<N> {
         match nat.nat.outbound(self.now, header) {
             Verdict::Forward(header) => {
                 let outer = nat.outer;
-                let arrivals = nat.up.carry(self.now, &mut self.rng);
+                let arrivals = nat.up.carry_for(header.proto, self.now, &mut self.rng);
                 self.seen(Fate::Out(id), header, &payload);
                 self.forward(arrivals, Place::Segment(outer), header, payload);
             }
@@ -219,6 +229,9 @@ impl<N: Node> World<N> {
         let host = &mut self.hosts[id.0];
         if host.down {
             return self.seen(Fate::Lost, header, &payload);
+        }
+        if header.proto == Proto::Tcp {
+            return self.deliver_segment(id, header, &payload);
         }
         let socket = host.sockets.iter().find(|(_, socket)| socket.local == header.dst).map(|(id, _)| *id);
         let Some(socket) = socket else {

@@ -7,7 +7,7 @@ use std::time::Instant;
 use crossbeam_channel::TrySendError;
 use mio::Interest;
 use traversal_core::id::PlayerId;
-use traversal_core::{DisconnectReason, Event, LobbyState, Output, SocketId};
+use traversal_core::{DisconnectReason, Event, LobbyState, Output, SocketId, StreamState};
 
 use super::{Connection, MAX_EVENTS, Turn};
 use crate::driver::{GameDatagram, Report, token};
@@ -15,6 +15,7 @@ use crate::error::SocketError;
 use crate::handoff::PunchedSocket;
 use crate::sockets::Socket;
 use crate::state::count;
+use crate::stream::Stream;
 
 impl Turn {
     /// Takes all that the agent has to say after an input.
@@ -32,6 +33,10 @@ impl Turn {
 
     fn output(&mut self, now: Instant, output: Output) {
         match output {
+            Output::Transmit(transmit) if transmit.socket == SocketId::STREAM => match &mut self.stream {
+                Some(stream) => stream.push(&transmit.payload, &self.shared.counters),
+                None => count(&self.shared.counters.send_errors, 1),
+            },
             Output::Transmit(transmit) => match self.sockets.get_mut(&transmit.socket) {
                 Some(socket) => {
                     socket.push(transmit.to, transmit.ttl, transmit.payload, &self.shared.counters);
@@ -48,6 +53,13 @@ impl Turn {
                     self.deregister(&mut socket);
                 }
             }
+            Output::OpenStream { to } => {
+                self.close_stream();
+                if let Err(error) = self.open_stream(to) {
+                    self.stream_broke(now, to, &error);
+                }
+            }
+            Output::CloseStream => self.close_stream(),
             other => bevy_log::debug!("unknown output of the agent: {other:?}"),
         }
     }
@@ -58,6 +70,39 @@ impl Turn {
         let beside = self.sockets.get(&beside).ok_or(io::ErrorKind::AddrNotAvailable)?;
         let socket = Socket::open(SocketAddr::new(beside.local().ip(), 0), None)?;
         self.add_socket(id, socket)
+    }
+
+    fn open_stream(&mut self, to: SocketAddr) -> io::Result<()> {
+        let beside = if to.is_ipv6() { SocketId::MAIN_V6 } else { SocketId::MAIN };
+        let from = self.sockets.get(&beside).map(|main| main.local().ip());
+        let mut stream = Stream::connect(to, from)?;
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        self.poll.registry().register(stream.source(), token(SocketId::STREAM), interest)?;
+        self.stream = Some(stream);
+        Ok(())
+    }
+
+    /// After what waits to be sent, as far as the system takes it at once.
+    fn close_stream(&mut self) {
+        let Some(mut stream) = self.stream.take() else { return };
+        if let Err(error) = stream.flush(&self.shared.counters) {
+            bevy_log::debug!("the TCP connection to the lobby server broke: {error}");
+        }
+        if let Err(error) = self.poll.registry().deregister(stream.source()) {
+            bevy_log::debug!("cannot deregister a socket: {error}");
+        }
+    }
+
+    /// The stream to this address cannot be had, or not any longer.
+    pub(super) fn stream_broke(&mut self, now: Instant, to: SocketAddr, error: &io::Error) {
+        // The agent may have opened another one meanwhile.
+        if self.stream.as_ref().is_some_and(|stream| stream.to() != to) {
+            return;
+        }
+        bevy_log::debug!("no TCP connection to the lobby server: {error}");
+        self.close_stream();
+        self.agent.handle_stream(now, StreamState::Closed);
+        self.drain(now);
     }
 
     fn deregister(&self, socket: &mut Socket) {
@@ -125,6 +170,12 @@ impl Turn {
             let batch = std::mem::take(&mut self.incoming);
             count(&self.shared.counters.game_received, batch.len() as u64);
             self.shared.incoming.push(batch, &self.shared.counters.incoming_dropped);
+        }
+        if let Some(stream) = self.stream.as_mut().filter(|stream| stream.has_queue())
+            && let Err(error) = stream.flush(&self.shared.counters)
+        {
+            let to = stream.to();
+            self.stream_broke(Instant::now(), to, &error);
         }
         // The main socket last: what a player says to another is there before the server speaks of it.
         for (id, socket) in self.sockets.iter_mut().rev().filter(|(_, socket)| socket.has_queue()) {

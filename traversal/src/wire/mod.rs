@@ -12,6 +12,7 @@ pub mod pair;
 mod rendezvous;
 mod replay;
 pub mod session;
+pub mod stream;
 
 /// Longest control datagram, headers included, in bytes: what QUIC (RFC 9000 section 14) relies on too.
 pub const MAX_CONTROL: usize = 1200;

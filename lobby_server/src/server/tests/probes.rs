@@ -10,6 +10,7 @@ fn four_sockets() -> Vec<ServerSocket> {
         public: None,
         second_address,
         second_port,
+        stream: false,
     };
     vec![
         socket("198.18.0.10:3478", false, false),
