@@ -41,6 +41,8 @@ pub struct ServerConfig {
     pub liveness_wait: Duration,
     /// Who was heard within this is alive.
     pub liveness_fresh: Duration,
+    /// How long the members of a room have to say whether they hear a host that the server does not.
+    pub loss_wait: Duration,
     /// How long the registry may take.
     pub registry_timeout: Duration,
     /// Leading bits of two public IPv4 addresses that must agree for players to count as behind one NAT (M25):
@@ -70,6 +72,9 @@ pub struct ServerConfig {
     pub login_rate: Rate,
     /// Probes of one session. RFC 8445 calls 200 new bindings a second well supported.
     pub probe_rate: Rate,
+    /// Datagrams to ports that players say are forwarded to them, per IPv4 address: behind a carrier's NAT they may hit
+    /// a neighbour's. One check takes up to five, and a household starts a few at once.
+    pub mapped_port_rate: Rate,
     /// Frames of one session other than probes.
     pub frame_rate: Rate,
     /// Requests of one session.
@@ -90,6 +95,7 @@ impl Default for ServerConfig {
             join_answer_timeout: Duration::from_secs(20),
             liveness_wait: Duration::from_millis(1500),
             liveness_fresh: Duration::from_secs(1),
+            loss_wait: Duration::from_secs(2),
             registry_timeout: Duration::from_secs(2),
             same_nat_mask_v4: 32,
             same_nat_mask_v6: 64,
@@ -104,6 +110,7 @@ impl Default for ServerConfig {
             hello_rate: Rate::new(256.0, 1024.0),
             login_rate: Rate::new(64.0, 512.0),
             probe_rate: Rate::new(250.0, 500.0),
+            mapped_port_rate: Rate::new(0.5, 20.0),
             frame_rate: Rate::new(200.0, 1000.0),
             request_rate: Rate::new(10.0, 30.0),
         }

@@ -126,6 +126,7 @@ fn numbers(status: &Status) -> Vec<(&'static str, &'static str, u64, bool)> {
         ("quick_matches_total", "Quick matches made", counters.quick_matches, true),
         ("matches_total", "Matches begun", counters.matches, true),
         ("matches_direct_total", "Sides that reported a direct path", counters.matches_direct, true),
+        ("migrations_total", "Rooms that got another host", counters.migrations, true),
         ("matches_relayed_total", "Sides that reported the relay", counters.matches_relayed, true),
         ("matches_failed_total", "Sides that found no path", counters.matches_failed, true),
         ("probes_total", "Probes answered", counters.probes, true),

@@ -17,6 +17,8 @@ pub(crate) struct Party {
     pub(crate) public: SocketAddr,
     /// That is a TCP address: UDP does not get through to this player, and nobody is to try there.
     pub(crate) over_stream: bool,
+    /// A port of the same IP that its router forwards to it, as proven.
+    pub(crate) mapped: Option<SocketAddr>,
     /// What it says its own interfaces have.
     pub(crate) local: Vec<SocketAddr>,
     pub(crate) relay_only: bool,
@@ -94,7 +96,11 @@ fn public_for(of: &Party, to: &Party, same_nat: bool) -> Vec<SocketAddr> {
         return Vec::new();
     }
     match reach(of.public.ip()) {
-        Reach::Public => vec![of.public],
+        // The forwarded one first: methods that take one address take that.
+        Reach::Public => {
+            let session = (of.mapped != Some(of.public)).then_some(of.public);
+            of.mapped.into_iter().chain(session).collect()
+        }
         Reach::Local if same_nat => vec![of.public],
         Reach::Local => Vec::new(),
         Reach::Loopback if reach(to.public.ip()) == Reach::Loopback => vec![of.public],
@@ -161,6 +167,7 @@ pub(crate) fn plans(
         methods: if no_addresses { Vec::new() } else { chosen.method_list() },
         deadline_ms: policy.deadline_ms,
         relay: relay.map(|grants| grants[usize::from(!is_host)]),
+        epoch: 0,
         mesh: false,
         peer_rtt_ms: peer.rtt.and_then(|rtt| u32::try_from(rtt.as_millis()).ok()),
     };
@@ -202,6 +209,7 @@ mod tests {
             info: PlayerInfo { id: PlayerId([1; 16]), name: "p".into() },
             ephemeral: [2; 32],
             public: public.parse().unwrap(),
+            mapped: None,
             local: local.iter().map(|address| address.parse().unwrap()).collect(),
             relay_only: false,
             over_stream: false,
@@ -234,6 +242,16 @@ mod tests {
         let (host, joiner) = told(&a, &b, &policy());
         assert!(!host.same_nat && host.peer_local.is_empty() && joiner.peer_local.is_empty());
         assert_eq!((host.peer_public, joiner.peer_public), (vec![b.public], vec![a.public]));
+    }
+
+    #[test]
+    fn a_forwarded_port_comes_first_and_the_sessions_own_address_after_it() {
+        let mut a = party("203.0.113.1:4000", &[]);
+        let b = party("198.51.100.1:5000", &[]);
+        a.mapped = Some("203.0.113.1:40000".parse().unwrap());
+        assert_eq!(told(&a, &b, &policy()).1.peer_public, [a.mapped.unwrap(), a.public]);
+        a.mapped = Some(a.public);
+        assert_eq!(told(&a, &b, &policy()).1.peer_public, [a.public]);
     }
 
     #[test]
@@ -322,7 +340,7 @@ mod tests {
     fn relay_only_players_leave_no_address_in_either_plan() {
         let mut a = party("203.0.113.1:4000", &["192.168.1.2:4000"]);
         let b = party("203.0.113.1:5000", &["192.168.1.3:5000"]);
-        a.relay_only = true;
+        (a.relay_only, a.mapped) = (true, Some("203.0.113.1:40000".parse().unwrap()));
         let (host, joiner) = told(&a, &b, &policy());
         for plan in [host, joiner] {
             assert!(plan.peer_public.is_empty() && plan.peer_local.is_empty() && !plan.same_nat);

@@ -7,11 +7,14 @@
 mod counters;
 mod gathering;
 mod liveness;
+mod mapped_ports;
 mod membership;
+mod migration;
 mod probes;
 mod relaying;
 mod requests;
 mod session;
+mod take_up;
 #[cfg(test)]
 mod tests;
 mod timers;
@@ -40,6 +43,7 @@ use crate::stun;
 pub use counters::{Counters, Gauges};
 use gathering::Gathering;
 use liveness::Check;
+use migration::Loss;
 use requests::{Ask, Pending};
 use session::{Client, Player, RecentInits};
 use timers::{Timer, Timers};
@@ -117,6 +121,7 @@ pub struct Server {
     pending: BTreeMap<RegistryId, Pending>,
     asks: BTreeMap<JoinId, Ask>,
     checks: BTreeMap<RoomId, Check>,
+    losses: BTreeMap<RoomId, Loss>,
     queues: Queues,
     gatherings: BTreeMap<RoomId, Gathering>,
     timers: Timers,
@@ -132,6 +137,7 @@ pub struct Server {
     unknown_limit: PrefixLimiter,
     login_limit: PrefixLimiter,
     stun_limit: PrefixLimiter,
+    mapped_port_limit: PrefixLimiter,
     stopping: bool,
     start: Instant,
     counters: Counters,
@@ -163,6 +169,7 @@ impl Server {
             unknown_limit: PrefixLimiter::new(config.hello_rate, limiter_key, now),
             login_limit: PrefixLimiter::new(config.login_rate, limiter_key, now),
             stun_limit: PrefixLimiter::new(config.stun_rate, limiter_key, now),
+            mapped_port_limit: PrefixLimiter::new(config.mapped_port_rate, limiter_key, now),
             inits: RecentInits::default(),
             sockets,
             token_check: None,
@@ -176,6 +183,7 @@ impl Server {
             pending: BTreeMap::new(),
             asks: BTreeMap::new(),
             checks: BTreeMap::new(),
+            losses: BTreeMap::new(),
             queues: Queues::default(),
             gatherings: BTreeMap::new(),
             timers: Timers::default(),
@@ -382,6 +390,7 @@ impl Server {
                 Timer::Registry(id) => self.registry_timeout(now, id),
                 Timer::Ask(join) => self.ask_timeout(now, join),
                 Timer::Check(room) => self.check_timeout(now, room),
+                Timer::Loss(room) => self.loss_timeout(now, room),
                 Timer::Gathering(room) => self.gathering_timeout(now, room),
             }
             self.settle(now);

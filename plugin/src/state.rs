@@ -9,7 +9,7 @@ use bevy_ecs::resource::Resource;
 use traversal_core::id::PlayerId;
 use traversal_core::nat::{NatKind, NatProfile};
 use traversal_core::wire::message::{PlayerInfo, QueueStatus, RoomInfo};
-use traversal_core::{LobbyState, PathInfo};
+use traversal_core::{LobbyState, PathInfo, PortMappingState};
 
 use crate::error::TraversalError;
 
@@ -106,12 +106,17 @@ impl Peers {
 
 /// Resource: what is known about the own NAT.
 #[derive(Resource, Clone, Copy, Debug, Default, PartialEq)]
-pub struct NatStatus(pub NatProfile);
+pub struct NatStatus {
+    /// As other players meet it: a full cone while a forwarded port counts, else what was measured.
+    pub profile: NatProfile,
+    /// Whether the router forwards a port, and whether that helps.
+    pub port_mapping: PortMappingState,
+}
 
 impl NatStatus {
     /// Its name.
     pub fn kind(&self) -> NatKind {
-        self.0.kind()
+        self.profile.kind()
     }
 }
 

@@ -36,11 +36,13 @@ pub(crate) struct Outcomes<'w> {
     room_joined: MessageWriter<'w, m::RoomJoined>,
     room_left: MessageWriter<'w, m::RoomLeft>,
     room_changed: MessageWriter<'w, m::RoomChanged>,
+    host_migrated: MessageWriter<'w, m::HostMigrated>,
     members_changed: MessageWriter<'w, m::MembersChanged>,
     rooms_listed: MessageWriter<'w, m::RoomsListed>,
     queue_changed: MessageWriter<'w, m::QueueChanged>,
     request_failed: MessageWriter<'w, m::RequestFailed>,
     join_requested: MessageWriter<'w, m::JoinRequested>,
+    port_mapping_changed: MessageWriter<'w, m::PortMappingChanged>,
     peer_planned: MessageWriter<'w, m::PeerPlanned>,
     peer_connected: MessageWriter<'w, m::PeerConnected>,
     peer_relayed: MessageWriter<'w, m::PeerRelayed>,
@@ -103,10 +105,14 @@ impl World<'_> {
         match event {
             Event::Lobby(state) => self.lobby(state),
             Event::Nat(profile) => {
-                if self.nat.0 != profile {
-                    self.nat.0 = profile;
+                if self.nat.profile != profile {
+                    self.nat.profile = profile;
                     self.out.nat_changed.write(m::NatChanged(profile));
                 }
+            }
+            Event::PortMapping(state) => {
+                self.nat.port_mapping = state;
+                self.out.port_mapping_changed.write(m::PortMappingChanged(state));
             }
             Event::RoomEntered { room, hosting } => {
                 *self.room = CurrentRoom { info: Some(room.clone()), hosting };
@@ -117,6 +123,14 @@ impl World<'_> {
             Event::RoomChanged(room) => {
                 self.room.info = Some(room.clone());
                 self.out.room_changed.write(m::RoomChanged(room));
+            }
+            Event::HostChanged { room, hosting, previous, members } => {
+                *self.room = CurrentRoom { info: Some(room.clone()), hosting };
+                self.hand_off.changes.push(Change::HostChanged { hosting });
+                if !members.is_empty() {
+                    self.members(members.clone());
+                }
+                self.out.host_migrated.write(m::HostMigrated { room, hosting, previous, members });
             }
             Event::Members(members) => self.members(members),
             Event::RoomLeft { reason } => self.room_left(reason),

@@ -1,6 +1,7 @@
 //! What the driver thread does: takes inputs, turns the agent, sends what comes out.
 
 mod outputs;
+mod router;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
@@ -19,6 +20,7 @@ use crate::resolve::{Names, Resolved};
 use crate::sockets::{Buffer, Socket};
 use crate::state::count;
 use crate::stream::Stream;
+pub(crate) use router::Router;
 
 /// Receive calls on one socket before the others, the timers and the app get their turn: with 8 buffers each, a
 /// flood cannot starve them.
@@ -57,6 +59,8 @@ pub(crate) struct Turn {
     reports: Sender<Report>,
     addresses: Receiver<Vec<IpAddr>>,
     names: Names,
+    /// Asked for a port, where that is wanted.
+    router: Option<Router>,
     /// Requests to a lobby whose name is being resolved.
     held: Vec<Command>,
     connections: BTreeMap<PlayerId, Connection>,
@@ -102,6 +106,7 @@ impl Turn {
             reports,
             addresses,
             names,
+            router: None,
             held: Vec::new(),
             connections: BTreeMap::new(),
             in_room: false,
@@ -185,6 +190,7 @@ impl Turn {
         while let Ok(request) = self.requests.try_recv() {
             self.request(now, request);
         }
+        self.router_news(now);
         if let Some(resolved) = self.names.poll(now) {
             self.resolved(now, resolved);
         }
@@ -303,6 +309,7 @@ impl Turn {
             .filter_map(|ip| port(ip.is_ipv4()).map(|port| SocketAddr::new(*ip, port)))
             .collect();
         self.events.push_back(Report::Local(local));
+        self.router_local(&addresses);
         self.command(now, Command::LocalAddresses(addresses));
     }
 

@@ -20,6 +20,7 @@ use crate::login::{LinkEvent, LobbyLink};
 use crate::mesh::Mesh;
 use crate::path::RELAY;
 use crate::peer::{Peer, PeerNews};
+use crate::port_mapping::MappingCheck;
 use crate::punch::Budget;
 use crate::sockets::{Owner, Sockets};
 use crate::timer::earliest;
@@ -51,11 +52,14 @@ pub struct Agent {
     link: LobbyLink,
     lobby: Lobby,
     detection: Detection,
+    mapping: MappingCheck,
     sockets: Sockets,
     budget: Budget,
     peers: BTreeMap<MatchId, Peer>,
     /// The match that a player's game datagrams take.
     by_player: BTreeMap<PlayerId, MatchId>,
+    /// Plans that overtook the news of the host they are for.
+    early_plans: Vec<PunchPlan>,
     mesh: Mesh,
     /// When the game last asked to join, and when the first plan came of it.
     join_requested: Option<(Instant, Option<Instant>)>,
@@ -90,6 +94,8 @@ macro_rules! hands {
     };
 }
 
+mod rooms;
+
 impl Agent {
     /// An agent that does nothing until [`Command::Connect`]. `seed` is where all its randomness comes from: take
     /// it from the system's entropy, or from the simulator. `main` are the local addresses of
@@ -110,9 +116,11 @@ impl Agent {
             rng: ChaCha20Rng::from_seed(seed),
             lobby: Lobby::default(),
             detection: Detection::default(),
+            mapping: MappingCheck::default(),
             sockets: Sockets::default(),
             peers: BTreeMap::new(),
             by_player: BTreeMap::new(),
+            early_plans: Vec::new(),
             mesh: Mesh::default(),
             join_requested: None,
             early_facts: VecDeque::new(),
@@ -154,6 +162,8 @@ impl Agent {
                 let mut cx = cx!(self, now);
                 self.lobby.end_queue(&mut cx);
                 self.detection.stop(&mut cx, &mut self.sockets);
+                self.mapping.stop(&mut cx);
+                self.mapping.contact(&servers);
                 self.link.disconnect(&mut cx);
                 self.link.connect(&mut cx, servers);
             }
@@ -163,15 +173,16 @@ impl Agent {
                 let mut cx = cx!(self, now);
                 self.lobby.end_queue(&mut cx);
                 self.detection.stop(&mut cx, &mut self.sockets);
+                self.mapping.stop(&mut cx);
                 self.link.disconnect(&mut cx);
             }
             Command::HostRoom(options) => {
-                let request = Request::CreateRoom { options, code: None };
+                let request = Request::CreateRoom { options };
                 self.ask(now, RequestKind::Host, request, Duration::ZERO);
             }
             Command::JoinRoom { target, password, wait } => {
                 self.join_requested = Some((now, None));
-                let request = Request::JoinRoom { target, password, resume: false };
+                let request = Request::JoinRoom { target, password };
                 self.ask(now, RequestKind::Join, request, wait);
             }
             Command::LeaveRoom => {
@@ -211,10 +222,15 @@ impl Agent {
                 addresses.dedup();
                 if addresses != self.local {
                     self.local = addresses;
+                    self.mapping.network_changed(&mut cx!(self, now), &mut self.link);
                     self.register_addresses(now);
                 }
             }
+            Command::PortMapping(news) => {
+                self.mapping.set(&mut cx!(self, now), &mut self.link, news);
+            }
         }
+        self.show_mapping(now);
         self.sweep(now);
     }
 
@@ -255,6 +271,12 @@ impl Agent {
                 let mut cx = cx!(self, now);
                 let result = self.link.handle_datagram(&mut cx, (socket, from), datagram);
                 self.link_moved(now);
+                // The router forwards to the main socket; what comes to another one proves nothing.
+                let result = result.map(|event| {
+                    event.filter(|event| {
+                        socket == SocketId::MAIN || !matches!(event, LinkEvent::MappedPortSeen { .. })
+                    })
+                });
                 result.map(|event| self.handle_link(now, event))
             }
             Some(Kind::Relay) => self.handle_relayed(now, (socket, from), datagram),
@@ -311,11 +333,18 @@ impl Agent {
         let mut cx = cx!(self, now);
         match event {
             None => {}
-            Some(LinkEvent::Lost) => self.detection.stop(&mut cx, &mut self.sockets),
+            Some(LinkEvent::Lost) => {
+                self.detection.stop(&mut cx, &mut self.sockets);
+                self.mapping.stop(&mut cx);
+            }
             Some(LinkEvent::LoggedIn) => {
                 let news = self.lobby.logged_in(&mut cx, &mut self.link);
                 self.handle_lobby(now, news);
                 self.detection.start(&mut cx!(self, now), &mut self.link, &mut self.sockets);
+                self.mapping.logged_in(&mut cx!(self, now), &mut self.link);
+            }
+            Some(LinkEvent::MappedPortSeen { port, token, from }) => {
+                self.mapping.handle_seen(&mut cx, &mut self.link, (port, token, from));
             }
             Some(LinkEvent::ProbeSeen { tag, observed, from }) => {
                 let mut hands = hands!(self);
@@ -330,6 +359,14 @@ impl Agent {
             }
             Some(LinkEvent::Message(message)) => self.handle_message(now, message),
         }
+        self.mapping.watch(&mut cx!(self, now), &mut self.link);
+        self.show_mapping(now);
+    }
+
+    /// A forwarded port that counts shows in what is known of the NAT.
+    fn show_mapping(&mut self, now: Instant) {
+        let mapped = self.mapping.is_verified();
+        self.detection.set_mapped(&mut cx!(self, now), mapped);
     }
 
     fn handle_message(&mut self, now: Instant, message: ToPlayer) {
@@ -375,7 +412,12 @@ impl Agent {
                 }
             }
             ToPlayer::MatchEnded { match_id, reason } => self.match_ended(now, match_id, reason),
+            ToPlayer::Ticket(ticket) => self.lobby.handle_ticket(ticket),
+            ToPlayer::ConfirmLoss { room, epoch } => self.confirm_loss(now, room, epoch),
+            ToPlayer::HostStands { room, epoch } => self.host_stands(now, room, epoch),
+            ToPlayer::HostChanged { room, previous } => self.host_changed(now, room, previous),
             ToPlayer::Profile(profile) => self.detection.handle_profile(&mut cx, profile),
+            ToPlayer::MappedPort(port) => self.mapping.handle_verdict(&mut cx, &mut self.link, port),
             ToPlayer::Facts { match_id, facts } => {
                 if let Some(peer) = self.peers.get_mut(&match_id) {
                     peer.handle_facts(&mut cx, &mut hands!(self), &facts);
@@ -397,6 +439,13 @@ impl Agent {
                     self.close_peer(now, player, &format!("removed by the host: {reason}"));
                 }
                 LobbyNews::Unwanted => self.close_all(now, "left"),
+                LobbyNews::Entered => self.entered(now),
+                LobbyNews::HostChanged { room, previous } => {
+                    self.announce_host(now, room, previous);
+                    self.entered(now);
+                }
+                LobbyNews::Stale { epoch } => self.room_ended(now, RoomEnd::HostReplaced { epoch }),
+                LobbyNews::HostGone => self.room_without_host(now, RoomEnd::HostLost),
             }
         }
     }
@@ -417,6 +466,7 @@ impl Agent {
     }
 
     fn handle_plan(&mut self, now: Instant, plan: PunchPlan) {
+        let Some(plan) = self.plan_of_this_host(plan) else { return };
         let requested = self.requested(now, &plan);
         self.mesh.planned(plan.peer.id);
         // A plan is used once: the keys made from it must not be made again.
@@ -465,6 +515,9 @@ impl Agent {
 
     fn match_ended(&mut self, now: Instant, match_id: MatchId, reason: MatchEnd) {
         let Some(peer) = self.peers.get_mut(&match_id) else { return };
+        if reason == MatchEnd::Migrated {
+            return peer.close(&mut cx!(self, now), &reason.to_string(), Some(reason.into()));
+        }
         // The server has lost sight of the other player; while the path works the game goes on.
         if reason == MatchEnd::Gone && peer.is_connected() {
             return;
@@ -489,7 +542,11 @@ impl Agent {
     /// Leaves on this side's own wish.
     fn leave_room(&mut self, now: Instant, reason: &str) {
         let Some(room) = self.lobby.forget_room(&mut cx!(self, now), &mut self.link) else { return };
-        let reason = if room.hosting { "the host closed the room" } else { reason };
+        let reason = match (room.hosting, room.info.migrate) {
+            (true, false) => "the host closed the room",
+            (true, true) => "the host left",
+            (false, _) => reason,
+        };
         self.close_all(now, reason);
         cx!(self, now).emit(Event::RoomLeft { reason: None });
     }
@@ -528,12 +585,11 @@ impl Agent {
         }
         let host = self.lobby.room().map(|room| room.info.host);
         if news != PeerNews::Connected && host == Some(peer.info.id) {
-            // Without its host the room is of no use to this player, and would stand in the way of another.
+            if self.lobby.host_lost(now) {
+                return self.say_host_seen(now, false);
+            }
             let reason = if news == PeerNews::Ended { RoomEnd::Closed } else { RoomEnd::HostLost };
-            let mut cx = cx!(self, now);
-            self.lobby.forget_room(&mut cx, &mut self.link);
-            cx.emit(Event::RoomLeft { reason: Some(reason) });
-            self.close_all(now, "left");
+            self.room_without_host(now, reason);
         }
     }
 
@@ -541,7 +597,10 @@ impl Agent {
     /// Also: the driver had to open a main socket anew.
     pub fn handle_socket(&mut self, now: Instant, socket: SocketId, local: std::io::Result<SocketAddr>) {
         match (socket, local) {
-            (SocketId::MAIN, Ok(local)) => self.main.v4 = local,
+            (SocketId::MAIN, Ok(local)) => {
+                self.main.v4 = local;
+                self.mapping.network_changed(&mut cx!(self, now), &mut self.link);
+            }
             (SocketId::MAIN_V6, local) => self.main.v6 = local.ok(),
             (socket, local) => {
                 let local = local.ok();
@@ -570,6 +629,7 @@ impl Agent {
     fn link_moved(&mut self, now: Instant) {
         if self.link.take_moved() {
             self.detection.start(&mut cx!(self, now), &mut self.link, &mut self.sockets);
+            self.mapping.look_again(&mut cx!(self, now), &mut self.link);
         }
     }
 
@@ -579,6 +639,8 @@ impl Agent {
         let event = self.link.handle_timeout(&mut cx!(self, now), quiet);
         self.handle_link(now, event);
         self.detection.handle_timeout(&mut cx!(self, now), &mut self.link, &mut self.sockets);
+        self.mapping.handle_timeout(&mut cx!(self, now), &mut self.link);
+        self.show_mapping(now);
         let news = self.lobby.handle_timeout(&mut cx!(self, now), &mut self.link);
         self.handle_lobby(now, news);
         let matches: Vec<MatchId> = self.peers.keys().copied().collect();
@@ -656,6 +718,7 @@ impl Agent {
     /// Output: when [`handle_timeout`](Self::handle_timeout) is due; none: never.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let link = earliest(self.link.poll_timeout(self.quiet()), self.detection.poll_timeout());
+        let link = earliest(link, self.mapping.poll_timeout());
         let lobby = self.lobby.poll_timeout(self.link.is_online());
         let peers = self.peers.values().filter_map(|peer| peer.poll_timeout(&self.config)).min();
         let mesh = self.mesh.poll_timeout().filter(|_| self.link.is_online());

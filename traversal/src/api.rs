@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::failure::FailureReport;
 use crate::id::{JoinId, PlayerId};
 use crate::nat::NatProfile;
+use crate::port_mapping::{NoPortMapping, PortMapping, PortMappingState};
 use crate::wire::message::{
     LoginRefusal, MatchEnd, Method, PlayerInfo, QueueStatus, QuickMatch, RequestError, Role, RoomEnd,
     RoomInfo, RoomOptions, RoomSummary, RoomTarget,
@@ -54,7 +55,7 @@ pub enum Command {
         /// Keep asking for so long while there is no such room.
         wait: Duration,
     },
-    /// Leave; the host's leaving closes the room.
+    /// Leave. When the host leaves, another member hosts the room, or it closes: see [`RoomOptions::migrate`].
     LeaveRoom,
     /// Ask for the public rooms.
     ListRooms,
@@ -89,6 +90,9 @@ pub enum Command {
     QuickMatch(QuickMatch),
     /// No longer.
     CancelQuickMatch,
+    /// What the router says about a forwarded port for [`SocketId::MAIN`]; again whenever it was renewed, changed or
+    /// lost.
+    PortMapping(Result<PortMapping, NoPortMapping>),
 }
 
 /// Which request an [`Event::RequestFailed`] is about.
@@ -289,7 +293,7 @@ pub enum Event {
         /// This player is its host.
         hosting: bool,
     },
-    /// Metadata or host changed.
+    /// Metadata changed.
     RoomChanged(RoomInfo),
     /// Who is inside now; the host first.
     Members(Vec<PlayerInfo>),
@@ -366,6 +370,18 @@ pub enum Event {
         /// Why.
         report: FailureReport,
     },
+    /// The host left or was lost, and another member hosts the room. The channel to the old host has ended by now;
+    /// those to the new one follow, each with [`Event::Plan`] and [`Event::PeerConnected`].
+    HostChanged {
+        /// The room as it is now: its `host` and its `epoch` are new.
+        room: RoomInfo,
+        /// This player is the new host.
+        hosting: bool,
+        /// Who hosted it before.
+        previous: PlayerId,
+        /// Who is inside, the new host first, without the old one. As far as is known; [`Event::Members`] follows.
+        members: Vec<PlayerInfo>,
+    },
     /// A game datagram.
     Datagram {
         /// From whom; authenticated.
@@ -377,6 +393,8 @@ pub enum Event {
     },
     /// A quick match comes along; none: this player waits no longer, since it was matched, gave up or was refused.
     Queue(Option<QueueStatus>),
+    /// How it stands with the port that the router forwards changed.
+    PortMapping(PortMappingState),
 }
 
 /// What the driver is to do.

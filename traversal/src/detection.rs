@@ -36,6 +36,8 @@ pub(crate) struct Detection {
     sequence: u16,
     hairpin: Option<[u8; TOKEN]>,
     profile: Option<NatProfile>,
+    /// A forwarded port counts.
+    mapped: bool,
     renew_at: Option<Instant>,
 }
 
@@ -257,7 +259,23 @@ impl Detection {
         let _ = online.session.send(cx.now, ToServer::Profile { profile, check });
         self.profile = Some(profile);
         if !check {
-            cx.emit(Event::Nat(profile));
+            self.show(cx);
+        }
+    }
+
+    /// To the game: what was measured, and the forwarded port above it.
+    fn show(&self, cx: &mut Cx<'_>) {
+        if let Some(profile) = self.profile {
+            cx.emit(Event::Nat(if self.mapped { profile.with_mapped_port() } else { profile }));
+        }
+    }
+
+    /// A forwarded port counts from now on, or no longer.
+    pub(crate) fn set_mapped(&mut self, cx: &mut Cx<'_>, mapped: bool) {
+        if std::mem::replace(&mut self.mapped, mapped) != mapped {
+            // Nothing may have been measured yet.
+            self.profile.get_or_insert_default();
+            self.show(cx);
         }
     }
 
@@ -271,7 +289,7 @@ impl Detection {
     /// The server's word (M7, E1).
     pub(crate) fn handle_profile(&mut self, cx: &mut Cx<'_>, profile: NatProfile) {
         self.profile = Some(profile);
-        cx.emit(Event::Nat(profile));
+        self.show(cx);
     }
 
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {

@@ -47,6 +47,7 @@ pub mod nat;
 mod path;
 mod peer;
 pub mod plan;
+pub mod port_mapping;
 pub mod ports;
 mod pulse;
 pub mod punch;
@@ -60,4 +61,5 @@ pub use agent::{
 };
 pub use config::{AgentConfig, Caps, Detect, RelayPolicy};
 pub use path::{is_local, is_sendable};
+pub use port_mapping::{MappingProtocol, NoPortMapping, PortMapping, PortMappingState};
 pub use wire::handshake::Identity;

@@ -59,6 +59,8 @@ pub(crate) enum LinkEvent {
     Message(ToPlayer),
     /// The answer to a probe.
     ProbeSeen { tag: u32, observed: SocketAddr, from: SocketAddr },
+    /// Something that was sent to the forwarded port.
+    MappedPortSeen { port: u16, token: [u8; 16], from: SocketAddr },
 }
 
 /// The families in turn (RFC 8305 section 4), IPv4 first, though the RFC prefers IPv6: the family of the session is
@@ -240,6 +242,9 @@ impl LobbyLink {
         match frame {
             Frame::Reliable { body, .. } => return Some(LinkEvent::Message(body)),
             Frame::ProbeSeen { tag, observed } => return Some(LinkEvent::ProbeSeen { tag, observed, from }),
+            Frame::MappedPortSeen { port, token } => {
+                return Some(LinkEvent::MappedPortSeen { port, token, from });
+            }
             Frame::Goodbye { reason, stay_away: true } => {
                 self.give_up(cx, LobbyError::Stopped { reason });
                 return Some(LinkEvent::Lost);

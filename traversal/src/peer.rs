@@ -6,10 +6,12 @@ use std::time::{Duration, Instant};
 use crate::Identity;
 use crate::api::{DisconnectReason, Event, PathInfo, PathKind, SocketId};
 use crate::attempt::{Attempt, Hands};
+use crate::classify::RttEstimate;
 use crate::config::{AgentConfig, RelayPolicy};
 use crate::cx::Cx;
 use crate::failure::{FailureReason, FailureReport, Stage};
 use crate::id::MatchId;
+use crate::login::LobbyLink;
 use crate::path::{Paths, RELAY, is_local, is_sendable, kind_of};
 use crate::plan::expected_failure;
 use crate::sockets::Owner;
@@ -31,6 +33,17 @@ const TIDY: Duration = Duration::from_secs(2);
 
 /// Head start of direct test messages before the relay is tried, where they are likely to arrive.
 const RELAY_LATER: Duration = Duration::from_millis(150);
+
+/// How long a player with a forwarded port waits for the other side, which can reach it whatever its NAT does.
+///
+/// A Linux router that gives each destination a random port keeps the flow that the player opened itself; the other
+/// side's packet to the forwarded port would make a second flow between the same two ends, and is dropped. So the other
+/// side goes first; of two forwarded ports, the one who joins.
+fn hold_back(plan: &PunchPlan, link: &mut LobbyLink) -> Option<Duration> {
+    let waits = plan.own_nat.mapped && (plan.host || !plan.peer_nat.mapped);
+    // The plans reach both sides within a way of each other, and the packet takes one more.
+    waits.then(|| RttEstimate::new(link.online().and_then(|online| online.session.rtt())).overdue() * 2)
+}
 
 /// One match.
 #[derive(Debug)]
@@ -54,6 +67,8 @@ pub(crate) struct Peer {
     last_heard: Instant,
     packets_sent: u32,
     punch_over: bool,
+    /// Until then the other side's first packet is waited for (see [`hold_back`]).
+    hold_until: Option<Instant>,
     /// When the sockets of the losers are closed, a moment after a direct way won.
     tidy_at: Option<Instant>,
     /// The game knows why it plays over the relay.
@@ -97,9 +112,12 @@ impl Peer {
         // Whoever is on this network itself is seen at a private address by a server there (or on this machine).
         let public = plan.peer_public.iter().filter(|address| plan.same_nat || !is_local(address.ip()));
         let public = public.filter(|_| attempt.has_cone());
-        for address in local.chain(public).filter(|address| direct && is_sendable(**address)) {
+        let hold_until = hold_back(&plan, hands.link).map(|hold| now + hold);
+        let from_now = local.map(|address| (now, address));
+        let held = public.map(|address| (hold_until.unwrap_or(now), address));
+        for (at, address) in from_now.chain(held).filter(|(_, address)| direct && is_sendable(**address)) {
             if let Some(socket) = cx.main.towards(*address) {
-                paths.add(now, socket, *address, kind_of(*address, lan), Method::Cone);
+                paths.add(at, socket, *address, kind_of(*address, lan), Method::Cone);
             }
         }
         let server = hands.link.online().map(|online| online.server);
@@ -126,6 +144,7 @@ impl Peer {
             last_heard: now,
             packets_sent: 0,
             punch_over: false,
+            hold_until,
             tidy_at: None,
             told_relayed: false,
             plan,
@@ -143,6 +162,11 @@ impl Peer {
 
     pub(crate) fn is_ended(&self) -> bool {
         matches!(self.stage, PeerStage::Ended)
+    }
+
+    /// Something authentic arrived not longer ago than this.
+    pub(crate) fn heard_within(&self, now: Instant, time: Duration) -> bool {
+        self.is_connected() && now.saturating_duration_since(self.last_heard) <= time
     }
 
     pub(crate) fn export_key(&self) -> [u8; 32] {
@@ -348,7 +372,8 @@ impl Peer {
             |address: &&SocketAddr| is_sendable(**address) && (self.plan.same_nat || !is_local(address.ip()));
         for address in self.plan.peer_public.iter().filter(sendable).filter(|_| self.attempt.has_cone()) {
             if let Some(socket) = cx.main.towards(*address) {
-                self.paths.add(cx.now, socket, *address, kind_of(*address, self.lan), Method::Cone);
+                let at = self.hold_until.unwrap_or(cx.now);
+                self.paths.add(at, socket, *address, kind_of(*address, self.lan), Method::Cone);
             }
         }
     }
@@ -366,6 +391,7 @@ impl Peer {
         (self.plan.role, self.plan.methods) = (better.role, better.methods);
         self.attempt.replan(cx, &self.plan, better.edition);
         self.close_unused(cx, hands, &self.paths.sockets_in_use());
+        self.hold_until = hold_back(&self.plan, hands.link).map(|hold| cx.now + hold);
         self.add_public(cx);
         if self.is_connected() {
             self.punch_over = false;
@@ -409,7 +435,7 @@ impl Peer {
 
     /// Sends what the punchers want.
     fn punch(&mut self, cx: &mut Cx<'_>, hands: &mut Hands<'_>) {
-        if !self.is_punching() {
+        if !self.is_punching() || self.hold_until.is_some() {
             return;
         }
         self.attempt.advance(cx, self.punch_until);
@@ -587,6 +613,9 @@ impl Peer {
             let test = PairMessage::Test { tag: order.tag, method: order.method };
             self.send_message(cx, order.socket, order.remote, &test);
         }
+        if due(self.hold_until, cx.now) {
+            self.hold_until = None;
+        }
         if self.is_punching() {
             self.attempt.handle_timeout(cx.now);
             self.punch(cx, hands);
@@ -625,7 +654,7 @@ impl Peer {
     }
 
     pub(crate) fn poll_timeout(&self, config: &AgentConfig) -> Option<Instant> {
-        let paths = self.paths.poll_timeout();
+        let paths = earliest(self.paths.poll_timeout(), self.hold_until);
         match &self.stage {
             PeerStage::Ended => None,
             PeerStage::Closing { next, .. } => Some(*next),

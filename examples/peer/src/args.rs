@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use bevy_traversal::{Detect, Method, RelayPolicy, ServerKey};
+use bevy_traversal::{Detect, MappingProtocol, Method, RelayPolicy, ServerKey};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// A player without a window: hosts or joins a room and exchanges numbered messages, or tells about the own NAT.
@@ -99,9 +99,18 @@ pub(crate) struct Common {
     /// No IPv6
     #[arg(long)]
     pub(crate) no_ipv6: bool,
-    /// Ask no router for a port (this version never does)
+    /// Ask no router to forward a port
     #[arg(long)]
     pub(crate) no_port_mapping: bool,
+    /// How to ask the router, in this order
+    #[arg(
+        long,
+        value_enum,
+        value_delimiter = ',',
+        value_name = "PROTOCOL,...",
+        conflicts_with = "no_port_mapping"
+    )]
+    pub(crate) port_mapping: Vec<MappingArg>,
     /// How long to try
     #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
     pub(crate) deadline: Duration,
@@ -162,6 +171,23 @@ impl From<RelayArg> for RelayPolicy {
             RelayArg::Allow => Self::Allow,
             RelayArg::Only => Self::Only,
             RelayArg::Never => Self::Never,
+        }
+    }
+}
+
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum MappingArg {
+    Pcp,
+    NatPmp,
+    Upnp,
+}
+
+impl From<MappingArg> for MappingProtocol {
+    fn from(arg: MappingArg) -> Self {
+        match arg {
+            MappingArg::Pcp => Self::Pcp,
+            MappingArg::NatPmp => Self::NatPmp,
+            MappingArg::Upnp => Self::Upnp,
         }
     }
 }

@@ -91,6 +91,11 @@ fn config(common: &Common, game: Option<&Game>, stock: bool) -> TraversalConfig 
         transport: if stock { Transport::Manual } else { Transport::Sealed },
         ..TraversalConfig::default()
     };
+    if common.no_port_mapping {
+        config.port_mapping.clear();
+    } else if !common.port_mapping.is_empty() {
+        config.port_mapping = common.port_mapping.iter().copied().map(Into::into).collect();
+    }
     if let Some(game) = game {
         agent.relay = game.relay.into();
         agent.method = game.method.into();

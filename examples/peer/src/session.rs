@@ -7,9 +7,10 @@ use bevy_ecs::prelude::*;
 use bevy_traversal::traversal_core::nat::Confidence;
 use bevy_traversal::{
     CurrentRoom, HostRoom, JoinRequested, JoinRoom, LobbyChanged, LobbyFailed, LobbyLink, LobbyState,
-    Members, NatChanged, NatProfile, PathChanged, PeerConnected, PeerDisconnected, PeerPlanned, PeerRelayed,
-    Peers, RefusePeer, RequestError, RequestFailed, RequestFailure, RequestKind, Role, RoomJoined, RoomLeft,
-    RoomTarget, TraversalError, TraversalFailed, TraversalStats,
+    Members, NatChanged, NatProfile, NatStatus, NoPortMapping, PathChanged, PeerConnected, PeerDisconnected,
+    PeerPlanned, PeerRelayed, Peers, PortMappingChanged, PortMappingState, RefusePeer, RequestError,
+    RequestFailed, RequestFailure, RequestKind, Role, RoomJoined, RoomLeft, RoomTarget, TraversalError,
+    TraversalFailed, TraversalLink, TraversalStats,
 };
 use serde_json::{Value, json};
 
@@ -19,6 +20,10 @@ use crate::play::Scores;
 
 /// What is measured comes in steps; without another one for so long it was the last.
 const NAT_SETTLES: Duration = Duration::from_millis(1500);
+
+/// How long the router's answer is waited for beyond that: a search for UPnP devices takes four seconds, and the check
+/// of what was found a little more.
+const ROUTER_ANSWERS: Duration = Duration::from_millis(6000);
 
 /// What this player came for.
 #[derive(Clone, Debug)]
@@ -38,6 +43,7 @@ impl Goal {
                     capacity: capacity.unwrap_or(*players),
                     password: password.clone(),
                     auto_allow: refuse.is_none(),
+                    migrate: false,
                     ..Default::default()
                 };
                 let expected = usize::from(*players) - 1;
@@ -68,6 +74,8 @@ pub(crate) struct Session {
     pub(crate) connected_at: Option<Instant>,
     /// What is known of the own NAT, and since when.
     nat: Option<(NatProfile, Instant)>,
+    /// When it was first known.
+    nat_since: Option<Instant>,
     /// The host of a joined room is gone.
     host_gone: bool,
     frozen: bool,
@@ -94,6 +102,7 @@ impl Session {
             room_pending: false,
             connected_at: None,
             nat: None,
+            nat_since: None,
             host_gone: false,
             frozen: false,
             trouble: None,
@@ -274,7 +283,8 @@ pub(crate) fn paths(
     mut scores: ResMut<Scores>,
     output: Res<Output>,
     peers: Res<Peers>,
-    mut nat: MessageReader<NatChanged>,
+    (link, status): (Res<TraversalLink>, Res<NatStatus>),
+    (mut nat, mut mapping): (MessageReader<NatChanged>, MessageReader<PortMappingChanged>),
     mut planned: MessageReader<PeerPlanned>,
     mut connected: MessageReader<PeerConnected>,
     (mut path_changed, mut relayed): (MessageReader<PathChanged>, MessageReader<PeerRelayed>),
@@ -282,11 +292,22 @@ pub(crate) fn paths(
     mut failed: MessageReader<TraversalFailed>,
 ) {
     for NatChanged(profile) in nat.read() {
-        output.event("nat", output::nat(profile));
+        output.event("nat", output::nat(profile, &status.port_mapping));
         session.nat = Some((*profile, Instant::now()));
+        session.nat_since.get_or_insert_with(Instant::now);
     }
+    for PortMappingChanged(state) in mapping.read() {
+        output.event("port_mapping", output::port_mapping(state));
+    }
+    let asking = !link.config().port_mapping.is_empty()
+        && matches!(
+            status.port_mapping,
+            PortMappingState::None(NoPortMapping::NotAsked) | PortMappingState::Checking(_)
+        );
+    let waited = session.nat_since.is_some_and(|since| since.elapsed() >= ROUTER_ANSWERS);
     if let (Goal::Nat, Some((profile, at))) = (&session.goal, &session.nat)
         && (profile.confidence == Confidence::Full || at.elapsed() >= NAT_SETTLES)
+        && (!asking || waited)
     {
         if !output.is_json() {
             output.event("advice", json!({"text": output::advice(profile)}));

@@ -209,10 +209,10 @@ pub(super) fn run() {
     let address = server.addresses().first[0];
     let (mut host, mut joiner) = (Player::log_in(address, 1), Player::log_in(address, 2));
     let options = RoomOptions { name: "r".into(), ..RoomOptions::default() };
-    host.ask(Request::CreateRoom { options, code: None });
+    host.ask(Request::CreateRoom { options });
     host.wait(|message| matches!(message, ToPlayer::Response { .. }).then_some(()));
     let target = RoomTarget::Name("r".into());
-    joiner.ask(Request::JoinRoom { target, password: None, resume: false });
+    joiner.ask(Request::JoinRoom { target, password: None });
     let plan = joiner.plan();
     host.plan();
     let mut datagram = vec![Kind::Relay as u8];

@@ -74,6 +74,9 @@ impl Server {
             self.counters.limited += 1;
             return;
         }
+        if let ProbePurpose::MappedPort { port } = probe.purpose {
+            return self.try_mapped_port(now, id, (route, port, length));
+        }
         let from = match probe.purpose {
             ProbePurpose::ReplyFromOtherPort => self.other(route, false, true),
             ProbePurpose::ReplyFromOtherAddress => self.other(route, true, false),

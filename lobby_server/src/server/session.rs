@@ -11,15 +11,16 @@ use traversal_core::id::{PlayerId, RequestId, RoomId};
 use traversal_core::nat::NatProfile;
 use traversal_core::wire::handshake::{PendingLogin, ServerHandshake};
 use traversal_core::wire::message::{
-    Facts, Frame, Login, LoginRefusal, MAX_LOCAL_ADDRESSES, MAX_TOKEN, MatchEnd, MatchOutcome, PlayerInfo,
-    RoomEnd, ToPlayer, ToServer, Welcome,
+    Frame, Login, LoginRefusal, MAX_LOCAL_ADDRESSES, MAX_TOKEN, MatchEnd, MatchOutcome, PlayerInfo, RoomEnd,
+    ToPlayer, ToServer, Welcome,
 };
 use traversal_core::wire::session::ServerSession;
 use traversal_core::wire::{Dropped, Kind};
 
+use super::mapped_ports::MappedPort;
 use super::{Route, Server, Timer};
 use crate::limits::{Bucket, prefix};
-use crate::matchmaking::{Party, Reach, public_addresses, reach};
+use crate::matchmaking::{Party, Reach, reach};
 use crate::relay::RelayMode;
 use crate::rooms::{is_name, is_text};
 
@@ -42,6 +43,8 @@ pub(super) struct Client {
     pub(super) route: Route,
     /// How it was reached until it went from UDP to a stream or back, and until when what comes that way is as good.
     former: Option<(Route, Instant)>,
+    /// What its router forwards to it.
+    pub(super) mapped_port: MappedPort,
     challenge: Option<Challenge>,
     /// A sealed datagram came: this is no replayed handshake.
     confirmed: bool,
@@ -151,6 +154,7 @@ impl Server {
             sightings: Vec::new(),
             route,
             former: None,
+            mapped_port: MappedPort::default(),
             challenge: None,
             confirmed: false,
             probes: Bucket::full(self.config.probe_rate, now),
@@ -262,7 +266,8 @@ impl Server {
             Frame::Ack { .. }
             | Frame::Pong { .. }
             | Frame::PathChallenge { .. }
-            | Frame::ProbeSeen { .. } => {}
+            | Frame::ProbeSeen { .. }
+            | Frame::MappedPortSeen { .. } => {}
         }
     }
 
@@ -366,13 +371,10 @@ impl Server {
         }
         tracing::debug!(%player, address = %route.peer, "address moved");
         self.pong(now, id, 0);
-        for (match_id, peer) in self.matches.of(player) {
-            let (Some(of), Some(to)) = (self.party(player), self.party(peer)) else { continue };
-            let addresses = public_addresses(&of, &to, &self.config.policy());
-            if !addresses.is_empty() {
-                self.tell(now, peer, ToPlayer::Facts { match_id, facts: Facts::PeerPublic(addresses) });
-            }
+        if old.ip() != route.peer.ip() {
+            self.forget_mapped_port(now, id);
         }
+        self.tell_public(now, player);
     }
 
     fn handle_message(&mut self, now: Instant, id: u64, message: ToServer) {
@@ -401,12 +403,19 @@ impl Server {
                     _ => {}
                 }
             }
+            // Whether a forwarded port counts is not the player's to say.
             ToServer::Profile { profile, check: false } => {
-                client.profile = profile;
+                client.profile = NatProfile { mapped: false, ..profile };
                 self.replan(now, player);
             }
+            ToServer::Profile { profile, check: true } => {
+                self.check_profile(now, id, NatProfile { mapped: false, ..profile });
+            }
+            ToServer::MappedPort(token) => self.mapped_port_echo(now, id, token),
             ToServer::PunchAgain { match_id } => self.punch_again(now, player, match_id),
-            ToServer::Profile { profile, check: true } => self.check_profile(now, id, profile),
+            ToServer::HostSeen { room, epoch, heard } => {
+                self.handle_host_seen(now, player, (room, epoch), heard);
+            }
             _ => self.counters.dropped += 1,
         }
     }
@@ -436,7 +445,6 @@ impl Server {
         if self.players.get(&player).is_some_and(|player| player.session == id) {
             let _ = self.leave_queue(now, player);
             self.leave_room(now, player, why);
-            self.end_matches(now, player, why);
             self.players.remove(&player);
             self.timers.set(Timer::Stale(player), None);
         }
@@ -495,16 +503,22 @@ impl Server {
     pub(super) fn party(&self, player: PlayerId) -> Option<Party> {
         let client = self.sessions.get(&self.players.get(&player)?.session)?;
         let over_stream = self.is_stream(client.route);
+        // By UDP alone: a forwarded port of a player without it is of no use.
+        let mapped = client.mapped().filter(|_| !over_stream);
         Some(Party {
             info: PlayerInfo { id: player, name: client.login.name.clone() },
             ephemeral: client.login.ephemeral,
             public: client.route.peer,
+            mapped,
             local: client.login.local.clone(),
             relay_only: client.login.relay_only || self.relay_mode(player) == RelayMode::Only,
             over_stream,
             server_ip: self.told_address(client.route).map(|address| address.ip()),
             // A session by UDP is the proof that UDP gets through, whatever the player thinks.
-            nat: NatProfile { udp_blocked: over_stream, ..client.profile },
+            nat: match mapped {
+                Some(_) => client.profile.with_mapped_port(),
+                None => NatProfile { udp_blocked: over_stream, ..client.profile },
+            },
             rtt: client.session.rtt(),
         })
     }

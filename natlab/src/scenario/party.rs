@@ -26,6 +26,8 @@ pub struct PartyWorld {
     pub players: Vec<HostId>,
     /// The NATs of each, the inner one first.
     pub nats: Vec<Vec<NatId>>,
+    /// The room that is opened; for all of them if nothing else is said.
+    pub room: RoomOptions,
 }
 
 impl PartyWorld {
@@ -61,7 +63,9 @@ impl PartyWorld {
             players.push(world.add_host(inside, vec![ip.into()], &[local], access, program));
             all_nats.push(nats);
         }
-        Self { world, server, players, nats: all_nats }
+        let capacity = (chains.len() as u16).max(2);
+        let room = RoomOptions { name: ROOM.into(), capacity, ..RoomOptions::default() };
+        Self { world, server, players, nats: all_nats, room }
     }
 
     /// A player, to look at.
@@ -97,8 +101,7 @@ impl PartyWorld {
             return false;
         }
         self.wait(super::CLASSIFY_PATIENCE, |party| everyone(party, Player::is_classified));
-        let capacity = self.players.len() as u16;
-        let options = RoomOptions { name: ROOM.into(), capacity: capacity.max(2), ..RoomOptions::default() };
+        let options = self.room.clone();
         self.command(0, Command::HostRoom(options));
         self.wait(LOGIN_PATIENCE, |party| party.player(0).in_room)
     }

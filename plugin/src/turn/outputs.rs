@@ -112,6 +112,7 @@ impl Turn {
     }
 
     fn event(&mut self, now: Instant, event: Event) {
+        self.router_watches(&event);
         let report = match event {
             Event::Datagram { player, channel, payload } => {
                 // One who sends too much must not take the others' places.
@@ -211,6 +212,7 @@ impl Turn {
             let local = self.add_socket(released.socket, fresh).map_err(system)?;
             self.agent.handle_socket(now, released.socket, Ok(local));
             self.drain(now);
+            self.router_moves();
         }
         if self.connections.remove(&player).is_some() {
             self.events.push_back(Report::Released(player));

@@ -157,7 +157,7 @@ fn refusals_say_why() {
     assert!(matches!(bad, Err(RequestError::Malformed { .. })), "{bad:?}");
     assert!(world.answer(first, wish("x", 3)).is_ok());
     assert_eq!(world.answer(first, wish("y", 3)), Err(RequestError::AlreadyQueued));
-    let create = Request::CreateRoom { options: named("r"), code: None };
+    let create = Request::CreateRoom { options: named("r") };
     assert_eq!(world.answer(first, create), Err(RequestError::AlreadyQueued));
     assert_eq!(world.answer(first, by_name("r")), Err(RequestError::AlreadyQueued));
     let second = world.player(2, "203.0.113.1:4001");

@@ -4,7 +4,7 @@ use super::*;
 use traversal_core::id::MatchId;
 use traversal_core::wire::message::{Facts, Probe, ProbePurpose};
 
-fn four_sockets() -> Vec<ServerSocket> {
+pub(super) fn four_sockets() -> Vec<ServerSocket> {
     let socket = |address: &str, second_address, second_port| ServerSocket {
         local: at(address),
         public: None,
@@ -20,7 +20,14 @@ fn four_sockets() -> Vec<ServerSocket> {
     ]
 }
 
-fn probe(world: &mut World, index: usize, socket: u16, from: &str, tag: u32, purpose: ProbePurpose) {
+pub(super) fn probe(
+    world: &mut World,
+    index: usize,
+    socket: u16,
+    from: &str,
+    tag: u32,
+    purpose: ProbePurpose,
+) {
     let now = world.now;
     let session = world.fakes[index].session.as_mut().unwrap();
     let datagram = session.seal(now, Kind::Probe, &Frame::Probe(Probe { tag, purpose })).unwrap();
