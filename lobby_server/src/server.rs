@@ -5,6 +5,7 @@
 //! [`Server::poll_registry`], then wait until [`Server::poll_timeout`].
 
 mod counters;
+mod families;
 mod gathering;
 mod liveness;
 mod mapped_ports;
@@ -63,6 +64,8 @@ pub struct ServerSocket {
     pub second_address: bool,
     /// It is bound to the second port (RFC 5780's P2).
     pub second_port: bool,
+    /// An address of this machine, where it is bound to all: what players of the other family are told to try.
+    pub interface: Option<IpAddr>,
     /// It takes TCP connections; what comes over one is a datagram from the connection's other end.
     pub stream: bool,
 }
@@ -70,7 +73,14 @@ pub struct ServerSocket {
 impl ServerSocket {
     /// The first socket of the first address, known to players by the address it is bound to.
     pub fn first(local: SocketAddr) -> Self {
-        Self { local, public: None, second_address: false, second_port: false, stream: false }
+        Self {
+            local,
+            public: None,
+            second_address: false,
+            second_port: false,
+            interface: None,
+            stream: false,
+        }
     }
 }
 

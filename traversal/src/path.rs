@@ -344,8 +344,10 @@ impl Paths {
         } else {
             (chosen == 0).then(|| (now + UPGRADE[0], 1))
         };
+        let kind = self.candidates[best].kind;
         for candidate in &mut self.candidates {
-            if fell || rank(candidate) <= chosen {
+            // The other family may be faster: it is measured while better ways are looked for at all.
+            if fell || rank(candidate) < chosen || candidate.kind == kind {
                 candidate.next_test = None;
             }
         }

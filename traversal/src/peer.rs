@@ -111,16 +111,16 @@ impl Peer {
         let local = plan.peer_local.iter().filter(|address| lan && is_local(address.ip()));
         // Whoever is on this network itself is seen at a private address by a server there (or on this machine).
         let public = plan.peer_public.iter().filter(|address| plan.same_nat || !is_local(address.ip()));
-        let public = public.filter(|_| attempt.has_cone());
+        let server = hands.link.online().map(|online| online.server);
+        let public = public.filter(|address| is_tested(cx.config, &plan, &attempt, server, **address));
         let hold_until = hold_back(&plan, hands.link).map(|hold| now + hold);
         let from_now = local.map(|address| (now, address));
-        let held = public.map(|address| (hold_until.unwrap_or(now), address));
+        let held = public.map(|address| (hold_until.filter(|_| address.is_ipv4()).unwrap_or(now), address));
         for (at, address) in from_now.chain(held).filter(|(_, address)| direct && is_sendable(**address)) {
             if let Some(socket) = cx.main.towards(*address) {
                 paths.add(at, socket, *address, kind_of(*address, lan), Method::Cone);
             }
         }
-        let server = hands.link.online().map(|online| online.server);
         if let Some(server) = server.filter(|_| plan.relay.is_some() && cx.config.relay != RelayPolicy::Never)
         {
             // Where direct test messages are likely to arrive, they get a start, so that the game need not move.
@@ -370,9 +370,11 @@ impl Peer {
     fn add_public(&mut self, cx: &Cx<'_>) {
         let sendable =
             |address: &&SocketAddr| is_sendable(**address) && (self.plan.same_nat || !is_local(address.ip()));
-        for address in self.plan.peer_public.iter().filter(sendable).filter(|_| self.attempt.has_cone()) {
+        let tested =
+            |address: &&SocketAddr| is_tested(cx.config, &self.plan, &self.attempt, self.server, **address);
+        for address in self.plan.peer_public.iter().filter(sendable).filter(tested) {
             if let Some(socket) = cx.main.towards(*address) {
-                let at = self.hold_until.unwrap_or(cx.now);
+                let at = self.hold_until.filter(|_| address.is_ipv4()).unwrap_or(cx.now);
                 self.paths.add(at, socket, *address, kind_of(*address, self.lan), Method::Cone);
             }
         }
@@ -669,4 +671,20 @@ impl Peer {
             }
         }
     }
+}
+
+/// Whether test messages go to this public address of the other player. The plan's methods are about the NATs of the
+/// session's family. In the other one nothing is known of any NAT, and IPv6 mostly has none: firewalls open to those
+/// who are sent to, so tests from both sides are all that is needed.
+fn is_tested(
+    config: &AgentConfig,
+    plan: &PunchPlan,
+    attempt: &Attempt,
+    server: Option<SocketAddr>,
+    address: SocketAddr,
+) -> bool {
+    let other_family = server.is_some_and(|server| server.is_ipv4() != address.is_ipv4());
+    let blocked = plan.own_nat.udp_blocked || plan.peer_nat.udp_blocked;
+    let free = config.method.is_none() && config.relay != RelayPolicy::Only && !blocked;
+    attempt.has_cone() || (free && (other_family || address.is_ipv6()))
 }

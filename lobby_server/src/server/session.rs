@@ -46,6 +46,9 @@ pub(super) struct Client {
     /// What its router forwards to it.
     pub(super) mapped_port: MappedPort,
     challenge: Option<Challenge>,
+    /// Where it is reached in the other family, and when that was last heard of.
+    pub(super) other: Option<(SocketAddr, Instant)>,
+    pub(super) other_challenge: Option<Challenge>,
     /// A sealed datagram came: this is no replayed handshake.
     confirmed: bool,
     pub(super) probes: Bucket,
@@ -54,10 +57,10 @@ pub(super) struct Client {
     next_ping: u32,
 }
 
-struct Challenge {
-    token: [u8; 16],
-    route: Route,
-    sent: Instant,
+pub(super) struct Challenge {
+    pub(super) token: [u8; 16],
+    pub(super) route: Route,
+    pub(super) sent: Instant,
 }
 
 /// A player that is logged in.
@@ -138,6 +141,7 @@ impl Server {
             observed: route.peer,
             probe_targets: self.probe_targets(route),
             session_timeout_s: self.config.session_timeout.as_secs() as u32,
+            other_family: self.other_family(route),
         };
         let player = pending.player;
         pending.login.local.truncate(MAX_LOCAL_ADDRESSES);
@@ -154,6 +158,8 @@ impl Server {
             sightings: Vec::new(),
             route,
             former: None,
+            other: None,
+            other_challenge: None,
             mapped_port: MappedPort::default(),
             challenge: None,
             confirmed: false,
@@ -260,6 +266,9 @@ impl Server {
             // From an address that is not proven the challenge is answer enough.
             Frame::Ping { .. } if !proven => {}
             Frame::Ping { id: ping } => self.pong(now, id, ping),
+            Frame::PathResponse { token } if kind == Kind::Probe => {
+                self.register_response(now, id, route, token);
+            }
             Frame::PathResponse { token } => self.path_response(now, id, route, token),
             Frame::Probe(probe) => self.handle_probe(now, id, route, probe, datagram.len()),
             Frame::Goodbye { .. } => self.end_session(now, id, MatchEnd::Left),
@@ -509,6 +518,7 @@ impl Server {
             info: PlayerInfo { id: player, name: client.login.name.clone() },
             ephemeral: client.login.ephemeral,
             public: client.route.peer,
+            other: client.other_address(),
             mapped,
             local: client.login.local.clone(),
             relay_only: client.login.relay_only || self.relay_mode(player) == RelayMode::Only,

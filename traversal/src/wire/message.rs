@@ -133,7 +133,14 @@ pub enum ProbePurpose {
         /// The port that the player's router forwards to the game's socket; not a well-known one.
         port: u16,
     },
+    /// This is the player's address in the other family than its session's: the server has it proven by a
+    /// [`Frame::PathChallenge`] and names it to matched players. These frames travel as `Kind::Probe`.
+    Register,
 }
+
+/// Tag of [`ProbePurpose::Register`]. Comes in the other family than all other probes of the session, so that it
+/// cannot be mistaken.
+pub const REGISTER_TAG: u32 = u32::MAX;
 
 /// First message of a player, inside the Noise handshake.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -166,6 +173,8 @@ pub struct Welcome {
     pub probe_targets: Vec<SocketAddr>,
     /// Seconds without any datagram after which the server forgets the session.
     pub session_timeout_s: u32,
+    /// The server's addresses in the other family than the player's, for [`ProbePurpose::Register`].
+    pub other_family: Vec<SocketAddr>,
 }
 
 /// Why a login was refused.
