@@ -41,6 +41,8 @@ pub struct ServerConfig {
     pub liveness_wait: Duration,
     /// Who was heard within this is alive.
     pub liveness_fresh: Duration,
+    /// How long the members of a room have to say whether they hear a host that the server does not.
+    pub loss_wait: Duration,
     /// How long the registry may take.
     pub registry_timeout: Duration,
     /// Leading bits of two public IPv4 addresses that must agree for players to count as behind one NAT (M25):
@@ -93,6 +95,7 @@ impl Default for ServerConfig {
             join_answer_timeout: Duration::from_secs(20),
             liveness_wait: Duration::from_millis(1500),
             liveness_fresh: Duration::from_secs(1),
+            loss_wait: Duration::from_secs(2),
             registry_timeout: Duration::from_secs(2),
             same_nat_mask_v4: 32,
             same_nat_mask_v6: 64,

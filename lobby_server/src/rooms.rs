@@ -46,6 +46,12 @@ pub(crate) struct Room {
     pub(crate) opened_from: IpAddr,
     /// The registry has taken it.
     pub(crate) claimed: bool,
+    /// See [`RoomOptions::migrate`].
+    pub(crate) migrate: bool,
+    /// How often it changed its host.
+    pub(crate) epoch: u32,
+    /// Made anew from a member's ticket after a restart: whoever has one belongs in.
+    pub(crate) restored: bool,
 }
 
 impl Room {
@@ -69,6 +75,10 @@ impl Room {
             host: self.host(),
             capacity: self.capacity,
             metadata: self.metadata.clone(),
+            public: self.public,
+            auto_allow: self.auto_allow,
+            migrate: self.migrate,
+            epoch: self.epoch,
             topology: self.topology,
         }
     }

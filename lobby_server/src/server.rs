@@ -5,14 +5,18 @@
 //! [`Server::poll_registry`], then wait until [`Server::poll_timeout`].
 
 mod counters;
+mod families;
 mod gathering;
 mod liveness;
 mod mapped_ports;
 mod membership;
+mod migration;
 mod probes;
 mod relaying;
+mod reports;
 mod requests;
 mod session;
+mod take_up;
 #[cfg(test)]
 mod tests;
 mod timers;
@@ -32,6 +36,7 @@ use traversal_core::wire::{Kind, MAX_DATAGRAM};
 
 use crate::config::ServerConfig;
 use crate::limits::PrefixLimiter;
+use crate::outcomes::Outcomes;
 use crate::queue::Queues;
 use crate::registry::{MemoryRegistry, RegistryCommand, RegistryId};
 use crate::relay::Relay;
@@ -41,6 +46,7 @@ use crate::stun;
 pub use counters::{Counters, Gauges};
 use gathering::Gathering;
 use liveness::Check;
+use migration::Loss;
 use requests::{Ask, Pending};
 use session::{Client, Player, RecentInits};
 use timers::{Timer, Timers};
@@ -60,6 +66,8 @@ pub struct ServerSocket {
     pub second_address: bool,
     /// It is bound to the second port (RFC 5780's P2).
     pub second_port: bool,
+    /// An address of this machine, where it is bound to all: what players of the other family are told to try.
+    pub interface: Option<IpAddr>,
     /// It takes TCP connections; what comes over one is a datagram from the connection's other end.
     pub stream: bool,
 }
@@ -67,7 +75,14 @@ pub struct ServerSocket {
 impl ServerSocket {
     /// The first socket of the first address, known to players by the address it is bound to.
     pub fn first(local: SocketAddr) -> Self {
-        Self { local, public: None, second_address: false, second_port: false, stream: false }
+        Self {
+            local,
+            public: None,
+            second_address: false,
+            second_port: false,
+            interface: None,
+            stream: false,
+        }
     }
 }
 
@@ -118,6 +133,7 @@ pub struct Server {
     pending: BTreeMap<RegistryId, Pending>,
     asks: BTreeMap<JoinId, Ask>,
     checks: BTreeMap<RoomId, Check>,
+    losses: BTreeMap<RoomId, Loss>,
     queues: Queues,
     gatherings: BTreeMap<RoomId, Gathering>,
     timers: Timers,
@@ -137,6 +153,7 @@ pub struct Server {
     stopping: bool,
     start: Instant,
     counters: Counters,
+    outcomes: Outcomes,
 }
 
 impl std::fmt::Debug for Server {
@@ -179,6 +196,7 @@ impl Server {
             pending: BTreeMap::new(),
             asks: BTreeMap::new(),
             checks: BTreeMap::new(),
+            losses: BTreeMap::new(),
             queues: Queues::default(),
             gatherings: BTreeMap::new(),
             timers: Timers::default(),
@@ -190,6 +208,7 @@ impl Server {
             stopping: false,
             start: now,
             counters: Counters::default(),
+            outcomes: Outcomes::new(),
             config,
         }
     }
@@ -207,6 +226,11 @@ impl Server {
     /// Counts since the start.
     pub fn counters(&self) -> Counters {
         self.counters
+    }
+
+    /// How matches went since the start, by cause and NATs.
+    pub fn outcomes(&self) -> &Outcomes {
+        &self.outcomes
     }
 
     /// Numbers of the moment.
@@ -385,6 +409,7 @@ impl Server {
                 Timer::Registry(id) => self.registry_timeout(now, id),
                 Timer::Ask(join) => self.ask_timeout(now, join),
                 Timer::Check(room) => self.check_timeout(now, room),
+                Timer::Loss(room) => self.loss_timeout(now, room),
                 Timer::Gathering(room) => self.gathering_timeout(now, room),
             }
             self.settle(now);

@@ -10,6 +10,7 @@ use quinn_udp::{RecvMeta, Transmit, UdpSockRef, UdpSocketState};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::config::Settings;
+use crate::matchmaking::{Reach, reach};
 use crate::server::{Server, ServerSocket, ServerSocketId};
 use crate::tcp::Listener;
 
@@ -109,6 +110,20 @@ fn open_first(
     }
 }
 
+/// An address of this machine that players may reach it at: a public one, if there is any.
+fn own_address(v6: bool) -> Option<IpAddr> {
+    let interfaces = local_ip_address::list_afinet_netifas().unwrap_or_default();
+    let mut own: Vec<IpAddr> = interfaces
+        .into_iter()
+        .map(|(_, ip)| ip)
+        // Link-local addresses need a scope that the other side cannot know.
+        .filter(|ip| ip.is_ipv6() == v6 && !matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local()))
+        .filter(|ip| reach(*ip) != Reach::Loopback)
+        .collect();
+    own.sort_by_key(|ip| (reach(*ip) != Reach::Public, *ip));
+    own.first().copied()
+}
+
 /// Opens all sockets that the settings ask for.
 pub(crate) fn open_all(settings: &Settings) -> Result<(Vec<Bound>, Vec<Listener>), BindError> {
     let mut all = Vec::new();
@@ -120,7 +135,8 @@ pub(crate) fn open_all(settings: &Settings) -> Result<(Vec<Bound>, Vec<Listener>
         let second_public = settings.second_public_address.iter().find(family).copied();
         // Of several addresses of one family, the first is the one that classification works with.
         let main = !std::mem::replace(&mut served[usize::from(first.is_ipv6())], true);
-        let about = ServerSocket { public, ..ServerSocket::first(first) };
+        let interface = first.ip().is_unspecified().then(|| own_address(first.is_ipv6())).flatten();
+        let about = ServerSocket { public, interface, ..ServerSocket::first(first) };
         let bound = match open_first(settings, first, about) {
             Ok((bound, listener)) => {
                 listeners.extend(listener);

@@ -80,9 +80,19 @@ pub struct Player {
 impl Player {
     /// A player whose main socket is bound to `local`.
     pub fn new(config: AgentConfig, secret: [u8; 32], local: SocketAddr, now: Instant) -> Self {
+        Self::dual(config, secret, (local, None), now)
+    }
+
+    /// A player whose main sockets are bound to these: for IPv4, and for IPv6 where there is any.
+    pub fn dual(
+        config: AgentConfig,
+        secret: [u8; 32],
+        local: (SocketAddr, Option<SocketAddr>),
+        now: Instant,
+    ) -> Self {
         // The agent's randomness and its identity must not be the same bytes.
         let seed = secret.map(|byte| byte ^ 0x5a);
-        let agent = Agent::new(config, Identity::from_secret(secret), seed, (local, None));
+        let agent = Agent::new(config, Identity::from_secret(secret), seed, local);
         Self {
             agent,
             now,
@@ -188,6 +198,10 @@ impl Player {
                         game.moved(self.now, *player, path);
                     }
                     self.take_path(*player, path.clone());
+                    // A real game sends with the next frame.
+                    if !self.heard.contains_key(player) {
+                        self.greet(*player);
+                    }
                 }
                 Event::PeerDisconnected { peer, .. } => {
                     self.paths.remove(&peer.id);

@@ -53,6 +53,8 @@ mod config;
 mod datagrams;
 mod driver;
 mod error;
+#[cfg(feature = "ggrs")]
+mod ggrs;
 mod handoff;
 mod identity;
 mod link;
@@ -75,16 +77,18 @@ pub use conditions::{hosting, in_room, joined, lobby_online, peer_connected};
 pub use config::{DEFAULT_PORT, IdentitySource, ServerKey, ServerKeyError, Transport, TraversalConfig};
 pub use datagrams::{Datagram, DatagramError, DatagramSocket, Datagrams, MAX_DATAGRAM, SOCKET_CHANNELS};
 pub use error::{SocketError, TraversalError};
+#[cfg(feature = "ggrs")]
+pub use ggrs::GgrsSocket;
 #[cfg(feature = "stock_netcode")]
 pub use handoff::{NETCODE_PROTOCOL, netcode_client, netcode_server};
 pub use handoff::{PendingSocket, PunchedSocket};
 pub use link::TraversalLink;
 pub use messages::{
-    AllowPeer, CancelQuickMatch, ClosePeer, ConnectLobby, DisconnectLobby, HostRoom, JoinRequested, JoinRoom,
-    KickPeer, LeaveRoom, ListRooms, LobbyChanged, LobbyFailed, MembersChanged, NatChanged, PathChanged,
-    PeerConnected, PeerDisconnected, PeerPlanned, PeerRelayed, PortMappingChanged, QueueChanged, QuickMatch,
-    RefusePeer, RequestFailed, RoomChanged, RoomJoined, RoomLeft, RoomsListed, SetRoomMetadata,
-    TraversalFailed,
+    AllowPeer, CancelQuickMatch, ClosePeer, ConnectLobby, DisconnectLobby, HostMigrated, HostRoom,
+    JoinRequested, JoinRoom, KickPeer, LeaveRoom, ListRooms, LobbyChanged, LobbyFailed, MembersChanged,
+    NatChanged, PathChanged, PeerConnected, PeerDisconnected, PeerPlanned, PeerRelayed, PortMappingChanged,
+    QueueChanged, QuickMatch, RefusePeer, RequestFailed, RoomChanged, RoomJoined, RoomLeft, RoomsListed,
+    SetRoomMetadata, TraversalFailed,
 };
 pub use resolve::{Resolve, SystemResolver};
 pub use state::{CurrentRoom, LobbyLink, Members, NatStatus, Peer, Peers, QuickMatchQueue, TraversalStats};
@@ -94,8 +98,8 @@ pub use traversal_core::failure::{FailureReason, FailureReport, Stage};
 pub use traversal_core::id::{JoinId, PlayerId, RoomId};
 pub use traversal_core::nat::{NatKind, NatProfile};
 pub use traversal_core::wire::message::{
-    MESH_CAPACITY, Method, PlayerInfo, QueueStatus, RequestError, Role, RoomEnd, RoomInfo, RoomOptions,
-    RoomSummary, RoomTarget, Topology,
+    MESH_CAPACITY, MatchEnd, Method, PlayerInfo, QueueStatus, RequestError, Role, RoomEnd, RoomInfo,
+    RoomOptions, RoomSummary, RoomTarget, Topology,
 };
 pub use traversal_core::{
     AgentConfig, Caps, Detect, DisconnectReason, IntoSocketError, LobbyError, LobbyState, MappingProtocol,
@@ -110,11 +114,11 @@ struct ReadmeDoctests;
 /// What most games use.
 pub mod prelude {
     pub use crate::{
-        CancelQuickMatch, ConnectLobby, CurrentRoom, Datagrams, HostRoom, JoinRoom, KickPeer, LeaveRoom,
-        LobbyChanged, LobbyFailed, LobbyLink, LobbyState, Members, PeerConnected, PeerDisconnected, Peers,
-        PlayerId, QueueChanged, QuickMatch, RequestFailed, RoomJoined, RoomLeft, RoomOptions, RoomTarget,
-        Topology, TraversalConfig, TraversalFailed, TraversalPlugin, TraversalSystems, hosting, in_room,
-        joined, lobby_online, peer_connected,
+        CancelQuickMatch, ConnectLobby, CurrentRoom, Datagrams, HostMigrated, HostRoom, JoinRoom, KickPeer,
+        LeaveRoom, LobbyChanged, LobbyFailed, LobbyLink, LobbyState, Members, PeerConnected,
+        PeerDisconnected, Peers, PlayerId, QueueChanged, QuickMatch, RequestFailed, RoomJoined, RoomLeft,
+        RoomOptions, RoomTarget, Topology, TraversalConfig, TraversalFailed, TraversalPlugin,
+        TraversalSystems, hosting, in_room, joined, lobby_online, peer_connected,
     };
 }
 

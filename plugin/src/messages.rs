@@ -68,7 +68,8 @@ impl JoinRoom {
     }
 }
 
-/// Request: leave the room. A host's leaving closes it. Answered by [`RoomLeft`].
+/// Request: leave the room. When the host leaves, another member hosts the room (see [`HostMigrated`]), or it closes
+/// where [`RoomOptions::migrate`] is off. Answered by [`RoomLeft`].
 #[derive(Message, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LeaveRoom;
 
@@ -193,9 +194,33 @@ pub struct RoomLeft {
     pub reason: Option<RoomEnd>,
 }
 
-/// Outcome: the room's metadata or host changed.
+/// Outcome: the room's metadata changed.
 #[derive(Message, Clone, Debug, PartialEq, Eq)]
 pub struct RoomChanged(pub RoomInfo);
+
+/// Outcome: the host left or was lost, and another member hosts the room. The game goes on if the new host carries its
+/// state over; see the [crate's documentation](crate#when-the-host-leaves) for how.
+///
+/// In this order, each in a frame of its own or several in one:
+/// 1. [`PeerDisconnected`] about the old host. The room is still there ([`in_room`](crate::in_room)), and renet's client
+///    is disconnected. If no other host is found there is a [`RoomLeft`] instead of what follows.
+/// 2. `HostMigrated`. On the new host `RenetServer` is there and `RenetClient` gone when the systems of this frame's
+///    `Update` run, and [`hosting`](crate::hosting) holds.
+/// 3. [`PeerPlanned`] and [`PeerConnected`]: on the new host for each member that gets through to it, on the others for
+///    the new host, with a fresh `RenetClient`.
+///
+/// [`MembersChanged`] says that the old host is out, with the message or later.
+#[derive(Message, Clone, Debug, PartialEq, Eq)]
+pub struct HostMigrated {
+    /// The room as it is now: its `host`, and its `epoch`, which counts the changes.
+    pub room: RoomInfo,
+    /// This player is the new host.
+    pub hosting: bool,
+    /// Who hosted it before.
+    pub previous: PlayerId,
+    /// Who is inside, the new host first, without the old one. Not all of them need get through to the new host.
+    pub members: Vec<PlayerInfo>,
+}
 
 /// Outcome: players came or went. Who is inside now is in [`Members`](crate::Members).
 #[derive(Message, Clone, Debug, PartialEq, Eq)]
@@ -325,6 +350,7 @@ pub(crate) fn add(app: &mut bevy_app::App) {
         .add_message::<RoomJoined>()
         .add_message::<RoomLeft>()
         .add_message::<RoomChanged>()
+        .add_message::<HostMigrated>()
         .add_message::<MembersChanged>()
         .add_message::<RoomsListed>()
         .add_message::<RequestFailed>()

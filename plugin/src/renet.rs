@@ -17,6 +17,7 @@ use crate::link::TraversalLink;
 #[derive(Debug)]
 pub(crate) enum Change {
     RoomEntered { hosting: bool },
+    HostChanged { hosting: bool },
     Connected { player: PlayerId, client_id: u64, host: bool },
     Disconnected { client_id: u64, host: bool, reason: DisconnectReason },
     RoomLeft,
@@ -48,6 +49,7 @@ pub(crate) fn receive(
     let hand_off = hand_off.bypass_change_detection();
     let datagrams = datagrams.bypass_change_detection();
     let (mut new_server, mut new_client) = (None, None);
+    let mut client_over = false;
     for change in std::mem::take(&mut hand_off.changes) {
         let config = &link.config.renet;
         match change {
@@ -59,6 +61,17 @@ pub(crate) fn receive(
                 hand_off.closing = false;
             }
             Change::RoomEntered { hosting: false } => hand_off.closing = false,
+            Change::HostChanged { hosting } => {
+                hand_off.clients.clear();
+                hand_off.server = None;
+                if hosting {
+                    new_server = Some(RenetServer::new(config.clone()));
+                    (new_client, client_over) = (None, true);
+                } else if let Some(client) = target(&mut new_client, &mut client) {
+                    // The next one comes with the connection to the new host.
+                    client.disconnect_due_to_transport();
+                }
+            }
             Change::Connected { player, client_id, host: true } => {
                 let Some(server) = target(&mut new_server, &mut server) else { continue };
                 if let Some(&other) = hand_off.clients.get(&client_id).filter(|other| **other != player) {
@@ -132,6 +145,8 @@ pub(crate) fn receive(
     }
     if let Some(client) = new_client {
         commands.insert_resource(client);
+    } else if client_over {
+        commands.remove_resource::<RenetClient>();
     }
 }
 

@@ -36,6 +36,7 @@ pub(crate) struct Outcomes<'w> {
     room_joined: MessageWriter<'w, m::RoomJoined>,
     room_left: MessageWriter<'w, m::RoomLeft>,
     room_changed: MessageWriter<'w, m::RoomChanged>,
+    host_migrated: MessageWriter<'w, m::HostMigrated>,
     members_changed: MessageWriter<'w, m::MembersChanged>,
     rooms_listed: MessageWriter<'w, m::RoomsListed>,
     queue_changed: MessageWriter<'w, m::QueueChanged>,
@@ -122,6 +123,14 @@ impl World<'_> {
             Event::RoomChanged(room) => {
                 self.room.info = Some(room.clone());
                 self.out.room_changed.write(m::RoomChanged(room));
+            }
+            Event::HostChanged { room, hosting, previous, members } => {
+                *self.room = CurrentRoom { info: Some(room.clone()), hosting };
+                self.hand_off.changes.push(Change::HostChanged { hosting });
+                if !members.is_empty() {
+                    self.members(members.clone());
+                }
+                self.out.host_migrated.write(m::HostMigrated { room, hosting, previous, members });
             }
             Event::Members(members) => self.members(members),
             Event::RoomLeft { reason } => self.room_left(reason),

@@ -149,9 +149,14 @@ fn a_kicked_player_hears_why() {
 }
 
 #[test]
-fn a_host_that_leaves_ends_the_game_of_all() {
+fn a_host_that_leaves_ends_the_game_of_all_where_migration_is_off() {
     let lobby = lobby();
-    let (mut host, mut guest) = pair(&lobby);
+    let mut host = host(&lobby, RoomOptions { migrate: false, ..room() });
+    let mut guest = Game::new(config(&lobby, "guest"));
+    guest.write(JoinRoom::name("room"));
+    until([&mut host, &mut guest], "both connect", 5.0, |games| {
+        games.iter().all(|game| !game.all::<PeerConnected>().is_empty())
+    });
     host.write(LeaveRoom);
     until([&mut host, &mut guest], "all are out", 5.0, |games| {
         games.iter().all(|game| {

@@ -58,6 +58,8 @@ pub struct Agent {
     peers: BTreeMap<MatchId, Peer>,
     /// The match that a player's game datagrams take.
     by_player: BTreeMap<PlayerId, MatchId>,
+    /// Plans that overtook the news of the host they are for.
+    early_plans: Vec<PunchPlan>,
     mesh: Mesh,
     /// When the game last asked to join, and when the first plan came of it.
     join_requested: Option<(Instant, Option<Instant>)>,
@@ -92,6 +94,8 @@ macro_rules! hands {
     };
 }
 
+mod rooms;
+
 impl Agent {
     /// An agent that does nothing until [`Command::Connect`]. `seed` is where all its randomness comes from: take
     /// it from the system's entropy, or from the simulator. `main` are the local addresses of
@@ -116,6 +120,7 @@ impl Agent {
             sockets: Sockets::default(),
             peers: BTreeMap::new(),
             by_player: BTreeMap::new(),
+            early_plans: Vec::new(),
             mesh: Mesh::default(),
             join_requested: None,
             early_facts: VecDeque::new(),
@@ -172,12 +177,12 @@ impl Agent {
                 self.link.disconnect(&mut cx);
             }
             Command::HostRoom(options) => {
-                let request = Request::CreateRoom { options, code: None };
+                let request = Request::CreateRoom { options };
                 self.ask(now, RequestKind::Host, request, Duration::ZERO);
             }
             Command::JoinRoom { target, password, wait } => {
                 self.join_requested = Some((now, None));
-                let request = Request::JoinRoom { target, password, resume: false };
+                let request = Request::JoinRoom { target, password };
                 self.ask(now, RequestKind::Join, request, wait);
             }
             Command::LeaveRoom => {
@@ -407,6 +412,10 @@ impl Agent {
                 }
             }
             ToPlayer::MatchEnded { match_id, reason } => self.match_ended(now, match_id, reason),
+            ToPlayer::Ticket(ticket) => self.lobby.handle_ticket(ticket),
+            ToPlayer::ConfirmLoss { room, epoch } => self.confirm_loss(now, room, epoch),
+            ToPlayer::HostStands { room, epoch } => self.host_stands(now, room, epoch),
+            ToPlayer::HostChanged { room, previous } => self.host_changed(now, room, previous),
             ToPlayer::Profile(profile) => self.detection.handle_profile(&mut cx, profile),
             ToPlayer::MappedPort(port) => self.mapping.handle_verdict(&mut cx, &mut self.link, port),
             ToPlayer::Facts { match_id, facts } => {
@@ -430,6 +439,13 @@ impl Agent {
                     self.close_peer(now, player, &format!("removed by the host: {reason}"));
                 }
                 LobbyNews::Unwanted => self.close_all(now, "left"),
+                LobbyNews::Entered => self.entered(now),
+                LobbyNews::HostChanged { room, previous } => {
+                    self.announce_host(now, room, previous);
+                    self.entered(now);
+                }
+                LobbyNews::Stale { epoch } => self.room_ended(now, RoomEnd::HostReplaced { epoch }),
+                LobbyNews::HostGone => self.room_without_host(now, RoomEnd::HostLost),
             }
         }
     }
@@ -450,6 +466,7 @@ impl Agent {
     }
 
     fn handle_plan(&mut self, now: Instant, plan: PunchPlan) {
+        let Some(plan) = self.plan_of_this_host(plan) else { return };
         let requested = self.requested(now, &plan);
         self.mesh.planned(plan.peer.id);
         // A plan is used once: the keys made from it must not be made again.
@@ -478,11 +495,20 @@ impl Agent {
             }
             None => {
                 let reason = if full { FailureReason::CapReached } else { FailureReason::BadPlan };
-                let report =
-                    FailureReport { stage: Stage::Request, reason, own_nat, peer_nat, tried: Vec::new() };
+                let report = FailureReport {
+                    stage: Stage::Request,
+                    reason,
+                    relayed: false,
+                    own_nat,
+                    peer_nat,
+                    tried: Vec::new(),
+                };
                 self.mesh.give_up(info.id);
                 cx.emit(Event::PeerFailed { peer: info, report });
-                self.tell_server(now, ToServer::MatchReport { match_id, outcome: MatchOutcome::Failed });
+                self.tell_server(
+                    now,
+                    ToServer::MatchReport { match_id, outcome: MatchOutcome::Failed, cause: Some(reason) },
+                );
             }
         }
     }
@@ -498,6 +524,9 @@ impl Agent {
 
     fn match_ended(&mut self, now: Instant, match_id: MatchId, reason: MatchEnd) {
         let Some(peer) = self.peers.get_mut(&match_id) else { return };
+        if reason == MatchEnd::Migrated {
+            return peer.close(&mut cx!(self, now), &reason.to_string(), Some(reason.into()));
+        }
         // The server has lost sight of the other player; while the path works the game goes on.
         if reason == MatchEnd::Gone && peer.is_connected() {
             return;
@@ -522,7 +551,11 @@ impl Agent {
     /// Leaves on this side's own wish.
     fn leave_room(&mut self, now: Instant, reason: &str) {
         let Some(room) = self.lobby.forget_room(&mut cx!(self, now), &mut self.link) else { return };
-        let reason = if room.hosting { "the host closed the room" } else { reason };
+        let reason = match (room.hosting, room.info.migrate) {
+            (true, false) => "the host closed the room",
+            (true, true) => "the host left",
+            (false, _) => reason,
+        };
         self.close_all(now, reason);
         cx!(self, now).emit(Event::RoomLeft { reason: None });
     }
@@ -539,7 +572,7 @@ impl Agent {
         let Some(peer) = self.by_player.get(&player).and_then(|id| self.peers.get_mut(id)) else { return };
         peer.close(&mut cx!(self, now), reason, Some(DisconnectReason::Local));
         let match_id = peer.match_id;
-        self.tell_server(now, ToServer::MatchReport { match_id, outcome: MatchOutcome::Closed });
+        self.tell_server(now, ToServer::MatchReport { match_id, outcome: MatchOutcome::Closed, cause: None });
     }
 
     /// Book-keeping after something happened to a match.
@@ -547,26 +580,32 @@ impl Agent {
         let relayed = self.peers.get(&match_id).and_then(Peer::selected).is_some_and(|path| path.0 == RELAY);
         let outcome = match news {
             PeerNews::Connected if relayed => MatchOutcome::Relayed,
-            PeerNews::Connected => MatchOutcome::Direct,
+            PeerNews::Relayed => MatchOutcome::Relayed,
+            PeerNews::Connected | PeerNews::Direct => MatchOutcome::Direct,
             PeerNews::Ended => MatchOutcome::Closed,
             PeerNews::Failed => MatchOutcome::Failed,
             PeerNews::Lost => MatchOutcome::Lost,
         };
-        self.tell_server(now, ToServer::MatchReport { match_id, outcome });
+        let cause = match outcome {
+            MatchOutcome::Relayed | MatchOutcome::Failed => self.peers.get(&match_id).and_then(Peer::cause),
+            MatchOutcome::Lost => Some(FailureReason::PathLost),
+            _ => None,
+        };
+        self.tell_server(now, ToServer::MatchReport { match_id, outcome, cause });
         let Some(peer) = self.peers.get(&match_id) else { return };
         match news {
-            PeerNews::Connected => {}
+            PeerNews::Connected | PeerNews::Direct | PeerNews::Relayed => {}
             PeerNews::Lost => self.mesh.lost(now, peer.info.id),
             PeerNews::Ended | PeerNews::Failed => self.mesh.give_up(peer.info.id),
         }
         let host = self.lobby.room().map(|room| room.info.host);
-        if news != PeerNews::Connected && host == Some(peer.info.id) {
-            // Without its host the room is of no use to this player, and would stand in the way of another.
+        let goes_on = matches!(news, PeerNews::Connected | PeerNews::Direct | PeerNews::Relayed);
+        if !goes_on && host == Some(peer.info.id) {
+            if self.lobby.host_lost(now) {
+                return self.say_host_seen(now, false);
+            }
             let reason = if news == PeerNews::Ended { RoomEnd::Closed } else { RoomEnd::HostLost };
-            let mut cx = cx!(self, now);
-            self.lobby.forget_room(&mut cx, &mut self.link);
-            cx.emit(Event::RoomLeft { reason: Some(reason) });
-            self.close_all(now, "left");
+            self.room_without_host(now, reason);
         }
     }
 

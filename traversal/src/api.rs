@@ -55,7 +55,7 @@ pub enum Command {
         /// Keep asking for so long while there is no such room.
         wait: Duration,
     },
-    /// Leave; the host's leaving closes the room.
+    /// Leave. When the host leaves, another member hosts the room, or it closes: see [`RoomOptions::migrate`].
     LeaveRoom,
     /// Ask for the public rooms.
     ListRooms,
@@ -293,7 +293,7 @@ pub enum Event {
         /// This player is its host.
         hosting: bool,
     },
-    /// Metadata or host changed.
+    /// Metadata changed.
     RoomChanged(RoomInfo),
     /// Who is inside now; the host first.
     Members(Vec<PlayerInfo>),
@@ -369,6 +369,18 @@ pub enum Event {
         peer: PlayerInfo,
         /// Why.
         report: FailureReport,
+    },
+    /// The host left or was lost, and another member hosts the room. The channel to the old host has ended by now;
+    /// those to the new one follow, each with [`Event::Plan`] and [`Event::PeerConnected`].
+    HostChanged {
+        /// The room as it is now: its `host` and its `epoch` are new.
+        room: RoomInfo,
+        /// This player is the new host.
+        hosting: bool,
+        /// Who hosted it before.
+        previous: PlayerId,
+        /// Who is inside, the new host first, without the old one. As far as is known; [`Event::Members`] follows.
+        members: Vec<PlayerInfo>,
     },
     /// A game datagram.
     Datagram {

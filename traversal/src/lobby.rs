@@ -10,7 +10,7 @@ use crate::login::LobbyLink;
 use crate::timer::due;
 use crate::wire::message::{
     PlayerInfo, QueueStatus, QuickMatch, QuickMatched, Request, RequestError, Response, RoomInfo,
-    RoomOptions, RoomSummary, RoomTarget, ToServer,
+    RoomSummary, RoomTarget, RoomTicket, ToServer,
 };
 
 /// Requests that wait for an answer; more means that the game asks every frame.
@@ -21,6 +21,9 @@ const MAX_LISTED: usize = 500;
 const WAIT_RETRY: Duration = Duration::from_millis(400);
 /// How often a room is asked for again after the server was lost.
 const RESUME_RETRY: Duration = Duration::from_secs(2);
+/// How long a member without its host waits for another one. The server asks host and members for 4.5 s at the most,
+/// and may have to be found again itself.
+const SEEK: Duration = Duration::from_secs(20);
 
 /// Everything about rooms.
 #[derive(Debug, Default)]
@@ -30,6 +33,9 @@ pub(crate) struct Lobby {
     room: Option<Room>,
     queue: Option<Queued>,
     listed: Vec<RoomSummary>,
+    /// Frames overtake each other: what came before the answer that lets this player into the room.
+    early_ticket: Option<RoomTicket>,
+    early_host: Option<(RoomInfo, PlayerId)>,
 }
 
 /// The quick match that this player waits for.
@@ -57,12 +63,33 @@ struct Pending {
 pub(crate) struct Room {
     pub(crate) info: RoomInfo,
     pub(crate) hosting: bool,
-    /// What to ask for when the server forgot us.
-    resume: Request,
+    /// What to ask for where there is no ticket.
+    entered_by: Request,
+    /// What to ask with when the server forgot us.
+    ticket: Option<RoomTicket>,
+    password: Option<String>,
     /// Due after the server was lost.
     resume_at: Option<Instant>,
+    /// The host is lost; until then another one may come.
+    pub(crate) seeking: Option<Instant>,
     revision: Option<u32>,
     parts: BTreeMap<u8, Vec<PlayerInfo>>,
+    /// The latest whole list.
+    pub(crate) members: Vec<PlayerInfo>,
+}
+
+impl Room {
+    /// How to come back in.
+    fn resume(&self) -> Request {
+        match self.ticket {
+            Some(ticket) => Request::TakeUpRoom {
+                ticket,
+                code: self.info.code.clone(),
+                options: self.info.options(self.password.clone()),
+            },
+            None => self.entered_by.clone(),
+        }
+    }
 }
 
 /// What an answer means for the matches.
@@ -72,6 +99,23 @@ pub(crate) enum LobbyNews {
     Kicked { player: PlayerId, reason: String },
     /// Let in after the game had changed its mind: end all channels.
     Unwanted,
+    /// In the room, or back in it.
+    Entered,
+    /// It has another host.
+    HostChanged { room: RoomInfo, previous: PlayerId },
+    /// This player hosted it, and another one does now.
+    Stale { epoch: u32 },
+    /// No other host came in time.
+    HostGone,
+}
+
+/// The password that a room was entered with.
+fn password_of(request: Request) -> Option<String> {
+    match request {
+        Request::CreateRoom { options } | Request::TakeUpRoom { options, .. } => options.password,
+        Request::JoinRoom { password, .. } => password,
+        _ => None,
+    }
 }
 
 impl Lobby {
@@ -198,21 +242,8 @@ impl Lobby {
             return Some(LobbyNews::Unwanted);
         }
         self.end_queue(cx);
-        let request = if room.host == cx.identity.player_id() {
-            let options = RoomOptions {
-                capacity: room.capacity,
-                public: false,
-                metadata: room.metadata.clone(),
-                topology: room.topology,
-                ..RoomOptions::default()
-            };
-            Request::CreateRoom { options, code: None }
-        } else {
-            let target = RoomTarget::Name(room.name.clone());
-            Request::JoinRoom { target, password: None, resume: false }
-        };
-        self.entered(cx, room, request);
-        None
+        let news = self.entered(cx, room, None);
+        Some(news)
     }
 
     fn push(&mut self, cx: &mut Cx<'_>, link: &mut LobbyLink, pending: Pending) {
@@ -230,7 +261,10 @@ impl Lobby {
         for (id, pending) in &mut self.pending {
             let enters = matches!(
                 pending.request,
-                Request::CreateRoom { .. } | Request::JoinRoom { .. } | Request::QuickMatch(_)
+                Request::CreateRoom { .. }
+                    | Request::JoinRoom { .. }
+                    | Request::TakeUpRoom { .. }
+                    | Request::QuickMatch(_)
             );
             if due(pending.send_at, cx.now) && !(leaving && enters) {
                 let message = ToServer::Request { id: *id, request: pending.request.clone() };
@@ -285,6 +319,7 @@ impl Lobby {
     pub(crate) fn room_ended(&mut self) -> Option<Room> {
         // Whatever was asked about it is moot.
         self.pending.retain(|_, pending| pending.kind.is_some());
+        (self.early_ticket, self.early_host) = (None, None);
         self.room.take()
     }
 
@@ -304,7 +339,9 @@ impl Lobby {
         };
         match (result, pending.kind) {
             (Ok(Response::Room(info)), _) => {
-                self.entered(cx, info, pending.request);
+                let news = self.entered(cx, info, password_of(pending.request));
+                self.flush(cx, link);
+                return Some(news);
             }
             (Ok(Response::Rooms { rooms, more }), Some(RequestKind::List)) => {
                 let last = rooms.last().map(|room| room.name.clone());
@@ -339,10 +376,14 @@ impl Lobby {
                     pending.request,
                     Request::LeaveRoom | Request::LeaveQueue | Request::Rematch { .. }
                 ) => {}
+            (Err(RequestError::StaleHost { epoch }), None) => return Some(LobbyNews::Stale { epoch }),
             // The room cannot be had back yet: its host may not have logged in again, or the server still knows our
             // own former session.
-            (Err(_), None) => {
+            (Err(error), None) => {
                 if let Some(room) = &mut self.room {
+                    if error == RequestError::BadTicket {
+                        room.ticket = None;
+                    }
                     room.resume_at = Some(cx.now + RESUME_RETRY);
                 }
             }
@@ -351,36 +392,90 @@ impl Lobby {
         None
     }
 
-    fn entered(&mut self, cx: &mut Cx<'_>, info: RoomInfo, request: Request) {
+    fn entered(&mut self, cx: &mut Cx<'_>, info: RoomInfo, password: Option<String>) -> LobbyNews {
         let hosting = info.host == cx.identity.player_id();
-        let resume = match request {
-            Request::CreateRoom { mut options, .. } => {
-                options.name.clone_from(&info.name);
-                Request::CreateRoom { options, code: Some(info.code.clone()) }
-            }
-            Request::JoinRoom { password, .. } => {
-                let target = RoomTarget::Name(info.name.clone());
-                Request::JoinRoom { target, password, resume: true }
-            }
-            other => other,
+        let former = self.room.take().filter(|room| room.info.id == info.id);
+        let entered_by = if hosting {
+            Request::CreateRoom { options: info.options(password.clone()) }
+        } else {
+            Request::JoinRoom { target: RoomTarget::Name(info.name.clone()), password: password.clone() }
         };
-        let room = Room {
+        let ticket = self.early_ticket.take().filter(|ticket| ticket.room == info.id);
+        let known = former.as_ref().map(|room| (room.info.epoch, room.info.host));
+        let replaced = known.filter(|(epoch, _)| info.epoch > *epoch).map(|(_, host)| host);
+        let (seeking, ticket, mut members) = match former {
+            Some(room) => (room.seeking, ticket.or(room.ticket), room.members),
+            None => (None, ticket, Vec::new()),
+        };
+        members.retain(|member| Some(member.id) != replaced);
+        self.room = Some(Room {
             info: info.clone(),
             hosting,
-            resume,
+            entered_by,
+            ticket,
+            password,
             resume_at: None,
+            seeking: seeking.filter(|_| replaced.is_none()),
             revision: None,
             parts: BTreeMap::new(),
-        };
-        self.room = Some(room);
-        cx.emit(Event::RoomEntered { room: info, hosting });
+            members,
+        });
+        cx.emit(Event::RoomEntered { room: info.clone(), hosting });
+        if let Some((early, previous)) = self.early_host.take()
+            && self.host_changed(cx.identity.player_id(), &early, previous)
+        {
+            return LobbyNews::HostChanged { room: early, previous };
+        }
+        // It changed while this player was away.
+        replaced.map_or(LobbyNews::Entered, |previous| LobbyNews::HostChanged { room: info, previous })
     }
 
-    /// New metadata or a new host.
+    /// The right to come back.
+    pub(crate) fn handle_ticket(&mut self, ticket: RoomTicket) {
+        match self.room.as_mut().filter(|room| room.info.id == ticket.room) {
+            Some(room) if room.ticket.is_none_or(|known| known.epoch <= ticket.epoch) => {
+                room.ticket = Some(ticket);
+            }
+            Some(_) => {}
+            None => self.early_ticket = Some(ticket),
+        }
+    }
+
+    /// The room has another host. True if it is news.
+    pub(crate) fn host_changed(&mut self, own: PlayerId, info: &RoomInfo, previous: PlayerId) -> bool {
+        let Some(room) = self.room.as_mut().filter(|room| room.info.id == info.id) else {
+            self.early_host = Some((info.clone(), previous));
+            return false;
+        };
+        if info.epoch <= room.info.epoch {
+            return false;
+        }
+        room.info = info.clone();
+        room.hosting = info.host == own;
+        room.seeking = None;
+        room.members.retain(|member| member.id != previous);
+        room.members.sort_by_key(|member| member.id != info.host);
+        true
+    }
+
+    /// The channel to the host is gone. True: the room may get another host, so this player stays in it.
+    pub(crate) fn host_lost(&mut self, now: Instant) -> bool {
+        let Some(room) = self.room.as_mut().filter(|room| room.info.migrate && !room.hosting) else {
+            return false;
+        };
+        room.seeking.get_or_insert(now + SEEK);
+        true
+    }
+
+    /// New metadata.
     pub(crate) fn handle_room_changed(&mut self, cx: &mut Cx<'_>, info: RoomInfo) {
         let Some(room) = self.room.as_mut().filter(|room| room.info.id == info.id) else { return };
-        if let Request::CreateRoom { options: RoomOptions { metadata, .. }, .. } = &mut room.resume {
-            metadata.clone_from(&info.metadata);
+        if info.epoch != room.info.epoch {
+            // It overtook the news of another host, or was overtaken by it: that one has the metadata too.
+            return;
+        }
+        if let Request::CreateRoom { options } = &mut room.entered_by {
+            options.metadata.clone_from(&info.metadata);
         }
         room.info = info.clone();
         cx.emit(Event::RoomChanged(info));
@@ -408,6 +503,7 @@ impl Lobby {
             return None;
         }
         let members: Vec<PlayerInfo> = room.parts.values().flatten().cloned().collect();
+        room.members.clone_from(&members);
         let ids = members.iter().map(|member| member.id).collect();
         cx.emit(Event::Members(members));
         Some(ids)
@@ -450,8 +546,14 @@ impl Lobby {
             && due(room.resume_at, cx.now)
         {
             room.resume_at = None;
-            let request = room.resume.clone();
+            let request = room.resume();
             self.ask_silently(cx, link, request);
+        }
+        if let Some(room) = &mut self.room
+            && due(room.seeking, cx.now)
+        {
+            room.seeking = None;
+            news.push(LobbyNews::HostGone);
         }
         self.flush(cx, link);
         news
@@ -464,6 +566,7 @@ impl Lobby {
         let sends =
             self.pending.values().filter_map(|pending| pending.send_at).filter(|_| online && !leaving);
         let resume = self.room.as_ref().and_then(|room| room.resume_at).filter(|_| online);
-        deadlines.chain(sends).chain(resume).min()
+        let seeking = self.room.as_ref().and_then(|room| room.seeking);
+        deadlines.chain(sends).chain(resume).chain(seeking).min()
     }
 }

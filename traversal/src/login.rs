@@ -1,6 +1,7 @@
 //! The link to the lobby server: login, keepalive, loss, and login again (M23, M28, M31). By UDP, and over a TCP
 //! stream where UDP does not get through.
 
+mod family;
 mod online;
 mod shaking;
 mod stream;
@@ -20,6 +21,7 @@ use crate::cx::{Cx, Uplink};
 use crate::wire::handshake::{ClientProgress, Refusal, parse_unknown_session};
 use crate::wire::message::{Frame, Login, LoginRefusal, ToPlayer};
 use crate::wire::{Dropped, Kind, VERSION};
+use family::OtherFamily;
 pub(crate) use online::Online;
 use shaking::Shaking;
 use stream::Stream;
@@ -217,12 +219,18 @@ impl LobbyLink {
                 let frame = online.session.handle(cx.now, datagram)?;
                 let challenge = matches!(frame, Some(Frame::PathChallenge { .. }));
                 let moved_there = kind == Kind::Control && !challenge;
-                if online.heard(cx, &mut self.stream, socket, moved_there) {
+                // What comes in the other family says nothing about the way in use.
+                let of_family = from.is_ipv4() == online.server.is_ipv4();
+                if of_family && online.heard(cx, &mut self.stream, socket, moved_there) {
                     self.blocked = socket == SocketId::STREAM;
                     self.moved = true;
                 }
                 let event = match frame {
                     None => None,
+                    Some(frame) if !of_family => {
+                        online.handle_other(cx, way, frame);
+                        None
+                    }
                     Some(frame) => self.handle_frame(cx, way, frame),
                 };
                 self.drain(cx);
@@ -294,7 +302,8 @@ impl LobbyLink {
                     self.stream.close(cx);
                 }
                 let ephemeral = shaking.ephemeral.clone();
-                let of_session = (session, welcome, server_key);
+                let other = OtherFamily::new(cx, server, &welcome.other_family, &self.servers);
+                let of_session = (session, welcome, server_key, other);
                 let online = Online::new(cx.now, of_session, ephemeral, (server, udp), over_stream);
                 self.first_key.get_or_insert(server_key);
                 self.backoff = cx.config.relogin_min;

@@ -52,6 +52,7 @@ fn carry_out(
                     capacity: plan.capacity,
                     password: plan.password.clone(),
                     public: plan.listed,
+                    migrate: false,
                     ..Default::default()
                 }));
             }

@@ -28,6 +28,8 @@ pub struct Counters {
     pub requests_failed: u64,
     /// Rooms opened.
     pub rooms_opened: u64,
+    /// Rooms that got another host.
+    pub migrations: u64,
     /// Rooms made for players who wanted a quick match.
     pub quick_matches: u64,
     /// Matches begun.

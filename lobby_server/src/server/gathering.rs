@@ -64,7 +64,7 @@ impl Server {
             QueueKey { game: client.login.game.clone(), game_protocol: client.login.game_protocol, wanted };
         if state.room.is_some() {
             // Of an earlier session, and not wanted any more.
-            self.leave_room(now, player, MatchEnd::Gone);
+            self.leave_former(now, player);
         }
         self.queues.enter(player, key.clone(), from);
         self.gather(now, &key);
@@ -88,15 +88,13 @@ impl Server {
                 room = RoomId(self.rng.next_u64());
             }
             let Some(players) = self.queues.gather(key, room) else { break };
-            let fresh = self.config.liveness_fresh;
+            // One round trip, and nobody plays with one who was killed a moment ago.
+            let silent =
+                |id: &u64| self.sessions.get(id).is_none_or(|client| client.session.last_heard() < now);
             let suspects = players
                 .iter()
                 .filter_map(|player| self.players.get(player).map(|player| player.session))
-                .filter(|id| {
-                    self.sessions.get(id).is_none_or(|client| {
-                        now.saturating_duration_since(client.session.last_heard()) > fresh
-                    })
-                })
+                .filter(silent)
                 .collect();
             let deadline = now + self.config.liveness_wait;
             let gathering = Gathering { key: key.clone(), players, suspects, deadline, claiming: false };
@@ -188,13 +186,16 @@ impl Server {
             revision: 0,
             opened_from: client.route.peer.ip(),
             claimed: false,
+            migrate: true,
+            epoch: 0,
+            restored: false,
         };
         let record = room.record(self.config.node);
         self.rooms.insert(id, room);
         self.ask_registry(now, RegistryOperation::Claim(record), Pending::Gathering(id));
     }
 
-    fn candidate(&self, player: PlayerId) -> Candidate {
+    pub(super) fn candidate(&self, player: PlayerId) -> Candidate {
         let session = self.players.get(&player).and_then(|player| self.sessions.get(&player.session));
         Candidate {
             nat: session.map(|client| client.profile).unwrap_or_default(),
@@ -247,6 +248,7 @@ impl Server {
         for player in &players {
             let matched = QuickMatched { room: room.clone(), wanted: key.wanted.clone() };
             self.tell(now, *player, ToPlayer::QuickMatched(Box::new(matched)));
+            self.tell_ticket(now, id, *player);
         }
         for (index, player) in players.iter().enumerate().skip(1) {
             self.match_with(now, id, *player, &players[..index]);

@@ -63,6 +63,7 @@ impl Server {
 
     /// A session gave a sign of life.
     pub(super) fn heard(&mut self, now: Instant, id: u64) {
+        self.host_heard(now, id);
         let mut done = Vec::new();
         for (room, check) in &mut self.checks {
             if check.suspects.remove(&id) && check.suspects.is_empty() {

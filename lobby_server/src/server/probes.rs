@@ -74,6 +74,9 @@ impl Server {
             self.counters.limited += 1;
             return;
         }
+        if probe.purpose == ProbePurpose::Register {
+            return self.register(now, id, route);
+        }
         if let ProbePurpose::MappedPort { port } = probe.purpose {
             return self.try_mapped_port(now, id, (route, port, length));
         }

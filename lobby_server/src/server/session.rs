@@ -11,8 +11,8 @@ use traversal_core::id::{PlayerId, RequestId, RoomId};
 use traversal_core::nat::NatProfile;
 use traversal_core::wire::handshake::{PendingLogin, ServerHandshake};
 use traversal_core::wire::message::{
-    Frame, Login, LoginRefusal, MAX_LOCAL_ADDRESSES, MAX_TOKEN, MatchEnd, MatchOutcome, PlayerInfo, RoomEnd,
-    ToPlayer, ToServer, Welcome,
+    Frame, Login, LoginRefusal, MAX_LOCAL_ADDRESSES, MAX_TOKEN, MatchEnd, PlayerInfo, RoomEnd, ToPlayer,
+    ToServer, Welcome,
 };
 use traversal_core::wire::session::ServerSession;
 use traversal_core::wire::{Dropped, Kind};
@@ -46,6 +46,9 @@ pub(super) struct Client {
     /// What its router forwards to it.
     pub(super) mapped_port: MappedPort,
     challenge: Option<Challenge>,
+    /// Where it is reached in the other family, and when that was last heard of.
+    pub(super) other: Option<(SocketAddr, Instant)>,
+    pub(super) other_challenge: Option<Challenge>,
     /// A sealed datagram came: this is no replayed handshake.
     confirmed: bool,
     pub(super) probes: Bucket,
@@ -54,10 +57,10 @@ pub(super) struct Client {
     next_ping: u32,
 }
 
-struct Challenge {
-    token: [u8; 16],
-    route: Route,
-    sent: Instant,
+pub(super) struct Challenge {
+    pub(super) token: [u8; 16],
+    pub(super) route: Route,
+    pub(super) sent: Instant,
 }
 
 /// A player that is logged in.
@@ -138,6 +141,7 @@ impl Server {
             observed: route.peer,
             probe_targets: self.probe_targets(route),
             session_timeout_s: self.config.session_timeout.as_secs() as u32,
+            other_family: self.other_family(route),
         };
         let player = pending.player;
         pending.login.local.truncate(MAX_LOCAL_ADDRESSES);
@@ -154,6 +158,8 @@ impl Server {
             sightings: Vec::new(),
             route,
             former: None,
+            other: None,
+            other_challenge: None,
             mapped_port: MappedPort::default(),
             challenge: None,
             confirmed: false,
@@ -260,6 +266,9 @@ impl Server {
             // From an address that is not proven the challenge is answer enough.
             Frame::Ping { .. } if !proven => {}
             Frame::Ping { id: ping } => self.pong(now, id, ping),
+            Frame::PathResponse { token } if kind == Kind::Probe => {
+                self.register_response(now, id, route, token);
+            }
             Frame::PathResponse { token } => self.path_response(now, id, route, token),
             Frame::Probe(probe) => self.handle_probe(now, id, route, probe, datagram.len()),
             Frame::Goodbye { .. } => self.end_session(now, id, MatchEnd::Left),
@@ -389,19 +398,8 @@ impl Server {
             ToServer::JoinAnswer { join, allow, reason } => {
                 self.handle_join_answer(now, player, join, allow, reason);
             }
-            ToServer::MatchReport { match_id, outcome } => {
-                if self.matches.peer(match_id, player).is_none() {
-                    return;
-                }
-                match outcome {
-                    MatchOutcome::Direct => {
-                        self.counters.matches_direct += 1;
-                        self.matches.settle(match_id);
-                    }
-                    MatchOutcome::Relayed => self.counters.matches_relayed += 1,
-                    MatchOutcome::Failed => self.counters.matches_failed += 1,
-                    _ => {}
-                }
+            ToServer::MatchReport { match_id, outcome, cause } => {
+                self.match_report(player, match_id, outcome, cause);
             }
             // Whether a forwarded port counts is not the player's to say.
             ToServer::Profile { profile, check: false } => {
@@ -413,6 +411,9 @@ impl Server {
             }
             ToServer::MappedPort(token) => self.mapped_port_echo(now, id, token),
             ToServer::PunchAgain { match_id } => self.punch_again(now, player, match_id),
+            ToServer::HostSeen { room, epoch, heard } => {
+                self.handle_host_seen(now, player, (room, epoch), heard);
+            }
             _ => self.counters.dropped += 1,
         }
     }
@@ -442,7 +443,6 @@ impl Server {
         if self.players.get(&player).is_some_and(|player| player.session == id) {
             let _ = self.leave_queue(now, player);
             self.leave_room(now, player, why);
-            self.end_matches(now, player, why);
             self.players.remove(&player);
             self.timers.set(Timer::Stale(player), None);
         }
@@ -507,6 +507,7 @@ impl Server {
             info: PlayerInfo { id: player, name: client.login.name.clone() },
             ephemeral: client.login.ephemeral,
             public: client.route.peer,
+            other: client.other_address(),
             mapped,
             local: client.login.local.clone(),
             relay_only: client.login.relay_only || self.relay_mode(player) == RelayMode::Only,

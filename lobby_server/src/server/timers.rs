@@ -15,6 +15,7 @@ pub(super) enum Timer {
     Registry(RegistryId),
     Ask(JoinId),
     Check(RoomId),
+    Loss(RoomId),
     Gathering(RoomId),
 }
 

@@ -23,6 +23,18 @@ pub enum JoinMoment {
     AtOnce,
 }
 
+/// What a network has of IPv6. There is no translation; a filter stands at the outermost NAT, if there is one.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum Ipv6 {
+    /// Nothing.
+    #[default]
+    None,
+    /// Beside IPv4, by this filter.
+    Beside(NatConfig),
+    /// In its place.
+    Only(NatConfig),
+}
+
 /// Everything about a run with two players.
 #[derive(Clone, Debug)]
 pub struct PairSettings {
@@ -32,6 +44,10 @@ pub struct PairSettings {
     pub left: Vec<NatConfig>,
     /// The NATs of the player that joins.
     pub right: Vec<NatConfig>,
+    /// What the left player has of IPv6.
+    pub left_v6: Ipv6,
+    /// What the right player has of IPv6.
+    pub right_v6: Ipv6,
     /// What the two networks share; with anything shared the left side's outer NAT counts.
     pub relation: Relation,
     /// Between the left player's outermost NAT and the middle of the internet.
@@ -61,6 +77,8 @@ impl PairSettings {
             seed,
             left: left.to_vec(),
             right: right.to_vec(),
+            left_v6: Ipv6::None,
+            right_v6: Ipv6::None,
             relation: Relation::Apart,
             left_link: link.clone(),
             right_link: link.clone(),

@@ -126,6 +126,8 @@ impl<N> Host<N> {
 #[derive(Debug)]
 pub(super) struct NatBox {
     pub(super) nat: Nat,
+    /// What IPv6 passes; none: nothing does.
+    pub(super) v6: Option<Nat>,
     outer: SegmentId,
     pub(super) inner: SegmentId,
     up: Carrier,
@@ -134,7 +136,7 @@ pub(super) struct NatBox {
 
 impl NatBox {
     pub(super) fn new(nat: Nat, outer: SegmentId, inner: SegmentId, link: Link) -> Self {
-        Self { nat, outer, inner, up: Carrier::new(link.up), down: Carrier::new(link.down) }
+        Self { nat, v6: None, outer, inner, up: Carrier::new(link.up), down: Carrier::new(link.down) }
     }
 
     pub(super) fn set_link(&mut self, link: Link) {
@@ -186,7 +188,9 @@ impl<N: Node> World<N> {
     fn nat_towards(&self, segment: SegmentId, ip: IpAddr) -> Option<NatId> {
         self.segments[segment.0].nats.iter().copied().find(|id| {
             let nat = &self.nats[id.0];
-            if nat.nat.config().translates() {
+            if ip.is_ipv6() && nat.v6.is_none() {
+                false
+            } else if ip.is_ipv4() && nat.nat.config().translates() {
                 nat.nat.external().contains(&ip)
             } else {
                 self.host_at(nat.inner, ip).is_some() || self.nat_towards(nat.inner, ip).is_some()
@@ -196,7 +200,12 @@ impl<N: Node> World<N> {
 
     fn leave(&mut self, id: NatId, header: Header, payload: Vec<u8>) {
         let nat = &mut self.nats[id.0];
-        match nat.nat.outbound(self.now, header) {
+        let verdict = match (header.dst.is_ipv6(), &mut nat.v6) {
+            (false, _) => nat.nat.outbound(self.now, header),
+            (true, Some(v6)) => v6.outbound(self.now, header),
+            (true, None) => return self.seen(Fate::Unroutable, header, &payload),
+        };
+        match verdict {
             Verdict::Forward(header) => {
                 let outer = nat.outer;
                 let arrivals = nat.up.carry_for(header.proto, self.now, &mut self.rng);
@@ -214,7 +223,12 @@ impl<N: Node> World<N> {
 
     fn enter(&mut self, id: NatId, header: Header, payload: Vec<u8>) {
         let nat = &mut self.nats[id.0];
-        match nat.nat.inbound(self.now, header) {
+        let verdict = match (header.dst.is_ipv6(), &mut nat.v6) {
+            (false, _) => nat.nat.inbound(self.now, header),
+            (true, Some(v6)) => v6.inbound(self.now, header),
+            (true, None) => return self.seen(Fate::Unroutable, header, &payload),
+        };
+        match verdict {
             Verdict::Forward(header) | Verdict::Hairpin(header) => {
                 let inner = nat.inner;
                 self.seen(Fate::In(id), header, &payload);

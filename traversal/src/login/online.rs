@@ -7,13 +7,14 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use super::family::OtherFamily;
 use super::stream::Stream;
 use crate::Identity;
 use crate::api::{LobbyState, SocketId};
 use crate::cx::{Cx, Uplink};
 use crate::timer::{due, earliest};
 use crate::wire::Kind;
-use crate::wire::message::{Frame, Welcome};
+use crate::wire::message::{Frame, REGISTER_TAG, ToPlayer, ToServer, Welcome};
 use crate::wire::session::ClientSession;
 
 /// Unanswered pings in a row after which the server counts as lost, and the time between them.
@@ -55,6 +56,8 @@ pub(crate) struct Online {
     proven_until: Option<Instant>,
     /// When another player's datagram last came through the server by UDP.
     carried: Option<Instant>,
+    /// The address in the other family, where there is one.
+    other: Option<OtherFamily>,
     ping: Option<Ping>,
     pings: u32,
 }
@@ -68,7 +71,7 @@ struct Ping {
 impl Online {
     pub(super) fn new(
         now: Instant,
-        (session, welcome, server_key): (ClientSession, Welcome, [u8; 32]),
+        (session, welcome, server_key, other): (ClientSession, Welcome, [u8; 32], Option<OtherFamily>),
         ephemeral: Identity,
         (server, udp): (SocketAddr, SocketId),
         over_stream: bool,
@@ -88,6 +91,7 @@ impl Online {
             stream_at: None,
             proven_until: None,
             carried: None,
+            other,
             ping: None,
             pings: 0,
         }
@@ -115,12 +119,7 @@ impl Online {
     }
 
     /// Sends a frame by this way, whichever is in use.
-    pub(super) fn send_by(
-        &mut self,
-        cx: &mut Cx<'_>,
-        socket: SocketId,
-        frame: &Frame<crate::wire::message::ToServer>,
-    ) {
+    pub(super) fn send_by(&mut self, cx: &mut Cx<'_>, socket: SocketId, frame: &Frame<ToServer>) {
         if let Some(datagram) = self.session.seal(cx.now, Kind::Control, frame) {
             cx.transmit(socket, self.server, datagram);
         }
@@ -164,6 +163,21 @@ impl Online {
         true
     }
 
+    /// A frame that came in the other family.
+    pub(super) fn handle_other(
+        &mut self,
+        cx: &mut Cx<'_>,
+        (_, from): (SocketId, SocketAddr),
+        frame: Frame<ToPlayer>,
+    ) {
+        let Some(other) = self.other.as_mut().filter(|other| other.is_from(from)) else { return };
+        match frame {
+            Frame::PathChallenge { token } => other.echo(cx, &mut self.session, from, token),
+            Frame::ProbeSeen { tag: REGISTER_TAG, observed } => other.registered(cx.now, observed),
+            _ => {}
+        }
+    }
+
     /// Another player's datagram came by this way.
     pub(super) fn carried(&mut self, now: Instant, socket: SocketId) {
         if socket != SocketId::STREAM {
@@ -197,6 +211,9 @@ impl Online {
     /// Asks the server at once whether it sees us where it did.
     pub(super) fn check_now(&mut self, now: Instant) {
         self.ping.get_or_insert(Ping { unanswered: 0, next: now }).next = now;
+        if let Some(other) = &mut self.other {
+            other.begin_anew(now);
+        }
         if self.over_stream {
             (self.udp_at, self.udp_gap) = (Some(now), UDP_RETRY[0]);
         }
@@ -222,6 +239,9 @@ impl Online {
         }
         if due(self.stream_at.take_if(|at| *at <= cx.now), cx.now) {
             stream.connect(cx, self.server);
+        }
+        if let Some(other) = &mut self.other {
+            other.handle_timeout(cx, &mut self.session);
         }
         if due(self.udp_at, cx.now) {
             self.udp_at = Some(cx.now + self.udp_gap);
@@ -265,6 +285,7 @@ impl Online {
         let ping = self.ping.as_ref().map_or_else(|| self.next_ping(quiet), |ping| ping.next);
         let ways = earliest(earliest(self.udp_at, self.stream_at), stream.close_at());
         let ways = earliest(ways, self.proven_until);
+        let ways = earliest(ways, self.other.as_ref().map(OtherFamily::poll_timeout));
         earliest(earliest(self.session.poll_timeout(), Some(ping)), ways)
     }
 }

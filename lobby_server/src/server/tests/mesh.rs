@@ -7,7 +7,7 @@ use crate::server::tests::{World, by_name, named};
 use traversal_core::wire::message::{MESH_CAPACITY, MatchEnd, RoomEnd, Topology};
 
 fn mesh(name: &str) -> RoomOptions {
-    RoomOptions { topology: Topology::Mesh, ..named(name) }
+    RoomOptions { topology: Topology::Mesh, migrate: false, ..named(name) }
 }
 
 /// A mesh with so many players, the host first.
@@ -100,7 +100,7 @@ fn a_mesh_is_not_larger_than_its_players_can_bear() {
     let mut world = World::new();
     let host = world.player(1, "203.0.113.1:4000");
     let options = RoomOptions { capacity: MESH_CAPACITY + 1, ..mesh("r") };
-    let refused = world.answer(host, Request::CreateRoom { options, code: None });
+    let refused = world.answer(host, Request::CreateRoom { options });
     assert!(
         matches!(&refused, Err(RequestError::Malformed { what }) if what.contains("mesh")),
         "{refused:?}"
@@ -148,8 +148,9 @@ fn who_takes_its_room_up_again_gets_no_plans_and_may_ask_for_what_is_missing() {
     let now = world.now;
     world.fakes[2].handshake = ClientHandshake::new(&mut world.rng);
     world.log_in(2);
-    let resume = Request::JoinRoom { target: RoomTarget::Name("r".into()), password: None, resume: true };
-    assert!(matches!(world.answer(2, resume), Ok(Response::Room(_))));
+    let ticket = world.fakes[2].ticket();
+    let room = world.server.rooms[&ticket.room].info();
+    assert_eq!(world.answer(2, back_to(&room, ticket)), Ok(Response::Room(room)));
     assert_eq!(world.fakes[2].plans().len(), 2);
     let again = Request::Rematch { player: world.fakes[1].id() };
     assert_eq!(world.answer(2, again), Ok(Response::Done));

@@ -10,6 +10,7 @@ pub(super) fn four_sockets() -> Vec<ServerSocket> {
         public: None,
         second_address,
         second_port,
+        interface: None,
         stream: false,
     };
     vec![
