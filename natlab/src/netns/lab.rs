@@ -20,6 +20,9 @@ use super::translate::Translator;
 /// The lobby server's two addresses, as RFC 5780 wants them.
 pub const LOBBY: [Ipv4Addr; 2] = [Ipv4Addr::new(198, 18, 0, 10), Ipv4Addr::new(198, 18, 0, 11)];
 
+/// Routers that forward ports on request, by their place among a player's kernel NATs.
+type Services = Vec<(usize, Served)>;
+
 /// What a laboratory is made of.
 #[derive(Clone, Debug, Default)]
 pub struct LabSettings {
@@ -43,7 +46,7 @@ pub struct Lab {
     players: Vec<Namespace>,
     kernels: Vec<Vec<Namespace>>,
     /// By player: routers that forward ports on request, by their place among the player's kernel NATs.
-    served: Vec<Vec<(usize, Served)>>,
+    served: Vec<Services>,
     router: Option<RunningRouter>,
 }
 
@@ -158,7 +161,7 @@ fn player_site(
     namespace: &Namespace,
     seed: u64,
     pcap: Option<&Path>,
-) -> Result<(Site, Vec<Namespace>, Vec<(usize, Served)>), NetnsError> {
+) -> Result<(Site, Vec<Namespace>, Services), NetnsError> {
     let Addresses { host, external, public } = side.addresses(number);
     let device = Device::new(namespace, "eth0")?;
     if host.is_private() {

@@ -15,8 +15,7 @@ use super::process::{Program, Start};
 /// It opens its sockets within milliseconds.
 const READY: Duration = Duration::from_secs(5);
 /// UDP ports of SSDP, and of NAT-PMP and PCP, as `/proc/net/udp` writes them.
-const PORTS: [(&str, fn(PortService) -> bool); 2] =
-    [(":076C", |service| service.upnp), (":14E7", |service| service.port_control)];
+const PORTS: [&str; 2] = [":076C", ":14E7"];
 
 /// What goes into the router beside its masquerade: the chains that miniupnpd fills.
 pub(crate) const CHAINS: &str = "
@@ -87,7 +86,8 @@ fn serves(namespace: &Namespace, service: PortService) -> Result<bool, NetnsErro
     let sockets = namespace.enter(|| {
         fs::read_to_string("/proc/thread-self/net/udp").map_err(NetnsError::system("reading /proc/net/udp"))
     })?;
-    Ok(PORTS.iter().all(|(port, wanted)| !wanted(service) || sockets.contains(port)))
+    let wanted = [service.upnp, service.port_control];
+    Ok(PORTS.iter().zip(wanted).all(|(port, wanted)| !wanted || sockets.contains(port)))
 }
 
 fn locate() -> Result<PathBuf, NetnsError> {
