@@ -51,6 +51,8 @@ pub(crate) struct Turn {
     agent: Agent,
     poll: Poll,
     sockets: BTreeMap<SocketId, Socket>,
+    /// The last socket that got something to send, and how often that was another one than before.
+    last: (SocketId, u64),
     /// To the lobby server, where UDP does not get through.
     stream: Option<Stream>,
     socket_buffer: usize,
@@ -99,6 +101,7 @@ impl Turn {
             agent: Agent::new(config.agent_config(), identity, seed, local),
             poll,
             sockets: BTreeMap::new(),
+            last: (SocketId::MAIN, 0),
             stream: None,
             socket_buffer: config.socket_buffer,
             shared,

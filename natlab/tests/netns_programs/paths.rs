@@ -23,6 +23,19 @@ fn relay_only_never_sends_anything_to_another_player() {
 }
 
 #[test]
+fn full_slices_of_renet_pass_the_relay() {
+    // Ten slices of 1,200 bytes each, and no fragment of IP passes the laboratory.
+    let peer = ["--for", "3", "--relay", "only", "--expect-relay", "--size", "12000", "--rate", "5"];
+    let Some(report) = run(&["--left", "portrestricted", "--right", "ps"], &peer) else { return };
+    assert_eq!(report["ok"], true, "{report}");
+    for (_, role) in PLAYERS {
+        let summary = event(&report, role, "summary");
+        assert_eq!(summary["reliable_in_order"], true, "{report}");
+        assert!(summary["received"].as_u64() > Some(20), "{report}");
+    }
+}
+
+#[test]
 fn relay_never_never_sends_anything_over_the_relay() {
     for (left, right) in [("portrestricted", "fullcone"), ("psrandom", "psrandom")] {
         let peer = ["--for", "2", "--relay", "never", "--deadline", "8"];

@@ -68,6 +68,17 @@ fn a_symmetric_nat_joins_a_host_whose_nat_is_known() {
     }
 }
 
+/// Its ports come true only where datagrams leave in the order that the agent gave them, over all of its sockets.
+#[test]
+fn two_port_sensitive_nats_meet_where_they_predicted() {
+    let Some(report) = run(&["--left", "ps", "--right", "ps"], &["--for", "2", "--deadline", "15"]) else {
+        return;
+    };
+    assert_eq!(report["ok"], true, "{report}");
+    assert_eq!(report["path"], "direct", "{report}");
+    assert_eq!(report["method"], "prediction", "{report}");
+}
+
 #[test]
 fn two_nats_in_a_row_on_both_sides() {
     plays_direct("portrestricted+cgn", "kernel+fullcone");

@@ -7,7 +7,7 @@ use std::time::Instant;
 use crossbeam_channel::TrySendError;
 use mio::Interest;
 use traversal_core::id::PlayerId;
-use traversal_core::{DisconnectReason, Event, LobbyState, Output, SocketId, StreamState};
+use traversal_core::{DisconnectReason, Event, LobbyState, Output, SocketId, StreamState, Transmit};
 
 use super::{Connection, MAX_EVENTS, Turn};
 use crate::driver::{GameDatagram, Report, token};
@@ -37,12 +37,7 @@ impl Turn {
                 Some(stream) => stream.push(&transmit.payload, &self.shared.counters),
                 None => count(&self.shared.counters.send_errors, 1),
             },
-            Output::Transmit(transmit) => match self.sockets.get_mut(&transmit.socket) {
-                Some(socket) => {
-                    socket.push(transmit.to, transmit.ttl, transmit.payload, &self.shared.counters);
-                }
-                None => count(&self.shared.counters.send_errors, 1),
-            },
+            Output::Transmit(transmit) => self.transmit(transmit),
             Output::OpenSocket { socket, v6 } => {
                 let local = self.open(socket, v6);
                 self.agent.handle_socket(now, socket, local);
@@ -62,6 +57,26 @@ impl Turn {
             Output::CloseStream => self.close_stream(),
             other => bevy_log::debug!("unknown output of the agent: {other:?}"),
         }
+    }
+
+    /// Puts it in line. What goes out of one socket in a row leaves with one system call, and yet all of it leaves in
+    /// the agent's order, over all sockets: NATs give ports in the order in which packets come, and the other side
+    /// counts on that.
+    fn transmit(&mut self, transmit: Transmit) {
+        if self.last.0 != transmit.socket {
+            if self.sockets.get(&transmit.socket).is_some_and(Socket::has_queue) {
+                // Something of another socket has been put in line since, and comes first.
+                self.flush_sockets();
+            }
+            self.last = (transmit.socket, self.last.1 + 1);
+        }
+        let Some(socket) = self.sockets.get_mut(&transmit.socket) else {
+            return count(&self.shared.counters.send_errors, 1);
+        };
+        if !socket.has_queue() {
+            socket.row = self.last.1;
+        }
+        socket.push(transmit.to, transmit.ttl, transmit.payload, &self.shared.counters);
     }
 
     /// A further socket beside a main one, on the same interface.
@@ -178,8 +193,14 @@ impl Turn {
             let to = stream.to();
             self.stream_broke(Instant::now(), to, &error);
         }
-        // The main socket last: what a player says to another is there before the server speaks of it.
-        for (id, socket) in self.sockets.iter_mut().rev().filter(|(_, socket)| socket.has_queue()) {
+        self.flush_sockets();
+    }
+
+    /// Sends what is in line, in the order in which it was put there.
+    fn flush_sockets(&mut self) {
+        let mut waiting: Vec<_> = self.sockets.iter_mut().filter(|(_, socket)| socket.has_queue()).collect();
+        waiting.sort_by_key(|(_, socket)| socket.row);
+        for (id, socket) in waiting {
             let was_blocked = socket.watches_writable;
             if !socket.blocked {
                 socket.flush(&mut self.scratch, &self.shared.counters);
