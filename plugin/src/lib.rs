@@ -53,6 +53,8 @@ mod config;
 mod datagrams;
 mod driver;
 mod error;
+#[cfg(feature = "ggrs")]
+mod ggrs;
 mod handoff;
 mod identity;
 mod link;
@@ -75,6 +77,8 @@ pub use conditions::{hosting, in_room, joined, lobby_online, peer_connected};
 pub use config::{DEFAULT_PORT, IdentitySource, ServerKey, ServerKeyError, Transport, TraversalConfig};
 pub use datagrams::{Datagram, DatagramError, DatagramSocket, Datagrams, MAX_DATAGRAM, SOCKET_CHANNELS};
 pub use error::{SocketError, TraversalError};
+#[cfg(feature = "ggrs")]
+pub use ggrs::GgrsSocket;
 #[cfg(feature = "stock_netcode")]
 pub use handoff::{NETCODE_PROTOCOL, netcode_client, netcode_server};
 pub use handoff::{PendingSocket, PunchedSocket};

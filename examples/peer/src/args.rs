@@ -18,7 +18,8 @@ pub(crate) struct Cli {
 const EXAMPLES: &str = "Examples:
   peer nat  --lobby 203.0.113.10:3478
   peer host --lobby 203.0.113.10:3478 --room r1 --players 4
-  peer join --lobby 203.0.113.10:3478 --room r1 --wait 10 --json";
+  peer join --lobby 203.0.113.10:3478 --room r1 --wait 10 --json
+  peer quick --lobby 203.0.113.10:3478 --mode duel --players 2";
 
 #[derive(Subcommand, Debug)]
 pub(crate) enum Sub {
@@ -44,6 +45,19 @@ pub(crate) enum Sub {
         /// Password of the room
         #[arg(long)]
         password: Option<String>,
+        #[command(flatten)]
+        common: Common,
+        #[command(flatten)]
+        game: Game,
+    },
+    /// Play with anybody who wants the same mode and as many players
+    Quick {
+        /// What to play: only players who name the same meet
+        #[arg(long, value_name = "NAME")]
+        mode: String,
+        /// Players, with this one: only players who want as many meet
+        #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(2..=64))]
+        players: u16,
         #[command(flatten)]
         common: Common,
         #[command(flatten)]

@@ -50,12 +50,16 @@ fn main() -> ExitCode {
     }
     let (common, game) = match &cli.command {
         Sub::Nat { common } => (common, None),
-        Sub::Host { common, game, .. } | Sub::Join { common, game, .. } => (common, Some(game)),
+        Sub::Host { common, game, .. } | Sub::Join { common, game, .. } | Sub::Quick { common, game, .. } => {
+            (common, Some(game))
+        }
     };
     let output = Output::new(common.json);
     output.event("start", json!({"version": env!("CARGO_PKG_VERSION")}));
     let stock = game.is_some_and(|game| game.transport == TransportArg::StockNetcode);
-    if stock && matches!(&cli.command, Sub::Host { players, .. } if *players != 2) {
+    if stock
+        && matches!(&cli.command, Sub::Host { players, .. } | Sub::Quick { players, .. } if *players != 2)
+    {
         eprintln!("peer: --transport stock-netcode is for two players");
         return ExitCode::FAILURE;
     }
@@ -67,7 +71,8 @@ fn main() -> ExitCode {
         .init_resource::<Scores>()
         .add_systems(
             Update,
-            (session::lobby, session::room, session::paths, play::play, session::finish).chain(),
+            (session::lobby, session::room, session::queue, session::paths, play::play, session::finish)
+                .chain(),
         );
     if stock {
         stock::add(&mut app);

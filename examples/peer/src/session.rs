@@ -8,9 +8,9 @@ use bevy_traversal::traversal_core::nat::Confidence;
 use bevy_traversal::{
     CurrentRoom, HostRoom, JoinRequested, JoinRoom, LobbyChanged, LobbyFailed, LobbyLink, LobbyState,
     Members, NatChanged, NatProfile, NatStatus, NoPortMapping, PathChanged, PeerConnected, PeerDisconnected,
-    PeerPlanned, PeerRelayed, Peers, PortMappingChanged, PortMappingState, RefusePeer, RequestError,
-    RequestFailed, RequestFailure, RequestKind, Role, RoomJoined, RoomLeft, RoomTarget, TraversalError,
-    TraversalFailed, TraversalLink, TraversalStats,
+    PeerPlanned, PeerRelayed, Peers, PortMappingChanged, PortMappingState, QueueChanged, QueueStatus,
+    QuickMatch, RefusePeer, RequestError, RequestFailed, RequestFailure, RequestKind, Role, RoomJoined,
+    RoomLeft, RoomTarget, TraversalError, TraversalFailed, TraversalLink, TraversalStats,
 };
 use serde_json::{Value, json};
 
@@ -31,6 +31,7 @@ pub(crate) enum Goal {
     Nat,
     Host { room: HostRoom, expected: usize, refuse: Option<String> },
     Join { join: JoinRoom, idle: Duration },
+    Quick(QuickMatch),
 }
 
 impl Goal {
@@ -49,6 +50,7 @@ impl Goal {
                 let expected = usize::from(*players) - 1;
                 Self::Host { room: HostRoom(room), expected, refuse: refuse.clone() }
             }
+            Sub::Quick { mode, players, .. } => Self::Quick(QuickMatch::of(mode.clone(), *players)),
             Sub::Join { room, wait, idle, password, .. } => {
                 let target = RoomTarget::Name(room.clone());
                 let join = JoinRoom { target, password: password.clone(), wait: *wait };
@@ -78,6 +80,8 @@ pub(crate) struct Session {
     nat_since: Option<Instant>,
     /// The host of a joined room is gone.
     host_gone: bool,
+    /// Host of the present room.
+    hosting: bool,
     frozen: bool,
     /// The last thing that went wrong.
     trouble: Option<String>,
@@ -104,6 +108,7 @@ impl Session {
             nat: None,
             nat_since: None,
             host_gone: false,
+            hosting: false,
             frozen: false,
             trouble: None,
             stop,
@@ -121,6 +126,15 @@ impl Session {
         join.target = RoomTarget::Code(name.clone());
         join.wait = Duration::ZERO;
         true
+    }
+
+    /// Plays with a host, and with it only.
+    fn has_joined(&self) -> bool {
+        match self.goal {
+            Goal::Join { .. } => true,
+            Goal::Quick(_) => !self.hosting,
+            _ => false,
+        }
     }
 
     /// Ends it with this text.
@@ -146,7 +160,7 @@ pub(crate) fn lobby(
     link: Res<LobbyLink>,
     mut changed: MessageReader<LobbyChanged>,
     mut failed: MessageReader<LobbyFailed>,
-    mut host: MessageWriter<HostRoom>,
+    (mut host, mut quick): (MessageWriter<HostRoom>, MessageWriter<QuickMatch>),
     mut join: MessageWriter<JoinRoom>,
 ) {
     for LobbyChanged(state) in changed.read() {
@@ -178,6 +192,10 @@ pub(crate) fn lobby(
         match &session.goal {
             Goal::Nat => {}
             Goal::Host { room, .. } => _ = host.write(room.clone()),
+            Goal::Quick(wanted) => {
+                output.event("request", json!({"peer": null, "player": null, "mode": wanted.mode}));
+                quick.write(wanted.clone());
+            }
             Goal::Join { join: room, .. } => {
                 let name = match &room.target {
                     RoomTarget::Name(name) | RoomTarget::Code(name) => name,
@@ -218,6 +236,7 @@ pub(crate) fn room(
     session.room_pending |= entered.read().count() > 0;
     if let Some(info) = room.info.as_ref().filter(|_| session.room_pending && !members.0.is_empty()) {
         session.room_pending = false;
+        session.hosting = room.hosting;
         let role = if room.hosting { "host" } else { "join" };
         output.event(
             "room",
@@ -227,7 +246,7 @@ pub(crate) fn room(
     for RoomLeft { reason, .. } in left.read() {
         let text = reason.as_ref().map_or_else(|| "left".to_owned(), ToString::to_string);
         output.event("room_left", json!({"text": text}));
-        if matches!(session.goal, Goal::Join { .. }) {
+        if matches!(session.goal, Goal::Join { .. } | Goal::Quick(_)) {
             session.host_gone = true;
             session.trouble.get_or_insert(text);
         } else if session.asked {
@@ -242,7 +261,7 @@ pub(crate) fn room(
         }
     }
     for RequestFailed { request, error } in failed.read() {
-        if !matches!(request, RequestKind::Host | RequestKind::Join) {
+        if !matches!(request, RequestKind::Host | RequestKind::Join | RequestKind::QuickMatch) {
             continue;
         }
         let (reason, passing) = request_reason(error);
@@ -274,6 +293,29 @@ fn request_reason(error: &RequestFailure) -> (&'static str, bool) {
             _ => ("rejected", false),
         },
         _ => ("rejected", false),
+    }
+}
+
+/// How a quick match comes along.
+pub(crate) fn queue(
+    mut session: ResMut<Session>,
+    output: Res<Output>,
+    mut changed: MessageReader<QueueChanged>,
+) {
+    for QueueChanged(status) in changed.read() {
+        session.trouble = None;
+        if let (Some(QueueStatus { position, waiting, players }), Goal::Quick(wanted)) =
+            (status, &session.goal)
+        {
+            let (mode, missing) = (wanted.mode.clone(), players.saturating_sub(*waiting));
+            output.event(
+                "queue",
+                json!({"mode": mode, "position": position, "waiting": waiting, "players": players}),
+            );
+            // What is said if nobody else comes.
+            session.trouble =
+                Some(format!("{missing} more players wanted for {mode:?}; nobody came in time"));
+        }
     }
 }
 
@@ -328,7 +370,7 @@ pub(crate) fn paths(
     for PeerDisconnected { peer, reason, .. } in disconnected.read() {
         output.event("disconnected", json!({"peer": peer.name, "text": reason.to_string()}));
         scores.disconnected(peer.id);
-        if matches!(session.goal, Goal::Join { .. }) {
+        if session.has_joined() {
             session.host_gone = true;
             session.trouble.get_or_insert(reason.to_string());
         }
@@ -349,7 +391,7 @@ pub(crate) fn paths(
     for TraversalFailed { peer, report } in failed.read() {
         output.event("failed", output::failure(&peer.name, report));
         session.trouble = Some(report.to_string());
-        session.over |= matches!(session.goal, Goal::Join { .. });
+        session.over |= session.has_joined();
     }
 }
 
@@ -379,7 +421,11 @@ pub(crate) fn finish(
             Some(text.unwrap_or_else(|| "the lobby server told nothing about the NAT in time".into()))
         }
         goal => {
-            let expected = if let Goal::Host { expected, .. } = goal { *expected } else { 1 };
+            let expected = match goal {
+                Goal::Host { expected, .. } => *expected,
+                Goal::Quick(wanted) if session.hosting => usize::from(wanted.players) - 1,
+                _ => 1,
+            };
             for summary in scores.summaries(stats.discarded()) {
                 output.event("summary", summary);
             }

@@ -88,15 +88,13 @@ impl Server {
                 room = RoomId(self.rng.next_u64());
             }
             let Some(players) = self.queues.gather(key, room) else { break };
-            let fresh = self.config.liveness_fresh;
+            // One round trip, and nobody plays with one who was killed a moment ago.
+            let silent =
+                |id: &u64| self.sessions.get(id).is_none_or(|client| client.session.last_heard() < now);
             let suspects = players
                 .iter()
                 .filter_map(|player| self.players.get(player).map(|player| player.session))
-                .filter(|id| {
-                    self.sessions.get(id).is_none_or(|client| {
-                        now.saturating_duration_since(client.session.last_heard()) > fresh
-                    })
-                })
+                .filter(silent)
                 .collect();
             let deadline = now + self.config.liveness_wait;
             let gathering = Gathering { key: key.clone(), players, suspects, deadline, claiming: false };

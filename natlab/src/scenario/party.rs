@@ -5,7 +5,7 @@ use std::time::Duration;
 use lobby_server::ServerConfig;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use traversal_core::wire::message::{RoomOptions, RoomTarget};
+use traversal_core::wire::message::{RoomOptions, RoomTarget, Topology};
 use traversal_core::{AgentConfig, Command};
 
 use crate::link::Link;
@@ -91,6 +91,11 @@ impl PartyWorld {
     /// Logs all in, gives them time to know their NATs, and has the first open the room. False if that cannot be
     /// done.
     pub fn prepare(&mut self) -> bool {
+        self.prepare_as(self.room.topology)
+    }
+
+    /// Logs all in and gives them time to know their NATs. False if that cannot be done.
+    pub fn log_in(&mut self) -> bool {
         for index in 0..self.players.len() {
             self.command(index, Command::Connect(vec![lobby::sockets(false)[0]]));
         }
@@ -101,7 +106,23 @@ impl PartyWorld {
             return false;
         }
         self.wait(super::CLASSIFY_PATIENCE, |party| everyone(party, Player::is_classified));
-        let options = self.room.clone();
+        true
+    }
+
+    /// Puts a server that knows nothing in the place of the one that runs.
+    pub fn restart_server(&mut self, seed: u64) {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let now = self.world.instant();
+        let fresh = Lobby::new(ServerConfig::default(), true, seed_of(&mut rng), now);
+        self.world.replace_node(self.server, Program::Lobby(Box::new(fresh)));
+    }
+
+    /// As [`prepare`](Self::prepare), with a room of this shape.
+    pub fn prepare_as(&mut self, topology: Topology) -> bool {
+        if !self.log_in() {
+            return false;
+        }
+        let options = RoomOptions { topology, ..self.room.clone() };
         self.command(0, Command::HostRoom(options));
         self.wait(LOGIN_PATIENCE, |party| party.player(0).in_room)
     }
@@ -115,16 +136,26 @@ impl PartyWorld {
 
     /// The host and this player have a path, and both have heard the other's game.
     pub fn is_played(&self, index: usize) -> bool {
-        let (host, player) = (self.player(0), self.player(index));
-        let (Some(host_id), Some(player_id)) = (host.id, player.id) else { return false };
-        host.heard.contains_key(&player_id) && player.heard.contains_key(&host_id)
+        self.has_played(0, index)
+    }
+
+    /// Two players have both heard the other's game.
+    pub fn has_played(&self, one: usize, other: usize) -> bool {
+        let (one, other) = (self.player(one), self.player(other));
+        let (Some(one_id), Some(other_id)) = (one.id, other.id) else { return false };
+        one.heard.contains_key(&other_id) && other.heard.contains_key(&one_id)
     }
 
     /// The host and this player have a direct path.
     pub fn is_direct(&self, index: usize) -> bool {
-        let (host, player) = (self.player(0), self.player(index));
-        let (Some(host_id), Some(player_id)) = (host.id, player.id) else { return false };
-        host.is_direct(player_id) && player.is_direct(host_id)
+        self.has_direct(0, index)
+    }
+
+    /// Two players have a direct path.
+    pub fn has_direct(&self, one: usize, other: usize) -> bool {
+        let (one, other) = (self.player(one), self.player(other));
+        let (Some(one_id), Some(other_id)) = (one.id, other.id) else { return false };
+        one.is_direct(other_id) && other.is_direct(one_id)
     }
 
     /// Runs until `done` holds, at the most for so long; whether it does hold.

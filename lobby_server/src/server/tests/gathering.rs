@@ -175,7 +175,7 @@ fn one_who_was_killed_in_the_queue_holds_up_nobody_and_is_in_no_room() {
     players(&mut world, 3);
     assert!(world.answer(0, wish("duel", 2)).is_ok());
     world.kill(0);
-    world.pass(Duration::from_secs(3));
+    world.pass(Duration::from_millis(10));
     assert!(world.answer(1, wish("duel", 2)).is_ok());
     world.pass(Duration::from_secs(1));
     assert!(matched(&world.fakes[1]).is_none(), "the first one is still being asked");
