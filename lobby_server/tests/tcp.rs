@@ -264,8 +264,7 @@ fn a_reader_that_stands_still_does_not_hold_up_the_others() {
 #[test]
 fn a_taken_tcp_port_is_said_with_what_to_do_and_tcp_can_be_left_off() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
-    let settings =
-        Settings { bind: vec![taken.local_addr().unwrap()], no_http: true, ..Settings::default() };
+    let settings = Settings { bind: vec![taken.local_addr().unwrap()], no_http: true, ..Settings::default() };
     let error = LobbyServer::new(settings.clone()).bind().unwrap_err();
     let text = lobby_server::check::chain(&error);
     assert!(text.contains("TCP") && text.contains("--no-tcp"), "{text}");

@@ -133,14 +133,15 @@ fn a_player_over_tcp_is_back_after_the_servers_restart() {
     let identity = [7; 32];
     first.stop();
     until([&mut game], "the loss is noticed", 10.0, |[game]| !game.resource::<LobbyLink>().online());
-    let settings = Settings { bind: vec![address], second_port: Some(0), no_http: true, ..Settings::default() };
+    let settings =
+        Settings { bind: vec![address], second_port: Some(0), no_http: true, ..Settings::default() };
     let again = LobbyServer::new(settings).identity(lobby_server::Identity::from_secret(identity)).spawn();
     let again = again.unwrap();
     // The key was trusted on first use, and this is another one: it has to be said, not borne.
     until([&mut game], "the other key is noticed", 20.0, |[game]| {
-        game.all::<LobbyFailed>().iter().any(|failed| {
-            matches!(&failed.error, TraversalError::Lobby(LobbyError::WrongKey))
-        })
+        game.all::<LobbyFailed>()
+            .iter()
+            .any(|failed| matches!(&failed.error, TraversalError::Lobby(LobbyError::WrongKey)))
     });
     let mut fresh = Game::new(anybody(&again));
     until([&mut fresh], "a login at the new server", 10.0, |[game]| game.resource::<LobbyLink>().online());
@@ -172,9 +173,7 @@ fn a_game_is_played_over_ipv6() {
     until([&mut host], "the room opens", 5.0, |[host]| !host.all::<RoomJoined>().is_empty());
     guest.write(JoinRoom::name("room"));
     until([&mut host, &mut guest], "both connect directly", 10.0, |games| {
-        games.iter().all(|game| {
-            game.resource::<Peers>().iter().any(|peer| peer.path.kind != PathKind::Relay)
-        })
+        games.iter().all(|game| game.resource::<Peers>().iter().any(|peer| peer.path.kind != PathKind::Relay))
     });
     let path = guest.resource::<Peers>().iter().next().unwrap().path.clone();
     assert!(path.remote.unwrap().is_ipv6(), "{path:?}");

@@ -118,7 +118,8 @@ fn a_refused_stream_is_tried_elsewhere_at_once_and_an_open_one_gets_the_hello() 
     assert_eq!((hello.to, Kind::of(&hello.payload)), (second, Some(Kind::Hello)));
     // UDP goes on beside it.
     let seen = watch(&mut agent, start, Duration::from_millis(1800));
-    let by_udp = |output: &Output| matches!(output, Output::Transmit(hello) if hello.socket == SocketId::MAIN);
+    let by_udp =
+        |output: &Output| matches!(output, Output::Transmit(hello) if hello.socket == SocketId::MAIN);
     assert!(seen.iter().any(|(_, output)| by_udp(output)));
     // Logging out closes it.
     agent.handle_command(start + Duration::from_secs(2), Command::Disconnect);
