@@ -151,6 +151,20 @@ fn metrics(status: &Status) -> String {
         let _ =
             write!(out, "# HELP lobby_{name} {help}.\n# TYPE lobby_{name} {kind}\nlobby_{name} {value}\n");
     }
+    let _ = write!(
+        out,
+        "# HELP lobby_pairs_total Matches by how they went, why not directly, and the NATs of the two.\n\
+         # TYPE lobby_pairs_total counter\n"
+    );
+    for (of, count) in &status.outcomes {
+        let [a, b] = of.nats;
+        let _ = writeln!(
+            out,
+            "lobby_pairs_total{{outcome=\"{}\",cause=\"{}\",nat_a=\"{a}\",nat_b=\"{b}\"}} {count}",
+            of.outcome,
+            of.cause_name(),
+        );
+    }
     out
 }
 
@@ -163,6 +177,61 @@ fn page(status: &Status) -> String {
     for (_, help, value, _) in numbers(status) {
         let _ = write!(out, "<tr><td>{help}<td>{value}");
     }
-    out.push_str("</table><p><a href=/metrics>metrics</a> <a href=/health>health</a>");
+    out.push_str("</table>");
+    pairs(&mut out, status);
+    out.push_str("<p><a href=/metrics>metrics</a> <a href=/health>health</a>");
     out
+}
+
+/// How matches went, the most frequent first.
+fn pairs(out: &mut String, status: &Status) {
+    if status.outcomes.is_empty() {
+        return;
+    }
+    let total: u64 = status.outcomes.values().sum();
+    out.push_str("<h2>How matches went</h2><table><tr><th>NATs<th>outcome<th>why<th>matches<th>share");
+    let mut rows: Vec<_> = status.outcomes.iter().collect();
+    rows.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
+    for (of, count) in rows {
+        let [a, b] = of.nats;
+        let why = of.cause.map_or_else(String::new, |cause| cause.to_string());
+        let share = *count as f64 * 100.0 / total.max(1) as f64;
+        let _ = write!(out, "<tr><td>{a} – {b}<td>{}<td>{why}<td>{count}<td>{share:.1} %", of.outcome);
+    }
+    out.push_str("</table>");
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use traversal_core::failure::FailureReason;
+    use traversal_core::nat::NatKind;
+    use traversal_core::wire::message::MatchOutcome;
+
+    use super::*;
+    use crate::outcomes::PairOutcome;
+
+    #[test]
+    fn matches_are_shown_by_cause_and_nats() {
+        let nats = [NatKind::PortSensitiveSymmetric, NatKind::PortRestrictedCone];
+        let cause = Some(FailureReason::RandomPortsNotFound);
+        let relayed = PairOutcome::new(MatchOutcome::Relayed, cause, nats).unwrap();
+        let direct = PairOutcome::new(MatchOutcome::Direct, None, nats).unwrap();
+        let status = Status {
+            counters: crate::Counters::default(),
+            gauges: crate::Gauges::default(),
+            outcomes: [(relayed, 3), (direct, 9)].into(),
+            send_errors: 0,
+            tcp_connections: 0,
+            uptime: Duration::from_secs(1),
+        };
+        let text = metrics(&status);
+        let line = "lobby_pairs_total{outcome=\"relayed\",cause=\"random-ports-not-found\",\
+                    nat_a=\"port-restricted cone\",nat_b=\"port-sensitive symmetric\"} 3\n";
+        assert!(text.contains(line), "{text}");
+        assert!(text.contains("cause=\"none\""), "{text}");
+        let page = page(&status);
+        assert!(page.contains("25.0 %") && page.contains("did not hit in time"), "{page}");
+    }
 }

@@ -13,6 +13,7 @@ use traversal_core::Identity;
 use crate::config::{ConfigError, Settings};
 use crate::http::{Http, HttpError};
 use crate::key::{self, KeyError};
+use crate::outcomes::Outcomes;
 use crate::registry::MemoryRegistry;
 use crate::server::{Counters, Gauges, Server, ServerSocketId, TokenCheck};
 use crate::tcp::Streams;
@@ -42,12 +43,14 @@ pub enum StartError {
 }
 
 /// What the status page and the metrics show.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Status {
     /// Counts since the start.
     pub counters: Counters,
     /// Numbers of the moment.
     pub gauges: Gauges,
+    /// How matches went.
+    pub outcomes: Outcomes,
     /// Datagrams that the system, or the other end of a TCP connection, did not take.
     pub send_errors: u64,
     /// TCP connections of players whose networks block UDP.
@@ -323,6 +326,7 @@ impl BoundServer {
                 let _ = reply.send(Status {
                     counters: self.server.counters(),
                     gauges: self.server.gauges(),
+                    outcomes: self.server.outcomes().clone(),
                     send_errors: self.send_errors,
                     tcp_connections: self.streams.len(),
                     uptime: start.elapsed(),

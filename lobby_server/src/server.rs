@@ -13,6 +13,7 @@ mod membership;
 mod migration;
 mod probes;
 mod relaying;
+mod reports;
 mod requests;
 mod session;
 mod take_up;
@@ -35,6 +36,7 @@ use traversal_core::wire::{Kind, MAX_DATAGRAM};
 
 use crate::config::ServerConfig;
 use crate::limits::PrefixLimiter;
+use crate::outcomes::Outcomes;
 use crate::queue::Queues;
 use crate::registry::{MemoryRegistry, RegistryCommand, RegistryId};
 use crate::relay::Relay;
@@ -151,6 +153,7 @@ pub struct Server {
     stopping: bool,
     start: Instant,
     counters: Counters,
+    outcomes: Outcomes,
 }
 
 impl std::fmt::Debug for Server {
@@ -205,6 +208,7 @@ impl Server {
             stopping: false,
             start: now,
             counters: Counters::default(),
+            outcomes: Outcomes::new(),
             config,
         }
     }
@@ -222,6 +226,11 @@ impl Server {
     /// Counts since the start.
     pub fn counters(&self) -> Counters {
         self.counters
+    }
+
+    /// How matches went since the start, by cause and NATs.
+    pub fn outcomes(&self) -> &Outcomes {
+        &self.outcomes
     }
 
     /// Numbers of the moment.

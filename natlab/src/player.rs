@@ -198,6 +198,10 @@ impl Player {
                         game.moved(self.now, *player, path);
                     }
                     self.take_path(*player, path.clone());
+                    // A real game sends with the next frame.
+                    if !self.heard.contains_key(player) {
+                        self.greet(*player);
+                    }
                 }
                 Event::PeerDisconnected { peer, .. } => {
                     self.paths.remove(&peer.id);

@@ -495,11 +495,20 @@ impl Agent {
             }
             None => {
                 let reason = if full { FailureReason::CapReached } else { FailureReason::BadPlan };
-                let report =
-                    FailureReport { stage: Stage::Request, reason, own_nat, peer_nat, tried: Vec::new() };
+                let report = FailureReport {
+                    stage: Stage::Request,
+                    reason,
+                    relayed: false,
+                    own_nat,
+                    peer_nat,
+                    tried: Vec::new(),
+                };
                 self.mesh.give_up(info.id);
                 cx.emit(Event::PeerFailed { peer: info, report });
-                self.tell_server(now, ToServer::MatchReport { match_id, outcome: MatchOutcome::Failed });
+                self.tell_server(
+                    now,
+                    ToServer::MatchReport { match_id, outcome: MatchOutcome::Failed, cause: Some(reason) },
+                );
             }
         }
     }
@@ -563,7 +572,7 @@ impl Agent {
         let Some(peer) = self.by_player.get(&player).and_then(|id| self.peers.get_mut(id)) else { return };
         peer.close(&mut cx!(self, now), reason, Some(DisconnectReason::Local));
         let match_id = peer.match_id;
-        self.tell_server(now, ToServer::MatchReport { match_id, outcome: MatchOutcome::Closed });
+        self.tell_server(now, ToServer::MatchReport { match_id, outcome: MatchOutcome::Closed, cause: None });
     }
 
     /// Book-keeping after something happened to a match.
@@ -571,20 +580,27 @@ impl Agent {
         let relayed = self.peers.get(&match_id).and_then(Peer::selected).is_some_and(|path| path.0 == RELAY);
         let outcome = match news {
             PeerNews::Connected if relayed => MatchOutcome::Relayed,
-            PeerNews::Connected => MatchOutcome::Direct,
+            PeerNews::Relayed => MatchOutcome::Relayed,
+            PeerNews::Connected | PeerNews::Direct => MatchOutcome::Direct,
             PeerNews::Ended => MatchOutcome::Closed,
             PeerNews::Failed => MatchOutcome::Failed,
             PeerNews::Lost => MatchOutcome::Lost,
         };
-        self.tell_server(now, ToServer::MatchReport { match_id, outcome });
+        let cause = match outcome {
+            MatchOutcome::Relayed | MatchOutcome::Failed => self.peers.get(&match_id).and_then(Peer::cause),
+            MatchOutcome::Lost => Some(FailureReason::PathLost),
+            _ => None,
+        };
+        self.tell_server(now, ToServer::MatchReport { match_id, outcome, cause });
         let Some(peer) = self.peers.get(&match_id) else { return };
         match news {
-            PeerNews::Connected => {}
+            PeerNews::Connected | PeerNews::Direct | PeerNews::Relayed => {}
             PeerNews::Lost => self.mesh.lost(now, peer.info.id),
             PeerNews::Ended | PeerNews::Failed => self.mesh.give_up(peer.info.id),
         }
         let host = self.lobby.room().map(|room| room.info.host);
-        if news != PeerNews::Connected && host == Some(peer.info.id) {
+        let goes_on = matches!(news, PeerNews::Connected | PeerNews::Direct | PeerNews::Relayed);
+        if !goes_on && host == Some(peer.info.id) {
             if self.lobby.host_lost(now) {
                 return self.say_host_seen(now, false);
             }

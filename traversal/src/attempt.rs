@@ -148,6 +148,11 @@ impl Attempt {
         now
     }
 
+    /// There is nothing to try.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.methods.is_empty()
+    }
+
     /// The plan has direct test messages.
     pub(crate) fn has_cone(&self) -> bool {
         self.methods.contains(&Method::Cone)

@@ -105,7 +105,7 @@ pub struct NatProfile {
 
 /// The names people know. Mapping decides first; only an endpoint-independent mapping is told apart by its
 /// filtering.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum NatKind {
     /// No NAT and no filter.
     None,

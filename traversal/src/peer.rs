@@ -73,6 +73,7 @@ pub(crate) struct Peer {
     tidy_at: Option<Instant>,
     /// The game knows why it plays over the relay.
     told_relayed: bool,
+    cause: Option<FailureReason>,
 }
 
 #[derive(Debug)]
@@ -87,6 +88,10 @@ enum PeerStage {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum PeerNews {
     Connected,
+    /// A direct path came after the relay.
+    Direct,
+    /// It stays with the relay, or fell back to it.
+    Relayed,
     Ended,
     Failed,
     Lost,
@@ -147,6 +152,7 @@ impl Peer {
             hold_until,
             tidy_at: None,
             told_relayed: false,
+            cause: None,
             plan,
         })
     }
@@ -293,7 +299,7 @@ impl Peer {
                 let own = self.paths.heard(cx.now, socket, from, way, method_here);
                 let answer = PairMessage::Confirm { tag, observed: from, test: own };
                 self.answer(cx, hands, (socket, from), &answer);
-                Ok(None)
+                Ok(self.choose(cx))
             }
             Opened::Message(PairMessage::Confirm { tag, test, .. }) if self.is_live() => {
                 self.paths.heard(cx.now, socket, from, way, method_here);
@@ -487,7 +493,8 @@ impl Peer {
             return None;
         }
         let path = self.path_info(cx.now)?;
-        if path.kind != PathKind::Relay {
+        let relayed = path.kind == PathKind::Relay;
+        if !relayed {
             self.told_relayed = false;
             if !self.punch_over {
                 self.tidy_at.get_or_insert(cx.now + TIDY);
@@ -495,11 +502,19 @@ impl Peer {
         }
         if self.is_connected() {
             cx.emit(Event::PathChanged { player: self.info.id, path });
-            return None;
+            return if relayed {
+                self.tell_relayed(cx, Stage::Established, FailureReason::PathLost)
+            } else {
+                Some(PeerNews::Direct)
+            };
         }
         self.stage = PeerStage::Connected;
         let mesh = self.plan.mesh;
         cx.emit(Event::PeerConnected { peer: self.info.clone(), host: self.host && !mesh, mesh, path });
+        if relayed && self.attempt.is_idle() {
+            // Nothing is being tried that this could be the end of.
+            _ = self.tell_relayed(cx, Stage::Punch, self.failure_reason(cx.config));
+        }
         Some(PeerNews::Connected)
     }
 
@@ -568,7 +583,7 @@ impl Peer {
                 return None;
             }
             PeerStage::Punching { deadline } if *deadline <= cx.now => {
-                self.emit_failure(cx, Stage::Punch, self.failure_reason());
+                self.emit_failure(cx, Stage::Punch, self.failure_reason(cx.config));
                 self.stage = PeerStage::Ended;
                 return Some(PeerNews::Failed);
             }
@@ -581,12 +596,12 @@ impl Peer {
             }
             PeerStage::Punching { .. } | PeerStage::Connected => {}
         }
+        let mut told = None;
         let relayed_too_long = self.is_connected() && self.punch_until <= cx.now;
         if !self.punch_over && (due(self.tidy_at, cx.now) || relayed_too_long) {
             let relayed = self.paths.selected().is_some_and(|path| path.kind == PathKind::Relay);
-            if relayed && !std::mem::replace(&mut self.told_relayed, true) {
-                let report = self.report(cx.now, Stage::Punch, self.failure_reason());
-                cx.emit(Event::PeerRelayed { peer: self.info.clone(), report });
+            if relayed {
+                told = self.tell_relayed(cx, Stage::Punch, self.failure_reason(cx.config));
             }
             self.end_punching(cx, hands);
         }
@@ -602,7 +617,7 @@ impl Peer {
             self.attempt.renew(cx.now);
             self.ask_to_punch_again(cx, hands);
         }
-        self.choose(cx);
+        told = self.choose(cx).or(told);
         for order in orders {
             let established = self.is_connected() && self.paths.is_selected(order.socket, order.remote);
             // What is over the caps is left out: it will be due again.
@@ -622,17 +637,36 @@ impl Peer {
             self.attempt.handle_timeout(cx.now);
             self.punch(cx, hands);
         }
-        None
+        told
     }
 
     /// The cause, from what was heard and from what the two NATs are.
-    fn failure_reason(&self) -> FailureReason {
-        let expected = expected_failure(&self.plan.own_nat, &self.plan.peer_nat);
-        if self.paths.heard_any() && expected == FailureReason::NoAnswer {
-            FailureReason::OneWayOnly
-        } else {
-            expected
+    fn failure_reason(&self, config: &AgentConfig) -> FailureReason {
+        if config.relay == RelayPolicy::Only || self.plan.peer_public.is_empty() {
+            let relay = self.plan.relay.is_some() && config.relay != RelayPolicy::Never;
+            return if relay { FailureReason::RelayOnly } else { FailureReason::RelayForbidden };
         }
+        match expected_failure(&self.plan.own_nat, &self.plan.peer_nat) {
+            FailureReason::NoAnswer if self.paths.heard_directly() => FailureReason::OneWayOnly,
+            FailureReason::NoAnswer if self.plan.same_nat => FailureReason::NoHairpin,
+            expected => expected,
+        }
+    }
+
+    /// Why there is no direct path, as last told to the game.
+    pub(crate) fn cause(&self) -> Option<FailureReason> {
+        self.cause
+    }
+
+    /// The game plays over the relay: why, unless it was told already.
+    fn tell_relayed(&mut self, cx: &mut Cx<'_>, stage: Stage, reason: FailureReason) -> Option<PeerNews> {
+        if std::mem::replace(&mut self.told_relayed, true) {
+            return None;
+        }
+        self.cause = Some(reason);
+        let report = self.report(cx.now, stage, reason);
+        cx.emit(Event::PeerRelayed { peer: self.info.clone(), report });
+        Some(PeerNews::Relayed)
     }
 
     /// The match is over for a reason that the agent knows: the game is told, the other side is not.
@@ -645,14 +679,16 @@ impl Peer {
         self.stage = PeerStage::Ended;
     }
 
-    fn emit_failure(&self, cx: &mut Cx<'_>, stage: Stage, reason: FailureReason) {
+    fn emit_failure(&mut self, cx: &mut Cx<'_>, stage: Stage, reason: FailureReason) {
+        self.cause = Some(reason);
         let report = self.report(cx.now, stage, reason);
         cx.emit(Event::PeerFailed { peer: self.info.clone(), report });
     }
 
     fn report(&self, now: Instant, stage: Stage, reason: FailureReason) -> FailureReport {
         let (own_nat, peer_nat) = (self.plan.own_nat, self.plan.peer_nat);
-        FailureReport { stage, reason, own_nat, peer_nat, tried: self.attempt.tried(now) }
+        let relayed = self.is_connected() && self.selected().is_some_and(|path| path.0 == RELAY);
+        FailureReport { stage, reason, relayed, own_nat, peer_nat, tried: self.attempt.tried(now) }
     }
 
     pub(crate) fn poll_timeout(&self, config: &AgentConfig) -> Option<Instant> {

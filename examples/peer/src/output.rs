@@ -156,6 +156,6 @@ pub(crate) fn failure(peer: &str, report: &FailureReport) -> Value {
         "local_nat": report.own_nat.kind().to_string(),
         "remote_nat": report.peer_nat.kind().to_string(),
         "tried": tried,
-        "advice": report.reason.advice(),
+        "advice": report.advice(),
     })
 }

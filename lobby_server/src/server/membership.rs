@@ -126,16 +126,6 @@ impl Server {
         }
     }
 
-    /// A player of this match wants both to try for a direct path once more. Both ask at about the same time.
-    pub(super) fn punch_again(&mut self, now: Instant, player: PlayerId, id: MatchId) {
-        let Some(([host, joiner], edition)) = self.matches.begin_again(now, id, player) else { return };
-        let (Some(of_host), Some(of_joiner)) = (self.party(host), self.party(joiner)) else { return };
-        if let Some((for_host, for_joiner)) = replans(id, &of_host, &of_joiner, edition) {
-            self.tell(now, joiner, ToPlayer::Replan(Box::new(for_joiner)));
-            self.tell(now, host, ToPlayer::Replan(Box::new(for_host)));
-        }
-    }
-
     /// Tells all members who is inside, and the registry the new numbers.
     pub(super) fn publish(&mut self, now: Instant, id: RoomId) {
         let Some(room) = self.rooms.get_mut(&id) else { return };

@@ -11,8 +11,8 @@ use traversal_core::id::{PlayerId, RequestId, RoomId};
 use traversal_core::nat::NatProfile;
 use traversal_core::wire::handshake::{PendingLogin, ServerHandshake};
 use traversal_core::wire::message::{
-    Frame, Login, LoginRefusal, MAX_LOCAL_ADDRESSES, MAX_TOKEN, MatchEnd, MatchOutcome, PlayerInfo, RoomEnd,
-    ToPlayer, ToServer, Welcome,
+    Frame, Login, LoginRefusal, MAX_LOCAL_ADDRESSES, MAX_TOKEN, MatchEnd, PlayerInfo, RoomEnd, ToPlayer,
+    ToServer, Welcome,
 };
 use traversal_core::wire::session::ServerSession;
 use traversal_core::wire::{Dropped, Kind};
@@ -398,19 +398,8 @@ impl Server {
             ToServer::JoinAnswer { join, allow, reason } => {
                 self.handle_join_answer(now, player, join, allow, reason);
             }
-            ToServer::MatchReport { match_id, outcome } => {
-                if self.matches.peer(match_id, player).is_none() {
-                    return;
-                }
-                match outcome {
-                    MatchOutcome::Direct => {
-                        self.counters.matches_direct += 1;
-                        self.matches.settle(match_id);
-                    }
-                    MatchOutcome::Relayed => self.counters.matches_relayed += 1,
-                    MatchOutcome::Failed => self.counters.matches_failed += 1,
-                    _ => {}
-                }
+            ToServer::MatchReport { match_id, outcome, cause } => {
+                self.match_report(player, match_id, outcome, cause);
             }
             // Whether a forwarded port counts is not the player's to say.
             ToServer::Profile { profile, check: false } => {

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 pub use super::gather::{MAX_MODE, MESH_CAPACITY, QueueStatus, QuickMatch, QuickMatched, Topology};
 pub use super::rendezvous::{Facts, Method, PunchPlan, RelayGrant, Replan, Role};
+use crate::failure::FailureReason;
 use crate::id::{JoinId, MatchId, PlayerId, RequestId, RoomId};
 use crate::nat::NatProfile;
 
@@ -382,6 +383,8 @@ pub enum ToServer {
         match_id: MatchId,
         /// How.
         outcome: MatchOutcome,
+        /// Why not (directly), as far as this side knows.
+        cause: Option<FailureReason>,
     },
     /// What the classification found (M7).
     Profile {
@@ -411,7 +414,7 @@ pub enum ToServer {
 }
 
 /// See [`ToServer::MatchReport`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum MatchOutcome {
     /// A direct path stands.
