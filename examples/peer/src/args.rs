@@ -113,6 +113,9 @@ pub(crate) struct Common {
     /// No IPv6
     #[arg(long)]
     pub(crate) no_ipv6: bool,
+    /// No TCP to the lobby server where UDP is blocked
+    #[arg(long)]
+    pub(crate) no_tcp: bool,
     /// Ask no router to forward a port
     #[arg(long)]
     pub(crate) no_port_mapping: bool,
@@ -153,6 +156,9 @@ pub(crate) struct Game {
     /// Bytes per message, at least 8
     #[arg(long, value_name = "BYTES", default_value_t = 64, value_parser = clap::value_parser!(u32).range(8..=65536))]
     pub(crate) size: u32,
+    /// The room outlives its host: another player hosts it (the first host says so), and this one stays
+    #[arg(long)]
+    pub(crate) migrate: bool,
     /// Succeed only over the relay
     #[arg(long)]
     pub(crate) expect_relay: bool,
