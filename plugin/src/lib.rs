@@ -47,6 +47,28 @@
 //!
 //! One thread per app reads the sockets, punches holes and keeps paths alive, also while a level loads. renet's
 //! plugins are added if they are not there; a game that adds them itself does so before this one.
+//!
+//! # When the host leaves
+//!
+//! Another player hosts the room (unless [`RoomOptions::migrate`] is off) and all read [`HostMigrated`]. The new host
+//! builds its simulation from what it last heard as a client; connections come by themselves.
+//!
+//! ```no_run
+//! use bevy_ecs::prelude::*;
+//! use bevy_traversal::prelude::*;
+//!
+//! # #[derive(Resource, Clone)]
+//! # struct Scores(std::collections::BTreeMap<u64, u32>);
+//! # #[derive(Resource)]
+//! # struct Simulation(Scores);
+//! fn carry_over(mut commands: Commands, mut migrated: MessageReader<HostMigrated>, last: Res<Scores>) {
+//!     for change in migrated.read().filter(|change| change.hosting) {
+//!         let mut scores = last.clone();
+//!         scores.0.remove(&change.previous.client_id());
+//!         commands.insert_resource(Simulation(scores));
+//!     }
+//! }
+//! ```
 
 mod conditions;
 mod config;
@@ -110,6 +132,10 @@ pub use traversal_core::{
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 struct ReadmeDoctests;
+
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/migration.md")]
+struct MigrationDoctests;
 
 /// What most games use.
 pub mod prelude {

@@ -153,6 +153,9 @@ pub(crate) struct Game {
     /// Bytes per message, at least 8
     #[arg(long, value_name = "BYTES", default_value_t = 64, value_parser = clap::value_parser!(u32).range(8..=65536))]
     pub(crate) size: u32,
+    /// The room outlives its host: another player hosts it (the first host says so), and this one stays
+    #[arg(long)]
+    pub(crate) migrate: bool,
     /// Succeed only over the relay
     #[arg(long)]
     pub(crate) expect_relay: bool,

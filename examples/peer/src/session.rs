@@ -6,11 +6,11 @@ use bevy_app::AppExit;
 use bevy_ecs::prelude::*;
 use bevy_traversal::traversal_core::nat::Confidence;
 use bevy_traversal::{
-    CurrentRoom, HostRoom, JoinRequested, JoinRoom, LobbyChanged, LobbyFailed, LobbyLink, LobbyState,
-    Members, NatChanged, NatProfile, NatStatus, NoPortMapping, PathChanged, PeerConnected, PeerDisconnected,
-    PeerPlanned, PeerRelayed, Peers, PortMappingChanged, PortMappingState, QueueChanged, QueueStatus,
-    QuickMatch, RefusePeer, RequestError, RequestFailed, RequestFailure, RequestKind, Role, RoomJoined,
-    RoomLeft, RoomTarget, TraversalError, TraversalFailed, TraversalLink, TraversalStats,
+    CurrentRoom, HostMigrated, HostRoom, JoinRequested, JoinRoom, LobbyChanged, LobbyFailed, LobbyLink,
+    LobbyState, Members, NatChanged, NatProfile, NatStatus, NoPortMapping, PathChanged, PeerConnected,
+    PeerDisconnected, PeerPlanned, PeerRelayed, Peers, PortMappingChanged, PortMappingState, QueueChanged,
+    QueueStatus, QuickMatch, RefusePeer, RequestError, RequestFailed, RequestFailure, RequestKind, Role,
+    RoomJoined, RoomLeft, RoomTarget, TraversalError, TraversalFailed, TraversalLink, TraversalStats,
 };
 use serde_json::{Value, json};
 
@@ -38,13 +38,13 @@ impl Goal {
     pub(crate) fn of(command: &Sub) -> Self {
         match command {
             Sub::Nat { .. } => Self::Nat,
-            Sub::Host { room, players, capacity, refuse, password, .. } => {
+            Sub::Host { room, players, capacity, refuse, password, game, .. } => {
                 let room = bevy_traversal::RoomOptions {
                     name: room.clone(),
                     capacity: capacity.unwrap_or(*players),
                     password: password.clone(),
                     auto_allow: refuse.is_none(),
-                    migrate: false,
+                    migrate: game.migrate,
                     ..Default::default()
                 };
                 let expected = usize::from(*players) - 1;
@@ -137,6 +137,11 @@ impl Session {
         }
     }
 
+    /// Without its host there is nothing left to do.
+    fn ends_with_its_host(&self) -> bool {
+        self.has_joined() && !self.game.as_ref().is_some_and(|game| game.migrate)
+    }
+
     /// Ends it with this text.
     pub(crate) fn fail(&mut self, text: String) {
         self.trouble = Some(text);
@@ -227,7 +232,7 @@ pub(crate) fn room(
     mut session: ResMut<Session>,
     output: Res<Output>,
     (room, members): (Res<CurrentRoom>, Res<Members>),
-    mut entered: MessageReader<RoomJoined>,
+    (mut entered, mut migrated): (MessageReader<RoomJoined>, MessageReader<HostMigrated>),
     mut left: MessageReader<RoomLeft>,
     mut failed: MessageReader<RequestFailed>,
     mut requested: MessageReader<JoinRequested>,
@@ -242,6 +247,15 @@ pub(crate) fn room(
             "room",
             json!({"name": info.name, "code": info.code, "role": role, "members": members.0.len()}),
         );
+    }
+    for HostMigrated { room, hosting, members, .. } in migrated.read() {
+        let host = members.iter().find(|member| member.id == room.host).map(|member| &member.name);
+        output.event(
+            "host_changed",
+            json!({"host": host, "hosting": hosting, "epoch": room.epoch, "members": members.len()}),
+        );
+        session.trouble = None;
+        session.hosting = *hosting;
     }
     for RoomLeft { reason, .. } in left.read() {
         let text = reason.as_ref().map_or_else(|| "left".to_owned(), ToString::to_string);
@@ -370,7 +384,7 @@ pub(crate) fn paths(
     for PeerDisconnected { peer, reason, .. } in disconnected.read() {
         output.event("disconnected", json!({"peer": peer.name, "text": reason.to_string()}));
         scores.disconnected(peer.id);
-        if session.has_joined() {
+        if session.ends_with_its_host() {
             session.host_gone = true;
             session.trouble.get_or_insert(reason.to_string());
         }
@@ -391,7 +405,7 @@ pub(crate) fn paths(
     for TraversalFailed { peer, report } in failed.read() {
         output.event("failed", output::failure(&peer.name, report));
         session.trouble = Some(report.to_string());
-        session.over |= session.has_joined();
+        session.over |= session.ends_with_its_host();
     }
 }
 

@@ -142,6 +142,9 @@ fn once_connected_the_lobby_server_hears_little() {
     let (_, idle) = later.split_last().expect("a run of more than three seconds");
     assert!(idle.iter().sum::<u64>() <= 4 * idle.len() as u64, "{heard:?}");
     for side in ["left", "right"] {
+        // A packet of acknowledgements per frame of 4 ms, 20 messages a second on two channels, and keepalives.
+        let later: Vec<u64> = per_second(&report, side).into_iter().skip(3).collect();
+        assert!(later.iter().all(|count| *count <= 250 + 2 * 20 + 10), "{later:?}");
         // Nothing went where nobody is.
         assert_eq!(report["links"][side]["unroutable"], 0, "{report}");
     }
