@@ -59,7 +59,7 @@ pub struct TraversalConfig {
     pub port_mapping: Vec<MappingProtocol>,
     /// Where the player's identity comes from.
     pub identity: IdentitySource,
-    /// The agent's further settings: LAN, relay, method, detection, caps, timeouts. Its `game`, `game_protocol`,
+    /// The agent's further settings: LAN, relay, TCP, method, detection, caps, timeouts. Its `game`, `game_protocol`,
     /// `name`, `token` and `server_keys` are replaced by the fields above.
     pub agent: AgentConfig,
     /// How game data travels.

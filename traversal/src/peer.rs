@@ -652,7 +652,9 @@ impl Peer {
 
     /// The cause, from what was heard and from what the two NATs are.
     fn failure_reason(&self, config: &AgentConfig) -> FailureReason {
-        if config.relay == RelayPolicy::Only || self.plan.peer_public.is_empty() {
+        // The TCP address of a player without UDP is not told, which is no wish of anybody's.
+        let blocked = self.plan.own_nat.udp_blocked || self.plan.peer_nat.udp_blocked;
+        if config.relay == RelayPolicy::Only || (self.plan.peer_public.is_empty() && !blocked) {
             let relay = self.plan.relay.is_some() && config.relay != RelayPolicy::Never;
             return if relay { FailureReason::RelayOnly } else { FailureReason::RelayForbidden };
         }

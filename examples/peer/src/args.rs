@@ -113,6 +113,9 @@ pub(crate) struct Common {
     /// No IPv6
     #[arg(long)]
     pub(crate) no_ipv6: bool,
+    /// No TCP to the lobby server where UDP is blocked
+    #[arg(long)]
+    pub(crate) no_tcp: bool,
     /// Ask no router to forward a port
     #[arg(long)]
     pub(crate) no_port_mapping: bool,

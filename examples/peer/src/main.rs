@@ -84,7 +84,8 @@ fn main() -> ExitCode {
 }
 
 fn config(common: &Common, game: Option<&Game>, stock: bool) -> TraversalConfig {
-    let mut agent = AgentConfig { detect: common.detect.into(), ..AgentConfig::default() };
+    let mut agent =
+        AgentConfig { detect: common.detect.into(), tcp: !common.no_tcp, ..AgentConfig::default() };
     let mut config = TraversalConfig {
         lobby: common.lobby.clone(),
         server_keys: common.server_key.clone(),

@@ -112,7 +112,7 @@ pub(crate) fn advice(profile: &NatProfile) -> &'static str {
             "Many players can be reached directly by port prediction, the others over the relay; with UPnP, NAT-PMP or \
              PCP switched on in the router all could be reached."
         }
-        NatKind::UdpBlocked => "UDP does not get out; games need another network.",
+        NatKind::UdpBlocked => "UDP does not get out: games are played through the server, over TCP.",
         NatKind::Unknown => {
             let nothing = profile.mapping == MappingBehavior::Unknown
                 && profile.filtering == FilteringBehavior::Unknown

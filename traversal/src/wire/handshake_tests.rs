@@ -56,7 +56,7 @@ fn welcome() -> Welcome {
         observed: target,
         probe_targets: vec![target; 4],
         session_timeout_s: 40,
-        other_family: Vec::new(),
+        other_family: vec![target; 2],
     }
 }
 
