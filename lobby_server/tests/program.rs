@@ -80,9 +80,9 @@ struct Player {
     server_key: [u8; 32],
 }
 
-fn receive(socket: &UdpSocket) -> Option<Vec<u8>> {
+fn receive(socket: &UdpSocket) -> std::io::Result<Vec<u8>> {
     let mut buffer = [0; 2048];
-    socket.recv(&mut buffer).ok().map(|len| buffer[..len].to_vec())
+    socket.recv(&mut buffer).map(|len| buffer[..len].to_vec())
 }
 
 impl Player {
@@ -104,7 +104,7 @@ impl Player {
         let mut handshake = ClientHandshake::new(&mut rng);
         loop {
             socket.send(handshake.datagram()).unwrap();
-            let answer = receive(&socket).ok_or("no answer")?;
+            let answer = receive(&socket).map_err(|error| format!("no answer: {error}"))?;
             match handshake.handle(&answer, &identity, &[], &login, Instant::now(), &mut rng) {
                 Ok(ClientProgress::Accepted(accepted)) => {
                     let (_, session, server_key) = *accepted;
@@ -124,7 +124,7 @@ impl Player {
     }
 
     fn wait_for(&mut self, wanted: impl Fn(&Frame<traversal_core::wire::message::ToPlayer>) -> bool) -> bool {
-        while let Some(datagram) = receive(&self.socket) {
+        while let Ok(datagram) = receive(&self.socket) {
             if let Ok(Some(frame)) = self.session.handle(Instant::now(), &datagram)
                 && wanted(&frame)
             {
