@@ -129,7 +129,7 @@ impl Peer {
         if let Some(server) = server.filter(|_| plan.relay.is_some() && cx.config.relay != RelayPolicy::Never)
         {
             // Where direct test messages are likely to arrive, they get a start, so that the game need not move.
-            let likely = attempt.has_cone() && !paths.is_empty();
+            let likely = attempt.cone_is_likely() && !paths.is_empty();
             let start = if likely { RELAY_LATER } else { Duration::ZERO };
             paths.add(now + start, RELAY, server, PathKind::Relay, Method::Cone);
         }
