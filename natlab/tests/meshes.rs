@@ -184,3 +184,40 @@ fn a_pair_that_was_lost_with_the_servers_memory_is_made_anew() {
     assert!(back, "{:#?}", party.player(2).events);
     assert_eq!(party.player(0).disconnects, 0);
 }
+
+#[test]
+fn a_mesh_outlives_its_host() {
+    for killed in [false, true] {
+        let specs = ["portrestricted", "restricted", "none", "portrestricted"];
+        let mut party = mesh(19, &specs, &AgentConfig::default());
+        for index in 1..specs.len() {
+            party.join(index);
+        }
+        assert!(party.wait(Duration::from_secs(8), |party| {
+            without(party, &specs, PartyWorld::has_played).is_empty()
+        }));
+        if killed {
+            let host = party.players[0];
+            party.world.replace_node(host, natlab::lobby::Program::Idle);
+        } else {
+            party.command(0, Command::LeaveRoom);
+        }
+        let rest = [(1, 2), (1, 3), (2, 3)];
+        let new_host = |party: &PartyWorld, index: usize| {
+            party.player(index).events.iter().rev().find_map(|(_, event)| match event {
+                traversal_core::Event::HostChanged { room, .. } => Some(room.host),
+                _ => None,
+            })
+        };
+        let lives = party.wait(Duration::from_secs(15), |party| {
+            let host = new_host(party, 1);
+            (1..4).any(|index| host.is_some() && party.player(index).id == host)
+                && (1..4).all(|index| party.player(index).in_room && new_host(party, index) == host)
+                && rest.iter().all(|(one, other)| party.has_direct(*one, *other))
+        });
+        assert!(lives, "killed: {killed}, {:#?}", party.player(1).events);
+        let end = party.world.now() + Duration::from_secs(30);
+        party.world.run_until(end);
+        assert!(rest.iter().all(|(one, other)| party.has_direct(*one, *other)), "killed: {killed}");
+    }
+}

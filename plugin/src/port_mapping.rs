@@ -11,7 +11,7 @@ mod route;
 #[cfg(test)]
 mod tests;
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -44,8 +44,13 @@ pub(crate) struct Settings {
     /// Seconds that a mapping is asked for. RFC 6886 recommends 7,200; half of it, since a game that crashes leaves
     /// its mapping behind for so long.
     pub(crate) lease: u32,
+    /// Renewals are at half the lease (RFC 6886 section 3.3), within these bounds: a router that grants a second is not
+    /// asked every half, and one that was restarted is noticed within half an hour.
+    pub(crate) renew: (Duration, Duration),
     /// Where UPnP devices are searched: the group of SSDP.
     pub(crate) ssdp: SocketAddr,
+    /// Devices that are believed although their address is one that no router has: those of tests, on loopback.
+    pub(crate) trusted: Vec<IpAddr>,
     /// Finds the router, for an address that the socket is bound to or the system's choice.
     pub(crate) route: Arc<dyn Fn(Option<Ipv4Addr>) -> Option<Route> + Send + Sync>,
 }
@@ -53,7 +58,8 @@ pub(crate) struct Settings {
 impl Settings {
     pub(crate) fn new(protocols: Vec<MappingProtocol>) -> Self {
         let ssdp = SocketAddr::from((Ipv4Addr::new(239, 255, 255, 250), 1900));
-        Self { protocols, lease: 3600, ssdp, route: Arc::new(route::find) }
+        let renew = (Duration::from_secs(5), Duration::from_secs(1800));
+        Self { protocols, lease: 3600, renew, ssdp, trusted: Vec::new(), route: Arc::new(route::find) }
     }
 }
 
@@ -173,7 +179,7 @@ async fn keep(settings: Settings, mut wanted: watch::Receiver<Option<Wanted>>, t
                     match obtain(&settings, route, want, old, &mut wanted).await {
                         Ok(lease) => {
                             failures = 0;
-                            let renew_at = Instant::now() + lease.renew_after();
+                            let renew_at = Instant::now() + lease.renew_after(&settings);
                             // A dropped handle is found out in the next round, which gives this back.
                             say(Ok(lease.mapping()));
                             held = Some(Held { lease, wanted: want, route, renew_at });

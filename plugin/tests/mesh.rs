@@ -128,6 +128,26 @@ fn a_mesh_lives_on_while_the_lobby_server_is_away() {
 }
 
 #[test]
+fn renet_follows_the_new_host_of_a_mesh() {
+    let lobby = lobby();
+    let [mut a, mut b, mut c, mut d] = four(&lobby);
+    a.write(LeaveRoom);
+    until([&mut a, &mut b, &mut c, &mut d], "the others play on", 10.0, |[_, b, c, d]| {
+        let servers = [&**b, &**c, &**d].into_iter().filter(|game| {
+            game.app
+                .world()
+                .get_resource::<RenetServer>()
+                .is_some_and(|server| server.clients_id().len() == 2)
+        });
+        let clients = [&**b, &**c, &**d].into_iter().filter(|game| {
+            game.app.world().get_resource::<RenetClient>().is_some_and(|client| client.is_connected())
+        });
+        servers.count() == 1 && clients.count() == 2 && [b, c, d].iter().all(|game| peers(game) == 2)
+    });
+    talk([&mut b, &mut c, &mut d]);
+}
+
+#[test]
 fn three_who_want_the_same_quick_match_play_as_a_mesh() {
     let lobby = lobby();
     let wish = QuickMatch { topology: Topology::Mesh, ..QuickMatch::of("brawl", 3) };

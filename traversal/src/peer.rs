@@ -129,7 +129,7 @@ impl Peer {
         if let Some(server) = server.filter(|_| plan.relay.is_some() && cx.config.relay != RelayPolicy::Never)
         {
             // Where direct test messages are likely to arrive, they get a start, so that the game need not move.
-            let likely = attempt.has_cone() && !paths.is_empty();
+            let likely = attempt.cone_is_likely() && !paths.is_empty();
             let start = if likely { RELAY_LATER } else { Duration::ZERO };
             paths.add(now + start, RELAY, server, PathKind::Relay, Method::Cone);
         }
@@ -243,17 +243,26 @@ impl Peer {
         }
     }
 
-    /// Answers to where something authentic came from, one for one.
+    /// Answers to where something authentic came from, one for one, and with no more bytes than the `length` that came:
+    /// the source may be forged.
     fn answer(
         &mut self,
         cx: &mut Cx<'_>,
         hands: &mut Hands<'_>,
-        (socket, to): (SocketId, SocketAddr),
+        ((socket, to), length): ((SocketId, SocketAddr), usize),
         message: &PairMessage,
     ) {
-        let established = self.is_connected() && self.paths.is_selected(socket, to);
-        if socket == RELAY || established || self.attempt.may_send(cx.now, hands.budget, to) {
-            self.send_message(cx, socket, to, message);
+        if socket == RELAY || self.is_connected() && self.paths.is_selected(socket, to) {
+            return self.send_message(cx, socket, to, message);
+        }
+        let sealed = self.channel.seal_message(message).filter(|sealed| sealed.len() <= length);
+        if let Some(sealed) = sealed
+            && self.attempt.may_send(cx.now, hands.budget, to)
+        {
+            if matches!(self.stage, PeerStage::Punching { .. }) {
+                self.packets_sent += 1;
+            }
+            self.transmit(cx, socket, to, None, sealed);
         }
     }
 
@@ -265,6 +274,7 @@ impl Peer {
         (socket, from): (SocketId, SocketAddr),
         datagram: &mut [u8],
     ) -> Result<Option<PeerNews>, Dropped> {
+        let length = datagram.len();
         let opened = self.channel.open(datagram)?;
         self.last_heard = cx.now;
         let known_ip = |address: &SocketAddr| address.ip() == from.ip();
@@ -298,7 +308,7 @@ impl Peer {
             Opened::Message(PairMessage::Test { tag, .. }) if self.is_live() => {
                 let own = self.paths.heard(cx.now, socket, from, way, method_here);
                 let answer = PairMessage::Confirm { tag, observed: from, test: own };
-                self.answer(cx, hands, (socket, from), &answer);
+                self.answer(cx, hands, ((socket, from), length), &answer);
                 Ok(self.choose(cx))
             }
             Opened::Message(PairMessage::Confirm { tag, test, .. }) if self.is_live() => {
@@ -306,7 +316,7 @@ impl Peer {
                 self.paths.confirmed(cx.now, tag, socket, from);
                 if let Some(tag) = test {
                     let answer = PairMessage::Confirm { tag, observed: from, test: None };
-                    self.answer(cx, hands, (socket, from), &answer);
+                    self.answer(cx, hands, ((socket, from), length), &answer);
                 }
                 Ok(self.choose(cx))
             }

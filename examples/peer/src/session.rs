@@ -362,7 +362,7 @@ pub(crate) fn paths(
         );
     let waited = session.nat_since.is_some_and(|since| since.elapsed() >= ROUTER_ANSWERS);
     if let (Goal::Nat, Some((profile, at))) = (&session.goal, &session.nat)
-        && (profile.confidence == Confidence::Full || at.elapsed() >= NAT_SETTLES)
+        && (profile.confidence == Confidence::Full && !profile.mapped || at.elapsed() >= NAT_SETTLES)
         && (!asking || waited)
     {
         if !output.is_json() {

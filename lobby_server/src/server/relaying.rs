@@ -3,12 +3,13 @@
 use std::time::Instant;
 
 use traversal_core::id::PlayerId;
+use traversal_core::wire::session::MIN_SEALED;
 
 use super::{Route, Server};
 use crate::relay::{RelayMode, forwarded};
 
 /// Length of a sealed path challenge: only what is at least as long is answered with one.
-const CHALLENGE: usize = 64;
+const CHALLENGE: usize = MIN_SEALED;
 
 impl Server {
     /// Whether the players of this one's game may use the relay.

@@ -14,7 +14,7 @@ use traversal_core::wire::message::{
     Frame, Login, LoginRefusal, MAX_LOCAL_ADDRESSES, MAX_TOKEN, MatchEnd, PlayerInfo, RoomEnd, ToPlayer,
     ToServer, Welcome,
 };
-use traversal_core::wire::session::ServerSession;
+use traversal_core::wire::session::{MIN_SEALED, ServerSession};
 use traversal_core::wire::{Dropped, Kind};
 
 use super::mapped_ports::MappedPort;
@@ -249,7 +249,7 @@ impl Server {
             client.confirmed = true;
             self.confirm(now, id);
         }
-        if kind == Kind::Control {
+        if kind == Kind::Control && datagram.len() >= MIN_SEALED {
             self.notice_address(now, id, route);
         }
         self.heard(now, id);

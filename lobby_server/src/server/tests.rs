@@ -9,6 +9,7 @@ mod migration;
 mod probes;
 mod relay;
 mod rooms;
+mod victim;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;

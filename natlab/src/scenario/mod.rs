@@ -329,6 +329,9 @@ fn add_player(
     let local_v6 = v6.map(|ip| SocketAddr::new(ip, port));
     let mut config = settings.config.clone();
     config.name = if side == 1 { "left".into() } else { "right".into() };
+    if let Some(relays) = settings.relays {
+        config.relay = relays[usize::from(side - 1)];
+    }
     let player = Player::dual(config, secret, (local, local_v6), world.instant());
     let sockets: Vec<SocketAddr> = [local].into_iter().chain(local_v6).collect();
     let program = Program::Player(Box::new(player));

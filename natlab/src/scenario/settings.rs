@@ -5,7 +5,7 @@ use std::time::Duration;
 use rand::Rng;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
-use traversal_core::AgentConfig;
+use traversal_core::{AgentConfig, RelayPolicy};
 
 use crate::link::{Link, Way};
 use crate::nat::{Allocation, Fallback, NatConfig, NatSpec};
@@ -66,6 +66,8 @@ pub struct PairSettings {
     pub auto_allow: bool,
     /// The agents' settings.
     pub config: AgentConfig,
+    /// The relay policy of each side, where they differ.
+    pub relays: Option<[RelayPolicy; 2]>,
 }
 
 impl PairSettings {
@@ -88,6 +90,7 @@ impl PairSettings {
             join: JoinMoment::BothKnown,
             auto_allow: true,
             config: AgentConfig::default(),
+            relays: None,
         }
     }
 

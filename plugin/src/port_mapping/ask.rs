@@ -33,10 +33,6 @@ const REQUEST: Duration = Duration::from_secs(4);
 const DESCRIPTION: &str = "game (bevy_traversal)";
 /// Ports that are tried where the wanted one belongs to somebody else.
 const PORTS: usize = 4;
-/// Renewals are at half the lease (RFC 6886 section 3.3), within these bounds: a router that grants a second is not
-/// asked every half, and one that was restarted is noticed within half an hour.
-const RENEW: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(1800));
-
 /// Who answered.
 pub(super) struct Found {
     /// Something speaks NAT-PMP or PCP.
@@ -64,7 +60,7 @@ pub(super) async fn search(settings: &Settings, route: Route) -> Found {
     let wants = |protocol| settings.protocols.contains(&protocol);
     let mut upnp = JoinSet::new();
     if wants(MappingProtocol::Upnp) {
-        upnp.spawn(search_upnp(settings.ssdp, route));
+        upnp.spawn(search_upnp(settings.ssdp, settings.trusted.clone(), route));
     }
     let port_control = (wants(MappingProtocol::NatPmp) || wants(MappingProtocol::Pcp)) && {
         // Both protocols understand the question, and say so when they do not like it.
@@ -75,13 +71,14 @@ pub(super) async fn search(settings: &Settings, route: Route) -> Found {
 }
 
 /// The router itself rather than any other device that calls itself one.
-async fn search_upnp(ssdp: SocketAddr, route: Route) -> Option<Gateway<Tokio>> {
+async fn search_upnp(ssdp: SocketAddr, trusted: Vec<IpAddr>, route: Route) -> Option<Gateway<Tokio>> {
     let search = |to: SocketAddr, patience: Duration| {
         let mut options = SearchOptions::default();
         options.bind_addr = SocketAddr::from((route.local, 0));
         options.broadcast_address = to;
         options.timeout = Some(patience);
         options.single_search_timeout = Some(patience);
+        options.allowed_gateway_ips.clone_from(&trusted);
         async move { search_gateway(options).await.ok() }
     };
     let mut any = JoinSet::new();
@@ -238,13 +235,14 @@ impl Lease {
         }
     }
 
-    pub(super) fn renew_after(&self) -> Duration {
+    pub(super) fn renew_after(&self, settings: &Settings) -> Duration {
         let seconds = match self {
             Self::Upnp { seconds: 0, .. } => u32::MAX,
             Self::Upnp { seconds, .. } => *seconds,
             Self::PortControl { lease, .. } => lease.lifetime(),
         };
-        Duration::from_secs(u64::from(seconds / 2)).clamp(RENEW.0, RENEW.1)
+        let (least, most) = settings.renew;
+        (Duration::from_secs(u64::from(seconds)) / 2).clamp(least, most)
     }
 
     /// The same again; gives it back, as far as the router listens, where it must be obtained anew.
