@@ -12,6 +12,7 @@ use crate::cx::Cx;
 use crate::timer::{due, earliest};
 use crate::wire::handshake::{ClientHandshake, ClientProgress, Refusal, parse_unknown_session};
 use crate::wire::message::{Frame, Login, LoginRefusal, ToPlayer, Welcome};
+use crate::wire::port_report::PortReport;
 use crate::wire::session::ClientSession;
 use crate::wire::{Dropped, Kind, VERSION};
 
@@ -79,6 +80,14 @@ struct Ping {
     next: Instant,
 }
 
+/// What the server saw of a probe.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ProbeSeen {
+    pub(crate) observed: SocketAddr,
+    /// To be shown again, if that was asked for.
+    pub(crate) report: Option<PortReport>,
+}
+
 /// What came of an input, for the rooms.
 #[derive(Debug)]
 pub(crate) enum LinkEvent {
@@ -89,7 +98,7 @@ pub(crate) enum LinkEvent {
     /// A reliable frame.
     Message(ToPlayer),
     /// The answer to a probe.
-    ProbeSeen { tag: u32, observed: SocketAddr, from: SocketAddr },
+    ProbeSeen { tag: u32, seen: ProbeSeen, from: SocketAddr },
 }
 
 impl LobbyLink {
@@ -206,7 +215,14 @@ impl LobbyLink {
         let State::Online(online) = &mut self.state else { return None };
         match frame {
             Frame::Reliable { body, .. } => return Some(LinkEvent::Message(body)),
-            Frame::ProbeSeen { tag, observed } => return Some(LinkEvent::ProbeSeen { tag, observed, from }),
+            Frame::ProbeSeen { tag, observed } => {
+                let seen = ProbeSeen { observed, report: None };
+                return Some(LinkEvent::ProbeSeen { tag, seen, from });
+            }
+            Frame::PortSeen { tag, report } => {
+                let seen = ProbeSeen { observed: report.observed, report: Some(report) };
+                return Some(LinkEvent::ProbeSeen { tag, seen, from });
+            }
             Frame::Goodbye { reason, stay_away: true } => {
                 self.give_up(cx, LobbyError::Stopped { reason });
                 return Some(LinkEvent::Lost);

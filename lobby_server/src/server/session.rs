@@ -18,6 +18,7 @@ use traversal_core::wire::session::ServerSession;
 use traversal_core::wire::{Dropped, Kind};
 
 use super::{Route, Server, Timer};
+use crate::claims::Claim;
 use crate::limits::{Bucket, prefix};
 use crate::matchmaking::{Party, Reach, public_addresses, reach};
 use crate::relay::RelayMode;
@@ -254,7 +255,8 @@ impl Server {
             Frame::Ack { .. }
             | Frame::Pong { .. }
             | Frame::PathChallenge { .. }
-            | Frame::ProbeSeen { .. } => {}
+            | Frame::ProbeSeen { .. }
+            | Frame::PortSeen { .. } => {}
         }
     }
 
@@ -382,6 +384,9 @@ impl Server {
             ToServer::Profile { profile, check: false } => {
                 client.profile = profile;
                 self.replan(now, player);
+            }
+            ToServer::ClaimRange { match_id, round, step, reports } => {
+                self.handle_claim(now, id, match_id, Claim { round, step, reports });
             }
             ToServer::PunchAgain { match_id } => self.punch_again(now, player, match_id),
             ToServer::Profile { profile, check: true } => self.check_profile(now, id, profile),

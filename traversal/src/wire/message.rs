@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
+use super::port_report::PortReport;
 pub use super::rendezvous::{Facts, Method, PunchPlan, RelayGrant, Replan, Role};
 use crate::id::{JoinId, MatchId, PlayerId, RequestId, RoomId};
 use crate::nat::NatProfile;
@@ -81,6 +82,14 @@ pub enum Frame<B> {
         /// Logging in again would not help, or would do harm.
         stay_away: bool,
     },
+    /// The server's answer to a [`ProbePurpose::SignedReport`], to the socket that the probe came from. Travels as
+    /// `Kind::Probe`.
+    PortSeen {
+        /// Of the probe.
+        tag: u32,
+        /// Where and when the probe was seen.
+        report: PortReport,
+    },
 }
 
 /// What a probe is for.
@@ -118,6 +127,8 @@ pub enum ProbePurpose {
         /// Which try.
         round: u16,
     },
+    /// A range probe of a player that works out its ranges itself (E2): answer with a report that can be shown again.
+    SignedReport,
 }
 
 /// First message of a player, inside the Noise handshake.
@@ -313,6 +324,17 @@ pub enum ToServer {
     PunchAgain {
         /// Which.
         match_id: MatchId,
+    },
+    /// The player's bubble left by one of these ports, as it has measured itself (E2).
+    ClaimRange {
+        /// Which match.
+        match_id: MatchId,
+        /// Which try.
+        round: u16,
+        /// Signed port step.
+        step: i32,
+        /// The server's own reports of the first and the second range probe.
+        reports: [PortReport; 2],
     },
 }
 

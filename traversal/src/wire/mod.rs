@@ -8,6 +8,7 @@ pub mod codec;
 pub mod handshake;
 pub mod message;
 pub mod pair;
+pub mod port_report;
 mod rendezvous;
 mod replay;
 pub mod session;
