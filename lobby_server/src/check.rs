@@ -47,6 +47,11 @@ pub fn check(settings: Settings) -> Result<Report, StartError> {
     let list =
         |addresses: &[SocketAddr]| addresses.iter().map(SocketAddr::to_string).collect::<Vec<_>>().join(", ");
     let _ = writeln!(text, "sockets: ok, UDP {}", list(&addresses.all));
+    if addresses.tcp.is_empty() {
+        let _ = writeln!(text, "tcp: off; players whose networks block UDP cannot log in");
+    } else {
+        let _ = writeln!(text, "tcp: ok, {} (for players whose networks block UDP)", list(&addresses.tcp));
+    }
     if let Some(http) = addresses.http {
         let _ = writeln!(text, "http: ok, {http}");
     }
@@ -90,6 +95,12 @@ pub fn check(settings: Settings) -> Result<Report, StartError> {
         ports.join(" and "),
         ports.join(",")
     );
+    let mut ports: Vec<u16> = addresses.tcp.iter().map(SocketAddr::port).collect();
+    ports.sort_unstable();
+    ports.dedup();
+    for port in ports {
+        let _ = writeln!(text, "firewall: let TCP in to port {port} too (for example: ufw allow {port}/tcp)");
+    }
     let port = addresses.first.first().map_or(3478, SocketAddr::port);
     let _ = writeln!(
         text,

@@ -88,7 +88,8 @@ mod tests {
         let facts = Facts::Range { round: 3, ip: own, first: 10135, last: 10145, step: 5 };
         assert_eq!(check(claim([first, last], 5)), Ok(facts));
 
-        let moved = PortReport { observed: "203.0.113.1:9".parse().unwrap(), ..last };
+        let mut moved = last;
+        moved.observed = "203.0.113.1:9".parse().unwrap();
         assert_eq!(check(claim([first, moved], 5)), Err(ClaimError::Forged));
         let of_another = key.sign(SESSION + 1, 60_001, last.observed);
         assert_eq!(check(claim([first, of_another], 5)), Err(ClaimError::Forged));

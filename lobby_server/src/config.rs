@@ -33,12 +33,16 @@ pub struct ServerConfig {
     pub max_rooms: usize,
     /// Rooms of one IPv4 address or IPv6 /64.
     pub max_rooms_per_address: usize,
+    /// Players of one IPv4 address or IPv6 /64 that wait for a quick match.
+    pub max_queued_per_address: usize,
     /// How long a host may take to answer a wish to join.
     pub join_answer_timeout: Duration,
     /// How long the members of a full room have to give a sign of life.
     pub liveness_wait: Duration,
     /// Who was heard within this is alive.
     pub liveness_fresh: Duration,
+    /// How long the members of a room have to say whether they hear a host that the server does not.
+    pub loss_wait: Duration,
     /// How long the registry may take.
     pub registry_timeout: Duration,
     /// Leading bits of two public IPv4 addresses that must agree for players to count as behind one NAT (M25):
@@ -68,6 +72,9 @@ pub struct ServerConfig {
     pub login_rate: Rate,
     /// Probes of one session. RFC 8445 calls 200 new bindings a second well supported.
     pub probe_rate: Rate,
+    /// Datagrams to ports that players say are forwarded to them, per IPv4 address: behind a carrier's NAT they may hit
+    /// a neighbour's. One check takes up to five, and a household starts a few at once.
+    pub mapped_port_rate: Rate,
     /// Frames of one session other than probes.
     pub frame_rate: Rate,
     /// Requests of one session.
@@ -84,9 +91,11 @@ impl Default for ServerConfig {
             max_sessions_per_address: 256,
             max_rooms: 10_000,
             max_rooms_per_address: 64,
+            max_queued_per_address: 64,
             join_answer_timeout: Duration::from_secs(20),
             liveness_wait: Duration::from_millis(1500),
             liveness_fresh: Duration::from_secs(1),
+            loss_wait: Duration::from_secs(2),
             registry_timeout: Duration::from_secs(2),
             same_nat_mask_v4: 32,
             same_nat_mask_v6: 64,
@@ -101,6 +110,7 @@ impl Default for ServerConfig {
             hello_rate: Rate::new(256.0, 1024.0),
             login_rate: Rate::new(64.0, 512.0),
             probe_rate: Rate::new(250.0, 500.0),
+            mapped_port_rate: Rate::new(0.5, 20.0),
             frame_rate: Rate::new(200.0, 1000.0),
             request_rate: Rate::new(10.0, 30.0),
         }
@@ -199,6 +209,12 @@ pub struct Settings {
     pub relay_lifetime_s: u64,
     /// Answer plain STUN Binding requests.
     pub stun: bool,
+    /// Serve no TCP: players whose networks block UDP cannot log in then.
+    pub no_tcp: bool,
+    /// TCP connections in all.
+    pub max_tcp: usize,
+    /// TCP connections of one IPv4 address or IPv6 /64: a school or an office has many players behind one.
+    pub max_tcp_per_address: usize,
     /// Seconds of silence after which a session is over.
     pub session_timeout_s: u64,
     /// See [`ServerConfig::max_sessions`].
@@ -209,6 +225,8 @@ pub struct Settings {
     pub max_rooms: usize,
     /// See [`ServerConfig::max_rooms_per_address`].
     pub max_rooms_per_address: usize,
+    /// See [`ServerConfig::max_queued_per_address`].
+    pub max_queued_per_address: usize,
     /// See [`ServerConfig::same_nat_mask_v4`].
     pub same_nat_mask_v4: u8,
     /// See [`ServerConfig::same_nat_mask_v6`].
@@ -236,11 +254,15 @@ impl Default for Settings {
             relay_total_kilobytes_per_s: 50_000,
             relay_lifetime_s: core.relay_lifetime.as_secs(),
             stun: core.stun,
+            no_tcp: false,
+            max_tcp: 2000,
+            max_tcp_per_address: 128,
             session_timeout_s: core.session_timeout.as_secs(),
             max_sessions: core.max_sessions,
             max_sessions_per_address: core.max_sessions_per_address,
             max_rooms: core.max_rooms,
             max_rooms_per_address: core.max_rooms_per_address,
+            max_queued_per_address: core.max_queued_per_address,
             same_nat_mask_v4: core.same_nat_mask_v4,
             same_nat_mask_v6: core.same_nat_mask_v6,
         }
@@ -248,7 +270,7 @@ impl Default for Settings {
 }
 
 /// Keys that may stand in the environment: other `LOBBY_*` variables (Kubernetes makes some) are not ours.
-const KEYS: [&str; 24] = [
+const KEYS: [&str; 28] = [
     "bind",
     "second_address",
     "second_port",
@@ -266,11 +288,15 @@ const KEYS: [&str; 24] = [
     "relay_total_kilobytes_per_s",
     "relay_lifetime_s",
     "stun",
+    "no_tcp",
+    "max_tcp",
+    "max_tcp_per_address",
     "session_timeout_s",
     "max_sessions",
     "max_sessions_per_address",
     "max_rooms",
     "max_rooms_per_address",
+    "max_queued_per_address",
     "same_nat_mask_v4",
     "same_nat_mask_v6",
 ];
@@ -338,6 +364,7 @@ impl Settings {
             max_sessions_per_address: self.max_sessions_per_address,
             max_rooms: self.max_rooms,
             max_rooms_per_address: self.max_rooms_per_address,
+            max_queued_per_address: self.max_queued_per_address,
             same_nat_mask_v4: self.same_nat_mask_v4,
             same_nat_mask_v6: self.same_nat_mask_v6,
             relay: self.relay,

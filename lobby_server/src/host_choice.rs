@@ -1,7 +1,5 @@
 //! Who hosts, where the server picks: the player that the others reach best, and of equals the one who came first.
 
-#![allow(dead_code, reason = "the queue that asks it comes next")]
-
 use std::time::Duration;
 
 use traversal_core::nat::NatProfile;

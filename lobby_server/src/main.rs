@@ -74,6 +74,10 @@ struct Flags {
     #[arg(long, global = true, conflicts_with = "http")]
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     no_http: bool,
+    /// No TCP beside UDP: players whose networks block UDP cannot log in then.
+    #[arg(long, global = true)]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    no_tcp: bool,
     /// Where rooms are known: memory.
     #[arg(long, global = true)]
     #[serde(skip_serializing_if = "Option::is_none")]

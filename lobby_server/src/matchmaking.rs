@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use traversal_core::id::MatchId;
 use traversal_core::nat::NatProfile;
-use traversal_core::plan::{PlanOptions, plan as choose};
-use traversal_core::wire::message::{MAX_LOCAL_ADDRESSES, PlayerInfo, PunchPlan, RelayGrant, Replan};
+use traversal_core::plan::{PlanOptions, plan};
+use traversal_core::wire::message::{
+    MAX_LOCAL_ADDRESSES, Method, PlayerInfo, PunchPlan, RelayGrant, Replan, Role,
+};
 
 /// One side of a match, as its home node knows it.
 #[derive(Clone, Debug)]
@@ -15,6 +17,12 @@ pub(crate) struct Party {
     pub(crate) ephemeral: [u8; 32],
     /// The validated address of its session.
     pub(crate) public: SocketAddr,
+    /// Its validated address in the other family, if it has one.
+    pub(crate) other: Option<SocketAddr>,
+    /// `public` is a TCP address: UDP does not get through to this player, and nobody is to try there.
+    pub(crate) over_stream: bool,
+    /// A port of the same IP that its router forwards to it, as proven.
+    pub(crate) mapped: Option<SocketAddr>,
     /// What it says its own interfaces have.
     pub(crate) local: Vec<SocketAddr>,
     pub(crate) relay_only: bool,
@@ -73,13 +81,22 @@ fn agree(a: IpAddr, b: IpAddr, mask_v4: u8, mask_v6: u8) -> bool {
     }
 }
 
-/// M25's bit. Players that the server sees at private addresses or on its own machine are on its own network.
+impl Party {
+    /// Where it is seen, in one family or both.
+    fn seen_at(&self) -> impl Iterator<Item = SocketAddr> + Clone {
+        [Some(self.public), self.other].into_iter().flatten()
+    }
+}
+
+/// M25's bit. Players that the server sees at private addresses or on its own machine are on its own network. With
+/// both families, one in common is enough.
 fn same_nat(a: &Party, b: &Party, policy: &Policy) -> bool {
-    match (reach(a.public.ip()), reach(b.public.ip())) {
-        (Reach::Public, Reach::Public) => agree(a.public.ip(), b.public.ip(), policy.mask_v4, policy.mask_v6),
+    let same = |a: IpAddr, b: IpAddr| match (reach(a), reach(b)) {
+        (Reach::Public, Reach::Public) => agree(a, b, policy.mask_v4, policy.mask_v6),
         (Reach::Public, _) | (_, Reach::Public) => false,
         _ => true,
-    }
+    };
+    a.seen_at().any(|a| b.seen_at().any(|b| same(a.ip(), b.ip())))
 }
 
 /// The public addresses of `of` that `to` is told: none where one of them plays over the relay alone.
@@ -88,24 +105,51 @@ pub(crate) fn public_addresses(of: &Party, to: &Party, policy: &Policy) -> Vec<S
 }
 
 fn public_for(of: &Party, to: &Party, same_nat: bool) -> Vec<SocketAddr> {
-    match reach(of.public.ip()) {
-        Reach::Public => vec![of.public],
-        Reach::Local if same_nat => vec![of.public],
-        Reach::Local => Vec::new(),
-        Reach::Loopback if reach(to.public.ip()) == Reach::Loopback => vec![of.public],
+    if of.over_stream {
+        return Vec::new();
+    }
+    // The forwarded one first: methods that take one address take that.
+    let mapped = of.mapped.filter(|_| reach(of.public.ip()) == Reach::Public);
+    let seen = of.seen_at().filter(|address| Some(*address) != mapped);
+    mapped.into_iter().chain(seen.filter_map(|address| address_for(address, to, same_nat))).collect()
+}
+
+/// How `to` reaches what the server sees at `address`.
+fn address_for(address: SocketAddr, to: &Party, same_nat: bool) -> Option<SocketAddr> {
+    let told = match reach(address.ip()) {
+        Reach::Public => true,
+        Reach::Local => same_nat,
+        Reach::Loopback if to.seen_at().any(|to| reach(to.ip()) == Reach::Loopback) => true,
         // On our own machine: where the other one reaches us it reaches that player too.
-        Reach::Loopback => to
-            .server_ip
-            .filter(|ip| ip.is_ipv4() == of.public.is_ipv4())
-            .filter(|ip| match reach(*ip) {
+        Reach::Loopback => {
+            let ip = to.server_ip.filter(|ip| ip.is_ipv4() == address.is_ipv4())?;
+            let told = match reach(ip) {
                 Reach::Public => true,
                 Reach::Local => same_nat,
                 Reach::Loopback => false,
-            })
-            .map(|ip| SocketAddr::new(ip, of.public.port()))
-            .into_iter()
-            .collect(),
-    }
+            };
+            return told.then(|| SocketAddr::new(ip, address.port()));
+        }
+    };
+    told.then_some(address)
+}
+
+/// What to try. The profiles are about the NATs of the sessions' family: where the two differ there is only the
+/// hope that tests get through.
+fn choose(caller: &Party, callee: &Party) -> Chosen {
+    let chosen = plan(&caller.nat, &callee.nat, PlanOptions::default());
+    let blocked = caller.over_stream || callee.over_stream;
+    let methods = if blocked || caller.public.is_ipv4() == callee.public.is_ipv4() {
+        chosen.method_list()
+    } else {
+        vec![Method::Cone]
+    };
+    Chosen { caller: chosen.caller, methods }
+}
+
+struct Chosen {
+    caller: Role,
+    methods: Vec<Method>,
 }
 
 /// The local addresses of `of` that `to` is told.
@@ -139,7 +183,7 @@ pub(crate) fn plans(
     let no_addresses = host.relay_only || joiner.relay_only;
     let same_nat = same_nat(host, joiner, policy);
     // M10: the one who calls is the caller.
-    let chosen = choose(&joiner.nat, &host.nat, PlanOptions::default());
+    let chosen = choose(joiner, host);
     let callee = chosen.caller.other();
     let plan = |own: &Party, peer: &Party, is_host: bool| PunchPlan {
         match_id,
@@ -153,9 +197,11 @@ pub(crate) fn plans(
         peer_local: if no_addresses { Vec::new() } else { local_for(peer, own, same_nat) },
         own_nat: own.nat,
         peer_nat: peer.nat,
-        methods: if no_addresses { Vec::new() } else { chosen.method_list() },
+        methods: if no_addresses { Vec::new() } else { chosen.methods.clone() },
         deadline_ms: policy.deadline_ms,
         relay: relay.map(|grants| grants[usize::from(!is_host)]),
+        epoch: 0,
+        mesh: false,
         peer_rtt_ms: peer.rtt.and_then(|rtt| u32::try_from(rtt.as_millis()).ok()),
     };
     (plan(host, joiner, true), plan(joiner, host, false))
@@ -172,12 +218,12 @@ pub(crate) fn replans(
     if host.relay_only || joiner.relay_only {
         return None;
     }
-    let chosen = choose(&joiner.nat, &host.nat, PlanOptions::default());
+    let chosen = choose(joiner, host);
     let callee = chosen.caller.other();
     let plan = |role, own: &Party, peer: &Party| Replan {
         match_id,
         role,
-        methods: chosen.method_list(),
+        methods: chosen.methods.clone(),
         own_nat: own.nat,
         peer_nat: peer.nat,
         edition,
@@ -196,12 +242,19 @@ mod tests {
             info: PlayerInfo { id: PlayerId([1; 16]), name: "p".into() },
             ephemeral: [2; 32],
             public: public.parse().unwrap(),
+            mapped: None,
             local: local.iter().map(|address| address.parse().unwrap()).collect(),
             relay_only: false,
+            other: None,
+            over_stream: false,
             server_ip: None,
             nat: NatProfile::default(),
             rtt: None,
         }
+    }
+
+    fn at(text: &str) -> SocketAddr {
+        text.parse().unwrap()
     }
 
     fn policy() -> Policy {
@@ -223,6 +276,16 @@ mod tests {
         let (host, joiner) = told(&a, &b, &policy());
         assert!(!host.same_nat && host.peer_local.is_empty() && joiner.peer_local.is_empty());
         assert_eq!((host.peer_public, joiner.peer_public), (vec![b.public], vec![a.public]));
+    }
+
+    #[test]
+    fn a_forwarded_port_comes_first_and_the_sessions_own_address_after_it() {
+        let mut a = party("203.0.113.1:4000", &[]);
+        let b = party("198.51.100.1:5000", &[]);
+        a.mapped = Some("203.0.113.1:40000".parse().unwrap());
+        assert_eq!(told(&a, &b, &policy()).1.peer_public, [a.mapped.unwrap(), a.public]);
+        a.mapped = Some(a.public);
+        assert_eq!(told(&a, &b, &policy()).1.peer_public, [a.public]);
     }
 
     #[test]
@@ -288,10 +351,54 @@ mod tests {
     }
 
     #[test]
+    fn the_tcp_address_of_a_player_is_no_place_to_punch_at() {
+        let mut a = party("203.0.113.1:4000", &["192.168.1.2:4000"]);
+        a.over_stream = true;
+        a.nat.udp_blocked = true;
+        let far = party("198.51.100.1:5000", &["192.168.1.3:5000"]);
+        let (host, joiner) = told(&a, &far, &policy());
+        assert!(joiner.peer_public.is_empty() && joiner.peer_local.is_empty());
+        assert!(host.methods.is_empty() && joiner.methods.is_empty());
+        // UDP inside its own network is another matter.
+        let near = party("203.0.113.1:5000", &["192.168.1.3:5000"]);
+        let (_, joiner) = told(&a, &near, &policy());
+        assert!(joiner.same_nat && joiner.peer_public.is_empty());
+        assert_eq!(joiner.peer_local, a.local);
+        // On the server's own machine, too, the port is TCP's.
+        a.public = at("127.0.0.1:4000");
+        let far = Party { server_ip: Some(at("198.51.100.7:1").ip()), ..far };
+        assert!(told(&a, &far, &policy()).1.peer_public.is_empty());
+    }
+
+    #[test]
+    fn both_families_are_told_once_they_are_proven() {
+        let mut a = party("203.0.113.1:4000", &[]);
+        a.other = Some(at("[2001:db8:1::1]:4001"));
+        let v4 = party("198.51.100.1:5000", &[]);
+        let (host, joiner) = told(&a, &v4, &policy());
+        assert_eq!(joiner.peer_public, [a.public, a.other.unwrap()]);
+        assert_eq!(host.peer_public, [v4.public]);
+        // Sessions in different families: the profiles are about different NATs, so nothing but tests.
+        let v6 = party("[2001:db8:2::1]:5000", &[]);
+        let (host, joiner) = told(&a, &v6, &policy());
+        assert_eq!((host.methods, joiner.methods), (vec![Method::Cone], vec![Method::Cone]));
+        assert_eq!(joiner.peer_public.len(), 2);
+        // One network, as IPv6 alone tells; a private address still needs the bit.
+        let near = party("[2001:db8:1::2]:5000", &["192.168.1.3:5000", "[fd00::3]:5000"]);
+        let (host, joiner) = told(&a, &near, &policy());
+        assert!(host.same_nat && joiner.same_nat);
+        assert_eq!(host.peer_local, near.local);
+        a.other = Some(at("[fd00::1]:4001"));
+        assert_eq!(told(&a, &v4, &policy()).1.peer_public, [a.public]);
+        a.relay_only = true;
+        assert!(told(&a, &v6, &policy()).1.peer_public.is_empty());
+    }
+
+    #[test]
     fn relay_only_players_leave_no_address_in_either_plan() {
         let mut a = party("203.0.113.1:4000", &["192.168.1.2:4000"]);
         let b = party("203.0.113.1:5000", &["192.168.1.3:5000"]);
-        a.relay_only = true;
+        (a.relay_only, a.mapped) = (true, Some("203.0.113.1:40000".parse().unwrap()));
         let (host, joiner) = told(&a, &b, &policy());
         for plan in [host, joiner] {
             assert!(plan.peer_public.is_empty() && plan.peer_local.is_empty() && !plan.same_nat);

@@ -8,7 +8,9 @@ use traversal_core::id::{MatchId, PlayerId};
 use traversal_core::nat::NatProfile;
 use traversal_core::plan::supersedes;
 use traversal_core::punch::EDITIONS;
-use traversal_core::wire::message::{Facts, ProbePurpose};
+use traversal_core::wire::message::{Facts, MatchOutcome, ProbePurpose};
+
+use crate::outcomes::PairOutcome;
 
 /// Rounds of one side that are kept: a plan is repeated a few times, and late probes of older rounds are of no
 /// use.
@@ -31,6 +33,9 @@ struct Match {
     settled: bool,
     /// When both were last told to try again.
     again: Option<Instant>,
+    /// What each side has reported, and what was counted of the match.
+    reported: [BTreeSet<MatchOutcome>; 2],
+    counted: u8,
     /// What the players' plan was made from, in the order of `sides`, and how many plans they got.
     planned: [NatProfile; 2],
     edition: u8,
@@ -69,8 +74,9 @@ impl Rendezvous {
             self.of_player.entry(player).or_default().insert(id);
         }
         let sides = [host, joiner];
-        let rounds = Default::default();
-        let of = Match { sides, rounds, settled: false, again: None, planned, edition: 0 };
+        let (rounds, reported) = Default::default();
+        let of =
+            Match { sides, rounds, settled: false, again: None, reported, counted: 0, planned, edition: 0 };
         self.matches.insert(id, of);
         replaced
     }
@@ -132,6 +138,20 @@ impl Rendezvous {
         of.edition = (of.edition + 1 < EDITIONS).then_some(of.edition + 1)?;
         (of.again, of.settled) = (Some(now), false);
         Some((of.sides, of.edition))
+    }
+
+    /// The player reports; true when it has not said so before.
+    pub(crate) fn report(&mut self, id: MatchId, player: PlayerId, outcome: MatchOutcome) -> bool {
+        let Some(of) = self.matches.get_mut(&id) else { return false };
+        of.side(player).is_some_and(|side| of.reported[side].insert(outcome))
+    }
+
+    /// Whether an outcome is to be counted: once a match, whichever side says it first.
+    pub(crate) fn count(&mut self, id: MatchId, outcome: &PairOutcome) -> bool {
+        let Some(of) = self.matches.get_mut(&id) else { return false };
+        let first = of.counted & outcome.bit() == 0;
+        of.counted |= outcome.bit();
+        first
     }
 
     /// The player's matches without a direct path, with host and joiner.

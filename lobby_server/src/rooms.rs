@@ -9,8 +9,8 @@ use rand_chacha::rand_core::RngCore;
 use sha2::{Digest, Sha256};
 use traversal_core::id::{PlayerId, RoomId};
 use traversal_core::wire::message::{
-    MAX_METADATA, MAX_NAME, MAX_PASSWORD, MAX_ROOM_NAME, MEMBERS_PER_PART, PlayerInfo, RequestError,
-    RoomInfo, RoomOptions, RoomSummary, ToPlayer,
+    MAX_METADATA, MAX_NAME, MAX_PASSWORD, MAX_ROOM_NAME, MEMBERS_PER_PART, MESH_CAPACITY, PlayerInfo,
+    RequestError, RoomInfo, RoomOptions, RoomSummary, ToPlayer, Topology,
 };
 
 use crate::registry::{RoomLocation, RoomRecord, code_key};
@@ -37,6 +37,7 @@ pub(crate) struct Room {
     pub(crate) public: bool,
     pub(crate) auto_allow: bool,
     pub(crate) metadata: BTreeMap<String, String>,
+    pub(crate) topology: Topology,
     pub(crate) password: Option<PasswordHash>,
     /// The host first.
     pub(crate) members: Vec<PlayerInfo>,
@@ -45,6 +46,12 @@ pub(crate) struct Room {
     pub(crate) opened_from: IpAddr,
     /// The registry has taken it.
     pub(crate) claimed: bool,
+    /// See [`RoomOptions::migrate`].
+    pub(crate) migrate: bool,
+    /// How often it changed its host.
+    pub(crate) epoch: u32,
+    /// Made anew from a member's ticket after a restart: whoever has one belongs in.
+    pub(crate) restored: bool,
 }
 
 impl Room {
@@ -68,6 +75,11 @@ impl Room {
             host: self.host(),
             capacity: self.capacity,
             metadata: self.metadata.clone(),
+            public: self.public,
+            auto_allow: self.auto_allow,
+            migrate: self.migrate,
+            epoch: self.epoch,
+            topology: self.topology,
         }
     }
 
@@ -184,6 +196,9 @@ pub(crate) fn check_options(options: &RoomOptions) -> Result<(), RequestError> {
     if !CAPACITY.contains(&options.capacity) {
         return Err(malformed("room capacity (2 to 64)"));
     }
+    if options.topology == Topology::Mesh && options.capacity > MESH_CAPACITY {
+        return Err(malformed("room capacity (2 to 16 in a mesh)"));
+    }
     if options.password.as_ref().is_some_and(|password| password.is_empty() || password.len() > MAX_PASSWORD)
     {
         return Err(malformed("room password"));
@@ -255,6 +270,7 @@ mod tests {
             RoomOptions { name: "a\u{1b}b".into(), ..good.clone() },
             RoomOptions { capacity: 1, ..good.clone() },
             RoomOptions { capacity: 65, ..good.clone() },
+            RoomOptions { capacity: MESH_CAPACITY + 1, topology: Topology::Mesh, ..good.clone() },
             RoomOptions { password: Some("x".repeat(65)), ..good.clone() },
             RoomOptions { password: Some(String::new()), ..good.clone() },
             RoomOptions { metadata: [("k".to_string(), "v".repeat(384))].into(), ..good.clone() },

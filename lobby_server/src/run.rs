@@ -13,8 +13,10 @@ use traversal_core::Identity;
 use crate::config::{ConfigError, Settings};
 use crate::http::{Http, HttpError};
 use crate::key::{self, KeyError};
+use crate::outcomes::Outcomes;
 use crate::registry::MemoryRegistry;
 use crate::server::{Counters, Gauges, Server, ServerSocketId, TokenCheck};
+use crate::tcp::Streams;
 use crate::udp::{BindError, Bound, Buffers, open_all};
 
 const WAKER: Token = Token(usize::MAX);
@@ -26,7 +28,7 @@ pub enum StartError {
     /// The settings.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// A UDP socket.
+    /// A UDP or TCP socket.
     #[error(transparent)]
     Bind(#[from] BindError),
     /// The socket of the status page.
@@ -41,14 +43,18 @@ pub enum StartError {
 }
 
 /// What the status page and the metrics show.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Status {
     /// Counts since the start.
     pub counters: Counters,
     /// Numbers of the moment.
     pub gauges: Gauges,
-    /// Datagrams that the system did not take.
+    /// How matches went.
+    pub outcomes: Outcomes,
+    /// Datagrams that the system, or the other end of a TCP connection, did not take.
     pub send_errors: u64,
+    /// TCP connections of players whose networks block UDP.
+    pub tcp_connections: usize,
     /// Time since the start.
     pub uptime: Duration,
 }
@@ -140,7 +146,7 @@ impl LobbyServer {
             None => Identity::from_secret(key::entropy()?),
         };
         let seed = key::entropy()?;
-        let mut sockets = open_all(&self.settings)?;
+        let (mut sockets, listeners) = open_all(&self.settings)?;
         let poll = Poll::new()?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
         for (index, bound) in sockets.iter_mut().enumerate() {
@@ -150,15 +156,23 @@ impl LobbyServer {
         let handle = Handle { stop: Arc::new(AtomicBool::new(false)), waker, ask };
         let http =
             if self.settings.no_http { None } else { Some(Http::start(self.settings.http, handle.clone())?) };
-        let about = sockets.iter().map(|bound| bound.about).collect();
+        let about = sockets.iter().map(|bound| bound.about);
+        let about = about.chain(listeners.iter().map(|listener| listener.about)).collect();
+        let tcp = listeners.iter().map(|listener| listener.about.local).collect();
+        let streams = Streams::new(
+            &self.settings,
+            poll.registry().try_clone()?,
+            listeners,
+            u16::try_from(sockets.len()).unwrap_or(u16::MAX),
+        )?;
         let mut server = Server::new(self.settings.server(), identity, seed, about, Instant::now());
         if let Some(check) = self.token_check {
             server.set_token_check(check);
         } else if let Some(token) = self.settings.token.clone() {
             server.set_token_check(Box::new(SharedToken(token)));
         }
-        let addresses = Addresses::of(&sockets, http.as_ref().map(Http::address), server.public_key());
-        Ok(BoundServer { poll, sockets, server, asked, handle, http, addresses, send_errors: 0 })
+        let addresses = Addresses::of(&sockets, tcp, http.as_ref().map(Http::address), server.public_key());
+        Ok(BoundServer { poll, sockets, streams, server, asked, handle, http, addresses, send_errors: 0 })
     }
 
     /// Opens the sockets and serves them in a thread of its own.
@@ -184,8 +198,10 @@ pub struct Addresses {
     pub first: Vec<SocketAddr>,
     /// The sockets farthest from them: second address and port, where there are.
     pub second: Vec<SocketAddr>,
-    /// All sockets.
+    /// All UDP sockets.
     pub all: Vec<SocketAddr>,
+    /// Where TCP is served, for players whose networks block UDP.
+    pub tcp: Vec<SocketAddr>,
     /// Metrics and status page.
     pub http: Option<SocketAddr>,
     /// The key that clients pin.
@@ -193,7 +209,7 @@ pub struct Addresses {
 }
 
 impl Addresses {
-    fn of(sockets: &[Bound], http: Option<SocketAddr>, public_key: [u8; 32]) -> Self {
+    fn of(sockets: &[Bound], tcp: Vec<SocketAddr>, http: Option<SocketAddr>, public_key: [u8; 32]) -> Self {
         let all: Vec<_> = sockets.iter().map(|bound| bound.about).collect();
         let first: Vec<SocketAddr> = all
             .iter()
@@ -208,7 +224,7 @@ impl Addresses {
                 .max_by_key(|about| about.second_address);
             second.extend(far.map(|about| about.local));
         }
-        Self { first, second, all: all.iter().map(|about| about.local).collect(), http, public_key }
+        Self { first, second, all: all.iter().map(|about| about.local).collect(), tcp, http, public_key }
     }
 }
 
@@ -233,6 +249,7 @@ impl std::fmt::Display for Addresses {
 pub struct BoundServer {
     poll: Poll,
     sockets: Vec<Bound>,
+    streams: Streams,
     server: Server,
     asked: Receiver<Sender<Status>>,
     handle: Handle,
@@ -271,28 +288,31 @@ impl BoundServer {
         let mut ready = vec![true; self.sockets.len()];
         loop {
             let now = Instant::now();
-            let wait = if ready.contains(&true) {
+            let wait = if ready.contains(&true) || self.streams.is_ready() {
                 Some(Duration::ZERO)
             } else {
-                self.server.poll_timeout().map(|due| due.saturating_duration_since(now))
+                let due = self.server.poll_timeout().into_iter().chain(self.streams.poll_timeout()).min();
+                due.map(|due| due.saturating_duration_since(now))
             };
             match self.poll.poll(&mut events, wait) {
                 Err(error) if error.kind() != std::io::ErrorKind::Interrupted => return Err(error),
                 _ => {}
             }
             for event in &events {
-                if let Some(ready) = ready.get_mut(event.token().0) {
-                    *ready = true;
+                match ready.get_mut(event.token().0) {
+                    Some(ready) => *ready = true,
+                    None => self.streams.handle_event(event),
                 }
             }
-            for (index, bound) in self.sockets.iter().enumerate() {
-                if ready[index] {
+            for (index, ready) in ready.iter_mut().enumerate() {
+                if *ready {
                     let id = ServerSocketId(index as u16);
-                    ready[index] = bound.receive(id, &mut buffers, &mut self.server);
-                    drain(&mut self.server, &self.sockets, &mut registry, &mut self.send_errors);
+                    *ready = self.sockets[index].receive(id, &mut buffers, &mut self.server);
+                    self.drain(&mut registry);
                 }
             }
             let now = Instant::now();
+            self.streams.turn(now, &mut self.server);
             if self.server.poll_timeout().is_some_and(|due| due <= now) {
                 self.server.handle_timeout(now);
             }
@@ -300,12 +320,15 @@ impl BoundServer {
             if stop {
                 self.server.stop(now, "the lobby server stops");
             }
-            drain(&mut self.server, &self.sockets, &mut registry, &mut self.send_errors);
+            self.drain(&mut registry);
+            self.streams.flush(now);
             while let Ok(reply) = self.asked.try_recv() {
                 let _ = reply.send(Status {
                     counters: self.server.counters(),
                     gauges: self.server.gauges(),
+                    outcomes: self.server.outcomes().clone(),
                     send_errors: self.send_errors,
+                    tcp_connections: self.streams.len(),
                     uptime: start.elapsed(),
                 });
             }
@@ -315,15 +338,23 @@ impl BoundServer {
             }
         }
     }
-}
 
-fn drain(server: &mut Server, sockets: &[Bound], registry: &mut MemoryRegistry, send_errors: &mut u64) {
-    server.turn_registry(Instant::now(), registry);
-    while let Some(transmit) = server.poll_transmit() {
-        let Some(socket) = sockets.get(usize::from(transmit.socket.0)) else { continue };
-        if let Err(error) = socket.send(transmit.to, transmit.source, &transmit.payload) {
-            *send_errors += 1;
-            tracing::trace!(%error, "sending failed");
+    /// Sends what the core has to say.
+    fn drain(&mut self, registry: &mut MemoryRegistry) {
+        let now = Instant::now();
+        self.server.turn_registry(now, registry);
+        while let Some(transmit) = self.server.poll_transmit() {
+            let sent = match self.sockets.get(usize::from(transmit.socket.0)) {
+                Some(socket) => match socket.send(transmit.to, transmit.source, &transmit.payload) {
+                    Ok(()) => true,
+                    Err(error) => {
+                        tracing::trace!(%error, "sending failed");
+                        false
+                    }
+                },
+                None => self.streams.send(now, transmit.socket, transmit.to, &transmit.payload),
+            };
+            self.send_errors += u64::from(!sent);
         }
     }
 }

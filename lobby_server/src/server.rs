@@ -5,12 +5,18 @@
 //! [`Server::poll_registry`], then wait until [`Server::poll_timeout`].
 
 mod counters;
+mod families;
+mod gathering;
 mod liveness;
+mod mapped_ports;
 mod membership;
+mod migration;
 mod probes;
 mod relaying;
+mod reports;
 mod requests;
 mod session;
+mod take_up;
 #[cfg(test)]
 mod tests;
 mod timers;
@@ -31,13 +37,17 @@ use traversal_core::wire::{Kind, MAX_DATAGRAM};
 
 use crate::config::ServerConfig;
 use crate::limits::PrefixLimiter;
+use crate::outcomes::Outcomes;
+use crate::queue::Queues;
 use crate::registry::{MemoryRegistry, RegistryCommand, RegistryId};
 use crate::relay::Relay;
 use crate::rendezvous::Rendezvous;
 use crate::rooms::Room;
 use crate::stun;
 pub use counters::{Counters, Gauges};
+use gathering::Gathering;
 use liveness::Check;
+use migration::Loss;
 use requests::{Ask, Pending};
 use session::{Client, Player, RecentInits};
 use timers::{Timer, Timers};
@@ -57,12 +67,23 @@ pub struct ServerSocket {
     pub second_address: bool,
     /// It is bound to the second port (RFC 5780's P2).
     pub second_port: bool,
+    /// An address of this machine, where it is bound to all: what players of the other family are told to try.
+    pub interface: Option<IpAddr>,
+    /// It takes TCP connections; what comes over one is a datagram from the connection's other end.
+    pub stream: bool,
 }
 
 impl ServerSocket {
     /// The first socket of the first address, known to players by the address it is bound to.
     pub fn first(local: SocketAddr) -> Self {
-        Self { local, public: None, second_address: false, second_port: false }
+        Self {
+            local,
+            public: None,
+            second_address: false,
+            second_port: false,
+            interface: None,
+            stream: false,
+        }
     }
 }
 
@@ -113,6 +134,9 @@ pub struct Server {
     pending: BTreeMap<RegistryId, Pending>,
     asks: BTreeMap<JoinId, Ask>,
     checks: BTreeMap<RoomId, Check>,
+    losses: BTreeMap<RoomId, Loss>,
+    queues: Queues,
+    gatherings: BTreeMap<RoomId, Gathering>,
     timers: Timers,
     /// Sessions that have something to send or whose timer may have changed.
     dirty: BTreeSet<u64>,
@@ -127,9 +151,11 @@ pub struct Server {
     unknown_limit: PrefixLimiter,
     login_limit: PrefixLimiter,
     stun_limit: PrefixLimiter,
+    mapped_port_limit: PrefixLimiter,
     stopping: bool,
     start: Instant,
     counters: Counters,
+    outcomes: Outcomes,
 }
 
 impl std::fmt::Debug for Server {
@@ -161,6 +187,7 @@ impl Server {
             unknown_limit: PrefixLimiter::new(config.hello_rate, limiter_key, now),
             login_limit: PrefixLimiter::new(config.login_rate, limiter_key, now),
             stun_limit: PrefixLimiter::new(config.stun_rate, limiter_key, now),
+            mapped_port_limit: PrefixLimiter::new(config.mapped_port_rate, limiter_key, now),
             inits: RecentInits::default(),
             sockets,
             token_check: None,
@@ -174,6 +201,9 @@ impl Server {
             pending: BTreeMap::new(),
             asks: BTreeMap::new(),
             checks: BTreeMap::new(),
+            losses: BTreeMap::new(),
+            queues: Queues::default(),
+            gatherings: BTreeMap::new(),
             timers: Timers::default(),
             dirty: BTreeSet::new(),
             doomed: BTreeSet::new(),
@@ -183,6 +213,7 @@ impl Server {
             stopping: false,
             start: now,
             counters: Counters::default(),
+            outcomes: Outcomes::new(),
             config,
         }
     }
@@ -202,11 +233,17 @@ impl Server {
         self.counters
     }
 
+    /// How matches went since the start, by cause and NATs.
+    pub fn outcomes(&self) -> &Outcomes {
+        &self.outcomes
+    }
+
     /// Numbers of the moment.
     pub fn gauges(&self) -> Gauges {
         Gauges {
             sessions: self.players.len(),
             rooms: self.rooms.values().filter(|room| room.claimed).count(),
+            queued: self.queues.len(),
             matches: self.matches.len(),
             relays: self.relay.len(),
         }
@@ -247,6 +284,7 @@ impl Server {
             Some(Kind::Init) => self.handle_init(now, route, datagram),
             Some(kind @ (Kind::Control | Kind::Probe)) => self.handle_sealed(now, route, kind, datagram),
             Some(_) => self.counters.dropped += 1,
+            None if self.is_stream(route) => self.counters.dropped += 1,
             None => self.handle_stun(now, route, datagram),
         }
         self.settle(now);
@@ -322,12 +360,27 @@ impl Server {
     fn other(&self, route: Route, address: bool, port: bool) -> Option<Route> {
         let present = self.sockets.get(usize::from(route.socket.0))?;
         let index = self.sockets.iter().position(|socket| {
-            socket.local.is_ipv4() == present.local.is_ipv4()
+            !socket.stream
+                && socket.local.is_ipv4() == present.local.is_ipv4()
                 && (socket.second_address != present.second_address) == address
                 && (socket.second_port != present.second_port) == port
         })?;
         let asked = if address { None } else { route.asked };
         Some(Route { socket: ServerSocketId(index as u16), asked, peer: route.peer })
+    }
+
+    fn is_stream(&self, route: Route) -> bool {
+        self.sockets.get(usize::from(route.socket.0)).is_some_and(|socket| socket.stream)
+    }
+
+    /// Both lead to one address by one protocol: what is proven about the one holds for the other.
+    fn same_way(&self, a: Route, b: Route) -> bool {
+        a.peer == b.peer && self.is_stream(a) == self.is_stream(b)
+    }
+
+    /// Whether a player is logged in over this connection.
+    pub fn serves_stream(&self, socket: ServerSocketId, peer: SocketAddr) -> bool {
+        self.sessions.values().any(|client| client.route.socket == socket && client.route.peer == peer)
     }
 
     /// Our end of a route, as the player at its other end knows it.
@@ -361,6 +414,8 @@ impl Server {
                 Timer::Registry(id) => self.registry_timeout(now, id),
                 Timer::Ask(join) => self.ask_timeout(now, join),
                 Timer::Check(room) => self.check_timeout(now, room),
+                Timer::Loss(room) => self.loss_timeout(now, room),
+                Timer::Gathering(room) => self.gathering_timeout(now, room),
             }
             self.settle(now);
         }

@@ -1,4 +1,5 @@
-//! The server's sockets: the only place that opens or turns them.
+//! The server's UDP sockets: the only place that opens or turns them. Beside each first one there is a listener for
+//! TCP (see `tcp.rs`).
 
 use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, SocketAddr};
@@ -9,7 +10,9 @@ use quinn_udp::{RecvMeta, Transmit, UdpSockRef, UdpSocketState};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::config::Settings;
+use crate::matchmaking::{Reach, reach};
 use crate::server::{Server, ServerSocket, ServerSocketId};
+use crate::tcp::Listener;
 
 /// Datagrams taken with one system call.
 const BATCH: usize = 16;
@@ -22,17 +25,24 @@ const SOCKET_BUFFER: usize = 2 << 20;
 
 /// A socket cannot be opened.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot serve UDP {address}{}", advice(.source, .address))]
+#[error("cannot serve {protocol} {address}{}", advice(.source, .address, .protocol))]
 pub struct BindError {
     /// Where.
     pub address: SocketAddr,
+    /// UDP or TCP.
+    pub protocol: &'static str,
     /// Why.
     #[source]
     pub source: io::Error,
 }
 
-fn advice(source: &io::Error, address: &SocketAddr) -> String {
+fn advice(source: &io::Error, address: &SocketAddr, protocol: &str) -> String {
     match source.kind() {
+        io::ErrorKind::AddrInUse if protocol == "TCP" => {
+            "; the port is in use: stop what serves there, choose another port with --bind, or give up players \
+             whose networks block UDP with --no-tcp"
+                .into()
+        }
         io::ErrorKind::AddrInUse => format!(
             "; the port is in use: stop the other lobby or STUN server there, or choose another port with \
              --bind {}",
@@ -70,12 +80,54 @@ fn open(address: SocketAddr, about: ServerSocket) -> Result<Bound, BindError> {
         let local = socket.local_addr()?;
         Ok(Bound { socket, state, about: ServerSocket { local, ..about } })
     };
-    attempt().map_err(|source| BindError { address, source })
+    attempt().map_err(|source| BindError { address, protocol: "UDP", source })
+}
+
+/// Free ports that are tried until one is free for UDP and TCP.
+const PORT_TRIES: usize = 16;
+
+/// A first socket and, unless the settings say no, the listener at the same port.
+fn open_first(
+    settings: &Settings,
+    address: SocketAddr,
+    about: ServerSocket,
+) -> Result<(Bound, Option<Listener>), BindError> {
+    let mut tries = 0;
+    loop {
+        let bound = open(address, about)?;
+        if settings.no_tcp {
+            return Ok((bound, None));
+        }
+        tries += 1;
+        match Listener::open(&bound.about) {
+            Ok(listener) => return Ok((bound, Some(listener))),
+            Err(error)
+                if address.port() == 0
+                    && tries < PORT_TRIES
+                    && error.source.kind() == io::ErrorKind::AddrInUse => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// An address of this machine that players may reach it at: a public one, if there is any.
+fn own_address(v6: bool) -> Option<IpAddr> {
+    let interfaces = local_ip_address::list_afinet_netifas().unwrap_or_default();
+    let mut own: Vec<IpAddr> = interfaces
+        .into_iter()
+        .map(|(_, ip)| ip)
+        // Link-local addresses need a scope that the other side cannot know.
+        .filter(|ip| ip.is_ipv6() == v6 && !matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local()))
+        .filter(|ip| reach(*ip) != Reach::Loopback)
+        .collect();
+    own.sort_by_key(|ip| (reach(*ip) != Reach::Public, *ip));
+    own.first().copied()
 }
 
 /// Opens all sockets that the settings ask for.
-pub(crate) fn open_all(settings: &Settings) -> Result<Vec<Bound>, BindError> {
+pub(crate) fn open_all(settings: &Settings) -> Result<(Vec<Bound>, Vec<Listener>), BindError> {
     let mut all = Vec::new();
+    let mut listeners = Vec::new();
     let mut served = [false, false];
     for (first, required) in settings.addresses() {
         let family = |ip: &&IpAddr| ip.is_ipv4() == first.is_ipv4();
@@ -83,9 +135,13 @@ pub(crate) fn open_all(settings: &Settings) -> Result<Vec<Bound>, BindError> {
         let second_public = settings.second_public_address.iter().find(family).copied();
         // Of several addresses of one family, the first is the one that classification works with.
         let main = !std::mem::replace(&mut served[usize::from(first.is_ipv6())], true);
-        let about = ServerSocket { public, ..ServerSocket::first(first) };
-        let bound = match open(first, about) {
-            Ok(bound) => bound,
+        let interface = first.ip().is_unspecified().then(|| own_address(first.is_ipv6())).flatten();
+        let about = ServerSocket { public, interface, ..ServerSocket::first(first) };
+        let bound = match open_first(settings, first, about) {
+            Ok((bound, listener)) => {
+                listeners.extend(listener);
+                bound
+            }
             Err(error) if !required => {
                 tracing::info!(%error, "no IPv6");
                 continue;
@@ -108,7 +164,7 @@ pub(crate) fn open_all(settings: &Settings) -> Result<Vec<Bound>, BindError> {
             }
         }
     }
-    Ok(all)
+    Ok((all, listeners))
 }
 
 /// The one the settings name; else the next one, or any where that is taken.

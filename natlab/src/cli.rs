@@ -101,9 +101,31 @@ impl From<Known> for JoinMoment {
     }
 }
 
+/// A named set of NATs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Set {
+    /// The six named types: each pair can be direct
+    Six,
+    /// Every kind that two players must be able to play through, if need be over the relay
+    Always,
+}
+
+impl Set {
+    fn specs(self) -> Vec<NatSpec> {
+        let names: &[&str] = match self {
+            Self::Six => &SIX,
+            Self::Always => &matrix::ALWAYS,
+        };
+        names.iter().filter_map(|name| name.parse().ok()).collect()
+    }
+}
+
 /// Options of `natlab matrix`.
 #[derive(Args, Clone, Debug)]
 pub struct MatrixArgs {
+    /// Rows and columns where --left or --right is not given
+    #[arg(long, value_enum, default_value = "six")]
+    set: Set,
     /// NAT of the player that hosts; repeat for more rows
     #[arg(long, value_name = "NAT")]
     left: Vec<NatSpec>,
@@ -225,13 +247,12 @@ fn agent_config(method: MethodName, relay: Relay) -> AgentConfig {
 /// # Errors
 /// If the page cannot be written.
 pub fn run_matrix(args: MatrixArgs) -> std::io::Result<()> {
-    let six = || SIX.iter().filter_map(|name| name.parse().ok()).collect::<Vec<NatSpec>>();
     let mut config = agent_config(args.method, args.relay);
     config.connect_deadline = Duration::from_secs_f64(args.deadline);
     config.detect = if args.detect == "peer" { Detect::Peer } else { Detect::Server };
     let settings = MatrixSettings {
-        left: if args.left.is_empty() { six() } else { args.left },
-        right: if args.right.is_empty() { six() } else { args.right },
+        left: if args.left.is_empty() { args.set.specs() } else { args.left },
+        right: if args.right.is_empty() { args.set.specs() } else { args.right },
         seeds: args.seeds,
         first_seed: args.first_seed,
         draw: Draw {

@@ -5,6 +5,8 @@ use std::time::Duration;
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 
+use crate::nat::Proto;
+
 /// One direction of a link.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Way {
@@ -71,12 +73,16 @@ pub struct Carrier {
     /// Its settings; may be changed at any time.
     pub way: Way,
     last: Duration,
+    last_stream: Duration,
 }
+
+/// How much later a lost packet of a connection comes: the least retransmission time of Linux.
+const RETRANSMISSION: Duration = Duration::from_millis(200);
 
 impl Carrier {
     /// A direction with these settings.
     pub fn new(way: Way) -> Self {
-        Self { way, last: Duration::ZERO }
+        Self { way, ..Self::default() }
     }
 
     /// A packet enters at `now`.
@@ -84,6 +90,18 @@ impl Carrier {
         let first = (!happens(rng, self.way.loss)).then(|| self.arrival(now, rng));
         let second = (happens(rng, self.way.duplicate) && first.is_some()).then(|| self.arrival(now, rng));
         Arrivals { first, second }
+    }
+
+    /// The same by protocol: of a connection nothing is lost, doubled or swapped, only late.
+    pub fn carry_for(&mut self, proto: Proto, now: Duration, rng: &mut ChaCha8Rng) -> Arrivals {
+        match proto {
+            Proto::Udp => self.carry(now, rng),
+            Proto::Tcp => {
+                let late = if happens(rng, self.way.loss) { RETRANSMISSION } else { Duration::ZERO };
+                self.last_stream = self.last_stream.max(now + self.way.delay + late);
+                Arrivals { first: Some(self.last_stream), second: None }
+            }
+        }
     }
 
     fn arrival(&mut self, now: Duration, rng: &mut ChaCha8Rng) -> Duration {

@@ -17,8 +17,27 @@ pub const ADDRESSES: [IpAddr; 2] = [
     IpAddr::V4(std::net::Ipv4Addr::new(198, 18, 0, 10)),
     IpAddr::V4(std::net::Ipv4Addr::new(198, 18, 0, 11)),
 ];
+/// The same in IPv6.
+pub const ADDRESSES_V6: [IpAddr; 2] = [
+    IpAddr::V6(std::net::Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x10)),
+    IpAddr::V6(std::net::Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x11)),
+];
 /// First and second port.
 pub const PORTS: [u16; 2] = [3478, 3479];
+
+/// The core's number of the socket that takes TCP connections: after those of [`sockets`].
+pub fn listener(two_addresses: bool) -> (u32, SocketAddr) {
+    let sockets = sockets(two_addresses);
+    (sockets.len() as u32, sockets[0])
+}
+
+/// The server's sockets in IPv6, with their numbers: after the one that takes TCP.
+pub fn sockets_v6(two_addresses: bool) -> Vec<(u32, SocketAddr)> {
+    let (listener, _) = listener(two_addresses);
+    let count = if two_addresses { 2 } else { 1 };
+    let all = ADDRESSES_V6[..count].iter().flat_map(|ip| PORTS.map(|port| SocketAddr::new(*ip, port)));
+    (listener + 1..).zip(all).collect()
+}
 
 /// A lobby server with its registry in memory.
 #[derive(Debug)]
@@ -37,15 +56,23 @@ pub fn sockets(two_addresses: bool) -> Vec<SocketAddr> {
 impl Lobby {
     /// A server that has just started.
     pub fn new(config: ServerConfig, two_addresses: bool, seed: [u8; 32], now: Instant) -> Self {
-        let sockets = sockets(two_addresses)
+        let mut sockets: Vec<ServerSocket> = sockets(two_addresses)
             .into_iter()
             .map(|local| ServerSocket {
                 local,
                 public: None,
                 second_address: local.ip() == ADDRESSES[1],
                 second_port: local.port() == PORTS[1],
+                interface: None,
+                stream: false,
             })
             .collect();
+        sockets.push(ServerSocket { stream: true, ..sockets[0] });
+        sockets.extend(sockets_v6(two_addresses).into_iter().map(|(_, local)| ServerSocket {
+            second_address: local.ip() == ADDRESSES_V6[1],
+            second_port: local.port() == PORTS[1],
+            ..ServerSocket::first(local)
+        }));
         // Its identity stays the same over restarts, its randomness need not.
         let server = Server::new(config, Identity::from_secret([42; 32]), seed, sockets, now);
         Self { server, registry: MemoryRegistry::new(), outputs: VecDeque::new() }
@@ -142,6 +169,12 @@ impl Node for Program {
             Self::Player(node) => node.handle_socket(now, socket, local),
             Self::Lobby(node) => node.handle_socket(now, socket, local),
             Self::Idle => {}
+        }
+    }
+
+    fn handle_stream(&mut self, now: Instant, open: bool) {
+        if let Self::Player(node) = self {
+            node.handle_stream(now, open);
         }
     }
 

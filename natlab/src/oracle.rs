@@ -25,7 +25,7 @@ pub enum Outlook {
 /// Why there is no direct path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Cause {
-    /// A side has no UDP, so it cannot even log in.
+    /// A side has no UDP: it reaches the server alone, by TCP.
     UdpBlocked,
     /// Both sides' ports are random for each destination.
     RandomOnBothSides,

@@ -10,7 +10,7 @@ use traversal_core::id::PlayerId;
 use traversal_core::nat::{Confidence, NatProfile};
 use traversal_core::{
     Agent, AgentConfig, Command, Event, Identity, LobbyState, Output, PathInfo, PathKind, RequestFailure,
-    RequestKind, SocketId,
+    RequestKind, SocketId, StreamState,
 };
 
 use crate::world::{Node, NodeOutput};
@@ -80,9 +80,19 @@ pub struct Player {
 impl Player {
     /// A player whose main socket is bound to `local`.
     pub fn new(config: AgentConfig, secret: [u8; 32], local: SocketAddr, now: Instant) -> Self {
+        Self::dual(config, secret, (local, None), now)
+    }
+
+    /// A player whose main sockets are bound to these: for IPv4, and for IPv6 where there is any.
+    pub fn dual(
+        config: AgentConfig,
+        secret: [u8; 32],
+        local: (SocketAddr, Option<SocketAddr>),
+        now: Instant,
+    ) -> Self {
         // The agent's randomness and its identity must not be the same bytes.
         let seed = secret.map(|byte| byte ^ 0x5a);
-        let agent = Agent::new(config, Identity::from_secret(secret), seed, (local, None));
+        let agent = Agent::new(config, Identity::from_secret(secret), seed, local);
         Self {
             agent,
             now,
@@ -152,7 +162,7 @@ impl Player {
     fn drain_events(&mut self) {
         while let Some(event) = self.agent.poll_event() {
             match &event {
-                Event::Datagram { player, payload } => {
+                Event::Datagram { player, payload, .. } => {
                     if let Some(game) = &mut self.game {
                         game.handle_datagram(self.now, *player, payload);
                     }
@@ -174,7 +184,7 @@ impl Player {
                         Command::AnswerJoin { join: *join, allow: self.allows, reason: String::new() };
                     self.agent.handle_command(self.now, answer);
                 }
-                Event::PeerConnected { peer, path, host } => {
+                Event::PeerConnected { peer, path, host, .. } => {
                     if let Some(game) = &mut self.game {
                         game.connected(self.now, peer.id, *host);
                     }
@@ -188,6 +198,10 @@ impl Player {
                         game.moved(self.now, *player, path);
                     }
                     self.take_path(*player, path.clone());
+                    // A real game sends with the next frame.
+                    if !self.heard.contains_key(player) {
+                        self.greet(*player);
+                    }
                 }
                 Event::PeerDisconnected { peer, .. } => {
                     self.paths.remove(&peer.id);
@@ -250,6 +264,11 @@ impl Node for Player {
         self.agent.handle_socket(now, SocketId(socket), local);
     }
 
+    fn handle_stream(&mut self, now: Instant, open: bool) {
+        self.now = now;
+        self.agent.handle_stream(now, if open { StreamState::Open } else { StreamState::Closed });
+    }
+
     fn handle_timeout(&mut self, now: Instant) {
         self.now = now;
         if self.next_beat.is_some_and(|at| at <= now) {
@@ -282,6 +301,8 @@ impl Node for Player {
             },
             Output::OpenSocket { socket, v6 } => NodeOutput::Open { socket: socket.0, v6 },
             Output::CloseSocket { socket } => NodeOutput::Close { socket: socket.0 },
+            Output::OpenStream { to } => NodeOutput::Connect { socket: SocketId::STREAM.0, to },
+            Output::CloseStream => NodeOutput::Disconnect,
             _ => return self.poll_output(),
         })
     }

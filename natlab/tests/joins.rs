@@ -173,14 +173,6 @@ fn behind_two_nats_and_behind_a_carrier() {
 }
 
 #[test]
-fn blocked_udp_is_said() {
-    let mut pair = PairWorld::new(equal(1, "portrestricted", "udpblocked"));
-    let report = pair.join();
-    assert!(!report.ready && !report.played);
-    assert!(report.cause.unwrap().starts_with("right: the lobby server does not answer"));
-}
-
-#[test]
 fn the_same_seed_is_the_same_run() {
     for (left, right) in [("portrestricted,cross=20", "restricted"), ("as,cross=50", "ps,cross=50")] {
         let run = |seed| {

@@ -94,7 +94,7 @@ fn the_page_needs_nothing_from_elsewhere() {
     for foreign in ["http://", "https://", "src=", "@import", "<script"] {
         assert!(!page.contains(foreign), "{foreign}");
     }
-    assert_eq!(page.matches("<td").count(), 4 * 4, "four views of four cells");
+    assert_eq!(page.matches("<td").count(), 5 * 4, "five views of four cells");
     assert_eq!(page.matches("<td").count(), page.matches("</td>").count());
     let text = matrix::table(&matrix);
     assert!(text.contains("100 %") && text.contains("mapping=eim"));

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use natlab::nat::NatSpec;
 use natlab::scenario::{PairSettings, PairWorld};
-use traversal_core::{Detect, RelayPolicy};
 use traversal_core::wire::message::Method;
+use traversal_core::{Detect, RelayPolicy};
 
 const SIX: [&str; 6] = ["none", "fullcone", "restricted", "portrestricted", "as", "ps"];
 const CONES: [&str; 4] = ["none", "fullcone", "restricted", "portrestricted"];
@@ -156,7 +156,7 @@ fn m7_ranges_that_the_peers_measure_themselves_serve_as_well() {
             let server = pair.server;
             let counters =
                 pair.world.act(server, |node, _| node.lobby_mut().map(|lobby| lobby.server().counters()));
-            let counters = counters.flatten().unwrap();
+            let counters = counters.unwrap();
             assert!(counters.claims > 0, "{left} - {right}: nobody claimed a range");
             assert_eq!(counters.claims_refused, 0, "{left} - {right}");
         }

@@ -2,7 +2,7 @@
 #![cfg(target_os = "linux")]
 
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -16,6 +16,11 @@ const NOT_HERE: i32 = 77;
 /// Far beyond what anything here takes.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// Past the capture of the test's output: a skipped test must not look like a passed one.
+fn skipped(why: &str) {
+    let _ = writeln!(std::io::stderr(), "\nSKIPPED: {why}\n");
+}
+
 fn natlab(arguments: &[&str], script: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_natlab"));
     command.args(["run", "--no-lobby", "--stagger", "0"]).args(arguments).args(["--", "sh", "-c", script]);
@@ -27,7 +32,7 @@ fn natlab(arguments: &[&str], script: &str) -> Command {
 fn finish(mut command: Command) -> Option<Output> {
     let output = command.output().expect("natlab runs");
     if output.status.code() == Some(NOT_HERE) {
-        eprintln!("SKIPPED: {}", String::from_utf8_lossy(&output.stderr));
+        skipped(&String::from_utf8_lossy(&output.stderr));
         return None;
     }
     Some(output)
@@ -67,7 +72,7 @@ fn namespaces(child: &mut Child) -> Option<Vec<String>> {
     }
     let status = child.wait().expect("ended");
     assert_eq!(status.code(), Some(NOT_HERE), "neither started nor refused");
-    eprintln!("SKIPPED: namespaces are not permitted");
+    skipped("namespaces are not permitted");
     None
 }
 
@@ -205,7 +210,7 @@ fn runs_at_the_same_time_do_not_collide() {
     for child in children {
         let output = child.wait_with_output().expect("ended");
         if output.status.code() == Some(NOT_HERE) {
-            eprintln!("SKIPPED: namespaces are not permitted");
+            skipped("namespaces are not permitted");
             return;
         }
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

@@ -10,7 +10,7 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bevy_renet::renet::ConnectionConfig;
-use traversal_core::AgentConfig;
+use traversal_core::{AgentConfig, MappingProtocol, RelayPolicy};
 
 use crate::resolve::{Resolve, SystemResolver};
 
@@ -51,9 +51,15 @@ pub struct TraversalConfig {
     pub bind: Option<SocketAddr>,
     /// Use IPv6 beside IPv4, where there is any and `bind` does not forbid it.
     pub ipv6: bool,
+    /// How the machine's router is asked to forward the game's port, in the order of preference; empty: not at all.
+    /// It starts with the login, in the background, is renewed, and given back at the end. A forwarded port only
+    /// counts once the lobby server's second address has reached it ([`PortMappingState`](crate::PortMappingState)).
+    /// Nobody is asked where the lobby server is on this machine, where the public address is the machine's own, with
+    /// [`RelayPolicy::Only`](crate::RelayPolicy::Only), and with a `manual_profile`.
+    pub port_mapping: Vec<MappingProtocol>,
     /// Where the player's identity comes from.
     pub identity: IdentitySource,
-    /// The agent's further settings: LAN, relay, method, detection, caps, timeouts. Its `game`, `game_protocol`,
+    /// The agent's further settings: LAN, relay, TCP, method, detection, caps, timeouts. Its `game`, `game_protocol`,
     /// `name`, `token` and `server_keys` are replaced by the fields above.
     pub agent: AgentConfig,
     /// How game data travels.
@@ -92,6 +98,7 @@ impl Default for TraversalConfig {
             token: Vec::new(),
             bind: None,
             ipv6: true,
+            port_mapping: vec![MappingProtocol::Pcp, MappingProtocol::NatPmp, MappingProtocol::Upnp],
             identity: IdentitySource::default(),
             agent,
             transport: Transport::default(),
@@ -108,6 +115,14 @@ impl Default for TraversalConfig {
 }
 
 impl TraversalConfig {
+    /// The router is asked for a port, if one turns out to be of use.
+    pub(crate) fn asks_router(&self) -> bool {
+        !self.port_mapping.is_empty()
+            && self.agent.relay != RelayPolicy::Only
+            && self.agent.manual_profile.is_none()
+            && self.bind.is_none_or(|bind| bind.is_ipv4() && !bind.ip().is_loopback())
+    }
+
     pub(crate) fn agent_config(&self) -> AgentConfig {
         AgentConfig {
             game: self.game.clone(),

@@ -15,9 +15,10 @@ use crate::config::TraversalConfig;
 use crate::error::{SocketError, TraversalError};
 use crate::handoff::PunchedSocket;
 use crate::identity;
+use crate::port_mapping::{PortMapper, Settings};
 use crate::sockets::Socket;
 use crate::state::{Counters, count};
-use crate::turn::Turn;
+use crate::turn::{Router, Turn};
 
 /// The waker's token; sockets have the numbers of their [`SocketId`]s.
 pub(crate) const WAKE: Token = Token(usize::MAX);
@@ -50,6 +51,7 @@ pub(crate) enum Report {
 pub(crate) struct GameDatagram {
     pub(crate) player: PlayerId,
     pub(crate) generation: u32,
+    pub(crate) channel: u8,
     pub(crate) payload: Vec<u8>,
 }
 
@@ -153,6 +155,7 @@ impl Driver {
         .map_err(failed)?;
         let mut driver =
             Self { requests, reports, shared, threads: Vec::new(), stop_watching: Some(stop_watching) };
+        let router_local = fixed.clone().unwrap_or_default();
         match fixed {
             Some(addresses) => turn.set_local_addresses(addresses),
             None => {
@@ -161,6 +164,22 @@ impl Driver {
                     watch_interfaces(has_v6, period, &address_sender, &stopped, &waker);
                 })?;
             }
+        }
+        if config.asks_router() {
+            let (sender, news) = bounded(CHANNEL);
+            let waker = driver.shared.waker.clone();
+            let tell = move |what| {
+                // A driver that takes none of so many has ended.
+                let _ = sender.try_send(what);
+                let _ = waker.wake();
+            };
+            let (mapper, thread) = PortMapper::new(Settings::new(config.port_mapping.clone()), tell);
+            let bind = config.bind.and_then(|bind| match bind.ip() {
+                IpAddr::V4(ip) if !ip.is_unspecified() => Some(ip),
+                _ => None,
+            });
+            turn.set_router(Router { mapper, news, bind, local: router_local, known: None });
+            driver.spawn("traversal-router", thread)?;
         }
         driver.spawn("traversal", move || turn.run())?;
         Ok(driver)
@@ -283,7 +302,8 @@ mod tests {
     fn a_full_queue_drops_the_newest() {
         let batches = Batches::new(3);
         let dropped = AtomicU64::new(0);
-        let datagram = |n: u8| GameDatagram { player: PlayerId([0; 16]), generation: 0, payload: vec![n] };
+        let datagram =
+            |n: u8| GameDatagram { player: PlayerId([0; 16]), generation: 0, channel: 0, payload: vec![n] };
         batches.push(vec![datagram(1), datagram(2)], &dropped);
         batches.push(vec![datagram(3), datagram(4)], &dropped);
         batches.push(vec![datagram(5)], &dropped);

@@ -47,19 +47,46 @@
 //!
 //! One thread per app reads the sockets, punches holes and keeps paths alive, also while a level loads. renet's
 //! plugins are added if they are not there; a game that adds them itself does so before this one.
+//!
+//! # When the host leaves
+//!
+//! Another player hosts the room (unless [`RoomOptions::migrate`] is off) and all read [`HostMigrated`]. The new host
+//! builds its simulation from what it last heard as a client; connections come by themselves.
+//!
+//! ```no_run
+//! use bevy_ecs::prelude::*;
+//! use bevy_traversal::prelude::*;
+//!
+//! # #[derive(Resource, Clone)]
+//! # struct Scores(std::collections::BTreeMap<u64, u32>);
+//! # #[derive(Resource)]
+//! # struct Simulation(Scores);
+//! fn carry_over(mut commands: Commands, mut migrated: MessageReader<HostMigrated>, last: Res<Scores>) {
+//!     for change in migrated.read().filter(|change| change.hosting) {
+//!         let mut scores = last.clone();
+//!         scores.0.remove(&change.previous.client_id());
+//!         commands.insert_resource(Simulation(scores));
+//!     }
+//! }
+//! ```
 
 mod conditions;
 mod config;
+mod datagrams;
 mod driver;
 mod error;
+#[cfg(feature = "ggrs")]
+mod ggrs;
 mod handoff;
 mod identity;
 mod link;
 mod messages;
+mod port_mapping;
 mod renet;
 mod resolve;
 mod sockets;
 mod state;
+mod stream;
 mod systems;
 mod turn;
 
@@ -70,42 +97,53 @@ use bevy_renet::{RenetClientPlugin, RenetReceive, RenetSend, RenetServerPlugin};
 
 pub use conditions::{hosting, in_room, joined, lobby_online, peer_connected};
 pub use config::{DEFAULT_PORT, IdentitySource, ServerKey, ServerKeyError, Transport, TraversalConfig};
+pub use datagrams::{Datagram, DatagramError, DatagramSocket, Datagrams, MAX_DATAGRAM, SOCKET_CHANNELS};
 pub use error::{SocketError, TraversalError};
+#[cfg(feature = "ggrs")]
+pub use ggrs::GgrsSocket;
 #[cfg(feature = "stock_netcode")]
 pub use handoff::{NETCODE_PROTOCOL, netcode_client, netcode_server};
 pub use handoff::{PendingSocket, PunchedSocket};
-pub use link::{Datagram, Datagrams, TraversalLink};
+pub use link::TraversalLink;
 pub use messages::{
-    AllowPeer, ClosePeer, ConnectLobby, DisconnectLobby, HostRoom, JoinRequested, JoinRoom, KickPeer,
-    LeaveRoom, ListRooms, LobbyChanged, LobbyFailed, MembersChanged, NatChanged, PathChanged, PeerConnected,
-    PeerDisconnected, PeerPlanned, PeerRelayed, RefusePeer, RequestFailed, RoomChanged, RoomJoined, RoomLeft,
-    RoomsListed, SetRoomMetadata, TraversalFailed,
+    AllowPeer, CancelQuickMatch, ClosePeer, ConnectLobby, DisconnectLobby, HostMigrated, HostRoom,
+    JoinRequested, JoinRoom, KickPeer, LeaveRoom, ListRooms, LobbyChanged, LobbyFailed, MembersChanged,
+    NatChanged, PathChanged, PeerConnected, PeerDisconnected, PeerPlanned, PeerRelayed, PortMappingChanged,
+    QueueChanged, QuickMatch, RefusePeer, RequestFailed, RoomChanged, RoomJoined, RoomLeft, RoomsListed,
+    SetRoomMetadata, TraversalFailed,
 };
 pub use resolve::{Resolve, SystemResolver};
-pub use state::{CurrentRoom, LobbyLink, Members, NatStatus, Peer, Peers, TraversalStats};
+pub use state::{CurrentRoom, LobbyLink, Members, NatStatus, Peer, Peers, QuickMatchQueue, TraversalStats};
 pub use systems::TraversalSystems;
 pub use traversal_core;
 pub use traversal_core::failure::{FailureReason, FailureReport, Stage};
 pub use traversal_core::id::{JoinId, PlayerId, RoomId};
 pub use traversal_core::nat::{NatKind, NatProfile};
 pub use traversal_core::wire::message::{
-    Method, PlayerInfo, RequestError, Role, RoomEnd, RoomInfo, RoomOptions, RoomSummary, RoomTarget,
+    MESH_CAPACITY, MatchEnd, Method, PlayerInfo, QueueStatus, RequestError, Role, RoomEnd, RoomInfo,
+    RoomOptions, RoomSummary, RoomTarget, Topology,
 };
 pub use traversal_core::{
-    AgentConfig, Caps, Detect, DisconnectReason, IntoSocketError, LobbyError, LobbyState, PathInfo, PathKind,
-    RelayPolicy, RequestFailure, RequestKind,
+    AgentConfig, Caps, Detect, DisconnectReason, IntoSocketError, LobbyError, LobbyState, MappingProtocol,
+    NoPortMapping, PathInfo, PathKind, PortMapping, PortMappingState, RelayPolicy, RequestFailure,
+    RequestKind,
 };
 
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 struct ReadmeDoctests;
 
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/migration.md")]
+struct MigrationDoctests;
+
 /// What most games use.
 pub mod prelude {
     pub use crate::{
-        ConnectLobby, CurrentRoom, HostRoom, JoinRoom, KickPeer, LeaveRoom, LobbyChanged, LobbyFailed,
-        LobbyLink, LobbyState, Members, PeerConnected, PeerDisconnected, Peers, PlayerId, RequestFailed,
-        RoomJoined, RoomLeft, RoomOptions, RoomTarget, TraversalConfig, TraversalFailed, TraversalPlugin,
+        CancelQuickMatch, ConnectLobby, CurrentRoom, Datagrams, HostMigrated, HostRoom, JoinRoom, KickPeer,
+        LeaveRoom, LobbyChanged, LobbyFailed, LobbyLink, LobbyState, Members, PeerConnected,
+        PeerDisconnected, Peers, PlayerId, QueueChanged, QuickMatch, RequestFailed, RoomJoined, RoomLeft,
+        RoomOptions, RoomTarget, Topology, TraversalConfig, TraversalFailed, TraversalPlugin,
         TraversalSystems, hosting, in_room, joined, lobby_online, peer_connected,
     };
 }
@@ -127,7 +165,8 @@ impl Plugin for TraversalPlugin {
             .init_resource::<Members>()
             .init_resource::<Peers>()
             .init_resource::<NatStatus>()
-            .init_resource::<Datagrams>()
+            .insert_resource(Datagrams::new(self.config.transport))
+            .init_resource::<QuickMatchQueue>()
             .init_resource::<renet::HandOff>();
         messages::add(app);
         app.configure_sets(PreUpdate, TraversalSystems::Receive.before(RenetReceive))

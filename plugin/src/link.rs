@@ -8,11 +8,11 @@ use traversal_core::Command;
 use traversal_core::id::PlayerId;
 
 use crate::config::TraversalConfig;
-use crate::driver::{Driver, GameDatagram, Request};
+use crate::driver::{Driver, Request};
 use crate::error::{SocketError, TraversalError};
 use crate::handoff::PendingSocket;
 use crate::messages::ConnectLobby;
-use crate::state::{Peers, TraversalStats, count};
+use crate::state::TraversalStats;
 
 /// Resource: the way to the driver thread. Removing it, or dropping the app, says goodbye to everybody, closes
 /// the sockets and ends the thread.
@@ -46,7 +46,7 @@ impl TraversalLink {
     /// players once [`PeerConnected`](crate::PeerConnected) came.
     ///
     /// Each side chooses its own way to the other, and here both must mean the same: the player who joined gets
-    /// the way that the host's latest datagram took. So the host sends some with [`Datagrams`] before it calls
+    /// the way that the host's latest datagram took. So the host sends some with [`Datagrams`](crate::Datagrams) before it calls
     /// this, and the other one calls it when they have come and ceased.
     ///
     /// Fails for a path over the relay and for a socket that other players are reached by, so it is for two
@@ -141,78 +141,5 @@ impl TraversalLink {
         if let Some(driver) = &self.driver {
             driver.shared.ticks.fetch_add(1, Ordering::Relaxed);
         }
-    }
-}
-
-/// A game datagram from another player.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Datagram {
-    /// Who sent it; authenticated.
-    pub player: PlayerId,
-    /// What.
-    pub payload: Vec<u8>,
-}
-
-/// Resource: game datagrams of this frame, for [`Transport::Manual`](crate::Transport::Manual); the sealed
-/// transport uses it for itself. Unreliable and unordered, at most 1,400 bytes each.
-#[derive(Resource, Default)]
-pub struct Datagrams {
-    pub(crate) received: Vec<GameDatagram>,
-    pub(crate) outgoing: Vec<(PlayerId, Vec<u8>)>,
-}
-
-impl Datagrams {
-    /// What came since the last frame. What is not taken is gone with the next.
-    pub fn drain(&mut self) -> impl Iterator<Item = Datagram> + '_ {
-        self.received.drain(..).map(|GameDatagram { player, payload, .. }| Datagram { player, payload })
-    }
-
-    /// Sends at the end of this frame; dropped if the player is not connected by then.
-    pub fn send(&mut self, player: PlayerId, payload: Vec<u8>) {
-        self.outgoing.push((player, payload));
-    }
-
-    /// Takes the next frame's from the driver.
-    pub(crate) fn take(&mut self, driver: &Driver) {
-        self.received.clear();
-        // Bounded: a driver that is faster than this frame waits for the next.
-        while self.received.len() < driver.shared.incoming.limit()
-            && let Some(mut batch) = driver.shared.incoming.pop()
-        {
-            if self.received.is_empty() {
-                self.received = batch;
-            } else {
-                self.received.append(&mut batch);
-            }
-        }
-    }
-
-    /// Drops what belongs to connections that are gone.
-    pub(crate) fn keep_current(&mut self, peers: &Peers, stats: &TraversalStats) {
-        let before = self.received.len();
-        if before > 0 {
-            self.received.retain(|datagram| {
-                peers.peer(datagram.player).is_some_and(|peer| peer.generation == datagram.generation)
-            });
-            count(&stats.0.stale_dropped, (before - self.received.len()) as u64);
-        }
-    }
-
-    /// Hands this frame's to the driver.
-    pub(crate) fn hand_over(&mut self, driver: &Driver, peers: &Peers, stats: &TraversalStats) {
-        if self.outgoing.is_empty() {
-            return;
-        }
-        let mut batch = Vec::with_capacity(self.outgoing.len());
-        for (player, payload) in self.outgoing.drain(..) {
-            match peers.peer(player) {
-                Some(peer) => {
-                    batch.push(GameDatagram { player, generation: peer.generation, payload });
-                }
-                None => count(&stats.0.stale_dropped, 1),
-            }
-        }
-        driver.shared.outgoing.push(batch, &stats.0.outgoing_dropped);
-        driver.wake();
     }
 }

@@ -8,9 +8,9 @@ use traversal_core::failure::FailureReport;
 use traversal_core::id::{JoinId, PlayerId};
 use traversal_core::nat::NatProfile;
 use traversal_core::wire::message::{
-    Method, PlayerInfo, Role, RoomEnd, RoomInfo, RoomOptions, RoomSummary, RoomTarget,
+    Method, PlayerInfo, QueueStatus, Role, RoomEnd, RoomInfo, RoomOptions, RoomSummary, RoomTarget, Topology,
 };
-use traversal_core::{DisconnectReason, LobbyState, PathInfo, RequestFailure, RequestKind};
+use traversal_core::{DisconnectReason, LobbyState, PathInfo, PortMappingState, RequestFailure, RequestKind};
 
 use crate::config::ServerKey;
 use crate::error::TraversalError;
@@ -68,7 +68,8 @@ impl JoinRoom {
     }
 }
 
-/// Request: leave the room. A host's leaving closes it. Answered by [`RoomLeft`].
+/// Request: leave the room. When the host leaves, another member hosts the room (see [`HostMigrated`]), or it closes
+/// where [`RoomOptions::migrate`] is off. Answered by [`RoomLeft`].
 #[derive(Message, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LeaveRoom;
 
@@ -115,6 +116,44 @@ pub struct ClosePeer {
     pub reason: String,
 }
 
+/// Request: play with anybody who wants the same. The server gathers the players, those who waited longest first, and
+/// puts them into a room; the one whom the others reach best hosts. Answered by [`QueueChanged`] while it comes along,
+/// then by [`RoomJoined`] as with any room; or by [`RequestFailed`].
+///
+/// ```
+/// use bevy_traversal::{QuickMatch, Topology};
+///
+/// let duel = QuickMatch::of("duel", 2);
+/// let brawl = QuickMatch { topology: Topology::Mesh, ..QuickMatch::of("brawl", 4) };
+/// # assert_ne!(duel, brawl);
+/// ```
+#[derive(Message, Clone, Debug, PartialEq, Eq)]
+pub struct QuickMatch {
+    /// What is to be played: only players who name the same meet. At most 48 bytes; may be empty.
+    pub mode: String,
+    /// How many players, with this one: 2..=64, in a mesh 2..=16. Only players who want as many meet.
+    pub players: u16,
+    /// Who is connected to whom.
+    pub topology: Topology,
+}
+
+impl QuickMatch {
+    /// So many players around a host.
+    pub fn of(mode: impl Into<String>, players: u16) -> Self {
+        Self { mode: mode.into(), players, topology: Topology::Star }
+    }
+}
+
+impl From<QuickMatch> for traversal_core::wire::message::QuickMatch {
+    fn from(QuickMatch { mode, players, topology }: QuickMatch) -> Self {
+        Self { mode, players, topology }
+    }
+}
+
+/// Request: wait for a quick match no longer. Answered by [`QueueChanged`].
+#[derive(Message, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CancelQuickMatch;
+
 /// Outcome: the link to the lobby server changed.
 #[derive(Message, Clone, Debug, PartialEq)]
 pub struct LobbyChanged(pub LobbyState);
@@ -131,6 +170,11 @@ pub struct LobbyFailed {
 /// Outcome: the own NAT is known, or better known.
 #[derive(Message, Clone, Copy, Debug, PartialEq)]
 pub struct NatChanged(pub NatProfile);
+
+/// Outcome: the router forwards a port, or no longer, or it was found out whether that helps. The latest is in
+/// [`NatStatus`](crate::NatStatus) too.
+#[derive(Message, Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PortMappingChanged(pub PortMappingState);
 
 /// Outcome: a room was opened or entered; again after the lobby server came back.
 #[derive(Message, Clone, Debug, PartialEq, Eq)]
@@ -150,9 +194,33 @@ pub struct RoomLeft {
     pub reason: Option<RoomEnd>,
 }
 
-/// Outcome: the room's metadata or host changed.
+/// Outcome: the room's metadata changed.
 #[derive(Message, Clone, Debug, PartialEq, Eq)]
 pub struct RoomChanged(pub RoomInfo);
+
+/// Outcome: the host left or was lost, and another member hosts the room. The game goes on if the new host carries its
+/// state over; see the [crate's documentation](crate#when-the-host-leaves) for how.
+///
+/// In this order, each in a frame of its own or several in one:
+/// 1. [`PeerDisconnected`] about the old host. The room is still there ([`in_room`](crate::in_room)), and renet's client
+///    is disconnected. If no other host is found there is a [`RoomLeft`] instead of what follows.
+/// 2. `HostMigrated`. On the new host `RenetServer` is there and `RenetClient` gone when the systems of this frame's
+///    `Update` run, and [`hosting`](crate::hosting) holds.
+/// 3. [`PeerPlanned`] and [`PeerConnected`]: on the new host for each member that gets through to it, on the others for
+///    the new host, with a fresh `RenetClient`.
+///
+/// [`MembersChanged`] says that the old host is out, with the message or later.
+#[derive(Message, Clone, Debug, PartialEq, Eq)]
+pub struct HostMigrated {
+    /// The room as it is now: its `host`, and its `epoch`, which counts the changes.
+    pub room: RoomInfo,
+    /// This player is the new host.
+    pub hosting: bool,
+    /// Who hosted it before.
+    pub previous: PlayerId,
+    /// Who is inside, the new host first, without the old one. Not all of them need get through to the new host.
+    pub members: Vec<PlayerInfo>,
+}
 
 /// Outcome: players came or went. Who is inside now is in [`Members`](crate::Members).
 #[derive(Message, Clone, Debug, PartialEq, Eq)]
@@ -166,6 +234,11 @@ pub struct MembersChanged {
 /// Outcome: the public rooms of this game.
 #[derive(Message, Clone, Debug, PartialEq, Eq)]
 pub struct RoomsListed(pub Vec<RoomSummary>);
+
+/// Outcome: the quick match that this player waits for comes along; none: it waits no longer, since it was matched,
+/// gave up or was refused.
+#[derive(Message, Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QueueChanged(pub Option<QueueStatus>);
 
 /// Outcome: a request failed.
 #[derive(Message, Clone, Debug, PartialEq, Eq)]
@@ -197,6 +270,8 @@ pub struct PeerPlanned {
     pub methods: Vec<Method>,
     /// This side hosts.
     pub host: bool,
+    /// A pair of a mesh, neither of whom hosts.
+    pub mesh: bool,
 }
 
 /// Outcome: a path to another player stands; game data flows from this frame on.
@@ -210,6 +285,8 @@ pub struct PeerConnected {
     pub path: PathInfo,
     /// This side hosts.
     pub host: bool,
+    /// A pair of a mesh, neither of whom hosts: there is no renet between them, but [`Datagrams`](crate::Datagrams).
+    pub mesh: bool,
 }
 
 /// Outcome: the game plays over the relay, and no direct path was found in time. The game need not do anything.
@@ -263,12 +340,17 @@ pub(crate) fn add(app: &mut bevy_app::App) {
         .add_message::<KickPeer>()
         .add_message::<SetRoomMetadata>()
         .add_message::<ClosePeer>()
+        .add_message::<QuickMatch>()
+        .add_message::<CancelQuickMatch>()
+        .add_message::<QueueChanged>()
         .add_message::<LobbyChanged>()
         .add_message::<LobbyFailed>()
         .add_message::<NatChanged>()
+        .add_message::<PortMappingChanged>()
         .add_message::<RoomJoined>()
         .add_message::<RoomLeft>()
         .add_message::<RoomChanged>()
+        .add_message::<HostMigrated>()
         .add_message::<MembersChanged>()
         .add_message::<RoomsListed>()
         .add_message::<RequestFailed>()

@@ -10,12 +10,14 @@ use traversal_core::id::PlayerId;
 use traversal_core::wire::message::MatchEnd;
 use traversal_core::{Command, DisconnectReason};
 
-use crate::link::{Datagrams, TraversalLink};
+use crate::datagrams::{Datagrams, GAME};
+use crate::link::TraversalLink;
 
 /// What renet has to hear of, in its order.
 #[derive(Debug)]
 pub(crate) enum Change {
     RoomEntered { hosting: bool },
+    HostChanged { hosting: bool },
     Connected { player: PlayerId, client_id: u64, host: bool },
     Disconnected { client_id: u64, host: bool, reason: DisconnectReason },
     RoomLeft,
@@ -47,6 +49,7 @@ pub(crate) fn receive(
     let hand_off = hand_off.bypass_change_detection();
     let datagrams = datagrams.bypass_change_detection();
     let (mut new_server, mut new_client) = (None, None);
+    let mut client_over = false;
     for change in std::mem::take(&mut hand_off.changes) {
         let config = &link.config.renet;
         match change {
@@ -58,6 +61,17 @@ pub(crate) fn receive(
                 hand_off.closing = false;
             }
             Change::RoomEntered { hosting: false } => hand_off.closing = false,
+            Change::HostChanged { hosting } => {
+                hand_off.clients.clear();
+                hand_off.server = None;
+                if hosting {
+                    new_server = Some(RenetServer::new(config.clone()));
+                    (new_client, client_over) = (None, true);
+                } else if let Some(client) = target(&mut new_client, &mut client) {
+                    // The next one comes with the connection to the new host.
+                    client.disconnect_due_to_transport();
+                }
+            }
             Change::Connected { player, client_id, host: true } => {
                 let Some(server) = target(&mut new_server, &mut server) else { continue };
                 if let Some(&other) = hand_off.clients.get(&client_id).filter(|other| **other != player) {
@@ -131,6 +145,8 @@ pub(crate) fn receive(
     }
     if let Some(client) = new_client {
         commands.insert_resource(client);
+    } else if client_over {
+        commands.remove_resource::<RenetClient>();
     }
 }
 
@@ -196,11 +212,11 @@ pub(crate) fn send(
         for (&client_id, &player) in &hand_off.clients {
             // An unknown client was disconnected by the game in this frame.
             let packets = server.get_packets_to_send(client_id).unwrap_or_default();
-            outgoing.extend(packets.into_iter().map(|packet| (player, packet)));
+            outgoing.extend(packets.into_iter().map(|packet| (player, GAME, packet)));
         }
     }
     if let (Some(client), Some(host)) = (&mut client, hand_off.server) {
-        outgoing.extend(client.get_packets_to_send().into_iter().map(|packet| (host, packet)));
+        outgoing.extend(client.get_packets_to_send().into_iter().map(|packet| (host, GAME, packet)));
     }
 }
 

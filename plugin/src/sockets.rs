@@ -33,6 +33,8 @@ pub(crate) struct Socket {
     local: SocketAddr,
     ttl: u32,
     queue: VecDeque<Waiting>,
+    /// Number of the row that the first one in line belongs to, see `Turn::transmit`.
+    pub(crate) row: u64,
     /// There may be something to read.
     pub(crate) readable: bool,
     /// The socket's buffer is full; wait for it to be writable.
@@ -67,6 +69,7 @@ impl Socket {
             local,
             ttl: ttl.unwrap_or(64),
             queue,
+            row: 0,
             readable: true,
             blocked: false,
             watches_writable: false,

@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bevy_ecs::resource::Resource;
 use traversal_core::id::PlayerId;
 use traversal_core::nat::{NatKind, NatProfile};
-use traversal_core::wire::message::{PlayerInfo, RoomInfo};
-use traversal_core::{LobbyState, PathInfo};
+use traversal_core::wire::message::{PlayerInfo, QueueStatus, RoomInfo};
+use traversal_core::{LobbyState, PathInfo, PortMappingState};
 
 use crate::error::TraversalError;
 
@@ -48,6 +48,10 @@ pub struct CurrentRoom {
     pub hosting: bool,
 }
 
+/// Resource: how the quick match comes along that this player waits for; none: it waits for none.
+#[derive(Resource, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct QuickMatchQueue(pub Option<QueueStatus>);
+
 /// Resource: who is in the room, the host first.
 #[derive(Resource, Clone, Debug, Default, PartialEq, Eq)]
 pub struct Members(pub Vec<PlayerInfo>);
@@ -61,6 +65,8 @@ pub struct Peer {
     pub client_id: u64,
     /// This side hosts.
     pub host: bool,
+    /// A pair of a mesh, neither of whom hosts: there is no renet between them, but [`Datagrams`](crate::Datagrams).
+    pub mesh: bool,
     /// By which way it is reached.
     pub path: PathInfo,
     /// Told apart from an earlier connection of the same player.
@@ -100,12 +106,17 @@ impl Peers {
 
 /// Resource: what is known about the own NAT.
 #[derive(Resource, Clone, Copy, Debug, Default, PartialEq)]
-pub struct NatStatus(pub NatProfile);
+pub struct NatStatus {
+    /// As other players meet it: a full cone while a forwarded port counts, else what was measured.
+    pub profile: NatProfile,
+    /// Whether the router forwards a port, and whether that helps.
+    pub port_mapping: PortMappingState,
+}
 
 impl NatStatus {
     /// Its name.
     pub fn kind(&self) -> NatKind {
-        self.0.kind()
+        self.profile.kind()
     }
 }
 

@@ -7,12 +7,15 @@ use bevy_ecs::system::{Res, ResMut, SystemParam};
 use traversal_core::wire::message::{MatchEnd, PlayerInfo, RoomEnd};
 use traversal_core::{Command, DisconnectReason, Event, LobbyState};
 
+use crate::datagrams::Datagrams;
 use crate::driver::Report;
 use crate::error::TraversalError;
-use crate::link::{Datagrams, TraversalLink};
+use crate::link::TraversalLink;
 use crate::messages as m;
 use crate::renet::{Change, HandOff};
-use crate::state::{CurrentRoom, LobbyLink, Members, NatStatus, Peer, Peers, TraversalStats};
+use crate::state::{
+    CurrentRoom, LobbyLink, Members, NatStatus, Peer, Peers, QuickMatchQueue, TraversalStats,
+};
 
 /// When the plugin works.
 #[derive(SystemSet, Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -33,10 +36,13 @@ pub(crate) struct Outcomes<'w> {
     room_joined: MessageWriter<'w, m::RoomJoined>,
     room_left: MessageWriter<'w, m::RoomLeft>,
     room_changed: MessageWriter<'w, m::RoomChanged>,
+    host_migrated: MessageWriter<'w, m::HostMigrated>,
     members_changed: MessageWriter<'w, m::MembersChanged>,
     rooms_listed: MessageWriter<'w, m::RoomsListed>,
+    queue_changed: MessageWriter<'w, m::QueueChanged>,
     request_failed: MessageWriter<'w, m::RequestFailed>,
     join_requested: MessageWriter<'w, m::JoinRequested>,
+    port_mapping_changed: MessageWriter<'w, m::PortMappingChanged>,
     peer_planned: MessageWriter<'w, m::PeerPlanned>,
     peer_connected: MessageWriter<'w, m::PeerConnected>,
     peer_relayed: MessageWriter<'w, m::PeerRelayed>,
@@ -51,6 +57,7 @@ pub(crate) struct World<'w> {
     lobby: ResMut<'w, LobbyLink>,
     room: ResMut<'w, CurrentRoom>,
     members: ResMut<'w, Members>,
+    queue: ResMut<'w, QuickMatchQueue>,
     peers: ResMut<'w, Peers>,
     nat: ResMut<'w, NatStatus>,
     hand_off: ResMut<'w, HandOff>,
@@ -73,7 +80,7 @@ pub(crate) fn receive(
     while let Ok(report) = driver.reports.try_recv() {
         world.report(report);
     }
-    datagrams.bypass_change_detection().keep_current(&world.peers, &stats);
+    datagrams.bypass_change_detection().sort(&world.peers, &stats);
     if !driver.running() && driver.reports.is_empty() {
         world.driver_gone();
         link.driver = None;
@@ -98,10 +105,14 @@ impl World<'_> {
         match event {
             Event::Lobby(state) => self.lobby(state),
             Event::Nat(profile) => {
-                if self.nat.0 != profile {
-                    self.nat.0 = profile;
+                if self.nat.profile != profile {
+                    self.nat.profile = profile;
                     self.out.nat_changed.write(m::NatChanged(profile));
                 }
+            }
+            Event::PortMapping(state) => {
+                self.nat.port_mapping = state;
+                self.out.port_mapping_changed.write(m::PortMappingChanged(state));
             }
             Event::RoomEntered { room, hosting } => {
                 *self.room = CurrentRoom { info: Some(room.clone()), hosting };
@@ -113,10 +124,22 @@ impl World<'_> {
                 self.room.info = Some(room.clone());
                 self.out.room_changed.write(m::RoomChanged(room));
             }
+            Event::HostChanged { room, hosting, previous, members } => {
+                *self.room = CurrentRoom { info: Some(room.clone()), hosting };
+                self.hand_off.changes.push(Change::HostChanged { hosting });
+                if !members.is_empty() {
+                    self.members(members.clone());
+                }
+                self.out.host_migrated.write(m::HostMigrated { room, hosting, previous, members });
+            }
             Event::Members(members) => self.members(members),
             Event::RoomLeft { reason } => self.room_left(reason),
             Event::Rooms(rooms) => {
                 self.out.rooms_listed.write(m::RoomsListed(rooms));
+            }
+            Event::Queue(status) => {
+                self.queue.0 = status;
+                self.out.queue_changed.write(m::QueueChanged(status));
             }
             Event::RequestFailed { request, error } => {
                 self.out.request_failed.write(m::RequestFailed { request, error });
@@ -124,19 +147,23 @@ impl World<'_> {
             Event::JoinRequest { join, player } => {
                 self.out.join_requested.write(m::JoinRequested { join, player });
             }
-            Event::Plan { peer, role, methods, host } => {
-                self.out.peer_planned.write(m::PeerPlanned { peer, role, methods, host });
+            Event::Plan { peer, role, methods, host, mesh } => {
+                self.out.peer_planned.write(m::PeerPlanned { peer, role, methods, host, mesh });
             }
-            Event::PeerConnected { peer, host, path } => {
+            Event::PeerConnected { peer, host, mesh, path } => {
                 if let Some(old) = self.peers.0.remove(&peer.id) {
                     // The player is back before its old connection was missed.
                     self.disconnected(old, MatchEnd::Replaced.into());
                 }
                 let client_id = peer.id.client_id();
-                let connected = Peer { info: peer.clone(), client_id, host, path: path.clone(), generation };
+                let info = peer.clone();
+                let connected = Peer { info, client_id, host, mesh, path: path.clone(), generation };
                 self.peers.0.insert(peer.id, connected);
-                self.hand_off.changes.push(Change::Connected { player: peer.id, client_id, host });
-                self.out.peer_connected.write(m::PeerConnected { peer, client_id, path, host });
+                // renet runs between the host and each of the others, also in a mesh.
+                if !mesh {
+                    self.hand_off.changes.push(Change::Connected { player: peer.id, client_id, host });
+                }
+                self.out.peer_connected.write(m::PeerConnected { peer, client_id, path, host, mesh });
             }
             Event::PeerRelayed { peer, report } => {
                 self.out.peer_relayed.write(m::PeerRelayed { peer, report });
@@ -212,8 +239,10 @@ impl World<'_> {
     }
 
     fn disconnected(&mut self, peer: Peer, reason: DisconnectReason) {
-        let Peer { info, client_id, host, .. } = peer;
-        self.hand_off.changes.push(Change::Disconnected { client_id, host, reason: reason.clone() });
+        let Peer { info, client_id, host, mesh, .. } = peer;
+        if !mesh {
+            self.hand_off.changes.push(Change::Disconnected { client_id, host, reason: reason.clone() });
+        }
         self.out.peer_disconnected.write(m::PeerDisconnected { peer: info, client_id, reason });
     }
 
@@ -224,6 +253,9 @@ impl World<'_> {
         }
         if self.room.info.is_some() {
             self.room_left(None);
+        }
+        if self.queue.0.take().is_some() {
+            self.out.queue_changed.write(m::QueueChanged(None));
         }
         if self.lobby.state != LobbyState::Offline {
             self.lobby(LobbyState::Offline);
@@ -244,6 +276,8 @@ pub(crate) struct Requests<'w, 's> {
     kick: MessageReader<'w, 's, m::KickPeer>,
     metadata: MessageReader<'w, 's, m::SetRoomMetadata>,
     close: MessageReader<'w, 's, m::ClosePeer>,
+    quick: MessageReader<'w, 's, m::QuickMatch>,
+    cancel: MessageReader<'w, 's, m::CancelQuickMatch>,
 }
 
 pub(crate) fn connect(
@@ -276,6 +310,8 @@ pub(crate) fn hand_over_requests(
         mut kick,
         mut metadata,
         mut close,
+        mut quick,
+        mut cancel,
     } = requests;
     let link = link.bypass_change_detection();
     each(&mut disconnect, |_| _ = link.command(Command::Disconnect));
@@ -286,11 +322,13 @@ pub(crate) fn hand_over_requests(
     };
     // Leaving first: a game that changes rooms writes both in one frame.
     each(&mut leave, |_| ask(Command::LeaveRoom, Kind::Leave));
+    each(&mut cancel, |_| ask(Command::CancelQuickMatch, Kind::CancelQuickMatch));
     each(&mut host, |request| ask(Command::HostRoom(request.0.clone()), Kind::Host));
     each(&mut join, |request| {
         let m::JoinRoom { target, password, wait } = request.clone();
         ask(Command::JoinRoom { target, password, wait }, Kind::Join);
     });
+    each(&mut quick, |request| ask(Command::QuickMatch(request.clone().into()), Kind::QuickMatch));
     each(&mut list, |_| ask(Command::ListRooms, Kind::List));
     each(&mut metadata, |request| ask(Command::SetMetadata(request.0.clone()), Kind::SetMetadata));
     each(&mut kick, |request| {

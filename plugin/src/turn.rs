@@ -1,6 +1,7 @@
 //! What the driver thread does: takes inputs, turns the agent, sends what comes out.
 
 mod outputs;
+mod router;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
@@ -11,13 +12,15 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender};
 use mio::{Events, Interest, Poll};
 use traversal_core::id::PlayerId;
-use traversal_core::{Agent, Command, Event, Identity, LobbyError, LobbyState, SocketId};
+use traversal_core::{Agent, Command, Event, Identity, LobbyError, LobbyState, SocketId, StreamState};
 
 use crate::config::TraversalConfig;
 use crate::driver::{GameDatagram, Report, Request, Shared, WAKE, token};
 use crate::resolve::{Names, Resolved};
 use crate::sockets::{Buffer, Socket};
 use crate::state::count;
+use crate::stream::Stream;
+pub(crate) use router::Router;
 
 /// Receive calls on one socket before the others, the timers and the app get their turn: with 8 buffers each, a
 /// flood cannot starve them.
@@ -39,6 +42,8 @@ fn is_lobby_request(command: &Command) -> bool {
 struct Connection {
     generation: u32,
     stalled: bool,
+    /// Game datagrams for the app since its last frame.
+    waiting: usize,
 }
 
 /// The state of a driver thread.
@@ -46,12 +51,18 @@ pub(crate) struct Turn {
     agent: Agent,
     poll: Poll,
     sockets: BTreeMap<SocketId, Socket>,
+    /// The last socket that got something to send, and how often that was another one than before.
+    last: (SocketId, u64),
+    /// To the lobby server, where UDP does not get through.
+    stream: Option<Stream>,
     socket_buffer: usize,
     shared: Shared,
     requests: Receiver<Request>,
     reports: Sender<Report>,
     addresses: Receiver<Vec<IpAddr>>,
     names: Names,
+    /// Asked for a port, where that is wanted.
+    router: Option<Router>,
     /// Requests to a lobby whose name is being resolved.
     held: Vec<Command>,
     connections: BTreeMap<PlayerId, Connection>,
@@ -90,12 +101,15 @@ impl Turn {
             agent: Agent::new(config.agent_config(), identity, seed, local),
             poll,
             sockets: BTreeMap::new(),
+            last: (SocketId::MAIN, 0),
+            stream: None,
             socket_buffer: config.socket_buffer,
             shared,
             requests,
             reports,
             addresses,
             names,
+            router: None,
             held: Vec::new(),
             connections: BTreeMap::new(),
             in_room: false,
@@ -140,6 +154,13 @@ impl Turn {
             }
             for event in ready.iter().filter(|event| event.token() != WAKE) {
                 let id = u32::try_from(event.token().0).map(SocketId);
+                if id == Ok(SocketId::STREAM)
+                    && let Some(stream) = &mut self.stream
+                {
+                    stream.readable |= event.is_readable() || event.is_error() || event.is_read_closed();
+                    stream.writable |= event.is_writable();
+                    continue;
+                }
                 if let Some(socket) = id.ok().and_then(|id| self.sockets.get_mut(&id)) {
                     socket.readable |= event.is_readable() || event.is_error();
                     socket.blocked &= !event.is_writable();
@@ -152,7 +173,8 @@ impl Turn {
 
     /// How long nothing is to be done.
     fn wait(&self, now: Instant) -> Option<Duration> {
-        if self.sockets.values().any(|socket| socket.readable) {
+        let stream = self.stream.as_ref().is_some_and(|stream| stream.readable);
+        if stream || self.sockets.values().any(|socket| socket.readable) {
             return Some(Duration::ZERO);
         }
         let watched = !self.stalled && (self.in_room || !self.connections.is_empty());
@@ -171,6 +193,7 @@ impl Turn {
         while let Ok(request) = self.requests.try_recv() {
             self.request(now, request);
         }
+        self.router_news(now);
         if let Some(resolved) = self.names.poll(now) {
             self.resolved(now, resolved);
         }
@@ -180,6 +203,7 @@ impl Turn {
             }
         }
         self.receive();
+        self.turn_stream();
         let now = Instant::now();
         if self.agent.poll_timeout().is_some_and(|due| due <= now) {
             self.agent.handle_timeout(now);
@@ -192,6 +216,7 @@ impl Turn {
         let ticks = self.shared.ticks.load(Ordering::Relaxed);
         if ticks != self.ticks {
             (self.ticks, self.last_tick, self.stalled) = (ticks, now, false);
+            self.connections.values_mut().for_each(|connection| connection.waiting = 0);
         } else if !self.stalled && now.duration_since(self.last_tick) >= self.stall_timeout {
             self.stalled = true;
             if self.in_room || !self.connections.is_empty() {
@@ -287,6 +312,7 @@ impl Turn {
             .filter_map(|ip| port(ip.is_ipv4()).map(|port| SocketAddr::new(*ip, port)))
             .collect();
         self.events.push_back(Report::Local(local));
+        self.router_local(&addresses);
         self.command(now, Command::LocalAddresses(addresses));
     }
 
@@ -295,7 +321,7 @@ impl Turn {
         let current = self.connections.get(&datagram.player).map(|connection| connection.generation);
         if current != Some(datagram.generation) {
             count(&counters.stale_dropped, 1);
-        } else if self.agent.send(now, datagram.player, &datagram.payload) {
+        } else if self.agent.send_on(now, datagram.player, datagram.channel, &datagram.payload) {
             count(&counters.game_sent, 1);
         }
         self.drain(now);
@@ -322,6 +348,33 @@ impl Turn {
         self.buffer = buffer;
         let discarded = self.agent.dropped().values().sum();
         self.shared.counters.discarded.store(discarded, Ordering::Relaxed);
+    }
+
+    /// The stream: connected, what it brought, closed.
+    fn turn_stream(&mut self) {
+        let now = Instant::now();
+        let Some(stream) = &mut self.stream else { return };
+        let mut datagrams = Vec::new();
+        let mut result = stream.finish_connect();
+        let (to, opened) = (stream.to(), matches!(result, Ok(true)));
+        for _ in 0..RECEIVE_CALLS {
+            if result.is_err() || !stream.is_open() || !stream.readable {
+                break;
+            }
+            result = stream.receive(&mut datagrams, &self.shared.counters).map(|()| false);
+        }
+        if opened {
+            self.agent.handle_stream(now, StreamState::Open);
+            self.drain(now);
+        }
+        count(&self.shared.counters.datagrams_received, datagrams.len() as u64);
+        for datagram in datagrams {
+            self.agent.handle_datagram(now, SocketId::STREAM, to, &datagram);
+            self.drain(now);
+        }
+        if let Err(error) = result {
+            self.stream_broke(now, to, &error);
+        }
     }
 
     /// Says goodbye to players and server, so that nobody waits for a timeout.

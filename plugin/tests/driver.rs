@@ -142,7 +142,7 @@ fn the_punched_socket_can_be_taken() {
     let mut words = 0;
     until([&mut host, &mut guest], "the host's word comes", 5.0, |[host, guest]| {
         let player = host.all::<PeerConnected>()[0].peer.id;
-        host.app.world_mut().resource_mut::<Datagrams>().send(player, b"here".to_vec());
+        host.app.world_mut().resource_mut::<Datagrams>().send(player, b"here".to_vec()).unwrap();
         words += guest.app.world_mut().resource_mut::<Datagrams>().drain().count();
         words > 20
     });
@@ -190,7 +190,8 @@ fn datagrams_pass_without_renet() {
     let mut got = Vec::new();
     until([&mut host, &mut guest], "a datagram comes", 8.0, |[host, guest]| {
         if let Some(player) = guest.all::<PeerConnected>().first().map(|connected| connected.peer.id) {
-            guest.app.world_mut().resource_mut::<Datagrams>().send(player, b"hello".to_vec());
+            // Not before the frame that says so to the resource too.
+            let _ = guest.app.world_mut().resource_mut::<Datagrams>().send(player, b"hello".to_vec());
         }
         got.extend(host.app.world_mut().resource_mut::<Datagrams>().drain());
         !got.is_empty()

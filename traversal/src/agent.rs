@@ -17,18 +17,23 @@ use crate::failure::{FailureReason, FailureReport, Stage};
 use crate::id::{MatchId, PlayerId};
 use crate::lobby::{Lobby, LobbyNews};
 use crate::login::{LinkEvent, LobbyLink};
+use crate::mesh::Mesh;
 use crate::path::RELAY;
 use crate::peer::{Peer, PeerNews};
+use crate::port_mapping::MappingCheck;
 use crate::punch::Budget;
 use crate::sockets::{Owner, Sockets};
 use crate::timer::earliest;
 use crate::wire::message::{
     Facts, MatchEnd, MatchOutcome, PunchPlan, Replan, Request, RequestError, RoomEnd, ToPlayer, ToServer,
+    Topology,
 };
 use crate::wire::{Dropped, Kind, MAX_DATAGRAM, RELAY_HEADER, pair};
 
 /// See [`Agent::quiet`].
 const ROOM_KEEPALIVE: Duration = Duration::from_secs(4);
+/// How long after the first plan of a mesh the others count as made by the same wish to join.
+const JOIN_PLANS: Duration = Duration::from_secs(1);
 
 /// News that may wait for the plan of their match: a few of each of its methods.
 const EARLY: usize = 16;
@@ -55,13 +60,17 @@ pub struct Agent {
     link: LobbyLink,
     lobby: Lobby,
     detection: Detection,
+    mapping: MappingCheck,
     sockets: Sockets,
     budget: Budget,
     peers: BTreeMap<MatchId, Peer>,
     /// The match that a player's game datagrams take.
     by_player: BTreeMap<PlayerId, MatchId>,
-    /// When the game last asked to join.
-    join_requested: Option<Instant>,
+    /// Plans that overtook the news of the host they are for.
+    early_plans: Vec<PunchPlan>,
+    mesh: Mesh,
+    /// When the game last asked to join, and when the first plan came of it.
+    join_requested: Option<(Instant, Option<Instant>)>,
     /// News of matches whose plan has not come yet.
     early: VecDeque<(MatchId, Early)>,
     dropped: BTreeMap<Dropped, u64>,
@@ -77,6 +86,7 @@ macro_rules! cx {
             config: &$agent.config,
             identity: &$agent.identity,
             main: $agent.main,
+            uplink: $agent.link.uplink(),
             local: &$agent.local,
             rng: &mut $agent.rng,
             outputs: &mut $agent.outputs,
@@ -91,6 +101,8 @@ macro_rules! hands {
         Hands { link: &mut $agent.link, sockets: &mut $agent.sockets, budget: &mut $agent.budget }
     };
 }
+
+mod rooms;
 
 impl Agent {
     /// An agent that does nothing until [`Command::Connect`]. `seed` is where all its randomness comes from: take
@@ -112,9 +124,12 @@ impl Agent {
             rng: ChaCha20Rng::from_seed(seed),
             lobby: Lobby::default(),
             detection: Detection::default(),
+            mapping: MappingCheck::default(),
             sockets: Sockets::default(),
             peers: BTreeMap::new(),
             by_player: BTreeMap::new(),
+            early_plans: Vec::new(),
+            mesh: Mesh::default(),
             join_requested: None,
             early: VecDeque::new(),
             dropped: BTreeMap::new(),
@@ -153,7 +168,10 @@ impl Agent {
             Command::Connect(servers) => {
                 self.leave_room(now, "left");
                 let mut cx = cx!(self, now);
+                self.lobby.end_queue(&mut cx);
                 self.detection.stop(&mut cx, &mut self.sockets);
+                self.mapping.stop(&mut cx);
+                self.mapping.contact(&servers);
                 self.link.disconnect(&mut cx);
                 self.link.connect(&mut cx, servers);
             }
@@ -161,16 +179,18 @@ impl Agent {
                 self.leave_room(now, "left");
                 self.close_all(now, "left");
                 let mut cx = cx!(self, now);
+                self.lobby.end_queue(&mut cx);
                 self.detection.stop(&mut cx, &mut self.sockets);
+                self.mapping.stop(&mut cx);
                 self.link.disconnect(&mut cx);
             }
             Command::HostRoom(options) => {
-                let request = Request::CreateRoom { options, code: None };
+                let request = Request::CreateRoom { options };
                 self.ask(now, RequestKind::Host, request, Duration::ZERO);
             }
             Command::JoinRoom { target, password, wait } => {
-                self.join_requested = Some(now);
-                let request = Request::JoinRoom { target, password, resume: false };
+                self.join_requested = Some((now, None));
+                let request = Request::JoinRoom { target, password };
                 self.ask(now, RequestKind::Join, request, wait);
             }
             Command::LeaveRoom => {
@@ -199,15 +219,26 @@ impl Agent {
             Command::ClosePeer { player, reason } => {
                 self.close_peer(now, player, &reason);
             }
+            Command::QuickMatch(wanted) => {
+                self.lobby.quick_match(&mut cx!(self, now), &mut self.link, wanted);
+            }
+            Command::CancelQuickMatch => {
+                self.lobby.cancel_quick_match(&mut cx!(self, now), &mut self.link);
+            }
             Command::LocalAddresses(mut addresses) => {
                 addresses.sort_unstable();
                 addresses.dedup();
                 if addresses != self.local {
                     self.local = addresses;
+                    self.mapping.network_changed(&mut cx!(self, now), &mut self.link);
                     self.register_addresses(now);
                 }
             }
+            Command::PortMapping(news) => {
+                self.mapping.set(&mut cx!(self, now), &mut self.link, news);
+            }
         }
+        self.show_mapping(now);
         self.sweep(now);
     }
 
@@ -240,13 +271,23 @@ impl Agent {
     pub fn handle_datagram(&mut self, now: Instant, socket: SocketId, from: SocketAddr, datagram: &[u8]) {
         let result = match Kind::of(datagram) {
             _ if datagram.len() > MAX_DATAGRAM => Err(Dropped::Malformed),
+            // The server has nothing of this kind to say.
+            Some(Kind::Pair) if socket == SocketId::STREAM => Err(Dropped::Malformed),
             Some(Kind::Pair) => self.handle_pair(now, socket, from, datagram),
             Some(Kind::Probe) if self.detection.handle_hairpin(now, datagram) => Ok(()),
             Some(Kind::Cookie | Kind::Accept | Kind::Refuse | Kind::Control | Kind::Probe) => {
                 let mut cx = cx!(self, now);
-                self.link.handle_datagram(&mut cx, from, datagram).map(|event| self.handle_link(now, event))
+                let result = self.link.handle_datagram(&mut cx, (socket, from), datagram);
+                self.link_moved(now);
+                // The router forwards to the main socket; what comes to another one proves nothing.
+                let result = result.map(|event| {
+                    event.filter(|event| {
+                        socket == SocketId::MAIN || !matches!(event, LinkEvent::MappedPortSeen { .. })
+                    })
+                });
+                result.map(|event| self.handle_link(now, event))
             }
-            Some(Kind::Relay) => self.handle_relayed(now, from, datagram),
+            Some(Kind::Relay) => self.handle_relayed(now, (socket, from), datagram),
             Some(Kind::Hello | Kind::Init) | None => Err(Dropped::Malformed),
         };
         if let Err(reason) = result {
@@ -274,7 +315,12 @@ impl Agent {
     }
 
     /// A datagram of another player, through the server.
-    fn handle_relayed(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) -> Result<(), Dropped> {
+    fn handle_relayed(
+        &mut self,
+        now: Instant,
+        (socket, from): (SocketId, SocketAddr),
+        datagram: &[u8],
+    ) -> Result<(), Dropped> {
         let (header, inner) = datagram.split_at_checked(RELAY_HEADER).ok_or(Dropped::Malformed)?;
         if self.config.relay == crate::RelayPolicy::Never || Kind::of(inner) != Some(Kind::Pair) {
             return Err(Dropped::Malformed);
@@ -284,18 +330,29 @@ impl Agent {
         if peer.relay_token() != Some(&header[1..]) {
             return Err(Dropped::NotAuthentic);
         }
-        self.handle_pair(now, RELAY, from, inner)
+        // One way, whichever of the server's addresses and sockets it takes at present.
+        let server = peer.relay_server().unwrap_or(from);
+        self.handle_pair(now, RELAY, server, inner)?;
+        self.link.carried(now, socket);
+        Ok(())
     }
 
     fn handle_link(&mut self, now: Instant, event: Option<LinkEvent>) {
         let mut cx = cx!(self, now);
         match event {
             None => {}
-            Some(LinkEvent::Lost) => self.detection.stop(&mut cx, &mut self.sockets),
+            Some(LinkEvent::Lost) => {
+                self.detection.stop(&mut cx, &mut self.sockets);
+                self.mapping.stop(&mut cx);
+            }
             Some(LinkEvent::LoggedIn) => {
                 let news = self.lobby.logged_in(&mut cx, &mut self.link);
                 self.handle_lobby(now, news);
                 self.detection.start(&mut cx!(self, now), &mut self.link, &mut self.sockets);
+                self.mapping.logged_in(&mut cx!(self, now), &mut self.link);
+            }
+            Some(LinkEvent::MappedPortSeen { port, token, from }) => {
+                self.mapping.handle_seen(&mut cx, &mut self.link, (port, token, from));
             }
             Some(LinkEvent::ProbeSeen { tag, seen, from }) => {
                 let mut hands = hands!(self);
@@ -310,6 +367,14 @@ impl Agent {
             }
             Some(LinkEvent::Message(message)) => self.handle_message(now, message),
         }
+        self.mapping.watch(&mut cx!(self, now), &mut self.link);
+        self.show_mapping(now);
+    }
+
+    /// A forwarded port that counts shows in what is known of the NAT.
+    fn show_mapping(&mut self, now: Instant) {
+        let mapped = self.mapping.is_verified();
+        self.detection.set_mapped(&mut cx!(self, now), mapped);
     }
 
     fn handle_message(&mut self, now: Instant, message: ToPlayer) {
@@ -320,7 +385,18 @@ impl Agent {
                 self.handle_lobby(now, news);
             }
             ToPlayer::Members { room, revision, part, parts, members } => {
-                self.lobby.handle_members(&mut cx, room, revision, (part, parts), members);
+                let members = self.lobby.handle_members(&mut cx, room, revision, (part, parts), members);
+                if let Some(members) = members.filter(|_| self.in_mesh()) {
+                    let own = self.identity.player_id();
+                    let live = |player| self.by_player.contains_key(&player);
+                    self.mesh.members(now, own, &members, live);
+                }
+            }
+            ToPlayer::Queue(status) => self.lobby.handle_queue(&mut cx, &mut self.link, status),
+            ToPlayer::QueueClosed(error) => self.lobby.queue_closed(&mut cx, error),
+            ToPlayer::QuickMatched(matched) => {
+                let news = self.lobby.handle_quick_matched(&mut cx, &mut self.link, *matched);
+                self.handle_lobby(now, news);
             }
             ToPlayer::RoomChanged(info) => self.lobby.handle_room_changed(&mut cx, info),
             ToPlayer::RoomEnded { room, reason } => {
@@ -346,7 +422,12 @@ impl Agent {
                 }
             }
             ToPlayer::MatchEnded { match_id, reason } => self.match_ended(now, match_id, reason),
+            ToPlayer::Ticket(ticket) => self.lobby.handle_ticket(ticket),
+            ToPlayer::ConfirmLoss { room, epoch } => self.confirm_loss(now, room, epoch),
+            ToPlayer::HostStands { room, epoch } => self.host_stands(now, room, epoch),
+            ToPlayer::HostChanged { room, previous } => self.host_changed(now, room, previous),
             ToPlayer::Profile(profile) => self.detection.handle_profile(&mut cx, profile),
+            ToPlayer::MappedPort(port) => self.mapping.handle_verdict(&mut cx, &mut self.link, port),
             ToPlayer::Facts { match_id, facts } => {
                 if let Some(peer) = self.peers.get_mut(&match_id) {
                     peer.handle_facts(&mut cx, &mut hands!(self), &facts);
@@ -364,12 +445,36 @@ impl Agent {
                     self.close_peer(now, player, &format!("removed by the host: {reason}"));
                 }
                 LobbyNews::Unwanted => self.close_all(now, "left"),
+                LobbyNews::Entered => self.entered(now),
+                LobbyNews::HostChanged { room, previous } => {
+                    self.announce_host(now, room, previous);
+                    self.entered(now);
+                }
+                LobbyNews::Stale { epoch } => self.room_ended(now, RoomEnd::HostReplaced { epoch }),
+                LobbyNews::HostGone => self.room_without_host(now, RoomEnd::HostLost),
             }
         }
     }
 
+    fn in_mesh(&self) -> bool {
+        self.lobby.room().is_some_and(|room| room.info.topology == Topology::Mesh)
+    }
+
+    /// When the wish was made that this plan comes of.
+    fn requested(&mut self, now: Instant, plan: &PunchPlan) -> Instant {
+        let Some((asked, first)) = self.join_requested.as_mut().filter(|_| !plan.host) else { return now };
+        let (asked, first) = (*asked, *first.get_or_insert(now));
+        if now.saturating_duration_since(first) > JOIN_PLANS {
+            self.join_requested = None;
+            return now;
+        }
+        asked
+    }
+
     fn handle_plan(&mut self, now: Instant, plan: PunchPlan) {
-        let requested = self.join_requested.take().unwrap_or(now);
+        let Some(plan) = self.plan_of_this_host(plan) else { return };
+        let requested = self.requested(now, &plan);
+        self.mesh.planned(plan.peer.id);
         // A plan is used once: the keys made from it must not be made again.
         if self.peers.contains_key(&plan.match_id) {
             return;
@@ -382,8 +487,8 @@ impl Agent {
         let mut cx = cx!(self, now);
         let (info, match_id, (own_nat, peer_nat)) =
             (plan.peer.clone(), plan.match_id, (plan.own_nat, plan.peer_nat));
-        let (role, methods, host) = (plan.role, plan.methods.clone(), plan.host);
-        cx.emit(Event::Plan { peer: info.clone(), role, methods, host });
+        let (role, methods, mesh) = (plan.role, plan.methods.clone(), plan.mesh);
+        cx.emit(Event::Plan { peer: info.clone(), role, methods, host: plan.host && !mesh, mesh });
         let full = self.by_player.len() >= self.config.caps.peers;
         match Peer::new(&mut cx, &mut hands!(self), plan, &ephemeral, requested).filter(|_| !full) {
             Some(peer) => {
@@ -394,10 +499,20 @@ impl Agent {
             }
             None => {
                 let reason = if full { FailureReason::CapReached } else { FailureReason::BadPlan };
-                let report =
-                    FailureReport { stage: Stage::Request, reason, own_nat, peer_nat, tried: Vec::new() };
+                let report = FailureReport {
+                    stage: Stage::Request,
+                    reason,
+                    relayed: false,
+                    own_nat,
+                    peer_nat,
+                    tried: Vec::new(),
+                };
+                self.mesh.give_up(info.id);
                 cx.emit(Event::PeerFailed { peer: info, report });
-                self.tell_server(now, ToServer::MatchReport { match_id, outcome: MatchOutcome::Failed });
+                self.tell_server(
+                    now,
+                    ToServer::MatchReport { match_id, outcome: MatchOutcome::Failed, cause: Some(reason) },
+                );
             }
         }
     }
@@ -426,6 +541,9 @@ impl Agent {
 
     fn match_ended(&mut self, now: Instant, match_id: MatchId, reason: MatchEnd) {
         let Some(peer) = self.peers.get_mut(&match_id) else { return };
+        if reason == MatchEnd::Migrated {
+            return peer.close(&mut cx!(self, now), &reason.to_string(), Some(reason.into()));
+        }
         // The server has lost sight of the other player; while the path works the game goes on.
         if reason == MatchEnd::Gone && peer.is_connected() {
             return;
@@ -450,7 +568,11 @@ impl Agent {
     /// Leaves on this side's own wish.
     fn leave_room(&mut self, now: Instant, reason: &str) {
         let Some(room) = self.lobby.forget_room(&mut cx!(self, now), &mut self.link) else { return };
-        let reason = if room.hosting { "the host closed the room" } else { reason };
+        let reason = match (room.hosting, room.info.migrate) {
+            (true, false) => "the host closed the room",
+            (true, true) => "the host left",
+            (false, _) => reason,
+        };
         self.close_all(now, reason);
         cx!(self, now).emit(Event::RoomLeft { reason: None });
     }
@@ -463,10 +585,11 @@ impl Agent {
     }
 
     fn close_peer(&mut self, now: Instant, player: PlayerId, reason: &str) {
+        self.mesh.give_up(player);
         let Some(peer) = self.by_player.get(&player).and_then(|id| self.peers.get_mut(id)) else { return };
         peer.close(&mut cx!(self, now), reason, Some(DisconnectReason::Local));
         let match_id = peer.match_id;
-        self.tell_server(now, ToServer::MatchReport { match_id, outcome: MatchOutcome::Closed });
+        self.tell_server(now, ToServer::MatchReport { match_id, outcome: MatchOutcome::Closed, cause: None });
     }
 
     /// Book-keeping after something happened to a match.
@@ -474,21 +597,32 @@ impl Agent {
         let relayed = self.peers.get(&match_id).and_then(Peer::selected).is_some_and(|path| path.0 == RELAY);
         let outcome = match news {
             PeerNews::Connected if relayed => MatchOutcome::Relayed,
-            PeerNews::Connected => MatchOutcome::Direct,
+            PeerNews::Relayed => MatchOutcome::Relayed,
+            PeerNews::Connected | PeerNews::Direct => MatchOutcome::Direct,
             PeerNews::Ended => MatchOutcome::Closed,
             PeerNews::Failed => MatchOutcome::Failed,
             PeerNews::Lost => MatchOutcome::Lost,
         };
-        self.tell_server(now, ToServer::MatchReport { match_id, outcome });
+        let cause = match outcome {
+            MatchOutcome::Relayed | MatchOutcome::Failed => self.peers.get(&match_id).and_then(Peer::cause),
+            MatchOutcome::Lost => Some(FailureReason::PathLost),
+            _ => None,
+        };
+        self.tell_server(now, ToServer::MatchReport { match_id, outcome, cause });
         let Some(peer) = self.peers.get(&match_id) else { return };
+        match news {
+            PeerNews::Connected | PeerNews::Direct | PeerNews::Relayed => {}
+            PeerNews::Lost => self.mesh.lost(now, peer.info.id),
+            PeerNews::Ended | PeerNews::Failed => self.mesh.give_up(peer.info.id),
+        }
         let host = self.lobby.room().map(|room| room.info.host);
-        if news != PeerNews::Connected && host == Some(peer.info.id) {
-            // Without its host the room is of no use to this player, and would stand in the way of another.
+        let goes_on = matches!(news, PeerNews::Connected | PeerNews::Direct | PeerNews::Relayed);
+        if !goes_on && host == Some(peer.info.id) {
+            if self.lobby.host_lost(now) {
+                return self.say_host_seen(now, false);
+            }
             let reason = if news == PeerNews::Ended { RoomEnd::Closed } else { RoomEnd::HostLost };
-            let mut cx = cx!(self, now);
-            self.lobby.forget_room(&mut cx, &mut self.link);
-            cx.emit(Event::RoomLeft { reason: Some(reason) });
-            self.close_all(now, "left");
+            self.room_without_host(now, reason);
         }
     }
 
@@ -496,7 +630,10 @@ impl Agent {
     /// Also: the driver had to open a main socket anew.
     pub fn handle_socket(&mut self, now: Instant, socket: SocketId, local: std::io::Result<SocketAddr>) {
         match (socket, local) {
-            (SocketId::MAIN, Ok(local)) => self.main.v4 = local,
+            (SocketId::MAIN, Ok(local)) => {
+                self.main.v4 = local;
+                self.mapping.network_changed(&mut cx!(self, now), &mut self.link);
+            }
             (SocketId::MAIN_V6, local) => self.main.v6 = local.ok(),
             (socket, local) => {
                 let local = local.ok();
@@ -516,19 +653,50 @@ impl Agent {
         self.sweep(now);
     }
 
+    /// Input: what became of the stream that [`Output::OpenStream`] asked for last.
+    pub fn handle_stream(&mut self, now: Instant, state: StreamState) {
+        self.link.handle_stream(&mut cx!(self, now), state);
+    }
+
+    /// The session may have moved between UDP and the stream: what can be known of the NAT is something else then.
+    fn link_moved(&mut self, now: Instant) {
+        if self.link.take_moved() {
+            self.detection.start(&mut cx!(self, now), &mut self.link, &mut self.sockets);
+            self.mapping.look_again(&mut cx!(self, now), &mut self.link);
+        }
+    }
+
     /// Input: [`poll_timeout`](Self::poll_timeout) has come.
     pub fn handle_timeout(&mut self, now: Instant) {
         let quiet = self.quiet();
         let event = self.link.handle_timeout(&mut cx!(self, now), quiet);
         self.handle_link(now, event);
         self.detection.handle_timeout(&mut cx!(self, now), &mut self.link, &mut self.sockets);
+        self.mapping.handle_timeout(&mut cx!(self, now), &mut self.link);
+        self.show_mapping(now);
         let news = self.lobby.handle_timeout(&mut cx!(self, now), &mut self.link);
         self.handle_lobby(now, news);
         let matches: Vec<MatchId> = self.peers.keys().copied().collect();
         for match_id in matches {
             self.handle_peer_timeout(now, match_id);
         }
+        self.mend_mesh(now);
         self.sweep(now);
+    }
+
+    /// Asks for the pairs of a mesh that have no connection.
+    fn mend_mesh(&mut self, now: Instant) {
+        if !self.in_mesh() {
+            self.mesh = Mesh::default();
+            return;
+        }
+        if !self.link.is_online() {
+            return;
+        }
+        let live = |player| self.by_player.contains_key(&player);
+        for player in self.mesh.handle_timeout(now, live) {
+            self.lobby.ask_silently(&mut cx!(self, now), &mut self.link, Request::Rematch { player });
+        }
     }
 
     /// How long the link to the server may be idle (M31). While a room is open a lost server is to be noticed sooner:
@@ -555,13 +723,19 @@ impl Agent {
         self.peers.retain(|_, peer| !peer.is_ended());
     }
 
-    /// Sends a game datagram over the best path to `player`; false if there is none, or it is longer than
+    /// Sends a game datagram on channel 0 over the best path to `player`; false if there is none, or it is longer than
     /// [`MAX_PAYLOAD`](crate::wire::pair::MAX_PAYLOAD).
     pub fn send(&mut self, now: Instant, player: PlayerId, payload: &[u8]) -> bool {
+        self.send_on(now, player, 0, payload)
+    }
+
+    /// The same on a channel of its own, told apart from the others on the other side; false also if there are fewer
+    /// than so many ([`CHANNELS`](crate::wire::pair::CHANNELS)).
+    pub fn send_on(&mut self, now: Instant, player: PlayerId, channel: u8, payload: &[u8]) -> bool {
         let Some(peer) = self.by_player.get(&player).and_then(|id| self.peers.get_mut(id)) else {
             return false;
         };
-        peer.send(&mut cx!(self, now), payload)
+        peer.send(&mut cx!(self, now), channel, payload)
     }
 
     /// Output: what to send, open or close next.
@@ -577,9 +751,11 @@ impl Agent {
     /// Output: when [`handle_timeout`](Self::handle_timeout) is due; none: never.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let link = earliest(self.link.poll_timeout(self.quiet()), self.detection.poll_timeout());
+        let link = earliest(link, self.mapping.poll_timeout());
         let lobby = self.lobby.poll_timeout(self.link.is_online());
         let peers = self.peers.values().filter_map(|peer| peer.poll_timeout(&self.config)).min();
-        earliest(earliest(link, lobby), peers)
+        let mesh = self.mesh.poll_timeout().filter(|_| self.link.is_online());
+        earliest(earliest(link, lobby), earliest(peers, mesh))
     }
 
     /// Takes the direct path to `player` out of the agent's hands. The agent forgets the player and its socket; if
@@ -608,6 +784,7 @@ impl Agent {
             return Err(IntoSocketError::SharedSocket);
         }
         let shared_key = peer.export_key();
+        self.mesh.give_up(player);
         if let Some(owner) = self.sockets.owner(socket) {
             self.sockets.forget(owner);
         }

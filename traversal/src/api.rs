@@ -6,9 +6,10 @@ use std::time::Duration;
 use crate::failure::FailureReport;
 use crate::id::{JoinId, PlayerId};
 use crate::nat::NatProfile;
+use crate::port_mapping::{NoPortMapping, PortMapping, PortMappingState};
 use crate::wire::message::{
-    LoginRefusal, MatchEnd, Method, PlayerInfo, RequestError, Role, RoomEnd, RoomInfo, RoomOptions,
-    RoomSummary, RoomTarget,
+    LoginRefusal, MatchEnd, Method, PlayerInfo, QueueStatus, QuickMatch, RequestError, Role, RoomEnd,
+    RoomInfo, RoomOptions, RoomSummary, RoomTarget,
 };
 
 /// A socket of this player, named by the agent. [`SocketId::MAIN`] is there from the start; the others are asked
@@ -21,6 +22,17 @@ impl SocketId {
     pub const MAIN: Self = Self(0);
     /// The same for IPv6, where there is any.
     pub const MAIN_V6: Self = Self(1);
+    /// The TCP stream to the lobby server, where UDP does not get through: see [`Output::OpenStream`].
+    pub const STREAM: Self = Self(u32::MAX - 1);
+}
+
+/// What became of the stream that [`Output::OpenStream`] asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum StreamState {
+    /// Connected: datagrams may be sent.
+    Open,
+    /// Not connected, or no longer.
+    Closed,
 }
 
 /// What the game wants.
@@ -43,7 +55,7 @@ pub enum Command {
         /// Keep asking for so long while there is no such room.
         wait: Duration,
     },
-    /// Leave; the host's leaving closes the room.
+    /// Leave. When the host leaves, another member hosts the room, or it closes: see [`RoomOptions::migrate`].
     LeaveRoom,
     /// Ask for the public rooms.
     ListRooms,
@@ -74,6 +86,13 @@ pub enum Command {
     },
     /// The machine's own addresses, at the start and whenever they change (M28).
     LocalAddresses(Vec<IpAddr>),
+    /// Play with anybody who wants the same: the server finds them and makes the room.
+    QuickMatch(QuickMatch),
+    /// No longer.
+    CancelQuickMatch,
+    /// What the router says about a forwarded port for [`SocketId::MAIN`]; again whenever it was renewed, changed or
+    /// lost.
+    PortMapping(Result<PortMapping, NoPortMapping>),
 }
 
 /// Which request an [`Event::RequestFailed`] is about.
@@ -92,6 +111,10 @@ pub enum RequestKind {
     Kick,
     /// [`Command::SetMetadata`].
     SetMetadata,
+    /// [`Command::QuickMatch`].
+    QuickMatch,
+    /// [`Command::CancelQuickMatch`].
+    CancelQuickMatch,
 }
 
 /// Why a request did not come about.
@@ -149,7 +172,7 @@ pub enum LobbyState {
 #[non_exhaustive]
 pub enum LobbyError {
     /// No answer from any of its addresses.
-    #[error("the lobby server does not answer; check its address, and that UDP gets out")]
+    #[error("the lobby server does not answer; check its address, and that UDP or TCP gets out to its port")]
     NoAnswer,
     /// Its name has no address.
     #[error("the lobby server's name cannot be resolved: {reason}")]
@@ -270,7 +293,7 @@ pub enum Event {
         /// This player is its host.
         hosting: bool,
     },
-    /// Metadata or host changed.
+    /// Metadata changed.
     RoomChanged(RoomInfo),
     /// Who is inside now; the host first.
     Members(Vec<PlayerInfo>),
@@ -305,6 +328,8 @@ pub enum Event {
         methods: Vec<Method>,
         /// This side hosts.
         host: bool,
+        /// A pair of a mesh, neither of whom hosts.
+        mesh: bool,
     },
     /// The first path to a player stands: game datagrams flow.
     PeerConnected {
@@ -312,6 +337,8 @@ pub enum Event {
         peer: PlayerInfo,
         /// This side hosts.
         host: bool,
+        /// A pair of a mesh, neither of whom hosts.
+        mesh: bool,
         /// By which way.
         path: PathInfo,
     },
@@ -343,13 +370,31 @@ pub enum Event {
         /// Why.
         report: FailureReport,
     },
+    /// The host left or was lost, and another member hosts the room. The channel to the old host has ended by now;
+    /// those to the new one follow, each with [`Event::Plan`] and [`Event::PeerConnected`].
+    HostChanged {
+        /// The room as it is now: its `host` and its `epoch` are new.
+        room: RoomInfo,
+        /// This player is the new host.
+        hosting: bool,
+        /// Who hosted it before.
+        previous: PlayerId,
+        /// Who is inside, the new host first, without the old one. As far as is known; [`Event::Members`] follows.
+        members: Vec<PlayerInfo>,
+    },
     /// A game datagram.
     Datagram {
         /// From whom; authenticated.
         player: PlayerId,
+        /// On which channel it was sent, see [`Agent::send_on`](crate::Agent::send_on).
+        channel: u8,
         /// Its content.
         payload: Vec<u8>,
     },
+    /// A quick match comes along; none: this player waits no longer, since it was matched, gave up or was refused.
+    Queue(Option<QueueStatus>),
+    /// How it stands with the port that the router forwards changed.
+    PortMapping(PortMappingState),
 }
 
 /// What the driver is to do.
@@ -370,6 +415,16 @@ pub enum Output {
         /// Which.
         socket: SocketId,
     },
+    /// Connect to this address by TCP, in place of an earlier stream if there is one; say how it went with
+    /// [`Agent::handle_stream`](crate::Agent::handle_stream). What is transmitted from [`SocketId::STREAM`] goes
+    /// over it, each datagram framed by [`wire::stream`](crate::wire::stream), and what comes in so is given to
+    /// [`Agent::handle_datagram`](crate::Agent::handle_datagram) as from this address.
+    OpenStream {
+        /// To whom.
+        to: SocketAddr,
+    },
+    /// Close the stream, after what waits to be sent. No more is to be heard of it.
+    CloseStream,
 }
 
 /// A datagram to be sent.

@@ -13,6 +13,7 @@ use crate::cx::Cx;
 use crate::failure::Tried;
 use crate::id::MatchId;
 use crate::login::{LobbyLink, ProbeSeen};
+use crate::nat::{FilteringBehavior, NatProfile};
 use crate::plan::starts_together;
 use crate::punch::{
     Budget, Ledger, Progress, PunchContext, PunchInput, PunchOrder, Puncher, Slot, Spending, Verdict,
@@ -155,9 +156,24 @@ impl Attempt {
         now
     }
 
+    /// There is nothing to try.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.methods.is_empty()
+    }
+
     /// The plan has direct test messages.
     pub(crate) fn has_cone(&self) -> bool {
         self.methods.contains(&Method::Cone)
+    }
+
+    /// Whether direct test messages are likely to arrive. They are tried, too, where a symmetric NAT meets one that nothing
+    /// is known of yet; but that one is rarely open.
+    pub(crate) fn cone_is_likely(&self) -> bool {
+        let (own, peer) = (&self.context.own, &self.context.peer);
+        let hopeful = |one: &NatProfile, other: &NatProfile| {
+            PunchContext::hoped_fixed(one) || other.filtering != FilteringBehavior::Unknown
+        };
+        self.has_cone() && hopeful(own, peer) && hopeful(peer, own)
     }
 
     /// How long one group of methods runs before the next one takes over: a failed try is followed by another method,

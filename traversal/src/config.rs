@@ -22,6 +22,8 @@ pub struct AgentConfig {
     pub lan: bool,
     /// Whether and how the relay serves.
     pub relay: RelayPolicy,
+    /// Log in and play over TCP to the server where UDP does not get through.
+    pub tcp: bool,
     /// Force one method, with no speculation beside it.
     pub method: Option<Method>,
     /// Who works out the NAT's type (M7).
@@ -66,6 +68,7 @@ impl Default for AgentConfig {
             server_keys: Vec::new(),
             lan: true,
             relay: RelayPolicy::Allow,
+            tcp: true,
             method: None,
             detect: Detect::Server,
             manual_profile: None,

@@ -16,11 +16,20 @@ pub(crate) struct Cx<'a> {
     pub(crate) config: &'a AgentConfig,
     pub(crate) identity: &'a Identity,
     pub(crate) main: Main,
+    /// By which way the server is reached at present.
+    pub(crate) uplink: Option<Uplink>,
     /// Addresses of the machine's own interfaces, without ports.
     pub(crate) local: &'a [IpAddr],
     pub(crate) rng: &'a mut ChaCha20Rng,
     pub(crate) outputs: &'a mut VecDeque<Output>,
     pub(crate) events: &'a mut VecDeque<Event>,
+}
+
+/// A way to the lobby server: from a main socket, or over the stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Uplink {
+    pub(crate) socket: SocketId,
+    pub(crate) server: SocketAddr,
 }
 
 /// Local addresses of the main sockets.

@@ -36,6 +36,8 @@ pub(crate) struct Detection {
     sequence: u16,
     hairpin: Option<[u8; TOKEN]>,
     profile: Option<NatProfile>,
+    /// A forwarded port counts.
+    mapped: bool,
     renew_at: Option<Instant>,
 }
 
@@ -65,6 +67,12 @@ impl Detection {
     pub(crate) fn start(&mut self, cx: &mut Cx<'_>, link: &mut LobbyLink, sockets: &mut Sockets) {
         self.stop(cx, sockets);
         let Some(online) = link.online() else { return };
+        if online.over_stream() {
+            let profile =
+                NatProfile { udp_blocked: true, confidence: Confidence::Full, ..NatProfile::default() };
+            self.tell_as_is(cx, online, profile);
+            return link.drain(cx);
+        }
         if let Some(profile) = cx.config.manual_profile {
             let profile = NatProfile { confidence: Confidence::Manual, ..profile };
             self.tell(cx, online, profile);
@@ -251,14 +259,37 @@ impl Detection {
         let _ = online.session.send(cx.now, ToServer::Profile { profile, check });
         self.profile = Some(profile);
         if !check {
-            cx.emit(Event::Nat(profile));
+            self.show(cx);
         }
+    }
+
+    /// To the game: what was measured, and the forwarded port above it.
+    fn show(&self, cx: &mut Cx<'_>) {
+        if let Some(profile) = self.profile {
+            cx.emit(Event::Nat(if self.mapped { profile.with_mapped_port() } else { profile }));
+        }
+    }
+
+    /// A forwarded port counts from now on, or no longer.
+    pub(crate) fn set_mapped(&mut self, cx: &mut Cx<'_>, mapped: bool) {
+        if std::mem::replace(&mut self.mapped, mapped) != mapped {
+            // Nothing may have been measured yet.
+            self.profile.get_or_insert_default();
+            self.show(cx);
+        }
+    }
+
+    /// The same for what the server has no better knowledge of.
+    fn tell_as_is(&mut self, cx: &mut Cx<'_>, online: &mut Online, profile: NatProfile) {
+        let _ = online.session.send(cx.now, ToServer::Profile { profile, check: false });
+        self.profile = Some(profile);
+        cx.emit(Event::Nat(profile));
     }
 
     /// The server's word (M7, E1).
     pub(crate) fn handle_profile(&mut self, cx: &mut Cx<'_>, profile: NatProfile) {
         self.profile = Some(profile);
-        cx.emit(Event::Nat(profile));
+        self.show(cx);
     }
 
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {

@@ -3,7 +3,10 @@
 use std::fmt;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::nat::NatProfile;
+use crate::plan::reach;
 use crate::wire::message::Method;
 
 /// How far an attempt came.
@@ -30,7 +33,7 @@ impl Stage {
 }
 
 /// The cause, as far as it is known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum FailureReason {
     /// Both NATs choose random ports.
@@ -55,6 +58,12 @@ pub enum FailureReason {
     CapReached,
     /// The other player's keys do not fit: the plan was not for this pair.
     BadPlan,
+    /// One NAT chooses random ports, the other filters by port, and the search did not hit in time.
+    RandomPortsNotFound,
+    /// Both are behind one NAT that does not turn packets round, and not in one network.
+    NoHairpin,
+    /// A player, the game or the server wants the relay alone: nothing direct was tried.
+    RelayOnly,
 }
 
 impl FailureReason {
@@ -72,25 +81,9 @@ impl FailureReason {
             Self::PathLost => "path-lost",
             Self::CapReached => "cap-reached",
             Self::BadPlan => "bad-plan",
-        }
-    }
-
-    /// What to do about it, in one sentence.
-    pub fn advice(self) -> &'static str {
-        match self {
-            Self::RandomPortsOnBothSides | Self::RandomPortsAgainstSymmetric | Self::SymmetricOnBothSides => {
-                "Allow the relay, or forward a UDP port on one router and bind the game to it."
-            }
-            Self::UdpBlocked => "Ask the network's owner to let UDP out, or use another network.",
-            Self::NoAnswer => {
-                "Check that the other player is still online; a firewall on either machine may drop the game."
-            }
-            Self::OneWayOnly => "A firewall drops one direction: allow the game in it, or allow the relay.",
-            Self::RelayForbidden => "Allow the relay in the game's settings.",
-            Self::PeerLeft => "Ask the other player to join again.",
-            Self::PathLost => "Check the network on both sides; the game connects again when it is back.",
-            Self::CapReached => "Raise the caps in the configuration, or allow the relay.",
-            Self::BadPlan => "Update the game and the lobby server to the same version.",
+            Self::RandomPortsNotFound => "random-ports-not-found",
+            Self::NoHairpin => "no-hairpin",
+            Self::RelayOnly => "relay-only",
         }
     }
 }
@@ -115,6 +108,11 @@ impl fmt::Display for FailureReason {
                 "The limits on packets or sockets were reached before a way through was found."
             }
             Self::BadPlan => "The connection plan did not fit this player.",
+            Self::RandomPortsNotFound => {
+                "One router chooses random ports, and the search for one of them did not hit in time."
+            }
+            Self::NoHairpin => "Both players are behind one router, which does not connect its own networks.",
+            Self::RelayOnly => "Only the relay was wanted, so no direct path was tried.",
         })
     }
 }
@@ -137,6 +135,8 @@ pub struct FailureReport {
     pub stage: Stage,
     /// The cause.
     pub reason: FailureReason,
+    /// The pair plays, over the relay.
+    pub relayed: bool,
     /// This side's NAT.
     pub own_nat: NatProfile,
     /// The other side's.
@@ -145,8 +145,180 @@ pub struct FailureReport {
     pub tried: Vec<Tried>,
 }
 
+impl FailureReport {
+    /// What to do about it, in one sentence: on which side, and what to change.
+    pub fn advice(&self) -> String {
+        use FailureReason as R;
+        let relay = if self.relayed { "" } else { "Allow the relay in the game's settings, or " };
+        let (random_here, random_there) =
+            (reach(&self.own_nat).unpredictable(), reach(&self.peer_nat).unpredictable());
+        let forward = |where_| {
+            let first = if self.relayed { "Switch on UPnP" } else { "switch on UPnP" };
+            format!("{relay}{first} or forward a UDP port to the game on {where_}.")
+        };
+        match self.reason {
+            R::RandomPortsAgainstSymmetric | R::RandomPortsNotFound if random_here => forward("your router"),
+            R::RandomPortsAgainstSymmetric | R::RandomPortsNotFound if random_there => {
+                forward("the other player's router")
+            }
+            R::RandomPortsOnBothSides
+            | R::RandomPortsAgainstSymmetric
+            | R::RandomPortsNotFound
+            | R::SymmetricOnBothSides => forward("your router or the other player's"),
+            R::UdpBlocked => {
+                let whose = match (self.own_nat.udp_blocked, self.peer_nat.udp_blocked) {
+                    (false, true) => "the other player's network",
+                    _ => "this network",
+                };
+                format!("Ask whoever runs {whose} to let UDP out, or use another network there.")
+            }
+            R::NoAnswer => {
+                "Check that the other player is still online, and that no firewall on either machine drops the game."
+                    .into()
+            }
+            R::OneWayOnly => {
+                "Allow the game in the firewall of the other player's machine: yours hears it, and is not heard."
+                    .into()
+            }
+            R::RelayForbidden => "Allow the relay in the game's settings or on the lobby server.".into(),
+            R::PeerLeft => "Ask the other player to join again.".into(),
+            R::PathLost if self.relayed => {
+                "Nothing needs to be done: a direct path is tried again by itself; if this happens often, look at the \
+                 Wi-Fi or the router on both sides."
+                    .into()
+            }
+            R::PathLost => "Check the network on both sides; the game connects again when it is back.".into(),
+            R::CapReached => "Raise the caps in this game's configuration.".into(),
+            R::BadPlan => "Update the game and the lobby server to the same version.".into(),
+            R::NoHairpin => {
+                format!("{relay}{} both machines to one network of the router.", self.start("connect"))
+            }
+            R::RelayOnly => {
+                "Set the relay to \"allow\" in the game and on the lobby server, if players may see each other's \
+                 addresses."
+                    .into()
+            }
+        }
+    }
+
+    /// At the start of a sentence, unless the relay's part stands before it.
+    fn start(&self, word: &str) -> String {
+        if !self.relayed {
+            return word.into();
+        }
+        let mut letters = word.chars();
+        letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+    }
+}
+
 impl fmt::Display for FailureReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.reason, self.reason.advice())
+        write!(f, "{}", self.reason)?;
+        if self.relayed && self.reason != FailureReason::RelayOnly {
+            f.write_str(" The game plays over the relay.")?;
+        }
+        write!(f, " {}", self.advice())
+    }
+}
+
+impl FailureReport {
+    /// All of it for people, in several lines: cause, both NATs, what was tried with packets and times, advice.
+    pub fn story(&self) -> String {
+        use fmt::Write;
+        let mut text = format!("{}\n", self.reason);
+        let (own, peer) = (self.own_nat.kind(), self.peer_nat.kind());
+        let _ = writeln!(
+            text,
+            "Your side: {own}. The other side: {peer}. Came as far as: {}.",
+            self.stage.name()
+        );
+        for Tried { method, time, packets } in &self.tried {
+            let seconds = time.as_secs_f64();
+            let _ = writeln!(text, "Tried {}: {packets} packets in {seconds:.1} s.", method.name());
+        }
+        if self.tried.is_empty() {
+            text.push_str("Nothing was tried.\n");
+        }
+        let _ = write!(text, "{}", self.advice());
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::nat::{FilteringBehavior, MappingBehavior, PortAllocation};
+
+    const RANDOM: NatProfile = NatProfile {
+        mapping: MappingBehavior::AddressAndPortDependent,
+        filtering: FilteringBehavior::AddressAndPortDependent,
+        allocation: PortAllocation::Random,
+        ..NatProfile::UNKNOWN
+    };
+
+    const ALL: [FailureReason; 14] = [
+        FailureReason::RandomPortsOnBothSides,
+        FailureReason::RandomPortsAgainstSymmetric,
+        FailureReason::SymmetricOnBothSides,
+        FailureReason::UdpBlocked,
+        FailureReason::NoAnswer,
+        FailureReason::OneWayOnly,
+        FailureReason::RelayForbidden,
+        FailureReason::PeerLeft,
+        FailureReason::PathLost,
+        FailureReason::CapReached,
+        FailureReason::BadPlan,
+        FailureReason::RandomPortsNotFound,
+        FailureReason::NoHairpin,
+        FailureReason::RelayOnly,
+    ];
+
+    fn report(
+        reason: FailureReason,
+        relayed: bool,
+        own_nat: NatProfile,
+        peer_nat: NatProfile,
+    ) -> FailureReport {
+        let tried =
+            vec![Tried { method: Method::Birthday, time: Duration::from_millis(8100), packets: 1200 }];
+        FailureReport { stage: Stage::Punch, reason, relayed, own_nat, peer_nat, tried }
+    }
+
+    #[test]
+    fn cause_and_advice_are_one_sentence_each_and_names_are_unique() {
+        let mut names = std::collections::BTreeSet::new();
+        for reason in ALL {
+            assert!(names.insert(reason.name()));
+            for relayed in [false, true] {
+                let report = report(reason, relayed, RANDOM, NatProfile::UNKNOWN);
+                for sentence in [reason.to_string(), report.advice()] {
+                    assert!(sentence.ends_with('.') && !sentence.contains(". "), "{reason:?}: {sentence}");
+                    assert!(sentence.starts_with(char::is_uppercase), "{reason:?}: {sentence}");
+                }
+                let told = report.advice().to_lowercase();
+                let in_use = relayed && reason != FailureReason::RelayForbidden;
+                assert!(!in_use || !told.contains("allow the relay"), "{reason:?}: it is in use: {told}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_advice_names_the_side_that_can_do_something() {
+        let reason = FailureReason::RandomPortsAgainstSymmetric;
+        assert!(report(reason, true, RANDOM, NatProfile::UNKNOWN).advice().contains("on your router"));
+        assert!(
+            report(reason, false, NatProfile::UNKNOWN, RANDOM).advice().contains("the other player's router")
+        );
+        let blocked = NatProfile { udp_blocked: true, ..NatProfile::UNKNOWN };
+        let there = report(FailureReason::UdpBlocked, false, NatProfile::UNKNOWN, blocked).advice();
+        assert!(there.contains("the other player's network"), "{there}");
+    }
+
+    #[test]
+    fn the_story_tells_stage_nats_and_what_was_tried() {
+        let story = report(FailureReason::RandomPortsNotFound, false, RANDOM, NatProfile::UNKNOWN).story();
+        for part in ["symmetric", "unknown", "punch", "birthday", "1200 packets in 8.1 s", "UPnP"] {
+            assert!(story.contains(part), "{part} is missing:\n{story}");
+        }
     }
 }

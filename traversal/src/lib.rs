@@ -6,8 +6,8 @@
 //!
 //! [`Agent`] is one player. A driver turns it:
 //! 1. give it one input: [`Agent::handle_command`], [`Agent::handle_datagram`], [`Agent::handle_socket`],
-//!    [`Agent::send`], or [`Agent::handle_timeout`] when its time has come;
-//! 2. drain [`Agent::poll_output`] (datagrams to send, sockets to open and close) and [`Agent::poll_event`];
+//!    [`Agent::handle_stream`], [`Agent::send`], or [`Agent::handle_timeout`] when its time has come;
+//! 2. drain [`Agent::poll_output`] (datagrams to send, sockets and the stream to open and close) and [`Agent::poll_event`];
 //! 3. sleep until [`Agent::poll_timeout`], or the next input.
 //!
 //! ```
@@ -42,10 +42,12 @@ pub mod failure;
 pub mod id;
 mod lobby;
 mod login;
+mod mesh;
 pub mod nat;
 mod path;
 mod peer;
 pub mod plan;
+pub mod port_mapping;
 pub mod ports;
 mod pulse;
 pub mod punch;
@@ -55,8 +57,9 @@ pub mod wire;
 
 pub use agent::{
     Agent, Command, DisconnectReason, Event, IntoSocketError, LobbyError, LobbyState, Output, PathInfo,
-    PathKind, ReleasedSocket, RequestFailure, RequestKind, SocketId, Transmit,
+    PathKind, ReleasedSocket, RequestFailure, RequestKind, SocketId, StreamState, Transmit,
 };
 pub use config::{AgentConfig, Caps, Detect, RelayPolicy};
 pub use path::{is_local, is_sendable};
+pub use port_mapping::{MappingProtocol, NoPortMapping, PortMapping, PortMappingState};
 pub use wire::handshake::Identity;

@@ -1,27 +1,31 @@
-//! The link to the lobby server: login, keepalive, loss, and login again (M23, M28, M31).
+//! The link to the lobby server: login, keepalive, loss, and login again (M23, M28, M31). By UDP, and over a TCP
+//! stream where UDP does not get through.
 
+mod family;
+mod online;
+mod shaking;
+mod stream;
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use rand_chacha::rand_core::RngCore;
 
 use crate::Identity;
-use crate::api::{Event, LobbyError, LobbyState};
+use crate::api::{Event, LobbyError, LobbyState, SocketId, StreamState};
 use crate::config::{AgentConfig, RelayPolicy};
-use crate::cx::Cx;
-use crate::timer::{due, earliest};
-use crate::wire::handshake::{ClientHandshake, ClientProgress, Refusal, parse_unknown_session};
-use crate::wire::message::{Frame, Login, LoginRefusal, ToPlayer, Welcome};
+use crate::cx::{Cx, Uplink};
+use crate::wire::handshake::{ClientProgress, Refusal, parse_unknown_session};
+use crate::wire::message::{Frame, Login, LoginRefusal, ToPlayer};
 use crate::wire::port_report::PortReport;
-use crate::wire::session::ClientSession;
 use crate::wire::{Dropped, Kind, VERSION};
-
-/// Between two hellos or inits; the next hello goes to the next address of the server (happy eyeballs: RFC 8305
-/// section 5 has the same 250 ms).
-const RETRY: Duration = Duration::from_millis(250);
-/// Unanswered pings in a row after which the server counts as lost, and the time between them.
-const PINGS: u32 = 6;
-const PING_RETRY: Duration = Duration::from_millis(500);
+use family::OtherFamily;
+pub(crate) use online::Online;
+use shaking::Shaking;
+use stream::Stream;
 
 /// The link and what it is about to do.
 #[derive(Debug)]
@@ -31,6 +35,11 @@ pub(crate) struct LobbyLink {
     first_key: Option<[u8; 32]>,
     state: State,
     backoff: Duration,
+    stream: Stream,
+    /// The last login came about over the stream.
+    blocked: bool,
+    /// The session moved between UDP and the stream, and the agent was not told yet.
+    moved: bool,
 }
 
 #[derive(Debug)]
@@ -40,44 +49,6 @@ enum State {
     Waiting(Instant),
     Shaking(Box<Shaking>),
     Online(Box<Online>),
-}
-
-#[derive(Debug)]
-struct Shaking {
-    handshake: ClientHandshake,
-    login: Login,
-    ephemeral: Identity,
-    deadline: Instant,
-    next: Instant,
-    tries: usize,
-    /// Known from the cookie on.
-    server: Option<SocketAddr>,
-    /// What went wrong at one of the addresses, while others may still answer.
-    error: Option<LobbyError>,
-}
-
-/// Logged in.
-#[derive(Debug)]
-pub(crate) struct Online {
-    /// The sealed channel.
-    pub(crate) session: ClientSession,
-    /// The server's address.
-    pub(crate) server: SocketAddr,
-    /// What it said.
-    pub(crate) welcome: Welcome,
-    /// This login's key for pairs.
-    pub(crate) ephemeral: Identity,
-    /// Where the server sees us now.
-    pub(crate) public: SocketAddr,
-    server_key: [u8; 32],
-    ping: Option<Ping>,
-    pings: u32,
-}
-
-#[derive(Debug)]
-struct Ping {
-    unanswered: u32,
-    next: Instant,
 }
 
 /// What the server saw of a probe.
@@ -99,11 +70,33 @@ pub(crate) enum LinkEvent {
     Message(ToPlayer),
     /// The answer to a probe.
     ProbeSeen { tag: u32, seen: ProbeSeen, from: SocketAddr },
+    /// Something that was sent to the forwarded port.
+    MappedPortSeen { port: u16, token: [u8; 16], from: SocketAddr },
+}
+
+/// The families in turn (RFC 8305 section 4), IPv4 first, though the RFC prefers IPv6: the family of the session is
+/// the one whose NAT gets measured, and it is IPv4 that has NATs to measure.
+fn interleaved(servers: Vec<SocketAddr>) -> Vec<SocketAddr> {
+    let (mut v4, mut v6): (VecDeque<_>, VecDeque<_>) = servers.into_iter().partition(SocketAddr::is_ipv4);
+    let mut mixed = Vec::with_capacity(v4.len() + v6.len());
+    while !v4.is_empty() || !v6.is_empty() {
+        mixed.extend(v4.pop_front());
+        mixed.extend(v6.pop_front());
+    }
+    mixed
 }
 
 impl LobbyLink {
     pub(crate) fn new(config: &AgentConfig) -> Self {
-        Self { servers: Vec::new(), first_key: None, state: State::Idle, backoff: config.relogin_min }
+        Self {
+            servers: Vec::new(),
+            first_key: None,
+            state: State::Idle,
+            backoff: config.relogin_min,
+            stream: Stream::default(),
+            blocked: false,
+            moved: false,
+        }
     }
 
     pub(crate) fn online(&mut self) -> Option<&mut Online> {
@@ -117,6 +110,19 @@ impl LobbyLink {
         matches!(self.state, State::Online(_))
     }
 
+    /// The way to the server, while logged in.
+    pub(crate) fn uplink(&self) -> Option<Uplink> {
+        match &self.state {
+            State::Online(online) => Some(online.uplink()),
+            _ => None,
+        }
+    }
+
+    /// Whether the session has moved between UDP and the stream since this was asked last.
+    pub(crate) fn take_moved(&mut self) -> bool {
+        std::mem::take(&mut self.moved)
+    }
+
     /// Logged in, or on the way there.
     pub(crate) fn is_wanted(&self) -> bool {
         !matches!(self.state, State::Idle)
@@ -124,8 +130,11 @@ impl LobbyLink {
 
     /// Logs in to these, replacing what was.
     pub(crate) fn connect(&mut self, cx: &mut Cx<'_>, servers: Vec<SocketAddr>) {
-        self.servers = servers.into_iter().filter(|server| cx.main.towards(*server).is_some()).collect();
+        let reachable = servers.into_iter().filter(|server| cx.main.towards(*server).is_some());
+        self.servers = interleaved(reachable.collect());
         self.first_key = None;
+        self.blocked = false;
+        self.stream.close(cx);
         self.backoff = cx.config.relogin_min;
         if self.servers.is_empty() {
             self.state = State::Idle;
@@ -143,6 +152,7 @@ impl LobbyLink {
             online.session.send_once(cx.now, &Frame::Goodbye { reason: String::new(), stay_away: false });
             self.drain(cx);
         }
+        self.stream.close(cx);
         if self.is_wanted() {
             self.state = State::Idle;
             cx.emit(Event::Lobby(LobbyState::Offline));
@@ -163,41 +173,74 @@ impl LobbyLink {
             local: if relay_only || !cx.config.lan { Vec::new() } else { cx.local_endpoints() },
             relay_only,
         };
-        self.state = State::Shaking(Box::new(Shaking {
-            handshake: ClientHandshake::new(cx.rng),
-            login,
-            ephemeral,
-            deadline: cx.now + cx.config.login_timeout,
-            next: cx.now,
-            tries: 0,
-            server: None,
-            error: None,
-        }));
+        let shaking = Shaking::new(cx, login, ephemeral, self.blocked);
+        self.state = State::Shaking(Box::new(shaking));
         self.handle_timeout(cx, cx.config.keepalive);
+    }
+
+    /// What became of the stream.
+    pub(crate) fn handle_stream(&mut self, cx: &mut Cx<'_>, state: StreamState) {
+        // What was closed from here is of no interest.
+        let Some(to) = self.stream.to() else { return };
+        let was_open = self.stream.is_open();
+        match state {
+            StreamState::Open => self.stream.opened(),
+            StreamState::Closed => self.stream.closed(),
+        }
+        match (&mut self.state, state) {
+            (State::Shaking(shaking), StreamState::Open) => {
+                shaking.stream_open(cx, to);
+                shaking.handle_timeout(cx, &self.servers, &mut self.stream);
+            }
+            (State::Shaking(shaking), StreamState::Closed) => shaking.stream_closed(cx.now),
+            (State::Online(online), StreamState::Open) if online.wants_stream() => {
+                online.knock(cx, SocketId::STREAM);
+            }
+            (State::Online(online), StreamState::Closed) => online.stream_closed(cx.now, was_open),
+            (_, StreamState::Open) => self.stream.close(cx),
+            (State::Idle | State::Waiting(_), StreamState::Closed) => {}
+        }
     }
 
     /// A datagram that only the server can mean.
     pub(crate) fn handle_datagram(
         &mut self,
         cx: &mut Cx<'_>,
-        from: SocketAddr,
+        way: (SocketId, SocketAddr),
         datagram: &[u8],
     ) -> Result<Option<LinkEvent>, Dropped> {
+        let (socket, from) = way;
+        if socket == SocketId::STREAM && self.stream.to() != Some(from) {
+            return Err(Dropped::Unknown);
+        }
         match (&mut self.state, Kind::of(datagram)) {
-            (State::Shaking(_), _) => self.handle_handshake(cx, from, datagram),
+            (State::Shaking(_), _) => self.handle_handshake(cx, way, datagram),
             (State::Online(online), Some(Kind::Refuse)) => {
                 // Only somebody on the path knows the session's number; such a one could as well drop everything.
-                if from == online.server && parse_unknown_session(datagram) == Some(online.session.id()) {
+                if online.uplink() == (Uplink { socket, server: from })
+                    && parse_unknown_session(datagram) == Some(online.session.id())
+                {
                     return Ok(self.lost(cx, LobbyError::Lost));
                 }
                 Err(Dropped::Unknown)
             }
-            (State::Online(online), Some(Kind::Control | Kind::Probe)) => {
+            (State::Online(online), Some(kind @ (Kind::Control | Kind::Probe))) => {
                 let frame = online.session.handle(cx.now, datagram)?;
-                online.ping = None;
+                let challenge = matches!(frame, Some(Frame::PathChallenge { .. }));
+                let moved_there = kind == Kind::Control && !challenge;
+                // What comes in the other family says nothing about the way in use.
+                let of_family = from.is_ipv4() == online.server.is_ipv4();
+                if of_family && online.heard(cx, &mut self.stream, socket, moved_there) {
+                    self.blocked = socket == SocketId::STREAM;
+                    self.moved = true;
+                }
                 let event = match frame {
                     None => None,
-                    Some(frame) => self.handle_frame(cx, from, frame),
+                    Some(frame) if !of_family => {
+                        online.handle_other(cx, way, frame);
+                        None
+                    }
+                    Some(frame) => self.handle_frame(cx, way, frame),
                 };
                 self.drain(cx);
                 Ok(event)
@@ -209,7 +252,7 @@ impl LobbyLink {
     fn handle_frame(
         &mut self,
         cx: &mut Cx<'_>,
-        from: SocketAddr,
+        (socket, from): (SocketId, SocketAddr),
         frame: Frame<ToPlayer>,
     ) -> Option<LinkEvent> {
         let State::Online(online) = &mut self.state else { return None };
@@ -223,6 +266,9 @@ impl LobbyLink {
                 let seen = ProbeSeen { observed: report.observed, report: Some(report) };
                 return Some(LinkEvent::ProbeSeen { tag, seen, from });
             }
+            Frame::MappedPortSeen { port, token } => {
+                return Some(LinkEvent::MappedPortSeen { port, token, from });
+            }
             Frame::Goodbye { reason, stay_away: true } => {
                 self.give_up(cx, LobbyError::Stopped { reason });
                 return Some(LinkEvent::Lost);
@@ -234,9 +280,7 @@ impl LobbyLink {
                 let observed = online.server;
                 online.session.send_once(cx.now, &Frame::Pong { id, observed });
             }
-            Frame::PathChallenge { token } => {
-                online.session.send_once(cx.now, &Frame::PathResponse { token })
-            }
+            Frame::PathChallenge { token } => online.prove(cx, socket, token),
             Frame::Pong { observed, .. } if observed != online.public => {
                 online.public = observed;
                 let state = online.lobby_state(cx.identity);
@@ -250,41 +294,33 @@ impl LobbyLink {
     fn handle_handshake(
         &mut self,
         cx: &mut Cx<'_>,
-        from: SocketAddr,
+        way: (SocketId, SocketAddr),
         datagram: &[u8],
     ) -> Result<Option<LinkEvent>, Dropped> {
         let State::Shaking(shaking) = &mut self.state else { return Err(Dropped::Unknown) };
-        let expected = shaking.server.map_or_else(|| self.servers.contains(&from), |server| server == from);
-        if !expected {
-            return Err(Dropped::Unknown);
-        }
         let keys = match (&self.first_key, cx.config.server_keys.as_slice()) {
             (Some(key), []) => std::slice::from_ref(key),
             (_, pinned) => pinned,
         };
-        let progress =
-            shaking.handshake.handle(datagram, cx.identity, keys, &shaking.login, cx.now, cx.rng)?;
+        let progress = shaking.handle(cx, way, &self.servers, keys, datagram)?;
         let error = match progress {
             ClientProgress::Cookie => {
-                shaking.server = Some(from);
-                shaking.next = cx.now;
                 self.handle_timeout(cx, cx.config.keepalive);
                 return Ok(None);
             }
             ClientProgress::Accepted(accepted) => {
                 let (welcome, session, server_key) = *accepted;
+                let (socket, server) = way;
+                let Some(udp) = cx.main.towards(server) else { return Err(Dropped::Unknown) };
+                let over_stream = socket == SocketId::STREAM;
+                self.blocked = over_stream;
+                if !over_stream {
+                    self.stream.close(cx);
+                }
                 let ephemeral = shaking.ephemeral.clone();
-                let public = welcome.observed;
-                let online = Online {
-                    session,
-                    server: from,
-                    welcome,
-                    ephemeral,
-                    public,
-                    server_key,
-                    ping: None,
-                    pings: 0,
-                };
+                let other = OtherFamily::new(cx, server, &welcome.other_family, &self.servers);
+                let of_session = (session, welcome, server_key, other);
+                let online = Online::new(cx.now, of_session, ephemeral, (server, udp), over_stream);
                 self.first_key.get_or_insert(server_key);
                 self.backoff = cx.config.relogin_min;
                 cx.emit(Event::Lobby(online.lobby_state(cx.identity)));
@@ -324,11 +360,13 @@ impl LobbyLink {
     }
 
     fn give_up(&mut self, cx: &mut Cx<'_>, error: LobbyError) {
+        self.stream.close(cx);
         self.state = State::Idle;
         cx.emit(Event::Lobby(LobbyState::Refused { error }));
     }
 
     fn retry(&mut self, cx: &mut Cx<'_>, error: LobbyError) {
+        self.stream.close(cx);
         // Up to half as long again, so that a restarted server is not hit by all its players at once.
         let jitter = f64::from(cx.rng.next_u32()) / f64::from(u32::MAX) / 2.0;
         let retry_in = self.backoff.mul_f64(1.0 + jitter);
@@ -345,7 +383,14 @@ impl LobbyLink {
     /// Asks the server at once whether it sees us where it did (after a change of the machine's addresses).
     pub(crate) fn check_now(&mut self, now: Instant) {
         if let State::Online(online) = &mut self.state {
-            online.ping.get_or_insert(Ping { unanswered: 0, next: now }).next = now;
+            online.check_now(now);
+        }
+    }
+
+    /// Another player's datagram came by this way.
+    pub(crate) fn carried(&mut self, now: Instant, socket: SocketId) {
+        if let State::Online(online) = &mut self.state {
+            online.carried(now, socket);
         }
     }
 
@@ -363,17 +408,13 @@ impl LobbyLink {
                 if shaking.deadline <= cx.now {
                     let error = shaking.error.take().unwrap_or(LobbyError::NoAnswer);
                     self.failed(cx, error);
-                } else if shaking.next <= cx.now {
-                    let to = shaking.server.unwrap_or(self.servers[shaking.tries % self.servers.len()]);
-                    shaking.tries += 1;
-                    shaking.next = cx.now + RETRY;
-                    cx.transmit_main(to, shaking.handshake.datagram().to_vec());
+                } else {
+                    shaking.handle_timeout(cx, &self.servers, &mut self.stream);
                 }
                 None
             }
             State::Online(online) => {
-                online.session.handle_timeout(cx.now);
-                let lost = online.keep_alive(cx, quiet);
+                let lost = online.handle_timeout(cx, &mut self.stream, quiet);
                 self.drain(cx);
                 if lost { self.lost(cx, LobbyError::Lost) } else { None }
             }
@@ -383,8 +424,9 @@ impl LobbyLink {
     /// Sends what the session has ready.
     pub(crate) fn drain(&mut self, cx: &mut Cx<'_>) {
         if let State::Online(online) = &mut self.state {
+            let Uplink { socket, server } = online.uplink();
             while let Some(datagram) = online.session.poll_datagram() {
-                cx.transmit_main(online.server, datagram);
+                cx.transmit(socket, server, datagram);
             }
         }
     }
@@ -393,42 +435,8 @@ impl LobbyLink {
         match &self.state {
             State::Idle => None,
             State::Waiting(until) => Some(*until),
-            State::Shaking(shaking) => Some(shaking.next.min(shaking.deadline)),
-            State::Online(online) => {
-                let ping = online.ping.as_ref().map_or_else(|| online.next_ping(quiet), |ping| ping.next);
-                earliest(online.session.poll_timeout(), Some(ping))
-            }
+            State::Shaking(shaking) => shaking.poll_timeout(),
+            State::Online(online) => online.poll_timeout(&self.stream, quiet),
         }
-    }
-}
-
-impl Online {
-    fn lobby_state(&self, identity: &Identity) -> LobbyState {
-        LobbyState::Online { player: identity.player_id(), public: self.public, server_key: self.server_key }
-    }
-
-    /// NATs are refreshed by what goes out (RFC 4787 REQ-6), loss is noticed by what no longer comes in.
-    fn next_ping(&self, quiet: Duration) -> Instant {
-        self.session.last_heard().min(self.session.last_sent()) + quiet
-    }
-
-    /// True when the server is lost.
-    fn keep_alive(&mut self, cx: &mut Cx<'_>, quiet: Duration) -> bool {
-        if self.ping.is_none() && due(Some(self.next_ping(quiet)), cx.now) {
-            self.ping = Some(Ping { unanswered: 0, next: cx.now });
-        }
-        let Some(ping) = &mut self.ping else { return false };
-        if ping.next > cx.now {
-            return false;
-        }
-        if ping.unanswered >= PINGS {
-            return true;
-        }
-        ping.unanswered += 1;
-        ping.next = cx.now + PING_RETRY;
-        let id = self.pings;
-        self.pings = self.pings.wrapping_add(1);
-        self.session.send_once(cx.now, &Frame::Ping { id });
-        false
     }
 }

@@ -98,11 +98,14 @@ pub struct NatProfile {
     pub foreign_rate: Option<f32>,
     /// How sure all this is.
     pub confidence: Confidence,
+    /// A port that the router forwards (UPnP, NAT-PMP, PCP) was reached by the server's second address, so the game's
+    /// socket is behind a full cone, whatever the NAT does elsewhere.
+    pub mapped: bool,
 }
 
 /// The names people know. Mapping decides first; only an endpoint-independent mapping is told apart by its
 /// filtering.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum NatKind {
     /// No NAT and no filter.
     None,
@@ -125,6 +128,21 @@ pub enum NatKind {
 }
 
 impl NatProfile {
+    /// The same NAT as seen through a forwarded port that was proven to lead here.
+    #[must_use]
+    pub fn with_mapped_port(self) -> Self {
+        Self {
+            mapping: MappingBehavior::EndpointIndependent,
+            filtering: FilteringBehavior::EndpointIndependent,
+            allocation: PortAllocation::Preserving,
+            confidence: Confidence::Full,
+            foreign_rate: None,
+            udp_blocked: false,
+            mapped: true,
+            ..self
+        }
+    }
+
     /// Nothing is known.
     pub const UNKNOWN: Self = Self {
         mapping: MappingBehavior::Unknown,
@@ -137,6 +155,7 @@ impl NatProfile {
         timeout: None,
         foreign_rate: None,
         confidence: Confidence::Unknown,
+        mapped: false,
     };
 
     /// The name for this profile.

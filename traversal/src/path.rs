@@ -32,7 +32,7 @@ const SETTLE: Duration = Duration::from_millis(1500);
 /// A path of the same kind must be this much faster to be worth a change.
 const FASTER: f64 = 0.7;
 
-/// Stands for the way through the server's relay, which leaves from the main socket.
+/// Stands for the way through the server's relay, which leaves by the link to the server.
 pub(crate) const RELAY: SocketId = SocketId(u32::MAX);
 
 /// How often better ways are tried again while the game plays over the relay.
@@ -224,9 +224,9 @@ impl Paths {
         self.candidates.is_empty()
     }
 
-    /// Something authentic arrived at some time.
-    pub(crate) fn heard_any(&self) -> bool {
-        self.candidates.iter().any(|candidate| candidate.heard.is_some())
+    /// Something authentic arrived at some time, not through the relay.
+    pub(crate) fn heard_directly(&self) -> bool {
+        self.candidates.iter().any(|path| path.heard.is_some() && path.kind != PathKind::Relay)
     }
 
     /// Something authentic arrived here; `vouched`: the server has named this IP as the other side's; `method`: which one the other side says it belongs to. Returns the tag of a
@@ -254,6 +254,12 @@ impl Paths {
             return None;
         }
         let method = candidate.method;
+        if candidate.kind == PathKind::Relay {
+            // The server takes it from the other side's proven address only, and brought it to ours: it carries both
+            // ways, and waiting for a confirmation would cost the game another round trip over the longer way.
+            candidate.confirmed = true;
+            candidate.next_test = None;
+        }
         Some(self.open_test(now, socket, from, method))
     }
 
@@ -344,8 +350,10 @@ impl Paths {
         } else {
             (chosen == 0).then(|| (now + UPGRADE[0], 1))
         };
+        let kind = self.candidates[best].kind;
         for candidate in &mut self.candidates {
-            if fell || rank(candidate) <= chosen {
+            // The other family may be faster: it is measured while better ways are looked for at all.
+            if fell || rank(candidate) < chosen || candidate.kind == kind {
                 candidate.next_test = None;
             }
         }

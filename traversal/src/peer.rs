@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 use crate::Identity;
 use crate::api::{DisconnectReason, Event, PathInfo, PathKind, SocketId};
 use crate::attempt::{Attempt, Hands};
+use crate::classify::RttEstimate;
 use crate::config::{AgentConfig, RelayPolicy};
 use crate::cx::Cx;
 use crate::failure::{FailureReason, FailureReport, Stage};
 use crate::id::MatchId;
-use crate::login::ProbeSeen;
+use crate::login::{LobbyLink, ProbeSeen};
 use crate::path::{Paths, RELAY, is_local, is_sendable, kind_of};
 use crate::plan::expected_failure;
 use crate::sockets::Owner;
@@ -33,12 +34,23 @@ const TIDY: Duration = Duration::from_secs(2);
 /// Head start of direct test messages before the relay is tried, where they are likely to arrive.
 const RELAY_LATER: Duration = Duration::from_millis(150);
 
+/// How long a player with a forwarded port waits for the other side, which can reach it whatever its NAT does.
+///
+/// A Linux router that gives each destination a random port keeps the flow that the player opened itself; the other
+/// side's packet to the forwarded port would make a second flow between the same two ends, and is dropped. So the other
+/// side goes first; of two forwarded ports, the one who joins.
+fn hold_back(plan: &PunchPlan, link: &mut LobbyLink) -> Option<Duration> {
+    let waits = plan.own_nat.mapped && (plan.host || !plan.peer_nat.mapped);
+    // The plans reach both sides within a way of each other, and the packet takes one more.
+    waits.then(|| RttEstimate::new(link.online().and_then(|online| online.session.rtt())).overdue() * 2)
+}
+
 /// One match.
 #[derive(Debug)]
 pub(crate) struct Peer {
     pub(crate) info: PlayerInfo,
     pub(crate) match_id: MatchId,
-    /// This side hosts.
+    /// This side hosts, or came first in a pair of a mesh.
     pub(crate) host: bool,
     channel: PairChannel,
     plan: PunchPlan,
@@ -55,10 +67,13 @@ pub(crate) struct Peer {
     last_heard: Instant,
     packets_sent: u32,
     punch_over: bool,
+    /// Until then the other side's first packet is waited for (see [`hold_back`]).
+    hold_until: Option<Instant>,
     /// When the sockets of the losers are closed, a moment after a direct way won.
     tidy_at: Option<Instant>,
     /// The game knows why it plays over the relay.
     told_relayed: bool,
+    cause: Option<FailureReason>,
 }
 
 #[derive(Debug)]
@@ -73,6 +88,10 @@ enum PeerStage {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum PeerNews {
     Connected,
+    /// A direct path came after the relay.
+    Direct,
+    /// It stays with the relay, or fell back to it.
+    Relayed,
     Ended,
     Failed,
     Lost,
@@ -97,17 +116,20 @@ impl Peer {
         let local = plan.peer_local.iter().filter(|address| lan && is_local(address.ip()));
         // Whoever is on this network itself is seen at a private address by a server there (or on this machine).
         let public = plan.peer_public.iter().filter(|address| plan.same_nat || !is_local(address.ip()));
-        let public = public.filter(|_| attempt.has_cone());
-        for address in local.chain(public).filter(|address| direct && is_sendable(**address)) {
+        let server = hands.link.online().map(|online| online.server);
+        let public = public.filter(|address| is_tested(cx.config, &plan, &attempt, server, **address));
+        let hold_until = hold_back(&plan, hands.link).map(|hold| now + hold);
+        let from_now = local.map(|address| (now, address));
+        let held = public.map(|address| (hold_until.filter(|_| address.is_ipv4()).unwrap_or(now), address));
+        for (at, address) in from_now.chain(held).filter(|(_, address)| direct && is_sendable(**address)) {
             if let Some(socket) = cx.main.towards(*address) {
-                paths.add(now, socket, *address, kind_of(*address, lan), Method::Cone);
+                paths.add(at, socket, *address, kind_of(*address, lan), Method::Cone);
             }
         }
-        let server = hands.link.online().map(|online| online.server);
         if let Some(server) = server.filter(|_| plan.relay.is_some() && cx.config.relay != RelayPolicy::Never)
         {
             // Where direct test messages are likely to arrive, they get a start, so that the game need not move.
-            let likely = attempt.has_cone() && !paths.is_empty();
+            let likely = attempt.cone_is_likely() && !paths.is_empty();
             let start = if likely { RELAY_LATER } else { Duration::ZERO };
             paths.add(now + start, RELAY, server, PathKind::Relay, Method::Cone);
         }
@@ -127,8 +149,10 @@ impl Peer {
             last_heard: now,
             packets_sent: 0,
             punch_over: false,
+            hold_until,
             tidy_at: None,
             told_relayed: false,
+            cause: None,
             plan,
         })
     }
@@ -144,6 +168,11 @@ impl Peer {
 
     pub(crate) fn is_ended(&self) -> bool {
         matches!(self.stage, PeerStage::Ended)
+    }
+
+    /// Something authentic arrived not longer ago than this.
+    pub(crate) fn heard_within(&self, now: Instant, time: Duration) -> bool {
+        self.is_connected() && now.saturating_duration_since(self.last_heard) <= time
     }
 
     pub(crate) fn export_key(&self) -> [u8; 32] {
@@ -162,12 +191,12 @@ impl Peer {
     }
 
     /// Sends a game datagram; false when there is no path or it is too long.
-    pub(crate) fn send(&mut self, cx: &mut Cx<'_>, payload: &[u8]) -> bool {
+    pub(crate) fn send(&mut self, cx: &mut Cx<'_>, channel: u8, payload: &[u8]) -> bool {
         if !self.is_connected() {
             return false;
         }
         let Some((socket, remote, kind)) = self.selected() else { return false };
-        let Some(sealed) = self.channel.seal_data(payload) else { return false };
+        let Some(sealed) = self.channel.seal_data_on(channel, payload) else { return false };
         if kind != PathKind::Relay && self.paths.is_doubtful() {
             // Both ways until it is clear: the other side takes what comes first and drops the copy.
             self.transmit(cx, RELAY, remote, None, sealed.clone());
@@ -187,8 +216,17 @@ impl Peer {
             datagram.push(Kind::Relay as u8);
             datagram.extend_from_slice(&grant.token);
             datagram.extend_from_slice(&sealed);
-            cx.transmit_main(server, datagram);
+            match cx.uplink {
+                Some(uplink) => cx.transmit(uplink.socket, uplink.server, datagram),
+                // While a new login is under way, the old session may still carry it.
+                None => cx.transmit_main(server, datagram),
+            }
         }
+    }
+
+    /// Stands for the other end of the relay's way.
+    pub(crate) fn relay_server(&self) -> Option<SocketAddr> {
+        self.server
     }
 
     /// The relay's header of what comes to this side.
@@ -205,17 +243,26 @@ impl Peer {
         }
     }
 
-    /// Answers to where something authentic came from, one for one.
+    /// Answers to where something authentic came from, one for one, and with no more bytes than the `length` that came:
+    /// the source may be forged.
     fn answer(
         &mut self,
         cx: &mut Cx<'_>,
         hands: &mut Hands<'_>,
-        (socket, to): (SocketId, SocketAddr),
+        ((socket, to), length): ((SocketId, SocketAddr), usize),
         message: &PairMessage,
     ) {
-        let established = self.is_connected() && self.paths.is_selected(socket, to);
-        if socket == RELAY || established || self.attempt.may_send(cx.now, hands.budget, to) {
-            self.send_message(cx, socket, to, message);
+        if socket == RELAY || self.is_connected() && self.paths.is_selected(socket, to) {
+            return self.send_message(cx, socket, to, message);
+        }
+        let sealed = self.channel.seal_message(message).filter(|sealed| sealed.len() <= length);
+        if let Some(sealed) = sealed
+            && self.attempt.may_send(cx.now, hands.budget, to)
+        {
+            if matches!(self.stage, PeerStage::Punching { .. }) {
+                self.packets_sent += 1;
+            }
+            self.transmit(cx, socket, to, None, sealed);
         }
     }
 
@@ -227,6 +274,7 @@ impl Peer {
         (socket, from): (SocketId, SocketAddr),
         datagram: &mut [u8],
     ) -> Result<Option<PeerNews>, Dropped> {
+        let length = datagram.len();
         let opened = self.channel.open(datagram)?;
         self.last_heard = cx.now;
         let known_ip = |address: &SocketAddr| address.ip() == from.ip();
@@ -243,7 +291,7 @@ impl Peer {
         let admitted = socket == RELAY || self.attempt.admits(hands.budget, from);
         match opened {
             Opened::Message(PairMessage::Test { .. } | PairMessage::Confirm { .. }) if !admitted => Ok(None),
-            Opened::Data(payload) => {
+            Opened::Data(channel, payload) => {
                 // Data waits for nobody: the sender had both directions proven.
                 let payload = payload.to_vec();
                 if !self.is_live() {
@@ -254,21 +302,21 @@ impl Peer {
                     self.paths.carried_data(socket, from);
                 }
                 let news = self.choose(cx);
-                cx.emit(Event::Datagram { player: self.info.id, payload });
+                cx.emit(Event::Datagram { player: self.info.id, channel, payload });
                 Ok(news)
             }
             Opened::Message(PairMessage::Test { tag, .. }) if self.is_live() => {
                 let own = self.paths.heard(cx.now, socket, from, way, method_here);
                 let answer = PairMessage::Confirm { tag, observed: from, test: own };
-                self.answer(cx, hands, (socket, from), &answer);
-                Ok(None)
+                self.answer(cx, hands, ((socket, from), length), &answer);
+                Ok(self.choose(cx))
             }
             Opened::Message(PairMessage::Confirm { tag, test, .. }) if self.is_live() => {
                 self.paths.heard(cx.now, socket, from, way, method_here);
                 self.paths.confirmed(cx.now, tag, socket, from);
                 if let Some(tag) = test {
                     let answer = PairMessage::Confirm { tag, observed: from, test: None };
-                    self.answer(cx, hands, (socket, from), &answer);
+                    self.answer(cx, hands, ((socket, from), length), &answer);
                 }
                 Ok(self.choose(cx))
             }
@@ -338,9 +386,12 @@ impl Peer {
     fn add_public(&mut self, cx: &Cx<'_>) {
         let sendable =
             |address: &&SocketAddr| is_sendable(**address) && (self.plan.same_nat || !is_local(address.ip()));
-        for address in self.plan.peer_public.iter().filter(sendable).filter(|_| self.attempt.has_cone()) {
+        let tested =
+            |address: &&SocketAddr| is_tested(cx.config, &self.plan, &self.attempt, self.server, **address);
+        for address in self.plan.peer_public.iter().filter(sendable).filter(tested) {
             if let Some(socket) = cx.main.towards(*address) {
-                self.paths.add(cx.now, socket, *address, kind_of(*address, self.lan), Method::Cone);
+                let at = self.hold_until.filter(|_| address.is_ipv4()).unwrap_or(cx.now);
+                self.paths.add(at, socket, *address, kind_of(*address, self.lan), Method::Cone);
             }
         }
     }
@@ -361,6 +412,7 @@ impl Peer {
         (self.plan.role, self.plan.methods) = (better.role, better.methods);
         self.attempt.replan(cx, &self.plan, better.edition);
         self.close_unused(cx, hands, &self.paths.sockets_in_use());
+        self.hold_until = hold_back(&self.plan, hands.link).map(|hold| cx.now + hold);
         self.add_public(cx);
         if self.is_connected() {
             self.punch_over = false;
@@ -404,7 +456,7 @@ impl Peer {
 
     /// Sends what the punchers want.
     fn punch(&mut self, cx: &mut Cx<'_>, hands: &mut Hands<'_>) {
-        if !self.is_punching() {
+        if !self.is_punching() || self.hold_until.is_some() {
             return;
         }
         self.attempt.advance(cx, self.punch_until);
@@ -454,7 +506,8 @@ impl Peer {
             return None;
         }
         let path = self.path_info(cx.now)?;
-        if path.kind != PathKind::Relay {
+        let relayed = path.kind == PathKind::Relay;
+        if !relayed {
             self.told_relayed = false;
             if !self.punch_over {
                 self.tidy_at.get_or_insert(cx.now + TIDY);
@@ -462,10 +515,19 @@ impl Peer {
         }
         if self.is_connected() {
             cx.emit(Event::PathChanged { player: self.info.id, path });
-            return None;
+            return if relayed {
+                self.tell_relayed(cx, Stage::Established, FailureReason::PathLost)
+            } else {
+                Some(PeerNews::Direct)
+            };
         }
         self.stage = PeerStage::Connected;
-        cx.emit(Event::PeerConnected { peer: self.info.clone(), host: self.host, path });
+        let mesh = self.plan.mesh;
+        cx.emit(Event::PeerConnected { peer: self.info.clone(), host: self.host && !mesh, mesh, path });
+        if relayed && self.attempt.is_idle() {
+            // Nothing is being tried that this could be the end of.
+            _ = self.tell_relayed(cx, Stage::Punch, self.failure_reason(cx.config));
+        }
         Some(PeerNews::Connected)
     }
 
@@ -534,7 +596,7 @@ impl Peer {
                 return None;
             }
             PeerStage::Punching { deadline } if *deadline <= cx.now => {
-                self.emit_failure(cx, Stage::Punch, self.failure_reason());
+                self.emit_failure(cx, Stage::Punch, self.failure_reason(cx.config));
                 self.stage = PeerStage::Ended;
                 return Some(PeerNews::Failed);
             }
@@ -547,12 +609,12 @@ impl Peer {
             }
             PeerStage::Punching { .. } | PeerStage::Connected => {}
         }
+        let mut told = None;
         let relayed_too_long = self.is_connected() && self.punch_until <= cx.now;
         if !self.punch_over && (due(self.tidy_at, cx.now) || relayed_too_long) {
             let relayed = self.paths.selected().is_some_and(|path| path.kind == PathKind::Relay);
-            if relayed && !std::mem::replace(&mut self.told_relayed, true) {
-                let report = self.report(cx.now, Stage::Punch, self.failure_reason());
-                cx.emit(Event::PeerRelayed { peer: self.info.clone(), report });
+            if relayed {
+                told = self.tell_relayed(cx, Stage::Punch, self.failure_reason(cx.config));
             }
             self.end_punching(cx, hands);
         }
@@ -568,7 +630,7 @@ impl Peer {
             self.attempt.renew(cx.now);
             self.ask_to_punch_again(cx, hands);
         }
-        self.choose(cx);
+        told = self.choose(cx).or(told);
         for order in orders {
             let established = self.is_connected() && self.paths.is_selected(order.socket, order.remote);
             // What is over the caps is left out: it will be due again.
@@ -581,21 +643,45 @@ impl Peer {
             let test = PairMessage::Test { tag: order.tag, method: order.method };
             self.send_message(cx, order.socket, order.remote, &test);
         }
+        if due(self.hold_until, cx.now) {
+            self.hold_until = None;
+        }
         if self.is_punching() {
             self.attempt.handle_timeout(cx.now);
             self.punch(cx, hands);
         }
-        None
+        told
     }
 
     /// The cause, from what was heard and from what the two NATs are.
-    fn failure_reason(&self) -> FailureReason {
-        let expected = expected_failure(&self.plan.own_nat, &self.plan.peer_nat);
-        if self.paths.heard_any() && expected == FailureReason::NoAnswer {
-            FailureReason::OneWayOnly
-        } else {
-            expected
+    fn failure_reason(&self, config: &AgentConfig) -> FailureReason {
+        // The TCP address of a player without UDP is not told, which is no wish of anybody's.
+        let blocked = self.plan.own_nat.udp_blocked || self.plan.peer_nat.udp_blocked;
+        if config.relay == RelayPolicy::Only || (self.plan.peer_public.is_empty() && !blocked) {
+            let relay = self.plan.relay.is_some() && config.relay != RelayPolicy::Never;
+            return if relay { FailureReason::RelayOnly } else { FailureReason::RelayForbidden };
         }
+        match expected_failure(&self.plan.own_nat, &self.plan.peer_nat) {
+            FailureReason::NoAnswer if self.paths.heard_directly() => FailureReason::OneWayOnly,
+            FailureReason::NoAnswer if self.plan.same_nat => FailureReason::NoHairpin,
+            expected => expected,
+        }
+    }
+
+    /// Why there is no direct path, as last told to the game.
+    pub(crate) fn cause(&self) -> Option<FailureReason> {
+        self.cause
+    }
+
+    /// The game plays over the relay: why, unless it was told already.
+    fn tell_relayed(&mut self, cx: &mut Cx<'_>, stage: Stage, reason: FailureReason) -> Option<PeerNews> {
+        if std::mem::replace(&mut self.told_relayed, true) {
+            return None;
+        }
+        self.cause = Some(reason);
+        let report = self.report(cx.now, stage, reason);
+        cx.emit(Event::PeerRelayed { peer: self.info.clone(), report });
+        Some(PeerNews::Relayed)
     }
 
     /// The match is over for a reason that the agent knows: the game is told, the other side is not.
@@ -608,18 +694,20 @@ impl Peer {
         self.stage = PeerStage::Ended;
     }
 
-    fn emit_failure(&self, cx: &mut Cx<'_>, stage: Stage, reason: FailureReason) {
+    fn emit_failure(&mut self, cx: &mut Cx<'_>, stage: Stage, reason: FailureReason) {
+        self.cause = Some(reason);
         let report = self.report(cx.now, stage, reason);
         cx.emit(Event::PeerFailed { peer: self.info.clone(), report });
     }
 
     fn report(&self, now: Instant, stage: Stage, reason: FailureReason) -> FailureReport {
         let (own_nat, peer_nat) = (self.plan.own_nat, self.plan.peer_nat);
-        FailureReport { stage, reason, own_nat, peer_nat, tried: self.attempt.tried(now) }
+        let relayed = self.is_connected() && self.selected().is_some_and(|path| path.0 == RELAY);
+        FailureReport { stage, reason, relayed, own_nat, peer_nat, tried: self.attempt.tried(now) }
     }
 
     pub(crate) fn poll_timeout(&self, config: &AgentConfig) -> Option<Instant> {
-        let paths = self.paths.poll_timeout();
+        let paths = earliest(self.paths.poll_timeout(), self.hold_until);
         match &self.stage {
             PeerStage::Ended => None,
             PeerStage::Closing { next, .. } => Some(*next),
@@ -634,4 +722,20 @@ impl Peer {
             }
         }
     }
+}
+
+/// Whether test messages go to this public address of the other player. The plan's methods are about the NATs of the
+/// session's family. In the other one nothing is known of any NAT, and IPv6 mostly has none: firewalls open to those
+/// who are sent to, so tests from both sides are all that is needed.
+fn is_tested(
+    config: &AgentConfig,
+    plan: &PunchPlan,
+    attempt: &Attempt,
+    server: Option<SocketAddr>,
+    address: SocketAddr,
+) -> bool {
+    let other_family = server.is_some_and(|server| server.is_ipv4() != address.is_ipv4());
+    let blocked = plan.own_nat.udp_blocked || plan.peer_nat.udp_blocked;
+    let free = config.method.is_none() && config.relay != RelayPolicy::Only && !blocked;
+    attempt.has_cone() || (free && (other_family || address.is_ipv6()))
 }

@@ -12,8 +12,8 @@ use bevy_renet::{RenetClient, RenetServer};
 use crate::net::HostGame;
 use crate::net::systems::{Hosted, Joined, NetSystems};
 use crate::scene::{Happened, Scene};
-use crate::session::{Ask, Goal, HostPlan, Link, Profile, Session};
-use crate::sim::{GameEvent, Phase, TICK_HZ};
+use crate::session::{Ask, Goal, HostChange, HostPlan, Link, Profile, Session};
+use crate::sim::{GameEvent, Phase, Rules, TICK_HZ};
 
 /// How often the list of rooms is asked for while it is looked at.
 const REFRESH: Duration = Duration::from_secs(2);
@@ -85,7 +85,8 @@ impl Plugin for FlowPlugin {
             .init_resource::<Asked>()
             .init_resource::<Referee>()
             .add_message::<Ask>()
-            .add_systems(Update, (pursue, keep_match).chain().before(NetSystems::Scene))
+            .add_message::<HostChange>()
+            .add_systems(Update, (pursue, change_host, keep_match).chain().before(NetSystems::Scene))
             .add_systems(FixedUpdate, begin_by_itself.before(NetSystems::Tick))
             .add_systems(Update, count_rounds.after(NetSystems::Scene));
     }
@@ -156,13 +157,40 @@ fn keep_match(
     let hosting = session.room.as_ref().is_some_and(|room| room.hosting);
     match (&*goal, hosted) {
         (Goal::Host(plan), None) if hosting => {
-            commands.insert_resource(Hosted(HostGame::new(plan.rules, seed.0, Some(&profile.name))));
+            let game = HostGame::new(plan.rules, seed.0, Some(&profile.name)).known_as(session.me);
+            commands.insert_resource(Hosted(game));
         }
         (_, Some(_)) if !hosting => commands.remove_resource::<Hosted>(),
         _ => {}
     }
-    if joined.is_some() && client.is_none_or(|client| client.is_disconnected()) {
+    // Inside the room it is kept: another host may go on with it.
+    let over = client.is_none_or(|client| client.is_disconnected()) && session.room.is_none();
+    if joined.is_some() && over {
         commands.remove_resource::<Joined>();
+    }
+}
+
+/// The match goes on with another host: here, from what was seen last, or there.
+fn change_host(
+    mut commands: Commands,
+    mut changes: MessageReader<HostChange>,
+    session: Res<Session>,
+    seed: Res<Seed>,
+    profile: Res<Profile>,
+    mut joined: Option<ResMut<Joined>>,
+) {
+    for change in changes.read() {
+        let Some(joined) = &mut joined else { continue };
+        if change.hosting {
+            let own = session.me.unwrap_or_default();
+            let game = joined.0.take_over(own, change.previous, seed.0);
+            // Before the first snapshot there is nothing to go on with.
+            let fresh = || HostGame::new(Rules::default(), seed.0, Some(&profile.name)).known_as(session.me);
+            commands.insert_resource(Hosted(game.unwrap_or_else(fresh)));
+            commands.remove_resource::<Joined>();
+        } else {
+            joined.0 = std::mem::take(&mut joined.0).begun_anew();
+        }
     }
 }
 

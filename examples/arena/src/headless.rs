@@ -10,6 +10,7 @@ use crate::cli::Cli;
 use crate::flow::{Referee, StopPlugin};
 use crate::scene::Scene;
 use crate::session::{Goal, Link, Profile, Session};
+use crate::sim::Phase;
 
 /// How long to wait for a match before giving up, where an end is wanted.
 #[derive(Resource, Clone, Copy, Debug)]
@@ -44,12 +45,16 @@ fn give_up(
     referee: Res<Referee>,
     patience: Res<Patience>,
     mut session: ResMut<Session>,
+    mut played: Local<Duration>,
     mut exit: MessageWriter<AppExit>,
 ) {
+    if !matches!(scene.phase, None | Some(Phase::Lobby)) {
+        *played = time.elapsed();
+    }
     if let Some(trouble) = session.trouble.take() {
         eprintln!("arena: {trouble}");
         exit.write(AppExit::error());
-    } else if referee.rounds.is_some() && scene.round == 0 && time.elapsed() > patience.0 {
+    } else if referee.rounds.is_some() && time.elapsed() - *played > patience.0 {
         let why = match &session.link {
             Link::Retrying { reason } | Link::Refused { reason } => reason.clone(),
             _ => String::from("Nobody came to play."),

@@ -1,17 +1,19 @@
 //! What host and clients say to each other: bincode behind a size limit. A snapshot or a bundle of inputs is one
 //! unreliable message; everything that must arrive is a reliable, ordered one with a number of its own.
 
+use std::collections::BTreeMap;
+
 use bevy::math::Vec2;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::sim::{
-    BOLT_SPEED, Body, Bolt, GameEvent, Input, MAX_BOLTS, MAX_PLAYERS, Phase, Pickup, PickupKind, PlayerSlot,
-    aim_of, angle_of,
+    BOLT_SPEED, Body, Bolt, GameEvent, Input, MAX_BOLTS, MAX_PLAYERS, Phase, Pickup, PickupKind, Player,
+    PlayerSlot, Rules, World, aim_of, angle_of,
 };
 
 /// Version of these messages; given to the lobby server, which keeps other versions away.
-pub const GAME_PROTOCOL: u32 = 1;
+pub const GAME_PROTOCOL: u32 = 2;
 /// Name under which this game's rooms are kept.
 pub const GAME: &str = "arena";
 /// Bytes of a message at the most: what renet sends without slicing.
@@ -46,7 +48,11 @@ pub enum HostMessage {
         next_event: u32,
         /// Who is here, you included.
         players: Vec<(PlayerSlot, String)>,
+        /// How it is played: you may have to go on with it as the host.
+        rules: Rules,
     },
+    /// Whose player is whose, by renet's names: if another one hosts, they keep their players.
+    Seats(Vec<(u64, PlayerSlot)>),
     /// No place, or another version.
     Refused {
         /// For the player.
@@ -183,6 +189,46 @@ impl Snapshot {
     }
 }
 
+impl Snapshot {
+    /// The match as it stands here, to go on with as its host. `me` is whose snapshot it is. What snapshots do not say
+    /// (speeds and pauses of others) begins anew.
+    pub fn world(
+        &self,
+        me: PlayerSlot,
+        rules: Rules,
+        seed: u64,
+        names: &BTreeMap<PlayerSlot, String>,
+    ) -> World {
+        let players = self.players.iter().map(|state| {
+            let has = |flag| state.flags & flag != 0;
+            let body = if state.player == me {
+                self.own.1
+            } else {
+                Body { at: unpack(state.at), aim: state.aim, ..Body::default() }
+            };
+            let player = Player {
+                name: names.get(&state.player).cloned().unwrap_or_else(|| String::from("player")),
+                body,
+                health: state.health,
+                shield: has(SHIELDED),
+                respawn: 0,
+                protection: 0,
+                points: state.points,
+                hits: 0,
+                wins: state.wins,
+                last_input: 0,
+            };
+            (state.player, player)
+        });
+        let mut world = World::new(rules, seed);
+        world.players = players.collect();
+        world.bolts = self.bolts.iter().map(Bolt::from).collect();
+        world.pickups = self.pickups.iter().map(Pickup::from).collect();
+        world.resume(self.tick, self.phase, self.round);
+        world
+    }
+}
+
 /// A place as it travels.
 pub fn pack(at: Vec2) -> (i16, i16) {
     ((at.x * 32.0) as i16, (at.y * 32.0) as i16)
@@ -226,6 +272,9 @@ pub fn read_host_message(bytes: &[u8]) -> Option<HostMessage> {
     let bounded = match &message {
         HostMessage::Welcome { you, players, .. } => {
             usize::from(*you) < MAX_PLAYERS && players.len() <= MAX_PLAYERS
+        }
+        HostMessage::Seats(seats) => {
+            seats.len() <= MAX_PLAYERS && seats.iter().all(|(_, slot)| usize::from(*slot) < MAX_PLAYERS)
         }
         HostMessage::Event { event: GameEvent::RoundWon { points, .. }, .. } => points.len() <= MAX_PLAYERS,
         HostMessage::Event { .. } | HostMessage::Refused { .. } => true,

@@ -113,6 +113,17 @@ pub enum Ask {
     Kick(u64),
 }
 
+/// The host left or was lost, and another player goes on with the match.
+#[derive(Message, Clone, Debug, PartialEq, Eq)]
+pub struct HostChange {
+    /// This player.
+    pub hosting: bool,
+    /// renet's name for the old host.
+    pub previous: u64,
+    /// The new host's shown name.
+    pub name: String,
+}
+
 /// The link to the lobby server.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Link {
@@ -190,6 +201,8 @@ pub struct Listed {
 pub struct Session {
     /// The lobby server.
     pub link: Link,
+    /// renet's name for this player, once logged in.
+    pub me: Option<u64>,
     /// The own NAT's name, once known.
     pub nat: Option<String>,
     /// The room, while inside.
@@ -200,6 +213,8 @@ pub struct Session {
     pub rooms: Option<Vec<Listed>>,
     /// What was tried so far to get where the player wants, a sentence each.
     pub story: Vec<String>,
+    /// What went wrong with the present host; it is trouble if no other one is found.
+    pub doubt: Option<String>,
     /// What went wrong, in sentences for the player. Taken by the flow.
     pub trouble: Option<String>,
 }

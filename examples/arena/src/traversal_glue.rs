@@ -10,7 +10,7 @@ use bevy_traversal::{
 };
 
 use crate::protocol::{GAME, GAME_PROTOCOL};
-use crate::session::{Ask, Goal, Link, Listed, Member, Profile, Room, Session, Target, sentence};
+use crate::session::{Ask, Goal, HostChange, Link, Listed, Member, Profile, Room, Session, Target, sentence};
 
 /// Adds the traversal plugin and what ties it to the game.
 #[derive(Debug)]
@@ -100,6 +100,9 @@ fn hear_lobby(
     }
     if let LobbyState::Online { public, .. } = &link.state {
         let online = Link::Online { seen_as: public.to_string() };
+        if session.me.is_none() {
+            session.me = link.player().map(|player| player.client_id());
+        }
         if session.link != online && link.is_changed() {
             session.tell(format!("Logged in; the lobby server sees this game as {public}."));
             session.link = online;
@@ -120,8 +123,10 @@ fn hear_lobby(
 
 fn hear_room(
     mut joined: MessageReader<RoomJoined>,
+    mut migrated: MessageReader<HostMigrated>,
     mut left: MessageReader<RoomLeft>,
     mut failed: MessageReader<RequestFailed>,
+    mut change: MessageWriter<HostChange>,
     goal: Res<Goal>,
     mut session: ResMut<Session>,
 ) {
@@ -137,11 +142,25 @@ fn hear_room(
             capacity: room.capacity,
         });
     }
+    for HostMigrated { room, hosting, previous, members } in migrated.read() {
+        let name = members.iter().find(|member| member.id == room.host).map(|member| member.name.clone());
+        let name = name.unwrap_or_else(|| String::from("another player"));
+        session.tell(match hosting {
+            true => String::from("The host is gone: this game hosts now."),
+            false => format!("The host is gone: {name} hosts now."),
+        });
+        session.doubt = None;
+        if let Some(known) = &mut session.room {
+            known.hosting = *hosting;
+        }
+        change.write(HostChange { hosting: *hosting, previous: previous.client_id(), name });
+    }
     for RoomLeft { reason, .. } in left.read() {
         session.room = None;
         session.members.clear();
+        let doubt = session.doubt.take();
         if let Some(reason) = reason {
-            session.trouble = Some(sentence(&reason.to_string()));
+            session.trouble = Some(doubt.unwrap_or_else(|| sentence(&reason.to_string())));
         }
     }
     for RequestFailed { request, error } in failed.read() {
@@ -173,6 +192,7 @@ fn hear_peers(
         session.tell(format!("Punching through to {}: {how}.", plan.peer.name));
     }
     for peer in connected.read() {
+        session.doubt = None;
         session.tell(format!("Reached {} {}.", peer.peer.name, way(peer.path.kind)));
     }
     for change in moved.read() {
@@ -182,15 +202,24 @@ fn hear_peers(
         let reason = sentence(&peer.reason.to_string());
         session.tell(format!("{} is gone. {reason}", peer.peer.name));
         if !hosting {
-            session.trouble.get_or_insert(reason);
+            doubt(&mut session, reason);
         }
     }
     for TraversalFailed { peer, report } in failed.read() {
         let text = format!("No way to {} was found. {report}", peer.name);
         session.tell(&text);
         if !hosting {
-            session.trouble = Some(text);
+            doubt(&mut session, text);
         }
+    }
+}
+
+/// Without its host this player waits for another one, while it is in the room.
+fn doubt(session: &mut Session, why: String) {
+    if session.room.is_some() {
+        session.doubt = Some(why);
+    } else {
+        session.trouble.get_or_insert(why);
     }
 }
 

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use bevy_traversal::{Detect, Method, RelayPolicy, ServerKey};
+use bevy_traversal::{Detect, MappingProtocol, Method, RelayPolicy, ServerKey};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// A player without a window: hosts or joins a room and exchanges numbered messages, or tells about the own NAT.
@@ -18,7 +18,8 @@ pub(crate) struct Cli {
 const EXAMPLES: &str = "Examples:
   peer nat  --lobby 203.0.113.10:3478
   peer host --lobby 203.0.113.10:3478 --room r1 --players 4
-  peer join --lobby 203.0.113.10:3478 --room r1 --wait 10 --json";
+  peer join --lobby 203.0.113.10:3478 --room r1 --wait 10 --json
+  peer quick --lobby 203.0.113.10:3478 --mode duel --players 2";
 
 #[derive(Subcommand, Debug)]
 pub(crate) enum Sub {
@@ -44,6 +45,19 @@ pub(crate) enum Sub {
         /// Password of the room
         #[arg(long)]
         password: Option<String>,
+        #[command(flatten)]
+        common: Common,
+        #[command(flatten)]
+        game: Game,
+    },
+    /// Play with anybody who wants the same mode and as many players
+    Quick {
+        /// What to play: only players who name the same meet
+        #[arg(long, value_name = "NAME")]
+        mode: String,
+        /// Players, with this one: only players who want as many meet
+        #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(2..=64))]
+        players: u16,
         #[command(flatten)]
         common: Common,
         #[command(flatten)]
@@ -99,9 +113,21 @@ pub(crate) struct Common {
     /// No IPv6
     #[arg(long)]
     pub(crate) no_ipv6: bool,
-    /// Ask no router for a port (this version never does)
+    /// No TCP to the lobby server where UDP is blocked
+    #[arg(long)]
+    pub(crate) no_tcp: bool,
+    /// Ask no router to forward a port
     #[arg(long)]
     pub(crate) no_port_mapping: bool,
+    /// How to ask the router, in this order
+    #[arg(
+        long,
+        value_enum,
+        value_delimiter = ',',
+        value_name = "PROTOCOL,...",
+        conflicts_with = "no_port_mapping"
+    )]
+    pub(crate) port_mapping: Vec<MappingArg>,
     /// How long to try
     #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
     pub(crate) deadline: Duration,
@@ -130,6 +156,9 @@ pub(crate) struct Game {
     /// Bytes per message, at least 8
     #[arg(long, value_name = "BYTES", default_value_t = 64, value_parser = clap::value_parser!(u32).range(8..=65536))]
     pub(crate) size: u32,
+    /// The room outlives its host: another player hosts it (the first host says so), and this one stays
+    #[arg(long)]
+    pub(crate) migrate: bool,
     /// Succeed only over the relay
     #[arg(long)]
     pub(crate) expect_relay: bool,
@@ -162,6 +191,23 @@ impl From<RelayArg> for RelayPolicy {
             RelayArg::Allow => Self::Allow,
             RelayArg::Only => Self::Only,
             RelayArg::Never => Self::Never,
+        }
+    }
+}
+
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum MappingArg {
+    Pcp,
+    NatPmp,
+    Upnp,
+}
+
+impl From<MappingArg> for MappingProtocol {
+    fn from(arg: MappingArg) -> Self {
+        match arg {
+            MappingArg::Pcp => Self::Pcp,
+            MappingArg::NatPmp => Self::NatPmp,
+            MappingArg::Upnp => Self::Upnp,
         }
     }
 }

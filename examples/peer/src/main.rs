@@ -50,12 +50,16 @@ fn main() -> ExitCode {
     }
     let (common, game) = match &cli.command {
         Sub::Nat { common } => (common, None),
-        Sub::Host { common, game, .. } | Sub::Join { common, game, .. } => (common, Some(game)),
+        Sub::Host { common, game, .. } | Sub::Join { common, game, .. } | Sub::Quick { common, game, .. } => {
+            (common, Some(game))
+        }
     };
     let output = Output::new(common.json);
     output.event("start", json!({"version": env!("CARGO_PKG_VERSION")}));
     let stock = game.is_some_and(|game| game.transport == TransportArg::StockNetcode);
-    if stock && matches!(&cli.command, Sub::Host { players, .. } if *players != 2) {
+    if stock
+        && matches!(&cli.command, Sub::Host { players, .. } | Sub::Quick { players, .. } if *players != 2)
+    {
         eprintln!("peer: --transport stock-netcode is for two players");
         return ExitCode::FAILURE;
     }
@@ -67,7 +71,8 @@ fn main() -> ExitCode {
         .init_resource::<Scores>()
         .add_systems(
             Update,
-            (session::lobby, session::room, session::paths, play::play, session::finish).chain(),
+            (session::lobby, session::room, session::queue, session::paths, play::play, session::finish)
+                .chain(),
         );
     if stock {
         stock::add(&mut app);
@@ -79,7 +84,8 @@ fn main() -> ExitCode {
 }
 
 fn config(common: &Common, game: Option<&Game>, stock: bool) -> TraversalConfig {
-    let mut agent = AgentConfig { detect: common.detect.into(), ..AgentConfig::default() };
+    let mut agent =
+        AgentConfig { detect: common.detect.into(), tcp: !common.no_tcp, ..AgentConfig::default() };
     let mut config = TraversalConfig {
         lobby: common.lobby.clone(),
         server_keys: common.server_key.clone(),
@@ -91,6 +97,11 @@ fn config(common: &Common, game: Option<&Game>, stock: bool) -> TraversalConfig 
         transport: if stock { Transport::Manual } else { Transport::Sealed },
         ..TraversalConfig::default()
     };
+    if common.no_port_mapping {
+        config.port_mapping.clear();
+    } else if !common.port_mapping.is_empty() {
+        config.port_mapping = common.port_mapping.iter().copied().map(Into::into).collect();
+    }
     if let Some(game) = game {
         agent.relay = game.relay.into();
         agent.method = game.method.into();

@@ -1,13 +1,14 @@
 //! What is printed: JSON lines, or the same as text.
 
 use std::io::Write;
+use std::net::SocketAddr;
 use std::time::Instant;
 
 use bevy_ecs::resource::Resource;
 use bevy_traversal::traversal_core::nat::{
     Confidence, FilteringBehavior, MappingBehavior, NatProfile, PortAllocation,
 };
-use bevy_traversal::{FailureReport, NatKind, PathInfo};
+use bevy_traversal::{FailureReport, NatKind, PathInfo, PortMappingState};
 use serde_json::{Map, Value, json};
 
 /// Resource: the printer.
@@ -66,7 +67,7 @@ fn known(text: String) -> Option<String> {
 }
 
 /// The fields of a `nat` event.
-pub(crate) fn nat(profile: &NatProfile) -> Value {
+pub(crate) fn nat(profile: &NatProfile, port_mapping: &PortMappingState) -> Value {
     let step = match profile.allocation {
         PortAllocation::Sequential { step } => Some(step),
         _ => None,
@@ -79,6 +80,24 @@ pub(crate) fn nat(profile: &NatProfile) -> Value {
         "step": step,
         "hairpin": profile.hairpin,
         "confidence": known(profile.confidence.to_string()),
+        "port_mapping": port_mapping.mapping().map(|_| self::port_mapping(port_mapping)),
+    })
+}
+
+/// The fields of a `port_mapping` event.
+pub(crate) fn port_mapping(state: &PortMappingState) -> Value {
+    let mapping = state.mapping();
+    // Where others reach this player, or what the router says of it.
+    let external = state.address().or_else(|| {
+        let mapping = mapping?;
+        Some(SocketAddr::new(mapping.external_ip?, mapping.external_port))
+    });
+    json!({
+        "state": state.name(),
+        "protocol": mapping.map(|mapping| mapping.protocol.name()),
+        "external": external.map(|external| external.to_string()),
+        "verified": state.address().is_some(),
+        "text": state.to_string(),
     })
 }
 
@@ -90,9 +109,10 @@ pub(crate) fn advice(profile: &NatProfile) -> &'static str {
             "Most players can be reached directly, with the lobby server's help."
         }
         NatKind::AddressSensitiveSymmetric | NatKind::PortSensitiveSymmetric => {
-            "Many players can be reached directly by port prediction; the others over the relay."
+            "Many players can be reached directly by port prediction, the others over the relay; with UPnP, NAT-PMP or \
+             PCP switched on in the router all could be reached."
         }
-        NatKind::UdpBlocked => "UDP does not get out; games need another network.",
+        NatKind::UdpBlocked => "UDP does not get out: games are played through the server, over TCP.",
         NatKind::Unknown => {
             let nothing = profile.mapping == MappingBehavior::Unknown
                 && profile.filtering == FilteringBehavior::Unknown
@@ -136,6 +156,6 @@ pub(crate) fn failure(peer: &str, report: &FailureReport) -> Value {
         "local_nat": report.own_nat.kind().to_string(),
         "remote_nat": report.peer_nat.kind().to_string(),
         "tried": tried,
-        "advice": report.reason.advice(),
+        "advice": report.advice(),
     })
 }

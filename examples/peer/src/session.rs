@@ -6,10 +6,11 @@ use bevy_app::AppExit;
 use bevy_ecs::prelude::*;
 use bevy_traversal::traversal_core::nat::Confidence;
 use bevy_traversal::{
-    CurrentRoom, HostRoom, JoinRequested, JoinRoom, LobbyChanged, LobbyFailed, LobbyLink, LobbyState,
-    Members, NatChanged, NatProfile, PathChanged, PeerConnected, PeerDisconnected, PeerPlanned, PeerRelayed,
-    Peers, RefusePeer, RequestError, RequestFailed, RequestFailure, RequestKind, Role, RoomJoined, RoomLeft,
-    RoomTarget, TraversalError, TraversalFailed, TraversalStats,
+    CurrentRoom, HostMigrated, HostRoom, JoinRequested, JoinRoom, LobbyChanged, LobbyFailed, LobbyLink,
+    LobbyState, Members, NatChanged, NatProfile, NatStatus, NoPortMapping, PathChanged, PeerConnected,
+    PeerDisconnected, PeerPlanned, PeerRelayed, Peers, PortMappingChanged, PortMappingState, QueueChanged,
+    QueueStatus, QuickMatch, RefusePeer, RequestError, RequestFailed, RequestFailure, RequestKind, Role,
+    RoomJoined, RoomLeft, RoomTarget, TraversalError, TraversalFailed, TraversalLink, TraversalStats,
 };
 use serde_json::{Value, json};
 
@@ -20,29 +21,36 @@ use crate::play::Scores;
 /// What is measured comes in steps; without another one for so long it was the last.
 const NAT_SETTLES: Duration = Duration::from_millis(1500);
 
+/// How long the router's answer is waited for beyond that: a search for UPnP devices takes four seconds, and the check
+/// of what was found a little more.
+const ROUTER_ANSWERS: Duration = Duration::from_millis(6000);
+
 /// What this player came for.
 #[derive(Clone, Debug)]
 pub(crate) enum Goal {
     Nat,
     Host { room: HostRoom, expected: usize, refuse: Option<String> },
     Join { join: JoinRoom, idle: Duration },
+    Quick(QuickMatch),
 }
 
 impl Goal {
     pub(crate) fn of(command: &Sub) -> Self {
         match command {
             Sub::Nat { .. } => Self::Nat,
-            Sub::Host { room, players, capacity, refuse, password, .. } => {
+            Sub::Host { room, players, capacity, refuse, password, game, .. } => {
                 let room = bevy_traversal::RoomOptions {
                     name: room.clone(),
                     capacity: capacity.unwrap_or(*players),
                     password: password.clone(),
                     auto_allow: refuse.is_none(),
+                    migrate: game.migrate,
                     ..Default::default()
                 };
                 let expected = usize::from(*players) - 1;
                 Self::Host { room: HostRoom(room), expected, refuse: refuse.clone() }
             }
+            Sub::Quick { mode, players, .. } => Self::Quick(QuickMatch::of(mode.clone(), *players)),
             Sub::Join { room, wait, idle, password, .. } => {
                 let target = RoomTarget::Name(room.clone());
                 let join = JoinRoom { target, password: password.clone(), wait: *wait };
@@ -68,8 +76,12 @@ pub(crate) struct Session {
     pub(crate) connected_at: Option<Instant>,
     /// What is known of the own NAT, and since when.
     nat: Option<(NatProfile, Instant)>,
+    /// When it was first known.
+    nat_since: Option<Instant>,
     /// The host of a joined room is gone.
     host_gone: bool,
+    /// Host of the present room.
+    hosting: bool,
     frozen: bool,
     /// The last thing that went wrong.
     trouble: Option<String>,
@@ -94,7 +106,9 @@ impl Session {
             room_pending: false,
             connected_at: None,
             nat: None,
+            nat_since: None,
             host_gone: false,
+            hosting: false,
             frozen: false,
             trouble: None,
             stop,
@@ -112,6 +126,20 @@ impl Session {
         join.target = RoomTarget::Code(name.clone());
         join.wait = Duration::ZERO;
         true
+    }
+
+    /// Plays with a host, and with it only.
+    fn has_joined(&self) -> bool {
+        match self.goal {
+            Goal::Join { .. } => true,
+            Goal::Quick(_) => !self.hosting,
+            _ => false,
+        }
+    }
+
+    /// Without its host there is nothing left to do.
+    fn ends_with_its_host(&self) -> bool {
+        self.has_joined() && !self.game.as_ref().is_some_and(|game| game.migrate)
     }
 
     /// Ends it with this text.
@@ -137,7 +165,7 @@ pub(crate) fn lobby(
     link: Res<LobbyLink>,
     mut changed: MessageReader<LobbyChanged>,
     mut failed: MessageReader<LobbyFailed>,
-    mut host: MessageWriter<HostRoom>,
+    (mut host, mut quick): (MessageWriter<HostRoom>, MessageWriter<QuickMatch>),
     mut join: MessageWriter<JoinRoom>,
 ) {
     for LobbyChanged(state) in changed.read() {
@@ -169,6 +197,10 @@ pub(crate) fn lobby(
         match &session.goal {
             Goal::Nat => {}
             Goal::Host { room, .. } => _ = host.write(room.clone()),
+            Goal::Quick(wanted) => {
+                output.event("request", json!({"peer": null, "player": null, "mode": wanted.mode}));
+                quick.write(wanted.clone());
+            }
             Goal::Join { join: room, .. } => {
                 let name = match &room.target {
                     RoomTarget::Name(name) | RoomTarget::Code(name) => name,
@@ -200,7 +232,7 @@ pub(crate) fn room(
     mut session: ResMut<Session>,
     output: Res<Output>,
     (room, members): (Res<CurrentRoom>, Res<Members>),
-    mut entered: MessageReader<RoomJoined>,
+    (mut entered, mut migrated): (MessageReader<RoomJoined>, MessageReader<HostMigrated>),
     mut left: MessageReader<RoomLeft>,
     mut failed: MessageReader<RequestFailed>,
     mut requested: MessageReader<JoinRequested>,
@@ -209,16 +241,26 @@ pub(crate) fn room(
     session.room_pending |= entered.read().count() > 0;
     if let Some(info) = room.info.as_ref().filter(|_| session.room_pending && !members.0.is_empty()) {
         session.room_pending = false;
+        session.hosting = room.hosting;
         let role = if room.hosting { "host" } else { "join" };
         output.event(
             "room",
             json!({"name": info.name, "code": info.code, "role": role, "members": members.0.len()}),
         );
     }
+    for HostMigrated { room, hosting, members, .. } in migrated.read() {
+        let host = members.iter().find(|member| member.id == room.host).map(|member| &member.name);
+        output.event(
+            "host_changed",
+            json!({"host": host, "hosting": hosting, "epoch": room.epoch, "members": members.len()}),
+        );
+        session.trouble = None;
+        session.hosting = *hosting;
+    }
     for RoomLeft { reason, .. } in left.read() {
         let text = reason.as_ref().map_or_else(|| "left".to_owned(), ToString::to_string);
         output.event("room_left", json!({"text": text}));
-        if matches!(session.goal, Goal::Join { .. }) {
+        if matches!(session.goal, Goal::Join { .. } | Goal::Quick(_)) {
             session.host_gone = true;
             session.trouble.get_or_insert(text);
         } else if session.asked {
@@ -233,7 +275,7 @@ pub(crate) fn room(
         }
     }
     for RequestFailed { request, error } in failed.read() {
-        if !matches!(request, RequestKind::Host | RequestKind::Join) {
+        if !matches!(request, RequestKind::Host | RequestKind::Join | RequestKind::QuickMatch) {
             continue;
         }
         let (reason, passing) = request_reason(error);
@@ -268,13 +310,37 @@ fn request_reason(error: &RequestFailure) -> (&'static str, bool) {
     }
 }
 
+/// How a quick match comes along.
+pub(crate) fn queue(
+    mut session: ResMut<Session>,
+    output: Res<Output>,
+    mut changed: MessageReader<QueueChanged>,
+) {
+    for QueueChanged(status) in changed.read() {
+        session.trouble = None;
+        if let (Some(QueueStatus { position, waiting, players }), Goal::Quick(wanted)) =
+            (status, &session.goal)
+        {
+            let (mode, missing) = (wanted.mode.clone(), players.saturating_sub(*waiting));
+            output.event(
+                "queue",
+                json!({"mode": mode, "position": position, "waiting": waiting, "players": players}),
+            );
+            // What is said if nobody else comes.
+            session.trouble =
+                Some(format!("{missing} more players wanted for {mode:?}; nobody came in time"));
+        }
+    }
+}
+
 /// NAT, plans and paths.
 pub(crate) fn paths(
     mut session: ResMut<Session>,
     mut scores: ResMut<Scores>,
     output: Res<Output>,
     peers: Res<Peers>,
-    mut nat: MessageReader<NatChanged>,
+    (link, status): (Res<TraversalLink>, Res<NatStatus>),
+    (mut nat, mut mapping): (MessageReader<NatChanged>, MessageReader<PortMappingChanged>),
     mut planned: MessageReader<PeerPlanned>,
     mut connected: MessageReader<PeerConnected>,
     (mut path_changed, mut relayed): (MessageReader<PathChanged>, MessageReader<PeerRelayed>),
@@ -282,18 +348,29 @@ pub(crate) fn paths(
     mut failed: MessageReader<TraversalFailed>,
 ) {
     for NatChanged(profile) in nat.read() {
-        output.event("nat", output::nat(profile));
+        output.event("nat", output::nat(profile, &status.port_mapping));
         session.nat = Some((*profile, Instant::now()));
+        session.nat_since.get_or_insert_with(Instant::now);
     }
+    for PortMappingChanged(state) in mapping.read() {
+        output.event("port_mapping", output::port_mapping(state));
+    }
+    let asking = !link.config().port_mapping.is_empty()
+        && matches!(
+            status.port_mapping,
+            PortMappingState::None(NoPortMapping::NotAsked) | PortMappingState::Checking(_)
+        );
+    let waited = session.nat_since.is_some_and(|since| since.elapsed() >= ROUTER_ANSWERS);
     if let (Goal::Nat, Some((profile, at))) = (&session.goal, &session.nat)
-        && (profile.confidence == Confidence::Full || at.elapsed() >= NAT_SETTLES)
+        && (profile.confidence == Confidence::Full && !profile.mapped || at.elapsed() >= NAT_SETTLES)
+        && (!asking || waited)
     {
         if !output.is_json() {
             output.event("advice", json!({"text": output::advice(profile)}));
         }
         session.over = true;
     }
-    for PeerPlanned { peer, role, methods, host } in planned.read() {
+    for PeerPlanned { peer, role, methods, host, .. } in planned.read() {
         if *host {
             output.event("request", json!({"peer": peer.name, "player": peer.id.to_string()}));
         }
@@ -307,7 +384,7 @@ pub(crate) fn paths(
     for PeerDisconnected { peer, reason, .. } in disconnected.read() {
         output.event("disconnected", json!({"peer": peer.name, "text": reason.to_string()}));
         scores.disconnected(peer.id);
-        if matches!(session.goal, Goal::Join { .. }) {
+        if session.ends_with_its_host() {
             session.host_gone = true;
             session.trouble.get_or_insert(reason.to_string());
         }
@@ -328,7 +405,7 @@ pub(crate) fn paths(
     for TraversalFailed { peer, report } in failed.read() {
         output.event("failed", output::failure(&peer.name, report));
         session.trouble = Some(report.to_string());
-        session.over |= matches!(session.goal, Goal::Join { .. });
+        session.over |= session.ends_with_its_host();
     }
 }
 
@@ -358,7 +435,11 @@ pub(crate) fn finish(
             Some(text.unwrap_or_else(|| "the lobby server told nothing about the NAT in time".into()))
         }
         goal => {
-            let expected = if let Goal::Host { expected, .. } = goal { *expected } else { 1 };
+            let expected = match goal {
+                Goal::Host { expected, .. } => *expected,
+                Goal::Quick(wanted) if session.hosting => usize::from(wanted.players) - 1,
+                _ => 1,
+            };
             for summary in scores.summaries(stats.discarded()) {
                 output.event("summary", summary);
             }

@@ -70,7 +70,8 @@ fn hand_over(
             }
             // The host's word is the sign, so the other side's must not run into the host's new transport.
             if *host || heard.is_none_or(|at| at.elapsed() < CEASED / 4) {
-                datagrams.send(*player, READY.to_vec());
+                // Without a connection the session says so by itself.
+                let _ = datagrams.send(*player, READY.to_vec());
             }
             let ready = match heard {
                 Some(_) if *host => since.elapsed() >= SETTLE,

@@ -19,6 +19,8 @@ use traversal_core::wire::message::{
 };
 use traversal_core::wire::session::ClientSession;
 
+use crate::turn::{HEADER, TurnClient, TurnServer, channel_data};
+
 /// A full renet slice with everything around it.
 const SIZE: usize = 1280;
 const ROUNDS: usize = 5;
@@ -104,9 +106,14 @@ fn thread_time(name: &str) -> f64 {
     panic!("no thread {name}");
 }
 
-/// Sends to `to` from `from` while counting what comes in at `at`; datagrams per second of the thread's time, and
-/// per second.
-fn load(from: &UdpSocket, to: SocketAddr, datagram: &[u8], at: &UdpSocket, thread: &str) -> (f64, f64) {
+/// Sends to `to` from `from` while counting what comes in at `at`, `length` bytes long; datagrams per second of the
+/// forwarder's time, and per second.
+fn load(
+    (from, to): (&UdpSocket, SocketAddr),
+    datagram: &[u8],
+    (at, length): (&UdpSocket, usize),
+    time: impl Fn() -> f64,
+) -> (f64, f64) {
     let stop = Arc::new(AtomicBool::new(false));
     let received = Arc::new(AtomicU64::new(0));
     let at = at.try_clone().unwrap();
@@ -115,12 +122,12 @@ fn load(from: &UdpSocket, to: SocketAddr, datagram: &[u8], at: &UdpSocket, threa
     let counter = std::thread::spawn(move || {
         let mut buffer = [0; 2048];
         while !counting.load(Ordering::Relaxed) {
-            if at.recv(&mut buffer).is_ok_and(|len| len == SIZE) {
+            if at.recv(&mut buffer).is_ok_and(|len| len == length) {
                 count.fetch_add(1, Ordering::Relaxed);
             }
         }
     });
-    let before = thread_time(thread);
+    let before = time();
     let start = Instant::now();
     let mut in_flight_from = received.load(Ordering::Relaxed);
     let mut sent = 0u64;
@@ -140,7 +147,7 @@ fn load(from: &UdpSocket, to: SocketAddr, datagram: &[u8], at: &UdpSocket, threa
             std::thread::yield_now();
         }
     }
-    let time = thread_time(thread) - before;
+    let time = time() - before;
     let elapsed = start.elapsed().as_secs_f64();
     stop.store(true, Ordering::Relaxed);
     counter.join().unwrap();
@@ -202,10 +209,10 @@ pub(super) fn run() {
     let address = server.addresses().first[0];
     let (mut host, mut joiner) = (Player::log_in(address, 1), Player::log_in(address, 2));
     let options = RoomOptions { name: "r".into(), ..RoomOptions::default() };
-    host.ask(Request::CreateRoom { options, code: None });
+    host.ask(Request::CreateRoom { options });
     host.wait(|message| matches!(message, ToPlayer::Response { .. }).then_some(()));
     let target = RoomTarget::Name("r".into());
-    joiner.ask(Request::JoinRoom { target, password: None, resume: false });
+    joiner.ask(Request::JoinRoom { target, password: None });
     let plan = joiner.plan();
     host.plan();
     let mut datagram = vec![Kind::Relay as u8];
@@ -219,17 +226,76 @@ pub(super) fn run() {
     let source = UdpSocket::bind("127.0.0.1:0").unwrap();
     let forwarder = bare(sink.local_addr().unwrap(), Arc::clone(&stop));
     let sender = joiner.socket.try_clone().unwrap();
-    let mut ratios = Vec::new();
-    println!("{SIZE} bytes, {ROUNDS} rounds of {ROUND:?} each");
-    println!("round   relay/s of CPU   bare/s of CPU   ratio     relay/s      bare/s");
+    let turn = Turn::start();
+    if turn.is_none() {
+        println!("SKIPPED: coturn's part, as there is no `turnserver` (Debian: apt-get install coturn)");
+    }
+    println!(
+        "{SIZE} bytes, {ROUNDS} rounds of {ROUND:?} each; datagrams per second of processor time, and per second"
+    );
+    println!(
+        "round     relay      /s      bare      /s  ratio    coturn      /s  ratio  both ends      /s  ratio"
+    );
+    let mut ratios = [const { Vec::new() }; 3];
     for round in 1..=ROUNDS {
-        let relay = load(&sender, address, &datagram, &host.socket, "lobby_server");
-        let bare = load(&source, forwarder, &datagram, &sink, "bare");
-        let ratio = relay.0 / bare.0;
-        println!("{round:5} {:16.0} {:15.0} {ratio:7.2} {:11.0} {:11.0}", relay.0, bare.0, relay.1, bare.1);
-        ratios.push(ratio);
+        let relay = load((&sender, address), &datagram, (&host.socket, SIZE), || thread_time("lobby_server"));
+        let at = (&sink, SIZE);
+        let others = [
+            Some(load((&source, forwarder), &datagram, at, || thread_time("bare"))),
+            turn.as_ref().map(Turn::to_a_socket),
+            turn.as_ref().map(Turn::to_a_client),
+        ];
+        print!("{round:5} {:9.0} {:7.0}", relay.0, relay.1);
+        for (other, ratios) in others.into_iter().zip(&mut ratios) {
+            let Some(other) = other else { continue };
+            ratios.push(relay.0 / other.0);
+            print!(" {:9.0} {:7.0} {:6.2}", other.0, other.1, relay.0 / other.0);
+        }
+        println!();
     }
     stop.store(true, Ordering::Relaxed);
-    ratios.sort_by(f64::total_cmp);
-    println!("median ratio {:.2} (goal: at least 0.7)", ratios[ratios.len() / 2]);
+    let what = ["a bare forwarder (goal: at least 0.7)", "coturn, one end", "coturn, both ends"];
+    for (mut ratios, what) in ratios.into_iter().zip(what) {
+        ratios.sort_by(f64::total_cmp);
+        if let Some(median) = ratios.get(ratios.len() / 2) {
+            println!("median ratio {median:.2} to {what}");
+        }
+    }
+}
+
+/// coturn, and a player on either side of it.
+struct Turn {
+    server: TurnServer,
+    /// Bound to `plain`.
+    one: TurnClient,
+    plain: UdpSocket,
+    /// Bound to each other.
+    pair: [TurnClient; 2],
+}
+
+impl Turn {
+    fn start() -> Option<Self> {
+        let server = TurnServer::start()?;
+        let allocate = || TurnClient::allocate(server.address);
+        let (one, pair) = (allocate(), [allocate(), allocate()]);
+        let plain = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let SocketAddr::V4(address) = plain.local_addr().unwrap() else { return None };
+        one.bind(address);
+        pair[0].bind(pair[1].relayed);
+        pair[1].bind(pair[0].relayed);
+        Some(Self { server, one, plain, pair })
+    }
+
+    /// One end has an allocation, the other one is reached as it is: coturn handles each datagram once.
+    fn to_a_socket(&self) -> (f64, f64) {
+        let way = (&self.one.socket, self.server.address.into());
+        load(way, &channel_data(SIZE - HEADER), (&self.plain, SIZE - HEADER), || self.server.time())
+    }
+
+    /// Both ends have an allocation, as where neither can be reached: each datagram passes both.
+    fn to_a_client(&self) -> (f64, f64) {
+        let [from, to] = &self.pair;
+        let way = (&from.socket, self.server.address.into());
+        load(way, &channel_data(SIZE - HEADER), (&to.socket, SIZE), || self.server.time())
+    }
 }

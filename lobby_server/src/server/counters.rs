@@ -28,6 +28,10 @@ pub struct Counters {
     pub requests_failed: u64,
     /// Rooms opened.
     pub rooms_opened: u64,
+    /// Rooms that got another host.
+    pub migrations: u64,
+    /// Rooms made for players who wanted a quick match.
+    pub quick_matches: u64,
     /// Matches begun.
     pub matches: u64,
     /// Matches that players reported as directly connected.
@@ -61,6 +65,8 @@ pub struct Gauges {
     pub sessions: usize,
     /// Open rooms.
     pub rooms: usize,
+    /// Players who wait for a quick match.
+    pub queued: usize,
     /// Running matches.
     pub matches: usize,
     /// Matches that may use the relay.

@@ -12,7 +12,7 @@ use super::{Server, Timer};
 
 /// Time between pings of one check: at 30 % loss each way, ten of them miss a living player once in a thousand
 /// checks.
-const PING_PERIOD: Duration = Duration::from_millis(150);
+pub(super) const PING_PERIOD: Duration = Duration::from_millis(150);
 
 /// One check of a room's members.
 #[derive(Debug)]
@@ -63,6 +63,7 @@ impl Server {
 
     /// A session gave a sign of life.
     pub(super) fn heard(&mut self, now: Instant, id: u64) {
+        self.host_heard(now, id);
         let mut done = Vec::new();
         for (room, check) in &mut self.checks {
             if check.suspects.remove(&id) && check.suspects.is_empty() {

@@ -1,10 +1,12 @@
 //! Who comes into a room and goes out of it, and the matches that follow from that.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rand_chacha::rand_core::RngCore;
 use traversal_core::id::{MatchId, PlayerId, RoomId};
-use traversal_core::wire::message::{MatchEnd, Response, RoomEnd, ToPlayer};
+use traversal_core::wire::message::{
+    MatchEnd, RequestError, Response, RoomEnd, RoomInfo, ToPlayer, Topology,
+};
 
 use super::requests::{JoinWish, Pending};
 use super::{Server, Timer};
@@ -12,15 +14,36 @@ use crate::matchmaking::{plans, replans};
 use crate::registry::RegistryOperation;
 use crate::relay::RelayMode;
 
+/// Who was heard within this is there: players in a room give a sign of life every 4 s.
+const REMATCH_FRESH: Duration = Duration::from_secs(8);
+
 impl Server {
     /// The player is in: the room's answer, the plans and the new list of members go out at once.
     pub(super) fn admit(&mut self, now: Instant, wish: &JoinWish) {
         let (player, id) = (wish.player, wish.room);
-        let Some(party) = self.party(player) else { return };
-        let Some(room) = self.rooms.get_mut(&id) else { return };
-        let host = room.host();
+        let Some(info) = self.take_in(now, player, id) else { return };
+        self.respond(now, wish.session, wish.request, Ok(Response::Room(info)));
+        self.tell_ticket(now, id, player);
+        if !wish.resume {
+            let members =
+                self.rooms.get(&id).map(|room| room.members.iter().map(|member| member.id).collect());
+            let members: Vec<PlayerId> = members.unwrap_or_default();
+            self.match_with(now, id, player, &members);
+        }
+        self.publish(now, id);
+        let host = self.rooms.get(&id).and_then(|room| self.players.get(&room.host()));
+        if host.is_none_or(|host| host.room != Some(id)) {
+            // It is waited for no longer than it takes to ask the others.
+            self.suspect(now, id, None);
+        }
+    }
+
+    /// Puts a player on the list of members.
+    pub(super) fn take_in(&mut self, _: Instant, player: PlayerId, id: RoomId) -> Option<RoomInfo> {
+        let party = self.party(player)?;
+        let room = self.rooms.get_mut(&id)?;
         if !room.has(player) {
-            room.members.push(party.info.clone());
+            room.members.push(party.info);
         }
         let info = room.info();
         if let Some(state) = self.players.get_mut(&player) {
@@ -28,14 +51,47 @@ impl Server {
             state.stale = false;
         }
         self.timers.set(Timer::Stale(player), None);
-        self.respond(now, wish.session, wish.request, Ok(Response::Room(info)));
-        if !wish.resume {
-            self.begin_match(now, host, player);
-        }
-        self.publish(now, id);
+        Some(info)
     }
 
-    fn begin_match(&mut self, now: Instant, host: PlayerId, joiner: PlayerId) {
+    /// Matches a player who comes in with the host; in a mesh, with all of these members.
+    pub(super) fn match_with(&mut self, now: Instant, id: RoomId, player: PlayerId, members: &[PlayerId]) {
+        let Some(room) = self.rooms.get(&id) else { return };
+        let (host, mesh) = (room.host(), room.topology == Topology::Mesh);
+        for other in members.iter().filter(|other| **other != player && (mesh || **other == host)) {
+            self.begin_match(now, *other, player, *other != host);
+        }
+    }
+
+    /// In a mesh: two members have no connection (any more), and the later one of them wants one.
+    pub(super) fn rematch(
+        &mut self,
+        now: Instant,
+        player: PlayerId,
+        other: PlayerId,
+    ) -> Result<Response, RequestError> {
+        let present = |player: PlayerId| {
+            let state = self.players.get(&player).filter(|state| !state.stale)?;
+            Some((state.room?, self.sessions.get(&state.session)?.session.last_heard()))
+        };
+        let (room, _) = present(player).ok_or(RequestError::NotInRoom)?;
+        let there = present(other).filter(|(of, heard)| {
+            *of == room && other != player && now.saturating_duration_since(*heard) < REMATCH_FRESH
+        });
+        let of = self.rooms.get(&room).ok_or(RequestError::NotInRoom)?;
+        if there.is_none() {
+            return Err(RequestError::NoSuchPlayer);
+        }
+        // Whose channel to the host is lost leaves the room and may join again.
+        if of.topology != Topology::Mesh || [player, other].contains(&of.host()) {
+            return Err(RequestError::Malformed { what: "request".into() });
+        }
+        self.begin_match(now, other, player, true);
+        Ok(Response::Done)
+    }
+
+    /// Brings two players together; `host` hosts the room, or was there first in a pair of a mesh.
+    pub(super) fn begin_match(&mut self, now: Instant, host: PlayerId, joiner: PlayerId, mesh: bool) {
         let (Some(of_host), Some(of_joiner)) = (self.party(host), self.party(joiner)) else { return };
         let id = MatchId(self.rng.next_u64());
         let mut secret = [0; 32];
@@ -46,7 +102,12 @@ impl Server {
         }
         let relay = (self.relay_mode(host) != RelayMode::Never)
             .then(|| self.relay.grant(now, id, [host, joiner], &mut self.rng));
-        let (for_host, for_joiner) = plans(id, secret, &of_host, &of_joiner, relay, &self.config.policy());
+        let (mut for_host, mut for_joiner) =
+            plans(id, secret, &of_host, &of_joiner, relay, &self.config.policy());
+        let room = self.players.get(&joiner).and_then(|joiner| joiner.room);
+        let epoch = room.and_then(|room| self.rooms.get(&room)).map_or(0, |room| room.epoch);
+        (for_host.epoch, for_joiner.epoch) = (epoch, epoch);
+        (for_host.mesh, for_joiner.mesh) = (mesh, mesh);
         self.counters.matches += 1;
         tracing::debug!(host = %host, joiner = %joiner, same_nat = for_host.same_nat, "match begins");
         self.tell(now, joiner, ToPlayer::Plan(Box::new(for_joiner)));
@@ -62,16 +123,6 @@ impl Server {
                 self.tell(now, joiner, ToPlayer::Replan(Box::new(for_joiner)));
                 self.tell(now, host, ToPlayer::Replan(Box::new(for_host)));
             }
-        }
-    }
-
-    /// A player of this match wants both to try for a direct path once more. Both ask at about the same time.
-    pub(super) fn punch_again(&mut self, now: Instant, player: PlayerId, id: MatchId) {
-        let Some(([host, joiner], edition)) = self.matches.begin_again(now, id, player) else { return };
-        let (Some(of_host), Some(of_joiner)) = (self.party(host), self.party(joiner)) else { return };
-        if let Some((for_host, for_joiner)) = replans(id, &of_host, &of_joiner, edition) {
-            self.tell(now, joiner, ToPlayer::Replan(Box::new(for_joiner)));
-            self.tell(now, host, ToPlayer::Replan(Box::new(for_host)));
         }
     }
 
@@ -103,30 +154,55 @@ impl Server {
         self.ask_registry(now, release, Pending::Nothing);
     }
 
-    /// The player is in its room no longer; a host takes the room along.
+    /// The player is in its room no longer, and its matches are over. A host gives the room to another member, or takes
+    /// it along. One that is only out of our sight keeps it until the members say that it is lost.
     pub(super) fn leave_room(&mut self, now: Instant, player: PlayerId, why: MatchEnd) {
         let Some(state) = self.players.get_mut(&player) else { return };
         state.stale = false;
         let left = state.room.take();
         self.timers.set(Timer::Stale(player), None);
-        let Some(id) = left else { return };
-        let Some(room) = self.rooms.get_mut(&id) else { return };
-        if room.host() == player {
-            let reason = if why == MatchEnd::Left { RoomEnd::Closed } else { RoomEnd::HostLost };
-            self.close_room(now, id, player, reason);
+        let Some((id, room)) = left.and_then(|id| Some((id, self.rooms.get_mut(&id)?))) else {
+            return self.end_matches(now, player, why);
+        };
+        if room.host() != player {
+            room.members.retain(|member| member.id != player);
             self.end_matches(now, player, why);
+            if self.is_inhabited(id) {
+                self.publish(now, id);
+            } else {
+                // Its host was out of our sight already.
+                self.close_room(now, id, player, RoomEnd::HostLost);
+            }
             return;
         }
-        room.members.retain(|member| member.id != player);
+        let migrate = room.migrate && self.is_inhabited(id);
+        if migrate && why == MatchEnd::Gone {
+            return self.suspect(now, id, None);
+        }
+        if migrate && self.hand_over(now, id, None) {
+            return;
+        }
+        let reason = if why == MatchEnd::Left { RoomEnd::Closed } else { RoomEnd::HostLost };
+        self.close_room(now, id, player, reason);
         self.end_matches(now, player, why);
-        self.publish(now, id);
     }
 
-    fn close_room(&mut self, now: Instant, id: RoomId, host: PlayerId, reason: RoomEnd) {
+    /// The player has turned to another room, or enters this one anew: its place in the former one is free at once.
+    pub(super) fn leave_former(&mut self, now: Instant, player: PlayerId) {
+        let former = self.players.get(&player).and_then(|state| self.rooms.get(&state.room?));
+        let hosts = former.is_some_and(|room| room.host() == player);
+        self.leave_room(now, player, if hosts { MatchEnd::Left } else { MatchEnd::Gone });
+    }
+
+    pub(super) fn close_room(&mut self, now: Instant, id: RoomId, host: PlayerId, reason: RoomEnd) {
         let Some(room) = self.rooms.get(&id) else { return };
         tracing::info!(room = %room.name, game = %room.game, %reason, "room closed");
         let members: Vec<PlayerId> = room.members.iter().map(|member| member.id).collect();
+        let absent = room.host();
         self.release(now, id);
+        if absent != host {
+            self.end_matches(now, absent, MatchEnd::Gone);
+        }
         for member in members.into_iter().filter(|member| *member != host) {
             let Some(state) = self.players.get_mut(&member) else { continue };
             if state.room != Some(id) {
@@ -141,6 +217,7 @@ impl Server {
         }
         self.abandon_asks(now, id);
         self.abandon_check(now, id);
+        self.abandon_loss(id);
     }
 
     /// The host puts a member out.

@@ -66,10 +66,21 @@ impl Client {
 
 impl Server {
     pub(super) fn handle_probe(&mut self, now: Instant, id: u64, route: Route, probe: Probe, length: usize) {
+        if self.is_stream(route) {
+            // Says nothing about a NAT and UDP.
+            self.counters.dropped += 1;
+            return;
+        }
         let Some(client) = self.sessions.get_mut(&id) else { return };
         if !client.probes.take(self.config.probe_rate, now) {
             self.counters.limited += 1;
             return;
+        }
+        if probe.purpose == ProbePurpose::Register {
+            return self.register(now, id, route);
+        }
+        if let ProbePurpose::MappedPort { port } = probe.purpose {
+            return self.try_mapped_port(now, id, (route, port, length));
         }
         let from = match probe.purpose {
             ProbePurpose::ReplyFromOtherPort => self.other(route, false, true),

@@ -3,12 +3,13 @@
 use std::time::Instant;
 
 use traversal_core::id::PlayerId;
+use traversal_core::wire::session::MIN_SEALED;
 
 use super::{Route, Server};
 use crate::relay::{RelayMode, forwarded};
 
 /// Length of a sealed path challenge: only what is at least as long is answered with one.
-const CHALLENGE: usize = 64;
+const CHALLENGE: usize = MIN_SEALED;
 
 impl Server {
     /// Whether the players of this one's game may use the relay.
@@ -24,15 +25,16 @@ impl Server {
             self.counters.relay_dropped += 1;
             return;
         };
-        let route_of = |player: PlayerId| {
+        let client_of = |player: PlayerId| {
             let session = self.players.get(&player)?.session;
-            Some((session, self.sessions.get(&session)?.route))
+            Some((session, self.sessions.get(&session)?))
         };
-        let (Some((session, own)), Some((_, to))) = (route_of(lane.from), route_of(lane.to)) else {
+        let (Some((session, own)), Some((_, to))) = (client_of(lane.from), client_of(lane.to)) else {
             self.counters.relay_dropped += 1;
             return;
         };
-        if own.peer != route.peer {
+        let (proven, to) = (self.same_way(own.route, route) || self.was_left(now, own, route), to.route);
+        if !proven {
             self.counters.relay_dropped += 1;
             // Perhaps its NAT gave it another port: if it can prove so, the next ones pass.
             if datagram.len() >= CHALLENGE {

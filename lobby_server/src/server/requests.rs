@@ -6,15 +6,13 @@ use std::time::Instant;
 use rand_chacha::rand_core::RngCore;
 use traversal_core::id::{JoinId, PlayerId, RequestId, RoomId};
 use traversal_core::wire::message::{
-    MAX_REASON, MatchEnd, PlayerInfo, Request, RequestError, Response, RoomOptions, RoomTarget, ToPlayer,
+    MAX_REASON, MatchEnd, PlayerInfo, Request, RequestError, Response, RoomEnd, RoomOptions, RoomTarget,
+    ToPlayer,
 };
 
 use super::liveness::Waiting;
 use super::{Server, Timer};
-use crate::limits::prefix;
-use crate::registry::{
-    RegistryCommand, RegistryDown, RegistryId, RegistryOperation, RegistryReply, code_key,
-};
+use crate::registry::{RegistryCommand, RegistryDown, RegistryId, RegistryOperation, RegistryReply};
 use crate::rooms::{self, PasswordHash, Room};
 
 /// Rooms asked of the registry for a page of a listing; short ones fit about so many into a datagram.
@@ -63,6 +61,7 @@ pub(super) enum Pending {
     Claim(Claim),
     Find(JoinWish),
     List { session: u64, request: RequestId },
+    Gathering(RoomId),
     Nothing,
 }
 
@@ -93,15 +92,18 @@ impl Server {
             return;
         }
         let result = match body {
-            Request::CreateRoom { options, code } => self.create(now, id, player, request, options, code),
-            Request::JoinRoom { target, password, resume } => {
+            Request::CreateRoom { options } => self.create(now, id, player, request, options),
+            Request::TakeUpRoom { ticket, code, options } => {
+                self.take_up(now, (id, player, request), ticket, &code, options)
+            }
+            Request::JoinRoom { target, password } => {
                 let wish = JoinWish {
                     session: id,
                     player,
                     request,
                     room: RoomId(0),
                     password,
-                    resume,
+                    resume: false,
                     checked: false,
                     allowed: false,
                 };
@@ -116,6 +118,9 @@ impl Server {
             }
             Request::Kick { player: target, reason } => self.kick(now, player, target, reason).map(Some),
             Request::SetMetadata(metadata) => self.set_metadata(now, player, metadata).map(Some),
+            Request::QuickMatch(wanted) => self.quick_match(now, id, player, wanted).map(Some),
+            Request::LeaveQueue => self.leave_queue(now, player).map(Some),
+            Request::Rematch { player: other } => self.rematch(now, player, other).map(Some),
             _ => Err(RequestError::Malformed { what: "request".into() }),
         };
         match result {
@@ -186,6 +191,7 @@ impl Server {
                 let (rooms, more) = rooms::page(rooms, more);
                 self.respond(now, session, request, Ok(Response::Rooms { rooms, more }));
             }
+            (Pending::Gathering(room), reply) => self.gathering_claimed(now, room, reply.ok()),
             (Pending::Nothing, _) => {}
             (pending, _) => self.registry_failed(now, pending),
         }
@@ -207,6 +213,7 @@ impl Server {
             }
             Pending::Find(wish) => (wish.session, wish.request),
             Pending::List { session, request } => (session, request),
+            Pending::Gathering(room) => return self.gathering_claimed(now, room, None),
             Pending::Nothing => return,
         };
         self.respond(now, session, request, Err(RequestError::RegistryUnavailable));
@@ -219,53 +226,46 @@ impl Server {
         player: PlayerId,
         request: RequestId,
         options: RoomOptions,
-        code: Option<String>,
     ) -> Result<Option<Response>, RequestError> {
         rooms::check_options(&options)?;
         let Some(state) = self.players.get(&player) else { return Err(RequestError::NoSuchPlayer) };
         if state.busy.is_some() || (state.room.is_some() && !state.stale) {
             return Err(RequestError::AlreadyInRoom);
         }
-        if let Some(room) = state.room {
-            let same = code.as_ref().is_some_and(|code| {
-                self.rooms.get(&room).is_some_and(|room| room.host() == player && room.code == code_key(code))
-            });
-            if same {
-                return Ok(self.take_up(now, player, room, options));
-            }
-            self.leave_room(now, player, MatchEnd::Gone);
+        if self.queues.has(player) {
+            return Err(RequestError::AlreadyQueued);
         }
+        self.leave_former(now, player);
         let Some(client) = self.sessions.get(&id) else { return Err(RequestError::NoSuchPlayer) };
         let from: IpAddr = client.route.peer.ip();
-        let here = self.rooms.values().filter(|room| prefix(room.opened_from) == prefix(from)).count();
-        if self.rooms.len() >= self.config.max_rooms || here >= self.config.max_rooms_per_address {
-            self.counters.limited += 1;
-            return Err(RequestError::Limited { retry_after_s: 30 });
-        }
+        let login = client.login.clone();
+        self.room_for_one_more(from)?;
         let mut room_id = RoomId(self.rng.next_u64());
         while self.rooms.contains_key(&room_id) {
             room_id = RoomId(self.rng.next_u64());
         }
-        let code = code
-            .and_then(|code| rooms::former_code(&code))
-            .unwrap_or_else(|| rooms::draw_code(&mut self.rng));
+        let code = rooms::draw_code(&mut self.rng);
         let name = options.name.trim();
         let name_is_code = name.is_empty();
         let room = Room {
             id: room_id,
-            game: client.login.game.clone(),
-            game_protocol: client.login.game_protocol,
+            game: login.game,
+            game_protocol: login.game_protocol,
             name: if name_is_code { code.clone() } else { name.into() },
             code,
             capacity: options.capacity,
             public: options.public,
             auto_allow: options.auto_allow,
             metadata: options.metadata,
+            topology: options.topology,
             password: options.password.map(|password| PasswordHash::new(&password, &mut self.rng)),
-            members: vec![PlayerInfo { id: player, name: client.login.name.clone() }],
+            members: vec![PlayerInfo { id: player, name: login.name }],
             revision: 0,
             opened_from: from,
             claimed: false,
+            migrate: options.migrate,
+            epoch: 0,
+            restored: false,
         };
         self.rooms.insert(room_id, room);
         if let Some(state) = self.players.get_mut(&player) {
@@ -276,29 +276,6 @@ impl Server {
             Claim { session: id, request, room: room_id, name_is_code, tries: 0, checked: false },
         );
         Ok(None)
-    }
-
-    /// The host of a room is back with its room's code: the room is as it was.
-    fn take_up(
-        &mut self,
-        now: Instant,
-        player: PlayerId,
-        id: RoomId,
-        options: RoomOptions,
-    ) -> Option<Response> {
-        let room = self.rooms.get_mut(&id)?;
-        room.capacity = options.capacity;
-        room.public = options.public;
-        room.auto_allow = options.auto_allow;
-        room.metadata = options.metadata;
-        room.password = options.password.map(|password| PasswordHash::new(&password, &mut self.rng));
-        let info = room.info();
-        if let Some(state) = self.players.get_mut(&player) {
-            state.stale = false;
-        }
-        self.timers.set(Timer::Stale(player), None);
-        self.publish(now, id);
-        Some(Response::Room(info))
     }
 
     pub(super) fn claim(&mut self, now: Instant, claim: Claim) {
@@ -341,6 +318,9 @@ impl Server {
         let info = room.info();
         let snapshot = room.snapshot();
         self.respond(now, claim.session, claim.request, Ok(Response::Room(info)));
+        if let Some(owner) = owner {
+            self.tell_ticket(now, claim.room, owner);
+        }
         for part in snapshot {
             self.tell_session(now, claim.session, part);
         }
@@ -356,6 +336,9 @@ impl Server {
         let client = self.sessions.get(&wish.session).ok_or(RequestError::NoSuchPlayer)?;
         if state.busy.is_some() || (state.room.is_some() && !state.stale) {
             return Err(RequestError::AlreadyInRoom);
+        }
+        if self.queues.has(wish.player) {
+            return Err(RequestError::AlreadyQueued);
         }
         state.busy = Some(wish.request);
         let find = RegistryOperation::Find { game: client.login.game.clone(), target };
@@ -390,15 +373,18 @@ impl Server {
         if !room.opens(wish.password.as_deref()) {
             return Err(RequestError::WrongPassword);
         }
-        match state.room {
-            Some(inside) if inside == wish.room && room.host() != wish.player => {
+        let (inside, hosts) = (state.room, room.host() == wish.player);
+        match inside {
+            Some(inside) if inside == wish.room && !hosts => {
                 self.admit(now, &wish);
                 return Ok(());
             }
-            Some(_) => {
-                // Of an earlier session that is not taken up again. If it was the host of this very room, the
-                // room goes with it.
-                self.leave_room(now, wish.player, MatchEnd::Gone);
+            // Of an earlier session that is not taken up again. If it was the host of this very room, another member
+            // hosts it now, or it is gone.
+            Some(_) => self.leave_former(now, wish.player),
+            // Out of our sight meanwhile, and it does not come back as the host.
+            None if hosts && !self.hand_over(now, wish.room, None) => {
+                self.close_room(now, wish.room, wish.player, RoomEnd::HostLost);
             }
             None => {}
         }
@@ -453,6 +439,22 @@ impl Server {
     pub(super) fn ask_timeout(&mut self, now: Instant, join: JoinId) {
         if let Some(Ask { wish }) = self.asks.remove(&join) {
             self.respond(now, wish.session, wish.request, Err(RequestError::HostSilent));
+        }
+    }
+
+    /// The room has another host: it is asked what the former one did not answer.
+    pub(super) fn ask_again(&mut self, now: Instant, room: RoomId) {
+        let Some(host) = self.rooms.get(&room).map(Room::host) else { return };
+        let open: Vec<(JoinId, u64, PlayerId)> = self
+            .asks
+            .iter()
+            .filter(|(_, ask)| ask.wish.room == room)
+            .map(|(join, ask)| (*join, ask.wish.session, ask.wish.player))
+            .collect();
+        for (join, session, id) in open {
+            let player = PlayerInfo { id, name: client_name(self, session) };
+            self.timers.set(Timer::Ask(join), Some(now + self.config.join_answer_timeout));
+            self.tell(now, host, ToPlayer::JoinRequest { join, player });
         }
     }
 

@@ -11,21 +11,24 @@ use traversal_core::id::{PlayerId, RequestId, RoomId};
 use traversal_core::nat::NatProfile;
 use traversal_core::wire::handshake::{PendingLogin, ServerHandshake};
 use traversal_core::wire::message::{
-    Facts, Frame, Login, LoginRefusal, MAX_LOCAL_ADDRESSES, MAX_TOKEN, MatchEnd, MatchOutcome, PlayerInfo,
-    RoomEnd, ToPlayer, ToServer, Welcome,
+    Frame, Login, LoginRefusal, MAX_LOCAL_ADDRESSES, MAX_TOKEN, MatchEnd, PlayerInfo, RoomEnd, ToPlayer,
+    ToServer, Welcome,
 };
-use traversal_core::wire::session::ServerSession;
+use traversal_core::wire::session::{MIN_SEALED, ServerSession};
 use traversal_core::wire::{Dropped, Kind};
 
+use super::mapped_ports::MappedPort;
 use super::{Route, Server, Timer};
 use crate::claims::Claim;
 use crate::limits::{Bucket, prefix};
-use crate::matchmaking::{Party, Reach, public_addresses, reach};
+use crate::matchmaking::{Party, Reach, reach};
 use crate::relay::RelayMode;
 use crate::rooms::{is_name, is_text};
 
 /// Longest game id, in bytes.
 const MAX_GAME: usize = 64;
+/// How long what comes by the way that a session has left for a stream, or a stream for it, is still as good.
+const LEFT: Duration = Duration::from_secs(1);
 /// Answers to logins that are kept for retransmissions.
 const RECENT_INITS: usize = 4096;
 
@@ -39,7 +42,14 @@ pub(super) struct Client {
     pub(super) sightings: Vec<Sighting>,
     /// How the player is reached; moves only after an echo.
     pub(super) route: Route,
+    /// How it was reached until it went from UDP to a stream or back, and until when what comes that way is as good.
+    former: Option<(Route, Instant)>,
+    /// What its router forwards to it.
+    pub(super) mapped_port: MappedPort,
     challenge: Option<Challenge>,
+    /// Where it is reached in the other family, and when that was last heard of.
+    pub(super) other: Option<(SocketAddr, Instant)>,
+    pub(super) other_challenge: Option<Challenge>,
     /// A sealed datagram came: this is no replayed handshake.
     confirmed: bool,
     pub(super) probes: Bucket,
@@ -48,10 +58,10 @@ pub(super) struct Client {
     next_ping: u32,
 }
 
-struct Challenge {
-    token: [u8; 16],
-    route: Route,
-    sent: Instant,
+pub(super) struct Challenge {
+    pub(super) token: [u8; 16],
+    pub(super) route: Route,
+    pub(super) sent: Instant,
 }
 
 /// A player that is logged in.
@@ -132,6 +142,7 @@ impl Server {
             observed: route.peer,
             probe_targets: self.probe_targets(route),
             session_timeout_s: self.config.session_timeout.as_secs() as u32,
+            other_family: self.other_family(route),
         };
         let player = pending.player;
         pending.login.local.truncate(MAX_LOCAL_ADDRESSES);
@@ -147,6 +158,10 @@ impl Server {
             session,
             sightings: Vec::new(),
             route,
+            former: None,
+            other: None,
+            other_challenge: None,
+            mapped_port: MappedPort::default(),
             challenge: None,
             confirmed: false,
             probes: Bucket::full(self.config.probe_rate, now),
@@ -193,7 +208,8 @@ impl Server {
         let mut targets = Vec::new();
         for (address, port) in [(false, false), (false, true), (true, false), (true, true)] {
             let socket = self.sockets.iter().position(|socket| {
-                socket.local.is_ipv4() == route.peer.is_ipv4()
+                !socket.stream
+                    && socket.local.is_ipv4() == route.peer.is_ipv4()
                     && socket.second_address == address
                     && socket.second_port == port
             });
@@ -234,11 +250,13 @@ impl Server {
             client.confirmed = true;
             self.confirm(now, id);
         }
-        if kind == Kind::Control {
+        if kind == Kind::Control && datagram.len() >= MIN_SEALED {
             self.notice_address(now, id, route);
         }
         self.heard(now, id);
+        self.gathering_heard(now, id);
         let Some(frame) = frame else { return };
+        let proven = self.sessions.get(&id).is_some_and(|client| self.same_way(client.route, route));
         let Some(client) = self.sessions.get_mut(&id) else { return };
         if !matches!(frame, Frame::Probe(_)) && !client.frames.take(self.config.frame_rate, now) {
             self.counters.limited += 1;
@@ -247,8 +265,11 @@ impl Server {
         match frame {
             Frame::Reliable { body, .. } => self.handle_message(now, id, body),
             // From an address that is not proven the challenge is answer enough.
-            Frame::Ping { .. } if client.route.peer != route.peer => {}
+            Frame::Ping { .. } if !proven => {}
             Frame::Ping { id: ping } => self.pong(now, id, ping),
+            Frame::PathResponse { token } if kind == Kind::Probe => {
+                self.register_response(now, id, route, token);
+            }
             Frame::PathResponse { token } => self.path_response(now, id, route, token),
             Frame::Probe(probe) => self.handle_probe(now, id, route, probe, datagram.len()),
             Frame::Goodbye { .. } => self.end_session(now, id, MatchEnd::Left),
@@ -256,7 +277,8 @@ impl Server {
             | Frame::Pong { .. }
             | Frame::PathChallenge { .. }
             | Frame::ProbeSeen { .. }
-            | Frame::PortSeen { .. } => {}
+            | Frame::PortSeen { .. }
+            | Frame::MappedPortSeen { .. } => {}
         }
     }
 
@@ -275,6 +297,8 @@ impl Server {
         self.counters.logins += 1;
         tracing::info!(%player, game, "logged in");
         let mut room = None;
+        // Whoever still wants to play asks again in the new session.
+        let _ = self.leave_queue(now, player);
         if let Some(old) = self.players.remove(&player) {
             room = old.room;
             if let Some(client) = self.sessions.get_mut(&old.session) {
@@ -297,13 +321,20 @@ impl Server {
         }
     }
 
+    /// The session has just gone from this way to another: what was on its way there does not bring it back.
+    pub(super) fn was_left(&self, now: Instant, client: &Client, route: Route) -> bool {
+        client.former.is_some_and(|(former, until)| now < until && self.same_way(former, route))
+    }
+
     /// An authentic datagram came by another way than the last ones: have it proven first.
     pub(super) fn notice_address(&mut self, now: Instant, id: u64, route: Route) {
-        let Some(client) = self.sessions.get_mut(&id) else { return };
-        if client.route == route {
+        let Some(client) = self.sessions.get(&id) else { return };
+        if client.route == route || self.was_left(now, client, route) {
             return;
         }
-        if client.route.peer == route.peer {
+        let proven = self.same_way(client.route, route);
+        let Some(client) = self.sessions.get_mut(&id) else { return };
+        if proven {
             // The player turned to another of our sockets; its address is proven.
             client.route = route;
             return;
@@ -338,21 +369,23 @@ impl Server {
             return;
         }
         client.challenge = None;
-        let (old, player) = (client.route.peer, client.player);
+        let (former, player) = (client.route, client.player);
+        let old = former.peer;
         client.route = route;
+        let (from_stream, to_stream) = (self.is_stream(former), self.is_stream(route));
+        if let Some(client) = self.sessions.get_mut(&id) {
+            client.former = (from_stream != to_stream).then(|| (former, now + LEFT));
+        }
         if prefix(old.ip()) != prefix(route.peer.ip()) {
             self.uncount(old);
             *self.sessions_by_prefix.entry(prefix(route.peer.ip())).or_default() += 1;
         }
         tracing::debug!(%player, address = %route.peer, "address moved");
         self.pong(now, id, 0);
-        for (match_id, peer) in self.matches.of(player) {
-            let (Some(of), Some(to)) = (self.party(player), self.party(peer)) else { continue };
-            let addresses = public_addresses(&of, &to, &self.config.policy());
-            if !addresses.is_empty() {
-                self.tell(now, peer, ToPlayer::Facts { match_id, facts: Facts::PeerPublic(addresses) });
-            }
+        if old.ip() != route.peer.ip() {
+            self.forget_mapped_port(now, id);
         }
+        self.tell_public(now, player);
     }
 
     fn handle_message(&mut self, now: Instant, id: u64, message: ToServer) {
@@ -367,29 +400,25 @@ impl Server {
             ToServer::JoinAnswer { join, allow, reason } => {
                 self.handle_join_answer(now, player, join, allow, reason);
             }
-            ToServer::MatchReport { match_id, outcome } => {
-                if self.matches.peer(match_id, player).is_none() {
-                    return;
-                }
-                match outcome {
-                    MatchOutcome::Direct => {
-                        self.counters.matches_direct += 1;
-                        self.matches.settle(match_id);
-                    }
-                    MatchOutcome::Relayed => self.counters.matches_relayed += 1,
-                    MatchOutcome::Failed => self.counters.matches_failed += 1,
-                    _ => {}
-                }
+            ToServer::MatchReport { match_id, outcome, cause } => {
+                self.match_report(player, match_id, outcome, cause);
             }
+            // Whether a forwarded port counts is not the player's to say.
             ToServer::Profile { profile, check: false } => {
-                client.profile = profile;
+                client.profile = NatProfile { mapped: false, ..profile };
                 self.replan(now, player);
             }
             ToServer::ClaimRange { match_id, round, step, reports } => {
                 self.handle_claim(now, id, match_id, Claim { round, step, reports });
             }
+            ToServer::Profile { profile, check: true } => {
+                self.check_profile(now, id, NatProfile { mapped: false, ..profile });
+            }
+            ToServer::MappedPort(token) => self.mapped_port_echo(now, id, token),
             ToServer::PunchAgain { match_id } => self.punch_again(now, player, match_id),
-            ToServer::Profile { profile, check: true } => self.check_profile(now, id, profile),
+            ToServer::HostSeen { room, epoch, heard } => {
+                self.handle_host_seen(now, player, (room, epoch), heard);
+            }
             _ => self.counters.dropped += 1,
         }
     }
@@ -417,8 +446,8 @@ impl Server {
         let Some(client) = self.sessions.get(&id) else { return };
         let player = client.player;
         if self.players.get(&player).is_some_and(|player| player.session == id) {
+            let _ = self.leave_queue(now, player);
             self.leave_room(now, player, why);
-            self.end_matches(now, player, why);
             self.players.remove(&player);
             self.timers.set(Timer::Stale(player), None);
         }
@@ -476,14 +505,24 @@ impl Server {
     /// What others may be told about a player, in the end.
     pub(super) fn party(&self, player: PlayerId) -> Option<Party> {
         let client = self.sessions.get(&self.players.get(&player)?.session)?;
+        let over_stream = self.is_stream(client.route);
+        // By UDP alone: a forwarded port of a player without it is of no use.
+        let mapped = client.mapped().filter(|_| !over_stream);
         Some(Party {
             info: PlayerInfo { id: player, name: client.login.name.clone() },
             ephemeral: client.login.ephemeral,
             public: client.route.peer,
+            other: client.other_address(),
+            mapped,
             local: client.login.local.clone(),
             relay_only: client.login.relay_only || self.relay_mode(player) == RelayMode::Only,
+            over_stream,
             server_ip: self.told_address(client.route).map(|address| address.ip()),
-            nat: client.profile,
+            // A session by UDP is the proof that UDP gets through, whatever the player thinks.
+            nat: match mapped {
+                Some(_) => client.profile.with_mapped_port(),
+                None => NatProfile { udp_blocked: over_stream, ..client.profile },
+            },
             rtt: client.session.rtt(),
         })
     }

@@ -1,10 +1,15 @@
 //! The core against players made of the wire layer.
 
 mod faults;
+mod gathering;
 mod junk;
+mod mapped_ports;
+mod mesh;
+mod migration;
 mod probes;
 mod relay;
 mod rooms;
+mod victim;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
@@ -17,7 +22,7 @@ use traversal_core::id::{PlayerId, RequestId};
 use traversal_core::wire::handshake::{ClientHandshake, ClientProgress};
 use traversal_core::wire::message::{
     Frame, Login, LoginRefusal, PunchPlan, Request, RequestError, Response, RoomInfo, RoomOptions,
-    RoomTarget, ToPlayer, ToServer, Welcome,
+    RoomTarget, RoomTicket, ToPlayer, ToServer, Welcome,
 };
 use traversal_core::wire::session::ClientSession;
 use traversal_core::wire::{Kind, message};
@@ -209,7 +214,7 @@ impl World {
     }
 
     pub(super) fn host(&mut self, index: usize, options: RoomOptions) -> RoomInfo {
-        match self.answer(index, Request::CreateRoom { options, code: None }) {
+        match self.answer(index, Request::CreateRoom { options }) {
             Ok(Response::Room(info)) => info,
             other => panic!("a room, not {other:?}"),
         }
@@ -232,7 +237,12 @@ pub(super) fn named(name: &str) -> RoomOptions {
 }
 
 pub(super) fn by_name(name: &str) -> Request {
-    Request::JoinRoom { target: RoomTarget::Name(name.into()), password: None, resume: false }
+    Request::JoinRoom { target: RoomTarget::Name(name.into()), password: None }
+}
+
+/// Back into a room, with the ticket that was given for it.
+pub(super) fn back_to(room: &RoomInfo, ticket: RoomTicket) -> Request {
+    Request::TakeUpRoom { ticket, code: room.code.clone(), options: room.options(None) }
 }
 
 impl Fake {
@@ -276,6 +286,15 @@ impl Fake {
             ToPlayer::Response { id: of, result } if *of == id => Some(result.clone()),
             _ => None,
         })
+    }
+
+    /// The newest ticket.
+    pub(super) fn ticket(&self) -> RoomTicket {
+        let newest = self.told.iter().rev().find_map(|message| match message {
+            ToPlayer::Ticket(ticket) => Some(*ticket),
+            _ => None,
+        });
+        newest.expect("a ticket")
     }
 
     pub(super) fn plans(&self) -> Vec<PunchPlan> {

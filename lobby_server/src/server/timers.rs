@@ -15,6 +15,8 @@ pub(super) enum Timer {
     Registry(RegistryId),
     Ask(JoinId),
     Check(RoomId),
+    Loss(RoomId),
+    Gathering(RoomId),
 }
 
 /// Deadlines in order; one for each key.

@@ -14,7 +14,7 @@ input[name=view]{position:absolute;opacity:0}
 input[name=view]:focus-visible+label{outline:2px solid #38f}
 input[name=view]:checked+label{background:#38f;color:#fff}
 .view{display:none}
-#v0:checked~.v0,#v1:checked~.v1,#v2:checked~.v2,#v3:checked~.v3{display:block}
+#v0:checked~.v0,#v1:checked~.v1,#v2:checked~.v2,#v3:checked~.v3,#v4:checked~.v4{display:block}
 table{border-collapse:separate;border-spacing:3px}
 th{font-weight:600;padding:.3rem .6rem;text-align:left}
 td{position:relative;min-width:6.2rem;height:2.6rem;text-align:center;border-radius:.3rem;color:#111;cursor:default}
@@ -49,7 +49,7 @@ pub fn page(matrix: &Matrix) -> String {
         settings.deadline_s,
         settings.first_seed,
     );
-    let views: [(&str, Shown); 4] = [
+    let views: [(&str, Shown); 5] = [
         ("Success", |cell| {
             let share = cell.direct as f64 / cell.runs.max(1) as f64;
             (percent(share), share)
@@ -58,6 +58,10 @@ pub fn page(matrix: &Matrix) -> String {
             let goodness =
                 cell.median_direct_rtt.map_or(0.0, |rtt| (1.0 - (rtt - 1.5) / 6.0).clamp(0.0, 1.0));
             (cell.median_direct_rtt.map_or_else(|| "–".into(), |rtt| format!("{rtt:.2}")), goodness)
+        }),
+        ("First game datagram", |cell| {
+            let goodness = cell.median_game_rtt.map_or(0.0, |rtt| (1.0 - (rtt - 2.0) / 6.0).clamp(0.0, 1.0));
+            (cell.median_game_rtt.map_or_else(|| "–".into(), |rtt| format!("{rtt:.2}")), goodness)
         }),
         ("Packets", |cell| {
             let goodness = cell
@@ -123,7 +127,8 @@ fn detail(cell: &Cell) -> String {
     let number = |value: Option<f64>| value.map_or_else(|| "–".into(), |value| format!("{value:.2}"));
     let mut text = format!(
         "{} hosts, {} joins\ndirect {} of {} (95 %: {:.3} – {:.3} %)\nplayed {}\nfirst packet {} ms, {} RTT\n\
-         both confirmed {} ms, {} RTT\npackets {}\noracle: {}",
+         both confirmed {} ms, {} RTT\nfirst game datagram {} ms, {} RTT\n\
+         packets {}, {} at the most; sockets {}, {} at the most\noracle: {}",
         cell.left,
         cell.right,
         cell.direct,
@@ -135,7 +140,12 @@ fn detail(cell: &Cell) -> String {
         number(cell.median_direct_rtt),
         number(cell.median_confirmed_ms),
         number(cell.median_confirmed_rtt),
+        number(cell.median_game_ms),
+        number(cell.median_game_rtt),
         number(cell.median_packets),
+        cell.most_packets,
+        number(cell.median_sockets),
+        cell.most_sockets,
         cell.outlook,
     );
     for (what, counts) in [("won by", &cell.methods), ("not direct", &cell.causes)] {

@@ -23,6 +23,22 @@ pub use table::table;
 /// Failed seeds that a cell lists.
 const LISTED_FAILURES: usize = 20;
 
+/// The NATs of every kind that two players must be able to play through: the named types, a home router behind a
+/// carrier's, Linux' clash, random ports, no UDP at all.
+pub const ALWAYS: [&str; 11] = [
+    "none",
+    "firewall",
+    "fullcone",
+    "restricted",
+    "portrestricted",
+    "as",
+    "ps",
+    "psrandom",
+    "portrestricted+cgn",
+    "linux",
+    "udpblocked",
+];
+
 /// What to run.
 #[derive(Clone, Debug)]
 pub struct MatrixSettings {
@@ -50,8 +66,11 @@ struct Outcome {
     /// First packet and confirmation, in milliseconds.
     first_ms: Option<f64>,
     confirmed_ms: Option<f64>,
+    /// Request to the other's first game datagram, on both sides the later one.
+    game_ms: Option<f64>,
     rtt_ms: f64,
     packets: u64,
+    sockets: u32,
     method: &'static str,
     cause: Option<String>,
 }
@@ -69,8 +88,10 @@ impl Outcome {
             settled: report.is_settled(),
             first_ms: report.first_packet.map(ms),
             confirmed_ms: report.confirmed.map(ms),
+            game_ms: report.played.then_some(report.left.heard.max(report.right.heard)).flatten().map(ms),
             rtt_ms: ms(report.rtt),
             packets: report.left.packets + report.right.packets,
+            sockets: report.left.sockets + report.right.sockets,
             method: report.method.map_or("none", |method| method.name()),
             cause: report.cause,
         }
@@ -84,8 +105,10 @@ impl Outcome {
             settled: false,
             first_ms: None,
             confirmed_ms: None,
+            game_ms: None,
             rtt_ms: 0.0,
             packets: 0,
+            sockets: 0,
             method: "none",
             cause: Some("panic".into()),
         }
@@ -128,8 +151,18 @@ pub struct Cell {
     pub median_confirmed_ms: Option<f64>,
     /// The same in round trips.
     pub median_confirmed_rtt: Option<f64>,
+    /// Request until both had the other's first game datagram, by whichever way.
+    pub median_game_ms: Option<f64>,
+    /// The same in round trips.
+    pub median_game_rtt: Option<f64>,
     /// Datagrams of both sides to anybody but the server, until confirmed.
     pub median_packets: Option<f64>,
+    /// The most of them in any run.
+    pub most_packets: u64,
+    /// Sockets of both sides together in the direct runs.
+    pub median_sockets: Option<f64>,
+    /// The most of them in any run.
+    pub most_sockets: u32,
     /// What won how often.
     pub methods: BTreeMap<String, usize>,
     /// Why the others failed.
@@ -276,18 +309,29 @@ fn cell<'a>(
         median_direct_rtt: None,
         median_confirmed_ms: None,
         median_confirmed_rtt: None,
+        median_game_ms: None,
+        median_game_rtt: None,
         median_packets: None,
+        most_packets: 0,
+        median_sockets: None,
+        most_sockets: 0,
         methods: BTreeMap::new(),
         causes: BTreeMap::new(),
         failed_seeds: Vec::new(),
     };
     let [mut first, mut first_rtt, mut confirmed, mut confirmed_rtt, mut packets] = [const { Vec::new() }; 5];
+    let [mut game, mut game_rtt, mut sockets] = [const { Vec::new() }; 3];
     for outcome in outcomes {
         cell.runs += 1;
         cell.direct += usize::from(outcome.direct);
         cell.played += usize::from(outcome.played);
         cell.settled += usize::from(outcome.settled);
+        game.extend(outcome.game_ms);
+        game_rtt.extend(outcome.game_ms.map(|time| time / outcome.rtt_ms));
+        cell.most_packets = cell.most_packets.max(outcome.packets);
+        cell.most_sockets = cell.most_sockets.max(outcome.sockets);
         if outcome.direct {
+            sockets.push(f64::from(outcome.sockets));
             *cell.methods.entry(outcome.method.into()).or_default() += 1;
             packets.push(outcome.packets as f64);
             first.extend(outcome.first_ms);
@@ -306,7 +350,10 @@ fn cell<'a>(
     cell.median_direct_rtt = median(&mut first_rtt).map(round);
     cell.median_confirmed_ms = median(&mut confirmed).map(round);
     cell.median_confirmed_rtt = median(&mut confirmed_rtt).map(round);
+    cell.median_game_ms = median(&mut game).map(round);
+    cell.median_game_rtt = median(&mut game_rtt).map(round);
     cell.median_packets = median(&mut packets);
+    cell.median_sockets = median(&mut sockets);
     cell
 }
 

@@ -7,7 +7,8 @@ use comfy_table::{Attribute, Cell as Field, Color, ContentArrangement, Table, pr
 use super::{Cell, Matrix};
 
 /// A table of all pairs and a list of failed seeds. A cell tells: direct success; median time to the first direct
-/// packet and until both confirmed, in round trips; median packets; the method that won most.
+/// packet, until both confirmed, and until both had a game datagram by whichever way, in round trips; median packets
+/// and sockets of both sides; the method that won most.
 pub fn table(matrix: &Matrix) -> String {
     let mut text = String::new();
     let mut rows: Vec<&str> = Vec::new();
@@ -37,8 +38,8 @@ pub fn table(matrix: &Matrix) -> String {
     let _ = writeln!(text, "{table}");
     let _ = writeln!(
         text,
-        "each cell: direct success · median round trips to the first direct packet / until both confirmed · \
-         median packets · method"
+        "each cell: direct success · played, where not always · median round trips to the first direct packet / \
+         until both confirmed · to the first game datagram by whichever way · median packets and sockets · method"
     );
     for cell in matrix.cells.iter().filter(|cell| !cell.failed_seeds.is_empty()) {
         let (low, high) = cell.direct_interval;
@@ -69,14 +70,20 @@ pub fn table(matrix: &Matrix) -> String {
 
 fn field(cell: &Cell) -> Field {
     let share = cell.direct as f64 / cell.runs.max(1) as f64;
+    let whole = |value: Option<f64>| value.map_or_else(|| "-".into(), |value| format!("{value:.0}"));
     let number = |value: Option<f64>| value.map_or_else(|| "-".into(), |value| format!("{value:.2}"));
-    let mut text = format!("{}\n", percent(share));
+    let mut text = percent(share);
+    if cell.played < cell.runs {
+        let _ = write!(text, " ({} played)", percent(cell.played as f64 / cell.runs.max(1) as f64));
+    }
     let _ = write!(
         text,
-        "{} / {}\n{} pk {}",
+        "\n{} / {} · game {}\n{} pk {} so {}",
         number(cell.median_direct_rtt),
         number(cell.median_confirmed_rtt),
-        cell.median_packets.map_or_else(|| "-".into(), |packets| format!("{packets:.0}")),
+        number(cell.median_game_rtt),
+        whole(cell.median_packets),
+        whole(cell.median_sockets),
         cell.top_method(),
     );
     Field::new(text).fg(match share {

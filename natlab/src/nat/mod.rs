@@ -23,10 +23,12 @@
 //! - The NAT counts the TTL down by one, as any router; a packet that dies in it leaves no trace, neither a mapping
 //!   nor a clash.
 //! - [`Nat::reboot`] and [`Nat::change_address`] are the two things that happen to a NAT by itself.
+//! - [`Nat::forward_port`] is what a router does after UPnP, NAT-PMP or PCP.
 //! - [`Nat::counters`] tells what it did. Several NATs in a row: [`NatSpec`] parses them, the inner one first;
 //!   the external address of an inner one lies inside the next.
 
 mod config;
+mod forward;
 mod ports;
 mod spec;
 mod table;
@@ -103,6 +105,8 @@ pub enum DropReason {
     Blacklisted,
     /// From the outside, but not to an address of this NAT.
     NotMine,
+    /// To a forwarded port, but its inner end has opened a flow to that sender by another port (Linux).
+    FlowExists,
 }
 
 impl DropReason {
@@ -118,6 +122,7 @@ impl DropReason {
             Self::NoHairpin => "no-hairpin",
             Self::Blacklisted => "blacklisted",
             Self::NotMine => "not-mine",
+            Self::FlowExists => "flow-exists",
         }
     }
 }

@@ -9,6 +9,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::config::{Allocation, Filtering, Kind, Mapping, NatConfig, Pooling};
+use super::forward::Forwards;
 use super::ports::{Holder, Ports, Want};
 use super::{Counters, DropReason, Header, MappingView, Proto, Verdict};
 
@@ -58,6 +59,7 @@ pub struct Nat {
     next_entry: u64,
     keys: HashMap<Key, u64>,
     subscribers: HashMap<IpAddr, Subscriber>,
+    forwards: Forwards,
     next_block: HashMap<IpAddr, u32>,
     /// External endpoint and remote that an unsolicited packet has occupied.
     occupied: HashMap<(SocketAddr, SocketAddr), Duration>,
@@ -79,6 +81,7 @@ impl Nat {
             next_entry: 0,
             keys: HashMap::new(),
             subscribers: HashMap::new(),
+            forwards: Forwards::default(),
             next_block: HashMap::new(),
             occupied: HashMap::new(),
             unsolicited: HashMap::new(),
@@ -95,6 +98,11 @@ impl Nat {
         &self.config
     }
 
+    /// Lets no UDP through from now on, or lets it through again.
+    pub fn block_udp(&mut self, blocked: bool) {
+        self.config.udp_blocked = blocked;
+    }
+
     /// Its external addresses.
     pub fn external(&self) -> &[IpAddr] {
         &self.external
@@ -105,8 +113,24 @@ impl Nat {
         &self.counters
     }
 
-    /// Switched off and on: all mappings, filters, bans and counters of ports are gone.
+    /// Forwards a port of the first external address to an inner endpoint, whoever sends to it. Answers leave by that
+    /// port; what the inner endpoint sends of its own accord is translated as everything else (as Linux does it).
+    pub fn forward_port(&mut self, proto: Proto, port: u16, internal: SocketAddr) {
+        if let Some(ip) = self.external.first() {
+            self.forwards.add(proto, SocketAddr::new(*ip, port), internal);
+        }
+    }
+
+    /// Takes that back.
+    pub fn stop_forwarding(&mut self, proto: Proto, port: u16) {
+        if let Some(ip) = self.external.first() {
+            self.forwards.remove(proto, SocketAddr::new(*ip, port));
+        }
+    }
+
+    /// Switched off and on: all mappings, filters, bans, forwarded ports and counters of ports are gone.
     pub fn reboot(&mut self) {
+        self.forwards.clear();
         self.ports.clear();
         self.entries.clear();
         self.keys.clear();
@@ -153,6 +177,12 @@ impl Nat {
         if to_self && !self.config.hairpin {
             return self.drop(DropReason::NoHairpin);
         }
+        let flow = (packet.proto, packet.src, packet.dst);
+        if let Some(external) = self.forwards.answer(now, flow) {
+            self.forwards.note(flow, external, now + self.life(packet.proto, true));
+            self.counters.outbound += 1;
+            return Verdict::Forward(Header { src: external, ..out });
+        }
         let external = match self.mapping_for(now, packet) {
             Ok(external) => external,
             Err(reason) => return self.drop(reason),
@@ -194,6 +224,15 @@ impl Nat {
         {
             return self.drop(DropReason::Blacklisted);
         }
+        if let Some(internal) = self.forwards.rule(packet.proto, packet.dst) {
+            if self.has_other_flow(now, internal, packet) {
+                return self.drop(DropReason::FlowExists);
+            }
+            let flow = (packet.proto, internal, packet.src);
+            self.forwards.note(flow, packet.dst, now + self.life(packet.proto, true));
+            self.counters.inbound += 1;
+            return Verdict::Forward(Header { dst: internal, ..packet });
+        }
         match self.admit(now, packet) {
             Ok(internal) => {
                 self.counters.inbound += 1;
@@ -204,6 +243,16 @@ impl Nat {
                 self.drop(reason)
             }
         }
+    }
+
+    /// The inner endpoint has itself sent to where this comes from, by another port than the one it comes to.
+    fn has_other_flow(&self, now: Duration, internal: SocketAddr, packet: Header) -> bool {
+        self.entries.values().any(|entry| {
+            entry.key.0 == packet.proto
+                && entry.internal == internal
+                && entry.external != packet.dst
+                && entry.endpoints.get(&packet.src).is_some_and(|until| *until > now)
+        })
     }
 
     fn drop(&mut self, reason: DropReason) -> Verdict {

@@ -353,3 +353,24 @@ fn specs_parse_or_say_what_is_wrong() {
         assert!(bad.parse::<NatSpec>().is_err(), "{bad}");
     }
 }
+
+#[test]
+fn a_forwarded_port_lets_everybody_in_and_answers_leave_by_it() {
+    let mut nat = nat("psrandom");
+    nat.forward_port(Proto::Udp, 40_007, addr(IN));
+    let forwarded = addr("198.18.1.1:40007");
+    assert!(comes_in(&mut nat, ms(0), "198.18.9.9:9", forwarded));
+    assert_eq!(out(&mut nat, ms(1), IN, "198.18.9.9:9"), forwarded);
+    let own = out(&mut nat, ms(2), IN, "198.18.9.9:10");
+    assert_ne!(own, forwarded, "of its own accord it leaves as ever");
+    // Linux keeps one flow between two ends.
+    let Verdict::Drop(why) = nat.inbound(ms(3), Header::udp(addr("198.18.9.9:10"), forwarded)) else {
+        panic!()
+    };
+    assert_eq!(why, DropReason::FlowExists);
+    nat.stop_forwarding(Proto::Udp, 40_007);
+    assert!(!comes_in(&mut nat, ms(4), "198.18.9.9:9", forwarded));
+    nat.forward_port(Proto::Udp, 40_007, addr(IN));
+    nat.reboot();
+    assert!(!comes_in(&mut nat, ms(5), "198.18.9.9:9", forwarded));
+}

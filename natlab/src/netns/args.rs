@@ -39,7 +39,8 @@ Examples:
   natlab run --left ps --right portrestricted -- arena --lobby {lobby} --{role} {room}
 
 NATs: those of `natlab list`, and the kernel's own: kernel, kernel:random, kernel:fully-random, each also with :accept
-(the WAN side accepts unsolicited packets) and :timeout=SECONDS. a+b puts NAT a behind NAT b.")]
+(the WAN side accepts unsolicited packets), :upnp, :pcp (miniupnpd forwards ports by UPnP; by NAT-PMP and PCP) and
+:timeout=SECONDS. a+b puts NAT a behind NAT b.")]
 pub struct RunArgs {
     /// NAT of the player who hosts; repeat it, or say `all` (the six named types) or `every` (eleven kinds of
     /// networks), for several runs.

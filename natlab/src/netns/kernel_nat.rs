@@ -20,6 +20,22 @@ pub enum KernelPorts {
     FullyRandom,
 }
 
+/// How the machine behind a router may ask it for a port.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PortService {
+    /// UPnP IGD.
+    pub upnp: bool,
+    /// NAT-PMP and PCP.
+    pub port_control: bool,
+}
+
+impl PortService {
+    /// In any way.
+    pub(crate) fn any(self) -> bool {
+        self.upnp || self.port_control
+    }
+}
+
 /// Settings of a masquerading router.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct KernelNat {
@@ -30,12 +46,14 @@ pub struct KernelNat {
     pub accept: bool,
     /// Seconds of an idle UDP mapping; the kernel's own 30 and 120 where not given.
     pub timeout: Option<u32>,
+    /// miniupnpd forwards ports on request.
+    pub service: PortService,
 }
 
 impl KernelNat {
     /// From what follows `kernel` in a name: `:random:accept:timeout=20`.
     pub(crate) fn parse(options: &str) -> Result<Self, String> {
-        const KNOWN: &str = "kernel takes :random, :fully-random, :accept and :timeout=SECONDS";
+        const KNOWN: &str = "kernel takes :random, :fully-random, :accept, :upnp, :pcp and :timeout=SECONDS";
         let mut nat = Self::default();
         let mut parts = options.split(':');
         if parts.next() != Some("") {
@@ -46,6 +64,8 @@ impl KernelNat {
                 "random" => nat.ports = KernelPorts::Random,
                 "fully-random" => nat.ports = KernelPorts::FullyRandom,
                 "accept" => nat.accept = true,
+                "upnp" => nat.service.upnp = true,
+                "pcp" => nat.service.port_control = true,
                 _ => {
                     let seconds = part.strip_prefix("timeout=").and_then(|text| text.parse().ok());
                     nat.timeout = Some(seconds.filter(|seconds| *seconds > 0).ok_or(KNOWN)?);
@@ -63,6 +83,9 @@ impl KernelNat {
             KernelPorts::FullyRandom => " fully-random",
         };
         let unasked = if self.accept { "accept" } else { "drop" };
+        // Where ports are forwarded, what was let in by a rule goes on.
+        let forwarded = if self.service.any() { "ct status dnat accept" } else { "" };
+        let chains = if self.service.any() { super::miniupnpd::CHAINS } else { "" };
         format!(
             "table ip natlab {{
                 chain postrouting {{
@@ -78,8 +101,10 @@ impl KernelNat {
                     type filter hook forward priority filter; policy {unasked};
                     iifname != \"wan0\" accept
                     ct state established,related accept
+                    {forwarded}
                 }}
-            }}"
+            }}
+            {chains}"
         )
     }
 

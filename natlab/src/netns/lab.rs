@@ -10,13 +10,18 @@ use super::error::NetnsError;
 use super::junk::{ATTACKER, Attacker};
 use super::kernel_nat::{KernelRouter, LanSide};
 use super::line::LineSettings;
+use super::miniupnpd::{self, Served};
 use super::namespace::Namespace;
+use super::process::Program;
 use super::router::{Cut, Middlebox, Plans, RunningRouter, Site};
 use super::side::{Addresses, Side, Stage};
 use super::translate::Translator;
 
 /// The lobby server's two addresses, as RFC 5780 wants them.
 pub const LOBBY: [Ipv4Addr; 2] = [Ipv4Addr::new(198, 18, 0, 10), Ipv4Addr::new(198, 18, 0, 11)];
+
+/// Routers that forward ports on request, by their place among a player's kernel NATs.
+type Services = Vec<(usize, Served)>;
 
 /// What a laboratory is made of.
 #[derive(Clone, Debug, Default)]
@@ -40,6 +45,8 @@ pub struct Lab {
     lobby: Namespace,
     players: Vec<Namespace>,
     kernels: Vec<Vec<Namespace>>,
+    /// By player: routers that forward ports on request, by their place among the player's kernel NATs.
+    served: Vec<Services>,
     router: Option<RunningRouter>,
 }
 
@@ -49,7 +56,7 @@ impl Lab {
         let pcap = settings.pcap.as_deref();
         let lobby = Namespace::new()?;
         let mut sites = vec![lobby_site(&lobby, pcap)?];
-        let (mut players, mut kernels) = (Vec::new(), Vec::new());
+        let (mut players, mut kernels, mut all_served) = (Vec::new(), Vec::new(), Vec::new());
         for (index, side) in settings.sides.iter().enumerate() {
             let number = u8::try_from(index + 1).unwrap_or(u8::MAX);
             let name =
@@ -57,10 +64,11 @@ impl Lab {
             let namespace = Namespace::new()?;
             // Both sides must not draw alike.
             let seed = settings.seed.wrapping_add(u64::from(number) << 32);
-            let (site, routers) = player_site(side, number, &name, &namespace, seed, pcap)?;
+            let (site, routers, served) = player_site(side, number, &name, &namespace, seed, pcap)?;
             sites.push(site);
             players.push(namespace);
             kernels.push(routers);
+            all_served.push(served);
         }
         let attacker = if settings.junk > 0 {
             let (attacker, host) = Attacker::new(settings.junk, settings.seed)?;
@@ -78,7 +86,7 @@ impl Lab {
         };
         let plans = Plans { line: settings.line, cut: settings.cut, attacker, seed: settings.seed };
         let router = RunningRouter::start(sites, players.len(), plans)?;
-        Ok(Self { lobby, players, kernels, router: Some(router) })
+        Ok(Self { lobby, players, kernels, served: all_served, router: Some(router) })
     }
 
     /// The lobby server's namespace.
@@ -94,6 +102,18 @@ impl Lab {
     /// Entries in the connection tables of a player's kernel NATs, where the kernel tells.
     pub fn kernel_connections(&self, index: usize) -> Option<u64> {
         self.kernels[index].iter().map(KernelRouter::connections).sum()
+    }
+
+    /// Starts what forwards ports on request in the routers of all players; their logs go to this directory.
+    pub(crate) fn start_services(&self, directory: &Path) -> Result<Vec<Program>, NetnsError> {
+        let mut programs = Vec::new();
+        for (player, (routers, served)) in self.kernels.iter().zip(&self.served).enumerate() {
+            for (index, served) in served {
+                let name = format!("miniupnpd-{player}-{index}");
+                programs.push(miniupnpd::start(&routers[*index], *served, directory, &name)?);
+            }
+        }
+        Ok(programs)
     }
 
     /// Ends the traffic. The counts are those of the lobby, then of each player, then of the attacker.
@@ -141,7 +161,7 @@ fn player_site(
     namespace: &Namespace,
     seed: u64,
     pcap: Option<&Path>,
-) -> Result<(Site, Vec<Namespace>), NetnsError> {
+) -> Result<(Site, Vec<Namespace>, Services), NetnsError> {
     let Addresses { host, external, public } = side.addresses(number);
     let device = Device::new(namespace, "eth0")?;
     if host.is_private() {
@@ -151,7 +171,7 @@ fn player_site(
     } else {
         namespace.ip(&format!("{}route add default dev eth0\n", address_line("eth0", host, 32)))?;
     }
-    let mut routers = Vec::new();
+    let (mut routers, mut served) = (Vec::new(), Vec::new());
     let mut boxes = Vec::new();
     // What lies behind the next box.
     let mut inside = vec![host];
@@ -164,6 +184,11 @@ fn player_site(
             Stage::Kernel(nat) => {
                 let lan = LanSide { router: gateway(inside[0]), hosts: inside.clone() };
                 let KernelRouter { namespace, lan, wan } = nat.build(&lan, external[index][0])?;
+                if nat.service.any() {
+                    let served_here =
+                        Served { service: nat.service, router: gateway(inside[0]), public: public[0] };
+                    served.push((routers.len(), served_here));
+                }
                 routers.push(namespace);
                 Middlebox::Kernel { lan, wan }
             }
@@ -174,11 +199,11 @@ fn player_site(
     }
     let captures = captures(pcap, &format!("{name}-lan"), &format!("{name}-wan"))?;
     let site = Site { host: device, host_address: host, boxes, public, captures, counts: Counts::default() };
-    Ok((site, routers))
+    Ok((site, routers, served))
 }
 
 /// The router's address in a machine's network.
-fn gateway(host: Ipv4Addr) -> Ipv4Addr {
+pub(crate) fn gateway(host: Ipv4Addr) -> Ipv4Addr {
     let [a, b, c, _] = host.octets();
     if host.is_private() { Ipv4Addr::new(a, b, c, 1) } else { Ipv4Addr::new(a, b, c, 254) }
 }

@@ -81,6 +81,8 @@ pub(crate) fn run_pair(
     heard: &Receiver<Message>,
 ) -> Result<PairReport, NetnsError> {
     let lab = Lab::new(&settings.lab)?;
+    // They end with this run, after the programs.
+    let _services = lab.start_services(&settings.log_dir)?;
     let mut run = Run {
         settings,
         lab,

@@ -17,6 +17,7 @@ use super::device::Device;
 use super::error::NetnsError;
 use super::ipv4::{Ipv4, Kind, Protocol, Unreadable, time_exceeded};
 use super::junk::Attacker;
+use super::lab::gateway;
 use super::line::{Line, LineSettings};
 use super::translate::{Passage, Translator};
 
@@ -29,6 +30,9 @@ const ROUTER: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 1);
 
 /// The first site is the lobby server's, then come the players', and last the attacker's where there is one.
 const LOBBY_SITE: usize = 0;
+
+/// Where UPnP devices are searched.
+const SSDP: Ipv4Addr = Ipv4Addr::new(239, 255, 255, 250);
 
 /// Packets taken from one device before the others get their turn.
 const BURST: usize = 32;
@@ -228,11 +232,16 @@ impl Router {
         }
     }
 
-    /// Multicast, and what is for the local network: there is nobody else, and a NAT never sees it.
+    /// Multicast, and what is for the local network: there is nobody else, and a NAT never sees it. But a router of the
+    /// kernel's is there itself, and hears the search for UPnP devices.
     fn stays_on_the_lan(&self, site: usize, bytes: &[u8]) -> bool {
         let &[a, b, c, d] = &bytes[16..20] else { return true };
         let to = Ipv4Addr::new(a, b, c, d);
         let host = self.sites[site].host_address;
+        let router = matches!(self.sites[site].boxes.first(), Some(Middlebox::Kernel { .. }));
+        if router && (to == gateway(host) || to == SSDP) {
+            return false;
+        }
         to.is_multicast()
             || to.is_broadcast()
             || (host.is_private() && to.octets()[..3] == host.octets()[..3])

@@ -25,6 +25,10 @@ impl Stage {
         }
     }
 
+    fn forwards_ports(&self) -> bool {
+        matches!(self, Self::Kernel(nat) if nat.service.any())
+    }
+
     fn pool(&self) -> u16 {
         match self {
             Self::Emulated(config) => config.pool.max(1),
@@ -80,11 +84,13 @@ impl Side {
     pub(crate) fn addresses(&self, number: u8) -> Addresses {
         let mut external = vec![Vec::new(); self.stages.len()];
         let mut public = Vec::new();
+        // RFC 2544's test network: no real Internet address. miniupnpd knows it and would not serve there; nobody on
+        // the Internet announces this one, and nothing gets out of here anyway.
+        let [a, b] = if self.stages.iter().any(Stage::forwards_ports) { [11, 18] } else { [198, 18] };
         for (index, stage) in self.stages.iter().enumerate().rev().filter(|(_, stage)| stage.translates()) {
             let pool = (1..=stage.pool()).map(|last| u8::try_from(last).unwrap_or(u8::MAX));
             external[index] = if public.is_empty() {
-                // RFC 2544's test network: no real Internet address.
-                let addresses: Vec<_> = pool.map(|last| Ipv4Addr::new(198, 18, number, last)).collect();
+                let addresses: Vec<_> = pool.map(|last| Ipv4Addr::new(a, b, number, last)).collect();
                 public.clone_from(&addresses);
                 addresses
             } else {

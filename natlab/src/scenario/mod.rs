@@ -4,7 +4,7 @@ mod party;
 mod report;
 mod settings;
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use lobby_server::ServerConfig;
@@ -22,7 +22,7 @@ use crate::world::{HostId, NatId, SegmentId, World};
 
 pub use party::PartyWorld;
 pub use report::{JoinReport, Side};
-pub use settings::{Draw, JoinMoment, PairSettings};
+pub use settings::{Draw, Ipv6, JoinMoment, PairSettings};
 
 /// Port of the players' main sockets.
 const GAME_PORT: u16 = 40_000;
@@ -73,7 +73,7 @@ impl PairWorld {
         world.set_core_hops(settings.core_hops);
         let server = world.add_host(
             World::<Program>::INTERNET,
-            lobby::ADDRESSES.to_vec(),
+            [lobby::ADDRESSES, lobby::ADDRESSES_V6].concat(),
             &lobby::sockets(settings.two_addresses),
             settings.server_link.clone(),
             Program::Idle,
@@ -82,6 +82,12 @@ impl PairWorld {
         let node = Lobby::new(ServerConfig::default(), settings.two_addresses, seed_of(&mut rng), now);
         world.replace_node(server, Program::Lobby(Box::new(node)));
         world.exempt(&lobby::ADDRESSES);
+        world.exempt(&lobby::ADDRESSES_V6);
+        let (listener, local) = lobby::listener(settings.two_addresses);
+        world.listen(server, listener, local);
+        for (socket, local) in lobby::sockets_v6(settings.two_addresses) {
+            world.bind(server, socket, local);
+        }
 
         let (left_inside, left_nats) =
             add_chain(&mut world, World::<Program>::INTERNET, 1, &settings.left, &settings.left_link);
@@ -100,6 +106,16 @@ impl PairWorld {
                 add_chain(&mut world, World::<Program>::INTERNET, 2, &settings.right, &settings.right_link)
             }
         };
+        for (nats, v6) in [(&left_nats, &settings.left_v6), (&right_nats, &settings.right_v6)] {
+            let (Ipv6::Beside(filter) | Ipv6::Only(filter)) = v6 else { continue };
+            // One filter, at the door; further inside there are only routers.
+            for nat in nats {
+                world.allow_v6(*nat, NatConfig::preset("none").unwrap_or_default());
+            }
+            if let Some(outer) = nats.last() {
+                world.allow_v6(*outer, filter.clone());
+            }
+        }
         let left = add_player(&mut world, left_inside, 1, &settings, &settings.left, seed_of(&mut rng));
         let right = add_player(&mut world, right_inside, 2, &settings, &settings.right, seed_of(&mut rng));
         Self { world, left, right, server, left_nats, right_nats, settings, requested: Duration::ZERO }
@@ -162,7 +178,8 @@ impl PairWorld {
     fn log_in(&mut self, hosts: &[HostId]) -> bool {
         for host in hosts {
             self.act(*host, |player, now| {
-                player.command(now, Command::Connect(vec![lobby::sockets(false)[0]]));
+                let names = [lobby::sockets(false)[0], lobby::sockets_v6(false)[0].1];
+                player.command(now, Command::Connect(names.to_vec()));
             });
         }
         self.wait(LOGIN_PATIENCE, |pair| hosts.iter().all(|host| pair.player(*host).is_online()))
@@ -298,14 +315,30 @@ fn add_player(
         (true, 1) => settings.left_link.clone(),
         (true, _) => settings.right_link.clone(),
     };
-    let local = SocketAddr::new(ip.into(), GAME_PORT + u16::from(side));
+    let port = GAME_PORT + u16::from(side);
+    let v6 = match if side == 1 { &settings.left_v6 } else { &settings.right_v6 } {
+        Ipv6::None => None,
+        Ipv6::Beside(_) | Ipv6::Only(_) => {
+            Some(IpAddr::from(Ipv6Addr::new(0x2001, 0xdb8, u16::from(side), 0, 0, 0, 0, 2)))
+        }
+    };
+    let v6_only = matches!(if side == 1 { &settings.left_v6 } else { &settings.right_v6 }, Ipv6::Only(_));
+    let v4 = (!v6_only).then_some(IpAddr::from(ip));
+    let addresses: Vec<IpAddr> = v4.into_iter().chain(v6).collect();
+    let local = SocketAddr::new(v4.unwrap_or(Ipv4Addr::UNSPECIFIED.into()), port);
+    let local_v6 = v6.map(|ip| SocketAddr::new(ip, port));
     let mut config = settings.config.clone();
     config.name = if side == 1 { "left".into() } else { "right".into() };
-    let player = Player::new(config, secret, local, world.instant());
-    let host = world.add_host(segment, vec![ip.into()], &[local], link, Program::Player(Box::new(player)));
+    if let Some(relays) = settings.relays {
+        config.relay = relays[usize::from(side - 1)];
+    }
+    let player = Player::dual(config, secret, (local, local_v6), world.instant());
+    let sockets: Vec<SocketAddr> = [local].into_iter().chain(local_v6).collect();
+    let program = Program::Player(Box::new(player));
+    let host = world.add_host(segment, addresses.clone(), &sockets, link, program);
     world.act(host, |node, now| {
         if let Some(player) = node.player_mut() {
-            player.command(now, Command::LocalAddresses(vec![ip.into()]));
+            player.command(now, Command::LocalAddresses(addresses));
         }
     });
     host

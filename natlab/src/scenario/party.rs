@@ -5,7 +5,7 @@ use std::time::Duration;
 use lobby_server::ServerConfig;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use traversal_core::wire::message::{RoomOptions, RoomTarget};
+use traversal_core::wire::message::{RoomOptions, RoomTarget, Topology};
 use traversal_core::{AgentConfig, Command};
 
 use crate::link::Link;
@@ -26,6 +26,8 @@ pub struct PartyWorld {
     pub players: Vec<HostId>,
     /// The NATs of each, the inner one first.
     pub nats: Vec<Vec<NatId>>,
+    /// The room that is opened; for all of them if nothing else is said.
+    pub room: RoomOptions,
 }
 
 impl PartyWorld {
@@ -44,6 +46,8 @@ impl PartyWorld {
             Program::Lobby(Box::new(node)),
         );
         world.exempt(&lobby::ADDRESSES);
+        let (listener, local) = lobby::listener(true);
+        world.listen(server, listener, local);
         let (mut players, mut all_nats) = (Vec::new(), Vec::new());
         for (index, chain) in chains.iter().enumerate() {
             let side = index as u8 + 1;
@@ -59,7 +63,9 @@ impl PartyWorld {
             players.push(world.add_host(inside, vec![ip.into()], &[local], access, program));
             all_nats.push(nats);
         }
-        Self { world, server, players, nats: all_nats }
+        let capacity = (chains.len() as u16).max(2);
+        let room = RoomOptions { name: ROOM.into(), capacity, ..RoomOptions::default() };
+        Self { world, server, players, nats: all_nats, room }
     }
 
     /// A player, to look at.
@@ -85,6 +91,11 @@ impl PartyWorld {
     /// Logs all in, gives them time to know their NATs, and has the first open the room. False if that cannot be
     /// done.
     pub fn prepare(&mut self) -> bool {
+        self.prepare_as(self.room.topology)
+    }
+
+    /// Logs all in and gives them time to know their NATs. False if that cannot be done.
+    pub fn log_in(&mut self) -> bool {
         for index in 0..self.players.len() {
             self.command(index, Command::Connect(vec![lobby::sockets(false)[0]]));
         }
@@ -95,8 +106,23 @@ impl PartyWorld {
             return false;
         }
         self.wait(super::CLASSIFY_PATIENCE, |party| everyone(party, Player::is_classified));
-        let capacity = self.players.len() as u16;
-        let options = RoomOptions { name: ROOM.into(), capacity: capacity.max(2), ..RoomOptions::default() };
+        true
+    }
+
+    /// Puts a server that knows nothing in the place of the one that runs.
+    pub fn restart_server(&mut self, seed: u64) {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let now = self.world.instant();
+        let fresh = Lobby::new(ServerConfig::default(), true, seed_of(&mut rng), now);
+        self.world.replace_node(self.server, Program::Lobby(Box::new(fresh)));
+    }
+
+    /// As [`prepare`](Self::prepare), with a room of this shape.
+    pub fn prepare_as(&mut self, topology: Topology) -> bool {
+        if !self.log_in() {
+            return false;
+        }
+        let options = RoomOptions { topology, ..self.room.clone() };
         self.command(0, Command::HostRoom(options));
         self.wait(LOGIN_PATIENCE, |party| party.player(0).in_room)
     }
@@ -110,16 +136,26 @@ impl PartyWorld {
 
     /// The host and this player have a path, and both have heard the other's game.
     pub fn is_played(&self, index: usize) -> bool {
-        let (host, player) = (self.player(0), self.player(index));
-        let (Some(host_id), Some(player_id)) = (host.id, player.id) else { return false };
-        host.heard.contains_key(&player_id) && player.heard.contains_key(&host_id)
+        self.has_played(0, index)
+    }
+
+    /// Two players have both heard the other's game.
+    pub fn has_played(&self, one: usize, other: usize) -> bool {
+        let (one, other) = (self.player(one), self.player(other));
+        let (Some(one_id), Some(other_id)) = (one.id, other.id) else { return false };
+        one.heard.contains_key(&other_id) && other.heard.contains_key(&one_id)
     }
 
     /// The host and this player have a direct path.
     pub fn is_direct(&self, index: usize) -> bool {
-        let (host, player) = (self.player(0), self.player(index));
-        let (Some(host_id), Some(player_id)) = (host.id, player.id) else { return false };
-        host.is_direct(player_id) && player.is_direct(host_id)
+        self.has_direct(0, index)
+    }
+
+    /// Two players have a direct path.
+    pub fn has_direct(&self, one: usize, other: usize) -> bool {
+        let (one, other) = (self.player(one), self.player(other));
+        let (Some(one_id), Some(other_id)) = (one.id, other.id) else { return false };
+        one.is_direct(other_id) && other.is_direct(one_id)
     }
 
     /// Runs until `done` holds, at the most for so long; whether it does hold.

@@ -28,6 +28,8 @@ pub struct Side {
     pub heard: Option<Duration>,
     /// Datagrams it sent to others than the server until both were direct (or to the end).
     pub packets: u64,
+    /// Sockets it used for the other one, the game's own among them; 0 where nothing stands.
+    pub sockets: u32,
     /// Distinct addresses and ports other than the server's that it sent to.
     pub targets: usize,
     /// Most datagrams to others than the server in any second.
@@ -147,6 +149,7 @@ fn side(pair: &PairWorld, host: HostId, other: HostId) -> Side {
         direct: peer.and_then(|peer| player.direct_at.get(&peer)).map(since_request),
         heard: peer.and_then(|peer| player.heard_at.get(&peer)).map(since_request),
         packets: stats.marked.unwrap_or(stats.to_players),
+        sockets: peer.and_then(|peer| player.paths.get(&peer)).map_or(0, |path| path.sockets),
         targets: stats.targets.len(),
         busiest_second: stats.busiest_second,
     }

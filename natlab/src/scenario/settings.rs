@@ -5,7 +5,7 @@ use std::time::Duration;
 use rand::Rng;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
-use traversal_core::AgentConfig;
+use traversal_core::{AgentConfig, RelayPolicy};
 
 use crate::link::{Link, Way};
 use crate::nat::{Allocation, Fallback, NatConfig, NatSpec};
@@ -23,6 +23,18 @@ pub enum JoinMoment {
     AtOnce,
 }
 
+/// What a network has of IPv6. There is no translation; a filter stands at the outermost NAT, if there is one.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum Ipv6 {
+    /// Nothing.
+    #[default]
+    None,
+    /// Beside IPv4, by this filter.
+    Beside(NatConfig),
+    /// In its place.
+    Only(NatConfig),
+}
+
 /// Everything about a run with two players.
 #[derive(Clone, Debug)]
 pub struct PairSettings {
@@ -32,6 +44,10 @@ pub struct PairSettings {
     pub left: Vec<NatConfig>,
     /// The NATs of the player that joins.
     pub right: Vec<NatConfig>,
+    /// What the left player has of IPv6.
+    pub left_v6: Ipv6,
+    /// What the right player has of IPv6.
+    pub right_v6: Ipv6,
     /// What the two networks share; with anything shared the left side's outer NAT counts.
     pub relation: Relation,
     /// Between the left player's outermost NAT and the middle of the internet.
@@ -50,6 +66,8 @@ pub struct PairSettings {
     pub auto_allow: bool,
     /// The agents' settings.
     pub config: AgentConfig,
+    /// The relay policy of each side, where they differ.
+    pub relays: Option<[RelayPolicy; 2]>,
 }
 
 impl PairSettings {
@@ -61,6 +79,8 @@ impl PairSettings {
             seed,
             left: left.to_vec(),
             right: right.to_vec(),
+            left_v6: Ipv6::None,
+            right_v6: Ipv6::None,
             relation: Relation::Apart,
             left_link: link.clone(),
             right_link: link.clone(),
@@ -70,6 +90,7 @@ impl PairSettings {
             join: JoinMoment::BothKnown,
             auto_allow: true,
             config: AgentConfig::default(),
+            relays: None,
         }
     }
 

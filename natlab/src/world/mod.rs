@@ -9,6 +9,7 @@
 
 mod net;
 mod node;
+mod stream;
 mod tap;
 
 use std::cmp::Reverse;
@@ -160,6 +161,20 @@ impl<N: Node> World<N> {
         id
     }
 
+    /// Binds a further socket of a host; it stays over restarts of the node if its number is below those that
+    /// [`add_host`](Self::add_host) and this have given.
+    pub fn bind(&mut self, host: HostId, socket: u32, local: SocketAddr) {
+        let host = &mut self.hosts[host.0];
+        host.sockets.insert(socket, Socket { local });
+        host.first_sockets = host.first_sockets.max(socket + 1);
+    }
+
+    /// Lets IPv6 through a NAT, untranslated, by this filter; there is none at first.
+    pub fn allow_v6(&mut self, nat: NatId, filter: NatConfig) {
+        let seed = self.nats.len() as u64;
+        self.nats[nat.0].v6 = Some(Nat::new(filter, Vec::new(), seed));
+    }
+
     /// Something that looks on.
     pub fn add_tap(&mut self, tap: Box<dyn Tap>) {
         self.taps.push(tap);
@@ -258,6 +273,8 @@ impl<N: Node> World<N> {
     pub fn replace_node(&mut self, host: HostId, node: N) {
         let first = self.hosts[host.0].first_sockets;
         self.hosts[host.0].sockets.retain(|id, _| *id < first);
+        self.hosts[host.0].accepted.clear();
+        self.hosts[host.0].stream = None;
         self.hosts[host.0].node = node;
         self.settle(host);
     }
@@ -368,6 +385,8 @@ impl<N: Node> World<N> {
                 NodeOutput::Close { socket } => {
                     self.hosts[id.0].sockets.remove(&socket);
                 }
+                NodeOutput::Connect { socket, to } => self.connect(id, socket, to),
+                NodeOutput::Disconnect => self.disconnect(id),
             }
         }
         let wanted =
@@ -385,11 +404,18 @@ impl<N: Node> World<N> {
     }
 
     fn send(&mut self, id: HostId, socket: u32, to: SocketAddr, ttl: u8, payload: Vec<u8>) {
+        if self.send_stream(id, socket, to, &payload) {
+            return;
+        }
         let host = &mut self.hosts[id.0];
         if host.down {
             return;
         }
         let Some(src) = host.sockets.get(&socket).map(|socket| socket.local) else { return };
+        if src.ip().is_unspecified() {
+            // A socket of a family that this host has no address in.
+            return;
+        }
         host.stats.sent(self.now, to, payload.len(), self.exempt.contains(&to.ip()));
         let header = Header { src, dst: to, ttl, proto: Proto::Udp };
         let arrivals = host.up.carry(self.now, &mut self.rng);

@@ -1,6 +1,6 @@
 //! Segments, hosts and NATs, and how packets get from one to the other.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -9,8 +9,9 @@ use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 
 use crate::link::{Carrier, Link};
-use crate::nat::{Header, Nat, Verdict};
+use crate::nat::{Header, Nat, Proto, Verdict};
 
+use super::stream::Connection;
 use super::{Fate, HostStats, Node, World};
 
 /// A host.
@@ -53,6 +54,12 @@ pub(super) struct Host<N> {
     pub(super) addresses: Vec<IpAddr>,
     pub(super) sockets: BTreeMap<u32, Socket>,
     pub(super) first_sockets: u32,
+    /// Sockets that take connections.
+    pub(super) listeners: BTreeMap<u32, SocketAddr>,
+    /// Connections taken: the listener, and the other end.
+    pub(super) accepted: BTreeSet<(u32, SocketAddr)>,
+    /// The connection that this host made.
+    pub(super) stream: Option<Connection>,
     pub(super) up: Carrier,
     pub(super) down_link: Carrier,
     pub(super) down: bool,
@@ -79,6 +86,9 @@ impl<N> Host<N> {
             addresses,
             first_sockets: sockets.len() as u32,
             sockets,
+            listeners: BTreeMap::new(),
+            accepted: BTreeSet::new(),
+            stream: None,
             up: Carrier::new(link.up),
             down_link: Carrier::new(link.down),
             down: false,
@@ -116,6 +126,8 @@ impl<N> Host<N> {
 #[derive(Debug)]
 pub(super) struct NatBox {
     pub(super) nat: Nat,
+    /// What IPv6 passes; none: nothing does.
+    pub(super) v6: Option<Nat>,
     outer: SegmentId,
     pub(super) inner: SegmentId,
     up: Carrier,
@@ -124,7 +136,7 @@ pub(super) struct NatBox {
 
 impl NatBox {
     pub(super) fn new(nat: Nat, outer: SegmentId, inner: SegmentId, link: Link) -> Self {
-        Self { nat, outer, inner, up: Carrier::new(link.up), down: Carrier::new(link.down) }
+        Self { nat, v6: None, outer, inner, up: Carrier::new(link.up), down: Carrier::new(link.down) }
     }
 
     pub(super) fn set_link(&mut self, link: Link) {
@@ -154,11 +166,11 @@ impl<N: Node> World<N> {
         }
         let ip = header.dst.ip();
         if let Some(host) = self.host_at(segment, ip) {
-            let arrivals = self.hosts[host.0].down_link.carry(self.now, &mut self.rng);
+            let arrivals = self.hosts[host.0].down_link.carry_for(header.proto, self.now, &mut self.rng);
             return self.forward(arrivals, Place::Host(host), header, payload);
         }
         if let Some(nat) = self.nat_towards(segment, ip) {
-            let arrivals = self.nats[nat.0].down.carry(self.now, &mut self.rng);
+            let arrivals = self.nats[nat.0].down.carry_for(header.proto, self.now, &mut self.rng);
             return self.forward(arrivals, Place::Outside(nat), header, payload);
         }
         match self.segments[segment.0].uplink {
@@ -176,7 +188,9 @@ impl<N: Node> World<N> {
     fn nat_towards(&self, segment: SegmentId, ip: IpAddr) -> Option<NatId> {
         self.segments[segment.0].nats.iter().copied().find(|id| {
             let nat = &self.nats[id.0];
-            if nat.nat.config().translates() {
+            if ip.is_ipv6() && nat.v6.is_none() {
+                false
+            } else if ip.is_ipv4() && nat.nat.config().translates() {
                 nat.nat.external().contains(&ip)
             } else {
                 self.host_at(nat.inner, ip).is_some() || self.nat_towards(nat.inner, ip).is_some()
@@ -186,10 +200,15 @@ impl<N: Node> World<N> {
 
     fn leave(&mut self, id: NatId, header: Header, payload: Vec<u8>) {
         let nat = &mut self.nats[id.0];
-        match nat.nat.outbound(self.now, header) {
+        let verdict = match (header.dst.is_ipv6(), &mut nat.v6) {
+            (false, _) => nat.nat.outbound(self.now, header),
+            (true, Some(v6)) => v6.outbound(self.now, header),
+            (true, None) => return self.seen(Fate::Unroutable, header, &payload),
+        };
+        match verdict {
             Verdict::Forward(header) => {
                 let outer = nat.outer;
-                let arrivals = nat.up.carry(self.now, &mut self.rng);
+                let arrivals = nat.up.carry_for(header.proto, self.now, &mut self.rng);
                 self.seen(Fate::Out(id), header, &payload);
                 self.forward(arrivals, Place::Segment(outer), header, payload);
             }
@@ -204,7 +223,12 @@ impl<N: Node> World<N> {
 
     fn enter(&mut self, id: NatId, header: Header, payload: Vec<u8>) {
         let nat = &mut self.nats[id.0];
-        match nat.nat.inbound(self.now, header) {
+        let verdict = match (header.dst.is_ipv6(), &mut nat.v6) {
+            (false, _) => nat.nat.inbound(self.now, header),
+            (true, Some(v6)) => v6.inbound(self.now, header),
+            (true, None) => return self.seen(Fate::Unroutable, header, &payload),
+        };
+        match verdict {
             Verdict::Forward(header) | Verdict::Hairpin(header) => {
                 let inner = nat.inner;
                 self.seen(Fate::In(id), header, &payload);
@@ -219,6 +243,9 @@ impl<N: Node> World<N> {
         let host = &mut self.hosts[id.0];
         if host.down {
             return self.seen(Fate::Lost, header, &payload);
+        }
+        if header.proto == Proto::Tcp {
+            return self.deliver_segment(id, header, &payload);
         }
         let socket = host.sockets.iter().find(|(_, socket)| socket.local == header.dst).map(|(id, _)| *id);
         let Some(socket) = socket else {

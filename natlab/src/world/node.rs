@@ -11,6 +11,8 @@ pub trait Node {
     fn handle_datagram(&mut self, now: Instant, socket: u32, from: SocketAddr, datagram: &[u8]);
     /// The answer to [`NodeOutput::Open`].
     fn handle_socket(&mut self, now: Instant, socket: u32, local: io::Result<SocketAddr>);
+    /// The connection of [`NodeOutput::Connect`] stands, or stands no longer.
+    fn handle_stream(&mut self, _now: Instant, _open: bool) {}
     /// The time of [`poll_timeout`](Self::poll_timeout) has come.
     fn handle_timeout(&mut self, now: Instant);
     /// What to do next.
@@ -45,4 +47,13 @@ pub enum NodeOutput {
         /// Which.
         socket: u32,
     },
+    /// Make a connection in place of an earlier one; what is sent from `socket` then goes over it.
+    Connect {
+        /// To be called so.
+        socket: u32,
+        /// To this address.
+        to: SocketAddr,
+    },
+    /// Close the connection.
+    Disconnect,
 }

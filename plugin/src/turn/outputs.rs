@@ -7,7 +7,7 @@ use std::time::Instant;
 use crossbeam_channel::TrySendError;
 use mio::Interest;
 use traversal_core::id::PlayerId;
-use traversal_core::{DisconnectReason, Event, LobbyState, Output, SocketId};
+use traversal_core::{DisconnectReason, Event, LobbyState, Output, SocketId, StreamState, Transmit};
 
 use super::{Connection, MAX_EVENTS, Turn};
 use crate::driver::{GameDatagram, Report, token};
@@ -15,6 +15,7 @@ use crate::error::SocketError;
 use crate::handoff::PunchedSocket;
 use crate::sockets::Socket;
 use crate::state::count;
+use crate::stream::Stream;
 
 impl Turn {
     /// Takes all that the agent has to say after an input.
@@ -32,12 +33,11 @@ impl Turn {
 
     fn output(&mut self, now: Instant, output: Output) {
         match output {
-            Output::Transmit(transmit) => match self.sockets.get_mut(&transmit.socket) {
-                Some(socket) => {
-                    socket.push(transmit.to, transmit.ttl, transmit.payload, &self.shared.counters);
-                }
+            Output::Transmit(transmit) if transmit.socket == SocketId::STREAM => match &mut self.stream {
+                Some(stream) => stream.push(&transmit.payload, &self.shared.counters),
                 None => count(&self.shared.counters.send_errors, 1),
             },
+            Output::Transmit(transmit) => self.transmit(transmit),
             Output::OpenSocket { socket, v6 } => {
                 let local = self.open(socket, v6);
                 self.agent.handle_socket(now, socket, local);
@@ -48,8 +48,35 @@ impl Turn {
                     self.deregister(&mut socket);
                 }
             }
+            Output::OpenStream { to } => {
+                self.close_stream();
+                if let Err(error) = self.open_stream(to) {
+                    self.stream_broke(now, to, &error);
+                }
+            }
+            Output::CloseStream => self.close_stream(),
             other => bevy_log::debug!("unknown output of the agent: {other:?}"),
         }
+    }
+
+    /// Puts it in line. What goes out of one socket in a row leaves with one system call, and yet all of it leaves in
+    /// the agent's order, over all sockets: NATs give ports in the order in which packets come, and the other side
+    /// counts on that.
+    fn transmit(&mut self, transmit: Transmit) {
+        if self.last.0 != transmit.socket {
+            if self.sockets.get(&transmit.socket).is_some_and(Socket::has_queue) {
+                // Something of another socket has been put in line since, and comes first.
+                self.flush_sockets();
+            }
+            self.last = (transmit.socket, self.last.1 + 1);
+        }
+        let Some(socket) = self.sockets.get_mut(&transmit.socket) else {
+            return count(&self.shared.counters.send_errors, 1);
+        };
+        if !socket.has_queue() {
+            socket.row = self.last.1;
+        }
+        socket.push(transmit.to, transmit.ttl, transmit.payload, &self.shared.counters);
     }
 
     /// A further socket beside a main one, on the same interface.
@@ -60,6 +87,39 @@ impl Turn {
         self.add_socket(id, socket)
     }
 
+    fn open_stream(&mut self, to: SocketAddr) -> io::Result<()> {
+        let beside = if to.is_ipv6() { SocketId::MAIN_V6 } else { SocketId::MAIN };
+        let from = self.sockets.get(&beside).map(|main| main.local().ip());
+        let mut stream = Stream::connect(to, from)?;
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        self.poll.registry().register(stream.source(), token(SocketId::STREAM), interest)?;
+        self.stream = Some(stream);
+        Ok(())
+    }
+
+    /// After what waits to be sent, as far as the system takes it at once.
+    fn close_stream(&mut self) {
+        let Some(mut stream) = self.stream.take() else { return };
+        if let Err(error) = stream.flush(&self.shared.counters) {
+            bevy_log::debug!("the TCP connection to the lobby server broke: {error}");
+        }
+        if let Err(error) = self.poll.registry().deregister(stream.source()) {
+            bevy_log::debug!("cannot deregister a socket: {error}");
+        }
+    }
+
+    /// The stream to this address cannot be had, or not any longer.
+    pub(super) fn stream_broke(&mut self, now: Instant, to: SocketAddr, error: &io::Error) {
+        // The agent may have opened another one meanwhile.
+        if self.stream.as_ref().is_some_and(|stream| stream.to() != to) {
+            return;
+        }
+        bevy_log::debug!("no TCP connection to the lobby server: {error}");
+        self.close_stream();
+        self.agent.handle_stream(now, StreamState::Closed);
+        self.drain(now);
+    }
+
     fn deregister(&self, socket: &mut Socket) {
         if let Err(error) = self.poll.registry().deregister(socket.source()) {
             bevy_log::debug!("cannot deregister a socket: {error}");
@@ -67,16 +127,26 @@ impl Turn {
     }
 
     fn event(&mut self, now: Instant, event: Event) {
+        self.router_watches(&event);
         let report = match event {
-            Event::Datagram { player, payload } => {
-                let generation = self.connections.get(&player).map_or(0, |connection| connection.generation);
-                self.incoming.push(GameDatagram { player, generation, payload });
+            Event::Datagram { player, channel, payload } => {
+                // One who sends too much must not take the others' places.
+                let share = (self.shared.incoming.limit() / self.connections.len().max(1)).max(1);
+                let connection = self.connections.get_mut(&player);
+                if connection.as_ref().is_some_and(|connection| connection.waiting >= share) {
+                    return count(&self.shared.counters.incoming_dropped, 1);
+                }
+                let generation = connection.map_or(0, |connection| {
+                    connection.waiting += 1;
+                    connection.generation
+                });
+                self.incoming.push(GameDatagram { player, generation, channel, payload });
                 return;
             }
             Event::PeerConnected { ref peer, .. } => {
                 self.generation += 1;
                 let generation = self.generation;
-                self.connections.insert(peer.id, Connection { generation, stalled: false });
+                self.connections.insert(peer.id, Connection { generation, stalled: false, waiting: 0 });
                 Report::Connected { event, generation }
             }
             Event::PeerDisconnected { peer, reason } => {
@@ -117,8 +187,20 @@ impl Turn {
             count(&self.shared.counters.game_received, batch.len() as u64);
             self.shared.incoming.push(batch, &self.shared.counters.incoming_dropped);
         }
-        // The main socket last: what a player says to another is there before the server speaks of it.
-        for (id, socket) in self.sockets.iter_mut().rev().filter(|(_, socket)| socket.has_queue()) {
+        if let Some(stream) = self.stream.as_mut().filter(|stream| stream.has_queue())
+            && let Err(error) = stream.flush(&self.shared.counters)
+        {
+            let to = stream.to();
+            self.stream_broke(Instant::now(), to, &error);
+        }
+        self.flush_sockets();
+    }
+
+    /// Sends what is in line, in the order in which it was put there.
+    fn flush_sockets(&mut self) {
+        let mut waiting: Vec<_> = self.sockets.iter_mut().filter(|(_, socket)| socket.has_queue()).collect();
+        waiting.sort_by_key(|(_, socket)| socket.row);
+        for (id, socket) in waiting {
             let was_blocked = socket.watches_writable;
             if !socket.blocked {
                 socket.flush(&mut self.scratch, &self.shared.counters);
@@ -151,6 +233,7 @@ impl Turn {
             let local = self.add_socket(released.socket, fresh).map_err(system)?;
             self.agent.handle_socket(now, released.socket, Ok(local));
             self.drain(now);
+            self.router_moves();
         }
         if self.connections.remove(&player).is_some() {
             self.events.push_back(Report::Released(player));

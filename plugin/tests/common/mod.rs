@@ -69,6 +69,7 @@ impl Game {
         game.watch::<TraversalFailed>();
         game.watch::<MembersChanged>();
         game.watch::<RoomChanged>();
+        game.watch::<HostMigrated>();
         game.app.finish();
         game.app.cleanup();
         game

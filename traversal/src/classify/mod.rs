@@ -113,6 +113,7 @@ pub fn classify(evidence: &Evidence) -> NatProfile {
         timeout: None,
         foreign_rate: rate,
         confidence: if evidence.two_addresses { Confidence::Full } else { Confidence::Reduced },
+        mapped: false,
     }
 }
 
@@ -132,6 +133,7 @@ pub fn merge_report(seen: &NatProfile, report: &NatProfile) -> NatProfile {
         timeout: report.timeout,
         foreign_rate: seen.foreign_rate.or(report.foreign_rate),
         confidence: if known_mapping { seen.confidence } else { report.confidence },
+        mapped: false,
     }
 }
 

@@ -178,6 +178,9 @@ pub fn expected_failure(a: &NatProfile, b: &NatProfile) -> FailureReason {
         (true, false) if rb.never_fixed() => FailureReason::RandomPortsAgainstSymmetric,
         (false, true) if ra.never_fixed() => FailureReason::RandomPortsAgainstSymmetric,
         _ if ra.never_fixed() && rb.never_fixed() => FailureReason::SymmetricOnBothSides,
+        (true, false) | (false, true) if !works(Method::Cone, a, b, Role::Sending) => {
+            FailureReason::RandomPortsNotFound
+        }
         _ => FailureReason::NoAnswer,
     }
 }

@@ -207,7 +207,7 @@ impl PunchContext {
     }
 
     /// Keeps one port for everybody, as far as is known: what is not known at all is most likely such a NAT.
-    fn hoped_fixed(nat: &NatProfile) -> bool {
+    pub(crate) fn hoped_fixed(nat: &NatProfile) -> bool {
         nat.mapping == MappingBehavior::Unknown || reach(nat).mapping_is_fixed()
     }
 

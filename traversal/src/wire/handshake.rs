@@ -12,6 +12,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use hkdf::Hkdf;
 use hmac::{Hmac, Mac};
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
@@ -60,6 +61,16 @@ impl Identity {
     /// The id that others know this identity by.
     pub fn player_id(&self) -> PlayerId {
         PlayerId::from_public_key(&self.public)
+    }
+
+    /// A message authentication code that only the holder of the secret can make or check, so as lasting as the
+    /// identity: HMAC-SHA-256, cut to 16 bytes, with a key of its own for each purpose.
+    pub fn mac(&self, purpose: &[u8], content: &[u8]) -> Option<[u8; MAC_LEN]> {
+        let mut key = [0; 32];
+        Hkdf::<Sha256>::new(None, self.secret.as_bytes()).expand(purpose, &mut key).ok()?;
+        let mut mac = <Hmac<Sha256> as Mac>::new_from_slice(&key).ok()?;
+        mac.update(content);
+        mac.finalize().into_bytes().first_chunk().copied()
     }
 
     pub(crate) fn diffie_hellman(&self, other: &[u8; 32]) -> [u8; 32] {
@@ -473,7 +484,7 @@ impl PendingLogin {
 pub fn parse_unknown_session(datagram: &[u8]) -> Option<u64> {
     let mut rest = datagram;
     let (_, nonce) = parse_header(&mut rest)?;
-    (rest.first() == Some(&REFUSE_SESSION)).then(|| {
+    (rest == [REFUSE_SESSION]).then(|| {
         u64::from_le_bytes([nonce[0], nonce[1], nonce[2], nonce[3], nonce[4], nonce[5], nonce[6], nonce[7]])
     })
 }

@@ -51,7 +51,13 @@ impl Pair {
 
 fn welcome() -> Welcome {
     let target: SocketAddr = "[2001:db8::2]:3478".parse().unwrap();
-    Welcome { session: 99, observed: target, probe_targets: vec![target; 4], session_timeout_s: 40 }
+    Welcome {
+        session: 99,
+        observed: target,
+        probe_targets: vec![target; 4],
+        session_timeout_s: 40,
+        other_family: vec![target; 2],
+    }
 }
 
 #[test]

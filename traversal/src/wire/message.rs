@@ -6,8 +6,10 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
+pub use super::gather::{MAX_MODE, MESH_CAPACITY, QueueStatus, QuickMatch, QuickMatched, Topology};
 use super::port_report::PortReport;
 pub use super::rendezvous::{Facts, Method, PunchPlan, RelayGrant, Replan, Role};
+use crate::failure::FailureReason;
 use crate::id::{JoinId, MatchId, PlayerId, RequestId, RoomId};
 use crate::nat::NatProfile;
 
@@ -82,6 +84,14 @@ pub enum Frame<B> {
         /// Logging in again would not help, or would do harm.
         stay_away: bool,
     },
+    /// Server to player, from its second address to the port that the player says its router forwards to the game's
+    /// socket: the echo, [`ToServer::MappedPort`], proves it. Travels as `Kind::Probe`.
+    MappedPortSeen {
+        /// Which port this was sent to.
+        port: u16,
+        /// Unguessable.
+        token: [u8; 16],
+    },
     /// The server's answer to a [`ProbePurpose::SignedReport`], to the socket that the probe came from. Travels as
     /// `Kind::Probe`.
     PortSeen {
@@ -127,9 +137,22 @@ pub enum ProbePurpose {
         /// Which try.
         round: u16,
     },
+    /// Answer from the other address with a [`Frame::MappedPortSeen`], to this port of the address that the session is
+    /// validated at. The IP is not the player's to choose, so no stranger can be named.
+    MappedPort {
+        /// The port that the player's router forwards to the game's socket; not a well-known one.
+        port: u16,
+    },
+    /// This is the player's address in the other family than its session's: the server has it proven by a
+    /// [`Frame::PathChallenge`] and names it to matched players. These frames travel as `Kind::Probe`.
+    Register,
     /// A range probe of a player that works out its ranges itself (E2): answer with a report that can be shown again.
     SignedReport,
 }
+
+/// Tag of [`ProbePurpose::Register`]. Comes in the other family than all other probes of the session, so that it
+/// cannot be mistaken.
+pub const REGISTER_TAG: u32 = u32::MAX;
 
 /// First message of a player, inside the Noise handshake.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -162,6 +185,8 @@ pub struct Welcome {
     pub probe_targets: Vec<SocketAddr>,
     /// Seconds without any datagram after which the server forgets the session.
     pub session_timeout_s: u32,
+    /// The server's addresses in the other family than the player's, for [`ProbePurpose::Register`].
+    pub other_family: Vec<SocketAddr>,
 }
 
 /// Why a login was refused.
@@ -223,6 +248,10 @@ pub struct RoomOptions {
     pub auto_allow: bool,
     /// A small map of strings, shown in listings.
     pub metadata: BTreeMap<String, String>,
+    /// When the host leaves or is lost, another member becomes host and the room lives on. Off: it closes.
+    pub migrate: bool,
+    /// Who is connected to whom. A mesh takes at most [`MESH_CAPACITY`] players.
+    pub topology: Topology,
 }
 
 impl Default for RoomOptions {
@@ -234,6 +263,8 @@ impl Default for RoomOptions {
             public: true,
             auto_allow: true,
             metadata: BTreeMap::new(),
+            migrate: true,
+            topology: Topology::default(),
         }
     }
 }
@@ -262,6 +293,58 @@ pub struct RoomInfo {
     pub capacity: u16,
     /// See [`RoomOptions::metadata`].
     pub metadata: BTreeMap<String, String>,
+    /// See [`RoomOptions::public`].
+    pub public: bool,
+    /// See [`RoomOptions::auto_allow`].
+    pub auto_allow: bool,
+    /// See [`RoomOptions::migrate`].
+    pub migrate: bool,
+    /// How often the room changed its host.
+    pub epoch: u32,
+    /// Who is connected to whom.
+    pub topology: Topology,
+}
+
+impl RoomInfo {
+    /// The options that make such a room, but for the password, which the server does not tell.
+    pub fn options(&self, password: Option<String>) -> RoomOptions {
+        RoomOptions {
+            name: self.name.clone(),
+            capacity: self.capacity,
+            password,
+            public: self.public,
+            auto_allow: self.auto_allow,
+            metadata: self.metadata.clone(),
+            migrate: self.migrate,
+            topology: self.topology,
+        }
+    }
+}
+
+/// A member's right to come back into its room, also after the server was restarted. For the host it is the right to
+/// host it: the room belongs to whoever has the host's ticket of the newest epoch.
+///
+/// The server keeps none of them: it makes the seal with a key made of its long-lived one, so that it can check it
+/// after a restart. It covers the game, the room's id, name and code, the epoch, the host and the holder.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RoomTicket {
+    /// Which room.
+    pub room: RoomId,
+    /// As of when.
+    pub epoch: u32,
+    /// Who hosts the room in this epoch.
+    pub host: PlayerId,
+    /// Made by the server for the one player who holds the ticket.
+    pub seal: [u8; 16],
+}
+
+impl std::fmt::Debug for RoomTicket {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RoomTicket")
+            .field("room", &self.room)
+            .field("epoch", &self.epoch)
+            .finish_non_exhaustive()
+    }
 }
 
 /// A room as a stranger sees it in a listing.
@@ -311,6 +394,8 @@ pub enum ToServer {
         match_id: MatchId,
         /// How.
         outcome: MatchOutcome,
+        /// Why not (directly), as far as this side knows.
+        cause: Option<FailureReason>,
     },
     /// What the classification found (M7).
     Profile {
@@ -319,12 +404,24 @@ pub enum ToServer {
         /// The server is to check it against what it saw itself, and to answer with [`ToPlayer::Profile`] (E1).
         check: bool,
     },
+    /// A member about its host: in answer to [`ToPlayer::ConfirmLoss`], or unasked when its channel to the host is
+    /// gone. Where the server does not hear the host either, and no member does, the room gets another one.
+    HostSeen {
+        /// The room.
+        room: RoomId,
+        /// Which host: the one of this epoch.
+        epoch: u32,
+        /// This member still hears it.
+        heard: bool,
+    },
     /// The match plays over the relay and its attempt is over: both sides are to try once more, with a
     /// [`ToPlayer::Replan`].
     PunchAgain {
         /// Which.
         match_id: MatchId,
     },
+    /// The forwarded port leads here: the token of [`Frame::MappedPortSeen`]. None: it does not any more.
+    MappedPort(Option<[u8; 16]>),
     /// The player's bubble left by one of these ports, as it has measured itself (E2).
     ClaimRange {
         /// Which match.
@@ -339,7 +436,7 @@ pub enum ToServer {
 }
 
 /// See [`ToServer::MatchReport`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum MatchOutcome {
     /// A direct path stands.
@@ -362,8 +459,6 @@ pub enum Request {
     CreateRoom {
         /// How it is to be.
         options: RoomOptions,
-        /// After a restart of the server: the code that the room had, given again if it is free.
-        code: Option<String>,
     },
     /// Enter one.
     JoinRoom {
@@ -371,10 +466,9 @@ pub enum Request {
         target: RoomTarget,
         /// If it wants one.
         password: Option<String>,
-        /// After a restart of the server: this player still has its channel to the host, so no match is made.
-        resume: bool,
     },
-    /// Leave the room this player is in. A host's leaving closes it.
+    /// Leave the room this player is in. When its host leaves, another member hosts it, or it closes: see
+    /// [`RoomOptions::migrate`].
     LeaveRoom,
     /// A page of the public rooms of this game, in the order of their names.
     ListRooms {
@@ -390,6 +484,26 @@ pub enum Request {
     },
     /// Host only: new metadata.
     SetMetadata(BTreeMap<String, String>),
+    /// Come back into a room, after a new login or a restart of the server. Whoever still has its channel to the
+    /// host keeps it: a match is made only where the host is another one by now.
+    TakeUpRoom {
+        /// The right to.
+        ticket: RoomTicket,
+        /// The room's short code.
+        code: String,
+        /// How the room is, as this player knows it, for a server that forgot.
+        options: RoomOptions,
+    },
+    /// Wait for players who want the same. Answered with [`Response::Done`]; then [`ToPlayer::Queue`] follows, and in
+    /// the end [`ToPlayer::QuickMatched`].
+    QuickMatch(QuickMatch),
+    /// Wait no longer.
+    LeaveQueue,
+    /// In a mesh, of the one who came later: this pair has no connection (any more), make one.
+    Rematch {
+        /// With whom.
+        player: PlayerId,
+    },
 }
 
 /// The server's answer to a [`Request`].
@@ -472,6 +586,21 @@ pub enum RequestError {
     /// The server is about to stop.
     #[error("the lobby server is stopping; try again in a minute")]
     Stopping,
+    /// The room has had another host since; to the player who hosted it.
+    #[error("another player hosts the room by now (change {epoch} of its host); join it as a member")]
+    StaleHost {
+        /// The room's present epoch.
+        epoch: u32,
+    },
+    /// The ticket is not this server's, or for another room or player.
+    #[error("the server does not know this place in the room; join it anew")]
+    BadTicket,
+    /// One queue at a time, and none beside a room.
+    #[error("you are waiting for a quick match; cancel that first")]
+    AlreadyQueued,
+    /// For example when the match was made in the same moment.
+    #[error("you are not waiting for a quick match")]
+    NotQueued,
 }
 
 /// Server to player, reliably.
@@ -534,6 +663,37 @@ pub enum ToPlayer {
     },
     /// What the classification found, where it is done on the server (M7).
     Profile(NatProfile),
+    /// The right to come back into the room; a new one with each epoch.
+    Ticket(RoomTicket),
+    /// The server does not hear the host of the room: does this member? Answered by [`ToServer::HostSeen`].
+    ConfirmLoss {
+        /// The room.
+        room: RoomId,
+        /// Of the host in question.
+        epoch: u32,
+    },
+    /// To a member who lost the host: the host is there, so it stays host.
+    HostStands {
+        /// The room.
+        room: RoomId,
+        /// Of the host in question.
+        epoch: u32,
+    },
+    /// The room has another host. Its plans follow.
+    HostChanged {
+        /// The room as it is now.
+        room: RoomInfo,
+        /// Who hosted it before.
+        previous: PlayerId,
+    },
+    /// How a quick match comes along.
+    Queue(QueueStatus),
+    /// The wait for a quick match is over, and this is why.
+    QueueClosed(RequestError),
+    /// The players of a quick match are together: this one is in the room now.
+    QuickMatched(Box<QuickMatched>),
+    /// Other players are told this port now, and plans count on it. None: no more.
+    MappedPort(Option<u16>),
 }
 
 /// Why a player is out of a room.
@@ -555,6 +715,12 @@ pub enum RoomEnd {
     /// This player logged in elsewhere.
     #[error("this player logged in from another place")]
     Replaced,
+    /// This player hosted the room and was lost, so another one hosts it.
+    #[error("another player hosts the room by now (change {epoch} of its host); join it as a member")]
+    HostReplaced {
+        /// The room's present epoch.
+        epoch: u32,
+    },
 }
 
 /// Why a match is over.
@@ -573,4 +739,7 @@ pub enum MatchEnd {
     /// A newer match of the same two players takes its place.
     #[error("replaced by a newer connection")]
     Replaced,
+    /// The room has another host, who takes the other player's place.
+    #[error("another player hosts the room now")]
+    Migrated,
 }

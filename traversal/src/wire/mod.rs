@@ -5,6 +5,7 @@
 //! keys by the handshake's prologue.
 
 pub mod codec;
+mod gather;
 pub mod handshake;
 pub mod message;
 pub mod pair;
@@ -12,6 +13,7 @@ pub mod port_report;
 mod rendezvous;
 mod replay;
 pub mod session;
+pub mod stream;
 
 /// Longest control datagram, headers included, in bytes: what QUIC (RFC 9000 section 14) relies on too.
 pub const MAX_CONTROL: usize = 1200;

@@ -3,6 +3,9 @@
 //! ```text
 //! kind 1 | match 8 | counter 8 | ChaCha20-Poly1305( tag 1, content ) 16
 //! ```
+//! The tag tells game datagrams of channel 0 (0), the agents' messages (1) and game datagrams of the other channels
+//! (16 and their number) apart.
+//!
 //! The pair key is HKDF-SHA256 over the Diffie-Hellman of both players' login keys, salted with the secret that the
 //! server drew for this match; match and direction are bound in. So neither a relay nor an eavesdropper can read or
 //! forge, and a datagram of another match or of the own side never fits.
@@ -28,8 +31,16 @@ pub const OVERHEAD: usize = HEADER + 1 + TAG;
 /// Longest game datagram, so that it still fits with a relay's header in front.
 pub const MAX_PAYLOAD: usize = MAX_DATAGRAM - OVERHEAD - super::RELAY_HEADER;
 
+/// Channels of game datagrams: 0 is what renet (or whatever carries the game) uses, the others are beside it.
+pub const CHANNELS: u8 = 16;
+
+/// Content of a test message: its confirmation, with the longest address and numbers, is no longer.
+const TEST_PADDED: usize = 36;
+
 const DATA: u8 = 0;
 const CONTROL: u8 = 1;
+/// Tag of channel `n`, less `n`.
+const CHANNEL: u8 = 16;
 
 /// What the two agents say to each other.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,8 +74,8 @@ pub enum PairMessage {
 /// A datagram, opened.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Opened<'a> {
-    /// For the game.
-    Data(&'a [u8]),
+    /// For the game, on this channel.
+    Data(u8, &'a [u8]),
     /// For the agent.
     Message(PairMessage),
 }
@@ -118,14 +129,27 @@ impl PairChannel {
         self.export
     }
 
-    /// Seals a game datagram; none when it is longer than [`MAX_PAYLOAD`].
+    /// Seals a game datagram of channel 0; none when it is longer than [`MAX_PAYLOAD`].
     pub fn seal_data(&mut self, payload: &[u8]) -> Option<Vec<u8>> {
-        if payload.len() > MAX_PAYLOAD { None } else { self.seal(DATA, payload) }
+        self.seal_data_on(0, payload)
+    }
+
+    /// Seals a game datagram; none when it is longer than [`MAX_PAYLOAD`] or there is no such channel.
+    pub fn seal_data_on(&mut self, channel: u8, payload: &[u8]) -> Option<Vec<u8>> {
+        if payload.len() > MAX_PAYLOAD || channel >= CHANNELS {
+            return None;
+        }
+        self.seal(if channel == 0 { DATA } else { CHANNEL + channel }, payload)
     }
 
     /// Seals a message.
     pub fn seal_message(&mut self, message: &PairMessage) -> Option<Vec<u8>> {
-        self.seal(CONTROL, &codec::encode(message).ok()?)
+        let mut content = codec::encode(message).ok()?;
+        if matches!(message, PairMessage::Test { .. }) {
+            // No shorter than its confirmation, so that a forged source gets no more than was sent.
+            content.resize(content.len().max(TEST_PADDED), 0);
+        }
+        self.seal(CONTROL, &content)
     }
 
     fn seal(&mut self, tag: u8, content: &[u8]) -> Option<Vec<u8>> {
@@ -162,7 +186,10 @@ impl PairChannel {
             .map_err(|_| Dropped::NotAuthentic)?;
         self.window.accept(counter);
         match content.split_first() {
-            Some((&DATA, payload)) => Ok(Opened::Data(payload)),
+            Some((&DATA, payload)) => Ok(Opened::Data(0, payload)),
+            Some((tag, payload)) if (CHANNEL + 1..CHANNEL + CHANNELS).contains(tag) => {
+                Ok(Opened::Data(tag - CHANNEL, payload))
+            }
             Some((&CONTROL, message)) => {
                 let message: PairMessage = codec::decode(message).map_err(|_| Dropped::Malformed)?;
                 match &message {
@@ -207,12 +234,27 @@ mod tests {
         let sealed = host.seal_data(b"hello").unwrap();
         assert_eq!(sealed.len(), 5 + OVERHEAD);
         assert_eq!(match_of(&sealed), Some(MatchId(77)));
-        assert_eq!(guest.open(&mut sealed.clone()), Ok(Opened::Data(b"hello")));
+        assert_eq!(guest.open(&mut sealed.clone()), Ok(Opened::Data(0, b"hello")));
         assert_eq!(guest.open(&mut sealed.clone()), Err(Dropped::Replayed));
         let test = PairMessage::Test { tag: 3, method: Method::Cone };
         let mut sealed = guest.seal_message(&test).unwrap();
         assert_eq!(host.open(&mut sealed), Ok(Opened::Message(test)));
         assert_eq!(host.export_key(), guest.export_key());
+    }
+
+    #[test]
+    fn channels_are_told_apart_and_there_are_no_others() {
+        let (mut host, mut guest) = pair();
+        for channel in 0..CHANNELS {
+            let mut sealed = host.seal_data_on(channel, &[channel]).unwrap();
+            assert_eq!(sealed.len(), 1 + OVERHEAD);
+            assert_eq!(guest.open(&mut sealed), Ok(Opened::Data(channel, &[channel])));
+        }
+        assert!(host.seal_data_on(CHANNELS, b"x").is_none());
+        for tag in [2, CHANNEL, CHANNEL + CHANNELS, 255] {
+            let mut sealed = host.seal(tag, b"x").unwrap();
+            assert_eq!(guest.open(&mut sealed), Err(Dropped::Malformed), "{tag}");
+        }
     }
 
     #[test]

@@ -58,6 +58,10 @@ pub struct PunchPlan {
     pub deadline_ms: u32,
     /// Leave to play through the server, while there is no direct path or where there can be none.
     pub relay: Option<RelayGrant>,
+    /// Of the room: how often it changed its host before this match.
+    pub epoch: u32,
+    /// A pair of a mesh, neither of whom hosts the room. `host` is then the one who was there first.
+    pub mesh: bool,
     /// The other side's round trip to the server in milliseconds, if that is known: what has a part there is waited for
     /// so much longer.
     pub peer_rtt_ms: Option<u32>,

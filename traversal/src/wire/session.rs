@@ -38,6 +38,10 @@ pub type ClientSession = Session<ToServer, ToPlayer>;
 /// The server's end.
 pub type ServerSession = Session<ToPlayer, ToServer>;
 
+/// Shortest sealed datagram: as long as a path challenge at least, so that whoever sends one under a forged address does
+/// not have more sent there.
+pub const MIN_SEALED: usize = 64;
+
 /// One end of a session: sends frames of `Out`, takes frames of `In`.
 ///
 /// Run loop: after any input drain [`poll_datagram`](Self::poll_datagram), then wait for
@@ -163,19 +167,20 @@ impl<Out: Serialize, In: DeserializeOwned> Session<Out, In> {
             // Question and answer are of one length: nobody is amplified.
             frame.resize(frame.len().max(PROBE_PADDED), 0);
         }
-        self.seal_bytes(now, kind, &frame)
+        self.seal_bytes(now, kind, frame)
     }
 
-    fn seal_bytes(&mut self, now: Instant, kind: Kind, frame: &[u8]) -> Option<Vec<u8>> {
+    fn seal_bytes(&mut self, now: Instant, kind: Kind, mut frame: Vec<u8>) -> Option<Vec<u8>> {
         if frame.len() > MAX_FRAME {
             return None;
         }
+        frame.resize(frame.len().max(MIN_SEALED - HEADER - TAG), 0);
         let nonce = self.next_nonce;
         let mut datagram = vec![0; HEADER + frame.len() + TAG];
         datagram[0] = kind as u8;
         datagram[1..9].copy_from_slice(&self.id.to_le_bytes());
         datagram[9..17].copy_from_slice(&nonce.to_le_bytes());
-        self.transport.write_message(nonce, frame, &mut datagram[HEADER..]).ok()?;
+        self.transport.write_message(nonce, &frame, &mut datagram[HEADER..]).ok()?;
         self.next_nonce += 1;
         self.last_sent = now;
         Some(datagram)
@@ -262,7 +267,7 @@ impl<Out: Serialize, In: DeserializeOwned> Session<Out, In> {
         }
         for seq in due {
             let Some(frame) = self.unacked.get(&seq).map(|unacked| unacked.frame.clone()) else { continue };
-            if let Some(datagram) = self.seal_bytes(now, Kind::Control, &frame) {
+            if let Some(datagram) = self.seal_bytes(now, Kind::Control, frame) {
                 self.out.push_back(datagram);
             }
         }

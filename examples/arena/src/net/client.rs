@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use super::EventLog;
 use super::interpolation::Timeline;
 use super::prediction::Prediction;
+use super::{EventLog, HostGame};
 use crate::protocol::{self, BUNDLE, ClientMessage, GAME_PROTOCOL, HostMessage, Inputs, Snapshot, encode};
 use crate::scene::{Actor, Scene, SceneBolt};
-use crate::sim::{Bolt, DT, Freedom, GameEvent, Input, Phase, PlayerSlot, angle_of};
+use crate::sim::{Bolt, DT, Freedom, GameEvent, Input, Phase, PlayerSlot, Rules, angle_of};
 
 /// Age in steps at which others' shots are shown in our own time instead of their shooter's: so they leave the
 /// muzzle that is seen, and hit when they seem to.
@@ -18,11 +18,15 @@ const BOLT_BLEND: f64 = 18.0;
 pub struct ClientGame {
     /// All events heard.
     pub log: EventLog,
+    /// The host has our hello.
+    pub greeted: bool,
     /// Messages that could not be read.
     pub malformed: u32,
     /// The host does not let us play, and why.
     pub refused: Option<String>,
     me: Option<PlayerSlot>,
+    rules: Option<Rules>,
+    seats: BTreeMap<u64, PlayerSlot>,
     names: BTreeMap<PlayerSlot, String>,
     timeline: Timeline,
     prediction: Prediction,
@@ -48,6 +52,24 @@ impl ClientGame {
         self.prediction.corrected
     }
 
+    /// The same match with us as its host, from the last snapshot on, without the old host's player. The others' players
+    /// wait for them. None where there is no snapshot yet.
+    pub fn take_over(&self, own: u64, previous: u64, seed: u64) -> Option<HostGame> {
+        let (me, rules) = (self.me?, self.rules?);
+        let mut world = self.timeline.newest()?.world(me, rules, seed, &self.names);
+        let mut seats = self.seats.clone();
+        if let Some(gone) = seats.remove(&previous).filter(|gone| *gone != me) {
+            world.leave(gone);
+        }
+        seats.retain(|client, slot| *client != own && *slot != me && world.players.contains_key(slot));
+        Some(HostGame::resumed(world, (own, me), seats, self.log.clone()))
+    }
+
+    /// For the match with another host: what was heard so far, nothing else.
+    pub fn begun_anew(self) -> Self {
+        Self { log: self.log, ..Self::default() }
+    }
+
     /// Lets our clock go on, in seconds.
     pub fn advance(&mut self, seconds: f64) {
         self.now += seconds;
@@ -56,11 +78,13 @@ impl ClientGame {
     /// A reliable message came.
     pub fn reliable(&mut self, bytes: &[u8]) {
         match protocol::read_host_message(bytes) {
-            Some(HostMessage::Welcome { you, next_event, players }) => {
+            Some(HostMessage::Welcome { you, next_event, players, rules }) => {
                 self.me = Some(you);
+                self.rules = Some(rules);
                 self.names = players.into_iter().collect();
                 self.log.expect(next_event);
             }
+            Some(HostMessage::Seats(seats)) => self.seats = seats.into_iter().collect(),
             Some(HostMessage::Refused { reason }) => self.refused = Some(reason),
             Some(HostMessage::Event { number, event }) => self.hear(number, event),
             None => self.malformed += 1,

@@ -9,7 +9,7 @@ use crate::protocol::{
     self, ClientMessage, GAME_PROTOCOL, HostMessage, MAX_MESSAGE, PlayerState, Snapshot, encode,
 };
 use crate::scene::{Actor, Scene, SceneBolt};
-use crate::sim::{DT, GameEvent, Input, PlayerSlot, Rules, World, angle_of};
+use crate::sim::{DT, GameEvent, Input, PlayerSlot, Rules, TICK_HZ, World, angle_of};
 
 /// Steps between two snapshots: 30 a second.
 const SNAPSHOT_EVERY: u32 = 2;
@@ -21,6 +21,9 @@ const BACKLOG: usize = 3;
 const CREDIT: u32 = 24;
 /// After so many steps without any input a player is let go on with the last one, trigger off.
 const STARVED: u32 = 12;
+
+/// Steps that a player is waited for after a change of the host: longer than an attempt to connect takes.
+const AWAITED: u32 = 12 * TICK_HZ;
 
 /// A message to be sent.
 #[derive(Clone, Debug, PartialEq)]
@@ -53,8 +56,12 @@ pub struct HostGame {
     /// Messages that could not be read.
     pub malformed: u32,
     local: Option<PlayerSlot>,
+    /// renet's name for the host's own player.
+    own: Option<u64>,
     local_seq: u32,
     seats: BTreeMap<u64, Seat>,
+    /// Players whose clients are on their way here, after a change of the host, and how long they are waited for.
+    awaited: BTreeMap<u64, (PlayerSlot, u32)>,
     before: BTreeMap<PlayerSlot, Vec2>,
     next_event: u32,
     fresh: Vec<GameEvent>,
@@ -71,8 +78,10 @@ impl HostGame {
             log: EventLog::default(),
             malformed: 0,
             local,
+            own: None,
             local_seq: 0,
             seats: BTreeMap::new(),
+            awaited: BTreeMap::new(),
             before: BTreeMap::new(),
             next_event: 0,
             fresh: Vec::new(),
@@ -80,6 +89,27 @@ impl HostGame {
         };
         game.publish();
         game
+    }
+
+    /// A match that another host began: `seats` are the players of those who are on their way here.
+    pub fn resumed(
+        world: World,
+        (own, local): (u64, PlayerSlot),
+        seats: BTreeMap<u64, PlayerSlot>,
+        log: EventLog,
+    ) -> Self {
+        let mut game = Self::new(world.rules, 0, None);
+        game.next_event = log.next.unwrap_or(0);
+        (game.world, game.log, game.local, game.own) = (world, log, Some(local), Some(own));
+        game.awaited = seats.into_iter().map(|(client, slot)| (client, (slot, AWAITED))).collect();
+        game.publish();
+        game
+    }
+
+    /// Tells the others by which name renet knows the host's own player.
+    pub fn known_as(mut self, own: Option<u64>) -> Self {
+        self.own = own;
+        self
     }
 
     /// The host's own player.
@@ -97,6 +127,7 @@ impl HostGame {
         if let Some(seat) = self.seats.remove(&client) {
             self.world.leave(seat.player);
             self.publish();
+            self.tell_seats();
         }
     }
 
@@ -114,14 +145,19 @@ impl HostGame {
             self.send(client, &HostMessage::Refused { reason });
             return;
         }
-        let Some(player) = self.world.join(&name) else {
+        let place = match self.awaited.remove(&client) {
+            Some((slot, _)) => Some(slot),
+            None => self.world.join(&name),
+        };
+        let Some(player) = place else {
             self.send(client, &HostMessage::Refused { reason: String::from("The arena is full.") });
             return;
         };
         // Everybody hears of the newcomer, and the newcomer hears what comes after that.
         self.publish();
         let players = self.world.players.iter().map(|(slot, p)| (*slot, p.name.clone())).collect();
-        self.send(client, &HostMessage::Welcome { you: player, next_event: self.next_event, players });
+        let (next_event, rules) = (self.next_event, self.world.rules);
+        self.send(client, &HostMessage::Welcome { you: player, next_event, players, rules });
         let seat = Seat {
             player,
             queue: VecDeque::new(),
@@ -131,6 +167,30 @@ impl HostGame {
             credit: CREDIT,
         };
         self.seats.insert(client, seat);
+        self.tell_seats();
+    }
+
+    /// Whose player is whose.
+    fn tell_seats(&mut self) {
+        let own = self.own.zip(self.local);
+        let awaited = self.awaited.iter().map(|(client, (slot, _))| (*client, *slot));
+        let seated = self.seats.iter().map(|(client, seat)| (*client, seat.player));
+        let message = HostMessage::Seats(own.into_iter().chain(awaited).chain(seated).collect());
+        for client in self.seats.keys().copied().collect::<Vec<_>>() {
+            self.send(client, &message);
+        }
+    }
+
+    /// Who did not find its way here is let go.
+    fn await_players(&mut self) {
+        let world = &mut self.world;
+        self.awaited.retain(|_, (slot, left)| {
+            *left -= 1;
+            if *left == 0 {
+                world.leave(*slot);
+            }
+            *left > 0
+        });
     }
 
     /// Inputs came.
@@ -153,6 +213,7 @@ impl HostGame {
 
     /// One step of the match.
     pub fn tick(&mut self, own: Input) {
+        self.await_players();
         self.before = self.world.players.iter().map(|(slot, p)| (*slot, p.body.at)).collect();
         if let Some(local) = self.local {
             self.local_seq += 1;

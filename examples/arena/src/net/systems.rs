@@ -67,12 +67,19 @@ fn greet(
     mut commands: Commands,
     name: Res<PlayerName>,
     mut client: ResMut<RenetClient>,
-    joined: Option<Res<Joined>>,
+    joined: Option<ResMut<Joined>>,
 ) {
-    if joined.is_none() && client.is_connected() {
-        client.send_message(DefaultChannel::ReliableOrdered, ClientGame::hello(&name.0));
-        commands.insert_resource(Joined(ClientGame::default()));
+    if !client.is_connected() || joined.as_ref().is_some_and(|joined| joined.0.greeted) {
+        return;
     }
+    client.send_message(DefaultChannel::ReliableOrdered, ClientGame::hello(&name.0));
+    if let Some(mut joined) = joined {
+        joined.0.greeted = true;
+        return;
+    }
+    let mut game = ClientGame::default();
+    game.greeted = true;
+    commands.insert_resource(Joined(game));
 }
 
 fn receive_as_client(

@@ -8,7 +8,7 @@ use bevy::text::FontSize;
 use super::{Screen, theme};
 use crate::net::systems::NetSystems;
 use crate::scene::{Happened, Scene, label};
-use crate::session::Session;
+use crate::session::{HostChange, Session};
 use crate::sim::{GameEvent, MAX_PLAYERS, Phase, PlayerSlot};
 use crate::view::{StageCamera, on_stage};
 
@@ -319,12 +319,20 @@ fn feed(
     time: Res<Time>,
     scene: Res<Scene>,
     mut happened: MessageReader<Happened>,
+    mut changes: MessageReader<HostChange>,
     mut feed: ResMut<Feed>,
     mut text: Query<&mut Text, With<FeedText>>,
 ) {
     let name = |player: PlayerSlot| {
         scene.actor(player).map_or_else(|| String::from("somebody"), |actor| actor.label(10))
     };
+    for change in changes.read() {
+        let line = match change.hosting {
+            true => String::from("you host now"),
+            false => format!("{} hosts now", label(&change.name, 14)),
+        };
+        feed.0.push((time.elapsed_secs(), line));
+    }
     for Happened(event) in happened.read() {
         let line = match event {
             GameEvent::Joined { name, .. } => format!("{} came in", label(name, 14)),

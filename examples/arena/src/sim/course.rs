@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 pub type PlayerSlot = u8;
 
 /// What can be set about a match.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Rules {
     /// Points that win a round.
     pub target: u16,

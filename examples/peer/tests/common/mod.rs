@@ -212,7 +212,7 @@ impl Lobby {
     /// A player: `peer KIND --lobby .. --json ARGS`.
     pub(crate) fn peer(&self, name: &str, kind: &str, args: &[&str]) -> Program {
         let mut all = vec!["--server-key", self.key.as_str(), "--name", name];
-        if kind != "nat" {
+        if matches!(kind, "host" | "join") {
             all.extend(["--room", "r1"]);
         }
         all.extend(args);

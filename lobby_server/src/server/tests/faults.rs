@@ -3,10 +3,6 @@
 use super::*;
 use traversal_core::wire::message::{Facts, MatchEnd, RoomEnd};
 
-fn rejoin(name: &str) -> Request {
-    Request::JoinRoom { target: RoomTarget::Name(name.into()), password: None, resume: true }
-}
-
 fn ends(fake: &Fake) -> (Vec<RoomEnd>, Vec<MatchEnd>) {
     let mut rooms = Vec::new();
     let mut matches = Vec::new();
@@ -94,12 +90,12 @@ fn a_name_whose_owner_was_killed_is_free_again_within_two_seconds() {
     let mut world = World::new();
     let host = world.player(1, "203.0.113.1:4000");
     let member = world.player(2, "198.51.100.1:5000");
-    let old = world.host(host, named("r"));
+    let old = world.host(host, RoomOptions { migrate: false, ..named("r") });
     assert!(world.answer(member, by_name("r")).is_ok());
     world.kill(host);
     world.pass(Duration::from_millis(1100));
     let back = world.player(3, "203.0.113.1:4001");
-    let create = world.ask(back, Request::CreateRoom { options: named("r"), code: None });
+    let create = world.ask(back, Request::CreateRoom { options: named("r") });
     world.pass(Duration::from_millis(1600));
     let Some(Ok(Response::Room(room))) = world.fakes[back].answer(create) else { panic!("the room") };
     assert_ne!(room.id, old.id);
@@ -134,13 +130,14 @@ fn the_same_player_back_keeps_its_place_and_its_match() {
     assert!(world.answer(member, by_name("r")).is_ok());
 
     // Both log in again from new addresses, as after a change of network.
+    let (of_host, of_member) = (world.fakes[host].ticket(), world.fakes[member].ticket());
     let member_again = world.player(2, "198.51.100.9:5000");
     assert_eq!(ends(&world.fakes[member]).0, [RoomEnd::Replaced], "the old place is told");
-    assert!(world.answer(member_again, rejoin("r")).is_ok());
+    assert!(world.answer(member_again, back_to(&room, of_member)).is_ok());
     let host_again = world.player(1, "203.0.113.9:4000");
-    let code = Some(room.code.clone());
-    let again = world.answer(host_again, Request::CreateRoom { options: named("other"), code });
-    assert_eq!(again, Ok(Response::Room(RoomInfo { capacity: 8, ..room })));
+    let changed = RoomInfo { capacity: 8, ..room };
+    let again = world.answer(host_again, back_to(&changed, of_host));
+    assert_eq!(again, Ok(Response::Room(changed)));
     assert!(world.fakes[member_again].plans().is_empty() && world.fakes[host_again].plans().is_empty());
     world.pass(Duration::from_secs(20));
     world.ping(host_again);
@@ -182,19 +179,6 @@ fn a_place_that_is_not_taken_up_again_is_given_away() {
     }
     assert_eq!(world.fakes[host].members().len(), 1);
     assert_eq!(ends(&world.fakes[host]).1, [MatchEnd::Gone]);
-}
-
-#[test]
-fn after_a_restart_a_room_gets_its_code_back() {
-    let mut world = World::new();
-    let host = world.player(1, "203.0.113.1:4000");
-    let create = Request::CreateRoom { options: named("r"), code: Some("k7qf2m".into()) };
-    let Ok(Response::Room(room)) = world.answer(host, create) else { panic!("a room") };
-    assert_eq!(room.code, "K7QF2M");
-    let other = world.player(2, "203.0.113.2:4000");
-    let create = Request::CreateRoom { options: named("s"), code: Some("K7QF2M".into()) };
-    let Ok(Response::Room(taken)) = world.answer(other, create) else { panic!("a room") };
-    assert_ne!(taken.code, "K7QF2M");
 }
 
 #[test]
@@ -244,7 +228,7 @@ fn one_address_has_its_share_of_sessions_and_rooms() {
     assert_eq!(world.fakes[fourth].refused, Some(LoginRefusal::Full));
     let elsewhere = world.player(5, "203.0.113.2:4000");
     world.host(players[0], named("a"));
-    let second = world.answer(players[1], Request::CreateRoom { options: named("b"), code: None });
+    let second = world.answer(players[1], Request::CreateRoom { options: named("b") });
     assert!(matches!(second, Err(RequestError::Limited { .. })));
     world.host(elsewhere, named("c"));
 }
@@ -288,7 +272,7 @@ fn a_registry_that_does_not_answer_is_said() {
     let player = world.player(1, "203.0.113.1:4000");
     world.registry = None;
     let list = world.ask(player, Request::ListRooms { after: None });
-    let create = world.ask(player, Request::CreateRoom { options: named("r"), code: None });
+    let create = world.ask(player, Request::CreateRoom { options: named("r") });
     let join = world.ask(player, by_name("r"));
     assert_eq!(world.fakes[player].answer(join), Some(Err(RequestError::AlreadyInRoom)), "one at a time");
     world.pass(Duration::from_millis(2100));

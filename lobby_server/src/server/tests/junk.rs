@@ -3,6 +3,8 @@
 use proptest::prelude::*;
 
 use super::*;
+use traversal_core::id::RoomId;
+use traversal_core::wire::message::RoomTicket;
 
 /// First bytes that lead somewhere.
 fn datagram() -> impl Strategy<Value = Vec<u8>> {
@@ -38,20 +40,31 @@ fn sealed() -> impl Strategy<Value = Frame<ToServer>> {
                 purpose: message::ProbePurpose::Range { match_id, round, second },
             })
         }),
-        (any::<u32>(), text(), any::<u16>(), any::<bool>(), 0..4u8).prop_map(
+        (any::<u32>(), text(), any::<u16>(), any::<bool>(), 0..8u8).prop_map(
             |(seq, name, capacity, flag, kind)| {
                 let request = match kind {
                     0 => Request::CreateRoom {
-                        options: RoomOptions {
-                            name: name.clone(),
-                            capacity,
-                            public: flag,
-                            ..RoomOptions::default()
-                        },
-                        code: flag.then_some(name),
+                        options: RoomOptions { name, capacity, public: flag, ..RoomOptions::default() },
                     },
-                    1 => Request::JoinRoom { target: RoomTarget::Name(name), password: None, resume: flag },
+                    1 => Request::JoinRoom { target: RoomTarget::Name(name), password: None },
                     2 => Request::ListRooms { after: flag.then_some(name) },
+                    3 => Request::TakeUpRoom {
+                        ticket: RoomTicket {
+                            room: RoomId(seq.into()),
+                            epoch: seq,
+                            host: PlayerId([seq as u8; 16]),
+                            seal: [capacity as u8; 16],
+                        },
+                        code: name.clone(),
+                        options: RoomOptions { name, capacity, ..RoomOptions::default() },
+                    },
+                    4 => Request::QuickMatch(message::QuickMatch {
+                        mode: if flag { String::new() } else { name },
+                        players: capacity % 4,
+                        ..message::QuickMatch::default()
+                    }),
+                    5 => Request::LeaveQueue,
+                    6 => Request::Rematch { player: Identity::from_secret([seq as u8 % 4; 32]).player_id() },
                     _ => Request::LeaveRoom,
                 };
                 let id = RequestId(seq);

@@ -4,12 +4,14 @@ use super::*;
 use traversal_core::id::MatchId;
 use traversal_core::wire::message::{Facts, Probe, ProbePurpose};
 
-fn four_sockets() -> Vec<ServerSocket> {
+pub(super) fn four_sockets() -> Vec<ServerSocket> {
     let socket = |address: &str, second_address, second_port| ServerSocket {
         local: at(address),
         public: None,
         second_address,
         second_port,
+        interface: None,
+        stream: false,
     };
     vec![
         socket("198.18.0.10:3478", false, false),
@@ -19,7 +21,14 @@ fn four_sockets() -> Vec<ServerSocket> {
     ]
 }
 
-fn probe(world: &mut World, index: usize, socket: u16, from: &str, tag: u32, purpose: ProbePurpose) {
+pub(super) fn probe(
+    world: &mut World,
+    index: usize,
+    socket: u16,
+    from: &str,
+    tag: u32,
+    purpose: ProbePurpose,
+) {
     let now = world.now;
     let session = world.fakes[index].session.as_mut().unwrap();
     let datagram = session.seal(now, Kind::Probe, &Frame::Probe(Probe { tag, purpose })).unwrap();

@@ -56,7 +56,7 @@ fn codes_serve_as_well_as_names_and_an_unnamed_room_is_called_by_its_code() {
     let room = world.host(host, named(""));
     assert_eq!(room.name, room.code);
     let target = RoomTarget::Code(room.code.to_lowercase());
-    let join = Request::JoinRoom { target, password: None, resume: false };
+    let join = Request::JoinRoom { target, password: None };
     assert_eq!(world.answer(joiner, join), Ok(Response::Room(room)));
 }
 
@@ -72,15 +72,11 @@ fn each_refusal_says_why() {
     assert_eq!(world.answer(joiner, Request::LeaveRoom), Err(RequestError::NotInRoom));
     let kick = Request::Kick { player: world.fakes[host].id(), reason: String::new() };
     assert_eq!(world.answer(joiner, kick.clone()), Err(RequestError::NotInRoom));
-    let create = Request::CreateRoom { options: named("R "), code: None };
+    let create = Request::CreateRoom { options: named("R ") };
     assert_eq!(world.answer(joiner, create), Err(RequestError::NameTaken));
     let password = Some(String::from("secret"));
-    let join = |resume| Request::JoinRoom {
-        target: RoomTarget::Name("r".into()),
-        password: password.clone(),
-        resume,
-    };
-    assert!(world.answer(joiner, join(false)).is_ok());
+    let join = || Request::JoinRoom { target: RoomTarget::Name("r".into()), password: password.clone() };
+    assert!(world.answer(joiner, join()).is_ok());
     assert_eq!(world.answer(joiner, kick), Err(RequestError::NotHost));
     let nobody = Request::Kick { player: PlayerId([0; 16]), reason: String::new() };
     assert_eq!(world.answer(host, nobody), Err(RequestError::NoSuchPlayer));
@@ -88,11 +84,11 @@ fn each_refusal_says_why() {
     let other = world.add(3, "198.51.100.2:5000");
     world.fakes[other].login.game_protocol = 2;
     world.log_in(other);
-    assert_eq!(world.answer(other, join(false)), Err(RequestError::OtherVersion { room: 1, yours: 2 }));
+    assert_eq!(world.answer(other, join()), Err(RequestError::OtherVersion { room: 1, yours: 2 }));
     let stranger = world.add(4, "198.51.100.3:5000");
     world.fakes[stranger].login.game = "another".into();
     world.log_in(stranger);
-    assert_eq!(world.answer(stranger, join(false)), Err(RequestError::NoSuchRoom));
+    assert_eq!(world.answer(stranger, join()), Err(RequestError::NoSuchRoom));
 }
 
 #[test]
@@ -142,7 +138,7 @@ fn leaving_kicking_and_closing_end_matches_with_their_reasons() {
     let leaver = world.player(2, "198.51.100.1:5000");
     let kicked = world.player(3, "198.51.100.2:5000");
     let stayer = world.player(4, "198.51.100.3:5000");
-    world.host(host, named("r"));
+    world.host(host, RoomOptions { migrate: false, ..named("r") });
     for joiner in [leaver, kicked, stayer] {
         assert!(world.answer(joiner, by_name("r")).is_ok());
     }

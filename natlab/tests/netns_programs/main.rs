@@ -1,20 +1,41 @@
-//! Runs the shipped `lobby_server` and `peer` behind NATs and reads what came of it.
+//! The shipped programs, `lobby_server`, `peer` and `arena`, behind NATs in network namespaces.
+//!
+//! Skipped, loudly, where namespaces are not permitted or the programs are not built (`cargo build --workspace
+//! --bins`).
+#![cfg(target_os = "linux")]
 
+mod paths;
+mod play;
+mod unprivileged;
+mod windows;
+
+use std::fmt::Display;
+use std::io::{self, Write};
 use std::path::Path;
 use std::process::{Command, Output};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde_json::Value;
 
 /// `natlab run` says with this exit code that the machine does not permit namespaces.
-pub(crate) const NOT_HERE: i32 = 77;
+const NOT_HERE: i32 = 77;
 /// One way, between any two machines.
-pub(crate) const DELAY_MS: f64 = 25.0;
+const DELAY_MS: f64 = 25.0;
 /// One at a time: they measure time.
 static TURN: Mutex<()> = Mutex::new(());
 
+/// Waits for the others.
+fn turn() -> MutexGuard<'static, ()> {
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Past the capture of the test's output: a skipped test must not look like a passed one.
+fn skipped(why: impl Display) {
+    let _ = writeln!(io::stderr(), "\nSKIPPED: {why}\n");
+}
+
 /// Whether these programs are built beside natlab; says so where not.
-pub(crate) fn built(names: &[&str]) -> bool {
+fn built(names: &[&str]) -> bool {
     let program = Path::new(env!("CARGO_BIN_EXE_natlab"));
     for name in names {
         let binary = program.with_file_name(name);
@@ -22,7 +43,7 @@ pub(crate) fn built(names: &[&str]) -> bool {
         let built =
             Command::new(&binary).arg("--help").output().is_ok_and(|output| !output.stdout.is_empty());
         if !built {
-            eprintln!("SKIPPED: {} is not built", binary.display());
+            skipped(format_args!("{} is not built", binary.display()));
             return false;
         }
     }
@@ -30,8 +51,8 @@ pub(crate) fn built(names: &[&str]) -> bool {
 }
 
 /// Runs a pair; `peer` is what is added to the players' command line.
-pub(crate) fn run(natlab: &[&str], peer: &[&str]) -> Option<Value> {
-    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+fn run(natlab: &[&str], peer: &[&str]) -> Option<Value> {
+    let _turn = turn();
     if !built(&["lobby_server", "peer"]) {
         return None;
     }
@@ -46,27 +67,27 @@ pub(crate) fn run(natlab: &[&str], peer: &[&str]) -> Option<Value> {
         .expect("natlab runs");
     let error = String::from_utf8_lossy(&stderr);
     if status.code() == Some(NOT_HERE) {
-        eprintln!("SKIPPED: {error}");
+        skipped(error);
         return None;
     }
     Some(serde_json::from_slice(&stdout).unwrap_or_else(|bad| panic!("{bad}: {error}")))
 }
 
 /// All events of this name.
-pub(crate) fn events<'a>(report: &'a Value, role: &str, name: &str) -> Vec<&'a Value> {
+fn events<'a>(report: &'a Value, role: &str, name: &str) -> Vec<&'a Value> {
     let events = report["events"][role].as_array().expect("events");
     events.iter().filter(|event| event["event"] == name).collect()
 }
 
 /// The first event of this name, or null.
-pub(crate) fn event<'a>(report: &'a Value, role: &str, name: &str) -> &'a Value {
+fn event<'a>(report: &'a Value, role: &str, name: &str) -> &'a Value {
     events(report, role, name).first().copied().unwrap_or(&Value::Null)
 }
 
 /// What the router counted of a side.
-pub(crate) fn counted(report: &Value, side: &str, what: &str) -> u64 {
+fn counted(report: &Value, side: &str, what: &str) -> u64 {
     report["links"][side][what].as_u64().expect("a count")
 }
 
 /// Side and role of both players.
-pub(crate) const PLAYERS: [(&str, &str); 2] = [("left", "host"), ("right", "join")];
+const PLAYERS: [(&str, &str); 2] = [("left", "host"), ("right", "join")];

@@ -1,12 +1,6 @@
 //! Relay and direct path of the shipped programs, as the router in the middle sees them.
-//!
-//! Skipped, loudly, where namespaces are not permitted or the programs are not built (`cargo build -p lobby_server
-//! -p peer`).
-#![cfg(target_os = "linux")]
 
-mod netns_programs;
-
-use netns_programs::{PLAYERS, counted, event, events, run};
+use crate::{PLAYERS, counted, event, events, run};
 
 #[test]
 fn relay_only_never_sends_anything_to_another_player() {
@@ -25,6 +19,19 @@ fn relay_only_never_sends_anything_to_another_player() {
         let told = report["events"].to_string();
         let (host, join) = told.split_once("\"join\":").expect("both");
         assert!(!host.contains("198.18.2.") && !join.contains("198.18.1."), "{told}");
+    }
+}
+
+#[test]
+fn full_slices_of_renet_pass_the_relay() {
+    // Ten slices of 1,200 bytes each, and no fragment of IP passes the laboratory.
+    let peer = ["--for", "3", "--relay", "only", "--expect-relay", "--size", "12000", "--rate", "5"];
+    let Some(report) = run(&["--left", "portrestricted", "--right", "ps"], &peer) else { return };
+    assert_eq!(report["ok"], true, "{report}");
+    for (_, role) in PLAYERS {
+        let summary = event(&report, role, "summary");
+        assert_eq!(summary["reliable_in_order"], true, "{report}");
+        assert!(summary["received"].as_u64() > Some(20), "{report}");
     }
 }
 

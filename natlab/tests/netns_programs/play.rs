@@ -1,12 +1,6 @@
 //! The shipped programs, `lobby_server` and `peer`, behind NATs in network namespaces.
-//!
-//! Skipped, loudly, where namespaces are not permitted or the programs are not built (`cargo build -p lobby_server
-//! -p peer`).
-#![cfg(target_os = "linux")]
 
-mod netns_programs;
-
-use netns_programs::{DELAY_MS, PLAYERS, counted, event, run};
+use crate::{DELAY_MS, PLAYERS, counted, event, run};
 use serde_json::Value;
 
 fn per_second(report: &Value, side: &str) -> Vec<u64> {
@@ -74,6 +68,17 @@ fn a_symmetric_nat_joins_a_host_whose_nat_is_known() {
     }
 }
 
+/// Its ports come true only where datagrams leave in the order that the agent gave them, over all of its sockets.
+#[test]
+fn two_port_sensitive_nats_meet_where_they_predicted() {
+    let Some(report) = run(&["--left", "ps", "--right", "ps"], &["--for", "2", "--deadline", "15"]) else {
+        return;
+    };
+    assert_eq!(report["ok"], true, "{report}");
+    assert_eq!(report["path"], "direct", "{report}");
+    assert_eq!(report["method"], "prediction", "{report}");
+}
+
 #[test]
 fn two_nats_in_a_row_on_both_sides() {
     plays_direct("portrestricted+cgn", "kernel+fullcone");
@@ -137,6 +142,9 @@ fn once_connected_the_lobby_server_hears_little() {
     let (_, idle) = later.split_last().expect("a run of more than three seconds");
     assert!(idle.iter().sum::<u64>() <= 4 * idle.len() as u64, "{heard:?}");
     for side in ["left", "right"] {
+        // A packet of acknowledgements per frame of 4 ms, 20 messages a second on two channels, and keepalives.
+        let later: Vec<u64> = per_second(&report, side).into_iter().skip(3).collect();
+        assert!(later.iter().all(|count| *count <= 250 + 2 * 20 + 10), "{later:?}");
         // Nothing went where nobody is.
         assert_eq!(report["links"][side]["unroutable"], 0, "{report}");
     }

@@ -1,0 +1,112 @@
+//! The host leaves in the middle of a match: it goes on with another one, with all points and places, to a winner.
+
+use std::time::{Duration, Instant};
+
+use arena::bots::{player_app, single_threaded};
+use arena::embedded;
+use arena::flow::Referee;
+use arena::net::systems::Hosted;
+use arena::scene::Scene;
+use arena::session::{Goal, HostPlan, Profile, Session, Target};
+use arena::sim::{Phase, Rules};
+use bevy::prelude::*;
+
+const DEADLINE: Duration = Duration::from_secs(120);
+
+/// Turns all apps until something is so.
+fn until(apps: &mut [App], what: &str, mut done: impl FnMut(&[App]) -> bool) {
+    let begun = Instant::now();
+    while !done(apps) {
+        assert!(begun.elapsed() < DEADLINE, "not in time: {what}\n{}", tell(apps));
+        let frame = Instant::now();
+        for app in &mut *apps {
+            app.update();
+        }
+        // The rate of the game, as with a window.
+        std::thread::sleep(Duration::from_micros(16_667).saturating_sub(frame.elapsed()));
+    }
+}
+
+fn tell(apps: &[App]) -> String {
+    apps.iter().map(|app| format!("{:?}\n", app.world().resource::<Session>().story)).collect()
+}
+
+fn scene(app: &App) -> &Scene {
+    app.world().resource::<Scene>()
+}
+
+fn hosts(app: &App) -> bool {
+    app.world().contains_resource::<Hosted>()
+}
+
+fn player(name: &str, server: &str, goal: Goal) -> App {
+    let profile = Profile { name: name.to_owned(), server: server.to_owned() };
+    let seed = name.bytes().map(u64::from).sum();
+    let mut app = player_app(profile, goal, seed);
+    single_threaded(&mut app);
+    app.finish();
+    app.cleanup();
+    app
+}
+
+#[test]
+fn a_match_goes_on_when_its_host_leaves() {
+    let server = embedded::start().unwrap();
+    let address = server.address.to_string();
+    let plan = HostPlan {
+        room: String::from("the room"),
+        rules: Rules { target: 5, round_seconds: 60, overtime_seconds: 5 },
+        begin_with: Some(3),
+        ..HostPlan::default()
+    };
+    let join = || Goal::Join {
+        target: Target::Name(String::from("the room")),
+        password: None,
+        wait: Duration::from_secs(20),
+    };
+    let mut apps = [
+        player("Ann", &address, Goal::Host(plan)),
+        player("Ben", &address, join()),
+        player("Cid", &address, join()),
+    ];
+    // One of those who stay has a point, and both have seen it.
+    let scored = |scene: &Scene| {
+        let guests = scene.actors.iter().filter(|actor| actor.name != "Ann");
+        matches!(scene.phase, Some(Phase::Playing { .. }))
+            && scene.actors.len() == 3
+            && guests.map(|actor| actor.points).sum::<u16>() >= 1
+    };
+    until(&mut apps, "a guest has a point", |apps| apps[1..].iter().all(|app| scored(scene(app))));
+    let before = scene(&apps[1]).clone();
+    let places: Vec<_> = apps.iter().map(|app| scene(app).local).collect();
+
+    *apps[0].world_mut().resource_mut::<Goal>() = Goal::Idle;
+    until(&mut apps, "another one hosts, and both play", |apps| {
+        apps[1..].iter().filter(|app| hosts(app)).count() == 1
+            && apps[1..]
+                .iter()
+                .all(|app| scene(app).actors.len() == 2 && app.world().resource::<Session>().room.is_some())
+            && apps[1..].iter().zip(&places[1..]).all(|(app, place)| scene(app).local == *place)
+    });
+    assert!(!hosts(&apps[0]) && apps[0].world().resource::<Session>().room.is_none());
+    for app in &apps[1..] {
+        let scene = scene(app);
+        assert_eq!(scene.round, before.round, "the same round");
+        for actor in &scene.actors {
+            let known = before.actor(actor.player).expect("known before");
+            assert_eq!(actor.name, known.name);
+            assert!(actor.points >= known.points, "{} has lost points", actor.name);
+        }
+        assert_eq!(app.world().resource::<Session>().trouble, None);
+    }
+    let told =
+        |app: &App| app.world().resource::<Session>().story.iter().any(|line| line.contains("hosts now"));
+    assert!(apps[1..].iter().all(told), "{}", tell(&apps));
+
+    until(&mut apps, "the round is won", |apps| {
+        apps[1..].iter().all(|app| app.world().resource::<Referee>().over >= 1)
+    });
+    let winner = |app: &App| app.world().resource::<Referee>().wins.clone();
+    assert_eq!(winner(&apps[1]), winner(&apps[2]));
+    assert!(winner(&apps[1]).keys().all(|name| name == "Ben" || name == "Cid"), "{:?}", winner(&apps[1]));
+}

@@ -1,0 +1,73 @@
+//! How matches went: by outcome, cause and the two NATs. What people ask first of a game that "does not connect".
+
+use std::collections::BTreeMap;
+
+use traversal_core::failure::FailureReason;
+use traversal_core::nat::NatKind;
+use traversal_core::wire::message::MatchOutcome;
+
+/// What is counted: of every match each outcome once, so that a path that comes and goes is not counted for ever.
+///
+/// All parts are enumerations, and the NATs are what this server thinks of the players, in the order of their names: at
+/// most three outcomes, some fourteen causes and 45 pairs, whatever players report.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PairOutcome {
+    /// `direct`, `relayed` or `failed`.
+    pub outcome: &'static str,
+    /// Why not directly; none of direct ones.
+    pub cause: Option<FailureReason>,
+    /// The NATs of the two.
+    pub nats: [NatKind; 2],
+}
+
+impl PairOutcome {
+    /// None for what is no outcome, or says no cause where there must be one.
+    pub(crate) fn new(
+        outcome: MatchOutcome,
+        cause: Option<FailureReason>,
+        mut nats: [NatKind; 2],
+    ) -> Option<Self> {
+        let (outcome, cause) = match (outcome, cause) {
+            (MatchOutcome::Direct, _) => ("direct", None),
+            (MatchOutcome::Relayed, Some(cause)) => ("relayed", Some(cause)),
+            (MatchOutcome::Failed | MatchOutcome::Lost, Some(cause)) => ("failed", Some(cause)),
+            _ => return None,
+        };
+        nats.sort();
+        Some(Self { outcome, cause, nats })
+    }
+
+    /// Its place among the outcomes of one match.
+    pub(crate) fn bit(&self) -> u8 {
+        match self.outcome {
+            "direct" => 1,
+            "relayed" => 2,
+            _ => 4,
+        }
+    }
+
+    /// The cause as in the players' reports; `none` of direct ones.
+    pub fn cause_name(&self) -> &'static str {
+        self.cause.map_or("none", FailureReason::name)
+    }
+}
+
+/// How often what happened.
+pub type Outcomes = BTreeMap<PairOutcome, u64>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_two_nats_have_no_order_and_a_relay_without_a_cause_is_not_the_end_of_it() {
+        let nats = [NatKind::PortSensitiveSymmetric, NatKind::FullCone];
+        let [one, other] = [nats, [nats[1], nats[0]]]
+            .map(|nats| PairOutcome::new(MatchOutcome::Failed, Some(FailureReason::NoAnswer), nats).unwrap());
+        assert_eq!(one, other);
+        assert_eq!(PairOutcome::new(MatchOutcome::Relayed, None, nats), None);
+        assert_eq!(PairOutcome::new(MatchOutcome::Closed, Some(FailureReason::PeerLeft), nats), None);
+        let direct = PairOutcome::new(MatchOutcome::Direct, Some(FailureReason::PeerLeft), nats).unwrap();
+        assert_eq!(direct.cause_name(), "none");
+    }
+}

@@ -1,0 +1,212 @@
+//! Who waits for a quick match. Pure: when players are put together, and whether they are still there, is decided by
+//! the dispatcher.
+
+use std::collections::BTreeMap;
+
+use traversal_core::id::{PlayerId, RoomId};
+use traversal_core::wire::message::{
+    MAX_MODE, MESH_CAPACITY, QueueStatus, QuickMatch, RequestError, Topology,
+};
+
+use crate::rooms::is_text;
+
+/// Only players with the same key meet.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct QueueKey {
+    pub(crate) game: String,
+    pub(crate) game_protocol: u32,
+    pub(crate) wanted: QuickMatch,
+}
+
+/// Where a player stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Place {
+    /// In line.
+    Waiting(QueueKey),
+    /// Put together with others, in what is to become this room.
+    Gathered(RoomId),
+}
+
+/// All queues. Each is in the order of arrival, so who waited longest is taken first.
+#[derive(Debug, Default)]
+pub(crate) struct Queues {
+    lines: BTreeMap<QueueKey, Vec<PlayerId>>,
+    places: BTreeMap<PlayerId, (Place, [u8; 9])>,
+}
+
+/// What left a queue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Left {
+    /// The line.
+    Line(QueueKey),
+    /// What was to become a room.
+    Gathering(RoomId),
+}
+
+impl Queues {
+    /// Players that wait or are being put together.
+    pub(crate) fn len(&self) -> usize {
+        self.places.len()
+    }
+
+    pub(crate) fn has(&self, player: PlayerId) -> bool {
+        self.places.contains_key(&player)
+    }
+
+    /// How many of these come from one household, see [`prefix`](crate::limits::prefix).
+    pub(crate) fn from(&self, prefix: [u8; 9]) -> usize {
+        self.places.values().filter(|(_, from)| *from == prefix).count()
+    }
+
+    /// At the end of the line.
+    pub(crate) fn enter(&mut self, player: PlayerId, key: QueueKey, prefix: [u8; 9]) {
+        self.lines.entry(key.clone()).or_default().push(player);
+        self.places.insert(player, (Place::Waiting(key), prefix));
+    }
+
+    /// Out of line, or out of what is to become a room.
+    pub(crate) fn leave(&mut self, player: PlayerId) -> Option<Left> {
+        match self.places.remove(&player)?.0 {
+            Place::Waiting(key) => {
+                if let Some(line) = self.lines.get_mut(&key) {
+                    line.retain(|other| *other != player);
+                    if line.is_empty() {
+                        self.lines.remove(&key);
+                    }
+                }
+                Some(Left::Line(key))
+            }
+            Place::Gathered(room) => Some(Left::Gathering(room)),
+        }
+    }
+
+    /// Takes the players of one match out of the line, if there are enough: those who waited longest.
+    pub(crate) fn gather(&mut self, key: &QueueKey, room: RoomId) -> Option<Vec<PlayerId>> {
+        let line = self.lines.get_mut(key)?;
+        let count = usize::from(key.wanted.players);
+        if line.len() < count {
+            return None;
+        }
+        let players: Vec<PlayerId> = line.drain(..count).collect();
+        if line.is_empty() {
+            self.lines.remove(key);
+        }
+        for player in &players {
+            if let Some((place, _)) = self.places.get_mut(player) {
+                *place = Place::Gathered(room);
+            }
+        }
+        Some(players)
+    }
+
+    /// It did not come to a room: those who are still there stand in front of the line again.
+    pub(crate) fn put_back(&mut self, key: &QueueKey, players: &[PlayerId]) {
+        let players: Vec<PlayerId> =
+            players.iter().filter(|player| self.places.contains_key(player)).copied().collect();
+        for player in &players {
+            if let Some((place, _)) = self.places.get_mut(player) {
+                *place = Place::Waiting(key.clone());
+            }
+        }
+        if !players.is_empty() {
+            self.lines.entry(key.clone()).or_default().splice(0..0, players);
+        }
+    }
+
+    /// What each in the line is to be told, the first one first.
+    pub(crate) fn status(&self, key: &QueueKey) -> Vec<(PlayerId, QueueStatus)> {
+        let line = self.lines.get(key).map(Vec::as_slice).unwrap_or_default();
+        let waiting = line.len() as u16;
+        let status =
+            |index: usize| QueueStatus { position: index as u16 + 1, waiting, players: key.wanted.players };
+        line.iter().enumerate().map(|(index, player)| (*player, status(index))).collect()
+    }
+}
+
+/// Checks what a player wants.
+pub(crate) fn check_wish(wanted: &QuickMatch) -> Result<(), RequestError> {
+    let malformed = |what: &str| Err(RequestError::Malformed { what: what.into() });
+    if !is_text(&wanted.mode, MAX_MODE) {
+        return malformed("mode of a quick match (at most 48 bytes)");
+    }
+    let mesh = wanted.topology == Topology::Mesh;
+    match wanted.players {
+        2..=MESH_CAPACITY => Ok(()),
+        17..=64 if !mesh => Ok(()),
+        _ if mesh => malformed("number of players (2 to 16 in a mesh)"),
+        _ => malformed("number of players (2 to 64)"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(mode: &str, players: u16) -> QueueKey {
+        let wanted = QuickMatch { mode: mode.into(), players, ..QuickMatch::default() };
+        QueueKey { game: "game".into(), game_protocol: 1, wanted }
+    }
+
+    fn player(number: u8) -> PlayerId {
+        PlayerId([number; 16])
+    }
+
+    #[test]
+    fn who_waited_longest_plays_first_and_others_wait_for_more() {
+        let mut queues = Queues::default();
+        let three = key("duel", 3);
+        for number in 1..=5 {
+            queues.enter(player(number), three.clone(), [number; 9]);
+        }
+        queues.enter(player(6), key("duel", 2), [6; 9]);
+        queues.enter(player(7), key("other", 3), [6; 9]);
+        assert_eq!(queues.gather(&three, RoomId(1)), Some(vec![player(1), player(2), player(3)]));
+        assert_eq!(queues.gather(&three, RoomId(2)), None);
+        let status = queues.status(&three);
+        assert_eq!(status.len(), 2);
+        assert_eq!(status[1], (player(5), QueueStatus { position: 2, waiting: 2, players: 3 }));
+        assert_eq!((queues.len(), queues.from([6; 9])), (7, 2));
+    }
+
+    #[test]
+    fn who_leaves_is_gone_from_the_line_and_from_what_was_to_become_a_room() {
+        let mut queues = Queues::default();
+        let two = key("duel", 2);
+        for number in 1..=4 {
+            queues.enter(player(number), two.clone(), [0; 9]);
+        }
+        assert_eq!(queues.leave(player(4)), Some(Left::Line(two.clone())));
+        assert_eq!(queues.leave(player(4)), None);
+        let gathered = queues.gather(&two, RoomId(9)).unwrap();
+        assert_eq!(queues.leave(player(1)), Some(Left::Gathering(RoomId(9))));
+        queues.put_back(&two, &gathered);
+        assert_eq!(
+            queues.gather(&two, RoomId(10)),
+            Some(vec![player(2), player(3)]),
+            "before those who came later"
+        );
+        for number in 2..=3 {
+            queues.leave(player(number));
+        }
+        assert_eq!(queues.len(), 0);
+        assert!(queues.lines.is_empty());
+    }
+
+    #[test]
+    fn wishes_out_of_range_are_refused() {
+        let good = QuickMatch { mode: "duel".into(), players: 64, ..QuickMatch::default() };
+        assert_eq!(check_wish(&good), Ok(()));
+        assert_eq!(check_wish(&QuickMatch::default()), Ok(()));
+        let mesh = QuickMatch { topology: Topology::Mesh, players: MESH_CAPACITY, ..good.clone() };
+        assert_eq!(check_wish(&mesh), Ok(()));
+        for bad in [
+            QuickMatch { players: 1, ..good.clone() },
+            QuickMatch { players: 65, ..good.clone() },
+            QuickMatch { players: MESH_CAPACITY + 1, ..mesh },
+            QuickMatch { mode: "x".repeat(49), ..good.clone() },
+            QuickMatch { mode: "a\u{7}".into(), ..good },
+        ] {
+            assert!(matches!(check_wish(&bad), Err(RequestError::Malformed { .. })), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,265 @@
+//! Quick matches: players who want the same are put into a room of their own.
+//!
+//! Enough in line -> a sign of life of each -> a host is chosen -> the registry takes the room -> all are in.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
+
+use rand_chacha::rand_core::RngCore;
+use traversal_core::id::{PlayerId, RoomId};
+use traversal_core::wire::message::{
+    MatchEnd, PlayerInfo, QuickMatch, QuickMatched, RequestError, Response, ToPlayer,
+};
+
+use super::liveness::PING_PERIOD;
+use super::requests::Pending;
+use super::{Server, Timer};
+use crate::host_choice::{Candidate, choose_host};
+use crate::limits::prefix;
+use crate::queue::{Left, QueueKey, check_wish};
+use crate::registry::{RegistryOperation, RegistryReply};
+use crate::rooms::{self, Room};
+
+/// Key of the room's metadata that says what is played.
+const MODE: &str = "mode";
+
+/// Players on their way into one room.
+#[derive(Debug)]
+pub(super) struct Gathering {
+    key: QueueKey,
+    /// Who waited longest comes first.
+    players: Vec<PlayerId>,
+    /// Sessions that have yet to give a sign of life.
+    suspects: BTreeSet<u64>,
+    deadline: Instant,
+    /// The registry is being asked.
+    claiming: bool,
+}
+
+impl Server {
+    pub(super) fn quick_match(
+        &mut self,
+        now: Instant,
+        id: u64,
+        player: PlayerId,
+        wanted: QuickMatch,
+    ) -> Result<Response, RequestError> {
+        check_wish(&wanted)?;
+        let state = self.players.get(&player).ok_or(RequestError::NoSuchPlayer)?;
+        let client = self.sessions.get(&id).ok_or(RequestError::NoSuchPlayer)?;
+        if state.busy.is_some() || (state.room.is_some() && !state.stale) {
+            return Err(RequestError::AlreadyInRoom);
+        }
+        if self.queues.has(player) {
+            return Err(RequestError::AlreadyQueued);
+        }
+        let from = prefix(client.route.peer.ip());
+        if self.rooms.len() >= self.config.max_rooms
+            || self.queues.from(from) >= self.config.max_queued_per_address
+        {
+            self.counters.limited += 1;
+            return Err(RequestError::Limited { retry_after_s: 30 });
+        }
+        let key =
+            QueueKey { game: client.login.game.clone(), game_protocol: client.login.game_protocol, wanted };
+        if state.room.is_some() {
+            // Of an earlier session, and not wanted any more.
+            self.leave_former(now, player);
+        }
+        self.queues.enter(player, key.clone(), from);
+        self.gather(now, &key);
+        Ok(Response::Done)
+    }
+
+    pub(super) fn leave_queue(&mut self, now: Instant, player: PlayerId) -> Result<Response, RequestError> {
+        match self.queues.leave(player) {
+            None => return Err(RequestError::NotQueued),
+            Some(Left::Line(key)) => self.tell_queue(now, &key),
+            Some(Left::Gathering(room)) => self.disperse(now, room),
+        }
+        Ok(Response::Done)
+    }
+
+    /// Puts together who can be put together.
+    fn gather(&mut self, now: Instant, key: &QueueKey) {
+        loop {
+            let mut room = RoomId(self.rng.next_u64());
+            while self.rooms.contains_key(&room) || self.gatherings.contains_key(&room) {
+                room = RoomId(self.rng.next_u64());
+            }
+            let Some(players) = self.queues.gather(key, room) else { break };
+            // One round trip, and nobody plays with one who was killed a moment ago.
+            let silent =
+                |id: &u64| self.sessions.get(id).is_none_or(|client| client.session.last_heard() < now);
+            let suspects = players
+                .iter()
+                .filter_map(|player| self.players.get(player).map(|player| player.session))
+                .filter(silent)
+                .collect();
+            let deadline = now + self.config.liveness_wait;
+            let gathering = Gathering { key: key.clone(), players, suspects, deadline, claiming: false };
+            self.gatherings.insert(room, gathering);
+            self.gathering_timeout(now, room);
+        }
+        self.tell_queue(now, key);
+    }
+
+    /// Asks for signs of life until they are there or time is up.
+    pub(super) fn gathering_timeout(&mut self, now: Instant, room: RoomId) {
+        let Some(gathering) = self.gatherings.get(&room) else { return };
+        if gathering.suspects.is_empty() {
+            return self.claim_for(now, room);
+        }
+        if now >= gathering.deadline {
+            for id in gathering.suspects.clone() {
+                // It leaves what it waits for, and so this gathering is over.
+                self.end_session(now, id, MatchEnd::Gone);
+            }
+            return;
+        }
+        let next = (now + PING_PERIOD).min(gathering.deadline);
+        let suspects = gathering.suspects.clone();
+        self.timers.set(Timer::Gathering(room), Some(next));
+        for id in suspects {
+            self.ping(now, id);
+        }
+    }
+
+    /// A session gave a sign of life.
+    pub(super) fn gathering_heard(&mut self, now: Instant, id: u64) {
+        let heard = |gathering: &mut Gathering| {
+            gathering.suspects.remove(&id) && gathering.suspects.is_empty() && !gathering.claiming
+        };
+        let ready: Vec<RoomId> = self
+            .gatherings
+            .iter_mut()
+            .filter_map(|(room, gathering)| heard(gathering).then_some(*room))
+            .collect();
+        for room in ready {
+            self.claim_for(now, room);
+        }
+    }
+
+    /// Someone left, or the registry did not take the room: the others wait on.
+    fn disperse(&mut self, now: Instant, room: RoomId) {
+        self.timers.set(Timer::Gathering(room), None);
+        let Some(gathering) = self.gatherings.remove(&room) else { return };
+        if gathering.claiming {
+            self.release(now, room);
+        }
+        self.queues.put_back(&gathering.key, &gathering.players);
+        self.gather(now, &gathering.key);
+    }
+
+    /// All are there: the registry is asked to take their room.
+    fn claim_for(&mut self, now: Instant, id: RoomId) {
+        self.timers.set(Timer::Gathering(id), None);
+        let Some(gathering) = self.gatherings.get_mut(&id) else { return };
+        gathering.claiming = true;
+        let (key, mut players) = (gathering.key.clone(), gathering.players.clone());
+        let candidates: Vec<Candidate> = players.iter().map(|player| self.candidate(*player)).collect();
+        // The host stands first; the others stay in their order.
+        let chosen = choose_host(&candidates).unwrap_or(0);
+        players[..=chosen].rotate_right(1);
+        let host = players[0];
+        if let Some(gathering) = self.gatherings.get_mut(&id) {
+            gathering.players = players;
+        }
+        let session = self.players.get(&host).and_then(|player| self.sessions.get(&player.session));
+        let Some(client) = session else { return self.disperse(now, id) };
+        let code = rooms::draw_code(&mut self.rng);
+        let QuickMatch { mode, players: capacity, topology } = key.wanted;
+        let metadata = if mode.is_empty() { BTreeMap::new() } else { [(MODE.to_owned(), mode)].into() };
+        let room = Room {
+            id,
+            game: key.game,
+            game_protocol: key.game_protocol,
+            name: code.clone(),
+            code,
+            capacity,
+            public: false,
+            auto_allow: true,
+            metadata,
+            topology,
+            password: None,
+            members: vec![PlayerInfo { id: host, name: client.login.name.clone() }],
+            revision: 0,
+            opened_from: client.route.peer.ip(),
+            claimed: false,
+            migrate: true,
+            epoch: 0,
+            restored: false,
+        };
+        let record = room.record(self.config.node);
+        self.rooms.insert(id, room);
+        self.ask_registry(now, RegistryOperation::Claim(record), Pending::Gathering(id));
+    }
+
+    pub(super) fn candidate(&self, player: PlayerId) -> Candidate {
+        let session = self.players.get(&player).and_then(|player| self.sessions.get(&player.session));
+        Candidate {
+            nat: session.map(|client| client.profile).unwrap_or_default(),
+            relay_only: self.party(player).is_none_or(|party| party.relay_only),
+            rtt: session.and_then(|client| client.session.rtt()),
+        }
+    }
+
+    /// The registry's answer. A code that is taken is drawn anew.
+    pub(super) fn gathering_claimed(&mut self, now: Instant, id: RoomId, reply: Option<RegistryReply>) {
+        if !self.gatherings.contains_key(&id) {
+            // It was dispersed meanwhile, and the room released.
+            return;
+        }
+        match reply {
+            Some(RegistryReply::Claimed) => self.gathered(now, id),
+            Some(RegistryReply::CodeTaken | RegistryReply::NameTaken(_)) => {
+                self.rooms.remove(&id);
+                self.claim_for(now, id);
+            }
+            _ => self.registry_silent(now, id),
+        }
+    }
+
+    /// Without the registry there are no rooms: those who wait are told, rather than kept.
+    fn registry_silent(&mut self, now: Instant, id: RoomId) {
+        self.release(now, id);
+        let Some(gathering) = self.gatherings.remove(&id) else { return };
+        for player in &gathering.players {
+            self.queues.leave(*player);
+            self.tell(now, *player, ToPlayer::QueueClosed(RequestError::RegistryUnavailable));
+        }
+    }
+
+    /// The room is there: all are in it.
+    fn gathered(&mut self, now: Instant, id: RoomId) {
+        let Some(Gathering { key, players, .. }) = self.gatherings.remove(&id) else { return };
+        if let Some(room) = self.rooms.get_mut(&id) {
+            room.claimed = true;
+        }
+        self.counters.rooms_opened += 1;
+        self.counters.quick_matches += 1;
+        tracing::info!(mode = key.wanted.mode, players = players.len(), game = %key.game, "quick match");
+        let mut info = None;
+        for player in &players {
+            self.queues.leave(*player);
+            info = self.take_in(now, *player, id);
+        }
+        let Some(room) = info else { return };
+        for player in &players {
+            let matched = QuickMatched { room: room.clone(), wanted: key.wanted.clone() };
+            self.tell(now, *player, ToPlayer::QuickMatched(Box::new(matched)));
+            self.tell_ticket(now, id, *player);
+        }
+        for (index, player) in players.iter().enumerate().skip(1) {
+            self.match_with(now, id, *player, &players[..index]);
+        }
+        self.publish(now, id);
+    }
+
+    /// Tells all in a line how it comes along.
+    fn tell_queue(&mut self, now: Instant, key: &QueueKey) {
+        for (player, status) in self.queues.status(key) {
+            self.tell(now, player, ToPlayer::Queue(status));
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! What players say of their matches.
+
+use std::time::Instant;
+
+use traversal_core::failure::FailureReason;
+use traversal_core::id::{MatchId, PlayerId};
+use traversal_core::nat::NatKind;
+use traversal_core::wire::message::{MatchOutcome, ToPlayer};
+
+use super::Server;
+use crate::matchmaking::replans;
+use crate::outcomes::PairOutcome;
+
+impl Server {
+    /// It went so, as far as one side knows.
+    pub(super) fn match_report(
+        &mut self,
+        player: PlayerId,
+        match_id: MatchId,
+        outcome: MatchOutcome,
+        cause: Option<FailureReason>,
+    ) {
+        let Some(peer) = self.matches.peer(match_id, player) else { return };
+        if outcome == MatchOutcome::Direct {
+            self.matches.settle(match_id);
+        }
+        if self.matches.report(match_id, player, outcome) {
+            match outcome {
+                MatchOutcome::Direct => self.counters.matches_direct += 1,
+                MatchOutcome::Relayed => self.counters.matches_relayed += 1,
+                MatchOutcome::Failed => self.counters.matches_failed += 1,
+                _ => {}
+            }
+        }
+        let kind = |player| self.party(player).map_or(NatKind::Unknown, |party| party.nat.kind());
+        let Some(of) = PairOutcome::new(outcome, cause, [kind(player), kind(peer)]) else { return };
+        if self.matches.count(match_id, &of) {
+            tracing::debug!(outcome = of.outcome, cause = of.cause_name(), nats = ?of.nats, "a match went so");
+            *self.outcomes.entry(of).or_default() += 1;
+        }
+    }
+
+    /// A player of this match wants both to try for a direct path once more. Both ask at about the same time.
+    pub(super) fn punch_again(&mut self, now: Instant, player: PlayerId, id: MatchId) {
+        let Some(([host, joiner], edition)) = self.matches.begin_again(now, id, player) else { return };
+        let (Some(of_host), Some(of_joiner)) = (self.party(host), self.party(joiner)) else { return };
+        if let Some((for_host, for_joiner)) = replans(id, &of_host, &of_joiner, edition) {
+            self.tell(now, joiner, ToPlayer::Replan(Box::new(for_joiner)));
+            self.tell(now, host, ToPlayer::Replan(Box::new(for_host)));
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! Rooms that are taken up again, after a new login or a restart of the server, by the tickets that it gave for them.
+
+use std::net::IpAddr;
+use std::time::Instant;
+
+use traversal_core::id::{PlayerId, RequestId, RoomId};
+use traversal_core::wire::message::{
+    PlayerInfo, RequestError, Response, RoomEnd, RoomOptions, RoomTicket, ToPlayer,
+};
+
+use super::requests::{Claim, JoinWish};
+use super::{Server, Timer};
+use crate::limits::prefix;
+use crate::rooms::{self, PasswordHash, Room};
+
+/// Keeps tickets apart from whatever else the server's key may sign.
+const PURPOSE: &[u8] = b"bevy_traversal room ticket 1";
+
+/// What a ticket's seal covers; each text with its length in front, so that no two are alike.
+fn sealed(game: &str, name: &str, code: &str, ticket: &RoomTicket, holder: PlayerId) -> Vec<u8> {
+    let mut content = Vec::new();
+    for text in [game, name, code] {
+        content.extend_from_slice(&(text.len() as u64).to_le_bytes());
+        content.extend_from_slice(text.as_bytes());
+    }
+    content.extend_from_slice(&ticket.room.0.to_le_bytes());
+    content.extend_from_slice(&ticket.epoch.to_le_bytes());
+    content.extend_from_slice(&ticket.host.0);
+    content.extend_from_slice(&holder.0);
+    content
+}
+
+impl Server {
+    fn seal(
+        &self,
+        game: &str,
+        name: &str,
+        code: &str,
+        ticket: &RoomTicket,
+        holder: PlayerId,
+    ) -> Option<[u8; 16]> {
+        self.handshake.identity().mac(PURPOSE, &sealed(game, name, code, ticket, holder))
+    }
+
+    /// Gives a member its right to come back.
+    pub(super) fn tell_ticket(&mut self, now: Instant, id: RoomId, member: PlayerId) {
+        let Some(room) = self.rooms.get(&id) else { return };
+        let blank = RoomTicket { room: id, epoch: room.epoch, host: room.host(), seal: [0; 16] };
+        let Some(seal) = self.seal(&room.game, &room.name, &room.code, &blank, member) else { return };
+        self.tell(now, member, ToPlayer::Ticket(RoomTicket { seal, ..blank }));
+    }
+
+    /// A player wants its room back.
+    pub(super) fn take_up(
+        &mut self,
+        now: Instant,
+        (id, player, request): (u64, PlayerId, RequestId),
+        ticket: RoomTicket,
+        code: &str,
+        options: RoomOptions,
+    ) -> Result<Option<Response>, RequestError> {
+        rooms::check_options(&options)?;
+        let state = self.players.get(&player).ok_or(RequestError::NoSuchPlayer)?;
+        let client = self.sessions.get(&id).ok_or(RequestError::NoSuchPlayer)?;
+        if state.busy.is_some() || (state.room.is_some() && !state.stale) {
+            return Err(RequestError::AlreadyInRoom);
+        }
+        let left = state.room.filter(|room| *room != ticket.room);
+        let code = rooms::former_code(code).ok_or(RequestError::BadTicket)?;
+        let seal = self.seal(&client.login.game, options.name.trim(), &code, &ticket, player);
+        // Without an early exit.
+        let fits =
+            seal.is_some_and(|seal| seal.iter().zip(ticket.seal).fold(0, |diff, (a, b)| diff | (a ^ b)) == 0);
+        if !fits {
+            return Err(RequestError::BadTicket);
+        }
+        if left.is_some() {
+            self.leave_former(now, player);
+        }
+        let wish = |resume, allowed| JoinWish {
+            session: id,
+            player,
+            request,
+            room: ticket.room,
+            password: options.password.clone(),
+            resume,
+            checked: false,
+            allowed,
+        };
+        let owner = ticket.host == player;
+        match self.rooms.get(&ticket.room).map(|room| (room.epoch, room.claimed, room.restored)) {
+            // Another one takes it up at this moment.
+            Some((_, false, _)) => Err(RequestError::NoSuchRoom),
+            Some((epoch, ..)) if epoch > ticket.epoch && owner => {
+                self.leave_former(now, player);
+                Err(RequestError::StaleHost { epoch })
+            }
+            Some((epoch, ..)) if epoch > ticket.epoch => {
+                // It was away while the host changed.
+                self.enter(now, wish(false, false));
+                Ok(None)
+            }
+            Some((epoch, _, restored)) if epoch == ticket.epoch => {
+                if owner {
+                    return Ok(self.host_is_back(now, player, ticket.room, options));
+                }
+                self.enter(now, wish(true, restored));
+                Ok(None)
+            }
+            found => {
+                if found.is_some() {
+                    // After a restart a host of an older epoch was faster. The seal proves that it was replaced.
+                    let reason = RoomEnd::HostReplaced { epoch: ticket.epoch };
+                    self.close_room(now, ticket.room, player, reason);
+                }
+                self.restore(now, (id, player, request), ticket, code, options).map(|()| None)
+            }
+        }
+    }
+
+    /// A room that the server forgot, made anew. Where its host is not back yet, its place is kept: the members say
+    /// when it is lost.
+    fn restore(
+        &mut self,
+        now: Instant,
+        (id, player, request): (u64, PlayerId, RequestId),
+        ticket: RoomTicket,
+        code: String,
+        options: RoomOptions,
+    ) -> Result<(), RequestError> {
+        if !options.migrate && ticket.host != player {
+            // Without its host there is no such room.
+            return Err(RequestError::NoSuchRoom);
+        }
+        let client = self.sessions.get(&id).ok_or(RequestError::NoSuchPlayer)?;
+        let (from, login) = (client.route.peer.ip(), client.login.clone());
+        self.room_for_one_more(from)?;
+        let host = (ticket.host != player).then(|| PlayerInfo { id: ticket.host, name: String::new() });
+        let own = PlayerInfo { id: player, name: login.name };
+        let room = Room {
+            id: ticket.room,
+            game: login.game,
+            game_protocol: login.game_protocol,
+            name: options.name.trim().into(),
+            code,
+            capacity: options.capacity,
+            public: options.public,
+            auto_allow: options.auto_allow,
+            metadata: options.metadata,
+            topology: options.topology,
+            password: options.password.map(|password| PasswordHash::new(&password, &mut self.rng)),
+            members: host.into_iter().chain([own]).collect(),
+            revision: 0,
+            opened_from: from,
+            claimed: false,
+            migrate: options.migrate,
+            epoch: ticket.epoch,
+            restored: true,
+        };
+        self.rooms.insert(ticket.room, room);
+        if let Some(state) = self.players.get_mut(&player) {
+            state.busy = Some(request);
+        }
+        let claim =
+            Claim { session: id, request, room: ticket.room, name_is_code: false, tries: 0, checked: false };
+        self.claim(now, claim);
+        Ok(())
+    }
+
+    /// Whether somebody at this address may open a room.
+    pub(super) fn room_for_one_more(&mut self, from: IpAddr) -> Result<(), RequestError> {
+        let here = self.rooms.values().filter(|room| prefix(room.opened_from) == prefix(from)).count();
+        if self.rooms.len() >= self.config.max_rooms || here >= self.config.max_rooms_per_address {
+            self.counters.limited += 1;
+            return Err(RequestError::Limited { retry_after_s: 30 });
+        }
+        Ok(())
+    }
+
+    /// The host of a room is back: the room is as it was.
+    fn host_is_back(
+        &mut self,
+        now: Instant,
+        player: PlayerId,
+        id: RoomId,
+        options: RoomOptions,
+    ) -> Option<Response> {
+        let name = self.party(player)?.info.name;
+        let room = self.rooms.get_mut(&id)?;
+        room.capacity = options.capacity;
+        room.public = options.public;
+        room.auto_allow = options.auto_allow;
+        room.metadata = options.metadata;
+        room.migrate = options.migrate;
+        room.topology = options.topology;
+        room.password = options.password.map(|password| PasswordHash::new(&password, &mut self.rng));
+        if let Some(host) = room.members.first_mut() {
+            // A member that took the room up did not know it.
+            host.name = name;
+        }
+        let info = room.info();
+        if let Some(state) = self.players.get_mut(&player) {
+            state.room = Some(id);
+            state.stale = false;
+        }
+        self.timers.set(Timer::Stale(player), None);
+        self.abandon_loss(id);
+        self.tell_ticket(now, id, player);
+        self.publish(now, id);
+        Some(Response::Room(info))
+    }
+}

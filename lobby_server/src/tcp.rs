@@ -1,0 +1,366 @@
+//! TCP for players whose network lets no UDP through: the same datagrams, each with its length in front.
+//!
+//! Everything is bounded: connections in all and of one address, bytes that wait in each direction, the time until
+//! a login, the time that a reader may stand still. To the core a connection is a socket of its own kind and the
+//! address of its other end.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, Read, Write};
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use mio::net::{TcpListener, TcpStream};
+use mio::{Interest, Registry, Token};
+use socket2::{Domain, Protocol, Socket, Type};
+use traversal_core::wire::stream::{STREAM_BACKLOG, StreamReader, StreamWriter};
+
+use crate::config::Settings;
+use crate::limits::prefix;
+use crate::server::{Server, ServerSocket, ServerSocketId};
+use crate::udp::BindError;
+
+/// Tokens of connections begin here; those below are sockets, by their [`ServerSocketId`].
+const FIRST_TOKEN: usize = 1 << 16;
+/// Connections that wait to be accepted.
+const LISTEN_BACKLOG: i32 = 256;
+/// Connections accepted before others get their turn.
+const ACCEPTS_IN_A_ROW: usize = 64;
+/// Wait after the system had no room for another connection.
+const ACCEPT_AGAIN: Duration = Duration::from_millis(200);
+/// Bytes taken with one system call, and calls before other connections get their turn.
+const BUFFER: usize = 16 * 1024;
+const READS_IN_A_ROW: usize = 4;
+/// A connection whose player is not logged in by then is closed: a login takes three round trips.
+const LOGIN: Duration = Duration::from_secs(10);
+/// How often it is looked whether its player is still logged in over it.
+const CHECK: Duration = Duration::from_secs(30);
+/// A connection that takes nothing of what waits for so long is closed.
+const STUCK: Duration = Duration::from_secs(10);
+
+/// A socket that takes connections.
+pub(crate) struct Listener {
+    io: TcpListener,
+    pub(crate) about: ServerSocket,
+    /// There may be more to accept.
+    ready: bool,
+}
+
+impl Listener {
+    /// The same address as of a UDP socket.
+    pub(crate) fn open(beside: &ServerSocket) -> Result<Self, BindError> {
+        let address = beside.local;
+        let attempt = || -> io::Result<TcpListener> {
+            let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+            if address.is_ipv6() {
+                socket.set_only_v6(true)?;
+            }
+            // After a restart the old connections may still wait for their end. On Windows it means something else.
+            #[cfg(unix)]
+            socket.set_reuse_address(true)?;
+            // Inherited by the connections: what waits in the system is delay, so let it be little.
+            let _ = socket.set_send_buffer_size(STREAM_BACKLOG);
+            socket.bind(&address.into())?;
+            socket.listen(LISTEN_BACKLOG)?;
+            socket.set_nonblocking(true)?;
+            Ok(TcpListener::from_std(socket.into()))
+        };
+        match attempt() {
+            Ok(io) => Ok(Self { io, about: ServerSocket { stream: true, ..*beside }, ready: true }),
+            Err(source) => Err(BindError { address, protocol: "TCP", source }),
+        }
+    }
+}
+
+struct Connection {
+    io: TcpStream,
+    listener: ServerSocketId,
+    peer: SocketAddr,
+    /// The address of ours that it came to.
+    asked: Option<IpAddr>,
+    reader: StreamReader,
+    writer: StreamWriter,
+    /// When some of what waits was last taken, or nothing waited.
+    moved: Instant,
+    /// When it is looked after.
+    check_at: Instant,
+    /// When its player must be logged in, or is looked for again.
+    login_by: Instant,
+}
+
+/// All connections.
+pub(crate) struct Streams {
+    listeners: Vec<Listener>,
+    /// Of the first listener; the others follow.
+    first_id: u16,
+    registry: Registry,
+    connections: BTreeMap<usize, Connection>,
+    by_peer: BTreeMap<(ServerSocketId, SocketAddr), usize>,
+    by_prefix: BTreeMap<[u8; 9], usize>,
+    checks: BTreeSet<(Instant, usize)>,
+    readable: BTreeSet<usize>,
+    /// Something was put in line and not written yet.
+    unwritten: BTreeSet<usize>,
+    accept_again: Option<Instant>,
+    next_token: usize,
+    max: usize,
+    max_per_address: usize,
+    buffer: Vec<u8>,
+}
+
+impl Streams {
+    /// `first_id`: the core's number of the first listener.
+    pub(crate) fn new(
+        settings: &Settings,
+        registry: Registry,
+        mut listeners: Vec<Listener>,
+        first_id: u16,
+    ) -> io::Result<Self> {
+        for (index, listener) in listeners.iter_mut().enumerate() {
+            let token = Token(usize::from(first_id) + index);
+            registry.register(&mut listener.io, token, Interest::READABLE)?;
+        }
+        Ok(Self {
+            listeners,
+            first_id,
+            registry,
+            connections: BTreeMap::new(),
+            by_peer: BTreeMap::new(),
+            by_prefix: BTreeMap::new(),
+            checks: BTreeSet::new(),
+            readable: BTreeSet::new(),
+            unwritten: BTreeSet::new(),
+            accept_again: None,
+            next_token: FIRST_TOKEN,
+            max: settings.max_tcp,
+            max_per_address: settings.max_tcp_per_address,
+            buffer: vec![0; BUFFER],
+        })
+    }
+
+    /// Connections at present.
+    pub(crate) fn len(&self) -> usize {
+        self.connections.len()
+    }
+
+    /// The poller says that something can be done.
+    pub(crate) fn handle_event(&mut self, event: &mio::event::Event) {
+        let token = event.token().0;
+        if let Some(listener) =
+            token.checked_sub(usize::from(self.first_id)).and_then(|index| self.listeners.get_mut(index))
+        {
+            listener.ready = true;
+        } else if self.connections.contains_key(&token) {
+            if event.is_readable() || event.is_error() || event.is_read_closed() {
+                self.readable.insert(token);
+            }
+            if event.is_writable() {
+                self.unwritten.insert(token);
+            }
+        }
+    }
+
+    /// There is more to read or to accept than the last turn took.
+    pub(crate) fn is_ready(&self) -> bool {
+        !self.readable.is_empty() || self.listeners.iter().any(|listener| listener.ready)
+    }
+
+    /// When [`turn`](Self::turn) is due without an event.
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        self.checks.first().map(|(at, _)| *at).into_iter().chain(self.accept_again).min()
+    }
+
+    /// Accepts and reads what there is, gives it to the core, and closes what is of no use.
+    pub(crate) fn turn(&mut self, now: Instant, server: &mut Server) {
+        if self.accept_again.take_if(|at| *at <= now).is_some() {
+            self.listeners.iter_mut().for_each(|listener| listener.ready = true);
+        }
+        for index in 0..self.listeners.len() {
+            self.accept(now, index);
+        }
+        for token in std::mem::take(&mut self.readable) {
+            match self.read(now, token, server) {
+                Ok(true) => drop(self.readable.insert(token)),
+                Ok(false) => {}
+                Err(reason) => self.close(token, reason),
+            }
+        }
+        while let Some((at, token)) = self.checks.first().copied()
+            && at <= now
+        {
+            self.checks.remove(&(at, token));
+            self.check(now, token, server);
+        }
+    }
+
+    fn accept(&mut self, now: Instant, index: usize) {
+        for _ in 0..ACCEPTS_IN_A_ROW {
+            let Some(listener) = self.listeners.get_mut(index).filter(|listener| listener.ready) else {
+                return;
+            };
+            let unspecified = listener.about.local.ip().is_unspecified();
+            match listener.io.accept() {
+                Ok((io, peer)) => {
+                    let id = ServerSocketId(self.first_id + index as u16);
+                    let asked = unspecified.then(|| io.local_addr().ok().map(|local| local.ip())).flatten();
+                    if let Err(error) = self.add(now, id, io, (peer, asked)) {
+                        tracing::debug!(%error, "a TCP connection could not be taken");
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    listener.ready = false;
+                    return;
+                }
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+                Err(error) => {
+                    // No file descriptor is left, for example: the poller would not say so again.
+                    tracing::debug!(%error, "accepting failed");
+                    listener.ready = false;
+                    self.accept_again = Some(now + ACCEPT_AGAIN);
+                    return;
+                }
+            }
+        }
+    }
+
+    fn add(
+        &mut self,
+        now: Instant,
+        listener: ServerSocketId,
+        mut io: TcpStream,
+        (peer, asked): (SocketAddr, Option<IpAddr>),
+    ) -> io::Result<()> {
+        let of_address = self.by_prefix.get(&prefix(peer.ip())).copied().unwrap_or(0);
+        if self.connections.len() >= self.max || of_address >= self.max_per_address {
+            tracing::debug!("too many TCP connections: one is turned away");
+            return Ok(());
+        }
+        // A datagram waits for nothing.
+        io.set_nodelay(true)?;
+        let token = self.next_token;
+        self.registry.register(&mut io, Token(token), Interest::READABLE | Interest::WRITABLE)?;
+        self.next_token += 1;
+        let check_at = now + LOGIN;
+        let connection = Connection {
+            io,
+            listener,
+            peer,
+            asked,
+            reader: StreamReader::default(),
+            writer: StreamWriter::default(),
+            moved: now,
+            check_at,
+            login_by: check_at,
+        };
+        self.connections.insert(token, connection);
+        // An older connection from there is dead: its other end has begun anew.
+        if let Some(old) = self.by_peer.insert((listener, peer), token) {
+            self.close(old, "replaced");
+        }
+        *self.by_prefix.entry(prefix(peer.ip())).or_default() += 1;
+        self.checks.insert((check_at, token));
+        self.readable.insert(token);
+        Ok(())
+    }
+
+    /// True: there may be more. An error: why the connection is of no use any more.
+    fn read(&mut self, now: Instant, token: usize, server: &mut Server) -> Result<bool, &'static str> {
+        let Some(connection) = self.connections.get_mut(&token) else { return Ok(false) };
+        for _ in 0..READS_IN_A_ROW {
+            let length = match connection.io.read(&mut self.buffer) {
+                Ok(0) => return Err("ended"),
+                Ok(length) => length,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(_) => return Err("broken"),
+            };
+            let Connection { reader, listener, asked, peer, .. } = connection;
+            reader
+                .feed(&self.buffer[..length], |datagram| {
+                    server.handle_datagram_at(now, *listener, *asked, *peer, datagram);
+                })
+                .map_err(|_| "not of our format")?;
+        }
+        Ok(true)
+    }
+
+    fn check(&mut self, now: Instant, token: usize, server: &Server) {
+        let Some(connection) = self.connections.get_mut(&token) else { return };
+        if !connection.writer.pending().is_empty() && now >= connection.moved + STUCK {
+            return self.close(token, "takes nothing");
+        }
+        if now >= connection.login_by {
+            if !server.serves_stream(connection.listener, connection.peer) {
+                return self.close(token, "no login");
+            }
+            connection.login_by = now + CHECK;
+        }
+        let waits = !connection.writer.pending().is_empty();
+        connection.check_at =
+            if waits { connection.login_by.min(connection.moved + STUCK) } else { connection.login_by };
+        self.checks.insert((connection.check_at, token));
+    }
+
+    /// Puts a datagram in line; false where it is dropped.
+    pub(crate) fn send(
+        &mut self,
+        now: Instant,
+        socket: ServerSocketId,
+        to: SocketAddr,
+        datagram: &[u8],
+    ) -> bool {
+        let Some(token) = self.by_peer.get(&(socket, to)).copied() else { return false };
+        let Some(connection) = self.connections.get_mut(&token) else { return false };
+        if connection.writer.pending().is_empty() {
+            connection.moved = now;
+            if connection.check_at > now + STUCK {
+                self.checks.remove(&(connection.check_at, token));
+                connection.check_at = now + STUCK;
+                self.checks.insert((connection.check_at, token));
+            }
+        }
+        self.unwritten.insert(token);
+        connection.writer.push(datagram)
+    }
+
+    /// Writes what is in line, as far as the other ends take it.
+    pub(crate) fn flush(&mut self, now: Instant) {
+        for token in std::mem::take(&mut self.unwritten) {
+            let Some(connection) = self.connections.get_mut(&token) else { continue };
+            while !connection.writer.pending().is_empty() {
+                match connection.io.write(connection.writer.pending()) {
+                    Ok(written @ 1..) => {
+                        connection.writer.advance(written);
+                        connection.moved = now;
+                    }
+                    // The poller says when there is room again.
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    Ok(0) | Err(_) => {
+                        self.close(token, "broken");
+                        break;
+                    }
+                }
+            }
+        }
+    }
+
+    fn close(&mut self, token: usize, reason: &str) {
+        let Some(mut connection) = self.connections.remove(&token) else { return };
+        tracing::debug!(reason, "TCP connection closed");
+        let _ = self.registry.deregister(&mut connection.io);
+        let key = (connection.listener, connection.peer);
+        if self.by_peer.get(&key) == Some(&token) {
+            self.by_peer.remove(&key);
+        }
+        self.checks.remove(&(connection.check_at, token));
+        self.readable.remove(&token);
+        self.unwritten.remove(&token);
+        let prefix = prefix(connection.peer.ip());
+        if let Some(count) = self.by_prefix.get_mut(&prefix) {
+            *count -= 1;
+            if *count == 0 {
+                self.by_prefix.remove(&prefix);
+            }
+        }
+    }
+}

@@ -1,0 +1,245 @@
+//! Asks the machine's router to forward the game's port, in the background: UPnP IGD, NAT-PMP, PCP.
+//!
+//! A thread of its own with a small runtime, since what a router answers may take seconds or never come: neither the
+//! login nor a frame waits for it, and the end of the app waits for less than a second. What comes of it goes to the
+//! agent, which has the lobby server try it before it counts.
+
+mod ask;
+#[cfg(test)]
+mod fake;
+mod route;
+#[cfg(test)]
+mod tests;
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, timeout};
+use traversal_core::{MappingProtocol, NoPortMapping, PortMapping};
+
+use ask::Lease;
+pub(crate) use route::Route;
+
+/// What the agent is told.
+pub(crate) type News = Result<PortMapping, NoPortMapping>;
+
+/// How often the way to the router is looked at, beside every change of the machine's addresses.
+const LOOK: Duration = Duration::from_secs(60);
+/// Waits after a router said no, or nothing: one that was just switched on has a minute, one that never answers is
+/// left alone.
+const RETRY: [Duration; 4] =
+    [Duration::from_secs(20), Duration::from_secs(60), Duration::from_secs(300), Duration::from_secs(1800)];
+/// A request that is on its way when the app ends: what it gets must be given back.
+const GRACE: Duration = Duration::from_millis(400);
+/// Giving back. With [`GRACE`] less than a second.
+const RELEASE: Duration = Duration::from_millis(450);
+
+/// How routers are asked.
+#[derive(Clone)]
+pub(crate) struct Settings {
+    /// In this order.
+    pub(crate) protocols: Vec<MappingProtocol>,
+    /// Seconds that a mapping is asked for. RFC 6886 recommends 7,200; half of it, since a game that crashes leaves
+    /// its mapping behind for so long.
+    pub(crate) lease: u32,
+    /// Renewals are at half the lease (RFC 6886 section 3.3), within these bounds: a router that grants a second is not
+    /// asked every half, and one that was restarted is noticed within half an hour.
+    pub(crate) renew: (Duration, Duration),
+    /// Where UPnP devices are searched: the group of SSDP.
+    pub(crate) ssdp: SocketAddr,
+    /// Devices that are believed although their address is one that no router has: those of tests, on loopback.
+    pub(crate) trusted: Vec<IpAddr>,
+    /// Finds the router, for an address that the socket is bound to or the system's choice.
+    pub(crate) route: Arc<dyn Fn(Option<Ipv4Addr>) -> Option<Route> + Send + Sync>,
+}
+
+impl Settings {
+    pub(crate) fn new(protocols: Vec<MappingProtocol>) -> Self {
+        let ssdp = SocketAddr::from((Ipv4Addr::new(239, 255, 255, 250), 1900));
+        let renew = (Duration::from_secs(5), Duration::from_secs(1800));
+        Self { protocols, lease: 3600, renew, ssdp, trusted: Vec::new(), route: Arc::new(route::find) }
+    }
+}
+
+/// What is to be forwarded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Wanted {
+    /// The game's port.
+    pub(crate) port: u16,
+    /// The address that its socket is bound to; none: all.
+    pub(crate) bind: Option<Ipv4Addr>,
+    /// Another number: something has changed, so the mapping is renewed and told anew.
+    pub(crate) generation: u32,
+}
+
+/// The driver's end. Dropping it gives the mapping back and ends the thread.
+pub(crate) struct PortMapper {
+    wanted: watch::Sender<Option<Wanted>>,
+}
+
+impl PortMapper {
+    /// The handle, and what a thread is to run.
+    pub(crate) fn new(
+        settings: Settings,
+        tell: impl Fn(News) + Send + 'static,
+    ) -> (Self, impl FnOnce() + Send) {
+        let (wanted, receiver) = watch::channel(None);
+        let thread = move || match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+            Ok(runtime) => {
+                runtime.block_on(keep(settings, receiver, tell));
+                // Nothing that still waits for a router is waited for.
+                runtime.shutdown_background();
+            }
+            Err(error) => bevy_log::debug!("no port mapping: {error}"),
+        };
+        (Self { wanted }, thread)
+    }
+
+    /// Has this port forwarded, and tells about it anew.
+    pub(crate) fn want(&self, port: u16, bind: Option<Ipv4Addr>) {
+        self.wanted.send_modify(|wanted| {
+            let generation = wanted.map_or(0, |wanted| wanted.generation.wrapping_add(1));
+            *wanted = Some(Wanted { port, bind, generation });
+        });
+    }
+
+    /// Has nothing forwarded any more.
+    pub(crate) fn want_nothing(&self) {
+        self.wanted.send_if_modified(|wanted| wanted.take().is_some());
+    }
+
+    /// Has this port forwarded instead of the present one, if any is.
+    pub(crate) fn move_to(&self, port: u16) {
+        self.change(|wanted| wanted.port = port);
+    }
+
+    /// Something may have changed: the mapping is looked after and told anew.
+    pub(crate) fn look_again(&self) {
+        self.change(|wanted| wanted.generation = wanted.generation.wrapping_add(1));
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Wanted)) {
+        self.wanted.send_if_modified(|wanted| wanted.as_mut().map(change).is_some());
+    }
+}
+
+/// A mapping that a router has granted.
+struct Held {
+    lease: Lease,
+    wanted: Wanted,
+    route: Route,
+    renew_at: Instant,
+}
+
+/// Obtains, renews and gives back, until the handle is dropped.
+async fn keep(settings: Settings, mut wanted: watch::Receiver<Option<Wanted>>, tell: impl Fn(News)) {
+    let mut held: Option<Held> = None;
+    let mut told = None;
+    let mut say = |news: News| {
+        // A mapping is told again with each renewal, a lack of one once.
+        if news.is_ok() || told != Some(news) {
+            tell(news);
+        }
+        told = Some(news);
+    };
+    let mut failures = 0;
+    let mut retry_at = Instant::now();
+    loop {
+        let want = *wanted.borrow_and_update();
+        let over = wanted.has_changed().is_err();
+        let route = want.filter(|_| !over).and_then(|want| (settings.route)(want.bind));
+        let same = |held: &mut Held| {
+            want.is_some_and(|want| want.port == held.wanted.port) && route == Some(held.route) && !over
+        };
+        if let Some(old) = held.take_if(|held| !same(held)) {
+            if timeout(RELEASE, old.lease.release()).await.is_err() {
+                bevy_log::debug!("the router did not take its port mapping back in time");
+            }
+            (failures, retry_at) = (0, Instant::now());
+            say(Err(NoPortMapping::NotAsked));
+        }
+        if over {
+            return;
+        }
+        let pause = match (want, route) {
+            (None, _) => None,
+            (Some(_), None) => {
+                say(Err(NoPortMapping::NoRouter));
+                Some(LOOK)
+            }
+            (Some(want), Some(route)) => {
+                let now = Instant::now();
+                let due = held.as_ref().map_or(retry_at <= now, |held| {
+                    held.renew_at <= now || held.wanted.generation != want.generation
+                });
+                if due {
+                    let old = held.take().map(|held| held.lease);
+                    match obtain(&settings, route, want, old, &mut wanted).await {
+                        Ok(lease) => {
+                            failures = 0;
+                            let renew_at = Instant::now() + lease.renew_after(&settings);
+                            // A dropped handle is found out in the next round, which gives this back.
+                            say(Ok(lease.mapping()));
+                            held = Some(Held { lease, wanted: want, route, renew_at });
+                        }
+                        // The game changed its mind; the next round knows how.
+                        Err(NoPortMapping::NotAsked) => {}
+                        Err(why) => {
+                            let wait = RETRY[usize::min(failures, RETRY.len() - 1)];
+                            failures += 1;
+                            retry_at = Instant::now() + wait;
+                            say(Err(why));
+                        }
+                    }
+                }
+                let next = held.as_ref().map_or(retry_at, |held| held.renew_at);
+                Some(next.saturating_duration_since(Instant::now()).min(LOOK))
+            }
+        };
+        let changed = async {
+            // The error means that the handle is gone, which the next round sees.
+            let _ = wanted.changed().await;
+        };
+        match pause {
+            None => changed.await,
+            Some(pause) => tokio::select! {
+                () = changed => {}
+                () = sleep(pause) => {}
+            },
+        }
+    }
+}
+
+/// A new mapping, or the old one renewed. While the search goes on a change of mind ends it; a request that is on its
+/// way is waited for a little, for what it gets must be given back.
+async fn obtain(
+    settings: &Settings,
+    route: Route,
+    want: Wanted,
+    old: Option<Lease>,
+    wanted: &mut watch::Receiver<Option<Wanted>>,
+) -> Result<Lease, NoPortMapping> {
+    let (settings, mut mind) = (settings.clone(), wanted.clone());
+    let work = async move {
+        if let Some(lease) = old
+            && let Some(lease) = lease.renew(&settings, route).await
+        {
+            return Ok(lease);
+        }
+        let found = tokio::select! {
+            found = ask::search(&settings, route) => found,
+            _ = mind.changed() => return Err(NoPortMapping::NotAsked),
+        };
+        ask::ask(&settings, route, want.port, found).await
+    };
+    tokio::pin!(work);
+    let mut mind = wanted.clone();
+    tokio::select! {
+        done = &mut work => return done,
+        // Whatever came: the caller looks at it.
+        _ = mind.changed() => {}
+    }
+    timeout(GRACE, work).await.unwrap_or(Err(NoPortMapping::NotAsked))
+}

@@ -1,0 +1,94 @@
+//! The agent in a room that changes its host.
+
+use super::*;
+use crate::id::RoomId;
+use crate::wire::message::RoomInfo;
+
+/// A host that was heard within this is there: five pings of its path.
+const HEARD: Duration = Duration::from_secs(2);
+
+impl Agent {
+    /// A plan for the host that this player knows, or for no room; none if it has to wait for the news of another host,
+    /// or is of an earlier one.
+    pub(super) fn plan_of_this_host(&mut self, plan: PunchPlan) -> Option<PunchPlan> {
+        // The pairs of a mesh have nothing to do with its host.
+        let Some(room) = self.lobby.room().filter(|_| !plan.mesh) else { return Some(plan) };
+        match plan.epoch.cmp(&room.info.epoch) {
+            std::cmp::Ordering::Equal => Some(plan),
+            std::cmp::Ordering::Less => None,
+            std::cmp::Ordering::Greater => {
+                if self.early_plans.len() < self.config.caps.peers {
+                    self.early_plans.push(plan);
+                }
+                None
+            }
+        }
+    }
+
+    /// Tells the server whether this member hears its host.
+    pub(super) fn say_host_seen(&mut self, now: Instant, heard: bool) {
+        if let Some(room) = self.lobby.room() {
+            let (room, epoch) = (room.info.id, room.info.epoch);
+            self.tell_server(now, ToServer::HostSeen { room, epoch, heard });
+        }
+    }
+
+    /// The server does not hear the host.
+    pub(super) fn confirm_loss(&mut self, now: Instant, room: RoomId, epoch: u32) {
+        let asked = self.lobby.room().filter(|of| of.info.id == room && of.info.epoch == epoch);
+        let Some(host) = asked.filter(|of| !of.hosting).map(|of| of.info.host) else { return };
+        let heard = self.peer(host).is_some_and(|peer| peer.heard_within(now, HEARD));
+        self.say_host_seen(now, heard);
+    }
+
+    /// Only this player has lost the host.
+    pub(super) fn host_stands(&mut self, now: Instant, room: RoomId, epoch: u32) {
+        let meant =
+            |of: &crate::lobby::Room| of.info.id == room && of.info.epoch == epoch && of.seeking.is_some();
+        if self.lobby.room().is_some_and(meant) {
+            self.room_without_host(now, RoomEnd::HostLost);
+        }
+    }
+
+    /// In the room, or back in it after a new login.
+    pub(super) fn entered(&mut self, now: Instant) {
+        if self.lobby.room().is_some_and(|room| room.seeking.is_some()) {
+            self.say_host_seen(now, false);
+        }
+        self.use_early_plans(now);
+    }
+
+    fn use_early_plans(&mut self, now: Instant) {
+        for plan in std::mem::take(&mut self.early_plans) {
+            self.handle_plan(now, plan);
+        }
+    }
+
+    /// Another member hosts the room.
+    pub(super) fn host_changed(&mut self, now: Instant, room: RoomInfo, previous: PlayerId) {
+        if self.lobby.host_changed(self.identity.player_id(), &room, previous) {
+            self.announce_host(now, room, previous);
+        }
+    }
+
+    /// Ends the channel to the old host and tells the game.
+    pub(super) fn announce_host(&mut self, now: Instant, room: RoomInfo, previous: PlayerId) {
+        if let Some(peer) = self.by_player.get(&previous).and_then(|id| self.peers.get_mut(id)) {
+            let reason = MatchEnd::Migrated;
+            peer.close(&mut cx!(self, now), &reason.to_string(), Some(reason.into()));
+        }
+        let members = self.lobby.room().map(|room| room.members.clone()).unwrap_or_default();
+        let hosting = room.host == self.identity.player_id();
+        self.events.push_back(Event::HostChanged { room, hosting, previous, members });
+        self.use_early_plans(now);
+    }
+
+    /// Without its host the room is of no use to this player, and would stand in the way of another.
+    pub(super) fn room_without_host(&mut self, now: Instant, reason: RoomEnd) {
+        let mut cx = cx!(self, now);
+        if self.lobby.forget_room(&mut cx, &mut self.link).is_some() {
+            cx.emit(Event::RoomLeft { reason: Some(reason) });
+        }
+        self.close_all(now, "left");
+    }
+}

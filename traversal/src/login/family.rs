@@ -1,0 +1,110 @@
+//! The address in the other family: a player on IPv4 and IPv6 is reached by both.
+//!
+//! The session runs over one of them. From the main socket of the other one a probe of the session goes to the
+//! server's address there; the server has the address that it sees proven by an echo, and names it to those who are
+//! matched with this player. The session itself stays where it is.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use crate::api::SocketId;
+use crate::config::RelayPolicy;
+use crate::cx::Cx;
+use crate::wire::Kind;
+use crate::wire::message::{Frame, Probe, ProbePurpose, REGISTER_TAG};
+use crate::wire::session::ClientSession;
+
+/// Addresses of the server that are asked.
+const MAX_TARGETS: usize = 4;
+/// Gaps between probes while no answer comes: a lost one costs little, and a machine without IPv6 to the internet
+/// sends one in half a minute.
+const GAPS: [Duration; 7] = [
+    Duration::from_millis(250),
+    Duration::from_millis(500),
+    Duration::from_secs(1),
+    Duration::from_secs(2),
+    Duration::from_secs(5),
+    Duration::from_secs(15),
+    Duration::from_secs(30),
+];
+/// Gap after an answer: keeps a NAT's mapping (RFC 8445 section 11) and the server's knowledge fresh.
+const REFRESH: Duration = Duration::from_secs(15);
+
+/// The other family's side of a login.
+#[derive(Debug)]
+pub(super) struct OtherFamily {
+    socket: SocketId,
+    targets: Vec<SocketAddr>,
+    next: Instant,
+    tries: usize,
+    /// Where the server sees this player there.
+    public: Option<SocketAddr>,
+}
+
+impl OtherFamily {
+    /// None where this machine has no socket, or the server no address, in that family. `named`: the server's own
+    /// word; `known`: all addresses that it was looked for at.
+    pub(super) fn new(
+        cx: &Cx<'_>,
+        server: SocketAddr,
+        named: &[SocketAddr],
+        known: &[SocketAddr],
+    ) -> Option<Self> {
+        let mut targets: Vec<SocketAddr> = Vec::new();
+        for target in named.iter().chain(known) {
+            if target.is_ipv4() != server.is_ipv4() && !targets.contains(target) {
+                targets.push(*target);
+            }
+        }
+        targets.truncate(MAX_TARGETS);
+        let socket = cx.main.towards(*targets.first()?)?;
+        let wanted = cx.config.relay != RelayPolicy::Only;
+        wanted.then_some(Self { socket, targets, next: cx.now, tries: 0, public: None })
+    }
+
+    pub(super) fn is_from(&self, from: SocketAddr) -> bool {
+        self.targets.contains(&from)
+    }
+
+    /// The machine's addresses changed.
+    pub(super) fn begin_anew(&mut self, now: Instant) {
+        (self.next, self.tries) = (now, 0);
+    }
+
+    pub(super) fn handle_timeout(&mut self, cx: &mut Cx<'_>, session: &mut ClientSession) {
+        if self.next > cx.now {
+            return;
+        }
+        self.next = cx.now + GAPS[self.tries.min(GAPS.len() - 1)];
+        self.tries += 1;
+        if self.tries > GAPS.len() {
+            self.public = None;
+        }
+        let frame = Frame::Probe(Probe { tag: REGISTER_TAG, purpose: ProbePurpose::Register });
+        for target in &self.targets {
+            if let Some(datagram) = session.seal(cx.now, Kind::Probe, &frame) {
+                cx.transmit(self.socket, *target, datagram);
+            }
+        }
+    }
+
+    /// The server wants it proven.
+    pub(super) fn echo(&self, cx: &mut Cx<'_>, session: &mut ClientSession, to: SocketAddr, token: [u8; 16]) {
+        if let Some(datagram) = session.seal(cx.now, Kind::Probe, &Frame::PathResponse { token }) {
+            cx.transmit(self.socket, to, datagram);
+        }
+    }
+
+    /// The server has it on record.
+    pub(super) fn registered(&mut self, now: Instant, observed: SocketAddr) {
+        if self.public != Some(observed) {
+            tracing::debug!(family = if observed.is_ipv6() { "IPv6" } else { "IPv4" }, "also reached by");
+        }
+        self.public = Some(observed);
+        (self.next, self.tries) = (now + REFRESH, 0);
+    }
+
+    pub(super) fn poll_timeout(&self) -> Instant {
+        self.next
+    }
+}

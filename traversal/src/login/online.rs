@@ -1,0 +1,291 @@
+//! Logged in: keepalive, and the ways between this player and its server.
+//!
+//! The session is the same over UDP and over the stream, and it moves between them as it moves between addresses:
+//! a sealed datagram comes to the server by another way, the server has that way proven by an echo, and what it
+//! sends by that way afterwards says that the session has moved.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use super::family::OtherFamily;
+use super::stream::Stream;
+use crate::Identity;
+use crate::api::{LobbyState, SocketId};
+use crate::cx::{Cx, Uplink};
+use crate::timer::{due, earliest};
+use crate::wire::Kind;
+use crate::wire::message::{Frame, REGISTER_TAG, ToPlayer, ToServer, Welcome};
+use crate::wire::session::ClientSession;
+
+/// Unanswered pings in a row after which the server counts as lost, and the time between them.
+const PINGS: u32 = 6;
+const PING_RETRY: Duration = Duration::from_millis(500);
+/// Unanswered pings after which the stream is tried: a second of silence, as at the login, and three round trips.
+const PINGS_TO_STREAM: u32 = 2;
+const ROUND_TRIPS_TO_STREAM: u32 = 3;
+/// How long the server may take to move the session to a stream that has been proven.
+const PROVEN: Duration = Duration::from_secs(2);
+/// How often UDP is tried while the stream is in use: at once, and then with these as first and last gap.
+const UDP_RETRY: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(30)];
+/// How long the stream stays open after the session has left it, for what is on its way.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// Logged in.
+#[derive(Debug)]
+pub(crate) struct Online {
+    /// The sealed channel.
+    pub(crate) session: ClientSession,
+    /// The server's address, the same for UDP and for the stream.
+    pub(crate) server: SocketAddr,
+    /// What it said.
+    pub(crate) welcome: Welcome,
+    /// This login's key for pairs.
+    pub(crate) ephemeral: Identity,
+    /// Where the server sees us now.
+    pub(crate) public: SocketAddr,
+    pub(super) server_key: [u8; 32],
+    /// The main socket that reaches the server by UDP.
+    udp: SocketId,
+    over_stream: bool,
+    /// When UDP is tried next while the stream is in use, and the gap after that.
+    udp_at: Option<Instant>,
+    udp_gap: Duration,
+    /// When the stream is connected again, which was in use.
+    stream_at: Option<Instant>,
+    /// The stream was proven, so the session moves there, whatever UDP says meanwhile; until then.
+    proven_until: Option<Instant>,
+    /// When another player's datagram last came through the server by UDP.
+    carried: Option<Instant>,
+    /// The address in the other family, where there is one.
+    other: Option<OtherFamily>,
+    ping: Option<Ping>,
+    pings: u32,
+}
+
+#[derive(Debug)]
+struct Ping {
+    unanswered: u32,
+    next: Instant,
+}
+
+impl Online {
+    pub(super) fn new(
+        now: Instant,
+        (session, welcome, server_key, other): (ClientSession, Welcome, [u8; 32], Option<OtherFamily>),
+        ephemeral: Identity,
+        (server, udp): (SocketAddr, SocketId),
+        over_stream: bool,
+    ) -> Self {
+        let public = welcome.observed;
+        Self {
+            session,
+            server,
+            welcome,
+            ephemeral,
+            public,
+            server_key,
+            udp,
+            over_stream,
+            udp_at: over_stream.then_some(now),
+            udp_gap: UDP_RETRY[0],
+            stream_at: None,
+            proven_until: None,
+            carried: None,
+            other,
+            ping: None,
+            pings: 0,
+        }
+    }
+
+    /// The way in use is the stream: UDP does not get through.
+    pub(crate) fn over_stream(&self) -> bool {
+        self.over_stream
+    }
+
+    /// The way in use.
+    pub(crate) fn uplink(&self) -> Uplink {
+        let socket = if self.over_stream { SocketId::STREAM } else { self.udp };
+        Uplink { socket, server: self.server }
+    }
+
+    pub(super) fn lobby_state(&self, identity: &Identity) -> LobbyState {
+        LobbyState::Online { player: identity.player_id(), public: self.public, server_key: self.server_key }
+    }
+
+    /// A ping by a way that is not in use: the server asks for an echo there, and moves the session.
+    pub(super) fn knock(&mut self, cx: &mut Cx<'_>, socket: SocketId) {
+        let id = self.next_ping_id();
+        self.send_by(cx, socket, &Frame::Ping { id });
+    }
+
+    /// Sends a frame by this way, whichever is in use.
+    pub(super) fn send_by(&mut self, cx: &mut Cx<'_>, socket: SocketId, frame: &Frame<ToServer>) {
+        if let Some(datagram) = self.session.seal(cx.now, Kind::Control, frame) {
+            cx.transmit(socket, self.server, datagram);
+        }
+    }
+
+    fn next_ping_id(&mut self) -> u32 {
+        self.pings = self.pings.wrapping_add(1);
+        self.pings
+    }
+
+    /// Something authentic came by this way: it works. True when the session has just moved there.
+    pub(super) fn heard(
+        &mut self,
+        cx: &mut Cx<'_>,
+        stream: &mut Stream,
+        socket: SocketId,
+        moved_there: bool,
+    ) -> bool {
+        let by_stream = socket == SocketId::STREAM;
+        if by_stream == self.over_stream {
+            self.ping = None;
+            if !by_stream && stream.is_open() && self.proven_until.is_none() {
+                // UDP is back before the session has left it.
+                stream.close(cx);
+            }
+            return false;
+        }
+        if !moved_there || (by_stream && !stream.is_open()) {
+            return false;
+        }
+        tracing::debug!(by_stream, "the link to the lobby server moved");
+        self.over_stream = by_stream;
+        self.ping = None;
+        self.stream_at = None;
+        self.proven_until = None;
+        self.udp_gap = UDP_RETRY[0];
+        self.udp_at = by_stream.then(|| cx.now + UDP_RETRY[0]);
+        if !by_stream {
+            stream.close_later(cx.now + LINGER);
+        }
+        true
+    }
+
+    /// A frame that came in the other family.
+    pub(super) fn handle_other(
+        &mut self,
+        cx: &mut Cx<'_>,
+        (_, from): (SocketId, SocketAddr),
+        frame: Frame<ToPlayer>,
+    ) {
+        let Some(other) = self.other.as_mut().filter(|other| other.is_from(from)) else { return };
+        match frame {
+            Frame::PathChallenge { token } => other.echo(cx, &mut self.session, from, token),
+            Frame::ProbeSeen { tag: REGISTER_TAG, observed } => other.registered(cx.now, observed),
+            _ => {}
+        }
+    }
+
+    /// Another player's datagram came by this way.
+    pub(super) fn carried(&mut self, now: Instant, socket: SocketId) {
+        if socket != SocketId::STREAM {
+            self.carried = Some(now);
+        }
+    }
+
+    /// Answers a challenge by the way that is to be proven.
+    pub(super) fn prove(&mut self, cx: &mut Cx<'_>, socket: SocketId, token: [u8; 16]) {
+        let by_stream = socket == SocketId::STREAM;
+        if by_stream && !self.over_stream {
+            self.proven_until = Some(cx.now + PROVEN);
+        }
+        let way = if by_stream { socket } else { self.udp };
+        self.send_by(cx, way, &Frame::PathResponse { token });
+    }
+
+    /// In use, or UDP is silent.
+    pub(super) fn wants_stream(&self) -> bool {
+        self.over_stream || self.ping.is_some()
+    }
+
+    pub(super) fn stream_closed(&mut self, now: Instant, was_open: bool) {
+        self.proven_until = None;
+        if self.over_stream {
+            self.stream_at = Some(if was_open { now } else { now + PING_RETRY });
+            self.ping.get_or_insert(Ping { unanswered: 0, next: now + PING_RETRY });
+        }
+    }
+
+    /// Asks the server at once whether it sees us where it did.
+    pub(super) fn check_now(&mut self, now: Instant) {
+        self.ping.get_or_insert(Ping { unanswered: 0, next: now }).next = now;
+        if let Some(other) = &mut self.other {
+            other.begin_anew(now);
+        }
+        if self.over_stream {
+            (self.udp_at, self.udp_gap) = (Some(now), UDP_RETRY[0]);
+        }
+    }
+
+    /// NATs are refreshed by what goes out (RFC 4787 REQ-6), loss is noticed by what no longer comes in.
+    fn next_ping(&self, quiet: Duration) -> Instant {
+        self.session.last_heard().min(self.session.last_sent()) + quiet
+    }
+
+    /// True when the server is lost.
+    pub(super) fn handle_timeout(&mut self, cx: &mut Cx<'_>, stream: &mut Stream, quiet: Duration) -> bool {
+        self.session.handle_timeout(cx.now);
+        if due(stream.close_at(), cx.now) {
+            stream.close(cx);
+        }
+        if self.proven_until.take_if(|until| *until <= cx.now).is_some() {
+            if self.ping.is_none() {
+                stream.close(cx);
+            }
+            // Whichever way the server has chosen, this tells.
+            self.check_now(cx.now);
+        }
+        if due(self.stream_at.take_if(|at| *at <= cx.now), cx.now) {
+            stream.connect(cx, self.server);
+        }
+        if let Some(other) = &mut self.other {
+            other.handle_timeout(cx, &mut self.session);
+        }
+        if due(self.udp_at, cx.now) {
+            self.udp_at = Some(cx.now + self.udp_gap);
+            self.udp_gap = (self.udp_gap * 2).min(UDP_RETRY[1]);
+            let udp = self.udp;
+            self.knock(cx, udp);
+        }
+        self.keep_alive(cx, stream, quiet)
+    }
+
+    fn keep_alive(&mut self, cx: &mut Cx<'_>, stream: &mut Stream, quiet: Duration) -> bool {
+        if self.ping.is_none() && due(Some(self.next_ping(quiet)), cx.now) {
+            self.ping = Some(Ping { unanswered: 0, next: cx.now });
+        }
+        let Some(ping) = &mut self.ping else { return false };
+        if ping.next > cx.now {
+            return false;
+        }
+        if ping.unanswered >= PINGS {
+            return true;
+        }
+        ping.unanswered += 1;
+        ping.next = cx.now + PING_RETRY;
+        let since_first = PING_RETRY * (ping.unanswered - 1);
+        let enough = self.session.rtt().is_none_or(|rtt| since_first >= rtt * ROUND_TRIPS_TO_STREAM);
+        let carries = self.carried.is_some_and(|at| cx.now.saturating_duration_since(at) < PING_RETRY * 2);
+        let silent = ping.unanswered > PINGS_TO_STREAM && enough && !carries;
+        let id = self.next_ping_id();
+        self.session.send_once(cx.now, &Frame::Ping { id });
+        if silent && cx.config.tcp && !self.over_stream {
+            if stream.is_open() {
+                self.knock(cx, SocketId::STREAM);
+            } else if stream.to().is_none() {
+                stream.connect(cx, self.server);
+            }
+        }
+        false
+    }
+
+    pub(super) fn poll_timeout(&self, stream: &Stream, quiet: Duration) -> Option<Instant> {
+        let ping = self.ping.as_ref().map_or_else(|| self.next_ping(quiet), |ping| ping.next);
+        let ways = earliest(earliest(self.udp_at, self.stream_at), stream.close_at());
+        let ways = earliest(ways, self.proven_until);
+        let ways = earliest(ways, self.other.as_ref().map(OtherFamily::poll_timeout));
+        earliest(earliest(self.session.poll_timeout(), Some(ping)), ways)
+    }
+}

@@ -1,0 +1,57 @@
+//! The TCP connection to the server, as the link sees it: asked for, open, on its way out.
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use crate::api::Output;
+use crate::cx::Cx;
+
+/// At most one connection.
+#[derive(Debug, Default)]
+pub(super) struct Stream {
+    to: Option<SocketAddr>,
+    open: bool,
+    /// Out of use; what is on its way may arrive until then.
+    close_at: Option<Instant>,
+}
+
+impl Stream {
+    /// Where it leads, if it was asked for.
+    pub(super) fn to(&self) -> Option<SocketAddr> {
+        self.to
+    }
+
+    /// Open, and in use or to be used.
+    pub(super) fn is_open(&self) -> bool {
+        self.open && self.close_at.is_none()
+    }
+
+    pub(super) fn connect(&mut self, cx: &mut Cx<'_>, to: SocketAddr) {
+        *self = Self { to: Some(to), open: false, close_at: None };
+        cx.outputs.push_back(Output::OpenStream { to });
+    }
+
+    pub(super) fn opened(&mut self) {
+        self.open = self.to.is_some();
+    }
+
+    /// The driver says that it is closed.
+    pub(super) fn closed(&mut self) {
+        *self = Self::default();
+    }
+
+    pub(super) fn close(&mut self, cx: &mut Cx<'_>) {
+        if self.to.is_some() {
+            cx.outputs.push_back(Output::CloseStream);
+        }
+        self.closed();
+    }
+
+    pub(super) fn close_later(&mut self, at: Instant) {
+        self.close_at = self.to.map(|_| at);
+    }
+
+    pub(super) fn close_at(&self) -> Option<Instant> {
+        self.close_at
+    }
+}

@@ -1,0 +1,58 @@
+//! How players come together: the shape of a room, and quick matches.
+
+use serde::{Deserialize, Serialize};
+
+use super::message::RoomInfo;
+
+/// Longest name of a quick match's mode, in bytes.
+pub const MAX_MODE: usize = 48;
+/// Players in a mesh, with the host: each new one is connected to all others, and sixteen make 120 pairs.
+pub const MESH_CAPACITY: u16 = 16;
+
+/// Who is connected to whom in a room.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Topology {
+    /// Everyone to the host.
+    #[default]
+    Star,
+    /// Everyone to everyone, for games whose players simulate together (rollback, lockstep). The host is still who
+    /// decides about the room.
+    Mesh,
+}
+
+/// A wish to play with anybody who wants the same.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct QuickMatch {
+    /// What is to be played: only players who name the same meet. At most [`MAX_MODE`] bytes; may be empty.
+    pub mode: String,
+    /// How many players, with this one: 2..=64, in a mesh 2..=[`MESH_CAPACITY`]. Only players who want as many meet.
+    pub players: u16,
+    /// The shape of the room.
+    pub topology: Topology,
+}
+
+impl Default for QuickMatch {
+    fn default() -> Self {
+        Self { mode: String::new(), players: 2, topology: Topology::default() }
+    }
+}
+
+/// How a quick match comes along.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueueStatus {
+    /// This player's place: 1 is the one who has waited longest.
+    pub position: u16,
+    /// Players who wait for the same, with this one.
+    pub waiting: u16,
+    /// Players that it takes.
+    pub players: u16,
+}
+
+/// The players of a quick match are together.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QuickMatched {
+    /// The room that this player is in now.
+    pub room: RoomInfo,
+    /// What it was that it asked for.
+    pub wanted: QuickMatch,
+}
