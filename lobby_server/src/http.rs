@@ -130,6 +130,13 @@ fn numbers(status: &Status) -> Vec<(&'static str, &'static str, u64, bool)> {
         ("matches_relayed_total", "Sides that reported the relay", counters.matches_relayed, true),
         ("matches_failed_total", "Sides that found no path", counters.matches_failed, true),
         ("probes_total", "Probes answered", counters.probes, true),
+        ("claims_total", "Port ranges measured by players and believed", counters.claims, true),
+        (
+            "claims_refused_total",
+            "Port ranges measured by players and refused",
+            counters.claims_refused,
+            true,
+        ),
         ("stun_total", "STUN requests answered", counters.stun, true),
         ("relayed_total", "Datagrams through the relay", counters.relayed, true),
         ("relayed_bytes_total", "Bytes through the relay", counters.relayed_bytes, true),

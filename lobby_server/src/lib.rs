@@ -4,6 +4,7 @@
 //! it on real sockets in a thread of its own, for games that bring their server along.
 
 pub mod check;
+mod claims;
 pub mod config;
 mod host_choice;
 mod http;

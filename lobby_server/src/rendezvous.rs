@@ -160,6 +160,21 @@ impl Rendezvous {
         own.filter_map(|id| self.matches.get(id).filter(|of| !of.settled).map(|of| (*id, of.sides))).collect()
     }
 
+    /// A player has measured a range itself (E2): whom to tell, unless that was told already.
+    pub(crate) fn claim(&mut self, player: PlayerId, id: MatchId, facts: &Facts) -> Option<PlayerId> {
+        let of = self.matches.get_mut(&id)?;
+        let side = of.side(player)?;
+        let Facts::Range { round, .. } = facts else { return None };
+        let rounds = &mut of.rounds[side];
+        let entry = rounds.entry(*round).or_default();
+        let news = entry.told.is_none();
+        entry.told.get_or_insert_with(|| facts.clone());
+        if rounds.len() > ROUNDS_KEPT {
+            rounds.pop_first();
+        }
+        news.then_some(of.sides[1 - side])
+    }
+
     /// More is known of the NATs of host and joiner: the edition of the plan to send them, if there is anything to tell.
     pub(crate) fn learn(&mut self, id: MatchId, nats: [NatProfile; 2]) -> Option<u8> {
         let of = self.matches.get_mut(&id).filter(|of| of.planned != nats)?;

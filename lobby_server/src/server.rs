@@ -31,6 +31,7 @@ use traversal_core::Identity;
 use traversal_core::id::{JoinId, PlayerId, RoomId};
 use traversal_core::wire::handshake::{ServerHandshake, refuse_unknown_session};
 use traversal_core::wire::message::Frame;
+use traversal_core::wire::port_report::ReportKey;
 use traversal_core::wire::session::session_of;
 use traversal_core::wire::{Kind, MAX_DATAGRAM};
 
@@ -145,6 +146,7 @@ pub struct Server {
     commands: VecDeque<RegistryCommand>,
     next_registry: u64,
     hello_limit: PrefixLimiter,
+    report_key: ReportKey,
     /// Sealed datagrams of sessions that are not known.
     unknown_limit: PrefixLimiter,
     login_limit: PrefixLimiter,
@@ -174,10 +176,13 @@ impl Server {
         let mut rng = ChaCha20Rng::from_seed(seed);
         let mut cookie_key = [0; 32];
         rng.fill_bytes(&mut cookie_key);
+        let mut report_key = [0; 32];
+        rng.fill_bytes(&mut report_key);
         let mut limiter_key = [0; 16];
         rng.fill_bytes(&mut limiter_key);
         Self {
             handshake: ServerHandshake::new(identity, cookie_key, now),
+            report_key: ReportKey::new(report_key),
             hello_limit: PrefixLimiter::new(config.hello_rate, limiter_key, now),
             unknown_limit: PrefixLimiter::new(config.hello_rate, limiter_key, now),
             login_limit: PrefixLimiter::new(config.login_rate, limiter_key, now),

@@ -153,7 +153,7 @@ pub struct MatrixArgs {
     /// Whether the relay may be used
     #[arg(long, value_enum, default_value = "allow")]
     relay: Relay,
-    /// Who classifies: server or peer
+    /// Who classifies and measures port ranges: server or peer
     #[arg(long, value_parser = ["server", "peer"], default_value = "server")]
     detect: String,
     /// What the two networks share
@@ -206,6 +206,9 @@ pub struct DemoArgs {
     /// Join when this is known of the NATs
     #[arg(long, value_enum, default_value = "both")]
     known: Known,
+    /// Who classifies and measures port ranges: server or peer
+    #[arg(long, value_parser = ["server", "peer"], default_value = "server")]
+    detect: String,
     /// Packets to tell one by one
     #[arg(long, default_value_t = demo::TOLD_PACKETS)]
     packets: usize,
@@ -290,7 +293,8 @@ pub fn run_matrix(args: MatrixArgs) -> std::io::Result<()> {
 /// Runs `natlab demo`.
 pub fn run_demo(args: &DemoArgs) {
     let delay = Duration::from_secs_f64(args.delay_ms / 1e3);
-    let config = agent_config(args.method, args.relay);
+    let mut config = agent_config(args.method, args.relay);
+    config.detect = if args.detect == "peer" { Detect::Peer } else { Detect::Server };
     let (relation, join) = (args.shared.into(), args.known.into());
     let settings = if args.drawn {
         Draw { config, relation, join, ..Draw::default() }.settings(args.seed, &args.left, &args.right)

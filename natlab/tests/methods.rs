@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use natlab::nat::NatSpec;
 use natlab::scenario::{PairSettings, PairWorld};
-use traversal_core::RelayPolicy;
 use traversal_core::wire::message::Method;
+use traversal_core::{Detect, RelayPolicy};
 
 const SIX: [&str; 6] = ["none", "fullcone", "restricted", "portrestricted", "as", "ps"];
 const CONES: [&str; 4] = ["none", "fullcone", "restricted", "portrestricted"];
@@ -137,6 +137,28 @@ fn brackets_are_as_fast_as_the_network_allows() {
             let (first, both) = (in_rtt(report.first_packet), in_rtt(report.confirmed));
             assert!(first <= 2.5 + 0.1, "{left} - {right}, seed {seed}: first packet after {first} RTT");
             assert!(both <= 3.5 + 0.1, "{left} - {right}, seed {seed}: confirmed after {both} RTT");
+        }
+    }
+}
+
+#[test]
+fn m7_ranges_that_the_peers_measure_themselves_serve_as_well() {
+    for (left, right) in [("portrestricted", "as"), ("ps", "portrestricted"), ("as", "as"), ("as", "ps")] {
+        for seed in 0..SEEDS {
+            let [a, b] = [left, right].map(|spec| spec.parse::<NatSpec>().unwrap().chain);
+            let mut settings = PairSettings::equal(seed, &a, &b, Duration::from_millis(30));
+            settings.config.detect = Detect::Peer;
+            settings.config.method = Some(Method::Bubble);
+            settings.config.relay = RelayPolicy::Never;
+            let mut pair = PairWorld::new(settings);
+            let report = pair.join();
+            assert!(report.direct, "{left} - {right}, seed {seed}: {:?}", report.cause);
+            let server = pair.server;
+            let counters =
+                pair.world.act(server, |node, _| node.lobby_mut().map(|lobby| lobby.server().counters()));
+            let counters = counters.unwrap();
+            assert!(counters.claims > 0, "{left} - {right}: nobody claimed a range");
+            assert_eq!(counters.claims_refused, 0, "{left} - {right}");
         }
     }
 }

@@ -25,7 +25,8 @@ use crate::punch::Budget;
 use crate::sockets::{Owner, Sockets};
 use crate::timer::earliest;
 use crate::wire::message::{
-    Facts, MatchEnd, MatchOutcome, PunchPlan, Request, RequestError, RoomEnd, ToPlayer, ToServer, Topology,
+    Facts, MatchEnd, MatchOutcome, PunchPlan, Replan, Request, RequestError, RoomEnd, ToPlayer, ToServer,
+    Topology,
 };
 use crate::wire::{Dropped, Kind, MAX_DATAGRAM, RELAY_HEADER, pair};
 
@@ -34,8 +35,15 @@ const ROOM_KEEPALIVE: Duration = Duration::from_secs(4);
 /// How long after the first plan of a mesh the others count as made by the same wish to join.
 const JOIN_PLANS: Duration = Duration::from_secs(1);
 
-/// Facts that may wait for the plan of their match: a few of each of its methods.
-const EARLY_FACTS: usize = 16;
+/// News that may wait for the plan of their match: a few of each of its methods.
+const EARLY: usize = 16;
+
+/// News of a match whose plan has not come yet: messages of the server may overtake each other.
+#[derive(Debug)]
+enum Early {
+    Facts(Facts),
+    Replan(Box<Replan>),
+}
 
 /// One player's traversal, without sockets, clock or threads.
 ///
@@ -63,8 +71,8 @@ pub struct Agent {
     mesh: Mesh,
     /// When the game last asked to join, and when the first plan came of it.
     join_requested: Option<(Instant, Option<Instant>)>,
-    /// Facts about matches whose plan has not come yet.
-    early_facts: VecDeque<(MatchId, Facts)>,
+    /// News of matches whose plan has not come yet.
+    early: VecDeque<(MatchId, Early)>,
     dropped: BTreeMap<Dropped, u64>,
     outputs: VecDeque<Output>,
     events: VecDeque<Event>,
@@ -123,7 +131,7 @@ impl Agent {
             early_plans: Vec::new(),
             mesh: Mesh::default(),
             join_requested: None,
-            early_facts: VecDeque::new(),
+            early: VecDeque::new(),
             dropped: BTreeMap::new(),
             outputs: VecDeque::new(),
             events: VecDeque::new(),
@@ -346,14 +354,14 @@ impl Agent {
             Some(LinkEvent::MappedPortSeen { port, token, from }) => {
                 self.mapping.handle_seen(&mut cx, &mut self.link, (port, token, from));
             }
-            Some(LinkEvent::ProbeSeen { tag, observed, from }) => {
+            Some(LinkEvent::ProbeSeen { tag, seen, from }) => {
                 let mut hands = hands!(self);
-                if !self.peers.values_mut().any(|peer| peer.handle_seen(&mut cx, &mut hands, tag, observed)) {
+                if !self.peers.values_mut().any(|peer| peer.handle_seen(&mut cx, &mut hands, tag, seen)) {
                     self.detection.handle_seen(
                         &mut cx,
                         &mut self.link,
                         &mut self.sockets,
-                        (tag, observed, from),
+                        (tag, seen.observed, from),
                     );
                 }
             }
@@ -409,6 +417,8 @@ impl Agent {
             ToPlayer::Replan(plan) => {
                 if let Some(peer) = self.peers.get_mut(&plan.match_id) {
                     peer.replan(&mut cx, &mut hands!(self), *plan);
+                } else {
+                    self.keep_early(plan.match_id, Early::Replan(plan));
                 }
             }
             ToPlayer::MatchEnded { match_id, reason } => self.match_ended(now, match_id, reason),
@@ -422,11 +432,7 @@ impl Agent {
                 if let Some(peer) = self.peers.get_mut(&match_id) {
                     peer.handle_facts(&mut cx, &mut hands!(self), &facts);
                 } else {
-                    // They may have overtaken a plan that got lost and is sent again.
-                    if self.early_facts.len() >= EARLY_FACTS {
-                        self.early_facts.pop_front();
-                    }
-                    self.early_facts.push_back((match_id, facts));
+                    self.keep_early(match_id, Early::Facts(facts));
                 }
             }
         }
@@ -489,9 +495,7 @@ impl Agent {
                 self.by_player.insert(info.id, match_id);
                 self.peers.insert(match_id, peer);
                 self.handle_peer_timeout(now, match_id);
-                let (early, later) = self.early_facts.drain(..).partition(|(of, _)| *of == match_id);
-                self.early_facts = later;
-                self.hand_early_facts(now, early);
+                self.hand_early(now, match_id);
             }
             None => {
                 let reason = if full { FailureReason::CapReached } else { FailureReason::BadPlan };
@@ -513,11 +517,24 @@ impl Agent {
         }
     }
 
-    fn hand_early_facts(&mut self, now: Instant, early: VecDeque<(MatchId, Facts)>) {
-        for (match_id, facts) in early {
+    /// It may have overtaken a plan that got lost and is sent again.
+    fn keep_early(&mut self, match_id: MatchId, early: Early) {
+        if self.early.len() >= EARLY {
+            self.early.pop_front();
+        }
+        self.early.push_back((match_id, early));
+    }
+
+    /// What came before the plan of this match, in the order in which it came.
+    fn hand_early(&mut self, now: Instant, match_id: MatchId) {
+        let (early, later) = self.early.drain(..).partition::<VecDeque<_>, _>(|(of, _)| *of == match_id);
+        self.early = later;
+        for (_, early) in early {
             let mut cx = cx!(self, now);
-            if let Some(peer) = self.peers.get_mut(&match_id) {
-                peer.handle_facts(&mut cx, &mut hands!(self), &facts);
+            let Some(peer) = self.peers.get_mut(&match_id) else { return };
+            match early {
+                Early::Facts(facts) => peer.handle_facts(&mut cx, &mut hands!(self), &facts),
+                Early::Replan(plan) => peer.replan(&mut cx, &mut hands!(self), *plan),
             }
         }
     }

@@ -12,7 +12,7 @@ use crate::config::RelayPolicy;
 use crate::cx::Cx;
 use crate::failure::Tried;
 use crate::id::MatchId;
-use crate::login::LobbyLink;
+use crate::login::{LobbyLink, ProbeSeen};
 use crate::nat::{FilteringBehavior, NatProfile};
 use crate::plan::starts_together;
 use crate::punch::{
@@ -22,7 +22,8 @@ use crate::punch::{
 use crate::sockets::{Owner, Sockets};
 use crate::timer::earliest;
 use crate::wire::Kind;
-use crate::wire::message::{Facts, Frame, Method, Probe, PunchPlan};
+use crate::wire::message::{Facts, Frame, Method, Probe, PunchPlan, ToServer};
+use crate::wire::port_report::PortReport;
 
 /// What a match needs of the agent beside [`Cx`].
 pub(crate) struct Hands<'a> {
@@ -48,9 +49,14 @@ pub(crate) struct Attempt {
     /// When the next methods take over, whether or not the present ones have given up.
     switch_at: Option<Instant>,
     over: bool,
+    /// The server's reports of the newest range probes, where this side works out its ranges itself (E2).
+    reports: VecDeque<((Method, u32), PortReport)>,
     /// Facts that overtook the plan which they belong to.
     early: VecDeque<Facts>,
 }
+
+/// Reports that are kept: two of each round, of the few rounds that are under way.
+const REPORTS: usize = 16;
 
 /// Facts that may wait for their plan: one or two a method.
 const EARLY: usize = 8;
@@ -103,6 +109,7 @@ impl Attempt {
             started: cx.now,
             switch_at: None,
             over: false,
+            reports: VecDeque::new(),
             early: VecDeque::new(),
         }
     }
@@ -275,8 +282,15 @@ impl Attempt {
     }
 
     /// True if the probe was this attempt's.
-    pub(crate) fn handle_seen(&mut self, now: Instant, tag: u32, observed: SocketAddr) -> bool {
+    pub(crate) fn handle_seen(&mut self, now: Instant, tag: u32, seen: ProbeSeen) -> bool {
         let Some((method, tag)) = self.probes.get(&tag).copied() else { return false };
+        let observed = seen.observed;
+        if let Some(report) = seen.report {
+            if self.reports.len() >= REPORTS {
+                self.reports.pop_front();
+            }
+            self.reports.push_back(((method, tag), report));
+        }
         self.tell(now, PunchInput::ProbeSeen { tag, observed }, |of| of == method);
         true
     }
@@ -361,8 +375,25 @@ impl Attempt {
                             cx.transmit(socket, to, datagram);
                         }
                     }
-                    // Ranges are worked out on the server.
-                    PunchOrder::Report(_) => {}
+                    PunchOrder::Report { facts, tags } => {
+                        let report = |tag| {
+                            self.reports
+                                .iter()
+                                .rev()
+                                .find(|(of, _)| *of == (method, tag))
+                                .map(|(_, report)| *report)
+                        };
+                        if let (Facts::Range { round, step, .. }, [Some(first), Some(last)]) =
+                            (facts, tags.map(report))
+                            && let Some(online) = hands.link.online()
+                        {
+                            let reports = [first, last];
+                            let claim = ToServer::ClaimRange { match_id, round, step, reports };
+                            // Full only when the server has not answered for long; it will be noticed as lost.
+                            let _ = online.session.send(cx.now, claim);
+                            hands.link.drain(cx);
+                        }
+                    }
                 }
             }
         }

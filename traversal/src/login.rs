@@ -20,6 +20,7 @@ use crate::config::{AgentConfig, RelayPolicy};
 use crate::cx::{Cx, Uplink};
 use crate::wire::handshake::{ClientProgress, Refusal, parse_unknown_session};
 use crate::wire::message::{Frame, Login, LoginRefusal, ToPlayer};
+use crate::wire::port_report::PortReport;
 use crate::wire::{Dropped, Kind, VERSION};
 use family::OtherFamily;
 pub(crate) use online::Online;
@@ -50,6 +51,14 @@ enum State {
     Online(Box<Online>),
 }
 
+/// What the server saw of a probe.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ProbeSeen {
+    pub(crate) observed: SocketAddr,
+    /// To be shown again, if that was asked for.
+    pub(crate) report: Option<PortReport>,
+}
+
 /// What came of an input, for the rooms.
 #[derive(Debug)]
 pub(crate) enum LinkEvent {
@@ -60,7 +69,7 @@ pub(crate) enum LinkEvent {
     /// A reliable frame.
     Message(ToPlayer),
     /// The answer to a probe.
-    ProbeSeen { tag: u32, observed: SocketAddr, from: SocketAddr },
+    ProbeSeen { tag: u32, seen: ProbeSeen, from: SocketAddr },
     /// Something that was sent to the forwarded port.
     MappedPortSeen { port: u16, token: [u8; 16], from: SocketAddr },
 }
@@ -249,7 +258,14 @@ impl LobbyLink {
         let State::Online(online) = &mut self.state else { return None };
         match frame {
             Frame::Reliable { body, .. } => return Some(LinkEvent::Message(body)),
-            Frame::ProbeSeen { tag, observed } => return Some(LinkEvent::ProbeSeen { tag, observed, from }),
+            Frame::ProbeSeen { tag, observed } => {
+                let seen = ProbeSeen { observed, report: None };
+                return Some(LinkEvent::ProbeSeen { tag, seen, from });
+            }
+            Frame::PortSeen { tag, report } => {
+                let seen = ProbeSeen { observed: report.observed, report: Some(report) };
+                return Some(LinkEvent::ProbeSeen { tag, seen, from });
+            }
             Frame::MappedPortSeen { port, token } => {
                 return Some(LinkEvent::MappedPortSeen { port, token, from });
             }

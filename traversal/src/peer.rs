@@ -11,7 +11,7 @@ use crate::config::{AgentConfig, RelayPolicy};
 use crate::cx::Cx;
 use crate::failure::{FailureReason, FailureReport, Stage};
 use crate::id::MatchId;
-use crate::login::LobbyLink;
+use crate::login::{LobbyLink, ProbeSeen};
 use crate::path::{Paths, RELAY, is_local, is_sendable, kind_of};
 use crate::plan::expected_failure;
 use crate::sockets::Owner;
@@ -363,9 +363,9 @@ impl Peer {
         cx: &mut Cx<'_>,
         hands: &mut Hands<'_>,
         tag: u32,
-        observed: SocketAddr,
+        seen: ProbeSeen,
     ) -> bool {
-        let ours = self.attempt.handle_seen(cx.now, tag, observed);
+        let ours = self.attempt.handle_seen(cx.now, tag, seen);
         if ours {
             self.punch(cx, hands);
         }
@@ -402,8 +402,11 @@ impl Peer {
         if !self.is_live() || !relayed {
             return;
         }
+        if better.edition < self.attempt.edition() {
+            return; // Overtaken by a newer one.
+        }
         (self.plan.own_nat, self.plan.peer_nat) = (better.own_nat, better.peer_nat);
-        if better.edition <= self.attempt.edition() {
+        if better.edition == self.attempt.edition() {
             return self.attempt.learn(&self.plan);
         }
         (self.plan.role, self.plan.methods) = (better.role, better.methods);

@@ -42,6 +42,10 @@ pub struct Counters {
     pub matches_failed: u64,
     /// Probes answered.
     pub probes: u64,
+    /// Port ranges that players had measured themselves, and that were believed.
+    pub claims: u64,
+    /// Those that were not: forged, old, too wide, of no match of the player's.
+    pub claims_refused: u64,
     /// STUN requests answered.
     pub stun: u64,
     /// Datagrams that went through the relay.

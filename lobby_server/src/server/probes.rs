@@ -5,12 +5,14 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use traversal_core::classify::{Evidence, ProbeTag, Sighting, classify, merge_report};
+use traversal_core::id::{MatchId, PlayerId};
 use traversal_core::nat::{Confidence, MappingBehavior, NatProfile, PortAllocation};
 use traversal_core::wire::Kind;
-use traversal_core::wire::message::{Frame, Probe, ProbePurpose, ToPlayer};
+use traversal_core::wire::message::{Facts, Frame, Probe, ProbePurpose, ToPlayer};
 
 use super::session::Client;
 use super::{Route, Server};
+use crate::claims::Claim;
 
 /// Probes that one classification may need: eight sockets, four targets and as many again for the rate.
 const MAX_SIGHTINGS: usize = 64;
@@ -107,7 +109,13 @@ impl Server {
                 .iter()
                 .any(|socket| socket.second_address && socket.local.is_ipv4() == route.peer.is_ipv4()),
         );
-        let seen = Frame::ProbeSeen { tag: probe.tag, observed: route.peer };
+        let seen = match probe.purpose {
+            ProbePurpose::SignedReport => {
+                let report = self.report_key.sign(id, sent.as_millis() as u64, route.peer);
+                Frame::PortSeen { tag: probe.tag, report }
+            }
+            _ => Frame::ProbeSeen { tag: probe.tag, observed: route.peer },
+        };
         let answer = client.session.seal(now, Kind::Probe, &seen);
         let (player, validated) = (client.player, client.route.peer.ip());
         let step = match client.profile.allocation {
@@ -126,12 +134,39 @@ impl Server {
         if let Some((peer, match_id, facts)) =
             self.matches.probe(player, validated, step, probe.purpose, route.peer)
         {
-            // Facts are addresses: a player over the relay alone gets and gives none.
-            let hidden =
-                [player, peer].iter().any(|side| self.party(*side).is_none_or(|side| side.relay_only));
-            if !hidden {
-                self.tell(now, peer, ToPlayer::Facts { match_id, facts });
+            self.tell_facts(now, player, peer, match_id, facts);
+        }
+    }
+
+    fn tell_facts(&mut self, now: Instant, of: PlayerId, to: PlayerId, match_id: MatchId, facts: Facts) {
+        // Facts are addresses: a player over the relay alone gets and gives none.
+        let hidden = [of, to].iter().any(|side| self.party(*side).is_none_or(|side| side.relay_only));
+        if !hidden {
+            self.tell(now, to, ToPlayer::Facts { match_id, facts });
+        }
+    }
+
+    /// A range that the player has measured itself (E2).
+    pub(super) fn handle_claim(&mut self, now: Instant, id: u64, match_id: MatchId, claim: Claim) {
+        let Some(client) = self.sessions.get_mut(&id) else { return };
+        // They are as many as brackets, which are pairs of probes.
+        if !client.probes.take(self.config.probe_rate, now) {
+            self.counters.limited += 1;
+            return;
+        }
+        let (player, validated) = (client.player, client.route.peer.ip());
+        let now_ms = now.saturating_duration_since(self.start).as_millis() as u64;
+        let facts = match claim.check(&self.report_key, id, validated, now_ms) {
+            Ok(facts) if self.matches.peer(match_id, player).is_some() => facts,
+            refused => {
+                tracing::debug!(%player, error = ?refused.err(), "claimed range refused");
+                self.counters.claims_refused += 1;
+                return;
             }
+        };
+        self.counters.claims += 1;
+        if let Some(peer) = self.matches.claim(player, match_id, &facts) {
+            self.tell_facts(now, player, peer, match_id, facts);
         }
     }
 

@@ -19,6 +19,7 @@ use traversal_core::wire::{Dropped, Kind};
 
 use super::mapped_ports::MappedPort;
 use super::{Route, Server, Timer};
+use crate::claims::Claim;
 use crate::limits::{Bucket, prefix};
 use crate::matchmaking::{Party, Reach, reach};
 use crate::relay::RelayMode;
@@ -276,6 +277,7 @@ impl Server {
             | Frame::Pong { .. }
             | Frame::PathChallenge { .. }
             | Frame::ProbeSeen { .. }
+            | Frame::PortSeen { .. }
             | Frame::MappedPortSeen { .. } => {}
         }
     }
@@ -405,6 +407,9 @@ impl Server {
             ToServer::Profile { profile, check: false } => {
                 client.profile = NatProfile { mapped: false, ..profile };
                 self.replan(now, player);
+            }
+            ToServer::ClaimRange { match_id, round, step, reports } => {
+                self.handle_claim(now, id, match_id, Claim { round, step, reports });
             }
             ToServer::Profile { profile, check: true } => {
                 self.check_profile(now, id, NatProfile { mapped: false, ..profile });

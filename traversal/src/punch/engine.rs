@@ -185,7 +185,7 @@ impl Engine {
             Detect::Server => {
                 ProbePurpose::Range { match_id: self.context.match_id, round: self.round(attempt), second }
             }
-            Detect::Peer => ProbePurpose::Report,
+            Detect::Peer => ProbePurpose::SignedReport,
         }
     }
 
@@ -200,7 +200,7 @@ impl Engine {
         if bracket.seen[second].replace(observed).is_some() {
             return;
         }
-        let Bracket { attempt, seen: [Some(first), Some(last)], .. } = *bracket else { return };
+        let Bracket { attempt, tags, seen: [Some(first), Some(last)] } = *bracket else { return };
         if self.context.detect == Detect::Peer && first.ip() == last.ip() {
             let facts = Facts::Range {
                 round: self.round(attempt),
@@ -209,7 +209,7 @@ impl Engine {
                 last: last.port(),
                 step: super::step_of(&self.context.own),
             };
-            self.push(now, 0, PunchOrder::Report(facts));
+            self.push(now, 0, PunchOrder::Report { facts, tags });
         }
     }
 

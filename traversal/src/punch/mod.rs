@@ -75,7 +75,12 @@ pub enum PunchOrder {
         tag: u32,
     },
     /// Tell the other side, through the server, what this side has measured itself (E2).
-    Report(Facts),
+    Report {
+        /// What.
+        facts: Facts,
+        /// The probes that it was measured with.
+        tags: [u32; 2],
+    },
 }
 
 /// What a puncher hears.
@@ -185,7 +190,7 @@ impl PunchContext {
             rtt,
             // A minute is far beyond any deadline.
             peer_rtt: plan.peer_rtt_ms.map(|ms| Duration::from_millis(ms.min(60_000).into())),
-            detect: Detect::Server,
+            detect: config.detect,
             first_ttl: config.opener_ttl,
             caps: config.caps,
             seed,

@@ -282,7 +282,7 @@ pub(super) fn run(setup: &Setup) -> Outcome {
                             push(&mut agenda, now + setup.delay[side], what);
                         }
                     }
-                    PunchOrder::Report(facts) => {
+                    PunchOrder::Report { facts, .. } => {
                         let at = now + setup.delay[side] + setup.delay[1 - side];
                         push(&mut agenda, at, Happening::Facts { side: 1 - side, facts });
                     }

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 
 pub use super::gather::{MAX_MODE, MESH_CAPACITY, QueueStatus, QuickMatch, QuickMatched, Topology};
+use super::port_report::PortReport;
 pub use super::rendezvous::{Facts, Method, PunchPlan, RelayGrant, Replan, Role};
 use crate::failure::FailureReason;
 use crate::id::{JoinId, MatchId, PlayerId, RequestId, RoomId};
@@ -91,6 +92,14 @@ pub enum Frame<B> {
         /// Unguessable.
         token: [u8; 16],
     },
+    /// The server's answer to a [`ProbePurpose::SignedReport`], to the socket that the probe came from. Travels as
+    /// `Kind::Probe`.
+    PortSeen {
+        /// Of the probe.
+        tag: u32,
+        /// Where and when the probe was seen.
+        report: PortReport,
+    },
 }
 
 /// What a probe is for.
@@ -137,6 +146,8 @@ pub enum ProbePurpose {
     /// This is the player's address in the other family than its session's: the server has it proven by a
     /// [`Frame::PathChallenge`] and names it to matched players. These frames travel as `Kind::Probe`.
     Register,
+    /// A range probe of a player that works out its ranges itself (E2): answer with a report that can be shown again.
+    SignedReport,
 }
 
 /// Tag of [`ProbePurpose::Register`]. Comes in the other family than all other probes of the session, so that it
@@ -411,6 +422,17 @@ pub enum ToServer {
     },
     /// The forwarded port leads here: the token of [`Frame::MappedPortSeen`]. None: it does not any more.
     MappedPort(Option<[u8; 16]>),
+    /// The player's bubble left by one of these ports, as it has measured itself (E2).
+    ClaimRange {
+        /// Which match.
+        match_id: MatchId,
+        /// Which try.
+        round: u16,
+        /// Signed port step.
+        step: i32,
+        /// The server's own reports of the first and the second range probe.
+        reports: [PortReport; 2],
+    },
 }
 
 /// See [`ToServer::MatchReport`].

@@ -9,6 +9,7 @@ mod gather;
 pub mod handshake;
 pub mod message;
 pub mod pair;
+pub mod port_report;
 mod rendezvous;
 mod replay;
 pub mod session;

@@ -17,7 +17,7 @@ use super::{Dropped, Kind, MAX_CONTROL, codec, take};
 const HEADER: usize = 1 + 8 + 8;
 const TAG: usize = 16;
 /// Probes and their answers are padded to this: the longest of them has 26 bytes.
-const PROBE_PADDED: usize = 32;
+const PROBE_PADDED: usize = 52;
 /// Longest frame, encoded.
 pub const MAX_FRAME: usize = MAX_CONTROL - HEADER - TAG;
 /// Reliable frames on their way at a time; further ones wait.
