@@ -17,6 +17,7 @@ input[name=view]:checked+label{background:#38f;color:#fff}
 #v0:checked~.v0,#v1:checked~.v1,#v2:checked~.v2,#v3:checked~.v3,#v4:checked~.v4{display:block}
 table{border-collapse:separate;border-spacing:3px}
 th{font-weight:600;padding:.3rem .6rem;text-align:left}
+tr:first-child th{text-align:center}
 td{position:relative;min-width:6.2rem;height:2.6rem;text-align:center;border-radius:.3rem;color:#111;cursor:default}
 td .more{display:none;position:absolute;z-index:2;top:100%;left:50%;transform:translateX(-50%);background:Canvas;color:CanvasText;border:1px solid var(--line);border-radius:.4rem;padding:.6rem .8rem;text-align:left;white-space:pre;font-size:.85rem;box-shadow:0 4px 16px #0005}
 td:hover .more,td:focus .more{display:block}
