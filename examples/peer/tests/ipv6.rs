@@ -79,6 +79,8 @@ impl Net {
         for name in NAMES {
             run(Command::new("ip").args(["netns", "add", &net.name(name)]))?;
             net.ip(name, "link set lo up")?;
+            // A link-local address would be tentative for a second or two, and a router forwards nothing before.
+            run(net.inside(name, "sysctl").args(["-qw", "net.ipv6.conf.default.dad_transmits=0"]))?;
         }
         for family in ["net.ipv6.conf.all.forwarding=1", "net.ipv4.ip_forward=1"] {
             run(net.inside("router", "sysctl").args(["-qw", family]))?;
