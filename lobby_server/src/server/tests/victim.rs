@@ -7,6 +7,7 @@ use super::*;
 use traversal_core::id::MatchId;
 use traversal_core::nat::NatProfile;
 use traversal_core::wire::message::{Facts, MatchOutcome, Probe, ProbePurpose};
+use traversal_core::wire::port_report::PortReport;
 
 const VICTIM: &str = "192.0.2.99:53";
 const EVIL: &str = "198.51.100.66:5000";
@@ -282,4 +283,47 @@ fn a_relay_allocation_ends_with_the_session_of_either_side() {
         assert!(scene.world.sent.is_empty(), "{:?}", scene.world.sent);
         assert_eq!(scene.world.server.gauges().relays, 0);
     }
+}
+
+/// The server's word to this player where a probe of its session was seen.
+fn signed_report(world: &mut World, index: usize, tag: u32) -> PortReport {
+    let frame = Frame::Probe(Probe { tag, purpose: ProbePurpose::SignedReport });
+    let now = world.now;
+    let probe = world.fakes[index].session.as_mut().unwrap().seal(now, Kind::Probe, &frame).unwrap();
+    world.send_raw(index, &probe);
+    let report = world.fakes[index].frames.iter().find_map(|frame| match frame {
+        Frame::PortSeen { tag: of, report } if *of == tag => Some(*report),
+        _ => None,
+    });
+    report.expect("a report")
+}
+
+#[test]
+fn a_claimed_range_is_passed_on_only_with_two_fresh_reports_of_ones_own() {
+    let mut scene = Scene::new(EVIL);
+    let match_id = scene.join();
+    let other = scene.world.player(3, "203.0.115.1:4000");
+    let own = [1, 2].map(|tag| signed_report(&mut scene.world, scene.evil, tag));
+    let of_another = [1, 2].map(|tag| signed_report(&mut scene.world, other, tag));
+    let moved = |address: &str| {
+        let mut reports = own;
+        reports[1].observed = at(address);
+        reports
+    };
+    let mut round = 0;
+    let mut claim = |scene: &mut Scene, match_id, reports| {
+        round += 1;
+        scene.world.say(scene.evil, ToServer::ClaimRange { match_id, round, step: 1, reports });
+    };
+    claim(&mut scene, match_id, moved(VICTIM));
+    claim(&mut scene, match_id, moved("198.51.100.66:5001"));
+    claim(&mut scene, match_id, of_another);
+    claim(&mut scene, MatchId(match_id.0 ^ 1), own);
+    scene.assert_nothing_for_the_victim();
+    assert_eq!((scene.world.server.counters().claims, scene.world.server.counters().claims_refused), (0, 4));
+    claim(&mut scene, match_id, own);
+    assert_eq!(scene.named_to_host(), [at(EVIL), at(EVIL)], "the plan, and the range");
+    scene.world.pass(Duration::from_secs(6));
+    claim(&mut scene, match_id, own);
+    assert_eq!((scene.world.server.counters().claims, scene.world.server.counters().claims_refused), (1, 5));
 }
