@@ -6,6 +6,7 @@ mod common;
 
 use std::io::Write;
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use common::{Program, assert_played, lobby_path, scratch};
 
@@ -57,6 +58,22 @@ impl Net {
         command
     }
 
+    /// Until IPv6 works on it.
+    fn wait_for_link(&self, of: &str, link: &str) -> Result<(), String> {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while Instant::now() < deadline {
+            let mut show = Command::new("ip");
+            show.args(["-n", &self.name(of), "-6", "addr", "show", "dev", link, "scope", "link"]);
+            let output = show.output().map_err(|error| error.to_string())?;
+            let text = String::from_utf8_lossy(&output.stdout);
+            if text.contains("inet6") && !text.contains("tentative") {
+                return Ok(());
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Err(format!("{link} of {of} has no link-local address"))
+    }
+
     fn nft(&self, of: &str, rules: &str) -> Result<(), String> {
         let mut nft = self.inside(of, "nft");
         let mut nft = nft.args(["-f", "-"]).stdin(Stdio::piped()).spawn().map_err(|e| e.to_string())?;
@@ -79,8 +96,6 @@ impl Net {
         for name in NAMES {
             run(Command::new("ip").args(["netns", "add", &net.name(name)]))?;
             net.ip(name, "link set lo up")?;
-            // A link-local address would be tentative for a second or two, and a router forwards nothing before.
-            run(net.inside(name, "sysctl").args(["-qw", "net.ipv6.conf.default.dad_transmits=0"]))?;
         }
         for family in ["net.ipv6.conf.all.forwarding=1", "net.ipv4.ip_forward=1"] {
             run(net.inside("router", "sysctl").args(["-qw", family]))?;
@@ -101,6 +116,13 @@ impl Net {
             if v4 {
                 net.ip(name, &format!("route add default via 198.18.{n}.1"))?;
             }
+        }
+        // The kernel takes a second or two for its link-local addresses, and a router forwards nothing before.
+        for (name, link) in NAMES.iter().skip(1).map(|name| ("router", format!("to-{name}"))) {
+            net.wait_for_link(name, &link)?;
+        }
+        for name in &NAMES[1..] {
+            net.wait_for_link(name, "eth0")?;
         }
         for player in ["left", "right"] {
             net.nft(player, FIREWALL)?;
