@@ -13,21 +13,6 @@ use super::side::Side;
 /// What `--left all` stands for: the six named types of the simulated matrix.
 const SIX: [&str; 6] = ["none", "fullcone", "restricted", "portrestricted", "as", "ps"];
 
-/// What `--left every` stands for: all kinds of networks that players have.
-const EVERY: [&str; 11] = [
-    "none",
-    "firewall",
-    "fullcone",
-    "restricted",
-    "portrestricted",
-    "as",
-    "ps",
-    "psrandom",
-    "portrestricted+cgn",
-    "linux",
-    "udpblocked",
-];
-
 /// Flags of `natlab run`.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "\
@@ -167,7 +152,7 @@ fn sides(names: &[String]) -> Result<Vec<Side>, NetnsError> {
     for name in names {
         let several = match name.as_str() {
             "all" => &SIX[..],
-            "every" => &EVERY,
+            "every" => &crate::matrix::ALWAYS,
             one => &[one],
         };
         for name in several {
