@@ -25,8 +25,8 @@ use crate::punch::Budget;
 use crate::sockets::{Owner, Sockets};
 use crate::timer::earliest;
 use crate::wire::message::{
-    Facts, MatchEnd, MatchOutcome, PunchPlan, Replan, Request, RequestError, RoomEnd, ToPlayer, ToServer,
-    Topology,
+    Facts, MatchEnd, MatchOutcome, PunchPlan, Replan, Request, RequestError, RoomEnd, SprayTurn, ToPlayer,
+    ToServer, Topology,
 };
 use crate::wire::{Dropped, Kind, MAX_DATAGRAM, RELAY_HEADER, pair};
 
@@ -43,6 +43,7 @@ const EARLY: usize = 16;
 enum Early {
     Facts(Facts),
     Replan(Box<Replan>),
+    Spray(u8, SprayTurn),
 }
 
 /// One player's traversal, without sockets, clock or threads.
@@ -421,6 +422,13 @@ impl Agent {
                     self.keep_early(plan.match_id, Early::Replan(plan));
                 }
             }
+            ToPlayer::Spray { match_id, edition, turn } => {
+                if let Some(peer) = self.peers.get_mut(&match_id) {
+                    peer.handle_turn(&mut cx, &mut hands!(self), edition, turn);
+                } else {
+                    self.keep_early(match_id, Early::Spray(edition, turn));
+                }
+            }
             ToPlayer::MatchEnded { match_id, reason } => self.match_ended(now, match_id, reason),
             ToPlayer::Ticket(ticket) => self.lobby.handle_ticket(ticket),
             ToPlayer::ConfirmLoss { room, epoch } => self.confirm_loss(now, room, epoch),
@@ -535,6 +543,7 @@ impl Agent {
             match early {
                 Early::Facts(facts) => peer.handle_facts(&mut cx, &mut hands!(self), &facts),
                 Early::Replan(plan) => peer.replan(&mut cx, &mut hands!(self), *plan),
+                Early::Spray(edition, turn) => peer.handle_turn(&mut cx, &mut hands!(self), edition, turn),
             }
         }
     }
@@ -713,8 +722,27 @@ impl Agent {
         }
     }
 
+    /// Passes on the turn to search by many sockets or ports, where the match that had it does so no more.
+    fn pass_spray(&mut self, now: Instant) {
+        for peer in self.peers.values_mut() {
+            peer.check_turn(&mut cx!(self, now), &mut hands!(self));
+        }
+        // Each time round, a match has ended its search: at once, if it has nothing left to try.
+        for _ in 0..=self.peers.len() {
+            let searches = |holder| self.peers.get(&holder).is_some_and(Peer::is_spraying);
+            if self.budget.spraying().is_none_or(searches) {
+                return;
+            }
+            self.budget.end_spray();
+            for peer in self.peers.values_mut() {
+                peer.punch(&mut cx!(self, now), &mut hands!(self));
+            }
+        }
+    }
+
     /// Forgets matches that are over.
     fn sweep(&mut self, now: Instant) {
+        self.pass_spray(now);
         for id in self.peers.values().filter(|peer| peer.is_ended()).map(|peer| peer.match_id) {
             let mut cx = cx!(self, now);
             self.sockets.close_all(&mut cx, |owner| matches!(owner, Owner::Match(of, ..) if of == id));

@@ -39,7 +39,8 @@ pub(crate) struct Peer {
     plan: PunchPlan,
     paths: Paths,
     attempt: Attempt,
-    /// Until then direct ways are looked for, also while the game plays over the relay.
+    /// Until then direct ways are looked for, also while the game plays over the relay; without a relay perhaps longer
+    /// (see [`Peer::deadline`]).
     punch_until: Instant,
     /// Where the server is, for the relay.
     server: Option<SocketAddr>,
@@ -61,7 +62,7 @@ pub(crate) struct Peer {
 
 #[derive(Debug)]
 enum PeerStage {
-    Punching { deadline: Instant },
+    Punching,
     Connected,
     Closing { repeats: usize, next: Instant, reason: String },
     Ended,
@@ -127,7 +128,7 @@ impl Peer {
             punch_until: now + allowed,
             server,
             lan,
-            stage: PeerStage::Punching { deadline: now + allowed },
+            stage: PeerStage::Punching,
             requested,
             last_heard: now,
             packets_sent: 0,
@@ -146,7 +147,7 @@ impl Peer {
 
     /// Being connected, or connected: not on its way out.
     pub(crate) fn is_live(&self) -> bool {
-        matches!(self.stage, PeerStage::Punching { .. } | PeerStage::Connected)
+        matches!(self.stage, PeerStage::Punching | PeerStage::Connected)
     }
 
     pub(crate) fn is_ended(&self) -> bool {
@@ -309,7 +310,7 @@ impl Peer {
                 }
                 return None;
             }
-            PeerStage::Punching { deadline } if *deadline <= cx.now => {
+            PeerStage::Punching if self.deadline(cx.config) <= cx.now => {
                 self.emit_failure(cx, Stage::Punch, self.failure_reason(cx.config));
                 self.stage = PeerStage::Ended;
                 return Some(PeerNews::Failed);
@@ -321,7 +322,7 @@ impl Peer {
                 self.stage = PeerStage::Ended;
                 return Some(PeerNews::Lost);
             }
-            PeerStage::Punching { .. } | PeerStage::Connected => {}
+            PeerStage::Punching | PeerStage::Connected => {}
         }
         let mut told = None;
         let relayed_too_long = self.is_connected() && self.punch_until <= cx.now;
@@ -369,11 +370,12 @@ impl Peer {
 
     pub(crate) fn poll_timeout(&self, config: &AgentConfig) -> Option<Instant> {
         let paths = earliest(self.paths.poll_timeout(), self.hold_until);
+        let paths = earliest(paths, self.attempt.turn_timeout(config));
         match &self.stage {
             PeerStage::Ended => None,
             PeerStage::Closing { next, .. } => Some(*next),
-            PeerStage::Punching { deadline } => {
-                earliest(Some(*deadline), earliest(paths, self.attempt.poll_timeout()))
+            PeerStage::Punching => {
+                earliest(Some(self.deadline(config)), earliest(paths, self.attempt.poll_timeout()))
             }
             PeerStage::Connected => {
                 let punching = self.attempt.poll_timeout().filter(|_| self.is_punching());

@@ -207,11 +207,15 @@ impl Puncher for Bubble {
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
-        let search = self.search.as_ref().and_then(ReplySearch::due);
+        let search = self.search.as_ref().and_then(|search| search.due(&self.engine));
         self.engine.poll_timeout([self.due, search].into_iter().flatten().min())
     }
 
     fn progress(&self) -> Progress {
         self.engine.progress()
+    }
+
+    fn sprays(&self) -> bool {
+        self.search.as_ref().is_some_and(ReplySearch::is_wide)
     }
 }

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use crate::config::Caps;
+use crate::id::MatchId;
 
 /// Caps of all attempts of a player together: punch datagrams in any one second.
 #[derive(Debug)]
@@ -12,6 +13,8 @@ pub struct Budget {
     caps: Caps,
     /// When the datagrams of the last second left; at most as many as the cap.
     sent: VecDeque<Instant>,
+    /// The match that searches by many sockets or ports, and whether it is its turn.
+    spray: Option<(MatchId, bool)>,
 }
 
 /// The window over which [`Caps::datagrams_per_second`] counts.
@@ -20,7 +23,33 @@ const WINDOW: Duration = Duration::from_secs(1);
 impl Budget {
     /// Nothing sent yet.
     pub fn new(caps: Caps) -> Self {
-        Self { caps, sent: VecDeque::new() }
+        Self { caps, sent: VecDeque::new(), spray: None }
+    }
+
+    /// Whether this match may search by many sockets or ports: one does at a time. `turn`: the other side does so, too,
+    /// and does not wait; such a search comes before one that this side does alone.
+    pub(crate) fn take_spray(&mut self, of: MatchId, turn: bool) -> bool {
+        match self.spray {
+            Some((holder, holders_turn)) if holder != of && (holders_turn || !turn) => false,
+            Some((holder, held)) if holder == of => {
+                self.spray = Some((of, held || turn));
+                true
+            }
+            _ => {
+                self.spray = Some((of, turn));
+                true
+            }
+        }
+    }
+
+    /// The match that searches.
+    pub(crate) fn spraying(&self) -> Option<MatchId> {
+        self.spray.map(|(of, _)| of)
+    }
+
+    /// Its search is over.
+    pub(crate) fn end_spray(&mut self) {
+        self.spray = None;
     }
 
     fn forget(&mut self, now: Instant) {
@@ -114,6 +143,11 @@ impl Ledger<'_> {
         known
     }
 
+    /// Asks for a search by many ports that is this side's alone: not while another match searches.
+    pub(crate) fn wide(&mut self, of: MatchId) -> bool {
+        self.budget.take_spray(of, false)
+    }
+
     /// Asks for one socket.
     pub fn socket(&mut self) -> bool {
         let free = self.attempt.sockets < self.budget.caps.sockets_per_attempt;
@@ -167,6 +201,20 @@ mod tests {
         assert_eq!(ledger.datagram(start, 2, None), Verdict::Go);
         let later = start + WINDOW;
         assert_eq!(ledger.datagram(later, 500, None), Verdict::Go, "more than the cap counts as the cap");
+    }
+
+    #[test]
+    fn one_match_searches_at_a_time_and_its_turn_comes_before_what_one_side_does_alone() {
+        let (a, b, c) = (MatchId(1), MatchId(2), MatchId(3));
+        let mut budget = Budget::new(Caps::default());
+        assert!(budget.take_spray(a, false) && budget.take_spray(a, false));
+        assert!(!budget.take_spray(b, false), "nobody is put out by another who has no turn either");
+        assert!(budget.take_spray(b, true));
+        assert!(!budget.take_spray(a, false) && !budget.take_spray(c, true), "whatever a server says");
+        assert!(budget.take_spray(b, false) && !budget.take_spray(c, true), "it keeps its turn");
+        assert_eq!(budget.spraying(), Some(b));
+        budget.end_spray();
+        assert!(budget.take_spray(c, true));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 pub use super::gather::{MAX_MODE, MESH_CAPACITY, QueueStatus, QuickMatch, QuickMatched, Topology};
 use super::port_report::PortReport;
-pub use super::rendezvous::{Facts, Method, PunchPlan, RelayGrant, Replan, Role};
+pub use super::rendezvous::{Facts, Method, PunchPlan, RelayGrant, Replan, Role, SprayTurn};
 use crate::failure::FailureReason;
 use crate::id::{JoinId, MatchId, PlayerId, RequestId, RoomId};
 use crate::nat::NatProfile;
@@ -433,6 +433,21 @@ pub enum ToServer {
         /// The server's own reports of the first and the second range probe.
         reports: [PortReport; 2],
     },
+    /// The attempt has come to a method that searches by many sockets or ports ([`Method::sprays`]). Answered by
+    /// [`ToPlayer::Spray`]. Where such a method comes first in the plan, the server knows.
+    AskSpray {
+        /// Which match.
+        match_id: MatchId,
+        /// Of its plan.
+        edition: u8,
+    },
+    /// The search is over, or not wanted any more: other matches may have their turn.
+    SprayOver {
+        /// Which match.
+        match_id: MatchId,
+        /// Of its plan.
+        edition: u8,
+    },
 }
 
 /// See [`ToServer::MatchReport`].
@@ -694,6 +709,15 @@ pub enum ToPlayer {
     QuickMatched(Box<QuickMatched>),
     /// Other players are told this port now, and plans count on it. None: no more.
     MappedPort(Option<u16>),
+    /// Whether it is this match's turn to search by many sockets or ports.
+    Spray {
+        /// Which match.
+        match_id: MatchId,
+        /// Of its plan.
+        edition: u8,
+        /// It is, or not.
+        turn: SprayTurn,
+    },
 }
 
 /// Why a player is out of a room.
