@@ -274,7 +274,7 @@ impl Attempt {
     /// Asks for one datagram outside of the punchers: test messages of the paths, and answers.
     pub(crate) fn may_send(&mut self, now: Instant, budget: &mut Budget, to: SocketAddr) -> bool {
         let mut ledger = Ledger { budget, attempt: &mut self.spending };
-        ledger.datagram(now, 1, Some(to)) == Verdict::Go
+        ledger.answer(now, to) == Verdict::Go
     }
 
     /// Whether an address that the other side sent from may become a destination.

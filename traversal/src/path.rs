@@ -405,8 +405,11 @@ impl Paths {
         let news = PathNews { doubt: self.watch(now), upgrade: self.try_upgrade(now) };
         let settled = self.settle.is_some_and(|at| at <= now) && !self.recovering;
         let mut due: Vec<usize> = Vec::new();
+        let relayed = self.selected().is_some_and(|path| path.kind == PathKind::Relay);
         for (index, candidate) in self.candidates.iter_mut().enumerate() {
-            if settled {
+            // A direct way that punching has only just opened is worth some tests whenever that was.
+            let opened = relayed && candidate.heard.is_some() && candidate.tests < TEST_GAPS.len();
+            if settled && !opened {
                 candidate.next_test = None;
             }
             if candidate.next_test.is_some_and(|at| at <= now) {

@@ -17,6 +17,10 @@ pub struct Budget {
     spray: Option<(MatchId, bool)>,
 }
 
+/// This part of the rate is for answers and tests of ways that were opened: a search that uses up all of it would leave
+/// its own hits unanswered.
+const ANSWERS: usize = 16;
+
 /// The window over which [`Caps::datagrams_per_second`] counts.
 const WINDOW: Duration = Duration::from_secs(1);
 
@@ -58,10 +62,12 @@ impl Budget {
         }
     }
 
-    /// When `count` datagrams can leave in a row: now, or later. More than the cap counts as the cap.
-    fn free_at(&mut self, now: Instant, count: u32) -> Instant {
+    /// When `count` datagrams can leave in a row: now, or later. More than the cap counts as the cap. `reserve`: leaves
+    /// something for answers.
+    fn free_at(&mut self, now: Instant, count: u32, reserve: bool) -> Instant {
         self.forget(now);
         let cap = self.caps.datagrams_per_second.max(1) as usize;
+        let cap = if reserve { cap - cap / ANSWERS } else { cap };
         let count = (count.max(1) as usize).min(cap);
         match (self.sent.len() + count).checked_sub(cap) {
             None | Some(0) => now,
@@ -117,6 +123,15 @@ impl Ledger<'_> {
     /// Asks for one datagram, the first of `row` that should leave in a row. `target`: where to, if it is not the
     /// lobby server.
     pub fn datagram(&mut self, now: Instant, row: u32, target: Option<SocketAddr>) -> Verdict {
+        self.take(now, row, target, true)
+    }
+
+    /// Asks for one datagram to where the other side was heard, or may be reached without a search.
+    pub(crate) fn answer(&mut self, now: Instant, target: SocketAddr) -> Verdict {
+        self.take(now, 1, Some(target), false)
+    }
+
+    fn take(&mut self, now: Instant, row: u32, target: Option<SocketAddr>, reserve: bool) -> Verdict {
         let caps = self.budget.caps;
         let new_target = target.filter(|t| !self.attempt.targets.contains(t));
         if self.attempt.datagrams >= caps.datagrams_per_attempt
@@ -124,7 +139,7 @@ impl Ledger<'_> {
         {
             return Verdict::Refused;
         }
-        let free = self.budget.free_at(now, row);
+        let free = self.budget.free_at(now, row, reserve);
         if free > now {
             return Verdict::Wait(free);
         }
@@ -201,6 +216,17 @@ mod tests {
         assert_eq!(ledger.datagram(start, 2, None), Verdict::Go);
         let later = start + WINDOW;
         assert_eq!(ledger.datagram(later, 500, None), Verdict::Go, "more than the cap counts as the cap");
+    }
+
+    #[test]
+    fn a_search_leaves_something_for_answers() {
+        let mut budget = Budget::new(Caps { datagrams_per_second: 32, ..Caps::default() });
+        let mut attempt = Spending::default();
+        let mut ledger = Ledger { budget: &mut budget, attempt: &mut attempt };
+        let now = Instant::now();
+        let searched = (0..100).filter(|port| ledger.datagram(now, 1, to(*port)) == Verdict::Go).count();
+        let answered = (0..100).filter(|port| ledger.answer(now, to(*port).unwrap()) == Verdict::Go).count();
+        assert_eq!((searched, answered), (30, 2), "and all of it stays under the cap");
     }
 
     #[test]
