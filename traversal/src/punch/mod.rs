@@ -17,6 +17,7 @@ mod model;
 mod multi_bubble;
 mod prediction;
 mod search;
+mod tactic;
 #[cfg(test)]
 mod tests;
 
@@ -139,9 +140,7 @@ pub trait Puncher: std::fmt::Debug + Send {
     /// How it stands.
     fn progress(&self) -> Progress;
     /// It searches by many sockets or ports, or would if the budget let it.
-    fn sprays(&self) -> bool {
-        self.method().sprays() && self.progress() != Progress::Exhausted
-    }
+    fn sprays(&self) -> bool;
 }
 
 /// What a puncher starts with.
