@@ -9,7 +9,7 @@
 //! - If neither holds, trying many ports remains (a search), where one side can collect open ports for the other
 //!   side to hit; if that cannot be either, no direct path exists.
 
-use crate::nat::{Allocation, Filtering, Kind, Mapping, NatConfig};
+use crate::nat::{Allocation, Filtering, Hairpin, Kind, Mapping, NatConfig, Pooling};
 
 /// What can be hoped for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -70,6 +70,8 @@ pub struct Effective {
     pub filtering: Filtering,
     /// Whether the port of a new mapping can be foreseen from ports seen before.
     pub predictable: bool,
+    /// A new mapping may get any of several external addresses.
+    pub scattered: bool,
 }
 
 impl Effective {
@@ -80,6 +82,7 @@ impl Effective {
             mapping: Mapping::EndpointIndependent,
             filtering: Filtering::EndpointIndependent,
             predictable: true,
+            scattered: false,
         };
         for nat in chain {
             seen.udp_blocked |= nat.udp_blocked;
@@ -91,6 +94,8 @@ impl Effective {
                 continue;
             }
             seen.mapping = widest(seen.mapping, nat.mapping);
+            // The outer NAT's address is what is seen; which inner one it came from does not matter.
+            seen.scattered = nat.pool > 1 && nat.pooling == Pooling::Arbitrary;
             seen.predictable = match nat.allocation {
                 // An inner random port shows through; and a second mapping of one socket collides with the first
                 // and falls back to a random port, but a fresh socket's port is as good as known.
@@ -102,14 +107,23 @@ impl Effective {
         seen
     }
 
-    /// Its port towards a new destination can be known beforehand, bracketed or predicted.
+    /// Its address and port towards a new destination can be known beforehand, bracketed or predicted.
     fn aimable(&self) -> bool {
-        self.mapping == Mapping::EndpointIndependent || self.predictable
+        self.fixed() || (self.predictable && !self.scattered)
     }
 
-    /// Its filter lets in any port of an address that was sent to.
-    fn lenient(&self) -> bool {
-        self.filtering != Filtering::AddressAndPortDependent
+    /// One address and port for every destination.
+    fn fixed(&self) -> bool {
+        self.mapping == Mapping::EndpointIndependent
+    }
+
+    /// Its filter lets the other side in without knowing its port: by the address alone, if that is known.
+    fn lenient_to(&self, other: &Self) -> bool {
+        match self.filtering {
+            Filtering::EndpointIndependent => true,
+            Filtering::AddressDependent => other.fixed() || !other.scattered,
+            Filtering::AddressAndPortDependent => false,
+        }
     }
 }
 
@@ -139,29 +153,61 @@ pub fn outlook(left: &[NatConfig], right: &[NatConfig], relation: Relation) -> O
     }
     match relation {
         Relation::SameLan => return Outlook::Direct,
-        Relation::SameOuterNat if left.last().is_some_and(|nat| nat.translates() && !nat.hairpin) => {
-            return Outlook::Impossible(Cause::NoHairpin);
-        }
+        Relation::SameOuterNat if !hairpins(left, right) => return Outlook::Impossible(Cause::NoHairpin),
         Relation::SameOuterNat | Relation::Apart => {}
     }
     if a.aimable() && b.aimable() {
         return Outlook::Direct;
     }
     // From here on one side at least is random per destination: it sends, the other one receives.
-    if (a.aimable() && a.lenient()) || (b.aimable() && b.lenient()) {
+    if (a.aimable() && a.lenient_to(&b)) || (b.aimable() && b.lenient_to(&a)) {
         return Outlook::Direct;
     }
     // Open many ports towards one fixed port, and let the other side hit one of them; or, behind a lenient
-    // filter, open many ports towards the other's address.
-    let fixed = |side: &Effective| side.mapping == Mapping::EndpointIndependent;
-    if fixed(&a) || fixed(&b) || a.lenient() || b.lenient() {
+    // filter, open many ports towards the other's address. A counter at an address drawn by chance is met now and then.
+    let lenient = |side: &Effective| side.filtering != Filtering::AddressAndPortDependent;
+    if a.fixed() || b.fixed() || lenient(&a) || lenient(&b) || (a.predictable && b.predictable) {
         return Outlook::Search;
     }
-    if a.aimable() || b.aimable() {
+    if a.predictable || b.predictable {
         Outlook::Impossible(Cause::RandomAgainstSymmetric)
     } else {
         Outlook::Impossible(Cause::RandomOnBothSides)
     }
+}
+
+/// Whether the outermost NAT brings the two together, who are both behind it. One that shows the internal source shows
+/// one that neither inner filter has sent to.
+fn hairpins(left: &[NatConfig], right: &[NatConfig]) -> bool {
+    let Some((outer, inner)) = left.split_last() else { return true };
+    let inner_right = right.split_last().map_or(right, |(_, inner)| inner);
+    match outer.hairpin {
+        _ if !outer.translates() => true,
+        Hairpin::ExternalSource => true,
+        Hairpin::InternalSource => [inner, inner_right]
+            .iter()
+            .all(|chain| Effective::of(chain).filtering == Filtering::EndpointIndependent),
+        Hairpin::No => false,
+    }
+}
+
+/// Round trips from the request to the first direct packet and to both sides confirmed that are the least where every
+/// way takes the same time, nothing is lost, and both NATs are known; none where the network sets no such bound: a
+/// search takes as long as it takes, and so many predicted ports are sent as the NATs are busy.
+pub fn least_round_trips(left: &[NatConfig], right: &[NatConfig], relation: Relation) -> Option<(f64, f64)> {
+    if outlook(left, right, relation) != Outlook::Direct {
+        return None;
+    }
+    let (a, b) = (Effective::of(left), Effective::of(right));
+    if relation == Relation::Apart && !a.fixed() && !b.fixed() {
+        let predicted = [a, b].iter().all(|side| side.filtering == Filtering::AddressAndPortDependent);
+        return (!predicted).then_some((2.5, 3.5));
+    }
+    // One who is sent to at a known port and lets everybody in hears the first message, whatever sends it.
+    let straight = (a.fixed() && b.fixed())
+        || (a.fixed() && a.filtering != Filtering::AddressAndPortDependent && !b.scattered)
+        || (b.fixed() && b.filtering != Filtering::AddressAndPortDependent && !a.scattered);
+    Some(if straight || relation == Relation::SameLan { (1.5, 2.0) } else { (2.5, 3.5) })
 }
 
 #[cfg(test)]
@@ -215,6 +261,45 @@ mod tests {
         assert_eq!(apart("psrandom+fullcone", "portrestricted"), Outlook::Search, "the port shows through");
         let counted = "psrandom+fullcone,ports=sequential:1";
         assert_eq!(apart(counted, "portrestricted"), Outlook::Direct, "the outer one counts");
+    }
+
+    #[test]
+    fn an_address_drawn_by_chance_cannot_be_aimed_at() {
+        let scattered = "ps,pool=4,pooling=arbitrary";
+        assert_eq!(
+            apart("fullcone,pool=4,pooling=arbitrary", "ps"),
+            Outlook::Direct,
+            "one mapping, one address"
+        );
+        assert_eq!(apart(scattered, "fullcone"), Outlook::Direct, "it lets everybody in");
+        for other in ["restricted", "portrestricted", "as", "ps"] {
+            assert_eq!(apart(scattered, other), Outlook::Search, "{other}");
+        }
+        let against = Outlook::Impossible(Cause::RandomAgainstSymmetric);
+        assert_eq!(apart(scattered, "psrandom"), against);
+        assert_eq!(apart("ps,pool=4", "ps"), Outlook::Direct, "paired");
+    }
+
+    #[test]
+    fn least_times() {
+        let least = |left, right| least_round_trips(&chain(left), &chain(right), Relation::Apart);
+        assert_eq!(least("portrestricted", "firewall"), Some((1.5, 2.0)));
+        assert_eq!(least("ps", "restricted"), Some((1.5, 2.0)));
+        assert_eq!(least("ps", "portrestricted"), Some((2.5, 3.5)));
+        assert_eq!(least("as", "as"), Some((2.5, 3.5)));
+        assert_eq!(least("psrandom", "as"), Some((2.5, 3.5)));
+        assert_eq!(least("ps", "ps"), None);
+        assert_eq!(least("psrandom", "portrestricted"), None);
+    }
+
+    #[test]
+    fn an_internal_source_passes_open_inner_filters_only() {
+        let behind = |inner: &str| chain(&format!("{inner}+cgn,pool=1,hairpin=internal"));
+        let both = |left: &str, right: &str| outlook(&behind(left), &behind(right), Relation::SameOuterNat);
+        assert_eq!(both("fullcone", "fullcone"), Outlook::Direct);
+        for (left, right) in [("fullcone", "restricted"), ("portrestricted", "portrestricted")] {
+            assert_eq!(both(left, right), Outlook::Impossible(Cause::NoHairpin));
+        }
     }
 
     #[test]
