@@ -62,8 +62,6 @@ pub enum Relation {
 /// Several NATs in a row, as somebody outside sees them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Effective {
-    /// No UDP.
-    pub udp_blocked: bool,
     /// The widest mapping of the row.
     pub mapping: Mapping,
     /// The strictest filter of the row.
@@ -78,14 +76,12 @@ impl Effective {
     /// Of a row, the inner one first.
     pub fn of(chain: &[NatConfig]) -> Self {
         let mut seen = Self {
-            udp_blocked: false,
             mapping: Mapping::EndpointIndependent,
             filtering: Filtering::EndpointIndependent,
             predictable: true,
             scattered: false,
         };
         for nat in chain {
-            seen.udp_blocked |= nat.udp_blocked;
             if nat.kind == Kind::Router {
                 continue;
             }
@@ -147,15 +143,22 @@ fn widest(a: Mapping, b: Mapping) -> Mapping {
 
 /// What can be hoped for between players behind these NATs, the inner one of each first.
 pub fn outlook(left: &[NatConfig], right: &[NatConfig], relation: Relation) -> Outlook {
-    let (a, b) = (Effective::of(left), Effective::of(right));
-    if a.udp_blocked || b.udp_blocked {
+    match relation {
+        // Nothing of it passes a NAT.
+        Relation::SameLan => return Outlook::Direct,
+        Relation::SameOuterNat => match common(left, right) {
+            Common::Apart(left, right) => return outlook(left, right, Relation::Apart),
+            Common::NoHairpin if !blocked(left) && !blocked(right) => {
+                return Outlook::Impossible(Cause::NoHairpin);
+            }
+            Common::NoHairpin | Common::Hairpin => {}
+        },
+        Relation::Apart => {}
+    }
+    if blocked(left) || blocked(right) {
         return Outlook::Impossible(Cause::UdpBlocked);
     }
-    match relation {
-        Relation::SameLan => return Outlook::Direct,
-        Relation::SameOuterNat if !hairpins(left, right) => return Outlook::Impossible(Cause::NoHairpin),
-        Relation::SameOuterNat | Relation::Apart => {}
-    }
+    let (a, b) = (Effective::of(left), Effective::of(right));
     if a.aimable() && b.aimable() {
         return Outlook::Direct;
     }
@@ -176,38 +179,63 @@ pub fn outlook(left: &[NatConfig], right: &[NatConfig], relation: Relation) -> O
     }
 }
 
-/// Whether the outermost NAT brings the two together, who are both behind it. One that shows the internal source shows
-/// one that neither inner filter has sent to.
-fn hairpins(left: &[NatConfig], right: &[NatConfig]) -> bool {
-    let Some((outer, inner)) = left.split_last() else { return true };
-    let inner_right = right.split_last().map_or(right, |(_, inner)| inner);
+fn blocked(chain: &[NatConfig]) -> bool {
+    chain.iter().any(|nat| nat.udp_blocked)
+}
+
+/// What the outermost NAT is to two who are both behind it.
+enum Common<'a> {
+    /// It translates nothing, or one of them is in the network right below it, where the other one reaches it: what is
+    /// below it counts.
+    Apart(&'a [NatConfig], &'a [NatConfig]),
+    /// It brings them together.
+    Hairpin,
+    /// It does not.
+    NoHairpin,
+}
+
+fn common<'a>(left: &'a [NatConfig], right: &'a [NatConfig]) -> Common<'a> {
+    let (Some((outer, left)), Some((_, right))) = (left.split_last(), right.split_last()) else {
+        return Common::Apart(left, right);
+    };
+    let open = |chain| Effective::of(chain).filtering == Filtering::EndpointIndependent;
+    // Its own address is good between the two.
+    let plain = |chain: &[NatConfig]| !chain.iter().any(NatConfig::translates);
+    let reached = |chain| plain(chain) && open(chain);
+    if !outer.translates() || reached(left) || reached(right) || (plain(left) && plain(right)) {
+        return Common::Apart(left, right);
+    }
     match outer.hairpin {
-        _ if !outer.translates() => true,
-        Hairpin::ExternalSource => true,
-        Hairpin::InternalSource => [inner, inner_right]
-            .iter()
-            .all(|chain| Effective::of(chain).filtering == Filtering::EndpointIndependent),
-        Hairpin::No => false,
+        Hairpin::ExternalSource => Common::Hairpin,
+        // The source that it shows is one that neither inner filter has sent to.
+        Hairpin::InternalSource if open(left) && open(right) => Common::Hairpin,
+        Hairpin::InternalSource | Hairpin::No => Common::NoHairpin,
     }
 }
 
-/// Round trips from the request to the first direct packet and to both sides confirmed that are the least where every
-/// way takes the same time, nothing is lost, and both NATs are known; none where the network sets no such bound: a
-/// search takes as long as it takes, and so many predicted ports are sent as the NATs are busy.
-pub fn least_round_trips(left: &[NatConfig], right: &[NatConfig], relation: Relation) -> Option<(f64, f64)> {
+/// Round trips from the request to the first direct packet and to both sides confirmed that are enough where every way
+/// takes the same time, nothing is lost, and both NATs are known: the request and the plan take one, and then
+/// - a message that gets in at once half of one more, and its confirmations a half or, where only one side can
+///   begin, a whole one;
+/// - a bracket that is measured after the plan a whole one, before the reply to it can be sent. A guess that is sent
+///   meanwhile can be faster.
+///
+/// None where the network sets no such bound: a search takes as long as it takes, and predicted ports are sent one
+/// after the other, as many as the NATs are busy.
+pub fn bound_round_trips(left: &[NatConfig], right: &[NatConfig], relation: Relation) -> Option<(f64, f64)> {
     if outlook(left, right, relation) != Outlook::Direct {
         return None;
     }
     let (a, b) = (Effective::of(left), Effective::of(right));
-    if relation == Relation::Apart && !a.fixed() && !b.fixed() {
-        let predicted = [a, b].iter().all(|side| side.filtering == Filtering::AddressAndPortDependent);
-        return (!predicted).then_some((2.5, 3.5));
+    if relation == Relation::SameLan || (a.fixed() && b.fixed()) {
+        return Some((1.5, 2.0));
     }
-    // One who is sent to at a known port and lets everybody in hears the first message, whatever sends it.
-    let straight = (a.fixed() && b.fixed())
-        || (a.fixed() && a.filtering != Filtering::AddressAndPortDependent && !b.scattered)
-        || (b.fixed() && b.filtering != Filtering::AddressAndPortDependent && !a.scattered);
-    Some(if straight || relation == Relation::SameLan { (1.5, 2.0) } else { (2.5, 3.5) })
+    if (a.fixed() && a.lenient_to(&b)) || (b.fixed() && b.lenient_to(&a)) {
+        return Some((1.5, 2.5));
+    }
+    let strict = |side: &Effective| side.filtering == Filtering::AddressAndPortDependent;
+    let predicted = !a.fixed() && !b.fixed() && strict(&a) && strict(&b);
+    (!predicted).then_some((2.5, 3.5))
 }
 
 #[cfg(test)]
@@ -281,15 +309,15 @@ mod tests {
     }
 
     #[test]
-    fn least_times() {
-        let least = |left, right| least_round_trips(&chain(left), &chain(right), Relation::Apart);
-        assert_eq!(least("portrestricted", "firewall"), Some((1.5, 2.0)));
-        assert_eq!(least("ps", "restricted"), Some((1.5, 2.0)));
-        assert_eq!(least("ps", "portrestricted"), Some((2.5, 3.5)));
-        assert_eq!(least("as", "as"), Some((2.5, 3.5)));
-        assert_eq!(least("psrandom", "as"), Some((2.5, 3.5)));
-        assert_eq!(least("ps", "ps"), None);
-        assert_eq!(least("psrandom", "portrestricted"), None);
+    fn bounds() {
+        let bound = |left, right| bound_round_trips(&chain(left), &chain(right), Relation::Apart);
+        assert_eq!(bound("portrestricted", "firewall"), Some((1.5, 2.0)));
+        assert_eq!(bound("ps", "restricted"), Some((1.5, 2.5)));
+        assert_eq!(bound("ps", "portrestricted"), Some((2.5, 3.5)));
+        assert_eq!(bound("as", "as"), Some((2.5, 3.5)));
+        assert_eq!(bound("psrandom", "as"), Some((2.5, 3.5)));
+        assert_eq!(bound("ps", "ps"), None);
+        assert_eq!(bound("psrandom", "portrestricted"), None);
     }
 
     #[test]
