@@ -20,8 +20,8 @@ fn chain(spec: &str) -> Vec<NatConfig> {
 
 #[test]
 fn random_worlds() {
-    let mut direct = 0;
-    for seed in 0..4000 {
+    let (mut possible, mut met) = (0, 0);
+    for seed in 0..400 {
         let settings = any_world(seed);
         let mut pair = PairWorld::new(settings);
         let watched = watch(&mut pair);
@@ -34,7 +34,6 @@ fn random_worlds() {
 
         // Connected means that both directions carried authenticated data.
         if report.direct {
-            direct += 1;
             assert_eq!(watched.borrow().arrived.len(), 2, "{told}");
         }
         if report.left.path.is_some() && report.right.path.is_some() {
@@ -45,27 +44,18 @@ fn random_worlds() {
         if let Outlook::Impossible(_) = report.outlook {
             assert!(!report.direct, "{told}: {:?}", pair.settings());
         }
-        if report.outlook == Outlook::Direct && !report.direct && report.ready {
-            eprintln!(
-                "NOTDIRECT {told} {:?} quota {:?} chain {:?} {:?} {:?}",
-                pair.settings().relation,
-                pair.settings()
-                    .left
-                    .iter()
-                    .chain(&pair.settings().right)
-                    .map(|n| n.quota)
-                    .collect::<Vec<_>>(),
-                natlab::oracle::Effective::of(&pair.settings().left),
-                natlab::oracle::Effective::of(&pair.settings().right),
-                pair.settings().join
-            );
+        if report.outlook == Outlook::Direct && report.ready {
+            possible += 1;
+            met += u32::from(report.direct);
         }
         for host in [pair.left, pair.right] {
             check_caps(&pair, host, 1, &told);
         }
         check_destinations(&pair, &watched, report.ready, &told);
     }
-    panic!("{direct}");
+    // What it calls possible mostly comes about, even with quotas of 40 ports, a quarter of the packets lost on the way,
+    // and counters in steps of five among 50 foreign ports a second.
+    assert!(possible > 250 && met * 100 >= possible * 88, "{met} of {possible} possible ones");
 }
 
 /// What the agent holds, in words: sessions, rooms, events, paths.
