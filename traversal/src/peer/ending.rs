@@ -1,0 +1,119 @@
+//! The end of a match, or of its direct way: told to the other side, and to the game with its cause.
+
+use std::time::{Duration, Instant};
+
+use super::{Peer, PeerNews, PeerStage};
+use crate::api::{DisconnectReason, Event};
+use crate::config::{AgentConfig, RelayPolicy};
+use crate::cx::Cx;
+use crate::failure::{FailureReason, FailureReport, Stage};
+use crate::path::RELAY;
+use crate::plan::expected_failure;
+use crate::wire::message::MAX_REASON;
+use crate::wire::pair::PairMessage;
+
+/// A close is repeated until it is acknowledged, at these times; then the other side's own timeout must do.
+const CLOSE_REPEATS: [Duration; 4] = [
+    Duration::from_millis(60),
+    Duration::from_millis(150),
+    Duration::from_millis(300),
+    Duration::from_millis(500),
+];
+
+impl Peer {
+    /// Ends the channel from this side. The game is told with `event`.
+    pub(crate) fn close(&mut self, cx: &mut Cx<'_>, reason: &str, event: Option<DisconnectReason>) {
+        if !self.is_live() {
+            return;
+        }
+        let was_connected = self.is_connected();
+        let mut reason = reason.to_owned();
+        while reason.len() > MAX_REASON {
+            reason.pop();
+        }
+        self.stage = PeerStage::Closing { repeats: 0, next: cx.now, reason };
+        self.send_close(cx);
+        if let (true, Some(reason)) = (was_connected, event) {
+            cx.emit(Event::PeerDisconnected { peer: self.info.clone(), reason });
+        }
+    }
+
+    pub(super) fn send_close(&mut self, cx: &mut Cx<'_>) {
+        let path = self.selected().map(|(socket, remote, _)| (socket, remote));
+        let PeerStage::Closing { repeats, next, reason } = &mut self.stage else { return };
+        let message = PairMessage::Close { reason: reason.clone() };
+        let gap = CLOSE_REPEATS.get(*repeats).copied();
+        *repeats += 1;
+        match (gap, path) {
+            (Some(gap), Some((socket, remote))) => {
+                *next = cx.now + gap;
+                self.send_message(cx, socket, remote, &message);
+            }
+            // Nobody to tell, or told often enough.
+            _ => self.stage = PeerStage::Ended,
+        }
+    }
+
+    /// Forgets the match at once, without a word to the other side.
+    pub(crate) fn drop_silently(&mut self) {
+        self.stage = PeerStage::Ended;
+    }
+
+    /// The cause, from what was heard and from what the two NATs are.
+    pub(super) fn failure_reason(&self, config: &AgentConfig) -> FailureReason {
+        // The TCP address of a player without UDP is not told, which is no wish of anybody's.
+        let blocked = self.plan.own_nat.udp_blocked || self.plan.peer_nat.udp_blocked;
+        if config.relay == RelayPolicy::Only || (self.plan.peer_public.is_empty() && !blocked) {
+            let relay = self.plan.relay.is_some() && config.relay != RelayPolicy::Never;
+            return if relay { FailureReason::RelayOnly } else { FailureReason::RelayForbidden };
+        }
+        match expected_failure(&self.plan.own_nat, &self.plan.peer_nat) {
+            FailureReason::NoAnswer if self.paths.heard_directly() => FailureReason::OneWayOnly,
+            FailureReason::NoAnswer if self.plan.same_nat => FailureReason::NoHairpin,
+            expected => expected,
+        }
+    }
+
+    /// Why there is no direct path, as last told to the game.
+    pub(crate) fn cause(&self) -> Option<FailureReason> {
+        self.cause
+    }
+
+    /// The game plays over the relay: why, unless it was told already.
+    pub(super) fn tell_relayed(
+        &mut self,
+        cx: &mut Cx<'_>,
+        stage: Stage,
+        reason: FailureReason,
+    ) -> Option<PeerNews> {
+        if std::mem::replace(&mut self.told_relayed, true) {
+            return None;
+        }
+        self.cause = Some(reason);
+        let report = self.report(cx.now, stage, reason);
+        cx.emit(Event::PeerRelayed { peer: self.info.clone(), report });
+        Some(PeerNews::Relayed)
+    }
+
+    /// The match is over for a reason that the agent knows: the game is told, the other side is not.
+    pub(crate) fn end(&mut self, cx: &mut Cx<'_>, reason: DisconnectReason) {
+        if self.is_connected() {
+            cx.emit(Event::PeerDisconnected { peer: self.info.clone(), reason });
+        } else if self.is_live() {
+            self.emit_failure(cx, Stage::Punch, FailureReason::PeerLeft);
+        }
+        self.stage = PeerStage::Ended;
+    }
+
+    pub(super) fn emit_failure(&mut self, cx: &mut Cx<'_>, stage: Stage, reason: FailureReason) {
+        self.cause = Some(reason);
+        let report = self.report(cx.now, stage, reason);
+        cx.emit(Event::PeerFailed { peer: self.info.clone(), report });
+    }
+
+    pub(super) fn report(&self, now: Instant, stage: Stage, reason: FailureReason) -> FailureReport {
+        let (own_nat, peer_nat) = (self.plan.own_nat, self.plan.peer_nat);
+        let relayed = self.is_connected() && self.selected().is_some_and(|path| path.0 == RELAY);
+        FailureReport { stage, reason, relayed, own_nat, peer_nat, tried: self.attempt.tried(now) }
+    }
+}

@@ -1,0 +1,200 @@
+//! The part of a match that looks for a direct way: what the server tells, what the methods send, when it is over.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::{Peer, PeerStage};
+use crate::api::{PathKind, SocketId};
+use crate::attempt::{Attempt, Hands};
+use crate::classify::RttEstimate;
+use crate::config::{AgentConfig, RelayPolicy};
+use crate::cx::Cx;
+use crate::login::{LobbyLink, ProbeSeen};
+use crate::path::{RELAY, is_local, is_sendable, kind_of};
+use crate::sockets::Owner;
+use crate::wire::message::{Facts, Method, PunchPlan, Replan, ToServer};
+use crate::wire::pair::PairMessage;
+
+/// How long a player with a forwarded port waits for the other side, which can reach it whatever its NAT does.
+///
+/// A Linux router that gives each destination a random port keeps the flow that the player opened itself; the other
+/// side's packet to the forwarded port would make a second flow between the same two ends, and is dropped. So the other
+/// side goes first; of two forwarded ports, the one who joins.
+pub(super) fn hold_back(plan: &PunchPlan, link: &mut LobbyLink) -> Option<Duration> {
+    let waits = plan.own_nat.mapped && (plan.host || !plan.peer_nat.mapped);
+    // The plans reach both sides within a way of each other, and the packet takes one more.
+    waits.then(|| RttEstimate::new(link.online().and_then(|online| online.session.rtt())).overdue() * 2)
+}
+
+/// Whether test messages go to this public address of the other player. The plan's methods are about the NATs of the
+/// session's family. In the other one nothing is known of any NAT, and IPv6 mostly has none: firewalls open to those
+/// who are sent to, so tests from both sides are all that is needed.
+pub(super) fn is_tested(
+    config: &AgentConfig,
+    plan: &PunchPlan,
+    attempt: &Attempt,
+    server: Option<SocketAddr>,
+    address: SocketAddr,
+) -> bool {
+    let other_family = server.is_some_and(|server| server.is_ipv4() != address.is_ipv4());
+    let blocked = plan.own_nat.udp_blocked || plan.peer_nat.udp_blocked;
+    let free = config.method.is_none() && config.relay != RelayPolicy::Only && !blocked;
+    attempt.has_cone() || (free && (other_family || address.is_ipv6()))
+}
+
+impl Peer {
+    /// A socket of this match is open, or could not be opened.
+    pub(crate) fn handle_socket(
+        &mut self,
+        cx: &mut Cx<'_>,
+        hands: &mut Hands<'_>,
+        (method, slot): (Method, u16),
+        open: bool,
+    ) {
+        self.attempt.handle_socket(cx.now, method, slot, open);
+        self.punch(cx, hands);
+    }
+
+    /// The server saw a probe; true if it was one of this match.
+    pub(crate) fn handle_seen(
+        &mut self,
+        cx: &mut Cx<'_>,
+        hands: &mut Hands<'_>,
+        tag: u32,
+        seen: ProbeSeen,
+    ) -> bool {
+        let ours = self.attempt.handle_seen(cx.now, tag, seen);
+        if ours {
+            self.punch(cx, hands);
+        }
+        ours
+    }
+
+    /// News from the server.
+    pub(crate) fn handle_facts(&mut self, cx: &mut Cx<'_>, hands: &mut Hands<'_>, facts: &Facts) {
+        if let Facts::PeerPublic(addresses) = facts {
+            self.plan.peer_public.clone_from(addresses);
+            self.add_public(cx);
+        }
+        self.attempt.handle_facts(cx.now, facts);
+        self.punch(cx, hands);
+    }
+
+    /// Test messages go to where the server sees the other side.
+    pub(super) fn add_public(&mut self, cx: &Cx<'_>) {
+        let sendable =
+            |address: &&SocketAddr| is_sendable(**address) && (self.plan.same_nat || !is_local(address.ip()));
+        let tested =
+            |address: &&SocketAddr| is_tested(cx.config, &self.plan, &self.attempt, self.server, **address);
+        for address in self.plan.peer_public.iter().filter(sendable).filter(tested) {
+            if let Some(socket) = cx.main.towards(*address) {
+                let at = self.hold_until.filter(|_| address.is_ipv4()).unwrap_or(cx.now);
+                self.paths.add(at, socket, *address, kind_of(*address, self.lan), Method::Cone);
+            }
+        }
+    }
+
+    /// More is known about the NATs: begin anew, unless a direct way stands.
+    pub(crate) fn replan(&mut self, cx: &mut Cx<'_>, hands: &mut Hands<'_>, better: Replan) {
+        let relayed = self.paths.selected().is_none_or(|path| path.kind == PathKind::Relay);
+        if !self.is_live() || !relayed {
+            return;
+        }
+        if better.edition < self.attempt.edition() {
+            return; // Overtaken by a newer one.
+        }
+        (self.plan.own_nat, self.plan.peer_nat) = (better.own_nat, better.peer_nat);
+        if better.edition == self.attempt.edition() {
+            return self.attempt.learn(&self.plan);
+        }
+        (self.plan.role, self.plan.methods) = (better.role, better.methods);
+        self.attempt.replan(cx, &self.plan, better.edition);
+        self.close_unused(cx, hands, &self.paths.sockets_in_use());
+        self.hold_until = hold_back(&self.plan, hands.link).map(|hold| cx.now + hold);
+        self.add_public(cx);
+        if self.is_connected() {
+            self.punch_over = false;
+            self.tidy_at = None;
+            self.punch_until = cx.now + cx.config.connect_deadline;
+        }
+        self.punch(cx, hands);
+        let facts = self.attempt.facts_in_time();
+        for facts in &facts {
+            self.attempt.handle_facts(cx.now, facts);
+        }
+        if !facts.is_empty() {
+            self.punch(cx, hands);
+        }
+    }
+
+    /// A direct way is still looked for.
+    pub(super) fn is_punching(&self) -> bool {
+        match self.stage {
+            PeerStage::Punching { .. } => true,
+            PeerStage::Connected => {
+                self.paths.selected().is_some_and(|path| path.kind == PathKind::Relay) && !self.punch_over
+            }
+            _ => false,
+        }
+    }
+
+    /// The game has been on the relay for a while: have both sides try again what opens new ports.
+    pub(super) fn ask_to_punch_again(&self, cx: &mut Cx<'_>, hands: &mut Hands<'_>) {
+        let relayed = self.paths.selected().is_some_and(|path| path.kind == PathKind::Relay);
+        let methods = self.plan.methods.iter().any(|method| *method != Method::Cone);
+        if !relayed || !methods || !self.punch_over || cx.config.relay == RelayPolicy::Only {
+            return;
+        }
+        if let Some(online) = hands.link.online() {
+            // Full only when the server has not answered for long.
+            let _ = online.session.send(cx.now, ToServer::PunchAgain { match_id: self.match_id });
+            hands.link.drain(cx);
+        }
+    }
+
+    /// Sends what the punchers want.
+    pub(super) fn punch(&mut self, cx: &mut Cx<'_>, hands: &mut Hands<'_>) {
+        if !self.is_punching() || self.hold_until.is_some() {
+            return;
+        }
+        self.attempt.advance(cx, self.punch_until);
+        let in_use = self.paths.sockets_in_use();
+        while let Some(spray) = self.attempt.poll(cx, hands, &in_use) {
+            // The server names addresses of the matched player alone; private ones are the LAN's business.
+            let allowed = is_sendable(spray.to) && (self.plan.same_nat || !is_local(spray.to.ip()));
+            let tag = self.paths.open_test(cx.now, spray.socket, spray.to, spray.method);
+            let message = PairMessage::Test { tag, method: spray.method };
+            if let Some(sealed) = self.channel.seal_message(&message).filter(|_| allowed) {
+                self.packets_sent += 1;
+                self.transmit(cx, spray.socket, spray.to, spray.ttl, sealed);
+            }
+        }
+    }
+
+    /// No more punching: the sockets that no way runs on are closed.
+    pub(super) fn end_punching(&mut self, cx: &mut Cx<'_>, hands: &mut Hands<'_>) {
+        self.punch_over = true;
+        self.attempt.finish(cx.now);
+        // By now each side pings only the way that it has chosen.
+        let recently = cx.now.checked_sub(cx.config.path_ping * 2);
+        let used = self.paths.sockets_used(recently);
+        if self.selected().is_some() {
+            self.paths.keep_only(&used, |socket| {
+                socket == SocketId::MAIN || socket == SocketId::MAIN_V6 || socket == RELAY
+            });
+        }
+        self.close_unused(cx, hands, &used);
+    }
+
+    /// Closes this match's sockets but these.
+    pub(super) fn close_unused(&self, cx: &mut Cx<'_>, hands: &mut Hands<'_>, used: &[SocketId]) {
+        let id = self.match_id;
+        let close: Vec<Owner> =
+            hands.sockets.owned(|owner| matches!(owner, Owner::Match(of, ..) if of == id));
+        for owner in close {
+            if hands.sockets.get(owner).is_none_or(|(socket, _)| !used.contains(&socket)) {
+                hands.sockets.close(cx, owner);
+            }
+        }
+    }
+}
