@@ -7,6 +7,7 @@
 mod counters;
 mod families;
 mod gathering;
+mod keeping;
 mod liveness;
 mod mapped_ports;
 mod membership;

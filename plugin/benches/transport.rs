@@ -26,7 +26,7 @@ const WINDOW: u64 = 256;
 /// Length of one measurement, and how many of each, by turns.
 const RUN: Duration = Duration::from_secs(2);
 const ROUNDS: usize = 5;
-/// Without any message for so long, those on their way were lost: others take their places.
+/// Without any message for so long, those on their way were lost, to the newest.
 const LOST: Duration = Duration::from_millis(200);
 /// Frames of the idle measurement.
 const FRAMES: u32 = 50_000;
@@ -193,6 +193,8 @@ struct Shared {
     /// What was sent has arrived, or will not.
     over: AtomicBool,
     received: AtomicU64,
+    /// Number of the newest message that arrived, counted from 1: older ones that are missing are not on their way.
+    newest: AtomicU64,
     sent: AtomicU64,
 }
 
@@ -317,8 +319,10 @@ fn receive(mut app: App, shared: &Shared) -> Drops {
         let mut count = 0;
         if let Some(mut server) = app.world_mut().get_resource_mut::<RenetServer>() {
             for id in server.clients_id() {
-                while server.receive_message(id, DefaultChannel::Unreliable).is_some() {
+                while let Some(message) = server.receive_message(id, DefaultChannel::Unreliable) {
                     count += 1;
+                    let number = message.first_chunk().map_or(0, |number| u64::from_le_bytes(*number));
+                    shared.newest.fetch_max(number, Ordering::Relaxed);
                 }
             }
         }
@@ -334,25 +338,25 @@ fn receive(mut app: App, shared: &Shared) -> Drops {
 
 fn send(mut app: App, shared: &Shared) -> Drops {
     ready(&mut app);
-    let message = bevy_renet::renet::Bytes::from(vec![7; SIZE]);
-    // Those on their way: sent, and neither received nor given up.
-    let (mut sent, mut given_up, mut seen, mut since) = (0, 0, 0, Instant::now());
+    let (mut sent, mut gone, mut seen, mut since) = (0, 0, 0, Instant::now());
     loop {
         let stop = shared.stop.load(Ordering::Acquire);
-        let received = shared.received.load(Ordering::Relaxed);
-        if received != seen {
-            (seen, since) = (received, Instant::now());
+        let newest = shared.newest.load(Ordering::Relaxed);
+        if newest != seen || sent == 0 {
+            (seen, since) = (newest, Instant::now());
         } else if since.elapsed() > LOST {
             if stop {
                 break;
             }
-            (given_up, since) = (sent - received, Instant::now());
+            (gone, since) = (sent, Instant::now());
         }
-        let due = if stop { 0 } else { (received + given_up + WINDOW).saturating_sub(sent) };
+        let due = if stop { 0 } else { (newest.max(gone) + WINDOW).saturating_sub(sent) };
         let connected = match app.world_mut().get_resource_mut::<RenetClient>() {
             Some(mut client) if client.is_connected() => {
-                for _ in 0..due {
-                    client.send_message(DefaultChannel::Unreliable, message.clone());
+                for number in sent + 1..=sent + due {
+                    let mut message = vec![7; SIZE];
+                    message[..8].copy_from_slice(&number.to_le_bytes());
+                    client.send_message(DefaultChannel::Unreliable, message);
                 }
                 sent += due;
                 true

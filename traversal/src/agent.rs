@@ -427,6 +427,11 @@ impl Agent {
             ToPlayer::HostStands { room, epoch } => self.host_stands(now, room, epoch),
             ToPlayer::HostChanged { room, previous } => self.host_changed(now, room, previous),
             ToPlayer::Profile(profile) => self.detection.handle_profile(&mut cx, profile),
+            ToPlayer::Relay { match_id, grant } => {
+                if let Some(peer) = self.peers.get_mut(&match_id) {
+                    peer.renew_relay(&mut cx, grant);
+                }
+            }
             ToPlayer::MappedPort(port) => self.mapping.handle_verdict(&mut cx, &mut self.link, port),
             ToPlayer::Facts { match_id, facts } => {
                 if let Some(peer) = self.peers.get_mut(&match_id) {
@@ -546,7 +551,9 @@ impl Agent {
         }
         // The server has lost sight of the other player; while the path works the game goes on.
         if reason == MatchEnd::Gone && peer.is_connected() {
-            return;
+            // And it needs the relay again when the other one is back.
+            let kept = peer.kept();
+            return self.keep_matches(now, kept);
         }
         peer.end(&mut cx!(self, now), reason.into());
     }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 pub use super::gather::{MAX_MODE, MESH_CAPACITY, QueueStatus, QuickMatch, QuickMatched, Topology};
 use super::port_report::PortReport;
-pub use super::rendezvous::{Facts, Method, PunchPlan, RelayGrant, Replan, Role};
+pub use super::rendezvous::{Facts, KeptMatch, MAX_KEPT, Method, PunchPlan, RelayGrant, Replan, Role};
 use crate::failure::FailureReason;
 use crate::id::{JoinId, MatchId, PlayerId, RequestId, RoomId};
 use crate::nat::NatProfile;
@@ -433,6 +433,9 @@ pub enum ToServer {
         /// The server's own reports of the first and the second range probe.
         reports: [PortReport; 2],
     },
+    /// Back in the room after a new login, these matches go on: where the server has forgotten one, and the other side
+    /// says the same, both get a [`ToPlayer::Relay`]. At most [`MAX_KEPT`] of them.
+    KeepMatches(Vec<KeptMatch>),
 }
 
 /// See [`ToServer::MatchReport`].
@@ -694,6 +697,13 @@ pub enum ToPlayer {
     QuickMatched(Box<QuickMatched>),
     /// Other players are told this port now, and plans count on it. None: no more.
     MappedPort(Option<u16>),
+    /// Another way through the relay, for a match that goes on after the server was restarted.
+    Relay {
+        /// Which.
+        match_id: MatchId,
+        /// In place of the one of the plan.
+        grant: RelayGrant,
+    },
 }
 
 /// Why a player is out of a room.
