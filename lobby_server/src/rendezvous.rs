@@ -206,6 +206,11 @@ impl Rendezvous {
         Some(of.edition)
     }
 
+    /// Host and joiner, if this is the newest plan of their match.
+    pub(crate) fn sides(&self, id: MatchId, edition: u8) -> Option<[PlayerId; 2]> {
+        self.matches.get(&id).filter(|of| of.edition == edition).map(|of| of.sides)
+    }
+
     /// The other player of a match that `player` is in.
     pub(crate) fn peer(&self, id: MatchId, player: PlayerId) -> Option<PlayerId> {
         let of = self.matches.get(&id)?;

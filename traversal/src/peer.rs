@@ -8,6 +8,8 @@ mod sending;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use rand_chacha::rand_core::RngCore;
+
 use crate::Identity;
 use crate::api::{DisconnectReason, Event, PathInfo, PathKind, SocketId};
 use crate::attempt::{Attempt, Hands};
@@ -40,7 +42,8 @@ pub(crate) struct Peer {
     plan: PunchPlan,
     paths: Paths,
     attempt: Attempt,
-    /// Until then direct ways are looked for, also while the game plays over the relay.
+    /// Until then direct ways are looked for, also while the game plays over the relay; without a relay perhaps longer
+    /// (see [`Peer::deadline`]).
     punch_until: Instant,
     /// Where the server is, for the relay.
     server: Option<SocketAddr>,
@@ -64,7 +67,7 @@ pub(crate) struct Peer {
 
 #[derive(Debug)]
 enum PeerStage {
-    Punching { deadline: Instant },
+    Punching,
     Connected,
     Closing { repeats: usize, next: Instant, reason: String },
     Ended,
@@ -95,7 +98,9 @@ impl Peer {
         let now = cx.now;
         let channel =
             PairChannel::new(plan.match_id, ephemeral, &plan.peer_ephemeral, &plan.pair_secret, plan.host)?;
-        let mut paths = Paths::default();
+        let mut seed = [0; 32];
+        cx.rng.fill_bytes(&mut seed);
+        let mut paths = Paths::new(seed);
         let attempt = Attempt::new(cx, &plan, hands.link);
         let lan = cx.config.lan && plan.same_nat;
         let direct = cx.config.relay != RelayPolicy::Only;
@@ -130,7 +135,7 @@ impl Peer {
             punch_until: now + allowed,
             server,
             lan,
-            stage: PeerStage::Punching { deadline: now + allowed },
+            stage: PeerStage::Punching,
             requested,
             last_heard: now,
             look_again: None,
@@ -150,7 +155,7 @@ impl Peer {
 
     /// Being connected, or connected: not on its way out.
     pub(crate) fn is_live(&self) -> bool {
-        matches!(self.stage, PeerStage::Punching { .. } | PeerStage::Connected)
+        matches!(self.stage, PeerStage::Punching | PeerStage::Connected)
     }
 
     pub(crate) fn is_ended(&self) -> bool {
@@ -198,8 +203,10 @@ impl Peer {
         if socket != RELAY {
             self.attempt.handle_datagram(cx.now, hands.sockets.owner(socket), from);
         }
-        // Over the cap of destinations the game's data still gets in, but no further way is made of it.
-        let admitted = socket == RELAY || self.attempt.admits(hands.budget, from);
+        // Over the cap of destinations, and from a private address where the server knows of no common network, the
+        // game's data still gets in, but no way is made of it.
+        let private = !self.plan.same_nat && is_local(from.ip());
+        let admitted = socket == RELAY || (!private && self.attempt.admits(hands.budget, from));
         match opened {
             Opened::Message(PairMessage::Test { .. } | PairMessage::Confirm { .. }) if !admitted => Ok(None),
             Opened::Data(channel, payload) => {
@@ -210,7 +217,10 @@ impl Peer {
                 }
                 if admitted {
                     self.paths.heard(cx.now, socket, from, way, method_here);
-                    self.paths.carried_data(socket, from);
+                    // Anybody could stand behind another source, and would get the game's answers.
+                    if way.1 || (self.lan && self.plan.peer_local.iter().any(known_ip)) {
+                        self.paths.carried_data(socket, from);
+                    }
                 }
                 let news = self.choose(cx);
                 cx.emit(Event::Datagram { player: self.info.id, channel, payload });
@@ -314,7 +324,7 @@ impl Peer {
                 }
                 return None;
             }
-            PeerStage::Punching { deadline } if *deadline <= cx.now => {
+            PeerStage::Punching if self.deadline(cx.config) <= cx.now => {
                 self.emit_failure(cx, Stage::Punch, self.failure_reason(cx.config));
                 self.stage = PeerStage::Ended;
                 return Some(PeerNews::Failed);
@@ -324,7 +334,7 @@ impl Peer {
                 self.stage = PeerStage::Ended;
                 return Some(PeerNews::Lost);
             }
-            PeerStage::Punching { .. } | PeerStage::Connected => {}
+            PeerStage::Punching | PeerStage::Connected => {}
         }
         let mut told = None;
         let relayed_too_long = self.is_connected() && self.punch_until <= cx.now;
@@ -372,11 +382,12 @@ impl Peer {
 
     pub(crate) fn poll_timeout(&self, config: &AgentConfig) -> Option<Instant> {
         let paths = earliest(self.paths.poll_timeout(), self.hold_until);
+        let paths = earliest(paths, self.attempt.turn_timeout(config));
         match &self.stage {
             PeerStage::Ended => None,
             PeerStage::Closing { next, .. } => Some(*next),
-            PeerStage::Punching { deadline } => {
-                earliest(Some(*deadline), earliest(paths, self.attempt.poll_timeout()))
+            PeerStage::Punching => {
+                earliest(Some(self.deadline(config)), earliest(paths, self.attempt.poll_timeout()))
             }
             PeerStage::Connected => {
                 let punching = self.attempt.poll_timeout().filter(|_| self.is_punching());

@@ -406,7 +406,7 @@ impl Server {
                 self.handle_join_answer(now, player, join, allow, reason);
             }
             ToServer::MatchReport { match_id, outcome, cause } => {
-                self.match_report(player, match_id, outcome, cause);
+                self.match_report(now, player, match_id, outcome, cause);
             }
             // Whether a forwarded port counts is not the player's to say.
             ToServer::Profile { profile, check: false } => {
@@ -422,6 +422,10 @@ impl Server {
             ToServer::MappedPort(token) => self.mapped_port_echo(now, id, token),
             ToServer::KeepMatches(kept) => self.keep_matches(now, player, kept),
             ToServer::PunchAgain { match_id } => self.punch_again(now, player, match_id),
+            ToServer::AskSpray { match_id, edition } => self.ask_spray(now, player, match_id, edition),
+            ToServer::SprayOver { match_id, edition } => {
+                self.sprays.over(now, match_id, edition, player);
+            }
             ToServer::HostSeen { room, epoch, heard } => {
                 self.handle_host_seen(now, player, (room, epoch), heard);
             }

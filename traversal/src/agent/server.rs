@@ -102,6 +102,13 @@ impl Agent {
                     self.keep_early(plan.match_id, Early::Replan(plan));
                 }
             }
+            ToPlayer::Spray { match_id, edition, turn } => {
+                if let Some(peer) = self.peers.get_mut(&match_id) {
+                    peer.handle_turn(&mut cx, &mut hands!(self), edition, turn);
+                } else {
+                    self.keep_early(match_id, Early::Spray(edition, turn));
+                }
+            }
             ToPlayer::MatchEnded { match_id, reason } => self.match_ended(now, match_id, reason),
             ToPlayer::Ticket(ticket) => self.lobby.handle_ticket(ticket),
             ToPlayer::ConfirmLoss { room, epoch } => self.confirm_loss(now, room, epoch),

@@ -135,6 +135,11 @@ pub enum Method {
 }
 
 impl Method {
+    /// It searches by many sockets or ports, so that a player takes part in one such search at a time.
+    pub fn sprays(self) -> bool {
+        matches!(self, Self::GiantStep | Self::Birthday)
+    }
+
     /// As on the command line and in JSON.
     pub fn name(self) -> &'static str {
         match self {
@@ -146,6 +151,18 @@ impl Method {
             Self::Birthday => "birthday",
         }
     }
+}
+
+/// Whether a match may search by many sockets or ports ([`Method::sprays`]) now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum SprayTurn {
+    /// One of the two takes part in another search. The match keeps its place in line.
+    Wait,
+    /// Both sides begin now.
+    Begin,
+    /// The other side has ended its search, or does not want one.
+    Off,
 }
 
 /// What the server learns while a match runs, for the other side.
