@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Peer, PeerStage};
+use super::Peer;
 use crate::api::PathKind;
 use crate::config::{AgentConfig, RelayPolicy};
 use crate::cx::Cx;
@@ -54,8 +54,7 @@ impl Peer {
 
     /// What a server that was started anew has to know of it.
     pub(crate) fn kept(&self) -> Option<KeptMatch> {
-        let lives = matches!(self.stage, PeerStage::Punching { .. } | PeerStage::Connected);
-        lives.then(|| KeptMatch {
+        self.is_live().then(|| KeptMatch {
             match_id: self.match_id,
             player: self.info.id,
             host: self.host,
