@@ -9,6 +9,7 @@ mod creating;
 mod families;
 mod gathering;
 mod joining;
+mod keeping;
 mod liveness;
 mod mapped_ports;
 mod membership;
