@@ -53,6 +53,10 @@ pub struct AgentConfig {
     pub path_ping: Duration,
     /// A path on which nothing authentic arrived for so long is dead.
     pub path_timeout: Duration,
+    /// The same of a path over the relay, while the lobby server does not answer or has only just come back: the
+    /// other player may well be there, and the game goes on when both have a relay again. The time for a restart of
+    /// the server and two tries to log in.
+    pub relay_timeout: Duration,
     /// TTL of packets that only open the own NAT: beyond all own NATs, not up to the other side's. Between a home router
     /// behind a carrier's NAT and the other player's router lie far more hops than this. `None`: the system's.
     /// Every second try does without, so that it is never needed.
@@ -86,6 +90,7 @@ impl Default for AgentConfig {
             keepalive: Duration::from_secs(15),
             path_ping: Duration::from_millis(400),
             path_timeout: Duration::from_millis(4000),
+            relay_timeout: Duration::from_secs(20),
             // HyperDHT's 5; LiteNetLib and RakNet have 2, frp 7 and 4.
             opener_ttl: Some(5),
             caps: Caps::default(),

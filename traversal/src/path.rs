@@ -231,6 +231,16 @@ impl Paths {
         self.candidates.iter().position(|candidate| candidate.socket == socket && candidate.remote == remote)
     }
 
+    /// The relay may carry again: that is tried at once, if it is the way in use.
+    pub(crate) fn revive_relay(&mut self, now: Instant) {
+        let Some(index) = self.selected.filter(|index| self.candidates[*index].kind == PathKind::Relay)
+        else {
+            return;
+        };
+        self.candidates[index].pulse.forgive();
+        (self.next_ping, self.hurried) = (Some(now), 0);
+    }
+
     /// Game datagrams take this way.
     pub(crate) fn is_selected(&self, socket: SocketId, remote: SocketAddr) -> bool {
         self.selected().is_some_and(|path| path.socket == socket && path.remote == remote)

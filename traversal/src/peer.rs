@@ -1,6 +1,7 @@
 //! One player that this one is matched with: the sealed channel, its paths, its end.
 
 mod ending;
+mod keeping;
 mod punching;
 mod sending;
 
@@ -51,6 +52,8 @@ pub(crate) struct Peer {
     stage: PeerStage,
     requested: Instant,
     last_heard: Instant,
+    /// When it is looked again whether a silent relay is still excused.
+    look_again: Option<Instant>,
     packets_sent: u32,
     punch_over: bool,
     /// Until then the other side's first packet is waited for (see [`hold_back`]).
@@ -135,6 +138,7 @@ impl Peer {
             stage: PeerStage::Punching,
             requested,
             last_heard: now,
+            look_again: None,
             packets_sent: 0,
             punch_over: false,
             hold_until,
@@ -316,6 +320,7 @@ impl Peer {
     }
 
     pub(crate) fn handle_timeout(&mut self, cx: &mut Cx<'_>, hands: &mut Hands<'_>) -> Option<PeerNews> {
+        let lost = self.is_lost(cx, hands.link);
         match &self.stage {
             PeerStage::Ended => return None,
             PeerStage::Closing { next, .. } => {
@@ -329,9 +334,7 @@ impl Peer {
                 self.stage = PeerStage::Ended;
                 return Some(PeerNews::Failed);
             }
-            PeerStage::Connected
-                if cx.now.saturating_duration_since(self.last_heard) >= cx.config.path_timeout =>
-            {
+            PeerStage::Connected if lost => {
                 cx.emit(Event::PeerDisconnected { peer: self.info.clone(), reason: DisconnectReason::Lost });
                 self.stage = PeerStage::Ended;
                 return Some(PeerNews::Lost);
@@ -395,7 +398,7 @@ impl Peer {
                 let punching = self.attempt.poll_timeout().filter(|_| self.is_punching());
                 let end = (!self.punch_over).then(|| self.tidy_at.unwrap_or(self.punch_until));
                 let paths = earliest(paths, earliest(punching, end));
-                earliest(Some(self.last_heard + config.path_timeout), paths)
+                earliest(Some(self.look_at(config)), paths)
             }
         }
     }

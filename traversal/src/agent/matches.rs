@@ -115,7 +115,9 @@ impl Agent {
         }
         // The server has lost sight of the other player; while the path works the game goes on.
         if reason == MatchEnd::Gone && peer.is_connected() {
-            return;
+            // And it needs the relay again when the other one is back.
+            let kept = peer.kept();
+            return self.keep_matches(now, kept);
         }
         peer.end(&mut cx!(self, now), reason.into());
     }

@@ -115,6 +115,11 @@ impl Agent {
             ToPlayer::HostStands { room, epoch } => self.host_stands(now, room, epoch),
             ToPlayer::HostChanged { room, previous } => self.host_changed(now, room, previous),
             ToPlayer::Profile(profile) => self.detection.handle_profile(&mut cx, profile),
+            ToPlayer::Relay { match_id, grant } => {
+                if let Some(peer) = self.peers.get_mut(&match_id) {
+                    peer.renew_relay(&mut cx, grant);
+                }
+            }
             ToPlayer::MappedPort(port) => self.mapping.handle_verdict(&mut cx, &mut self.link, port),
             ToPlayer::Facts { match_id, facts } => {
                 if let Some(peer) = self.peers.get_mut(&match_id) {

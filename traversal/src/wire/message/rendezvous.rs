@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 
 use super::room::PlayerInfo;
-use crate::id::MatchId;
+use crate::id::{MatchId, PlayerId};
 use crate::nat::NatProfile;
 
 /// S1's roles: who sends bubbles and who sends replies.
@@ -99,6 +99,22 @@ pub struct RelayGrant {
     /// Seconds that it serves for, from the plan on.
     pub lifetime_s: u32,
 }
+
+/// A match that one side still plays, for a server that may have forgotten it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeptMatch {
+    /// Which.
+    pub match_id: MatchId,
+    /// With whom.
+    pub player: PlayerId,
+    /// [`PunchPlan::host`] of this side's plan.
+    pub host: bool,
+    /// [`Replan::edition`] of the newest plan.
+    pub edition: u8,
+}
+
+/// How many of them a message has at the most, so that it fits a datagram.
+pub const MAX_KEPT: usize = 16;
 
 /// A way to get through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

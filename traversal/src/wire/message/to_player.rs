@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::gather::{QueueStatus, QuickMatched};
-use super::rendezvous::{Facts, PunchPlan, Replan, SprayTurn};
+use super::rendezvous::{Facts, PunchPlan, RelayGrant, Replan, SprayTurn};
 use super::room::{PlayerInfo, RoomEnd, RoomInfo, RoomSummary, RoomTicket};
 use crate::id::{JoinId, MatchId, PlayerId, RequestId, RoomId};
 use crate::nat::NatProfile;
@@ -108,6 +108,13 @@ pub enum ToPlayer {
         edition: u8,
         /// It is, or not.
         turn: SprayTurn,
+    },
+    /// Another way through the relay, for a match that goes on after the server was restarted.
+    Relay {
+        /// Which.
+        match_id: MatchId,
+        /// In place of the one of the plan.
+        grant: RelayGrant,
     },
 }
 

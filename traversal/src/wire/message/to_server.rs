@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 
 use super::gather::QuickMatch;
+use super::rendezvous::KeptMatch;
 use super::room::{RoomOptions, RoomTarget, RoomTicket};
 use crate::failure::FailureReason;
 use crate::id::{JoinId, MatchId, PlayerId, RequestId, RoomId};
@@ -98,6 +99,10 @@ pub enum ToServer {
         /// Of its plan.
         edition: u8,
     },
+    /// Back in the room after a new login, these matches go on: where the server has forgotten one, and the other side
+    /// says the same, both get a [`ToPlayer::Relay`](super::ToPlayer::Relay). At most [`MAX_KEPT`](super::MAX_KEPT) of
+    /// them.
+    KeepMatches(Vec<KeptMatch>),
 }
 
 /// See [`ToServer::MatchReport`].
