@@ -37,9 +37,10 @@ fn open_filters_on_both_sides_are_joined_by_test_messages_whatever_the_mappings(
                 assert_eq!(report.method, Some(Method::Cone), "{told}");
                 let round_trips = report.confirmed.unwrap().as_secs_f64() / report.rtt.as_secs_f64();
                 assert!(round_trips <= 2.5 + 0.1, "{told}: {round_trips} round trips");
-                // Nobody runs after the other's newest port.
+                // Nobody runs after the other's newest port. (Where ports can be predicted, that is tried meanwhile.)
                 let targets = report.left.targets.max(report.right.targets);
-                assert!(targets <= 8, "{told}: {targets} targets");
+                let guessed = [left, right].iter().any(|spec| !spec.contains("random"));
+                assert!(guessed || targets <= 8, "{told}: {targets} targets");
             }
         }
     }
