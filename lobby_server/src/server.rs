@@ -5,8 +5,10 @@
 //! [`Server::poll_registry`], then wait until [`Server::poll_timeout`].
 
 mod counters;
+mod creating;
 mod families;
 mod gathering;
+mod joining;
 mod keeping;
 mod liveness;
 mod mapped_ports;
@@ -49,9 +51,10 @@ use crate::sprays::Sprays;
 use crate::stun;
 pub use counters::{Counters, Gauges};
 use gathering::Gathering;
+use joining::Ask;
 use liveness::Check;
 use migration::Loss;
-use requests::{Ask, Pending};
+use requests::Pending;
 use session::{Client, Player, RecentInits};
 use timers::{Timer, Timers};
 

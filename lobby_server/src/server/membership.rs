@@ -8,7 +8,8 @@ use traversal_core::wire::message::{
     MatchEnd, RequestError, Response, RoomEnd, RoomInfo, ToPlayer, Topology,
 };
 
-use super::requests::{JoinWish, Pending};
+use super::joining::JoinWish;
+use super::requests::Pending;
 use super::{Server, Timer};
 use crate::matchmaking::{plans, replans};
 use crate::registry::RegistryOperation;
