@@ -22,6 +22,9 @@ const NAT_SETTLES: Duration = Duration::from_millis(1500);
 /// of what was found a little more.
 const ROUTER_ANSWERS: Duration = Duration::from_millis(6000);
 
+/// How long the last reliable messages are waited for, with `--complete`.
+const COMPLETE: Duration = Duration::from_secs(10);
+
 /// What this player came for.
 #[derive(Clone, Debug)]
 pub(crate) enum Goal {
@@ -235,7 +238,7 @@ pub(crate) fn paths(
 pub(crate) fn finish(
     mut session: ResMut<Session>,
     output: Res<Output>,
-    scores: Res<Scores>,
+    mut scores: ResMut<Scores>,
     stats: Res<TraversalStats>,
     mut exit: MessageWriter<AppExit>,
 ) {
@@ -247,6 +250,14 @@ pub(crate) fn finish(
         _ => now >= session.deadline,
     };
     if !(session.over || stopped || played || session.host_gone) {
+        return;
+    }
+    let complete = session.game.as_ref().is_some_and(|game| game.complete) && session.connected_at.is_some();
+    let late = match (&session.game, session.connected_at) {
+        (Some(game), Some(at)) => now >= at + game.play + COMPLETE,
+        _ => true,
+    };
+    if complete && !scores.close() && !(session.over || stopped || late) {
         return;
     }
     session.over = true;
@@ -267,6 +278,7 @@ pub(crate) fn finish(
             }
             let relay = session.game.as_ref().is_some_and(|game| game.expect_relay);
             match scores.problem(expected, relay) {
+                None if complete => scores.missing(),
                 None => None,
                 Some(problem) if session.connected_at.is_none() => Some(text.unwrap_or(problem)),
                 Some(problem) => Some(problem),
