@@ -7,6 +7,7 @@
 mod counters;
 mod families;
 mod gathering;
+mod knocks;
 mod liveness;
 mod mapped_ports;
 mod membership;

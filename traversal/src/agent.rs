@@ -164,6 +164,7 @@ impl Agent {
 
     /// Input: the game wants something.
     pub fn handle_command(&mut self, now: Instant, command: Command) {
+        self.detection.renew_when_due(&mut cx!(self, now), &mut self.link, &mut self.sockets);
         match command {
             Command::Connect(servers) => {
                 self.leave_room(now, "left");
@@ -354,15 +355,13 @@ impl Agent {
             Some(LinkEvent::MappedPortSeen { port, token, from }) => {
                 self.mapping.handle_seen(&mut cx, &mut self.link, (port, token, from));
             }
+            Some(LinkEvent::Knock { tag, socket }) => {
+                self.detection.handle_knock(&mut cx, &mut self.link, &mut self.sockets, (tag, socket));
+            }
             Some(LinkEvent::ProbeSeen { tag, seen, from }) => {
                 let mut hands = hands!(self);
                 if !self.peers.values_mut().any(|peer| peer.handle_seen(&mut cx, &mut hands, tag, seen)) {
-                    self.detection.handle_seen(
-                        &mut cx,
-                        &mut self.link,
-                        &mut self.sockets,
-                        (tag, seen.observed, from),
-                    );
+                    self.detection.handle_seen(&mut cx, &mut self.link, &mut self.sockets, (tag, seen, from));
                 }
             }
             Some(LinkEvent::Message(message)) => self.handle_message(now, message),
@@ -658,7 +657,7 @@ impl Agent {
         self.link.handle_stream(&mut cx!(self, now), state);
     }
 
-    /// The session may have moved between UDP and the stream: what can be known of the NAT is something else then.
+    /// The session may have moved, between UDP and the stream or to another public address: what can be known of the NAT is something else then.
     fn link_moved(&mut self, now: Instant) {
         if self.link.take_moved() {
             self.detection.start(&mut cx!(self, now), &mut self.link, &mut self.sockets);

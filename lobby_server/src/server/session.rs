@@ -53,6 +53,7 @@ pub(super) struct Client {
     /// A sealed datagram came: this is no replayed handshake.
     confirmed: bool,
     pub(super) probes: Bucket,
+    pub(super) knocks: Bucket,
     frames: Bucket,
     pub(super) requests: Bucket,
     next_ping: u32,
@@ -165,6 +166,7 @@ impl Server {
             challenge: None,
             confirmed: false,
             probes: Bucket::full(self.config.probe_rate, now),
+            knocks: Bucket::full(self.config.knock_rate, now),
             frames: Bucket::full(self.config.frame_rate, now),
             requests: Bucket::full(self.config.request_rate, now),
             next_ping: 0,
@@ -278,7 +280,8 @@ impl Server {
             | Frame::PathChallenge { .. }
             | Frame::ProbeSeen { .. }
             | Frame::PortSeen { .. }
-            | Frame::MappedPortSeen { .. } => {}
+            | Frame::MappedPortSeen { .. }
+            | Frame::Knock { .. } => {}
         }
     }
 
