@@ -2,17 +2,13 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::net::IpAddr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use natlab::link::{Link, Way};
 use natlab::nat::{NatConfig, NatSpec};
-use natlab::scenario::{JoinMoment, PairSettings, PairWorld};
-use traversal_core::config::Detect;
-use traversal_core::nat::{
-    Confidence, FilteringBehavior, MappingBehavior, NatKind, NatProfile, PortAllocation,
-};
-use traversal_core::{Command, Event, LobbyState};
+use natlab::scenario::{PairSettings, PairWorld};
+use traversal_core::Event;
+use traversal_core::nat::NatProfile;
 
 fn chain(spec: &str) -> Vec<NatConfig> {
     spec.parse::<NatSpec>().unwrap().chain

@@ -5,12 +5,10 @@
 //! keys by the handshake's prologue.
 
 pub mod codec;
-mod gather;
 pub mod handshake;
 pub mod message;
 pub mod pair;
 pub mod port_report;
-mod rendezvous;
 mod replay;
 pub mod session;
 pub mod stream;

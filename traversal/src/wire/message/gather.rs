@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::message::RoomInfo;
+use super::room::RoomInfo;
 
 /// Longest name of a quick match's mode, in bytes.
 pub const MAX_MODE: usize = 48;

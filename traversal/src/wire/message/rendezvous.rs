@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::message::PlayerInfo;
+use super::room::PlayerInfo;
 use crate::id::MatchId;
 use crate::nat::NatProfile;
 
@@ -67,7 +67,7 @@ pub struct PunchPlan {
     pub peer_rtt_ms: Option<u32>,
 }
 
-/// See [`ToPlayer::Replan`](super::message::ToPlayer::Replan).
+/// See [`ToPlayer::Replan`](super::ToPlayer::Replan).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Replan {
     /// Which match.
@@ -87,13 +87,13 @@ pub struct Replan {
 
 /// One side's way through the server's relay.
 ///
-/// It sends [`Kind::Relay`](super::Kind::Relay), `token`, and its sealed datagram of the match, from the socket of
-/// its session to the address that it is logged in at. The other side's datagrams come in the same form, from there,
+/// It sends [`Kind::Relay`](crate::wire::Kind::Relay), `token`, and its sealed datagram of the match, from the socket
+/// of its session to the address that it is logged in at. The other side's datagrams come in the same form, from there,
 /// with the same token in front.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RelayGrant {
     /// Unguessable; each side has its own.
-    pub token: [u8; super::RELAY_HEADER - 1],
+    pub token: [u8; crate::wire::RELAY_HEADER - 1],
     /// What this side may send in the long run; more is dropped.
     pub bytes_per_second: u32,
     /// Seconds that it serves for, from the plan on.

@@ -1,0 +1,146 @@
+//! The outer layer of the sealed control channel: frames, and the probes that show a NAT's ports.
+
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::MatchId;
+use crate::wire::port_report::PortReport;
+
+/// The outer layer of a sealed control datagram: `B` is [`ToServer`](super::ToServer) one way and
+/// [`ToPlayer`](super::ToPlayer) the other.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Frame<B> {
+    /// Sent again until acknowledged; delivered once, in any order.
+    Reliable {
+        /// Counts up from 0 in each direction of a session.
+        seq: u32,
+        /// The message.
+        body: B,
+    },
+    /// A [`Frame::Reliable`] arrived (again).
+    Ack {
+        /// Whose.
+        seq: u32,
+    },
+    /// Are you there? Also keeps the NAT's mapping alive (M31).
+    Ping {
+        /// Comes back in the pong.
+        id: u32,
+    },
+    /// Yes; and this is the address the ping came from, as seen here (M28).
+    Pong {
+        /// Of the ping.
+        id: u32,
+        /// Source address of the ping.
+        observed: SocketAddr,
+    },
+    /// Server to a player whose session was heard from a new address: echo this from there.
+    PathChallenge {
+        /// Unguessable.
+        token: [u8; 16],
+    },
+    /// The echo; only now the session moves to the new address.
+    PathResponse {
+        /// Of the challenge.
+        token: [u8; 16],
+    },
+    /// From any of the player's sockets to any of the server's: which address and port is this seen at? Never
+    /// moves the session's address. Travels as [`Kind::Probe`](crate::wire::Kind::Probe).
+    Probe(Probe),
+    /// The server's answer, to the socket that the probe came from. Travels as `Kind::Probe` too.
+    ProbeSeen {
+        /// Of the probe.
+        tag: u32,
+        /// Where the probe was seen.
+        observed: SocketAddr,
+    },
+    /// The sender leaves on purpose; nothing more will come.
+    Goodbye {
+        /// Why, for a person.
+        reason: String,
+        /// Logging in again would not help, or would do harm.
+        stay_away: bool,
+    },
+    /// Server to player, from its second address to the port that the player says its router forwards to the game's
+    /// socket: the echo, [`ToServer::MappedPort`](super::ToServer::MappedPort), proves it. Travels as `Kind::Probe`.
+    MappedPortSeen {
+        /// Which port this was sent to.
+        port: u16,
+        /// Unguessable.
+        token: [u8; 16],
+    },
+    /// The server's answer to a [`ProbePurpose::SignedReport`], to the socket that the probe came from. Travels as
+    /// `Kind::Probe`.
+    PortSeen {
+        /// Of the probe.
+        tag: u32,
+        /// Where and when the probe was seen.
+        report: PortReport,
+    },
+    /// Server to a mapping of the player's, on its own request by [`ProbePurpose::Knock`]. Travels as `Kind::Probe`.
+    Knock {
+        /// Of the request.
+        tag: u32,
+    },
+}
+
+/// What a probe is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Probe {
+    /// Comes back in the answer; unique within the session.
+    pub tag: u32,
+    /// What the server is to do with the port it sees.
+    pub purpose: ProbePurpose,
+}
+
+/// See [`Probe`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum ProbePurpose {
+    /// Just answer from the same socket.
+    Report,
+    /// Answer from the other port of the same address (M3).
+    ReplyFromOtherPort,
+    /// Answer from the other address (M1).
+    ReplyFromOtherAddress,
+    /// A range probe of a match (M14, M20, M21): the server keeps what it saw for the other side's range.
+    Range {
+        /// Which match.
+        match_id: MatchId,
+        /// Which try; counts up when the plan is repeated.
+        round: u16,
+        /// First or second, see M14.
+        second: bool,
+    },
+    /// The newest port of this player's NAT, for prediction (M23).
+    Newest {
+        /// Which match.
+        match_id: MatchId,
+        /// Which try.
+        round: u16,
+    },
+    /// Answer from the other address with a [`Frame::MappedPortSeen`], to this port of the address that the session is
+    /// validated at. The IP is not the player's to choose, so no stranger can be named.
+    MappedPort {
+        /// The port that the player's router forwards to the game's socket; not a well-known one.
+        port: u16,
+    },
+    /// This is the player's address in the other family than its session's: the server has it proven by a
+    /// [`Frame::PathChallenge`] and names it to matched players. These frames travel as `Kind::Probe`.
+    Register,
+    /// A range probe of a player that works out its ranges itself (E2): answer with a report that can be shown again.
+    SignedReport,
+    /// Send one [`Frame::Knock`] to the mapping of this report, and a [`Frame::ProbeSeen`] back to say that it was sent: so
+    /// the player learns whether the mapping still lives while the socket behind it has been silent (RFC 5780 section
+    /// 4.6). Only from the session's own address, and only with the server's own word that a packet of the session came
+    /// from that mapping, at the IP that the session is validated at.
+    Knock {
+        /// What the server answered to a [`SignedReport`](Self::SignedReport).
+        report: PortReport,
+    },
+}
+
+/// Tag of [`ProbePurpose::Register`]. Comes in the other family than all other probes of the session, so that it
+/// cannot be mistaken.
+pub const REGISTER_TAG: u32 = u32::MAX;

@@ -1,0 +1,76 @@
+//! What the handshake carries: who the player is, and the server's yes or no.
+
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+
+/// First message of a player, inside the Noise handshake.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Login {
+    /// Which game: rooms and names are kept apart by it.
+    pub game: String,
+    /// The game's own protocol number; rooms only take players of the same.
+    pub game_protocol: u32,
+    /// Display name; need not be unique.
+    pub name: String,
+    /// Opaque to us; a hook on the server may check it.
+    pub token: Vec<u8>,
+    /// X25519 key of this login, from which keys with other players are made.
+    pub ephemeral: [u8; 32],
+    /// Addresses of the machine's own interfaces, with the game socket's port (M28).
+    pub local: Vec<SocketAddr>,
+    /// A relay-only player: its addresses never leave the server.
+    pub relay_only: bool,
+}
+
+/// The server's yes, inside the Noise handshake.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Welcome {
+    /// Stands in front of this session's datagrams.
+    pub session: u64,
+    /// Where the server saw the player (M28).
+    pub observed: SocketAddr,
+    /// The server's sockets that take probes, as `[first address, first port], [first, second], [second,
+    /// first], [second, second]`; fewer where it has one address.
+    pub probe_targets: Vec<SocketAddr>,
+    /// Seconds without any datagram after which the server forgets the session.
+    pub session_timeout_s: u32,
+    /// The server's addresses in the other family than the player's, for
+    /// [`ProbePurpose::Register`](super::ProbePurpose::Register).
+    pub other_family: Vec<SocketAddr>,
+}
+
+/// Why a login was refused.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[non_exhaustive]
+pub enum LoginRefusal {
+    /// The server does not serve this game.
+    #[error(
+        "this server does not serve the game \"{game}\"; ask its operator for the right address or game id"
+    )]
+    UnknownGame {
+        /// As the player named it.
+        game: String,
+    },
+    /// The operator's token check said no.
+    #[error("login refused: {reason}")]
+    Token {
+        /// The check's own words.
+        reason: String,
+    },
+    /// A field was too long or malformed.
+    #[error("login refused: {what} is not valid")]
+    Malformed {
+        /// Which one.
+        what: String,
+    },
+    /// The server, or this address's share of it, is full.
+    #[error("the lobby server is full; try again later")]
+    Full,
+    /// The server is about to stop.
+    #[error("the lobby server is stopping; try again in a minute")]
+    Stopping,
+}
+
+/// The server's answer to a login.
+pub type LoginReply = Result<Welcome, LoginRefusal>;

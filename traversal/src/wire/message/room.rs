@@ -1,0 +1,177 @@
+//! Rooms and the players in them, as members and strangers see them.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::gather::Topology;
+use crate::id::{PlayerId, RoomId};
+
+/// A player as others may see it: no addresses (M27).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlayerInfo {
+    /// Who.
+    pub id: PlayerId,
+    /// Display name.
+    pub name: String,
+}
+
+/// What a host says about its room.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RoomOptions {
+    /// Unique per game on a server; empty: the server takes the code as the name.
+    pub name: String,
+    /// Players, with the host, 2..=64.
+    pub capacity: u16,
+    /// Asked of everyone who joins.
+    pub password: Option<String>,
+    /// Stands in listings.
+    pub public: bool,
+    /// The server lets players in without asking the host (M23's allowance, given beforehand).
+    pub auto_allow: bool,
+    /// A small map of strings, shown in listings.
+    pub metadata: BTreeMap<String, String>,
+    /// When the host leaves or is lost, another member becomes host and the room lives on. Off: it closes.
+    pub migrate: bool,
+    /// Who is connected to whom. A mesh takes at most [`MESH_CAPACITY`](super::MESH_CAPACITY) players.
+    pub topology: Topology,
+}
+
+impl Default for RoomOptions {
+    fn default() -> Self {
+        Self {
+            name: String::new(),
+            capacity: 8,
+            password: None,
+            public: true,
+            auto_allow: true,
+            metadata: BTreeMap::new(),
+            migrate: true,
+            topology: Topology::default(),
+        }
+    }
+}
+
+/// How a player names the room it wants.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RoomTarget {
+    /// By its name.
+    Name(String),
+    /// By its short code, upper or lower case.
+    Code(String),
+}
+
+/// A room as a member sees it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RoomInfo {
+    /// Which.
+    pub id: RoomId,
+    /// Name.
+    pub name: String,
+    /// Short code to tell a friend: six characters without look-alikes.
+    pub code: String,
+    /// Who decides.
+    pub host: PlayerId,
+    /// Players it takes, with the host.
+    pub capacity: u16,
+    /// See [`RoomOptions::metadata`].
+    pub metadata: BTreeMap<String, String>,
+    /// See [`RoomOptions::public`].
+    pub public: bool,
+    /// See [`RoomOptions::auto_allow`].
+    pub auto_allow: bool,
+    /// See [`RoomOptions::migrate`].
+    pub migrate: bool,
+    /// How often the room changed its host.
+    pub epoch: u32,
+    /// Who is connected to whom.
+    pub topology: Topology,
+}
+
+impl RoomInfo {
+    /// The options that make such a room, but for the password, which the server does not tell.
+    pub fn options(&self, password: Option<String>) -> RoomOptions {
+        RoomOptions {
+            name: self.name.clone(),
+            capacity: self.capacity,
+            password,
+            public: self.public,
+            auto_allow: self.auto_allow,
+            metadata: self.metadata.clone(),
+            migrate: self.migrate,
+            topology: self.topology,
+        }
+    }
+}
+
+/// A member's right to come back into its room, also after the server was restarted. For the host it is the right to
+/// host it: the room belongs to whoever has the host's ticket of the newest epoch.
+///
+/// The server keeps none of them: it makes the seal with a key made of its long-lived one, so that it can check it
+/// after a restart. It covers the game, the room's id, name and code, the epoch, the host and the holder.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RoomTicket {
+    /// Which room.
+    pub room: RoomId,
+    /// As of when.
+    pub epoch: u32,
+    /// Who hosts the room in this epoch.
+    pub host: PlayerId,
+    /// Made by the server for the one player who holds the ticket.
+    pub seal: [u8; 16],
+}
+
+impl std::fmt::Debug for RoomTicket {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RoomTicket")
+            .field("room", &self.room)
+            .field("epoch", &self.epoch)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A room as a stranger sees it in a listing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RoomSummary {
+    /// Name.
+    pub name: String,
+    /// Short code.
+    pub code: String,
+    /// The host's display name.
+    pub host_name: String,
+    /// Players inside, with the host.
+    pub members: u16,
+    /// Players it takes.
+    pub capacity: u16,
+    /// Asks for a password.
+    pub password: bool,
+    /// See [`RoomOptions::metadata`].
+    pub metadata: BTreeMap<String, String>,
+}
+
+/// Why a player is out of a room.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[non_exhaustive]
+pub enum RoomEnd {
+    /// The host closed it.
+    #[error("the host closed the room")]
+    Closed,
+    /// The host is gone.
+    #[error("the host is gone")]
+    HostLost,
+    /// Put out by the host.
+    #[error("removed by the host: {reason}")]
+    Kicked {
+        /// The host's words.
+        reason: String,
+    },
+    /// This player logged in elsewhere.
+    #[error("this player logged in from another place")]
+    Replaced,
+    /// This player hosted the room and was lost, so another one hosts it.
+    #[error("another player hosts the room by now (change {epoch} of its host); join it as a member")]
+    HostReplaced {
+        /// The room's present epoch.
+        epoch: u32,
+    },
+}

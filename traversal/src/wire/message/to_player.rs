@@ -1,0 +1,221 @@
+//! What the server says to a player: answers to its requests, and news.
+
+use serde::{Deserialize, Serialize};
+
+use super::gather::{QueueStatus, QuickMatched};
+use super::rendezvous::{Facts, PunchPlan, Replan};
+use super::room::{PlayerInfo, RoomEnd, RoomInfo, RoomSummary, RoomTicket};
+use crate::id::{JoinId, MatchId, PlayerId, RequestId, RoomId};
+use crate::nat::NatProfile;
+
+/// Server to player, reliably.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum ToPlayer {
+    /// To a [`ToServer::Request`](super::ToServer::Request).
+    Response {
+        /// Of the request.
+        id: RequestId,
+        /// The answer.
+        result: Result<Response, RequestError>,
+    },
+    /// Who is in the room. Snapshots, newest revision wins; the parts of one revision belong together.
+    Members {
+        /// Which room.
+        room: RoomId,
+        /// Counts up with each change.
+        revision: u32,
+        /// 0-based.
+        part: u8,
+        /// How many parts this revision has.
+        parts: u8,
+        /// The host first.
+        members: Vec<PlayerInfo>,
+    },
+    /// New metadata.
+    RoomChanged(RoomInfo),
+    /// The player is no longer in the room.
+    RoomEnded {
+        /// Which.
+        room: RoomId,
+        /// Why.
+        reason: RoomEnd,
+    },
+    /// To the host: someone asks to come in (M23).
+    JoinRequest {
+        /// To be answered with it.
+        join: JoinId,
+        /// Who.
+        player: PlayerInfo,
+    },
+    /// Connect to this player, so.
+    Plan(Box<PunchPlan>),
+    /// News about a match that runs.
+    Facts {
+        /// Which.
+        match_id: MatchId,
+        /// What.
+        facts: Facts,
+    },
+    /// A better plan for a match that has no direct path yet: more is known about the NATs now.
+    Replan(Box<Replan>),
+    /// Drop the match: the other side left, was kicked or is gone.
+    MatchEnded {
+        /// Which.
+        match_id: MatchId,
+        /// Why.
+        reason: MatchEnd,
+    },
+    /// What the classification found, where it is done on the server (M7).
+    Profile(NatProfile),
+    /// The right to come back into the room; a new one with each epoch.
+    Ticket(RoomTicket),
+    /// The server does not hear the host of the room: does this member? Answered by
+    /// [`ToServer::HostSeen`](super::ToServer::HostSeen).
+    ConfirmLoss {
+        /// The room.
+        room: RoomId,
+        /// Of the host in question.
+        epoch: u32,
+    },
+    /// To a member who lost the host: the host is there, so it stays host.
+    HostStands {
+        /// The room.
+        room: RoomId,
+        /// Of the host in question.
+        epoch: u32,
+    },
+    /// The room has another host. Its plans follow.
+    HostChanged {
+        /// The room as it is now.
+        room: RoomInfo,
+        /// Who hosted it before.
+        previous: PlayerId,
+    },
+    /// How a quick match comes along.
+    Queue(QueueStatus),
+    /// The wait for a quick match is over, and this is why.
+    QueueClosed(RequestError),
+    /// The players of a quick match are together: this one is in the room now.
+    QuickMatched(Box<QuickMatched>),
+    /// Other players are told this port now, and plans count on it. None: no more.
+    MappedPort(Option<u16>),
+}
+
+/// The server's answer to a [`Request`](super::Request).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Response {
+    /// The room is open, or entered. Members follow as [`ToPlayer::Members`].
+    Room(RoomInfo),
+    /// Done.
+    Done,
+    /// A page of rooms.
+    Rooms {
+        /// The page.
+        rooms: Vec<RoomSummary>,
+        /// There are more after the last one.
+        more: bool,
+    },
+}
+
+/// Why a [`Request`](super::Request) failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[non_exhaustive]
+pub enum RequestError {
+    /// Nothing under this name or code.
+    #[error("there is no such room; check its name or code, or wait for its host")]
+    NoSuchRoom,
+    /// As many as it takes.
+    #[error("the room is full")]
+    RoomFull,
+    /// Or none was given.
+    #[error("wrong room password")]
+    WrongPassword,
+    /// Another host has it.
+    #[error("a room of this name exists already; choose another name")]
+    NameTaken,
+    /// The host said no.
+    #[error("the host refused: {reason}")]
+    Refused {
+        /// The host's words.
+        reason: String,
+    },
+    /// The host did not answer in time.
+    #[error("the host did not answer the request to join")]
+    HostSilent,
+    /// The room's game speaks another protocol.
+    #[error("this room needs version {room} of the game, yours is {yours}")]
+    OtherVersion {
+        /// Of the room.
+        room: u32,
+        /// Of the player.
+        yours: u32,
+    },
+    /// Leave the present room first.
+    #[error("you are in a room already; leave it first")]
+    AlreadyInRoom,
+    /// For example leaving without being inside.
+    #[error("you are not in a room")]
+    NotInRoom,
+    /// Only the host may.
+    #[error("only the host of the room can do this")]
+    NotHost,
+    /// That player is not registered, or not in this room (M34).
+    #[error("that player is not here")]
+    NoSuchPlayer,
+    /// A field too long, out of range or empty.
+    #[error("{what} is not valid")]
+    Malformed {
+        /// Which one.
+        what: String,
+    },
+    /// A limit of the server.
+    #[error("too many requests or rooms; try again in {retry_after_s} s")]
+    Limited {
+        /// Seconds.
+        retry_after_s: u32,
+    },
+    /// The server's registry did not answer.
+    #[error("the lobby server's registry does not answer; try again later")]
+    RegistryUnavailable,
+    /// The server is about to stop.
+    #[error("the lobby server is stopping; try again in a minute")]
+    Stopping,
+    /// The room has had another host since; to the player who hosted it.
+    #[error("another player hosts the room by now (change {epoch} of its host); join it as a member")]
+    StaleHost {
+        /// The room's present epoch.
+        epoch: u32,
+    },
+    /// The ticket is not this server's, or for another room or player.
+    #[error("the server does not know this place in the room; join it anew")]
+    BadTicket,
+    /// One queue at a time, and none beside a room.
+    #[error("you are waiting for a quick match; cancel that first")]
+    AlreadyQueued,
+    /// For example when the match was made in the same moment.
+    #[error("you are not waiting for a quick match")]
+    NotQueued,
+}
+
+/// Why a match is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[non_exhaustive]
+pub enum MatchEnd {
+    /// The other player left the room.
+    #[error("the other player left")]
+    Left,
+    /// The other player was put out, or this one.
+    #[error("removed by the host")]
+    Kicked,
+    /// The other player's session timed out.
+    #[error("the other player is gone")]
+    Gone,
+    /// A newer match of the same two players takes its place.
+    #[error("replaced by a newer connection")]
+    Replaced,
+    /// The room has another host, who takes the other player's place.
+    #[error("another player hosts the room now")]
+    Migrated,
+}

@@ -1,0 +1,157 @@
+//! What a player says to the server, and what it asks of it.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+
+use super::gather::QuickMatch;
+use super::room::{RoomOptions, RoomTarget, RoomTicket};
+use crate::failure::FailureReason;
+use crate::id::{JoinId, MatchId, PlayerId, RequestId, RoomId};
+use crate::nat::NatProfile;
+use crate::wire::port_report::PortReport;
+
+/// Player to server, reliably.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum ToServer {
+    /// Wants an answer ([`ToPlayer::Response`](super::ToPlayer::Response)).
+    Request {
+        /// Comes back in the answer.
+        id: RequestId,
+        /// What is asked.
+        request: Request,
+    },
+    /// The machine's addresses changed.
+    LocalAddresses(Vec<SocketAddr>),
+    /// The host's answer to [`ToPlayer::JoinRequest`](super::ToPlayer::JoinRequest) (M23).
+    JoinAnswer {
+        /// Whose wish.
+        join: JoinId,
+        /// Let in?
+        allow: bool,
+        /// For the player, when not.
+        reason: String,
+    },
+    /// How a match went, for the server's counters and for the other side.
+    MatchReport {
+        /// Which.
+        match_id: MatchId,
+        /// How.
+        outcome: MatchOutcome,
+        /// Why not (directly), as far as this side knows.
+        cause: Option<FailureReason>,
+    },
+    /// What the classification found (M7).
+    Profile {
+        /// As the player sees it.
+        profile: NatProfile,
+        /// The server is to check it against what it saw itself, and to answer with
+        /// [`ToPlayer::Profile`](super::ToPlayer::Profile) (E1).
+        check: bool,
+    },
+    /// A member about its host: in answer to [`ToPlayer::ConfirmLoss`](super::ToPlayer::ConfirmLoss), or unasked when
+    /// its channel to the host is gone. Where the server does not hear the host either, and no member does, the room
+    /// gets another one.
+    HostSeen {
+        /// The room.
+        room: RoomId,
+        /// Which host: the one of this epoch.
+        epoch: u32,
+        /// This member still hears it.
+        heard: bool,
+    },
+    /// The match plays over the relay and its attempt is over: both sides are to try once more, with a
+    /// [`ToPlayer::Replan`](super::ToPlayer::Replan).
+    PunchAgain {
+        /// Which.
+        match_id: MatchId,
+    },
+    /// The forwarded port leads here: the token of [`Frame::MappedPortSeen`](super::Frame::MappedPortSeen). None: it
+    /// does not any more.
+    MappedPort(Option<[u8; 16]>),
+    /// The player's bubble left by one of these ports, as it has measured itself (E2).
+    ClaimRange {
+        /// Which match.
+        match_id: MatchId,
+        /// Which try.
+        round: u16,
+        /// Signed port step.
+        step: i32,
+        /// The server's own reports of the first and the second range probe.
+        reports: [PortReport; 2],
+    },
+}
+
+/// See [`ToServer::MatchReport`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum MatchOutcome {
+    /// A direct path stands.
+    Direct,
+    /// Plays over the relay.
+    Relayed,
+    /// No path within the deadline.
+    Failed,
+    /// The path was lost and no other found.
+    Lost,
+    /// One side ended it on purpose.
+    Closed,
+}
+
+/// What a player may ask.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Request {
+    /// Open a room and be its host.
+    CreateRoom {
+        /// How it is to be.
+        options: RoomOptions,
+    },
+    /// Enter one.
+    JoinRoom {
+        /// Which.
+        target: RoomTarget,
+        /// If it wants one.
+        password: Option<String>,
+    },
+    /// Leave the room this player is in. When its host leaves, another member hosts it, or it closes: see
+    /// [`RoomOptions::migrate`].
+    LeaveRoom,
+    /// A page of the public rooms of this game, in the order of their names.
+    ListRooms {
+        /// Names after this one.
+        after: Option<String>,
+    },
+    /// Host only: put a member out.
+    Kick {
+        /// Whom.
+        player: PlayerId,
+        /// Told to it.
+        reason: String,
+    },
+    /// Host only: new metadata.
+    SetMetadata(BTreeMap<String, String>),
+    /// Come back into a room, after a new login or a restart of the server. Whoever still has its channel to the
+    /// host keeps it: a match is made only where the host is another one by now.
+    TakeUpRoom {
+        /// The right to.
+        ticket: RoomTicket,
+        /// The room's short code.
+        code: String,
+        /// How the room is, as this player knows it, for a server that forgot.
+        options: RoomOptions,
+    },
+    /// Wait for players who want the same. Answered with [`Response::Done`](super::Response::Done); then
+    /// [`ToPlayer::Queue`](super::ToPlayer::Queue) follows, and in the end
+    /// [`ToPlayer::QuickMatched`](super::ToPlayer::QuickMatched).
+    QuickMatch(QuickMatch),
+    /// Wait no longer.
+    LeaveQueue,
+    /// In a mesh, of the one who came later: this pair has no connection (any more), make one.
+    Rematch {
+        /// With whom.
+        player: PlayerId,
+    },
+}
