@@ -1,5 +1,6 @@
 //! The simulator's part of the command line.
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use traversal_core::{AgentConfig, Detect, RelayPolicy};
 use crate::demo;
 use crate::matrix::{self, MatrixSettings};
 use crate::nat::{NatSpec, PRESETS};
-use crate::oracle::{Effective, Relation};
+use crate::oracle::Relation;
 use crate::scenario::{Draw, JoinMoment, PairSettings};
 
 /// The six named types of the default matrix.
@@ -136,10 +137,10 @@ pub struct MatrixArgs {
     #[arg(long, value_enum, default_value = "auto")]
     method: MethodName,
     /// Runs of each pair
-    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
     seeds: u64,
     /// The first of them; with `--seeds 1` it runs a failed one again
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(..=u64::MAX / 2))]
     first_seed: u64,
     /// The same one-way delay between any two of players and server, without jitter [default: drawn per seed]
     #[arg(long, value_name = "MS", value_parser = positive)]
@@ -242,11 +243,44 @@ fn agent_config(method: MethodName, relay: Relay) -> AgentConfig {
     }
 }
 
+/// Why a command of the simulator failed.
+#[derive(Debug, thiserror::Error)]
+pub enum CliError {
+    /// The page cannot be written.
+    #[error("cannot write the page {}: {source}; give --html a file in a folder that exists", path.display())]
+    Page {
+        /// Where it should go.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// The result cannot be put into JSON.
+    #[error("cannot print the result as JSON")]
+    Json(#[from] serde_json::Error),
+    /// Nobody reads what is printed.
+    #[error("cannot print the result")]
+    Print(#[source] std::io::Error),
+}
+
+/// Prints to a reader who may have gone.
+fn show(text: &str) -> Result<(), CliError> {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        // `natlab list | head -1` has what it wanted.
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        written => written.map_err(CliError::Print),
+    }
+}
+
 /// Runs `natlab matrix`.
 ///
 /// # Errors
-/// If the page cannot be written.
-pub fn run_matrix(args: MatrixArgs) -> std::io::Result<()> {
+/// If the page cannot be written, which is tried before the first join, or the result cannot be printed.
+pub fn run_matrix(args: MatrixArgs) -> Result<(), CliError> {
+    if let Some(path) = &args.html {
+        // Nobody wants to hear of a wrong path after an hour of joins.
+        let page = std::fs::OpenOptions::new().create(true).append(true).open(path);
+        page.map_err(|source| CliError::Page { path: path.clone(), source })?;
+    }
     let mut config = agent_config(args.method, args.relay);
     config.connect_deadline = Duration::from_secs_f64(args.deadline);
     config.detect = if args.detect == "peer" { Detect::Peer } else { Detect::Server };
@@ -280,18 +314,16 @@ pub fn run_matrix(args: MatrixArgs) -> std::io::Result<()> {
     });
     bar.finish_and_clear();
     if let Some(path) = args.html {
-        std::fs::write(&path, matrix::page(&matrix))?;
+        std::fs::write(&path, matrix::page(&matrix)).map_err(|source| CliError::Page { path, source })?;
     }
-    if args.json {
-        println!("{}", serde_json::to_string(&matrix)?);
-    } else {
-        print!("{}", matrix::table(&matrix));
-    }
-    Ok(())
+    if args.json { show(&(serde_json::to_string(&matrix)? + "\n")) } else { show(&matrix::table(&matrix)) }
 }
 
 /// Runs `natlab demo`.
-pub fn run_demo(args: &DemoArgs) {
+///
+/// # Errors
+/// If the story cannot be printed.
+pub fn run_demo(args: &DemoArgs) -> Result<(), CliError> {
     let delay = Duration::from_secs_f64(args.delay_ms / 1e3);
     let mut config = agent_config(args.method, args.relay);
     config.detect = if args.detect == "peer" { Detect::Peer } else { Detect::Server };
@@ -302,32 +334,43 @@ pub fn run_demo(args: &DemoArgs) {
         let equal = PairSettings::equal(args.seed, &args.left.chain, &args.right.chain, delay);
         PairSettings { config, relation, join, ..equal }
     };
-    print!("{}", demo::tell(settings, &args.left, &args.right, args.packets).0);
+    show(&demo::tell(settings, &args.left, &args.right, args.packets).0)
 }
 
 /// Runs `natlab list`.
-pub fn run_list() {
+///
+/// # Errors
+/// If the list cannot be printed.
+pub fn run_list() -> Result<(), CliError> {
     use comfy_table::{ContentArrangement, Table, presets::UTF8_FULL_CONDENSED};
     let mut table = Table::new();
     table.load_style(UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Dynamic);
     table.set_header(["name", "mapping", "filtering", "ports", "what it is"]);
     for preset in PRESETS {
         let Ok(spec) = preset.name.parse::<NatSpec>() else { continue };
-        let effective = Effective::of(&spec.chain);
         let nat = &spec.chain[0];
         let ports = if nat.translates() { format!("{:?}", nat.allocation) } else { "-".into() };
         table.add_row([
             preset.name.to_owned(),
-            format!("{:?}", effective.mapping),
-            format!("{:?}", effective.filtering),
+            format!("{:?}", nat.mapping),
+            format!("{:?}", nat.filtering),
             ports,
             preset.about.to_owned(),
         ]);
     }
-    println!("{table}");
-    println!(
-        "or key=value[,key=value...]: mapping=eim|adm|apdm  filtering=eif|adf|apdf  \
-         ports=preserving|random|sequential:STEP|block:SIZE\n  cross=PER_SECOND  timeout=SECONDS  pool=N  quota=N  \
-         clash=yes  hairpin=yes; a name may come first (ps,cross=5); a+b puts NAT a behind NAT b"
-    );
+    show(&format!("{table}\n{SPELLING}"))
 }
+
+/// How a NAT that has no name is spelled.
+const SPELLING: &str = "\
+or key=value[,key=value...]; a name may come first (ps,cross=5); a+b puts NAT a behind NAT b
+  mapping=eim|adm|apdm         one port for all, one per address, one per address and port
+  filtering=eif|adf|apdf       who gets in: all, addresses sent to, addresses and ports sent to
+  ports=preserving|preserving:sequential|random|sequential:STEP|block:SIZE
+  range=FIRST-LAST  parity=yes the ports it may use; even stays even
+  cross=PER_SECOND             ports that other machines behind it take
+  timeout=SECONDS  stream-timeout=SECONDS  inbound-refresh=no
+  pool=N  pooling=paired|arbitrary  quota=N
+  hairpin=yes|internal|no      with the external or the internal source
+  clash=yes  blacklist=PACKETS kind=nat|firewall|router  udp=no
+";

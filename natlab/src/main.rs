@@ -1,9 +1,11 @@
 //! `natlab`: see the library's documentation.
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use natlab::cli;
+use tracing_subscriber::EnvFilter;
 
 /// A laboratory for NAT traversal
 #[derive(Parser)]
@@ -16,10 +18,17 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Simulated joins of every pair of NATs: success, times, packets, methods
+    #[command(after_help = "Examples:\n  natlab matrix --seeds 1000 --relay never --html matrix.html\n  \
+        natlab matrix --left ps --right ps,cross=50 --method prediction --json")]
     Matrix(Box<cli::MatrixArgs>),
     /// One simulated join, told step by step
+    #[command(
+        after_help = "Examples:\n  natlab demo\n  natlab demo --left psrandom --right as --delay-ms 80\n  \
+        natlab demo --left ps --right ps --seed 4711 --drawn    the story of a seed of the matrix"
+    )]
     Demo(cli::DemoArgs),
     /// The named NATs
+    #[command(after_help = "Example: natlab list")]
     List,
     #[cfg(target_os = "linux")]
     #[command(flatten)]
@@ -27,23 +36,24 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    match Cli::parse().command {
-        Command::Matrix(args) => match cli::run_matrix(*args) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => {
-                eprintln!("natlab: {error}");
-                ExitCode::FAILURE
-            }
-        },
-        Command::Demo(args) => {
-            cli::run_demo(&args);
-            ExitCode::SUCCESS
-        }
-        Command::List => {
-            cli::run_list();
-            ExitCode::SUCCESS
-        }
+    // Agents and servers in the simulator say what they do: `RUST_LOG=traversal_core=debug natlab demo`.
+    tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::from_default_env())
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .init();
+    let done = match Cli::parse().command {
+        Command::Matrix(args) => cli::run_matrix(*args),
+        Command::Demo(args) => cli::run_demo(&args),
+        Command::List => cli::run_list(),
         #[cfg(target_os = "linux")]
-        Command::Netns(command) => command.execute(),
+        Command::Netns(command) => return command.execute(),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("natlab: {error}");
+            ExitCode::FAILURE
+        }
     }
 }

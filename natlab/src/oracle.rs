@@ -9,7 +9,7 @@
 //! - If neither holds, trying many ports remains (a search), where one side can collect open ports for the other
 //!   side to hit; if that cannot be either, no direct path exists.
 
-use crate::nat::{Allocation, Filtering, Kind, Mapping, NatConfig};
+use crate::nat::{Allocation, Filtering, Hairpin, Kind, Mapping, NatConfig, Pooling};
 
 /// What can be hoped for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -62,27 +62,26 @@ pub enum Relation {
 /// Several NATs in a row, as somebody outside sees them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Effective {
-    /// No UDP.
-    pub udp_blocked: bool,
     /// The widest mapping of the row.
     pub mapping: Mapping,
     /// The strictest filter of the row.
     pub filtering: Filtering,
     /// Whether the port of a new mapping can be foreseen from ports seen before.
     pub predictable: bool,
+    /// A new mapping may get any of several external addresses.
+    pub scattered: bool,
 }
 
 impl Effective {
     /// Of a row, the inner one first.
     pub fn of(chain: &[NatConfig]) -> Self {
         let mut seen = Self {
-            udp_blocked: false,
             mapping: Mapping::EndpointIndependent,
             filtering: Filtering::EndpointIndependent,
             predictable: true,
+            scattered: false,
         };
         for nat in chain {
-            seen.udp_blocked |= nat.udp_blocked;
             if nat.kind == Kind::Router {
                 continue;
             }
@@ -91,6 +90,8 @@ impl Effective {
                 continue;
             }
             seen.mapping = widest(seen.mapping, nat.mapping);
+            // The outer NAT's address is what is seen; which inner one it came from does not matter.
+            seen.scattered = nat.pool > 1 && nat.pooling == Pooling::Arbitrary;
             seen.predictable = match nat.allocation {
                 // An inner random port shows through; and a second mapping of one socket collides with the first
                 // and falls back to a random port, but a fresh socket's port is as good as known.
@@ -102,14 +103,23 @@ impl Effective {
         seen
     }
 
-    /// Its port towards a new destination can be known beforehand, bracketed or predicted.
+    /// Its address and port towards a new destination can be known beforehand, bracketed or predicted.
     fn aimable(&self) -> bool {
-        self.mapping == Mapping::EndpointIndependent || self.predictable
+        self.fixed() || (self.predictable && !self.scattered)
     }
 
-    /// Its filter lets in any port of an address that was sent to.
-    fn lenient(&self) -> bool {
-        self.filtering != Filtering::AddressAndPortDependent
+    /// One address and port for every destination.
+    fn fixed(&self) -> bool {
+        self.mapping == Mapping::EndpointIndependent
+    }
+
+    /// Its filter lets the other side in without knowing its port: by the address alone, if that is known.
+    fn lenient_to(&self, other: &Self) -> bool {
+        match self.filtering {
+            Filtering::EndpointIndependent => true,
+            Filtering::AddressDependent => other.fixed() || !other.scattered,
+            Filtering::AddressAndPortDependent => false,
+        }
     }
 }
 
@@ -133,35 +143,99 @@ fn widest(a: Mapping, b: Mapping) -> Mapping {
 
 /// What can be hoped for between players behind these NATs, the inner one of each first.
 pub fn outlook(left: &[NatConfig], right: &[NatConfig], relation: Relation) -> Outlook {
-    let (a, b) = (Effective::of(left), Effective::of(right));
-    if a.udp_blocked || b.udp_blocked {
+    match relation {
+        // Nothing of it passes a NAT.
+        Relation::SameLan => return Outlook::Direct,
+        Relation::SameOuterNat => match common(left, right) {
+            Common::Apart(left, right) => return outlook(left, right, Relation::Apart),
+            Common::NoHairpin if !blocked(left) && !blocked(right) => {
+                return Outlook::Impossible(Cause::NoHairpin);
+            }
+            Common::NoHairpin | Common::Hairpin => {}
+        },
+        Relation::Apart => {}
+    }
+    if blocked(left) || blocked(right) {
         return Outlook::Impossible(Cause::UdpBlocked);
     }
-    match relation {
-        Relation::SameLan => return Outlook::Direct,
-        Relation::SameOuterNat if left.last().is_some_and(|nat| nat.translates() && !nat.hairpin) => {
-            return Outlook::Impossible(Cause::NoHairpin);
-        }
-        Relation::SameOuterNat | Relation::Apart => {}
-    }
+    let (a, b) = (Effective::of(left), Effective::of(right));
     if a.aimable() && b.aimable() {
         return Outlook::Direct;
     }
     // From here on one side at least is random per destination: it sends, the other one receives.
-    if (a.aimable() && a.lenient()) || (b.aimable() && b.lenient()) {
+    if (a.aimable() && a.lenient_to(&b)) || (b.aimable() && b.lenient_to(&a)) {
         return Outlook::Direct;
     }
     // Open many ports towards one fixed port, and let the other side hit one of them; or, behind a lenient
-    // filter, open many ports towards the other's address.
-    let fixed = |side: &Effective| side.mapping == Mapping::EndpointIndependent;
-    if fixed(&a) || fixed(&b) || a.lenient() || b.lenient() {
+    // filter, open many ports towards the other's address. A counter at an address drawn by chance is met now and then.
+    let lenient = |side: &Effective| side.filtering != Filtering::AddressAndPortDependent;
+    if a.fixed() || b.fixed() || lenient(&a) || lenient(&b) || (a.predictable && b.predictable) {
         return Outlook::Search;
     }
-    if a.aimable() || b.aimable() {
+    if a.predictable || b.predictable {
         Outlook::Impossible(Cause::RandomAgainstSymmetric)
     } else {
         Outlook::Impossible(Cause::RandomOnBothSides)
     }
+}
+
+fn blocked(chain: &[NatConfig]) -> bool {
+    chain.iter().any(|nat| nat.udp_blocked)
+}
+
+/// What the outermost NAT is to two who are both behind it.
+enum Common<'a> {
+    /// It translates nothing, or one of them is in the network right below it, where the other one reaches it: what is
+    /// below it counts.
+    Apart(&'a [NatConfig], &'a [NatConfig]),
+    /// It brings them together.
+    Hairpin,
+    /// It does not.
+    NoHairpin,
+}
+
+fn common<'a>(left: &'a [NatConfig], right: &'a [NatConfig]) -> Common<'a> {
+    let (Some((outer, left)), Some((_, right))) = (left.split_last(), right.split_last()) else {
+        return Common::Apart(left, right);
+    };
+    let open = |chain| Effective::of(chain).filtering == Filtering::EndpointIndependent;
+    // Its own address is good between the two.
+    let plain = |chain: &[NatConfig]| !chain.iter().any(NatConfig::translates);
+    let reached = |chain| plain(chain) && open(chain);
+    if !outer.translates() || reached(left) || reached(right) || (plain(left) && plain(right)) {
+        return Common::Apart(left, right);
+    }
+    match outer.hairpin {
+        Hairpin::ExternalSource => Common::Hairpin,
+        // The source that it shows is one that neither inner filter has sent to.
+        Hairpin::InternalSource if open(left) && open(right) => Common::Hairpin,
+        Hairpin::InternalSource | Hairpin::No => Common::NoHairpin,
+    }
+}
+
+/// Round trips from the request to the first direct packet and to both sides confirmed that are enough where every way
+/// takes the same time, nothing is lost, and both NATs are known: the request and the plan take one, and then
+/// - a message that gets in at once half of one more, and its confirmations a half or, where only one side can
+///   begin, a whole one;
+/// - a bracket that is measured after the plan a whole one, before the reply to it can be sent. A guess that is sent
+///   meanwhile can be faster.
+///
+/// None where the network sets no such bound: a search takes as long as it takes, and predicted ports are sent one
+/// after the other, as many as the NATs are busy.
+pub fn bound_round_trips(left: &[NatConfig], right: &[NatConfig], relation: Relation) -> Option<(f64, f64)> {
+    if outlook(left, right, relation) != Outlook::Direct {
+        return None;
+    }
+    let (a, b) = (Effective::of(left), Effective::of(right));
+    if relation == Relation::SameLan || (a.fixed() && b.fixed()) {
+        return Some((1.5, 2.0));
+    }
+    if (a.fixed() && a.lenient_to(&b)) || (b.fixed() && b.lenient_to(&a)) {
+        return Some((1.5, 2.5));
+    }
+    let strict = |side: &Effective| side.filtering == Filtering::AddressAndPortDependent;
+    let predicted = !a.fixed() && !b.fixed() && strict(&a) && strict(&b);
+    (!predicted).then_some((2.5, 3.5))
 }
 
 #[cfg(test)]
@@ -215,6 +289,45 @@ mod tests {
         assert_eq!(apart("psrandom+fullcone", "portrestricted"), Outlook::Search, "the port shows through");
         let counted = "psrandom+fullcone,ports=sequential:1";
         assert_eq!(apart(counted, "portrestricted"), Outlook::Direct, "the outer one counts");
+    }
+
+    #[test]
+    fn an_address_drawn_by_chance_cannot_be_aimed_at() {
+        let scattered = "ps,pool=4,pooling=arbitrary";
+        assert_eq!(
+            apart("fullcone,pool=4,pooling=arbitrary", "ps"),
+            Outlook::Direct,
+            "one mapping, one address"
+        );
+        assert_eq!(apart(scattered, "fullcone"), Outlook::Direct, "it lets everybody in");
+        for other in ["restricted", "portrestricted", "as", "ps"] {
+            assert_eq!(apart(scattered, other), Outlook::Search, "{other}");
+        }
+        let against = Outlook::Impossible(Cause::RandomAgainstSymmetric);
+        assert_eq!(apart(scattered, "psrandom"), against);
+        assert_eq!(apart("ps,pool=4", "ps"), Outlook::Direct, "paired");
+    }
+
+    #[test]
+    fn bounds() {
+        let bound = |left, right| bound_round_trips(&chain(left), &chain(right), Relation::Apart);
+        assert_eq!(bound("portrestricted", "firewall"), Some((1.5, 2.0)));
+        assert_eq!(bound("ps", "restricted"), Some((1.5, 2.5)));
+        assert_eq!(bound("ps", "portrestricted"), Some((2.5, 3.5)));
+        assert_eq!(bound("as", "as"), Some((2.5, 3.5)));
+        assert_eq!(bound("psrandom", "as"), Some((2.5, 3.5)));
+        assert_eq!(bound("ps", "ps"), None);
+        assert_eq!(bound("psrandom", "portrestricted"), None);
+    }
+
+    #[test]
+    fn an_internal_source_passes_open_inner_filters_only() {
+        let behind = |inner: &str| chain(&format!("{inner}+cgn,pool=1,hairpin=internal"));
+        let both = |left: &str, right: &str| outlook(&behind(left), &behind(right), Relation::SameOuterNat);
+        assert_eq!(both("fullcone", "fullcone"), Outlook::Direct);
+        for (left, right) in [("fullcone", "restricted"), ("portrestricted", "portrestricted")] {
+            assert_eq!(both(left, right), Outlook::Impossible(Cause::NoHairpin));
+        }
     }
 
     #[test]

@@ -70,6 +70,8 @@ pub struct Player {
     pub in_room: bool,
     /// As a host it lets everyone in who asks.
     pub allows: bool,
+    /// It does not answer those who ask to join.
+    pub silent: bool,
     /// It sends game datagrams.
     pub chatty: bool,
     rate: Option<u32>,
@@ -112,6 +114,7 @@ impl Player {
             nat: NatProfile::default(),
             in_room: false,
             allows: true,
+            silent: false,
             chatty: true,
             rate: None,
             next_beat: None,
@@ -179,7 +182,7 @@ impl Player {
                 Event::Nat(profile) => self.nat = *profile,
                 Event::RoomEntered { .. } => self.in_room = true,
                 Event::RoomLeft { .. } => self.in_room = false,
-                Event::JoinRequest { join, .. } => {
+                Event::JoinRequest { join, .. } if !self.silent => {
                     let answer =
                         Command::AnswerJoin { join: *join, allow: self.allows, reason: String::new() };
                     self.agent.handle_command(self.now, answer);

@@ -64,10 +64,11 @@ fn random_ports_meet_a_cone_within_the_caps() {
             config: traversal_core::AgentConfig { relay: RelayPolicy::Never, ..Default::default() },
             ..Draw::default()
         };
-        let cell = &run((&[left], &[right]), 60, draw)[0];
+        let cell = &run((&[left], &[right]), 200, draw)[0];
         let pair = format!("{left} - {right}");
+        // 98.8 % of 1,000 seeds; eight of 200 would be chance once in some thousand.
         assert!(
-            cell.direct * 100 >= cell.runs * 98,
+            cell.direct * 100 >= cell.runs * 96,
             "{pair}: {} of {}: {:?}",
             cell.direct,
             cell.runs,

@@ -2,145 +2,29 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::cell::RefCell;
-use std::collections::BTreeSet;
-use std::net::{IpAddr, SocketAddr};
-use std::rc::Rc;
+mod worlds;
+
 use std::time::Duration;
 
-use natlab::link::{Link, Way};
-use natlab::lobby;
-use natlab::nat::{Allocation, Fallback, Filtering, Kind, Mapping, NatConfig, NatSpec};
+use natlab::nat::{NatConfig, NatSpec};
 use natlab::oracle::{Cause, Outlook, Relation};
-use natlab::scenario::{JoinMoment, PairSettings, PairWorld};
-use natlab::world::{Fate, Packet};
-use rand::{Rng, SeedableRng};
-use rand_chacha::ChaCha8Rng;
+use natlab::scenario::{PairSettings, PairWorld};
 use traversal_core::failure::FailureReason;
 use traversal_core::{Caps, PathKind, RelayPolicy};
+
+use worlds::{any_world, check_caps, check_destinations, watch};
 
 fn chain(spec: &str) -> Vec<NatConfig> {
     spec.parse::<NatSpec>().unwrap().chain
 }
 
-fn any<T: Copy>(rng: &mut ChaCha8Rng, choices: &[T]) -> T {
-    choices[rng.random_range(0..choices.len())]
-}
-
-fn any_nat(rng: &mut ChaCha8Rng) -> NatConfig {
-    NatConfig {
-        kind: any(rng, &[Kind::Nat, Kind::Nat, Kind::Nat, Kind::Nat, Kind::Firewall, Kind::Router]),
-        mapping: any(
-            rng,
-            &[Mapping::EndpointIndependent, Mapping::AddressDependent, Mapping::AddressAndPortDependent],
-        ),
-        filtering: any(
-            rng,
-            &[
-                Filtering::EndpointIndependent,
-                Filtering::AddressDependent,
-                Filtering::AddressAndPortDependent,
-            ],
-        ),
-        allocation: any(
-            rng,
-            &[
-                Allocation::Preserving(Fallback::Random),
-                Allocation::Preserving(Fallback::Sequential),
-                Allocation::Sequential(1),
-                Allocation::Sequential(-2),
-                Allocation::Sequential(5),
-                Allocation::Random,
-                Allocation::RandomInBlock(1024),
-            ],
-        ),
-        parity: rng.random_bool(0.1),
-        cross: rng.random_range(0.0..50.0),
-        timeout: Duration::from_secs(any(rng, &[20, 30, 120])),
-        stream_timeout: Duration::from_secs(any(rng, &[20, 120])),
-        inbound_refresh: rng.random(),
-        pool: any(rng, &[1, 1, 1, 4]),
-        quota: any(rng, &[None, None, None, Some(40), Some(300)]),
-        hairpin: rng.random(),
-        clash: rng.random_bool(0.2),
-        ..NatConfig::default()
-    }
-}
-
-fn any_link(rng: &mut ChaCha8Rng) -> Link {
-    let mut way = || Way {
-        delay: Duration::from_secs_f64(rng.random_range(0.001..0.07)),
-        jitter: Duration::from_secs_f64(rng.random_range(0.0..0.02)),
-        loss: rng.random_range(0.0..0.15),
-        reorder: rng.random_range(0.0..0.1),
-        duplicate: rng.random_range(0.0..0.1),
-        ..Way::default()
-    };
-    Link { up: way(), down: way() }
-}
-
-fn any_world(seed: u64) -> PairSettings {
-    let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let depth = any(&mut rng, &[0, 1, 1, 1, 1, 2]);
-    let left: Vec<_> = (0..depth).map(|_| any_nat(&mut rng)).collect();
-    let depth = any(&mut rng, &[0, 1, 1, 1, 1, 2]);
-    let right: Vec<_> = (0..depth).map(|_| any_nat(&mut rng)).collect();
-    let mut settings = PairSettings::equal(seed, &left, &right, Duration::ZERO);
-    settings.left_link = any_link(&mut rng);
-    settings.right_link = any_link(&mut rng);
-    settings.server_link = any_link(&mut rng);
-    settings.relation =
-        any(&mut rng, &[Relation::Apart, Relation::Apart, Relation::Apart, Relation::SameLan]);
-    settings.two_addresses = rng.random_bool(0.8);
-    settings.join = if rng.random_bool(0.8) { JoinMoment::BothKnown } else { JoinMoment::AtOnce };
-    settings.config.relay = any(&mut rng, &[RelayPolicy::Allow, RelayPolicy::Never]);
-    settings
-}
-
-/// What the world has seen the two players do.
-#[derive(Default)]
-struct Watched {
-    /// Destinations of each host, and when it first sent there.
-    sent: Vec<(Duration, usize, SocketAddr)>,
-    seen: BTreeSet<(usize, SocketAddr)>,
-    /// A datagram that carries a player's public address in the clear and goes to a player.
-    arrived_between: [bool; 2],
-}
-
-fn is_private(ip: IpAddr) -> bool {
-    match ip {
-        IpAddr::V4(ip) => ip.is_private() || ip.is_link_local(),
-        IpAddr::V6(_) => false,
-    }
-}
-
 #[test]
 fn random_worlds() {
-    let mut direct = 0;
-    for seed in 0..150 {
+    let (mut possible, mut met) = (0, 0);
+    for seed in 0..400 {
         let settings = any_world(seed);
-        let relation = settings.relation;
-        let caps = settings.config.caps;
         let mut pair = PairWorld::new(settings);
-        let watched = Rc::new(RefCell::new(Watched::default()));
-        let sink = Rc::clone(&watched);
-        let players = [pair.left.0, pair.right.0];
-        pair.world.add_tap(Box::new(move |fate: Fate, packet: &Packet<'_>| {
-            let mut sink = sink.borrow_mut();
-            match fate {
-                Fate::Sent(host)
-                    if players.contains(&host.0) && sink.seen.insert((host.0, packet.header.dst)) =>
-                {
-                    sink.sent.push((packet.at, host.0, packet.header.dst));
-                }
-                Fate::Delivered(host) if !lobby::ADDRESSES.contains(&packet.header.src.ip()) => {
-                    if let Some(side) = players.iter().position(|player| *player == host.0) {
-                        sink.arrived_between[side] = true;
-                    }
-                }
-                _ => {}
-            }
-        }));
+        let watched = watch(&mut pair);
         let report = pair.join();
         let told = format!("seed {seed}: {:?}", report.cause);
         let refused = !pair.player(pair.right).refusals.is_empty();
@@ -149,10 +33,8 @@ fn random_worlds() {
         assert!(!report.ready || report.is_settled() || refused, "no outcome: {told}");
 
         // Connected means that both directions carried authenticated data.
-        let watched = watched.borrow();
         if report.direct {
-            direct += 1;
-            assert_eq!(watched.arrived_between, [true, true], "{told}");
+            assert_eq!(watched.borrow().arrived.len(), 2, "{told}");
         }
         if report.left.path.is_some() && report.right.path.is_some() {
             assert!(report.played, "paths that do not carry the game: {told}");
@@ -160,73 +42,73 @@ fn random_worlds() {
 
         // What the oracle calls impossible is not direct.
         if let Outlook::Impossible(_) = report.outlook {
-            assert!(!report.direct, "{told}");
+            assert!(!report.direct, "{told}: {:?}", pair.settings());
         }
-
-        // Caps, as the world counts them; pings and the game's own greetings come on top.
-        for side in [&report.left, &report.right] {
-            let extra = 60;
-            assert!(
-                side.busiest_second <= u64::from(caps.datagrams_per_second) + extra,
-                "{told}: {} in a second, {} in all, to {}",
-                side.busiest_second,
-                side.packets,
-                side.targets
-            );
-            assert!(side.targets <= caps.targets_per_attempt as usize, "{told}: {} targets", side.targets);
+        if report.outlook == Outlook::Direct && report.ready {
+            possible += 1;
+            met += u32::from(report.direct);
         }
-
-        // Destinations: the server, the other player's public addresses, its private ones only on one network.
-        let requested = pair.requested();
-        for (at, host, to) in &watched.sent {
-            if lobby::ADDRESSES.contains(&to.ip()) {
-                continue;
-            }
-            let other_nats = if *host == pair.left.0 { &pair.right_nats } else { &pair.left_nats };
-            let other = if *host == pair.left.0 { pair.right } else { pair.left };
-            let own = if *host == pair.left.0 { pair.left } else { pair.right };
-            let own_nats = if *host == pair.left.0 { &pair.left_nats } else { &pair.right_nats };
-            let outermost = |nats: &[natlab::world::NatId], host| {
-                nats.iter().rev().find(|nat| pair.world.nat(**nat).config().translates()).map_or_else(
-                    || vec![pair.world.local(host, 0).unwrap().ip()],
-                    |nat| pair.world.nat(*nat).external().to_vec(),
-                )
-            };
-            let public = outermost(other_nats, other).contains(&to.ip());
-            // A hairpin test goes to the own external address.
-            let hairpin = outermost(own_nats, own).contains(&to.ip());
-            let lan = relation == Relation::SameLan && is_private(to.ip());
-            let allowed = report.ready && *at >= requested;
-            assert!(hairpin || (allowed && (public || lan)), "seed {seed}: {host} sent to {to} at {at:?}");
+        for host in [pair.left, pair.right] {
+            check_caps(&pair, host, 1, &told);
         }
+        check_destinations(&pair, &watched, report.ready, &told);
     }
-    assert!(direct > 75, "only {direct} of 150 were direct");
+    // What it calls possible mostly comes about, even with quotas of 40 ports, a quarter of the packets lost on the way,
+    // and counters in steps of five among 50 foreign ports a second.
+    assert!(possible > 250 && met * 100 >= possible * 88, "{met} of {possible} possible ones");
+}
+
+/// What the agent holds, in words: sessions, rooms, events, paths.
+fn everything_known(pair: &PairWorld, host: natlab::world::HostId) -> String {
+    format!("{:?}", pair.player(host))
 }
 
 #[test]
 fn nothing_of_a_player_reaches_another_before_the_join_is_allowed() {
-    for seed in 0..10 {
+    let mut prepared = 0;
+    for seed in 0..12 {
         let mut settings = any_world(seed);
         settings.relation = Relation::Apart;
+        // The host has to say yes, and does not for a while.
+        settings.auto_allow = false;
         let mut pair = PairWorld::new(settings);
+        let watched = watch(&mut pair);
         if !pair.prepare() {
             continue;
         }
-        let end = pair.world.now() + Duration::from_secs(60);
+        prepared += 1;
+        // It looks at the list of rooms, and asks.
+        let (left, right) = (pair.left, pair.right);
+        pair.world.act(left, |node, _| {
+            // Nobody answers for it: the question stays open.
+            node.player_mut().unwrap().silent = true;
+        });
+        pair.act(right, |player, now| player.command(now, traversal_core::Command::ListRooms));
+        pair.request();
+        let end = pair.world.now() + Duration::from_secs(4);
         pair.world.run_until(end);
-        for host in [pair.left, pair.right] {
-            let own: Vec<IpAddr> = [&pair.left_nats, &pair.right_nats]
-                .into_iter()
-                .flatten()
-                .flat_map(|nat| pair.world.nat(*nat).external().to_vec())
-                .collect();
-            for to in pair.world.stats(host).targets.keys() {
-                // Only a hairpin test, which goes to the own address.
-                assert!(own.contains(&to.ip()), "seed {seed}: {to}");
+        let asked = pair
+            .player(left)
+            .events
+            .iter()
+            .any(|(_, event)| matches!(event, traversal_core::Event::JoinRequest { .. }));
+        assert!(asked, "seed {seed}: the host was asked");
+        for (host, side, other) in [(left, 1, 2), (right, 2, 1)] {
+            let known = everything_known(&pair, host);
+            assert!(known.contains(&format!("198.18.{side}.")), "seed {seed}: it knows itself");
+            assert!(
+                !known.contains(&format!("198.18.{other}.")),
+                "seed {seed}: a public address of the other"
+            );
+            assert!(!known.contains(&format!("192.168.1.{}:", 1 + other)), "seed {seed}: a private one");
+            for (_, sender, to) in &watched.borrow().sent {
+                let own = to.ip().to_string().starts_with(&format!("198.18.{side}."));
+                assert!(*sender != host.0 || own || worlds::is_server(to.ip()), "seed {seed}: {to}");
             }
-            assert!(pair.world.stats(host).first_from_player.is_none() || !pair.left_nats.is_empty());
         }
+        assert!(watched.borrow().arrived.is_empty(), "seed {seed}");
     }
+    assert!(prepared >= 8, "{prepared} of 12");
 }
 
 #[test]

@@ -44,6 +44,7 @@ mod lobby;
 mod login;
 mod mesh;
 pub mod nat;
+mod open_tests;
 mod path;
 mod peer;
 pub mod plan;

@@ -1,12 +1,12 @@
 //! The ways to one player: test messages and confirmations (M30), the choice among them, and what keeps the chosen
 //! one alive.
 
-use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use crate::api::{PathKind, SocketId};
 use crate::config::AgentConfig;
+use crate::open_tests::{OpenTest, OpenTests};
 use crate::pulse::{Doubt, Pulse};
 use crate::timer::earliest;
 use crate::wire::message::Method;
@@ -25,8 +25,6 @@ const TEST_GAPS: [Duration; 8] = [
 ];
 /// Addresses per player, with those that it only turned out to use (RFC 8445 section 7.3.1.3: peer-reflexive).
 const MAX_CANDIDATES: usize = 32;
-/// Tests whose confirmation is still of interest.
-const MAX_OPEN_TESTS: usize = 4096;
 /// How long better addresses are still tested once a path stands.
 const SETTLE: Duration = Duration::from_millis(1500);
 /// A path of the same kind must be this much faster to be worth a change.
@@ -103,7 +101,7 @@ pub(crate) struct PathNews {
 }
 
 /// All ways to one player.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Paths {
     candidates: Vec<Candidate>,
     selected: Option<usize>,
@@ -112,9 +110,8 @@ pub(crate) struct Paths {
     next_ping: Option<Instant>,
     /// Pings in a row that went out faster than usual.
     hurried: usize,
-    next_tag: u32,
-    /// Which way a test went, and when.
-    open_tests: BTreeMap<u32, OpenTest>,
+    /// Whose confirmation proves a way.
+    open_tests: OpenTests,
     /// Of the way in use.
     doubt: Doubt,
     /// When that was last looked at.
@@ -133,14 +130,6 @@ pub(crate) struct Paths {
     upgrade: Option<(Instant, usize)>,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct OpenTest {
-    socket: SocketId,
-    remote: SocketAddr,
-    method: Method,
-    sent: Instant,
-}
-
 /// A test message that is to be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TestOrder {
@@ -151,6 +140,26 @@ pub(crate) struct TestOrder {
 }
 
 impl Paths {
+    /// None yet. The seed is for tags that nobody can guess.
+    pub(crate) fn new(seed: [u8; 32]) -> Self {
+        Self {
+            candidates: Vec::new(),
+            selected: None,
+            settle: None,
+            next_ping: None,
+            hurried: 0,
+            open_tests: OpenTests::new(seed),
+            doubt: Doubt::default(),
+            checked: None,
+            recovering: false,
+            falls: 0,
+            held: None,
+            stands: None,
+            data_from: None,
+            upgrade: None,
+        }
+    }
+
     /// An address that the server vouches for, to be tested from `at` on.
     pub(crate) fn add(
         &mut self,
@@ -179,9 +188,6 @@ impl Paths {
         method: Method,
         next_test: Option<Instant>,
     ) -> Option<usize> {
-        if self.candidates.len() >= MAX_CANDIDATES {
-            return None;
-        }
         let vouched = next_test.is_some();
         let candidate = Candidate {
             socket,
@@ -195,8 +201,25 @@ impl Paths {
             pulse: Pulse::default(),
             confirmed: false,
         };
-        self.candidates.push(candidate);
-        Some(self.candidates.len() - 1)
+        if self.candidates.len() < MAX_CANDIDATES {
+            self.candidates.push(candidate);
+            return Some(self.candidates.len() - 1);
+        }
+        let index = self.dispensable()?;
+        self.candidates[index] = candidate;
+        Some(index)
+    }
+
+    /// The way that was heard longest ago of those of which nothing has come: where each datagram of the other side
+    /// leaves by another port, the newest is the one that lasts.
+    fn dispensable(&self) -> Option<usize> {
+        (0..self.candidates.len())
+            .filter(|index| {
+                let candidate = &self.candidates[*index];
+                let idle = !candidate.confirmed && candidate.heard.is_some();
+                idle && candidate.kind != PathKind::Relay && self.selected != Some(*index)
+            })
+            .min_by_key(|index| self.candidates[*index].heard)
     }
 
     fn find(&self, socket: SocketId, remote: SocketAddr) -> Option<usize> {
@@ -241,8 +264,7 @@ impl Paths {
         method: Option<Method>,
     ) -> Option<u32> {
         let index = self.find(socket, from).or_else(|| {
-            let own =
-                self.open_tests.values().rev().find(|test| test.socket == socket && test.remote == from);
+            let own = self.open_tests.newest(socket, from);
             let method = own.map(|test| test.method).or(method).unwrap_or(Method::Cone);
             // One direct way is enough: more of them are only answered.
             let wanted = self.selected().is_none_or(|path| path.kind == PathKind::Relay);
@@ -271,18 +293,12 @@ impl Paths {
         remote: SocketAddr,
         method: Method,
     ) -> u32 {
-        let tag = self.next_tag;
-        self.next_tag = self.next_tag.wrapping_add(1);
-        self.open_tests.insert(tag, OpenTest { socket, remote, method, sent: now });
-        if self.open_tests.len() > MAX_OPEN_TESTS {
-            self.open_tests.pop_first();
-        }
-        tag
+        self.open_tests.open(OpenTest { socket, remote, method, sent: now })
     }
 
     /// A confirmation arrived on this way. True when it proves the way in both directions for the first time.
     pub(crate) fn confirmed(&mut self, now: Instant, tag: u32, socket: SocketId, from: SocketAddr) -> bool {
-        let Some(test) = self.open_tests.remove(&tag) else { return false };
+        let Some(test) = self.open_tests.close(tag) else { return false };
         // The other side's NAT answered from elsewhere: that way is tested on its own (see `heard`).
         if test.socket != socket || test.remote != from {
             return false;
@@ -293,7 +309,8 @@ impl Paths {
         self.proven(index)
     }
 
-    /// Game data arrived on this way: the other side has had our confirmation. True when that is news.
+    /// Game data arrived on this way, from an address that is known to be the other side's: it has had our confirmation.
+    /// True when that is news.
     pub(crate) fn carried_data(&mut self, socket: SocketId, from: SocketAddr) -> bool {
         self.data_from = Some((socket, from));
         let Some(index) = self.find(socket, from) else { return false };

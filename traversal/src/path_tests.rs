@@ -17,7 +17,7 @@ struct Fixture {
 impl Fixture {
     fn new(candidates: &[(&str, PathKind)]) -> Self {
         let now = Instant::now();
-        let mut paths = Paths::default();
+        let mut paths = Paths::new([7; 32]);
         for (remote, kind) in candidates {
             paths.add(now, SOCKET, address(remote), *kind, Method::Cone);
         }
@@ -166,7 +166,36 @@ fn memory_is_bounded_whatever_arrives() {
         fixture.paths.heard(fixture.now, SOCKET, SocketAddr::from(([192, 0, 2, 1], port)), STRANGER, None);
     }
     assert_eq!(fixture.paths.candidates.len(), MAX_CANDIDATES);
-    assert!(fixture.paths.open_tests.len() <= MAX_OPEN_TESTS);
+}
+
+#[test]
+fn the_newest_of_very_many_sources_is_a_way_and_the_one_in_use_stays_one() {
+    let mut fixture = Fixture::new(&[("192.0.2.1:1000", PathKind::Direct)]);
+    let order = fixture.tick(0)[0];
+    assert!(fixture.confirm(order));
+    let source = |port| SocketAddr::from(([192, 0, 2, 1], port));
+    for port in 2000..2300 {
+        fixture.tick(1);
+        fixture.paths.heard(fixture.now, SOCKET, source(port), STRANGER, None);
+    }
+    let tag = fixture.paths.heard(fixture.now, SOCKET, source(2299), STRANGER, None).unwrap();
+    assert!(fixture.paths.confirmed(fixture.now, tag, SOCKET, source(2299)));
+    assert!(fixture.paths.is_selected(SOCKET, order.remote), "the one in use stays");
+    assert_eq!(fixture.paths.candidates.len(), MAX_CANDIDATES);
+}
+
+#[test]
+fn a_confirmation_from_elsewhere_or_with_a_guessed_tag_proves_nothing() {
+    let mut fixture = Fixture::new(&[]);
+    let (own, victim) = (address("192.0.2.1:1000"), address("203.0.113.9:9"));
+    let tag = fixture.paths.heard(fixture.now, SOCKET, own, STRANGER, None).unwrap();
+    let to_victim = fixture.paths.heard(fixture.now, SOCKET, victim, STRANGER, None).unwrap();
+    for near in 1..200 {
+        let guess = tag.wrapping_add(near);
+        assert!(guess == to_victim || !fixture.paths.confirmed(fixture.now, guess, SOCKET, victim));
+    }
+    assert!(!fixture.paths.confirmed(fixture.now, tag, SOCKET, victim), "another way's");
+    assert!(!fixture.paths.choose(fixture.now, &fixture.config), "nothing is proven");
 }
 
 #[test]

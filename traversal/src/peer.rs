@@ -7,6 +7,8 @@ mod sending;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use rand_chacha::rand_core::RngCore;
+
 use crate::Identity;
 use crate::api::{DisconnectReason, Event, PathInfo, PathKind, SocketId};
 use crate::attempt::{Attempt, Hands};
@@ -92,7 +94,9 @@ impl Peer {
         let now = cx.now;
         let channel =
             PairChannel::new(plan.match_id, ephemeral, &plan.peer_ephemeral, &plan.pair_secret, plan.host)?;
-        let mut paths = Paths::default();
+        let mut seed = [0; 32];
+        cx.rng.fill_bytes(&mut seed);
+        let mut paths = Paths::new(seed);
         let attempt = Attempt::new(cx, &plan, hands.link);
         let lan = cx.config.lan && plan.same_nat;
         let direct = cx.config.relay != RelayPolicy::Only;
@@ -194,8 +198,10 @@ impl Peer {
         if socket != RELAY {
             self.attempt.handle_datagram(cx.now, hands.sockets.owner(socket), from);
         }
-        // Over the cap of destinations the game's data still gets in, but no further way is made of it.
-        let admitted = socket == RELAY || self.attempt.admits(hands.budget, from);
+        // Over the cap of destinations, and from a private address where the server knows of no common network, the
+        // game's data still gets in, but no way is made of it.
+        let private = !self.plan.same_nat && is_local(from.ip());
+        let admitted = socket == RELAY || (!private && self.attempt.admits(hands.budget, from));
         match opened {
             Opened::Message(PairMessage::Test { .. } | PairMessage::Confirm { .. }) if !admitted => Ok(None),
             Opened::Data(channel, payload) => {
@@ -206,7 +212,10 @@ impl Peer {
                 }
                 if admitted {
                     self.paths.heard(cx.now, socket, from, way, method_here);
-                    self.paths.carried_data(socket, from);
+                    // Anybody could stand behind another source, and would get the game's answers.
+                    if way.1 || (self.lan && self.plan.peer_local.iter().any(known_ip)) {
+                        self.paths.carried_data(socket, from);
+                    }
                 }
                 let news = self.choose(cx);
                 cx.emit(Event::Datagram { player: self.info.id, channel, payload });

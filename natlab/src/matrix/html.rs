@@ -128,7 +128,8 @@ fn detail(cell: &Cell) -> String {
     let number = |value: Option<f64>| value.map_or_else(|| "–".into(), |value| format!("{value:.2}"));
     let mut text = format!(
         "{} hosts, {} joins\ndirect {} of {} (95 %: {:.3} – {:.3} %)\nplayed {}\nfirst packet {} ms, {} RTT\n\
-         both confirmed {} ms, {} RTT\nfirst game datagram {} ms, {} RTT\n\
+         both confirmed {} ms, {} RTT\n\
+         bound where all ways are equal and lose nothing: {} and {} RTT\nfirst game datagram {} ms, {} RTT\n\
          packets {}, {} at the most; sockets {}, {} at the most\noracle: {}",
         cell.left,
         cell.right,
@@ -141,6 +142,8 @@ fn detail(cell: &Cell) -> String {
         number(cell.median_direct_rtt),
         number(cell.median_confirmed_ms),
         number(cell.median_confirmed_rtt),
+        number(cell.bound_direct_rtt),
+        number(cell.bound_confirmed_rtt),
         number(cell.median_game_ms),
         number(cell.median_game_rtt),
         number(cell.median_packets),

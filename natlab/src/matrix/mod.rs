@@ -13,15 +13,17 @@ use serde::Serialize;
 use traversal_core::Detect;
 
 use crate::nat::NatSpec;
-use crate::oracle::{self, Outlook};
+use crate::oracle::{self, Outlook, Relation};
 use crate::scenario::{Draw, JoinMoment, JoinReport, PairWorld};
 use crate::stats::{median, wilson};
 
 pub use html::page;
 pub use table::table;
 
-/// Failed seeds that a cell lists.
-const LISTED_FAILURES: usize = 20;
+/// Failed seeds that a cell lists where a direct path exists: all of them, within reason.
+const LISTED_FAILURES: usize = 2000;
+/// Those that it lists where none exists: as examples.
+const LISTED_EXAMPLES: usize = 20;
 
 /// The NATs of every kind that two players must be able to play through: the named types, a home router behind a
 /// carrier's, Linux' clash, random ports, no UDP at all.
@@ -147,10 +149,14 @@ pub struct Cell {
     pub median_direct_ms: Option<f64>,
     /// The same in round trips of each run's world.
     pub median_direct_rtt: Option<f64>,
+    /// What is enough where every way takes the same time and nothing is lost: see [`oracle::bound_round_trips`].
+    pub bound_direct_rtt: Option<f64>,
     /// Request to both sides confirmed.
     pub median_confirmed_ms: Option<f64>,
     /// The same in round trips.
     pub median_confirmed_rtt: Option<f64>,
+    /// What is enough, likewise.
+    pub bound_confirmed_rtt: Option<f64>,
     /// Request until both had the other's first game datagram, by whichever way.
     pub median_game_ms: Option<f64>,
     /// The same in round trips.
@@ -167,7 +173,7 @@ pub struct Cell {
     pub methods: BTreeMap<String, usize>,
     /// Why the others failed.
     pub causes: BTreeMap<String, usize>,
-    /// Some of the others.
+    /// The others, with their causes; where the oracle says that no direct path exists, some of them.
     pub failed_seeds: Vec<FailedSeed>,
 }
 
@@ -194,6 +200,8 @@ pub struct SettingsShown {
     pub one_address: bool,
     /// What was known at the join: `both`, `host` or `nothing`.
     pub known: &'static str,
+    /// What the two networks shared: `apart`, `lan` or `outer-nat`.
+    pub shared: &'static str,
     /// Who classified and measured ranges: `server` or `peer`.
     pub detect: &'static str,
 }
@@ -278,6 +286,11 @@ fn shown(settings: &MatrixSettings) -> SettingsShown {
             JoinMoment::HostKnown => "host",
             JoinMoment::AtOnce => "nothing",
         },
+        shared: match settings.draw.relation {
+            Relation::Apart => "apart",
+            Relation::SameLan => "lan",
+            Relation::SameOuterNat => "outer-nat",
+        },
         detect: match config.detect {
             Detect::Server => "server",
             Detect::Peer => "peer",
@@ -291,7 +304,10 @@ fn cell<'a>(
     outcomes: impl Iterator<Item = &'a Outcome>,
     draw: &Draw,
 ) -> Cell {
-    let outlook = match oracle::outlook(&left.chain, &right.chain, draw.relation) {
+    let outlook = oracle::outlook(&left.chain, &right.chain, draw.relation);
+    let listed = if matches!(outlook, Outlook::Impossible(_)) { LISTED_EXAMPLES } else { LISTED_FAILURES };
+    let bound = oracle::bound_round_trips(&left.chain, &right.chain, draw.relation);
+    let outlook = match outlook {
         Outlook::Direct => "direct",
         Outlook::Search => "search",
         Outlook::Impossible(cause) => cause.name(),
@@ -307,8 +323,10 @@ fn cell<'a>(
         settled: 0,
         median_direct_ms: None,
         median_direct_rtt: None,
+        bound_direct_rtt: bound.map(|(first, _)| first),
         median_confirmed_ms: None,
         median_confirmed_rtt: None,
+        bound_confirmed_rtt: bound.map(|(_, both)| both),
         median_game_ms: None,
         median_game_rtt: None,
         median_packets: None,
@@ -340,7 +358,7 @@ fn cell<'a>(
             confirmed_rtt.extend(outcome.confirmed_ms.map(|time| time / outcome.rtt_ms));
         } else if let Some(cause) = &outcome.cause {
             *cell.causes.entry(cause.clone()).or_default() += 1;
-            if cell.failed_seeds.len() < LISTED_FAILURES {
+            if cell.failed_seeds.len() < listed {
                 cell.failed_seeds.push(FailedSeed { seed: outcome.seed, cause: cause.clone() });
             }
         }

@@ -6,6 +6,9 @@ use comfy_table::{Attribute, Cell as Field, Color, ContentArrangement, Table, pr
 
 use super::{Cell, Matrix};
 
+/// Failed seeds that stand behind each cause of a pair.
+const SEEDS_TOLD: usize = 20;
+
 /// A table of all pairs and a list of failed seeds. A cell tells: direct success; median time to the first direct
 /// packet, until both confirmed, and until both had a game datagram by whichever way, in round trips; median packets
 /// and sockets of both sides; the method that won most.
@@ -38,8 +41,9 @@ pub fn table(matrix: &Matrix) -> String {
     let _ = writeln!(text, "{table}");
     let _ = writeln!(
         text,
-        "each cell: direct success · played, where not always · median round trips to the first direct packet / \
-         until both confirmed · to the first game datagram by whichever way · median packets and sockets · method"
+        "each cell: direct success, its 95 % interval (Wilson) · played, where not always · median round trips to the \
+         first direct packet / until both confirmed, in brackets the bound where all ways are equal and lose nothing · to \
+         the first game datagram by whichever way · median packets and sockets · method"
     );
     for cell in matrix.cells.iter().filter(|cell| !cell.failed_seeds.is_empty()) {
         let (low, high) = cell.direct_interval;
@@ -55,14 +59,11 @@ pub fn table(matrix: &Matrix) -> String {
             cell.outlook,
         );
         for (cause, count) in &cell.causes {
-            let seeds: Vec<_> = cell
-                .failed_seeds
-                .iter()
-                .filter(|failed| failed.cause == *cause)
-                .take(8)
-                .map(|failed| failed.seed.to_string())
-                .collect();
-            let _ = writeln!(text, "    {count} x {cause} (seeds {} ...)", seeds.join(", "));
+            let mut seeds = cell.failed_seeds.iter().filter(|failed| failed.cause == *cause);
+            let listed: Vec<_> =
+                seeds.by_ref().take(SEEDS_TOLD).map(|failed| failed.seed.to_string()).collect();
+            let rest = if count > &listed.len() { ", more in the JSON" } else { "" };
+            let _ = writeln!(text, "    {count} x {cause} (seeds {}{rest})", listed.join(", "));
         }
     }
     text
@@ -72,15 +73,17 @@ fn field(cell: &Cell) -> Field {
     let share = cell.direct as f64 / cell.runs.max(1) as f64;
     let whole = |value: Option<f64>| value.map_or_else(|| "-".into(), |value| format!("{value:.0}"));
     let number = |value: Option<f64>| value.map_or_else(|| "-".into(), |value| format!("{value:.2}"));
-    let mut text = percent(share);
+    let (low, high) = cell.direct_interval;
+    let mut text = format!("{} [{}–{}]", percent(share), hundredths(low), hundredths(high));
     if cell.played < cell.runs {
         let _ = write!(text, " ({} played)", percent(cell.played as f64 / cell.runs.max(1) as f64));
     }
     let _ = write!(
         text,
-        "\n{} / {} · game {}\n{} pk {} so {}",
+        "\n{} / {}{}\ngame {}\n{} pk {} so {}",
         number(cell.median_direct_rtt),
         number(cell.median_confirmed_rtt),
+        bound(cell),
         number(cell.median_game_rtt),
         whole(cell.median_packets),
         whole(cell.median_sockets),
@@ -91,6 +94,22 @@ fn field(cell: &Cell) -> Field {
         share if share >= 0.9 => Color::Yellow,
         _ => Color::Red,
     })
+}
+
+/// Beside what was measured.
+fn bound(cell: &Cell) -> String {
+    match (cell.bound_direct_rtt, cell.bound_confirmed_rtt) {
+        (Some(first), Some(both)) => format!(" ({first:.1} / {both:.1})"),
+        _ => String::new(),
+    }
+}
+
+/// In percent; like [`percent`] it never rounds up.
+fn hundredths(share: f64) -> String {
+    match share {
+        share if share >= 1.0 => "100".into(),
+        share => format!("{:.2}", (share * 1e4).floor() / 1e2),
+    }
 }
 
 /// Never rounds up to 100.

@@ -61,10 +61,21 @@ pub enum Allocation {
 /// How an external address is chosen where there are several (RFC 4787 section 4.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Pooling {
-    /// One for all mappings of an internal address.
+    /// One for all mappings of an internal address (REQ-2).
     Paired,
-    /// Any one for each mapping.
+    /// Any one for each new mapping.
     Arbitrary,
+}
+
+/// What becomes of a packet from the inside to an external address (RFC 4787 section 6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Hairpin {
+    /// It is dropped.
+    No,
+    /// It comes back in, from the sender's external address and port: REQ-9a.
+    ExternalSource,
+    /// It comes back in, from the sender's internal address and port.
+    InternalSource,
 }
 
 /// A NAT that takes unsolicited packets for an attack.
@@ -105,8 +116,8 @@ pub struct NatConfig {
     pub pooling: Pooling,
     /// Mappings that one internal address may have at a time.
     pub quota: Option<u32>,
-    /// Packets from the inside to an external address come back in.
-    pub hairpin: bool,
+    /// What becomes of packets from the inside to an external address.
+    pub hairpin: Hairpin,
     /// Linux's inbound-first clash: an unsolicited packet that arrives before our own to its sender occupies the
     /// port towards that sender, so ours leaves from a random one.
     pub clash: bool,
@@ -134,7 +145,7 @@ impl Default for NatConfig {
             pool: 1,
             pooling: Pooling::Paired,
             quota: None,
-            hairpin: false,
+            hairpin: Hairpin::No,
             clash: false,
             blacklist: None,
             udp_blocked: false,
@@ -178,10 +189,13 @@ impl NatConfig {
         use Allocation::{Random, RandomInBlock, Sequential};
         let nat = Self::default();
         Some(match name {
-            "none" => {
-                Self { kind: Kind::Router, filtering: Filtering::EndpointIndependent, hairpin: true, ..nat }
-            }
-            "firewall" => Self { kind: Kind::Firewall, hairpin: true, ..nat },
+            "none" => Self {
+                kind: Kind::Router,
+                filtering: Filtering::EndpointIndependent,
+                hairpin: Hairpin::ExternalSource,
+                ..nat
+            },
+            "firewall" => Self { kind: Kind::Firewall, hairpin: Hairpin::ExternalSource, ..nat },
             "fullcone" => Self { filtering: Filtering::EndpointIndependent, ..nat },
             "restricted" => Self { filtering: Filtering::AddressDependent, ..nat },
             "portrestricted" => nat,
@@ -199,7 +213,7 @@ impl NatConfig {
                 allocation: RandomInBlock(4032),
                 quota: Some(256),
                 pool: 4,
-                hairpin: true,
+                hairpin: Hairpin::ExternalSource,
                 timeout: Duration::from_secs(300),
                 stream_timeout: Duration::from_secs(300),
                 ..nat

@@ -38,7 +38,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 pub use config::{
-    Allocation, Blacklist, Fallback, Filtering, Kind, Mapping, NatConfig, PRESETS, Pooling, Preset,
+    Allocation, Blacklist, Fallback, Filtering, Hairpin, Kind, Mapping, NatConfig, PRESETS, Pooling, Preset,
 };
 pub use spec::{NatSpec, SpecError};
 pub use table::Nat;

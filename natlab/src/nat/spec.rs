@@ -1,10 +1,13 @@
 //! NATs on the command line.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
 
-use super::config::{Allocation, Blacklist, Fallback, Filtering, Kind, Mapping, NatConfig, PRESETS, Pooling};
+use super::config::{
+    Allocation, Blacklist, Fallback, Filtering, Hairpin, Kind, Mapping, NatConfig, PRESETS, Pooling,
+};
 
 /// One NAT or several in a row, as written on the command line: `ps`, `mapping=eim,cross=5`, `ps,timeout=20`,
 /// `portrestricted+cgn`.
@@ -24,7 +27,7 @@ pub enum SpecError {
     Unknown(String),
     /// No such key.
     #[error(
-        "a NAT has no setting \"{0}\"; there are mapping, filtering, ports, cross, timeout, stream-timeout, pool, pooling, quota, clash, hairpin, parity, inbound-refresh, blacklist, kind, udp"
+        "a NAT has no setting \"{0}\"; there are mapping, filtering, ports, cross, timeout, stream-timeout, pool, pooling, quota, clash, hairpin, parity, range, inbound-refresh, blacklist, kind, udp"
     )]
     Key(String),
     /// The value does not fit the key.
@@ -140,8 +143,18 @@ fn set(config: &mut NatConfig, key: &str, value: &str) -> Result<(), SpecError> 
                 Some(value.parse().ok().filter(|n| *n > 0).ok_or_else(|| bad("mappings, at least 1"))?);
         }
         "clash" => config.clash = yes()?,
-        "hairpin" => config.hairpin = yes()?,
+        "hairpin" => {
+            config.hairpin = match value {
+                "internal" => Hairpin::InternalSource,
+                "yes" | "true" | "1" => Hairpin::ExternalSource,
+                "no" | "false" | "0" => Hairpin::No,
+                _ => return Err(bad("yes, no, or internal for one that shows the internal source")),
+            };
+        }
         "parity" => config.parity = yes()?,
+        "range" => {
+            config.port_range = parse_range(value).ok_or_else(|| bad("FIRST-LAST, at least 16 ports"))?
+        }
         "inbound-refresh" => config.inbound_refresh = yes()?,
         "blacklist" => {
             let after = value.parse().ok().filter(|n| *n > 0).ok_or_else(|| bad("packets, at least 1"))?;
@@ -163,6 +176,12 @@ fn set(config: &mut NatConfig, key: &str, value: &str) -> Result<(), SpecError> 
 
 const PORTS: &str =
     "preserving, preserving:sequential, random, sequential:STEP (not 0) or block:SIZE (16 to 32768)";
+
+fn parse_range(value: &str) -> Option<RangeInclusive<u16>> {
+    let (first, last) = value.split_once('-')?;
+    let (first, last): (u16, u16) = (first.parse().ok()?, last.parse().ok()?);
+    (first > 0 && last >= first && last - first >= 15).then_some(first..=last)
+}
 
 fn parse_ports(value: &str) -> Option<Allocation> {
     Some(match value.split_once(':') {

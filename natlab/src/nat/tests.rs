@@ -129,18 +129,55 @@ fn foreign_traffic_is_poisson_and_takes_ports() {
     assert_eq!((second - first).rem_euclid(65536 - 1024), taken as i32 + 1);
 }
 
+/// A regular clock has the same mean; what is Poisson varies as much as its mean from second to second, and its gaps
+/// are exponential.
+#[test]
+fn foreign_traffic_varies_as_a_poisson_process_does() {
+    const RATE: f64 = 50.0;
+    const SECONDS: u64 = 400;
+    let mut nat = nat("mapping=apdm,ports=sequential:1,cross=50,timeout=1");
+    let mut before = 0;
+    let mut counts = Vec::new();
+    let mut empty = 0;
+    for tick in 1..=SECONDS * 50 {
+        let taken = nat.counters().foreign;
+        nat.inbound(ms(tick * 20), Header::udp(addr("198.18.0.1:1"), addr("198.18.1.1:9")));
+        empty += u32::from(nat.counters().foreign == taken);
+        if tick % 50 == 0 {
+            counts.push((nat.counters().foreign - before) as f64);
+            before = nat.counters().foreign;
+        }
+    }
+    let mean = counts.iter().sum::<f64>() / counts.len() as f64;
+    let variance = counts.iter().map(|n| (n - mean).powi(2)).sum::<f64>() / (counts.len() - 1) as f64;
+    // Of 400 seconds: standard deviations 0.35 of the mean and 0.07 of the ratio.
+    assert!((mean - RATE).abs() < 1.8, "{mean} a second");
+    assert!((variance / mean - 1.0).abs() < 0.35, "variance {variance}, mean {mean}");
+    // One is expected in 20 ms: e^-1 of them have none.
+    let share = f64::from(empty) / (SECONDS * 50) as f64;
+    assert!((share - (-1.0_f64).exp()).abs() < 0.02, "{share} of the gaps are empty");
+}
+
 #[test]
 fn pool() {
-    let addresses = |spec: &str| {
+    let distinct = |seen: Vec<IpAddr>| seen.into_iter().collect::<std::collections::BTreeSet<_>>().len();
+    let destinations = |spec: &str| {
         let mut nat = nat(spec);
-        let mut seen: Vec<_> =
-            (0..40).map(|n| out(&mut nat, ms(0), IN, &format!("198.18.0.1:{}", n + 1)).ip()).collect();
-        seen.sort_unstable();
-        seen.dedup();
-        seen.len()
+        distinct((0..40).map(|n| out(&mut nat, ms(0), IN, &format!("198.18.0.1:{}", n + 1)).ip()).collect())
     };
-    assert_eq!(addresses("ps,pool=4"), 1);
-    assert_eq!(addresses("ps,pool=4,pooling=arbitrary"), 4);
+    let sockets = |spec: &str| {
+        let mut nat = nat(spec);
+        let socket =
+            |n: u16| out(&mut nat, ms(0), &format!("192.168.1.2:{}", 40_000 + n), "198.18.0.1:1").ip();
+        distinct((0..40).map(socket).collect())
+    };
+    assert_eq!(destinations("ps,pool=4"), 1);
+    assert_eq!(destinations("ps,pool=4,pooling=arbitrary"), 4);
+    assert_eq!(destinations("fullcone,pool=4,pooling=arbitrary"), 1, "one mapping has one address");
+    for mapping in ["eim", "adm", "apdm"] {
+        assert_eq!(sockets(&format!("mapping={mapping},pool=4")), 1, "{mapping}: paired (REQ-2)");
+        assert_eq!(sockets(&format!("mapping={mapping},pool=4,pooling=arbitrary")), 4, "{mapping}");
+    }
 }
 
 #[test]
@@ -183,6 +220,55 @@ fn hairpin_shows_the_external_source() {
     let server = out(&mut without, ms(0), "192.168.1.3:5000", "198.18.0.1:1");
     let verdict = without.outbound(ms(1), Header::udp(addr(IN), server));
     assert_eq!(verdict, Verdict::Drop(DropReason::NoHairpin));
+}
+
+#[test]
+fn hairpin_may_show_the_internal_source_and_filters_all_the_same() {
+    let mut nat = nat("restricted,hairpin=internal,ports=random");
+    let other = "192.168.1.3:5000";
+    let external = out(&mut nat, ms(0), other, "198.18.0.1:1");
+    let knock = Header::udp(addr(IN), external);
+    assert_eq!(nat.outbound(ms(1), knock), Verdict::Drop(DropReason::Filtered));
+    let own = out(&mut nat, ms(2), IN, "198.18.0.1:1");
+    assert!(matches!(nat.outbound(ms(3), Header::udp(addr(other), own)), Verdict::Hairpin(_)));
+    let Verdict::Hairpin(header) = nat.outbound(ms(4), knock) else {
+        panic!("the filter knows the address now")
+    };
+    assert_eq!((header.src, header.dst), (addr(IN), addr(other)));
+}
+
+#[test]
+fn each_subscriber_has_a_block_and_a_quota_of_its_own() {
+    let mut nat = nat("ports=block:64,mapping=apdm,quota=40");
+    let mut blocks = Vec::new();
+    for host in 2..6 {
+        let from = format!("192.168.1.{host}:40000");
+        let ports: Vec<u16> =
+            (1..=40).map(|port| out(&mut nat, ms(0), &from, &format!("198.18.0.1:{port}")).port()).collect();
+        let more = Header::udp(addr(&from), addr("198.18.0.1:41"));
+        assert_eq!(nat.outbound(ms(1), more), Verdict::Drop(DropReason::Quota), "RFC 6888 REQ-4");
+        let (first, last) = (*ports.iter().min().unwrap(), *ports.iter().max().unwrap());
+        assert!(last - first < 64, "RFC 7422: one block");
+        blocks.push(first..=last);
+    }
+    for (one, block) in blocks.iter().enumerate() {
+        for other in &blocks[one + 1..] {
+            assert!(block.end() < other.start() || other.end() < block.start(), "{block:?} {other:?}");
+        }
+    }
+}
+
+#[test]
+fn ports_stay_in_their_range_with_any_allocation_but_a_preserving_one() {
+    for ports in ["random", "sequential:1", "sequential:-2", "sequential:7"] {
+        for parity in ["yes", "no"] {
+            let spec = format!("ports={ports},range=5000-5099,parity={parity}");
+            let seen = ports_of(&mut nat(&spec), 40);
+            assert!(seen.iter().all(|port| (5000..=5099).contains(port)), "{spec}: {seen:?}");
+            let kept = seen.iter().enumerate().filter(|(n, port)| **port % 2 == *n as i32 % 2).count();
+            assert!((kept == 40) == (parity == "yes"), "{spec}: {kept} of 40 keep their parity");
+        }
+    }
 }
 
 #[test]
@@ -333,6 +419,74 @@ fn every_preset_is_what_its_name_says() {
     }
 }
 
+/// No axis moves another one: all of them crossed, each found as it was set.
+#[test]
+fn the_axes_are_independent() {
+    let mappings = [
+        ("eim", Mapping::EndpointIndependent),
+        ("adm", Mapping::AddressDependent),
+        ("apdm", Mapping::AddressAndPortDependent),
+    ];
+    let filters = [
+        ("eif", Filtering::EndpointIndependent),
+        ("adf", Filtering::AddressDependent),
+        ("apdf", Filtering::AddressAndPortDependent),
+    ];
+    for (mapping_name, mapping) in mappings {
+        for (filter_name, filtering) in filters {
+            for ports in ["preserving", "preserving:sequential", "sequential:3", "random", "block:1024"] {
+                for hairpin in ["no", "yes", "internal"] {
+                    for rest in
+                        ["", ",pool=3,pooling=arbitrary", ",parity=yes,quota=99,clash=yes,blacklist=50"]
+                    {
+                        let spec = format!(
+                            "mapping={mapping_name},filtering={filter_name},ports={ports},hairpin={hairpin}{rest}"
+                        );
+                        let found = rfc5780(&mut nat(&spec));
+                        let expected = Found { udp: true, translated: true, mapping, filtering };
+                        assert_eq!(found, expected, "{spec}");
+                        assert_eq!(hairpins(&mut nat(&spec)), hairpin != "no", "{spec}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// A socket sends to another one's external address, which has sent to it before, so that no filter matters.
+fn hairpins(nat: &mut Nat) -> bool {
+    let (one, other) = ("192.168.1.2:41000", "192.168.1.3:42000");
+    // Both towards each other's port as far as it can be known; a lenient axis needs less.
+    let seen = out(nat, ms(0), other, "198.18.0.1:1");
+    match nat.outbound(ms(1), Header::udp(addr(one), seen)) {
+        Verdict::Hairpin(header) => header.dst == addr(other),
+        Verdict::Drop(reason) => reason != DropReason::NoHairpin,
+        Verdict::Forward(_) => panic!("an own address does not leave"),
+    }
+}
+
+/// What the laboratory believes of networks is its own: nothing of the product is asked.
+#[test]
+fn the_networks_share_no_code_with_the_product() {
+    let source = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut places =
+        vec![source.join("nat"), source.join("world"), source.join("link.rs"), source.join("oracle.rs")];
+    let mut read = 0;
+    while let Some(place) = places.pop() {
+        if place.is_dir() {
+            places.extend(std::fs::read_dir(place).unwrap().map(|entry| entry.unwrap().path()));
+            continue;
+        }
+        let text = std::fs::read_to_string(&place).unwrap();
+        // Put together here, so that this file does not find itself.
+        for crate_name in [["traversal", "_core"].concat(), ["lobby", "_server::"].concat()] {
+            assert!(!text.contains(&crate_name), "{} uses {crate_name}", place.display());
+        }
+        read += 1;
+    }
+    assert!(read >= 12, "{read} files");
+}
+
 #[test]
 fn specs_parse_or_say_what_is_wrong() {
     let spec: NatSpec = "mapping=apdm,filtering=adf,ports=block:4032,cross=5.5,timeout=20,pool=2,quota=64,clash=yes,hairpin=yes"
@@ -343,7 +497,11 @@ fn specs_parse_or_say_what_is_wrong() {
     assert_eq!(config.filtering, Filtering::AddressDependent);
     assert_eq!(config.allocation, Allocation::RandomInBlock(4032));
     assert_eq!((config.cross, config.pool, config.quota), (5.5, 2, Some(64)));
-    assert!(config.clash && config.hairpin && config.timeout == Duration::from_secs(20));
+    assert!(
+        config.clash
+            && config.hairpin == Hairpin::ExternalSource
+            && config.timeout == Duration::from_secs(20)
+    );
     let double: NatSpec = "portrestricted,cross=3+cgn".parse().unwrap();
     assert_eq!(double.chain.len(), 2);
     assert_eq!(double.chain[1], NatConfig::preset("cgn").unwrap());

@@ -60,6 +60,10 @@ fn seed_of(rng: &mut ChaCha8Rng) -> [u8; 32] {
 impl PairWorld {
     /// Builds it; nobody has said anything yet.
     pub fn new(mut settings: PairSettings) -> Self {
+        if settings.left.is_empty() && settings.relation == Relation::SameOuterNat {
+            // There is none to share.
+            settings.relation = Relation::Apart;
+        }
         match settings.relation {
             Relation::Apart => {}
             Relation::SameLan => settings.right.clone_from(&settings.left),
@@ -93,15 +97,18 @@ impl PairWorld {
             add_chain(&mut world, World::<Program>::INTERNET, 1, &settings.left, &settings.left_link);
         let (right_inside, right_nats) = match settings.relation {
             Relation::SameLan => (left_inside, left_nats.clone()),
-            Relation::SameOuterNat if settings.left.len() > 1 && settings.right.len() > 1 => {
-                let outer = left_nats[left_nats.len() - 1];
-                let shared = world.inside_of(outer);
-                let inner = &settings.right[..settings.right.len() - 1];
-                let (inside, mut nats) = add_chain(&mut world, shared, 2, inner, &Link::default());
-                nats.push(outer);
-                (inside, nats)
-            }
-            Relation::SameOuterNat => (left_inside, left_nats.clone()),
+            Relation::SameOuterNat => match left_nats.last() {
+                Some(outer) => {
+                    // Each side has what is left of its row below the common one; nothing is left: it is in the
+                    // network between.
+                    let shared = world.inside_of(*outer);
+                    let inner = &settings.right[..settings.right.len() - 1];
+                    let (inside, mut nats) = add_chain(&mut world, shared, 2, inner, &Link::default());
+                    nats.push(*outer);
+                    (inside, nats)
+                }
+                None => (left_inside, Vec::new()),
+            },
             Relation::Apart => {
                 add_chain(&mut world, World::<Program>::INTERNET, 2, &settings.right, &settings.right_link)
             }
@@ -284,10 +291,11 @@ fn add_chain(
     for (depth, config) in chain.iter().rev().enumerate() {
         let external = (1..=config.pool as u8)
             .map(|n| {
-                IpAddr::V4(match (segment, depth) {
-                    (World::<Program>::INTERNET, _) => Ipv4Addr::new(198, 18, side, n),
+                IpAddr::V4(match depth as u8 {
+                    // Below firewalls alone addresses are public.
+                    depth if world.is_public(segment) => Ipv4Addr::new(198, 18, side, n + 64 * depth.min(2)),
                     // RFC 6598's shared addresses, as between a carrier's NAT and its customers'.
-                    _ => Ipv4Addr::new(100, 64 + depth as u8, side, n),
+                    depth => Ipv4Addr::new(100, 64 + depth, side, n),
                 })
             })
             .collect();

@@ -201,6 +201,14 @@ impl<N: Node> World<N> {
         self.nats[nat.0].inner
     }
 
+    /// No NAT translates between this network and the internet.
+    pub fn is_public(&self, segment: SegmentId) -> bool {
+        self.segments[segment.0].uplink.is_none_or(|nat| {
+            let nat = &self.nats[nat.0];
+            !nat.nat.config().translates() && self.is_public(nat.outer)
+        })
+    }
+
     /// Time since the start.
     pub fn now(&self) -> Duration {
         self.now
@@ -380,6 +388,7 @@ impl<N: Node> World<N> {
                 }
                 NodeOutput::Open { socket, v6 } => {
                     let local = self.hosts[id.0].open(socket, v6, &mut self.rng);
+                    self.hosts[id.0].stats.sockets_opened += u64::from(local.is_ok());
                     self.hosts[id.0].node.handle_socket(now, socket, local);
                 }
                 NodeOutput::Close { socket } => {

@@ -128,7 +128,7 @@ pub(super) struct NatBox {
     pub(super) nat: Nat,
     /// What IPv6 passes; none: nothing does.
     pub(super) v6: Option<Nat>,
-    outer: SegmentId,
+    pub(super) outer: SegmentId,
     pub(super) inner: SegmentId,
     up: Carrier,
     down: Carrier,

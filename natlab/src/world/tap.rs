@@ -96,6 +96,8 @@ pub struct HostStats {
     pub busiest_second: u64,
     /// `to_players` when [`World::mark`](super::World::mark) was called.
     pub marked: Option<u64>,
+    /// Sockets opened, beside those it began with.
+    pub sockets_opened: u64,
     /// Times of the datagrams to players in the last second.
     recent: VecDeque<Duration>,
 }
@@ -121,6 +123,7 @@ impl HostStats {
         self.to_players = 0;
         self.first_from_player = None;
         self.busiest_second = 0;
+        self.sockets_opened = 0;
         self.marked = None;
         self.recent.clear();
     }

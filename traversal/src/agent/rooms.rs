@@ -1,8 +1,11 @@
-//! The agent in a room that changes its host.
+//! The agent in its room, whose host may change.
 
-use super::*;
-use crate::id::RoomId;
-use crate::wire::message::RoomInfo;
+use std::time::{Duration, Instant};
+
+use super::{Agent, Event};
+use crate::id::{PlayerId, RoomId};
+use crate::peer::Peer;
+use crate::wire::message::{MatchEnd, PunchPlan, RoomEnd, RoomInfo, ToServer};
 
 /// A host that was heard within this is there: five pings of its path.
 const HEARD: Duration = Duration::from_secs(2);
@@ -90,5 +93,31 @@ impl Agent {
             cx.emit(Event::RoomLeft { reason: Some(reason) });
         }
         self.close_all(now, "left");
+    }
+
+    pub(super) fn room_ended(&mut self, now: Instant, reason: RoomEnd) {
+        let host = self.lobby.room().map(|room| room.info.host);
+        if reason == RoomEnd::HostLost
+            && host.and_then(|host| self.peer(host)).is_some_and(Peer::is_connected)
+        {
+            self.lobby.resume(now);
+            return;
+        }
+        self.lobby.room_ended();
+        let text = reason.to_string();
+        cx!(self, now).emit(Event::RoomLeft { reason: Some(reason) });
+        self.close_all(now, &text);
+    }
+
+    /// Leaves on this side's own wish.
+    pub(super) fn leave_room(&mut self, now: Instant, reason: &str) {
+        let Some(room) = self.lobby.forget_room(&mut cx!(self, now), &mut self.link) else { return };
+        let reason = match (room.hosting, room.info.migrate) {
+            (true, false) => "the host closed the room",
+            (true, true) => "the host left",
+            (false, _) => reason,
+        };
+        self.close_all(now, reason);
+        cx!(self, now).emit(Event::RoomLeft { reason: None });
     }
 }

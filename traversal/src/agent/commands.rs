@@ -1,0 +1,105 @@
+//! What the game wants of the agent.
+
+use std::time::{Duration, Instant};
+
+use super::{Agent, Command, Event, RequestFailure, RequestKind};
+use crate::wire::message::{Request, RequestError, ToServer};
+
+impl Agent {
+    /// Input: the game wants something.
+    pub fn handle_command(&mut self, now: Instant, command: Command) {
+        self.detection.renew_when_due(&mut cx!(self, now), &mut self.link, &mut self.sockets);
+        match command {
+            Command::Connect(servers) => {
+                self.leave_room(now, "left");
+                let mut cx = cx!(self, now);
+                self.lobby.end_queue(&mut cx);
+                self.detection.stop(&mut cx, &mut self.sockets);
+                self.mapping.stop(&mut cx);
+                self.mapping.contact(&servers);
+                self.link.disconnect(&mut cx);
+                self.link.connect(&mut cx, servers);
+            }
+            Command::Disconnect => {
+                self.leave_room(now, "left");
+                self.close_all(now, "left");
+                let mut cx = cx!(self, now);
+                self.lobby.end_queue(&mut cx);
+                self.detection.stop(&mut cx, &mut self.sockets);
+                self.mapping.stop(&mut cx);
+                self.link.disconnect(&mut cx);
+            }
+            Command::HostRoom(options) => {
+                let request = Request::CreateRoom { options };
+                self.ask(now, RequestKind::Host, request, Duration::ZERO);
+            }
+            Command::JoinRoom { target, password, wait } => {
+                self.join_requested = Some((now, None));
+                let request = Request::JoinRoom { target, password };
+                self.ask(now, RequestKind::Join, request, wait);
+            }
+            Command::LeaveRoom => {
+                if self.lobby.room().is_some() {
+                    self.leave_room(now, "left");
+                } else if self.lobby.cancel_entering() {
+                    // If the server lets this player in all the same, that is undone (see `LobbyNews::Unwanted`).
+                    self.close_all(now, "left");
+                } else {
+                    let error = RequestFailure::Server(RequestError::NotInRoom);
+                    self.events.push_back(Event::RequestFailed { request: RequestKind::Leave, error });
+                }
+            }
+            Command::ListRooms => {
+                self.ask(now, RequestKind::List, Request::ListRooms { after: None }, Duration::ZERO);
+            }
+            Command::AnswerJoin { join, allow, reason } => {
+                self.tell_server(now, ToServer::JoinAnswer { join, allow, reason });
+            }
+            Command::Kick { player, reason } => {
+                self.ask(now, RequestKind::Kick, Request::Kick { player, reason }, Duration::ZERO);
+            }
+            Command::SetMetadata(metadata) => {
+                self.ask(now, RequestKind::SetMetadata, Request::SetMetadata(metadata), Duration::ZERO);
+            }
+            Command::ClosePeer { player, reason } => {
+                self.close_peer(now, player, &reason);
+            }
+            Command::QuickMatch(wanted) => {
+                self.lobby.quick_match(&mut cx!(self, now), &mut self.link, wanted);
+            }
+            Command::CancelQuickMatch => {
+                self.lobby.cancel_quick_match(&mut cx!(self, now), &mut self.link);
+            }
+            Command::LocalAddresses(mut addresses) => {
+                addresses.sort_unstable();
+                addresses.dedup();
+                if addresses != self.local {
+                    self.local = addresses;
+                    self.mapping.network_changed(&mut cx!(self, now), &mut self.link);
+                    self.register_addresses(now);
+                }
+            }
+            Command::PortMapping(news) => {
+                self.mapping.set(&mut cx!(self, now), &mut self.link, news);
+            }
+        }
+        self.show_mapping(now);
+        self.sweep(now);
+    }
+
+    fn ask(&mut self, now: Instant, kind: RequestKind, request: Request, wait: Duration) {
+        let mut cx = cx!(self, now);
+        self.lobby.ask(&mut cx, &mut self.link, kind, request, wait);
+    }
+
+    pub(super) fn register_addresses(&mut self, now: Instant) {
+        if self.config.lan && self.config.relay != crate::RelayPolicy::Only {
+            let endpoints = cx!(self, now).local_endpoints();
+            self.tell_server(now, ToServer::LocalAddresses(endpoints));
+        }
+        // The NAT may be another one now.
+        self.link.check_now(now);
+        self.detection.start(&mut cx!(self, now), &mut self.link, &mut self.sockets);
+        self.handle_timeout(now);
+    }
+}

@@ -1,0 +1,81 @@
+//! Where a datagram belongs: to the link, to a match, or nowhere.
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use super::{Agent, SocketId};
+use crate::login::LinkEvent;
+use crate::path::RELAY;
+use crate::wire::{Dropped, Kind, MAX_DATAGRAM, RELAY_HEADER, pair};
+
+impl Agent {
+    /// Input: a datagram came in on `socket`. Anything that is not ours is counted and dropped.
+    pub fn handle_datagram(&mut self, now: Instant, socket: SocketId, from: SocketAddr, datagram: &[u8]) {
+        let result = match Kind::of(datagram) {
+            _ if datagram.len() > MAX_DATAGRAM => Err(Dropped::Malformed),
+            // The server has nothing of this kind to say.
+            Some(Kind::Pair) if socket == SocketId::STREAM => Err(Dropped::Malformed),
+            Some(Kind::Pair) => self.handle_pair(now, socket, from, datagram),
+            Some(Kind::Probe) if self.detection.handle_hairpin(now, datagram) => Ok(()),
+            Some(Kind::Cookie | Kind::Accept | Kind::Refuse | Kind::Control | Kind::Probe) => {
+                let mut cx = cx!(self, now);
+                let result = self.link.handle_datagram(&mut cx, (socket, from), datagram);
+                self.link_moved(now);
+                // The router forwards to the main socket; what comes to another one proves nothing.
+                let result = result.map(|event| {
+                    event.filter(|event| {
+                        socket == SocketId::MAIN || !matches!(event, LinkEvent::MappedPortSeen { .. })
+                    })
+                });
+                result.map(|event| self.handle_link(now, event))
+            }
+            Some(Kind::Relay) => self.handle_relayed(now, (socket, from), datagram),
+            Some(Kind::Hello | Kind::Init) | None => Err(Dropped::Malformed),
+        };
+        if let Err(reason) = result {
+            tracing::trace!(%from, %reason, "datagram dropped");
+            *self.dropped.entry(reason).or_default() += 1;
+        }
+        self.sweep(now);
+    }
+
+    fn handle_pair(
+        &mut self,
+        now: Instant,
+        socket: SocketId,
+        from: SocketAddr,
+        datagram: &[u8],
+    ) -> Result<(), Dropped> {
+        let id = pair::match_of(datagram).ok_or(Dropped::Malformed)?;
+        let peer = self.peers.get_mut(&id).ok_or(Dropped::Unknown)?;
+        let mut buffer = datagram.to_vec();
+        let mut cx = cx!(self, now);
+        if let Some(news) = peer.handle_datagram(&mut cx, &mut hands!(self), (socket, from), &mut buffer)? {
+            self.handle_peer(now, id, news);
+        }
+        Ok(())
+    }
+
+    /// A datagram of another player, through the server.
+    fn handle_relayed(
+        &mut self,
+        now: Instant,
+        (socket, from): (SocketId, SocketAddr),
+        datagram: &[u8],
+    ) -> Result<(), Dropped> {
+        let (header, inner) = datagram.split_at_checked(RELAY_HEADER).ok_or(Dropped::Malformed)?;
+        if self.config.relay == crate::RelayPolicy::Never || Kind::of(inner) != Some(Kind::Pair) {
+            return Err(Dropped::Malformed);
+        }
+        let id = pair::match_of(inner).ok_or(Dropped::Malformed)?;
+        let peer = self.peers.get(&id).ok_or(Dropped::Unknown)?;
+        if peer.relay_token() != Some(&header[1..]) {
+            return Err(Dropped::NotAuthentic);
+        }
+        // One way, whichever of the server's addresses and sockets it takes at present.
+        let server = peer.relay_server().unwrap_or(from);
+        self.handle_pair(now, RELAY, server, inner)?;
+        self.link.carried(now, socket);
+        Ok(())
+    }
+}

@@ -1,0 +1,242 @@
+//! The agent's matches, from their plans to their ends.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use super::{Agent, DisconnectReason, Event, IntoSocketError, PathKind, ReleasedSocket};
+use crate::failure::{FailureReason, FailureReport, Stage};
+use crate::id::{MatchId, PlayerId};
+use crate::mesh::Mesh;
+use crate::path::RELAY;
+use crate::peer::{Peer, PeerNews};
+use crate::sockets::Owner;
+use crate::wire::message::{
+    Facts, MatchEnd, MatchOutcome, PunchPlan, Replan, Request, RoomEnd, ToServer, Topology,
+};
+
+/// How long after the first plan of a mesh the others count as made by the same wish to join.
+const JOIN_PLANS: Duration = Duration::from_secs(1);
+/// News that may wait for the plan of their match: a few of each of its methods.
+const EARLY: usize = 16;
+
+/// News of a match whose plan has not come yet: messages of the server may overtake each other.
+#[derive(Debug)]
+pub(super) enum Early {
+    Facts(Facts),
+    Replan(Box<Replan>),
+}
+
+impl Agent {
+    /// When the wish was made that this plan comes of.
+    fn requested(&mut self, now: Instant, plan: &PunchPlan) -> Instant {
+        let Some((asked, first)) = self.join_requested.as_mut().filter(|_| !plan.host) else { return now };
+        let (asked, first) = (*asked, *first.get_or_insert(now));
+        if now.saturating_duration_since(first) > JOIN_PLANS {
+            self.join_requested = None;
+            return now;
+        }
+        asked
+    }
+
+    pub(super) fn handle_plan(&mut self, now: Instant, plan: PunchPlan) {
+        let Some(plan) = self.plan_of_this_host(plan) else { return };
+        let requested = self.requested(now, &plan);
+        self.mesh.planned(plan.peer.id);
+        // A plan is used once: the keys made from it must not be made again.
+        if self.peers.contains_key(&plan.match_id) {
+            return;
+        }
+        if let Some(old) = self.by_player.get(&plan.peer.id).and_then(|id| self.peers.get_mut(id)) {
+            old.end(&mut cx!(self, now), MatchEnd::Replaced.into());
+        }
+        let Some(online) = self.link.online() else { return };
+        let ephemeral = online.ephemeral.clone();
+        let mut cx = cx!(self, now);
+        let (info, match_id, (own_nat, peer_nat)) =
+            (plan.peer.clone(), plan.match_id, (plan.own_nat, plan.peer_nat));
+        let (role, methods, mesh) = (plan.role, plan.methods.clone(), plan.mesh);
+        cx.emit(Event::Plan { peer: info.clone(), role, methods, host: plan.host && !mesh, mesh });
+        let full = self.by_player.len() >= self.config.caps.peers;
+        match Peer::new(&mut cx, &mut hands!(self), plan, &ephemeral, requested).filter(|_| !full) {
+            Some(peer) => {
+                self.by_player.insert(info.id, match_id);
+                self.peers.insert(match_id, peer);
+                self.handle_peer_timeout(now, match_id);
+                self.hand_early(now, match_id);
+            }
+            None => {
+                let reason = if full { FailureReason::CapReached } else { FailureReason::BadPlan };
+                let report = FailureReport {
+                    stage: Stage::Request,
+                    reason,
+                    relayed: false,
+                    own_nat,
+                    peer_nat,
+                    tried: Vec::new(),
+                };
+                self.mesh.give_up(info.id);
+                cx.emit(Event::PeerFailed { peer: info, report });
+                self.tell_server(
+                    now,
+                    ToServer::MatchReport { match_id, outcome: MatchOutcome::Failed, cause: Some(reason) },
+                );
+            }
+        }
+    }
+
+    /// It may have overtaken a plan that got lost and is sent again.
+    pub(super) fn keep_early(&mut self, match_id: MatchId, early: Early) {
+        if self.early.len() >= EARLY {
+            self.early.pop_front();
+        }
+        self.early.push_back((match_id, early));
+    }
+
+    /// What came before the plan of this match, in the order in which it came.
+    fn hand_early(&mut self, now: Instant, match_id: MatchId) {
+        let (early, later) = self.early.drain(..).partition::<VecDeque<_>, _>(|(of, _)| *of == match_id);
+        self.early = later;
+        for (_, early) in early {
+            let mut cx = cx!(self, now);
+            let Some(peer) = self.peers.get_mut(&match_id) else { return };
+            match early {
+                Early::Facts(facts) => peer.handle_facts(&mut cx, &mut hands!(self), &facts),
+                Early::Replan(plan) => peer.replan(&mut cx, &mut hands!(self), *plan),
+            }
+        }
+    }
+
+    pub(super) fn match_ended(&mut self, now: Instant, match_id: MatchId, reason: MatchEnd) {
+        let Some(peer) = self.peers.get_mut(&match_id) else { return };
+        if reason == MatchEnd::Migrated {
+            return peer.close(&mut cx!(self, now), &reason.to_string(), Some(reason.into()));
+        }
+        // The server has lost sight of the other player; while the path works the game goes on.
+        if reason == MatchEnd::Gone && peer.is_connected() {
+            return;
+        }
+        peer.end(&mut cx!(self, now), reason.into());
+    }
+
+    /// Book-keeping after something happened to a match.
+    pub(super) fn handle_peer(&mut self, now: Instant, match_id: MatchId, news: PeerNews) {
+        let relayed = self.peers.get(&match_id).and_then(Peer::selected).is_some_and(|path| path.0 == RELAY);
+        let outcome = match news {
+            PeerNews::Connected if relayed => MatchOutcome::Relayed,
+            PeerNews::Relayed => MatchOutcome::Relayed,
+            PeerNews::Connected | PeerNews::Direct => MatchOutcome::Direct,
+            PeerNews::Ended => MatchOutcome::Closed,
+            PeerNews::Failed => MatchOutcome::Failed,
+            PeerNews::Lost => MatchOutcome::Lost,
+        };
+        let cause = match outcome {
+            MatchOutcome::Relayed | MatchOutcome::Failed => self.peers.get(&match_id).and_then(Peer::cause),
+            MatchOutcome::Lost => Some(FailureReason::PathLost),
+            _ => None,
+        };
+        self.tell_server(now, ToServer::MatchReport { match_id, outcome, cause });
+        let Some(peer) = self.peers.get(&match_id) else { return };
+        match news {
+            PeerNews::Connected | PeerNews::Direct | PeerNews::Relayed => {}
+            PeerNews::Lost => self.mesh.lost(now, peer.info.id),
+            PeerNews::Ended | PeerNews::Failed => self.mesh.give_up(peer.info.id),
+        }
+        let host = self.lobby.room().map(|room| room.info.host);
+        let goes_on = matches!(news, PeerNews::Connected | PeerNews::Direct | PeerNews::Relayed);
+        if !goes_on && host == Some(peer.info.id) {
+            if self.lobby.host_lost(now) {
+                return self.say_host_seen(now, false);
+            }
+            let reason = if news == PeerNews::Ended { RoomEnd::Closed } else { RoomEnd::HostLost };
+            self.room_without_host(now, reason);
+        }
+    }
+
+    pub(super) fn handle_peer_timeout(&mut self, now: Instant, match_id: MatchId) {
+        let Some(peer) = self.peers.get_mut(&match_id) else { return };
+        if let Some(news) = peer.handle_timeout(&mut cx!(self, now), &mut hands!(self)) {
+            self.handle_peer(now, match_id, news);
+        }
+    }
+
+    pub(super) fn in_mesh(&self) -> bool {
+        self.lobby.room().is_some_and(|room| room.info.topology == Topology::Mesh)
+    }
+
+    /// Asks for the pairs of a mesh that have no connection.
+    pub(super) fn mend_mesh(&mut self, now: Instant) {
+        if !self.in_mesh() {
+            self.mesh = Mesh::default();
+            return;
+        }
+        if !self.link.is_online() {
+            return;
+        }
+        let live = |player| self.by_player.contains_key(&player);
+        for player in self.mesh.handle_timeout(now, live) {
+            self.lobby.ask_silently(&mut cx!(self, now), &mut self.link, Request::Rematch { player });
+        }
+    }
+
+    pub(super) fn close_all(&mut self, now: Instant, reason: &str) {
+        let players: Vec<PlayerId> = self.by_player.keys().copied().collect();
+        for player in players {
+            self.close_peer(now, player, reason);
+        }
+    }
+
+    pub(super) fn close_peer(&mut self, now: Instant, player: PlayerId, reason: &str) {
+        self.mesh.give_up(player);
+        let Some(peer) = self.by_player.get(&player).and_then(|id| self.peers.get_mut(id)) else { return };
+        peer.close(&mut cx!(self, now), reason, Some(DisconnectReason::Local));
+        let match_id = peer.match_id;
+        self.tell_server(now, ToServer::MatchReport { match_id, outcome: MatchOutcome::Closed, cause: None });
+    }
+
+    /// Forgets matches that are over.
+    pub(super) fn sweep(&mut self, now: Instant) {
+        for id in self.peers.values().filter(|peer| peer.is_ended()).map(|peer| peer.match_id) {
+            let mut cx = cx!(self, now);
+            self.sockets.close_all(&mut cx, |owner| matches!(owner, Owner::Match(of, ..) if of == id));
+        }
+        self.by_player.retain(|_, id| self.peers.get(id).is_some_and(Peer::is_live));
+        self.peers.retain(|_, peer| !peer.is_ended());
+    }
+
+    /// Takes the direct path to `player` out of the agent's hands. The agent forgets the player and its socket; if
+    /// that was a main socket, the driver opens another and says so with [`handle_socket`](Self::handle_socket).
+    ///
+    /// The two sides may use different ways at a time. Here the one who joined follows the host: it gives the way
+    /// that the host's latest game datagram took. So the host sends some first, and the other one waits for them.
+    ///
+    /// # Errors
+    /// See [`IntoSocketError`].
+    pub fn release_socket(
+        &mut self,
+        now: Instant,
+        player: PlayerId,
+    ) -> Result<ReleasedSocket, IntoSocketError> {
+        let id = *self.by_player.get(&player).ok_or(IntoSocketError::NotConnected)?;
+        let peer = self.peers.get(&id).ok_or(IntoSocketError::NotConnected)?;
+        let (socket, remote, kind) = peer.releasable().ok_or(IntoSocketError::NotConnected)?;
+        if kind == PathKind::Relay {
+            return Err(IntoSocketError::Relayed);
+        }
+        let shared = |other: &Peer| {
+            other.match_id != id && other.is_live() && other.selected().is_none_or(|path| path.0 == socket)
+        };
+        if self.peers.values().any(shared) {
+            return Err(IntoSocketError::SharedSocket);
+        }
+        let shared_key = peer.export_key();
+        self.mesh.give_up(player);
+        if let Some(owner) = self.sockets.owner(socket) {
+            self.sockets.forget(owner);
+        }
+        if let Some(peer) = self.peers.get_mut(&id) {
+            peer.drop_silently();
+        }
+        self.sweep(now);
+        Ok(ReleasedSocket { socket, remote, shared_key })
+    }
+}

@@ -1,0 +1,146 @@
+//! What the server says, and what follows from it.
+
+use std::time::Instant;
+
+use super::matches::Early;
+use super::{Agent, Event};
+use crate::lobby::LobbyNews;
+use crate::login::LinkEvent;
+use crate::peer::Peer;
+use crate::wire::message::{RoomEnd, ToPlayer, ToServer};
+
+impl Agent {
+    pub(super) fn handle_link(&mut self, now: Instant, event: Option<LinkEvent>) {
+        let mut cx = cx!(self, now);
+        match event {
+            None => {}
+            Some(LinkEvent::Lost) => {
+                self.detection.stop(&mut cx, &mut self.sockets);
+                self.mapping.stop(&mut cx);
+            }
+            Some(LinkEvent::LoggedIn) => {
+                let news = self.lobby.logged_in(&mut cx, &mut self.link);
+                self.handle_lobby(now, news);
+                self.detection.start(&mut cx!(self, now), &mut self.link, &mut self.sockets);
+                self.mapping.logged_in(&mut cx!(self, now), &mut self.link);
+            }
+            Some(LinkEvent::MappedPortSeen { port, token, from }) => {
+                self.mapping.handle_seen(&mut cx, &mut self.link, (port, token, from));
+            }
+            Some(LinkEvent::Knock { tag, socket }) => {
+                self.detection.handle_knock(&mut cx, &mut self.link, &mut self.sockets, (tag, socket));
+            }
+            Some(LinkEvent::ProbeSeen { tag, seen, from }) => {
+                let mut hands = hands!(self);
+                if !self.peers.values_mut().any(|peer| peer.handle_seen(&mut cx, &mut hands, tag, seen)) {
+                    self.detection.handle_seen(&mut cx, &mut self.link, &mut self.sockets, (tag, seen, from));
+                }
+            }
+            Some(LinkEvent::Message(message)) => self.handle_message(now, message),
+        }
+        self.mapping.watch(&mut cx!(self, now), &mut self.link);
+        self.show_mapping(now);
+    }
+
+    /// The session may have moved, between UDP and the stream or to another public address: what can be known of the NAT is something else then.
+    pub(super) fn link_moved(&mut self, now: Instant) {
+        if self.link.take_moved() {
+            self.detection.start(&mut cx!(self, now), &mut self.link, &mut self.sockets);
+            self.mapping.look_again(&mut cx!(self, now), &mut self.link);
+        }
+    }
+
+    /// A forwarded port that counts shows in what is known of the NAT.
+    pub(super) fn show_mapping(&mut self, now: Instant) {
+        let mapped = self.mapping.is_verified();
+        self.detection.set_mapped(&mut cx!(self, now), mapped);
+    }
+
+    fn handle_message(&mut self, now: Instant, message: ToPlayer) {
+        let mut cx = cx!(self, now);
+        match message {
+            ToPlayer::Response { id, result } => {
+                let news = self.lobby.handle_response(&mut cx, &mut self.link, id, result);
+                self.handle_lobby(now, news);
+            }
+            ToPlayer::Members { room, revision, part, parts, members } => {
+                let members = self.lobby.handle_members(&mut cx, room, revision, (part, parts), members);
+                if let Some(members) = members.filter(|_| self.in_mesh()) {
+                    let own = self.identity.player_id();
+                    let live = |player| self.by_player.contains_key(&player);
+                    self.mesh.members(now, own, &members, live);
+                }
+            }
+            ToPlayer::Queue(status) => self.lobby.handle_queue(&mut cx, &mut self.link, status),
+            ToPlayer::QueueClosed(error) => self.lobby.queue_closed(&mut cx, error),
+            ToPlayer::QuickMatched(matched) => {
+                let news = self.lobby.handle_quick_matched(&mut cx, &mut self.link, *matched);
+                self.handle_lobby(now, news);
+            }
+            ToPlayer::RoomChanged(info) => self.lobby.handle_room_changed(&mut cx, info),
+            ToPlayer::RoomEnded { room, reason } => {
+                if self.lobby.room().is_some_and(|known| known.info.id == room) {
+                    self.room_ended(now, reason);
+                }
+            }
+            ToPlayer::JoinRequest { join, player } => {
+                // Still connected: it only comes back to the room after the server forgot it.
+                if self.peer(player.id).is_some_and(Peer::is_connected) {
+                    let answer = ToServer::JoinAnswer { join, allow: true, reason: String::new() };
+                    self.tell_server(now, answer);
+                } else {
+                    self.events.push_back(Event::JoinRequest { join, player });
+                }
+            }
+            ToPlayer::Plan(plan) => self.handle_plan(now, *plan),
+            ToPlayer::Replan(plan) => {
+                if let Some(peer) = self.peers.get_mut(&plan.match_id) {
+                    peer.replan(&mut cx, &mut hands!(self), *plan);
+                } else {
+                    self.keep_early(plan.match_id, Early::Replan(plan));
+                }
+            }
+            ToPlayer::MatchEnded { match_id, reason } => self.match_ended(now, match_id, reason),
+            ToPlayer::Ticket(ticket) => self.lobby.handle_ticket(ticket),
+            ToPlayer::ConfirmLoss { room, epoch } => self.confirm_loss(now, room, epoch),
+            ToPlayer::HostStands { room, epoch } => self.host_stands(now, room, epoch),
+            ToPlayer::HostChanged { room, previous } => self.host_changed(now, room, previous),
+            ToPlayer::Profile(profile) => self.detection.handle_profile(&mut cx, profile),
+            ToPlayer::MappedPort(port) => self.mapping.handle_verdict(&mut cx, &mut self.link, port),
+            ToPlayer::Facts { match_id, facts } => {
+                if let Some(peer) = self.peers.get_mut(&match_id) {
+                    peer.handle_facts(&mut cx, &mut hands!(self), &facts);
+                } else {
+                    self.keep_early(match_id, Early::Facts(facts));
+                }
+            }
+        }
+    }
+
+    pub(super) fn handle_lobby(&mut self, now: Instant, news: impl IntoIterator<Item = LobbyNews>) {
+        for news in news {
+            match news {
+                LobbyNews::Kicked { player, reason } => {
+                    self.close_peer(now, player, &format!("removed by the host: {reason}"));
+                }
+                LobbyNews::Unwanted => self.close_all(now, "left"),
+                LobbyNews::Entered => self.entered(now),
+                LobbyNews::HostChanged { room, previous } => {
+                    self.announce_host(now, room, previous);
+                    self.entered(now);
+                }
+                LobbyNews::Stale { epoch } => self.room_ended(now, RoomEnd::HostReplaced { epoch }),
+                LobbyNews::HostGone => self.room_without_host(now, RoomEnd::HostLost),
+            }
+        }
+    }
+
+    pub(super) fn tell_server(&mut self, now: Instant, message: ToServer) {
+        let mut cx = cx!(self, now);
+        if let Some(online) = self.link.online() {
+            // Full only when the server has not answered for long; it will be noticed as lost.
+            let _ = online.session.send(now, message);
+            self.link.drain(&mut cx);
+        }
+    }
+}
