@@ -33,6 +33,9 @@ const ROUTER_CHECKED: Duration = Duration::from_millis(6000);
 /// After the longest silence, for its knocks.
 const LIFETIME_SETTLES: Duration = Duration::from_secs(10);
 
+/// How long the last reliable messages are waited for, with `--complete`.
+const COMPLETE: Duration = Duration::from_secs(10);
+
 /// What this player came for.
 #[derive(Clone, Debug)]
 pub(crate) enum Goal {
@@ -452,7 +455,7 @@ fn knows_lifetime(profile: &NatProfile) -> bool {
 pub(crate) fn finish(
     mut session: ResMut<Session>,
     output: Res<Output>,
-    scores: Res<Scores>,
+    mut scores: ResMut<Scores>,
     stats: Res<TraversalStats>,
     mut exit: MessageWriter<AppExit>,
 ) {
@@ -464,6 +467,14 @@ pub(crate) fn finish(
         _ => now >= session.deadline,
     };
     if !(session.over || stopped || played || session.host_gone) {
+        return;
+    }
+    let complete = session.game.as_ref().is_some_and(|game| game.complete) && session.connected_at.is_some();
+    let late = match (&session.game, session.connected_at) {
+        (Some(game), Some(at)) => now >= at + game.play + COMPLETE,
+        _ => true,
+    };
+    if complete && !scores.close() && !(session.over || stopped || late) {
         return;
     }
     session.over = true;
@@ -484,6 +495,7 @@ pub(crate) fn finish(
             }
             let relay = session.game.as_ref().is_some_and(|game| game.expect_relay);
             match scores.problem(expected, relay) {
+                None if complete => scores.missing(),
                 None => None,
                 Some(problem) if session.connected_at.is_none() => Some(text.unwrap_or(problem)),
                 Some(problem) => Some(problem),
