@@ -100,18 +100,16 @@ impl Story {
             }
             Fault::AddressChanges => {
                 if let Some(nat) = nat.filter(|nat| self.pair.world.nat(*nat).config().translates()) {
-                    // Of the same provider: other last bytes.
+                    // Of the same provider: another last byte.
                     let moved = self.pair.world.nat(nat).external().iter().map(|ip| match ip {
                         IpAddr::V4(ip) => {
                             let [a, b, c, d] = ip.octets();
-                            IpAddr::V4(Ipv4Addr::new(a, b, c, d + 150))
+                            IpAddr::V4(Ipv4Addr::new(a, b, c, d ^ 0x20))
                         }
                         IpAddr::V6(_) => *ip,
                     });
                     let moved: Vec<IpAddr> = moved.collect();
-                    if moved.iter().all(|ip| matches!(ip, IpAddr::V4(ip) if ip.octets()[3] < 200)) {
-                        self.pair.world.nat_mut(nat).change_address(moved);
-                    }
+                    self.pair.world.nat_mut(nat).change_address(moved);
                 }
             }
             Fault::LossBurst | Fault::SlowLink => {
