@@ -19,6 +19,7 @@ mod rendezvous;
 mod rooms;
 mod run;
 mod server;
+mod sprays;
 mod stun;
 mod tcp;
 mod udp;

@@ -81,6 +81,25 @@ impl Rendezvous {
         replaced
     }
 
+    /// Knows a match again that began before the server did; `edition`: the newest of the two players' plans.
+    pub(crate) fn resume(
+        &mut self,
+        id: MatchId,
+        (host, joiner): (PlayerId, PlayerId),
+        planned: [NatProfile; 2],
+        edition: u8,
+    ) {
+        self.begin(id, (host, joiner), planned);
+        if let Some(of) = self.matches.get_mut(&id) {
+            of.edition = edition.min(EDITIONS - 1);
+        }
+    }
+
+    /// Whether there is such a match.
+    pub(crate) fn has(&self, id: MatchId) -> bool {
+        self.matches.contains_key(&id)
+    }
+
     /// The matches between two players.
     pub(crate) fn between(&self, a: PlayerId, b: PlayerId) -> Vec<MatchId> {
         let Some(of_a) = self.of_player.get(&a) else { return Vec::new() };
@@ -185,6 +204,11 @@ impl Rendezvous {
         }
         of.planned = nats;
         Some(of.edition)
+    }
+
+    /// Host and joiner, if this is the newest plan of their match.
+    pub(crate) fn sides(&self, id: MatchId, edition: u8) -> Option<[PlayerId; 2]> {
+        self.matches.get(&id).filter(|of| of.edition == edition).map(|of| of.sides)
     }
 
     /// The other player of a match that `player` is in.

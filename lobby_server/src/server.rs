@@ -5,8 +5,11 @@
 //! [`Server::poll_registry`], then wait until [`Server::poll_timeout`].
 
 mod counters;
+mod creating;
 mod families;
 mod gathering;
+mod joining;
+mod keeping;
 mod liveness;
 mod mapped_ports;
 mod membership;
@@ -16,6 +19,7 @@ mod relaying;
 mod reports;
 mod requests;
 mod session;
+mod sprays;
 mod take_up;
 #[cfg(test)]
 mod tests;
@@ -43,12 +47,14 @@ use crate::registry::{MemoryRegistry, RegistryCommand, RegistryId};
 use crate::relay::Relay;
 use crate::rendezvous::Rendezvous;
 use crate::rooms::Room;
+use crate::sprays::Sprays;
 use crate::stun;
 pub use counters::{Counters, Gauges};
 use gathering::Gathering;
+use joining::Ask;
 use liveness::Check;
 use migration::Loss;
-use requests::{Ask, Pending};
+use requests::Pending;
 use session::{Client, Player, RecentInits};
 use timers::{Timer, Timers};
 
@@ -130,6 +136,7 @@ pub struct Server {
     inits: RecentInits,
     rooms: BTreeMap<RoomId, Room>,
     matches: Rendezvous,
+    sprays: Sprays,
     relay: Relay,
     pending: BTreeMap<RegistryId, Pending>,
     asks: BTreeMap<JoinId, Ask>,
@@ -197,6 +204,7 @@ impl Server {
             sessions_by_prefix: BTreeMap::new(),
             rooms: BTreeMap::new(),
             matches: Rendezvous::default(),
+            sprays: Sprays::default(),
             relay: Relay::new(config.relay_limits(), now),
             pending: BTreeMap::new(),
             asks: BTreeMap::new(),
@@ -416,6 +424,7 @@ impl Server {
                 Timer::Check(room) => self.check_timeout(now, room),
                 Timer::Loss(room) => self.loss_timeout(now, room),
                 Timer::Gathering(room) => self.gathering_timeout(now, room),
+                Timer::Sprays => self.sprays.handle_timeout(now),
             }
             self.settle(now);
         }
@@ -465,6 +474,7 @@ impl Server {
             while let Some(id) = self.doomed.pop_first() {
                 self.drop_session(now, id);
             }
+            self.tell_turns(now);
             let Some(id) = self.dirty.pop_first() else { break };
             self.flush(id);
         }

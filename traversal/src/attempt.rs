@@ -1,5 +1,7 @@
 //! The punching of one match: which methods run, what they may spend, and whose sockets are whose.
 
+mod turn;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -22,8 +24,10 @@ use crate::punch::{
 use crate::sockets::{Owner, Sockets};
 use crate::timer::earliest;
 use crate::wire::Kind;
-use crate::wire::message::{Facts, Frame, Method, Probe, PunchPlan, ToServer};
+use crate::wire::message::{Facts, Frame, Method, Probe, PunchPlan, SprayTurn, ToServer};
 use crate::wire::port_report::PortReport;
+
+use turn::Turn;
 
 /// What a match needs of the agent beside [`Cx`].
 pub(crate) struct Hands<'a> {
@@ -53,6 +57,8 @@ pub(crate) struct Attempt {
     reports: VecDeque<((Method, u32), PortReport)>,
     /// Facts that overtook the plan which they belong to.
     early: VecDeque<Facts>,
+    turn: Turn,
+    early_turn: Option<(u8, SprayTurn)>,
 }
 
 /// Reports that are kept: two of each round, of the few rounds that are under way.
@@ -111,6 +117,8 @@ impl Attempt {
             over: false,
             reports: VecDeque::new(),
             early: VecDeque::new(),
+            turn: Turn::of(cx.now, &plan.methods),
+            early_turn: None,
         }
     }
 
@@ -124,8 +132,9 @@ impl Attempt {
         (self.context.own, self.context.peer) = (plan.own_nat, plan.peer_nat);
     }
 
-    /// Begins anew with a better plan. What was spent stays spent.
-    pub(crate) fn replan(&mut self, cx: &Cx<'_>, plan: &PunchPlan, edition: u8) {
+    /// Begins anew with a better plan. What was spent stays spent. Returns how long a turn was waited for.
+    pub(crate) fn replan(&mut self, cx: &Cx<'_>, plan: &PunchPlan, edition: u8) -> Duration {
+        let waited = self.waited(cx.now);
         self.stop_running(cx.now);
         if cx.config.method.is_none() && cx.config.relay != RelayPolicy::Only {
             self.methods.clone_from(&plan.methods);
@@ -133,8 +142,10 @@ impl Attempt {
         self.waiting = self.methods.iter().copied().filter(|method| *method != Method::Cone).collect();
         (self.context.role, self.context.own, self.context.peer) = (plan.role, plan.own_nat, plan.peer_nat);
         self.context.edition = edition;
+        self.turn_of_plan(cx.now, plan);
         self.switch_at = None;
         self.over = false;
+        waited
     }
 
     /// The attempt is over, and the next one may send as much again, but not to more targets.
@@ -184,7 +195,7 @@ impl Attempt {
     }
 
     /// Starts what is due to start.
-    pub(crate) fn advance(&mut self, cx: &Cx<'_>, deadline: Instant) {
+    pub(crate) fn advance(&mut self, cx: &mut Cx<'_>, hands: &mut Hands<'_>, deadline: Instant) {
         if self.over || self.waiting.is_empty() {
             return;
         }
@@ -198,8 +209,15 @@ impl Attempt {
         if !first && !time_is_up && (self.running.is_empty() || !spent) {
             return;
         }
+        let tests_first = first && self.has_cone();
+        if !tests_first
+            && self.waiting.front().is_some_and(|next| next.sprays())
+            && !self.may_spray(cx, hands)
+        {
+            return; // What runs goes on meanwhile.
+        }
         self.stop_running(cx.now);
-        let mut earlier: Vec<Method> = if first && self.has_cone() { vec![Method::Cone] } else { Vec::new() };
+        let mut earlier: Vec<Method> = if tests_first { vec![Method::Cone] } else { Vec::new() };
         while let Some(method) = self.waiting.front().copied() {
             let may_start = earlier.is_empty() || starts_together(&earlier, method);
             if !may_start {
@@ -215,7 +233,11 @@ impl Attempt {
     }
 
     fn stop_running(&mut self, now: Instant) {
-        for running in self.running.drain(..) {
+        self.stop_running_if(now, |_| true);
+    }
+
+    fn stop_running_if(&mut self, now: Instant, such: impl Fn(Method) -> bool) {
+        for running in self.running.extract_if(.., |running| such(running.puncher.method())) {
             self.tried.push(Tried {
                 method: running.puncher.method(),
                 time: now.saturating_duration_since(running.since),
@@ -252,7 +274,7 @@ impl Attempt {
     /// Asks for one datagram outside of the punchers: test messages of the paths, and answers.
     pub(crate) fn may_send(&mut self, now: Instant, budget: &mut Budget, to: SocketAddr) -> bool {
         let mut ledger = Ledger { budget, attempt: &mut self.spending };
-        ledger.datagram(now, 1, Some(to)) == Verdict::Go
+        ledger.answer(now, to) == Verdict::Go
     }
 
     /// Whether an address that the other side sent from may become a destination.
@@ -402,7 +424,9 @@ impl Attempt {
 
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         let running = self.running.iter().filter_map(|running| running.puncher.poll_timeout()).min();
-        let switch = self.switch_at.filter(|_| !self.over && !self.waiting.is_empty());
+        // What waits for its turn is woken by it.
+        let asked = self.is_in_line() && self.waiting.front().is_some_and(|next| next.sprays());
+        let switch = self.switch_at.filter(|_| !self.over && !self.waiting.is_empty() && !asked);
         earliest(running, switch)
     }
 }

@@ -39,6 +39,9 @@ pub struct AgentConfig {
     pub allow_timeout: Duration,
     /// How long one attempt to connect to a player may take; the plan may shorten it.
     pub connect_deadline: Duration,
+    /// How long a match may wait for its turn to search by many sockets or ports, while this player or the other one
+    /// does so for another match ([`Caps`]). Meanwhile it plays over the relay; without one its deadline waits, too.
+    pub spray_wait: Duration,
     /// First wait before another login after the server was lost; doubles up to `relogin_max`, with jitter.
     pub relogin_min: Duration,
     /// See `relogin_min`.
@@ -50,6 +53,10 @@ pub struct AgentConfig {
     pub path_ping: Duration,
     /// A path on which nothing authentic arrived for so long is dead.
     pub path_timeout: Duration,
+    /// The same of a path over the relay, while the lobby server does not answer or has only just come back: the
+    /// other player may well be there, and the game goes on when both have a relay again. The time for a restart of
+    /// the server and two tries to log in.
+    pub relay_timeout: Duration,
     /// TTL of packets that only open the own NAT: beyond all own NATs, not up to the other side's. Between a home router
     /// behind a carrier's NAT and the other player's router lie far more hops than this. `None`: the system's.
     /// Every second try does without, so that it is never needed.
@@ -76,11 +83,14 @@ impl Default for AgentConfig {
             request_timeout: Duration::from_secs(4),
             allow_timeout: Duration::from_secs(25),
             connect_deadline: Duration::from_secs(10),
+            // Eight others, each with the 6 s that 1,200 probes take, and some more.
+            spray_wait: Duration::from_secs(60),
             relogin_min: Duration::from_millis(500),
             relogin_max: Duration::from_secs(15),
             keepalive: Duration::from_secs(15),
             path_ping: Duration::from_millis(400),
             path_timeout: Duration::from_millis(4000),
+            relay_timeout: Duration::from_secs(20),
             // HyperDHT's 5; LiteNetLib and RakNet have 2, frp 7 and 4.
             opener_ttl: Some(5),
             caps: Caps::default(),
@@ -112,6 +122,10 @@ pub enum Detect {
 
 /// Bounds that hold whatever a server or a peer says. RFC 8445 calls 200 new bindings a second "well supported"
 /// by NATs; uncapped sprays fill home routers' tables in seconds.
+///
+/// Beside these numbers: a player searches by many sockets or ports ([`Method::sprays`], and bubbles whose range did not
+/// answer) for one match at a time. The others wait for their turn ([`AgentConfig::spray_wait`]), which the server gives
+/// to both sides at once; their cheap methods and the relay go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Caps {
     /// Punch datagrams per second, over all peers together.

@@ -64,6 +64,8 @@ pub enum FailureReason {
     NoHairpin,
     /// A player, the game or the server wants the relay alone: nothing direct was tried.
     RelayOnly,
+    /// Only a search by many sockets or ports could join the two, and one of them was busy with another player's.
+    SearchWaits,
 }
 
 impl FailureReason {
@@ -84,6 +86,7 @@ impl FailureReason {
             Self::RandomPortsNotFound => "random-ports-not-found",
             Self::NoHairpin => "no-hairpin",
             Self::RelayOnly => "relay-only",
+            Self::SearchWaits => "search-waits",
         }
     }
 }
@@ -113,6 +116,9 @@ impl fmt::Display for FailureReason {
             }
             Self::NoHairpin => "Both players are behind one router, which does not connect its own networks.",
             Self::RelayOnly => "Only the relay was wanted, so no direct path was tried.",
+            Self::SearchWaits => {
+                "Only a search among many ports finds a way, and one of the two still searches for another player."
+            }
         })
     }
 }
@@ -193,6 +199,14 @@ impl FailureReport {
             R::NoHairpin => {
                 format!("{relay}{} both machines to one network of the router.", self.start("connect"))
             }
+            R::SearchWaits if self.relayed => {
+                "Nothing needs to be done: the search begins by itself when its turn comes.".into()
+            }
+            R::SearchWaits => {
+                "Allow the relay in the game's settings, so that nobody has to wait, or ask the other player to join \
+                 again."
+                    .into()
+            }
             R::RelayOnly => {
                 "Set the relay to \"allow\" in the game and on the lobby server, if players may see each other's \
                  addresses."
@@ -256,7 +270,7 @@ mod tests {
         ..NatProfile::UNKNOWN
     };
 
-    const ALL: [FailureReason; 14] = [
+    const ALL: [FailureReason; 15] = [
         FailureReason::RandomPortsOnBothSides,
         FailureReason::RandomPortsAgainstSymmetric,
         FailureReason::SymmetricOnBothSides,
@@ -271,6 +285,7 @@ mod tests {
         FailureReason::RandomPortsNotFound,
         FailureReason::NoHairpin,
         FailureReason::RelayOnly,
+        FailureReason::SearchWaits,
     ];
 
     fn report(

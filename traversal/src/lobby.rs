@@ -1,17 +1,20 @@
-//! Requests to the server and the room this player is in.
+//! Requests to the server; `room` has the room this player is in, `queue` the wait for a quick match.
+
+mod queue;
+mod room;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use self::queue::Queued;
+pub(crate) use self::room::Room;
+use self::room::password_of;
 use crate::api::{Event, RequestFailure, RequestKind};
 use crate::cx::Cx;
-use crate::id::{PlayerId, RequestId, RoomId};
+use crate::id::{PlayerId, RequestId};
 use crate::login::LobbyLink;
 use crate::timer::due;
-use crate::wire::message::{
-    PlayerInfo, QueueStatus, QuickMatch, QuickMatched, Request, RequestError, Response, RoomInfo,
-    RoomSummary, RoomTarget, RoomTicket, ToServer,
-};
+use crate::wire::message::{Request, RequestError, Response, RoomInfo, RoomSummary, RoomTicket, ToServer};
 
 /// Requests that wait for an answer; more means that the game asks every frame.
 const MAX_PENDING: usize = 32;
@@ -21,9 +24,6 @@ const MAX_LISTED: usize = 500;
 const WAIT_RETRY: Duration = Duration::from_millis(400);
 /// How often a room is asked for again after the server was lost.
 const RESUME_RETRY: Duration = Duration::from_secs(2);
-/// How long a member without its host waits for another one. The server asks host and members for 4.5 s at the most,
-/// and may have to be found again itself.
-const SEEK: Duration = Duration::from_secs(20);
 
 /// Everything about rooms.
 #[derive(Debug, Default)]
@@ -38,14 +38,6 @@ pub(crate) struct Lobby {
     early_host: Option<(RoomInfo, PlayerId)>,
 }
 
-/// The quick match that this player waits for.
-#[derive(Debug)]
-struct Queued {
-    wanted: QuickMatch,
-    /// The game has heard how it comes along.
-    told: bool,
-}
-
 #[derive(Debug)]
 struct Pending {
     kind: Option<RequestKind>,
@@ -56,40 +48,6 @@ struct Pending {
     wait_until: Option<Instant>,
     /// When to send (again); none: it is on its way.
     send_at: Option<Instant>,
-}
-
-/// The room this player is in.
-#[derive(Debug)]
-pub(crate) struct Room {
-    pub(crate) info: RoomInfo,
-    pub(crate) hosting: bool,
-    /// What to ask for where there is no ticket.
-    entered_by: Request,
-    /// What to ask with when the server forgot us.
-    ticket: Option<RoomTicket>,
-    password: Option<String>,
-    /// Due after the server was lost.
-    resume_at: Option<Instant>,
-    /// The host is lost; until then another one may come.
-    pub(crate) seeking: Option<Instant>,
-    revision: Option<u32>,
-    parts: BTreeMap<u8, Vec<PlayerInfo>>,
-    /// The latest whole list.
-    pub(crate) members: Vec<PlayerInfo>,
-}
-
-impl Room {
-    /// How to come back in.
-    fn resume(&self) -> Request {
-        match self.ticket {
-            Some(ticket) => Request::TakeUpRoom {
-                ticket,
-                code: self.info.code.clone(),
-                options: self.info.options(self.password.clone()),
-            },
-            None => self.entered_by.clone(),
-        }
-    }
 }
 
 /// What an answer means for the matches.
@@ -107,15 +65,6 @@ pub(crate) enum LobbyNews {
     Stale { epoch: u32 },
     /// No other host came in time.
     HostGone,
-}
-
-/// The password that a room was entered with.
-fn password_of(request: Request) -> Option<String> {
-    match request {
-        Request::CreateRoom { options } | Request::TakeUpRoom { options, .. } => options.password,
-        Request::JoinRoom { password, .. } => password,
-        _ => None,
-    }
 }
 
 impl Lobby {
@@ -170,82 +119,6 @@ impl Lobby {
         );
     }
 
-    /// Waits for players who want the same.
-    pub(crate) fn quick_match(&mut self, cx: &mut Cx<'_>, link: &mut LobbyLink, wanted: QuickMatch) {
-        let kind = RequestKind::QuickMatch;
-        let error = match (&self.room, &self.queue) {
-            (Some(_), _) => RequestError::AlreadyInRoom,
-            (_, Some(_)) => RequestError::AlreadyQueued,
-            (None, None) => {
-                if self.ask(cx, link, kind, Request::QuickMatch(wanted.clone()), Duration::ZERO) {
-                    self.queue = Some(Queued { wanted, told: false });
-                }
-                return;
-            }
-        };
-        cx.emit(Event::RequestFailed { request: kind, error: RequestFailure::Server(error) });
-    }
-
-    /// The game wants it no longer.
-    pub(crate) fn cancel_quick_match(&mut self, cx: &mut Cx<'_>, link: &mut LobbyLink) {
-        if self.queue.is_none() {
-            let error = RequestFailure::Server(RequestError::NotQueued);
-            return cx.emit(Event::RequestFailed { request: RequestKind::CancelQuickMatch, error });
-        }
-        self.end_queue(cx);
-        self.ask_silently(cx, link, Request::LeaveQueue);
-    }
-
-    /// This player waits no longer.
-    pub(crate) fn end_queue(&mut self, cx: &mut Cx<'_>) {
-        self.pending.retain(|_, pending| pending.kind != Some(RequestKind::QuickMatch));
-        if self.queue.take().is_some_and(|queued| queued.told) {
-            cx.emit(Event::Queue(None));
-        }
-    }
-
-    /// The server gives it up.
-    pub(crate) fn queue_closed(&mut self, cx: &mut Cx<'_>, error: RequestError) {
-        if self.queue.is_some() {
-            self.end_queue(cx);
-            let error = RequestFailure::Server(error);
-            cx.emit(Event::RequestFailed { request: RequestKind::QuickMatch, error });
-        }
-    }
-
-    /// How it comes along.
-    pub(crate) fn handle_queue(&mut self, cx: &mut Cx<'_>, link: &mut LobbyLink, status: QueueStatus) {
-        match &mut self.queue {
-            Some(queued) => {
-                queued.told = true;
-                cx.emit(Event::Queue(Some(status)));
-            }
-            // The wish overtook its withdrawal.
-            None if !self.pending.values().any(|pending| pending.request == Request::LeaveQueue) => {
-                self.ask_silently(cx, link, Request::LeaveQueue);
-            }
-            None => {}
-        }
-    }
-
-    /// The players are together, and this one is in their room.
-    pub(crate) fn handle_quick_matched(
-        &mut self,
-        cx: &mut Cx<'_>,
-        link: &mut LobbyLink,
-        matched: QuickMatched,
-    ) -> Option<LobbyNews> {
-        let QuickMatched { room, wanted } = matched;
-        if self.queue.as_ref().is_none_or(|queued| queued.wanted != wanted) {
-            // The game changed its mind in the same moment.
-            self.leave(cx, link);
-            return Some(LobbyNews::Unwanted);
-        }
-        self.end_queue(cx);
-        let news = self.entered(cx, room, None);
-        Some(news)
-    }
-
     fn push(&mut self, cx: &mut Cx<'_>, link: &mut LobbyLink, pending: Pending) {
         let id = RequestId(self.next_request);
         self.next_request = self.next_request.wrapping_add(1);
@@ -294,33 +167,6 @@ impl Lobby {
             room.resume_at = Some(cx.now);
         }
         self.handle_timeout(cx, link)
-    }
-
-    /// Takes back requests to open or enter a room. True if there were any.
-    pub(crate) fn cancel_entering(&mut self) -> bool {
-        let before = self.pending.len();
-        self.pending
-            .retain(|_, pending| !matches!(pending.kind, Some(RequestKind::Host | RequestKind::Join)));
-        self.pending.len() != before
-    }
-
-    /// Leaves the room: here at once, at the server before anything else is entered.
-    pub(crate) fn forget_room(&mut self, cx: &mut Cx<'_>, link: &mut LobbyLink) -> Option<Room> {
-        let room = self.room_ended()?;
-        self.leave(cx, link);
-        Some(room)
-    }
-
-    fn leave(&mut self, cx: &mut Cx<'_>, link: &mut LobbyLink) {
-        self.ask_silently(cx, link, Request::LeaveRoom);
-    }
-
-    /// The server knows already that this player is out.
-    pub(crate) fn room_ended(&mut self) -> Option<Room> {
-        // Whatever was asked about it is moot.
-        self.pending.retain(|_, pending| pending.kind.is_some());
-        (self.early_ticket, self.early_host) = (None, None);
-        self.room.take()
     }
 
     pub(crate) fn handle_response(
@@ -390,130 +236,6 @@ impl Lobby {
         }
         self.flush(cx, link);
         None
-    }
-
-    fn entered(&mut self, cx: &mut Cx<'_>, info: RoomInfo, password: Option<String>) -> LobbyNews {
-        let hosting = info.host == cx.identity.player_id();
-        let former = self.room.take().filter(|room| room.info.id == info.id);
-        let entered_by = if hosting {
-            Request::CreateRoom { options: info.options(password.clone()) }
-        } else {
-            Request::JoinRoom { target: RoomTarget::Name(info.name.clone()), password: password.clone() }
-        };
-        let ticket = self.early_ticket.take().filter(|ticket| ticket.room == info.id);
-        let known = former.as_ref().map(|room| (room.info.epoch, room.info.host));
-        let replaced = known.filter(|(epoch, _)| info.epoch > *epoch).map(|(_, host)| host);
-        let (seeking, ticket, mut members) = match former {
-            Some(room) => (room.seeking, ticket.or(room.ticket), room.members),
-            None => (None, ticket, Vec::new()),
-        };
-        members.retain(|member| Some(member.id) != replaced);
-        self.room = Some(Room {
-            info: info.clone(),
-            hosting,
-            entered_by,
-            ticket,
-            password,
-            resume_at: None,
-            seeking: seeking.filter(|_| replaced.is_none()),
-            revision: None,
-            parts: BTreeMap::new(),
-            members,
-        });
-        cx.emit(Event::RoomEntered { room: info.clone(), hosting });
-        if let Some((early, previous)) = self.early_host.take()
-            && self.host_changed(cx.identity.player_id(), &early, previous)
-        {
-            return LobbyNews::HostChanged { room: early, previous };
-        }
-        // It changed while this player was away.
-        replaced.map_or(LobbyNews::Entered, |previous| LobbyNews::HostChanged { room: info, previous })
-    }
-
-    /// The right to come back.
-    pub(crate) fn handle_ticket(&mut self, ticket: RoomTicket) {
-        match self.room.as_mut().filter(|room| room.info.id == ticket.room) {
-            Some(room) if room.ticket.is_none_or(|known| known.epoch <= ticket.epoch) => {
-                room.ticket = Some(ticket);
-            }
-            Some(_) => {}
-            None => self.early_ticket = Some(ticket),
-        }
-    }
-
-    /// The room has another host. True if it is news.
-    pub(crate) fn host_changed(&mut self, own: PlayerId, info: &RoomInfo, previous: PlayerId) -> bool {
-        let Some(room) = self.room.as_mut().filter(|room| room.info.id == info.id) else {
-            self.early_host = Some((info.clone(), previous));
-            return false;
-        };
-        if info.epoch <= room.info.epoch {
-            return false;
-        }
-        room.info = info.clone();
-        room.hosting = info.host == own;
-        room.seeking = None;
-        room.members.retain(|member| member.id != previous);
-        room.members.sort_by_key(|member| member.id != info.host);
-        true
-    }
-
-    /// The channel to the host is gone. True: the room may get another host, so this player stays in it.
-    pub(crate) fn host_lost(&mut self, now: Instant) -> bool {
-        let Some(room) = self.room.as_mut().filter(|room| room.info.migrate && !room.hosting) else {
-            return false;
-        };
-        room.seeking.get_or_insert(now + SEEK);
-        true
-    }
-
-    /// New metadata.
-    pub(crate) fn handle_room_changed(&mut self, cx: &mut Cx<'_>, info: RoomInfo) {
-        let Some(room) = self.room.as_mut().filter(|room| room.info.id == info.id) else { return };
-        if info.epoch != room.info.epoch {
-            // It overtook the news of another host, or was overtaken by it: that one has the metadata too.
-            return;
-        }
-        if let Request::CreateRoom { options } = &mut room.entered_by {
-            options.metadata.clone_from(&info.metadata);
-        }
-        room.info = info.clone();
-        cx.emit(Event::RoomChanged(info));
-    }
-
-    /// A part of a snapshot of the members; all of them when it was the last missing one.
-    pub(crate) fn handle_members(
-        &mut self,
-        cx: &mut Cx<'_>,
-        id: RoomId,
-        revision: u32,
-        (part, parts): (u8, u8),
-        members: Vec<PlayerInfo>,
-    ) -> Option<Vec<PlayerId>> {
-        let room = self.room.as_mut().filter(|room| room.info.id == id)?;
-        if part >= parts || room.revision.is_some_and(|known| revision < known) {
-            return None;
-        }
-        if room.revision != Some(revision) {
-            room.parts.clear();
-            room.revision = Some(revision);
-        }
-        room.parts.insert(part, members);
-        if room.parts.len() < usize::from(parts) {
-            return None;
-        }
-        let members: Vec<PlayerInfo> = room.parts.values().flatten().cloned().collect();
-        room.members.clone_from(&members);
-        let ids = members.iter().map(|member| member.id).collect();
-        cx.emit(Event::Members(members));
-        Some(ids)
-    }
-
-    /// The server let go of this room while the game goes on: ask for it again.
-    pub(crate) fn resume(&mut self, now: Instant) {
-        if let Some(room) = &mut self.room {
-            room.resume_at = Some(now + RESUME_RETRY);
-        }
     }
 
     pub(crate) fn handle_timeout(&mut self, cx: &mut Cx<'_>, link: &mut LobbyLink) -> Vec<LobbyNews> {

@@ -110,6 +110,14 @@ impl LobbyLink {
         matches!(self.state, State::Online(_))
     }
 
+    /// The server was gone at some time since `at`, or seems to be gone now.
+    pub(crate) fn was_interrupted(&self, at: Instant) -> bool {
+        match &self.state {
+            State::Online(online) => online.was_interrupted(at),
+            _ => true,
+        }
+    }
+
     /// The way to the server, while logged in.
     pub(crate) fn uplink(&self) -> Option<Uplink> {
         match &self.state {

@@ -226,6 +226,16 @@ impl Paths {
         self.candidates.iter().position(|candidate| candidate.socket == socket && candidate.remote == remote)
     }
 
+    /// The relay may carry again: that is tried at once, if it is the way in use.
+    pub(crate) fn revive_relay(&mut self, now: Instant) {
+        let Some(index) = self.selected.filter(|index| self.candidates[*index].kind == PathKind::Relay)
+        else {
+            return;
+        };
+        self.candidates[index].pulse.forgive();
+        (self.next_ping, self.hurried) = (Some(now), 0);
+    }
+
     /// Game datagrams take this way.
     pub(crate) fn is_selected(&self, socket: SocketId, remote: SocketAddr) -> bool {
         self.selected().is_some_and(|path| path.socket == socket && path.remote == remote)
@@ -422,8 +432,11 @@ impl Paths {
         let news = PathNews { doubt: self.watch(now), upgrade: self.try_upgrade(now) };
         let settled = self.settle.is_some_and(|at| at <= now) && !self.recovering;
         let mut due: Vec<usize> = Vec::new();
+        let relayed = self.selected().is_some_and(|path| path.kind == PathKind::Relay);
         for (index, candidate) in self.candidates.iter_mut().enumerate() {
-            if settled {
+            // A direct way that punching has only just opened is worth some tests whenever that was.
+            let opened = relayed && candidate.heard.is_some() && candidate.tests < TEST_GAPS.len();
+            if settled && !opened {
                 candidate.next_test = None;
             }
             if candidate.next_test.is_some_and(|at| at <= now) {

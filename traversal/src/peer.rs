@@ -1,6 +1,7 @@
 //! One player that this one is matched with: the sealed channel, its paths, its end.
 
 mod ending;
+mod keeping;
 mod punching;
 mod sending;
 
@@ -41,7 +42,8 @@ pub(crate) struct Peer {
     plan: PunchPlan,
     paths: Paths,
     attempt: Attempt,
-    /// Until then direct ways are looked for, also while the game plays over the relay.
+    /// Until then direct ways are looked for, also while the game plays over the relay; without a relay perhaps longer
+    /// (see [`Peer::deadline`]).
     punch_until: Instant,
     /// Where the server is, for the relay.
     server: Option<SocketAddr>,
@@ -50,6 +52,8 @@ pub(crate) struct Peer {
     stage: PeerStage,
     requested: Instant,
     last_heard: Instant,
+    /// When it is looked again whether a silent relay is still excused.
+    look_again: Option<Instant>,
     packets_sent: u32,
     punch_over: bool,
     /// Until then the other side's first packet is waited for (see [`hold_back`]).
@@ -63,7 +67,7 @@ pub(crate) struct Peer {
 
 #[derive(Debug)]
 enum PeerStage {
-    Punching { deadline: Instant },
+    Punching,
     Connected,
     Closing { repeats: usize, next: Instant, reason: String },
     Ended,
@@ -131,9 +135,10 @@ impl Peer {
             punch_until: now + allowed,
             server,
             lan,
-            stage: PeerStage::Punching { deadline: now + allowed },
+            stage: PeerStage::Punching,
             requested,
             last_heard: now,
+            look_again: None,
             packets_sent: 0,
             punch_over: false,
             hold_until,
@@ -150,7 +155,7 @@ impl Peer {
 
     /// Being connected, or connected: not on its way out.
     pub(crate) fn is_live(&self) -> bool {
-        matches!(self.stage, PeerStage::Punching { .. } | PeerStage::Connected)
+        matches!(self.stage, PeerStage::Punching | PeerStage::Connected)
     }
 
     pub(crate) fn is_ended(&self) -> bool {
@@ -310,6 +315,7 @@ impl Peer {
     }
 
     pub(crate) fn handle_timeout(&mut self, cx: &mut Cx<'_>, hands: &mut Hands<'_>) -> Option<PeerNews> {
+        let lost = self.is_lost(cx, hands.link);
         match &self.stage {
             PeerStage::Ended => return None,
             PeerStage::Closing { next, .. } => {
@@ -318,19 +324,17 @@ impl Peer {
                 }
                 return None;
             }
-            PeerStage::Punching { deadline } if *deadline <= cx.now => {
+            PeerStage::Punching if self.deadline(cx.config) <= cx.now => {
                 self.emit_failure(cx, Stage::Punch, self.failure_reason(cx.config));
                 self.stage = PeerStage::Ended;
                 return Some(PeerNews::Failed);
             }
-            PeerStage::Connected
-                if cx.now.saturating_duration_since(self.last_heard) >= cx.config.path_timeout =>
-            {
+            PeerStage::Connected if lost => {
                 cx.emit(Event::PeerDisconnected { peer: self.info.clone(), reason: DisconnectReason::Lost });
                 self.stage = PeerStage::Ended;
                 return Some(PeerNews::Lost);
             }
-            PeerStage::Punching { .. } | PeerStage::Connected => {}
+            PeerStage::Punching | PeerStage::Connected => {}
         }
         let mut told = None;
         let relayed_too_long = self.is_connected() && self.punch_until <= cx.now;
@@ -378,17 +382,18 @@ impl Peer {
 
     pub(crate) fn poll_timeout(&self, config: &AgentConfig) -> Option<Instant> {
         let paths = earliest(self.paths.poll_timeout(), self.hold_until);
+        let paths = earliest(paths, self.attempt.turn_timeout(config));
         match &self.stage {
             PeerStage::Ended => None,
             PeerStage::Closing { next, .. } => Some(*next),
-            PeerStage::Punching { deadline } => {
-                earliest(Some(*deadline), earliest(paths, self.attempt.poll_timeout()))
+            PeerStage::Punching => {
+                earliest(Some(self.deadline(config)), earliest(paths, self.attempt.poll_timeout()))
             }
             PeerStage::Connected => {
                 let punching = self.attempt.poll_timeout().filter(|_| self.is_punching());
                 let end = (!self.punch_over).then(|| self.tidy_at.unwrap_or(self.punch_until));
                 let paths = earliest(paths, earliest(punching, end));
-                earliest(Some(self.last_heard + config.path_timeout), paths)
+                earliest(Some(self.look_at(config)), paths)
             }
         }
     }

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use traversal_core::id::RoomId;
 use traversal_core::wire::message::MatchEnd;
 
-use super::requests::{Claim, JoinWish};
+use super::creating::Claim;
+use super::joining::JoinWish;
 use super::{Server, Timer};
 
 /// Time between pings of one check: at 30 % loss each way, ten of them miss a living player once in a thousand

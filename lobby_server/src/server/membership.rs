@@ -8,7 +8,8 @@ use traversal_core::wire::message::{
     MatchEnd, RequestError, Response, RoomEnd, RoomInfo, ToPlayer, Topology,
 };
 
-use super::requests::{JoinWish, Pending};
+use super::joining::JoinWish;
+use super::requests::Pending;
 use super::{Server, Timer};
 use crate::matchmaking::{plans, replans};
 use crate::registry::RegistryOperation;
@@ -98,6 +99,7 @@ impl Server {
         self.rng.fill_bytes(&mut secret);
         for old in self.matches.begin(id, (host, joiner), [of_host.nat, of_joiner.nat]) {
             self.relay.end(old);
+            self.sprays.end(now, old);
             self.tell(now, host, ToPlayer::MatchEnded { match_id: old, reason: MatchEnd::Replaced });
         }
         let relay = (self.relay_mode(host) != RelayMode::Never)
@@ -110,6 +112,7 @@ impl Server {
         (for_host.mesh, for_joiner.mesh) = (mesh, mesh);
         self.counters.matches += 1;
         tracing::debug!(host = %host, joiner = %joiner, same_nat = for_host.same_nat, "match begins");
+        self.plan_spray(now, (id, 0), [host, joiner], &for_host.methods);
         self.tell(now, joiner, ToPlayer::Plan(Box::new(for_joiner)));
         self.tell(now, host, ToPlayer::Plan(Box::new(for_host)));
     }
@@ -120,6 +123,7 @@ impl Server {
             let (Some(of_host), Some(of_joiner)) = (self.party(host), self.party(joiner)) else { continue };
             let Some(edition) = self.matches.learn(id, [of_host.nat, of_joiner.nat]) else { continue };
             if let Some((for_host, for_joiner)) = replans(id, &of_host, &of_joiner, edition) {
+                self.plan_spray(now, (id, edition), [host, joiner], &for_host.methods);
                 self.tell(now, joiner, ToPlayer::Replan(Box::new(for_joiner)));
                 self.tell(now, host, ToPlayer::Replan(Box::new(for_host)));
             }
@@ -233,6 +237,7 @@ impl Server {
         self.tell(now, member, ToPlayer::RoomEnded { room: id, reason: ended });
         for (match_id, peer) in self.matches.of(member) {
             self.matches.end(match_id);
+            self.sprays.end(now, match_id);
             self.relay.end(match_id);
             for player in [member, peer] {
                 self.tell(now, player, ToPlayer::MatchEnded { match_id, reason: MatchEnd::Kicked });
@@ -245,6 +250,7 @@ impl Server {
     pub(super) fn end_matches(&mut self, now: Instant, player: PlayerId, why: MatchEnd) {
         for (match_id, peer) in self.matches.of(player) {
             self.matches.end(match_id);
+            self.sprays.end(now, match_id);
             self.relay.end(match_id);
             self.tell(now, peer, ToPlayer::MatchEnded { match_id, reason: why });
         }

@@ -15,14 +15,17 @@ impl Server {
     /// It went so, as far as one side knows.
     pub(super) fn match_report(
         &mut self,
+        now: Instant,
         player: PlayerId,
         match_id: MatchId,
         outcome: MatchOutcome,
         cause: Option<FailureReason>,
     ) {
         let Some(peer) = self.matches.peer(match_id, player) else { return };
-        if outcome == MatchOutcome::Direct {
-            self.matches.settle(match_id);
+        match outcome {
+            MatchOutcome::Direct => self.matches.settle(match_id),
+            MatchOutcome::Relayed => {}
+            _ => self.sprays.left(now, match_id, player),
         }
         if self.matches.report(match_id, player, outcome) {
             match outcome {
@@ -42,9 +45,13 @@ impl Server {
 
     /// A player of this match wants both to try for a direct path once more. Both ask at about the same time.
     pub(super) fn punch_again(&mut self, now: Instant, player: PlayerId, id: MatchId) {
+        if self.sprays.has(id) {
+            return; // It would lose its place.
+        }
         let Some(([host, joiner], edition)) = self.matches.begin_again(now, id, player) else { return };
         let (Some(of_host), Some(of_joiner)) = (self.party(host), self.party(joiner)) else { return };
         if let Some((for_host, for_joiner)) = replans(id, &of_host, &of_joiner, edition) {
+            self.plan_spray(now, (id, edition), [host, joiner], &for_host.methods);
             self.tell(now, joiner, ToPlayer::Replan(Box::new(for_joiner)));
             self.tell(now, host, ToPlayer::Replan(Box::new(for_host)));
         }

@@ -17,6 +17,7 @@ use traversal_core::wire::message::{
 use traversal_core::wire::session::{MIN_SEALED, ServerSession};
 use traversal_core::wire::{Dropped, Kind};
 
+use super::keeping::KeptMatches;
 use super::mapped_ports::MappedPort;
 use super::{Route, Server, Timer};
 use crate::claims::Claim;
@@ -73,6 +74,8 @@ pub(super) struct Player {
     pub(super) stale: bool,
     /// Creating or joining, which wait for others.
     pub(super) busy: Option<RequestId>,
+    /// Matches that it still plays, of which the other side has said nothing yet.
+    pub(super) kept: KeptMatches,
 }
 
 /// Answers to handshakes, by the hash of the question: a retransmission gets the same answer.
@@ -311,7 +314,9 @@ impl Server {
                 self.forget_client(old.session);
             }
         }
-        self.players.insert(player, Player { session: id, room, stale: room.is_some(), busy: None });
+        let state =
+            Player { session: id, room, stale: room.is_some(), busy: None, kept: KeptMatches::default() };
+        self.players.insert(player, state);
         if let Some(room) = room {
             if self.rooms.get(&room).is_some_and(|room| room.game == game) {
                 self.timers.set(Timer::Stale(player), Some(now + self.config.session_timeout));
@@ -401,7 +406,7 @@ impl Server {
                 self.handle_join_answer(now, player, join, allow, reason);
             }
             ToServer::MatchReport { match_id, outcome, cause } => {
-                self.match_report(player, match_id, outcome, cause);
+                self.match_report(now, player, match_id, outcome, cause);
             }
             // Whether a forwarded port counts is not the player's to say.
             ToServer::Profile { profile, check: false } => {
@@ -415,7 +420,12 @@ impl Server {
                 self.check_profile(now, id, NatProfile { mapped: false, ..profile });
             }
             ToServer::MappedPort(token) => self.mapped_port_echo(now, id, token),
+            ToServer::KeepMatches(kept) => self.keep_matches(now, player, kept),
             ToServer::PunchAgain { match_id } => self.punch_again(now, player, match_id),
+            ToServer::AskSpray { match_id, edition } => self.ask_spray(now, player, match_id, edition),
+            ToServer::SprayOver { match_id, edition } => {
+                self.sprays.over(now, match_id, edition, player);
+            }
             ToServer::HostSeen { room, epoch, heard } => {
                 self.handle_host_seen(now, player, (room, epoch), heard);
             }

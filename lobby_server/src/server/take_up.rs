@@ -8,7 +8,8 @@ use traversal_core::wire::message::{
     PlayerInfo, RequestError, Response, RoomEnd, RoomOptions, RoomTicket, ToPlayer,
 };
 
-use super::requests::{Claim, JoinWish};
+use super::creating::Claim;
+use super::joining::JoinWish;
 use super::{Server, Timer};
 use crate::limits::prefix;
 use crate::rooms::{self, PasswordHash, Room};

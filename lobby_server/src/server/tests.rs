@@ -3,6 +3,7 @@
 mod faults;
 mod gathering;
 mod junk;
+mod keeping;
 mod mapped_ports;
 mod mesh;
 mod migration;

@@ -17,6 +17,7 @@ pub(super) enum Timer {
     Check(RoomId),
     Loss(RoomId),
     Gathering(RoomId),
+    Sprays,
 }
 
 /// Deadlines in order; one for each key.

@@ -154,6 +154,19 @@ impl PairWorld {
         self.world.act(host, |node, now| node.player_mut().map(|player| action(player, now)))
     }
 
+    /// Ends the server without a word.
+    pub fn stop_server(&mut self) {
+        self.world.replace_node(self.server, Program::Idle);
+    }
+
+    /// Starts a server that knows nothing but its key.
+    pub fn start_server(&mut self, seed: u64) {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let (now, two) = (self.world.instant(), self.settings.two_addresses);
+        let fresh = Lobby::new(ServerConfig::default(), two, seed_of(&mut rng), now);
+        self.world.replace_node(self.server, Program::Lobby(Box::new(fresh)));
+    }
+
     /// When the join was asked for.
     pub fn requested(&self) -> Duration {
         self.requested

@@ -35,9 +35,11 @@ pub(crate) struct Tally {
 
 pub(crate) type SharedTally = Rc<RefCell<Tally>>;
 /// When the network lost a game datagram.
+#[allow(dead_code, reason = "not every test file counts them")]
 pub(crate) type Lost = Rc<RefCell<Vec<Duration>>>;
 
 /// Notes every game datagram that a link loses.
+#[allow(dead_code, reason = "not every test file counts them")]
 pub(crate) fn watch_losses(world: &mut World<Program>) -> Lost {
     let lost = Lost::default();
     let seen = Rc::clone(&lost);

@@ -11,7 +11,7 @@ use crate::path::RELAY;
 use crate::peer::{Peer, PeerNews};
 use crate::sockets::Owner;
 use crate::wire::message::{
-    Facts, MatchEnd, MatchOutcome, PunchPlan, Replan, Request, RoomEnd, ToServer, Topology,
+    Facts, MatchEnd, MatchOutcome, PunchPlan, Replan, Request, RoomEnd, SprayTurn, ToServer, Topology,
 };
 
 /// How long after the first plan of a mesh the others count as made by the same wish to join.
@@ -24,6 +24,7 @@ const EARLY: usize = 16;
 pub(super) enum Early {
     Facts(Facts),
     Replan(Box<Replan>),
+    Spray(u8, SprayTurn),
 }
 
 impl Agent {
@@ -102,6 +103,7 @@ impl Agent {
             match early {
                 Early::Facts(facts) => peer.handle_facts(&mut cx, &mut hands!(self), &facts),
                 Early::Replan(plan) => peer.replan(&mut cx, &mut hands!(self), *plan),
+                Early::Spray(edition, turn) => peer.handle_turn(&mut cx, &mut hands!(self), edition, turn),
             }
         }
     }
@@ -113,7 +115,9 @@ impl Agent {
         }
         // The server has lost sight of the other player; while the path works the game goes on.
         if reason == MatchEnd::Gone && peer.is_connected() {
-            return;
+            // And it needs the relay again when the other one is back.
+            let kept = peer.kept();
+            return self.keep_matches(now, kept);
         }
         peer.end(&mut cx!(self, now), reason.into());
     }
@@ -193,8 +197,27 @@ impl Agent {
         self.tell_server(now, ToServer::MatchReport { match_id, outcome: MatchOutcome::Closed, cause: None });
     }
 
+    /// Passes on the turn to search by many sockets or ports, where the match that had it does so no more.
+    fn pass_spray(&mut self, now: Instant) {
+        for peer in self.peers.values_mut() {
+            peer.check_turn(&mut cx!(self, now), &mut hands!(self));
+        }
+        // Each time round, a match has ended its search: at once, if it has nothing left to try.
+        for _ in 0..=self.peers.len() {
+            let searches = |holder| self.peers.get(&holder).is_some_and(Peer::is_spraying);
+            if self.budget.spraying().is_none_or(searches) {
+                return;
+            }
+            self.budget.end_spray();
+            for peer in self.peers.values_mut() {
+                peer.punch(&mut cx!(self, now), &mut hands!(self));
+            }
+        }
+    }
+
     /// Forgets matches that are over.
     pub(super) fn sweep(&mut self, now: Instant) {
+        self.pass_spray(now);
         for id in self.peers.values().filter(|peer| peer.is_ended()).map(|peer| peer.match_id) {
             let mut cx = cx!(self, now);
             self.sockets.close_all(&mut cx, |owner| matches!(owner, Owner::Match(of, ..) if of == id));

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::{Agent, Event};
 use crate::id::{PlayerId, RoomId};
 use crate::peer::Peer;
-use crate::wire::message::{MatchEnd, PunchPlan, RoomEnd, RoomInfo, ToServer};
+use crate::wire::message::{KeptMatch, MAX_KEPT, MatchEnd, PunchPlan, RoomEnd, RoomInfo, ToServer};
 
 /// A host that was heard within this is there: five pings of its path.
 const HEARD: Duration = Duration::from_secs(2);
@@ -40,7 +40,9 @@ impl Agent {
     pub(super) fn confirm_loss(&mut self, now: Instant, room: RoomId, epoch: u32) {
         let asked = self.lobby.room().filter(|of| of.info.id == room && of.info.epoch == epoch);
         let Some(host) = asked.filter(|of| !of.hosting).map(|of| of.info.host) else { return };
-        let heard = self.peer(host).is_some_and(|peer| peer.heard_within(now, HEARD));
+        let heard = self.peer(host).is_some_and(|peer| {
+            peer.heard_within(now, HEARD) || peer.is_excused(now, &self.config, &self.link)
+        });
         self.say_host_seen(now, heard);
     }
 
@@ -58,7 +60,17 @@ impl Agent {
         if self.lobby.room().is_some_and(|room| room.seeking.is_some()) {
             self.say_host_seen(now, false);
         }
+        let kept: Vec<KeptMatch> = self.peers.values().filter_map(Peer::kept).collect();
+        self.keep_matches(now, kept);
         self.use_early_plans(now);
+    }
+
+    /// Tells the server which matches go on; it may have been started anew.
+    pub(super) fn keep_matches(&mut self, now: Instant, kept: impl IntoIterator<Item = KeptMatch>) {
+        let kept: Vec<KeptMatch> = kept.into_iter().collect();
+        for part in kept.chunks(MAX_KEPT) {
+            self.tell_server(now, ToServer::KeepMatches(part.to_vec()));
+        }
     }
 
     fn use_early_plans(&mut self, now: Instant) {

@@ -102,12 +102,24 @@ impl Agent {
                     self.keep_early(plan.match_id, Early::Replan(plan));
                 }
             }
+            ToPlayer::Spray { match_id, edition, turn } => {
+                if let Some(peer) = self.peers.get_mut(&match_id) {
+                    peer.handle_turn(&mut cx, &mut hands!(self), edition, turn);
+                } else {
+                    self.keep_early(match_id, Early::Spray(edition, turn));
+                }
+            }
             ToPlayer::MatchEnded { match_id, reason } => self.match_ended(now, match_id, reason),
             ToPlayer::Ticket(ticket) => self.lobby.handle_ticket(ticket),
             ToPlayer::ConfirmLoss { room, epoch } => self.confirm_loss(now, room, epoch),
             ToPlayer::HostStands { room, epoch } => self.host_stands(now, room, epoch),
             ToPlayer::HostChanged { room, previous } => self.host_changed(now, room, previous),
             ToPlayer::Profile(profile) => self.detection.handle_profile(&mut cx, profile),
+            ToPlayer::Relay { match_id, grant } => {
+                if let Some(peer) = self.peers.get_mut(&match_id) {
+                    peer.renew_relay(&mut cx, grant);
+                }
+            }
             ToPlayer::MappedPort(port) => self.mapping.handle_verdict(&mut cx, &mut self.link, port),
             ToPlayer::Facts { match_id, facts } => {
                 if let Some(peer) = self.peers.get_mut(&match_id) {

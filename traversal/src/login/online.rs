@@ -23,6 +23,8 @@ const PING_RETRY: Duration = Duration::from_millis(500);
 /// Unanswered pings after which the stream is tried: a second of silence, as at the login, and three round trips.
 const PINGS_TO_STREAM: u32 = 2;
 const ROUND_TRIPS_TO_STREAM: u32 = 3;
+/// Unanswered pings after which the server seems to be gone: one may get lost.
+const PINGS_TO_DOUBT: u32 = 2;
 /// How long the server may take to move the session to a stream that has been proven.
 const PROVEN: Duration = Duration::from_secs(2);
 /// How often UDP is tried while the stream is in use: at once, and then with these as first and last gap.
@@ -60,6 +62,8 @@ pub(crate) struct Online {
     other: Option<OtherFamily>,
     ping: Option<Ping>,
     pings: u32,
+    /// The login.
+    since: Instant,
 }
 
 #[derive(Debug)]
@@ -94,7 +98,13 @@ impl Online {
             other,
             ping: None,
             pings: 0,
+            since: now,
         }
+    }
+
+    /// Not logged in before, or perhaps gone at present: what went through the server since `at` need not have arrived.
+    pub(super) fn was_interrupted(&self, at: Instant) -> bool {
+        self.since > at || self.ping.as_ref().is_some_and(|ping| ping.unanswered >= PINGS_TO_DOUBT)
     }
 
     /// The way in use is the stream: UDP does not get through.

@@ -67,6 +67,9 @@ impl Peer {
             let relay = self.plan.relay.is_some() && config.relay != RelayPolicy::Never;
             return if relay { FailureReason::RelayOnly } else { FailureReason::RelayForbidden };
         }
+        if self.attempt.waits_for_turn() {
+            return FailureReason::SearchWaits;
+        }
         match expected_failure(&self.plan.own_nat, &self.plan.peer_nat) {
             FailureReason::NoAnswer if self.paths.heard_directly() => FailureReason::OneWayOnly,
             FailureReason::NoAnswer if self.plan.same_nat => FailureReason::NoHairpin,

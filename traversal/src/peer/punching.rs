@@ -1,7 +1,7 @@
 //! The part of a match that looks for a direct way: what the server tells, what the methods send, when it is over.
 
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::{Peer, PeerStage};
 use crate::api::{PathKind, SocketId};
@@ -12,7 +12,7 @@ use crate::cx::Cx;
 use crate::login::{LobbyLink, ProbeSeen};
 use crate::path::{RELAY, is_local, is_sendable, kind_of};
 use crate::sockets::Owner;
-use crate::wire::message::{Facts, Method, PunchPlan, Replan, ToServer};
+use crate::wire::message::{Facts, Method, PunchPlan, Replan, SprayTurn, ToServer};
 use crate::wire::pair::PairMessage;
 
 /// How long a player with a forwarded port waits for the other side, which can reach it whatever its NAT does.
@@ -108,7 +108,7 @@ impl Peer {
             return self.attempt.learn(&self.plan);
         }
         (self.plan.role, self.plan.methods) = (better.role, better.methods);
-        self.attempt.replan(cx, &self.plan, better.edition);
+        self.punch_until += self.attempt.replan(cx, &self.plan, better.edition);
         self.close_unused(cx, hands, &self.paths.sockets_in_use());
         self.hold_until = hold_back(&self.plan, hands.link).map(|hold| cx.now + hold);
         self.add_public(cx);
@@ -116,6 +116,9 @@ impl Peer {
             self.punch_over = false;
             self.tidy_at = None;
             self.punch_until = cx.now + cx.config.connect_deadline;
+        }
+        if let Some((edition, turn)) = self.attempt.turn_in_time() {
+            self.handle_turn(cx, hands, edition, turn);
         }
         self.punch(cx, hands);
         let facts = self.attempt.facts_in_time();
@@ -130,17 +133,54 @@ impl Peer {
     /// A direct way is still looked for.
     pub(super) fn is_punching(&self) -> bool {
         match self.stage {
-            PeerStage::Punching { .. } => true,
-            PeerStage::Connected => {
-                self.paths.selected().is_some_and(|path| path.kind == PathKind::Relay) && !self.punch_over
-            }
+            PeerStage::Punching => true,
+            PeerStage::Connected => self.is_relayed() && !self.punch_over,
             _ => false,
         }
     }
 
+    pub(super) fn is_relayed(&self) -> bool {
+        self.paths.selected().is_some_and(|path| path.kind == PathKind::Relay)
+    }
+
+    /// The server says whether it is this match's turn to search by many sockets or ports.
+    pub(crate) fn handle_turn(
+        &mut self,
+        cx: &mut Cx<'_>,
+        hands: &mut Hands<'_>,
+        edition: u8,
+        turn: SprayTurn,
+    ) {
+        if let Some(waited) = self.attempt.handle_turn(cx.now, edition, turn) {
+            // The deadline is one of what is done, not of waiting in line.
+            self.punch_until += waited;
+            if self.is_relayed() && std::mem::replace(&mut self.punch_over, false) {
+                (self.tidy_at, self.told_relayed) = (None, false);
+            }
+        }
+        self.punch(cx, hands);
+    }
+
+    /// Ends this match's turn to search, or its wish for one, if nothing can come of it any more.
+    pub(crate) fn check_turn(&mut self, cx: &mut Cx<'_>, hands: &mut Hands<'_>) {
+        let punching =
+            matches!(self.stage, PeerStage::Punching) || (self.is_connected() && self.is_relayed());
+        self.attempt.check_turn(cx, hands, punching);
+    }
+
+    /// It searches by many sockets or ports at present.
+    pub(crate) fn is_spraying(&self) -> bool {
+        self.is_punching() && self.attempt.is_spraying()
+    }
+
+    /// When the attempt fails, where there is nothing to play over meanwhile.
+    pub(super) fn deadline(&self, config: &AgentConfig) -> Instant {
+        self.punch_until + self.attempt.grace(config)
+    }
+
     /// The game has been on the relay for a while: have both sides try again what opens new ports.
     pub(super) fn ask_to_punch_again(&self, cx: &mut Cx<'_>, hands: &mut Hands<'_>) {
-        let relayed = self.paths.selected().is_some_and(|path| path.kind == PathKind::Relay);
+        let relayed = self.is_relayed() && !self.attempt.is_in_line();
         let methods = self.plan.methods.iter().any(|method| *method != Method::Cone);
         if !relayed || !methods || !self.punch_over || cx.config.relay == RelayPolicy::Only {
             return;
@@ -153,11 +193,11 @@ impl Peer {
     }
 
     /// Sends what the punchers want.
-    pub(super) fn punch(&mut self, cx: &mut Cx<'_>, hands: &mut Hands<'_>) {
+    pub(crate) fn punch(&mut self, cx: &mut Cx<'_>, hands: &mut Hands<'_>) {
         if !self.is_punching() || self.hold_until.is_some() {
             return;
         }
-        self.attempt.advance(cx, self.punch_until);
+        self.attempt.advance(cx, hands, self.punch_until);
         let in_use = self.paths.sockets_in_use();
         while let Some(spray) = self.attempt.poll(cx, hands, &in_use) {
             // The server names addresses of the matched player alone; private ones are the LAN's business.

@@ -61,7 +61,7 @@ impl Peer {
         message: &PairMessage,
     ) {
         if let Some(sealed) = self.channel.seal_message(message) {
-            if matches!(self.stage, PeerStage::Punching { .. }) {
+            if matches!(self.stage, PeerStage::Punching) {
                 self.packets_sent += 1;
             }
             self.transmit(cx, socket, to, None, sealed);
@@ -84,7 +84,7 @@ impl Peer {
         if let Some(sealed) = sealed
             && self.attempt.may_send(cx.now, hands.budget, to)
         {
-            if matches!(self.stage, PeerStage::Punching { .. }) {
+            if matches!(self.stage, PeerStage::Punching) {
                 self.packets_sent += 1;
             }
             self.transmit(cx, socket, to, None, sealed);

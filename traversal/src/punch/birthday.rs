@@ -6,11 +6,12 @@
 use std::net::SocketAddr;
 use std::time::Instant;
 
+use super::Slot;
 use super::engine::{Engine, PACE};
-use super::{Ledger, Progress, PunchInput, PunchOrder, Puncher, Slot};
+use super::tactic::Tactic;
 use crate::nat::PortAllocation;
 use crate::ports::{Birthday as Numbers, FIRST_PORT, PORT_SPACE, birthday};
-use crate::wire::message::{Facts, Method, Role};
+use crate::wire::message::{Method, Role};
 
 #[derive(Debug)]
 pub(super) struct Birthday {
@@ -91,36 +92,30 @@ impl Birthday {
     }
 }
 
-impl Puncher for Birthday {
-    fn method(&self) -> Method {
-        Method::Birthday
+impl Tactic for Birthday {
+    const METHOD: Method = Method::Birthday;
+
+    fn engine(&self) -> &Engine {
+        &self.engine
     }
 
-    fn handle(&mut self, now: Instant, input: PunchInput<'_>) {
-        match input {
-            PunchInput::Datagram { .. } => self.engine.heard(now),
-            PunchInput::Socket { slot, open: true } => {
-                let to = self.engine.peer;
-                self.engine.opener(now, 1, 1, Slot::Own(slot), to);
-                self.done += 1;
-            }
-            PunchInput::Facts(Facts::PeerPublic(addresses)) => self.engine.peer_moved(addresses),
-            _ => {}
-        }
-        if !self.engine.holds_still(now) {
-            self.step(now);
+    fn engine_mut(&mut self) -> &mut Engine {
+        &mut self.engine
+    }
+
+    fn on_socket(&mut self, now: Instant, slot: u16, open: bool) {
+        if open {
+            let to = self.engine.peer;
+            self.engine.opener(now, 1, 1, Slot::Own(slot), to);
+            self.done += 1;
         }
     }
 
-    fn poll_order(&mut self, now: Instant, ledger: &mut Ledger<'_>) -> Option<PunchOrder> {
-        self.engine.poll_order(now, ledger)
+    fn on_timeout(&mut self, now: Instant) {
+        self.step(now);
     }
 
-    fn poll_timeout(&self) -> Option<Instant> {
-        self.engine.poll_timeout(self.due)
-    }
-
-    fn progress(&self) -> Progress {
-        self.engine.progress()
+    fn due(&self) -> Option<Instant> {
+        self.due
     }
 }

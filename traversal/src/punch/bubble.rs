@@ -3,9 +3,10 @@
 use std::net::SocketAddr;
 use std::time::Instant;
 
+use super::Slot;
 use super::engine::{Bracket, Engine};
 use super::search::ReplySearch;
-use super::{Ledger, Progress, PunchInput, PunchOrder, Puncher, Slot};
+use super::tactic::Tactic;
 use crate::nat::MappingBehavior;
 use crate::ports::PortRange;
 use crate::wire::message::{Facts, Method, Role};
@@ -128,6 +129,55 @@ impl Bubble {
         // port, so all three go again from a fresh socket.
         self.due = Some(now + self.engine.overdue());
     }
+}
+
+impl Tactic for Bubble {
+    const METHOD: Method = Method::Bubble;
+
+    fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    fn engine_mut(&mut self) -> &mut Engine {
+        &mut self.engine
+    }
+
+    fn drop_search(&mut self) {
+        self.search = None;
+    }
+
+    fn on_probe_seen(&mut self, now: Instant, tag: u32, observed: SocketAddr) {
+        self.engine.probe_seen(now, tag, observed);
+    }
+
+    fn on_socket(&mut self, now: Instant, slot: u16, open: bool) {
+        let Some(round) = self.rounds.iter_mut().find(|r| r.bubble == slot || r.second == Some(slot)) else {
+            return;
+        };
+        if round.sent || !open {
+            return;
+        }
+        round.waiting = round.waiting.saturating_sub(1);
+        if round.waiting == 0 {
+            round.sent = true;
+            let sockets = *round;
+            self.send_round(now, sockets);
+        }
+    }
+
+    fn on_facts(&mut self, now: Instant, facts: &Facts) {
+        let Facts::Range { round, ip, first, last, step } = facts else { return };
+        if !self.sends() {
+            let Some(attempt) = self.engine.attempt_of(*round) else { return };
+            if self.last_range.is_some_and(|newest| newest >= attempt) || !self.engine.context.is_peer(*ip) {
+                return;
+            }
+            self.last_range = Some(attempt);
+            let range = PortRange::new(*first, *last, *step);
+            self.engine.clear();
+            self.search = Some(ReplySearch::start(now, &mut self.engine, Slot::Main, *ip, range));
+        }
+    }
 
     fn on_timeout(&mut self, now: Instant) {
         if let Some(search) = &mut self.search {
@@ -147,71 +197,12 @@ impl Bubble {
         }
     }
 
-    fn on_socket(&mut self, now: Instant, slot: u16, open: bool) {
-        let Some(round) = self.rounds.iter_mut().find(|r| r.bubble == slot || r.second == Some(slot)) else {
-            return;
-        };
-        if round.sent || !open {
-            return;
-        }
-        round.waiting = round.waiting.saturating_sub(1);
-        if round.waiting == 0 {
-            round.sent = true;
-            let sockets = *round;
-            self.send_round(now, sockets);
-        }
+    fn due(&self) -> Option<Instant> {
+        let search = self.search.as_ref().and_then(|search| search.due(&self.engine));
+        [self.due, search].into_iter().flatten().min()
     }
 
-    fn on_facts(&mut self, now: Instant, facts: &Facts) {
-        match facts {
-            Facts::Range { round, ip, first, last, step } if !self.sends() => {
-                let Some(attempt) = self.engine.attempt_of(*round) else { return };
-                if self.last_range.is_some_and(|newest| newest >= attempt)
-                    || !self.engine.context.is_peer(*ip)
-                {
-                    return;
-                }
-                self.last_range = Some(attempt);
-                let range = PortRange::new(*first, *last, *step);
-                self.engine.clear();
-                self.search = Some(ReplySearch::start(now, &mut self.engine, Slot::Main, *ip, range));
-            }
-            Facts::PeerPublic(addresses) => self.engine.peer_moved(addresses),
-            _ => {}
-        }
-    }
-}
-
-impl Puncher for Bubble {
-    fn method(&self) -> Method {
-        Method::Bubble
-    }
-
-    fn handle(&mut self, now: Instant, input: PunchInput<'_>) {
-        if let PunchInput::Datagram { .. } = input {
-            self.engine.heard(now);
-            self.search = None;
-        }
-        match input {
-            PunchInput::ProbeSeen { tag, observed } => self.engine.probe_seen(now, tag, observed),
-            PunchInput::Socket { slot, open } => self.on_socket(now, slot, open),
-            _ if self.engine.holds_still(now) => {}
-            PunchInput::Facts(facts) => self.on_facts(now, facts),
-            PunchInput::Timeout => self.on_timeout(now),
-            PunchInput::Datagram { .. } => {}
-        }
-    }
-
-    fn poll_order(&mut self, now: Instant, ledger: &mut Ledger<'_>) -> Option<PunchOrder> {
-        self.engine.poll_order(now, ledger)
-    }
-
-    fn poll_timeout(&self) -> Option<Instant> {
-        let search = self.search.as_ref().and_then(ReplySearch::due);
-        self.engine.poll_timeout([self.due, search].into_iter().flatten().min())
-    }
-
-    fn progress(&self) -> Progress {
-        self.engine.progress()
+    fn searches(&self) -> bool {
+        self.search.as_ref().is_some_and(ReplySearch::is_wide)
     }
 }

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use crate::config::Caps;
+use crate::id::MatchId;
 
 /// Caps of all attempts of a player together: punch datagrams in any one second.
 #[derive(Debug)]
@@ -12,7 +13,13 @@ pub struct Budget {
     caps: Caps,
     /// When the datagrams of the last second left; at most as many as the cap.
     sent: VecDeque<Instant>,
+    /// The match that searches by many sockets or ports, and whether it is its turn.
+    spray: Option<(MatchId, bool)>,
 }
+
+/// This part of the rate is for answers and tests of ways that were opened: a search that uses up all of it would leave
+/// its own hits unanswered.
+const ANSWERS: usize = 16;
 
 /// The window over which [`Caps::datagrams_per_second`] counts.
 const WINDOW: Duration = Duration::from_secs(1);
@@ -20,7 +27,33 @@ const WINDOW: Duration = Duration::from_secs(1);
 impl Budget {
     /// Nothing sent yet.
     pub fn new(caps: Caps) -> Self {
-        Self { caps, sent: VecDeque::new() }
+        Self { caps, sent: VecDeque::new(), spray: None }
+    }
+
+    /// Whether this match may search by many sockets or ports: one does at a time. `turn`: the other side does so, too,
+    /// and does not wait; such a search comes before one that this side does alone.
+    pub(crate) fn take_spray(&mut self, of: MatchId, turn: bool) -> bool {
+        match self.spray {
+            Some((holder, holders_turn)) if holder != of && (holders_turn || !turn) => false,
+            Some((holder, held)) if holder == of => {
+                self.spray = Some((of, held || turn));
+                true
+            }
+            _ => {
+                self.spray = Some((of, turn));
+                true
+            }
+        }
+    }
+
+    /// The match that searches.
+    pub(crate) fn spraying(&self) -> Option<MatchId> {
+        self.spray.map(|(of, _)| of)
+    }
+
+    /// Its search is over.
+    pub(crate) fn end_spray(&mut self) {
+        self.spray = None;
     }
 
     fn forget(&mut self, now: Instant) {
@@ -29,10 +62,12 @@ impl Budget {
         }
     }
 
-    /// When `count` datagrams can leave in a row: now, or later. More than the cap counts as the cap.
-    fn free_at(&mut self, now: Instant, count: u32) -> Instant {
+    /// When `count` datagrams can leave in a row: now, or later. More than the cap counts as the cap. `reserve`: leaves
+    /// something for answers.
+    fn free_at(&mut self, now: Instant, count: u32, reserve: bool) -> Instant {
         self.forget(now);
         let cap = self.caps.datagrams_per_second.max(1) as usize;
+        let cap = if reserve { cap - cap / ANSWERS } else { cap };
         let count = (count.max(1) as usize).min(cap);
         match (self.sent.len() + count).checked_sub(cap) {
             None | Some(0) => now,
@@ -88,6 +123,15 @@ impl Ledger<'_> {
     /// Asks for one datagram, the first of `row` that should leave in a row. `target`: where to, if it is not the
     /// lobby server.
     pub fn datagram(&mut self, now: Instant, row: u32, target: Option<SocketAddr>) -> Verdict {
+        self.take(now, row, target, true)
+    }
+
+    /// Asks for one datagram to where the other side was heard, or may be reached without a search.
+    pub(crate) fn answer(&mut self, now: Instant, target: SocketAddr) -> Verdict {
+        self.take(now, 1, Some(target), false)
+    }
+
+    fn take(&mut self, now: Instant, row: u32, target: Option<SocketAddr>, reserve: bool) -> Verdict {
         let caps = self.budget.caps;
         let new_target = target.filter(|t| !self.attempt.targets.contains(t));
         if self.attempt.datagrams >= caps.datagrams_per_attempt
@@ -95,7 +139,7 @@ impl Ledger<'_> {
         {
             return Verdict::Refused;
         }
-        let free = self.budget.free_at(now, row);
+        let free = self.budget.free_at(now, row, reserve);
         if free > now {
             return Verdict::Wait(free);
         }
@@ -112,6 +156,11 @@ impl Ledger<'_> {
             return self.attempt.targets.insert(target);
         }
         known
+    }
+
+    /// Asks for a search by many ports that is this side's alone: not while another match searches.
+    pub(crate) fn wide(&mut self, of: MatchId) -> bool {
+        self.budget.take_spray(of, false)
     }
 
     /// Asks for one socket.
@@ -167,6 +216,31 @@ mod tests {
         assert_eq!(ledger.datagram(start, 2, None), Verdict::Go);
         let later = start + WINDOW;
         assert_eq!(ledger.datagram(later, 500, None), Verdict::Go, "more than the cap counts as the cap");
+    }
+
+    #[test]
+    fn a_search_leaves_something_for_answers() {
+        let mut budget = Budget::new(Caps { datagrams_per_second: 32, ..Caps::default() });
+        let mut attempt = Spending::default();
+        let mut ledger = Ledger { budget: &mut budget, attempt: &mut attempt };
+        let now = Instant::now();
+        let searched = (0..100).filter(|port| ledger.datagram(now, 1, to(*port)) == Verdict::Go).count();
+        let answered = (0..100).filter(|port| ledger.answer(now, to(*port).unwrap()) == Verdict::Go).count();
+        assert_eq!((searched, answered), (30, 2), "and all of it stays under the cap");
+    }
+
+    #[test]
+    fn one_match_searches_at_a_time_and_its_turn_comes_before_what_one_side_does_alone() {
+        let (a, b, c) = (MatchId(1), MatchId(2), MatchId(3));
+        let mut budget = Budget::new(Caps::default());
+        assert!(budget.take_spray(a, false) && budget.take_spray(a, false));
+        assert!(!budget.take_spray(b, false), "nobody is put out by another who has no turn either");
+        assert!(budget.take_spray(b, true));
+        assert!(!budget.take_spray(a, false) && !budget.take_spray(c, true), "whatever a server says");
+        assert!(budget.take_spray(b, false) && !budget.take_spray(c, true), "it keeps its turn");
+        assert_eq!(budget.spraying(), Some(b));
+        budget.end_spray();
+        assert!(budget.take_spray(c, true));
     }
 
     #[test]

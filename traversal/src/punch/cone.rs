@@ -2,9 +2,10 @@
 
 use std::time::Instant;
 
+use super::Slot;
 use super::engine::{Engine, REPEATS};
-use super::{Ledger, Progress, PunchInput, PunchOrder, Puncher, Slot};
-use crate::wire::message::{Facts, Method};
+use super::tactic::Tactic;
+use crate::wire::message::Method;
 
 /// Both sides send from the game's own socket to where the server sees the other, again and again.
 #[derive(Debug)]
@@ -42,32 +43,27 @@ impl Cone {
     }
 }
 
-impl Puncher for Cone {
-    fn method(&self) -> Method {
-        Method::Cone
+impl Tactic for Cone {
+    const METHOD: Method = Method::Cone;
+
+    fn engine(&self) -> &Engine {
+        &self.engine
     }
 
-    fn handle(&mut self, now: Instant, input: PunchInput<'_>) {
-        match input {
-            PunchInput::Datagram { .. } => self.engine.heard(now),
-            PunchInput::Facts(Facts::PeerPublic(addresses)) => {
-                self.engine.peer_moved(addresses);
-                (self.due, self.tries) = (now, 0);
-            }
-            _ => {}
-        }
+    fn engine_mut(&mut self) -> &mut Engine {
+        &mut self.engine
+    }
+
+    fn on_moved(&mut self, now: Instant) {
+        (self.due, self.tries) = (now, 0);
+        self.on_timeout(now);
+    }
+
+    fn on_timeout(&mut self, now: Instant) {
         self.step(now);
     }
 
-    fn poll_order(&mut self, now: Instant, ledger: &mut Ledger<'_>) -> Option<PunchOrder> {
-        self.engine.poll_order(now, ledger)
-    }
-
-    fn poll_timeout(&self) -> Option<Instant> {
-        self.engine.poll_timeout((self.tries < TRIES).then_some(self.due))
-    }
-
-    fn progress(&self) -> Progress {
-        self.engine.progress()
+    fn due(&self) -> Option<Instant> {
+        (self.tries < TRIES).then_some(self.due)
     }
 }

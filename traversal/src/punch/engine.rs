@@ -1,6 +1,7 @@
 //! What all methods share: a queue of orders with times and budget, sockets, tags, rounds.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -24,6 +25,8 @@ struct Queued {
     order: PunchOrder,
     /// So many datagrams should leave in a row, from this one on.
     row: u32,
+    /// Part of a search by many ports, which may have to wait for another match's.
+    wide: bool,
 }
 
 /// A range probe pair of this side, under way.
@@ -51,6 +54,8 @@ pub(super) struct Engine {
     heard_until: Option<Instant>,
     cap_reached: bool,
     exhausted: bool,
+    /// Another match searches.
+    wide_waits: bool,
 }
 
 impl Engine {
@@ -71,6 +76,7 @@ impl Engine {
             heard_until: None,
             cap_reached: false,
             exhausted: false,
+            wide_waits: false,
         }
     }
 
@@ -91,7 +97,7 @@ impl Engine {
 
     fn push(&mut self, at: Instant, row: u32, order: PunchOrder) {
         self.sequence += 1;
-        self.queue.insert((at, self.sequence), Queued { order, row });
+        self.queue.insert((at, self.sequence), Queued { order, row, wide: false });
     }
 
     /// Asks for a fresh socket and gives its slot.
@@ -109,6 +115,18 @@ impl Engine {
     /// A test, the first of `row` datagrams that belong together.
     pub(super) fn test(&mut self, at: Instant, row: u32, slot: Slot, to: SocketAddr) {
         self.push(at, row, PunchOrder::Test { slot, to, ttl: None });
+    }
+
+    /// A test to a port of a wide search.
+    pub(super) fn wide_test(&mut self, at: Instant, slot: Slot, to: SocketAddr) {
+        self.sequence += 1;
+        let order = PunchOrder::Test { slot, to, ttl: None };
+        self.queue.insert((at, self.sequence), Queued { order, row: 1, wide: true });
+    }
+
+    /// A wide search waits for another match's to end.
+    pub(super) fn wide_waits(&self) -> bool {
+        self.wide_waits
     }
 
     /// A test that need only get out of the own NAT, the first of `row` datagrams that belong together.
@@ -229,6 +247,7 @@ impl Engine {
     /// The other side was heard: hold still while the host makes a path of it. Should that fail, go on later.
     pub(super) fn heard(&mut self, now: Instant) {
         self.heard_until = Some(now + self.overdue() * 4);
+        self.wide_waits = false;
         self.queue
             .retain(|_, q| matches!(q.order, PunchOrder::CloseSocket { .. } | PunchOrder::OpenSocket { .. }));
     }
@@ -241,6 +260,7 @@ impl Engine {
 
     /// Forgets tests and probes that wait.
     pub(super) fn clear(&mut self) {
+        self.wide_waits = false;
         self.queue.retain(|_, q| !matches!(q.order, PunchOrder::Test { .. } | PunchOrder::Probe { .. }));
     }
 
@@ -250,12 +270,20 @@ impl Engine {
 
     pub(super) fn poll_order(&mut self, now: Instant, ledger: &mut Ledger<'_>) -> Option<PunchOrder> {
         self.blocked_until = None;
+        self.wide_waits = false;
         loop {
-            let entry = self.queue.first_entry()?;
-            if entry.key().0 > now {
+            let waits = self.wide_waits;
+            let (key, _) = self.queue.iter().find(|(_, queued)| !(waits && queued.wide))?;
+            let (key, due) = (*key, key.0);
+            let Entry::Occupied(entry) = self.queue.entry(key) else { return None };
+            if due > now {
                 return None;
             }
-            let Queued { order, row } = entry.get();
+            let Queued { order, row, wide } = entry.get();
+            if *wide && !ledger.wide(self.context.match_id) {
+                self.wide_waits = true;
+                continue;
+            }
             let verdict = match order {
                 PunchOrder::Test { to, .. } => ledger.datagram(now, *row, Some(*to)),
                 PunchOrder::Probe { .. } => ledger.datagram(now, *row, None),
@@ -278,7 +306,11 @@ impl Engine {
 
     /// The earlier of what the queue waits for and what the method waits for.
     pub(super) fn poll_timeout(&self, method: Option<Instant>) -> Option<Instant> {
-        let queue = self.blocked_until.or_else(|| self.queue.keys().next().map(|(at, _)| *at));
+        let next = || {
+            let mut queue = self.queue.iter().filter(|(_, queued)| !(self.wide_waits && queued.wide));
+            queue.next().map(|((at, _), _)| *at)
+        };
+        let queue = self.blocked_until.or_else(next);
         // While it holds still, the method's own time may pass.
         [queue, self.heard_until.or(method)].into_iter().flatten().min()
     }
@@ -286,10 +318,10 @@ impl Engine {
     pub(super) fn progress(&self) -> Progress {
         if self.heard_until.is_some() {
             Progress::Heard
-        } else if self.cap_reached {
-            Progress::CapReached
         } else if self.exhausted && self.queue.is_empty() {
             Progress::Exhausted
+        } else if self.cap_reached {
+            Progress::CapReached
         } else {
             Progress::Running
         }

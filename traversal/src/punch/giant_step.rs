@@ -9,7 +9,8 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::engine::{Engine, PACE};
-use super::{Ledger, Progress, PunchInput, PunchOrder, Puncher, Slot, step_of};
+use super::tactic::Tactic;
+use super::{Slot, step_of};
 use crate::ports::giant_step_port;
 use crate::wire::message::{Facts, Method, Role};
 
@@ -81,16 +82,6 @@ impl GiantStep {
         PACE * self.steps() * 2
     }
 
-    fn on_socket(&mut self, now: Instant, slot: u16, open: bool) {
-        let Some(mut probe) = self.probe.filter(|p| p.slot == slot && open) else { return };
-        let purpose = self.engine.newest_purpose(self.attempt);
-        probe.tag = self.engine.probe(now, 1, slot, self.engine.server, purpose);
-        self.probe = Some(probe);
-        if self.pass.is_none() {
-            self.due = Some(now + self.engine.overdue());
-        }
-    }
-
     fn on_newest(&mut self, now: Instant, round: u16, newest: SocketAddr) {
         let Some(attempt) = self.engine.attempt_of(round) else { return };
         if !self.engine.context.is_peer(newest.ip()) || attempt < self.attempt || attempt > ROUNDS {
@@ -133,6 +124,45 @@ impl GiantStep {
         };
         self.engine.test(now, 1, slot, to);
     }
+}
+
+impl Tactic for GiantStep {
+    const METHOD: Method = Method::GiantStep;
+
+    fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    fn engine_mut(&mut self) -> &mut Engine {
+        &mut self.engine
+    }
+
+    fn drop_search(&mut self) {
+        self.pass = None;
+    }
+
+    fn on_probe_seen(&mut self, _now: Instant, tag: u32, _observed: SocketAddr) {
+        if let Some(probe) = self.probe.as_mut().filter(|p| p.tag == tag) {
+            probe.seen = true;
+        }
+    }
+
+    fn on_socket(&mut self, now: Instant, slot: u16, open: bool) {
+        let Some(mut probe) = self.probe.filter(|p| p.slot == slot && open) else { return };
+        let purpose = self.engine.newest_purpose(self.attempt);
+        probe.tag = self.engine.probe(now, 1, slot, self.engine.server, purpose);
+        self.probe = Some(probe);
+        if self.pass.is_none() {
+            self.due = Some(now + self.engine.overdue());
+        }
+        self.step(now);
+    }
+
+    fn on_facts(&mut self, now: Instant, facts: &Facts) {
+        if let Facts::Newest { round, address } = facts {
+            self.on_newest(now, *round, *address);
+        }
+    }
 
     fn on_timeout(&mut self, now: Instant) {
         self.step(now);
@@ -147,46 +177,9 @@ impl GiantStep {
             _ => self.start_round(now, self.attempt.saturating_add(1)),
         }
     }
-}
 
-impl Puncher for GiantStep {
-    fn method(&self) -> Method {
-        Method::GiantStep
-    }
-
-    fn handle(&mut self, now: Instant, input: PunchInput<'_>) {
-        if let PunchInput::Datagram { .. } = input {
-            self.engine.heard(now);
-            self.pass = None;
-        }
-        match input {
-            PunchInput::ProbeSeen { tag, .. } => {
-                if let Some(probe) = self.probe.as_mut().filter(|p| p.tag == tag) {
-                    probe.seen = true;
-                }
-            }
-            PunchInput::Socket { slot, open } => {
-                self.on_socket(now, slot, open);
-                self.step(now);
-            }
-            _ if self.engine.holds_still(now) => {}
-            PunchInput::Facts(Facts::Newest { round, address }) => self.on_newest(now, *round, *address),
-            PunchInput::Facts(Facts::PeerPublic(addresses)) => self.engine.peer_moved(addresses),
-            PunchInput::Timeout => self.on_timeout(now),
-            _ => {}
-        }
-    }
-
-    fn poll_order(&mut self, now: Instant, ledger: &mut Ledger<'_>) -> Option<PunchOrder> {
-        self.engine.poll_order(now, ledger)
-    }
-
-    fn poll_timeout(&self) -> Option<Instant> {
+    fn due(&self) -> Option<Instant> {
         let pass = self.pass.filter(|_| self.probe.is_some_and(|p| p.tag != 0)).map(|p| p.due);
-        self.engine.poll_timeout([self.due, pass].into_iter().flatten().min())
-    }
-
-    fn progress(&self) -> Progress {
-        self.engine.progress()
+        [self.due, pass].into_iter().flatten().min()
     }
 }

@@ -17,6 +17,7 @@ mod model;
 mod multi_bubble;
 mod prediction;
 mod search;
+mod tactic;
 #[cfg(test)]
 mod tests;
 
@@ -138,6 +139,8 @@ pub trait Puncher: std::fmt::Debug + Send {
     fn poll_timeout(&self) -> Option<Instant>;
     /// How it stands.
     fn progress(&self) -> Progress;
+    /// It searches by many sockets or ports, or would if the budget let it.
+    fn sprays(&self) -> bool;
 }
 
 /// What a puncher starts with.
@@ -239,6 +242,10 @@ pub fn puncher(method: Method, now: Instant, context: PunchContext) -> Option<Bo
         Method::Birthday => Box::new(birthday::Birthday::new(now, engine)),
     })
 }
+
+/// The longest turn of a match to search by many sockets or ports ([`Method::sprays`]): 1,200 probes at 200 a second
+/// take 6 s, and an attempt 10 s.
+pub const SPRAY_TURN: Duration = Duration::from_secs(12);
 
 /// The number of a try on the wire: punchers of several methods run in one match and must know their own facts, and
 /// not take those of an older plan for their own. To the server it is only a number; newer plans have higher ones.

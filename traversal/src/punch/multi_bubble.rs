@@ -1,10 +1,12 @@
 //! Many bubbles and a port-assigning packet (M20-M22; S1 E4). One server address is enough.
 
+use std::net::SocketAddr;
 use std::time::Instant;
 
+use super::Slot;
 use super::engine::{Bracket, Engine};
 use super::search::ReplySearch;
-use super::{Ledger, Progress, PunchInput, PunchOrder, Puncher, Slot};
+use super::tactic::Tactic;
 use crate::ports::{End, PortRange};
 use crate::wire::message::{Facts, Method, Role};
 
@@ -33,7 +35,7 @@ struct Sockets {
     main: u16,
     last: u16,
     open: u8,
-    targets: Vec<std::net::SocketAddr>,
+    targets: Vec<SocketAddr>,
 }
 
 impl MultiBubble {
@@ -62,7 +64,7 @@ impl MultiBubble {
         self.due = Some(now + self.engine.overdue() * 8);
     }
 
-    fn open_round(&mut self, now: Instant, attempt: u8, targets: Vec<std::net::SocketAddr>) {
+    fn open_round(&mut self, now: Instant, attempt: u8, targets: Vec<SocketAddr>) {
         let (main, last) = (self.engine.open(now), self.engine.open(now));
         self.rounds.push(Sockets { attempt, main, last, open: 0, targets });
         if self.rounds.len() > KEPT {
@@ -95,6 +97,26 @@ impl MultiBubble {
             self.due = Some(now + self.engine.overdue());
         }
     }
+}
+
+impl Tactic for MultiBubble {
+    const METHOD: Method = Method::MultiBubble;
+
+    fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    fn engine_mut(&mut self) -> &mut Engine {
+        &mut self.engine
+    }
+
+    fn drop_search(&mut self) {
+        self.search = None;
+    }
+
+    fn on_probe_seen(&mut self, now: Instant, tag: u32, observed: SocketAddr) {
+        self.engine.probe_seen(now, tag, observed);
+    }
 
     fn on_socket(&mut self, now: Instant, slot: u16, open: bool) {
         let Some(round) = self.rounds.iter_mut().find(|r| r.main == slot || r.last == slot) else { return };
@@ -102,6 +124,35 @@ impl MultiBubble {
         if round.open == 2 && open {
             let round = round.clone();
             self.send_round(now, &round);
+        }
+    }
+
+    fn on_facts(&mut self, now: Instant, facts: &Facts) {
+        let Facts::Range { round, ip, first, last, step } = facts else { return };
+        let Some(attempt) = self.engine.attempt_of(*round) else { return };
+        if !self.engine.context.is_peer(*ip) {
+            return;
+        }
+        // The last probe left from a socket of its own, so its port is none of the candidates (M20, M21).
+        // If nothing is left in between, the probes overtook each other: take it all.
+        let range = PortRange::between((*first, End::Included), (*last, End::Excluded), *step)
+            .filter(|_| !self.engine.context.peer_is_fixed())
+            // A cone keeps the first probe's port (M20).
+            .or_else(|| self.engine.context.peer_is_fixed().then(|| PortRange::single(*first)))
+            .unwrap_or_else(|| PortRange::new(*first, *last, *step));
+        if self.sends() {
+            if attempt > self.attempt {
+                self.attempt = attempt;
+                let to = |port| SocketAddr::new(*ip, port);
+                let targets = range.iter().take(MAX_TARGETS).map(to).collect();
+                self.engine.clear();
+                self.open_round(now, attempt, targets);
+            }
+        } else if let Some(round) = self.rounds.iter().find(|r| r.attempt == attempt) {
+            let slot = Slot::Own(round.main);
+            self.engine.clear();
+            self.search = Some(ReplySearch::start(now, &mut self.engine, slot, *ip, range));
+            self.due = Some(now + self.engine.patience(3, self.attempt));
         }
     }
 
@@ -123,71 +174,12 @@ impl MultiBubble {
         }
     }
 
-    fn on_facts(&mut self, now: Instant, facts: &Facts) {
-        match facts {
-            Facts::Range { round, ip, first, last, step } => {
-                let Some(attempt) = self.engine.attempt_of(*round) else { return };
-                if !self.engine.context.is_peer(*ip) {
-                    return;
-                }
-                // The last probe left from a socket of its own, so its port is none of the candidates (M20, M21).
-                // If nothing is left in between, the probes overtook each other: take it all.
-                let range = PortRange::between((*first, End::Included), (*last, End::Excluded), *step)
-                    .filter(|_| !self.engine.context.peer_is_fixed())
-                    // A cone keeps the first probe's port (M20).
-                    .or_else(|| self.engine.context.peer_is_fixed().then(|| PortRange::single(*first)))
-                    .unwrap_or_else(|| PortRange::new(*first, *last, *step));
-                if self.sends() {
-                    if attempt > self.attempt {
-                        self.attempt = attempt;
-                        let to = |port| std::net::SocketAddr::new(*ip, port);
-                        let targets = range.iter().take(MAX_TARGETS).map(to).collect();
-                        self.engine.clear();
-                        self.open_round(now, attempt, targets);
-                    }
-                } else if let Some(round) = self.rounds.iter().find(|r| r.attempt == attempt) {
-                    let slot = Slot::Own(round.main);
-                    self.engine.clear();
-                    self.search = Some(ReplySearch::start(now, &mut self.engine, slot, *ip, range));
-                    self.due = Some(now + self.engine.patience(3, self.attempt));
-                }
-            }
-            Facts::PeerPublic(addresses) => self.engine.peer_moved(addresses),
-            _ => {}
-        }
-    }
-}
-
-impl Puncher for MultiBubble {
-    fn method(&self) -> Method {
-        Method::MultiBubble
+    fn due(&self) -> Option<Instant> {
+        let search = self.search.as_ref().and_then(|search| search.due(&self.engine));
+        [self.due, search].into_iter().flatten().min()
     }
 
-    fn handle(&mut self, now: Instant, input: PunchInput<'_>) {
-        if let PunchInput::Datagram { .. } = input {
-            self.engine.heard(now);
-            self.search = None;
-        }
-        match input {
-            PunchInput::ProbeSeen { tag, observed } => self.engine.probe_seen(now, tag, observed),
-            PunchInput::Socket { slot, open } => self.on_socket(now, slot, open),
-            _ if self.engine.holds_still(now) => {}
-            PunchInput::Facts(facts) => self.on_facts(now, facts),
-            PunchInput::Timeout => self.on_timeout(now),
-            PunchInput::Datagram { .. } => {}
-        }
-    }
-
-    fn poll_order(&mut self, now: Instant, ledger: &mut Ledger<'_>) -> Option<PunchOrder> {
-        self.engine.poll_order(now, ledger)
-    }
-
-    fn poll_timeout(&self) -> Option<Instant> {
-        let search = self.search.as_ref().and_then(ReplySearch::due);
-        self.engine.poll_timeout([self.due, search].into_iter().flatten().min())
-    }
-
-    fn progress(&self) -> Progress {
-        self.engine.progress()
+    fn searches(&self) -> bool {
+        self.search.as_ref().is_some_and(ReplySearch::is_wide)
     }
 }

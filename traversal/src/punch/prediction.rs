@@ -13,7 +13,8 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::engine::Engine;
-use super::{Ledger, Progress, PunchContext, PunchInput, PunchOrder, Puncher, Slot, step_of};
+use super::tactic::Tactic;
+use super::{PunchContext, Slot, step_of};
 use crate::nat::{MappingBehavior, NatProfile};
 use crate::ports::{UNKNOWN_RATE, advance, predicted_ports, prediction_width};
 use crate::wire::message::{Facts, Method, Role};
@@ -238,6 +239,41 @@ impl Prediction {
             self.volley(now, Volley { probe: Some(attempt), to });
         }
     }
+}
+
+impl Tactic for Prediction {
+    const METHOD: Method = Method::Prediction;
+
+    fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    fn engine_mut(&mut self) -> &mut Engine {
+        &mut self.engine
+    }
+
+    fn drop_search(&mut self) {
+        self.wanted = None;
+    }
+
+    fn on_probe_seen(&mut self, _now: Instant, tag: u32, _observed: SocketAddr) {
+        if let Some(probe) = self.probe.as_mut().filter(|p| p.tag == tag) {
+            probe.seen = true;
+        }
+    }
+
+    fn on_socket(&mut self, now: Instant, slot: u16, open: bool) {
+        if open {
+            self.open.push(slot);
+            self.fire_when_open(now);
+        }
+    }
+
+    fn on_facts(&mut self, now: Instant, facts: &Facts) {
+        if let Facts::Newest { round, address } = facts {
+            self.on_newest(now, *round, *address);
+        }
+    }
 
     fn on_timeout(&mut self, now: Instant) {
         if self.due.is_none_or(|due| due > now) {
@@ -252,45 +288,8 @@ impl Prediction {
             _ => self.next(now),
         }
     }
-}
 
-impl Puncher for Prediction {
-    fn method(&self) -> Method {
-        Method::Prediction
-    }
-
-    fn handle(&mut self, now: Instant, input: PunchInput<'_>) {
-        if let PunchInput::Datagram { .. } = input {
-            self.engine.heard(now);
-            self.wanted = None;
-        }
-        match input {
-            PunchInput::ProbeSeen { tag, .. } => {
-                if let Some(probe) = self.probe.as_mut().filter(|p| p.tag == tag) {
-                    probe.seen = true;
-                }
-            }
-            PunchInput::Socket { slot, open: true } => {
-                self.open.push(slot);
-                self.fire_when_open(now);
-            }
-            _ if self.engine.holds_still(now) => {}
-            PunchInput::Facts(Facts::Newest { round, address }) => self.on_newest(now, *round, *address),
-            PunchInput::Facts(Facts::PeerPublic(addresses)) => self.engine.peer_moved(addresses),
-            PunchInput::Timeout => self.on_timeout(now),
-            _ => {}
-        }
-    }
-
-    fn poll_order(&mut self, now: Instant, ledger: &mut Ledger<'_>) -> Option<PunchOrder> {
-        self.engine.poll_order(now, ledger)
-    }
-
-    fn poll_timeout(&self) -> Option<Instant> {
-        self.engine.poll_timeout(self.due)
-    }
-
-    fn progress(&self) -> Progress {
-        self.engine.progress()
+    fn due(&self) -> Option<Instant> {
+        self.due
     }
 }

@@ -44,7 +44,7 @@ impl ReplySearch {
 
     /// Input: [`due`](Self::due) may have come.
     pub(super) fn step(&mut self, now: Instant, engine: &mut Engine) {
-        if self.due > now {
+        if self.due > now || engine.wide_waits() {
             return;
         }
         if self.first_stage {
@@ -70,14 +70,19 @@ impl ReplySearch {
             && let Some((_, port)) = self.ports.next()
         {
             self.left -= 1;
-            engine.test(now, 1, self.slot, SocketAddr::new(self.ip, port));
+            engine.wide_test(now, self.slot, SocketAddr::new(self.ip, port));
             // Half the rate: other methods and other players share it.
             self.due = now + PACE * 2;
         }
     }
 
     /// When the next candidate is due; none: no more.
-    pub(super) fn due(&self) -> Option<Instant> {
-        (self.left > 0).then_some(self.due)
+    pub(super) fn due(&self, engine: &Engine) -> Option<Instant> {
+        (self.left > 0 && !engine.wide_waits()).then_some(self.due)
+    }
+
+    /// It goes beyond what was measured.
+    pub(super) fn is_wide(&self) -> bool {
+        !self.first_stage && self.left > 0
     }
 }

@@ -315,6 +315,46 @@ fn m27_strangers_addresses_in_facts_are_never_sent_to() {
 }
 
 #[test]
+fn m19_a_search_beyond_the_range_waits_while_another_match_searches() {
+    let start = Instant::now();
+    let mut puncher = puncher(Method::Bubble, start, context(Role::Receiving)).unwrap();
+    let ip = "192.0.2.1".parse().unwrap();
+    let round = Round { edition: 0, method: Method::Bubble, attempt: 1 }.number();
+    let range = Facts::Range { round, ip, first: 40_000, last: 40_003, step: 1 };
+    puncher.handle(start, PunchInput::Facts(&range));
+    let mut budget = Budget::new(Caps::default());
+    let mut attempt = Spending::default();
+    let other = MatchId(u64::MAX);
+    assert!(budget.take_spray(other, true));
+    let (mut now, mut wakes) = (start, 0);
+    let mut ports = |budget: &mut Budget, now: &mut Instant, until: Instant| {
+        let mut ports = std::collections::BTreeSet::new();
+        while *now < until {
+            let mut ledger = Ledger { budget: &mut *budget, attempt: &mut attempt };
+            while let Some(order) = puncher.poll_order(*now, &mut ledger) {
+                if let PunchOrder::Test { to, .. } = order {
+                    ports.insert(to.port());
+                }
+            }
+            let Some(due) = puncher.poll_timeout().filter(|due| *due < until) else { break };
+            wakes += 1;
+            assert!(wakes < 5_000, "it spins");
+            *now = (*now).max(due);
+            puncher.handle(*now, PunchInput::Timeout);
+        }
+        ports
+    };
+    let end = start + Duration::from_secs(3);
+    let measured: Vec<u16> = ports(&mut budget, &mut now, end).into_iter().collect();
+    assert_eq!(measured, [40_000, 40_001, 40_002, 40_003], "the range itself waits for nobody");
+    budget.end_spray();
+    now = end;
+    let wide = ports(&mut budget, &mut now, end + Duration::from_secs(2));
+    assert!(wide.len() > 50, "{} more", wide.len());
+    assert_ne!(budget.spraying(), Some(other));
+}
+
+#[test]
 fn nonsense_does_not_panic_and_wakes_are_bounded() {
     let ip = "192.0.2.1".parse().unwrap();
     for method in ALL {

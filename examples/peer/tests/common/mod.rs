@@ -139,11 +139,29 @@ fn peer_path() -> &'static Path {
     Path::new(env!("CARGO_BIN_EXE_peer"))
 }
 
-/// The server's binary beside the peer's, built on first use.
+/// The binary is there and not older than anything it was made from.
+fn is_fresh(binary: &Path) -> bool {
+    let changed = |path: &Path| std::fs::metadata(path).and_then(|about| about.modified()).ok();
+    // `target: source source ...`, as cargo leaves it beside each binary; a space in a path has a backslash before it.
+    let Ok(sources) = std::fs::read_to_string(binary.with_extension("d")) else { return false };
+    let Some(((_, sources), made)) = sources.split_once(": ").zip(changed(binary)) else { return false };
+    let sources = sources.trim().replace("\\ ", "\0");
+    sources
+        .split_whitespace()
+        .all(|path| changed(Path::new(&path.replace('\0', " "))).is_some_and(|changed| changed <= made))
+}
+
+/// The server's binary beside the peer's, built on first use where that is needed: a build alone, without the peer,
+/// has other features and takes a minute, and waits for whoever builds at that moment.
 pub(crate) fn lobby_path() -> &'static Path {
     static PATH: OnceLock<PathBuf> = OnceLock::new();
     PATH.get_or_init(|| {
         let folder = peer_path().parent().unwrap();
+        let binary = folder.join(format!("lobby_server{}", std::env::consts::EXE_SUFFIX));
+        if is_fresh(&binary) {
+            return binary;
+        }
+        eprintln!("building lobby_server, which this test runs");
         let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
         let mut build = Command::new(cargo);
         build.args(["build", "--quiet", "--package", "lobby_server", "--bin", "lobby_server"]);
@@ -152,7 +170,7 @@ pub(crate) fn lobby_path() -> &'static Path {
             build.arg("--release");
         }
         assert!(build.status().unwrap().success(), "lobby_server does not build");
-        folder.join(format!("lobby_server{}", std::env::consts::EXE_SUFFIX))
+        binary
     })
 }
 

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 
 use super::room::PlayerInfo;
-use crate::id::MatchId;
+use crate::id::{MatchId, PlayerId};
 use crate::nat::NatProfile;
 
 /// S1's roles: who sends bubbles and who sends replies.
@@ -100,6 +100,22 @@ pub struct RelayGrant {
     pub lifetime_s: u32,
 }
 
+/// A match that one side still plays, for a server that may have forgotten it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeptMatch {
+    /// Which.
+    pub match_id: MatchId,
+    /// With whom.
+    pub player: PlayerId,
+    /// [`PunchPlan::host`] of this side's plan.
+    pub host: bool,
+    /// [`Replan::edition`] of the newest plan.
+    pub edition: u8,
+}
+
+/// How many of them a message has at the most, so that it fits a datagram.
+pub const MAX_KEPT: usize = 16;
+
 /// A way to get through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -119,6 +135,11 @@ pub enum Method {
 }
 
 impl Method {
+    /// It searches by many sockets or ports, so that a player takes part in one such search at a time.
+    pub fn sprays(self) -> bool {
+        matches!(self, Self::GiantStep | Self::Birthday)
+    }
+
     /// As on the command line and in JSON.
     pub fn name(self) -> &'static str {
         match self {
@@ -130,6 +151,18 @@ impl Method {
             Self::Birthday => "birthday",
         }
     }
+}
+
+/// Whether a match may search by many sockets or ports ([`Method::sprays`]) now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum SprayTurn {
+    /// One of the two takes part in another search. The match keeps its place in line.
+    Wait,
+    /// Both sides begin now.
+    Begin,
+    /// The other side has ended its search, or does not want one.
+    Off,
 }
 
 /// What the server learns while a match runs, for the other side.

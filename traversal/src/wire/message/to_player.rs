@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::gather::{QueueStatus, QuickMatched};
-use super::rendezvous::{Facts, PunchPlan, Replan};
+use super::rendezvous::{Facts, PunchPlan, RelayGrant, Replan, SprayTurn};
 use super::room::{PlayerInfo, RoomEnd, RoomInfo, RoomSummary, RoomTicket};
 use crate::id::{JoinId, MatchId, PlayerId, RequestId, RoomId};
 use crate::nat::NatProfile;
@@ -100,6 +100,22 @@ pub enum ToPlayer {
     QuickMatched(Box<QuickMatched>),
     /// Other players are told this port now, and plans count on it. None: no more.
     MappedPort(Option<u16>),
+    /// Whether it is this match's turn to search by many sockets or ports.
+    Spray {
+        /// Which match.
+        match_id: MatchId,
+        /// Of its plan.
+        edition: u8,
+        /// It is, or not.
+        turn: SprayTurn,
+    },
+    /// Another way through the relay, for a match that goes on after the server was restarted.
+    Relay {
+        /// Which.
+        match_id: MatchId,
+        /// In place of the one of the plan.
+        grant: RelayGrant,
+    },
 }
 
 /// The server's answer to a [`Request`](super::Request).

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 
 use super::gather::QuickMatch;
+use super::rendezvous::KeptMatch;
 use super::room::{RoomOptions, RoomTarget, RoomTicket};
 use crate::failure::FailureReason;
 use crate::id::{JoinId, MatchId, PlayerId, RequestId, RoomId};
@@ -82,6 +83,26 @@ pub enum ToServer {
         /// The server's own reports of the first and the second range probe.
         reports: [PortReport; 2],
     },
+    /// The attempt has come to a method that searches by many sockets or ports
+    /// ([`Method::sprays`](super::Method::sprays)). Answered by [`ToPlayer::Spray`](super::ToPlayer::Spray). Where such
+    /// a method comes first in the plan, the server knows.
+    AskSpray {
+        /// Which match.
+        match_id: MatchId,
+        /// Of its plan.
+        edition: u8,
+    },
+    /// The search is over, or not wanted any more: other matches may have their turn.
+    SprayOver {
+        /// Which match.
+        match_id: MatchId,
+        /// Of its plan.
+        edition: u8,
+    },
+    /// Back in the room after a new login, these matches go on: where the server has forgotten one, and the other side
+    /// says the same, both get a [`ToPlayer::Relay`](super::ToPlayer::Relay). At most [`MAX_KEPT`](super::MAX_KEPT) of
+    /// them.
+    KeepMatches(Vec<KeptMatch>),
 }
 
 /// See [`ToServer::MatchReport`].

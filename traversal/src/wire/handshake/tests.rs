@@ -1,7 +1,12 @@
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use rand_chacha::ChaCha20Rng;
+use rand_chacha::rand_core::SeedableRng;
 
 use super::*;
-use crate::wire::message::{Frame, Request, ToServer};
+use crate::wire::Dropped;
+use crate::wire::message::{Frame, Login, Request, ToServer, Welcome};
 
 fn address(port: u16) -> SocketAddr {
     SocketAddr::from((Ipv4Addr::new(192, 0, 2, 1), port))

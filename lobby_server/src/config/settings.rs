@@ -1,0 +1,339 @@
+//! What an operator sets, and where it comes from: flags, environment, file, defaults, in this order.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use figment::Figment;
+use figment::providers::{Env, Format, Serialized, Toml};
+use serde::{Deserialize, Deserializer, Serialize};
+
+use super::{DEFAULT_PORT, ServerConfig, relay_rate};
+use crate::relay::RelayMode;
+
+/// One value or a list; in the environment and in TOML, a string with commas serves too.
+fn one_or_many<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: std::str::FromStr,
+    T::Err: std::fmt::Display,
+{
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum OneOrMany {
+        Many(Vec<String>),
+        One(String),
+    }
+    let items = match OneOrMany::deserialize(deserializer)? {
+        OneOrMany::Many(items) => items,
+        OneOrMany::One(text) => text.split(',').map(String::from).collect(),
+    };
+    items
+        .iter()
+        .map(|item| item.trim())
+        .filter(|item| !item.is_empty())
+        .map(|item| {
+            item.parse().map_err(|error| serde::de::Error::custom(format_args!("\"{item}\": {error}")))
+        })
+        .collect()
+}
+
+/// All settings of the program. The fields are the keys of the configuration file; in upper case behind `LOBBY_`
+/// they are environment variables.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// Addresses to serve; port 0 is any free one. Empty: all of IPv4, and all of IPv6 where there is any.
+    #[serde(deserialize_with = "one_or_many")]
+    pub bind: Vec<SocketAddr>,
+    /// A second address of this machine, one per family, for full classification.
+    #[serde(deserialize_with = "one_or_many")]
+    pub second_address: Vec<IpAddr>,
+    /// A second port on each address. Unset: the one after the first (3479 after
+    /// 3478), or any free one where the first is or where that is taken.
+    pub second_port: Option<u16>,
+    /// What players know the first address as, one per family, where it is not on an interface (cloud 1:1 NAT).
+    #[serde(deserialize_with = "one_or_many")]
+    pub public_address: Vec<IpAddr>,
+    /// The same for the second address.
+    #[serde(deserialize_with = "one_or_many")]
+    pub second_public_address: Vec<IpAddr>,
+    /// Where metrics, health and the status page are served.
+    pub http: SocketAddr,
+    /// Serve none of them.
+    pub no_http: bool,
+    /// `memory`.
+    pub registry: String,
+    /// The server's secret key; unset: in the platform's data directory.
+    pub key_file: Option<PathBuf>,
+    /// Games that are served; empty: all.
+    #[serde(deserialize_with = "one_or_many")]
+    pub games: Vec<String>,
+    /// Only players whose token is this may log in.
+    pub token: Option<String>,
+    /// Whether players may play over this server: `allow`, `only` (their addresses never leave it) or `never`.
+    pub relay: RelayMode,
+    /// The same for single games.
+    pub relay_games: BTreeMap<String, RelayMode>,
+    /// Thousands of bytes per second that each side of a pair may send through the relay.
+    pub relay_kilobytes_per_s: u32,
+    /// The same for all together.
+    pub relay_total_kilobytes_per_s: u32,
+    /// Seconds that one match may use the relay.
+    pub relay_lifetime_s: u64,
+    /// Answer plain STUN Binding requests.
+    pub stun: bool,
+    /// Serve no TCP: players whose networks block UDP cannot log in then.
+    pub no_tcp: bool,
+    /// TCP connections in all.
+    pub max_tcp: usize,
+    /// TCP connections of one IPv4 address or IPv6 /64: a school or an office has many players behind one.
+    pub max_tcp_per_address: usize,
+    /// Seconds of silence after which a session is over.
+    pub session_timeout_s: u64,
+    /// See [`ServerConfig::max_sessions`].
+    pub max_sessions: usize,
+    /// See [`ServerConfig::max_sessions_per_address`].
+    pub max_sessions_per_address: usize,
+    /// See [`ServerConfig::max_rooms`].
+    pub max_rooms: usize,
+    /// See [`ServerConfig::max_rooms_per_address`].
+    pub max_rooms_per_address: usize,
+    /// See [`ServerConfig::max_queued_per_address`].
+    pub max_queued_per_address: usize,
+    /// See [`ServerConfig::same_nat_mask_v4`].
+    pub same_nat_mask_v4: u8,
+    /// See [`ServerConfig::same_nat_mask_v6`].
+    pub same_nat_mask_v6: u8,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        let core = ServerConfig::default();
+        Self {
+            bind: Vec::new(),
+            second_address: Vec::new(),
+            second_port: None,
+            public_address: Vec::new(),
+            second_public_address: Vec::new(),
+            http: SocketAddr::from((Ipv4Addr::LOCALHOST, 9600)),
+            no_http: false,
+            registry: String::from("memory"),
+            key_file: None,
+            games: Vec::new(),
+            token: None,
+            relay: core.relay,
+            relay_games: BTreeMap::new(),
+            relay_kilobytes_per_s: 512,
+            relay_total_kilobytes_per_s: 50_000,
+            relay_lifetime_s: core.relay_lifetime.as_secs(),
+            stun: core.stun,
+            no_tcp: false,
+            max_tcp: 2000,
+            max_tcp_per_address: 128,
+            session_timeout_s: core.session_timeout.as_secs(),
+            max_sessions: core.max_sessions,
+            max_sessions_per_address: core.max_sessions_per_address,
+            max_rooms: core.max_rooms,
+            max_rooms_per_address: core.max_rooms_per_address,
+            max_queued_per_address: core.max_queued_per_address,
+            same_nat_mask_v4: core.same_nat_mask_v4,
+            same_nat_mask_v6: core.same_nat_mask_v6,
+        }
+    }
+}
+
+/// Keys that may stand in the environment: other `LOBBY_*` variables (Kubernetes makes some) are not ours.
+pub(crate) const KEYS: [&str; 28] = [
+    "bind",
+    "second_address",
+    "second_port",
+    "public_address",
+    "second_public_address",
+    "http",
+    "no_http",
+    "registry",
+    "key_file",
+    "games",
+    "token",
+    "relay",
+    "relay_games",
+    "relay_kilobytes_per_s",
+    "relay_total_kilobytes_per_s",
+    "relay_lifetime_s",
+    "stun",
+    "no_tcp",
+    "max_tcp",
+    "max_tcp_per_address",
+    "session_timeout_s",
+    "max_sessions",
+    "max_sessions_per_address",
+    "max_rooms",
+    "max_rooms_per_address",
+    "max_queued_per_address",
+    "same_nat_mask_v4",
+    "same_nat_mask_v6",
+];
+
+/// The settings cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// The file, a variable or a flag cannot be read.
+    #[error("the configuration cannot be read")]
+    Read(#[from] Box<figment::Error>),
+    /// A value makes no sense.
+    #[error("configuration: {0}")]
+    Value(String),
+}
+
+impl Settings {
+    /// Puts together what file, environment and flags say. `flags` holds only what was given.
+    ///
+    /// # Errors
+    /// When the file is not there or a value cannot be read.
+    pub fn load(file: Option<&Path>, flags: impl Serialize) -> Result<Self, ConfigError> {
+        let mut figment = Figment::from(Serialized::defaults(Self::default()));
+        if let Some(file) = file {
+            figment = figment.merge(Toml::file_exact(file));
+        }
+        let settings: Self = figment
+            .merge(Env::prefixed("LOBBY_").only(&KEYS))
+            .merge(Serialized::defaults(flags))
+            .extract()
+            .map_err(Box::new)?;
+        settings.validate()?;
+        Ok(settings)
+    }
+
+    pub(crate) fn validate(&self) -> Result<(), ConfigError> {
+        let wrong = |text: &str| Err(ConfigError::Value(text.into()));
+        if self.registry != "memory" {
+            return wrong("registry: this build knows only \"memory\"");
+        }
+        if !(10..=600).contains(&self.session_timeout_s) {
+            return wrong("session_timeout_s: between 10 and 600");
+        }
+        if self.same_nat_mask_v4 > 32 || self.same_nat_mask_v6 > 128 {
+            return wrong("same_nat_mask_v4: at most 32; same_nat_mask_v6: at most 128");
+        }
+        for second in &self.second_address {
+            let firsts: Vec<_> = self.bind.iter().filter(|bind| bind.is_ipv4() == second.is_ipv4()).collect();
+            if !firsts.iter().any(|bind| !bind.ip().is_unspecified() && bind.ip() != *second) {
+                return Err(ConfigError::Value(format!(
+                    "second_address {second}: give the first address too, for example --bind 198.18.0.10:3478 \
+                     --second-address 198.18.0.11"
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// The core's part of the settings.
+    pub fn server(&self) -> ServerConfig {
+        ServerConfig {
+            games: self.games.clone(),
+            session_timeout: Duration::from_secs(self.session_timeout_s),
+            max_sessions: self.max_sessions,
+            max_sessions_per_address: self.max_sessions_per_address,
+            max_rooms: self.max_rooms,
+            max_rooms_per_address: self.max_rooms_per_address,
+            max_queued_per_address: self.max_queued_per_address,
+            same_nat_mask_v4: self.same_nat_mask_v4,
+            same_nat_mask_v6: self.same_nat_mask_v6,
+            relay: self.relay,
+            relay_games: self.relay_games.clone(),
+            relay_rate: relay_rate(self.relay_kilobytes_per_s),
+            relay_total_rate: relay_rate(self.relay_total_kilobytes_per_s),
+            relay_lifetime: Duration::from_secs(self.relay_lifetime_s),
+            stun: self.stun,
+            ..ServerConfig::default()
+        }
+    }
+
+    /// The sockets to open: required ones, and whether a missing one is an error.
+    pub(crate) fn addresses(&self) -> Vec<(SocketAddr, bool)> {
+        if self.bind.is_empty() {
+            vec![
+                (SocketAddr::from((Ipv4Addr::UNSPECIFIED, DEFAULT_PORT)), true),
+                (SocketAddr::from((Ipv6Addr::UNSPECIFIED, DEFAULT_PORT)), false),
+            ]
+        } else {
+            self.bind.iter().map(|bind| (*bind, true)).collect()
+        }
+    }
+
+    /// The second port beside this first address: the one that was set, else the next one (3479 after 3478).
+    pub(crate) fn second_port_for(&self, first: SocketAddr) -> u16 {
+        let next = if first.port() == 0 { 0 } else { first.port().wrapping_add(1) };
+        self.second_port.unwrap_or(next)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Serialize)]
+    struct Flags {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        http: Option<SocketAddr>,
+    }
+
+    #[test]
+    fn flags_win_over_the_file_and_unknown_keys_are_errors() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("lobby.toml");
+        std::fs::write(
+            &file,
+            "bind = \"127.0.0.1:0\"\ngames = [\"a\", \"b\"]\nhttp = \"127.0.0.1:1\"\nmax_rooms = 3\n",
+        )
+        .unwrap();
+        let settings = Settings::load(Some(&file), Flags { http: None }).unwrap();
+        assert_eq!(settings.bind, ["127.0.0.1:0".parse().unwrap()]);
+        assert_eq!(settings.games, ["a", "b"]);
+        assert_eq!(settings.http, "127.0.0.1:1".parse().unwrap());
+        assert_eq!(settings.server().max_rooms, 3);
+        let flags = Flags { http: Some("127.0.0.1:2".parse().unwrap()) };
+        assert_eq!(Settings::load(Some(&file), flags).unwrap().http, "127.0.0.1:2".parse().unwrap());
+
+        std::fs::write(&file, "bund = \"127.0.0.1:0\"\n").unwrap();
+        let error = Settings::load(Some(&file), Flags { http: None }).unwrap_err();
+        let text = crate::check::chain(&error);
+        assert!(text.contains("bund"), "{text}");
+        assert!(Settings::load(Some(&directory.path().join("none.toml")), Flags { http: None }).is_err());
+    }
+
+    #[test]
+    fn values_that_make_no_sense_are_said() {
+        let base = Settings::default();
+        assert!(base.validate().is_ok());
+        let second = Settings { second_address: vec!["198.18.0.11".parse().unwrap()], ..base.clone() };
+        assert!(second.validate().unwrap_err().to_string().contains("--bind"));
+        let both = Settings { bind: vec!["198.18.0.10:3478".parse().unwrap()], ..second };
+        assert!(both.validate().is_ok());
+        assert!(Settings { registry: "redis://x".into(), ..base.clone() }.validate().is_err());
+        assert!(Settings { session_timeout_s: 1, ..base }.validate().is_err());
+    }
+
+    #[test]
+    fn every_setting_can_stand_in_the_environment() {
+        let value = figment::value::Value::serialize(Settings::default()).unwrap();
+        let mut keys: Vec<String> = value.into_dict().unwrap().into_keys().collect();
+        let mut known = KEYS.map(String::from).to_vec();
+        keys.sort();
+        known.sort();
+        assert_eq!(keys, known);
+    }
+
+    #[test]
+    fn the_example_file_says_the_defaults() {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("lobby.example.toml");
+        assert_eq!(Settings::load(Some(&file), Flags { http: None }).unwrap(), Settings::default());
+        let text = std::fs::read_to_string(file).unwrap();
+        for key in KEYS {
+            assert!(text.contains(key), "{key} is missing");
+        }
+    }
+}

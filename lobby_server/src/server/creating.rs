@@ -1,0 +1,137 @@
+//! Opening a room: its name and code are claimed in the registry.
+
+use std::net::IpAddr;
+use std::time::Instant;
+
+use rand_chacha::rand_core::RngCore;
+use traversal_core::id::{PlayerId, RequestId, RoomId};
+use traversal_core::wire::message::{PlayerInfo, RequestError, Response, RoomOptions};
+
+use super::Server;
+use super::requests::Pending;
+use crate::registry::RegistryOperation;
+use crate::rooms::{self, PasswordHash, Room};
+
+/// Codes that are drawn before it is called a failure: with 729 million, a second try is rare already.
+const CODE_TRIES: u8 = 8;
+
+/// Someone wants to open a room.
+#[derive(Debug)]
+pub(super) struct Claim {
+    pub(super) session: u64,
+    pub(super) request: RequestId,
+    pub(super) room: RoomId,
+    pub(super) name_is_code: bool,
+    pub(super) tries: u8,
+    /// The owner of the name was asked already.
+    pub(super) checked: bool,
+}
+
+impl Server {
+    pub(super) fn create(
+        &mut self,
+        now: Instant,
+        id: u64,
+        player: PlayerId,
+        request: RequestId,
+        options: RoomOptions,
+    ) -> Result<Option<Response>, RequestError> {
+        rooms::check_options(&options)?;
+        let Some(state) = self.players.get(&player) else { return Err(RequestError::NoSuchPlayer) };
+        if state.busy.is_some() || (state.room.is_some() && !state.stale) {
+            return Err(RequestError::AlreadyInRoom);
+        }
+        if self.queues.has(player) {
+            return Err(RequestError::AlreadyQueued);
+        }
+        self.leave_former(now, player);
+        let Some(client) = self.sessions.get(&id) else { return Err(RequestError::NoSuchPlayer) };
+        let from: IpAddr = client.route.peer.ip();
+        let login = client.login.clone();
+        self.room_for_one_more(from)?;
+        let mut room_id = RoomId(self.rng.next_u64());
+        while self.rooms.contains_key(&room_id) {
+            room_id = RoomId(self.rng.next_u64());
+        }
+        let code = rooms::draw_code(&mut self.rng);
+        let name = options.name.trim();
+        let name_is_code = name.is_empty();
+        let room = Room {
+            id: room_id,
+            game: login.game,
+            game_protocol: login.game_protocol,
+            name: if name_is_code { code.clone() } else { name.into() },
+            code,
+            capacity: options.capacity,
+            public: options.public,
+            auto_allow: options.auto_allow,
+            metadata: options.metadata,
+            topology: options.topology,
+            password: options.password.map(|password| PasswordHash::new(&password, &mut self.rng)),
+            members: vec![PlayerInfo { id: player, name: login.name }],
+            revision: 0,
+            opened_from: from,
+            claimed: false,
+            migrate: options.migrate,
+            epoch: 0,
+            restored: false,
+        };
+        self.rooms.insert(room_id, room);
+        if let Some(state) = self.players.get_mut(&player) {
+            state.busy = Some(request);
+        }
+        self.claim(
+            now,
+            Claim { session: id, request, room: room_id, name_is_code, tries: 0, checked: false },
+        );
+        Ok(None)
+    }
+
+    pub(super) fn claim(&mut self, now: Instant, claim: Claim) {
+        let Some(room) = self.rooms.get(&claim.room) else { return };
+        if !self.sessions.contains_key(&claim.session) {
+            self.rooms.remove(&claim.room);
+            return;
+        }
+        let record = room.record(self.config.node);
+        self.ask_registry(now, RegistryOperation::Claim(record), Pending::Claim(claim));
+    }
+
+    pub(super) fn redraw(&mut self, now: Instant, claim: Claim) {
+        if claim.tries >= CODE_TRIES {
+            self.rooms.remove(&claim.room);
+            self.respond(now, claim.session, claim.request, Err(RequestError::Limited { retry_after_s: 1 }));
+            return;
+        }
+        if let Some(room) = self.rooms.get_mut(&claim.room) {
+            room.code = rooms::draw_code(&mut self.rng);
+            if claim.name_is_code {
+                room.name.clone_from(&room.code);
+            }
+        }
+        self.claim(now, Claim { tries: claim.tries + 1, ..claim });
+    }
+
+    pub(super) fn claimed(&mut self, now: Instant, claim: Claim) {
+        let owner = self.sessions.get(&claim.session).map(|client| client.player);
+        let state = owner.and_then(|owner| self.players.get_mut(&owner));
+        let (Some(state), Some(room)) = (state, self.rooms.get_mut(&claim.room)) else {
+            self.release(now, claim.room);
+            return;
+        };
+        state.room = Some(claim.room);
+        state.stale = false;
+        room.claimed = true;
+        self.counters.rooms_opened += 1;
+        tracing::info!(room = %room.name, game = %room.game, "room opened");
+        let info = room.info();
+        let snapshot = room.snapshot();
+        self.respond(now, claim.session, claim.request, Ok(Response::Room(info)));
+        if let Some(owner) = owner {
+            self.tell_ticket(now, claim.room, owner);
+        }
+        for part in snapshot {
+            self.tell_session(now, claim.session, part);
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! Entering a room: the server lets in by itself, or asks the host.
+
+use std::time::Instant;
+
+use rand_chacha::rand_core::RngCore;
+use traversal_core::id::{JoinId, PlayerId, RequestId, RoomId};
+use traversal_core::wire::message::{PlayerInfo, RequestError, Response, RoomEnd, RoomTarget, ToPlayer};
+
+use super::liveness::Waiting;
+use super::requests::{Pending, cut};
+use super::{Server, Timer};
+use crate::registry::RegistryOperation;
+use crate::rooms::Room;
+
+/// Players that may wait for one host's answer.
+const ASKS_PER_ROOM: usize = 64;
+
+/// Someone wants to enter a room.
+#[derive(Debug)]
+pub(super) struct JoinWish {
+    pub(super) session: u64,
+    pub(super) player: PlayerId,
+    pub(super) request: RequestId,
+    pub(super) room: RoomId,
+    pub(super) password: Option<String>,
+    pub(super) resume: bool,
+    /// The members of the full room were asked already.
+    pub(super) checked: bool,
+    /// The host said yes.
+    pub(super) allowed: bool,
+}
+
+/// A wish that waits for the host.
+#[derive(Debug)]
+pub(super) struct Ask {
+    wish: JoinWish,
+}
+
+fn client_name(server: &Server, session: u64) -> String {
+    server.sessions.get(&session).map(|client| client.login.name.clone()).unwrap_or_default()
+}
+
+impl Server {
+    pub(super) fn join(
+        &mut self,
+        now: Instant,
+        wish: JoinWish,
+        target: RoomTarget,
+    ) -> Result<Option<Response>, RequestError> {
+        let state = self.players.get_mut(&wish.player).ok_or(RequestError::NoSuchPlayer)?;
+        let client = self.sessions.get(&wish.session).ok_or(RequestError::NoSuchPlayer)?;
+        if state.busy.is_some() || (state.room.is_some() && !state.stale) {
+            return Err(RequestError::AlreadyInRoom);
+        }
+        if self.queues.has(wish.player) {
+            return Err(RequestError::AlreadyQueued);
+        }
+        state.busy = Some(wish.request);
+        let find = RegistryOperation::Find { game: client.login.game.clone(), target };
+        self.ask_registry(now, find, Pending::Find(wish));
+        Ok(None)
+    }
+
+    /// The room was found here: may the player enter?
+    pub(super) fn enter(&mut self, now: Instant, wish: JoinWish) {
+        let (session, request) = (wish.session, wish.request);
+        if let Err(error) = self.try_enter(now, wish) {
+            self.respond(now, session, request, Err(error));
+        }
+    }
+
+    fn try_enter(&mut self, now: Instant, wish: JoinWish) -> Result<(), RequestError> {
+        let Some(client) = self.sessions.get(&wish.session) else { return Ok(()) };
+        let Some(state) = self.players.get(&wish.player).filter(|state| state.session == wish.session) else {
+            return Ok(());
+        };
+        let room = self
+            .rooms
+            .get(&wish.room)
+            .filter(|room| room.claimed && room.game == client.login.game)
+            .ok_or(RequestError::NoSuchRoom)?;
+        if room.game_protocol != client.login.game_protocol {
+            return Err(RequestError::OtherVersion {
+                room: room.game_protocol,
+                yours: client.login.game_protocol,
+            });
+        }
+        if !room.opens(wish.password.as_deref()) {
+            return Err(RequestError::WrongPassword);
+        }
+        let (inside, hosts) = (state.room, room.host() == wish.player);
+        match inside {
+            Some(inside) if inside == wish.room && !hosts => {
+                self.admit(now, &wish);
+                return Ok(());
+            }
+            // Of an earlier session that is not taken up again. If it was the host of this very room, another member
+            // hosts it now, or it is gone.
+            Some(_) => self.leave_former(now, wish.player),
+            // Out of our sight meanwhile, and it does not come back as the host.
+            None if hosts && !self.hand_over(now, wish.room, None) => {
+                self.close_room(now, wish.room, wish.player, RoomEnd::HostLost);
+            }
+            None => {}
+        }
+        let room = self.rooms.get(&wish.room).ok_or(RequestError::NoSuchRoom)?;
+        if room.is_full() {
+            let (session, request, checked) = (wish.session, wish.request, wish.checked);
+            if checked || !self.check(now, wish.room, false, Waiting::Join(wish)) {
+                return Err(RequestError::RoomFull);
+            }
+            tracing::trace!(session, ?request, "room is full: its members are asked for a sign of life");
+            return Ok(());
+        }
+        if room.auto_allow || wish.allowed {
+            self.admit(now, &wish);
+            return Ok(());
+        }
+        let host = room.host();
+        if self.asks.values().filter(|ask| ask.wish.room == wish.room).count() >= ASKS_PER_ROOM {
+            return Err(RequestError::Limited { retry_after_s: 5 });
+        }
+        let name = client_name(self, wish.session);
+        let join = JoinId(self.rng.next_u64());
+        let player = PlayerInfo { id: wish.player, name };
+        self.asks.insert(join, Ask { wish });
+        self.timers.set(Timer::Ask(join), Some(now + self.config.join_answer_timeout));
+        self.tell(now, host, ToPlayer::JoinRequest { join, player });
+        Ok(())
+    }
+
+    pub(super) fn handle_join_answer(
+        &mut self,
+        now: Instant,
+        host: PlayerId,
+        join: JoinId,
+        allow: bool,
+        reason: String,
+    ) {
+        let Some(ask) = self.asks.get(&join) else { return };
+        if self.rooms.get(&ask.wish.room).is_none_or(|room| room.host() != host) {
+            return;
+        }
+        let Some(Ask { wish }) = self.asks.remove(&join) else { return };
+        self.timers.set(Timer::Ask(join), None);
+        if allow {
+            self.enter(now, JoinWish { allowed: true, ..wish });
+        } else {
+            let refused = RequestError::Refused { reason: cut(reason) };
+            self.respond(now, wish.session, wish.request, Err(refused));
+        }
+    }
+
+    pub(super) fn ask_timeout(&mut self, now: Instant, join: JoinId) {
+        if let Some(Ask { wish }) = self.asks.remove(&join) {
+            self.respond(now, wish.session, wish.request, Err(RequestError::HostSilent));
+        }
+    }
+
+    /// The room has another host: it is asked what the former one did not answer.
+    pub(super) fn ask_again(&mut self, now: Instant, room: RoomId) {
+        let Some(host) = self.rooms.get(&room).map(Room::host) else { return };
+        let open: Vec<(JoinId, u64, PlayerId)> = self
+            .asks
+            .iter()
+            .filter(|(_, ask)| ask.wish.room == room)
+            .map(|(join, ask)| (*join, ask.wish.session, ask.wish.player))
+            .collect();
+        for (join, session, id) in open {
+            let player = PlayerInfo { id, name: client_name(self, session) };
+            self.timers.set(Timer::Ask(join), Some(now + self.config.join_answer_timeout));
+            self.tell(now, host, ToPlayer::JoinRequest { join, player });
+        }
+    }
+
+    /// The room is gone: nobody waits for its host any more.
+    pub(super) fn abandon_asks(&mut self, now: Instant, room: RoomId) {
+        let open: Vec<JoinId> =
+            self.asks.iter().filter(|(_, ask)| ask.wish.room == room).map(|(join, _)| *join).collect();
+        for join in open {
+            self.timers.set(Timer::Ask(join), None);
+            if let Some(Ask { wish }) = self.asks.remove(&join) {
+                self.respond(now, wish.session, wish.request, Err(RequestError::NoSuchRoom));
+            }
+        }
+    }
+}

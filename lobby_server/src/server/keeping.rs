@@ -1,0 +1,97 @@
+//! Matches that went on while the server was away: both players say that they play one, and may use the relay again.
+//!
+//! Nothing is forwarded on one player's word: the other one has to name the same match, from the same room, and the
+//! server gives each its own fresh token, as for any match.
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use traversal_core::id::PlayerId;
+use traversal_core::wire::message::{KeptMatch, MAX_KEPT, ToPlayer, Topology};
+
+use super::Server;
+use crate::relay::RelayMode;
+
+/// As many as a player may have: one with each other member of a room.
+const MAX_WAITING: usize = 64;
+
+/// What one player has said, and the other has not confirmed; the oldest first.
+#[derive(Debug, Default)]
+pub(super) struct KeptMatches(VecDeque<KeptMatch>);
+
+impl KeptMatches {
+    fn put(&mut self, kept: KeptMatch) {
+        self.0.retain(|known| known.match_id != kept.match_id);
+        if self.0.len() >= MAX_WAITING {
+            self.0.pop_front();
+        }
+        self.0.push_back(kept);
+    }
+
+    /// The same match, as the other side of it sees it.
+    fn counterpart(&self, of: KeptMatch, player: PlayerId) -> Option<KeptMatch> {
+        let fits =
+            |kept: &&KeptMatch| kept.match_id == of.match_id && kept.player == player && kept.host != of.host;
+        self.0.iter().find(fits).copied()
+    }
+
+    fn remove(&mut self, kept: KeptMatch) {
+        self.0.retain(|known| known.match_id != kept.match_id);
+    }
+}
+
+impl Server {
+    /// A player is back in its room and still plays these matches.
+    pub(super) fn keep_matches(&mut self, now: Instant, player: PlayerId, kept: Vec<KeptMatch>) {
+        for kept in kept.into_iter().take(MAX_KEPT) {
+            self.keep_match(now, player, kept);
+        }
+    }
+
+    fn keep_match(&mut self, now: Instant, player: PlayerId, kept: KeptMatch) {
+        let room_of = |server: &Self, player: PlayerId| {
+            server.players.get(&player).filter(|state| !state.stale).and_then(|state| state.room)
+        };
+        let Some(id) = room_of(self, player) else { return };
+        // One that runs needs nothing; a number that somebody else has is nobody else's.
+        if self.matches.has(kept.match_id) || kept.player == player {
+            return;
+        }
+        if let Some(state) = self.players.get_mut(&player) {
+            state.kept.put(kept);
+        }
+        let other = self.players.get(&kept.player).filter(|_| room_of(self, kept.player) == Some(id));
+        let Some(theirs) = other.and_then(|other| other.kept.counterpart(kept, player)) else { return };
+        let (host, joiner) = if kept.host { (player, kept.player) } else { (kept.player, player) };
+        let Some(room) = self.rooms.get(&id) else { return };
+        let fits = room.topology == Topology::Mesh || room.host() == host;
+        // What the server made since is newer than what they remember.
+        if !fits || !self.matches.between(host, joiner).is_empty() {
+            return;
+        }
+        let (Some(of_host), Some(of_joiner)) = (self.party(host), self.party(joiner)) else { return };
+        for side in [host, joiner] {
+            if let Some(state) = self.players.get_mut(&side) {
+                state.kept.remove(kept);
+            }
+        }
+        let edition = kept.edition.max(theirs.edition);
+        self.matches.resume(kept.match_id, (host, joiner), [of_host.nat, of_joiner.nat], edition);
+        tracing::debug!(host = %host, joiner = %joiner, "a match goes on");
+        if self.relay_mode(host) == RelayMode::Never {
+            return;
+        }
+        let grants = self.relay.grant(now, kept.match_id, [host, joiner], &mut self.rng);
+        for (side, grant) in [host, joiner].into_iter().zip(grants) {
+            self.tell(now, side, ToPlayer::Relay { match_id: kept.match_id, grant });
+        }
+    }
+}
+
+#[cfg(test)]
+impl Server {
+    /// How many matches wait for the other side's word.
+    pub(super) fn kept_of(&self, player: PlayerId) -> usize {
+        self.players.get(&player).map_or(0, |state| state.kept.0.len())
+    }
+}

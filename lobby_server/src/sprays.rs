@@ -1,0 +1,410 @@
+//! Whose turn it is to search by many sockets or ports: a player takes part in one such search at a time.
+//!
+//! Both sides of a match ask; as soon as neither takes part in another search, both are told to begin. So the two begin
+//! together, and nobody holds one side's turn while waiting for the other's: there is nothing to lock up.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use traversal_core::id::{MatchId, PlayerId};
+use traversal_core::punch::SPRAY_TURN;
+use traversal_core::wire::message::SprayTurn;
+
+/// A player who has not said that its search is over is free again after its turn, and what the message may take.
+const OVERDUE: Duration = Duration::from_secs(3);
+
+/// A match that has waited so long comes next for both of its players: until then one whose players are both free may
+/// overtake it, so that more of them run side by side.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What a player is told about its match.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Turn {
+    pub(crate) player: PlayerId,
+    pub(crate) match_id: MatchId,
+    pub(crate) edition: u8,
+    pub(crate) turn: SprayTurn,
+}
+
+#[derive(Debug)]
+struct Wish {
+    sides: [PlayerId; 2],
+    edition: u8,
+    asked: [bool; 2],
+    /// Its place, and since when it has it; once both have asked, and until they are told to begin.
+    place: Option<(u64, Instant)>,
+}
+
+/// The searches of all matches of this node.
+#[derive(Debug, Default)]
+pub(crate) struct Sprays {
+    wishes: BTreeMap<MatchId, Wish>,
+    /// Matches that wait, by player, in the order in which they came.
+    waiting: BTreeMap<PlayerId, BTreeMap<u64, MatchId>>,
+    busy: BTreeMap<PlayerId, (MatchId, Instant)>,
+    ends: BTreeSet<(Instant, PlayerId)>,
+    places: u64,
+    turns: Vec<Turn>,
+}
+
+impl Sprays {
+    /// A player's attempt has come to its search.
+    pub(crate) fn ask(
+        &mut self,
+        now: Instant,
+        (match_id, edition): (MatchId, u8),
+        sides: [PlayerId; 2],
+        player: PlayerId,
+    ) {
+        let Some(side) = sides.iter().position(|side| *side == player) else { return };
+        if self.wishes.get(&match_id).is_some_and(|wish| wish.edition != edition) {
+            self.end(now, match_id);
+        }
+        let wish =
+            self.wishes.entry(match_id).or_insert(Wish { sides, edition, asked: [false; 2], place: None });
+        if std::mem::replace(&mut wish.asked[side], true) {
+            return;
+        }
+        if wish.asked != [true; 2] {
+            return;
+        }
+        let place = self.places;
+        self.places += 1;
+        wish.place = Some((place, now));
+        for side in sides {
+            self.waiting.entry(side).or_default().insert(place, match_id);
+        }
+        if !self.start(now, match_id) {
+            self.tell(sides, match_id, edition, SprayTurn::Wait);
+        }
+    }
+
+    /// Both get a plan. `at_once`: a search comes first in it, which counts as their wish.
+    pub(crate) fn plan(
+        &mut self,
+        now: Instant,
+        (match_id, edition): (MatchId, u8),
+        sides: [PlayerId; 2],
+        at_once: bool,
+    ) {
+        if self.wishes.get(&match_id).is_some_and(|wish| wish.edition != edition) {
+            self.end(now, match_id);
+        }
+        for player in sides.into_iter().filter(|_| at_once) {
+            self.ask(now, (match_id, edition), sides, player);
+        }
+    }
+
+    fn tell(
+        &mut self,
+        players: impl IntoIterator<Item = PlayerId>,
+        match_id: MatchId,
+        edition: u8,
+        turn: SprayTurn,
+    ) {
+        let told = players.into_iter().map(|player| Turn { player, match_id, edition, turn });
+        self.turns.extend(told);
+    }
+
+    /// Waits for its turn, or has it.
+    pub(crate) fn has(&self, match_id: MatchId) -> bool {
+        let runs = |wish: &Wish| {
+            wish.sides.iter().any(|side| self.busy.get(side).is_some_and(|(of, _)| *of == match_id))
+        };
+        self.wishes.get(&match_id).is_some_and(|wish| wish.place.is_some() || runs(wish))
+    }
+
+    /// A player's search by this plan is over, or not wanted any more. There is none by one side alone, so the other side
+    /// hears of it.
+    pub(crate) fn over(&mut self, now: Instant, match_id: MatchId, edition: u8, player: PlayerId) {
+        let Some(wish) = self.wishes.get_mut(&match_id).filter(|wish| wish.edition == edition) else {
+            return;
+        };
+        let sides = wish.sides;
+        let Some(side) = sides.iter().position(|side| *side == player) else { return };
+        if let Some((place, _)) = wish.place.take() {
+            self.forget(sides, place);
+            self.tell([sides[1 - side]], match_id, edition, SprayTurn::Off);
+        } else if wish.asked[1 - side] && !wish.asked[side] {
+            self.tell([sides[1 - side]], match_id, edition, SprayTurn::Off);
+        } else if self.busy.get(&player).is_some_and(|(of, _)| *of == match_id) {
+            let other = self.busy.get(&sides[1 - side]).is_some_and(|(of, _)| *of == match_id);
+            let other = other.then_some(sides[1 - side]);
+            self.tell(other, match_id, edition, SprayTurn::Off);
+            self.release(now, match_id, player);
+        }
+        for side in sides {
+            self.next_of(now, side);
+        }
+    }
+
+    /// The same, whichever plan it has.
+    pub(crate) fn left(&mut self, now: Instant, match_id: MatchId, player: PlayerId) {
+        if let Some(edition) = self.wishes.get(&match_id).map(|wish| wish.edition) {
+            self.over(now, match_id, edition, player);
+        }
+    }
+
+    /// The match is over, or has another plan.
+    pub(crate) fn end(&mut self, now: Instant, match_id: MatchId) {
+        let Some(wish) = self.wishes.remove(&match_id) else { return };
+        if let Some((place, _)) = wish.place {
+            self.forget(wish.sides, place);
+        }
+        for side in wish.sides {
+            self.release(now, match_id, side);
+        }
+        // Others may have waited for it to come first.
+        for side in wish.sides {
+            self.next_of(now, side);
+        }
+    }
+
+    fn forget(&mut self, sides: [PlayerId; 2], place: u64) {
+        for side in sides {
+            if let Some(waiting) = self.waiting.get_mut(&side) {
+                waiting.remove(&place);
+                if waiting.is_empty() {
+                    self.waiting.remove(&side);
+                }
+            }
+        }
+    }
+
+    fn release(&mut self, now: Instant, match_id: MatchId, player: PlayerId) {
+        if let Some((_, until)) = self.busy.get(&player).copied().filter(|(of, _)| *of == match_id) {
+            self.busy.remove(&player);
+            self.ends.remove(&(until, player));
+            self.next_of(now, player);
+        }
+    }
+
+    /// Starts the first of a player's matches that can.
+    fn next_of(&mut self, now: Instant, player: PlayerId) {
+        let Some(waiting) = self.waiting.get(&player) else { return };
+        for match_id in waiting.values().copied().collect::<Vec<_>>() {
+            if self.start(now, match_id) {
+                return;
+            }
+        }
+    }
+
+    /// Some other match of this player has waited long enough to come first.
+    fn is_kept_for_another(&self, now: Instant, player: PlayerId, match_id: MatchId) -> bool {
+        let first = self.waiting.get(&player).and_then(|waiting| waiting.values().next());
+        first
+            .filter(|first| **first != match_id)
+            .and_then(|first| self.wishes.get(first)?.place)
+            .is_some_and(|(_, since)| now.saturating_duration_since(since) >= PATIENCE)
+    }
+
+    fn start(&mut self, now: Instant, match_id: MatchId) -> bool {
+        let Some(wish) = self.wishes.get(&match_id) else { return false };
+        let (sides, edition) = (wish.sides, wish.edition);
+        let Some((place, _)) = wish.place else { return false };
+        let free = |side: &PlayerId| {
+            !self.busy.contains_key(side) && !self.is_kept_for_another(now, *side, match_id)
+        };
+        if !sides.iter().all(free) {
+            return false;
+        }
+        if let Some(wish) = self.wishes.get_mut(&match_id) {
+            wish.place = None;
+        }
+        self.forget(sides, place);
+        let until = now + SPRAY_TURN + OVERDUE;
+        for side in sides {
+            self.busy.insert(side, (match_id, until));
+            self.ends.insert((until, side));
+        }
+        self.tell(sides, match_id, edition, SprayTurn::Begin);
+        true
+    }
+
+    /// Input: [`poll_timeout`](Self::poll_timeout) has come.
+    pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        while let Some((_, player)) = self.ends.first().copied().filter(|(at, _)| *at <= now) {
+            match self.busy.get(&player).copied() {
+                Some((match_id, _)) => self.release(now, match_id, player),
+                None => _ = self.ends.pop_first(),
+            }
+        }
+    }
+
+    /// When the next player counts as free.
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        self.ends.first().map(|(at, _)| *at)
+    }
+
+    /// Output: what to tell, in this order.
+    pub(crate) fn take_turns(&mut self) -> Vec<Turn> {
+        std::mem::take(&mut self.turns)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn player(number: u8) -> PlayerId {
+        PlayerId([number; 16])
+    }
+
+    fn id(a: u8, b: u8) -> MatchId {
+        MatchId(u64::from(a) * 256 + u64::from(b))
+    }
+
+    fn ask(sprays: &mut Sprays, now: Instant, a: u8, b: u8) {
+        for side in [a, b] {
+            sprays.ask(now, (id(a, b), 0), [player(a), player(b)], player(side));
+        }
+    }
+
+    fn over(sprays: &mut Sprays, now: Instant, a: u8, b: u8) {
+        for side in [a, b] {
+            sprays.over(now, id(a, b), 0, player(side));
+        }
+    }
+
+    /// Which matches were told to begin.
+    fn begun(sprays: &mut Sprays) -> Vec<MatchId> {
+        let turns = sprays.take_turns();
+        let begin: Vec<_> = turns.iter().filter(|turn| turn.turn == SprayTurn::Begin).collect();
+        assert!(
+            begin.chunks(2).all(|two| two.len() == 2 && two[0].match_id == two[1].match_id),
+            "one side alone"
+        );
+        begin.chunks(2).map(|two| two[0].match_id).collect()
+    }
+
+    #[test]
+    fn both_sides_begin_together_and_not_before_both_have_asked() {
+        let (mut sprays, now) = (Sprays::default(), Instant::now());
+        let sides = [player(1), player(2)];
+        sprays.ask(now, (id(1, 2), 3), sides, player(1));
+        sprays.ask(now, (id(1, 2), 3), sides, player(1));
+        assert_eq!(sprays.take_turns(), []);
+        assert!(!sprays.has(id(1, 2)));
+        sprays.ask(now, (id(1, 2), 3), sides, player(9));
+        assert_eq!(sprays.take_turns(), [], "a stranger's wish");
+        sprays.ask(now, (id(1, 2), 3), sides, player(2));
+        let begin = |player| Turn { player, match_id: id(1, 2), edition: 3, turn: SprayTurn::Begin };
+        assert_eq!(sprays.take_turns(), sides.map(begin));
+        assert!(sprays.has(id(1, 2)));
+    }
+
+    #[test]
+    fn a_player_takes_part_in_one_search_and_the_others_wait_in_line() {
+        let (mut sprays, now) = (Sprays::default(), Instant::now());
+        for joiner in 1..=8 {
+            ask(&mut sprays, now, 0, joiner);
+        }
+        let turns = sprays.take_turns();
+        assert_eq!(turns.iter().filter(|turn| turn.turn == SprayTurn::Begin).count(), 2);
+        assert_eq!(turns.iter().filter(|turn| turn.turn == SprayTurn::Wait).count(), 14, "who waits is told");
+        for joiner in 1..8 {
+            // The joiner alone does not make the host free.
+            sprays.over(now, id(0, joiner), 0, player(joiner));
+            assert_eq!(begun(&mut sprays), []);
+            sprays.over(now, id(0, joiner), 0, player(0));
+            assert_eq!(begun(&mut sprays), [id(0, joiner + 1)], "in the order in which they came");
+        }
+    }
+
+    #[test]
+    fn every_pair_of_a_mesh_gets_its_turn_and_no_player_two_at_once() {
+        let (mut sprays, mut now) = (Sprays::default(), Instant::now());
+        let count = 8;
+        let mut left = BTreeSet::new();
+        for a in 0..count {
+            for b in a + 1..count {
+                ask(&mut sprays, now, a, b);
+                left.insert(id(a, b));
+            }
+        }
+        let mut running: Vec<MatchId> = Vec::new();
+        while !left.is_empty() {
+            running.extend(begun(&mut sprays));
+            let players: Vec<u64> = running.iter().flat_map(|of| [of.0 / 256, of.0 % 256]).collect();
+            assert_eq!(players.iter().collect::<BTreeSet<_>>().len(), players.len(), "{running:?}");
+            assert!(!running.is_empty(), "nobody runs, and these wait: {left:?}");
+            now += Duration::from_secs(1);
+            let done = running.remove(0);
+            left.remove(&done);
+            over(&mut sprays, now, (done.0 / 256) as u8, (done.0 % 256) as u8);
+        }
+    }
+
+    #[test]
+    fn nobody_is_passed_over_for_ever() {
+        // 0-1 waits for both, while 0-2 and 1-3 come again and again, never over at the same time.
+        let (mut sprays, mut now) = (Sprays::default(), Instant::now());
+        ask(&mut sprays, now, 0, 2);
+        ask(&mut sprays, now, 1, 3);
+        ask(&mut sprays, now, 0, 1);
+        assert_eq!(begun(&mut sprays), [id(0, 2), id(1, 3)]);
+        for round in 0..20 {
+            now += Duration::from_secs(2);
+            let (a, b) = if round % 2 == 0 { (0, 2) } else { (1, 3) };
+            sprays.end(now, id(a, b));
+            ask(&mut sprays, now, a, b);
+            let begun = begun(&mut sprays);
+            if begun == [id(0, 1)] {
+                assert!(round >= 8, "it was overtaken as long as that did no harm");
+                return;
+            }
+        }
+        panic!("it never came");
+    }
+
+    #[test]
+    fn who_says_nothing_is_free_again_and_what_ends_makes_room() {
+        let (mut sprays, now) = (Sprays::default(), Instant::now());
+        ask(&mut sprays, now, 0, 1);
+        ask(&mut sprays, now, 0, 2);
+        ask(&mut sprays, now, 0, 3);
+        assert_eq!(begun(&mut sprays), [id(0, 1)]);
+        // A match that waits and ends is not started.
+        sprays.end(now, id(0, 2));
+        assert_eq!(begun(&mut sprays), []);
+        let at = sprays.poll_timeout().unwrap();
+        sprays.handle_timeout(at);
+        assert_eq!(begun(&mut sprays), [id(0, 3)]);
+        sprays.end(at, id(0, 3));
+        sprays.end(at, id(0, 1));
+        assert_eq!(sprays.poll_timeout(), None);
+        assert!(sprays.wishes.is_empty() && sprays.waiting.is_empty() && sprays.busy.is_empty());
+    }
+
+    #[test]
+    fn the_other_side_hears_when_one_does_not_want_to_any_more() {
+        let (mut sprays, now) = (Sprays::default(), Instant::now());
+        ask(&mut sprays, now, 0, 1);
+        ask(&mut sprays, now, 0, 2);
+        sprays.take_turns();
+        let off = |player| Turn { player, match_id: id(0, 2), edition: 0, turn: SprayTurn::Off };
+        sprays.over(now, id(0, 2), 0, player(2));
+        assert_eq!(sprays.take_turns(), [off(player(0))], "while it waits");
+        assert!(!sprays.has(id(0, 2)));
+        sprays.over(now, id(0, 1), 0, player(1));
+        let off = Turn { player: player(0), match_id: id(0, 1), edition: 0, turn: SprayTurn::Off };
+        assert_eq!(sprays.take_turns(), [off], "while it runs");
+        assert!(sprays.has(id(0, 1)), "the other side may need a moment to stop");
+        sprays.left(now, id(0, 1), player(0));
+        assert_eq!(sprays.take_turns(), []);
+        assert!(!sprays.has(id(0, 1)));
+    }
+
+    #[test]
+    fn a_new_plan_begins_a_new_wish_and_late_words_of_the_old_one_change_nothing() {
+        let (mut sprays, now) = (Sprays::default(), Instant::now());
+        ask(&mut sprays, now, 0, 1);
+        assert_eq!(begun(&mut sprays), [id(0, 1)]);
+        sprays.plan(now, (id(0, 1), 1), [player(0), player(1)], true);
+        assert_eq!(begun(&mut sprays), [id(0, 1)]);
+        sprays.over(now, id(0, 1), 0, player(0));
+        assert!(sprays.has(id(0, 1)));
+        ask(&mut sprays, now, 0, 2);
+        assert_eq!(begun(&mut sprays), []);
+    }
+}

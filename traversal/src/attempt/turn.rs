@@ -1,0 +1,161 @@
+//! This match's turn to search by many sockets or ports: one match of a player at a time, both sides of it together.
+//!
+//! The server hands out the turns, since it alone knows whether both sides are free. The player's own [`Budget`](crate::punch::Budget) holds
+//! whatever the server says: a turn that comes while another match still searches begins when that has ended.
+
+use std::time::{Duration, Instant};
+
+use super::{Attempt, Hands};
+use crate::config::AgentConfig;
+use crate::cx::Cx;
+use crate::punch::SPRAY_TURN;
+use crate::wire::message::{Method, PunchPlan, SprayTurn, ToServer};
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// The attempt has not come to its search.
+    #[default]
+    None,
+    /// Asked for then; the other side has not, as far as is known.
+    Asked(Instant),
+    /// Asked for then; one of the two takes part in another search.
+    Waiting(Instant),
+    /// It is this match's turn until then.
+    Granted(Instant),
+    /// No more in this plan.
+    Over,
+    /// The same, because it never came.
+    InVain,
+}
+
+impl Turn {
+    /// The first one of a plan: if a search comes first in it, the server counts that as asked.
+    pub(super) fn of(now: Instant, methods: &[Method]) -> Self {
+        let first = methods.first().is_some_and(|method| method.sprays());
+        if first { Self::Asked(now) } else { Self::None }
+    }
+}
+
+impl Attempt {
+    /// A newer plan counts, perhaps with the server's word about it already.
+    pub(super) fn turn_of_plan(&mut self, now: Instant, plan: &PunchPlan) {
+        self.turn = Turn::of(now, &plan.methods);
+    }
+
+    /// What the server said of this plan before it came.
+    pub(crate) fn turn_in_time(&mut self) -> Option<(u8, SprayTurn)> {
+        let edition = self.context.edition;
+        self.early_turn.take_if(|(of, _)| *of <= edition)
+    }
+
+    /// The server says whose turn it is. Returns how long was waited, if it is this match's now.
+    pub(crate) fn handle_turn(&mut self, now: Instant, edition: u8, turn: SprayTurn) -> Option<Duration> {
+        if edition != self.context.edition {
+            if edition > self.context.edition {
+                self.early_turn = Some((edition, turn));
+            }
+            return None;
+        }
+        match (turn, self.turn) {
+            (SprayTurn::Wait, Turn::Asked(at)) => self.turn = Turn::Waiting(at),
+            (SprayTurn::Begin, Turn::Asked(at) | Turn::Waiting(at)) => {
+                self.turn = Turn::Granted(now + SPRAY_TURN);
+                // The attempt may have ended meanwhile.
+                self.over = false;
+                if self.waiting.is_empty() {
+                    self.waiting.extend(self.methods.iter().copied().filter(|method| method.sprays()));
+                }
+                return Some(now.saturating_duration_since(at));
+            }
+            (SprayTurn::Off, Turn::Asked(_) | Turn::Waiting(_)) => self.turn = Turn::Over,
+            (SprayTurn::Off, Turn::Granted(_)) => self.turn = Turn::Granted(now),
+            _ => {}
+        }
+        None
+    }
+
+    /// Whether a search may begin now. Asks for a turn where that has not been done.
+    pub(super) fn may_spray(&mut self, cx: &mut Cx<'_>, hands: &mut Hands<'_>) -> bool {
+        if self.turn == Turn::None {
+            let Some(online) = hands.link.online() else {
+                // Nobody is there to ask. The other side fares likely the same.
+                self.turn = Turn::Granted(cx.now + SPRAY_TURN);
+                return hands.budget.take_spray(self.match_id, true);
+            };
+            let (match_id, edition) = (self.match_id, self.context.edition);
+            // Full only when the server has not answered for long; it will be noticed as lost.
+            let _ = online.session.send(cx.now, ToServer::AskSpray { match_id, edition });
+            hands.link.drain(cx);
+            self.turn = Turn::Asked(cx.now);
+        }
+        matches!(self.turn, Turn::Granted(until) if cx.now < until)
+            && hands.budget.take_spray(self.match_id, true)
+    }
+
+    /// It searches, or would if it were let.
+    pub(crate) fn is_spraying(&self) -> bool {
+        self.running.iter().any(|running| running.puncher.sprays())
+    }
+
+    /// It waits for its turn, or did in vain.
+    pub(crate) fn waits_for_turn(&self) -> bool {
+        matches!(self.turn, Turn::Waiting(_) | Turn::InVain)
+    }
+
+    /// It is in line: to begin anew would cost it its place.
+    pub(crate) fn is_in_line(&self) -> bool {
+        matches!(self.turn, Turn::Asked(_) | Turn::Waiting(_) | Turn::Granted(_))
+    }
+
+    /// Ends the turn, or the wish for it, when nothing can come of it any more; the server hears of it. `punching`: a
+    /// direct way is still looked for, or will be when the turn comes.
+    pub(crate) fn check_turn(&mut self, cx: &mut Cx<'_>, hands: &mut Hands<'_>, punching: bool) {
+        let end = match self.turn {
+            Turn::None | Turn::Over | Turn::InVain => return,
+            Turn::Asked(_) if !punching || self.over => Turn::Over,
+            Turn::Waiting(at) if cx.now >= at + cx.config.spray_wait => Turn::InVain,
+            Turn::Waiting(_) if !punching => Turn::Over,
+            Turn::Granted(until) => {
+                let begins = self.waiting.iter().any(|method| method.sprays()) && !self.over;
+                if punching && cx.now < until && (self.sprays_by_turn() || begins) {
+                    return;
+                }
+                Turn::Over
+            }
+            _ => return,
+        };
+        self.turn = end;
+        self.stop_running_if(cx.now, Method::sprays);
+        self.waiting.retain(|method| !method.sprays());
+        let (match_id, edition) = (self.match_id, self.context.edition);
+        if let Some(online) = hands.link.online() {
+            let _ = online.session.send(cx.now, ToServer::SprayOver { match_id, edition });
+            hands.link.drain(cx);
+        }
+    }
+
+    fn sprays_by_turn(&self) -> bool {
+        self.running.iter().any(|running| running.puncher.method().sprays() && running.puncher.sprays())
+    }
+
+    /// When the turn, or the wait for it, ends.
+    pub(crate) fn turn_timeout(&self, config: &AgentConfig) -> Option<Instant> {
+        match self.turn {
+            Turn::Waiting(at) => Some(at + config.spray_wait),
+            Turn::Granted(until) => Some(until),
+            _ => None,
+        }
+    }
+
+    pub(super) fn waited(&self, now: Instant) -> Duration {
+        match self.turn {
+            Turn::Waiting(at) => now.saturating_duration_since(at),
+            _ => Duration::ZERO,
+        }
+    }
+
+    /// How much longer the attempt may last for having to wait.
+    pub(crate) fn grace(&self, config: &AgentConfig) -> Duration {
+        if matches!(self.turn, Turn::Waiting(_)) { config.spray_wait } else { Duration::ZERO }
+    }
+}

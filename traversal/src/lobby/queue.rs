@@ -1,0 +1,95 @@
+//! Waiting for a quick match.
+
+use std::time::Duration;
+
+use super::{Lobby, LobbyNews};
+use crate::api::{Event, RequestFailure, RequestKind};
+use crate::cx::Cx;
+use crate::login::LobbyLink;
+use crate::wire::message::{QueueStatus, QuickMatch, QuickMatched, Request, RequestError};
+
+/// The quick match that this player waits for.
+#[derive(Debug)]
+pub(super) struct Queued {
+    pub(super) wanted: QuickMatch,
+    /// The game has heard how it comes along.
+    told: bool,
+}
+
+impl Lobby {
+    /// Waits for players who want the same.
+    pub(crate) fn quick_match(&mut self, cx: &mut Cx<'_>, link: &mut LobbyLink, wanted: QuickMatch) {
+        let kind = RequestKind::QuickMatch;
+        let error = match (&self.room, &self.queue) {
+            (Some(_), _) => RequestError::AlreadyInRoom,
+            (_, Some(_)) => RequestError::AlreadyQueued,
+            (None, None) => {
+                if self.ask(cx, link, kind, Request::QuickMatch(wanted.clone()), Duration::ZERO) {
+                    self.queue = Some(Queued { wanted, told: false });
+                }
+                return;
+            }
+        };
+        cx.emit(Event::RequestFailed { request: kind, error: RequestFailure::Server(error) });
+    }
+
+    /// The game wants it no longer.
+    pub(crate) fn cancel_quick_match(&mut self, cx: &mut Cx<'_>, link: &mut LobbyLink) {
+        if self.queue.is_none() {
+            let error = RequestFailure::Server(RequestError::NotQueued);
+            return cx.emit(Event::RequestFailed { request: RequestKind::CancelQuickMatch, error });
+        }
+        self.end_queue(cx);
+        self.ask_silently(cx, link, Request::LeaveQueue);
+    }
+
+    /// This player waits no longer.
+    pub(crate) fn end_queue(&mut self, cx: &mut Cx<'_>) {
+        self.pending.retain(|_, pending| pending.kind != Some(RequestKind::QuickMatch));
+        if self.queue.take().is_some_and(|queued| queued.told) {
+            cx.emit(Event::Queue(None));
+        }
+    }
+
+    /// The server gives it up.
+    pub(crate) fn queue_closed(&mut self, cx: &mut Cx<'_>, error: RequestError) {
+        if self.queue.is_some() {
+            self.end_queue(cx);
+            let error = RequestFailure::Server(error);
+            cx.emit(Event::RequestFailed { request: RequestKind::QuickMatch, error });
+        }
+    }
+
+    /// How it comes along.
+    pub(crate) fn handle_queue(&mut self, cx: &mut Cx<'_>, link: &mut LobbyLink, status: QueueStatus) {
+        match &mut self.queue {
+            Some(queued) => {
+                queued.told = true;
+                cx.emit(Event::Queue(Some(status)));
+            }
+            // The wish overtook its withdrawal.
+            None if !self.pending.values().any(|pending| pending.request == Request::LeaveQueue) => {
+                self.ask_silently(cx, link, Request::LeaveQueue);
+            }
+            None => {}
+        }
+    }
+
+    /// The players are together, and this one is in their room.
+    pub(crate) fn handle_quick_matched(
+        &mut self,
+        cx: &mut Cx<'_>,
+        link: &mut LobbyLink,
+        matched: QuickMatched,
+    ) -> Option<LobbyNews> {
+        let QuickMatched { room, wanted } = matched;
+        if self.queue.as_ref().is_none_or(|queued| queued.wanted != wanted) {
+            // The game changed its mind in the same moment.
+            self.leave(cx, link);
+            return Some(LobbyNews::Unwanted);
+        }
+        self.end_queue(cx);
+        let news = self.entered(cx, room, None);
+        Some(news)
+    }
+}

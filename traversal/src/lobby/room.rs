@@ -1,0 +1,211 @@
+//! The room this player is in: its members, its host, and coming back into it.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use super::{Lobby, LobbyNews, RESUME_RETRY};
+use crate::api::{Event, RequestKind};
+use crate::cx::Cx;
+use crate::id::{PlayerId, RoomId};
+use crate::login::LobbyLink;
+use crate::wire::message::{PlayerInfo, Request, RoomInfo, RoomTarget, RoomTicket};
+
+/// How long a member without its host waits for another one. The server asks host and members for 4.5 s at the most,
+/// and may have to be found again itself.
+const SEEK: Duration = Duration::from_secs(20);
+
+/// The room this player is in.
+#[derive(Debug)]
+pub(crate) struct Room {
+    pub(crate) info: RoomInfo,
+    pub(crate) hosting: bool,
+    /// What to ask for where there is no ticket.
+    entered_by: Request,
+    /// What to ask with when the server forgot us.
+    pub(super) ticket: Option<RoomTicket>,
+    password: Option<String>,
+    /// Due after the server was lost.
+    pub(super) resume_at: Option<Instant>,
+    /// The host is lost; until then another one may come.
+    pub(crate) seeking: Option<Instant>,
+    revision: Option<u32>,
+    parts: BTreeMap<u8, Vec<PlayerInfo>>,
+    /// The latest whole list.
+    pub(crate) members: Vec<PlayerInfo>,
+}
+
+impl Room {
+    /// How to come back in.
+    pub(super) fn resume(&self) -> Request {
+        match self.ticket {
+            Some(ticket) => Request::TakeUpRoom {
+                ticket,
+                code: self.info.code.clone(),
+                options: self.info.options(self.password.clone()),
+            },
+            None => self.entered_by.clone(),
+        }
+    }
+}
+
+/// The password that a room was entered with.
+pub(super) fn password_of(request: Request) -> Option<String> {
+    match request {
+        Request::CreateRoom { options } | Request::TakeUpRoom { options, .. } => options.password,
+        Request::JoinRoom { password, .. } => password,
+        _ => None,
+    }
+}
+
+impl Lobby {
+    /// Takes back requests to open or enter a room. True if there were any.
+    pub(crate) fn cancel_entering(&mut self) -> bool {
+        let before = self.pending.len();
+        self.pending
+            .retain(|_, pending| !matches!(pending.kind, Some(RequestKind::Host | RequestKind::Join)));
+        self.pending.len() != before
+    }
+
+    /// Leaves the room: here at once, at the server before anything else is entered.
+    pub(crate) fn forget_room(&mut self, cx: &mut Cx<'_>, link: &mut LobbyLink) -> Option<Room> {
+        let room = self.room_ended()?;
+        self.leave(cx, link);
+        Some(room)
+    }
+
+    pub(super) fn leave(&mut self, cx: &mut Cx<'_>, link: &mut LobbyLink) {
+        self.ask_silently(cx, link, Request::LeaveRoom);
+    }
+
+    /// The server knows already that this player is out.
+    pub(crate) fn room_ended(&mut self) -> Option<Room> {
+        // Whatever was asked about it is moot.
+        self.pending.retain(|_, pending| pending.kind.is_some());
+        (self.early_ticket, self.early_host) = (None, None);
+        self.room.take()
+    }
+
+    pub(super) fn entered(&mut self, cx: &mut Cx<'_>, info: RoomInfo, password: Option<String>) -> LobbyNews {
+        let hosting = info.host == cx.identity.player_id();
+        let former = self.room.take().filter(|room| room.info.id == info.id);
+        let entered_by = if hosting {
+            Request::CreateRoom { options: info.options(password.clone()) }
+        } else {
+            Request::JoinRoom { target: RoomTarget::Name(info.name.clone()), password: password.clone() }
+        };
+        let ticket = self.early_ticket.take().filter(|ticket| ticket.room == info.id);
+        let known = former.as_ref().map(|room| (room.info.epoch, room.info.host));
+        let replaced = known.filter(|(epoch, _)| info.epoch > *epoch).map(|(_, host)| host);
+        let (seeking, ticket, mut members) = match former {
+            Some(room) => (room.seeking, ticket.or(room.ticket), room.members),
+            None => (None, ticket, Vec::new()),
+        };
+        members.retain(|member| Some(member.id) != replaced);
+        self.room = Some(Room {
+            info: info.clone(),
+            hosting,
+            entered_by,
+            ticket,
+            password,
+            resume_at: None,
+            seeking: seeking.filter(|_| replaced.is_none()),
+            revision: None,
+            parts: BTreeMap::new(),
+            members,
+        });
+        cx.emit(Event::RoomEntered { room: info.clone(), hosting });
+        if let Some((early, previous)) = self.early_host.take()
+            && self.host_changed(cx.identity.player_id(), &early, previous)
+        {
+            return LobbyNews::HostChanged { room: early, previous };
+        }
+        // It changed while this player was away.
+        replaced.map_or(LobbyNews::Entered, |previous| LobbyNews::HostChanged { room: info, previous })
+    }
+
+    /// The right to come back.
+    pub(crate) fn handle_ticket(&mut self, ticket: RoomTicket) {
+        match self.room.as_mut().filter(|room| room.info.id == ticket.room) {
+            Some(room) if room.ticket.is_none_or(|known| known.epoch <= ticket.epoch) => {
+                room.ticket = Some(ticket);
+            }
+            Some(_) => {}
+            None => self.early_ticket = Some(ticket),
+        }
+    }
+
+    /// The room has another host. True if it is news.
+    pub(crate) fn host_changed(&mut self, own: PlayerId, info: &RoomInfo, previous: PlayerId) -> bool {
+        let Some(room) = self.room.as_mut().filter(|room| room.info.id == info.id) else {
+            self.early_host = Some((info.clone(), previous));
+            return false;
+        };
+        if info.epoch <= room.info.epoch {
+            return false;
+        }
+        room.info = info.clone();
+        room.hosting = info.host == own;
+        room.seeking = None;
+        room.members.retain(|member| member.id != previous);
+        room.members.sort_by_key(|member| member.id != info.host);
+        true
+    }
+
+    /// The channel to the host is gone. True: the room may get another host, so this player stays in it.
+    pub(crate) fn host_lost(&mut self, now: Instant) -> bool {
+        let Some(room) = self.room.as_mut().filter(|room| room.info.migrate && !room.hosting) else {
+            return false;
+        };
+        room.seeking.get_or_insert(now + SEEK);
+        true
+    }
+
+    /// New metadata.
+    pub(crate) fn handle_room_changed(&mut self, cx: &mut Cx<'_>, info: RoomInfo) {
+        let Some(room) = self.room.as_mut().filter(|room| room.info.id == info.id) else { return };
+        if info.epoch != room.info.epoch {
+            // It overtook the news of another host, or was overtaken by it: that one has the metadata too.
+            return;
+        }
+        if let Request::CreateRoom { options } = &mut room.entered_by {
+            options.metadata.clone_from(&info.metadata);
+        }
+        room.info = info.clone();
+        cx.emit(Event::RoomChanged(info));
+    }
+
+    /// A part of a snapshot of the members; all of them when it was the last missing one.
+    pub(crate) fn handle_members(
+        &mut self,
+        cx: &mut Cx<'_>,
+        id: RoomId,
+        revision: u32,
+        (part, parts): (u8, u8),
+        members: Vec<PlayerInfo>,
+    ) -> Option<Vec<PlayerId>> {
+        let room = self.room.as_mut().filter(|room| room.info.id == id)?;
+        if part >= parts || room.revision.is_some_and(|known| revision < known) {
+            return None;
+        }
+        if room.revision != Some(revision) {
+            room.parts.clear();
+            room.revision = Some(revision);
+        }
+        room.parts.insert(part, members);
+        if room.parts.len() < usize::from(parts) {
+            return None;
+        }
+        let members: Vec<PlayerInfo> = room.parts.values().flatten().cloned().collect();
+        room.members.clone_from(&members);
+        let ids = members.iter().map(|member| member.id).collect();
+        cx.emit(Event::Members(members));
+        Some(ids)
+    }
+
+    /// The server let go of this room while the game goes on: ask for it again.
+    pub(crate) fn resume(&mut self, now: Instant) {
+        if let Some(room) = &mut self.room {
+            room.resume_at = Some(now + RESUME_RETRY);
+        }
+    }
+}

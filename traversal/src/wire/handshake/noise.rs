@@ -1,0 +1,120 @@
+//! Noise IK with randomness that comes from outside, and the identity whose key it proves.
+
+use hkdf::Hkdf;
+use hmac::{Hmac, Mac};
+use rand_chacha::ChaCha20Rng;
+use rand_chacha::rand_core::{RngCore, SeedableRng};
+use sha2::Sha256;
+use snow::params::{CipherChoice, DHChoice, HashChoice};
+use snow::resolvers::{CryptoResolver, DefaultResolver};
+use snow::types::{Cipher, Dh, Hash, Random};
+use snow::{Builder, HandshakeState};
+use x25519_dalek::{PublicKey, StaticSecret};
+
+use super::MAC_LEN;
+use crate::id::PlayerId;
+use crate::wire::{MAGIC, VERSION};
+
+const PATTERN: &str = "Noise_IK_25519_ChaChaPoly_SHA256";
+
+/// A player's or server's static X25519 key pair.
+#[derive(Clone)]
+pub struct Identity {
+    secret: StaticSecret,
+    pub(super) public: [u8; 32],
+}
+
+impl Identity {
+    /// From 32 random bytes, kept by the caller.
+    pub fn from_secret(secret: [u8; 32]) -> Self {
+        let secret = StaticSecret::from(secret);
+        let public = PublicKey::from(&secret).to_bytes();
+        Self { secret, public }
+    }
+
+    /// The public half.
+    pub fn public_key(&self) -> [u8; 32] {
+        self.public
+    }
+
+    /// The id that others know this identity by.
+    pub fn player_id(&self) -> PlayerId {
+        PlayerId::from_public_key(&self.public)
+    }
+
+    /// A message authentication code that only the holder of the secret can make or check, so as lasting as the
+    /// identity: HMAC-SHA-256, cut to 16 bytes, with a key of its own for each purpose.
+    pub fn mac(&self, purpose: &[u8], content: &[u8]) -> Option<[u8; MAC_LEN]> {
+        let mut key = [0; 32];
+        Hkdf::<Sha256>::new(None, self.secret.as_bytes()).expand(purpose, &mut key).ok()?;
+        let mut mac = <Hmac<Sha256> as Mac>::new_from_slice(&key).ok()?;
+        mac.update(content);
+        mac.finalize().into_bytes().first_chunk().copied()
+    }
+
+    pub(crate) fn diffie_hellman(&self, other: &[u8; 32]) -> [u8; 32] {
+        self.secret.diffie_hellman(&PublicKey::from(*other)).to_bytes()
+    }
+}
+
+impl std::fmt::Debug for Identity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Identity({})", self.player_id())
+    }
+}
+
+/// snow with the injected generator: same seed, same run.
+struct Seeded([u8; 32]);
+
+struct SeededRandom(ChaCha20Rng);
+
+impl Random for SeededRandom {
+    fn try_fill_bytes(&mut self, dest: &mut [u8]) -> Result<(), snow::Error> {
+        self.0.fill_bytes(dest);
+        Ok(())
+    }
+}
+
+impl CryptoResolver for Seeded {
+    fn resolve_rng(&self) -> Option<Box<dyn Random>> {
+        Some(Box::new(SeededRandom(ChaCha20Rng::from_seed(self.0))))
+    }
+
+    fn resolve_dh(&self, choice: &DHChoice) -> Option<Box<dyn Dh>> {
+        DefaultResolver.resolve_dh(choice)
+    }
+
+    fn resolve_hash(&self, choice: &HashChoice) -> Option<Box<dyn Hash>> {
+        DefaultResolver.resolve_hash(choice)
+    }
+
+    fn resolve_cipher(&self, choice: &CipherChoice) -> Option<Box<dyn Cipher>> {
+        DefaultResolver.resolve_cipher(choice)
+    }
+}
+
+/// Magic and version, bound into the keys.
+fn prologue() -> [u8; 5] {
+    let [a, b, c] = MAGIC;
+    let [d, e] = VERSION.to_le_bytes();
+    [a, b, c, d, e]
+}
+
+/// `remote` is there for the initiator alone, who knows the responder's key.
+pub(super) fn noise(
+    identity: &Identity,
+    rng: &mut impl RngCore,
+    remote: Option<&[u8; 32]>,
+) -> Result<HandshakeState, snow::Error> {
+    let mut seed = [0; 32];
+    rng.fill_bytes(&mut seed);
+    let prologue = prologue();
+    let secret = identity.secret.to_bytes();
+    let builder = Builder::with_resolver(PATTERN.parse()?, Box::new(Seeded(seed)))
+        .prologue(&prologue)?
+        .local_private_key(&secret)?;
+    match remote {
+        Some(key) => builder.remote_public_key(key)?.build_initiator(),
+        None => builder.build_responder(),
+    }
+}

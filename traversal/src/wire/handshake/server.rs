@@ -1,0 +1,186 @@
+//! The server's side of the handshake: cookies and logins.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use hmac::{Hmac, Mac};
+use rand_chacha::rand_core::RngCore;
+use sha2::Sha256;
+use snow::HandshakeState;
+
+use super::noise::{Identity, noise};
+use super::{HEADER, MAC_LEN, NONCE, REFUSE_BUSY, REFUSE_VERSION, header, parse_header};
+use crate::id::PlayerId;
+use crate::wire::message::{Login, LoginRefusal, LoginReply, Welcome};
+use crate::wire::session::{ServerSession, Session};
+use crate::wire::{Dropped, Kind, MAX_CONTROL, VERSION, codec, take};
+
+/// A cookie serves for one to two of these: long enough for a slow path, short enough to be worth little.
+const COOKIE_EPOCH: Duration = Duration::from_secs(30);
+
+/// epoch and MAC.
+pub(super) const COOKIE: usize = 4 + MAC_LEN;
+const _: () = assert!(HEADER + COOKIE + 32 < MAX_CONTROL, "a cookie reply is shorter than a hello");
+
+/// The server's side: holds no state about anybody.
+#[derive(Debug)]
+pub struct ServerHandshake {
+    identity: Identity,
+    cookie_key: [u8; 32],
+    start: Instant,
+}
+
+impl ServerHandshake {
+    /// `cookie_key` is drawn at each start.
+    pub fn new(identity: Identity, cookie_key: [u8; 32], now: Instant) -> Self {
+        Self { identity, cookie_key, start: now }
+    }
+
+    /// The server's own keys.
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// Answers a [`Kind::Hello`]: with a cookie, or with the version this server speaks.
+    ///
+    /// # Errors
+    /// When it is not a whole hello; nothing is to be answered then.
+    pub fn handle_hello(&self, now: Instant, from: SocketAddr, datagram: &[u8]) -> Result<Vec<u8>, Dropped> {
+        if datagram.len() < MAX_CONTROL {
+            return Err(Dropped::Malformed);
+        }
+        let mut rest = datagram;
+        let (version, nonce) = parse_header(&mut rest).ok_or(Dropped::Malformed)?;
+        if version != VERSION {
+            let mut out = header(Kind::Refuse, &nonce);
+            out.push(REFUSE_VERSION);
+            return Ok(out);
+        }
+        let mut out = header(Kind::Cookie, &nonce);
+        out.extend_from_slice(&self.cookie(self.epoch(now), from, &nonce));
+        out.extend_from_slice(&self.identity.public);
+        Ok(out)
+    }
+
+    /// Refuses a hello in the clear because the server is full or stopping.
+    pub fn refuse_busy(datagram: &[u8]) -> Option<Vec<u8>> {
+        let mut rest = datagram;
+        let (_, nonce) = parse_header(&mut rest)?;
+        let mut out = header(Kind::Refuse, &nonce);
+        out.push(REFUSE_BUSY);
+        (out.len() <= datagram.len()).then_some(out)
+    }
+
+    /// Reads a [`Kind::Init`] whose cookie fits its address. The caller keeps the answer for as long as a cookie
+    /// serves ([`Self::INIT_LIFETIME`]) and answers the same datagram with the same bytes: it may be a
+    /// retransmission or a replay.
+    ///
+    /// # Errors
+    /// Nothing is to be answered then.
+    pub fn handle_init(
+        &self,
+        now: Instant,
+        from: SocketAddr,
+        datagram: &[u8],
+        rng: &mut impl RngCore,
+    ) -> Result<PendingLogin, Dropped> {
+        if datagram.len() > MAX_CONTROL {
+            return Err(Dropped::Malformed);
+        }
+        let mut rest = datagram;
+        let (version, nonce) = parse_header(&mut rest).ok_or(Dropped::Malformed)?;
+        let cookie: [u8; COOKIE] = take(&mut rest).ok_or(Dropped::Malformed)?;
+        if version != VERSION {
+            return Err(Dropped::Malformed);
+        }
+        let [a, b, c, d, ..] = cookie;
+        let epoch = u32::from_le_bytes([a, b, c, d]);
+        let present = self.epoch(now);
+        let fresh = epoch == present || epoch.checked_add(1) == Some(present);
+        if !fresh || !self.cookie_fits(&cookie, epoch, from, &nonce) {
+            return Err(Dropped::BadCookie);
+        }
+        let mut state = noise(&self.identity, rng, None).map_err(|_| Dropped::Malformed)?;
+        let mut payload = vec![0; MAX_CONTROL];
+        let len = state.read_message(rest, &mut payload).map_err(|_| Dropped::NotAuthentic)?;
+        let login: Login = codec::decode(&payload[..len]).map_err(|_| Dropped::Malformed)?;
+        let key = state.get_remote_static().ok_or(Dropped::Malformed)?;
+        let public_key: [u8; 32] = key.try_into().map_err(|_| Dropped::Malformed)?;
+        Ok(PendingLogin { player: PlayerId::from_public_key(&public_key), public_key, login, state, nonce })
+    }
+
+    /// How long the answer to an init must be kept.
+    pub const INIT_LIFETIME: Duration = Duration::from_secs(2 * COOKIE_EPOCH.as_secs());
+
+    fn epoch(&self, now: Instant) -> u32 {
+        let epochs = now.saturating_duration_since(self.start).as_secs() / COOKIE_EPOCH.as_secs();
+        u32::try_from(epochs).unwrap_or(u32::MAX)
+    }
+
+    fn mac(&self, epoch: u32, from: SocketAddr, nonce: &[u8; NONCE]) -> Option<Hmac<Sha256>> {
+        let mut mac = <Hmac<Sha256> as Mac>::new_from_slice(&self.cookie_key).ok()?;
+        mac.update(&epoch.to_le_bytes());
+        match from.ip().to_canonical() {
+            std::net::IpAddr::V4(ip) => mac.update(&ip.octets()),
+            std::net::IpAddr::V6(ip) => mac.update(&ip.octets()),
+        }
+        mac.update(&from.port().to_le_bytes());
+        mac.update(nonce);
+        Some(mac)
+    }
+
+    fn cookie(&self, epoch: u32, from: SocketAddr, nonce: &[u8; NONCE]) -> [u8; COOKIE] {
+        let mut cookie = [0; COOKIE];
+        cookie[..4].copy_from_slice(&epoch.to_le_bytes());
+        if let Some(mac) = self.mac(epoch, from, nonce) {
+            cookie[4..].copy_from_slice(&mac.finalize().into_bytes()[..MAC_LEN]);
+        }
+        cookie
+    }
+
+    fn cookie_fits(&self, cookie: &[u8; COOKIE], epoch: u32, from: SocketAddr, nonce: &[u8; NONCE]) -> bool {
+        self.mac(epoch, from, nonce).is_some_and(|mac| mac.verify_truncated_left(&cookie[4..]).is_ok())
+    }
+}
+
+/// A player at the door: its address and its key are proven.
+#[derive(Debug)]
+pub struct PendingLogin {
+    /// Who.
+    pub player: PlayerId,
+    /// Its static key.
+    pub public_key: [u8; 32],
+    /// What it says about itself; unchecked.
+    pub login: Login,
+    state: HandshakeState,
+    nonce: [u8; NONCE],
+}
+
+impl PendingLogin {
+    /// Lets it in: the answer's datagram and the session.
+    ///
+    /// # Errors
+    /// Only when `welcome` does not fit a datagram.
+    pub fn accept(mut self, welcome: &Welcome, now: Instant) -> Result<(Vec<u8>, ServerSession), Dropped> {
+        let datagram = self.answer(&Ok(welcome.clone()))?;
+        let transport = self.state.into_stateless_transport_mode().map_err(|_| Dropped::Malformed)?;
+        Ok((datagram, Session::new(welcome.session, transport, now)))
+    }
+
+    /// Sends it away: the answer's datagram.
+    ///
+    /// # Errors
+    /// Only when `refusal` does not fit a datagram.
+    pub fn refuse(mut self, refusal: LoginRefusal) -> Result<Vec<u8>, Dropped> {
+        self.answer(&Err(refusal))
+    }
+
+    fn answer(&mut self, reply: &LoginReply) -> Result<Vec<u8>, Dropped> {
+        let payload = codec::encode(reply).map_err(|_| Dropped::Malformed)?;
+        let mut message = vec![0; MAX_CONTROL];
+        let len = self.state.write_message(&payload, &mut message).map_err(|_| Dropped::Malformed)?;
+        let mut out = header(Kind::Accept, &self.nonce);
+        out.extend_from_slice(&message[..len]);
+        Ok(out)
+    }
+}
