@@ -388,7 +388,9 @@ impl<N: Node> World<N> {
                 }
                 NodeOutput::Open { socket, v6 } => {
                     let local = self.hosts[id.0].open(socket, v6, &mut self.rng);
-                    self.hosts[id.0].stats.sockets_opened += u64::from(local.is_ok());
+                    let host = &mut self.hosts[id.0];
+                    host.stats.sockets_opened += u64::from(local.is_ok());
+                    host.stats.most_sockets = host.stats.most_sockets.max(host.sockets.len());
                     self.hosts[id.0].node.handle_socket(now, socket, local);
                 }
                 NodeOutput::Close { socket } => {
