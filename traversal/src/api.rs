@@ -464,4 +464,8 @@ pub enum IntoSocketError {
     /// Other players are reached by the same socket.
     #[error("the socket serves other players too")]
     SharedSocket,
+    /// Both NATs have a port for each destination: what the other side sends comes from elsewhere than it is reached at,
+    /// which other stacks take for a stranger's.
+    #[error("the two directions use different ports, which only this game's own transport follows")]
+    Crossed,
 }

@@ -25,6 +25,8 @@ const TEST_GAPS: [Duration; 8] = [
 ];
 /// Addresses per player, with those that it only turned out to use (RFC 8445 section 7.3.1.3: peer-reflexive).
 const MAX_CANDIDATES: usize = 32;
+/// After so many confirmations of unknown tests the others count only from where the test went: somebody may be guessing.
+const STRIKES: u32 = 64;
 /// How long better addresses are still tested once a path stands.
 const SETTLE: Duration = Duration::from_millis(1500);
 /// A path of the same kind must be this much faster to be worth a change.
@@ -128,6 +130,8 @@ pub(crate) struct Paths {
     data_from: Option<(SocketId, SocketAddr)>,
     /// When the better ways are tried again, and how often they were.
     upgrade: Option<(Instant, usize)>,
+    /// Confirmations of tests that were never sent, or long ago.
+    strikes: u32,
 }
 
 /// A test message that is to be sent.
@@ -157,6 +161,7 @@ impl Paths {
             stands: None,
             data_from: None,
             upgrade: None,
+            strikes: 0,
         }
     }
 
@@ -252,6 +257,11 @@ impl Paths {
         index.map(|index| &self.candidates[index]).or_else(|| self.selected())
     }
 
+    /// What the other side sends comes from elsewhere than this side sends to.
+    pub(crate) fn is_crossed(&self) -> bool {
+        self.selected().is_some_and(|path| path.heard.is_none())
+    }
+
     /// No way is known.
     pub(crate) fn is_empty(&self) -> bool {
         self.candidates.is_empty()
@@ -277,7 +287,7 @@ impl Paths {
             let own = self.open_tests.newest(socket, from);
             let method = own.map(|test| test.method).or(method).unwrap_or(Method::Cone);
             // One direct way is enough: more of them are only answered.
-            let wanted = self.selected().is_none_or(|path| path.kind == PathKind::Relay);
+            let wanted = !self.candidates.iter().any(|path| path.confirmed && path.kind != PathKind::Relay);
             self.push(socket, from, kind, method, (vouched && wanted).then(|| now + TEST_GAPS[0]))
         })?;
         let candidate = &mut self.candidates[index];
@@ -306,14 +316,34 @@ impl Paths {
         self.open_tests.open(OpenTest { socket, remote, method, sent: now })
     }
 
-    /// A confirmation arrived on this way. True when it proves the way in both directions for the first time.
-    pub(crate) fn confirmed(&mut self, now: Instant, tag: u32, socket: SocketId, from: SocketAddr) -> bool {
-        let Some(test) = self.open_tests.close(tag) else { return false };
-        // The other side's NAT answered from elsewhere: that way is tested on its own (see `heard`).
-        if test.socket != socket || test.remote != from {
+    /// A confirmation arrived on this way. True when a way is proven by it for the first time.
+    ///
+    /// It proves that the test got to where it was sent, and so does what is sent there from now on; wherever the
+    /// confirmation came from (RFC 9000 section 8.2.3 has it so for QUIC). A NAT with a port for each destination answers from
+    /// another one than was aimed at: two such NATs, each of which lets everybody in, are both reached at the
+    /// ports that the server knows, and whoever followed the other's latest source instead would open a new one with
+    /// every answer.
+    pub(crate) fn confirmed(
+        &mut self,
+        now: Instant,
+        tag: u32,
+        (socket, from): (SocketId, SocketAddr),
+        lan: bool,
+    ) -> bool {
+        let Some(test) = self.open_tests.close(tag) else {
+            self.strikes = self.strikes.saturating_add(1);
+            return false;
+        };
+        let crossed = test.socket != socket || test.remote != from;
+        // Who relays confirms by the relay, and that says nothing about another way's round trip.
+        if crossed && (self.strikes >= STRIKES || (test.socket == RELAY) != (socket == RELAY)) {
             return false;
         }
-        let Some(index) = self.find(socket, from) else { return false };
+        let index = self.find(test.socket, test.remote).or_else(|| {
+            let kind = kind_of(test.remote, lan);
+            self.push(test.socket, test.remote, kind, test.method, None)
+        });
+        let Some(index) = index else { return false };
         let candidate = &mut self.candidates[index];
         candidate.pulse.answer(now, test.sent);
         self.proven(index)

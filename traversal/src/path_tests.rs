@@ -32,7 +32,7 @@ impl Fixture {
     }
 
     fn confirm(&mut self, order: TestOrder) -> bool {
-        self.paths.confirmed(self.now, order.tag, order.socket, order.remote);
+        self.paths.confirmed(self.now, order.tag, (order.socket, order.remote), false);
         self.paths.choose(self.now, &self.config)
     }
 }
@@ -79,20 +79,65 @@ fn direct_does_not_win_over_lan() {
 }
 
 #[test]
-fn m18_a_confirmation_from_elsewhere_proves_nothing_about_the_address_tested() {
+fn m18_a_confirmation_from_elsewhere_proves_the_address_tested_and_no_other() {
     let mut fixture = Fixture::new(&[("192.0.2.1:1000", PathKind::Direct)]);
     let order = fixture.tick(0)[0];
-    fixture.paths.heard(fixture.now, SOCKET, address("192.0.2.1:1001"), STRANGER, None);
-    assert!(!fixture.paths.confirmed(fixture.now, order.tag, SOCKET, address("192.0.2.1:1001")));
-    assert!(!fixture.paths.choose(fixture.now, &fixture.config));
+    let elsewhere = address("192.0.2.1:1001");
+    assert!(fixture.paths.confirmed(fixture.now, order.tag, (SOCKET, elsewhere), false));
+    let tag = fixture.paths.heard(fixture.now, SOCKET, elsewhere, (PathKind::Direct, true), None);
+    assert!(tag.is_some(), "it is answered with a test of its own");
+    assert!(fixture.paths.choose(fixture.now, &fixture.config));
+    assert!(fixture.paths.is_selected(SOCKET, order.remote));
+    assert!(fixture.paths.is_crossed());
+    let mut sent = Vec::new();
+    for _ in 0..20 {
+        let pings = fixture.tick(50);
+        pings.iter().for_each(|ping| _ = fixture.confirm(*ping));
+        sent.extend(pings);
+    }
+    assert!(!sent.is_empty() && sent.iter().all(|order| order.remote != elsewhere), "nor chased: {sent:?}");
+}
+
+#[test]
+fn confirmations_of_a_way_that_are_answered_from_elsewhere_keep_it() {
+    let mut fixture = Fixture::new(&[("192.0.2.1:1000", PathKind::Direct)]);
+    let order = fixture.tick(0)[0];
+    let elsewhere = address("192.0.2.1:1001");
+    fixture.paths.confirmed(fixture.now, order.tag, (SOCKET, elsewhere), false);
+    fixture.paths.choose(fixture.now, &fixture.config);
+    for _ in 0..200 {
+        for ping in fixture.tick(50) {
+            fixture.paths.confirmed(fixture.now, ping.tag, (SOCKET, elsewhere), false);
+        }
+        assert!(!fixture.paths.is_doubtful());
+    }
+    let rtt = fixture.paths.selected().unwrap().pulse.rtt();
+    assert_eq!(rtt, Some(Duration::ZERO), "measured by the pings");
+    // And without them it is given up as any other.
+    (0..200).for_each(|_| _ = fixture.tick(50));
+    assert!(fixture.paths.is_doubtful());
+}
+
+#[test]
+fn whoever_guesses_tags_must_at_least_forge_the_address() {
+    let mut fixture = Fixture::new(&[("192.0.2.1:1000", PathKind::Direct)]);
+    let order = fixture.tick(0)[0];
+    let elsewhere = address("192.0.2.1:1001");
+    let wrong = (0..1000).filter(|guess| *guess != order.tag);
+    for guess in wrong.take(STRIKES as usize) {
+        assert!(!fixture.paths.confirmed(fixture.now, guess, (SOCKET, elsewhere), false));
+    }
+    assert!(!fixture.paths.confirmed(fixture.now, order.tag, (SOCKET, elsewhere), false));
+    let next = fixture.tick(25)[0];
+    assert!(fixture.paths.confirmed(fixture.now, next.tag, (SOCKET, next.remote), false));
 }
 
 #[test]
 fn a_confirmation_counts_once() {
     let mut fixture = Fixture::new(&[("192.0.2.1:1000", PathKind::Direct)]);
     let order = fixture.tick(0)[0];
-    assert!(fixture.paths.confirmed(fixture.now, order.tag, SOCKET, order.remote));
-    assert!(!fixture.paths.confirmed(fixture.now, order.tag, SOCKET, order.remote));
+    assert!(fixture.paths.confirmed(fixture.now, order.tag, (SOCKET, order.remote), false));
+    assert!(!fixture.paths.confirmed(fixture.now, order.tag, (SOCKET, order.remote), false));
 }
 
 #[test]
@@ -179,23 +224,27 @@ fn the_newest_of_very_many_sources_is_a_way_and_the_one_in_use_stays_one() {
         fixture.paths.heard(fixture.now, SOCKET, source(port), STRANGER, None);
     }
     let tag = fixture.paths.heard(fixture.now, SOCKET, source(2299), STRANGER, None).unwrap();
-    assert!(fixture.paths.confirmed(fixture.now, tag, SOCKET, source(2299)));
+    assert!(fixture.paths.confirmed(fixture.now, tag, (SOCKET, source(2299)), false));
     assert!(fixture.paths.is_selected(SOCKET, order.remote), "the one in use stays");
     assert_eq!(fixture.paths.candidates.len(), MAX_CANDIDATES);
 }
 
 #[test]
-fn a_confirmation_from_elsewhere_or_with_a_guessed_tag_proves_nothing() {
+fn a_confirmation_proves_nothing_about_where_it_comes_from_nor_does_a_guessed_tag() {
     let mut fixture = Fixture::new(&[]);
     let (own, victim) = (address("192.0.2.1:1000"), address("203.0.113.9:9"));
     let tag = fixture.paths.heard(fixture.now, SOCKET, own, STRANGER, None).unwrap();
     let to_victim = fixture.paths.heard(fixture.now, SOCKET, victim, STRANGER, None).unwrap();
     for near in 1..200 {
         let guess = tag.wrapping_add(near);
-        assert!(guess == to_victim || !fixture.paths.confirmed(fixture.now, guess, SOCKET, victim));
+        assert!(guess == to_victim || !fixture.paths.confirmed(fixture.now, guess, (SOCKET, victim), false));
     }
-    assert!(!fixture.paths.confirmed(fixture.now, tag, SOCKET, victim), "another way's");
     assert!(!fixture.paths.choose(fixture.now, &fixture.config), "nothing is proven");
+    assert!(!fixture.paths.confirmed(fixture.now, tag, (SOCKET, victim), false), "too many were wrong");
+    let tag = fixture.paths.heard(fixture.now, SOCKET, own, STRANGER, None).unwrap();
+    assert!(fixture.paths.confirmed(fixture.now, tag, (SOCKET, own), false));
+    assert!(fixture.paths.choose(fixture.now, &fixture.config));
+    assert!(fixture.paths.is_selected(SOCKET, own), "the stranger gets nothing");
 }
 
 #[test]

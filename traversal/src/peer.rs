@@ -182,6 +182,11 @@ impl Peer {
         path.map(|path| (path.socket, path.remote, path.kind))
     }
 
+    /// See [`Paths::is_crossed`].
+    pub(crate) fn is_crossed(&self) -> bool {
+        self.paths.is_crossed()
+    }
+
     /// A datagram of this match.
     pub(crate) fn handle_datagram(
         &mut self,
@@ -233,8 +238,8 @@ impl Peer {
                 Ok(self.choose(cx))
             }
             Opened::Message(PairMessage::Confirm { tag, test, .. }) if self.is_live() => {
+                self.paths.confirmed(cx.now, tag, (socket, from), self.lan);
                 self.paths.heard(cx.now, socket, from, way, method_here);
-                self.paths.confirmed(cx.now, tag, socket, from);
                 if let Some(tag) = test {
                     let answer = PairMessage::Confirm { tag, observed: from, test: None };
                     self.answer(cx, hands, ((socket, from), length), &answer);

@@ -153,6 +153,13 @@ pub(crate) struct Game {
     /// Messages per second on each of the two channels
     #[arg(long, value_name = "MESSAGES_PER_S", default_value_t = 20.0)]
     pub(crate) rate: f64,
+    /// The same for the reliable channel alone [default: as --rate]
+    #[arg(long, value_name = "MESSAGES_PER_S")]
+    pub(crate) reliable_rate: Option<f64>,
+    /// Succeed only when all reliable messages have arrived on both sides: they are waited for after --for, 10 s at the
+    /// most
+    #[arg(long)]
+    pub(crate) complete: bool,
     /// Bytes per message, at least 8
     #[arg(long, value_name = "BYTES", default_value_t = 64, value_parser = clap::value_parser!(u32).range(8..=65536))]
     pub(crate) size: u32,

@@ -3,6 +3,7 @@
 #![allow(clippy::too_many_arguments, reason = "systems take what they use")]
 
 mod args;
+mod meeting;
 mod output;
 mod play;
 mod session;
@@ -71,7 +72,7 @@ fn main() -> ExitCode {
         .init_resource::<Scores>()
         .add_systems(
             Update,
-            (session::lobby, session::room, session::queue, session::paths, play::play, session::finish)
+            (meeting::lobby, meeting::room, meeting::queue, session::paths, play::play, session::finish)
                 .chain(),
         );
     if stock {

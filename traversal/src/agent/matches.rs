@@ -245,6 +245,9 @@ impl Agent {
         if kind == PathKind::Relay {
             return Err(IntoSocketError::Relayed);
         }
+        if peer.is_crossed() {
+            return Err(IntoSocketError::Crossed);
+        }
         let shared = |other: &Peer| {
             other.match_id != id && other.is_live() && other.selected().is_none_or(|path| path.0 == socket)
         };

@@ -78,10 +78,13 @@ impl Reach {
     }
 
     /// A packet from `other` to the port that the lobby server sees gets in here, if this side has sent one to
-    /// the port where the lobby server sees `other`.
+    /// the port where the lobby server sees `other`; and so does the answer to it there.
     pub fn reached_at_known_port(self, other: Self) -> bool {
-        self.mapping_may_be_fixed()
-            && (self.filters_nothing() || self.filters_no_ports() || other.mapping_may_be_fixed())
+        let fixed = self.mapping_may_be_fixed()
+            && (self.filters_nothing() || self.filters_no_ports() || other.mapping_may_be_fixed());
+        // The port that the server sees takes packets from anybody, though the answers leave by another one.
+        let open = self.filtering == FilteringBehavior::EndpointIndependent && other.filters_no_ports();
+        fixed || open
     }
 
     /// M13-M18 with this side sending the bubble to the lobby port of `receiving`.
