@@ -121,7 +121,7 @@ impl Stage {
             Link::default(),
             Cast::Player(Box::new(player)),
         );
-        let peer = Cast::Peer(Box::new(EvilPeer::default()));
+        let peer = Cast::Peer(Box::default());
         let peer = world.add_host(internet, vec![PEER.ip()], &[PEER], link.clone(), peer);
         let mut bystanders: Vec<(IpAddr, HostId)> = BYSTANDERS
             .into_iter()
