@@ -10,6 +10,7 @@ mod families;
 mod gathering;
 mod joining;
 mod keeping;
+mod knocks;
 mod liveness;
 mod login;
 mod mapped_ports;

@@ -50,7 +50,7 @@ fn main() -> ExitCode {
         }
     }
     let (common, game) = match &cli.command {
-        Sub::Nat { common } => (common, None),
+        Sub::Nat { common, .. } => (common, None),
         Sub::Host { common, game, .. } | Sub::Join { common, game, .. } | Sub::Quick { common, game, .. } => {
             (common, Some(game))
         }
@@ -64,11 +64,13 @@ fn main() -> ExitCode {
         eprintln!("peer: --transport stock-netcode is for two players");
         return ExitCode::FAILURE;
     }
+    let goal = Goal::of(&cli.command);
+    let deadline = common.deadline + goal.takes();
     let mut app = App::new();
     app.add_plugins((TaskPoolPlugin::default(), TimePlugin, ScheduleRunnerPlugin::run_loop(FRAME)))
         .add_plugins(TraversalPlugin { config: config(common, game, stock) })
         .insert_resource(output)
-        .insert_resource(Session::new(Goal::of(&cli.command), game.cloned(), common.deadline, stop))
+        .insert_resource(Session::new(goal, game.cloned(), deadline, stop))
         .init_resource::<Scores>()
         .add_systems(
             Update,

@@ -50,7 +50,7 @@ pub(crate) fn lobby(
     if idled && !session.asked {
         session.asked = true;
         match &session.goal {
-            Goal::Nat => {}
+            Goal::Nat { .. } => {}
             Goal::Host { room, .. } => _ = host.write(room.clone()),
             Goal::Quick(wanted) => {
                 output.event("request", json!({"peer": null, "player": null, "mode": wanted.mode}));

@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use bevy_app::AppExit;
 use bevy_ecs::prelude::*;
-use bevy_traversal::traversal_core::nat::Confidence;
+use bevy_traversal::traversal_core::classify::LifetimeSearch;
+use bevy_traversal::traversal_core::nat::{Confidence, NatKind};
 use bevy_traversal::{
     HostRoom, JoinRoom, NatChanged, NatProfile, NatStatus, NoPortMapping, PathChanged, PeerConnected,
     PeerDisconnected, PeerPlanned, PeerRelayed, Peers, PortMappingChanged, PortMappingState, QuickMatch,
@@ -18,9 +19,17 @@ use crate::play::Scores;
 
 /// What is measured comes in steps; without another one for so long it was the last.
 const NAT_SETTLES: Duration = Duration::from_millis(1500);
-/// How long the router's answer is waited for beyond that: a search for UPnP devices takes four seconds, and the check
-/// of what was found a little more.
-const ROUTER_ANSWERS: Duration = Duration::from_millis(6000);
+
+/// How long a router's first answer is waited for: one that is there answers on its own network at once, and one that is
+/// silent to three requests by NAT-PMP (0.75 s) and to a search by UPnP (1.5 s) hardly ever speaks. The plugin goes on
+/// asking for longer; a game does not wait for it.
+const ROUTER_ANSWERS: Duration = Duration::from_millis(1600);
+
+/// How long the server's check of what a router granted is waited for: five tries of a second, at the most.
+const ROUTER_CHECKED: Duration = Duration::from_millis(6000);
+
+/// After the longest silence, for its knocks.
+const LIFETIME_SETTLES: Duration = Duration::from_secs(10);
 
 /// How long the last reliable messages are waited for, with `--complete`.
 const COMPLETE: Duration = Duration::from_secs(10);
@@ -28,16 +37,34 @@ const COMPLETE: Duration = Duration::from_secs(10);
 /// What this player came for.
 #[derive(Clone, Debug)]
 pub(crate) enum Goal {
-    Nat,
-    Host { room: HostRoom, expected: usize, refuse: Option<String> },
-    Join { join: JoinRoom, idle: Duration },
+    Nat {
+        /// How long an idle mapping lives, too.
+        lifetime: bool,
+    },
+    Host {
+        room: HostRoom,
+        expected: usize,
+        refuse: Option<String>,
+    },
+    Join {
+        join: JoinRoom,
+        idle: Duration,
+    },
     Quick(QuickMatch),
 }
 
 impl Goal {
+    /// How much longer than anything else it takes.
+    pub(crate) fn takes(&self) -> Duration {
+        match self {
+            Self::Nat { lifetime: true } => LifetimeSearch::LONGEST + LIFETIME_SETTLES,
+            _ => Duration::ZERO,
+        }
+    }
+
     pub(crate) fn of(command: &Sub) -> Self {
         match command {
-            Sub::Nat { .. } => Self::Nat,
+            Sub::Nat { lifetime, .. } => Self::Nat { lifetime: *lifetime },
             Sub::Host { room, players, capacity, refuse, password, game, .. } => {
                 let room = bevy_traversal::RoomOptions {
                     name: room.clone(),
@@ -180,16 +207,22 @@ pub(crate) fn paths(
     for PortMappingChanged(state) in mapping.read() {
         output.event("port_mapping", output::port_mapping(state));
     }
-    let asking = !link.config().port_mapping.is_empty()
-        && matches!(
-            status.port_mapping,
-            PortMappingState::None(NoPortMapping::NotAsked) | PortMappingState::Checking(_)
-        );
-    let waited = session.nat_since.is_some_and(|since| since.elapsed() >= ROUTER_ANSWERS);
-    if let (Goal::Nat, Some((profile, at))) = (&session.goal, &session.nat)
+    let waits_for_router = match status.port_mapping {
+        _ if link.config().port_mapping.is_empty() => None,
+        PortMappingState::None(NoPortMapping::NotAsked) => Some(ROUTER_ANSWERS),
+        PortMappingState::Checking(_) => Some(ROUTER_CHECKED),
+        _ => None,
+    };
+    let waited = |long| session.nat_since.is_some_and(|since| since.elapsed() >= long);
+    if let (Goal::Nat { lifetime }, Some((profile, at))) = (&session.goal, &session.nat)
         && (profile.confidence == Confidence::Full && !profile.mapped || at.elapsed() >= NAT_SETTLES)
-        && (!asking || waited)
+        && waits_for_router.is_none_or(waited)
+        && (!lifetime || knows_lifetime(profile) || waited(LifetimeSearch::LONGEST + LIFETIME_SETTLES))
     {
+        if waits_for_router.is_some() && status.port_mapping.mapping().is_none() {
+            let text = "no router has answered by UPnP, NAT-PMP or PCP so far";
+            output.event("port_mapping", json!({"state": "none", "verified": false, "text": text}));
+        }
         if !output.is_json() {
             output.event("advice", json!({"text": output::advice(profile)}));
         }
@@ -234,6 +267,13 @@ pub(crate) fn paths(
     }
 }
 
+/// The search for the lifetime has its end, or is of no use here.
+fn knows_lifetime(profile: &NatProfile) -> bool {
+    profile.timeout_below.is_some()
+        || profile.timeout.is_some_and(|lives| lives >= LifetimeSearch::LONGEST)
+        || matches!(profile.kind(), NatKind::None | NatKind::UdpBlocked)
+}
+
 /// The clock, signals and what is left to wait for.
 pub(crate) fn finish(
     mut session: ResMut<Session>,
@@ -263,8 +303,8 @@ pub(crate) fn finish(
     session.over = true;
     let text = session.trouble.take();
     let problem = match &session.goal {
-        Goal::Nat if text.is_none() && !played && !stopped => None,
-        Goal::Nat => {
+        Goal::Nat { .. } if text.is_none() && !played && !stopped => None,
+        Goal::Nat { .. } => {
             Some(text.unwrap_or_else(|| "the lobby server told nothing about the NAT in time".into()))
         }
         goal => {

@@ -114,6 +114,7 @@ impl Server {
             challenge: None,
             confirmed: false,
             probes: Bucket::full(self.config.probe_rate, now),
+            knocks: Bucket::full(self.config.knock_rate, now),
             frames: Bucket::full(self.config.frame_rate, now),
             requests: Bucket::full(self.config.request_rate, now),
             next_ping: 0,

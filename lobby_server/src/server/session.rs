@@ -42,6 +42,7 @@ pub(super) struct Client {
     /// A sealed datagram came: this is no replayed handshake.
     pub(super) confirmed: bool,
     pub(super) probes: Bucket,
+    pub(super) knocks: Bucket,
     pub(super) frames: Bucket,
     pub(super) requests: Bucket,
     pub(super) next_ping: u32,
@@ -111,7 +112,8 @@ impl Server {
             | Frame::PathChallenge { .. }
             | Frame::ProbeSeen { .. }
             | Frame::PortSeen { .. }
-            | Frame::MappedPortSeen { .. } => {}
+            | Frame::MappedPortSeen { .. }
+            | Frame::Knock { .. } => {}
         }
     }
 
