@@ -69,6 +69,7 @@ fn absurd_nat(rng: &mut ChaCha8Rng) -> NatProfile {
         foreign_rate: Some(rates[rng.random_range(0..6)]),
         confidence: Confidence::Full,
         mapped: rng.random_bool(0.2),
+        ..NatProfile::default()
     }
 }
 
