@@ -44,7 +44,7 @@ pub struct TraversalConfig {
     pub game_protocol: u32,
     /// Display name, at most 48 bytes.
     pub name: String,
-    /// Opaque bytes for the lobby server's login check.
+    /// Opaque bytes for the lobby server's login check, at most 512.
     pub token: Vec<u8>,
     /// Local address of the game's socket. None: any free port on all interfaces, IPv4 and IPv6. An address of
     /// one interface keeps the plugin to that interface.

@@ -15,8 +15,8 @@ use traversal_core::{DisconnectReason, LobbyState, PathInfo, PortMappingState, R
 use crate::config::ServerKey;
 use crate::error::TraversalError;
 
-/// Request: log in to a lobby server, instead of the present one if there is any, whose room is left. Not needed for the servers in
-/// [`TraversalConfig::lobby`](crate::TraversalConfig::lobby).
+/// Request: log in to a lobby server, instead of the present one if there is any, whose room is left. Not needed for
+/// the servers in [`TraversalConfig::lobby`](crate::TraversalConfig::lobby).
 #[derive(Message, Clone, Debug, Default, PartialEq)]
 pub struct ConnectLobby {
     /// As in [`TraversalConfig::lobby`](crate::TraversalConfig::lobby), which it replaces.
@@ -89,7 +89,7 @@ pub struct AllowPeer {
 pub struct RefusePeer {
     /// From [`JoinRequested`].
     pub join: JoinId,
-    /// Told to the player.
+    /// Told to the player; the server cuts it to 200 bytes.
     pub reason: String,
 }
 
@@ -103,7 +103,8 @@ pub struct KickPeer {
     pub reason: String,
 }
 
-/// Request of a host: new metadata of the room.
+/// Request of a host: new metadata of the room, keys and values at most 384 bytes together. Answered by [`RoomChanged`]
+/// or [`RequestFailed`].
 #[derive(Message, Clone, Debug, Default, PartialEq, Eq)]
 pub struct SetRoomMetadata(pub BTreeMap<String, String>);
 
