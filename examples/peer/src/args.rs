@@ -17,6 +17,7 @@ pub(crate) struct Cli {
 
 const EXAMPLES: &str = "Examples:
   peer nat  --lobby 203.0.113.10:3478
+  peer nat  --lobby 203.0.113.10:3478 --lifetime --json
   peer host --lobby 203.0.113.10:3478 --room r1 --players 4
   peer join --lobby 203.0.113.10:3478 --room r1 --wait 10 --json
   peer quick --lobby 203.0.113.10:3478 --mode duel --players 2";
@@ -25,6 +26,9 @@ const EXAMPLES: &str = "Examples:
 pub(crate) enum Sub {
     /// Log in and say what kind of NAT there is
     Nat {
+        /// Wait until it is known how long an idle mapping lives, too: up to three minutes
+        #[arg(long)]
+        lifetime: bool,
         #[command(flatten)]
         common: Common,
     },
