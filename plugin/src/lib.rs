@@ -70,6 +70,10 @@
 //! }
 //! ```
 
+// Which room holds what. The app's side: `messages` (asked and told), `state` (resources), `conditions`, `systems`
+// (once a frame, between app and driver), `link` (the app's end of the driver), `renet`, `datagrams`, `ggrs` and
+// `handoff` (what a connection is used for). The thread's side: `driver` (starts and ends it), `turn` (its loop),
+// `sockets`, `stream`, `resolve`, `port_mapping`, `identity`.
 mod conditions;
 mod config;
 mod datagrams;
