@@ -203,7 +203,7 @@ impl Plugin for TraversalPlugin {
                     .after(RenetClientPlugin::update_system)
                     .before(RenetServerPlugin::emit_server_events_system),
             )
-            .add_systems(PostUpdate, renet::send.in_set(RenetSend))
+            .add_systems(PostUpdate, renet::send.run_if(renet::is_send_due).in_set(RenetSend))
             .add_systems(Last, renet::clean_up);
         }
     }
