@@ -72,6 +72,9 @@ pub struct ServerConfig {
     /// Datagrams to ports that players say are forwarded to them, per IPv4 address: behind a carrier's NAT they may hit
     /// a neighbour's. One check takes up to five, and a household starts a few at once.
     pub mapped_port_rate: Rate,
+    /// Knocks at mappings of one session. Each of the six that are watched at a time takes a dozen at the most, some
+    /// seconds apart from those of the next.
+    pub knock_rate: Rate,
     /// Frames of one session other than probes.
     pub frame_rate: Rate,
     /// Requests of one session.
@@ -108,6 +111,7 @@ impl Default for ServerConfig {
             login_rate: Rate::new(64.0, 512.0),
             probe_rate: Rate::new(250.0, 500.0),
             mapped_port_rate: Rate::new(0.5, 20.0),
+            knock_rate: Rate::new(1.0, 24.0),
             frame_rate: Rate::new(200.0, 1000.0),
             request_rate: Rate::new(10.0, 30.0),
         }

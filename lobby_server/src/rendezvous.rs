@@ -196,7 +196,14 @@ impl Rendezvous {
 
     /// More is known of the NATs of host and joiner: the edition of the plan to send them, if there is anything to tell.
     pub(crate) fn learn(&mut self, id: MatchId, nats: [NatProfile; 2]) -> Option<u8> {
-        let of = self.matches.get_mut(&id).filter(|of| of.planned != nats)?;
+        let of = self.matches.get_mut(&id)?;
+        // How long a mapping lives changes no plan.
+        let alike = |a: &NatProfile, b: &NatProfile| {
+            *a == NatProfile { timeout: a.timeout, timeout_below: a.timeout_below, ..*b }
+        };
+        if of.planned.iter().zip(&nats).all(|(a, b)| alike(a, b)) {
+            return None;
+        }
         // M10: the one who joins is the caller.
         let [host, joiner] = &nats;
         if supersedes([&of.planned[1], &of.planned[0]], [joiner, host]) {

@@ -37,15 +37,19 @@ fn main() {
     let (rounds, run, frames) =
         if quick { (1, Duration::from_millis(200), 100) } else { (ROUNDS, RUN, FRAMES) };
     let mut ratios = Vec::new();
-    let (mut sealed_all, mut stock_all) = (Vec::new(), Vec::new());
+    let (mut sealed_all, mut stock_all, mut plain_all) = (Vec::new(), Vec::new(), Vec::new());
+    // The plugin asks the system for larger buffers than sockets have by themselves: the two transports get the same.
+    let buffer = TraversalConfig::default().socket_buffer;
     for _ in 0..rounds {
-        let stock = Pair::stock().measure(run);
+        plain_all.push(Pair::stock(None).measure(run));
+        let stock = Pair::stock(Some(buffer)).measure(run);
         let sealed = Pair::sealed().measure(run);
         ratios.push(sealed.per_second / stock.per_second);
         stock_all.push(stock);
         sealed_all.push(sealed);
     }
     print_all("stock netcode", &stock_all);
+    print_all("stock, small buffers", &plain_all);
     print_all("sealed", &sealed_all);
     println!("throughput, sealed / stock: {:.2} (median of {rounds})", median(&mut ratios));
     let bare = frame(App::new(), frames);
@@ -112,7 +116,7 @@ fn print_all(name: &str, all: &[Measure]) {
     let sent: u64 = all.iter().map(|measure| measure.sent).sum();
     let rate = median(&mut rates);
     println!(
-        "{name:>14}: {:>8.0} messages/s ({:.0} MB/s), {:.2} us of processor per message, {lost} of {sent} lost",
+        "{name:>20}: {:>8.0} messages/s ({:.0} MB/s), {:.2} us of processor per message, {lost} of {sent} lost",
         rate,
         rate * SIZE as f64 / 1e6,
         median(&mut costs)
@@ -121,7 +125,7 @@ fn print_all(name: &str, all: &[Measure]) {
         all.iter().map(|measure| measure.drops).fold(Drops::default(), Drops::and);
     if lost > 0 {
         println!(
-            "{:>14}  counted by the plugin: {sender} not sent, {receiver} not taken by the app, {stale} without a \
+            "{:>20}  counted by the plugin: {sender} not sent, {receiver} not taken by the app, {stale} without a \
              connection, {discarded} discarded; the others by the system",
             ""
         );
@@ -206,8 +210,17 @@ struct Pair {
 }
 
 impl Pair {
-    fn stock() -> Self {
-        let socket = std::net::UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    fn stock(buffer: Option<usize>) -> Self {
+        let bind = move || {
+            let socket = std::net::UdpSocket::bind("127.0.0.1:0").expect("a socket");
+            if let Some(bytes) = buffer {
+                // A wish, as the plugin's is.
+                let _ = socket2::SockRef::from(&socket).set_recv_buffer_size(bytes);
+                let _ = socket2::SockRef::from(&socket).set_send_buffer_size(bytes);
+            }
+            socket
+        };
+        let socket = bind();
         let address = socket.local_addr().expect("an address");
         let server = move || {
             let mut app = App::new();
@@ -225,7 +238,7 @@ impl Pair {
         };
         let client = move || {
             let mut app = App::new();
-            let socket = std::net::UdpSocket::bind("127.0.0.1:0").expect("a socket");
+            let socket = bind();
             let authentication = ClientAuthentication::Unsecure {
                 protocol_id: 7,
                 client_id: 1,

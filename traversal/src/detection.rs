@@ -1,6 +1,8 @@
 //! Hosts the classification of the own NAT: at login in the background, again when the network changes, and when it
 //! has grown old (M7-M9).
 
+mod life;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -9,20 +11,25 @@ use rand_chacha::rand_core::RngCore;
 
 use crate::api::{Event, SocketId};
 use crate::classify::{
-    Classifier, ClassifierConfig, ClassifierOrder, LifetimeOrder, LifetimeSearch, ProbeTag, RttEstimate,
+    Classifier, ClassifierConfig, ClassifierOrder, LifetimeOrder, LifetimeSearch, ProbeTag,
 };
 use crate::config::Detect;
-use crate::cx::Cx;
-use crate::login::{LobbyLink, Online};
-use crate::nat::{Confidence, NatProfile, PortAllocation};
+use crate::cx::{Cx, Uplink};
+use crate::login::{LobbyLink, Online, ProbeSeen};
+use crate::nat::{Confidence, NatProfile};
 use crate::ports::StepRule;
 use crate::sockets::{Owner, Sockets};
-use crate::timer::{due, earliest};
+use crate::timer::earliest;
 use crate::wire::Kind;
 use crate::wire::message::{Frame, Probe, ProbePurpose, ToServer};
+use life::Life;
 
 /// A profile older than this is measured again: home routers are restarted, laptops carried about.
 const MAX_AGE: Duration = Duration::from_secs(600);
+/// Older still it is stale: the machine has slept, for the timer would have had it measured again.
+const STALE_AGE: Duration = Duration::from_secs(660);
+/// No NAT in use forgets sooner than twice this.
+const MIN_KEEPALIVE: Duration = Duration::from_secs(5);
 /// Random bytes by which a hairpin packet is known.
 const TOKEN: usize = 16;
 
@@ -30,7 +37,7 @@ const TOKEN: usize = 16;
 #[derive(Debug, Default)]
 pub(crate) struct Detection {
     classifier: Option<Classifier>,
-    lifetime: Option<LifetimeSearch>,
+    life: Life,
     /// Tags on the wire, and whose they are.
     tags: BTreeMap<u32, Tag>,
     sequence: u16,
@@ -44,7 +51,8 @@ pub(crate) struct Detection {
 #[derive(Clone, Copy, Debug)]
 enum Tag {
     Classifier(u32),
-    Lifetime(u32),
+    Lifetime(u16),
+    Knock(u16),
 }
 
 /// What a probe on the wire is about.
@@ -58,15 +66,21 @@ struct About {
 impl Detection {
     /// Keepalives must come this often (M31).
     pub(crate) fn keepalive(&self, configured: Duration) -> Duration {
-        // Two thirds of what an idle mapping is known to live, within reason; never more than was configured.
-        let known = self.profile.and_then(|profile| profile.timeout).map(|lives| lives * 2 / 3);
-        known.map_or(configured, |known| known.clamp(Duration::from_secs(5), configured))
+        let Some(profile) = self.profile else { return configured };
+        // Two thirds of what an idle mapping is known to live, or a third of what it is known not to, within reason; never
+        // more than was configured.
+        let lived = profile.timeout.map(|lives| lives * 2 / 3);
+        let known = lived.or(profile.timeout_below.map(|below| below / 3));
+        known.map_or(configured, |known| known.max(MIN_KEEPALIVE).min(configured))
     }
 
     /// After a login, or when the network has changed.
     pub(crate) fn start(&mut self, cx: &mut Cx<'_>, link: &mut LobbyLink, sockets: &mut Sockets) {
-        self.stop(cx, sockets);
-        let Some(online) = link.online() else { return };
+        self.stop_classifier(cx, sockets);
+        let Some(online) = link.online() else { return self.stop(cx, sockets) };
+        if !self.life.begin(cx, online) {
+            self.stop_search(cx, sockets);
+        }
         if online.over_stream() {
             let profile =
                 NatProfile { udp_blocked: true, confidence: Confidence::Full, ..NatProfile::default() };
@@ -90,12 +104,22 @@ impl Detection {
 
     /// Measures no more, for example because the link to the server is gone. What is known stays known.
     pub(crate) fn stop(&mut self, cx: &mut Cx<'_>, sockets: &mut Sockets) {
+        self.stop_classifier(cx, sockets);
+        self.stop_search(cx, sockets);
+    }
+
+    fn stop_classifier(&mut self, cx: &mut Cx<'_>, sockets: &mut Sockets) {
         self.classifier = None;
-        self.lifetime = None;
-        self.tags.clear();
+        self.tags.retain(|_, tag| !matches!(tag, Tag::Classifier(_)));
         self.hairpin = None;
         self.renew_at = None;
-        sockets.close_all(cx, |owner| matches!(owner, Owner::Classifier(_) | Owner::Lifetime(_)));
+        sockets.close_all(cx, |owner| matches!(owner, Owner::Classifier(_)));
+    }
+
+    fn stop_search(&mut self, cx: &mut Cx<'_>, sockets: &mut Sockets) {
+        self.life.search = None;
+        self.tags.retain(|_, tag| matches!(tag, Tag::Classifier(_)));
+        sockets.close_all(cx, |owner| matches!(owner, Owner::Lifetime(_)));
     }
 
     /// A socket of ours is open, or could not be opened.
@@ -114,7 +138,7 @@ impl Detection {
                 }
             }
             Owner::Lifetime(slot) => {
-                if let Some(lifetime) = &mut self.lifetime {
+                if let Some(lifetime) = &mut self.life.search {
                     lifetime.handle_socket(cx.now, slot, local.is_some());
                 }
             }
@@ -129,20 +153,44 @@ impl Detection {
         cx: &mut Cx<'_>,
         link: &mut LobbyLink,
         sockets: &mut Sockets,
-        (tag, observed, from): (u32, SocketAddr, SocketAddr),
+        (tag, seen, from): (u32, ProbeSeen, SocketAddr),
     ) {
         match self.tags.get(&tag) {
             Some(Tag::Classifier(tag)) => {
                 if let Some(classifier) = &mut self.classifier {
-                    classifier.handle_seen(cx.now, *tag, observed, from);
+                    classifier.handle_seen(cx.now, *tag, seen.observed, from);
                 }
             }
-            Some(Tag::Lifetime(tag)) => {
-                if let Some(lifetime) = &mut self.lifetime {
-                    lifetime.handle_seen(cx.now, *tag, observed);
+            Some(Tag::Lifetime(slot)) => {
+                if let (Some(lifetime), Some(report)) = (&mut self.life.search, seen.report) {
+                    lifetime.handle_report(cx.now, *slot, report);
+                }
+            }
+            Some(Tag::Knock(slot)) => {
+                if let Some(lifetime) = &mut self.life.search {
+                    lifetime.handle_acknowledged(cx.now, *slot);
                 }
             }
             None => return,
+        }
+        self.work(cx, link, sockets);
+    }
+
+    /// What the server was asked to send to a mapping of ours came in at this socket.
+    pub(crate) fn handle_knock(
+        &mut self,
+        cx: &mut Cx<'_>,
+        link: &mut LobbyLink,
+        sockets: &mut Sockets,
+        (tag, socket): (u32, SocketId),
+    ) {
+        let Some(Tag::Knock(slot)) = self.tags.get(&tag).copied() else { return };
+        // At another socket it proves nothing about this one's mapping.
+        if sockets.owner(socket) != Some(Owner::Lifetime(slot)) {
+            return;
+        }
+        if let Some(lifetime) = &mut self.life.search {
+            lifetime.handle_knock(slot);
         }
         self.work(cx, link, sockets);
     }
@@ -158,16 +206,34 @@ impl Detection {
     }
 
     pub(crate) fn handle_timeout(&mut self, cx: &mut Cx<'_>, link: &mut LobbyLink, sockets: &mut Sockets) {
-        if due(self.renew_at, cx.now) {
-            return self.start(cx, link, sockets);
+        if self.renew_when_due(cx, link, sockets) {
+            return;
         }
         if let Some(classifier) = &mut self.classifier {
             classifier.handle_timeout(cx.now);
         }
-        if let Some(lifetime) = &mut self.lifetime {
+        if let Some(lifetime) = &mut self.life.search {
             lifetime.handle_timeout(cx.now);
         }
         self.work(cx, link, sockets);
+    }
+
+    /// Measures anew what has grown old. Also right before the game's wishes are carried out: after a machine has slept, a
+    /// request to join must not come before the word that the profile is stale.
+    pub(crate) fn renew_when_due(
+        &mut self,
+        cx: &mut Cx<'_>,
+        link: &mut LobbyLink,
+        sockets: &mut Sockets,
+    ) -> bool {
+        let Some(renew_at) = self.renew_at.filter(|at| *at <= cx.now) else { return false };
+        if let (true, Some(profile), Some(online)) =
+            (cx.now >= renew_at + (STALE_AGE - MAX_AGE), self.profile, link.online())
+        {
+            self.tell_as_is(cx, online, NatProfile { confidence: Confidence::Stale, ..profile });
+        }
+        self.start(cx, link, sockets);
+        true
     }
 
     /// Carries out what the measurements want.
@@ -199,39 +265,47 @@ impl Detection {
                 }
             }
         }
-        while let Some(order) = self.lifetime.as_mut().and_then(LifetimeSearch::poll_order) {
+        if let Some(classifier) = self.classifier.take_if(|classifier| classifier.is_done()) {
+            let measured = classifier.profile();
+            sockets.close_all(cx, |owner| matches!(owner, Owner::Classifier(_)));
+            self.renew_at = Some(cx.now + MAX_AGE);
+            self.tell(cx, online, self.life.add_to(measured));
+            self.life.classified(online, &measured);
+        }
+        self.work_lifetime(cx, online, sockets);
+        link.drain(cx);
+    }
+
+    /// Carries out what the search for the mapping's lifetime wants, and tells what it has found.
+    fn work_lifetime(&mut self, cx: &mut Cx<'_>, online: &mut Online, sockets: &mut Sockets) {
+        while let Some(order) = self.life.search.as_mut().and_then(LifetimeSearch::poll_order) {
             match order {
-                LifetimeOrder::OpenSocket { slot } => sockets.open(cx, Owner::Lifetime(slot), v6),
+                LifetimeOrder::OpenSocket { slot } => {
+                    sockets.open(cx, Owner::Lifetime(slot), online.server.is_ipv6());
+                }
                 LifetimeOrder::CloseSocket { slot } => sockets.close(cx, Owner::Lifetime(slot)),
-                LifetimeOrder::Probe { slot, tag } => {
+                LifetimeOrder::Probe { slot } => {
                     if let Some(socket) = sockets.get(Owner::Lifetime(slot)) {
-                        let target = online.server;
-                        let whose = Tag::Lifetime(tag);
-                        // Never a sample of the counter: its mapping may be minutes old.
-                        let about = About { purpose: ProbePurpose::Report, repeated: true, whose };
-                        self.probe(cx, online, socket, target, about);
+                        let (purpose, whose) = (ProbePurpose::SignedReport, Tag::Lifetime(slot));
+                        let about = About { purpose, repeated: true, whose };
+                        self.probe(cx, online, socket, online.server, about);
                     }
+                }
+                LifetimeOrder::Knock { slot, report } => {
+                    let (purpose, whose) = (ProbePurpose::Knock { report }, Tag::Knock(slot));
+                    let about = About { purpose, repeated: true, whose };
+                    let Uplink { socket, server } = online.uplink();
+                    self.probe(cx, online, (socket, cx.main.v4), server, about);
                 }
             }
         }
-        if let Some(classifier) = self.classifier.take_if(|classifier| classifier.is_done()) {
-            let profile = classifier.profile();
-            sockets.close_all(cx, |owner| matches!(owner, Owner::Classifier(_)));
-            self.renew_at = Some(cx.now + MAX_AGE);
-            self.tell(cx, online, profile);
-            // A port that is kept whatever happens says nothing about the mapping behind it.
-            if !matches!(profile.allocation, PortAllocation::Preserving | PortAllocation::Unknown) {
-                self.lifetime = Some(LifetimeSearch::new(RttEstimate::new(online.session.rtt())));
-                return self.work(cx, link, sockets);
-            }
+        let (news, over) = self.life.progress();
+        if over {
+            self.stop_search(cx, sockets);
         }
-        if let Some(lifetime) = self.lifetime.take_if(|lifetime| lifetime.is_done())
-            && let Some(profile) = self.profile
-        {
-            sockets.close_all(cx, |owner| matches!(owner, Owner::Lifetime(_)));
-            self.tell(cx, online, NatProfile { timeout: lifetime.lives_at_least(), ..profile });
+        if let (true, Some(profile)) = (news, self.profile) {
+            self.tell(cx, online, self.life.add_to(profile));
         }
-        link.drain(cx);
     }
 
     fn probe(
@@ -283,18 +357,19 @@ impl Detection {
     fn tell_as_is(&mut self, cx: &mut Cx<'_>, online: &mut Online, profile: NatProfile) {
         let _ = online.session.send(cx.now, ToServer::Profile { profile, check: false });
         self.profile = Some(profile);
-        cx.emit(Event::Nat(profile));
+        self.show(cx);
     }
 
     /// The server's word (M7, E1).
     pub(crate) fn handle_profile(&mut self, cx: &mut Cx<'_>, profile: NatProfile) {
-        self.profile = Some(profile);
+        // It may have crossed the news of a search on the way.
+        self.profile = Some(self.life.add_to(profile));
         self.show(cx);
     }
 
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         let classifier = self.classifier.as_ref().and_then(Classifier::poll_timeout);
-        let lifetime = self.lifetime.as_ref().and_then(LifetimeSearch::poll_timeout);
+        let lifetime = self.life.search.as_ref().and_then(LifetimeSearch::poll_timeout);
         earliest(earliest(classifier, lifetime), self.renew_at)
     }
 }

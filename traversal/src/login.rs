@@ -38,7 +38,7 @@ pub(crate) struct LobbyLink {
     stream: Stream,
     /// The last login came about over the stream.
     blocked: bool,
-    /// The session moved between UDP and the stream, and the agent was not told yet.
+    /// The session moved between UDP and the stream, or to another public address, and the agent was not told yet.
     moved: bool,
 }
 
@@ -72,6 +72,8 @@ pub(crate) enum LinkEvent {
     ProbeSeen { tag: u32, seen: ProbeSeen, from: SocketAddr },
     /// Something that was sent to the forwarded port.
     MappedPortSeen { port: u16, token: [u8; 16], from: SocketAddr },
+    /// What the server has sent to a mapping of ours came in at this socket.
+    Knock { tag: u32, socket: SocketId },
 }
 
 /// The families in turn (RFC 8305 section 4), IPv4 first, though the RFC prefers IPv6: the family of the session is
@@ -126,7 +128,7 @@ impl LobbyLink {
         }
     }
 
-    /// Whether the session has moved between UDP and the stream since this was asked last.
+    /// Whether the session has moved, between UDP and the stream or to another public address, since this was asked last.
     pub(crate) fn take_moved(&mut self) -> bool {
         std::mem::take(&mut self.moved)
     }
@@ -277,6 +279,7 @@ impl LobbyLink {
             Frame::MappedPortSeen { port, token } => {
                 return Some(LinkEvent::MappedPortSeen { port, token, from });
             }
+            Frame::Knock { tag } => return Some(LinkEvent::Knock { tag, socket }),
             Frame::Goodbye { reason, stay_away: true } => {
                 self.give_up(cx, LobbyError::Stopped { reason });
                 return Some(LinkEvent::Lost);
@@ -290,6 +293,8 @@ impl LobbyLink {
             }
             Frame::PathChallenge { token } => online.prove(cx, socket, token),
             Frame::Pong { observed, .. } if observed != online.public => {
+                // Another address: another network, or another router in it.
+                self.moved |= observed.ip() != online.public.ip();
                 online.public = observed;
                 let state = online.lobby_state(cx.identity);
                 cx.emit(Event::Lobby(state));

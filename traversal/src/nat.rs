@@ -94,6 +94,8 @@ pub struct NatProfile {
     pub udp_blocked: bool,
     /// How long an idle mapping lives, at least.
     pub timeout: Option<Duration>,
+    /// An idle mapping was seen to live less long than this.
+    pub timeout_below: Option<Duration>,
     /// Ports that other machines behind the same NAT take, per second, as measured.
     pub foreign_rate: Option<f32>,
     /// How sure all this is.
@@ -153,6 +155,7 @@ impl NatProfile {
         pooled: None,
         udp_blocked: false,
         timeout: None,
+        timeout_below: None,
         foreign_rate: None,
         confidence: Confidence::Unknown,
         mapped: false,

@@ -17,6 +17,7 @@ pub(crate) struct Cli {
 
 const EXAMPLES: &str = "Examples:
   peer nat  --lobby 203.0.113.10:3478
+  peer nat  --lobby 203.0.113.10:3478 --lifetime --json
   peer host --lobby 203.0.113.10:3478 --room r1 --players 4
   peer join --lobby 203.0.113.10:3478 --room r1 --wait 10 --json
   peer quick --lobby 203.0.113.10:3478 --mode duel --players 2";
@@ -25,6 +26,9 @@ const EXAMPLES: &str = "Examples:
 pub(crate) enum Sub {
     /// Log in and say what kind of NAT there is
     Nat {
+        /// Wait until it is known how long an idle mapping lives, too: up to three minutes
+        #[arg(long)]
+        lifetime: bool,
         #[command(flatten)]
         common: Common,
     },
@@ -153,6 +157,13 @@ pub(crate) struct Game {
     /// Messages per second on each of the two channels
     #[arg(long, value_name = "MESSAGES_PER_S", default_value_t = 20.0)]
     pub(crate) rate: f64,
+    /// The same for the reliable channel alone [default: as --rate]
+    #[arg(long, value_name = "MESSAGES_PER_S")]
+    pub(crate) reliable_rate: Option<f64>,
+    /// Succeed only when all reliable messages have arrived on both sides: they are waited for after --for, 10 s at the
+    /// most
+    #[arg(long)]
+    pub(crate) complete: bool,
     /// Bytes per message, at least 8
     #[arg(long, value_name = "BYTES", default_value_t = 64, value_parser = clap::value_parser!(u32).range(8..=65536))]
     pub(crate) size: u32,

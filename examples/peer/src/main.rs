@@ -3,6 +3,7 @@
 #![allow(clippy::too_many_arguments, reason = "systems take what they use")]
 
 mod args;
+mod meeting;
 mod output;
 mod play;
 mod session;
@@ -49,7 +50,7 @@ fn main() -> ExitCode {
         }
     }
     let (common, game) = match &cli.command {
-        Sub::Nat { common } => (common, None),
+        Sub::Nat { common, .. } => (common, None),
         Sub::Host { common, game, .. } | Sub::Join { common, game, .. } | Sub::Quick { common, game, .. } => {
             (common, Some(game))
         }
@@ -63,15 +64,17 @@ fn main() -> ExitCode {
         eprintln!("peer: --transport stock-netcode is for two players");
         return ExitCode::FAILURE;
     }
+    let goal = Goal::of(&cli.command);
+    let deadline = common.deadline + goal.takes();
     let mut app = App::new();
     app.add_plugins((TaskPoolPlugin::default(), TimePlugin, ScheduleRunnerPlugin::run_loop(FRAME)))
         .add_plugins(TraversalPlugin { config: config(common, game, stock) })
         .insert_resource(output)
-        .insert_resource(Session::new(Goal::of(&cli.command), game.cloned(), common.deadline, stop))
+        .insert_resource(Session::new(goal, game.cloned(), deadline, stop))
         .init_resource::<Scores>()
         .add_systems(
             Update,
-            (session::lobby, session::room, session::queue, session::paths, play::play, session::finish)
+            (meeting::lobby, meeting::room, meeting::queue, session::paths, play::play, session::finish)
                 .chain(),
         );
     if stock {

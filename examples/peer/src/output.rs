@@ -79,6 +79,9 @@ pub(crate) fn nat(profile: &NatProfile, port_mapping: &PortMappingState) -> Valu
         "allocation": known(profile.allocation.to_string()),
         "step": step,
         "hairpin": profile.hairpin,
+        "several_addresses": profile.pooled,
+        "lifetime_at_least_s": profile.timeout.map(|lives| lives.as_secs()),
+        "lifetime_below_s": profile.timeout_below.map(|below| below.as_secs()),
         "confidence": known(profile.confidence.to_string()),
         "port_mapping": port_mapping.mapping().map(|_| self::port_mapping(port_mapping)),
     })

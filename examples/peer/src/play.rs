@@ -24,9 +24,16 @@ struct Score {
     sent: u64,
     received: u64,
     /// Of this connection.
+    unreliable: u64,
     next: u64,
     expected: u64,
     reliable_in_order: bool,
+    /// How many reliable messages the other side says it has sent, once it sends no more.
+    promised: Option<u64>,
+    /// The other side has all that were sent from here.
+    delivered: bool,
+    /// What was said of it: the number of the last word.
+    said: Option<u64>,
     heard: [bool; 2],
     rtt_ms: Option<f64>,
     /// When the last message came, and the longest time between two.
@@ -39,7 +46,10 @@ struct Score {
 pub(crate) struct Scores {
     players: BTreeMap<PlayerId, Score>,
     sending_since: Option<Instant>,
-    rounds: u64,
+    /// Messages for each player so far, by channel.
+    rounds: [u64; 2],
+    /// No more messages: only what was sent is still to arrive.
+    closing: bool,
 }
 
 impl Scores {
@@ -50,7 +60,8 @@ impl Scores {
             .or_insert_with(|| Score { reliable_in_order: true, ..Score::default() });
         score.name.clone_from(&peer.name);
         (score.client_id, score.path, score.live, score.in_game) = (client_id, path, true, false);
-        (score.next, score.expected) = (0, 0);
+        (score.unreliable, score.next, score.expected) = (0, 0, 0);
+        (score.promised, score.delivered, score.said) = (None, false, None);
     }
 
     pub(crate) fn disconnected(&mut self, player: PlayerId) {
@@ -73,11 +84,26 @@ impl Scores {
                 "sent": score.sent,
                 "received": score.received,
                 "reliable_in_order": score.reliable_in_order,
+                "reliable_sent": score.next,
+                "reliable_received": score.expected,
                 "rtt_ms": score.rtt_ms,
                 "longest_silence_ms": rounded(score.longest_silence.as_secs_f64() * 1000.0),
                 "discarded": discarded,
             })
         })
+    }
+
+    /// Sends nothing more; true when all that was sent has arrived, as far as anybody is there to say so.
+    pub(crate) fn close(&mut self) -> bool {
+        self.closing = true;
+        self.players.values().all(|score| !score.live || (score.is_complete() && score.delivered))
+    }
+
+    /// Some reliable messages are missing.
+    pub(crate) fn missing(&self) -> Option<String> {
+        let score = self.players.values().find(|score| !score.is_complete())?;
+        let promised = score.promised.map_or_else(|| "an unknown number".into(), |number| number.to_string());
+        Some(format!("{} of {promised} reliable messages came from {}", score.expected, score.name))
     }
 
     /// Why this was no success.
@@ -109,10 +135,14 @@ pub(crate) fn play(
     mut server: Option<ResMut<RenetServer>>,
     mut client: Option<ResMut<RenetClient>>,
 ) {
-    let Some((rate, size)) = session.game.as_ref().map(|game| (game.rate, game.size as usize)) else {
+    let Some((rates, size)) = session
+        .game
+        .as_ref()
+        .map(|game| ([game.rate, game.reliable_rate.unwrap_or(game.rate)], game.size as usize))
+    else {
         return;
     };
-    let due = scores.due(rate);
+    let (due, closing) = (scores.due(rates), scores.closing);
     for score in scores.players.values_mut().filter(|score| score.live) {
         let id = score.client_id;
         let connected = match (&server, &client) {
@@ -139,26 +169,33 @@ pub(crate) fn play(
                 score.heard(&output, index, name, &message);
             }
         }
-        for _ in 0..due {
-            let message = message(score.next, size);
-            for (index, (channel, _)) in channels().into_iter().enumerate() {
-                // A side that does not take its reliable messages fills the channel; renet would disconnect.
-                let sent = match (&mut server, &mut client) {
-                    (Some(server), _) if server.can_send_message(id, channel, size) => {
-                        server.send_message(id, channel, message.clone());
-                        true
-                    }
-                    (None, Some(client)) if client.can_send_message(channel, size) => {
-                        client.send_message(channel, message.clone());
-                        true
-                    }
-                    _ => false,
-                };
+        // A side that does not take its reliable messages fills the channel; renet would disconnect.
+        let mut send = |channel, message: Bytes| match (&mut server, &mut client) {
+            (Some(server), _) if server.can_send_message(id, channel, message.len()) => {
+                server.send_message(id, channel, message);
+                true
+            }
+            (None, Some(client)) if client.can_send_message(channel, message.len()) => {
+                client.send_message(channel, message);
+                true
+            }
+            _ => false,
+        };
+        for (index, (channel, _)) in channels().into_iter().enumerate() {
+            for _ in 0..due[index] {
+                let number = if index == RELIABLE { score.next } else { score.unreliable };
+                let sent = send(channel, message(number, size));
                 score.sent += u64::from(sent);
-                if index == RELIABLE && sent {
-                    score.next += 1;
+                match index {
+                    RELIABLE => score.next += u64::from(sent),
+                    _ => score.unreliable += u64::from(sent),
                 }
             }
+        }
+        if let Some(word) = score.last_word().filter(|_| closing)
+            && send(channels()[RELIABLE].0, [word.to_le_bytes(), score.next.to_le_bytes()].concat().into())
+        {
+            score.said = Some(word);
         }
         let rtt = match (&server, &client) {
             (Some(server), _) => server.rtt(id),
@@ -172,28 +209,60 @@ pub(crate) fn play(
 }
 
 impl Scores {
-    /// How many messages each player gets in this frame.
-    fn due(&mut self, rate: f64) -> u64 {
+    /// How many messages each player gets in this frame, by channel.
+    fn due(&mut self, rates: [f64; 2]) -> [u64; 2] {
         let now = Instant::now();
+        if self.closing {
+            return [0, 0];
+        }
         if !self.players.values().any(|score| score.in_game) {
             self.sending_since = None;
-            return 0;
+            return [0, 0];
         }
         let since = *self.sending_since.get_or_insert_with(|| {
-            self.rounds = 0;
+            self.rounds = [0, 0];
             now
         });
-        let total = 1 + (now.duration_since(since).as_secs_f64() * rate.max(0.0)) as u64;
-        // After a stop, not everything at once.
-        let due = total.saturating_sub(self.rounds).min(1 + rate as u64 / 10);
-        self.rounds = total;
+        let mut due = [0, 0];
+        for ((rate, rounds), due) in rates.into_iter().zip(&mut self.rounds).zip(&mut due) {
+            let total = 1 + (now.duration_since(since).as_secs_f64() * rate.max(0.0)) as u64;
+            // After a stop, not everything at once.
+            *due = total.saturating_sub(*rounds).min(1 + rate as u64 / 10);
+            *rounds = total;
+        }
         due
     }
 }
 
+/// In place of a message's number: how many reliable ones there were, and that all of the other side's have come.
+const PROMISED: u64 = u64::MAX;
+const DELIVERED: u64 = u64::MAX - 1;
+
 impl Score {
+    /// All reliable messages of the other side have come.
+    fn is_complete(&self) -> bool {
+        self.promised == Some(self.expected)
+    }
+
+    /// What is to be said at the end and was not said yet: first how many there were, then that all have come.
+    fn last_word(&self) -> Option<u64> {
+        match self.said {
+            None => Some(PROMISED),
+            Some(PROMISED) if self.is_complete() => Some(DELIVERED),
+            Some(_) => None,
+        }
+    }
+
     fn heard(&mut self, output: &Output, index: usize, channel: &str, message: &[u8]) {
         let Some(number) = message.first_chunk().map(|bytes| u64::from_le_bytes(*bytes)) else { return };
+        if index == RELIABLE && matches!(number, PROMISED | DELIVERED) {
+            let count = message.last_chunk().map(|bytes| u64::from_le_bytes(*bytes));
+            match number {
+                DELIVERED => self.delivered = true,
+                _ => self.promised = count,
+            }
+            return;
+        }
         self.received += 1;
         let now = Instant::now();
         if let Some(last) = self.last.replace(now) {

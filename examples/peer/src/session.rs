@@ -1,16 +1,15 @@
-//! Login, room and paths: what the plugin says, printed; and when to stop.
+//! What this player came for and how far it has come; paths, printed; and when to stop.
 
 use std::time::{Duration, Instant};
 
 use bevy_app::AppExit;
 use bevy_ecs::prelude::*;
-use bevy_traversal::traversal_core::nat::Confidence;
+use bevy_traversal::traversal_core::classify::LifetimeSearch;
+use bevy_traversal::traversal_core::nat::{Confidence, NatKind};
 use bevy_traversal::{
-    CurrentRoom, HostMigrated, HostRoom, JoinRequested, JoinRoom, LobbyChanged, LobbyFailed, LobbyLink,
-    LobbyState, Members, NatChanged, NatProfile, NatStatus, NoPortMapping, PathChanged, PeerConnected,
-    PeerDisconnected, PeerPlanned, PeerRelayed, Peers, PortMappingChanged, PortMappingState, QueueChanged,
-    QueueStatus, QuickMatch, RefusePeer, RequestError, RequestFailed, RequestFailure, RequestKind, Role,
-    RoomJoined, RoomLeft, RoomTarget, TraversalError, TraversalFailed, TraversalLink, TraversalStats,
+    HostRoom, JoinRoom, NatChanged, NatProfile, NatStatus, NoPortMapping, PathChanged, PeerConnected,
+    PeerDisconnected, PeerPlanned, PeerRelayed, Peers, PortMappingChanged, PortMappingState, QuickMatch,
+    Role, RoomTarget, TraversalFailed, TraversalLink, TraversalStats,
 };
 use serde_json::{Value, json};
 
@@ -21,23 +20,51 @@ use crate::play::Scores;
 /// What is measured comes in steps; without another one for so long it was the last.
 const NAT_SETTLES: Duration = Duration::from_millis(1500);
 
-/// How long the router's answer is waited for beyond that: a search for UPnP devices takes four seconds, and the check
-/// of what was found a little more.
-const ROUTER_ANSWERS: Duration = Duration::from_millis(6000);
+/// How long a router's first answer is waited for: one that is there answers on its own network at once, and one that is
+/// silent to three requests by NAT-PMP (0.75 s) and to a search by UPnP (1.5 s) hardly ever speaks. The plugin goes on
+/// asking for longer; a game does not wait for it.
+const ROUTER_ANSWERS: Duration = Duration::from_millis(1600);
+
+/// How long the server's check of what a router granted is waited for: five tries of a second, at the most.
+const ROUTER_CHECKED: Duration = Duration::from_millis(6000);
+
+/// After the longest silence, for its knocks.
+const LIFETIME_SETTLES: Duration = Duration::from_secs(10);
+
+/// How long the last reliable messages are waited for, with `--complete`.
+const COMPLETE: Duration = Duration::from_secs(10);
 
 /// What this player came for.
 #[derive(Clone, Debug)]
 pub(crate) enum Goal {
-    Nat,
-    Host { room: HostRoom, expected: usize, refuse: Option<String> },
-    Join { join: JoinRoom, idle: Duration },
+    Nat {
+        /// How long an idle mapping lives, too.
+        lifetime: bool,
+    },
+    Host {
+        room: HostRoom,
+        expected: usize,
+        refuse: Option<String>,
+    },
+    Join {
+        join: JoinRoom,
+        idle: Duration,
+    },
     Quick(QuickMatch),
 }
 
 impl Goal {
+    /// How much longer than anything else it takes.
+    pub(crate) fn takes(&self) -> Duration {
+        match self {
+            Self::Nat { lifetime: true } => LifetimeSearch::LONGEST + LIFETIME_SETTLES,
+            _ => Duration::ZERO,
+        }
+    }
+
     pub(crate) fn of(command: &Sub) -> Self {
         match command {
-            Sub::Nat { .. } => Self::Nat,
+            Sub::Nat { lifetime, .. } => Self::Nat { lifetime: *lifetime },
             Sub::Host { room, players, capacity, refuse, password, game, .. } => {
                 let room = bevy_traversal::RoomOptions {
                     name: room.clone(),
@@ -65,26 +92,26 @@ impl Goal {
 pub(crate) struct Session {
     pub(crate) goal: Goal,
     pub(crate) game: Option<Game>,
-    deadline: Instant,
+    pub(crate) deadline: Instant,
     /// When the room was asked for, and whether again.
-    asked: bool,
+    pub(crate) asked: bool,
     /// Since when the lobby was seen.
-    online_at: Option<Instant>,
+    pub(crate) online_at: Option<Instant>,
     /// A room was entered; it is printed when its members are known.
-    room_pending: bool,
+    pub(crate) room_pending: bool,
     /// First connection of renet.
     pub(crate) connected_at: Option<Instant>,
     /// What is known of the own NAT, and since when.
-    nat: Option<(NatProfile, Instant)>,
+    pub(crate) nat: Option<(NatProfile, Instant)>,
     /// When it was first known.
-    nat_since: Option<Instant>,
+    pub(crate) nat_since: Option<Instant>,
     /// The host of a joined room is gone.
-    host_gone: bool,
+    pub(crate) host_gone: bool,
     /// Host of the present room.
-    hosting: bool,
-    frozen: bool,
+    pub(crate) hosting: bool,
+    pub(crate) frozen: bool,
     /// The last thing that went wrong.
-    trouble: Option<String>,
+    pub(crate) trouble: Option<String>,
     pub(crate) stop: std::sync::Arc<std::sync::atomic::AtomicBool>,
     /// Set when it is over.
     pub(crate) over: bool,
@@ -117,7 +144,7 @@ impl Session {
     }
 
     /// A join of a name that looks like a code is tried as a code too.
-    fn next_target(&mut self) -> bool {
+    pub(crate) fn next_target(&mut self) -> bool {
         let Goal::Join { join, .. } = &mut self.goal else { return false };
         let RoomTarget::Name(name) = &join.target else { return false };
         if name.len() != 6 || !name.chars().all(|c| c.is_ascii_alphanumeric()) {
@@ -129,7 +156,7 @@ impl Session {
     }
 
     /// Plays with a host, and with it only.
-    fn has_joined(&self) -> bool {
+    pub(crate) fn has_joined(&self) -> bool {
         match self.goal {
             Goal::Join { .. } => true,
             Goal::Quick(_) => !self.hosting,
@@ -138,7 +165,7 @@ impl Session {
     }
 
     /// Without its host there is nothing left to do.
-    fn ends_with_its_host(&self) -> bool {
+    pub(crate) fn ends_with_its_host(&self) -> bool {
         self.has_joined() && !self.game.as_ref().is_some_and(|game| game.migrate)
     }
 
@@ -148,188 +175,13 @@ impl Session {
         self.over = true;
     }
 
-    fn give_up(&mut self, output: &Output, stage: &str, reason: &str, text: &str) {
+    pub(crate) fn give_up(&mut self, output: &Output, stage: &str, reason: &str, text: &str) {
         output.event(
             "failed",
             json!({"peer": null, "stage": stage, "reason": reason, "text": text, "local_nat": null,
                    "remote_nat": null, "tried": [], "advice": null}),
         );
         self.fail(text.to_owned());
-    }
-}
-
-/// The lobby: logs in by itself; asks for the room once online.
-pub(crate) fn lobby(
-    mut session: ResMut<Session>,
-    output: Res<Output>,
-    link: Res<LobbyLink>,
-    mut changed: MessageReader<LobbyChanged>,
-    mut failed: MessageReader<LobbyFailed>,
-    (mut host, mut quick): (MessageWriter<HostRoom>, MessageWriter<QuickMatch>),
-    mut join: MessageWriter<JoinRoom>,
-) {
-    for LobbyChanged(state) in changed.read() {
-        if let LobbyState::Online { player, public, .. } = state {
-            let local: Vec<String> = link.local.iter().map(ToString::to_string).collect();
-            output.event(
-                "logged_in",
-                json!({"player": player.to_string(), "public": public.to_string(), "local": local}),
-            );
-        }
-    }
-    for LobbyFailed { error, retry_in } in failed.read() {
-        let text = error.to_string();
-        match retry_in {
-            Some(retry_in) => {
-                let retry_ms = output::rounded(retry_in.as_secs_f64() * 1000.0);
-                output.event("lobby_failed", json!({"text": text, "retry_ms": retry_ms}));
-                session.trouble = Some(text);
-            }
-            None => session.give_up(&output, "lobby", lobby_reason(error), &text),
-        }
-    }
-    let idled = link.online() && {
-        let online_at = *session.online_at.get_or_insert_with(Instant::now);
-        !matches!(&session.goal, Goal::Join { idle, .. } if online_at.elapsed() < *idle)
-    };
-    if idled && !session.asked {
-        session.asked = true;
-        match &session.goal {
-            Goal::Nat => {}
-            Goal::Host { room, .. } => _ = host.write(room.clone()),
-            Goal::Quick(wanted) => {
-                output.event("request", json!({"peer": null, "player": null, "mode": wanted.mode}));
-                quick.write(wanted.clone());
-            }
-            Goal::Join { join: room, .. } => {
-                let name = match &room.target {
-                    RoomTarget::Name(name) | RoomTarget::Code(name) => name,
-                };
-                output.event("request", json!({"peer": null, "player": null, "room": name}));
-                join.write(room.clone());
-            }
-        }
-    }
-}
-
-fn lobby_reason(error: &TraversalError) -> &'static str {
-    use bevy_traversal::LobbyError as L;
-    match error {
-        TraversalError::Lobby(L::NoAnswer) => "no-answer",
-        TraversalError::Lobby(L::Unresolvable { .. }) => "unresolvable",
-        TraversalError::Lobby(L::WrongKey) => "wrong-key",
-        TraversalError::Lobby(L::OtherProtocol { .. }) => "other-protocol",
-        TraversalError::Lobby(L::Refused(_)) => "refused",
-        TraversalError::Lobby(_) => "lost",
-        TraversalError::Bind { .. } => "bind",
-        TraversalError::Identity { .. } => "identity",
-        _ => "driver",
-    }
-}
-
-/// The room and its members.
-pub(crate) fn room(
-    mut session: ResMut<Session>,
-    output: Res<Output>,
-    (room, members): (Res<CurrentRoom>, Res<Members>),
-    (mut entered, mut migrated): (MessageReader<RoomJoined>, MessageReader<HostMigrated>),
-    mut left: MessageReader<RoomLeft>,
-    mut failed: MessageReader<RequestFailed>,
-    mut requested: MessageReader<JoinRequested>,
-    mut refuse: MessageWriter<RefusePeer>,
-) {
-    session.room_pending |= entered.read().count() > 0;
-    if let Some(info) = room.info.as_ref().filter(|_| session.room_pending && !members.0.is_empty()) {
-        session.room_pending = false;
-        session.hosting = room.hosting;
-        let role = if room.hosting { "host" } else { "join" };
-        output.event(
-            "room",
-            json!({"name": info.name, "code": info.code, "role": role, "members": members.0.len()}),
-        );
-    }
-    for HostMigrated { room, hosting, members, .. } in migrated.read() {
-        let host = members.iter().find(|member| member.id == room.host).map(|member| &member.name);
-        output.event(
-            "host_changed",
-            json!({"host": host, "hosting": hosting, "epoch": room.epoch, "members": members.len()}),
-        );
-        session.trouble = None;
-        session.hosting = *hosting;
-    }
-    for RoomLeft { reason, .. } in left.read() {
-        let text = reason.as_ref().map_or_else(|| "left".to_owned(), ToString::to_string);
-        output.event("room_left", json!({"text": text}));
-        if matches!(session.goal, Goal::Join { .. } | Goal::Quick(_)) {
-            session.host_gone = true;
-            session.trouble.get_or_insert(text);
-        } else if session.asked {
-            // The room is opened anew with the next frame.
-            session.asked = false;
-        }
-    }
-    for JoinRequested { join, player } in requested.read() {
-        output.event("request", json!({"peer": player.name, "player": player.id.to_string()}));
-        if let Goal::Host { refuse: Some(reason), .. } = &session.goal {
-            refuse.write(RefusePeer { join: *join, reason: reason.clone() });
-        }
-    }
-    for RequestFailed { request, error } in failed.read() {
-        if !matches!(request, RequestKind::Host | RequestKind::Join | RequestKind::QuickMatch) {
-            continue;
-        }
-        let (reason, passing) = request_reason(error);
-        let text = error.to_string();
-        if passing || (reason == "no-such-room" && session.next_target()) {
-            session.trouble = Some(text);
-            session.asked = false;
-        } else {
-            session.give_up(&output, "room", reason, &text);
-        }
-    }
-}
-
-/// Its name, and whether it is worth trying again.
-fn request_reason(error: &RequestFailure) -> (&'static str, bool) {
-    use RequestError as E;
-    match error {
-        RequestFailure::Timeout => ("timeout", true),
-        RequestFailure::NotLoggedIn | RequestFailure::LobbyLost => ("lobby-lost", true),
-        RequestFailure::Server(error) => match error {
-            E::NoSuchRoom => ("no-such-room", false),
-            E::RoomFull => ("room-full", false),
-            E::WrongPassword => ("wrong-password", false),
-            E::NameTaken => ("name-taken", false),
-            E::Refused { .. } => ("refused", false),
-            E::HostSilent => ("host-silent", false),
-            E::OtherVersion { .. } => ("other-version", false),
-            E::RegistryUnavailable | E::Stopping => ("server-unavailable", true),
-            _ => ("rejected", false),
-        },
-        _ => ("rejected", false),
-    }
-}
-
-/// How a quick match comes along.
-pub(crate) fn queue(
-    mut session: ResMut<Session>,
-    output: Res<Output>,
-    mut changed: MessageReader<QueueChanged>,
-) {
-    for QueueChanged(status) in changed.read() {
-        session.trouble = None;
-        if let (Some(QueueStatus { position, waiting, players }), Goal::Quick(wanted)) =
-            (status, &session.goal)
-        {
-            let (mode, missing) = (wanted.mode.clone(), players.saturating_sub(*waiting));
-            output.event(
-                "queue",
-                json!({"mode": mode, "position": position, "waiting": waiting, "players": players}),
-            );
-            // What is said if nobody else comes.
-            session.trouble =
-                Some(format!("{missing} more players wanted for {mode:?}; nobody came in time"));
-        }
     }
 }
 
@@ -355,16 +207,22 @@ pub(crate) fn paths(
     for PortMappingChanged(state) in mapping.read() {
         output.event("port_mapping", output::port_mapping(state));
     }
-    let asking = !link.config().port_mapping.is_empty()
-        && matches!(
-            status.port_mapping,
-            PortMappingState::None(NoPortMapping::NotAsked) | PortMappingState::Checking(_)
-        );
-    let waited = session.nat_since.is_some_and(|since| since.elapsed() >= ROUTER_ANSWERS);
-    if let (Goal::Nat, Some((profile, at))) = (&session.goal, &session.nat)
+    let waits_for_router = match status.port_mapping {
+        _ if link.config().port_mapping.is_empty() => None,
+        PortMappingState::None(NoPortMapping::NotAsked) => Some(ROUTER_ANSWERS),
+        PortMappingState::Checking(_) => Some(ROUTER_CHECKED),
+        _ => None,
+    };
+    let waited = |long| session.nat_since.is_some_and(|since| since.elapsed() >= long);
+    if let (Goal::Nat { lifetime }, Some((profile, at))) = (&session.goal, &session.nat)
         && (profile.confidence == Confidence::Full && !profile.mapped || at.elapsed() >= NAT_SETTLES)
-        && (!asking || waited)
+        && waits_for_router.is_none_or(waited)
+        && (!lifetime || knows_lifetime(profile) || waited(LifetimeSearch::LONGEST + LIFETIME_SETTLES))
     {
+        if waits_for_router.is_some() && status.port_mapping.mapping().is_none() {
+            let text = "no router has answered by UPnP, NAT-PMP or PCP so far";
+            output.event("port_mapping", json!({"state": "none", "verified": false, "text": text}));
+        }
         if !output.is_json() {
             output.event("advice", json!({"text": output::advice(profile)}));
         }
@@ -409,11 +267,18 @@ pub(crate) fn paths(
     }
 }
 
+/// The search for the lifetime has its end, or is of no use here.
+fn knows_lifetime(profile: &NatProfile) -> bool {
+    profile.timeout_below.is_some()
+        || profile.timeout.is_some_and(|lives| lives >= LifetimeSearch::LONGEST)
+        || matches!(profile.kind(), NatKind::None | NatKind::UdpBlocked)
+}
+
 /// The clock, signals and what is left to wait for.
 pub(crate) fn finish(
     mut session: ResMut<Session>,
     output: Res<Output>,
-    scores: Res<Scores>,
+    mut scores: ResMut<Scores>,
     stats: Res<TraversalStats>,
     mut exit: MessageWriter<AppExit>,
 ) {
@@ -427,11 +292,19 @@ pub(crate) fn finish(
     if !(session.over || stopped || played || session.host_gone) {
         return;
     }
+    let complete = session.game.as_ref().is_some_and(|game| game.complete) && session.connected_at.is_some();
+    let late = match (&session.game, session.connected_at) {
+        (Some(game), Some(at)) => now >= at + game.play + COMPLETE,
+        _ => true,
+    };
+    if complete && !scores.close() && !(session.over || stopped || late) {
+        return;
+    }
     session.over = true;
     let text = session.trouble.take();
     let problem = match &session.goal {
-        Goal::Nat if text.is_none() && !played && !stopped => None,
-        Goal::Nat => {
+        Goal::Nat { .. } if text.is_none() && !played && !stopped => None,
+        Goal::Nat { .. } => {
             Some(text.unwrap_or_else(|| "the lobby server told nothing about the NAT in time".into()))
         }
         goal => {
@@ -445,6 +318,7 @@ pub(crate) fn finish(
             }
             let relay = session.game.as_ref().is_some_and(|game| game.expect_relay);
             match scores.problem(expected, relay) {
+                None if complete => scores.missing(),
                 None => None,
                 Some(problem) if session.connected_at.is_none() => Some(text.unwrap_or(problem)),
                 Some(problem) => Some(problem),

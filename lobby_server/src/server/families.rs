@@ -7,7 +7,7 @@ use rand_chacha::rand_core::RngCore;
 use traversal_core::wire::Kind;
 use traversal_core::wire::message::{Frame, REGISTER_TAG};
 
-use super::session::Challenge;
+use super::moving::Challenge;
 use super::{Route, Server, ServerSocket};
 use crate::matchmaking::{Reach, reach};
 

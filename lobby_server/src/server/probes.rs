@@ -82,6 +82,9 @@ impl Server {
         if let ProbePurpose::MappedPort { port } = probe.purpose {
             return self.try_mapped_port(now, id, (route, port, length));
         }
+        if let ProbePurpose::Knock { report } = probe.purpose {
+            return self.knock(now, id, (route, length), (probe.tag, report));
+        }
         let from = match probe.purpose {
             ProbePurpose::ReplyFromOtherPort => self.other(route, false, true),
             ProbePurpose::ReplyFromOtherAddress => self.other(route, true, false),

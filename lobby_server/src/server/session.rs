@@ -1,37 +1,25 @@
-//! Login, sessions, addresses that move, probes.
+//! Sessions: what comes over them, what is told to their players, and their end.
 
-use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use rand_chacha::rand_core::RngCore;
-use sha2::{Digest, Sha256};
 use traversal_core::classify::Sighting;
 use traversal_core::id::{PlayerId, RequestId, RoomId};
 use traversal_core::nat::NatProfile;
-use traversal_core::wire::handshake::{PendingLogin, ServerHandshake};
+use traversal_core::wire::Kind;
 use traversal_core::wire::message::{
-    Frame, Login, LoginRefusal, MAX_LOCAL_ADDRESSES, MAX_TOKEN, MatchEnd, PlayerInfo, RoomEnd, ToPlayer,
-    ToServer, Welcome,
+    Frame, Login, MAX_LOCAL_ADDRESSES, MatchEnd, PlayerInfo, ToPlayer, ToServer,
 };
 use traversal_core::wire::session::{MIN_SEALED, ServerSession};
-use traversal_core::wire::{Dropped, Kind};
 
 use super::keeping::KeptMatches;
 use super::mapped_ports::MappedPort;
+use super::moving::Challenge;
 use super::{Route, Server, Timer};
 use crate::claims::Claim;
 use crate::limits::{Bucket, prefix};
-use crate::matchmaking::{Party, Reach, reach};
+use crate::matchmaking::Party;
 use crate::relay::RelayMode;
-use crate::rooms::{is_name, is_text};
-
-/// Longest game id, in bytes.
-const MAX_GAME: usize = 64;
-/// How long what comes by the way that a session has left for a stream, or a stream for it, is still as good.
-const LEFT: Duration = Duration::from_secs(1);
-/// Answers to logins that are kept for retransmissions.
-const RECENT_INITS: usize = 4096;
 
 /// A session: one login of a player.
 pub(super) struct Client {
@@ -44,25 +32,20 @@ pub(super) struct Client {
     /// How the player is reached; moves only after an echo.
     pub(super) route: Route,
     /// How it was reached until it went from UDP to a stream or back, and until when what comes that way is as good.
-    former: Option<(Route, Instant)>,
+    pub(super) former: Option<(Route, Instant)>,
     /// What its router forwards to it.
     pub(super) mapped_port: MappedPort,
-    challenge: Option<Challenge>,
+    pub(super) challenge: Option<Challenge>,
     /// Where it is reached in the other family, and when that was last heard of.
     pub(super) other: Option<(SocketAddr, Instant)>,
     pub(super) other_challenge: Option<Challenge>,
     /// A sealed datagram came: this is no replayed handshake.
-    confirmed: bool,
+    pub(super) confirmed: bool,
     pub(super) probes: Bucket,
-    frames: Bucket,
+    pub(super) knocks: Bucket,
+    pub(super) frames: Bucket,
     pub(super) requests: Bucket,
-    next_ping: u32,
-}
-
-pub(super) struct Challenge {
-    pub(super) token: [u8; 16],
-    pub(super) route: Route,
-    pub(super) sent: Instant,
+    pub(super) next_ping: u32,
 }
 
 /// A player that is logged in.
@@ -78,159 +61,7 @@ pub(super) struct Player {
     pub(super) kept: KeptMatches,
 }
 
-/// Answers to handshakes, by the hash of the question: a retransmission gets the same answer.
-#[derive(Debug, Default)]
-pub(super) struct RecentInits {
-    answers: BTreeMap<[u8; 32], (SocketAddr, Vec<u8>)>,
-    order: VecDeque<(Instant, [u8; 32])>,
-}
-
-impl RecentInits {
-    fn answer(&self, hash: &[u8; 32]) -> Option<&(SocketAddr, Vec<u8>)> {
-        self.answers.get(hash)
-    }
-
-    fn keep(&mut self, now: Instant, hash: [u8; 32], from: SocketAddr, answer: Vec<u8>) {
-        while let Some((since, old)) = self.order.front().copied() {
-            let expired = now.saturating_duration_since(since) > ServerHandshake::INIT_LIFETIME;
-            if !expired && self.order.len() < RECENT_INITS {
-                break;
-            }
-            self.order.pop_front();
-            self.answers.remove(&old);
-        }
-        self.order.push_back((now, hash));
-        self.answers.insert(hash, (from, answer));
-    }
-}
-
 impl Server {
-    pub(super) fn handle_init(&mut self, now: Instant, route: Route, datagram: &[u8]) {
-        let hash: [u8; 32] = Sha256::digest(datagram).into();
-        if let Some((from, answer)) = self.inits.answer(&hash) {
-            if *from == route.peer {
-                let answer = answer.clone();
-                self.transmit(route, answer);
-            }
-            return;
-        }
-        if !self.login_limit.would_allow(route.peer.ip(), now) {
-            self.counters.limited += 1;
-            return;
-        }
-        let handled = self.handshake.handle_init(now, route.peer, datagram, &mut self.rng);
-        // What failed before any work was done could come from anybody, under anybody's address.
-        if !matches!(handled, Err(Dropped::BadCookie | Dropped::Malformed)) {
-            self.login_limit.allow(route.peer.ip(), now);
-        }
-        let Ok(mut pending) = handled else {
-            self.counters.dropped += 1;
-            return;
-        };
-        let refusal = self.refusal(&pending, route);
-        if let Some(refusal) = refusal {
-            self.counters.logins_refused += 1;
-            tracing::debug!(player = %pending.player, %refusal, "login refused");
-            if let Ok(answer) = pending.refuse(refusal) {
-                self.transmit(route, answer);
-            }
-            return;
-        }
-        let mut id = self.rng.next_u64();
-        while self.sessions.contains_key(&id) {
-            id = self.rng.next_u64();
-        }
-        let welcome = Welcome {
-            session: id,
-            observed: route.peer,
-            probe_targets: self.probe_targets(route),
-            session_timeout_s: self.config.session_timeout.as_secs() as u32,
-            other_family: self.other_family(route),
-        };
-        let player = pending.player;
-        pending.login.local.truncate(MAX_LOCAL_ADDRESSES);
-        pending.login.token.clear();
-        let login = pending.login.clone();
-        let Ok((answer, session)) = pending.accept(&welcome, now) else { return };
-        self.inits.keep(now, hash, route.peer, answer.clone());
-        *self.sessions_by_prefix.entry(prefix(route.peer.ip())).or_default() += 1;
-        let client = Client {
-            player,
-            login,
-            profile: NatProfile::default(),
-            session,
-            sightings: Vec::new(),
-            route,
-            former: None,
-            other: None,
-            other_challenge: None,
-            mapped_port: MappedPort::default(),
-            challenge: None,
-            confirmed: false,
-            probes: Bucket::full(self.config.probe_rate, now),
-            frames: Bucket::full(self.config.frame_rate, now),
-            requests: Bucket::full(self.config.request_rate, now),
-            next_ping: 0,
-        };
-        self.sessions.insert(id, client);
-        self.transmit(route, answer);
-        self.dirty.insert(id);
-    }
-
-    fn refusal(&self, pending: &PendingLogin, route: Route) -> Option<LoginRefusal> {
-        let login = &pending.login;
-        let malformed = |what: &str| Some(LoginRefusal::Malformed { what: what.into() });
-        if self.stopping {
-            return Some(LoginRefusal::Stopping);
-        }
-        if login.game.is_empty() || !is_text(&login.game, MAX_GAME) {
-            return malformed("game id");
-        }
-        if !self.config.games.is_empty() && !self.config.games.contains(&login.game) {
-            return Some(LoginRefusal::UnknownGame { game: login.game.clone() });
-        }
-        if !is_name(&login.name) {
-            return malformed("name");
-        }
-        if login.token.len() > MAX_TOKEN {
-            return malformed("token");
-        }
-        if let Some(check) = &self.token_check
-            && let Err(reason) = check.check(&login.game, pending.player, &login.name, &login.token)
-        {
-            return Some(LoginRefusal::Token { reason: reason.chars().take(200).collect() });
-        }
-        let here = self.sessions_by_prefix.get(&prefix(route.peer.ip())).copied().unwrap_or(0);
-        let full =
-            self.sessions.len() >= self.config.max_sessions || here >= self.config.max_sessions_per_address;
-        full.then_some(LoginRefusal::Full)
-    }
-
-    /// The sockets that take this player's probes, as [`Welcome::probe_targets`] wants them.
-    fn probe_targets(&self, route: Route) -> Vec<SocketAddr> {
-        let mut targets = Vec::new();
-        for (address, port) in [(false, false), (false, true), (true, false), (true, true)] {
-            let socket = self.sockets.iter().position(|socket| {
-                !socket.stream
-                    && socket.local.is_ipv4() == route.peer.is_ipv4()
-                    && socket.second_address == address
-                    && socket.second_port == port
-            });
-            let Some(index) = socket else { continue };
-            let to = Route { socket: super::ServerSocketId(index as u16), ..route };
-            let Some(target) = self.told_address(to) else { continue };
-            let reachable = match (reach(target.ip()), reach(route.peer.ip())) {
-                (Reach::Loopback, from) => from == Reach::Loopback,
-                (Reach::Local, from) => from != Reach::Public,
-                (Reach::Public, _) => true,
-            };
-            if reachable {
-                targets.push(target);
-            }
-        }
-        targets
-    }
-
     pub(super) fn handle_session_datagram(
         &mut self,
         now: Instant,
@@ -281,116 +112,17 @@ impl Server {
             | Frame::PathChallenge { .. }
             | Frame::ProbeSeen { .. }
             | Frame::PortSeen { .. }
-            | Frame::MappedPortSeen { .. } => {}
+            | Frame::MappedPortSeen { .. }
+            | Frame::Knock { .. } => {}
         }
     }
 
     /// Tells a player where it is seen.
-    fn pong(&mut self, now: Instant, id: u64, ping: u32) {
+    pub(super) fn pong(&mut self, now: Instant, id: u64, ping: u32) {
         let Some(client) = self.sessions.get_mut(&id) else { return };
         let pong = Frame::Pong { id: ping, observed: client.route.peer };
         client.session.send_once(now, &pong);
         self.dirty.insert(id);
-    }
-
-    /// The first sealed datagram of a session: the player is in, and its older session is over.
-    fn confirm(&mut self, now: Instant, id: u64) {
-        let Some(client) = self.sessions.get(&id) else { return };
-        let (player, game) = (client.player, client.login.game.clone());
-        self.counters.logins += 1;
-        tracing::info!(%player, game, "logged in");
-        let mut room = None;
-        // Whoever still wants to play asks again in the new session.
-        let _ = self.leave_queue(now, player);
-        if let Some(old) = self.players.remove(&player) {
-            room = old.room;
-            if let Some(client) = self.sessions.get_mut(&old.session) {
-                if let Some(room) = old.room {
-                    let _ = client.session.send(now, ToPlayer::RoomEnded { room, reason: RoomEnd::Replaced });
-                }
-                let reason = String::from("this player logged in from another place");
-                client.session.send_once(now, &Frame::Goodbye { reason, stay_away: true });
-                self.flush(old.session);
-                self.forget_client(old.session);
-            }
-        }
-        let state =
-            Player { session: id, room, stale: room.is_some(), busy: None, kept: KeptMatches::default() };
-        self.players.insert(player, state);
-        if let Some(room) = room {
-            if self.rooms.get(&room).is_some_and(|room| room.game == game) {
-                self.timers.set(Timer::Stale(player), Some(now + self.config.session_timeout));
-            } else {
-                self.leave_room(now, player, MatchEnd::Left);
-            }
-        }
-    }
-
-    /// The session has just gone from this way to another: what was on its way there does not bring it back.
-    pub(super) fn was_left(&self, now: Instant, client: &Client, route: Route) -> bool {
-        client.former.is_some_and(|(former, until)| now < until && self.same_way(former, route))
-    }
-
-    /// An authentic datagram came by another way than the last ones: have it proven first.
-    pub(super) fn notice_address(&mut self, now: Instant, id: u64, route: Route) {
-        let Some(client) = self.sessions.get(&id) else { return };
-        if client.route == route || self.was_left(now, client, route) {
-            return;
-        }
-        let proven = self.same_way(client.route, route);
-        let Some(client) = self.sessions.get_mut(&id) else { return };
-        if proven {
-            // The player turned to another of our sockets; its address is proven.
-            client.route = route;
-            return;
-        }
-        let again = Duration::from_millis(200);
-        if client
-            .challenge
-            .as_ref()
-            .is_some_and(|open| open.route == route && now.saturating_duration_since(open.sent) < again)
-        {
-            return;
-        }
-        let token = match &client.challenge {
-            Some(open) if open.route == route => open.token,
-            _ => {
-                let mut token = [0; 16];
-                self.rng.fill_bytes(&mut token);
-                token
-            }
-        };
-        client.challenge = Some(Challenge { token, route, sent: now });
-        if let Some(datagram) = client.session.seal(now, Kind::Control, &Frame::PathChallenge { token }) {
-            self.transmit(route, datagram);
-        }
-    }
-
-    fn path_response(&mut self, now: Instant, id: u64, route: Route, token: [u8; 16]) {
-        let Some(client) = self.sessions.get_mut(&id) else { return };
-        let proven = client.challenge.as_ref().is_some_and(|open| open.token == token && open.route == route);
-        if !proven {
-            self.counters.dropped += 1;
-            return;
-        }
-        client.challenge = None;
-        let (former, player) = (client.route, client.player);
-        let old = former.peer;
-        client.route = route;
-        let (from_stream, to_stream) = (self.is_stream(former), self.is_stream(route));
-        if let Some(client) = self.sessions.get_mut(&id) {
-            client.former = (from_stream != to_stream).then(|| (former, now + LEFT));
-        }
-        if prefix(old.ip()) != prefix(route.peer.ip()) {
-            self.uncount(old);
-            *self.sessions_by_prefix.entry(prefix(route.peer.ip())).or_default() += 1;
-        }
-        tracing::debug!(%player, address = %route.peer, "address moved");
-        self.pong(now, id, 0);
-        if old.ip() != route.peer.ip() {
-            self.forget_mapped_port(now, id);
-        }
-        self.tell_public(now, player);
     }
 
     fn handle_message(&mut self, now: Instant, id: u64, message: ToServer) {
@@ -468,14 +200,14 @@ impl Server {
         self.end_session(now, id, MatchEnd::Gone);
     }
 
-    fn forget_client(&mut self, id: u64) {
+    pub(super) fn forget_client(&mut self, id: u64) {
         let Some(client) = self.sessions.remove(&id) else { return };
         self.uncount(client.route.peer);
         self.timers.set(Timer::Session(id), None);
         self.dirty.remove(&id);
     }
 
-    fn uncount(&mut self, address: SocketAddr) {
+    pub(super) fn uncount(&mut self, address: SocketAddr) {
         let key = prefix(address.ip());
         if let Some(count) = self.sessions_by_prefix.get_mut(&key) {
             *count -= 1;

@@ -4,6 +4,7 @@ mod faults;
 mod gathering;
 mod junk;
 mod keeping;
+mod knocks;
 mod mapped_ports;
 mod mesh;
 mod migration;

@@ -148,6 +148,12 @@ impl Nat {
         self.external = external;
     }
 
+    /// Another box stands in its place, at the same addresses; nothing of before holds.
+    pub fn replace(&mut self, config: NatConfig) {
+        self.reboot();
+        self.config = config;
+    }
+
     /// The live mappings, in the order they were made.
     pub fn mappings(&self, now: Duration) -> Vec<MappingView> {
         let mut live: Vec<_> = self.entries.iter().filter(|(_, entry)| entry.expires > now).collect();

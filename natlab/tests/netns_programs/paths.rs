@@ -87,6 +87,28 @@ fn when_the_direct_path_dies_silently_the_game_goes_on_over_the_relay() {
     }
 }
 
+/// A game's stream through the death of the direct path: all of the reliable channel arrives, in order, both ways.
+#[test]
+fn the_games_reliable_stream_survives_the_death_of_the_direct_path_whole() {
+    let nats = ["--left", "portrestricted", "--right", "fullcone", "--cut-direct", "3"];
+    let peer = ["--for", "9", "--rate", "60", "--reliable-rate", "20", "--complete"];
+    let Some(report) = run(&nats, &peer) else { return };
+    assert_eq!(report["ok"], true, "{report}");
+    let [host, join] = PLAYERS.map(|(_, role)| event(&report, role, "summary"));
+    for ((side, role), (own, other)) in PLAYERS.into_iter().zip([(host, join), (join, host)]) {
+        assert!(counted(&report, side, "cut") > 0, "the direct way was in use: {report}");
+        assert_eq!(own["path"], "relay", "{report}");
+        assert!(events(&report, role, "disconnected").is_empty(), "{report}");
+        assert_eq!(own["reliable_in_order"], true, "{report}");
+        // Neither lost nor doubled.
+        assert_eq!(own["reliable_received"], other["reliable_sent"], "{report}");
+        let reliable = own["reliable_sent"].as_u64().expect("a count");
+        let all = own["sent"].as_u64().expect("a count");
+        // A frame that comes late sends less, so only what a machine under any load does is asked for.
+        assert!(reliable > 20 && all > 3 * reliable, "both channels were busy: {own}");
+    }
+}
+
 #[test]
 fn after_an_interruption_the_direct_path_comes_back() {
     let nats = ["--left", "portrestricted", "--right", "fullcone", "--cut-direct", "4:6"];

@@ -8,6 +8,7 @@ use crate::wire::message::{Request, RequestError, ToServer};
 impl Agent {
     /// Input: the game wants something.
     pub fn handle_command(&mut self, now: Instant, command: Command) {
+        self.detection.renew_when_due(&mut cx!(self, now), &mut self.link, &mut self.sockets);
         match command {
             Command::Connect(servers) => {
                 self.leave_room(now, "left");

@@ -27,15 +27,13 @@ impl Agent {
             Some(LinkEvent::MappedPortSeen { port, token, from }) => {
                 self.mapping.handle_seen(&mut cx, &mut self.link, (port, token, from));
             }
+            Some(LinkEvent::Knock { tag, socket }) => {
+                self.detection.handle_knock(&mut cx, &mut self.link, &mut self.sockets, (tag, socket));
+            }
             Some(LinkEvent::ProbeSeen { tag, seen, from }) => {
                 let mut hands = hands!(self);
                 if !self.peers.values_mut().any(|peer| peer.handle_seen(&mut cx, &mut hands, tag, seen)) {
-                    self.detection.handle_seen(
-                        &mut cx,
-                        &mut self.link,
-                        &mut self.sockets,
-                        (tag, seen.observed, from),
-                    );
+                    self.detection.handle_seen(&mut cx, &mut self.link, &mut self.sockets, (tag, seen, from));
                 }
             }
             Some(LinkEvent::Message(message)) => self.handle_message(now, message),
@@ -44,7 +42,7 @@ impl Agent {
         self.show_mapping(now);
     }
 
-    /// The session may have moved between UDP and the stream: what can be known of the NAT is something else then.
+    /// The session may have moved, between UDP and the stream or to another public address: what can be known of the NAT is something else then.
     pub(super) fn link_moved(&mut self, now: Instant) {
         if self.link.take_moved() {
             self.detection.start(&mut cx!(self, now), &mut self.link, &mut self.sockets);

@@ -1,10 +1,13 @@
 //! How long an idle mapping lives (M31's period adapts to it), measured in the background.
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::RttEstimate;
+use crate::wire::port_report::PortReport;
+
+#[cfg(test)]
+mod tests;
 
 /// What the search wants done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,13 +17,18 @@ pub enum LifetimeOrder {
         /// To be called so.
         slot: u16,
     },
-    /// Send a [`Report`](crate::wire::message::ProbePurpose::Report) probe from it, always to the same socket of
-    /// the server.
+    /// Send a [`SignedReport`](crate::wire::message::ProbePurpose::SignedReport) probe from it to the server, always to
+    /// the same socket of the server. Nothing else may ever leave from it.
     Probe {
         /// From which.
         slot: u16,
-        /// Comes back with the answer.
-        tag: u32,
+    },
+    /// Ask the server, from the session's own socket, for a [`Knock`](crate::wire::message::ProbePurpose::Knock).
+    Knock {
+        /// At whose mapping.
+        slot: u16,
+        /// What the server said of it.
+        report: PortReport,
     },
     /// It is not needed any more.
     CloseSocket {
@@ -29,10 +37,22 @@ pub enum LifetimeOrder {
     },
 }
 
-/// Sends a probe from a fresh socket, keeps silent, and probes again: the same external port means that the
-/// mapping was still there. One socket a silence, all at once, so the search ends after the longest of them.
+/// How long an idle mapping lives, as far as it is known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lifetime {
+    /// At least so long.
+    pub at_least: Option<Duration>,
+    /// Less than this.
+    pub below: Option<Duration>,
+}
+
+/// Has the server send to a mapping after a silence, while the socket behind it stays silent (RFC 5780 section 4.6, RFC
+/// 3489 section 10.1.4): what arrives shows that the mapping was still there, with whatever NAT, even one that gives the
+/// same port again. One socket a silence, all at once, so the search ends after the longest of them.
 ///
-/// Tells something only where a new mapping gets a new port, so not with port-preserving NATs.
+/// The request travels by the session, whose own mapping is another one. The server acknowledges each knock there, so that
+/// a lost request, a server that refuses or one that was restarted is not taken for a mapping that is gone. A NAT that
+/// refreshes on inbound traffic makes no difference: the first knock that arrives is the last one of its mapping.
 #[derive(Debug)]
 pub struct LifetimeSearch {
     trials: Vec<Trial>,
@@ -43,29 +63,45 @@ pub struct LifetimeSearch {
 #[derive(Debug)]
 struct Trial {
     silence: Duration,
-    first: Option<SocketAddr>,
+    report: Option<PortReport>,
     tries: u32,
+    acknowledged: u32,
     state: State,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum State {
     Opening,
-    Asking { again: bool, until: Instant },
+    Asking { until: Instant },
     Silent { until: Instant },
+    Knocking { until: Instant },
     Done { lived: Option<bool> },
 }
 
-/// Timeouts in use are 20 s (some CGNs), 30 s and 120 s (Linux), 60 s, and the 2 minutes that RFC 4787 demands:
-/// each silence lies just below one, the last one above all.
-const SILENCES: [u64; 5] = [18, 28, 58, 118, 178];
-const TRIES: u32 = 4;
+/// Timeouts in use are 10 s (a few carriers), 20 s (some CGNs), 30 s and 120 s (Linux), 60 s, and the 2 minutes that RFC
+/// 4787 demands: each silence lies just below one, the last one above all. What was lost and asked for again fits between.
+const SILENCES: [u64; 6] = [8, 18, 28, 58, 118, 178];
+/// At 10 % loss each way, all are lost once in 20,000 times.
+const TRIES: u32 = 6;
+/// Knocks that the server has sent in vain before the mapping counts as gone: at 10 % loss all of them are lost once in
+/// 10,000 times.
+const KNOCKS: u32 = 4;
+/// Requests for them at the most.
+const REQUESTS: u32 = 12;
 
 impl LifetimeSearch {
+    /// The longest silence: a search takes this and a few round trips.
+    pub const LONGEST: Duration = Duration::from_secs(SILENCES[SILENCES.len() - 1]);
+
     /// Starts with opening its sockets.
     pub fn new(rtt: RttEstimate) -> Self {
-        let trial =
-            |s: u64| Trial { silence: Duration::from_secs(s), first: None, tries: 0, state: State::Opening };
+        let trial = |s: u64| Trial {
+            silence: Duration::from_secs(s),
+            report: None,
+            tries: 0,
+            acknowledged: 0,
+            state: State::Opening,
+        };
         Self {
             trials: SILENCES.map(trial).into(),
             orders: (0..SILENCES.len() as u16).map(|slot| LifetimeOrder::OpenSocket { slot }).collect(),
@@ -80,26 +116,43 @@ impl LifetimeSearch {
             return;
         }
         if open {
-            self.ask(now, slot, false);
+            self.ask(now, slot);
         } else {
             trial.state = State::Done { lived: None };
         }
     }
 
-    /// Input: a probe was seen there.
-    pub fn handle_seen(&mut self, now: Instant, tag: u32, observed: SocketAddr) {
-        let slot = tag as u16;
+    /// Input: the server has seen a probe of this slot.
+    pub fn handle_report(&mut self, now: Instant, slot: u16, report: PortReport) {
         let Some(trial) = self.trials.get_mut(usize::from(slot)) else { return };
-        match trial.state {
-            State::Asking { again: false, .. } => {
-                trial.first = Some(observed);
-                trial.state = State::Silent { until: now + trial.silence };
+        // The answer to a probe that was sent again may refresh the mapping: the silence begins anew.
+        if matches!(trial.state, State::Asking { .. } | State::Silent { .. }) {
+            trial.report = Some(report);
+            trial.state = State::Silent { until: now + trial.silence };
+        }
+    }
+
+    /// Input: the server has sent to this slot's mapping once.
+    pub fn handle_acknowledged(&mut self, now: Instant, slot: u16) {
+        let overdue = self.rtt.overdue();
+        let Some(trial) = self.trials.get_mut(usize::from(slot)) else { return };
+        if let State::Knocking { .. } = trial.state {
+            trial.acknowledged += 1;
+            if trial.acknowledged == KNOCKS {
+                // It left the server when this word did.
+                trial.state = State::Knocking { until: now + overdue };
             }
-            State::Asking { again: true, .. } => {
-                let lived = trial.first == Some(observed);
-                self.finish(slot, Some(lived));
-            }
-            _ => {}
+        }
+    }
+
+    /// Input: what the server has sent to this slot's mapping came in, at this slot's socket.
+    pub fn handle_knock(&mut self, slot: u16) {
+        if self
+            .trials
+            .get(usize::from(slot))
+            .is_some_and(|trial| matches!(trial.state, State::Knocking { .. }))
+        {
+            self.finish(slot, Some(true));
         }
     }
 
@@ -110,23 +163,43 @@ impl LifetimeSearch {
             match trial.state {
                 State::Silent { until } if until <= now => {
                     trial.tries = 0;
-                    self.ask(now, slot, true);
+                    self.knock(now, slot);
                 }
-                State::Asking { until, .. } if until <= now && trial.tries >= TRIES => {
-                    self.finish(slot, None)
+                State::Asking { until } if until <= now && trial.tries >= TRIES => self.finish(slot, None),
+                State::Asking { until } if until <= now => self.ask(now, slot),
+                State::Knocking { until } if until <= now => {
+                    if trial.acknowledged >= KNOCKS {
+                        self.finish(slot, Some(false));
+                    } else if trial.tries > REQUESTS {
+                        self.finish(slot, None);
+                    } else {
+                        self.knock(now, slot);
+                    }
                 }
-                State::Asking { again, until } if until <= now => self.ask(now, slot, again),
                 _ => {}
             }
         }
     }
 
-    fn ask(&mut self, now: Instant, slot: u16, again: bool) {
+    fn ask(&mut self, now: Instant, slot: u16) {
         let trial = &mut self.trials[usize::from(slot)];
-        let patience = self.rtt.overdue() * 2u32.saturating_pow(trial.tries);
+        let patience = self.rtt.overdue() * 2u32.saturating_pow(trial.tries).min(8);
         trial.tries += 1;
-        trial.state = State::Asking { again, until: now + patience };
-        self.orders.push_back(LifetimeOrder::Probe { slot, tag: slot.into() });
+        trial.state = State::Asking { until: now + patience };
+        self.orders.push_back(LifetimeOrder::Probe { slot });
+    }
+
+    /// Asks for a knock, and again after half the time in which it would arrive: silence is the answer of a mapping that is
+    /// gone, so nothing is gained by waiting. After the last request it is waited for.
+    fn knock(&mut self, now: Instant, slot: u16) {
+        let trial = &mut self.trials[usize::from(slot)];
+        trial.tries += 1;
+        let Some(report) = trial.report.filter(|_| trial.tries <= REQUESTS) else {
+            trial.state = State::Knocking { until: now + self.rtt.overdue() };
+            return;
+        };
+        trial.state = State::Knocking { until: now + self.rtt.overdue() / 2 };
+        self.orders.push_back(LifetimeOrder::Knock { slot, report });
     }
 
     fn finish(&mut self, slot: u16, lived: Option<bool>) {
@@ -142,7 +215,7 @@ impl LifetimeSearch {
     /// Output: when [`handle_timeout`](Self::handle_timeout) is due.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let due = |t: &Trial| match t.state {
-            State::Asking { until, .. } | State::Silent { until } => Some(until),
+            State::Asking { until } | State::Silent { until } | State::Knocking { until } => Some(until),
             State::Opening | State::Done { .. } => None,
         };
         self.trials.iter().filter_map(due).min()
@@ -153,69 +226,12 @@ impl LifetimeSearch {
         self.trials.iter().all(|t| matches!(t.state, State::Done { .. }))
     }
 
-    /// The longest silence that a mapping has outlived, with no shorter one that it has not; so it lives at least
-    /// so long. Grows while the search runs.
-    pub fn lives_at_least(&self) -> Option<Duration> {
-        self.trials
-            .iter()
-            .take_while(|t| t.state != State::Done { lived: Some(false) })
-            .filter(|t| t.state == State::Done { lived: Some(true) })
-            .map(|t| t.silence)
-            .last()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// A NAT that counts and forgets a mapping after `lifetime`.
-    fn search(lifetime: u64, lose_every: u32) -> (Option<Duration>, Duration) {
-        let start = Instant::now();
-        let mut now = start;
-        let mut search = LifetimeSearch::new(RttEstimate::new(Some(Duration::from_millis(50))));
-        let (mut port, mut sent) = (40_000u16, 0u32);
-        let mut mapped: std::collections::BTreeMap<u16, (u16, Instant)> = std::collections::BTreeMap::new();
-        while !search.is_done() {
-            while let Some(order) = search.poll_order() {
-                match order {
-                    LifetimeOrder::OpenSocket { slot } => search.handle_socket(now, slot, true),
-                    LifetimeOrder::CloseSocket { .. } => {}
-                    LifetimeOrder::Probe { slot, tag } => {
-                        sent += 1;
-                        let entry = mapped.entry(slot).or_insert((0, now));
-                        if entry.0 == 0 || now - entry.1 > Duration::from_secs(lifetime) {
-                            port += 1;
-                            entry.0 = port;
-                        }
-                        entry.1 = now;
-                        if lose_every == 0 || !sent.is_multiple_of(lose_every) {
-                            search.handle_seen(now, tag, SocketAddr::from(([198, 51, 100, 1], entry.0)));
-                        }
-                    }
-                }
-            }
-            let Some(due) = search.poll_timeout() else { break };
-            now = due;
-            search.handle_timeout(now);
-        }
-        (search.lives_at_least(), now - start)
-    }
-
-    #[test]
-    fn m31_finds_the_timeouts_in_use() {
-        for (lifetime, at_least) in [(20, 18), (30, 28), (60, 58), (120, 118), (300, 178)] {
-            assert_eq!(search(lifetime, 0).0, Some(Duration::from_secs(at_least)), "{lifetime}");
-        }
-        assert_eq!(search(5, 0).0, None);
-    }
-
-    #[test]
-    fn m31_is_bounded_and_outlives_loss() {
-        let (found, took) = search(120, 3);
-        assert_eq!(found, Some(Duration::from_secs(118)));
-        assert!(took < Duration::from_secs(190), "{took:?}");
-        let (_, nothing_answers) = search(120, 1);
-        assert!(nothing_answers < Duration::from_secs(60));
+    /// What is known so far: the shortest silence that a mapping has not outlived, and the longest one below that it has.
+    /// Gets better while the search runs.
+    pub fn lifetime(&self) -> Lifetime {
+        let ended = |lived| move |t: &&Trial| t.state == State::Done { lived: Some(lived) };
+        let below = self.trials.iter().find(ended(false)).map(|t| t.silence);
+        let mut shorter = self.trials.iter().filter(|t| below.is_none_or(|below| t.silence < below));
+        Lifetime { at_least: shorter.rfind(ended(true)).map(|t| t.silence), below }
     }
 }

@@ -10,7 +10,7 @@ mod lifetime;
 mod rtt;
 
 pub use driver::{Classifier, ClassifierConfig, ClassifierOrder, ProbeOrder};
-pub use lifetime::{LifetimeOrder, LifetimeSearch};
+pub use lifetime::{Lifetime, LifetimeOrder, LifetimeSearch};
 pub use rtt::RttEstimate;
 
 use std::net::{IpAddr, SocketAddr};
@@ -111,6 +111,7 @@ pub fn classify(evidence: &Evidence) -> NatProfile {
         pooled: Some(sightings.iter().any(|s| s.observed.ip() != sightings[0].observed.ip())),
         udp_blocked: false,
         timeout: None,
+        timeout_below: None,
         foreign_rate: rate,
         confidence: if evidence.two_addresses { Confidence::Full } else { Confidence::Reduced },
         mapped: false,
@@ -131,6 +132,7 @@ pub fn merge_report(seen: &NatProfile, report: &NatProfile) -> NatProfile {
         pooled: seen.pooled.or(report.pooled),
         udp_blocked: seen.udp_blocked && report.udp_blocked,
         timeout: report.timeout,
+        timeout_below: report.timeout_below,
         foreign_rate: seen.foreign_rate.or(report.foreign_rate),
         confidence: if known_mapping { seen.confidence } else { report.confidence },
         mapped: false,

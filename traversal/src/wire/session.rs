@@ -16,7 +16,7 @@ use super::{Dropped, Kind, MAX_CONTROL, codec, take};
 /// kind, session, nonce.
 const HEADER: usize = 1 + 8 + 8;
 const TAG: usize = 16;
-/// Probes and their answers are padded to this: the longest of them has 26 bytes.
+/// Probes and their answers are padded to this: the longest of them, a knock at an IPv6 mapping, has as many.
 const PROBE_PADDED: usize = 52;
 /// Longest frame, encoded.
 pub const MAX_FRAME: usize = MAX_CONTROL - HEADER - TAG;

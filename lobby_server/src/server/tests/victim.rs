@@ -286,7 +286,7 @@ fn a_relay_allocation_ends_with_the_session_of_either_side() {
 }
 
 /// The server's word to this player where a probe of its session was seen.
-fn signed_report(world: &mut World, index: usize, tag: u32) -> PortReport {
+pub(super) fn signed_report(world: &mut World, index: usize, tag: u32) -> PortReport {
     let frame = Frame::Probe(Probe { tag, purpose: ProbePurpose::SignedReport });
     let now = world.now;
     let probe = world.fakes[index].session.as_mut().unwrap().seal(now, Kind::Probe, &frame).unwrap();

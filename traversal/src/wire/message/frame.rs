@@ -78,6 +78,11 @@ pub enum Frame<B> {
         /// Where and when the probe was seen.
         report: PortReport,
     },
+    /// Server to a mapping of the player's, on its own request by [`ProbePurpose::Knock`]. Travels as `Kind::Probe`.
+    Knock {
+        /// Of the request.
+        tag: u32,
+    },
 }
 
 /// What a probe is for.
@@ -126,6 +131,14 @@ pub enum ProbePurpose {
     Register,
     /// A range probe of a player that works out its ranges itself (E2): answer with a report that can be shown again.
     SignedReport,
+    /// Send one [`Frame::Knock`] to the mapping of this report, and a [`Frame::ProbeSeen`] back to say that it was sent: so
+    /// the player learns whether the mapping still lives while the socket behind it has been silent (RFC 5780 section
+    /// 4.6). Only from the session's own address, and only with the server's own word that a packet of the session came
+    /// from that mapping, at the IP that the session is validated at.
+    Knock {
+        /// What the server answered to a [`SignedReport`](Self::SignedReport).
+        report: PortReport,
+    },
 }
 
 /// Tag of [`ProbePurpose::Register`]. Comes in the other family than all other probes of the session, so that it

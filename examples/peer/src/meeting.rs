@@ -1,0 +1,189 @@
+//! Login, rooms and the queue: what the plugin says of them, printed, and what is asked next.
+
+use std::time::Instant;
+
+use bevy_ecs::prelude::*;
+use bevy_traversal::{
+    CurrentRoom, HostMigrated, HostRoom, JoinRequested, JoinRoom, LobbyChanged, LobbyFailed, LobbyLink,
+    LobbyState, Members, QueueChanged, QueueStatus, QuickMatch, RefusePeer, RequestError, RequestFailed,
+    RequestFailure, RequestKind, RoomJoined, RoomLeft, RoomTarget, TraversalError,
+};
+use serde_json::json;
+
+use crate::output::{self, Output};
+use crate::session::{Goal, Session};
+
+/// The lobby: logs in by itself; asks for the room once online.
+pub(crate) fn lobby(
+    mut session: ResMut<Session>,
+    output: Res<Output>,
+    link: Res<LobbyLink>,
+    mut changed: MessageReader<LobbyChanged>,
+    mut failed: MessageReader<LobbyFailed>,
+    (mut host, mut quick): (MessageWriter<HostRoom>, MessageWriter<QuickMatch>),
+    mut join: MessageWriter<JoinRoom>,
+) {
+    for LobbyChanged(state) in changed.read() {
+        if let LobbyState::Online { player, public, .. } = state {
+            let local: Vec<String> = link.local.iter().map(ToString::to_string).collect();
+            output.event(
+                "logged_in",
+                json!({"player": player.to_string(), "public": public.to_string(), "local": local}),
+            );
+        }
+    }
+    for LobbyFailed { error, retry_in } in failed.read() {
+        let text = error.to_string();
+        match retry_in {
+            Some(retry_in) => {
+                let retry_ms = output::rounded(retry_in.as_secs_f64() * 1000.0);
+                output.event("lobby_failed", json!({"text": text, "retry_ms": retry_ms}));
+                session.trouble = Some(text);
+            }
+            None => session.give_up(&output, "lobby", lobby_reason(error), &text),
+        }
+    }
+    let idled = link.online() && {
+        let online_at = *session.online_at.get_or_insert_with(Instant::now);
+        !matches!(&session.goal, Goal::Join { idle, .. } if online_at.elapsed() < *idle)
+    };
+    if idled && !session.asked {
+        session.asked = true;
+        match &session.goal {
+            Goal::Nat { .. } => {}
+            Goal::Host { room, .. } => _ = host.write(room.clone()),
+            Goal::Quick(wanted) => {
+                output.event("request", json!({"peer": null, "player": null, "mode": wanted.mode}));
+                quick.write(wanted.clone());
+            }
+            Goal::Join { join: room, .. } => {
+                let name = match &room.target {
+                    RoomTarget::Name(name) | RoomTarget::Code(name) => name,
+                };
+                output.event("request", json!({"peer": null, "player": null, "room": name}));
+                join.write(room.clone());
+            }
+        }
+    }
+}
+
+fn lobby_reason(error: &TraversalError) -> &'static str {
+    use bevy_traversal::LobbyError as L;
+    match error {
+        TraversalError::Lobby(L::NoAnswer) => "no-answer",
+        TraversalError::Lobby(L::Unresolvable { .. }) => "unresolvable",
+        TraversalError::Lobby(L::WrongKey) => "wrong-key",
+        TraversalError::Lobby(L::OtherProtocol { .. }) => "other-protocol",
+        TraversalError::Lobby(L::Refused(_)) => "refused",
+        TraversalError::Lobby(_) => "lost",
+        TraversalError::Bind { .. } => "bind",
+        TraversalError::Identity { .. } => "identity",
+        _ => "driver",
+    }
+}
+
+/// The room and its members.
+pub(crate) fn room(
+    mut session: ResMut<Session>,
+    output: Res<Output>,
+    (room, members): (Res<CurrentRoom>, Res<Members>),
+    (mut entered, mut migrated): (MessageReader<RoomJoined>, MessageReader<HostMigrated>),
+    mut left: MessageReader<RoomLeft>,
+    mut failed: MessageReader<RequestFailed>,
+    mut requested: MessageReader<JoinRequested>,
+    mut refuse: MessageWriter<RefusePeer>,
+) {
+    session.room_pending |= entered.read().count() > 0;
+    if let Some(info) = room.info.as_ref().filter(|_| session.room_pending && !members.0.is_empty()) {
+        session.room_pending = false;
+        session.hosting = room.hosting;
+        let role = if room.hosting { "host" } else { "join" };
+        output.event(
+            "room",
+            json!({"name": info.name, "code": info.code, "role": role, "members": members.0.len()}),
+        );
+    }
+    for HostMigrated { room, hosting, members, .. } in migrated.read() {
+        let host = members.iter().find(|member| member.id == room.host).map(|member| &member.name);
+        output.event(
+            "host_changed",
+            json!({"host": host, "hosting": hosting, "epoch": room.epoch, "members": members.len()}),
+        );
+        session.trouble = None;
+        session.hosting = *hosting;
+    }
+    for RoomLeft { reason, .. } in left.read() {
+        let text = reason.as_ref().map_or_else(|| "left".to_owned(), ToString::to_string);
+        output.event("room_left", json!({"text": text}));
+        if matches!(session.goal, Goal::Join { .. } | Goal::Quick(_)) {
+            session.host_gone = true;
+            session.trouble.get_or_insert(text);
+        } else if session.asked {
+            // The room is opened anew with the next frame.
+            session.asked = false;
+        }
+    }
+    for JoinRequested { join, player } in requested.read() {
+        output.event("request", json!({"peer": player.name, "player": player.id.to_string()}));
+        if let Goal::Host { refuse: Some(reason), .. } = &session.goal {
+            refuse.write(RefusePeer { join: *join, reason: reason.clone() });
+        }
+    }
+    for RequestFailed { request, error } in failed.read() {
+        if !matches!(request, RequestKind::Host | RequestKind::Join | RequestKind::QuickMatch) {
+            continue;
+        }
+        let (reason, passing) = request_reason(error);
+        let text = error.to_string();
+        if passing || (reason == "no-such-room" && session.next_target()) {
+            session.trouble = Some(text);
+            session.asked = false;
+        } else {
+            session.give_up(&output, "room", reason, &text);
+        }
+    }
+}
+
+/// Its name, and whether it is worth trying again.
+fn request_reason(error: &RequestFailure) -> (&'static str, bool) {
+    use RequestError as E;
+    match error {
+        RequestFailure::Timeout => ("timeout", true),
+        RequestFailure::NotLoggedIn | RequestFailure::LobbyLost => ("lobby-lost", true),
+        RequestFailure::Server(error) => match error {
+            E::NoSuchRoom => ("no-such-room", false),
+            E::RoomFull => ("room-full", false),
+            E::WrongPassword => ("wrong-password", false),
+            E::NameTaken => ("name-taken", false),
+            E::Refused { .. } => ("refused", false),
+            E::HostSilent => ("host-silent", false),
+            E::OtherVersion { .. } => ("other-version", false),
+            E::RegistryUnavailable | E::Stopping => ("server-unavailable", true),
+            _ => ("rejected", false),
+        },
+        _ => ("rejected", false),
+    }
+}
+
+/// How a quick match comes along.
+pub(crate) fn queue(
+    mut session: ResMut<Session>,
+    output: Res<Output>,
+    mut changed: MessageReader<QueueChanged>,
+) {
+    for QueueChanged(status) in changed.read() {
+        session.trouble = None;
+        if let (Some(QueueStatus { position, waiting, players }), Goal::Quick(wanted)) =
+            (status, &session.goal)
+        {
+            let (mode, missing) = (wanted.mode.clone(), players.saturating_sub(*waiting));
+            output.event(
+                "queue",
+                json!({"mode": mode, "position": position, "waiting": waiting, "players": players}),
+            );
+            // What is said if nobody else comes.
+            session.trouble =
+                Some(format!("{missing} more players wanted for {mode:?}; nobody came in time"));
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! Logging in: from the second handshake datagram to a session.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use rand_chacha::rand_core::RngCore;
+use sha2::{Digest, Sha256};
+use traversal_core::nat::NatProfile;
+use traversal_core::wire::Dropped;
+use traversal_core::wire::handshake::{PendingLogin, ServerHandshake};
+use traversal_core::wire::message::{LoginRefusal, MAX_LOCAL_ADDRESSES, MAX_TOKEN, Welcome};
+
+use super::mapped_ports::MappedPort;
+use super::session::Client;
+use super::{Route, Server};
+use crate::limits::{Bucket, prefix};
+use crate::matchmaking::{Reach, reach};
+use crate::rooms::{is_name, is_text};
+
+/// Longest game id, in bytes.
+const MAX_GAME: usize = 64;
+
+/// Answers to logins that are kept for retransmissions.
+const RECENT_INITS: usize = 4096;
+
+/// Answers to handshakes, by the hash of the question: a retransmission gets the same answer.
+#[derive(Debug, Default)]
+pub(super) struct RecentInits {
+    answers: BTreeMap<[u8; 32], (SocketAddr, Vec<u8>)>,
+    order: VecDeque<(Instant, [u8; 32])>,
+}
+
+impl RecentInits {
+    fn answer(&self, hash: &[u8; 32]) -> Option<&(SocketAddr, Vec<u8>)> {
+        self.answers.get(hash)
+    }
+
+    fn keep(&mut self, now: Instant, hash: [u8; 32], from: SocketAddr, answer: Vec<u8>) {
+        while let Some((since, old)) = self.order.front().copied() {
+            let expired = now.saturating_duration_since(since) > ServerHandshake::INIT_LIFETIME;
+            if !expired && self.order.len() < RECENT_INITS {
+                break;
+            }
+            self.order.pop_front();
+            self.answers.remove(&old);
+        }
+        self.order.push_back((now, hash));
+        self.answers.insert(hash, (from, answer));
+    }
+}
+
+impl Server {
+    pub(super) fn handle_init(&mut self, now: Instant, route: Route, datagram: &[u8]) {
+        let hash: [u8; 32] = Sha256::digest(datagram).into();
+        if let Some((from, answer)) = self.inits.answer(&hash) {
+            if *from == route.peer {
+                let answer = answer.clone();
+                self.transmit(route, answer);
+            }
+            return;
+        }
+        if !self.login_limit.would_allow(route.peer.ip(), now) {
+            self.counters.limited += 1;
+            return;
+        }
+        let handled = self.handshake.handle_init(now, route.peer, datagram, &mut self.rng);
+        // What failed before any work was done could come from anybody, under anybody's address.
+        if !matches!(handled, Err(Dropped::BadCookie | Dropped::Malformed)) {
+            self.login_limit.allow(route.peer.ip(), now);
+        }
+        let Ok(mut pending) = handled else {
+            self.counters.dropped += 1;
+            return;
+        };
+        let refusal = self.refusal(&pending, route);
+        if let Some(refusal) = refusal {
+            self.counters.logins_refused += 1;
+            tracing::debug!(player = %pending.player, %refusal, "login refused");
+            if let Ok(answer) = pending.refuse(refusal) {
+                self.transmit(route, answer);
+            }
+            return;
+        }
+        let mut id = self.rng.next_u64();
+        while self.sessions.contains_key(&id) {
+            id = self.rng.next_u64();
+        }
+        let welcome = Welcome {
+            session: id,
+            observed: route.peer,
+            probe_targets: self.probe_targets(route),
+            session_timeout_s: self.config.session_timeout.as_secs() as u32,
+            other_family: self.other_family(route),
+        };
+        let player = pending.player;
+        pending.login.local.truncate(MAX_LOCAL_ADDRESSES);
+        pending.login.token.clear();
+        let login = pending.login.clone();
+        let Ok((answer, session)) = pending.accept(&welcome, now) else { return };
+        self.inits.keep(now, hash, route.peer, answer.clone());
+        *self.sessions_by_prefix.entry(prefix(route.peer.ip())).or_default() += 1;
+        let client = Client {
+            player,
+            login,
+            profile: NatProfile::default(),
+            session,
+            sightings: Vec::new(),
+            route,
+            former: None,
+            other: None,
+            other_challenge: None,
+            mapped_port: MappedPort::default(),
+            challenge: None,
+            confirmed: false,
+            probes: Bucket::full(self.config.probe_rate, now),
+            knocks: Bucket::full(self.config.knock_rate, now),
+            frames: Bucket::full(self.config.frame_rate, now),
+            requests: Bucket::full(self.config.request_rate, now),
+            next_ping: 0,
+        };
+        self.sessions.insert(id, client);
+        self.transmit(route, answer);
+        self.dirty.insert(id);
+    }
+
+    fn refusal(&self, pending: &PendingLogin, route: Route) -> Option<LoginRefusal> {
+        let login = &pending.login;
+        let malformed = |what: &str| Some(LoginRefusal::Malformed { what: what.into() });
+        if self.stopping {
+            return Some(LoginRefusal::Stopping);
+        }
+        if login.game.is_empty() || !is_text(&login.game, MAX_GAME) {
+            return malformed("game id");
+        }
+        if !self.config.games.is_empty() && !self.config.games.contains(&login.game) {
+            return Some(LoginRefusal::UnknownGame { game: login.game.clone() });
+        }
+        if !is_name(&login.name) {
+            return malformed("name");
+        }
+        if login.token.len() > MAX_TOKEN {
+            return malformed("token");
+        }
+        if let Some(check) = &self.token_check
+            && let Err(reason) = check.check(&login.game, pending.player, &login.name, &login.token)
+        {
+            return Some(LoginRefusal::Token { reason: reason.chars().take(200).collect() });
+        }
+        let here = self.sessions_by_prefix.get(&prefix(route.peer.ip())).copied().unwrap_or(0);
+        let full =
+            self.sessions.len() >= self.config.max_sessions || here >= self.config.max_sessions_per_address;
+        full.then_some(LoginRefusal::Full)
+    }
+
+    /// The sockets that take this player's probes, as [`Welcome::probe_targets`] wants them.
+    fn probe_targets(&self, route: Route) -> Vec<SocketAddr> {
+        let mut targets = Vec::new();
+        for (address, port) in [(false, false), (false, true), (true, false), (true, true)] {
+            let socket = self.sockets.iter().position(|socket| {
+                !socket.stream
+                    && socket.local.is_ipv4() == route.peer.is_ipv4()
+                    && socket.second_address == address
+                    && socket.second_port == port
+            });
+            let Some(index) = socket else { continue };
+            let to = Route { socket: super::ServerSocketId(index as u16), ..route };
+            let Some(target) = self.told_address(to) else { continue };
+            let reachable = match (reach(target.ip()), reach(route.peer.ip())) {
+                (Reach::Loopback, from) => from == Reach::Loopback,
+                (Reach::Local, from) => from != Reach::Public,
+                (Reach::Public, _) => true,
+            };
+            if reachable {
+                targets.push(target);
+            }
+        }
+        targets
+    }
+}
