@@ -223,3 +223,48 @@ fn the_side_with_fewer_candidates_better_sends() {
     let busy = NatProfile { foreign_rate: Some(500.0), ..named("as") };
     assert_eq!(better_sender(&busy, &named("as")), Some(false));
 }
+
+/// Whether one bubble meets one of the replies, told from the packets alone: the sending side's bubble leaves by a port
+/// that two probes bracket; replies come from the receiving side's port that talks to the server, or from a new one.
+fn a_reply_gets_in(sending: &NatProfile, receiving: &NatProfile) -> bool {
+    let counted = |nat: &NatProfile| !matches!(nat.allocation, P::Random | P::RandomInBlock { .. });
+    let replies_from_known_port = receiving.mapping == M::EndpointIndependent;
+    // Where the filter does not look at the sender, the port that the server has seen takes replies as well.
+    let bracketed = sending.mapping == M::EndpointIndependent
+        || counted(sending)
+        || sending.filtering == F::EndpointIndependent;
+    // The bubble goes to the receiving side's port that the server has seen.
+    let lets_in = sending.filtering != F::AddressAndPortDependent || replies_from_known_port;
+    bracketed && lets_in
+}
+
+#[test]
+fn m11_the_whole_space_follows_from_the_packets() {
+    let mappings = [M::EndpointIndependent, M::AddressDependent, M::AddressAndPortDependent];
+    let filters = [F::EndpointIndependent, F::AddressDependent, F::AddressAndPortDependent];
+    let ports = [P::Preserving, COUNT, P::Sequential { step: -3 }, P::Random];
+    let mut all = Vec::new();
+    for mapping in mappings {
+        for filtering in filters {
+            for allocation in ports {
+                all.push(nat(mapping, filtering, allocation));
+            }
+        }
+    }
+    let mut seen = std::collections::BTreeMap::new();
+    for a in &all {
+        for b in &all {
+            let expected = match (a_reply_gets_in(a, b), a_reply_gets_in(b, a)) {
+                (true, _) => Decision::Keep,
+                (false, true) => Decision::Swap,
+                (false, false) => Decision::Impossible,
+            };
+            let found = bubble_outcome(a, b);
+            if found != expected {
+                seen.entry(format!("{found:?} for {expected:?}")).or_insert_with(Vec::new).push((*a, *b));
+            }
+        }
+    }
+    let report: Vec<_> = seen.iter().map(|(what, pairs)| (what, pairs.len(), pairs[0])).collect();
+    assert!(seen.is_empty(), "{report:#?}");
+}
