@@ -10,7 +10,8 @@ use natlab::lobby::Program;
 use natlab::nat::{NatConfig, NatSpec};
 use natlab::oracle::{Outlook, Relation};
 use natlab::scenario::{Draw, JoinMoment, PairSettings, PairWorld};
-use traversal_core::{AgentConfig, PathKind, RelayPolicy};
+use traversal_core::failure::FailureReason;
+use traversal_core::{AgentConfig, Event, PathKind, RelayPolicy};
 
 const SIX: [&str; 6] = ["none", "fullcone", "restricted", "portrestricted", "as", "ps"];
 
@@ -84,7 +85,15 @@ fn cones_are_direct_as_fast_as_the_network_allows() {
 
 #[test]
 fn one_lan() {
-    for nat in ["portrestricted", "ps", "psrandom", "none"] {
+    for nat in [
+        "portrestricted",
+        "portrestricted,hairpin=yes",
+        "portrestricted,hairpin=internal",
+        "ps",
+        "ps,hairpin=yes",
+        "psrandom",
+        "none",
+    ] {
         let mut settings = equal(3, nat, nat);
         settings.relation = Relation::SameLan;
         let report = PairWorld::new(settings).join();
@@ -101,15 +110,30 @@ fn one_lan() {
 
 #[test]
 fn one_public_address_but_different_networks() {
-    for (hairpin, outlook_direct) in [("yes", true), ("no", false)] {
-        let spec = format!("portrestricted+cgn,pool=1,hairpin={hairpin}");
+    for (inner, hairpin, outlook_direct) in [
+        ("portrestricted", "yes", true),
+        ("portrestricted", "no", false),
+        // The source that is seen is none that was sent to.
+        ("portrestricted", "internal", false),
+        ("fullcone", "internal", true),
+    ] {
+        let spec = format!("{inner}+cgn,pool=1,hairpin={hairpin}");
         let mut settings = equal(4, &spec, &spec);
         settings.relation = Relation::SameOuterNat;
         let mut pair = PairWorld::new(settings);
         assert_eq!(pair.outlook() == Outlook::Direct, outlook_direct);
         let report = pair.join();
-        assert_eq!(report.direct, outlook_direct, "hairpin={hairpin}: {:?}", report.cause);
+        assert_eq!(report.direct, outlook_direct, "{spec}: {:?}", report.cause);
         assert!(report.is_settled());
+        if !outlook_direct {
+            let relayed = [&report.left, &report.right].map(|side| {
+                side.events.iter().find_map(|(_, event)| match event {
+                    Event::PeerRelayed { report, .. } => Some(report.reason),
+                    _ => None,
+                })
+            });
+            assert_eq!(relayed, [Some(FailureReason::NoHairpin); 2], "{spec}");
+        }
     }
 }
 
@@ -161,6 +185,8 @@ fn behind_two_nats_and_behind_a_carrier() {
         ("portrestricted+portrestricted", "restricted"),
         ("portrestricted+cgn", "portrestricted+cgn"),
         ("cgn", "portrestricted"),
+        ("cgn,quota=8", "portrestricted"),
+        ("portrestricted+cgn,quota=8", "ps"),
         ("firewall", "portrestricted"),
         ("firewall", "firewall"),
         ("fullcone+firewall", "none"),

@@ -7,73 +7,40 @@
 //!
 //! The world knows nothing of agents or servers: whatever runs on a host is a [`Node`].
 
+mod agenda;
 mod net;
 mod node;
+mod setup;
 mod stream;
 mod tap;
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use rand::{Rng, SeedableRng};
+use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
-use crate::link::Link;
-use crate::nat::{Header, Nat, NatConfig, Proto};
+use crate::nat::{Header, Nat, Proto};
 
 pub use net::{HostId, NatId, SegmentId};
 pub use node::{Node, NodeOutput};
 pub use tap::{Fate, HostStats, Packet, Tap};
 
-use net::{Host, NatBox, Place, Segment, Socket};
+use agenda::{Agenda, Happening};
+use net::{Host, NatBox, Place, Segment};
 
 /// TTL of a packet whose sender does not choose one.
 const DEFAULT_TTL: u8 = 64;
 /// Timeouts that a node may have due at one instant before the world calls it stuck.
 const MAX_IDLE_TURNS: u32 = 10_000;
 
-/// What waits in the queue.
-#[derive(Debug)]
-enum Happening {
-    /// A packet reaches a place.
-    Packet { place: Place, header: Header, payload: Vec<u8> },
-    /// A host's timeout is due.
-    Wake { host: HostId, generation: u64 },
-}
-
-#[derive(Debug)]
-struct Queued {
-    at: Duration,
-    sequence: u64,
-    happening: Happening,
-}
-
-impl PartialEq for Queued {
-    fn eq(&self, other: &Self) -> bool {
-        (self.at, self.sequence) == (other.at, other.sequence)
-    }
-}
-impl Eq for Queued {}
-impl PartialOrd for Queued {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-impl Ord for Queued {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        (self.at, self.sequence).cmp(&(other.at, other.sequence))
-    }
-}
-
 /// A simulated internet; see the [module's documentation](self).
 pub struct World<N> {
     base: Instant,
     now: Duration,
     rng: ChaCha8Rng,
-    queue: BinaryHeap<Reverse<Queued>>,
-    sequence: u64,
+    agenda: Agenda,
     hosts: Vec<Host<N>>,
     nats: Vec<NatBox>,
     segments: Vec<Segment>,
@@ -94,8 +61,7 @@ impl<N: Node> World<N> {
             base: Instant::now(),
             now: Duration::ZERO,
             rng: ChaCha8Rng::seed_from_u64(seed),
-            queue: BinaryHeap::new(),
-            sequence: 0,
+            agenda: Agenda::default(),
             hosts: Vec::new(),
             nats: Vec::new(),
             segments: vec![Segment::default()],
@@ -111,69 +77,6 @@ impl<N: Node> World<N> {
 
     /// The public internet.
     pub const INTERNET: SegmentId = SegmentId(0);
-
-    /// Hops between any two ends of the public internet; 8 at first.
-    pub fn set_core_hops(&mut self, hops: u8) {
-        self.core_hops = hops;
-    }
-
-    /// From now on the internet loses everything from one of its addresses to the other, or no longer.
-    pub fn cut(&mut self, from: IpAddr, to: IpAddr, cut: bool) {
-        if cut {
-            self.cuts.insert((from, to));
-        } else {
-            self.cuts.remove(&(from, to));
-        }
-    }
-
-    /// A new inner network behind a NAT whose outer side is in `outer`, under these external addresses.
-    pub fn add_nat(
-        &mut self,
-        outer: SegmentId,
-        config: NatConfig,
-        external: Vec<IpAddr>,
-        link: Link,
-    ) -> (NatId, SegmentId) {
-        let id = NatId(self.nats.len());
-        let inner = SegmentId(self.segments.len());
-        let seed = self.rng.random();
-        self.segments.push(Segment { uplink: Some(id), ..Segment::default() });
-        self.segments[outer.0].nats.push(id);
-        self.nats.push(NatBox::new(Nat::new(config, external, seed), outer, inner, link));
-        (id, inner)
-    }
-
-    /// A host with these addresses, and with sockets `0..` bound to these addresses and ports.
-    pub fn add_host(
-        &mut self,
-        segment: SegmentId,
-        addresses: Vec<IpAddr>,
-        sockets: &[SocketAddr],
-        link: Link,
-        node: N,
-    ) -> HostId {
-        let id = HostId(self.hosts.len());
-        let sockets =
-            sockets.iter().enumerate().map(|(id, local)| (id as u32, Socket { local: *local })).collect();
-        self.segments[segment.0].hosts.push(id);
-        self.hosts.push(Host::new(segment, addresses, sockets, link, node));
-        self.settle(id);
-        id
-    }
-
-    /// Binds a further socket of a host; it stays over restarts of the node if its number is below those that
-    /// [`add_host`](Self::add_host) and this have given.
-    pub fn bind(&mut self, host: HostId, socket: u32, local: SocketAddr) {
-        let host = &mut self.hosts[host.0];
-        host.sockets.insert(socket, Socket { local });
-        host.first_sockets = host.first_sockets.max(socket + 1);
-    }
-
-    /// Lets IPv6 through a NAT, untranslated, by this filter; there is none at first.
-    pub fn allow_v6(&mut self, nat: NatId, filter: NatConfig) {
-        let seed = self.nats.len() as u64;
-        self.nats[nat.0].v6 = Some(Nat::new(filter, Vec::new(), seed));
-    }
 
     /// Something that looks on.
     pub fn add_tap(&mut self, tap: Box<dyn Tap>) {
@@ -254,42 +157,9 @@ impl<N: Node> World<N> {
         &mut self.nats[nat.0].nat
     }
 
-    /// Changes the link of a host from now on.
-    pub fn set_host_link(&mut self, host: HostId, link: Link) {
-        self.hosts[host.0].set_link(link);
-    }
-
-    /// Changes the link of a NAT from now on.
-    pub fn set_nat_link(&mut self, nat: NatId, link: Link) {
-        self.nats[nat.0].set_link(link);
-    }
-
     /// The local address of a host's socket.
     pub fn local(&self, host: HostId, socket: u32) -> Option<SocketAddr> {
         self.hosts[host.0].sockets.get(&socket).map(|socket| socket.local)
-    }
-
-    /// Unplugs a host: nothing gets in or out, and its node sleeps. Or plugs it in again.
-    pub fn set_down(&mut self, host: HostId, down: bool) {
-        self.hosts[host.0].down = down;
-        if !down {
-            self.settle(host);
-        }
-    }
-
-    /// Puts another node in a host's place, for example after a restart.
-    pub fn replace_node(&mut self, host: HostId, node: N) {
-        let first = self.hosts[host.0].first_sockets;
-        self.hosts[host.0].sockets.retain(|id, _| *id < first);
-        self.hosts[host.0].accepted.clear();
-        self.hosts[host.0].stream = None;
-        self.hosts[host.0].node = node;
-        self.settle(host);
-    }
-
-    /// Sets a host's clock ahead of all others.
-    pub fn set_clock(&mut self, host: HostId, ahead: Duration) {
-        self.hosts[host.0].clock_ahead = ahead;
     }
 
     /// The time as a host's clock shows it.
@@ -305,28 +175,16 @@ impl<N: Node> World<N> {
         result
     }
 
-    /// A packet from nowhere appears in a segment: forged sources are welcome.
-    pub fn inject(&mut self, segment: SegmentId, src: SocketAddr, dst: SocketAddr, payload: Vec<u8>) {
-        let header = Header { src, dst, ttl: DEFAULT_TTL, proto: Proto::Udp };
-        self.push(self.now, Happening::Packet { place: Place::Segment(segment), header, payload });
-    }
-
-    /// A packet appears right before a host's door, past every NAT.
-    pub fn inject_at_host(&mut self, host: HostId, src: SocketAddr, dst: SocketAddr, payload: Vec<u8>) {
-        let header = Header { src, dst, ttl: DEFAULT_TTL, proto: Proto::Udp };
-        self.push(self.now, Happening::Packet { place: Place::Host(host), header, payload });
-    }
-
     /// When the next thing happens.
     pub fn next_at(&self) -> Option<Duration> {
-        self.queue.peek().map(|Reverse(queued)| queued.at)
+        self.agenda.next_at()
     }
 
     /// Lets the next thing happen; false if nothing is left.
     pub fn step(&mut self) -> bool {
-        let Some(Reverse(queued)) = self.queue.pop() else { return false };
-        self.now = queued.at;
-        match queued.happening {
+        let Some((at, happening)) = self.agenda.pop() else { return false };
+        self.now = at;
+        match happening {
             Happening::Packet { place, header, payload } => self.packet_at(place, header, payload),
             Happening::Wake { host, generation } => self.wake(host, generation),
         }
@@ -356,8 +214,7 @@ impl<N: Node> World<N> {
     }
 
     fn push(&mut self, at: Duration, happening: Happening) {
-        self.sequence += 1;
-        self.queue.push(Reverse(Queued { at, sequence: self.sequence, happening }));
+        self.agenda.push(at, happening);
     }
 
     fn wake(&mut self, id: HostId, generation: u64) {
@@ -388,7 +245,9 @@ impl<N: Node> World<N> {
                 }
                 NodeOutput::Open { socket, v6 } => {
                     let local = self.hosts[id.0].open(socket, v6, &mut self.rng);
-                    self.hosts[id.0].stats.sockets_opened += u64::from(local.is_ok());
+                    let host = &mut self.hosts[id.0];
+                    host.stats.sockets_opened += u64::from(local.is_ok());
+                    host.stats.most_sockets = host.stats.most_sockets.max(host.sockets.len());
                     self.hosts[id.0].node.handle_socket(now, socket, local);
                 }
                 NodeOutput::Close { socket } => {

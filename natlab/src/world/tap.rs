@@ -98,6 +98,8 @@ pub struct HostStats {
     pub marked: Option<u64>,
     /// Sockets opened, beside those it began with.
     pub sockets_opened: u64,
+    /// Most sockets open at a time.
+    pub most_sockets: usize,
     /// Times of the datagrams to players in the last second.
     recent: VecDeque<Duration>,
 }
@@ -124,6 +126,7 @@ impl HostStats {
         self.first_from_player = None;
         self.busiest_second = 0;
         self.sockets_opened = 0;
+        self.most_sockets = 0;
         self.marked = None;
         self.recent.clear();
     }

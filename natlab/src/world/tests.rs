@@ -6,7 +6,7 @@ use std::io;
 use std::rc::Rc;
 
 use super::*;
-use crate::link::Way;
+use crate::link::{Link, Way};
 use crate::nat::{DropReason, NatSpec};
 
 /// Echoes what it gets, or counts and keeps it.
