@@ -1,18 +1,19 @@
 //! The built program: what it prints, how it starts and stops, and that junk does not disturb it.
 #![allow(clippy::unwrap_used)] // helpers of tests are tests
 
+mod login;
+
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use login::log_in;
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
-use traversal_core::Identity;
 use traversal_core::wire::Kind;
-use traversal_core::wire::handshake::{ClientHandshake, ClientProgress};
-use traversal_core::wire::message::{Frame, Login};
+use traversal_core::wire::message::Frame;
 use traversal_core::wire::session::ClientSession;
 
 fn program() -> Command {
@@ -109,31 +110,11 @@ impl Player {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         socket.connect(server).unwrap();
         socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
-        let mut rng = ChaCha20Rng::from_seed([seed; 32]);
-        let identity = Identity::from_secret([seed; 32]);
-        let login = Login {
-            game: "game".into(),
-            game_protocol: 1,
-            name: "P".into(),
-            token: token.to_vec(),
-            ephemeral: [seed; 32],
-            local: Vec::new(),
-            relay_only: false,
-        };
-        let mut handshake = ClientHandshake::new(&mut rng);
-        loop {
-            socket.send(handshake.datagram()).unwrap();
-            let answer = receive(&socket).map_err(|error| format!("no answer: {error}"))?;
-            match handshake.handle(&answer, &identity, &[], &login, Instant::now(), &mut rng) {
-                Ok(ClientProgress::Accepted(accepted)) => {
-                    let (_, session, server_key) = *accepted;
-                    return Ok(Self { socket, session, server_key });
-                }
-                Ok(ClientProgress::Refused(refusal)) => return Err(refusal.to_string()),
-                Ok(ClientProgress::Cookie) => {}
-                other => return Err(format!("{other:?}")),
-            }
-        }
+        let (_, session, server_key) = log_in(seed, token, |datagram| {
+            socket.send(datagram).unwrap();
+            receive(&socket).map_err(|error| format!("no answer: {error}"))
+        })?;
+        Ok(Self { socket, session, server_key })
     }
 
     fn ping(&mut self) -> bool {

@@ -1,17 +1,16 @@
 //! Logins over TCP on real sockets, and what those get who misuse it.
 #![allow(clippy::unwrap_used)] // helpers of tests are tests
 
+mod login;
+
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
 
 use lobby_server::{LobbyServer, RunningServer, Settings};
-use rand_chacha::ChaCha20Rng;
-use rand_chacha::rand_core::SeedableRng;
-use traversal_core::Identity;
+use login::log_in;
 use traversal_core::wire::Kind;
-use traversal_core::wire::handshake::{ClientHandshake, ClientProgress};
-use traversal_core::wire::message::{Frame, Login, ToPlayer};
+use traversal_core::wire::message::{Frame, ToPlayer};
 use traversal_core::wire::session::ClientSession;
 use traversal_core::wire::stream::{StreamReader, StreamWriter};
 
@@ -68,31 +67,13 @@ impl Player {
         stream.set_nodelay(true).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
         let (mut reader, mut got) = (StreamReader::default(), Vec::new());
-        let mut rng = ChaCha20Rng::from_seed([seed; 32]);
-        let identity = Identity::from_secret([seed; 32]);
-        let login = Login {
-            game: "game".into(),
-            game_protocol: 1,
-            name: "P".into(),
-            token: Vec::new(),
-            ephemeral: [seed; 32],
-            local: Vec::new(),
-            relay_only: false,
-        };
-        let mut handshake = ClientHandshake::new(&mut rng);
-        loop {
-            send(&mut stream, handshake.datagram(), piece).unwrap();
-            let answer = receive(&mut stream, &mut reader, &mut got).expect("an answer");
-            match handshake.handle(&answer, &identity, &[], &login, Instant::now(), &mut rng) {
-                Ok(ClientProgress::Accepted(accepted)) => {
-                    let (welcome, session, _) = *accepted;
-                    assert_eq!(welcome.observed, stream.local_addr().unwrap());
-                    return Self { stream, reader, session, got };
-                }
-                Ok(ClientProgress::Cookie) => {}
-                other => panic!("{other:?}"),
-            }
-        }
+        let (welcome, session, _) = log_in(seed, &[], |datagram| {
+            send(&mut stream, datagram, piece).unwrap();
+            receive(&mut stream, &mut reader, &mut got).ok_or_else(|| "no answer".into())
+        })
+        .unwrap();
+        assert_eq!(welcome.observed, stream.local_addr().unwrap());
+        Self { stream, reader, session, got }
     }
 
     fn send(&mut self, frame: &Frame<traversal_core::wire::message::ToServer>) -> std::io::Result<()> {

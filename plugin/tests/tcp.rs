@@ -13,7 +13,7 @@ use bevy_renet::RenetServer;
 use bevy_renet::renet::DefaultChannel;
 use bevy_traversal::*;
 use common::{Game, config, host, lobby, room, until};
-use lobby_server::{LobbyServer, Settings};
+use lobby_server::{LobbyServer, RunningServer, Settings};
 
 /// Forwards TCP connections to a server. Nothing listens at its UDP port, so UDP is blocked for whoever knows only
 /// this address.
@@ -147,18 +147,11 @@ fn a_player_over_tcp_is_back_after_the_servers_restart() {
     until([&mut fresh], "a login at the new server", 10.0, |[game]| game.resource::<LobbyLink>().online());
 }
 
-fn has_ipv6() -> bool {
-    let there = UdpSocket::bind("[::1]:0").is_ok();
-    if !there {
+/// A server that is reached over IPv6 alone; none, and said, where there is no IPv6.
+fn ipv6_lobby() -> Option<RunningServer> {
+    if UdpSocket::bind("[::1]:0").is_err() {
         eprintln!("SKIPPED: this machine has no IPv6 loopback");
-    }
-    there
-}
-
-#[test]
-fn a_game_is_played_over_ipv6() {
-    if !has_ipv6() {
-        return;
+        return None;
     }
     let settings = Settings {
         bind: vec!["[::1]:0".parse().unwrap()],
@@ -166,7 +159,12 @@ fn a_game_is_played_over_ipv6() {
         no_http: true,
         ..Settings::default()
     };
-    let lobby = LobbyServer::new(settings).spawn().unwrap();
+    Some(LobbyServer::new(settings).spawn().unwrap())
+}
+
+#[test]
+fn a_game_is_played_over_ipv6() {
+    let Some(lobby) = ipv6_lobby() else { return };
     let v6 = |name| Game::new(TraversalConfig { ipv6: true, ..config(&lobby, name) });
     let (mut host, mut guest) = (v6("host"), v6("guest"));
     host.write(HostRoom(room()));
@@ -188,16 +186,7 @@ impl Resolve for Both {
 
 #[test]
 fn of_a_name_with_both_families_the_one_that_answers_is_taken() {
-    if !has_ipv6() {
-        return;
-    }
-    let settings = Settings {
-        bind: vec!["[::1]:0".parse().unwrap()],
-        second_port: Some(0),
-        no_http: true,
-        ..Settings::default()
-    };
-    let lobby = LobbyServer::new(settings).spawn().unwrap();
+    let Some(lobby) = ipv6_lobby() else { return };
     let silent = UdpSocket::bind("127.0.0.1:0").unwrap();
     let addresses = vec![silent.local_addr().unwrap(), lobby.addresses().first[0]];
     let config = |ipv6| TraversalConfig {

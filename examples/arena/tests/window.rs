@@ -4,74 +4,24 @@
 
 #![cfg(all(unix, not(target_os = "macos")))]
 
-use std::io::{BufRead, BufReader, Write};
+mod display;
+
+use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::Path;
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Command, Stdio};
 
+use display::{Display, assert_shows_both_players, vulkan};
 use lobby_server::{LobbyServer, Settings};
-
-/// A virtual display, gone when dropped.
-struct Display {
-    child: Child,
-    name: String,
-    /// Where it wrote its number; a closed pipe would end it.
-    _told: BufReader<ChildStdout>,
-}
-
-impl Display {
-    fn open() -> Option<Self> {
-        let mut child = Command::new("Xvfb")
-            .args(["-displayfd", "1", "-screen", "0", "1280x720x24", "-nolisten", "tcp", "-noreset"])
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .ok()?;
-        let mut number = String::new();
-        let mut told = BufReader::new(child.stdout.take()?);
-        told.read_line(&mut number).ok()?;
-        Some(Self { child, name: format!(":{}", number.trim()), _told: told })
-    }
-}
-
-impl Drop for Display {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
 
 /// Past the capture of the test's output: a skipped test must not look like a passed one.
 fn skipped(why: &str) {
     let _ = writeln!(std::io::stderr(), "\n*** SKIPPED: the window test: {why} ***\n");
 }
 
-fn vulkan() -> bool {
-    ["/usr/share/vulkan/icd.d", "/etc/vulkan/icd.d"]
-        .iter()
-        .any(|folder| Path::new(folder).read_dir().is_ok_and(|mut files| files.next().is_some()))
-}
-
-/// Pixels near a colour.
-fn count(picture: &(u32, u32, Vec<u8>), colour: [u8; 3]) -> usize {
-    let near = |pixel: &&[u8]| pixel.iter().zip(colour).all(|(a, b)| a.abs_diff(b) < 40);
-    picture.2.chunks_exact(3).filter(near).count()
-}
-
-fn read(file: &Path) -> (u32, u32, Vec<u8>) {
-    let decoder = png::Decoder::new(BufReader::new(std::fs::File::open(file).expect("the picture is there")));
-    let mut reader = decoder.read_info().expect("a PNG file");
-    let mut pixels = vec![0; reader.output_buffer_size().expect("a picture that fits")];
-    let info = reader.next_frame(&mut pixels).expect("whole");
-    assert_eq!(info.color_type, png::ColorType::Rgb);
-    pixels.truncate(info.buffer_size());
-    (info.width, info.height, pixels)
-}
-
 #[test]
 fn two_windows_show_both_players() {
-    if !vulkan() {
-        return skipped("no Vulkan driver (Debian: mesa-vulkan-drivers libvulkan1)");
+    if let Err(why) = vulkan() {
+        return skipped(why);
     }
     let Some(display) = Display::open() else {
         return skipped("no Xvfb (Debian: xvfb xauth)");
@@ -116,10 +66,7 @@ fn two_windows_show_both_players() {
         assert!(output.status.success(), "{who}: {}", String::from_utf8_lossy(&output.stderr));
     }
     for file in ["host.png", "join.png"] {
-        let picture = read(&folder.join(file));
-        assert_eq!((picture.0, picture.1), (640, 360));
-        let (cyan, pink) = (count(&picture, [46, 227, 237]), count(&picture, [255, 71, 163]));
-        assert!(cyan > 60 && pink > 60, "{file}: {cyan} pixels of the one player, {pink} of the other");
+        assert_shows_both_players(&folder.join(file), (640, 360));
     }
     std::fs::remove_dir_all(&folder).unwrap();
 }

@@ -4,8 +4,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use bevy_traversal::{Detect, MappingProtocol, Method, RelayPolicy, ServerKey};
+use bevy_traversal::{Detect, MappingProtocol, Method, ServerKey};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use headless::args::{RelayArg, seconds};
 
 /// A player without a window: hosts or joins a room and exchanges numbered messages, or tells about the own NAT.
 #[derive(Parser, Debug)]
@@ -182,28 +183,6 @@ pub(crate) struct Game {
     /// How long the game may not tick before its players are let go
     #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
     pub(crate) stall_timeout: Duration,
-}
-
-fn seconds(text: &str) -> Result<Duration, String> {
-    let seconds: f64 = text.parse().map_err(|_| "not a number of seconds".to_owned())?;
-    Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
-}
-
-#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum RelayArg {
-    Allow,
-    Only,
-    Never,
-}
-
-impl From<RelayArg> for RelayPolicy {
-    fn from(arg: RelayArg) -> Self {
-        match arg {
-            RelayArg::Allow => Self::Allow,
-            RelayArg::Only => Self::Only,
-            RelayArg::Never => Self::Never,
-        }
-    }
 }
 
 #[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,22 +9,18 @@ mod play;
 mod session;
 mod stock;
 
-use std::io::IsTerminal;
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use bevy_app::{App, AppExit, ScheduleRunnerPlugin, TaskPoolPlugin, Update};
+use bevy_app::{App, ScheduleRunnerPlugin, TaskPoolPlugin, Update};
 use bevy_ecs::schedule::IntoScheduleConfigs;
 use bevy_time::TimePlugin;
 use bevy_traversal::{AgentConfig, IdentitySource, Transport, TraversalConfig, TraversalPlugin};
 use clap::Parser;
+use headless::Output;
 use serde_json::json;
-use tracing_subscriber::EnvFilter;
 
 use crate::args::{Cli, Common, Game, Sub, TransportArg};
-use crate::output::Output;
 use crate::play::Scores;
 use crate::session::{Goal, Session};
 
@@ -36,19 +32,10 @@ const LOG: &str = "warn,renetcode=off";
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(LOG));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .init();
-    let stop = Arc::new(AtomicBool::new(false));
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-        if let Err(error) = signal_hook::flag::register(signal, stop.clone()) {
-            eprintln!("peer: cannot listen for signals: {error}");
-            return ExitCode::FAILURE;
-        }
-    }
+    let stop = match headless::start("peer", LOG) {
+        Ok(stop) => stop,
+        Err(code) => return code,
+    };
     let (common, game) = match &cli.command {
         Sub::Nat { common, .. } => (common, None),
         Sub::Host { common, game, .. } | Sub::Join { common, game, .. } | Sub::Quick { common, game, .. } => {
@@ -80,10 +67,7 @@ fn main() -> ExitCode {
     if stock {
         stock::add(&mut app);
     }
-    match app.run() {
-        AppExit::Success => ExitCode::SUCCESS,
-        AppExit::Error(_) => ExitCode::FAILURE,
-    }
+    headless::exit_code(&app.run())
 }
 
 fn config(common: &Common, game: Option<&Game>, stock: bool) -> TraversalConfig {

@@ -8,9 +8,9 @@ use bevy_traversal::{
     LobbyState, Members, QueueChanged, QueueStatus, QuickMatch, RefusePeer, RequestError, RequestFailed,
     RequestFailure, RequestKind, RoomJoined, RoomLeft, RoomTarget, TraversalError,
 };
+use headless::Output;
 use serde_json::json;
 
-use crate::output::{self, Output};
 use crate::session::{Goal, Session};
 
 /// The lobby: logs in by itself; asks for the room once online.
@@ -36,7 +36,7 @@ pub(crate) fn lobby(
         let text = error.to_string();
         match retry_in {
             Some(retry_in) => {
-                let retry_ms = output::rounded(retry_in.as_secs_f64() * 1000.0);
+                let retry_ms = headless::ms(*retry_in);
                 output.event("lobby_failed", json!({"text": text, "retry_ms": retry_ms}));
                 session.trouble = Some(text);
             }

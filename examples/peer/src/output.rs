@@ -1,66 +1,13 @@
-//! What is printed: JSON lines, or the same as text.
+//! The fields of what is printed.
 
-use std::io::Write;
 use std::net::SocketAddr;
-use std::time::Instant;
 
-use bevy_ecs::resource::Resource;
 use bevy_traversal::traversal_core::nat::{
     Confidence, FilteringBehavior, MappingBehavior, NatProfile, PortAllocation,
 };
 use bevy_traversal::{FailureReport, NatKind, PathInfo, PortMappingState};
-use serde_json::{Map, Value, json};
-
-/// Resource: the printer.
-#[derive(Resource)]
-pub(crate) struct Output {
-    json: bool,
-    start: Instant,
-}
-
-impl Output {
-    pub(crate) fn new(json: bool) -> Self {
-        Self { json, start: Instant::now() }
-    }
-
-    /// JSON lines?
-    pub(crate) fn is_json(&self) -> bool {
-        self.json
-    }
-
-    /// Prints an event. `fields` is an object.
-    pub(crate) fn event(&self, event: &str, fields: Value) {
-        let t_ms = rounded(self.start.elapsed().as_secs_f64() * 1000.0);
-        let line = if self.json {
-            let mut object = Map::new();
-            object.insert("t_ms".into(), t_ms.into());
-            object.insert("event".into(), event.into());
-            if let Value::Object(fields) = fields {
-                object.extend(fields);
-            }
-            Value::Object(object).to_string()
-        } else {
-            let mut line = format!("{:>9.1} ms  {event}", t_ms);
-            for (name, value) in fields.as_object().into_iter().flatten().filter(|(_, v)| !v.is_null()) {
-                let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-                line.push_str(&format!("  {}: {value}", name.replace('_', " ")));
-            }
-            line
-        };
-        // Nobody may be reading any more; that is no reason to stop.
-        let mut out = std::io::stdout().lock();
-        let _ = writeln!(out, "{line}").and_then(|()| out.flush());
-    }
-}
-
-/// One digit after the point.
-pub(crate) fn rounded(value: f64) -> f64 {
-    (value * 10.0).round() / 10.0
-}
-
-fn ms(duration: std::time::Duration) -> f64 {
-    rounded(duration.as_secs_f64() * 1000.0)
-}
+use headless::ms;
+use serde_json::{Value, json};
 
 fn known(text: String) -> Option<String> {
     (text != "unknown").then_some(text)

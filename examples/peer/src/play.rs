@@ -7,9 +7,9 @@ use bevy_ecs::prelude::*;
 use bevy_renet::renet::{Bytes, DefaultChannel};
 use bevy_renet::{RenetClient, RenetServer};
 use bevy_traversal::{PlayerId, PlayerInfo};
+use headless::{Output, ms, rounded};
 use serde_json::{Value, json};
 
-use crate::output::{Output, rounded};
 use crate::session::Session;
 
 /// What passed between this player and another.
@@ -87,7 +87,7 @@ impl Scores {
                 "reliable_sent": score.next,
                 "reliable_received": score.expected,
                 "rtt_ms": score.rtt_ms,
-                "longest_silence_ms": rounded(score.longest_silence.as_secs_f64() * 1000.0),
+                "longest_silence_ms": ms(score.longest_silence),
                 "discarded": discarded,
             })
         })

@@ -11,10 +11,11 @@ use bevy_traversal::{
     PeerDisconnected, PeerPlanned, PeerRelayed, Peers, PortMappingChanged, PortMappingState, QuickMatch,
     Role, RoomTarget, TraversalFailed, TraversalLink, TraversalStats,
 };
+use headless::Output;
 use serde_json::{Value, json};
 
 use crate::args::{Game, Sub};
-use crate::output::{self, Output};
+use crate::output;
 use crate::play::Scores;
 
 /// What is measured comes in steps; without another one for so long it was the last.

@@ -11,9 +11,9 @@ use bevy_traversal::{
     Datagrams, LobbyLink, PeerConnected, PendingSocket, PlayerId, PunchedSocket, TraversalLink,
     netcode_client, netcode_server,
 };
+use headless::Output;
 use serde_json::json;
 
-use crate::output::Output;
 use crate::session::Session;
 
 /// Both sides say that they are connected before they take the socket: one that takes it earlier leaves the other

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use bevy_traversal::{MESH_CAPACITY, RelayPolicy, ServerKey};
-use clap::{Parser, ValueEnum};
+use bevy_traversal::{MESH_CAPACITY, ServerKey};
+use clap::Parser;
+use headless::args::{RelayArg, seconds};
 
 /// Players without a window who simulate together: each runs this, the lobby server brings them together, every two are
 /// connected, and ggrs rolls back what was guessed wrong. Succeeds when all have confirmed all frames and agree.
@@ -41,26 +42,4 @@ pub(crate) struct Args {
     /// JSON lines instead of text
     #[arg(long)]
     pub(crate) json: bool,
-}
-
-fn seconds(text: &str) -> Result<Duration, String> {
-    let seconds: f64 = text.parse().map_err(|_| "not a number of seconds".to_owned())?;
-    Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
-}
-
-#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum RelayArg {
-    Allow,
-    Only,
-    Never,
-}
-
-impl From<RelayArg> for RelayPolicy {
-    fn from(arg: RelayArg) -> Self {
-        match arg {
-            RelayArg::Allow => Self::Allow,
-            RelayArg::Only => Self::Only,
-            RelayArg::Never => Self::Never,
-        }
-    }
 }

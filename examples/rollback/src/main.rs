@@ -8,7 +8,6 @@ mod netplay;
 mod sim;
 
 use std::collections::BTreeMap;
-use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,8 +22,8 @@ use bevy_traversal::{
     TraversalConfig, TraversalFailed, TraversalPlugin,
 };
 use clap::Parser;
-use serde_json::{Value, json};
-use tracing_subscriber::EnvFilter;
+use headless::{Output, ms};
+use serde_json::json;
 
 use crate::args::Args;
 use crate::netplay::{FPS, Netplay};
@@ -40,6 +39,7 @@ const LINGER: Duration = Duration::from_secs(2);
 #[derive(Resource)]
 struct Game {
     args: Args,
+    output: Output,
     start: Instant,
     stop: Arc<AtomicBool>,
     asked: bool,
@@ -54,24 +54,6 @@ struct Game {
 }
 
 impl Game {
-    fn say(&self, event: &str, fields: Value) {
-        let t_ms = (self.start.elapsed().as_secs_f64() * 10_000.0).round() / 10.0;
-        let mut line = json!({"t_ms": t_ms, "event": event});
-        if let (Some(line), Value::Object(fields)) = (line.as_object_mut(), fields) {
-            line.extend(fields);
-        }
-        let text = if self.args.json {
-            line.to_string()
-        } else {
-            let fields = line.as_object().into_iter().flatten().skip(2);
-            let fields: Vec<String> = fields.map(|(name, value)| format!("{name}: {value}")).collect();
-            format!("{t_ms:>9.1} ms  {event}  {}", fields.join("  "))
-        };
-        // Nobody may be reading any more; that is no reason to stop.
-        let mut out = std::io::stdout().lock();
-        let _ = writeln!(out, "{text}").and_then(|()| out.flush());
-    }
-
     fn fail(&mut self, text: impl ToString) {
         self.trouble.get_or_insert(text.to_string());
     }
@@ -79,19 +61,10 @@ impl Game {
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .init();
-    let stop = Arc::new(AtomicBool::new(false));
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-        if let Err(error) = signal_hook::flag::register(signal, stop.clone()) {
-            eprintln!("rollback: cannot listen for signals: {error}");
-            return ExitCode::FAILURE;
-        }
-    }
+    let stop = match headless::start("rollback", "warn") {
+        Ok(stop) => stop,
+        Err(code) => return code,
+    };
     let config = TraversalConfig {
         lobby: args.lobby.clone(),
         server_keys: args.server_key.clone(),
@@ -101,6 +74,7 @@ fn main() -> ExitCode {
         ..TraversalConfig::default()
     };
     let game = Game {
+        output: Output::new(args.json),
         args,
         start: Instant::now(),
         stop,
@@ -112,16 +86,13 @@ fn main() -> ExitCode {
         all_done: None,
         trouble: None,
     };
-    game.say("start", json!({"version": env!("CARGO_PKG_VERSION")}));
+    game.output.event("start", json!({"version": env!("CARGO_PKG_VERSION")}));
     let mut app = App::new();
     app.add_plugins((TaskPoolPlugin::default(), TimePlugin, ScheduleRunnerPlugin::run_loop(TURN)))
         .add_plugins(TraversalPlugin { config })
         .insert_resource(game)
         .add_systems(Update, (meet, connect, play, agree, finish).chain());
-    match app.run() {
-        AppExit::Success => ExitCode::SUCCESS,
-        AppExit::Error(_) => ExitCode::FAILURE,
-    }
+    headless::exit_code(&app.run())
 }
 
 /// Asks for a quick match, and says how it comes along.
@@ -142,12 +113,13 @@ fn meet(
     for QueueChanged(status) in queue.read() {
         if let Some(status) = status {
             let (waiting, players) = (status.waiting, status.players);
-            game.say("queue", json!({"position": status.position, "waiting": waiting, "players": players}));
+            game.output
+                .event("queue", json!({"position": status.position, "waiting": waiting, "players": players}));
         }
     }
     for RoomJoined { room, hosting } in joined.read() {
         let role = if *hosting { "host" } else { "join" };
-        game.say("room", json!({"name": room.name, "code": room.code, "role": role}));
+        game.output.event("room", json!({"name": room.name, "code": room.code, "role": role}));
     }
     for RoomLeft { reason, .. } in left.read() {
         if game.all_done.is_none() {
@@ -159,7 +131,7 @@ fn meet(
         game.fail(error);
     }
     for LobbyFailed { error, retry_in } in lost.read() {
-        game.say("lobby_failed", json!({"text": error.to_string()}));
+        game.output.event("lobby_failed", json!({"text": error.to_string()}));
         if retry_in.is_none() {
             game.fail(error);
         }
@@ -177,17 +149,16 @@ fn connect(
     mut failed: MessageReader<TraversalFailed>,
 ) {
     let path = |name: &str, path: &bevy_traversal::PathInfo| {
-        let ms = |time: Duration| (time.as_secs_f64() * 10_000.0).round() / 10.0;
         json!({"peer": name, "path": path.kind.name(), "method": path.method.map(|method| method.name()),
                "rtt_ms": path.rtt.map(ms), "since_request_ms": ms(path.since_request),
                "packets_sent": path.packets_sent})
     };
     for PeerConnected { peer, path: to, .. } in connected.read() {
-        game.say("path", path(&peer.name, to));
+        game.output.event("path", path(&peer.name, to));
     }
     for PathChanged { player, path: to } in changed.read() {
         if let Some(peer) = peers.peer(*player) {
-            game.say("path", path(&peer.info.name, to));
+            game.output.event("path", path(&peer.info.name, to));
         }
     }
     for PeerDisconnected { peer, reason, .. } in gone.read() {
@@ -199,7 +170,7 @@ fn connect(
         }
     }
     for TraversalFailed { peer, report } in failed.read() {
-        game.say("failed", json!({"peer": peer.name, "text": report.to_string()}));
+        game.output.event("failed", json!({"peer": peer.name, "text": report.to_string()}));
         game.fail(format!("{}: {report}", peer.name));
     }
     let all = usize::from(game.args.players);
@@ -237,7 +208,7 @@ fn play(mut game: ResMut<Game>) {
     }
     game.next_frame = Some(next);
     if game.netplay.as_ref().is_some_and(|netplay| netplay.running && !was_running) {
-        game.say("running", json!({"players": game.args.players}));
+        game.output.event("running", json!({"players": game.args.players}));
     }
 }
 
@@ -291,7 +262,7 @@ fn finish(mut game: ResMut<Game>, mut exit: MessageWriter<AppExit>) {
     }
     let netplay = game.netplay.as_ref();
     let number = |of: fn(&Netplay) -> u64| netplay.map_or(0, of);
-    game.say(
+    game.output.event(
         "summary",
         json!({
             "ok": game.trouble.is_none(),

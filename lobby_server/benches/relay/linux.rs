@@ -8,17 +8,12 @@ use std::time::{Duration, Instant};
 
 use lobby_server::{LobbyServer, Settings};
 use quinn_udp::{RecvMeta, Transmit, UdpSockRef, UdpSocketState};
-use rand_chacha::ChaCha20Rng;
-use rand_chacha::rand_core::SeedableRng;
-use traversal_core::Identity;
 use traversal_core::id::RequestId;
 use traversal_core::wire::Kind;
-use traversal_core::wire::handshake::{ClientHandshake, ClientProgress};
-use traversal_core::wire::message::{
-    Frame, Login, PunchPlan, Request, RoomOptions, RoomTarget, ToPlayer, ToServer,
-};
+use traversal_core::wire::message::{Frame, PunchPlan, Request, RoomOptions, RoomTarget, ToPlayer, ToServer};
 use traversal_core::wire::session::ClientSession;
 
+use crate::login::log_in;
 use crate::turn::{HEADER, TurnClient, TurnServer, channel_data};
 
 /// A full renet slice with everything around it.
@@ -38,29 +33,14 @@ impl Player {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         socket.connect(server).unwrap();
         socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
-        let mut rng = ChaCha20Rng::from_seed([seed; 32]);
-        let identity = Identity::from_secret([seed; 32]);
-        let login = Login {
-            game: "bench".into(),
-            game_protocol: 0,
-            name: "P".into(),
-            token: Vec::new(),
-            ephemeral: [seed; 32],
-            local: Vec::new(),
-            relay_only: false,
-        };
-        let mut handshake = ClientHandshake::new(&mut rng);
-        loop {
-            socket.send(handshake.datagram()).unwrap();
+        let (_, session, _) = log_in(seed, &[], |datagram| {
             let mut buffer = [0; 2048];
-            let len = socket.recv(&mut buffer).unwrap();
-            let now = Instant::now();
-            if let Ok(ClientProgress::Accepted(accepted)) =
-                handshake.handle(&buffer[..len], &identity, &[], &login, now, &mut rng)
-            {
-                return Self { socket, session: accepted.1 };
-            }
-        }
+            socket.send(datagram).unwrap();
+            let len = socket.recv(&mut buffer).map_err(|error| format!("no answer: {error}"))?;
+            Ok(buffer[..len].to_vec())
+        })
+        .unwrap();
+        Self { socket, session }
     }
 
     fn ask(&mut self, request: Request) {

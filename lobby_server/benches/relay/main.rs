@@ -9,6 +9,9 @@
 #[cfg(target_os = "linux")]
 mod linux;
 #[cfg(target_os = "linux")]
+#[path = "../../tests/login/mod.rs"]
+mod login;
+#[cfg(target_os = "linux")]
 mod turn;
 
 fn main() {

@@ -1,0 +1,65 @@
+//! A virtual display for windows of the game, and a look at the pictures that they take of themselves.
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, ChildStdout, Command, Stdio};
+
+/// What a window needs beside a display; else why there can be none.
+pub(crate) fn vulkan() -> Result<(), &'static str> {
+    let there = ["/usr/share/vulkan/icd.d", "/etc/vulkan/icd.d"]
+        .iter()
+        .any(|folder| Path::new(folder).read_dir().is_ok_and(|mut files| files.next().is_some()));
+    if there { Ok(()) } else { Err("no Vulkan driver (Debian: mesa-vulkan-drivers libvulkan1)") }
+}
+
+/// A virtual display, gone when dropped.
+pub(crate) struct Display {
+    child: Child,
+    pub(crate) name: String,
+    /// Where it wrote its number; a closed pipe would end it.
+    _told: BufReader<ChildStdout>,
+}
+
+impl Display {
+    pub(crate) fn open() -> Option<Self> {
+        let mut child = Command::new("Xvfb")
+            .args(["-displayfd", "1", "-screen", "0", "1280x720x24", "-nolisten", "tcp", "-noreset"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .ok()?;
+        let mut number = String::new();
+        let mut told = BufReader::new(child.stdout.take()?);
+        told.read_line(&mut number).ok()?;
+        Some(Self { child, name: format!(":{}", number.trim()), _told: told })
+    }
+}
+
+impl Drop for Display {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Width and height of a picture, and how many of its pixels are near each colour.
+fn look(file: &Path, colours: [[u8; 3]; 2]) -> ((u32, u32), [usize; 2]) {
+    let decoder = png::Decoder::new(BufReader::new(std::fs::File::open(file).expect("the picture is there")));
+    let mut reader = decoder.read_info().expect("a PNG file");
+    let mut pixels = vec![0; reader.output_buffer_size().expect("a picture that fits")];
+    let info = reader.next_frame(&mut pixels).expect("whole");
+    assert_eq!(info.color_type, png::ColorType::Rgb);
+    let near = |colour: [u8; 3]| {
+        let same = |pixel: &&[u8]| pixel.iter().zip(colour).all(|(a, b)| a.abs_diff(b) < 40);
+        pixels[..info.buffer_size()].chunks_exact(3).filter(same).count()
+    };
+    ((info.width, info.height), colours.map(near))
+}
+
+/// Asserts that the picture is of a window of this size, and shows the host and a guest.
+pub(crate) fn assert_shows_both_players(file: &Path, size: (u32, u32)) {
+    // The colours of the host and of the guest.
+    let (seen, [host, guest]) = look(file, [[46, 227, 237], [255, 71, 163]]);
+    assert_eq!(seen, size);
+    assert!(host > 60 && guest > 60, "{}: {host} pixels of the host, {guest} of the guest", file.display());
+}
