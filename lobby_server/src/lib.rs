@@ -2,6 +2,12 @@
 //!
 //! [`Server`] is the core, without sockets, clock or threads; simulators turn it themselves. [`LobbyServer`] runs
 //! it on real sockets in a thread of its own, for games that bring their server along.
+//!
+//! Which room holds what: `server` is the core, with a file for each thing that players do (`login`, `creating`,
+//! `joining`, `migration`, `probes`, ...). What it decides with is pure and stands beside it: `rooms`, `queue`,
+//! `matchmaking`, `rendezvous`, `host_choice`, `claims`, `relay`, `sprays`, `limits`, `outcomes`, and [`registry`],
+//! which other nodes may share one day. Around the core: `run` turns it, `udp` and `tcp` have the sockets, `stun` the
+//! STUN format, `http` the metrics; [`config`], [`key`] and [`check`] serve the operator.
 
 pub mod check;
 mod claims;

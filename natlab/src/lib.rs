@@ -1,5 +1,10 @@
 //! A laboratory for `bevy_traversal`: simulated NATs, links and whole worlds that drive the shipping agent and the
 //! shipping lobby server in virtual time, and real programs behind emulated NATs.
+//!
+//! - [`nat`], [`link`] and [`world`]: the simulated internet, written apart from what the product believes about NATs;
+//! - [`player`] and [`lobby`]: the shipping agent and server in it; [`scenario`]: one join of two players;
+//! - [`matrix`] and [`stats`]: many of them; [`demo`]: one, told step by step; [`oracle`]: what should be possible;
+//! - `netns` (Linux): real programs in namespaces, behind the same NATs or the kernel's; [`cli`]: the arguments.
 
 pub mod cli;
 pub mod demo;

@@ -66,6 +66,11 @@ pub struct TraversalConfig {
     pub transport: Transport,
     /// renet's channels and budgets, for [`Transport::Sealed`]; the same on all players.
     pub renet: ConnectionConfig,
+    /// How often renet's packets are taken, at the most; zero: in every frame. renet acknowledges acknowledgements, so
+    /// that two players who say nothing to each other send a small datagram in each frame, both ways. With a 30th of a
+    /// second they send 30 a second at any frame rate, and a message waits so long at the worst. It is also the tick
+    /// that [`ConnectionConfig::available_bytes_per_tick`] counts by. For [`Transport::Sealed`].
+    pub renet_send_period: Duration,
     /// How names are resolved.
     pub resolver: Arc<dyn Resolve>,
     /// How long the resolver may take before the lobby counts as unresolvable; in the background it is waited for
@@ -103,6 +108,7 @@ impl Default for TraversalConfig {
             agent,
             transport: Transport::default(),
             renet: ConnectionConfig::default(),
+            renet_send_period: Duration::ZERO,
             resolver: Arc::new(SystemResolver),
             resolve_timeout: Duration::from_millis(3500),
             local_address_period: Duration::from_secs(5),

@@ -70,6 +70,10 @@
 //! }
 //! ```
 
+// Which room holds what. The app's side: `messages` (asked and told), `state` (resources), `conditions`, `systems`
+// (once a frame, between app and driver), `link` (the app's end of the driver), `renet`, `datagrams`, `ggrs` and
+// `handoff` (what a connection is used for). The thread's side: `driver` (starts and ends it), `turn` (its loop),
+// `sockets`, `stream`, `resolve`, `port_mapping`, `identity`.
 mod conditions;
 mod config;
 mod datagrams;
@@ -199,7 +203,7 @@ impl Plugin for TraversalPlugin {
                     .after(RenetClientPlugin::update_system)
                     .before(RenetServerPlugin::emit_server_events_system),
             )
-            .add_systems(PostUpdate, renet::send.in_set(RenetSend))
+            .add_systems(PostUpdate, renet::send.run_if(renet::is_send_due).in_set(RenetSend))
             .add_systems(Last, renet::clean_up);
         }
     }

@@ -2,10 +2,12 @@
 
 use bevy_ecs::change_detection::DetectChangesMut;
 use bevy_ecs::resource::Resource;
-use bevy_ecs::system::{Commands, Res, ResMut};
+use bevy_ecs::system::{Commands, Local, Res, ResMut};
 use bevy_renet::renet::{self, ConnectionConfig};
 use bevy_renet::{RenetClient, RenetServer};
+use bevy_time::{Real, Time};
 use std::collections::BTreeMap;
+use std::time::Duration;
 use traversal_core::id::PlayerId;
 use traversal_core::wire::message::MatchEnd;
 use traversal_core::{Command, DisconnectReason};
@@ -200,6 +202,24 @@ fn close(link: &mut ResMut<TraversalLink>, player: PlayerId, reason: &str) {
     link.bypass_change_detection().command(Command::ClosePeer { player, reason: reason.to_owned() });
 }
 
+/// Whether renet's packets are to be taken in this frame.
+pub(crate) fn is_send_due(
+    link: Option<Res<TraversalLink>>,
+    time: Res<Time<Real>>,
+    mut next: Local<Duration>,
+) -> bool {
+    let period = link.map_or(Duration::ZERO, |link| link.config.renet_send_period);
+    is_due(time.elapsed(), period, &mut next)
+}
+
+fn is_due(now: Duration, period: Duration, next: &mut Duration) -> bool {
+    let Some(late) = now.checked_sub(*next) else { return false };
+    // On the average the period is kept, also where it is no multiple of a frame's length; what a long frame has missed
+    // is not made up for.
+    *next = if late < period { *next + period } else { now.saturating_add(period) };
+    true
+}
+
 /// In `PostUpdate`: takes renet's packets.
 pub(crate) fn send(
     hand_off: Res<HandOff>,
@@ -227,5 +247,25 @@ pub(crate) fn clean_up(mut commands: Commands, mut hand_off: ResMut<HandOff>) {
         hand_off.server = None;
         commands.remove_resource::<RenetServer>();
         commands.remove_resource::<RenetClient>();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_period_is_kept_on_the_average_and_zero_is_every_frame() {
+        let frame = Duration::from_millis(16);
+        let sent = |period: Duration, frames: &mut dyn Iterator<Item = u32>| {
+            let mut next = Duration::ZERO;
+            frames.filter(|n| is_due(frame * *n, period, &mut next)).count()
+        };
+        assert_eq!(sent(Duration::ZERO, &mut (1..=625)), 625);
+        // Ten seconds at 30 a second, and at twice the frames' rate.
+        assert!((299..=301).contains(&sent(Duration::from_secs(1) / 30, &mut (1..=625))));
+        assert_eq!(sent(frame / 2, &mut (1..=625)), 625);
+        // Nothing is made up for after a minute without a frame: one frame in ten as before (1, 10, 20, 30, 4000, 4010, 4020).
+        assert_eq!(sent(frame * 10, &mut (1..=30).chain(4000..4030)), 7);
     }
 }

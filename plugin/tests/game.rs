@@ -257,3 +257,34 @@ fn a_player_with_a_changed_client_only_ends_its_own_game() {
         honest.app.world_mut().resource_mut::<RenetClient>().receive_message(channel).is_some()
     });
 }
+
+#[test]
+fn renets_packets_may_be_taken_less_often() {
+    let lobby = lobby();
+    let mut host = host(&lobby, room());
+    let hour = std::time::Duration::from_secs(3600);
+    let mut guest = Game::new(TraversalConfig { renet_send_period: hour, ..config(&lobby, "guest") });
+    guest.write(JoinRoom::name("room"));
+    until([&mut host, &mut guest], "both connect", 5.0, |games| {
+        games.iter().all(|game| !game.all::<PeerConnected>().is_empty())
+    });
+    let sent = |game: &Game| game.resource::<TraversalStats>().game_sent();
+    let (before, of_host) = (sent(&guest), sent(&host));
+    guest
+        .app
+        .world_mut()
+        .resource_mut::<RenetClient>()
+        .send_message(DefaultChannel::ReliableOrdered, "in an hour");
+    // The host says something in each frame, which the guest would acknowledge in each of its own.
+    let id = guest_id(&host);
+    until([&mut host, &mut guest], "the host's come", 5.0, |[host, guest]| {
+        let mut server = host.app.world_mut().resource_mut::<RenetServer>();
+        server.send_message(id, DefaultChannel::Unreliable, "now");
+        let mut client = guest.app.world_mut().resource_mut::<RenetClient>();
+        while client.receive_message(DefaultChannel::Unreliable).is_some() {}
+        sent(host) > of_host + 50
+    });
+    assert!(sent(&guest) <= before + 1, "{} datagrams", sent(&guest) - before);
+    let mut server = host.app.world_mut().resource_mut::<RenetServer>();
+    assert!(server.receive_message(id, DefaultChannel::ReliableOrdered).is_none());
+}

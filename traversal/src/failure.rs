@@ -158,19 +158,18 @@ impl FailureReport {
         let relay = if self.relayed { "" } else { "Allow the relay in the game's settings, or " };
         let (random_here, random_there) =
             (reach(&self.own_nat).unpredictable(), reach(&self.peer_nat).unpredictable());
-        let forward = |where_| {
-            let first = if self.relayed { "Switch on UPnP" } else { "switch on UPnP" };
-            format!("{relay}{first} or forward a UDP port to the game on {where_}.")
-        };
+        // The game asks the router itself. A port that is forwarded by hand helps nobody: the other side never hears of it.
+        let map_port =
+            |where_| format!("{relay}{} on UPnP, NAT-PMP or PCP on {where_}.", self.start("switch"));
         match self.reason {
-            R::RandomPortsAgainstSymmetric | R::RandomPortsNotFound if random_here => forward("your router"),
+            R::RandomPortsAgainstSymmetric | R::RandomPortsNotFound if random_here => map_port("your router"),
             R::RandomPortsAgainstSymmetric | R::RandomPortsNotFound if random_there => {
-                forward("the other player's router")
+                map_port("the other player's router")
             }
             R::RandomPortsOnBothSides
             | R::RandomPortsAgainstSymmetric
             | R::RandomPortsNotFound
-            | R::SymmetricOnBothSides => forward("your router or the other player's"),
+            | R::SymmetricOnBothSides => map_port("your router or the other player's"),
             R::UdpBlocked => {
                 let whose = match (self.own_nat.udp_blocked, self.peer_nat.udp_blocked) {
                     (false, true) => "the other player's network",

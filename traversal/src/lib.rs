@@ -29,6 +29,11 @@
 //! Where to find what: [`wire`] has every byte on the network, [`classify`] tells NATs apart (M1-M9), [`plan`] picks
 //! roles and methods (M10-M12), [`ports`] counts ports (M4, M15, M19), [`punch`] has one file a method (M13-M24).
 //!
+//! Behind [`Agent`], each part in a room of its own: `login` keeps the session with the lobby server, `lobby` the room
+//! and its requests, `mesh` its pairs, `detection` runs the classification, [`port_mapping`] checks a forwarded port.
+//! One match is a `peer`: an `attempt` punches, `path` chooses among the ways that were found, `pulse` watches the
+//! chosen one.
+//!
 //! Out of scope: sockets and names (the driver's), rooms and matching (the lobby server's), what the game says.
 
 mod agent;

@@ -1,6 +1,7 @@
 //! A given screen with made-up content, for pictures: no network at all.
 
 use bevy::prelude::*;
+use bevy_traversal::{FailureReason, FailureReport, NatProfile, Stage};
 
 use crate::bots::brain::Brain;
 use crate::flow::Seed;
@@ -61,10 +62,7 @@ impl Plugin for ShowcasePlugin {
         {
             room.hosting = false;
         }
-        app.add_message::<Ask>().insert_state(screen).insert_resource(session).insert_resource(TroubleText(String::from(
-            "No way to Ada was found. Both routers choose random ports, so no direct path exists. Allow the \
-             relay, or forward a UDP port on one router and bind the game to it.",
-        )));
+        app.add_message::<Ask>().insert_state(screen).insert_resource(session).insert_resource(trouble());
         // The flow would act on a real goal; only pages read this one.
         app.insert_resource(goal);
         if needs_room && name != ScreenName::Connecting {
@@ -82,6 +80,19 @@ impl Plugin for ShowcasePlugin {
                 .add_systems(FixedUpdate, act.before(NetSystems::Tick));
         }
     }
+}
+
+/// What the game says of a pair without any path, in the plugin's own words.
+fn trouble() -> TroubleText {
+    let report = FailureReport {
+        stage: Stage::Punch,
+        reason: FailureReason::RandomPortsOnBothSides,
+        relayed: false,
+        own_nat: NatProfile::default(),
+        peer_nat: NatProfile::default(),
+        tried: Vec::new(),
+    };
+    TroubleText(format!("No way to Ada was found. {report}"))
 }
 
 fn act(mut cast: ResMut<Cast>, mut hosted: ResMut<Hosted>) {
