@@ -4,15 +4,19 @@
 
 mod worlds;
 
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use natlab::nat::{Allocation, Filtering, Hairpin, Kind, Mapping, NatConfig, NatSpec, Pooling};
+use natlab::link::Link;
+use natlab::lobby::Program;
+use natlab::nat::{Allocation, Filtering, Hairpin, Header, Kind, Mapping, NatConfig, NatSpec, Pooling};
 use natlab::oracle::{Cause, Outlook, Relation};
 use natlab::scenario::{PairSettings, PairWorld};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use traversal_core::failure::FailureReason;
 use traversal_core::nat::{NatProfile, PortAllocation};
+use traversal_core::wire::message::Method;
 use traversal_core::{Caps, Event, PathKind, RelayPolicy};
 
 use worlds::{any, any_world, check_caps, check_destinations, watch};
@@ -272,6 +276,36 @@ fn in_every_world_that_the_oracle_calls_impossible_the_reason_names_the_cause() 
         // Both sides say it.
         assert!(unmeasured * 100 <= runs * 2 * 4, "{cause:?}: {unmeasured} of {runs} worlds not measured");
     }
+}
+
+/// A search for one player's ports knocks at those of all who are behind the same address.
+#[test]
+fn strangers_behind_a_searched_address_get_no_more_than_the_caps_allow() {
+    let open = "mapping=apdm,filtering=eif,ports=random";
+    let mut settings =
+        PairSettings::equal(5, &chain(open), &chain("portrestricted"), Duration::from_millis(30));
+    settings.config.method = Some(Method::Birthday);
+    settings.config.relay = RelayPolicy::Never;
+    let caps = settings.config.caps;
+    let mut pair = PairWorld::new(settings);
+    let nat = pair.left_nats[0];
+    let inside = pair.world.inside_of(nat);
+    let mut strangers = Vec::new();
+    for host in 10..30u8 {
+        let ip = IpAddr::from([192, 168, 1, host]);
+        let idle = Program::Idle;
+        strangers.push(pair.world.add_host(inside, vec![ip], &[], Link::default(), idle));
+        for port in 1..=400 {
+            let (now, server) = (pair.world.now(), SocketAddr::from(([203, 0, 113, 9], port)));
+            pair.world.nat_mut(nat).outbound(now, Header::udp(SocketAddr::new(ip, 7000), server));
+        }
+    }
+    let report = pair.join();
+    let stray: u64 = strangers.iter().map(|host| pair.world.stats(*host).closed).sum();
+    assert!(stray > 0, "8,000 of 64,512 ports are theirs: {:?}", report.cause);
+    assert!(stray <= u64::from(caps.datagrams_per_attempt), "{stray}");
+    let targets = report.right.targets;
+    assert!(targets <= caps.targets_per_attempt as usize, "{targets}");
 }
 
 #[test]

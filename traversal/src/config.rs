@@ -151,3 +151,19 @@ impl Default for Caps {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn caps_are_what_home_routers_bear() {
+        let caps = Caps::default();
+        // RFC 8445's floor of 5 ms a binding; 256 sockets and 1,200 probes meet a random port in 99 of 100 tries.
+        assert_eq!(
+            (caps.datagrams_per_second, caps.sockets_per_attempt, caps.targets_per_attempt),
+            (200, 256, 1200)
+        );
+        assert!(caps.datagrams_per_attempt >= caps.targets_per_attempt + caps.sockets_per_attempt);
+    }
+}

@@ -196,11 +196,19 @@ impl Detection {
     }
 
     /// A datagram that only the own hairpin test can have sent. True if it was.
-    pub(crate) fn handle_hairpin(&mut self, now: Instant, datagram: &[u8]) -> bool {
+    pub(crate) fn handle_hairpin(
+        &mut self,
+        cx: &mut Cx<'_>,
+        link: &mut LobbyLink,
+        sockets: &mut Sockets,
+        datagram: &[u8],
+    ) -> bool {
         let (Some(token), Some(classifier)) = (&self.hairpin, &mut self.classifier) else { return false };
         let ours = datagram.get(1..) == Some(token.as_slice());
         if ours {
-            classifier.handle_hairpin(now);
+            classifier.handle_hairpin(cx.now);
+            // It may have been the last thing to find out.
+            self.work(cx, link, sockets);
         }
         ours
     }

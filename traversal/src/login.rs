@@ -1,6 +1,7 @@
 //! The link to the lobby server: login, keepalive, loss, and login again (M23, M28, M31). By UDP, and over a TCP
 //! stream where UDP does not get through.
 
+mod ends;
 mod family;
 mod online;
 mod shaking;
@@ -18,11 +19,10 @@ use crate::Identity;
 use crate::api::{Event, LobbyError, LobbyState, SocketId, StreamState};
 use crate::config::{AgentConfig, RelayPolicy};
 use crate::cx::{Cx, Uplink};
-use crate::wire::handshake::{ClientProgress, Refusal, parse_unknown_session};
-use crate::wire::message::{Frame, Login, LoginRefusal, ToPlayer};
+use crate::wire::handshake::parse_unknown_session;
+use crate::wire::message::{Frame, Login, ToPlayer};
 use crate::wire::port_report::PortReport;
-use crate::wire::{Dropped, Kind, VERSION};
-use family::OtherFamily;
+use crate::wire::{Dropped, Kind};
 pub(crate) use online::Online;
 use shaking::Shaking;
 use stream::Stream;
@@ -302,95 +302,6 @@ impl LobbyLink {
             Frame::Pong { .. } | Frame::Ack { .. } | Frame::PathResponse { .. } | Frame::Probe(_) => {}
         }
         None
-    }
-
-    fn handle_handshake(
-        &mut self,
-        cx: &mut Cx<'_>,
-        way: (SocketId, SocketAddr),
-        datagram: &[u8],
-    ) -> Result<Option<LinkEvent>, Dropped> {
-        let State::Shaking(shaking) = &mut self.state else { return Err(Dropped::Unknown) };
-        let keys = match (&self.first_key, cx.config.server_keys.as_slice()) {
-            (Some(key), []) => std::slice::from_ref(key),
-            (_, pinned) => pinned,
-        };
-        let progress = shaking.handle(cx, way, &self.servers, keys, datagram)?;
-        let error = match progress {
-            ClientProgress::Cookie => {
-                self.handle_timeout(cx, cx.config.keepalive);
-                return Ok(None);
-            }
-            ClientProgress::Accepted(accepted) => {
-                let (welcome, session, server_key) = *accepted;
-                let (socket, server) = way;
-                let Some(udp) = cx.main.towards(server) else { return Err(Dropped::Unknown) };
-                let over_stream = socket == SocketId::STREAM;
-                self.blocked = over_stream;
-                if !over_stream {
-                    self.stream.close(cx);
-                }
-                let ephemeral = shaking.ephemeral.clone();
-                let other = OtherFamily::new(cx, server, &welcome.other_family, &self.servers);
-                let of_session = (session, welcome, server_key, other);
-                let online = Online::new(cx.now, of_session, ephemeral, (server, udp), over_stream);
-                self.first_key.get_or_insert(server_key);
-                self.backoff = cx.config.relogin_min;
-                cx.emit(Event::Lobby(online.lobby_state(cx.identity)));
-                self.state = State::Online(Box::new(online));
-                return Ok(Some(LinkEvent::LoggedIn));
-            }
-            ClientProgress::Refused(refusal) => {
-                let temporary = matches!(refusal, LoginRefusal::Full | LoginRefusal::Stopping);
-                let error = LobbyError::Refused(refusal);
-                if temporary {
-                    self.retry(cx, error);
-                } else {
-                    self.give_up(cx, error);
-                }
-                return Ok(None);
-            }
-            ClientProgress::RefusedInClear(Refusal::Version { theirs }) => {
-                LobbyError::OtherProtocol { ours: VERSION, theirs }
-            }
-            ClientProgress::RefusedInClear(_) => LobbyError::Refused(LoginRefusal::Full),
-            ClientProgress::WrongKey => LobbyError::WrongKey,
-        };
-        // Said in the clear or by a stranger: another address of the server may still answer better.
-        shaking.error = Some(error.clone());
-        if self.servers.len() == 1 {
-            self.failed(cx, error);
-        }
-        Ok(None)
-    }
-
-    /// The end of one login attempt.
-    fn failed(&mut self, cx: &mut Cx<'_>, error: LobbyError) {
-        match error {
-            LobbyError::WrongKey | LobbyError::OtherProtocol { .. } => self.give_up(cx, error),
-            error => self.retry(cx, error),
-        }
-    }
-
-    fn give_up(&mut self, cx: &mut Cx<'_>, error: LobbyError) {
-        self.stream.close(cx);
-        self.state = State::Idle;
-        cx.emit(Event::Lobby(LobbyState::Refused { error }));
-    }
-
-    fn retry(&mut self, cx: &mut Cx<'_>, error: LobbyError) {
-        self.stream.close(cx);
-        // Up to half as long again, so that a restarted server is not hit by all its players at once.
-        let jitter = f64::from(cx.rng.next_u32()) / f64::from(u32::MAX) / 2.0;
-        let retry_in = self.backoff.mul_f64(1.0 + jitter);
-        self.backoff = (self.backoff * 2).min(cx.config.relogin_max);
-        self.state = State::Waiting(cx.now + retry_in);
-        cx.emit(Event::Lobby(LobbyState::Retrying { error, retry_in }));
-    }
-
-    fn lost(&mut self, cx: &mut Cx<'_>, error: LobbyError) -> Option<LinkEvent> {
-        self.retry(cx, error);
-        Some(LinkEvent::Lost)
     }
 
     /// Asks the server at once whether it sees us where it did (after a change of the machine's addresses).

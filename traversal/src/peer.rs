@@ -23,13 +23,10 @@ use crate::wire::Dropped;
 use crate::wire::message::{Method, PlayerInfo, PunchPlan};
 use crate::wire::pair::{Opened, PairChannel, PairMessage};
 
-use punching::{hold_back, is_tested};
+use punching::{head_start, hold_back, is_tested};
 
 /// How long the other ways of an attempt stay open once a direct one stands: the two sides may have chosen differently.
 const TIDY: Duration = Duration::from_secs(2);
-
-/// Head start of direct test messages before the relay is tried, where they are likely to arrive.
-const RELAY_LATER: Duration = Duration::from_millis(150);
 
 /// One match.
 #[derive(Debug)]
@@ -121,7 +118,7 @@ impl Peer {
         {
             // Where direct test messages are likely to arrive, they get a start, so that the game need not move.
             let likely = attempt.cone_is_likely() && !paths.is_empty();
-            let start = if likely { RELAY_LATER } else { Duration::ZERO };
+            let start = if likely { head_start(&plan, hands.link) } else { Duration::ZERO };
             paths.add(now + start, RELAY, server, PathKind::Relay, Method::Cone);
         }
         let allowed = Duration::from_millis(u64::from(plan.deadline_ms)).min(cx.config.connect_deadline);

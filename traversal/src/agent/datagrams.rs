@@ -9,6 +9,11 @@ use crate::path::RELAY;
 use crate::wire::{Dropped, Kind, MAX_DATAGRAM, RELAY_HEADER, pair};
 
 impl Agent {
+    fn handle_hairpin(&mut self, now: Instant, datagram: &[u8]) -> bool {
+        let mut cx = cx!(self, now);
+        self.detection.handle_hairpin(&mut cx, &mut self.link, &mut self.sockets, datagram)
+    }
+
     /// Input: a datagram came in on `socket`. Anything that is not ours is counted and dropped.
     pub fn handle_datagram(&mut self, now: Instant, socket: SocketId, from: SocketAddr, datagram: &[u8]) {
         let result = match Kind::of(datagram) {
@@ -16,7 +21,7 @@ impl Agent {
             // The server has nothing of this kind to say.
             Some(Kind::Pair) if socket == SocketId::STREAM => Err(Dropped::Malformed),
             Some(Kind::Pair) => self.handle_pair(now, socket, from, datagram),
-            Some(Kind::Probe) if self.detection.handle_hairpin(now, datagram) => Ok(()),
+            Some(Kind::Probe) if self.handle_hairpin(now, datagram) => Ok(()),
             Some(Kind::Cookie | Kind::Accept | Kind::Refuse | Kind::Control | Kind::Probe) => {
                 let mut cx = cx!(self, now);
                 let result = self.link.handle_datagram(&mut cx, (socket, from), datagram);

@@ -1,13 +1,16 @@
 //! The peer's part: which probes to send, from which fresh sockets, and for how long to wait.
 
+mod steps;
+
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use super::{Evidence, RttEstimate, Sighting, classify};
-use crate::nat::{MappingBehavior, NatProfile, PortAllocation};
+use crate::nat::NatProfile;
 use crate::ports::StepRule;
 use crate::wire::message::ProbePurpose;
+use steps::Hairpin;
 
 /// What a [`Classifier`] starts with.
 #[derive(Clone, Debug)]
@@ -72,10 +75,6 @@ const BURST: u16 = 8;
 const PORT_SLOT: u16 = 6;
 /// Asks for an answer from another address. The same.
 const ADDRESS_SLOT: u16 = 7;
-/// More sockets, one after the other, for the rate at which other machines take ports.
-const RATE_SOCKETS: u16 = 4;
-/// Time between them: together a second, in which 5 ports a second can just be told from none.
-const RATE_PERIOD: Duration = Duration::from_millis(250);
 /// At 10 % loss each way, four tries all fail once in 770 times.
 const TRIES: u32 = 4;
 /// Silence is the answer of most filters, so filter tests are repeated without waiting for it to be sure.
@@ -117,13 +116,6 @@ pub struct Classifier {
     /// The mapping is tested from a second socket, too.
     mapping_again: bool,
     done: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Hairpin {
-    NotYet,
-    Asking { tries: u32, due: Instant },
-    Told(bool),
 }
 
 impl Classifier {
@@ -373,56 +365,6 @@ impl Classifier {
             Fate::Seen { observed, .. } => Some(observed),
             Fate::Waiting | Fate::Silent => None,
         })
-    }
-
-    /// Two sockets send to each other's external address, so that both filters are open. Needs a mapping that
-    /// is the same for every destination, else the addresses are not the right ones.
-    fn hairpin_step(&mut self, now: Instant) {
-        let tries = match self.hairpin {
-            Hairpin::Told(_) => return,
-            Hairpin::NotYet => 0,
-            Hairpin::Asking { due, .. } if due > now => return,
-            Hairpin::Asking { tries, .. } => tries,
-        };
-        if tries >= TRIES {
-            self.hairpin = Hairpin::Told(false);
-            return;
-        }
-        let (Some(a), Some(b)) = (self.seen_at(1), self.seen_at(2)) else { return };
-        let profile = self.profile();
-        if profile.mapping != MappingBehavior::EndpointIndependent || profile.translated == Some(false) {
-            return;
-        }
-        for (slot, to) in [(1, b), (2, a)] {
-            self.orders.push_back(ClassifierOrder::Hairpin { slot, to, tag: u32::from(slot) });
-        }
-        // To the router and back is nearer than to the server and back.
-        self.hairpin = Hairpin::Asking { tries: tries + 1, due: now + self.rtt.overdue() };
-    }
-
-    fn wants_rate(&self) -> bool {
-        let profile = self.profile();
-        matches!(profile.allocation, PortAllocation::Sequential { .. })
-            && profile.mapping != MappingBehavior::EndpointIndependent
-    }
-
-    fn rate_step(&mut self, now: Instant) {
-        if !self.burst_sent || self.rate_opened >= RATE_SOCKETS {
-            return;
-        }
-        match self.rate_due {
-            None if self.reports_settled() && self.wants_rate() => {
-                self.rate_due = Some(self.start.max(now) + RATE_PERIOD);
-            }
-            Some(due) if due <= now => {
-                let slot = BURST + self.rate_opened;
-                self.rate_opened += 1;
-                self.sockets.push(None);
-                self.orders.push_back(ClassifierOrder::OpenSocket { slot });
-                self.rate_due = (self.rate_opened < RATE_SOCKETS).then(|| now + RATE_PERIOD);
-            }
-            _ => {}
-        }
     }
 
     fn reports_settled(&self) -> bool {

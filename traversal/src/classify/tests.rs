@@ -376,3 +376,52 @@ fn answers_nobody_asked_for_are_ignored() {
     classifier.handle_timeout(now);
     assert_eq!(classifier.profile(), NatProfile::default());
 }
+
+#[test]
+fn m1_m3_filter_tests_come_from_sockets_that_have_sent_nowhere_else() {
+    // Without any answer nothing is known early, and all tries are made.
+    let start = Instant::now();
+    let targets = servers(2);
+    let config = ClassifierConfig {
+        targets: targets.clone(),
+        local: Vec::new(),
+        rtt: Some(RTT),
+        step_rule: StepRule::Gcd,
+    };
+    for answered in [false, true] {
+        let mut classifier = Classifier::new(start, config.clone());
+        let mut now = start;
+        let mut sent: BTreeMap<u16, Vec<ProbeOrder>> = BTreeMap::new();
+        while !classifier.is_done() {
+            while let Some(order) = classifier.poll_order() {
+                match order {
+                    ClassifierOrder::OpenSocket { slot } => {
+                        classifier.handle_socket(now, slot, Some(50_000 + slot));
+                    }
+                    ClassifierOrder::Probe(probe) => {
+                        sent.entry(probe.slot).or_default().push(probe);
+                        if answered && probe.purpose == ProbePurpose::Report {
+                            let observed = SocketAddr::from(([198, 51, 100, 1], 50_000 + probe.slot));
+                            classifier.handle_seen(now, probe.tag, observed, probe.target);
+                        }
+                    }
+                    ClassifierOrder::Hairpin { .. } | ClassifierOrder::CloseSocket { .. } => {}
+                }
+            }
+            let Some(due) = classifier.poll_timeout() else { break };
+            now = due;
+            classifier.handle_timeout(now);
+        }
+        let tests = |purpose| {
+            let socket = sent.values().find(|probes| probes.iter().any(|probe| probe.purpose == purpose));
+            socket.unwrap_or_else(|| panic!("nobody asks {purpose:?}"))
+        };
+        let (port, address) =
+            (tests(ProbePurpose::ReplyFromOtherPort), tests(ProbePurpose::ReplyFromOtherAddress));
+        assert_ne!(port[0].slot, address[0].slot);
+        for probes in [port, address] {
+            assert!(probes.iter().all(|probe| probe.target == targets[0]), "{probes:?}");
+            assert_eq!(probes[0].purpose, ProbePurpose::Report, "its mapping is known to live");
+        }
+    }
+}

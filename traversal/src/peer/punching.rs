@@ -15,6 +15,20 @@ use crate::sockets::Owner;
 use crate::wire::message::{Facts, Method, PunchPlan, Replan, SprayTurn, ToServer};
 use crate::wire::pair::PairMessage;
 
+/// A round trip that most players have, where none was measured yet.
+const USUAL: Duration = Duration::from_millis(100);
+
+/// Head start of direct test messages before the relay is tried, where they are likely to arrive: their round trip, and
+/// half of one more for its spread. The way between the two is taken to be as long as their ways to the server.
+pub(super) fn head_start(plan: &PunchPlan, link: &mut LobbyLink) -> Duration {
+    let own = link.online().and_then(|online| online.session.rtt());
+    // A minute is far beyond any deadline.
+    let peer = plan.peer_rtt_ms.map(|ms| Duration::from_millis(ms.min(60_000).into()));
+    let (own, peer) = (own.or(peer).unwrap_or(USUAL), peer.or(own).unwrap_or(USUAL));
+    let round_trip = (own + peer) / 2;
+    round_trip + (round_trip / 2).max(RttEstimate::FLOOR)
+}
+
 /// How long a player with a forwarded port waits for the other side, which can reach it whatever its NAT does.
 ///
 /// A Linux router that gives each destination a random port keeps the flow that the player opened itself; the other

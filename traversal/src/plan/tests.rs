@@ -223,3 +223,51 @@ fn the_side_with_fewer_candidates_better_sends() {
     let busy = NatProfile { foreign_rate: Some(500.0), ..named("as") };
     assert_eq!(better_sender(&busy, &named("as")), Some(false));
 }
+
+/// Whether one bubble leads to packets both ways, told from the packets alone.
+fn a_bubble_leads_both_ways(sending: &NatProfile, receiving: &NatProfile) -> bool {
+    let fixed = |nat: &NatProfile| nat.mapping == M::EndpointIndependent;
+    let by_port = |nat: &NatProfile| nat.filtering == F::AddressAndPortDependent;
+    // Two probes bracket the bubble's port; replies come from the port that it was sent to, or from a new one. What is
+    // answered to them leaves by the bubble's port again, where the receiving side has just sent to.
+    let bracketed = fixed(sending) || !matches!(sending.allocation, P::Random);
+    let reply_gets_in = bracketed && (!by_port(sending) || fixed(receiving));
+    // The bubble gets in itself, at the port that the server knows: a filter that looks at addresses has been opened
+    // there only if that port is the one for all. The answer leaves by it, or by a new port.
+    let bubble_gets_in = (fixed(receiving) && !by_port(receiving))
+        || (receiving.filtering == F::EndpointIndependent && !by_port(sending));
+    reply_gets_in || bubble_gets_in
+}
+
+#[test]
+fn m11_the_whole_space_follows_from_the_packets() {
+    let mappings = [M::EndpointIndependent, M::AddressDependent, M::AddressAndPortDependent];
+    let filters = [F::EndpointIndependent, F::AddressDependent, F::AddressAndPortDependent];
+    let ports = [P::Preserving, COUNT, P::Sequential { step: -3 }, P::Random];
+    let mut all = Vec::new();
+    for mapping in mappings {
+        for filtering in filters {
+            for allocation in ports {
+                all.push(nat(mapping, filtering, allocation));
+            }
+        }
+    }
+    let mut seen = std::collections::BTreeMap::new();
+    for a in &all {
+        for b in &all {
+            let expected = match (a_bubble_leads_both_ways(a, b), a_bubble_leads_both_ways(b, a)) {
+                (true, _) => Decision::Keep,
+                (false, true) => Decision::Swap,
+                (false, false) => Decision::Impossible,
+            };
+            let found = bubble_outcome(a, b);
+            if found != expected {
+                seen.entry(format!("{found:?} for {expected:?}"))
+                    .or_insert_with(Vec::new)
+                    .push([a, b].map(|nat| (nat.mapping, nat.filtering, nat.allocation)));
+            }
+        }
+    }
+    let report: Vec<_> = seen.iter().map(|(what, pairs)| (what, pairs.len(), pairs[0])).collect();
+    assert!(seen.is_empty(), "{report:#?}");
+}

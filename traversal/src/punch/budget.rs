@@ -19,7 +19,7 @@ pub struct Budget {
 
 /// This part of the rate is for answers and tests of ways that were opened: a search that uses up all of it would leave
 /// its own hits unanswered.
-const ANSWERS: usize = 16;
+const ANSWERS: usize = 32;
 
 /// The window over which [`Caps::datagrams_per_second`] counts.
 const WINDOW: Duration = Duration::from_secs(1);
@@ -226,7 +226,7 @@ mod tests {
         let now = Instant::now();
         let searched = (0..100).filter(|port| ledger.datagram(now, 1, to(*port)) == Verdict::Go).count();
         let answered = (0..100).filter(|port| ledger.answer(now, to(*port).unwrap()) == Verdict::Go).count();
-        assert_eq!((searched, answered), (30, 2), "and all of it stays under the cap");
+        assert_eq!((searched, answered), (31, 1), "and all of it stays under the cap");
     }
 
     #[test]

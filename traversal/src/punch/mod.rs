@@ -15,6 +15,8 @@ mod giant_step;
 #[cfg(test)]
 mod model;
 mod multi_bubble;
+#[cfg(test)]
+mod order_tests;
 mod prediction;
 mod search;
 mod tactic;

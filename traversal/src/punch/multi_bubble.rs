@@ -7,6 +7,7 @@ use super::Slot;
 use super::engine::{Bracket, Engine};
 use super::search::ReplySearch;
 use super::tactic::Tactic;
+use crate::nat::PortAllocation;
 use crate::ports::{End, PortRange};
 use crate::wire::message::{Facts, Method, Role};
 
@@ -140,17 +141,25 @@ impl Tactic for MultiBubble {
             // A cone keeps the first probe's port (M20).
             .or_else(|| self.engine.context.peer_is_fixed().then(|| PortRange::single(*first)))
             .unwrap_or_else(|| PortRange::new(*first, *last, *step));
+        // Where ports do not count, the two probes' sockets have nothing to do with each other, and the first one's port
+        // is the best guess. It may stand at the far end of the range.
+        let counts = matches!(self.engine.context.peer.allocation, PortAllocation::Sequential { .. });
+        let guess = (!counts && range.iter().next() != Some(*first)).then_some(*first);
         if self.sends() {
             if attempt > self.attempt {
                 self.attempt = attempt;
                 let to = |port| SocketAddr::new(*ip, port);
-                let targets = range.iter().take(MAX_TARGETS).map(to).collect();
+                let targets = guess.into_iter().chain(range.iter()).take(MAX_TARGETS).map(to).collect();
                 self.engine.clear();
                 self.open_round(now, attempt, targets);
             }
         } else if let Some(round) = self.rounds.iter().find(|r| r.attempt == attempt) {
             let slot = Slot::Own(round.main);
             self.engine.clear();
+            if let Some(port) = guess {
+                self.engine.test(now, 1, slot, SocketAddr::new(*ip, port));
+                self.engine.repeat(now, slot, SocketAddr::new(*ip, port));
+            }
             self.search = Some(ReplySearch::start(now, &mut self.engine, slot, *ip, range));
             self.due = Some(now + self.engine.patience(3, self.attempt));
         }

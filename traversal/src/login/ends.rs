@@ -1,0 +1,104 @@
+//! How a login ends: the server's answers, refusals, and when it is tried again.
+
+use std::net::SocketAddr;
+
+use rand_chacha::rand_core::RngCore;
+
+use super::family::OtherFamily;
+use super::{LinkEvent, LobbyLink, Online, State};
+use crate::api::{Event, LobbyError, LobbyState, SocketId};
+use crate::cx::Cx;
+use crate::wire::handshake::{ClientProgress, Refusal};
+use crate::wire::message::LoginRefusal;
+use crate::wire::{Dropped, VERSION};
+
+impl LobbyLink {
+    pub(super) fn handle_handshake(
+        &mut self,
+        cx: &mut Cx<'_>,
+        way: (SocketId, SocketAddr),
+        datagram: &[u8],
+    ) -> Result<Option<LinkEvent>, Dropped> {
+        let State::Shaking(shaking) = &mut self.state else { return Err(Dropped::Unknown) };
+        let keys = match (&self.first_key, cx.config.server_keys.as_slice()) {
+            (Some(key), []) => std::slice::from_ref(key),
+            (_, pinned) => pinned,
+        };
+        let progress = shaking.handle(cx, way, &self.servers, keys, datagram)?;
+        let error = match progress {
+            ClientProgress::Cookie => {
+                self.handle_timeout(cx, cx.config.keepalive);
+                return Ok(None);
+            }
+            ClientProgress::Accepted(accepted) => {
+                let (welcome, session, server_key) = *accepted;
+                let (socket, server) = way;
+                let Some(udp) = cx.main.towards(server) else { return Err(Dropped::Unknown) };
+                let over_stream = socket == SocketId::STREAM;
+                self.blocked = over_stream;
+                if !over_stream {
+                    self.stream.close(cx);
+                }
+                let ephemeral = shaking.ephemeral.clone();
+                let other = OtherFamily::new(cx, server, &welcome.other_family, &self.servers);
+                let of_session = (session, welcome, server_key, other);
+                let online = Online::new(cx.now, of_session, ephemeral, (server, udp), over_stream);
+                self.first_key.get_or_insert(server_key);
+                self.backoff = cx.config.relogin_min;
+                cx.emit(Event::Lobby(online.lobby_state(cx.identity)));
+                self.state = State::Online(Box::new(online));
+                return Ok(Some(LinkEvent::LoggedIn));
+            }
+            ClientProgress::Refused(refusal) => {
+                let temporary = matches!(refusal, LoginRefusal::Full | LoginRefusal::Stopping);
+                let error = LobbyError::Refused(refusal);
+                if temporary {
+                    self.retry(cx, error);
+                } else {
+                    self.give_up(cx, error);
+                }
+                return Ok(None);
+            }
+            ClientProgress::RefusedInClear(Refusal::Version { theirs }) => {
+                LobbyError::OtherProtocol { ours: VERSION, theirs }
+            }
+            ClientProgress::RefusedInClear(_) => LobbyError::Refused(LoginRefusal::Full),
+            ClientProgress::WrongKey => LobbyError::WrongKey,
+        };
+        // Said in the clear or by a stranger: another address of the server may still answer better.
+        shaking.error = Some(error.clone());
+        if self.servers.len() == 1 {
+            self.failed(cx, error);
+        }
+        Ok(None)
+    }
+
+    /// The end of one login attempt.
+    pub(super) fn failed(&mut self, cx: &mut Cx<'_>, error: LobbyError) {
+        match error {
+            LobbyError::WrongKey | LobbyError::OtherProtocol { .. } => self.give_up(cx, error),
+            error => self.retry(cx, error),
+        }
+    }
+
+    pub(super) fn give_up(&mut self, cx: &mut Cx<'_>, error: LobbyError) {
+        self.stream.close(cx);
+        self.state = State::Idle;
+        cx.emit(Event::Lobby(LobbyState::Refused { error }));
+    }
+
+    fn retry(&mut self, cx: &mut Cx<'_>, error: LobbyError) {
+        self.stream.close(cx);
+        // Up to half as long again, so that a restarted server is not hit by all its players at once.
+        let jitter = f64::from(cx.rng.next_u32()) / f64::from(u32::MAX) / 2.0;
+        let retry_in = self.backoff.mul_f64(1.0 + jitter);
+        self.backoff = (self.backoff * 2).min(cx.config.relogin_max);
+        self.state = State::Waiting(cx.now + retry_in);
+        cx.emit(Event::Lobby(LobbyState::Retrying { error, retry_in }));
+    }
+
+    pub(super) fn lost(&mut self, cx: &mut Cx<'_>, error: LobbyError) -> Option<LinkEvent> {
+        self.retry(cx, error);
+        Some(LinkEvent::Lost)
+    }
+}
