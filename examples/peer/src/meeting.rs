@@ -96,7 +96,7 @@ pub(crate) fn room(
     session.room_pending |= entered.read().count() > 0;
     if let Some(info) = room.info.as_ref().filter(|_| session.room_pending && !members.0.is_empty()) {
         session.room_pending = false;
-        session.hosting = room.hosting;
+        (session.hosting, session.hosted_first) = (room.hosting, room.hosting);
         let role = if room.hosting { "host" } else { "join" };
         output.event(
             "room",

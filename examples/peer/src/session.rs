@@ -110,6 +110,8 @@ pub(crate) struct Session {
     pub(crate) host_gone: bool,
     /// Host of the present room.
     pub(crate) hosting: bool,
+    /// Its host from the start: all others are expected. One who takes over may do so when they leave.
+    pub(crate) hosted_first: bool,
     pub(crate) frozen: bool,
     /// The last thing that went wrong.
     pub(crate) trouble: Option<String>,
@@ -137,6 +139,7 @@ impl Session {
             nat_since: None,
             host_gone: false,
             hosting: false,
+            hosted_first: false,
             frozen: false,
             trouble: None,
             stop,
@@ -311,7 +314,7 @@ pub(crate) fn finish(
         goal => {
             let expected = match goal {
                 Goal::Host { expected, .. } => *expected,
-                Goal::Quick(wanted) if session.hosting => usize::from(wanted.players) - 1,
+                Goal::Quick(wanted) if session.hosted_first => usize::from(wanted.players) - 1,
                 _ => 1,
             };
             for summary in scores.summaries(stats.discarded()) {

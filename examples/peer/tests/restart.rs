@@ -33,8 +33,6 @@ fn the_game_over_the_relay_goes_on_and_nothing_reliable_is_lost() {
     for (program, with) in [(&joiner, "A"), (&host, "B")] {
         assert_played(program, with);
         assert_eq!(program.events("plan").len(), 1, "the same match\n{}", program.log());
-        assert!(program.events("room_left").is_empty(), "{}", program.log());
-        // Whoever is through first says goodbye to the other.
         let summary = summary(program);
         assert!(summary["reliable_sent"].as_u64().unwrap() > 20, "{summary}");
     }
