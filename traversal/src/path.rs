@@ -1,7 +1,12 @@
 //! The ways to one player: test messages and confirmations (M30), the choice among them, and what keeps the chosen
 //! one alive.
+//!
+//! Here are the ways and their tests; `choice` picks among them, `address` tells what kind of way an address is.
 
-use std::net::{IpAddr, SocketAddr};
+mod address;
+mod choice;
+
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use crate::api::{PathKind, SocketId};
@@ -10,6 +15,8 @@ use crate::open_tests::{OpenTest, OpenTests};
 use crate::pulse::{Doubt, Pulse};
 use crate::timer::earliest;
 use crate::wire::message::Method;
+pub(crate) use address::kind_of;
+pub use address::{is_local, is_sendable};
 
 /// When test messages go to an address that has not confirmed, after the first: "repeat openers 3x at 20-50 ms", then
 /// ever slower, so that a lost one costs little and a dead address costs little.
@@ -23,14 +30,11 @@ const TEST_GAPS: [Duration; 8] = [
     Duration::from_millis(250),
     Duration::from_millis(300),
 ];
+
 /// Addresses per player, with those that it only turned out to use (RFC 8445 section 7.3.1.3: peer-reflexive).
 const MAX_CANDIDATES: usize = 32;
 /// After so many confirmations of unknown tests the others count only from where the test went: somebody may be guessing.
 const STRIKES: u32 = 64;
-/// How long better addresses are still tested once a path stands.
-const SETTLE: Duration = Duration::from_millis(1500);
-/// A path of the same kind must be this much faster to be worth a change.
-const FASTER: f64 = 0.7;
 
 /// Stands for the way through the server's relay, which leaves by the link to the server.
 pub(crate) const RELAY: SocketId = SocketId(u32::MAX);
@@ -43,17 +47,6 @@ const UPGRADE: [Duration; 5] = [
     Duration::from_secs(60),
     Duration::from_secs(300),
 ];
-/// How long a game stays on the lesser way that it fell to, by how often it fell lately: a way that comes and goes
-/// costs a second of silence each time, so it is trusted less and less.
-const HOLD: [Duration; 5] = [
-    Duration::from_secs(2),
-    Duration::from_secs(5),
-    Duration::from_secs(10),
-    Duration::from_secs(20),
-    Duration::from_secs(60),
-];
-/// A way that stood so long has made good for earlier falls.
-const CALM: Duration = Duration::from_secs(60);
 
 /// One way.
 #[derive(Clone, Debug)]
@@ -71,15 +64,6 @@ pub(crate) struct Candidate {
     /// Whether what goes this way arrives.
     pub(crate) pulse: Pulse,
     confirmed: bool,
-}
-
-/// The better kind of way wins, whatever its round trip.
-fn rank(candidate: &Candidate) -> u8 {
-    match candidate.kind {
-        PathKind::Lan => 2,
-        PathKind::Direct | PathKind::DirectV6 => 1,
-        PathKind::Relay => 0,
-    }
 }
 
 impl Candidate {
@@ -359,99 +343,6 @@ impl Paths {
         !one_way && self.proven(index)
     }
 
-    fn proven(&mut self, index: usize) -> bool {
-        let candidate = &mut self.candidates[index];
-        let news = !candidate.confirmed;
-        candidate.confirmed = true;
-        candidate.next_test = None;
-        news
-    }
-
-    /// Picks the best proven way. True when the choice changed.
-    pub(crate) fn choose(&mut self, now: Instant, config: &AgentConfig) -> bool {
-        let rtt = |candidate: &Candidate| candidate.pulse.rtt().unwrap_or(Duration::MAX);
-        let alive = self.selected().filter(|selected| selected.confirmed).map(rank);
-        let held = alive.filter(|_| self.held.is_some_and(|at| now < at));
-        let best = (0..self.candidates.len())
-            .filter(|index| {
-                let candidate = &self.candidates[*index];
-                candidate.confirmed && held.is_none_or(|present| rank(candidate) <= present)
-            })
-            .min_by_key(|index| {
-                let candidate = &self.candidates[*index];
-                (std::cmp::Reverse(rank(candidate)), rtt(candidate))
-            });
-        let Some(best) = best else { return false };
-        let change = self.selected.is_none_or(|selected| {
-            let (old, new) = (&self.candidates[selected], &self.candidates[best]);
-            !old.confirmed
-                || rank(new) > rank(old)
-                || (rank(new) == rank(old) && rtt(new).as_secs_f64() < rtt(old).as_secs_f64() * FASTER)
-        });
-        if !change || self.selected == Some(best) {
-            return false;
-        }
-        if self.selected.is_none() {
-            self.settle = Some(now + SETTLE);
-        }
-        let chosen = rank(&self.candidates[best]);
-        let fell = self.selected().is_some_and(|old| rank(old) > chosen);
-        self.upgrade = if fell {
-            if self.stands.is_some_and(|at| now.saturating_duration_since(at) >= CALM) {
-                self.falls = 0;
-            }
-            let hold = now + HOLD[self.falls.min(HOLD.len() - 1)];
-            self.falls += 1;
-            self.held = Some(hold);
-            Some((hold, 0))
-        } else {
-            (chosen == 0).then(|| (now + UPGRADE[0], 1))
-        };
-        let kind = self.candidates[best].kind;
-        for candidate in &mut self.candidates {
-            // The other family may be faster: it is measured while better ways are looked for at all.
-            if fell || rank(candidate) < chosen || candidate.kind == kind {
-                candidate.next_test = None;
-            }
-        }
-        self.selected = Some(best);
-        self.stands = Some(now);
-        self.next_ping = Some(now + config.path_ping);
-        self.candidates[best].pulse.forgive();
-        (self.doubt, self.recovering, self.hurried) = (Doubt::None, false, 0);
-        true
-    }
-
-    /// Whether game datagrams arrive by the way in use is in such doubt that they had better take a second one too.
-    pub(crate) fn is_doubtful(&self) -> bool {
-        self.doubt >= Doubt::Serious
-    }
-
-    /// Looks whether the way in use still answers. True when that has just come into doubt.
-    fn watch(&mut self, now: Instant) -> bool {
-        self.checked = Some(now);
-        let Some(index) = self.selected else { return false };
-        let before = std::mem::replace(&mut self.doubt, self.candidates[index].pulse.doubt(now));
-        if self.doubt == Doubt::None {
-            (self.recovering, self.hurried) = (false, 0);
-            return false;
-        }
-        if before == Doubt::None {
-            self.next_ping = Some(now);
-        }
-        if self.doubt >= Doubt::Serious && !self.recovering {
-            self.recovering = true;
-            for (_, candidate) in self.candidates.iter_mut().enumerate().filter(|(other, _)| *other != index)
-            {
-                candidate.retry(now);
-            }
-        }
-        if self.doubt == Doubt::Dead {
-            self.candidates[index].confirmed = false;
-        }
-        before == Doubt::None
-    }
-
     /// The tests that are due now.
     pub(crate) fn handle_timeout(
         &mut self,
@@ -499,20 +390,6 @@ impl Paths {
         news
     }
 
-    /// Better ways than the present one are tried again, ever more rarely. True when that begins.
-    fn try_upgrade(&mut self, now: Instant) -> bool {
-        let Some((_, times)) = self.upgrade.filter(|(at, _)| *at <= now) else { return false };
-        let Some(present) = self.selected().map(rank) else { return false };
-        // Over a direct way the game plays well enough not to ask for ever.
-        let again = present == 0 || times < UPGRADE.len();
-        self.upgrade = again.then(|| (now + UPGRADE[times.min(UPGRADE.len() - 1)], times + 1));
-        self.settle = Some(now + SETTLE);
-        for candidate in self.candidates.iter_mut().filter(|candidate| rank(candidate) > present) {
-            candidate.retry(now);
-        }
-        true
-    }
-
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         let tests = self.candidates.iter().filter_map(|candidate| candidate.next_test).min();
         let doubt = self.selected().and_then(|selected| {
@@ -546,35 +423,5 @@ impl Paths {
     }
 }
 
-/// What a path to this address is called.
-pub(crate) fn kind_of(remote: SocketAddr, lan: bool) -> PathKind {
-    if lan && is_local(remote.ip()) {
-        PathKind::Lan
-    } else if remote.is_ipv6() {
-        PathKind::DirectV6
-    } else {
-        PathKind::Direct
-    }
-}
-
-/// Private, link-local, unique-local or loopback: never a destination without the same-NAT bit.
-pub fn is_local(ip: IpAddr) -> bool {
-    match ip.to_canonical() {
-        IpAddr::V4(ip) => {
-            let shared = ip.octets()[0] == 100 && ip.octets()[1] & 0xc0 == 64; // RFC 6598
-            ip.is_private() || ip.is_link_local() || ip.is_loopback() || shared
-        }
-        IpAddr::V6(ip) => ip.is_loopback() || ip.is_unicast_link_local() || ip.is_unique_local(),
-    }
-}
-
-/// An address that one may send to at all.
-pub fn is_sendable(address: SocketAddr) -> bool {
-    let ip = address.ip().to_canonical();
-    let broadcast = matches!(ip, IpAddr::V4(v4) if v4.is_broadcast());
-    address.port() != 0 && !ip.is_unspecified() && !ip.is_multicast() && !broadcast
-}
-
 #[cfg(test)]
-#[path = "path_tests.rs"]
 mod tests;

@@ -1,0 +1,145 @@
+//! Which of the ways that were found is taken, and when another one is tried again.
+
+use std::time::{Duration, Instant};
+
+use super::{Candidate, Paths, UPGRADE};
+use crate::api::PathKind;
+use crate::config::AgentConfig;
+use crate::pulse::Doubt;
+
+/// How long better addresses are still tested once a path stands.
+const SETTLE: Duration = Duration::from_millis(1500);
+
+/// A path of the same kind must be this much faster to be worth a change.
+const FASTER: f64 = 0.7;
+
+/// How long a game stays on the lesser way that it fell to, by how often it fell lately: a way that comes and goes
+/// costs a second of silence each time, so it is trusted less and less.
+const HOLD: [Duration; 5] = [
+    Duration::from_secs(2),
+    Duration::from_secs(5),
+    Duration::from_secs(10),
+    Duration::from_secs(20),
+    Duration::from_secs(60),
+];
+
+/// A way that stood so long has made good for earlier falls.
+const CALM: Duration = Duration::from_secs(60);
+
+/// The better kind of way wins, whatever its round trip.
+fn rank(candidate: &Candidate) -> u8 {
+    match candidate.kind {
+        PathKind::Lan => 2,
+        PathKind::Direct | PathKind::DirectV6 => 1,
+        PathKind::Relay => 0,
+    }
+}
+
+impl Paths {
+    pub(super) fn proven(&mut self, index: usize) -> bool {
+        let candidate = &mut self.candidates[index];
+        let news = !candidate.confirmed;
+        candidate.confirmed = true;
+        candidate.next_test = None;
+        news
+    }
+
+    /// Picks the best proven way. True when the choice changed.
+    pub(crate) fn choose(&mut self, now: Instant, config: &AgentConfig) -> bool {
+        let rtt = |candidate: &Candidate| candidate.pulse.rtt().unwrap_or(Duration::MAX);
+        let alive = self.selected().filter(|selected| selected.confirmed).map(rank);
+        let held = alive.filter(|_| self.held.is_some_and(|at| now < at));
+        let best = (0..self.candidates.len())
+            .filter(|index| {
+                let candidate = &self.candidates[*index];
+                candidate.confirmed && held.is_none_or(|present| rank(candidate) <= present)
+            })
+            .min_by_key(|index| {
+                let candidate = &self.candidates[*index];
+                (std::cmp::Reverse(rank(candidate)), rtt(candidate))
+            });
+        let Some(best) = best else { return false };
+        let change = self.selected.is_none_or(|selected| {
+            let (old, new) = (&self.candidates[selected], &self.candidates[best]);
+            !old.confirmed
+                || rank(new) > rank(old)
+                || (rank(new) == rank(old) && rtt(new).as_secs_f64() < rtt(old).as_secs_f64() * FASTER)
+        });
+        if !change || self.selected == Some(best) {
+            return false;
+        }
+        if self.selected.is_none() {
+            self.settle = Some(now + SETTLE);
+        }
+        let chosen = rank(&self.candidates[best]);
+        let fell = self.selected().is_some_and(|old| rank(old) > chosen);
+        self.upgrade = if fell {
+            if self.stands.is_some_and(|at| now.saturating_duration_since(at) >= CALM) {
+                self.falls = 0;
+            }
+            let hold = now + HOLD[self.falls.min(HOLD.len() - 1)];
+            self.falls += 1;
+            self.held = Some(hold);
+            Some((hold, 0))
+        } else {
+            (chosen == 0).then(|| (now + UPGRADE[0], 1))
+        };
+        let kind = self.candidates[best].kind;
+        for candidate in &mut self.candidates {
+            // The other family may be faster: it is measured while better ways are looked for at all.
+            if fell || rank(candidate) < chosen || candidate.kind == kind {
+                candidate.next_test = None;
+            }
+        }
+        self.selected = Some(best);
+        self.stands = Some(now);
+        self.next_ping = Some(now + config.path_ping);
+        self.candidates[best].pulse.forgive();
+        (self.doubt, self.recovering, self.hurried) = (Doubt::None, false, 0);
+        true
+    }
+
+    /// Whether game datagrams arrive by the way in use is in such doubt that they had better take a second one too.
+    pub(crate) fn is_doubtful(&self) -> bool {
+        self.doubt >= Doubt::Serious
+    }
+
+    /// Looks whether the way in use still answers. True when that has just come into doubt.
+    pub(super) fn watch(&mut self, now: Instant) -> bool {
+        self.checked = Some(now);
+        let Some(index) = self.selected else { return false };
+        let before = std::mem::replace(&mut self.doubt, self.candidates[index].pulse.doubt(now));
+        if self.doubt == Doubt::None {
+            (self.recovering, self.hurried) = (false, 0);
+            return false;
+        }
+        if before == Doubt::None {
+            self.next_ping = Some(now);
+        }
+        if self.doubt >= Doubt::Serious && !self.recovering {
+            self.recovering = true;
+            for (_, candidate) in self.candidates.iter_mut().enumerate().filter(|(other, _)| *other != index)
+            {
+                candidate.retry(now);
+            }
+        }
+        if self.doubt == Doubt::Dead {
+            self.candidates[index].confirmed = false;
+        }
+        before == Doubt::None
+    }
+
+    /// Better ways than the present one are tried again, ever more rarely. True when that begins.
+    pub(super) fn try_upgrade(&mut self, now: Instant) -> bool {
+        let Some((_, times)) = self.upgrade.filter(|(at, _)| *at <= now) else { return false };
+        let Some(present) = self.selected().map(rank) else { return false };
+        // Over a direct way the game plays well enough not to ask for ever.
+        let again = present == 0 || times < UPGRADE.len();
+        self.upgrade = again.then(|| (now + UPGRADE[times.min(UPGRADE.len() - 1)], times + 1));
+        self.settle = Some(now + SETTLE);
+        for candidate in self.candidates.iter_mut().filter(|candidate| rank(candidate) > present) {
+            candidate.retry(now);
+        }
+        true
+    }
+}
