@@ -23,15 +23,6 @@ use traversal_core::{Caps, Event};
 use server::nobody;
 use stage::{BYSTANDERS, LAN_BYSTANDER, Stage};
 
-const METHODS: [Method; 6] = [
-    Method::Cone,
-    Method::Bubble,
-    Method::MultiBubble,
-    Method::Prediction,
-    Method::GiantStep,
-    Method::Birthday,
-];
-
 /// A NAT as only a liar has it.
 fn absurd_nat(rng: &mut ChaCha8Rng) -> NatProfile {
     let mappings = [
@@ -110,7 +101,7 @@ fn addresses(rng: &mut ChaCha8Rng) -> Vec<SocketAddr> {
 }
 
 fn plan(rng: &mut ChaCha8Rng, number: u64, key: [u8; 32]) -> PunchPlan {
-    let mut methods = METHODS.to_vec();
+    let mut methods = Method::ALL.to_vec();
     methods.rotate_left(rng.random_range(0..6));
     methods.truncate(rng.random_range(0..=6));
     PunchPlan {
@@ -178,7 +169,7 @@ fn a_server_that_says_anything_cannot_have_a_player_break_its_caps() {
                     1..=3 => ToPlayer::Replan(Box::new(Replan {
                         match_id: MatchId(known),
                         role: Role::Receiving,
-                        methods: METHODS.to_vec(),
+                        methods: Method::ALL.to_vec(),
                         own_nat: absurd_nat(&mut rng),
                         peer_nat: absurd_nat(&mut rng),
                         edition: rng.random(),
@@ -227,7 +218,7 @@ fn a_server_that_says_anything_cannot_have_a_player_break_its_caps() {
 #[test]
 fn one_plan_sends_a_stranger_no_more_than_one_attempt_may_cost_whatever_is_said_after_it() {
     let caps = Caps::default();
-    for (number, method) in METHODS.into_iter().enumerate() {
+    for (number, method) in Method::ALL.into_iter().enumerate() {
         let mut rng = ChaCha8Rng::seed_from_u64(number as u64);
         let mut stage = Stage::new(7, "portrestricted", Link::delay(Duration::from_millis(10)));
         stage.log_in();
@@ -274,7 +265,7 @@ fn a_network_of_ones_own_is_only_entered_with_the_bit_and_then_under_the_caps() 
         for number in 0..20 {
             let mut plan = plan(&mut rng, 1 + number, stage::key_of_nobody());
             (plan.epoch, plan.mesh, plan.same_nat) = (0, false, same_nat);
-            plan.methods = METHODS.to_vec();
+            plan.methods = Method::ALL.to_vec();
             plan.peer_local = (0..30).map(|n| SocketAddr::new(LAN_BYSTANDER, 5000 + n)).collect();
             plan.peer_public = plan.peer_local.clone();
             stage.say(&ToPlayer::Plan(Box::new(plan)));

@@ -42,6 +42,28 @@ pub(super) fn named(name: &str, step: i32) -> Nat {
     }
 }
 
+pub(super) const PEER: &str = "192.0.2.1:4000";
+pub(super) const SERVERS: [&str; 2] = ["203.0.113.1:3478", "203.0.113.2:3478"];
+
+/// Of a puncher that a test drives by hand: the other side is at [`PEER`], the server at [`SERVERS`].
+pub(super) fn context(role: Role, own: &str, peer: &str) -> PunchContext {
+    PunchContext {
+        match_id: MatchId(1),
+        role,
+        own: named(own, 1).profile,
+        peer: named(peer, 1).profile,
+        peer_public: vec![PEER.parse().unwrap()],
+        servers: SERVERS.map(|server| server.parse().unwrap()).into(),
+        rtt: RttEstimate::new(Some(Duration::from_millis(50))),
+        peer_rtt: None,
+        detect: Detect::Server,
+        first_ttl: None,
+        caps: Caps::default(),
+        seed: 1,
+        edition: 0,
+    }
+}
+
 impl Nat {
     pub(super) fn busy(mut self, rate: f64) -> Self {
         self.foreign = rate;

@@ -1,10 +1,7 @@
 //! What one side of a method sends, from which socket and in which order, sentence by sentence of M14, M17, M19, M20.
 
-use super::model::named;
+use super::model::{PEER, SERVERS, context};
 use super::*;
-
-const PEER: &str = "192.0.2.1:4000";
-const SERVERS: [&str; 2] = ["203.0.113.1:3478", "203.0.113.2:3478"];
 
 /// One puncher, driven by hand.
 struct Side {
@@ -18,21 +15,7 @@ struct Side {
 
 impl Side {
     fn new(method: Method, role: Role, own: &str, peer: &str, change: impl Fn(&mut PunchContext)) -> Self {
-        let mut context = PunchContext {
-            match_id: MatchId(1),
-            role,
-            own: named(own, 1).profile,
-            peer: named(peer, 1).profile,
-            peer_public: vec![PEER.parse().unwrap()],
-            servers: SERVERS.map(|server| server.parse().unwrap()).into(),
-            rtt: RttEstimate::new(Some(Duration::from_millis(50))),
-            peer_rtt: None,
-            detect: Detect::Server,
-            first_ttl: None,
-            caps: Caps::default(),
-            seed: 1,
-            edition: 0,
-        };
+        let mut context = context(role, own, peer);
         change(&mut context);
         let now = Instant::now();
         let (budget, puncher) = (Budget::new(context.caps), puncher(method, now, context).unwrap());

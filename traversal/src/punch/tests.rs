@@ -1,19 +1,11 @@
 use std::time::Duration;
 
-use super::model::{Nat, Outcome, Setup, named, run};
+use super::model::{Nat, Outcome, Setup, context, named, run};
 use super::*;
 use crate::nat::{FilteringBehavior as F, MappingBehavior as M};
 use crate::plan::works;
 
 const NAMES: [&str; 5] = ["fc", "r", "pr", "as", "ps"];
-const ALL: [Method; 6] = [
-    Method::Cone,
-    Method::Bubble,
-    Method::MultiBubble,
-    Method::Prediction,
-    Method::GiantStep,
-    Method::Birthday,
-];
 
 fn share(setup: &Setup, seeds: u64) -> f64 {
     let good =
@@ -39,7 +31,7 @@ fn assert_capped(outcome: &Outcome, caps: &Caps) {
 fn m11_m12_each_method_does_what_the_plan_says_and_no_more() {
     for a in NAMES {
         for b in NAMES {
-            for method in ALL {
+            for method in Method::ALL {
                 let (left, right) = (named(a, 1), named(b, 1));
                 let setup = Setup::new(method, left, right);
                 let outcome = run(&setup);
@@ -259,7 +251,7 @@ fn caps_hold_whatever_the_other_side_claims() {
         sockets_per_attempt: 5,
         ..Caps::default()
     };
-    for method in ALL {
+    for method in Method::ALL {
         for (a, b) in [("ps", "ps"), ("random", "pr"), ("as", "ps")] {
             let setup = Setup {
                 caps: tight,
@@ -272,31 +264,13 @@ fn caps_hold_whatever_the_other_side_claims() {
     }
 }
 
-fn context(role: Role) -> PunchContext {
-    PunchContext {
-        match_id: MatchId(1),
-        role,
-        own: named("pr", 1).profile,
-        peer: named("ps", 1).profile,
-        peer_public: vec!["192.0.2.1:4000".parse().unwrap()],
-        servers: vec!["203.0.113.1:3478".parse().unwrap()],
-        rtt: RttEstimate::new(Some(Duration::from_millis(50))),
-        peer_rtt: None,
-        detect: Detect::Server,
-        first_ttl: None,
-        caps: Caps::default(),
-        seed: 1,
-        edition: 0,
-    }
-}
-
 #[test]
 fn m27_strangers_addresses_in_facts_are_never_sent_to() {
     let now = Instant::now();
     let stranger: IpAddr = "203.0.113.99".parse().unwrap();
-    for method in ALL {
+    for method in Method::ALL {
         for role in [Role::Sending, Role::Receiving] {
-            let mut puncher = puncher(method, now, context(role)).unwrap();
+            let mut puncher = puncher(method, now, context(role, "pr", "ps")).unwrap();
             let mut budget = Budget::new(Caps::default());
             let mut attempt = Spending::default();
             for attempt_number in 0..=255u8 {
@@ -317,7 +291,7 @@ fn m27_strangers_addresses_in_facts_are_never_sent_to() {
 #[test]
 fn m19_a_search_beyond_the_range_waits_while_another_match_searches() {
     let start = Instant::now();
-    let mut puncher = puncher(Method::Bubble, start, context(Role::Receiving)).unwrap();
+    let mut puncher = puncher(Method::Bubble, start, context(Role::Receiving, "pr", "ps")).unwrap();
     let ip = "192.0.2.1".parse().unwrap();
     let round = Round { edition: 0, method: Method::Bubble, attempt: 1 }.number();
     let range = Facts::Range { round, ip, first: 40_000, last: 40_003, step: 1 };
@@ -357,11 +331,11 @@ fn m19_a_search_beyond_the_range_waits_while_another_match_searches() {
 #[test]
 fn nonsense_does_not_panic_and_wakes_are_bounded() {
     let ip = "192.0.2.1".parse().unwrap();
-    for method in ALL {
+    for method in Method::ALL {
         for role in [Role::Sending, Role::Receiving] {
             let start = Instant::now();
             let mut now = start;
-            let mut puncher = puncher(method, now, context(role)).unwrap();
+            let mut puncher = puncher(method, now, context(role, "pr", "ps")).unwrap();
             let mut budget = Budget::new(Caps::default());
             let mut attempt = Spending::default();
             let mut wakes = 0u32;
