@@ -8,6 +8,7 @@
 
 pub mod cli;
 pub mod demo;
+pub mod foretold;
 pub mod link;
 pub mod lobby;
 pub mod matrix;

@@ -144,8 +144,10 @@ fn random_symmetric_against_address_sensitive_without_a_search() {
 fn m24_the_flow_of_s4_step_by_step() {
     let h = Duration::from_millis(25);
     let outcome = run(&Setup::new(Method::Prediction, named("ps", 1), named("ps", 1)));
-    let Facts::Newest { address: newest_a, round } = outcome.facts[0] else { panic!("{:?}", outcome.facts) };
-    let Facts::Newest { address: newest_b, round: same } = outcome.facts[1] else {
+    let Facts::Newest { address: newest_a, round, .. } = outcome.facts[0] else {
+        panic!("{:?}", outcome.facts)
+    };
+    let Facts::Newest { address: newest_b, round: same, .. } = outcome.facts[1] else {
         panic!("{:?}", outcome.facts)
     };
     assert_eq!(round, same);
@@ -276,7 +278,10 @@ fn m27_strangers_addresses_in_facts_are_never_sent_to() {
             for attempt_number in 0..=255u8 {
                 let round = Round { edition: 0, method, attempt: attempt_number }.number();
                 let range = Facts::Range { round, ip: stranger, first: 1, last: 65_535, step: i32::MIN };
-                let newest = Facts::Newest { round, address: SocketAddr::new(stranger, 7) };
+                let newest =
+                    Facts::Newest { round, address: SocketAddr::new(stranger, 7), ahead: [1, 2, 3, 4] };
+                let kept = Facts::Kept { round, ip: stranger, ports: vec![5_000; 300] };
+                puncher.handle(now, PunchInput::Facts(&kept));
                 puncher.handle(now, PunchInput::Facts(&range));
                 puncher.handle(now, PunchInput::Facts(&newest));
             }
@@ -343,14 +348,20 @@ fn nonsense_does_not_panic_and_wakes_are_bounded() {
                 let mut ledger = Ledger { budget: &mut budget, attempt: &mut attempt };
                 while let Some(order) = puncher.poll_order(now, &mut ledger) {
                     if let PunchOrder::OpenSocket { slot } = order {
-                        puncher.handle(now, PunchInput::Socket { slot, open: slot % 3 != 0 });
+                        puncher.handle(
+                            now,
+                            PunchInput::Socket { slot, port: (slot % 3 != 0).then_some(40_000) },
+                        );
                     }
                 }
                 let round = Round { edition: 0, method, attempt: wakes as u8 }.number();
                 let step = [i32::MIN, -1, 0, 1, i32::MAX][wakes as usize % 5];
                 let facts = Facts::Range { round, ip, first: 65_535, last: 0, step };
                 puncher.handle(now, PunchInput::Facts(&facts));
-                let newest = Facts::Newest { round, address: SocketAddr::new(ip, 65_535) };
+                let newest =
+                    Facts::Newest { round, address: SocketAddr::new(ip, 65_535), ahead: [65_535; 4] };
+                let kept = Facts::Kept { round, ip, ports: vec![0; 300] };
+                puncher.handle(now, PunchInput::Facts(&kept));
                 puncher.handle(now, PunchInput::Facts(&newest));
                 puncher.handle(now, PunchInput::ProbeSeen { tag: wakes, observed: SocketAddr::new(ip, 9) });
                 let Some(due) = puncher.poll_timeout() else { break };
