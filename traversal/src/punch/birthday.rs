@@ -1,6 +1,6 @@
 //! Random ports on one side: many sockets there, many destination ports here, until two agree by chance.
 //!
-//! The sending side is the one with the random ports: it opens sockets, and each sends one packet to the other
+//! The sending side is the one with the random ports: it opens sockets, and each sends two packets to the other
 //! side, so that answers get in. The receiving side tries ports from the game's own socket.
 
 use std::net::SocketAddr;
@@ -114,6 +114,11 @@ impl Tactic for Birthday {
         if open {
             let to = self.engine.peer;
             self.engine.opener(now, 1, 1, Slot::Own(slot), to);
+            // Once more when all have sent their first, for what was lost: where one packet in seven is lost (busy mobile
+            // and satellite links), a seventh of the sockets would search for nothing. Every second one without the short
+            // TTL, which the own NAT may be too far away for.
+            let later = now + PACE * self.numbers.sockets;
+            self.engine.opener(later, 1, 1 + (slot % 2) as u8, Slot::Own(slot), to);
             self.done += 1;
         }
     }
