@@ -359,7 +359,7 @@ mod tests {
     #[test]
     fn m19_a_round_with_one_probe_leaves_a_range_that_is_open_on_one_side() {
         let mut matches = Rendezvous::default();
-        matches.begin(M, (A, B), KNOWN);
+        matches.begin(M, (A, B), unknown());
         let ip = at(0).ip();
         assert_eq!(matches.probe(B, ip, 3, range(false, 1), at(10135)), None, "the second one may yet come");
         let told = matches.probe(B, ip, 3, range(true, 2), at(10190)).map(|(.., facts)| facts);
@@ -378,7 +378,7 @@ mod tests {
     #[test]
     fn rounds_of_one_method_do_not_push_out_those_of_another() {
         let mut matches = Rendezvous::default();
-        matches.begin(M, (A, B), KNOWN);
+        matches.begin(M, (A, B), unknown());
         let ip = at(0).ip();
         for attempt in 0..20 {
             let newest = ProbePurpose::Newest { match_id: M, round: (3 << 8) | attempt, ahead: [0; 4] };
