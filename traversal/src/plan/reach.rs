@@ -72,6 +72,9 @@ impl Reach {
     /// difference does not count, since each side may know the rates of another moment.
     pub fn surer_than(self, other: Self) -> bool {
         let kept = |side: Self| side.allocation == PortAllocation::Preserving;
+        if !self.never_fixed() || !other.never_fixed() {
+            return false; // The port of one of the two is known anyway.
+        }
         match (kept(self), kept(other)) {
             (false, false) => self.foreign_rate * 2.0 + 10.0 < other.foreign_rate,
             (own, others) => own && !others,
