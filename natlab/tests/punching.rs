@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use natlab::nat::NatSpec;
-use natlab::scenario::{Draw, PairSettings, PairWorld};
+use natlab::scenario::{Draw, JoinMoment, PairSettings, PairWorld};
 use traversal_core::wire::message::Method;
 use traversal_core::{AgentConfig, Detect, RelayPolicy};
 
@@ -87,6 +87,25 @@ fn each_bracketing_method_alone_meets_kept_ports() {
             let (direct, missed) = Worlds::new(10).forced(method).direct(left, right);
             assert!(direct >= 9, "{method:?}, {left} - {right}: {direct} of 10 without {missed:?}");
         }
+    }
+}
+
+/// Linux gives a reply another port if the packet that it answers came in before (inbound-first clash). A player who joins
+/// at once does not know the other's filter yet; guess and bubble must not both run into that.
+#[test]
+fn a_linux_router_that_nothing_is_known_of_is_met_as_fast_as_others() {
+    for (left, right) in [("linux", "ps"), ("ps", "linux")] {
+        let mut worlds = Worlds::new(20).delay(50);
+        worlds.draw.join = JoinMoment::AtOnce;
+        let mut times: Vec<f64> = (1..=worlds.seeds)
+            .map(|seed| {
+                let report = PairWorld::new(worlds.settings(seed, left, right)).join();
+                assert!(report.direct, "{left} - {right}, seed {seed}");
+                report.confirmed.unwrap().as_secs_f64() / report.rtt.as_secs_f64()
+            })
+            .collect();
+        times.sort_by(f64::total_cmp);
+        assert!(times[times.len() / 2] <= 5.0, "{left} - {right}: {times:?} round trips");
     }
 }
 

@@ -159,7 +159,9 @@ impl Engine {
         let odd = (attempt % 2 == 1) != (self.method == Method::Bubble && self.context.own_is_fixed());
         let short = match peer.filtering {
             FilteringBehavior::AddressAndPortDependent => odd,
-            FilteringBehavior::Unknown => !odd,
+            // Guess and bubble run side by side, from different sockets. The guess hopes for an open filter, the bubble is
+            // careful, so a clash spoils one of the two at the most.
+            FilteringBehavior::Unknown => odd != (self.method == Method::Prediction),
             // The bubble itself may get in, and be answered.
             FilteringBehavior::AddressDependent | FilteringBehavior::EndpointIndependent => false,
         };
