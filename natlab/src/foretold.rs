@@ -3,6 +3,11 @@
 
 use std::time::Duration;
 
+use traversal_core::AgentConfig;
+
+use crate::nat::{Allocation, Filtering, Mapping, NatConfig};
+use crate::oracle::{Effective, Relation};
+
 /// The most that any program can hope for: the share of attempts in which two counting NATs meet before the deadline.
 ///
 /// One side's port is told at the moment of its use, so its traffic does not count. The other side's must be foretold
@@ -18,6 +23,30 @@ pub fn share(rates: [f64; 2], answer: Duration, deadline: Duration, packets_per_
     let packets = f64::from(packets_per_second) * answer.min(1.0);
     let chance = widest_window(rates[0].min(rates[1]) * answer, packets.max(1.0) as usize);
     1.0 - (1.0 - chance).powf(tries)
+}
+
+/// [`share`] for two NATs that have nothing in common and both count their ports for each destination, behind filters
+/// that want the exact port; none for other pairs, which need no port foretold. `answer`: a round trip to the server on each
+/// side. The foreign traffic is what the NATs' names say.
+pub fn of_pair(
+    left: &[NatConfig],
+    right: &[NatConfig],
+    relation: Relation,
+    answer: Duration,
+    config: &AgentConfig,
+) -> Option<f64> {
+    let counts = |chain: &[NatConfig]| {
+        let seen = Effective::of(chain);
+        let counter = |nat: &NatConfig| matches!(nat.allocation, Allocation::Sequential(_));
+        seen.mapping == Mapping::AddressAndPortDependent
+            && seen.filtering == Filtering::AddressAndPortDependent
+            && seen.predictable
+            && chain.iter().any(counter)
+    };
+    let rate = |chain: &[NatConfig]| chain.iter().map(|nat| nat.cross).sum();
+    let both = relation == Relation::Apart && counts(left) && counts(right);
+    let (deadline, pace) = (config.connect_deadline, config.caps.datagrams_per_second);
+    both.then(|| share([rate(left), rate(right)], answer, deadline, pace))
 }
 
 /// The most that so many successive values of a Poisson variable with this mean weigh together.

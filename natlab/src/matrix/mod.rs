@@ -12,6 +12,7 @@ use std::time::Duration;
 use serde::Serialize;
 use traversal_core::Detect;
 
+use crate::foretold;
 use crate::nat::NatSpec;
 use crate::oracle::{self, Outlook, Relation};
 use crate::scenario::{Draw, JoinMoment, JoinReport, PairWorld};
@@ -157,6 +158,9 @@ pub struct Cell {
     pub median_confirmed_rtt: Option<f64>,
     /// What is enough, likewise.
     pub bound_confirmed_rtt: Option<f64>,
+    /// Where both NATs count their ports for each destination: the most that any program could have, see
+    /// [`foretold::share`].
+    pub bound_direct_share: Option<f64>,
     /// Request until both had the other's first game datagram, by whichever way.
     pub median_game_ms: Option<f64>,
     /// The same in round trips.
@@ -327,6 +331,7 @@ fn cell<'a>(
         median_confirmed_ms: None,
         median_confirmed_rtt: None,
         bound_confirmed_rtt: bound.map(|(_, both)| both),
+        bound_direct_share: None,
         median_game_ms: None,
         median_game_rtt: None,
         median_packets: None,
@@ -338,8 +343,9 @@ fn cell<'a>(
         failed_seeds: Vec::new(),
     };
     let [mut first, mut first_rtt, mut confirmed, mut confirmed_rtt, mut packets] = [const { Vec::new() }; 5];
-    let [mut game, mut game_rtt, mut sockets] = [const { Vec::new() }; 3];
+    let [mut game, mut game_rtt, mut sockets, mut round_trips] = [const { Vec::new() }; 4];
     for outcome in outcomes {
+        round_trips.push(outcome.rtt_ms);
         cell.runs += 1;
         cell.direct += usize::from(outcome.direct);
         cell.played += usize::from(outcome.played);
@@ -364,6 +370,11 @@ fn cell<'a>(
         }
     }
     cell.direct_interval = wilson(cell.direct, cell.runs);
+    cell.bound_direct_share = median(&mut round_trips).and_then(|round_trip| {
+        let answer = Duration::from_secs_f64(2.0 * round_trip / 1e3);
+        let [left, right] = [&left.chain[..], &right.chain[..]];
+        foretold::of_pair(left, right, draw.relation, answer, &draw.config).map(round)
+    });
     cell.median_direct_ms = median(&mut first).map(round);
     cell.median_direct_rtt = median(&mut first_rtt).map(round);
     cell.median_confirmed_ms = median(&mut confirmed).map(round);

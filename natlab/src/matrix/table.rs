@@ -41,7 +41,8 @@ pub fn table(matrix: &Matrix) -> String {
     let _ = writeln!(text, "{table}");
     let _ = writeln!(
         text,
-        "each cell: direct success, its 95 % interval (Wilson) · played, where not always · median round trips to the \
+        "each cell: direct success, its 95 % interval (Wilson) · of what any program could have, where both NATs count their \
+         ports · played, where not always · median round trips to the \
          first direct packet / until both confirmed, in brackets the bound where all ways are equal and lose nothing · to \
          the first game datagram by whichever way · median packets and sockets · method"
     );
@@ -77,6 +78,9 @@ fn field(cell: &Cell) -> Field {
     let mut text = format!("{} [{}–{}]", percent(share), hundredths(low), hundredths(high));
     if cell.played < cell.runs {
         let _ = write!(text, " ({} played)", percent(cell.played as f64 / cell.runs.max(1) as f64));
+    }
+    if let Some(bound) = cell.bound_direct_share {
+        let _ = write!(text, " of {} possible", percent(bound));
     }
     let _ = write!(
         text,
