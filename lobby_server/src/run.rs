@@ -317,7 +317,9 @@ impl BoundServer {
             if self.server.poll_timeout().is_some_and(|due| due <= now) {
                 self.server.handle_timeout(now);
                 if guard.woken(now, self.server.poll_timeout()) {
-                    tracing::warn!("the server's core asks for the same instant again and again; please report it");
+                    tracing::warn!(
+                        "the server's core asks for the same instant again and again; please report it"
+                    );
                 }
             }
             let stop = self.handle.stop.load(Ordering::Acquire);
