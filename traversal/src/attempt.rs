@@ -66,8 +66,8 @@ pub(crate) struct Attempt {
     early_turn: Option<(u8, SprayTurn)>,
 }
 
-/// Reports that are kept: two of each round, of the few rounds that are under way.
-const REPORTS: usize = 16;
+/// Reports that are kept: two of each round, each up to three times, of the few rounds that are under way.
+const REPORTS: usize = 24;
 
 /// Facts that may wait for their plan: one or two a method.
 const EARLY: usize = 8;

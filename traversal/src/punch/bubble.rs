@@ -142,20 +142,18 @@ impl Bubble {
         }
         let second_server = sockets.second_server;
         let (server, peer) = (self.engine.server, self.engine.peer);
-        let first = self.engine.range_purpose(sockets.attempt, false);
-        let second = self.engine.range_purpose(sockets.attempt, true);
-        let tag_first = self.engine.probe(now, 3, sockets.bubble, server, first);
+        let tag_first = self.engine.range_probe(now, 3, (sockets.bubble, server), sockets.attempt, false);
         self.engine.opener(now, 1, sockets.attempt, Slot::Own(sockets.bubble), peer);
         let second_slot = sockets.second.unwrap_or(sockets.bubble);
-        let tag_second = self.engine.probe(now, 1, second_slot, second_server, second);
+        let tag_second = self.engine.range_probe(now, 1, (second_slot, second_server), sockets.attempt, true);
         self.engine.repeat_opener(now, sockets.attempt, Slot::Own(sockets.bubble), peer);
         let tags = [tag_first, tag_second];
         self.engine.brackets.push(Bracket { attempt: sockets.attempt, tags, seen: [None; 2] });
         if self.engine.brackets.len() > KEPT {
             self.engine.brackets.remove(0);
         }
-        // A lost probe shows after one round trip; a probe repeated on its own would lie behind the bubble's
-        // port, so all three go again from a fresh socket.
+        // A probe that is lost for good shows after one round trip; later its port may lie anywhere behind the bubble's, so
+        // all three go again from a fresh socket.
         self.due = Some(now + self.engine.overdue());
     }
 }

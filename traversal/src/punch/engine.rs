@@ -200,6 +200,24 @@ impl Engine {
         tag
     }
 
+    /// A range probe, repeated in case it is lost. That makes no new mapping, unless the first one has not come as far as the
+    /// NAT; such a round fails as it would without.
+    pub(super) fn range_probe(
+        &mut self,
+        at: Instant,
+        row: u32,
+        (slot, to): (u16, SocketAddr),
+        attempt: u8,
+        second: bool,
+    ) -> u32 {
+        let purpose = self.range_purpose(attempt, second);
+        let tag = self.probe(at, row, slot, to, purpose);
+        for later in REPEATS {
+            self.push(at + later, 1, PunchOrder::Probe { slot: Slot::Own(slot), to, purpose, tag });
+        }
+        tag
+    }
+
     /// The number of one of this puncher's rounds.
     pub(super) fn round(&self, attempt: u8) -> u16 {
         Round { edition: self.context.edition, method: self.method, attempt }.number()
@@ -211,7 +229,7 @@ impl Engine {
     }
 
     /// What a range probe asks of the server: with E2 it only reports.
-    pub(super) fn range_purpose(&self, attempt: u8, second: bool) -> ProbePurpose {
+    fn range_purpose(&self, attempt: u8, second: bool) -> ProbePurpose {
         match self.context.detect {
             Detect::Server => {
                 ProbePurpose::Range { match_id: self.context.match_id, round: self.round(attempt), second }
@@ -258,11 +276,16 @@ impl Engine {
         if bracket.seen[second].replace(observed).is_some() {
             return;
         }
-        let Bracket { attempt, mut tags, seen: [Some(first), Some(mut last)] } = *bracket else { return };
-        // One port for everybody is the first probe's; where ports do not count, it is the best guess. Either way the
-        // second probe's socket has nothing to do with it, and a range up to its port would not be believed.
-        let far = distance(first.port(), last.port()).unsigned_abs() > WIDEST_CLAIM;
-        if self.context.own_is_fixed() || far {
+        let Bracket { attempt, mut tags, seen } = *bracket;
+        // One port for everybody is the first probe's; the second probe's socket has nothing to do with it.
+        let fixed = self.context.own_is_fixed();
+        let (first, mut last) = match seen {
+            [Some(first), _] if fixed && second == 0 => (first, first),
+            [Some(first), Some(last)] if !fixed => (first, last),
+            _ => return,
+        };
+        // Where ports do not count, the first one is the best guess, and so wide a range would not be believed.
+        if fixed || distance(first.port(), last.port()).unsigned_abs() > WIDEST_CLAIM {
             (tags[1], last) = (tags[0], first);
         }
         if self.context.detect == Detect::Peer && first.ip() == last.ip() {

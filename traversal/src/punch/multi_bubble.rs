@@ -117,14 +117,12 @@ impl MultiBubble {
             return self.send_kept(now, round);
         }
         let server = self.engine.server;
-        let (first, second) =
-            (self.engine.range_purpose(round.attempt, false), self.engine.range_purpose(round.attempt, true));
         let row = round.targets.len() as u32 + 2;
-        let tag_first = self.engine.probe(now, row, round.main, server, first);
+        let tag_first = self.engine.range_probe(now, row, (round.main, server), round.attempt, false);
         for to in &round.targets {
             self.engine.opener(now, 1, round.attempt, Slot::Own(round.main), *to);
         }
-        let tag_second = self.engine.probe(now, 1, round.last, server, second);
+        let tag_second = self.engine.range_probe(now, 1, (round.last, server), round.attempt, true);
         for to in &round.targets {
             self.engine.repeat_opener(now, round.attempt, Slot::Own(round.main), *to);
         }
