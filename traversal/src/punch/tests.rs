@@ -185,6 +185,30 @@ fn m24_ps_ps_with_foreign_ports_loss_and_steps() {
     }
 }
 
+/// Whoever has the plan's sending role: the quiet side's ports are foretold, the busy one's told at the moment of use.
+#[test]
+fn m24_a_busy_counter_costs_nothing_beside_a_quiet_one() {
+    for rate in [100.0, 350.0, 1_000.0] {
+        let (quiet, busy) = (named("ps", 1).busy(10.0), named("ps", 3).busy(rate));
+        for (a, b) in [(quiet, busy), (busy, quiet)] {
+            let setup = Setup { loss: 0.05, ..Setup::new(Method::Prediction, a, b) };
+            let got = share(&setup, 60);
+            assert!(got >= 0.98, "{got} at {rate} a second");
+        }
+    }
+}
+
+#[test]
+fn m24_two_busy_counters_meet_within_the_deadline() {
+    let ms = Duration::from_millis;
+    for (rate, delay) in [(100.0, ms(25)), (300.0, ms(25)), (300.0, ms(75)), (100.0, ms(300))] {
+        let (a, b) = (named("ps", 1).busy(rate), named("ps", 3).busy(rate));
+        let setup = Setup { loss: 0.03, delay: [delay; 2], ..Setup::new(Method::Prediction, a, b) };
+        let got = share(&setup, 60);
+        assert!(got >= 0.95, "{got} at {rate} a second, {delay:?} to the server");
+    }
+}
+
 #[test]
 fn m24_against_a_side_that_keeps_its_port() {
     for (a, b) in [("pr", "ps"), ("ps", "pr"), ("as", "pr"), ("r", "as")] {
