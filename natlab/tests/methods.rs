@@ -88,9 +88,12 @@ fn m22_m40_with_one_server_address_one_bubble_and_many_join_all_but_two_port_sen
 #[test]
 fn m24_prediction_joins_every_pair_whose_ports_can_be_foreseen() {
     table(Method::Prediction, |_, _| true);
-    for (left, right) in [("psrandom", "portrestricted"), ("psrandom", "ps"), ("ps", "psrandom")] {
+    for (left, right) in [("psrandom", "ps"), ("ps", "psrandom")] {
         assert_eq!(direct(Method::Prediction, left, right), 0, "{left} - {right}");
     }
+    // A cone opens seven ports a round, and one of forty random bubbles gets in by one of them in 2 of 100 joins.
+    let by_chance = direct(Method::Prediction, "psrandom", "portrestricted");
+    assert!(by_chance <= 1, "{by_chance} of {SEEDS}");
 }
 
 #[test]
@@ -113,8 +116,8 @@ fn giant_steps_are_for_ports_that_count_on_both_sides() {
 fn no_method_is_a_stub_behind_another() {
     let worlds: [(&str, &str, bool); 5] = [
         ("portrestricted", "as", true),
-        // A filter that does not ask for ports takes a reply to one bubble; E4 wants one port for each address.
-        ("ps,filtering=adf", "ps", true),
+        // A reply to one bubble leaves by another port than the bubble went to; E4 has assigned that port before.
+        ("as,filtering=apdf", "as,filtering=apdf", true),
         ("ps", "ps", true),
         ("none", "none", true),
         ("psrandom", "portrestricted", true),
