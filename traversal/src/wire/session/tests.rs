@@ -8,9 +8,7 @@ use super::*;
 use crate::Identity;
 use crate::id::{MatchId, RequestId, RoomId};
 use crate::wire::handshake::{ClientHandshake, ClientProgress, ServerHandshake};
-use crate::wire::message::{
-    Facts, Login, MatchEnd, PlayerInfo, QueueStatus, Request, RequestError, Welcome,
-};
+use crate::wire::message::{Facts, Login, MatchEnd, PlayerInfo, QueueStatus, Request, RequestError, Welcome};
 
 /// Both ends of a session that has just begun.
 fn pair() -> (ClientSession, ServerSession, Instant) {
@@ -108,14 +106,20 @@ fn answers_are_not_replaced_and_what_waits_is_bounded_in_bytes() {
     assert_eq!(deliver(&mut server, &mut client, now).len(), 600);
     let mut bytes = 0;
     let full = (0..).find_map(|id| {
-        let page = ToPlayer::Response { id: RequestId(id), result: Err(RequestError::Malformed { what: "w".repeat(1000) }) };
+        let page = ToPlayer::Response {
+            id: RequestId(id),
+            result: Err(RequestError::Malformed { what: "w".repeat(1000) }),
+        };
         bytes += 1000;
         server.send(now, page).err()
     });
     assert_eq!(full, Some(SendError::QueueFull));
     assert!(server.is_backed_up());
     assert!((100_000..180_000).contains(&bytes), "{bytes} bytes");
-    let long = ToPlayer::Response { id: RequestId(0), result: Err(RequestError::Malformed { what: "w".repeat(1170) }) };
+    let long = ToPlayer::Response {
+        id: RequestId(0),
+        result: Err(RequestError::Malformed { what: "w".repeat(1170) }),
+    };
     assert_eq!(server.send(now, long), Err(SendError::TooLong));
 }
 
@@ -166,7 +170,9 @@ fn an_address_that_answers_no_more_gets_a_few_kilobytes_and_then_nothing() {
         let bytes: usize = drain(&mut server).iter().map(Vec::len).sum();
         let silent = now - start >= Duration::from_secs(10);
         *(if silent { &mut late } else { &mut early }) += bytes;
-        let Some(due) = server.poll_timeout().filter(|due| *due < start + Duration::from_secs(3600)) else { break };
+        let Some(due) = server.poll_timeout().filter(|due| *due < start + Duration::from_secs(3600)) else {
+            break;
+        };
         assert!(due > now, "it does not spin");
         now = due;
         server.handle_timeout(now);
