@@ -8,7 +8,7 @@ use super::search::ReplySearch;
 use super::tactic::Tactic;
 use super::{Ports, Slot};
 use crate::nat::{MappingBehavior, PortAllocation};
-use crate::ports::{End, PortRange};
+use crate::ports::{End, FIRST_PORT, PortRange};
 use crate::wire::message::{Facts, MAX_KEPT_PORTS, Method, Role};
 
 /// Two sockets a round on each side.
@@ -181,7 +181,7 @@ impl Tactic for MultiBubble {
             _ => return,
         };
         let to = |port: u16| SocketAddr::new(*ip, port);
-        let sure: Vec<SocketAddr> = sure.into_iter().map(to).collect();
+        let sure: Vec<SocketAddr> = sure.into_iter().filter(|port| *port >= FIRST_PORT).map(to).collect();
         if self.sends() {
             if attempt > self.attempt {
                 self.attempt = attempt;

@@ -318,6 +318,39 @@ fn m27_strangers_addresses_in_facts_are_never_sent_to() {
 }
 
 #[test]
+fn no_well_known_port_is_sent_to_whoever_names_it() {
+    let now = Instant::now();
+    let ip: IpAddr = "192.0.2.1".parse().unwrap();
+    for method in Method::ALL {
+        for role in [Role::Sending, Role::Receiving] {
+            for own in ["pr", "as", "ps"] {
+                let mut puncher = puncher(method, now, context(role, own, "ps")).unwrap();
+                let mut budget = Budget::new(Caps::default());
+                let mut attempt = Spending::default();
+                let round = Round { edition: 0, method, attempt: 1 }.number();
+                let facts = [
+                    Facts::Kept { round, ip, ports: vec![22, 80, 443] },
+                    Facts::Range { round, ip, first: 22, last: 23, step: 1 },
+                    Facts::Newest { round, address: SocketAddr::new(ip, 22), ahead: [1, 2, 3, 4] },
+                    Facts::OpenRange { round, ip, bound: 30, step: -1 },
+                ];
+                for facts in facts {
+                    puncher.handle(now, PunchInput::Facts(&facts));
+                    let mut ledger = Ledger { budget: &mut budget, attempt: &mut attempt };
+                    while let Some(order) = puncher.poll_order(now, &mut ledger) {
+                        if let PunchOrder::OpenSocket { slot } = order {
+                            puncher.handle(now, PunchInput::Socket { slot, port: Some(40_000) });
+                        }
+                        let harm = |to: SocketAddr| to.ip() == ip && to.port() < 1_024;
+                        assert!(!matches!(order, PunchOrder::Test { to, .. } if harm(to)), "{order:?}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn m19_a_search_beyond_the_range_waits_while_another_match_searches() {
     let start = Instant::now();
     let mut puncher = puncher(Method::Bubble, start, context(Role::Receiving, "pr", "ps")).unwrap();

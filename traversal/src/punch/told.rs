@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use crate::ports::advance;
+use crate::ports::{FIRST_PORT, advance};
 use crate::wire::message::Ahead;
 
 /// Sockets whose own ports are told at a time. A home router has a few thousand mappings, so one port in ten may be
@@ -30,9 +30,10 @@ impl Theirs<'_> {
             Self::Newest(address, _) => {
                 Some(SocketAddr::new(address.ip(), advance(address.port(), i64::from(step) * (1 + i as i64))))
             }
-            Self::Kept(ip, ports) => {
-                ports.get(i).filter(|_| i < KEPT_PORTS).map(|port| SocketAddr::new(*ip, *port))
-            }
+            Self::Kept(ip, ports) => ports
+                .get(i)
+                .filter(|port| i < KEPT_PORTS && **port >= FIRST_PORT)
+                .map(|port| SocketAddr::new(*ip, *port)),
         }
     }
 
