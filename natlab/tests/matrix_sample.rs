@@ -8,7 +8,7 @@ use natlab::scenario::Draw;
 
 fn settings(names: &[&str], seeds: u64, threads: usize) -> MatrixSettings {
     let nats: Vec<NatSpec> = names.iter().map(|name| name.parse().unwrap()).collect();
-    MatrixSettings { left: nats.clone(), right: nats, seeds, first_seed: 1, draw: Draw::default(), threads }
+    MatrixSettings { left: nats.clone(), right: nats, seeds, first_seed: 1, draw: Draw::tidy(), threads }
 }
 
 #[test]
@@ -57,7 +57,7 @@ fn lost_probes_do_not_hide_a_counter() {
     for first_seed in [107, 130, 240, 313, 353, 363] {
         let left = vec!["as".parse().unwrap()];
         let right = vec!["portrestricted".parse().unwrap(), "ps".parse().unwrap()];
-        let draw = Draw::default();
+        let draw = Draw::tidy();
         let settings = MatrixSettings { left, right, seeds: 1, first_seed, draw, threads: 1 };
         for cell in matrix::run(&settings, |_| {}).cells {
             assert_eq!(
