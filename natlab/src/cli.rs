@@ -9,12 +9,12 @@ use indicatif::{ProgressBar, ProgressStyle};
 use traversal_core::wire::message::Method;
 use traversal_core::{AgentConfig, Detect, RelayPolicy};
 
-use crate::demo;
+use crate::demo::{self, Told};
 use crate::matrix::{self, MatrixSettings};
 use crate::nat::{NatSpec, PRESETS};
 use crate::oracle::Relation;
-use crate::soak::{SoakArgs, SoakError};
 use crate::scenario::{Draw, JoinMoment, PairSettings, Worlds};
+use crate::soak::{SoakArgs, SoakError};
 
 /// The six named types of the default matrix.
 const SIX: [&str; 6] = ["none", "fullcone", "restricted", "portrestricted", "as", "ps"];
@@ -251,9 +251,12 @@ pub struct DemoArgs {
     /// Who classifies and measures port ranges: server or peer
     #[arg(long, value_parser = ["server", "peer"], default_value = "server")]
     detect: String,
-    /// Packets to tell one by one
+    /// Lines about packets, sent, seen, arrived or dropped, to tell one by one
     #[arg(long, default_value_t = demo::TOLD_PACKETS)]
     packets: usize,
+    /// Tell the packets before the request too: login and classification
+    #[arg(long)]
+    from_start: bool,
     /// Draw the world from the seed as the matrix does: tells the story of a seed that failed there
     #[arg(long, value_enum, num_args = 0..=1, default_missing_value = "internet")]
     drawn: Option<DrawnWorlds>,
@@ -389,7 +392,8 @@ pub fn run_demo(args: &DemoArgs) -> Result<(), CliError> {
         let equal = PairSettings::equal(args.seed, &args.left.chain, &args.right.chain, delay);
         PairSettings { config, relation, join, ..equal }
     };
-    show(&demo::tell(settings, &args.left, &args.right, args.packets).0)
+    let told = Told { packets: args.packets, from_start: args.from_start };
+    show(&demo::tell(settings, &args.left, &args.right, told).0)
 }
 
 /// Runs `natlab soak`.

@@ -27,6 +27,7 @@ use crate::sockets::{Owner, Sockets};
 use crate::timer::earliest;
 use crate::wire::Dropped;
 use crate::wire::message::PunchPlan;
+pub use reading::Said;
 
 /// See [`Agent::quiet`].
 const ROOM_KEEPALIVE: Duration = Duration::from_secs(4);
@@ -95,6 +96,7 @@ macro_rules! hands {
 mod commands;
 mod datagrams;
 mod matches;
+mod reading;
 mod rooms;
 mod server;
 

@@ -7,7 +7,6 @@ mod table;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 use serde::Serialize;
 use traversal_core::Detect;

@@ -104,11 +104,15 @@ impl Draw {
         let alone = chain.len() == 1;
         for (nat, drawn) in chain.iter_mut().zip(drawn).filter(|(nat, _)| nat.translates()) {
             nat.cross = self.cross.unwrap_or(drawn.cross);
+            // Who has so many subscribers that the ports would run out has more addresses, or forgets sooner.
+            let longest = Duration::from_secs_f64(BEARABLE / nat.cross.max(1.0));
             if alone && OPEN.contains(&spec.name.as_str()) {
                 nat.allocation = drawn.allocation;
                 nat.timeout = drawn.timeout;
                 nat.stream_timeout = drawn.timeout.max(nat.stream_timeout);
             }
+            nat.timeout = nat.timeout.min(longest);
+            nat.stream_timeout = nat.stream_timeout.min(longest);
         }
         chain
     }
@@ -157,6 +161,9 @@ impl Draw {
 
 /// Names that say how a NAT maps and filters, but not how it chooses its ports.
 const OPEN: [&str; 5] = ["fullcone", "restricted", "portrestricted", "as", "ps"];
+
+/// Ports of one address that are taken at a time, at the most: 0.7 of the 64,512 that there are.
+const BEARABLE: f64 = 45_000.0;
 
 /// Two links make a leg: `1 - (1 - p)^2 = loss`.
 fn of_two(loss: f64) -> f64 {

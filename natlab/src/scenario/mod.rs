@@ -130,7 +130,17 @@ impl PairWorld {
         }
         let left = add_player(&mut world, left_inside, 1, &settings, &settings.left, seed_of(&mut rng));
         let right = add_player(&mut world, right_inside, 2, &settings, &settings.right, seed_of(&mut rng));
-        Self { world, left, right, server, left_nats, right_nats, settings, requested: Duration::ZERO, last: right }
+        Self {
+            world,
+            left,
+            right,
+            server,
+            left_nats,
+            right_nats,
+            settings,
+            requested: Duration::ZERO,
+            last: right,
+        }
     }
 
     /// Its settings.
@@ -302,7 +312,14 @@ impl PairWorld {
 
     /// Joins and runs to the end of the attempt.
     pub fn join(&mut self) -> JoinReport {
+        self.join_watched(|_| {})
+    }
+
+    /// The same with an onlooker, who is called when the join is about to be asked for, and after all that happens from then
+    /// on.
+    pub fn join_watched(&mut self, mut look: impl FnMut(&Self)) -> JoinReport {
         let ready = self.prepare();
+        look(self);
         if ready {
             self.request();
             let patience = self.settings.config.connect_deadline + GRACE;
@@ -310,6 +327,7 @@ impl PairWorld {
             let end = self.world.now() + patience;
             while !self.is_over() && self.world.next_at().is_some_and(|at| at <= end) {
                 self.world.step();
+                look(self);
                 if !marked && self.is_direct() {
                     marked = true;
                     for host in [self.left, self.right] {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::{Record, RecordError, SoakSettings, run};
+use super::{Record, RecordError, SoakSettings, account, run};
 
 /// Failed worlds that are told at the end.
 const TOLD: usize = 50;
@@ -29,6 +29,9 @@ pub struct SoakArgs {
     /// Threads [default: one per processor]
     #[arg(long, default_value_t = 0, hide_default_value = true)]
     threads: usize,
+    /// Tell everything that the two agents reported in the first world instead
+    #[arg(long)]
+    tell: bool,
     /// Print JSON instead of words
     #[arg(long)]
     json: bool,
@@ -44,7 +47,9 @@ pub enum SoakError {
     #[error("cannot print the result as JSON")]
     Json(#[from] serde_json::Error),
     /// Something was wrong.
-    #[error("something was wrong in {failed} of {worlds} worlds; `--first-seed SEED --worlds 1` runs one of them again")]
+    #[error(
+        "something was wrong in {failed} of {worlds} worlds; `--first-seed SEED --worlds 1` runs one of them again"
+    )]
     Failed {
         /// In so many.
         failed: u64,
@@ -58,6 +63,9 @@ impl SoakArgs {
     pub fn execute(&self) -> (String, Result<(), SoakError>) {
         // Panics are findings, told with their seeds: not on stderr as well, a million times.
         std::panic::set_hook(Box::new(|_| {}));
+        if self.tell {
+            return (account(self.first_seed.unwrap_or(1)), Ok(()));
+        }
         let record = match &self.resume {
             Some(path) => Record::load(path, self.first_seed),
             None => Ok(Record::new(self.first_seed.unwrap_or(1))),
@@ -119,7 +127,7 @@ fn words(record: &Record) -> String {
     for failed in record.listed.iter().take(TOLD) {
         let findings: Vec<String> =
             failed.findings.iter().map(|finding| format!("{:?}: {}", finding.wrong, finding.text)).collect();
-        text += &format!("seed {}: {}\n", failed.seed, findings.join("; "));
+        text += &format!("seed {}: {}\n    {}\n", failed.seed, findings.join("; "), failed.about);
     }
     if record.failed > TOLD.min(record.listed.len()) as u64 {
         text += "more seeds are in the record (--resume FILE) and in the JSON\n";

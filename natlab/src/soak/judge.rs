@@ -9,7 +9,9 @@ use traversal_core::{Event, PathKind, RelayPolicy};
 
 use super::story::{Fault, Story};
 use super::watch::{check_caps, check_destinations};
+use crate::nat::NatConfig;
 use crate::oracle::{Cause, Effective, Outlook, Relation};
+use crate::scenario::PairSettings;
 use crate::world::HostId;
 
 /// What was wrong.
@@ -60,6 +62,8 @@ pub struct Verdict {
     pub reasons: usize,
     /// What must not be.
     pub findings: Vec<Finding>,
+    /// The world and its faults in a line, where something was found.
+    pub about: String,
 }
 
 /// Judges a story.
@@ -80,7 +84,42 @@ pub fn judge(story: &Story) -> Verdict {
     if let Err(why) = check_destinations(&story.pair, &story.watched, story.ready) {
         judge.find(Wrong::Destination, why);
     }
+    if !judge.verdict.findings.is_empty() {
+        judge.verdict.about = about(story.pair.settings(), &story.plan, story.pair.requested());
+    }
     judge.verdict
+}
+
+/// A world and its faults in a line; times from the request on.
+pub(super) fn about(settings: &PairSettings, plan: &[(Duration, Fault)], requested: Duration) -> String {
+    let nat = |nat: &NatConfig| {
+        let mut text = format!("{:?}/{:?}/{:?}", nat.mapping, nat.filtering, nat.allocation);
+        if !nat.translates() {
+            text = format!("{:?}/{:?}", nat.kind, nat.filtering);
+        }
+        let extras = [
+            (nat.cross >= 1.0, format!(",cross={:.0}", nat.cross)),
+            (nat.pool > 1, format!(",pool={}:{:?}", nat.pool, nat.pooling)),
+            (nat.clash, ",clash".into()),
+            (nat.udp_blocked, ",udp=no".into()),
+        ];
+        extras.into_iter().filter(|(there, _)| *there).for_each(|(_, extra)| text += &extra);
+        text
+    };
+    let chain = |chain: &[NatConfig]| chain.iter().map(nat).collect::<Vec<_>>().join(" + ");
+    let faults = plan.iter().map(|(at, fault)| format!("{fault:?} at {:.2} s", at.saturating_sub(requested).as_secs_f64()));
+    format!(
+        "[{}] - [{}], {:?}, {:?}, relay {:?}, {} server address{}, round trip {:.0} ms; {}",
+        chain(&settings.left),
+        chain(&settings.right),
+        settings.relation,
+        settings.join,
+        settings.config.relay,
+        if settings.two_addresses { "two" } else { "one" },
+        if settings.two_addresses { "es" } else { "" },
+        settings.mean_rtt().as_secs_f64() * 1e3,
+        faults.collect::<Vec<_>>().join(", ")
+    )
 }
 
 struct Judge<'a> {
@@ -109,12 +148,10 @@ impl Judge<'_> {
         self.verdict.paths += paths;
         self.verdict.reasons += reasons;
         // Somebody who leaves knows how that ended.
-        let left = if host == self.story.pair.right { self.story.count(Fault::LeavesAndJoinsAgain) } else { 0 };
+        let left =
+            if host == self.story.pair.right { self.story.count(Fault::LeavesAndJoinsAgain) } else { 0 };
         if paths + reasons > plans || plans > paths + reasons + left {
-            self.find(
-                Wrong::NoOutcome,
-                format!("{host:?}: {plans} plans, {paths} paths, {reasons} reasons"),
-            );
+            self.find(Wrong::NoOutcome, format!("{host:?}: {plans} plans, {paths} paths, {reasons} reasons"));
         }
         if self.story.count(Fault::PeerSleeps) > 0 {
             // Its clock stood still.
@@ -127,7 +164,12 @@ impl Judge<'_> {
             match event {
                 Event::Plan { .. } => planned = Some(*at),
                 Event::PeerConnected { .. } | Event::PeerFailed { .. } => {
-                    late.extend(planned.take().map(|planned| at.duration_since(planned)).filter(|took| *took > deadline));
+                    late.extend(
+                        planned
+                            .take()
+                            .map(|planned| at.duration_since(planned))
+                            .filter(|took| *took > deadline),
+                    );
                 }
                 _ => {}
             }
@@ -179,7 +221,9 @@ impl Judge<'_> {
         let outlook = self.story.pair.outlook();
         match report.reason {
             Reason::UdpBlocked if !blocked && !cut_off && !jumps => Some("no NAT blocks UDP"),
-            Reason::RandomPortsOnBothSides if !sides.iter().all(drawn) && !jumps => Some("not both draw their ports"),
+            Reason::RandomPortsOnBothSides if !sides.iter().all(drawn) && !jumps => {
+                Some("not both draw their ports")
+            }
             Reason::RandomPortsAgainstSymmetric | Reason::RandomPortsNotFound
                 if !sides.iter().any(drawn) && !jumps =>
             {
@@ -196,7 +240,9 @@ impl Judge<'_> {
             reason => {
                 let Outlook::Impossible(cause) = outlook else { return None };
                 // So many probes may be lost that nobody knows how one of the NATs chooses its ports.
-                let unknown = [report.own_nat, report.peer_nat].iter().any(|nat| nat.allocation == PortAllocation::Unknown);
+                let unknown = [report.own_nat, report.peer_nat]
+                    .iter()
+                    .any(|nat| nat.allocation == PortAllocation::Unknown);
                 let random = matches!(cause, Cause::RandomOnBothSides | Cause::RandomAgainstSymmetric);
                 let excused = !self.story.plan.is_empty() || (random && unknown);
                 (!names(cause).contains(&reason) && !excused).then_some("the oracle names another cause")
@@ -220,7 +266,9 @@ impl Judge<'_> {
         }
         let seen = self.story.watched.borrow();
         let unproven = player.events.iter().find(|(at, event)| {
-            let (Event::PeerConnected { path, .. } | Event::PathChanged { path, .. }) = event else { return false };
+            let (Event::PeerConnected { path, .. } | Event::PathChanged { path, .. }) = event else {
+                return false;
+            };
             let at = self.since_start(*at);
             let arrived = |host: &HostId| seen.arrived.get(&host.0).is_some_and(|first| *first <= at);
             path.kind != PathKind::Relay && ![host, other].iter().all(arrived)
@@ -231,7 +279,10 @@ impl Judge<'_> {
         let outlook = pair.outlook();
         let possible = !matches!(outlook, Outlook::Impossible(_));
         if unproven.is_some() {
-            self.find(Wrong::UnprovenPath, format!("{host:?} calls a path direct that has not carried both ways"));
+            self.find(
+                Wrong::UnprovenPath,
+                format!("{host:?} calls a path direct that has not carried both ways"),
+            );
         }
         // A NAT whose address has changed may have become one that the other side can reach.
         if direct && !possible && self.story.plan.is_empty() {

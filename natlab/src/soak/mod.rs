@@ -18,6 +18,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::scenario::PairSettings;
+
 pub use args::{SoakArgs, SoakError};
 pub use judge::{Finding, Verdict, Wrong, judge, names};
 pub use record::{FailedWorld, Record, RecordError};
@@ -28,18 +30,35 @@ pub use worlds::{any, any_link, any_nat, any_world, any_world_apart, internet_wo
 /// Worlds that a thread takes at a time.
 const BATCH: u64 = 32;
 
-/// The story of a seed: of the internet where it is even, of any settings where it is odd.
-pub fn story(seed: u64) -> Story {
-    let settings = if seed.is_multiple_of(2) { internet_world(seed) } else { any_world_apart(seed) };
-    tell(seed, settings)
+/// The world of a seed: of the internet where it is even, of any settings where it is odd.
+pub fn settings(seed: u64) -> PairSettings {
+    if seed.is_multiple_of(2) { internet_world(seed) } else { any_world_apart(seed) }
 }
 
 /// The verdict on a seed; a panic is one too.
 pub fn world(seed: u64) -> Verdict {
-    catch_unwind(AssertUnwindSafe(|| judge(&story(seed)))).unwrap_or_else(|panic| Verdict {
+    catch_unwind(AssertUnwindSafe(|| judge(&tell(seed, settings(seed))))).unwrap_or_else(|panic| Verdict {
         findings: vec![Finding { wrong: Wrong::Panic, text: message(&*panic) }],
+        about: judge::about(&settings(seed), &[], Duration::ZERO),
         ..Verdict::default()
     })
+}
+
+/// The verdict on a seed and all that the two agents reported, for people.
+pub fn account(seed: u64) -> String {
+    let told = catch_unwind(AssertUnwindSafe(|| {
+        let story = tell(seed, settings(seed));
+        let mut text = String::new();
+        for (name, host) in [("left", story.pair.left), ("right", story.pair.right)] {
+            for (at, event) in &story.pair.player(host).events {
+                let at = at.saturating_duration_since(story.pair.world.instant_at(story.pair.requested()));
+                text += &format!("{:8.3} {name:5} {event:?}\n", at.as_secs_f64());
+            }
+        }
+        text
+    }));
+    let verdict = world(seed);
+    format!("{}{}\n{:#?}\n", told.unwrap_or_default(), verdict.about, verdict.findings)
 }
 
 fn message(panic: &(dyn Any + Send)) -> String {
@@ -71,7 +90,8 @@ pub fn run(settings: SoakSettings, record: Record, saved: impl FnMut(&Record) + 
             if first >= end {
                 return;
             }
-            let batch: Vec<(u64, Verdict)> = (first..end.min(first + BATCH)).map(|seed| (seed, world(seed))).collect();
+            let batch: Vec<(u64, Verdict)> =
+                (first..end.min(first + BATCH)).map(|seed| (seed, world(seed))).collect();
             if settings.time.is_some_and(|time| began.elapsed() >= time) {
                 stop.store(true, Ordering::Relaxed);
             }

@@ -19,6 +19,8 @@ pub struct FailedWorld {
     pub seed: u64,
     /// What was wrong.
     pub findings: Vec<Finding>,
+    /// The world and its faults in a line.
+    pub about: String,
 }
 
 /// All worlds from a first seed on.
@@ -102,7 +104,7 @@ impl Record {
             *self.wrong.entry(wrong).or_default() += 1;
         }
         if self.listed.len() < LISTED {
-            self.listed.push(FailedWorld { seed, findings: verdict.findings });
+            self.listed.push(FailedWorld { seed, findings: verdict.findings, about: verdict.about });
         }
     }
 
@@ -153,7 +155,7 @@ mod tests {
         let path = folder.join("record.json");
         let mut record = Record::load(&path, Some(7)).unwrap();
         let finding = Finding { wrong: Wrong::Late, text: "too late".into() };
-        record.enter(7, Verdict { paths: 2, reasons: 0, findings: vec![finding] });
+        record.enter(7, Verdict { paths: 2, findings: vec![finding], ..Verdict::default() });
         record.save(&path).unwrap();
         assert_eq!(Record::load(&path, None).unwrap(), record);
         assert!(matches!(Record::load(&path, Some(8)), Err(RecordError::OtherSeed { begins: 7, .. })));

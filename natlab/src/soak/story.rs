@@ -64,6 +64,9 @@ pub const FAULTS: [Fault; 13] = [
     Fault::Clash,
 ];
 
+/// Packets and timeouts of a world; the busiest have some ten thousand.
+const MOST_STEPS: u64 = 2_000_000;
+
 /// What is to be undone later.
 enum Undo {
     Server,
@@ -91,6 +94,7 @@ pub struct Story {
 pub fn tell(seed: u64, settings: PairSettings) -> Story {
     let mut pair = PairWorld::new(settings);
     let watched = watch(&mut pair);
+    pair.world.limit_steps(MOST_STEPS);
     let ready = pair.prepare();
     let rng = ChaCha8Rng::seed_from_u64(seed ^ 0x6661_756c_7473);
     let mut story = Story { pair, watched, plan: Vec::new(), ready, dead: Vec::new(), rng, undo: Vec::new() };

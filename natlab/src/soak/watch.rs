@@ -134,8 +134,8 @@ pub fn check_caps(pair: &PairWorld, host: HostId, attempts: u64) -> Result<(), S
     // Classification opens fresh ones for its tests (M4); and a game on the relay tries again after its deadline, with
     // new sockets, but not to new targets.
     let tests = 40;
-    let deadlines =
-        (pair.world.now() - pair.requested()).as_secs() / pair.settings().config.connect_deadline.as_secs().max(1);
+    let deadlines = (pair.world.now() - pair.requested()).as_secs()
+        / pair.settings().config.connect_deadline.as_secs().max(1);
     let most = (attempts + deadlines) * u64::from(caps.sockets_per_attempt) + tests;
     if sockets > most {
         return Err(format!("{host:?}: {sockets} sockets, {most} allowed"));

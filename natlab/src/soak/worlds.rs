@@ -111,7 +111,8 @@ pub fn any_world_apart(seed: u64) -> PairSettings {
 /// A world of the internet, between two of the kinds of NATs of `natlab matrix --set always`.
 pub fn internet_world(seed: u64) -> PairSettings {
     let mut rng = ChaCha8Rng::seed_from_u64(seed ^ 0x696e_7465_726e);
-    let mut nat = || any(&mut rng, &ALWAYS).parse::<NatSpec>().unwrap_or(NatSpec::single("", NatConfig::default()));
+    let mut nat =
+        || any(&mut rng, &ALWAYS).parse::<NatSpec>().unwrap_or(NatSpec::single("", NatConfig::default()));
     let (left, right) = (nat(), nat());
     let mut settings = Draw::default().settings(seed, &left, &right);
     settings.two_addresses = rng.random_bool(0.8);
