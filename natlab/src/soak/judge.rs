@@ -11,7 +11,7 @@ use super::story::{Fault, Story};
 use super::watch::{check_caps, check_destinations};
 use crate::nat::NatConfig;
 use crate::oracle::{Cause, Effective, Outlook, Relation};
-use crate::scenario::PairSettings;
+use crate::scenario::{JoinMoment, PairSettings};
 use crate::world::HostId;
 
 /// What was wrong.
@@ -148,8 +148,11 @@ impl Judge<'_> {
         self.verdict.paths += paths;
         self.verdict.reasons += reasons;
         // Somebody who leaves knows how that ended.
-        let left =
+        let leaves =
             if host == self.story.pair.right { self.story.count(Fault::LeavesAndJoinsAgain) } else { 0 };
+        // Whoever is told that the room has another host, or none, knows that what was with the old one is over.
+        let over = |event: &Event| matches!(event, Event::HostChanged { .. } | Event::RoomLeft { .. });
+        let left = leaves + self.count(host, over);
         if paths + reasons > plans || plans > paths + reasons + left {
             self.find(Wrong::NoOutcome, format!("{host:?}: {plans} plans, {paths} paths, {reasons} reasons"));
         }
@@ -294,6 +297,12 @@ impl Judge<'_> {
     fn answer(&mut self) {
         let right = self.story.pair.right;
         if !self.story.ready || self.story.dead.contains(&right) {
+            return;
+        }
+        let alone = !self.story.dead.is_empty()
+            || [Fault::ServerKilled, Fault::UdpBlocked].iter().any(|fault| self.story.count(*fault) > 0);
+        if alone && self.story.pair.settings().join == JoinMoment::Together {
+            // Whoever waits for somebody to play with waits as long as it likes.
             return;
         }
         let rooms = self.count(right, |event| matches!(event, Event::RoomEntered { .. }));
