@@ -107,7 +107,9 @@ pub(super) fn about(settings: &PairSettings, plan: &[(Duration, Fault)], request
         text
     };
     let chain = |chain: &[NatConfig]| chain.iter().map(nat).collect::<Vec<_>>().join(" + ");
-    let faults = plan.iter().map(|(at, fault)| format!("{fault:?} at {:.2} s", at.saturating_sub(requested).as_secs_f64()));
+    let faults = plan
+        .iter()
+        .map(|(at, fault)| format!("{fault:?} at {:.2} s", at.saturating_sub(requested).as_secs_f64()));
     format!(
         "[{}] - [{}], {:?}, {:?}, relay {:?}, {} server address{}, round trip {:.0} ms; {}",
         chain(&settings.left),
