@@ -33,7 +33,7 @@ pub(super) struct Sender {
 
 impl Sender {
     /// `own`: it leaves from the game's socket.
-    pub(super) fn to_server(&mut self, frame: &Frame<ToServer>, way: [SocketAddr; 2], own: bool) -> String {
+    pub(super) fn for_server(&mut self, frame: &Frame<ToServer>, way: [SocketAddr; 2], own: bool) -> String {
         match frame {
             Frame::Reliable { body, .. } => message(body),
             Frame::Probe(probe) => match &probe.purpose {
@@ -61,7 +61,7 @@ impl Sender {
         }
     }
 
-    pub(super) fn to_peer(&self, said: &Said) -> String {
+    pub(super) fn for_peer(&self, said: &Said) -> String {
         match said {
             Said::Player(PairMessage::Test { method, .. }) => self.test(*method).into(),
             said => to_player(said),

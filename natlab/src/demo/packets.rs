@@ -128,14 +128,14 @@ impl Packets {
         }
         let own = pair.world.local(host, 0) == Some(src);
         if let Some(frame) = pair.world.node(pair.server).lobby().and_then(|lobby| lobby.read(payload)) {
-            return Some(sender.to_server(&frame, [src, dst], own));
+            return Some(sender.for_server(&frame, [src, dst], own));
         }
         let other = if host == self.left { self.right } else { self.left };
         if let Some(said) = pair.player(other).read(payload) {
             return Some(match said {
                 // The server passes it on as it is.
-                Said::Relayed(inner) => format!("by way of the relay: {}", sender.to_peer(&inner)),
-                said => sender.to_peer(&said),
+                Said::Relayed(inner) => format!("by way of the relay: {}", sender.for_peer(&inner)),
+                said => sender.for_peer(&said),
             });
         }
         None
