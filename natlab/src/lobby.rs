@@ -8,6 +8,7 @@ use std::time::Instant;
 use lobby_server::registry::MemoryRegistry;
 use lobby_server::{Server, ServerConfig, ServerSocket, ServerSocketId};
 use traversal_core::Identity;
+use traversal_core::wire::message::{Frame, ToServer};
 
 use crate::player::Player;
 use crate::world::{Node, NodeOutput};
@@ -83,8 +84,19 @@ impl Lobby {
         &mut self.server
     }
 
-    fn turn(&mut self, now: Instant) {
-        self.server.turn_registry(now, &mut self.registry);
+    /// What a sealed datagram of a player's says: see [`Server::read`].
+    pub fn read(&self, datagram: &[u8]) -> Option<Frame<ToServer>> {
+        self.server.read(datagram)
+    }
+
+    /// Carries out what the core wants; whether it wanted anything of the registry.
+    fn turn(&mut self, now: Instant) -> bool {
+        let mut asked = false;
+        while let Some(command) = self.server.poll_registry() {
+            asked = true;
+            let reply = self.registry.handle(command.operation);
+            self.server.handle_registry_reply(now, command.id, Ok(reply));
+        }
         while let Some(transmit) = self.server.poll_transmit() {
             self.outputs.push_back(NodeOutput::Transmit {
                 socket: u32::from(transmit.socket.0),
@@ -93,6 +105,7 @@ impl Lobby {
                 payload: transmit.payload,
             });
         }
+        asked
     }
 }
 
@@ -106,7 +119,14 @@ impl Node for Lobby {
 
     fn handle_timeout(&mut self, now: Instant) {
         self.server.handle_timeout(now);
-        self.turn(now);
+        let before = self.outputs.len();
+        let asked = self.turn(now);
+        // The server's run-loop contract: once woken, it has put something out or asks for a later time.
+        assert!(
+            asked || self.outputs.len() > before || self.server.poll_timeout().is_none_or(|at| at > now),
+            "the server was woken, put nothing out, and asks for the same instant again: {:#?}",
+            self.server
+        );
     }
 
     fn poll_output(&mut self) -> Option<NodeOutput> {
@@ -142,6 +162,14 @@ impl Program {
     pub fn player_mut(&mut self) -> Option<&mut Player> {
         match self {
             Self::Player(player) => Some(player),
+            _ => None,
+        }
+    }
+
+    /// The server that runs here, if one does.
+    pub fn lobby(&self) -> Option<&Lobby> {
+        match self {
+            Self::Lobby(lobby) => Some(lobby),
             _ => None,
         }
     }

@@ -253,7 +253,7 @@ fn a_join_right_after_the_login_is_as_fast_as_any() {
 
 #[test]
 fn a_join_right_after_the_login_survives_loss_and_foreign_ports() {
-    let draw = Draw { join: JoinMoment::AtOnce, ..Draw::default() };
+    let draw = Draw { join: Some(JoinMoment::AtOnce), ..Draw::tidy() };
     for (left, right) in [("ps", "portrestricted"), ("as", "ps"), ("ps", "ps")] {
         let [left, right] = [left, right].map(|name| name.parse().unwrap());
         for seed in 0..30 {
@@ -319,7 +319,7 @@ fn drawn(left: &str, right: &str, seeds: u64, opener_ttl: Option<u8>) -> u64 {
     let [left, right] = [left, right].map(|name| name.parse().unwrap());
     (0..seeds)
         .filter(|seed| {
-            let mut settings = Draw::default().settings(*seed, &left, &right);
+            let mut settings = Draw::tidy().settings(*seed, &left, &right);
             settings.config.relay = RelayPolicy::Never;
             settings.config.opener_ttl = opener_ttl;
             PairWorld::new(settings).join().direct

@@ -169,6 +169,11 @@ impl Peer {
         self.is_connected() && now.saturating_duration_since(self.last_heard) <= time
     }
 
+    /// See [`PairChannel::read`].
+    pub(crate) fn read<'a>(&self, datagram: &'a mut [u8]) -> Option<Opened<'a>> {
+        self.channel.read(datagram)
+    }
+
     pub(crate) fn export_key(&self) -> [u8; 32] {
         self.channel.export_key()
     }
@@ -394,10 +399,10 @@ impl Peer {
             PeerStage::Ended => None,
             PeerStage::Closing { next, .. } => Some(*next),
             PeerStage::Punching => {
-                earliest(Some(self.deadline(config)), earliest(paths, self.attempt.poll_timeout()))
+                earliest(Some(self.deadline(config)), earliest(paths, self.punch_timeout()))
             }
             PeerStage::Connected => {
-                let punching = self.attempt.poll_timeout().filter(|_| self.is_punching());
+                let punching = self.punch_timeout().filter(|_| self.is_punching());
                 let end = (!self.punch_over).then(|| self.tidy_at.unwrap_or(self.punch_until));
                 let paths = earliest(paths, earliest(punching, end));
                 earliest(Some(self.look_at(config)), paths)
