@@ -271,7 +271,7 @@ fn a_join_right_after_the_login_survives_loss_and_foreign_ports() {
 fn random_ports_are_searched_for_as_soon_as_both_nats_are_known() {
     for join in [JoinMoment::AtOnce, JoinMoment::HostKnown] {
         for (left, right) in [("psrandom", "portrestricted"), ("portrestricted", "psrandom")] {
-            let draw = Draw { join, ..Draw::default() };
+            let draw = Draw { join: Some(join), ..Draw::tidy() };
             let [host, joiner] = [left, right].map(|name| name.parse().unwrap());
             let direct = (0..50).filter(|seed| {
                 let mut settings = draw.settings(*seed, &host, &joiner);
