@@ -9,7 +9,7 @@ use natlab::scenario::{Draw, JoinMoment, PairSettings, PairWorld};
 use traversal_core::wire::message::Method;
 use traversal_core::{AgentConfig, Detect, RelayPolicy};
 
-/// Worlds as the matrix draws them, but for what is given here.
+/// Tidy worlds of the matrix, joined when both NATs are known, but for what is given here.
 struct Worlds {
     draw: Draw,
     seeds: u64,
@@ -18,7 +18,7 @@ struct Worlds {
 impl Worlds {
     fn new(seeds: u64) -> Self {
         let config = AgentConfig { relay: RelayPolicy::Never, ..AgentConfig::default() };
-        Self { draw: Draw { config, ..Draw::default() }, seeds }
+        Self { draw: Draw { config, ..Draw::tidy() }, seeds }
     }
 
     fn forced(mut self, method: Method) -> Self {
@@ -96,7 +96,7 @@ fn each_bracketing_method_alone_meets_kept_ports() {
 fn a_linux_router_that_nothing_is_known_of_is_met_as_fast_as_others() {
     for (left, right) in [("linux", "ps"), ("ps", "linux")] {
         let mut worlds = Worlds::new(20).delay(50);
-        worlds.draw.join = JoinMoment::AtOnce;
+        worlds.draw.join = Some(JoinMoment::AtOnce);
         let mut times: Vec<f64> = (1..=worlds.seeds)
             .map(|seed| {
                 let report = PairWorld::new(worlds.settings(seed, left, right)).join();
