@@ -108,7 +108,7 @@ impl Scene {
             Frame::PathChallenge { token: [1; 16] },
             Frame::PathResponse { token: [1; 16] },
             Frame::Reliable {
-                seq: 91,
+                seq: 92,
                 body: ToServer::KeptPorts { match_id, round: 4, ports: vec![50_001, 50_002] },
             },
             Frame::Reliable { seq: 90, body: ToServer::Request { id: RequestId(9), request: list } },
