@@ -186,7 +186,7 @@ fn the_server_checks_a_profile_against_what_it_saw() {
         for target in targets {
             sequence += 1;
             port += 2;
-            let tag = ProbeTag { local_port, repeated: false, sequence }.into();
+            let tag = ProbeTag { local_port, repeated: false, burst: 0, sequence }.into();
             probe(&mut world, player, *target, &format!("203.0.113.1:{port}"), tag, ProbePurpose::Report);
             world.pass(Duration::from_millis(2));
         }
@@ -221,7 +221,7 @@ fn a_probe_lost_on_the_way_here_does_not_hide_the_counter() {
         if n == 0 {
             world.pass(Duration::from_millis(500));
         }
-        let tag = ProbeTag { local_port: 50_000 + n, repeated, sequence }.into();
+        let tag = ProbeTag { local_port: 50_000 + n, repeated, burst: 0, sequence }.into();
         let seen_at = format!("203.0.113.1:{}", 20_000 + 3 * n);
         probe(&mut world, player, 0, &seen_at, tag, ProbePurpose::Report);
         world.pass(Duration::from_millis(2));
