@@ -156,6 +156,8 @@ struct Way {
     rtt: f64,
     addresses: u8,
     parity: bool,
+    /// Several processors work on a burst at once.
+    shuffled: bool,
 }
 
 /// The worlds that the project is to stand: up to 1,000 foreign ports a second, log-uniform (issue 11, item 6); round
@@ -171,6 +173,7 @@ fn world(dice: &mut Dice) -> Way {
         rtt: log_uniform(dice, 0.01, 1.2),
         addresses: 1,
         parity: false,
+        shuffled: false,
     }
 }
 
@@ -189,7 +192,9 @@ fn classification(dice: &mut Dice, ports: Ports, way: Way) -> Vec<FreshMapping> 
     for (burst, (size, later)) in [(10, 0.0), (2, way.rtt), (2, 0.06), (2, 0.7)].into_iter().enumerate() {
         let mut sent: Vec<(f64, u32)> = (0..size).map(|i| (f64::from(i), i)).collect();
         for packet in &mut sent {
-            if dice.unit() < way.reorder {
+            if way.shuffled {
+                packet.0 = dice.unit();
+            } else if dice.unit() < way.reorder {
                 packet.0 += dice.exponential(3.0);
             }
         }
@@ -329,6 +334,21 @@ fn m4_pools_and_parity_do_not_hide_a_counter() {
     };
     let [all, _] = shares("parity", 2_000, parity, right);
     assert!(all.0 >= 98.0, "{all:?}");
+}
+
+#[test]
+fn m4_a_nat_of_several_processors_that_shuffle_a_burst_is_a_counter_still() {
+    let draw = |dice: &mut Dice| {
+        let step = [1, 2, 4, 16][dice.below(4) as usize];
+        let foreign = 200.0 * dice.unit();
+        (Ports::Count(step, 1_024, 65_535), Way { shuffled: true, foreign, spread: 0.000_1, ..world(dice) })
+    };
+    // The direction only shows from burst to burst.
+    let right = |ports: Ports, told: PortAllocation| matches!((ports, told), (Ports::Count(step, ..), PortAllocation::Sequential { step: told }) if i64::from(told.abs()) == step);
+    let [all, first] = shares("shuffled", 2_000, draw, right);
+    assert!(all.0 >= 99.0 && first.0 >= 95.0, "{all:?} {first:?}");
+    let [all, _] = shares("shuffled, with its sign", 2_000, draw, is_counter);
+    assert!(all.0 >= 95.0, "{all:?}");
 }
 
 #[test]
