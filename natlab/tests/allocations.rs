@@ -27,7 +27,7 @@ fn failed(nats: Vec<NatSpec>, join: JoinMoment, (first_seed, seeds): (u64, u64))
     let short = cells.iter().filter(|cell| cell.direct < cell.runs);
     short
         .flat_map(|cell| {
-            cell.failed_seeds.iter().map(|seed| format!("{}, seed {seed}: {:?}", cell.left, cell.causes))
+            cell.failed_seeds.iter().map(|seed| format!("{}, {seed:?}: {:?}", cell.left, cell.causes))
         })
         .collect()
 }
