@@ -74,7 +74,9 @@ fn measured(seed: u64, nat: &str, loss: f64, detect: Detect) -> NatProfile {
 fn m4_m24_step_and_rate_of_a_busy_counter_are_told_under_15_percent_loss() {
     let (mut told, mut near, mut runs) = (0, 0, 0);
     for detect in [Detect::Server, Detect::Peer] {
-        for (step, rate) in [(1, 1000), (16, 300), (-32, 1000), (64, 600), (-2, 50)] {
+        // A counter by 64 comes by 1,008 ports only, so fewer than 9 a second may be taken where each lives 120 s; one by
+        // 55 comes by all.
+        for (step, rate) in [(1, 1000), (16, 30), (-25, 300), (55, 600), (64, 8), (-2, 50)] {
             for seed in 0..10 {
                 let nat = format!("ps,ports=sequential:{step},cross={rate}");
                 let profile = measured(seed, &nat, 0.15, detect);
