@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::counter::{chains, fit, log_sum};
+use super::counter::{Counter, chains, fit, log_sum};
 use super::{FIRST_PORT, PORT_SPACE, StepRule};
 use crate::nat::PortAllocation;
 
@@ -87,21 +87,21 @@ pub fn allocation(mappings: &[FreshMapping], rule: StepRule) -> Estimate {
     }
     let sure: Vec<FreshMapping> = mappings.iter().filter(|m| !m.repeated).copied().collect();
     let dated = if sure.len() >= 3 { sure } else { mappings.to_vec() };
-    let counter = fit(&chains(&dated, parity == Some(true)), rule);
-    let logs = [
-        counter.map_or(f64::NEG_INFINITY, |counter| counter.likelihood) + COUNTER.ln(),
-        whole(&dated) + WHOLE.ln(),
-        in_blocks(&dated) + BLOCK.ln(),
-    ];
+    let [up, down] = fit(&chains(&dated, parity == Some(true)), rule);
+    let counter = |counter: Option<Counter>| {
+        counter.map_or(f64::NEG_INFINITY, |counter| counter.likelihood) + COUNTER.ln()
+    };
+    let logs = [counter(up), counter(down), whole(&dated) + WHOLE.ln(), in_blocks(&dated) + BLOCK.ln()];
     let sum = log_sum(logs);
-    let [counts, whole, block] = logs.map(|log| (log - sum).exp());
-    let allocation = match counter {
-        Some(counter) if counts >= TOLD => PortAllocation::Sequential { step: counter.step },
-        _ if counts > EXCLUDED => PortAllocation::Unknown,
+    let [rises, falls, whole, block] = logs.map(|log| (log - sum).exp());
+    // Which way it counts may still be open; a bracket holds the same ports either way.
+    let allocation = match if rises >= falls { up } else { down } {
+        Some(counter) if rises + falls >= TOLD => PortAllocation::Sequential { step: counter.step },
+        _ if rises + falls > EXCLUDED => PortAllocation::Unknown,
         _ if block > whole && mappings.len() >= BLOCK_SAMPLES => block_of(mappings),
         _ => PortAllocation::Random,
     };
-    Estimate { allocation, confidence: counts.max(whole).max(block) as f32, parity }
+    Estimate { allocation, confidence: rises.max(falls).max(whole).max(block) as f32, parity }
 }
 
 /// The share of sockets whose first mapping kept their port; `None` where the NAT does not do that.

@@ -62,14 +62,15 @@ pub(super) struct Counter {
     pub(super) likelihood: f64,
 }
 
-/// The counter that fits best.
-pub(super) fn fit(chains: &[Chain], rule: StepRule) -> Option<Counter> {
+/// The counters that fit best, one upwards and one downwards.
+pub(super) fn fit(chains: &[Chain], rule: StepRule) -> [Option<Counter>; 2] {
     let plain: Vec<Laid> = chains.iter().map(|chain| Laid::new(chain, false)).collect();
     let over_seams: Vec<Laid> = chains.iter().map(|chain| Laid::new(chain, true)).collect();
-    let candidates = [plain, over_seams]
-        .into_iter()
-        .flat_map(|laid| [1, -1].into_iter().filter_map(move |sign| fit_laid(chains, &laid, sign, rule)));
-    candidates.max_by(|a, b| a.likelihood.total_cmp(&b.likelihood))
+    [1, -1].map(|sign| {
+        let candidates =
+            [&plain, &over_seams].into_iter().filter_map(|laid| fit_laid(chains, laid, sign, rule));
+        candidates.max_by(|a, b| a.likelihood.total_cmp(&b.likelihood))
+    })
 }
 
 /// A chain laid along the counter, upwards.
