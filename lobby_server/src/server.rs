@@ -3,6 +3,10 @@
 //! Run loop of a driver: give every input with the present time ([`Server::handle_datagram`],
 //! [`Server::handle_registry_reply`], [`Server::handle_timeout`]), then drain [`Server::poll_transmit`] and
 //! [`Server::poll_registry`], then wait until [`Server::poll_timeout`].
+//!
+//! After [`Server::handle_timeout`] at `now`, [`Server::poll_timeout`] is later than `now` (or none): a timer that sets
+//! itself to an instant that has passed is moved on by [`TICK`]. So a driver that calls it only when it is due never
+//! turns without progress.
 
 mod counters;
 mod creating;
@@ -31,7 +35,7 @@ mod timers;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
@@ -61,9 +65,12 @@ use login::RecentInits;
 use migration::Loss;
 use requests::Pending;
 use session::{Client, Player};
-use sockets::Route;
+use sockets::{Incoming, Route};
 pub use sockets::{ServerSocket, ServerSocketId, ServerTransmit};
 use timers::{Timer, Timers};
+
+/// A timer that was due is not due again sooner than this: far below every wait of the server.
+const TICK: Duration = Duration::from_millis(1);
 
 /// Checks the token of a login.
 pub trait TokenCheck: Send {
@@ -98,8 +105,7 @@ pub struct Server {
     timers: Timers,
     /// Sessions that have something to send or whose timer may have changed.
     dirty: BTreeSet<u64>,
-    /// Sessions that take nothing more.
-    doomed: BTreeSet<u64>,
+    incoming: Incoming,
     transmits: VecDeque<ServerTransmit>,
     commands: VecDeque<RegistryCommand>,
     next_registry: u64,
@@ -165,7 +171,7 @@ impl Server {
             gatherings: BTreeMap::new(),
             timers: Timers::default(),
             dirty: BTreeSet::new(),
-            doomed: BTreeSet::new(),
+            incoming: Incoming::default(),
             transmits: VecDeque::new(),
             commands: VecDeque::new(),
             next_registry: 0,
@@ -236,6 +242,12 @@ impl Server {
             return;
         }
         let route = Route { socket, asked, peer: from };
+        self.incoming = Incoming { bytes: datagram.len(), proven: None };
+        self.dispatch(now, route, datagram);
+        self.incoming = Incoming::default();
+    }
+
+    fn dispatch(&mut self, now: Instant, route: Route, datagram: &[u8]) {
         match Kind::of(datagram) {
             // Changes no state that has to be settled.
             Some(Kind::Relay) => return self.handle_relay(now, route, datagram),
@@ -297,7 +309,7 @@ impl Server {
         }
         let far = self.other(route, true, true);
         if let Some(refusal) = stun::unknown_attributes(&request, far.is_some()) {
-            self.transmit(route, refusal);
+            self.hand_out(route, refusal);
             return;
         }
         let from = if request.change_ip || request.change_port {
@@ -312,12 +324,17 @@ impl Server {
         self.counters.stun += 1;
         let other = far.and_then(|route| self.told_address(route));
         let reply = stun::success(&request, route.peer, self.told_address(from), other);
-        self.transmit(from, reply);
+        self.hand_out(from, reply);
     }
 
-    /// The time has come that [`poll_timeout`](Self::poll_timeout) named.
+    /// The time has come that [`poll_timeout`](Self::poll_timeout) named. Afterwards that is later than `now`.
     pub fn handle_timeout(&mut self, now: Instant) {
+        let mut handled = BTreeSet::new();
         while let Some(timer) = self.timers.pop(now) {
+            if !handled.insert(timer) {
+                self.timers.set(timer, Some(now + TICK));
+                continue;
+            }
             match timer {
                 Timer::Session(id) => self.session_timeout(now, id),
                 Timer::Stale(player) => self.stale_timeout(now, player),
@@ -327,6 +344,8 @@ impl Server {
                 Timer::Loss(room) => self.loss_timeout(now, room),
                 Timer::Gathering(room) => self.gathering_timeout(now, room),
                 Timer::Sprays => self.sprays.handle_timeout(now),
+                Timer::News(room) => self.tell_members(now, room),
+                Timer::Lines => self.tell_lines(now),
             }
             self.settle(now);
         }
@@ -370,12 +389,9 @@ impl Server {
         self.settle(now);
     }
 
-    /// Drops what is doomed, and moves what sessions have to send to the outputs.
+    /// Moves what sessions have to send to the outputs.
     fn settle(&mut self, now: Instant) {
         loop {
-            while let Some(id) = self.doomed.pop_first() {
-                self.drop_session(now, id);
-            }
             self.tell_turns(now);
             let Some(id) = self.dirty.pop_first() else { break };
             self.flush(id);
@@ -393,7 +409,7 @@ impl Server {
             datagrams.push(datagram);
         }
         for datagram in datagrams {
-            self.transmit(route, datagram);
+            self.hand_out(route, datagram);
         }
     }
 }
