@@ -27,7 +27,6 @@ pub(crate) fn nat(profile: &NatProfile, port_mapping: &PortMappingState) -> Valu
         "step": step,
         "allocation_confidence": profile.allocation_confidence,
         "parity": profile.parity,
-        "foreign_ports_per_s": profile.foreign_rate,
         "hairpin": profile.hairpin,
         "several_addresses": profile.pooled,
         "lifetime_at_least_s": profile.timeout.map(|lives| lives.as_secs()),
