@@ -322,7 +322,8 @@ impl PairWorld {
         look(self);
         if ready {
             self.request();
-            let patience = self.settings.config.connect_deadline + GRACE;
+            // The time until both NATs are known does not count, up to as much again.
+            let patience = 2 * self.settings.config.connect_deadline + GRACE;
             let mut marked = false;
             let end = self.world.now() + patience;
             while !self.is_over() && self.world.next_at().is_some_and(|at| at <= end) {
