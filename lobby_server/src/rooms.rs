@@ -12,6 +12,7 @@ use traversal_core::wire::message::{
     MAX_METADATA, MAX_NAME, MAX_PASSWORD, MAX_ROOM_NAME, MEMBERS_PER_PART, MESH_CAPACITY, PlayerInfo,
     RequestError, RoomInfo, RoomOptions, RoomSummary, ToPlayer, Topology,
 };
+use traversal_core::wire::secret::same;
 
 use crate::limits::{Bucket, Rate};
 use crate::registry::{RoomLocation, RoomRecord, code_key};
@@ -162,8 +163,7 @@ impl PasswordHash {
     }
 
     fn matches(&self, password: &str) -> bool {
-        let other = Self::hash(&self.salt, password);
-        self.hash.iter().zip(other).fold(0, |diff, (a, b)| diff | (a ^ b)) == 0
+        same(&self.hash, &Self::hash(&self.salt, password))
     }
 }
 

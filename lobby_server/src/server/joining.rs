@@ -4,7 +4,9 @@ use std::time::Instant;
 
 use rand_chacha::rand_core::RngCore;
 use traversal_core::id::{JoinId, PlayerId, RequestId, RoomId};
-use traversal_core::wire::message::{PlayerInfo, RequestError, Response, RoomEnd, RoomTarget, ToPlayer, Topic};
+use traversal_core::wire::message::{
+    PlayerInfo, RequestError, Response, RoomEnd, RoomTarget, ToPlayer, Topic,
+};
 
 use super::liveness::Waiting;
 use super::requests::{Pending, cut};

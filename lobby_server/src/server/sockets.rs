@@ -112,8 +112,8 @@ impl Server {
     /// player's never more bytes go out than came in, whatever the message: nobody is reached by a forged source, or
     /// by a port that a player names, with more than the forger sends itself.
     pub(super) fn transmit(&mut self, route: Route, payload: Vec<u8>) {
-        let proven = self.is_stream(route)
-            || self.incoming.proven.is_some_and(|proven| self.same_way(proven, route));
+        let proven =
+            self.is_stream(route) || self.incoming.proven.is_some_and(|proven| self.same_way(proven, route));
         if !proven {
             let Some(left) = self.incoming.bytes.checked_sub(payload.len()) else {
                 self.counters.withheld += 1;

@@ -6,6 +6,7 @@ mod gathering;
 mod junk;
 mod keeping;
 mod knocks;
+mod logins;
 mod mapped_ports;
 mod mesh;
 mod migration;

@@ -113,7 +113,8 @@ impl Scene {
         frames
             .into_iter()
             .map(|frame| {
-                let name = format!("{frame:?}").chars().take_while(|c| !"{(".contains(*c)).collect::<String>();
+                let name =
+                    format!("{frame:?}").chars().take_while(|c| !"{(".contains(*c)).collect::<String>();
                 let name = match &frame {
                     Frame::Probe(Probe { purpose, .. }) => {
                         let purpose: String =
@@ -141,7 +142,8 @@ fn before_an_address_is_proven_no_more_bytes_go_out_than_came_in() {
     scene.world.send_raw(stranger, &hello);
     let init = scene.world.fakes[stranger].handshake.datagram().to_vec();
     assert_ne!(hello, init);
-    for (name, datagram) in [("Hello", &hello), ("Hello of another version", &other_version), ("Init", &init)] {
+    for (name, datagram) in [("Hello", &hello), ("Hello of another version", &other_version), ("Init", &init)]
+    {
         for end in 1..=datagram.len() {
             let got = scene.cost(FORGED, &datagram[..end]);
             table.note(name, end, got);

@@ -150,8 +150,12 @@ fn nothing_is_forwarded_to_an_address_that_has_been_silent_for_ten_seconds() {
         pair.sent();
         let datagram = pair.datagram(pair.of_joiner, 1000);
         pair.world.send_raw(pair.joiner, &datagram);
-        let to_host: usize =
-            pair.sent().iter().filter(|(to, _)| *to == at("203.0.113.1:4000")).map(|(_, sent)| sent.len()).sum();
+        let to_host: usize = pair
+            .sent()
+            .iter()
+            .filter(|(to, _)| *to == at("203.0.113.1:4000"))
+            .map(|(_, sent)| sent.len())
+            .sum();
         assert_eq!(to_host > 0, second < 9, "second {second}");
         bytes += to_host;
     }

@@ -85,7 +85,12 @@ impl Outgoing {
     }
 
     /// Puts an encoded message in line, or in the place of the one about the same topic.
-    pub(super) fn push(&mut self, now: Instant, topic: Option<Topic>, body: Vec<u8>) -> Result<(), SendError> {
+    pub(super) fn push(
+        &mut self,
+        now: Instant,
+        topic: Option<Topic>,
+        body: Vec<u8>,
+    ) -> Result<(), SendError> {
         if body.len() + FRONT > MAX_FRAME {
             return Err(SendError::TooLong);
         }

@@ -8,9 +8,7 @@ use super::*;
 use crate::Identity;
 use crate::id::{MatchId, RequestId, RoomId};
 use crate::wire::handshake::{ClientHandshake, ClientProgress, ServerHandshake};
-use crate::wire::message::{
-    Facts, Login, MatchEnd, PlayerInfo, QueueStatus, Request, RequestError, Welcome,
-};
+use crate::wire::message::{Facts, Login, MatchEnd, PlayerInfo, QueueStatus, Request, RequestError, Welcome};
 
 /// Both ends of a session that has just begun.
 fn pair() -> (ClientSession, ServerSession, Instant) {
@@ -28,15 +26,16 @@ fn pair() -> (ClientSession, ServerSession, Instant) {
         local: Vec::new(),
         relay_only: false,
     };
-    let cookie = server.handle_hello(now, from, client.datagram()).unwrap();
+    let cookie = server.handle_hello(now, (from, false), client.datagram()).unwrap();
     client.handle(&cookie, &player, &[], &login, now, &mut rng).unwrap();
-    let pending = server.handle_init(now, from, client.datagram(), &mut rng).unwrap();
+    let pending = server.handle_init(now, (from, false), client.datagram(), &mut rng).unwrap();
     let welcome = Welcome {
         session: 7,
         observed: from,
         probe_targets: Vec::new(),
         session_timeout_s: 35,
         other_family: Vec::new(),
+        reset: [0; 16],
     };
     let (accept, of_server) = pending.accept(&welcome, now).unwrap();
     let Ok(ClientProgress::Accepted(accepted)) = client.handle(&accept, &player, &[], &login, now, &mut rng)
@@ -108,14 +107,20 @@ fn answers_are_not_replaced_and_what_waits_is_bounded_in_bytes() {
     assert_eq!(deliver(&mut server, &mut client, now).len(), 600);
     let mut bytes = 0;
     let full = (0..).find_map(|id| {
-        let page = ToPlayer::Response { id: RequestId(id), result: Err(RequestError::Malformed { what: "w".repeat(1000) }) };
+        let page = ToPlayer::Response {
+            id: RequestId(id),
+            result: Err(RequestError::Malformed { what: "w".repeat(1000) }),
+        };
         bytes += 1000;
         server.send(now, page).err()
     });
     assert_eq!(full, Some(SendError::QueueFull));
     assert!(server.is_backed_up());
     assert!((100_000..180_000).contains(&bytes), "{bytes} bytes");
-    let long = ToPlayer::Response { id: RequestId(0), result: Err(RequestError::Malformed { what: "w".repeat(1170) }) };
+    let long = ToPlayer::Response {
+        id: RequestId(0),
+        result: Err(RequestError::Malformed { what: "w".repeat(1170) }),
+    };
     assert_eq!(server.send(now, long), Err(SendError::TooLong));
 }
 
@@ -166,7 +171,9 @@ fn an_address_that_answers_no_more_gets_a_few_kilobytes_and_then_nothing() {
         let bytes: usize = drain(&mut server).iter().map(Vec::len).sum();
         let silent = now - start >= Duration::from_secs(10);
         *(if silent { &mut late } else { &mut early }) += bytes;
-        let Some(due) = server.poll_timeout().filter(|due| *due < start + Duration::from_secs(3600)) else { break };
+        let Some(due) = server.poll_timeout().filter(|due| *due < start + Duration::from_secs(3600)) else {
+            break;
+        };
         assert!(due > now, "it does not spin");
         now = due;
         server.handle_timeout(now);
