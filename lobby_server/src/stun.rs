@@ -138,7 +138,8 @@ pub(crate) fn unknown_attributes(request: &Request, two_addresses: bool) -> Opti
         return None;
     }
     let mut out = header(BINDING_ERROR, request);
-    push_attribute(&mut out, ERROR_CODE, b"\0\0\x04\x14Unknown Attribute");
+    // Without a reason phrase: it would be longer than the request.
+    push_attribute(&mut out, ERROR_CODE, b"\0\0\x04\x14");
     let list: Vec<u8> = unknown.iter().flat_map(|kind| kind.to_be_bytes()).collect();
     push_attribute(&mut out, UNKNOWN_ATTRIBUTES, &list);
     Some(finish(out, request.fingerprint))
