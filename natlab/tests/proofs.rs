@@ -1,4 +1,4 @@
-//! `docs/proofs.md` names tests: they exist, in the files that it says.
+//! `docs/proofs.md` and `docs/threat-model.md` name tests: they exist, in the files that they say.
 
 #![allow(clippy::unwrap_used)]
 
@@ -34,9 +34,10 @@ fn every_test_that_the_page_names_exists() {
             sources(&tests, &mut files);
         }
     }
-    let page = std::fs::read_to_string(root.join("docs/proofs.md")).unwrap();
+    let pages = ["docs/proofs.md", "docs/threat-model.md"];
+    let pages = pages.map(|page| std::fs::read_to_string(root.join(page)).unwrap()).concat();
     let (mut named, mut missing) = (0, Vec::new());
-    for line in page.lines().filter(|line| line.starts_with('|')) {
+    for line in pages.lines().filter(|line| line.starts_with('|')) {
         let mut file = None;
         // Every second part stands between backticks.
         for word in line.split('`').skip(1).step_by(2) {
