@@ -12,7 +12,9 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender};
 use mio::{Events, Interest, Poll};
 use traversal_core::id::PlayerId;
-use traversal_core::{Agent, Command, Event, Identity, LobbyError, LobbyState, SocketId, StreamState};
+use traversal_core::{
+    Agent, Command, Event, Identity, LobbyError, LobbyState, SocketId, StreamState, WakeGuard,
+};
 
 use crate::config::TraversalConfig;
 use crate::driver::{GameDatagram, Report, Request, Shared, WAKE, token};
@@ -77,6 +79,7 @@ pub(crate) struct Turn {
     last_tick: Instant,
     stall_timeout: Duration,
     stalled: bool,
+    guard: WakeGuard,
     buffer: Buffer,
     scratch: Vec<u8>,
 }
@@ -121,6 +124,7 @@ impl Turn {
             last_tick: now,
             stall_timeout: config.stall_timeout,
             stalled: false,
+            guard: WakeGuard::default(),
             buffer: Buffer::new(),
             scratch: Vec::new(),
         };
@@ -174,14 +178,15 @@ impl Turn {
 
     /// How long nothing is to be done.
     fn wait(&self, now: Instant) -> Option<Duration> {
-        let stream = self.stream.as_ref().is_some_and(|stream| stream.readable);
+        // Nothing is read before it is open.
+        let stream = self.stream.as_ref().is_some_and(|stream| stream.readable && stream.is_open());
         if stream || self.sockets.values().any(|socket| socket.readable) {
             return Some(Duration::ZERO);
         }
         let watched = !self.stalled && (self.in_room || !self.connections.is_empty());
         let stall = watched.then(|| self.last_tick + self.stall_timeout);
         let due = [self.agent.poll_timeout(), self.names.timeout(), stall].into_iter().flatten().min();
-        due.map(|due| due.saturating_duration_since(now))
+        due.map(|due| due.saturating_duration_since(now).max(self.guard.least_wait()))
     }
 
     /// One round of inputs and outputs.
@@ -213,6 +218,9 @@ impl Turn {
         }
         if self.agent.poll_timeout().is_some_and(|due| due <= now) {
             self.agent.handle_timeout(now);
+            if self.guard.woken(now, self.agent.poll_timeout()) {
+                bevy_log::warn!("the agent asks for the same instant again and again; please report it");
+            }
             self.drain(now);
         }
         self.flush();
