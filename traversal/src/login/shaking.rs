@@ -65,7 +65,7 @@ impl Try {
         let inits = self
             .handshakes
             .iter()
-            .flat_map(|(to, handshake)| handshake.inits().map(|init| (*to, init.to_vec())));
+            .flat_map(|(to, handshake)| handshake.inits().map(move |init| (*to, init.to_vec())));
         let mut datagrams: Vec<_> = inits.collect();
         if datagrams.is_empty() || self.hello_at <= now {
             let (to, handshake) = &self.handshakes[self.tries % self.handshakes.len()];

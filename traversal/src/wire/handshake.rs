@@ -21,7 +21,7 @@ use super::{Kind, MAGIC, MAX_CONTROL, VERSION, take};
 pub use client::{ClientHandshake, ClientProgress};
 pub use noise::Identity;
 #[cfg(test)]
-pub(super) use noise::PATTERN;
+pub(super) use noise::builder;
 pub use server::{PendingLogin, ServerHandshake};
 
 const NONCE: usize = 16;

@@ -4,9 +4,8 @@ use chacha20poly1305::aead::AeadInPlace;
 use chacha20poly1305::{ChaCha20Poly1305, Key, KeyInit, Nonce, Tag};
 use hkdf::Hkdf;
 use sha2::Sha256;
-use snow::Builder;
 
-use super::handshake::PATTERN;
+use super::handshake::builder;
 use crate::Identity;
 
 fn hex(text: &str) -> Vec<u8> {
@@ -33,8 +32,8 @@ fn noise_ik_is_the_published_one() {
     );
     let remote = hex("31e0303fd6418d2f8c0e78b91f22e8caed0fbe48656dcf4767e4834f701b8f62");
     assert_eq!(remote, Identity::from_secret(responder.clone().try_into().unwrap()).public_key());
-    let builder = || Builder::new(PATTERN.parse().unwrap()).prologue(&prologue).unwrap();
-    let mut initiator = builder()
+    let with_prologue = || builder([0; 32]).unwrap().prologue(&prologue).unwrap();
+    let mut initiator = with_prologue()
         .local_private_key(&initiator)
         .unwrap()
         .remote_public_key(&remote)
@@ -42,7 +41,7 @@ fn noise_ik_is_the_published_one() {
         .fixed_ephemeral_key_for_testing_only(&ephemeral)
         .build_initiator()
         .unwrap();
-    let mut responder = builder()
+    let mut responder = with_prologue()
         .local_private_key(&responder)
         .unwrap()
         .fixed_ephemeral_key_for_testing_only(&answering)
@@ -73,7 +72,7 @@ fn noise_ik_is_the_published_one() {
     ]
     .map(|(payload, sealed)| (hex(payload), hex(sealed)));
     let (mut out, mut back) = ([0; 200], [0; 200]);
-    let mut check = |sent: &[u8], read: &[u8], (payload, sealed): &(Vec<u8>, Vec<u8>)| {
+    let check = |sent: &[u8], read: &[u8], (payload, sealed): &(Vec<u8>, Vec<u8>)| {
         assert_eq!(sent, sealed);
         assert_eq!(read, payload);
     };

@@ -17,7 +17,7 @@ use super::{MAC_LEN, NONCE};
 use crate::id::PlayerId;
 use crate::wire::{MAGIC, VERSION};
 
-pub(in crate::wire) const PATTERN: &str = "Noise_IK_25519_ChaChaPoly_SHA256";
+const PATTERN: &str = "Noise_IK_25519_ChaChaPoly_SHA256";
 
 /// A player's or server's static X25519 key pair.
 #[derive(Clone)]
@@ -109,6 +109,11 @@ pub(super) fn prologue(nonce: &[u8; NONCE], cookie: &[u8; COOKIE]) -> Vec<u8> {
     [&MAGIC[..], &VERSION.to_le_bytes(), nonce, cookie].concat()
 }
 
+/// Of this suite, with randomness from this seed.
+pub(in crate::wire) fn builder<'a>(seed: [u8; 32]) -> Result<Builder<'a>, snow::Error> {
+    Ok(Builder::with_resolver(PATTERN.parse()?, Box::new(Seeded(seed))))
+}
+
 /// `remote` is there for the initiator alone, who knows the responder's key.
 pub(super) fn noise(
     identity: &Identity,
@@ -119,9 +124,7 @@ pub(super) fn noise(
     let mut seed = Zeroizing::new([0; 32]);
     rng.fill_bytes(&mut *seed);
     let secret = Zeroizing::new(identity.secret.to_bytes());
-    let builder = Builder::with_resolver(PATTERN.parse()?, Box::new(Seeded(*seed)))
-        .prologue(prologue)?
-        .local_private_key(&*secret)?;
+    let builder = builder(*seed)?.prologue(prologue)?.local_private_key(&*secret)?;
     match remote {
         Some(key) => builder.remote_public_key(key)?.build_initiator(),
         None => builder.build_responder(),
