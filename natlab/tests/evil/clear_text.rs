@@ -36,7 +36,7 @@ fn a_session_ends_on_the_servers_own_word_alone() {
         stage.player().events.iter().filter(|(_, event)| matches!(event, Event::Lobby(_))).count()
     };
     let before = states(&stage);
-    for token in 0..50u8 {
+    for token in 100..150u8 {
         stage.with_server(|server| server.refuse_session([token; 16]));
         stage.run(1);
     }
@@ -87,7 +87,8 @@ fn a_plan_that_comes_again_after_its_match_makes_no_keys_again() {
     stage.run(1);
     assert_eq!(plans(&stage), 2, "another match is another");
     // The player whom the plan names has another key.
-    let lie = PunchPlan { match_id: MatchId(3), peer_key: identity_of(9).public_key(), ..plan };
+    let (peer, peer_key) = (nobody(4), identity_of(9).public_key());
+    let lie = PunchPlan { match_id: MatchId(3), peer, peer_key, ..plan };
     let before = stage.player().failures.len();
     stage.say(&ToPlayer::Plan(Box::new(lie)));
     stage.run(1);
