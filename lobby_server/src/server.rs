@@ -12,6 +12,7 @@ mod counters;
 mod creating;
 mod families;
 mod gathering;
+mod guessing;
 mod joining;
 mod keeping;
 mod knocks;
@@ -48,6 +49,7 @@ use traversal_core::wire::secret::{MacKey, mixed};
 use traversal_core::wire::session::session_of;
 use traversal_core::wire::{Kind, MAX_DATAGRAM};
 
+use crate::census::Census;
 use crate::config::ServerConfig;
 use crate::limits::PrefixLimiter;
 use crate::outcomes::Outcomes;
@@ -62,6 +64,7 @@ pub use counters::{Counters, Gauges};
 use gathering::Gathering;
 use joining::Ask;
 use liveness::Check;
+pub(crate) use login::MAX_GAME;
 use login::RecentInits;
 use migration::Loss;
 use requests::Pending;
@@ -100,7 +103,7 @@ pub struct Server {
     rng: ChaCha20Rng,
     sessions: BTreeMap<u64, Client>,
     players: BTreeMap<PlayerId, Player>,
-    sessions_by_prefix: BTreeMap<[u8; 9], usize>,
+    census: Census,
     inits: RecentInits,
     rooms: BTreeMap<RoomId, Room>,
     matches: Rendezvous,
@@ -129,9 +132,13 @@ pub struct Server {
     unknown_limit: PrefixLimiter,
     login_limit: PrefixLimiter,
     stun_limit: PrefixLimiter,
+    guess_limit: PrefixLimiter,
+    code_limit: PrefixLimiter,
     mapped_port_limit: PrefixLimiter,
     stopping: bool,
     start: Instant,
+    /// The time of day at `start`, in seconds since 1970.
+    epoch_s: Option<u64>,
     counters: Counters,
     outcomes: Outcomes,
 }
@@ -168,6 +175,8 @@ impl Server {
             unknown_limit: PrefixLimiter::new(config.hello_rate, limiter_key, now),
             login_limit: PrefixLimiter::new(config.login_rate, limiter_key, now),
             stun_limit: PrefixLimiter::new(config.stun_rate, limiter_key, now),
+            guess_limit: PrefixLimiter::new(config.guess_rate, limiter_key, now),
+            code_limit: PrefixLimiter::new(config.code_rate, limiter_key, now),
             mapped_port_limit: PrefixLimiter::new(config.mapped_port_rate, limiter_key, now),
             inits: RecentInits::default(),
             sockets,
@@ -175,7 +184,7 @@ impl Server {
             rng,
             sessions: BTreeMap::new(),
             players: BTreeMap::new(),
-            sessions_by_prefix: BTreeMap::new(),
+            census: Census::default(),
             rooms: BTreeMap::new(),
             matches: Rendezvous::default(),
             sprays: Sprays::default(),
@@ -195,6 +204,7 @@ impl Server {
             next_registry: 0,
             stopping: false,
             start: now,
+            epoch_s: None,
             counters: Counters::default(),
             outcomes: Outcomes::new(),
             config,
@@ -216,6 +226,16 @@ impl Server {
     pub fn mix_entropy(&mut self, entropy: [u8; 32]) {
         self.rng = mixed(&mut self.rng, entropy);
         self.handshakes = false;
+    }
+
+    /// Tells the time of day, in seconds since 1970: tickets of rooms end after a day then, also over a restart.
+    pub fn set_time_of_day(&mut self, now: Instant, seconds: u64) {
+        self.epoch_s = seconds.checked_sub(now.saturating_duration_since(self.start).as_secs());
+    }
+
+    /// The time of day, if it was told.
+    fn time_of_day(&self, now: Instant) -> Option<u64> {
+        Some(self.epoch_s? + now.saturating_duration_since(self.start).as_secs())
     }
 
     /// The key that clients pin.
@@ -431,7 +451,7 @@ impl Server {
 
     fn flush(&mut self, id: u64) {
         let Some(client) = self.sessions.get_mut(&id) else { return };
-        let silent = client.lasts_until(self.config.session_timeout);
+        let silent = client.session.last_heard() + self.config.silence(client.confirmed);
         let due = client.session.poll_timeout().map_or(silent, |due| due.min(silent));
         self.timers.set(Timer::Session(id), Some(due));
         let route = client.route;

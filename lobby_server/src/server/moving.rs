@@ -10,7 +10,6 @@ use super::keeping::KeptMatches;
 use super::requests::cut;
 use super::session::{Client, Player};
 use super::{Route, Server, Timer};
-use crate::limits::prefix;
 
 /// How long what comes by the way that a session has left for a stream, or a stream for it, is still as good.
 const LEFT: Duration = Duration::from_secs(1);
@@ -124,6 +123,7 @@ impl Server {
         if proven {
             // The player turned to another of our sockets; its address is proven.
             client.route = route;
+            self.census.turn(id, (route.socket, route.peer));
             return;
         }
         let again = Duration::from_millis(200);
@@ -150,6 +150,12 @@ impl Server {
         let Some(client) = self.sessions.get_mut(&id) else { return };
         client.challenge = None;
         client.moves = client.moves.wrapping_add(1);
+        if !self.census.may_turn(id, route.peer.ip(), &self.config.places()) {
+            // That address has its share of sessions: this one stays where it was.
+            self.counters.limited += 1;
+            return;
+        }
+        let Some(client) = self.sessions.get_mut(&id) else { return };
         let (former, player) = (client.route, client.player);
         let old = former.peer;
         client.route = route;
@@ -158,10 +164,7 @@ impl Server {
         if let Some(client) = self.sessions.get_mut(&id) {
             client.former = (from_stream != to_stream).then(|| (former, now + LEFT));
         }
-        if prefix(old.ip()) != prefix(route.peer.ip()) {
-            self.uncount(old);
-            *self.sessions_by_prefix.entry(prefix(route.peer.ip())).or_default() += 1;
-        }
+        self.census.turn(id, (route.socket, route.peer));
         tracing::debug!(%player, address = %route.peer, "address moved");
         self.pong(now, id, 0);
         if old.ip() != route.peer.ip() {

@@ -17,7 +17,7 @@ use super::mapped_ports::MappedPort;
 use super::moving::Challenge;
 use super::{Route, Server, Timer};
 use crate::claims::Claim;
-use crate::limits::{Bucket, prefix};
+use crate::limits::Bucket;
 use crate::matchmaking::Party;
 use crate::relay::RelayMode;
 
@@ -65,17 +65,6 @@ pub(super) struct HalfOpen {
     pub(super) token: Vec<u8>,
 }
 
-/// How long a login may wait for the player's first sealed datagram, which it sends at once and again every 500 ms.
-const HALF_OPEN: Duration = Duration::from_secs(5);
-
-impl Client {
-    /// When the session ends, if nothing is heard any more.
-    pub(super) fn lasts_until(&self, session_timeout: Duration) -> Instant {
-        let lasts = if self.confirmed { session_timeout } else { session_timeout.min(HALF_OPEN) };
-        self.session.last_heard() + lasts
-    }
-}
-
 /// A player that is logged in.
 #[derive(Debug)]
 pub(super) struct Player {
@@ -117,6 +106,7 @@ impl Server {
         self.incoming.proven = Some(client.route);
         if !client.confirmed {
             client.confirmed = true;
+            self.census.confirm(id);
             if !self.confirm(now, id) {
                 return;
             }
@@ -246,7 +236,8 @@ impl Server {
 
     pub(super) fn session_timeout(&mut self, now: Instant, id: u64) {
         let Some(client) = self.sessions.get_mut(&id) else { return };
-        if now >= client.lasts_until(self.config.session_timeout) {
+        if now.saturating_duration_since(client.session.last_heard()) >= self.config.silence(client.confirmed)
+        {
             self.counters.timeouts += 1;
             tracing::debug!(player = %client.player, "session timed out");
             if let Some(half_open) = client.half_open.take() {
@@ -279,20 +270,12 @@ impl Server {
     }
 
     pub(super) fn forget_client(&mut self, id: u64) {
-        let Some(client) = self.sessions.remove(&id) else { return };
-        self.uncount(client.route.peer);
+        if self.sessions.remove(&id).is_none() {
+            return;
+        }
+        self.census.leave(id);
         self.timers.set(Timer::Session(id), None);
         self.dirty.remove(&id);
-    }
-
-    pub(super) fn uncount(&mut self, address: SocketAddr) {
-        let key = prefix(address.ip());
-        if let Some(count) = self.sessions_by_prefix.get_mut(&key) {
-            *count -= 1;
-            if *count == 0 {
-                self.sessions_by_prefix.remove(&key);
-            }
-        }
     }
 
     /// Sends a message to a player, if it is here.

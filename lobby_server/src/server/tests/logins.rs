@@ -83,7 +83,7 @@ fn a_login_that_nobody_stands_behind_gives_its_place_up_after_seconds_and_may_co
         world.send_raw(*ghost, inits.last().unwrap());
     }
     assert_eq!(world.server.sessions.len(), 2);
-    world.pass(Duration::from_millis(4900));
+    world.pass(Duration::from_millis(9900));
     assert_eq!(world.server.sessions.len(), 2);
     world.pass(Duration::from_millis(200));
     assert_eq!(world.server.sessions.len(), 0);
