@@ -11,7 +11,8 @@ use super::session::{Client, Player};
 use super::{Route, Server, Timer};
 use crate::limits::prefix;
 
-/// How long what comes by the way that a session has left for a stream, or a stream for it, is still as good.
+/// How long what comes by the way that a session has left for a stream, or a stream for it, is still as good; two answers
+/// of a far player.
 const LEFT: Duration = Duration::from_secs(1);
 
 pub(super) struct Challenge {
@@ -25,6 +26,12 @@ impl Server {
     pub(super) fn confirm(&mut self, now: Instant, id: u64) {
         let Some(client) = self.sessions.get(&id) else { return };
         let (player, game) = (client.player, client.login.game.clone());
+        if let Some(client) = self.sessions.get_mut(&id)
+            && let Some(at) = client.accepted.take()
+        {
+            // The answer to our answer: the first that is known of the way.
+            client.session.sample_rtt(now.saturating_duration_since(at));
+        }
         self.counters.logins += 1;
         tracing::info!(%player, game, "logged in");
         let mut room = None;
@@ -72,6 +79,7 @@ impl Server {
             client.route = route;
             return;
         }
+        // Bounds what is sent there, and waits for nothing: the token stays the same.
         let again = Duration::from_millis(200);
         if client
             .challenge
@@ -107,7 +115,8 @@ impl Server {
         client.route = route;
         let (from_stream, to_stream) = (self.is_stream(former), self.is_stream(route));
         if let Some(client) = self.sessions.get_mut(&id) {
-            client.former = (from_stream != to_stream).then(|| (former, now + LEFT));
+            let left = client.session.timing().at_least(LEFT, 2);
+            client.former = (from_stream != to_stream).then(|| (former, now + left));
         }
         if prefix(old.ip()) != prefix(route.peer.ip()) {
             self.uncount(old);

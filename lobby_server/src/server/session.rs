@@ -39,6 +39,8 @@ pub(super) struct Client {
     /// Where it is reached in the other family, and when that was last heard of.
     pub(super) other: Option<(SocketAddr, Instant)>,
     pub(super) other_challenge: Option<Challenge>,
+    /// When the login was answered; none: several times, so that it tells no round trip (Karn's rule).
+    pub(super) accepted: Option<Instant>,
     /// A sealed datagram came: this is no replayed handshake.
     pub(super) confirmed: bool,
     pub(super) probes: Bucket,

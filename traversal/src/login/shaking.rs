@@ -1,30 +1,43 @@
 //! A login on its way: to the server's addresses in turn by UDP, and over a stream beside it where UDP is silent.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::stream::Stream;
 use crate::Identity;
 use crate::api::{LobbyError, SocketId};
+use crate::classify::RttEstimate;
 use crate::cx::Cx;
 use crate::timer::{due, earliest};
 use crate::wire::Dropped;
 use crate::wire::handshake::{ClientHandshake, ClientProgress};
 use crate::wire::message::Login;
 
-/// Between two hellos or inits; the next hello goes to the next address of the server (happy eyeballs: RFC 8305
-/// section 5 has the same 250 ms).
-const RETRY: Duration = Duration::from_millis(250);
-/// Silence of UDP after which the stream is tried beside it: four hellos.
-const STREAM_AFTER: Duration = Duration::from_millis(1000);
+/// Between hellos to two addresses of the server (happy eyeballs: RFC 8305 section 5 has the same 250 ms). It is a pace, not
+/// a wait for an answer: what is far away answers later, and counts.
+const PACE: Duration = Duration::from_millis(250);
+/// Hellos to an address that is silent come ever more rarely, up to this gap.
+const MOST_GAP: Duration = Duration::from_secs(2);
+/// Silence of UDP after which the stream is tried beside it. UDP goes on, and where it answers later, it wins: a player on
+/// a slow network pays for a connection that is not needed, not with its login.
+const STREAM_AFTER: Duration = Duration::from_secs(1);
 /// The same where UDP did not get through the last time: one hello.
-const STREAM_SOON: Duration = RETRY;
-/// A stream that is not open by then is tried to the next address.
+const STREAM_SOON: Duration = PACE;
+/// A stream that is not open by then is tried to the next address, whoever answers that late; each round takes twice as
+/// long, so that a far server is waited for in the end.
 const STREAM_TRY: Duration = Duration::from_millis(1500);
+/// The same where there is only one address: six seconds are more than the longest round trip that a login is for (5 s).
+const STREAM_LONE_TRY: Duration = Duration::from_secs(6);
+/// The longest of these tries.
+const STREAM_LONGEST_TRY: Duration = Duration::from_secs(24);
 /// Nothing gets lost on a stream, but the server may have been too busy.
 const STREAM_RETRY: Duration = Duration::from_secs(1);
+/// Answers that a server which has sent a cookie is waited for: the init, and two repetitions of it.
+const ANSWERS: u32 = 4;
 
-/// One login.
+/// One login. It goes on with the same handshake until the server answers, however late: on a satellite link behind a
+/// full queue that takes seconds.
 #[derive(Debug)]
 pub(super) struct Shaking {
     pub(super) login: Login,
@@ -45,59 +58,132 @@ pub(super) struct Shaking {
 struct Try {
     handshake: ClientHandshake,
     next: Instant,
+    /// Hellos, or inits after the cookie.
     tries: usize,
     /// Known from the cookie on, or from the start.
     server: Option<SocketAddr>,
+    /// When each hello left, by its number.
+    hellos: BTreeMap<u8, Instant>,
+    number: u8,
+    /// How long the server takes to answer.
+    timing: RttEstimate,
+}
+
+impl Try {
+    fn new(cx: &mut Cx<'_>, server: Option<SocketAddr>) -> Self {
+        Self {
+            handshake: ClientHandshake::new(cx.rng),
+            next: cx.now,
+            tries: 0,
+            server,
+            hellos: BTreeMap::new(),
+            number: 0,
+            timing: RttEstimate::default(),
+        }
+    }
+
+    /// The next hello, or the init, which leaves now. `servers`: how many addresses take turns.
+    fn datagram(&mut self, now: Instant, servers: usize) -> Vec<u8> {
+        self.number = self.number.wrapping_add(1);
+        self.hellos.insert(self.number, now);
+        let gap = if self.handshake.has_cookie() {
+            self.timing.overdue_after(self.tries as u32).max(PACE)
+        } else {
+            let round = (self.tries / servers.max(1)) as u32;
+            (PACE * 2u32.saturating_pow(round / 2).min(64)).min(MOST_GAP)
+        };
+        self.tries += 1;
+        self.next = now + gap;
+        self.handshake.numbered(self.number).to_vec()
+    }
+
+    /// A cookie came: go on with the init.
+    fn answered(&mut self, now: Instant, from: SocketAddr) {
+        if let Some(sent) = self.hellos.get(&self.handshake.answered()) {
+            self.timing.sample(now.saturating_duration_since(*sent));
+        }
+        self.hellos.clear();
+        (self.server, self.next, self.tries) = (Some(from), now, 0);
+    }
+
+    /// The server has let us in. Of several inits it is not said which one it answers (Karn's rule).
+    fn accepted(&mut self, now: Instant) {
+        let sent = self.hellos.values().next().filter(|_| self.hellos.len() == 1);
+        if let Some(sent) = sent {
+            self.timing.sample(now.saturating_duration_since(*sent));
+        }
+    }
 }
 
 impl Shaking {
     /// `blocked`: UDP did not get through the last time.
     pub(super) fn new(cx: &mut Cx<'_>, login: Login, ephemeral: Identity, blocked: bool) -> Self {
-        let handshake = ClientHandshake::new(cx.rng);
         let wait = if blocked { STREAM_SOON } else { STREAM_AFTER };
         Self {
             login,
             ephemeral,
             deadline: cx.now + cx.config.login_timeout,
             error: None,
-            udp: Try { handshake, next: cx.now, tries: 0, server: None },
+            udp: Try::new(cx, None),
             stream: None,
             stream_at: cx.config.tcp.then(|| cx.now + wait),
             stream_tries: 0,
         }
     }
 
+    /// The server has sent a cookie: it is there.
+    pub(super) fn is_answered(&self) -> bool {
+        self.udp.handshake.has_cookie()
+            || self.stream.as_ref().is_some_and(|stream| stream.handshake.has_cookie())
+    }
+
+    /// The game was told that nobody answers, and that it is tried again after so long. What was sent may still be
+    /// answered.
+    pub(super) fn go_on(&mut self, cx: &Cx<'_>, retry_in: Duration) {
+        let at = cx.now + retry_in;
+        self.deadline = at + cx.config.login_timeout;
+        (self.udp.next, self.udp.tries) = (at, 0);
+    }
+
+    /// How long the server takes to answer by this way.
+    pub(super) fn timing(&self, over_stream: bool) -> RttEstimate {
+        let attempt = if over_stream { self.stream.as_ref() } else { Some(&self.udp) };
+        attempt.map(|attempt| attempt.timing).unwrap_or_default()
+    }
+
     /// Sends what is due, and connects the stream when its time has come.
     pub(super) fn handle_timeout(&mut self, cx: &mut Cx<'_>, servers: &[SocketAddr], stream: &mut Stream) {
         if self.udp.next <= cx.now {
             let to = self.udp.server.unwrap_or(servers[self.udp.tries % servers.len()]);
-            self.udp.tries += 1;
-            self.udp.next = cx.now + RETRY;
-            cx.transmit_main(to, self.udp.handshake.datagram().to_vec());
+            let datagram = self.udp.datagram(cx.now, servers.len());
+            cx.transmit_main(to, datagram);
         }
         if due(self.stream_at, cx.now) {
             stream.connect(cx, servers[self.stream_tries % servers.len()]);
+            let round = (self.stream_tries / servers.len()) as u32;
+            let first = if servers.len() == 1 { STREAM_LONE_TRY } else { STREAM_TRY };
             self.stream_tries += 1;
-            self.stream_at = Some(cx.now + STREAM_TRY);
+            let patience = (first * 2u32.saturating_pow(round).min(16)).min(STREAM_LONGEST_TRY);
+            self.stream_at = Some(cx.now + patience);
         }
         if let Some(over) = &mut self.stream
             && let Some(to) = over.server
             && over.next <= cx.now
         {
-            over.next = cx.now + STREAM_RETRY;
-            cx.transmit(SocketId::STREAM, to, over.handshake.datagram().to_vec());
+            let datagram = over.datagram(cx.now, 1);
+            over.next = cx.now + over.timing.at_least(STREAM_RETRY, 2);
+            cx.transmit(SocketId::STREAM, to, datagram);
         }
     }
 
     pub(super) fn stream_open(&mut self, cx: &mut Cx<'_>, to: SocketAddr) {
-        let handshake = ClientHandshake::new(cx.rng);
-        self.stream = Some(Try { handshake, next: cx.now, tries: 0, server: Some(to) });
+        self.stream = Some(Try::new(cx, Some(to)));
         self.stream_at = None;
     }
 
     pub(super) fn stream_closed(&mut self, now: Instant) {
         self.stream = None;
-        self.stream_at = Some(now + RETRY);
+        self.stream_at = Some(now + PACE);
     }
 
     /// An answer of the server.
@@ -116,13 +202,19 @@ impl Shaking {
             return Err(Dropped::Unknown);
         }
         let progress = attempt.handshake.handle(datagram, cx.identity, keys, &self.login, cx.now, cx.rng)?;
-        if matches!(progress, ClientProgress::Cookie) {
-            attempt.server = Some(from);
-            attempt.next = cx.now;
-            if !over_stream && self.stream_tries == 0 {
-                // UDP is not silent: it gets as long again.
-                self.stream_at = self.stream_at.map(|_| cx.now + STREAM_AFTER);
+        match progress {
+            ClientProgress::Cookie => {
+                attempt.answered(cx.now, from);
+                let timing = attempt.timing;
+                let patience = timing.at_least(cx.config.login_timeout, ANSWERS);
+                self.deadline = self.deadline.max(cx.now + patience);
+                if !over_stream && self.stream_tries == 0 {
+                    // UDP is not silent: it gets as long again.
+                    self.stream_at = self.stream_at.map(|_| cx.now + timing.at_least(STREAM_AFTER, 2));
+                }
             }
+            ClientProgress::Accepted(_) => attempt.accepted(cx.now),
+            _ => {}
         }
         Ok(progress)
     }

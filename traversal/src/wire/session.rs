@@ -12,6 +12,7 @@ use snow::StatelessTransportState;
 use super::message::{Frame, ToPlayer, ToServer};
 use super::replay::ReplayWindow;
 use super::{Dropped, Kind, MAX_CONTROL, codec, take};
+use crate::classify::RttEstimate;
 
 /// kind, session, nonce.
 const HEADER: usize = 1 + 8 + 8;
@@ -26,12 +27,15 @@ const IN_FLIGHT: usize = 32;
 const QUEUE: usize = 512;
 /// Sequence numbers above the lowest missing one that are taken; the sender has far fewer in flight.
 const AHEAD: u32 = 1024;
-/// Before a round trip was measured: a transcontinental one and some.
-const FIRST_RTO: Duration = Duration::from_millis(300);
 /// Lower bound of the retransmission time; delayed wake-ups of the other side's driver are far shorter.
 const MIN_RTO: Duration = Duration::from_millis(60);
-/// Upper bound: ten tries fit the five seconds that a request may take, so that 30 % loss each way cannot starve it.
+/// Upper bound where answers take less: ten tries fit the five seconds that a request may take, so that 30 % loss each way
+/// cannot starve it. Where they take longer, twice the time of an answer is the bound.
 const MAX_RTO: Duration = Duration::from_millis(500);
+/// Upper bound while no round trip is known: the wait doubles until an answer has had the time to come.
+const BLIND_RTO: Duration = Duration::from_secs(4);
+/// Repetitions of a frame whose acknowledgement tells the round trip.
+const REMEMBERED: usize = 8;
 
 /// The player's end.
 pub type ClientSession = Session<ToServer, ToPlayer>;
@@ -58,7 +62,7 @@ pub struct Session<Out, In> {
     received_below: u32,
     received_above: BTreeSet<u32>,
     out: VecDeque<Vec<u8>>,
-    srtt: Option<Duration>,
+    timing: RttEstimate,
     last_heard: Instant,
     last_sent: Instant,
     types: PhantomData<fn(Out) -> In>,
@@ -69,7 +73,8 @@ struct Unacked {
     queued: Instant,
     /// When it is due (again), and the wait after that; none: not sent yet.
     due: Option<Instant>,
-    first_sent: Option<Instant>,
+    /// The datagrams that carried it, and when they left.
+    sent: VecDeque<(u64, Instant)>,
     tries: u32,
 }
 
@@ -102,7 +107,7 @@ impl<Out: Serialize, In: DeserializeOwned> Session<Out, In> {
             received_below: 0,
             received_above: BTreeSet::new(),
             out: VecDeque::new(),
-            srtt: None,
+            timing: RttEstimate::default(),
             last_heard: now,
             last_sent: now,
             types: PhantomData,
@@ -124,9 +129,24 @@ impl<Out: Serialize, In: DeserializeOwned> Session<Out, In> {
         self.last_sent
     }
 
-    /// Smoothed round trip of acknowledged frames (RFC 6298).
+    /// Smoothed round trip (RFC 6298) of the handshake, of acknowledged frames, and of what the caller has measured.
     pub fn rtt(&self) -> Option<Duration> {
-        self.srtt
+        self.timing.rtt()
+    }
+
+    /// How long an answer of the other end takes.
+    pub fn timing(&self) -> RttEstimate {
+        self.timing
+    }
+
+    /// What the handshake has shown of it.
+    pub fn set_timing(&mut self, timing: RttEstimate) {
+        self.timing = timing;
+    }
+
+    /// A round trip to the other end was measured otherwise.
+    pub fn sample_rtt(&mut self, rtt: Duration) {
+        self.timing.sample(rtt);
     }
 
     /// How long the oldest reliable frame has waited for its acknowledgement.
@@ -148,7 +168,7 @@ impl<Out: Serialize, In: DeserializeOwned> Session<Out, In> {
             return Err(SendError::TooLong);
         }
         self.next_seq += 1;
-        self.unacked.insert(seq, Unacked { frame, queued: now, due: None, first_sent: None, tries: 0 });
+        self.unacked.insert(seq, Unacked { frame, queued: now, due: None, sent: VecDeque::new(), tries: 0 });
         self.handle_timeout(now);
         Ok(())
     }
@@ -210,13 +230,13 @@ impl<Out: Serialize, In: DeserializeOwned> Session<Out, In> {
         self.last_heard = now;
         let frame: Frame<In> = codec::decode(&plain[..len]).map_err(|_| Dropped::Malformed)?;
         match frame {
-            Frame::Ack { seq } => {
-                self.acknowledged(now, seq);
+            Frame::Ack { seq, nonce } => {
+                self.acknowledged(now, seq, nonce);
                 Ok(None)
             }
             Frame::Reliable { seq, .. } => {
                 let fresh = self.take_seq(seq)?;
-                self.send_once(now, &Frame::Ack { seq });
+                self.send_once(now, &Frame::Ack { seq, nonce });
                 Ok(fresh.then_some(frame))
             }
             other => Ok(Some(other)),
@@ -237,39 +257,43 @@ impl<Out: Serialize, In: DeserializeOwned> Session<Out, In> {
         Ok(fresh)
     }
 
-    fn acknowledged(&mut self, now: Instant, seq: u32) {
+    fn acknowledged(&mut self, now: Instant, seq: u32, nonce: u64) {
         let Some(done) = self.unacked.remove(&seq) else { return };
-        // Karn: only frames sent once tell the round trip.
-        if let (Some(sent), 1) = (done.first_sent, done.tries) {
-            let sample = now.saturating_duration_since(sent);
-            self.srtt = Some(self.srtt.map_or(sample, |srtt| (srtt * 7 + sample) / 8));
+        // The datagram is named, so a repeated frame tells the round trip as well (Karn's problem does not arise): else
+        // nothing would ever be measured where it is longer than the first wait.
+        if let Some((_, sent)) = done.sent.iter().find(|(of, _)| *of == nonce) {
+            self.timing.sample(now.saturating_duration_since(*sent));
         }
         self.handle_timeout(now);
     }
 
-    fn rto(&self) -> Duration {
-        self.srtt.map_or(FIRST_RTO, |srtt| (srtt * 3 / 2 + Duration::from_millis(20)).clamp(MIN_RTO, MAX_RTO))
+    /// How long to wait for the acknowledgement of what was sent so many times before.
+    fn rto(&self, tries: u32) -> Duration {
+        if self.timing.rtt().is_none() {
+            return (RttEstimate::INITIAL * 2u32.saturating_pow(tries.min(8))).min(BLIND_RTO);
+        }
+        let overdue = self.timing.overdue().max(MIN_RTO);
+        overdue.mul_f64(1.5f64.powi(tries.min(8) as i32)).min(MAX_RTO.max(overdue * 2))
     }
 
     /// Sends what is due (again).
     pub fn handle_timeout(&mut self, now: Instant) {
-        let rto = self.rto();
-        let mut due = Vec::new();
-        for (seq, frame) in self.unacked.iter_mut().take(IN_FLIGHT) {
-            if frame.due.is_some_and(|at| at > now) {
-                continue;
-            }
-            let backoff = rto.mul_f64(1.5f64.powi(frame.tries.min(8) as i32)).min(MAX_RTO.max(rto));
-            frame.due = Some(now + backoff);
-            frame.first_sent.get_or_insert(now);
-            frame.tries += 1;
-            due.push(*seq);
-        }
-        for seq in due {
-            let Some(frame) = self.unacked.get(&seq).map(|unacked| unacked.frame.clone()) else { continue };
-            if let Some(datagram) = self.seal_bytes(now, Kind::Control, frame) {
+        let is_due = |(_, frame): &(&u32, &Unacked)| frame.due.is_none_or(|at| at <= now);
+        let due = self.unacked.iter().take(IN_FLIGHT).filter(is_due);
+        let due: Vec<(u32, u32, Vec<u8>)> =
+            due.map(|(seq, frame)| (*seq, frame.tries, frame.frame.clone())).collect();
+        for (seq, tries, bytes) in due {
+            let (wait, nonce) = (self.rto(tries), self.next_nonce);
+            if let Some(datagram) = self.seal_bytes(now, Kind::Control, bytes) {
                 self.out.push_back(datagram);
             }
+            let Some(frame) = self.unacked.get_mut(&seq) else { continue };
+            frame.due = Some(now + wait);
+            frame.tries += 1;
+            if frame.sent.len() >= REMEMBERED {
+                frame.sent.pop_front();
+            }
+            frame.sent.push_back((nonce, now));
         }
     }
 

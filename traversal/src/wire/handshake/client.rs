@@ -7,7 +7,7 @@ use snow::HandshakeState;
 
 use super::noise::{Identity, noise};
 use super::server::COOKIE;
-use super::{NONCE, REFUSE_BUSY, REFUSE_VERSION, Refusal, header, parse_header};
+use super::{HEADER, NONCE, REFUSE_BUSY, REFUSE_VERSION, Refusal, header, parse_header};
 use crate::wire::message::{Login, LoginRefusal, LoginReply, Welcome};
 use crate::wire::session::{ClientSession, Session};
 use crate::wire::{Dropped, Kind, MAX_CONTROL, codec, take};
@@ -54,6 +54,20 @@ impl ClientHandshake {
         self.init.as_ref().map_or(&self.hello, |(_, init, _)| init)
     }
 
+    /// The same as [`datagram`](Self::datagram), but a hello has this number: its last byte of nonce, which the cookie
+    /// repeats. So an answer tells which hello it is to, and with it the round trip.
+    pub fn numbered(&mut self, number: u8) -> &[u8] {
+        if self.init.is_none() {
+            self.hello[HEADER - 1] = number;
+        }
+        self.datagram()
+    }
+
+    /// The number of the hello that was answered with a cookie.
+    pub fn answered(&self) -> u8 {
+        self.nonce[NONCE - 1]
+    }
+
     /// A cookie came already: only that server is asked from now on.
     pub fn has_cookie(&self) -> bool {
         self.init.is_some()
@@ -75,7 +89,8 @@ impl ClientHandshake {
         let kind = Kind::of(datagram).ok_or(Dropped::Malformed)?;
         let mut rest = datagram;
         let (version, nonce) = parse_header(&mut rest).ok_or(Dropped::Malformed)?;
-        if nonce != self.nonce {
+        let (own, number) = (&self.nonce[..NONCE - 1], self.init.is_none());
+        if nonce[..NONCE - 1] != *own || !(number || nonce == self.nonce) {
             return Err(Dropped::Unknown);
         }
         match kind {
@@ -90,6 +105,8 @@ impl ClientHandshake {
                 if !expected.is_empty() && !expected.contains(&key) {
                     return Ok(ClientProgress::WrongKey);
                 }
+                // The cookie is for this nonce, number and all.
+                self.nonce = nonce;
                 let init = self.make_init(&cookie, &key, identity, login, rng).ok_or(Dropped::Malformed)?;
                 self.init = Some(init);
                 Ok(ClientProgress::Cookie)
