@@ -73,7 +73,7 @@ fn a_login_comes_about_where_many_packets_are_lost() {
         let (mut in_time, runs) = (0, 40);
         for seed in 0..runs {
             let (took, _) = login(far(seed, ("portrestricted", "none"), round_trip, 0.15));
-            in_time += u64::from(took.is_some_and(|took| took <= round_trip * 2 + 10 * SECOND));
+            in_time += u64::from(took.is_some_and(|took| took <= round_trip * 2 + 12 * SECOND));
         }
         // Hellos are many. Init or answer are lost in 28 % of the cases, and there is time for two of them at 5 s: 92 %.
         let least = if round_trip == ms(5000) { runs * 80 / 100 } else { runs * 95 / 100 };
@@ -100,7 +100,8 @@ fn a_room_that_is_asked_for_before_the_login_is_opened_after_it() {
         let left = pair.left;
         connect(&mut pair, left);
         pair.act(left, |player, now| {
-            let options = traversal_core::wire::message::RoomOptions { name: "far".into(), ..Default::default() };
+            let options =
+                traversal_core::wire::message::RoomOptions { name: "far".into(), ..Default::default() };
             player.command(now, Command::HostRoom(options));
         });
         assert!(pair.wait(20 * SECOND, |pair| pair.player(left).in_room), "{round_trip:?}");

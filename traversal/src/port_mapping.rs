@@ -10,7 +10,6 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use crate::api::{Event, SocketId};
-use crate::classify::RttEstimate;
 use crate::config::RelayPolicy;
 use crate::cx::Cx;
 use crate::login::{LobbyLink, Online};

@@ -23,8 +23,8 @@ impl RttEstimate {
     /// Takes one measured round trip in. Not for packets sent more than once (Karn's rule).
     pub fn sample(&mut self, rtt: Duration) {
         self.measured = Some(match self.measured {
-            // Half a round trip of patience at first, where TCP takes two: a repeated datagram costs little.
-            None => (rtt, rtt / 8),
+            // One round trip of patience at first, where TCP takes two: a repeated datagram costs little.
+            None => (rtt, rtt / 4),
             Some((smooth, spread)) => ((smooth * 7 + rtt) / 8, (spread * 3 + smooth.abs_diff(rtt)) / 4),
         });
     }
@@ -83,8 +83,8 @@ mod tests {
             rtt.at_least(usual, 2)
         };
         assert_eq!(RttEstimate::default().at_least(usual, 2), usual);
-        assert_eq!((after(20), after(600)), (usual, usual));
-        assert_eq!(after(1200), Duration::from_millis(3600), "two answers of 1.2 s, each with half as much patience");
+        assert_eq!((after(20), after(400)), (usual, usual));
+        assert_eq!(after(1200), Duration::from_millis(4800), "two answers, each overdue after 2.4 s");
     }
 
     #[test]
@@ -92,6 +92,6 @@ mod tests {
         let mut rtt = RttEstimate::default();
         rtt.sample(Duration::from_millis(200));
         let waits: Vec<u128> = (0..12).map(|repeats| rtt.overdue_after(repeats).as_millis()).collect();
-        assert_eq!(waits, [300, 300, 600, 600, 1200, 1200, 2400, 2400, 2400, 2400, 2400, 2400]);
+        assert_eq!(waits, [400, 400, 800, 800, 1600, 1600, 3200, 3200, 3200, 3200, 3200, 3200]);
     }
 }

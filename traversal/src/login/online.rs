@@ -32,7 +32,8 @@ const ROUND_TRIPS_TO_STREAM: u32 = 3;
 const PINGS_TO_DOUBT: u32 = 2;
 /// How long the server may take to move the session to a stream that has been proven; or three answers of a far one.
 const PROVEN: Duration = Duration::from_secs(2);
-/// How often UDP is tried while the stream is in use: at once, and then with these as first and last gap.
+/// How often UDP is tried while the stream is in use: at once, and then with these as first and last gap. A pace, however
+/// late the answer comes.
 const UDP_RETRY: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(30)];
 /// How long the stream stays open after the session has left it, for what is on its way; or two answers of a far server.
 const LINGER: Duration = Duration::from_secs(2);

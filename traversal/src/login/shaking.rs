@@ -33,8 +33,9 @@ const STREAM_LONE_TRY: Duration = Duration::from_secs(6);
 const STREAM_LONGEST_TRY: Duration = Duration::from_secs(24);
 /// Nothing gets lost on a stream, but the server may have been too busy.
 const STREAM_RETRY: Duration = Duration::from_secs(1);
-/// Answers that a server which has sent a cookie is waited for: the init, and two repetitions of it.
-const ANSWERS: u32 = 4;
+/// A server that has sent a cookie is waited for until so many answers are overdue: that of the init, and of two
+/// repetitions. For 5 s that is half a minute, as long as a cookie serves.
+const ANSWERS: u32 = 3;
 
 /// One login. It goes on with the same handshake until the server answers, however late: on a satellite link behind a
 /// full queue that takes seconds.
