@@ -47,6 +47,9 @@ pub(crate) struct Peer {
     /// Until then direct ways are looked for, also while the game plays over the relay; without a relay perhaps longer
     /// (see [`Peer::deadline`]).
     punch_until: Instant,
+    /// What an attempt may take once both NATs are known, and when it ends whatever becomes known.
+    allowed: Duration,
+    punch_latest: Instant,
     /// Where the server is, for the relay.
     server: Option<SocketAddr>,
     /// Private addresses count as one network with ours.
@@ -141,6 +144,8 @@ impl Peer {
             paths,
             attempt,
             punch_until: now + allowed,
+            allowed,
+            punch_latest: now + allowed * 2,
             server,
             lan,
             expected,
@@ -401,10 +406,10 @@ impl Peer {
             PeerStage::Ended => None,
             PeerStage::Closing { next, .. } => Some(*next),
             PeerStage::Punching => {
-                earliest(Some(self.deadline(config)), earliest(paths, self.attempt.poll_timeout()))
+                earliest(Some(self.deadline(config)), earliest(paths, self.punch_timeout()))
             }
             PeerStage::Connected => {
-                let punching = self.attempt.poll_timeout().filter(|_| self.is_punching());
+                let punching = self.punch_timeout().filter(|_| self.is_punching());
                 let end = (!self.punch_over).then(|| self.tidy_at.unwrap_or(self.punch_until));
                 let paths = earliest(paths, earliest(punching, end));
                 earliest(Some(self.look_at(config)), paths)
