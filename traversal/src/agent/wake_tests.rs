@@ -66,7 +66,7 @@ impl Turned {
             if let Output::OpenSocket { socket, .. } = output {
                 self.sockets += 1;
                 let local = SocketAddr::from(([192, 168, 1, 2], 50_000 + self.sockets % 1_000));
-                let even = self.sockets % 2 == 0;
+                let even = self.sockets.is_multiple_of(2);
                 let opened = even.then_some(local).ok_or(std::io::ErrorKind::AddrInUse.into());
                 self.agent.handle_socket(self.now, socket, opened);
             }
