@@ -232,7 +232,8 @@ fn far_players_join_whatever_their_nats_are_if_a_bubble_is_enough() {
         for seed in 0..runs {
             let mut settings = far(seed, pair, ms(1200), 0.0);
             settings.config.relay = RelayPolicy::Never;
-            settings.join = if seed.is_multiple_of(2) { JoinMoment::BothKnown } else { JoinMoment::HostKnown };
+            settings.join =
+                if seed.is_multiple_of(2) { JoinMoment::BothKnown } else { JoinMoment::HostKnown };
             direct += u64::from(PairWorld::new(settings).join().direct);
         }
         assert_eq!(direct, runs, "{pair:?}");

@@ -113,6 +113,7 @@ impl Server {
         let (former, player) = (client.route, client.player);
         let old = former.peer;
         client.route = route;
+        client.session.heard(now);
         let (from_stream, to_stream) = (self.is_stream(former), self.is_stream(route));
         if let Some(client) = self.sessions.get_mut(&id) {
             let left = client.session.timing().at_least(LEFT, 2);

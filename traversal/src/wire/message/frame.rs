@@ -23,7 +23,7 @@ pub enum Frame<B> {
         /// Whose.
         seq: u32,
         /// Of the datagram in which it came: tells which of its repetitions, and so the round trip.
-        nonce: u64,
+        counter: u64,
     },
     /// Are you there? Also keeps the NAT's mapping alive (M31).
     Ping {

@@ -1,0 +1,199 @@
+//! Reliable frames on their way out: which wait, which were sent, and when one is sent again.
+//!
+//! What a queue may hold is bounded in bytes. A message that tells a state takes the place of an older one about the
+//! same [`Topic`] that still waits, so that a receiver who is slow, or gone, costs no more than the states that there
+//! are.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use super::{MAX_FRAME, SendError};
+use crate::classify::RttEstimate;
+use crate::wire::codec;
+use crate::wire::message::{Frame, Topic};
+
+/// Reliable frames on their way at a time; further ones wait.
+const IN_FLIGHT: usize = 32;
+/// Their bytes: the initial window of RFC 9002 section 7.2, which may go to an address that was just proven.
+const IN_FLIGHT_BYTES: usize = 14_720;
+/// Bytes that wait at the most. The 63 plans and lists of members of a full room take a third of it.
+const WAITING_BYTES: usize = 128 * 1024;
+/// With so many bytes in line a receiver causes nothing more itself (see [`Outgoing::is_backed_up`]).
+const BACKED_UP: usize = 32 * 1024;
+/// Longest front of a reliable frame: variant and sequence number.
+const FRONT: usize = 1 + 5;
+
+/// Lower bound of the retransmission time; delayed wake-ups of the other side's driver are far shorter.
+const MIN_RTO: Duration = Duration::from_millis(60);
+/// Upper bound while answers come: ten tries fit the five seconds that a request may take, so that 30 % loss each way
+/// cannot starve it. Where an answer takes longer, twice its time is the bound.
+const MAX_RTO: Duration = Duration::from_millis(500);
+/// Upper bound while no round trip is known: the wait doubles until an answer has had the time to come.
+const BLIND_RTO: Duration = Duration::from_secs(4);
+/// Repetitions of a frame whose acknowledgement tells the round trip.
+const REMEMBERED: usize = 8;
+/// Unanswered for so long, or for four times as long as an answer takes, the way is taken for dead: then only the oldest frame is sent again, until anything comes
+/// in. A living way with 30 % loss each way that carries several frames is silent for a second once in thousands.
+const DEAD_AFTER: Duration = Duration::from_secs(1);
+/// While nothing comes in, the wait is at least the silence so far divided by this: an eighth more from try to try,
+/// which begins to tell after four seconds.
+const SILENCE_SHARE: u32 = 8;
+
+#[derive(Debug, Default)]
+pub(super) struct Outgoing {
+    next_seq: u32,
+    /// Sent and not acknowledged, by sequence number.
+    flight: BTreeMap<u32, Sent>,
+    flight_bytes: usize,
+    waiting: VecDeque<Waiting>,
+    waiting_bytes: usize,
+    /// How long an answer takes.
+    pub(super) timing: RttEstimate,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    topic: Option<Topic>,
+    body: Vec<u8>,
+    queued: Instant,
+}
+
+#[derive(Debug)]
+struct Sent {
+    frame: Vec<u8>,
+    queued: Instant,
+    first_sent: Instant,
+    /// The datagrams that carried it, by their counters, and when they left.
+    carried: VecDeque<(u64, Instant)>,
+    /// When it is sent again.
+    due: Instant,
+    tries: u32,
+}
+
+impl Outgoing {
+    pub(super) fn len(&self) -> usize {
+        self.flight.len() + self.waiting.len()
+    }
+
+    pub(super) fn oldest(&self) -> Option<Instant> {
+        let sent = self.flight.values().next().map(|sent| sent.queued);
+        sent.or_else(|| self.waiting.front().map(|waiting| waiting.queued))
+    }
+
+    /// The other side takes less than it asks for.
+    pub(super) fn is_backed_up(&self) -> bool {
+        self.waiting_bytes > BACKED_UP
+    }
+
+    /// Puts an encoded message in line, or in the place of the one about the same topic.
+    pub(super) fn push(
+        &mut self,
+        now: Instant,
+        topic: Option<Topic>,
+        body: Vec<u8>,
+    ) -> Result<(), SendError> {
+        if body.len() + FRONT > MAX_FRAME {
+            return Err(SendError::TooLong);
+        }
+        let same = |waiting: &&mut Waiting| topic.is_some() && waiting.topic == topic;
+        if let Some(older) = self.waiting.iter_mut().find(same) {
+            self.waiting_bytes = self.waiting_bytes + body.len() - older.body.len();
+            older.body = body;
+            return Ok(());
+        }
+        if self.waiting_bytes + body.len() > WAITING_BYTES {
+            return Err(SendError::QueueFull);
+        }
+        self.waiting_bytes += body.len();
+        self.waiting.push_back(Waiting { topic, body, queued: now });
+        Ok(())
+    }
+
+    /// Takes back what waits about these topics; tells which.
+    pub(super) fn withdraw(&mut self, fits: impl Fn(Topic) -> bool) -> Vec<Topic> {
+        let mut withdrawn = Vec::new();
+        self.waiting.retain(|waiting| match waiting.topic {
+            Some(topic) if fits(topic) => {
+                withdrawn.push(topic);
+                self.waiting_bytes -= waiting.body.len();
+                false
+            }
+            _ => true,
+        });
+        withdrawn
+    }
+
+    /// An acknowledgement, of what came in the datagram of this counter; false when no such frame was ever sent.
+    pub(super) fn acknowledged(&mut self, now: Instant, seq: u32, counter: u64) -> bool {
+        if seq >= self.next_seq {
+            return false;
+        }
+        let Some(done) = self.flight.remove(&seq) else { return true };
+        self.flight_bytes -= done.frame.len();
+        // The datagram is named, so a repeated frame tells the round trip as well (Karn's problem does not arise): else
+        // nothing would ever be measured where it is longer than the first wait.
+        if let Some((_, sent)) = done.carried.iter().find(|(of, _)| *of == counter) {
+            self.timing.sample(now.saturating_duration_since(*sent));
+        }
+        true
+    }
+
+    /// How long to wait for the acknowledgement of what was sent so many times before.
+    fn rto(&self, tries: u32) -> Duration {
+        if self.timing.rtt().is_none() {
+            return (RttEstimate::INITIAL * 2u32.saturating_pow(tries.min(8))).min(BLIND_RTO);
+        }
+        let overdue = self.timing.overdue().max(MIN_RTO);
+        overdue.mul_f64(1.5f64.powi(tries.min(8) as i32)).min(MAX_RTO.max(overdue * 2))
+    }
+
+    /// How long the other side has owed an answer; none: it owes none.
+    fn unanswered(&self, now: Instant, last_heard: Instant) -> Option<Duration> {
+        let first = self.flight.values().next()?.first_sent;
+        Some(now.saturating_duration_since(first.max(last_heard)))
+    }
+
+    /// Frames on their way of which the next try may be made now. Of a dead way only the oldest.
+    fn live(&self, now: Instant, last_heard: Instant) -> usize {
+        let dead = DEAD_AFTER.max(self.rto(0) * 4);
+        if self.unanswered(now, last_heard).is_some_and(|silence| silence >= dead) { 1 } else { usize::MAX }
+    }
+
+    /// The next frame to be sent, again or for the first time, in the datagram of this counter.
+    pub(super) fn next(&mut self, now: Instant, last_heard: Instant, counter: u64) -> Option<Vec<u8>> {
+        let live = self.live(now, last_heard);
+        let silence = self.unanswered(now, last_heard).unwrap_or_default();
+        let again = self.flight.iter().take(live).find(|(_, sent)| sent.due <= now);
+        if let Some((seq, tries)) = again.map(|(seq, sent)| (*seq, sent.tries)) {
+            let wait = self.rto(tries).max(silence / SILENCE_SHARE);
+            let sent = self.flight.get_mut(&seq)?;
+            (sent.due, sent.tries) = (now + wait, tries + 1);
+            if sent.carried.len() >= REMEMBERED {
+                sent.carried.pop_front();
+            }
+            sent.carried.push_back((counter, now));
+            return Some(sent.frame.clone());
+        }
+        let full = self.flight.len() >= IN_FLIGHT || live == 1;
+        let fits = |waiting: &Waiting| self.flight_bytes + waiting.body.len() + FRONT <= IN_FLIGHT_BYTES;
+        if full || !self.waiting.front().is_some_and(fits) {
+            return None;
+        }
+        let Waiting { body, queued, .. } = self.waiting.pop_front()?;
+        self.waiting_bytes -= body.len();
+        // A unit takes no bytes, so this is the front of a frame and the message is its end.
+        let mut frame = codec::encode(&Frame::Reliable { seq: self.next_seq, body: () }).ok()?;
+        frame.extend_from_slice(&body);
+        self.flight_bytes += frame.len();
+        let (due, carried) = (now + self.rto(0), VecDeque::from([(counter, now)]));
+        let sent = Sent { frame: frame.clone(), queued, first_sent: now, carried, due, tries: 1 };
+        self.flight.insert(self.next_seq, sent);
+        self.next_seq += 1;
+        Some(frame)
+    }
+
+    /// When [`next`](Self::next) has something (again).
+    pub(super) fn due(&self, now: Instant, last_heard: Instant) -> Option<Instant> {
+        self.flight.values().take(self.live(now, last_heard)).map(|sent| sent.due).min()
+    }
+}
