@@ -69,7 +69,7 @@ pub mod wire;
 
 pub use agent::{
     Agent, Command, DisconnectReason, Event, IntoSocketError, LobbyError, LobbyState, Output, PathInfo,
-    PathKind, ReleasedSocket, RequestFailure, RequestKind, SocketId, StreamState, Transmit,
+    PathKind, ReleasedSocket, RequestFailure, RequestKind, Said, SocketId, StreamState, Transmit,
 };
 pub use config::{AgentConfig, Caps, Detect, RelayPolicy};
 pub use path::{is_local, is_sendable};

@@ -10,7 +10,7 @@ use traversal_core::wire::Kind;
 use traversal_core::wire::message::{
     Frame, Login, MAX_LOCAL_ADDRESSES, MatchEnd, PlayerInfo, ToPlayer, ToServer, Topic,
 };
-use traversal_core::wire::session::{MIN_SEALED, ServerSession};
+use traversal_core::wire::session::{MIN_SEALED, ServerSession, session_of};
 
 use super::keeping::KeptMatches;
 use super::mapped_ports::MappedPort;
@@ -68,6 +68,12 @@ pub(super) struct Player {
 }
 
 impl Server {
+    /// What a sealed datagram of a player's says, without taking it; none where it is not of a session. It changes nothing,
+    /// and is for tools that tell people what happens.
+    pub fn read(&self, datagram: &[u8]) -> Option<Frame<ToServer>> {
+        self.sessions.get(&session_of(datagram)?)?.session.read(datagram)
+    }
+
     pub(super) fn handle_session_datagram(
         &mut self,
         now: Instant,

@@ -263,6 +263,16 @@ impl<Out: Serialize + Topical, In: DeserializeOwned> Session<Out, In> {
         }
     }
 
+    /// What a datagram to this end says, without taking it: for tools that look on. None: it is not for this session.
+    pub fn read(&self, datagram: &[u8]) -> Option<Frame<In>> {
+        let mut rest = datagram.get(1..).filter(|_| datagram.len() <= MAX_CONTROL)?;
+        let id = u64::from_le_bytes(take(&mut rest)?);
+        let counter = u64::from_le_bytes(take(&mut rest)?);
+        let mut plain = vec![0; rest.len()];
+        let len = self.transport.read_message(counter, rest, &mut plain).ok().filter(|_| id == self.id)?;
+        codec::decode(plain[..len].get(SEALED_KIND..)?).ok()
+    }
+
     /// Opens a datagram and does nothing about what is in it. Where it came from is for the caller to judge, who says
     /// [`heard`](Self::heard), [`acknowledged`](Self::acknowledged) and [`accept`](Self::accept) as it sees fit.
     ///
