@@ -146,7 +146,7 @@ fn an_acknowledgement_of_what_was_never_sent_is_dropped_and_frees_nothing() {
     }
     let queued = server.outgoing.len();
     for seq in [32, 33, 99, 1000, u32::MAX] {
-        client.send_once(now, &Frame::Ack { seq });
+        client.send_once(now, &Frame::Ack { seq, counter: 0 });
         let ack = client.poll_datagram().unwrap();
         assert_eq!(server.handle(now, &ack), Err(Dropped::NeverSent), "{seq}");
     }
