@@ -216,6 +216,9 @@ impl Server {
                 client.profile = NatProfile { mapped: false, ..profile };
                 self.replan(now, player);
             }
+            ToServer::KeptPorts { match_id, round, ports } => {
+                self.handle_kept_ports(now, id, match_id, round, ports);
+            }
             ToServer::ClaimRange { match_id, round, step, reports } => {
                 self.handle_claim(now, id, match_id, Claim { round, step, reports });
             }
