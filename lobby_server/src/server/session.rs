@@ -1,7 +1,7 @@
 //! Sessions: what comes over them, what is told to their players, and their end.
 
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use traversal_core::classify::Sighting;
 use traversal_core::id::{PlayerId, RequestId, RoomId};
