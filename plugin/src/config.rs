@@ -54,8 +54,8 @@ pub struct TraversalConfig {
     /// How the machine's router is asked to forward the game's port, in the order of preference; empty: not at all.
     /// It starts with the login, in the background, is renewed, and given back at the end. A forwarded port only
     /// counts once the lobby server's second address has reached it ([`PortMappingState`](crate::PortMappingState)).
-    /// Nobody is asked where the lobby server is on this machine, where the public address is the machine's own, with
-    /// [`RelayPolicy::Only`](crate::RelayPolicy::Only), and with a `manual_profile`.
+    /// Nobody is asked where the lobby server is on this machine, where the public address is the machine's own, and
+    /// with [`RelayPolicy::Only`](crate::RelayPolicy::Only).
     pub port_mapping: Vec<MappingProtocol>,
     /// Where the player's identity comes from.
     pub identity: IdentitySource,
@@ -125,7 +125,6 @@ impl TraversalConfig {
     pub(crate) fn asks_router(&self) -> bool {
         !self.port_mapping.is_empty()
             && self.agent.relay != RelayPolicy::Only
-            && self.agent.manual_profile.is_none()
             && self.bind.is_none_or(|bind| bind.is_ipv4() && !bind.ip().is_loopback())
     }
 

@@ -125,6 +125,7 @@ impl Driver {
     /// Opens the sockets and starts the thread.
     pub(crate) fn start(config: &TraversalConfig, counters: Arc<Counters>) -> Result<Self, TraversalError> {
         let failed = |error: std::io::Error| TraversalError::Driver { reason: error.to_string() };
+        config.agent.manual.check()?;
         let identity = identity::load(&config.identity)?;
         let seed = identity::entropy()?;
         let (main, main_v6) = open_main(config)?;

@@ -128,9 +128,9 @@ pub use traversal_core::wire::message::{
     RoomOptions, RoomSummary, RoomTarget, Topology,
 };
 pub use traversal_core::{
-    AgentConfig, Caps, Detect, DisconnectReason, IntoSocketError, LobbyError, LobbyState, MappingProtocol,
-    NoPortMapping, PathInfo, PathKind, PortMapping, PortMappingState, RelayPolicy, RequestFailure,
-    RequestKind,
+    AgentConfig, BubbleTargets, Caps, Detect, DisconnectReason, FactError, IntoSocketError, LobbyError,
+    LobbyState, MappingProtocol, NatFacts, NoPortMapping, PathInfo, PathKind, PortMapping, PortMappingState,
+    RelayPolicy, RequestFailure, RequestKind,
 };
 
 #[cfg(doctest)]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::nat::NatProfile;
+use crate::facts::{BubbleTargets, NatFacts};
 use crate::wire::message::Method;
 
 /// Settings of a player's agent.
@@ -28,8 +28,12 @@ pub struct AgentConfig {
     pub method: Option<Method>,
     /// Who works out the NAT's type (M7).
     pub detect: Detect,
-    /// Known beforehand (M9): nothing is measured then.
-    pub manual_profile: Option<NatProfile>,
+    /// What is known of the own NAT beforehand, fact by fact (M9). Each wins over the measured one; what is not set is
+    /// measured. Default: nothing is set. What [`NatFacts::check`] refuses is left out.
+    pub manual: NatFacts,
+    /// Ports of the other player's NAT at which bubbles are aimed, too (M9, M13). Default: none beside the port where the
+    /// lobby server sees the other player.
+    pub bubble_targets: Option<BubbleTargets>,
     /// How long a login may take, over all retransmissions, before [`Event::Lobby`](crate::Event) says so. Tries
     /// go on with backoff after that.
     pub login_timeout: Duration,
@@ -78,7 +82,8 @@ impl Default for AgentConfig {
             tcp: true,
             method: None,
             detect: Detect::Server,
-            manual_profile: None,
+            manual: NatFacts::NONE,
+            bubble_targets: None,
             login_timeout: Duration::from_secs(4),
             request_timeout: Duration::from_secs(4),
             allow_timeout: Duration::from_secs(25),

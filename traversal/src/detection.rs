@@ -15,6 +15,7 @@ use crate::classify::{
 };
 use crate::config::Detect;
 use crate::cx::{Cx, Uplink};
+use crate::facts::NatFacts;
 use crate::login::{LobbyLink, Online, ProbeSeen};
 use crate::nat::{Confidence, NatProfile};
 use crate::ports::StepRule;
@@ -87,11 +88,7 @@ impl Detection {
             self.tell_as_is(cx, online, profile);
             return link.drain(cx);
         }
-        if let Some(profile) = cx.config.manual_profile {
-            let profile = NatProfile { confidence: Confidence::Manual, ..profile };
-            self.tell(cx, online, profile);
-            return link.drain(cx);
-        }
+        self.tell_beforehand(cx, online);
         let config = ClassifierConfig {
             targets: online.welcome.probe_targets.clone(),
             local: cx.local.to_vec(),
@@ -334,11 +331,31 @@ impl Detection {
         }
     }
 
+    /// Before anything is measured: what was set by hand (M9), for who joins right after the login.
+    fn tell_beforehand(&mut self, cx: &mut Cx<'_>, online: &mut Online) {
+        let manual = self.manual(cx);
+        if manual != NatFacts::NONE {
+            let profile = manual.over(NatProfile::UNKNOWN);
+            let _ = online.session.send(cx.now, ToServer::Profile { profile, check: false, manual });
+            if profile.confidence == Confidence::Manual {
+                self.profile = Some(profile);
+                self.show(cx);
+            }
+        }
+    }
+
+    /// What was set by hand, if it can be.
+    fn manual(&self, cx: &Cx<'_>) -> NatFacts {
+        if cx.config.manual.check().is_ok() { cx.config.manual } else { NatFacts::NONE }
+    }
+
     /// To the game and to the server. Where the server works it out, its answer comes back as the profile to go by.
     fn tell(&mut self, cx: &mut Cx<'_>, online: &mut Online, profile: NatProfile) {
-        let check = cx.config.detect == Detect::Server && profile.confidence != Confidence::Manual;
+        let manual = self.manual(cx);
+        let profile = manual.over(profile);
+        let check = cx.config.detect == Detect::Server;
         // Full only when the server has not answered for long; it will be noticed as lost.
-        let _ = online.session.send(cx.now, ToServer::Profile { profile, check });
+        let _ = online.session.send(cx.now, ToServer::Profile { profile, check, manual });
         self.profile = Some(profile);
         if !check {
             self.show(cx);
@@ -363,7 +380,8 @@ impl Detection {
 
     /// The same for what the server has no better knowledge of.
     fn tell_as_is(&mut self, cx: &mut Cx<'_>, online: &mut Online, profile: NatProfile) {
-        let _ = online.session.send(cx.now, ToServer::Profile { profile, check: false });
+        let manual = NatFacts::NONE;
+        let _ = online.session.send(cx.now, ToServer::Profile { profile, check: false, manual });
         self.profile = Some(profile);
         self.show(cx);
     }
@@ -371,7 +389,7 @@ impl Detection {
     /// The server's word (M7, E1).
     pub(crate) fn handle_profile(&mut self, cx: &mut Cx<'_>, profile: NatProfile) {
         // It may have crossed the news of a search on the way.
-        self.profile = Some(self.life.add_to(profile));
+        self.profile = Some(self.manual(cx).over(self.life.add_to(profile.plausible())));
         self.show(cx);
     }
 

@@ -43,6 +43,7 @@ pub mod classify;
 pub mod config;
 mod cx;
 mod detection;
+pub mod facts;
 pub mod failure;
 pub mod id;
 mod lobby;
@@ -66,6 +67,7 @@ pub use agent::{
     PathKind, ReleasedSocket, RequestFailure, RequestKind, SocketId, StreamState, Transmit,
 };
 pub use config::{AgentConfig, Caps, Detect, RelayPolicy};
+pub use facts::{BubbleTargets, FactError, NatFacts};
 pub use path::{is_local, is_sendable};
 pub use port_mapping::{MappingProtocol, NoPortMapping, PortMapping, PortMappingState};
 pub use wire::handshake::Identity;

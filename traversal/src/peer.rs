@@ -114,6 +114,7 @@ impl Peer {
                 paths.add(at, socket, *address, kind_of(*address, lan), Method::Cone);
             }
         }
+        punching::add_set_targets(cx, &plan, &mut paths);
         if let Some(server) = server.filter(|_| plan.relay.is_some() && cx.config.relay != RelayPolicy::Never)
         {
             // Where direct test messages are likely to arrive, they get a start, so that the game need not move.

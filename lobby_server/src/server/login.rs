@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use rand_chacha::rand_core::RngCore;
 use sha2::{Digest, Sha256};
+use traversal_core::NatFacts;
 use traversal_core::nat::NatProfile;
 use traversal_core::wire::Dropped;
 use traversal_core::wire::handshake::{PendingLogin, ServerHandshake};
@@ -104,6 +105,7 @@ impl Server {
             player,
             login,
             profile: NatProfile::default(),
+            manual: NatFacts::NONE,
             session,
             sightings: Vec::new(),
             route,

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Instant;
 
+use traversal_core::NatFacts;
 use traversal_core::classify::Sighting;
 use traversal_core::id::{PlayerId, RequestId, RoomId};
 use traversal_core::nat::NatProfile;
@@ -26,6 +27,8 @@ pub(super) struct Client {
     pub(super) player: PlayerId,
     pub(super) login: Login,
     pub(super) profile: NatProfile,
+    /// What of it was set by hand (M9).
+    pub(super) manual: NatFacts,
     pub(super) session: ServerSession,
     /// Probes of the classification that runs, as they were seen here (E1).
     pub(super) sightings: Vec<Sighting>,
@@ -140,16 +143,11 @@ impl Server {
             ToServer::MatchReport { match_id, outcome, cause } => {
                 self.match_report(now, player, match_id, outcome, cause);
             }
-            // Whether a forwarded port counts is not the player's to say.
-            ToServer::Profile { profile, check: false } => {
-                client.profile = NatProfile { mapped: false, ..profile };
-                self.replan(now, player);
-            }
             ToServer::ClaimRange { match_id, round, step, reports } => {
                 self.handle_claim(now, id, match_id, Claim { round, step, reports });
             }
-            ToServer::Profile { profile, check: true } => {
-                self.check_profile(now, id, NatProfile { mapped: false, ..profile });
+            ToServer::Profile { profile, check, manual } => {
+                self.handle_profile(now, id, (profile, manual), check);
             }
             ToServer::MappedPort(token) => self.mapped_port_echo(now, id, token),
             ToServer::KeepMatches(kept) => self.keep_matches(now, player, kept),

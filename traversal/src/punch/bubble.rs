@@ -115,8 +115,13 @@ impl Bubble {
         let (server, peer) = (self.engine.server, self.engine.peer);
         let first = self.engine.range_purpose(sockets.attempt, false);
         let second = self.engine.range_purpose(sockets.attempt, true);
-        let tag_first = self.engine.probe(now, 3, sockets.bubble, server, first);
+        let set = self.engine.set_targets();
+        let tag_first = self.engine.probe(now, 3 + set.len() as u32, sockets.bubble, server, first);
         self.engine.opener(now, 1, sockets.attempt, Slot::Own(sockets.bubble), peer);
+        for to in set {
+            // It is meant to get in.
+            self.engine.test(now, 1, Slot::Own(sockets.bubble), to);
+        }
         let second_slot = sockets.second.unwrap_or(sockets.bubble);
         let tag_second = self.engine.probe(now, 1, second_slot, second_server, second);
         self.engine.repeat_opener(now, sockets.attempt, Slot::Own(sockets.bubble), peer);

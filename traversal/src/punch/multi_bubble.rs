@@ -149,7 +149,10 @@ impl Tactic for MultiBubble {
             if attempt > self.attempt {
                 self.attempt = attempt;
                 let to = |port| SocketAddr::new(*ip, port);
-                let targets = guess.into_iter().chain(range.iter()).take(MAX_TARGETS).map(to).collect();
+                // Those set by hand come first (M9).
+                let measured = guess.into_iter().chain(range.iter()).map(to);
+                let targets = self.engine.set_targets().into_iter().chain(measured);
+                let targets = targets.take(MAX_TARGETS).collect();
                 self.engine.clear();
                 self.open_round(now, attempt, targets);
             }
