@@ -59,6 +59,9 @@ pub struct TraversalConfig {
     pub port_mapping: Vec<MappingProtocol>,
     /// Where the player's identity comes from.
     pub identity: IdentitySource,
+    /// Where it is kept what was measured in which network, so that a join right after the next start has something to go
+    /// by. Everything is measured all the same.
+    pub kept_profiles: KeptProfiles,
     /// The agent's further settings: LAN, relay, TCP, method, detection, caps, timeouts. Its `game`, `game_protocol`,
     /// `name`, `token` and `server_keys` are replaced by the fields above.
     pub agent: AgentConfig,
@@ -105,6 +108,7 @@ impl Default for TraversalConfig {
             ipv6: true,
             port_mapping: vec![MappingProtocol::Pcp, MappingProtocol::NatPmp, MappingProtocol::Upnp],
             identity: IdentitySource::default(),
+            kept_profiles: KeptProfiles::default(),
             agent,
             transport: Transport::default(),
             renet: ConnectionConfig::default(),
@@ -175,6 +179,19 @@ pub enum IdentitySource {
     File(PathBuf),
     /// These secret bytes.
     Secret([u8; 32]),
+}
+
+/// Where NAT profiles are kept from one start to the next (M9), for 30 days: at most 16 networks, each known by a block of
+/// its public address and by its local networks.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum KeptProfiles {
+    /// Beside [`IdentitySource::File`], with `.nat.json` behind its name; nowhere with another identity.
+    #[default]
+    BesideIdentity,
+    /// In this file.
+    File(PathBuf),
+    /// Nowhere.
+    Off,
 }
 
 impl fmt::Debug for IdentitySource {

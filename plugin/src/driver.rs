@@ -15,6 +15,7 @@ use crate::config::TraversalConfig;
 use crate::error::{SocketError, TraversalError};
 use crate::handoff::PunchedSocket;
 use crate::identity;
+use crate::kept_profiles::{self, Keeper};
 use crate::port_mapping::{PortMapper, Settings};
 use crate::sockets::Socket;
 use crate::state::{Counters, count};
@@ -128,6 +129,8 @@ impl Driver {
         config.agent.manual.check()?;
         let identity = identity::load(&config.identity)?;
         let seed = identity::entropy()?;
+        let kept_file = kept_profiles::path(config);
+        let kept = kept_file.as_deref().map(kept_profiles::load).unwrap_or_default();
         let (main, main_v6) = open_main(config)?;
         let poll = Poll::new().map_err(failed)?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKE).map_err(failed)?);
@@ -147,7 +150,7 @@ impl Driver {
         let has_v6 = main_v6.is_some();
         let mut turn = Turn::new(
             config,
-            (identity, seed),
+            (identity, seed, kept),
             (main, main_v6),
             poll,
             shared.clone(),
@@ -181,6 +184,11 @@ impl Driver {
             });
             turn.set_router(Router { mapper, news, bind, local: router_local, known: None });
             driver.spawn("traversal-router", thread)?;
+        }
+        if let Some(path) = kept_file {
+            let (keeper, thread) = Keeper::new(path);
+            turn.set_keeper(keeper);
+            driver.spawn("traversal-kept", thread)?;
         }
         driver.spawn("traversal", move || turn.run())?;
         Ok(driver)

@@ -12,10 +12,13 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender};
 use mio::{Events, Interest, Poll};
 use traversal_core::id::PlayerId;
-use traversal_core::{Agent, Command, Event, Identity, LobbyError, LobbyState, SocketId, StreamState};
+use traversal_core::{
+    Agent, Command, Event, Identity, KeptProfile, LobbyError, LobbyState, SocketId, StreamState,
+};
 
 use crate::config::TraversalConfig;
 use crate::driver::{GameDatagram, Report, Request, Shared, WAKE, token};
+use crate::kept_profiles::Keeper;
 use crate::resolve::{Names, Resolved};
 use crate::sockets::{Buffer, Socket};
 use crate::state::count;
@@ -63,6 +66,8 @@ pub(crate) struct Turn {
     names: Names,
     /// Asked for a port, where that is wanted.
     router: Option<Router>,
+    /// Where measured profiles are kept.
+    keeper: Option<Keeper>,
     /// Requests to a lobby whose name is being resolved.
     held: Vec<Command>,
     connections: BTreeMap<PlayerId, Connection>,
@@ -83,7 +88,7 @@ pub(crate) struct Turn {
 impl Turn {
     pub(crate) fn new(
         config: &TraversalConfig,
-        (identity, seed): (Identity, [u8; 32]),
+        (identity, seed, mut kept): (Identity, [u8; 32], Vec<KeptProfile>),
         (main, main_v6): (Socket, Option<Socket>),
         poll: Poll,
         shared: Shared,
@@ -97,8 +102,10 @@ impl Turn {
             shared.waker.clone(),
             main_v6.is_some(),
         );
+        let mut agent_config = config.agent_config();
+        agent_config.kept.append(&mut kept);
         let mut turn = Self {
-            agent: Agent::new(config.agent_config(), identity, seed, local),
+            agent: Agent::new(agent_config, identity, seed, local),
             poll,
             sockets: BTreeMap::new(),
             last: (SocketId::MAIN, 0),
@@ -110,6 +117,7 @@ impl Turn {
             addresses,
             names,
             router: None,
+            keeper: None,
             held: Vec::new(),
             connections: BTreeMap::new(),
             in_room: false,
@@ -135,6 +143,10 @@ impl Turn {
         self.poll.registry().register(socket.source(), token(id), Interest::READABLE)?;
         self.sockets.insert(id, socket);
         Ok(local)
+    }
+
+    pub(crate) fn set_keeper(&mut self, keeper: Keeper) {
+        self.keeper = Some(keeper);
     }
 
     /// Until told to stop.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::failure::FailureReport;
 use crate::id::{JoinId, PlayerId};
+use crate::kept::KeptProfile;
 use crate::nat::NatProfile;
 use crate::port_mapping::{NoPortMapping, PortMapping, PortMappingState};
 use crate::wire::message::{
@@ -286,6 +287,9 @@ pub enum Event {
     Lobby(LobbyState),
     /// What is known of the own NAT changed.
     Nat(NatProfile),
+    /// The NAT of this network was measured: for the driver to store, and to give back at the next start with
+    /// [`AgentConfig::kept`](crate::AgentConfig::kept).
+    NatMeasured(KeptProfile),
     /// A room was opened or entered. After a new login the room is entered anew, with this event.
     RoomEntered {
         /// Which.

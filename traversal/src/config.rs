@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::facts::{BubbleTargets, NatFacts};
+use crate::kept::KeptProfile;
 use crate::wire::message::Method;
 
 /// Settings of a player's agent.
@@ -34,6 +35,8 @@ pub struct AgentConfig {
     /// Ports of the other player's NAT at which bubbles are aimed, too (M9, M13). Default: none beside the port where the
     /// lobby server sees the other player.
     pub bubble_targets: Option<BubbleTargets>,
+    /// What was measured at earlier starts, as hints until it is measured anew ([`kept`](crate::kept)). Default: nothing.
+    pub kept: Vec<KeptProfile>,
     /// How long a login may take, over all retransmissions, before [`Event::Lobby`](crate::Event) says so. Tries
     /// go on with backoff after that.
     pub login_timeout: Duration,
@@ -84,6 +87,7 @@ impl Default for AgentConfig {
             detect: Detect::Server,
             manual: NatFacts::NONE,
             bubble_targets: None,
+            kept: Vec::new(),
             login_timeout: Duration::from_secs(4),
             request_timeout: Duration::from_secs(4),
             allow_timeout: Duration::from_secs(25),

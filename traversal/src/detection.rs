@@ -16,6 +16,7 @@ use crate::classify::{
 use crate::config::Detect;
 use crate::cx::{Cx, Uplink};
 use crate::facts::NatFacts;
+use crate::kept::{self, KeptProfile, Network, hint};
 use crate::login::{LobbyLink, Online, ProbeSeen};
 use crate::nat::{Confidence, NatProfile};
 use crate::ports::StepRule;
@@ -44,6 +45,8 @@ pub(crate) struct Detection {
     sequence: u16,
     hairpin: Option<[u8; TOKEN]>,
     profile: Option<NatProfile>,
+    /// What this run has measured, without what was set by hand, network by network; the newest first.
+    measured: Vec<KeptProfile>,
     /// A forwarded port counts.
     mapped: bool,
     renew_at: Option<Instant>,
@@ -79,7 +82,8 @@ impl Detection {
     pub(crate) fn start(&mut self, cx: &mut Cx<'_>, link: &mut LobbyLink, sockets: &mut Sockets) {
         self.stop_classifier(cx, sockets);
         let Some(online) = link.online() else { return self.stop(cx, sockets) };
-        if !self.life.begin(cx, online) {
+        let continued = self.life.begin(cx, online);
+        if !continued {
             self.stop_search(cx, sockets);
         }
         if online.over_stream() {
@@ -88,7 +92,9 @@ impl Detection {
             self.tell_as_is(cx, online, profile);
             return link.drain(cx);
         }
-        self.tell_beforehand(cx, online);
+        if !continued {
+            self.tell_beforehand(cx, online);
+        }
         let config = ClassifierConfig {
             targets: online.welcome.probe_targets.clone(),
             local: cx.local.to_vec(),
@@ -274,7 +280,9 @@ impl Detection {
             let measured = classifier.profile();
             sockets.close_all(cx, |owner| matches!(owner, Owner::Classifier(_)));
             self.renew_at = Some(cx.now + MAX_AGE);
-            self.tell(cx, online, self.life.add_to(measured));
+            let measured = self.life.add_to(measured);
+            self.tell(cx, online, measured);
+            self.keep(cx, online, measured);
             self.life.classified(online, &measured);
         }
         self.work_lifetime(cx, online, sockets);
@@ -310,6 +318,11 @@ impl Detection {
         }
         if let (true, Some(profile)) = (news, self.profile) {
             self.tell(cx, online, self.life.add_to(profile));
+            let here = Network::of(online.public.ip(), cx.local);
+            if let Some(kept) = self.measured.iter().find(|kept| kept.network == here) {
+                let measured = self.life.add_to(kept.profile);
+                self.keep(cx, online, measured);
+            }
         }
     }
 
@@ -331,16 +344,30 @@ impl Detection {
         }
     }
 
-    /// Before anything is measured: what was set by hand (M9), for who joins right after the login.
+    /// Before anything is measured: what was set by hand over what this network's NAT was before (M9), for who joins right
+    /// after the login.
     fn tell_beforehand(&mut self, cx: &mut Cx<'_>, online: &mut Online) {
+        let network = Network::of(online.public.ip(), cx.local);
+        let hint = hint(self.measured.iter().chain(&cx.config.kept), &network);
         let manual = self.manual(cx);
-        if manual != NatFacts::NONE {
-            let profile = manual.over(NatProfile::UNKNOWN);
-            let _ = online.session.send(cx.now, ToServer::Profile { profile, check: false, manual });
-            if profile.confidence == Confidence::Manual {
-                self.profile = Some(profile);
-                self.show(cx);
-            }
+        if hint.is_none() && manual == NatFacts::NONE {
+            return;
+        }
+        let profile = manual.over(hint.unwrap_or(NatProfile::UNKNOWN));
+        let _ = online.session.send(cx.now, ToServer::Profile { profile, check: false, manual });
+        // A few facts alone tell the game nothing yet.
+        if profile.confidence != Confidence::Unknown {
+            self.profile = Some(profile);
+            self.show(cx);
+        }
+    }
+
+    /// A measurement is done: it serves as a hint after the next login in this network, and at the next start.
+    fn keep(&mut self, cx: &mut Cx<'_>, online: &Online, measured: NatProfile) {
+        let network = Network::of(online.public.ip(), cx.local);
+        if let Some(new) = KeptProfile::of(network, measured) {
+            kept::keep(&mut self.measured, new.clone());
+            cx.emit(Event::NatMeasured(new));
         }
     }
 

@@ -46,6 +46,7 @@ mod detection;
 pub mod facts;
 pub mod failure;
 pub mod id;
+pub mod kept;
 mod lobby;
 mod login;
 mod mesh;
@@ -68,6 +69,7 @@ pub use agent::{
 };
 pub use config::{AgentConfig, Caps, Detect, RelayPolicy};
 pub use facts::{BubbleTargets, FactError, NatFacts};
+pub use kept::KeptProfile;
 pub use path::{is_local, is_sendable};
 pub use port_mapping::{MappingProtocol, NoPortMapping, PortMapping, PortMappingState};
 pub use wire::handshake::Identity;

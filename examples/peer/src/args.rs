@@ -115,6 +115,13 @@ pub(crate) struct Common {
     /// File with the player's identity, made if missing [default: a new identity each start]
     #[arg(long, value_name = "FILE")]
     pub(crate) identity: Option<PathBuf>,
+    /// File with what was measured in which network, a hint for the next start [default: FILE.nat.json beside --identity
+    /// FILE, else none]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) nat_file: Option<PathBuf>,
+    /// Keep nothing of what was measured
+    #[arg(long, conflicts_with = "nat_file")]
+    pub(crate) no_nat_file: bool,
     /// Who works out the kind of NAT
     #[arg(long, value_enum, default_value_t = DetectArg::Server)]
     pub(crate) detect: DetectArg,

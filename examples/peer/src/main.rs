@@ -16,7 +16,9 @@ use std::time::Duration;
 use bevy_app::{App, ScheduleRunnerPlugin, TaskPoolPlugin, Update};
 use bevy_ecs::schedule::IntoScheduleConfigs;
 use bevy_time::TimePlugin;
-use bevy_traversal::{AgentConfig, IdentitySource, NatFacts, Transport, TraversalConfig, TraversalPlugin};
+use bevy_traversal::{
+    AgentConfig, IdentitySource, KeptProfiles, NatFacts, Transport, TraversalConfig, TraversalPlugin,
+};
 use clap::Parser;
 use headless::Output;
 use serde_json::json;
@@ -92,6 +94,11 @@ fn config(common: &Common, game: Option<&Game>, (stock, manual): (bool, NatFacts
         transport: if stock { Transport::Manual } else { Transport::Sealed },
         ..TraversalConfig::default()
     };
+    if common.no_nat_file {
+        config.kept_profiles = KeptProfiles::Off;
+    } else if let Some(file) = &common.nat_file {
+        config.kept_profiles = KeptProfiles::File(file.clone());
+    }
     if common.no_port_mapping {
         config.port_mapping.clear();
     } else if !common.port_mapping.is_empty() {

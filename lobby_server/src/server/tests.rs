@@ -9,6 +9,7 @@ mod mapped_ports;
 mod mesh;
 mod migration;
 mod probes;
+mod registered;
 mod relay;
 mod rooms;
 mod victim;
