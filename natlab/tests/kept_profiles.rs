@@ -9,7 +9,7 @@ use natlab::scenario::{JoinMoment, PairSettings, PairWorld};
 use traversal_core::nat::{Confidence, NatKind, NatProfile};
 use traversal_core::plan::{PlanOptions, plan};
 use traversal_core::wire::message::Method;
-use traversal_core::{Event, KeptProfile, NatFacts, RelayPolicy};
+use traversal_core::{Command, Event, KeptProfile, NatFacts, RelayPolicy, RouterName};
 
 fn settings(seed: u64, left: &str, right: &str) -> PairSettings {
     let chain = |spec: &str| spec.parse::<NatSpec>().unwrap().chain;
@@ -122,5 +122,39 @@ fn m9_what_was_set_by_hand_is_not_kept_as_if_it_were_measured() {
     by_hand.config.manual = NatFacts::of_kind(NatKind::PortSensitiveSymmetric).unwrap();
     for kept in kept_with(by_hand) {
         assert_eq!(kept.profile.kind(), NatKind::PortRestrictedCone);
+    }
+}
+
+#[test]
+fn m38_what_is_known_of_a_router_is_a_hint_until_it_is_measured() {
+    let router = |name: &str| RouterName { manufacturer: name.into(), model: String::new() };
+    let joins = |nat: &str, router: Option<RouterName>| {
+        let mut settings = settings(6, "portrestricted", nat);
+        // A far server: its router answers long before it.
+        settings.server_link = natlab::link::Link::delay(Duration::from_millis(300));
+        settings.join = JoinMoment::AtOnce;
+        let mut pair = PairWorld::new(settings);
+        let right = pair.right;
+        pair.act(right, |player, now| player.command(now, Command::Router(router)));
+        assert!(pair.prepare());
+        pair.request();
+        assert!(pair.wait(Duration::from_secs(10), PairWorld::is_direct_and_played), "{nat}");
+        let told = pair.player(right).events.iter().filter_map(|(_, event)| match event {
+            Event::Nat(profile) => Some((profile.kind(), profile.confidence)),
+            _ => None,
+        });
+        told.collect::<Vec<_>>()
+    };
+    let cone = NatKind::PortRestrictedCone;
+    let told = joins("portrestricted", Some(router("OpenWRT")));
+    assert_eq!(told[0], (cone, Confidence::Stale));
+    assert_eq!(*told.last().unwrap(), (cone, Confidence::Full));
+    // Its owner has changed the rules.
+    let told = joins("portrestricted", Some(router("pfSense")));
+    assert_eq!(told[0], (NatKind::PortSensitiveSymmetric, Confidence::Stale));
+    assert_eq!(*told.last().unwrap(), (cone, Confidence::Full));
+    for unknown in [None, Some(router("Nobody knows"))] {
+        let told = joins("portrestricted", unknown);
+        assert!(told.iter().all(|(_, confidence)| *confidence != Confidence::Stale));
     }
 }

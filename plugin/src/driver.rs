@@ -177,12 +177,20 @@ impl Driver {
                 let _ = sender.try_send(what);
                 let _ = waker.wake();
             };
-            let (mapper, thread) = PortMapper::new(Settings::new(config.port_mapping.clone()), tell);
+            let (name_sender, names) = bounded(1);
+            let waker = driver.shared.waker.clone();
+            let named = Arc::new(move |name| {
+                // One that is not taken yet is as good.
+                let _ = name_sender.try_send(name);
+                let _ = waker.wake();
+            });
+            let settings = Settings { named, ..Settings::new(config.port_mapping.clone()) };
+            let (mapper, thread) = PortMapper::new(settings, tell);
             let bind = config.bind.and_then(|bind| match bind.ip() {
                 IpAddr::V4(ip) if !ip.is_unspecified() => Some(ip),
                 _ => None,
             });
-            turn.set_router(Router { mapper, news, bind, local: router_local, known: None });
+            turn.set_router(Router { mapper, news, names, bind, local: router_local, known: None });
             driver.spawn("traversal-router", thread)?;
         }
         if let Some(path) = kept_file {

@@ -325,6 +325,8 @@ impl Turn {
             .collect();
         self.events.push_back(Report::Local(local));
         self.router_local(&addresses);
+        // It may be another network, with another router.
+        self.command(now, Command::Router(None));
         self.command(now, Command::LocalAddresses(addresses));
     }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::failure::FailureReport;
 use crate::id::{JoinId, PlayerId};
 use crate::kept::KeptProfile;
+use crate::known_routers::RouterName;
 use crate::nat::NatProfile;
 use crate::port_mapping::{NoPortMapping, PortMapping, PortMappingState};
 use crate::wire::message::{
@@ -94,6 +95,8 @@ pub enum Command {
     /// What the router says about a forwarded port for [`SocketId::MAIN`]; again whenever it was renewed, changed or
     /// lost.
     PortMapping(Result<PortMapping, NoPortMapping>),
+    /// What the machine's router calls itself (M38); none: it is not known any more.
+    Router(Option<RouterName>),
 }
 
 /// Which request an [`Event::RequestFailed`] is about.

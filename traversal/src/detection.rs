@@ -17,6 +17,7 @@ use crate::config::Detect;
 use crate::cx::{Cx, Uplink};
 use crate::facts::NatFacts;
 use crate::kept::{self, KeptProfile, Network, hint};
+use crate::known_routers::{self, RouterName};
 use crate::login::{LobbyLink, Online, ProbeSeen};
 use crate::nat::{Confidence, NatProfile};
 use crate::ports::StepRule;
@@ -47,6 +48,8 @@ pub(crate) struct Detection {
     profile: Option<NatProfile>,
     /// What this run has measured, without what was set by hand, network by network; the newest first.
     measured: Vec<KeptProfile>,
+    /// What is known of a router of this name.
+    router: Option<NatProfile>,
     /// A forwarded port counts.
     mapped: bool,
     renew_at: Option<Instant>,
@@ -348,7 +351,8 @@ impl Detection {
     /// after the login.
     fn tell_beforehand(&mut self, cx: &mut Cx<'_>, online: &mut Online) {
         let network = Network::of(online.public.ip(), cx.local);
-        let hint = hint(self.measured.iter().chain(&cx.config.kept), &network);
+        let router = self.router.filter(|_| online.server.is_ipv4());
+        let hint = hint(self.measured.iter().chain(&cx.config.kept), &network).or(router);
         let manual = self.manual(cx);
         if hint.is_none() && manual == NatFacts::NONE {
             return;
@@ -359,6 +363,17 @@ impl Detection {
         if profile.confidence != Confidence::Unknown {
             self.profile = Some(profile);
             self.show(cx);
+        }
+    }
+
+    /// The router's name is known (M38): a hint, where there is no better one yet.
+    pub(crate) fn set_router(&mut self, cx: &mut Cx<'_>, link: &mut LobbyLink, name: Option<RouterName>) {
+        self.router = name.as_ref().and_then(known_routers::hint);
+        let nothing_known = self.classifier.is_some()
+            && self.profile.is_none_or(|profile| profile.confidence == Confidence::Unknown);
+        if let Some(online) = link.online().filter(|_| nothing_known) {
+            self.tell_beforehand(cx, online);
+            link.drain(cx);
         }
     }
 

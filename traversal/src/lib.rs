@@ -47,6 +47,7 @@ pub mod facts;
 pub mod failure;
 pub mod id;
 pub mod kept;
+pub mod known_routers;
 mod lobby;
 mod login;
 mod mesh;
@@ -70,6 +71,7 @@ pub use agent::{
 pub use config::{AgentConfig, Caps, Detect, RelayPolicy};
 pub use facts::{BubbleTargets, FactError, NatFacts};
 pub use kept::KeptProfile;
+pub use known_routers::RouterName;
 pub use path::{is_local, is_sendable};
 pub use port_mapping::{MappingProtocol, NoPortMapping, PortMapping, PortMappingState};
 pub use wire::handshake::Identity;

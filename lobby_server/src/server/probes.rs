@@ -195,7 +195,11 @@ impl Server {
         if check {
             return self.check_profile(now, id, report);
         }
-        client.profile = client.manual.over(report);
+        // A hint that comes late is worth less than what the probes of this login have shown.
+        let late = report.confidence == Confidence::Stale && !client.sightings.is_empty();
+        if !(late && client.profile.confidence == Confidence::Reduced) {
+            client.profile = client.manual.over(report);
+        }
         let player = client.player;
         self.replan(now, player);
     }

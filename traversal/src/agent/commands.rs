@@ -82,6 +82,9 @@ impl Agent {
             Command::PortMapping(news) => {
                 self.mapping.set(&mut cx!(self, now), &mut self.link, news);
             }
+            Command::Router(name) => {
+                self.detection.set_router(&mut cx!(self, now), &mut self.link, name);
+            }
         }
         self.show_mapping(now);
         self.sweep(now);
