@@ -30,7 +30,7 @@ fn m28_a_player_knows_its_public_address_by_the_server_and_its_own_one_reaches_t
     pair.request();
     assert!(pair.wait(Duration::from_secs(5), PairWorld::is_direct_and_played));
     let id = pair.player(pair.left).id.unwrap();
-    let path = pair.player(pair.right).paths[&id];
+    let path = pair.player(pair.right).paths[&id].clone();
     assert_eq!((path.kind, path.remote), (PathKind::Lan, Some(own)));
 }
 
