@@ -1,13 +1,46 @@
 //! Health, metrics and a small status page.
+//!
+//! They are served by a thread of their own that waits for nobody: each connection carries one request without a body,
+//! has a deadline, and gives way to newer ones when there are too many. The game's thread is asked how it is a few times
+//! a second at the most, however many want to know.
 
-use std::fmt::Write;
+mod pages;
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
-use tiny_http::{Header, Response};
+use http_body_util::Full;
+use hyper::body::{Body, Bytes, Incoming};
+use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::TcpStream;
+use tokio::sync::{Mutex, oneshot};
+use tokio::task::AbortHandle;
+use tokio::time::{sleep, timeout};
 
-use crate::run::{Handle, Status};
+use crate::run::{Handle, STATUS_WAIT};
+
+/// Connections at a time: a few scrapers and people who look.
+pub(crate) const MAX_CONNECTIONS: usize = 64;
+/// Time for the head of a request, and for the whole connection. Prometheus itself waits 10 s for an answer
+/// (`scrape_timeout`).
+const HEAD: Duration = Duration::from_secs(5);
+const WHOLE: Duration = Duration::from_secs(10);
+/// Bytes and lines of a request's head.
+const MAX_HEAD: usize = 16 * 1024;
+const MAX_HEADERS: usize = 64;
+/// Wait after the system had no room for another connection.
+const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
+/// An answer of the game's thread serves everybody who asks within this time.
+const FRESH: Duration = Duration::from_millis(50);
 
 /// The status page cannot be served.
 #[derive(Debug, thiserror::Error)]
@@ -32,10 +65,10 @@ fn advice(source: &std::io::Error, address: &SocketAddr) -> String {
     }
 }
 
-/// The thread that answers.
+/// The thread that answers; it ends when this is dropped.
 pub(crate) struct Http {
-    server: Arc<tiny_http::Server>,
     address: SocketAddr,
+    stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -43,25 +76,24 @@ impl Http {
     pub(crate) fn start(address: SocketAddr, handle: Handle) -> Result<Self, HttpError> {
         let error = |source| HttpError { address, source };
         let listener = TcpListener::bind(address).map_err(error)?;
+        listener.set_nonblocking(true).map_err(error)?;
         let address = listener.local_addr().map_err(error)?;
-        let server = tiny_http::Server::from_listener(listener, None)
-            .map_err(|source| error(std::io::Error::other(source)))?;
-        let server = Arc::new(server);
-        let inner = Arc::clone(&server);
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build().map_err(error)?;
+        let listener = {
+            let _inside = runtime.enter();
+            tokio::net::TcpListener::from_std(listener).map_err(error)?
+        };
+        let (stop, stopped) = oneshot::channel();
         let thread = std::thread::Builder::new()
             .name("lobby_http".into())
             .spawn(move || {
-                for request in inner.incoming_requests() {
-                    let (code, kind, body) = answer(request.url(), &handle);
-                    let mut response = Response::from_string(body).with_status_code(code);
-                    if let Ok(header) = Header::from_bytes("Content-Type", kind) {
-                        response.add_header(header);
-                    }
-                    let _ = request.respond(response);
-                }
+                runtime.spawn(accept(listener, Arc::new(Answers::new(handle))));
+                // Whatever still runs then is dropped with the runtime: it waits for nothing but sockets.
+                let _ = runtime.block_on(stopped);
             })
             .map_err(error)?;
-        Ok(Self { server, address, thread: Some(thread) })
+        Ok(Self { address, stop: Some(stop), thread: Some(thread) })
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -71,174 +103,131 @@ impl Http {
 
 impl Drop for Http {
     fn drop(&mut self) {
-        self.server.unblock();
+        drop(self.stop.take());
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
     }
 }
 
-fn answer(url: &str, handle: &Handle) -> (u16, &'static str, String) {
-    const TEXT: &str = "text/plain; charset=utf-8";
-    let path = url.split('?').next().unwrap_or_default();
-    if !matches!(path, "/" | "/health" | "/metrics") {
-        return (404, TEXT, "not found; there are /, /health and /metrics\n".into());
+async fn accept(listener: tokio::net::TcpListener, answers: Arc<Answers>) {
+    let mut open: VecDeque<AbortHandle> = VecDeque::new();
+    loop {
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            // Only this one is lost.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => continue,
+            Err(error) => {
+                tracing::debug!(%error, "accepting a connection for HTTP failed");
+                sleep(ACCEPT_AGAIN).await;
+                continue;
+            }
+        };
+        open.retain(|connection| !connection.is_finished());
+        if open.len() >= MAX_CONNECTIONS
+            && let Some(oldest) = open.pop_front()
+        {
+            oldest.abort();
+            // It goes in its next turn, and gives its file descriptor back.
+            tokio::task::yield_now().await;
+        }
+        open.push_back(tokio::spawn(serve(stream, Arc::clone(&answers))).abort_handle());
     }
-    let Some(status) = handle.status() else {
-        return (503, TEXT, "the server does not answer\n".into());
+}
+
+/// One request, one answer, the end.
+async fn serve(stream: TcpStream, answers: Arc<Answers>) {
+    let service = service_fn(move |request: Request<Incoming>| {
+        let answers = Arc::clone(&answers);
+        async move { Ok::<_, Infallible>(answer(&request, &answers).await) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD)
+        .max_headers(MAX_HEADERS)
+        .max_buf_size(MAX_HEAD)
+        .keep_alive(false)
+        // Whoever has said all may still want to hear.
+        .half_close(true)
+        .serve_connection(TokioIo::new(stream), service);
+    match timeout(WHOLE, connection).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!(%error, "an HTTP connection broke"),
+        Err(_) => tracing::debug!("an HTTP connection took too long"),
+    }
+}
+
+/// What is shown, made from one answer of the game's thread.
+struct Shown {
+    metrics: Bytes,
+    page: Bytes,
+}
+
+/// The last answer of the game's thread: one task asks for all that wait.
+struct Answers {
+    handle: Handle,
+    last: Mutex<Option<(Instant, Option<Arc<Shown>>)>>,
+}
+
+impl Answers {
+    fn new(handle: Handle) -> Self {
+        Self { handle, last: Mutex::new(None) }
+    }
+
+    /// None: the game's thread does not answer.
+    async fn get(&self) -> Option<Arc<Shown>> {
+        let mut last = self.last.lock().await;
+        if let Some((at, shown)) = &*last
+            && at.elapsed() < FRESH
+        {
+            return shown.clone();
+        }
+        let (reply, answer) = oneshot::channel();
+        self.handle.ask(move |status| drop(reply.send(status)));
+        let status = timeout(STATUS_WAIT, answer).await.ok().and_then(Result::ok);
+        let shown = status.map(|status| {
+            Arc::new(Shown { metrics: pages::metrics(&status).into(), page: pages::page(&status).into() })
+        });
+        *last = Some((Instant::now(), shown.clone()));
+        shown
+    }
+}
+
+const TEXT: &str = "text/plain; charset=utf-8";
+
+async fn answer(request: &Request<Incoming>, answers: &Answers) -> Response<Full<Bytes>> {
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        let mut refusal = text(StatusCode::METHOD_NOT_ALLOWED, "there is only GET\n");
+        refusal.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+        return refusal;
+    }
+    // It is never read: the connection ends with this answer.
+    if !request.body().is_end_stream() {
+        return text(StatusCode::PAYLOAD_TOO_LARGE, "a request has no body here\n");
+    }
+    let path = request.uri().path();
+    if !matches!(path, "/" | "/health" | "/metrics") {
+        return text(StatusCode::NOT_FOUND, "not found; there are /, /health and /metrics\n");
+    }
+    let Some(shown) = answers.get().await else {
+        return text(StatusCode::SERVICE_UNAVAILABLE, "the server does not answer\n");
     };
     match path {
-        "/health" => (200, TEXT, "ok\n".into()),
-        "/metrics" => (200, "text/plain; version=0.0.4; charset=utf-8", metrics(&status)),
-        _ => (200, "text/html; charset=utf-8", page(&status)),
+        "/health" => text(StatusCode::OK, "ok\n"),
+        "/metrics" => {
+            response(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", shown.metrics.clone())
+        }
+        _ => response(StatusCode::OK, "text/html; charset=utf-8", shown.page.clone()),
     }
 }
 
-/// Name, help and value of each number; counters first.
-fn numbers(status: &Status) -> Vec<(&'static str, &'static str, u64, bool)> {
-    let (counters, gauges) = (&status.counters, &status.gauges);
-    vec![
-        ("sessions", "Players logged in", gauges.sessions as u64, false),
-        ("rooms", "Open rooms", gauges.rooms as u64, false),
-        ("queued", "Players who wait for a quick match", gauges.queued as u64, false),
-        ("matches", "Running matches", gauges.matches as u64, false),
-        ("relays", "Matches that may use the relay", gauges.relays as u64, false),
-        (
-            "tcp_connections",
-            "TCP connections, of players whose networks block UDP",
-            status.tcp_connections as u64,
-            false,
-        ),
-        ("uptime_seconds", "Seconds since the start", status.uptime.as_secs(), false),
-        ("datagrams_in_total", "Datagrams received", counters.datagrams_in, true),
-        ("bytes_in_total", "Bytes received", counters.bytes_in, true),
-        ("datagrams_out_total", "Datagrams sent", counters.datagrams_out, true),
-        ("bytes_out_total", "Bytes sent", counters.bytes_out, true),
-        ("send_errors_total", "Datagrams that the system did not take", status.send_errors, true),
-        ("dropped_total", "Datagrams dropped: junk, not authentic or replayed", counters.dropped, true),
-        ("limited_total", "Datagrams and requests over a rate", counters.limited, true),
-        ("logins_total", "Logins accepted", counters.logins, true),
-        ("logins_refused_total", "Logins refused", counters.logins_refused, true),
-        ("timeouts_total", "Sessions ended by silence", counters.timeouts, true),
-        ("requests_total", "Requests of players", counters.requests, true),
-        ("requests_failed_total", "Requests answered with an error", counters.requests_failed, true),
-        ("rooms_opened_total", "Rooms opened", counters.rooms_opened, true),
-        ("quick_matches_total", "Quick matches made", counters.quick_matches, true),
-        ("matches_total", "Matches begun", counters.matches, true),
-        ("matches_direct_total", "Sides that reported a direct path", counters.matches_direct, true),
-        ("migrations_total", "Rooms that got another host", counters.migrations, true),
-        ("matches_relayed_total", "Sides that reported the relay", counters.matches_relayed, true),
-        ("matches_failed_total", "Sides that found no path", counters.matches_failed, true),
-        ("probes_total", "Probes answered", counters.probes, true),
-        ("claims_total", "Port ranges measured by players and believed", counters.claims, true),
-        (
-            "claims_refused_total",
-            "Port ranges measured by players and refused",
-            counters.claims_refused,
-            true,
-        ),
-        ("stun_total", "STUN requests answered", counters.stun, true),
-        ("relayed_total", "Datagrams through the relay", counters.relayed, true),
-        ("relayed_bytes_total", "Bytes through the relay", counters.relayed_bytes, true),
-        (
-            "relay_dropped_total",
-            "Datagrams for the relay without its owner's token",
-            counters.relay_dropped,
-            true,
-        ),
-        ("relay_limited_total", "Datagrams for the relay over its quotas", counters.relay_limited, true),
-    ]
+fn text(status: StatusCode, body: &'static str) -> Response<Full<Bytes>> {
+    response(status, TEXT, Bytes::from_static(body.as_bytes()))
 }
 
-/// Prometheus' text format.
-fn metrics(status: &Status) -> String {
-    let mut out = String::new();
-    for (name, help, value, counter) in numbers(status) {
-        let kind = if counter { "counter" } else { "gauge" };
-        let _ =
-            write!(out, "# HELP lobby_{name} {help}.\n# TYPE lobby_{name} {kind}\nlobby_{name} {value}\n");
-    }
-    let _ = write!(
-        out,
-        "# HELP lobby_pairs_total Matches by how they went, why not directly, and the NATs of the two.\n\
-         # TYPE lobby_pairs_total counter\n"
-    );
-    for (of, count) in &status.outcomes {
-        let [a, b] = of.nats;
-        let _ = writeln!(
-            out,
-            "lobby_pairs_total{{outcome=\"{}\",cause=\"{}\",nat_a=\"{a}\",nat_b=\"{b}\"}} {count}",
-            of.outcome,
-            of.cause_name(),
-        );
-    }
-    out
-}
-
-fn page(status: &Status) -> String {
-    let mut out = String::from(
-        "<!doctype html><meta charset=utf-8><meta http-equiv=refresh content=5><title>lobby_server</title>\
-         <style>body{font:16px sans-serif;margin:2em}td{padding:.2em 1em .2em 0}td+td{text-align:right}</style>\
-         <h1>lobby_server</h1><table>",
-    );
-    for (_, help, value, _) in numbers(status) {
-        let _ = write!(out, "<tr><td>{help}<td>{value}");
-    }
-    out.push_str("</table>");
-    pairs(&mut out, status);
-    out.push_str("<p><a href=/metrics>metrics</a> <a href=/health>health</a>");
-    out
-}
-
-/// How matches went, the most frequent first.
-fn pairs(out: &mut String, status: &Status) {
-    if status.outcomes.is_empty() {
-        return;
-    }
-    let total: u64 = status.outcomes.values().sum();
-    out.push_str("<h2>How matches went</h2><table><tr><th>NATs<th>outcome<th>why<th>matches<th>share");
-    let mut rows: Vec<_> = status.outcomes.iter().collect();
-    rows.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
-    for (of, count) in rows {
-        let [a, b] = of.nats;
-        let why = of.cause.map_or_else(String::new, |cause| cause.to_string());
-        let share = *count as f64 * 100.0 / total.max(1) as f64;
-        let _ = write!(out, "<tr><td>{a} – {b}<td>{}<td>{why}<td>{count}<td>{share:.1} %", of.outcome);
-    }
-    out.push_str("</table>");
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use traversal_core::failure::FailureReason;
-    use traversal_core::nat::NatKind;
-    use traversal_core::wire::message::MatchOutcome;
-
-    use super::*;
-    use crate::outcomes::PairOutcome;
-
-    #[test]
-    fn matches_are_shown_by_cause_and_nats() {
-        let nats = [NatKind::PortSensitiveSymmetric, NatKind::PortRestrictedCone];
-        let cause = Some(FailureReason::RandomPortsNotFound);
-        let relayed = PairOutcome::new(MatchOutcome::Relayed, cause, nats).unwrap();
-        let direct = PairOutcome::new(MatchOutcome::Direct, None, nats).unwrap();
-        let status = Status {
-            counters: crate::Counters::default(),
-            gauges: crate::Gauges::default(),
-            outcomes: [(relayed, 3), (direct, 9)].into(),
-            send_errors: 0,
-            tcp_connections: 0,
-            uptime: Duration::from_secs(1),
-        };
-        let text = metrics(&status);
-        let line = "lobby_pairs_total{outcome=\"relayed\",cause=\"random-ports-not-found\",\
-                    nat_a=\"port-restricted cone\",nat_b=\"port-sensitive symmetric\"} 3\n";
-        assert!(text.contains(line), "{text}");
-        assert!(text.contains("cause=\"none\""), "{text}");
-        let page = page(&status);
-        assert!(page.contains("25.0 %") && page.contains("did not hit in time"), "{page}");
-    }
+fn response(status: StatusCode, kind: &'static str, body: Bytes) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    response
 }

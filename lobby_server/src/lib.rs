@@ -7,11 +7,13 @@
 //! `joining`, `migration`, `probes`, ...). What it decides with is pure and stands beside it: `rooms`, `queue`,
 //! `matchmaking`, `rendezvous`, `host_choice`, `claims`, `relay`, `sprays`, `limits`, `outcomes`, and [`registry`],
 //! which other nodes may share one day. Around the core: `run` turns it, `udp` and `tcp` have the sockets, `stun` the
-//! STUN format, `http` the metrics; [`config`], [`key`] and [`check`] serve the operator.
+//! STUN format, `http` the metrics; [`config`], [`key`], [`files`] and [`check`] serve the operator.
 
+mod addresses;
 pub mod check;
 mod claims;
 pub mod config;
+pub mod files;
 mod host_choice;
 mod http;
 pub mod key;
@@ -30,6 +32,7 @@ mod stun;
 mod tcp;
 mod udp;
 
+pub use addresses::Addresses;
 pub use config::{ConfigError, ServerConfig, Settings};
 pub use http::HttpError;
 pub use key::KeyError;
@@ -37,7 +40,7 @@ pub use limits::Rate;
 pub use outcomes::{Outcomes, PairOutcome};
 pub use registry::MemoryRegistry;
 pub use relay::RelayMode;
-pub use run::{Addresses, BoundServer, Handle, LobbyServer, RunningServer, StartError, Status};
+pub use run::{BoundServer, Handle, LobbyServer, RunningServer, StartError, Status};
 pub use server::{Counters, Gauges, Server, ServerSocket, ServerSocketId, ServerTransmit, TokenCheck};
 pub use traversal_core::Identity;
 pub use udp::BindError;

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
-use lobby_server::{LobbyServer, Settings, check, key};
+use lobby_server::{LobbyServer, Settings, check, files, key};
 use serde::Serialize;
 
 const EXAMPLES: &str = "Examples:
@@ -133,6 +133,7 @@ fn run(cli: Cli) -> Result<bool, Box<dyn std::error::Error>> {
             Ok(true)
         }
         None => {
+            files::raise_limit(&settings);
             let identity = key::load_or_create(&key_file)?;
             let bound = LobbyServer::new(settings).identity(identity).bind()?;
             let handle = bound.handle();

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use traversal_core::id::MatchId;
 use traversal_core::nat::NatProfile;
-use traversal_core::plan::{PlanOptions, plan};
+use traversal_core::plan::{Plan, PlanInForce, PlanOptions, plan};
 use traversal_core::wire::message::{
     MAX_LOCAL_ADDRESSES, Method, PlayerInfo, PunchPlan, RelayGrant, Replan, Role,
 };
@@ -134,22 +134,20 @@ fn address_for(address: SocketAddr, to: &Party, same_nat: bool) -> Option<Socket
     told.then_some(address)
 }
 
-/// What to try. The profiles are about the NATs of the sessions' family: where the two differ there is only the
-/// hope that tests get through.
-fn choose(caller: &Party, callee: &Party) -> Chosen {
-    let chosen = plan(&caller.nat, &callee.nat, PlanOptions::default());
-    let blocked = caller.over_stream || callee.over_stream;
-    let methods = if blocked || caller.public.is_ipv4() == callee.public.is_ipv4() {
-        chosen.method_list()
+/// What to try between the room's host and the player who comes in, who is the caller (M10). The profiles are about the
+/// NATs of the sessions' family: where the two differ there is only the hope that tests get through. Nothing is tried
+/// where one of them plays over the relay alone.
+pub(crate) fn choose(host: &Party, joiner: &Party) -> Plan {
+    let chosen = plan(&joiner.nat, &host.nat, PlanOptions::default());
+    let blocked = host.over_stream || joiner.over_stream;
+    let methods = if host.relay_only || joiner.relay_only {
+        Vec::new()
+    } else if blocked || host.public.is_ipv4() == joiner.public.is_ipv4() {
+        chosen.methods
     } else {
         vec![Method::Cone]
     };
-    Chosen { caller: chosen.caller, methods }
-}
-
-struct Chosen {
-    caller: Role,
-    methods: Vec<Method>,
+    Plan { methods, ..chosen }
 }
 
 /// The local addresses of `of` that `to` is told.
@@ -171,19 +169,18 @@ fn local_for(of: &Party, to: &Party, same_nat: bool) -> Vec<SocketAddr> {
         .collect()
 }
 
-/// The plans for the room's host and for the player who comes in; `relay` is for them in this order.
+/// The plans for the room's host and for the player who comes in, with what was [chosen](choose) for them; `relay` is
+/// for them in this order.
 pub(crate) fn plans(
     match_id: MatchId,
     pair_secret: [u8; 32],
-    host: &Party,
-    joiner: &Party,
+    (host, joiner): (&Party, &Party),
+    chosen: &Plan,
     relay: Option<[RelayGrant; 2]>,
     policy: &Policy,
 ) -> (PunchPlan, PunchPlan) {
     let no_addresses = host.relay_only || joiner.relay_only;
     let same_nat = same_nat(host, joiner, policy);
-    // M10: the one who calls is the caller.
-    let chosen = choose(joiner, host);
     let callee = chosen.caller.other();
     let plan = |own: &Party, peer: &Party, is_host: bool| PunchPlan {
         match_id,
@@ -197,7 +194,7 @@ pub(crate) fn plans(
         peer_local: if no_addresses { Vec::new() } else { local_for(peer, own, same_nat) },
         own_nat: own.nat,
         peer_nat: peer.nat,
-        methods: if no_addresses { Vec::new() } else { chosen.methods.clone() },
+        methods: chosen.methods.clone(),
         deadline_ms: policy.deadline_ms,
         relay: relay.map(|grants| grants[usize::from(!is_host)]),
         epoch: 0,
@@ -207,28 +204,22 @@ pub(crate) fn plans(
     (plan(host, joiner, true), plan(joiner, host, false))
 }
 
-/// Better plans for a match that runs, for the room's host and for the player who came in; none where there is nothing
-/// to try.
+/// The plan in force of a match that runs, for the room's host and for the player who came in.
 pub(crate) fn replans(
     match_id: MatchId,
     host: &Party,
     joiner: &Party,
-    edition: u8,
-) -> Option<(Replan, Replan)> {
-    if host.relay_only || joiner.relay_only {
-        return None;
-    }
-    let chosen = choose(joiner, host);
-    let callee = chosen.caller.other();
-    let plan = |role, own: &Party, peer: &Party| Replan {
+    in_force: &PlanInForce,
+) -> (Replan, Replan) {
+    let replan = |role: Role, own: &Party, peer: &Party| Replan {
         match_id,
         role,
-        methods: chosen.methods.clone(),
+        methods: in_force.methods.clone(),
         own_nat: own.nat,
         peer_nat: peer.nat,
-        edition,
+        edition: in_force.edition,
     };
-    Some((plan(callee, host, joiner), plan(chosen.caller, joiner, host)))
+    (replan(in_force.caller.other(), host, joiner), replan(in_force.caller, joiner, host))
 }
 
 #[cfg(test)]
@@ -262,7 +253,7 @@ mod tests {
     }
 
     fn told(host: &Party, joiner: &Party, policy: &Policy) -> (PunchPlan, PunchPlan) {
-        let (host, joiner) = plans(MatchId(7), [3; 32], host, joiner, None, policy);
+        let (host, joiner) = plans(MatchId(7), [3; 32], (host, joiner), &choose(host, joiner), None, policy);
         assert!(host.host && !joiner.host);
         assert_eq!((host.role, joiner.role), (Role::Receiving, Role::Sending));
         assert_eq!(host.pair_secret, joiner.pair_secret);

@@ -6,8 +6,7 @@ use std::time::{Duration, Instant};
 
 use traversal_core::id::{MatchId, PlayerId};
 use traversal_core::nat::NatProfile;
-use traversal_core::plan::supersedes;
-use traversal_core::punch::EDITIONS;
+use traversal_core::plan::{Plan, PlanInForce, Revision};
 use traversal_core::wire::message::{Facts, MatchOutcome, ProbePurpose};
 
 use crate::outcomes::PairOutcome;
@@ -36,9 +35,8 @@ struct Match {
     /// What each side has reported, and what was counted of the match.
     reported: [BTreeSet<MatchOutcome>; 2],
     counted: u8,
-    /// What the players' plan was made from, in the order of `sides`, and how many plans they got.
-    planned: [NatProfile; 2],
-    edition: u8,
+    /// What both try. The one who joined is the caller (M10).
+    plan: PlanInForce,
 }
 
 impl Match {
@@ -64,7 +62,7 @@ impl Rendezvous {
         &mut self,
         id: MatchId,
         (host, joiner): (PlayerId, PlayerId),
-        planned: [NatProfile; 2],
+        plan: PlanInForce,
     ) -> Vec<MatchId> {
         let replaced = self.between(host, joiner);
         for old in &replaced {
@@ -75,24 +73,9 @@ impl Rendezvous {
         }
         let sides = [host, joiner];
         let (rounds, reported) = Default::default();
-        let of =
-            Match { sides, rounds, settled: false, again: None, reported, counted: 0, planned, edition: 0 };
+        let of = Match { sides, rounds, settled: false, again: None, reported, counted: 0, plan };
         self.matches.insert(id, of);
         replaced
-    }
-
-    /// Knows a match again that began before the server did; `edition`: the newest of the two players' plans.
-    pub(crate) fn resume(
-        &mut self,
-        id: MatchId,
-        (host, joiner): (PlayerId, PlayerId),
-        planned: [NatProfile; 2],
-        edition: u8,
-    ) {
-        self.begin(id, (host, joiner), planned);
-        if let Some(of) = self.matches.get_mut(&id) {
-            of.edition = edition.min(EDITIONS - 1);
-        }
     }
 
     /// Whether there is such a match.
@@ -141,22 +124,33 @@ impl Rendezvous {
         }
     }
 
-    /// Host and joiner of a match that is to be punched anew, and the edition of their next plan, if `player` is one of
-    /// them and it is time for that.
+    /// Whether it is time to punch this match anew, which `player` takes part in.
+    pub(crate) fn may_begin_again(
+        &self,
+        now: Instant,
+        id: MatchId,
+        player: PlayerId,
+    ) -> Option<[PlayerId; 2]> {
+        let of = self.matches.get(&id)?;
+        of.side(player)?;
+        let lately = of.again.is_some_and(|at| now.saturating_duration_since(at) < AGAIN);
+        (!lately).then_some(of.sides)
+    }
+
+    /// A match is punched anew: the plan to send both, unless they have had too many.
     pub(crate) fn begin_again(
         &mut self,
         now: Instant,
         id: MatchId,
-        player: PlayerId,
-    ) -> Option<([PlayerId; 2], u8)> {
+        plan: &Plan,
+        nats: [NatProfile; 2],
+    ) -> Option<PlanInForce> {
         let of = self.matches.get_mut(&id)?;
-        of.side(player)?;
-        if of.again.is_some_and(|at| now.saturating_duration_since(at) < AGAIN) {
+        if !of.plan.begin_again(plan, nats) {
             return None;
         }
-        of.edition = (of.edition + 1 < EDITIONS).then_some(of.edition + 1)?;
         (of.again, of.settled) = (Some(now), false);
-        Some((of.sides, of.edition))
+        Some(of.plan.clone())
     }
 
     /// The player reports; true when it has not said so before.
@@ -194,28 +188,15 @@ impl Rendezvous {
         news.then_some(of.sides[1 - side])
     }
 
-    /// More is known of the NATs of host and joiner: the edition of the plan to send them, if there is anything to tell.
-    pub(crate) fn learn(&mut self, id: MatchId, nats: [NatProfile; 2]) -> Option<u8> {
+    /// More is known of the NATs of joiner and host, and `plan` comes of it: what to send them, if there is anything new.
+    pub(crate) fn learn(&mut self, id: MatchId, plan: &Plan, nats: [NatProfile; 2]) -> Option<PlanInForce> {
         let of = self.matches.get_mut(&id)?;
-        // How long a mapping lives changes no plan.
-        let alike = |a: &NatProfile, b: &NatProfile| {
-            *a == NatProfile { timeout: a.timeout, timeout_below: a.timeout_below, ..*b }
-        };
-        if of.planned.iter().zip(&nats).all(|(a, b)| alike(a, b)) {
-            return None;
-        }
-        // M10: the one who joins is the caller.
-        let [host, joiner] = &nats;
-        if supersedes([&of.planned[1], &of.planned[0]], [joiner, host]) {
-            of.edition = (of.edition + 1 < EDITIONS).then_some(of.edition + 1)?;
-        }
-        of.planned = nats;
-        Some(of.edition)
+        (of.plan.learn(plan, nats) != Revision::Nothing).then(|| of.plan.clone())
     }
 
     /// Host and joiner, if this is the newest plan of their match.
     pub(crate) fn sides(&self, id: MatchId, edition: u8) -> Option<[PlayerId; 2]> {
-        self.matches.get(&id).filter(|of| of.edition == edition).map(|of| of.sides)
+        self.matches.get(&id).filter(|of| of.plan.edition == edition).map(|of| of.sides)
     }
 
     /// The other player of a match that `player` is in.
@@ -277,7 +258,7 @@ impl Rendezvous {
 
 #[cfg(test)]
 mod tests {
-    use traversal_core::nat::{MappingBehavior, PortAllocation};
+    use traversal_core::plan::{PlanOptions, plan};
 
     use super::*;
 
@@ -285,7 +266,11 @@ mod tests {
     const B: PlayerId = PlayerId([2; 16]);
     const C: PlayerId = PlayerId([3; 16]);
     const M: MatchId = MatchId(7);
-    const KNOWN: [NatProfile; 2] = [NatProfile::UNKNOWN; 2];
+
+    fn unknown() -> PlanInForce {
+        let nat = NatProfile::UNKNOWN;
+        PlanInForce::new(&plan(&nat, &nat, PlanOptions::default()), [nat; 2])
+    }
 
     fn at(port: u16) -> SocketAddr {
         SocketAddr::new([203, 0, 113, 1].into(), port)
@@ -298,7 +283,7 @@ mod tests {
     #[test]
     fn two_probes_make_a_range_for_the_other_side_once() {
         let mut matches = Rendezvous::default();
-        matches.begin(M, (A, B), KNOWN);
+        matches.begin(M, (A, B), unknown());
         let ip = at(0).ip();
         assert_eq!(matches.probe(B, ip, 5, range(true, 0), at(10145)), None);
         let told = matches.probe(B, ip, 5, range(false, 0), at(10135));
@@ -310,7 +295,7 @@ mod tests {
     #[test]
     fn probes_of_strangers_or_from_elsewhere_do_not_count() {
         let mut matches = Rendezvous::default();
-        matches.begin(M, (A, B), KNOWN);
+        matches.begin(M, (A, B), unknown());
         let ip = at(0).ip();
         assert_eq!(matches.probe(C, ip, 1, range(false, 0), at(1)), None);
         assert_eq!(matches.probe(C, ip, 1, range(true, 0), at(2)), None);
@@ -325,7 +310,7 @@ mod tests {
     #[test]
     fn old_rounds_are_forgotten() {
         let mut matches = Rendezvous::default();
-        matches.begin(M, (A, B), KNOWN);
+        matches.begin(M, (A, B), unknown());
         for round in 0..100 {
             matches.probe(B, at(0).ip(), 1, range(false, round), at(1));
         }
@@ -333,39 +318,11 @@ mod tests {
     }
 
     #[test]
-    fn a_plan_begins_anew_only_for_what_changes_it() {
-        let mut matches = Rendezvous::default();
-        matches.begin(M, (A, B), KNOWN);
-        assert_eq!(matches.learn(M, KNOWN), None, "nothing new");
-        let cone = NatProfile {
-            mapping: MappingBehavior::EndpointIndependent,
-            allocation: PortAllocation::Preserving,
-            ..NatProfile::UNKNOWN
-        };
-        let symmetric = NatProfile {
-            mapping: MappingBehavior::AddressAndPortDependent,
-            allocation: PortAllocation::Sequential { step: 3 },
-            ..NatProfile::UNKNOWN
-        };
-        assert_eq!(matches.learn(M, [symmetric, cone]), Some(1));
-        let surer = NatProfile { hairpin: Some(false), ..cone };
-        assert_eq!(matches.learn(M, [symmetric, surer]), Some(1), "told, but no reason to begin anew");
-        let other_step = NatProfile { allocation: PortAllocation::Sequential { step: -1 }, ..symmetric };
-        assert_eq!(matches.learn(M, [other_step, surer]), Some(2));
-        // However often a player changes its mind, rounds of different plans are told apart.
-        let told = (0..100).filter(|n| {
-            let nats = if n % 2 == 0 { [symmetric, surer] } else { [other_step, surer] };
-            matches.learn(M, nats).is_some_and(|edition| edition < EDITIONS)
-        });
-        assert_eq!(told.count(), usize::from(EDITIONS) - 3);
-    }
-
-    #[test]
     fn a_new_match_of_the_same_two_replaces_the_old_one() {
         let mut matches = Rendezvous::default();
-        assert!(matches.begin(M, (A, B), KNOWN).is_empty());
-        assert!(matches.begin(MatchId(8), (A, C), KNOWN).is_empty());
-        assert_eq!(matches.begin(MatchId(9), (A, B), KNOWN), [M]);
+        assert!(matches.begin(M, (A, B), unknown()).is_empty());
+        assert!(matches.begin(MatchId(8), (A, C), unknown()).is_empty());
+        assert_eq!(matches.begin(MatchId(9), (A, B), unknown()), [M]);
         assert_eq!(matches.of(A), [(MatchId(8), C), (MatchId(9), B)]);
         assert_eq!(matches.end(MatchId(9)), Some([A, B]));
         assert_eq!(matches.end(MatchId(9)), None);

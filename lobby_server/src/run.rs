@@ -1,6 +1,5 @@
 //! The core on real sockets, in a thread of its own.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -10,7 +9,9 @@ use std::time::{Duration, Instant};
 use mio::{Events, Interest, Poll, Token, Waker};
 use traversal_core::Identity;
 
+use crate::addresses::Addresses;
 use crate::config::{ConfigError, Settings};
+use crate::files;
 use crate::http::{Http, HttpError};
 use crate::key::{self, KeyError};
 use crate::outcomes::Outcomes;
@@ -20,6 +21,11 @@ use crate::tcp::Streams;
 use crate::udp::{BindError, Bound, Buffers, open_all};
 
 const WAKER: Token = Token(usize::MAX);
+/// How long somebody waits who asks how the server is.
+pub(crate) const STATUS_WAIT: Duration = Duration::from_secs(1);
+
+/// Takes the answer of somebody who asked how the server is.
+type Reply = Box<dyn FnOnce(Status) + Send>;
 
 /// The server cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -77,7 +83,7 @@ impl std::fmt::Debug for LobbyServer {
 pub struct Handle {
     stop: Arc<AtomicBool>,
     waker: Arc<Waker>,
-    ask: Sender<Sender<Status>>,
+    ask: Sender<Reply>,
 }
 
 impl Handle {
@@ -90,9 +96,15 @@ impl Handle {
     /// How the server is; none: it does not answer.
     pub fn status(&self) -> Option<Status> {
         let (reply, answer) = channel();
-        self.ask.send(reply).ok()?;
-        self.waker.wake().ok()?;
-        answer.recv_timeout(Duration::from_secs(1)).ok()
+        self.ask(move |status| drop(reply.send(status)));
+        answer.recv_timeout(STATUS_WAIT).ok()
+    }
+
+    /// Has the server's thread give its status to `reply`, which is dropped unused where there is none any more.
+    pub(crate) fn ask(&self, reply: impl FnOnce(Status) + Send + 'static) {
+        if self.ask.send(Box::new(reply)).is_ok() {
+            let _ = self.waker.wake();
+        }
     }
 }
 
@@ -161,6 +173,7 @@ impl LobbyServer {
         let tcp = listeners.iter().map(|listener| listener.about.local).collect();
         let streams = Streams::new(
             &self.settings,
+            files::tcp_places(&self.settings),
             poll.registry().try_clone()?,
             listeners,
             u16::try_from(sockets.len()).unwrap_or(u16::MAX),
@@ -191,67 +204,13 @@ impl LobbyServer {
     }
 }
 
-/// Where a server is, and how it is known.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Addresses {
-    /// Sockets that players log in to: the first port of each first address.
-    pub first: Vec<SocketAddr>,
-    /// The sockets farthest from them: second address and port, where there are.
-    pub second: Vec<SocketAddr>,
-    /// All UDP sockets.
-    pub all: Vec<SocketAddr>,
-    /// Where TCP is served, for players whose networks block UDP.
-    pub tcp: Vec<SocketAddr>,
-    /// Metrics and status page.
-    pub http: Option<SocketAddr>,
-    /// The key that clients pin.
-    pub public_key: [u8; 32],
-}
-
-impl Addresses {
-    fn of(sockets: &[Bound], tcp: Vec<SocketAddr>, http: Option<SocketAddr>, public_key: [u8; 32]) -> Self {
-        let all: Vec<_> = sockets.iter().map(|bound| bound.about).collect();
-        let first: Vec<SocketAddr> = all
-            .iter()
-            .filter(|about| !about.second_address && !about.second_port)
-            .map(|about| about.local)
-            .collect();
-        let mut second = Vec::new();
-        for v4 in [true, false] {
-            let far = all
-                .iter()
-                .filter(|about| about.local.is_ipv4() == v4 && about.second_port)
-                .max_by_key(|about| about.second_address);
-            second.extend(far.map(|about| about.local));
-        }
-        Self { first, second, all: all.iter().map(|about| about.local).collect(), tcp, http, public_key }
-    }
-}
-
-/// `198.18.0.10:3478 (second 198.18.0.11:3479), http 127.0.0.1:9600, key ...`
-impl std::fmt::Display for Addresses {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let list = |addresses: &[SocketAddr]| {
-            addresses.iter().map(SocketAddr::to_string).collect::<Vec<_>>().join(" and ")
-        };
-        write!(f, "{}", list(&self.first))?;
-        if !self.second.is_empty() {
-            write!(f, " (second {})", list(&self.second))?;
-        }
-        if let Some(http) = self.http {
-            write!(f, ", http {http}")?;
-        }
-        write!(f, ", key {}", key::printed(&self.public_key))
-    }
-}
-
 /// A server with open sockets.
 pub struct BoundServer {
     poll: Poll,
     sockets: Vec<Bound>,
     streams: Streams,
     server: Server,
-    asked: Receiver<Sender<Status>>,
+    asked: Receiver<Reply>,
     handle: Handle,
     http: Option<Http>,
     addresses: Addresses,
@@ -323,7 +282,7 @@ impl BoundServer {
             self.drain(&mut registry);
             self.streams.flush(now);
             while let Ok(reply) = self.asked.try_recv() {
-                let _ = reply.send(Status {
+                reply(Status {
                     counters: self.server.counters(),
                     gauges: self.server.gauges(),
                     outcomes: self.server.outcomes().clone(),

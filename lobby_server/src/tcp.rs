@@ -1,8 +1,11 @@
 //! TCP for players whose network lets no UDP through: the same datagrams, each with its length in front.
 //!
 //! Everything is bounded: connections in all and of one address, bytes that wait in each direction, the time until
-//! a login, the time that a reader may stand still. To the core a connection is a socket of its own kind and the
+//! a login, the time that a reader may stand still. Where places run out, the oldest connection without a login gives
+//! way, of the address that has most of them. To the core a connection is a socket of its own kind and the
 //! address of its other end.
+
+mod waiting;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read, Write};
@@ -18,6 +21,7 @@ use crate::config::Settings;
 use crate::limits::prefix;
 use crate::server::{Server, ServerSocket, ServerSocketId};
 use crate::udp::BindError;
+use waiting::Waiting;
 
 /// Tokens of connections begin here; those below are sockets, by their [`ServerSocketId`].
 const FIRST_TOKEN: usize = 1 << 16;
@@ -96,6 +100,8 @@ pub(crate) struct Streams {
     connections: BTreeMap<usize, Connection>,
     by_peer: BTreeMap<(ServerSocketId, SocketAddr), usize>,
     by_prefix: BTreeMap<[u8; 9], usize>,
+    /// Those whose player was not seen to have logged in.
+    waiting: Waiting,
     checks: BTreeSet<(Instant, usize)>,
     readable: BTreeSet<usize>,
     /// Something was put in line and not written yet.
@@ -108,9 +114,10 @@ pub(crate) struct Streams {
 }
 
 impl Streams {
-    /// `first_id`: the core's number of the first listener.
+    /// `max`: connections at a time; `first_id`: the core's number of the first listener.
     pub(crate) fn new(
         settings: &Settings,
+        max: usize,
         registry: Registry,
         mut listeners: Vec<Listener>,
         first_id: u16,
@@ -126,12 +133,13 @@ impl Streams {
             connections: BTreeMap::new(),
             by_peer: BTreeMap::new(),
             by_prefix: BTreeMap::new(),
+            waiting: Waiting::default(),
             checks: BTreeSet::new(),
             readable: BTreeSet::new(),
             unwritten: BTreeSet::new(),
             accept_again: None,
             next_token: FIRST_TOKEN,
-            max: settings.max_tcp,
+            max,
             max_per_address: settings.max_tcp_per_address,
             buffer: vec![0; BUFFER],
         })
@@ -148,7 +156,8 @@ impl Streams {
         if let Some(listener) =
             token.checked_sub(usize::from(self.first_id)).and_then(|index| self.listeners.get_mut(index))
         {
-            listener.ready = true;
+            // While the system has no room, each newcomer would bring the same error.
+            listener.ready |= self.accept_again.is_none();
         } else if self.connections.contains_key(&token) {
             if event.is_readable() || event.is_error() || event.is_read_closed() {
                 self.readable.insert(token);
@@ -175,7 +184,7 @@ impl Streams {
             self.listeners.iter_mut().for_each(|listener| listener.ready = true);
         }
         for index in 0..self.listeners.len() {
-            self.accept(now, index);
+            self.accept(now, index, server);
         }
         for token in std::mem::take(&mut self.readable) {
             match self.read(now, token, server) {
@@ -192,7 +201,7 @@ impl Streams {
         }
     }
 
-    fn accept(&mut self, now: Instant, index: usize) {
+    fn accept(&mut self, now: Instant, index: usize, server: &Server) {
         for _ in 0..ACCEPTS_IN_A_ROW {
             let Some(listener) = self.listeners.get_mut(index).filter(|listener| listener.ready) else {
                 return;
@@ -202,7 +211,7 @@ impl Streams {
                 Ok((io, peer)) => {
                     let id = ServerSocketId(self.first_id + index as u16);
                     let asked = unspecified.then(|| io.local_addr().ok().map(|local| local.ip())).flatten();
-                    if let Err(error) = self.add(now, id, io, (peer, asked)) {
+                    if let Err(error) = self.add(now, id, io, (peer, asked), server) {
                         tracing::debug!(%error, "a TCP connection could not be taken");
                     }
                 }
@@ -210,7 +219,12 @@ impl Streams {
                     listener.ready = false;
                     return;
                 }
-                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+                // Only this one is lost, or the call was disturbed.
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted
+                    ) => {}
                 Err(error) => {
                     // No file descriptor is left, for example: the poller would not say so again.
                     tracing::debug!(%error, "accepting failed");
@@ -228,9 +242,9 @@ impl Streams {
         listener: ServerSocketId,
         mut io: TcpStream,
         (peer, asked): (SocketAddr, Option<IpAddr>),
+        server: &Server,
     ) -> io::Result<()> {
-        let of_address = self.by_prefix.get(&prefix(peer.ip())).copied().unwrap_or(0);
-        if self.connections.len() >= self.max || of_address >= self.max_per_address {
+        if !self.make_room(prefix(peer.ip()), server) {
             tracing::debug!("too many TCP connections: one is turned away");
             return Ok(());
         }
@@ -257,9 +271,38 @@ impl Streams {
             self.close(old, "replaced");
         }
         *self.by_prefix.entry(prefix(peer.ip())).or_default() += 1;
+        self.waiting.insert(prefix(peer.ip()), token);
         self.checks.insert((check_at, token));
         self.readable.insert(token);
         Ok(())
+    }
+
+    /// Whether one more connection has a place; where there is none, one without a login gives way.
+    fn make_room(&mut self, of: [u8; 9], server: &Server) -> bool {
+        let of_address = self.by_prefix.get(&of).copied().unwrap_or(0);
+        if of_address >= self.max_per_address {
+            return self.close_waiting(server, |waiting| Some((of, waiting.oldest_of(of)?)));
+        }
+        self.connections.len() < self.max || self.close_waiting(server, Waiting::oldest_of_the_most)
+    }
+
+    fn close_waiting(
+        &mut self,
+        server: &Server,
+        choose: impl Fn(&Waiting) -> Option<([u8; 9], usize)>,
+    ) -> bool {
+        while let Some((prefix, token)) = choose(&self.waiting) {
+            let logged_in = self
+                .connections
+                .get(&token)
+                .is_some_and(|connection| server.serves_stream(connection.listener, connection.peer));
+            if !logged_in {
+                self.close(token, "made room");
+                return true;
+            }
+            self.waiting.remove(prefix, token);
+        }
+        false
     }
 
     /// True: there may be more. An error: why the connection is of no use any more.
@@ -293,6 +336,7 @@ impl Streams {
                 return self.close(token, "no login");
             }
             connection.login_by = now + CHECK;
+            self.waiting.remove(prefix(connection.peer.ip()), token);
         }
         let waits = !connection.writer.pending().is_empty();
         connection.check_at =
@@ -356,6 +400,7 @@ impl Streams {
         self.readable.remove(&token);
         self.unwritten.remove(&token);
         let prefix = prefix(connection.peer.ip());
+        self.waiting.remove(prefix, token);
         if let Some(count) = self.by_prefix.get_mut(&prefix) {
             *count -= 1;
             if *count == 0 {

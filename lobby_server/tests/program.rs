@@ -2,94 +2,17 @@
 #![allow(clippy::unwrap_used)] // helpers of tests are tests
 
 mod login;
+mod running;
 
-use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream, UdpSocket};
-use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
+use std::io::ErrorKind;
+use std::net::{SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
-use login::log_in;
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
+use running::{Player, Running, get, program};
 use traversal_core::wire::Kind;
 use traversal_core::wire::message::Frame;
-use traversal_core::wire::session::ClientSession;
-
-fn program() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_lobby_server"));
-    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("LOBBY_") || name == "RUST_LOG") {
-        command.env_remove(name);
-    }
-    command.stdout(Stdio::piped()).stderr(Stdio::piped());
-    command
-}
-
-/// A running server; killed when the test ends.
-struct Running {
-    child: Child,
-    ready: String,
-}
-
-impl Running {
-    fn start(directory: &Path, flags: &[&str]) -> Self {
-        let mut child = program()
-            .args(["--key-file", directory.join("key").to_str().unwrap()])
-            .args(flags)
-            .spawn()
-            .unwrap();
-        let mut ready = String::new();
-        BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut ready).unwrap();
-        Self { child, ready }
-    }
-
-    fn word(&self, index: usize) -> &str {
-        self.ready.split_whitespace().nth(index).unwrap_or_else(|| panic!("ready line: {:?}", self.ready))
-    }
-
-    fn address(&self) -> SocketAddr {
-        self.word(3).parse().unwrap()
-    }
-
-    fn http(&self) -> SocketAddr {
-        let after = self.ready.split("http ").nth(1).expect("http in the ready line");
-        after.split(',').next().unwrap().parse().unwrap()
-    }
-
-    fn stop(mut self, signal: &str) -> Output {
-        let kill = Command::new("kill").args([signal, &self.child.id().to_string()]).status().unwrap();
-        assert!(kill.success());
-        let status = self.child.wait().unwrap();
-        let mut stderr = Vec::new();
-        self.child.stderr.take().unwrap().read_to_end(&mut stderr).unwrap();
-        Output { status, stdout: Vec::new(), stderr }
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// A player on a socket of its own.
-struct Player {
-    socket: UdpSocket,
-    session: ClientSession,
-    server_key: [u8; 32],
-}
-
-fn receive(socket: &UdpSocket) -> std::io::Result<Vec<u8>> {
-    let mut buffer = [0; 2048];
-    loop {
-        match socket.recv(&mut buffer) {
-            // A call with a timeout is not resumed by the system after a signal: a suspended machine is enough.
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            result => return result.map(|len| buffer[..len].to_vec()),
-        }
-    }
-}
 
 /// Until nobody has this port any more: the tests beside start programs, and a child that has not become its program
 /// yet still holds all that its parent held when it was made.
@@ -103,45 +26,6 @@ fn is_free(address: SocketAddr) -> bool {
             result => return result.is_ok(),
         }
     }
-}
-
-impl Player {
-    fn log_in(server: SocketAddr, seed: u8, token: &[u8]) -> Result<Self, String> {
-        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-        socket.connect(server).unwrap();
-        socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
-        let (_, session, server_key) = log_in(seed, token, |datagram| {
-            socket.send(datagram).unwrap();
-            receive(&socket).map_err(|error| format!("no answer: {error}"))
-        })?;
-        Ok(Self { socket, session, server_key })
-    }
-
-    fn ping(&mut self) -> bool {
-        let ping = self.session.seal(Instant::now(), Kind::Control, &Frame::Ping { id: 77 }).unwrap();
-        self.socket.send(&ping).unwrap();
-        self.wait_for(|frame| matches!(frame, Frame::Pong { id: 77, .. }))
-    }
-
-    fn wait_for(&mut self, wanted: impl Fn(&Frame<traversal_core::wire::message::ToPlayer>) -> bool) -> bool {
-        while let Ok(datagram) = receive(&self.socket) {
-            if let Ok(Some(frame)) = self.session.handle(Instant::now(), &datagram)
-                && wanted(&frame)
-            {
-                return true;
-            }
-        }
-        false
-    }
-}
-
-fn get(address: SocketAddr, path: &str) -> String {
-    let mut stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
-    let mut out = String::new();
-    stream.read_to_string(&mut out).unwrap();
-    out
 }
 
 #[test]

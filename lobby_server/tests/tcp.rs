@@ -195,7 +195,7 @@ fn garbage_ends_a_connection_and_nothing_else() {
 }
 
 #[test]
-fn one_address_has_so_many_connections_and_all_together_so_many() {
+fn over_the_limit_the_oldest_connection_without_a_login_gives_way_and_players_stay() {
     for settings in [
         Settings { max_tcp_per_address: 3, ..Settings::default() },
         Settings { max_tcp: 3, ..Settings::default() },
@@ -203,11 +203,17 @@ fn one_address_has_so_many_connections_and_all_together_so_many() {
         let server = server(settings);
         let address = server.addresses().first[0];
         let mut player = Player::log_in(address, 1, 4096);
-        let idle: Vec<TcpStream> = (0..2).map(|_| TcpStream::connect(address).unwrap()).collect();
-        let mut over = TcpStream::connect(address).unwrap();
-        assert!(is_closed(&mut over, Duration::from_secs(5)), "the fourth is turned away");
+        let mut idle: Vec<TcpStream> = (0..2).map(|_| TcpStream::connect(address).unwrap()).collect();
+        let another = Player::log_in(address, 3, 4096);
+        assert!(is_closed(&mut idle[0], Duration::from_secs(5)), "the oldest made room");
         assert_eq!(connections(&server), 3);
-        drop(idle);
+        let third = Player::log_in(address, 4, 4096);
+        assert!(is_closed(&mut idle[1], Duration::from_secs(5)));
+        let mut over = TcpStream::connect(address).unwrap();
+        assert!(is_closed(&mut over, Duration::from_secs(5)), "players make no room");
+        assert!(player.ping());
+        assert_eq!(connections(&server), 3);
+        drop((another, third));
         // Their places are free again.
         let deadline = Instant::now() + Duration::from_secs(5);
         while connections(&server) > 1 {

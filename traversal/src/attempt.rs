@@ -10,7 +10,7 @@ use rand_chacha::rand_core::RngCore;
 
 use crate::api::SocketId;
 use crate::classify::RttEstimate;
-use crate::config::RelayPolicy;
+use crate::config::{AgentConfig, RelayPolicy};
 use crate::cx::Cx;
 use crate::failure::Tried;
 use crate::id::MatchId;
@@ -19,12 +19,14 @@ use crate::nat::{FilteringBehavior, NatProfile};
 use crate::plan::starts_together;
 use crate::punch::{
     Budget, Ledger, Progress, PunchContext, PunchInput, PunchOrder, Puncher, Slot, Spending, Verdict,
-    edition_of, puncher,
+    edition_of, expected_time, puncher,
 };
 use crate::sockets::{Owner, Sockets};
 use crate::timer::earliest;
 use crate::wire::Kind;
-use crate::wire::message::{Facts, Frame, Method, Probe, PunchPlan, SprayTurn, ToServer};
+use crate::wire::message::{
+    Facts, Frame, Method, PlannedMethod, Probe, PunchPlan, Replan, SprayTurn, ToServer,
+};
 use crate::wire::port_report::PortReport;
 
 use turn::Turn;
@@ -42,9 +44,12 @@ pub(crate) struct Attempt {
     match_id: MatchId,
     context: PunchContext,
     /// As the plan orders them; the test messages of [`Method::Cone`] are the paths' own business.
-    methods: Vec<Method>,
-    waiting: VecDeque<Method>,
+    methods: Vec<PlannedMethod>,
+    /// Those that have not begun.
+    waiting: VecDeque<PlannedMethod>,
     running: Vec<Running>,
+    /// Those that have run and are not to run again.
+    done: Vec<PlannedMethod>,
     spending: Spending,
     /// Tags on the wire, and whose they are.
     probes: BTreeMap<u32, (Method, u32)>,
@@ -70,8 +75,30 @@ const EARLY: usize = 8;
 #[derive(Debug)]
 struct Running {
     puncher: Box<dyn Puncher>,
+    planned: PlannedMethod,
     since: Instant,
     before: u32,
+}
+
+/// What an agent with these settings tries of a plan's methods.
+fn methods_of(config: &AgentConfig, planned: &[PlannedMethod], edition: u8) -> Vec<PlannedMethod> {
+    match config.method {
+        _ if config.relay == RelayPolicy::Only => Vec::new(),
+        Some(forced) => {
+            let known = planned.iter().find(|planned| planned.method == forced).copied();
+            vec![known.unwrap_or(PlannedMethod { method: forced, since: edition })]
+        }
+        None => {
+            let mut methods: Vec<PlannedMethod> = Vec::with_capacity(planned.len());
+            for planned in planned {
+                // One of each, whatever a server says.
+                if methods.iter().all(|known| known.method != planned.method) {
+                    methods.push(*planned);
+                }
+            }
+            methods
+        }
+    }
 }
 
 /// The try that facts are about.
@@ -98,17 +125,15 @@ impl Attempt {
         });
         let seed = cx.rng.next_u64();
         let rtt = RttEstimate::new(rtt);
-        let methods = match cx.config.method {
-            _ if cx.config.relay == RelayPolicy::Only => Vec::new(),
-            Some(forced) => vec![forced],
-            None => plan.methods.clone(),
-        };
+        let first = |method: &Method| PlannedMethod { method: *method, since: 0 };
+        let methods = methods_of(cx.config, &plan.methods.iter().map(first).collect::<Vec<_>>(), 0);
         Self {
             match_id: plan.match_id,
             context: PunchContext::new(plan, &servers, rtt, cx.config, seed),
-            waiting: methods.iter().copied().filter(|method| *method != Method::Cone).collect(),
+            waiting: methods.iter().copied().filter(|planned| planned.method != Method::Cone).collect(),
             methods,
             running: Vec::new(),
+            done: Vec::new(),
             spending: Spending::default(),
             probes: BTreeMap::new(),
             tried: Vec::new(),
@@ -117,7 +142,7 @@ impl Attempt {
             over: false,
             reports: VecDeque::new(),
             early: VecDeque::new(),
-            turn: Turn::of(cx.now, &plan.methods),
+            turn: Turn::of(cx.now, plan.methods.first().copied()),
             early_turn: None,
         }
     }
@@ -128,24 +153,36 @@ impl Attempt {
     }
 
     /// Better facts for what starts later; what runs goes on, since the other side does, too.
-    pub(crate) fn learn(&mut self, plan: &PunchPlan) {
-        (self.context.own, self.context.peer) = (plan.own_nat, plan.peer_nat);
+    pub(crate) fn learn(&mut self, better: &Replan) {
+        (self.context.own, self.context.peer) = (better.own_nat, better.peer_nat);
     }
 
-    /// Begins anew with a better plan. What was spent stays spent. Returns how long a turn was waited for.
-    pub(crate) fn replan(&mut self, cx: &Cx<'_>, plan: &PunchPlan, edition: u8) -> Duration {
+    /// Follows a better plan from now on: what it goes on with goes on, what it does not have stops, the rest begins. What
+    /// was spent stays spent. Returns how long a turn was waited for.
+    pub(crate) fn replan(&mut self, cx: &Cx<'_>, better: &Replan) -> Duration {
         let waited = self.waited(cx.now);
-        self.stop_running(cx.now);
-        if cx.config.method.is_none() && cx.config.relay != RelayPolicy::Only {
-            self.methods.clone_from(&plan.methods);
-        }
-        self.waiting = self.methods.iter().copied().filter(|method| *method != Method::Cone).collect();
-        (self.context.role, self.context.own, self.context.peer) = (plan.role, plan.own_nat, plan.peer_nat);
-        self.context.edition = edition;
-        self.turn_of_plan(cx.now, plan);
+        self.learn(better);
+        self.context.role = better.role;
+        self.context.edition = better.edition;
+        self.methods = methods_of(cx.config, &better.methods, better.edition);
+        let methods = std::mem::take(&mut self.methods);
+        self.stop_running_if(cx.now, |planned| !methods.contains(&planned));
+        let begins = |planned: &&PlannedMethod| {
+            let runs = self.running.iter().any(|running| running.planned == **planned);
+            planned.method != Method::Cone && !runs && !self.done.contains(planned)
+        };
+        self.waiting = methods.iter().filter(begins).copied().collect();
+        self.methods = methods;
+        self.turn = Turn::of(cx.now, self.methods.first().map(|planned| planned.method));
         self.switch_at = None;
         self.over = false;
         waited
+    }
+
+    /// A socket of this name belongs to a method that runs.
+    pub(crate) fn uses(&self, method: Method, slot: u16) -> bool {
+        let mut running = self.running.iter().map(|running| running.planned);
+        running.any(|planned| planned.method == method && planned.since == edition_of(slot))
     }
 
     /// The attempt is over, and the next one may send as much again, but not to more targets.
@@ -160,8 +197,7 @@ impl Attempt {
     /// Facts for this plan that came before it; to be given once its methods run.
     pub(crate) fn facts_in_time(&mut self) -> VecDeque<Facts> {
         let edition = self.context.edition;
-        self.early.retain(|facts| round_of(facts).is_some_and(|round| edition_of(round) >= edition));
-        let in_time = |facts: &Facts| round_of(facts).is_some_and(|round| edition_of(round) == edition);
+        let in_time = |facts: &Facts| round_of(facts).is_none_or(|round| edition_of(round) <= edition);
         let (now, later) = self.early.drain(..).partition(in_time);
         self.early = later;
         now
@@ -174,7 +210,7 @@ impl Attempt {
 
     /// The plan has direct test messages.
     pub(crate) fn has_cone(&self) -> bool {
-        self.methods.contains(&Method::Cone)
+        self.methods.iter().any(|planned| planned.method == Method::Cone)
     }
 
     /// Whether direct test messages are likely to arrive. They are tried, too, where a symmetric NAT meets one that nothing
@@ -187,11 +223,15 @@ impl Attempt {
         self.has_cone() && hopeful(own, peer) && hopeful(peer, own)
     }
 
-    /// How long one group of methods runs before the next one takes over: a failed try is followed by another method,
-    /// not by itself.
+    /// How long the methods that run now have before the next ones take over: a failed try is followed by another method,
+    /// not by itself. What is left of the time is shared out by what each needs to have had its chance.
     fn share(&self, deadline: Instant, now: Instant) -> Duration {
-        let groups = u32::try_from(self.waiting.len()).unwrap_or(u32::MAX) + 1;
-        (deadline.saturating_duration_since(now) / groups).max(self.context.rtt.overdue() * 4)
+        let need = |method| expected_time(method, &self.context).as_secs_f64();
+        let running = self.running.iter().map(|running| need(running.planned.method)).fold(0.0, f64::max);
+        let running = if running > 0.0 { running } else { need(Method::Cone) };
+        let waiting: f64 = self.waiting.iter().map(|planned| need(planned.method)).sum();
+        let left = deadline.saturating_duration_since(now);
+        left.mul_f64(running / (running + waiting)).max(self.context.rtt.overdue() * 4)
     }
 
     /// Starts what is due to start.
@@ -209,24 +249,31 @@ impl Attempt {
         if !first && !time_is_up && (self.running.is_empty() || !spent) {
             return;
         }
-        let tests_first = first && self.has_cone();
-        if !tests_first
-            && self.waiting.front().is_some_and(|next| next.sprays())
+        // What a better plan goes on with has its time first, and so have plain test messages.
+        let mut earlier: Vec<Method> = Vec::new();
+        if first {
+            earlier.extend(self.has_cone().then_some(Method::Cone));
+            earlier.extend(self.running.iter().map(|running| running.planned.method));
+        }
+        if earlier.is_empty()
+            && self.waiting.front().is_some_and(|next| next.method.sprays())
             && !self.may_spray(cx, hands)
         {
             return; // What runs goes on meanwhile.
         }
-        self.stop_running(cx.now);
-        let mut earlier: Vec<Method> = if tests_first { vec![Method::Cone] } else { Vec::new() };
-        while let Some(method) = self.waiting.front().copied() {
-            let may_start = earlier.is_empty() || starts_together(&earlier, method);
-            if !may_start {
+        if !first {
+            self.stop_running(cx.now);
+        }
+        while let Some(planned) = self.waiting.front().copied() {
+            if !earlier.is_empty() && !starts_together(&earlier, planned.method) {
                 break;
             }
             self.waiting.pop_front();
-            earlier.push(method);
-            if let Some(puncher) = puncher(method, cx.now, self.context.clone()) {
-                self.running.push(Running { puncher, since: cx.now, before: self.spending.datagrams });
+            earlier.push(planned.method);
+            let context = PunchContext { edition: planned.since, ..self.context.clone() };
+            if let Some(puncher) = puncher(planned.method, cx.now, context) {
+                let before = self.spending.datagrams;
+                self.running.push(Running { puncher, planned, since: cx.now, before });
             }
         }
         self.switch_at = Some(cx.now + self.share(deadline, cx.now));
@@ -236,10 +283,11 @@ impl Attempt {
         self.stop_running_if(now, |_| true);
     }
 
-    fn stop_running_if(&mut self, now: Instant, such: impl Fn(Method) -> bool) {
-        for running in self.running.extract_if(.., |running| such(running.puncher.method())) {
+    fn stop_running_if(&mut self, now: Instant, such: impl Fn(PlannedMethod) -> bool) {
+        for running in self.running.extract_if(.., |running| such(running.planned)) {
+            self.done.push(running.planned);
             self.tried.push(Tried {
-                method: running.puncher.method(),
+                method: running.planned.method,
                 time: now.saturating_duration_since(running.since),
                 packets: self.spending.datagrams - running.before,
             });
@@ -425,7 +473,7 @@ impl Attempt {
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         let running = self.running.iter().filter_map(|running| running.puncher.poll_timeout()).min();
         // What waits for its turn is woken by it.
-        let asked = self.is_in_line() && self.waiting.front().is_some_and(|next| next.sprays());
+        let asked = self.is_in_line() && self.waiting.front().is_some_and(|next| next.method.sprays());
         let switch = self.switch_at.filter(|_| !self.over && !self.waiting.is_empty() && !asked);
         earliest(running, switch)
     }

@@ -42,6 +42,9 @@ pub(crate) struct Peer {
     /// Until then direct ways are looked for, also while the game plays over the relay; without a relay perhaps longer
     /// (see [`Peer::deadline`]).
     punch_until: Instant,
+    /// What an attempt may take once both NATs are known, and when it ends whatever becomes known.
+    allowed: Duration,
+    punch_latest: Instant,
     /// Where the server is, for the relay.
     server: Option<SocketAddr>,
     /// Private addresses count as one network with ours.
@@ -131,6 +134,8 @@ impl Peer {
             paths,
             attempt,
             punch_until: now + allowed,
+            allowed,
+            punch_latest: now + allowed * 2,
             server,
             lan,
             stage: PeerStage::Punching,

@@ -7,9 +7,11 @@ use std::collections::VecDeque;
 use std::time::Instant;
 
 use traversal_core::id::PlayerId;
+use traversal_core::plan::PlanInForce;
 use traversal_core::wire::message::{KeptMatch, MAX_KEPT, ToPlayer, Topology};
 
 use super::Server;
+use crate::matchmaking::choose;
 use crate::relay::RelayMode;
 
 /// As many as a player may have: one with each other member of a room.
@@ -76,7 +78,8 @@ impl Server {
             }
         }
         let edition = kept.edition.max(theirs.edition);
-        self.matches.resume(kept.match_id, (host, joiner), [of_host.nat, of_joiner.nat], edition);
+        let plan = PlanInForce::resumed(&choose(&of_host, &of_joiner), [of_joiner.nat, of_host.nat], edition);
+        self.matches.begin(kept.match_id, (host, joiner), plan);
         tracing::debug!(host = %host, joiner = %joiner, "a match goes on");
         if self.relay_mode(host) == RelayMode::Never {
             return;

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use rand_chacha::rand_core::RngCore;
 use traversal_core::id::{MatchId, PlayerId, RoomId};
+use traversal_core::plan::PlanInForce;
 use traversal_core::wire::message::{
     MatchEnd, RequestError, Response, RoomEnd, RoomInfo, ToPlayer, Topology,
 };
@@ -11,7 +12,7 @@ use traversal_core::wire::message::{
 use super::joining::JoinWish;
 use super::requests::Pending;
 use super::{Server, Timer};
-use crate::matchmaking::{plans, replans};
+use crate::matchmaking::{choose, plans};
 use crate::registry::RegistryOperation;
 use crate::relay::RelayMode;
 
@@ -97,7 +98,9 @@ impl Server {
         let id = MatchId(self.rng.next_u64());
         let mut secret = [0; 32];
         self.rng.fill_bytes(&mut secret);
-        for old in self.matches.begin(id, (host, joiner), [of_host.nat, of_joiner.nat]) {
+        let chosen = choose(&of_host, &of_joiner);
+        let plan = PlanInForce::new(&chosen, [of_joiner.nat, of_host.nat]);
+        for old in self.matches.begin(id, (host, joiner), plan) {
             self.relay.end(old);
             self.sprays.end(now, old);
             self.tell(now, host, ToPlayer::MatchEnded { match_id: old, reason: MatchEnd::Replaced });
@@ -105,14 +108,14 @@ impl Server {
         let relay = (self.relay_mode(host) != RelayMode::Never)
             .then(|| self.relay.grant(now, id, [host, joiner], &mut self.rng));
         let (mut for_host, mut for_joiner) =
-            plans(id, secret, &of_host, &of_joiner, relay, &self.config.policy());
+            plans(id, secret, (&of_host, &of_joiner), &chosen, relay, &self.config.policy());
         let room = self.players.get(&joiner).and_then(|joiner| joiner.room);
         let epoch = room.and_then(|room| self.rooms.get(&room)).map_or(0, |room| room.epoch);
         (for_host.epoch, for_joiner.epoch) = (epoch, epoch);
         (for_host.mesh, for_joiner.mesh) = (mesh, mesh);
         self.counters.matches += 1;
         tracing::debug!(host = %host, joiner = %joiner, same_nat = for_host.same_nat, "match begins");
-        self.plan_spray(now, (id, 0), [host, joiner], &for_host.methods);
+        self.plan_spray(now, (id, 0), [host, joiner], chosen.methods.first().copied());
         self.tell(now, joiner, ToPlayer::Plan(Box::new(for_joiner)));
         self.tell(now, host, ToPlayer::Plan(Box::new(for_host)));
     }
@@ -121,11 +124,9 @@ impl Server {
     pub(super) fn replan(&mut self, now: Instant, player: PlayerId) {
         for (id, [host, joiner]) in self.matches.unsettled(player) {
             let (Some(of_host), Some(of_joiner)) = (self.party(host), self.party(joiner)) else { continue };
-            let Some(edition) = self.matches.learn(id, [of_host.nat, of_joiner.nat]) else { continue };
-            if let Some((for_host, for_joiner)) = replans(id, &of_host, &of_joiner, edition) {
-                self.plan_spray(now, (id, edition), [host, joiner], &for_host.methods);
-                self.tell(now, joiner, ToPlayer::Replan(Box::new(for_joiner)));
-                self.tell(now, host, ToPlayer::Replan(Box::new(for_host)));
+            let (chosen, nats) = (choose(&of_host, &of_joiner), [of_joiner.nat, of_host.nat]);
+            if let Some(plan) = self.matches.learn(id, &chosen, nats) {
+                self.tell_replan(now, id, (host, &of_host), (joiner, &of_joiner), &plan);
             }
         }
     }

@@ -5,10 +5,11 @@ use std::time::Instant;
 use traversal_core::failure::FailureReason;
 use traversal_core::id::{MatchId, PlayerId};
 use traversal_core::nat::NatKind;
+use traversal_core::plan::PlanInForce;
 use traversal_core::wire::message::{MatchOutcome, ToPlayer};
 
 use super::Server;
-use crate::matchmaking::replans;
+use crate::matchmaking::{Party, choose, replans};
 use crate::outcomes::PairOutcome;
 
 impl Server {
@@ -48,12 +49,27 @@ impl Server {
         if self.sprays.has(id) {
             return; // It would lose its place.
         }
-        let Some(([host, joiner], edition)) = self.matches.begin_again(now, id, player) else { return };
+        let Some([host, joiner]) = self.matches.may_begin_again(now, id, player) else { return };
         let (Some(of_host), Some(of_joiner)) = (self.party(host), self.party(joiner)) else { return };
-        if let Some((for_host, for_joiner)) = replans(id, &of_host, &of_joiner, edition) {
-            self.plan_spray(now, (id, edition), [host, joiner], &for_host.methods);
-            self.tell(now, joiner, ToPlayer::Replan(Box::new(for_joiner)));
-            self.tell(now, host, ToPlayer::Replan(Box::new(for_host)));
+        let (chosen, nats) = (choose(&of_host, &of_joiner), [of_joiner.nat, of_host.nat]);
+        if let Some(plan) = self.matches.begin_again(now, id, &chosen, nats) {
+            self.tell_replan(now, id, (host, &of_host), (joiner, &of_joiner), &plan);
         }
+    }
+
+    /// Tells both players of a match the plan that is in force now.
+    pub(super) fn tell_replan(
+        &mut self,
+        now: Instant,
+        id: MatchId,
+        (host, of_host): (PlayerId, &Party),
+        (joiner, of_joiner): (PlayerId, &Party),
+        plan: &PlanInForce,
+    ) {
+        let (for_host, for_joiner) = replans(id, of_host, of_joiner, plan);
+        let first = plan.methods.first().map(|planned| planned.method);
+        self.plan_spray(now, (id, plan.edition), [host, joiner], first);
+        self.tell(now, joiner, ToPlayer::Replan(Box::new(for_joiner)));
+        self.tell(now, host, ToPlayer::Replan(Box::new(for_host)));
     }
 }

@@ -15,9 +15,9 @@ impl Server {
         now: Instant,
         plan: (MatchId, u8),
         sides: [PlayerId; 2],
-        methods: &[Method],
+        first: Option<Method>,
     ) {
-        self.sprays.plan(now, plan, sides, methods.first().is_some_and(|method| method.sprays()));
+        self.sprays.plan(now, plan, sides, first.is_some_and(Method::sprays));
     }
 
     /// A player's attempt has come to its search.

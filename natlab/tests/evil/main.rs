@@ -17,7 +17,9 @@ use rand_chacha::ChaCha8Rng;
 use traversal_core::failure::FailureReason;
 use traversal_core::id::MatchId;
 use traversal_core::nat::{Confidence, FilteringBehavior, MappingBehavior, NatProfile, PortAllocation};
-use traversal_core::wire::message::{Facts, Method, PunchPlan, RelayGrant, Replan, Role, ToPlayer};
+use traversal_core::wire::message::{
+    Facts, Method, PlannedMethod, PunchPlan, RelayGrant, Replan, Role, ToPlayer,
+};
 use traversal_core::{Caps, Event};
 
 use server::nobody;
@@ -169,7 +171,9 @@ fn a_server_that_says_anything_cannot_have_a_player_break_its_caps() {
                     1..=3 => ToPlayer::Replan(Box::new(Replan {
                         match_id: MatchId(known),
                         role: Role::Receiving,
-                        methods: Method::ALL.to_vec(),
+                        methods: Method::ALL
+                            .map(|method| PlannedMethod { method, since: rng.random() })
+                            .to_vec(),
                         own_nat: absurd_nat(&mut rng),
                         peer_nat: absurd_nat(&mut rng),
                         edition: rng.random(),
@@ -233,7 +237,7 @@ fn one_plan_sends_a_stranger_no_more_than_one_attempt_may_cost_whatever_is_said_
             stage.say(&ToPlayer::Replan(Box::new(Replan {
                 match_id: MatchId(1),
                 role: if edition % 2 == 0 { Role::Sending } else { Role::Receiving },
-                methods: vec![method],
+                methods: vec![PlannedMethod { method, since: edition as u8 }],
                 own_nat: absurd_nat(&mut rng),
                 peer_nat: absurd_nat(&mut rng),
                 edition: edition as u8,

@@ -9,7 +9,7 @@ use super::{Attempt, Hands};
 use crate::config::AgentConfig;
 use crate::cx::Cx;
 use crate::punch::SPRAY_TURN;
-use crate::wire::message::{Method, PunchPlan, SprayTurn, ToServer};
+use crate::wire::message::{Method, SprayTurn, ToServer};
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Turn {
@@ -30,18 +30,12 @@ pub(super) enum Turn {
 
 impl Turn {
     /// The first one of a plan: if a search comes first in it, the server counts that as asked.
-    pub(super) fn of(now: Instant, methods: &[Method]) -> Self {
-        let first = methods.first().is_some_and(|method| method.sprays());
-        if first { Self::Asked(now) } else { Self::None }
+    pub(super) fn of(now: Instant, first: Option<Method>) -> Self {
+        if first.is_some_and(Method::sprays) { Self::Asked(now) } else { Self::None }
     }
 }
 
 impl Attempt {
-    /// A newer plan counts, perhaps with the server's word about it already.
-    pub(super) fn turn_of_plan(&mut self, now: Instant, plan: &PunchPlan) {
-        self.turn = Turn::of(now, &plan.methods);
-    }
-
     /// What the server said of this plan before it came.
     pub(crate) fn turn_in_time(&mut self) -> Option<(u8, SprayTurn)> {
         let edition = self.context.edition;
@@ -63,7 +57,7 @@ impl Attempt {
                 // The attempt may have ended meanwhile.
                 self.over = false;
                 if self.waiting.is_empty() {
-                    self.waiting.extend(self.methods.iter().copied().filter(|method| method.sprays()));
+                    self.waiting.extend(self.methods.iter().filter(|planned| planned.method.sprays()));
                 }
                 return Some(now.saturating_duration_since(at));
             }
@@ -116,7 +110,7 @@ impl Attempt {
             Turn::Waiting(at) if cx.now >= at + cx.config.spray_wait => Turn::InVain,
             Turn::Waiting(_) if !punching => Turn::Over,
             Turn::Granted(until) => {
-                let begins = self.waiting.iter().any(|method| method.sprays()) && !self.over;
+                let begins = self.waiting.iter().any(|planned| planned.method.sprays()) && !self.over;
                 if punching && cx.now < until && (self.sprays_by_turn() || begins) {
                     return;
                 }
@@ -125,8 +119,8 @@ impl Attempt {
             _ => return,
         };
         self.turn = end;
-        self.stop_running_if(cx.now, Method::sprays);
-        self.waiting.retain(|method| !method.sprays());
+        self.stop_running_if(cx.now, |planned| planned.method.sprays());
+        self.waiting.retain(|planned| !planned.method.sprays());
         let (match_id, edition) = (self.match_id, self.context.edition);
         if let Some(online) = hands.link.online() {
             let _ = online.session.send(cx.now, ToServer::SprayOver { match_id, edition });

@@ -135,10 +135,13 @@ impl Peer {
         }
         (self.plan.own_nat, self.plan.peer_nat) = (better.own_nat, better.peer_nat);
         if better.edition == self.attempt.edition() {
-            return self.attempt.learn(&self.plan);
+            return self.attempt.learn(&better);
         }
-        (self.plan.role, self.plan.methods) = (better.role, better.methods);
-        self.punch_until += self.attempt.replan(cx, &self.plan, better.edition);
+        self.plan.role = better.role;
+        self.plan.methods = better.methods.iter().map(|planned| planned.method).collect();
+        self.punch_until += self.attempt.replan(cx, &better);
+        // The time until the NATs were known does not count, within reason.
+        self.punch_until = self.punch_until.max((cx.now + self.allowed).min(self.punch_latest));
         self.close_unused(cx, hands, &self.paths.sockets_in_use());
         self.hold_until = hold_back(&self.plan, hands.link).map(|hold| cx.now + hold);
         self.add_public(cx);
@@ -262,7 +265,8 @@ impl Peer {
         let close: Vec<Owner> =
             hands.sockets.owned(|owner| matches!(owner, Owner::Match(of, ..) if of == id));
         for owner in close {
-            if hands.sockets.get(owner).is_none_or(|(socket, _)| !used.contains(&socket)) {
+            let runs = matches!(owner, Owner::Match(_, method, slot) if self.attempt.uses(method, slot));
+            if !runs && hands.sockets.get(owner).is_none_or(|(socket, _)| !used.contains(&socket)) {
                 hands.sockets.close(cx, owner);
             }
         }

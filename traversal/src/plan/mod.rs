@@ -2,16 +2,17 @@
 //! (M10-M12). They work on the RFC 4787 space; the tables of S1 for its five names fall out of them.
 
 mod reach;
+mod revision;
 mod roles;
 
 pub use reach::{Reach, reach};
+pub use revision::{PlanInForce, Revision};
 pub use roles::{
     Decision, MultiBubbleDecision, bubble_decision, bubble_outcome, multi_bubble_decision, role_in,
 };
 
 use crate::failure::FailureReason;
-use crate::nat::{Confidence, NatProfile, PortAllocation};
-use crate::ports::UNKNOWN_RATE;
+use crate::nat::{Confidence, NatProfile};
 use crate::wire::message::{Method, Role};
 
 /// What [`plan`] needs to know beside the two NATs.
@@ -26,26 +27,10 @@ pub struct PlanOptions {
 pub struct Plan {
     /// The caller's role; the other player has the other one. A single method may turn it round: [`role_in`].
     pub caller: Role,
-    /// What to try, in this order, each with whether it starts together with the one before it.
-    pub methods: Vec<PlannedMethod>,
+    /// What to try, in this order. Those that [`starts_together`] names begin at once, the others in their turn.
+    pub methods: Vec<Method>,
     /// A direct path cannot be had, and why. The methods are empty then, or hopeful tries where facts are missing.
     pub hopeless: Option<FailureReason>,
-}
-
-/// One step of a [`Plan`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PlannedMethod {
-    /// Which.
-    pub method: Method,
-    /// Starts together with the one before it, not after it has failed.
-    pub together: bool,
-}
-
-impl Plan {
-    /// The bare methods, as they stand on the wire.
-    pub fn method_list(&self) -> Vec<Method> {
-        self.methods.iter().map(|m| m.method).collect()
-    }
 }
 
 /// Whether `method` starts together with the ones before it in a plan's list, rather than after they failed. The
@@ -72,7 +57,7 @@ pub fn plan(caller: &NatProfile, callee: &NatProfile, options: PlanOptions) -> P
         let works = works(method, caller, callee, role);
         return Plan {
             caller: role,
-            methods: vec![PlannedMethod { method, together: false }],
+            methods: vec![method],
             hopeless: (!works).then(|| expected_failure(caller, callee)),
         };
     }
@@ -90,35 +75,7 @@ pub fn plan(caller: &NatProfile, callee: &NatProfile, options: PlanOptions) -> P
         // Old or missing facts may be wrong; a few test messages cost nothing.
         wanted.push(Method::Cone);
     }
-    let methods = wanted
-        .iter()
-        .enumerate()
-        .map(|(i, m)| PlannedMethod { method: *m, together: starts_together(&wanted[..i], *m) })
-        .collect();
-    Plan { caller: role, methods, hopeless }
-}
-
-/// Whether a plan from `new` profiles is worth beginning anew, when a match runs by one from `old` ones (the caller's
-/// first). Details that only make a plan surer are not: a new beginning costs what has been sent.
-pub fn supersedes(old: [&NatProfile; 2], new: [&NatProfile; 2]) -> bool {
-    let (before, after) =
-        (plan(old[0], old[1], PlanOptions::default()), plan(new[0], new[1], PlanOptions::default()));
-    let known = before.method_list();
-    before.caller != after.caller
-        || after.methods.iter().any(|planned| !known.contains(&planned.method))
-        || (0..2).any(|side| counts_differently(old[side], new[side]))
-}
-
-/// Ports measured with one of the profiles would be answered wrongly with the other.
-fn counts_differently(old: &NatProfile, new: &NatProfile) -> bool {
-    let same_ports = match (old.allocation, new.allocation) {
-        (PortAllocation::RandomInBlock { .. }, PortAllocation::RandomInBlock { .. }) => true,
-        (old, new) => old == new,
-    };
-    // As prediction takes an unknown rate; the width of what it tries goes with it.
-    let rate = |nat: &NatProfile| nat.foreign_rate.unwrap_or(UNKNOWN_RATE) + 8.0;
-    let rates_differ = rate(old).max(rate(new)) > 1.5 * rate(old).min(rate(new));
-    old.mapping != new.mapping || (!reach(new).mapping_is_fixed() && (!same_ports || rates_differ))
+    Plan { caller: role, methods: wanted, hopeless }
 }
 
 fn sure(profile: &NatProfile) -> bool {

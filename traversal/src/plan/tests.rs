@@ -105,7 +105,7 @@ fn m12_not_port_sensitive_is_all_that_a_single_server_address_must_tell() {
     assert_eq!(multi_bubble_decision(&half, &named("ps")), MultiBubbleDecision::CallerReceives);
     assert_eq!(multi_bubble_decision(&named("ps"), &half), MultiBubbleDecision::CalleeReceives);
     let plan = plan(&half, &named("ps"), PlanOptions::default());
-    assert!(plan.method_list().contains(&Method::MultiBubble));
+    assert!(plan.methods.contains(&Method::MultiBubble));
     assert_eq!(plan.hopeless, None);
 }
 
@@ -137,21 +137,20 @@ fn every_pair_of_the_five_names_has_a_plan() {
             let plan = plan(&named(caller), &named(callee), PlanOptions::default());
             assert_eq!(plan.hopeless, None, "{caller} calls {callee}");
             assert!(!plan.methods.is_empty());
-            assert!(!plan.methods[0].together);
         }
     }
 }
 
 #[test]
 fn cones_start_with_test_messages_and_symmetric_pairs_with_speculation() {
-    let first = |a, b| plan(&named(a), &named(b), PlanOptions::default()).method_list();
+    let first = |a, b| plan(&named(a), &named(b), PlanOptions::default()).methods;
     assert_eq!(first("pr", "pr")[0], Method::Cone);
     assert_eq!(first("ps", "fc")[0], Method::Cone);
     assert_eq!(first("ps", "r")[0], Method::Cone);
     let bracketed = plan(&named("pr"), &named("ps"), PlanOptions::default());
-    assert_eq!(bracketed.method_list(), [Method::Prediction, Method::Bubble, Method::MultiBubble]);
-    assert!(bracketed.methods[1].together, "guess and bracket run side by side");
-    assert!(!bracketed.methods[2].together);
+    assert_eq!(bracketed.methods, [Method::Prediction, Method::Bubble, Method::MultiBubble]);
+    assert!(starts_together(&bracketed.methods[..1], Method::Bubble), "guess and bracket run side by side");
+    assert!(!starts_together(&bracketed.methods[..2], Method::MultiBubble));
     assert_eq!(bracketed.caller, Role::Receiving, "M10 swaps");
     assert_eq!(first("ps", "ps"), [Method::Prediction, Method::GiantStep]);
 }
@@ -159,7 +158,7 @@ fn cones_start_with_test_messages_and_symmetric_pairs_with_speculation() {
 #[test]
 fn random_ports_against_a_cone_are_searched_by_chance() {
     let plan = plan(&named("pr"), &named("psrandom"), PlanOptions::default());
-    assert_eq!(plan.method_list(), [Method::Birthday]);
+    assert_eq!(plan.methods, [Method::Birthday]);
     assert_eq!(plan.hopeless, None);
     assert_eq!(role_in(Method::Birthday, Role::Receiving, &named("psrandom"), &named("pr")), Role::Sending);
 }
@@ -168,7 +167,7 @@ fn random_ports_against_a_cone_are_searched_by_chance() {
 fn random_symmetric_against_address_sensitive_needs_no_search() {
     for (a, b) in [("psrandom", "as"), ("as", "psrandom")] {
         let plan = plan(&named(a), &named(b), PlanOptions::default());
-        assert_eq!(plan.method_list(), [Method::Bubble, Method::MultiBubble], "{a} {b}");
+        assert_eq!(plan.methods, [Method::Bubble, Method::MultiBubble], "{a} {b}");
         assert_eq!(plan.hopeless, None);
         let bubble_from_as = if a == "as" { Role::Sending } else { Role::Receiving };
         assert_eq!(plan.caller, bubble_from_as, "its port can be bracketed, and its filter takes any port");
@@ -196,21 +195,21 @@ fn missing_or_old_facts_give_hopeful_plans() {
     let unknown = NatProfile::default();
     for other in NAMES {
         let plan = plan(&unknown, &named(other), PlanOptions::default());
-        assert_eq!(plan.method_list()[0], Method::Cone, "{other}");
-        assert!(plan.method_list().contains(&Method::Prediction), "{other}");
+        assert_eq!(plan.methods[0], Method::Cone, "{other}");
+        assert!(plan.methods.contains(&Method::Prediction), "{other}");
         assert_eq!(plan.hopeless, None);
     }
     let stale = NatProfile { confidence: Confidence::Stale, ..named("psrandom") };
     let plan = plan(&stale, &named("psrandom"), PlanOptions::default());
     assert_eq!(plan.hopeless, Some(FailureReason::RandomPortsOnBothSides));
-    assert_eq!(plan.method_list(), [Method::Cone], "a few tests in case it is not so any more");
+    assert_eq!(plan.methods, [Method::Cone], "a few tests in case it is not so any more");
 }
 
 #[test]
 fn a_forced_method_stands_alone() {
     let options = PlanOptions { force: Some(Method::Bubble) };
     let plan_ps = plan(&named("ps"), &named("ps"), options);
-    assert_eq!(plan_ps.method_list(), [Method::Bubble]);
+    assert_eq!(plan_ps.methods, [Method::Bubble]);
     assert_eq!(plan_ps.hopeless, Some(FailureReason::SymmetricOnBothSides));
     assert_eq!(plan(&named("ps"), &named("r"), options).hopeless, None);
 }

@@ -1,14 +1,14 @@
 //! Random ports on one side: many sockets there, many destination ports here, until two agree by chance.
 //!
-//! The sending side is the one with the random ports: it opens sockets, and each sends one packet to the other
+//! The sending side is the one with the random ports: it opens sockets, and each sends two packets to the other
 //! side, so that answers get in. The receiving side tries ports from the game's own socket.
 
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use super::Slot;
 use super::engine::{Engine, PACE};
 use super::tactic::Tactic;
+use super::{PunchContext, Slot};
 use crate::nat::PortAllocation;
 use crate::ports::{Birthday as Numbers, FIRST_PORT, PORT_SPACE, birthday};
 use crate::wire::message::{Method, Role};
@@ -30,23 +30,30 @@ fn gcd(a: u32, b: u32) -> u32 {
     if b == 0 { a } else { gcd(b, a % b) }
 }
 
+/// The ports among which the random ones lie (the first, and how many), and how many sockets and tries that takes.
+fn plan_search(context: &PunchContext) -> ((u16, u32), Numbers) {
+    let random = if context.role == Role::Sending { context.own } else { context.peer };
+    let (block, known) = match random.allocation {
+        PortAllocation::RandomInBlock { first, last } if first <= last => {
+            let first = first.max(FIRST_PORT).min(last.max(FIRST_PORT));
+            ((first, u32::from(last.max(FIRST_PORT) - first) + 1), true)
+        }
+        _ => ((FIRST_PORT, PORT_SPACE), false),
+    };
+    let caps = &context.caps;
+    (block, birthday(known.then_some(block.1), caps.sockets_per_attempt, caps.targets_per_attempt))
+}
+
 impl Birthday {
+    /// How long all tries take.
+    pub(super) fn time(context: &PunchContext) -> Duration {
+        PACE * plan_search(context).1.probes
+    }
+
     pub(super) fn new(now: Instant, engine: Engine) -> Self {
         let context = &engine.context;
         let sends = context.role == Role::Sending;
-        let random = if sends { context.own } else { context.peer };
-        let (block, size) = match random.allocation {
-            PortAllocation::RandomInBlock { first, last } if first <= last => {
-                let first = first.max(FIRST_PORT).min(last.max(FIRST_PORT));
-                ((first, u32::from(last.max(FIRST_PORT) - first) + 1), true)
-            }
-            _ => ((FIRST_PORT, PORT_SPACE), false),
-        };
-        let numbers = birthday(
-            size.then_some(block.1),
-            context.caps.sockets_per_attempt,
-            context.caps.targets_per_attempt,
-        );
+        let (block, numbers) = plan_search(context);
         // Any ports do as well as any others, if they differ; a long stride keeps clear of a firewall's idea of a
         // port scan only by chance, but costs nothing.
         let seed = context.seed;
@@ -107,6 +114,11 @@ impl Tactic for Birthday {
         if open {
             let to = self.engine.peer;
             self.engine.opener(now, 1, 1, Slot::Own(slot), to);
+            // Once more when all have sent their first, for what was lost: where one packet in seven is lost (busy mobile
+            // and satellite links), a seventh of the sockets would search for nothing. Every second one without the short
+            // TTL, which the own NAT may be too far away for.
+            let later = now + PACE * self.numbers.sockets;
+            self.engine.opener(later, 1, 1 + (slot % 2) as u8, Slot::Own(slot), to);
             self.done += 1;
         }
     }

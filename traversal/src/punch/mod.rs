@@ -249,6 +249,27 @@ pub fn puncher(method: Method, now: Instant, context: PunchContext) -> Option<Bo
     })
 }
 
+/// How long a method needs to have had its chance, for its share of an attempt's time. A round trip here is one from one
+/// player to the other and back by way of the server, which a message about ports takes.
+pub(crate) fn expected_time(method: Method, context: &PunchContext) -> Duration {
+    let peer = context.peer_rtt.map_or(context.rtt, |rtt| RttEstimate::new(Some(rtt)));
+    let round_trip = (context.rtt.overdue() + peer.overdue()) / 2;
+    match method {
+        // A test, its answer, and both once more for loss.
+        Method::Cone => round_trip * 4,
+        // Probe, news, reply and confirmation take two; three tries, since one in five packets may be lost (0.8^3 = 0.5
+        // for all three of a try).
+        Method::Bubble => round_trip * 8,
+        // The same; foreign ports make many tries miss.
+        Method::Prediction => round_trip * 16,
+        // Each side brackets in turn, so four a try.
+        Method::MultiBubble => round_trip * 12,
+        // Two passes over some fifty ports a try, and the news of where they begin.
+        Method::GiantStep => (round_trip + engine::PACE * 100) * 2,
+        Method::Birthday => birthday::Birthday::time(context) + round_trip * 2,
+    }
+}
+
 /// The longest turn of a match to search by many sockets or ports ([`Method::sprays`]): 1,200 probes at 200 a second
 /// take 6 s, and an attempt 10 s.
 pub const SPRAY_TURN: Duration = Duration::from_secs(12);

@@ -16,7 +16,9 @@ mod to_server;
 pub use frame::{Frame, Probe, ProbePurpose, REGISTER_TAG};
 pub use gather::{MAX_MODE, MESH_CAPACITY, QueueStatus, QuickMatch, QuickMatched, Topology};
 pub use login::{Login, LoginRefusal, LoginReply, Welcome};
-pub use rendezvous::{Facts, KeptMatch, MAX_KEPT, Method, PunchPlan, RelayGrant, Replan, Role, SprayTurn};
+pub use rendezvous::{
+    Facts, KeptMatch, MAX_KEPT, Method, PlannedMethod, PunchPlan, RelayGrant, Replan, Role, SprayTurn,
+};
 pub use room::{PlayerInfo, RoomEnd, RoomInfo, RoomOptions, RoomSummary, RoomTarget, RoomTicket};
 pub use to_player::{MatchEnd, RequestError, Response, ToPlayer};
 pub use to_server::{MatchOutcome, Request, ToServer};

@@ -74,8 +74,8 @@ pub struct Replan {
     pub match_id: MatchId,
     /// This side's part.
     pub role: Role,
-    /// What to try, as in [`PunchPlan::methods`].
-    pub methods: Vec<Method>,
+    /// What to try, in this order; at most one entry a method.
+    pub methods: Vec<PlannedMethod>,
     /// This side's NAT.
     pub own_nat: NatProfile,
     /// The other side's.
@@ -83,6 +83,16 @@ pub struct Replan {
     /// Counts the plans of a match, the first one being 0. With a number that is not new, only the facts about the NATs
     /// are, and what runs goes on.
     pub edition: u8,
+}
+
+/// A method of a better plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlannedMethod {
+    /// What is tried.
+    pub method: Method,
+    /// The edition that it began with as it is now: a method that runs since then goes on, any other one begins. It
+    /// marks the rounds of the method, so that both sides mean the same ones.
+    pub since: u8,
 }
 
 /// One side's way through the server's relay.

@@ -1,0 +1,65 @@
+//! Where a server is, for people and programs.
+
+use std::net::SocketAddr;
+
+use crate::key;
+use crate::udp::Bound;
+
+/// Where a server is, and how it is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Addresses {
+    /// Sockets that players log in to: the first port of each first address.
+    pub first: Vec<SocketAddr>,
+    /// The sockets farthest from them: second address and port, where there are.
+    pub second: Vec<SocketAddr>,
+    /// All UDP sockets.
+    pub all: Vec<SocketAddr>,
+    /// Where TCP is served, for players whose networks block UDP.
+    pub tcp: Vec<SocketAddr>,
+    /// Metrics and status page.
+    pub http: Option<SocketAddr>,
+    /// The key that clients pin.
+    pub public_key: [u8; 32],
+}
+
+impl Addresses {
+    pub(crate) fn of(
+        sockets: &[Bound],
+        tcp: Vec<SocketAddr>,
+        http: Option<SocketAddr>,
+        public_key: [u8; 32],
+    ) -> Self {
+        let all: Vec<_> = sockets.iter().map(|bound| bound.about).collect();
+        let first: Vec<SocketAddr> = all
+            .iter()
+            .filter(|about| !about.second_address && !about.second_port)
+            .map(|about| about.local)
+            .collect();
+        let mut second = Vec::new();
+        for v4 in [true, false] {
+            let far = all
+                .iter()
+                .filter(|about| about.local.is_ipv4() == v4 && about.second_port)
+                .max_by_key(|about| about.second_address);
+            second.extend(far.map(|about| about.local));
+        }
+        Self { first, second, all: all.iter().map(|about| about.local).collect(), tcp, http, public_key }
+    }
+}
+
+/// `198.18.0.10:3478 (second 198.18.0.11:3479), http 127.0.0.1:9600, key ...`
+impl std::fmt::Display for Addresses {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let list = |addresses: &[SocketAddr]| {
+            addresses.iter().map(SocketAddr::to_string).collect::<Vec<_>>().join(" and ")
+        };
+        write!(f, "{}", list(&self.first))?;
+        if !self.second.is_empty() {
+            write!(f, " (second {})", list(&self.second))?;
+        }
+        if let Some(http) = self.http {
+            write!(f, ", http {http}")?;
+        }
+        write!(f, ", key {}", key::printed(&self.public_key))
+    }
+}
