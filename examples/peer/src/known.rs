@@ -52,3 +52,61 @@ impl Known {
         facts.check().map(|()| facts)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::args::{Cli, Sub};
+
+    fn parsed(options: &str) -> Result<NatFacts, String> {
+        let line = format!("peer nat --lobby 192.0.2.1 {options}");
+        let cli = Cli::try_parse_from(line.split_whitespace()).map_err(|error| error.to_string())?;
+        let Sub::Nat { common, .. } = cli.command else { return Err("another command".into()) };
+        common.known.facts().map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn facts_are_set_one_by_one_and_what_is_given_alone_wins_over_the_kind() {
+        assert_eq!(parsed(""), Ok(NatFacts::NONE));
+        let counts = |step| Some(PortAllocation::Sequential { step });
+        assert_eq!(parsed("--step -3"), Ok(NatFacts { allocation: counts(-3), ..NatFacts::NONE }));
+        let cone = NatFacts::of_kind(NatKind::PortRestrictedCone).expect("a kind");
+        assert_eq!(
+            parsed("--nat port-restricted-cone --step 2"),
+            Ok(NatFacts { allocation: counts(2), ..cone })
+        );
+        let open = Some(FilteringBehavior::EndpointIndependent);
+        assert_eq!(
+            parsed("--nat portrestricted --filtering endpoint-independent"),
+            Ok(NatFacts { filtering: open, ..cone })
+        );
+        let timeout = Some(Duration::from_secs(30));
+        assert_eq!(
+            parsed("--foreign-rate 12.5 --nat-timeout 30"),
+            Ok(NatFacts { foreign_rate: Some(12.5), timeout, ..NatFacts::NONE })
+        );
+    }
+
+    #[test]
+    fn bad_values_are_refused_with_what_is_allowed() {
+        for (options, says) in [
+            ("--step 0", "-4096 to 4096 ports, without 0"),
+            ("--step 5000", "-4096 to 4096 ports, without 0"),
+            ("--nat symmetric", "port-sensitive-symmetric (ps)"),
+            ("--mapping none", "address-and-port-dependent"),
+            ("--allocation sequential", "FIRST-LAST"),
+            ("--foreign-rate -1", "0 to 10000"),
+            ("--foreign-rate NaN", "0 to 10000"),
+            ("--nat-timeout 0", "1 to 86400 s"),
+            ("--step 2 --allocation random", "cannot be used with"),
+        ] {
+            let refused = parsed(options).expect_err(options);
+            assert!(refused.contains(says), "{options}: {refused}");
+        }
+        let line = "peer join --lobby 192.0.2.1 --room r --bubble-target 1-65535";
+        let refused = Cli::try_parse_from(line.split_whitespace()).expect_err("too many").to_string();
+        assert!(refused.contains("up to 8 ports"), "{refused}");
+    }
+}
