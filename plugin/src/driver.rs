@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use mio::{Poll, Token, Waker};
+use traversal_core::address::{Scope, scope};
 use traversal_core::id::PlayerId;
 use traversal_core::{Command, Event, SocketId};
 
@@ -295,10 +296,9 @@ fn watch_interfaces(
 /// other side cannot know.
 fn usable(ips: impl Iterator<Item = IpAddr>, v6: bool) -> Vec<IpAddr> {
     let mut usable: Vec<IpAddr> = ips
-        .filter(|ip| match ip {
-            IpAddr::V4(ip) => !ip.is_loopback() && !ip.is_link_local() && !ip.is_unspecified(),
-            IpAddr::V6(ip) => v6 && !ip.is_loopback() && !ip.is_unicast_link_local() && !ip.is_unspecified(),
-        })
+        .map(|ip| ip.to_canonical())
+        .filter(|ip| v6 || ip.is_ipv4())
+        .filter(|ip| !matches!(scope(*ip), Scope::Loopback | Scope::LinkLocal | Scope::Unspecified))
         .collect();
     usable.sort_unstable();
     usable.dedup();

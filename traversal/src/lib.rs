@@ -36,6 +36,7 @@
 //!
 //! Out of scope: sockets and names (the driver's), rooms and matching (the lobby server's), what the game says.
 
+pub mod address;
 mod agent;
 mod api;
 mod attempt;
@@ -64,6 +65,7 @@ mod sockets;
 mod timer;
 pub mod wire;
 
+pub use address::{is_local, is_sendable};
 pub use agent::{
     Agent, Command, DisconnectReason, Event, IntoSocketError, LobbyError, LobbyState, Output, PathInfo,
     PathKind, ReleasedSocket, RequestFailure, RequestKind, SocketId, StreamState, Transmit,
@@ -72,6 +74,5 @@ pub use config::{AgentConfig, Caps, Detect, RelayPolicy};
 pub use facts::{BubbleTargets, FactError, NatFacts};
 pub use kept::KeptProfile;
 pub use known_routers::RouterName;
-pub use path::{is_local, is_sendable};
 pub use port_mapping::{MappingProtocol, NoPortMapping, PortMapping, PortMappingState};
 pub use wire::handshake::Identity;

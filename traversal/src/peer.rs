@@ -11,13 +11,14 @@ use std::time::{Duration, Instant};
 use rand_chacha::rand_core::RngCore;
 
 use crate::Identity;
+use crate::address::{is_local, is_sendable};
 use crate::api::{DisconnectReason, Event, PathInfo, PathKind, SocketId};
 use crate::attempt::{Attempt, Hands};
 use crate::config::{AgentConfig, RelayPolicy};
 use crate::cx::Cx;
 use crate::failure::{FailureReason, Stage};
 use crate::id::MatchId;
-use crate::path::{Paths, RELAY, is_local, is_sendable, kind_of};
+use crate::path::{Paths, RELAY, kind_of};
 use crate::timer::{due, earliest};
 use crate::wire::Dropped;
 use crate::wire::message::{Method, PlayerInfo, PunchPlan};

@@ -7,6 +7,7 @@ use std::time::Instant;
 use rand_chacha::rand_core::RngCore;
 use sha2::{Digest, Sha256};
 use traversal_core::NatFacts;
+use traversal_core::address::canonical;
 use traversal_core::nat::NatProfile;
 use traversal_core::wire::Dropped;
 use traversal_core::wire::handshake::{PendingLogin, ServerHandshake};
@@ -96,6 +97,7 @@ impl Server {
         };
         let player = pending.player;
         pending.login.local.truncate(MAX_LOCAL_ADDRESSES);
+        pending.login.local.iter_mut().for_each(|address| *address = canonical(*address));
         pending.login.token.clear();
         let login = pending.login.clone();
         let Ok((answer, session)) = pending.accept(&welcome, now) else { return };

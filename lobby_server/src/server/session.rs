@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use traversal_core::NatFacts;
+use traversal_core::address::canonical;
 use traversal_core::classify::Sighting;
 use traversal_core::id::{PlayerId, RequestId, RoomId};
 use traversal_core::nat::NatProfile;
@@ -135,6 +136,7 @@ impl Server {
             ToServer::Request { id: request, request: body } => self.handle_request(now, id, request, body),
             ToServer::LocalAddresses(mut local) => {
                 local.truncate(MAX_LOCAL_ADDRESSES);
+                local.iter_mut().for_each(|address| *address = canonical(*address));
                 client.login.local = local;
             }
             ToServer::JoinAnswer { join, allow, reason } => {

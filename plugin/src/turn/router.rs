@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Instant;
 
 use crossbeam_channel::Receiver;
+use traversal_core::address::{Scope, scope};
 use traversal_core::{Command, Event, LobbyState, NoPortMapping, RouterName, SocketId};
 
 use super::Turn;
@@ -47,7 +48,7 @@ impl Turn {
         let (Some(router), Some(main)) = (&mut self.router, self.sockets.get(&SocketId::MAIN)) else {
             return;
         };
-        let open = public.ip().is_loopback() || router.local.contains(&public.ip());
+        let open = scope(public.ip()) == Scope::Loopback || router.local.contains(&public.ip());
         if open || public.is_ipv6() {
             router.mapper.want_nothing();
             router.known = Some(Err(NoPortMapping::NotNeeded));

@@ -4,13 +4,14 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::{Peer, PeerStage};
+use crate::address::{is_local, is_sendable};
 use crate::api::{PathKind, SocketId};
 use crate::attempt::{Attempt, Hands};
 use crate::classify::RttEstimate;
 use crate::config::{AgentConfig, RelayPolicy};
 use crate::cx::Cx;
 use crate::login::{LobbyLink, ProbeSeen};
-use crate::path::{Paths, RELAY, is_local, is_sendable, kind_of};
+use crate::path::{Paths, RELAY, kind_of};
 use crate::sockets::Owner;
 use crate::wire::message::{Facts, Method, PunchPlan, Replan, SprayTurn, ToServer};
 use crate::wire::pair::PairMessage;
