@@ -131,4 +131,16 @@ mod tests {
         let real: SocketAddr = "[2001:db8::1]:7".parse().unwrap();
         assert_eq!(canonical(real), real);
     }
+
+    #[test]
+    fn a_server_that_is_named_by_a_mapped_address_is_reached_from_the_ipv4_socket() {
+        use crate::{Agent, AgentConfig, Command, Identity, Output, SocketId};
+        let main = "0.0.0.0:4000".parse().unwrap();
+        let mut agent =
+            Agent::new(AgentConfig::default(), Identity::from_secret([7; 32]), [9; 32], (main, None));
+        let mapped = "[::ffff:198.51.100.1]:3478".parse().unwrap();
+        agent.handle_command(std::time::Instant::now(), Command::Connect(vec![mapped]));
+        let Some(Output::Transmit(hello)) = agent.poll_output() else { panic!("no hello") };
+        assert_eq!((hello.socket, hello.to), (SocketId::MAIN, "198.51.100.1:3478".parse().unwrap()));
+    }
 }
