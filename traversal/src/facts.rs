@@ -219,7 +219,14 @@ impl NatProfile {
             }
             possible => possible,
         };
-        Self { allocation, foreign_rate: self.foreign_rate.filter(|rate| rate_is_possible(*rate)), ..self }
+        let possible = |time: &Duration| *time <= MAX_TIMEOUT;
+        Self {
+            allocation,
+            foreign_rate: self.foreign_rate.filter(|rate| rate_is_possible(*rate)),
+            timeout: self.timeout.filter(possible),
+            timeout_below: self.timeout_below.filter(possible),
+            ..self
+        }
     }
 }
 
@@ -369,9 +376,17 @@ mod tests {
         let wild = NatProfile {
             allocation: PortAllocation::Sequential { step: i32::MIN },
             foreign_rate: Some(f32::INFINITY),
+            timeout: Some(Duration::MAX),
+            timeout_below: Some(Duration::MAX),
             ..MEASURED
         };
-        let tame = NatProfile { allocation: PortAllocation::Unknown, foreign_rate: None, ..MEASURED };
+        let tame = NatProfile {
+            allocation: PortAllocation::Unknown,
+            foreign_rate: None,
+            timeout: None,
+            timeout_below: None,
+            ..MEASURED
+        };
         assert_eq!(wild.plausible(), tame);
         assert_eq!(MEASURED.plausible(), MEASURED);
     }
