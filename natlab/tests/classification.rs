@@ -384,7 +384,7 @@ fn m9_a_player_who_joins_right_after_its_login_is_planned_by_what_it_has_set() {
     assert!(pair.wait(Duration::from_secs(3), |pair| planned(pair).is_some()));
     // Both have set the same; no probe has come back yet.
     let known = manual.over(NatProfile::UNKNOWN);
-    assert_eq!(planned(&pair).unwrap(), plan(&known, &known, PlanOptions::default()).method_list());
+    assert_eq!(planned(&pair).unwrap(), plan(&known, &known, PlanOptions::default()).methods);
     let unknown = plan(&NatProfile::UNKNOWN, &NatProfile::UNKNOWN, PlanOptions::default());
-    assert_ne!(planned(&pair).unwrap(), unknown.method_list());
+    assert_ne!(planned(&pair).unwrap(), unknown.methods);
 }

@@ -63,7 +63,7 @@ fn joins_at_once(
 }
 
 fn unknown_plan() -> Vec<Method> {
-    plan(&NatProfile::UNKNOWN, &NatProfile::UNKNOWN, PlanOptions::default()).method_list()
+    plan(&NatProfile::UNKNOWN, &NatProfile::UNKNOWN, PlanOptions::default()).methods
 }
 
 #[test]
@@ -74,7 +74,7 @@ fn m9_a_player_who_joins_at_its_next_start_is_planned_by_what_it_measured_before
         assert_eq!((host.confidence, joiner.confidence), (Confidence::Full, Confidence::Full));
         let (_, methods, told) = joins_at_once(settings(2, left, right), &kept);
         let stale = |profile| NatProfile { confidence: Confidence::Stale, ..profile };
-        let expected = plan(&stale(joiner), &stale(host), PlanOptions::default()).method_list();
+        let expected = plan(&stale(joiner), &stale(host), PlanOptions::default()).methods;
         assert_eq!(methods, expected, "{left} {right}");
         assert_ne!(methods, unknown_plan(), "{left} {right}: the hint tells something");
         assert_eq!(told[0], stale(joiner));
