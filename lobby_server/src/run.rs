@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use mio::{Events, Interest, Poll, Token, Waker};
-use traversal_core::Identity;
+use traversal_core::{Identity, WakeGuard};
 
 use crate::addresses::Addresses;
 use crate::config::{ConfigError, Settings};
@@ -245,13 +245,14 @@ impl BoundServer {
         let mut buffers = Buffers::new();
         // Edge-triggered: a socket stays here until it was read to the end.
         let mut ready = vec![true; self.sockets.len()];
+        let mut guard = WakeGuard::default();
         loop {
             let now = Instant::now();
             let wait = if ready.contains(&true) || self.streams.is_ready() {
                 Some(Duration::ZERO)
             } else {
                 let due = self.server.poll_timeout().into_iter().chain(self.streams.poll_timeout()).min();
-                due.map(|due| due.saturating_duration_since(now))
+                due.map(|due| due.saturating_duration_since(now).max(guard.least_wait()))
             };
             match self.poll.poll(&mut events, wait) {
                 Err(error) if error.kind() != std::io::ErrorKind::Interrupted => return Err(error),
@@ -274,6 +275,11 @@ impl BoundServer {
             self.streams.turn(now, &mut self.server);
             if self.server.poll_timeout().is_some_and(|due| due <= now) {
                 self.server.handle_timeout(now);
+                if guard.woken(now, self.server.poll_timeout()) {
+                    tracing::warn!(
+                        "the server's core asks for the same instant again and again; please report it"
+                    );
+                }
             }
             let stop = self.handle.stop.load(Ordering::Acquire);
             if stop {

@@ -3,6 +3,10 @@
 //! Run loop of a driver: give every input with the present time ([`Server::handle_datagram`],
 //! [`Server::handle_registry_reply`], [`Server::handle_timeout`]), then drain [`Server::poll_transmit`] and
 //! [`Server::poll_registry`], then wait until [`Server::poll_timeout`].
+//!
+//! After [`Server::handle_timeout`] at `now`, [`Server::poll_timeout`] is later than `now` (or none): a timer that sets
+//! itself to an instant that has passed is moved on by [`TICK`]. So a driver that calls it only when it is due never
+//! turns without progress.
 
 mod counters;
 mod creating;
@@ -31,7 +35,7 @@ mod timers;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
@@ -64,6 +68,9 @@ use session::{Client, Player};
 use sockets::Route;
 pub use sockets::{ServerSocket, ServerSocketId, ServerTransmit};
 use timers::{Timer, Timers};
+
+/// A timer that was due is not due again sooner than this: far below every wait of the server.
+const TICK: Duration = Duration::from_millis(1);
 
 /// Checks the token of a login.
 pub trait TokenCheck: Send {
@@ -315,9 +322,14 @@ impl Server {
         self.transmit(from, reply);
     }
 
-    /// The time has come that [`poll_timeout`](Self::poll_timeout) named.
+    /// The time has come that [`poll_timeout`](Self::poll_timeout) named. Afterwards that is later than `now`.
     pub fn handle_timeout(&mut self, now: Instant) {
+        let mut handled = BTreeSet::new();
         while let Some(timer) = self.timers.pop(now) {
+            if !handled.insert(timer) {
+                self.timers.set(timer, Some(now + TICK));
+                continue;
+            }
             match timer {
                 Timer::Session(id) => self.session_timeout(now, id),
                 Timer::Stale(player) => self.stale_timeout(now, player),

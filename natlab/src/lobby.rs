@@ -83,8 +83,14 @@ impl Lobby {
         &mut self.server
     }
 
-    fn turn(&mut self, now: Instant) {
-        self.server.turn_registry(now, &mut self.registry);
+    /// Carries out what the core wants; whether it wanted anything of the registry.
+    fn turn(&mut self, now: Instant) -> bool {
+        let mut asked = false;
+        while let Some(command) = self.server.poll_registry() {
+            asked = true;
+            let reply = self.registry.handle(command.operation);
+            self.server.handle_registry_reply(now, command.id, Ok(reply));
+        }
         while let Some(transmit) = self.server.poll_transmit() {
             self.outputs.push_back(NodeOutput::Transmit {
                 socket: u32::from(transmit.socket.0),
@@ -93,6 +99,7 @@ impl Lobby {
                 payload: transmit.payload,
             });
         }
+        asked
     }
 }
 
@@ -106,7 +113,14 @@ impl Node for Lobby {
 
     fn handle_timeout(&mut self, now: Instant) {
         self.server.handle_timeout(now);
-        self.turn(now);
+        let before = self.outputs.len();
+        let asked = self.turn(now);
+        // The server's run-loop contract: once woken, it has put something out or asks for a later time.
+        assert!(
+            asked || self.outputs.len() > before || self.server.poll_timeout().is_none_or(|at| at > now),
+            "the server was woken, put nothing out, and asks for the same instant again: {:#?}",
+            self.server
+        );
     }
 
     fn poll_output(&mut self) -> Option<NodeOutput> {

@@ -77,6 +77,8 @@ pub struct Player {
     rate: Option<u32>,
     next_beat: Option<Instant>,
     game: Option<Box<dyn Game>>,
+    /// The agent was woken then and has put nothing out since.
+    woken: Option<Instant>,
 }
 
 impl Player {
@@ -119,6 +121,7 @@ impl Player {
             rate: None,
             next_beat: None,
             game: None,
+            woken: None,
         }
     }
 
@@ -164,6 +167,7 @@ impl Player {
 
     fn drain_events(&mut self) {
         while let Some(event) = self.agent.poll_event() {
+            self.woken = None;
             match &event {
                 Event::Datagram { player, payload, .. } => {
                     if let Some(game) = &mut self.game {
@@ -216,6 +220,17 @@ impl Player {
             }
             self.events.push((self.now, event));
         }
+    }
+
+    /// The agent's run-loop contract: once woken, it has put something out or asks for a later time.
+    fn check_wake(&mut self) {
+        let Some(now) = self.woken.take() else { return };
+        let wish = self.agent.poll_timeout();
+        assert!(
+            wish.is_none_or(|at| at > now),
+            "the agent was woken, put nothing out, and asks for the same instant again: {:#?}",
+            self.agent
+        );
     }
 
     fn take_path(&mut self, player: PlayerId, path: PathInfo) {
@@ -279,6 +294,7 @@ impl Node for Player {
         }
         if self.agent.poll_timeout().is_some_and(|at| at <= now) {
             self.agent.handle_timeout(now);
+            self.woken = Some(now);
         }
         if let Some(game) = &mut self.game {
             if game.poll_timeout().is_some_and(|at| at <= now) {
@@ -295,7 +311,12 @@ impl Node for Player {
         if let Some(output) = self.outputs.pop_front() {
             return Some(output);
         }
-        Some(match self.agent.poll_output()? {
+        let Some(output) = self.agent.poll_output() else {
+            self.check_wake();
+            return None;
+        };
+        self.woken = None;
+        Some(match output {
             Output::Transmit(transmit) => NodeOutput::Transmit {
                 socket: transmit.socket.0,
                 to: transmit.to,

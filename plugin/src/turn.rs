@@ -13,7 +13,7 @@ use crossbeam_channel::{Receiver, Sender};
 use mio::{Events, Interest, Poll};
 use traversal_core::id::PlayerId;
 use traversal_core::{
-    Agent, Command, Event, Identity, KeptProfile, LobbyError, LobbyState, SocketId, StreamState,
+    Agent, Command, Event, Identity, KeptProfile, LobbyError, LobbyState, SocketId, StreamState, WakeGuard,
 };
 
 use crate::config::TraversalConfig;
@@ -81,6 +81,7 @@ pub(crate) struct Turn {
     last_tick: Instant,
     stall_timeout: Duration,
     stalled: bool,
+    guard: WakeGuard,
     buffer: Buffer,
     scratch: Vec<u8>,
 }
@@ -128,6 +129,7 @@ impl Turn {
             last_tick: now,
             stall_timeout: config.stall_timeout,
             stalled: false,
+            guard: WakeGuard::default(),
             buffer: Buffer::new(),
             scratch: Vec::new(),
         };
@@ -185,14 +187,15 @@ impl Turn {
 
     /// How long nothing is to be done.
     fn wait(&self, now: Instant) -> Option<Duration> {
-        let stream = self.stream.as_ref().is_some_and(|stream| stream.readable);
+        // Nothing is read before it is open.
+        let stream = self.stream.as_ref().is_some_and(|stream| stream.readable && stream.is_open());
         if stream || self.sockets.values().any(|socket| socket.readable) {
             return Some(Duration::ZERO);
         }
         let watched = !self.stalled && (self.in_room || !self.connections.is_empty());
         let stall = watched.then(|| self.last_tick + self.stall_timeout);
         let due = [self.agent.poll_timeout(), self.names.timeout(), stall].into_iter().flatten().min();
-        due.map(|due| due.saturating_duration_since(now))
+        due.map(|due| due.saturating_duration_since(now).max(self.guard.least_wait()))
     }
 
     /// One round of inputs and outputs.
@@ -219,6 +222,9 @@ impl Turn {
         let now = Instant::now();
         if self.agent.poll_timeout().is_some_and(|due| due <= now) {
             self.agent.handle_timeout(now);
+            if self.guard.woken(now, self.agent.poll_timeout()) {
+                bevy_log::warn!("the agent asks for the same instant again and again; please report it");
+            }
             self.drain(now);
         }
         self.flush();

@@ -24,9 +24,13 @@ use crate::peer::Peer;
 use crate::port_mapping::MappingCheck;
 use crate::punch::Budget;
 use crate::sockets::{Owner, Sockets};
-use crate::timer::earliest;
+use crate::timer::{due, earliest};
 use crate::wire::Dropped;
 use crate::wire::message::PunchPlan;
+
+/// Rounds of one wake-up: what one part finds out may make another one due at once, as a silent path has the link ask
+/// the server. None needs more than three.
+const ROUNDS: usize = 4;
 
 /// See [`Agent::quiet`].
 const ROOM_KEEPALIVE: Duration = Duration::from_secs(4);
@@ -97,6 +101,8 @@ mod datagrams;
 mod matches;
 mod rooms;
 mod server;
+#[cfg(test)]
+mod wake_tests;
 
 impl Agent {
     /// An agent that does nothing until [`Command::Connect`]. `seed` is where all its randomness comes from: take
@@ -188,8 +194,18 @@ impl Agent {
         self.link.handle_stream(&mut cx!(self, now), state);
     }
 
-    /// Input: [`poll_timeout`](Self::poll_timeout) has come.
+    /// Input: [`poll_timeout`](Self::poll_timeout) has come. Afterwards something was put out, or
+    /// [`poll_timeout`](Self::poll_timeout) is later than `now`.
     pub fn handle_timeout(&mut self, now: Instant) {
+        for _ in 0..ROUNDS {
+            self.turn(now);
+            if !due(self.poll_timeout(), now) {
+                return;
+            }
+        }
+    }
+
+    fn turn(&mut self, now: Instant) {
         let quiet = self.quiet();
         let event = self.link.handle_timeout(&mut cx!(self, now), quiet);
         self.handle_link(now, event);
@@ -241,7 +257,8 @@ impl Agent {
     /// Output: when [`handle_timeout`](Self::handle_timeout) is due; none: never.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let link = earliest(self.link.poll_timeout(self.quiet()), self.detection.poll_timeout());
-        let link = earliest(link, self.mapping.poll_timeout());
+        // It asks the server, and so waits for a link.
+        let link = earliest(link, self.mapping.poll_timeout().filter(|_| self.link.is_online()));
         let lobby = self.lobby.poll_timeout(self.link.is_online());
         let peers = self.peers.values().filter_map(|peer| peer.poll_timeout(&self.config)).min();
         let mesh = self.mesh.poll_timeout().filter(|_| self.link.is_online());

@@ -472,8 +472,8 @@ impl Attempt {
 
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         let running = self.running.iter().filter_map(|running| running.puncher.poll_timeout()).min();
-        // What waits for its turn is woken by it.
-        let asked = self.is_in_line() && self.waiting.front().is_some_and(|next| next.method.sprays());
+        // A search that has asked for its turn begins when the turn comes; time alone does not start it.
+        let asked = self.turn != Turn::None && self.waiting.front().is_some_and(|next| next.method.sprays());
         let switch = self.switch_at.filter(|_| !self.over && !self.waiting.is_empty() && !asked);
         earliest(running, switch)
     }

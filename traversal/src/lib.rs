@@ -10,6 +10,11 @@
 //! 2. drain [`Agent::poll_output`] (datagrams to send, sockets and the stream to open and close) and [`Agent::poll_event`];
 //! 3. sleep until [`Agent::poll_timeout`], or the next input.
 //!
+//! What the agent promises in return: after [`Agent::handle_timeout`] at `now` it has put out something (an output or an
+//! event), or [`Agent::poll_timeout`] is later than `now` (or none). So a driver that calls it only when it is due never
+//! turns without progress. The simulator fails every run in which a wake-up breaks this promise; [`WakeGuard`] keeps a
+//! real driver's thread cool, should it ever be broken.
+//!
 //! ```
 //! use std::time::Instant;
 //!
@@ -63,6 +68,7 @@ mod pulse;
 pub mod punch;
 mod sockets;
 mod timer;
+mod wake;
 pub mod wire;
 
 pub use address::{is_local, is_sendable};
@@ -75,4 +81,5 @@ pub use facts::{BubbleTargets, FactError, NatFacts};
 pub use kept::KeptProfile;
 pub use known_routers::RouterName;
 pub use port_mapping::{MappingProtocol, NoPortMapping, PortMapping, PortMappingState};
+pub use wake::WakeGuard;
 pub use wire::handshake::Identity;

@@ -38,6 +38,9 @@ const STRIKES: u32 = 64;
 /// Stands for the way through the server's relay, which leaves by the link to the server.
 pub(crate) const RELAY: SocketId = SocketId(u32::MAX);
 
+/// The shortest period of pings, whatever the settings say.
+const LEAST_PING: Duration = Duration::from_millis(10);
+
 /// How often better ways are tried again while the game plays over the relay.
 const UPGRADE: [Duration; 5] = [
     Duration::from_secs(5),
@@ -370,7 +373,7 @@ impl Paths {
             && at <= now
         {
             let gap = if self.doubt == Doubt::None {
-                config.path_ping
+                config.path_ping.max(LEAST_PING)
             } else {
                 self.hurried += 1;
                 TEST_GAPS[(self.hurried - 1).min(TEST_GAPS.len() - 1)]
@@ -395,8 +398,11 @@ impl Paths {
             let since = self.checked.or(self.stands)?;
             selected.pulse.next_doubt(since)
         });
-        let upgrade = self.upgrade.map(|(at, _)| at);
-        earliest(earliest(tests, self.next_ping), earliest(doubt, upgrade))
+        // Only what is in use is pinged, and improved upon.
+        let used = self.selected.is_some();
+        let upgrade = self.upgrade.map(|(at, _)| at).filter(|_| used);
+        let ping = self.next_ping.filter(|_| used);
+        earliest(earliest(tests, ping), earliest(doubt, upgrade))
     }
 
     /// Sockets on which the other side was heard: not to be closed.

@@ -396,10 +396,10 @@ impl Peer {
             PeerStage::Ended => None,
             PeerStage::Closing { next, .. } => Some(*next),
             PeerStage::Punching => {
-                earliest(Some(self.deadline(config)), earliest(paths, self.attempt.poll_timeout()))
+                earliest(Some(self.deadline(config)), earliest(paths, self.punch_timeout()))
             }
             PeerStage::Connected => {
-                let punching = self.attempt.poll_timeout().filter(|_| self.is_punching());
+                let punching = self.punch_timeout().filter(|_| self.is_punching());
                 let end = (!self.punch_over).then(|| self.tidy_at.unwrap_or(self.punch_until));
                 let paths = earliest(paths, earliest(punching, end));
                 earliest(Some(self.look_at(config)), paths)

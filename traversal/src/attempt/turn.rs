@@ -61,7 +61,7 @@ impl Attempt {
                 }
                 return Some(now.saturating_duration_since(at));
             }
-            (SprayTurn::Off, Turn::Asked(_) | Turn::Waiting(_)) => self.turn = Turn::Over,
+            (SprayTurn::Off, Turn::Asked(_) | Turn::Waiting(_)) => self.end_turn(now, Turn::Over),
             (SprayTurn::Off, Turn::Granted(_)) => self.turn = Turn::Granted(now),
             _ => {}
         }
@@ -118,14 +118,19 @@ impl Attempt {
             }
             _ => return,
         };
-        self.turn = end;
-        self.stop_running_if(cx.now, |planned| planned.method.sprays());
-        self.waiting.retain(|planned| !planned.method.sprays());
+        self.end_turn(cx.now, end);
         let (match_id, edition) = (self.match_id, self.context.edition);
         if let Some(online) = hands.link.online() {
             let _ = online.session.send(cx.now, ToServer::SprayOver { match_id, edition });
             hands.link.drain(cx);
         }
+    }
+
+    /// No search follows in this plan: what only waits for one would wait for ever.
+    fn end_turn(&mut self, now: Instant, end: Turn) {
+        self.turn = end;
+        self.stop_running_if(now, |planned| planned.method.sprays());
+        self.waiting.retain(|planned| !planned.method.sprays());
     }
 
     fn sprays_by_turn(&self) -> bool {

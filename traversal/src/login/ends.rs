@@ -1,6 +1,7 @@
 //! How a login ends: the server's answers, refusals, and when it is tried again.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use rand_chacha::rand_core::RngCore;
 
@@ -11,6 +12,9 @@ use crate::cx::Cx;
 use crate::wire::handshake::{ClientProgress, Refusal};
 use crate::wire::message::LoginRefusal;
 use crate::wire::{Dropped, VERSION};
+
+/// The least wait before another login, whatever the settings say: a server that refuses is not to be hammered.
+const LEAST_BACKOFF: Duration = Duration::from_millis(100);
 
 impl LobbyLink {
     pub(super) fn handle_handshake(
@@ -91,7 +95,7 @@ impl LobbyLink {
         self.stream.close(cx);
         // Up to half as long again, so that a restarted server is not hit by all its players at once.
         let jitter = f64::from(cx.rng.next_u32()) / f64::from(u32::MAX) / 2.0;
-        let retry_in = self.backoff.mul_f64(1.0 + jitter);
+        let retry_in = self.backoff.max(LEAST_BACKOFF).mul_f64(1.0 + jitter);
         self.backoff = (self.backoff * 2).min(cx.config.relogin_max);
         self.state = State::Waiting(cx.now + retry_in);
         cx.emit(Event::Lobby(LobbyState::Retrying { error, retry_in }));

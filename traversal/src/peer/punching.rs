@@ -226,6 +226,11 @@ impl Peer {
         }
     }
 
+    /// When [`punch`](Self::punch) is due: not before the other side had its first packet, where that is waited for.
+    pub(super) fn punch_timeout(&self) -> Option<Instant> {
+        self.attempt.poll_timeout().filter(|_| self.hold_until.is_none())
+    }
+
     /// Sends what the punchers want.
     pub(crate) fn punch(&mut self, cx: &mut Cx<'_>, hands: &mut Hands<'_>) {
         if !self.is_punching() || self.hold_until.is_some() {

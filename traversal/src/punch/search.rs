@@ -66,14 +66,14 @@ impl ReplySearch {
             self.due = now + if more { PACE } else { engine.overdue() * 2 };
             return;
         }
-        if self.left > 0
-            && let Some((_, port)) = self.ports.next()
-        {
-            self.left -= 1;
-            engine.wide_test(now, self.slot, SocketAddr::new(self.ip, port));
-            // Half the rate: other methods and other players share it.
-            self.due = now + PACE * 2;
-        }
+        let Some((_, port)) = self.ports.next().filter(|_| self.left > 0) else {
+            self.left = 0; // Every port was tried.
+            return;
+        };
+        self.left -= 1;
+        engine.wide_test(now, self.slot, SocketAddr::new(self.ip, port));
+        // Half the rate: other methods and other players share it.
+        self.due = now + PACE * 2;
     }
 
     /// When the next candidate is due; none: no more.

@@ -34,6 +34,8 @@ impl Classifier {
         let (Some(a), Some(b)) = (self.seen_at(1), self.seen_at(2)) else { return };
         let profile = self.profile();
         if profile.mapping != MappingBehavior::EndpointIndependent || profile.translated == Some(false) {
+            // A later answer may have changed the mapping while this was being asked.
+            self.hairpin = Hairpin::NotYet;
             return;
         }
         for (slot, to) in [(1, b), (2, a)] {
