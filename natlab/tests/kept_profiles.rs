@@ -18,6 +18,12 @@ fn settings(seed: u64, left: &str, right: &str) -> PairSettings {
     settings
 }
 
+/// Until the NATs are measured, which may take longer than a direct path.
+fn measure(pair: &mut PairWorld) {
+    let end = pair.world.now() + Duration::from_secs(4);
+    pair.world.run_until(end);
+}
+
 /// What both players keep of a first start, the host's first.
 fn kept(left: &str, right: &str) -> [KeptProfile; 2] {
     kept_with(settings(1, left, right))
@@ -26,8 +32,7 @@ fn kept(left: &str, right: &str) -> [KeptProfile; 2] {
 fn kept_with(settings: PairSettings) -> [KeptProfile; 2] {
     let mut pair = PairWorld::new(settings);
     assert!(pair.prepare());
-    let end = pair.world.now() + Duration::from_secs(3);
-    pair.world.run_until(end);
+    measure(&mut pair);
     [pair.left, pair.right].map(|host| {
         let events = pair.player(host).events.iter().rev();
         let kept = events.filter_map(|(_, event)| match event {
@@ -49,6 +54,7 @@ fn joins_at_once(
     assert!(pair.prepare());
     pair.request();
     assert!(pair.wait(Duration::from_secs(8), PairWorld::is_direct_and_played), "{:?}", pair.world.drops());
+    measure(&mut pair);
     let events = &pair.player(pair.right).events;
     let methods = events.iter().find_map(|(_, event)| match event {
         Event::Plan { methods, .. } => Some(methods.clone()),
@@ -139,6 +145,7 @@ fn m38_what_is_known_of_a_router_is_a_hint_until_it_is_measured() {
         assert!(pair.prepare());
         pair.request();
         assert!(pair.wait(Duration::from_secs(10), PairWorld::is_direct_and_played), "{nat}");
+        measure(&mut pair);
         let told = pair.player(right).events.iter().filter_map(|(_, event)| match event {
             Event::Nat(profile) => Some((profile.kind(), profile.confidence)),
             _ => None,

@@ -134,12 +134,9 @@ impl NatFacts {
 
     /// Whether all of it can be, else what can.
     pub fn check(&self) -> Result<(), FactError> {
-        match self.mapping {
-            // The second is what a measurement with one server address leaves open, and nothing to know beforehand.
-            Some(MappingBehavior::Unknown | MappingBehavior::NotPortSensitive) => {
-                return Err(FactError::Unknown("mapping"));
-            }
-            _ => {}
+        // The second is what a measurement with one server address leaves open, and nothing to know beforehand.
+        if let Some(MappingBehavior::Unknown | MappingBehavior::NotPortSensitive) = self.mapping {
+            return Err(FactError::Unknown("mapping"));
         }
         if self.filtering == Some(FilteringBehavior::Unknown) {
             return Err(FactError::Unknown("filtering"));
