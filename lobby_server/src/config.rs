@@ -79,6 +79,9 @@ pub struct ServerConfig {
     pub frame_rate: Rate,
     /// Requests of one session.
     pub request_rate: Rate,
+    /// Messages to other players that one player's own messages cause. A full room's host that is being connected to
+    /// all 63 others at once has each of them told a dozen facts.
+    pub effect_rate: Rate,
 }
 
 impl Default for ServerConfig {
@@ -114,6 +117,7 @@ impl Default for ServerConfig {
             knock_rate: Rate::new(1.0, 24.0),
             frame_rate: Rate::new(200.0, 1000.0),
             request_rate: Rate::new(10.0, 30.0),
+            effect_rate: Rate::new(100.0, 1000.0),
         }
     }
 }

@@ -1,14 +1,20 @@
 //! Who waits for a quick match. Pure: when players are put together, and whether they are still there, is decided by
 //! the dispatcher.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
 
 use traversal_core::id::{PlayerId, RoomId};
 use traversal_core::wire::message::{
     MAX_MODE, MESH_CAPACITY, QueueStatus, QuickMatch, RequestError, Topology,
 };
 
+use crate::limits::{Bucket, Rate};
 use crate::rooms::is_text;
+
+/// Players of one line who are told how it comes along. A line of a hundred is told of 20 changes at once, and of two a
+/// second in the long run.
+const NEWS: Rate = Rate::new(256.0, 2048.0);
 
 /// Only players with the same key meet.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -32,6 +38,10 @@ enum Place {
 pub(crate) struct Queues {
     lines: BTreeMap<QueueKey, Vec<PlayerId>>,
     places: BTreeMap<PlayerId, (Place, [u8; 9])>,
+    /// What each line may still be told.
+    news: BTreeMap<QueueKey, Bucket>,
+    /// Lines that were not told of their last changes.
+    untold: BTreeSet<QueueKey>,
 }
 
 /// What left a queue.
@@ -71,13 +81,36 @@ impl Queues {
                 if let Some(line) = self.lines.get_mut(&key) {
                     line.retain(|other| *other != player);
                     if line.is_empty() {
-                        self.lines.remove(&key);
+                        self.forget_line(&key);
                     }
                 }
                 Some(Left::Line(key))
             }
             Place::Gathered(room) => Some(Left::Gathering(room)),
         }
+    }
+
+    fn forget_line(&mut self, key: &QueueKey) {
+        self.lines.remove(key);
+        self.news.remove(key);
+        self.untold.remove(key);
+    }
+
+    /// Whether all in this line may be told how it comes along; if not, it is noted.
+    pub(crate) fn may_tell(&mut self, now: Instant, key: &QueueKey) -> bool {
+        let Some(line) = self.lines.get(key) else { return true };
+        let cost = (line.len() as f64).min(NEWS.burst);
+        let bucket = self.news.entry(key.clone()).or_insert_with(|| Bucket::full(NEWS, now));
+        let may = bucket.take_many(NEWS, now, cost);
+        if !may {
+            self.untold.insert(key.clone());
+        }
+        may
+    }
+
+    /// Lines that were not told of their last changes.
+    pub(crate) fn take_untold(&mut self) -> Vec<QueueKey> {
+        std::mem::take(&mut self.untold).into_iter().collect()
     }
 
     /// Takes the players of one match out of the line, if there are enough: those who waited longest.
@@ -89,7 +122,7 @@ impl Queues {
         }
         let players: Vec<PlayerId> = line.drain(..count).collect();
         if line.is_empty() {
-            self.lines.remove(key);
+            self.forget_line(key);
         }
         for player in &players {
             if let Some((place, _)) = self.places.get_mut(player) {

@@ -13,6 +13,7 @@ use traversal_core::wire::message::{
     RequestError, RoomInfo, RoomOptions, RoomSummary, ToPlayer, Topology,
 };
 
+use crate::limits::{Bucket, Rate};
 use crate::registry::{RoomLocation, RoomRecord, code_key};
 
 /// Characters of a room code: digits and letters without 0 O 1 I L, which people mix up, and without U, so that
@@ -24,6 +25,10 @@ const CODE_LENGTH: usize = 6;
 const CAPACITY: std::ops::RangeInclusive<u16> = 2..=64;
 /// What a page of a listing may take, so that it fits a control datagram (1,200 bytes) with its headers.
 const PAGE_BUDGET: usize = 1000;
+
+/// Lists of members that a room's members get: a full room that fills in a moment costs each of them some twenty lists, of
+/// up to 5 kB, and a player who comes and goes without end four a second.
+pub(crate) const ROOM_NEWS: Rate = Rate::new(4.0, 16.0);
 
 /// A room that this node holds.
 #[derive(Debug)]
@@ -42,6 +47,8 @@ pub(crate) struct Room {
     /// The host first.
     pub(crate) members: Vec<PlayerInfo>,
     pub(crate) revision: u32,
+    /// How often its members are told who is inside, see [`ROOM_NEWS`].
+    pub(crate) news: Bucket,
     /// Where the host was when it opened the room, for the limit of rooms per address.
     pub(crate) opened_from: IpAddr,
     /// The registry has taken it.

@@ -65,7 +65,7 @@ use login::RecentInits;
 use migration::Loss;
 use requests::Pending;
 use session::{Client, Player};
-use sockets::Route;
+use sockets::{Incoming, Route};
 pub use sockets::{ServerSocket, ServerSocketId, ServerTransmit};
 use timers::{Timer, Timers};
 
@@ -105,8 +105,7 @@ pub struct Server {
     timers: Timers,
     /// Sessions that have something to send or whose timer may have changed.
     dirty: BTreeSet<u64>,
-    /// Sessions that take nothing more.
-    doomed: BTreeSet<u64>,
+    incoming: Incoming,
     transmits: VecDeque<ServerTransmit>,
     commands: VecDeque<RegistryCommand>,
     next_registry: u64,
@@ -172,7 +171,7 @@ impl Server {
             gatherings: BTreeMap::new(),
             timers: Timers::default(),
             dirty: BTreeSet::new(),
-            doomed: BTreeSet::new(),
+            incoming: Incoming::default(),
             transmits: VecDeque::new(),
             commands: VecDeque::new(),
             next_registry: 0,
@@ -243,6 +242,12 @@ impl Server {
             return;
         }
         let route = Route { socket, asked, peer: from };
+        self.incoming = Incoming { bytes: datagram.len(), proven: None };
+        self.dispatch(now, route, datagram);
+        self.incoming = Incoming::default();
+    }
+
+    fn dispatch(&mut self, now: Instant, route: Route, datagram: &[u8]) {
         match Kind::of(datagram) {
             // Changes no state that has to be settled.
             Some(Kind::Relay) => return self.handle_relay(now, route, datagram),
@@ -304,7 +309,7 @@ impl Server {
         }
         let far = self.other(route, true, true);
         if let Some(refusal) = stun::unknown_attributes(&request, far.is_some()) {
-            self.transmit(route, refusal);
+            self.hand_out(route, refusal);
             return;
         }
         let from = if request.change_ip || request.change_port {
@@ -319,7 +324,7 @@ impl Server {
         self.counters.stun += 1;
         let other = far.and_then(|route| self.told_address(route));
         let reply = stun::success(&request, route.peer, self.told_address(from), other);
-        self.transmit(from, reply);
+        self.hand_out(from, reply);
     }
 
     /// The time has come that [`poll_timeout`](Self::poll_timeout) named. Afterwards that is later than `now`.
@@ -339,6 +344,8 @@ impl Server {
                 Timer::Loss(room) => self.loss_timeout(now, room),
                 Timer::Gathering(room) => self.gathering_timeout(now, room),
                 Timer::Sprays => self.sprays.handle_timeout(now),
+                Timer::News(room) => self.tell_members(now, room),
+                Timer::Lines => self.tell_lines(now),
             }
             self.settle(now);
         }
@@ -382,12 +389,9 @@ impl Server {
         self.settle(now);
     }
 
-    /// Drops what is doomed, and moves what sessions have to send to the outputs.
+    /// Moves what sessions have to send to the outputs.
     fn settle(&mut self, now: Instant) {
         loop {
-            while let Some(id) = self.doomed.pop_first() {
-                self.drop_session(now, id);
-            }
             self.tell_turns(now);
             let Some(id) = self.dirty.pop_first() else { break };
             self.flush(id);
@@ -405,7 +409,7 @@ impl Server {
             datagrams.push(datagram);
         }
         for datagram in datagrams {
-            self.transmit(route, datagram);
+            self.hand_out(route, datagram);
         }
     }
 }

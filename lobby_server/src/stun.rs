@@ -12,7 +12,6 @@ const BINDING_REQUEST: u16 = 0x0001;
 const BINDING_SUCCESS: u16 = 0x0101;
 const BINDING_ERROR: u16 = 0x0111;
 
-const MAPPED_ADDRESS: u16 = 0x0001;
 const CHANGE_REQUEST: u16 = 0x0003;
 const ERROR_CODE: u16 = 0x0009;
 const UNKNOWN_ATTRIBUTES: u16 = 0x000A;
@@ -20,6 +19,9 @@ const XOR_MAPPED_ADDRESS: u16 = 0x0020;
 const FINGERPRINT: u16 = 0x8028;
 const RESPONSE_ORIGIN: u16 = 0x802B;
 const OTHER_ADDRESS: u16 = 0x802C;
+
+/// Length of an attribute with an IPv6 address.
+const ADDRESS_V6: usize = 24;
 
 /// Attributes below this must be understood (RFC 8489 section 14).
 const COMPREHENSION_OPTIONAL: u16 = 0x8000;
@@ -37,6 +39,9 @@ pub(crate) struct Request {
     pub(crate) change_ip: bool,
     /// Answer from the other port.
     pub(crate) change_port: bool,
+    /// CHANGE-REQUEST is there: it is a client of RFC 5780.
+    investigates: bool,
+    length: usize,
     unknown: Vec<u16>,
     fingerprint: bool,
 }
@@ -65,6 +70,8 @@ pub(crate) fn parse(datagram: &[u8]) -> Option<Request> {
         transaction,
         change_ip: false,
         change_port: false,
+        investigates: false,
+        length: datagram.len(),
         unknown: Vec::new(),
         fingerprint: false,
     };
@@ -75,6 +82,7 @@ pub(crate) fn parse(datagram: &[u8]) -> Option<Request> {
         let value = datagram.get(at + 4..at + 4 + size)?;
         match kind {
             CHANGE_REQUEST => {
+                request.investigates = true;
                 let flags = *value.get(3)?;
                 request.change_ip = flags & 0x4 != 0;
                 request.change_port = flags & 0x2 != 0;
@@ -98,6 +106,10 @@ pub(crate) fn parse(datagram: &[u8]) -> Option<Request> {
 
 /// The answer to a request: `mapped` is where it came from, `origin` the address the answer leaves from and
 /// `other` the server's other address and port, where it has both.
+///
+/// A forged source gets what this answers, so it says no more than is needed: MAPPED-ADDRESS is for clients of RFC 3489,
+/// whose requests have no magic cookie and are not answered; RESPONSE-ORIGIN goes to those that investigate a NAT (RFC
+/// 5780), or where the answer is still no longer than the request. OTHER-ADDRESS is how they find out that they can.
 pub(crate) fn success(
     request: &Request,
     mapped: SocketAddr,
@@ -106,12 +118,12 @@ pub(crate) fn success(
 ) -> Vec<u8> {
     let mut out = header(BINDING_SUCCESS, request);
     push_address(&mut out, XOR_MAPPED_ADDRESS, mapped, Some(&request.transaction));
-    push_address(&mut out, MAPPED_ADDRESS, mapped, None);
-    if let Some(origin) = origin {
-        push_address(&mut out, RESPONSE_ORIGIN, origin, None);
-    }
     if let Some(other) = other {
         push_address(&mut out, OTHER_ADDRESS, other, None);
+    }
+    let room = request.length >= out.len() + ADDRESS_V6 + if request.fingerprint { 8 } else { 0 };
+    if let Some(origin) = origin.filter(|_| request.investigates || room) {
+        push_address(&mut out, RESPONSE_ORIGIN, origin, None);
     }
     finish(out, request.fingerprint)
 }
@@ -126,7 +138,8 @@ pub(crate) fn unknown_attributes(request: &Request, two_addresses: bool) -> Opti
         return None;
     }
     let mut out = header(BINDING_ERROR, request);
-    push_attribute(&mut out, ERROR_CODE, b"\0\0\x04\x14Unknown Attribute");
+    // Without a reason phrase: it would be longer than the request.
+    push_attribute(&mut out, ERROR_CODE, b"\0\0\x04\x14");
     let list: Vec<u8> = unknown.iter().flat_map(|kind| kind.to_be_bytes()).collect();
     push_attribute(&mut out, UNKNOWN_ATTRIBUTES, &list);
     Some(finish(out, request.fingerprint))
@@ -245,19 +258,25 @@ mod tests {
     }
 
     #[test]
-    fn other_and_origin_are_told() {
-        let request = parse(&bare([1; 12], b"")).unwrap();
-        let reply = success(
-            &request,
-            "198.51.100.1:1".parse().unwrap(),
-            Some("198.18.0.10:3478".parse().unwrap()),
-            Some("198.18.0.11:3479".parse().unwrap()),
-        );
-        assert_eq!(reply.len(), 68, "the size nat-facts counts with");
+    fn other_is_told_where_there_is_one_and_origin_to_who_investigates() {
+        let answer = |attributes: &[u8], two: bool| {
+            let request = parse(&bare([1; 12], attributes)).unwrap();
+            success(
+                &request,
+                "198.51.100.1:1".parse().unwrap(),
+                Some("198.18.0.10:3478".parse().unwrap()),
+                two.then(|| "198.18.0.11:3479".parse().unwrap()),
+            )
+        };
+        let change = b"\0\x03\0\x04\0\0\0\0";
+        assert_eq!(answer(b"", false).len(), 32);
+        assert_eq!(answer(b"", true).len(), 44);
         assert_eq!(
-            &reply[44..],
-            b"\x80\x2b\0\x08\0\x01\x0d\x96\xc6\x12\0\x0a\x80\x2c\0\x08\0\x01\x0d\x97\xc6\x12\0\x0b"
+            &answer(change, true)[32..],
+            b"\x80\x2c\0\x08\0\x01\x0d\x97\xc6\x12\0\x0b\x80\x2b\0\x08\0\x01\x0d\x96\xc6\x12\0\x0a"
         );
+        let software = [&b"\x80\x22\0\x30"[..], &[b'x'; 48]].concat();
+        assert_eq!(answer(&software, true).len(), 56, "no longer than its request of 72");
     }
 
     #[test]

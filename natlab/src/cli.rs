@@ -9,11 +9,12 @@ use indicatif::{ProgressBar, ProgressStyle};
 use traversal_core::wire::message::Method;
 use traversal_core::{AgentConfig, Detect, RelayPolicy};
 
-use crate::demo;
+use crate::demo::{self, Told};
 use crate::matrix::{self, MatrixSettings};
 use crate::nat::{NatSpec, PRESETS};
 use crate::oracle::Relation;
-use crate::scenario::{Draw, JoinMoment, PairSettings};
+use crate::scenario::{Draw, JoinMoment, PairSettings, Worlds};
+use crate::soak::{SoakArgs, SoakError};
 
 /// The six named types of the default matrix.
 const SIX: [&str; 6] = ["none", "fullcone", "restricted", "portrestricted", "as", "ps"];
@@ -102,31 +103,64 @@ impl From<Known> for JoinMoment {
     }
 }
 
-/// A named set of NATs.
+/// A named set of NATs or of worlds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Set {
-    /// The six named types: each pair can be direct
+    /// The six named types of NATs
     Six,
-    /// Every kind that two players must be able to play through, if need be over the relay
+    /// Every kind of NAT that two players must be able to play through, if need be over the relay
     Always,
+    /// Small and even worlds instead of those of the internet, joined when both NATs are known
+    Tidy,
 }
 
-impl Set {
-    fn specs(self) -> Vec<NatSpec> {
-        let names: &[&str] = match self {
-            Self::Six => &SIX,
-            Self::Always => &matrix::ALWAYS,
-        };
-        names.iter().filter_map(|name| name.parse().ok()).collect()
+/// The NATs of these sets: the six named types if none of them is one of NATs.
+fn specs(sets: &[Set]) -> Vec<NatSpec> {
+    let mut names: Vec<&str> = Vec::new();
+    for set in sets {
+        names.extend(match set {
+            Set::Six => &SIX[..],
+            Set::Always => &matrix::ALWAYS,
+            Set::Tidy => &[],
+        });
+    }
+    if names.is_empty() {
+        names.extend(SIX);
+    }
+    let mut specs: Vec<NatSpec> = Vec::new();
+    for spec in names.iter().filter_map(|name| name.parse::<NatSpec>().ok()) {
+        if !specs.contains(&spec) {
+            specs.push(spec);
+        }
+    }
+    specs
+}
+
+/// Which worlds a seed stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum DrawnWorlds {
+    /// As measured on the internet
+    Internet,
+    /// Small and even ones
+    Tidy,
+}
+
+impl From<DrawnWorlds> for Worlds {
+    fn from(worlds: DrawnWorlds) -> Self {
+        match worlds {
+            DrawnWorlds::Internet => Self::Internet,
+            DrawnWorlds::Tidy => Self::Tidy,
+        }
     }
 }
 
 /// Options of `natlab matrix`.
 #[derive(Args, Clone, Debug)]
 pub struct MatrixArgs {
-    /// Rows and columns where --left or --right is not given
-    #[arg(long, value_enum, default_value = "six")]
-    set: Set,
+    /// NATs where --left or --right is not given, and the worlds to draw; may be repeated [default: six, and worlds as
+    /// measured on the internet]
+    #[arg(long, value_enum)]
+    set: Vec<Set>,
     /// NAT of the player that hosts; repeat for more rows
     #[arg(long, value_name = "NAT")]
     left: Vec<NatSpec>,
@@ -142,13 +176,15 @@ pub struct MatrixArgs {
     /// The first of them; with `--seeds 1` it runs a failed one again
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(..=u64::MAX / 2))]
     first_seed: u64,
-    /// The same one-way delay between any two of players and server, without jitter [default: drawn per seed]
+    /// The same one-way delay between any two of players and server, without jitter [default: drawn per seed; round trips
+    /// of 10 to 1,200 ms]
     #[arg(long, value_name = "MS", value_parser = positive)]
     delay_ms: Option<f64>,
-    /// Share of packets lost between any two, 0 to 1 [default: drawn per seed, 0 to 0.1]
+    /// Share of packets lost between any two, 0 to 1, each for itself [default: drawn per seed, 0 to 0.15, half of it in
+    /// bursts]
     #[arg(long, value_name = "P", value_parser = share)]
     loss: Option<f64>,
-    /// Foreign allocations per second at the named NATs [default: drawn per seed, 0 to 50]
+    /// Foreign allocations per second at the named NATs [default: drawn per seed, 0 to 1,000]
     #[arg(long, value_name = "PER_SECOND", value_parser = positive)]
     cross: Option<f64>,
     /// Whether the relay may be used
@@ -163,9 +199,10 @@ pub struct MatrixArgs {
     /// The lobby server has one address only
     #[arg(long)]
     one_address: bool,
-    /// Join when this is known of the NATs; `host` and `nothing`: as real players do, right after the login
-    #[arg(long, value_enum, default_value = "both")]
-    known: Known,
+    /// Join when this is known of the NATs; `host` and `nothing`: as real players do, right after the login [default:
+    /// nothing; with `--set tidy`: both]
+    #[arg(long, value_enum)]
+    known: Option<Known>,
     /// Seconds that an attempt may take
     #[arg(long, default_value_t = 10.0, value_parser = positive)]
     deadline: f64,
@@ -178,6 +215,10 @@ pub struct MatrixArgs {
     /// Print JSON instead of a table
     #[arg(long)]
     json: bool,
+    /// Print a second table, of the runs in which chance decides, by traffic and round trip, beside the bound; it is in the
+    /// JSON anyway
+    #[arg(long)]
+    buckets: bool,
 }
 
 /// Options of `natlab demo`.
@@ -204,18 +245,21 @@ pub struct DemoArgs {
     /// Where all chance comes from
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Join when this is known of the NATs
-    #[arg(long, value_enum, default_value = "both")]
-    known: Known,
+    /// Join when this is known of the NATs [default: both; with --drawn as the matrix does]
+    #[arg(long, value_enum)]
+    known: Option<Known>,
     /// Who classifies and measures port ranges: server or peer
     #[arg(long, value_parser = ["server", "peer"], default_value = "server")]
     detect: String,
-    /// Packets to tell one by one
+    /// Lines about packets, sent, seen, arrived or dropped, to tell one by one
     #[arg(long, default_value_t = demo::TOLD_PACKETS)]
     packets: usize,
-    /// Draw the world from the seed as the matrix does: tells the story of a seed that failed there
+    /// Tell the packets before the request too: login and classification
     #[arg(long)]
-    drawn: bool,
+    from_start: bool,
+    /// Draw the world from the seed as the matrix does: tells the story of a seed that failed there
+    #[arg(long, value_enum, num_args = 0..=1, default_missing_value = "internet")]
+    drawn: Option<DrawnWorlds>,
 }
 
 fn positive(text: &str) -> Result<f64, String> {
@@ -257,6 +301,9 @@ pub enum CliError {
     /// The result cannot be put into JSON.
     #[error("cannot print the result as JSON")]
     Json(#[from] serde_json::Error),
+    /// A soak.
+    #[error(transparent)]
+    Soak(#[from] SoakError),
     /// Nobody reads what is printed.
     #[error("cannot print the result")]
     Print(#[source] std::io::Error),
@@ -285,11 +332,12 @@ pub fn run_matrix(args: MatrixArgs) -> Result<(), CliError> {
     config.connect_deadline = Duration::from_secs_f64(args.deadline);
     config.detect = if args.detect == "peer" { Detect::Peer } else { Detect::Server };
     let settings = MatrixSettings {
-        left: if args.left.is_empty() { args.set.specs() } else { args.left },
-        right: if args.right.is_empty() { args.set.specs() } else { args.right },
+        left: if args.left.is_empty() { specs(&args.set) } else { args.left },
+        right: if args.right.is_empty() { specs(&args.set) } else { args.right },
         seeds: args.seeds,
         first_seed: args.first_seed,
         draw: Draw {
+            worlds: if args.set.contains(&Set::Tidy) { Worlds::Tidy } else { Worlds::Internet },
             delay: args.delay_ms.map(|ms| Duration::from_secs_f64(ms / 1e3)),
             // With a delay that is given, nothing is lost unless that is given too.
             loss: args.loss.or(args.delay_ms.map(|_| 0.0)),
@@ -297,7 +345,7 @@ pub fn run_matrix(args: MatrixArgs) -> Result<(), CliError> {
             config,
             relation: args.shared.into(),
             one_address: args.one_address,
-            join: args.known.into(),
+            join: args.known.map(Into::into),
         },
         threads: args.threads,
     };
@@ -316,7 +364,11 @@ pub fn run_matrix(args: MatrixArgs) -> Result<(), CliError> {
     if let Some(path) = args.html {
         std::fs::write(&path, matrix::page(&matrix)).map_err(|source| CliError::Page { path, source })?;
     }
-    if args.json { show(&(serde_json::to_string(&matrix)? + "\n")) } else { show(&matrix::table(&matrix)) }
+    if args.json {
+        return show(&(serde_json::to_string(&matrix)? + "\n"));
+    }
+    show(&matrix::table(&matrix))?;
+    if args.buckets { show(&matrix::buckets(&matrix)) } else { Ok(()) }
 }
 
 /// Runs `natlab demo`.
@@ -327,14 +379,31 @@ pub fn run_demo(args: &DemoArgs) -> Result<(), CliError> {
     let delay = Duration::from_secs_f64(args.delay_ms / 1e3);
     let mut config = agent_config(args.method, args.relay);
     config.detect = if args.detect == "peer" { Detect::Peer } else { Detect::Server };
-    let (relation, join) = (args.shared.into(), args.known.into());
-    let settings = if args.drawn {
-        Draw { config, relation, join, ..Draw::default() }.settings(args.seed, &args.left, &args.right)
+    let (relation, join) = (args.shared.into(), args.known.map(Into::into));
+    let settings = if let Some(worlds) = args.drawn {
+        let worlds = worlds.into();
+        Draw { worlds, config, relation, join, ..Draw::default() }.settings(
+            args.seed,
+            &args.left,
+            &args.right,
+        )
     } else {
+        let join = join.unwrap_or_default();
         let equal = PairSettings::equal(args.seed, &args.left.chain, &args.right.chain, delay);
         PairSettings { config, relation, join, ..equal }
     };
-    show(&demo::tell(settings, &args.left, &args.right, args.packets).0)
+    let told = Told { packets: args.packets, from_start: args.from_start };
+    show(&demo::tell(settings, &args.left, &args.right, told).0)
+}
+
+/// Runs `natlab soak`.
+///
+/// # Errors
+/// If something was wrong in any of its worlds, or its record cannot be kept.
+pub fn run_soak(args: &SoakArgs) -> Result<(), CliError> {
+    let (told, ended) = args.execute();
+    show(&told)?;
+    Ok(ended?)
 }
 
 /// Runs `natlab list`.

@@ -1,20 +1,21 @@
 //! A simulated join, told step by step.
 
-use std::cell::RefCell;
+mod names;
+mod packets;
+
 use std::fmt::Write;
-use std::net::SocketAddr;
-use std::rc::Rc;
 use std::time::Duration;
 
 use traversal_core::{Event, LobbyState};
 
-use crate::lobby;
 use crate::nat::NatSpec;
-use crate::scenario::{JoinReport, PairSettings, PairWorld, Side};
-use crate::world::{Fate, HostId, NatId, Packet};
+use crate::scenario::{JoinMoment, JoinReport, PairSettings, PairWorld, Side};
+use crate::world::{Fate, Packet};
 
-/// Packets that the story tells one by one, if nothing else is asked for.
-pub const TOLD_PACKETS: usize = 60;
+use packets::{Captured, Packets};
+
+/// Lines about packets that the story tells one by one, if nothing else is asked for.
+pub const TOLD_PACKETS: usize = 120;
 
 struct Line {
     at: Duration,
@@ -22,53 +23,68 @@ struct Line {
     text: String,
 }
 
-/// Runs the join and tells it, with so many packets one by one.
-pub fn tell(
-    settings: PairSettings,
-    left: &NatSpec,
-    right: &NatSpec,
-    told_packets: usize,
-) -> (String, JoinReport) {
+/// What to tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// So many packets one by one.
+    pub packets: usize,
+    /// Those before the request too: login and classification.
+    pub from_start: bool,
+}
+
+impl Default for Told {
+    fn default() -> Self {
+        Self { packets: TOLD_PACKETS, from_start: false }
+    }
+}
+
+/// Runs the join and tells it.
+pub fn tell(settings: PairSettings, left: &NatSpec, right: &NatSpec, told: Told) -> (String, JoinReport) {
     let delay = settings.peer_rtt() / 2;
     let mut pair = PairWorld::new(settings);
-    let lines = Rc::new(RefCell::new(Vec::new()));
-    let names = Names {
-        left: pair.left,
-        right: pair.right,
-        left_nats: pair.left_nats.clone(),
-        right_nats: pair.right_nats.clone(),
-    };
-    let sink = Rc::clone(&lines);
-    pair.world.add_tap(Box::new(move |fate: Fate, packet: &Packet<'_>| {
-        if let Some((who, text)) = names.tell(fate, packet) {
-            sink.borrow_mut().push(Line { at: packet.at, who, text });
-        }
-    }));
-    let report = pair.join();
+    let captured = Captured::default();
+    let sink = captured.clone();
+    pair.world.add_tap(Box::new(move |fate: Fate, packet: &Packet<'_>| sink.note(fate, packet)));
+    let mut packets = Packets::of(&pair);
+    let report = pair.join_watched(|pair| packets.take(pair, &captured));
     let requested = pair.requested();
     let mut story: Vec<Line> = Vec::new();
     for (who, side) in [("host", &report.left), ("joiner", &report.right)] {
         events(&mut story, who, side);
     }
-    story.push(Line { at: requested, who: "joiner", text: "asks to join the host's room".into() });
-    let mut packets: Vec<Line> = lines.borrow_mut().drain(..).filter(|line| line.at >= requested).collect();
-    let untold = packets.len().saturating_sub(told_packets);
-    packets.truncate(told_packets);
-    story.extend(packets);
+    let wish = if pair.settings().join == JoinMoment::Together {
+        "the second of the two asks for a quick match"
+    } else {
+        "asks to join the host's room"
+    };
+    story.push(Line { at: requested, who: "joiner", text: wish.into() });
+    let mut lines: Vec<Line> =
+        packets.lines().filter(|line| told.from_start || line.at >= requested).collect();
+    let untold = lines.len().saturating_sub(told.packets);
+    lines.truncate(told.packets);
+    story.extend(lines);
     story.sort_by_key(|line| line.at);
 
     let mut text = format!(
-        "The host is behind \"{left}\", the joiner behind \"{right}\"; {:.0} ms one way between any two.\n\
+        "The host is behind \"{left}\", the joiner behind \"{right}\"; {:.0} ms one way between the two.\n\
          Times in ms since the request to join; negative ones are what was done beforehand.\n\n",
         delay.as_secs_f64() * 1e3
     );
     for line in &story {
         let at = (line.at.as_secs_f64() - requested.as_secs_f64()) * 1e3;
-        let column = if line.who == "host" { "" } else { "                                  " };
+        let column = match line.who {
+            "host" => "",
+            "server" => "                  ",
+            _ => "                                    ",
+        };
         let _ = writeln!(text, "{at:>9.1}  {:<6} {column}{}", line.who, line.text);
     }
     if untold > 0 {
-        let _ = writeln!(text, "           (and {untold} more packets)");
+        let _ = writeln!(
+            text,
+            "           (and {untold} more packets; --packets {} tells them)",
+            told.packets + untold
+        );
     }
     text.push('\n');
     text.push_str(&verdict(&report));
@@ -98,60 +114,6 @@ fn verdict(report: &JoinReport) -> String {
     )
 }
 
-struct Names {
-    left: HostId,
-    right: HostId,
-    left_nats: Vec<NatId>,
-    right_nats: Vec<NatId>,
-}
-
-impl Names {
-    fn side(&self, host: HostId) -> Option<&'static str> {
-        match host {
-            host if host == self.left => Some("host"),
-            host if host == self.right => Some("joiner"),
-            _ => None,
-        }
-    }
-
-    fn nat(&self, nat: NatId) -> &'static str {
-        if self.left_nats.contains(&nat) && self.right_nats.contains(&nat) {
-            "the common NAT"
-        } else if self.left_nats.contains(&nat) {
-            "the host's NAT"
-        } else {
-            "the joiner's NAT"
-        }
-    }
-
-    /// A line about a packet between the players, or a probe of ports.
-    fn tell(&self, fate: Fate, packet: &Packet<'_>) -> Option<(&'static str, String)> {
-        let server = |address: SocketAddr| lobby::ADDRESSES.contains(&address.ip());
-        let (src, dst) = (packet.header.src, packet.header.dst);
-        if server(src) || server(dst) {
-            return None;
-        }
-        match fate {
-            Fate::Sent(host) => {
-                let ttl = if packet.header.ttl < 64 {
-                    format!(" (TTL {})", packet.header.ttl)
-                } else {
-                    String::new()
-                };
-                Some((self.side(host)?, format!("--> {dst} from {src}{ttl}")))
-            }
-            Fate::Delivered(host) => Some((self.side(host)?, format!("<-- {src} arrives"))),
-            Fate::Dropped(nat, reason) => {
-                let who = if self.left_nats.contains(&nat) { "host" } else { "joiner" };
-                Some((who, format!("x   {src} -> {dst} dropped by {}: {}", self.nat(nat), reason.name())))
-            }
-            Fate::Lost => Some(("", format!("x   {src} -> {dst} lost on the way"))),
-            Fate::Expired => Some(("", format!("x   {src} -> {dst} died of its TTL, as meant"))),
-            _ => None,
-        }
-    }
-}
-
 fn events(story: &mut Vec<Line>, who: &'static str, side: &Side) {
     for (at, event) in &side.events {
         let text = match event {
@@ -170,5 +132,43 @@ fn events(story: &mut Vec<Line>, who: &'static str, side: &Side) {
             _ => continue,
         };
         story.push(Line { at: *at, who, text });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn story(left: &str, right: &str, method: Option<traversal_core::wire::message::Method>) -> String {
+        let [left, right] = [left, right].map(|name| name.parse::<NatSpec>().unwrap());
+        let mut settings = PairSettings::equal(1, &left.chain, &right.chain, Duration::from_millis(50));
+        settings.config.method = method;
+        tell(settings, &left, &right, Told { packets: 10_000, from_start: true }).0
+    }
+
+    #[test]
+    fn the_packets_to_and_from_the_server_are_told_by_their_names() {
+        let bubble = story("ps", "portrestricted", None);
+        for name in [
+            "login: hello",
+            "login: cookie",
+            "mapping probe",
+            "step probe",
+            "filter probe",
+            "where a probe was seen",
+            "request: join a room",
+            "plan",
+            "range probe, first",
+            "range probe, second",
+            "bubble",
+            "confirmation",
+        ] {
+            assert!(bubble.contains(name), "{name}:\n{bubble}");
+        }
+        assert!(!bubble.contains("sealed"), "every packet has a name:\n{bubble}");
+        let many = story("as", "ps", Some(traversal_core::wire::message::Method::MultiBubble));
+        for name in ["port-assigning packet", "bubble", "reply", "facts: range"] {
+            assert!(many.contains(name), "{name}:\n{many}");
+        }
     }
 }

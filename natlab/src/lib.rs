@@ -3,9 +3,11 @@
 //!
 //! - [`nat`], [`link`] and [`world`]: the simulated internet, written apart from what the product believes about NATs;
 //! - [`player`] and [`lobby`]: the shipping agent and server in it; [`scenario`]: one join of two players;
-//! - [`matrix`] and [`stats`]: many of them; [`demo`]: one, told step by step; [`oracle`]: what should be possible;
+//! - [`matrix`] and [`stats`]: many of them; [`soak`]: random ones in which things go wrong; [`demo`]: one, told step by step;
+//! - [`oracle`] and [`bound`]: what should be possible, and how often;
 //! - `netns` (Linux): real programs in namespaces, behind the same NATs or the kernel's; [`cli`]: the arguments.
 
+pub mod bound;
 pub mod cli;
 pub mod demo;
 pub mod link;
@@ -17,5 +19,6 @@ pub mod netns;
 pub mod oracle;
 pub mod player;
 pub mod scenario;
+pub mod soak;
 pub mod stats;
 pub mod world;

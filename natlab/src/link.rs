@@ -1,4 +1,4 @@
-//! Links: delay, jitter, loss, reordering, duplication, each way for itself.
+//! Links: delay, jitter, loss (single or in bursts), reordering, duplication, each way for itself.
 
 use std::time::Duration;
 
@@ -16,6 +16,8 @@ pub struct Way {
     pub jitter: Duration,
     /// Share of packets lost, 0 to 1.
     pub loss: f64,
+    /// The losses come together; none: each packet is lost or not for itself.
+    pub burst: Option<Burst>,
     /// Share of packets that later ones overtake, 0 to 1.
     pub reorder: f64,
     /// How much later those come.
@@ -24,12 +26,23 @@ pub struct Way {
     pub duplicate: f64,
 }
 
+/// Losses that come together, as Gilbert (1960) and Elliott (1963) modelled them: the way is good, where it loses nothing,
+/// or bad, and changes from one to the other after times of exponential length. [`Way::loss`] stays the mean over both.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Burst {
+    /// Mean time that it stays bad.
+    pub length: Duration,
+    /// Share of packets lost meanwhile, above [`Way::loss`] and up to 1.
+    pub loss: f64,
+}
+
 impl Default for Way {
     fn default() -> Self {
         Self {
             delay: Duration::ZERO,
             jitter: Duration::ZERO,
             loss: 0.0,
+            burst: None,
             reorder: 0.0,
             reorder_delay: Duration::from_millis(20),
             duplicate: 0.0,
@@ -74,6 +87,9 @@ pub struct Carrier {
     pub way: Way,
     last: Duration,
     last_stream: Duration,
+    bad: bool,
+    /// Until when it stays good or bad; none: nothing has been drawn yet.
+    weather_until: Option<Duration>,
 }
 
 /// How much later a lost packet of a connection comes: the least retransmission time of Linux.
@@ -87,7 +103,7 @@ impl Carrier {
 
     /// A packet enters at `now`.
     pub fn carry(&mut self, now: Duration, rng: &mut ChaCha8Rng) -> Arrivals {
-        let first = (!happens(rng, self.way.loss)).then(|| self.arrival(now, rng));
+        let first = (!self.loses(now, rng)).then(|| self.arrival(now, rng));
         let second = (happens(rng, self.way.duplicate) && first.is_some()).then(|| self.arrival(now, rng));
         Arrivals { first, second }
     }
@@ -97,11 +113,36 @@ impl Carrier {
         match proto {
             Proto::Udp => self.carry(now, rng),
             Proto::Tcp => {
-                let late = if happens(rng, self.way.loss) { RETRANSMISSION } else { Duration::ZERO };
+                let late = if self.loses(now, rng) { RETRANSMISSION } else { Duration::ZERO };
                 self.last_stream = self.last_stream.max(now + self.way.delay + late);
                 Arrivals { first: Some(self.last_stream), second: None }
             }
         }
+    }
+
+    fn loses(&mut self, now: Duration, rng: &mut ChaCha8Rng) -> bool {
+        let Some(burst) = self.way.burst.filter(|burst| self.way.loss > 0.0 && burst.loss > self.way.loss)
+        else {
+            return happens(rng, self.way.loss);
+        };
+        let share_bad = self.way.loss / burst.loss;
+        let mut until = self.weather_until.unwrap_or_else(|| {
+            self.bad = rng.random::<f64>() < share_bad;
+            now
+        });
+        while until <= now {
+            // The first time the length is that of the state it is in; the process has no memory.
+            if self.weather_until.is_some() {
+                self.bad = !self.bad;
+            }
+            let good = burst.length.mul_f64((1.0 - share_bad) / share_bad);
+            let mean = if self.bad { burst.length } else { good };
+            let u: f64 = rng.random();
+            // At least a nanosecond, so that this ends.
+            until += mean.mul_f64(-(1.0 - u).ln()).max(Duration::from_nanos(1));
+            self.weather_until = Some(until);
+        }
+        self.bad && happens(rng, burst.loss)
     }
 
     fn arrival(&mut self, now: Duration, rng: &mut ChaCha8Rng) -> Duration {
@@ -155,6 +196,29 @@ mod tests {
         assert!((520..680).contains(&lost), "{lost} of 2000");
         let twice = count(&seen, |arrival| arrival.second.is_some());
         assert!((90..190).contains(&twice), "{twice} of 2000");
+    }
+
+    #[test]
+    fn bursts_keep_the_mean_and_bring_losses_together() {
+        let burst = Burst { length: Duration::from_millis(20), loss: 0.8 };
+        let mut rng = ChaCha8Rng::seed_from_u64(5);
+        let mut carrier = Carrier::new(Way { loss: 0.1, burst: Some(burst), ..Way::default() });
+        let lost: Vec<bool> = (0..200_000u64)
+            .map(|n| carrier.carry(Duration::from_millis(n), &mut rng).first.is_none())
+            .collect();
+        let share = |lost: &[bool]| lost.iter().filter(|lost| **lost).count() as f64 / lost.len() as f64;
+        let mean = share(&lost);
+        // 1,250 bad times in 200 s: the mean's standard deviation is about 0.004.
+        assert!((mean - 0.1).abs() < 0.015, "{mean}");
+        let after_a_loss: Vec<bool> = lost.windows(2).filter(|pair| pair[0]).map(|pair| pair[1]).collect();
+        let again = share(&after_a_loss);
+        // A millisecond later it is still bad with exp(-1/20), or has come back: 0.8 * 0.95.
+        assert!((again - 0.76).abs() < 0.03, "{again}");
+        // What is lost for itself does not come together.
+        let single = arrivals(Way { loss: 0.1, ..Way::default() });
+        let single: Vec<bool> = single.iter().map(|arrival| arrival.first.is_none()).collect();
+        let again: Vec<bool> = single.windows(2).filter(|pair| pair[0]).map(|pair| pair[1]).collect();
+        assert!(share(&again) < 0.2, "{}", share(&again));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::time::Instant;
 use lobby_server::registry::MemoryRegistry;
 use lobby_server::{Server, ServerConfig, ServerSocket, ServerSocketId};
 use traversal_core::Identity;
+use traversal_core::wire::message::{Frame, ToServer};
 
 use crate::player::Player;
 use crate::world::{Node, NodeOutput};
@@ -83,6 +84,11 @@ impl Lobby {
         &mut self.server
     }
 
+    /// What a sealed datagram of a player's says: see [`Server::read`].
+    pub fn read(&self, datagram: &[u8]) -> Option<Frame<ToServer>> {
+        self.server.read(datagram)
+    }
+
     /// Carries out what the core wants; whether it wanted anything of the registry.
     fn turn(&mut self, now: Instant) -> bool {
         let mut asked = false;
@@ -156,6 +162,14 @@ impl Program {
     pub fn player_mut(&mut self) -> Option<&mut Player> {
         match self {
             Self::Player(player) => Some(player),
+            _ => None,
+        }
+    }
+
+    /// The server that runs here, if one does.
+    pub fn lobby(&self) -> Option<&Lobby> {
+        match self {
+            Self::Lobby(lobby) => Some(lobby),
             _ => None,
         }
     }

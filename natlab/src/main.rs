@@ -27,6 +27,11 @@ enum Command {
         natlab demo --left ps --right ps --seed 4711 --drawn    the story of a seed of the matrix"
     )]
     Demo(cli::DemoArgs),
+    /// Random worlds with faults, as many as there is time for; tells the seeds in which something was wrong
+    #[command(after_help = "Examples:\n  natlab soak --worlds 1000000 --resume soak.json\n  \
+        natlab soak --worlds 1000000 --resume soak.json --seconds 600    go on for ten minutes\n  \
+        natlab soak --first-seed 4711 --worlds 1")]
+    Soak(natlab::soak::SoakArgs),
     /// The named NATs
     #[command(after_help = "Example: natlab list")]
     List,
@@ -45,6 +50,7 @@ fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Matrix(args) => cli::run_matrix(*args),
         Command::Demo(args) => cli::run_demo(&args),
+        Command::Soak(args) => cli::run_soak(&args),
         Command::List => cli::run_list(),
         #[cfg(target_os = "linux")]
         Command::Netns(command) => return command.execute(),

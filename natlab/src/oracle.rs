@@ -105,11 +105,11 @@ impl Effective {
 
     /// Its address and port towards a new destination can be known beforehand, bracketed or predicted.
     fn aimable(&self) -> bool {
-        self.fixed() || (self.predictable && !self.scattered)
+        self.is_fixed() || (self.predictable && !self.scattered)
     }
 
     /// One address and port for every destination.
-    fn fixed(&self) -> bool {
+    pub fn is_fixed(&self) -> bool {
         self.mapping == Mapping::EndpointIndependent
     }
 
@@ -117,7 +117,7 @@ impl Effective {
     fn lenient_to(&self, other: &Self) -> bool {
         match self.filtering {
             Filtering::EndpointIndependent => true,
-            Filtering::AddressDependent => other.fixed() || !other.scattered,
+            Filtering::AddressDependent => other.is_fixed() || !other.scattered,
             Filtering::AddressAndPortDependent => false,
         }
     }
@@ -169,7 +169,7 @@ pub fn outlook(left: &[NatConfig], right: &[NatConfig], relation: Relation) -> O
     // Open many ports towards one fixed port, and let the other side hit one of them; or, behind a lenient
     // filter, open many ports towards the other's address. A counter at an address drawn by chance is met now and then.
     let lenient = |side: &Effective| side.filtering != Filtering::AddressAndPortDependent;
-    if a.fixed() || b.fixed() || lenient(&a) || lenient(&b) || (a.predictable && b.predictable) {
+    if a.is_fixed() || b.is_fixed() || lenient(&a) || lenient(&b) || (a.predictable && b.predictable) {
         return Outlook::Search;
     }
     if a.predictable || b.predictable {
@@ -227,14 +227,14 @@ pub fn bound_round_trips(left: &[NatConfig], right: &[NatConfig], relation: Rela
         return None;
     }
     let (a, b) = (Effective::of(left), Effective::of(right));
-    if relation == Relation::SameLan || (a.fixed() && b.fixed()) {
+    if relation == Relation::SameLan || (a.is_fixed() && b.is_fixed()) {
         return Some((1.5, 2.0));
     }
-    if (a.fixed() && a.lenient_to(&b)) || (b.fixed() && b.lenient_to(&a)) {
+    if (a.is_fixed() && a.lenient_to(&b)) || (b.is_fixed() && b.lenient_to(&a)) {
         return Some((1.5, 2.5));
     }
     let strict = |side: &Effective| side.filtering == Filtering::AddressAndPortDependent;
-    let predicted = !a.fixed() && !b.fixed() && strict(&a) && strict(&b);
+    let predicted = !a.is_fixed() && !b.is_fixed() && strict(&a) && strict(&b);
     (!predicted).then_some((2.5, 3.5))
 }
 

@@ -10,7 +10,7 @@ use traversal_core::id::PlayerId;
 use traversal_core::nat::{Confidence, NatProfile};
 use traversal_core::{
     Agent, AgentConfig, Command, Event, Identity, LobbyState, Output, PathInfo, PathKind, RequestFailure,
-    RequestKind, SocketId, StreamState,
+    RequestKind, Said, SocketId, StreamState,
 };
 
 use crate::world::{Node, NodeOutput};
@@ -134,6 +134,11 @@ impl Player {
     /// The agent.
     pub fn agent(&mut self) -> &mut Agent {
         &mut self.agent
+    }
+
+    /// What a datagram to this player says: see [`Agent::read`].
+    pub fn read(&self, datagram: &[u8]) -> Option<Said> {
+        self.agent.read(datagram)
     }
 
     /// The game wants something.

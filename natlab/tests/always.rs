@@ -30,7 +30,7 @@ fn run(names: (&[&str], &[&str]), seeds: u64, draw: Draw) -> Vec<Cell> {
 
 /// The same delay between any two: the relay is twice as far as the direct way.
 fn even() -> Draw {
-    Draw { delay: Some(Duration::from_millis(50)), loss: Some(0.0), cross: Some(5.0), ..Draw::default() }
+    Draw { delay: Some(Duration::from_millis(50)), loss: Some(0.0), cross: Some(5.0), ..Draw::tidy() }
 }
 
 #[test]
@@ -50,7 +50,7 @@ fn every_pair_plays_and_the_first_game_datagram_comes_as_soon_as_it_can() {
 
 #[test]
 fn every_pair_plays_in_drawn_worlds() {
-    for cell in run((&ALWAYS, &ALWAYS), 2, Draw::default()) {
+    for cell in run((&ALWAYS, &ALWAYS), 2, Draw::tidy()) {
         assert_eq!(cell.played, cell.runs, "{} - {}: {:?}", cell.left, cell.right, cell.causes);
     }
 }
@@ -62,7 +62,7 @@ fn random_ports_meet_a_cone_within_the_caps() {
     {
         let draw = Draw {
             config: traversal_core::AgentConfig { relay: RelayPolicy::Never, ..Default::default() },
-            ..Draw::default()
+            ..Draw::tidy()
         };
         let cell = &run((&[left], &[right]), 200, draw)[0];
         let pair = format!("{left} - {right}");
@@ -86,7 +86,7 @@ fn random_ports_meet_a_cone_within_the_caps() {
     }
     // Their filter does not ask for the port: nothing to be searched.
     for right in ["fullcone", "restricted"] {
-        let cell = &run((&["psrandom"], &[right]), 30, Draw::default())[0];
+        let cell = &run((&["psrandom"], &[right]), 30, Draw::tidy())[0];
         assert_eq!((cell.direct, cell.methods.get("birthday")), (30, None), "psrandom - {right}");
         assert!(cell.most_sockets <= 8 && cell.most_packets < 150, "psrandom - {right}");
     }
@@ -95,7 +95,7 @@ fn random_ports_meet_a_cone_within_the_caps() {
 #[test]
 fn random_ports_meet_an_address_sensitive_nat_without_a_search() {
     for (left, right) in [("psrandom", "as"), ("as", "psrandom")] {
-        let cell = &run((&[left], &[right]), 40, Draw::default())[0];
+        let cell = &run((&[left], &[right]), 40, Draw::tidy())[0];
         assert_eq!(cell.direct, 40, "{left} - {right}: {:?}", cell.causes);
         assert_eq!(cell.methods.get("birthday"), None, "{left} - {right}");
         assert!(cell.most_sockets <= 40, "{left} - {right}: {} sockets", cell.most_sockets);

@@ -22,7 +22,7 @@ fn nat(name: &str) -> NatSpec {
 
 /// A world drawn from its seed: round trips of 20 to 300 ms, unequal legs, jitter, and this loss.
 fn drawn(seed: u64, left: &str, right: &str, loss: f64) -> Play {
-    let draw = Draw { loss: Some(loss), cross: Some(5.0), ..Draw::default() };
+    let draw = Draw { loss: Some(loss), cross: Some(5.0), ..Draw::tidy() };
     Play::new(draw.settings(seed, &nat(left), &nat(right)))
 }
 
@@ -315,7 +315,7 @@ fn without_a_relay_the_direct_way_is_found_again() {
     for (left, right) in
         [("portrestricted", "portrestricted"), ("restricted", "fullcone"), ("fullcone", "none")]
     {
-        let mut settings = Draw { loss: Some(0.02), ..Draw::default() }.settings(5, &nat(left), &nat(right));
+        let mut settings = Draw { loss: Some(0.02), ..Draw::tidy() }.settings(5, &nat(left), &nat(right));
         settings.config.relay = RelayPolicy::Never;
         let mut play = Play::new(settings);
         assert!(play.direct(), "{left} - {right}");

@@ -253,7 +253,7 @@ fn a_join_right_after_the_login_is_as_fast_as_any() {
 
 #[test]
 fn a_join_right_after_the_login_survives_loss_and_foreign_ports() {
-    let draw = Draw { join: JoinMoment::AtOnce, ..Draw::default() };
+    let draw = Draw { join: Some(JoinMoment::AtOnce), ..Draw::tidy() };
     for (left, right) in [("ps", "portrestricted"), ("as", "ps"), ("ps", "ps")] {
         let [left, right] = [left, right].map(|name| name.parse().unwrap());
         for seed in 0..30 {
@@ -265,12 +265,61 @@ fn a_join_right_after_the_login_survives_loss_and_foreign_ports() {
     }
 }
 
+/// A joiner behind each of the two while nothing is known, and while the host's NAT is: a plan of the first moment has
+/// methods for NATs whose ports can be told, which the better one has not.
+#[test]
+fn random_ports_are_searched_for_as_soon_as_both_nats_are_known() {
+    for join in [JoinMoment::AtOnce, JoinMoment::HostKnown] {
+        for (left, right) in [("psrandom", "portrestricted"), ("portrestricted", "psrandom")] {
+            let draw = Draw { join: Some(join), ..Draw::tidy() };
+            let [host, joiner] = [left, right].map(|name| name.parse().unwrap());
+            let direct = (0..50).filter(|seed| {
+                let mut settings = draw.settings(*seed, &host, &joiner);
+                settings.config.relay = RelayPolicy::Never;
+                PairWorld::new(settings).join().direct
+            });
+            // 256 sockets and 1,200 ports meet in 99 of 100 searches, with a tenth of the packets lost in 98: of 50
+            // searches 46 or more succeed with a probability of 0.997.
+            let direct = direct.count();
+            assert!(direct >= 46, "{left} - {right}, {join:?}: {direct} of 50");
+        }
+    }
+}
+
+#[test]
+fn a_join_right_after_the_login_costs_no_more_than_the_time_until_both_nats_are_known() {
+    for left in ["portrestricted", "as", "ps", "psrandom"] {
+        for right in ["portrestricted", "as", "ps"] {
+            if left == "psrandom" && right == "ps" {
+                continue; // There is no direct path.
+            }
+            for seed in 0..6 {
+                let mut settings = equal(seed, left, right);
+                settings.config.relay = RelayPolicy::Never;
+                let mut later = PairWorld::new(settings.clone());
+                let known = later.join();
+                settings.join = JoinMoment::AtOnce;
+                let mut at_once = PairWorld::new(settings);
+                let report = at_once.join();
+                assert!(report.direct && known.direct, "{left} - {right}, seed {seed}: {:?}", report.cause);
+                if left == "psrandom" && right == "portrestricted" {
+                    continue; // When a search by chance hits is a matter of chance.
+                }
+                // The other world's request waits until both are known, and is the same up to there.
+                let until_known = later.requested() - at_once.requested();
+                let (took, allowed) = (report.confirmed.unwrap(), known.confirmed.unwrap() + until_known);
+                assert!(took <= allowed, "{left} - {right}, seed {seed}: {took:?} instead of {allowed:?}");
+            }
+        }
+    }
+}
+
 /// Direct joins of so many drawn seeds, without relay.
 fn drawn(left: &str, right: &str, seeds: u64, opener_ttl: Option<u8>) -> u64 {
     let [left, right] = [left, right].map(|name| name.parse().unwrap());
     (0..seeds)
         .filter(|seed| {
-            let mut settings = Draw::default().settings(*seed, &left, &right);
+            let mut settings = Draw::tidy().settings(*seed, &left, &right);
             settings.config.relay = RelayPolicy::Never;
             settings.config.opener_ttl = opener_ttl;
             PairWorld::new(settings).join().direct

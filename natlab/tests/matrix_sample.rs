@@ -8,7 +8,7 @@ use natlab::scenario::Draw;
 
 fn settings(names: &[&str], seeds: u64, threads: usize) -> MatrixSettings {
     let nats: Vec<NatSpec> = names.iter().map(|name| name.parse().unwrap()).collect();
-    MatrixSettings { left: nats.clone(), right: nats, seeds, first_seed: 1, draw: Draw::default(), threads }
+    MatrixSettings { left: nats.clone(), right: nats, seeds, first_seed: 1, draw: Draw::tidy(), threads }
 }
 
 #[test]
@@ -50,6 +50,71 @@ fn cones_always_meet_in_drawn_worlds() {
     }
 }
 
+/// As `natlab matrix --relay never` has it.
+fn internet(left: &[&str], right: &[&str], seeds: u64) -> MatrixSettings {
+    let specs = |names: &[&str]| names.iter().map(|name| name.parse().unwrap()).collect::<Vec<NatSpec>>();
+    let mut draw = Draw::default();
+    draw.config.relay = traversal_core::RelayPolicy::Never;
+    MatrixSettings { left: specs(left), right: specs(right), seeds, first_seed: 1, draw, threads: 0 }
+}
+
+#[test]
+fn players_join_at_once_in_worlds_of_the_internet_unless_told_otherwise() {
+    let shown = |draw: Draw| {
+        let settings = MatrixSettings { draw, ..settings(&["none"], 1, 1) };
+        let shown = matrix::run(&settings, |_| {}).settings;
+        (shown.worlds, shown.known)
+    };
+    assert_eq!(shown(Draw::default()), ("internet", "nothing"));
+    assert_eq!(shown(Draw::tidy()), ("tidy", "both"));
+}
+
+#[test]
+fn cones_meet_on_the_internet_too() {
+    let cones = ["none", "fullcone", "restricted", "portrestricted"];
+    let matrix = matrix::run(&internet(&cones, &cones, 25), |_| {});
+    for cell in &matrix.cells {
+        assert_eq!(cell.outlooks.keys().collect::<Vec<_>>(), [&"direct"], "{} - {}", cell.left, cell.right);
+        assert_eq!(cell.settled, 25, "{} - {}: every run has an outcome", cell.left, cell.right);
+    }
+    let direct: usize = matrix.cells.iter().map(|cell| cell.direct).sum();
+    let failed: Vec<_> = matrix.cells.iter().flat_map(|cell| &cell.failed_seeds).collect();
+    // The goal of 99.5 %: of 400, five is chance once in 20, six once in 60.
+    assert!(direct >= 395, "{direct} of 400 direct: {failed:?}");
+}
+
+#[test]
+fn a_cell_tells_success_by_what_each_of_its_worlds_allows() {
+    let matrix = matrix::run(&internet(&["ps"], &["portrestricted", "ps"], 80), |_| {});
+    for cell in &matrix.cells {
+        let pair = format!("{} - {}", cell.left, cell.right);
+        let sum = |of: fn(&matrix::Class) -> usize| cell.outlooks.values().map(of).sum::<usize>();
+        assert_eq!((sum(|class| class.runs), sum(|class| class.direct)), (cell.runs, cell.direct), "{pair}");
+        assert!(cell.outlooks["direct"].runs > 20, "{pair}: {:?}", cell.outlooks);
+        for (outlook, class) in &cell.outlooks {
+            let (low, high) = class.direct_interval;
+            let share = class.direct as f64 / class.runs as f64;
+            assert!(low <= share && share <= high, "{pair}, {outlook}");
+            assert_eq!(class.runs - class.direct, class.causes.values().sum::<usize>(), "{pair}, {outlook}");
+            let possible = ["direct", "search"].contains(outlook);
+            assert!(possible || class.direct == 0, "{pair}: {outlook}, and yet direct");
+        }
+        for bucket in &cell.buckets {
+            let bound = bucket.class.bound.unwrap();
+            assert!((0.0..=1.0).contains(&bound) && bucket.traffic.0 < bucket.traffic.1, "{pair}");
+        }
+    }
+    let bucketed = |cell: &matrix::Cell, outlook: &str| {
+        let of_it = cell.buckets.iter().filter(|bucket| bucket.outlook == outlook);
+        of_it.map(|bucket| bucket.class.runs).sum::<usize>()
+    };
+    let [cone, both] = [&matrix.cells[0], &matrix.cells[1]];
+    assert_eq!(bucketed(both, "direct"), both.outlooks["direct"].runs, "two counters: chance decides");
+    assert_eq!(bucketed(cone, "search"), cone.outlooks["search"].runs, "a search: chance decides");
+    assert_eq!(bucketed(cone, "direct"), 0, "a bracket leaves nothing to chance");
+    assert!(matrix::buckets(&matrix).contains("ps - ps"));
+}
+
 /// In these worlds several of the classification's probes are lost behind the address-sensitive NAT, whose counter
 /// was then taken for a block of random ports.
 #[test]
@@ -57,7 +122,7 @@ fn lost_probes_do_not_hide_a_counter() {
     for first_seed in [107, 130, 240, 313, 353, 363] {
         let left = vec!["as".parse().unwrap()];
         let right = vec!["portrestricted".parse().unwrap(), "ps".parse().unwrap()];
-        let draw = Draw::default();
+        let draw = Draw::tidy();
         let settings = MatrixSettings { left, right, seeds: 1, first_seed, draw, threads: 1 };
         for cell in matrix::run(&settings, |_| {}).cells {
             assert_eq!(

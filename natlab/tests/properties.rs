@@ -156,16 +156,6 @@ fn the_reason_names_the_cause() {
     }
 }
 
-/// What names the cause, on the side that says it.
-fn names(cause: Cause) -> &'static [FailureReason] {
-    match cause {
-        Cause::UdpBlocked => &[FailureReason::UdpBlocked],
-        Cause::RandomOnBothSides => &[FailureReason::RandomPortsOnBothSides],
-        Cause::RandomAgainstSymmetric => &[FailureReason::RandomPortsAgainstSymmetric],
-        Cause::NoHairpin => &[FailureReason::NoHairpin],
-    }
-}
-
 /// A random world with what makes it impossible put into it.
 fn impossible(cause: Cause, seed: u64) -> PairSettings {
     let mut rng = ChaCha8Rng::seed_from_u64(seed ^ 0x0063_6175_7365);
@@ -261,7 +251,7 @@ fn in_every_world_that_the_oracle_calls_impossible_the_reason_names_the_cause() 
                 let Some(reason) = reason else {
                     panic!("{told}: no reason: {:#?}", pair.player(host).events)
                 };
-                if names(cause).contains(&reason.reason) {
+                if natlab::soak::names(cause).contains(&reason.reason) {
                     continue;
                 }
                 // So many probes may be lost that nobody knows how one of the NATs chooses its ports.

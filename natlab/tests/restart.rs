@@ -23,7 +23,7 @@ struct Play {
 impl Play {
     fn new(seed: u64, loss: f64) -> Self {
         let random = "psrandom".parse().unwrap();
-        let draw = Draw { loss: Some(loss), cross: Some(5.0), ..Draw::default() };
+        let draw = Draw { loss: Some(loss), cross: Some(5.0), ..Draw::tidy() };
         Self::with(draw.settings(seed, &random, &random))
     }
 
@@ -118,7 +118,7 @@ fn two_restarts_in_a_row_are_survived_too() {
 #[test]
 fn a_direct_pair_has_the_relay_to_fall_back_to_after_a_restart() {
     let cone = "portrestricted".parse().unwrap();
-    let mut play = Play::with(Draw { loss: Some(0.0), ..Draw::default() }.settings(3, &cone, &cone));
+    let mut play = Play::with(Draw { loss: Some(0.0), ..Draw::tidy() }.settings(3, &cone, &cone));
     assert!(play.pair.is_direct());
     play.pair.stop_server();
     play.run(SECOND);

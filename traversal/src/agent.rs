@@ -27,6 +27,7 @@ use crate::sockets::{Owner, Sockets};
 use crate::timer::{due, earliest};
 use crate::wire::Dropped;
 use crate::wire::message::PunchPlan;
+pub use reading::Said;
 
 /// Rounds of one wake-up: what one part finds out may make another one due at once, as a silent path has the link ask
 /// the server. None needs more than three.
@@ -99,6 +100,7 @@ macro_rules! hands {
 mod commands;
 mod datagrams;
 mod matches;
+mod reading;
 mod rooms;
 mod server;
 #[cfg(test)]

@@ -74,7 +74,7 @@ pub mod wire;
 pub use address::{is_local, is_sendable};
 pub use agent::{
     Agent, Command, DisconnectReason, Event, IntoSocketError, LobbyError, LobbyState, Output, PathInfo,
-    PathKind, ReleasedSocket, RequestFailure, RequestKind, SocketId, StreamState, Transmit,
+    PathKind, ReleasedSocket, RequestFailure, RequestKind, Said, SocketId, StreamState, Transmit,
 };
 pub use config::{AgentConfig, Caps, Detect, RelayPolicy};
 pub use facts::{BubbleTargets, FactError, NatFacts};

@@ -108,6 +108,14 @@ impl LobbyLink {
         }
     }
 
+    /// What a datagram of the server's says, without taking it.
+    pub(crate) fn read(&self, datagram: &[u8]) -> Option<Frame<ToPlayer>> {
+        match &self.state {
+            State::Online(online) => online.session.read(datagram),
+            _ => None,
+        }
+    }
+
     pub(crate) fn is_online(&self) -> bool {
         matches!(self.state, State::Online(_))
     }

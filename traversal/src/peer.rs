@@ -171,6 +171,11 @@ impl Peer {
         self.is_connected() && now.saturating_duration_since(self.last_heard) <= time
     }
 
+    /// See [`PairChannel::read`].
+    pub(crate) fn read<'a>(&self, datagram: &'a mut [u8]) -> Option<Opened<'a>> {
+        self.channel.read(datagram)
+    }
+
     pub(crate) fn export_key(&self) -> [u8; 32] {
         self.channel.export_key()
     }

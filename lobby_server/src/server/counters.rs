@@ -16,6 +16,11 @@ pub struct Counters {
     pub dropped: u64,
     /// Datagrams and requests over a rate.
     pub limited: u64,
+    /// Datagrams that were not sent because their address was not proven and they were longer than what came from
+    /// there.
+    pub withheld: u64,
+    /// Messages to players who take none that were dropped, because too many waited already.
+    pub pushes_dropped: u64,
     /// Logins accepted.
     pub logins: u64,
     /// Logins refused.

@@ -9,6 +9,7 @@ use traversal_core::wire::message::{PlayerInfo, RequestError, Response, RoomOpti
 
 use super::Server;
 use super::requests::Pending;
+use crate::limits::Bucket;
 use crate::registry::RegistryOperation;
 use crate::rooms::{self, PasswordHash, Room};
 
@@ -70,6 +71,7 @@ impl Server {
             password: options.password.map(|password| PasswordHash::new(&password, &mut self.rng)),
             members: vec![PlayerInfo { id: player, name: login.name }],
             revision: 0,
+            news: Bucket::full(rooms::ROOM_NEWS, now),
             opened_from: from,
             claimed: false,
             migrate: options.migrate,

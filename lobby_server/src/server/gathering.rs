@@ -3,7 +3,7 @@
 //! Enough in line -> a sign of life of each -> a host is chosen -> the registry takes the room -> all are in.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rand_chacha::rand_core::RngCore;
 use traversal_core::id::{PlayerId, RoomId};
@@ -15,13 +15,16 @@ use super::liveness::PING_PERIOD;
 use super::requests::Pending;
 use super::{Server, Timer};
 use crate::host_choice::{Candidate, choose_host};
-use crate::limits::prefix;
+use crate::limits::{Bucket, prefix};
 use crate::queue::{Left, QueueKey, check_wish};
 use crate::registry::{RegistryOperation, RegistryReply};
 use crate::rooms::{self, Room};
 
 /// Key of the room's metadata that says what is played.
 const MODE: &str = "mode";
+
+/// How often it is looked whether a line may be told of its changes.
+const LINES_PERIOD: Duration = Duration::from_millis(250);
 
 /// Players on their way into one room.
 #[derive(Debug)]
@@ -184,6 +187,7 @@ impl Server {
             password: None,
             members: vec![PlayerInfo { id: host, name: client.login.name.clone() }],
             revision: 0,
+            news: Bucket::full(rooms::ROOM_NEWS, now),
             opened_from: client.route.peer.ip(),
             claimed: false,
             migrate: true,
@@ -256,10 +260,28 @@ impl Server {
         self.publish(now, id);
     }
 
-    /// Tells all in a line how it comes along.
+    /// Tells all in a line how it comes along: at once, or where it changes faster than that is of use, some changes at
+    /// a time. The last one has just come, and is told its place in any case.
     fn tell_queue(&mut self, now: Instant, key: &QueueKey) {
+        if !self.queues.may_tell(now, key) {
+            if !self.timers.is_set(Timer::Lines) {
+                self.timers.set(Timer::Lines, Some(now + LINES_PERIOD));
+            }
+            if let Some((player, status)) = self.queues.status(key).pop() {
+                self.tell(now, player, ToPlayer::Queue(status));
+            }
+            return;
+        }
         for (player, status) in self.queues.status(key) {
             self.tell(now, player, ToPlayer::Queue(status));
+        }
+    }
+
+    /// Tells the lines that were not told of their last changes.
+    pub(super) fn tell_lines(&mut self, now: Instant) {
+        self.timers.set(Timer::Lines, None);
+        for key in self.queues.take_untold() {
+            self.tell_queue(now, &key);
         }
     }
 }

@@ -4,7 +4,9 @@ use std::time::Instant;
 
 use rand_chacha::rand_core::RngCore;
 use traversal_core::id::{JoinId, PlayerId, RequestId, RoomId};
-use traversal_core::wire::message::{PlayerInfo, RequestError, Response, RoomEnd, RoomTarget, ToPlayer};
+use traversal_core::wire::message::{
+    PlayerInfo, RequestError, Response, RoomEnd, RoomTarget, ToPlayer, Topic,
+};
 
 use super::liveness::Waiting;
 use super::requests::{Pending, cut};
@@ -153,6 +155,9 @@ impl Server {
 
     pub(super) fn ask_timeout(&mut self, now: Instant, join: JoinId) {
         if let Some(Ask { wish }) = self.asks.remove(&join) {
+            if let Some(host) = self.rooms.get(&wish.room).map(Room::host) {
+                self.untell(host, Topic::Join(join));
+            }
             self.respond(now, wish.session, wish.request, Err(RequestError::HostSilent));
         }
     }

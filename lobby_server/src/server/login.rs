@@ -121,6 +121,8 @@ impl Server {
             knocks: Bucket::full(self.config.knock_rate, now),
             frames: Bucket::full(self.config.frame_rate, now),
             requests: Bucket::full(self.config.request_rate, now),
+            effects: Bucket::full(self.config.effect_rate, now),
+            relayed_at: None,
             next_ping: 0,
         };
         self.sessions.insert(id, client);

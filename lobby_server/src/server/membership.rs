@@ -15,6 +15,7 @@ use super::{Server, Timer};
 use crate::matchmaking::{choose, plans};
 use crate::registry::RegistryOperation;
 use crate::relay::RelayMode;
+use crate::rooms::ROOM_NEWS;
 
 /// Who was heard within this is there: players in a room give a sign of life every 4 s.
 const REMATCH_FRESH: Duration = Duration::from_secs(8);
@@ -131,10 +132,21 @@ impl Server {
         }
     }
 
-    /// Tells all members who is inside, and the registry the new numbers.
+    /// Tells all members who is inside, and the registry the new numbers: at once, or where players come and go faster
+    /// than that is of use, some of these changes at a time.
     pub(super) fn publish(&mut self, now: Instant, id: RoomId) {
         let Some(room) = self.rooms.get_mut(&id) else { return };
         room.revision += 1;
+        if room.news.take(ROOM_NEWS, now) {
+            self.tell_members(now, id);
+        } else if !self.timers.is_set(Timer::News(id)) {
+            self.timers.set(Timer::News(id), Some(now + Duration::from_secs_f64(1.0 / ROOM_NEWS.per_second)));
+        }
+    }
+
+    pub(super) fn tell_members(&mut self, now: Instant, id: RoomId) {
+        self.timers.set(Timer::News(id), None);
+        let Some(room) = self.rooms.get(&id) else { return };
         let snapshot = room.snapshot();
         let members: Vec<PlayerId> = room.members.iter().map(|member| member.id).collect();
         for member in members {
@@ -154,6 +166,7 @@ impl Server {
     /// Forgets a room, here and in the registry.
     pub(super) fn release(&mut self, now: Instant, id: RoomId) {
         let Some(room) = self.rooms.remove(&id) else { return };
+        self.timers.set(Timer::News(id), None);
         let location = room.location(self.config.node);
         let release = RegistryOperation::Release { game: room.game, location, name: room.name };
         self.ask_registry(now, release, Pending::Nothing);

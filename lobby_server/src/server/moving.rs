@@ -105,6 +105,7 @@ impl Server {
         let (former, player) = (client.route, client.player);
         let old = former.peer;
         client.route = route;
+        client.session.heard(now);
         let (from_stream, to_stream) = (self.is_stream(former), self.is_stream(route));
         if let Some(client) = self.sessions.get_mut(&id) {
             client.former = (from_stream != to_stream).then(|| (former, now + LEFT));

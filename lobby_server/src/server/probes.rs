@@ -150,6 +150,12 @@ impl Server {
     fn tell_facts(&mut self, now: Instant, of: PlayerId, to: PlayerId, match_id: MatchId, facts: Facts) {
         // Facts are addresses: a player over the relay alone gets and gives none.
         let hidden = [of, to].iter().any(|side| self.party(*side).is_none_or(|side| side.relay_only));
+        let session = self.players.get(&of).map(|player| player.session);
+        let Some(client) = session.and_then(|id| self.sessions.get_mut(&id)) else { return };
+        if !client.effects.take(self.config.effect_rate, now) {
+            self.counters.limited += 1;
+            return;
+        }
         if !hidden {
             self.tell(now, to, ToPlayer::Facts { match_id, facts });
         }

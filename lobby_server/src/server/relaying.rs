@@ -1,15 +1,28 @@
 //! The relay's side of sessions: who may send through it, from where and to where.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use traversal_core::id::PlayerId;
 use traversal_core::wire::session::MIN_SEALED;
 
+use super::session::Client;
 use super::{Route, Server};
 use crate::relay::{RelayMode, forwarded};
 
 /// Length of a sealed path challenge: only what is at least as long is answered with one.
 const CHALLENGE: usize = MIN_SEALED;
+
+/// To an address that was silent for so long nothing is forwarded: it may be somebody else's by now. Both sides of a pair
+/// that plays over the relay send every few hundred milliseconds, and keep alive every 4 s in a room.
+const SILENT: Duration = Duration::from_secs(10);
+
+impl Client {
+    /// When the player was last heard from where it is proven to be: by a sealed datagram, or by one for the relay with
+    /// a token that only the two know.
+    fn heard_at(&self) -> Instant {
+        self.relayed_at.map_or(self.session.last_heard(), |at| at.max(self.session.last_heard()))
+    }
+}
 
 impl Server {
     /// Whether the players of this one's game may use the relay.
@@ -33,7 +46,8 @@ impl Server {
             self.counters.relay_dropped += 1;
             return;
         };
-        let (proven, to) = (self.same_way(own.route, route) || self.was_left(now, own, route), to.route);
+        let proven = self.same_way(own.route, route) || self.was_left(now, own, route);
+        let (there, to) = (now.saturating_duration_since(to.heard_at()) < SILENT, to.route);
         if !proven {
             self.counters.relay_dropped += 1;
             // Perhaps its NAT gave it another port: if it can prove so, the next ones pass.
@@ -42,12 +56,19 @@ impl Server {
             }
             return;
         }
+        if let Some(own) = self.sessions.get_mut(&session) {
+            own.relayed_at = Some(now);
+        }
+        if !there {
+            self.counters.relay_dropped += 1;
+            return;
+        }
         if !self.relay.charge(now, &lane, datagram.len()) {
             self.counters.relay_limited += 1;
             return;
         }
         self.counters.relayed += 1;
         self.counters.relayed_bytes += datagram.len() as u64;
-        self.transmit(to, forwarded(&lane, datagram));
+        self.hand_out(to, forwarded(&lane, datagram));
     }
 }

@@ -47,6 +47,11 @@ impl Server {
             self.respond(now, id, request, Err(limited));
             return;
         }
+        if !self.may_affect(now, id, &body) {
+            self.counters.limited += 1;
+            self.respond(now, id, request, Err(RequestError::Limited { retry_after_s: 10 }));
+            return;
+        }
         if self.stopping {
             self.respond(now, id, request, Err(RequestError::Stopping));
             return;
@@ -88,6 +93,23 @@ impl Server {
             Ok(Some(response)) => self.respond(now, id, request, Ok(response)),
             Err(error) => self.respond(now, id, request, Err(error)),
         }
+    }
+
+    /// Whether the player may cause as many messages to others as this request does. Going out is paid when coming in,
+    /// so that nobody has to stay.
+    fn may_affect(&mut self, now: Instant, id: u64, request: &Request) -> bool {
+        let Some(player) = self.sessions.get(&id).map(|client| client.player) else { return false };
+        let room = self.players.get(&player).and_then(|state| state.room);
+        let members = room.and_then(|room| self.rooms.get(&room)).map_or(0, |room| room.members.len());
+        let cost = match request {
+            Request::JoinRoom { .. } | Request::TakeUpRoom { .. } | Request::QuickMatch(_) => 8.0,
+            Request::Kick { .. } => 4.0,
+            Request::SetMetadata(_) => members as f64,
+            Request::Rematch { .. } => 2.0,
+            _ => 0.0,
+        };
+        let rate = self.config.effect_rate;
+        self.sessions.get_mut(&id).is_some_and(|client| client.effects.take_many(rate, now, cost))
     }
 
     pub(super) fn respond(

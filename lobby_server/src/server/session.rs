@@ -10,9 +10,9 @@ use traversal_core::id::{PlayerId, RequestId, RoomId};
 use traversal_core::nat::NatProfile;
 use traversal_core::wire::Kind;
 use traversal_core::wire::message::{
-    Frame, Login, MAX_LOCAL_ADDRESSES, MatchEnd, PlayerInfo, ToPlayer, ToServer,
+    Frame, Login, MAX_LOCAL_ADDRESSES, MatchEnd, PlayerInfo, ToPlayer, ToServer, Topic,
 };
-use traversal_core::wire::session::{MIN_SEALED, ServerSession};
+use traversal_core::wire::session::{MIN_SEALED, ServerSession, session_of};
 
 use super::keeping::KeptMatches;
 use super::mapped_ports::MappedPort;
@@ -49,6 +49,10 @@ pub(super) struct Client {
     pub(super) knocks: Bucket,
     pub(super) frames: Bucket,
     pub(super) requests: Bucket,
+    /// What it causes others to be told.
+    pub(super) effects: Bucket,
+    /// When it last sent something to be relayed.
+    pub(super) relayed_at: Option<Instant>,
     pub(super) next_ping: u32,
 }
 
@@ -66,6 +70,12 @@ pub(super) struct Player {
 }
 
 impl Server {
+    /// What a sealed datagram of a player's says, without taking it; none where it is not of a session. It changes nothing,
+    /// and is for tools that tell people what happens.
+    pub fn read(&self, datagram: &[u8]) -> Option<Frame<ToServer>> {
+        self.sessions.get(&session_of(datagram)?)?.session.read(datagram)
+    }
+
     pub(super) fn handle_session_datagram(
         &mut self,
         now: Instant,
@@ -75,7 +85,7 @@ impl Server {
         datagram: &[u8],
     ) {
         let Some(client) = self.sessions.get_mut(&id) else { return };
-        let frame = match client.session.handle(now, datagram) {
+        let frame = match client.session.open(datagram) {
             Ok(frame) => frame,
             Err(dropped) => {
                 tracing::trace!(%dropped, "sealed datagram dropped");
@@ -84,6 +94,7 @@ impl Server {
             }
         };
         self.dirty.insert(id);
+        self.incoming.proven = Some(client.route);
         if !client.confirmed {
             client.confirmed = true;
             self.confirm(now, id);
@@ -91,17 +102,25 @@ impl Server {
         if kind == Kind::Control && datagram.len() >= MIN_SEALED {
             self.notice_address(now, id, route);
         }
+        let proven = self.sessions.get(&id).is_some_and(|client| self.same_way(client.route, route));
+        if proven && let Some(client) = self.sessions.get_mut(&id) {
+            client.session.heard(now);
+        }
         self.heard(now, id);
         self.gathering_heard(now, id);
-        let Some(frame) = frame else { return };
-        let proven = self.sessions.get(&id).is_some_and(|client| self.same_way(client.route, route));
         let Some(client) = self.sessions.get_mut(&id) else { return };
+        if let Frame::Ack { seq } = frame {
+            if client.session.acknowledged(now, seq).is_err() {
+                self.counters.dropped += 1;
+            }
+            return;
+        }
         if !matches!(frame, Frame::Probe(_)) && !client.frames.take(self.config.frame_rate, now) {
             self.counters.limited += 1;
             return;
         }
         match frame {
-            Frame::Reliable { body, .. } => self.handle_message(now, id, body),
+            Frame::Reliable { seq, body } => self.handle_reliable(now, id, seq, body),
             // From an address that is not proven the challenge is answer enough.
             Frame::Ping { .. } if !proven => {}
             Frame::Ping { id: ping } => self.pong(now, id, ping),
@@ -118,6 +137,40 @@ impl Server {
             | Frame::PortSeen { .. }
             | Frame::MappedPortSeen { .. }
             | Frame::Knock { .. } => {}
+        }
+    }
+
+    /// What is over a limit is not acknowledged, so it comes again: nothing that was taken is lost.
+    fn handle_reliable(&mut self, now: Instant, id: u64, seq: u32, message: ToServer) {
+        let cost = self.effects_of(id, &message);
+        let Some(client) = self.sessions.get_mut(&id) else { return };
+        if client.session.is_fresh(seq)
+            && (client.session.is_backed_up()
+                || !client.effects.take_many(self.config.effect_rate, now, cost))
+        {
+            self.counters.limited += 1;
+            return;
+        }
+        match client.session.accept(now, seq) {
+            Ok(true) => self.handle_message(now, id, message),
+            Ok(false) => {}
+            Err(_) => self.counters.limited += 1,
+        }
+    }
+
+    /// How many messages to other players this one may cause at the most. Requests are counted where they can be
+    /// answered, see [`Server::handle_request`].
+    fn effects_of(&self, id: u64, message: &ToServer) -> f64 {
+        let matches = || {
+            let player = self.sessions.get(&id).map(|client| client.player);
+            player.map_or(0, |player| self.matches.of(player).len())
+        };
+        match message {
+            ToServer::Request { .. } | ToServer::LocalAddresses(_) => 0.0,
+            ToServer::Profile { .. } | ToServer::MappedPort(_) => 1.0 + matches() as f64,
+            // All members may be asked, once in some seconds.
+            ToServer::HostSeen { .. } => 8.0,
+            _ => 2.0,
         }
     }
 
@@ -196,10 +249,6 @@ impl Server {
         self.forget_client(id);
     }
 
-    pub(super) fn drop_session(&mut self, now: Instant, id: u64) {
-        self.end_session(now, id, MatchEnd::Gone);
-    }
-
     pub(super) fn forget_client(&mut self, id: u64) {
         let Some(client) = self.sessions.remove(&id) else { return };
         self.uncount(client.route.peer);
@@ -226,14 +275,32 @@ impl Server {
 
     pub(super) fn tell_session(&mut self, now: Instant, id: u64, message: ToPlayer) {
         let Some(client) = self.sessions.get_mut(&id) else { return };
-        match client.session.send(now, message) {
-            Ok(()) => {
-                self.dirty.insert(id);
+        match &message {
+            ToPlayer::MatchEnded { match_id, .. } => {
+                let of_match = |topic: Topic| topic.match_id() == Some(*match_id);
+                if client.session.withdraw(of_match).contains(&Topic::Plan(*match_id)) {
+                    // It never heard of that match.
+                    return;
+                }
             }
-            Err(error) => {
-                tracing::debug!(player = %client.player, %error, "session dropped");
-                self.doomed.insert(id);
+            ToPlayer::RoomEnded { room, .. } => {
+                client.session.withdraw(|topic| topic.room() == Some(*room));
             }
+            _ => {}
+        }
+        self.dirty.insert(id);
+        // Others cause most of what a player is told, so that it is too much is never held against it.
+        if let Err(error) = client.session.send(now, message) {
+            tracing::debug!(player = %client.player, %error, "a message to a player dropped");
+            self.counters.pushes_dropped += 1;
+        }
+    }
+
+    /// What a player was to be told about this, and was not yet, is of no use any more.
+    pub(super) fn untell(&mut self, player: PlayerId, about: Topic) {
+        let session = self.players.get(&player).map(|player| player.session);
+        if let Some(client) = session.and_then(|id| self.sessions.get_mut(&id)) {
+            client.session.withdraw(|topic| topic == about);
         }
     }
 

@@ -52,6 +52,15 @@ pub struct ServerTransmit {
     pub payload: Vec<u8>,
 }
 
+/// What the datagram that is being dealt with allows to be sent.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Incoming {
+    /// Bytes left for addresses that are not proven.
+    pub(super) bytes: usize,
+    /// Where the player is whose session it is of.
+    pub(super) proven: Option<Route>,
+}
+
 /// How a datagram came in; answers leave the same way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Route {
@@ -99,7 +108,24 @@ impl Server {
         Some(SocketAddr::new(ip, socket.local.port()))
     }
 
+    /// Answers what has just come in, or has something sent because of it. To an address that is not proven to be the
+    /// player's never more bytes go out than came in, whatever the message: nobody is reached by a forged source, or
+    /// by a port that a player names, with more than the forger sends itself.
     pub(super) fn transmit(&mut self, route: Route, payload: Vec<u8>) {
+        let proven =
+            self.is_stream(route) || self.incoming.proven.is_some_and(|proven| self.same_way(proven, route));
+        if !proven {
+            let Some(left) = self.incoming.bytes.checked_sub(payload.len()) else {
+                self.counters.withheld += 1;
+                return;
+            };
+            self.incoming.bytes = left;
+        }
+        self.hand_out(route, payload);
+    }
+
+    /// Sends to where a player is proven to be.
+    pub(super) fn hand_out(&mut self, route: Route, payload: Vec<u8>) {
         self.counters.datagrams_out += 1;
         self.counters.bytes_out += payload.len() as u64;
         self.transmits.push_back(ServerTransmit {

@@ -11,7 +11,7 @@ use traversal_core::wire::message::{
 use super::creating::Claim;
 use super::joining::JoinWish;
 use super::{Server, Timer};
-use crate::limits::prefix;
+use crate::limits::{Bucket, prefix};
 use crate::rooms::{self, PasswordHash, Room};
 
 /// Keeps tickets apart from whatever else the server's key may sign.
@@ -152,6 +152,7 @@ impl Server {
             password: options.password.map(|password| PasswordHash::new(&password, &mut self.rng)),
             members: host.into_iter().chain([own]).collect(),
             revision: 0,
+            news: Bucket::full(rooms::ROOM_NEWS, now),
             opened_from: from,
             claimed: false,
             migrate: options.migrate,

@@ -1,5 +1,6 @@
 //! The core against players made of the wire layer.
 
+mod amplification;
 mod faults;
 mod gathering;
 mod junk;
@@ -9,6 +10,7 @@ mod mapped_ports;
 mod mesh;
 mod migration;
 mod probes;
+mod pushes;
 mod registered;
 mod relay;
 mod rooms;

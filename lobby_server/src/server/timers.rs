@@ -18,6 +18,10 @@ pub(super) enum Timer {
     Loss(RoomId),
     Gathering(RoomId),
     Sprays,
+    /// The members of a room are told who is inside.
+    News(RoomId),
+    /// Those in line for a quick match are told how it comes along.
+    Lines,
 }
 
 /// Deadlines in order; one for each key.
@@ -42,6 +46,10 @@ impl Timers {
         if let Some(at) = at {
             self.queue.insert((at, key));
         }
+    }
+
+    pub(super) fn is_set(&self, key: Timer) -> bool {
+        self.by_key.contains_key(&key)
     }
 
     pub(super) fn next(&self) -> Option<Instant> {

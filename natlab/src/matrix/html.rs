@@ -152,6 +152,10 @@ fn detail(cell: &Cell) -> String {
         cell.most_sockets,
         cell.outlook,
     );
+    for (outlook, class) in &cell.outlooks {
+        let bound = class.bound.map_or_else(String::new, |bound| format!(", bound {:.1} %", bound * 100.0));
+        let _ = write!(text, "\n{outlook}: {} of {} direct{bound}", class.direct, class.runs);
+    }
     for (what, counts) in [("won by", &cell.methods), ("not direct", &cell.causes)] {
         for (name, count) in counts {
             let _ = write!(text, "\n{what} {name}: {count}");

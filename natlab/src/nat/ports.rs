@@ -1,6 +1,6 @@
 //! Which external port a new mapping gets.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -11,50 +11,94 @@ use rand_chacha::ChaCha8Rng;
 use super::Proto;
 use super::config::{Allocation, Fallback};
 
-/// Who has a port.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Holder {
-    /// A mapping of ours.
-    Mapping(u64),
-    /// A machine that is not part of the world, until then.
-    Foreign(Duration),
+/// The ports of one external address that are taken: a bit for each, since a busy NAT looks at many.
+#[derive(Debug)]
+struct Taken(Box<[u64; 1024]>);
+
+impl Default for Taken {
+    fn default() -> Self {
+        Self(Box::new([0; 1024]))
+    }
+}
+
+impl Taken {
+    fn has(&self, port: u16) -> bool {
+        self.0[usize::from(port >> 6)] & (1 << (port & 63)) != 0
+    }
+
+    fn set(&mut self, port: u16, taken: bool) {
+        let word = &mut self.0[usize::from(port >> 6)];
+        if taken {
+            *word |= 1 << (port & 63);
+        } else {
+            *word &= !(1 << (port & 63));
+        }
+    }
+
+    /// No port of the range is left.
+    fn is_full(&self, range: &RangeInclusive<u16>) -> bool {
+        let (first, last) = (usize::from(range.start() >> 6), usize::from(range.end() >> 6));
+        (first..=last).all(|word| {
+            let mut wanted = u64::MAX;
+            if word == first {
+                wanted &= u64::MAX << (range.start() & 63);
+            }
+            if word == last {
+                wanted &= u64::MAX >> (63 - (range.end() & 63));
+            }
+            self.0[word] & wanted == wanted
+        })
+    }
 }
 
 /// The external ports of a NAT.
 #[derive(Debug, Default)]
 pub(super) struct Ports {
-    holders: HashMap<(Proto, SocketAddr), Holder>,
+    taken: HashMap<(Proto, IpAddr), Taken>,
+    mappings: HashMap<(Proto, SocketAddr), u64>,
+    /// What machines that are not part of the world have, and until when: in the order of the latter.
+    foreign: VecDeque<(Duration, SocketAddr)>,
     cursors: HashMap<(Proto, IpAddr), u16>,
 }
 
 impl Ports {
-    pub(super) fn holder(&self, proto: Proto, external: SocketAddr) -> Option<Holder> {
-        self.holders.get(&(proto, external)).copied()
+    /// The mapping that has a port.
+    pub(super) fn mapping(&self, proto: Proto, external: SocketAddr) -> Option<u64> {
+        self.mappings.get(&(proto, external)).copied()
     }
 
-    pub(super) fn hold(&mut self, proto: Proto, external: SocketAddr, holder: Holder) {
-        self.holders.insert((proto, external), holder);
+    pub(super) fn hold(&mut self, proto: Proto, external: SocketAddr, mapping: u64) {
+        self.mappings.insert((proto, external), mapping);
+        self.set(proto, external, true);
+    }
+
+    /// Machines that are not part of the world have it until then, which is no earlier than for any before.
+    pub(super) fn hold_foreign(&mut self, external: SocketAddr, until: Duration) {
+        self.foreign.push_back((until, external));
+        self.set(Proto::Udp, external, true);
     }
 
     pub(super) fn free(&mut self, proto: Proto, external: SocketAddr) {
-        self.holders.remove(&(proto, external));
+        self.mappings.remove(&(proto, external));
+        self.set(proto, external, false);
     }
 
     pub(super) fn clear(&mut self) {
-        self.holders.clear();
-        self.cursors.clear();
+        *self = Self::default();
     }
 
-    /// Drops what foreign machines no longer use.
-    pub(super) fn sweep(&mut self, now: Duration) {
-        self.holders.retain(|_, holder| !matches!(holder, Holder::Foreign(until) if *until <= now));
+    fn set(&mut self, proto: Proto, external: SocketAddr, taken: bool) {
+        self.taken.entry((proto, external.ip())).or_default().set(external.port(), taken);
     }
 
-    fn is_free(&self, now: Duration, proto: Proto, external: SocketAddr) -> bool {
-        match self.holders.get(&(proto, external)) {
-            None => true,
-            Some(Holder::Foreign(until)) => *until <= now,
-            Some(Holder::Mapping(_)) => false,
+    /// Frees what foreign machines no longer use.
+    fn pass(&mut self, now: Duration) {
+        while let Some((until, external)) = self.foreign.front().copied() {
+            if until > now {
+                break;
+            }
+            self.foreign.pop_front();
+            self.set(Proto::Udp, external, false);
         }
     }
 
@@ -67,7 +111,7 @@ impl Ports {
     ) -> Option<u16> {
         match allocation {
             Allocation::Preserving(fallback) => {
-                if self.is_free(want.now, want.proto, SocketAddr::new(want.ip, want.internal_port)) {
+                if !self.of(want).has(want.internal_port) {
                     return Some(want.internal_port);
                 }
                 match fallback {
@@ -80,17 +124,24 @@ impl Ports {
         }
     }
 
+    /// What is taken of the address that a port is wanted of.
+    fn of(&mut self, want: &Want) -> &Taken {
+        self.pass(want.now);
+        self.taken.entry((want.proto, want.ip)).or_default()
+    }
+
     /// Any free port of the range.
-    pub(super) fn random(&self, rng: &mut ChaCha8Rng, want: &Want) -> Option<u16> {
-        let fits = |port: u16| {
-            (!want.parity || port % 2 == want.internal_port % 2)
-                && self.is_free(want.now, want.proto, SocketAddr::new(want.ip, port))
-        };
+    pub(super) fn random(&mut self, rng: &mut ChaCha8Rng, want: &Want) -> Option<u16> {
+        let taken = self.of(want);
+        let fits = |port: u16| (!want.parity || port % 2 == want.internal_port % 2) && !taken.has(port);
         for _ in 0..64 {
             let port = rng.random_range(want.range.clone());
             if fits(port) {
                 return Some(port);
             }
+        }
+        if taken.is_full(&want.range) {
+            return None;
         }
         // Nearly full: look at all of them, from a random one on.
         let (first, last) = (u32::from(*want.range.start()), u32::from(*want.range.end()));
@@ -106,6 +157,10 @@ impl Ports {
             Some(cursor) => i64::from(*cursor),
             None => rng.random_range(first..=last),
         };
+        let taken = self.of(want);
+        if taken.is_full(&want.range) {
+            return None;
+        }
         for _ in 0..2 * length {
             cursor = first + (cursor + i64::from(step) - first).rem_euclid(length);
             let mut port = cursor as u16;
@@ -113,9 +168,7 @@ impl Ports {
             if want.parity && port % 2 != want.internal_port % 2 {
                 port ^= 1;
             }
-            if want.range.contains(&port)
-                && self.is_free(want.now, want.proto, SocketAddr::new(want.ip, port))
-            {
+            if want.range.contains(&port) && !taken.has(port) {
                 self.cursors.insert((want.proto, want.ip), cursor as u16);
                 return Some(port);
             }
@@ -137,4 +190,44 @@ pub(super) struct Want {
     pub(super) range: RangeInclusive<u16>,
     /// Keep the internal port's parity.
     pub(super) parity: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::SeedableRng;
+
+    use super::*;
+
+    const IP: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(198, 18, 1, 1));
+
+    fn want(now: u64) -> Want {
+        let range = 1000..=1999;
+        Want {
+            now: Duration::from_secs(now),
+            proto: Proto::Udp,
+            ip: IP,
+            internal_port: 7,
+            range,
+            parity: false,
+        }
+    }
+
+    #[test]
+    fn a_full_range_has_none_left_until_somebody_goes() {
+        for allocation in [Allocation::Sequential(3), Allocation::Sequential(-64), Allocation::Random] {
+            let (mut ports, mut rng) = (Ports::default(), ChaCha8Rng::seed_from_u64(1));
+            for n in 0..1000 {
+                let port = ports.choose(&mut rng, allocation, &want(0)).unwrap();
+                assert!((1000..2000).contains(&port));
+                ports.hold_foreign(SocketAddr::new(IP, port), Duration::from_secs(10 + n / 500));
+            }
+            assert_eq!(ports.choose(&mut rng, allocation, &want(9)), None, "{allocation:?}");
+            let mut freed = 0;
+            while let Some(port) = ports.choose(&mut rng, allocation, &want(10)) {
+                ports.hold(Proto::Udp, SocketAddr::new(IP, port), freed);
+                freed += 1;
+            }
+            assert_eq!(freed, 500, "{allocation:?}");
+        }
+    }
 }

@@ -51,6 +51,11 @@ impl NatSpec {
     pub fn single(name: impl Into<String>, config: NatConfig) -> Self {
         Self { name: name.into(), chain: vec![config] }
     }
+
+    /// Nothing but names, with no setting spelled out.
+    pub fn is_named(&self) -> bool {
+        self.name.split('+').all(|part| NatConfig::preset(part.trim()).is_some())
+    }
 }
 
 impl fmt::Display for NatSpec {

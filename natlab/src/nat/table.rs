@@ -105,6 +105,11 @@ impl Nat {
         self.config.udp_blocked = blocked;
     }
 
+    /// Lets unsolicited packets occupy its ports from now on, or no longer: see [`NatConfig::clash`].
+    pub fn set_clash(&mut self, clash: bool) {
+        self.config.clash = clash;
+    }
+
     /// Its external addresses.
     pub fn external(&self) -> &[IpAddr] {
         &self.external

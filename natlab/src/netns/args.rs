@@ -8,6 +8,7 @@ use clap::Args;
 use super::error::NetnsError;
 use super::line::LineSettings;
 use super::router::Cut;
+use super::sample::{Planned, sample};
 use super::side::Side;
 
 /// What `--left all` stands for: the six named types of the simulated matrix.
@@ -22,6 +23,7 @@ Examples:
   natlab run --left all --right all --jobs 4                            a table of 36 pairs
   natlab run --left every --right every -- peer {role} --lobby {lobby} --room {room} --server-key {key} --json --for 2
   natlab run --left ps --right portrestricted -- arena --lobby {lobby} --{role} {room}
+  natlab run --left all --right all --sample 5 --jobs 2 --json          180 quick matches in drawn worlds
 
 NATs: those of `natlab list`, and the kernel's own: kernel, kernel:random, kernel:fully-random, each also with :accept
 (the WAN side accepts unsolicited packets), :upnp, :pcp (miniupnpd forwards ports by UPnP; by NAT-PMP and PCP) and
@@ -82,6 +84,12 @@ pub struct RunArgs {
     /// So many runs at a time, where there are several.
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub jobs: usize,
+    /// Run each pair so many times, each time with another line, and other ports and foreign traffic of the named NATs, drawn
+    /// as `natlab matrix` does from seeds that begin with --seed; both programs start at the same instant, unless
+    /// --stagger is given.
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true,
+        value_parser = clap::value_parser!(u64).range(..=100_000))]
+    pub sample: u64,
     /// Simulate so many joins of each pair of emulated NATs too, and show the result beside the real one.
     #[arg(long, value_name = "SEEDS", default_value_t = 0)]
     pub simulate: u64,
@@ -95,11 +103,38 @@ pub struct RunArgs {
 const PEER: [&str; 9] =
     ["peer", "{role}", "--lobby", "{lobby}", "--room", "{room}", "--server-key", "{key}", "--json"];
 
+/// The same for a sample: both look for each other at the same instant.
+const QUICK: [&str; 12] = [
+    "peer",
+    "quick",
+    "--lobby",
+    "{lobby}",
+    "--mode",
+    "lab",
+    "--server-key",
+    "{key}",
+    "--json",
+    "--for",
+    "5",
+    "--no-lan",
+];
+
 impl RunArgs {
-    /// The pairs to run, each as left and right.
-    pub(crate) fn pairs(&self) -> Result<Vec<[Side; 2]>, NetnsError> {
+    /// The runs, pair by pair; those of a sample from this seed on.
+    pub(crate) fn runs(&self, seed: u64) -> Result<Vec<Planned>, NetnsError> {
         let (left, right) = (sides(&self.left)?, sides(&self.right)?);
-        Ok(left.iter().flat_map(|left| right.iter().map(|right| [left.clone(), right.clone()])).collect())
+        let pairs = left.iter().flat_map(|left| right.iter().map(|right| [left.clone(), right.clone()]));
+        let line = self.line()?;
+        Ok(if self.sample > 0 {
+            pairs.flat_map(|pair| sample(&pair, self.sample, seed)).collect()
+        } else {
+            pairs.map(|sides| Planned { sides, line, world: None }).collect()
+        })
+    }
+
+    /// How much later the right program starts; none: when the left one has told its event.
+    pub(crate) fn stagger(&self) -> Option<f64> {
+        self.stagger.or((self.sample > 0).then_some(0.0))
     }
 
     pub(crate) fn line(&self) -> Result<LineSettings, NetnsError> {
@@ -134,7 +169,11 @@ impl RunArgs {
     }
 
     pub(crate) fn command(&self) -> Vec<String> {
-        if self.command.is_empty() { PEER.map(String::from).to_vec() } else { self.command.clone() }
+        match (self.command.is_empty(), self.sample > 0) {
+            (false, _) => self.command.clone(),
+            (true, true) => QUICK.map(String::from).to_vec(),
+            (true, false) => PEER.map(String::from).to_vec(),
+        }
     }
 }
 

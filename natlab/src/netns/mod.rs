@@ -30,6 +30,7 @@ mod process;
 mod report;
 mod router;
 mod run;
+mod sample;
 mod side;
 mod simulate;
 mod transcript;

@@ -325,6 +325,7 @@ impl Run<'_> {
             log_dir: self.settings.log_dir.display().to_string(),
             seed: self.settings.lab.seed,
             seconds: self.began.elapsed().as_secs_f64(),
+            world: None,
             simulated: None,
             links,
             events: Events { host: host.into_events(), join: join.into_events() },

@@ -9,6 +9,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::counts::Counts;
+use super::sample::World;
 use super::simulate::Simulated;
 
 /// What one run has shown; `natlab run --json` prints it.
@@ -45,6 +46,8 @@ pub struct PairReport {
     pub seed: u64,
     /// Length of the run, seconds.
     pub seconds: f64,
+    /// What was drawn for this run, of a sample.
+    pub world: Option<World>,
     /// What the simulator says, where it was asked.
     pub simulated: Option<Simulated>,
     /// What the router in the middle counted: lobby, left, right.
@@ -127,6 +130,19 @@ impl PairReport {
                 }
             }
             text.push('\n');
+        }
+        if let Some(world) = &self.world {
+            let _ = writeln!(
+                text,
+                "  drawn from seed {}: {} and {}, round trip {:.0} ms, jitter {:.0} ms, loss {:.1} %, oracle: {}",
+                world.seed,
+                world.left,
+                world.right,
+                world.rtt_ms,
+                world.jitter_ms,
+                world.loss * 100.0,
+                world.outlook.unwrap_or("-")
+            );
         }
         let _ = writeln!(text, "  logs: {}", self.log_dir);
         text

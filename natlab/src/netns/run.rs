@@ -19,7 +19,7 @@ use super::namespace::leave_the_network;
 use super::pair::{Message, PairSettings, run_pair};
 use super::process::{Happened, locate};
 use super::report::{PairReport, table};
-use super::side::Side;
+use super::sample::{Planned, sums};
 use super::simulate::simulate;
 
 /// Exit code where this machine does not permit what is needed, for scripts that skip then (as in `automake`).
@@ -40,28 +40,24 @@ pub(crate) fn run(args: &RunArgs) -> ExitCode {
 }
 
 fn run_all(args: &RunArgs) -> Result<bool, NetnsError> {
-    let pairs = args.pairs()?;
     let template = template(args)?;
+    let runs = args.runs(template.lab.seed)?;
     leave_the_network()?;
     let interrupts = Interrupts::watch()?;
     let logs = log_dir(args.log_dir.as_deref())?;
     let next = AtomicUsize::new(0);
     let reports: Vec<Mutex<Option<Result<PairReport, NetnsError>>>> =
-        pairs.iter().map(|_| Mutex::new(None)).collect();
+        runs.iter().map(|_| Mutex::new(None)).collect();
     let work = || {
-        while let Some(pair) =
-            pairs.get(next.fetch_add(1, Ordering::Relaxed)).filter(|_| !interrupts.raised())
-        {
-            let index = pairs.iter().position(|other| std::ptr::eq(other, pair)).unwrap_or(0);
-            let result =
-                one(&template, pair, index, pairs.len(), &logs, &interrupts).map(|report| PairReport {
-                    simulated: if args.simulate > 0 {
-                        simulate(pair, template.lab.line, args.simulate)
-                    } else {
-                        None
-                    },
-                    ..report
-                });
+        while !interrupts.raised() {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            let Some(planned) = runs.get(index) else { return };
+            let result = one(&template, planned, index, runs.len(), &logs, &interrupts).map(|report| {
+                let simulated = (args.simulate > 0)
+                    .then(|| simulate(&planned.sides, planned.line, args.simulate))
+                    .flatten();
+                PairReport { simulated, world: planned.world.clone(), ..report }
+            });
             if let Ok(report) = &result {
                 print(args.json, report);
             }
@@ -69,7 +65,7 @@ fn run_all(args: &RunArgs) -> Result<bool, NetnsError> {
         }
     };
     thread::scope(|scope| {
-        for _ in 0..args.jobs.clamp(1, pairs.len()) {
+        for _ in 0..args.jobs.clamp(1, runs.len().max(1)) {
             scope.spawn(work);
         }
     });
@@ -79,10 +75,12 @@ fn run_all(args: &RunArgs) -> Result<bool, NetnsError> {
             done.push(report?);
         }
     }
-    if !args.json && pairs.len() > 1 {
+    if args.sample > 0 {
+        eprint!("{}", sums(&done));
+    } else if !args.json && runs.len() > 1 {
         println!("path and milliseconds from the request:\n{}", table(&done));
     }
-    Ok(done.len() == pairs.len() && done.iter().all(|report| report.ok))
+    Ok(done.len() == runs.len() && done.iter().all(|report| report.ok))
 }
 
 fn print(json: bool, report: &PairReport) {
@@ -116,7 +114,7 @@ fn template(args: &RunArgs) -> Result<PairSettings, NetnsError> {
         lobby_server,
         command,
         after: args.after.clone(),
-        stagger: seconds("--stagger", args.stagger)?,
+        stagger: seconds("--stagger", args.stagger())?,
         time_limit: seconds("--time-limit", args.time_limit)?,
         verbose: !args.json && args.jobs <= 1,
     })
@@ -124,18 +122,19 @@ fn template(args: &RunArgs) -> Result<PairSettings, NetnsError> {
 
 fn one(
     template: &PairSettings,
-    pair: &[Side; 2],
+    planned: &Planned,
     index: usize,
     of: usize,
     logs: &Path,
     interrupts: &Interrupts,
 ) -> Result<PairReport, NetnsError> {
     let mut settings = template.clone();
-    settings.lab.sides = pair.to_vec();
+    settings.lab.sides = planned.sides.to_vec();
+    settings.lab.line = planned.line;
     settings.lab.seed = template.lab.seed.wrapping_add(index as u64);
     settings.log_dir = logs.to_path_buf();
     if of > 1 {
-        let name = format!("{index:02}-{}-{}", pair[0].name, pair[1].name);
+        let name = format!("{index:02}-{}-{}", planned.sides[0].name, planned.sides[1].name);
         settings.log_dir = logs.join(&name);
         settings.lab.pcap = settings.lab.pcap.map(|directory| directory.join(&name));
     }

@@ -80,6 +80,11 @@ pub(crate) struct Addresses {
 }
 
 impl Side {
+    /// No kernel's NAT is among its boxes.
+    pub(crate) fn is_emulated(&self) -> bool {
+        self.stages.iter().all(|stage| matches!(stage, Stage::Emulated(_)))
+    }
+
     /// `number` is 1 for the left player and 2 for the right one.
     pub(crate) fn addresses(&self, number: u8) -> Addresses {
         let mut external = vec![Vec::new(); self.stages.len()];

@@ -1,11 +1,9 @@
 //! The simulator's answer to the same question, to stand beside the real programs'.
 
 use serde::Serialize;
-use traversal_core::AgentConfig;
 
 use crate::matrix::{self, MatrixSettings};
 use crate::nat::NatSpec;
-use crate::oracle::Relation;
 use crate::scenario::{Draw, JoinMoment};
 
 use super::line::LineSettings;
@@ -32,14 +30,12 @@ pub(crate) fn simulate(pair: &[Side; 2], line: LineSettings, seeds: u64) -> Opti
         right: vec![spec(right)?],
         seeds,
         first_seed: 1,
+        // The line is as given, and NATs that are not under their own names are taken as they are: nothing is drawn.
         draw: Draw {
             delay: Some(line.delay),
             loss: Some(line.loss),
-            cross: None,
-            config: AgentConfig::default(),
-            relation: Relation::Apart,
-            one_address: false,
-            join: JoinMoment::AtOnce,
+            join: Some(JoinMoment::AtOnce),
+            ..Draw::tidy()
         },
         threads: 1,
     };

@@ -1,5 +1,7 @@
 //! Two players, a lobby server and the networks between them: built from settings, run, and told as a report.
 
+mod draw;
+mod internet;
 mod party;
 mod report;
 mod settings;
@@ -11,7 +13,7 @@ use lobby_server::ServerConfig;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use traversal_core::Command;
-use traversal_core::wire::message::{RoomOptions, RoomTarget};
+use traversal_core::wire::message::{QuickMatch, RoomOptions, RoomTarget};
 
 use crate::link::Link;
 use crate::lobby::{self, Lobby, Program};
@@ -20,9 +22,10 @@ use crate::oracle::{self, Outlook, Relation};
 use crate::player::Player;
 use crate::world::{HostId, NatId, SegmentId, World};
 
+pub use draw::{Draw, Worlds};
 pub use party::PartyWorld;
 pub use report::{JoinReport, Side};
-pub use settings::{Draw, Ipv6, JoinMoment, PairSettings};
+pub use settings::{Ipv6, JoinMoment, PairSettings};
 
 /// Port of the players' main sockets.
 const GAME_PORT: u16 = 40_000;
@@ -51,6 +54,8 @@ pub struct PairWorld {
     pub right_nats: Vec<NatId>,
     settings: PairSettings,
     requested: Duration,
+    /// Of two who start together, the one that was logged in last.
+    last: HostId,
 }
 
 fn seed_of(rng: &mut ChaCha8Rng) -> [u8; 32] {
@@ -125,7 +130,17 @@ impl PairWorld {
         }
         let left = add_player(&mut world, left_inside, 1, &settings, &settings.left, seed_of(&mut rng));
         let right = add_player(&mut world, right_inside, 2, &settings, &settings.right, seed_of(&mut rng));
-        Self { world, left, right, server, left_nats, right_nats, settings, requested: Duration::ZERO }
+        Self {
+            world,
+            left,
+            right,
+            server,
+            left_nats,
+            right_nats,
+            settings,
+            requested: Duration::ZERO,
+            last: right,
+        }
     }
 
     /// Its settings.
@@ -192,16 +207,39 @@ impl PairWorld {
                 }
             }
             JoinMoment::AtOnce => self.log_in(&[left]) && self.open_room() && self.log_in(&[right]),
+            JoinMoment::Together => self.log_in_until_one_is_left(),
         }
     }
 
-    fn log_in(&mut self, hosts: &[HostId]) -> bool {
+    /// The one that is logged in first asks for the match at once; the other one does so in [`request`](Self::request).
+    fn log_in_until_one_is_left(&mut self) -> bool {
+        let (left, right) = (self.left, self.right);
+        self.connect(&[left, right]);
+        let online = |pair: &Self| [left, right].map(|host| pair.player(host).is_online());
+        if !self.wait(LOGIN_PATIENCE, |pair| online(pair) != [false, false]) {
+            return false;
+        }
+        let [first, last] = if online(self)[0] { [left, right] } else { [right, left] };
+        self.last = last;
+        self.ask_for_match(first);
+        self.wait(LOGIN_PATIENCE, |pair| online(pair) == [true, true])
+    }
+
+    fn ask_for_match(&mut self, host: HostId) {
+        self.act(host, |player, now| player.command(now, Command::QuickMatch(QuickMatch::default())));
+    }
+
+    fn connect(&mut self, hosts: &[HostId]) {
         for host in hosts {
             self.act(*host, |player, now| {
                 let names = [lobby::sockets(false)[0], lobby::sockets_v6(false)[0].1];
                 player.command(now, Command::Connect(names.to_vec()));
             });
         }
+    }
+
+    fn log_in(&mut self, hosts: &[HostId]) -> bool {
+        self.connect(hosts);
         self.wait(LOGIN_PATIENCE, |pair| hosts.iter().all(|host| pair.player(*host).is_online()))
     }
 
@@ -214,11 +252,14 @@ impl PairWorld {
         self.wait(LOGIN_PATIENCE, |pair| pair.player(left).in_room)
     }
 
-    /// The right player asks to join.
+    /// The right player asks to join; of two who start together, the one that was logged in last asks for the match.
     pub fn request(&mut self) {
         self.requested = self.world.now();
         for host in [self.left, self.right] {
             self.world.count_anew(host);
+        }
+        if self.settings.join == JoinMoment::Together {
+            return self.ask_for_match(self.last);
         }
         let target = RoomTarget::Name(ROOM.into());
         let wait = Duration::from_secs(5);
@@ -271,7 +312,14 @@ impl PairWorld {
 
     /// Joins and runs to the end of the attempt.
     pub fn join(&mut self) -> JoinReport {
+        self.join_watched(|_| {})
+    }
+
+    /// The same with an onlooker, who is called when the join is about to be asked for, and after all that happens from then
+    /// on.
+    pub fn join_watched(&mut self, mut look: impl FnMut(&Self)) -> JoinReport {
         let ready = self.prepare();
+        look(self);
         if ready {
             self.request();
             let patience = self.settings.config.connect_deadline + GRACE;
@@ -279,6 +327,7 @@ impl PairWorld {
             let end = self.world.now() + patience;
             while !self.is_over() && self.world.next_at().is_some_and(|at| at <= end) {
                 self.world.step();
+                look(self);
                 if !marked && self.is_direct() {
                     marked = true;
                     for host in [self.left, self.right] {

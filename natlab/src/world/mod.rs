@@ -52,6 +52,8 @@ pub struct World<N> {
     cuts: BTreeSet<(IpAddr, IpAddr)>,
     trace: u64,
     lost: u64,
+    steps: u64,
+    most_steps: u64,
 }
 
 impl<N: Node> World<N> {
@@ -72,7 +74,14 @@ impl<N: Node> World<N> {
             // The offset basis of FNV-1a.
             trace: 0xcbf2_9ce4_8422_2325,
             lost: 0,
+            steps: 0,
+            most_steps: u64::MAX,
         }
+    }
+
+    /// After so many steps the world panics: it does not come to an end.
+    pub fn limit_steps(&mut self, most: u64) {
+        self.most_steps = most;
     }
 
     /// The public internet.
@@ -184,6 +193,8 @@ impl<N: Node> World<N> {
     pub fn step(&mut self) -> bool {
         let Some((at, happening)) = self.agenda.pop() else { return false };
         self.now = at;
+        self.steps += 1;
+        assert!(self.steps <= self.most_steps, "more than {} things happened", self.most_steps);
         match happening {
             Happening::Packet { place, header, payload } => self.packet_at(place, header, payload),
             Happening::Wake { host, generation } => self.wake(host, generation),

@@ -12,6 +12,7 @@ mod rendezvous;
 mod room;
 mod to_player;
 mod to_server;
+mod topic;
 
 pub use frame::{Frame, Probe, ProbePurpose, REGISTER_TAG};
 pub use gather::{MAX_MODE, MESH_CAPACITY, QueueStatus, QuickMatch, QuickMatched, Topology};
@@ -22,6 +23,7 @@ pub use rendezvous::{
 pub use room::{PlayerInfo, RoomEnd, RoomInfo, RoomOptions, RoomSummary, RoomTarget, RoomTicket};
 pub use to_player::{MatchEnd, RequestError, Response, ToPlayer};
 pub use to_server::{MatchOutcome, Request, ToServer};
+pub use topic::{Topic, Topical};
 
 /// Longest display name, in bytes.
 pub const MAX_NAME: usize = 48;

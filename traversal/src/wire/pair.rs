@@ -171,34 +171,54 @@ impl PairChannel {
     /// # Errors
     /// When it is not authentic, or was seen before.
     pub fn open<'a>(&mut self, datagram: &'a mut [u8]) -> Result<Opened<'a>, Dropped> {
-        if datagram.len() < OVERHEAD || datagram.len() > MAX_DATAGRAM {
-            return Err(Dropped::Malformed);
-        }
-        let (header, rest) = datagram.split_at_mut(HEADER);
-        let mut fields = &header[9..];
-        let counter = u64::from_le_bytes(take(&mut fields).ok_or(Dropped::Malformed)?);
+        let counter = counter_of(datagram)?;
         if !self.window.check(counter) {
             return Err(Dropped::Replayed);
         }
+        let content = self.decrypt(counter, datagram)?;
+        self.window.accept(counter);
+        parse(content)
+    }
+
+    /// What a datagram to this side says, without taking it: for tools that look on. None: it is not of this match.
+    pub fn read<'a>(&self, datagram: &'a mut [u8]) -> Option<Opened<'a>> {
+        let counter = counter_of(datagram).ok()?;
+        parse(self.decrypt(counter, datagram).ok()?).ok()
+    }
+
+    fn decrypt<'a>(&self, counter: u64, datagram: &'a mut [u8]) -> Result<&'a [u8], Dropped> {
+        let (header, rest) = datagram.split_at_mut(HEADER);
         let (content, seal) = rest.split_at_mut(rest.len() - TAG);
         self.open
             .decrypt_in_place_detached(&nonce(counter), header, content, Tag::from_slice(seal))
             .map_err(|_| Dropped::NotAuthentic)?;
-        self.window.accept(counter);
-        match content.split_first() {
-            Some((&DATA, payload)) => Ok(Opened::Data(0, payload)),
-            Some((tag, payload)) if (CHANNEL + 1..CHANNEL + CHANNELS).contains(tag) => {
-                Ok(Opened::Data(tag - CHANNEL, payload))
-            }
-            Some((&CONTROL, message)) => {
-                let message: PairMessage = codec::decode(message).map_err(|_| Dropped::Malformed)?;
-                match &message {
-                    PairMessage::Close { reason } if reason.len() > MAX_REASON => Err(Dropped::Malformed),
-                    _ => Ok(Opened::Message(message)),
-                }
-            }
-            _ => Err(Dropped::Malformed),
+        Ok(content)
+    }
+}
+
+/// Counter of a datagram that is long enough to be one.
+fn counter_of(datagram: &[u8]) -> Result<u64, Dropped> {
+    if datagram.len() < OVERHEAD || datagram.len() > MAX_DATAGRAM {
+        return Err(Dropped::Malformed);
+    }
+    let mut fields = &datagram[9..HEADER];
+    take(&mut fields).map(u64::from_le_bytes).ok_or(Dropped::Malformed)
+}
+
+fn parse(content: &[u8]) -> Result<Opened<'_>, Dropped> {
+    match content.split_first() {
+        Some((&DATA, payload)) => Ok(Opened::Data(0, payload)),
+        Some((tag, payload)) if (CHANNEL + 1..CHANNEL + CHANNELS).contains(tag) => {
+            Ok(Opened::Data(tag - CHANNEL, payload))
         }
+        Some((&CONTROL, message)) => {
+            let message: PairMessage = codec::decode(message).map_err(|_| Dropped::Malformed)?;
+            match &message {
+                PairMessage::Close { reason } if reason.len() > MAX_REASON => Err(Dropped::Malformed),
+                _ => Ok(Opened::Message(message)),
+            }
+        }
+        _ => Err(Dropped::Malformed),
     }
 }
 
@@ -234,6 +254,8 @@ mod tests {
         let sealed = host.seal_data(b"hello").unwrap();
         assert_eq!(sealed.len(), 5 + OVERHEAD);
         assert_eq!(match_of(&sealed), Some(MatchId(77)));
+        assert_eq!(guest.read(&mut sealed.clone()), Some(Opened::Data(0, b"hello")));
+        assert_eq!(host.read(&mut sealed.clone()), None, "not to this side");
         assert_eq!(guest.open(&mut sealed.clone()), Ok(Opened::Data(0, b"hello")));
         assert_eq!(guest.open(&mut sealed.clone()), Err(Dropped::Replayed));
         let test = PairMessage::Test { tag: 3, method: Method::Cone };

@@ -1,7 +1,16 @@
 //! The sealed control channel after the handshake, with the little reliability that it needs: a reliable frame is
 //! sent again until it is acknowledged, and handed out once. Frames may overtake each other.
+//!
+//! ```text
+//! kind 1 | session 8 | counter 8 | sealed( kind 1, frame ) 16
+//! ```
+//! `outgoing` has the reliable frames on their way.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+mod outgoing;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeSet, VecDeque};
 use std::marker::PhantomData;
 use std::time::{Duration, Instant};
 
@@ -9,29 +18,27 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use snow::StatelessTransportState;
 
-use super::message::{Frame, ToPlayer, ToServer};
+use super::message::{Frame, ToPlayer, ToServer, Topic, Topical};
 use super::replay::ReplayWindow;
-use super::{Dropped, Kind, MAX_CONTROL, codec, take};
+use super::{Dropped, FORGERIES, Kind, MAX_CONTROL, codec, take};
+use outgoing::Outgoing;
 
-/// kind, session, nonce.
+/// kind, session, counter.
 const HEADER: usize = 1 + 8 + 8;
+/// The kind once more, under the seal: who changes it on the way changes what the datagram may do.
+const SEALED_KIND: usize = 1;
 const TAG: usize = 16;
+const OVERHEAD: usize = HEADER + SEALED_KIND + TAG;
 /// Probes and their answers are padded to this: the longest of them, a knock at an IPv6 mapping, has as many.
 const PROBE_PADDED: usize = 52;
 /// Longest frame, encoded.
-pub const MAX_FRAME: usize = MAX_CONTROL - HEADER - TAG;
-/// Reliable frames on their way at a time; further ones wait.
-const IN_FLIGHT: usize = 32;
-/// Reliable frames that wait or are on their way. More means the other side is gone.
-const QUEUE: usize = 512;
+pub const MAX_FRAME: usize = MAX_CONTROL - OVERHEAD;
 /// Sequence numbers above the lowest missing one that are taken; the sender has far fewer in flight.
 const AHEAD: u32 = 1024;
-/// Before a round trip was measured: a transcontinental one and some.
-const FIRST_RTO: Duration = Duration::from_millis(300);
-/// Lower bound of the retransmission time; delayed wake-ups of the other side's driver are far shorter.
-const MIN_RTO: Duration = Duration::from_millis(60);
-/// Upper bound: ten tries fit the five seconds that a request may take, so that 30 % loss each way cannot starve it.
-const MAX_RTO: Duration = Duration::from_millis(500);
+/// An address that was silent for so long may be somebody else's by now.
+const SILENT_AFTER: Duration = Duration::from_secs(10);
+/// Bytes that go to it until something comes from there. Enough for the retransmissions that find out.
+const SILENT_BYTES: usize = 4 * 1024;
 
 /// The player's end.
 pub type ClientSession = Session<ToServer, ToPlayer>;
@@ -49,28 +56,22 @@ pub const MIN_SEALED: usize = 64;
 pub struct Session<Out, In> {
     id: u64,
     transport: StatelessTransportState,
-    next_nonce: u64,
+    next_counter: u64,
     window: ReplayWindow,
-    next_seq: u32,
-    /// By sequence number; the first [`IN_FLIGHT`] are on their way.
-    unacked: BTreeMap<u32, Unacked>,
+    /// Datagrams whose seal did not fit.
+    forged: u64,
+    outgoing: Outgoing,
     /// All below were received.
     received_below: u32,
     received_above: BTreeSet<u32>,
     out: VecDeque<Vec<u8>>,
-    srtt: Option<Duration>,
     last_heard: Instant,
     last_sent: Instant,
+    /// When it was last looked at what is due.
+    looked: Instant,
+    /// Bytes sent since the other side's silence has lasted for [`SILENT_AFTER`].
+    silent_bytes: usize,
     types: PhantomData<fn(Out) -> In>,
-}
-
-struct Unacked {
-    frame: Vec<u8>,
-    queued: Instant,
-    /// When it is due (again), and the wait after that; none: not sent yet.
-    due: Option<Instant>,
-    first_sent: Option<Instant>,
-    tries: u32,
 }
 
 /// A reliable frame could not be queued.
@@ -79,7 +80,7 @@ pub enum SendError {
     /// Longer than [`MAX_FRAME`].
     #[error("message is too long for a datagram")]
     TooLong,
-    /// Too many wait already: the other side does not answer.
+    /// Too many bytes wait already: the other side does not answer.
     #[error("too many messages wait for the other side")]
     QueueFull,
 }
@@ -90,21 +91,22 @@ pub fn session_of(datagram: &[u8]) -> Option<u64> {
     take(&mut rest).map(u64::from_le_bytes)
 }
 
-impl<Out: Serialize, In: DeserializeOwned> Session<Out, In> {
+impl<Out: Serialize + Topical, In: DeserializeOwned> Session<Out, In> {
     pub(super) fn new(id: u64, transport: StatelessTransportState, now: Instant) -> Self {
         Self {
             id,
             transport,
-            next_nonce: 0,
+            next_counter: 0,
             window: ReplayWindow::default(),
-            next_seq: 0,
-            unacked: BTreeMap::new(),
+            forged: 0,
+            outgoing: Outgoing::default(),
             received_below: 0,
             received_above: BTreeSet::new(),
             out: VecDeque::new(),
-            srtt: None,
             last_heard: now,
             last_sent: now,
+            looked: now,
+            silent_bytes: 0,
             types: PhantomData,
         }
     }
@@ -114,7 +116,7 @@ impl<Out: Serialize, In: DeserializeOwned> Session<Out, In> {
         self.id
     }
 
-    /// When the last authentic datagram came in.
+    /// When the other side was last [heard](Self::heard).
     pub fn last_heard(&self) -> Instant {
         self.last_heard
     }
@@ -126,38 +128,41 @@ impl<Out: Serialize, In: DeserializeOwned> Session<Out, In> {
 
     /// Smoothed round trip of acknowledged frames (RFC 6298).
     pub fn rtt(&self) -> Option<Duration> {
-        self.srtt
+        self.outgoing.rtt()
     }
 
     /// How long the oldest reliable frame has waited for its acknowledgement.
     pub fn oldest_unacked(&self, now: Instant) -> Option<Duration> {
-        self.unacked.values().next().map(|first| now.saturating_duration_since(first.queued))
+        self.outgoing.oldest().map(|queued| now.saturating_duration_since(queued))
     }
 
-    /// Queues a frame to be delivered once.
+    /// So much waits for the other side that it should not be given cause for more: what it asks for is better not
+    /// taken (see [`accept`](Self::accept)) before it has acknowledged some.
+    pub fn is_backed_up(&self) -> bool {
+        self.outgoing.is_backed_up()
+    }
+
+    /// Queues a message to be delivered once. It takes the place of an older one about the same
+    /// [topic](Topical::topic) that was not sent yet.
     ///
     /// # Errors
     /// See [`SendError`].
     pub fn send(&mut self, now: Instant, body: Out) -> Result<(), SendError> {
-        if self.unacked.len() >= QUEUE {
-            return Err(SendError::QueueFull);
-        }
-        let seq = self.next_seq;
-        let frame = codec::encode(&Frame::Reliable { seq, body }).map_err(|_| SendError::TooLong)?;
-        if frame.len() > MAX_FRAME {
-            return Err(SendError::TooLong);
-        }
-        self.next_seq += 1;
-        self.unacked.insert(seq, Unacked { frame, queued: now, due: None, first_sent: None, tries: 0 });
+        let encoded = codec::encode(&body).map_err(|_| SendError::TooLong)?;
+        self.outgoing.push(now, body.topic(), encoded)?;
         self.handle_timeout(now);
         Ok(())
     }
 
+    /// Takes back what was not sent yet about these topics, and says what that was.
+    pub fn withdraw(&mut self, fits: impl Fn(Topic) -> bool) -> Vec<Topic> {
+        self.outgoing.withdraw(fits)
+    }
+
     /// Queues a frame that is sent once, for better or worse.
     pub fn send_once(&mut self, now: Instant, frame: &Frame<Out>) {
-        if let Some(datagram) = self.seal(now, Kind::Control, frame) {
-            self.out.push_back(datagram);
-        }
+        let Ok(frame) = codec::encode(frame) else { return };
+        self.put_out(now, frame);
     }
 
     /// Seals a frame for the caller to send; [`Kind::Probe`] ones leave from sockets that only the caller knows.
@@ -167,109 +172,173 @@ impl<Out: Serialize, In: DeserializeOwned> Session<Out, In> {
             // Question and answer are of one length: nobody is amplified.
             frame.resize(frame.len().max(PROBE_PADDED), 0);
         }
-        self.seal_bytes(now, kind, frame)
+        self.seal_bytes(now, kind, &frame)
     }
 
-    fn seal_bytes(&mut self, now: Instant, kind: Kind, mut frame: Vec<u8>) -> Option<Vec<u8>> {
+    /// Seals bytes as they are, without padding: for tests of what a changed client may send.
+    #[doc(hidden)]
+    pub fn seal_bare(&mut self, kind: Kind, frame: &[u8]) -> Option<Vec<u8>> {
+        let plain = [&[kind as u8], frame].concat();
+        self.seal_plain(kind, &plain)
+    }
+
+    /// Seals a frame for the other side's address, if that may be sent to.
+    fn put_out(&mut self, now: Instant, frame: Vec<u8>) -> bool {
+        let silent = self.is_silent(now);
+        if silent && self.silent_bytes + frame.len() + OVERHEAD > SILENT_BYTES {
+            return false;
+        }
+        let Some(datagram) = self.seal_bytes(now, Kind::Control, &frame) else { return false };
+        if silent {
+            self.silent_bytes += datagram.len();
+        }
+        self.out.push_back(datagram);
+        true
+    }
+
+    fn is_silent(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.last_heard) >= SILENT_AFTER
+    }
+
+    /// Whether a frame of any length may go to the other side's address.
+    fn may_send(&self, now: Instant) -> bool {
+        !self.is_silent(now) || self.silent_bytes + MAX_CONTROL <= SILENT_BYTES
+    }
+
+    fn seal_bytes(&mut self, now: Instant, kind: Kind, frame: &[u8]) -> Option<Vec<u8>> {
         if frame.len() > MAX_FRAME {
             return None;
         }
-        frame.resize(frame.len().max(MIN_SEALED - HEADER - TAG), 0);
-        let nonce = self.next_nonce;
-        let mut datagram = vec![0; HEADER + frame.len() + TAG];
-        datagram[0] = kind as u8;
-        datagram[1..9].copy_from_slice(&self.id.to_le_bytes());
-        datagram[9..17].copy_from_slice(&nonce.to_le_bytes());
-        self.transport.write_message(nonce, &frame, &mut datagram[HEADER..]).ok()?;
-        self.next_nonce += 1;
+        let mut plain = Vec::with_capacity(MIN_SEALED.max(SEALED_KIND + frame.len()));
+        plain.push(kind as u8);
+        plain.extend_from_slice(frame);
+        plain.resize(plain.len().max(MIN_SEALED - HEADER - TAG), 0);
+        let datagram = self.seal_plain(kind, &plain)?;
         self.last_sent = now;
         Some(datagram)
     }
 
-    /// Opens a datagram of this session. Acknowledgements are dealt with here; `None` means there is nothing else in
-    /// it for the caller.
+    fn seal_plain(&mut self, kind: Kind, plain: &[u8]) -> Option<Vec<u8>> {
+        let counter = self.next_counter;
+        let mut datagram = vec![0; HEADER + plain.len() + TAG];
+        datagram[0] = kind as u8;
+        datagram[1..9].copy_from_slice(&self.id.to_le_bytes());
+        datagram[9..17].copy_from_slice(&counter.to_le_bytes());
+        self.transport.write_message(counter, plain, &mut datagram[HEADER..]).ok()?;
+        self.next_counter += 1;
+        Some(datagram)
+    }
+
+    /// Opens a datagram that came by the session's own way, and takes what is in it: acknowledgements are dealt with
+    /// here, reliable frames acknowledged. `None` means there is nothing else in it for the caller.
     ///
     /// # Errors
-    /// When it is not authentic, or was seen before.
+    /// When it is not authentic, was seen before, or acknowledges what was never sent.
     pub fn handle(&mut self, now: Instant, datagram: &[u8]) -> Result<Option<Frame<In>>, Dropped> {
-        if datagram.len() > MAX_CONTROL {
-            return Err(Dropped::Malformed);
-        }
-        let mut rest = datagram.get(1..).ok_or(Dropped::Malformed)?;
-        let id = u64::from_le_bytes(take(&mut rest).ok_or(Dropped::Malformed)?);
-        let nonce = u64::from_le_bytes(take(&mut rest).ok_or(Dropped::Malformed)?);
-        if id != self.id {
-            return Err(Dropped::Unknown);
-        }
-        if !self.window.check(nonce) {
-            return Err(Dropped::Replayed);
-        }
-        let mut plain = vec![0; rest.len()];
-        let len = self.transport.read_message(nonce, rest, &mut plain).map_err(|_| Dropped::NotAuthentic)?;
-        self.window.accept(nonce);
-        self.last_heard = now;
-        let frame: Frame<In> = codec::decode(&plain[..len]).map_err(|_| Dropped::Malformed)?;
+        let frame = self.open(datagram)?;
+        self.heard(now);
         match frame {
-            Frame::Ack { seq } => {
-                self.acknowledged(now, seq);
-                Ok(None)
-            }
-            Frame::Reliable { seq, .. } => {
-                let fresh = self.take_seq(seq)?;
-                self.send_once(now, &Frame::Ack { seq });
-                Ok(fresh.then_some(frame))
-            }
+            Frame::Ack { seq } => self.acknowledged(now, seq).map(|()| None),
+            Frame::Reliable { seq, .. } => Ok(self.accept(now, seq)?.then_some(frame)),
             other => Ok(Some(other)),
         }
     }
 
-    fn take_seq(&mut self, seq: u32) -> Result<bool, Dropped> {
-        if seq < self.received_below {
-            return Ok(false);
-        }
-        if seq - self.received_below >= AHEAD {
-            return Err(Dropped::Limit);
-        }
-        let fresh = self.received_above.insert(seq);
-        while self.received_above.remove(&self.received_below) {
-            self.received_below += 1;
-        }
-        Ok(fresh)
+    /// What a datagram to this end says, without taking it: for tools that look on. None: it is not for this session.
+    pub fn read(&self, datagram: &[u8]) -> Option<Frame<In>> {
+        let mut rest = datagram.get(1..).filter(|_| datagram.len() <= MAX_CONTROL)?;
+        let id = u64::from_le_bytes(take(&mut rest)?);
+        let counter = u64::from_le_bytes(take(&mut rest)?);
+        let mut plain = vec![0; rest.len()];
+        let len = self.transport.read_message(counter, rest, &mut plain).ok().filter(|_| id == self.id)?;
+        codec::decode(plain[..len].get(SEALED_KIND..)?).ok()
     }
 
-    fn acknowledged(&mut self, now: Instant, seq: u32) {
-        let Some(done) = self.unacked.remove(&seq) else { return };
-        // Karn: only frames sent once tell the round trip.
-        if let (Some(sent), 1) = (done.first_sent, done.tries) {
-            let sample = now.saturating_duration_since(sent);
-            self.srtt = Some(self.srtt.map_or(sample, |srtt| (srtt * 7 + sample) / 8));
+    /// Opens a datagram and does nothing about what is in it. Where it came from is for the caller to judge, who says
+    /// [`heard`](Self::heard), [`acknowledged`](Self::acknowledged) and [`accept`](Self::accept) as it sees fit.
+    ///
+    /// # Errors
+    /// When it is not authentic, or was seen before.
+    pub fn open(&mut self, datagram: &[u8]) -> Result<Frame<In>, Dropped> {
+        if datagram.len() > MAX_CONTROL {
+            return Err(Dropped::Malformed);
         }
+        let mut rest = datagram;
+        let [kind] = take(&mut rest).ok_or(Dropped::Malformed)?;
+        let id = u64::from_le_bytes(take(&mut rest).ok_or(Dropped::Malformed)?);
+        let counter = u64::from_le_bytes(take(&mut rest).ok_or(Dropped::Malformed)?);
+        if id != self.id {
+            return Err(Dropped::Unknown);
+        }
+        if !self.window.check(counter) {
+            return Err(Dropped::Replayed);
+        }
+        if self.forged >= FORGERIES {
+            return Err(Dropped::Limit);
+        }
+        let mut plain = vec![0; rest.len()];
+        let Ok(len) = self.transport.read_message(counter, rest, &mut plain) else {
+            self.forged += 1;
+            return Err(Dropped::NotAuthentic);
+        };
+        if plain[..len].first() != Some(&kind) {
+            // The counter stays free for the datagram as it was sent.
+            self.forged += 1;
+            return Err(Dropped::NotAuthentic);
+        }
+        self.window.accept(counter);
+        codec::decode(&plain[SEALED_KIND..len]).map_err(|_| Dropped::Malformed)
+    }
+
+    /// Something authentic came from where the other side is known to be: only that keeps a session alive.
+    pub fn heard(&mut self, now: Instant) {
+        self.last_heard = now;
+        self.silent_bytes = 0;
         self.handle_timeout(now);
     }
 
-    fn rto(&self) -> Duration {
-        self.srtt.map_or(FIRST_RTO, |srtt| (srtt * 3 / 2 + Duration::from_millis(20)).clamp(MIN_RTO, MAX_RTO))
+    /// Whether this reliable frame is yet to be [accepted](Self::accept).
+    pub fn is_fresh(&self, seq: u32) -> bool {
+        seq >= self.received_below && !self.received_above.contains(&seq)
+    }
+
+    /// Takes a reliable frame: acknowledges it, and says whether it is a new one. One that is not accepted comes again.
+    ///
+    /// # Errors
+    /// When its number is too far ahead of those that are missing.
+    pub fn accept(&mut self, now: Instant, seq: u32) -> Result<bool, Dropped> {
+        let fresh = self.is_fresh(seq);
+        if fresh {
+            if seq - self.received_below >= AHEAD {
+                return Err(Dropped::Limit);
+            }
+            self.received_above.insert(seq);
+            while self.received_above.remove(&self.received_below) {
+                self.received_below += 1;
+            }
+        }
+        self.send_once(now, &Frame::Ack { seq });
+        Ok(fresh)
+    }
+
+    /// The other side has this reliable frame.
+    ///
+    /// # Errors
+    /// When no such frame was ever sent (RFC 9000 section 13.1 has the same for packets).
+    pub fn acknowledged(&mut self, now: Instant, seq: u32) -> Result<(), Dropped> {
+        if !self.outgoing.acknowledged(now, seq) {
+            return Err(Dropped::NeverSent);
+        }
+        self.handle_timeout(now);
+        Ok(())
     }
 
     /// Sends what is due (again).
     pub fn handle_timeout(&mut self, now: Instant) {
-        let rto = self.rto();
-        let mut due = Vec::new();
-        for (seq, frame) in self.unacked.iter_mut().take(IN_FLIGHT) {
-            if frame.due.is_some_and(|at| at > now) {
-                continue;
-            }
-            let backoff = rto.mul_f64(1.5f64.powi(frame.tries.min(8) as i32)).min(MAX_RTO.max(rto));
-            frame.due = Some(now + backoff);
-            frame.first_sent.get_or_insert(now);
-            frame.tries += 1;
-            due.push(*seq);
-        }
-        for seq in due {
-            let Some(frame) = self.unacked.get(&seq).map(|unacked| unacked.frame.clone()) else { continue };
-            if let Some(datagram) = self.seal_bytes(now, Kind::Control, frame) {
-                self.out.push_back(datagram);
-            }
+        self.looked = now;
+        while self.may_send(now) {
+            let Some(frame) = self.outgoing.next(now, self.last_heard) else { return };
+            self.put_out(now, frame);
         }
     }
 
@@ -280,12 +349,15 @@ impl<Out: Serialize, In: DeserializeOwned> Session<Out, In> {
 
     /// When [`handle_timeout`](Self::handle_timeout) is due.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.unacked.values().take(IN_FLIGHT).filter_map(|frame| frame.due).min()
+        if !self.may_send(self.looked) {
+            return None;
+        }
+        self.outgoing.due(self.looked, self.last_heard)
     }
 }
 
 impl<Out, In> std::fmt::Debug for Session<Out, In> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Session").field("unacked", &self.unacked.len()).finish_non_exhaustive()
+        f.debug_struct("Session").field("unacked", &self.outgoing.len()).finish_non_exhaustive()
     }
 }

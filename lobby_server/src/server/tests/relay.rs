@@ -139,3 +139,33 @@ fn the_operator_decides_per_game() {
         }
     }
 }
+
+#[test]
+fn nothing_is_forwarded_to_an_address_that_has_been_silent_for_ten_seconds() {
+    let mut pair = pair();
+    pair.world.fakes[pair.host].dead = true;
+    let mut bytes = 0;
+    for second in 0..34 {
+        pair.world.pass(Duration::from_secs(1));
+        pair.sent();
+        let datagram = pair.datagram(pair.of_joiner, 1000);
+        pair.world.send_raw(pair.joiner, &datagram);
+        let to_host: usize = pair
+            .sent()
+            .iter()
+            .filter(|(to, _)| *to == at("203.0.113.1:4000"))
+            .map(|(_, sent)| sent.len())
+            .sum();
+        assert_eq!(to_host > 0, second < 9, "second {second}");
+        bytes += to_host;
+    }
+    assert!(bytes < 10_000, "{bytes} bytes");
+    // Its own datagrams for the relay are a sign of life, too.
+    pair.world.fakes[pair.host].dead = false;
+    let back = pair.datagram(pair.of_host, 10);
+    pair.world.send_raw(pair.host, &back);
+    pair.sent();
+    let datagram = pair.datagram(pair.of_joiner, 1000);
+    pair.world.send_raw(pair.joiner, &datagram);
+    assert!(pair.sent().iter().any(|(to, _)| *to == at("203.0.113.1:4000")));
+}

@@ -4,7 +4,6 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::super::config::Filtering;
-use super::super::ports::Holder;
 use super::super::{DropReason, Header};
 use super::Nat;
 
@@ -28,7 +27,7 @@ impl Nat {
 
     /// Whether a packet from the outside gets in, and to whom.
     pub(super) fn admit(&mut self, now: Duration, packet: Header) -> Result<SocketAddr, DropReason> {
-        let Some(Holder::Mapping(id)) = self.ports.holder(packet.proto, packet.dst) else {
+        let Some(id) = self.ports.mapping(packet.proto, packet.dst) else {
             return Err(DropReason::NoMapping);
         };
         if self.entries.get(&id).is_none_or(|entry| entry.expires <= now) {

@@ -7,7 +7,6 @@ use rand::Rng;
 
 use super::super::Proto;
 use super::super::config::Allocation;
-use super::super::ports::Holder;
 use super::Nat;
 
 impl Nat {
@@ -33,13 +32,12 @@ impl Nat {
             let want = self.want(at, Proto::Udp, ip, port, None);
             if let Some(port) = self.ports.choose(&mut self.rng, self.config.allocation, &want) {
                 let until = at + self.config.timeout;
-                self.ports.hold(Proto::Udp, SocketAddr::new(ip, port), Holder::Foreign(until));
+                self.ports.hold_foreign(SocketAddr::new(ip, port), until);
                 self.counters.foreign += 1;
             }
         }
         if now >= self.last_sweep + Duration::from_secs(60) {
             self.last_sweep = now;
-            self.ports.sweep(now);
             self.bury_all_dead(now);
             self.occupied.retain(|_, until| *until > now);
         }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use rand::Rng;
 
 use super::super::config::{Allocation, Kind, Mapping, Pooling};
-use super::super::ports::{Holder, Want};
+use super::super::ports::Want;
 use super::super::{DropReason, Header, Proto};
 use super::{Entry, Key, Nat, Scope, Subscriber};
 
@@ -94,7 +94,7 @@ impl Nat {
         let id = self.next_entry;
         self.next_entry += 1;
         self.counters.mappings += 1;
-        self.ports.hold(packet.proto, external, Holder::Mapping(id));
+        self.ports.hold(packet.proto, external, id);
         self.keys.insert(key, id);
         self.entries.insert(
             id,

@@ -1,0 +1,42 @@
+//! For tools that look on: what a sealed datagram says.
+
+use super::Agent;
+use crate::wire::message::{Frame, ToPlayer};
+use crate::wire::pair::{self, Opened, PairMessage};
+use crate::wire::{Kind, RELAY_HEADER};
+
+/// What a datagram to a player says: see [`Agent::read`].
+#[derive(Clone, Debug, PartialEq)]
+pub enum Said {
+    /// The lobby server.
+    Server(Box<Frame<ToPlayer>>),
+    /// The other player's agent.
+    Player(PairMessage),
+    /// The other player's game.
+    Game,
+    /// The same by way of the server's relay.
+    Relayed(Box<Said>),
+}
+
+impl Agent {
+    /// What a datagram to this player says, without taking it; none as long as this player cannot open it. It changes nothing
+    /// and proves nothing, and is for tools that tell people what happens.
+    pub fn read(&self, datagram: &[u8]) -> Option<Said> {
+        match Kind::of(datagram)? {
+            Kind::Control | Kind::Probe => Some(Said::Server(Box::new(self.link.read(datagram)?))),
+            Kind::Pair => {
+                let peer = self.peers.get(&pair::match_of(datagram)?)?;
+                Some(match peer.read(&mut datagram.to_vec())? {
+                    Opened::Message(message) => Said::Player(message),
+                    Opened::Data(..) => Said::Game,
+                })
+            }
+            Kind::Relay => {
+                let inner = datagram.get(RELAY_HEADER..)?;
+                let said = self.read(inner).filter(|_| Kind::of(inner) == Some(Kind::Pair))?;
+                Some(Said::Relayed(Box::new(said)))
+            }
+            _ => None,
+        }
+    }
+}

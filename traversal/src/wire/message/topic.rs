@@ -1,0 +1,117 @@
+//! What a message is about, so that a newer one can take an older one's place while that still waits.
+
+use super::{Facts, ToPlayer, ToServer};
+use crate::id::{JoinId, MatchId, RoomId};
+
+/// A state that messages tell. Of two messages about one topic the newer one says all that is to be known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Topic {
+    /// One part of the list of a room's members.
+    Members(RoomId, u8),
+    /// A room's metadata.
+    Room(RoomId),
+    /// The player's being in a room.
+    RoomEnded(RoomId),
+    /// The right to come back into a room.
+    Ticket(RoomId),
+    /// Whether the host of a room is lost.
+    ConfirmLoss(RoomId),
+    /// A host that stands.
+    HostStands(RoomId),
+    /// Who hosts a room.
+    HostChanged(RoomId),
+    /// Somebody's wish to come in.
+    Join(JoinId),
+    /// The plan of a match.
+    Plan(MatchId),
+    /// A better plan.
+    Replan(MatchId),
+    /// A fact about the other side; the number tells its kind.
+    Facts(MatchId, u8),
+    /// Whose turn it is to search.
+    Spray(MatchId),
+    /// The way through the relay.
+    Relay(MatchId),
+    /// The end of a match.
+    MatchEnded(MatchId),
+    /// The player's own NAT.
+    Profile,
+    /// The player's forwarded port.
+    MappedPort,
+    /// The player's place in a queue.
+    Queue,
+}
+
+impl Topic {
+    /// The match that it is of.
+    pub fn match_id(self) -> Option<MatchId> {
+        match self {
+            Self::Plan(id)
+            | Self::Replan(id)
+            | Self::Facts(id, _)
+            | Self::Spray(id)
+            | Self::Relay(id)
+            | Self::MatchEnded(id) => Some(id),
+            _ => None,
+        }
+    }
+
+    /// The room that it is of.
+    pub fn room(self) -> Option<RoomId> {
+        match self {
+            Self::Members(id, _)
+            | Self::Room(id)
+            | Self::RoomEnded(id)
+            | Self::Ticket(id)
+            | Self::ConfirmLoss(id)
+            | Self::HostStands(id)
+            | Self::HostChanged(id) => Some(id),
+            _ => None,
+        }
+    }
+}
+
+/// Messages that may tell a state.
+pub trait Topical {
+    /// What this one is about; none: it is an event, or an answer, and no other one takes its place.
+    fn topic(&self) -> Option<Topic>;
+}
+
+impl Topical for ToServer {
+    fn topic(&self) -> Option<Topic> {
+        None
+    }
+}
+
+impl Topical for ToPlayer {
+    fn topic(&self) -> Option<Topic> {
+        Some(match self {
+            Self::Response { .. } | Self::QueueClosed(_) | Self::QuickMatched(_) => return None,
+            Self::Members { room, part, .. } => Topic::Members(*room, *part),
+            Self::RoomChanged(room) => Topic::Room(room.id),
+            Self::RoomEnded { room, .. } => Topic::RoomEnded(*room),
+            Self::JoinRequest { join, .. } => Topic::Join(*join),
+            Self::Plan(plan) => Topic::Plan(plan.match_id),
+            Self::Facts { match_id, facts } => Topic::Facts(
+                *match_id,
+                match facts {
+                    Facts::Range { .. } => 0,
+                    Facts::Newest { .. } => 1,
+                    Facts::PeerPublic(_) => 2,
+                },
+            ),
+            Self::Replan(plan) => Topic::Replan(plan.match_id),
+            Self::MatchEnded { match_id, .. } => Topic::MatchEnded(*match_id),
+            Self::Profile(_) => Topic::Profile,
+            Self::Ticket(ticket) => Topic::Ticket(ticket.room),
+            Self::ConfirmLoss { room, .. } => Topic::ConfirmLoss(*room),
+            Self::HostStands { room, .. } => Topic::HostStands(*room),
+            Self::HostChanged { room, .. } => Topic::HostChanged(room.id),
+            Self::Queue(_) => Topic::Queue,
+            Self::MappedPort(_) => Topic::MappedPort,
+            Self::Spray { match_id, .. } => Topic::Spray(*match_id),
+            Self::Relay { match_id, .. } => Topic::Relay(*match_id),
+        })
+    }
+}

@@ -1,0 +1,187 @@
+//! Reliable frames on their way out: which wait, which were sent, and when one is sent again.
+//!
+//! What a queue may hold is bounded in bytes. A message that tells a state takes the place of an older one about the
+//! same [`Topic`] that still waits, so that a receiver who is slow, or gone, costs no more than the states that there
+//! are.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use super::{MAX_FRAME, SendError};
+use crate::wire::codec;
+use crate::wire::message::{Frame, Topic};
+
+/// Reliable frames on their way at a time; further ones wait.
+const IN_FLIGHT: usize = 32;
+/// Their bytes: the initial window of RFC 9002 section 7.2, which may go to an address that was just proven.
+const IN_FLIGHT_BYTES: usize = 14_720;
+/// Bytes that wait at the most. The 63 plans and lists of members of a full room take a third of it.
+const WAITING_BYTES: usize = 128 * 1024;
+/// With so many bytes in line a receiver causes nothing more itself (see [`Outgoing::is_backed_up`]).
+const BACKED_UP: usize = 32 * 1024;
+/// Longest front of a reliable frame: variant and sequence number.
+const FRONT: usize = 1 + 5;
+
+/// Before a round trip was measured: a transcontinental one and some.
+const FIRST_RTO: Duration = Duration::from_millis(300);
+/// Lower bound of the retransmission time; delayed wake-ups of the other side's driver are far shorter.
+const MIN_RTO: Duration = Duration::from_millis(60);
+/// Upper bound while answers come: ten tries fit the five seconds that a request may take, so that 30 % loss each way
+/// cannot starve it.
+const MAX_RTO: Duration = Duration::from_millis(500);
+/// Unanswered for so long, the way is taken for dead: then only the oldest frame is sent again, until anything comes
+/// in. A living way with 30 % loss each way that carries several frames is silent for a second once in thousands.
+const DEAD_AFTER: Duration = Duration::from_secs(1);
+/// While nothing comes in, the wait is at least the silence so far divided by this: an eighth more from try to try,
+/// which begins to tell after four seconds.
+const SILENCE_SHARE: u32 = 8;
+
+#[derive(Debug, Default)]
+pub(super) struct Outgoing {
+    next_seq: u32,
+    /// Sent and not acknowledged, by sequence number.
+    flight: BTreeMap<u32, Sent>,
+    flight_bytes: usize,
+    waiting: VecDeque<Waiting>,
+    waiting_bytes: usize,
+    /// Smoothed round trip of acknowledged frames (RFC 6298).
+    srtt: Option<Duration>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    topic: Option<Topic>,
+    body: Vec<u8>,
+    queued: Instant,
+}
+
+#[derive(Debug)]
+struct Sent {
+    frame: Vec<u8>,
+    queued: Instant,
+    first_sent: Instant,
+    /// When it is sent again.
+    due: Instant,
+    tries: u32,
+}
+
+impl Outgoing {
+    pub(super) fn rtt(&self) -> Option<Duration> {
+        self.srtt
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.flight.len() + self.waiting.len()
+    }
+
+    pub(super) fn oldest(&self) -> Option<Instant> {
+        let sent = self.flight.values().next().map(|sent| sent.queued);
+        sent.or_else(|| self.waiting.front().map(|waiting| waiting.queued))
+    }
+
+    /// The other side takes less than it asks for.
+    pub(super) fn is_backed_up(&self) -> bool {
+        self.waiting_bytes > BACKED_UP
+    }
+
+    /// Puts an encoded message in line, or in the place of the one about the same topic.
+    pub(super) fn push(
+        &mut self,
+        now: Instant,
+        topic: Option<Topic>,
+        body: Vec<u8>,
+    ) -> Result<(), SendError> {
+        if body.len() + FRONT > MAX_FRAME {
+            return Err(SendError::TooLong);
+        }
+        let same = |waiting: &&mut Waiting| topic.is_some() && waiting.topic == topic;
+        if let Some(older) = self.waiting.iter_mut().find(same) {
+            self.waiting_bytes = self.waiting_bytes + body.len() - older.body.len();
+            older.body = body;
+            return Ok(());
+        }
+        if self.waiting_bytes + body.len() > WAITING_BYTES {
+            return Err(SendError::QueueFull);
+        }
+        self.waiting_bytes += body.len();
+        self.waiting.push_back(Waiting { topic, body, queued: now });
+        Ok(())
+    }
+
+    /// Takes back what waits about these topics; tells which.
+    pub(super) fn withdraw(&mut self, fits: impl Fn(Topic) -> bool) -> Vec<Topic> {
+        let mut withdrawn = Vec::new();
+        self.waiting.retain(|waiting| match waiting.topic {
+            Some(topic) if fits(topic) => {
+                withdrawn.push(topic);
+                self.waiting_bytes -= waiting.body.len();
+                false
+            }
+            _ => true,
+        });
+        withdrawn
+    }
+
+    /// An acknowledgement; false when no such frame was ever sent.
+    pub(super) fn acknowledged(&mut self, now: Instant, seq: u32) -> bool {
+        if seq >= self.next_seq {
+            return false;
+        }
+        let Some(done) = self.flight.remove(&seq) else { return true };
+        self.flight_bytes -= done.frame.len();
+        // Karn: only frames sent once tell the round trip.
+        if done.tries == 1 {
+            let sample = now.saturating_duration_since(done.first_sent);
+            self.srtt = Some(self.srtt.map_or(sample, |srtt| (srtt * 7 + sample) / 8));
+        }
+        true
+    }
+
+    fn rto(&self) -> Duration {
+        self.srtt.map_or(FIRST_RTO, |srtt| (srtt * 3 / 2 + Duration::from_millis(20)).clamp(MIN_RTO, MAX_RTO))
+    }
+
+    /// How long the other side has owed an answer; none: it owes none.
+    fn unanswered(&self, now: Instant, last_heard: Instant) -> Option<Duration> {
+        let first = self.flight.values().next()?.first_sent;
+        Some(now.saturating_duration_since(first.max(last_heard)))
+    }
+
+    /// Frames on their way of which the next try may be made now. Of a dead way only the oldest.
+    fn live(&self, now: Instant, last_heard: Instant) -> usize {
+        let dead = DEAD_AFTER.max(self.rto() * 4);
+        if self.unanswered(now, last_heard).is_some_and(|silence| silence >= dead) { 1 } else { usize::MAX }
+    }
+
+    /// The next frame to be sent, again or for the first time.
+    pub(super) fn next(&mut self, now: Instant, last_heard: Instant) -> Option<Vec<u8>> {
+        let (rto, live) = (self.rto(), self.live(now, last_heard));
+        let silence = self.unanswered(now, last_heard).unwrap_or_default();
+        if let Some(sent) = self.flight.values_mut().take(live).find(|sent| sent.due <= now) {
+            let backoff = rto.mul_f64(1.5f64.powi(sent.tries.min(8) as i32)).min(MAX_RTO.max(rto));
+            sent.due = now + backoff.max(silence / SILENCE_SHARE);
+            sent.tries += 1;
+            return Some(sent.frame.clone());
+        }
+        let full = self.flight.len() >= IN_FLIGHT || live == 1;
+        let fits = |waiting: &Waiting| self.flight_bytes + waiting.body.len() + FRONT <= IN_FLIGHT_BYTES;
+        if full || !self.waiting.front().is_some_and(fits) {
+            return None;
+        }
+        let Waiting { body, queued, .. } = self.waiting.pop_front()?;
+        self.waiting_bytes -= body.len();
+        // A unit takes no bytes, so this is the front of a frame and the message is its end.
+        let mut frame = codec::encode(&Frame::Reliable { seq: self.next_seq, body: () }).ok()?;
+        frame.extend_from_slice(&body);
+        self.flight_bytes += frame.len();
+        let sent = Sent { frame: frame.clone(), queued, first_sent: now, due: now + rto, tries: 1 };
+        self.flight.insert(self.next_seq, sent);
+        self.next_seq += 1;
+        Some(frame)
+    }
+
+    /// When [`next`](Self::next) has something (again).
+    pub(super) fn due(&self, now: Instant, last_heard: Instant) -> Option<Instant> {
+        self.flight.values().take(self.live(now, last_heard)).map(|sent| sent.due).min()
+    }
+}

@@ -1,0 +1,233 @@
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use rand_chacha::ChaCha20Rng;
+use rand_chacha::rand_core::SeedableRng;
+
+use super::*;
+use crate::Identity;
+use crate::id::{MatchId, RequestId, RoomId};
+use crate::wire::handshake::{ClientHandshake, ClientProgress, ServerHandshake};
+use crate::wire::message::{Facts, Login, MatchEnd, PlayerInfo, QueueStatus, Request, RequestError, Welcome};
+
+/// Both ends of a session that has just begun.
+fn pair() -> (ClientSession, ServerSession, Instant) {
+    let (now, mut rng) = (Instant::now(), ChaCha20Rng::from_seed([1; 32]));
+    let player = Identity::from_secret([2; 32]);
+    let from: SocketAddr = "192.0.2.1:4000".parse().unwrap();
+    let server = ServerHandshake::new(Identity::from_secret([3; 32]), [4; 32], now);
+    let mut client = ClientHandshake::new(&mut rng);
+    let login = Login {
+        game: "g".into(),
+        game_protocol: 1,
+        name: "A".into(),
+        token: Vec::new(),
+        ephemeral: [3; 32],
+        local: Vec::new(),
+        relay_only: false,
+    };
+    let cookie = server.handle_hello(now, from, client.datagram()).unwrap();
+    client.handle(&cookie, &player, &[], &login, now, &mut rng).unwrap();
+    let pending = server.handle_init(now, from, client.datagram(), &mut rng).unwrap();
+    let welcome = Welcome {
+        session: 7,
+        observed: from,
+        probe_targets: Vec::new(),
+        session_timeout_s: 35,
+        other_family: Vec::new(),
+    };
+    let (accept, of_server) = pending.accept(&welcome, now).unwrap();
+    let Ok(ClientProgress::Accepted(accepted)) = client.handle(&accept, &player, &[], &login, now, &mut rng)
+    else {
+        panic!("accepted")
+    };
+    (accepted.1, of_server, now)
+}
+
+fn drain<Out: Serialize + Topical, In: DeserializeOwned>(session: &mut Session<Out, In>) -> Vec<Vec<u8>> {
+    std::iter::from_fn(|| session.poll_datagram()).collect()
+}
+
+/// Everything that the server sends arrives, and so do the acknowledgements.
+fn deliver(server: &mut ServerSession, client: &mut ClientSession, now: Instant) -> Vec<ToPlayer> {
+    let mut told = Vec::new();
+    loop {
+        let datagrams = drain(server);
+        if datagrams.is_empty() {
+            return told;
+        }
+        for datagram in datagrams {
+            if let Ok(Some(Frame::Reliable { body, .. })) = client.handle(now, &datagram) {
+                told.push(body);
+            }
+        }
+        for ack in drain(client) {
+            server.handle(now, &ack).unwrap();
+        }
+    }
+}
+
+/// A list of members of about the longest kind.
+fn members(revision: u32) -> ToPlayer {
+    let member = |n: u8| PlayerInfo { id: crate::id::PlayerId([n; 16]), name: "n".repeat(48) };
+    ToPlayer::Members { room: RoomId(1), revision, part: 0, parts: 1, members: (0..12).map(member).collect() }
+}
+
+fn answer(id: u32) -> ToPlayer {
+    ToPlayer::Response { id: RequestId(id), result: Err(RequestError::RoomFull) }
+}
+
+#[test]
+fn a_state_that_waits_makes_room_for_the_newer_one_and_the_last_one_arrives() {
+    let (mut client, mut server, now) = pair();
+    // The 700, and as many again: nobody acknowledges meanwhile.
+    for revision in 0..1400 {
+        server.send(now, members(revision)).unwrap();
+        server.send(now, ToPlayer::Queue(QueueStatus { position: 1, waiting: 9, players: 4 })).unwrap();
+        let facts = Facts::PeerPublic(vec!["192.0.2.1:1".parse().unwrap()]);
+        server.send(now, ToPlayer::Facts { match_id: MatchId(u64::from(revision % 63)), facts }).unwrap();
+    }
+    assert!(server.outgoing.len() <= 32 + 2 + 63, "{} frames", server.outgoing.len());
+    let told = deliver(&mut server, &mut client, now);
+    let newest = told.iter().filter_map(|message| match message {
+        ToPlayer::Members { revision, .. } => Some(*revision),
+        _ => None,
+    });
+    assert_eq!(newest.max(), Some(1399));
+    assert_eq!(server.poll_timeout(), None, "nothing left to repeat");
+}
+
+#[test]
+fn answers_are_not_replaced_and_what_waits_is_bounded_in_bytes() {
+    let (mut client, mut server, now) = pair();
+    for id in 0..600 {
+        server.send(now, answer(id)).unwrap();
+    }
+    assert_eq!(deliver(&mut server, &mut client, now).len(), 600);
+    let mut bytes = 0;
+    let full = (0..).find_map(|id| {
+        let page = ToPlayer::Response {
+            id: RequestId(id),
+            result: Err(RequestError::Malformed { what: "w".repeat(1000) }),
+        };
+        bytes += 1000;
+        server.send(now, page).err()
+    });
+    assert_eq!(full, Some(SendError::QueueFull));
+    assert!(server.is_backed_up());
+    assert!((100_000..180_000).contains(&bytes), "{bytes} bytes");
+    let long = ToPlayer::Response {
+        id: RequestId(0),
+        result: Err(RequestError::Malformed { what: "w".repeat(1170) }),
+    };
+    assert_eq!(server.send(now, long), Err(SendError::TooLong));
+}
+
+#[test]
+fn what_waits_about_a_match_that_is_over_is_taken_back() {
+    let (_, mut server, now) = pair();
+    for id in 0..100 {
+        server.send(now, answer(id)).unwrap();
+    }
+    for id in 0..5 {
+        server.send(now, ToPlayer::MatchEnded { match_id: MatchId(id), reason: MatchEnd::Left }).unwrap();
+    }
+    let before = server.outgoing.len();
+    let withdrawn = server.withdraw(|topic| topic.match_id() == Some(MatchId(3)));
+    assert_eq!(withdrawn, [Topic::MatchEnded(MatchId(3))]);
+    assert_eq!(server.outgoing.len(), before - 1);
+}
+
+#[test]
+fn an_acknowledgement_of_what_was_never_sent_is_dropped_and_frees_nothing() {
+    let (mut client, mut server, now) = pair();
+    for id in 0..100 {
+        server.send(now, answer(id)).unwrap();
+    }
+    let queued = server.outgoing.len();
+    for seq in [32, 33, 99, 1000, u32::MAX] {
+        client.send_once(now, &Frame::Ack { seq });
+        let ack = client.poll_datagram().unwrap();
+        assert_eq!(server.handle(now, &ack), Err(Dropped::NeverSent), "{seq}");
+    }
+    assert_eq!((server.outgoing.len(), server.rtt()), (queued, None));
+    client.send_once(now, &Frame::Ack { seq: 0 });
+    let ack = client.poll_datagram().unwrap();
+    assert_eq!(server.handle(now, &ack), Ok(None));
+    assert_eq!(server.outgoing.len(), queued - 1);
+}
+
+#[test]
+fn an_address_that_answers_no_more_gets_a_few_kilobytes_and_then_nothing() {
+    let (mut client, mut server, start) = pair();
+    for id in 0..100 {
+        let what = "w".repeat(1000);
+        let page = ToPlayer::Response { id: RequestId(id), result: Err(RequestError::Malformed { what }) };
+        server.send(start, page).unwrap();
+    }
+    let (mut early, mut late, mut now) = (0, 0, start);
+    loop {
+        let bytes: usize = drain(&mut server).iter().map(Vec::len).sum();
+        let silent = now - start >= Duration::from_secs(10);
+        *(if silent { &mut late } else { &mut early }) += bytes;
+        let Some(due) = server.poll_timeout().filter(|due| *due < start + Duration::from_secs(3600)) else {
+            break;
+        };
+        assert!(due > now, "it does not spin");
+        now = due;
+        server.handle_timeout(now);
+    }
+    // Three rounds of the initial window, and one frame from then on.
+    assert!(early <= 100_000, "{early} bytes in the first ten seconds");
+    assert!(late <= SILENT_BYTES, "{late} bytes after them");
+    // Nor can somebody elsewhere have more sent there.
+    let later = start + Duration::from_secs(60);
+    for n in 0..1000 {
+        server.send(later, members(n)).unwrap();
+        server.send_once(later, &Frame::Ping { id: n });
+    }
+    let more: usize = drain(&mut server).iter().map(Vec::len).sum();
+    assert!(late + more <= SILENT_BYTES, "{late} and {more} bytes");
+    // It is back: all of it goes on.
+    server.heard(later);
+    let told = deliver(&mut server, &mut client, later);
+    assert_eq!(told.iter().filter(|message| matches!(message, ToPlayer::Response { .. })).count(), 100);
+}
+
+#[test]
+fn a_frame_that_is_not_accepted_comes_again() {
+    let (mut client, mut server, mut now) = pair();
+    let body = ToServer::Request { id: RequestId(1), request: Request::LeaveRoom };
+    client.send(now, body.clone()).unwrap();
+    let first = client.poll_datagram().unwrap();
+    assert_eq!(server.open(&first), Ok(Frame::Reliable { seq: 0, body: body.clone() }));
+    assert!(server.is_fresh(0) && server.poll_datagram().is_none(), "no acknowledgement");
+    now = client.poll_timeout().unwrap();
+    client.handle_timeout(now);
+    let again = client.poll_datagram().unwrap();
+    assert_eq!(server.handle(now, &again), Ok(Some(Frame::Reliable { seq: 0, body })));
+    assert!(!server.is_fresh(0));
+    let ack = server.poll_datagram().unwrap();
+    assert_eq!(client.handle(now, &ack), Ok(None));
+}
+
+#[test]
+fn the_kind_of_a_datagram_cannot_be_changed_on_its_way() {
+    let (mut client, mut server, now) = pair();
+    let probe = client.seal(now, Kind::Probe, &Frame::Ping { id: 1 }).unwrap();
+    let mut turned = probe.clone();
+    turned[0] = Kind::Control as u8;
+    assert_eq!(server.handle(now, &turned), Err(Dropped::NotAuthentic));
+    assert_eq!(server.handle(now, &probe), Ok(Some(Frame::Ping { id: 1 })), "the true one still counts");
+}
+
+#[test]
+fn after_too_many_forgeries_a_key_opens_nothing_more() {
+    let (mut client, mut server, now) = pair();
+    let ping = client.seal(now, Kind::Control, &Frame::Ping { id: 1 }).unwrap();
+    let mut forged = ping.clone();
+    forged[40] ^= 1;
+    server.forged = FORGERIES - 1;
+    assert_eq!(server.handle(now, &forged), Err(Dropped::NotAuthentic));
+    assert_eq!(server.handle(now, &ping), Err(Dropped::Limit));
+}
