@@ -16,7 +16,6 @@ use crate::classify::{
 };
 use crate::config::Detect;
 use crate::cx::{Cx, Uplink};
-use crate::facts::NatFacts;
 use crate::kept::KeptProfile;
 use crate::login::{LobbyLink, Online, ProbeSeen};
 use crate::nat::{Confidence, NatProfile};
@@ -374,7 +373,7 @@ impl Detection {
 
     /// The same for what the server has no better knowledge of.
     fn tell_as_is(&mut self, cx: &mut Cx<'_>, online: &mut Online, profile: NatProfile) {
-        let manual = NatFacts::NONE;
+        let manual = self.manual(cx);
         let _ = online.session.send(cx.now, ToServer::Profile { profile, check: false, manual });
         self.profile = Some(profile);
         self.show(cx);
