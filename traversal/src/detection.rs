@@ -66,6 +66,7 @@ enum Tag {
 struct About {
     purpose: ProbePurpose,
     repeated: bool,
+    burst: u8,
     whose: Tag,
 }
 
@@ -260,7 +261,12 @@ impl Detection {
                 ClassifierOrder::Probe(probe) => {
                     if let Some(socket) = sockets.get(Owner::Classifier(probe.slot)) {
                         let whose = Tag::Classifier(probe.tag);
-                        let about = About { purpose: probe.purpose, repeated: probe.repeated, whose };
+                        let about = About {
+                            purpose: probe.purpose,
+                            repeated: probe.repeated,
+                            burst: probe.burst,
+                            whose,
+                        };
                         self.probe(cx, online, socket, probe.target, about);
                     }
                 }
@@ -302,13 +308,13 @@ impl Detection {
                 LifetimeOrder::Probe { slot } => {
                     if let Some(socket) = sockets.get(Owner::Lifetime(slot)) {
                         let (purpose, whose) = (ProbePurpose::SignedReport, Tag::Lifetime(slot));
-                        let about = About { purpose, repeated: true, whose };
+                        let about = About { purpose, repeated: true, burst: 0, whose };
                         self.probe(cx, online, socket, online.server, about);
                     }
                 }
                 LifetimeOrder::Knock { slot, report } => {
                     let (purpose, whose) = (ProbePurpose::Knock { report }, Tag::Knock(slot));
-                    let about = About { purpose, repeated: true, whose };
+                    let about = About { purpose, repeated: true, burst: 0, whose };
                     let Uplink { socket, server } = online.uplink();
                     self.probe(cx, online, (socket, cx.main.v4), server, about);
                 }
@@ -333,7 +339,8 @@ impl Detection {
         about: About,
     ) {
         self.sequence = self.sequence.wrapping_add(1);
-        let tag = ProbeTag { local_port: local.port(), repeated: about.repeated, sequence: self.sequence };
+        let About { repeated, burst, .. } = about;
+        let tag = ProbeTag { local_port: local.port(), repeated, burst, sequence: self.sequence };
         let tag = tag.into();
         self.tags.insert(tag, about.whose);
         let frame = Frame::Probe(Probe { tag, purpose: about.purpose });

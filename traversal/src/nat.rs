@@ -104,6 +104,10 @@ pub struct NatProfile {
     /// A port that the router forwards (UPnP, NAT-PMP, PCP) was reached by the server's second address, so the game's
     /// socket is behind a full cone, whatever the NAT does elsewhere.
     pub mapped: bool,
+    /// Probability that `allocation` is right, 0 to 1, as measured; for a NAT that keeps ports, the share it kept.
+    pub allocation_confidence: Option<f32>,
+    /// Even inner ports get even outer ports (RFC 4787 section 4.2.2).
+    pub parity: Option<bool>,
 }
 
 /// The names people know. Mapping decides first; only an endpoint-independent mapping is told apart by its
@@ -142,6 +146,8 @@ impl NatProfile {
             foreign_rate: None,
             udp_blocked: false,
             mapped: true,
+            allocation_confidence: None,
+            parity: None,
             ..self
         }
     }
@@ -160,6 +166,8 @@ impl NatProfile {
         foreign_rate: None,
         confidence: Confidence::Unknown,
         mapped: false,
+        allocation_confidence: None,
+        parity: None,
     };
 
     /// The name for this profile.

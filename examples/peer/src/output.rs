@@ -25,6 +25,8 @@ pub(crate) fn nat(profile: &NatProfile, manual: &NatFacts, port_mapping: &PortMa
         "filtering": known(profile.filtering.to_string()),
         "allocation": known(profile.allocation.to_string()),
         "step": step,
+        "allocation_confidence": profile.allocation_confidence,
+        "parity": profile.parity,
         "hairpin": profile.hairpin,
         "several_addresses": profile.pooled,
         "lifetime_at_least_s": profile.timeout.map(|lives| lives.as_secs()),

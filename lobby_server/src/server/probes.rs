@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use traversal_core::NatFacts;
 use traversal_core::classify::{Evidence, ProbeTag, Sighting, classify, merge_report};
 use traversal_core::id::{MatchId, PlayerId};
-use traversal_core::nat::{Confidence, MappingBehavior, NatProfile, PortAllocation};
+use traversal_core::nat::{Confidence, FilteringBehavior, MappingBehavior, NatProfile, PortAllocation};
+use traversal_core::ports::UNKNOWN_RATE;
 use traversal_core::wire::Kind;
 use traversal_core::wire::message::{Facts, Frame, Probe, ProbePurpose, ToPlayer};
 
@@ -68,6 +69,24 @@ impl Client {
         }
         known
     }
+
+    /// The later bursts have shown, before the player's word, that others take more ports than a plan without a rate
+    /// reckons with. True if that is news.
+    fn learn_busy(&mut self, two_addresses: bool) -> bool {
+        let early = self.profile.confidence == Confidence::Reduced
+            && self.profile.filtering == FilteringBehavior::Unknown
+            && self.profile.foreign_rate.is_none();
+        if !early || self.sightings.iter().all(|sighting| sighting.burst == 0) {
+            return false;
+        }
+        let measured = classify(&self.evidence(two_addresses));
+        let busy = measured.foreign_rate.filter(|rate| *rate > 2.0 * UNKNOWN_RATE);
+        let news = busy.is_some() && measured.allocation == self.profile.allocation;
+        if news {
+            self.profile.foreign_rate = busy;
+        }
+        news
+    }
 }
 
 impl Server {
@@ -111,13 +130,15 @@ impl Server {
                 observed: route.peer,
                 sent,
                 repeated: tag.repeated,
+                burst: tag.burst,
+                sequence: tag.sequence,
             });
         }
-        let learnt = client.learn_early(
-            self.sockets
-                .iter()
-                .any(|socket| socket.second_address && socket.local.is_ipv4() == route.peer.is_ipv4()),
-        );
+        let two_addresses = self
+            .sockets
+            .iter()
+            .any(|socket| socket.second_address && socket.local.is_ipv4() == route.peer.is_ipv4());
+        let learnt = client.learn_early(two_addresses) || client.learn_busy(two_addresses);
         let seen = match probe.purpose {
             ProbePurpose::SignedReport => {
                 let report = self.report_key.sign(id, sent.as_millis() as u64, route.peer);

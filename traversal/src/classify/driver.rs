@@ -10,7 +10,7 @@ use super::{Evidence, RttEstimate, Sighting, classify};
 use crate::nat::NatProfile;
 use crate::ports::StepRule;
 use crate::wire::message::ProbePurpose;
-use steps::Hairpin;
+use steps::{Hairpin, LaterBursts};
 
 /// What a [`Classifier`] starts with.
 #[derive(Clone, Debug)]
@@ -37,6 +37,8 @@ pub struct ProbeOrder {
     pub purpose: ProbePurpose,
     /// It was sent before.
     pub repeated: bool,
+    /// See [`ProbeTag::burst`](super::ProbeTag::burst).
+    pub burst: u8,
     /// Comes back with the answer. Local to the classifier: on the wire it may be another one
     /// ([`ProbeTag`](super::ProbeTag)).
     pub tag: u32,
@@ -68,8 +70,10 @@ pub enum ClassifierOrder {
     },
 }
 
-/// Sockets of the first burst, six for the port step alone: with eight samples random ports in a block are told
-/// from a counter.
+/// Sockets of the first burst, six for the allocation alone: with eight samples random ports in a block are told from
+/// a counter, even where a third of them is lost. A NAT with a new port per destination makes two more mappings for the
+/// test of that. With the six of [`steps`]' later bursts, which only a NAT that counts such ports (or one that is not
+/// told yet) gets, it makes 16: a quarter of the smallest quota of a carrier.
 const BURST: u16 = 8;
 /// Asks for an answer from another port. A socket of its own: one that has sent elsewhere would lie.
 const PORT_SLOT: u16 = 6;
@@ -109,8 +113,7 @@ pub struct Classifier {
     sockets: Vec<Option<Option<u16>>>,
     pending: Vec<Pending>,
     hairpin: Hairpin,
-    rate_due: Option<Instant>,
-    rate_opened: u16,
+    later: LaterBursts,
     orders: VecDeque<ClassifierOrder>,
     burst_sent: bool,
     /// The mapping is tested from a second socket, too.
@@ -141,8 +144,7 @@ impl Classifier {
             sockets: vec![None; usize::from(orders)],
             pending: Vec::new(),
             hairpin: Hairpin::NotYet,
-            rate_due: None,
-            rate_opened: 0,
+            later: LaterBursts::default(),
             orders: (0..orders).map(|slot| ClassifierOrder::OpenSocket { slot }).collect(),
             burst_sent: false,
             mapping_again: false,
@@ -157,7 +159,7 @@ impl Classifier {
             _ => return,
         }
         if slot >= BURST {
-            self.report(now, slot, 0);
+            self.send_later_burst(now, slot);
         } else if !self.burst_sent && self.sockets.iter().all(Option::is_some) {
             self.burst_sent = true;
             self.send_burst(now);
@@ -206,7 +208,7 @@ impl Classifier {
             Hairpin::NotYet | Hairpin::Told(_) => None,
         };
         let waiting = self.pending.iter().filter(|p| p.state == Fate::Waiting).map(|p| p.due);
-        waiting.chain(hairpin).chain(self.rate_due).min()
+        waiting.chain(hairpin).chain(self.later.due).min()
     }
 
     /// All is known that will be.
@@ -233,6 +235,8 @@ impl Classifier {
                 observed,
                 sent: p.sent.saturating_duration_since(self.start),
                 repeated: p.tries > 1,
+                burst: p.order.burst,
+                sequence: p.order.tag as u16,
             }),
             Fate::Waiting | Fate::Silent => None,
         };
@@ -281,8 +285,11 @@ impl Classifier {
     }
 
     fn send_burst(&mut self, now: Instant) {
-        // All first packets of fresh sockets in a row, so that the intervals show the step.
-        for slot in 0..BURST {
+        // All first packets of fresh sockets in a row, so that the intervals show the step; those with even ports first,
+        // for a counter by 1 changes from even to odd each time, and only a NAT that keeps the parity does not.
+        let mut slots: Vec<u16> = (0..BURST).collect();
+        slots.sort_by_key(|slot| self.local_port(*slot).map(|port| port % 2));
+        for slot in slots {
             self.report(now, slot, 0);
         }
         self.test_mapping(now, 0);
@@ -312,7 +319,9 @@ impl Classifier {
         if self.local_port(slot).is_none() {
             return;
         }
-        let order = ProbeOrder { slot, target, purpose, repeated: false, tag: self.pending.len() as u32 };
+        let tag = self.pending.len() as u32;
+        let order =
+            ProbeOrder { slot, target, purpose, repeated: false, burst: self.later.number(slot), tag };
         self.orders.push_back(ClassifierOrder::Probe(order));
         let due = now + self.patience(purpose, 1);
         self.pending.push(Pending { order, sent: now, tries: 1, due, state: Fate::Waiting });
@@ -336,7 +345,7 @@ impl Classifier {
             self.test_mapping(now, 1);
         }
         self.hairpin_step(now);
-        self.rate_step(now);
+        self.later_bursts(now);
         self.finish_if_done();
     }
 
@@ -373,7 +382,7 @@ impl Classifier {
 
     fn finish_if_done(&mut self) {
         let waiting = !self.burst_sent
-            || self.rate_due.is_some()
+            || self.later.due.is_some()
             || self.sockets.iter().any(Option::is_none)
             || matches!(self.hairpin, Hairpin::Asking { .. })
             || self.pending.iter().any(|p| p.state == Fate::Waiting);

@@ -13,11 +13,12 @@ pub use driver::{Classifier, ClassifierConfig, ClassifierOrder, ProbeOrder};
 pub use lifetime::{Lifetime, LifetimeOrder, LifetimeSearch};
 pub use rtt::RttEstimate;
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use crate::nat::{Confidence, FilteringBehavior, MappingBehavior, NatProfile, PortAllocation};
-use crate::ports::{FreshMapping, StepRule, allocation, foreign_rate};
+use crate::ports::{Estimate, FreshMapping, StepRule, allocation, foreign_rate};
 
 /// The tag that a classification probe carries on the wire: it names the local port, so that a server which works
 /// out the NAT's type itself knows which probes left from one socket, and whether a port was kept.
@@ -28,17 +29,22 @@ pub struct ProbeTag {
     /// An earlier packet, of which nothing was heard, may have made the mapping already: a counter's port may be
     /// older than this probe.
     pub repeated: bool,
-    /// Makes the tag unique within the session; 15 bits.
+    /// Which burst it is part of; 2 bits. All packets of a burst leave back to back.
+    pub burst: u8,
+    /// Place in the order of sending, and makes the tag unique within the session; 13 bits.
     pub sequence: u16,
 }
 
 /// Of the lower half of a tag: [`ProbeTag::repeated`].
 const REPEATED: u16 = 1 << 15;
+/// Of the lower half of a tag: [`ProbeTag::burst`] is above these.
+const SEQUENCE: u16 = (1 << 13) - 1;
 
 impl From<ProbeTag> for u32 {
     fn from(tag: ProbeTag) -> Self {
         let flag = if tag.repeated { REPEATED } else { 0 };
-        (u32::from(tag.local_port) << 16) | u32::from(flag | (tag.sequence & !REPEATED))
+        let burst = u16::from(tag.burst % 4) << 13;
+        (u32::from(tag.local_port) << 16) | u32::from(flag | burst | (tag.sequence & SEQUENCE))
     }
 }
 
@@ -46,7 +52,8 @@ impl From<u32> for ProbeTag {
     fn from(tag: u32) -> Self {
         // Both halves by construction 16 bits.
         let (local_port, low) = ((tag >> 16) as u16, tag as u16);
-        Self { local_port, repeated: low & REPEATED != 0, sequence: low & !REPEATED }
+        let burst = (low >> 13) as u8 % 4;
+        Self { local_port, repeated: low & REPEATED != 0, burst, sequence: low & SEQUENCE }
     }
 }
 
@@ -63,6 +70,10 @@ pub struct Sighting {
     pub sent: Duration,
     /// It was sent more than once before it was seen.
     pub repeated: bool,
+    /// See [`ProbeTag::burst`].
+    pub burst: u8,
+    /// See [`ProbeTag::sequence`].
+    pub sequence: u16,
 }
 
 /// All that was found out about one NAT.
@@ -93,19 +104,21 @@ pub fn classify(evidence: &Evidence) -> NatProfile {
         return NatProfile { udp_blocked: evidence.waited, ..NatProfile::default() };
     }
     let translated = translated(evidence);
+    let fresh = fresh_mappings(sightings);
     let (mapping, ports) = if translated == Some(false) {
-        (MappingBehavior::EndpointIndependent, PortAllocation::Preserving)
+        let allocation = PortAllocation::Preserving;
+        (MappingBehavior::EndpointIndependent, Estimate { allocation, confidence: 1.0, parity: Some(true) })
     } else {
-        (mapping(sightings), allocation(&fresh_mappings(sightings, false), evidence.step_rule))
+        (mapping(sightings), allocation(&fresh, evidence.step_rule))
     };
-    let rate = match ports {
-        PortAllocation::Sequential { step } => foreign_rate(&fresh_mappings(sightings, true), step),
+    let rate = match ports.allocation {
+        PortAllocation::Sequential { step } => foreign_rate(&fresh, step),
         _ => None,
     };
     NatProfile {
         mapping,
         filtering: filtering(evidence),
-        allocation: ports,
+        allocation: ports.allocation,
         translated,
         hairpin: evidence.hairpin,
         pooled: Some(sightings.iter().any(|s| s.observed.ip() != sightings[0].observed.ip())),
@@ -115,6 +128,8 @@ pub fn classify(evidence: &Evidence) -> NatProfile {
         foreign_rate: rate,
         confidence: if evidence.two_addresses { Confidence::Full } else { Confidence::Reduced },
         mapped: false,
+        allocation_confidence: Some(ports.confidence).filter(|_| ports.allocation != PortAllocation::Unknown),
+        parity: ports.parity,
     }
 }
 
@@ -136,6 +151,12 @@ pub fn merge_report(seen: &NatProfile, report: &NatProfile) -> NatProfile {
         foreign_rate: seen.foreign_rate.or(report.foreign_rate),
         confidence: if known_mapping { seen.confidence } else { report.confidence },
         mapped: false,
+        allocation_confidence: if known_ports {
+            seen.allocation_confidence
+        } else {
+            report.allocation_confidence
+        },
+        parity: seen.parity.or(report.parity),
     }
 }
 
@@ -182,31 +203,30 @@ fn filtering(evidence: &Evidence) -> FilteringBehavior {
     }
 }
 
-/// Ports of new mappings at the external address that was seen most often. With `all`, every mapping; else only
-/// the first one of each socket.
-fn fresh_mappings(sightings: &[Sighting], all: bool) -> Vec<FreshMapping> {
-    let share = |ip: IpAddr| sightings.iter().filter(|s| s.observed.ip() == ip).count();
-    let Some(ip) = sightings.iter().map(|s| s.observed.ip()).max_by_key(|ip| (share(*ip), *ip)) else {
+/// All mappings that the probes made, each by the first probe that showed it.
+fn fresh_mappings(sightings: &[Sighting]) -> Vec<FreshMapping> {
+    // Sequence numbers start again; those of one classification lie near to each other.
+    let Some(base) = sightings.first().map(|s| s.sequence.wrapping_sub(SEQUENCE / 2)) else {
         return Vec::new();
     };
-    let first_of_socket = |s: &Sighting| {
-        sightings
-            .iter()
-            .filter(|o| o.local_port == s.local_port)
-            .min_by_key(|o| o.sent)
-            .is_some_and(|o| o == s)
-    };
+    let order = |s: &Sighting| u32::from(s.sequence.wrapping_sub(base) & SEQUENCE);
     // A packet that was lost behind the NAT has made a mapping, and a later one to another target may share it.
     let may_be_older = |s: &Sighting| {
         sightings.iter().any(|o| o.repeated && o.local_port == s.local_port && o.observed == s.observed)
     };
-    sightings
-        .iter()
-        .filter(|s| s.observed.ip() == ip && (all || first_of_socket(s)))
+    let mut in_order: Vec<&Sighting> = sightings.iter().collect();
+    in_order.sort_by_key(|s| order(s));
+    let mut seen = BTreeSet::new();
+    in_order
+        .into_iter()
+        .filter(|s| seen.insert(s.observed))
         .map(|s| FreshMapping {
             sent: s.sent,
+            burst: s.burst,
+            order: order(s),
             local: s.local_port,
             external: s.observed.port(),
+            address: s.observed.ip(),
             repeated: may_be_older(s),
         })
         .collect()

@@ -262,6 +262,29 @@ fn m4_step_and_rate_among_foreign_ports() {
 }
 
 #[test]
+fn m4_a_classification_is_over_in_two_round_trips_and_a_second_and_costs_16_mappings_at_most() {
+    for foreign in [0, 1_000] {
+        for step in [1, -2, 64, -64] {
+            let model = Model { mapping: 2, filtering: 0, ports: Ports::Count(step), foreign, ..MODEL };
+            let (profile, evidence, took) = run(model);
+            assert_eq!(profile.allocation, PortAllocation::Sequential { step }, "{foreign}");
+            let rate = profile.foreign_rate.expect("measured");
+            assert!((rate - foreign as f32).abs() <= foreign as f32 * 0.05 + 2.0, "{rate} of {foreign}");
+            assert!(took < RTT * 2 + Duration::from_secs(1), "{took:?}");
+            let ports: std::collections::BTreeSet<_> =
+                evidence.sightings.iter().map(|s| s.observed).collect();
+            assert!(ports.len() <= 16, "{}", ports.len());
+        }
+    }
+    // Where new ports do not matter, or have no pattern, the first burst is all.
+    for (mapping, ports, most) in [(0, Ports::Count(1), 8), (2, Ports::Random, 10)] {
+        let (_, evidence, _) = run(Model { mapping, ports, ..MODEL });
+        let ports: std::collections::BTreeSet<_> = evidence.sightings.iter().map(|s| s.observed).collect();
+        assert!(ports.len() <= most, "{}", ports.len());
+    }
+}
+
+#[test]
 fn m5_no_nat_and_firewall_only() {
     let (profile, _, _) = run(Model { translates: false, ..MODEL });
     assert_eq!((profile.kind(), profile.translated), (NatKind::None, Some(false)));
@@ -343,6 +366,8 @@ fn m4_a_mapping_shared_with_a_lost_probe_does_not_hide_the_counter() {
         observed: SocketAddr::new("198.51.100.7".parse().unwrap(), port),
         sent: Duration::from_millis(ms),
         repeated,
+        burst: 0,
+        sequence: n + 8 * (ms > 0) as u16,
     };
     let mut sightings: Vec<_> = (2..8).map(|n| at(n, 0, 16_300 - n, 0, false)).collect();
     sightings.push(at(0, 1, 16_300, 1, false));
@@ -358,7 +383,7 @@ fn m4_a_mapping_shared_with_a_lost_probe_does_not_hide_the_counter() {
 #[test]
 fn tags_carry_the_local_port() {
     for repeated in [false, true] {
-        let tag = ProbeTag { local_port: 50_007, repeated, sequence: 513 };
+        let tag = ProbeTag { local_port: 50_007, repeated, burst: 3, sequence: 513 };
         assert_eq!(ProbeTag::from(u32::from(tag)), tag);
     }
 }

@@ -1,8 +1,17 @@
 //! How a NAT chooses the port of a new mapping, told from the ports it gave to fresh sockets (M4).
+//!
+//! Three explanations of what was seen are weighed against each other by their likelihoods: a counter ([`counter`]),
+//! ports drawn from a block, ports drawn from the whole space. A NAT that keeps the inner port needs no weighing: by
+//! chance no two ports are kept.
+//!
+//! [`counter`]: super::counter
 
+use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::time::Duration;
 
-use super::{FIRST_PORT, StepRule, detect_step, distance};
+use super::counter::{Counter, chains, fit, log_sum};
+use super::{FIRST_PORT, PORT_SPACE, StepRule};
 use crate::nat::PortAllocation;
 
 /// A mapping that a NAT made for a socket that had none.
@@ -10,240 +19,154 @@ use crate::nat::PortAllocation;
 pub struct FreshMapping {
     /// When the packet that made it was sent, counted from any fixed moment.
     pub sent: Duration,
+    /// Packets with the same number left back to back.
+    pub burst: u8,
+    /// Place in the order of sending.
+    pub order: u32,
     /// The socket's own port.
     pub local: u16,
     /// The port it got.
     pub external: u16,
+    /// At this external address.
+    pub address: IpAddr,
     /// More than one packet was sent before this was known: which of them made the mapping is not sure.
     pub repeated: bool,
 }
 
-/// A counter with other machines' ports in between stays inside so many ports over the second or two of a
-/// classification: 50 foreign ports a second, times 3 s, times a step of 3, with room.
-const SEQUENTIAL_SPAN: u32 = 1024;
-/// Random ports inside at most so many are called a block; 8 ports out of the whole space fall so near to each
-/// other once in 250,000 times. RFC 7422 blocks are about half as large.
-const BLOCK_SPAN: u32 = 8192;
-/// No carrier gives a subscriber a block this small (RFC 7422 speaks of hundreds of ports at the least): ports that
-/// lie so near to each other came from a counter, even where lost and repeated probes hide their order.
-const COUNTER_SPAN: u32 = 128;
+/// What the ports say.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Estimate {
+    /// The allocation; unknown, while more than one explanation is left.
+    pub allocation: PortAllocation,
+    /// Probability of the explanation that fits best, 0 to 1.
+    pub confidence: f32,
+    /// Even inner ports get even outer ports, and odd ones odd (RFC 4787 section 4.2.2). `None`: there were too few of
+    /// either to tell.
+    pub parity: Option<bool>,
+}
+
+/// How frequent each explanation is before anything was seen. All three are frequent among carriers' NATs (Richter et
+/// al., "A Multi-perspective Analysis of Carrier-Grade NAT Deployment", IMC 2016); the likelihoods of eight ports
+/// differ by so many powers of ten that the exact shares hardly count.
+const COUNTER: f64 = 0.5;
+const WHOLE: f64 = 0.3;
+const BLOCK: f64 = 0.2;
+/// Sizes of blocks with their shares: mostly of 512 to 16,384 ports (the chunks that Richter et al. found); smaller
+/// ones as RFC 7422 allows them.
+const BLOCKS: [(u32, f64); 9] = [
+    (64, 0.01),
+    (128, 0.02),
+    (256, 0.04),
+    (512, 0.13),
+    (1_024, 0.2),
+    (2_048, 0.2),
+    (4_096, 0.2),
+    (8_192, 0.13),
+    (16_384, 0.07),
+];
 /// Below so many samples a block cannot be told from chance.
 const BLOCK_SAMPLES: usize = 6;
+/// A counter is excluded below this probability, and told above the other one.
+const EXCLUDED: f64 = 0.01;
+const TOLD: f64 = 0.9;
+/// So many ports must have kept their parity to rule out chance (once in 1,000 times), some of them even, some odd.
+const PARITY_SAMPLES: usize = 10;
 
-/// What the ports of at least three fresh mappings, in the order of sending, say about the allocation. Preserving, if
-/// two of three kept their own port (a port taken already is replaced on most NATs); sequential, if they lie near
-/// to each other in the order of sending; random else, in a block if they lie near to each other without order.
-pub fn allocation(mappings: &[FreshMapping], rule: StepRule) -> PortAllocation {
+/// What the ports of at least three fresh mappings say about the allocation.
+///
+/// The first mapping of a socket alone shows whether its port is kept: the later ones of a NAT that maps per
+/// destination find it held by the first.
+pub fn allocation(mappings: &[FreshMapping], rule: StepRule) -> Estimate {
+    let parity = parity(mappings);
     if mappings.len() < 3 {
-        return PortAllocation::Unknown;
+        return Estimate { parity, ..Estimate::default() };
     }
-    let kept = mappings.iter().filter(|m| m.local == m.external).count();
-    if kept * 3 >= mappings.len() * 2 {
-        return PortAllocation::Preserving;
+    if let Some(kept) = kept(mappings) {
+        // Two ports kept by chance: each once in 64,512 times.
+        return Estimate { allocation: PortAllocation::Preserving, confidence: kept, parity: Some(true) };
     }
-    let (ordered, span) = along_the_counter(mappings);
-    if span <= SEQUENTIAL_SPAN
-        && let Some(step) = sequential_step(&ordered, rule, span <= COUNTER_SPAN)
-    {
-        return PortAllocation::Sequential { step };
-    }
-    if span <= BLOCK_SPAN && ordered.len() >= BLOCK_SAMPLES {
-        return block(&ordered, span);
-    }
-    PortAllocation::Random
-}
-
-/// The mappings by rising port, starting behind the largest gap, since a counter may have started again; and how
-/// many ports they cover.
-fn along_the_counter(mappings: &[FreshMapping]) -> (Vec<FreshMapping>, u32) {
-    let mut sorted = mappings.to_vec();
-    // Those of one moment stand in the order of sending; a nanosecond apart they keep it through the next sort.
-    for (mapping, nanos) in sorted.iter_mut().zip(0u64..) {
-        mapping.sent += Duration::from_nanos(nanos);
-    }
-    sorted.sort_by_key(|m| m.external);
-    sorted.dedup_by_key(|m| m.external);
-    let seam = (1..sorted.len())
-        .find(|i| u32::from(sorted[*i].external - sorted[*i - 1].external) > super::PORT_SPACE / 2);
-    if let Some(seam) = seam {
-        sorted.rotate_left(seam);
-    }
-    let span = match (sorted.first(), sorted.last()) {
-        (Some(first), Some(last)) if seam.is_some() => {
-            super::PORT_SPACE.saturating_add(last.external.into()).saturating_sub(first.external.into())
-        }
-        (Some(first), Some(last)) => u32::from(last.external - first.external),
-        _ => 0,
+    let sure: Vec<FreshMapping> = mappings.iter().filter(|m| !m.repeated).copied().collect();
+    let dated = if sure.len() >= 3 { sure } else { mappings.to_vec() };
+    let [up, down] = fit(&chains(&dated, parity == Some(true)), rule);
+    let counter = |counter: Option<Counter>| {
+        counter.map_or(f64::NEG_INFINITY, |counter| counter.likelihood) + COUNTER.ln()
     };
-    (sorted, span)
+    let logs = [counter(up), counter(down), whole(&dated) + WHOLE.ln(), in_blocks(&dated) + BLOCK.ln()];
+    let sum = log_sum(logs);
+    let [rises, falls, whole, block] = logs.map(|log| (log - sum).exp());
+    // Which way it counts may still be open; a bracket holds the same ports either way.
+    let allocation = match if rises >= falls { up } else { down } {
+        Some(counter) if rises + falls >= TOLD => PortAllocation::Sequential { step: counter.step },
+        _ if rises + falls > EXCLUDED => PortAllocation::Unknown,
+        _ if block > whole && mappings.len() >= BLOCK_SAMPLES => block_of(mappings),
+        _ => PortAllocation::Random,
+    };
+    Estimate { allocation, confidence: rises.max(falls).max(whole).max(block) as f32, parity }
 }
 
-/// `ordered` rises by port; a counter's ports rise or fall with time as well. A probe that was lost before the
-/// NAT and repeated gets its port late: such ones are left out where enough others are there. `surely`: it is a
-/// counter, only its direction is asked.
-fn sequential_step(ordered: &[FreshMapping], rule: StepRule, surely: bool) -> Option<i32> {
-    let (mut up, mut down) = (0u32, 0u32);
-    let sure: Vec<_> = ordered.iter().filter(|m| !m.repeated).collect();
-    let dated = if sure.len() >= 3 { sure } else { ordered.iter().collect() };
-    for (i, earlier) in dated.iter().enumerate() {
-        for later in &dated[i + 1..] {
-            match earlier.sent.cmp(&later.sent) {
-                std::cmp::Ordering::Less => up += 1,
-                std::cmp::Ordering::Greater => down += 1,
-                std::cmp::Ordering::Equal => {}
-            }
+/// The share of sockets whose first mapping kept their port; `None` where the NAT does not do that.
+fn kept(mappings: &[FreshMapping]) -> Option<f32> {
+    let mut firsts: BTreeMap<u16, &FreshMapping> = BTreeMap::new();
+    for mapping in mappings {
+        let first = firsts.entry(mapping.local).or_insert(mapping);
+        if mapping.order < first.order {
+            *first = mapping;
         }
     }
-    // Of eight random ports, three quarters of the pairs agree once in ten times; but they would have to lie close
-    // together as well. Packets that overtook each other on the way to the NAT cost a pair or two.
-    if !surely && (up.max(down) * 4 < (up + down) * 3 || up == down) {
-        return None;
-    }
-    let ports: Vec<u16> = ordered.iter().map(|m| m.external).collect();
-    let step = detect_step(&ports, rule)?;
-    Some(if up >= down { step } else { -step })
+    let kept = firsts.values().filter(|m| m.local == m.external).count();
+    (kept >= 2).then(|| kept as f32 / firsts.len() as f32)
 }
 
-/// The block's ends lie, on average, one gap outside of the outermost samples.
-fn block(ordered: &[FreshMapping], span: u32) -> PortAllocation {
-    let (Some(low), Some(high)) = (ordered.first(), ordered.last()) else { return PortAllocation::Random };
-    if low.external > high.external {
-        return PortAllocation::Random; // A block does not reach over the seam.
+fn parity(mappings: &[FreshMapping]) -> Option<bool> {
+    let same = |m: &&FreshMapping| m.local % 2 == m.external % 2;
+    let even = mappings.iter().filter(|m| m.local % 2 == 0).count();
+    if mappings.iter().filter(same).count() < mappings.len() {
+        return Some(false);
     }
-    let margin = u16::try_from(span / (ordered.len() as u32 - 1)).unwrap_or(u16::MAX);
+    let both = even >= 2 && mappings.len() - even >= 2;
+    (both && mappings.len() >= PARITY_SAMPLES).then_some(true)
+}
+
+fn by_address(mappings: &[FreshMapping]) -> BTreeMap<IpAddr, Vec<u16>> {
+    let mut addresses: BTreeMap<IpAddr, Vec<u16>> = BTreeMap::new();
+    for mapping in mappings {
+        addresses.entry(mapping.address).or_default().push(mapping.external);
+    }
+    addresses
+}
+
+/// Logarithm of the probability of these ports by chance, given the first one of each address.
+fn whole(mappings: &[FreshMapping]) -> f64 {
+    let free = mappings.len() - by_address(mappings).len();
+    -(free as f64) * f64::from(PORT_SPACE).ln()
+}
+
+/// The same by chance from a block of unknown size and place at each address.
+fn in_blocks(mappings: &[FreshMapping]) -> f64 {
+    let block = |ports: Vec<u16>| {
+        let (low, high) =
+            (ports.iter().min().copied().unwrap_or(0), ports.iter().max().copied().unwrap_or(0));
+        let span = u32::from(high - low);
+        log_sum(BLOCKS.map(|(size, share)| {
+            let places = f64::from(size.saturating_sub(span));
+            share.ln() + places.ln() - ports.len() as f64 * f64::from(size).ln()
+        }))
+    };
+    by_address(mappings).into_values().map(block).sum()
+}
+
+/// The block at the address with the most ports. Its ends lie, on average, one gap outside of the outermost samples.
+fn block_of(mappings: &[FreshMapping]) -> PortAllocation {
+    let most = by_address(mappings).into_values().max_by_key(Vec::len).unwrap_or_default();
+    let (Some(low), Some(high)) = (most.iter().min(), most.iter().max()) else {
+        return PortAllocation::Random;
+    };
+    let margin = (high - low) / (most.len() as u16).saturating_sub(1).max(1);
     PortAllocation::RandomInBlock {
-        first: low.external.saturating_sub(margin).max(FIRST_PORT.min(low.external)),
-        last: high.external.saturating_add(margin),
+        first: low.saturating_sub(margin).max(FIRST_PORT.min(*low)),
+        last: high.saturating_add(margin),
     }
-}
-
-/// Ports a second that other machines behind the same NAT took, from all ports that this player's packets got
-/// over some time. `None` if the surely dated ones lie too near to each other in time to tell or the allocation is not sequential.
-pub fn foreign_rate(mappings: &[FreshMapping], step: i32) -> Option<f32> {
-    if step == 0 {
-        return None;
-    }
-    // The moment of a repeated one's port is not known; its port is an own one all the same.
-    let dated = || mappings.iter().filter(|m| !m.repeated);
-    let first = dated().min_by_key(|m| m.sent)?;
-    let last = dated().max_by_key(|m| m.sent)?;
-    let time = last.sent.saturating_sub(first.sent);
-    if time < Duration::from_millis(200) {
-        return None;
-    }
-    let way = |m: &FreshMapping| distance(first.external, m.external) / step;
-    let mut own: Vec<i32> = mappings.iter().map(way).filter(|w| *w > 0 && *w <= way(last)).collect();
-    own.sort_unstable();
-    own.dedup();
-    let foreign = (way(last) - own.len() as i32).max(0);
-    Some(foreign as f32 / time.as_secs_f32())
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn seen(ports: &[u16]) -> Vec<FreshMapping> {
-        let mapping = |(i, external): (usize, &u16)| FreshMapping {
-            sent: Duration::from_millis(i as u64),
-            local: 50_000 + i as u16,
-            external: *external,
-            repeated: false,
-        };
-        ports.iter().enumerate().map(mapping).collect()
-    }
-
-    #[test]
-    fn a_counter_is_one_even_where_its_order_is_lost() {
-        assert_eq!(
-            told(&[42_051, 42_069, 42_057, 42_063, 42_060, 42_075]),
-            PortAllocation::Sequential { step: 3 }
-        );
-    }
-
-    fn told(ports: &[u16]) -> PortAllocation {
-        allocation(&seen(ports), StepRule::Gcd)
-    }
-
-    #[test]
-    fn m4_sequential_with_signed_steps_and_foreign_ports() {
-        assert_eq!(told(&[2_000, 2_001, 2_002]), PortAllocation::Sequential { step: 1 });
-        assert_eq!(told(&[2_000, 2_009, 2_012, 2_024]), PortAllocation::Sequential { step: 3 });
-        assert_eq!(told(&[2_000, 1_998, 1_990, 1_988]), PortAllocation::Sequential { step: -2 });
-        assert_eq!(told(&[65_534, 65_535, 1_024, 1_026]), PortAllocation::Sequential { step: 1 });
-    }
-
-    #[test]
-    fn m4_a_repeated_probe_does_not_hide_the_counter() {
-        // The third one was lost before the NAT and got its port last.
-        let ports = [2_000, 2_001, 2_030, 2_002, 2_003, 2_004, 2_005, 2_006];
-        assert_eq!(told(&ports), PortAllocation::Sequential { step: 1 });
-        let mut three = seen(&[2_000, 2_044, 2_041, 2_002, 2_003]);
-        three[1].repeated = true;
-        three[2].repeated = true;
-        assert_eq!(allocation(&three, StepRule::Gcd), PortAllocation::Sequential { step: 1 });
-    }
-
-    #[test]
-    fn m4_a_probe_lost_behind_the_nat_keeps_its_early_port() {
-        // Seen in a simulated join: of eight probes of a counter by -1 three were lost between the NAT and the
-        // server; their ports are the first ones, but they came in last.
-        let mut lost = seen(&[16_262, 16_261, 16_259, 16_258, 16_257, 16_265, 16_264, 16_263]);
-        for mapping in &mut lost[5..] {
-            mapping.sent += Duration::from_millis(300);
-        }
-        assert_ne!(allocation(&lost, StepRule::Gcd), PortAllocation::Sequential { step: -1 }, "it matters");
-        for mapping in &mut lost[5..] {
-            mapping.repeated = true;
-        }
-        assert_eq!(allocation(&lost, StepRule::Gcd), PortAllocation::Sequential { step: -1 });
-    }
-
-    #[test]
-    fn m4_preserving_even_if_one_port_was_taken() {
-        assert_eq!(told(&[50_000, 50_001, 50_002]), PortAllocation::Preserving);
-        assert_eq!(told(&[50_000, 50_001, 31_337, 50_003]), PortAllocation::Preserving);
-    }
-
-    #[test]
-    fn m4_random() {
-        assert_eq!(told(&[40_122, 1_999, 60_441, 22_020, 9_123, 33_333, 51_151]), PortAllocation::Random);
-        assert_eq!(told(&[2_000, 30_000, 60_000]), PortAllocation::Random, "order alone is not a counter");
-    }
-
-    #[test]
-    fn m4_random_inside_a_block() {
-        let ports = [13_500, 12_200, 14_900, 15_800, 12_900, 14_100, 13_000, 15_200];
-        let PortAllocation::RandomInBlock { first, last } = told(&ports) else {
-            panic!("{:?}", told(&ports))
-        };
-        assert!(first <= 12_200 && last >= 15_800);
-        assert!(last - first < 2 * (15_800 - 12_200));
-    }
-
-    #[test]
-    fn m4_too_few_samples_say_nothing() {
-        assert_eq!(told(&[2_000, 2_001]), PortAllocation::Unknown);
-    }
-
-    #[test]
-    fn m24_foreign_rate_leaves_out_the_own_ports() {
-        let at = |ms, external| FreshMapping {
-            sent: Duration::from_millis(ms),
-            local: 1,
-            external,
-            repeated: false,
-        };
-        // Five own ports and 20 foreign ones over one second, step 2.
-        let mappings = [at(0, 3_000), at(0, 3_002), at(300, 3_020), at(600, 3_030), at(1_000, 3_048)];
-        let rate = foreign_rate(&mappings, 2).unwrap();
-        assert!((rate - 20.0).abs() < 0.01, "{rate}");
-        assert_eq!(foreign_rate(&mappings[..2], 2), None, "no time went by");
-        // A port made at the start, but seen late, does not hide what others took; it is an own one still.
-        let late = FreshMapping { repeated: true, ..at(1_200, 3_004) };
-        let with_late = [&mappings[..], &[late]].concat();
-        let rate = foreign_rate(&with_late, 2).unwrap();
-        assert!((rate - 19.0).abs() < 0.01, "{rate}");
-        assert_eq!(foreign_rate(&[], 1), None);
-    }
-}
+mod tests;

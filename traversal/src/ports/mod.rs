@@ -5,12 +5,15 @@
 //! over the seam are anchored on both of the ports that were really seen.
 
 mod allocation;
+mod counter;
+mod drift;
 mod predict;
 mod range;
 mod step;
 mod widen;
 
-pub use allocation::{FreshMapping, allocation, foreign_rate};
+pub use allocation::{Estimate, FreshMapping, allocation};
+pub use drift::foreign_rate;
 pub use predict::{
     Birthday, UNKNOWN_RATE, birthday, birthday_chance, birthday_probes, giant_step_port, poisson_cdf,
     poisson_quantile, predicted_ports, prediction_width,

@@ -187,7 +187,7 @@ fn the_server_checks_a_profile_against_what_it_saw() {
         for target in targets {
             sequence += 1;
             port += 2;
-            let tag = ProbeTag { local_port, repeated: false, sequence }.into();
+            let tag = ProbeTag { local_port, repeated: false, burst: 0, sequence }.into();
             probe(&mut world, player, *target, &format!("203.0.113.1:{port}"), tag, ProbePurpose::Report);
             world.pass(Duration::from_millis(2));
         }
@@ -245,7 +245,7 @@ fn a_probe_lost_on_the_way_here_does_not_hide_the_counter() {
         if n == 0 {
             world.pass(Duration::from_millis(500));
         }
-        let tag = ProbeTag { local_port: 50_000 + n, repeated, sequence }.into();
+        let tag = ProbeTag { local_port: 50_000 + n, repeated, burst: 0, sequence }.into();
         let seen_at = format!("203.0.113.1:{}", 20_000 + 3 * n);
         probe(&mut world, player, 0, &seen_at, tag, ProbePurpose::Report);
         world.pass(Duration::from_millis(2));
@@ -259,4 +259,44 @@ fn a_probe_lost_on_the_way_here_does_not_hide_the_counter() {
         _ => None,
     });
     assert_eq!(told, Some(PortAllocation::Sequential { step: 3 }));
+}
+
+#[test]
+fn m24_how_busy_a_nat_is_goes_into_the_plan_before_the_players_own_word() {
+    use traversal_core::classify::ProbeTag;
+    use traversal_core::nat::PortAllocation;
+    for (foreign, busy) in [(0u16, false), (400, true)] {
+        let mut world = World::with(ServerConfig::default(), four_sockets());
+        let host = world.player(1, "203.0.113.1:4000");
+        let joiner = world.player(2, "203.0.113.2:4000");
+        let room = world.host(host, named("den"));
+        assert!(world.answer(joiner, by_name(&room.name)).is_ok());
+        // A NAT with a new port for each destination, counting by 3: a burst of ten, and later two of two.
+        let (mut port, mut sequence) = (20_000, 0);
+        let mut burst = |world: &mut World, burst: u8, locals: std::ops::Range<u16>| {
+            for local_port in locals {
+                for target in if local_port == 50_000 { 0..3 } else { 0..1 } {
+                    (sequence, port) = (sequence + 1, port + 3);
+                    let tag = ProbeTag { local_port, repeated: false, burst, sequence }.into();
+                    probe(world, host, target, &format!("203.0.113.1:{port}"), tag, ProbePurpose::Report);
+                }
+            }
+            world.pass(Duration::from_millis(100));
+            // What others take in a tenth of a second.
+            port += 3 * (foreign / 10);
+        };
+        burst(&mut world, 0, 50_000..50_008);
+        burst(&mut world, 1, 50_008..50_010);
+        let seen = |world: &World| {
+            world.fakes[joiner].told.iter().rev().find_map(|message| match message {
+                ToPlayer::Replan(plan) => Some(plan.peer_nat),
+                _ => None,
+            })
+        };
+        let early = seen(&world).expect("the early plan");
+        assert_eq!(early.allocation, PortAllocation::Sequential { step: 3 });
+        burst(&mut world, 2, 50_010..50_012);
+        let rate = seen(&world).unwrap().foreign_rate;
+        assert_eq!(rate.is_some_and(|rate| (rate - 400.0).abs() < 20.0), busy, "{rate:?}");
+    }
 }
