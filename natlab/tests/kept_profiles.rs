@@ -79,7 +79,12 @@ fn m9_a_player_who_joins_at_its_next_start_is_planned_by_what_it_measured_before
         let [host, joiner] = kept.clone().map(|kept| kept.profile);
         assert_eq!((host.confidence, joiner.confidence), (Confidence::Full, Confidence::Full));
         let (_, methods, told) = joins_at_once(settings(2, left, right), &kept);
-        let stale = |profile| NatProfile { confidence: Confidence::Stale, ..profile };
+        let stale = |profile| NatProfile {
+            confidence: Confidence::Stale,
+            foreign_rate: None,
+            allocation_confidence: None,
+            ..profile
+        };
         let expected = plan(&stale(joiner), &stale(host), PlanOptions::default()).methods;
         assert_eq!(methods, expected, "{left} {right}");
         assert_ne!(methods, unknown_plan(), "{left} {right}: the hint tells something");

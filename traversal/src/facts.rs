@@ -172,6 +172,8 @@ impl NatFacts {
             mapping: self.mapping.unwrap_or(measured.mapping),
             filtering: self.filtering.unwrap_or(measured.filtering),
             allocation: self.allocation.unwrap_or(measured.allocation),
+            // It is about the measured one.
+            allocation_confidence: measured.allocation_confidence.filter(|_| self.allocation.is_none()),
             foreign_rate: self.foreign_rate.or(measured.foreign_rate),
             timeout: self.timeout.or(measured.timeout),
             // Both bounds belong to one measurement.
@@ -220,6 +222,7 @@ impl NatProfile {
         Self {
             allocation,
             foreign_rate: self.foreign_rate.filter(|rate| rate_is_possible(*rate)),
+            allocation_confidence: self.allocation_confidence.filter(|sure| (0.0..=1.0).contains(sure)),
             timeout: self.timeout.filter(possible),
             timeout_below: self.timeout_below.filter(possible),
             ..self

@@ -77,6 +77,9 @@ impl KeptProfile {
             confidence: Confidence::Stale,
             mapped: false,
             udp_blocked: false,
+            // How busy the others behind this NAT were then says nothing about now.
+            foreign_rate: None,
+            allocation_confidence: None,
             ..self.profile.plausible()
         };
         (self.network == *network && self.age < MAX_AGE).then_some(profile)
