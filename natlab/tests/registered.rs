@@ -49,8 +49,6 @@ fn m34_a_join_of_a_player_who_has_logged_off_fails_with_that_reason_and_sends_it
     assert_eq!(pair.player(right).refusals, [(RequestKind::Join, no_room)]);
     let planned = |host| pair.player(host).events.iter().any(|(_, e)| matches!(e, Event::Plan { .. }));
     assert!(!planned(left) && !planned(right));
-    // Since the request; the lobby server may still take its leave of it.
     let (of_left, of_right) = (pair.world.stats(left), pair.world.stats(right));
-    assert_eq!((of_right.to_players, of_left.first_from_player), (0, None));
-    eprintln!("DEBUG {:?} sent {}", of_left.datagrams_received, of_left.datagrams_sent);
+    assert_eq!((of_right.to_players, of_left.first_from_player), (0, None), "since the request");
 }

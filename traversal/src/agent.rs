@@ -179,7 +179,12 @@ impl Agent {
                 let mut cx = cx!(self, now);
                 if let Owner::Match(id, method, slot) = owner {
                     if let Some(peer) = self.peers.get_mut(&id) {
-                        peer.handle_socket(&mut cx, &mut hands!(self), (method, slot), local.is_some());
+                        peer.handle_socket(
+                            &mut cx,
+                            &mut hands!(self),
+                            (method, slot),
+                            local.map(|local| local.port()),
+                        );
                     }
                 } else {
                     self.detection.handle_socket(&mut cx, &mut self.link, &mut self.sockets, owner, local);

@@ -198,6 +198,9 @@ impl Server {
             ToServer::MatchReport { match_id, outcome, cause } => {
                 self.match_report(now, player, match_id, outcome, cause);
             }
+            ToServer::KeptPorts { match_id, round, ports } => {
+                self.handle_kept_ports(now, id, match_id, round, ports);
+            }
             ToServer::ClaimRange { match_id, round, step, reports } => {
                 self.handle_claim(now, id, match_id, Claim { round, step, reports });
             }

@@ -126,6 +126,12 @@ pub struct KeptMatch {
 /// How many of them a message has at the most, so that it fits a datagram.
 pub const MAX_KEPT: usize = 16;
 
+/// How many steps ahead of a port that was seen other ports lie, for [`ProbePurpose::Newest`](super::ProbePurpose::Newest).
+pub type Ahead = [u16; 4];
+
+/// Ports that a player whose NAT keeps inner ports may name at a time.
+pub const MAX_KEPT_PORTS: usize = 4;
+
 /// A way to get through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -202,7 +208,31 @@ pub enum Facts {
         round: u16,
         /// Where it was seen.
         address: SocketAddr,
+        /// As in [`ProbePurpose::Newest`](super::ProbePurpose::Newest).
+        ahead: Ahead,
     },
     /// The other side's address changed.
     PeerPublic(Vec<SocketAddr>),
+    /// The next packets of the other side leave by these ports, one by each: its NAT keeps the inner port of a socket
+    /// that has sent nothing yet (RFC 4787 section 4.2.1).
+    Kept {
+        /// Which try.
+        round: u16,
+        /// Public IP of the other side's session.
+        ip: std::net::IpAddr,
+        /// At most [`MAX_KEPT_PORTS`], no well-known ones.
+        ports: Vec<u16>,
+    },
+    /// Of the two probes around the other side's bubble one was never seen: the bubble left somewhere beyond the other
+    /// one's port (M19, M40).
+    OpenRange {
+        /// Which try.
+        round: u16,
+        /// Public IP of the other side's NAT, as the probe was seen.
+        ip: std::net::IpAddr,
+        /// Port of the probe that was seen.
+        bound: u16,
+        /// Signed port step, away from the bound.
+        step: i32,
+    },
 }
