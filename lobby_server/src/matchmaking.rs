@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use traversal_core::address::{Scope, is_site, scope};
 use traversal_core::id::MatchId;
 use traversal_core::nat::NatProfile;
 use traversal_core::plan::{Plan, PlanInForce, PlanOptions, plan};
@@ -51,20 +52,17 @@ pub(crate) struct Policy {
 pub(crate) enum Reach {
     /// This machine.
     Loopback,
-    /// Private (RFC 1918), link-local, unique local (RFC 4193).
+    /// This link or site: private, shared with a carrier's or an overlay network, link-local, unique local.
     Local,
     /// Everything else.
     Public,
 }
 
 pub(crate) fn reach(ip: IpAddr) -> Reach {
-    match ip {
-        IpAddr::V4(ip) if ip.is_loopback() => Reach::Loopback,
-        IpAddr::V4(ip) if ip.is_private() || ip.is_link_local() => Reach::Local,
-        IpAddr::V6(ip) if ip.is_loopback() => Reach::Loopback,
-        IpAddr::V6(ip) if ip.is_unicast_link_local() || ip.is_unique_local() => Reach::Local,
-        IpAddr::V6(ip) => ip.to_ipv4_mapped().map_or(Reach::Public, |ip| reach(ip.into())),
-        IpAddr::V4(_) => Reach::Public,
+    match scope(ip) {
+        Scope::Loopback => Reach::Loopback,
+        _ if is_site(ip) => Reach::Local,
+        _ => Reach::Public,
     }
 }
 
@@ -307,6 +305,25 @@ mod tests {
         assert!(told(&a, &b, &policy()).0.same_nat);
         assert!(!told(&a, &c, &policy()).0.same_nat);
         assert!(told(&a, &c, &Policy { mask_v6: 0, ..policy() }).0.same_nat);
+    }
+
+    #[test]
+    fn shared_space_is_a_network_of_its_own() {
+        // A server inside Tailscale or behind a carrier's NAT sees its players there (RFC 6598).
+        let a = party("100.64.0.7:4000", &["100.64.0.7:4000", "192.168.1.2:4000"]);
+        let b = party("100.127.3.9:5000", &["100.127.3.9:5000"]);
+        let (host, joiner) = told(&a, &b, &policy());
+        assert!(host.same_nat && joiner.same_nat);
+        assert_eq!((host.peer_public, joiner.peer_public), (vec![b.public], vec![a.public]));
+        assert_eq!((host.peer_local, joiner.peer_local), (b.local.clone(), a.local.clone()));
+        // One of them alone: the other one is elsewhere.
+        let outside = party("198.51.100.1:5000", &[]);
+        let (host, joiner) = told(&a, &outside, &policy());
+        assert!(!host.same_nat && !joiner.same_nat && joiner.peer_local.is_empty());
+        // In whichever form.
+        assert_eq!(reach("::ffff:100.64.0.7".parse().unwrap()), Reach::Local);
+        assert_eq!(reach("::ffff:127.0.0.1".parse().unwrap()), Reach::Loopback);
+        assert_eq!(reach("100.128.0.1".parse().unwrap()), Reach::Public);
     }
 
     #[test]

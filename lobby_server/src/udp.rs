@@ -8,6 +8,7 @@ use std::time::Instant;
 use mio::net::UdpSocket;
 use quinn_udp::{RecvMeta, Transmit, UdpSockRef, UdpSocketState};
 use socket2::{Domain, Protocol, Socket, Type};
+use traversal_core::address::{Scope, scope};
 
 use crate::config::Settings;
 use crate::matchmaking::{Reach, reach};
@@ -117,7 +118,7 @@ fn own_address(v6: bool) -> Option<IpAddr> {
         .into_iter()
         .map(|(_, ip)| ip)
         // Link-local addresses need a scope that the other side cannot know.
-        .filter(|ip| ip.is_ipv6() == v6 && !matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local()))
+        .filter(|ip| ip.is_ipv6() == v6 && (!v6 || scope(*ip) != Scope::LinkLocal))
         .filter(|ip| reach(*ip) != Reach::Loopback)
         .collect();
     own.sort_by_key(|ip| (reach(*ip) != Reach::Public, *ip));

@@ -11,7 +11,8 @@ use traversal_core::config::Detect;
 use traversal_core::nat::{
     Confidence, FilteringBehavior, MappingBehavior, NatKind, NatProfile, PortAllocation,
 };
-use traversal_core::{Command, Event};
+use traversal_core::plan::{PlanOptions, plan};
+use traversal_core::{Command, Event, NatFacts};
 
 fn chain(spec: &str) -> Vec<NatConfig> {
     spec.parse::<NatSpec>().unwrap().chain
@@ -334,23 +335,56 @@ fn m8_after_a_machine_has_slept_its_profile_is_stale_until_it_is_measured_again(
 }
 
 #[test]
-fn m9_a_profile_set_by_hand_is_taken_as_it_is_and_nothing_is_measured() {
-    let by_hand = NatProfile {
-        mapping: MappingBehavior::AddressAndPortDependent,
-        filtering: FilteringBehavior::AddressAndPortDependent,
-        allocation: PortAllocation::Sequential { step: 7 },
-        translated: Some(true),
-        ..NatProfile::default()
-    };
+fn m9_each_fact_set_by_hand_wins_and_the_rest_is_measured_all_the_same() {
+    let step = PortAllocation::Sequential { step: 7 };
+    let facts = [
+        NatFacts { mapping: Some(MappingBehavior::AddressAndPortDependent), ..NatFacts::NONE },
+        NatFacts { filtering: Some(FilteringBehavior::AddressDependent), ..NatFacts::NONE },
+        NatFacts { allocation: Some(step), ..NatFacts::NONE },
+        NatFacts { foreign_rate: Some(120.0), ..NatFacts::NONE },
+        NatFacts { timeout: Some(Duration::from_secs(45)), ..NatFacts::NONE },
+        NatFacts::of_kind(NatKind::PortSensitiveSymmetric).unwrap(),
+    ];
     for detect in [Detect::Server, Detect::Peer] {
         let mut settings = settings(30, "portrestricted", "none");
-        settings.config.manual_profile = Some(by_hand);
         settings.config.detect = detect;
-        let mut pair = measured(settings);
-        run(&mut pair, 30);
-        let expected = NatProfile { confidence: Confidence::Manual, ..by_hand };
-        assert_eq!(left(&pair), expected);
-        let now = pair.world.now();
-        assert_eq!(pair.world.nat(pair.left_nats[0]).mappings(now).len(), 1, "the game's socket alone");
+        let mut pair = measured(settings.clone());
+        run(&mut pair, 3);
+        let measured_alone = left(&pair);
+        assert_eq!(measured_alone.confidence, Confidence::Full);
+        for manual in facts {
+            settings.config.manual = manual;
+            let mut pair = measured(settings.clone());
+            run(&mut pair, 3);
+            assert_eq!(left(&pair), manual.over(measured_alone), "{detect:?} {manual:?}");
+        }
     }
+}
+
+#[test]
+fn m9_a_player_who_joins_right_after_its_login_is_planned_by_what_it_has_set() {
+    let mut settings = settings(31, "portrestricted", "ps");
+    let manual = NatFacts {
+        allocation: Some(PortAllocation::Sequential { step: 1 }),
+        filtering: Some(FilteringBehavior::AddressAndPortDependent),
+        ..NatFacts::of_kind(NatKind::PortSensitiveSymmetric).unwrap()
+    };
+    settings.config.manual = manual;
+    settings.join = JoinMoment::AtOnce;
+    let mut pair = PairWorld::new(settings);
+    assert!(pair.prepare());
+    pair.request();
+    let right = pair.right;
+    let planned = |pair: &PairWorld| {
+        pair.player(right).events.iter().find_map(|(_, event)| match event {
+            Event::Plan { methods, .. } => Some(methods.clone()),
+            _ => None,
+        })
+    };
+    assert!(pair.wait(Duration::from_secs(3), |pair| planned(pair).is_some()));
+    // Both have set the same; no probe has come back yet.
+    let known = manual.over(NatProfile::UNKNOWN);
+    assert_eq!(planned(&pair).unwrap(), plan(&known, &known, PlanOptions::default()).methods);
+    let unknown = plan(&NatProfile::UNKNOWN, &NatProfile::UNKNOWN, PlanOptions::default());
+    assert_ne!(planned(&pair).unwrap(), unknown.methods);
 }

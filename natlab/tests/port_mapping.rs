@@ -245,3 +245,25 @@ fn a_server_with_one_address_cannot_prove_it() {
     assert_eq!(states, ["checking", "unproven"]);
     assert!(!pair.player(left).nat.mapped);
 }
+
+#[test]
+fn m9_m13_a_port_of_the_other_router_set_by_hand_is_aimed_at_where_no_method_finds_the_way() {
+    // The owner of the right router has forwarded a port by hand, and told the other player; no program knows of it.
+    for (set, other, direct) in
+        [("40000", "psrandom", true), ("39998-40001", "ps", true), ("40001", "psrandom", false)]
+    {
+        let config = AgentConfig {
+            relay: RelayPolicy::Never,
+            bubble_targets: Some(set.parse().unwrap()),
+            ..AgentConfig::default()
+        };
+        let chains = [other, "psrandom"].map(|spec| spec.parse::<NatSpec>().unwrap().chain);
+        let mut party = PartyWorld::new(3, &chains, DELAY, &config);
+        assert!(party.prepare());
+        let local = party.world.local(party.players[1], 0).unwrap();
+        party.world.nat_mut(party.nats[1][0]).forward_port(Proto::Udp, 40_000, local);
+        party.join(1);
+        let reached = party.wait(Duration::from_secs(4), |party| party.is_direct(1) && party.is_played(1));
+        assert_eq!(reached, direct, "{set} {other}: {:?}", party.player(1).failures);
+    }
+}

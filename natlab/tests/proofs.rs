@@ -18,7 +18,8 @@ fn sources(folder: &Path, into: &mut Vec<(PathBuf, String)>) {
 
 /// A test of this name is in this text, and is not ignored.
 fn has_test(text: &str, name: &str) -> bool {
-    let Some(place) = text.find(&format!("fn {name}()")) else { return false };
+    // A property test has arguments.
+    let Some(place) = text.find(&format!("fn {name}(")) else { return false };
     let before = text[..place].trim_end();
     before.ends_with("#[test]") && !before.ends_with("#[ignore]")
 }

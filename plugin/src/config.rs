@@ -54,11 +54,14 @@ pub struct TraversalConfig {
     /// How the machine's router is asked to forward the game's port, in the order of preference; empty: not at all.
     /// It starts with the login, in the background, is renewed, and given back at the end. A forwarded port only
     /// counts once the lobby server's second address has reached it ([`PortMappingState`](crate::PortMappingState)).
-    /// Nobody is asked where the lobby server is on this machine, where the public address is the machine's own, with
-    /// [`RelayPolicy::Only`](crate::RelayPolicy::Only), and with a `manual_profile`.
+    /// Nobody is asked where the lobby server is on this machine, where the public address is the machine's own, and
+    /// with [`RelayPolicy::Only`](crate::RelayPolicy::Only).
     pub port_mapping: Vec<MappingProtocol>,
     /// Where the player's identity comes from.
     pub identity: IdentitySource,
+    /// Where it is kept what was measured in which network, so that a join right after the next start has something to go
+    /// by. Everything is measured all the same.
+    pub kept_profiles: KeptProfiles,
     /// The agent's further settings: LAN, relay, TCP, method, detection, caps, timeouts. Its `game`, `game_protocol`,
     /// `name`, `token` and `server_keys` are replaced by the fields above.
     pub agent: AgentConfig,
@@ -105,6 +108,7 @@ impl Default for TraversalConfig {
             ipv6: true,
             port_mapping: vec![MappingProtocol::Pcp, MappingProtocol::NatPmp, MappingProtocol::Upnp],
             identity: IdentitySource::default(),
+            kept_profiles: KeptProfiles::default(),
             agent,
             transport: Transport::default(),
             renet: ConnectionConfig::default(),
@@ -125,7 +129,6 @@ impl TraversalConfig {
     pub(crate) fn asks_router(&self) -> bool {
         !self.port_mapping.is_empty()
             && self.agent.relay != RelayPolicy::Only
-            && self.agent.manual_profile.is_none()
             && self.bind.is_none_or(|bind| bind.is_ipv4() && !bind.ip().is_loopback())
     }
 
@@ -176,6 +179,19 @@ pub enum IdentitySource {
     File(PathBuf),
     /// These secret bytes.
     Secret([u8; 32]),
+}
+
+/// Where NAT profiles are kept from one start to the next (M9), for 30 days: at most 16 networks, each known by a block of
+/// its public address and by its local networks.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum KeptProfiles {
+    /// Beside [`IdentitySource::File`], with `.nat.json` behind its name; nowhere with another identity.
+    #[default]
+    BesideIdentity,
+    /// In this file.
+    File(PathBuf),
+    /// Nowhere.
+    Off,
 }
 
 impl fmt::Debug for IdentitySource {

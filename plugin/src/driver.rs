@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use mio::{Poll, Token, Waker};
+use traversal_core::address::{Scope, scope};
 use traversal_core::id::PlayerId;
 use traversal_core::{Command, Event, SocketId};
 
@@ -15,6 +16,7 @@ use crate::config::TraversalConfig;
 use crate::error::{SocketError, TraversalError};
 use crate::handoff::PunchedSocket;
 use crate::identity;
+use crate::kept_profiles::{self, Keeper};
 use crate::port_mapping::{PortMapper, Settings};
 use crate::sockets::Socket;
 use crate::state::{Counters, count};
@@ -125,8 +127,11 @@ impl Driver {
     /// Opens the sockets and starts the thread.
     pub(crate) fn start(config: &TraversalConfig, counters: Arc<Counters>) -> Result<Self, TraversalError> {
         let failed = |error: std::io::Error| TraversalError::Driver { reason: error.to_string() };
+        config.agent.manual.check()?;
         let identity = identity::load(&config.identity)?;
         let seed = identity::entropy()?;
+        let kept_file = kept_profiles::path(config);
+        let kept = kept_file.as_deref().map(kept_profiles::load).unwrap_or_default();
         let (main, main_v6) = open_main(config)?;
         let poll = Poll::new().map_err(failed)?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKE).map_err(failed)?);
@@ -146,7 +151,7 @@ impl Driver {
         let has_v6 = main_v6.is_some();
         let mut turn = Turn::new(
             config,
-            (identity, seed),
+            (identity, seed, kept),
             (main, main_v6),
             poll,
             shared.clone(),
@@ -173,13 +178,26 @@ impl Driver {
                 let _ = sender.try_send(what);
                 let _ = waker.wake();
             };
-            let (mapper, thread) = PortMapper::new(Settings::new(config.port_mapping.clone()), tell);
+            let (name_sender, names) = bounded(1);
+            let waker = driver.shared.waker.clone();
+            let named = Arc::new(move |name| {
+                // One that is not taken yet is as good.
+                let _ = name_sender.try_send(name);
+                let _ = waker.wake();
+            });
+            let settings = Settings { named, ..Settings::new(config.port_mapping.clone()) };
+            let (mapper, thread) = PortMapper::new(settings, tell);
             let bind = config.bind.and_then(|bind| match bind.ip() {
                 IpAddr::V4(ip) if !ip.is_unspecified() => Some(ip),
                 _ => None,
             });
-            turn.set_router(Router { mapper, news, bind, local: router_local, known: None });
+            turn.set_router(Router { mapper, news, names, bind, local: router_local, known: None });
             driver.spawn("traversal-router", thread)?;
+        }
+        if let Some(path) = kept_file {
+            let (keeper, thread) = Keeper::new(path);
+            turn.set_keeper(keeper);
+            driver.spawn("traversal-kept", thread)?;
         }
         driver.spawn("traversal", move || turn.run())?;
         Ok(driver)
@@ -278,10 +296,9 @@ fn watch_interfaces(
 /// other side cannot know.
 fn usable(ips: impl Iterator<Item = IpAddr>, v6: bool) -> Vec<IpAddr> {
     let mut usable: Vec<IpAddr> = ips
-        .filter(|ip| match ip {
-            IpAddr::V4(ip) => !ip.is_loopback() && !ip.is_link_local() && !ip.is_unspecified(),
-            IpAddr::V6(ip) => v6 && !ip.is_loopback() && !ip.is_unicast_link_local() && !ip.is_unspecified(),
-        })
+        .map(|ip| ip.to_canonical())
+        .filter(|ip| v6 || ip.is_ipv4())
+        .filter(|ip| !matches!(scope(*ip), Scope::Loopback | Scope::LinkLocal | Scope::Unspecified))
         .collect();
     usable.sort_unstable();
     usable.dedup();

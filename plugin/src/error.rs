@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use traversal_core::{IntoSocketError, LobbyError};
+use traversal_core::{FactError, IntoSocketError, LobbyError};
 
 /// Why there is no link to a lobby server.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -30,6 +30,9 @@ pub enum TraversalError {
         /// The system's words.
         reason: String,
     },
+    /// [`AgentConfig::manual`](crate::AgentConfig::manual) has a fact that cannot be.
+    #[error(transparent)]
+    Facts(#[from] FactError),
     /// The system gave no random bytes, no poller or no thread.
     #[error("the network thread cannot run: {reason}")]
     Driver {

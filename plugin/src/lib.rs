@@ -73,7 +73,7 @@
 // Which room holds what. The app's side: `messages` (asked and told), `state` (resources), `conditions`, `systems`
 // (once a frame, between app and driver), `link` (the app's end of the driver), `renet`, `datagrams`, `ggrs` and
 // `handoff` (what a connection is used for). The thread's side: `driver` (starts and ends it), `turn` (its loop),
-// `sockets`, `stream`, `resolve`, `port_mapping`, `identity`.
+// `sockets`, `stream`, `resolve`, `port_mapping`, `identity`, `kept_profiles`.
 mod conditions;
 mod config;
 mod datagrams;
@@ -83,6 +83,7 @@ mod error;
 mod ggrs;
 mod handoff;
 mod identity;
+mod kept_profiles;
 mod link;
 mod messages;
 mod port_mapping;
@@ -100,7 +101,9 @@ use bevy_ecs::schedule::common_conditions::resource_exists;
 use bevy_renet::{RenetClientPlugin, RenetReceive, RenetSend, RenetServerPlugin};
 
 pub use conditions::{hosting, in_room, joined, lobby_online, peer_connected};
-pub use config::{DEFAULT_PORT, IdentitySource, ServerKey, ServerKeyError, Transport, TraversalConfig};
+pub use config::{
+    DEFAULT_PORT, IdentitySource, KeptProfiles, ServerKey, ServerKeyError, Transport, TraversalConfig,
+};
 pub use datagrams::{Datagram, DatagramError, DatagramSocket, Datagrams, MAX_DATAGRAM, SOCKET_CHANNELS};
 pub use error::{SocketError, TraversalError};
 #[cfg(feature = "ggrs")]
@@ -128,9 +131,9 @@ pub use traversal_core::wire::message::{
     RoomOptions, RoomSummary, RoomTarget, Topology,
 };
 pub use traversal_core::{
-    AgentConfig, Caps, Detect, DisconnectReason, IntoSocketError, LobbyError, LobbyState, MappingProtocol,
-    NoPortMapping, PathInfo, PathKind, PortMapping, PortMappingState, RelayPolicy, RequestFailure,
-    RequestKind,
+    AgentConfig, BubbleTargets, Caps, Detect, DisconnectReason, FactError, IntoSocketError, LobbyError,
+    LobbyState, MappingProtocol, NatFacts, NoPortMapping, PathInfo, PathKind, PortMapping, PortMappingState,
+    RelayPolicy, RequestFailure, RequestKind,
 };
 
 #[cfg(doctest)]

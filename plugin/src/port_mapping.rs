@@ -7,6 +7,7 @@
 mod ask;
 #[cfg(test)]
 mod fake;
+mod name;
 mod route;
 #[cfg(test)]
 mod tests;
@@ -17,7 +18,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
-use traversal_core::{MappingProtocol, NoPortMapping, PortMapping};
+use traversal_core::{MappingProtocol, NoPortMapping, PortMapping, RouterName};
 
 use ask::Lease;
 pub(crate) use route::Route;
@@ -53,13 +54,16 @@ pub(crate) struct Settings {
     pub(crate) trusted: Vec<IpAddr>,
     /// Finds the router, for an address that the socket is bound to or the system's choice.
     pub(crate) route: Arc<dyn Fn(Option<Ipv4Addr>) -> Option<Route> + Send + Sync>,
+    /// Hears what the router calls itself.
+    pub(crate) named: Arc<dyn Fn(RouterName) + Send + Sync>,
 }
 
 impl Settings {
     pub(crate) fn new(protocols: Vec<MappingProtocol>) -> Self {
         let ssdp = SocketAddr::from((Ipv4Addr::new(239, 255, 255, 250), 1900));
         let renew = (Duration::from_secs(5), Duration::from_secs(1800));
-        Self { protocols, lease: 3600, renew, ssdp, trusted: Vec::new(), route: Arc::new(route::find) }
+        let (route, named) = (Arc::new(route::find), Arc::new(|_| ()));
+        Self { protocols, lease: 3600, renew, ssdp, trusted: Vec::new(), route, named }
     }
 }
 

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use mio::Waker;
+use traversal_core::address::canonical;
 
 use crate::config::DEFAULT_PORT;
 
@@ -51,10 +52,10 @@ enum Target {
 fn target(server: &str) -> Result<Target, String> {
     let server = server.trim();
     if let Ok(address) = server.parse() {
-        return Ok(Target::Literal(address));
+        return Ok(Target::Literal(canonical(address)));
     }
     if let Ok(ip) = server.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>() {
-        return Ok(Target::Literal(SocketAddr::new(ip, DEFAULT_PORT)));
+        return Ok(Target::Literal(canonical(SocketAddr::new(ip, DEFAULT_PORT))));
     }
     let (host, port) = match server.rsplit_once(':') {
         Some((host, port)) => match port.parse() {
@@ -249,7 +250,7 @@ impl Names {
             .found
             .iter()
             .flatten()
-            .copied()
+            .map(|address| canonical(*address))
             .filter(|address| (self.v6 || address.is_ipv4()) && seen.insert(*address))
             .collect();
         let reason = if !seen.is_empty() || !pending.errors.is_empty() {
@@ -337,6 +338,24 @@ mod tests {
         let servers = ["127.0.0.1:9".to_owned(), "10.0.0.1".to_owned()];
         let expected = vec!["127.0.0.1:9".parse().unwrap(), "10.0.0.1:3478".parse().unwrap()];
         assert_eq!(names.connect(Instant::now(), &servers), Some(Resolved::Addresses(expected)));
+    }
+
+    #[test]
+    fn ipv4_addresses_that_are_mapped_into_ipv6_are_ipv4_however_they_come() {
+        let v4: Vec<SocketAddr> = vec!["192.0.2.1:7".parse().unwrap()];
+        for literal in ["[::ffff:192.0.2.1]:7", "192.0.2.1:7"] {
+            let (mut names, _poll) = names(Arc::new(Silent));
+            let resolved = names.connect(Instant::now(), &[literal.to_owned()]);
+            assert_eq!(resolved, Some(Resolved::Addresses(v4.clone())), "{literal}");
+        }
+        let (mut names, mut poll) =
+            names(Arc::new(Fixed(vec!["[::ffff:192.0.2.1]:7".parse().unwrap(), v4[0]])));
+        let start = Instant::now();
+        let resolved = names.connect(start, &["lobby.test:7".to_owned()]).or_else(|| {
+            woken(&mut poll);
+            names.poll(start)
+        });
+        assert_eq!(resolved, Some(Resolved::Addresses(v4)), "one address, and no IPv6 is needed for it");
     }
 
     #[test]

@@ -13,12 +13,13 @@ use crossbeam_channel::{Receiver, Sender};
 use mio::{Events, Interest, Poll};
 use traversal_core::id::PlayerId;
 use traversal_core::{
-    Agent, Command, Event, Identity, LobbyError, LobbyState, SocketId, StreamState, WakeGuard,
+    Agent, Command, Event, Identity, KeptProfile, LobbyError, LobbyState, SocketId, StreamState, WakeGuard,
 };
 
 use crate::config::TraversalConfig;
 use crate::driver::{GameDatagram, Report, Request, Shared, WAKE, token};
 use crate::identity;
+use crate::kept_profiles::Keeper;
 use crate::resolve::{Names, Resolved};
 use crate::sockets::{Buffer, Socket};
 use crate::state::count;
@@ -66,6 +67,8 @@ pub(crate) struct Turn {
     names: Names,
     /// Asked for a port, where that is wanted.
     router: Option<Router>,
+    /// Where measured profiles are kept.
+    keeper: Option<Keeper>,
     /// Requests to a lobby whose name is being resolved.
     held: Vec<Command>,
     connections: BTreeMap<PlayerId, Connection>,
@@ -87,7 +90,7 @@ pub(crate) struct Turn {
 impl Turn {
     pub(crate) fn new(
         config: &TraversalConfig,
-        (identity, seed): (Identity, [u8; 32]),
+        (identity, seed, mut kept): (Identity, [u8; 32], Vec<KeptProfile>),
         (main, main_v6): (Socket, Option<Socket>),
         poll: Poll,
         shared: Shared,
@@ -101,8 +104,10 @@ impl Turn {
             shared.waker.clone(),
             main_v6.is_some(),
         );
+        let mut agent_config = config.agent_config();
+        agent_config.kept.append(&mut kept);
         let mut turn = Self {
-            agent: Agent::new(config.agent_config(), identity, seed, local),
+            agent: Agent::new(agent_config, identity, seed, local),
             poll,
             sockets: BTreeMap::new(),
             last: (SocketId::MAIN, 0),
@@ -114,6 +119,7 @@ impl Turn {
             addresses,
             names,
             router: None,
+            keeper: None,
             held: Vec::new(),
             connections: BTreeMap::new(),
             in_room: false,
@@ -140,6 +146,10 @@ impl Turn {
         self.poll.registry().register(socket.source(), token(id), Interest::READABLE)?;
         self.sockets.insert(id, socket);
         Ok(local)
+    }
+
+    pub(crate) fn set_keeper(&mut self, keeper: Keeper) {
+        self.keeper = Some(keeper);
     }
 
     /// Until told to stop.
@@ -327,6 +337,8 @@ impl Turn {
             .collect();
         self.events.push_back(Report::Local(local));
         self.router_local(&addresses);
+        // It may be another network, with another router.
+        self.command(now, Command::Router(None));
         self.command(now, Command::LocalAddresses(addresses));
     }
 

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use crate::failure::FailureReport;
 use crate::id::{JoinId, PlayerId};
+use crate::kept::KeptProfile;
+use crate::known_routers::RouterName;
 use crate::nat::NatProfile;
 use crate::port_mapping::{NoPortMapping, PortMapping, PortMappingState};
 use crate::wire::message::{
@@ -95,6 +97,8 @@ pub enum Command {
     /// What the router says about a forwarded port for [`SocketId::MAIN`]; again whenever it was renewed, changed or
     /// lost.
     PortMapping(Result<PortMapping, NoPortMapping>),
+    /// What the machine's router calls itself (M38); none: it is not known any more.
+    Router(Option<RouterName>),
 }
 
 /// Which request an [`Event::RequestFailed`] is about.
@@ -288,6 +292,9 @@ pub enum Event {
     Lobby(LobbyState),
     /// What is known of the own NAT changed.
     Nat(NatProfile),
+    /// The NAT of this network was measured: for the driver to store, and to give back at the next start with
+    /// [`AgentConfig::kept`](crate::AgentConfig::kept).
+    NatMeasured(KeptProfile),
     /// A room was opened or entered. After a new login the room is entered anew, with this event.
     RoomEntered {
         /// Which.

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use crate::nat::NatProfile;
+use crate::facts::{BubbleTargets, NatFacts};
+use crate::kept::KeptProfile;
 use crate::wire::message::Method;
 
 /// Settings of a player's agent.
@@ -28,8 +29,14 @@ pub struct AgentConfig {
     pub method: Option<Method>,
     /// Who works out the NAT's type (M7).
     pub detect: Detect,
-    /// Known beforehand (M9): nothing is measured then.
-    pub manual_profile: Option<NatProfile>,
+    /// What is known of the own NAT beforehand, fact by fact (M9). Each wins over the measured one; what is not set is
+    /// measured. Default: nothing is set. What [`NatFacts::check`] refuses is left out.
+    pub manual: NatFacts,
+    /// Ports of the other player's NAT at which bubbles are aimed, too (M9, M13). Default: none beside the port where the
+    /// lobby server sees the other player.
+    pub bubble_targets: Option<BubbleTargets>,
+    /// What was measured at earlier starts, as hints until it is measured anew ([`kept`](crate::kept)). Default: nothing.
+    pub kept: Vec<KeptProfile>,
     /// How long a server may be silent at a login before [`Event::Lobby`](crate::Event) says so (default 4 s). It is
     /// asked again with backoff after that, and a late answer still counts: once it has begun to answer, it is waited
     /// for as long as its round trip demands, so that a login over 5 s comes about.
@@ -86,7 +93,9 @@ impl Default for AgentConfig {
             tcp: true,
             method: None,
             detect: Detect::Server,
-            manual_profile: None,
+            manual: NatFacts::NONE,
+            bubble_targets: None,
+            kept: Vec::new(),
             login_timeout: Duration::from_secs(4),
             request_timeout: Duration::from_secs(4),
             allow_timeout: Duration::from_secs(25),

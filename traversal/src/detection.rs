@@ -1,6 +1,7 @@
 //! Hosts the classification of the own NAT: at login in the background, again when the network changes, and when it
 //! has grown old (M7-M9).
 
+mod known;
 mod life;
 
 use std::collections::BTreeMap;
@@ -15,6 +16,7 @@ use crate::classify::{
 };
 use crate::config::Detect;
 use crate::cx::{Cx, Uplink};
+use crate::kept::KeptProfile;
 use crate::login::{LobbyLink, Online, ProbeSeen};
 use crate::nat::{Confidence, NatProfile};
 use crate::ports::StepRule;
@@ -43,6 +45,10 @@ pub(crate) struct Detection {
     sequence: u16,
     hairpin: Option<[u8; TOKEN]>,
     profile: Option<NatProfile>,
+    /// What this run has measured, without what was set by hand, network by network; the newest first.
+    measured: Vec<KeptProfile>,
+    /// What is known of a router of this name.
+    router: Option<NatProfile>,
     /// A forwarded port counts.
     mapped: bool,
     renew_at: Option<Instant>,
@@ -79,7 +85,8 @@ impl Detection {
     pub(crate) fn start(&mut self, cx: &mut Cx<'_>, link: &mut LobbyLink, sockets: &mut Sockets) {
         self.stop_classifier(cx, sockets);
         let Some(online) = link.online() else { return self.stop(cx, sockets) };
-        if !self.life.begin(cx, online) {
+        let continued = self.life.begin(cx, online);
+        if !continued {
             self.stop_search(cx, sockets);
         }
         if online.over_stream() {
@@ -88,10 +95,8 @@ impl Detection {
             self.tell_as_is(cx, online, profile);
             return link.drain(cx);
         }
-        if let Some(profile) = cx.config.manual_profile {
-            let profile = NatProfile { confidence: Confidence::Manual, ..profile };
-            self.tell(cx, online, profile);
-            return link.drain(cx);
+        if !continued {
+            self.tell_beforehand(cx, online);
         }
         let config = ClassifierConfig {
             targets: online.welcome.probe_targets.clone(),
@@ -283,7 +288,9 @@ impl Detection {
             let measured = classifier.profile();
             sockets.close_all(cx, |owner| matches!(owner, Owner::Classifier(_)));
             self.renew_at = Some(cx.now + MAX_AGE);
-            self.tell(cx, online, self.life.add_to(measured));
+            let measured = self.life.add_to(measured);
+            self.tell(cx, online, measured);
+            self.keep(cx, online, measured);
             self.life.classified(online, &measured);
         }
         self.work_lifetime(cx, online, sockets);
@@ -319,6 +326,7 @@ impl Detection {
         }
         if let (true, Some(profile)) = (news, self.profile) {
             self.tell(cx, online, self.life.add_to(profile));
+            self.keep_lifetime(cx, online);
         }
     }
 
@@ -343,9 +351,11 @@ impl Detection {
 
     /// To the game and to the server. Where the server works it out, its answer comes back as the profile to go by.
     fn tell(&mut self, cx: &mut Cx<'_>, online: &mut Online, profile: NatProfile) {
-        let check = cx.config.detect == Detect::Server && profile.confidence != Confidence::Manual;
+        let manual = self.manual(cx);
+        let profile = manual.over(profile);
+        let check = cx.config.detect == Detect::Server;
         // Full only when the server has not answered for long; it will be noticed as lost.
-        let _ = online.session.send(cx.now, ToServer::Profile { profile, check });
+        let _ = online.session.send(cx.now, ToServer::Profile { profile, check, manual });
         self.profile = Some(profile);
         if !check {
             self.show(cx);
@@ -370,7 +380,8 @@ impl Detection {
 
     /// The same for what the server has no better knowledge of.
     fn tell_as_is(&mut self, cx: &mut Cx<'_>, online: &mut Online, profile: NatProfile) {
-        let _ = online.session.send(cx.now, ToServer::Profile { profile, check: false });
+        let manual = self.manual(cx);
+        let _ = online.session.send(cx.now, ToServer::Profile { profile, check: false, manual });
         self.profile = Some(profile);
         self.show(cx);
     }
@@ -378,7 +389,7 @@ impl Detection {
     /// The server's word (M7, E1).
     pub(crate) fn handle_profile(&mut self, cx: &mut Cx<'_>, profile: NatProfile) {
         // It may have crossed the news of a search on the way.
-        self.profile = Some(self.life.add_to(profile));
+        self.profile = Some(self.manual(cx).over(self.life.add_to(profile.plausible())));
         self.show(cx);
     }
 

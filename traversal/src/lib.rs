@@ -41,6 +41,7 @@
 //!
 //! Out of scope: sockets and names (the driver's), rooms and matching (the lobby server's), what the game says.
 
+pub mod address;
 mod agent;
 mod api;
 mod attempt;
@@ -48,8 +49,11 @@ pub mod classify;
 pub mod config;
 mod cx;
 mod detection;
+pub mod facts;
 pub mod failure;
 pub mod id;
+pub mod kept;
+pub mod known_routers;
 mod lobby;
 mod login;
 mod mesh;
@@ -67,12 +71,15 @@ mod timer;
 mod wake;
 pub mod wire;
 
+pub use address::{is_local, is_sendable};
 pub use agent::{
     Agent, Command, DisconnectReason, Event, IntoSocketError, LobbyError, LobbyState, Output, PathInfo,
     PathKind, ReleasedSocket, RequestFailure, RequestKind, Said, SocketId, StreamState, Transmit,
 };
 pub use config::{AgentConfig, Caps, Detect, RelayPolicy};
-pub use path::{is_local, is_sendable};
+pub use facts::{BubbleTargets, FactError, NatFacts};
+pub use kept::KeptProfile;
+pub use known_routers::RouterName;
 pub use port_mapping::{MappingProtocol, NoPortMapping, PortMapping, PortMappingState};
 pub use wake::WakeGuard;
 pub use wire::handshake::Identity;

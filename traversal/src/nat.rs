@@ -77,6 +77,7 @@ pub enum Confidence {
 
 /// All that is known about a player's way to the internet.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)] // a kept one of an older version has fewer facts
 pub struct NatProfile {
     /// Mapping.
     pub mapping: MappingBehavior,

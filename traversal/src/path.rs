@@ -16,7 +16,6 @@ use crate::pulse::{Doubt, Pulse};
 use crate::timer::earliest;
 use crate::wire::message::Method;
 pub(crate) use address::kind_of;
-pub use address::{is_local, is_sendable};
 
 /// When test messages go to an address that has not confirmed, after the first: "repeat openers 3x at 20-50 ms", then
 /// ever slower, so that a lost one costs little and a dead address costs little. This is a pace, whatever the round trip:

@@ -12,13 +12,14 @@ use rand_chacha::rand_core::RngCore;
 use zeroize::Zeroize;
 
 use crate::Identity;
+use crate::address::{is_local, is_sendable};
 use crate::api::{DisconnectReason, Event, PathInfo, PathKind, SocketId};
 use crate::attempt::{Attempt, Hands};
 use crate::config::{AgentConfig, RelayPolicy};
 use crate::cx::Cx;
 use crate::failure::{FailureReason, Stage};
 use crate::id::{MatchId, PlayerId};
-use crate::path::{Paths, RELAY, is_local, is_sendable, kind_of};
+use crate::path::{Paths, RELAY, kind_of};
 use crate::timer::{due, earliest};
 use crate::wire::Dropped;
 use crate::wire::message::{Method, PlayerInfo, PunchPlan};
@@ -139,6 +140,7 @@ impl Peer {
                 paths.add(at, socket, *address, kind_of(*address, lan), Method::Cone);
             }
         }
+        punching::add_set_targets(cx, &plan, &mut paths);
         if let Some(server) = server.filter(|_| plan.relay.is_some() && cx.config.relay != RelayPolicy::Never)
         {
             // Where direct test messages are likely to arrive, they get a start, so that the game need not move.

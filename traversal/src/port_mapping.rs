@@ -9,6 +9,7 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
+use crate::address::{Scope, scope};
 use crate::api::{Event, SocketId};
 use crate::config::RelayPolicy;
 use crate::cx::Cx;
@@ -373,7 +374,7 @@ fn judge(
         // The forwarded port is one of IPv4, and this session does not show where.
         return Some(PortMappingState::Unproven(mapping));
     }
-    if public.ip().is_loopback() || cx.local.contains(&public.ip()) {
+    if scope(public.ip()) == Scope::Loopback || cx.local.contains(&public.ip()) {
         return Some(PortMappingState::None(NoPortMapping::NotNeeded));
     }
     let elsewhere = mapping.external_ip.filter(|ip| !ip.is_unspecified() && *ip != public.ip());

@@ -4,9 +4,11 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use bevy_traversal::{Detect, MappingProtocol, Method, ServerKey};
+use bevy_traversal::{BubbleTargets, Detect, MappingProtocol, Method, ServerKey};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use headless::args::{RelayArg, seconds};
+
+use crate::known::Known;
 
 /// A player without a window: hosts or joins a room and exchanges numbered messages, or tells about the own NAT.
 #[derive(Parser, Debug)]
@@ -21,6 +23,7 @@ const EXAMPLES: &str = "Examples:
   peer nat  --lobby 203.0.113.10:3478 --lifetime --json
   peer host --lobby 203.0.113.10:3478 --room r1 --players 4
   peer join --lobby 203.0.113.10:3478 --room r1 --wait 10 --json
+  peer join --lobby 203.0.113.10:3478 --room r1 --nat ps --step 2 --bubble-target 40000
   peer quick --lobby 203.0.113.10:3478 --mode duel --players 2";
 
 #[derive(Subcommand, Debug)]
@@ -112,6 +115,13 @@ pub(crate) struct Common {
     /// File with the player's identity, made if missing [default: a new identity each start]
     #[arg(long, value_name = "FILE")]
     pub(crate) identity: Option<PathBuf>,
+    /// File with what was measured in which network, a hint for the next start [default: FILE.nat.json beside --identity
+    /// FILE, else none]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) nat_file: Option<PathBuf>,
+    /// Keep nothing of what was measured
+    #[arg(long, conflicts_with = "nat_file")]
+    pub(crate) no_nat_file: bool,
     /// Who works out the kind of NAT
     #[arg(long, value_enum, default_value_t = DetectArg::Server)]
     pub(crate) detect: DetectArg,
@@ -136,6 +146,8 @@ pub(crate) struct Common {
     /// How long to try
     #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
     pub(crate) deadline: Duration,
+    #[command(flatten)]
+    pub(crate) known: Known,
 }
 
 #[derive(Args, Clone, Debug)]
@@ -149,6 +161,10 @@ pub(crate) struct Game {
     /// Force one method of punching
     #[arg(long, value_enum, default_value_t = MethodArg::Auto)]
     pub(crate) method: MethodArg,
+    /// Ports of the other player's NAT to aim at beside the one that the lobby server sees, up to 8: those that its router
+    /// forwards to it, for example
+    #[arg(long, value_name = "PORT[-PORT]")]
+    pub(crate) bubble_target: Option<BubbleTargets>,
     /// What carries renet
     #[arg(long, value_enum, default_value_t = TransportArg::Sealed)]
     pub(crate) transport: TransportArg,

@@ -3,6 +3,7 @@
 #![allow(clippy::too_many_arguments, reason = "systems take what they use")]
 
 mod args;
+mod known;
 mod meeting;
 mod output;
 mod play;
@@ -15,7 +16,9 @@ use std::time::Duration;
 use bevy_app::{App, ScheduleRunnerPlugin, TaskPoolPlugin, Update};
 use bevy_ecs::schedule::IntoScheduleConfigs;
 use bevy_time::TimePlugin;
-use bevy_traversal::{AgentConfig, IdentitySource, Transport, TraversalConfig, TraversalPlugin};
+use bevy_traversal::{
+    AgentConfig, IdentitySource, KeptProfiles, NatFacts, Transport, TraversalConfig, TraversalPlugin,
+};
 use clap::Parser;
 use headless::Output;
 use serde_json::json;
@@ -51,13 +54,20 @@ fn main() -> ExitCode {
         eprintln!("peer: --transport stock-netcode is for two players");
         return ExitCode::FAILURE;
     }
+    let manual = match common.known.facts() {
+        Ok(manual) => manual,
+        Err(error) => {
+            eprintln!("peer: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
     let goal = Goal::of(&cli.command);
     let deadline = common.deadline + goal.takes();
     let mut app = App::new();
     app.add_plugins((TaskPoolPlugin::default(), TimePlugin, ScheduleRunnerPlugin::run_loop(FRAME)))
-        .add_plugins(TraversalPlugin { config: config(common, game, stock) })
+        .add_plugins(TraversalPlugin { config: config(common, game, (stock, manual)) })
         .insert_resource(output)
-        .insert_resource(Session::new(goal, game.cloned(), deadline, stop))
+        .insert_resource(Session::new(goal, (game.cloned(), manual), deadline, stop))
         .init_resource::<Scores>()
         .add_systems(
             Update,
@@ -70,9 +80,9 @@ fn main() -> ExitCode {
     headless::exit_code(&app.run())
 }
 
-fn config(common: &Common, game: Option<&Game>, stock: bool) -> TraversalConfig {
-    let mut agent =
-        AgentConfig { detect: common.detect.into(), tcp: !common.no_tcp, ..AgentConfig::default() };
+fn config(common: &Common, game: Option<&Game>, (stock, manual): (bool, NatFacts)) -> TraversalConfig {
+    let (detect, tcp) = (common.detect.into(), !common.no_tcp);
+    let mut agent = AgentConfig { detect, tcp, manual, ..AgentConfig::default() };
     let mut config = TraversalConfig {
         lobby: common.lobby.clone(),
         server_keys: common.server_key.clone(),
@@ -84,6 +94,11 @@ fn config(common: &Common, game: Option<&Game>, stock: bool) -> TraversalConfig 
         transport: if stock { Transport::Manual } else { Transport::Sealed },
         ..TraversalConfig::default()
     };
+    if common.no_nat_file {
+        config.kept_profiles = KeptProfiles::Off;
+    } else if let Some(file) = &common.nat_file {
+        config.kept_profiles = KeptProfiles::File(file.clone());
+    }
     if common.no_port_mapping {
         config.port_mapping.clear();
     } else if !common.port_mapping.is_empty() {
@@ -93,6 +108,7 @@ fn config(common: &Common, game: Option<&Game>, stock: bool) -> TraversalConfig 
         agent.relay = game.relay.into();
         agent.method = game.method.into();
         agent.lan = !game.no_lan;
+        agent.bubble_targets.clone_from(&game.bubble_target);
         config.stall_timeout = game.stall_timeout;
     }
     TraversalConfig { agent, ..config }

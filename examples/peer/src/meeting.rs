@@ -78,6 +78,7 @@ fn lobby_reason(error: &TraversalError) -> &'static str {
         TraversalError::Lobby(_) => "lost",
         TraversalError::Bind { .. } => "bind",
         TraversalError::Identity { .. } => "identity",
+        TraversalError::Facts(_) => "settings",
         _ => "driver",
     }
 }

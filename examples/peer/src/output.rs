@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use bevy_traversal::traversal_core::nat::{
     Confidence, FilteringBehavior, MappingBehavior, NatProfile, PortAllocation,
 };
-use bevy_traversal::{FailureReport, NatKind, PathInfo, PortMappingState};
+use bevy_traversal::{FailureReport, NatFacts, NatKind, PathInfo, PortMappingState};
 use headless::ms;
 use serde_json::{Value, json};
 
@@ -14,7 +14,7 @@ fn known(text: String) -> Option<String> {
 }
 
 /// The fields of a `nat` event.
-pub(crate) fn nat(profile: &NatProfile, port_mapping: &PortMappingState) -> Value {
+pub(crate) fn nat(profile: &NatProfile, manual: &NatFacts, port_mapping: &PortMappingState) -> Value {
     let step = match profile.allocation {
         PortAllocation::Sequential { step } => Some(step),
         _ => None,
@@ -31,6 +31,8 @@ pub(crate) fn nat(profile: &NatProfile, port_mapping: &PortMappingState) -> Valu
         "several_addresses": profile.pooled,
         "lifetime_at_least_s": profile.timeout.map(|lives| lives.as_secs()),
         "lifetime_below_s": profile.timeout_below.map(|below| below.as_secs()),
+        "foreign_rate": profile.foreign_rate,
+        "manual": manual.names(),
         "confidence": known(profile.confidence.to_string()),
         "port_mapping": port_mapping.mapping().map(|_| self::port_mapping(port_mapping)),
     })

@@ -7,9 +7,9 @@ use bevy_ecs::prelude::*;
 use bevy_traversal::traversal_core::classify::LifetimeSearch;
 use bevy_traversal::traversal_core::nat::{Confidence, NatKind};
 use bevy_traversal::{
-    HostRoom, JoinRoom, NatChanged, NatProfile, NatStatus, NoPortMapping, PathChanged, PeerConnected,
-    PeerDisconnected, PeerPlanned, PeerRelayed, Peers, PortMappingChanged, PortMappingState, QuickMatch,
-    Role, RoomTarget, TraversalFailed, TraversalLink, TraversalStats,
+    HostRoom, JoinRoom, NatChanged, NatFacts, NatProfile, NatStatus, NoPortMapping, PathChanged,
+    PeerConnected, PeerDisconnected, PeerPlanned, PeerRelayed, Peers, PortMappingChanged, PortMappingState,
+    QuickMatch, Role, RoomTarget, TraversalFailed, TraversalLink, TraversalStats,
 };
 use headless::Output;
 use serde_json::{Value, json};
@@ -93,6 +93,8 @@ impl Goal {
 pub(crate) struct Session {
     pub(crate) goal: Goal,
     pub(crate) game: Option<Game>,
+    /// What the user has set of the own NAT.
+    pub(crate) manual: NatFacts,
     pub(crate) deadline: Instant,
     /// When the room was asked for, and whether again.
     pub(crate) asked: bool,
@@ -123,13 +125,14 @@ pub(crate) struct Session {
 impl Session {
     pub(crate) fn new(
         goal: Goal,
-        game: Option<Game>,
+        (game, manual): (Option<Game>, NatFacts),
         deadline: Duration,
         stop: std::sync::Arc<std::sync::atomic::AtomicBool>,
     ) -> Self {
         Self {
             goal,
             game,
+            manual,
             deadline: Instant::now() + deadline,
             asked: false,
             online_at: None,
@@ -204,9 +207,12 @@ pub(crate) fn paths(
     mut failed: MessageReader<TraversalFailed>,
 ) {
     for NatChanged(profile) in nat.read() {
-        output.event("nat", output::nat(profile, &status.port_mapping));
-        session.nat = Some((*profile, Instant::now()));
-        session.nat_since.get_or_insert_with(Instant::now);
+        output.event("nat", output::nat(profile, &session.manual, &status.port_mapping));
+        // What was known from an earlier start is a hint; it is being measured.
+        if profile.confidence != Confidence::Stale {
+            session.nat = Some((*profile, Instant::now()));
+            session.nat_since.get_or_insert_with(Instant::now);
+        }
     }
     for PortMappingChanged(state) in mapping.read() {
         output.event("port_mapping", output::port_mapping(state));

@@ -8,6 +8,7 @@ use std::time::Duration;
 use figment::Figment;
 use figment::providers::{Env, Format, Serialized, Toml};
 use serde::{Deserialize, Deserializer, Serialize};
+use traversal_core::address::canonical;
 
 use super::rules;
 use super::{DEFAULT_PORT, ServerConfig, relay_rate};
@@ -199,13 +200,21 @@ impl Settings {
         if let Some(file) = file {
             figment = figment.merge(Toml::file_exact(file));
         }
-        let settings: Self = figment
+        let mut settings: Self = figment
             .merge(Env::prefixed("LOBBY_").only(&KEYS))
             .merge(Serialized::defaults(flags))
             .extract()
             .map_err(Box::new)?;
+        settings.make_canonical();
         settings.validate()?;
         Ok(settings)
+    }
+
+    /// IPv4 addresses that are written as mapped into IPv6 are IPv4 ones.
+    fn make_canonical(&mut self) {
+        self.bind.iter_mut().chain([&mut self.http]).for_each(|address| *address = canonical(*address));
+        let ips = self.second_address.iter_mut().chain(&mut self.public_address);
+        ips.chain(&mut self.second_public_address).for_each(|ip| *ip = ip.to_canonical());
     }
 
     /// Whether every value is one that the server can work with.
@@ -282,6 +291,8 @@ mod tests {
         assert_eq!(settings.http, "127.0.0.1:1".parse().unwrap());
         assert_eq!(settings.server().max_rooms, 3);
         let flags = Flags { http: Some("127.0.0.1:2".parse().unwrap()) };
+        let mapped = Flags { http: Some("[::ffff:127.0.0.1]:2".parse().unwrap()) };
+        assert_eq!(Settings::load(None, mapped).unwrap().http, "127.0.0.1:2".parse().unwrap());
         assert_eq!(Settings::load(Some(&file), flags).unwrap().http, "127.0.0.1:2".parse().unwrap());
 
         std::fs::write(&file, "bund = \"127.0.0.1:0\"\n").unwrap();

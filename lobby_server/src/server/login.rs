@@ -6,6 +6,8 @@ use std::time::Instant;
 
 use rand_chacha::rand_core::RngCore;
 use sha2::{Digest, Sha256};
+use traversal_core::NatFacts;
+use traversal_core::address::canonical;
 use traversal_core::id::PlayerId;
 use traversal_core::nat::NatProfile;
 use traversal_core::wire::Dropped;
@@ -110,6 +112,7 @@ impl Server {
         };
         let (player, key) = (pending.player, pending.public_key);
         pending.login.local.truncate(MAX_LOCAL_ADDRESSES);
+        pending.login.local.iter_mut().for_each(|address| *address = canonical(*address));
         let token = std::mem::take(&mut pending.login.token);
         let login = pending.login.clone();
         let Ok((answer, session)) = pending.accept(&welcome, now) else { return };
@@ -120,6 +123,7 @@ impl Server {
             key,
             login,
             profile: NatProfile::default(),
+            manual: NatFacts::NONE,
             session,
             sightings: Vec::new(),
             route,

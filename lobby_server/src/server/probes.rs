@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use traversal_core::NatFacts;
 use traversal_core::classify::{Evidence, ProbeTag, Sighting, classify, merge_report};
 use traversal_core::id::{MatchId, PlayerId};
 use traversal_core::nat::{Confidence, FilteringBehavior, MappingBehavior, NatProfile, PortAllocation};
@@ -55,7 +56,9 @@ impl Client {
     /// joins right after the login gets the right plan. True if that is news.
     fn learn_early(&mut self, two_addresses: bool) -> bool {
         let sockets: BTreeSet<u16> = self.sightings.iter().map(|sighting| sighting.local_port).collect();
-        if self.profile.confidence != Confidence::Unknown || sockets.len() < EARLY_SOCKETS {
+        // A hint of the player's is stale: it serves until something is measured.
+        let open = matches!(self.profile.confidence, Confidence::Unknown | Confidence::Stale);
+        if !open || sockets.len() < EARLY_SOCKETS {
             return false;
         }
         let profile = classify(&self.evidence(two_addresses));
@@ -66,8 +69,11 @@ impl Client {
             _ => profile.allocation != PortAllocation::Unknown,
         };
         if known {
-            // The filter is not known yet.
-            self.profile = NatProfile { confidence: Confidence::Reduced, ..profile };
+            // The filter is not known yet; a hint's is the best guess, if it was about such a NAT.
+            let hinted = self.profile.mapping == profile.mapping;
+            let before = if hinted { self.profile } else { NatProfile::UNKNOWN };
+            let early = NatProfile { confidence: Confidence::Reduced, ..profile };
+            self.profile = self.manual.over(merge_report(&early, &before));
         }
         known
     }
@@ -239,8 +245,32 @@ impl Server {
         }
     }
 
-    /// E1: what was seen here counts more than what the player says, but for the facts that only it can know.
-    pub(super) fn check_profile(&mut self, now: Instant, id: u64, report: NatProfile) {
+    /// The player's word about its NAT, and what of it was set by hand (M9). With `check` (E1) what was seen here counts
+    /// more than what the player has measured, but for the facts that only it can know.
+    pub(super) fn handle_profile(
+        &mut self,
+        now: Instant,
+        id: u64,
+        (report, manual): (NatProfile, NatFacts),
+        check: bool,
+    ) {
+        let Some(client) = self.sessions.get_mut(&id) else { return };
+        // Whether a forwarded port counts is not the player's to say.
+        let report = NatProfile { mapped: false, ..report.plausible() };
+        client.manual = if manual.check().is_ok() { manual } else { NatFacts::NONE };
+        if check {
+            return self.check_profile(now, id, report);
+        }
+        // A hint that comes late is worth less than what the probes of this login have shown.
+        let late = report.confidence == Confidence::Stale && !client.sightings.is_empty();
+        if !(late && client.profile.confidence == Confidence::Reduced) {
+            client.profile = client.manual.over(report);
+        }
+        let player = client.player;
+        self.replan(now, player);
+    }
+
+    fn check_profile(&mut self, now: Instant, id: u64, report: NatProfile) {
         let Some(client) = self.sessions.get_mut(&id) else { return };
         let v4 = client.route.peer.is_ipv4();
         let two_addresses =
@@ -249,6 +279,7 @@ impl Server {
         client.sightings.clear();
         let profile =
             if evidence.sightings.is_empty() { report } else { merge_report(&classify(&evidence), &report) };
+        let profile = client.manual.over(profile);
         client.profile = profile;
         let player = client.player;
         self.tell_session(now, id, ToPlayer::Profile(profile));

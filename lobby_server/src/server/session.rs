@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::time::Instant;
 
+use traversal_core::NatFacts;
+use traversal_core::address::canonical;
 use traversal_core::classify::Sighting;
 use traversal_core::id::{PlayerId, RequestId, RoomId};
 use traversal_core::nat::NatProfile;
@@ -28,6 +30,8 @@ pub(super) struct Client {
     pub(super) key: [u8; 32],
     pub(super) login: Login,
     pub(super) profile: NatProfile,
+    /// What of it was set by hand (M9).
+    pub(super) manual: NatFacts,
     pub(super) session: ServerSession,
     /// Probes of the classification that runs, as they were seen here (E1).
     pub(super) sightings: Vec<Sighting>,
@@ -203,6 +207,7 @@ impl Server {
             ToServer::Request { id: request, request: body } => self.handle_request(now, id, request, body),
             ToServer::LocalAddresses(mut local) => {
                 local.truncate(MAX_LOCAL_ADDRESSES);
+                local.iter_mut().for_each(|address| *address = canonical(*address));
                 client.login.local = local;
             }
             ToServer::JoinAnswer { join, allow, reason } => {
@@ -211,19 +216,14 @@ impl Server {
             ToServer::MatchReport { match_id, outcome, cause } => {
                 self.match_report(now, player, match_id, outcome, cause);
             }
-            // Whether a forwarded port counts is not the player's to say.
-            ToServer::Profile { profile, check: false } => {
-                client.profile = NatProfile { mapped: false, ..profile };
-                self.replan(now, player);
-            }
             ToServer::KeptPorts { match_id, round, ports } => {
                 self.handle_kept_ports(now, id, match_id, round, ports);
             }
             ToServer::ClaimRange { match_id, round, step, reports } => {
                 self.handle_claim(now, id, match_id, Claim { round, step, reports });
             }
-            ToServer::Profile { profile, check: true } => {
-                self.check_profile(now, id, NatProfile { mapped: false, ..profile });
+            ToServer::Profile { profile, check, manual } => {
+                self.handle_profile(now, id, (profile, manual), check);
             }
             ToServer::MappedPort(token) => self.mapped_port_echo(now, id, token),
             ToServer::KeepMatches(kept) => self.keep_matches(now, player, kept),

@@ -15,6 +15,7 @@ mod migration;
 mod places;
 mod probes;
 mod pushes;
+mod registered;
 mod relay;
 mod rooms;
 mod victim;

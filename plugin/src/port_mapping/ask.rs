@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use traversal_core::{MappingProtocol, NoPortMapping, PortMapping};
 
-use super::{Route, Settings};
+use super::{Route, Settings, name};
 
 /// NAT-PMP's and PCP's first wait is 250 ms and doubles (RFC 6886 section 3.1). They go on for minutes; a router on
 /// the own network that is silent to three tries will not speak.
@@ -60,7 +60,21 @@ pub(super) async fn search(settings: &Settings, route: Route) -> Found {
     let wants = |protocol| settings.protocols.contains(&protocol);
     let mut upnp = JoinSet::new();
     if wants(MappingProtocol::Upnp) {
-        upnp.spawn(search_upnp(settings.ssdp, settings.trusted.clone(), route));
+        let (search, named) =
+            (search_upnp(settings.ssdp, settings.trusted.clone(), route), settings.named.clone());
+        upnp.spawn(async move {
+            let gateway = search.await?;
+            // Another device on this network says nothing about the router.
+            if gateway.addr.ip() == IpAddr::V4(route.gateway) {
+                let (address, path) = (gateway.addr, gateway.root_url.clone());
+                tokio::spawn(async move {
+                    if let Some(name) = name::ask(address, &path).await {
+                        named(name);
+                    }
+                });
+            }
+            Some(gateway)
+        });
     }
     let port_control = (wants(MappingProtocol::NatPmp) || wants(MappingProtocol::Pcp)) && {
         // Both protocols understand the question, and say so when they do not like it.

@@ -159,7 +159,8 @@ pub(super) fn describe(first: &str, stream: &mut TcpStream) -> bool {
         };
         let connection = device("WANConnectionDevice", &format!("<serviceList>{service}</serviceList>"));
         let wan = device("WANDevice", &format!("<deviceList>{connection}</deviceList>"));
-        let root = device("InternetGatewayDevice", &format!("<deviceList>{wan}</deviceList>"));
+        let name = "<manufacturer>OpenWRT</manufacturer><modelName>OpenWRT router</modelName>";
+        let root = device("InternetGatewayDevice", &format!("{name}<deviceList>{wan}</deviceList>"));
         reply(stream, "200 OK", &format!("<?xml version=\"1.0\"?><root>{root}</root>"));
         return true;
     }

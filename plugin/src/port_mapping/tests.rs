@@ -358,3 +358,22 @@ fn the_way_to_the_router_is_found_or_there_is_none() {
         assert!(!found.gateway.is_unspecified());
     }
 }
+
+#[test]
+fn m38_the_router_tells_its_name_beside_the_mapping() {
+    let fake = Fake::silent().upnp("{http}/root", |first, _, stream| {
+        if !describe(first, stream) {
+            soap(stream, Err(606));
+        }
+    });
+    let (tell, names) = unbounded();
+    let named = Arc::new(move |name| {
+        let _ = tell.send(name);
+    });
+    let mut asking = Asking::new(Settings { named, ..only(&fake, MappingProtocol::Upnp) });
+    let name = names.recv_timeout(PATIENCE).expect("a name");
+    assert_eq!(name.manufacturer, "OpenWRT");
+    assert!(traversal_core::known_routers::hint(&name).is_some());
+    assert_eq!(asking.next(), Err(NoPortMapping::Refused));
+    asking.end();
+}

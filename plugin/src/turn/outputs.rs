@@ -143,6 +143,12 @@ impl Turn {
                 self.incoming.push(GameDatagram { player, generation, channel, payload });
                 return;
             }
+            Event::NatMeasured(measured) => {
+                if let Some(keeper) = &self.keeper {
+                    keeper.keep(measured);
+                }
+                return;
+            }
             Event::PeerConnected { ref peer, .. } => {
                 self.generation += 1;
                 let generation = self.generation;

@@ -4,7 +4,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Instant;
 
 use crossbeam_channel::Receiver;
-use traversal_core::{Command, Event, LobbyState, NoPortMapping, SocketId};
+use traversal_core::address::{Scope, scope};
+use traversal_core::{Command, Event, LobbyState, NoPortMapping, RouterName, SocketId};
 
 use super::Turn;
 use crate::port_mapping::{News, PortMapper};
@@ -13,6 +14,8 @@ use crate::port_mapping::{News, PortMapper};
 pub(crate) struct Router {
     pub(crate) mapper: PortMapper,
     pub(crate) news: Receiver<News>,
+    /// What the router calls itself.
+    pub(crate) names: Receiver<RouterName>,
     /// The address that the game's socket is bound to; none: all.
     pub(crate) bind: Option<Ipv4Addr>,
     /// The machine's own addresses.
@@ -45,7 +48,7 @@ impl Turn {
         let (Some(router), Some(main)) = (&mut self.router, self.sockets.get(&SocketId::MAIN)) else {
             return;
         };
-        let open = public.ip().is_loopback() || router.local.contains(&public.ip());
+        let open = scope(public.ip()) == Scope::Loopback || router.local.contains(&public.ip());
         if open || public.is_ipv6() {
             router.mapper.want_nothing();
             router.known = Some(Err(NoPortMapping::NotNeeded));
@@ -75,6 +78,9 @@ impl Turn {
     pub(super) fn router_news(&mut self, now: Instant) {
         if let Some(news) = self.router.as_mut().and_then(|router| router.known.take()) {
             self.command(now, Command::PortMapping(news));
+        }
+        while let Some(name) = self.router.as_ref().and_then(|router| router.names.try_recv().ok()) {
+            self.command(now, Command::Router(Some(name)));
         }
         while let Some(news) = self.router.as_ref().and_then(|router| router.news.try_recv().ok()) {
             self.command(now, Command::PortMapping(news));

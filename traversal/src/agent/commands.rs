@@ -1,8 +1,10 @@
 //! What the game wants of the agent.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::{Agent, Command, Event, RequestFailure, RequestKind};
+use crate::address::canonical;
 use crate::wire::message::{Request, RequestError, ToServer};
 
 impl Agent {
@@ -11,6 +13,7 @@ impl Agent {
         self.detection.renew_when_due(&mut cx!(self, now), &mut self.link, &mut self.sockets);
         match command {
             Command::Connect(servers) => {
+                let servers: Vec<SocketAddr> = servers.into_iter().map(canonical).collect();
                 self.leave_room(now, "left");
                 let mut cx = cx!(self, now);
                 self.lobby.end_queue(&mut cx);
@@ -72,6 +75,7 @@ impl Agent {
                 self.lobby.cancel_quick_match(&mut cx!(self, now), &mut self.link);
             }
             Command::LocalAddresses(mut addresses) => {
+                addresses.iter_mut().for_each(|address| *address = address.to_canonical());
                 addresses.sort_unstable();
                 addresses.dedup();
                 if addresses != self.local {
@@ -82,6 +86,9 @@ impl Agent {
             }
             Command::PortMapping(news) => {
                 self.mapping.set(&mut cx!(self, now), &mut self.link, news);
+            }
+            Command::Router(name) => {
+                self.detection.set_router(&mut cx!(self, now), &mut self.link, name);
             }
         }
         self.show_mapping(now);

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::{Agent, DisconnectReason, Event, IntoSocketError, PathKind, ReleasedSocket};
+use crate::address::canonical;
 use crate::failure::{FailureReason, FailureReport, Stage};
 use crate::id::{MatchId, PlayerId};
 use crate::login::MatchUse;
@@ -41,7 +42,10 @@ impl Agent {
         asked
     }
 
-    pub(super) fn handle_plan(&mut self, now: Instant, plan: PunchPlan) {
+    pub(super) fn handle_plan(&mut self, now: Instant, mut plan: PunchPlan) {
+        for address in plan.peer_public.iter_mut().chain(&mut plan.peer_local) {
+            *address = canonical(*address);
+        }
         let Some(plan) = self.plan_of_this_host(plan) else { return };
         let requested = self.requested(now, &plan);
         self.mesh.planned(plan.peer.id);

@@ -19,9 +19,10 @@ impl Agent {
                 self.mapping.stop(&mut cx);
             }
             Some(LinkEvent::LoggedIn) => {
+                // What is known of the NAT goes before the game's wishes: who joins at once is planned by it.
+                self.detection.start(&mut cx, &mut self.link, &mut self.sockets);
                 let news = self.lobby.logged_in(&mut cx, &mut self.link);
                 self.handle_lobby(now, news);
-                self.detection.start(&mut cx!(self, now), &mut self.link, &mut self.sockets);
                 self.mapping.logged_in(&mut cx!(self, now), &mut self.link);
             }
             Some(LinkEvent::MappedPortSeen { port, token, from }) => {

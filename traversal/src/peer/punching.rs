@@ -4,13 +4,14 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::{Peer, PeerStage};
+use crate::address::{is_local, is_sendable};
 use crate::api::{PathKind, SocketId};
 use crate::attempt::{Attempt, Hands};
 use crate::classify::RttEstimate;
 use crate::config::{AgentConfig, RelayPolicy};
 use crate::cx::Cx;
 use crate::login::{LobbyLink, ProbeSeen};
-use crate::path::{RELAY, is_local, is_sendable, kind_of};
+use crate::path::{Paths, RELAY, kind_of};
 use crate::sockets::Owner;
 use crate::wire::message::{Facts, Method, PunchPlan, Replan, SprayTurn, ToServer};
 use crate::wire::pair::PairMessage;
@@ -60,6 +61,22 @@ pub(super) fn is_tested(
     let blocked = plan.own_nat.udp_blocked || plan.peer_nat.udp_blocked;
     let free = config.method.is_none() && config.relay != RelayPolicy::Only && !blocked;
     attempt.has_cone() || (free && (other_family || address.is_ipv6()))
+}
+
+/// Ports of the other player's NAT that were set by hand (M9) are tested like the one that the server names, at its IP and
+/// no other.
+pub(super) fn add_set_targets(cx: &Cx<'_>, plan: &PunchPlan, paths: &mut Paths) {
+    let bubbles = cx.config.method.is_none_or(|of| matches!(of, Method::Bubble | Method::MultiBubble));
+    let ip = plan.peer_public.first().map(SocketAddr::ip).filter(|ip| plan.same_nat || !is_local(*ip));
+    let (Some(ip), Some(set)) = (ip.filter(|_| bubbles), &cx.config.bubble_targets) else { return };
+    if cx.config.relay == RelayPolicy::Only || plan.own_nat.udp_blocked || plan.peer_nat.udp_blocked {
+        return;
+    }
+    for to in set.ports().map(|port| SocketAddr::new(ip, port)).filter(|to| is_sendable(*to)) {
+        if let Some(socket) = cx.main.towards(to) {
+            paths.add(cx.now, socket, to, kind_of(to, plan.same_nat && cx.config.lan), Method::Bubble);
+        }
+    }
 }
 
 impl Peer {

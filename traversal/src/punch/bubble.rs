@@ -142,8 +142,14 @@ impl Bubble {
         }
         let second_server = sockets.second_server;
         let (server, peer) = (self.engine.server, self.engine.peer);
-        let tag_first = self.engine.range_probe(now, 3, (sockets.bubble, server), sockets.attempt, false);
+        let set = self.engine.set_targets();
+        let row = 3 + set.len() as u32;
+        let tag_first = self.engine.range_probe(now, row, (sockets.bubble, server), sockets.attempt, false);
         self.engine.opener(now, 1, sockets.attempt, Slot::Own(sockets.bubble), peer);
+        for to in set {
+            // It is meant to get in.
+            self.engine.test(now, 1, Slot::Own(sockets.bubble), to);
+        }
         let second_slot = sockets.second.unwrap_or(sockets.bubble);
         let tag_second = self.engine.range_probe(now, 1, (second_slot, second_server), sockets.attempt, true);
         self.engine.repeat_opener(now, sockets.attempt, Slot::Own(sockets.bubble), peer);

@@ -106,6 +106,12 @@ impl Engine {
         (overdue * round_trips).max(overdue + PEER_RTT) * (u32::from(attempt) + 1) / 2
     }
 
+    /// Where bubbles go beside the port that the lobby server sees: what was set by hand (M9), at the other side's IP.
+    pub(super) fn set_targets(&self) -> Vec<SocketAddr> {
+        let ports = self.context.bubble_targets.iter().filter(|port| **port != self.peer.port());
+        ports.map(|port| SocketAddr::new(self.peer.ip(), *port)).collect()
+    }
+
     fn push(&mut self, at: Instant, row: u32, order: PunchOrder) {
         self.sequence += 1;
         self.queue.insert((at, self.sequence), Queued { order, row, wide: false });

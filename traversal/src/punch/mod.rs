@@ -33,6 +33,7 @@ use std::time::{Duration, Instant};
 
 use crate::classify::RttEstimate;
 use crate::config::{AgentConfig, Caps, Detect};
+use crate::facts::BubbleTargets;
 use crate::id::MatchId;
 use crate::nat::{MappingBehavior, NatProfile, PortAllocation};
 use crate::plan::{reach, role_in};
@@ -182,6 +183,8 @@ pub struct PunchContext {
     pub ports_ahead: Option<u16>,
     /// This player's caps.
     pub caps: Caps,
+    /// Ports of the other side's NAT that were set by hand (M9): see [`AgentConfig::bubble_targets`].
+    pub bubble_targets: Vec<u16>,
     /// For choices by chance.
     pub seed: u64,
     /// Of the plan: see [`Replan::edition`](crate::wire::message::Replan).
@@ -211,6 +214,7 @@ impl PunchContext {
             first_ttl: config.opener_ttl,
             ports_ahead: config.ports_ahead,
             caps: config.caps,
+            bubble_targets: config.bubble_targets.iter().flat_map(BubbleTargets::ports).collect(),
             seed,
             edition: 0,
         }

@@ -48,6 +48,7 @@ pub(super) const SERVERS: [&str; 2] = ["203.0.113.1:3478", "203.0.113.2:3478"];
 /// Of a puncher that a test drives by hand: the other side is at [`PEER`], the server at [`SERVERS`].
 pub(super) fn context(role: Role, own: &str, peer: &str) -> PunchContext {
     PunchContext {
+        bubble_targets: Vec::new(),
         match_id: MatchId(1),
         role,
         own: named(own, 1).profile,
@@ -86,6 +87,7 @@ pub(super) struct Setup {
     pub(super) server_addresses: usize,
     pub(super) detect: Detect,
     pub(super) caps: Caps,
+    pub(super) bubble_targets: [Vec<u16>; 2],
     pub(super) deadline: Duration,
 }
 
@@ -100,6 +102,7 @@ impl Setup {
             server_addresses: 2,
             detect: Detect::Server,
             caps: Caps::default(),
+            bubble_targets: Default::default(),
             deadline: Duration::from_secs(10),
         }
     }
@@ -237,6 +240,7 @@ pub(super) fn run(setup: &Setup) -> Outcome {
             first_ttl: None,
             ports_ahead: None,
             caps: setup.caps,
+            bubble_targets: setup.bubble_targets[side].clone(),
             seed: setup.seed.wrapping_mul(0x1234_5678_9ABC_DEF1),
             edition: 0,
         };

@@ -186,7 +186,9 @@ impl Tactic for MultiBubble {
             if attempt > self.attempt {
                 self.attempt = attempt;
                 let range = range.into_iter().flat_map(|range| range.iter()).map(to);
-                let targets = sure.into_iter().chain(range).take(MAX_TARGETS).collect();
+                // Those set by hand come first (M9).
+                let targets = self.engine.set_targets().into_iter().chain(sure).chain(range);
+                let targets = targets.take(MAX_TARGETS).collect();
                 self.engine.clear();
                 self.open_round(now, attempt, targets);
             }

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::server::tests::{World, by_name, named};
+use traversal_core::NatFacts;
 use traversal_core::nat::{Confidence, FilteringBehavior, MappingBehavior, NatProfile, PortAllocation};
 use traversal_core::wire::message::{QueueStatus, QuickMatch, QuickMatched, Topology};
 
@@ -136,7 +137,7 @@ fn the_one_whom_the_others_reach_hosts() {
     let symmetric = profile(MappingBehavior::AddressAndPortDependent, PortAllocation::Random);
     let cone = profile(MappingBehavior::EndpointIndependent, PortAllocation::Preserving);
     for (index, profile) in [symmetric, symmetric, cone].into_iter().enumerate() {
-        world.say(index, ToServer::Profile { profile, check: false });
+        world.say(index, ToServer::Profile { profile, check: false, manual: NatFacts::NONE });
     }
     for index in 0..3 {
         assert!(world.answer(index, wish("", 3)).is_ok());

@@ -2,6 +2,7 @@
 
 use super::probes::{four_sockets, probe};
 use super::*;
+use traversal_core::NatFacts;
 use traversal_core::nat::{NatKind, NatProfile};
 use traversal_core::wire::message::{Facts, ProbePurpose};
 
@@ -69,7 +70,7 @@ fn without_the_echo_nothing_is_believed() {
     ask(&mut world, host, HOME, 40_000);
     world.say(host, ToServer::MappedPort(Some([0; 16])));
     let profile = NatProfile { mapped: true, ..NatProfile::default() };
-    world.say(host, ToServer::Profile { profile, check: false });
+    world.say(host, ToServer::Profile { profile, check: false, manual: NatFacts::NONE });
     assert!(told(&world, host).is_empty());
     let joiner = world.player(2, "198.51.100.1:5000");
     world.host(host, named("r"));

@@ -1,6 +1,7 @@
 //! A room that outlives its host.
 
 use super::*;
+use traversal_core::NatFacts;
 use traversal_core::nat::{Confidence, FilteringBehavior, MappingBehavior, NatProfile, PortAllocation};
 use traversal_core::wire::message::{MatchEnd, RoomEnd};
 
@@ -43,7 +44,7 @@ impl World {
             confidence: Confidence::Full,
             ..NatProfile::default()
         };
-        self.say(index, ToServer::Profile { profile, check: false });
+        self.say(index, ToServer::Profile { profile, check: false, manual: NatFacts::NONE });
     }
 }
 

@@ -1,6 +1,7 @@
 //! Probes and STUN on two addresses with two ports each.
 
 use super::*;
+use traversal_core::NatFacts;
 use traversal_core::id::MatchId;
 use traversal_core::wire::message::{Facts, Probe, ProbePurpose};
 
@@ -133,7 +134,7 @@ fn kept_ports_are_passed_on_with_the_sessions_own_ip_once_a_round_and_only_where
     assert_eq!(facts(&world.fakes[host]), [], "as far as the server knows, its NAT does not");
     let profile = NatProfile { allocation: PortAllocation::Preserving, ..NatProfile::UNKNOWN };
     for player in [joiner, stranger] {
-        world.say(player, ToServer::Profile { profile, check: false });
+        world.say(player, ToServer::Profile { profile, check: false, manual: NatFacts::NONE });
     }
     for wrong in [&[][..], &[1_023], &[40_001; 5]] {
         world.say(joiner, kept(1, wrong));
@@ -237,7 +238,7 @@ fn the_server_checks_a_profile_against_what_it_saw() {
         confidence: Confidence::Full,
         ..NatProfile::default()
     };
-    world.say(player, ToServer::Profile { profile: report, check: true });
+    world.say(player, ToServer::Profile { profile: report, check: true, manual: NatFacts::NONE });
     let told = world.fakes[player].told.iter().find_map(|message| match message {
         ToPlayer::Profile(profile) => Some(*profile),
         _ => None,
@@ -247,6 +248,29 @@ fn the_server_checks_a_profile_against_what_it_saw() {
     assert_eq!(told.filtering, FilteringBehavior::AddressAndPortDependent, "only the player can know it");
     assert!(matches!(told.allocation, PortAllocation::Sequential { step: 2 }), "{told:?}");
     assert_eq!(told.confidence, Confidence::Full);
+
+    // What is set by hand holds against what the server sees later, too; what cannot be set is left out (M9).
+    for (step, kept) in [(9, true), (i32::MIN, false), (0, false)] {
+        let mut world = World::with(ServerConfig::default(), four_sockets());
+        let player = world.player(1, "203.0.113.1:4000");
+        let allocation = PortAllocation::Sequential { step };
+        let manual = NatFacts { allocation: Some(allocation), ..NatFacts::NONE };
+        let set = manual.over(NatProfile::UNKNOWN);
+        world.say(player, ToServer::Profile { profile: set, check: false, manual });
+        for (socket, sequence) in (0..8u16).zip(1..) {
+            let tag = ProbeTag { local_port: 50_000 + socket, repeated: false, sequence }.into();
+            let seen_at = format!("203.0.113.1:{}", 20_000 + 2 * socket);
+            probe(&mut world, player, 0, &seen_at, tag, ProbePurpose::Report);
+            world.pass(Duration::from_millis(2));
+        }
+        world.say(player, ToServer::Profile { profile: report, check: true, manual });
+        let told = world.fakes[player].told.iter().rev().find_map(|message| match message {
+            ToPlayer::Profile(profile) => Some(profile.allocation),
+            _ => None,
+        });
+        let measured = PortAllocation::Sequential { step: 2 };
+        assert_eq!(told, Some(if kept { allocation } else { measured }), "{step}");
+    }
 }
 
 #[test]
@@ -266,7 +290,10 @@ fn a_probe_lost_on_the_way_here_does_not_hide_the_counter() {
         probe(&mut world, player, 0, &seen_at, tag, ProbePurpose::Report);
         world.pass(Duration::from_millis(2));
     }
-    world.say(player, ToServer::Profile { profile: NatProfile::default(), check: true });
+    world.say(
+        player,
+        ToServer::Profile { profile: NatProfile::default(), check: true, manual: NatFacts::NONE },
+    );
     let told = world.fakes[player].told.iter().find_map(|message| match message {
         ToPlayer::Profile(profile) => Some(profile.allocation),
         _ => None,

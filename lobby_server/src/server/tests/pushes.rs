@@ -1,6 +1,7 @@
 //! What other players cause never ends a session, and what nobody acknowledges does not go on for ever.
 
 use super::*;
+use traversal_core::NatFacts;
 use traversal_core::nat::{Confidence, FilteringBehavior, MappingBehavior, NatProfile, PortAllocation};
 use traversal_core::wire::message::{QueueStatus, QuickMatch};
 
@@ -38,7 +39,11 @@ fn seven_hundred_profiles_of_one_member_do_not_throw_the_host_out() {
         &mut world,
         evil,
         2,
-        (0..700).map(|number| ToServer::Profile { profile: profile(number), check: false }),
+        (0..700).map(|number| ToServer::Profile {
+            profile: profile(number),
+            check: false,
+            manual: NatFacts::NONE,
+        }),
     );
     assert!(world.server.counters().limited > 0, "and it is told so by getting no acknowledgement");
     world.fakes[host].dead = false;

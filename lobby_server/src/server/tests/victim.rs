@@ -4,6 +4,7 @@
 use std::net::IpAddr;
 
 use super::*;
+use traversal_core::NatFacts;
 use traversal_core::id::MatchId;
 use traversal_core::nat::NatProfile;
 use traversal_core::wire::message::{Facts, MatchOutcome, Probe, ProbePurpose};
@@ -113,7 +114,7 @@ fn addresses_that_a_player_claims_are_named_to_nobody() {
     scene.world.say(scene.evil, ToServer::LocalAddresses(lies()));
     // Again, with what it says while the match runs.
     let profile = NatProfile::UNKNOWN;
-    scene.world.say(scene.evil, ToServer::Profile { profile, check: false });
+    scene.world.say(scene.evil, ToServer::Profile { profile, check: false, manual: NatFacts::NONE });
     scene.world.pass(Duration::from_secs(2));
     scene.assert_nothing_for_the_victim();
     assert_eq!(scene.named_to_host(), [at(EVIL)]);

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::gather::QuickMatch;
 use super::rendezvous::KeptMatch;
 use super::room::{RoomOptions, RoomTarget, RoomTicket};
+use crate::facts::NatFacts;
 use crate::failure::FailureReason;
 use crate::id::{JoinId, MatchId, PlayerId, RequestId, RoomId};
 use crate::nat::NatProfile;
@@ -51,6 +52,8 @@ pub enum ToServer {
         /// The server is to check it against what it saw itself, and to answer with
         /// [`ToPlayer::Profile`](super::ToPlayer::Profile) (E1).
         check: bool,
+        /// What of it was set by hand (M9): the server's own view does not overrule that.
+        manual: NatFacts,
     },
     /// A member about its host: in answer to [`ToPlayer::ConfirmLoss`](super::ToPlayer::ConfirmLoss), or unasked when
     /// its channel to the host is gone. Where the server does not hear the host either, and no member does, the room
