@@ -161,8 +161,7 @@ impl Shaking {
 
     /// The server has sent a cookie: it is there.
     pub(super) fn is_answered(&self) -> bool {
-        self.udp.handshake.has_cookie()
-            || self.stream.as_ref().is_some_and(|stream| stream.handshake.has_cookie())
+        self.udp.has_cookie() || self.stream.as_ref().is_some_and(Try::has_cookie)
     }
 
     /// The game was told that nobody answers, and that it is tried again after so long. What was sent may still be
