@@ -258,7 +258,7 @@ fn the_server_checks_a_profile_against_what_it_saw() {
         let set = manual.over(NatProfile::UNKNOWN);
         world.say(player, ToServer::Profile { profile: set, check: false, manual });
         for (socket, sequence) in (0..8u16).zip(1..) {
-            let tag = ProbeTag { local_port: 50_000 + socket, repeated: false, sequence }.into();
+            let tag = ProbeTag { local_port: 50_000 + socket, repeated: false, burst: 0, sequence }.into();
             let seen_at = format!("203.0.113.1:{}", 20_000 + 2 * socket);
             probe(&mut world, player, 0, &seen_at, tag, ProbePurpose::Report);
             world.pass(Duration::from_millis(2));
@@ -359,7 +359,10 @@ fn m8_probes_of_the_network_before_are_not_mixed_with_those_of_the_new_one() {
         }
         world.pass(Duration::from_secs(3));
     }
-    world.say(player, ToServer::Profile { profile: NatProfile::default(), check: true });
+    world.say(
+        player,
+        ToServer::Profile { profile: NatProfile::default(), check: true, manual: NatFacts::NONE },
+    );
     let told = world.fakes[player].told.iter().rev().find_map(|message| match message {
         ToPlayer::Profile(profile) => Some(*profile),
         _ => None,

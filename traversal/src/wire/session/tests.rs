@@ -238,8 +238,8 @@ fn after_too_many_forgeries_a_key_opens_nothing_more() {
 fn a_round_trip_that_is_longer_than_the_first_wait_is_measured_and_waited_for() {
     let (mut client, mut server, start) = pair();
     let way = Duration::from_millis(2500);
-    let (mut to_client, mut to_server): (VecDeque<(Instant, Vec<u8>)>, VecDeque<(Instant, Vec<u8>)>) =
-        Default::default();
+    let mut to_client: VecDeque<(Instant, Vec<u8>)> = VecDeque::new();
+    let mut to_server: VecDeque<(Instant, Vec<u8>)> = VecDeque::new();
     let (mut now, mut sent) = (start, 0);
     let mut of_second_half = 0;
     for step in 0..6000u32 {
