@@ -4,16 +4,13 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use traversal_core::ports::distance;
+use traversal_core::punch::WIDEST_CLAIM;
 use traversal_core::wire::message::Facts;
 use traversal_core::wire::port_report::{PortReport, ReportKey};
 
 /// A report serves for so long: a bracket is claimed one round trip after its probes, or a few if packets are lost. By
 /// then a busy NAT has gone on.
 const REPORT_AGE: Duration = Duration::from_secs(5);
-
-/// Ports from the first to the second report at the most. Brackets of busy NATs hold less than ten; this is about what the
-/// other side's own caps would let it try.
-const WIDEST: u32 = 1_024;
 
 /// What a player claims.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -58,7 +55,7 @@ impl Claim {
             }
         }
         let [first, last] = self.reports.map(|report| report.observed.port());
-        if distance(first, last).unsigned_abs() > WIDEST || self.step.unsigned_abs() > WIDEST {
+        if distance(first, last).unsigned_abs() > WIDEST_CLAIM || self.step.unsigned_abs() > WIDEST_CLAIM {
             return Err(ClaimError::TooWide);
         }
         let step = if self.step == 0 { 1 } else { self.step };

@@ -11,9 +11,11 @@ use traversal_core::wire::message::{Facts, MatchOutcome, ProbePurpose};
 
 use crate::outcomes::PairOutcome;
 
-/// Rounds of one side that are kept: a plan is repeated a few times, and late probes of older rounds are of no
-/// use.
+/// Rounds of one method of one side that are kept: a plan is repeated a few times, and late probes of older rounds are
+/// of no use.
 const ROUNDS_KEPT: usize = 4;
+/// Rounds of one side that are kept in all: a few methods run side by side, and a plan follows another.
+const ROUNDS_IN_ALL: usize = 6 * ROUNDS_KEPT;
 /// A match is punched again no more often than that, whoever asks: longer than an attempt lasts.
 const AGAIN: Duration = Duration::from_secs(12);
 
@@ -37,6 +39,37 @@ struct Match {
     counted: u8,
     /// What both try. The one who joined is the caller (M10).
     plan: PlanInForce,
+}
+
+/// Forgets the oldest rounds of the method that `newest` belongs to, then the oldest of all.
+fn forget_old(rounds: &mut BTreeMap<u16, Round>, newest: u16) {
+    let of_method = || newest & !0xff..=newest | 0xff;
+    while rounds.range(of_method()).count() > ROUNDS_KEPT {
+        let Some((oldest, _)) = rounds.range(of_method()).next() else { break };
+        let oldest = *oldest;
+        rounds.remove(&oldest);
+    }
+    while rounds.len() > ROUNDS_IN_ALL {
+        rounds.pop_first();
+    }
+}
+
+/// A new round begins: what the one before it has shown, if one of its probes never came (M19). That may be news for the
+/// other side for as long as no round is complete.
+fn open_range(rounds: &mut BTreeMap<u16, Round>, newest: u16, step: i32) -> Option<Facts> {
+    let (round, before) = rounds.range_mut(newest & !0xff..newest).next_back()?;
+    let step = if step == 0 { 1 } else { step };
+    let (seen, step) = match (before.first, before.second) {
+        (Some(first), None) => (first, step),
+        (None, Some(second)) => (second, step.saturating_neg()),
+        _ => return None,
+    };
+    if before.told.is_some() {
+        return None;
+    }
+    let facts = Facts::OpenRange { round: *round, ip: seen.ip(), bound: seen.port(), step };
+    before.told = Some(facts.clone());
+    Some(facts)
 }
 
 impl Match {
@@ -173,18 +206,21 @@ impl Rendezvous {
         own.filter_map(|id| self.matches.get(id).filter(|of| !of.settled).map(|of| (*id, of.sides))).collect()
     }
 
-    /// A player has measured a range itself (E2): whom to tell, unless that was told already.
-    pub(crate) fn claim(&mut self, player: PlayerId, id: MatchId, facts: &Facts) -> Option<PlayerId> {
+    /// Facts about a player's ports in one round: whom to tell, unless that round's were told already.
+    pub(crate) fn tell_once(
+        &mut self,
+        player: PlayerId,
+        id: MatchId,
+        round: u16,
+        facts: &Facts,
+    ) -> Option<PlayerId> {
         let of = self.matches.get_mut(&id)?;
         let side = of.side(player)?;
-        let Facts::Range { round, .. } = facts else { return None };
         let rounds = &mut of.rounds[side];
-        let entry = rounds.entry(*round).or_default();
+        let entry = rounds.entry(round).or_default();
         let news = entry.told.is_none();
         entry.told.get_or_insert_with(|| facts.clone());
-        if rounds.len() > ROUNDS_KEPT {
-            rounds.pop_first();
-        }
+        forget_old(rounds, round);
         news.then_some(of.sides[1 - side])
     }
 
@@ -228,10 +264,9 @@ impl Rendezvous {
                 // The first sight of a probe counts: a repeated one may have got another mapping.
                 slot.get_or_insert(observed);
                 let (Some(first), Some(last)) = (entry.first, entry.second) else {
-                    if rounds.len() > ROUNDS_KEPT {
-                        rounds.pop_first();
-                    }
-                    return None;
+                    let open = open_range(rounds, round, step);
+                    forget_old(rounds, round);
+                    return open.map(|facts| (of.sides[1 - side], match_id, facts));
                 };
                 let facts = Facts::Range {
                     round,
@@ -246,10 +281,9 @@ impl Rendezvous {
                 entry.told = Some(facts.clone());
                 Some((of.sides[1 - side], match_id, facts))
             }
-            ProbePurpose::Newest { match_id, round } => {
-                let of = self.matches.get(&match_id)?;
-                let side = of.side(player)?;
-                Some((of.sides[1 - side], match_id, Facts::Newest { round, address: observed }))
+            ProbePurpose::Newest { match_id, round, ahead } => {
+                let facts = Facts::Newest { round, address: observed, ahead };
+                Some((self.tell_once(player, match_id, round, &facts)?, match_id, facts))
             }
             _ => None,
         }
@@ -302,9 +336,10 @@ mod tests {
         let elsewhere = SocketAddr::new([198, 51, 100, 1].into(), 9);
         assert_eq!(matches.probe(B, ip, 1, range(false, 0), elsewhere), None);
         assert_eq!(matches.probe(B, ip, 1, range(true, 0), at(2)), None, "the first one is still missing");
-        let newest = ProbePurpose::Newest { match_id: M, round: 3 };
+        let newest = ProbePurpose::Newest { match_id: M, round: 3, ahead: [4, 0, 0, 0] };
         assert_eq!(matches.probe(B, ip, 1, newest, elsewhere), None);
         assert!(matches.probe(A, ip, 1, newest, at(2)).is_some_and(|(to, ..)| to == B));
+        assert_eq!(matches.probe(A, ip, 1, newest, at(2)), None, "a repeated probe is no news");
     }
 
     #[test]
@@ -315,6 +350,45 @@ mod tests {
             matches.probe(B, at(0).ip(), 1, range(false, round), at(1));
         }
         assert!(matches.matches[&M].rounds[1].len() <= ROUNDS_KEPT);
+        for round in 0..=u16::MAX {
+            matches.probe(B, at(0).ip(), 1, range(false, round), at(1));
+        }
+        assert!(matches.matches[&M].rounds[1].len() <= ROUNDS_IN_ALL);
+    }
+
+    #[test]
+    fn m19_a_round_with_one_probe_leaves_a_range_that_is_open_on_one_side() {
+        let mut matches = Rendezvous::default();
+        matches.begin(M, (A, B), unknown());
+        let ip = at(0).ip();
+        assert_eq!(matches.probe(B, ip, 3, range(false, 1), at(10135)), None, "the second one may yet come");
+        let told = matches.probe(B, ip, 3, range(true, 2), at(10190)).map(|(.., facts)| facts);
+        assert_eq!(told, Some(Facts::OpenRange { round: 1, ip, bound: 10135, step: 3 }), "beyond the first");
+        let told = matches.probe(B, ip, 3, range(false, 3), at(10200)).map(|(.., facts)| facts);
+        assert_eq!(
+            told,
+            Some(Facts::OpenRange { round: 2, ip, bound: 10190, step: -3 }),
+            "before the second"
+        );
+        let told = matches.probe(B, ip, 3, range(true, 3), at(10206)).map(|(.., facts)| facts);
+        assert!(matches!(told, Some(Facts::Range { round: 3, .. })));
+        assert_eq!(matches.probe(B, ip, 3, range(false, 4), at(10210)), None, "that one is closed");
+    }
+
+    #[test]
+    fn rounds_of_one_method_do_not_push_out_those_of_another() {
+        let mut matches = Rendezvous::default();
+        matches.begin(M, (A, B), unknown());
+        let ip = at(0).ip();
+        for attempt in 0..20 {
+            let newest = ProbePurpose::Newest { match_id: M, round: (3 << 8) | attempt, ahead: [0; 4] };
+            assert!(matches.probe(B, ip, 1, newest, at(5)).is_some());
+        }
+        assert_eq!(matches.probe(B, ip, 1, range(false, (1 << 8) | 1), at(10135)), None);
+        assert!(
+            matches.probe(B, ip, 1, range(true, (1 << 8) | 1), at(10145)).is_some(),
+            "a bubble's bracket"
+        );
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod counters;
 mod creating;
 mod families;
 mod gathering;
+mod guessing;
 mod joining;
 mod keeping;
 mod knocks;
@@ -44,9 +45,11 @@ use traversal_core::id::{JoinId, PlayerId, RoomId};
 use traversal_core::wire::handshake::{ServerHandshake, refuse_unknown_session};
 use traversal_core::wire::message::Frame;
 use traversal_core::wire::port_report::ReportKey;
+use traversal_core::wire::secret::{MacKey, mixed};
 use traversal_core::wire::session::session_of;
 use traversal_core::wire::{Kind, MAX_DATAGRAM};
 
+use crate::census::Census;
 use crate::config::ServerConfig;
 use crate::limits::PrefixLimiter;
 use crate::outcomes::Outcomes;
@@ -61,6 +64,7 @@ pub use counters::{Counters, Gauges};
 use gathering::Gathering;
 use joining::Ask;
 use liveness::Check;
+pub(crate) use login::MAX_GAME;
 use login::RecentInits;
 use migration::Loss;
 use requests::Pending;
@@ -74,11 +78,20 @@ const TICK: Duration = Duration::from_millis(1);
 
 /// Checks the token of a login.
 pub trait TokenCheck: Send {
-    /// Whether this player may log in.
+    /// Whether this player may log in. Is to change nothing: a copy of a login, sent by somebody else, comes here too.
     ///
     /// # Errors
     /// Why not, for the player to read.
     fn check(&self, game: &str, player: PlayerId, name: &str, token: &[u8]) -> Result<(), String>;
+
+    /// The player has proven to be there: a token that serves once is used up here, and no sooner.
+    ///
+    /// # Errors
+    /// Why not, for the player to read: its session ends.
+    fn spend(&self, game: &str, player: PlayerId, token: &[u8]) -> Result<(), String> {
+        let _ = (game, player, token);
+        Ok(())
+    }
 }
 
 /// The server core. See the module for its run loop.
@@ -90,7 +103,7 @@ pub struct Server {
     rng: ChaCha20Rng,
     sessions: BTreeMap<u64, Client>,
     players: BTreeMap<PlayerId, Player>,
-    sessions_by_prefix: BTreeMap<[u8; 9], usize>,
+    census: Census,
     inits: RecentInits,
     rooms: BTreeMap<RoomId, Room>,
     matches: Rendezvous,
@@ -106,18 +119,26 @@ pub struct Server {
     /// Sessions that have something to send or whose timer may have changed.
     dirty: BTreeSet<u64>,
     incoming: Incoming,
+    /// There was a handshake since entropy was mixed in.
+    handshakes: bool,
     transmits: VecDeque<ServerTransmit>,
     commands: VecDeque<RegistryCommand>,
     next_registry: u64,
     hello_limit: PrefixLimiter,
     report_key: ReportKey,
+    /// Makes what proves an address.
+    path_key: MacKey,
     /// Sealed datagrams of sessions that are not known.
     unknown_limit: PrefixLimiter,
     login_limit: PrefixLimiter,
     stun_limit: PrefixLimiter,
+    guess_limit: PrefixLimiter,
+    code_limit: PrefixLimiter,
     mapped_port_limit: PrefixLimiter,
     stopping: bool,
     start: Instant,
+    /// The time of day at `start`, in seconds since 1970.
+    epoch_s: Option<u64>,
     counters: Counters,
     outcomes: Outcomes,
 }
@@ -142,15 +163,20 @@ impl Server {
         rng.fill_bytes(&mut cookie_key);
         let mut report_key = [0; 32];
         rng.fill_bytes(&mut report_key);
+        let mut path_key = [0; 32];
+        rng.fill_bytes(&mut path_key);
         let mut limiter_key = [0; 16];
         rng.fill_bytes(&mut limiter_key);
         Self {
             handshake: ServerHandshake::new(identity, cookie_key, now),
             report_key: ReportKey::new(report_key),
+            path_key: MacKey::new(path_key),
             hello_limit: PrefixLimiter::new(config.hello_rate, limiter_key, now),
             unknown_limit: PrefixLimiter::new(config.hello_rate, limiter_key, now),
             login_limit: PrefixLimiter::new(config.login_rate, limiter_key, now),
             stun_limit: PrefixLimiter::new(config.stun_rate, limiter_key, now),
+            guess_limit: PrefixLimiter::new(config.guess_rate, limiter_key, now),
+            code_limit: PrefixLimiter::new(config.code_rate, limiter_key, now),
             mapped_port_limit: PrefixLimiter::new(config.mapped_port_rate, limiter_key, now),
             inits: RecentInits::default(),
             sockets,
@@ -158,7 +184,7 @@ impl Server {
             rng,
             sessions: BTreeMap::new(),
             players: BTreeMap::new(),
-            sessions_by_prefix: BTreeMap::new(),
+            census: Census::default(),
             rooms: BTreeMap::new(),
             matches: Rendezvous::default(),
             sprays: Sprays::default(),
@@ -172,11 +198,13 @@ impl Server {
             timers: Timers::default(),
             dirty: BTreeSet::new(),
             incoming: Incoming::default(),
+            handshakes: false,
             transmits: VecDeque::new(),
             commands: VecDeque::new(),
             next_registry: 0,
             stopping: false,
             start: now,
+            epoch_s: None,
             counters: Counters::default(),
             outcomes: Outcomes::new(),
             config,
@@ -186,6 +214,28 @@ impl Server {
     /// Has every login's token checked.
     pub fn set_token_check(&mut self, check: Box<dyn TokenCheck>) {
         self.token_check = Some(check);
+    }
+
+    /// A handshake was made since entropy was last mixed in: the driver is to give some
+    /// ([`mix_entropy`](Self::mix_entropy)). A simulator does not, and has the same run from the same seed.
+    pub fn wants_entropy(&self) -> bool {
+        self.handshakes
+    }
+
+    /// Input: 32 bytes from the system's entropy.
+    pub fn mix_entropy(&mut self, entropy: [u8; 32]) {
+        self.rng = mixed(&mut self.rng, entropy);
+        self.handshakes = false;
+    }
+
+    /// Tells the time of day, in seconds since 1970: tickets of rooms end after a day then, also over a restart.
+    pub fn set_time_of_day(&mut self, now: Instant, seconds: u64) {
+        self.epoch_s = seconds.checked_sub(now.saturating_duration_since(self.start).as_secs());
+    }
+
+    /// The time of day, if it was told.
+    fn time_of_day(&self, now: Instant) -> Option<u64> {
+        Some(self.epoch_s? + now.saturating_duration_since(self.start).as_secs())
     }
 
     /// The key that clients pin.
@@ -265,7 +315,7 @@ impl Server {
         let reply = if self.stopping {
             ServerHandshake::refuse_busy(datagram)
         } else {
-            self.handshake.handle_hello(now, route.peer, datagram).ok()
+            self.handshake.handle_hello(now, (route.peer, self.is_stream(route)), datagram).ok()
         };
         let Some(reply) = reply.filter(|reply| reply.len() <= datagram.len()) else {
             self.counters.dropped += 1;
@@ -291,7 +341,8 @@ impl Server {
         self.counters.dropped += 1;
         if kind == Kind::Control
             && self.unknown_limit.allow(route.peer.ip(), now)
-            && let Some(reply) = refuse_unknown_session(datagram)
+            && let Some(reply) =
+                refuse_unknown_session(datagram, |id| self.handshake.reset_token(self.config.node, id))
         {
             self.transmit(route, reply);
         }
@@ -400,7 +451,7 @@ impl Server {
 
     fn flush(&mut self, id: u64) {
         let Some(client) = self.sessions.get_mut(&id) else { return };
-        let silent = client.session.last_heard() + self.config.session_timeout;
+        let silent = client.session.last_heard() + self.config.silence(client.confirmed);
         let due = client.session.poll_timeout().map_or(silent, |due| due.min(silent));
         self.timers.set(Timer::Session(id), Some(due));
         let route = client.route;

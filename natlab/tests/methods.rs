@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use natlab::nat::NatSpec;
 use natlab::scenario::{JoinReport, PairSettings, PairWorld, PartyWorld};
+use traversal_core::nat::{Confidence, FilteringBehavior, MappingBehavior, NatProfile, PortAllocation};
 use traversal_core::wire::message::Method;
 use traversal_core::{AgentConfig, Detect, RelayPolicy, SocketId};
 
@@ -69,28 +70,30 @@ fn m12_many_bubbles_join_all_but_two_port_sensitive_ones() {
     table(Method::MultiBubble, |left, right| (left, right) != ("ps", "ps"));
 }
 
-/// E1 brackets an address-sensitive sender's port between probes to two addresses, E4 needs one (M14, M22): the one
-/// cannot stand in for the other.
+/// S1: the range can be detected without the second server, also for an address-sensitive NAT; and a port-restricted
+/// caller swaps without looking, since with one address an address-sensitive callee looks like a cone (M10).
 #[test]
-fn m22_with_one_server_address_many_bubbles_join_what_one_bubble_cannot() {
-    for left in SIX {
-        for right in SIX {
-            let got = direct_with_one_address(Method::MultiBubble, left, right);
-            let wanted = if (left, right) == ("ps", "ps") { 0 } else { SEEDS };
-            assert_eq!(got, wanted, "{left} - {right}: many bubbles");
+fn m22_m40_with_one_server_address_one_bubble_and_many_join_all_but_two_port_sensitive_ones() {
+    for method in [Method::Bubble, Method::MultiBubble] {
+        for left in SIX {
+            for right in SIX {
+                let got = direct_with_one_address(method, left, right);
+                let wanted = if (left, right) == ("ps", "ps") { 0 } else { SEEDS };
+                assert_eq!(got, wanted, "{left} - {right}: {method:?}");
+            }
         }
-    }
-    for (left, right) in [("as", "portrestricted"), ("as", "ps")] {
-        assert_eq!(direct_with_one_address(Method::Bubble, left, right), 0, "{left} - {right}: one bubble");
     }
 }
 
 #[test]
 fn m24_prediction_joins_every_pair_whose_ports_can_be_foreseen() {
     table(Method::Prediction, |_, _| true);
-    for (left, right) in [("psrandom", "portrestricted"), ("psrandom", "ps"), ("ps", "psrandom")] {
+    for (left, right) in [("psrandom", "ps"), ("ps", "psrandom")] {
         assert_eq!(direct(Method::Prediction, left, right), 0, "{left} - {right}");
     }
+    // A cone opens seven ports a round, and one of forty random bubbles gets in by one of them in 2 of 100 joins.
+    let by_chance = direct(Method::Prediction, "psrandom", "portrestricted");
+    assert!(by_chance <= 1, "{by_chance} of {SEEDS}");
 }
 
 #[test]
@@ -113,7 +116,8 @@ fn giant_steps_are_for_ports_that_count_on_both_sides() {
 fn no_method_is_a_stub_behind_another() {
     let worlds: [(&str, &str, bool); 5] = [
         ("portrestricted", "as", true),
-        ("as", "portrestricted", false),
+        // A reply to one bubble leaves by another port than the bubble went to; E4 has assigned that port before.
+        ("as,filtering=apdf", "as,filtering=apdf", true),
         ("ps", "ps", true),
         ("none", "none", true),
         ("psrandom", "portrestricted", true),
@@ -234,10 +238,16 @@ fn brackets_are_as_fast_as_the_network_allows() {
 
 #[test]
 fn a_try_that_fails_is_followed_by_another_method() {
-    // A port for each destination that looks like the inner one, but only for the first: nothing meets it.
-    let [left, right] = ["portrestricted", "mapping=apdm,filtering=apdf,ports=preserving"]
-        .map(|spec| spec.parse::<NatSpec>().unwrap().chain);
-    let mut settings = PairSettings::equal(1, &left, &right, Duration::from_millis(30));
+    // Random ports that both players take for a counter's (M9): nothing meets them.
+    let random = "psrandom".parse::<NatSpec>().unwrap().chain;
+    let mut settings = PairSettings::equal(1, &random, &random, Duration::from_millis(30));
+    settings.config.manual_profile = Some(NatProfile {
+        mapping: MappingBehavior::AddressDependent,
+        filtering: FilteringBehavior::AddressDependent,
+        allocation: PortAllocation::Sequential { step: 1 },
+        confidence: Confidence::Manual,
+        ..NatProfile::UNKNOWN
+    });
     settings.config.relay = RelayPolicy::Never;
     let mut pair = PairWorld::new(settings);
     let report = pair.join();

@@ -101,6 +101,9 @@ pub struct KickPeer {
     pub player: PlayerId,
     /// Told to the player.
     pub reason: String,
+    /// It may come back. Otherwise the server does not let it in again for a day, as long as the room lives, whoever
+    /// hosts it then.
+    pub rejoin: bool,
 }
 
 /// Request of a host: new metadata of the room, keys and values at most 384 bytes together. Answered by [`RoomChanged`]
@@ -288,6 +291,12 @@ pub struct PeerConnected {
     pub host: bool,
     /// A pair of a mesh, neither of whom hosts: there is no renet between them, but [`Datagrams`](crate::Datagrams).
     pub mesh: bool,
+    /// The other side has shown that it holds the private key of `peer.id`, which takes no word of the lobby server's: who
+    /// knows that id from elsewhere (a contact, an invitation) knows who this is.
+    pub proven: bool,
+    /// Six groups of four digits, the same on both sides. Two players who do not know each other's ids read them to each
+    /// other: if they agree, nobody stands between the two, the lobby server neither.
+    pub code: String,
 }
 
 /// Outcome: the game plays over the relay, and no direct path was found in time. The game need not do anything.

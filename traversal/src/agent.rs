@@ -27,6 +27,7 @@ use crate::sockets::{Owner, Sockets};
 use crate::timer::{due, earliest};
 use crate::wire::Dropped;
 use crate::wire::message::PunchPlan;
+use crate::wire::secret::mixed;
 pub use reading::Said;
 
 /// Rounds of one wake-up: what one part finds out may make another one due at once, as a silent path has the link ask
@@ -160,6 +161,25 @@ impl Agent {
         self.peer(player)?.path_info(now)
     }
 
+    /// A login has begun since entropy was last mixed in: the driver is to give some
+    /// ([`mix_entropy`](Self::mix_entropy)), so that each handshake has fresh keys whatever became of the seed. A
+    /// simulator does not, and has the same run from the same seed.
+    pub fn wants_entropy(&self) -> bool {
+        self.link.has_begun()
+    }
+
+    /// Input: 32 bytes from the system's entropy.
+    pub fn mix_entropy(&mut self, entropy: [u8; 32]) {
+        self.rng = mixed(&mut self.rng, entropy);
+        self.link.forget_begun();
+    }
+
+    /// A key for another protocol between this player and the other one, the same on both sides; none without a
+    /// connection. See [`PairChannel::export`](crate::wire::pair::PairChannel::export).
+    pub fn export(&self, player: PlayerId, label: &[u8], context: &[u8]) -> Option<[u8; 32]> {
+        Some(self.peer(player).filter(|peer| peer.is_connected())?.export(label, context))
+    }
+
     fn peer(&self, player: PlayerId) -> Option<&Peer> {
         self.peers.get(self.by_player.get(&player)?)
     }
@@ -179,7 +199,12 @@ impl Agent {
                 let mut cx = cx!(self, now);
                 if let Owner::Match(id, method, slot) = owner {
                     if let Some(peer) = self.peers.get_mut(&id) {
-                        peer.handle_socket(&mut cx, &mut hands!(self), (method, slot), local.is_some());
+                        peer.handle_socket(
+                            &mut cx,
+                            &mut hands!(self),
+                            (method, slot),
+                            local.map(|local| local.port()),
+                        );
                     }
                 } else {
                     self.detection.handle_socket(&mut cx, &mut self.link, &mut self.sockets, owner, local);

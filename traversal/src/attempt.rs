@@ -66,8 +66,8 @@ pub(crate) struct Attempt {
     early_turn: Option<(u8, SprayTurn)>,
 }
 
-/// Reports that are kept: two of each round, of the few rounds that are under way.
-const REPORTS: usize = 16;
+/// Reports that are kept: two of each round, each up to three times, of the few rounds that are under way.
+const REPORTS: usize = 24;
 
 /// Facts that may wait for their plan: one or two a method.
 const EARLY: usize = 8;
@@ -104,7 +104,10 @@ fn methods_of(config: &AgentConfig, planned: &[PlannedMethod], edition: u8) -> V
 /// The try that facts are about.
 fn round_of(facts: &Facts) -> Option<u16> {
     match facts {
-        Facts::Range { round, .. } | Facts::Newest { round, .. } => Some(*round),
+        Facts::Range { round, .. }
+        | Facts::Newest { round, .. }
+        | Facts::Kept { round, .. }
+        | Facts::OpenRange { round, .. } => Some(*round),
         Facts::PeerPublic(_) => None,
     }
 }
@@ -347,8 +350,8 @@ impl Attempt {
         }
     }
 
-    pub(crate) fn handle_socket(&mut self, now: Instant, method: Method, slot: u16, open: bool) {
-        self.tell(now, PunchInput::Socket { slot, open }, |of| of == method);
+    pub(crate) fn handle_socket(&mut self, now: Instant, method: Method, slot: u16, port: Option<u16>) {
+        self.tell(now, PunchInput::Socket { slot, port }, |of| of == method);
     }
 
     /// True if the probe was this attempt's.
@@ -443,6 +446,13 @@ impl Attempt {
                             .and_then(|online| online.session.seal(cx.now, Kind::Probe, &frame));
                         if let (Some(socket), Some(datagram)) = (socket, sealed) {
                             cx.transmit(socket, to, datagram);
+                        }
+                    }
+                    PunchOrder::TellKept { round, ports } => {
+                        if let Some(online) = hands.link.online() {
+                            let _ =
+                                online.session.send(cx.now, ToServer::KeptPorts { match_id, round, ports });
+                            hands.link.drain(cx);
                         }
                     }
                     PunchOrder::Report { facts, tags } => {

@@ -61,6 +61,10 @@ pub struct AgentConfig {
     /// behind a carrier's NAT and the other player's router lie far more hops than this. `None`: the system's.
     /// Every second try does without, so that it is never needed.
     pub opener_ttl: Option<u8>,
+    /// M24's n: how many ports further than it was last seen this player's NAT is expected to be when the two meet by
+    /// predicted ports, and so how many packets this side sends in a row, 1 to 96. `None`: from the measured rate of
+    /// foreign ports and the round trips of both sides; about 10 (S4's own number) where neither is known.
+    pub ports_ahead: Option<u16>,
     /// What this player sends at the most, whatever a server or peer asks.
     pub caps: Caps,
 }
@@ -93,6 +97,7 @@ impl Default for AgentConfig {
             relay_timeout: Duration::from_secs(20),
             // HyperDHT's 5; LiteNetLib and RakNet have 2, frp 7 and 4.
             opener_ttl: Some(5),
+            ports_ahead: None,
             caps: Caps::default(),
         }
     }

@@ -1,25 +1,26 @@
 //! Logging in: from the second handshake datagram to a session.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
 use rand_chacha::rand_core::RngCore;
 use sha2::{Digest, Sha256};
+use traversal_core::id::PlayerId;
 use traversal_core::nat::NatProfile;
 use traversal_core::wire::Dropped;
 use traversal_core::wire::handshake::{PendingLogin, ServerHandshake};
 use traversal_core::wire::message::{LoginRefusal, MAX_LOCAL_ADDRESSES, MAX_TOKEN, Welcome};
 
 use super::mapped_ports::MappedPort;
-use super::session::Client;
+use super::session::{Client, HalfOpen};
 use super::{Route, Server};
-use crate::limits::{Bucket, prefix};
+use crate::limits::Bucket;
 use crate::matchmaking::{Reach, reach};
 use crate::rooms::{is_name, is_text};
 
 /// Longest game id, in bytes.
-const MAX_GAME: usize = 64;
+pub(crate) const MAX_GAME: usize = 64;
 
 /// Answers to logins that are kept for retransmissions.
 const RECENT_INITS: usize = 4096;
@@ -34,6 +35,11 @@ pub(super) struct RecentInits {
 impl RecentInits {
     fn answer(&self, hash: &[u8; 32]) -> Option<&(SocketAddr, Vec<u8>)> {
         self.answers.get(hash)
+    }
+
+    /// The session that it led to is over, so the same question is a new one.
+    pub(super) fn forget(&mut self, hash: &[u8; 32]) {
+        self.answers.remove(hash);
     }
 
     fn keep(&mut self, now: Instant, hash: [u8; 32], from: SocketAddr, answer: Vec<u8>) {
@@ -64,7 +70,9 @@ impl Server {
             self.counters.limited += 1;
             return;
         }
-        let handled = self.handshake.handle_init(now, route.peer, datagram, &mut self.rng);
+        self.handshakes = true;
+        let handled =
+            self.handshake.handle_init(now, (route.peer, self.is_stream(route)), datagram, &mut self.rng);
         // What failed before any work was done could come from anybody, under anybody's address.
         if !matches!(handled, Err(Dropped::BadCookie | Dropped::Malformed)) {
             self.login_limit.allow(route.peer.ip(), now);
@@ -73,7 +81,10 @@ impl Server {
             self.counters.dropped += 1;
             return;
         };
-        let refusal = self.refusal(&pending, route);
+        let refusal = self.refusal(&pending).or_else(|| {
+            let has_place = self.make_room(pending.player, route.peer.ip());
+            (!has_place).then_some(LoginRefusal::Full)
+        });
         if let Some(refusal) = refusal {
             self.counters.logins_refused += 1;
             tracing::debug!(player = %pending.player, %refusal, "login refused");
@@ -92,16 +103,18 @@ impl Server {
             probe_targets: self.probe_targets(route),
             session_timeout_s: self.config.session_timeout.as_secs() as u32,
             other_family: self.other_family(route),
+            reset: self.handshake.reset_token(self.config.node, id).unwrap_or_default(),
         };
-        let player = pending.player;
+        let (player, key) = (pending.player, pending.public_key);
         pending.login.local.truncate(MAX_LOCAL_ADDRESSES);
-        pending.login.token.clear();
+        let token = std::mem::take(&mut pending.login.token);
         let login = pending.login.clone();
         let Ok((answer, session)) = pending.accept(&welcome, now) else { return };
         self.inits.keep(now, hash, route.peer, answer.clone());
-        *self.sessions_by_prefix.entry(prefix(route.peer.ip())).or_default() += 1;
+        self.census.enter(id, (route.socket, route.peer));
         let client = Client {
             player,
+            key,
             login,
             profile: NatProfile::default(),
             session,
@@ -109,10 +122,11 @@ impl Server {
             route,
             former: None,
             other: None,
-            other_challenge: None,
             mapped_port: MappedPort::default(),
             challenge: None,
             confirmed: false,
+            half_open: Some(HalfOpen { init: hash, token }),
+            moves: 0,
             probes: Bucket::full(self.config.probe_rate, now),
             knocks: Bucket::full(self.config.knock_rate, now),
             frames: Bucket::full(self.config.frame_rate, now),
@@ -126,7 +140,7 @@ impl Server {
         self.dirty.insert(id);
     }
 
-    fn refusal(&self, pending: &PendingLogin, route: Route) -> Option<LoginRefusal> {
+    fn refusal(&self, pending: &PendingLogin) -> Option<LoginRefusal> {
         let login = &pending.login;
         let malformed = |what: &str| Some(LoginRefusal::Malformed { what: what.into() });
         if self.stopping {
@@ -149,10 +163,20 @@ impl Server {
         {
             return Some(LoginRefusal::Token { reason: reason.chars().take(200).collect() });
         }
-        let here = self.sessions_by_prefix.get(&prefix(route.peer.ip())).copied().unwrap_or(0);
-        let full =
-            self.sessions.len() >= self.config.max_sessions || here >= self.config.max_sessions_per_address;
-        full.then_some(LoginRefusal::Full)
+        None
+    }
+
+    /// Whether one more session of this player may begin at this address. Its older session ends for it; where that is
+    /// not enough, half-open ones give way.
+    fn make_room(&mut self, player: PlayerId, ip: IpAddr) -> bool {
+        let places = self.config.places();
+        let old = self.players.get(&player).map(|player| player.session);
+        while !self.census.has_room(ip, old, &places) {
+            let Some(half_open) = self.census.gives_way(ip, &places) else { return false };
+            tracing::debug!("a login that was not used gives way");
+            self.forget_client(half_open);
+        }
+        true
     }
 
     /// The sockets that take this player's probes, as [`Welcome::probe_targets`] wants them.

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use traversal_core::classify::{Evidence, ProbeTag, Sighting, classify, merge_report};
 use traversal_core::id::{MatchId, PlayerId};
 use traversal_core::nat::{Confidence, FilteringBehavior, MappingBehavior, NatProfile, PortAllocation};
-use traversal_core::ports::UNKNOWN_RATE;
+use traversal_core::ports::{FIRST_PORT, UNKNOWN_RATE};
 use traversal_core::wire::Kind;
-use traversal_core::wire::message::{Facts, Frame, Probe, ProbePurpose, ToPlayer};
+use traversal_core::wire::message::{Facts, Frame, MAX_KEPT_PORTS, Probe, ProbePurpose, ToPlayer};
 
 use super::session::Client;
 use super::{Route, Server};
@@ -203,7 +203,38 @@ impl Server {
             }
         };
         self.counters.claims += 1;
-        if let Some(peer) = self.matches.claim(player, match_id, &facts) {
+        let Facts::Range { round, .. } = facts else { return };
+        if let Some(peer) = self.matches.tell_once(player, match_id, round, &facts) {
+            self.tell_facts(now, player, peer, match_id, facts);
+        }
+    }
+
+    /// Ports that the player's next packets leave by, since its NAT keeps inner ports. Only the player knows them, but the
+    /// IP is the session's, and few ports are passed on, once a round.
+    pub(super) fn handle_kept_ports(
+        &mut self,
+        now: Instant,
+        id: u64,
+        match_id: MatchId,
+        round: u16,
+        ports: Vec<u16>,
+    ) {
+        let Some(client) = self.sessions.get_mut(&id) else { return };
+        if !client.probes.take(self.config.probe_rate, now) {
+            self.counters.limited += 1;
+            return;
+        }
+        let fits =
+            (1..=MAX_KEPT_PORTS).contains(&ports.len()) && ports.iter().all(|port| *port >= FIRST_PORT);
+        if !fits || client.profile.allocation != PortAllocation::Preserving {
+            tracing::debug!(player = %client.player, "kept ports refused");
+            self.counters.claims_refused += 1;
+            return;
+        }
+        let (player, ip) = (client.player, client.route.peer.ip());
+        let facts = Facts::Kept { round, ip, ports };
+        if let Some(peer) = self.matches.tell_once(player, match_id, round, &facts) {
+            self.counters.claims += 1;
             self.tell_facts(now, player, peer, match_id, facts);
         }
     }

@@ -17,13 +17,15 @@ use super::mapped_ports::MappedPort;
 use super::moving::Challenge;
 use super::{Route, Server, Timer};
 use crate::claims::Claim;
-use crate::limits::{Bucket, prefix};
+use crate::limits::Bucket;
 use crate::matchmaking::Party;
 use crate::relay::RelayMode;
 
 /// A session: one login of a player.
 pub(super) struct Client {
     pub(super) player: PlayerId,
+    /// The player's lasting key.
+    pub(super) key: [u8; 32],
     pub(super) login: Login,
     pub(super) profile: NatProfile,
     pub(super) session: ServerSession,
@@ -36,11 +38,14 @@ pub(super) struct Client {
     /// What its router forwards to it.
     pub(super) mapped_port: MappedPort,
     pub(super) challenge: Option<Challenge>,
+    /// How often the session has moved: what was to prove an address before does so no more.
+    pub(super) moves: u32,
     /// Where it is reached in the other family, and when that was last heard of.
     pub(super) other: Option<(SocketAddr, Instant)>,
-    pub(super) other_challenge: Option<Challenge>,
     /// A sealed datagram came: this is no replayed handshake.
     pub(super) confirmed: bool,
+    /// Kept until then.
+    pub(super) half_open: Option<HalfOpen>,
     pub(super) probes: Bucket,
     pub(super) knocks: Bucket,
     pub(super) frames: Bucket,
@@ -50,6 +55,14 @@ pub(super) struct Client {
     /// When it last sent something to be relayed.
     pub(super) relayed_at: Option<Instant>,
     pub(super) next_ping: u32,
+}
+
+/// What is kept of a login until the player has proven to be there.
+pub(super) struct HalfOpen {
+    /// Of the first Noise message.
+    pub(super) init: [u8; 32],
+    /// The login's token, to be spent then.
+    pub(super) token: Vec<u8>,
 }
 
 /// A player that is logged in.
@@ -93,7 +106,10 @@ impl Server {
         self.incoming.proven = Some(client.route);
         if !client.confirmed {
             client.confirmed = true;
-            self.confirm(now, id);
+            self.census.confirm(id);
+            if !self.confirm(now, id) {
+                return;
+            }
         }
         if kind == Kind::Control && datagram.len() >= MIN_SEALED {
             self.notice_address(now, id, route);
@@ -121,9 +137,9 @@ impl Server {
             Frame::Ping { .. } if !proven => {}
             Frame::Ping { id: ping } => self.pong(now, id, ping),
             Frame::PathResponse { token } if kind == Kind::Probe => {
-                self.register_response(now, id, route, token);
+                self.register_response(now, id, route, &token);
             }
-            Frame::PathResponse { token } => self.path_response(now, id, route, token),
+            Frame::PathResponse { token } => self.path_response(now, id, route, &token),
             Frame::Probe(probe) => self.handle_probe(now, id, route, probe, datagram.len()),
             Frame::Goodbye { .. } => self.end_session(now, id, MatchEnd::Left),
             Frame::Ack { .. }
@@ -198,6 +214,9 @@ impl Server {
                 client.profile = NatProfile { mapped: false, ..profile };
                 self.replan(now, player);
             }
+            ToServer::KeptPorts { match_id, round, ports } => {
+                self.handle_kept_ports(now, id, match_id, round, ports);
+            }
             ToServer::ClaimRange { match_id, round, step, reports } => {
                 self.handle_claim(now, id, match_id, Claim { round, step, reports });
             }
@@ -220,9 +239,13 @@ impl Server {
 
     pub(super) fn session_timeout(&mut self, now: Instant, id: u64) {
         let Some(client) = self.sessions.get_mut(&id) else { return };
-        if now.saturating_duration_since(client.session.last_heard()) >= self.config.session_timeout {
+        if now.saturating_duration_since(client.session.last_heard()) >= self.config.silence(client.confirmed)
+        {
             self.counters.timeouts += 1;
             tracing::debug!(player = %client.player, "session timed out");
+            if let Some(half_open) = client.half_open.take() {
+                self.inits.forget(&half_open.init);
+            }
             self.end_session(now, id, MatchEnd::Gone);
             return;
         }
@@ -250,20 +273,12 @@ impl Server {
     }
 
     pub(super) fn forget_client(&mut self, id: u64) {
-        let Some(client) = self.sessions.remove(&id) else { return };
-        self.uncount(client.route.peer);
+        if self.sessions.remove(&id).is_none() {
+            return;
+        }
+        self.census.leave(id);
         self.timers.set(Timer::Session(id), None);
         self.dirty.remove(&id);
-    }
-
-    pub(super) fn uncount(&mut self, address: SocketAddr) {
-        let key = prefix(address.ip());
-        if let Some(count) = self.sessions_by_prefix.get_mut(&key) {
-            *count -= 1;
-            if *count == 0 {
-                self.sessions_by_prefix.remove(&key);
-            }
-        }
     }
 
     /// Sends a message to a player, if it is here.
@@ -320,6 +335,7 @@ impl Server {
         Some(Party {
             info: PlayerInfo { id: player, name: client.login.name.clone() },
             ephemeral: client.login.ephemeral,
+            key: client.key,
             public: client.route.peer,
             other: client.other_address(),
             mapped,

@@ -3,12 +3,16 @@
 mod amplification;
 mod faults;
 mod gathering;
+mod guessing;
 mod junk;
 mod keeping;
+mod kicked;
 mod knocks;
+mod logins;
 mod mapped_ports;
 mod mesh;
 mod migration;
+mod places;
 mod probes;
 mod pushes;
 mod relay;

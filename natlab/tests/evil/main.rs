@@ -4,6 +4,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod clear_text;
 mod peer;
 mod server;
 mod stage;
@@ -22,7 +23,7 @@ use traversal_core::wire::message::{
 };
 use traversal_core::{Caps, Event};
 
-use server::nobody;
+use server::{identity_of, nobody};
 use stage::{BYSTANDERS, LAN_BYSTANDER, Stage};
 
 /// A NAT as only a liar has it.
@@ -128,17 +129,27 @@ fn plan(rng: &mut ChaCha8Rng, number: u64, key: [u8; 32]) -> PunchPlan {
         epoch: if rng.random_bool(0.9) { 0 } else { u32::MAX },
         mesh: rng.random_bool(0.3),
         peer_rtt_ms: Some(u32::MAX),
+        peer_key: identity_of(number % 100).public_key(),
     }
 }
 
 fn facts(rng: &mut ChaCha8Rng) -> Facts {
     let victim = BYSTANDERS[rng.random_range(0..BYSTANDERS.len())];
-    match rng.random_range(0..4) {
+    match rng.random_range(0..5) {
         0 => Facts::PeerPublic(addresses(rng)),
         1 => {
             let address = [SocketAddr::new(victim, rng.random()), unsendable()[rng.random_range(0..6)]];
-            Facts::Newest { round: rng.random(), address: address[rng.random_range(0..2)] }
+            Facts::Newest {
+                round: rng.random(),
+                address: address[rng.random_range(0..2)],
+                ahead: rng.random(),
+            }
         }
+        2 => Facts::Kept {
+            round: rng.random(),
+            ip: [victim, LAN_BYSTANDER][rng.random_range(0..2)],
+            ports: (0..rng.random_range(0..400)).map(|_| rng.random()).collect(),
+        },
         _ => {
             let (first, last) = [(0, u16::MAX), (u16::MAX, 0), (1, 1023)][rng.random_range(0..3)];
             let step = [0, 1, -1, i32::MIN, i32::MAX][rng.random_range(0..5)];

@@ -63,9 +63,9 @@ impl Peer {
         cx: &mut Cx<'_>,
         hands: &mut Hands<'_>,
         (method, slot): (Method, u16),
-        open: bool,
+        port: Option<u16>,
     ) {
-        self.attempt.handle_socket(cx.now, method, slot, open);
+        self.attempt.handle_socket(cx.now, method, slot, port);
         self.punch(cx, hands);
     }
 

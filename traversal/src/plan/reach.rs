@@ -68,12 +68,26 @@ impl Reach {
         !self.unpredictable()
     }
 
+    /// What its next ports will be is told more surely: they are the inner ones, or others take far fewer of them. A small
+    /// difference does not count, since each side may know the rates of another moment.
+    pub fn surer_than(self, other: Self) -> bool {
+        let kept = |side: Self| side.allocation == PortAllocation::Preserving;
+        if !self.never_fixed() || !other.never_fixed() {
+            return false; // The port of one of the two is known anyway.
+        }
+        match (kept(self), kept(other)) {
+            (false, false) => self.foreign_rate * 2.0 + 10.0 < other.foreign_rate,
+            (own, others) => own && !others,
+        }
+    }
+
     /// A new port for each destination, one step after the other, from one socket.
     pub fn counts_per_destination(self) -> bool {
         matches!(self.mapping, MappingBehavior::AddressAndPortDependent | MappingBehavior::Unknown)
             && matches!(
                 self.allocation,
-                PortAllocation::Sequential { .. } | PortAllocation::Preserving | PortAllocation::Unknown
+                // Where ports are kept, the second destination's is not the next one.
+                PortAllocation::Sequential { .. } | PortAllocation::Unknown
             )
     }
 

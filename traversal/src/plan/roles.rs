@@ -31,7 +31,9 @@ pub fn bubble_outcome(sending: &NatProfile, receiving: &NatProfile) -> Decision 
 /// looking at the callee, to save a measurement; both are measured here already.)
 ///
 /// What is not known is taken as the strictest first, so that the roles are right for most players who join before
-/// their NAT is known: then S1's rule applies, which swaps a port-restricted caller against a symmetric callee.
+/// their NAT is known: then S1's rule applies, which swaps a port-restricted caller against a symmetric callee. With one
+/// server address a cone cannot be told from an address-sensitive NAT; the latter is the stricter, and a
+/// port-restricted caller swaps without looking, as S1 allows (M10, M40).
 pub fn bubble_decision(caller: &NatProfile, callee: &NatProfile) -> Decision {
     match bubble_outcome(&strict(caller), &strict(callee)) {
         Decision::Impossible => bubble_outcome(caller, callee),
@@ -40,15 +42,19 @@ pub fn bubble_decision(caller: &NatProfile, callee: &NatProfile) -> Decision {
 }
 
 fn strict(profile: &NatProfile) -> NatProfile {
-    let fixed = profile.mapping == MappingBehavior::Unknown;
+    let mapping = match profile.mapping {
+        MappingBehavior::Unknown => MappingBehavior::EndpointIndependent,
+        MappingBehavior::NotPortSensitive => MappingBehavior::AddressDependent,
+        known => known,
+    };
     let filtering = match profile.filtering {
-        FilteringBehavior::Unknown if profile.mapping == MappingBehavior::AddressDependent => {
+        // With one server address this is what a filter looks like that does not ask for the port.
+        FilteringBehavior::Unknown if mapping == MappingBehavior::AddressDependent => {
             FilteringBehavior::AddressDependent
         }
         FilteringBehavior::Unknown => FilteringBehavior::AddressAndPortDependent,
         known => known,
     };
-    let mapping = if fixed { MappingBehavior::EndpointIndependent } else { profile.mapping };
     NatProfile { mapping, filtering, ..*profile }
 }
 
@@ -78,13 +84,15 @@ pub fn multi_bubble_decision(caller: &NatProfile, callee: &NatProfile) -> MultiB
 /// opposite answers, since both know both profiles.
 ///
 /// With many bubbles the receiving side must not be port-sensitive, and is better not one whose ports cannot be
-/// predicted; in a search by chance the side that opens the random ports is called sending; all others keep the
-/// plan's role.
+/// predicted; in a search by chance the side that opens the random ports is called sending; with predicted ports the
+/// side whose counter moves less; all others keep the plan's role.
 pub fn role_in(method: Method, role: Role, own: &NatProfile, peer: &NatProfile) -> Role {
     let (o, p) = (reach(own), reach(peer));
     let (own_fits, peer_fits) = match method {
         Method::MultiBubble => (p.takes_many_bubbles(o), o.takes_many_bubbles(p)),
         Method::Birthday => (o.found_by_chance(p), p.found_by_chance(o)),
+        // M24: the sending side's ports are foretold over two round trips, the other side's at the moment of use.
+        Method::Prediction => (o.surer_than(p), p.surer_than(o)),
         _ => return role,
     };
     match (own_fits, peer_fits) {

@@ -110,8 +110,8 @@ impl Tactic for Birthday {
         &mut self.engine
     }
 
-    fn on_socket(&mut self, now: Instant, slot: u16, open: bool) {
-        if open {
+    fn on_socket(&mut self, now: Instant, slot: u16, port: Option<u16>) {
+        if port.is_some() {
             let to = self.engine.peer;
             self.engine.opener(now, 1, 1, Slot::Own(slot), to);
             // Once more when all have sent their first, for what was lost: where one packet in seven is lost (busy mobile

@@ -3,10 +3,10 @@
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use super::Slot;
 use super::engine::{Bracket, Engine};
 use super::search::ReplySearch;
 use super::tactic::Tactic;
+use super::{Ports, Slot};
 use crate::nat::MappingBehavior;
 use crate::ports::PortRange;
 use crate::wire::message::{Facts, Method, Role};
@@ -37,6 +37,10 @@ struct Sockets {
     second: Option<u16>,
     waiting: u8,
     sent: bool,
+    /// The bubble's socket's own port.
+    port: u16,
+    /// Where the second probe goes.
+    second_server: SocketAddr,
 }
 
 impl Bubble {
@@ -79,27 +83,43 @@ impl Bubble {
         }
     }
 
-    /// The server's socket for the second probe, and whether a fresh socket must send it (M14, M16).
+    /// The server's socket for the second probe, and whether a fresh socket must send it (M14, M16). Where the second
+    /// address has just been silent and the first one has not, the first one has to do (M40).
     fn second_probe(&self) -> (SocketAddr, bool) {
         let servers = &self.engine.context.servers;
         let first = self.engine.server;
         let v4 = |a: &&SocketAddr| a.is_ipv4() == first.is_ipv4();
-        if let Some(other) = servers.iter().filter(v4).find(|a| a.ip() != first.ip()) {
+        let silent = self.engine.brackets.last().is_some_and(|b| b.seen[0].is_some() && b.seen[1].is_none());
+        if !silent && let Some(other) = servers.iter().filter(v4).find(|a| a.ip() != first.ip()) {
             return (*other, false);
         }
         let port_sensitive = self.engine.context.own.mapping == MappingBehavior::AddressAndPortDependent;
-        match servers.iter().filter(v4).find(|a| **a != first) {
+        match servers.iter().filter(v4).find(|a| **a != first && a.ip() == first.ip()) {
             Some(other) if port_sensitive => (*other, false),
             _ => (first, true),
         }
     }
 
+    /// The NAT keeps the inner port of a fresh socket for its first destination, which the other side must be then.
+    fn keeps_ports(&self) -> bool {
+        Ports::of(&self.engine.context.own) == Ports::Kept
+    }
+
     fn open_round(&mut self, now: Instant) {
-        let (_, fresh) = self.second_probe();
+        let (second_server, fresh) = self.second_probe();
+        let fresh = fresh && !self.keeps_ports();
         let bubble = self.engine.open(now);
         let second = fresh.then(|| self.engine.open(now));
         let waiting = 1 + u8::from(fresh);
-        self.rounds.push(Sockets { attempt: self.attempt, bubble, second, waiting, sent: false });
+        self.rounds.push(Sockets {
+            attempt: self.attempt,
+            bubble,
+            second,
+            waiting,
+            sent: false,
+            port: 0,
+            second_server,
+        });
         if self.rounds.len() > KEPT {
             let old = self.rounds.remove(0);
             for slot in [Some(old.bubble), old.second].into_iter().flatten() {
@@ -109,24 +129,31 @@ impl Bubble {
         self.due = Some(now + self.engine.overdue() * 4);
     }
 
-    /// Probe, bubble, probe, back to back (M14).
+    /// Probe, bubble, probe, back to back (M14). Where the NAT keeps ports, the bubble alone: a probe before it would take
+    /// the port away.
     fn send_round(&mut self, now: Instant, sockets: Sockets) {
-        let (second_server, _) = self.second_probe();
+        if self.keeps_ports() {
+            let slot = Slot::Own(sockets.bubble);
+            self.engine.opener(now, 1, sockets.attempt, slot, self.engine.peer);
+            self.engine.repeat_opener(now, sockets.attempt, slot, self.engine.peer);
+            self.engine.tell_kept(now, sockets.attempt, vec![sockets.port]);
+            self.due = Some(now + self.engine.patience(3, self.attempt));
+            return;
+        }
+        let second_server = sockets.second_server;
         let (server, peer) = (self.engine.server, self.engine.peer);
-        let first = self.engine.range_purpose(sockets.attempt, false);
-        let second = self.engine.range_purpose(sockets.attempt, true);
-        let tag_first = self.engine.probe(now, 3, sockets.bubble, server, first);
+        let tag_first = self.engine.range_probe(now, 3, (sockets.bubble, server), sockets.attempt, false);
         self.engine.opener(now, 1, sockets.attempt, Slot::Own(sockets.bubble), peer);
         let second_slot = sockets.second.unwrap_or(sockets.bubble);
-        let tag_second = self.engine.probe(now, 1, second_slot, second_server, second);
+        let tag_second = self.engine.range_probe(now, 1, (second_slot, second_server), sockets.attempt, true);
         self.engine.repeat_opener(now, sockets.attempt, Slot::Own(sockets.bubble), peer);
         let tags = [tag_first, tag_second];
         self.engine.brackets.push(Bracket { attempt: sockets.attempt, tags, seen: [None; 2] });
         if self.engine.brackets.len() > KEPT {
             self.engine.brackets.remove(0);
         }
-        // A lost probe shows after one round trip; a probe repeated on its own would lie behind the bubble's
-        // port, so all three go again from a fresh socket.
+        // A probe that is lost for good shows after one round trip; later its port may lie anywhere behind the bubble's, so
+        // all three go again from a fresh socket.
         self.due = Some(now + self.engine.overdue());
     }
 }
@@ -150,12 +177,15 @@ impl Tactic for Bubble {
         self.engine.probe_seen(now, tag, observed);
     }
 
-    fn on_socket(&mut self, now: Instant, slot: u16, open: bool) {
+    fn on_socket(&mut self, now: Instant, slot: u16, port: Option<u16>) {
         let Some(round) = self.rounds.iter_mut().find(|r| r.bubble == slot || r.second == Some(slot)) else {
             return;
         };
-        if round.sent || !open {
+        if round.sent || port.is_none() {
             return;
+        }
+        if round.bubble == slot {
+            round.port = port.unwrap_or_default();
         }
         round.waiting = round.waiting.saturating_sub(1);
         if round.waiting == 0 {
@@ -166,17 +196,35 @@ impl Tactic for Bubble {
     }
 
     fn on_facts(&mut self, now: Instant, facts: &Facts) {
-        let Facts::Range { round, ip, first, last, step } = facts else { return };
-        if !self.sends() {
-            let Some(attempt) = self.engine.attempt_of(*round) else { return };
-            if self.last_range.is_some_and(|newest| newest >= attempt) || !self.engine.context.is_peer(*ip) {
-                return;
+        let mut open = None;
+        let (round, ip, range) = match facts {
+            Facts::Range { round, ip, first, last, step } => {
+                (*round, *ip, PortRange::new(*first, *last, *step))
             }
-            self.last_range = Some(attempt);
-            let range = PortRange::new(*first, *last, *step);
-            self.engine.clear();
-            self.search = Some(ReplySearch::start(now, &mut self.engine, Slot::Main, *ip, range));
+            Facts::OpenRange { round, ip, bound, step } => {
+                open = Some((*bound, *step));
+                (*round, *ip, PortRange::single(*bound))
+            }
+            Facts::Kept { round, ip, ports } => {
+                let Some(port) = ports.first() else { return };
+                (*round, *ip, PortRange::single(*port))
+            }
+            _ => return,
+        };
+        let Some(attempt) = self.engine.attempt_of(round) else { return };
+        if self.sends()
+            || self.last_range.is_some_and(|newest| newest >= attempt)
+            || !self.engine.context.is_peer(ip)
+        {
+            return;
         }
+        self.last_range = Some(attempt);
+        self.engine.clear();
+        let engine = &mut self.engine;
+        self.search = Some(match open {
+            Some(open) => ReplySearch::start_open(now, engine, Slot::Main, ip, open),
+            None => ReplySearch::start(now, engine, Slot::Main, ip, range),
+        });
     }
 
     fn on_timeout(&mut self, now: Instant) {

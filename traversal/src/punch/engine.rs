@@ -9,7 +9,8 @@ use super::{Ledger, Progress, PunchContext, PunchOrder, Round, Slot, Verdict};
 use crate::classify::RttEstimate;
 use crate::config::Detect;
 use crate::nat::FilteringBehavior;
-use crate::wire::message::{Facts, Method, ProbePurpose};
+use crate::ports::distance;
+use crate::wire::message::{Ahead, Facts, Method, ProbePurpose};
 
 /// When a test is sent again, after the first time: openers three times within 100 ms.
 pub(super) const REPEATS: [Duration; 2] = [Duration::from_millis(30), Duration::from_millis(80)];
@@ -17,8 +18,12 @@ pub(super) const REPEATS: [Duration; 2] = [Duration::from_millis(30), Duration::
 /// RFC 8445 section 14: new bindings no faster than one in 5 ms.
 pub(super) const PACE: Duration = Duration::from_millis(5);
 
+/// Ports of a range at the most that a player claims to have measured itself (E2); the server believes no wider one.
+/// Brackets of busy NATs hold less than ten; this is about what the other side's own caps would let it try.
+pub const WIDEST_CLAIM: u32 = 1_024;
+
 /// A round trip that most players have to their lobby server.
-const PEER_RTT: Duration = Duration::from_millis(150);
+pub(super) const PEER_RTT: Duration = Duration::from_millis(150);
 
 #[derive(Debug)]
 struct Queued {
@@ -56,7 +61,12 @@ pub(super) struct Engine {
     exhausted: bool,
     /// Another match searches.
     wide_waits: bool,
+    /// When probes first left, by their tags.
+    left: BTreeMap<u32, Instant>,
 }
+
+/// Probes whose time of leaving is remembered.
+const LEFT: usize = 64;
 
 impl Engine {
     pub(super) fn new(method: Method, context: PunchContext, peer: SocketAddr, server: SocketAddr) -> Self {
@@ -77,6 +87,7 @@ impl Engine {
             cap_reached: false,
             exhausted: false,
             wide_waits: false,
+            left: BTreeMap::new(),
         }
     }
 
@@ -148,7 +159,9 @@ impl Engine {
         let odd = (attempt % 2 == 1) != (self.method == Method::Bubble && self.context.own_is_fixed());
         let short = match peer.filtering {
             FilteringBehavior::AddressAndPortDependent => odd,
-            FilteringBehavior::Unknown => !odd,
+            // Guess and bubble run side by side, from different sockets. The guess hopes for an open filter, the bubble is
+            // careful, so a clash spoils one of the two at the most.
+            FilteringBehavior::Unknown => odd != (self.method == Method::Prediction),
             // The bubble itself may get in, and be answered.
             FilteringBehavior::AddressDependent | FilteringBehavior::EndpointIndependent => false,
         };
@@ -187,6 +200,24 @@ impl Engine {
         tag
     }
 
+    /// A range probe, repeated in case it is lost. That makes no new mapping, unless the first one has not come as far as the
+    /// NAT; such a round fails as it would without.
+    pub(super) fn range_probe(
+        &mut self,
+        at: Instant,
+        row: u32,
+        (slot, to): (u16, SocketAddr),
+        attempt: u8,
+        second: bool,
+    ) -> u32 {
+        let purpose = self.range_purpose(attempt, second);
+        let tag = self.probe(at, row, slot, to, purpose);
+        for later in REPEATS {
+            self.push(at + later, 1, PunchOrder::Probe { slot: Slot::Own(slot), to, purpose, tag });
+        }
+        tag
+    }
+
     /// The number of one of this puncher's rounds.
     pub(super) fn round(&self, attempt: u8) -> u16 {
         Round { edition: self.context.edition, method: self.method, attempt }.number()
@@ -198,7 +229,7 @@ impl Engine {
     }
 
     /// What a range probe asks of the server: with E2 it only reports.
-    pub(super) fn range_purpose(&self, attempt: u8, second: bool) -> ProbePurpose {
+    fn range_purpose(&self, attempt: u8, second: bool) -> ProbePurpose {
         match self.context.detect {
             Detect::Server => {
                 ProbePurpose::Range { match_id: self.context.match_id, round: self.round(attempt), second }
@@ -207,8 +238,35 @@ impl Engine {
         }
     }
 
-    pub(super) fn newest_purpose(&self, attempt: u8) -> ProbePurpose {
-        ProbePurpose::Newest { match_id: self.context.match_id, round: self.round(attempt) }
+    /// A probe that makes this side's newest port known (M23), and `ahead` of it the ports to be sent to. It is repeated
+    /// in case it is lost, which makes no new mapping.
+    pub(super) fn newest_probe(
+        &mut self,
+        at: Instant,
+        row: u32,
+        slot: u16,
+        attempt: u8,
+        ahead: Ahead,
+    ) -> u32 {
+        let round = self.round(attempt);
+        let purpose = ProbePurpose::Newest { match_id: self.context.match_id, round, ahead };
+        let tag = self.probe(at, row, slot, self.server, purpose);
+        for later in REPEATS {
+            let order = PunchOrder::Probe { slot: Slot::Own(slot), to: self.server, purpose, tag };
+            self.push(at + later, 1, order);
+        }
+        tag
+    }
+
+    /// When the probe with this tag first left.
+    pub(super) fn left_at(&self, tag: u32) -> Option<Instant> {
+        self.left.get(&tag).copied()
+    }
+
+    /// Tells the other side which ports the next packets leave by.
+    pub(super) fn tell_kept(&mut self, at: Instant, attempt: u8, ports: Vec<u16>) {
+        let round = self.round(attempt);
+        self.push(at, 0, PunchOrder::TellKept { round, ports });
     }
 
     /// An answer to a probe. With E2 a complete bracket is told to the other side.
@@ -218,7 +276,18 @@ impl Engine {
         if bracket.seen[second].replace(observed).is_some() {
             return;
         }
-        let Bracket { attempt, tags, seen: [Some(first), Some(last)] } = *bracket else { return };
+        let Bracket { attempt, mut tags, seen } = *bracket;
+        // One port for everybody is the first probe's; the second probe's socket has nothing to do with it.
+        let fixed = self.context.own_is_fixed();
+        let (first, mut last) = match seen {
+            [Some(first), _] if fixed && second == 0 => (first, first),
+            [Some(first), Some(last)] if !fixed => (first, last),
+            _ => return,
+        };
+        // Where ports do not count, the first one is the best guess, and so wide a range would not be believed.
+        if fixed || distance(first.port(), last.port()).unsigned_abs() > WIDEST_CLAIM {
+            (tags[1], last) = (tags[0], first);
+        }
         if self.context.detect == Detect::Peer && first.ip() == last.ip() {
             let facts = Facts::Range {
                 round: self.round(attempt),
@@ -291,7 +360,16 @@ impl Engine {
                 _ => Verdict::Go,
             };
             match verdict {
-                Verdict::Go => return Some(entry.remove().order),
+                Verdict::Go => {
+                    let order = entry.remove().order;
+                    if let PunchOrder::Probe { tag, .. } = order {
+                        self.left.entry(tag).or_insert(now);
+                        if self.left.len() > LEFT {
+                            self.left.pop_first();
+                        }
+                    }
+                    return Some(order);
+                }
                 Verdict::Wait(until) => {
                     self.blocked_until = Some(until);
                     return None;

@@ -12,7 +12,7 @@ use super::engine::{Engine, PACE};
 use super::tactic::Tactic;
 use super::{Slot, step_of};
 use crate::ports::giant_step_port;
-use crate::wire::message::{Facts, Method, Role};
+use crate::wire::message::{Ahead, Facts, Method, Role};
 
 const ROUNDS: u8 = 12;
 
@@ -147,10 +147,9 @@ impl Tactic for GiantStep {
         }
     }
 
-    fn on_socket(&mut self, now: Instant, slot: u16, open: bool) {
-        let Some(mut probe) = self.probe.filter(|p| p.slot == slot && open) else { return };
-        let purpose = self.engine.newest_purpose(self.attempt);
-        probe.tag = self.engine.probe(now, 1, slot, self.engine.server, purpose);
+    fn on_socket(&mut self, now: Instant, slot: u16, port: Option<u16>) {
+        let Some(mut probe) = self.probe.filter(|p| p.slot == slot && port.is_some()) else { return };
+        probe.tag = self.engine.newest_probe(now, 1, slot, self.attempt, Ahead::default());
         self.probe = Some(probe);
         if self.pass.is_none() {
             self.due = Some(now + self.engine.overdue());
@@ -159,7 +158,7 @@ impl Tactic for GiantStep {
     }
 
     fn on_facts(&mut self, now: Instant, facts: &Facts) {
-        if let Facts::Newest { round, address } = facts {
+        if let Facts::Newest { round, address, .. } = facts {
             self.on_newest(now, *round, *address);
         }
     }

@@ -11,6 +11,7 @@ mod bubble;
 mod budget;
 mod cone;
 mod engine;
+mod foresight;
 mod giant_step;
 #[cfg(test)]
 mod model;
@@ -22,8 +23,10 @@ mod search;
 mod tactic;
 #[cfg(test)]
 mod tests;
+mod told;
 
 pub use budget::{Budget, Ledger, Spending, Verdict};
+pub use engine::WIDEST_CLAIM;
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
@@ -84,6 +87,13 @@ pub enum PunchOrder {
         /// The probes that it was measured with.
         tags: [u32; 2],
     },
+    /// Tell the other side, through the server, which ports the next packets leave by, since the own NAT keeps inner ports.
+    TellKept {
+        /// Which try.
+        round: u16,
+        /// At most [`MAX_KEPT_PORTS`](crate::wire::message::MAX_KEPT_PORTS).
+        ports: Vec<u16>,
+    },
 }
 
 /// What a puncher hears.
@@ -93,8 +103,8 @@ pub enum PunchInput<'a> {
     Socket {
         /// Which.
         slot: u16,
-        /// Open?
-        open: bool,
+        /// Its local port; none: it could not be opened.
+        port: Option<u16>,
     },
     /// The server's answer to a probe.
     ProbeSeen {
@@ -168,6 +178,8 @@ pub struct PunchContext {
     pub detect: Detect,
     /// See [`AgentConfig::opener_ttl`].
     pub first_ttl: Option<u8>,
+    /// See [`AgentConfig::ports_ahead`].
+    pub ports_ahead: Option<u16>,
     /// This player's caps.
     pub caps: Caps,
     /// For choices by chance.
@@ -197,6 +209,7 @@ impl PunchContext {
             peer_rtt: plan.peer_rtt_ms.map(|ms| Duration::from_millis(ms.min(60_000).into())),
             detect: config.detect,
             first_ttl: config.opener_ttl,
+            ports_ahead: config.ports_ahead,
             caps: config.caps,
             seed,
             edition: 0,
@@ -304,6 +317,27 @@ impl Round {
     fn attempt_of(edition: u8, method: Method, number: u16) -> Option<u8> {
         let attempt = number as u8;
         (Self { edition, method, attempt }.number() == number).then_some(attempt)
+    }
+}
+
+/// What can be told of the port that a fresh socket's first packet leaves by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ports {
+    /// One for everybody, as far as is known.
+    Fixed,
+    /// The socket's own.
+    Kept,
+    /// The next one of a counter.
+    Counted,
+}
+
+impl Ports {
+    fn of(nat: &NatProfile) -> Self {
+        match nat.allocation {
+            _ if PunchContext::hoped_fixed(nat) => Self::Fixed,
+            PortAllocation::Preserving => Self::Kept,
+            _ => Self::Counted,
+        }
     }
 }
 

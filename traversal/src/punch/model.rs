@@ -58,6 +58,7 @@ pub(super) fn context(role: Role, own: &str, peer: &str) -> PunchContext {
         peer_rtt: None,
         detect: Detect::Server,
         first_ttl: None,
+        ports_ahead: None,
         caps: Caps::default(),
         seed: 1,
         edition: 0,
@@ -234,6 +235,7 @@ pub(super) fn run(setup: &Setup) -> Outcome {
             peer_rtt: None,
             detect: setup.detect,
             first_ttl: None,
+            ports_ahead: None,
             caps: setup.caps,
             seed: setup.seed.wrapping_mul(0x1234_5678_9ABC_DEF1),
             edition: 0,
@@ -283,7 +285,8 @@ pub(super) fn run(setup: &Setup) -> Outcome {
                 let lost = chance.next() < setup.loss;
                 match order {
                     PunchOrder::OpenSocket { slot } => {
-                        host.puncher.handle(start + now, PunchInput::Socket { slot, open: true });
+                        host.puncher
+                            .handle(start + now, PunchInput::Socket { slot, port: Some(40_000 + slot) });
                     }
                     PunchOrder::CloseSocket { slot } => {
                         host.mappings.retain(|(s, _, _), _| *s != Slot::Own(slot));
@@ -303,6 +306,11 @@ pub(super) fn run(setup: &Setup) -> Outcome {
                             let what = Happening::ToServer { side, source, at: to, purpose, tag };
                             push(&mut agenda, now + setup.delay[side], what);
                         }
+                    }
+                    PunchOrder::TellKept { round, ports } => {
+                        let at = now + setup.delay[side] + setup.delay[1 - side];
+                        let facts = Facts::Kept { round, ip: ips[side], ports };
+                        push(&mut agenda, at, Happening::Facts { side: 1 - side, facts });
                     }
                     PunchOrder::Report { facts, .. } => {
                         let at = now + setup.delay[side] + setup.delay[1 - side];
@@ -335,8 +343,8 @@ pub(super) fn run(setup: &Setup) -> Outcome {
                                     _ => None,
                                 }
                             }
-                            ProbePurpose::Newest { round, .. } => {
-                                Some(Facts::Newest { round, address: source })
+                            ProbePurpose::Newest { round, ahead, .. } => {
+                                Some(Facts::Newest { round, address: source, ahead })
                             }
                             _ => None,
                         };

@@ -3,13 +3,13 @@
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use super::Slot;
 use super::engine::{Bracket, Engine};
 use super::search::ReplySearch;
 use super::tactic::Tactic;
-use crate::nat::PortAllocation;
-use crate::ports::{End, PortRange};
-use crate::wire::message::{Facts, Method, Role};
+use super::{Ports, Slot};
+use crate::nat::{MappingBehavior, PortAllocation};
+use crate::ports::{End, FIRST_PORT, PortRange};
+use crate::wire::message::{Facts, MAX_KEPT_PORTS, Method, Role};
 
 /// Two sockets a round on each side.
 const ROUNDS: u8 = 16;
@@ -36,6 +36,8 @@ struct Sockets {
     main: u16,
     last: u16,
     open: u8,
+    /// Their own ports.
+    ports: [u16; 2],
     targets: Vec<SocketAddr>,
 }
 
@@ -67,7 +69,7 @@ impl MultiBubble {
 
     fn open_round(&mut self, now: Instant, attempt: u8, targets: Vec<SocketAddr>) {
         let (main, last) = (self.engine.open(now), self.engine.open(now));
-        self.rounds.push(Sockets { attempt, main, last, open: 0, targets });
+        self.rounds.push(Sockets { attempt, main, last, open: 0, ports: [0; 2], targets });
         if self.rounds.len() > KEPT {
             let old = self.rounds.remove(0);
             self.engine.close(now, old.main);
@@ -75,17 +77,52 @@ impl MultiBubble {
         }
     }
 
+    /// The other side's ports of a round: the likeliest, if it is not the range's first, and the range.
+    fn candidates(&self, first: u16, last: u16, step: i32) -> (Option<u16>, PortRange) {
+        // The last probe left from a socket of its own, so its port is none of the candidates (M20, M21).
+        // If nothing is left in between, the probes overtook each other: take it all.
+        let range = PortRange::between((first, End::Included), (last, End::Excluded), step)
+            .filter(|_| !self.engine.context.peer_is_fixed())
+            // A cone keeps the first probe's port (M20).
+            .or_else(|| self.engine.context.peer_is_fixed().then(|| PortRange::single(first)))
+            .unwrap_or_else(|| PortRange::new(first, last, step));
+        // Where ports do not count, the two probes' sockets have nothing to do with each other, and the first one's port
+        // is the best guess. It may stand at the far end of the range.
+        let counts = matches!(self.engine.context.peer.allocation, PortAllocation::Sequential { .. });
+        let guess = (!counts && range.iter().next() != Some(first)).then_some(first);
+        (guess, range)
+    }
+
+    /// Where the NAT keeps the port of a fresh socket's first destination there is nothing to measure, and a probe would take
+    /// the port away: what is sent leaves by the sockets' own ports.
+    fn send_kept(&mut self, now: Instant, round: &Sockets) {
+        let by_port = self.engine.context.own.mapping == MappingBehavior::AddressAndPortDependent;
+        let slots = [round.main, if by_port { round.last } else { round.main }];
+        let most = if by_port { slots.len() } else { MAX_TARGETS };
+        for (i, to) in round.targets.iter().take(most).enumerate() {
+            let slot = Slot::Own(slots[i % 2]);
+            self.engine.opener(now, 1, round.attempt, slot, *to);
+            self.engine.repeat_opener(now, round.attempt, slot, *to);
+        }
+        let told = if by_port { round.targets.len().min(slots.len()) } else { 1 };
+        self.engine.tell_kept(now, round.attempt, round.ports[..told].to_vec());
+        if !self.sends() {
+            self.due = Some(now + self.engine.patience(5, self.attempt));
+        }
+    }
+
     /// Range probe, port-assigning packet or bubbles, range probe from a fresh socket: all back to back.
     fn send_round(&mut self, now: Instant, round: &Sockets) {
+        if Ports::of(&self.engine.context.own) == Ports::Kept {
+            return self.send_kept(now, round);
+        }
         let server = self.engine.server;
-        let (first, second) =
-            (self.engine.range_purpose(round.attempt, false), self.engine.range_purpose(round.attempt, true));
         let row = round.targets.len() as u32 + 2;
-        let tag_first = self.engine.probe(now, row, round.main, server, first);
+        let tag_first = self.engine.range_probe(now, row, (round.main, server), round.attempt, false);
         for to in &round.targets {
             self.engine.opener(now, 1, round.attempt, Slot::Own(round.main), *to);
         }
-        let tag_second = self.engine.probe(now, 1, round.last, server, second);
+        let tag_second = self.engine.range_probe(now, 1, (round.last, server), round.attempt, true);
         for to in &round.targets {
             self.engine.repeat_opener(now, round.attempt, Slot::Own(round.main), *to);
         }
@@ -119,48 +156,48 @@ impl Tactic for MultiBubble {
         self.engine.probe_seen(now, tag, observed);
     }
 
-    fn on_socket(&mut self, now: Instant, slot: u16, open: bool) {
+    fn on_socket(&mut self, now: Instant, slot: u16, port: Option<u16>) {
         let Some(round) = self.rounds.iter_mut().find(|r| r.main == slot || r.last == slot) else { return };
-        round.open += u8::from(open);
-        if round.open == 2 && open {
+        round.ports[usize::from(round.last == slot)] = port.unwrap_or_default();
+        round.open += u8::from(port.is_some());
+        if round.open == 2 && port.is_some() {
             let round = round.clone();
             self.send_round(now, &round);
         }
     }
 
     fn on_facts(&mut self, now: Instant, facts: &Facts) {
-        let Facts::Range { round, ip, first, last, step } = facts else { return };
+        let (Facts::Range { round, ip, .. } | Facts::Kept { round, ip, .. }) = facts else { return };
         let Some(attempt) = self.engine.attempt_of(*round) else { return };
         if !self.engine.context.is_peer(*ip) {
             return;
         }
-        // The last probe left from a socket of its own, so its port is none of the candidates (M20, M21).
-        // If nothing is left in between, the probes overtook each other: take it all.
-        let range = PortRange::between((*first, End::Included), (*last, End::Excluded), *step)
-            .filter(|_| !self.engine.context.peer_is_fixed())
-            // A cone keeps the first probe's port (M20).
-            .or_else(|| self.engine.context.peer_is_fixed().then(|| PortRange::single(*first)))
-            .unwrap_or_else(|| PortRange::new(*first, *last, *step));
-        // Where ports do not count, the two probes' sockets have nothing to do with each other, and the first one's port
-        // is the best guess. It may stand at the far end of the range.
-        let counts = matches!(self.engine.context.peer.allocation, PortAllocation::Sequential { .. });
-        let guess = (!counts && range.iter().next() != Some(*first)).then_some(*first);
+        let (sure, range): (Vec<u16>, _) = match facts {
+            Facts::Range { first, last, step, .. } => {
+                let (guess, range) = self.candidates(*first, *last, *step);
+                (guess.into_iter().collect(), Some(range))
+            }
+            Facts::Kept { ports, .. } => (ports.iter().copied().take(MAX_KEPT_PORTS).collect(), None),
+            _ => return,
+        };
+        let to = |port: u16| SocketAddr::new(*ip, port);
+        let sure: Vec<SocketAddr> = sure.into_iter().filter(|port| *port >= FIRST_PORT).map(to).collect();
         if self.sends() {
             if attempt > self.attempt {
                 self.attempt = attempt;
-                let to = |port| SocketAddr::new(*ip, port);
-                let targets = guess.into_iter().chain(range.iter()).take(MAX_TARGETS).map(to).collect();
+                let range = range.into_iter().flat_map(|range| range.iter()).map(to);
+                let targets = sure.into_iter().chain(range).take(MAX_TARGETS).collect();
                 self.engine.clear();
                 self.open_round(now, attempt, targets);
             }
         } else if let Some(round) = self.rounds.iter().find(|r| r.attempt == attempt) {
             let slot = Slot::Own(round.main);
             self.engine.clear();
-            if let Some(port) = guess {
-                self.engine.test(now, 1, slot, SocketAddr::new(*ip, port));
-                self.engine.repeat(now, slot, SocketAddr::new(*ip, port));
+            for to in sure {
+                self.engine.test(now, 1, slot, to);
+                self.engine.repeat(now, slot, to);
             }
-            self.search = Some(ReplySearch::start(now, &mut self.engine, slot, *ip, range));
+            self.search = range.map(|range| ReplySearch::start(now, &mut self.engine, slot, *ip, range));
             self.due = Some(now + self.engine.patience(3, self.attempt));
         }
     }

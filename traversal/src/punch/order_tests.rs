@@ -30,7 +30,7 @@ impl Side {
             let mut ledger = Ledger { budget: &mut self.budget, attempt: &mut self.spending };
             let Some(order) = self.puncher.poll_order(self.now, &mut ledger) else { return };
             if let PunchOrder::OpenSocket { slot } = order {
-                self.puncher.handle(self.now, PunchInput::Socket { slot, open: true });
+                self.puncher.handle(self.now, PunchInput::Socket { slot, port: Some(40_000 + slot) });
             }
             self.sent.push((self.now - self.start, order));
         }
@@ -136,6 +136,39 @@ fn m19_the_ladder_comes_first_then_all_ports_but_the_well_known_within_a_rate_an
 }
 
 #[test]
+fn m19_an_open_range_is_searched_away_from_its_known_end() {
+    for step in [2, -2] {
+        let mut side = Side::new(Method::Bubble, Role::Receiving, "pr", "ps", |_| {});
+        let round = Round { edition: 0, method: Method::Bubble, attempt: 1 }.number();
+        let ip = "192.0.2.1".parse().unwrap();
+        side.hear(&Facts::OpenRange { round, ip, bound: 40_000, step });
+        let first: Vec<i32> =
+            side.ports().into_iter().map(|port| (i32::from(port) - 40_000) / step).collect();
+        assert_eq!(first, [0, 1, 2, 3, 4, 5, 6, 7, 8], "the next few in a row");
+        side.run(Duration::from_secs(5));
+        let all = side.ports();
+        let beyond = |port: &&u16| (i32::from(**port) - 40_000) * step.signum() >= 0;
+        assert!(all.len() > 60 && all.iter().all(|port| beyond(&port)), "only on that side: {all:?}");
+        assert!(all.len() <= 300, "a quarter of the targets");
+    }
+}
+
+#[test]
+fn m40_a_silent_second_address_is_done_without() {
+    let mut side = Side::new(Method::Bubble, Role::Sending, "as", "pr", |_| {});
+    side.puncher
+        .handle(side.now, PunchInput::ProbeSeen { tag: 1, observed: "198.51.100.1:7".parse().unwrap() });
+    side.run(Duration::from_millis(300));
+    let second = Slot::Own(2);
+    let fresh = |(_, slot, to): &(Duration, Slot, String)| *slot == second && to == SERVERS[0];
+    assert!(
+        side.row().iter().any(fresh),
+        "from a fresh socket to the address that answers: {:?}",
+        side.row()
+    );
+}
+
+#[test]
 fn m20_m22_bubble_targets_end_one_step_before_the_last_probe_and_the_packet_leaves_from_the_replying_socket()
 {
     let mut side = Side::new(Method::MultiBubble, Role::Receiving, "as", "ps", |_| {});
@@ -163,11 +196,14 @@ fn m20_m22_bubble_targets_end_one_step_before_the_last_probe_and_the_packet_leav
 #[test]
 fn m24_n_follows_the_measured_rate_of_foreign_ports() {
     let sockets = |rate: f32| {
-        let busy = |context: &mut PunchContext| context.own.foreign_rate = Some(rate);
+        // Of two that are alike the plan's sending side is the one whose ports are foretold.
+        let busy = |context: &mut PunchContext| {
+            (context.own.foreign_rate, context.peer.foreign_rate) = (Some(rate), Some(rate));
+        };
         let mut side = Side::new(Method::Prediction, Role::Sending, "ps", "ps", busy);
         side.now += Duration::from_millis(150);
         let round = Round { edition: 0, method: Method::Prediction, attempt: 1 }.number();
-        side.hear(&Facts::Newest { round, address: "192.0.2.1:50000".parse().unwrap() });
+        side.hear(&Facts::Newest { round, address: "192.0.2.1:50000".parse().unwrap(), ahead: [0; 4] });
         let volley = side.sent.iter().filter(|(_, order)| matches!(order, PunchOrder::Test { .. }));
         volley.count()
     };

@@ -1,82 +1,80 @@
-//! Predicted ports on both sides (M24, S4), with measured steps.
+//! Predicted ports on both sides (M24, S4), with measured steps, rates and round trips.
 //!
-//! Each side that gets a new port for each destination sends a probe from a fresh socket, so that the server (and
-//! through it the other side) knows the NAT's newest port. The S4 flow, when both are such: A (sending) is seen at
-//! P. B (receiving) hears of it, is seen at Q, and in the same row sends one packet to P + n; B's NAT gives it
-//! Q + 1. A hears of Q and sends n packets to Q + 1 from n sockets: one of them leaves by P + n, and the two meet.
+//! Each side that gets a new port for each destination makes known which ones its next packets leave by. The S4 flow,
+//! when both are such: A (sending) is seen at P, and says how many ports n further the other side is to aim. B
+//! (receiving) hears of it, is seen at Q, and in the same row sends one packet to P + n; B's NAT gives it Q + 1. A hears
+//! of Q and sends packets to Q + 1 from some sockets: one of them leaves by P + n, and the two meet.
 //!
-//! n depends on how many ports others take at A's NAT until A sends. Only A will know how long that was, so B sends
-//! from a few sockets in a row, each for another guess of that time ([`AGES`]), and A picks the one that fits.
-//! Where one side keeps its port, it only tries the next few ports of the other, which aims at that port.
+//! n depends on how many ports others take at A's NAT until A sends, which is a round trip to the server on each side
+//! later ([`foresight`](super::foresight)). A alone knows its NAT, its clock and what it said, so B does what A asks, and
+//! nothing has to be reckoned twice. B sends from a few sockets in a row, each for a longer time, and A picks the one
+//! that fits. A is the side whose ports are surer to be foretold: B's are told at the moment in which it uses them.
+//!
+//! A NAT that keeps the inner port of a socket that has sent nothing yet (RFC 4787 section 4.2.1) needs no probe and no
+//! n: a fresh socket's own port is the one. Where one side keeps its port for everybody, it only tries the next few
+//! ports of the other, which aims at that port.
 
+mod volley;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use super::engine::Engine;
+use super::engine::{Engine, PEER_RTT, REPEATS};
+use super::foresight::{ForeignRate, Row};
 use super::tactic::Tactic;
-use super::{PunchContext, Slot, step_of};
-use crate::nat::{MappingBehavior, NatProfile};
-use crate::ports::{UNKNOWN_RATE, advance, predicted_ports, prediction_width};
-use crate::wire::message::{Facts, Method, Role};
+use super::told::{KEPT_PORTS, Theirs};
+use super::{Ports, Slot, step_of};
+use crate::classify::RttEstimate;
+use crate::ports::distance;
+use crate::wire::message::{Ahead, Facts, Method, Role};
 
-/// From A's probe to A's packets: a round trip to the server on each side. Both sides count with these steps.
-const AGES: [Duration; 4] = [
-    Duration::from_millis(80),
-    Duration::from_millis(200),
-    Duration::from_millis(450),
-    Duration::from_millis(1000),
-];
+use volley::Volley;
 
-/// How sure n is to be that the counter has not passed it by.
-const SURE: f64 = 0.99;
-
-/// Ports at the most: one row, half of what may leave in a second.
+/// Ports of a row at the most: half of what may leave in a second.
 const WIDEST: u32 = 96;
 
-/// Ports that this player's other methods may take meanwhile.
-const OWN_NOISE: u32 = 2;
-
-/// The spread of packets sent in a row, at the NAT.
+/// The spread of packets sent in a row, at the NAT of the side that sends them: no round trip has a part in it.
 const ROW_SPREAD: Duration = Duration::from_millis(20);
 
-const ROUNDS: u8 = 20;
+/// Each takes a socket for a probe and a few for packets.
+const ROUNDS: u8 = 40;
 
 #[derive(Debug)]
 pub(super) struct Prediction {
     engine: Engine,
     due: Option<Instant>,
     attempt: u8,
-    probe: Option<Probe>,
-    /// Sockets for packets to the other side. They serve again in the next round only where a new destination
-    /// surely means a new port.
+    /// What this side has made known of its ports, the newest last.
+    calls: Vec<Call>,
+    /// Open sockets and their local ports.
+    open: BTreeMap<u16, u16>,
+    /// Sockets for packets to the other side. They serve again only where their next destination is surely a new port.
     pool: Vec<u16>,
-    open: Vec<u16>,
-    wanted: Option<Volley>,
+    sent_to: BTreeSet<SocketAddr>,
+    /// What waits for its sockets, in the order of sending.
+    wanted: VecDeque<Volley>,
+    /// The newest round of the other side that was answered.
     answered: Option<u8>,
+    /// New mappings that this puncher has made.
+    own_ports: u32,
+    /// When a probe left, the port it was seen at, and the own mappings until then: the first one and the last.
+    counted: Option<[(Instant, u16, u32); 2]>,
+    /// From the last call to its answer.
+    age: Option<Duration>,
 }
 
-/// The newest probe of this side.
-#[derive(Clone, Copy, Debug)]
-struct Probe {
-    slot: u16,
-    tag: u32,
-    sent: Option<Instant>,
-    seen: bool,
-}
-
-/// Packets that wait for their sockets.
+/// One round of this side.
 #[derive(Clone, Debug)]
-struct Volley {
-    /// Send a newest probe first, in the same row, for this attempt.
-    probe: Option<u8>,
-    to: Vec<SocketAddr>,
-}
-
-/// n of M24 for one guess of the age: the same on both sides, since both know A's profile.
-fn ports_ahead(nat: &NatProfile, age: Duration) -> u32 {
-    // A rate measured over a second is known to within a few. Where it is unknown, n comes to about S4's 10.
-    let rate = f64::from(nat.foreign_rate.unwrap_or(UNKNOWN_RATE).clamp(0.0, 1e4)) * 1.3 + 3.0;
-    prediction_width(rate, age, SURE, WIDEST) + OWN_NOISE
+struct Call {
+    attempt: u8,
+    /// The probe's socket and tag, once it is sent.
+    probe: Option<(u16, u32)>,
+    ahead: Ahead,
+    /// Where ports are kept: the sockets whose ports were told.
+    kept: Vec<u16>,
+    own_ports: u32,
+    answered: bool,
 }
 
 impl Prediction {
@@ -85,22 +83,60 @@ impl Prediction {
             engine,
             due: None,
             attempt: 0,
-            probe: None,
+            calls: Vec::new(),
+            open: BTreeMap::new(),
             pool: Vec::new(),
-            open: Vec::new(),
-            wanted: None,
+            sent_to: BTreeSet::new(),
+            wanted: VecDeque::new(),
             answered: None,
+            own_ports: 0,
+            counted: None,
+            age: None,
         };
         this.next(now);
         this
     }
 
-    fn own_fixed(&self) -> bool {
-        PunchContext::hoped_fixed(&self.engine.context.own)
+    fn own(&self) -> Ports {
+        Ports::of(&self.engine.context.own)
     }
 
-    fn peer_fixed(&self) -> bool {
-        PunchContext::hoped_fixed(&self.engine.context.peer)
+    fn peer(&self) -> Ports {
+        Ports::of(&self.engine.context.peer)
+    }
+
+    /// Ports that a row of packets may cover.
+    fn width(&self) -> u32 {
+        let caps = &self.engine.context.caps;
+        WIDEST.min(caps.datagrams_per_second / 2).min(caps.sockets_per_attempt * 3 / 8).max(1)
+    }
+
+    /// From a call to its answer: a round trip to the server on each side.
+    fn answer_time(&self) -> Duration {
+        let rtt = |estimate: Option<Duration>| estimate.unwrap_or(RttEstimate::INITIAL);
+        let own = rtt(self.engine.context.rtt.rtt());
+        self.age.unwrap_or(own + self.engine.context.peer_rtt.unwrap_or(own.max(PEER_RTT)))
+    }
+
+    /// How long an answer is waited for.
+    fn patience(&self) -> Duration {
+        let usual = self.answer_time() * 3 / 2 + REPEATS[1];
+        let guessed = self.age.is_none() && self.engine.context.peer_rtt.is_none();
+        if guessed { usual * (u32::from(self.attempt) + 1) / 2 } else { usual }
+    }
+
+    fn rate(&self) -> ForeignRate {
+        let profile = ForeignRate::of_profile(self.engine.context.own.foreign_rate);
+        let Some([(from, first, before), (to, last, after)]) = self.counted else { return profile };
+        let (time, step) = (to.saturating_duration_since(from), step_of(&self.engine.context.own));
+        // Answers may overtake each other.
+        let own = after.saturating_sub(before);
+        let taken = u32::try_from(distance(first, last) / step).ok();
+        match taken.and_then(|taken| taken.checked_sub(own)) {
+            // A shorter time says less than the profile, which was measured over a second.
+            Some(foreign) if time * 2 > self.answer_time() => ForeignRate::counted(foreign, time),
+            _ => profile,
+        }
     }
 
     fn next(&mut self, now: Instant) {
@@ -110,134 +146,104 @@ impl Prediction {
             return;
         }
         let to = self.engine.peer;
-        match (self.own_fixed(), self.peer_fixed()) {
-            (true, true) => {
+        match (self.own(), self.peer()) {
+            (Ports::Fixed, Ports::Fixed) => {
                 self.attempt += 1;
                 self.engine.test(now, 1, Slot::Main, to);
                 self.engine.repeat(now, Slot::Main, to);
                 self.due = Some(now + self.engine.overdue() * u32::from(self.attempt.min(4)));
             }
-            // Waits for the other side's newest port.
-            (true, false) => self.due = None,
-            (false, true) => {
-                self.attempt += 1;
-                self.volley(now, Volley { probe: Some(self.attempt), to: vec![to] });
-                self.due = Some(now + self.engine.overdue() * 4);
+            // Waits for the other side's ports.
+            (Ports::Fixed, _) => self.due = None,
+            (_, Ports::Fixed) => {
+                let sockets = if self.own() == Ports::Kept { KEPT_PORTS } else { 1 };
+                self.call(now, vec![to; sockets]);
             }
-            (false, false) if self.engine.context.role == Role::Sending => {
-                self.attempt += 1;
-                self.volley(now, Volley { probe: Some(self.attempt), to: Vec::new() });
-                self.due = Some(now + self.engine.overdue() * 4);
-            }
-            (false, false) => self.due = None,
+            _ if self.engine.context.role == Role::Sending => self.call(now, Vec::new()),
+            _ => self.due = None,
         }
     }
 
-    /// Gets the sockets, then sends all in a row.
-    fn volley(&mut self, now: Instant, volley: Volley) {
-        // A of S4 aims at another port each round, and B's counter has moved on by more than its packets: a new
-        // port each time, if the NAT looks at ports at all. B's own destinations may come again.
-        let reusable = self.engine.context.own.mapping == MappingBehavior::AddressAndPortDependent
-            && self.engine.context.role == Role::Sending
-            && !self.peer_fixed();
-        if !reusable {
-            for slot in std::mem::take(&mut self.pool) {
-                self.engine.close(now, slot);
-                self.open.retain(|s| *s != slot);
-            }
-        }
-        if volley.probe.is_some() {
-            if let Some(old) = self.probe.take() {
-                self.engine.close(now, old.slot);
-                self.open.retain(|s| *s != old.slot);
-            }
-            let slot = self.engine.open(now);
-            self.probe = Some(Probe { slot, tag: 0, sent: None, seen: false });
-        }
-        while self.pool.len() < volley.to.len() {
-            let slot = self.engine.open(now);
-            self.pool.push(slot);
-        }
-        self.wanted = Some(volley);
-        self.fire_when_open(now);
+    /// Makes this side's ports known, with packets to these destinations in the same row.
+    fn call(&mut self, now: Instant, to: Vec<SocketAddr>) {
+        self.attempt += 1;
+        let attempt = self.attempt;
+        self.volley(now, Some(attempt), to);
+        self.due = Some(now + self.patience());
     }
 
-    fn fire_when_open(&mut self, now: Instant) {
-        let Some(volley) = &self.wanted else { return };
-        let is_open = |slot: &u16| self.open.contains(slot);
-        let probe_ready = match (volley.probe, &self.probe) {
-            (Some(_), Some(probe)) => is_open(&probe.slot),
-            (Some(_), None) => false,
-            (None, _) => true,
-        };
-        if !probe_ready || !self.pool[..volley.to.len()].iter().all(is_open) {
-            return;
-        }
-        let Some(volley) = self.wanted.take() else { return };
-        let row = volley.to.len() as u32 + u32::from(volley.probe.is_some());
-        if let (Some(attempt), Some(mut probe)) = (volley.probe, self.probe) {
-            let purpose = self.engine.newest_purpose(attempt);
-            probe.tag = self.engine.probe(now, row, probe.slot, self.engine.server, purpose);
-            probe.sent = Some(now);
-            self.probe = Some(probe);
-            self.due = self.due.map(|_| now + self.engine.overdue());
-        }
-        for (i, (slot, to)) in self.pool.iter().zip(&volley.to).enumerate() {
-            let row = if i == 0 && volley.probe.is_none() { row } else { 1 };
-            self.engine.opener(now, row, self.attempt, Slot::Own(*slot), *to);
-        }
-        // These may get in just after the other side has sent its first one, which saves half a round trip. Where they
-        // come too early and make its NAT clash, the bracketed bubble beside this has openers that never do.
-        for (slot, to) in self.pool.iter().zip(&volley.to) {
-            self.engine.repeat(now, Slot::Own(*slot), *to);
-        }
-    }
-
-    /// The newest port of the other side.
-    fn on_newest(&mut self, now: Instant, round: u16, newest: SocketAddr) {
+    /// The other side's ports of a round: the first few that its packets leave by.
+    fn on_ports(&mut self, now: Instant, round: u16, theirs: &Theirs) {
         let Some(attempt) = self.engine.attempt_of(round) else { return };
-        let context = self.engine.context.clone();
-        if !context.is_peer(newest.ip()) {
+        if !self.engine.context.is_peer(theirs.ip()) || self.peer() == Ports::Fixed {
             return;
         }
-        let (ip, step) = (newest.ip(), step_of(&context.peer));
-        let at = |port| SocketAddr::new(ip, port);
         let newer = self.answered.is_none_or(|a| attempt > a);
-        if self.own_fixed() {
-            // The other side's packet to our port left in one row with its probe.
+        if self.own() == Ports::Fixed {
             if newer {
                 self.answered = Some(attempt);
-                self.engine.clear();
-                let count = ports_ahead(&context.peer, ROW_SPREAD).max(3);
-                let ports: Vec<u16> = predicted_ports(newest.port(), step, count).collect();
-                for (i, port) in ports.iter().enumerate() {
-                    let row = if i == 0 { ports.len() as u32 } else { 1 };
-                    self.engine.test(now, row, Slot::Main, at(*port));
-                    self.engine.repeat(now, Slot::Main, at(*port));
-                }
+                self.reply(now, theirs);
             }
-        } else if context.role == Role::Sending {
-            // A of S4: n packets to Q + 1 and so on.
-            let (Some(probe), true) = (self.probe, attempt == self.attempt && newer) else { return };
-            let Some(sent) = probe.sent else { return };
-            self.answered = Some(attempt);
-            let age = now.saturating_duration_since(sent);
-            let guess = AGES.iter().position(|a| *a >= age).unwrap_or(AGES.len() - 1);
-            let n = ports_ahead(&context.own, AGES[guess]);
-            let to = at(advance(newest.port(), i64::from(step) * (1 + guess as i64)));
-            self.engine.clear();
-            self.volley(now, Volley { probe: None, to: vec![to; n as usize] });
-            self.due = Some(now + self.engine.patience(2, self.attempt));
+        } else if self.engine.context.role == Role::Sending {
+            self.meet(now, attempt, theirs);
         } else if newer {
-            // B of S4: one packet to P + n for each guess.
+            // B of S4: one packet to each port that A names.
             self.answered = Some(attempt);
-            let target = |age| {
-                at(advance(newest.port(), i64::from(step) * i64::from(ports_ahead(&context.peer, age))))
-            };
-            let to = AGES.map(target).into();
             self.engine.clear();
-            self.volley(now, Volley { probe: Some(attempt), to });
+            let to = theirs.targets(step_of(&self.engine.context.peer));
+            self.volley(now, Some(attempt), to);
         }
+    }
+
+    /// The other side's packets to our port left in one row with its probe.
+    fn reply(&mut self, now: Instant, theirs: &Theirs) {
+        self.engine.clear();
+        let peer = self.engine.context.peer;
+        let [counted, ..] = ForeignRate::of_profile(peer.foreign_rate).ahead(ROW_SPREAD, self.width());
+        let ports: Vec<SocketAddr> =
+            (0..usize::from(counted)).map_while(|i| theirs.port(i, step_of(&peer))).collect();
+        for (i, to) in ports.iter().enumerate() {
+            let row = if i == 0 { ports.len() as u32 } else { 1 };
+            self.engine.test(now, row, Slot::Main, *to);
+            self.engine.repeat(now, Slot::Main, *to);
+        }
+    }
+
+    /// A of S4: a row of packets to the port that B's packet left by.
+    fn meet(&mut self, now: Instant, attempt: u8, theirs: &Theirs) {
+        let Some(at) = self.calls.iter().position(|call| call.attempt == attempt && !call.answered) else {
+            return;
+        };
+        let step = step_of(&self.engine.context.peer);
+        let call = self.calls[at].clone();
+        if let Some((_, tag)) = call.probe {
+            let Some(left) = self.engine.left_at(tag) else { return };
+            let age = now.saturating_duration_since(left);
+            (self.age, self.calls[at].answered) = (Some(age), true);
+            self.engine.clear();
+            let own = self.own_ports.saturating_sub(call.own_ports);
+            let row = match self.engine.context.ports_ahead {
+                // As S4 has it: n packets.
+                Some(_) => Some(Row { guess: 0, packets: call.ahead[0].into(), chance: 1.0 }),
+                None => self.rate().row(age, own, &call.ahead, self.width()),
+            };
+            let to = row.and_then(|row| Some((row, theirs.port(row.guess, step)?)));
+            if let Some((row, to)) = to {
+                self.volley(now, None, vec![to; row.packets as usize]);
+            }
+            if to.is_none_or(|(row, _)| row.chance < 0.9) {
+                return self.next(now);
+            }
+        } else {
+            self.calls[at].answered = true;
+            self.engine.clear();
+            for (i, slot) in call.kept.iter().enumerate() {
+                let Some(to) = theirs.port(i, step) else { break };
+                self.engine.test(now, 1, Slot::Own(*slot), to);
+                self.engine.repeat(now, Slot::Own(*slot), to);
+            }
+        }
+        self.due = Some(now + self.answer_time() * 5 / 4 + REPEATS[1]);
     }
 }
 
@@ -253,25 +259,48 @@ impl Tactic for Prediction {
     }
 
     fn drop_search(&mut self) {
-        self.wanted = None;
+        self.wanted.clear();
     }
 
-    fn on_probe_seen(&mut self, _now: Instant, tag: u32, _observed: SocketAddr) {
-        if let Some(probe) = self.probe.as_mut().filter(|p| p.tag == tag) {
-            probe.seen = true;
+    fn on_probe_seen(&mut self, now: Instant, tag: u32, observed: SocketAddr) {
+        let Some(call) = self.calls.iter().find(|call| call.probe.is_some_and(|(_, of)| of == tag)) else {
+            return;
+        };
+        let Some(left) = self.engine.left_at(tag) else { return };
+        if self.engine.context.rtt.rtt().is_none() {
+            self.engine.context.rtt.sample(now.saturating_duration_since(left));
         }
+        let seen = (left, observed.port(), call.own_ports);
+        self.counted = Some([self.counted.map_or(seen, |[first, _]| first), seen]);
     }
 
-    fn on_socket(&mut self, now: Instant, slot: u16, open: bool) {
-        if open {
-            self.open.push(slot);
-            self.fire_when_open(now);
+    fn on_socket(&mut self, now: Instant, slot: u16, port: Option<u16>) {
+        if let Some(port) = port {
+            self.open.insert(slot, port);
+        } else {
+            // What needs it goes without; a probe's round is lost.
+            self.pool.retain(|of| *of != slot);
+            for volley in &mut self.wanted {
+                volley.sends.retain(|(of, _)| *of != slot);
+            }
+            let lost = |call: &Call| call.probe.is_some_and(|(of, _)| of == slot);
+            if let Some(call) = self.calls.iter().find(|call| lost(call)) {
+                self.wanted.retain(|volley| volley.call != Some(call.attempt));
+            }
+            for call in &mut self.calls {
+                call.kept.retain(|of| *of != slot);
+            }
         }
+        self.fire_when_open(now);
     }
 
     fn on_facts(&mut self, now: Instant, facts: &Facts) {
-        if let Facts::Newest { round, address } = facts {
-            self.on_newest(now, *round, *address);
+        match facts {
+            Facts::Newest { round, address, ahead } => {
+                self.on_ports(now, *round, &Theirs::Newest(*address, *ahead));
+            }
+            Facts::Kept { round, ip, ports } => self.on_ports(now, *round, &Theirs::Kept(*ip, ports)),
+            _ => {}
         }
     }
 
@@ -279,14 +308,7 @@ impl Tactic for Prediction {
         if self.due.is_none_or(|due| due > now) {
             return;
         }
-        match &mut self.probe {
-            // Our probe came through: the other side's answer needs a round trip or two more.
-            Some(probe) if probe.seen && self.answered != Some(self.attempt) => {
-                probe.seen = false;
-                self.due = Some(now + self.engine.patience(3, self.attempt));
-            }
-            _ => self.next(now),
-        }
+        self.next(now);
     }
 
     fn due(&self) -> Option<Instant> {

@@ -6,10 +6,13 @@ use std::time::Instant;
 
 use super::Slot;
 use super::engine::{Engine, PACE};
-use crate::ports::{PortRange, StepRule, Widened, Widening};
+use crate::ports::{PortRange, StepRule, Widened, Widening, advance};
 
 /// Candidates of a range that are sent in one row; more are paced. Brackets of busy NATs hold less than ten.
 const ROW: u32 = 32;
+
+/// Steps beyond the known end of an open range that are tried in the first row.
+const OPEN_STEPS: i64 = 8;
 
 /// One range being answered.
 #[derive(Debug)]
@@ -25,12 +28,37 @@ pub(super) struct ReplySearch {
 impl ReplySearch {
     /// Replies from `slot` to `range` at `ip`, now, and twice more for loss.
     pub(super) fn start(now: Instant, engine: &mut Engine, slot: Slot, ip: IpAddr, range: PortRange) -> Self {
+        Self::begin(now, engine, slot, ip, range, false)
+    }
+
+    /// Replies to ports beyond `bound` in the direction of `step`, nearest first: the range's other end is not known
+    /// (M19).
+    pub(super) fn start_open(
+        now: Instant,
+        engine: &mut Engine,
+        slot: Slot,
+        ip: IpAddr,
+        (bound, step): (u16, i32),
+    ) -> Self {
+        // Two probes and the bubble take three steps of a counter that nobody else uses.
+        let last = advance(bound, i64::from(step) * OPEN_STEPS);
+        Self::begin(now, engine, slot, ip, PortRange::new(bound, last, step), true)
+    }
+
+    fn begin(
+        now: Instant,
+        engine: &mut Engine,
+        slot: Slot,
+        ip: IpAddr,
+        range: PortRange,
+        open: bool,
+    ) -> Self {
         // A port that is the same for everybody is known for sure: nothing to widen.
         let fixed = engine.context.peer_is_fixed();
         let range = if fixed { PortRange::single(range.first()) } else { range };
         let most = if fixed { 1 } else { engine.context.caps.targets_per_attempt / 4 };
         let mut search = Self {
-            ports: Widening::new(range, StepRule::Gcd, (false, false)).peekable(),
+            ports: Widening::new(range, StepRule::Gcd, (false, open)).peekable(),
             slot,
             ip,
             due: now,

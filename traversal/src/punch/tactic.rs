@@ -20,8 +20,8 @@ pub(super) trait Tactic: std::fmt::Debug + Send {
     /// The server's answer to a probe.
     fn on_probe_seen(&mut self, _now: Instant, _tag: u32, _observed: SocketAddr) {}
 
-    /// A socket is open, or could not be opened.
-    fn on_socket(&mut self, _now: Instant, _slot: u16, _open: bool) {}
+    /// A socket is open at this local port, or could not be opened.
+    fn on_socket(&mut self, _now: Instant, _slot: u16, _port: Option<u16>) {}
 
     /// News about ports; not while it holds still.
     fn on_facts(&mut self, _now: Instant, _facts: &Facts) {}
@@ -53,7 +53,7 @@ impl<T: Tactic> Puncher for T {
                 self.drop_search();
             }
             PunchInput::ProbeSeen { tag, observed } => self.on_probe_seen(now, tag, observed),
-            PunchInput::Socket { slot, open } => self.on_socket(now, slot, open),
+            PunchInput::Socket { slot, port } => self.on_socket(now, slot, port),
             PunchInput::Facts(Facts::PeerPublic(addresses)) => {
                 self.engine_mut().peer_moved(addresses);
                 self.on_moved(now);

@@ -144,8 +144,10 @@ fn random_symmetric_against_address_sensitive_without_a_search() {
 fn m24_the_flow_of_s4_step_by_step() {
     let h = Duration::from_millis(25);
     let outcome = run(&Setup::new(Method::Prediction, named("ps", 1), named("ps", 1)));
-    let Facts::Newest { address: newest_a, round } = outcome.facts[0] else { panic!("{:?}", outcome.facts) };
-    let Facts::Newest { address: newest_b, round: same } = outcome.facts[1] else {
+    let Facts::Newest { address: newest_a, round, .. } = outcome.facts[0] else {
+        panic!("{:?}", outcome.facts)
+    };
+    let Facts::Newest { address: newest_b, round: same, .. } = outcome.facts[1] else {
         panic!("{:?}", outcome.facts)
     };
     assert_eq!(round, same);
@@ -180,6 +182,30 @@ fn m24_ps_ps_with_foreign_ports_loss_and_steps() {
             let got = share(&setup, 200);
             assert!(got >= goal, "{got} at {rate} a second, steps {steps:?}");
         }
+    }
+}
+
+/// Whoever has the plan's sending role: the quiet side's ports are foretold, the busy one's told at the moment of use.
+#[test]
+fn m24_a_busy_counter_costs_nothing_beside_a_quiet_one() {
+    for rate in [100.0, 350.0, 1_000.0] {
+        let (quiet, busy) = (named("ps", 1).busy(10.0), named("ps", 3).busy(rate));
+        for (a, b) in [(quiet, busy), (busy, quiet)] {
+            let setup = Setup { loss: 0.05, ..Setup::new(Method::Prediction, a, b) };
+            let got = share(&setup, 60);
+            assert!(got >= 0.98, "{got} at {rate} a second");
+        }
+    }
+}
+
+#[test]
+fn m24_two_busy_counters_meet_within_the_deadline() {
+    let ms = Duration::from_millis;
+    for (rate, delay) in [(100.0, ms(25)), (300.0, ms(25)), (300.0, ms(75)), (100.0, ms(300))] {
+        let (a, b) = (named("ps", 1).busy(rate), named("ps", 3).busy(rate));
+        let setup = Setup { loss: 0.03, delay: [delay; 2], ..Setup::new(Method::Prediction, a, b) };
+        let got = share(&setup, 60);
+        assert!(got >= 0.95, "{got} at {rate} a second, {delay:?} to the server");
     }
 }
 
@@ -276,13 +302,49 @@ fn m27_strangers_addresses_in_facts_are_never_sent_to() {
             for attempt_number in 0..=255u8 {
                 let round = Round { edition: 0, method, attempt: attempt_number }.number();
                 let range = Facts::Range { round, ip: stranger, first: 1, last: 65_535, step: i32::MIN };
-                let newest = Facts::Newest { round, address: SocketAddr::new(stranger, 7) };
+                let newest =
+                    Facts::Newest { round, address: SocketAddr::new(stranger, 7), ahead: [1, 2, 3, 4] };
+                let kept = Facts::Kept { round, ip: stranger, ports: vec![5_000; 300] };
+                puncher.handle(now, PunchInput::Facts(&kept));
                 puncher.handle(now, PunchInput::Facts(&range));
                 puncher.handle(now, PunchInput::Facts(&newest));
             }
             let mut ledger = Ledger { budget: &mut budget, attempt: &mut attempt };
             while let Some(order) = puncher.poll_order(now, &mut ledger) {
                 assert!(!matches!(order, PunchOrder::Test { to, .. } if to.ip() == stranger));
+            }
+        }
+    }
+}
+
+#[test]
+fn no_well_known_port_is_sent_to_whoever_names_it() {
+    let now = Instant::now();
+    let ip: IpAddr = "192.0.2.1".parse().unwrap();
+    for method in Method::ALL {
+        for role in [Role::Sending, Role::Receiving] {
+            for own in ["pr", "as", "ps"] {
+                let mut puncher = puncher(method, now, context(role, own, "ps")).unwrap();
+                let mut budget = Budget::new(Caps::default());
+                let mut attempt = Spending::default();
+                let round = Round { edition: 0, method, attempt: 1 }.number();
+                let facts = [
+                    Facts::Kept { round, ip, ports: vec![22, 80, 443] },
+                    Facts::Range { round, ip, first: 22, last: 23, step: 1 },
+                    Facts::Newest { round, address: SocketAddr::new(ip, 22), ahead: [1, 2, 3, 4] },
+                    Facts::OpenRange { round, ip, bound: 30, step: -1 },
+                ];
+                for facts in facts {
+                    puncher.handle(now, PunchInput::Facts(&facts));
+                    let mut ledger = Ledger { budget: &mut budget, attempt: &mut attempt };
+                    while let Some(order) = puncher.poll_order(now, &mut ledger) {
+                        if let PunchOrder::OpenSocket { slot } = order {
+                            puncher.handle(now, PunchInput::Socket { slot, port: Some(40_000) });
+                        }
+                        let harm = |to: SocketAddr| to.ip() == ip && to.port() < 1_024;
+                        assert!(!matches!(order, PunchOrder::Test { to, .. } if harm(to)), "{order:?}");
+                    }
+                }
             }
         }
     }
@@ -343,14 +405,20 @@ fn nonsense_does_not_panic_and_wakes_are_bounded() {
                 let mut ledger = Ledger { budget: &mut budget, attempt: &mut attempt };
                 while let Some(order) = puncher.poll_order(now, &mut ledger) {
                     if let PunchOrder::OpenSocket { slot } = order {
-                        puncher.handle(now, PunchInput::Socket { slot, open: slot % 3 != 0 });
+                        puncher.handle(
+                            now,
+                            PunchInput::Socket { slot, port: (slot % 3 != 0).then_some(40_000) },
+                        );
                     }
                 }
                 let round = Round { edition: 0, method, attempt: wakes as u8 }.number();
                 let step = [i32::MIN, -1, 0, 1, i32::MAX][wakes as usize % 5];
                 let facts = Facts::Range { round, ip, first: 65_535, last: 0, step };
                 puncher.handle(now, PunchInput::Facts(&facts));
-                let newest = Facts::Newest { round, address: SocketAddr::new(ip, 65_535) };
+                let newest =
+                    Facts::Newest { round, address: SocketAddr::new(ip, 65_535), ahead: [65_535; 4] };
+                let kept = Facts::Kept { round, ip, ports: vec![0; 300] };
+                puncher.handle(now, PunchInput::Facts(&kept));
                 puncher.handle(now, PunchInput::Facts(&newest));
                 puncher.handle(now, PunchInput::ProbeSeen { tag: wakes, observed: SocketAddr::new(ip, 9) });
                 let Some(due) = puncher.poll_timeout() else { break };

@@ -18,9 +18,10 @@ pub use frame::{Frame, Probe, ProbePurpose, REGISTER_TAG};
 pub use gather::{MAX_MODE, MESH_CAPACITY, QueueStatus, QuickMatch, QuickMatched, Topology};
 pub use login::{Login, LoginRefusal, LoginReply, Welcome};
 pub use rendezvous::{
-    Facts, KeptMatch, MAX_KEPT, Method, PlannedMethod, PunchPlan, RelayGrant, Replan, Role, SprayTurn,
+    Ahead, Facts, KeptMatch, MAX_KEPT, MAX_KEPT_PORTS, Method, PlannedMethod, PunchPlan, RelayGrant, Replan,
+    Role, SprayTurn,
 };
-pub use room::{PlayerInfo, RoomEnd, RoomInfo, RoomOptions, RoomSummary, RoomTarget, RoomTicket};
+pub use room::{PlayerInfo, RoomEnd, RoomInfo, RoomOptions, RoomSummary, RoomTarget, RoomTerms, RoomTicket};
 pub use to_player::{MatchEnd, RequestError, Response, ToPlayer};
 pub use to_server::{MatchOutcome, Request, ToServer};
 pub use topic::{Topic, Topical};

@@ -92,7 +92,7 @@ impl Scene {
             ProbePurpose::ReplyFromOtherAddress,
             ProbePurpose::Range { match_id, round: 1, second: false },
             ProbePurpose::Range { match_id, round: 1, second: true },
-            ProbePurpose::Newest { match_id, round: 2 },
+            ProbePurpose::Newest { match_id, round: 2, ahead: [4, 0, 0, 0] },
             ProbePurpose::MappedPort { port: 4444 },
             ProbePurpose::Register,
             ProbePurpose::SignedReport,
@@ -107,6 +107,10 @@ impl Scene {
             Frame::Ack { seq: 0 },
             Frame::PathChallenge { token: [1; 16] },
             Frame::PathResponse { token: [1; 16] },
+            Frame::Reliable {
+                seq: 92,
+                body: ToServer::KeptPorts { match_id, round: 4, ports: vec![50_001, 50_002] },
+            },
             Frame::Reliable { seq: 90, body: ToServer::Request { id: RequestId(9), request: list } },
             Frame::Reliable { seq: 91, body: ToServer::MappedPort(None) },
         ]);

@@ -87,15 +87,6 @@ fn a_range_reaches_the_other_side_of_the_match_alone() {
         let from = format!("192.0.2.1:{}", 7000 + u16::from(second));
         probe(&mut world, stranger, 0, &from, 1, range(second));
     }
-    let facts = |fake: &Fake| {
-        fake.told
-            .iter()
-            .filter_map(|message| match message {
-                ToPlayer::Facts { match_id: of, facts } => Some((*of, facts.clone())),
-                _ => None,
-            })
-            .collect::<Vec<(MatchId, Facts)>>()
-    };
     assert!(facts(&world.fakes[host]).is_empty());
     probe(&mut world, joiner, 0, "198.51.100.1:10135", 1, range(false));
     probe(&mut world, joiner, 2, "198.51.100.1:10145", 2, range(true));
@@ -105,8 +96,57 @@ fn a_range_reaches_the_other_side_of_the_match_alone() {
     assert!(facts(&world.fakes[joiner]).is_empty() && facts(&world.fakes[stranger]).is_empty());
 
     // From another IP than the session's: answered, but no fact about the player.
-    probe(&mut world, joiner, 0, "192.0.2.9:1", 3, ProbePurpose::Newest { match_id, round: 2 });
+    probe(
+        &mut world,
+        joiner,
+        0,
+        "192.0.2.9:1",
+        3,
+        ProbePurpose::Newest { match_id, round: 2, ahead: [4, 0, 0, 0] },
+    );
     assert_eq!(facts(&world.fakes[host]).len(), 1);
+}
+
+/// What a player was told of the other's ports.
+fn facts(fake: &Fake) -> Vec<(MatchId, Facts)> {
+    fake.told
+        .iter()
+        .filter_map(|message| match message {
+            ToPlayer::Facts { match_id: of, facts } => Some((*of, facts.clone())),
+            _ => None,
+        })
+        .collect()
+}
+
+#[test]
+fn kept_ports_are_passed_on_with_the_sessions_own_ip_once_a_round_and_only_where_the_nat_keeps_them() {
+    use traversal_core::nat::{NatProfile, PortAllocation};
+    let mut world = World::with(ServerConfig::default(), four_sockets());
+    let host = world.player(1, "203.0.113.1:4000");
+    let joiner = world.player(2, "198.51.100.1:5000");
+    let stranger = world.player(3, "192.0.2.1:5000");
+    world.host(host, named("r"));
+    assert!(world.answer(joiner, by_name("r")).is_ok());
+    let match_id = world.fakes[host].plans()[0].match_id;
+    let kept = |round, ports: &[u16]| ToServer::KeptPorts { match_id, round, ports: ports.to_vec() };
+    world.say(joiner, kept(1, &[40_001]));
+    assert_eq!(facts(&world.fakes[host]), [], "as far as the server knows, its NAT does not");
+    let profile = NatProfile { allocation: PortAllocation::Preserving, ..NatProfile::UNKNOWN };
+    for player in [joiner, stranger] {
+        world.say(player, ToServer::Profile { profile, check: false });
+    }
+    for wrong in [&[][..], &[1_023], &[40_001; 5]] {
+        world.say(joiner, kept(1, wrong));
+    }
+    world.say(stranger, kept(1, &[40_001]));
+    assert_eq!(facts(&world.fakes[host]), []);
+    assert_eq!(world.server.counters().claims_refused, 4);
+    world.say(joiner, kept(1, &[40_001, 40_002]));
+    world.say(joiner, kept(1, &[50_000]));
+    let ip = at("198.51.100.1:0").ip();
+    let told = Facts::Kept { round: 1, ip, ports: vec![40_001, 40_002] };
+    assert_eq!(facts(&world.fakes[host]), [(match_id, told)]);
+    assert!(facts(&world.fakes[joiner]).is_empty() && facts(&world.fakes[stranger]).is_empty());
 }
 
 #[test]

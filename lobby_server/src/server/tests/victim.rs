@@ -100,7 +100,7 @@ fn purposes(match_id: MatchId) -> Vec<ProbePurpose> {
         ProbePurpose::ReplyFromOtherAddress,
         ProbePurpose::Range { match_id, round: 1, second: false },
         ProbePurpose::Range { match_id, round: 1, second: true },
-        ProbePurpose::Newest { match_id, round: 2 },
+        ProbePurpose::Newest { match_id, round: 2, ahead: [4, 0, 0, 0] },
         ProbePurpose::MappedPort { port: 53 },
         ProbePurpose::Register,
     ]

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
+use super::rendezvous::Ahead;
 use crate::id::MatchId;
 use crate::wire::port_report::PortReport;
 
@@ -119,6 +120,9 @@ pub enum ProbePurpose {
         match_id: MatchId,
         /// Which try.
         round: u16,
+        /// M24's n: the other side is to send one packet to each of the ports so many steps ahead of the one that this
+        /// probe is seen at. Rising; 0: no more.
+        ahead: Ahead,
     },
     /// Answer from the other address with a [`Frame::MappedPortSeen`], to this port of the address that the session is
     /// validated at. The IP is not the player's to choose, so no stranger can be named.

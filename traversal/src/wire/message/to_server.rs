@@ -103,6 +103,17 @@ pub enum ToServer {
     /// says the same, both get a [`ToPlayer::Relay`](super::ToPlayer::Relay). At most [`MAX_KEPT`](super::MAX_KEPT) of
     /// them.
     KeepMatches(Vec<KeptMatch>),
+    /// The player's next packets leave by these ports, one by each: its NAT keeps the inner ports of sockets that have
+    /// sent nothing yet. The other side is told them with the IP that the session is validated at
+    /// ([`Facts::Kept`](super::Facts::Kept)), so no stranger can be named.
+    KeptPorts {
+        /// Which match.
+        match_id: MatchId,
+        /// Which try.
+        round: u16,
+        /// At most [`MAX_KEPT_PORTS`](super::MAX_KEPT_PORTS), no well-known ones.
+        ports: Vec<u16>,
+    },
 }
 
 /// See [`ToServer::MatchReport`].
@@ -151,6 +162,8 @@ pub enum Request {
         player: PlayerId,
         /// Told to it.
         reason: String,
+        /// It may come back: otherwise not for a day, as long as the room lives.
+        rejoin: bool,
     },
     /// Host only: new metadata.
     SetMetadata(BTreeMap<String, String>),

@@ -99,6 +99,9 @@ impl Topical for ToPlayer {
                     Facts::Range { .. } => 0,
                     Facts::Newest { .. } => 1,
                     Facts::PeerPublic(_) => 2,
+                    Facts::OpenRange { .. } => 3,
+                    // Two methods side by side tell their own (the three bits above the attempt's eight).
+                    Facts::Kept { round, .. } => 8 + (*round >> 8 & 7) as u8,
                 },
             ),
             Self::Replan(plan) => Topic::Replan(plan.match_id),
