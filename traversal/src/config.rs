@@ -46,8 +46,7 @@ pub struct AgentConfig {
     pub request_timeout: Duration,
     /// How long a request to join may take, while the host makes up its mind (M23).
     pub allow_timeout: Duration,
-    /// How long one attempt to connect to a player may take; the plan may shorten it. Far players get more: six round
-    /// trips by the server, up to 30 s.
+    /// How long one attempt to connect to a player may take; the plan may shorten it.
     pub connect_deadline: Duration,
     /// How long a match may wait for its turn to search by many sockets or ports, while this player or the other one
     /// does so for another match ([`Caps`]). Meanwhile it plays over the relay; without one its deadline waits, too.

@@ -30,10 +30,6 @@ use punching::{head_start, hold_back, is_tested, round_trips};
 /// How long the other ways of an attempt stay open once a direct one stands: the two sides may have chosen differently. Or
 /// two round trips of a far player.
 const TIDY: Duration = Duration::from_secs(2);
-/// Round trips by the server that an attempt lasts at the least: the methods take three to five, and some get lost.
-const ROUND_TRIPS: u32 = 6;
-/// And how long an attempt lasts at the most for being far away.
-const FAR_DEADLINE: Duration = Duration::from_secs(30);
 
 /// One match.
 #[derive(Debug)]
@@ -149,7 +145,6 @@ impl Peer {
             paths.add(now + start, RELAY, server, PathKind::Relay, Method::Cone);
         }
         let allowed = Duration::from_millis(u64::from(plan.deadline_ms)).min(cx.config.connect_deadline);
-        let allowed = allowed.max((expected * ROUND_TRIPS).min(FAR_DEADLINE));
         Some(Self {
             info: plan.peer.clone(),
             match_id: plan.match_id,
