@@ -1,10 +1,12 @@
 //! Settings of the core; `settings` has those of an operator, of which they are made.
 
+mod rules;
 mod settings;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::census::Places;
 use crate::limits::Rate;
 use crate::matchmaking::Policy;
 use crate::relay::{RelayLimits, RelayMode};
@@ -12,6 +14,10 @@ pub use settings::{ConfigError, Settings};
 
 /// The port that STUN is registered for; many firewalls let it out.
 pub const DEFAULT_PORT: u16 = 3478;
+
+/// How long a login that was accepted may wait for its first sealed datagram: the answer may be lost and asked for again
+/// three times, over a link of some seconds.
+const HALF_OPEN: Duration = Duration::from_secs(10);
 
 /// Settings of the core.
 #[derive(Clone, Debug)]
@@ -24,7 +30,8 @@ pub struct ServerConfig {
     pub session_timeout: Duration,
     /// Sessions in all. Each takes about 2 kB.
     pub max_sessions: usize,
-    /// Sessions of one IPv4 address or IPv6 /64: a household or CGN has many players behind one.
+    /// Sessions of one IPv4 address or IPv6 /64: a household or CGN has many players behind one. As with every limit per
+    /// address, a /56 has twice as many and a /48 four times: one customer has all of it.
     pub max_sessions_per_address: usize,
     /// Rooms in all.
     pub max_rooms: usize,
@@ -79,6 +86,12 @@ pub struct ServerConfig {
     pub frame_rate: Rate,
     /// Requests of one session.
     pub request_rate: Rate,
+    /// Wrong passwords of one address, for all rooms.
+    pub guess_rate: Rate,
+    /// Wrong passwords for one room, of all addresses that failed before.
+    pub room_guess_rate: Rate,
+    /// Rooms looked for by a code, of one address.
+    pub code_rate: Rate,
     /// Messages to other players that one player's own messages cause. A full room's host that is being connected to
     /// all 63 others at once has each of them told a dozen facts.
     pub effect_rate: Rate,
@@ -117,6 +130,9 @@ impl Default for ServerConfig {
             knock_rate: Rate::new(1.0, 24.0),
             frame_rate: Rate::new(200.0, 1000.0),
             request_rate: Rate::new(10.0, 30.0),
+            guess_rate: Rate::new(0.1, 10.0),
+            room_guess_rate: Rate::new(0.2, 30.0),
+            code_rate: Rate::new(0.5, 100.0),
             effect_rate: Rate::new(100.0, 1000.0),
         }
     }
@@ -129,6 +145,15 @@ fn relay_rate(kilobytes: u32) -> Rate {
 }
 
 impl ServerConfig {
+    /// How long a session may be silent. One that is half-open has said nothing yet: its place is for somebody else soon.
+    pub(crate) fn silence(&self, confirmed: bool) -> Duration {
+        if confirmed { self.session_timeout } else { self.session_timeout.min(HALF_OPEN) }
+    }
+
+    pub(crate) fn places(&self) -> Places {
+        Places { total: self.max_sessions, per_address: self.max_sessions_per_address }
+    }
+
     pub(crate) fn relay_limits(&self) -> RelayLimits {
         RelayLimits { side: self.relay_rate, total: self.relay_total_rate, lifetime: self.relay_lifetime }
     }

@@ -22,6 +22,20 @@ pub enum KeyError {
         /// Why.
         source: io::Error,
     },
+    /// There is no key yet.
+    #[error("there is no key at {path}: start the server once, or make one with `lobby_server key --new`")]
+    Missing {
+        /// Where it would be.
+        path: PathBuf,
+    },
+    /// A new key was asked for where there is one.
+    #[error(
+        "there is a key at {path} already; games that pin it refuse another one. Move it away to have a new one made"
+    )]
+    Exists {
+        /// Where it is.
+        path: PathBuf,
+    },
     /// The file holds something else.
     #[error(
         "key file {path} holds no key; move it away to have a new one made (clients that pin the old key must then be told)"
@@ -56,31 +70,72 @@ pub fn printed(public_key: &[u8; 32]) -> String {
     STANDARD.encode(public_key)
 }
 
+/// Reads the key. Warns when others than its owner can read it too.
+///
+/// # Errors
+/// [`KeyError::Missing`] where there is none; see [`KeyError`] for the rest.
+pub fn load(path: &Path) -> Result<Identity, KeyError> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => {
+            let identity = parse(path, &text)?;
+            warn_if_others_can_read(path);
+            Ok(identity)
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(KeyError::Missing { path: path.into() }),
+        Err(source) => Err(KeyError::File { path: path.into(), source }),
+    }
+}
+
+/// Makes a key where there is none.
+///
+/// # Errors
+/// [`KeyError::Exists`] where there is one; see [`KeyError`] for the rest.
+pub fn create(path: &Path) -> Result<Identity, KeyError> {
+    let secret = entropy()?;
+    match write(path, &secret) {
+        Ok(()) => {
+            tracing::info!(file = %path.display(), "made a new server key");
+            Ok(Identity::from_secret(secret))
+        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            Err(KeyError::Exists { path: path.into() })
+        }
+        Err(source) => Err(KeyError::File { path: path.into(), source }),
+    }
+}
+
 /// Reads the key, or makes one where there is none.
 ///
 /// # Errors
 /// See [`KeyError`].
 pub fn load_or_create(path: &Path) -> Result<Identity, KeyError> {
-    let file_error = |source| KeyError::File { path: path.into(), source };
-    match std::fs::read_to_string(path) {
-        Ok(text) => parse(path, &text),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let secret = entropy()?;
-            match create(path, &secret) {
-                Ok(()) => {
-                    tracing::info!(file = %path.display(), "made a new server key");
-                    Ok(Identity::from_secret(secret))
-                }
-                // Another one was faster.
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                    parse(path, &std::fs::read_to_string(path).map_err(file_error)?)
-                }
-                Err(error) => Err(file_error(error)),
-            }
-        }
-        Err(error) => Err(file_error(error)),
+    match load(path) {
+        Err(KeyError::Missing { .. }) => {}
+        other => return other,
+    }
+    match create(path) {
+        // Another process was faster.
+        Err(KeyError::Exists { .. }) => load(path),
+        other => other,
     }
 }
+
+#[cfg(unix)]
+fn warn_if_others_can_read(path: &Path) {
+    use std::os::unix::fs::PermissionsExt;
+    let Ok(about) = std::fs::metadata(path) else { return };
+    let mode = about.permissions().mode() & 0o777;
+    if mode & 0o077 != 0 {
+        tracing::warn!(
+            file = %path.display(),
+            mode = format_args!("{mode:o}"),
+            "others on this machine can read or change the server's key, and pretend to be this server: chmod 600"
+        );
+    }
+}
+
+#[cfg(not(unix))]
+fn warn_if_others_can_read(_: &Path) {}
 
 fn parse(path: &Path, text: &str) -> Result<Identity, KeyError> {
     STANDARD
@@ -91,17 +146,23 @@ fn parse(path: &Path, text: &str) -> Result<Identity, KeyError> {
         .ok_or_else(|| KeyError::Malformed { path: path.into() })
 }
 
-fn create(path: &Path, secret: &[u8; 32]) -> io::Result<()> {
-    if let Some(directory) = path.parent() {
-        std::fs::create_dir_all(directory)?;
-    }
-    let mut options = std::fs::OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(path)?;
+/// Puts the file in its place whole, or not at all: a full disk leaves nothing behind. Never over another one.
+fn write(path: &Path, secret: &[u8; 32]) -> io::Result<()> {
+    let directory = match path.parent() {
+        Some(directory) if !directory.as_os_str().is_empty() => directory,
+        _ => Path::new("."),
+    };
+    std::fs::create_dir_all(directory)?;
+    // Only its owner may read it.
+    let mut file = tempfile::Builder::new().prefix(".server.key.").tempfile_in(directory)?;
     writeln!(file, "{}", STANDARD.encode(secret))?;
-    file.sync_all()
+    file.as_file().sync_all()?;
+    file.persist_noclobber(path).map_err(|error| error.error)?;
+    // That it has its name outlives a power cut too, where the system can say so.
+    if let Ok(directory) = std::fs::File::open(directory) {
+        let _ = directory.sync_all();
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -119,7 +180,13 @@ mod tests {
             use std::os::unix::fs::PermissionsExt;
             assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         }
+        assert!(matches!(create(&path), Err(KeyError::Exists { .. })), "never over another one");
+        assert_eq!(load(&path).unwrap().public_key(), first);
+        let files = std::fs::read_dir(path.parent().unwrap()).unwrap().count();
+        assert_eq!(files, 1, "nothing is left beside it");
         std::fs::write(&path, "junk").unwrap();
         assert!(matches!(load_or_create(&path), Err(KeyError::Malformed { .. })));
+        let missing = directory.path().join("none");
+        assert!(matches!(load(&missing), Err(KeyError::Missing { .. })) && !missing.exists());
     }
 }

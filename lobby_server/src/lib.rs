@@ -5,11 +5,12 @@
 //!
 //! Which room holds what: `server` is the core, with a file for each thing that players do (`login`, `creating`,
 //! `joining`, `migration`, `probes`, ...). What it decides with is pure and stands beside it: `rooms`, `queue`,
-//! `matchmaking`, `rendezvous`, `host_choice`, `claims`, `relay`, `sprays`, `limits`, `outcomes`, and [`registry`],
+//! `matchmaking`, `rendezvous`, `host_choice`, `claims`, `relay`, `sprays`, `limits`, `census`, `kicked`, `outcomes`, and [`registry`],
 //! which other nodes may share one day. Around the core: `run` turns it, `udp` and `tcp` have the sockets, `stun` the
-//! STUN format, `http` the metrics; [`config`], [`key`], [`files`] and [`check`] serve the operator.
+//! STUN format, `http` the metrics, [`log`] the log; [`config`], [`key`], [`files`] and [`check`] serve the operator.
 
 mod addresses;
+mod census;
 pub mod check;
 mod claims;
 pub mod config;
@@ -17,7 +18,9 @@ pub mod files;
 mod host_choice;
 mod http;
 pub mod key;
+mod kicked;
 mod limits;
+pub mod log;
 mod matchmaking;
 mod outcomes;
 mod queue;

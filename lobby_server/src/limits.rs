@@ -3,10 +3,16 @@
 //! Why not a crate: `governor` keeps one entry for each key it ever saw, which spoofed sources would fill; here
 //! the number of buckets is fixed and a keyed hash picks one.
 
+mod counts;
+mod waiting;
+
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
+
+pub(crate) use counts::Counts;
+pub(crate) use waiting::Waiting;
 
 /// A rate with a burst.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -36,13 +42,25 @@ impl Bucket {
         Self { tokens: rate.burst, filled: now }
     }
 
+    /// Full, whatever the rate that it is used with.
+    pub(crate) fn of_any_rate(now: Instant) -> Self {
+        Self { tokens: f64::INFINITY, filled: now }
+    }
+
+    /// Tokens that are there for this rate.
+    pub(crate) fn left(&self, rate: Rate, now: Instant) -> f64 {
+        let passed = now.saturating_duration_since(self.filled).as_secs_f64();
+        (self.tokens + passed * rate.per_second).min(rate.burst)
+    }
+
     /// Takes `cost` tokens if they are there.
     pub(crate) fn take_many(&mut self, rate: Rate, now: Instant, cost: f64) -> bool {
         let passed = now.saturating_duration_since(self.filled);
         if passed > Duration::ZERO {
-            self.tokens = (self.tokens + passed.as_secs_f64() * rate.per_second).min(rate.burst);
+            self.tokens += passed.as_secs_f64() * rate.per_second;
             self.filled = now;
         }
+        self.tokens = self.tokens.min(rate.burst);
         if self.tokens < cost {
             return false;
         }
@@ -56,27 +74,51 @@ impl Bucket {
     }
 }
 
-/// The part of an address that one household has: an IPv4 address, or the /64 of an IPv6 address.
-pub(crate) fn prefix(ip: IpAddr) -> [u8; 9] {
+/// A part of an address: how many bits of which family, and the bits.
+pub(crate) type Prefix = [u8; 9];
+
+/// The parts of an IPv6 address that one customer may have, each with how many times the share of a /64 it has: homes get
+/// a /56 or a /48 (RIPE-690, section 4.2), of which one customer can use every /64. An IPv4 address is one customer, or
+/// many behind a carrier's NAT.
+const PARTS_V6: [(u8, usize); 3] = [(64, 1), (56, 2), (48, 4)];
+
+/// The parts of an address, from narrow to wide, each with how many times the share of the narrowest it has.
+pub(crate) fn nested(ip: IpAddr) -> impl Iterator<Item = (Prefix, usize)> {
+    let parts: &[(u8, usize)] = if ip.is_ipv4() { &[(32, 1)] } else { &PARTS_V6 };
+    parts.iter().map(move |(bits, times)| (part(ip, *bits), *times))
+}
+
+/// Whether this address, or a wider part of it, has its share already among these; `limit` is that of the narrowest.
+pub(crate) fn is_full(ip: IpAddr, limit: usize, others: impl Iterator<Item = IpAddr> + Clone) -> bool {
+    nested(ip).any(|(part, times)| {
+        let inside = |other: &IpAddr| nested(*other).any(|(of, _)| of == part);
+        others.clone().filter(inside).count() >= limit.saturating_mul(times)
+    })
+}
+
+fn part(ip: IpAddr, bits: u8) -> Prefix {
     let mut key = [0; 9];
+    key[0] = bits;
     match ip {
-        IpAddr::V4(ip) => {
-            key[0] = 4;
-            key[1..5].copy_from_slice(&ip.octets());
-        }
+        IpAddr::V4(ip) => key[1..5].copy_from_slice(&ip.octets()),
         IpAddr::V6(ip) => {
-            key[0] = 6;
-            key[1..9].copy_from_slice(&ip.octets()[..8]);
+            let bytes = usize::from(bits / 8);
+            key[1..=bytes].copy_from_slice(&ip.octets()[..bytes]);
         }
     }
     key
 }
 
+/// The part that one customer has at the most: an IPv4 address, or the /48 of an IPv6 address.
+pub(crate) fn widest(ip: IpAddr) -> Prefix {
+    part(ip, if ip.is_ipv4() { 32 } else { 48 })
+}
+
 /// Number of buckets of one [`PrefixLimiter`]: 24 bytes each, so 400 kB.
 const BUCKETS: usize = 16_384;
 
-/// A rate for each address prefix. Prefixes that fall into the same bucket share it: with a keyed hash nobody
-/// can choose whose.
+/// A rate for each address, and for the wider parts of it that one customer may have. Those that fall into the same
+/// bucket share it: with a keyed hash nobody can choose whose.
 #[derive(Debug)]
 pub(crate) struct PrefixLimiter {
     rate: Rate,
@@ -86,24 +128,38 @@ pub(crate) struct PrefixLimiter {
 
 impl PrefixLimiter {
     pub(crate) fn new(rate: Rate, key: [u8; 16], now: Instant) -> Self {
-        Self { rate, key, buckets: vec![Bucket::full(rate, now); BUCKETS] }
+        Self { rate, key, buckets: vec![Bucket::of_any_rate(now); BUCKETS] }
     }
 
     /// Whether one more event from this address is within the rate; it is counted if so.
     pub(crate) fn allow(&mut self, ip: IpAddr, now: Instant) -> bool {
-        let rate = self.rate;
-        self.bucket(ip).take(rate, now)
+        let allowed = self.would_allow(ip, now);
+        if allowed {
+            self.each(ip, |bucket, rate| bucket.take(rate, now));
+        }
+        allowed
     }
 
     /// Whether one more event would be; nothing is counted.
     pub(crate) fn would_allow(&mut self, ip: IpAddr, now: Instant) -> bool {
-        let rate = self.rate;
-        let mut copy = *self.bucket(ip);
-        copy.take(rate, now)
+        self.each(ip, |bucket, rate| bucket.left(rate, now) >= 1.0)
     }
 
-    fn bucket(&mut self, ip: IpAddr) -> &mut Bucket {
-        let digest = Sha256::new().chain_update(self.key).chain_update(prefix(ip)).finalize();
+    /// Whether nothing was counted lately.
+    pub(crate) fn is_unused(&mut self, ip: IpAddr, now: Instant) -> bool {
+        self.each(ip, |bucket, rate| bucket.left(rate, now) > rate.burst - 1.0)
+    }
+
+    fn each(&mut self, ip: IpAddr, mut take: impl FnMut(&mut Bucket, Rate) -> bool) -> bool {
+        nested(ip).all(|(part, times)| {
+            let times = times as f64;
+            let rate = Rate::new(self.rate.per_second * times, self.rate.burst * times);
+            take(self.bucket(part), rate)
+        })
+    }
+
+    fn bucket(&mut self, part: Prefix) -> &mut Bucket {
+        let digest = Sha256::new().chain_update(self.key).chain_update(part).finalize();
         let index = u64::from_le_bytes([
             digest[0], digest[1], digest[2], digest[3], digest[4], digest[5], digest[6], digest[7],
         ]) as usize
@@ -141,5 +197,8 @@ mod tests {
         let two: IpAddr = "2001:db8:1:2:ffff::9".parse().unwrap();
         assert_eq!((0..20).filter(|_| limiter.allow(one, now)).count(), 5);
         assert_eq!((0..20).filter(|_| limiter.allow(two, now)).count(), 0);
+        // From 1,000 networks of one customer's /48 no more than four times the share of one.
+        let many = (0..1000).map(|n| format!("2001:db8:7:{n:x}::1").parse::<IpAddr>().unwrap());
+        assert_eq!(many.filter(|ip| limiter.allow(*ip, now)).count(), 4 * 5);
     }
 }

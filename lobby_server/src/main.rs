@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use lobby_server::log::{Log, Losses};
 use lobby_server::{LobbyServer, Settings, check, files, key};
 use serde::Serialize;
 
@@ -16,6 +17,7 @@ const EXAMPLES: &str = "Examples:
   lobby_server --public-address 203.0.113.5      behind a cloud's 1:1 NAT
   lobby_server check                             will it serve, and what to open in a firewall
   lobby_server key                               the public key to pin in clients
+  lobby_server key --new                         make the key before the first start, and print it
 
 Every setting may also stand in the file of --config (as in `bind = \"0.0.0.0:3478\"`) or in the environment
 (LOBBY_BIND). RUST_LOG sets what is logged to stderr, as in RUST_LOG=lobby_server=debug.";
@@ -40,8 +42,12 @@ struct Cli {
 enum Mode {
     /// Say whether the sockets bind, what they serve, what to open in a firewall and how to test from outside.
     Check,
-    /// Print the public key to pin in clients; it is made if there is none yet.
-    Key,
+    /// Print the public key to pin in clients.
+    Key {
+        /// Make the key first; there must be none yet.
+        #[arg(long)]
+        new: bool,
+    },
 }
 
 #[derive(Args, Serialize)]
@@ -94,25 +100,29 @@ struct Flags {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    if cli.log_json {
-        log.json().init();
-    } else {
-        log.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).init();
-    }
-    match run(cli) {
+    let log = match Log::start(std::io::stderr(), cli.log_json) {
+        Ok(log) => log,
+        Err(error) => return fail(&format!("the log cannot be started ({error})")),
+    };
+    let code = match run(cli, log.losses()) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
-            eprintln!("lobby_server: {}", check::chain(error.as_ref()));
-            ExitCode::FAILURE
+            log.finish();
+            return fail(&check::chain(error.as_ref()));
         }
-    }
+    };
+    log.finish();
+    code
 }
 
-fn run(cli: Cli) -> Result<bool, Box<dyn std::error::Error>> {
+/// One line on stderr, if that can be written, and the code.
+fn fail(text: &str) -> ExitCode {
+    let _ = writeln!(std::io::stderr(), "lobby_server: {text}");
+    ExitCode::FAILURE
+}
+
+fn run(cli: Cli, losses: Losses) -> Result<bool, Box<dyn std::error::Error>> {
     let settings = Settings::load(cli.config.as_deref(), &cli.flags)?;
     let key_file = match &settings.key_file {
         Some(file) => file.clone(),
@@ -123,27 +133,37 @@ fn run(cli: Cli) -> Result<bool, Box<dyn std::error::Error>> {
             let report = check::check(settings)?;
             print(&report.text)?;
             if !report.ok {
-                eprintln!("lobby_server: it would not start; see above");
+                fail("it would not start; see above");
             }
             Ok(report.ok)
         }
-        Some(Mode::Key) => {
-            let identity = key::load_or_create(&key_file)?;
+        Some(Mode::Key { new }) => {
+            let identity = if new { key::create(&key_file)? } else { key::load(&key_file)? };
             print(&format!("{}\n", key::printed(&identity.public_key())))?;
             Ok(true)
         }
         None => {
             files::raise_limit(&settings);
             let identity = key::load_or_create(&key_file)?;
-            let bound = LobbyServer::new(settings).identity(identity).bind()?;
+            let bound = LobbyServer::new(settings).identity(identity).log_losses(losses).bind()?;
             let handle = bound.handle();
             ctrlc::set_handler(move || handle.stop())?;
-            print(&format!("lobby_server ready on {}\n", bound.addresses()))?;
+            announce(format!("lobby_server ready on {}\n", bound.addresses()))?;
             bound.run()?;
             tracing::info!("stopped");
             Ok(true)
         }
     }
+}
+
+/// The line for whoever started this, from a thread of its own: players do not wait for a reader of stdout.
+fn announce(line: String) -> std::io::Result<()> {
+    std::thread::Builder::new().name("lobby_ready".into()).spawn(move || {
+        if let Err(error) = print(&line) {
+            tracing::warn!(%error, "stdout did not take the line that says where the server is");
+        }
+    })?;
+    Ok(())
 }
 
 /// To stdout; a reader that went away is no error of ours.

@@ -2,6 +2,7 @@
 //! the dispatcher.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::time::Instant;
 
 use traversal_core::id::{PlayerId, RoomId};
@@ -9,7 +10,7 @@ use traversal_core::wire::message::{
     MAX_MODE, MESH_CAPACITY, QueueStatus, QuickMatch, RequestError, Topology,
 };
 
-use crate::limits::{Bucket, Rate};
+use crate::limits::{Bucket, Counts, Rate};
 use crate::rooms::is_text;
 
 /// Players of one line who are told how it comes along. A line of a hundred is told of 20 changes at once, and of two a
@@ -37,7 +38,8 @@ enum Place {
 #[derive(Debug, Default)]
 pub(crate) struct Queues {
     lines: BTreeMap<QueueKey, Vec<PlayerId>>,
-    places: BTreeMap<PlayerId, (Place, [u8; 9])>,
+    places: BTreeMap<PlayerId, (Place, IpAddr)>,
+    by_address: Counts,
     /// What each line may still be told.
     news: BTreeMap<QueueKey, Bucket>,
     /// Lines that were not told of their last changes.
@@ -63,20 +65,25 @@ impl Queues {
         self.places.contains_key(&player)
     }
 
-    /// How many of these come from one household, see [`prefix`](crate::limits::prefix).
-    pub(crate) fn from(&self, prefix: [u8; 9]) -> usize {
-        self.places.values().filter(|(_, from)| *from == prefix).count()
+    /// Whether nobody else from this address may wait, of whom `limit` may.
+    pub(crate) fn is_full(&self, from: IpAddr, limit: usize) -> bool {
+        self.by_address.full(from, limit, None).is_some()
     }
 
     /// At the end of the line.
-    pub(crate) fn enter(&mut self, player: PlayerId, key: QueueKey, prefix: [u8; 9]) {
+    pub(crate) fn enter(&mut self, player: PlayerId, key: QueueKey, from: IpAddr) {
         self.lines.entry(key.clone()).or_default().push(player);
-        self.places.insert(player, (Place::Waiting(key), prefix));
+        if let Some((_, former)) = self.places.insert(player, (Place::Waiting(key), from)) {
+            self.by_address.remove(former);
+        }
+        self.by_address.add(from);
     }
 
     /// Out of line, or out of what is to become a room.
     pub(crate) fn leave(&mut self, player: PlayerId) -> Option<Left> {
-        match self.places.remove(&player)?.0 {
+        let (place, from) = self.places.remove(&player)?;
+        self.by_address.remove(from);
+        match place {
             Place::Waiting(key) => {
                 if let Some(line) = self.lines.get_mut(&key) {
                     line.retain(|other| *other != player);
@@ -189,16 +196,18 @@ mod tests {
         let mut queues = Queues::default();
         let three = key("duel", 3);
         for number in 1..=5 {
-            queues.enter(player(number), three.clone(), [number; 9]);
+            queues.enter(player(number), three.clone(), IpAddr::from([203, 0, 113, number]));
         }
-        queues.enter(player(6), key("duel", 2), [6; 9]);
-        queues.enter(player(7), key("other", 3), [6; 9]);
+        let here: IpAddr = "203.0.113.6".parse().unwrap();
+        queues.enter(player(6), key("duel", 2), here);
+        queues.enter(player(7), key("other", 3), here);
         assert_eq!(queues.gather(&three, RoomId(1)), Some(vec![player(1), player(2), player(3)]));
         assert_eq!(queues.gather(&three, RoomId(2)), None);
         let status = queues.status(&three);
         assert_eq!(status.len(), 2);
         assert_eq!(status[1], (player(5), QueueStatus { position: 2, waiting: 2, players: 3 }));
-        assert_eq!((queues.len(), queues.from([6; 9])), (7, 2));
+        assert_eq!(queues.len(), 7);
+        assert!(queues.is_full(here, 2) && !queues.is_full(here, 3));
     }
 
     #[test]
@@ -206,7 +215,7 @@ mod tests {
         let mut queues = Queues::default();
         let two = key("duel", 2);
         for number in 1..=4 {
-            queues.enter(player(number), two.clone(), [0; 9]);
+            queues.enter(player(number), two.clone(), "203.0.113.1".parse().unwrap());
         }
         assert_eq!(queues.leave(player(4)), Some(Left::Line(two.clone())));
         assert_eq!(queues.leave(player(4)), None);

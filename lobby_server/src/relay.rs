@@ -6,8 +6,13 @@
 //! ```
 //! Each side has a token of its own, drawn for the match: it stands in front of what that side sends, and of what
 //! comes to it. The server reads no more than the kind and the match of what it carries.
+//!
+//! What all together may send is shared: first among the customers of networks that send, then among the lanes of each.
+//! Nobody is slower than its share because of the others; what some leave over is for whoever comes first. Where the
+//! shares would become too small to play, no further match gets the relay.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use rand_chacha::ChaCha20Rng;
@@ -17,7 +22,7 @@ use traversal_core::id::{MatchId, PlayerId};
 use traversal_core::wire::message::RelayGrant;
 use traversal_core::wire::{Kind, RELAY_HEADER};
 
-use crate::limits::{Bucket, Rate};
+use crate::limits::{Bucket, Prefix, Rate, widest};
 
 /// Length of a token.
 const TOKEN: usize = RELAY_HEADER - 1;
@@ -36,6 +41,15 @@ pub enum RelayMode {
     /// Never.
     Never,
 }
+
+/// How often the shares are worked out anew.
+const SHARING: Duration = Duration::from_secs(1);
+/// A customer of whom nothing came for so long shares no more.
+const SHARES_FOR: Duration = Duration::from_secs(10);
+/// So much of its share a lane may send at once, in seconds.
+const SHARE_BURST: f64 = 0.5;
+/// Bytes per second with which a game can be played: 20 packets a second of 400 bytes, each with its headers.
+const PLAYABLE: f64 = 8_000.0;
 
 /// What the relay may cost.
 #[derive(Clone, Copy, Debug)]
@@ -64,7 +78,25 @@ struct Allocation {
     tokens: [Token; 2],
     players: [PlayerId; 2],
     buckets: [Bucket; 2],
+    shares: [Share; 2],
     until: Instant,
+}
+
+/// A lane's part of what all may send.
+#[derive(Clone, Copy, Debug)]
+struct Share {
+    /// Bytes that it may send, the others notwithstanding.
+    bucket: Bucket,
+    /// Bytes per second that fill it.
+    per_second: f64,
+    /// Who sent, and when it last did.
+    from: Option<(Prefix, Instant)>,
+}
+
+impl Share {
+    fn rate(&self) -> Rate {
+        Rate::new(self.per_second, self.per_second * SHARE_BURST)
+    }
 }
 
 /// All allocations of this node.
@@ -74,6 +106,9 @@ pub(crate) struct Relay {
     tokens: BTreeMap<Token, (MatchId, usize)>,
     allocations: BTreeMap<MatchId, Allocation>,
     total: Bucket,
+    /// When the shares were worked out, and how many lanes had one.
+    shared: Instant,
+    sending: usize,
 }
 
 impl Relay {
@@ -83,7 +118,15 @@ impl Relay {
             tokens: BTreeMap::new(),
             allocations: BTreeMap::new(),
             total: Bucket::full(limits.total, now),
+            shared: now,
+            sending: 0,
         }
+    }
+
+    /// Whether one more match may use it: the shares of those that send stay large enough to play.
+    pub(crate) fn has_room(&mut self, now: Instant) -> bool {
+        self.share(now);
+        (self.sending + 2) as f64 * PLAYABLE <= self.limits.total.per_second
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -106,7 +149,9 @@ impl Relay {
         });
         let bucket = Bucket::full(self.limits.side, now);
         let until = now + self.limits.lifetime;
-        self.allocations.insert(match_id, Allocation { tokens, players, buckets: [bucket; 2], until });
+        let share = Share { bucket: Bucket::of_any_rate(now), per_second: 0.0, from: None };
+        let allocation = Allocation { tokens, players, buckets: [bucket; 2], shares: [share; 2], until };
+        self.allocations.insert(match_id, allocation);
         tokens.map(|token| RelayGrant {
             token,
             bytes_per_second: self.limits.side.per_second as u32,
@@ -142,12 +187,65 @@ impl Relay {
         })
     }
 
-    /// Whether so many bytes are within all limits; they are counted if so.
-    pub(crate) fn charge(&mut self, now: Instant, lane: &Lane, bytes: usize) -> bool {
+    /// Whether so many bytes from this address are within all limits; they are counted if so.
+    pub(crate) fn charge(&mut self, now: Instant, lane: &Lane, from: IpAddr, bytes: usize) -> bool {
+        let Some(allocation) = self.allocations.get_mut(&lane.match_id) else { return false };
+        let customer = widest(from);
+        let known = allocation.shares[lane.side].from.replace((customer, now));
+        if known.is_some_and(|(known, _)| known == customer) {
+            self.share(now);
+        } else {
+            // One more sends: the others' shares are smaller from now on.
+            self.share_anew(now);
+        }
         let Some(allocation) = self.allocations.get_mut(&lane.match_id) else { return false };
         let cost = bytes as f64;
         let (side, total) = (self.limits.side, self.limits.total);
-        allocation.buckets[lane.side].take_many(side, now, cost) && self.total.take_many(total, now, cost)
+        let share = &mut allocation.shares[lane.side];
+        let left = self.total.left(total, now);
+        let (own, own_rate) = (share.bucket.left(share.rate(), now) >= cost, share.rate());
+        // Half of what is left at once is kept for those within their shares.
+        if left < cost || !(own || left - cost >= total.burst / 2.0) {
+            return false;
+        }
+        if !allocation.buckets[lane.side].take_many(side, now, cost) {
+            return false;
+        }
+        if own {
+            share.bucket.take_many(own_rate, now, cost);
+        }
+        self.total.take_many(total, now, cost)
+    }
+
+    /// Works the shares out anew, once a second.
+    fn share(&mut self, now: Instant) {
+        if now.saturating_duration_since(self.shared) >= SHARING {
+            self.share_anew(now);
+        }
+    }
+
+    fn share_anew(&mut self, now: Instant) {
+        self.shared = now;
+        // Its lanes, and whether anything came over one of them.
+        let mut customers: BTreeMap<Prefix, (usize, bool)> = BTreeMap::new();
+        let shares = self.allocations.values().flat_map(|allocation| &allocation.shares);
+        let age = |at| now.saturating_duration_since(at);
+        self.sending =
+            shares.clone().filter(|share| share.from.is_some_and(|(_, at)| age(at) <= SHARING)).count();
+        for (customer, at) in shares.filter_map(|share| share.from) {
+            let (lanes, active) = customers.entry(customer).or_default();
+            *lanes += 1;
+            *active |= age(at) <= SHARES_FOR;
+        }
+        let active = customers.values().filter(|(_, active)| *active).count();
+        for share in self.allocations.values_mut().flat_map(|allocation| &mut allocation.shares) {
+            let Some((lanes, shares)) = share.from.and_then(|(customer, _)| customers.get(&customer)) else {
+                continue;
+            };
+            // One that was silent for long is one more when it begins again.
+            let customers = active + usize::from(!shares);
+            share.per_second = self.limits.total.per_second / *lanes as f64 / customers as f64;
+        }
     }
 }
 
@@ -160,11 +258,16 @@ pub(crate) fn forwarded(lane: &Lane, datagram: &[u8]) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::net::Ipv4Addr;
+
     use rand_chacha::rand_core::SeedableRng;
+
+    use super::*;
 
     const A: PlayerId = PlayerId([1; 16]);
     const B: PlayerId = PlayerId([2; 16]);
+    const IP: [IpAddr; 2] =
+        [IpAddr::V4(Ipv4Addr::new(203, 0, 113, 1)), IpAddr::V4(Ipv4Addr::new(198, 51, 100, 1))];
     const M: MatchId = MatchId(0x0102_0304_0506_0708);
 
     fn relay(now: Instant) -> (Relay, [RelayGrant; 2]) {
@@ -224,10 +327,112 @@ mod tests {
         let now = Instant::now();
         let (mut relay, grants) = relay(now);
         let lanes = grants.map(|grant| relay.find(now, &datagram(&grant.token, M, 0)).unwrap());
-        assert!(relay.charge(now, &lanes[0], 2000));
-        assert!(!relay.charge(now, &lanes[0], 1), "this side's is used up");
-        assert!(relay.charge(now, &lanes[1], 400));
-        assert!(!relay.charge(now, &lanes[1], 400), "the server's is used up");
-        assert!(relay.charge(now + Duration::from_secs(1), &lanes[0], 1000));
+        assert!(relay.charge(now, &lanes[0], IP[0], 2000));
+        assert!(!relay.charge(now, &lanes[0], IP[0], 1), "this side's is used up");
+        assert!(relay.charge(now, &lanes[1], IP[1], 400));
+        assert!(!relay.charge(now, &lanes[1], IP[1], 400), "the server's is used up");
+        assert!(relay.charge(now + Duration::from_secs(1), &lanes[0], IP[0], 1000));
+    }
+
+    /// The relay's total is 100 kB/s. Six pairs of one address send as fast as a side may, another pair 24 datagrams of
+    /// 400 bytes a second in each direction, for 10 s: 480 in all.
+    #[test]
+    fn pairs_of_one_address_do_not_starve_another_pair() {
+        let mut now = Instant::now();
+        let limits = RelayLimits {
+            side: Rate::new(512_000.0, 1_024_000.0),
+            total: Rate::new(100_000.0, 200_000.0),
+            lifetime: Duration::from_secs(600),
+        };
+        let mut relay = Relay::new(limits, now);
+        let mut rng = ChaCha20Rng::from_seed([1; 32]);
+        let mut pair = |relay: &mut Relay, n: u64| {
+            let grants = relay.grant(now, MatchId(n), [A, B], &mut rng);
+            grants.map(|grant| relay.find(now, &datagram(&grant.token, MatchId(n), 0)).unwrap())
+        };
+        let greedy: Vec<Lane> = (0..6).flat_map(|n| pair(&mut relay, n)).collect();
+        let modest = pair(&mut relay, 6);
+        let (mut passed, mut of_greedy) = (0, 0);
+        for tick in 0..2400 {
+            now += Duration::from_millis(1000) / 240;
+            for lane in &greedy {
+                of_greedy += usize::from(relay.charge(now, lane, IP[0], 1200)) * 1200;
+            }
+            if tick % 10 == 0 {
+                let one = relay.charge(now, &modest[0], IP[1], 400);
+                let other = relay.charge(now, &modest[1], "198.51.100.2".parse().unwrap(), 400);
+                passed += usize::from(one) + usize::from(other);
+            }
+        }
+        assert_eq!(passed, 480);
+        // What the modest ones leave over is used: 100 kB/s less 19.2 kB/s, for 10 s, and the burst.
+        assert!((750_000..1_100_000).contains(&of_greedy), "{of_greedy}");
+    }
+
+    /// The same when the greedy address sends in bursts, with pauses in which its lanes look idle.
+    #[test]
+    fn pauses_do_not_make_a_share_larger() {
+        let mut now = Instant::now();
+        let limits = RelayLimits {
+            side: Rate::new(512_000.0, 1_024_000.0),
+            total: Rate::new(100_000.0, 200_000.0),
+            lifetime: Duration::from_secs(600),
+        };
+        let mut relay = Relay::new(limits, now);
+        let mut rng = ChaCha20Rng::from_seed([1; 32]);
+        let mut pair = |relay: &mut Relay, n: u64| {
+            let grants = relay.grant(now, MatchId(n), [A, B], &mut rng);
+            grants.map(|grant| relay.find(now, &datagram(&grant.token, MatchId(n), 0)).unwrap())
+        };
+        let greedy: Vec<Lane> = (0..20).flat_map(|n| pair(&mut relay, n)).collect();
+        let modest = pair(&mut relay, 20);
+        let (mut passed, mut sent) = (0, 0);
+        for tick in 0..14_400 {
+            now += Duration::from_millis(1000) / 240;
+            let second = tick / 240;
+            if second % 3 == 0 || (second > 30 && second % 12 == 0) {
+                for lane in &greedy {
+                    relay.charge(now, lane, IP[0], 1200);
+                }
+            }
+            if tick % 10 == 0 {
+                passed += usize::from(relay.charge(now, &modest[0], IP[1], 400));
+                sent += 1;
+            }
+        }
+        assert_eq!(passed, sent);
+    }
+
+    #[test]
+    fn no_further_match_gets_it_when_the_shares_would_be_too_small_to_play() {
+        let mut now = Instant::now();
+        let limits = RelayLimits {
+            side: Rate::new(10_000.0, 20_000.0),
+            total: Rate::new(50_000.0, 100_000.0),
+            lifetime: Duration::from_secs(600),
+        };
+        let mut relay = Relay::new(limits, now);
+        let mut rng = ChaCha20Rng::from_seed([1; 32]);
+        let mut lanes = Vec::new();
+        let mut granted = 0;
+        for n in 0..20 {
+            now += SHARING;
+            for (lane, ip) in &lanes {
+                assert!(relay.charge(now, lane, *ip, 400));
+            }
+            now += SHARING;
+            for (lane, ip) in &lanes {
+                assert!(relay.charge(now, lane, *ip, 400));
+            }
+            if !relay.has_room(now) {
+                continue;
+            }
+            granted += 1;
+            let grants = relay.grant(now, MatchId(n), [A, B], &mut rng);
+            for grant in grants {
+                lanes.push((relay.find(now, &datagram(&grant.token, MatchId(n), 0)).unwrap(), IP[0]));
+            }
+        }
+        assert_eq!(granted, 3, "six lanes of 8 kB/s, of 50");
     }
 }

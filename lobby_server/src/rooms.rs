@@ -10,9 +10,10 @@ use sha2::{Digest, Sha256};
 use traversal_core::id::{PlayerId, RoomId};
 use traversal_core::wire::message::{
     MAX_METADATA, MAX_NAME, MAX_PASSWORD, MAX_ROOM_NAME, MEMBERS_PER_PART, MESH_CAPACITY, PlayerInfo,
-    RequestError, RoomInfo, RoomOptions, RoomSummary, ToPlayer, Topology,
+    RequestError, RoomInfo, RoomOptions, RoomSummary, RoomTerms, ToPlayer, Topology,
 };
 
+use crate::kicked::Kicked;
 use crate::limits::{Bucket, Rate};
 use crate::registry::{RoomLocation, RoomRecord, code_key};
 
@@ -59,6 +60,12 @@ pub(crate) struct Room {
     pub(crate) epoch: u32,
     /// Made anew from a member's ticket after a restart: whoever has one belongs in.
     pub(crate) restored: bool,
+    /// How often its host put somebody out for good: tickets of an earlier generation let nobody back in after a restart.
+    pub(crate) generation: u32,
+    /// Who may not come back.
+    pub(crate) kicked: Kicked,
+    /// Wrong passwords that may still be tried.
+    pub(crate) guesses: Option<Bucket>,
 }
 
 impl Room {
@@ -87,6 +94,18 @@ impl Room {
             migrate: self.migrate,
             epoch: self.epoch,
             topology: self.topology,
+        }
+    }
+
+    /// What a ticket says of it, besides who hosts it when.
+    pub(crate) fn terms(&self) -> RoomTerms {
+        RoomTerms {
+            capacity: self.capacity,
+            public: self.public,
+            auto_allow: self.auto_allow,
+            migrate: self.migrate,
+            topology: self.topology,
+            password: self.password.is_some(),
         }
     }
 
@@ -155,6 +174,14 @@ impl PasswordHash {
         let mut salt = [0; 16];
         rng.fill_bytes(&mut salt);
         Self { salt, hash: Self::hash(&salt, password) }
+    }
+
+    /// Of a password that nobody knows.
+    pub(crate) fn unknown(rng: &mut ChaCha20Rng) -> Self {
+        let (mut salt, mut hash) = ([0; 16], [0; 32]);
+        rng.fill_bytes(&mut salt);
+        rng.fill_bytes(&mut hash);
+        Self { salt, hash }
     }
 
     fn hash(salt: &[u8; 16], password: &str) -> [u8; 32] {

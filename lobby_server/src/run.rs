@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use mio::{Events, Interest, Poll, Token, Waker};
 use traversal_core::{Identity, WakeGuard};
@@ -14,6 +14,7 @@ use crate::config::{ConfigError, Settings};
 use crate::files;
 use crate::http::{Http, HttpError};
 use crate::key::{self, KeyError};
+use crate::log::Losses;
 use crate::outcomes::Outcomes;
 use crate::registry::MemoryRegistry;
 use crate::server::{Counters, Gauges, Server, ServerSocketId, TokenCheck};
@@ -61,6 +62,10 @@ pub struct Status {
     pub send_errors: u64,
     /// TCP connections of players whose networks block UDP.
     pub tcp_connections: usize,
+    /// Log lines that the output did not take, or not in time.
+    pub log_dropped: u64,
+    /// Log lines left out because their kind came too often.
+    pub log_limited: u64,
     /// Time since the start.
     pub uptime: Duration,
 }
@@ -70,6 +75,7 @@ pub struct LobbyServer {
     settings: Settings,
     identity: Option<Identity>,
     token_check: Option<Box<dyn TokenCheck>>,
+    log_losses: Losses,
 }
 
 impl std::fmt::Debug for LobbyServer {
@@ -131,7 +137,7 @@ impl TokenCheck for SharedToken {
 impl LobbyServer {
     /// With a key that is drawn at the start: for servers that a game brings along.
     pub fn new(settings: Settings) -> Self {
-        Self { settings, identity: None, token_check: None }
+        Self { settings, identity: None, token_check: None, log_losses: Losses::default() }
     }
 
     /// With this key.
@@ -148,11 +154,19 @@ impl LobbyServer {
         self
     }
 
+    /// With metrics that count what this log did without.
+    #[must_use]
+    pub fn log_losses(mut self, losses: Losses) -> Self {
+        self.log_losses = losses;
+        self
+    }
+
     /// Opens the sockets; [`BoundServer::run`] serves them.
     ///
     /// # Errors
     /// See [`StartError`].
     pub fn bind(self) -> Result<BoundServer, StartError> {
+        self.settings.validate()?;
         let identity = match self.identity {
             Some(identity) => identity,
             None => Identity::from_secret(key::entropy()?),
@@ -179,13 +193,27 @@ impl LobbyServer {
             u16::try_from(sockets.len()).unwrap_or(u16::MAX),
         )?;
         let mut server = Server::new(self.settings.server(), identity, seed, about, Instant::now());
+        if let Ok(since) = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH) {
+            server.set_time_of_day(Instant::now(), since.as_secs());
+        }
         if let Some(check) = self.token_check {
             server.set_token_check(check);
         } else if let Some(token) = self.settings.token.clone() {
             server.set_token_check(Box::new(SharedToken(token)));
         }
         let addresses = Addresses::of(&sockets, tcp, http.as_ref().map(Http::address), server.public_key());
-        Ok(BoundServer { poll, sockets, streams, server, asked, handle, http, addresses, send_errors: 0 })
+        Ok(BoundServer {
+            poll,
+            sockets,
+            streams,
+            server,
+            asked,
+            handle,
+            http,
+            addresses,
+            log_losses: self.log_losses,
+            send_errors: 0,
+        })
     }
 
     /// Opens the sockets and serves them in a thread of its own.
@@ -214,6 +242,7 @@ pub struct BoundServer {
     handle: Handle,
     http: Option<Http>,
     addresses: Addresses,
+    log_losses: Losses,
     send_errors: u64,
 }
 
@@ -294,6 +323,8 @@ impl BoundServer {
                     outcomes: self.server.outcomes().clone(),
                     send_errors: self.send_errors,
                     tcp_connections: self.streams.len(),
+                    log_dropped: self.log_losses.dropped(),
+                    log_limited: self.log_losses.limited(),
                     uptime: start.elapsed(),
                 });
             }

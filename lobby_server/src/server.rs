@@ -12,6 +12,7 @@ mod counters;
 mod creating;
 mod families;
 mod gathering;
+mod guessing;
 mod joining;
 mod keeping;
 mod knocks;
@@ -47,6 +48,7 @@ use traversal_core::wire::port_report::ReportKey;
 use traversal_core::wire::session::session_of;
 use traversal_core::wire::{Kind, MAX_DATAGRAM};
 
+use crate::census::Census;
 use crate::config::ServerConfig;
 use crate::limits::PrefixLimiter;
 use crate::outcomes::Outcomes;
@@ -61,6 +63,7 @@ pub use counters::{Counters, Gauges};
 use gathering::Gathering;
 use joining::Ask;
 use liveness::Check;
+pub(crate) use login::MAX_GAME;
 use login::RecentInits;
 use migration::Loss;
 use requests::Pending;
@@ -90,7 +93,7 @@ pub struct Server {
     rng: ChaCha20Rng,
     sessions: BTreeMap<u64, Client>,
     players: BTreeMap<PlayerId, Player>,
-    sessions_by_prefix: BTreeMap<[u8; 9], usize>,
+    census: Census,
     inits: RecentInits,
     rooms: BTreeMap<RoomId, Room>,
     matches: Rendezvous,
@@ -115,9 +118,13 @@ pub struct Server {
     unknown_limit: PrefixLimiter,
     login_limit: PrefixLimiter,
     stun_limit: PrefixLimiter,
+    guess_limit: PrefixLimiter,
+    code_limit: PrefixLimiter,
     mapped_port_limit: PrefixLimiter,
     stopping: bool,
     start: Instant,
+    /// The time of day at `start`, in seconds since 1970.
+    epoch_s: Option<u64>,
     counters: Counters,
     outcomes: Outcomes,
 }
@@ -151,6 +158,8 @@ impl Server {
             unknown_limit: PrefixLimiter::new(config.hello_rate, limiter_key, now),
             login_limit: PrefixLimiter::new(config.login_rate, limiter_key, now),
             stun_limit: PrefixLimiter::new(config.stun_rate, limiter_key, now),
+            guess_limit: PrefixLimiter::new(config.guess_rate, limiter_key, now),
+            code_limit: PrefixLimiter::new(config.code_rate, limiter_key, now),
             mapped_port_limit: PrefixLimiter::new(config.mapped_port_rate, limiter_key, now),
             inits: RecentInits::default(),
             sockets,
@@ -158,7 +167,7 @@ impl Server {
             rng,
             sessions: BTreeMap::new(),
             players: BTreeMap::new(),
-            sessions_by_prefix: BTreeMap::new(),
+            census: Census::default(),
             rooms: BTreeMap::new(),
             matches: Rendezvous::default(),
             sprays: Sprays::default(),
@@ -177,6 +186,7 @@ impl Server {
             next_registry: 0,
             stopping: false,
             start: now,
+            epoch_s: None,
             counters: Counters::default(),
             outcomes: Outcomes::new(),
             config,
@@ -186,6 +196,16 @@ impl Server {
     /// Has every login's token checked.
     pub fn set_token_check(&mut self, check: Box<dyn TokenCheck>) {
         self.token_check = Some(check);
+    }
+
+    /// Tells the time of day, in seconds since 1970: tickets of rooms end after a day then, also over a restart.
+    pub fn set_time_of_day(&mut self, now: Instant, seconds: u64) {
+        self.epoch_s = seconds.checked_sub(now.saturating_duration_since(self.start).as_secs());
+    }
+
+    /// The time of day, if it was told.
+    fn time_of_day(&self, now: Instant) -> Option<u64> {
+        Some(self.epoch_s? + now.saturating_duration_since(self.start).as_secs())
     }
 
     /// The key that clients pin.
@@ -400,7 +420,7 @@ impl Server {
 
     fn flush(&mut self, id: u64) {
         let Some(client) = self.sessions.get_mut(&id) else { return };
-        let silent = client.session.last_heard() + self.config.session_timeout;
+        let silent = client.session.last_heard() + self.config.silence(client.confirmed);
         let due = client.session.poll_timeout().map_or(silent, |due| due.min(silent));
         self.timers.set(Timer::Session(id), Some(due));
         let route = client.route;

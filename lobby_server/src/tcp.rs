@@ -5,8 +5,6 @@
 //! way, of the address that has most of them. To the core a connection is a socket of its own kind and the
 //! address of its other end.
 
-mod waiting;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, SocketAddr};
@@ -18,10 +16,9 @@ use socket2::{Domain, Protocol, Socket, Type};
 use traversal_core::wire::stream::{STREAM_BACKLOG, StreamReader, StreamWriter};
 
 use crate::config::Settings;
-use crate::limits::prefix;
+use crate::limits::{Counts, Waiting};
 use crate::server::{Server, ServerSocket, ServerSocketId};
 use crate::udp::BindError;
-use waiting::Waiting;
 
 /// Tokens of connections begin here; those below are sockets, by their [`ServerSocketId`].
 const FIRST_TOKEN: usize = 1 << 16;
@@ -99,7 +96,7 @@ pub(crate) struct Streams {
     registry: Registry,
     connections: BTreeMap<usize, Connection>,
     by_peer: BTreeMap<(ServerSocketId, SocketAddr), usize>,
-    by_prefix: BTreeMap<[u8; 9], usize>,
+    by_address: Counts,
     /// Those whose player was not seen to have logged in.
     waiting: Waiting,
     checks: BTreeSet<(Instant, usize)>,
@@ -132,7 +129,7 @@ impl Streams {
             registry,
             connections: BTreeMap::new(),
             by_peer: BTreeMap::new(),
-            by_prefix: BTreeMap::new(),
+            by_address: Counts::default(),
             waiting: Waiting::default(),
             checks: BTreeSet::new(),
             readable: BTreeSet::new(),
@@ -244,7 +241,7 @@ impl Streams {
         (peer, asked): (SocketAddr, Option<IpAddr>),
         server: &Server,
     ) -> io::Result<()> {
-        if !self.make_room(prefix(peer.ip()), server) {
+        if !self.make_room(peer.ip(), server) {
             tracing::debug!("too many TCP connections: one is turned away");
             return Ok(());
         }
@@ -270,37 +267,30 @@ impl Streams {
         if let Some(old) = self.by_peer.insert((listener, peer), token) {
             self.close(old, "replaced");
         }
-        *self.by_prefix.entry(prefix(peer.ip())).or_default() += 1;
-        self.waiting.insert(prefix(peer.ip()), token);
+        self.by_address.add(peer.ip());
+        self.waiting.insert(peer.ip(), token as u64);
         self.checks.insert((check_at, token));
         self.readable.insert(token);
         Ok(())
     }
 
     /// Whether one more connection has a place; where there is none, one without a login gives way.
-    fn make_room(&mut self, of: [u8; 9], server: &Server) -> bool {
-        let of_address = self.by_prefix.get(&of).copied().unwrap_or(0);
-        if of_address >= self.max_per_address {
-            return self.close_waiting(server, |waiting| Some((of, waiting.oldest_of(of)?)));
+    fn make_room(&mut self, from: IpAddr, server: &Server) -> bool {
+        if let Some(part) = self.by_address.full(from, self.max_per_address, None) {
+            return self.close_waiting(server, |waiting| waiting.oldest_in(part, from));
         }
         self.connections.len() < self.max || self.close_waiting(server, Waiting::oldest_of_the_most)
     }
 
-    fn close_waiting(
-        &mut self,
-        server: &Server,
-        choose: impl Fn(&Waiting) -> Option<([u8; 9], usize)>,
-    ) -> bool {
-        while let Some((prefix, token)) = choose(&self.waiting) {
-            let logged_in = self
-                .connections
-                .get(&token)
-                .is_some_and(|connection| server.serves_stream(connection.listener, connection.peer));
-            if !logged_in {
+    fn close_waiting(&mut self, server: &Server, choose: impl Fn(&Waiting) -> Option<u64>) -> bool {
+        while let Some(oldest) = choose(&self.waiting) {
+            let token = oldest as usize;
+            let Some(connection) = self.connections.get(&token) else { return false };
+            if !server.serves_stream(connection.listener, connection.peer) {
                 self.close(token, "made room");
                 return true;
             }
-            self.waiting.remove(prefix, token);
+            self.waiting.remove(connection.peer.ip(), oldest);
         }
         false
     }
@@ -336,7 +326,7 @@ impl Streams {
                 return self.close(token, "no login");
             }
             connection.login_by = now + CHECK;
-            self.waiting.remove(prefix(connection.peer.ip()), token);
+            self.waiting.remove(connection.peer.ip(), token as u64);
         }
         let waits = !connection.writer.pending().is_empty();
         connection.check_at =
@@ -399,13 +389,7 @@ impl Streams {
         self.checks.remove(&(connection.check_at, token));
         self.readable.remove(&token);
         self.unwritten.remove(&token);
-        let prefix = prefix(connection.peer.ip());
-        self.waiting.remove(prefix, token);
-        if let Some(count) = self.by_prefix.get_mut(&prefix) {
-            *count -= 1;
-            if *count == 0 {
-                self.by_prefix.remove(&prefix);
-            }
-        }
+        self.waiting.remove(connection.peer.ip(), token as u64);
+        self.by_address.remove(connection.peer.ip());
     }
 }

@@ -195,3 +195,72 @@ fn an_embedded_server_serves_and_is_gone_when_dropped() {
     assert!(player.wait_for(|frame| matches!(frame, Frame::Goodbye { .. })));
     assert!(is_free(address), "nobody has its port any more");
 }
+
+#[test]
+fn the_key_is_printed_where_there_is_one_and_made_only_when_asked_for() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("deeper/server.key");
+    let run = |flags: &[&str]| {
+        program().args(["key", "--key-file", file.to_str().unwrap()]).args(flags).output().unwrap()
+    };
+    let none = run(&[]);
+    let error = String::from_utf8(none.stderr).unwrap();
+    assert_eq!(none.status.code(), Some(1));
+    assert!(error.contains("--new") && none.stdout.is_empty() && !file.exists(), "{error}");
+    let made = run(&["--new"]);
+    assert!(made.status.success());
+    assert_eq!(run(&[]).stdout, made.stdout);
+    let again = run(&["--new"]);
+    assert_eq!(again.status.code(), Some(1), "a key is never lost by a slip");
+    assert_eq!(run(&[]).stdout, made.stdout);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_key_that_others_can_read_brings_a_warning() {
+    use std::os::unix::fs::PermissionsExt;
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("key");
+    lobby_server::key::create(&file).unwrap();
+    for (mode, warned) in [(0o600, false), (0o640, true), (0o604, true)] {
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).unwrap();
+        let server = Running::start(directory.path(), &["--bind", "127.0.0.1:0", "--no-http"]);
+        let log = String::from_utf8(server.stop("-TERM").stderr).unwrap();
+        assert_eq!(log.contains("chmod 600"), warned, "{mode:o}: {log}");
+    }
+}
+
+/// A file system without room, in namespaces of its own; where the machine gives none, there is nothing to test with.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_leaves_no_key_behind() {
+    let directory = tempfile::tempdir().unwrap();
+    let disk = directory.path().to_str().unwrap();
+    let script = format!(
+        "mount -t tmpfs -o size=4k none {disk} && head -c 4096 /dev/zero > {disk}/full && \
+         ! \"$0\" key --new --key-file {disk}/server.key 2> /dev/null && ls -A {disk}"
+    );
+    let output = std::process::Command::new("unshare")
+        .args(["-rm", "sh", "-c", &script, env!("CARGO_BIN_EXE_lobby_server")])
+        .output();
+    match output {
+        Ok(output) if output.status.success() => {
+            assert_eq!(String::from_utf8(output.stdout).unwrap(), "full\n", "nothing but what filled it");
+        }
+        other => eprintln!("not tested: no namespace or no tmpfs here: {other:?}"),
+    }
+}
+
+#[test]
+fn a_setting_out_of_range_is_one_line_with_the_rule() {
+    for (flags, variables, rule) in [
+        (vec!["--bind", "127.0.0.1:5000", "--second-port", "5000"], vec![], "another port"),
+        (vec![], vec![("LOBBY_RELAY_LIFETIME_S", "9223372036854775807")], "relay_lifetime_s"),
+        (vec![], vec![("LOBBY_MAX_SESSIONS", "0")], "from 1"),
+    ] {
+        let output = program().args(["check", "--no-http"]).args(flags).envs(variables).output().unwrap();
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        assert!(error.lines().count() == 1 && error.contains(rule), "{error}");
+    }
+}

@@ -1,4 +1,4 @@
-//! `docs/proofs.md` names tests: they exist, in the files that it says.
+//! `docs/proofs.md` and `docs/threat-model.md` name tests: they exist, in the files that it says.
 
 #![allow(clippy::unwrap_used)]
 
@@ -25,7 +25,7 @@ fn has_test(text: &str, name: &str) -> bool {
 }
 
 #[test]
-fn every_test_that_the_page_names_exists() {
+fn every_test_that_the_pages_name_exists() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let mut files = Vec::new();
     for package in ["traversal", "lobby_server", "natlab"] {
@@ -35,7 +35,8 @@ fn every_test_that_the_page_names_exists() {
             sources(&tests, &mut files);
         }
     }
-    let page = std::fs::read_to_string(root.join("docs/proofs.md")).unwrap();
+    let pages = ["docs/proofs.md", "docs/threat-model.md"];
+    let page = pages.map(|page| std::fs::read_to_string(root.join(page)).unwrap()).join("\n");
     let (mut named, mut missing) = (0, Vec::new());
     for line in page.lines().filter(|line| line.starts_with('|')) {
         let mut file = None;

@@ -101,6 +101,9 @@ pub struct KickPeer {
     pub player: PlayerId,
     /// Told to the player.
     pub reason: String,
+    /// It may come back. Otherwise the server does not let it in again for a day, as long as the room lives, whoever
+    /// hosts it then.
+    pub rejoin: bool,
 }
 
 /// Request of a host: new metadata of the room, keys and values at most 384 bytes together. Answered by [`RoomChanged`]

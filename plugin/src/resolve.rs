@@ -40,7 +40,7 @@ const RETRY_MIN: Duration = Duration::from_secs(2);
 const RETRY_MAX: Duration = Duration::from_secs(15);
 /// A name is not resolved anew more often than so while its server does not answer.
 const REFRESH: Duration = Duration::from_secs(10);
-/// Addresses taken of all names together.
+/// Addresses that are tried at a time; those of names with more get their turn when these do not answer.
 const MAX_ADDRESSES: usize = 16;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -97,6 +97,8 @@ pub(crate) struct Names {
     v6: bool,
     targets: Vec<Target>,
     given: Vec<SocketAddr>,
+    /// Given before, without an answer.
+    tried: BTreeSet<SocketAddr>,
     pending: Option<Pending>,
     retry_at: Option<Instant>,
     backoff: Duration,
@@ -113,6 +115,7 @@ impl Names {
             v6,
             targets: Vec::new(),
             given: Vec::new(),
+            tried: BTreeSet::new(),
             pending: None,
             retry_at: None,
             backoff: RETRY_MIN,
@@ -124,6 +127,7 @@ impl Names {
     pub(crate) fn connect(&mut self, now: Instant, servers: &[String]) -> Option<Resolved> {
         self.stop();
         self.given.clear();
+        self.tried.clear();
         let mut targets = Vec::new();
         for server in servers {
             match target(server) {
@@ -150,6 +154,7 @@ impl Names {
         let names = self.targets.iter().any(|target| matches!(target, Target::Name { .. }));
         let due = self.resolved_at.is_none_or(|at| now.duration_since(at) >= REFRESH);
         if names && due && self.pending.is_none() && self.retry_at.is_none() {
+            self.tried.extend(&self.given);
             self.begin(now);
         }
     }
@@ -247,7 +252,6 @@ impl Names {
             .flatten()
             .map(|address| canonical(*address))
             .filter(|address| (self.v6 || address.is_ipv4()) && seen.insert(*address))
-            .take(MAX_ADDRESSES)
             .collect();
         let reason = if !seen.is_empty() || !pending.errors.is_empty() {
             pending.errors.join("; ")
@@ -261,7 +265,21 @@ impl Names {
         } else {
             self.pending = None;
         }
+        let addresses = self.choose(addresses);
         self.conclude(now, addresses, reason)
+    }
+
+    /// Of more addresses than are tried at a time, those first that were not tried yet.
+    fn choose(&mut self, mut addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
+        if addresses.len() <= MAX_ADDRESSES {
+            return addresses;
+        }
+        if addresses.iter().all(|address| self.tried.contains(address)) {
+            self.tried.clear();
+        }
+        addresses.sort_by_key(|address| self.tried.contains(address));
+        addresses.truncate(MAX_ADDRESSES);
+        addresses
     }
 
     fn conclude(&mut self, now: Instant, addresses: Vec<SocketAddr>, reason: String) -> Option<Resolved> {
@@ -366,6 +384,30 @@ mod tests {
         let later = start + REFRESH;
         names.refresh(later);
         assert_eq!(names.poll(later + Duration::from_secs(3)), None, "the old addresses stay in use");
+    }
+
+    #[test]
+    fn of_many_addresses_each_gets_its_turn_while_none_answers() {
+        // As many A records as a DNS answer over UDP without EDNS holds: 512 bytes (RFC 1035, 4.2.1), 16 bytes each.
+        let all: Vec<SocketAddr> = (1..=29).map(|n| SocketAddr::from(([192, 0, 2, n], 7))).collect();
+        let (mut names, mut poll) = names(Arc::new(Fixed(all.clone())));
+        let mut now = Instant::now();
+        let mut outcome = names.connect(now, &["lobby.test:7".to_owned()]);
+        let mut given = Vec::new();
+        for _ in 0..3 {
+            let resolved = outcome.take().or_else(|| {
+                woken(&mut poll);
+                names.poll(now)
+            });
+            let Some(Resolved::Addresses(addresses)) = resolved else { panic!("{resolved:?}") };
+            assert_eq!(addresses.len(), MAX_ADDRESSES);
+            given.push(addresses);
+            now += REFRESH;
+            names.refresh(now);
+        }
+        assert_eq!(given[0], all[..16]);
+        assert_eq!(given[1][..13], all[16..], "the others have their turn");
+        assert_eq!(given[2], all[..16], "and then all of them again");
     }
 
     #[test]

@@ -332,10 +332,10 @@ pub(crate) fn hand_over_requests(
     each(&mut list, |_| ask(Command::ListRooms, Kind::List));
     each(&mut metadata, |request| ask(Command::SetMetadata(request.0.clone()), Kind::SetMetadata));
     each(&mut kick, |request| {
-        let m::KickPeer { player, reason } = request.clone();
+        let m::KickPeer { player, reason, rejoin } = request.clone();
         if lobby.online() {
             // The connection ends with the server's yes.
-            ask(Command::Kick { player, reason }, Kind::Kick);
+            ask(Command::Kick { player, reason, rejoin }, Kind::Kick);
         } else {
             let reason = format!("removed by the host: {reason}");
             ask(Command::ClosePeer { player, reason }, Kind::Kick);

@@ -76,6 +76,8 @@ pub enum Command {
         player: PlayerId,
         /// Told to it.
         reason: String,
+        /// It may come back: otherwise not for a day, as long as the room lives.
+        rejoin: bool,
     },
     /// Host: new metadata of the room.
     SetMetadata(std::collections::BTreeMap<String, String>),

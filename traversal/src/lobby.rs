@@ -201,7 +201,7 @@ impl Lobby {
                 }
             }
             (Ok(_), _) => {
-                if let Request::Kick { player, reason } = pending.request {
+                if let Request::Kick { player, reason, .. } = pending.request {
                     return Some(LobbyNews::Kicked { player, reason });
                 }
             }
@@ -259,7 +259,7 @@ impl Lobby {
                 };
                 cx.emit(Event::RequestFailed { request: kind, error });
             }
-            if let Request::Kick { player, reason } = pending.request {
+            if let Request::Kick { player, reason, .. } = pending.request {
                 news.push(LobbyNews::Kicked { player, reason });
             }
         }

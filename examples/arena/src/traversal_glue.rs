@@ -71,7 +71,7 @@ fn carry_out(
             Ask::Kick(client) => {
                 if let Some(member) = members.0.iter().find(|member| member.id.client_id() == *client) {
                     let reason = String::from("the host removed you");
-                    kick.write(KickPeer { player: member.id, reason });
+                    kick.write(KickPeer { player: member.id, reason, rejoin: false });
                 }
             }
         }

@@ -10,6 +10,7 @@ use figment::providers::{Env, Format, Serialized, Toml};
 use serde::{Deserialize, Deserializer, Serialize};
 use traversal_core::address::canonical;
 
+use super::rules;
 use super::{DEFAULT_PORT, ServerConfig, relay_rate};
 use crate::relay::RelayMode;
 
@@ -216,27 +217,12 @@ impl Settings {
         ips.chain(&mut self.second_public_address).for_each(|ip| *ip = ip.to_canonical());
     }
 
-    pub(crate) fn validate(&self) -> Result<(), ConfigError> {
-        let wrong = |text: &str| Err(ConfigError::Value(text.into()));
-        if self.registry != "memory" {
-            return wrong("registry: this build knows only \"memory\"");
-        }
-        if !(10..=600).contains(&self.session_timeout_s) {
-            return wrong("session_timeout_s: between 10 and 600");
-        }
-        if self.same_nat_mask_v4 > 32 || self.same_nat_mask_v6 > 128 {
-            return wrong("same_nat_mask_v4: at most 32; same_nat_mask_v6: at most 128");
-        }
-        for second in &self.second_address {
-            let firsts: Vec<_> = self.bind.iter().filter(|bind| bind.is_ipv4() == second.is_ipv4()).collect();
-            if !firsts.iter().any(|bind| !bind.ip().is_unspecified() && bind.ip() != *second) {
-                return Err(ConfigError::Value(format!(
-                    "second_address {second}: give the first address too, for example --bind 198.18.0.10:3478 \
-                     --second-address 198.18.0.11"
-                )));
-            }
-        }
-        Ok(())
+    /// Whether every value is one that the server can work with.
+    ///
+    /// # Errors
+    /// [`ConfigError::Value`] with the rule that is broken.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        rules::check(self)
     }
 
     /// The core's part of the settings.
@@ -314,18 +300,6 @@ mod tests {
         let text = crate::check::chain(&error);
         assert!(text.contains("bund"), "{text}");
         assert!(Settings::load(Some(&directory.path().join("none.toml")), Flags { http: None }).is_err());
-    }
-
-    #[test]
-    fn values_that_make_no_sense_are_said() {
-        let base = Settings::default();
-        assert!(base.validate().is_ok());
-        let second = Settings { second_address: vec!["198.18.0.11".parse().unwrap()], ..base.clone() };
-        assert!(second.validate().unwrap_err().to_string().contains("--bind"));
-        let both = Settings { bind: vec!["198.18.0.10:3478".parse().unwrap()], ..second };
-        assert!(both.validate().is_ok());
-        assert!(Settings { registry: "redis://x".into(), ..base.clone() }.validate().is_err());
-        assert!(Settings { session_timeout_s: 1, ..base }.validate().is_err());
     }
 
     #[test]

@@ -32,6 +32,7 @@ fn numbers(status: &Status) -> Vec<(&'static str, &'static str, u64, bool)> {
         ("timeouts_total", "Sessions ended by silence", counters.timeouts, true),
         ("requests_total", "Requests of players", counters.requests, true),
         ("requests_failed_total", "Requests answered with an error", counters.requests_failed, true),
+        ("wrong_passwords_total", "Wrong passwords of rooms", counters.wrong_passwords, true),
         ("rooms_opened_total", "Rooms opened", counters.rooms_opened, true),
         ("quick_matches_total", "Quick matches made", counters.quick_matches, true),
         ("matches_total", "Matches begun", counters.matches, true),
@@ -54,6 +55,19 @@ fn numbers(status: &Status) -> Vec<(&'static str, &'static str, u64, bool)> {
             "relay_dropped_total",
             "Datagrams for the relay without its owner's token",
             counters.relay_dropped,
+            true,
+        ),
+        (
+            "log_dropped_total",
+            "Log lines dropped: the output was full, closed or too slow",
+            status.log_dropped,
+            true,
+        ),
+        ("log_limited_total", "Log lines left out: their kind came too often", status.log_limited, true),
+        (
+            "relays_refused_total",
+            "Matches without a relay, because it carries as many as it can",
+            counters.relays_refused,
             true,
         ),
         ("relay_limited_total", "Datagrams for the relay over its quotas", counters.relay_limited, true),
@@ -141,6 +155,8 @@ mod tests {
             outcomes: [(relayed, 3), (direct, 9)].into(),
             send_errors: 0,
             tcp_connections: 0,
+            log_dropped: 0,
+            log_limited: 0,
             uptime: Duration::from_secs(1),
         };
         let text = metrics(&status);

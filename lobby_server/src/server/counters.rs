@@ -31,6 +31,8 @@ pub struct Counters {
     pub requests: u64,
     /// Requests that were answered with an error.
     pub requests_failed: u64,
+    /// Wrong passwords of rooms.
+    pub wrong_passwords: u64,
     /// Rooms opened.
     pub rooms_opened: u64,
     /// Rooms that got another host.
@@ -59,6 +61,8 @@ pub struct Counters {
     pub relayed_bytes: u64,
     /// Datagrams for the relay that were dropped: no such token, or not from its owner.
     pub relay_dropped: u64,
+    /// Matches that got no relay, because those that use it have no more than they need.
+    pub relays_refused: u64,
     /// Datagrams for the relay over its quotas.
     pub relay_limited: u64,
 }

@@ -9,6 +9,7 @@ use traversal_core::wire::message::{PlayerInfo, RequestError, Response, RoomOpti
 
 use super::Server;
 use super::requests::Pending;
+use crate::kicked::Kicked;
 use crate::limits::Bucket;
 use crate::registry::RegistryOperation;
 use crate::rooms::{self, PasswordHash, Room};
@@ -77,6 +78,9 @@ impl Server {
             migrate: options.migrate,
             epoch: 0,
             restored: false,
+            generation: 0,
+            kicked: Kicked::default(),
+            guesses: None,
         };
         self.rooms.insert(room_id, room);
         if let Some(state) = self.players.get_mut(&player) {

@@ -15,7 +15,8 @@ use super::liveness::PING_PERIOD;
 use super::requests::Pending;
 use super::{Server, Timer};
 use crate::host_choice::{Candidate, choose_host};
-use crate::limits::{Bucket, prefix};
+use crate::kicked::Kicked;
+use crate::limits::Bucket;
 use crate::queue::{Left, QueueKey, check_wish};
 use crate::registry::{RegistryOperation, RegistryReply};
 use crate::rooms::{self, Room};
@@ -56,9 +57,9 @@ impl Server {
         if self.queues.has(player) {
             return Err(RequestError::AlreadyQueued);
         }
-        let from = prefix(client.route.peer.ip());
+        let from = client.route.peer.ip();
         if self.rooms.len() >= self.config.max_rooms
-            || self.queues.from(from) >= self.config.max_queued_per_address
+            || self.queues.is_full(from, self.config.max_queued_per_address)
         {
             self.counters.limited += 1;
             return Err(RequestError::Limited { retry_after_s: 30 });
@@ -193,6 +194,9 @@ impl Server {
             migrate: true,
             epoch: 0,
             restored: false,
+            generation: 0,
+            kicked: Kicked::default(),
+            guesses: None,
         };
         let record = room.record(self.config.node);
         self.rooms.insert(id, room);

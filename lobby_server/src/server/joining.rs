@@ -11,11 +11,14 @@ use traversal_core::wire::message::{
 use super::liveness::Waiting;
 use super::requests::{Pending, cut};
 use super::{Server, Timer};
+use crate::limits::is_full;
 use crate::registry::RegistryOperation;
 use crate::rooms::Room;
 
 /// Players that may wait for one host's answer.
 const ASKS_PER_ROOM: usize = 64;
+/// Those of one address (see [`nested`](crate::limits::nested)): a household asks at once, and leaves room for others.
+const ASKS_PER_ADDRESS: usize = 8;
 
 /// Someone wants to enter a room.
 #[derive(Debug)]
@@ -49,7 +52,7 @@ impl Server {
         wish: JoinWish,
         target: RoomTarget,
     ) -> Result<Option<Response>, RequestError> {
-        let state = self.players.get_mut(&wish.player).ok_or(RequestError::NoSuchPlayer)?;
+        let state = self.players.get(&wish.player).ok_or(RequestError::NoSuchPlayer)?;
         let client = self.sessions.get(&wish.session).ok_or(RequestError::NoSuchPlayer)?;
         if state.busy.is_some() || (state.room.is_some() && !state.stale) {
             return Err(RequestError::AlreadyInRoom);
@@ -57,8 +60,13 @@ impl Server {
         if self.queues.has(wish.player) {
             return Err(RequestError::AlreadyQueued);
         }
+        let (game, from) = (client.login.game.clone(), client.route.peer.ip());
+        if matches!(target, RoomTarget::Code(_)) {
+            self.may_try_code(now, from)?;
+        }
+        let state = self.players.get_mut(&wish.player).ok_or(RequestError::NoSuchPlayer)?;
         state.busy = Some(wish.request);
-        let find = RegistryOperation::Find { game: client.login.game.clone(), target };
+        let find = RegistryOperation::Find { game, target };
         self.ask_registry(now, find, Pending::Find(wish));
         Ok(None)
     }
@@ -73,6 +81,7 @@ impl Server {
 
     fn try_enter(&mut self, now: Instant, wish: JoinWish) -> Result<(), RequestError> {
         let Some(client) = self.sessions.get(&wish.session) else { return Ok(()) };
+        let ip = client.route.peer.ip();
         let Some(state) = self.players.get(&wish.player).filter(|state| state.session == wish.session) else {
             return Ok(());
         };
@@ -87,10 +96,11 @@ impl Server {
                 yours: client.login.game_protocol,
             });
         }
-        if !room.opens(wish.password.as_deref()) {
-            return Err(RequestError::WrongPassword);
-        }
         let (inside, hosts) = (state.room, room.host() == wish.player);
+        if room.kicked.has(now, wish.player) && !hosts {
+            return Err(RequestError::Refused { reason: "the host put you out".into() });
+        }
+        self.check_password(now, &wish, ip)?;
         match inside {
             Some(inside) if inside == wish.room && !hosts => {
                 self.admit(now, &wish);
@@ -119,7 +129,10 @@ impl Server {
             return Ok(());
         }
         let host = room.host();
-        if self.asks.values().filter(|ask| ask.wish.room == wish.room).count() >= ASKS_PER_ROOM {
+        let of_room = self.asks.values().filter(|ask| ask.wish.room == wish.room);
+        let from =
+            of_room.clone().filter_map(|ask| Some(self.sessions.get(&ask.wish.session)?.route.peer.ip()));
+        if of_room.count() >= ASKS_PER_ROOM || is_full(ip, ASKS_PER_ADDRESS, from) {
             return Err(RequestError::Limited { retry_after_s: 5 });
         }
         let name = client_name(self, wish.session);

@@ -81,7 +81,7 @@ impl Server {
         let plan = PlanInForce::resumed(&choose(&of_host, &of_joiner), [of_joiner.nat, of_host.nat], edition);
         self.matches.begin(kept.match_id, (host, joiner), plan);
         tracing::debug!(host = %host, joiner = %joiner, "a match goes on");
-        if self.relay_mode(host) == RelayMode::Never {
+        if self.relay_mode(host) == RelayMode::Never || !self.relay_has_room(now) {
             return;
         }
         let grants = self.relay.grant(now, kept.match_id, [host, joiner], &mut self.rng);

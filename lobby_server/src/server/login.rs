@@ -1,13 +1,14 @@
 //! Logging in: from the second handshake datagram to a session.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
 use rand_chacha::rand_core::RngCore;
 use sha2::{Digest, Sha256};
 use traversal_core::NatFacts;
 use traversal_core::address::canonical;
+use traversal_core::id::PlayerId;
 use traversal_core::nat::NatProfile;
 use traversal_core::wire::Dropped;
 use traversal_core::wire::handshake::{PendingLogin, ServerHandshake};
@@ -16,12 +17,12 @@ use traversal_core::wire::message::{LoginRefusal, MAX_LOCAL_ADDRESSES, MAX_TOKEN
 use super::mapped_ports::MappedPort;
 use super::session::Client;
 use super::{Route, Server};
-use crate::limits::{Bucket, prefix};
+use crate::limits::Bucket;
 use crate::matchmaking::{Reach, reach};
 use crate::rooms::{is_name, is_text};
 
 /// Longest game id, in bytes.
-const MAX_GAME: usize = 64;
+pub(crate) const MAX_GAME: usize = 64;
 
 /// Answers to logins that are kept for retransmissions.
 const RECENT_INITS: usize = 4096;
@@ -75,7 +76,10 @@ impl Server {
             self.counters.dropped += 1;
             return;
         };
-        let refusal = self.refusal(&pending, route);
+        let refusal = self.refusal(&pending).or_else(|| {
+            let has_place = self.make_room(pending.player, route.peer.ip());
+            (!has_place).then_some(LoginRefusal::Full)
+        });
         if let Some(refusal) = refusal {
             self.counters.logins_refused += 1;
             tracing::debug!(player = %pending.player, %refusal, "login refused");
@@ -102,7 +106,7 @@ impl Server {
         let login = pending.login.clone();
         let Ok((answer, session)) = pending.accept(&welcome, now) else { return };
         self.inits.keep(now, hash, route.peer, answer.clone());
-        *self.sessions_by_prefix.entry(prefix(route.peer.ip())).or_default() += 1;
+        self.census.enter(id, (route.socket, route.peer));
         let client = Client {
             player,
             login,
@@ -130,7 +134,7 @@ impl Server {
         self.dirty.insert(id);
     }
 
-    fn refusal(&self, pending: &PendingLogin, route: Route) -> Option<LoginRefusal> {
+    fn refusal(&self, pending: &PendingLogin) -> Option<LoginRefusal> {
         let login = &pending.login;
         let malformed = |what: &str| Some(LoginRefusal::Malformed { what: what.into() });
         if self.stopping {
@@ -153,10 +157,20 @@ impl Server {
         {
             return Some(LoginRefusal::Token { reason: reason.chars().take(200).collect() });
         }
-        let here = self.sessions_by_prefix.get(&prefix(route.peer.ip())).copied().unwrap_or(0);
-        let full =
-            self.sessions.len() >= self.config.max_sessions || here >= self.config.max_sessions_per_address;
-        full.then_some(LoginRefusal::Full)
+        None
+    }
+
+    /// Whether one more session of this player may begin at this address. Its older session ends for it; where that is
+    /// not enough, half-open ones give way.
+    fn make_room(&mut self, player: PlayerId, ip: IpAddr) -> bool {
+        let places = self.config.places();
+        let old = self.players.get(&player).map(|player| player.session);
+        while !self.census.has_room(ip, old, &places) {
+            let Some(half_open) = self.census.gives_way(ip, &places) else { return false };
+            tracing::debug!("a login that was not used gives way");
+            self.forget_client(half_open);
+        }
+        true
     }
 
     /// The sockets that take this player's probes, as [`Welcome::probe_targets`] wants them.

@@ -106,7 +106,7 @@ impl Server {
             self.sprays.end(now, old);
             self.tell(now, host, ToPlayer::MatchEnded { match_id: old, reason: MatchEnd::Replaced });
         }
-        let relay = (self.relay_mode(host) != RelayMode::Never)
+        let relay = (self.relay_mode(host) != RelayMode::Never && self.relay_has_room(now))
             .then(|| self.relay.grant(now, id, [host, joiner], &mut self.rng));
         let (mut for_host, mut for_joiner) =
             plans(id, secret, (&of_host, &of_joiner), &chosen, relay, &self.config.policy());
@@ -258,6 +258,17 @@ impl Server {
             }
         }
         self.publish(now, id);
+    }
+
+    /// Who was put out does not come back, with its ticket neither: the others get newer ones.
+    pub(super) fn keep_out(&mut self, now: Instant, id: RoomId, player: PlayerId) {
+        let Some(room) = self.rooms.get_mut(&id) else { return };
+        room.kicked.insert(now, player);
+        room.generation = room.generation.saturating_add(1);
+        let members: Vec<PlayerId> = room.members.iter().map(|member| member.id).collect();
+        for member in members {
+            self.tell_ticket(now, id, member);
+        }
     }
 
     /// Ends all matches of a player and tells the others.

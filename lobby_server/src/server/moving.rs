@@ -9,7 +9,6 @@ use traversal_core::wire::message::{Frame, MatchEnd, RoomEnd, ToPlayer};
 use super::keeping::KeptMatches;
 use super::session::{Client, Player};
 use super::{Route, Server, Timer};
-use crate::limits::prefix;
 
 /// How long what comes by the way that a session has left for a stream, or a stream for it, is still as good.
 const LEFT: Duration = Duration::from_secs(1);
@@ -70,6 +69,7 @@ impl Server {
         if proven {
             // The player turned to another of our sockets; its address is proven.
             client.route = route;
+            self.census.turn(id, (route.socket, route.peer));
             return;
         }
         let again = Duration::from_millis(200);
@@ -102,6 +102,12 @@ impl Server {
             return;
         }
         client.challenge = None;
+        if !self.census.may_turn(id, route.peer.ip(), &self.config.places()) {
+            // That address has its share of sessions: this one stays where it was.
+            self.counters.limited += 1;
+            return;
+        }
+        let Some(client) = self.sessions.get_mut(&id) else { return };
         let (former, player) = (client.route, client.player);
         let old = former.peer;
         client.route = route;
@@ -110,10 +116,7 @@ impl Server {
         if let Some(client) = self.sessions.get_mut(&id) {
             client.former = (from_stream != to_stream).then(|| (former, now + LEFT));
         }
-        if prefix(old.ip()) != prefix(route.peer.ip()) {
-            self.uncount(old);
-            *self.sessions_by_prefix.entry(prefix(route.peer.ip())).or_default() += 1;
-        }
+        self.census.turn(id, (route.socket, route.peer));
         tracing::debug!(%player, address = %route.peer, "address moved");
         self.pong(now, id, 0);
         if old.ip() != route.peer.ip() {

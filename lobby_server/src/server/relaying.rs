@@ -32,6 +32,13 @@ impl Server {
         of_game.copied().unwrap_or(self.config.relay)
     }
 
+    /// Whether one more match may use the relay; that it may not is counted.
+    pub(super) fn relay_has_room(&mut self, now: Instant) -> bool {
+        let room = self.relay.has_room(now);
+        self.counters.relays_refused += u64::from(!room);
+        room
+    }
+
     /// A datagram for another player. It must come from where the sender's session was proven to be.
     pub(super) fn handle_relay(&mut self, now: Instant, route: Route, datagram: &[u8]) {
         let Some(lane) = self.relay.find(now, datagram) else {
@@ -63,7 +70,7 @@ impl Server {
             self.counters.relay_dropped += 1;
             return;
         }
-        if !self.relay.charge(now, &lane, datagram.len()) {
+        if !self.relay.charge(now, &lane, route.peer.ip(), datagram.len()) {
             self.counters.relay_limited += 1;
             return;
         }

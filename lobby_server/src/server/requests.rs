@@ -81,7 +81,9 @@ impl Server {
                 self.ask_registry(now, list, Pending::List { session: id, request });
                 Ok(None)
             }
-            Request::Kick { player: target, reason } => self.kick(now, player, target, reason).map(Some),
+            Request::Kick { player: target, reason, rejoin } => {
+                self.kick(now, player, (target, rejoin), reason).map(Some)
+            }
             Request::SetMetadata(metadata) => self.set_metadata(now, player, metadata).map(Some),
             Request::QuickMatch(wanted) => self.quick_match(now, id, player, wanted).map(Some),
             Request::LeaveQueue => self.leave_queue(now, player).map(Some),
@@ -205,7 +207,7 @@ impl Server {
         &mut self,
         now: Instant,
         host: PlayerId,
-        target: PlayerId,
+        (target, rejoin): (PlayerId, bool),
         reason: String,
     ) -> Result<Response, RequestError> {
         let room = self.hosted_room(host)?;
@@ -213,6 +215,9 @@ impl Server {
             return Err(RequestError::NoSuchPlayer);
         }
         self.put_out(now, room, target, cut(reason));
+        if !rejoin {
+            self.keep_out(now, room, target);
+        }
         Ok(Response::Done)
     }
 

@@ -19,7 +19,7 @@ use super::mapped_ports::MappedPort;
 use super::moving::Challenge;
 use super::{Route, Server, Timer};
 use crate::claims::Claim;
-use crate::limits::{Bucket, prefix};
+use crate::limits::Bucket;
 use crate::matchmaking::Party;
 use crate::relay::RelayMode;
 
@@ -97,6 +97,7 @@ impl Server {
         self.incoming.proven = Some(client.route);
         if !client.confirmed {
             client.confirmed = true;
+            self.census.confirm(id);
             self.confirm(now, id);
         }
         if kind == Kind::Control && datagram.len() >= MIN_SEALED {
@@ -223,7 +224,8 @@ impl Server {
 
     pub(super) fn session_timeout(&mut self, now: Instant, id: u64) {
         let Some(client) = self.sessions.get_mut(&id) else { return };
-        if now.saturating_duration_since(client.session.last_heard()) >= self.config.session_timeout {
+        if now.saturating_duration_since(client.session.last_heard()) >= self.config.silence(client.confirmed)
+        {
             self.counters.timeouts += 1;
             tracing::debug!(player = %client.player, "session timed out");
             self.end_session(now, id, MatchEnd::Gone);
@@ -253,20 +255,12 @@ impl Server {
     }
 
     pub(super) fn forget_client(&mut self, id: u64) {
-        let Some(client) = self.sessions.remove(&id) else { return };
-        self.uncount(client.route.peer);
+        if self.sessions.remove(&id).is_none() {
+            return;
+        }
+        self.census.leave(id);
         self.timers.set(Timer::Session(id), None);
         self.dirty.remove(&id);
-    }
-
-    pub(super) fn uncount(&mut self, address: SocketAddr) {
-        let key = prefix(address.ip());
-        if let Some(count) = self.sessions_by_prefix.get_mut(&key) {
-            *count -= 1;
-            if *count == 0 {
-                self.sessions_by_prefix.remove(&key);
-            }
-        }
     }
 
     /// Sends a message to a player, if it is here.

@@ -94,7 +94,7 @@ impl Server {
 
     /// Whether a player is logged in over this connection.
     pub fn serves_stream(&self, socket: ServerSocketId, peer: SocketAddr) -> bool {
-        self.sessions.values().any(|client| client.route.socket == socket && client.route.peer == peer)
+        self.census.has_way((socket, peer))
     }
 
     /// Our end of a route, as the player at its other end knows it.

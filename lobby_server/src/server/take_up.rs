@@ -5,13 +5,14 @@ use std::time::Instant;
 
 use traversal_core::id::{PlayerId, RequestId, RoomId};
 use traversal_core::wire::message::{
-    PlayerInfo, RequestError, Response, RoomEnd, RoomOptions, RoomTicket, ToPlayer,
+    PlayerInfo, RequestError, Response, RoomEnd, RoomOptions, RoomTerms, RoomTicket, ToPlayer, Topology,
 };
 
 use super::creating::Claim;
 use super::joining::JoinWish;
 use super::{Server, Timer};
-use crate::limits::{Bucket, prefix};
+use crate::kicked::{Kicked, OUT};
+use crate::limits::{Bucket, is_full};
 use crate::rooms::{self, PasswordHash, Room};
 
 /// Keeps tickets apart from whatever else the server's key may sign.
@@ -28,6 +29,15 @@ fn sealed(game: &str, name: &str, code: &str, ticket: &RoomTicket, holder: Playe
     content.extend_from_slice(&ticket.epoch.to_le_bytes());
     content.extend_from_slice(&ticket.host.0);
     content.extend_from_slice(&holder.0);
+    content.extend_from_slice(&ticket.generation.to_le_bytes());
+    content.extend_from_slice(&ticket.until_s.to_le_bytes());
+    let RoomTerms { capacity, public, auto_allow, migrate, topology, password } = ticket.terms;
+    content.extend_from_slice(&capacity.to_le_bytes());
+    content.push(match topology {
+        Topology::Star => 0,
+        Topology::Mesh => 1,
+    });
+    content.extend([public, auto_allow, migrate, password].map(u8::from));
     content
 }
 
@@ -46,7 +56,16 @@ impl Server {
     /// Gives a member its right to come back.
     pub(super) fn tell_ticket(&mut self, now: Instant, id: RoomId, member: PlayerId) {
         let Some(room) = self.rooms.get(&id) else { return };
-        let blank = RoomTicket { room: id, epoch: room.epoch, host: room.host(), seal: [0; 16] };
+        let until_s = self.time_of_day(now).map_or(u64::MAX, |seconds| seconds + OUT.as_secs());
+        let blank = RoomTicket {
+            room: id,
+            epoch: room.epoch,
+            host: room.host(),
+            seal: [0; 16],
+            generation: room.generation,
+            until_s,
+            terms: room.terms(),
+        };
         let Some(seal) = self.seal(&room.game, &room.name, &room.code, &blank, member) else { return };
         self.tell(now, member, ToPlayer::Ticket(RoomTicket { seal, ..blank }));
     }
@@ -72,7 +91,7 @@ impl Server {
         // Without an early exit.
         let fits =
             seal.is_some_and(|seal| seal.iter().zip(ticket.seal).fold(0, |diff, (a, b)| diff | (a ^ b)) == 0);
-        if !fits {
+        if !fits || self.time_of_day(now).is_some_and(|seconds| ticket.until_s < seconds) {
             return Err(RequestError::BadTicket);
         }
         if left.is_some() {
@@ -89,7 +108,21 @@ impl Server {
             allowed,
         };
         let owner = ticket.host == player;
-        match self.rooms.get(&ticket.room).map(|room| (room.epoch, room.claimed, room.restored)) {
+        let found = self.rooms.get(&ticket.room);
+        let outdated = |room: &Room| room.restored && room.claimed && room.generation > ticket.generation;
+        // Of one epoch there is one host.
+        let hosts = |room: &Room| owner && room.epoch == ticket.epoch;
+        if found.is_some_and(|room| outdated(room) && !hosts(room)) {
+            // Perhaps it was put out since: it comes in as a stranger does.
+            self.enter(now, wish(false, false));
+            return Ok(None);
+        }
+        // After a restart somebody with an older ticket was faster.
+        let newer = found.is_some_and(|room| room.restored && room.generation < ticket.generation);
+        match found
+            .map(|room| (room.epoch, room.claimed, room.restored))
+            .filter(|(_, claimed, _)| !newer || !claimed)
+        {
             // Another one takes it up at this moment.
             Some((_, false, _)) => Err(RequestError::NoSuchRoom),
             Some((epoch, ..)) if epoch > ticket.epoch && owner => {
@@ -109,7 +142,7 @@ impl Server {
                 Ok(None)
             }
             found => {
-                if found.is_some() {
+                if newer || found.is_some() {
                     // After a restart a host of an older epoch was faster. The seal proves that it was replaced.
                     let reason = RoomEnd::HostReplaced { epoch: ticket.epoch };
                     self.close_room(now, ticket.room, player, reason);
@@ -129,35 +162,46 @@ impl Server {
         code: String,
         options: RoomOptions,
     ) -> Result<(), RequestError> {
-        if !options.migrate && ticket.host != player {
+        let owner = ticket.host == player;
+        // The host says how its room is; another one only what the host had said.
+        let terms = if owner { RoomTerms::of(&options) } else { ticket.terms };
+        if !terms.migrate && !owner {
             // Without its host there is no such room.
             return Err(RequestError::NoSuchRoom);
         }
         let client = self.sessions.get(&id).ok_or(RequestError::NoSuchPlayer)?;
         let (from, login) = (client.route.peer.ip(), client.login.clone());
         self.room_for_one_more(from)?;
-        let host = (ticket.host != player).then(|| PlayerInfo { id: ticket.host, name: String::new() });
+        let host = (!owner).then(|| PlayerInfo { id: ticket.host, name: String::new() });
         let own = PlayerInfo { id: player, name: login.name };
+        let password = match options.password.filter(|_| owner) {
+            Some(password) => Some(PasswordHash::new(&password, &mut self.rng)),
+            // Until the host is back only those come in who have a ticket.
+            None => terms.password.then(|| PasswordHash::unknown(&mut self.rng)),
+        };
         let room = Room {
             id: ticket.room,
             game: login.game,
             game_protocol: login.game_protocol,
             name: options.name.trim().into(),
             code,
-            capacity: options.capacity,
-            public: options.public,
-            auto_allow: options.auto_allow,
+            capacity: terms.capacity,
+            public: terms.public,
+            auto_allow: terms.auto_allow,
             metadata: options.metadata,
-            topology: options.topology,
-            password: options.password.map(|password| PasswordHash::new(&password, &mut self.rng)),
+            topology: terms.topology,
+            password,
             members: host.into_iter().chain([own]).collect(),
             revision: 0,
             news: Bucket::full(rooms::ROOM_NEWS, now),
             opened_from: from,
             claimed: false,
-            migrate: options.migrate,
+            migrate: terms.migrate,
             epoch: ticket.epoch,
             restored: true,
+            generation: ticket.generation,
+            kicked: Kicked::default(),
+            guesses: None,
         };
         self.rooms.insert(ticket.room, room);
         if let Some(state) = self.players.get_mut(&player) {
@@ -171,8 +215,10 @@ impl Server {
 
     /// Whether somebody at this address may open a room.
     pub(super) fn room_for_one_more(&mut self, from: IpAddr) -> Result<(), RequestError> {
-        let here = self.rooms.values().filter(|room| prefix(room.opened_from) == prefix(from)).count();
-        if self.rooms.len() >= self.config.max_rooms || here >= self.config.max_rooms_per_address {
+        let opened = self.rooms.values().map(|room| room.opened_from);
+        if self.rooms.len() >= self.config.max_rooms
+            || is_full(from, self.config.max_rooms_per_address, opened)
+        {
             self.counters.limited += 1;
             return Err(RequestError::Limited { retry_after_s: 30 });
         }

@@ -3,12 +3,15 @@
 mod amplification;
 mod faults;
 mod gathering;
+mod guessing;
 mod junk;
 mod keeping;
+mod kicked;
 mod knocks;
 mod mapped_ports;
 mod mesh;
 mod migration;
+mod places;
 mod probes;
 mod pushes;
 mod registered;

@@ -161,7 +161,13 @@ impl Ports {
         if taken.is_full(&want.range) {
             return None;
         }
-        for _ in 0..2 * length {
+        // A step that shares a divisor with the range comes back to where it began before it has come by every port: then the
+        // port beside it is next, so that the counter stays one.
+        let round = length / gcd(length, i64::from(step).abs());
+        for turn in 0..2 * length {
+            if turn > 0 && turn % round == 0 {
+                cursor = first + (cursor + 1 - first).rem_euclid(length);
+            }
             cursor = first + (cursor + i64::from(step) - first).rem_euclid(length);
             let mut port = cursor as u16;
             // Parity is kept by taking the neighbour; the counter does not notice.
@@ -173,9 +179,13 @@ impl Ports {
                 return Some(port);
             }
         }
-        // A step that divides the range does not come by every port.
-        self.random(rng, want)
+        // Of one parity none may be left.
+        None
     }
+}
+
+fn gcd(a: i64, b: i64) -> i64 {
+    if b == 0 { a.max(1) } else { gcd(b, a % b) }
 }
 
 /// What a port is wanted for.
@@ -209,6 +219,24 @@ mod tests {
             internal_port: 7,
             range,
             parity: false,
+        }
+    }
+
+    #[test]
+    fn a_counter_stays_one_when_its_step_shares_a_divisor_with_the_range() {
+        // 64 and 1,000 have 8 in common: 125 ports a round.
+        for step in [64, -64, 8, 500] {
+            let (mut ports, mut rng) = (Ports::default(), ChaCha8Rng::seed_from_u64(1));
+            let seen: Vec<i32> = (0..1000)
+                .map(|_| {
+                    let port = ports.choose(&mut rng, Allocation::Sequential(step), &want(0)).unwrap();
+                    ports.hold_foreign(SocketAddr::new(IP, port), Duration::from_secs(9));
+                    i32::from(port)
+                })
+                .collect();
+            let jumps =
+                seen.windows(2).filter(|pair| (pair[1] - pair[0] - step).rem_euclid(1000) != 0).count();
+            assert!(jumps < gcd(1000, i64::from(step).abs()) as usize, "step {step}: {jumps} jumps");
         }
     }
 

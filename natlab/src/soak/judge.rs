@@ -162,7 +162,8 @@ impl Judge<'_> {
             // Its clock stood still.
             return;
         }
-        let deadline = self.story.pair.settings().config.connect_deadline + LATE;
+        // The time until both NATs are known does not count, up to as much again.
+        let deadline = 2 * self.story.pair.settings().config.connect_deadline + LATE;
         let mut planned: Option<Instant> = None;
         let mut late = Vec::new();
         for (at, event) in &self.story.pair.player(host).events {

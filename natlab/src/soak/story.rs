@@ -129,7 +129,7 @@ impl Story {
         self.plan = plan;
         // The last of them may begin an attempt: waiting for the room, its answer, the deadline, the path's own end.
         let config = &self.pair.settings().config;
-        let patience = Duration::from_secs(5) + config.request_timeout + config.connect_deadline;
+        let patience = Duration::from_secs(5) + config.request_timeout + 2 * config.connect_deadline;
         let end = self.pair.world.now() + patience + config.path_timeout + Duration::from_secs(8);
         self.run_until(end);
     }

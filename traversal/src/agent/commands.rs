@@ -58,8 +58,9 @@ impl Agent {
             Command::AnswerJoin { join, allow, reason } => {
                 self.tell_server(now, ToServer::JoinAnswer { join, allow, reason });
             }
-            Command::Kick { player, reason } => {
-                self.ask(now, RequestKind::Kick, Request::Kick { player, reason }, Duration::ZERO);
+            Command::Kick { player, reason, rejoin } => {
+                let kick = Request::Kick { player, reason, rejoin };
+                self.ask(now, RequestKind::Kick, kick, Duration::ZERO);
             }
             Command::SetMetadata(metadata) => {
                 self.ask(now, RequestKind::SetMetadata, Request::SetMetadata(metadata), Duration::ZERO);

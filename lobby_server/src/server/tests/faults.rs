@@ -118,7 +118,7 @@ fn a_silent_session_is_over_after_its_time_and_others_are_told() {
     assert_eq!(world.server.gauges().sessions, 1);
     assert_eq!(world.fakes[host].members().len(), 1);
     assert_eq!(ends(&world.fakes[host]).1, [MatchEnd::Gone]);
-    assert_eq!(world.server.sessions_by_prefix.len(), 1);
+    assert_eq!(world.server.census.parts(), 1);
 }
 
 #[test]
@@ -212,7 +212,7 @@ fn a_session_moves_only_after_an_echo_and_the_peer_is_told() {
         matches!(pong, Some(Frame::Pong { observed, .. }) if observed == at("203.0.113.77:4100")),
         "and the player where it is seen now: {pong:?}"
     );
-    assert_eq!(world.server.sessions_by_prefix.len(), 2);
+    assert_eq!(world.server.census.parts(), 2);
 }
 
 #[test]

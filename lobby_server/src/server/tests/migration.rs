@@ -7,7 +7,7 @@ use traversal_core::wire::message::{MatchEnd, RoomEnd};
 
 impl World {
     /// The server is killed and started again: its key stays, all else is gone.
-    fn restart(&mut self) {
+    pub(super) fn restart(&mut self) {
         let sockets = vec![ServerSocket::first(at("198.18.0.10:3478"))];
         self.server =
             Server::new(ServerConfig::default(), Identity::from_secret([9; 32]), [77; 32], sockets, self.now);

@@ -108,7 +108,7 @@ impl RoomInfo {
 /// host it: the room belongs to whoever has the host's ticket of the newest epoch.
 ///
 /// The server keeps none of them: it makes the seal with a key made of its long-lived one, so that it can check it
-/// after a restart. It covers the game, the room's id, name and code, the epoch, the host and the holder.
+/// after a restart. It covers the game, the room's id, name and code, the holder, and all that stands here.
 #[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RoomTicket {
     /// Which room.
@@ -119,6 +119,44 @@ pub struct RoomTicket {
     pub host: PlayerId,
     /// Made by the server for the one player who holds the ticket.
     pub seal: [u8; 16],
+    /// How often the host had put somebody out for good. After a restart the newest generation counts: a ticket of an
+    /// earlier one may be of somebody who was put out.
+    pub generation: u32,
+    /// Until when it is good, in seconds since 1970; the greatest number: for ever.
+    pub until_s: u64,
+    /// How the host wants the room.
+    pub terms: RoomTerms,
+}
+
+/// How a host wants its room, as far as others must not change it when they take the room up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RoomTerms {
+    /// See [`RoomOptions::capacity`].
+    pub capacity: u16,
+    /// See [`RoomOptions::public`].
+    pub public: bool,
+    /// See [`RoomOptions::auto_allow`].
+    pub auto_allow: bool,
+    /// See [`RoomOptions::migrate`].
+    pub migrate: bool,
+    /// See [`RoomOptions::topology`].
+    pub topology: Topology,
+    /// It has a password.
+    pub password: bool,
+}
+
+impl RoomTerms {
+    /// Those of a room that is to be like this.
+    pub fn of(options: &RoomOptions) -> Self {
+        Self {
+            capacity: options.capacity,
+            public: options.public,
+            auto_allow: options.auto_allow,
+            migrate: options.migrate,
+            topology: options.topology,
+            password: options.password.is_some(),
+        }
+    }
 }
 
 impl std::fmt::Debug for RoomTicket {

@@ -165,6 +165,8 @@ pub enum Request {
         player: PlayerId,
         /// Told to it.
         reason: String,
+        /// It may come back: otherwise not for a day, as long as the room lives.
+        rejoin: bool,
     },
     /// Host only: new metadata.
     SetMetadata(BTreeMap<String, String>),

@@ -1,0 +1,221 @@
+//! Who has the places of the server: sessions by address, and who gives way when they run out.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+
+use crate::limits::{Counts, Waiting, widest};
+use crate::server::ServerSocketId;
+
+/// The last tenth of all places is for customers of a network that have fewer than this many sessions.
+const FEW: usize = 4;
+
+/// What may be held.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Places {
+    /// By all together.
+    pub(crate) total: usize,
+    /// By one IPv4 address or IPv6 /64; wider parts have a few times as many.
+    pub(crate) per_address: usize,
+}
+
+/// The socket that a session comes to, and the address that it comes from.
+type Way = (ServerSocketId, SocketAddr);
+
+#[derive(Debug)]
+struct Entry {
+    way: Way,
+    /// Its place in the order of those that are half-open.
+    half_open: Option<u64>,
+}
+
+/// All sessions. One is half-open until a sealed datagram has come.
+#[derive(Debug, Default)]
+pub(crate) struct Census {
+    sessions: BTreeMap<u64, Entry>,
+    counts: Counts,
+    ways: BTreeMap<Way, usize>,
+    waiting: Waiting,
+    half_open: BTreeMap<u64, u64>,
+    next: u64,
+}
+
+impl Census {
+    /// A session that is half-open.
+    pub(crate) fn enter(&mut self, id: u64, way: Way) {
+        let order = self.next;
+        self.next += 1;
+        self.waiting.insert(way.1.ip(), order);
+        self.half_open.insert(order, id);
+        self.count(way);
+        self.sessions.insert(id, Entry { way, half_open: Some(order) });
+    }
+
+    /// A sealed datagram has come.
+    pub(crate) fn confirm(&mut self, id: u64) {
+        let Some(entry) = self.sessions.get_mut(&id) else { return };
+        if let Some(order) = entry.half_open.take() {
+            self.waiting.remove(entry.way.1.ip(), order);
+            self.half_open.remove(&order);
+        }
+    }
+
+    /// It is reached another way.
+    pub(crate) fn turn(&mut self, id: u64, way: Way) {
+        self.confirm(id);
+        let Some(entry) = self.sessions.get_mut(&id) else { return };
+        let former = std::mem::replace(&mut entry.way, way);
+        self.uncount(former);
+        self.count(way);
+    }
+
+    pub(crate) fn leave(&mut self, id: u64) {
+        self.confirm(id);
+        if let Some(entry) = self.sessions.remove(&id) {
+            self.uncount(entry.way);
+        }
+    }
+
+    fn count(&mut self, way: Way) {
+        self.counts.add(way.1.ip());
+        *self.ways.entry(way).or_default() += 1;
+    }
+
+    fn uncount(&mut self, way: Way) {
+        self.counts.remove(way.1.ip());
+        if let Some(count) = self.ways.get_mut(&way) {
+            *count -= 1;
+            if *count == 0 {
+                self.ways.remove(&way);
+            }
+        }
+    }
+
+    /// Whether a session is reached this way.
+    pub(crate) fn has_way(&self, way: Way) -> bool {
+        self.ways.contains_key(&way)
+    }
+
+    /// Whether a session may come to this address from another; `id` is its own.
+    pub(crate) fn may_turn(&self, id: u64, ip: IpAddr, places: &Places) -> bool {
+        let own = self.sessions.get(&id).map(|entry| entry.way.1.ip());
+        self.counts.full(ip, places.per_address, own).is_none()
+    }
+
+    /// Whether one more session from this address has a place. `old` is a session that ends when this one begins.
+    pub(crate) fn has_room(&self, ip: IpAddr, old: Option<u64>, places: &Places) -> bool {
+        let old = old.and_then(|id| self.sessions.get(&id)).map(|entry| entry.way.1.ip());
+        self.counts.full(ip, places.per_address, old).is_none()
+            && (old.is_some() || !self.is_full(ip, places))
+    }
+
+    fn is_full(&self, ip: IpAddr, places: &Places) -> bool {
+        let kept = places.total / 10;
+        let taken = self.sessions.len();
+        taken >= places.total || (taken >= places.total - kept && self.counts.of(widest(ip)) >= FEW)
+    }
+
+    /// The half-open session that gives way to one from this address: the oldest of the same address where that is full,
+    /// else the oldest of whoever has most of them.
+    pub(crate) fn gives_way(&self, ip: IpAddr, places: &Places) -> Option<u64> {
+        let order = match self.counts.full(ip, places.per_address, None) {
+            Some(part) => self.waiting.oldest_in(part, ip),
+            None if self.is_full(ip, places) => self.waiting.oldest_of_the_most(),
+            None => None,
+        };
+        self.half_open.get(&order?).copied()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn parts(&self) -> usize {
+        self.counts.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PLACES: Places = Places { total: 100, per_address: 8 };
+
+    fn way(text: &str) -> Way {
+        (ServerSocketId(0), text.parse().unwrap())
+    }
+
+    /// Lets it in as the server does; true: it is in.
+    fn enter(census: &mut Census, id: u64, at: Way) -> bool {
+        while !census.has_room(at.1.ip(), None, &PLACES) {
+            let Some(old) = census.gives_way(at.1.ip(), &PLACES) else { return false };
+            census.leave(old);
+        }
+        census.enter(id, at);
+        true
+    }
+
+    #[test]
+    fn half_open_sessions_do_not_lock_their_address_out() {
+        let mut census = Census::default();
+        for id in 0..1000 {
+            assert!(enter(&mut census, id, way("203.0.113.1:4000")));
+        }
+        assert_eq!(census.sessions.len(), 8);
+        (992..1000).for_each(|id| census.confirm(id));
+        assert!(!enter(&mut census, 1000, way("203.0.113.1:4000")), "full of players");
+        assert!(enter(&mut census, 1001, way("203.0.113.2:4000")));
+    }
+
+    #[test]
+    fn one_customer_does_not_fill_the_server_and_newcomers_have_the_last_tenth() {
+        let mut census = Census::default();
+        // 15 customers take what they get.
+        let mut id = 0;
+        for n in 0..15 * 8 {
+            id += 1;
+            if enter(&mut census, id, way(&format!("203.0.113.{}:4000", n % 15))) {
+                census.confirm(id);
+            }
+        }
+        assert_eq!(census.sessions.len(), 90);
+        for n in 100..110 {
+            id += 1;
+            assert!(enter(&mut census, id, way(&format!("203.0.113.{n}:4000"))), "a newcomer");
+            census.confirm(id);
+        }
+        assert!(!enter(&mut census, 0, way("203.0.113.200:4000")));
+    }
+
+    #[test]
+    fn a_prefix_of_ipv6_is_one_customer_at_logins_and_moves() {
+        let mut census = Census::default();
+        for n in 0..256u64 {
+            if enter(&mut census, n, way(&format!("[2001:db8:0:{n:x}::1]:4000"))) {
+                census.confirm(n);
+            }
+        }
+        assert_eq!(census.sessions.len(), 16, "a /56 has twice the share of a /64");
+        assert!(enter(&mut census, 999, way("203.0.113.1:4000")));
+        let into = way("[2001:db8:0:ff::2]:4000");
+        assert!(!census.may_turn(999, into.1.ip(), &PLACES), "nor by moving there");
+        assert!(census.may_turn(0, into.1.ip(), &PLACES), "who is inside may move inside");
+        let other = way("[2001:db8:1::2]:4000");
+        assert!(census.may_turn(999, other.1.ip(), &PLACES));
+        census.turn(999, other);
+        assert!(census.has_way(other) && !census.has_way(way("203.0.113.1:4000")));
+        (0..1000).for_each(|id| census.leave(id));
+        assert_eq!((census.parts(), census.ways.len(), census.half_open.len()), (0, 0, 0));
+    }
+
+    #[test]
+    fn an_old_session_makes_room_for_the_new_one_of_its_player() {
+        let mut census = Census::default();
+        for id in 0..8 {
+            census.enter(id, way("203.0.113.1:4000"));
+            census.confirm(id);
+        }
+        let ip = "203.0.113.1".parse().unwrap();
+        assert!(!census.has_room(ip, None, &PLACES));
+        assert!(census.has_room(ip, Some(3), &PLACES));
+        census.turn(3, way("203.0.113.9:4000"));
+        census.enter(9, way("203.0.113.1:4000"));
+        assert!(!census.has_room(ip, Some(3), &PLACES), "it is elsewhere");
+    }
+}

@@ -1,0 +1,257 @@
+//! What each setting may be. A value outside is refused with the rule in the message.
+
+use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
+
+use traversal_core::wire::message::MAX_TOKEN;
+
+use super::settings::{ConfigError, Settings};
+use crate::rooms::is_text;
+use crate::server::MAX_GAME;
+
+/// Addresses to serve: a machine's own, each with up to three sockets.
+const MAX_BINDS: usize = 16;
+/// Games served by name.
+const MAX_GAMES: usize = 1024;
+/// Connections or sessions: a process of Linux can have about a million descriptors (`fs.nr_open` is 1,048,576), and a
+/// session takes about 2 kB.
+const MANY: RangeInclusive<u64> = 1..=1_000_000;
+/// 100 Gbit/s, more than one program forwards.
+const KILOBYTES: RangeInclusive<u64> = 1..=12_500_000;
+/// From a minute to 30 days.
+const RELAY_LIFETIME: RangeInclusive<u64> = 60..=30 * 24 * 3600;
+/// Two keepalives of a player (each 5 s or more apart) may be lost; who is silent for ten minutes is gone.
+const SESSION_TIMEOUT: RangeInclusive<u64> = 10..=600;
+/// No pool of a NAT is wider than the blocks that registries gave out: /8 of IPv4, /16 of IPv6.
+const MASK_V4: RangeInclusive<u64> = 8..=32;
+const MASK_V6: RangeInclusive<u64> = 16..=128;
+
+fn wrong(text: String) -> ConfigError {
+    ConfigError::Value(text)
+}
+
+fn number(name: &str, value: u64, allowed: RangeInclusive<u64>) -> Result<(), ConfigError> {
+    if allowed.contains(&value) {
+        return Ok(());
+    }
+    Err(wrong(format!("{name} is {value}: from {} to {}", allowed.start(), allowed.end())))
+}
+
+fn numbers(settings: &Settings) -> Result<(), ConfigError> {
+    let of = settings;
+    number("relay_kilobytes_per_s", of.relay_kilobytes_per_s.into(), KILOBYTES)?;
+    number("relay_total_kilobytes_per_s", of.relay_total_kilobytes_per_s.into(), KILOBYTES)?;
+    number("relay_lifetime_s", of.relay_lifetime_s, RELAY_LIFETIME)?;
+    number("session_timeout_s", of.session_timeout_s, SESSION_TIMEOUT)?;
+    number("max_tcp", of.max_tcp as u64, MANY)?;
+    number("max_tcp_per_address", of.max_tcp_per_address as u64, MANY)?;
+    number("max_sessions", of.max_sessions as u64, MANY)?;
+    number("max_sessions_per_address", of.max_sessions_per_address as u64, MANY)?;
+    number("max_rooms", of.max_rooms as u64, MANY)?;
+    number("max_rooms_per_address", of.max_rooms_per_address as u64, MANY)?;
+    number("max_queued_per_address", of.max_queued_per_address as u64, MANY)?;
+    number("same_nat_mask_v4", of.same_nat_mask_v4.into(), MASK_V4)?;
+    number("same_nat_mask_v6", of.same_nat_mask_v6.into(), MASK_V6)?;
+    if of.relay_total_kilobytes_per_s < of.relay_kilobytes_per_s {
+        return Err(wrong(format!(
+            "relay_total_kilobytes_per_s is {}: at least relay_kilobytes_per_s ({}), or no side could use what it may",
+            of.relay_total_kilobytes_per_s, of.relay_kilobytes_per_s
+        )));
+    }
+    Ok(())
+}
+
+fn texts(settings: &Settings) -> Result<(), ConfigError> {
+    if settings.registry != "memory" {
+        return Err(wrong("registry: this build knows only \"memory\"".into()));
+    }
+    if let Some(token) = &settings.token
+        && !(1..=MAX_TOKEN).contains(&token.len())
+    {
+        return Err(wrong(format!(
+            "token has {} bytes: from 1 to {MAX_TOKEN}, or leave it out to let everybody in",
+            token.len()
+        )));
+    }
+    if settings.games.len() > MAX_GAMES || settings.relay_games.len() > MAX_GAMES {
+        return Err(wrong(format!("games, relay_games: at most {MAX_GAMES}")));
+    }
+    let lists = [("games", settings.games.iter().collect::<Vec<_>>())];
+    for (name, games) in lists.into_iter().chain([("relay_games", settings.relay_games.keys().collect())]) {
+        for game in games {
+            if game.is_empty() || !is_text(game, MAX_GAME) {
+                return Err(wrong(format!(
+                    "{name}: \"{}\" is no game id: from 1 to {MAX_GAME} bytes, without control characters",
+                    game.escape_debug()
+                )));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// One host can have it, and others can reach it.
+fn is_host(ip: &IpAddr) -> bool {
+    let broadcast = matches!(ip, IpAddr::V4(ip) if ip.is_broadcast());
+    !(ip.is_unspecified() || ip.is_multicast() || broadcast)
+}
+
+fn one_per_family(name: &str, addresses: &[IpAddr]) -> Result<(), ConfigError> {
+    if let Some(ip) = addresses.iter().find(|ip| !is_host(ip)) {
+        return Err(wrong(format!("{name} {ip}: this is no address of one machine")));
+    }
+    for v4 in [true, false] {
+        if addresses.iter().filter(|ip| ip.is_ipv4() == v4).count() > 1 {
+            return Err(wrong(format!("{name}: at most one of IPv4 and one of IPv6")));
+        }
+    }
+    Ok(())
+}
+
+fn addresses(settings: &Settings) -> Result<(), ConfigError> {
+    if settings.bind.len() > MAX_BINDS {
+        return Err(wrong(format!("bind: at most {MAX_BINDS} addresses")));
+    }
+    for (index, bind) in settings.bind.iter().enumerate() {
+        if !bind.ip().is_unspecified() && !is_host(&bind.ip()) {
+            return Err(wrong(format!("bind {bind}: this is no address of one machine")));
+        }
+        if bind.port() != 0 && settings.bind[..index].contains(bind) {
+            return Err(wrong(format!("bind {bind}: it is given twice")));
+        }
+    }
+    one_per_family("second_address", &settings.second_address)?;
+    one_per_family("public_address", &settings.public_address)?;
+    one_per_family("second_public_address", &settings.second_public_address)?;
+    for second in &settings.second_address {
+        let first = main_bind(settings, second.is_ipv4());
+        if !first.is_some_and(|first| !first.ip().is_unspecified() && first.ip() != *second) {
+            return Err(wrong(format!(
+                "second_address {second}: give the first address too, for example --bind 198.18.0.10:3478 \
+                 --second-address 198.18.0.11"
+            )));
+        }
+    }
+    for public in &settings.second_public_address {
+        if !settings.second_address.iter().any(|second| second.is_ipv4() == public.is_ipv4()) {
+            return Err(wrong(format!(
+                "second_public_address {public}: it says what players know second_address as, and there is none of \
+                 its family"
+            )));
+        }
+        if settings.public_address.contains(public) {
+            return Err(wrong(format!("second_public_address {public}: it is public_address already")));
+        }
+    }
+    second_port(settings)
+}
+
+/// The first address of a family to serve; beside it are the second port and address.
+fn main_bind(settings: &Settings, v4: bool) -> Option<SocketAddr> {
+    settings.addresses().into_iter().map(|(bind, _)| bind).find(|bind| bind.is_ipv4() == v4)
+}
+
+fn second_port(settings: &Settings) -> Result<(), ConfigError> {
+    let Some(port) = settings.second_port.filter(|port| *port != 0) else { return Ok(()) };
+    for main in [true, false].into_iter().filter_map(|v4| main_bind(settings, v4)) {
+        let beside = SocketAddr::new(main.ip(), port);
+        if settings.addresses().iter().any(|(bind, _)| *bind == beside) {
+            return Err(wrong(format!(
+                "second_port {port}: {beside} is served as a first address already; choose another port, or leave it \
+                 out"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Checks every setting.
+pub(super) fn check(settings: &Settings) -> Result<(), ConfigError> {
+    numbers(settings)?;
+    texts(settings)?;
+    addresses(settings)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::relay::RelayMode;
+
+    type Change = fn(&mut Settings);
+
+    fn changed(change: Change) -> Settings {
+        let mut settings = Settings::default();
+        change(&mut settings);
+        settings
+    }
+
+    #[test]
+    fn a_value_outside_its_range_is_refused_and_the_rule_is_said() {
+        let cases: [(Change, &str); 29] = [
+            (|s| s.registry = "redis://x".into(), "memory"),
+            (|s| s.session_timeout_s = 9, "10 to 600"),
+            (|s| s.session_timeout_s = u64::MAX, "10 to 600"),
+            // An instant so far ahead cannot be told: the sum panicked at the first match.
+            (|s| s.relay_lifetime_s = i64::MAX as u64, "relay_lifetime_s"),
+            (|s| s.relay_lifetime_s = 0, "60 to"),
+            (|s| s.relay_kilobytes_per_s = 0, "relay_kilobytes_per_s"),
+            (|s| s.relay_total_kilobytes_per_s = u32::MAX, "12500000"),
+            (|s| s.relay_total_kilobytes_per_s = 511, "at least relay_kilobytes_per_s"),
+            (|s| s.max_tcp = 0, "max_tcp is 0: from 1"),
+            (|s| s.max_tcp_per_address = 0, "max_tcp_per_address"),
+            (|s| s.max_sessions = 0, "max_sessions is 0"),
+            (|s| s.max_sessions = usize::MAX, "to 1000000"),
+            (|s| s.max_sessions_per_address = 0, "max_sessions_per_address"),
+            (|s| s.max_rooms = 0, "max_rooms"),
+            (|s| s.max_rooms_per_address = 0, "max_rooms_per_address"),
+            (|s| s.max_queued_per_address = 0, "max_queued_per_address"),
+            (|s| s.same_nat_mask_v4 = 33, "8 to 32"),
+            (|s| s.same_nat_mask_v6 = 129, "16 to 128"),
+            (|s| s.token = Some("x".repeat(600)), "512"),
+            (|s| s.token = Some(String::new()), "leave it out"),
+            (|s| s.games = vec!["g".repeat(70)], "64 bytes"),
+            (|s| s.games = vec!["a\u{1b}[2J".into()], "control"),
+            (|s| s.relay_games = [(String::new(), RelayMode::Never)].into(), "relay_games"),
+            (|s| s.second_port = Some(3478), "second_port 3478"),
+            (|s| s.bind = vec!["127.0.0.1:9".parse().unwrap(); 2], "twice"),
+            (|s| s.bind = vec!["224.0.0.1:9".parse().unwrap()], "no address of one machine"),
+            (|s| s.public_address = vec!["0.0.0.0".parse().unwrap()], "public_address"),
+            (|s| s.second_public_address = vec!["203.0.113.6".parse().unwrap()], "there is none"),
+            (|s| s.public_address = vec!["203.0.113.6".parse().unwrap(); 2], "at most one"),
+        ];
+        for (change, rule) in cases {
+            let text = check(&changed(change)).unwrap_err().to_string();
+            assert!(text.contains(rule), "{rule}: {text}");
+        }
+        assert!(check(&Settings::default()).is_ok());
+    }
+
+    #[test]
+    fn a_second_address_wants_a_first_one() {
+        let second = changed(|s| s.second_address = vec!["198.18.0.11".parse().unwrap()]);
+        assert!(check(&second).unwrap_err().to_string().contains("--bind"));
+        let both = Settings { bind: vec!["198.18.0.10:3478".parse().unwrap()], ..second };
+        assert!(check(&both).is_ok());
+        let same = Settings { bind: vec!["198.18.0.11:3478".parse().unwrap()], ..both };
+        assert!(check(&same).is_err());
+    }
+
+    /// A number that is added without a rule is found here: zero serves nobody, and the greatest ones overflow.
+    #[test]
+    fn every_number_has_a_rule() {
+        use figment::providers::{Format, Serialized, Toml};
+        let defaults = figment::value::Value::serialize(Settings::default()).unwrap().into_dict().unwrap();
+        let numbers: Vec<String> =
+            defaults.into_iter().filter(|(_, value)| value.to_num().is_some()).map(|(key, _)| key).collect();
+        assert!(numbers.len() >= 12, "{numbers:?}");
+        for key in numbers {
+            for value in [0, i64::MAX] {
+                let settings = figment::Figment::from(Serialized::defaults(Settings::default()))
+                    .merge(Toml::string(&format!("{key} = {value}")))
+                    .extract::<Settings>();
+                // What does not fit the number's type is refused before.
+                assert!(settings.is_err() || check(&settings.unwrap()).is_err(), "{key} = {value}");
+            }
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! Passwords and codes of rooms: how often somebody may guess them.
+//!
+//! A guess that failed counts against the address that it came from and against the room. When too many failed for a
+//! room, only addresses that did not fail lately may try, so that guessing locks nobody else out.
+
+use std::net::IpAddr;
+use std::time::Instant;
+
+use traversal_core::wire::message::RequestError;
+
+use super::Server;
+use super::joining::JoinWish;
+use crate::limits::Bucket;
+
+/// Told to whoever guessed too often.
+const AGAIN_S: u32 = 10;
+
+impl Server {
+    /// Whether the wish has the room's password. Whoever the host, or its own ticket, lets in needs none.
+    pub(super) fn check_password(
+        &mut self,
+        now: Instant,
+        wish: &JoinWish,
+        from: IpAddr,
+    ) -> Result<(), RequestError> {
+        let room = self.rooms.get_mut(&wish.room).ok_or(RequestError::NoSuchRoom)?;
+        if room.password.is_none() || wish.allowed {
+            return Ok(());
+        }
+        if wish.password.is_none() {
+            return Err(RequestError::WrongPassword);
+        }
+        let right = room.opens(wish.password.as_deref());
+        let rate = self.config.room_guess_rate;
+        let of_room = room.guesses.get_or_insert_with(|| Bucket::full(rate, now));
+        let many = of_room.left(rate, now) < 1.0;
+        if !self.guess_limit.would_allow(from, now) || (many && !self.guess_limit.is_unused(from, now)) {
+            self.counters.limited += 1;
+            return Err(RequestError::Limited { retry_after_s: AGAIN_S });
+        }
+        if right {
+            return Ok(());
+        }
+        of_room.take(rate, now);
+        self.guess_limit.allow(from, now);
+        self.counters.wrong_passwords += 1;
+        Err(RequestError::WrongPassword)
+    }
+
+    /// Whether somebody at this address may look for a room by a code.
+    pub(super) fn may_try_code(&mut self, now: Instant, from: IpAddr) -> Result<(), RequestError> {
+        if self.code_limit.allow(from, now) {
+            return Ok(());
+        }
+        self.counters.limited += 1;
+        Err(RequestError::Limited { retry_after_s: AGAIN_S })
+    }
+}

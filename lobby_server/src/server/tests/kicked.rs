@@ -1,0 +1,167 @@
+//! Players who were put out, and how they try to come back.
+
+use std::time::Duration;
+
+use traversal_core::wire::message::{
+    Request, RequestError, Response, RoomEnd, RoomInfo, RoomOptions, RoomTicket, ToPlayer,
+};
+
+use super::{World, back_to, by_name, named};
+
+/// A room whose host has put the third player out. The players, the room and the ticket of the one who is out.
+fn kicked(options: RoomOptions, rejoin: bool) -> (World, [usize; 3], RoomInfo, RoomTicket) {
+    let mut world = World::new();
+    let players = [(1, "203.0.113.1:4000"), (2, "198.51.100.1:5000"), (3, "198.51.100.2:5000")]
+        .map(|(secret, address)| world.player(secret, address));
+    let [host, member, out] = players;
+    let auto_allow = options.auto_allow;
+    let room = world.host(host, options);
+    for joiner in [member, out] {
+        let request = world.ask(joiner, by_name("r"));
+        if !auto_allow {
+            answer_last(&mut world, host, true);
+        }
+        assert!(matches!(world.fakes[joiner].answer(request), Some(Ok(Response::Room(_)))));
+    }
+    let ticket = world.fakes[out].ticket();
+    let kick = Request::Kick { player: world.fakes[out].id(), reason: "cheats".into(), rejoin };
+    assert_eq!(world.answer(host, kick), Ok(Response::Done));
+    (world, players, room, ticket)
+}
+
+fn answer_last(world: &mut World, host: usize, allow: bool) {
+    let join = world.fakes[host].told.iter().rev().find_map(|message| match message {
+        ToPlayer::JoinRequest { join, .. } => Some(*join),
+        _ => None,
+    });
+    let answer = traversal_core::wire::message::ToServer::JoinAnswer {
+        join: join.expect("a request"),
+        allow,
+        reason: String::new(),
+    };
+    world.say(host, answer);
+}
+
+#[test]
+fn who_was_put_out_stays_out_whoever_hosts_and_by_whatever_way() {
+    let (mut world, [host, member, out], room, ticket) = kicked(named("r"), false);
+    for request in [by_name("r"), back_to(&room, ticket)] {
+        let answer = world.answer(out, request);
+        assert!(matches!(answer, Err(RequestError::Refused { .. })), "{answer:?}");
+    }
+    // With a new session, and under another host.
+    let again = world.player(3, "198.51.100.7:5000");
+    assert!(world.answer(host, Request::LeaveRoom).is_ok());
+    assert_eq!(world.fakes[member].members(), [world.fakes[member].id()]);
+    let answer = world.answer(again, by_name("r"));
+    assert!(matches!(answer, Err(RequestError::Refused { .. })), "{answer:?}");
+    let friend = world.player(4, "198.51.100.4:5000");
+    assert!(world.answer(friend, by_name("r")).is_ok());
+}
+
+#[test]
+fn who_may_rejoin_does() {
+    let (mut world, [.., out], ..) = kicked(named("r"), true);
+    assert!(matches!(world.answer(out, by_name("r")), Ok(Response::Room(_))));
+}
+
+#[test]
+fn after_a_restart_an_old_ticket_opens_no_invite_only_room() {
+    let options = RoomOptions { auto_allow: false, ..named("r") };
+    let (mut world, [host, _, out], room, ticket) = kicked(options, false);
+    let of_host = world.fakes[host].ticket();
+    world.restart();
+    let host = world.player(1, "203.0.113.1:4000");
+    assert!(matches!(world.answer(host, back_to(&room, of_host)), Ok(Response::Room(_))));
+    let out = {
+        let address = world.fakes[out].address.to_string();
+        world.player(3, &address)
+    };
+    let request = world.ask(out, back_to(&room, ticket));
+    assert_eq!(world.fakes[out].answer(request), None, "the host is asked");
+    answer_last(&mut world, host, false);
+    assert!(matches!(world.fakes[out].answer(request), Some(Err(RequestError::Refused { .. }))));
+}
+
+#[test]
+fn who_comes_first_after_a_restart_with_an_old_ticket_does_not_keep_the_room() {
+    let (mut world, [host, member, _], room, ticket) = kicked(named("r"), false);
+    let (of_host, of_member) = (world.fakes[host].ticket(), world.fakes[member].ticket());
+    world.restart();
+    let out = world.player(3, "198.51.100.2:5000");
+    assert!(matches!(world.answer(out, back_to(&room, ticket)), Ok(Response::Room(_))));
+    // It says that the host is silent, until it hosts.
+    let seen = traversal_core::wire::message::ToServer::HostSeen { room: room.id, epoch: 0, heard: false };
+    world.say(out, seen);
+    world.pass(Duration::from_secs(5));
+    assert_eq!(world.fakes[out].members(), [world.fakes[out].id()], "it hosts");
+
+    let member = world.player(2, "198.51.100.1:5000");
+    assert!(matches!(world.answer(member, back_to(&room, of_member)), Ok(Response::Room(_))));
+    let host = world.player(1, "203.0.113.1:4000");
+    assert!(matches!(world.answer(host, back_to(&room, of_host)), Ok(Response::Room(_))));
+    let ended = world.fakes[out]
+        .told
+        .iter()
+        .any(|message| matches!(message, ToPlayer::RoomEnded { reason: RoomEnd::HostReplaced { .. }, .. }));
+    assert!(ended, "it is out");
+    let inside = world.fakes[host].members();
+    assert_eq!(inside, [world.fakes[host].id(), world.fakes[member].id()]);
+}
+
+#[test]
+fn who_takes_a_room_up_says_nothing_about_it_that_the_host_did_not_say() {
+    // The host wants neither another host nor strangers.
+    let options = RoomOptions { migrate: false, ..named("r") };
+    let (mut world, [_, member, _], room, _) = kicked(options, false);
+    let of_member = world.fakes[member].ticket();
+    world.restart();
+    let member = world.player(2, "198.51.100.1:5000");
+    let lie = RoomInfo { migrate: true, ..room.clone() };
+    assert_eq!(world.answer(member, back_to(&lie, of_member)), Err(RequestError::NoSuchRoom));
+
+    let options = RoomOptions { password: Some("sesame".into()), ..named("r") };
+    let mut world = World::new();
+    let host = world.player(1, "203.0.113.1:4000");
+    let room = world.host(host, options.clone());
+    let member = world.player(2, "198.51.100.1:5000");
+    let join = Request::JoinRoom {
+        target: traversal_core::wire::message::RoomTarget::Name("r".into()),
+        password: options.password.clone(),
+    };
+    assert!(world.answer(member, join.clone()).is_ok());
+    let (of_host, of_member) = (world.fakes[host].ticket(), world.fakes[member].ticket());
+    world.restart();
+    let member = world.player(2, "198.51.100.1:5000");
+    let lie = RoomInfo { capacity: 64, public: true, ..room.clone() };
+    let Ok(Response::Room(restored)) = world.answer(member, back_to(&lie, of_member)) else { panic!("in") };
+    assert_eq!((restored.capacity, restored.public), (room.capacity, room.public));
+    let stranger = world.player(8, "192.0.2.8:4000");
+    for request in [by_name("r"), join.clone()] {
+        assert_eq!(
+            world.answer(stranger, request),
+            Err(RequestError::WrongPassword),
+            "until the host is back"
+        );
+    }
+    let host = world.player(1, "203.0.113.1:4000");
+    let back = Request::TakeUpRoom { ticket: of_host, code: room.code.clone(), options };
+    assert!(matches!(world.answer(host, back), Ok(Response::Room(_))));
+    assert!(world.answer(stranger, join).is_ok(), "the host's word counts again");
+}
+
+#[test]
+fn a_ticket_ends_after_a_day() {
+    let mut world = World::new();
+    world.server.set_time_of_day(world.now, 1_800_000_000);
+    let host = world.player(1, "203.0.113.1:4000");
+    let room = world.host(host, named("r"));
+    let ticket = world.fakes[host].ticket();
+    for (later, good) in [(86_000, true), (87_000, false)] {
+        world.restart();
+        world.server.set_time_of_day(world.now, 1_800_000_000 + later);
+        let again = world.player(1, "203.0.113.1:4000");
+        let answer = world.answer(again, back_to(&room, ticket));
+        assert_eq!(matches!(answer, Ok(Response::Room(_))), good, "{answer:?}");
+    }
+}
