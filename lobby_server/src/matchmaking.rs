@@ -16,6 +16,8 @@ use traversal_core::wire::message::{
 pub(crate) struct Party {
     pub(crate) info: PlayerInfo,
     pub(crate) ephemeral: [u8; 32],
+    /// Its lasting key.
+    pub(crate) key: [u8; 32],
     /// The validated address of its session.
     pub(crate) public: SocketAddr,
     /// Its validated address in the other family, if it has one.
@@ -198,6 +200,7 @@ pub(crate) fn plans(
         epoch: 0,
         mesh: false,
         peer_rtt_ms: peer.rtt.and_then(|rtt| u32::try_from(rtt.as_millis()).ok()),
+        peer_key: peer.key,
     };
     (plan(host, joiner, true), plan(joiner, host, false))
 }
@@ -230,6 +233,7 @@ mod tests {
         Party {
             info: PlayerInfo { id: PlayerId([1; 16]), name: "p".into() },
             ephemeral: [2; 32],
+            key: [3; 32],
             public: public.parse().unwrap(),
             mapped: None,
             local: local.iter().map(|address| address.parse().unwrap()).collect(),

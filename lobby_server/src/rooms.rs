@@ -12,6 +12,7 @@ use traversal_core::wire::message::{
     MAX_METADATA, MAX_NAME, MAX_PASSWORD, MAX_ROOM_NAME, MEMBERS_PER_PART, MESH_CAPACITY, PlayerInfo,
     RequestError, RoomInfo, RoomOptions, RoomSummary, RoomTerms, ToPlayer, Topology,
 };
+use traversal_core::wire::secret::same;
 
 use crate::kicked::Kicked;
 use crate::limits::{Bucket, Rate};
@@ -189,8 +190,7 @@ impl PasswordHash {
     }
 
     fn matches(&self, password: &str) -> bool {
-        let other = Self::hash(&self.salt, password);
-        self.hash.iter().zip(other).fold(0, |diff, (a, b)| diff | (a ^ b)) == 0
+        same(&self.hash, &Self::hash(&self.salt, password))
     }
 }
 

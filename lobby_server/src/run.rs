@@ -302,6 +302,11 @@ impl BoundServer {
             }
             let now = Instant::now();
             self.streams.turn(now, &mut self.server);
+            if self.server.wants_entropy()
+                && let Ok(entropy) = key::entropy()
+            {
+                self.server.mix_entropy(entropy);
+            }
             if self.server.poll_timeout().is_some_and(|due| due <= now) {
                 self.server.handle_timeout(now);
                 if guard.woken(now, self.server.poll_timeout()) {

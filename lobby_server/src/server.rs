@@ -45,6 +45,7 @@ use traversal_core::id::{JoinId, PlayerId, RoomId};
 use traversal_core::wire::handshake::{ServerHandshake, refuse_unknown_session};
 use traversal_core::wire::message::Frame;
 use traversal_core::wire::port_report::ReportKey;
+use traversal_core::wire::secret::{MacKey, mixed};
 use traversal_core::wire::session::session_of;
 use traversal_core::wire::{Kind, MAX_DATAGRAM};
 
@@ -77,11 +78,20 @@ const TICK: Duration = Duration::from_millis(1);
 
 /// Checks the token of a login.
 pub trait TokenCheck: Send {
-    /// Whether this player may log in.
+    /// Whether this player may log in. Is to change nothing: a copy of a login, sent by somebody else, comes here too.
     ///
     /// # Errors
     /// Why not, for the player to read.
     fn check(&self, game: &str, player: PlayerId, name: &str, token: &[u8]) -> Result<(), String>;
+
+    /// The player has proven to be there: a token that serves once is used up here, and no sooner.
+    ///
+    /// # Errors
+    /// Why not, for the player to read: its session ends.
+    fn spend(&self, game: &str, player: PlayerId, token: &[u8]) -> Result<(), String> {
+        let _ = (game, player, token);
+        Ok(())
+    }
 }
 
 /// The server core. See the module for its run loop.
@@ -109,11 +119,15 @@ pub struct Server {
     /// Sessions that have something to send or whose timer may have changed.
     dirty: BTreeSet<u64>,
     incoming: Incoming,
+    /// There was a handshake since entropy was mixed in.
+    handshakes: bool,
     transmits: VecDeque<ServerTransmit>,
     commands: VecDeque<RegistryCommand>,
     next_registry: u64,
     hello_limit: PrefixLimiter,
     report_key: ReportKey,
+    /// Makes what proves an address.
+    path_key: MacKey,
     /// Sealed datagrams of sessions that are not known.
     unknown_limit: PrefixLimiter,
     login_limit: PrefixLimiter,
@@ -149,11 +163,14 @@ impl Server {
         rng.fill_bytes(&mut cookie_key);
         let mut report_key = [0; 32];
         rng.fill_bytes(&mut report_key);
+        let mut path_key = [0; 32];
+        rng.fill_bytes(&mut path_key);
         let mut limiter_key = [0; 16];
         rng.fill_bytes(&mut limiter_key);
         Self {
             handshake: ServerHandshake::new(identity, cookie_key, now),
             report_key: ReportKey::new(report_key),
+            path_key: MacKey::new(path_key),
             hello_limit: PrefixLimiter::new(config.hello_rate, limiter_key, now),
             unknown_limit: PrefixLimiter::new(config.hello_rate, limiter_key, now),
             login_limit: PrefixLimiter::new(config.login_rate, limiter_key, now),
@@ -181,6 +198,7 @@ impl Server {
             timers: Timers::default(),
             dirty: BTreeSet::new(),
             incoming: Incoming::default(),
+            handshakes: false,
             transmits: VecDeque::new(),
             commands: VecDeque::new(),
             next_registry: 0,
@@ -196,6 +214,18 @@ impl Server {
     /// Has every login's token checked.
     pub fn set_token_check(&mut self, check: Box<dyn TokenCheck>) {
         self.token_check = Some(check);
+    }
+
+    /// A handshake was made since entropy was last mixed in: the driver is to give some
+    /// ([`mix_entropy`](Self::mix_entropy)). A simulator does not, and has the same run from the same seed.
+    pub fn wants_entropy(&self) -> bool {
+        self.handshakes
+    }
+
+    /// Input: 32 bytes from the system's entropy.
+    pub fn mix_entropy(&mut self, entropy: [u8; 32]) {
+        self.rng = mixed(&mut self.rng, entropy);
+        self.handshakes = false;
     }
 
     /// Tells the time of day, in seconds since 1970: tickets of rooms end after a day then, also over a restart.
@@ -285,7 +315,7 @@ impl Server {
         let reply = if self.stopping {
             ServerHandshake::refuse_busy(datagram)
         } else {
-            self.handshake.handle_hello(now, route.peer, datagram).ok()
+            self.handshake.handle_hello(now, (route.peer, self.is_stream(route)), datagram).ok()
         };
         let Some(reply) = reply.filter(|reply| reply.len() <= datagram.len()) else {
             self.counters.dropped += 1;
@@ -311,7 +341,8 @@ impl Server {
         self.counters.dropped += 1;
         if kind == Kind::Control
             && self.unknown_limit.allow(route.peer.ip(), now)
-            && let Some(reply) = refuse_unknown_session(datagram)
+            && let Some(reply) =
+                refuse_unknown_session(datagram, |id| self.handshake.reset_token(self.config.node, id))
         {
             self.transmit(route, reply);
         }

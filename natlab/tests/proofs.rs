@@ -1,4 +1,4 @@
-//! `docs/proofs.md` and `docs/threat-model.md` name tests: they exist, in the files that it says.
+//! `docs/proofs.md` and `docs/threat-model.md` name tests: they exist, in the files that they say.
 
 #![allow(clippy::unwrap_used)]
 

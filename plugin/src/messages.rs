@@ -291,6 +291,12 @@ pub struct PeerConnected {
     pub host: bool,
     /// A pair of a mesh, neither of whom hosts: there is no renet between them, but [`Datagrams`](crate::Datagrams).
     pub mesh: bool,
+    /// The other side has shown that it holds the private key of `peer.id`, which takes no word of the lobby server's: who
+    /// knows that id from elsewhere (a contact, an invitation) knows who this is.
+    pub proven: bool,
+    /// Six groups of four digits, the same on both sides. Two players who do not know each other's ids read them to each
+    /// other: if they agree, nobody stands between the two, the lobby server neither.
+    pub code: String,
 }
 
 /// Outcome: the game plays over the relay, and no direct path was found in time. The game need not do anything.

@@ -150,7 +150,7 @@ impl World<'_> {
             Event::Plan { peer, role, methods, host, mesh } => {
                 self.out.peer_planned.write(m::PeerPlanned { peer, role, methods, host, mesh });
             }
-            Event::PeerConnected { peer, host, mesh, path } => {
+            Event::PeerConnected { peer, host, mesh, path, proven, code } => {
                 if let Some(old) = self.peers.0.remove(&peer.id) {
                     // The player is back before its old connection was missed.
                     self.disconnected(old, MatchEnd::Replaced.into());
@@ -163,7 +163,8 @@ impl World<'_> {
                 if !mesh {
                     self.hand_off.changes.push(Change::Connected { player: peer.id, client_id, host });
                 }
-                self.out.peer_connected.write(m::PeerConnected { peer, client_id, path, host, mesh });
+                let connected = m::PeerConnected { peer, client_id, path, host, mesh, proven, code };
+                self.out.peer_connected.write(connected);
             }
             Event::PeerRelayed { peer, report } => {
                 self.out.peer_relayed.write(m::PeerRelayed { peer, report });

@@ -18,6 +18,7 @@ use traversal_core::{
 
 use crate::config::TraversalConfig;
 use crate::driver::{GameDatagram, Report, Request, Shared, WAKE, token};
+use crate::identity;
 use crate::kept_profiles::Keeper;
 use crate::resolve::{Names, Resolved};
 use crate::sockets::{Buffer, Socket};
@@ -220,6 +221,11 @@ impl Turn {
         self.receive();
         self.turn_stream();
         let now = Instant::now();
+        if self.agent.wants_entropy()
+            && let Ok(entropy) = identity::entropy()
+        {
+            self.agent.mix_entropy(entropy);
+        }
         if self.agent.poll_timeout().is_some_and(|due| due <= now) {
             self.agent.handle_timeout(now);
             if self.guard.woken(now, self.agent.poll_timeout()) {

@@ -27,6 +27,7 @@ use crate::sockets::{Owner, Sockets};
 use crate::timer::{due, earliest};
 use crate::wire::Dropped;
 use crate::wire::message::PunchPlan;
+use crate::wire::secret::mixed;
 pub use reading::Said;
 
 /// Rounds of one wake-up: what one part finds out may make another one due at once, as a silent path has the link ask
@@ -158,6 +159,25 @@ impl Agent {
     /// The path to a player at present.
     pub fn path(&self, now: Instant, player: PlayerId) -> Option<PathInfo> {
         self.peer(player)?.path_info(now)
+    }
+
+    /// A login has begun since entropy was last mixed in: the driver is to give some
+    /// ([`mix_entropy`](Self::mix_entropy)), so that each handshake has fresh keys whatever became of the seed. A
+    /// simulator does not, and has the same run from the same seed.
+    pub fn wants_entropy(&self) -> bool {
+        self.link.has_begun()
+    }
+
+    /// Input: 32 bytes from the system's entropy.
+    pub fn mix_entropy(&mut self, entropy: [u8; 32]) {
+        self.rng = mixed(&mut self.rng, entropy);
+        self.link.forget_begun();
+    }
+
+    /// A key for another protocol between this player and the other one, the same on both sides; none without a
+    /// connection. See [`PairChannel::export`](crate::wire::pair::PairChannel::export).
+    pub fn export(&self, player: PlayerId, label: &[u8], context: &[u8]) -> Option<[u8; 32]> {
+        Some(self.peer(player).filter(|peer| peer.is_connected())?.export(label, context))
     }
 
     fn peer(&self, player: PlayerId) -> Option<&Peer> {

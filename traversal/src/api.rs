@@ -350,6 +350,12 @@ pub enum Event {
         mesh: bool,
         /// By which way.
         path: PathInfo,
+        /// The other side has shown that it holds the private key of `peer.id`, which takes no word of the server's: who
+        /// knows that id from elsewhere knows who this is.
+        proven: bool,
+        /// The same on both sides, for two players who do not know each other's ids: see
+        /// [`PairChannel::code`](crate::wire::pair::PairChannel::code).
+        code: String,
     },
     /// The game plays over the relay, and no direct path was found within the deadline: why.
     PeerRelayed {

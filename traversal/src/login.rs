@@ -14,6 +14,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use rand_chacha::rand_core::RngCore;
+use zeroize::Zeroizing;
 
 use crate::Identity;
 use crate::api::{Event, LobbyError, LobbyState, SocketId, StreamState};
@@ -22,8 +23,9 @@ use crate::cx::{Cx, Uplink};
 use crate::wire::handshake::parse_unknown_session;
 use crate::wire::message::{Frame, Login, ToPlayer};
 use crate::wire::port_report::PortReport;
+use crate::wire::secret::same;
 use crate::wire::{Dropped, Kind};
-pub(crate) use online::Online;
+pub(crate) use online::{MatchUse, Online};
 use shaking::Shaking;
 use stream::Stream;
 
@@ -40,6 +42,8 @@ pub(crate) struct LobbyLink {
     blocked: bool,
     /// The session moved between UDP and the stream, or to another public address, and the agent was not told yet.
     moved: bool,
+    /// A login has begun since the driver was asked for entropy last.
+    begun: bool,
 }
 
 #[derive(Debug)]
@@ -98,7 +102,16 @@ impl LobbyLink {
             stream: Stream::default(),
             blocked: false,
             moved: false,
+            begun: false,
         }
+    }
+
+    pub(crate) fn has_begun(&self) -> bool {
+        self.begun
+    }
+
+    pub(crate) fn forget_begun(&mut self) {
+        self.begun = false;
     }
 
     pub(crate) fn online(&mut self) -> Option<&mut Online> {
@@ -178,9 +191,10 @@ impl LobbyLink {
     }
 
     fn start(&mut self, cx: &mut Cx<'_>) {
-        let mut secret = [0; 32];
-        cx.rng.fill_bytes(&mut secret);
-        let ephemeral = Identity::from_secret(secret);
+        self.begun = true;
+        let mut secret = Zeroizing::new([0; 32]);
+        cx.rng.fill_bytes(&mut *secret);
+        let ephemeral = Identity::from_secret(*secret);
         let relay_only = cx.config.relay == RelayPolicy::Only;
         let login = Login {
             game: cx.config.game.clone(),
@@ -191,7 +205,7 @@ impl LobbyLink {
             local: if relay_only || !cx.config.lan { Vec::new() } else { cx.local_endpoints() },
             relay_only,
         };
-        let shaking = Shaking::new(cx, login, ephemeral, self.blocked);
+        let shaking = Shaking::new(cx, &self.servers, login, ephemeral, self.blocked);
         self.state = State::Shaking(Box::new(shaking));
         self.handle_timeout(cx, cx.config.keepalive);
     }
@@ -234,9 +248,10 @@ impl LobbyLink {
         match (&mut self.state, Kind::of(datagram)) {
             (State::Shaking(_), _) => self.handle_handshake(cx, way, datagram),
             (State::Online(online), Some(Kind::Refuse)) => {
-                // Only somebody on the path knows the session's number; such a one could as well drop everything.
+                // Whoever sees the session's number could say so; the token, only the server.
+                let said = parse_unknown_session(datagram).filter(|(id, _)| *id == online.session.id());
                 if online.uplink() == (Uplink { socket, server: from })
-                    && parse_unknown_session(datagram) == Some(online.session.id())
+                    && said.is_some_and(|(_, token)| same(&token, &online.welcome.reset))
                 {
                     return Ok(self.lost(cx, LobbyError::Lost));
                 }

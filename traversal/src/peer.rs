@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use rand_chacha::rand_core::RngCore;
+use zeroize::Zeroize;
 
 use crate::Identity;
 use crate::address::{is_local, is_sendable};
@@ -17,12 +18,12 @@ use crate::attempt::{Attempt, Hands};
 use crate::config::{AgentConfig, RelayPolicy};
 use crate::cx::Cx;
 use crate::failure::{FailureReason, Stage};
-use crate::id::MatchId;
+use crate::id::{MatchId, PlayerId};
 use crate::path::{Paths, RELAY, kind_of};
 use crate::timer::{due, earliest};
 use crate::wire::Dropped;
 use crate::wire::message::{Method, PlayerInfo, PunchPlan};
-use crate::wire::pair::{Opened, PairChannel, PairMessage};
+use crate::wire::pair::{Opened, PairChannel, PairKeys, PairMessage};
 
 use punching::{head_start, hold_back, is_tested};
 
@@ -88,17 +89,28 @@ pub(crate) enum PeerNews {
 }
 
 impl Peer {
-    /// None when the plan's keys are no keys.
+    /// None when the plan's keys are no keys, or not those of the player that it names.
     pub(crate) fn new(
         cx: &mut Cx<'_>,
         hands: &mut Hands<'_>,
-        plan: PunchPlan,
+        mut plan: PunchPlan,
         ephemeral: &Identity,
         requested: Instant,
     ) -> Option<Self> {
         let now = cx.now;
-        let channel =
-            PairChannel::new(plan.match_id, ephemeral, &plan.peer_ephemeral, &plan.pair_secret, plan.host)?;
+        if PlayerId::from_public_key(&plan.peer_key) != plan.peer.id {
+            return None;
+        }
+        let keys = PairKeys {
+            identity: cx.identity,
+            ephemeral,
+            peer_key: &plan.peer_key,
+            peer_ephemeral: &plan.peer_ephemeral,
+            pair_secret: &plan.pair_secret,
+            host: plan.host,
+        };
+        let channel = PairChannel::new(plan.match_id, &keys)?;
+        plan.pair_secret.zeroize();
         let mut seed = [0; 32];
         cx.rng.fill_bytes(&mut seed);
         let mut paths = Paths::new(seed);
@@ -176,8 +188,8 @@ impl Peer {
         self.channel.read(datagram)
     }
 
-    pub(crate) fn export_key(&self) -> [u8; 32] {
-        self.channel.export_key()
+    pub(crate) fn export(&self, label: &[u8], context: &[u8]) -> [u8; 32] {
+        self.channel.export(label, context)
     }
 
     /// Socket and address of the path in use.
@@ -303,7 +315,9 @@ impl Peer {
         }
         self.stage = PeerStage::Connected;
         let mesh = self.plan.mesh;
-        cx.emit(Event::PeerConnected { peer: self.info.clone(), host: self.host && !mesh, mesh, path });
+        let (proven, code) = (self.channel.is_proven(), self.channel.code());
+        let (peer, host) = (self.info.clone(), self.host && !mesh);
+        cx.emit(Event::PeerConnected { peer, host, mesh, path, proven, code });
         if relayed && self.attempt.is_idle() {
             // Nothing is being tried that this could be the end of.
             _ = self.tell_relayed(cx, Stage::Punch, self.failure_reason(cx.config));

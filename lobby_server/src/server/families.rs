@@ -3,11 +3,11 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use rand_chacha::rand_core::RngCore;
 use traversal_core::wire::Kind;
 use traversal_core::wire::message::{Frame, REGISTER_TAG};
+use traversal_core::wire::secret::CODE;
 
-use super::moving::Challenge;
+use super::moving::OTHER_FAMILY;
 use super::{Route, Server, ServerSocket};
 use crate::matchmaking::{Reach, reach};
 
@@ -53,30 +53,20 @@ impl Server {
             *heard = now;
             return self.tell_registered(now, id, route);
         }
-        let token = match &client.other_challenge {
-            Some(open) if open.route == route => open.token,
-            _ => {
-                let mut token = [0; 16];
-                self.rng.fill_bytes(&mut token);
-                token
-            }
-        };
-        client.other_challenge = Some(Challenge { token, route, sent: now });
+        let Some(token) = self.path_token(id, route, OTHER_FAMILY, self.path_epoch(now)) else { return };
+        let Some(client) = self.sessions.get_mut(&id) else { return };
         if let Some(datagram) = client.session.seal(now, Kind::Probe, &Frame::PathChallenge { token }) {
             self.transmit(route, datagram);
         }
     }
 
     /// The echo: the address is this player's, and those who are matched with it are told.
-    pub(super) fn register_response(&mut self, now: Instant, id: u64, route: Route, token: [u8; 16]) {
-        let Some(client) = self.sessions.get_mut(&id) else { return };
-        let proven =
-            client.other_challenge.as_ref().is_some_and(|open| open.token == token && open.route == route);
-        if !proven {
+    pub(super) fn register_response(&mut self, now: Instant, id: u64, route: Route, token: &[u8; CODE]) {
+        if !self.proves(now, id, route, OTHER_FAMILY, token) {
             self.counters.dropped += 1;
             return;
         }
-        client.other_challenge = None;
+        let Some(client) = self.sessions.get_mut(&id) else { return };
         client.other = Some((route.peer, now));
         let player = client.player;
         tracing::debug!(%player, address = %route.peer, "reached in the other family too");

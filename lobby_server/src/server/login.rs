@@ -15,7 +15,7 @@ use traversal_core::wire::handshake::{PendingLogin, ServerHandshake};
 use traversal_core::wire::message::{LoginRefusal, MAX_LOCAL_ADDRESSES, MAX_TOKEN, Welcome};
 
 use super::mapped_ports::MappedPort;
-use super::session::Client;
+use super::session::{Client, HalfOpen};
 use super::{Route, Server};
 use crate::limits::Bucket;
 use crate::matchmaking::{Reach, reach};
@@ -37,6 +37,11 @@ pub(super) struct RecentInits {
 impl RecentInits {
     fn answer(&self, hash: &[u8; 32]) -> Option<&(SocketAddr, Vec<u8>)> {
         self.answers.get(hash)
+    }
+
+    /// The session that it led to is over, so the same question is a new one.
+    pub(super) fn forget(&mut self, hash: &[u8; 32]) {
+        self.answers.remove(hash);
     }
 
     fn keep(&mut self, now: Instant, hash: [u8; 32], from: SocketAddr, answer: Vec<u8>) {
@@ -67,7 +72,9 @@ impl Server {
             self.counters.limited += 1;
             return;
         }
-        let handled = self.handshake.handle_init(now, route.peer, datagram, &mut self.rng);
+        self.handshakes = true;
+        let handled =
+            self.handshake.handle_init(now, (route.peer, self.is_stream(route)), datagram, &mut self.rng);
         // What failed before any work was done could come from anybody, under anybody's address.
         if !matches!(handled, Err(Dropped::BadCookie | Dropped::Malformed)) {
             self.login_limit.allow(route.peer.ip(), now);
@@ -98,17 +105,19 @@ impl Server {
             probe_targets: self.probe_targets(route),
             session_timeout_s: self.config.session_timeout.as_secs() as u32,
             other_family: self.other_family(route),
+            reset: self.handshake.reset_token(self.config.node, id).unwrap_or_default(),
         };
-        let player = pending.player;
+        let (player, key) = (pending.player, pending.public_key);
         pending.login.local.truncate(MAX_LOCAL_ADDRESSES);
         pending.login.local.iter_mut().for_each(|address| *address = canonical(*address));
-        pending.login.token.clear();
+        let token = std::mem::take(&mut pending.login.token);
         let login = pending.login.clone();
         let Ok((answer, session)) = pending.accept(&welcome, now) else { return };
         self.inits.keep(now, hash, route.peer, answer.clone());
         self.census.enter(id, (route.socket, route.peer));
         let client = Client {
             player,
+            key,
             login,
             profile: NatProfile::default(),
             manual: NatFacts::NONE,
@@ -117,10 +126,11 @@ impl Server {
             route,
             former: None,
             other: None,
-            other_challenge: None,
             mapped_port: MappedPort::default(),
             challenge: None,
             confirmed: false,
+            half_open: Some(HalfOpen { init: hash, token }),
+            moves: 0,
             probes: Bucket::full(self.config.probe_rate, now),
             knocks: Bucket::full(self.config.knock_rate, now),
             frames: Bucket::full(self.config.frame_rate, now),

@@ -10,6 +10,7 @@ use std::time::Instant;
 use rand_chacha::rand_core::RngCore;
 use traversal_core::wire::Kind;
 use traversal_core::wire::message::{Facts, Frame, ToPlayer};
+use traversal_core::wire::secret::same;
 
 use super::session::Client;
 use super::{Route, Server};
@@ -89,7 +90,7 @@ impl Server {
         match (token, client.mapped_port.asked) {
             (None, _) => client.mapped_port = MappedPort::default(),
             (Some(token), Some(asked))
-                if token == asked.token && asked.address.ip() == client.route.peer.ip() =>
+                if same(&token, &asked.token) && asked.address.ip() == client.route.peer.ip() =>
             {
                 // The next check is to be proven anew.
                 client.mapped_port = MappedPort { asked: None, proven: Some(asked.address) };

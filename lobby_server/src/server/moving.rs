@@ -2,28 +2,47 @@
 
 use std::time::{Duration, Instant};
 
-use rand_chacha::rand_core::RngCore;
 use traversal_core::wire::Kind;
 use traversal_core::wire::message::{Frame, MatchEnd, RoomEnd, ToPlayer};
+use traversal_core::wire::secret::{CODE, same};
 
 use super::keeping::KeptMatches;
+use super::requests::cut;
 use super::session::{Client, Player};
 use super::{Route, Server, Timer};
 
 /// How long what comes by the way that a session has left for a stream, or a stream for it, is still as good.
 const LEFT: Duration = Duration::from_secs(1);
 
+/// What proves the address of a session, and that in the other family.
+const SESSION: &[u8] = b"session";
+pub(super) const OTHER_FAMILY: &[u8] = b"other family";
+/// A challenge may be answered for one to two of these.
+const PATH_EPOCH: Duration = Duration::from_secs(10);
+
+/// The last challenge: it is not repeated at once.
 pub(super) struct Challenge {
-    pub(super) token: [u8; 16],
-    pub(super) route: Route,
-    pub(super) sent: Instant,
+    route: Route,
+    sent: Instant,
 }
 
 impl Server {
-    /// The first sealed datagram of a session: the player is in, and its older session is over.
-    pub(super) fn confirm(&mut self, now: Instant, id: u64) {
-        let Some(client) = self.sessions.get(&id) else { return };
+    /// The first sealed datagram of a session: the player is in, and its older session is over. False: its token is not
+    /// taken, and the session over.
+    pub(super) fn confirm(&mut self, now: Instant, id: u64) -> bool {
+        let Some(client) = self.sessions.get_mut(&id) else { return false };
         let (player, game) = (client.player, client.login.game.clone());
+        let token = client.half_open.take().map(|half_open| half_open.token).unwrap_or_default();
+        if let Some(check) = &self.token_check
+            && let Err(reason) = check.spend(&game, player, &token)
+        {
+            self.counters.logins_refused += 1;
+            tracing::debug!(%player, reason, "token refused");
+            client.session.send_once(now, &Frame::Goodbye { reason: cut(reason), stay_away: true });
+            self.flush(id);
+            self.forget_client(id);
+            return false;
+        }
         self.counters.logins += 1;
         tracing::info!(%player, game, "logged in");
         let mut room = None;
@@ -51,6 +70,41 @@ impl Server {
                 self.leave_room(now, player, MatchEnd::Left);
             }
         }
+        true
+    }
+
+    /// What has to be echoed from an address to prove it. Made of the address, so that nothing has to be kept, and nobody
+    /// who causes challenges for other addresses can have a good one forgotten.
+    pub(super) fn path_token(&self, id: u64, route: Route, family: &[u8], epoch: u64) -> Option<[u8; CODE]> {
+        let moves = self.sessions.get(&id)?.moves;
+        let address = route.peer.to_string();
+        let parts = [
+            &id.to_le_bytes()[..],
+            address.as_bytes(),
+            &[u8::from(self.is_stream(route))],
+            &moves.to_le_bytes(),
+            &epoch.to_le_bytes(),
+        ];
+        self.path_key.code(family, &parts)
+    }
+
+    pub(super) fn path_epoch(&self, now: Instant) -> u64 {
+        now.saturating_duration_since(self.start).as_secs() / PATH_EPOCH.as_secs()
+    }
+
+    /// Whether this was echoed in time.
+    pub(super) fn proves(
+        &self,
+        now: Instant,
+        id: u64,
+        route: Route,
+        family: &[u8],
+        token: &[u8; CODE],
+    ) -> bool {
+        let present = self.path_epoch(now);
+        [present, present.saturating_sub(1)]
+            .into_iter()
+            .any(|epoch| self.path_token(id, route, family, epoch).is_some_and(|own| same(&own, token)))
     }
 
     /// The session has just gone from this way to another: what was on its way there does not bring it back.
@@ -80,28 +134,22 @@ impl Server {
         {
             return;
         }
-        let token = match &client.challenge {
-            Some(open) if open.route == route => open.token,
-            _ => {
-                let mut token = [0; 16];
-                self.rng.fill_bytes(&mut token);
-                token
-            }
-        };
-        client.challenge = Some(Challenge { token, route, sent: now });
+        client.challenge = Some(Challenge { route, sent: now });
+        let Some(token) = self.path_token(id, route, SESSION, self.path_epoch(now)) else { return };
+        let Some(client) = self.sessions.get_mut(&id) else { return };
         if let Some(datagram) = client.session.seal(now, Kind::Control, &Frame::PathChallenge { token }) {
             self.transmit(route, datagram);
         }
     }
 
-    pub(super) fn path_response(&mut self, now: Instant, id: u64, route: Route, token: [u8; 16]) {
-        let Some(client) = self.sessions.get_mut(&id) else { return };
-        let proven = client.challenge.as_ref().is_some_and(|open| open.token == token && open.route == route);
-        if !proven {
+    pub(super) fn path_response(&mut self, now: Instant, id: u64, route: Route, token: &[u8; CODE]) {
+        if !self.proves(now, id, route, SESSION, token) {
             self.counters.dropped += 1;
             return;
         }
+        let Some(client) = self.sessions.get_mut(&id) else { return };
         client.challenge = None;
+        client.moves = client.moves.wrapping_add(1);
         if !self.census.may_turn(id, route.peer.ip(), &self.config.places()) {
             // That address has its share of sessions: this one stays where it was.
             self.counters.limited += 1;

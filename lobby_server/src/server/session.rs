@@ -26,6 +26,8 @@ use crate::relay::RelayMode;
 /// A session: one login of a player.
 pub(super) struct Client {
     pub(super) player: PlayerId,
+    /// The player's lasting key.
+    pub(super) key: [u8; 32],
     pub(super) login: Login,
     pub(super) profile: NatProfile,
     /// What of it was set by hand (M9).
@@ -40,11 +42,14 @@ pub(super) struct Client {
     /// What its router forwards to it.
     pub(super) mapped_port: MappedPort,
     pub(super) challenge: Option<Challenge>,
+    /// How often the session has moved: what was to prove an address before does so no more.
+    pub(super) moves: u32,
     /// Where it is reached in the other family, and when that was last heard of.
     pub(super) other: Option<(SocketAddr, Instant)>,
-    pub(super) other_challenge: Option<Challenge>,
     /// A sealed datagram came: this is no replayed handshake.
     pub(super) confirmed: bool,
+    /// Kept until then.
+    pub(super) half_open: Option<HalfOpen>,
     pub(super) probes: Bucket,
     pub(super) knocks: Bucket,
     pub(super) frames: Bucket,
@@ -54,6 +59,14 @@ pub(super) struct Client {
     /// When it last sent something to be relayed.
     pub(super) relayed_at: Option<Instant>,
     pub(super) next_ping: u32,
+}
+
+/// What is kept of a login until the player has proven to be there.
+pub(super) struct HalfOpen {
+    /// Of the first Noise message.
+    pub(super) init: [u8; 32],
+    /// The login's token, to be spent then.
+    pub(super) token: Vec<u8>,
 }
 
 /// A player that is logged in.
@@ -98,7 +111,9 @@ impl Server {
         if !client.confirmed {
             client.confirmed = true;
             self.census.confirm(id);
-            self.confirm(now, id);
+            if !self.confirm(now, id) {
+                return;
+            }
         }
         if kind == Kind::Control && datagram.len() >= MIN_SEALED {
             self.notice_address(now, id, route);
@@ -126,9 +141,9 @@ impl Server {
             Frame::Ping { .. } if !proven => {}
             Frame::Ping { id: ping } => self.pong(now, id, ping),
             Frame::PathResponse { token } if kind == Kind::Probe => {
-                self.register_response(now, id, route, token);
+                self.register_response(now, id, route, &token);
             }
-            Frame::PathResponse { token } => self.path_response(now, id, route, token),
+            Frame::PathResponse { token } => self.path_response(now, id, route, &token),
             Frame::Probe(probe) => self.handle_probe(now, id, route, probe, datagram.len()),
             Frame::Goodbye { .. } => self.end_session(now, id, MatchEnd::Left),
             Frame::Ack { .. }
@@ -228,6 +243,9 @@ impl Server {
         {
             self.counters.timeouts += 1;
             tracing::debug!(player = %client.player, "session timed out");
+            if let Some(half_open) = client.half_open.take() {
+                self.inits.forget(&half_open.init);
+            }
             self.end_session(now, id, MatchEnd::Gone);
             return;
         }
@@ -317,6 +335,7 @@ impl Server {
         Some(Party {
             info: PlayerInfo { id: player, name: client.login.name.clone() },
             ephemeral: client.login.ephemeral,
+            key: client.key,
             public: client.route.peer,
             other: client.other_address(),
             mapped,

@@ -7,6 +7,7 @@ use traversal_core::id::{PlayerId, RequestId, RoomId};
 use traversal_core::wire::message::{
     PlayerInfo, RequestError, Response, RoomEnd, RoomOptions, RoomTerms, RoomTicket, ToPlayer, Topology,
 };
+use traversal_core::wire::secret::same;
 
 use super::creating::Claim;
 use super::joining::JoinWish;
@@ -88,9 +89,7 @@ impl Server {
         let left = state.room.filter(|room| *room != ticket.room);
         let code = rooms::former_code(code).ok_or(RequestError::BadTicket)?;
         let seal = self.seal(&client.login.game, options.name.trim(), &code, &ticket, player);
-        // Without an early exit.
-        let fits =
-            seal.is_some_and(|seal| seal.iter().zip(ticket.seal).fold(0, |diff, (a, b)| diff | (a ^ b)) == 0);
+        let fits = seal.is_some_and(|seal| same(&seal, &ticket.seal));
         if !fits || self.time_of_day(now).is_some_and(|seconds| ticket.until_s < seconds) {
             return Err(RequestError::BadTicket);
         }

@@ -8,6 +8,7 @@ mod junk;
 mod keeping;
 mod kicked;
 mod knocks;
+mod logins;
 mod mapped_ports;
 mod mesh;
 mod migration;

@@ -4,6 +4,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod clear_text;
 mod peer;
 mod server;
 mod stage;
@@ -22,7 +23,7 @@ use traversal_core::wire::message::{
 };
 use traversal_core::{Caps, Event};
 
-use server::nobody;
+use server::{identity_of, nobody};
 use stage::{BYSTANDERS, LAN_BYSTANDER, Stage};
 
 /// A NAT as only a liar has it.
@@ -128,6 +129,7 @@ fn plan(rng: &mut ChaCha8Rng, number: u64, key: [u8; 32]) -> PunchPlan {
         epoch: if rng.random_bool(0.9) { 0 } else { u32::MAX },
         mesh: rng.random_bool(0.3),
         peer_rtt_ms: Some(u32::MAX),
+        peer_key: identity_of(number % 100).public_key(),
     }
 }
 

@@ -11,10 +11,10 @@ use traversal_core::id::MatchId;
 use traversal_core::nat::NatProfile;
 use traversal_core::wire::Kind;
 use traversal_core::wire::message::{Method, PunchPlan, Role, ToPlayer};
-use traversal_core::wire::pair::{Opened, PairChannel, PairMessage};
+use traversal_core::wire::pair::{Opened, PairChannel, PairKeys, PairMessage};
 use traversal_core::{Caps, Identity};
 
-use crate::server::nobody;
+use crate::server::{identity_of, nobody};
 use crate::stage::{BYSTANDERS, Cast, LAN_BYSTANDER, PEER, Stage};
 
 /// What it does with what it gets is in the tests; by itself it answers as an honest player would, if it is to.
@@ -86,8 +86,10 @@ fn matched(seed: u64, nat: &str) -> Stage {
     stage.log_in();
     let own = Identity::from_secret([5; 32]);
     let secret = [3; 32];
-    let key = stage.server().victims_key();
-    let channel = PairChannel::new(MatchId(1), &own, &key, &secret, false).unwrap();
+    let [peer_key, peer_ephemeral] = &stage.server().victims_keys();
+    let (identity, ephemeral, pair_secret) = (&identity_of(1), &own, &secret);
+    let keys = PairKeys { identity, ephemeral, peer_key, peer_ephemeral, pair_secret, host: false };
+    let channel = PairChannel::new(MatchId(1), &keys).unwrap();
     stage.with_peer(|peer| peer.channel = Some(channel));
     stage.say(&ToPlayer::Plan(Box::new(PunchPlan {
         match_id: MatchId(1),
@@ -107,6 +109,7 @@ fn matched(seed: u64, nat: &str) -> Stage {
         epoch: 0,
         mesh: false,
         peer_rtt_ms: None,
+        peer_key: identity_of(1).public_key(),
     })));
     stage
 }

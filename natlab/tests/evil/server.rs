@@ -10,7 +10,7 @@ use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::SeedableRng;
 use traversal_core::Identity;
 use traversal_core::wire::Kind;
-use traversal_core::wire::handshake::ServerHandshake;
+use traversal_core::wire::handshake::{ServerHandshake, refuse_unknown_session};
 use traversal_core::wire::message::{
     Frame, PlayerInfo, Request, Response, RoomInfo, ToPlayer, ToServer, Topology, Welcome,
 };
@@ -20,8 +20,9 @@ use traversal_core::wire::session::ServerSession;
 struct Guest {
     session: ServerSession,
     address: SocketAddr,
-    /// For keys with "other players".
+    /// For keys with "other players": of this login, and the lasting one.
     ephemeral: [u8; 32],
+    key: [u8; 32],
     id: traversal_core::id::PlayerId,
 }
 
@@ -32,6 +33,10 @@ pub(crate) struct EvilServer {
     guests: BTreeMap<u64, Guest>,
     answers: BTreeMap<Vec<u8>, Vec<u8>>,
     outputs: VecDeque<NodeOutput>,
+    /// In front of each true cookie there are a refusal and junk, as somebody on the way would forge them.
+    pub(crate) forge: bool,
+    /// How many of them there were.
+    pub(crate) forged: usize,
     /// What it calls its own sockets.
     pub(crate) probe_targets: Vec<SocketAddr>,
     /// What it calls its addresses in the other family.
@@ -46,9 +51,16 @@ impl EvilServer {
             guests: BTreeMap::new(),
             answers: BTreeMap::new(),
             outputs: VecDeque::new(),
+            forge: false,
+            forged: 0,
             probe_targets,
             other_family: Vec::new(),
         }
+    }
+
+    /// What players pin.
+    pub(crate) fn key(&self) -> [u8; 32] {
+        self.handshake.identity().public_key()
     }
 
     /// Tells all its guests this; what does not fit a datagram is not sent.
@@ -59,9 +71,9 @@ impl EvilServer {
         self.flush();
     }
 
-    /// The login key of its only guest.
-    pub(crate) fn victims_key(&self) -> [u8; 32] {
-        self.guests.values().next().map(|guest| guest.ephemeral).unwrap_or_default()
+    /// The lasting and the login key of its only guest.
+    pub(crate) fn victims_keys(&self) -> [[u8; 32]; 2] {
+        self.guests.values().next().map(|guest| [guest.key, guest.ephemeral]).unwrap_or_default()
     }
 
     /// Control datagrams that wait for an acknowledgement; the script goes on when there are few.
@@ -84,23 +96,49 @@ impl EvilServer {
         }
     }
 
+    /// Says in the clear that it does not know its guests' sessions, and shows this token.
+    pub(crate) fn refuse_session(&mut self, token: [u8; 16]) {
+        for (id, guest) in &self.guests {
+            let mut named = vec![Kind::Control as u8];
+            named.extend_from_slice(&id.to_le_bytes());
+            named.resize(64, 0);
+            let payload = refuse_unknown_session(&named, |_| Some(token)).unwrap();
+            self.outputs.push_back(NodeOutput::Transmit { socket: 0, to: guest.address, ttl: None, payload });
+        }
+    }
+
+    /// What can be made of a hello and its cookie without any key: no by version, busy, a cookie with another key, junk with
+    /// the right one.
+    fn forgeries(hello: &[u8], cookie: &[u8]) -> Vec<Vec<u8>> {
+        let refusal = |version: [u8; 2], why: u8| {
+            [&[Kind::Refuse as u8], &hello[1..4], &version, &hello[6..22], &[why]].concat()
+        };
+        let changed = |at: usize| {
+            let mut cookie = cookie.to_vec();
+            cookie[at] ^= 1;
+            cookie
+        };
+        vec![refusal([9, 0], 1), refusal([1, 0], 3), changed(cookie.len() - 1), changed(30)]
+    }
+
     fn send(&mut self, socket: u32, to: SocketAddr, payload: Vec<u8>) {
         self.outputs.push_back(NodeOutput::Transmit { socket, to, ttl: None, payload });
     }
 
     fn let_in(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) -> Option<Vec<u8>> {
-        let pending = self.handshake.handle_init(now, from, datagram, &mut self.rng).ok()?;
+        let pending = self.handshake.handle_init(now, (from, false), datagram, &mut self.rng).ok()?;
         let session = self.guests.len() as u64 + 1;
-        let (ephemeral, id) = (pending.login.ephemeral, pending.player);
+        let (ephemeral, id, key) = (pending.login.ephemeral, pending.player, pending.public_key);
         let welcome = Welcome {
             session,
             observed: from,
             probe_targets: self.probe_targets.clone(),
             session_timeout_s: u32::MAX,
             other_family: self.other_family.clone(),
+            reset: [6; 16],
         };
         let (answer, session_of) = pending.accept(&welcome, now).ok()?;
-        self.guests.insert(session, Guest { session: session_of, address: from, ephemeral, id });
+        self.guests.insert(session, Guest { session: session_of, address: from, ephemeral, key, id });
         Some(answer)
     }
 
@@ -142,18 +180,28 @@ impl EvilServer {
     }
 }
 
+/// The lasting key of somebody who does not exist.
+pub(crate) fn identity_of(number: u64) -> Identity {
+    let mut secret = [0xEE; 32];
+    secret[..8].copy_from_slice(&number.to_le_bytes());
+    Identity::from_secret(secret)
+}
+
 /// Somebody who does not exist.
 pub(crate) fn nobody(number: u64) -> PlayerInfo {
-    let mut id = [0xEE; 16];
-    id[..8].copy_from_slice(&number.to_le_bytes());
-    PlayerInfo { id: traversal_core::id::PlayerId(id), name: "nobody".into() }
+    PlayerInfo { id: identity_of(number).player_id(), name: "nobody".into() }
 }
 
 impl Node for EvilServer {
     fn handle_datagram(&mut self, now: Instant, socket: u32, from: SocketAddr, datagram: &[u8]) {
         match Kind::of(datagram) {
             Some(Kind::Hello) => {
-                if let Ok(cookie) = self.handshake.handle_hello(now, from, datagram) {
+                if let Ok(cookie) = self.handshake.handle_hello(now, (from, false), datagram) {
+                    let forgeries = if self.forge { Self::forgeries(datagram, &cookie) } else { Vec::new() };
+                    self.forged += forgeries.len();
+                    for forgery in forgeries {
+                        self.send(socket, from, forgery);
+                    }
                     self.send(socket, from, cookie);
                 }
             }

@@ -7,6 +7,7 @@ use super::{Agent, DisconnectReason, Event, IntoSocketError, PathKind, ReleasedS
 use crate::address::canonical;
 use crate::failure::{FailureReason, FailureReport, Stage};
 use crate::id::{MatchId, PlayerId};
+use crate::login::MatchUse;
 use crate::mesh::Mesh;
 use crate::path::RELAY;
 use crate::peer::{Peer, PeerNews};
@@ -51,17 +52,19 @@ impl Agent {
         if self.peers.contains_key(&plan.match_id) {
             return;
         }
+        let Some(online) = self.link.online() else { return };
+        // Also when that match is over long since: its keys would begin to count anew.
+        let Some(use_of) = online.use_match(plan.match_id) else { return };
+        let ephemeral = online.ephemeral.clone();
         if let Some(old) = self.by_player.get(&plan.peer.id).and_then(|id| self.peers.get_mut(id)) {
             old.end(&mut cx!(self, now), MatchEnd::Replaced.into());
         }
-        let Some(online) = self.link.online() else { return };
-        let ephemeral = online.ephemeral.clone();
         let mut cx = cx!(self, now);
         let (info, match_id, (own_nat, peer_nat)) =
             (plan.peer.clone(), plan.match_id, (plan.own_nat, plan.peer_nat));
         let (role, methods, mesh) = (plan.role, plan.methods.clone(), plan.mesh);
         cx.emit(Event::Plan { peer: info.clone(), role, methods, host: plan.host && !mesh, mesh });
-        let full = self.by_player.len() >= self.config.caps.peers;
+        let full = use_of == MatchUse::TooMany || self.by_player.len() >= self.config.caps.peers;
         match Peer::new(&mut cx, &mut hands!(self), plan, &ephemeral, requested).filter(|_| !full) {
             Some(peer) => {
                 self.by_player.insert(info.id, match_id);
@@ -258,7 +261,7 @@ impl Agent {
         if self.peers.values().any(shared) {
             return Err(IntoSocketError::SharedSocket);
         }
-        let shared_key = peer.export_key();
+        let shared_key = peer.export(b"bevy_traversal socket", b"");
         self.mesh.give_up(player);
         if let Some(owner) = self.sockets.owner(socket) {
             self.sockets.forget(owner);

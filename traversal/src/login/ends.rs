@@ -28,7 +28,7 @@ impl LobbyLink {
             (Some(key), []) => std::slice::from_ref(key),
             (_, pinned) => pinned,
         };
-        let progress = shaking.handle(cx, way, &self.servers, keys, datagram)?;
+        let progress = shaking.handle(cx, way, keys, datagram)?;
         let error = match progress {
             ClientProgress::Cookie => {
                 self.handle_timeout(cx, cx.config.keepalive);
@@ -46,7 +46,9 @@ impl LobbyLink {
                 let ephemeral = shaking.ephemeral.clone();
                 let other = OtherFamily::new(cx, server, &welcome.other_family, &self.servers);
                 let of_session = (session, welcome, server_key, other);
-                let online = Online::new(cx.now, of_session, ephemeral, (server, udp), over_stream);
+                let mut online = Online::new(cx.now, of_session, ephemeral, (server, udp), over_stream);
+                // The first sealed datagram is what has the server take this login for one of the player's own.
+                online.check_now(cx.now);
                 self.first_key.get_or_insert(server_key);
                 self.backoff = cx.config.relogin_min;
                 cx.emit(Event::Lobby(online.lobby_state(cx.identity)));
@@ -69,11 +71,8 @@ impl LobbyLink {
             ClientProgress::RefusedInClear(_) => LobbyError::Refused(LoginRefusal::Full),
             ClientProgress::WrongKey => LobbyError::WrongKey,
         };
-        // Said in the clear or by a stranger: another address of the server may still answer better.
-        shaking.error = Some(error.clone());
-        if self.servers.len() == 1 {
-            self.failed(cx, error);
-        }
+        // Said in the clear or by a stranger: the server itself may still answer better.
+        shaking.error = Some(error);
         Ok(None)
     }
 

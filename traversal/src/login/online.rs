@@ -4,6 +4,7 @@
 //! a sealed datagram comes to the server by another way, the server has that way proven by an echo, and what it
 //! sends by that way afterwards says that the session has moved.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -12,6 +13,7 @@ use super::stream::Stream;
 use crate::Identity;
 use crate::api::{LobbyState, SocketId};
 use crate::cx::{Cx, Uplink};
+use crate::id::MatchId;
 use crate::timer::{due, earliest};
 use crate::wire::Kind;
 use crate::wire::message::{Frame, REGISTER_TAG, ToPlayer, ToServer, Welcome};
@@ -64,6 +66,21 @@ pub(crate) struct Online {
     pings: u32,
     /// The login.
     since: Instant,
+    /// Matches that keys of this login were made for.
+    used: BTreeSet<MatchId>,
+}
+
+/// Matches of one login, so that their ids take half a megabyte at the most. A host who plays for a week, and is joined once
+/// a minute, has 10,000.
+const MATCHES: usize = 16_384;
+
+/// Whether a plan may be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum MatchUse {
+    /// For the first time.
+    First,
+    /// It would be one too many for this login.
+    TooMany,
 }
 
 #[derive(Debug)]
@@ -99,7 +116,20 @@ impl Online {
             ping: None,
             pings: 0,
             since: now,
+            used: BTreeSet::new(),
         }
+    }
+
+    /// Notes that keys are made for this match; none: they were made already, and must not be made again.
+    pub(crate) fn use_match(&mut self, id: MatchId) -> Option<MatchUse> {
+        if self.used.contains(&id) {
+            return None;
+        }
+        if self.used.len() >= MATCHES {
+            return Some(MatchUse::TooMany);
+        }
+        self.used.insert(id);
+        Some(MatchUse::First)
     }
 
     /// Not logged in before, or perhaps gone at present: what went through the server since `at` need not have arrived.

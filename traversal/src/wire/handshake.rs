@@ -7,7 +7,9 @@
 //! Init    magic version nonce cookie noise-1(Login) ─►    address is validated, Noise work is done
 //!         ◄─ Accept  magic version nonce noise-2(LoginReply)
 //! ```
-//! The player's static key is its identity. Each datagram is answered by at most one that is not longer.
+//! The player's static key is its identity. Each datagram is answered by at most one that is not longer. Nonce and cookie
+//! are bound into the Noise handshake, so that the first message of one login cannot be sent as another one's. What is said
+//! in the clear may be anybody's word: it ends nothing by itself.
 //!
 //! `noise` has the keys, `client` and `server` the two sides; here is what they share.
 
@@ -18,6 +20,8 @@ mod server;
 use super::{Kind, MAGIC, MAX_CONTROL, VERSION, take};
 pub use client::{ClientHandshake, ClientProgress};
 pub use noise::Identity;
+#[cfg(test)]
+pub(super) use noise::builder;
 pub use server::{PendingLogin, ServerHandshake};
 
 const NONCE: usize = 16;
@@ -52,11 +56,6 @@ pub enum Refusal {
         /// Its own.
         theirs: u16,
     },
-    /// It knows no such session (any more): log in again.
-    UnknownSession {
-        /// As the player named it.
-        session: u64,
-    },
     /// It takes nobody now.
     Busy,
 }
@@ -65,23 +64,29 @@ const REFUSE_VERSION: u8 = 1;
 const REFUSE_SESSION: u8 = 2;
 const REFUSE_BUSY: u8 = 3;
 
-/// The server's answer to a sealed datagram of a session that it does not know; shorter than any such datagram.
-pub fn refuse_unknown_session(datagram: &[u8]) -> Option<Vec<u8>> {
+/// The server's answer to a sealed datagram of a session that it does not know: the session as it is named there, and its
+/// reset token ([`ServerHandshake::reset_token`]). Shorter than any such datagram.
+pub fn refuse_unknown_session(
+    datagram: &[u8],
+    token: impl FnOnce(u64) -> Option<[u8; 16]>,
+) -> Option<Vec<u8>> {
     let session: [u8; 8] = datagram.get(1..9)?.try_into().ok()?;
     let mut nonce = [0; NONCE];
     nonce[..8].copy_from_slice(&session);
     let mut out = header(Kind::Refuse, &nonce);
     out.push(REFUSE_SESSION);
+    out.extend_from_slice(&token(u64::from_le_bytes(session))?);
     (out.len() <= datagram.len()).then_some(out)
 }
 
-/// Reads a refusal of a session in the clear: the session that the server does not know.
-pub fn parse_unknown_session(datagram: &[u8]) -> Option<u64> {
+/// Reads a refusal of a session in the clear: the session that the server does not know, and the token that shows that it
+/// is the server who says so.
+pub fn parse_unknown_session(datagram: &[u8]) -> Option<(u64, [u8; 16])> {
     let mut rest = datagram;
     let (_, nonce) = parse_header(&mut rest)?;
-    (rest == [REFUSE_SESSION]).then(|| {
-        u64::from_le_bytes([nonce[0], nonce[1], nonce[2], nonce[3], nonce[4], nonce[5], nonce[6], nonce[7]])
-    })
+    let [REFUSE_SESSION] = take::<1>(&mut rest)? else { return None };
+    let session: [u8; 8] = *nonce.first_chunk()?;
+    Some((u64::from_le_bytes(session), rest.try_into().ok()?))
 }
 
 #[cfg(test)]

@@ -10,8 +10,11 @@ pub mod message;
 pub mod pair;
 pub mod port_report;
 mod replay;
+pub mod secret;
 pub mod session;
 pub mod stream;
+#[cfg(test)]
+mod vectors;
 
 /// Longest control datagram, headers included, in bytes: what QUIC (RFC 9000 section 14) relies on too.
 pub const MAX_CONTROL: usize = 1200;

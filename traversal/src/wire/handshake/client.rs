@@ -5,7 +5,7 @@ use std::time::Instant;
 use rand_chacha::rand_core::RngCore;
 use snow::HandshakeState;
 
-use super::noise::{Identity, noise};
+use super::noise::{Identity, noise, prologue};
 use super::server::COOKIE;
 use super::{NONCE, REFUSE_BUSY, REFUSE_VERSION, Refusal, header, parse_header};
 use crate::wire::message::{Login, LoginRefusal, LoginReply, Welcome};
@@ -14,14 +14,28 @@ use crate::wire::{Dropped, Kind, MAX_CONTROL, codec, take};
 
 /// The login is padded to this, so that no answer is longer than its question.
 const LOGIN_PADDED: usize = 480;
+/// Cookies that are tried side by side. Whoever sees the hello can send junk before the server answers; then the server's
+/// own one is among them, and each new hello brings it again.
+const OFFERS: usize = 8;
+/// Cookies that one attempt takes at all: each costs two multiplications on the curve.
+const MOST_OFFERS: usize = 64;
 
 /// The player's side of one login.
-#[derive(Debug)]
 pub struct ClientHandshake {
     nonce: [u8; NONCE],
     hello: Vec<u8>,
-    /// Set once a cookie came.
-    init: Option<(HandshakeState, Vec<u8>, [u8; 32])>,
+    /// One for each cookie that came.
+    offers: Vec<Offer>,
+    /// How many there have been.
+    taken: usize,
+}
+
+/// A cookie, and what was made of it.
+struct Offer {
+    cookie: [u8; COOKIE],
+    key: [u8; 32],
+    state: HandshakeState,
+    init: Vec<u8>,
 }
 
 /// What an answer of the server did.
@@ -33,9 +47,9 @@ pub enum ClientProgress {
     Accepted(Box<(Welcome, ClientSession, [u8; 32])>),
     /// Not in, as the server says inside the handshake.
     Refused(LoginRefusal),
-    /// Not in, as somebody says in the clear.
+    /// Not in, as somebody says in the clear; the attempt goes on.
     RefusedInClear(Refusal),
-    /// The server's key is none of the expected.
+    /// Somebody has answered whose key is none of the expected; the attempt goes on.
     WrongKey,
 }
 
@@ -46,17 +60,27 @@ impl ClientHandshake {
         rng.fill_bytes(&mut nonce);
         let mut hello = header(Kind::Hello, &nonce);
         hello.resize(MAX_CONTROL, 0);
-        Self { nonce, hello, init: None }
+        Self { nonce, hello, offers: Vec::new(), taken: 0 }
     }
 
-    /// What to send, and to send again until an answer comes.
+    /// The hello, which brings a cookie.
+    pub fn hello(&self) -> &[u8] {
+        &self.hello
+    }
+
+    /// What to send for each cookie that came, and to send again until an answer comes; the newest one last.
+    pub fn inits(&self) -> impl Iterator<Item = &[u8]> {
+        self.offers.iter().map(|offer| offer.init.as_slice())
+    }
+
+    /// What to send next: the newest init, or the hello while there is none.
     pub fn datagram(&self) -> &[u8] {
-        self.init.as_ref().map_or(&self.hello, |(_, init, _)| init)
+        self.inits().last().unwrap_or(&self.hello)
     }
 
-    /// A cookie came already: only that server is asked from now on.
+    /// A cookie came already.
     pub fn has_cookie(&self) -> bool {
-        self.init.is_some()
+        !self.offers.is_empty()
     }
 
     /// An answer of the server. `expected` are the keys it may have; empty: any (trust on first use).
@@ -84,38 +108,59 @@ impl ClientHandshake {
                 [REFUSE_BUSY] => Ok(ClientProgress::RefusedInClear(Refusal::Busy)),
                 _ => Err(Dropped::Malformed),
             },
-            Kind::Cookie if self.init.is_none() => {
+            Kind::Cookie => {
                 let cookie: [u8; COOKIE] = take(&mut rest).ok_or(Dropped::Malformed)?;
                 let key: [u8; 32] = take(&mut rest).ok_or(Dropped::Malformed)?;
                 if !expected.is_empty() && !expected.contains(&key) {
                     return Ok(ClientProgress::WrongKey);
                 }
-                let init = self.make_init(&cookie, &key, identity, login, rng).ok_or(Dropped::Malformed)?;
-                self.init = Some(init);
+                self.take_cookie((cookie, key), identity, login, rng)?;
                 Ok(ClientProgress::Cookie)
             }
-            Kind::Accept => {
-                let (state, init, key) = self.init.take().ok_or(Dropped::Unknown)?;
-                // A forged answer must not end the attempt, and snow's state is spent by a failed read only after
-                // its checkpoint is restored: it restores it itself.
-                let mut state = state;
-                let mut payload = vec![0; MAX_CONTROL];
-                let Ok(len) = state.read_message(rest, &mut payload) else {
-                    self.init = Some((state, init, key));
-                    return Err(Dropped::NotAuthentic);
-                };
-                let reply: LoginReply = codec::decode(&payload[..len]).map_err(|_| Dropped::Malformed)?;
-                match reply {
-                    Err(refusal) => Ok(ClientProgress::Refused(refusal)),
-                    Ok(welcome) => {
-                        let transport =
-                            state.into_stateless_transport_mode().map_err(|_| Dropped::Malformed)?;
-                        let session = Session::new(welcome.session, transport, now);
-                        Ok(ClientProgress::Accepted(Box::new((welcome, session, key))))
-                    }
-                }
-            }
+            Kind::Accept => self.handle_accept(now, rest),
             _ => Err(Dropped::Unknown),
+        }
+    }
+
+    fn take_cookie(
+        &mut self,
+        (cookie, key): ([u8; COOKIE], [u8; 32]),
+        identity: &Identity,
+        login: &Login,
+        rng: &mut impl RngCore,
+    ) -> Result<(), Dropped> {
+        if self.offers.iter().any(|offer| (offer.cookie, offer.key) == (cookie, key)) {
+            return Err(Dropped::Replayed);
+        }
+        if self.taken >= MOST_OFFERS {
+            return Err(Dropped::Limit);
+        }
+        let (state, init) = self.make_init(&cookie, &key, identity, login, rng).ok_or(Dropped::Malformed)?;
+        self.taken += 1;
+        if self.offers.len() >= OFFERS {
+            // Which one, nobody can foresee: whoever sends junk cannot have the true one thrown out for sure.
+            self.offers.remove(rng.next_u32() as usize % OFFERS);
+        }
+        self.offers.push(Offer { cookie, key, state, init });
+        Ok(())
+    }
+
+    fn handle_accept(&mut self, now: Instant, message: &[u8]) -> Result<ClientProgress, Dropped> {
+        let mut payload = vec![0; MAX_CONTROL];
+        // A failed read leaves a state as it was, so a forged answer ends nothing.
+        let read = |(index, offer): (usize, &mut Offer)| {
+            offer.state.read_message(message, &mut payload).ok().map(|len| (index, len))
+        };
+        let (index, len) = self.offers.iter_mut().enumerate().find_map(read).ok_or(Dropped::NotAuthentic)?;
+        let Offer { state, key, .. } = self.offers.swap_remove(index);
+        let reply: LoginReply = codec::decode(&payload[..len]).map_err(|_| Dropped::Malformed)?;
+        match reply {
+            Err(refusal) => Ok(ClientProgress::Refused(refusal)),
+            Ok(welcome) => {
+                let transport = state.into_stateless_transport_mode().map_err(|_| Dropped::Malformed)?;
+                let session = Session::new(welcome.session, transport, now);
+                Ok(ClientProgress::Accepted(Box::new((welcome, session, key))))
+            }
         }
     }
 
@@ -126,8 +171,8 @@ impl ClientHandshake {
         identity: &Identity,
         login: &Login,
         rng: &mut impl RngCore,
-    ) -> Option<(HandshakeState, Vec<u8>, [u8; 32])> {
-        let mut state = noise(identity, rng, Some(key)).ok()?;
+    ) -> Option<(HandshakeState, Vec<u8>)> {
+        let mut state = noise(identity, rng, Some(key), &prologue(&self.nonce, cookie)).ok()?;
         let mut payload = codec::encode(login).ok()?;
         payload.resize(payload.len().max(LOGIN_PADDED), 0);
         let mut message = vec![0; MAX_CONTROL];
@@ -135,6 +180,12 @@ impl ClientHandshake {
         let mut init = header(Kind::Init, &self.nonce);
         init.extend_from_slice(cookie);
         init.extend_from_slice(&message[..len]);
-        (init.len() <= MAX_CONTROL).then_some((state, init, *key))
+        (init.len() <= MAX_CONTROL).then_some((state, init))
+    }
+}
+
+impl std::fmt::Debug for ClientHandshake {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ClientHandshake").field("offers", &self.offers.len()).finish_non_exhaustive()
     }
 }

@@ -10,8 +10,10 @@ use snow::resolvers::{CryptoResolver, DefaultResolver};
 use snow::types::{Cipher, Dh, Hash, Random};
 use snow::{Builder, HandshakeState};
 use x25519_dalek::{PublicKey, StaticSecret};
+use zeroize::{Zeroize, Zeroizing};
 
-use super::MAC_LEN;
+use super::server::COOKIE;
+use super::{MAC_LEN, NONCE};
 use crate::id::PlayerId;
 use crate::wire::{MAGIC, VERSION};
 
@@ -26,8 +28,9 @@ pub struct Identity {
 
 impl Identity {
     /// From 32 random bytes, kept by the caller.
-    pub fn from_secret(secret: [u8; 32]) -> Self {
-        let secret = StaticSecret::from(secret);
+    pub fn from_secret(mut bytes: [u8; 32]) -> Self {
+        let secret = StaticSecret::from(bytes);
+        bytes.zeroize();
         let public = PublicKey::from(&secret).to_bytes();
         Self { secret, public }
     }
@@ -45,15 +48,17 @@ impl Identity {
     /// A message authentication code that only the holder of the secret can make or check, so as lasting as the
     /// identity: HMAC-SHA-256, cut to 16 bytes, with a key of its own for each purpose.
     pub fn mac(&self, purpose: &[u8], content: &[u8]) -> Option<[u8; MAC_LEN]> {
-        let mut key = [0; 32];
-        Hkdf::<Sha256>::new(None, self.secret.as_bytes()).expand(purpose, &mut key).ok()?;
-        let mut mac = <Hmac<Sha256> as Mac>::new_from_slice(&key).ok()?;
+        let mut key = Zeroizing::new([0; 32]);
+        Hkdf::<Sha256>::new(None, self.secret.as_bytes()).expand(purpose, &mut *key).ok()?;
+        let mut mac = <Hmac<Sha256> as Mac>::new_from_slice(&*key).ok()?;
         mac.update(content);
         mac.finalize().into_bytes().first_chunk().copied()
     }
 
-    pub(crate) fn diffie_hellman(&self, other: &[u8; 32]) -> [u8; 32] {
-        self.secret.diffie_hellman(&PublicKey::from(*other)).to_bytes()
+    /// None when the other key contributes nothing (RFC 7748 section 6.1: an all-zero result).
+    pub(crate) fn diffie_hellman(&self, other: &[u8; 32]) -> Option<Zeroizing<[u8; 32]>> {
+        let shared = self.secret.diffie_hellman(&PublicKey::from(*other));
+        shared.was_contributory().then(|| Zeroizing::new(shared.to_bytes()))
     }
 }
 
@@ -65,6 +70,12 @@ impl std::fmt::Debug for Identity {
 
 /// snow with the injected generator: same seed, same run.
 struct Seeded([u8; 32]);
+
+impl Drop for Seeded {
+    fn drop(&mut self) {
+        self.0.zeroize();
+    }
+}
 
 struct SeededRandom(ChaCha20Rng);
 
@@ -93,11 +104,14 @@ impl CryptoResolver for Seeded {
     }
 }
 
-/// Magic and version, bound into the keys.
-fn prologue() -> [u8; 5] {
-    let [a, b, c] = MAGIC;
-    let [d, e] = VERSION.to_le_bytes();
-    [a, b, c, d, e]
+/// What stands in the clear in front of the first message: magic, version, nonce and cookie. Bound into the keys.
+pub(super) fn prologue(nonce: &[u8; NONCE], cookie: &[u8; COOKIE]) -> Vec<u8> {
+    [&MAGIC[..], &VERSION.to_le_bytes(), nonce, cookie].concat()
+}
+
+/// Of this suite, with randomness from this seed.
+pub(in crate::wire) fn builder<'a>(seed: [u8; 32]) -> Result<Builder<'a>, snow::Error> {
+    Ok(Builder::with_resolver(PATTERN.parse()?, Box::new(Seeded(seed))))
 }
 
 /// `remote` is there for the initiator alone, who knows the responder's key.
@@ -105,14 +119,12 @@ pub(super) fn noise(
     identity: &Identity,
     rng: &mut impl RngCore,
     remote: Option<&[u8; 32]>,
+    prologue: &[u8],
 ) -> Result<HandshakeState, snow::Error> {
-    let mut seed = [0; 32];
-    rng.fill_bytes(&mut seed);
-    let prologue = prologue();
-    let secret = identity.secret.to_bytes();
-    let builder = Builder::with_resolver(PATTERN.parse()?, Box::new(Seeded(seed)))
-        .prologue(&prologue)?
-        .local_private_key(&secret)?;
+    let mut seed = Zeroizing::new([0; 32]);
+    rng.fill_bytes(&mut *seed);
+    let secret = Zeroizing::new(identity.secret.to_bytes());
+    let builder = builder(*seed)?.prologue(prologue)?.local_private_key(&*secret)?;
     match remote {
         Some(key) => builder.remote_public_key(key)?.build_initiator(),
         None => builder.build_responder(),

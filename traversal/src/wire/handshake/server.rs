@@ -3,15 +3,14 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use hmac::{Hmac, Mac};
 use rand_chacha::rand_core::RngCore;
-use sha2::Sha256;
 use snow::HandshakeState;
 
-use super::noise::{Identity, noise};
-use super::{HEADER, MAC_LEN, NONCE, REFUSE_BUSY, REFUSE_VERSION, header, parse_header};
+use super::noise::{Identity, noise, prologue};
+use super::{HEADER, NONCE, REFUSE_BUSY, REFUSE_VERSION, header, parse_header};
 use crate::id::PlayerId;
 use crate::wire::message::{Login, LoginRefusal, LoginReply, Welcome};
+use crate::wire::secret::{CODE, MacKey, same};
 use crate::wire::session::{ServerSession, Session};
 use crate::wire::{Dropped, Kind, MAX_CONTROL, VERSION, codec, take};
 
@@ -19,21 +18,21 @@ use crate::wire::{Dropped, Kind, MAX_CONTROL, VERSION, codec, take};
 const COOKIE_EPOCH: Duration = Duration::from_secs(30);
 
 /// epoch and MAC.
-pub(super) const COOKIE: usize = 4 + MAC_LEN;
+pub(super) const COOKIE: usize = 4 + CODE;
 const _: () = assert!(HEADER + COOKIE + 32 < MAX_CONTROL, "a cookie reply is shorter than a hello");
 
 /// The server's side: holds no state about anybody.
 #[derive(Debug)]
 pub struct ServerHandshake {
     identity: Identity,
-    cookie_key: [u8; 32],
+    cookie_key: MacKey,
     start: Instant,
 }
 
 impl ServerHandshake {
     /// `cookie_key` is drawn at each start.
     pub fn new(identity: Identity, cookie_key: [u8; 32], now: Instant) -> Self {
-        Self { identity, cookie_key, start: now }
+        Self { identity, cookie_key: MacKey::new(cookie_key), start: now }
     }
 
     /// The server's own keys.
@@ -41,11 +40,25 @@ impl ServerHandshake {
         &self.identity
     }
 
-    /// Answers a [`Kind::Hello`]: with a cookie, or with the version this server speaks.
+    /// What proves to a player that it is this server that does not know its session any more. As lasting as the server's
+    /// identity, so that it holds after a restart; `node` keeps servers of one identity apart, one of which may know
+    /// a session that another one does not.
+    pub fn reset_token(&self, node: u64, session: u64) -> Option<[u8; 16]> {
+        let content = [node.to_le_bytes(), session.to_le_bytes()].concat();
+        self.identity.mac(b"bevy_traversal reset 1", &content)
+    }
+
+    /// Answers a [`Kind::Hello`]: with a cookie, or with the version this server speaks. The cookie serves this address
+    /// over UDP or over a stream, as the hello came.
     ///
     /// # Errors
     /// When it is not a whole hello; nothing is to be answered then.
-    pub fn handle_hello(&self, now: Instant, from: SocketAddr, datagram: &[u8]) -> Result<Vec<u8>, Dropped> {
+    pub fn handle_hello(
+        &self,
+        now: Instant,
+        (from, over_stream): (SocketAddr, bool),
+        datagram: &[u8],
+    ) -> Result<Vec<u8>, Dropped> {
         if datagram.len() < MAX_CONTROL {
             return Err(Dropped::Malformed);
         }
@@ -57,7 +70,7 @@ impl ServerHandshake {
             return Ok(out);
         }
         let mut out = header(Kind::Cookie, &nonce);
-        out.extend_from_slice(&self.cookie(self.epoch(now), from, &nonce));
+        out.extend_from_slice(&self.cookie(self.epoch(now), (from, over_stream), &nonce));
         out.extend_from_slice(&self.identity.public);
         Ok(out)
     }
@@ -80,7 +93,7 @@ impl ServerHandshake {
     pub fn handle_init(
         &self,
         now: Instant,
-        from: SocketAddr,
+        (from, over_stream): (SocketAddr, bool),
         datagram: &[u8],
         rng: &mut impl RngCore,
     ) -> Result<PendingLogin, Dropped> {
@@ -97,10 +110,11 @@ impl ServerHandshake {
         let epoch = u32::from_le_bytes([a, b, c, d]);
         let present = self.epoch(now);
         let fresh = epoch == present || epoch.checked_add(1) == Some(present);
-        if !fresh || !self.cookie_fits(&cookie, epoch, from, &nonce) {
+        if !fresh || !same(&self.cookie(epoch, (from, over_stream), &nonce), &cookie) {
             return Err(Dropped::BadCookie);
         }
-        let mut state = noise(&self.identity, rng, None).map_err(|_| Dropped::Malformed)?;
+        let mut state =
+            noise(&self.identity, rng, None, &prologue(&nonce, &cookie)).map_err(|_| Dropped::Malformed)?;
         let mut payload = vec![0; MAX_CONTROL];
         let len = state.read_message(rest, &mut payload).map_err(|_| Dropped::NotAuthentic)?;
         let login: Login = codec::decode(&payload[..len]).map_err(|_| Dropped::Malformed)?;
@@ -117,29 +131,23 @@ impl ServerHandshake {
         u32::try_from(epochs).unwrap_or(u32::MAX)
     }
 
-    fn mac(&self, epoch: u32, from: SocketAddr, nonce: &[u8; NONCE]) -> Option<Hmac<Sha256>> {
-        let mut mac = <Hmac<Sha256> as Mac>::new_from_slice(&self.cookie_key).ok()?;
-        mac.update(&epoch.to_le_bytes());
-        match from.ip().to_canonical() {
-            std::net::IpAddr::V4(ip) => mac.update(&ip.octets()),
-            std::net::IpAddr::V6(ip) => mac.update(&ip.octets()),
-        }
-        mac.update(&from.port().to_le_bytes());
-        mac.update(nonce);
-        Some(mac)
-    }
-
-    fn cookie(&self, epoch: u32, from: SocketAddr, nonce: &[u8; NONCE]) -> [u8; COOKIE] {
+    fn cookie(
+        &self,
+        epoch: u32,
+        (from, over_stream): (SocketAddr, bool),
+        nonce: &[u8; NONCE],
+    ) -> [u8; COOKIE] {
         let mut cookie = [0; COOKIE];
         cookie[..4].copy_from_slice(&epoch.to_le_bytes());
-        if let Some(mac) = self.mac(epoch, from, nonce) {
-            cookie[4..].copy_from_slice(&mac.finalize().into_bytes()[..MAC_LEN]);
+        let ip: &[u8] = match from.ip().to_canonical() {
+            std::net::IpAddr::V4(ip) => &ip.octets(),
+            std::net::IpAddr::V6(ip) => &ip.octets(),
+        };
+        let parts = [&cookie[..4], ip, &from.port().to_le_bytes(), &[u8::from(over_stream)], nonce];
+        if let Some(code) = self.cookie_key.code(b"cookie", &parts) {
+            cookie[4..].copy_from_slice(&code);
         }
         cookie
-    }
-
-    fn cookie_fits(&self, cookie: &[u8; COOKIE], epoch: u32, from: SocketAddr, nonce: &[u8; NONCE]) -> bool {
-        self.mac(epoch, from, nonce).is_some_and(|mac| mac.verify_truncated_left(&cookie[4..]).is_ok())
     }
 }
 

@@ -46,11 +46,11 @@ impl Pair {
     }
 
     fn cookie(&mut self, from: SocketAddr) -> Vec<u8> {
-        self.server.handle_hello(self.now, from, self.client.datagram()).unwrap()
+        self.server.handle_hello(self.now, (from, false), self.client.datagram()).unwrap()
     }
 
     fn init(&mut self, from: SocketAddr) -> Result<PendingLogin, Dropped> {
-        self.server.handle_init(self.now, from, self.client.datagram(), &mut self.rng)
+        self.server.handle_init(self.now, (from, false), self.client.datagram(), &mut self.rng)
     }
 }
 
@@ -62,6 +62,7 @@ fn welcome() -> Welcome {
         probe_targets: vec![target; 4],
         session_timeout_s: 40,
         other_family: vec![target; 2],
+        reset: [9; 16],
     }
 }
 
@@ -126,7 +127,7 @@ fn another_version_is_answered_with_ours() {
     let mut pair = Pair::new();
     let mut hello = pair.client.datagram().to_vec();
     hello[4] = 0xee;
-    let refusal = pair.server.handle_hello(pair.now, address(1), &hello).unwrap();
+    let refusal = pair.server.handle_hello(pair.now, (address(1), false), &hello).unwrap();
     assert!(matches!(
         pair.answer(&refusal, &[]),
         Ok(ClientProgress::RefusedInClear(Refusal::Version { theirs: VERSION }))
@@ -137,7 +138,7 @@ fn another_version_is_answered_with_ours() {
 fn an_unpadded_hello_gets_nothing() {
     let pair = Pair::new();
     let hello = &pair.client.datagram()[..MAX_CONTROL - 1];
-    assert_eq!(pair.server.handle_hello(pair.now, address(1), hello), Err(Dropped::Malformed));
+    assert_eq!(pair.server.handle_hello(pair.now, (address(1), false), hello), Err(Dropped::Malformed));
 }
 
 #[test]
@@ -159,20 +160,120 @@ fn an_unknown_session_is_named_back() {
     let mut datagram = vec![Kind::Control as u8];
     datagram.extend_from_slice(&0x0102_0304_0506_0708u64.to_le_bytes());
     datagram.extend_from_slice(&[0; 40]);
-    let refusal = refuse_unknown_session(&datagram).unwrap();
+    let server = Pair::new().server;
+    let refuse = |datagram: &[u8]| refuse_unknown_session(datagram, |session| server.reset_token(3, session));
+    let refusal = refuse(&datagram).unwrap();
     assert!(refusal.len() <= datagram.len());
-    assert_eq!(parse_unknown_session(&refusal), Some(0x0102_0304_0506_0708));
-    assert_eq!(refuse_unknown_session(&datagram[..16]), None, "never longer than the question");
+    let token = server.reset_token(3, 0x0102_0304_0506_0708).unwrap();
+    assert_eq!(parse_unknown_session(&refusal), Some((0x0102_0304_0506_0708, token)));
+    assert_eq!(refuse(&datagram[..38]), None, "never longer than the question");
+    assert_ne!(server.reset_token(4, 0x0102_0304_0506_0708), Some(token), "of this node alone");
+    // After a restart it is the same: the player still knows it.
+    let restarted = ServerHandshake::new(Identity::from_secret([2; 32]), [77; 32], Instant::now());
+    assert_eq!(restarted.reset_token(3, 0x0102_0304_0506_0708), Some(token));
 }
 
 proptest::proptest! {
     #[test]
     fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..1300)) {
         let mut pair = Pair::new();
-        let _ = pair.server.handle_hello(pair.now, address(1), &bytes);
-        let _ = pair.server.handle_init(pair.now, address(1), &bytes, &mut pair.rng);
+        let _ = pair.server.handle_hello(pair.now, (address(1), false), &bytes);
+        let _ = pair.server.handle_init(pair.now, (address(1), false), &bytes, &mut pair.rng);
         let _ = pair.client.handle(&bytes, &pair.player, &[], &login(), pair.now, &mut pair.rng);
         let _ = parse_unknown_session(&bytes);
-        let _ = refuse_unknown_session(&bytes);
+        let _ = refuse_unknown_session(&bytes, |_| Some([0; 16]));
     }
+}
+
+#[test]
+fn junk_cookies_do_not_keep_the_true_one_out() {
+    for junk_first in [true, false] {
+        let mut pair = Pair::new();
+        let cookie = pair.cookie(address(1));
+        let key = pair.server.identity().public_key();
+        let mut junk = cookie.clone();
+        junk[HEADER + 6] ^= 1;
+        let mut of_another = cookie.clone();
+        *of_another.last_mut().unwrap() ^= 1;
+        assert!(matches!(pair.answer(&of_another, &[key]), Ok(ClientProgress::WrongKey)));
+        let order = if junk_first { [&junk, &cookie] } else { [&cookie, &junk] };
+        for cookie in order {
+            assert!(matches!(pair.answer(cookie, &[key]), Ok(ClientProgress::Cookie)));
+        }
+        assert_eq!(
+            pair.answer(&cookie, &[key]).unwrap_err(),
+            Dropped::Replayed,
+            "the same one is tried once"
+        );
+        let inits: Vec<Vec<u8>> = pair.client.inits().map(<[u8]>::to_vec).collect();
+        assert_eq!(inits.len(), 2);
+        let mut accepted = 0;
+        for init in inits {
+            let Ok(pending) = pair.server.handle_init(pair.now, (address(1), false), &init, &mut pair.rng)
+            else {
+                continue;
+            };
+            let (accept, _) = pending.accept(&welcome(), pair.now).unwrap();
+            assert!(matches!(pair.answer(&accept, &[key]), Ok(ClientProgress::Accepted(_))));
+            accepted += 1;
+        }
+        assert_eq!(accepted, 1, "junk first: {junk_first}");
+    }
+}
+
+#[test]
+fn a_flood_of_junk_cookies_costs_a_bounded_number_of_handshakes() {
+    let mut pair = Pair::new();
+    let cookie = pair.cookie(address(1));
+    let mut tried = 0;
+    for n in 0..1000u16 {
+        let mut junk = cookie.clone();
+        junk[HEADER + 4..HEADER + 6].copy_from_slice(&n.to_le_bytes());
+        tried += usize::from(pair.answer(&junk, &[]).is_ok());
+    }
+    assert_eq!((tried, pair.client.inits().count()), (64, 8));
+}
+
+#[test]
+fn the_first_message_of_one_login_cannot_be_wrapped_into_another_one() {
+    let mut pair = Pair::new();
+    let cookie = pair.cookie(address(1));
+    pair.answer(&cookie, &[]).unwrap();
+    let init = pair.client.datagram().to_vec();
+    // The thief asks for a cookie of its own, by its own address and nonce, and puts the message behind it.
+    let thief = ClientHandshake::new(&mut pair.rng);
+    let other = pair.server.handle_hello(pair.now, (address(2), false), thief.datagram()).unwrap();
+    let own_cookie = &other[HEADER..HEADER + 20];
+    let mut wrapped = thief.datagram()[..HEADER].to_vec();
+    wrapped[0] = Kind::Init as u8;
+    wrapped.extend_from_slice(own_cookie);
+    wrapped.extend_from_slice(&init[HEADER + 20..]);
+    let handled = pair.server.handle_init(pair.now, (address(2), false), &wrapped, &mut pair.rng);
+    assert_eq!(handled.unwrap_err(), Dropped::NotAuthentic);
+    assert!(pair.init(address(1)).is_ok());
+}
+
+#[test]
+fn a_cookie_of_a_stream_serves_no_datagram_and_the_other_way_round() {
+    for over_stream in [true, false] {
+        let mut pair = Pair::new();
+        let cookie =
+            pair.server.handle_hello(pair.now, (address(1), over_stream), pair.client.datagram()).unwrap();
+        pair.answer(&cookie, &[]).unwrap();
+        let init = pair.client.datagram().to_vec();
+        let mut by = |stream| pair.server.handle_init(pair.now, (address(1), stream), &init, &mut pair.rng);
+        assert_eq!(by(!over_stream).unwrap_err(), Dropped::BadCookie);
+        assert!(by(over_stream).is_ok());
+    }
+}
+
+#[test]
+fn nothing_secret_is_printed() {
+    let mut pair = Pair::new();
+    let cookie = pair.cookie(address(1));
+    pair.answer(&cookie, &[]).unwrap();
+    let pending = pair.init(address(1)).unwrap();
+    let printed = format!("{:?} {:?} {pending:?} {:?}", pair.server, pair.client, pending.login);
+    // The cookie key is [4; 32], the token [7; 512].
+    assert!(!printed.contains("4, 4, 4") && !printed.contains("7, 7, 7"), "{printed}");
 }

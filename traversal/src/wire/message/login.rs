@@ -1,11 +1,12 @@
 //! What the handshake carries: who the player is, and the server's yes or no.
 
+use std::fmt;
 use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
 /// First message of a player, inside the Noise handshake.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct Login {
     /// Which game: rooms and names are kept apart by it.
     pub game: String,
@@ -23,8 +24,21 @@ pub struct Login {
     pub relay_only: bool,
 }
 
+impl fmt::Debug for Login {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { game, game_protocol, name, local, relay_only, token: _, ephemeral: _ } = self;
+        f.debug_struct("Login")
+            .field("game", game)
+            .field("game_protocol", game_protocol)
+            .field("name", name)
+            .field("local", local)
+            .field("relay_only", relay_only)
+            .finish_non_exhaustive()
+    }
+}
+
 /// The server's yes, inside the Noise handshake.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct Welcome {
     /// Stands in front of this session's datagrams.
     pub session: u64,
@@ -38,6 +52,22 @@ pub struct Welcome {
     /// The server's addresses in the other family than the player's, for
     /// [`ProbePurpose::Register`](super::ProbePurpose::Register).
     pub other_family: Vec<SocketAddr>,
+    /// What the server shows when it says in the clear that it does not know this session any more (RFC 9000 section
+    /// 10.3). Nobody else knows it.
+    pub reset: [u8; 16],
+}
+
+impl fmt::Debug for Welcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { session, observed, probe_targets, session_timeout_s, other_family, reset: _ } = self;
+        f.debug_struct("Welcome")
+            .field("session", session)
+            .field("observed", observed)
+            .field("probe_targets", probe_targets)
+            .field("session_timeout_s", session_timeout_s)
+            .field("other_family", other_family)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Why a login was refused.

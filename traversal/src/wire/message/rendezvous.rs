@@ -1,5 +1,6 @@
 //! What two players are told while the server brings them together: the plan of a match, better plans, and facts.
 
+use std::fmt;
 use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
@@ -28,7 +29,7 @@ impl Role {
 }
 
 /// All that one side needs to reach the other.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct PunchPlan {
     /// Stands in front of every datagram between the two.
     pub match_id: MatchId,
@@ -65,6 +66,31 @@ pub struct PunchPlan {
     /// The other side's round trip to the server in milliseconds, if that is known: what has a part there is waited for
     /// so much longer.
     pub peer_rtt_ms: Option<u32>,
+    /// The other player's lasting X25519 key, of which its id is made.
+    pub peer_key: [u8; 32],
+}
+
+impl fmt::Debug for PunchPlan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PunchPlan")
+            .field("match_id", &self.match_id)
+            .field("peer", &self.peer)
+            .field("host", &self.host)
+            .field("role", &self.role)
+            .field("same_nat", &self.same_nat)
+            .field("peer_public", &self.peer_public)
+            .field("peer_local", &self.peer_local)
+            .field("own_nat", &self.own_nat)
+            .field("peer_nat", &self.peer_nat)
+            .field("methods", &self.methods)
+            .field("deadline_ms", &self.deadline_ms)
+            .field("relay", &self.relay)
+            .field("epoch", &self.epoch)
+            .field("mesh", &self.mesh)
+            .field("peer_rtt_ms", &self.peer_rtt_ms)
+            .field("peer_key", &self.peer_key)
+            .finish_non_exhaustive()
+    }
 }
 
 /// See [`ToPlayer::Replan`](super::ToPlayer::Replan).
@@ -100,7 +126,7 @@ pub struct PlannedMethod {
 /// It sends [`Kind::Relay`](crate::wire::Kind::Relay), `token`, and its sealed datagram of the match, from the socket
 /// of its session to the address that it is logged in at. The other side's datagrams come in the same form, from there,
 /// with the same token in front.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RelayGrant {
     /// Unguessable; each side has its own.
     pub token: [u8; crate::wire::RELAY_HEADER - 1],
@@ -108,6 +134,16 @@ pub struct RelayGrant {
     pub bytes_per_second: u32,
     /// Seconds that it serves for, from the plan on.
     pub lifetime_s: u32,
+}
+
+impl fmt::Debug for RelayGrant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { token: _, bytes_per_second, lifetime_s } = self;
+        f.debug_struct("RelayGrant")
+            .field("bytes_per_second", bytes_per_second)
+            .field("lifetime_s", lifetime_s)
+            .finish_non_exhaustive()
+    }
 }
 
 /// A match that one side still plays, for a server that may have forgotten it.

@@ -26,15 +26,16 @@ fn pair() -> (ClientSession, ServerSession, Instant) {
         local: Vec::new(),
         relay_only: false,
     };
-    let cookie = server.handle_hello(now, from, client.datagram()).unwrap();
+    let cookie = server.handle_hello(now, (from, false), client.datagram()).unwrap();
     client.handle(&cookie, &player, &[], &login, now, &mut rng).unwrap();
-    let pending = server.handle_init(now, from, client.datagram(), &mut rng).unwrap();
+    let pending = server.handle_init(now, (from, false), client.datagram(), &mut rng).unwrap();
     let welcome = Welcome {
         session: 7,
         observed: from,
         probe_targets: Vec::new(),
         session_timeout_s: 35,
         other_family: Vec::new(),
+        reset: [0; 16],
     };
     let (accept, of_server) = pending.accept(&welcome, now).unwrap();
     let Ok(ClientProgress::Accepted(accepted)) = client.handle(&accept, &player, &[], &login, now, &mut rng)
