@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use natlab::nat::NatSpec;
 use natlab::scenario::{JoinReport, PairSettings, PairWorld, PartyWorld};
-use traversal_core::nat::{Confidence, FilteringBehavior, MappingBehavior, NatProfile, PortAllocation};
+use traversal_core::nat::{FilteringBehavior, MappingBehavior, PortAllocation};
 use traversal_core::wire::message::Method;
-use traversal_core::{AgentConfig, Detect, RelayPolicy, SocketId};
+use traversal_core::{AgentConfig, Detect, NatFacts, RelayPolicy, SocketId};
 
 const SIX: [&str; 6] = ["none", "fullcone", "restricted", "portrestricted", "as", "ps"];
 const CONES: [&str; 4] = ["none", "fullcone", "restricted", "portrestricted"];
@@ -241,13 +241,12 @@ fn a_try_that_fails_is_followed_by_another_method() {
     // Random ports that both players take for a counter's (M9): nothing meets them.
     let random = "psrandom".parse::<NatSpec>().unwrap().chain;
     let mut settings = PairSettings::equal(1, &random, &random, Duration::from_millis(30));
-    settings.config.manual_profile = Some(NatProfile {
-        mapping: MappingBehavior::AddressDependent,
-        filtering: FilteringBehavior::AddressDependent,
-        allocation: PortAllocation::Sequential { step: 1 },
-        confidence: Confidence::Manual,
-        ..NatProfile::UNKNOWN
-    });
+    settings.config.manual = NatFacts {
+        mapping: Some(MappingBehavior::AddressDependent),
+        filtering: Some(FilteringBehavior::AddressDependent),
+        allocation: Some(PortAllocation::Sequential { step: 1 }),
+        ..NatFacts::NONE
+    };
     settings.config.relay = RelayPolicy::Never;
     let mut pair = PairWorld::new(settings);
     let report = pair.join();
