@@ -26,13 +26,14 @@ const FIRST_TOKEN: usize = 1 << 16;
 const LISTEN_BACKLOG: i32 = 256;
 /// Connections accepted before others get their turn.
 const ACCEPTS_IN_A_ROW: usize = 64;
-/// Wait after the system had no room for another connection.
+/// Wait after the system had no room for another connection. It is about this machine, not about the network.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(200);
 /// Bytes taken with one system call, and calls before other connections get their turn.
 const BUFFER: usize = 16 * 1024;
 const READS_IN_A_ROW: usize = 4;
-/// A connection whose player is not logged in by then is closed: a login takes three round trips.
-const LOGIN: Duration = Duration::from_secs(10);
+/// A connection whose player is not logged in by then is closed. A login takes three round trips over the connection, of 5 s
+/// at the most, and twice that where something has to be sent again; how many may wait here is bounded.
+const LOGIN: Duration = Duration::from_secs(30);
 /// How often it is looked whether its player is still logged in over it.
 const CHECK: Duration = Duration::from_secs(30);
 /// A connection that takes nothing of what waits for so long is closed.

@@ -286,7 +286,7 @@ impl Agent {
         let link = earliest(self.link.poll_timeout(self.quiet()), self.detection.poll_timeout());
         // It asks the server, and so waits for a link.
         let link = earliest(link, self.mapping.poll_timeout().filter(|_| self.link.is_online()));
-        let lobby = self.lobby.poll_timeout(self.link.is_online());
+        let lobby = self.lobby.poll_timeout(&self.link);
         let peers = self.peers.values().filter_map(|peer| peer.poll_timeout(&self.config)).min();
         let mesh = self.mesh.poll_timeout().filter(|_| self.link.is_online());
         earliest(earliest(link, lobby), earliest(peers, mesh))

@@ -37,14 +37,17 @@ pub struct AgentConfig {
     pub bubble_targets: Option<BubbleTargets>,
     /// What was measured at earlier starts, as hints until it is measured anew ([`kept`](crate::kept)). Default: nothing.
     pub kept: Vec<KeptProfile>,
-    /// How long a login may take, over all retransmissions, before [`Event::Lobby`](crate::Event) says so. Tries
-    /// go on with backoff after that.
+    /// How long a server may be silent at a login before [`Event::Lobby`](crate::Event) says so (default 4 s). It is
+    /// asked again with backoff after that, and a late answer still counts: once it has begun to answer, it is waited
+    /// for as long as its round trip demands, so that a login over 5 s comes about.
     pub login_timeout: Duration,
-    /// How long a request to the server may take.
+    /// How long a request to the server may take (default 4 s); on a way whose answers take longer than a second, four
+    /// times as long as an answer. What is asked for before the login waits for it.
     pub request_timeout: Duration,
     /// How long a request to join may take, while the host makes up its mind (M23).
     pub allow_timeout: Duration,
-    /// How long one attempt to connect to a player may take; the plan may shorten it.
+    /// How long one attempt to connect to a player may take; the plan may shorten it. Far players get more: six round
+    /// trips by the server, up to 30 s.
     pub connect_deadline: Duration,
     /// How long a match may wait for its turn to search by many sockets or ports, while this player or the other one
     /// does so for another match ([`Caps`]). Meanwhile it plays over the relay; without one its deadline waits, too.
@@ -58,7 +61,8 @@ pub struct AgentConfig {
     pub keepalive: Duration,
     /// Period of authenticated pings on an established path; each measures the round trip.
     pub path_ping: Duration,
-    /// A path on which nothing authentic arrived for so long is dead.
+    /// A path on which nothing authentic arrived for so long is dead (default 4 s); on a longer way, three times as long
+    /// as an answer takes, up to `relay_timeout`.
     pub path_timeout: Duration,
     /// The same of a path over the relay, while the lobby server does not answer or has only just come back: the
     /// other player may well be there, and the game goes on when both have a relay again. The time for a restart of

@@ -20,7 +20,7 @@ use crate::wire::message::{Request, RequestError, Response, RoomInfo, RoomSummar
 const MAX_PENDING: usize = 32;
 /// Rooms in one listing: a screen shows far fewer, and the server sends them a page at a time.
 const MAX_LISTED: usize = 500;
-/// How often a player who waits for a room asks again.
+/// How often a player who waits for a room asks again, counted from the answer that there is none.
 const WAIT_RETRY: Duration = Duration::from_millis(400);
 /// How often a room is asked for again after the server was lost.
 const RESUME_RETRY: Duration = Duration::from_secs(2);
@@ -96,8 +96,10 @@ impl Lobby {
             return false;
         }
         // The host may take its time to allow a request (M23); everything else the server answers by itself.
-        let patience =
-            if kind == RequestKind::Join { cx.config.allow_timeout } else { cx.config.request_timeout };
+        let patience = match kind {
+            RequestKind::Join => cx.config.allow_timeout,
+            _ => Self::patience(cx, link),
+        };
         let pending = Pending {
             kind: Some(kind),
             request,
@@ -111,12 +113,24 @@ impl Lobby {
 
     /// Asks for something of the agent's own; the game hears nothing of it.
     pub(crate) fn ask_silently(&mut self, cx: &mut Cx<'_>, link: &mut LobbyLink, request: Request) {
-        let deadline = cx.now + cx.config.request_timeout;
+        let deadline = cx.now + Self::patience(cx, link);
         self.push(
             cx,
             link,
             Pending { kind: None, request, deadline, wait_until: None, send_at: Some(cx.now) },
         );
+    }
+
+    /// How long the server may take to answer: request and answer, each of which may get lost. Before the login is done
+    /// that has to come about, too.
+    fn patience(cx: &Cx<'_>, link: &LobbyLink) -> Duration {
+        let usual = cx.config.request_timeout;
+        if link.is_online() { link.timing().at_least(usual, 4) } else { usual + cx.config.login_timeout }
+    }
+
+    /// When the game has to hear what became of this. A login that the server has begun to answer is waited for.
+    fn deadline_of(pending: &Pending, link: &LobbyLink) -> Instant {
+        link.answered_until().map_or(pending.deadline, |until| pending.deadline.max(until))
     }
 
     fn push(&mut self, cx: &mut Cx<'_>, link: &mut LobbyLink, pending: Pending) {
@@ -155,8 +169,10 @@ impl Lobby {
 
     /// A new session: everything unanswered is asked again, and the room or the queue taken up again.
     pub(crate) fn logged_in(&mut self, cx: &mut Cx<'_>, link: &mut LobbyLink) -> Vec<LobbyNews> {
+        let patience = Self::patience(cx, link);
         for pending in self.pending.values_mut() {
             pending.send_at = Some(cx.now);
+            pending.deadline = pending.deadline.max(cx.now + patience);
         }
         let asked = self.pending.values().any(|pending| pending.kind == Some(RequestKind::QuickMatch));
         if let Some(Queued { wanted, .. }) = self.queue.as_ref().filter(|_| !asked) {
@@ -243,7 +259,7 @@ impl Lobby {
         let late: Vec<RequestId> = self
             .pending
             .iter()
-            .filter(|(_, pending)| pending.deadline <= cx.now)
+            .filter(|(_, pending)| Self::deadline_of(pending, link) <= cx.now)
             .map(|(id, _)| *id)
             .collect();
         for id in late {
@@ -281,8 +297,9 @@ impl Lobby {
         news
     }
 
-    pub(crate) fn poll_timeout(&self, online: bool) -> Option<Instant> {
-        let deadlines = self.pending.values().map(|pending| pending.deadline);
+    pub(crate) fn poll_timeout(&self, link: &LobbyLink) -> Option<Instant> {
+        let online = link.is_online();
+        let deadlines = self.pending.values().map(|pending| Self::deadline_of(pending, link));
         // What waits for a leaving to be done goes out with its answer, or its deadline.
         let leaving = self.is_leaving();
         let sends =

@@ -18,6 +18,7 @@ use zeroize::Zeroizing;
 
 use crate::Identity;
 use crate::api::{Event, LobbyError, LobbyState, SocketId, StreamState};
+use crate::classify::RttEstimate;
 use crate::config::{AgentConfig, RelayPolicy};
 use crate::cx::{Cx, Uplink};
 use crate::wire::handshake::parse_unknown_session;
@@ -134,10 +135,26 @@ impl LobbyLink {
     }
 
     /// The server was gone at some time since `at`, or seems to be gone now.
-    pub(crate) fn was_interrupted(&self, at: Instant) -> bool {
+    pub(crate) fn was_interrupted(&self, now: Instant, at: Instant) -> bool {
         match &self.state {
-            State::Online(online) => online.was_interrupted(at),
+            State::Online(online) => online.was_interrupted(now, at),
             _ => true,
+        }
+    }
+
+    /// How long an answer of the server takes; nothing is known of it before the login.
+    pub(crate) fn timing(&self) -> RttEstimate {
+        match &self.state {
+            State::Online(online) => online.session.timing(),
+            _ => RttEstimate::default(),
+        }
+    }
+
+    /// Until when a login goes on that the server has begun to answer.
+    pub(crate) fn answered_until(&self) -> Option<Instant> {
+        match &self.state {
+            State::Shaking(shaking) if shaking.is_answered() => Some(shaking.deadline),
+            _ => None,
         }
     }
 
@@ -315,14 +332,18 @@ impl LobbyLink {
                 online.session.send_once(cx.now, &Frame::Pong { id, observed });
             }
             Frame::PathChallenge { token } => online.prove(cx, socket, token),
-            Frame::Pong { observed, .. } if observed != online.public => {
+            Frame::Pong { id, observed } => {
+                online.ponged(cx.now, id);
+                if observed == online.public {
+                    return None;
+                }
                 // Another address: another network, or another router in it.
                 self.moved |= observed.ip() != online.public.ip();
                 online.public = observed;
                 let state = online.lobby_state(cx.identity);
                 cx.emit(Event::Lobby(state));
             }
-            Frame::Pong { .. } | Frame::Ack { .. } | Frame::PathResponse { .. } | Frame::Probe(_) => {}
+            Frame::Ack { .. } | Frame::PathResponse { .. } | Frame::Probe(_) => {}
         }
         None
     }
@@ -353,8 +374,7 @@ impl LobbyLink {
             }
             State::Shaking(shaking) => {
                 if shaking.deadline <= cx.now {
-                    let error = shaking.error.take().unwrap_or(LobbyError::NoAnswer);
-                    self.failed(cx, error);
+                    self.timed_out(cx);
                 } else {
                     shaking.handle_timeout(cx, &self.servers, &mut self.stream);
                 }

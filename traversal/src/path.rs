@@ -18,7 +18,8 @@ use crate::wire::message::Method;
 pub(crate) use address::kind_of;
 
 /// When test messages go to an address that has not confirmed, after the first: "repeat openers 3x at 20-50 ms", then
-/// ever slower, so that a lost one costs little and a dead address costs little.
+/// ever slower, so that a lost one costs little and a dead address costs little. This is a pace, whatever the round trip:
+/// a test may be the one that opens a NAT, and several are on their way over a long one.
 const TEST_GAPS: [Duration; 8] = [
     Duration::from_millis(25),
     Duration::from_millis(35),
@@ -96,6 +97,8 @@ pub(crate) struct Paths {
     /// Better ways are looked for until then.
     settle: Option<Instant>,
     next_ping: Option<Instant>,
+    /// What a round trip to the other side may take, from what both take to the server.
+    expected: Option<Duration>,
     /// Pings in a row that went out faster than usual.
     hurried: usize,
     /// Whose confirmation proves a way.
@@ -130,9 +133,10 @@ pub(crate) struct TestOrder {
 }
 
 impl Paths {
-    /// None yet. The seed is for tags that nobody can guess.
-    pub(crate) fn new(seed: [u8; 32]) -> Self {
+    /// None yet. The seed is for tags that nobody can guess; `expected`: what a round trip to the other side may take.
+    pub(crate) fn new(seed: [u8; 32], expected: Option<Duration>) -> Self {
         Self {
+            expected,
             candidates: Vec::new(),
             selected: None,
             settle: None,
@@ -189,7 +193,7 @@ impl Paths {
             next_test,
             tests: 0,
             heard: None,
-            pulse: Pulse::default(),
+            pulse: Pulse::new(self.expected),
             confirmed: false,
         };
         if self.candidates.len() < MAX_CANDIDATES {

@@ -25,10 +25,15 @@ use crate::wire::Dropped;
 use crate::wire::message::{Method, PlayerInfo, PunchPlan};
 use crate::wire::pair::{Opened, PairChannel, PairKeys, PairMessage};
 
-use punching::{head_start, hold_back, is_tested};
+use punching::{head_start, hold_back, is_tested, round_trips};
 
-/// How long the other ways of an attempt stay open once a direct one stands: the two sides may have chosen differently.
+/// How long the other ways of an attempt stay open once a direct one stands: the two sides may have chosen differently. Or
+/// two round trips of a far player.
 const TIDY: Duration = Duration::from_secs(2);
+/// Round trips by the server that an attempt lasts at the least: the methods take three to five, and some get lost.
+const ROUND_TRIPS: u32 = 6;
+/// And how long an attempt lasts at the most for being far away.
+const FAR_DEADLINE: Duration = Duration::from_secs(30);
 
 /// One match.
 #[derive(Debug)]
@@ -51,6 +56,8 @@ pub(crate) struct Peer {
     server: Option<SocketAddr>,
     /// Private addresses count as one network with ours.
     lan: bool,
+    /// What a round trip to the other side may take.
+    expected: Duration,
     stage: PeerStage,
     requested: Instant,
     last_heard: Instant,
@@ -113,7 +120,10 @@ impl Peer {
         plan.pair_secret.zeroize();
         let mut seed = [0; 32];
         cx.rng.fill_bytes(&mut seed);
-        let mut paths = Paths::new(seed);
+        let (own_rtt, peer_rtt) = round_trips(&plan, hands.link);
+        // By the server is seldom shorter: two players on satellite links are twice as far apart as each from it.
+        let expected = own_rtt + peer_rtt;
+        let mut paths = Paths::new(seed, Some(expected));
         let attempt = Attempt::new(cx, &plan, hands.link);
         let lan = cx.config.lan && plan.same_nat;
         let direct = cx.config.relay != RelayPolicy::Only;
@@ -139,6 +149,7 @@ impl Peer {
             paths.add(now + start, RELAY, server, PathKind::Relay, Method::Cone);
         }
         let allowed = Duration::from_millis(u64::from(plan.deadline_ms)).min(cx.config.connect_deadline);
+        let allowed = allowed.max((expected * ROUND_TRIPS).min(FAR_DEADLINE));
         Some(Self {
             info: plan.peer.clone(),
             match_id: plan.match_id,
@@ -151,6 +162,7 @@ impl Peer {
             punch_latest: now + allowed * 2,
             server,
             lan,
+            expected,
             stage: PeerStage::Punching,
             requested,
             last_heard: now,
@@ -302,7 +314,7 @@ impl Peer {
         if !relayed {
             self.told_relayed = false;
             if !self.punch_over {
-                self.tidy_at.get_or_insert(cx.now + TIDY);
+                self.tidy_at.get_or_insert(cx.now + TIDY.max(self.expected * 2));
             }
         }
         if self.is_connected() {

@@ -11,7 +11,6 @@ use std::time::{Duration, Instant};
 
 use crate::address::{Scope, scope};
 use crate::api::{Event, SocketId};
-use crate::classify::RttEstimate;
 use crate::config::RelayPolicy;
 use crate::cx::Cx;
 use crate::login::{LobbyLink, Online};
@@ -21,7 +20,8 @@ use crate::wire::message::{Frame, Probe, ProbePurpose, ToServer};
 
 /// Probes of one check. Each loss costs little, and with a tenth of the packets lost each way one check in 4,000 fails.
 const TRIES: u32 = 5;
-/// Least wait between two of them: the server answers so many per address (`mapped_port_rate`) and no more.
+/// Least wait between two of them, and more where an answer takes longer: the server answers so many per address
+/// (`mapped_port_rate`) and no more.
 const MIN_GAP: Duration = Duration::from_millis(250);
 /// Tags of these probes: classification uses the local port in the upper half, which is never 0.
 const TAG: u32 = 0x5050;
@@ -347,7 +347,7 @@ impl MappingCheck {
             return self.fail(cx, link, PortMappingState::Unreachable(mapping));
         }
         let Some(online) = link.online() else { return };
-        let wait = RttEstimate::new(online.session.rtt()).overdue().max(MIN_GAP);
+        let wait = online.session.timing().overdue().max(MIN_GAP);
         self.probing = Some(Probing { tries: probing.tries + 1, next: cx.now + wait });
         let purpose = ProbePurpose::MappedPort { port: mapping.external_port };
         let probe = Frame::Probe(Probe { tag: TAG, purpose });

@@ -3,20 +3,34 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use crate::classify::RttEstimate;
+
 /// Unanswered pings that are remembered: more of them tell nothing new.
 const REMEMBERED: usize = 16;
 /// A ping is not missed before that, however short the way: the other side answers when its thread runs.
 const PATIENCE: Duration = Duration::from_millis(100);
-/// On top of round trip and variance: the other side's time to answer.
+/// On top of round trip and variance: the other side's time to answer, which is its machine's, not the network's.
 const SLACK: Duration = Duration::from_millis(40);
-/// While no answer has told the round trip.
+/// While no answer has told the round trip, and nothing is known of the way to the server either.
 const UNKNOWN: Duration = Duration::from_millis(300);
+/// Share of pings that are lost where nothing is known, and the least that is counted with: 10 % loss each way.
+const USUAL_LOSS: f32 = 0.19;
+/// The most that is counted with: 30 % each way.
+const MOST_LOSS: f32 = 0.5;
+/// Weight of one ping in the measured loss.
+const LOSS_WEIGHT: f32 = 1.0 / 16.0;
+/// After an outage all its pings are missing at once; so many of them count as loss.
+const MOST_MISSED: usize = 3;
+/// Pings in a row without an answer that make it [serious](Doubt::Serious), and [certain](Doubt::Dead), at the usual loss.
+const SERIOUS: f32 = 3.0;
+const DEAD: f32 = 6.0;
 
 /// How sure it is that a way is dead.
 ///
 /// At 10 % loss each way a ping or its answer is lost in 19 of 100 cases, and a ping goes out every 400 ms: three in a
 /// row (0.7 %) happen once a minute, so what follows from them must be cheap; six (0.005 %) once in two hours, so
-/// they may move the game.
+/// they may move the game. Where more is lost, as many more must be missing as makes it as improbable: four and eight at
+/// 15 % each way.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Doubt {
     /// Answers come.
@@ -24,9 +38,9 @@ pub(crate) enum Doubt {
     None,
     /// One is late: ask again at once, and faster.
     Late,
-    /// Three are: get another way ready.
+    /// Three are, or more where many get lost: get another way ready.
     Serious,
-    /// Six are: any other way that answers is better.
+    /// Six are, or more where many get lost: any other way that answers is better.
     Dead,
 }
 
@@ -35,13 +49,21 @@ pub(crate) enum Doubt {
 pub(crate) struct Pulse {
     /// When those left that are newer than the newest answered one; the oldest first.
     pending: VecDeque<Instant>,
-    /// Smoothed round trip and its mean deviation (RFC 6298).
-    rtt: Option<(Duration, Duration)>,
+    rtt: RttEstimate,
+    /// What the round trip may be, before one was measured.
+    expected: Option<Duration>,
+    /// Share of pings without an answer.
+    loss: f32,
 }
 
 impl Pulse {
+    /// Of a way whose round trip may be this.
+    pub(crate) fn new(expected: Option<Duration>) -> Self {
+        Self { expected, ..Self::default() }
+    }
+
     pub(crate) fn rtt(&self) -> Option<Duration> {
-        self.rtt.map(|(smoothed, _)| smoothed)
+        self.rtt.rtt()
     }
 
     /// A ping leaves.
@@ -53,12 +75,12 @@ impl Pulse {
 
     /// The answer to the ping that left at `sent`. The ones before it may have been lost on an otherwise good way.
     pub(crate) fn answer(&mut self, now: Instant, sent: Instant) {
+        for _ in self.pending.iter().filter(|at| **at < sent).take(MOST_MISSED) {
+            self.loss += (1.0 - self.loss) * LOSS_WEIGHT;
+        }
+        self.loss -= self.loss * LOSS_WEIGHT;
         self.pending.retain(|at| *at > sent);
-        let sample = now.saturating_duration_since(sent);
-        self.rtt = Some(match self.rtt {
-            None => (sample, sample / 2),
-            Some((rtt, deviation)) => ((rtt * 7 + sample) / 8, (deviation * 3 + sample.abs_diff(rtt)) / 4),
-        });
+        self.rtt.sample(now.saturating_duration_since(sent));
     }
 
     /// Starts to count anew: what was missed so far was missed for a known reason.
@@ -67,9 +89,18 @@ impl Pulse {
     }
 
     /// How long an answer may take.
-    fn overdue(&self) -> Duration {
-        self.rtt
-            .map_or(UNKNOWN, |(rtt, deviation)| (rtt + (deviation * 4).max(rtt / 4) + SLACK).max(PATIENCE))
+    pub(crate) fn overdue(&self) -> Duration {
+        match self.rtt.rtt() {
+            // A quarter of the round trip at the least: the measured spread is small until the way gets busy.
+            Some(rtt) => (self.rtt.overdue().max(rtt * 5 / 4) + SLACK).max(PATIENCE),
+            None => self.expected.map_or(UNKNOWN, |rtt| (rtt * 3 / 2 + SLACK).max(UNKNOWN)),
+        }
+    }
+
+    /// So many pings at the usual loss, or as many more as are as improbable at the measured one.
+    fn in_a_row(&self, usual: f32) -> usize {
+        let loss = self.loss.clamp(USUAL_LOSS, MOST_LOSS);
+        (usual * USUAL_LOSS.ln() / loss.ln()).round() as usize
     }
 
     fn misses(&self, now: Instant) -> usize {
@@ -80,9 +111,9 @@ impl Pulse {
     pub(crate) fn doubt(&self, now: Instant) -> Doubt {
         match self.misses(now) {
             0 => Doubt::None,
-            1..3 => Doubt::Late,
-            3..6 => Doubt::Serious,
-            _ => Doubt::Dead,
+            misses if misses >= self.in_a_row(DEAD) => Doubt::Dead,
+            misses if misses >= self.in_a_row(SERIOUS) => Doubt::Serious,
+            _ => Doubt::Late,
         }
     }
 
@@ -151,6 +182,46 @@ mod tests {
             uneven.answer(sent + ms(if n % 2 == 0 { 40 } else { 160 }), sent);
         }
         assert!(uneven.overdue() > even.overdue() + ms(100));
+    }
+
+    #[test]
+    fn a_far_way_is_not_doubted_before_an_answer_can_be_there() {
+        let start = Instant::now();
+        let mut pulse = Pulse::new(Some(ms(1200)));
+        for n in 0..4 {
+            pulse.ping(start + ms(400 * n));
+        }
+        assert_eq!(pulse.doubt(start + ms(1800)), Doubt::None);
+        assert_ne!(pulse.doubt(start + ms(2000)), Doubt::None);
+    }
+
+    #[test]
+    fn where_more_is_lost_more_must_be_missing() {
+        let start = Instant::now();
+        let (mut clean, mut lossy) = (Pulse::default(), Pulse::default());
+        for n in 0..200 {
+            let sent = start + ms(400 * n);
+            clean.ping(sent);
+            clean.answer(sent + ms(100), sent);
+            lossy.ping(sent);
+            // Two of seven, as at 15 % each way.
+            if !matches!(n % 7, 0 | 3) {
+                lossy.answer(sent + ms(100), sent);
+            }
+        }
+        let doubts = |pulse: &mut Pulse| {
+            pulse.forgive();
+            let at = |n: u64| start + ms(100_000 + 10 * n);
+            let doubts = (0..10).map(|n| {
+                pulse.ping(at(n));
+                pulse.doubt(at(n) + ms(1000))
+            });
+            let doubts: Vec<Doubt> = doubts.collect();
+            let first = |wanted| doubts.iter().position(|doubt| *doubt >= wanted).map(|index| index + 1);
+            (first(Doubt::Serious), first(Doubt::Dead))
+        };
+        assert_eq!(doubts(&mut clean), (Some(3), Some(6)));
+        assert_eq!(doubts(&mut lossy), (Some(4), Some(8)));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use traversal_core::wire::message::{
     MatchEnd, PlayerInfo, QuickMatch, QuickMatched, RequestError, Response, ToPlayer,
 };
 
-use super::liveness::PING_PERIOD;
+use super::liveness::ping_period;
 use super::requests::Pending;
 use super::{Server, Timer};
 use crate::host_choice::{Candidate, choose_host};
@@ -36,6 +36,8 @@ pub(super) struct Gathering {
     /// Sessions that have yet to give a sign of life.
     suspects: BTreeSet<u64>,
     deadline: Instant,
+    /// Between two pings of them.
+    period: Duration,
     /// The registry is being asked.
     claiming: bool,
 }
@@ -95,13 +97,15 @@ impl Server {
             // One round trip, and nobody plays with one who was killed a moment ago.
             let silent =
                 |id: &u64| self.sessions.get(id).is_none_or(|client| client.session.last_heard() < now);
-            let suspects = players
+            let suspects: BTreeSet<u64> = players
                 .iter()
                 .filter_map(|player| self.players.get(player).map(|player| player.session))
                 .filter(silent)
                 .collect();
-            let deadline = now + self.config.liveness_wait;
-            let gathering = Gathering { key: key.clone(), players, suspects, deadline, claiming: false };
+            let wait = self.wait_for(self.config.liveness_wait, suspects.iter().copied());
+            let (deadline, period) = (now + wait, ping_period(wait));
+            let gathering =
+                Gathering { key: key.clone(), players, suspects, deadline, period, claiming: false };
             self.gatherings.insert(room, gathering);
             self.gathering_timeout(now, room);
         }
@@ -121,7 +125,7 @@ impl Server {
             }
             return;
         }
-        let next = (now + PING_PERIOD).min(gathering.deadline);
+        let next = (now + gathering.period).min(gathering.deadline);
         let suspects = gathering.suspects.clone();
         self.timers.set(Timer::Gathering(room), Some(next));
         for id in suspects {

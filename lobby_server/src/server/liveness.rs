@@ -11,15 +11,28 @@ use super::creating::Claim;
 use super::joining::JoinWish;
 use super::{Server, Timer};
 
-/// Time between pings of one check: at 30 % loss each way, ten of them miss a living player once in a thousand
+/// Least time between pings of one check. At 30 % loss each way, ten of them miss a living player once in a thousand
 /// checks.
-pub(super) const PING_PERIOD: Duration = Duration::from_millis(150);
+const PING_PERIOD: Duration = Duration::from_millis(150);
+
+/// Pings of one check.
+const PINGS: u32 = 10;
+
+/// No sign of life is waited for longer than that, whatever a player's answers pretend of its distance: two answers over
+/// the longest round trip that a login is for (5 s).
+const LONGEST_WAIT: Duration = Duration::from_secs(10);
+
+/// Time between the pings of a check that takes so long.
+pub(super) fn ping_period(wait: Duration) -> Duration {
+    PING_PERIOD.max(wait / PINGS)
+}
 
 /// One check of a room's members.
 #[derive(Debug)]
 pub(super) struct Check {
     suspects: BTreeSet<u64>,
     deadline: Instant,
+    period: Duration,
     waiting: Vec<Waiting>,
 }
 
@@ -31,6 +44,13 @@ pub(super) enum Waiting {
 }
 
 impl Server {
+    /// A wait for answers of these sessions: made for usual networks, and longer where one of them is far away.
+    pub(super) fn wait_for(&self, usual: Duration, sessions: impl IntoIterator<Item = u64>) -> Duration {
+        let clients = sessions.into_iter().filter_map(|id| self.sessions.get(&id));
+        let longest = clients.map(|client| client.session.timing().at_least(usual, 2)).max();
+        longest.map_or(usual, |wait| wait.min(LONGEST_WAIT.max(usual)))
+    }
+
     /// Asks the members of a room (or its host alone) that were silent for a while. False: nobody to ask.
     pub(super) fn check(&mut self, now: Instant, room: RoomId, host_only: bool, waiting: Waiting) -> bool {
         let Some(of) = self.rooms.get(&room) else { return false };
@@ -45,19 +65,20 @@ impl Server {
                     .is_some_and(|client| now.saturating_duration_since(client.session.last_heard()) > fresh)
             })
             .collect();
+        let wait = self.wait_for(self.config.liveness_wait, suspects.iter().copied());
         if let Some(open) = self.checks.get_mut(&room) {
             open.waiting.push(waiting);
             if !suspects.is_subset(&open.suspects) {
                 open.suspects.extend(suspects);
-                open.deadline = now + self.config.liveness_wait;
+                (open.deadline, open.period) = (now + wait, ping_period(wait));
             }
             return true;
         }
         if suspects.is_empty() {
             return false;
         }
-        let deadline = now + self.config.liveness_wait;
-        self.checks.insert(room, Check { suspects, deadline, waiting: vec![waiting] });
+        let (deadline, period) = (now + wait, ping_period(wait));
+        self.checks.insert(room, Check { suspects, deadline, period, waiting: vec![waiting] });
         self.check_timeout(now, room);
         true
     }
@@ -82,7 +103,7 @@ impl Server {
             self.finish_check(now, room);
             return;
         }
-        let next = (now + PING_PERIOD).min(check.deadline);
+        let next = (now + check.period).min(check.deadline);
         self.timers.set(Timer::Check(room), Some(next));
         for id in check.suspects.clone() {
             self.ping(now, id);

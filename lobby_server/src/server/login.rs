@@ -30,12 +30,12 @@ const RECENT_INITS: usize = 4096;
 /// Answers to handshakes, by the hash of the question: a retransmission gets the same answer.
 #[derive(Debug, Default)]
 pub(super) struct RecentInits {
-    answers: BTreeMap<[u8; 32], (SocketAddr, Vec<u8>)>,
+    answers: BTreeMap<[u8; 32], (SocketAddr, u64, Vec<u8>)>,
     order: VecDeque<(Instant, [u8; 32])>,
 }
 
 impl RecentInits {
-    fn answer(&self, hash: &[u8; 32]) -> Option<&(SocketAddr, Vec<u8>)> {
+    fn answer(&self, hash: &[u8; 32]) -> Option<&(SocketAddr, u64, Vec<u8>)> {
         self.answers.get(hash)
     }
 
@@ -44,7 +44,7 @@ impl RecentInits {
         self.answers.remove(hash);
     }
 
-    fn keep(&mut self, now: Instant, hash: [u8; 32], from: SocketAddr, answer: Vec<u8>) {
+    fn keep(&mut self, now: Instant, hash: [u8; 32], answer: (SocketAddr, u64, Vec<u8>)) {
         while let Some((since, old)) = self.order.front().copied() {
             let expired = now.saturating_duration_since(since) > ServerHandshake::INIT_LIFETIME;
             if !expired && self.order.len() < RECENT_INITS {
@@ -54,16 +54,19 @@ impl RecentInits {
             self.answers.remove(&old);
         }
         self.order.push_back((now, hash));
-        self.answers.insert(hash, (from, answer));
+        self.answers.insert(hash, answer);
     }
 }
 
 impl Server {
     pub(super) fn handle_init(&mut self, now: Instant, route: Route, datagram: &[u8]) {
         let hash: [u8; 32] = Sha256::digest(datagram).into();
-        if let Some((from, answer)) = self.inits.answer(&hash) {
+        if let Some((from, session, answer)) = self.inits.answer(&hash) {
             if *from == route.peer {
                 let answer = answer.clone();
+                if let Some(client) = self.sessions.get_mut(session) {
+                    client.accepted = None;
+                }
                 self.transmit(route, answer);
             }
             return;
@@ -113,7 +116,7 @@ impl Server {
         let token = std::mem::take(&mut pending.login.token);
         let login = pending.login.clone();
         let Ok((answer, session)) = pending.accept(&welcome, now) else { return };
-        self.inits.keep(now, hash, route.peer, answer.clone());
+        self.inits.keep(now, hash, (route.peer, id, answer.clone()));
         self.census.enter(id, (route.socket, route.peer));
         let client = Client {
             player,
@@ -128,6 +131,7 @@ impl Server {
             other: None,
             mapped_port: MappedPort::default(),
             challenge: None,
+            accepted: Some(now),
             confirmed: false,
             half_open: Some(HalfOpen { init: hash, token }),
             moves: 0,

@@ -9,12 +9,12 @@ use std::time::{Duration, Instant};
 use traversal_core::id::{PlayerId, RoomId};
 use traversal_core::wire::message::{MatchEnd, PlayerInfo, RoomEnd, ToPlayer};
 
-use super::liveness::PING_PERIOD;
+use super::liveness::ping_period;
 use super::{Server, Timer};
 use crate::host_choice::{Candidate, choose_host};
 
 /// A host that answers may be about to leave: its channels end before its word is here. Longer than two
-/// retransmissions of that word take.
+/// retransmissions of that word take; where answers take long, twice their time.
 const ALIVE_GRACE: Duration = Duration::from_secs(1);
 
 /// Who was heard within this comes before who was not: members keep alive every 4 s.
@@ -31,7 +31,7 @@ pub(super) struct Loss {
 #[derive(Debug)]
 enum Stage {
     /// The host is asked for a sign of life.
-    Pinging { until: Instant },
+    Pinging { until: Instant, period: Duration },
     /// It gave one.
     Alive,
     /// The members are asked.
@@ -88,7 +88,9 @@ impl Server {
             return;
         }
         let present = self.players.get(&room.host()).is_some_and(|host| host.room == Some(id));
-        let stage = Stage::Pinging { until: now + self.config.liveness_wait };
+        let host = self.players.get(&room.host()).map(|host| host.session);
+        let wait = self.wait_for(self.config.liveness_wait, host);
+        let stage = Stage::Pinging { until: now + wait, period: ping_period(wait) };
         let said = reporter.map(|member| (member, false)).into_iter().collect();
         self.losses.insert(id, Loss { stage, said });
         if present {
@@ -113,15 +115,16 @@ impl Server {
             && !matches!(loss.stage, Stage::Alive)
         {
             loss.stage = Stage::Alive;
-            self.timers.set(Timer::Loss(id), Some(now + ALIVE_GRACE));
+            let grace = self.wait_for(ALIVE_GRACE, [session]);
+            self.timers.set(Timer::Loss(id), Some(now + grace));
         }
     }
 
     pub(super) fn loss_timeout(&mut self, now: Instant, id: RoomId) {
         let Some(loss) = self.losses.get(&id) else { return };
         match loss.stage {
-            Stage::Pinging { until } if now < until => {
-                self.timers.set(Timer::Loss(id), Some((now + PING_PERIOD).min(until)));
+            Stage::Pinging { until, period } if now < until => {
+                self.timers.set(Timer::Loss(id), Some((now + period).min(until)));
                 let host = self.rooms.get(&id).and_then(|room| self.players.get(&room.host()));
                 if let Some(session) = host.map(|host| host.session) {
                     self.ping(now, session);
@@ -140,7 +143,9 @@ impl Server {
         loss.stage = Stage::Asking;
         let silent: Vec<PlayerId> =
             successors.into_iter().filter(|member| !loss.said.contains_key(member)).collect();
-        self.timers.set(Timer::Loss(id), Some(now + self.config.loss_wait));
+        let asked = silent.iter().filter_map(|member| self.players.get(member).map(|state| state.session));
+        let wait = self.wait_for(self.config.loss_wait, asked);
+        self.timers.set(Timer::Loss(id), Some(now + wait));
         for member in silent {
             self.tell(now, member, ToPlayer::ConfirmLoss { room: id, epoch });
         }

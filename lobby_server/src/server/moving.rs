@@ -11,7 +11,8 @@ use super::requests::cut;
 use super::session::{Client, Player};
 use super::{Route, Server, Timer};
 
-/// How long what comes by the way that a session has left for a stream, or a stream for it, is still as good.
+/// How long what comes by the way that a session has left for a stream, or a stream for it, is still as good; two answers
+/// of a far player.
 const LEFT: Duration = Duration::from_secs(1);
 
 /// What proves the address of a session, and that in the other family.
@@ -32,6 +33,10 @@ impl Server {
     pub(super) fn confirm(&mut self, now: Instant, id: u64) -> bool {
         let Some(client) = self.sessions.get_mut(&id) else { return false };
         let (player, game) = (client.player, client.login.game.clone());
+        if let Some(at) = client.accepted.take() {
+            // The answer to our answer: the first that is known of the way.
+            client.session.sample_rtt(now.saturating_duration_since(at));
+        }
         let token = client.half_open.take().map(|half_open| half_open.token).unwrap_or_default();
         if let Some(check) = &self.token_check
             && let Err(reason) = check.spend(&game, player, &token)
@@ -126,6 +131,7 @@ impl Server {
             self.census.turn(id, (route.socket, route.peer));
             return;
         }
+        // Bounds what is sent there, and waits for nothing: the token stays the same.
         let again = Duration::from_millis(200);
         if client
             .challenge
@@ -162,7 +168,8 @@ impl Server {
         client.session.heard(now);
         let (from_stream, to_stream) = (self.is_stream(former), self.is_stream(route));
         if let Some(client) = self.sessions.get_mut(&id) {
-            client.former = (from_stream != to_stream).then(|| (former, now + LEFT));
+            let left = client.session.timing().at_least(LEFT, 2);
+            client.former = (from_stream != to_stream).then(|| (former, now + left));
         }
         self.census.turn(id, (route.socket, route.peer));
         tracing::debug!(%player, address = %route.peer, "address moved");

@@ -16,10 +16,14 @@ use super::session::Client;
 use super::{Route, Server};
 use crate::claims::Claim;
 
-/// Probes that one classification may need: eight sockets, four targets and as many again for the rate.
+/// Probes that one classification may need: 10 of the first burst, 6 of the later ones, those of the filter tests, and the
+/// mapping's test from a second socket, with room.
 const MAX_SIGHTINGS: usize = 64;
 /// Older probes belong to an earlier classification.
 const SIGHTING_AGE: Duration = Duration::from_secs(20);
+/// The probes of a first burst leave back to back, so a new socket's that comes so long after the others belongs to
+/// another classification: the network has changed meanwhile. No jitter is as long.
+const ANOTHER: Duration = Duration::from_secs(2);
 /// Fresh sockets that must have been seen before their ports are taken for a pattern: with two of the eight lost, six
 /// still tell a block from a counter.
 const EARLY_SOCKETS: usize = 6;
@@ -27,7 +31,11 @@ const EARLY_SOCKETS: usize = 6;
 impl Client {
     /// The first sight of each socket at each target counts.
     fn note_sighting(&mut self, new: Sighting) {
-        self.sightings.retain(|old| new.sent.saturating_sub(old.sent) < SIGHTING_AGE);
+        let fresh = new.burst == 0
+            && !new.repeated
+            && self.sightings.iter().all(|old| old.local_port != new.local_port);
+        let oldest = if fresh { ANOTHER } else { SIGHTING_AGE };
+        self.sightings.retain(|old| new.sent.saturating_sub(old.sent) < oldest);
         let known =
             self.sightings.iter().any(|old| old.local_port == new.local_port && old.target == new.target);
         if !known && self.sightings.len() < MAX_SIGHTINGS {

@@ -46,6 +46,8 @@ pub(super) struct Client {
     pub(super) moves: u32,
     /// Where it is reached in the other family, and when that was last heard of.
     pub(super) other: Option<(SocketAddr, Instant)>,
+    /// When the login was answered; none: several times, so that it tells no round trip (Karn's rule).
+    pub(super) accepted: Option<Instant>,
     /// A sealed datagram came: this is no replayed handshake.
     pub(super) confirmed: bool,
     /// Kept until then.
@@ -125,8 +127,8 @@ impl Server {
         self.heard(now, id);
         self.gathering_heard(now, id);
         let Some(client) = self.sessions.get_mut(&id) else { return };
-        if let Frame::Ack { seq } = frame {
-            if client.session.acknowledged(now, seq).is_err() {
+        if let Frame::Ack { seq, counter } = frame {
+            if client.session.acknowledged(now, seq, counter).is_err() {
                 self.counters.dropped += 1;
             }
             return;

@@ -16,7 +16,8 @@ use crate::wire::message::{
     Facts, MatchEnd, MatchOutcome, PunchPlan, Replan, Request, RoomEnd, SprayTurn, ToServer, Topology,
 };
 
-/// How long after the first plan of a mesh the others count as made by the same wish to join.
+/// How long after the first plan of a mesh the others count as made by the same wish to join; where a lost one comes again
+/// later than that, twice the time of an answer.
 const JOIN_PLANS: Duration = Duration::from_secs(1);
 /// News that may wait for the plan of their match: a few of each of its methods.
 const EARLY: usize = 16;
@@ -34,7 +35,7 @@ impl Agent {
     fn requested(&mut self, now: Instant, plan: &PunchPlan) -> Instant {
         let Some((asked, first)) = self.join_requested.as_mut().filter(|_| !plan.host) else { return now };
         let (asked, first) = (*asked, *first.get_or_insert(now));
-        if now.saturating_duration_since(first) > JOIN_PLANS {
+        if now.saturating_duration_since(first) > self.link.timing().at_least(JOIN_PLANS, 2) {
             self.join_requested = None;
             return now;
         }

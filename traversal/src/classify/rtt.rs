@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// Smoothed round trip and the time after which an answer is overdue (RFC 6298 section 2, with a floor that fits
-/// one small datagram instead of TCP's second).
+/// one small datagram instead of TCP's second). Every wait of the core that is about the network is a multiple of this.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct RttEstimate {
     measured: Option<(Duration, Duration)>,
@@ -23,7 +23,8 @@ impl RttEstimate {
     /// Takes one measured round trip in. Not for packets sent more than once (Karn's rule).
     pub fn sample(&mut self, rtt: Duration) {
         self.measured = Some(match self.measured {
-            None => (rtt, rtt / 2),
+            // One round trip of patience at first, where TCP takes two: a repeated datagram costs little.
+            None => (rtt, rtt / 4),
             Some((smooth, spread)) => ((smooth * 7 + rtt) / 8, (spread * 3 + smooth.abs_diff(rtt)) / 4),
         });
     }
@@ -38,6 +39,20 @@ impl RttEstimate {
         match self.measured {
             None => Self::INITIAL,
             Some((rtt, spread)) => rtt + (spread * 4).max(Self::FLOOR),
+        }
+    }
+
+    /// The same for what has been sent so many times before (RFC 6298 section 5.5, but every second time only: where
+    /// many packets are lost, the next one shall not wait for long).
+    pub fn overdue_after(&self, repeats: u32) -> Duration {
+        self.overdue() * 2u32.saturating_pow(repeats / 2).min(8)
+    }
+
+    /// A wait that was made for usual networks, or so many times the time of an answer where this one takes longer.
+    pub fn at_least(&self, usual: Duration, answers: u32) -> Duration {
+        match self.measured {
+            None => usual,
+            Some(_) => usual.max(self.overdue() * answers),
         }
     }
 }
@@ -57,5 +72,26 @@ mod tests {
         assert!(rtt.overdue() <= Duration::from_millis(125));
         rtt.sample(Duration::from_millis(300));
         assert!(rtt.overdue() > Duration::from_millis(200), "jitter makes it patient");
+    }
+
+    #[test]
+    fn usual_waits_grow_on_long_ways_only() {
+        let usual = Duration::from_secs(2);
+        let after = |ms| {
+            let mut rtt = RttEstimate::default();
+            rtt.sample(Duration::from_millis(ms));
+            rtt.at_least(usual, 2)
+        };
+        assert_eq!(RttEstimate::default().at_least(usual, 2), usual);
+        assert_eq!((after(20), after(400)), (usual, usual));
+        assert_eq!(after(1200), Duration::from_millis(4800), "two answers, each overdue after 2.4 s");
+    }
+
+    #[test]
+    fn what_is_repeated_waits_longer_but_not_for_ever() {
+        let mut rtt = RttEstimate::default();
+        rtt.sample(Duration::from_millis(200));
+        let waits: Vec<u128> = (0..12).map(|repeats| rtt.overdue_after(repeats).as_millis()).collect();
+        assert_eq!(waits, [400, 400, 800, 800, 1600, 1600, 3200, 3200, 3200, 3200, 3200, 3200]);
     }
 }

@@ -35,8 +35,9 @@ impl LobbyLink {
                 return Ok(None);
             }
             ClientProgress::Accepted(accepted) => {
-                let (welcome, session, server_key) = *accepted;
+                let (welcome, mut session, server_key) = *accepted;
                 let (socket, server) = way;
+                session.set_timing(shaking.timing(socket == SocketId::STREAM));
                 let Some(udp) = cx.main.towards(server) else { return Err(Dropped::Unknown) };
                 let over_stream = socket == SocketId::STREAM;
                 self.blocked = over_stream;
@@ -76,6 +77,23 @@ impl LobbyLink {
         Ok(None)
     }
 
+    /// Nothing has come of a login in its time.
+    pub(super) fn timed_out(&mut self, cx: &mut Cx<'_>) {
+        let State::Shaking(shaking) = &mut self.state else { return };
+        match shaking.error.take() {
+            Some(error) => self.failed(cx, error),
+            // It has begun to answer, and has been started anew since, perhaps: the cookie is of no use any more.
+            None if shaking.is_answered() => self.failed(cx, LobbyError::NoAnswer),
+            None => {
+                let retry_in = self.next_backoff(cx);
+                if let State::Shaking(shaking) = &mut self.state {
+                    shaking.go_on(cx, retry_in);
+                }
+                cx.emit(Event::Lobby(LobbyState::Retrying { error: LobbyError::NoAnswer, retry_in }));
+            }
+        }
+    }
+
     /// The end of one login attempt.
     pub(super) fn failed(&mut self, cx: &mut Cx<'_>, error: LobbyError) {
         match error {
@@ -92,12 +110,17 @@ impl LobbyLink {
 
     fn retry(&mut self, cx: &mut Cx<'_>, error: LobbyError) {
         self.stream.close(cx);
+        let retry_in = self.next_backoff(cx);
+        self.state = State::Waiting(cx.now + retry_in);
+        cx.emit(Event::Lobby(LobbyState::Retrying { error, retry_in }));
+    }
+
+    fn next_backoff(&mut self, cx: &mut Cx<'_>) -> Duration {
         // Up to half as long again, so that a restarted server is not hit by all its players at once.
         let jitter = f64::from(cx.rng.next_u32()) / f64::from(u32::MAX) / 2.0;
         let retry_in = self.backoff.max(LEAST_BACKOFF).mul_f64(1.0 + jitter);
         self.backoff = (self.backoff * 2).min(cx.config.relogin_max);
-        self.state = State::Waiting(cx.now + retry_in);
-        cx.emit(Event::Lobby(LobbyState::Retrying { error, retry_in }));
+        retry_in
     }
 
     pub(super) fn lost(&mut self, cx: &mut Cx<'_>, error: LobbyError) -> Option<LinkEvent> {

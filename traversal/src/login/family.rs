@@ -16,8 +16,8 @@ use crate::wire::session::ClientSession;
 
 /// Addresses of the server that are asked.
 const MAX_TARGETS: usize = 4;
-/// Gaps between probes while no answer comes: a lost one costs little, and a machine without IPv6 to the internet
-/// sends one in half a minute.
+/// Gaps between probes while no answer comes, however far the server is, since nothing waits for it: a lost one costs
+/// little, and a machine without IPv6 to the internet sends one in half a minute.
 const GAPS: [Duration; 7] = [
     Duration::from_millis(250),
     Duration::from_millis(500),

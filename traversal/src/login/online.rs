@@ -4,7 +4,7 @@
 //! a sealed datagram comes to the server by another way, the server has that way proven by an echo, and what it
 //! sends by that way afterwards says that the session has moved.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -19,19 +19,24 @@ use crate::wire::Kind;
 use crate::wire::message::{Frame, REGISTER_TAG, ToPlayer, ToServer, Welcome};
 use crate::wire::session::ClientSession;
 
-/// Unanswered pings in a row after which the server counts as lost, and the time between them.
+/// Unanswered pings in a row after which the server counts as lost, and the least time between them. Where an answer
+/// takes longer than three of these times, they come as much more rarely; after twice the time of an answer at the least
+/// the server is lost.
 const PINGS: u32 = 6;
 const PING_RETRY: Duration = Duration::from_millis(500);
+/// Pings whose answer tells the round trip.
+const REMEMBERED: usize = 8;
 /// Unanswered pings after which the stream is tried: a second of silence, as at the login, and three round trips.
 const PINGS_TO_STREAM: u32 = 2;
 const ROUND_TRIPS_TO_STREAM: u32 = 3;
 /// Unanswered pings after which the server seems to be gone: one may get lost.
 const PINGS_TO_DOUBT: u32 = 2;
-/// How long the server may take to move the session to a stream that has been proven.
+/// How long the server may take to move the session to a stream that has been proven; or three answers of a far one.
 const PROVEN: Duration = Duration::from_secs(2);
-/// How often UDP is tried while the stream is in use: at once, and then with these as first and last gap.
+/// How often UDP is tried while the stream is in use: at once, and then with these as first and last gap. A pace, however
+/// late the answer comes.
 const UDP_RETRY: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(30)];
-/// How long the stream stays open after the session has left it, for what is on its way.
+/// How long the stream stays open after the session has left it, for what is on its way; or two answers of a far server.
 const LINGER: Duration = Duration::from_secs(2);
 
 /// Logged in.
@@ -64,6 +69,8 @@ pub(crate) struct Online {
     other: Option<OtherFamily>,
     ping: Option<Ping>,
     pings: u32,
+    /// The latest pings, and when they left.
+    asked: VecDeque<(u32, Instant)>,
     /// The login.
     since: Instant,
     /// Matches that keys of this login were made for.
@@ -86,7 +93,16 @@ pub(crate) enum MatchUse {
 #[derive(Debug)]
 struct Ping {
     unanswered: u32,
+    /// When the first of them left.
+    since: Instant,
     next: Instant,
+}
+
+impl Ping {
+    /// To be sent then.
+    fn at(next: Instant) -> Self {
+        Self { unanswered: 0, since: next, next }
+    }
 }
 
 impl Online {
@@ -115,6 +131,7 @@ impl Online {
             other,
             ping: None,
             pings: 0,
+            asked: VecDeque::new(),
             since: now,
             used: BTreeSet::new(),
         }
@@ -133,8 +150,26 @@ impl Online {
     }
 
     /// Not logged in before, or perhaps gone at present: what went through the server since `at` need not have arrived.
-    pub(super) fn was_interrupted(&self, at: Instant) -> bool {
-        self.since > at || self.ping.as_ref().is_some_and(|ping| ping.unanswered >= PINGS_TO_DOUBT)
+    pub(super) fn was_interrupted(&self, now: Instant, at: Instant) -> bool {
+        let overdue = self.session.timing().overdue();
+        let late = |ping: &Ping| {
+            ping.unanswered >= PINGS_TO_DOUBT && now.saturating_duration_since(ping.since) >= overdue
+        };
+        self.since > at || self.ping.as_ref().is_some_and(late)
+    }
+
+    /// Between two pings that wait for an answer.
+    fn ping_gap(&self) -> Duration {
+        PING_RETRY.max(self.session.timing().overdue() / 3)
+    }
+
+    /// The answer to one of our pings.
+    pub(super) fn ponged(&mut self, now: Instant, id: u32) {
+        if let Some(index) = self.asked.iter().position(|(asked, _)| *asked == id) {
+            let (_, sent) = self.asked[index];
+            self.asked.drain(..=index);
+            self.session.sample_rtt(now.saturating_duration_since(sent));
+        }
     }
 
     /// The way in use is the stream: UDP does not get through.
@@ -154,6 +189,7 @@ impl Online {
 
     /// A ping by a way that is not in use: the server asks for an echo there, and moves the session.
     pub(super) fn knock(&mut self, cx: &mut Cx<'_>, socket: SocketId) {
+        // It is not the way in use whose round trip this would tell.
         let id = self.next_ping_id();
         self.send_by(cx, socket, &Frame::Ping { id });
     }
@@ -198,7 +234,7 @@ impl Online {
         self.udp_gap = UDP_RETRY[0];
         self.udp_at = by_stream.then(|| cx.now + UDP_RETRY[0]);
         if !by_stream {
-            stream.close_later(cx.now + LINGER);
+            stream.close_later(cx.now + self.session.timing().at_least(LINGER, 2));
         }
         true
     }
@@ -229,7 +265,7 @@ impl Online {
     pub(super) fn prove(&mut self, cx: &mut Cx<'_>, socket: SocketId, token: [u8; 16]) {
         let by_stream = socket == SocketId::STREAM;
         if by_stream && !self.over_stream {
-            self.proven_until = Some(cx.now + PROVEN);
+            self.proven_until = Some(cx.now + self.session.timing().at_least(PROVEN, 3));
         }
         let way = if by_stream { socket } else { self.udp };
         self.send_by(cx, way, &Frame::PathResponse { token });
@@ -244,13 +280,13 @@ impl Online {
         self.proven_until = None;
         if self.over_stream {
             self.stream_at = Some(if was_open { now } else { now + PING_RETRY });
-            self.ping.get_or_insert(Ping { unanswered: 0, next: now + PING_RETRY });
+            self.ping.get_or_insert(Ping::at(now + PING_RETRY));
         }
     }
 
     /// Asks the server at once whether it sees us where it did.
     pub(super) fn check_now(&mut self, now: Instant) {
-        self.ping.get_or_insert(Ping { unanswered: 0, next: now }).next = now;
+        self.ping.get_or_insert(Ping::at(now)).next = now;
         if let Some(other) = &mut self.other {
             other.begin_anew(now);
         }
@@ -294,22 +330,28 @@ impl Online {
 
     fn keep_alive(&mut self, cx: &mut Cx<'_>, stream: &mut Stream, quiet: Duration) -> bool {
         if self.ping.is_none() && due(Some(self.next_ping(quiet)), cx.now) {
-            self.ping = Some(Ping { unanswered: 0, next: cx.now });
+            self.ping = Some(Ping::at(cx.now));
         }
+        let (gap, overdue) = (self.ping_gap(), self.session.timing().overdue());
         let Some(ping) = &mut self.ping else { return false };
         if ping.next > cx.now {
             return false;
         }
-        if ping.unanswered >= PINGS {
+        // By time, since pings that are asked for at once come in between.
+        let since_first = cx.now.saturating_duration_since(ping.since);
+        if ping.unanswered >= PINGS && since_first >= (gap * PINGS).max(overdue * 2) {
             return true;
         }
         ping.unanswered += 1;
-        ping.next = cx.now + PING_RETRY;
-        let since_first = PING_RETRY * (ping.unanswered - 1);
+        ping.next = cx.now + gap;
         let enough = self.session.rtt().is_none_or(|rtt| since_first >= rtt * ROUND_TRIPS_TO_STREAM);
         let carries = self.carried.is_some_and(|at| cx.now.saturating_duration_since(at) < PING_RETRY * 2);
         let silent = ping.unanswered > PINGS_TO_STREAM && enough && !carries;
         let id = self.next_ping_id();
+        if self.asked.len() >= REMEMBERED {
+            self.asked.pop_front();
+        }
+        self.asked.push_back((id, cx.now));
         self.session.send_once(cx.now, &Frame::Ping { id });
         if silent && cx.config.tcp && !self.over_stream {
             if stream.is_open() {

@@ -1,32 +1,46 @@
 //! A login on its way: to the server's addresses in turn by UDP, and over a stream beside it where UDP is silent.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::stream::Stream;
 use crate::Identity;
 use crate::api::{LobbyError, SocketId};
+use crate::classify::RttEstimate;
 use crate::cx::Cx;
 use crate::timer::{due, earliest};
 use crate::wire::Dropped;
 use crate::wire::handshake::{ClientHandshake, ClientProgress};
 use crate::wire::message::Login;
 
-/// Between two hellos or inits; the next hello goes to the next address of the server (happy eyeballs: RFC 8305
-/// section 5 has the same 250 ms).
-const RETRY: Duration = Duration::from_millis(250);
-/// Between hellos while there is a cookie already, and after somebody said no in the clear.
+/// Between hellos to two addresses of the server (happy eyeballs: RFC 8305 section 5 has the same 250 ms). It is a pace, not
+/// a wait for an answer: what is far away answers later, and counts.
+const PACE: Duration = Duration::from_millis(250);
+/// Hellos to an address that is silent come ever more rarely, up to this gap.
+const MOST_GAP: Duration = Duration::from_secs(2);
+/// Silence of UDP after which the stream is tried beside it. UDP goes on, and where it answers later, it wins: a player on
+/// a slow network pays for a connection that is not needed, not with its login.
+const STREAM_AFTER: Duration = Duration::from_secs(1);
+/// Between hellos while there is a cookie already, and after somebody said no in the clear: a pace, too.
 const HELLO_AGAIN: Duration = Duration::from_secs(1);
-/// Silence of UDP after which the stream is tried beside it: four hellos.
-const STREAM_AFTER: Duration = Duration::from_millis(1000);
 /// The same where UDP did not get through the last time: one hello.
-const STREAM_SOON: Duration = RETRY;
-/// A stream that is not open by then is tried to the next address.
+const STREAM_SOON: Duration = PACE;
+/// A stream that is not open by then is tried to the next address, whoever answers that late; each round takes twice as
+/// long, so that a far server is waited for in the end.
 const STREAM_TRY: Duration = Duration::from_millis(1500);
+/// The same where there is only one address: six seconds are more than the longest round trip that a login is for (5 s).
+const STREAM_LONE_TRY: Duration = Duration::from_secs(6);
+/// The longest of these tries.
+const STREAM_LONGEST_TRY: Duration = Duration::from_secs(24);
 /// Nothing gets lost on a stream, but the server may have been too busy.
 const STREAM_RETRY: Duration = Duration::from_secs(1);
+/// A server that has sent a cookie is waited for until so many answers are overdue: that of the init, and of two
+/// repetitions. For 5 s that is half a minute, as long as a cookie serves.
+const ANSWERS: u32 = 3;
 
-/// One login.
+/// One login. It goes on with the same handshake until the server answers, however late: on a satellite link behind a
+/// full queue that takes seconds.
 #[derive(Debug)]
 pub(super) struct Shaking {
     pub(super) login: Login,
@@ -48,32 +62,77 @@ pub(super) struct Shaking {
 struct Try {
     handshakes: Vec<(SocketAddr, ClientHandshake)>,
     next: Instant,
+    /// Hellos, or inits after the cookie.
     tries: usize,
     /// When the next hello goes out beside the inits. A cookie may be junk, and the true one come only with the next.
     hello_at: Instant,
+    /// When each hello left, by its number; after a cookie, each init.
+    hellos: BTreeMap<u8, Instant>,
+    number: u8,
+    /// How long the server takes to answer.
+    timing: RttEstimate,
 }
 
 impl Try {
     fn new(cx: &mut Cx<'_>, servers: &[SocketAddr]) -> Self {
         let handshakes = servers.iter().map(|server| (*server, ClientHandshake::new(cx.rng))).collect();
-        Self { handshakes, next: cx.now, tries: 0, hello_at: cx.now }
+        Self {
+            handshakes,
+            next: cx.now,
+            tries: 0,
+            hello_at: cx.now,
+            hellos: BTreeMap::new(),
+            number: 0,
+            timing: RttEstimate::default(),
+        }
     }
 
-    /// What is to be sent now, and where: the inits for all cookies that came, and a hello to the next address while
-    /// there are none, or now and then.
+    fn has_cookie(&self) -> bool {
+        self.handshakes.iter().any(|(_, handshake)| handshake.has_cookie())
+    }
+
+    /// What leaves now, and where to: the inits for all cookies that came, and a hello to the next address while there are
+    /// none, or now and then.
     fn datagrams(&mut self, now: Instant) -> Vec<(SocketAddr, Vec<u8>)> {
+        self.number = self.number.wrapping_add(1);
+        self.hellos.insert(self.number, now);
+        let servers = self.handshakes.len();
         let inits = self
             .handshakes
             .iter()
             .flat_map(|(to, handshake)| handshake.inits().map(move |init| (*to, init.to_vec())));
         let mut datagrams: Vec<_> = inits.collect();
+        let gap = if datagrams.is_empty() {
+            let round = (self.tries / servers) as u32;
+            (PACE * 2u32.saturating_pow(round / 2).min(64)).min(MOST_GAP)
+        } else {
+            self.timing.overdue_after(self.tries as u32).max(PACE)
+        };
         if datagrams.is_empty() || self.hello_at <= now {
-            let (to, handshake) = &self.handshakes[self.tries % self.handshakes.len()];
-            datagrams.push((*to, handshake.hello().to_vec()));
-            self.tries += 1;
+            let (to, handshake) = &mut self.handshakes[self.tries % servers];
+            datagrams.push((*to, handshake.numbered(self.number).to_vec()));
             self.hello_at = now + HELLO_AGAIN;
         }
+        self.tries += 1;
+        self.next = now + gap;
         datagrams
+    }
+
+    /// The first cookie came, to the hello of this number: go on with the init.
+    fn answered(&mut self, now: Instant, number: u8) {
+        if let Some(sent) = self.hellos.get(&number) {
+            self.timing.sample(now.saturating_duration_since(*sent));
+        }
+        self.hellos.clear();
+        (self.tries, self.hello_at) = (0, now + HELLO_AGAIN);
+    }
+
+    /// The server has let us in. Of several inits it is not said which one it answers (Karn's rule).
+    fn accepted(&mut self, now: Instant) {
+        let sent = self.hellos.values().next().filter(|_| self.hellos.len() == 1);
+        if let Some(sent) = sent {
+            self.timing.sample(now.saturating_duration_since(*sent));
+        }
     }
 }
 
@@ -100,24 +159,46 @@ impl Shaking {
         }
     }
 
+    /// The server has sent a cookie: it is there.
+    pub(super) fn is_answered(&self) -> bool {
+        self.udp.has_cookie() || self.stream.as_ref().is_some_and(Try::has_cookie)
+    }
+
+    /// The game was told that nobody answers, and that it is tried again after so long. What was sent may still be
+    /// answered.
+    pub(super) fn go_on(&mut self, cx: &Cx<'_>, retry_in: Duration) {
+        let at = cx.now + retry_in;
+        self.deadline = at + cx.config.login_timeout;
+        (self.udp.next, self.udp.tries) = (at, 0);
+    }
+
+    /// How long the server takes to answer by this way.
+    pub(super) fn timing(&self, over_stream: bool) -> RttEstimate {
+        let attempt = if over_stream { self.stream.as_ref() } else { Some(&self.udp) };
+        attempt.map(|attempt| attempt.timing).unwrap_or_default()
+    }
+
     /// Sends what is due, and connects the stream when its time has come.
     pub(super) fn handle_timeout(&mut self, cx: &mut Cx<'_>, servers: &[SocketAddr], stream: &mut Stream) {
         if self.udp.next <= cx.now {
-            self.udp.next = cx.now + RETRY;
             for (to, datagram) in self.udp.datagrams(cx.now) {
                 cx.transmit_main(to, datagram);
             }
         }
         if due(self.stream_at, cx.now) {
             stream.connect(cx, servers[self.stream_tries % servers.len()]);
+            let round = (self.stream_tries / servers.len()) as u32;
+            let first = if servers.len() == 1 { STREAM_LONE_TRY } else { STREAM_TRY };
             self.stream_tries += 1;
-            self.stream_at = Some(cx.now + STREAM_TRY);
+            let patience = (first * 2u32.saturating_pow(round).min(16)).min(STREAM_LONGEST_TRY);
+            self.stream_at = Some(cx.now + patience);
         }
         if let Some(over) = &mut self.stream
             && over.next <= cx.now
         {
-            over.next = cx.now + STREAM_RETRY;
-            for (to, datagram) in over.datagrams(cx.now) {
+            let datagrams = over.datagrams(cx.now);
+            over.next = cx.now + over.timing.at_least(STREAM_RETRY, 2);
+            for (to, datagram) in datagrams {
                 cx.transmit(SocketId::STREAM, to, datagram);
             }
         }
@@ -130,7 +211,7 @@ impl Shaking {
 
     pub(super) fn stream_closed(&mut self, now: Instant) {
         self.stream = None;
-        self.stream_at = Some(now + RETRY);
+        self.stream_at = Some(now + PACE);
     }
 
     /// An answer of the server.
@@ -143,7 +224,7 @@ impl Shaking {
     ) -> Result<ClientProgress, Dropped> {
         let over_stream = socket == SocketId::STREAM;
         let attempt = if over_stream { self.stream.as_mut().ok_or(Dropped::Unknown)? } else { &mut self.udp };
-        let first = !attempt.handshakes.iter().any(|(_, handshake)| handshake.has_cookie());
+        let first = !attempt.has_cookie();
         let of_server = attempt.handshakes.iter_mut().find(|(server, _)| *server == from);
         let (_, handshake) = of_server.ok_or(Dropped::Unknown)?;
         if !first && !handshake.has_cookie() && cx.now < attempt.hello_at {
@@ -151,17 +232,22 @@ impl Shaking {
             return Err(Dropped::Unknown);
         }
         let progress = handshake.handle(datagram, cx.identity, keys, &self.login, cx.now, cx.rng)?;
+        let number = handshake.answered();
         match progress {
             ClientProgress::Cookie => {
                 attempt.next = cx.now;
                 if first {
-                    attempt.hello_at = cx.now + HELLO_AGAIN;
-                }
-                if !over_stream && self.stream_tries == 0 {
-                    // UDP is not silent: it gets as long again.
-                    self.stream_at = self.stream_at.map(|_| cx.now + STREAM_AFTER);
+                    attempt.answered(cx.now, number);
+                    let timing = attempt.timing;
+                    let patience = timing.at_least(cx.config.login_timeout, ANSWERS);
+                    self.deadline = self.deadline.max(cx.now + patience);
+                    if !over_stream && self.stream_tries == 0 {
+                        // UDP is not silent: it gets as long again.
+                        self.stream_at = self.stream_at.map(|_| cx.now + timing.at_least(STREAM_AFTER, 2));
+                    }
                 }
             }
+            ClientProgress::Accepted(_) => attempt.accepted(cx.now),
             // A server that has nothing else to say need not be asked as often, where there is no other.
             ClientProgress::RefusedInClear(_) | ClientProgress::WrongKey if attempt.handshakes.len() == 1 => {
                 attempt.next = cx.now + HELLO_AGAIN;

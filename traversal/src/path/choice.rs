@@ -7,7 +7,7 @@ use crate::api::PathKind;
 use crate::config::AgentConfig;
 use crate::pulse::Doubt;
 
-/// How long better addresses are still tested once a path stands.
+/// How long better addresses are still tested once a path stands; or two round trips of a far player.
 const SETTLE: Duration = Duration::from_millis(1500);
 
 /// A path of the same kind must be this much faster to be worth a change.
@@ -36,6 +36,10 @@ fn rank(candidate: &Candidate) -> u8 {
 }
 
 impl Paths {
+    fn settle_time(&self) -> Duration {
+        self.expected.map_or(SETTLE, |rtt| SETTLE.max(rtt * 2))
+    }
+
     pub(super) fn proven(&mut self, index: usize) -> bool {
         let candidate = &mut self.candidates[index];
         let news = !candidate.confirmed;
@@ -69,7 +73,7 @@ impl Paths {
             return false;
         }
         if self.selected.is_none() {
-            self.settle = Some(now + SETTLE);
+            self.settle = Some(now + self.settle_time());
         }
         let chosen = rank(&self.candidates[best]);
         let fell = self.selected().is_some_and(|old| rank(old) > chosen);
@@ -136,7 +140,7 @@ impl Paths {
         // Over a direct way the game plays well enough not to ask for ever.
         let again = present == 0 || times < UPGRADE.len();
         self.upgrade = again.then(|| (now + UPGRADE[times.min(UPGRADE.len() - 1)], times + 1));
-        self.settle = Some(now + SETTLE);
+        self.settle = Some(now + self.settle_time());
         for candidate in self.candidates.iter_mut().filter(|candidate| rank(candidate) > present) {
             candidate.retry(now);
         }

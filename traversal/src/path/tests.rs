@@ -17,7 +17,7 @@ struct Fixture {
 impl Fixture {
     fn new(candidates: &[(&str, PathKind)]) -> Self {
         let now = Instant::now();
-        let mut paths = Paths::new([7; 32]);
+        let mut paths = Paths::new([7; 32], None);
         for (remote, kind) in candidates {
             paths.add(now, SOCKET, address(remote), *kind, Method::Cone);
         }

@@ -12,7 +12,8 @@ use crate::plan::expected_failure;
 use crate::wire::message::MAX_REASON;
 use crate::wire::pair::PairMessage;
 
-/// A close is repeated until it is acknowledged, at these times; then the other side's own timeout must do.
+/// A close is repeated until it is acknowledged, at these times; then the other side's own timeout must do. The times follow
+/// no round trip: they are against loss, and nobody waits for the acknowledgement.
 const CLOSE_REPEATS: [Duration; 4] = [
     Duration::from_millis(60),
     Duration::from_millis(150),

@@ -11,7 +11,8 @@ use crate::login::LobbyLink;
 use crate::path::RELAY;
 use crate::wire::message::{KeptMatch, Method, RelayGrant};
 
-/// How often it is looked whether a silence is still excused: as often as the server is asked whether it is there.
+/// How often it is looked whether a silence is still excused: as often as a near server is asked whether it is there. It
+/// sends nothing, so it need not follow the round trip.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
 impl Peer {
@@ -19,23 +20,30 @@ impl Peer {
     pub(crate) fn is_excused(&self, now: Instant, config: &AgentConfig, link: &LobbyLink) -> bool {
         self.plays_over_relay()
             && now.saturating_duration_since(self.last_heard) < config.relay_timeout
-            && link.was_interrupted(self.last_heard)
+            && link.was_interrupted(now, self.last_heard)
     }
 
     fn plays_over_relay(&self) -> bool {
         self.is_connected() && self.paths.selected().is_some_and(|path| path.kind == PathKind::Relay)
     }
 
+    /// How long the other side may be silent: as the settings say, or three answers of a far one.
+    fn patience(&self, config: &AgentConfig) -> Duration {
+        let far = self.paths.selected().map_or(Duration::ZERO, |path| path.pulse.overdue() * 3);
+        config.path_timeout.max(far.min(config.relay_timeout))
+    }
+
     /// The other side is given up.
     pub(super) fn is_lost(&mut self, cx: &Cx<'_>, link: &mut LobbyLink) -> bool {
         let silent = cx.now.saturating_duration_since(self.last_heard);
-        if silent < cx.config.path_timeout {
-            let ask = silent >= cx.config.path_timeout / 2 && self.plays_over_relay();
+        let patience = self.patience(cx.config);
+        if silent < patience {
+            let ask = silent >= patience / 2 && self.plays_over_relay();
             if ask && self.look_again.is_none() {
                 // In time to know whose silence it is.
                 link.check_now(cx.now);
             }
-            self.look_again = ask.then(|| self.last_heard + cx.config.path_timeout);
+            self.look_again = ask.then(|| self.last_heard + patience);
             return false;
         }
         if !self.is_excused(cx.now, cx.config, link) {
@@ -48,7 +56,7 @@ impl Peer {
     /// When a silence is to be looked at.
     pub(super) fn look_at(&self, config: &AgentConfig) -> Instant {
         let ask = self.look_again.is_none() && self.plays_over_relay();
-        let patience = if ask { config.path_timeout / 2 } else { config.path_timeout };
+        let patience = if ask { self.patience(config) / 2 } else { self.patience(config) };
         Some(self.last_heard + patience).max(self.look_again).unwrap_or(self.last_heard)
     }
 

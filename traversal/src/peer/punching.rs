@@ -19,13 +19,19 @@ use crate::wire::pair::PairMessage;
 /// A round trip that most players have, where none was measured yet.
 const USUAL: Duration = Duration::from_millis(100);
 
+/// Round trips to the server: this player's, and the other one's as the server says. One that is not known is taken to be
+/// as long as the other.
+pub(super) fn round_trips(plan: &PunchPlan, link: &LobbyLink) -> (Duration, Duration) {
+    let own = link.timing().rtt();
+    // Ten seconds are far beyond what a game is played over.
+    let peer = plan.peer_rtt_ms.map(|ms| Duration::from_millis(ms.min(10_000).into()));
+    (own.or(peer).unwrap_or(USUAL), peer.or(own).unwrap_or(USUAL))
+}
+
 /// Head start of direct test messages before the relay is tried, where they are likely to arrive: their round trip, and
 /// half of one more for its spread. The way between the two is taken to be as long as their ways to the server.
-pub(super) fn head_start(plan: &PunchPlan, link: &mut LobbyLink) -> Duration {
-    let own = link.online().and_then(|online| online.session.rtt());
-    // A minute is far beyond any deadline.
-    let peer = plan.peer_rtt_ms.map(|ms| Duration::from_millis(ms.min(60_000).into()));
-    let (own, peer) = (own.or(peer).unwrap_or(USUAL), peer.or(own).unwrap_or(USUAL));
+pub(super) fn head_start(plan: &PunchPlan, link: &LobbyLink) -> Duration {
+    let (own, peer) = round_trips(plan, link);
     let round_trip = (own + peer) / 2;
     round_trip + (round_trip / 2).max(RttEstimate::FLOOR)
 }
@@ -255,7 +261,7 @@ impl Peer {
         self.punch_over = true;
         self.attempt.finish(cx.now);
         // By now each side pings only the way that it has chosen.
-        let recently = cx.now.checked_sub(cx.config.path_ping * 2);
+        let recently = cx.now.checked_sub(cx.config.path_ping * 5);
         let used = self.paths.sockets_used(recently);
         if self.selected().is_some() {
             self.paths.keep_only(&used, |socket| {

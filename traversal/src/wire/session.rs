@@ -21,6 +21,7 @@ use snow::StatelessTransportState;
 use super::message::{Frame, ToPlayer, ToServer, Topic, Topical};
 use super::replay::ReplayWindow;
 use super::{Dropped, FORGERIES, Kind, MAX_CONTROL, codec, take};
+use crate::classify::RttEstimate;
 use outgoing::Outgoing;
 
 /// kind, session, counter.
@@ -57,6 +58,8 @@ pub struct Session<Out, In> {
     id: u64,
     transport: StatelessTransportState,
     next_counter: u64,
+    /// Counter of the datagram that was opened last.
+    opened: u64,
     window: ReplayWindow,
     /// Datagrams whose seal did not fit.
     forged: u64,
@@ -97,6 +100,7 @@ impl<Out: Serialize + Topical, In: DeserializeOwned> Session<Out, In> {
             id,
             transport,
             next_counter: 0,
+            opened: 0,
             window: ReplayWindow::default(),
             forged: 0,
             outgoing: Outgoing::default(),
@@ -126,9 +130,24 @@ impl<Out: Serialize + Topical, In: DeserializeOwned> Session<Out, In> {
         self.last_sent
     }
 
-    /// Smoothed round trip of acknowledged frames (RFC 6298).
+    /// Smoothed round trip (RFC 6298) of the handshake, of acknowledged frames, and of what the caller has measured.
     pub fn rtt(&self) -> Option<Duration> {
-        self.outgoing.rtt()
+        self.outgoing.timing.rtt()
+    }
+
+    /// How long an answer of the other end takes.
+    pub fn timing(&self) -> RttEstimate {
+        self.outgoing.timing
+    }
+
+    /// What the handshake has shown of it.
+    pub fn set_timing(&mut self, timing: RttEstimate) {
+        self.outgoing.timing = timing;
+    }
+
+    /// A round trip to the other end was measured otherwise.
+    pub fn sample_rtt(&mut self, rtt: Duration) {
+        self.outgoing.timing.sample(rtt);
     }
 
     /// How long the oldest reliable frame has waited for its acknowledgement.
@@ -238,7 +257,7 @@ impl<Out: Serialize + Topical, In: DeserializeOwned> Session<Out, In> {
         let frame = self.open(datagram)?;
         self.heard(now);
         match frame {
-            Frame::Ack { seq } => self.acknowledged(now, seq).map(|()| None),
+            Frame::Ack { seq, counter } => self.acknowledged(now, seq, counter).map(|()| None),
             Frame::Reliable { seq, .. } => Ok(self.accept(now, seq)?.then_some(frame)),
             other => Ok(Some(other)),
         }
@@ -287,6 +306,7 @@ impl<Out: Serialize + Topical, In: DeserializeOwned> Session<Out, In> {
             return Err(Dropped::NotAuthentic);
         }
         self.window.accept(counter);
+        self.opened = counter;
         codec::decode(&plain[SEALED_KIND..len]).map_err(|_| Dropped::Malformed)
     }
 
@@ -302,7 +322,7 @@ impl<Out: Serialize + Topical, In: DeserializeOwned> Session<Out, In> {
         seq >= self.received_below && !self.received_above.contains(&seq)
     }
 
-    /// Takes a reliable frame: acknowledges it, and says whether it is a new one. One that is not accepted comes again.
+    /// Takes the reliable frame that was [opened](Self::open) last: acknowledges it, and says whether it is a new one. One that is not accepted comes again.
     ///
     /// # Errors
     /// When its number is too far ahead of those that are missing.
@@ -317,16 +337,16 @@ impl<Out: Serialize + Topical, In: DeserializeOwned> Session<Out, In> {
                 self.received_below += 1;
             }
         }
-        self.send_once(now, &Frame::Ack { seq });
+        self.send_once(now, &Frame::Ack { seq, counter: self.opened });
         Ok(fresh)
     }
 
-    /// The other side has this reliable frame.
+    /// The other side has this reliable frame, which came to it in the datagram of this counter.
     ///
     /// # Errors
     /// When no such frame was ever sent (RFC 9000 section 13.1 has the same for packets).
-    pub fn acknowledged(&mut self, now: Instant, seq: u32) -> Result<(), Dropped> {
-        if !self.outgoing.acknowledged(now, seq) {
+    pub fn acknowledged(&mut self, now: Instant, seq: u32, counter: u64) -> Result<(), Dropped> {
+        if !self.outgoing.acknowledged(now, seq, counter) {
             return Err(Dropped::NeverSent);
         }
         self.handle_timeout(now);
@@ -337,7 +357,7 @@ impl<Out: Serialize + Topical, In: DeserializeOwned> Session<Out, In> {
     pub fn handle_timeout(&mut self, now: Instant) {
         self.looked = now;
         while self.may_send(now) {
-            let Some(frame) = self.outgoing.next(now, self.last_heard) else { return };
+            let Some(frame) = self.outgoing.next(now, self.last_heard, self.next_counter) else { return };
             self.put_out(now, frame);
         }
     }

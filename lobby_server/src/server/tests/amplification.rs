@@ -104,7 +104,7 @@ impl Scene {
         frames.extend([
             Frame::Ping { id: 1 },
             Frame::Pong { id: 1, observed: at(FORGED) },
-            Frame::Ack { seq: 0 },
+            Frame::Ack { seq: 0, counter: 0 },
             Frame::PathChallenge { token: [1; 16] },
             Frame::PathResponse { token: [1; 16] },
             Frame::Reliable {

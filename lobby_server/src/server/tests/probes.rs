@@ -258,7 +258,7 @@ fn the_server_checks_a_profile_against_what_it_saw() {
         let set = manual.over(NatProfile::UNKNOWN);
         world.say(player, ToServer::Profile { profile: set, check: false, manual });
         for (socket, sequence) in (0..8u16).zip(1..) {
-            let tag = ProbeTag { local_port: 50_000 + socket, repeated: false, sequence }.into();
+            let tag = ProbeTag { local_port: 50_000 + socket, repeated: false, burst: 0, sequence }.into();
             let seen_at = format!("203.0.113.1:{}", 20_000 + 2 * socket);
             probe(&mut world, player, 0, &seen_at, tag, ProbePurpose::Report);
             world.pass(Duration::from_millis(2));
@@ -339,4 +339,34 @@ fn m24_how_busy_a_nat_is_goes_into_the_plan_before_the_players_own_word() {
         let rate = seen(&world).unwrap().foreign_rate;
         assert_eq!(rate.is_some_and(|rate| (rate - 400.0).abs() < 20.0), busy, "{rate:?}");
     }
+}
+
+#[test]
+fn m8_probes_of_the_network_before_are_not_mixed_with_those_of_the_new_one() {
+    use traversal_core::classify::ProbeTag;
+    use traversal_core::nat::{NatProfile, PortAllocation};
+    let mut world = World::with(ServerConfig::default(), four_sockets());
+    let player = world.player(1, "203.0.113.1:4000");
+    // Half a first burst, then the player is behind another router, which counts by 5.
+    for (address, first, step, ports) in
+        [("203.0.113.77", 50_000, 1, 50_000..50_004), ("203.0.113.1", 51_000, 5, 51_000..51_008)]
+    {
+        for local_port in ports {
+            let sequence = local_port - 49_999;
+            let tag = ProbeTag { local_port, repeated: false, burst: 0, sequence }.into();
+            let seen_at = format!("{address}:{}", 20_000 + step * (local_port - first));
+            probe(&mut world, player, 0, &seen_at, tag, ProbePurpose::Report);
+        }
+        world.pass(Duration::from_secs(3));
+    }
+    world.say(
+        player,
+        ToServer::Profile { profile: NatProfile::default(), check: true, manual: NatFacts::NONE },
+    );
+    let told = world.fakes[player].told.iter().rev().find_map(|message| match message {
+        ToPlayer::Profile(profile) => Some(*profile),
+        _ => None,
+    });
+    let told = told.unwrap();
+    assert_eq!((told.allocation, told.pooled), (PortAllocation::Sequential { step: 5 }, Some(false)));
 }

@@ -207,7 +207,7 @@ fn an_acknowledgement_of_what_was_never_sent_is_counted_and_changes_nothing() {
     let now = world.now;
     for seq in 1000..1100 {
         let session = world.fakes[host].session.as_mut().unwrap();
-        let ack = session.seal(now, Kind::Control, &Frame::Ack { seq }).unwrap();
+        let ack = session.seal(now, Kind::Control, &Frame::Ack { seq, counter: 0 }).unwrap();
         world.send_raw(host, &ack);
     }
     assert_eq!(world.server.counters().dropped, before + 100);

@@ -7,7 +7,7 @@ use snow::HandshakeState;
 
 use super::noise::{Identity, noise, prologue};
 use super::server::COOKIE;
-use super::{NONCE, REFUSE_BUSY, REFUSE_VERSION, Refusal, header, parse_header};
+use super::{HEADER, NONCE, REFUSE_BUSY, REFUSE_VERSION, Refusal, header, parse_header};
 use crate::wire::message::{Login, LoginRefusal, LoginReply, Welcome};
 use crate::wire::session::{ClientSession, Session};
 use crate::wire::{Dropped, Kind, MAX_CONTROL, codec, take};
@@ -28,6 +28,8 @@ pub struct ClientHandshake {
     offers: Vec<Offer>,
     /// How many there have been.
     taken: usize,
+    /// The hello whose cookies are tried.
+    asked: Option<[u8; NONCE]>,
 }
 
 /// A cookie, and what was made of it.
@@ -60,7 +62,7 @@ impl ClientHandshake {
         rng.fill_bytes(&mut nonce);
         let mut hello = header(Kind::Hello, &nonce);
         hello.resize(MAX_CONTROL, 0);
-        Self { nonce, hello, offers: Vec::new(), taken: 0 }
+        Self { nonce, hello, offers: Vec::new(), taken: 0, asked: None }
     }
 
     /// The hello, which brings a cookie.
@@ -76,6 +78,19 @@ impl ClientHandshake {
     /// What to send next: the newest init, or the hello while there is none.
     pub fn datagram(&self) -> &[u8] {
         self.inits().last().unwrap_or(&self.hello)
+    }
+
+    /// The hello with this number: its last byte of nonce, which the cookie repeats. So an answer tells which hello it is to,
+    /// and with it the round trip. A further hello has further cookies taken.
+    pub fn numbered(&mut self, number: u8) -> &[u8] {
+        self.hello[HEADER - 1] = number;
+        self.asked = None;
+        &self.hello
+    }
+
+    /// The number of the hello that was answered with a cookie last.
+    pub fn answered(&self) -> u8 {
+        self.nonce[NONCE - 1]
     }
 
     /// A cookie came already.
@@ -99,7 +114,8 @@ impl ClientHandshake {
         let kind = Kind::of(datagram).ok_or(Dropped::Malformed)?;
         let mut rest = datagram;
         let (version, nonce) = parse_header(&mut rest).ok_or(Dropped::Malformed)?;
-        if nonce != self.nonce {
+        // The last byte is the number of the hello.
+        if nonce[..NONCE - 1] != self.nonce[..NONCE - 1] {
             return Err(Dropped::Unknown);
         }
         match kind {
@@ -114,7 +130,7 @@ impl ClientHandshake {
                 if !expected.is_empty() && !expected.contains(&key) {
                     return Ok(ClientProgress::WrongKey);
                 }
-                self.take_cookie((cookie, key), identity, login, rng)?;
+                self.take_cookie((nonce, cookie, key), identity, login, rng)?;
                 Ok(ClientProgress::Cookie)
             }
             Kind::Accept => self.handle_accept(now, rest),
@@ -124,18 +140,24 @@ impl ClientHandshake {
 
     fn take_cookie(
         &mut self,
-        (cookie, key): ([u8; COOKIE], [u8; 32]),
+        (nonce, cookie, key): ([u8; NONCE], [u8; COOKIE], [u8; 32]),
         identity: &Identity,
         login: &Login,
         rng: &mut impl RngCore,
     ) -> Result<(), Dropped> {
+        if self.asked.is_some_and(|asked| asked != nonce) {
+            // Each hello brings one more; so that one player does not log in several times, one hello's are tried at a time.
+            return Err(Dropped::Unknown);
+        }
         if self.offers.iter().any(|offer| (offer.cookie, offer.key) == (cookie, key)) {
             return Err(Dropped::Replayed);
         }
         if self.taken >= MOST_OFFERS {
             return Err(Dropped::Limit);
         }
-        let (state, init) = self.make_init(&cookie, &key, identity, login, rng).ok_or(Dropped::Malformed)?;
+        let (state, init) =
+            make_init((&nonce, &cookie), &key, identity, login, rng).ok_or(Dropped::Malformed)?;
+        (self.asked, self.nonce) = (Some(nonce), nonce);
         self.taken += 1;
         if self.offers.len() >= OFFERS {
             // Which one, nobody can foresee: whoever sends junk cannot have the true one thrown out for sure.
@@ -163,25 +185,24 @@ impl ClientHandshake {
             }
         }
     }
+}
 
-    fn make_init(
-        &self,
-        cookie: &[u8; COOKIE],
-        key: &[u8; 32],
-        identity: &Identity,
-        login: &Login,
-        rng: &mut impl RngCore,
-    ) -> Option<(HandshakeState, Vec<u8>)> {
-        let mut state = noise(identity, rng, Some(key), &prologue(&self.nonce, cookie)).ok()?;
-        let mut payload = codec::encode(login).ok()?;
-        payload.resize(payload.len().max(LOGIN_PADDED), 0);
-        let mut message = vec![0; MAX_CONTROL];
-        let len = state.write_message(&payload, &mut message).ok()?;
-        let mut init = header(Kind::Init, &self.nonce);
-        init.extend_from_slice(cookie);
-        init.extend_from_slice(&message[..len]);
-        (init.len() <= MAX_CONTROL).then_some((state, init))
-    }
+fn make_init(
+    (nonce, cookie): (&[u8; NONCE], &[u8; COOKIE]),
+    key: &[u8; 32],
+    identity: &Identity,
+    login: &Login,
+    rng: &mut impl RngCore,
+) -> Option<(HandshakeState, Vec<u8>)> {
+    let mut state = noise(identity, rng, Some(key), &prologue(nonce, cookie)).ok()?;
+    let mut payload = codec::encode(login).ok()?;
+    payload.resize(payload.len().max(LOGIN_PADDED), 0);
+    let mut message = vec![0; MAX_CONTROL];
+    let len = state.write_message(&payload, &mut message).ok()?;
+    let mut init = header(Kind::Init, nonce);
+    init.extend_from_slice(cookie);
+    init.extend_from_slice(&message[..len]);
+    (init.len() <= MAX_CONTROL).then_some((state, init))
 }
 
 impl std::fmt::Debug for ClientHandshake {

@@ -23,6 +23,8 @@ pub enum Frame<B> {
     Ack {
         /// Whose.
         seq: u32,
+        /// Of the datagram in which it came: tells which of its repetitions, and so the round trip.
+        counter: u64,
     },
     /// Are you there? Also keeps the NAT's mapping alive (M31).
     Ping {

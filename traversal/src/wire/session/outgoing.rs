@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use super::{MAX_FRAME, SendError};
+use crate::classify::RttEstimate;
 use crate::wire::codec;
 use crate::wire::message::{Frame, Topic};
 
@@ -22,14 +23,16 @@ const BACKED_UP: usize = 32 * 1024;
 /// Longest front of a reliable frame: variant and sequence number.
 const FRONT: usize = 1 + 5;
 
-/// Before a round trip was measured: a transcontinental one and some.
-const FIRST_RTO: Duration = Duration::from_millis(300);
 /// Lower bound of the retransmission time; delayed wake-ups of the other side's driver are far shorter.
 const MIN_RTO: Duration = Duration::from_millis(60);
 /// Upper bound while answers come: ten tries fit the five seconds that a request may take, so that 30 % loss each way
-/// cannot starve it.
+/// cannot starve it. Where an answer takes longer, twice its time is the bound.
 const MAX_RTO: Duration = Duration::from_millis(500);
-/// Unanswered for so long, the way is taken for dead: then only the oldest frame is sent again, until anything comes
+/// Upper bound while no round trip is known: the wait doubles until an answer has had the time to come.
+const BLIND_RTO: Duration = Duration::from_secs(4);
+/// Repetitions of a frame whose acknowledgement tells the round trip.
+const REMEMBERED: usize = 8;
+/// Unanswered for so long, or for four times as long as an answer takes, the way is taken for dead: then only the oldest frame is sent again, until anything comes
 /// in. A living way with 30 % loss each way that carries several frames is silent for a second once in thousands.
 const DEAD_AFTER: Duration = Duration::from_secs(1);
 /// While nothing comes in, the wait is at least the silence so far divided by this: an eighth more from try to try,
@@ -44,8 +47,8 @@ pub(super) struct Outgoing {
     flight_bytes: usize,
     waiting: VecDeque<Waiting>,
     waiting_bytes: usize,
-    /// Smoothed round trip of acknowledged frames (RFC 6298).
-    srtt: Option<Duration>,
+    /// How long an answer takes.
+    pub(super) timing: RttEstimate,
 }
 
 #[derive(Debug)]
@@ -60,16 +63,14 @@ struct Sent {
     frame: Vec<u8>,
     queued: Instant,
     first_sent: Instant,
+    /// The datagrams that carried it, by their counters, and when they left.
+    carried: VecDeque<(u64, Instant)>,
     /// When it is sent again.
     due: Instant,
     tries: u32,
 }
 
 impl Outgoing {
-    pub(super) fn rtt(&self) -> Option<Duration> {
-        self.srtt
-    }
-
     pub(super) fn len(&self) -> usize {
         self.flight.len() + self.waiting.len()
     }
@@ -122,23 +123,28 @@ impl Outgoing {
         withdrawn
     }
 
-    /// An acknowledgement; false when no such frame was ever sent.
-    pub(super) fn acknowledged(&mut self, now: Instant, seq: u32) -> bool {
+    /// An acknowledgement, of what came in the datagram of this counter; false when no such frame was ever sent.
+    pub(super) fn acknowledged(&mut self, now: Instant, seq: u32, counter: u64) -> bool {
         if seq >= self.next_seq {
             return false;
         }
         let Some(done) = self.flight.remove(&seq) else { return true };
         self.flight_bytes -= done.frame.len();
-        // Karn: only frames sent once tell the round trip.
-        if done.tries == 1 {
-            let sample = now.saturating_duration_since(done.first_sent);
-            self.srtt = Some(self.srtt.map_or(sample, |srtt| (srtt * 7 + sample) / 8));
+        // The datagram is named, so a repeated frame tells the round trip as well (Karn's problem does not arise): else
+        // nothing would ever be measured where it is longer than the first wait.
+        if let Some((_, sent)) = done.carried.iter().find(|(of, _)| *of == counter) {
+            self.timing.sample(now.saturating_duration_since(*sent));
         }
         true
     }
 
-    fn rto(&self) -> Duration {
-        self.srtt.map_or(FIRST_RTO, |srtt| (srtt * 3 / 2 + Duration::from_millis(20)).clamp(MIN_RTO, MAX_RTO))
+    /// How long to wait for the acknowledgement of what was sent so many times before.
+    fn rto(&self, tries: u32) -> Duration {
+        if self.timing.rtt().is_none() {
+            return (RttEstimate::INITIAL * 2u32.saturating_pow(tries.min(8))).min(BLIND_RTO);
+        }
+        let overdue = self.timing.overdue().max(MIN_RTO);
+        overdue.mul_f64(1.5f64.powi(tries.min(8) as i32)).min(MAX_RTO.max(overdue * 2))
     }
 
     /// How long the other side has owed an answer; none: it owes none.
@@ -149,18 +155,23 @@ impl Outgoing {
 
     /// Frames on their way of which the next try may be made now. Of a dead way only the oldest.
     fn live(&self, now: Instant, last_heard: Instant) -> usize {
-        let dead = DEAD_AFTER.max(self.rto() * 4);
+        let dead = DEAD_AFTER.max(self.rto(0) * 4);
         if self.unanswered(now, last_heard).is_some_and(|silence| silence >= dead) { 1 } else { usize::MAX }
     }
 
-    /// The next frame to be sent, again or for the first time.
-    pub(super) fn next(&mut self, now: Instant, last_heard: Instant) -> Option<Vec<u8>> {
-        let (rto, live) = (self.rto(), self.live(now, last_heard));
+    /// The next frame to be sent, again or for the first time, in the datagram of this counter.
+    pub(super) fn next(&mut self, now: Instant, last_heard: Instant, counter: u64) -> Option<Vec<u8>> {
+        let live = self.live(now, last_heard);
         let silence = self.unanswered(now, last_heard).unwrap_or_default();
-        if let Some(sent) = self.flight.values_mut().take(live).find(|sent| sent.due <= now) {
-            let backoff = rto.mul_f64(1.5f64.powi(sent.tries.min(8) as i32)).min(MAX_RTO.max(rto));
-            sent.due = now + backoff.max(silence / SILENCE_SHARE);
-            sent.tries += 1;
+        let again = self.flight.iter().take(live).find(|(_, sent)| sent.due <= now);
+        if let Some((seq, tries)) = again.map(|(seq, sent)| (*seq, sent.tries)) {
+            let wait = self.rto(tries).max(silence / SILENCE_SHARE);
+            let sent = self.flight.get_mut(&seq)?;
+            (sent.due, sent.tries) = (now + wait, tries + 1);
+            if sent.carried.len() >= REMEMBERED {
+                sent.carried.pop_front();
+            }
+            sent.carried.push_back((counter, now));
             return Some(sent.frame.clone());
         }
         let full = self.flight.len() >= IN_FLIGHT || live == 1;
@@ -174,7 +185,8 @@ impl Outgoing {
         let mut frame = codec::encode(&Frame::Reliable { seq: self.next_seq, body: () }).ok()?;
         frame.extend_from_slice(&body);
         self.flight_bytes += frame.len();
-        let sent = Sent { frame: frame.clone(), queued, first_sent: now, due: now + rto, tries: 1 };
+        let (due, carried) = (now + self.rto(0), VecDeque::from([(counter, now)]));
+        let sent = Sent { frame: frame.clone(), queued, first_sent: now, carried, due, tries: 1 };
         self.flight.insert(self.next_seq, sent);
         self.next_seq += 1;
         Some(frame)

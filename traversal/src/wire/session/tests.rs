@@ -147,12 +147,12 @@ fn an_acknowledgement_of_what_was_never_sent_is_dropped_and_frees_nothing() {
     }
     let queued = server.outgoing.len();
     for seq in [32, 33, 99, 1000, u32::MAX] {
-        client.send_once(now, &Frame::Ack { seq });
+        client.send_once(now, &Frame::Ack { seq, counter: 0 });
         let ack = client.poll_datagram().unwrap();
         assert_eq!(server.handle(now, &ack), Err(Dropped::NeverSent), "{seq}");
     }
     assert_eq!((server.outgoing.len(), server.rtt()), (queued, None));
-    client.send_once(now, &Frame::Ack { seq: 0 });
+    client.send_once(now, &Frame::Ack { seq: 0, counter: 0 });
     let ack = client.poll_datagram().unwrap();
     assert_eq!(server.handle(now, &ack), Ok(None));
     assert_eq!(server.outgoing.len(), queued - 1);
@@ -231,4 +231,43 @@ fn after_too_many_forgeries_a_key_opens_nothing_more() {
     server.forged = FORGERIES - 1;
     assert_eq!(server.handle(now, &forged), Err(Dropped::NotAuthentic));
     assert_eq!(server.handle(now, &ping), Err(Dropped::Limit));
+}
+
+/// Over 5 s every frame is sent again before its acknowledgement can be there, and each tells the round trip all the same.
+#[test]
+fn a_round_trip_that_is_longer_than_the_first_wait_is_measured_and_waited_for() {
+    let (mut client, mut server, start) = pair();
+    let way = Duration::from_millis(2500);
+    let mut to_client: VecDeque<(Instant, Vec<u8>)> = VecDeque::new();
+    let mut to_server: VecDeque<(Instant, Vec<u8>)> = VecDeque::new();
+    let (mut now, mut sent) = (start, 0);
+    let mut of_second_half = 0;
+    for step in 0..6000u32 {
+        now = start + Duration::from_millis(10) * step;
+        if step % 500 == 0 {
+            server.send(now, answer(step / 500)).unwrap();
+        }
+        if server.poll_timeout().is_some_and(|at| at <= now) {
+            server.handle_timeout(now);
+        }
+        while let Some(datagram) = server.poll_datagram() {
+            sent += 1;
+            of_second_half += u32::from(step >= 3000);
+            to_client.push_back((now + way, datagram));
+        }
+        while to_client.front().is_some_and(|(at, _)| *at <= now) {
+            client.handle(now, &to_client.pop_front().unwrap().1).unwrap();
+        }
+        while let Some(datagram) = client.poll_datagram() {
+            to_server.push_back((now + way, datagram));
+        }
+        while to_server.front().is_some_and(|(at, _)| *at <= now) {
+            server.handle(now, &to_server.pop_front().unwrap().1).unwrap();
+        }
+    }
+    let rtt = server.rtt().expect("measured");
+    assert!(rtt >= way * 2 && rtt <= way * 2 + Duration::from_millis(20), "{rtt:?}");
+    assert!(sent >= 12, "all twelve frames");
+    assert_eq!(of_second_half, 6, "once each, as nothing is lost");
+    assert!(now > start);
 }
