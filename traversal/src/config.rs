@@ -46,7 +46,8 @@ pub struct AgentConfig {
     pub request_timeout: Duration,
     /// How long a request to join may take, while the host makes up its mind (M23).
     pub allow_timeout: Duration,
-    /// How long one attempt to connect to a player may take; the plan may shorten it.
+    /// How long one attempt to connect to a player may take (default 10 s); the plan may shorten it. The time until both
+    /// NATs are known does not count, up to as much again: who joins right after the login has its ten seconds, too.
     pub connect_deadline: Duration,
     /// How long a match may wait for its turn to search by many sockets or ports, while this player or the other one
     /// does so for another match ([`Caps`]). Meanwhile it plays over the relay; without one its deadline waits, too.

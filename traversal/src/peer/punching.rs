@@ -11,6 +11,7 @@ use crate::classify::RttEstimate;
 use crate::config::{AgentConfig, RelayPolicy};
 use crate::cx::Cx;
 use crate::login::{LobbyLink, ProbeSeen};
+use crate::nat::{Confidence, NatProfile};
 use crate::path::{Paths, RELAY, kind_of};
 use crate::sockets::Owner;
 use crate::wire::message::{Facts, Method, PunchPlan, Replan, SprayTurn, ToServer};
@@ -79,6 +80,11 @@ pub(super) fn add_set_targets(cx: &Cx<'_>, plan: &PunchPlan, paths: &mut Paths) 
     }
 }
 
+/// A NAT is known as far as it will be, until it is another one.
+fn is_measured(nat: &NatProfile) -> bool {
+    matches!(nat.confidence, Confidence::Full | Confidence::Reduced | Confidence::Manual)
+}
+
 impl Peer {
     /// A socket of this match is open, or could not be opened.
     pub(crate) fn handle_socket(
@@ -140,6 +146,7 @@ impl Peer {
         if better.edition < self.attempt.edition() {
             return; // Overtaken by a newer one.
         }
+        let were_known = is_measured(&self.plan.own_nat) && is_measured(&self.plan.peer_nat);
         (self.plan.own_nat, self.plan.peer_nat) = (better.own_nat, better.peer_nat);
         if better.edition == self.attempt.edition() {
             return self.attempt.learn(&better);
@@ -147,8 +154,10 @@ impl Peer {
         self.plan.role = better.role;
         self.plan.methods = better.methods.iter().map(|planned| planned.method).collect();
         self.punch_until += self.attempt.replan(cx, &better);
-        // The time until the NATs were known does not count, within reason.
-        self.punch_until = self.punch_until.max((cx.now + self.allowed).min(self.punch_latest));
+        if !were_known {
+            // The time until both NATs are known does not count, within reason.
+            self.punch_until = self.punch_until.max((cx.now + self.allowed).min(self.punch_latest));
+        }
         self.close_unused(cx, hands, &self.paths.sockets_in_use());
         self.hold_until = hold_back(&self.plan, hands.link).map(|hold| cx.now + hold);
         self.add_public(cx);
