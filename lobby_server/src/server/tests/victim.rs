@@ -324,7 +324,7 @@ fn a_claimed_range_is_passed_on_only_with_two_fresh_reports_of_ones_own() {
     assert_eq!((scene.world.server.counters().claims, scene.world.server.counters().claims_refused), (0, 4));
     claim(&mut scene, match_id, own);
     assert_eq!(scene.named_to_host(), [at(EVIL), at(EVIL)], "the plan, and the range");
-    scene.world.pass(Duration::from_secs(6));
+    scene.world.pass(Duration::from_secs(9));
     claim(&mut scene, match_id, own);
     assert_eq!((scene.world.server.counters().claims, scene.world.server.counters().claims_refused), (1, 5));
 }
