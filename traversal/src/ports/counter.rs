@@ -35,6 +35,8 @@ const BUSIEST: f64 = 3_000.0;
 pub(super) struct Chain {
     pub(super) address: IpAddr,
     pub(super) sent: Duration,
+    /// Even or odd ports, where the two are counted apart; else 0.
+    class: u16,
     ports: Vec<u16>,
 }
 
@@ -45,10 +47,10 @@ pub(super) fn chains(mappings: &[FreshMapping], parity: bool) -> Vec<Chain> {
         let class = if parity { mapping.external % 2 } else { 0 };
         chains.entry((mapping.burst, mapping.address, class)).or_default().push(mapping);
     }
-    let chain = |((_, address, _), mut of): ((u8, IpAddr, u16), Vec<&FreshMapping>)| {
+    let chain = |((_, address, class), mut of): ((u8, IpAddr, u16), Vec<&FreshMapping>)| {
         of.sort_by_key(|mapping| mapping.order);
         let sent = of.iter().map(|mapping| mapping.sent).min().unwrap_or_default();
-        Chain { address, sent, ports: of.iter().map(|mapping| mapping.external).collect() }
+        Chain { address, sent, class, ports: of.iter().map(|mapping| mapping.external).collect() }
     };
     chains.into_iter().map(chain).collect()
 }
@@ -141,7 +143,8 @@ fn fit_laid(chains: &[Chain], laid: &[Laid], sign: i32, rule: StepRule) -> Optio
         };
     }
     for (i, chain) in chains.iter().enumerate() {
-        if let Some(before) = chains[..i].iter().rfind(|before| before.address == chain.address) {
+        let same = |before: &&Chain| before.address == chain.address && before.class == chain.class;
+        if let Some(before) = chains[..i].iter().rfind(same) {
             likelihood += drift(before, chain, size, sign).unwrap_or(any_port + 0.1f64.ln());
         }
     }
