@@ -136,7 +136,7 @@ pub struct FailedSeed {
 /// The runs of a pair of which the oracle says the same.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Class {
-    /// Runs.
+    /// How many runs this counts.
     pub runs: usize,
     /// Those in which both sides had a direct path.
     pub direct: usize,
@@ -191,7 +191,7 @@ pub struct Cell {
     /// What the oracle says of the NATs as named: `direct`, `search`, or why it is impossible. Where the ports are drawn, it
     /// may say other things of a run: see [`outlooks`](Self::outlooks).
     pub outlook: &'static str,
-    /// Runs.
+    /// How many runs this counts.
     pub runs: usize,
     /// Those in which both sides had a direct path.
     pub direct: usize,

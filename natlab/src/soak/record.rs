@@ -45,26 +45,26 @@ pub struct Record {
 /// Why a record cannot be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum RecordError {
-    /// The file.
+    /// The file cannot be read or written.
     #[error("cannot read or write the record {}: {source}; give --resume a file in a folder that exists", path.display())]
     File {
-        /// Which.
+        /// The path of the record.
         path: PathBuf,
-        /// Why not.
+        /// What the system or the parser says.
         source: io::Error,
     },
-    /// What is in it.
+    /// The file holds no record.
     #[error("{} is no record of a soak: {source}; give --resume another file", path.display())]
     Content {
-        /// Which.
+        /// The path of the record.
         path: PathBuf,
-        /// Why not.
+        /// What the system or the parser says.
         source: serde_json::Error,
     },
-    /// It began elsewhere.
+    /// The record is of a soak that began with another seed.
     #[error("{} begins with seed {begins}; leave --first-seed out to go on with it, or give --resume another file", path.display())]
     OtherSeed {
-        /// Which.
+        /// The path of the record.
         path: PathBuf,
         /// Its first seed.
         begins: u64,

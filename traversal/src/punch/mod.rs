@@ -90,7 +90,7 @@ pub enum PunchOrder {
     },
     /// Tell the other side, through the server, which ports the next packets leave by, since the own NAT keeps inner ports.
     TellKept {
-        /// Which try.
+        /// The number of the try: its plan, method and attempt.
         round: u16,
         /// At most [`MAX_KEPT_PORTS`](crate::wire::message::MAX_KEPT_PORTS).
         ports: Vec<u16>,

@@ -120,7 +120,7 @@ pub enum ProbePurpose {
     Newest {
         /// Which match.
         match_id: MatchId,
-        /// Which try.
+        /// The number of the try: its plan, method and attempt.
         round: u16,
         /// M24's n: the other side is to send one packet to each of the ports so many steps ahead of the one that this
         /// probe is seen at. Rising; 0: no more.

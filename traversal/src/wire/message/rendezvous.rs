@@ -227,7 +227,7 @@ pub enum SprayTurn {
 pub enum Facts {
     /// The other side's bubble left by one of these ports (M15): every `step`-th from `first` to `last`.
     Range {
-        /// Which try.
+        /// The number of the try: its plan, method and attempt.
         round: u16,
         /// Public IP of the other side's NAT, as the probes were seen.
         ip: std::net::IpAddr,
@@ -240,7 +240,7 @@ pub enum Facts {
     },
     /// The newest port of the other side's NAT (M23, M24).
     Newest {
-        /// Which try.
+        /// The number of the try: its plan, method and attempt.
         round: u16,
         /// Where it was seen.
         address: SocketAddr,
@@ -252,7 +252,7 @@ pub enum Facts {
     /// The next packets of the other side leave by these ports, one by each: its NAT keeps the inner port of a socket
     /// that has sent nothing yet (RFC 4787 section 4.2.1).
     Kept {
-        /// Which try.
+        /// The number of the try: its plan, method and attempt.
         round: u16,
         /// Public IP of the other side's session.
         ip: std::net::IpAddr,
@@ -262,7 +262,7 @@ pub enum Facts {
     /// Of the two probes around the other side's bubble one was never seen: the bubble left somewhere beyond the other
     /// one's port (M19, M40).
     OpenRange {
-        /// Which try.
+        /// The number of the try: its plan, method and attempt.
         round: u16,
         /// Public IP of the other side's NAT, as the probe was seen.
         ip: std::net::IpAddr,

@@ -79,7 +79,7 @@ pub enum ToServer {
     ClaimRange {
         /// Which match.
         match_id: MatchId,
-        /// Which try.
+        /// The number of the try: its plan, method and attempt.
         round: u16,
         /// Signed port step.
         step: i32,
@@ -112,7 +112,7 @@ pub enum ToServer {
     KeptPorts {
         /// Which match.
         match_id: MatchId,
-        /// Which try.
+        /// The number of the try: its plan, method and attempt.
         round: u16,
         /// At most [`MAX_KEPT_PORTS`](super::MAX_KEPT_PORTS), no well-known ones.
         ports: Vec<u16>,
