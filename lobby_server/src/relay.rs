@@ -334,11 +334,8 @@ mod tests {
         assert!(relay.charge(now + Duration::from_secs(1), &lanes[0], IP[0], 1000));
     }
 
-    /// The relay's total is 100 kB/s. Six pairs of one address send as fast as a side may, another pair 24 datagrams of
-    /// 400 bytes a second in each direction, for 10 s: 480 in all.
-    #[test]
-    fn pairs_of_one_address_do_not_starve_another_pair() {
-        let mut now = Instant::now();
+    /// A relay of 100 kB/s in total, the lanes of so many greedy pairs, and of a modest one.
+    fn crowded(now: Instant, pairs: u64) -> (Relay, Vec<Lane>, [Lane; 2]) {
         let limits = RelayLimits {
             side: Rate::new(512_000.0, 1_024_000.0),
             total: Rate::new(100_000.0, 200_000.0),
@@ -346,12 +343,21 @@ mod tests {
         };
         let mut relay = Relay::new(limits, now);
         let mut rng = ChaCha20Rng::from_seed([1; 32]);
-        let mut pair = |relay: &mut Relay, n: u64| {
+        let mut pair = |n: u64| {
             let grants = relay.grant(now, MatchId(n), [A, B], &mut rng);
             grants.map(|grant| relay.find(now, &datagram(&grant.token, MatchId(n), 0)).unwrap())
         };
-        let greedy: Vec<Lane> = (0..6).flat_map(|n| pair(&mut relay, n)).collect();
-        let modest = pair(&mut relay, 6);
+        let greedy = (0..pairs).flat_map(&mut pair).collect();
+        let modest = pair(pairs);
+        (relay, greedy, modest)
+    }
+
+    /// The relay's total is 100 kB/s. Six pairs of one address send as fast as a side may, another pair 24 datagrams of
+    /// 400 bytes a second in each direction, for 10 s: 480 in all.
+    #[test]
+    fn pairs_of_one_address_do_not_starve_another_pair() {
+        let mut now = Instant::now();
+        let (mut relay, greedy, modest) = crowded(now, 6);
         let (mut passed, mut of_greedy) = (0, 0);
         for tick in 0..2400 {
             now += Duration::from_millis(1000) / 240;
@@ -373,19 +379,7 @@ mod tests {
     #[test]
     fn pauses_do_not_make_a_share_larger() {
         let mut now = Instant::now();
-        let limits = RelayLimits {
-            side: Rate::new(512_000.0, 1_024_000.0),
-            total: Rate::new(100_000.0, 200_000.0),
-            lifetime: Duration::from_secs(600),
-        };
-        let mut relay = Relay::new(limits, now);
-        let mut rng = ChaCha20Rng::from_seed([1; 32]);
-        let mut pair = |relay: &mut Relay, n: u64| {
-            let grants = relay.grant(now, MatchId(n), [A, B], &mut rng);
-            grants.map(|grant| relay.find(now, &datagram(&grant.token, MatchId(n), 0)).unwrap())
-        };
-        let greedy: Vec<Lane> = (0..20).flat_map(|n| pair(&mut relay, n)).collect();
-        let modest = pair(&mut relay, 20);
+        let (mut relay, greedy, modest) = crowded(now, 20);
         let (mut passed, mut sent) = (0, 0);
         for tick in 0..14_400 {
             now += Duration::from_millis(1000) / 240;

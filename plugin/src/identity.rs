@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use traversal_core::Identity;
 
@@ -49,23 +49,34 @@ fn from_file(path: &Path) -> Result<[u8; 32], TraversalError> {
 }
 
 fn create(path: &Path, secret: &[u8; 32]) -> io::Result<()> {
+    // Linked into place, so that nobody reads half an identity and none takes the place of another.
+    let beside = write_beside(path, secret)?;
+    let linked = fs::hard_link(&beside, path);
+    let removed = fs::remove_file(&beside);
+    linked.and(removed)
+}
+
+/// Writes `content` into a new file beside `path` that only its owner may read, and gives that file's path. The folder is
+/// made if it is missing. When it cannot be written whole, nothing is left of it.
+pub(crate) fn write_beside(path: &Path, content: &[u8]) -> io::Result<PathBuf> {
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder)?;
     }
-    // Written beside and linked into place, so that nobody reads half an identity.
     let mut beside = path.as_os_str().to_owned();
     beside.push(format!(".{}", std::process::id()));
+    let beside = PathBuf::from(beside);
     let mut options = fs::OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let written = options.open(&beside).and_then(|mut file| {
-        file.write_all(secret)?;
-        file.sync_all()
-    });
-    let linked = written.and_then(|()| fs::hard_link(&beside, path));
-    let removed = fs::remove_file(&beside);
-    linked.and(removed)
+    let mut file = options.open(&beside)?;
+    let written = file.write_all(content).and_then(|()| file.sync_all());
+    if let Err(error) = written {
+        // Whatever went wrong first is told.
+        let _ = fs::remove_file(&beside);
+        return Err(error);
+    }
+    Ok(beside)
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@
 //! left alone.
 
 use std::fs;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -17,6 +17,7 @@ use traversal_core::kept::{self, MAX_AGE, Network};
 use traversal_core::nat::NatProfile;
 
 use crate::config::{IdentitySource, KeptProfiles, TraversalConfig};
+use crate::identity::write_beside;
 
 /// Of the file.
 const VERSION: u32 = 1;
@@ -123,19 +124,10 @@ fn store(path: &Path, new: KeptProfile) -> Result<(), KeptError> {
     Ok(replace(path, &serde_json::to_vec(&file)?)?)
 }
 
-/// Written beside and renamed, so that nobody reads half of it.
+/// Renames what was written beside, so that nobody reads half of it.
 fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
-    if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder)?;
-    }
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(format!(".{}", std::process::id()));
-    let mut options = fs::OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let written = options.open(&beside).and_then(|mut file| file.write_all(content));
-    let renamed = written.and_then(|()| fs::rename(&beside, path));
+    let beside = write_beside(path, content)?;
+    let renamed = fs::rename(&beside, path);
     if renamed.is_err() {
         // Whatever went wrong first is told.
         let _ = fs::remove_file(&beside);
