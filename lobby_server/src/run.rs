@@ -6,7 +6,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
-use mio::{Events, Interest, Poll, Token, Waker};
+use mio::{Events, Poll, Token, Waker};
 use traversal_core::{Identity, WakeGuard};
 
 use crate::addresses::Addresses;
@@ -19,7 +19,7 @@ use crate::outcomes::Outcomes;
 use crate::registry::MemoryRegistry;
 use crate::server::{Counters, Gauges, Server, ServerSocketId, TokenCheck};
 use crate::tcp::Streams;
-use crate::udp::{BindError, Bound, Buffers, open_all};
+use crate::udp::{self, BindError, Bound, open_all};
 
 const WAKER: Token = Token(usize::MAX);
 /// How long somebody waits who asks how the server is.
@@ -176,7 +176,7 @@ impl LobbyServer {
         let poll = Poll::new()?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
         for (index, bound) in sockets.iter_mut().enumerate() {
-            poll.registry().register(&mut bound.socket, Token(index), Interest::READABLE)?;
+            bound.register(poll.registry(), ServerSocketId(index as u16))?;
         }
         let (ask, asked) = channel();
         let handle = Handle { stop: Arc::new(AtomicBool::new(false)), waker, ask };
@@ -271,16 +271,16 @@ impl BoundServer {
         let start = Instant::now();
         let mut registry = MemoryRegistry::new();
         let mut events = Events::with_capacity(64);
-        let mut buffers = Buffers::new();
-        // Edge-triggered: a socket stays here until it was read to the end.
-        let mut ready = vec![true; self.sockets.len()];
+        let mut buffer = udp::buffer();
         let mut guard = WakeGuard::default();
         loop {
             let now = Instant::now();
-            let wait = if ready.contains(&true) || self.streams.is_ready() {
+            let reading = self.sockets.iter().filter_map(|bound| bound.poll_timeout(now)).min();
+            let wait = if reading.is_some_and(|at| at <= now) || self.streams.is_ready() {
                 Some(Duration::ZERO)
             } else {
-                let due = self.server.poll_timeout().into_iter().chain(self.streams.poll_timeout()).min();
+                let due = [self.server.poll_timeout(), self.streams.poll_timeout(), reading];
+                let due = due.into_iter().flatten().min();
                 due.map(|due| due.saturating_duration_since(now).max(guard.least_wait()))
             };
             match self.poll.poll(&mut events, wait) {
@@ -288,17 +288,16 @@ impl BoundServer {
                 _ => {}
             }
             for event in &events {
-                match ready.get_mut(event.token().0) {
-                    Some(ready) => *ready = true,
+                match self.sockets.get_mut(event.token().0) {
+                    Some(bound) => bound.set_readable(),
                     None => self.streams.handle_event(event),
                 }
             }
-            for (index, ready) in ready.iter_mut().enumerate() {
-                if *ready {
-                    let id = ServerSocketId(index as u16);
-                    *ready = self.sockets[index].receive(id, &mut buffers, &mut self.server);
-                    self.drain(&mut registry);
-                }
+            for index in 0..self.sockets.len() {
+                let id = ServerSocketId(index as u16);
+                self.sockets[index].receive(id, &mut buffer, &mut self.server);
+                self.sockets[index].mend(Instant::now(), self.poll.registry(), id);
+                self.drain(&mut registry);
             }
             let now = Instant::now();
             self.streams.turn(now, &mut self.server);
@@ -345,14 +344,14 @@ impl BoundServer {
         let now = Instant::now();
         self.server.turn_registry(now, registry);
         while let Some(transmit) = self.server.poll_transmit() {
-            let sent = match self.sockets.get(usize::from(transmit.socket.0)) {
-                Some(socket) => match socket.send(transmit.to, transmit.source, &transmit.payload) {
-                    Ok(()) => true,
-                    Err(error) => {
-                        tracing::trace!(%error, "sending failed");
-                        false
+            let sent = match self.sockets.get_mut(usize::from(transmit.socket.0)) {
+                Some(socket) => {
+                    let sent = socket.send(transmit.to, transmit.source, &transmit.payload);
+                    if let Some(error) = sent.error {
+                        tracing::trace!(?error, "sending failed");
                     }
-                },
+                    sent.sent > 0
+                }
                 None => self.streams.send(now, transmit.socket, transmit.to, &transmit.payload),
             };
             self.send_errors += u64::from(!sent);

@@ -1,28 +1,27 @@
 //! The server's UDP sockets: the only place that opens or turns them. Beside each first one there is a listener for
 //! TCP (see `tcp.rs`).
 
-use std::io::{self, IoSliceMut};
+use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use mio::net::UdpSocket;
-use quinn_udp::{RecvMeta, Transmit, UdpSockRef, UdpSocketState};
-use socket2::{Domain, Protocol, Socket, Type};
+use mio::{Interest, Registry, Token};
 use traversal_core::address::{Scope, scope};
+use traversal_udp::{Buffer, Outgoing, Received, Sent, Socket, in_use};
 
 use crate::config::Settings;
 use crate::matchmaking::{Reach, reach};
 use crate::server::{Server, ServerSocket, ServerSocketId};
 use crate::tcp::Listener;
 
-/// Datagrams taken with one system call.
+/// Entries taken with one system call, each of one datagram or of several equal ones.
 const BATCH: usize = 16;
-/// Room for one received batch entry: the system may hand out several equal datagrams at once.
-const BUFFER: usize = 65_536;
 /// Batches of one socket before the others get their turn.
 const BATCHES_IN_A_ROW: usize = 32;
 /// Asked of the system for each direction; it grants what it allows.
 const SOCKET_BUFFER: usize = 2 << 20;
+/// Between two attempts to open a broken socket anew.
+const REOPEN_PERIOD: Duration = Duration::from_secs(5);
 
 /// A socket cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -39,14 +38,14 @@ pub struct BindError {
 
 fn advice(source: &io::Error, address: &SocketAddr, protocol: &str) -> String {
     match source.kind() {
-        io::ErrorKind::AddrInUse if protocol == "TCP" => {
+        _ if in_use(source) && protocol == "TCP" => {
             "; the port is in use: stop what serves there, choose another port with --bind, or give up players \
              whose networks block UDP with --no-tcp"
                 .into()
         }
-        io::ErrorKind::AddrInUse => format!(
-            "; the port is in use: stop the other lobby or STUN server there, or choose another port with \
-             --bind {}",
+        _ if in_use(source) => format!(
+            "; the port is in use, or the system reserves it: stop the other lobby or STUN server there, or choose \
+             another port with --bind {}",
             SocketAddr::new(address.ip(), address.port().wrapping_add(2))
         ),
         io::ErrorKind::AddrNotAvailable => {
@@ -59,29 +58,21 @@ fn advice(source: &io::Error, address: &SocketAddr, protocol: &str) -> String {
     }
 }
 
+/// A socket of the server and what it is for.
 pub(crate) struct Bound {
-    pub(crate) socket: UdpSocket,
-    state: UdpSocketState,
+    socket: Socket,
     pub(crate) about: ServerSocket,
+    reopened_at: Option<Instant>,
 }
 
 fn open(address: SocketAddr, about: ServerSocket) -> Result<Bound, BindError> {
-    let attempt = || -> io::Result<Bound> {
-        let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
-        if address.is_ipv6() {
-            socket.set_only_v6(true)?;
-        }
-        // The system grants less where it must.
-        let _ = socket.set_recv_buffer_size(SOCKET_BUFFER);
-        let _ = socket.set_send_buffer_size(SOCKET_BUFFER);
-        socket.bind(&address.into())?;
-        socket.set_nonblocking(true)?;
-        let socket = UdpSocket::from_std(socket.into());
-        let state = UdpSocketState::new(UdpSockRef::from(&socket))?;
-        let local = socket.local_addr()?;
-        Ok(Bound { socket, state, about: ServerSocket { local, ..about } })
-    };
-    attempt().map_err(|source| BindError { address, protocol: "UDP", source })
+    let socket = Socket::open(address, Some(SOCKET_BUFFER)).map_err(|source| BindError {
+        address,
+        protocol: "UDP",
+        source,
+    })?;
+    let about = ServerSocket { local: socket.local(), ..about };
+    Ok(Bound { socket, about, reopened_at: None })
 }
 
 /// Free ports that are tried until one is free for UDP and TCP.
@@ -102,10 +93,7 @@ fn open_first(
         tries += 1;
         match Listener::open(&bound.about) {
             Ok(listener) => return Ok((bound, Some(listener))),
-            Err(error)
-                if address.port() == 0
-                    && tries < PORT_TRIES
-                    && error.source.kind() == io::ErrorKind::AddrInUse => {}
+            Err(error) if address.port() == 0 && tries < PORT_TRIES && in_use(&error.source) => {}
             Err(error) => return Err(error),
         }
     }
@@ -179,7 +167,7 @@ fn open_second_port(
     let wanted = settings.second_port_for(first);
     let port = if wanted == first_port { 0 } else { wanted };
     match open(SocketAddr::new(first.ip(), port), about) {
-        Err(error) if settings.second_port.is_none() && error.source.kind() == io::ErrorKind::AddrInUse => {
+        Err(error) if settings.second_port.is_none() && in_use(&error.source) => {
             tracing::info!(port, "second port is in use: taking a free one");
             open(SocketAddr::new(first.ip(), 0), about)
         }
@@ -187,47 +175,78 @@ fn open_second_port(
     }
 }
 
-/// Buffers for receiving.
-pub(crate) struct Buffers(Vec<Vec<u8>>);
-
-impl Buffers {
-    pub(crate) fn new() -> Self {
-        Self(vec![vec![0; BUFFER]; BATCH])
-    }
+/// Memory for receiving; it serves all sockets.
+pub(crate) fn buffer() -> Buffer {
+    Buffer::new(BATCH)
 }
 
 impl Bound {
-    /// Gives what has come in to the core. True: there may be more.
-    pub(crate) fn receive(&self, id: ServerSocketId, buffers: &mut Buffers, server: &mut Server) -> bool {
-        let mut metas = [RecvMeta::default(); BATCH];
+    /// Has the poll watch it.
+    pub(crate) fn register(&mut self, registry: &Registry, id: ServerSocketId) -> io::Result<()> {
+        registry.register(&mut self.socket, Token(usize::from(id.0)), Interest::READABLE)
+    }
+
+    /// Notes that the poll has told of something to read.
+    pub(crate) fn set_readable(&mut self) {
+        self.socket.set_readable();
+    }
+
+    /// When it should be read without any news from the poll.
+    pub(crate) fn poll_timeout(&self, now: Instant) -> Option<Instant> {
+        self.socket.poll_timeout(now)
+    }
+
+    /// Gives what has come in to the core.
+    pub(crate) fn receive(&mut self, id: ServerSocketId, buffer: &mut Buffer, server: &mut Server) {
         for _ in 0..BATCHES_IN_A_ROW {
-            let mut slices: Vec<IoSliceMut<'_>> =
-                buffers.0.iter_mut().map(|buffer| IoSliceMut::new(buffer)).collect();
-            let count = match self.state.recv(UdpSockRef::from(&self.socket), &mut slices, &mut metas) {
-                Ok(count) => count,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
-                // Windows reports ICMP errors of earlier sends here.
-                Err(error) if error.kind() == io::ErrorKind::ConnectionReset => continue,
-                Err(error) => {
-                    tracing::debug!(%error, "receiving failed");
-                    return false;
-                }
-            };
             let now = Instant::now();
-            for (meta, buffer) in metas[..count].iter().zip(&buffers.0) {
-                let asked = self.about.local.ip().is_unspecified().then_some(meta.dst_ip).flatten();
-                for datagram in buffer[..meta.len].chunks(meta.stride.max(1)) {
-                    server.handle_datagram_at(now, id, asked, meta.addr, datagram);
+            if !self.socket.is_readable(now) {
+                return;
+            }
+            match self.socket.receive(now, buffer) {
+                Received::Datagrams => {}
+                Received::Nothing => return,
+                Received::Failed { error, first: true } => {
+                    tracing::debug!(%error, address = %self.about.local, "receiving failed");
                 }
+                Received::Failed { .. } => {}
+            }
+            for datagram in buffer.datagrams() {
+                let asked = self.about.local.ip().is_unspecified().then_some(datagram.asked).flatten();
+                server.handle_datagram_at(now, id, asked, datagram.from, datagram.payload);
             }
         }
-        true
+    }
+
+    /// Opens a socket that has failed for seconds anew. Its port stays: players know no other one.
+    pub(crate) fn mend(&mut self, now: Instant, registry: &Registry, id: ServerSocketId) {
+        let waits = self.reopened_at.is_some_and(|at| now < at + REOPEN_PERIOD);
+        if waits || !self.socket.is_broken(now) {
+            return;
+        }
+        self.reopened_at = Some(now);
+        let address = self.about.local;
+        let result = registry
+            .deregister(&mut self.socket)
+            .and_then(|()| self.socket.reopen())
+            .and_then(|()| self.register(registry, id));
+        match result {
+            Ok(()) if self.socket.local() == address => {
+                tracing::warn!(%address, "the system had taken a socket away; it is open again");
+            }
+            Ok(()) => tracing::error!(
+                %address,
+                "the system had taken a socket away, and something else has its port now: restart the server"
+            ),
+            Err(error) => tracing::error!(
+                %address, %error,
+                "the system has taken a socket away, and gives no other one; trying again"
+            ),
+        }
     }
 
     /// Sends; what the system does not take is lost, as UDP may be.
-    pub(crate) fn send(&self, to: SocketAddr, source: Option<IpAddr>, payload: &[u8]) -> io::Result<()> {
-        let transmit =
-            Transmit { destination: to, ecn: None, contents: payload, segment_size: None, src_ip: source };
-        self.state.try_send(UdpSockRef::from(&self.socket), &transmit)
+    pub(crate) fn send(&mut self, to: SocketAddr, source: Option<IpAddr>, payload: &[u8]) -> Sent {
+        self.socket.send(&Outgoing { to, source, ttl: None, payload, segment: None })
     }
 }

@@ -1,12 +1,12 @@
-//! UDP sockets with batched system calls.
+//! The driver's UDP sockets, each with the datagrams that wait to be sent.
 
 use std::collections::VecDeque;
-use std::io::{self, IoSliceMut};
+use std::io;
 use std::net::SocketAddr;
+use std::ops::{Deref, DerefMut};
+use std::time::{Duration, Instant};
 
-use mio::net::UdpSocket;
-use quinn_udp::{RecvMeta, UdpSockRef, UdpSocketState};
-use socket2::{Domain, Protocol, SockRef, Type};
+use traversal_udp::{Buffer, Outgoing, Received};
 
 use crate::state::{Counters, count};
 
@@ -14,10 +14,10 @@ use crate::state::{Counters, count};
 const MAX_BATCH_BYTES: usize = 60_000;
 /// Datagrams that wait for a full socket buffer; then the newest are dropped.
 const MAX_QUEUE: usize = 4096;
-/// Room for one receive call's datagrams; the kernel merges up to 64 KiB of one sender into one buffer.
-const BUFFER: usize = 1 << 16;
 /// Buffers of one receive call.
 const BUFFERS: usize = 8;
+/// Between two attempts to open a broken socket anew.
+const REOPEN_PERIOD: Duration = Duration::from_secs(5);
 
 struct Waiting {
     to: SocketAddr,
@@ -27,66 +27,52 @@ struct Waiting {
 
 /// A socket that the driver reads.
 pub(crate) struct Socket {
-    io: UdpSocket,
-    /// None where the system lacks what batching needs: then one call per datagram.
-    state: Option<UdpSocketState>,
-    local: SocketAddr,
-    ttl: u32,
+    io: traversal_udp::Socket,
     queue: VecDeque<Waiting>,
     /// Number of the row that the first one in line belongs to, see `Turn::transmit`.
     pub(crate) row: u64,
-    /// There may be something to read.
-    pub(crate) readable: bool,
     /// The socket's buffer is full; wait for it to be writable.
     pub(crate) blocked: bool,
     /// Registered for that.
     pub(crate) watches_writable: bool,
+    reopened_at: Option<Instant>,
+}
+
+impl Deref for Socket {
+    type Target = traversal_udp::Socket;
+
+    fn deref(&self) -> &Self::Target {
+        &self.io
+    }
+}
+
+impl DerefMut for Socket {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.io
+    }
 }
 
 impl Socket {
     /// Opens and binds one.
     pub(crate) fn open(address: SocketAddr, buffer: Option<usize>) -> io::Result<Self> {
-        let socket = socket2::Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
-        if address.is_ipv6() {
-            socket.set_only_v6(true)?;
-        }
-        if let Some(bytes) = buffer {
-            // A wish: the system may grant less.
-            let _ = socket.set_recv_buffer_size(bytes);
-            let _ = socket.set_send_buffer_size(bytes);
-        }
-        socket.set_nonblocking(true)?;
-        socket.bind(&address.into())?;
-        let io = UdpSocket::from_std(socket.into());
-        let local = io.local_addr()?;
-        let state = UdpSocketState::new(UdpSockRef::from(&io)).ok();
-        let ttl =
-            if local.is_ipv4() { SockRef::from(&io).ttl_v4() } else { SockRef::from(&io).unicast_hops_v6() };
+        let io = traversal_udp::Socket::open(address, buffer)?;
         let queue = VecDeque::new();
-        Ok(Self {
-            io,
-            state,
-            local,
-            ttl: ttl.unwrap_or(64),
-            queue,
-            row: 0,
-            readable: true,
-            blocked: false,
-            watches_writable: false,
-        })
-    }
-
-    pub(crate) fn local(&self) -> SocketAddr {
-        self.local
-    }
-
-    pub(crate) fn source(&mut self) -> &mut UdpSocket {
-        &mut self.io
+        Ok(Self { io, queue, row: 0, blocked: false, watches_writable: false, reopened_at: None })
     }
 
     /// Gives the socket away, without what waits to be sent.
     pub(crate) fn into_std(self) -> std::net::UdpSocket {
-        self.io.into()
+        self.io.into_std()
+    }
+
+    /// Whether it has failed for seconds and should be opened anew now.
+    pub(crate) fn wants_reopening(&mut self, now: Instant) -> bool {
+        let waits = self.reopened_at.is_some_and(|at| now < at + REOPEN_PERIOD);
+        let wants = !waits && self.io.is_broken(now);
+        if wants {
+            self.reopened_at = Some(now);
+        }
+        wants
     }
 
     /// Puts a datagram in line for [`flush`](Self::flush).
@@ -106,44 +92,33 @@ impl Socket {
     pub(crate) fn flush(&mut self, scratch: &mut Vec<u8>, counters: &Counters) {
         self.blocked = false;
         while let Some(first) = self.queue.front() {
-            let (run, segment) = (self.run(), first.payload.len());
-            let result = if run > 1 {
-                scratch.clear();
-                for waiting in self.queue.iter().take(run) {
-                    scratch.extend_from_slice(&waiting.payload);
-                }
-                self.send(first.to, scratch, Some(segment))
-            } else {
-                self.send_one(first)
-            };
-            count(&counters.send_calls, 1);
-            match result {
-                Ok(()) => count(&counters.datagrams_sent, run as u64),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.blocked = true;
-                    return;
-                }
-                // The batch was refused, not the datagrams: from now on they go one by one.
-                Err(_) if run > 1 && self.max_run() == 1 => continue,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => {
-                    bevy_log::trace!("sending failed: {error}");
-                    count(&counters.send_errors, run as u64);
-                }
+            let (to, ttl, run, segment) = (first.to, first.ttl, self.run(), first.payload.len());
+            scratch.clear();
+            for waiting in self.queue.iter().take(run) {
+                scratch.extend_from_slice(&waiting.payload);
             }
-            self.queue.drain(..run);
+            let segment = (run > 1).then_some(segment);
+            let sent = self.io.send(&Outgoing { to, source: None, ttl, payload: scratch, segment });
+            count(&counters.send_calls, 1);
+            count(&counters.datagrams_sent, sent.sent as u64);
+            count(&counters.send_errors, sent.lost as u64);
+            count(&counters.batches_refused, u64::from(sent.batch_refused));
+            if let Some(error) = sent.error {
+                bevy_log::trace!("sending to {to} failed: {error}");
+            }
+            self.queue.drain(..sent.sent + sent.lost);
+            if sent.blocked {
+                self.blocked = true;
+                return;
+            }
         }
-    }
-
-    fn max_run(&self) -> usize {
-        self.state.as_ref().map_or(1, UdpSocketState::max_gso_segments)
     }
 
     /// How many datagrams from the front may leave in one call: one destination, one length, the last one may be
     /// shorter.
     fn run(&self) -> usize {
         let Some(first) = self.queue.front() else { return 0 };
-        let (max, segment) = (self.max_run(), first.payload.len());
+        let (max, segment) = (self.io.max_segments(), first.payload.len());
         if max == 1 || first.ttl.is_some() || segment == 0 {
             return 1;
         }
@@ -166,142 +141,52 @@ impl Socket {
         run
     }
 
-    fn send_one(&self, waiting: &Waiting) -> io::Result<()> {
-        let Some(ttl) = waiting.ttl else { return self.send(waiting.to, &waiting.payload, None) };
-        self.set_ttl(u32::from(ttl))?;
-        let result = self.send(waiting.to, &waiting.payload, None);
-        self.set_ttl(self.ttl)?;
-        result
-    }
-
-    fn set_ttl(&self, ttl: u32) -> io::Result<()> {
-        let socket = SockRef::from(&self.io);
-        if self.local.is_ipv4() { socket.set_ttl_v4(ttl) } else { socket.set_unicast_hops_v6(ttl) }
-    }
-
-    fn send(&self, destination: SocketAddr, contents: &[u8], segment_size: Option<usize>) -> io::Result<()> {
-        let Some(state) = &self.state else { return self.io.send_to(contents, destination).map(|_| ()) };
-        let transmit = quinn_udp::Transmit { destination, ecn: None, contents, segment_size, src_ip: None };
-        self.io.try_io(|| state.try_send(UdpSockRef::from(&self.io), &transmit))
-    }
-
-    /// One receive call; what came is in `buffer`. Not [`readable`](Self::readable) any more when there was
-    /// nothing.
-    pub(crate) fn receive(&mut self, buffer: &mut Buffer, counters: &Counters) {
+    /// One receive call; what came is in `buffer`. False: there was nothing.
+    pub(crate) fn receive(&mut self, now: Instant, buffer: &mut Buffer, counters: &Counters) -> bool {
         count(&counters.receive_calls, 1);
-        buffer.filled = 0;
-        match buffer.fill(&self.io, self.state.as_ref()) {
-            Ok(filled) => buffer.filled = filled,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.readable = false,
-            // Interrupted, or an ICMP error of an earlier send (`ConnectionReset` on Windows): says nothing about
-            // this socket.
-            Err(error) => bevy_log::trace!("receiving failed: {error}"),
-        }
-    }
-}
-
-/// Memory for one receive call, shared by all sockets of a driver.
-#[derive(Default)]
-pub(crate) struct Buffer {
-    bytes: Vec<u8>,
-    metas: [RecvMeta; BUFFERS],
-    filled: usize,
-}
-
-impl Buffer {
-    pub(crate) fn new() -> Self {
-        Self { bytes: vec![0; BUFFER * BUFFERS], metas: [RecvMeta::default(); BUFFERS], filled: 0 }
-    }
-
-    /// What the last receive call brought.
-    pub(crate) fn datagrams(&self) -> impl Iterator<Item = (SocketAddr, &[u8])> {
-        self.metas.iter().zip(self.bytes.chunks_exact(BUFFER)).take(self.filled).flat_map(|(meta, bytes)| {
-            let whole = bytes.get(..meta.len).unwrap_or_default();
-            // An empty datagram has no stride.
-            whole.chunks(meta.stride.max(1)).map(|part| (meta.addr, part))
-        })
-    }
-
-    fn fill(&mut self, io: &UdpSocket, state: Option<&UdpSocketState>) -> io::Result<usize> {
-        let mut parts = self.bytes.chunks_exact_mut(BUFFER);
-        match state {
-            Some(state) => {
-                let mut slices: [IoSliceMut<'_>; BUFFERS] =
-                    std::array::from_fn(|_| IoSliceMut::new(parts.next().unwrap_or_default()));
-                io.try_io(|| state.recv(UdpSockRef::from(io), &mut slices, &mut self.metas))
-            }
-            None => {
-                let (len, addr) = io.recv_from(parts.next().unwrap_or_default())?;
-                if let Some(meta) = self.metas.first_mut() {
-                    *meta = RecvMeta::default();
-                    (meta.addr, meta.len, meta.stride) = (addr, len, len);
+        match self.io.receive(now, buffer) {
+            Received::Datagrams => true,
+            Received::Nothing => false,
+            Received::Failed { error, first } => {
+                count(&counters.receive_errors, 1);
+                if first {
+                    bevy_log::debug!("receiving at {} failed: {error}", self.io.local());
                 }
-                Ok(1)
+                false
             }
         }
     }
+}
+
+/// Memory for receiving; it serves all sockets of a driver.
+pub(crate) fn buffer() -> Buffer {
+    Buffer::new(BUFFERS)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::{Duration, Instant};
 
-    fn pair() -> (Socket, Socket) {
+    #[test]
+    fn a_queue_of_mixed_lengths_keeps_boundaries_and_order() {
         let any = "127.0.0.1:0".parse().unwrap();
-        (Socket::open(any, Some(1 << 20)).unwrap(), Socket::open(any, Some(1 << 20)).unwrap())
-    }
-
-    fn exchange(lengths: &[usize]) -> (Vec<Vec<u8>>, u64) {
-        let (mut left, mut right) = pair();
+        let (mut left, mut right) = (Socket::open(any, None).unwrap(), Socket::open(any, None).unwrap());
         let counters = Counters::default();
-        let sent: Vec<Vec<u8>> = lengths.iter().zip(0u8..).map(|(len, n)| vec![n; *len]).collect();
-        for payload in &sent {
-            left.push(right.local(), None, payload.clone(), &counters);
-        }
-        left.flush(&mut Vec::new(), &counters);
-        let (mut buffer, mut got) = (Buffer::new(), Vec::new());
-        let deadline = Instant::now() + Duration::from_secs(5);
-        while got.len() < sent.len() && Instant::now() < deadline {
-            right.receive(&mut buffer, &counters);
-            for (from, bytes) in buffer.datagrams() {
-                assert_eq!(from, left.local());
-                got.push(bytes.to_vec());
+        for lengths in [&[1200; 40][..], &[1200, 1200, 300, 1200, 7, 7, 8, 1], &[65, 64, 63, 62]] {
+            let sent: Vec<Vec<u8>> = lengths.iter().zip(0u8..).map(|(len, n)| vec![n; *len]).collect();
+            for payload in &sent {
+                left.push(right.local(), None, payload.clone(), &counters);
             }
+            left.flush(&mut Vec::new(), &counters);
+            let (mut buffer, mut got) = (buffer(), Vec::new());
+            let deadline = Instant::now() + Duration::from_secs(5);
+            while got.len() < sent.len() && Instant::now() < deadline {
+                if right.receive(Instant::now(), &mut buffer, &counters) {
+                    got.extend(buffer.datagrams().map(|datagram| datagram.payload.to_vec()));
+                }
+            }
+            assert_eq!(got, sent);
         }
-        assert_eq!(got, sent);
-        (got, counters.send_calls.into_inner())
-    }
-
-    #[test]
-    fn batches_keep_boundaries_and_order() {
-        let (_, calls) = exchange(&[1200; 40]);
-        assert!(calls <= 40);
-        exchange(&[1200, 1200, 300, 1200, 7, 7, 8, 1]);
-        exchange(&[65, 64, 63, 62]);
-    }
-
-    #[test]
-    fn a_ttl_holds_for_one_datagram() {
-        let (mut left, mut right) = pair();
-        let counters = Counters::default();
-        left.push(right.local(), Some(3), vec![1], &counters);
-        left.push(right.local(), None, vec![2], &counters);
-        left.flush(&mut Vec::new(), &counters);
-        assert_eq!(SockRef::from(&left.io).ttl_v4().unwrap(), left.ttl);
-        let (mut buffer, mut got) = (Buffer::new(), 0);
-        let deadline = Instant::now() + Duration::from_secs(5);
-        while got < 2 && Instant::now() < deadline {
-            right.receive(&mut buffer, &counters);
-            got += buffer.datagrams().count();
-        }
-        assert_eq!(got, 2);
-    }
-
-    #[test]
-    fn a_taken_port_is_an_error() {
-        let (left, _right) = pair();
-        let error = Socket::open(left.local(), None).err().unwrap();
-        assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+        assert!(counters.send_calls.into_inner() <= 52);
     }
 }

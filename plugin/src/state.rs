@@ -162,8 +162,12 @@ counters! {
     outgoing_dropped,
     /// Game datagrams of or for a connection that is gone.
     stale_dropped,
-    /// Sends that the system refused.
+    /// Datagrams that the system refused to send.
     send_errors,
+    /// Batches that the system refused whole; their datagrams left one by one.
+    batches_refused,
+    /// Receive calls that failed.
+    receive_errors,
     /// Events dropped because the app did not take them for very long.
     events_dropped,
 }

@@ -15,13 +15,14 @@ use traversal_core::id::PlayerId;
 use traversal_core::{
     Agent, Command, Event, Identity, KeptProfile, LobbyError, LobbyState, SocketId, StreamState, WakeGuard,
 };
+use traversal_udp::Buffer;
 
 use crate::config::TraversalConfig;
 use crate::driver::{GameDatagram, Report, Request, Shared, WAKE, token};
 use crate::identity;
 use crate::kept_profiles::Keeper;
 use crate::resolve::{Names, Resolved};
-use crate::sockets::{Buffer, Socket};
+use crate::sockets::{self, Socket};
 use crate::state::count;
 use crate::stream::Stream;
 pub(crate) use router::Router;
@@ -83,7 +84,8 @@ pub(crate) struct Turn {
     stall_timeout: Duration,
     stalled: bool,
     guard: WakeGuard,
-    buffer: Buffer,
+    /// None while it is in use.
+    buffer: Option<Buffer>,
     scratch: Vec<u8>,
 }
 
@@ -97,7 +99,7 @@ impl Turn {
         (requests, reports, addresses): (Receiver<Request>, Sender<Report>, Receiver<Vec<IpAddr>>),
     ) -> io::Result<Self> {
         let now = Instant::now();
-        let local = (main.local(), main_v6.as_ref().map(Socket::local));
+        let local = (main.local(), main_v6.as_ref().map(|main| main.local()));
         let names = Names::new(
             config.resolver.clone(),
             config.resolve_timeout,
@@ -131,7 +133,7 @@ impl Turn {
             stall_timeout: config.stall_timeout,
             stalled: false,
             guard: WakeGuard::default(),
-            buffer: Buffer::new(),
+            buffer: Some(sockets::buffer()),
             scratch: Vec::new(),
         };
         turn.add_socket(SocketId::MAIN, main)?;
@@ -143,7 +145,7 @@ impl Turn {
 
     fn add_socket(&mut self, id: SocketId, mut socket: Socket) -> io::Result<SocketAddr> {
         let local = socket.local();
-        self.poll.registry().register(socket.source(), token(id), Interest::READABLE)?;
+        self.poll.registry().register(&mut *socket, token(id), Interest::READABLE)?;
         self.sockets.insert(id, socket);
         Ok(local)
     }
@@ -177,7 +179,9 @@ impl Turn {
                     continue;
                 }
                 if let Some(socket) = id.ok().and_then(|id| self.sockets.get_mut(&id)) {
-                    socket.readable |= event.is_readable() || event.is_error();
+                    if event.is_readable() || event.is_error() {
+                        socket.set_readable();
+                    }
                     socket.blocked &= !event.is_writable();
                 }
             }
@@ -190,12 +194,14 @@ impl Turn {
     fn wait(&self, now: Instant) -> Option<Duration> {
         // Nothing is read before it is open.
         let stream = self.stream.as_ref().is_some_and(|stream| stream.readable && stream.is_open());
-        if stream || self.sockets.values().any(|socket| socket.readable) {
+        let reading = self.sockets.values().filter_map(|socket| socket.poll_timeout(now)).min();
+        if stream || reading.is_some_and(|at| at <= now) {
             return Some(Duration::ZERO);
         }
         let watched = !self.stalled && (self.in_room || !self.connections.is_empty());
         let stall = watched.then(|| self.last_tick + self.stall_timeout);
-        let due = [self.agent.poll_timeout(), self.names.timeout(), stall].into_iter().flatten().min();
+        let due = [self.agent.poll_timeout(), self.names.timeout(), stall, reading];
+        let due = due.into_iter().flatten().min();
         due.map(|due| due.saturating_duration_since(now).max(self.guard.least_wait()))
     }
 
@@ -354,24 +360,30 @@ impl Turn {
     }
 
     fn receive(&mut self) {
+        let now = Instant::now();
         let ids: Vec<SocketId> =
-            self.sockets.iter().filter(|(_, socket)| socket.readable).map(|(id, _)| *id).collect();
-        let mut buffer = std::mem::take(&mut self.buffer);
+            self.sockets.iter().filter(|(_, socket)| socket.is_readable(now)).map(|(id, _)| *id).collect();
+        let Some(mut buffer) = self.buffer.take() else { return };
         for id in ids {
             for _ in 0..RECEIVE_CALLS {
+                let now = Instant::now();
                 // The agent may close it on any datagram.
-                let Some(socket) = self.sockets.get_mut(&id).filter(|socket| socket.readable) else { break };
-                socket.receive(&mut buffer, &self.shared.counters);
-                let (now, mut received) = (Instant::now(), 0);
-                for (from, datagram) in buffer.datagrams() {
+                let socket = self.sockets.get_mut(&id).filter(|socket| socket.is_readable(now));
+                let Some(socket) = socket else { break };
+                if !socket.receive(now, &mut buffer, &self.shared.counters) {
+                    continue;
+                }
+                let mut received = 0;
+                for datagram in buffer.datagrams() {
                     received += 1;
-                    self.agent.handle_datagram(now, id, from, datagram);
+                    self.agent.handle_datagram(now, id, datagram.from, datagram.payload);
                     self.drain(now);
                 }
                 count(&self.shared.counters.datagrams_received, received);
             }
+            self.mend(Instant::now(), id);
         }
-        self.buffer = buffer;
+        self.buffer = Some(buffer);
         let discarded = self.agent.dropped().values().sum();
         self.shared.counters.discarded.store(discarded, Ordering::Relaxed);
     }

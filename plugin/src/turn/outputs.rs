@@ -121,7 +121,7 @@ impl Turn {
     }
 
     fn deregister(&self, socket: &mut Socket) {
-        if let Err(error) = self.poll.registry().deregister(socket.source()) {
+        if let Err(error) = self.poll.registry().deregister(&mut **socket) {
             bevy_log::debug!("cannot deregister a socket: {error}");
         }
     }
@@ -215,10 +215,43 @@ impl Turn {
                 socket.watches_writable = socket.blocked;
                 let interest =
                     if socket.blocked { Interest::READABLE | Interest::WRITABLE } else { Interest::READABLE };
-                if let Err(error) = self.poll.registry().reregister(socket.source(), token(*id), interest) {
+                if let Err(error) = self.poll.registry().reregister(&mut **socket, token(*id), interest) {
                     bevy_log::debug!("cannot watch a socket: {error}");
                     socket.blocked = false;
                 }
+            }
+        }
+    }
+
+    /// Opens a socket anew that the system took away (iOS and macOS do that to an app in the background).
+    pub(super) fn mend(&mut self, now: Instant, id: SocketId) {
+        let Some(socket) = self.sockets.get_mut(&id) else { return };
+        if !socket.wants_reopening(now) {
+            return;
+        }
+        let before = socket.local();
+        let registry = self.poll.registry();
+        let result = registry
+            .deregister(&mut **socket)
+            .and_then(|()| socket.reopen())
+            .and_then(|()| registry.register(&mut **socket, token(id), Interest::READABLE));
+        (socket.blocked, socket.watches_writable) = (false, false);
+        match result {
+            Ok(()) => {
+                let local = socket.local();
+                bevy_log::info!(
+                    "the system had taken the socket at {before} away: it is open again at {local}"
+                );
+                self.agent.handle_socket(now, id, Ok(local));
+                self.drain(now);
+                if id == SocketId::MAIN && local != before {
+                    self.router_moves();
+                }
+            }
+            Err(error) => {
+                bevy_log::warn!(
+                    "the system took the socket at {before} away and gives no other one: {error}"
+                );
             }
         }
     }

@@ -1,0 +1,94 @@
+//! What the driver makes of errors that the system answers: the game goes on, and nothing spins.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod common;
+
+use std::net::{SocketAddr, UdpSocket};
+
+use bevy_renet::renet::DefaultChannel;
+use bevy_renet::{RenetClient, RenetServer};
+use bevy_traversal::*;
+use common::{Game, config, lobby, room, until};
+use lobby_server::RunningServer;
+use traversal_udp::faults::{self, Call};
+
+/// Error numbers of one meaning: on Windows, elsewhere (Linux).
+fn code(windows: i32, linux: i32) -> i32 {
+    if cfg!(windows) { windows } else { linux }
+}
+
+/// A port of loopback that nothing has.
+fn free() -> SocketAddr {
+    UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+/// A host and a guest who are connected, and their addresses.
+fn pair(lobby: &RunningServer) -> ((Game, SocketAddr), (Game, SocketAddr)) {
+    let at = |name: &str| {
+        let address = free();
+        (Game::new(TraversalConfig { bind: Some(address), ..config(lobby, name) }), address)
+    };
+    let (mut host, mut guest) = (at("host"), at("guest"));
+    host.0.write(HostRoom(room()));
+    until([&mut host.0], "the room opens", 5.0, |[host]| !host.all::<RoomJoined>().is_empty());
+    guest.0.write(JoinRoom::name("room"));
+    until([&mut host.0, &mut guest.0], "both connect", 10.0, |games| {
+        games.iter().all(|game| !game.all::<PeerConnected>().is_empty())
+    });
+    (host, guest)
+}
+
+/// The host sends a message of this length, and the guest gets it.
+fn plays(host: &mut Game, guest: &mut Game, length: usize, what: &str) {
+    let payload = vec![length as u8; length];
+    let mut server = host.app.world_mut().resource_mut::<RenetServer>();
+    server.broadcast_message(DefaultChannel::ReliableOrdered, payload.clone());
+    let mut got = None;
+    until([host, guest], what, 20.0, |[_, guest]| {
+        let mut client = guest.app.world_mut().resource_mut::<RenetClient>();
+        got = client.receive_message(DefaultChannel::ReliableOrdered).or(got.take());
+        got.is_some()
+    });
+    assert_eq!(got.unwrap(), payload);
+}
+
+#[test]
+fn a_system_that_refuses_batches_costs_batches_and_no_datagram() {
+    let lobby = lobby();
+    let ((mut host, address), (mut guest, _)) = pair(&lobby);
+    // WSAEINVAL, EINVAL: what a driver without segmentation offload answers.
+    faults::fail_forever(address, Call::SendBatch, code(10022, 22));
+    plays(&mut host, &mut guest, 60_000, "a message of many datagrams");
+    let refused = host.resource::<TraversalStats>().batches_refused();
+    let tried = faults::heal(address, Call::SendBatch);
+    assert_eq!((refused, tried), (1, 1), "one is tried, and no other");
+    assert_eq!(host.resource::<TraversalStats>().send_errors(), 0);
+}
+
+#[test]
+fn a_socket_that_the_system_took_away_is_opened_anew_and_the_game_goes_on() {
+    let lobby = lobby();
+    let ((mut host, address), (mut guest, _)) = pair(&lobby);
+    // WSAENOTCONN, ENOTCONN: what iOS answers for ever after a suspension.
+    faults::fail_forever(address, Call::Receive, code(10057, 107));
+    until([&mut host, &mut guest], "the socket is open again", 10.0, |_| {
+        // A new socket ends the fault.
+        let taken = faults::taken(address, Call::Receive);
+        let over = taken > 0 && !faults::fails(address, Call::Receive);
+        assert!(taken < 200, "it does not spin");
+        over
+    });
+    plays(&mut host, &mut guest, 3_000, "a message over the new socket");
+    assert!(guest.all::<PeerDisconnected>().is_empty() && host.all::<PeerDisconnected>().is_empty());
+}
+
+#[test]
+fn errors_of_earlier_sends_hide_nothing() {
+    let lobby = lobby();
+    let ((mut host, _), (mut guest, address)) = pair(&lobby);
+    // WSAECONNRESET, WSAENETRESET; ECONNREFUSED, EHOSTUNREACH.
+    for code in [code(10054, 111), code(10052, 113)] {
+        faults::fail(address, Call::Receive, code, 200);
+        plays(&mut host, &mut guest, 3_000, "a message behind the errors");
+    }
+}

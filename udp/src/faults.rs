@@ -1,0 +1,77 @@
+//! Errors of the system on demand, for tests of what a program makes of them (feature `faults`).
+//!
+//! A fault belongs to the local address of a socket, wherever in the process that socket is: a test that has started a
+//! whole program knows the address from the outside.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Mutex, PoisonError};
+
+/// Which calls fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Call {
+    /// Receiving.
+    Receive,
+    /// Sending one datagram.
+    Send,
+    /// Sending several with one call.
+    SendBatch,
+    /// Opening a socket at the address.
+    Open,
+}
+
+#[derive(Debug, Default)]
+struct Plan {
+    next: VecDeque<i32>,
+    forever: Option<i32>,
+    taken: u64,
+}
+
+static PLANS: Mutex<BTreeMap<(SocketAddr, Call), Plan>> = Mutex::new(BTreeMap::new());
+
+fn plans() -> std::sync::MutexGuard<'static, BTreeMap<(SocketAddr, Call), Plan>> {
+    PLANS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Lets the next `times` calls at `local` fail with the error number `code` of this system.
+pub fn fail(local: SocketAddr, call: Call, code: i32, times: usize) {
+    plans().entry((local, call)).or_default().next.extend(std::iter::repeat_n(code, times));
+}
+
+/// Lets every call at `local` fail with the error number `code` until [`heal`].
+pub fn fail_forever(local: SocketAddr, call: Call, code: i32) {
+    plans().entry((local, call)).or_default().forever = Some(code);
+}
+
+/// Ends what [`fail_forever`] and [`fail`] began. How many calls failed.
+pub fn heal(local: SocketAddr, call: Call) -> u64 {
+    plans().remove(&(local, call)).map_or(0, |plan| plan.taken)
+}
+
+/// How many calls failed so far.
+pub fn taken(local: SocketAddr, call: Call) -> u64 {
+    plans().get(&(local, call)).map_or(0, |plan| plan.taken)
+}
+
+/// Whether calls at `local` still fail.
+pub fn fails(local: SocketAddr, call: Call) -> bool {
+    plans().get(&(local, call)).is_some_and(|plan| plan.forever.is_some() || !plan.next.is_empty())
+}
+
+/// A socket is opened at `local`: receiving from the new one does not fail.
+pub(crate) fn opened(local: SocketAddr) {
+    if let Some(plan) = plans().get_mut(&(local, Call::Receive)) {
+        plan.next.clear();
+        plan.forever = None;
+    }
+}
+
+/// The error that a call at `local` has to end with.
+pub(crate) fn check(local: SocketAddr, call: Call) -> io::Result<()> {
+    let mut plans = plans();
+    let Some(plan) = plans.get_mut(&(local, call)) else { return Ok(()) };
+    let Some(code) = plan.next.pop_front().or(plan.forever) else { return Ok(()) };
+    plan.taken += 1;
+    Err(io::Error::from_raw_os_error(code))
+}

@@ -1,0 +1,24 @@
+//! The only place of the project that sends and receives UDP datagrams: the sockets of plugin and lobby server.
+//!
+//! A [`Socket`] is non-blocking, is watched by a [`mio::Poll`], and moves several datagrams with one system call where
+//! the system can. It never lets a fault of the system silence it:
+//!
+//! - Every call runs inside mio's `try_io`. Windows tells of readiness once, and mio arms the interest again only when a
+//!   call inside `try_io` would block; a call outside leaves the socket deaf.
+//! - What the system refuses as an option (batching, buffer sizes) is done without.
+//! - After a receive error the socket counts as readable still, and is read again at once a few times, then after pauses
+//!   that double up to a second ([`Health`]). One that has failed for two seconds should be opened anew
+//!   ([`Socket::is_broken`], [`Socket::reopen`]): iOS and macOS take sockets away from a suspended app.
+//! - A batch that the system refuses is sent one datagram at a time, and no batch is tried again.
+//!
+//! The methods of mio's and quinn-udp's sockets that do I/O are forbidden elsewhere (`clippy.toml`).
+
+mod buffer;
+#[cfg(any(test, feature = "faults"))]
+pub mod faults;
+mod health;
+mod socket;
+
+pub use buffer::{Buffer, Datagram};
+pub use health::Health;
+pub use socket::{Outgoing, Received, Sent, Socket, in_use};

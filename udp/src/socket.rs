@@ -1,0 +1,341 @@
+//! One UDP socket.
+#![allow(clippy::disallowed_methods, reason = "this is the one place that does UDP I/O")]
+
+use std::io::{self, IoSliceMut};
+use std::net::{IpAddr, SocketAddr};
+use std::time::Instant;
+
+use mio::event::Source;
+use mio::net::UdpSocket;
+use mio::{Interest, Registry, Token};
+use quinn_udp::{RecvMeta, Transmit, UdpSockRef, UdpSocketState};
+use socket2::{Domain, Protocol, SockRef, Type};
+
+use crate::buffer::{Buffer, ENTRY};
+use crate::health::Health;
+
+/// Most entries that one receive call of the system fills.
+const ENTRIES: usize = 32;
+/// The hop limit that systems start with (RFC 1700), where the socket does not tell its own.
+const USUAL_TTL: u32 = 64;
+
+/// Datagrams to one address that leave with one call.
+#[derive(Clone, Copy, Debug)]
+pub struct Outgoing<'a> {
+    /// Where to.
+    pub to: SocketAddr,
+    /// The address of this machine that it leaves from; none: the system chooses.
+    pub source: Option<IpAddr>,
+    /// Hop limit of this datagram alone; none: the system's. Not with several datagrams.
+    pub ttl: Option<u8>,
+    /// One datagram, or several of equal length one behind the other, of which the last may be shorter.
+    pub payload: &'a [u8],
+    /// Length of each of several; none: it is one.
+    pub segment: Option<usize>,
+}
+
+/// What became of an [`Outgoing`]: the first `sent + lost` datagrams are done with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sent {
+    /// Datagrams that the system took.
+    pub sent: usize,
+    /// Datagrams that it refused.
+    pub lost: usize,
+    /// Why it refused the last of them.
+    pub error: Option<io::ErrorKind>,
+    /// The socket's buffer is full: the rest should be sent again when it is writable.
+    pub blocked: bool,
+    /// The system refused a batch that it takes one by one: this socket makes none any more.
+    pub batch_refused: bool,
+}
+
+/// What a receive call brought.
+#[derive(Debug)]
+pub enum Received {
+    /// The buffer has datagrams; there may be more.
+    Datagrams,
+    /// There is nothing; the poll tells when there is.
+    Nothing,
+    /// The call failed. The socket is readable still; see [`Socket::retry_at`].
+    Failed {
+        /// The system's reason.
+        error: io::Error,
+        /// It is the first failure in a row: worth a line in the log.
+        first: bool,
+    },
+}
+
+/// Whether a port cannot be had because something else has it. Windows says "permission denied" of ports that Hyper-V
+/// and others reserve.
+pub fn in_use(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::AddrInUse
+        || cfg!(windows) && error.kind() == io::ErrorKind::PermissionDenied
+}
+
+/// A UDP socket that is bound, non-blocking, and watched by a [`mio::Poll`] (it is an event [`Source`]).
+#[derive(Debug)]
+pub struct Socket {
+    io: UdpSocket,
+    /// None where the system refused an option that batching needs: then one call per datagram.
+    state: Option<UdpSocketState>,
+    local: SocketAddr,
+    ttl: u32,
+    buffer: Option<usize>,
+    batches: bool,
+    readable: bool,
+    health: Health,
+}
+
+impl Socket {
+    /// Opens a socket at `address`. `buffer`: bytes that are asked of the system for each direction; it may grant less.
+    ///
+    /// # Errors
+    /// The system's, when the address cannot be bound.
+    pub fn open(address: SocketAddr, buffer: Option<usize>) -> io::Result<Self> {
+        #[cfg(any(test, feature = "faults"))]
+        crate::faults::check(address, crate::faults::Call::Open)?;
+        let socket = socket2::Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+        if address.is_ipv6() {
+            socket.set_only_v6(true)?;
+        }
+        if let Some(bytes) = buffer {
+            let _ = socket.set_recv_buffer_size(bytes);
+            let _ = socket.set_send_buffer_size(bytes);
+        }
+        socket.set_nonblocking(true)?;
+        socket.bind(&address.into())?;
+        let io = UdpSocket::from_std(socket.into());
+        let local = io.local_addr()?;
+        #[cfg(any(test, feature = "faults"))]
+        crate::faults::opened(local);
+        let state = UdpSocketState::new(UdpSockRef::from(&io)).ok();
+        let options = SockRef::from(&io);
+        let ttl = if local.is_ipv4() { options.ttl_v4() } else { options.unicast_hops_v6() };
+        Ok(Self {
+            io,
+            state,
+            local,
+            ttl: ttl.unwrap_or(USUAL_TTL),
+            buffer,
+            batches: true,
+            readable: true,
+            health: Health::default(),
+        })
+    }
+
+    /// Opens a socket in place of this one, at the same port if it can be had, else at any, and closes this one. It must
+    /// be registered again.
+    ///
+    /// # Errors
+    /// The system's, when no socket can be had; this one stays then.
+    pub fn reopen(&mut self) -> io::Result<()> {
+        // The port is not free before the old socket is closed, and nothing is closed before there is another one.
+        let any_port = Self::open(SocketAddr::new(self.local.ip(), 0), self.buffer)?;
+        let (local, buffer) = (self.local, self.buffer);
+        *self = any_port;
+        if let Ok(same_port) = Self::open(local, buffer) {
+            *self = same_port;
+        }
+        Ok(())
+    }
+
+    /// The address that it is bound to.
+    pub fn local(&self) -> SocketAddr {
+        self.local
+    }
+
+    /// Notes that the poll has told of something to read, or of an error.
+    pub fn set_readable(&mut self) {
+        self.readable = true;
+    }
+
+    /// Whether it should be read at `now`.
+    pub fn is_readable(&self, now: Instant) -> bool {
+        self.readable && self.health.retry_at().is_none_or(|at| at <= now)
+    }
+
+    /// When it should be read without any news from the poll; none: not before there is news.
+    pub fn poll_timeout(&self, now: Instant) -> Option<Instant> {
+        self.readable.then(|| self.health.retry_at().unwrap_or(now))
+    }
+
+    /// Whether every receive call has failed for two seconds: see [`reopen`](Self::reopen).
+    pub fn is_broken(&self, now: Instant) -> bool {
+        self.readable && self.health.is_broken(now)
+    }
+
+    /// Makes one receive call, at `now`; what comes is in `buffer`. After [`Received::Nothing`] the poll tells when there
+    /// is more.
+    pub fn receive(&mut self, now: Instant, buffer: &mut Buffer) -> Received {
+        match self.fill(buffer) {
+            Ok(filled) => {
+                buffer.filled = filled;
+                self.health.succeeded();
+                Received::Datagrams
+            }
+            Err(error) => {
+                buffer.filled = 0;
+                if error.kind() == io::ErrorKind::WouldBlock {
+                    self.readable = false;
+                    self.health.succeeded();
+                    return Received::Nothing;
+                }
+                let first = self.health.failed(now, &error);
+                Received::Failed { error, first }
+            }
+        }
+    }
+
+    fn fill(&self, buffer: &mut Buffer) -> io::Result<usize> {
+        #[cfg(any(test, feature = "faults"))]
+        crate::faults::check(self.local, crate::faults::Call::Receive)?;
+        let Buffer { bytes, metas, .. } = buffer;
+        let mut entries = bytes.chunks_exact_mut(ENTRY);
+        match &self.state {
+            Some(state) => {
+                let count = metas.len().min(ENTRIES);
+                let mut slices: [IoSliceMut<'_>; ENTRIES] =
+                    std::array::from_fn(|_| IoSliceMut::new(entries.next().unwrap_or_default()));
+                self.io.try_io(|| {
+                    state.recv(UdpSockRef::from(&self.io), &mut slices[..count], &mut metas[..count])
+                })
+            }
+            None => {
+                let (len, from) = self.io.recv_from(entries.next().unwrap_or_default())?;
+                if let Some(meta) = metas.first_mut() {
+                    *meta = RecvMeta::default();
+                    (meta.addr, meta.len, meta.stride) = (from, len, len);
+                }
+                Ok(1)
+            }
+        }
+    }
+
+    /// Most datagrams that [`send`](Self::send) takes at once.
+    pub fn max_segments(&self) -> usize {
+        self.state.as_ref().filter(|_| self.batches).map_or(1, UdpSocketState::max_gso_segments)
+    }
+
+    /// Sends. A batch that the system refuses goes out one datagram at a time; if that works, this socket makes no batches
+    /// any more (quinn-udp finds out by itself on Linux, and not on Windows).
+    pub fn send(&mut self, outgoing: &Outgoing<'_>) -> Sent {
+        let segment = outgoing.segment.filter(|segment| *segment > 0 && *segment < outgoing.payload.len());
+        let Some(segment) = segment else {
+            let mut sent = Sent::default();
+            sent.note(self.send_one(outgoing, outgoing.payload));
+            return sent;
+        };
+        let count = outgoing.payload.len().div_ceil(segment);
+        let mut result = self.send_batch(outgoing, segment);
+        while result.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::Interrupted) {
+            result = self.send_batch(outgoing, segment);
+        }
+        match result {
+            Ok(()) => return Sent { sent: count, ..Sent::default() },
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                return Sent { blocked: true, ..Sent::default() };
+            }
+            Err(_) => {}
+        }
+        let mut sent = Sent::default();
+        for part in outgoing.payload.chunks(segment) {
+            sent.note(self.send_one(outgoing, part));
+            if sent.blocked {
+                break;
+            }
+        }
+        // Where a datagram alone is refused too, the fault lies elsewhere: no route, a firewall, too long.
+        if sent.sent > 0 {
+            (self.batches, sent.batch_refused) = (false, true);
+        }
+        sent
+    }
+
+    fn send_batch(&self, outgoing: &Outgoing<'_>, segment: usize) -> io::Result<()> {
+        #[cfg(any(test, feature = "faults"))]
+        crate::faults::check(self.local, crate::faults::Call::SendBatch)?;
+        self.transmit(outgoing, outgoing.payload, Some(segment))
+    }
+
+    fn send_one(&self, outgoing: &Outgoing<'_>, payload: &[u8]) -> io::Result<()> {
+        loop {
+            #[cfg(any(test, feature = "faults"))]
+            crate::faults::check(self.local, crate::faults::Call::Send)?;
+            let result = match outgoing.ttl {
+                None => self.transmit(outgoing, payload, None),
+                Some(ttl) => {
+                    self.set_ttl(u32::from(ttl))?;
+                    let result = self.transmit(outgoing, payload, None);
+                    self.set_ttl(self.ttl)?;
+                    result
+                }
+            };
+            if !result.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::Interrupted) {
+                return result;
+            }
+        }
+    }
+
+    fn transmit(
+        &self,
+        outgoing: &Outgoing<'_>,
+        contents: &[u8],
+        segment_size: Option<usize>,
+    ) -> io::Result<()> {
+        let Some(state) = &self.state else { return self.io.send_to(contents, outgoing.to).map(|_| ()) };
+        let (destination, src_ip) = (outgoing.to, outgoing.source);
+        let transmit = Transmit { destination, ecn: None, contents, segment_size, src_ip };
+        self.io.try_io(|| state.try_send(UdpSockRef::from(&self.io), &transmit))
+    }
+
+    fn set_ttl(&self, ttl: u32) -> io::Result<()> {
+        let socket = SockRef::from(&self.io);
+        if self.local.is_ipv4() { socket.set_ttl_v4(ttl) } else { socket.set_unicast_hops_v6(ttl) }
+    }
+
+    /// Gives the socket away, as it would be had it never been here: its owner receives one datagram with each call.
+    pub fn into_std(self) -> std::net::UdpSocket {
+        self.receive_apart();
+        self.io.into()
+    }
+
+    /// Switches merged receiving (GRO) off: a plain `recv_from` would get several datagrams as one.
+    fn receive_apart(&self) {
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        let _ = nix::sys::socket::setsockopt(&self.io, nix::sys::socket::sockopt::UdpGroSegment, &false);
+        #[cfg(windows)]
+        if let Some(state) = &self.state {
+            let _ = state.set_gro(UdpSockRef::from(&self.io), false);
+        }
+    }
+}
+
+impl Sent {
+    fn note(&mut self, result: io::Result<()>) {
+        match result {
+            Ok(()) => self.sent += 1,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.blocked = true,
+            Err(error) => {
+                self.lost += 1;
+                self.error = Some(error.kind());
+            }
+        }
+    }
+}
+
+impl Source for Socket {
+    fn register(&mut self, registry: &Registry, token: Token, interests: Interest) -> io::Result<()> {
+        self.io.register(registry, token, interests)
+    }
+
+    fn reregister(&mut self, registry: &Registry, token: Token, interests: Interest) -> io::Result<()> {
+        self.io.reregister(registry, token, interests)
+    }
+
+    fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
+        self.io.deregister(registry)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,158 @@
+use super::*;
+use crate::faults::{self, Call};
+use std::time::Duration;
+
+/// Longest wait for what loopback delivers at once.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+fn open() -> Socket {
+    Socket::open("127.0.0.1:0".parse().unwrap(), Some(1 << 20)).unwrap()
+}
+
+fn one<'a>(to: &Socket, payload: &'a [u8]) -> Outgoing<'a> {
+    Outgoing { to: to.local(), source: None, ttl: None, payload, segment: None }
+}
+
+/// Receives `count` datagrams, waiting by the poll as a program does.
+fn receive(socket: &mut Socket, count: usize) -> Vec<Vec<u8>> {
+    let (mut poll, mut events) = (mio::Poll::new().unwrap(), mio::Events::with_capacity(4));
+    poll.registry().register(socket, Token(1), Interest::READABLE).unwrap();
+    let (mut buffer, mut got) = (Buffer::new(8), Vec::new());
+    let deadline = Instant::now() + PATIENCE;
+    while got.len() < count && Instant::now() < deadline {
+        let now = Instant::now();
+        if socket.is_readable(now) {
+            if let Received::Datagrams = socket.receive(now, &mut buffer) {
+                got.extend(buffer.datagrams().map(|datagram| datagram.payload.to_vec()));
+            }
+            continue;
+        }
+        let wait = socket.poll_timeout(now).map_or(PATIENCE, |at| at.saturating_duration_since(now));
+        poll.poll(&mut events, Some(wait)).unwrap();
+        if !events.is_empty() {
+            socket.set_readable();
+        }
+    }
+    poll.registry().deregister(socket).unwrap();
+    got
+}
+
+#[test]
+fn batches_keep_boundaries_and_order() {
+    let (mut left, mut right) = (open(), open());
+    let payload: Vec<u8> = (0..10u8).flat_map(|n| [n; 100]).chain([10; 7]).collect();
+    let sent = left.send(&Outgoing { segment: Some(100), ..one(&right, &payload) });
+    assert_eq!((sent.sent, sent.lost, sent.blocked), (11, 0, false));
+    let expected: Vec<Vec<u8>> = payload.chunks(100).map(<[u8]>::to_vec).collect();
+    assert_eq!(receive(&mut right, 11), expected);
+}
+
+#[test]
+fn empty_datagrams_arrive() {
+    let (mut left, mut right) = (open(), open());
+    assert_eq!(left.send(&one(&right, &[])).sent, 1);
+    assert_eq!(receive(&mut right, 1), [Vec::<u8>::new()]);
+}
+
+#[test]
+fn a_refused_batch_goes_out_one_by_one_and_no_other_batch_is_tried() {
+    let (mut left, mut right) = (open(), open());
+    // WSAEINVAL on Windows, EINVAL elsewhere: what a driver without segmentation answers.
+    let code = if cfg!(windows) { 10022 } else { 22 };
+    faults::fail(left.local(), Call::SendBatch, code, 1);
+    let payload = [7u8; 300];
+    let batch = Outgoing { segment: Some(100), ..one(&right, &payload) };
+    let sent = left.send(&batch);
+    assert_eq!((sent.sent, sent.lost, sent.batch_refused), (3, 0, true));
+    assert_eq!(left.max_segments(), 1);
+    assert_eq!(receive(&mut right, 3).len(), 3);
+}
+
+#[test]
+fn a_destination_without_a_route_says_nothing_about_batches() {
+    let (mut left, right) = (open(), open());
+    // WSAENETUNREACH, ENETUNREACH.
+    let code = if cfg!(windows) { 10051 } else { 101 };
+    let before = left.max_segments();
+    faults::fail_forever(left.local(), Call::SendBatch, code);
+    faults::fail_forever(left.local(), Call::Send, code);
+    let payload = [7u8; 300];
+    let sent = left.send(&Outgoing { segment: Some(100), ..one(&right, &payload) });
+    faults::heal(left.local(), Call::SendBatch);
+    faults::heal(left.local(), Call::Send);
+    assert_eq!((sent.sent, sent.lost, sent.batch_refused), (0, 3, false));
+    assert_eq!(left.max_segments(), before);
+}
+
+#[test]
+fn what_waits_behind_errors_of_earlier_sends_is_read() {
+    let (mut left, mut right) = (open(), open());
+    // WSAECONNRESET and WSAENETRESET on Windows; ECONNREFUSED, EHOSTUNREACH.
+    for code in if cfg!(windows) { [10054, 10052] } else { [111, 113] } {
+        assert_eq!(left.send(&one(&right, b"after the errors")).sent, 1);
+        faults::fail(right.local(), Call::Receive, code, 40);
+        assert_eq!(receive(&mut right, 1), [b"after the errors"]);
+    }
+}
+
+#[test]
+fn a_socket_that_the_system_took_away_is_opened_anew_at_its_port() {
+    let (mut left, mut right) = (open(), open());
+    // ENOTCONN: what iOS answers after a suspension.
+    let code = if cfg!(windows) { 10057 } else { 107 };
+    faults::fail_forever(right.local(), Call::Receive, code);
+    let (mut now, mut buffer, mut calls) = (Instant::now(), Buffer::new(1), 0);
+    while !right.is_broken(now) {
+        assert!(matches!(right.receive(now, &mut buffer), Received::Failed { .. }));
+        calls += 1;
+        // The clock is the caller's: nobody has to wait for it.
+        now = right.poll_timeout(now).expect("it is read again");
+        assert!(calls < 100, "it does not spin");
+    }
+    let local = right.local();
+    right.reopen().unwrap();
+    assert_eq!(right.local(), local);
+    assert_eq!(left.send(&one(&right, b"here")).sent, 1);
+    assert_eq!(receive(&mut right, 1), [b"here"]);
+}
+
+#[test]
+fn a_socket_whose_port_was_taken_meanwhile_is_opened_at_another_one() {
+    let mut socket = open();
+    let local = socket.local();
+    // EADDRINUSE.
+    faults::fail(local, Call::Open, if cfg!(windows) { 10048 } else { 98 }, 1);
+    socket.reopen().unwrap();
+    assert_ne!(socket.local(), local);
+    assert_eq!(socket.local().ip(), local.ip());
+}
+
+#[test]
+fn a_socket_given_away_receives_each_datagram_apart() {
+    let (mut left, right) = (open(), open());
+    let to = right.local();
+    let std = right.into_std();
+    std.set_nonblocking(false).unwrap();
+    std.set_read_timeout(Some(PATIENCE)).unwrap();
+    let payload = [7u8; 400];
+    let sent = left.send(&Outgoing { to, source: None, ttl: None, payload: &payload, segment: Some(100) });
+    assert_eq!(sent.sent, 4);
+    let mut bytes = [0; 2000];
+    for _ in 0..4 {
+        assert_eq!(std.recv_from(&mut bytes).unwrap().0, 100, "not merged");
+    }
+}
+
+#[test]
+fn a_ttl_holds_for_one_datagram() {
+    let (mut left, mut right) = (open(), open());
+    assert_eq!(left.send(&Outgoing { ttl: Some(3), ..one(&right, b"low") }).sent, 1);
+    assert_eq!(SockRef::from(&left.io).ttl_v4().unwrap(), left.ttl);
+    assert_eq!(receive(&mut right, 1), [b"low"]);
+}
+
+#[test]
+fn a_taken_port_is_in_use() {
+    let left = open();
+    assert!(in_use(&Socket::open(left.local(), None).unwrap_err()));
+}
