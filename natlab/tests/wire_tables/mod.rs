@@ -146,7 +146,11 @@ fn the_protocols_tables_are_those_of_the_source() {
         }
         tables += 1;
     }
-    assert!(wrong.is_empty(), "docs/protocol.md differs from the source; see there how a wire change is made:\n{}", wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "docs/protocol.md differs from the source; see there how a wire change is made:\n{}",
+        wrong.join("\n")
+    );
     assert!(tables >= 40, "{tables} tables");
 }
 
