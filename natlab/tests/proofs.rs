@@ -1,8 +1,20 @@
-//! `docs/proofs.md` and `docs/threat-model.md` name tests: they exist, in the files that they say.
+//! The pages name files, names in them and tests: they exist, where the pages say. Links between pages lead somewhere, and
+//! every method has its paragraph.
 
 #![allow(clippy::unwrap_used)]
 
+mod wire_tables;
+
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
+}
+
+fn read(path: &str) -> String {
+    std::fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
 
 fn sources(folder: &Path, into: &mut Vec<(PathBuf, String)>) {
     for entry in std::fs::read_dir(folder).unwrap() {
@@ -24,19 +36,25 @@ fn has_test(text: &str, name: &str) -> bool {
     before.ends_with("#[test]") && !before.ends_with("#[ignore]")
 }
 
+/// This name stands in this text as a word of its own.
+fn has_word(text: &str, name: &str) -> bool {
+    let in_word = |c: char| c.is_alphanumeric() || c == '_';
+    text.match_indices(name).any(|(place, _)| {
+        !text[..place].ends_with(in_word) && !text[place + name.len()..].starts_with(in_word)
+    })
+}
+
 #[test]
 fn every_test_that_the_pages_name_exists() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let mut files = Vec::new();
     for package in ["traversal", "lobby_server", "natlab"] {
-        sources(&root.join(package).join("src"), &mut files);
-        let tests = root.join(package).join("tests");
+        sources(&root().join(package).join("src"), &mut files);
+        let tests = root().join(package).join("tests");
         if tests.is_dir() {
             sources(&tests, &mut files);
         }
     }
-    let pages = ["docs/proofs.md", "docs/threat-model.md"];
-    let page = pages.map(|page| std::fs::read_to_string(root.join(page)).unwrap()).join("\n");
+    let page = ["docs/proofs.md", "docs/threat-model.md"].map(read).join("\n");
     let (mut named, mut missing) = (0, Vec::new());
     for line in page.lines().filter(|line| line.starts_with('|')) {
         let mut file = None;
@@ -57,4 +75,154 @@ fn every_test_that_the_pages_name_exists() {
     }
     assert!(missing.is_empty(), "not there:\n{}", missing.join("\n"));
     assert!(named >= 80, "{named} tests are named");
+}
+
+/// Whether a word between backticks is a path from the root of the repository.
+fn is_path(word: &str) -> bool {
+    let known = [".rs", ".md", ".toml", ".yml", ".service", "/"].iter().any(|end| word.ends_with(end));
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_-./".contains(c);
+    known && word.contains('/') && !word.starts_with('/') && word.chars().all(plain)
+}
+
+/// A page, read by this rule: after a path that ends with `.rs`, `: ` and names between backticks, parted by `, `, are
+/// names in that file.
+#[derive(Debug, Default)]
+struct Named<'a> {
+    paths: BTreeSet<&'a str>,
+    names: Vec<(&'a str, &'a str)>,
+}
+
+fn named(page: &str) -> Named<'_> {
+    let mut found = Named::default();
+    let mut file = None;
+    let mut parts = page.split('`');
+    let mut between = parts.next().unwrap_or_default();
+    while let (Some(word), Some(after)) = (parts.next(), parts.next()) {
+        let parting = between.split_whitespace().collect::<Vec<_>>().join(" ");
+        if is_path(word) {
+            found.paths.insert(word);
+            file = word.ends_with(".rs").then_some((word, ":"));
+        } else if let Some((path, _)) = file.filter(|(_, expected)| *expected == parting) {
+            found.names.push((path, word));
+            file = Some((path, ","));
+        } else {
+            file = None;
+        }
+        between = after;
+    }
+    found
+}
+
+/// What of these does not exist.
+fn missing(found: &Named<'_>) -> Vec<String> {
+    let paths = found.paths.iter().filter(|path| !root().join(path).exists()).map(|path| (*path).to_owned());
+    let of_file = |(path, name): &&(&str, &str)| {
+        let last = name.rsplit("::").next().unwrap_or(name);
+        !std::fs::read_to_string(root().join(path)).is_ok_and(|text| has_word(&text, last))
+    };
+    let names = found.names.iter().filter(of_file).map(|(path, name)| format!("{path}: {name}"));
+    paths.chain(names).collect()
+}
+
+#[test]
+fn every_method_has_its_paragraph_and_what_is_named_there_exists() {
+    let page = read("docs/methods.md");
+    let wanted: Vec<String> = [('M', 40), ('S', 4), ('E', 4)]
+        .into_iter()
+        .flat_map(|(letter, last)| (1..=last).map(move |number| format!("{letter}{number}")))
+        .collect();
+    let sections: Vec<(&str, &str)> =
+        page.split("\n### ").skip(1).filter_map(|section| section.split_once('\n')).collect();
+    let (mut wrong, mut tests) = (Vec::new(), 0);
+    for id in &wanted {
+        let found: Vec<&str> = sections.iter().filter(|(of, _)| of == id).map(|(_, text)| *text).collect();
+        let [text] = found.as_slice() else {
+            wrong.push(format!("{id} has {} paragraphs", found.len()));
+            continue;
+        };
+        let text = text.split("\n## ").next().unwrap();
+        if !text.trim_start().starts_with("**") {
+            wrong.push(format!("{id} does not say what it is"));
+        }
+        for part in ["- Source: ", "- Kin: ", "- Code: ", "- Tests: "] {
+            if text.matches(part).count() != 1 {
+                wrong.push(format!("{id} has not one line \"{part}\""));
+            }
+        }
+        let Some((_, of_tests)) = text.split_once("- Tests: ") else { continue };
+        let found = named(of_tests);
+        for (path, name) in &found.names {
+            if !has_test(&read(path), name) {
+                wrong.push(format!("{id}: {path} has no test {name}"));
+            }
+        }
+        if found.names.is_empty() && !of_tests.starts_with("none") {
+            wrong.push(format!("{id} names no test"));
+        }
+        tests += found.names.len();
+    }
+    let found = named(&page);
+    wrong.extend(missing(&found));
+    assert!(wrong.is_empty(), "docs/methods.md:\n{}", wrong.join("\n"));
+    assert!(tests >= 80 && found.names.len() >= 150, "{tests} tests, {} names", found.names.len());
+}
+
+#[test]
+fn every_file_and_name_of_the_map_exists() {
+    for (page, least) in [("docs/architecture.md", 80), ("docs/protocol.md", 20), ("CONTRIBUTING.md", 10)] {
+        let text = read(page);
+        let found = named(&text);
+        let missing = missing(&found);
+        assert!(missing.is_empty(), "{page} names what is not there:\n{}", missing.join("\n"));
+        assert!(found.paths.len() >= least, "{page} names {} files", found.paths.len());
+    }
+}
+
+/// The anchor that a heading gets where pages are shown.
+fn anchor(heading: &str) -> String {
+    let kept = |c: &char| c.is_alphanumeric() || " -_".contains(*c);
+    heading.trim().to_lowercase().chars().filter(kept).map(|c| if c == ' ' { '-' } else { c }).collect()
+}
+
+/// The text without what stands in code blocks.
+fn prose(text: &str) -> String {
+    text.split("```").step_by(2).collect()
+}
+
+#[test]
+fn every_link_between_the_pages_leads_somewhere() {
+    let mut pages: Vec<String> =
+        ["README.md", "CHANGELOG.md", "SECURITY.md", "CONTRIBUTING.md"].map(String::from).into();
+    for entry in std::fs::read_dir(root().join("docs")).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        if name.ends_with(".md") {
+            pages.push(format!("docs/{name}"));
+        }
+    }
+    let (mut dead, mut links) = (Vec::new(), 0);
+    for page in &pages {
+        let text = prose(&read(page));
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            if link.contains("://") || link.contains(char::is_whitespace) {
+                continue;
+            }
+            links += 1;
+            let (path, fragment) = link.split_once('#').unwrap_or((link, ""));
+            let own = root().join(page);
+            let target = if path.is_empty() { own } else { own.parent().unwrap().join(path) };
+            let there = if fragment.is_empty() {
+                target.exists()
+            } else {
+                std::fs::read_to_string(&target).is_ok_and(|text| {
+                    let mut headings = text.lines().filter(|line| line.starts_with('#'));
+                    headings.any(|line| anchor(line.trim_start_matches('#')) == fragment)
+                })
+            };
+            if !there {
+                dead.push(format!("{page}: {link}"));
+            }
+        }
+    }
+    assert!(dead.is_empty(), "links that lead nowhere:\n{}", dead.join("\n"));
+    assert!(links >= 60, "{links} links");
 }
