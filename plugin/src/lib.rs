@@ -77,6 +77,7 @@
 mod conditions;
 mod config;
 mod datagrams;
+mod descriptors;
 mod driver;
 mod error;
 #[cfg(feature = "ggrs")]

@@ -56,6 +56,8 @@ pub(crate) struct Turn {
     agent: Agent,
     poll: Poll,
     sockets: BTreeMap<SocketId, Socket>,
+    /// How many there may be beside the main ones.
+    spare_sockets: usize,
     /// The last socket that got something to send, and how often that was another one than before.
     last: (SocketId, u64),
     /// To the lobby server, where UDP does not get through.
@@ -112,6 +114,7 @@ impl Turn {
             agent: Agent::new(agent_config, identity, seed, local),
             poll,
             sockets: BTreeMap::new(),
+            spare_sockets: 0,
             last: (SocketId::MAIN, 0),
             stream: None,
             socket_buffer: config.socket_buffer,

@@ -32,7 +32,14 @@ pub static SHOWN: AtomicBool = AtomicBool::new(false);
 /// # Errors
 /// A sentence for the player.
 pub fn display() -> Result<(), String> {
-    #[cfg(all(unix, not(target_os = "macos")))]
+    // Systems whose windows are X11's or Wayland's; macOS, iOS, Android and Windows have their own.
+    #[cfg(any(
+        target_os = "linux",
+        target_os = "freebsd",
+        target_os = "netbsd",
+        target_os = "openbsd",
+        target_os = "dragonfly"
+    ))]
     {
         let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
         if cfg!(feature = "wayland") && set("WAYLAND_DISPLAY") {

@@ -10,6 +10,7 @@ use traversal_core::id::PlayerId;
 use traversal_core::{DisconnectReason, Event, LobbyState, Output, SocketId, StreamState, Transmit};
 
 use super::{Connection, MAX_EVENTS, Turn};
+use crate::descriptors;
 use crate::driver::{GameDatagram, Report, token};
 use crate::error::SocketError;
 use crate::handoff::PunchedSocket;
@@ -81,6 +82,15 @@ impl Turn {
 
     /// A further socket beside a main one, on the same interface.
     fn open(&mut self, id: SocketId, v6: bool) -> io::Result<SocketAddr> {
+        let further =
+            self.sockets.keys().filter(|id| !matches!(**id, SocketId::MAIN | SocketId::MAIN_V6)).count();
+        if further == 0 {
+            // Looked up once for each search: it means reading a directory.
+            self.spare_sockets = descriptors::spare().unwrap_or(usize::MAX);
+        }
+        if further >= self.spare_sockets {
+            return Err(io::Error::other("the process may open no more files; raise its limit (ulimit -n)"));
+        }
         let beside = if v6 { SocketId::MAIN_V6 } else { SocketId::MAIN };
         let beside = self.sockets.get(&beside).ok_or(io::ErrorKind::AddrNotAvailable)?;
         let socket = Socket::open(SocketAddr::new(beside.local().ip(), 0), None)?;
