@@ -178,6 +178,7 @@ fn news(body: &ToPlayer) -> &'static str {
         ToPlayer::Relay { .. } => "another way through the relay",
         ToPlayer::ConfirmLoss { .. } => "is the host gone?",
         ToPlayer::HostStands { .. } => "the host stays host",
+        ToPlayer::HostInQuestion { .. } => "perhaps the host is gone",
         ToPlayer::HostChanged { .. } => "the room has another host",
         _ => "other news",
     }

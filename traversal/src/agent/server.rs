@@ -1,6 +1,6 @@
 //! What the server says, and what follows from it.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::matches::Early;
 use super::{Agent, Event};
@@ -112,6 +112,9 @@ impl Agent {
             ToPlayer::Ticket(ticket) => self.lobby.handle_ticket(ticket),
             ToPlayer::ConfirmLoss { room, epoch } => self.confirm_loss(now, room, epoch),
             ToPlayer::HostStands { room, epoch } => self.host_stands(now, room, epoch),
+            ToPlayer::HostInQuestion { room, epoch, within_s } => {
+                self.lobby.host_in_question(now, (room, epoch), Duration::from_secs(within_s.into()));
+            }
             ToPlayer::HostChanged { room, previous } => self.host_changed(now, room, previous),
             ToPlayer::Profile(profile) => self.detection.handle_profile(&mut cx, profile),
             ToPlayer::Relay { match_id, grant } => {

@@ -13,6 +13,8 @@ use crate::wire::message::{PlayerInfo, Request, RoomInfo, RoomTarget, RoomTicket
 /// How long a member without its host waits for another one. The server asks host and members for 4.5 s at the most,
 /// and may have to be found again itself.
 const SEEK: Duration = Duration::from_secs(20);
+/// Longest that a member waits so, whatever the server says: five times the silence that ends a session there by default.
+const LONGEST_SEEK: Duration = Duration::from_secs(175);
 
 /// The room this player is in.
 #[derive(Debug)]
@@ -158,6 +160,14 @@ impl Lobby {
         };
         room.seeking.get_or_insert(now + SEEK);
         true
+    }
+
+    /// The server needs longer to say who hosts the room.
+    pub(crate) fn host_in_question(&mut self, now: Instant, (id, epoch): (RoomId, u32), within: Duration) {
+        let room = self.room.as_mut().filter(|room| room.info.id == id && room.info.epoch == epoch);
+        if let Some(until) = room.and_then(|room| room.seeking.as_mut()) {
+            *until = (*until).max(now + within.min(LONGEST_SEEK));
+        }
     }
 
     /// New metadata.

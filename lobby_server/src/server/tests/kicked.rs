@@ -93,7 +93,7 @@ fn who_comes_first_after_a_restart_with_an_old_ticket_does_not_keep_the_room() {
     // It says that the host is silent, until it hosts.
     let seen = traversal_core::wire::message::ToServer::HostSeen { room: room.id, epoch: 0, heard: false };
     world.say(out, seen);
-    world.pass(Duration::from_secs(5));
+    world.pass(Duration::from_secs(11));
     assert_eq!(world.fakes[out].members(), [world.fakes[out].id()], "it hosts");
 
     let member = world.player(2, "198.51.100.1:5000");

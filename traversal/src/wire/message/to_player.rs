@@ -78,12 +78,21 @@ pub enum ToPlayer {
         /// Of the host in question.
         epoch: u32,
     },
-    /// To a member who lost the host: the host is there, so it stays host.
+    /// To a member who lost the host: the server hears it, so it stays host.
     HostStands {
         /// The room.
         room: RoomId,
         /// Of the host in question.
         epoch: u32,
+    },
+    /// To a member who lost the host: it is not decided yet whether the host is gone.
+    HostInQuestion {
+        /// The room.
+        room: RoomId,
+        /// Of the host in question.
+        epoch: u32,
+        /// Seconds from now within which it is, and this member has heard of it.
+        within_s: u16,
     },
     /// The room has another host. Its plans follow.
     HostChanged {

@@ -17,7 +17,7 @@ pub enum Topic {
     Ticket(RoomId),
     /// Whether the host of a room is lost.
     ConfirmLoss(RoomId),
-    /// A host that stands.
+    /// A host that stands, or is in question.
     HostStands(RoomId),
     /// Who hosts a room.
     HostChanged(RoomId),
@@ -109,7 +109,7 @@ impl Topical for ToPlayer {
             Self::Profile(_) => Topic::Profile,
             Self::Ticket(ticket) => Topic::Ticket(ticket.room),
             Self::ConfirmLoss { room, .. } => Topic::ConfirmLoss(*room),
-            Self::HostStands { room, .. } => Topic::HostStands(*room),
+            Self::HostStands { room, .. } | Self::HostInQuestion { room, .. } => Topic::HostStands(*room),
             Self::HostChanged { room, .. } => Topic::HostChanged(room.id),
             Self::Queue(_) => Topic::Queue,
             Self::MappedPort(_) => Topic::MappedPort,
