@@ -122,6 +122,17 @@ impl Agent {
                     peer.renew_relay(&mut cx, grant);
                 }
             }
+            ToPlayer::NoRelay { match_id, why } => {
+                if let Some(peer) = self.peers.get_mut(&match_id) {
+                    peer.no_relay(why);
+                }
+            }
+            ToPlayer::KickNotes { room, notes } => self.lobby.handle_kick_notes(room, notes),
+            ToPlayer::WrongPasswords { room, in_last_minute } => {
+                if self.lobby.room().is_some_and(|of| of.info.id == room && of.hosting) {
+                    cx.emit(Event::WrongPasswords { in_last_minute });
+                }
+            }
             ToPlayer::MappedPort(port) => self.mapping.handle_verdict(&mut cx, &mut self.link, port),
             ToPlayer::Facts { match_id, facts } => {
                 if let Some(peer) = self.peers.get_mut(&match_id) {
