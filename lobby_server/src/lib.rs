@@ -15,6 +15,7 @@ pub mod check;
 mod claims;
 pub mod config;
 pub mod files;
+mod guesses;
 mod host_choice;
 mod http;
 pub mod key;

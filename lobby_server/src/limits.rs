@@ -4,6 +4,7 @@
 //! the number of buckets is fixed and a keyed hash picks one.
 
 mod counts;
+mod turns;
 mod waiting;
 
 use std::net::IpAddr;
@@ -12,6 +13,7 @@ use std::time::{Duration, Instant};
 use sha2::{Digest, Sha256};
 
 pub(crate) use counts::Counts;
+pub(crate) use turns::PortTurns;
 pub(crate) use waiting::Waiting;
 
 /// A rate with a burst.

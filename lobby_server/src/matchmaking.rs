@@ -8,7 +8,7 @@ use traversal_core::id::MatchId;
 use traversal_core::nat::NatProfile;
 use traversal_core::plan::{Plan, PlanInForce, PlanOptions, plan};
 use traversal_core::wire::message::{
-    MAX_LOCAL_ADDRESSES, Method, PlayerInfo, PunchPlan, RelayGrant, Replan, Role,
+    MAX_LOCAL_ADDRESSES, Method, NoRelay, PlayerInfo, PunchPlan, RelayGrant, Replan, Role,
 };
 
 /// One side of a match, as its home node knows it.
@@ -176,7 +176,7 @@ pub(crate) fn plans(
     pair_secret: [u8; 32],
     (host, joiner): (&Party, &Party),
     chosen: &Plan,
-    relay: Option<[RelayGrant; 2]>,
+    relay: Result<[RelayGrant; 2], NoRelay>,
     policy: &Policy,
 ) -> (PunchPlan, PunchPlan) {
     let no_addresses = host.relay_only || joiner.relay_only;
@@ -196,7 +196,8 @@ pub(crate) fn plans(
         peer_nat: peer.nat,
         methods: chosen.methods.clone(),
         deadline_ms: policy.deadline_ms,
-        relay: relay.map(|grants| grants[usize::from(!is_host)]),
+        relay: relay.ok().map(|grants| grants[usize::from(!is_host)]),
+        no_relay: relay.err(),
         epoch: 0,
         mesh: false,
         peer_rtt_ms: peer.rtt.and_then(|rtt| u32::try_from(rtt.as_millis()).ok()),
@@ -255,7 +256,8 @@ mod tests {
     }
 
     fn told(host: &Party, joiner: &Party, policy: &Policy) -> (PunchPlan, PunchPlan) {
-        let (host, joiner) = plans(MatchId(7), [3; 32], (host, joiner), &choose(host, joiner), None, policy);
+        let (host, joiner) =
+            plans(MatchId(7), [3; 32], (host, joiner), &choose(host, joiner), Err(NoRelay::Off), policy);
         assert!(host.host && !joiner.host);
         assert_eq!((host.role, joiner.role), (Role::Receiving, Role::Sending));
         assert_eq!(host.pair_secret, joiner.pair_secret);

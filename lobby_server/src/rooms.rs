@@ -14,6 +14,7 @@ use traversal_core::wire::message::{
 };
 use traversal_core::wire::secret::same;
 
+use crate::guesses::Guesses;
 use crate::kicked::Kicked;
 use crate::limits::{Bucket, Rate};
 use crate::registry::{RoomLocation, RoomRecord, code_key};
@@ -65,8 +66,8 @@ pub(crate) struct Room {
     pub(crate) generation: u32,
     /// Who may not come back.
     pub(crate) kicked: Kicked,
-    /// Wrong passwords that may still be tried.
-    pub(crate) guesses: Option<Bucket>,
+    /// Wrong passwords, from the first one on.
+    pub(crate) guesses: Option<Guesses>,
 }
 
 impl Room {
@@ -305,8 +306,8 @@ mod tests {
             RoomOptions { capacity: 1, ..good.clone() },
             RoomOptions { capacity: 65, ..good.clone() },
             RoomOptions { capacity: MESH_CAPACITY + 1, topology: Topology::Mesh, ..good.clone() },
-            RoomOptions { password: Some("x".repeat(65)), ..good.clone() },
-            RoomOptions { password: Some(String::new()), ..good.clone() },
+            RoomOptions { password: Some("x".repeat(65).into()), ..good.clone() },
+            RoomOptions { password: Some("".into()), ..good.clone() },
             RoomOptions { metadata: [("k".to_string(), "v".repeat(384))].into(), ..good.clone() },
         ];
         for options in bad {

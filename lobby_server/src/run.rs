@@ -7,7 +7,8 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
 use mio::{Events, Poll, Token, Waker};
-use traversal_core::{Identity, WakeGuard};
+use traversal_core::wire::secret::same;
+use traversal_core::{Identity, Secret, WakeGuard};
 
 use crate::addresses::Addresses;
 use crate::config::{ConfigError, Settings};
@@ -114,7 +115,7 @@ impl Handle {
     }
 }
 
-struct SharedToken(String);
+struct SharedToken(Secret<String>);
 
 impl TokenCheck for SharedToken {
     fn check(
@@ -124,9 +125,7 @@ impl TokenCheck for SharedToken {
         _name: &str,
         token: &[u8],
     ) -> Result<(), String> {
-        let own = self.0.as_bytes();
-        let differ = own.iter().zip(token).fold(0, |differ, (a, b)| differ | (a ^ b));
-        if own.len() == token.len() && differ == 0 {
+        if same(self.0.as_bytes(), token) {
             Ok(())
         } else {
             Err(String::from("this server asks for a token, and yours is not right"))

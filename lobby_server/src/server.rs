@@ -15,6 +15,7 @@ mod gathering;
 mod guessing;
 mod joining;
 mod keeping;
+mod kick_notes;
 mod knocks;
 mod liveness;
 mod login;
@@ -51,7 +52,7 @@ use traversal_core::wire::{Kind, MAX_DATAGRAM};
 
 use crate::census::Census;
 use crate::config::ServerConfig;
-use crate::limits::PrefixLimiter;
+use crate::limits::{PortTurns, PrefixLimiter, Rate};
 use crate::outcomes::Outcomes;
 use crate::queue::Queues;
 use crate::registry::{MemoryRegistry, RegistryCommand, RegistryId};
@@ -75,6 +76,10 @@ use timers::{Timer, Timers};
 
 /// A timer that was due is not due again sooner than this: far below every wait of the server.
 const TICK: Duration = Duration::from_millis(1);
+
+/// Cookies for the ports of one address that asks for more than [`ServerConfig::hello_rate`], each in its turn. With it no
+/// address gets more than 200 kB a second, whoever pretends to be there.
+const HELLO_TURNS: Rate = Rate::new(2048.0, 2048.0);
 
 /// Checks the token of a login.
 pub trait TokenCheck: Send {
@@ -125,6 +130,7 @@ pub struct Server {
     commands: VecDeque<RegistryCommand>,
     next_registry: u64,
     hello_limit: PrefixLimiter,
+    hello_turns: (PortTurns, PrefixLimiter),
     report_key: ReportKey,
     /// Makes what proves an address.
     path_key: MacKey,
@@ -172,6 +178,10 @@ impl Server {
             report_key: ReportKey::new(report_key),
             path_key: MacKey::new(path_key),
             hello_limit: PrefixLimiter::new(config.hello_rate, limiter_key, now),
+            hello_turns: (
+                PortTurns::new(limiter_key, now),
+                PrefixLimiter::new(HELLO_TURNS, limiter_key, now),
+            ),
             unknown_limit: PrefixLimiter::new(config.hello_rate, limiter_key, now),
             login_limit: PrefixLimiter::new(config.login_rate, limiter_key, now),
             stun_limit: PrefixLimiter::new(config.stun_rate, limiter_key, now),
@@ -322,7 +332,12 @@ impl Server {
             return;
         };
         // Only what would be answered counts, so that junk does not use up somebody's rate.
-        if self.hello_limit.allow(route.peer.ip(), now) {
+        let ip = route.peer.ip();
+        let (turns, turn_limit) = &mut self.hello_turns;
+        // A flood does not keep the others who share its address out.
+        let allowed =
+            self.hello_limit.allow(ip, now) || (turns.take(route.peer, now) && turn_limit.allow(ip, now));
+        if allowed {
             self.transmit(route, reply);
         } else {
             self.counters.limited += 1;
@@ -396,6 +411,7 @@ impl Server {
                 Timer::Gathering(room) => self.gathering_timeout(now, room),
                 Timer::Sprays => self.sprays.handle_timeout(now),
                 Timer::News(room) => self.tell_members(now, room),
+                Timer::Guesses(room) => self.tell_guesses(now, room),
                 Timer::Lines => self.tell_lines(now),
             }
             self.settle(now);

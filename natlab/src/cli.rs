@@ -248,6 +248,10 @@ pub enum CliError {
     /// A soak.
     #[error(transparent)]
     Soak(#[from] SoakError),
+    /// A siege or a flood.
+    #[cfg(target_os = "linux")]
+    #[error(transparent)]
+    Siege(#[from] crate::siege::SiegeError),
     /// Nobody reads what is printed.
     #[error("cannot print the result")]
     Print(#[source] std::io::Error),

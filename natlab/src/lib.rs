@@ -5,6 +5,7 @@
 //! - [`player`] and [`lobby`]: the shipping agent and server in it; [`scenario`]: one join of two players;
 //! - [`matrix`] and [`stats`]: many of them; [`soak`]: random ones in which things go wrong; [`demo`]: one, told step by step;
 //! - [`oracle`] and [`bound`]: what should be possible, and how often;
+//! - `siege` (Linux): real players on a real lobby server under attack, on this machine's loopback;
 //! - `netns` (Linux): real programs in namespaces, behind the same NATs or the kernel's; [`cli`]: the arguments.
 
 pub mod bound;
@@ -19,6 +20,8 @@ pub mod netns;
 pub mod oracle;
 pub mod player;
 pub mod scenario;
+#[cfg(target_os = "linux")]
+pub mod siege;
 pub mod soak;
 pub mod stats;
 pub mod world;

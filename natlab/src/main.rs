@@ -35,6 +35,14 @@ enum Command {
     /// The named NATs
     #[command(after_help = "Example: natlab list")]
     List,
+    /// Real players on a real lobby server that is attacked in many ways at once, on this machine
+    #[cfg(target_os = "linux")]
+    #[command(after_help = "Example: natlab siege --minutes 60")]
+    Siege(natlab::siege::SiegeArgs),
+    /// Logins of real players beside the highest flood of hellos that this machine makes
+    #[cfg(target_os = "linux")]
+    #[command(after_help = "Example: natlab flood --threads 2")]
+    Flood(natlab::siege::FloodArgs),
     #[cfg(target_os = "linux")]
     #[command(flatten)]
     Netns(natlab::netns::NetnsCommand),
@@ -52,6 +60,10 @@ fn main() -> ExitCode {
         Command::Demo(args) => cli::run_demo(&args),
         Command::Soak(args) => cli::run_soak(&args),
         Command::List => cli::run_list(),
+        #[cfg(target_os = "linux")]
+        Command::Siege(args) => natlab::siege::siege(&args).map_err(Into::into),
+        #[cfg(target_os = "linux")]
+        Command::Flood(args) => natlab::siege::flood(&args).map_err(Into::into),
         #[cfg(target_os = "linux")]
         Command::Netns(command) => return command.execute(),
     };

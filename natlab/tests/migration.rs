@@ -10,8 +10,8 @@ use natlab::lobby::{ADDRESSES, Lobby, Program};
 use natlab::nat::NatSpec;
 use natlab::scenario::PartyWorld;
 use traversal_core::id::PlayerId;
-use traversal_core::wire::message::RoomEnd;
-use traversal_core::{AgentConfig, Command, Event};
+use traversal_core::wire::message::{RequestError, RoomEnd};
+use traversal_core::{AgentConfig, Command, Event, RequestFailure};
 
 /// What a member needs to notice, the server to be sure, and the pair to punch: 4 s, 1.5 s and 1 s, with a reserve for
 /// lost datagrams.
@@ -303,4 +303,65 @@ fn switched_off_the_room_ends_with_its_host() {
         assert!(party.wait(SILENT, out), "{}", tell(&party));
         assert!(hosts(&party, 1).is_empty());
     }
+}
+
+/// Cuts a player's network from another one's, or from the server's addresses, both ways.
+fn cut(party: &mut PartyWorld, index: usize, others: &[std::net::IpAddr]) {
+    let outside = outside(index);
+    for other in others {
+        party.world.cut(outside, *other, true);
+        party.world.cut(*other, outside, true);
+    }
+}
+
+/// The outside of a player's NAT.
+fn outside(index: usize) -> std::net::IpAddr {
+    [198, 18, index as u8 + 1, 1].into()
+}
+
+#[test]
+fn a_host_that_the_server_and_one_member_do_not_hear_stays_host_of_the_others() {
+    let mut party = playing(31, &["portrestricted", "portrestricted", "restricted", "portrestricted"]);
+    let mut cut_off: Vec<_> = ADDRESSES.to_vec();
+    cut_off.push(outside(3));
+    cut(&mut party, 0, &cut_off);
+    run(&mut party, 90);
+    for index in 1..3 {
+        assert!(hosts(&party, index).is_empty() && room_ends(&party, index).is_empty(), "{}", tell(&party));
+        assert_eq!(party.player(index).disconnects, 0);
+    }
+    assert_eq!(room_ends(&party, 3), [Some(RoomEnd::HostLost)], "{}", tell(&party));
+}
+
+#[test]
+fn a_member_whose_word_stands_against_another_ones_waits_for_the_hosts_session_and_plays_on() {
+    let mut party = playing(32, &["portrestricted", "portrestricted", "restricted"]);
+    let mut cut_off: Vec<_> = ADDRESSES.to_vec();
+    cut_off.push(outside(1));
+    cut(&mut party, 0, &cut_off);
+    run(&mut party, 30);
+    assert!(room_ends(&party, 1).is_empty(), "it waits: {}", tell(&party));
+    assert!(hosts(&party, 2).is_empty() && party.player(2).disconnects == 0);
+    let done = party.wait(Duration::from_secs(20), |party| play_on(party, 1, &[1, 2]));
+    assert!(done, "{}", tell(&party));
+    assert_eq!(hosts(&party, 2), [(1, false, id(&party, 1))]);
+}
+
+#[test]
+fn a_kick_outlives_a_restart_of_the_server() {
+    let mut party = playing(33, &["portrestricted", "portrestricted", "restricted"]);
+    let player = id(&party, 2);
+    party.command(0, Command::Kick { player, reason: "cheats".into(), rejoin: false });
+    run(&mut party, 2);
+    assert!(matches!(&room_ends(&party, 2)[..], [Some(RoomEnd::Kicked { .. })]), "{}", tell(&party));
+    party.restart_server(97);
+    run(&mut party, 20);
+    party.join(2);
+    run(&mut party, 5);
+    let refused = party.player(2).events.iter().any(|(_, event)| {
+        let Event::RequestFailed { error, .. } = event else { return false };
+        matches!(error, RequestFailure::Server(RequestError::Refused { .. }))
+    });
+    assert!(refused, "{}", tell(&party));
+    assert!(party.player(0).paths.len() == 1 && party.player(1).disconnects == 0);
 }

@@ -7,13 +7,14 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use lobby_server::{RelayMode, ServerConfig};
+use lobby_server::{Rate, RelayMode, ServerConfig};
 use natlab::lobby::{Lobby, Program};
 use natlab::nat::NatSpec;
 use natlab::scenario::{JoinReport, PairSettings, PairWorld};
 use natlab::world::{Fate, Packet};
 use traversal_core::failure::FailureReason;
 use traversal_core::wire::Kind;
+use traversal_core::wire::message::NoRelay;
 use traversal_core::{Event, PathKind, RelayPolicy};
 
 const PAIRS: [(&str, &str); 5] = [
@@ -127,4 +128,70 @@ fn only_against_never_fails_with_that_reason() {
     assert!(!played.report.played && played.strangers.is_empty(), "{:?}", played.strangers);
     assert_eq!(played.report.right.failure, Some(FailureReason::RelayForbidden));
     assert!(played.report.left.failure.is_some());
+}
+
+/// Two players whose routers choose random ports, so that the relay is their only way, and a server that gives none.
+fn refused(config: ServerConfig, relays: [RelayPolicy; 2]) -> PairWorld {
+    let random = "psrandom".parse::<NatSpec>().unwrap().chain;
+    let mut settings = PairSettings::equal(21, &random, &random, Duration::from_millis(30));
+    settings.relays = Some(relays);
+    let mut pair = PairWorld::new(settings);
+    let (server, now) = (pair.server, pair.world.instant());
+    pair.world.replace_node(server, Program::Lobby(Box::new(Lobby::new(config, true, [5; 32], now))));
+    let report = pair.join();
+    assert!(report.path.is_none(), "{:?}", report.path);
+    pair
+}
+
+#[test]
+fn a_relay_that_is_refused_says_why_to_both_players() {
+    let full = ServerConfig {
+        // Less than two sides of a pair can be played with (8 kB/s each).
+        relay_total_rate: Rate::new(15_000.0, 30_000.0),
+        ..ServerConfig::default()
+    };
+    let off = ServerConfig { relay: RelayMode::Never, ..ServerConfig::default() };
+    for (config, relays, reason, why, text) in [
+        (
+            full.clone(),
+            [RelayPolicy::Allow; 2],
+            FailureReason::RandomPortsOnBothSides,
+            Some(NoRelay::Full),
+            "The lobby server's relay is full. Try again when fewer players use the relay",
+        ),
+        (
+            full,
+            [RelayPolicy::Only; 2],
+            FailureReason::RelayFull,
+            Some(NoRelay::Full),
+            "it is full. Try again",
+        ),
+        (
+            off,
+            [RelayPolicy::Allow; 2],
+            FailureReason::RandomPortsOnBothSides,
+            Some(NoRelay::Off),
+            "does not allow its relay for this game. Ask whoever runs the lobby server",
+        ),
+        (
+            ServerConfig::default(),
+            [RelayPolicy::Never; 2],
+            FailureReason::RandomPortsOnBothSides,
+            None,
+            "Allow the relay in the game's settings",
+        ),
+    ] {
+        let pair = refused(config, relays);
+        for host in [pair.left, pair.right] {
+            let events = &pair.player(host).events;
+            let report = events.iter().find_map(|(_, event)| match event {
+                Event::PeerFailed { report, .. } => Some(report),
+                _ => None,
+            });
+            let report = report.unwrap_or_else(|| panic!("no reason: {events:#?}"));
+            assert_eq!((report.reason, report.no_relay), (reason, why), "{report}");
+            assert!(report.to_string().contains(text), "{report}");
+            assert!(why != Some(NoRelay::Full) || report.story().contains("full"), "{}", report.story());
+        }
+    }
 }

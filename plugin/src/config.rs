@@ -137,7 +137,7 @@ impl TraversalConfig {
             game: self.game.clone(),
             game_protocol: self.game_protocol,
             name: self.name.clone(),
-            token: self.token.clone(),
+            token: self.token.clone().into(),
             server_keys: self.server_keys.iter().map(|key| key.0).collect(),
             ..self.agent.clone()
         }

@@ -118,7 +118,7 @@ pub use messages::{
     JoinRequested, JoinRoom, KickPeer, LeaveRoom, ListRooms, LobbyChanged, LobbyFailed, MembersChanged,
     NatChanged, PathChanged, PeerConnected, PeerDisconnected, PeerPlanned, PeerRelayed, PortMappingChanged,
     QueueChanged, QuickMatch, RefusePeer, RequestFailed, RoomChanged, RoomJoined, RoomLeft, RoomsListed,
-    SetRoomMetadata, TraversalFailed,
+    SetRoomMetadata, TraversalFailed, WrongPasswords,
 };
 pub use resolve::{Resolve, SystemResolver};
 pub use state::{CurrentRoom, LobbyLink, Members, NatStatus, Peer, Peers, QuickMatchQueue, TraversalStats};
@@ -134,7 +134,7 @@ pub use traversal_core::wire::message::{
 pub use traversal_core::{
     AgentConfig, BubbleTargets, Caps, Detect, DisconnectReason, FactError, IntoSocketError, LobbyError,
     LobbyState, MappingProtocol, NatFacts, NoPortMapping, PathInfo, PathKind, PortMapping, PortMappingState,
-    RelayPolicy, RequestFailure, RequestKind,
+    RelayPolicy, RequestFailure, RequestKind, Secret,
 };
 
 #[cfg(doctest)]

@@ -108,8 +108,8 @@ impl TraversalLink {
         if let Some(name) = name.filter(|name| *name != config.name) {
             (config.name, other) = (name, true);
         }
-        if let Some(token) = token.filter(|token| *token != config.token) {
-            (config.token, other) = (token, true);
+        if let Some(token) = token.filter(|token| **token != config.token) {
+            (config.token, other) = (token.to_vec(), true);
         }
         if let Some(keys) = server_keys.filter(|keys| *keys != config.server_keys) {
             (config.server_keys, other) = (keys, true);

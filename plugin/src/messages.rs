@@ -10,7 +10,9 @@ use traversal_core::nat::NatProfile;
 use traversal_core::wire::message::{
     Method, PlayerInfo, QueueStatus, Role, RoomEnd, RoomInfo, RoomOptions, RoomSummary, RoomTarget, Topology,
 };
-use traversal_core::{DisconnectReason, LobbyState, PathInfo, PortMappingState, RequestFailure, RequestKind};
+use traversal_core::{
+    DisconnectReason, LobbyState, PathInfo, PortMappingState, RequestFailure, RequestKind, Secret,
+};
 
 use crate::config::ServerKey;
 use crate::error::TraversalError;
@@ -24,7 +26,7 @@ pub struct ConnectLobby {
     /// Replaces the name in the configuration; ends connections that stand.
     pub name: Option<String>,
     /// Replaces the token in the configuration; ends connections that stand.
-    pub token: Option<Vec<u8>>,
+    pub token: Option<Secret<Vec<u8>>>,
     /// Replaces the keys in the configuration; ends connections that stand.
     pub server_keys: Option<Vec<ServerKey>>,
 }
@@ -51,7 +53,7 @@ pub struct JoinRoom {
     /// Which.
     pub target: RoomTarget,
     /// If it wants one.
-    pub password: Option<String>,
+    pub password: Option<Secret<String>>,
     /// Keep asking for so long while there is no such room.
     pub wait: Duration,
 }
@@ -263,6 +265,15 @@ pub struct JoinRequested {
     pub player: PlayerInfo,
 }
 
+/// Outcome for a host: somebody tries passwords of its room. The lobby server slows that down (ten at once and then one in
+/// ten seconds for each address); a host may open the room anew with a longer password, or ask for each player
+/// ([`RoomOptions::auto_allow`]). At most once in ten seconds; an honest typing error counts, too.
+#[derive(Message, Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WrongPasswords {
+    /// How many were wrong within the last minute, from all addresses together.
+    pub in_last_minute: u16,
+}
+
 /// Outcome: the lobby server matched this player with another, and the attempt to connect begins.
 #[derive(Message, Clone, Debug, PartialEq)]
 pub struct PeerPlanned {
@@ -365,6 +376,7 @@ pub(crate) fn add(app: &mut bevy_app::App) {
         .add_message::<RoomsListed>()
         .add_message::<RequestFailed>()
         .add_message::<JoinRequested>()
+        .add_message::<WrongPasswords>()
         .add_message::<PeerPlanned>()
         .add_message::<PeerConnected>()
         .add_message::<PeerRelayed>()

@@ -42,6 +42,7 @@ pub(crate) struct Outcomes<'w> {
     queue_changed: MessageWriter<'w, m::QueueChanged>,
     request_failed: MessageWriter<'w, m::RequestFailed>,
     join_requested: MessageWriter<'w, m::JoinRequested>,
+    wrong_passwords: MessageWriter<'w, m::WrongPasswords>,
     port_mapping_changed: MessageWriter<'w, m::PortMappingChanged>,
     peer_planned: MessageWriter<'w, m::PeerPlanned>,
     peer_connected: MessageWriter<'w, m::PeerConnected>,
@@ -146,6 +147,9 @@ impl World<'_> {
             }
             Event::JoinRequest { join, player } => {
                 self.out.join_requested.write(m::JoinRequested { join, player });
+            }
+            Event::WrongPasswords { in_last_minute } => {
+                self.out.wrong_passwords.write(m::WrongPasswords { in_last_minute });
             }
             Event::Plan { peer, role, methods, host, mesh } => {
                 self.out.peer_planned.write(m::PeerPlanned { peer, role, methods, host, mesh });

@@ -9,6 +9,7 @@ use crate::kept::KeptProfile;
 use crate::known_routers::RouterName;
 use crate::nat::NatProfile;
 use crate::port_mapping::{NoPortMapping, PortMapping, PortMappingState};
+use crate::secret::Secret;
 use crate::wire::message::{
     LoginRefusal, MatchEnd, Method, PlayerInfo, QueueStatus, QuickMatch, RequestError, Role, RoomEnd,
     RoomInfo, RoomOptions, RoomSummary, RoomTarget,
@@ -53,7 +54,7 @@ pub enum Command {
         /// Which.
         target: RoomTarget,
         /// If it wants one.
-        password: Option<String>,
+        password: Option<Secret<String>>,
         /// Keep asking for so long while there is no such room.
         wait: Duration,
     },
@@ -326,6 +327,12 @@ pub enum Event {
         join: JoinId,
         /// Who.
         player: PlayerInfo,
+    },
+    /// Host: somebody tries passwords of the room. The server lets through only some ([`RoomOptions::password`]); a host
+    /// may choose another one by opening the room anew, or stop letting in strangers. At most once in ten seconds.
+    WrongPasswords {
+        /// How many were wrong within the last minute, from all addresses together.
+        in_last_minute: u16,
     },
     /// The server matched this player with another.
     Plan {

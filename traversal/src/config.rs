@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::facts::{BubbleTargets, NatFacts};
 use crate::kept::KeptProfile;
+use crate::secret::Secret;
 use crate::wire::message::Method;
 
 /// Settings of a player's agent.
@@ -16,7 +17,7 @@ pub struct AgentConfig {
     /// Display name, at most 48 bytes.
     pub name: String,
     /// Opaque; checked by a hook on the server.
-    pub token: Vec<u8>,
+    pub token: Secret<Vec<u8>>,
     /// Public keys that the server may have. Empty: trust on first use.
     pub server_keys: Vec<[u8; 32]>,
     /// Try the LAN path where the server says both are behind one NAT.
@@ -86,7 +87,7 @@ impl Default for AgentConfig {
             game: String::from("default"),
             game_protocol: 0,
             name: String::from("player"),
-            token: Vec::new(),
+            token: Secret::default(),
             server_keys: Vec::new(),
             lan: true,
             relay: RelayPolicy::Allow,

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::nat::NatProfile;
 use crate::plan::reach;
-use crate::wire::message::Method;
+use crate::wire::message::{Method, NoRelay};
 
 /// How far an attempt came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -66,6 +66,8 @@ pub enum FailureReason {
     RelayOnly,
     /// Only a search by many sockets or ports could join the two, and one of them was busy with another player's.
     SearchWaits,
+    /// The only way is through the relay, and that has no room for another pair.
+    RelayFull,
 }
 
 impl FailureReason {
@@ -87,6 +89,7 @@ impl FailureReason {
             Self::NoHairpin => "no-hairpin",
             Self::RelayOnly => "relay-only",
             Self::SearchWaits => "search-waits",
+            Self::RelayFull => "relay-full",
         }
     }
 }
@@ -119,6 +122,7 @@ impl fmt::Display for FailureReason {
             Self::SearchWaits => {
                 "Only a search among many ports finds a way, and one of the two still searches for another player."
             }
+            Self::RelayFull => "The two networks only meet through the relay, and it is full.",
         })
     }
 }
@@ -143,6 +147,8 @@ pub struct FailureReport {
     pub reason: FailureReason,
     /// The pair plays, over the relay.
     pub relayed: bool,
+    /// Why the server gave the pair no relay. None: it gave one, or this player wants none.
+    pub no_relay: Option<NoRelay>,
     /// This side's NAT.
     pub own_nat: NatProfile,
     /// The other side's.
@@ -155,7 +161,12 @@ impl FailureReport {
     /// What to do about it, in one sentence: on which side, and what to change.
     pub fn advice(&self) -> String {
         use FailureReason as R;
-        let relay = if self.relayed { "" } else { "Allow the relay in the game's settings, or " };
+        let relay = match self.no_relay {
+            _ if self.relayed => "",
+            None => "Allow the relay in the game's settings, or ",
+            Some(NoRelay::Off) => "Ask whoever runs the lobby server to allow its relay, or ",
+            Some(NoRelay::Full) => "Try again when fewer players use the relay, or ",
+        };
         let (random_here, random_there) =
             (reach(&self.own_nat).unpredictable(), reach(&self.peer_nat).unpredictable());
         // The game asks the router itself. A port that is forwarded by hand helps nobody: the other side never hears of it.
@@ -185,6 +196,12 @@ impl FailureReport {
                 "Allow the game in the firewall of the other player's machine: yours hears it, and is not heard."
                     .into()
             }
+            R::RelayForbidden if self.no_relay.is_some() => {
+                "Ask whoever runs the lobby server to allow its relay for this game.".into()
+            }
+            R::RelayFull => {
+                "Try again in some minutes, or ask whoever runs the lobby server to let its relay carry more.".into()
+            }
             R::RelayForbidden => "Allow the relay in the game's settings or on the lobby server.".into(),
             R::PeerLeft => "Ask the other player to join again.".into(),
             R::PathLost if self.relayed => {
@@ -201,6 +218,7 @@ impl FailureReport {
             R::SearchWaits if self.relayed => {
                 "Nothing needs to be done: the search begins by itself when its turn comes.".into()
             }
+            R::SearchWaits if self.no_relay.is_some() => "Ask the other player to join again.".into(),
             R::SearchWaits => {
                 "Allow the relay in the game's settings, so that nobody has to wait, or ask the other player to join \
                  again."
@@ -212,6 +230,12 @@ impl FailureReport {
                     .into()
             }
         }
+    }
+
+    /// Why the relay does not help, where the cause does not say so itself.
+    fn refused(&self) -> Option<NoRelay> {
+        let said = matches!(self.reason, FailureReason::RelayFull | FailureReason::RelayForbidden);
+        self.no_relay.filter(|_| !self.relayed && !said)
     }
 
     /// At the start of a sentence, unless the relay's part stands before it.
@@ -229,6 +253,9 @@ impl fmt::Display for FailureReport {
         write!(f, "{}", self.reason)?;
         if self.relayed && self.reason != FailureReason::RelayOnly {
             f.write_str(" The game plays over the relay.")?;
+        }
+        if let Some(why) = self.refused() {
+            write!(f, " {why}")?;
         }
         write!(f, " {}", self.advice())
     }
@@ -252,6 +279,9 @@ impl FailureReport {
         if self.tried.is_empty() {
             text.push_str("Nothing was tried.\n");
         }
+        if let Some(why) = self.refused() {
+            let _ = writeln!(text, "{why}");
+        }
         let _ = write!(text, "{}", self.advice());
         text
     }
@@ -269,7 +299,7 @@ mod tests {
         ..NatProfile::UNKNOWN
     };
 
-    const ALL: [FailureReason; 15] = [
+    const ALL: [FailureReason; 16] = [
         FailureReason::RandomPortsOnBothSides,
         FailureReason::RandomPortsAgainstSymmetric,
         FailureReason::SymmetricOnBothSides,
@@ -285,6 +315,7 @@ mod tests {
         FailureReason::NoHairpin,
         FailureReason::RelayOnly,
         FailureReason::SearchWaits,
+        FailureReason::RelayFull,
     ];
 
     fn report(
@@ -295,7 +326,7 @@ mod tests {
     ) -> FailureReport {
         let tried =
             vec![Tried { method: Method::Birthday, time: Duration::from_millis(8100), packets: 1200 }];
-        FailureReport { stage: Stage::Punch, reason, relayed, own_nat, peer_nat, tried }
+        FailureReport { stage: Stage::Punch, reason, relayed, no_relay: None, own_nat, peer_nat, tried }
     }
 
     #[test]
@@ -326,6 +357,30 @@ mod tests {
         let blocked = NatProfile { udp_blocked: true, ..NatProfile::UNKNOWN };
         let there = report(FailureReason::UdpBlocked, false, NatProfile::UNKNOWN, blocked).advice();
         assert!(there.contains("the other player's network"), "{there}");
+    }
+
+    #[test]
+    fn a_relay_that_the_server_refused_is_told_with_what_to_do() {
+        for (no_relay, cause, advice) in [
+            (
+                NoRelay::Full,
+                "The lobby server's relay is full.",
+                "Try again when fewer players use the relay",
+            ),
+            (NoRelay::Off, "does not allow its relay", "Ask whoever runs the lobby server"),
+        ] {
+            let reason = FailureReason::RandomPortsOnBothSides;
+            let report = FailureReport { no_relay: Some(no_relay), ..report(reason, false, RANDOM, RANDOM) };
+            for text in [report.to_string(), report.story()] {
+                assert!(text.contains(cause) && text.contains(advice), "{text}");
+                assert!(!text.contains("game's settings"), "{text}");
+            }
+        }
+        let full = FailureReport {
+            no_relay: Some(NoRelay::Full),
+            ..report(FailureReason::RelayFull, false, RANDOM, RANDOM)
+        };
+        assert_eq!(full.to_string().matches("full").count(), 1, "said once: {full}");
     }
 
     #[test]

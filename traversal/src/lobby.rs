@@ -11,10 +11,12 @@ pub(crate) use self::room::Room;
 use self::room::password_of;
 use crate::api::{Event, RequestFailure, RequestKind};
 use crate::cx::Cx;
-use crate::id::{PlayerId, RequestId};
+use crate::id::{PlayerId, RequestId, RoomId};
 use crate::login::LobbyLink;
 use crate::timer::due;
-use crate::wire::message::{Request, RequestError, Response, RoomInfo, RoomSummary, RoomTicket, ToServer};
+use crate::wire::message::{
+    KickNote, Request, RequestError, Response, RoomInfo, RoomSummary, RoomTicket, ToServer,
+};
 
 /// Requests that wait for an answer; more means that the game asks every frame.
 const MAX_PENDING: usize = 32;
@@ -36,6 +38,9 @@ pub(crate) struct Lobby {
     /// Frames overtake each other: what came before the answer that lets this player into the room.
     early_ticket: Option<RoomTicket>,
     early_host: Option<(RoomInfo, PlayerId)>,
+    early_notes: Option<(RoomId, Vec<KickNote>)>,
+    /// See [`take_notes_to_show`](Self::take_notes_to_show).
+    notes_to_show: Vec<KickNote>,
 }
 
 #[derive(Debug)]

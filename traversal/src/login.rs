@@ -217,7 +217,7 @@ impl LobbyLink {
             game: cx.config.game.clone(),
             game_protocol: cx.config.game_protocol,
             name: cx.config.name.clone(),
-            token: cx.config.token.clone(),
+            token: cx.config.token.to_vec(),
             ephemeral: ephemeral.public_key(),
             local: if relay_only || !cx.config.lan { Vec::new() } else { cx.local_endpoints() },
             relay_only,

@@ -88,6 +88,7 @@ fn trouble() -> TroubleText {
         stage: Stage::Punch,
         reason: FailureReason::RandomPortsOnBothSides,
         relayed: false,
+        no_relay: None,
         own_nat: NatProfile::default(),
         peer_nat: NatProfile::default(),
         tried: Vec::new(),

@@ -6,7 +6,7 @@ use bevy_ecs::prelude::*;
 use bevy_traversal::{
     CurrentRoom, HostMigrated, HostRoom, JoinRequested, JoinRoom, LobbyChanged, LobbyFailed, LobbyLink,
     LobbyState, Members, QueueChanged, QueueStatus, QuickMatch, RefusePeer, RequestError, RequestFailed,
-    RequestFailure, RequestKind, RoomJoined, RoomLeft, RoomTarget, TraversalError,
+    RequestFailure, RequestKind, RoomJoined, RoomLeft, RoomTarget, TraversalError, WrongPasswords,
 };
 use headless::Output;
 use serde_json::json;
@@ -91,7 +91,7 @@ pub(crate) fn room(
     (mut entered, mut migrated): (MessageReader<RoomJoined>, MessageReader<HostMigrated>),
     mut left: MessageReader<RoomLeft>,
     mut failed: MessageReader<RequestFailed>,
-    mut requested: MessageReader<JoinRequested>,
+    (mut requested, mut wrong_passwords): (MessageReader<JoinRequested>, MessageReader<WrongPasswords>),
     mut refuse: MessageWriter<RefusePeer>,
 ) {
     session.room_pending |= entered.read().count() > 0;
@@ -123,6 +123,9 @@ pub(crate) fn room(
             // The room is opened anew with the next frame.
             session.asked = false;
         }
+    }
+    for WrongPasswords { in_last_minute } in wrong_passwords.read() {
+        output.event("wrong_passwords", json!({"in_last_minute": in_last_minute}));
     }
     for JoinRequested { join, player } in requested.read() {
         output.event("request", json!({"peer": player.name, "player": player.id.to_string()}));

@@ -109,6 +109,7 @@ pub(crate) fn failure(peer: &str, report: &FailureReport) -> Value {
         "text": report.reason.to_string(),
         "local_nat": report.own_nat.kind().to_string(),
         "remote_nat": report.peer_nat.kind().to_string(),
+        "no_relay": report.no_relay.map(|why| why.name()),
         "tried": tried,
         "advice": report.advice(),
     })

@@ -8,6 +8,7 @@ use std::time::Duration;
 use figment::Figment;
 use figment::providers::{Env, Format, Serialized, Toml};
 use serde::{Deserialize, Deserializer, Serialize};
+use traversal_core::Secret;
 use traversal_core::address::canonical;
 
 use super::rules;
@@ -73,7 +74,7 @@ pub struct Settings {
     #[serde(deserialize_with = "one_or_many")]
     pub games: Vec<String>,
     /// Only players whose token is this may log in.
-    pub token: Option<String>,
+    pub token: Option<Secret<String>>,
     /// Whether players may play over this server: `allow`, `only` (their addresses never leave it) or `never`.
     pub relay: RelayMode,
     /// The same for single games.

@@ -1,16 +1,17 @@
 //! Passwords and codes of rooms: how often somebody may guess them.
 //!
 //! A guess that failed counts against the address that it came from and against the room. When too many failed for a
-//! room, only addresses that did not fail lately may try, so that guessing locks nobody else out.
+//! room, only addresses that did not fail lately may try, so that guessing locks nobody else out. The room's host is told.
 
 use std::net::IpAddr;
 use std::time::Instant;
 
-use traversal_core::wire::message::RequestError;
+use traversal_core::id::RoomId;
+use traversal_core::wire::message::{RequestError, ToPlayer};
 
-use super::Server;
 use super::joining::JoinWish;
-use crate::limits::Bucket;
+use super::{Server, Timer};
+use crate::guesses::Guesses;
 
 /// Told to whoever guessed too often.
 const AGAIN_S: u32 = 10;
@@ -30,10 +31,10 @@ impl Server {
         if wish.password.is_none() {
             return Err(RequestError::WrongPassword);
         }
-        let right = room.opens(wish.password.as_deref());
+        let right = room.opens(wish.password.as_deref().map(String::as_str));
         let rate = self.config.room_guess_rate;
-        let of_room = room.guesses.get_or_insert_with(|| Bucket::full(rate, now));
-        let many = of_room.left(rate, now) < 1.0;
+        let of_room = room.guesses.get_or_insert_with(|| Guesses::new(rate, now));
+        let many = of_room.are_many(rate, now);
         if !self.guess_limit.would_allow(from, now) || (many && !self.guess_limit.is_unused(from, now)) {
             self.counters.limited += 1;
             return Err(RequestError::Limited { retry_after_s: AGAIN_S });
@@ -41,10 +42,24 @@ impl Server {
         if right {
             return Ok(());
         }
-        of_room.take(rate, now);
+        of_room.count(rate, now);
+        if !self.timers.is_set(Timer::Guesses(wish.room)) {
+            self.timers.set(Timer::Guesses(wish.room), Some(of_room.tell_at(now)));
+        }
         self.guess_limit.allow(from, now);
         self.counters.wrong_passwords += 1;
         Err(RequestError::WrongPassword)
+    }
+
+    /// Tells a room's host how many passwords were wrong within the last minute.
+    pub(super) fn tell_guesses(&mut self, now: Instant, id: RoomId) {
+        self.timers.set(Timer::Guesses(id), None);
+        let Some(room) = self.rooms.get_mut(&id) else { return };
+        let host = room.host();
+        let Some(guesses) = &mut room.guesses else { return };
+        guesses.telling(now);
+        let in_last_minute = guesses.in_last_minute(now);
+        self.tell(now, host, ToPlayer::WrongPasswords { room: id, in_last_minute });
     }
 
     /// Whether somebody at this address may look for a room by a code.

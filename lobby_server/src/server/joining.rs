@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use rand_chacha::rand_core::RngCore;
+use traversal_core::Secret;
 use traversal_core::id::{JoinId, PlayerId, RequestId, RoomId};
 use traversal_core::wire::message::{
     PlayerInfo, RequestError, Response, RoomEnd, RoomTarget, ToPlayer, Topic,
@@ -27,7 +28,7 @@ pub(super) struct JoinWish {
     pub(super) player: PlayerId,
     pub(super) request: RequestId,
     pub(super) room: RoomId,
-    pub(super) password: Option<String>,
+    pub(super) password: Option<Secret<String>>,
     pub(super) resume: bool,
     /// The members of the full room were asked already.
     pub(super) checked: bool,

@@ -12,7 +12,6 @@ use traversal_core::wire::message::{KeptMatch, MAX_KEPT, ToPlayer, Topology};
 
 use super::Server;
 use crate::matchmaking::choose;
-use crate::relay::RelayMode;
 
 /// As many as a player may have: one with each other member of a room.
 const MAX_WAITING: usize = 64;
@@ -81,12 +80,16 @@ impl Server {
         let plan = PlanInForce::resumed(&choose(&of_host, &of_joiner), [of_joiner.nat, of_host.nat], edition);
         self.matches.begin(kept.match_id, (host, joiner), plan);
         tracing::debug!(host = %host, joiner = %joiner, "a match goes on");
-        if self.relay_mode(host) == RelayMode::Never || !self.relay_has_room(now) {
-            return;
-        }
-        let grants = self.relay.grant(now, kept.match_id, [host, joiner], &mut self.rng);
-        for (side, grant) in [host, joiner].into_iter().zip(grants) {
-            self.tell(now, side, ToPlayer::Relay { match_id: kept.match_id, grant });
+        let (match_id, sides) = (kept.match_id, [host, joiner]);
+        match self.grant_relay(now, match_id, sides) {
+            Ok(grants) => {
+                for (side, grant) in sides.into_iter().zip(grants) {
+                    self.tell(now, side, ToPlayer::Relay { match_id, grant });
+                }
+            }
+            Err(why) => {
+                sides.into_iter().for_each(|side| self.tell(now, side, ToPlayer::NoRelay { match_id, why }))
+            }
         }
     }
 }

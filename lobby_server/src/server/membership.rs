@@ -12,9 +12,9 @@ use traversal_core::wire::message::{
 use super::joining::JoinWish;
 use super::requests::Pending;
 use super::{Server, Timer};
+use crate::kicked::{Kick, OUT};
 use crate::matchmaking::{choose, plans};
 use crate::registry::RegistryOperation;
-use crate::relay::RelayMode;
 use crate::rooms::ROOM_NEWS;
 
 /// Who was heard within this is there: players in a room give a sign of life every 4 s.
@@ -27,6 +27,7 @@ impl Server {
         let Some(info) = self.take_in(now, player, id) else { return };
         self.respond(now, wish.session, wish.request, Ok(Response::Room(info)));
         self.tell_ticket(now, id, player);
+        self.tell_kicked(now, id, player);
         if !wish.resume {
             let members =
                 self.rooms.get(&id).map(|room| room.members.iter().map(|member| member.id).collect());
@@ -106,8 +107,7 @@ impl Server {
             self.sprays.end(now, old);
             self.tell(now, host, ToPlayer::MatchEnded { match_id: old, reason: MatchEnd::Replaced });
         }
-        let relay = (self.relay_mode(host) != RelayMode::Never && self.relay_has_room(now))
-            .then(|| self.relay.grant(now, id, [host, joiner], &mut self.rng));
+        let relay = self.grant_relay(now, id, [host, joiner]);
         let (mut for_host, mut for_joiner) =
             plans(id, secret, (&of_host, &of_joiner), &chosen, relay, &self.config.policy());
         let room = self.players.get(&joiner).and_then(|joiner| joiner.room);
@@ -167,6 +167,7 @@ impl Server {
     pub(super) fn release(&mut self, now: Instant, id: RoomId) {
         let Some(room) = self.rooms.remove(&id) else { return };
         self.timers.set(Timer::News(id), None);
+        self.timers.set(Timer::Guesses(id), None);
         let location = room.location(self.config.node);
         let release = RegistryOperation::Release { game: room.game, location, name: room.name };
         self.ask_registry(now, release, Pending::Nothing);
@@ -262,12 +263,14 @@ impl Server {
 
     /// Who was put out does not come back, with its ticket neither: the others get newer ones.
     pub(super) fn keep_out(&mut self, now: Instant, id: RoomId, player: PlayerId) {
+        let until_s = self.time_of_day(now).map_or(u64::MAX, |seconds| seconds + OUT.as_secs());
         let Some(room) = self.rooms.get_mut(&id) else { return };
-        room.kicked.insert(now, player);
+        room.kicked.insert(now, player, Kick { until: now + OUT, until_s });
         room.generation = room.generation.saturating_add(1);
         let members: Vec<PlayerId> = room.members.iter().map(|member| member.id).collect();
         for member in members {
             self.tell_ticket(now, id, member);
+            self.tell_kick_notes(now, id, member, &[(player, until_s)]);
         }
     }
 

@@ -1,7 +1,11 @@
 //! A room that outlives its host: who says that the host is lost, who is next, and what the members are told.
 //!
-//! The server replaces a host only when it does not hear it *and* the members do not either: a host that is merely
-//! cut off from the server goes on hosting. A host that leaves on its own account needs no vote.
+//! The server replaces a host only when it does not hear it *and* its members do not either: a host that is merely cut off
+//! from the server goes on hosting. A host that leaves on its own account needs no vote.
+//!
+//! Members may lie, so the less clear their voices are, the longer the server must not have heard the host itself (see
+//! [`Voices::silence`]). Only what the server hears itself sends anybody away ([`ToPlayer::HostStands`]): a member's word
+//! that it hears the host does not, and who says so does not become host.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -20,12 +24,45 @@ const ALIVE_GRACE: Duration = Duration::from_secs(1);
 /// Who was heard within this comes before who was not: members keep alive every 4 s.
 const FRESH: Duration = Duration::from_secs(6);
 
+/// Where not all members who spoke, or only one, miss the host, the server must not have heard it for so long: two of the
+/// signs of life that players in a room give every 4 s, and what may delay one.
+const DOUBT: Duration = Duration::from_secs(10);
+
+/// What a member needs to hear of the decision, in addition to the time that it is told.
+const NEWS: Duration = Duration::from_secs(3);
+
 /// The question whether a room's host is lost.
 #[derive(Debug)]
 pub(super) struct Loss {
     stage: Stage,
     /// What members said: whether they hear it.
     said: BTreeMap<PlayerId, bool>,
+    /// When the server heard the host last; for one that it does not know, since when it asks.
+    heard_at: Instant,
+    /// Members who were told how long the answer may take.
+    told: BTreeSet<PlayerId>,
+}
+
+/// How many members miss the host, and how many hear it.
+#[derive(Clone, Copy, Debug)]
+struct Voices {
+    lost: usize,
+    heard: usize,
+}
+
+impl Voices {
+    /// How long the server itself must not have heard the host before these voices may replace it; `session` is the
+    /// silence after which a session is over. None: nobody misses it.
+    fn silence(self, session: Duration) -> Option<Duration> {
+        match (self.lost, self.heard) {
+            (0, _) => None,
+            // One voice alone may be a lie; so may the one that says otherwise than more of them.
+            (1, 0) => Some(DOUBT.min(session)),
+            (_, 0) => Some(Duration::ZERO),
+            (lost, heard) if lost > heard => Some(DOUBT.min(session)),
+            _ => Some(session),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -34,8 +71,8 @@ enum Stage {
     Pinging { until: Instant, period: Duration },
     /// It gave one.
     Alive,
-    /// The members are asked.
-    Asking,
+    /// The members are asked, and who has not spoken by then is not waited for.
+    Asking { until: Instant },
 }
 
 impl Server {
@@ -71,9 +108,11 @@ impl Server {
         match self.losses.get_mut(&id) {
             Some(loss) => {
                 loss.said.insert(member, heard);
-                if matches!(loss.stage, Stage::Asking) {
-                    self.decide_if_all_said(now, id);
+                if !heard {
+                    // Perhaps it did not wait yet when it was told how long.
+                    loss.told.remove(&member);
                 }
+                self.decide_if_all_said(now, id);
             }
             None if heard => {}
             None => self.suspect(now, id, Some(member)),
@@ -87,12 +126,17 @@ impl Server {
             loss.said.extend(reporter.map(|member| (member, false)));
             return;
         }
-        let present = self.players.get(&room.host()).is_some_and(|host| host.room == Some(id));
-        let host = self.players.get(&room.host()).map(|host| host.session);
-        let wait = self.wait_for(self.config.liveness_wait, host);
+        let host = self.players.get(&room.host());
+        let present = host.is_some_and(|host| host.room == Some(id));
+        let session = host.map(|host| host.session);
+        let heard_at = session.and_then(|session| self.sessions.get(&session));
+        // One that has logged in anew and not taken its room up says nothing about the room.
+        let heard_at = heard_at.filter(|_| host.is_some_and(|host| !host.stale));
+        let heard_at = heard_at.map_or(now, |client| client.session.last_heard());
+        let wait = self.wait_for(self.config.liveness_wait, session);
         let stage = Stage::Pinging { until: now + wait, period: ping_period(wait) };
         let said = reporter.map(|member| (member, false)).into_iter().collect();
-        self.losses.insert(id, Loss { stage, said });
+        self.losses.insert(id, Loss { stage, said, heard_at, told: BTreeSet::new() });
         if present {
             self.loss_timeout(now, id);
         } else {
@@ -132,55 +176,78 @@ impl Server {
             }
             Stage::Pinging { .. } => self.ask_members(now, id),
             Stage::Alive => self.host_stands(now, id),
-            Stage::Asking => self.decide(now, id),
+            Stage::Asking { .. } => self.decide(now, id),
         }
     }
 
     fn ask_members(&mut self, now: Instant, id: RoomId) {
         let successors = self.successors(id);
         let Some(epoch) = self.rooms.get(&id).map(|room| room.epoch) else { return };
-        let Some(loss) = self.losses.get_mut(&id) else { return };
-        loss.stage = Stage::Asking;
+        let Some(loss) = self.losses.get(&id) else { return };
         let silent: Vec<PlayerId> =
             successors.into_iter().filter(|member| !loss.said.contains_key(member)).collect();
         let asked = silent.iter().filter_map(|member| self.players.get(member).map(|state| state.session));
-        let wait = self.wait_for(self.config.loss_wait, asked);
-        self.timers.set(Timer::Loss(id), Some(now + wait));
+        let until = now + self.wait_for(self.config.loss_wait, asked);
+        if let Some(loss) = self.losses.get_mut(&id) {
+            loss.stage = Stage::Asking { until };
+        }
+        self.timers.set(Timer::Loss(id), Some(until));
         for member in silent {
             self.tell(now, member, ToPlayer::ConfirmLoss { room: id, epoch });
         }
         self.decide_if_all_said(now, id);
     }
 
+    /// Decides where all members have spoken, or were waited for.
     fn decide_if_all_said(&mut self, now: Instant, id: RoomId) {
         let successors = self.successors(id);
         let Some(loss) = self.losses.get(&id) else { return };
-        // One who hears it is enough.
-        let heard = loss.said.values().any(|heard| *heard);
-        if heard || successors.iter().all(|member| loss.said.contains_key(member)) {
+        let Stage::Asking { until } = loss.stage else { return };
+        if now >= until || successors.iter().all(|member| loss.said.contains_key(member)) {
             self.decide(now, id);
         }
     }
 
-    /// All who wanted to have spoken.
+    /// All have spoken who wanted to: the host is replaced, or stays as it is, or the time must tell.
     fn decide(&mut self, now: Instant, id: RoomId) {
-        let Some(loss) = self.losses.get(&id) else { return };
-        if loss.said.values().any(|heard| *heard) {
-            self.host_stands(now, id);
-            return;
-        }
-        let able: BTreeSet<PlayerId> = loss.said.keys().copied().collect();
-        if able.is_empty() {
-            // Nobody there to speak. Who comes back asks again; a room that nobody comes back to ends with its last session.
+        let successors = self.successors(id);
+        let Some(loss) = self.losses.get_mut(&id) else { return };
+        loss.said.retain(|member, _| successors.contains(member));
+        let lost: BTreeSet<PlayerId> =
+            loss.said.iter().filter(|(_, heard)| !**heard).map(|(member, _)| *member).collect();
+        let voices = Voices { lost: lost.len(), heard: loss.said.len() - lost.len() };
+        let Some(silence) = voices.silence(self.config.session_timeout) else {
+            // Nobody there misses it. Who comes back asks again; a room that nobody comes back to ends with its last
+            // session.
             self.abandon_loss(id);
             return;
+        };
+        let due = loss.heard_at + silence;
+        if now < due {
+            self.timers.set(Timer::Loss(id), Some(due));
+            let news: Vec<PlayerId> = lost.difference(&loss.told).copied().collect();
+            loss.told.extend(&news);
+            self.tell_in_question(now, id, due, &news);
+            return;
         }
-        if !self.hand_over(now, id, Some(&able)) {
+        // More hear it than miss it: it is cut off from the server and from some, and hosts the others.
+        if voices.heard > voices.lost || !self.hand_over(now, id, Some(&lost)) {
             self.abandon_loss(id);
         }
     }
 
-    /// The host is there: who lost it, lost it alone.
+    /// Tells members without their host how long they may have to wait.
+    fn tell_in_question(&mut self, now: Instant, id: RoomId, due: Instant, members: &[PlayerId]) {
+        let Some(epoch) = self.rooms.get(&id).map(|room| room.epoch) else { return };
+        for member in members {
+            let news = self.wait_for(NEWS, self.players.get(member).map(|state| state.session));
+            let within = due.saturating_duration_since(now) + news;
+            let within_s = u16::try_from(within.as_secs() + 1).unwrap_or(u16::MAX);
+            self.tell(now, *member, ToPlayer::HostInQuestion { room: id, epoch, within_s });
+        }
+    }
+
+    /// The server hears the host: who lost it, lost it alone.
     fn host_stands(&mut self, now: Instant, id: RoomId) {
         self.timers.set(Timer::Loss(id), None);
         let (Some(loss), Some(room)) = (self.losses.remove(&id), self.rooms.get(&id)) else { return };

@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use traversal_core::id::PlayerId;
+use traversal_core::id::{MatchId, PlayerId};
+use traversal_core::wire::message::{NoRelay, RelayGrant};
 use traversal_core::wire::session::MIN_SEALED;
 
 use super::session::Client;
@@ -32,11 +33,21 @@ impl Server {
         of_game.copied().unwrap_or(self.config.relay)
     }
 
-    /// Whether one more match may use the relay; that it may not is counted.
-    pub(super) fn relay_has_room(&mut self, now: Instant) -> bool {
-        let room = self.relay.has_room(now);
-        self.counters.relays_refused += u64::from(!room);
-        room
+    /// Leave for both sides of a match, the host first, or why there is none; a refusal for want of room is counted.
+    pub(super) fn grant_relay(
+        &mut self,
+        now: Instant,
+        id: MatchId,
+        players: [PlayerId; 2],
+    ) -> Result<[RelayGrant; 2], NoRelay> {
+        if self.relay_mode(players[0]) == RelayMode::Never {
+            return Err(NoRelay::Off);
+        }
+        if !self.relay.has_room(now) {
+            self.counters.relays_refused += 1;
+            return Err(NoRelay::Full);
+        }
+        Ok(self.relay.grant(now, id, players, &mut self.rng))
     }
 
     /// A datagram for another player. It must come from where the sender's session was proven to be.

@@ -188,6 +188,8 @@ impl Server {
             ToServer::Profile { .. } | ToServer::MappedPort(_) => 1.0 + matches() as f64,
             // All members may be asked, once in some seconds.
             ToServer::HostSeen { .. } => 8.0,
+            // Who is put out, and all members, are told so.
+            ToServer::KickNotes { room, notes } => 1.0 + 4.0 * self.put_out_by(*room, notes) as f64,
             _ => 2.0,
         }
     }
@@ -232,6 +234,7 @@ impl Server {
             ToServer::SprayOver { match_id, edition } => {
                 self.sprays.over(now, match_id, edition, player);
             }
+            ToServer::KickNotes { room, notes } => self.handle_kick_notes(now, player, room, notes),
             ToServer::HostSeen { room, epoch, heard } => {
                 self.handle_host_seen(now, player, (room, epoch), heard);
             }

@@ -253,6 +253,7 @@ impl Server {
         self.timers.set(Timer::Stale(player), None);
         self.abandon_loss(id);
         self.tell_ticket(now, id, player);
+        self.tell_kicked(now, id, player);
         self.publish(now, id);
         Some(Response::Room(info))
     }

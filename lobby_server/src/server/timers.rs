@@ -20,6 +20,8 @@ pub(super) enum Timer {
     Sprays,
     /// The members of a room are told who is inside.
     News(RoomId),
+    /// A room's host is told of wrong passwords.
+    Guesses(RoomId),
     /// Those in line for a quick match are told how it comes along.
     Lines,
 }

@@ -134,6 +134,7 @@ fn message(body: &ToServer) -> String {
         ToServer::PunchAgain { .. } => "asks for another attempt".into(),
         ToServer::HostSeen { .. } => "whether it hears the host".into(),
         ToServer::MappedPort(_) => "its forwarded port".into(),
+        ToServer::KickNotes { .. } => "who may not come back".into(),
         ToServer::KeepMatches(_) => "matches to be kept".into(),
         _ => "another message".into(),
     }
@@ -178,6 +179,10 @@ fn news(body: &ToPlayer) -> &'static str {
         ToPlayer::Relay { .. } => "another way through the relay",
         ToPlayer::ConfirmLoss { .. } => "is the host gone?",
         ToPlayer::HostStands { .. } => "the host stays host",
+        ToPlayer::NoRelay { .. } => "no relay for the match",
+        ToPlayer::KickNotes { .. } => "who may not come back",
+        ToPlayer::WrongPasswords { .. } => "somebody tries passwords",
+        ToPlayer::HostInQuestion { .. } => "perhaps the host is gone",
         ToPlayer::HostChanged { .. } => "the room has another host",
         _ => "other news",
     }

@@ -69,6 +69,7 @@ fn a_plan_that_comes_again_after_its_match_makes_no_keys_again() {
         methods: vec![Method::Cone],
         deadline_ms: 10_000,
         relay: None,
+        no_relay: None,
         epoch: 0,
         mesh: false,
         peer_rtt_ms: None,

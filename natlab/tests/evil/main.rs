@@ -126,6 +126,7 @@ fn plan(rng: &mut ChaCha8Rng, number: u64, key: [u8; 32]) -> PunchPlan {
             bytes_per_second: u32::MAX,
             lifetime_s: u32::MAX,
         }),
+        no_relay: None,
         epoch: if rng.random_bool(0.9) { 0 } else { u32::MAX },
         mesh: rng.random_bool(0.3),
         peer_rtt_ms: Some(u32::MAX),

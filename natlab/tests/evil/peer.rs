@@ -106,6 +106,7 @@ fn matched(seed: u64, nat: &str) -> Stage {
         methods: vec![Method::Cone],
         deadline_ms: 10_000,
         relay: None,
+        no_relay: None,
         epoch: 0,
         mesh: false,
         peer_rtt_ms: None,

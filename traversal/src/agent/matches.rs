@@ -79,6 +79,7 @@ impl Agent {
                     stage: Stage::Request,
                     reason,
                     relayed: false,
+                    no_relay: None,
                     own_nat,
                     peer_nat,
                     tried: Vec::new(),

@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 use super::{Agent, Event};
 use crate::id::{PlayerId, RoomId};
 use crate::peer::Peer;
-use crate::wire::message::{KeptMatch, MAX_KEPT, MatchEnd, PunchPlan, RoomEnd, RoomInfo, ToServer};
+use crate::wire::message::{
+    KeptMatch, MAX_KEPT, MAX_KICK_NOTES, MatchEnd, PunchPlan, RoomEnd, RoomInfo, ToServer,
+};
 
 /// A host that was heard within this is there: five pings of its path.
 const HEARD: Duration = Duration::from_secs(2);
@@ -62,6 +64,12 @@ impl Agent {
         }
         let kept: Vec<KeptMatch> = self.peers.values().filter_map(Peer::kept).collect();
         self.keep_matches(now, kept);
+        let notes = self.lobby.take_notes_to_show();
+        if let Some(room) = self.lobby.room().map(|room| room.info.id) {
+            for part in notes.chunks(MAX_KICK_NOTES) {
+                self.tell_server(now, ToServer::KickNotes { room, notes: part.to_vec() });
+            }
+        }
         self.use_early_plans(now);
     }
 

@@ -1,6 +1,6 @@
 //! What the server says, and what follows from it.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::matches::Early;
 use super::{Agent, Event};
@@ -112,11 +112,25 @@ impl Agent {
             ToPlayer::Ticket(ticket) => self.lobby.handle_ticket(ticket),
             ToPlayer::ConfirmLoss { room, epoch } => self.confirm_loss(now, room, epoch),
             ToPlayer::HostStands { room, epoch } => self.host_stands(now, room, epoch),
+            ToPlayer::HostInQuestion { room, epoch, within_s } => {
+                self.lobby.host_in_question(now, (room, epoch), Duration::from_secs(within_s.into()));
+            }
             ToPlayer::HostChanged { room, previous } => self.host_changed(now, room, previous),
             ToPlayer::Profile(profile) => self.detection.handle_profile(&mut cx, profile),
             ToPlayer::Relay { match_id, grant } => {
                 if let Some(peer) = self.peers.get_mut(&match_id) {
                     peer.renew_relay(&mut cx, grant);
+                }
+            }
+            ToPlayer::NoRelay { match_id, why } => {
+                if let Some(peer) = self.peers.get_mut(&match_id) {
+                    peer.no_relay(why);
+                }
+            }
+            ToPlayer::KickNotes { room, notes } => self.lobby.handle_kick_notes(room, notes),
+            ToPlayer::WrongPasswords { room, in_last_minute } => {
+                if self.lobby.room().is_some_and(|of| of.info.id == room && of.hosting) {
+                    cx.emit(Event::WrongPasswords { in_last_minute });
                 }
             }
             ToPlayer::MappedPort(port) => self.mapping.handle_verdict(&mut cx, &mut self.link, port),

@@ -8,11 +8,29 @@ use crate::api::{Event, RequestKind};
 use crate::cx::Cx;
 use crate::id::{PlayerId, RoomId};
 use crate::login::LobbyLink;
-use crate::wire::message::{PlayerInfo, Request, RoomInfo, RoomTarget, RoomTicket};
+use crate::secret::Secret;
+use crate::wire::message::{KickNote, PlayerInfo, Request, RoomInfo, RoomTarget, RoomTicket};
 
 /// How long a member without its host waits for another one. The server asks host and members for 4.5 s at the most,
 /// and may have to be found again itself.
 const SEEK: Duration = Duration::from_secs(20);
+/// Longest that a member waits so, whatever the server says: five times the silence that ends a session there by default.
+const LONGEST_SEEK: Duration = Duration::from_secs(175);
+
+/// Notes of who was put out that are kept, as many as the server remembers.
+const MAX_KICKED: usize = 256;
+
+/// Adds notes of who was put out.
+fn keep(kicked: &mut BTreeMap<PlayerId, KickNote>, notes: Vec<KickNote>) {
+    for note in notes {
+        if kicked.len() < MAX_KICKED || kicked.contains_key(&note.player) {
+            kicked.insert(note.player, note);
+        } else if let Some(first) = kicked.values().min_by_key(|note| note.until_s).map(|note| note.player) {
+            kicked.remove(&first);
+            kicked.insert(note.player, note);
+        }
+    }
+}
 
 /// The room this player is in.
 #[derive(Debug)]
@@ -23,7 +41,9 @@ pub(crate) struct Room {
     entered_by: Request,
     /// What to ask with when the server forgot us.
     pub(super) ticket: Option<RoomTicket>,
-    password: Option<String>,
+    password: Option<Secret<String>>,
+    /// Who may not come back, to be shown to a server that was restarted.
+    kicked: BTreeMap<PlayerId, KickNote>,
     /// Due after the server was lost.
     pub(super) resume_at: Option<Instant>,
     /// The host is lost; until then another one may come.
@@ -49,7 +69,7 @@ impl Room {
 }
 
 /// The password that a room was entered with.
-pub(super) fn password_of(request: Request) -> Option<String> {
+pub(super) fn password_of(request: Request) -> Option<Secret<String>> {
     match request {
         Request::CreateRoom { options } | Request::TakeUpRoom { options, .. } => options.password,
         Request::JoinRoom { password, .. } => password,
@@ -81,11 +101,16 @@ impl Lobby {
     pub(crate) fn room_ended(&mut self) -> Option<Room> {
         // Whatever was asked about it is moot.
         self.pending.retain(|_, pending| pending.kind.is_some());
-        (self.early_ticket, self.early_host) = (None, None);
+        (self.early_ticket, self.early_host, self.early_notes) = (None, None, None);
         self.room.take()
     }
 
-    pub(super) fn entered(&mut self, cx: &mut Cx<'_>, info: RoomInfo, password: Option<String>) -> LobbyNews {
+    pub(super) fn entered(
+        &mut self,
+        cx: &mut Cx<'_>,
+        info: RoomInfo,
+        password: Option<Secret<String>>,
+    ) -> LobbyNews {
         let hosting = info.host == cx.identity.player_id();
         let former = self.room.take().filter(|room| room.info.id == info.id);
         let entered_by = if hosting {
@@ -96,10 +121,13 @@ impl Lobby {
         let ticket = self.early_ticket.take().filter(|ticket| ticket.room == info.id);
         let known = former.as_ref().map(|room| (room.info.epoch, room.info.host));
         let replaced = known.filter(|(epoch, _)| info.epoch > *epoch).map(|(_, host)| host);
-        let (seeking, ticket, mut members) = match former {
-            Some(room) => (room.seeking, ticket.or(room.ticket), room.members),
-            None => (None, ticket, Vec::new()),
+        let (seeking, ticket, mut members, mut kicked) = match former {
+            Some(room) => (room.seeking, ticket.or(room.ticket), room.members, room.kicked),
+            None => (None, ticket, Vec::new(), BTreeMap::new()),
         };
+        self.notes_to_show = kicked.values().copied().collect();
+        let early = self.early_notes.take().filter(|(room, _)| *room == info.id);
+        keep(&mut kicked, early.map(|(_, notes)| notes).unwrap_or_default());
         members.retain(|member| Some(member.id) != replaced);
         self.room = Some(Room {
             info: info.clone(),
@@ -107,6 +135,7 @@ impl Lobby {
             entered_by,
             ticket,
             password,
+            kicked,
             resume_at: None,
             seeking: seeking.filter(|_| replaced.is_none()),
             revision: None,
@@ -134,6 +163,22 @@ impl Lobby {
         }
     }
 
+    /// Who was put out of the room.
+    pub(crate) fn handle_kick_notes(&mut self, id: RoomId, notes: Vec<KickNote>) {
+        match self.room.as_mut().filter(|room| room.info.id == id) {
+            Some(room) => keep(&mut room.kicked, notes),
+            None => match &mut self.early_notes {
+                Some((room, early)) if *room == id && early.len() < MAX_KICKED => early.extend(notes),
+                early => *early = Some((id, notes)),
+            },
+        }
+    }
+
+    /// Notes of who was put out, which the server may have forgotten, after this player came back into the room.
+    pub(crate) fn take_notes_to_show(&mut self) -> Vec<KickNote> {
+        std::mem::take(&mut self.notes_to_show)
+    }
+
     /// The room has another host. True if it is news.
     pub(crate) fn host_changed(&mut self, own: PlayerId, info: &RoomInfo, previous: PlayerId) -> bool {
         let Some(room) = self.room.as_mut().filter(|room| room.info.id == info.id) else {
@@ -158,6 +203,14 @@ impl Lobby {
         };
         room.seeking.get_or_insert(now + SEEK);
         true
+    }
+
+    /// The server needs longer to say who hosts the room.
+    pub(crate) fn host_in_question(&mut self, now: Instant, (id, epoch): (RoomId, u32), within: Duration) {
+        let room = self.room.as_mut().filter(|room| room.info.id == id && room.info.epoch == epoch);
+        if let Some(until) = room.and_then(|room| room.seeking.as_mut()) {
+            *until = (*until).max(now + within.min(LONGEST_SEEK));
+        }
     }
 
     /// New metadata.

@@ -1,6 +1,6 @@
 //! The end of a match, or of its direct way: told to the other side, and to the game with its cause.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::{Peer, PeerNews, PeerStage};
 use crate::api::{DisconnectReason, Event};
@@ -9,7 +9,7 @@ use crate::cx::Cx;
 use crate::failure::{FailureReason, FailureReport, Stage};
 use crate::path::RELAY;
 use crate::plan::expected_failure;
-use crate::wire::message::MAX_REASON;
+use crate::wire::message::{MAX_REASON, NoRelay};
 use crate::wire::pair::PairMessage;
 
 /// A close is repeated until it is acknowledged, at these times; then the other side's own timeout must do. The times follow
@@ -65,8 +65,12 @@ impl Peer {
         // The TCP address of a player without UDP is not told, which is no wish of anybody's.
         let blocked = self.plan.own_nat.udp_blocked || self.plan.peer_nat.udp_blocked;
         if config.relay == RelayPolicy::Only || (self.plan.peer_public.is_empty() && !blocked) {
-            let relay = self.plan.relay.is_some() && config.relay != RelayPolicy::Never;
-            return if relay { FailureReason::RelayOnly } else { FailureReason::RelayForbidden };
+            return match (config.relay, self.plan.relay, self.plan.no_relay) {
+                (RelayPolicy::Never, ..) => FailureReason::RelayForbidden,
+                (_, Some(_), _) => FailureReason::RelayOnly,
+                (.., Some(NoRelay::Full)) => FailureReason::RelayFull,
+                _ => FailureReason::RelayForbidden,
+            };
         }
         if self.attempt.waits_for_turn() {
             return FailureReason::SearchWaits;
@@ -94,7 +98,7 @@ impl Peer {
             return None;
         }
         self.cause = Some(reason);
-        let report = self.report(cx.now, stage, reason);
+        let report = self.report(cx, stage, reason);
         cx.emit(Event::PeerRelayed { peer: self.info.clone(), report });
         Some(PeerNews::Relayed)
     }
@@ -111,13 +115,22 @@ impl Peer {
 
     pub(super) fn emit_failure(&mut self, cx: &mut Cx<'_>, stage: Stage, reason: FailureReason) {
         self.cause = Some(reason);
-        let report = self.report(cx.now, stage, reason);
+        let report = self.report(cx, stage, reason);
         cx.emit(Event::PeerFailed { peer: self.info.clone(), report });
     }
 
-    pub(super) fn report(&self, now: Instant, stage: Stage, reason: FailureReason) -> FailureReport {
+    pub(super) fn report(&self, cx: &Cx<'_>, stage: Stage, reason: FailureReason) -> FailureReport {
         let (own_nat, peer_nat) = (self.plan.own_nat, self.plan.peer_nat);
         let relayed = self.is_connected() && self.selected().is_some_and(|path| path.0 == RELAY);
-        FailureReport { stage, reason, relayed, own_nat, peer_nat, tried: self.attempt.tried(now) }
+        let no_relay = self.plan.no_relay.filter(|_| cx.config.relay != RelayPolicy::Never);
+        FailureReport {
+            stage,
+            reason,
+            relayed,
+            no_relay,
+            own_nat,
+            peer_nat,
+            tried: self.attempt.tried(cx.now),
+        }
     }
 }

@@ -9,7 +9,7 @@ use crate::config::{AgentConfig, RelayPolicy};
 use crate::cx::Cx;
 use crate::login::LobbyLink;
 use crate::path::RELAY;
-use crate::wire::message::{KeptMatch, Method, RelayGrant};
+use crate::wire::message::{KeptMatch, Method, NoRelay, RelayGrant};
 
 /// How often it is looked whether a silence is still excused: as often as a near server is asked whether it is there. It
 /// sends nothing, so it need not follow the round trip.
@@ -76,9 +76,14 @@ impl Peer {
         if !self.is_live() || cx.config.relay == RelayPolicy::Never {
             return;
         }
-        self.plan.relay = Some(grant);
+        (self.plan.relay, self.plan.no_relay) = (Some(grant), None);
         self.server = Some(server);
         self.paths.add(cx.now, RELAY, server, PathKind::Relay, Method::Cone);
         self.paths.revive_relay(cx.now);
+    }
+
+    /// The server was restarted, and gives this match no relay any more.
+    pub(crate) fn no_relay(&mut self, why: NoRelay) {
+        (self.plan.relay, self.plan.no_relay) = (None, Some(why));
     }
 }

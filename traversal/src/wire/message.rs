@@ -18,10 +18,12 @@ pub use frame::{Frame, Probe, ProbePurpose, REGISTER_TAG};
 pub use gather::{MAX_MODE, MESH_CAPACITY, QueueStatus, QuickMatch, QuickMatched, Topology};
 pub use login::{Login, LoginRefusal, LoginReply, Welcome};
 pub use rendezvous::{
-    Ahead, Facts, KeptMatch, MAX_KEPT, MAX_KEPT_PORTS, Method, PlannedMethod, PunchPlan, RelayGrant, Replan,
-    Role, SprayTurn,
+    Ahead, Facts, KeptMatch, MAX_KEPT, MAX_KEPT_PORTS, Method, NoRelay, PlannedMethod, PunchPlan, RelayGrant,
+    Replan, Role, SprayTurn,
 };
-pub use room::{PlayerInfo, RoomEnd, RoomInfo, RoomOptions, RoomSummary, RoomTarget, RoomTerms, RoomTicket};
+pub use room::{
+    KickNote, PlayerInfo, RoomEnd, RoomInfo, RoomOptions, RoomSummary, RoomTarget, RoomTerms, RoomTicket,
+};
 pub use to_player::{MatchEnd, RequestError, Response, ToPlayer};
 pub use to_server::{MatchOutcome, Request, ToServer};
 pub use topic::{Topic, Topical};
@@ -40,5 +42,7 @@ pub const MAX_TOKEN: usize = 512;
 pub const MAX_METADATA: usize = 384;
 /// Local addresses that a player may register.
 pub const MAX_LOCAL_ADDRESSES: usize = 8;
+/// Notes of who was put out in one message, so that it fits one datagram.
+pub const MAX_KICK_NOTES: usize = 20;
 /// Members in one part of a [`ToPlayer::Members`] snapshot, so that it fits one datagram.
 pub const MEMBERS_PER_PART: usize = 12;

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use traversal_core::wire::message::{Request, RequestError, Response, RoomOptions, RoomTarget};
+use traversal_core::wire::message::{Request, RequestError, Response, RoomOptions, RoomTarget, ToPlayer};
 
 use super::{World, named};
 
 fn with_password(password: String) -> Request {
-    Request::JoinRoom { target: RoomTarget::Name("r".into()), password: Some(password) }
+    Request::JoinRoom { target: RoomTarget::Name("r".into()), password: Some(password.into()) }
 }
 
 fn locked(world: &mut World, password: &str) {
@@ -85,4 +85,40 @@ fn codes_are_tried_slowly() {
         world.pass(Duration::from_secs(1));
     }
     assert!((100..=100 + 31).contains(&tried), "{tried} in a minute");
+}
+
+#[test]
+fn the_host_is_told_of_wrong_passwords_and_seldom() {
+    let mut world = World::new();
+    locked(&mut world, "sesame");
+    let told = |world: &World| {
+        let messages = world.fakes[0].told.iter();
+        messages
+            .filter_map(|message| match message {
+                ToPlayer::WrongPasswords { in_last_minute, .. } => Some(*in_last_minute),
+                _ => None,
+            })
+            .collect::<Vec<u16>>()
+    };
+    let guessers: Vec<usize> = (2..=6).map(|n| world.player(n, &format!("198.51.100.{n}:4000"))).collect();
+    assert_eq!(world.answer(guessers[0], with_password("a".into())), Err(RequestError::WrongPassword));
+    world.pass(Duration::from_millis(100));
+    assert_eq!(told(&world), [1], "at once");
+    for second in 0..60 {
+        let _ = world.answer(guessers[second % 5], with_password(format!("{second}")));
+        world.pass(Duration::from_secs(1));
+        (0..world.fakes.len()).for_each(|player| world.ping(player));
+    }
+    let counts = told(&world);
+    assert!((5..=7).contains(&counts.len()), "{counts:?}");
+    let (last, wrong) = (counts.last().copied(), world.server.counters().wrong_passwords);
+    assert!(last.is_some_and(|last| u64::from(last) <= wrong && last > 20), "{counts:?} of {wrong}");
+    // Nobody tries any more: nothing is told.
+    world.pass(Duration::from_secs(11));
+    let before = told(&world).len();
+    for _ in 0..12 {
+        world.pass(Duration::from_secs(10));
+        (0..world.fakes.len()).for_each(|player| world.ping(player));
+    }
+    assert_eq!(told(&world).len(), before);
 }

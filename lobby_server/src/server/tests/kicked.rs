@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use traversal_core::id::RoomId;
 use traversal_core::wire::message::{
-    Request, RequestError, Response, RoomEnd, RoomInfo, RoomOptions, RoomTicket, ToPlayer,
+    KickNote, Request, RequestError, Response, RoomEnd, RoomInfo, RoomOptions, RoomTicket, ToPlayer, ToServer,
 };
 
 use super::{World, back_to, by_name, named};
@@ -34,11 +35,7 @@ fn answer_last(world: &mut World, host: usize, allow: bool) {
         ToPlayer::JoinRequest { join, .. } => Some(*join),
         _ => None,
     });
-    let answer = traversal_core::wire::message::ToServer::JoinAnswer {
-        join: join.expect("a request"),
-        allow,
-        reason: String::new(),
-    };
+    let answer = ToServer::JoinAnswer { join: join.expect("a request"), allow, reason: String::new() };
     world.say(host, answer);
 }
 
@@ -63,6 +60,94 @@ fn who_was_put_out_stays_out_whoever_hosts_and_by_whatever_way() {
 fn who_may_rejoin_does() {
     let (mut world, [.., out], ..) = kicked(named("r"), true);
     assert!(matches!(world.answer(out, by_name("r")), Ok(Response::Room(_))));
+}
+
+fn notes_of(world: &World, index: usize) -> Vec<KickNote> {
+    let told = world.fakes[index].told.iter();
+    told.filter_map(|message| match message {
+        ToPlayer::KickNotes { notes, .. } => Some(notes.clone()),
+        _ => None,
+    })
+    .flatten()
+    .collect()
+}
+
+#[test]
+fn a_kick_outlives_a_restart_by_the_notes_that_any_member_holds_and_none_can_make() {
+    let (mut world, [host, member, out], room, ticket) = kicked(named("r"), false);
+    let tickets = [host, member].map(|player| world.fakes[player].ticket());
+    let out_id = world.fakes[out].id();
+    assert_eq!(notes_of(&world, member), notes_of(&world, host));
+    let notes = notes_of(&world, member);
+    assert_eq!(notes.iter().map(|note| note.player).collect::<Vec<_>>(), [out_id]);
+    assert!(notes_of(&world, out).is_empty());
+    // Who comes later holds them, too.
+    let late = world.player(4, "198.51.100.4:5000");
+    assert!(world.answer(late, by_name("r")).is_ok());
+    assert_eq!(notes_of(&world, late), notes);
+    assert!(!format!("{notes:?}").contains(&format!("{:?}", notes[0].seal)), "a secret is not printed");
+
+    world.restart();
+    let host = world.player(1, "203.0.113.1:4000");
+    assert!(world.answer(host, back_to(&room, tickets[0])).is_ok());
+    let out = world.player(3, "198.51.100.2:5000");
+    assert!(world.answer(out, by_name("r")).is_ok(), "nobody has said anything yet");
+    let member = world.player(2, "198.51.100.1:5000");
+    assert!(world.answer(member, back_to(&room, tickets[1])).is_ok());
+
+    // What is forged, of another room, or shown from outside counts for nothing.
+    let member_id = world.fakes[member].id();
+    let outsider = world.player(5, "198.51.100.5:5000");
+    let lie = |player| vec![KickNote { player, ..notes[0] }];
+    for (who, room, notes) in [
+        (out, room.id, lie(member_id)),
+        (out, room.id, vec![KickNote { until_s: 7, ..notes[0] }]),
+        (out, RoomId(room.id.0 ^ 1), notes.clone()),
+        (outsider, room.id, notes.clone()),
+    ] {
+        world.say(who, ToServer::KickNotes { room, notes });
+        assert_eq!(world.fakes[host].members().len(), 3);
+    }
+
+    world.say(member, ToServer::KickNotes { room: room.id, notes });
+    assert_eq!(world.fakes[host].members(), [world.fakes[host].id(), member_id]);
+    for request in [by_name("r"), back_to(&room, ticket)] {
+        let answer = world.answer(out, request);
+        assert!(matches!(answer, Err(RequestError::Refused { .. })), "{answer:?}");
+    }
+    // And it goes on: those who come now hold the note.
+    let late = world.player(6, "198.51.100.6:5000");
+    assert!(world.answer(late, by_name("r")).is_ok());
+    assert_eq!(notes_of(&world, late).len(), 1);
+}
+
+#[test]
+fn a_note_ends_a_day_after_the_kick_over_a_restart() {
+    for (later, refused) in [(86_000, true), (87_000, false)] {
+        let mut world = World::new();
+        world.server.set_time_of_day(world.now, 1_800_000_000);
+        let [host, out] = [(1, "203.0.113.1:4000"), (3, "198.51.100.2:5000")]
+            .map(|(secret, address)| world.player(secret, address));
+        let room = world.host(host, named("r"));
+        let code = Request::TakeUpRoom {
+            ticket: world.fakes[host].ticket(),
+            code: room.code.clone(),
+            options: room.options(None),
+        };
+        assert!(world.answer(out, by_name("r")).is_ok());
+        let kick = Request::Kick { player: world.fakes[out].id(), reason: String::new(), rejoin: false };
+        assert!(world.answer(host, kick).is_ok());
+        let notes = notes_of(&world, host);
+        world.restart();
+        // The clock of the server goes on from when the room was taken up.
+        world.server.set_time_of_day(world.now, 1_800_000_000);
+        let host = world.player(1, "203.0.113.1:4000");
+        assert!(world.answer(host, code).is_ok());
+        world.server.set_time_of_day(world.now, 1_800_000_000 + later);
+        world.say(host, ToServer::KickNotes { room: room.id, notes });
+        let out = world.player(3, "198.51.100.2:5000");
+        assert_eq!(world.answer(out, by_name("r")).is_err(), refused, "{later} s later");
+    }
 }
 
 #[test]
@@ -91,9 +176,9 @@ fn who_comes_first_after_a_restart_with_an_old_ticket_does_not_keep_the_room() {
     let out = world.player(3, "198.51.100.2:5000");
     assert!(matches!(world.answer(out, back_to(&room, ticket)), Ok(Response::Room(_))));
     // It says that the host is silent, until it hosts.
-    let seen = traversal_core::wire::message::ToServer::HostSeen { room: room.id, epoch: 0, heard: false };
+    let seen = ToServer::HostSeen { room: room.id, epoch: 0, heard: false };
     world.say(out, seen);
-    world.pass(Duration::from_secs(5));
+    world.pass(Duration::from_secs(11));
     assert_eq!(world.fakes[out].members(), [world.fakes[out].id()], "it hosts");
 
     let member = world.player(2, "198.51.100.1:5000");

@@ -64,6 +64,14 @@ impl Fake {
         self.told.iter().any(|message| matches!(message, ToPlayer::ConfirmLoss { .. }))
     }
 
+    /// The epoch of a host that is in question, as this member was told.
+    fn in_question(&self) -> Option<u32> {
+        self.told.iter().find_map(|message| match message {
+            ToPlayer::HostInQuestion { epoch, .. } => Some(*epoch),
+            _ => None,
+        })
+    }
+
     fn keeps_its_host(&self) -> bool {
         self.told.iter().any(|message| matches!(message, ToPlayer::HostStands { .. }))
     }
@@ -148,31 +156,156 @@ fn a_silent_host_is_replaced_when_its_members_confirm() {
     assert_eq!(world.fakes[next].members(), [new_id, world.fakes[other].id()]);
 }
 
+/// Lets time pass for a room whose host the server does not hear. These members stay logged in.
+fn pass_with(world: &mut World, members: &[usize], seconds: u64) {
+    for _ in 0..seconds {
+        world.pass(Duration::from_secs(1));
+        members.iter().for_each(|member| world.ping(*member));
+    }
+}
+
 #[test]
-fn one_member_that_hears_the_host_is_enough_to_keep_it() {
+fn of_two_members_who_say_the_opposite_neither_decides_until_the_hosts_session_is_over() {
+    let mut world = World::new();
+    let ([host, honest, liar], room) = world.three(named("r"));
+    world.kill(host);
+    world.host_seen(honest, &room, 0, false);
+    world.pass(Duration::from_secs(2));
+    world.host_seen(liar, &room, 0, true);
+    pass_with(&mut world, &[honest, liar], 30);
+    for member in [honest, liar] {
+        let fake = &world.fakes[member];
+        assert!(!fake.keeps_its_host(), "nobody is sent away");
+        assert!(fake.hosts().is_empty() && fake.ends().0.is_empty());
+    }
+    assert_eq!(world.fakes[honest].in_question(), Some(0), "it is told to wait");
+    pass_with(&mut world, &[honest, liar], 5);
+    let honest_id = world.fakes[honest].id();
+    assert_eq!(world.fakes[liar].hosts(), [(1, honest_id, world.fakes[host].id())]);
+    assert!(world.fakes[honest].newest_plan().host, "who did not hear it hosts");
+}
+
+#[test]
+fn a_lying_member_does_not_hold_up_two_who_miss_the_host_and_does_not_host() {
+    let mut world = World::new();
+    let ([host, liar, one], room) = world.three(named("r"));
+    let other = world.player(4, "198.51.100.4:6000");
+    assert!(world.answer(other, by_name("r")).is_ok());
+    world.kill(host);
+    world.host_seen(liar, &room, 0, true);
+    world.host_seen(one, &room, 0, false);
+    world.pass(Duration::from_secs(2));
+    world.host_seen(liar, &room, 0, true);
+    world.host_seen(other, &room, 0, false);
+    pass_with(&mut world, &[liar, one, other], 6);
+    assert!(
+        world.fakes[one].hosts().is_empty(),
+        "one says otherwise: the server waits for its host somewhat longer"
+    );
+    pass_with(&mut world, &[liar, one, other], 3);
+    let hosts = world.fakes[one].hosts();
+    assert_eq!(hosts.len(), 1, "{hosts:?}");
+    assert_ne!(hosts[0].1, world.fakes[liar].id(), "though it is the eldest");
+    assert!(!world.fakes[one].keeps_its_host() && !world.fakes[other].keeps_its_host());
+}
+
+#[test]
+fn two_liars_of_three_members_neither_host_nor_have_the_third_sent_away() {
+    // The host is dead, and they say that they hear it.
+    let mut world = World::new();
+    let ([host, liar, second], room) = world.three(named("r"));
+    let honest = world.player(4, "198.51.100.4:6000");
+    assert!(world.answer(honest, by_name("r")).is_ok());
+    world.kill(host);
+    world.host_seen(honest, &room, 0, false);
+    world.pass(Duration::from_secs(2));
+    for _ in 0..12 {
+        for liar in [liar, second] {
+            world.host_seen(liar, &room, 0, true);
+        }
+        pass_with(&mut world, &[liar, second, honest], 5);
+        assert!(!world.fakes[honest].keeps_its_host() && world.fakes[honest].ends().0.is_empty());
+        assert!(world.fakes[honest].hosts().is_empty(), "more say so: it is not replaced");
+    }
+    // It is told in time that nothing will come of it, and goes.
+    assert_eq!(world.fakes[honest].in_question(), Some(0));
+
+    // The host is there, only slow to answer, and they say that they miss it.
+    let mut world = World::new();
+    let ([host, liar, second], room) = world.three(named("r"));
+    let honest = world.player(4, "198.51.100.4:6000");
+    assert!(world.answer(honest, by_name("r")).is_ok());
+    world.fakes[host].dead = true;
+    for liar in [liar, second] {
+        world.host_seen(liar, &room, 0, false);
+    }
+    world.pass(Duration::from_secs(2));
+    world.host_seen(honest, &room, 0, true);
+    pass_with(&mut world, &[liar, second, honest], 5);
+    world.fakes[host].dead = false;
+    world.ping(host);
+    pass_with(&mut world, &[host, liar, second, honest], 5);
+    assert!(world.fakes[honest].hosts().is_empty() && world.fakes[honest].ends().0.is_empty());
+    assert!(world.fakes[liar].keeps_its_host() && !world.fakes[honest].keeps_its_host());
+    assert!(world.fakes[host].ends().0.is_empty());
+}
+
+#[test]
+fn one_voice_alone_takes_no_room_from_a_host_that_the_server_misses_for_seconds() {
+    let mut world = World::new();
+    let host = world.player(1, "203.0.113.1:4000");
+    let liar = world.player(2, "198.51.100.1:5000");
+    let room = world.host(host, named("r"));
+    assert!(world.answer(liar, by_name("r")).is_ok());
+    world.fakes[host].dead = true;
+    world.host_seen(liar, &room, 0, false);
+    pass_with(&mut world, &[liar], 8);
+    world.fakes[host].dead = false;
+    world.ping(host);
+    pass_with(&mut world, &[host, liar], 5);
+    assert!(world.fakes[liar].hosts().is_empty() && world.fakes[liar].keeps_its_host());
+    assert!(world.fakes[host].ends().0.is_empty());
+}
+
+#[test]
+fn a_strangers_wish_that_ends_the_hosts_session_makes_no_ones_voice_weigh_more() {
+    let mut world = World::new();
+    let ([host, honest, liar], room) = world.three(named("r"));
+    world.kill(host); // For the server, that is: it is cut off.
+    world.host_seen(liar, &room, 0, false);
+    world.pass(Duration::from_secs(2));
+    world.host_seen(honest, &room, 0, true);
+    // Its name is wanted, so the server asks it for a sign of life and ends its session.
+    let friend = world.player(9, "203.0.113.9:4000");
+    let _ = world.ask(friend, Request::CreateRoom { options: named("r") });
+    pass_with(&mut world, &[honest, liar], 4);
+    assert_eq!(world.server.gauges().sessions, 3, "the host's is over");
+    pass_with(&mut world, &[honest, liar], 20);
+    assert!(world.fakes[honest].hosts().is_empty(), "nor by that sooner");
+}
+
+#[test]
+fn a_host_that_only_the_server_does_not_hear_stays_host_also_when_its_session_is_over() {
     let mut world = World::new();
     let ([host, next, other], room) = world.three(named("r"));
-    world.kill(host); // For the server, that is: it is cut off.
-    world.host_seen(next, &room, 0, false);
-    world.pass(Duration::from_secs(2));
-    world.host_seen(other, &room, 0, true);
-    world.pass(Duration::from_secs(5));
-    assert!(world.fakes[other].hosts().is_empty() && !world.fakes[other].keeps_its_host());
-    assert!(world.fakes[next].keeps_its_host(), "and the one who does not hear it is told");
-    // Also when its session times out: the room stays, and the host finds its place when it is back.
+    let third = world.player(4, "198.51.100.4:6000");
+    assert!(world.answer(third, by_name("r")).is_ok());
     let ticket = world.fakes[host].ticket();
+    world.kill(host); // For the server, that is: it is cut off. So it is from the third.
+    world.host_seen(third, &room, 0, false);
     for _ in 0..9 {
-        world.pass(Duration::from_secs(5));
+        pass_with(&mut world, &[next, other, third], 5);
         for member in [next, other] {
-            world.ping(member);
             world.host_seen(member, &room, 0, true);
         }
     }
-    assert_eq!(world.server.gauges().sessions, 2);
-    assert!(world.fakes[other].ends().0.is_empty() && world.fakes[other].hosts().is_empty());
+    assert_eq!(world.server.gauges().sessions, 3);
+    for member in [next, other] {
+        assert!(world.fakes[member].ends().0.is_empty() && world.fakes[member].hosts().is_empty());
+    }
     let back = world.player(1, "203.0.113.1:4001");
     assert_eq!(world.answer(back, back_to(&room, ticket)), Ok(Response::Room(room)));
-    assert_eq!(world.fakes[other].members().len(), 3);
+    assert_eq!(world.fakes[other].members().len(), 4);
     assert!(world.fakes[back].plans().is_empty(), "it has its channels still");
 }
 
@@ -205,7 +338,8 @@ fn members_that_do_not_answer_do_not_hold_the_others_up_but_are_not_made_host() 
     world.kill(host);
     world.kill(dead);
     world.host_seen(alive, &room, 0, false);
-    world.pass(Duration::from_secs(4));
+    // One voice alone, so the server waits until it has missed the host for 10 s itself.
+    pass_with(&mut world, &[alive], 11);
     let alive_id = world.fakes[alive].id();
     assert_eq!(world.fakes[alive].hosts(), [(1, alive_id, world.fakes[host].id())]);
     assert!(world.fakes[alive].newest_plan().host, "the other one is met when it is back");

@@ -74,7 +74,7 @@ fn each_refusal_says_why() {
     assert_eq!(world.answer(joiner, kick.clone()), Err(RequestError::NotInRoom));
     let create = Request::CreateRoom { options: named("R ") };
     assert_eq!(world.answer(joiner, create), Err(RequestError::NameTaken));
-    let password = Some(String::from("secret"));
+    let password = Some("secret".into());
     let join = || Request::JoinRoom { target: RoomTarget::Name("r".into()), password: password.clone() };
     assert!(world.answer(joiner, join()).is_ok());
     assert_eq!(world.answer(joiner, kick), Err(RequestError::NotHost));

@@ -59,6 +59,8 @@ pub struct PunchPlan {
     pub deadline_ms: u32,
     /// Leave to play through the server, while there is no direct path or where there can be none.
     pub relay: Option<RelayGrant>,
+    /// Why there is no such leave.
+    pub no_relay: Option<NoRelay>,
     /// Of the room: how often it changed its host before this match.
     pub epoch: u32,
     /// A pair of a mesh, neither of whom hosts the room. `host` is then the one who was there first.
@@ -85,6 +87,7 @@ impl fmt::Debug for PunchPlan {
             .field("methods", &self.methods)
             .field("deadline_ms", &self.deadline_ms)
             .field("relay", &self.relay)
+            .field("no_relay", &self.no_relay)
             .field("epoch", &self.epoch)
             .field("mesh", &self.mesh)
             .field("peer_rtt_ms", &self.peer_rtt_ms)
@@ -143,6 +146,30 @@ impl fmt::Debug for RelayGrant {
             .field("bytes_per_second", bytes_per_second)
             .field("lifetime_s", lifetime_s)
             .finish_non_exhaustive()
+    }
+}
+
+/// Why a pair gets no relay from the server.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, thiserror::Error,
+)]
+#[non_exhaustive]
+pub enum NoRelay {
+    /// Whoever runs the server does not allow it, or not for this game.
+    #[error("The lobby server does not allow its relay for this game.")]
+    Off,
+    /// So many pairs play over it that the shares of all would become too small to play.
+    #[error("The lobby server's relay is full.")]
+    Full,
+}
+
+impl NoRelay {
+    /// As in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Full => "full",
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::gather::Topology;
 use crate::id::{PlayerId, RoomId};
+use crate::secret::Secret;
 
 /// A player as others may see it: no addresses (M27).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,7 +25,7 @@ pub struct RoomOptions {
     /// Players, with the host, 2..=64.
     pub capacity: u16,
     /// Asked of everyone who joins.
-    pub password: Option<String>,
+    pub password: Option<Secret<String>>,
     /// Stands in listings.
     pub public: bool,
     /// The server lets players in without asking the host (M23's allowance, given beforehand).
@@ -90,7 +91,7 @@ pub struct RoomInfo {
 
 impl RoomInfo {
     /// The options that make such a room, but for the password, which the server does not tell.
-    pub fn options(&self, password: Option<String>) -> RoomOptions {
+    pub fn options(&self, password: Option<Secret<String>>) -> RoomOptions {
         RoomOptions {
             name: self.name.clone(),
             capacity: self.capacity,
@@ -165,6 +166,28 @@ impl std::fmt::Debug for RoomTicket {
             .field("room", &self.room)
             .field("epoch", &self.epoch)
             .finish_non_exhaustive()
+    }
+}
+
+/// That the host of a room has put a player out for good, on the server's word. All members hold these notes and show
+/// them when they take the room up after a restart of the server, which then knows again who may not come in.
+///
+/// The seal is made with a key made of the server's long-lived one and covers the room and all that stands here: a member
+/// can keep a note to itself, and make none.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KickNote {
+    /// Who is out.
+    pub player: PlayerId,
+    /// Until when, in seconds since 1970; the greatest number: a day from when the note is shown.
+    pub until_s: u64,
+    /// Made by the server.
+    pub seal: [u8; 16],
+}
+
+impl std::fmt::Debug for KickNote {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { player, until_s, seal: _ } = self;
+        f.debug_struct("KickNote").field("player", player).field("until_s", until_s).finish_non_exhaustive()
     }
 }
 

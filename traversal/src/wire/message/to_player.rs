@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::gather::{QueueStatus, QuickMatched};
-use super::rendezvous::{Facts, PunchPlan, RelayGrant, Replan, SprayTurn};
-use super::room::{PlayerInfo, RoomEnd, RoomInfo, RoomSummary, RoomTicket};
+use super::rendezvous::{Facts, NoRelay, PunchPlan, RelayGrant, Replan, SprayTurn};
+use super::room::{KickNote, PlayerInfo, RoomEnd, RoomInfo, RoomSummary, RoomTicket};
 use crate::id::{JoinId, MatchId, PlayerId, RequestId, RoomId};
 use crate::nat::NatProfile;
 
@@ -78,12 +78,21 @@ pub enum ToPlayer {
         /// Of the host in question.
         epoch: u32,
     },
-    /// To a member who lost the host: the host is there, so it stays host.
+    /// To a member who lost the host: the server hears it, so it stays host.
     HostStands {
         /// The room.
         room: RoomId,
         /// Of the host in question.
         epoch: u32,
+    },
+    /// To a member who lost the host: it is not decided yet whether the host is gone.
+    HostInQuestion {
+        /// The room.
+        room: RoomId,
+        /// Of the host in question.
+        epoch: u32,
+        /// Seconds from now within which it is, and this member has heard of it.
+        within_s: u16,
     },
     /// The room has another host. Its plans follow.
     HostChanged {
@@ -115,6 +124,28 @@ pub enum ToPlayer {
         match_id: MatchId,
         /// In place of the one of the plan.
         grant: RelayGrant,
+    },
+    /// A match that goes on after the server was restarted gets no relay.
+    NoRelay {
+        /// Which.
+        match_id: MatchId,
+        /// Why not.
+        why: NoRelay,
+    },
+    /// To a member: who may not come back into the room. At most [`MAX_KICK_NOTES`](super::MAX_KICK_NOTES) at a time, in
+    /// addition to those that it has.
+    KickNotes {
+        /// The room.
+        room: RoomId,
+        /// To be shown with [`ToServer::KickNotes`](super::ToServer::KickNotes).
+        notes: Vec<KickNote>,
+    },
+    /// To the host: somebody tries passwords of its room. At most once in ten seconds.
+    WrongPasswords {
+        /// The room.
+        room: RoomId,
+        /// How many were wrong within the last minute, from all addresses together.
+        in_last_minute: u16,
     },
 }
 

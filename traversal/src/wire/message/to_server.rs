@@ -7,11 +7,12 @@ use serde::{Deserialize, Serialize};
 
 use super::gather::QuickMatch;
 use super::rendezvous::KeptMatch;
-use super::room::{RoomOptions, RoomTarget, RoomTicket};
+use super::room::{KickNote, RoomOptions, RoomTarget, RoomTicket};
 use crate::facts::NatFacts;
 use crate::failure::FailureReason;
 use crate::id::{JoinId, MatchId, PlayerId, RequestId, RoomId};
 use crate::nat::NatProfile;
+use crate::secret::Secret;
 use crate::wire::port_report::PortReport;
 
 /// Player to server, reliably.
@@ -106,6 +107,14 @@ pub enum ToServer {
     /// says the same, both get a [`ToPlayer::Relay`](super::ToPlayer::Relay). At most [`MAX_KEPT`](super::MAX_KEPT) of
     /// them.
     KeepMatches(Vec<KeptMatch>),
+    /// Back in the room after a new login: who was put out of it, for a server that was restarted. At most
+    /// [`MAX_KICK_NOTES`](super::MAX_KICK_NOTES) at a time.
+    KickNotes {
+        /// The room that the player is in.
+        room: RoomId,
+        /// As the server gave them.
+        notes: Vec<KickNote>,
+    },
     /// The player's next packets leave by these ports, one by each: its NAT keeps the inner ports of sockets that have
     /// sent nothing yet. The other side is told them with the IP that the session is validated at
     /// ([`Facts::Kept`](super::Facts::Kept)), so no stranger can be named.
@@ -149,7 +158,7 @@ pub enum Request {
         /// Which.
         target: RoomTarget,
         /// If it wants one.
-        password: Option<String>,
+        password: Option<Secret<String>>,
     },
     /// Leave the room this player is in. When its host leaves, another member hosts it, or it closes: see
     /// [`RoomOptions::migrate`].

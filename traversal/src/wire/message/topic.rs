@@ -1,7 +1,7 @@
 //! What a message is about, so that a newer one can take an older one's place while that still waits.
 
 use super::{Facts, ToPlayer, ToServer};
-use crate::id::{JoinId, MatchId, RoomId};
+use crate::id::{JoinId, MatchId, PlayerId, RoomId};
 
 /// A state that messages tell. Of two messages about one topic the newer one says all that is to be known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,9 +15,13 @@ pub enum Topic {
     RoomEnded(RoomId),
     /// The right to come back into a room.
     Ticket(RoomId),
+    /// Who may not come back into a room, beginning with this player.
+    KickNotes(RoomId, PlayerId),
+    /// Wrong passwords for a room.
+    WrongPasswords(RoomId),
     /// Whether the host of a room is lost.
     ConfirmLoss(RoomId),
-    /// A host that stands.
+    /// A host that stands, or is in question.
     HostStands(RoomId),
     /// Who hosts a room.
     HostChanged(RoomId),
@@ -64,6 +68,8 @@ impl Topic {
             | Self::Room(id)
             | Self::RoomEnded(id)
             | Self::Ticket(id)
+            | Self::KickNotes(id, _)
+            | Self::WrongPasswords(id)
             | Self::ConfirmLoss(id)
             | Self::HostStands(id)
             | Self::HostChanged(id) => Some(id),
@@ -109,12 +115,14 @@ impl Topical for ToPlayer {
             Self::Profile(_) => Topic::Profile,
             Self::Ticket(ticket) => Topic::Ticket(ticket.room),
             Self::ConfirmLoss { room, .. } => Topic::ConfirmLoss(*room),
-            Self::HostStands { room, .. } => Topic::HostStands(*room),
+            Self::HostStands { room, .. } | Self::HostInQuestion { room, .. } => Topic::HostStands(*room),
             Self::HostChanged { room, .. } => Topic::HostChanged(room.id),
             Self::Queue(_) => Topic::Queue,
             Self::MappedPort(_) => Topic::MappedPort,
             Self::Spray { match_id, .. } => Topic::Spray(*match_id),
-            Self::Relay { match_id, .. } => Topic::Relay(*match_id),
+            Self::Relay { match_id, .. } | Self::NoRelay { match_id, .. } => Topic::Relay(*match_id),
+            Self::KickNotes { room, notes } => Topic::KickNotes(*room, notes.first()?.player),
+            Self::WrongPasswords { room, .. } => Topic::WrongPasswords(*room),
         })
     }
 }
