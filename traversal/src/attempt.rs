@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 use rand_chacha::rand_core::RngCore;
 
 use crate::api::SocketId;
-use crate::classify::RttEstimate;
 use crate::config::{AgentConfig, RelayPolicy};
 use crate::cx::Cx;
 use crate::failure::Tried;
@@ -123,11 +122,9 @@ pub(crate) struct Spray {
 
 impl Attempt {
     pub(crate) fn new(cx: &mut Cx<'_>, plan: &PunchPlan, link: &mut LobbyLink) -> Self {
-        let (servers, rtt) = link.online().map_or((Vec::new(), None), |online| {
-            (online.welcome.probe_targets.clone(), online.session.rtt())
-        });
+        let rtt = link.timing();
+        let servers = link.online().map(|online| online.welcome.probe_targets.clone()).unwrap_or_default();
         let seed = cx.rng.next_u64();
-        let rtt = RttEstimate::new(rtt);
         let first = |method: &Method| PlannedMethod { method: *method, since: 0 };
         let methods = methods_of(cx.config, &plan.methods.iter().map(first).collect::<Vec<_>>(), 0);
         Self {
@@ -234,7 +231,7 @@ impl Attempt {
         let running = if running > 0.0 { running } else { need(Method::Cone) };
         let waiting: f64 = self.waiting.iter().map(|planned| need(planned.method)).sum();
         let left = deadline.saturating_duration_since(now);
-        left.mul_f64(running / (running + waiting)).max(self.context.rtt.overdue() * 4)
+        left.mul_f64(running / (running + waiting)).max(expected_time(Method::Cone, &self.context))
     }
 
     /// Starts what is due to start.

@@ -108,7 +108,7 @@ fn matched(seed: u64, nat: &str) -> Stage {
         relay: None,
         epoch: 0,
         mesh: false,
-        peer_rtt_ms: None,
+        peer_rtt: None,
         peer_key: identity_of(1).public_key(),
     })));
     stage

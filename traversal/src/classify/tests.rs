@@ -155,7 +155,7 @@ fn run(model: Model) -> (NatProfile, Evidence, Duration) {
     let own: IpAddr = if model.translates { "192.168.1.2".parse().unwrap() } else { external };
     let mut classifier = Classifier::new(
         start,
-        ClassifierConfig { targets: servers, local: vec![own], rtt: Some(RTT), step_rule: StepRule::Gcd },
+        ClassifierConfig { targets: servers, local: vec![own], rtt: RttEstimate::of(RTT), step_rule: StepRule::Gcd },
     );
     let local = |slot: u16| 50_000 + slot;
     let mut now = start;
@@ -318,7 +318,7 @@ fn hairpin_blocked_and_nothing_to_ask() {
     assert_eq!(profile.kind(), NatKind::UdpBlocked);
     let now = Instant::now();
     let config =
-        ClassifierConfig { targets: Vec::new(), local: Vec::new(), rtt: None, step_rule: StepRule::Min };
+        ClassifierConfig { targets: Vec::new(), local: Vec::new(), rtt: RttEstimate::default(), step_rule: StepRule::Min };
     let mut none = Classifier::new(now, config);
     assert!(none.is_done() && none.poll_order().is_none());
     assert_eq!(none.profile(), NatProfile::default());
@@ -392,7 +392,7 @@ fn tags_carry_the_local_port() {
 fn answers_nobody_asked_for_are_ignored() {
     let now = Instant::now();
     let config =
-        ClassifierConfig { targets: servers(2), local: Vec::new(), rtt: None, step_rule: StepRule::Min };
+        ClassifierConfig { targets: servers(2), local: Vec::new(), rtt: RttEstimate::default(), step_rule: StepRule::Min };
     let mut classifier = Classifier::new(now, config);
     let stranger: SocketAddr = "192.0.2.1:9".parse().unwrap();
     classifier.handle_seen(now, 999, stranger, stranger);
@@ -410,7 +410,7 @@ fn m1_m3_filter_tests_come_from_sockets_that_have_sent_nowhere_else() {
     let config = ClassifierConfig {
         targets: targets.clone(),
         local: Vec::new(),
-        rtt: Some(RTT),
+        rtt: RttEstimate::of(RTT),
         step_rule: StepRule::Gcd,
     };
     for answered in [false, true] {
