@@ -49,7 +49,9 @@ impl Mesh {
         self.given_up.retain(|player| self.elders.contains(player));
         for player in self.elders.iter().filter(|player| !self.given_up.contains(player)) {
             if !is_live(*player) {
-                self.asks.entry(*player).or_insert(Ask { at: now + timing.at_least(SETTLE, ANSWERS), tries: 0 });
+                self.asks
+                    .entry(*player)
+                    .or_insert(Ask { at: now + timing.at_least(SETTLE, ANSWERS), tries: 0 });
             }
         }
     }

@@ -42,7 +42,8 @@ impl Agent {
         let asked = self.lobby.room().filter(|of| of.info.id == room && of.info.epoch == epoch);
         let Some(host) = asked.filter(|of| !of.hosting).map(|of| of.info.host) else { return };
         let heard = self.peer(host).is_some_and(|peer| {
-            peer.heard_within(now, HEARD.max(peer.answer_time())) || peer.is_excused(now, &self.config, &self.link)
+            peer.heard_within(now, HEARD.max(peer.answer_time()))
+                || peer.is_excused(now, &self.config, &self.link)
         });
         self.say_host_seen(now, heard);
     }

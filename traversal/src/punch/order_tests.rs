@@ -2,6 +2,7 @@
 
 use super::model::{PEER, SERVERS, context};
 use super::*;
+use crate::config::MOST_PORTS_AHEAD;
 
 /// One puncher, driven by hand.
 struct Side {
@@ -210,6 +211,30 @@ fn m24_n_follows_the_measured_rate_of_foreign_ports() {
     let (quiet, busy, very) = (sockets(0.0), sockets(20.0), sockets(50.0));
     assert!(quiet < busy && busy < very, "{quiet}, {busy}, {very}");
     assert!((3..=12).contains(&quiet) && very <= 96, "{quiet}, {busy}, {very}");
+}
+
+/// S4: the other side is told to aim n ports further, and n packets leave in a row from as many sockets.
+#[test]
+fn m24_n_that_is_set_is_what_the_call_names_and_as_many_packets_leave() {
+    for n in [4, 20, MOST_PORTS_AHEAD] {
+        let set = |context: &mut PunchContext| context.ports_ahead = Some(n);
+        let mut side = Side::new(Method::Prediction, Role::Sending, "ps", "ps", set);
+        let named = side.sent.iter().find_map(|(_, order)| match order {
+            PunchOrder::Probe { purpose: ProbePurpose::Newest { ahead, .. }, .. } => Some(*ahead),
+            _ => None,
+        });
+        assert_eq!(named, Some([n, 0, 0, 0]));
+        side.now += Duration::from_millis(150);
+        let round = Round { edition: 0, method: Method::Prediction, attempt: 1 }.number();
+        side.hear(&Facts::Newest { round, address: "192.0.2.1:50000".parse().unwrap(), ahead: [0; 4] });
+        let row = side.row();
+        let from: std::collections::BTreeSet<Slot> = row
+            .iter()
+            .filter(|(at, _, to)| *at >= Duration::from_millis(150) && to == "192.0.2.1:50001")
+            .map(|(_, slot, _)| *slot)
+            .collect();
+        assert_eq!(from.len(), usize::from(n), "one packet from each of n sockets: {row:?}");
+    }
 }
 
 #[test]

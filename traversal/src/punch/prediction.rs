@@ -26,13 +26,11 @@ use super::tactic::Tactic;
 use super::told::{KEPT_PORTS, Theirs};
 use super::{Ports, Slot, step_of};
 use crate::classify::RttEstimate;
+use crate::config::MOST_PORTS_AHEAD;
 use crate::ports::distance;
 use crate::wire::message::{Ahead, Facts, Method, Role};
 
 use volley::Volley;
-
-/// Ports of a row at the most: half of what may leave in a second.
-const WIDEST: u32 = 96;
 
 /// The spread of packets sent in a row, at the NAT of the side that sends them. It follows no round trip: they stand behind
 /// each other in the same queues, and only a pause of the machine or of its Wi-Fi (some milliseconds) comes between them.
@@ -109,7 +107,10 @@ impl Prediction {
     /// Ports that a row of packets may cover.
     fn width(&self) -> u32 {
         let caps = &self.engine.context.caps;
-        WIDEST.min(caps.datagrams_per_second / 2).min(caps.sockets_per_attempt * 3 / 8).max(1)
+        u32::from(MOST_PORTS_AHEAD)
+            .min(caps.datagrams_per_second / 2)
+            .min(caps.sockets_per_attempt * 3 / 8)
+            .max(1)
     }
 
     /// From a call to its answer: a round trip to the server on each side.
