@@ -381,6 +381,27 @@ mod tests {
     }
 
     #[test]
+    fn a_resolver_that_was_slow_is_given_its_time_the_next_time() {
+        let all: Vec<SocketAddr> = vec!["192.0.2.1:7".parse().unwrap()];
+        let (mut names, mut poll) = names(Arc::new(Fixed(all.clone())));
+        let start = Instant::now();
+        // The answer is there at once, and looked at five seconds later.
+        let server = ["lobby.test:7".to_owned()];
+        let slow = start + Duration::from_secs(5);
+        let resolved = names.connect(start, &server).is_none().then(|| {
+            woken(&mut poll);
+            names.poll(slow)
+        });
+        if let Some(resolved) = resolved {
+            assert_eq!(resolved, Some(Resolved::Addresses(all)), "a late answer counts");
+            names.resolver = Arc::new(Silent);
+            assert_eq!(names.connect(slow, &server), None);
+            let deadline = names.timeout().unwrap();
+            assert!(deadline >= slow + Duration::from_secs(10), "{:?}", deadline - slow);
+        }
+    }
+
+    #[test]
     fn all_addresses_are_tried_and_the_last_good_ones_kept() {
         let all: Vec<SocketAddr> = vec!["192.0.2.1:7".parse().unwrap(), "192.0.2.2:7".parse().unwrap()];
         let (mut names, mut poll) = names(Arc::new(Fixed(all.clone())));
