@@ -1,14 +1,14 @@
 //! Which addresses of a player the other one is told, and the two plans of a match.
 
 use std::net::{IpAddr, SocketAddr};
-use std::time::Duration;
 
 use traversal_core::address::{Scope, is_site, scope};
+use traversal_core::classify::RttEstimate;
 use traversal_core::id::MatchId;
 use traversal_core::nat::NatProfile;
 use traversal_core::plan::{Plan, PlanInForce, PlanOptions, plan};
 use traversal_core::wire::message::{
-    MAX_LOCAL_ADDRESSES, Method, NoRelay, PlayerInfo, PunchPlan, RelayGrant, Replan, Role,
+    MAX_LOCAL_ADDRESSES, Method, NoRelay, PlayerInfo, PunchPlan, RelayGrant, Replan, Role, RoundTrip,
 };
 
 /// One side of a match, as its home node knows it.
@@ -33,7 +33,7 @@ pub(crate) struct Party {
     pub(crate) server_ip: Option<IpAddr>,
     pub(crate) nat: NatProfile,
     /// Its round trip to this server.
-    pub(crate) rtt: Option<Duration>,
+    pub(crate) timing: RttEstimate,
 }
 
 /// What the operator sets about matches.
@@ -200,7 +200,7 @@ pub(crate) fn plans(
         no_relay: relay.err(),
         epoch: 0,
         mesh: false,
-        peer_rtt_ms: peer.rtt.and_then(|rtt| u32::try_from(rtt.as_millis()).ok()),
+        peer_rtt: RoundTrip::of(peer.timing),
         peer_key: peer.key,
     };
     (plan(host, joiner, true), plan(joiner, host, false))
@@ -243,7 +243,7 @@ mod tests {
             over_stream: false,
             server_ip: None,
             nat: NatProfile::default(),
-            rtt: None,
+            timing: RttEstimate::default(),
         }
     }
 

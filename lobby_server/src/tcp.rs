@@ -31,9 +31,6 @@ const ACCEPT_AGAIN: Duration = Duration::from_millis(200);
 /// Bytes taken with one system call, and calls before other connections get their turn.
 const BUFFER: usize = 16 * 1024;
 const READS_IN_A_ROW: usize = 4;
-/// A connection whose player is not logged in by then is closed. A login takes three round trips over the connection, of 5 s
-/// at the most, and twice that where something has to be sent again; how many may wait here is bounded.
-const LOGIN: Duration = Duration::from_secs(30);
 /// How often it is looked whether its player is still logged in over it.
 const CHECK: Duration = Duration::from_secs(30);
 /// A connection that takes nothing of what waits for so long is closed.
@@ -108,6 +105,8 @@ pub(crate) struct Streams {
     next_token: usize,
     max: usize,
     max_per_address: usize,
+    /// See [`Settings::tcp_login_timeout_s`].
+    login: Duration,
     buffer: Vec<u8>,
 }
 
@@ -139,6 +138,7 @@ impl Streams {
             next_token: FIRST_TOKEN,
             max,
             max_per_address: settings.max_tcp_per_address,
+            login: Duration::from_secs(settings.tcp_login_timeout_s),
             buffer: vec![0; BUFFER],
         })
     }
@@ -251,7 +251,7 @@ impl Streams {
         let token = self.next_token;
         self.registry.register(&mut io, Token(token), Interest::READABLE | Interest::WRITABLE)?;
         self.next_token += 1;
-        let check_at = now + LOGIN;
+        let check_at = now + self.login;
         let connection = Connection {
             io,
             listener,

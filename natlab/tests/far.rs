@@ -11,7 +11,8 @@ use natlab::link::{Link, Way};
 use natlab::nat::NatSpec;
 use natlab::scenario::{JoinMoment, PairSettings, PairWorld};
 use natlab::world::HostId;
-use traversal_core::wire::message::QuickMatch;
+use traversal_core::nat::NatKind;
+use traversal_core::wire::message::{Method, QuickMatch};
 use traversal_core::{Command, Event, LobbyState, PathKind, RelayPolicy};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -237,5 +238,51 @@ fn far_players_join_whatever_their_nats_are_if_a_bubble_is_enough() {
             direct += u64::from(PairWorld::new(settings).join().direct);
         }
         assert_eq!(direct, runs, "{pair:?}");
+    }
+}
+
+/// Each method by itself over 1.2 s with jitter (a tenth of the delay on each link, as far networks have it: RFC 2488 has 560 ms
+/// and more for the satellite alone, mobile queues vary by hundreds of milliseconds) and 15 % of the packets lost each way.
+fn shaky(seed: u64, nats: (&str, &str)) -> PairSettings {
+    let mut settings = far(seed, nats, ms(1200), 0.15);
+    for link in [&mut settings.left_link, &mut settings.right_link, &mut settings.server_link] {
+        (link.up.jitter, link.down.jitter) = (ms(30), ms(30));
+    }
+    settings
+}
+
+fn kind_of(name: &str) -> NatKind {
+    match name {
+        "portrestricted" => NatKind::PortRestrictedCone,
+        "as" => NatKind::AddressSensitiveSymmetric,
+        "ps" | "psrandom" => NatKind::PortSensitiveSymmetric,
+        other => panic!("{other}"),
+    }
+}
+
+#[test]
+fn login_classification_and_each_method_come_about_over_1200_ms_with_jitter_and_15_percent_loss() {
+    for (method, left, right, least) in [
+        (Method::Cone, "portrestricted", "portrestricted", 11),
+        (Method::Bubble, "as", "portrestricted", 11),
+        (Method::MultiBubble, "as", "portrestricted", 10),
+        (Method::Prediction, "ps", "ps", 8),
+        (Method::GiantStep, "ps", "ps", 6),
+        (Method::Birthday, "psrandom", "portrestricted", 8),
+    ] {
+        let (mut direct, mut known, runs) = (0, 0, 12);
+        for seed in 0..runs {
+            let mut settings = shaky(seed, (left, right));
+            (settings.config.method, settings.config.relay) = (Some(method), RelayPolicy::Never);
+            let mut pair = PairWorld::new(settings);
+            let report = pair.join();
+            assert!(report.ready, "{method:?}, seed {seed}: both are logged in, and the room is open");
+            let is = |host, name| u64::from(pair.player(host).nat.kind() == kind_of(name));
+            known += is(pair.left, left) + is(pair.right, right);
+            direct += u64::from(report.direct);
+        }
+        eprintln!("{method:?}: {direct} of {runs} direct, {known} of {} known", 2 * runs);
+        assert!(direct >= least, "{method:?}: {direct} of {runs}");
+        assert!(known >= 2 * runs - 1, "{method:?}: {known} NATs known of {}", 2 * runs);
     }
 }

@@ -1,5 +1,5 @@
-//! The pages name files, names in them and tests: they exist, where the pages say. Links between pages lead somewhere, and
-//! every method has its paragraph.
+//! The pages name files, names in them and tests: they exist, where the pages say. Links between pages lead somewhere, every
+//! method has its paragraph, and `docs/timing.md` has every short constant.
 
 #![allow(clippy::unwrap_used)]
 
@@ -225,4 +225,74 @@ fn every_link_between_the_pages_leads_somewhere() {
     }
     assert!(dead.is_empty(), "links that lead nowhere:\n{}", dead.join("\n"));
     assert!(links >= 60, "{links} links");
+}
+
+/// The shortest time that is spelled out in this line, in milliseconds.
+fn milliseconds(line: &str) -> Option<u64> {
+    [("Duration::from_millis(", 1), ("Duration::from_secs(", 1000)]
+        .into_iter()
+        .flat_map(|(call, unit)| line.split(call).skip(1).map(move |rest| (rest, unit)))
+        .filter_map(|(rest, unit)| Some(rest.split(')').next()?.replace('_', "").parse::<u64>().ok()? * unit))
+        .min()
+}
+
+/// What the time in this line is called: the constant, or else the field.
+fn name_of(lines: &[&str], at: usize) -> String {
+    for line in lines[..=at].iter().rev() {
+        if let Some((_, rest)) = line.split_once("const ")
+            && let Some((name, _)) = rest.split_once(':')
+        {
+            return name.into();
+        }
+        if line.contains("fn ") {
+            break;
+        }
+    }
+    let line = lines[at].trim();
+    line.split_once(": Duration::").map_or(line, |(field, _)| field).into()
+}
+
+#[test]
+fn every_constant_under_two_seconds_stands_in_the_page_of_times_with_its_reason() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let page = std::fs::read_to_string(root.join("docs/timing.md")).unwrap();
+    let mut named: BTreeSet<(String, String)> = BTreeSet::new();
+    for row in page.lines().filter(|line| line.starts_with("| `")) {
+        let columns: Vec<&str> = row.trim_matches('|').split(" | ").map(str::trim).collect();
+        let [file, name, value, why] = columns[..] else { panic!("{row}") };
+        assert!(!value.is_empty() && why.len() > 10, "{row}");
+        named.insert((file.trim_matches('`').into(), name.trim_matches('`').into()));
+    }
+    let mut found = BTreeSet::new();
+    let mut missing = Vec::new();
+    for part in ["traversal/src", "lobby_server/src/server", "plugin/src"] {
+        let mut files = Vec::new();
+        sources(&root.join(part), &mut files);
+        let of_tests = |path: &Path| {
+            let name = path.file_stem().unwrap().to_string_lossy();
+            path.components().any(|part| part.as_os_str() == "tests")
+                || name.ends_with("tests")
+                || ["model", "fake"].contains(&name.as_ref())
+        };
+        for (path, text) in files.iter().filter(|(path, _)| !of_tests(path)) {
+            let lines: Vec<&str> = text.lines().take_while(|line| !line.starts_with("mod tests {")).collect();
+            for (at, line) in lines.iter().enumerate() {
+                let code = !line.trim_start().starts_with("//");
+                if code && milliseconds(line).is_some_and(|ms| ms < 2000) {
+                    let name = name_of(&lines, at);
+                    let row = named.iter().find(|(file, of)| path.ends_with(file) && *of == name);
+                    match row {
+                        Some(row) => drop(found.insert(row.clone())),
+                        None => missing.push(format!("{}: {name}", path.display())),
+                    }
+                }
+            }
+        }
+    }
+    assert!(
+        missing.is_empty(),
+        "say in docs/timing.md why the network has no part in it:\n{}",
+        missing.join("\n")
+    );
+    assert_eq!(found, named, "what is not there any more has no row");
 }

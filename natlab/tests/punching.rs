@@ -7,7 +7,7 @@ use std::time::Duration;
 use natlab::nat::NatSpec;
 use natlab::scenario::{Draw, JoinMoment, PairSettings, PairWorld};
 use traversal_core::wire::message::Method;
-use traversal_core::{AgentConfig, Detect, RelayPolicy};
+use traversal_core::{AgentConfig, Command, Detect, Event, RelayPolicy};
 
 /// Tidy worlds of the matrix, joined when both NATs are known, but for what is given here.
 struct Worlds {
@@ -65,6 +65,48 @@ fn m24_n_can_be_set() {
         let most = report.left.sockets.max(report.right.sockets);
         assert!((22..=24).contains(&most), "the game's, a probe's and n: {most}");
     }
+}
+
+/// The request to enter a room tells nothing of ports. They are seen after the host's yes, by a call and an answer from new
+/// ports, so a host may take its time: in ten seconds each of these counters goes on by 200, farther than M24's n reaches.
+#[test]
+fn m23_a_host_that_takes_its_time_to_allow_a_join_costs_the_prediction_nothing() {
+    let mut direct = 0;
+    for seed in 1..=10 {
+        let mut worlds = Worlds::new(1).forced(Method::Prediction).delay(50);
+        worlds.draw.cross = Some(20.0);
+        let mut settings = worlds.settings(seed, "ps", "ps");
+        settings.auto_allow = false;
+        let mut pair = PairWorld::new(settings);
+        let (left, right) = (pair.left, pair.right);
+        pair.act(left, |player, _| player.silent = true);
+        assert!(pair.prepare(), "seed {seed}");
+        pair.request();
+        let asked = |pair: &PairWorld| {
+            let mut events = pair.player(left).events.iter();
+            events.find_map(|(_, event)| match event {
+                Event::JoinRequest { join, .. } => Some(*join),
+                _ => None,
+            })
+        };
+        assert!(pair.wait(Duration::from_secs(5), |pair| asked(pair).is_some()), "seed {seed}");
+        let join = asked(&pair).unwrap();
+        let end = pair.world.now() + Duration::from_secs(10);
+        pair.world.run_until(end);
+        assert!(!pair.is_direct());
+        pair.act(left, |player, now| {
+            player.silent = false;
+            player.command(now, Command::AnswerJoin { join, allow: true, reason: String::new() });
+        });
+        let yes = pair.world.now();
+        if pair.wait(Duration::from_secs(10), PairWorld::is_direct) {
+            let took = pair.world.now() - yes;
+            // The yes and the plan, the call, its answer and the meeting: four round trips, and one try more.
+            direct += u64::from(took <= Duration::from_millis(800));
+        }
+        assert!(pair.player(right).refusals.is_empty());
+    }
+    assert!(direct >= 9, "{direct} of 10 within eight round trips of the yes");
 }
 
 /// RFC 4787 section 4.2.1: the inner port is kept while it is free, for each destination anew.

@@ -62,7 +62,8 @@ pub struct TraversalConfig {
     /// Where it is kept what was measured in which network, so that a join right after the next start has something to go
     /// by. Everything is measured all the same.
     pub kept_profiles: KeptProfiles,
-    /// The agent's further settings: LAN, relay, TCP, method, detection, caps, timeouts. Its `game`, `game_protocol`,
+    /// The agent's further settings: LAN, relay, TCP, method, detection, what is known of the NATs beforehand (its `manual`,
+    /// `bubble_targets` and M24's `ports_ahead`), caps, timeouts. Its `game`, `game_protocol`,
     /// `name`, `token` and `server_keys` are replaced by the fields above.
     pub agent: AgentConfig,
     /// How game data travels.
@@ -76,8 +77,9 @@ pub struct TraversalConfig {
     pub renet_send_period: Duration,
     /// How names are resolved.
     pub resolver: Arc<dyn Resolve>,
-    /// How long the resolver may take before the lobby counts as unresolvable; in the background it is waited for
-    /// longer. Twice the 1.5 s a stub resolver commonly waits for an answer, and a reserve.
+    /// How long the resolver may take before the lobby counts as unresolvable (default 3.5 s: twice the 1.5 s a stub resolver
+    /// commonly waits for an answer, and a reserve); twice as long as its former answers took, where those took longer. In
+    /// the background it is waited for beyond that, and a late answer counts.
     pub resolve_timeout: Duration,
     /// How often the machine's own addresses are looked at.
     pub local_address_period: Duration,

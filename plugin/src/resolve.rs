@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use mio::Waker;
 use traversal_core::address::canonical;
+use traversal_core::classify::RttEstimate;
 
 use crate::config::DEFAULT_PORT;
 
@@ -40,6 +41,8 @@ const RETRY_MIN: Duration = Duration::from_secs(2);
 const RETRY_MAX: Duration = Duration::from_secs(15);
 /// A name is not resolved anew more often than so while its server does not answer.
 const REFRESH: Duration = Duration::from_secs(10);
+/// Answers of a slow resolver that are waited for, as long as its former ones took.
+const ANSWERS: u32 = 2;
 /// Addresses that are tried at a time; those of names with more get their turn when these do not answer.
 const MAX_ADDRESSES: usize = 16;
 
@@ -84,6 +87,7 @@ struct Pending {
     open: usize,
     found: Vec<Vec<SocketAddr>>,
     errors: Vec<String>,
+    since: Instant,
     deadline: Instant,
     reported: bool,
 }
@@ -92,6 +96,8 @@ struct Pending {
 pub(crate) struct Names {
     resolver: Arc<dyn Resolve>,
     timeout: Duration,
+    /// How long the resolver takes: one behind a far or lossy link is given its time from its first answer on.
+    timing: RttEstimate,
     waker: Arc<Waker>,
     threads: Arc<AtomicUsize>,
     v6: bool,
@@ -110,6 +116,7 @@ impl Names {
         Self {
             resolver,
             timeout,
+            timing: RttEstimate::default(),
             waker,
             threads: Arc::default(),
             v6,
@@ -181,7 +188,8 @@ impl Names {
             open: 0,
             found: vec![Vec::new(); self.targets.len()],
             errors: Vec::new(),
-            deadline: now + self.timeout,
+            since: now,
+            deadline: now + self.timing.at_least(self.timeout, ANSWERS),
             reported: false,
         };
         for (index, target) in self.targets.iter().enumerate() {
@@ -235,6 +243,7 @@ impl Names {
         let pending = self.pending.as_mut()?;
         while let Ok((index, result)) = pending.answers.try_recv() {
             pending.open -= 1;
+            self.timing.sample(now.saturating_duration_since(pending.since));
             match (result, pending.found.get_mut(index)) {
                 (Ok(addresses), Some(found)) if !addresses.is_empty() => *found = addresses,
                 (Ok(_), _) => pending.errors.push("it has no address".into()),
@@ -256,7 +265,8 @@ impl Names {
         let reason = if !seen.is_empty() || !pending.errors.is_empty() {
             pending.errors.join("; ")
         } else if pending.open > 0 {
-            format!("the resolver did not answer within {:.1} s", self.timeout.as_secs_f32())
+            let waited = pending.deadline.saturating_duration_since(pending.since);
+            format!("the resolver did not answer within {:.1} s", waited.as_secs_f32())
         } else {
             "it has only addresses that this machine cannot reach".into()
         };
@@ -368,6 +378,27 @@ mod tests {
         let late = names.poll(start + Duration::from_secs(3));
         assert!(matches!(&late, Some(Resolved::Failed { reason, .. }) if reason.contains("did not answer")));
         assert_eq!(names.poll(start + Duration::from_secs(4)), None, "said once");
+    }
+
+    #[test]
+    fn a_resolver_that_was_slow_is_given_its_time_the_next_time() {
+        let all: Vec<SocketAddr> = vec!["192.0.2.1:7".parse().unwrap()];
+        let (mut names, mut poll) = names(Arc::new(Fixed(all.clone())));
+        let start = Instant::now();
+        // The answer is there at once, and looked at five seconds later.
+        let server = ["lobby.test:7".to_owned()];
+        let slow = start + Duration::from_secs(5);
+        let resolved = names.connect(start, &server).is_none().then(|| {
+            woken(&mut poll);
+            names.poll(slow)
+        });
+        if let Some(resolved) = resolved {
+            assert_eq!(resolved, Some(Resolved::Addresses(all)), "a late answer counts");
+            names.resolver = Arc::new(Silent);
+            assert_eq!(names.connect(slow, &server), None);
+            let deadline = names.timeout().unwrap();
+            assert!(deadline >= slow + Duration::from_secs(10), "{:?}", deadline - slow);
+        }
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! The punching of one match: which methods run, what they may spend, and whose sockets are whose.
 
+mod orders;
+mod replanning;
 mod turn;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -8,9 +10,6 @@ use std::time::{Duration, Instant};
 
 use rand_chacha::rand_core::RngCore;
 
-use crate::api::SocketId;
-use crate::classify::RttEstimate;
-use crate::config::{AgentConfig, RelayPolicy};
 use crate::cx::Cx;
 use crate::failure::Tried;
 use crate::id::MatchId;
@@ -18,17 +17,15 @@ use crate::login::{LobbyLink, ProbeSeen};
 use crate::nat::{FilteringBehavior, NatProfile};
 use crate::plan::starts_together;
 use crate::punch::{
-    Budget, Ledger, Progress, PunchContext, PunchInput, PunchOrder, Puncher, Slot, Spending, Verdict,
-    edition_of, expected_time, puncher,
+    Budget, Ledger, Progress, PunchContext, PunchInput, Puncher, Slot, Spending, Verdict, expected_time,
+    puncher,
 };
 use crate::sockets::{Owner, Sockets};
 use crate::timer::earliest;
-use crate::wire::Kind;
-use crate::wire::message::{
-    Facts, Frame, Method, PlannedMethod, Probe, PunchPlan, Replan, SprayTurn, ToServer,
-};
+use crate::wire::message::{Facts, Method, PlannedMethod, PunchPlan, SprayTurn};
 use crate::wire::port_report::PortReport;
 
+use replanning::methods_of;
 use turn::Turn;
 
 /// What a match needs of the agent beside [`Cx`].
@@ -80,54 +77,11 @@ struct Running {
     before: u32,
 }
 
-/// What an agent with these settings tries of a plan's methods.
-fn methods_of(config: &AgentConfig, planned: &[PlannedMethod], edition: u8) -> Vec<PlannedMethod> {
-    match config.method {
-        _ if config.relay == RelayPolicy::Only => Vec::new(),
-        Some(forced) => {
-            let known = planned.iter().find(|planned| planned.method == forced).copied();
-            vec![known.unwrap_or(PlannedMethod { method: forced, since: edition })]
-        }
-        None => {
-            let mut methods: Vec<PlannedMethod> = Vec::with_capacity(planned.len());
-            for planned in planned {
-                // One of each, whatever a server says.
-                if methods.iter().all(|known| known.method != planned.method) {
-                    methods.push(*planned);
-                }
-            }
-            methods
-        }
-    }
-}
-
-/// The try that facts are about.
-fn round_of(facts: &Facts) -> Option<u16> {
-    match facts {
-        Facts::Range { round, .. }
-        | Facts::Newest { round, .. }
-        | Facts::Kept { round, .. }
-        | Facts::OpenRange { round, .. } => Some(*round),
-        Facts::PeerPublic(_) => None,
-    }
-}
-
-/// A test that a puncher wants sent.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Spray {
-    pub(crate) socket: SocketId,
-    pub(crate) to: SocketAddr,
-    pub(crate) ttl: Option<u8>,
-    pub(crate) method: Method,
-}
-
 impl Attempt {
     pub(crate) fn new(cx: &mut Cx<'_>, plan: &PunchPlan, link: &mut LobbyLink) -> Self {
-        let (servers, rtt) = link.online().map_or((Vec::new(), None), |online| {
-            (online.welcome.probe_targets.clone(), online.session.rtt())
-        });
+        let rtt = link.timing();
+        let servers = link.online().map(|online| online.welcome.probe_targets.clone()).unwrap_or_default();
         let seed = cx.rng.next_u64();
-        let rtt = RttEstimate::new(rtt);
         let first = |method: &Method| PlannedMethod { method: *method, since: 0 };
         let methods = methods_of(cx.config, &plan.methods.iter().map(first).collect::<Vec<_>>(), 0);
         Self {
@@ -153,57 +107,6 @@ impl Attempt {
     /// The plan that runs.
     pub(crate) fn edition(&self) -> u8 {
         self.context.edition
-    }
-
-    /// Better facts for what starts later; what runs goes on, since the other side does, too.
-    pub(crate) fn learn(&mut self, better: &Replan) {
-        (self.context.own, self.context.peer) = (better.own_nat, better.peer_nat);
-    }
-
-    /// Follows a better plan from now on: what it goes on with goes on, what it does not have stops, the rest begins. What
-    /// was spent stays spent. Returns how long a turn was waited for.
-    pub(crate) fn replan(&mut self, cx: &Cx<'_>, better: &Replan) -> Duration {
-        let waited = self.waited(cx.now);
-        self.learn(better);
-        self.context.role = better.role;
-        self.context.edition = better.edition;
-        self.methods = methods_of(cx.config, &better.methods, better.edition);
-        let methods = std::mem::take(&mut self.methods);
-        self.stop_running_if(cx.now, |planned| !methods.contains(&planned));
-        let begins = |planned: &&PlannedMethod| {
-            let runs = self.running.iter().any(|running| running.planned == **planned);
-            planned.method != Method::Cone && !runs && !self.done.contains(planned)
-        };
-        self.waiting = methods.iter().filter(begins).copied().collect();
-        self.methods = methods;
-        self.turn = Turn::of(cx.now, self.methods.first().map(|planned| planned.method));
-        self.switch_at = None;
-        self.over = false;
-        waited
-    }
-
-    /// A socket of this name belongs to a method that runs.
-    pub(crate) fn uses(&self, method: Method, slot: u16) -> bool {
-        let mut running = self.running.iter().map(|running| running.planned);
-        running.any(|planned| planned.method == method && planned.since == edition_of(slot))
-    }
-
-    /// The attempt is over, and the next one may send as much again, but not to more targets.
-    pub(crate) fn renew(&mut self, now: Instant) {
-        if self.over {
-            self.spending.renew();
-            self.started = now;
-            self.tried.clear();
-        }
-    }
-
-    /// Facts for this plan that came before it; to be given once its methods run.
-    pub(crate) fn facts_in_time(&mut self) -> VecDeque<Facts> {
-        let edition = self.context.edition;
-        let in_time = |facts: &Facts| round_of(facts).is_none_or(|round| edition_of(round) <= edition);
-        let (now, later) = self.early.drain(..).partition(in_time);
-        self.early = later;
-        now
     }
 
     /// There is nothing to try.
@@ -234,7 +137,7 @@ impl Attempt {
         let running = if running > 0.0 { running } else { need(Method::Cone) };
         let waiting: f64 = self.waiting.iter().map(|planned| need(planned.method)).sum();
         let left = deadline.saturating_duration_since(now);
-        left.mul_f64(running / (running + waiting)).max(self.context.rtt.overdue() * 4)
+        left.mul_f64(running / (running + waiting)).max(expected_time(Method::Cone, &self.context))
     }
 
     /// Starts what is due to start.
@@ -368,19 +271,6 @@ impl Attempt {
         true
     }
 
-    pub(crate) fn handle_facts(&mut self, now: Instant, facts: &Facts) {
-        if round_of(facts).is_some_and(|round| edition_of(round) > self.context.edition) {
-            if self.early.len() >= EARLY {
-                self.early.pop_front();
-            }
-            return self.early.push_back(facts.clone());
-        }
-        if let Facts::PeerPublic(addresses) = facts {
-            self.context.peer_public.clone_from(addresses);
-        }
-        self.tell(now, PunchInput::Facts(facts), |_| true);
-    }
-
     pub(crate) fn handle_datagram(&mut self, now: Instant, owner: Option<Owner>, from: SocketAddr) {
         match owner {
             Some(Owner::Match(_, method, slot)) => {
@@ -397,87 +287,6 @@ impl Attempt {
                 running.puncher.handle(now, PunchInput::Timeout);
             }
         }
-    }
-
-    /// Carries out what the punchers want, up to the next test, which is the caller's to seal. `in_use`: sockets that
-    /// are not to be closed.
-    pub(crate) fn poll(
-        &mut self,
-        cx: &mut Cx<'_>,
-        hands: &mut Hands<'_>,
-        in_use: &[SocketId],
-    ) -> Option<Spray> {
-        let match_id = self.match_id;
-        let v6 = self.context.servers.first().is_some_and(SocketAddr::is_ipv6);
-        for running in &mut self.running {
-            let method = running.puncher.method();
-            let owner = |slot| Owner::Match(match_id, method, slot);
-            loop {
-                let mut ledger = Ledger { budget: hands.budget, attempt: &mut self.spending };
-                let Some(order) = running.puncher.poll_order(cx.now, &mut ledger) else { break };
-                match order {
-                    PunchOrder::OpenSocket { slot } => hands.sockets.open(cx, owner(slot), v6),
-                    PunchOrder::CloseSocket { slot } => {
-                        let used = hands.sockets.get(owner(slot)).is_some_and(|(id, _)| in_use.contains(&id));
-                        if !used {
-                            hands.sockets.close(cx, owner(slot));
-                        }
-                    }
-                    PunchOrder::Test { slot, to, ttl } => {
-                        let socket = match slot {
-                            Slot::Main => cx.main.towards(to),
-                            Slot::Own(slot) => hands.sockets.get(owner(slot)).map(|(socket, _)| socket),
-                        };
-                        if let Some(socket) = socket {
-                            return Some(Spray { socket, to, ttl, method });
-                        }
-                    }
-                    PunchOrder::Probe { slot, to, purpose, tag } => {
-                        let socket = match slot {
-                            Slot::Main => cx.main.towards(to),
-                            Slot::Own(slot) => hands.sockets.get(owner(slot)).map(|(socket, _)| socket),
-                        };
-                        let wire_tag = hands.sockets.next_probe_tag();
-                        self.probes.insert(wire_tag, (method, tag));
-                        let frame = Frame::Probe(Probe { tag: wire_tag, purpose });
-                        let sealed = hands
-                            .link
-                            .online()
-                            .and_then(|online| online.session.seal(cx.now, Kind::Probe, &frame));
-                        if let (Some(socket), Some(datagram)) = (socket, sealed) {
-                            cx.transmit(socket, to, datagram);
-                        }
-                    }
-                    PunchOrder::TellKept { round, ports } => {
-                        if let Some(online) = hands.link.online() {
-                            let _ =
-                                online.session.send(cx.now, ToServer::KeptPorts { match_id, round, ports });
-                            hands.link.drain(cx);
-                        }
-                    }
-                    PunchOrder::Report { facts, tags } => {
-                        let report = |tag| {
-                            self.reports
-                                .iter()
-                                .rev()
-                                .find(|(of, _)| *of == (method, tag))
-                                .map(|(_, report)| *report)
-                        };
-                        if let (Facts::Range { round, step, .. }, [Some(first), Some(last)]) =
-                            (facts, tags.map(report))
-                            && let Some(online) = hands.link.online()
-                        {
-                            let reports = [first, last];
-                            let claim = ToServer::ClaimRange { match_id, round, step, reports };
-                            // Full only when the server has not answered for long; it will be noticed as lost.
-                            let _ = online.session.send(cx.now, claim);
-                            hands.link.drain(cx);
-                        }
-                    }
-                }
-            }
-        }
-        None
     }
 
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {

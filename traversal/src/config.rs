@@ -7,6 +7,9 @@ use crate::kept::KeptProfile;
 use crate::secret::Secret;
 use crate::wire::message::Method;
 
+/// The most that [`AgentConfig::ports_ahead`] may be: half of what may leave in a second.
+pub const MOST_PORTS_AHEAD: u16 = 96;
+
 /// Settings of a player's agent.
 #[derive(Clone, Debug)]
 pub struct AgentConfig {
@@ -74,7 +77,7 @@ pub struct AgentConfig {
     /// Every second try does without, so that it is never needed.
     pub opener_ttl: Option<u8>,
     /// M24's n: how many ports further than it was last seen this player's NAT is expected to be when the two meet by
-    /// predicted ports, and so how many packets this side sends in a row, 1 to 96. `None`: from the measured rate of
+    /// predicted ports, and so how many packets this side sends in a row, 1 to [`MOST_PORTS_AHEAD`]. `None`: from the measured rate of
     /// foreign ports and the round trips of both sides; about 10 (S4's own number) where neither is known.
     pub ports_ahead: Option<u16>,
     /// What this player sends at the most, whatever a server or peer asks.

@@ -101,7 +101,7 @@ impl Detection {
         let config = ClassifierConfig {
             targets: online.welcome.probe_targets.clone(),
             local: cx.local.to_vec(),
-            rtt: online.session.rtt(),
+            rtt: online.session.timing(),
             step_rule: StepRule::default(),
         };
         self.classifier = Some(Classifier::new(cx.now, config));

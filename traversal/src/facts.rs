@@ -19,6 +19,8 @@ pub const MAX_STEP: i32 = 4096;
 /// The highest rate of foreign ports that can be set, per second. Carriers' NATs were seen with 1,000; at ten times that
 /// the whole port space is used up in 6 s.
 pub const MAX_FOREIGN_RATE: f32 = 10_000.0;
+/// The least that may be set for the life of an idle mapping.
+const MIN_TIMEOUT: Duration = Duration::from_secs(1);
 /// The longest life of an idle mapping that can be set: no NAT is known that keeps one for longer than a day.
 pub const MAX_TIMEOUT: Duration = Duration::from_secs(86_400);
 /// Bubble targets that can be set. Each is tested eight times within the first second, so they take a third of what may be
@@ -155,7 +157,7 @@ impl NatFacts {
             return Err(FactError::ForeignRate(rate.to_string()));
         }
         match self.timeout {
-            Some(timeout) if !(Duration::from_secs(1)..=MAX_TIMEOUT).contains(&timeout) => {
+            Some(timeout) if !(MIN_TIMEOUT..=MAX_TIMEOUT).contains(&timeout) => {
                 Err(FactError::Timeout(timeout))
             }
             _ => Ok(()),

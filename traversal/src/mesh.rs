@@ -4,13 +4,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
+use crate::classify::RttEstimate;
 use crate::id::PlayerId;
 
-/// Plans and lists of members may overtake each other; what is missing after so long was not sent.
+/// Plans and lists of members may overtake each other; what is missing after so long was not sent. Where the server takes
+/// long to answer, the time of [`ANSWERS`]: a message that was lost comes again after one, or after two more.
 const SETTLE: Duration = Duration::from_secs(3);
 /// From the loss to the first wish, and between wishes: more than the server takes to see that a player is silent, so
-/// that nobody waits for one who is gone.
+/// that nobody waits for one who is gone. Or the time of [`ANSWERS`].
 const RETRY: Duration = Duration::from_secs(9);
+/// See [`SETTLE`].
+const ANSWERS: u32 = 4;
 /// Wishes for one player.
 const TRIES: u8 = 4;
 
@@ -31,10 +35,10 @@ struct Ask {
 }
 
 impl Mesh {
-    /// Who is inside now, the host first.
+    /// Who is inside now, the host first. `timing`: how long the server takes to answer.
     pub(crate) fn members(
         &mut self,
-        now: Instant,
+        (now, timing): (Instant, RttEstimate),
         own: PlayerId,
         members: &[PlayerId],
         is_live: impl Fn(PlayerId) -> bool,
@@ -45,7 +49,9 @@ impl Mesh {
         self.given_up.retain(|player| self.elders.contains(player));
         for player in self.elders.iter().filter(|player| !self.given_up.contains(player)) {
             if !is_live(*player) {
-                self.asks.entry(*player).or_insert(Ask { at: now + SETTLE, tries: 0 });
+                self.asks
+                    .entry(*player)
+                    .or_insert(Ask { at: now + timing.at_least(SETTLE, ANSWERS), tries: 0 });
             }
         }
     }
@@ -57,9 +63,9 @@ impl Mesh {
     }
 
     /// The channel to this player was lost.
-    pub(crate) fn lost(&mut self, now: Instant, player: PlayerId) {
+    pub(crate) fn lost(&mut self, (now, timing): (Instant, RttEstimate), player: PlayerId) {
         if self.elders.contains(&player) {
-            self.asks.insert(player, Ask { at: now + RETRY, tries: 0 });
+            self.asks.insert(player, Ask { at: now + timing.at_least(RETRY, ANSWERS), tries: 0 });
         }
     }
 
@@ -74,14 +80,14 @@ impl Mesh {
     /// The players to ask the server for now.
     pub(crate) fn handle_timeout(
         &mut self,
-        now: Instant,
+        (now, timing): (Instant, RttEstimate),
         is_live: impl Fn(PlayerId) -> bool,
     ) -> Vec<PlayerId> {
         self.asks.retain(|player, ask| ask.tries < TRIES && !is_live(*player));
         let mut wanted = Vec::new();
         for (player, ask) in self.asks.iter_mut().filter(|(_, ask)| ask.at <= now) {
             wanted.push(*player);
-            (ask.at, ask.tries) = (now + RETRY, ask.tries + 1);
+            (ask.at, ask.tries) = (now + timing.at_least(RETRY, ANSWERS), ask.tries + 1);
         }
         wanted
     }
@@ -100,14 +106,29 @@ mod tests {
     const B: PlayerId = PlayerId([2; 16]);
     const C: PlayerId = PlayerId([3; 16]);
 
+    fn near(now: Instant) -> (Instant, RttEstimate) {
+        (now, RttEstimate::of(Duration::from_millis(50)))
+    }
+
+    #[test]
+    fn a_far_server_is_given_the_time_to_repeat_what_was_lost() {
+        let now = Instant::now();
+        let mut timing = RttEstimate::of(Duration::from_millis(1200));
+        timing.sample(Duration::from_millis(1800));
+        let mut mesh = Mesh::default();
+        mesh.members((now, timing), B, &[HOST, A, B], |_| false);
+        assert!(mesh.handle_timeout((now + timing.overdue() * 3, timing), |_| false).is_empty());
+        assert_eq!(mesh.handle_timeout((now + timing.overdue() * 4, timing), |_| false), [A]);
+    }
+
     #[test]
     fn the_later_one_asks_for_the_earlier_one_and_nobody_for_the_host() {
         let now = Instant::now();
         let asked = |own: PlayerId| {
             let mut mesh = Mesh::default();
-            mesh.members(now, own, &[HOST, A, B, C], |_| false);
-            assert!(mesh.handle_timeout(now, |_| false).is_empty(), "plans may be on their way");
-            mesh.handle_timeout(now + SETTLE, |_| false)
+            mesh.members(near(now), own, &[HOST, A, B, C], |_| false);
+            assert!(mesh.handle_timeout(near(now), |_| false).is_empty(), "plans may be on their way");
+            mesh.handle_timeout(near(now + SETTLE), |_| false)
         };
         assert!(asked(HOST).is_empty() && asked(A).is_empty());
         assert_eq!(asked(B), [A]);
@@ -118,18 +139,18 @@ mod tests {
     fn only_what_is_missing_is_asked_for_and_not_for_ever() {
         let now = Instant::now();
         let mut mesh = Mesh::default();
-        mesh.members(now, C, &[HOST, A, B, C], |player| player == A);
+        mesh.members(near(now), C, &[HOST, A, B, C], |player| player == A);
         let mut at = now + SETTLE;
         for _ in 0..TRIES {
-            assert_eq!(mesh.handle_timeout(at, |_| false), [B]);
+            assert_eq!(mesh.handle_timeout(near(at), |_| false), [B]);
             at += RETRY;
         }
-        assert!(mesh.handle_timeout(at, |_| false).is_empty());
+        assert!(mesh.handle_timeout(near(at), |_| false).is_empty());
         assert_eq!(mesh.poll_timeout(), None);
-        mesh.lost(at, A);
-        mesh.lost(at, HOST);
-        assert!(mesh.handle_timeout(at, |_| false).is_empty());
-        assert_eq!(mesh.handle_timeout(at + RETRY, |_| false), [A]);
+        mesh.lost(near(at), A);
+        mesh.lost(near(at), HOST);
+        assert!(mesh.handle_timeout(near(at), |_| false).is_empty());
+        assert_eq!(mesh.handle_timeout(near(at + RETRY), |_| false), [A]);
         mesh.planned(A);
         assert_eq!(mesh.poll_timeout(), None);
     }
@@ -138,12 +159,12 @@ mod tests {
     fn what_cannot_be_or_is_not_wanted_is_left_alone() {
         let now = Instant::now();
         let mut mesh = Mesh::default();
-        mesh.members(now, B, &[HOST, A, B], |_| true);
+        mesh.members(near(now), B, &[HOST, A, B], |_| true);
         mesh.give_up(A);
-        mesh.members(now, B, &[HOST, A, B, C], |_| false);
+        mesh.members(near(now), B, &[HOST, A, B, C], |_| false);
         assert_eq!(mesh.poll_timeout(), None);
         // It left and came back: now it is the later one, and asks itself.
-        mesh.members(now, B, &[HOST, B, C, A], |_| false);
+        mesh.members(near(now), B, &[HOST, B, C, A], |_| false);
         assert_eq!(mesh.poll_timeout(), None);
     }
 }

@@ -1,9 +1,10 @@
 //! The ways to one player: test messages and confirmations (M30), the choice among them, and what keeps the chosen
 //! one alive.
 //!
-//! Here are the ways and their tests; `choice` picks among them, `address` tells what kind of way an address is.
+//! Here are their tests; `candidates` has the list of them, `choice` picks among them, `address` tells what kind of way an address is.
 
 mod address;
+mod candidates;
 mod choice;
 
 use std::net::SocketAddr;
@@ -12,10 +13,11 @@ use std::time::{Duration, Instant};
 use crate::api::{PathKind, SocketId};
 use crate::config::AgentConfig;
 use crate::open_tests::{OpenTest, OpenTests};
-use crate::pulse::{Doubt, Pulse};
+use crate::pulse::Doubt;
 use crate::timer::earliest;
 use crate::wire::message::Method;
 pub(crate) use address::kind_of;
+pub(crate) use candidates::Candidate;
 
 /// When test messages go to an address that has not confirmed, after the first: "repeat openers 3x at 20-50 ms", then
 /// ever slower, so that a lost one costs little and a dead address costs little. This is a pace, whatever the round trip:
@@ -50,35 +52,6 @@ const UPGRADE: [Duration; 5] = [
     Duration::from_secs(60),
     Duration::from_secs(300),
 ];
-
-/// One way.
-#[derive(Clone, Debug)]
-pub(crate) struct Candidate {
-    pub(crate) socket: SocketId,
-    pub(crate) remote: SocketAddr,
-    pub(crate) kind: PathKind,
-    pub(crate) method: Method,
-    /// The server named it: tested by our own clock. Others get one answer for each datagram that came from there, so
-    /// that a player who forges its source cannot turn us on anybody.
-    vouched: bool,
-    next_test: Option<Instant>,
-    tests: usize,
-    pub(crate) heard: Option<Instant>,
-    /// Whether what goes this way arrives.
-    pub(crate) pulse: Pulse,
-    confirmed: bool,
-}
-
-impl Candidate {
-    /// What was proven is old: test it again, if it ever was any good.
-    fn retry(&mut self, now: Instant) {
-        self.confirmed = false;
-        if self.vouched || self.heard.is_some() {
-            self.tests = 0;
-            self.next_test = Some(now);
-        }
-    }
-}
 
 /// What [`Paths::handle_timeout`] found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -153,72 +126,6 @@ impl Paths {
             upgrade: None,
             strikes: 0,
         }
-    }
-
-    /// An address that the server vouches for, to be tested from `at` on.
-    pub(crate) fn add(
-        &mut self,
-        at: Instant,
-        socket: SocketId,
-        remote: SocketAddr,
-        kind: PathKind,
-        method: Method,
-    ) {
-        if let Some(index) = self.find(socket, remote) {
-            let candidate = &mut self.candidates[index];
-            if !candidate.vouched {
-                candidate.vouched = true;
-                candidate.next_test = Some(at);
-            }
-        } else {
-            self.push(socket, remote, kind, method, Some(at));
-        }
-    }
-
-    fn push(
-        &mut self,
-        socket: SocketId,
-        remote: SocketAddr,
-        kind: PathKind,
-        method: Method,
-        next_test: Option<Instant>,
-    ) -> Option<usize> {
-        let vouched = next_test.is_some();
-        let candidate = Candidate {
-            socket,
-            remote,
-            kind,
-            method,
-            vouched,
-            next_test,
-            tests: 0,
-            heard: None,
-            pulse: Pulse::new(self.expected),
-            confirmed: false,
-        };
-        if self.candidates.len() < MAX_CANDIDATES {
-            self.candidates.push(candidate);
-            return Some(self.candidates.len() - 1);
-        }
-        let index = self.dispensable()?;
-        self.candidates[index] = candidate;
-        Some(index)
-    }
-
-    /// The way that was heard longest ago of those of which nothing has come: where each datagram of the other side
-    /// leaves by another port, the newest is the one that lasts.
-    fn dispensable(&self) -> Option<usize> {
-        (0..self.candidates.len())
-            .filter(|index| {
-                let candidate = &self.candidates[*index];
-                let idle = !candidate.confirmed && candidate.heard.is_some();
-                idle && candidate.kind != PathKind::Relay && self.selected != Some(*index)
-            })
-            .min_by_key(|index| self.candidates[*index].heard)
-    }
-
-    fn find(&self, socket: SocketId, remote: SocketAddr) -> Option<usize> {
-        self.candidates.iter().position(|candidate| candidate.socket == socket && candidate.remote == remote)
     }
 
     /// The relay may carry again: that is tried at once, if it is the way in use.

@@ -185,6 +185,11 @@ impl Peer {
         matches!(self.stage, PeerStage::Ended)
     }
 
+    /// How long an answer may take on the path in use.
+    pub(crate) fn answer_time(&self) -> Duration {
+        self.paths.selected().map_or(Duration::ZERO, |path| path.pulse.overdue())
+    }
+
     /// Something authentic arrived not longer ago than this.
     pub(crate) fn heard_within(&self, now: Instant, time: Duration) -> bool {
         self.is_connected() && now.saturating_duration_since(self.last_heard) <= time

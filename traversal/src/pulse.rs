@@ -7,11 +7,11 @@ use crate::classify::RttEstimate;
 
 /// Unanswered pings that are remembered: more of them tell nothing new.
 const REMEMBERED: usize = 16;
-/// A ping is not missed before that, however short the way: the other side answers when its thread runs.
+/// The least; a long way has its round trip and spread. A ping is not missed before that, however short the way: the other side answers when its thread runs.
 const PATIENCE: Duration = Duration::from_millis(100);
 /// On top of round trip and variance: the other side's time to answer, which is its machine's, not the network's.
 const SLACK: Duration = Duration::from_millis(40);
-/// While no answer has told the round trip, and nothing is known of the way to the server either.
+/// While no answer has told the round trip; more where what is known of the ways to the server says so.
 const UNKNOWN: Duration = Duration::from_millis(300);
 /// Share of pings that are lost where nothing is known, and the least that is counted with: 10 % loss each way.
 const USUAL_LOSS: f32 = 0.19;

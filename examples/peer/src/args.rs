@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use bevy_traversal::traversal_core::config::MOST_PORTS_AHEAD;
 use bevy_traversal::{BubbleTargets, Detect, MappingProtocol, Method, ServerKey};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use headless::args::{RelayArg, seconds};
@@ -165,6 +166,10 @@ pub(crate) struct Game {
     /// forwards to it, for example
     #[arg(long, value_name = "PORT[-PORT]")]
     pub(crate) bubble_target: Option<BubbleTargets>,
+    /// How many ports further than it was last seen the own NAT is expected to be when two such NATs meet by predicted
+    /// ports (M24's n) [default: from the measured rate and the round trips]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=i64::from(MOST_PORTS_AHEAD)))]
+    pub(crate) ports_ahead: Option<u16>,
     /// What carries renet
     #[arg(long, value_enum, default_value_t = TransportArg::Sealed)]
     pub(crate) transport: TransportArg,

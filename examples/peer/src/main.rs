@@ -109,7 +109,30 @@ fn config(common: &Common, game: Option<&Game>, (stock, manual): (bool, NatFacts
         agent.method = game.method.into();
         agent.lan = !game.no_lan;
         agent.bubble_targets.clone_from(&game.bubble_target);
+        agent.ports_ahead = game.ports_ahead;
         config.stall_timeout = game.stall_timeout;
     }
     TraversalConfig { agent, ..config }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(options: &str) -> Result<AgentConfig, String> {
+        let line = format!("peer join --lobby 192.0.2.1 --room r {options}");
+        let cli = Cli::try_parse_from(line.split_whitespace()).map_err(|error| error.to_string())?;
+        let Sub::Join { common, game, .. } = &cli.command else { return Err("another command".into()) };
+        Ok(config(common, Some(game), (false, NatFacts::NONE)).agent)
+    }
+
+    #[test]
+    fn m24_n_gets_into_the_agents_settings_and_is_refused_where_it_cannot_be() {
+        assert_eq!(parsed("").map(|agent| agent.ports_ahead), Ok(None));
+        assert_eq!(parsed("--ports-ahead 20").map(|agent| agent.ports_ahead), Ok(Some(20)));
+        for bad in ["0", "97", "ten"] {
+            let refused = parsed(&format!("--ports-ahead {bad}")).expect_err(bad);
+            assert!(refused.contains("--ports-ahead"), "{refused}");
+        }
+    }
 }

@@ -22,6 +22,8 @@ const KILOBYTES: RangeInclusive<u64> = 1..=12_500_000;
 const RELAY_LIFETIME: RangeInclusive<u64> = 60..=30 * 24 * 3600;
 /// Two keepalives of a player (each 5 s or more apart) may be lost; who is silent for ten minutes is gone.
 const SESSION_TIMEOUT: RangeInclusive<u64> = 10..=600;
+/// A near player logs in within a second, and no network takes two minutes.
+const TCP_LOGIN_TIMEOUT: RangeInclusive<u64> = 1..=120;
 /// No pool of a NAT is wider than the blocks that registries gave out: /8 of IPv4, /16 of IPv6.
 const MASK_V4: RangeInclusive<u64> = 8..=32;
 const MASK_V6: RangeInclusive<u64> = 16..=128;
@@ -45,6 +47,7 @@ fn numbers(settings: &Settings) -> Result<(), ConfigError> {
     number("session_timeout_s", of.session_timeout_s, SESSION_TIMEOUT)?;
     number("max_tcp", of.max_tcp as u64, MANY)?;
     number("max_tcp_per_address", of.max_tcp_per_address as u64, MANY)?;
+    number("tcp_login_timeout_s", of.tcp_login_timeout_s, TCP_LOGIN_TIMEOUT)?;
     number("max_sessions", of.max_sessions as u64, MANY)?;
     number("max_sessions_per_address", of.max_sessions_per_address as u64, MANY)?;
     number("max_rooms", of.max_rooms as u64, MANY)?;
@@ -187,7 +190,7 @@ mod tests {
 
     #[test]
     fn a_value_outside_its_range_is_refused_and_the_rule_is_said() {
-        let cases: [(Change, &str); 29] = [
+        let cases: [(Change, &str); 30] = [
             (|s| s.registry = "redis://x".into(), "memory"),
             (|s| s.session_timeout_s = 9, "10 to 600"),
             (|s| s.session_timeout_s = u64::MAX, "10 to 600"),
@@ -199,6 +202,7 @@ mod tests {
             (|s| s.relay_total_kilobytes_per_s = 511, "at least relay_kilobytes_per_s"),
             (|s| s.max_tcp = 0, "max_tcp is 0: from 1"),
             (|s| s.max_tcp_per_address = 0, "max_tcp_per_address"),
+            (|s| s.tcp_login_timeout_s = 0, "tcp_login_timeout_s is 0: from 1 to 120"),
             (|s| s.max_sessions = 0, "max_sessions is 0"),
             (|s| s.max_sessions = usize::MAX, "to 1000000"),
             (|s| s.max_sessions_per_address = 0, "max_sessions_per_address"),

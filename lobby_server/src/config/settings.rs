@@ -93,6 +93,9 @@ pub struct Settings {
     pub max_tcp: usize,
     /// TCP connections of one IPv4 address or IPv6 /64: a school or an office has many players behind one.
     pub max_tcp_per_address: usize,
+    /// Seconds until a TCP connection must have logged in (default 30). A login takes three round trips over it, of 5 s at the
+    /// most, and twice that where something has to be sent again.
+    pub tcp_login_timeout_s: u64,
     /// Seconds of silence after which a session is over.
     pub session_timeout_s: u64,
     /// See [`ServerConfig::max_sessions`].
@@ -135,6 +138,7 @@ impl Default for Settings {
             no_tcp: false,
             max_tcp: 2000,
             max_tcp_per_address: 128,
+            tcp_login_timeout_s: 30,
             session_timeout_s: core.session_timeout.as_secs(),
             max_sessions: core.max_sessions,
             max_sessions_per_address: core.max_sessions_per_address,
@@ -148,7 +152,7 @@ impl Default for Settings {
 }
 
 /// Keys that may stand in the environment: other `LOBBY_*` variables (Kubernetes makes some) are not ours.
-pub(crate) const KEYS: [&str; 28] = [
+pub(crate) const KEYS: [&str; 29] = [
     "bind",
     "second_address",
     "second_port",
@@ -169,6 +173,7 @@ pub(crate) const KEYS: [&str; 28] = [
     "no_tcp",
     "max_tcp",
     "max_tcp_per_address",
+    "tcp_login_timeout_s",
     "session_timeout_s",
     "max_sessions",
     "max_sessions_per_address",

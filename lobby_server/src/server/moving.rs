@@ -18,6 +18,8 @@ const LEFT: Duration = Duration::from_secs(1);
 /// What proves the address of a session, and that in the other family.
 const SESSION: &[u8] = b"session";
 pub(super) const OTHER_FAMILY: &[u8] = b"other family";
+/// Between two challenges to one address. It bounds what is sent there, and waits for nothing: the token stays the same.
+const CHALLENGE_AGAIN: Duration = Duration::from_millis(200);
 /// A challenge may be answered for one to two of these.
 const PATH_EPOCH: Duration = Duration::from_secs(10);
 
@@ -131,13 +133,9 @@ impl Server {
             self.census.turn(id, (route.socket, route.peer));
             return;
         }
-        // Bounds what is sent there, and waits for nothing: the token stays the same.
-        let again = Duration::from_millis(200);
-        if client
-            .challenge
-            .as_ref()
-            .is_some_and(|open| open.route == route && now.saturating_duration_since(open.sent) < again)
-        {
+        if client.challenge.as_ref().is_some_and(|open| {
+            open.route == route && now.saturating_duration_since(open.sent) < CHALLENGE_AGAIN
+        }) {
             return;
         }
         client.challenge = Some(Challenge { route, sent: now });

@@ -353,7 +353,7 @@ impl Server {
                 Some(_) => client.profile.with_mapped_port(),
                 None => NatProfile { udp_blocked: over_stream, ..client.profile },
             },
-            rtt: client.session.rtt(),
+            timing: client.session.timing(),
         })
     }
 }

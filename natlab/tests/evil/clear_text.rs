@@ -72,7 +72,7 @@ fn a_plan_that_comes_again_after_its_match_makes_no_keys_again() {
         no_relay: None,
         epoch: 0,
         mesh: false,
-        peer_rtt_ms: None,
+        peer_rtt: None,
         peer_key: identity_of(1).public_key(),
     };
     let plans = |stage: &Stage| {

@@ -19,7 +19,7 @@ use traversal_core::failure::FailureReason;
 use traversal_core::id::MatchId;
 use traversal_core::nat::{Confidence, FilteringBehavior, MappingBehavior, NatProfile, PortAllocation};
 use traversal_core::wire::message::{
-    Facts, Method, PlannedMethod, PunchPlan, RelayGrant, Replan, Role, ToPlayer,
+    Facts, Method, PlannedMethod, PunchPlan, RelayGrant, Replan, Role, RoundTrip, ToPlayer,
 };
 use traversal_core::{Caps, Event};
 
@@ -129,7 +129,7 @@ fn plan(rng: &mut ChaCha8Rng, number: u64, key: [u8; 32]) -> PunchPlan {
         no_relay: None,
         epoch: if rng.random_bool(0.9) { 0 } else { u32::MAX },
         mesh: rng.random_bool(0.3),
-        peer_rtt_ms: Some(u32::MAX),
+        peer_rtt: Some(RoundTrip { ms: u32::MAX, spread_ms: u32::MAX }),
         peer_key: identity_of(number % 100).public_key(),
     }
 }

@@ -109,7 +109,7 @@ fn matched(seed: u64, nat: &str) -> Stage {
         no_relay: None,
         epoch: 0,
         mesh: false,
-        peer_rtt_ms: None,
+        peer_rtt: None,
         peer_key: identity_of(1).public_key(),
     })));
     stage

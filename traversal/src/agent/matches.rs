@@ -151,7 +151,7 @@ impl Agent {
         let Some(peer) = self.peers.get(&match_id) else { return };
         match news {
             PeerNews::Connected | PeerNews::Direct | PeerNews::Relayed => {}
-            PeerNews::Lost => self.mesh.lost(now, peer.info.id),
+            PeerNews::Lost => self.mesh.lost((now, self.link.timing()), peer.info.id),
             PeerNews::Ended | PeerNews::Failed => self.mesh.give_up(peer.info.id),
         }
         let host = self.lobby.room().map(|room| room.info.host);
@@ -186,7 +186,7 @@ impl Agent {
             return;
         }
         let live = |player| self.by_player.contains_key(&player);
-        for player in self.mesh.handle_timeout(now, live) {
+        for player in self.mesh.handle_timeout((now, self.link.timing()), live) {
             self.lobby.ask_silently(&mut cx!(self, now), &mut self.link, Request::Rematch { player });
         }
     }

@@ -9,7 +9,8 @@ use crate::wire::message::{
     KeptMatch, MAX_KEPT, MAX_KICK_NOTES, MatchEnd, PunchPlan, RoomEnd, RoomInfo, ToServer,
 };
 
-/// A host that was heard within this is there: five pings of its path.
+/// A host that was heard within this is there: five pings of its path, or the time of an answer on a path whose answers take
+/// longer.
 const HEARD: Duration = Duration::from_secs(2);
 
 impl Agent {
@@ -43,7 +44,8 @@ impl Agent {
         let asked = self.lobby.room().filter(|of| of.info.id == room && of.info.epoch == epoch);
         let Some(host) = asked.filter(|of| !of.hosting).map(|of| of.info.host) else { return };
         let heard = self.peer(host).is_some_and(|peer| {
-            peer.heard_within(now, HEARD) || peer.is_excused(now, &self.config, &self.link)
+            peer.heard_within(now, HEARD.max(peer.answer_time()))
+                || peer.is_excused(now, &self.config, &self.link)
         });
         self.say_host_seen(now, heard);
     }

@@ -69,7 +69,7 @@ impl Agent {
                 if let Some(members) = members.filter(|_| self.in_mesh()) {
                     let own = self.identity.player_id();
                     let live = |player| self.by_player.contains_key(&player);
-                    self.mesh.members(now, own, &members, live);
+                    self.mesh.members((now, self.link.timing()), own, &members, live);
                 }
             }
             ToPlayer::Queue(status) => self.lobby.handle_queue(&mut cx, &mut self.link, status),

@@ -20,8 +20,8 @@ pub struct ClassifierConfig {
     pub targets: Vec<SocketAddr>,
     /// The machine's own addresses (M28).
     pub local: Vec<IpAddr>,
-    /// Round trip to the server, as the login measured it.
-    pub rtt: Option<Duration>,
+    /// Round trip to the server and its spread, as the login measured them.
+    pub rtt: RttEstimate,
     /// How the port step is taken from the intervals (M4).
     pub step_rule: StepRule,
 }
@@ -139,7 +139,7 @@ impl Classifier {
             other_address,
             local: config.local,
             step_rule: config.step_rule,
-            rtt: RttEstimate::new(config.rtt),
+            rtt: config.rtt,
             start: now,
             sockets: vec![None; usize::from(orders)],
             pending: Vec::new(),

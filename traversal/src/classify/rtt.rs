@@ -15,23 +15,35 @@ impl RttEstimate {
     /// Clock granularity and scheduling of an ordinary machine.
     pub const FLOOR: Duration = Duration::from_millis(20);
 
-    /// With a round trip measured before, if there is one.
-    pub fn new(rtt: Option<Duration>) -> Self {
-        Self { measured: rtt.map(|rtt| (rtt, rtt / 4)) }
+    /// Of a way of which one round trip is known; its spread is taken to be a quarter of it until more is measured.
+    pub fn of(rtt: Duration) -> Self {
+        Self::with_spread(rtt, rtt / 4)
+    }
+
+    /// Of a way whose round trip and spread were measured elsewhere.
+    pub fn with_spread(rtt: Duration, spread: Duration) -> Self {
+        Self { measured: Some((rtt, spread)) }
     }
 
     /// Takes one measured round trip in. Not for packets sent more than once (Karn's rule).
     pub fn sample(&mut self, rtt: Duration) {
-        self.measured = Some(match self.measured {
+        *self = match self.measured {
             // One round trip of patience at first, where TCP takes two: a repeated datagram costs little.
-            None => (rtt, rtt / 4),
-            Some((smooth, spread)) => ((smooth * 7 + rtt) / 8, (spread * 3 + smooth.abs_diff(rtt)) / 4),
-        });
+            None => Self::of(rtt),
+            Some((smooth, spread)) => {
+                Self::with_spread((smooth * 7 + rtt) / 8, (spread * 3 + smooth.abs_diff(rtt)) / 4)
+            }
+        };
     }
 
     /// The smoothed round trip.
     pub fn rtt(&self) -> Option<Duration> {
         self.measured.map(|(rtt, _)| rtt)
+    }
+
+    /// How far round trips lie from the smoothed one, on average (RFC 6298 calls it RTTVAR).
+    pub fn spread(&self) -> Option<Duration> {
+        self.measured.map(|(_, spread)| spread)
     }
 
     /// After how long an answer is overdue.

@@ -155,7 +155,12 @@ fn run(model: Model) -> (NatProfile, Evidence, Duration) {
     let own: IpAddr = if model.translates { "192.168.1.2".parse().unwrap() } else { external };
     let mut classifier = Classifier::new(
         start,
-        ClassifierConfig { targets: servers, local: vec![own], rtt: Some(RTT), step_rule: StepRule::Gcd },
+        ClassifierConfig {
+            targets: servers,
+            local: vec![own],
+            rtt: RttEstimate::of(RTT),
+            step_rule: StepRule::Gcd,
+        },
     );
     let local = |slot: u16| 50_000 + slot;
     let mut now = start;
@@ -250,6 +255,28 @@ fn m4_allocations() {
     assert_eq!(run(Model { ports: Ports::Preserve, ..MODEL }).0.allocation, PortAllocation::Preserving);
 }
 
+/// P5, P6 and P7 are the ports of three sockets at one port of the server, P8 is that of the third socket at another one.
+#[test]
+fn m4_e4_counts_p8_only_where_the_nat_is_port_sensitive() {
+    let step = |observed: [u16; 4]| {
+        let targets = servers(1);
+        let sighting = |(i, port): (usize, u16)| Sighting {
+            local_port: 50_000 + 3 * i.min(2) as u16,
+            target: targets[usize::from(i == 3)],
+            observed: SocketAddr::from(([198, 51, 100, 1], port)),
+            sent: Duration::ZERO,
+            repeated: false,
+            burst: 0,
+            sequence: i as u16,
+        };
+        let sightings = observed.into_iter().enumerate().map(sighting).collect();
+        classify(&Evidence { sightings, step_rule: StepRule::Min, ..Evidence::default() }).allocation
+    };
+    // P8 differs: the smallest of three differences. P8 equals P7: the smaller of the first two.
+    assert_eq!(step([4_000, 4_006, 4_012, 4_014]), PortAllocation::Sequential { step: 2 });
+    assert_eq!(step([4_000, 4_004, 4_010, 4_010]), PortAllocation::Sequential { step: 4 });
+}
+
 #[test]
 fn m4_step_and_rate_among_foreign_ports() {
     for (step, foreign) in [(1, 50), (3, 50), (-2, 20)] {
@@ -317,8 +344,12 @@ fn hairpin_blocked_and_nothing_to_ask() {
     let (profile, _, _) = run(Model { blocked: true, ..MODEL });
     assert_eq!(profile.kind(), NatKind::UdpBlocked);
     let now = Instant::now();
-    let config =
-        ClassifierConfig { targets: Vec::new(), local: Vec::new(), rtt: None, step_rule: StepRule::Min };
+    let config = ClassifierConfig {
+        targets: Vec::new(),
+        local: Vec::new(),
+        rtt: RttEstimate::default(),
+        step_rule: StepRule::Min,
+    };
     let mut none = Classifier::new(now, config);
     assert!(none.is_done() && none.poll_order().is_none());
     assert_eq!(none.profile(), NatProfile::default());
@@ -391,8 +422,12 @@ fn tags_carry_the_local_port() {
 #[test]
 fn answers_nobody_asked_for_are_ignored() {
     let now = Instant::now();
-    let config =
-        ClassifierConfig { targets: servers(2), local: Vec::new(), rtt: None, step_rule: StepRule::Min };
+    let config = ClassifierConfig {
+        targets: servers(2),
+        local: Vec::new(),
+        rtt: RttEstimate::default(),
+        step_rule: StepRule::Min,
+    };
     let mut classifier = Classifier::new(now, config);
     let stranger: SocketAddr = "192.0.2.1:9".parse().unwrap();
     classifier.handle_seen(now, 999, stranger, stranger);
@@ -410,7 +445,7 @@ fn m1_m3_filter_tests_come_from_sockets_that_have_sent_nowhere_else() {
     let config = ClassifierConfig {
         targets: targets.clone(),
         local: Vec::new(),
-        rtt: Some(RTT),
+        rtt: RttEstimate::of(RTT),
         step_rule: StepRule::Gcd,
     };
     for answered in [false, true] {

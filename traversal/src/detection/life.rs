@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use crate::classify::{Lifetime, LifetimeSearch, RttEstimate};
+use crate::classify::{Lifetime, LifetimeSearch};
 use crate::cx::Cx;
 use crate::login::Online;
 use crate::nat::{NatKind, NatProfile};
@@ -47,7 +47,7 @@ impl Life {
         // Where nothing was seen nothing can be sent to, and where nothing filters nothing is forgotten.
         if self.search.is_none() && !matches!(profile.kind(), NatKind::None | NatKind::UdpBlocked) {
             self.renewing = self.known != Lifetime::default();
-            self.search = Some(LifetimeSearch::new(RttEstimate::new(online.session.rtt())));
+            self.search = Some(LifetimeSearch::new(online.session.timing()));
         }
     }
 

@@ -29,7 +29,7 @@ impl Peer {
 
     /// How long the other side may be silent: as the settings say, or three answers of a far one.
     fn patience(&self, config: &AgentConfig) -> Duration {
-        let far = self.paths.selected().map_or(Duration::ZERO, |path| path.pulse.overdue() * 3);
+        let far = self.answer_time() * 3;
         config.path_timeout.max(far.min(config.relay_timeout))
     }
 

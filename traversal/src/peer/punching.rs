@@ -14,19 +14,16 @@ use crate::login::{LobbyLink, ProbeSeen};
 use crate::nat::{Confidence, NatProfile};
 use crate::path::{Paths, RELAY, kind_of};
 use crate::sockets::Owner;
-use crate::wire::message::{Facts, Method, PunchPlan, Replan, SprayTurn, ToServer};
+use crate::wire::message::{Facts, Method, PunchPlan, Replan, RoundTrip, SprayTurn, ToServer};
 use crate::wire::pair::PairMessage;
-
-/// A round trip that most players have, where none was measured yet.
-const USUAL: Duration = Duration::from_millis(100);
 
 /// Round trips to the server: this player's, and the other one's as the server says. One that is not known is taken to be
 /// as long as the other.
 pub(super) fn round_trips(plan: &PunchPlan, link: &LobbyLink) -> (Duration, Duration) {
     let own = link.timing().rtt();
-    // Ten seconds are far beyond what a game is played over.
-    let peer = plan.peer_rtt_ms.map(|ms| Duration::from_millis(ms.min(10_000).into()));
-    (own.or(peer).unwrap_or(USUAL), peer.or(own).unwrap_or(USUAL))
+    let peer = plan.peer_rtt.and_then(|peer| peer.timing().rtt());
+    let unknown = RttEstimate::INITIAL;
+    (own.or(peer).unwrap_or(unknown), peer.or(own).unwrap_or(unknown))
 }
 
 /// Head start of direct test messages before the relay is tried, where they are likely to arrive: their round trip, and
@@ -42,10 +39,11 @@ pub(super) fn head_start(plan: &PunchPlan, link: &LobbyLink) -> Duration {
 /// A Linux router that gives each destination a random port keeps the flow that the player opened itself; the other
 /// side's packet to the forwarded port would make a second flow between the same two ends, and is dropped. So the other
 /// side goes first; of two forwarded ports, the one who joins.
-pub(super) fn hold_back(plan: &PunchPlan, link: &mut LobbyLink) -> Option<Duration> {
+pub(super) fn hold_back(plan: &PunchPlan, link: &LobbyLink) -> Option<Duration> {
     let waits = plan.own_nat.mapped && (plan.host || !plan.peer_nat.mapped);
-    // The plans reach both sides within a way of each other, and the packet takes one more.
-    waits.then(|| RttEstimate::new(link.online().and_then(|online| online.session.rtt())).overdue() * 2)
+    // The other side gets its plan half of its round trip to the server later, and its packet takes half of a direct one.
+    let peer = plan.peer_rtt.map_or_else(|| link.timing(), RoundTrip::timing);
+    waits.then(|| link.timing().overdue() + peer.overdue())
 }
 
 /// Whether test messages go to this public address of the other player. The plan's methods are about the NATs of the

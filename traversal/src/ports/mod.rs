@@ -19,7 +19,7 @@ pub use predict::{
     poisson_quantile, predicted_ports, prediction_width,
 };
 pub use range::{End, PortRange, PortRangeIter};
-pub use step::{StepRule, detect_step, detect_step_e4, step_ladder};
+pub use step::{StepRule, step_ladder};
 pub use widen::{PortSet, Widened, Widening};
 
 /// First port that is not well-known (RFC 6335 section 6, M19).

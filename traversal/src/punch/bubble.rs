@@ -75,7 +75,7 @@ impl Bubble {
             let to = self.engine.peer;
             self.engine.test(now, 1, Slot::Main, to);
             self.engine.repeat(now, Slot::Main, to);
-            self.due = Some(now + self.engine.overdue() * u32::from(self.attempt.min(4)));
+            self.due = Some(now + self.engine.patience(self.attempt.min(4).into(), 1));
         } else if self.sends() {
             self.open_round(now);
         } else {

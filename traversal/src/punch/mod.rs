@@ -37,7 +37,7 @@ use crate::facts::BubbleTargets;
 use crate::id::MatchId;
 use crate::nat::{MappingBehavior, NatProfile, PortAllocation};
 use crate::plan::{reach, role_in};
-use crate::wire::message::{Facts, Method, ProbePurpose, PunchPlan, Role};
+use crate::wire::message::{Facts, Method, ProbePurpose, PunchPlan, Role, RoundTrip};
 
 /// A socket as a puncher names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -173,8 +173,8 @@ pub struct PunchContext {
     pub servers: Vec<SocketAddr>,
     /// Round trip to the lobby server.
     pub rtt: RttEstimate,
-    /// The other side's, if the server knows it.
-    pub peer_rtt: Option<Duration>,
+    /// The other side's, as the server has measured it; nothing is known where it has not.
+    pub peer_rtt: RttEstimate,
     /// Who works out ranges (E1: the server, E2: the peer).
     pub detect: Detect,
     /// See [`AgentConfig::opener_ttl`].
@@ -208,8 +208,7 @@ impl PunchContext {
             peer_public: plan.peer_public.clone(),
             servers: servers.to_vec(),
             rtt,
-            // A minute is far beyond any deadline.
-            peer_rtt: plan.peer_rtt_ms.map(|ms| Duration::from_millis(ms.min(60_000).into())),
+            peer_rtt: plan.peer_rtt.map(RoundTrip::timing).unwrap_or_default(),
             detect: config.detect,
             first_ttl: config.opener_ttl,
             ports_ahead: config.ports_ahead,
@@ -218,6 +217,12 @@ impl PunchContext {
             seed,
             edition: 0,
         }
+    }
+
+    /// How long an answer of the other side takes, by way of the server or directly: half of each side's round trip to the
+    /// server is on either way. Where nobody knows how far the other side is, STUN's first wait stands for its part.
+    fn round_trip(&self) -> Duration {
+        (self.rtt.overdue() + self.peer_rtt.overdue()) / 2
     }
 
     fn own_is_fixed(&self) -> bool {
@@ -265,8 +270,7 @@ pub fn puncher(method: Method, now: Instant, context: PunchContext) -> Option<Bo
 /// How long a method needs to have had its chance, for its share of an attempt's time. A round trip here is one from one
 /// player to the other and back by way of the server, which a message about ports takes.
 pub(crate) fn expected_time(method: Method, context: &PunchContext) -> Duration {
-    let peer = context.peer_rtt.map_or(context.rtt, |rtt| RttEstimate::new(Some(rtt)));
-    let round_trip = (context.rtt.overdue() + peer.overdue()) / 2;
+    let round_trip = context.round_trip();
     match method {
         // A test, its answer, and both once more for loss.
         Method::Cone => round_trip * 4,

@@ -2,6 +2,7 @@
 
 use super::model::{PEER, SERVERS, context};
 use super::*;
+use crate::config::MOST_PORTS_AHEAD;
 
 /// One puncher, driven by hand.
 struct Side {
@@ -210,6 +211,82 @@ fn m24_n_follows_the_measured_rate_of_foreign_ports() {
     let (quiet, busy, very) = (sockets(0.0), sockets(20.0), sockets(50.0));
     assert!(quiet < busy && busy < very, "{quiet}, {busy}, {very}");
     assert!((3..=12).contains(&quiet) && very <= 96, "{quiet}, {busy}, {very}");
+}
+
+/// S4: the other side is told to aim n ports further, and n packets leave in a row from as many sockets.
+#[test]
+fn m24_n_that_is_set_is_what_the_call_names_and_as_many_packets_leave() {
+    for n in [4, 20, MOST_PORTS_AHEAD] {
+        let set = |context: &mut PunchContext| context.ports_ahead = Some(n);
+        let mut side = Side::new(Method::Prediction, Role::Sending, "ps", "ps", set);
+        let named = side.sent.iter().find_map(|(_, order)| match order {
+            PunchOrder::Probe { purpose: ProbePurpose::Newest { ahead, .. }, .. } => Some(*ahead),
+            _ => None,
+        });
+        assert_eq!(named, Some([n, 0, 0, 0]));
+        side.now += Duration::from_millis(150);
+        let round = Round { edition: 0, method: Method::Prediction, attempt: 1 }.number();
+        side.hear(&Facts::Newest { round, address: "192.0.2.1:50000".parse().unwrap(), ahead: [0; 4] });
+        let row = side.row();
+        let from: std::collections::BTreeSet<Slot> = row
+            .iter()
+            .filter(|(at, _, to)| *at >= Duration::from_millis(150) && to == "192.0.2.1:50001")
+            .map(|(_, slot, _)| *slot)
+            .collect();
+        assert_eq!(from.len(), usize::from(n), "one packet from each of n sockets: {row:?}");
+    }
+}
+
+/// S4: the call and its answer leave from new ports, so that the server sees each NAT's newest one; the answer's packet leaves
+/// in the same row, by the next.
+#[test]
+fn m23_the_call_and_the_answer_leave_from_new_sockets() {
+    let call = Side::new(Method::Prediction, Role::Sending, "ps", "ps", |_| {});
+    let [(_, from @ Slot::Own(_), to)] = &call.row()[..] else { panic!("{:?}", call.row()) };
+    assert_eq!(to, SERVERS[0], "the call, from {from:?}");
+    let mut answer = Side::new(Method::Prediction, Role::Receiving, "ps", "ps", |_| {});
+    assert_eq!(answer.row(), [], "it waits for the call");
+    let round = Round { edition: 0, method: Method::Prediction, attempt: 1 }.number();
+    let address = "192.0.2.1:50000".parse().unwrap();
+    answer.hear(&Facts::Newest { round, address, ahead: [7, 0, 0, 0] });
+    let row = answer.row();
+    let [(_, Slot::Own(probe), to), (_, Slot::Own(packet), aimed), ..] = &row[..] else { panic!("{row:?}") };
+    assert_eq!((to.as_str(), aimed.as_str()), (SERVERS[0], "192.0.2.1:50007"));
+    assert_ne!(probe, packet);
+}
+
+/// A player near the server and one far from it.
+fn far_peer(context: &mut PunchContext) {
+    context.rtt = RttEstimate::of(Duration::from_millis(20));
+    context.peer_rtt = RttEstimate::of(Duration::from_millis(1200));
+}
+
+#[test]
+fn a_far_players_answer_to_a_range_is_waited_for_before_the_search_goes_wider() {
+    let mut side = Side::new(Method::Bubble, Role::Receiving, "pr", "ps", far_peer);
+    side.hear(&range(Method::Bubble, 40_000, 40_008, 4));
+    // The two are at least half of the far one's round trip apart, and answer and confirmation take that time.
+    side.run(Duration::from_millis(1200));
+    assert_eq!(side.ports(), [40_000, 40_004, 40_008]);
+    side.run(Duration::from_secs(4));
+    assert!(side.ports().len() > 3, "then it does");
+}
+
+#[test]
+fn who_has_heard_a_far_player_holds_still_until_a_path_can_be_made_of_it() {
+    let mut side = Side::new(Method::Cone, Role::Sending, "pr", "pr", far_peer);
+    let from = PEER.parse().unwrap();
+    side.puncher.handle(side.now, PunchInput::Datagram { slot: Slot::Main, from });
+    let sent = side.sent.len();
+    side.run(Duration::from_millis(1200));
+    assert_eq!(side.sent.len(), sent);
+}
+
+#[test]
+fn replies_to_a_far_player_are_not_used_up_before_it_can_answer() {
+    let mut side = Side::new(Method::Bubble, Role::Receiving, "as", "pr", far_peer);
+    side.run(Duration::from_secs(8));
+    assert_eq!(side.puncher.progress(), Progress::Running);
 }
 
 #[test]

@@ -20,21 +20,20 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use super::engine::{Engine, PEER_RTT, REPEATS};
+use super::engine::{Engine, REPEATS};
 use super::foresight::{ForeignRate, Row};
 use super::tactic::Tactic;
 use super::told::{KEPT_PORTS, Theirs};
 use super::{Ports, Slot, step_of};
 use crate::classify::RttEstimate;
+use crate::config::MOST_PORTS_AHEAD;
 use crate::ports::distance;
 use crate::wire::message::{Ahead, Facts, Method, Role};
 
 use volley::Volley;
 
-/// Ports of a row at the most: half of what may leave in a second.
-const WIDEST: u32 = 96;
-
-/// The spread of packets sent in a row, at the NAT of the side that sends them: no round trip has a part in it.
+/// The spread of packets sent in a row, at the NAT of the side that sends them. It follows no round trip: they stand behind
+/// each other in the same queues, and only a pause of the machine or of its Wi-Fi (some milliseconds) comes between them.
 const ROW_SPREAD: Duration = Duration::from_millis(20);
 
 /// Each takes a socket for a probe and a few for packets.
@@ -108,20 +107,22 @@ impl Prediction {
     /// Ports that a row of packets may cover.
     fn width(&self) -> u32 {
         let caps = &self.engine.context.caps;
-        WIDEST.min(caps.datagrams_per_second / 2).min(caps.sockets_per_attempt * 3 / 8).max(1)
+        u32::from(MOST_PORTS_AHEAD)
+            .min(caps.datagrams_per_second / 2)
+            .min(caps.sockets_per_attempt * 3 / 8)
+            .max(1)
     }
 
     /// From a call to its answer: a round trip to the server on each side.
     fn answer_time(&self) -> Duration {
-        let rtt = |estimate: Option<Duration>| estimate.unwrap_or(RttEstimate::INITIAL);
-        let own = rtt(self.engine.context.rtt.rtt());
-        self.age.unwrap_or(own + self.engine.context.peer_rtt.unwrap_or(own.max(PEER_RTT)))
+        let rtt = |of: RttEstimate| of.rtt().unwrap_or(RttEstimate::INITIAL);
+        self.age.unwrap_or(rtt(self.engine.context.rtt) + rtt(self.engine.context.peer_rtt))
     }
 
-    /// How long an answer is waited for.
+    /// How long an answer is waited for: half as long again as it takes, or longer where the ways to the server vary by more.
     fn patience(&self) -> Duration {
-        let usual = self.answer_time() * 3 / 2 + REPEATS[1];
-        let guessed = self.age.is_none() && self.engine.context.peer_rtt.is_none();
+        let usual = (self.answer_time() * 3 / 2).max(self.engine.patience(2, 1)) + REPEATS[1];
+        let guessed = self.age.is_none() && self.engine.context.peer_rtt.rtt().is_none();
         if guessed { usual * (u32::from(self.attempt) + 1) / 2 } else { usual }
     }
 
@@ -151,7 +152,7 @@ impl Prediction {
                 self.attempt += 1;
                 self.engine.test(now, 1, Slot::Main, to);
                 self.engine.repeat(now, Slot::Main, to);
-                self.due = Some(now + self.engine.overdue() * u32::from(self.attempt.min(4)));
+                self.due = Some(now + self.engine.patience(self.attempt.min(4).into(), 1));
             }
             // Waits for the other side's ports.
             (Ports::Fixed, _) => self.due = None,

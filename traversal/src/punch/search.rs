@@ -91,7 +91,7 @@ impl ReplySearch {
             }
             let more = matches!(self.ports.peek(), Some((s, _)) if *s == stage);
             // An answer comes back a round trip later; until then the range may well have been right.
-            self.due = now + if more { PACE } else { engine.overdue() * 2 };
+            self.due = now + if more { PACE } else { engine.patience(2, 1) };
             return;
         }
         let Some((_, port)) = self.ports.next().filter(|_| self.left > 0) else {

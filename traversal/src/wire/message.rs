@@ -19,7 +19,7 @@ pub use gather::{MAX_MODE, MESH_CAPACITY, QueueStatus, QuickMatch, QuickMatched,
 pub use login::{Login, LoginRefusal, LoginReply, Welcome};
 pub use rendezvous::{
     Ahead, Facts, KeptMatch, MAX_KEPT, MAX_KEPT_PORTS, Method, NoRelay, PlannedMethod, PunchPlan, RelayGrant,
-    Replan, Role, SprayTurn,
+    Replan, Role, RoundTrip, SprayTurn,
 };
 pub use room::{
     KickNote, PlayerInfo, RoomEnd, RoomInfo, RoomOptions, RoomSummary, RoomTarget, RoomTerms, RoomTicket,

@@ -47,7 +47,7 @@ enum Coming {
 fn run(nat: Nat) -> Run {
     let start = Instant::now();
     let mut now = start;
-    let mut search = LifetimeSearch::new(RttEstimate::new(Some(RTT)));
+    let mut search = LifetimeSearch::new(RttEstimate::of(RTT));
     let key = ReportKey::new([1; 32]);
     let (mut next_port, mut sent, mut open) = (40_000u16, 0, 0);
     let mut rng = ChaCha8Rng::seed_from_u64(nat.seed);

@@ -21,6 +21,46 @@ fn told(ports: &[u16]) -> PortAllocation {
     allocation(&seen(ports), StepRule::Gcd).allocation
 }
 
+/// What ports at these intervals show.
+fn step_of(first: u16, intervals: &[i32], rule: StepRule) -> Option<i32> {
+    let mut ports = vec![first];
+    ports.extend(intervals.iter().scan(i32::from(first), |at, interval| {
+        *at += interval;
+        Some(*at as u16)
+    }));
+    match allocation(&seen(&ports), rule).allocation {
+        PortAllocation::Sequential { step } => Some(step),
+        _ => None,
+    }
+}
+
+#[test]
+fn m4_smallest_interval() {
+    assert_eq!(step_of(2_000, &[12, 6, 18], StepRule::Min), Some(6));
+}
+
+#[test]
+fn m4_greatest_common_divisor() {
+    assert_eq!(step_of(2_000, &[12, 6, 9], StepRule::Gcd), Some(3));
+    assert_eq!(step_of(2_000, &[12, 6, 9], StepRule::Min), Some(6));
+    assert_eq!(step_of(2_000, &[8, 4, 8], StepRule::Gcd), Some(4));
+}
+
+#[test]
+fn m4_steps_are_signed_by_the_majority() {
+    assert_eq!(step_of(50_000, &[-4, -2, -6], StepRule::Min), Some(-2));
+    assert_eq!(step_of(50_000, &[-4, 2, -6], StepRule::Gcd), Some(-2));
+    assert_eq!(step_of(50_000, &[4, -2, 6], StepRule::Min), Some(2));
+}
+
+#[test]
+fn m4_nothing_to_measure() {
+    for rule in [StepRule::Min, StepRule::Gcd] {
+        assert_eq!(step_of(5_000, &[], rule), None);
+        assert_eq!(allocation(&[], rule), Estimate::default());
+    }
+}
+
 #[test]
 fn a_counter_is_one_even_where_its_order_is_lost() {
     let PortAllocation::Sequential { step } = told(&[42_051, 42_069, 42_057, 42_063, 42_060, 42_075]) else {

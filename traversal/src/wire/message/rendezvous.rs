@@ -2,10 +2,12 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::room::PlayerInfo;
+use crate::classify::RttEstimate;
 use crate::id::{MatchId, PlayerId};
 use crate::nat::NatProfile;
 
@@ -65,9 +67,8 @@ pub struct PunchPlan {
     pub epoch: u32,
     /// A pair of a mesh, neither of whom hosts the room. `host` is then the one who was there first.
     pub mesh: bool,
-    /// The other side's round trip to the server in milliseconds, if that is known: what has a part there is waited for
-    /// so much longer.
-    pub peer_rtt_ms: Option<u32>,
+    /// The other side's round trip to the server, if that is known: what has a part there is waited for so much longer.
+    pub peer_rtt: Option<RoundTrip>,
     /// The other player's lasting X25519 key, of which its id is made.
     pub peer_key: [u8; 32],
 }
@@ -90,9 +91,35 @@ impl fmt::Debug for PunchPlan {
             .field("no_relay", &self.no_relay)
             .field("epoch", &self.epoch)
             .field("mesh", &self.mesh)
-            .field("peer_rtt_ms", &self.peer_rtt_ms)
+            .field("peer_rtt", &self.peer_rtt)
             .field("peer_key", &self.peer_key)
             .finish_non_exhaustive()
+    }
+}
+
+/// How far a player is from the server, as the server has measured it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RoundTrip {
+    /// Smoothed round trip in milliseconds.
+    pub ms: u32,
+    /// Its spread ([`RttEstimate::spread`]) in milliseconds.
+    pub spread_ms: u32,
+}
+
+impl RoundTrip {
+    /// Ten seconds are far beyond what a game is played over; a longer one is somebody's invention.
+    const LONGEST_MS: u32 = 10_000;
+
+    /// None while nothing is measured.
+    pub fn of(timing: RttEstimate) -> Option<Self> {
+        let ms = |time: Duration| u32::try_from(time.as_millis()).unwrap_or(u32::MAX);
+        timing.rtt().zip(timing.spread()).map(|(rtt, spread)| Self { ms: ms(rtt), spread_ms: ms(spread) })
+    }
+
+    /// What to wait by, whatever was said: neither number counts for more than 10 s.
+    pub fn timing(self) -> RttEstimate {
+        let time = |ms: u32| Duration::from_millis(ms.min(Self::LONGEST_MS).into());
+        RttEstimate::with_spread(time(self.ms), time(self.spread_ms))
     }
 }
 

@@ -1,0 +1,106 @@
+//! The list of ways to a player: which there are, and which one gives way to another.
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use super::{MAX_CANDIDATES, Paths};
+use crate::api::{PathKind, SocketId};
+use crate::pulse::Pulse;
+use crate::wire::message::Method;
+
+/// One way.
+#[derive(Clone, Debug)]
+pub(crate) struct Candidate {
+    pub(crate) socket: SocketId,
+    pub(crate) remote: SocketAddr,
+    pub(crate) kind: PathKind,
+    pub(crate) method: Method,
+    /// The server named it: tested by our own clock. Others get one answer for each datagram that came from there, so
+    /// that a player who forges its source cannot turn us on anybody.
+    pub(super) vouched: bool,
+    pub(super) next_test: Option<Instant>,
+    pub(super) tests: usize,
+    pub(crate) heard: Option<Instant>,
+    /// Whether what goes this way arrives.
+    pub(crate) pulse: Pulse,
+    pub(super) confirmed: bool,
+}
+
+impl Candidate {
+    /// What was proven is old: test it again, if it ever was any good.
+    pub(super) fn retry(&mut self, now: Instant) {
+        self.confirmed = false;
+        if self.vouched || self.heard.is_some() {
+            self.tests = 0;
+            self.next_test = Some(now);
+        }
+    }
+}
+
+impl Paths {
+    /// An address that the server vouches for, to be tested from `at` on.
+    pub(crate) fn add(
+        &mut self,
+        at: Instant,
+        socket: SocketId,
+        remote: SocketAddr,
+        kind: PathKind,
+        method: Method,
+    ) {
+        if let Some(index) = self.find(socket, remote) {
+            let candidate = &mut self.candidates[index];
+            if !candidate.vouched {
+                candidate.vouched = true;
+                candidate.next_test = Some(at);
+            }
+        } else {
+            self.push(socket, remote, kind, method, Some(at));
+        }
+    }
+
+    pub(super) fn push(
+        &mut self,
+        socket: SocketId,
+        remote: SocketAddr,
+        kind: PathKind,
+        method: Method,
+        next_test: Option<Instant>,
+    ) -> Option<usize> {
+        let vouched = next_test.is_some();
+        let candidate = Candidate {
+            socket,
+            remote,
+            kind,
+            method,
+            vouched,
+            next_test,
+            tests: 0,
+            heard: None,
+            pulse: Pulse::new(self.expected),
+            confirmed: false,
+        };
+        if self.candidates.len() < MAX_CANDIDATES {
+            self.candidates.push(candidate);
+            return Some(self.candidates.len() - 1);
+        }
+        let index = self.dispensable()?;
+        self.candidates[index] = candidate;
+        Some(index)
+    }
+
+    /// The way that was heard longest ago of those of which nothing has come: where each datagram of the other side
+    /// leaves by another port, the newest is the one that lasts.
+    fn dispensable(&self) -> Option<usize> {
+        (0..self.candidates.len())
+            .filter(|index| {
+                let candidate = &self.candidates[*index];
+                let idle = !candidate.confirmed && candidate.heard.is_some();
+                idle && candidate.kind != PathKind::Relay && self.selected != Some(*index)
+            })
+            .min_by_key(|index| self.candidates[*index].heard)
+    }
+
+    pub(super) fn find(&self, socket: SocketId, remote: SocketAddr) -> Option<usize> {
+        self.candidates.iter().position(|candidate| candidate.socket == socket && candidate.remote == remote)
+    }
+}
