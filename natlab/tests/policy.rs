@@ -139,7 +139,8 @@ fn refused(config: ServerConfig, relays: [RelayPolicy; 2]) -> PairWorld {
     let (server, now) = (pair.server, pair.world.instant());
     pair.world.replace_node(server, Program::Lobby(Box::new(Lobby::new(config, true, [5; 32], now))));
     let report = pair.join();
-    assert!(report.path.is_none(), "{:?}", report.path);
+    let found = [&report.left.path, &report.right.path];
+    assert!(found.iter().all(|path| path.is_none()), "{found:?}");
     pair
 }
 
