@@ -44,6 +44,9 @@ fn in_clear(datagram: &[u8]) {
     let _ = parse_unknown_session(datagram);
     if let Some(refusal) = refuse_unknown_session(datagram, |_| Some([7; 16])) {
         assert!(refusal.len() <= datagram.len(), "no answer is longer than what it answers");
-        assert_eq!(parse_unknown_session(&refusal), Some((session_of(datagram).unwrap_or_default(), [7; 16])));
+        assert_eq!(
+            parse_unknown_session(&refusal),
+            Some((session_of(datagram).unwrap_or_default(), [7; 16]))
+        );
     }
 }

@@ -98,7 +98,8 @@ fn seal(u: &mut Unstructured<'_>, side: &mut PairChannel, by: usize, sent: &mut 
     let (datagram, said) = if bool::arbitrary(u)? {
         let channel = u.int_in_range(0..=CHANNELS)?;
         // Around the limit or short; what is in it matters little.
-        let length = if u.ratio(1, 8)? { MAX_PAYLOAD - 2 + u.int_in_range(0..=4)? } else { u.int_in_range(0..=40)? };
+        let length =
+            if u.ratio(1, 8)? { MAX_PAYLOAD - 2 + u.int_in_range(0..=4)? } else { u.int_in_range(0..=40)? };
         let payload = vec![u8::arbitrary(u)?; length];
         let fits = channel < CHANNELS && length <= MAX_PAYLOAD;
         let Some(datagram) = side.seal_data_on(channel, &payload) else {

@@ -61,8 +61,7 @@ fn tickets(u: &mut Unstructured<'_>) -> Result<()> {
             let cuts: Vec<usize> = all.char_indices().map(|(at, _)| at).chain([all.len()]).collect();
             let (one, other) = (*u.choose(&cuts)?, *u.choose(&cuts)?);
             let (start, end) = (one.min(other), one.max(other));
-            (second.0, second.1, second.2) =
-                (all[..start].into(), all[start..end].into(), all[end..].into());
+            (second.0, second.1, second.2) = (all[..start].into(), all[start..end].into(), all[end..].into());
         }
         3 => second.3.room = RoomId(u64::arbitrary(u)?),
         4 => second.3.epoch = u32::arbitrary(u)?,

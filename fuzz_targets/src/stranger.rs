@@ -2,9 +2,9 @@
 
 use std::cell::RefCell;
 
-use lobby_server::{Server, ServerSocketId};
+use lobby_server::Server;
 
-use crate::servers::{answer, at, generous};
+use crate::servers::{answer, generous, stranger_at};
 
 thread_local! {
     // Whatever strangers say leaves a server as it was, but for its counters; so one serves all executions.
@@ -16,8 +16,7 @@ thread_local! {
 pub fn stranger(data: &[u8]) {
     let Some((way, datagram)) = data.split_first() else { return };
     let two_addresses = way & 1 != 0;
-    let from = at(if way & 2 == 0 { "192.0.2.99:5353" } else { "[2001:db8::99]:5353" });
-    let socket = ServerSocketId(u16::from(way >> 2) % 10);
+    let (socket, from) = stranger_at(two_addresses, way & 2 != 0, usize::from(way >> 2));
     SERVERS.with_borrow_mut(|servers| {
         let server = &mut servers[usize::from(two_addresses)];
         let _ = answer(server, two_addresses, socket, from, datagram);

@@ -4,9 +4,9 @@ use std::cell::RefCell;
 use std::net::{IpAddr, SocketAddr};
 
 use arbitrary::{Arbitrary, Result, Unstructured};
-use lobby_server::{Server, ServerSocketId};
+use lobby_server::Server;
 
-use crate::servers::{answer, at, generous};
+use crate::servers::{answer, generous, stranger_at};
 
 thread_local! {
     static SERVERS: RefCell<[Server; 2]> = RefCell::new([generous(false), generous(true)]);
@@ -26,8 +26,7 @@ pub fn stun(data: &[u8]) {
 fn run(u: &mut Unstructured<'_>) -> Result<()> {
     let (two_addresses, v6, wrong) = (bool::arbitrary(u)?, bool::arbitrary(u)?, u8::arbitrary(u)?);
     let transaction = <[u8; 12]>::arbitrary(u)?;
-    let from = at(if v6 { "[2001:db8::99]:5353" } else { "192.0.2.99:5353" });
-    let socket = ServerSocketId(if v6 { 1 } else { 0 });
+    let (socket, from) = stranger_at(two_addresses, v6, 0);
     let mut request = [&[0, 1, 0, 0], &COOKIE[..], &transaction].concat();
     let mut attributes = 0;
     while request.len() < 600 && u.ratio(3, 4)? {
