@@ -15,6 +15,9 @@ pub mod check;
 mod claims;
 pub mod config;
 pub mod files;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod guesses;
 mod host_choice;
 mod http;

@@ -206,11 +206,19 @@ impl Settings {
         if let Some(file) = file {
             figment = figment.merge(Toml::file_exact(file));
         }
-        let mut settings: Self = figment
-            .merge(Env::prefixed("LOBBY_").only(&KEYS))
-            .merge(Serialized::defaults(flags))
-            .extract()
-            .map_err(Box::new)?;
+        figment = figment.merge(Env::prefixed("LOBBY_").only(&KEYS));
+        Self::read(&figment.merge(Serialized::defaults(flags)))
+    }
+
+    /// What a file with this text and flags say, without the environment.
+    #[cfg(feature = "fuzzing")]
+    pub(crate) fn of_text(text: &str, flags: impl Serialize) -> Result<Self, ConfigError> {
+        let figment = Figment::from(Serialized::defaults(Self::default())).merge(Toml::string(text));
+        Self::read(&figment.merge(Serialized::defaults(flags)))
+    }
+
+    fn read(figment: &Figment) -> Result<Self, ConfigError> {
+        let mut settings: Self = figment.extract().map_err(Box::new)?;
         settings.make_canonical();
         settings.validate()?;
         Ok(settings)

@@ -43,7 +43,8 @@ fn sealed(game: &str, name: &str, code: &str, ticket: &RoomTicket, holder: Playe
 }
 
 impl Server {
-    fn seal(
+    /// The seal of a ticket for this holder.
+    pub(crate) fn seal(
         &self,
         game: &str,
         name: &str,

@@ -4,8 +4,10 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use super::{Agent, SocketId};
+use crate::address::is_sendable;
 use crate::login::LinkEvent;
 use crate::path::RELAY;
+use crate::sockets::Owner;
 use crate::wire::{Dropped, Kind, MAX_DATAGRAM, RELAY_HEADER, pair};
 
 impl Agent {
@@ -17,7 +19,8 @@ impl Agent {
     /// Input: a datagram came in on `socket`. Anything that is not ours is counted and dropped.
     pub fn handle_datagram(&mut self, now: Instant, socket: SocketId, from: SocketAddr, datagram: &[u8]) {
         let result = match Kind::of(datagram) {
-            _ if datagram.len() > MAX_DATAGRAM => Err(Dropped::Malformed),
+            // A source that nobody can be sent to is forged: port 0, all hosts.
+            _ if datagram.len() > MAX_DATAGRAM || !is_sendable(from) => Err(Dropped::Malformed),
             // The server has nothing of this kind to say.
             Some(Kind::Pair) if socket == SocketId::STREAM => Err(Dropped::Malformed),
             Some(Kind::Pair) => self.handle_pair(now, socket, from, datagram),
@@ -52,7 +55,10 @@ impl Agent {
         datagram: &[u8],
     ) -> Result<(), Dropped> {
         let id = pair::match_of(datagram).ok_or(Dropped::Malformed)?;
-        let peer = self.peers.get_mut(&id).ok_or(Dropped::Unknown)?;
+        // Those of other matches and of the classification are closed when these are done: no path may stand on one.
+        let serves = matches!(socket, SocketId::MAIN | SocketId::MAIN_V6 | RELAY)
+            || matches!(self.sockets.owner(socket), Some(Owner::Match(of, ..)) if of == id);
+        let peer = self.peers.get_mut(&id).filter(|_| serves).ok_or(Dropped::Unknown)?;
         let mut buffer = datagram.to_vec();
         let mut cx = cx!(self, now);
         if let Some(news) = peer.handle_datagram(&mut cx, &mut hands!(self), (socket, from), &mut buffer)? {

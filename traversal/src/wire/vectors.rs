@@ -1,5 +1,7 @@
 //! The published vectors of what everything here is made of, through the same crates and features that the code uses.
 
+mod wycheproof;
+
 use chacha20poly1305::aead::AeadInPlace;
 use chacha20poly1305::{ChaCha20Poly1305, Key, KeyInit, Nonce, Tag};
 use hkdf::Hkdf;

@@ -9,7 +9,7 @@ use snow::params::{CipherChoice, DHChoice, HashChoice};
 use snow::resolvers::{CryptoResolver, DefaultResolver};
 use snow::types::{Cipher, Dh, Hash, Random};
 use snow::{Builder, HandshakeState};
-use x25519_dalek::{PublicKey, StaticSecret};
+use x25519_dalek::StaticSecret;
 use zeroize::{Zeroize, Zeroizing};
 
 use super::server::COOKIE;
@@ -31,7 +31,10 @@ impl Identity {
     pub fn from_secret(mut bytes: [u8; 32]) -> Self {
         let secret = StaticSecret::from(bytes);
         bytes.zeroize();
-        let public = PublicKey::from(&secret).to_bytes();
+        #[cfg(not(fuzzing))]
+        let public = x25519_dalek::PublicKey::from(&secret).to_bytes();
+        #[cfg(fuzzing)]
+        let public = super::memo::public(secret.to_bytes());
         Self { secret, public }
     }
 
@@ -57,7 +60,10 @@ impl Identity {
 
     /// None when the other key contributes nothing (RFC 7748 section 6.1: an all-zero result).
     pub(crate) fn diffie_hellman(&self, other: &[u8; 32]) -> Option<Zeroizing<[u8; 32]>> {
-        let shared = self.secret.diffie_hellman(&PublicKey::from(*other));
+        #[cfg(not(fuzzing))]
+        let shared = self.secret.diffie_hellman(&x25519_dalek::PublicKey::from(*other));
+        #[cfg(fuzzing)]
+        let shared = super::memo::Shared::new(self.secret.to_bytes(), *other);
         shared.was_contributory().then(|| Zeroizing::new(shared.to_bytes()))
     }
 }
@@ -92,6 +98,10 @@ impl CryptoResolver for Seeded {
     }
 
     fn resolve_dh(&self, choice: &DHChoice) -> Option<Box<dyn Dh>> {
+        #[cfg(fuzzing)]
+        if *choice == DHChoice::Curve25519 {
+            return Some(Box::<super::memo::Curve>::default());
+        }
         DefaultResolver.resolve_dh(choice)
     }
 

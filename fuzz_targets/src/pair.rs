@@ -1,0 +1,156 @@
+//! The sealed channel between two players, with somebody between them.
+
+use arbitrary::{Arbitrary, Result, Unstructured};
+use traversal_core::Identity;
+use traversal_core::id::MatchId;
+use traversal_core::wire::message::{MAX_REASON, Method};
+use traversal_core::wire::pair::{
+    CHANNELS, MAX_PAYLOAD, OVERHEAD, Opened, PairChannel, PairKeys, PairMessage, match_of,
+};
+use traversal_core::wire::{Dropped, MAX_DATAGRAM};
+
+use crate::mutation::damage;
+use crate::servers::at;
+
+const MATCH: MatchId = MatchId(77);
+
+/// What was sealed, to be compared with what comes out.
+#[derive(Clone, Debug, PartialEq)]
+enum Said {
+    Data(u8, Vec<u8>),
+    Message(PairMessage),
+}
+
+/// A datagram on its way.
+struct Sent {
+    by: usize,
+    datagram: Vec<u8>,
+    said: Said,
+    taken: bool,
+}
+
+/// Two players seal, and somebody between them delivers, damages, repeats and reflects: each side takes what the other one
+/// sealed, as it was sealed, once, and nothing else.
+pub fn pair(data: &[u8]) {
+    let _ = run(&mut Unstructured::new(data));
+}
+
+fn channels() -> [PairChannel; 2] {
+    let of = |n: u8| [Identity::from_secret([n; 32]), Identity::from_secret([n + 100; 32])];
+    let (a, b) = (of(1), of(2));
+    let channel = |own: &[Identity; 2], other: &[Identity; 2], host| {
+        let keys = PairKeys {
+            identity: &own[0],
+            ephemeral: &own[1],
+            peer_key: &other[0].public_key(),
+            peer_ephemeral: &other[1].public_key(),
+            pair_secret: &[9; 32],
+            host,
+        };
+        PairChannel::new(MATCH, &keys).expect("keys of two players")
+    };
+    [channel(&a, &b, true), channel(&b, &a, false)]
+}
+
+fn run(u: &mut Unstructured<'_>) -> Result<()> {
+    let mut sides = channels();
+    let mut sent: Vec<Sent> = Vec::new();
+    while !u.is_empty() {
+        let by = usize::from(bool::arbitrary(u)?);
+        match u.int_in_range(0..=4)? {
+            0 | 1 => seal(u, &mut sides[by], by, &mut sent)?,
+            2 if !sent.is_empty() => {
+                let index = u.choose_index(sent.len())?;
+                deliver(&mut sides, &mut sent[index]);
+            }
+            3 if !sent.is_empty() => {
+                let index = u.choose_index(sent.len())?;
+                let mut datagram = sent[index].datagram.clone();
+                damage(u, &mut datagram)?;
+                if sent.iter().all(|sent| sent.datagram != datagram) {
+                    assert!(sides[by].open(&mut datagram).is_err(), "what is damaged does not open");
+                }
+            }
+            4 if !sent.is_empty() => {
+                let sent = u.choose(&sent)?;
+                let reflected = sides[sent.by].open(&mut sent.datagram.clone()).is_err();
+                assert!(reflected, "what a side sealed itself does not open there");
+            }
+            _ => {
+                let length = u.int_in_range(0..=200)?;
+                let mut junk = u.bytes(length)?.to_vec();
+                assert!(sides[by].open(&mut junk).is_err(), "junk does not open");
+            }
+        }
+        if sent.len() >= 256 {
+            break;
+        }
+    }
+    // Whatever was between them: what comes through as it was sealed is taken.
+    for sent in &mut sent {
+        deliver(&mut sides, sent);
+    }
+    assert_eq!(sides[0].code(), sides[1].code());
+    Ok(())
+}
+
+fn seal(u: &mut Unstructured<'_>, side: &mut PairChannel, by: usize, sent: &mut Vec<Sent>) -> Result<()> {
+    let (datagram, said) = if bool::arbitrary(u)? {
+        let channel = u.int_in_range(0..=CHANNELS)?;
+        // Around the limit or short; what is in it matters little.
+        let length =
+            if u.ratio(1, 8)? { MAX_PAYLOAD - 2 + u.int_in_range(0..=4)? } else { u.int_in_range(0..=40)? };
+        let payload = vec![u8::arbitrary(u)?; length];
+        let fits = channel < CHANNELS && length <= MAX_PAYLOAD;
+        let Some(datagram) = side.seal_data_on(channel, &payload) else {
+            assert!(!fits, "what fits is sealed");
+            return Ok(());
+        };
+        assert!(fits, "what does not fit is not sealed");
+        assert_eq!(datagram.len(), payload.len() + OVERHEAD);
+        (datagram, Said::Data(channel, payload))
+    } else {
+        let message = message(u)?;
+        let Some(datagram) = side.seal_message(&message) else { return Ok(()) };
+        (datagram, Said::Message(message))
+    };
+    assert!(datagram.len() <= MAX_DATAGRAM);
+    assert_eq!(match_of(&datagram), Some(MATCH));
+    sent.push(Sent { by, datagram, said, taken: false });
+    Ok(())
+}
+
+fn message(u: &mut Unstructured<'_>) -> Result<PairMessage> {
+    let tag = u32::arbitrary(u)?;
+    Ok(match u.int_in_range(0..=3)? {
+        0 => PairMessage::Test { tag, method: *u.choose(&Method::ALL)? },
+        1 => {
+            let observed = at(if bool::arbitrary(u)? { "192.0.2.1:9" } else { "[2001:db8::1]:65535" });
+            PairMessage::Confirm { tag, observed, test: Option::arbitrary(u)? }
+        }
+        2 => PairMessage::Close { reason: "x".repeat(u.int_in_range(0..=2 * MAX_REASON)?) },
+        _ => PairMessage::CloseAck,
+    })
+}
+
+/// As it was sealed: it opens, the first time.
+fn deliver(sides: &mut [PairChannel; 2], sent: &mut Sent) {
+    let mut datagram = sent.datagram.clone();
+    let opened = sides[1 - sent.by].open(&mut datagram);
+    if sent.taken {
+        assert_eq!(opened, Err(Dropped::Replayed), "nothing is taken twice");
+        return;
+    }
+    sent.taken = true;
+    match (opened, &sent.said) {
+        (Ok(Opened::Data(channel, payload)), Said::Data(said_on, said)) => {
+            assert_eq!((channel, payload), (*said_on, said.as_slice()));
+        }
+        (Ok(Opened::Message(message)), Said::Message(said)) => assert_eq!(message, *said),
+        // The other side would not have sealed it.
+        (Err(Dropped::Malformed), Said::Message(PairMessage::Close { reason })) => {
+            assert!(reason.len() > MAX_REASON);
+        }
+        other => panic!("{other:?}"),
+    }
+}

@@ -1,0 +1,26 @@
+//! Entry points for the fuzz targets: what they call that is nobody else's business. Behind the feature `fuzzing`, which
+//! adds these functions and changes nothing.
+
+use serde::Serialize;
+use traversal_core::id::PlayerId;
+use traversal_core::wire::message::RoomTicket;
+
+use crate::{ConfigError, Server, Settings};
+
+/// The settings that a file with this text and these flags come to, without the environment's.
+///
+/// # Errors
+/// As [`Settings::load`].
+pub fn settings(text: &str, flags: impl Serialize) -> Result<Settings, ConfigError> {
+    Settings::of_text(text, flags)
+}
+
+/// The seal that this server's ticket of a room must have, for a room of this game, name and code and for this holder.
+pub fn ticket_seal(
+    server: &Server,
+    [game, name, code]: [&str; 3],
+    ticket: &RoomTicket,
+    holder: PlayerId,
+) -> Option<[u8; 16]> {
+    server.seal(game, name, code, ticket, holder)
+}
