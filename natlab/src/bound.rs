@@ -16,12 +16,13 @@
 //! Several targets at a time change nothing: each has its part of the packets. Steps drop out, since they are known.
 //!
 //! # A search among random ports
-//! `h` open ports on one side and `m` probes on the other meet among `N` ports with `1 - (1 - h / N) ^ m`.
+//! `h` open ports on one side and `m` probes on the other meet among `N` ports with `1 - (1 - h / N) ^ m`. The ports are
+//! open towards the other side's only port, or behind a filter that looks at no port.
 
 use std::time::Duration;
 
 use crate::nat::{Allocation, Filtering, NatConfig};
-use crate::oracle::Effective;
+use crate::oracle::{Effective, Outlook, Relation, outlook};
 
 /// What a player may send in an attempt.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -53,14 +54,14 @@ pub fn share(left: &[NatConfig], right: &[NatConfig], round_trip: Duration, mean
         let foreign = [left, right].map(counter_traffic);
         return Some(predicted(foreign, round_trip.as_secs_f64(), rate, time));
     }
-    // Random ports against one port that is known, and asks for them.
-    let searched =
-        |random: &Effective, known: &Effective| !random.predictable && known.is_fixed() && strict(known);
-    let ports = match (searched(&a, &b) && !a.is_fixed(), searched(&b, &a) && !b.is_fixed()) {
-        (true, _) => random_ports(left),
-        (_, true) => random_ports(right),
-        _ => return None,
+    if outlook(left, right, Relation::Apart) != Outlook::Search || a.scattered || b.scattered {
+        return None;
+    }
+    // One side opens random ports, the other one tries.
+    let random = |own: &Effective, other: &Effective, chain| {
+        (!own.is_fixed() && !own.predictable && own.collects_for(other)).then(|| random_ports(chain))
     };
+    let ports = [random(&a, &b, left), random(&b, &a, right)].into_iter().flatten().reduce(f64::min)?;
     let probes = (rate * time).min(f64::from(means.targets));
     let open = f64::from(means.sockets).min(ports);
     Some(1.0 - (1.0 - open / ports).powf(probes))
@@ -146,6 +147,9 @@ mod tests {
         for nothing in ["none", "restricted", "as", "ps", "psrandom"] {
             assert_eq!(bound("psrandom", nothing, 50), None, "{nothing}");
         }
+        let behind_a_filter_of_addresses = bound("as,ports=random", "ps", 50).unwrap();
+        assert!((behind_a_filter_of_addresses - 0.991_5).abs() < 1e-3);
+        assert!(bound("as,ports=block:1024", "ps", 50).unwrap() > 0.999_999, "a small block");
         assert_eq!(bound("ps", "portrestricted", 50), None, "a bracket leaves nothing to chance");
         assert!(bound("ps", "ps", 100).unwrap() > 0.999_999);
         let rates = [100, 300, 1000].map(|rate| {

@@ -5,7 +5,8 @@
 //!   aim at it. One with a predictable port can be bracketed or predicted.
 //! - Somebody whose port is *random per destination* cannot be aimed at. It can still be the one that sends: what
 //!   it sends must get in, so the other side must have a port that can be aimed at, and a filter that does not ask
-//!   for the exact port.
+//!   for the exact port. The answer must get in there as well: it leaves by the port that was sent to, unless that side
+//!   has a new port for each port that it sends to; then the sender's filter must not ask for it either.
 //! - If neither holds, trying many ports remains (a search), where one side can collect open ports for the other
 //!   side to hit; if that cannot be either, no direct path exists.
 
@@ -90,12 +91,15 @@ impl Effective {
                 continue;
             }
             seen.mapping = widest(seen.mapping, nat.mapping);
-            // The outer NAT's address is what is seen; which inner one it came from does not matter.
-            seen.scattered = nat.pool > 1 && nat.pooling == Pooling::Arbitrary;
+            let inner = seen;
+            // A NAT of one address hides the inner one. One of several has an address for each host inside, if it pairs
+            // them, and an inner NAT that draws its address is several hosts to it.
+            seen.scattered = nat.pool > 1 && (nat.pooling == Pooling::Arbitrary || inner.scattered);
             seen.predictable = match nat.allocation {
-                // An inner random port shows through; and a second mapping of one socket collides with the first
-                // and falls back to a random port, but a fresh socket's port is as good as known.
-                Allocation::Preserving(_) => seen.predictable,
+                // An inner random port shows through, and so do the several counters of an inner NAT that draws its
+                // address; and a second mapping of one socket collides with the first and falls back to a random port,
+                // but a fresh socket's port is as good as known.
+                Allocation::Preserving(_) => inner.predictable && !inner.scattered,
                 Allocation::Sequential(_) => true,
                 Allocation::Random | Allocation::RandomInBlock(_) => false,
             };
@@ -120,6 +124,18 @@ impl Effective {
             Filtering::AddressDependent => other.is_fixed() || !other.scattered,
             Filtering::AddressAndPortDependent => false,
         }
+    }
+
+    /// It may open many ports of which the other side hits one: towards the other's only port, or behind a filter that
+    /// looks at no port.
+    pub fn collects_for(&self, other: &Self) -> bool {
+        other.is_fixed() || (self.filtering != Filtering::AddressAndPortDependent && self.answers(other))
+    }
+
+    /// What it answers to whom it let in gets in there: it leaves by the port that was sent to.
+    fn answers(&self, other: &Self) -> bool {
+        self.mapping != Mapping::AddressAndPortDependent
+            || other.filtering != Filtering::AddressAndPortDependent
     }
 }
 
@@ -163,13 +179,13 @@ pub fn outlook(left: &[NatConfig], right: &[NatConfig], relation: Relation) -> O
         return Outlook::Direct;
     }
     // From here on one side at least is random per destination: it sends, the other one receives.
-    if (a.aimable() && a.lenient_to(&b)) || (b.aimable() && b.lenient_to(&a)) {
+    let reached = |a: &Effective, b: &Effective| a.aimable() && a.lenient_to(b) && a.answers(b);
+    if reached(&a, &b) || reached(&b, &a) {
         return Outlook::Direct;
     }
     // Open many ports towards one fixed port, and let the other side hit one of them; or, behind a lenient
     // filter, open many ports towards the other's address. A counter at an address drawn by chance is met now and then.
-    let lenient = |side: &Effective| side.filtering != Filtering::AddressAndPortDependent;
-    if a.is_fixed() || b.is_fixed() || lenient(&a) || lenient(&b) || (a.predictable && b.predictable) {
+    if a.collects_for(&b) || b.collects_for(&a) || (a.predictable && b.predictable) {
         return Outlook::Search;
     }
     if a.predictable || b.predictable {
@@ -278,6 +294,19 @@ mod tests {
     }
 
     #[test]
+    fn what_gets_in_must_be_answered_by_a_port_that_gets_in() {
+        // Each answer leaves by a port of its own, which the other filter has never heard of.
+        let against = Outlook::Impossible(Cause::RandomAgainstSymmetric);
+        assert_eq!(apart("ps,filtering=adf", "psrandom"), against);
+        assert_eq!(apart("ps,filtering=eif", "psrandom"), against);
+        assert_eq!(apart("psrandom,filtering=adf", "ps"), against);
+        let both = Outlook::Impossible(Cause::RandomOnBothSides);
+        assert_eq!(apart("psrandom,filtering=adf", "psrandom"), both);
+        assert_eq!(apart("ps,filtering=adf", "psrandom,filtering=adf"), Outlook::Direct);
+        assert_eq!(apart("psrandom,filtering=adf", "psrandom,filtering=adf"), Outlook::Search);
+    }
+
+    #[test]
     fn blocked_udp() {
         assert_eq!(apart("udpblocked", "none"), Outlook::Impossible(Cause::UdpBlocked));
         assert_eq!(apart("portrestricted+udpblocked", "none"), Outlook::Impossible(Cause::UdpBlocked));
@@ -306,6 +335,12 @@ mod tests {
         let against = Outlook::Impossible(Cause::RandomAgainstSymmetric);
         assert_eq!(apart(scattered, "psrandom"), against);
         assert_eq!(apart("ps,pool=4", "ps"), Outlook::Direct, "paired");
+        // An inner NAT that draws its address is many hosts to the outer one, which has an address for each of them.
+        let inner = "portrestricted,ports=sequential:1,pool=4,pooling=arbitrary";
+        let both = Outlook::Impossible(Cause::RandomOnBothSides);
+        assert_eq!(apart(&format!("{inner}+ps,ports=preserving,pool=4"), "psrandom"), both);
+        assert_eq!(apart(&format!("{inner}+ps,ports=preserving"), "psrandom"), both, "four counters");
+        assert_eq!(apart(&format!("{inner}+ps,ports=sequential:1"), "ps"), Outlook::Direct, "one counter");
     }
 
     #[test]

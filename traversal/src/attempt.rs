@@ -155,11 +155,15 @@ impl Attempt {
         if !first && !time_is_up && (self.running.is_empty() || !spent) {
             return;
         }
-        // What a better plan goes on with has its time first, and so have plain test messages.
+        // What a better plan goes on with has its time first, and so have plain test messages; but what comes before it in
+        // the plan does not wait for it.
         let mut earlier: Vec<Method> = Vec::new();
         if first {
+            let place = |method| self.methods.iter().position(|planned| planned.method == method);
+            let next = self.waiting.front().and_then(|planned| place(planned.method));
             earlier.extend(self.has_cone().then_some(Method::Cone));
-            earlier.extend(self.running.iter().map(|running| running.planned.method));
+            let running = self.running.iter().map(|running| running.planned.method);
+            earlier.extend(running.filter(|method| place(*method) < next));
         }
         if earlier.is_empty()
             && self.waiting.front().is_some_and(|next| next.method.sprays())

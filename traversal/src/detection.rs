@@ -52,6 +52,8 @@ pub(crate) struct Detection {
     /// A forwarded port counts.
     mapped: bool,
     renew_at: Option<Instant>,
+    /// While the session runs over the stream: when it is known whether UDP is blocked.
+    udp_tried_at: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -90,9 +92,18 @@ impl Detection {
             self.stop_search(cx, sockets);
         }
         if online.over_stream() {
-            let profile =
-                NatProfile { udp_blocked: true, confidence: Confidence::Full, ..NatProfile::default() };
-            self.tell_as_is(cx, online, profile);
+            self.udp_tried_at = Some(online.try_udp(cx.now));
+            // It may be that UDP is slow, or has lost a few packets: what is known of the NAT may still be so.
+            match self.profile.filter(|profile| !profile.udp_blocked) {
+                Some(known) => {
+                    self.tell_as_is(cx, online, NatProfile { confidence: Confidence::Stale, ..known });
+                }
+                None => {
+                    self.profile = None;
+                    let (profile, manual) = (NatProfile::UNKNOWN, self.manual(cx));
+                    let _ = online.session.send(cx.now, ToServer::Profile { profile, check: false, manual });
+                }
+            }
             return link.drain(cx);
         }
         if !continued {
@@ -119,7 +130,25 @@ impl Detection {
         self.tags.retain(|_, tag| !matches!(tag, Tag::Classifier(_)));
         self.hairpin = None;
         self.renew_at = None;
+        self.udp_tried_at = None;
         sockets.close_all(cx, |owner| matches!(owner, Owner::Classifier(_)));
+    }
+
+    /// UDP was tried for long enough while the session ran over the stream.
+    fn udp_was_tried(&mut self, cx: &mut Cx<'_>, link: &mut LobbyLink) {
+        if self.udp_tried_at.take_if(|at| *at <= cx.now).is_none() {
+            return;
+        }
+        let Some(online) = link.online().filter(|online| online.over_stream()) else { return };
+        if online.udp_is_silent() {
+            let blocked =
+                NatProfile { udp_blocked: true, confidence: Confidence::Full, ..NatProfile::default() };
+            self.tell_as_is(cx, online, blocked);
+            link.drain(cx);
+        } else {
+            // It gets through, if not well enough for the session.
+            self.udp_tried_at = Some(online.try_udp(cx.now));
+        }
     }
 
     fn stop_search(&mut self, cx: &mut Cx<'_>, sockets: &mut Sockets) {
@@ -223,6 +252,7 @@ impl Detection {
         if self.renew_when_due(cx, link, sockets) {
             return;
         }
+        self.udp_was_tried(cx, link);
         if let Some(classifier) = &mut self.classifier {
             classifier.handle_timeout(cx.now);
         }
@@ -396,6 +426,6 @@ impl Detection {
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         let classifier = self.classifier.as_ref().and_then(Classifier::poll_timeout);
         let lifetime = self.life.search.as_ref().and_then(LifetimeSearch::poll_timeout);
-        earliest(earliest(classifier, lifetime), self.renew_at)
+        earliest(earliest(classifier, lifetime), earliest(self.renew_at, self.udp_tried_at))
     }
 }

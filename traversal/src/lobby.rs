@@ -62,6 +62,8 @@ pub(crate) enum LobbyNews {
     Kicked { player: PlayerId, reason: String },
     /// Let in after the game had changed its mind: end all channels.
     Unwanted,
+    /// The server was lost before it had told of the room of a quick match: end all channels, this player waits again.
+    MatchLost,
     /// In the room, or back in it.
     Entered,
     /// It has another host.
@@ -187,7 +189,9 @@ impl Lobby {
         if let Some(room) = &mut self.room {
             room.resume_at = Some(cx.now);
         }
-        self.handle_timeout(cx, link)
+        let mut news = self.handle_timeout(cx, link);
+        news.extend(self.wait_again().then_some(LobbyNews::MatchLost));
+        news
     }
 
     pub(crate) fn handle_response(

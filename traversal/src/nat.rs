@@ -170,11 +170,17 @@ impl NatProfile {
         parity: None,
     };
 
+    /// UDP surely does not get through. Where this is false and [`udp_blocked`](Self::udp_blocked) is true, the player is
+    /// logged in over TCP, but UDP has not been tried for long enough to say that it is more than slow.
+    pub fn is_udp_blocked(&self) -> bool {
+        self.udp_blocked && !matches!(self.confidence, Confidence::Unknown | Confidence::Stale)
+    }
+
     /// The name for this profile.
     pub fn kind(&self) -> NatKind {
         use FilteringBehavior as F;
         use MappingBehavior as M;
-        if self.udp_blocked {
+        if self.is_udp_blocked() {
             return NatKind::UdpBlocked;
         }
         if self.translated == Some(false) {

@@ -330,7 +330,7 @@ impl Peer {
         let (proven, code) = (self.channel.is_proven(), self.channel.code());
         let (peer, host) = (self.info.clone(), self.host && !mesh);
         cx.emit(Event::PeerConnected { peer, host, mesh, path, proven, code });
-        if relayed && self.attempt.is_idle() {
+        if relayed && self.attempt.is_idle() && !self.udp_is_in_doubt() {
             // Nothing is being tried that this could be the end of.
             _ = self.tell_relayed(cx, Stage::Punch, self.failure_reason(cx.config));
         }
@@ -377,11 +377,15 @@ impl Peer {
             PeerStage::Punching | PeerStage::Connected => {}
         }
         let mut told = None;
+        if self.is_relayed() && self.attempt.is_idle() && !self.told_relayed && !self.udp_is_in_doubt() {
+            // It was open whether UDP is blocked, and is so no longer.
+            told = self.tell_relayed(cx, Stage::Punch, self.failure_reason(cx.config));
+        }
         let relayed_too_long = self.is_connected() && self.punch_until <= cx.now;
         if !self.punch_over && (due(self.tidy_at, cx.now) || relayed_too_long) {
             let relayed = self.paths.selected().is_some_and(|path| path.kind == PathKind::Relay);
             if relayed {
-                told = self.tell_relayed(cx, Stage::Punch, self.failure_reason(cx.config));
+                told = self.tell_relayed(cx, Stage::Punch, self.failure_reason(cx.config)).or(told);
             }
             self.end_punching(cx, hands);
         }

@@ -7,7 +7,7 @@ use traversal_core::NatFacts;
 use traversal_core::address::canonical;
 use traversal_core::classify::Sighting;
 use traversal_core::id::{PlayerId, RequestId, RoomId};
-use traversal_core::nat::NatProfile;
+use traversal_core::nat::{Confidence, NatProfile};
 use traversal_core::wire::Kind;
 use traversal_core::wire::message::{
     Frame, Login, MAX_LOCAL_ADDRESSES, MatchEnd, PlayerInfo, ToPlayer, ToServer, Topic,
@@ -351,6 +351,10 @@ impl Server {
             // A session by UDP is the proof that UDP gets through, whatever the player thinks.
             nat: match mapped {
                 Some(_) => client.profile.with_mapped_port(),
+                // Over TCP it is the player that has tried UDP, and knows for how long.
+                None if over_stream && !client.profile.udp_blocked => {
+                    NatProfile { udp_blocked: true, confidence: Confidence::Stale, ..client.profile }
+                }
                 None => NatProfile { udp_blocked: over_stream, ..client.profile },
             },
             timing: client.session.timing(),

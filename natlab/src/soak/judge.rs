@@ -296,16 +296,25 @@ impl Judge<'_> {
         }
     }
 
+    /// The player knows that it waits for a quick match.
+    fn waits(&self, host: HostId) -> bool {
+        let queue = self.story.pair.player(host).events.iter().rev().find_map(|(_, event)| match event {
+            Event::Queue(status) => Some(status.is_some()),
+            _ => None,
+        });
+        queue == Some(true) && !self.story.dead.contains(&host)
+    }
+
     /// Each wish to join is answered: by the room, or by a reason.
     fn answer(&mut self) {
         let right = self.story.pair.right;
         if !self.story.ready || self.story.dead.contains(&right) {
             return;
         }
-        let alone = !self.story.dead.is_empty()
-            || [Fault::ServerKilled, Fault::UdpBlocked].iter().any(|fault| self.story.count(*fault) > 0);
-        if alone && self.story.pair.settings().join == JoinMoment::Together {
-            // Whoever waits for somebody to play with waits as long as it likes.
+        let together = self.story.pair.settings().join == JoinMoment::Together;
+        let alone = !self.waits(self.story.pair.left) || self.story.count(Fault::ServerKilled) > 0;
+        if together && self.waits(right) && alone {
+            // Whoever waits for somebody to play with waits as long as it likes, while there is nobody, or no server.
             return;
         }
         let rooms = self.count(right, |event| matches!(event, Event::RoomEntered { .. }));

@@ -28,6 +28,7 @@ pub(super) enum Early {
     Facts(Facts),
     Replan(Box<Replan>),
     Spray(u8, SprayTurn),
+    Ended(MatchEnd),
 }
 
 impl Agent {
@@ -68,6 +69,7 @@ impl Agent {
         let full = use_of == MatchUse::TooMany || self.by_player.len() >= self.config.caps.peers;
         match Peer::new(&mut cx, &mut hands!(self), plan, &ephemeral, requested).filter(|_| !full) {
             Some(peer) => {
+                self.lobby.planned();
                 self.by_player.insert(info.id, match_id);
                 self.peers.insert(match_id, peer);
                 self.handle_peer_timeout(now, match_id);
@@ -112,6 +114,7 @@ impl Agent {
             match early {
                 Early::Facts(facts) => peer.handle_facts(&mut cx, &mut hands!(self), &facts),
                 Early::Replan(plan) => peer.replan(&mut cx, &mut hands!(self), *plan),
+                Early::Ended(reason) => return self.match_ended(now, match_id, reason),
                 Early::Spray(edition, turn) => peer.handle_turn(&mut cx, &mut hands!(self), edition, turn),
             }
         }

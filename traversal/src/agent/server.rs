@@ -108,7 +108,13 @@ impl Agent {
                     self.keep_early(match_id, Early::Spray(edition, turn));
                 }
             }
-            ToPlayer::MatchEnded { match_id, reason } => self.match_ended(now, match_id, reason),
+            ToPlayer::MatchEnded { match_id, reason } => {
+                if self.peers.contains_key(&match_id) {
+                    self.match_ended(now, match_id, reason);
+                } else if self.link.online().is_some_and(|online| !online.knows_match(match_id)) {
+                    self.keep_early(match_id, Early::Ended(reason));
+                }
+            }
             ToPlayer::Ticket(ticket) => self.lobby.handle_ticket(ticket),
             ToPlayer::ConfirmLoss { room, epoch } => self.confirm_loss(now, room, epoch),
             ToPlayer::HostStands { room, epoch } => self.host_stands(now, room, epoch),
@@ -151,6 +157,7 @@ impl Agent {
                     self.close_peer(now, player, &format!("removed by the host: {reason}"));
                 }
                 LobbyNews::Unwanted => self.close_all(now, "left"),
+                LobbyNews::MatchLost => self.close_all(now, "the match was lost with the lobby server"),
                 LobbyNews::Entered => self.entered(now),
                 LobbyNews::HostChanged { room, previous } => {
                     self.announce_host(now, room, previous);

@@ -56,7 +56,7 @@ impl Attempt {
                 self.turn = Turn::Granted(now + SPRAY_TURN);
                 // The attempt may have ended meanwhile.
                 self.over = false;
-                if self.waiting.is_empty() {
+                if self.waiting.is_empty() && !self.sprays_by_turn() {
                     self.waiting.extend(self.methods.iter().filter(|planned| planned.method.sprays()));
                 }
                 return Some(now.saturating_duration_since(at));
@@ -71,19 +71,31 @@ impl Attempt {
     /// Whether a search may begin now. Asks for a turn where that has not been done.
     pub(super) fn may_spray(&mut self, cx: &mut Cx<'_>, hands: &mut Hands<'_>) -> bool {
         if self.turn == Turn::None {
-            let Some(online) = hands.link.online() else {
-                // Nobody is there to ask. The other side fares likely the same.
-                self.turn = Turn::Granted(cx.now + SPRAY_TURN);
-                return hands.budget.take_spray(self.match_id, true);
-            };
-            let (match_id, edition) = (self.match_id, self.context.edition);
-            // Full only when the server has not answered for long; it will be noticed as lost.
-            let _ = online.session.send(cx.now, ToServer::AskSpray { match_id, edition });
-            hands.link.drain(cx);
-            self.turn = Turn::Asked(cx.now);
+            self.ask_turn(cx, hands);
         }
         matches!(self.turn, Turn::Granted(until) if cx.now < until)
             && hands.budget.take_spray(self.match_id, true)
+    }
+
+    fn ask_turn(&mut self, cx: &mut Cx<'_>, hands: &mut Hands<'_>) {
+        let Some(online) = hands.link.online() else {
+            // Nobody is there to ask. The other side fares likely the same.
+            self.turn = Turn::Granted(cx.now + SPRAY_TURN);
+            return;
+        };
+        let (match_id, edition) = (self.match_id, self.context.edition);
+        // Full only when the server has not answered for long; it will be noticed as lost.
+        let _ = online.session.send(cx.now, ToServer::AskSpray { match_id, edition });
+        hands.link.drain(cx);
+        self.turn = Turn::Asked(cx.now);
+    }
+
+    /// After a better plan: a search that goes on asks for a turn by the new plan, which the other side may need in order to
+    /// begin.
+    pub(crate) fn ask_turn_again(&mut self, cx: &mut Cx<'_>, hands: &mut Hands<'_>) {
+        if self.turn == Turn::None && self.sprays_by_turn() {
+            self.ask_turn(cx, hands);
+        }
     }
 
     /// It searches, or would if it were let.

@@ -14,6 +14,8 @@ pub(super) struct Queued {
     pub(super) wanted: QuickMatch,
     /// The game has heard how it comes along.
     told: bool,
+    /// The players are together: a plan for it has come, the room has not.
+    planned: bool,
 }
 
 impl Lobby {
@@ -25,7 +27,7 @@ impl Lobby {
             (_, Some(_)) => RequestError::AlreadyQueued,
             (None, None) => {
                 if self.ask(cx, link, kind, Request::QuickMatch(wanted.clone()), Duration::ZERO) {
-                    self.queue = Some(Queued { wanted, told: false });
+                    self.queue = Some(Queued { wanted, told: false, planned: false });
                 }
                 return;
             }
@@ -49,6 +51,19 @@ impl Lobby {
         if self.queue.take().is_some_and(|queued| queued.told) {
             cx.emit(Event::Queue(None));
         }
+    }
+
+    /// A plan has come. Before the news of a room it can only be for a quick match.
+    pub(crate) fn planned(&mut self) {
+        if let Some(queued) = self.queue.as_mut().filter(|_| self.room.is_none()) {
+            queued.planned = true;
+        }
+    }
+
+    /// A new session, in which this player waits again. True if its players were together already: the server does not
+    /// know of that any more, or lets go of it.
+    pub(super) fn wait_again(&mut self) -> bool {
+        self.queue.as_mut().is_some_and(|queued| std::mem::take(&mut queued.planned))
     }
 
     /// The server gives it up.

@@ -82,6 +82,11 @@ impl Peer {
         }
     }
 
+    /// One of the two is logged in over TCP, and it is not sure yet that UDP does not get through to it.
+    pub(super) fn udp_is_in_doubt(&self) -> bool {
+        [&self.plan.own_nat, &self.plan.peer_nat].iter().any(|nat| nat.udp_blocked && !nat.is_udp_blocked())
+    }
+
     /// Why there is no direct path, as last told to the game.
     pub(crate) fn cause(&self) -> Option<FailureReason> {
         self.cause

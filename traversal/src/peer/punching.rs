@@ -152,6 +152,7 @@ impl Peer {
         self.plan.role = better.role;
         self.plan.methods = better.methods.iter().map(|planned| planned.method).collect();
         self.punch_until += self.attempt.replan(cx, &better);
+        self.attempt.ask_turn_again(cx, hands);
         if !were_known {
             // The time until both NATs are known does not count, within reason.
             self.punch_until = self.punch_until.max((cx.now + self.allowed).min(self.punch_latest));

@@ -62,7 +62,11 @@ pub fn plan(caller: &NatProfile, callee: &NatProfile, options: PlanOptions) -> P
         };
     }
     if caller.udp_blocked || callee.udp_blocked {
-        return Plan { caller: role, methods: Vec::new(), hopeless: Some(FailureReason::UdpBlocked) };
+        return Plan {
+            caller: role,
+            methods: Vec::new(),
+            hopeless: Some(expected_failure(caller, callee)),
+        };
     }
     let mut wanted = Vec::new();
     for method in order(caller, callee) {
@@ -98,7 +102,7 @@ fn order(a: &NatProfile, b: &NatProfile) -> Vec<Method> {
     if ra.never_fixed() && rb.never_fixed() {
         methods.push(Method::GiantStep);
     }
-    if ra.unpredictable() || rb.unpredictable() {
+    if ra.may_be_unpredictable() || rb.may_be_unpredictable() {
         methods.push(Method::Birthday);
     }
     methods
@@ -126,19 +130,26 @@ pub fn works(method: Method, a: &NatProfile, b: &NatProfile, role: Role) -> bool
 
 /// The cause to name when no direct path came about between these two.
 pub fn expected_failure(a: &NatProfile, b: &NatProfile) -> FailureReason {
-    if a.udp_blocked || b.udp_blocked {
+    if a.is_udp_blocked() || b.is_udp_blocked() {
         return FailureReason::UdpBlocked;
     }
+    if a.udp_blocked || b.udp_blocked {
+        return FailureReason::NoAnswer;
+    }
     let (ra, rb) = (reach(a), reach(b));
-    match (ra.unpredictable(), rb.unpredictable()) {
-        (true, true) => FailureReason::RandomPortsOnBothSides,
-        (true, false) if rb.never_fixed() => FailureReason::RandomPortsAgainstSymmetric,
-        (false, true) if ra.never_fixed() => FailureReason::RandomPortsAgainstSymmetric,
-        _ if ra.never_fixed() && rb.never_fixed() => FailureReason::SymmetricOnBothSides,
-        (true, false) | (false, true) if !works(Method::Cone, a, b, Role::Sending) => {
-            FailureReason::RandomPortsNotFound
-        }
-        _ => FailureReason::NoAnswer,
+    let works = |method| [Role::Sending, Role::Receiving].iter().any(|role| works(method, a, b, *role));
+    let aimed = [Method::Bubble, Method::MultiBubble, Method::Prediction];
+    if works(Method::Cone) {
+        FailureReason::NoAnswer
+    } else if aimed.into_iter().any(works) {
+        let both = ra.never_fixed() && rb.never_fixed();
+        if both { FailureReason::SymmetricOnBothSides } else { FailureReason::NoAnswer }
+    } else if works(Method::Birthday) {
+        FailureReason::RandomPortsNotFound
+    } else if ra.unpredictable() && rb.unpredictable() {
+        FailureReason::RandomPortsOnBothSides
+    } else {
+        FailureReason::RandomPortsAgainstSymmetric
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a NAT lets happen, as questions that the methods ask.
 
-use crate::nat::{FilteringBehavior, MappingBehavior, NatProfile, PortAllocation};
+use crate::nat::{Confidence, FilteringBehavior, MappingBehavior, NatProfile, PortAllocation};
 
 /// A [`NatProfile`] boiled down to what decides about methods. Unknown facts are optimistic in the questions that
 /// let a method in and pessimistic in those that give a pair up.
@@ -9,8 +9,14 @@ pub struct Reach {
     mapping: MappingBehavior,
     filtering: FilteringBehavior,
     allocation: PortAllocation,
+    /// The allocation may be another one than what is said.
+    doubtful: bool,
     foreign_rate: f32,
 }
+
+/// A NAT's allocation of ports is doubted that was measured with less than this confidence, as is one that was measured and
+/// could not be told: what serves where it is another one is tried, too, after what serves where it is as said.
+const SURE: f32 = 0.9;
 
 /// See [`Reach`]. A player without translation is taken as endpoint-independent (M5).
 pub fn reach(profile: &NatProfile) -> Reach {
@@ -19,7 +25,15 @@ pub fn reach(profile: &NatProfile) -> Reach {
         mapping: if untranslated { MappingBehavior::EndpointIndependent } else { profile.mapping },
         filtering: profile.filtering,
         allocation: profile.allocation,
+        doubtful: is_doubtful(profile),
         foreign_rate: profile.foreign_rate.unwrap_or(0.0).max(0.0),
+    }
+}
+
+fn is_doubtful(profile: &NatProfile) -> bool {
+    match profile.allocation {
+        PortAllocation::Unknown => matches!(profile.confidence, Confidence::Full | Confidence::Reduced),
+        _ => profile.allocation_confidence.is_some_and(|confidence| confidence < SURE),
     }
 }
 
@@ -63,6 +77,11 @@ impl Reach {
             && matches!(self.allocation, PortAllocation::Random | PortAllocation::RandomInBlock { .. })
     }
 
+    /// The same, or that cannot be excluded.
+    pub fn may_be_unpredictable(self) -> bool {
+        self.unpredictable() || (self.never_fixed() && self.doubtful)
+    }
+
     /// The port that the next packet leaves by can be told: it stays the same, or the NAT counts.
     pub fn predictable(self) -> bool {
         !self.unpredictable()
@@ -101,10 +120,16 @@ impl Reach {
         fixed || open
     }
 
+    /// From whichever port of its address `other` sends, it gets in here, and gets an answer that gets in there: this side's
+    /// filter looks at no ports, and its answer leaves by the port that `other` has sent to, or `other` does not ask by
+    /// which.
+    fn talks_to_any_port_of(self, other: Self) -> bool {
+        self.filters_no_ports() && (self.one_port_per_address() || other.filters_no_ports())
+    }
+
     /// M13-M18 with this side sending the bubble to the lobby port of `receiving`.
     pub fn bubble_reaches(self, receiving: Self) -> bool {
-        // A reply from another port than the bubble's target only passes a filter that does not look at ports.
-        let reply_passes = self.filters_no_ports() || receiving.mapping_may_be_fixed();
+        let reply_passes = receiving.mapping_may_be_fixed() || self.talks_to_any_port_of(receiving);
         self.predictable() && reply_passes
     }
 
@@ -119,9 +144,9 @@ impl Reach {
     }
 
     /// This side's many random ports can be hit by `other`: its own filter must take what comes, which it does
-    /// from a port known beforehand, or from any port if it does not look at ports.
+    /// from a port known beforehand, or from any port if it does not look at ports; and the answer must get back.
     pub fn found_by_chance(self, other: Self) -> bool {
-        self.unpredictable() && (other.mapping_may_be_fixed() || self.filters_no_ports())
+        self.may_be_unpredictable() && (other.mapping_may_be_fixed() || self.talks_to_any_port_of(other))
     }
 
     /// Expected replies in the range of a bubble that this side sends; `None`: it does not work.

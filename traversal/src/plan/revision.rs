@@ -84,8 +84,10 @@ impl PlanInForce {
         let mut methods = Vec::with_capacity(plan.methods.len());
         for method in &plan.methods {
             let known = self.methods.iter().find(|known| known.method == *method);
-            // What waits for the cheap methods has its time after them, so it begins anew when one of them does.
+            // What waits for the cheap methods has its time after them, so it begins anew when one of them does; but a
+            // search that runs goes on, since its sockets are all that an attempt may open.
             let waits = !earlier.is_empty() && !starts_together(&earlier, *method);
+            let waits = waits && *method != Method::Birthday;
             let since = match known {
                 Some(known) if !(waits && anew || self.changes(*method, plan.caller, nats)) => known.since,
                 _ => next,

@@ -1,7 +1,8 @@
 //! Random ports on one side: many sockets there, many destination ports here, until two agree by chance.
 //!
-//! The sending side is the one with the random ports: it opens sockets, and each sends two packets to the other
-//! side, so that answers get in. The receiving side tries ports from the game's own socket.
+//! The sending side is the one with the random ports: it opens sockets, and each sends a few packets to the other
+//! side, so that answers get in. The receiving side tries ports from the game's own socket, each of them twice: the first
+//! ones are tried before all sockets are open, and tries get lost.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -23,7 +24,18 @@ pub(super) struct Birthday {
     stride: u32,
     next: u32,
     done: u32,
+    /// So many tries in all.
+    tries: u32,
     due: Option<Instant>,
+    started: Instant,
+}
+
+/// The share of an attempt's datagrams that tries may take; the rest is for what runs beside them, and for answers.
+const SHARE: (u32, u32) = (3, 4);
+
+/// Where in the block the tries begin.
+fn first_place(seed: u64, ports: u32) -> u32 {
+    (seed as u32) % ports
 }
 
 fn gcd(a: u32, b: u32) -> u32 {
@@ -45,7 +57,7 @@ fn plan_search(context: &PunchContext) -> ((u16, u32), Numbers) {
 }
 
 impl Birthday {
-    /// How long all tries take.
+    /// How long it takes to try each port once.
     pub(super) fn time(context: &PunchContext) -> Duration {
         PACE * plan_search(context).1.probes
     }
@@ -61,8 +73,13 @@ impl Birthday {
         while gcd(stride, block.1) != 1 {
             stride += 2;
         }
-        let next = (seed as u32) % block.1;
-        let mut this = Self { engine, numbers, block, stride, next, done: 0, due: Some(now) };
+        let next = first_place(seed, block.1);
+        // Each port twice at least, and in a small block until all sockets have opened and have been tried.
+        let most = context.caps.datagrams_per_attempt.saturating_mul(SHARE.0) / SHARE.1;
+        let tries = numbers.probes * 2;
+        let tries = tries.max(numbers.probes + numbers.sockets * 2).min(most).max(numbers.probes);
+        let (done, due, started) = (0, Some(now), now);
+        let mut this = Self { engine, numbers, block, stride, next, done, tries, due, started };
         if sends {
             for _ in 0..this.numbers.sockets {
                 this.engine.open(now);
@@ -82,10 +99,13 @@ impl Birthday {
         if self.sends() || self.due.is_none_or(|due| due > now) {
             return;
         }
-        if self.done >= self.numbers.probes {
+        if self.done >= self.tries {
             self.due = None;
             self.engine.set_exhausted();
             return;
+        }
+        if self.done.is_multiple_of(self.numbers.probes.max(1)) {
+            self.next = first_place(self.engine.context.seed, self.block.1);
         }
         // Inside the block by the remainder, so a port.
         let port = (u32::from(self.block.0) + self.next) as u16;
@@ -94,7 +114,7 @@ impl Birthday {
         let to = SocketAddr::new(self.engine.peer.ip(), port);
         self.engine.test(now, 1, Slot::Main, to);
         // The last ones need a round trip before it is sure that nothing comes of them.
-        let last = self.done == self.numbers.probes;
+        let last = self.done == self.tries;
         self.due = Some(now + if last { self.engine.overdue() * 2 } else { PACE });
     }
 }
@@ -115,10 +135,17 @@ impl Tactic for Birthday {
             let to = self.engine.peer;
             self.engine.opener(now, 1, 1, Slot::Own(slot), to);
             // Once more when all have sent their first, for what was lost: where one packet in seven is lost (busy mobile
-            // and satellite links), a seventh of the sockets would search for nothing. Every second one without the short
-            // TTL, which the own NAT may be too far away for.
-            let later = now + PACE * self.numbers.sockets;
-            self.engine.opener(later, 1, 1 + (slot % 2) as u8, Slot::Own(slot), to);
+            // and satellite links), a seventh of the sockets would search for nothing.
+            let sockets = PACE * self.numbers.sockets;
+            self.engine.opener(now + sockets, 1, 1, Slot::Own(slot), to);
+            // With a short TTL these may not have come as far as the own NAT. One that goes all the way is kept until the
+            // other side has tried each port: a router that takes it for a connection of its own (Linux) would not let
+            // the try through that leaves after it.
+            if self.engine.opener_is_short(1, Slot::Own(slot)) {
+                let tried = PACE * self.numbers.probes.max(self.numbers.sockets * 2) + self.engine.overdue();
+                let at = self.started + tried + PACE * u32::from(slot);
+                self.engine.opener(at, 1, 2, Slot::Own(slot), to);
+            }
             self.done += 1;
         }
     }

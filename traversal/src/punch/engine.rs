@@ -151,6 +151,11 @@ impl Engine {
         self.push(at, row, PunchOrder::Test { slot, to, ttl });
     }
 
+    /// Whether this opener dies on its way, past the own NAT.
+    pub(super) fn opener_is_short(&self, attempt: u8, slot: Slot) -> bool {
+        self.opener_ttl(attempt, slot).is_some()
+    }
+
     fn opener_ttl(&self, attempt: u8, slot: Slot) -> Option<u8> {
         let peer = &self.context.peer;
         if !PunchContext::hoped_fixed(peer) || slot == Slot::Main {
