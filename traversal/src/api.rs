@@ -44,6 +44,10 @@ pub enum Command {
     /// Log in to one of these servers (a name's addresses, resolved by the driver), tried in turn; again after
     /// each loss. Replaces an earlier one.
     Connect(Vec<SocketAddr>),
+    /// Which addresses are of one lobby server, and the key that it had before. Counts for each [`Command::Connect`] from
+    /// then on, where no key is pinned ([`AgentConfig::server_keys`](crate::AgentConfig::server_keys)). Addresses that are
+    /// not named are taken for those of one server, whose key is not known.
+    KnowServers(Vec<KnownServer>),
     /// Log out and stay out.
     Disconnect,
     /// Open a room.
@@ -101,6 +105,15 @@ pub enum Command {
     Router(Option<RouterName>),
 }
 
+/// A lobby server, see [`Command::KnowServers`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KnownServer {
+    /// Where it is.
+    pub addresses: Vec<SocketAddr>,
+    /// The key that it had when it was first reached; none: the first login trusts whoever answers.
+    pub key: Option<[u8; 32]>,
+}
+
 /// Which request an [`Event::RequestFailed`] is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -156,7 +169,9 @@ pub enum LobbyState {
         player: PlayerId,
         /// Where the server sees it.
         public: SocketAddr,
-        /// The server's public key; to be pinned by the next login.
+        /// The server's address.
+        server: SocketAddr,
+        /// The server's public key; to be kept for the next login, see [`Command::KnowServers`].
         server_key: [u8; 32],
     },
     /// No link; another try follows.
@@ -189,6 +204,14 @@ pub enum LobbyError {
     /// Its key is not a pinned one.
     #[error("the lobby server's key is not the expected one; it was replaced, or somebody pretends to be it")]
     WrongKey,
+    /// Its key is another one than when it was first reached, and none is pinned.
+    #[error(
+        "the lobby server at {server} has another key than before; it was replaced, or somebody pretends to be it"
+    )]
+    KeyChanged {
+        /// Where it was reached.
+        server: SocketAddr,
+    },
     /// It speaks another version of our protocol.
     #[error("this game needs protocol {ours}, the server speaks {theirs}; update the older of the two")]
     OtherProtocol {
@@ -200,6 +223,12 @@ pub enum LobbyError {
     /// It refused.
     #[error(transparent)]
     Refused(#[from] LoginRefusal),
+    /// This player has logged in from another place, with the same identity: the later login counts. Nothing is tried
+    /// again, since the two would throw each other out in turn.
+    #[error(
+        "this player logged in from another place, which counts now; to play at both, give each its own identity"
+    )]
+    Replaced,
     /// It was there and is gone.
     #[error("the lobby server is gone")]
     Lost,

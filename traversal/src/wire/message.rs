@@ -14,14 +14,17 @@ mod to_player;
 mod to_server;
 mod topic;
 
-pub use frame::{Frame, Probe, ProbePurpose, REGISTER_TAG};
+pub use frame::{Farewell, Frame, Probe, ProbePurpose, REGISTER_TAG};
 pub use gather::{MAX_MODE, MESH_CAPACITY, QueueStatus, QuickMatch, QuickMatched, Topology};
 pub use login::{Login, LoginRefusal, LoginReply, Welcome};
 pub use rendezvous::{
     Ahead, Facts, KeptMatch, MAX_KEPT, MAX_KEPT_PORTS, Method, PlannedMethod, PunchPlan, RelayGrant, Replan,
     Role, SprayTurn,
 };
-pub use room::{PlayerInfo, RoomEnd, RoomInfo, RoomOptions, RoomSummary, RoomTarget, RoomTerms, RoomTicket};
+pub use room::{
+    PlayerInfo, RoomEnd, RoomInfo, RoomOptions, RoomSummary, RoomTarget, RoomTerms, RoomTicket,
+    checked_password,
+};
 pub use to_player::{MatchEnd, RequestError, Response, ToPlayer};
 pub use to_server::{MatchOutcome, Request, ToServer};
 pub use topic::{Topic, Topical};
