@@ -4,16 +4,16 @@ use std::net::SocketAddr;
 
 use arbitrary::{Arbitrary, Result, Unstructured};
 use serde::de::DeserializeOwned;
-use traversal_core::Command;
 use traversal_core::id::{JoinId, MatchId, PlayerId, RequestId, RoomId};
 use traversal_core::wire::codec;
 use traversal_core::wire::message::{
-    Facts, Frame, KeptMatch, MatchEnd, MatchOutcome, Method, PlannedMethod, PlayerInfo, Probe, ProbePurpose,
-    PunchPlan, QueueStatus, QuickMatch, QuickMatched, RelayGrant, Replan, Request, RequestError, Response,
-    Role, RoomEnd, RoomInfo, RoomOptions, RoomSummary, RoomTarget, RoomTicket, SprayTurn, ToPlayer, ToServer,
-    Topology,
+    Facts, Farewell, Frame, KeptMatch, MatchEnd, MatchOutcome, Method, NoRelay, PlannedMethod, PlayerInfo,
+    Probe, ProbePurpose, PunchPlan, QueueStatus, QuickMatch, QuickMatched, RelayGrant, Replan, Request,
+    RequestError, Response, Role, RoomEnd, RoomInfo, RoomOptions, RoomSummary, RoomTarget, RoomTicket,
+    RoundTrip, SprayTurn, ToPlayer, ToServer, Topology,
 };
 use traversal_core::wire::port_report::PortReport;
+use traversal_core::{Command, Secret};
 
 use crate::servers::at;
 
@@ -117,11 +117,15 @@ fn topology(u: &mut Unstructured<'_>) -> Result<Topology> {
     Ok(if bool::arbitrary(u)? { Topology::Star } else { Topology::Mesh })
 }
 
+fn password(u: &mut Unstructured<'_>) -> Result<Option<Secret<String>>> {
+    Ok(if bool::arbitrary(u)? { Some(text(u)?.into()) } else { None })
+}
+
 fn options(u: &mut Unstructured<'_>) -> Result<RoomOptions> {
     Ok(RoomOptions {
         name: text(u)?,
         capacity: *u.choose(&[8, 2, 1, 64, 65, 16, 0, u16::MAX])?,
-        password: bool::arbitrary(u)?.then(|| text(u)).transpose()?,
+        password: password(u)?,
         public: bool::arbitrary(u)?,
         auto_allow: bool::arbitrary(u)?,
         metadata: if u.ratio(1, 4)? { [(text(u)?, text(u)?)].into() } else { Default::default() },
@@ -149,7 +153,6 @@ fn ticket(u: &mut Unstructured<'_>, known: &Known) -> Result<Option<RoomTicket>>
 }
 
 fn request(u: &mut Unstructured<'_>, known: &Known) -> Result<Request> {
-    let password = |u: &mut Unstructured<'_>| bool::arbitrary(u)?.then(|| text(u)).transpose();
     Ok(match u.int_in_range(0..=10)? {
         0 => Request::CreateRoom { options: options(u)? },
         1 => Request::JoinRoom { target: RoomTarget::Name(text(u)?), password: password(u)? },
@@ -276,7 +279,10 @@ pub(crate) fn server_frame(u: &mut Unstructured<'_>, known: &Known) -> Result<Fr
             Some(report) => Frame::PortSeen { tag, report: *report },
             None => Frame::Ack { seq: tag, counter: u64::from(tag) },
         },
-        _ if u.ratio(1, 4)? => Frame::Goodbye { reason: text(u)?, stay_away: bool::arbitrary(u)? },
+        _ if u.ratio(1, 4)? => Frame::Goodbye {
+            reason: text(u)?,
+            why: *u.choose(&[Farewell::Leaving, Farewell::Token, Farewell::Replaced])?,
+        },
         _ => Frame::ProbeSeen { tag, observed },
     })
 }
@@ -299,9 +305,15 @@ fn plan(u: &mut Unstructured<'_>, known: &Known) -> Result<PunchPlan> {
         methods: methods(u)?,
         deadline_ms: *u.choose(&[10_000, 0, 1, u32::MAX])?,
         relay: known.grants.first().copied().filter(|_| u.ratio(3, 4).unwrap_or_default()),
+        no_relay: *u.choose(&[None, Some(NoRelay::Off), Some(NoRelay::Full)])?,
         epoch: u32::from(u.int_in_range(0..=2u8)?),
         mesh: u.ratio(1, 4)?,
-        peer_rtt_ms: *u.choose(&[None, Some(0), Some(50), Some(u32::MAX)])?,
+        peer_rtt: *u.choose(&[
+            None,
+            Some(RoundTrip { ms: 0, spread_ms: 0 }),
+            Some(RoundTrip { ms: 50, spread_ms: 5 }),
+            Some(RoundTrip { ms: u32::MAX, spread_ms: u32::MAX }),
+        ])?,
         peer_key,
     })
 }

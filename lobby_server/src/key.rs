@@ -157,12 +157,32 @@ fn write(path: &Path, secret: &[u8; 32]) -> io::Result<()> {
     let mut file = tempfile::Builder::new().prefix(".server.key.").tempfile_in(directory)?;
     writeln!(file, "{}", STANDARD.encode(secret))?;
     file.as_file().sync_all()?;
-    file.persist_noclobber(path).map_err(|error| error.error)?;
+    if let Err(error) = file.persist_noclobber(path) {
+        if error.error.kind() == io::ErrorKind::AlreadyExists {
+            return Err(error.error);
+        }
+        // The file system knows neither links nor a rename that spares what is there.
+        in_place(path, secret)?;
+    }
     // That it has its name outlives a power cut too, where the system can say so.
     if let Ok(directory) = std::fs::File::open(directory) {
         let _ = directory.sync_all();
     }
     Ok(())
+}
+
+/// The same without a file beside it: nothing of it is left when it cannot be written whole.
+fn in_place(path: &Path, secret: &[u8; 32]) -> io::Result<()> {
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(path)?;
+    let written = writeln!(file, "{}", STANDARD.encode(secret)).and_then(|()| file.sync_all());
+    if written.is_err() {
+        let _ = std::fs::remove_file(path);
+    }
+    written
 }
 
 #[cfg(test)]
@@ -188,5 +208,17 @@ mod tests {
         assert!(matches!(load_or_create(&path), Err(KeyError::Malformed { .. })));
         let missing = directory.path().join("none");
         assert!(matches!(load(&missing), Err(KeyError::Missing { .. })) && !missing.exists());
+    }
+
+    #[test]
+    fn without_links_the_key_is_written_in_its_place_and_never_over_another_one() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("server.key");
+        in_place(&path, &[7; 32]).unwrap();
+        let key = load(&path).unwrap().public_key();
+        assert_eq!(key, Identity::from_secret([7; 32]).public_key());
+        let error = in_place(&path, &[8; 32]).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(load(&path).unwrap().public_key(), key);
     }
 }

@@ -6,12 +6,10 @@ use std::net::IpAddr;
 use std::time::Instant;
 
 use traversal_core::id::{PlayerId, RoomId};
-use traversal_core::wire::message::{
-    MAX_MODE, MESH_CAPACITY, QueueStatus, QuickMatch, RequestError, Topology,
-};
+use traversal_core::text;
+use traversal_core::wire::message::{MESH_CAPACITY, QueueStatus, QuickMatch, RequestError, Topology};
 
 use crate::limits::{Bucket, Counts, Rate};
-use crate::rooms::is_text;
 
 /// Players of one line who are told how it comes along. A line of a hundred is told of 20 changes at once, and of two a
 /// second in the long run.
@@ -163,16 +161,14 @@ impl Queues {
     }
 }
 
-/// Checks what a player wants.
-pub(crate) fn check_wish(wanted: &QuickMatch) -> Result<(), RequestError> {
+/// Checks what a player wants, and keeps its text as texts are kept.
+pub(crate) fn check_wish(wanted: QuickMatch) -> Result<QuickMatch, RequestError> {
     let malformed = |what: &str| Err(RequestError::Malformed { what: what.into() });
-    if !is_text(&wanted.mode, MAX_MODE) {
-        return malformed("mode of a quick match (at most 48 bytes)");
-    }
+    let wanted = QuickMatch { mode: text::MODE.check(&wanted.mode)?, ..wanted };
     let mesh = wanted.topology == Topology::Mesh;
     match wanted.players {
-        2..=MESH_CAPACITY => Ok(()),
-        17..=64 if !mesh => Ok(()),
+        2..=MESH_CAPACITY => Ok(wanted),
+        17..=64 if !mesh => Ok(wanted),
         _ if mesh => malformed("number of players (2 to 16 in a mesh)"),
         _ => malformed("number of players (2 to 64)"),
     }
@@ -237,10 +233,10 @@ mod tests {
     #[test]
     fn wishes_out_of_range_are_refused() {
         let good = QuickMatch { mode: "duel".into(), players: 64, ..QuickMatch::default() };
-        assert_eq!(check_wish(&good), Ok(()));
-        assert_eq!(check_wish(&QuickMatch::default()), Ok(()));
+        assert_eq!(check_wish(good.clone()), Ok(good.clone()));
+        assert!(check_wish(QuickMatch::default()).is_ok());
         let mesh = QuickMatch { topology: Topology::Mesh, players: MESH_CAPACITY, ..good.clone() };
-        assert_eq!(check_wish(&mesh), Ok(()));
+        assert!(check_wish(mesh.clone()).is_ok());
         for bad in [
             QuickMatch { players: 1, ..good.clone() },
             QuickMatch { players: 65, ..good.clone() },
@@ -248,7 +244,7 @@ mod tests {
             QuickMatch { mode: "x".repeat(49), ..good.clone() },
             QuickMatch { mode: "a\u{7}".into(), ..good },
         ] {
-            assert!(matches!(check_wish(&bad), Err(RequestError::Malformed { .. })), "{bad:?}");
+            assert!(matches!(check_wish(bad.clone()), Err(RequestError::Malformed { .. })), "{bad:?}");
         }
     }
 }

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use traversal_core::id::RoomId;
+use traversal_core::text::{fold, look};
 use traversal_core::wire::message::{RoomSummary, RoomTarget};
 
 /// Tells the replies apart.
@@ -106,11 +107,6 @@ pub enum RegistryReply {
 #[error("the registry does not answer")]
 pub struct RegistryDown;
 
-/// The form of a room name that must be unique.
-pub(crate) fn name_key(name: &str) -> String {
-    name.trim().to_lowercase()
-}
-
 /// The form of a room code that is compared: upper case, without the look-alikes' mix-ups.
 pub(crate) fn code_key(code: &str) -> String {
     code.trim()
@@ -127,7 +123,11 @@ pub(crate) fn code_key(code: &str) -> String {
 /// The registry of a single node.
 #[derive(Debug, Default)]
 pub struct MemoryRegistry {
+    /// By game and name, in the order of a list.
     rooms: BTreeMap<(String, String), RoomRecord>,
+    /// What the names look like, each of which there is once, and the names.
+    looks: BTreeMap<(String, String), String>,
+    /// Codes, and the names.
     codes: BTreeMap<(String, String), String>,
 }
 
@@ -142,7 +142,7 @@ impl MemoryRegistry {
         match operation {
             RegistryOperation::Claim(record) => self.claim(record),
             RegistryOperation::Update(record) => {
-                let key = (record.game.clone(), name_key(&record.summary.name));
+                let key = (record.game.clone(), fold(&record.summary.name));
                 if let Some(known) = self.rooms.get_mut(&key)
                     && known.location == record.location
                 {
@@ -151,17 +151,18 @@ impl MemoryRegistry {
                 RegistryReply::Done
             }
             RegistryOperation::Release { game, location, name } => {
-                let key = (game.clone(), name_key(&name));
+                let key = (game.clone(), fold(&name));
                 if self.rooms.get(&key).is_some_and(|record| record.location == location)
                     && let Some(record) = self.rooms.remove(&key)
                 {
+                    self.looks.remove(&(game.clone(), look(&record.summary.name)));
                     self.codes.remove(&(game, code_key(&record.summary.code)));
                 }
                 RegistryReply::Done
             }
             RegistryOperation::Find { game, target } => {
                 let name = match target {
-                    RoomTarget::Name(name) => Some(name_key(&name)),
+                    RoomTarget::Name(name) => self.looks.get(&(game.clone(), look(&name))).cloned(),
                     RoomTarget::Code(code) => self.codes.get(&(game.clone(), code_key(&code))).cloned(),
                 };
                 let record = name.and_then(|name| self.rooms.get(&(game, name)));
@@ -172,15 +173,19 @@ impl MemoryRegistry {
     }
 
     fn claim(&mut self, record: RoomRecord) -> RegistryReply {
-        let key = (record.game.clone(), name_key(&record.summary.name));
+        let key = (record.game.clone(), fold(&record.summary.name));
+        let look = (record.game.clone(), look(&record.summary.name));
         let code = (record.game.clone(), code_key(&record.summary.code));
-        if let Some(known) = self.rooms.get(&key) {
+        if let Some(name) = self.looks.get(&look)
+            && let Some(known) = self.rooms.get(&(record.game.clone(), name.clone()))
+        {
             return RegistryReply::NameTaken(known.location);
         }
         if self.codes.contains_key(&code) {
             return RegistryReply::CodeTaken;
         }
         self.codes.insert(code, key.1.clone());
+        self.looks.insert(look, key.1.clone());
         self.rooms.insert(key, record);
         RegistryReply::Claimed
     }
@@ -188,7 +193,7 @@ impl MemoryRegistry {
     fn list(&self, game: String, after: Option<String>, limit: usize) -> RegistryReply {
         use std::ops::Bound::{Excluded, Included, Unbounded};
         let start = match after {
-            Some(after) => Excluded((game.clone(), name_key(&after))),
+            Some(after) => Excluded((game.clone(), fold(&after))),
             None => Included((game.clone(), String::new())),
         };
         let mut found = self
@@ -249,6 +254,36 @@ mod tests {
         });
         assert_eq!(find(&mut registry, RoomTarget::Name("room".into())), RegistryReply::Found(None));
         assert_eq!(find(&mut registry, RoomTarget::Code("AAAAAA".into())), RegistryReply::Found(None));
+    }
+
+    #[test]
+    fn names_that_look_the_same_are_one_room() {
+        let mut registry = MemoryRegistry::new();
+        let mut claim = |name: &str, room: u64| {
+            registry.handle(RegistryOperation::Claim(record("g", name, &format!("CODE{room:02}"), room)))
+        };
+        assert_eq!(claim("Café", 1), RegistryReply::Claimed);
+        assert_eq!(claim("paypal 10", 2), RegistryReply::Claimed);
+        let taken = |room| RegistryReply::NameTaken(RoomLocation { node: 0, room: RoomId(room) });
+        // Another normal form, full-width letters, a space of another width, Cyrillic letters, l and O for 1 and 0.
+        for (name, room) in [
+            ("Cafe\u{301}", 1),
+            ("ｃａｆé", 1),
+            ("paypal\u{a0}\u{2003}10", 2),
+            ("\u{440}\u{430}\u{443}pal 10", 2),
+            ("paypal lO", 2),
+        ] {
+            assert_eq!(claim(name, 9), taken(room), "{name}");
+        }
+        assert_eq!(claim("paypal 11", 3), RegistryReply::Claimed);
+        let find =
+            RegistryOperation::Find { game: "g".into(), target: RoomTarget::Name("CAFE\u{301}".into()) };
+        let found = RegistryReply::Found(Some(RoomLocation { node: 0, room: RoomId(1) }));
+        assert_eq!(registry.handle(find), found);
+        let location = RoomLocation { node: 0, room: RoomId(1) };
+        registry.handle(RegistryOperation::Release { game: "g".into(), location, name: "Café".into() });
+        let again = registry.handle(RegistryOperation::Claim(record("g", "Cafe\u{301}", "CODE09", 9)));
+        assert_eq!(again, RegistryReply::Claimed);
     }
 
     #[test]

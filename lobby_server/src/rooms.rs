@@ -9,8 +9,7 @@ use rand_chacha::rand_core::RngCore;
 use sha2::{Digest, Sha256};
 use traversal_core::id::{PlayerId, RoomId};
 use traversal_core::wire::message::{
-    MAX_METADATA, MAX_NAME, MAX_PASSWORD, MAX_ROOM_NAME, MEMBERS_PER_PART, MESH_CAPACITY, PlayerInfo,
-    RequestError, RoomInfo, RoomOptions, RoomSummary, RoomTerms, ToPlayer, Topology,
+    MEMBERS_PER_PART, PlayerInfo, RoomInfo, RoomSummary, RoomTerms, ToPlayer, Topology,
 };
 use traversal_core::wire::secret::same;
 
@@ -24,8 +23,6 @@ use crate::registry::{RoomLocation, RoomRecord, code_key};
 const CODE_ALPHABET: &[u8; 30] = b"23456789ABCDEFGHJKMNPQRSTVWXYZ";
 /// Length of a room code: 30^6 are 729 million.
 const CODE_LENGTH: usize = 6;
-/// Players in a room, with the host.
-const CAPACITY: std::ops::RangeInclusive<u16> = 2..=64;
 /// What a page of a listing may take, so that it fits a control datagram (1,200 bytes) with its headers.
 const PAGE_BUDGET: usize = 1000;
 
@@ -208,48 +205,6 @@ pub(crate) fn former_code(code: &str) -> Option<String> {
     (code.len() == CODE_LENGTH && code.bytes().all(|byte| CODE_ALPHABET.contains(&byte))).then_some(code)
 }
 
-fn malformed(what: &str) -> RequestError {
-    RequestError::Malformed { what: what.into() }
-}
-
-/// Text for people: not too long, and nothing that would garble a terminal.
-pub(crate) fn is_text(text: &str, max: usize) -> bool {
-    text.len() <= max && !text.chars().any(char::is_control)
-}
-
-/// A player's display name: not empty, within the limit.
-pub(crate) fn is_name(name: &str) -> bool {
-    !name.trim().is_empty() && is_text(name, MAX_NAME)
-}
-
-/// Checks what a host asks for.
-pub(crate) fn check_options(options: &RoomOptions) -> Result<(), RequestError> {
-    let name = options.name.trim();
-    if !is_text(name, MAX_ROOM_NAME) {
-        return Err(malformed("room name"));
-    }
-    if !CAPACITY.contains(&options.capacity) {
-        return Err(malformed("room capacity (2 to 64)"));
-    }
-    if options.topology == Topology::Mesh && options.capacity > MESH_CAPACITY {
-        return Err(malformed("room capacity (2 to 16 in a mesh)"));
-    }
-    if options.password.as_ref().is_some_and(|password| password.is_empty() || password.len() > MAX_PASSWORD)
-    {
-        return Err(malformed("room password"));
-    }
-    check_metadata(&options.metadata)
-}
-
-/// Checks a room's metadata.
-pub(crate) fn check_metadata(metadata: &BTreeMap<String, String>) -> Result<(), RequestError> {
-    let size: usize = metadata.iter().map(|(key, value)| key.len() + value.len()).sum();
-    if size > MAX_METADATA || metadata.len() > MAX_METADATA / 8 {
-        return Err(malformed("room metadata (at most 384 bytes)"));
-    }
-    Ok(())
-}
-
 /// As many of these rooms as fit one datagram, and whether some are left.
 pub(crate) fn page(rooms: Vec<RoomSummary>, more: bool) -> (Vec<RoomSummary>, bool) {
     let count = rooms.len();
@@ -270,6 +225,7 @@ pub(crate) fn page(rooms: Vec<RoomSummary>, more: bool) -> (Vec<RoomSummary>, bo
 mod tests {
     use super::*;
     use rand_chacha::rand_core::SeedableRng;
+    use traversal_core::wire::message::{MAX_NAME, MAX_ROOM_NAME};
 
     #[test]
     fn codes_have_no_look_alikes_and_survive_a_restart() {
@@ -294,25 +250,6 @@ mod tests {
         assert!(!one.matches("Secret") && !one.matches(""));
         assert_ne!(one.hash, two.hash);
         assert!(!format!("{one:?}").contains("secret"));
-    }
-
-    #[test]
-    fn options_out_of_range_are_refused() {
-        let good = RoomOptions { name: "r".into(), ..RoomOptions::default() };
-        assert_eq!(check_options(&good), Ok(()));
-        let bad = [
-            RoomOptions { name: "x".repeat(65), ..good.clone() },
-            RoomOptions { name: "a\u{1b}b".into(), ..good.clone() },
-            RoomOptions { capacity: 1, ..good.clone() },
-            RoomOptions { capacity: 65, ..good.clone() },
-            RoomOptions { capacity: MESH_CAPACITY + 1, topology: Topology::Mesh, ..good.clone() },
-            RoomOptions { password: Some("x".repeat(65).into()), ..good.clone() },
-            RoomOptions { password: Some("".into()), ..good.clone() },
-            RoomOptions { metadata: [("k".to_string(), "v".repeat(384))].into(), ..good.clone() },
-        ];
-        for options in bad {
-            assert!(matches!(check_options(&options), Err(RequestError::Malformed { .. })), "{options:?}");
-        }
     }
 
     #[test]

@@ -44,7 +44,7 @@ use rand_chacha::rand_core::{RngCore, SeedableRng};
 use traversal_core::Identity;
 use traversal_core::id::{JoinId, PlayerId, RoomId};
 use traversal_core::wire::handshake::{ServerHandshake, refuse_unknown_session};
-use traversal_core::wire::message::Frame;
+use traversal_core::wire::message::{Farewell, Frame};
 use traversal_core::wire::port_report::ReportKey;
 use traversal_core::wire::secret::{MacKey, mixed};
 use traversal_core::wire::session::session_of;
@@ -65,7 +65,6 @@ pub use counters::{Counters, Gauges};
 use gathering::Gathering;
 use joining::Ask;
 use liveness::Check;
-pub(crate) use login::MAX_GAME;
 use login::RecentInits;
 use migration::Loss;
 use requests::Pending;
@@ -449,7 +448,9 @@ impl Server {
         let ids: Vec<u64> = self.sessions.keys().copied().collect();
         for id in ids {
             if let Some(client) = self.sessions.get_mut(&id) {
-                client.session.send_once(now, &Frame::Goodbye { reason: reason.into(), stay_away: false });
+                client
+                    .session
+                    .send_once(now, &Frame::Goodbye { reason: reason.into(), why: Farewell::Leaving });
                 self.dirty.insert(id);
             }
         }

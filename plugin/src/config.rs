@@ -36,13 +36,15 @@ pub struct TraversalConfig {
     /// Lobby servers, `host:port` or `host` (port [`DEFAULT_PORT`]), tried in turn. Not empty: the plugin logs in
     /// when the app starts. Empty: it waits for a [`ConnectLobby`](crate::ConnectLobby) message.
     pub lobby: Vec<String>,
-    /// Public keys that the lobby server may have. Empty: the first key seen is trusted for the run.
+    /// Public keys that the lobby server may have. Empty: the first key seen is trusted, and kept as
+    /// [`known_servers`](Self::known_servers) says.
     pub server_keys: Vec<ServerKey>,
     /// Which game: players of different games do not meet. At most 64 bytes.
     pub game: String,
     /// The game's own protocol number; players of different numbers do not meet.
     pub game_protocol: u32,
-    /// Display name, at most 48 bytes.
+    /// Display name, at most 32 characters and 48 bytes: what is more, or cannot be shown, is left out
+    /// ([`text::NAME`](traversal_core::text::NAME)).
     pub name: String,
     /// Opaque bytes for the lobby server's login check, at most 512.
     pub token: Vec<u8>,
@@ -59,6 +61,10 @@ pub struct TraversalConfig {
     pub port_mapping: Vec<MappingProtocol>,
     /// Where the player's identity comes from.
     pub identity: IdentitySource,
+    /// Where the keys of lobby servers are kept from one start to the next, when none is pinned by
+    /// [`server_keys`](Self::server_keys). A server with another key than before is not logged in to
+    /// ([`TraversalError::ServerKeyChanged`](crate::TraversalError::ServerKeyChanged)).
+    pub known_servers: KnownServers,
     /// Where it is kept what was measured in which network, so that a join right after the next start has something to go
     /// by. Everything is measured all the same.
     pub kept_profiles: KeptProfiles,
@@ -110,6 +116,7 @@ impl Default for TraversalConfig {
             ipv6: true,
             port_mapping: vec![MappingProtocol::Pcp, MappingProtocol::NatPmp, MappingProtocol::Upnp],
             identity: IdentitySource::default(),
+            known_servers: KnownServers::default(),
             kept_profiles: KeptProfiles::default(),
             agent,
             transport: Transport::default(),
@@ -181,6 +188,20 @@ pub enum IdentitySource {
     File(PathBuf),
     /// These secret bytes.
     Secret([u8; 32]),
+}
+
+/// Where the keys of lobby servers are kept from one start to the next: a text file with a line `host:port KEY` for each
+/// server. Servers at loopback addresses are never kept.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum KnownServers {
+    /// Beside [`IdentitySource::File`], with `.known_servers` behind its name. With another identity the first key of each
+    /// server is trusted for the run, and nothing is kept.
+    #[default]
+    BesideIdentity,
+    /// In this file. Several programs may share it.
+    File(PathBuf),
+    /// Nowhere: the first key of each server is trusted for the run.
+    Off,
 }
 
 /// Where NAT profiles are kept from one start to the next (M9), for 30 days: at most 16 networks, each known by a block of

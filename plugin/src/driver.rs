@@ -1,6 +1,7 @@
 //! The driver: one thread per app, the sole reader of its sockets and of the clock.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
@@ -10,13 +11,14 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use mio::{Poll, Token, Waker};
 use traversal_core::address::{Scope, scope};
 use traversal_core::id::PlayerId;
-use traversal_core::{Command, Event, SocketId};
+use traversal_core::{Command, Event, LobbyState, SocketId};
 
 use crate::config::TraversalConfig;
 use crate::error::{SocketError, TraversalError};
 use crate::handoff::PunchedSocket;
 use crate::identity;
 use crate::kept_profiles::{self, Keeper};
+use crate::known_servers::{self, Known};
 use crate::port_mapping::{PortMapper, Settings};
 use crate::sockets::Socket;
 use crate::state::{Counters, count};
@@ -46,6 +48,12 @@ pub(crate) enum Report {
     /// The player's socket was given away.
     Released(PlayerId),
     Local(Vec<SocketAddr>),
+    /// The lobby server's key is not the one in this file, so the link has this state.
+    KeyChanged {
+        state: LobbyState,
+        server: String,
+        file: PathBuf,
+    },
 }
 
 /// A game datagram on its way, with the connection it belongs to.
@@ -193,6 +201,11 @@ impl Driver {
             });
             turn.set_router(Router { mapper, news, names, bind, local: router_local, known: None });
             driver.spawn("traversal-router", thread)?;
+        }
+        let (known, thread) = Known::new(known_servers::path(config));
+        turn.set_known(known);
+        if let Some(thread) = thread {
+            driver.spawn("traversal-known", thread)?;
         }
         if let Some(path) = kept_file {
             let (keeper, thread) = Keeper::new(path);

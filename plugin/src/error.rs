@@ -12,6 +12,18 @@ pub enum TraversalError {
     /// The server or the way to it.
     #[error(transparent)]
     Lobby(#[from] LobbyError),
+    /// The server has another key than when this player first logged in to it.
+    #[error(
+        "{server} has another key than before: it was replaced, or somebody pretends to be it. If whoever runs it says \
+         that it has a new key, remove the line that begins with \"{server}\" from {}",
+        file.display()
+    )]
+    ServerKeyChanged {
+        /// As the game names it, and as its line in the file begins.
+        server: String,
+        /// The file with the old key, see [`KnownServers`](crate::KnownServers).
+        file: PathBuf,
+    },
     /// The game's socket could not be opened.
     #[error("cannot open a UDP socket on {address}: {reason}")]
     Bind {

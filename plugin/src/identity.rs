@@ -1,7 +1,7 @@
 //! The player's key pair, and the one place where entropy enters.
 
 use std::fs;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use traversal_core::Identity;
@@ -27,33 +27,66 @@ pub(crate) fn load(source: &IdentitySource) -> Result<Identity, TraversalError> 
 
 fn from_file(path: &Path) -> Result<[u8; 32], TraversalError> {
     let failed = |reason: String| TraversalError::Identity { path: path.to_owned(), reason };
-    let read = || match fs::read(path) {
-        Ok(bytes) => <[u8; 32]>::try_from(bytes)
-            .map(Some)
-            .map_err(|bytes| failed(format!("it has {} bytes instead of 32", bytes.len()))),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(failed(error.to_string())),
-    };
-    if let Some(secret) = read()? {
+    // A whole one is never changed any more.
+    if let Ok(secret) = fs::read(path).map_err(|_| ()).and_then(|bytes| bytes.try_into().map_err(|_| ())) {
         return Ok(secret);
     }
-    let secret = entropy()?;
-    match create(path, &secret) {
-        Ok(()) => Ok(secret),
-        // Another process was faster: its identity counts.
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            read()?.ok_or_else(|| failed("it disappeared".into()))
+    let (mut file, created) = open_or_create(path).map_err(|error| failed(error.to_string()))?;
+    // Another program may make it at this moment.
+    match file.lock() {
+        Ok(()) => {}
+        // Without locks (Android) it is the one that has created the file who writes it.
+        Err(error) if error.kind() == io::ErrorKind::Unsupported => {
+            if !created {
+                return wait_for(path).ok_or_else(|| failed("it is not whole; move it away".into()));
+            }
         }
-        Err(error) => Err(failed(error.to_string())),
+        Err(error) => return Err(failed(error.to_string())),
     }
+    let mut bytes = Vec::new();
+    (&mut file).take(MAX_READ).read_to_end(&mut bytes).map_err(|error| failed(error.to_string()))?;
+    if !bytes.is_empty() {
+        return bytes.try_into().map_err(|bytes: Vec<u8>| {
+            failed(format!("it has {} bytes instead of 32; move it away to have a new one made", bytes.len()))
+        });
+    }
+    let secret = entropy()?;
+    if let Err(error) = file.write_all(&secret).and_then(|()| file.sync_all()) {
+        // An empty file is as good as none: the next start makes an identity. What went wrong first is told.
+        let _ = file.set_len(0);
+        return Err(failed(error.to_string()));
+    }
+    Ok(secret)
 }
 
-fn create(path: &Path, secret: &[u8; 32]) -> io::Result<()> {
-    // Linked into place, so that nobody reads half an identity and none takes the place of another.
-    let beside = write_beside(path, secret)?;
-    let linked = fs::hard_link(&beside, path);
-    let removed = fs::remove_file(&beside);
-    linked.and(removed)
+/// More than an identity has: a file of any length is not read whole.
+const MAX_READ: u64 = 64;
+
+/// What another program writes in this moment.
+fn wait_for(path: &Path) -> Option<[u8; 32]> {
+    (0..100).find_map(|_| {
+        let secret = fs::read(path).ok()?.try_into().ok();
+        if secret.is_none() {
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+        secret
+    })
+}
+
+/// The file, and whether it is new. Without a link or a rename: file systems without links (exFAT, network shares) and
+/// Android refuse those.
+fn open_or_create(path: &Path) -> io::Result<(fs::File, bool)> {
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    let mut options = fs::OpenOptions::new();
+    options.read(true).write(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    match options.clone().create_new(true).open(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok((options.open(path)?, false)),
+        made => Ok((made?, true)),
+    }
 }
 
 /// Writes `content` into a new file beside `path` that only its owner may read, and gives that file's path. The folder is
@@ -83,15 +116,56 @@ pub(crate) fn write_beside(path: &Path, content: &[u8]) -> io::Result<PathBuf> {
 mod tests {
     use super::*;
 
+    fn folder(name: &str) -> PathBuf {
+        std::env::temp_dir().join(format!("bevy_traversal-{name}-{}", std::process::id()))
+    }
+
     #[test]
     fn a_file_keeps_the_identity() {
-        let folder = std::env::temp_dir().join(format!("bevy_traversal-{}", std::process::id()));
-        let path = folder.join("player.key");
+        let folder = folder("identity");
+        let path = folder.join("deeper").join("player.key");
         let first = from_file(&path).unwrap();
         assert_eq!(from_file(&path).unwrap(), first);
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        }
+        assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1, "nothing beside it");
         fs::write(&path, b"short").unwrap();
         let error = from_file(&path).unwrap_err();
         assert!(error.to_string().contains("5 bytes"), "{error}");
+        assert_eq!(fs::read(&path).unwrap(), b"short", "what is there is not overwritten");
+        fs::write(&path, vec![0; 1 << 20]).unwrap();
+        assert!(from_file(&path).unwrap_err().to_string().contains("64 bytes"));
+        // Of a start that the power failed at.
+        fs::write(&path, b"").unwrap();
+        let again = from_file(&path).unwrap();
+        assert_eq!(from_file(&path).unwrap(), again);
+        fs::write(&path, b"half").unwrap();
+        let other = path.clone();
+        let writer = std::thread::spawn(move || fs::write(other, [7; 32]).unwrap());
+        assert_eq!(wait_for(&path), Some([7; 32]), "of another program, where there are no locks");
+        writer.join().unwrap();
+        fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn programs_that_start_at_once_have_one_identity() {
+        let folder = folder("identities");
+        for round in 0..50 {
+            let path = folder.join(format!("{round}.key"));
+            let start = std::sync::Barrier::new(4);
+            let secrets: Vec<[u8; 32]> = std::thread::scope(|scope| {
+                let make = || {
+                    start.wait();
+                    from_file(&path).unwrap()
+                };
+                let threads = [(); 4].map(|()| scope.spawn(make));
+                threads.map(|thread| thread.join().unwrap()).to_vec()
+            });
+            assert!(secrets.iter().all(|secret| secret[..] == fs::read(&path).unwrap()[..]), "round {round}");
+        }
         fs::remove_dir_all(&folder).unwrap();
     }
 }

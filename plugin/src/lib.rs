@@ -85,10 +85,12 @@ mod ggrs;
 mod handoff;
 mod identity;
 mod kept_profiles;
+mod known_servers;
 mod link;
 mod messages;
 mod port_mapping;
 mod renet;
+mod renet_guard;
 mod resolve;
 mod sockets;
 mod state;
@@ -103,7 +105,8 @@ use bevy_renet::{RenetClientPlugin, RenetReceive, RenetSend, RenetServerPlugin};
 
 pub use conditions::{hosting, in_room, joined, lobby_online, peer_connected};
 pub use config::{
-    DEFAULT_PORT, IdentitySource, KeptProfiles, ServerKey, ServerKeyError, Transport, TraversalConfig,
+    DEFAULT_PORT, IdentitySource, KeptProfiles, KnownServers, ServerKey, ServerKeyError, Transport,
+    TraversalConfig,
 };
 pub use datagrams::{Datagram, DatagramError, DatagramSocket, Datagrams, MAX_DATAGRAM, SOCKET_CHANNELS};
 pub use error::{SocketError, TraversalError};

@@ -91,7 +91,7 @@ pub struct AllowPeer {
 pub struct RefusePeer {
     /// From [`JoinRequested`].
     pub join: JoinId,
-    /// Told to the player; the server cuts it to 200 bytes.
+    /// Told to the player; it is cut to 160 characters and 200 bytes.
     pub reason: String,
 }
 

@@ -14,6 +14,7 @@ use traversal_core::{Command, DisconnectReason};
 
 use crate::datagrams::{Datagrams, GAME};
 use crate::link::TraversalLink;
+use crate::renet_guard::{Guard, Verdict};
 
 /// What renet has to hear of, in its order.
 #[derive(Debug)]
@@ -30,13 +31,20 @@ pub(crate) enum Change {
 pub(crate) struct HandOff {
     pub(crate) changes: Vec<Change>,
     /// Host: renet's clients. The ids come from authenticated keys, so nobody gets another's.
-    clients: BTreeMap<u64, PlayerId>,
+    clients: BTreeMap<u64, Connection>,
     /// Joined: who hosts.
-    server: Option<PlayerId>,
+    server: Option<Connection>,
     /// How the last room ended, if not by this player's wish.
     pub(crate) room_end: Option<MatchEnd>,
     /// The resources go at the end of the frame, so that the game hears the last events.
     closing: bool,
+}
+
+/// The other end of a connection of renet's, and what came from there.
+#[derive(Debug)]
+struct Connection {
+    player: PlayerId,
+    guard: Guard,
 }
 
 /// In `PreUpdate`: makes renet's resources follow the room, and feeds them.
@@ -47,7 +55,9 @@ pub(crate) fn receive(
     mut link: ResMut<TraversalLink>,
     mut server: Option<ResMut<RenetServer>>,
     mut client: Option<ResMut<RenetClient>>,
+    time: Res<Time<Real>>,
 ) {
+    let now = time.elapsed();
     let hand_off = hand_off.bypass_change_detection();
     let datagrams = datagrams.bypass_change_detection();
     let (mut new_server, mut new_client) = (None, None);
@@ -76,20 +86,23 @@ pub(crate) fn receive(
             }
             Change::Connected { player, client_id, host: true } => {
                 let Some(server) = target(&mut new_server, &mut server) else { continue };
-                if let Some(&other) = hand_off.clients.get(&client_id).filter(|other| **other != player) {
+                let other = hand_off.clients.get(&client_id).map(|other| other.player);
+                if let Some(other) = other.filter(|other| *other != player) {
                     // Two keys whose hashes share 64 bits: the one who was first stays.
                     bevy_log::debug!("{player} has the client id of {other}");
                     close(&mut link, player, "another player has the same client id");
                     continue;
                 }
                 server.add_connection(client_id);
-                hand_off.clients.insert(client_id, player);
+                let guard = Guard::new(&config.client_channels_config);
+                hand_off.clients.insert(client_id, Connection { player, guard });
             }
             Change::Connected { player, host: false, .. } => {
                 let mut fresh = RenetClient::new(config.clone());
                 fresh.set_connected();
                 new_client = Some(fresh);
-                hand_off.server = Some(player);
+                let guard = Guard::new(&config.server_channels_config);
+                hand_off.server = Some(Connection { player, guard });
             }
             Change::Disconnected { client_id, host: true, reason } => {
                 let known = hand_off.clients.remove(&client_id).is_some();
@@ -109,30 +122,40 @@ pub(crate) fn receive(
     if let Some(server) = target(&mut new_server, &mut server) {
         for datagram in &datagrams.received {
             let client_id = datagram.player.client_id();
-            if hand_off.clients.get(&client_id) != Some(&datagram.player) {
-                continue;
-            }
+            let connection = hand_off.clients.get_mut(&client_id);
+            let Some(connection) = connection.filter(|of| of.player == datagram.player) else { continue };
             // An unknown client was disconnected by the game a moment ago.
-            let processed = guarded(|| _ = server.process_packet_from(&datagram.payload, client_id));
-            if !processed {
-                server.remove_connection(client_id);
-                hand_off.clients.remove(&client_id);
-                close(&mut link, datagram.player, MALFORMED);
+            let mut process = |packet: &[u8]| _ = server.process_packet_from(packet, client_id);
+            match connection.guard.check(&datagram.payload, now) {
+                Verdict::Pass => process(&datagram.payload),
+                Verdict::Instead(packet) => process(&packet),
+                Verdict::Drop => {}
+                Verdict::Refuse => {
+                    server.remove_connection(client_id);
+                    hand_off.clients.remove(&client_id);
+                    close(&mut link, datagram.player, MALFORMED);
+                }
             }
         }
         for client_id in server.disconnections_id() {
             let reason = server.disconnect_reason(client_id);
             server.remove_connection(client_id);
-            if let Some(player) = hand_off.clients.remove(&client_id) {
-                close(&mut link, player, &reason.map(reason_text).unwrap_or_default());
+            if let Some(connection) = hand_off.clients.remove(&client_id) {
+                close(&mut link, connection.player, &reason.map(reason_text).unwrap_or_default());
             }
         }
     }
-    if let (Some(client), Some(host)) = (target(&mut new_client, &mut client), hand_off.server) {
+    if let (Some(client), Some(connection)) = (target(&mut new_client, &mut client), &mut hand_off.server) {
+        let host = connection.player;
         for datagram in datagrams.received.iter().filter(|datagram| datagram.player == host) {
-            if !guarded(|| client.process_packet(&datagram.payload)) {
-                client.disconnect_due_to_transport();
-                break;
+            match connection.guard.check(&datagram.payload, now) {
+                Verdict::Pass => client.process_packet(&datagram.payload),
+                Verdict::Instead(packet) => client.process_packet(&packet),
+                Verdict::Drop => {}
+                Verdict::Refuse => {
+                    client.disconnect_due_to_transport();
+                    break;
+                }
             }
         }
         if let Some(reason) = client.disconnect_reason() {
@@ -152,15 +175,8 @@ pub(crate) fn receive(
     }
 }
 
-/// Told to a player whose packets renet cannot bear.
+/// Told to a player whose packets no renet makes.
 const MALFORMED: &str = "sent malformed game data";
-
-/// renet 2.0.1 panics on some packets that no renet makes (a slice whose number is beyond its message), so a
-/// player with a changed client could end the game of all. It only ends its own. False: it panicked; that
-/// connection is not to be used any more.
-fn guarded(process: impl FnOnce()) -> bool {
-    std::panic::catch_unwind(std::panic::AssertUnwindSafe(process)).is_ok()
-}
 
 /// The resource of this frame: the one made a moment ago, or the one that was there.
 fn target<'a, R: Resource<Mutability = bevy_ecs::component::Mutable>>(
@@ -229,13 +245,14 @@ pub(crate) fn send(
 ) {
     let outgoing = &mut datagrams.bypass_change_detection().outgoing;
     if let Some(server) = &mut server {
-        for (&client_id, &player) in &hand_off.clients {
+        for (&client_id, &Connection { player, .. }) in &hand_off.clients {
             // An unknown client was disconnected by the game in this frame.
             let packets = server.get_packets_to_send(client_id).unwrap_or_default();
             outgoing.extend(packets.into_iter().map(|packet| (player, GAME, packet)));
         }
     }
-    if let (Some(client), Some(host)) = (&mut client, hand_off.server) {
+    if let (Some(client), Some(Connection { player: host, .. })) = (&mut client, &hand_off.server) {
+        let host = *host;
         outgoing.extend(client.get_packets_to_send().into_iter().map(|packet| (host, GAME, packet)));
     }
 }

@@ -1,6 +1,7 @@
 //! Names of lobby servers, resolved on threads of their own: a resolver may take as long as it likes.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
@@ -46,10 +47,20 @@ const ANSWERS: u32 = 2;
 /// Addresses that are tried at a time; those of names with more get their turn when these do not answer.
 const MAX_ADDRESSES: usize = 16;
 
+/// A server: `host:port`, in lower case.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Target {
     Literal(SocketAddr),
     Name { host: String, port: u16 },
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Literal(address) => address.fmt(f),
+            Self::Name { host, port } => write!(f, "{}:{port}", host.to_lowercase()),
+        }
+    }
 }
 
 fn target(server: &str) -> Result<Target, String> {
@@ -102,6 +113,8 @@ pub(crate) struct Names {
     threads: Arc<AtomicUsize>,
     v6: bool,
     targets: Vec<Target>,
+    /// Which target each address was found for.
+    owners: BTreeMap<SocketAddr, usize>,
     given: Vec<SocketAddr>,
     /// Given before, without an answer.
     tried: BTreeSet<SocketAddr>,
@@ -121,6 +134,7 @@ impl Names {
             threads: Arc::default(),
             v6,
             targets: Vec::new(),
+            owners: BTreeMap::new(),
             given: Vec::new(),
             tried: BTreeSet::new(),
             pending: None,
@@ -135,6 +149,7 @@ impl Names {
         self.stop();
         self.given.clear();
         self.tried.clear();
+        self.owners.clear();
         let mut targets = Vec::new();
         for server in servers {
             match target(server) {
@@ -164,6 +179,22 @@ impl Names {
             self.tried.extend(&self.given);
             self.begin(now);
         }
+    }
+
+    /// The server at this address, as the game names it.
+    pub(crate) fn server_at(&self, address: SocketAddr) -> Option<String> {
+        self.targets.get(*self.owners.get(&address)?).map(ToString::to_string)
+    }
+
+    /// The servers at these addresses.
+    pub(crate) fn servers(&self, addresses: &[SocketAddr]) -> BTreeMap<String, Vec<SocketAddr>> {
+        let mut servers: BTreeMap<String, Vec<SocketAddr>> = BTreeMap::new();
+        for address in addresses {
+            if let Some(server) = self.server_at(*address) {
+                servers.entry(server).or_default().push(*address);
+            }
+        }
+        servers
     }
 
     /// No addresses yet, and an answer may still come.
@@ -253,6 +284,11 @@ impl Names {
         let late = pending.deadline <= now;
         if pending.open > 0 && (!late || pending.reported) {
             return None;
+        }
+        for (index, found) in pending.found.iter().enumerate() {
+            for address in found {
+                self.owners.entry(canonical(*address)).or_insert(index);
+            }
         }
         let mut seen = BTreeSet::new();
         let addresses: Vec<SocketAddr> = pending

@@ -96,6 +96,11 @@ impl World<'_> {
             Report::Agent(event) => self.event(event, 0),
             Report::Connected { event, generation } => self.event(event, generation),
             Report::Local(local) => self.lobby.local = local,
+            Report::KeyChanged { state, server, file } => {
+                self.lobby.state = state.clone();
+                self.out.lobby_changed.write(m::LobbyChanged(state));
+                self.lobby_failed(TraversalError::ServerKeyChanged { server, file }, None);
+            }
             Report::Released(player) => {
                 self.peers.0.remove(&player);
             }

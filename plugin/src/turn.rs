@@ -21,6 +21,7 @@ use crate::config::TraversalConfig;
 use crate::driver::{GameDatagram, Report, Request, Shared, WAKE, token};
 use crate::identity;
 use crate::kept_profiles::Keeper;
+use crate::known_servers::Known;
 use crate::resolve::{Names, Resolved};
 use crate::sockets::{self, Socket};
 use crate::state::count;
@@ -70,6 +71,8 @@ pub(crate) struct Turn {
     names: Names,
     /// Asked for a port, where that is wanted.
     router: Option<Router>,
+    /// What is known of the lobby servers' keys.
+    known: Option<Known>,
     /// Where measured profiles are kept.
     keeper: Option<Keeper>,
     /// Requests to a lobby whose name is being resolved.
@@ -124,6 +127,7 @@ impl Turn {
             addresses,
             names,
             router: None,
+            known: None,
             keeper: None,
             held: Vec::new(),
             connections: BTreeMap::new(),
@@ -151,6 +155,10 @@ impl Turn {
         self.poll.registry().register(&mut *socket, token(id), Interest::READABLE)?;
         self.sockets.insert(id, socket);
         Ok(local)
+    }
+
+    pub(crate) fn set_known(&mut self, known: Known) {
+        self.known = Some(known);
     }
 
     pub(crate) fn set_keeper(&mut self, keeper: Keeper) {
@@ -282,6 +290,9 @@ impl Turn {
     fn request(&mut self, now: Instant, request: Request) {
         match request {
             Request::Connect(servers) => {
+                if let Some(known) = &mut self.known {
+                    known.reload();
+                }
                 if let Some(resolved) = self.names.connect(now, &servers) {
                     self.resolved(now, resolved);
                 } else {
@@ -309,6 +320,10 @@ impl Turn {
     fn resolved(&mut self, now: Instant, resolved: Resolved) {
         match resolved {
             Resolved::Addresses(addresses) => {
+                if let Some(known) = &self.known {
+                    let servers = known.of(self.names.servers(&addresses));
+                    self.command(now, Command::KnowServers(servers));
+                }
                 self.command(now, Command::Connect(addresses));
                 for command in std::mem::take(&mut self.held) {
                     self.command(now, command);

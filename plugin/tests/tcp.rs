@@ -141,7 +141,7 @@ fn a_player_over_tcp_is_back_after_the_servers_restart() {
     until([&mut game], "the other key is noticed", 20.0, |[game]| {
         game.all::<LobbyFailed>()
             .iter()
-            .any(|failed| matches!(&failed.error, TraversalError::Lobby(LobbyError::WrongKey)))
+            .any(|failed| matches!(&failed.error, TraversalError::Lobby(LobbyError::KeyChanged { .. })))
     });
     let mut fresh = Game::new(anybody(&again));
     until([&mut fresh], "a login at the new server", 10.0, |[game]| game.resource::<LobbyLink>().online());

@@ -46,6 +46,10 @@ pub enum Command {
     /// Log in to one of these servers (a name's addresses, resolved by the driver), tried in turn; again after
     /// each loss. Replaces an earlier one.
     Connect(Vec<SocketAddr>),
+    /// Which addresses are of one lobby server, and the key that it had before. Counts for each [`Command::Connect`] from
+    /// then on, where no key is pinned ([`AgentConfig::server_keys`](crate::AgentConfig::server_keys)). Addresses that are
+    /// not named are taken for those of one server, whose key is not known.
+    KnowServers(Vec<KnownServer>),
     /// Log out and stay out.
     Disconnect,
     /// Open a room.
@@ -101,6 +105,15 @@ pub enum Command {
     PortMapping(Result<PortMapping, NoPortMapping>),
     /// What the machine's router calls itself (M38); none: it is not known any more.
     Router(Option<RouterName>),
+}
+
+/// A lobby server, see [`Command::KnowServers`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KnownServer {
+    /// Where it is.
+    pub addresses: Vec<SocketAddr>,
+    /// The key that it had when it was first reached; none: the first login trusts whoever answers.
+    pub key: Option<[u8; 32]>,
 }
 
 /// What the driver is to do.

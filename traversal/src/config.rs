@@ -17,7 +17,8 @@ pub struct AgentConfig {
     pub game: String,
     /// The game's own protocol number; players of different numbers do not meet.
     pub game_protocol: u32,
-    /// Display name, at most 48 bytes.
+    /// Display name, at most 32 characters and 48 bytes: what is more, or cannot be shown, is left out
+    /// ([`text::NAME`](crate::text::NAME)).
     pub name: String,
     /// Opaque; checked by a hook on the server.
     pub token: Secret<Vec<u8>>,

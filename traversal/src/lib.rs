@@ -68,14 +68,15 @@ mod pulse;
 pub mod punch;
 mod secret;
 mod sockets;
+pub mod text;
 mod timer;
 mod wake;
 pub mod wire;
 
 pub use address::{is_local, is_sendable};
 pub use agent::{
-    Agent, Command, DisconnectReason, Event, IntoSocketError, LobbyError, LobbyState, Output, PathInfo,
-    PathKind, ReleasedSocket, RequestFailure, RequestKind, Said, SocketId, StreamState, Transmit,
+    Agent, Command, DisconnectReason, Event, IntoSocketError, KnownServer, LobbyError, LobbyState, Output,
+    PathInfo, PathKind, ReleasedSocket, RequestFailure, RequestKind, Said, SocketId, StreamState, Transmit,
 };
 pub use config::{AgentConfig, Caps, Detect, RelayPolicy};
 pub use facts::{BubbleTargets, FactError, NatFacts};

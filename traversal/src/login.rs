@@ -17,12 +17,13 @@ use rand_chacha::rand_core::RngCore;
 use zeroize::Zeroizing;
 
 use crate::Identity;
-use crate::api::{Event, LobbyError, LobbyState, SocketId, StreamState};
+use crate::api::{Event, KnownServer, LobbyError, LobbyState, SocketId, StreamState};
 use crate::classify::RttEstimate;
 use crate::config::{AgentConfig, RelayPolicy};
 use crate::cx::{Cx, Uplink};
+use crate::text;
 use crate::wire::handshake::parse_unknown_session;
-use crate::wire::message::{Frame, Login, ToPlayer};
+use crate::wire::message::{Farewell, Frame, Login, LoginRefusal, ToPlayer};
 use crate::wire::port_report::PortReport;
 use crate::wire::secret::same;
 use crate::wire::{Dropped, Kind};
@@ -34,7 +35,9 @@ use stream::Stream;
 #[derive(Debug)]
 pub(crate) struct LobbyLink {
     servers: Vec<SocketAddr>,
-    /// The key that the server had when it was first reached, where none is pinned (trust on first use).
+    /// What is known of the servers' keys, where none is pinned (trust on first use).
+    known: Vec<KnownServer>,
+    /// The key that the server had at addresses of which nothing is known.
     first_key: Option<[u8; 32]>,
     state: State,
     backoff: Duration,
@@ -97,6 +100,7 @@ impl LobbyLink {
     pub(crate) fn new(config: &AgentConfig) -> Self {
         Self {
             servers: Vec::new(),
+            known: Vec::new(),
             first_key: None,
             state: State::Idle,
             backoff: config.relogin_min,
@@ -176,6 +180,17 @@ impl LobbyLink {
         !matches!(self.state, State::Idle)
     }
 
+    /// Which addresses are of which server.
+    pub(crate) fn know(&mut self, servers: Vec<KnownServer>) {
+        self.known = servers;
+    }
+
+    /// The key that the server at this address had when it was first reached, to be read or noted.
+    pub(super) fn key_at(&mut self, server: SocketAddr) -> &mut Option<[u8; 32]> {
+        let known = self.known.iter_mut().find(|known| known.addresses.contains(&server));
+        known.map_or(&mut self.first_key, |known| &mut known.key)
+    }
+
     /// Logs in to these, replacing what was.
     pub(crate) fn connect(&mut self, cx: &mut Cx<'_>, servers: Vec<SocketAddr>) {
         let reachable = servers.into_iter().filter(|server| cx.main.towards(*server).is_some());
@@ -197,7 +212,9 @@ impl LobbyLink {
     /// Logs out and stays out.
     pub(crate) fn disconnect(&mut self, cx: &mut Cx<'_>) {
         if let State::Online(online) = &mut self.state {
-            online.session.send_once(cx.now, &Frame::Goodbye { reason: String::new(), stay_away: false });
+            online
+                .session
+                .send_once(cx.now, &Frame::Goodbye { reason: String::new(), why: Farewell::Leaving });
             self.drain(cx);
         }
         self.stream.close(cx);
@@ -216,7 +233,7 @@ impl LobbyLink {
         let login = Login {
             game: cx.config.game.clone(),
             game_protocol: cx.config.game_protocol,
-            name: cx.config.name.clone(),
+            name: text::NAME.clean(&cx.config.name),
             token: cx.config.token.to_vec(),
             ephemeral: ephemeral.public_key(),
             local: if relay_only || !cx.config.lan { Vec::new() } else { cx.local_endpoints() },
@@ -320,12 +337,14 @@ impl LobbyLink {
                 return Some(LinkEvent::MappedPortSeen { port, token, from });
             }
             Frame::Knock { tag } => return Some(LinkEvent::Knock { tag, socket }),
-            Frame::Goodbye { reason, stay_away: true } => {
-                self.give_up(cx, LobbyError::Stopped { reason });
+            Frame::Goodbye { reason, why } => {
+                let error = match why {
+                    Farewell::Leaving => return self.lost(cx, LobbyError::Stopped { reason }),
+                    Farewell::Token => LobbyError::Refused(LoginRefusal::Token { reason }),
+                    Farewell::Replaced => LobbyError::Replaced,
+                };
+                self.give_up(cx, error);
                 return Some(LinkEvent::Lost);
-            }
-            Frame::Goodbye { reason, stay_away: false } => {
-                return self.lost(cx, LobbyError::Stopped { reason });
             }
             Frame::Ping { id } => {
                 let observed = online.server;

@@ -6,7 +6,8 @@ use bevy::prelude::*;
 use bevy_renet::{RenetClient, RenetServer};
 use bevy_traversal::prelude::*;
 use bevy_traversal::{
-    ListRooms, NatStatus, PathChanged, PathKind, PeerPlanned, RequestKind, RoomsListed, TraversalPlugin,
+    KnownServers, ListRooms, NatStatus, PathChanged, PathKind, PeerPlanned, RequestKind, RoomsListed,
+    TraversalPlugin,
 };
 
 use crate::protocol::{GAME, GAME_PROTOCOL};
@@ -18,8 +19,12 @@ pub struct GluePlugin;
 
 impl Plugin for GluePlugin {
     fn build(&self, app: &mut App) {
-        let config =
-            TraversalConfig { game: GAME.into(), game_protocol: GAME_PROTOCOL, ..Default::default() };
+        let config = TraversalConfig {
+            game: GAME.into(),
+            game_protocol: GAME_PROTOCOL,
+            known_servers: known_servers(),
+            ..Default::default()
+        };
         app.add_plugins(TraversalPlugin { config })
             .add_systems(
                 PreUpdate,
@@ -27,6 +32,12 @@ impl Plugin for GluePlugin {
             )
             .add_systems(PostUpdate, carry_out.before(TraversalSystems::Send));
     }
+}
+
+/// The keys of lobby servers are kept where the player's system keeps the data of programs.
+fn known_servers() -> KnownServers {
+    let folders = directories::ProjectDirs::from("", "", "arena");
+    folders.map_or(KnownServers::Off, |folders| KnownServers::File(folders.data_dir().join("known_servers")))
 }
 
 fn carry_out(

@@ -73,6 +73,10 @@ fn lobby_reason(error: &TraversalError) -> &'static str {
         TraversalError::Lobby(L::NoAnswer) => "no-answer",
         TraversalError::Lobby(L::Unresolvable { .. }) => "unresolvable",
         TraversalError::Lobby(L::WrongKey) => "wrong-key",
+        TraversalError::Lobby(L::KeyChanged { .. }) | TraversalError::ServerKeyChanged { .. } => {
+            "key-changed"
+        }
+        TraversalError::Lobby(L::Replaced) => "replaced",
         TraversalError::Lobby(L::OtherProtocol { .. }) => "other-protocol",
         TraversalError::Lobby(L::Refused(_)) => "refused",
         TraversalError::Lobby(_) => "lost",

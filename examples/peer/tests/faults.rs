@@ -216,3 +216,27 @@ fn a_game_that_never_ticks_again_is_let_go() {
     assert!(text.contains("stopped responding") || text.contains("left"), "{gone}");
     joiner.success(5.0);
 }
+
+#[test]
+fn one_identity_at_two_places_ends_the_first_with_a_word_of_its_own() {
+    let lobby = Lobby::start();
+    let file = scratch("identity").join("player.key");
+    let identity = ["--identity", file.to_str().unwrap(), "--for", "60"];
+    let mut first = lobby.peer("A", "host", &identity);
+    first.event("room", 10.0);
+    let mut second = peer(
+        "A",
+        &lobby.address,
+        "nat",
+        &["--server-key", &lobby.key, "--identity", file.to_str().unwrap(), "--lifetime"],
+    );
+    second.event("logged_in", 10.0);
+    first.failure(10.0, "logged in from another place");
+    let failed = first.events("failed");
+    assert!(failed.iter().any(|event| event["reason"] == "replaced"), "{}", first.log());
+    assert!(
+        first.events("lobby_failed").is_empty(),
+        "and it does not throw the other one out\n{}",
+        first.log()
+    );
+}

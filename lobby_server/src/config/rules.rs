@@ -3,11 +3,10 @@
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 
+use traversal_core::text;
 use traversal_core::wire::message::MAX_TOKEN;
 
 use super::settings::{ConfigError, Settings};
-use crate::rooms::is_text;
-use crate::server::MAX_GAME;
 
 /// Addresses to serve: a machine's own, each with up to three sockets.
 const MAX_BINDS: usize = 16;
@@ -82,11 +81,14 @@ fn texts(settings: &Settings) -> Result<(), ConfigError> {
     let lists = [("games", settings.games.iter().collect::<Vec<_>>())];
     for (name, games) in lists.into_iter().chain([("relay_games", settings.relay_games.keys().collect())]) {
         for game in games {
-            if game.is_empty() || !is_text(game, MAX_GAME) {
-                return Err(wrong(format!(
-                    "{name}: \"{}\" is no game id: from 1 to {MAX_GAME} bytes, without control characters",
-                    game.escape_debug()
-                )));
+            match text::GAME.check(game) {
+                Ok(kept) if kept == *game => {}
+                Ok(kept) => {
+                    return Err(wrong(format!(
+                        "{name}: write \"{kept}\" without space at its ends, in Unicode's normal form C"
+                    )));
+                }
+                Err(error) => return Err(wrong(format!("{name}: \"{}\": {error}", game.escape_debug()))),
             }
         }
     }

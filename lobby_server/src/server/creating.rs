@@ -38,7 +38,7 @@ impl Server {
         request: RequestId,
         options: RoomOptions,
     ) -> Result<Option<Response>, RequestError> {
-        rooms::check_options(&options)?;
+        let options = options.checked()?;
         let Some(state) = self.players.get(&player) else { return Err(RequestError::NoSuchPlayer) };
         if state.busy.is_some() || (state.room.is_some() && !state.stale) {
             return Err(RequestError::AlreadyInRoom);
@@ -56,13 +56,12 @@ impl Server {
             room_id = RoomId(self.rng.next_u64());
         }
         let code = rooms::draw_code(&mut self.rng);
-        let name = options.name.trim();
-        let name_is_code = name.is_empty();
+        let name_is_code = options.name.is_empty();
         let room = Room {
             id: room_id,
             game: login.game,
             game_protocol: login.game_protocol,
-            name: if name_is_code { code.clone() } else { name.into() },
+            name: if name_is_code { code.clone() } else { options.name },
             code,
             capacity: options.capacity,
             public: options.public,

@@ -50,7 +50,7 @@ impl Server {
         player: PlayerId,
         wanted: QuickMatch,
     ) -> Result<Response, RequestError> {
-        check_wish(&wanted)?;
+        let wanted = check_wish(wanted)?;
         let state = self.players.get(&player).ok_or(RequestError::NoSuchPlayer)?;
         let client = self.sessions.get(&id).ok_or(RequestError::NoSuchPlayer)?;
         if state.busy.is_some() || (state.room.is_some() && !state.stale) {

@@ -5,12 +5,13 @@ use std::time::Instant;
 use rand_chacha::rand_core::RngCore;
 use traversal_core::Secret;
 use traversal_core::id::{JoinId, PlayerId, RequestId, RoomId};
+use traversal_core::text;
 use traversal_core::wire::message::{
-    PlayerInfo, RequestError, Response, RoomEnd, RoomTarget, ToPlayer, Topic,
+    PlayerInfo, RequestError, Response, RoomEnd, RoomTarget, ToPlayer, Topic, checked_password,
 };
 
 use super::liveness::Waiting;
-use super::requests::{Pending, cut};
+use super::requests::Pending;
 use super::{Server, Timer};
 use crate::limits::is_full;
 use crate::registry::RegistryOperation;
@@ -53,6 +54,8 @@ impl Server {
         wish: JoinWish,
         target: RoomTarget,
     ) -> Result<Option<Response>, RequestError> {
+        let password = checked_password(wish.password)?;
+        let (wish, target) = (JoinWish { password, ..wish }, target.checked()?);
         let state = self.players.get(&wish.player).ok_or(RequestError::NoSuchPlayer)?;
         let client = self.sessions.get(&wish.session).ok_or(RequestError::NoSuchPlayer)?;
         if state.busy.is_some() || (state.room.is_some() && !state.stale) {
@@ -162,7 +165,7 @@ impl Server {
         if allow {
             self.enter(now, JoinWish { allowed: true, ..wish });
         } else {
-            let refused = RequestError::Refused { reason: cut(reason) };
+            let refused = RequestError::Refused { reason: text::REASON.clean(&reason) };
             self.respond(now, wish.session, wish.request, Err(refused));
         }
     }

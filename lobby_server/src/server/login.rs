@@ -10,6 +10,7 @@ use traversal_core::NatFacts;
 use traversal_core::address::canonical;
 use traversal_core::id::PlayerId;
 use traversal_core::nat::NatProfile;
+use traversal_core::text;
 use traversal_core::wire::Dropped;
 use traversal_core::wire::handshake::{PendingLogin, ServerHandshake};
 use traversal_core::wire::message::{LoginRefusal, MAX_LOCAL_ADDRESSES, MAX_TOKEN, Welcome};
@@ -19,10 +20,6 @@ use super::session::{Client, HalfOpen};
 use super::{Route, Server};
 use crate::limits::Bucket;
 use crate::matchmaking::{Reach, reach};
-use crate::rooms::{is_name, is_text};
-
-/// Longest game id, in bytes.
-pub(crate) const MAX_GAME: usize = 64;
 
 /// Answers to logins that are kept for retransmissions.
 const RECENT_INITS: usize = 4096;
@@ -86,6 +83,9 @@ impl Server {
             self.counters.dropped += 1;
             return;
         };
+        // A name that is too long, or in part not to be shown, keeps nobody out.
+        pending.login.name = text::NAME.clean(&pending.login.name);
+        pending.login.game = text::GAME.check(&pending.login.game).unwrap_or(pending.login.game);
         let refusal = self.refusal(&pending).or_else(|| {
             let has_place = self.make_room(pending.player, route.peer.ip());
             (!has_place).then_some(LoginRefusal::Full)
@@ -150,26 +150,26 @@ impl Server {
 
     fn refusal(&self, pending: &PendingLogin) -> Option<LoginRefusal> {
         let login = &pending.login;
-        let malformed = |what: &str| Some(LoginRefusal::Malformed { what: what.into() });
+        let malformed = |what: String| Some(LoginRefusal::Malformed { what });
         if self.stopping {
             return Some(LoginRefusal::Stopping);
         }
-        if login.game.is_empty() || !is_text(&login.game, MAX_GAME) {
-            return malformed("game id");
+        if let Err(error) = text::GAME.check(&login.game) {
+            return malformed(error.to_string());
         }
         if !self.config.games.is_empty() && !self.config.games.contains(&login.game) {
             return Some(LoginRefusal::UnknownGame { game: login.game.clone() });
         }
-        if !is_name(&login.name) {
-            return malformed("name");
+        if let Err(error) = text::NAME.check(&login.name) {
+            return malformed(error.to_string());
         }
         if login.token.len() > MAX_TOKEN {
-            return malformed("token");
+            return malformed(format!("token: at most {MAX_TOKEN} bytes, it has {}", login.token.len()));
         }
         if let Some(check) = &self.token_check
             && let Err(reason) = check.check(&login.game, pending.player, &login.name, &login.token)
         {
-            return Some(LoginRefusal::Token { reason: reason.chars().take(200).collect() });
+            return Some(LoginRefusal::Token { reason: text::REASON.clean(&reason) });
         }
         None
     }

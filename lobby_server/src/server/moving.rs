@@ -2,12 +2,12 @@
 
 use std::time::{Duration, Instant};
 
+use traversal_core::text;
 use traversal_core::wire::Kind;
-use traversal_core::wire::message::{Frame, MatchEnd, RoomEnd, ToPlayer};
+use traversal_core::wire::message::{Farewell, Frame, MatchEnd, RoomEnd, ToPlayer};
 use traversal_core::wire::secret::{CODE, same};
 
 use super::keeping::KeptMatches;
-use super::requests::cut;
 use super::session::{Client, Player};
 use super::{Route, Server, Timer};
 
@@ -45,7 +45,10 @@ impl Server {
         {
             self.counters.logins_refused += 1;
             tracing::debug!(%player, reason, "token refused");
-            client.session.send_once(now, &Frame::Goodbye { reason: cut(reason), stay_away: true });
+            client.session.send_once(
+                now,
+                &Frame::Goodbye { reason: text::REASON.clean(&reason), why: Farewell::Token },
+            );
             self.flush(id);
             self.forget_client(id);
             return false;
@@ -62,7 +65,7 @@ impl Server {
                     let _ = client.session.send(now, ToPlayer::RoomEnded { room, reason: RoomEnd::Replaced });
                 }
                 let reason = String::from("this player logged in from another place");
-                client.session.send_once(now, &Frame::Goodbye { reason, stay_away: true });
+                client.session.send_once(now, &Frame::Goodbye { reason, why: Farewell::Replaced });
                 self.flush(old.session);
                 self.forget_client(old.session);
             }

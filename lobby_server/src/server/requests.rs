@@ -3,7 +3,8 @@
 use std::time::Instant;
 
 use traversal_core::id::{PlayerId, RequestId, RoomId};
-use traversal_core::wire::message::{MAX_REASON, MatchEnd, Request, RequestError, Response, ToPlayer};
+use traversal_core::text::{self, Metadata};
+use traversal_core::wire::message::{MatchEnd, Request, RequestError, Response, ToPlayer};
 
 use super::creating::Claim;
 use super::joining::JoinWish;
@@ -23,17 +24,6 @@ pub(super) enum Pending {
     List { session: u64, request: RequestId },
     Gathering(RoomId),
     Nothing,
-}
-
-/// A host's words, cut to what others are told.
-pub(super) fn cut(mut reason: String) -> String {
-    let mut end = reason.len().min(MAX_REASON);
-    while !reason.is_char_boundary(end) {
-        end -= 1;
-    }
-    reason.truncate(end);
-    reason.retain(|c| !c.is_control());
-    reason
 }
 
 impl Server {
@@ -76,6 +66,7 @@ impl Server {
             }
             Request::LeaveRoom => self.leave(now, player).map(Some),
             Request::ListRooms { after } => {
+                let after = after.map(|name| text::ROOM_NAME.clean(&name));
                 let game = self.sessions.get(&id).map(|client| client.login.game.clone()).unwrap_or_default();
                 let list = RegistryOperation::List { game, after, limit: LIST_LIMIT };
                 self.ask_registry(now, list, Pending::List { session: id, request });
@@ -214,7 +205,7 @@ impl Server {
         if target == host || !self.rooms.get(&room).is_some_and(|room| room.has(target)) {
             return Err(RequestError::NoSuchPlayer);
         }
-        self.put_out(now, room, target, cut(reason));
+        self.put_out(now, room, target, text::REASON.clean(&reason));
         if !rejoin {
             self.keep_out(now, room, target);
         }
@@ -225,9 +216,9 @@ impl Server {
         &mut self,
         now: Instant,
         host: PlayerId,
-        metadata: std::collections::BTreeMap<String, String>,
+        metadata: Metadata,
     ) -> Result<Response, RequestError> {
-        rooms::check_metadata(&metadata)?;
+        let metadata = text::check_metadata(&metadata)?;
         let id = self.hosted_room(host)?;
         let Some(room) = self.rooms.get_mut(&id) else { return Err(RequestError::NotInRoom) };
         room.metadata = metadata;

@@ -81,7 +81,7 @@ impl Server {
         code: &str,
         options: RoomOptions,
     ) -> Result<Option<Response>, RequestError> {
-        rooms::check_options(&options)?;
+        let options = options.checked()?;
         let state = self.players.get(&player).ok_or(RequestError::NoSuchPlayer)?;
         let client = self.sessions.get(&id).ok_or(RequestError::NoSuchPlayer)?;
         if state.busy.is_some() || (state.room.is_some() && !state.stale) {
@@ -89,7 +89,7 @@ impl Server {
         }
         let left = state.room.filter(|room| *room != ticket.room);
         let code = rooms::former_code(code).ok_or(RequestError::BadTicket)?;
-        let seal = self.seal(&client.login.game, options.name.trim(), &code, &ticket, player);
+        let seal = self.seal(&client.login.game, &options.name, &code, &ticket, player);
         let fits = seal.is_some_and(|seal| same(&seal, &ticket.seal));
         if !fits || self.time_of_day(now).is_some_and(|seconds| ticket.until_s < seconds) {
             return Err(RequestError::BadTicket);
@@ -183,7 +183,7 @@ impl Server {
             id: ticket.room,
             game: login.game,
             game_protocol: login.game_protocol,
-            name: options.name.trim().into(),
+            name: options.name,
             code,
             capacity: terms.capacity,
             public: terms.public,

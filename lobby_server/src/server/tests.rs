@@ -18,6 +18,7 @@ mod pushes;
 mod registered;
 mod relay;
 mod rooms;
+mod texts;
 mod victim;
 
 use std::collections::{BTreeMap, VecDeque};

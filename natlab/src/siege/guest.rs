@@ -9,7 +9,7 @@ use traversal_core::Identity;
 use traversal_core::id::RequestId;
 use traversal_core::wire::Kind;
 use traversal_core::wire::handshake::{ClientHandshake, ClientProgress};
-use traversal_core::wire::message::{Frame, Login, Request, ToPlayer, ToServer};
+use traversal_core::wire::message::{Farewell, Frame, Login, Request, ToPlayer, ToServer};
 use traversal_core::wire::session::ClientSession;
 
 /// A session of somebody's.
@@ -101,7 +101,7 @@ impl Guest {
 
     /// Says goodbye. Who is dropped without it has vanished.
     pub(super) fn leave(mut self) {
-        let frame = Frame::Goodbye { reason: String::new(), stay_away: false };
+        let frame = Frame::Goodbye { reason: String::new(), why: Farewell::Leaving };
         if let Some(datagram) = self.session.seal(Instant::now(), Kind::Control, &frame) {
             let _ = self.socket.send(&datagram);
         }

@@ -8,6 +8,7 @@ mod clear_text;
 mod peer;
 mod server;
 mod stage;
+mod texts;
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;

@@ -81,7 +81,7 @@ impl Node for EvilPeer {
 }
 
 /// The honest player has been matched with the evil one, who is where the server says.
-fn matched(seed: u64, nat: &str) -> Stage {
+pub(crate) fn matched(seed: u64, nat: &str) -> Stage {
     let mut stage = Stage::new(seed, nat, Link::delay(Duration::from_millis(10)));
     stage.log_in();
     let own = Identity::from_secret([5; 32]);
@@ -116,7 +116,7 @@ fn matched(seed: u64, nat: &str) -> Stage {
 }
 
 /// Sends to the honest player as if from somewhere else.
-fn forge(stage: &mut Stage, src: SocketAddr, message: &PairMessage) {
+pub(crate) fn forge(stage: &mut Stage, src: SocketAddr, message: &PairMessage) {
     let payload = stage.with_peer(|peer| peer.seal(message));
     forge_bytes(stage, src, payload);
 }

@@ -12,7 +12,8 @@ use traversal_core::Identity;
 use traversal_core::wire::Kind;
 use traversal_core::wire::handshake::{ServerHandshake, refuse_unknown_session};
 use traversal_core::wire::message::{
-    Frame, PlayerInfo, Request, Response, RoomInfo, ToPlayer, ToServer, Topology, Welcome,
+    Frame, PlayerInfo, Request, RequestError, Response, RoomInfo, RoomSummary, ToPlayer, ToServer, Topology,
+    Welcome,
 };
 use traversal_core::wire::session::ServerSession;
 
@@ -37,6 +38,10 @@ pub(crate) struct EvilServer {
     pub(crate) forge: bool,
     /// How many of them there were.
     pub(crate) forged: usize,
+    /// What it says to requests for lists.
+    pub(crate) lists: Option<Vec<RoomSummary>>,
+    /// What it says to wishes for quick matches.
+    pub(crate) refuses: Option<RequestError>,
     /// What it calls its own sockets.
     pub(crate) probe_targets: Vec<SocketAddr>,
     /// What it calls its addresses in the other family.
@@ -53,6 +58,8 @@ impl EvilServer {
             outputs: VecDeque::new(),
             forge: false,
             forged: 0,
+            lists: None,
+            refuses: None,
             probe_targets,
             other_family: Vec::new(),
         }
@@ -69,6 +76,15 @@ impl EvilServer {
             let _ = guest.session.send(now, message.clone());
         }
         self.flush();
+    }
+
+    /// Tells all its guests this once, and forgets them.
+    pub(crate) fn send_once(&mut self, now: Instant, frame: &Frame<ToPlayer>) {
+        for guest in self.guests.values_mut() {
+            guest.session.send_once(now, frame);
+        }
+        self.flush();
+        self.guests.clear();
     }
 
     /// The lasting and the login key of its only guest.
@@ -157,6 +173,14 @@ impl EvilServer {
             }
             Frame::Reliable { body: ToServer::Request { id, request }, .. } => {
                 let response = match request {
+                    Request::ListRooms { .. } if self.lists.is_some() => {
+                        Response::Rooms { rooms: self.lists.clone().unwrap_or_default(), more: false }
+                    }
+                    Request::QuickMatch(_) if self.refuses.is_some() => {
+                        let result = Err(self.refuses.clone()?);
+                        let _ = guest.session.send(now, ToPlayer::Response { id, result });
+                        return Some(());
+                    }
                     Request::CreateRoom { options } => Response::Room(RoomInfo {
                         id: traversal_core::id::RoomId(7),
                         name: options.name,

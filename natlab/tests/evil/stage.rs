@@ -9,7 +9,7 @@ use natlab::link::Link;
 use natlab::nat::NatSpec;
 use natlab::player::Player;
 use natlab::world::{HostId, Node, NodeOutput, World};
-use traversal_core::wire::message::{RoomOptions, ToPlayer};
+use traversal_core::wire::message::{Frame, RoomOptions, ToPlayer};
 use traversal_core::{AgentConfig, Command, Identity};
 
 use crate::peer::EvilPeer;
@@ -194,6 +194,12 @@ impl Stage {
     pub(crate) fn say(&mut self, message: &ToPlayer) {
         let now = self.world.instant();
         self.with_server(|server| server.say(now, message));
+    }
+
+    /// The server ends the session.
+    pub(crate) fn bid_farewell(&mut self, frame: &Frame<ToPlayer>) {
+        let now = self.world.instant();
+        self.with_server(|server| server.send_once(now, frame));
     }
 
     pub(crate) fn with_peer<R>(&mut self, action: impl FnOnce(&mut EvilPeer) -> R) -> R {

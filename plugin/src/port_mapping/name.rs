@@ -11,14 +11,12 @@ use hyper::header::HOST;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
-use traversal_core::RouterName;
+use traversal_core::{RouterName, text};
 
 /// A router answers on its own network. It is only a hint, and a late one is of no use.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Descriptions have some kilobytes.
 const MAX_BODY: usize = 64 * 1024;
-/// Characters of a name that are looked at.
-const MAX_NAME: usize = 64;
 
 /// Asks for the description at this path. The address is the one that the search found.
 pub(super) async fn ask(router: SocketAddr, path: &str) -> Option<RouterName> {
@@ -43,13 +41,13 @@ async fn fetch(router: SocketAddr, path: &str) -> Option<RouterName> {
 
 /// The root device comes first in its description.
 fn name_in(description: &str) -> Option<RouterName> {
-    let text = |tag: &str| {
+    let said = |tag: &str| {
         let (_, rest) = description.split_once(&format!("<{tag}>"))?;
         let (text, _) = rest.split_once(&format!("</{tag}>"))?;
-        Some(text.trim().chars().take(MAX_NAME).collect::<String>())
+        Some(text::ROUTER.clean(text))
     };
-    let manufacturer = text("manufacturer").filter(|name| !name.is_empty())?;
-    Some(RouterName { manufacturer, model: text("modelName").unwrap_or_default() })
+    let manufacturer = said("manufacturer").filter(|name| !name.is_empty())?;
+    Some(RouterName { manufacturer, model: said("modelName").unwrap_or_default() })
 }
 
 #[cfg(test)]
@@ -63,7 +61,9 @@ mod tests {
         let name = name_in(description).unwrap();
         assert_eq!((name.manufacturer.as_str(), name.model.as_str()), ("OpenWRT", "OpenWRT router"));
         let long = format!("<manufacturer>{}</manufacturer>", "é".repeat(1000));
-        assert_eq!(name_in(&long).unwrap().manufacturer.chars().count(), MAX_NAME);
+        assert_eq!(name_in(&long).unwrap().manufacturer, "é".repeat(64));
+        let steers = "<manufacturer>\u{1b}[2JA\u{202e}B\n</manufacturer>";
+        assert_eq!(name_in(steers).unwrap().manufacturer, "[2JAB");
         for nothing in
             ["", "<manufacturer>", "</manufacturer><manufacturer>", "<manufacturer></manufacturer>"]
         {

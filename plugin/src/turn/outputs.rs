@@ -2,12 +2,15 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Instant;
 
 use crossbeam_channel::TrySendError;
 use mio::Interest;
 use traversal_core::id::PlayerId;
-use traversal_core::{DisconnectReason, Event, LobbyState, Output, SocketId, StreamState, Transmit};
+use traversal_core::{
+    DisconnectReason, Event, LobbyError, LobbyState, Output, SocketId, StreamState, Transmit,
+};
 
 use super::{Connection, MAX_EVENTS, Turn};
 use crate::descriptors;
@@ -138,6 +141,10 @@ impl Turn {
 
     fn event(&mut self, now: Instant, event: Event) {
         self.router_watches(&event);
+        let key_changed = match &event {
+            Event::Lobby(state) => self.key_changed(state),
+            _ => None,
+        };
         let report = match event {
             Event::Datagram { player, channel, payload } => {
                 // One who sends too much must not take the others' places.
@@ -171,6 +178,11 @@ impl Turn {
                 Report::Agent(Event::PeerDisconnected { peer, reason })
             }
             event => {
+                if let Event::Lobby(LobbyState::Online { server, server_key, .. }) = &event
+                    && let (Some(name), Some(known)) = (self.names.server_at(*server), &mut self.known)
+                {
+                    known.learn(&name, *server, *server_key);
+                }
                 match &event {
                     // A new address would mean another login, which ends a room: a game goes on instead.
                     Event::Lobby(LobbyState::Retrying { .. }) if !self.in_room => self.names.refresh(now),
@@ -178,7 +190,10 @@ impl Turn {
                     Event::RoomLeft { .. } => self.in_room = false,
                     _ => {}
                 }
-                Report::Agent(event)
+                match (event, key_changed) {
+                    (Event::Lobby(state), Some((server, file))) => Report::KeyChanged { state, server, file },
+                    (event, _) => Report::Agent(event),
+                }
             }
         };
         if self.events.len() < MAX_EVENTS {
@@ -186,6 +201,14 @@ impl Turn {
         } else {
             count(&self.shared.counters.events_dropped, 1);
         }
+    }
+
+    /// The server that has another key than in a file, and the file.
+    fn key_changed(&self, state: &LobbyState) -> Option<(String, PathBuf)> {
+        let LobbyState::Refused { error: LobbyError::KeyChanged { server } } = state else { return None };
+        let server = self.names.server_at(*server)?;
+        let file = self.known.as_ref()?.file_of(&server)?.to_owned();
+        Some((server, file))
     }
 
     /// Sends what is in line and hands over what came.

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use super::{Agent, Command, Event, RequestFailure, RequestKind};
 use crate::address::canonical;
-use crate::wire::message::{Request, RequestError, ToServer};
+use crate::text;
+use crate::wire::message::{Request, RequestError, ToServer, checked_password};
 
 impl Agent {
     /// Input: the game wants something.
@@ -23,6 +24,12 @@ impl Agent {
                 self.link.disconnect(&mut cx);
                 self.link.connect(&mut cx, servers);
             }
+            Command::KnowServers(mut servers) => {
+                for address in servers.iter_mut().flat_map(|server| &mut server.addresses) {
+                    *address = canonical(*address);
+                }
+                self.link.know(servers);
+            }
             Command::Disconnect => {
                 self.leave_room(now, "left");
                 self.close_all(now, "left");
@@ -33,12 +40,13 @@ impl Agent {
                 self.link.disconnect(&mut cx);
             }
             Command::HostRoom(options) => {
-                let request = Request::CreateRoom { options };
+                let request = options.checked().map(|options| Request::CreateRoom { options });
                 self.ask(now, RequestKind::Host, request, Duration::ZERO);
             }
             Command::JoinRoom { target, password, wait } => {
                 self.join_requested = Some((now, None));
-                let request = Request::JoinRoom { target, password };
+                let target = target.checked().and_then(|target| Ok((target, checked_password(password)?)));
+                let request = target.map(|(target, password)| Request::JoinRoom { target, password });
                 self.ask(now, RequestKind::Join, request, wait);
             }
             Command::LeaveRoom => {
@@ -53,17 +61,19 @@ impl Agent {
                 }
             }
             Command::ListRooms => {
-                self.ask(now, RequestKind::List, Request::ListRooms { after: None }, Duration::ZERO);
+                self.ask(now, RequestKind::List, Ok(Request::ListRooms { after: None }), Duration::ZERO);
             }
             Command::AnswerJoin { join, allow, reason } => {
+                let reason = text::REASON.clean(&reason);
                 self.tell_server(now, ToServer::JoinAnswer { join, allow, reason });
             }
             Command::Kick { player, reason, rejoin } => {
-                let kick = Request::Kick { player, reason, rejoin };
-                self.ask(now, RequestKind::Kick, kick, Duration::ZERO);
+                let kick = Request::Kick { player, reason: text::REASON.clean(&reason), rejoin };
+                self.ask(now, RequestKind::Kick, Ok(kick), Duration::ZERO);
             }
             Command::SetMetadata(metadata) => {
-                self.ask(now, RequestKind::SetMetadata, Request::SetMetadata(metadata), Duration::ZERO);
+                let metadata = text::check_metadata(&metadata).map_err(RequestError::from);
+                self.ask(now, RequestKind::SetMetadata, metadata.map(Request::SetMetadata), Duration::ZERO);
             }
             Command::ClosePeer { player, reason } => {
                 self.close_peer(now, player, &reason);
@@ -95,9 +105,21 @@ impl Agent {
         self.sweep(now);
     }
 
-    fn ask(&mut self, now: Instant, kind: RequestKind, request: Request, wait: Duration) {
+    /// What cannot be asked is refused at once, for the reason that the server would have.
+    fn ask(
+        &mut self,
+        now: Instant,
+        kind: RequestKind,
+        request: Result<Request, RequestError>,
+        wait: Duration,
+    ) {
         let mut cx = cx!(self, now);
-        self.lobby.ask(&mut cx, &mut self.link, kind, request, wait);
+        match request {
+            Ok(request) => _ = self.lobby.ask(&mut cx, &mut self.link, kind, request, wait),
+            Err(error) => {
+                cx.emit(Event::RequestFailed { request: kind, error: RequestFailure::Server(error) });
+            }
+        }
     }
 
     pub(super) fn register_addresses(&mut self, now: Instant) {

@@ -21,7 +21,9 @@ pub enum LobbyState {
         player: PlayerId,
         /// Where the server sees it.
         public: SocketAddr,
-        /// The server's public key; to be pinned by the next login.
+        /// The server's address.
+        server: SocketAddr,
+        /// The server's public key; to be kept for the next login, see [`Command::KnowServers`](crate::Command::KnowServers).
         server_key: [u8; 32],
     },
     /// No link; another try follows.
@@ -54,6 +56,14 @@ pub enum LobbyError {
     /// Its key is not a pinned one.
     #[error("the lobby server's key is not the expected one; it was replaced, or somebody pretends to be it")]
     WrongKey,
+    /// Its key is another one than when it was first reached, and none is pinned.
+    #[error(
+        "the lobby server at {server} has another key than before; it was replaced, or somebody pretends to be it"
+    )]
+    KeyChanged {
+        /// Where it was reached.
+        server: SocketAddr,
+    },
     /// It speaks another version of our protocol.
     #[error("this game needs protocol {ours}, the server speaks {theirs}; update the older of the two")]
     OtherProtocol {
@@ -65,6 +75,12 @@ pub enum LobbyError {
     /// It refused.
     #[error(transparent)]
     Refused(#[from] LoginRefusal),
+    /// This player has logged in from another place, with the same identity: the later login counts. Nothing is tried
+    /// again, since the two would throw each other out in turn.
+    #[error(
+        "this player logged in from another place, which counts now; to play at both, give each its own identity"
+    )]
+    Replaced,
     /// It was there and is gone.
     #[error("the lobby server is gone")]
     Lost,

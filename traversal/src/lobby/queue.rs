@@ -6,6 +6,7 @@ use super::{Lobby, LobbyNews};
 use crate::api::{Event, RequestFailure, RequestKind};
 use crate::cx::Cx;
 use crate::login::LobbyLink;
+use crate::text;
 use crate::wire::message::{QueueStatus, QuickMatch, QuickMatched, Request, RequestError};
 
 /// The quick match that this player waits for.
@@ -20,17 +21,21 @@ pub(super) struct Queued {
 
 impl Lobby {
     /// Waits for players who want the same.
-    pub(crate) fn quick_match(&mut self, cx: &mut Cx<'_>, link: &mut LobbyLink, wanted: QuickMatch) {
+    pub(crate) fn quick_match(&mut self, cx: &mut Cx<'_>, link: &mut LobbyLink, mut wanted: QuickMatch) {
         let kind = RequestKind::QuickMatch;
         let error = match (&self.room, &self.queue) {
             (Some(_), _) => RequestError::AlreadyInRoom,
             (_, Some(_)) => RequestError::AlreadyQueued,
-            (None, None) => {
-                if self.ask(cx, link, kind, Request::QuickMatch(wanted.clone()), Duration::ZERO) {
-                    self.queue = Some(Queued { wanted, told: false, planned: false });
+            (None, None) => match text::MODE.check(&wanted.mode) {
+                Err(error) => error.into(),
+                Ok(mode) => {
+                    wanted.mode = mode;
+                    if self.ask(cx, link, kind, Request::QuickMatch(wanted.clone()), Duration::ZERO) {
+                        self.queue = Some(Queued { wanted, told: false, planned: false });
+                    }
+                    return;
                 }
-                return;
-            }
+            },
         };
         cx.emit(Event::RequestFailed { request: kind, error: RequestFailure::Server(error) });
     }

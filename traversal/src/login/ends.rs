@@ -23,8 +23,9 @@ impl LobbyLink {
         way: (SocketId, SocketAddr),
         datagram: &[u8],
     ) -> Result<Option<LinkEvent>, Dropped> {
+        let first_key = *self.key_at(way.1);
         let State::Shaking(shaking) = &mut self.state else { return Err(Dropped::Unknown) };
-        let keys = match (&self.first_key, cx.config.server_keys.as_slice()) {
+        let keys = match (&first_key, cx.config.server_keys.as_slice()) {
             (Some(key), []) => std::slice::from_ref(key),
             (_, pinned) => pinned,
         };
@@ -50,7 +51,7 @@ impl LobbyLink {
                 let mut online = Online::new(cx.now, of_session, ephemeral, (server, udp), over_stream);
                 // The first sealed datagram is what has the server take this login for one of the player's own.
                 online.check_now(cx.now);
-                self.first_key.get_or_insert(server_key);
+                self.key_at(server).get_or_insert(server_key);
                 self.backoff = cx.config.relogin_min;
                 cx.emit(Event::Lobby(online.lobby_state(cx.identity)));
                 self.state = State::Online(Box::new(online));
@@ -70,6 +71,9 @@ impl LobbyLink {
                 LobbyError::OtherProtocol { ours: VERSION, theirs }
             }
             ClientProgress::RefusedInClear(_) => LobbyError::Refused(LoginRefusal::Full),
+            ClientProgress::WrongKey if cx.config.server_keys.is_empty() => {
+                LobbyError::KeyChanged { server: way.1 }
+            }
             ClientProgress::WrongKey => LobbyError::WrongKey,
         };
         // Said in the clear or by a stranger: the server itself may still answer better.
@@ -97,7 +101,9 @@ impl LobbyLink {
     /// The end of one login attempt.
     pub(super) fn failed(&mut self, cx: &mut Cx<'_>, error: LobbyError) {
         match error {
-            LobbyError::WrongKey | LobbyError::OtherProtocol { .. } => self.give_up(cx, error),
+            LobbyError::WrongKey | LobbyError::KeyChanged { .. } | LobbyError::OtherProtocol { .. } => {
+                self.give_up(cx, error)
+            }
             error => self.retry(cx, error),
         }
     }

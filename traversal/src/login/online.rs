@@ -212,7 +212,12 @@ impl Online {
     }
 
     pub(super) fn lobby_state(&self, identity: &Identity) -> LobbyState {
-        LobbyState::Online { player: identity.player_id(), public: self.public, server_key: self.server_key }
+        LobbyState::Online {
+            player: identity.player_id(),
+            public: self.public,
+            server: self.server,
+            server_key: self.server_key,
+        }
     }
 
     /// A ping by a way that is not in use: the server asks for an echo there, and moves the session.

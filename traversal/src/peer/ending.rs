@@ -9,7 +9,8 @@ use crate::cx::Cx;
 use crate::failure::{FailureReason, FailureReport, Stage};
 use crate::path::RELAY;
 use crate::plan::expected_failure;
-use crate::wire::message::{MAX_REASON, NoRelay};
+use crate::text;
+use crate::wire::message::NoRelay;
 use crate::wire::pair::PairMessage;
 
 /// A close is repeated until it is acknowledged, at these times; then the other side's own timeout must do. The times follow
@@ -28,10 +29,7 @@ impl Peer {
             return;
         }
         let was_connected = self.is_connected();
-        let mut reason = reason.to_owned();
-        while reason.len() > MAX_REASON {
-            reason.pop();
-        }
+        let reason = text::REASON.clean(reason);
         self.stage = PeerStage::Closing { repeats: 0, next: cx.now, reason };
         self.send_close(cx);
         if let (true, Some(reason)) = (was_connected, event) {

@@ -27,9 +27,7 @@ fn named(name: &str) -> NatProfile {
         "ps" => nat(apdm, apdf, COUNT),
         "psrandom" => nat(apdm, apdf, P::Random),
         "asrandom" => nat(adm, adf, P::Random),
-        "blocked" => {
-            NatProfile { udp_blocked: true, confidence: Confidence::Full, ..NatProfile::default() }
-        }
+        "blocked" => NatProfile { udp_blocked: true, confidence: Confidence::Full, ..NatProfile::default() },
         other => panic!("{other}"),
     };
     assert_ne!(profile.kind(), NatKind::Unknown, "{name}");

@@ -14,7 +14,7 @@ mod to_player;
 mod to_server;
 mod topic;
 
-pub use frame::{Frame, Probe, ProbePurpose, REGISTER_TAG};
+pub use frame::{Farewell, Frame, Probe, ProbePurpose, REGISTER_TAG};
 pub use gather::{MAX_MODE, MESH_CAPACITY, QueueStatus, QuickMatch, QuickMatched, Topology};
 pub use login::{Login, LoginRefusal, LoginReply, Welcome};
 pub use rendezvous::{
@@ -23,6 +23,7 @@ pub use rendezvous::{
 };
 pub use room::{
     KickNote, PlayerInfo, RoomEnd, RoomInfo, RoomOptions, RoomSummary, RoomTarget, RoomTerms, RoomTicket,
+    checked_password,
 };
 pub use to_player::{MatchEnd, RequestError, Response, ToPlayer};
 pub use to_server::{MatchOutcome, Request, ToServer};

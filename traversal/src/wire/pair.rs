@@ -28,10 +28,11 @@ use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
-use super::message::{MAX_REASON, Method};
+use super::message::Method;
 use super::replay::ReplayWindow;
 use super::{Dropped, FORGERIES, Kind, MAX_DATAGRAM, codec, take};
 use crate::id::MatchId;
+use crate::text;
 pub use keys::PairKeys;
 
 const HEADER: usize = 1 + 8 + 8;
@@ -75,6 +76,7 @@ pub enum PairMessage {
     /// The channel ends here, on purpose.
     Close {
         /// For the other player.
+        #[serde(deserialize_with = "text::read_reason")]
         reason: String,
     },
     /// The close arrived: no need to repeat it.
@@ -255,11 +257,7 @@ fn parse(content: &[u8]) -> Result<Opened<'_>, Dropped> {
             Ok(Opened::Data(tag - CHANNEL, payload))
         }
         Some((&CONTROL, message)) => {
-            let message: PairMessage = codec::decode(message).map_err(|_| Dropped::Malformed)?;
-            match &message {
-                PairMessage::Close { reason } if reason.len() > MAX_REASON => Err(Dropped::Malformed),
-                _ => Ok(Opened::Message(message)),
-            }
+            codec::decode(message).map(Opened::Message).map_err(|_| Dropped::Malformed)
         }
         _ => Err(Dropped::Malformed),
     }

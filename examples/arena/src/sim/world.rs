@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use bevy::math::Vec2;
+use bevy_traversal::traversal_core::text::{NAME, Rule};
 
 use super::arena_map::{HALF_SIZE, SPAWNS, push_out};
 use super::body::{Body, Freedom, Input, PLAYER_RADIUS, Stepped, angle_of, step_body};
@@ -84,15 +85,9 @@ pub struct World {
     random: fastrand::Rng,
 }
 
-/// A name fit to be shown: no control characters, bounded, never empty.
+/// A name fit to be shown: nothing that steers or hides, bounded, never empty.
 pub fn clean_name(name: &str) -> String {
-    let mut clean = String::new();
-    for c in name.trim().chars().filter(|c| !c.is_control()) {
-        if clean.len() + c.len_utf8() > MAX_NAME {
-            break;
-        }
-        clean.push(c);
-    }
+    let clean = Rule { bytes: MAX_NAME, ..NAME }.clean(name);
     if clean.is_empty() { String::from("player") } else { clean }
 }
 

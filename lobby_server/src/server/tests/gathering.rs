@@ -4,7 +4,7 @@ use super::*;
 use crate::server::tests::{World, by_name, named};
 use traversal_core::NatFacts;
 use traversal_core::nat::{Confidence, FilteringBehavior, MappingBehavior, NatProfile, PortAllocation};
-use traversal_core::wire::message::{QueueStatus, QuickMatch, QuickMatched, Topology};
+use traversal_core::wire::message::{Farewell, QueueStatus, QuickMatch, QuickMatched, Topology};
 
 fn wish(mode: &str, players: u16) -> Request {
     Request::QuickMatch(QuickMatch { mode: mode.into(), players, ..QuickMatch::default() })
@@ -202,7 +202,7 @@ fn who_logs_in_anew_or_out_waits_no_longer() {
     world.log_in(0);
     assert_eq!(world.server.gauges().queued, 1);
     let now = world.now;
-    let goodbye = Frame::Goodbye { reason: String::new(), stay_away: false };
+    let goodbye = Frame::Goodbye { reason: String::new(), why: Farewell::Leaving };
     world.fakes[1].session.as_mut().unwrap().send_once(now, &goodbye);
     world.turn();
     assert_eq!(world.server.gauges().queued, 0);

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use super::*;
 use crate::server::TokenCheck;
 use traversal_core::wire::handshake::parse_unknown_session;
+use traversal_core::wire::message::Farewell;
 
 /// Tokens that serve once.
 #[derive(Clone, Default)]
@@ -64,7 +65,7 @@ fn of_two_logins_with_one_token_the_second_to_prove_itself_is_sent_away() {
     let bye = world.fakes[players[1]]
         .frames
         .iter()
-        .any(|frame| matches!(frame, Frame::Goodbye { reason, stay_away: true } if reason == "used"));
+        .any(|frame| matches!(frame, Frame::Goodbye { reason, why: Farewell::Token } if reason == "used"));
     assert!(bye, "and told why");
     assert_eq!(world.server.counters().logins_refused, 1);
 }

@@ -7,7 +7,7 @@ use super::*;
 use traversal_core::NatFacts;
 use traversal_core::id::MatchId;
 use traversal_core::nat::NatProfile;
-use traversal_core::wire::message::{Facts, MatchOutcome, Probe, ProbePurpose};
+use traversal_core::wire::message::{Facts, Farewell, MatchOutcome, Probe, ProbePurpose};
 use traversal_core::wire::port_report::PortReport;
 
 const VICTIM: &str = "192.0.2.99:53";
@@ -269,7 +269,7 @@ fn a_relay_allocation_ends_with_the_session_of_either_side() {
         let grants = [scene.host, scene.evil].map(|index| scene.world.fakes[index].plans()[0].relay.unwrap());
         let leaving = [scene.host, scene.evil][leaver];
         let now = scene.world.now;
-        let bye = Frame::Goodbye { reason: String::new(), stay_away: false };
+        let bye = Frame::Goodbye { reason: String::new(), why: Farewell::Leaving };
         scene.world.fakes[leaving].session.as_mut().unwrap().send_once(now, &bye);
         scene.world.turn();
         scene.world.sent.clear();

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::rendezvous::Ahead;
 use crate::id::MatchId;
+use crate::text;
 use crate::wire::port_report::PortReport;
 
 /// The outer layer of a sealed control datagram: `B` is [`ToServer`](super::ToServer) one way and
@@ -61,9 +62,10 @@ pub enum Frame<B> {
     /// The sender leaves on purpose; nothing more will come.
     Goodbye {
         /// Why, for a person.
+        #[serde(deserialize_with = "text::read_reason")]
         reason: String,
-        /// Logging in again would not help, or would do harm.
-        stay_away: bool,
+        /// Why, for the agent.
+        why: Farewell,
     },
     /// Server to player, from its second address to the port that the player says its router forwards to the game's
     /// socket: the echo, [`ToServer::MappedPort`](super::ToServer::MappedPort), proves it. Travels as `Kind::Probe`.
@@ -86,6 +88,19 @@ pub enum Frame<B> {
         /// Of the request.
         tag: u32,
     },
+}
+
+/// Why the sender of a [`Frame::Goodbye`] leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Farewell {
+    /// A player logs out, or the server stops: it may be back.
+    Leaving,
+    /// The server does not take the login's token, as it turns out: see
+    /// [`LoginRefusal::Token`](super::LoginRefusal::Token).
+    Token,
+    /// The player has logged in from another place. Logging in again would throw that one out.
+    Replaced,
 }
 
 /// What a probe is for.

@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::text;
+
 /// First message of a player, inside the Noise handshake.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct Login {
@@ -12,7 +14,7 @@ pub struct Login {
     pub game: String,
     /// The game's own protocol number; rooms only take players of the same.
     pub game_protocol: u32,
-    /// Display name; need not be unique.
+    /// Display name ([`text::NAME`]); need not be unique.
     pub name: String,
     /// Opaque to us; a hook on the server may check it.
     pub token: Vec<u8>,
@@ -80,18 +82,21 @@ pub enum LoginRefusal {
     )]
     UnknownGame {
         /// As the player named it.
+        #[serde(deserialize_with = "text::read_game")]
         game: String,
     },
     /// The operator's token check said no.
     #[error("login refused: {reason}")]
     Token {
         /// The check's own words.
+        #[serde(deserialize_with = "text::read_reason")]
         reason: String,
     },
     /// A field was too long or malformed.
-    #[error("login refused: {what} is not valid")]
+    #[error("login refused, not valid: {what}")]
     Malformed {
-        /// Which one.
+        /// Which one, and the rule that it breaks.
+        #[serde(deserialize_with = "text::read_reason")]
         what: String,
     },
     /// The server, or this address's share of it, is full.

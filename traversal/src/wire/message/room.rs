@@ -4,16 +4,20 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::gather::Topology;
+use super::MAX_PASSWORD;
+use super::gather::{MESH_CAPACITY, Topology};
+use super::to_player::RequestError;
 use crate::id::{PlayerId, RoomId};
 use crate::secret::Secret;
+use crate::text;
 
 /// A player as others may see it: no addresses (M27).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlayerInfo {
     /// Who.
     pub id: PlayerId,
-    /// Display name.
+    /// Display name ([`text::NAME`](crate::text::NAME)).
+    #[serde(deserialize_with = "text::read_name")]
     pub name: String,
 }
 
@@ -53,6 +57,49 @@ impl Default for RoomOptions {
     }
 }
 
+/// Players in a room, with the host.
+const CAPACITY: std::ops::RangeInclusive<u16> = 2..=64;
+
+impl RoomOptions {
+    /// The options as a server takes them, with all texts as they are kept.
+    ///
+    /// # Errors
+    /// [`RequestError::Malformed`]: which of them is not valid, and the rule.
+    pub fn checked(self) -> Result<Self, RequestError> {
+        let malformed = |what: &str| RequestError::Malformed { what: what.into() };
+        if !CAPACITY.contains(&self.capacity) {
+            return Err(malformed("room capacity (2 to 64)"));
+        }
+        if self.topology == Topology::Mesh && self.capacity > MESH_CAPACITY {
+            return Err(malformed("room capacity (2 to 16 in a mesh)"));
+        }
+        if self.password.as_ref().is_some_and(|password| password.is_empty()) {
+            return Err(malformed("room password (1 byte or more)"));
+        }
+        Ok(Self {
+            name: text::ROOM_NAME.check(&self.name)?,
+            password: checked_password(self.password)?,
+            metadata: text::check_metadata(&self.metadata)?,
+            ..self
+        })
+    }
+}
+
+/// A password in Unicode's normal form C, so that it is the same from every keyboard (RFC 8265 section 4.2).
+///
+/// # Errors
+/// [`RequestError::Malformed`] when it is longer than [`MAX_PASSWORD`] bytes.
+pub fn checked_password(password: Option<Secret<String>>) -> Result<Option<Secret<String>>, RequestError> {
+    let password = password.map(|password| Secret::from(text::nfc(&password)));
+    match &password {
+        Some(long) if long.len() > MAX_PASSWORD => {
+            let what = format!("room password (at most {MAX_PASSWORD} bytes, it has {})", long.len());
+            Err(RequestError::Malformed { what })
+        }
+        _ => Ok(password),
+    }
+}
+
 /// How a player names the room it wants.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RoomTarget {
@@ -62,20 +109,36 @@ pub enum RoomTarget {
     Code(String),
 }
 
+impl RoomTarget {
+    /// The same, as it is kept.
+    ///
+    /// # Errors
+    /// [`RequestError::Malformed`] when no room can have such a name.
+    pub fn checked(self) -> Result<Self, RequestError> {
+        Ok(match self {
+            Self::Name(name) => Self::Name(text::ROOM_NAME.check(&name)?),
+            Self::Code(code) => Self::Code(text::CODE.clean(&code)),
+        })
+    }
+}
+
 /// A room as a member sees it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RoomInfo {
     /// Which.
     pub id: RoomId,
     /// Name.
+    #[serde(deserialize_with = "text::read_room_name")]
     pub name: String,
     /// Short code to tell a friend: six characters without look-alikes.
+    #[serde(deserialize_with = "text::read_code")]
     pub code: String,
     /// Who decides.
     pub host: PlayerId,
     /// Players it takes, with the host.
     pub capacity: u16,
     /// See [`RoomOptions::metadata`].
+    #[serde(deserialize_with = "text::read_metadata")]
     pub metadata: BTreeMap<String, String>,
     /// See [`RoomOptions::public`].
     pub public: bool,
@@ -195,10 +258,13 @@ impl std::fmt::Debug for KickNote {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RoomSummary {
     /// Name.
+    #[serde(deserialize_with = "text::read_room_name")]
     pub name: String,
     /// Short code.
+    #[serde(deserialize_with = "text::read_code")]
     pub code: String,
     /// The host's display name.
+    #[serde(deserialize_with = "text::read_name")]
     pub host_name: String,
     /// Players inside, with the host.
     pub members: u16,
@@ -207,6 +273,7 @@ pub struct RoomSummary {
     /// Asks for a password.
     pub password: bool,
     /// See [`RoomOptions::metadata`].
+    #[serde(deserialize_with = "text::read_metadata")]
     pub metadata: BTreeMap<String, String>,
 }
 
@@ -224,6 +291,7 @@ pub enum RoomEnd {
     #[error("removed by the host: {reason}")]
     Kicked {
         /// The host's words.
+        #[serde(deserialize_with = "text::read_reason")]
         reason: String,
     },
     /// This player logged in elsewhere.
@@ -235,4 +303,28 @@ pub enum RoomEnd {
         /// The room's present epoch.
         epoch: u32,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_out_of_range_are_refused() {
+        let good = RoomOptions { name: "r".into(), ..RoomOptions::default() };
+        assert_eq!(good.clone().checked(), Ok(good.clone()));
+        let bad = [
+            RoomOptions { name: "x".repeat(65), ..good.clone() },
+            RoomOptions { name: "a\u{1b}b".into(), ..good.clone() },
+            RoomOptions { capacity: 1, ..good.clone() },
+            RoomOptions { capacity: 65, ..good.clone() },
+            RoomOptions { capacity: MESH_CAPACITY + 1, topology: Topology::Mesh, ..good.clone() },
+            RoomOptions { password: Some("x".repeat(65).into()), ..good.clone() },
+            RoomOptions { password: Some("".into()), ..good.clone() },
+            RoomOptions { metadata: [("k".to_string(), "v".repeat(384))].into(), ..good.clone() },
+        ];
+        for options in bad {
+            assert!(matches!(options.clone().checked(), Err(RequestError::Malformed { .. })), "{options:?}");
+        }
+    }
 }

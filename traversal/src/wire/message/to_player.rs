@@ -7,6 +7,7 @@ use super::rendezvous::{Facts, NoRelay, PunchPlan, RelayGrant, Replan, SprayTurn
 use super::room::{KickNote, PlayerInfo, RoomEnd, RoomInfo, RoomSummary, RoomTicket};
 use crate::id::{JoinId, MatchId, PlayerId, RequestId, RoomId};
 use crate::nat::NatProfile;
+use crate::text::{self, TextError};
 
 /// Server to player, reliably.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -186,6 +187,7 @@ pub enum RequestError {
     #[error("the host refused: {reason}")]
     Refused {
         /// The host's words.
+        #[serde(deserialize_with = "text::read_reason")]
         reason: String,
     },
     /// The host did not answer in time.
@@ -212,9 +214,10 @@ pub enum RequestError {
     #[error("that player is not here")]
     NoSuchPlayer,
     /// A field too long, out of range or empty.
-    #[error("{what} is not valid")]
+    #[error("not valid: {what}")]
     Malformed {
-        /// Which one.
+        /// Which one, and the rule that it breaks.
+        #[serde(deserialize_with = "text::read_reason")]
         what: String,
     },
     /// A limit of the server.
@@ -244,6 +247,12 @@ pub enum RequestError {
     /// For example when the match was made in the same moment.
     #[error("you are not waiting for a quick match")]
     NotQueued,
+}
+
+impl From<TextError> for RequestError {
+    fn from(error: TextError) -> Self {
+        Self::Malformed { what: error.to_string() }
+    }
 }
 
 /// Why a match is over.

@@ -1,0 +1,453 @@
+//! One rule for every text that people read and that others have chosen: names of players and rooms, reasons, metadata.
+//!
+//! A text is kept in Unicode's normal form C, without space at its ends. It has a length in characters and one in bytes, and
+//! no characters that steer a terminal or the direction of writing, that hide, or that pile up over their line:
+//!
+//! * no control or format characters (general categories Cc and Cf: ESC, NUL, line breaks, the bidirectional overrides,
+//!   zero-width characters, tags), no line or paragraph separators, no code points that are no characters;
+//! * none of the others that are not shown (Default_Ignorable_Code_Point in Unicode's DerivedCoreProperties.txt), but for
+//!   the two that choose between the text and the picture of an emoji;
+//! * at most four marks in a row over one letter: the normal form C of every living language needs fewer.
+//!
+//! The server refuses what breaks the rule where somebody has to choose another text ([`Rule::check`]). Elsewhere, and at
+//! players always, what breaks it is left out ([`Rule::clean`]): the message around it still counts.
+//!
+//! Room names are compared by [`look`]: two that look the same are the same.
+
+use std::fmt;
+
+use serde::{Deserialize, Deserializer};
+use unicode_normalization::UnicodeNormalization;
+use unicode_properties::{GeneralCategory, UnicodeGeneralCategory};
+
+use crate::wire::message::{MAX_METADATA, MAX_MODE, MAX_NAME, MAX_REASON, MAX_ROOM_NAME};
+
+/// Marks in a row over one letter.
+const MAX_MARKS: usize = 4;
+
+/// What a text of one kind may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rule {
+    /// The kind of text, for people: it stands at the beginning of an error.
+    pub what: &'static str,
+    /// Most characters (Unicode scalar values).
+    pub chars: usize,
+    /// Most bytes in UTF-8.
+    pub bytes: usize,
+    /// The text may be empty.
+    pub empty: bool,
+}
+
+/// Display name of a player.
+pub const NAME: Rule = Rule { what: "name", chars: 32, bytes: MAX_NAME, empty: false };
+/// Name of a room; empty where its code is to be its name.
+pub const ROOM_NAME: Rule =
+    Rule { what: "room name", chars: MAX_ROOM_NAME, bytes: MAX_ROOM_NAME, empty: true };
+/// Short code of a room.
+pub const CODE: Rule = Rule { what: "room code", chars: 16, bytes: 16, empty: true };
+/// Why somebody was refused, put out or left.
+pub const REASON: Rule = Rule { what: "reason", chars: 160, bytes: MAX_REASON, empty: true };
+/// Mode of a quick match.
+pub const MODE: Rule = Rule { what: "mode of a quick match", chars: MAX_MODE, bytes: MAX_MODE, empty: true };
+/// Id of a game.
+pub const GAME: Rule = Rule { what: "game id", chars: MAX_GAME, bytes: MAX_GAME, empty: false };
+/// Key in a room's metadata.
+pub const METADATA_KEY: Rule = Rule { what: "key of the metadata", chars: 64, bytes: 128, empty: false };
+/// Value in a room's metadata.
+pub const METADATA_VALUE: Rule =
+    Rule { what: "value of the metadata", chars: MAX_METADATA, bytes: MAX_METADATA, empty: true };
+/// All keys and values of a room's metadata together.
+pub const METADATA: Rule =
+    Rule { what: "room metadata", chars: MAX_METADATA, bytes: MAX_METADATA, empty: true };
+/// What a router calls itself.
+pub const ROUTER: Rule = Rule { what: "router's name", chars: 64, bytes: 128, empty: true };
+
+/// Longest game id, in bytes.
+pub const MAX_GAME: usize = 64;
+
+/// Which rule a text breaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}: {breach}", rule.what)]
+pub struct TextError {
+    /// The rule of this kind of text.
+    pub rule: Rule,
+    /// What is wrong.
+    pub breach: Breach,
+}
+
+/// What is wrong with a text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Breach {
+    /// It is too long.
+    TooLong {
+        /// Characters that it has.
+        chars: usize,
+        /// Most characters.
+        max_chars: usize,
+        /// Bytes that it has.
+        bytes: usize,
+        /// Most bytes.
+        max_bytes: usize,
+    },
+    /// Nothing of it can be seen.
+    Empty,
+    /// It has this character, which steers, hides, or is none.
+    Forbidden(char),
+    /// Too many marks pile up over one letter.
+    Marks,
+}
+
+impl fmt::Display for Breach {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooLong { chars, max_chars, bytes, max_bytes } => write!(
+                f,
+                "at most {max_chars} characters and {max_bytes} bytes are allowed, it has {chars} and {bytes}"
+            ),
+            Self::Empty => f.write_str("at least one character that can be seen is needed"),
+            Self::Forbidden(c) => {
+                write!(
+                    f,
+                    "no control, format or invisible characters are allowed, it has U+{:04X}",
+                    *c as u32
+                )
+            }
+            Self::Marks => write!(f, "at most {MAX_MARKS} marks over one letter are allowed"),
+        }
+    }
+}
+
+impl Rule {
+    /// The text as it is kept.
+    ///
+    /// # Errors
+    /// What of this rule it breaks.
+    pub fn check(&self, text: &str) -> Result<String, TextError> {
+        let error = |breach| TextError { rule: *self, breach };
+        // A text that is far too long is not worth the work: normal form C makes none shorter than a third.
+        if text.len() > self.bytes.saturating_mul(3) {
+            return Err(error(self.too_long(text)));
+        }
+        if let Some(c) = text.trim().chars().find(|c| is_forbidden(*c)) {
+            return Err(error(Breach::Forbidden(c)));
+        }
+        let kept = nfc(text.trim());
+        if bear_marks(&kept).count() != kept.chars().count() {
+            return Err(error(Breach::Marks));
+        }
+        if kept.len() > self.bytes || kept.chars().count() > self.chars {
+            return Err(error(self.too_long(&kept)));
+        }
+        if !self.allows(&kept) {
+            return Err(error(Breach::Empty));
+        }
+        Ok(kept)
+    }
+
+    fn too_long(&self, text: &str) -> Breach {
+        Breach::TooLong {
+            chars: text.chars().count(),
+            max_chars: self.chars,
+            bytes: text.len(),
+            max_bytes: self.bytes,
+        }
+    }
+
+    /// The text without what breaks this rule, and cut at the end of a character where it is too long. What is cleaned once
+    /// is not changed by cleaning it again. The result may be empty, also where [`empty`](Self::empty) is not allowed:
+    /// nothing could be seen of it then.
+    pub fn clean(&self, text: &str) -> String {
+        // A line break stands between words: they stay apart.
+        let spaced = text.chars().map(|c| if matches!(c, '\n' | '\r' | '\t') { ' ' } else { c });
+        let allowed = spaced.filter(|c| !is_forbidden(*c));
+        let composed: String = allowed.nfc().collect();
+        let mut clean = String::new();
+        for (count, c) in bear_marks(composed.trim_start()).enumerate() {
+            if count >= self.chars || clean.len() + c.len_utf8() > self.bytes {
+                break;
+            }
+            clean.push(c);
+        }
+        clean.truncate(clean.trim_end().len());
+        if !self.allows(&clean) {
+            clean.clear();
+        }
+        clean
+    }
+
+    /// Something of the text can be seen, or it is empty and may be.
+    fn allows(&self, text: &str) -> bool {
+        text.chars().any(is_seen) || (self.empty && text.is_empty())
+    }
+}
+
+/// The text in Unicode's normal form C: what is typed on one machine with a composed letter, and on another with a letter
+/// and a mark, is the same text.
+pub fn nfc(text: &str) -> String {
+    text.nfc().collect()
+}
+
+/// What a room's name looks like: two names with the same look are one name. Compatibility forms, case and the
+/// width of space do not count (NFKC), and look-alikes of several scripts are one letter (the skeleton of UTS #39).
+///
+/// ```
+/// use traversal_core::text::look;
+///
+/// assert_eq!(look("Cafe\u{301}"), look("CAFÉ "));
+/// assert_eq!(look("\u{440}\u{430}\u{443}pal"), look("paypal")); // with Cyrillic letters
+/// assert_ne!(look("room 1"), look("room 2"));
+/// ```
+pub fn look(name: &str) -> String {
+    let plain: String = fold(name).chars().filter(|c| !is_forbidden(*c)).collect();
+    let plain = plain.split_whitespace().collect::<Vec<_>>().join(" ");
+    let skeleton: String = unicode_security::confusable_detection::skeleton(&plain).collect();
+    // Capital letters stand for some look-alikes.
+    fold(&skeleton)
+}
+
+/// A name in the order of a list, in which case does not count.
+pub fn fold(name: &str) -> String {
+    // Upper case first: it makes one of what has several lower cases, as the German sharp s and the Greek final sigma.
+    let composed: String = name.trim().nfkc().collect();
+    composed.to_uppercase().to_lowercase().nfkc().collect()
+}
+
+/// All but the marks beyond the fourth in a row.
+fn bear_marks(text: &str) -> impl Iterator<Item = char> + '_ {
+    let mut row = 0;
+    text.chars().filter(move |c| {
+        let marks =
+            matches!(c.general_category(), GeneralCategory::NonspacingMark | GeneralCategory::EnclosingMark);
+        row = if marks { row + 1 } else { 0 };
+        row <= MAX_MARKS
+    })
+}
+
+/// Characters that steer, hide, or are none.
+fn is_forbidden(c: char) -> bool {
+    use GeneralCategory as G;
+    matches!(
+        c.general_category(),
+        G::Control | G::Format | G::Surrogate | G::PrivateUse | G::LineSeparator | G::ParagraphSeparator
+    ) || is_ignorable(c)
+        || matches!(c as u32 & 0xffff, 0xfffe | 0xffff)
+        || ('\u{fdd0}'..='\u{fdef}').contains(&c)
+}
+
+/// Default_Ignorable_Code_Point beside the general category Cf (Unicode 17, DerivedCoreProperties.txt), without the
+/// selectors of an emoji's text and picture, U+FE0E and U+FE0F.
+fn is_ignorable(c: char) -> bool {
+    matches!(
+        c,
+        '\u{34f}'
+            | '\u{115f}'..='\u{1160}'
+            | '\u{17b4}'..='\u{17b5}'
+            | '\u{180b}'..='\u{180f}'
+            | '\u{2065}'
+            | '\u{3164}'
+            | '\u{fe00}'..='\u{fe0d}'
+            | '\u{ffa0}'
+            | '\u{fff0}'..='\u{fff8}'
+            | '\u{e0000}'..='\u{e0fff}'
+    )
+}
+
+/// Can be seen by itself.
+fn is_seen(c: char) -> bool {
+    use GeneralCategory as G;
+    // U+2800 is a Braille cell without dots.
+    c != '\u{2800}'
+        && !is_forbidden(c)
+        && !matches!(c.general_category(), G::SpaceSeparator | G::NonspacingMark | G::EnclosingMark)
+}
+
+/// A room's metadata as they are kept.
+///
+/// # Errors
+/// Which rule a key, a value or all of them together break.
+pub fn check_metadata(metadata: &Metadata) -> Result<Metadata, TextError> {
+    let texts = || metadata.iter().flat_map(|(key, value)| [key, value]);
+    let bytes: usize = texts().map(String::len).sum();
+    if bytes > METADATA.bytes {
+        let chars = texts().map(|text| text.chars().count()).sum();
+        let breach = Breach::TooLong { chars, max_chars: METADATA.chars, bytes, max_bytes: METADATA.bytes };
+        return Err(TextError { rule: METADATA, breach });
+    }
+    let pairs =
+        metadata.iter().map(|(key, value)| Ok((METADATA_KEY.check(key)?, METADATA_VALUE.check(value)?)));
+    pairs.collect()
+}
+
+/// For messages: a player's name as another one says it. Nothing to be seen becomes `?`.
+pub(crate) fn read_name<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    let name = NAME.clean(&String::deserialize(from)?);
+    Ok(if name.is_empty() { String::from("?") } else { name })
+}
+
+/// For messages: a room's name.
+pub(crate) fn read_room_name<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    String::deserialize(from).map(|text| ROOM_NAME.clean(&text))
+}
+
+/// For messages: a room's code.
+pub(crate) fn read_code<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    String::deserialize(from).map(|text| CODE.clean(&text))
+}
+
+/// For messages: a reason.
+pub(crate) fn read_reason<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    String::deserialize(from).map(|text| REASON.clean(&text))
+}
+
+/// For messages: a game's id, told back.
+pub(crate) fn read_game<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    String::deserialize(from).map(|text| GAME.clean(&text))
+}
+
+/// For messages: a room's metadata. Keys of which nothing is left are left out.
+pub(crate) fn read_metadata<'de, D: Deserializer<'de>>(from: D) -> Result<Metadata, D::Error> {
+    let said = Metadata::deserialize(from)?;
+    let clean = said.iter().map(|(key, value)| (METADATA_KEY.clean(key), METADATA_VALUE.clean(value)));
+    Ok(clean.filter(|(key, _)| !key.is_empty()).collect())
+}
+
+/// What a host says about its room in words of the game.
+pub type Metadata = std::collections::BTreeMap<String, String>;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// What a text must not carry to a screen: its name, the text, and what is left of it as a reason.
+    const ATTACKS: [(&str, &str, &str); 14] = [
+        ("right-to-left override", "gnp.\u{202e}exe.ynnuf", "gnp.exe.ynnuf"),
+        ("isolate", "a\u{2067}b\u{2069}c", "abc"),
+        ("zero width only", "\u{200b}\u{200c}\u{200d}\u{2060}\u{feff}", ""),
+        ("zero width inside", "ad\u{200b}min", "admin"),
+        ("tags", "Ann\u{e0041}\u{e0062}\u{e007f}", "Ann"),
+        ("hidden bytes", "Ann\u{e0101}\u{e01ef}\u{fe01}", "Ann"),
+        ("escape sequence", "\u{1b}[2J\u{1b}]0;title\u{7}", "[2J]0;title"),
+        ("C1 control sequence", "\u{9b}2J", "2J"),
+        ("NUL", "a\0b", "ab"),
+        ("line breaks", "one\r\ntwo\u{2028}three\u{85}", "one  twothree"),
+        ("Hangul filler", "\u{3164}\u{115f}\u{ffa0}", ""),
+        ("Braille blank", "\u{2800} \u{2800}", ""),
+        ("no character", "a\u{fffe}b\u{fdd0}c\u{1ffff}", "abc"),
+        ("private use", "a\u{e000}b\u{f8ff}", "ab"),
+    ];
+
+    #[test]
+    fn what_steers_hides_or_is_no_character_is_refused_or_left_out() {
+        for (attack, text, left) in ATTACKS {
+            let rules = [NAME, ROOM_NAME, REASON, MODE, GAME, METADATA_KEY, METADATA_VALUE];
+            for rule in rules {
+                let error = rule.check(text).expect_err(attack).to_string();
+                assert!(error.starts_with(rule.what), "{attack}: {error}");
+                assert!(!error.chars().any(is_forbidden), "{attack}: {error:?}");
+            }
+            assert_eq!(REASON.clean(text), left, "{attack}");
+        }
+        let error = NAME.check("a\u{202e}b").unwrap_err().to_string();
+        assert!(error.contains("U+202E"), "{error}");
+    }
+
+    #[test]
+    fn marks_do_not_pile_up_over_their_line() {
+        let pile = format!("Z{}algo", "\u{335}".repeat(10_000));
+        let few = format!("Z{}algo", "\u{335}".repeat(30));
+        assert!(matches!(NAME.check(&pile).unwrap_err().breach, Breach::TooLong { .. }));
+        assert_eq!(REASON.check(&few).unwrap_err().breach, Breach::Marks);
+        assert_eq!(NAME.clean(&pile), format!("Z{}algo", "\u{335}".repeat(4)));
+        assert_eq!(NAME.clean(&"\u{301}".repeat(10_000)), "", "marks over nothing");
+    }
+
+    #[test]
+    fn what_people_write_is_kept() {
+        for name in [
+            "Ada",
+            "Zoë",
+            "Ng\u{1ec5}n Th\u{1ecb}",
+            "Алёна",
+            "山田 太郎",
+            "नमस्ते",
+            "שָׁלוֹם",
+            "محمد",
+            "❤️ 1️⃣",
+            "한국어",
+            "ก็",
+        ] {
+            assert_eq!(NAME.check(name).as_deref(), Ok(name), "{name}");
+            assert_eq!(NAME.clean(name), name);
+        }
+        // Decomposed, as some keyboards and file systems have it, and with space around it.
+        assert_eq!(NAME.check("  Zoe\u{308}\n").as_deref(), Ok("Zoë"));
+        assert_eq!(NAME.check("\u{1112}\u{1161}\u{11ab}").as_deref(), Ok("한"));
+    }
+
+    #[test]
+    fn lengths_are_in_characters_and_in_bytes_and_an_error_says_both() {
+        let error = ROOM_NAME.check(&"x".repeat(65)).unwrap_err().to_string();
+        for part in ["room name", "64 characters", "64 bytes", "has 65 and 65"] {
+            assert!(error.contains(part), "{error}");
+        }
+        assert!(ROOM_NAME.check(&"山".repeat(21)).is_ok());
+        assert!(ROOM_NAME.check(&"山".repeat(22)).is_err());
+        // A clip ends with a whole character.
+        assert_eq!(NAME.clean(&"x".repeat(1_000)), "x".repeat(32));
+        assert_eq!(NAME.clean(&"é".repeat(1_000)), "é".repeat(24));
+        assert_eq!(NAME.clean(&"🎮".repeat(1_000)), "🎮".repeat(12));
+        // Longer only as it was typed.
+        assert!(NAME.check(&"e\u{301}".repeat(24)).is_ok());
+    }
+
+    #[test]
+    fn names_that_look_the_same_are_one() {
+        for (one, other) in [
+            ("Café", "Cafe\u{301}"),
+            ("Straße", "STRASSE"),
+            ("Σίσυφος", "ΣΊΣΥΦΟΣ"),
+            ("ｒｏｏｍ", "Room"),
+            ("a  b", "A\u{3000}B"),
+            ("paypal", "\u{440}\u{430}\u{443}\u{440}\u{430}l"),
+            ("admin", "ad\u{200b}min"),
+            ("room 10", "room lO"),
+        ] {
+            assert_eq!(look(one), look(other), "{one} {other}");
+        }
+        for (one, other) in [("room 1", "room 2"), ("Café", "Cafe"), ("ab", "a b"), ("Анна", "Anna")] {
+            assert_ne!(look(one), look(other), "{one} {other}");
+        }
+    }
+
+    #[test]
+    fn metadata_are_checked_piece_by_piece_and_together() {
+        let map = |key: &str, value: &str| Metadata::from([(key.to_owned(), value.to_owned())]);
+        assert_eq!(check_metadata(&map("mode", "Cafe\u{301}")), Ok(map("mode", "Café")));
+        let error = check_metadata(&map("k", &"v".repeat(384))).unwrap_err().to_string();
+        assert!(error.contains("384 bytes") && error.contains("385"), "{error}");
+        for (key, value) in [("", "v"), ("k\n", "v\u{1b}"), ("\u{200b}", "v"), ("k", "a\nb")] {
+            assert!(check_metadata(&map(key, value)).is_err(), "{key:?} {value:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_cleaned_is_valid_and_stays_as_it_is(text in ".{0,80}|[\\p{M}\\p{L}\\p{Cf}\\p{Cc} ]{0,80}") {
+            for rule in [NAME, ROOM_NAME, REASON, METADATA_VALUE] {
+                let clean = rule.clean(&text);
+                prop_assert_eq!(&rule.clean(&clean), &clean);
+                if rule.empty || !clean.is_empty() {
+                    prop_assert_eq!(rule.check(&clean), Ok(clean));
+                }
+                if let Ok(kept) = rule.check(&text) {
+                    prop_assert_eq!(&rule.clean(&text), &kept);
+                    prop_assert_eq!(rule.check(&kept), Ok(kept));
+                }
+            }
+            prop_assert_eq!(look(&ROOM_NAME.clean(&text)), look(&ROOM_NAME.clean(&ROOM_NAME.clean(&text))));
+        }
+    }
+}
