@@ -16,6 +16,8 @@ use crate::world::{Node, NodeOutput};
 
 /// Time between two requests of a player.
 const ASKS: Duration = Duration::from_secs(1);
+/// Time between two kicks: with them a host stays within the requests that the server takes of a player (10 a second).
+const KICKS: Duration = Duration::from_millis(200);
 /// The sockets beside the main one are looked at so often.
 const LOOK: Duration = Duration::from_millis(10);
 const MAIN: u32 = 0;
@@ -111,6 +113,8 @@ pub(super) fn play(
         start,
         ask_at: start + ASKS,
         asked_at: None,
+        strangers: Vec::new(),
+        kick_at: start,
     };
     seat.player.keep_talking(start, 20);
     seat.player.command(start, Command::LocalAddresses(vec![ip]));
@@ -160,6 +164,9 @@ struct Seat {
     start: Instant,
     ask_at: Instant,
     asked_at: Option<Instant>,
+    /// Members of its room whom it does not want, and when it puts the next one out.
+    strangers: Vec<PlayerId>,
+    kick_at: Instant,
 }
 
 impl Seat {
@@ -209,16 +216,8 @@ impl Seat {
                 Event::Members(members) => {
                     let Part::Host { friends, .. } = &self.part else { continue };
                     let own = self.player.id;
-                    let strangers: Vec<PlayerId> = members
-                        .iter()
-                        .map(|member| member.id)
-                        .filter(|id| Some(*id) != own && !friends.contains(id))
-                        .collect();
-                    for player in strangers {
-                        self.fate.kicked += 1;
-                        let reason = "a stranger".to_string();
-                        self.player.command(now, Command::Kick { player, reason, rejoin: false });
-                    }
+                    let ids = members.iter().map(|member| member.id);
+                    self.strangers = ids.filter(|id| Some(*id) != own && !friends.contains(id)).collect();
                 }
                 _ => {}
             }
@@ -236,6 +235,14 @@ impl Seat {
             self.ask_at = now + ASKS;
             self.asked_at = Some(now);
             self.player.command(now, Command::ListRooms);
+        }
+        if now >= self.kick_at
+            && let Some(player) = self.strangers.pop()
+        {
+            self.kick_at = now + KICKS;
+            self.fate.kicked += 1;
+            let reason = "a stranger".to_string();
+            self.player.command(now, Command::Kick { player, reason, rejoin: false });
         }
     }
 }
