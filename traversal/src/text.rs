@@ -41,7 +41,8 @@ pub struct Rule {
 /// Display name of a player.
 pub const NAME: Rule = Rule { what: "name", chars: 32, bytes: MAX_NAME, empty: false };
 /// Name of a room; empty where its code is to be its name.
-pub const ROOM_NAME: Rule = Rule { what: "room name", chars: MAX_ROOM_NAME, bytes: MAX_ROOM_NAME, empty: true };
+pub const ROOM_NAME: Rule =
+    Rule { what: "room name", chars: MAX_ROOM_NAME, bytes: MAX_ROOM_NAME, empty: true };
 /// Short code of a room.
 pub const CODE: Rule = Rule { what: "room code", chars: 16, bytes: 16, empty: true };
 /// Why somebody was refused, put out or left.
