@@ -62,16 +62,20 @@ fn count_lines() {
 fn forged(random: &mut fastrand::Rng, sequence: u64) -> Vec<u8> {
     let mut bytes = [0; 4096];
     let mut packet = OctetsMut::with_slice(&mut bytes);
-    let kind = random.u8(0..6);
-    let channel = random.u8(0..4);
-    let number = |random: &mut fastrand::Rng| match random.u8(0..10) {
+    let kind = [0, 1, 2, 3, 4, 0, 1, 2, 3, 2, 3, 5][random.usize(0..12)];
+    let channel = match (random.u8(0..20), kind) {
+        (0, _) => random.u8(0..4),
+        (_, 0 | 2) => [UNORDERED, ORDERED][random.usize(0..2)],
+        _ => UNRELIABLE,
+    };
+    let number = |random: &mut fastrand::Rng| match random.u8(0..30) {
         0 => random.u64(..(1 << 62)),
-        1 => random.u64(..5_000),
-        _ => random.u64(..5),
+        1 => random.u64(..70_000),
+        _ => random.u64(..8),
     };
     let mut put = || -> Result<(), BufferTooShortError> {
         packet.put_u8(kind)?;
-        packet.put_varint(if random.u8(0..8) == 0 { number(random) } else { sequence })?;
+        packet.put_varint(if random.u8(0..200) == 0 { number(random) } else { sequence })?;
         match kind {
             0 | 1 => {
                 packet.put_u8(channel)?;
@@ -88,12 +92,18 @@ fn forged(random: &mut fastrand::Rng, sequence: u64) -> Vec<u8> {
             }
             2 | 3 => {
                 packet.put_u8(channel)?;
-                packet.put_varint(number(random))?;
-                let count = [0, 1, 2, 3, 5, 2_184, 4_369, 1_000_000][random.usize(0..8)];
+                // Most messages have as many slices whenever they are named.
+                let message = number(random);
+                packet.put_varint(message)?;
+                let few = [2, 3, 5][message as usize % 3];
+                let odd = [0, 1, 4, 2_184, 4_369, 1_000_000][random.usize(0..6)];
+                let count = if random.u8(0..10) == 0 { odd } else { few };
                 let last = u64::max(count, 1) - 1;
-                packet.put_varint([0, 1, 2, last, last + 1, number(random)][random.usize(0..6)])?;
+                let beyond = last + u64::from(random.u8(0..8) == 0);
+                packet.put_varint([0, 1, 2, last, last, beyond][random.usize(0..6)])?;
                 packet.put_varint(count)?;
-                let length = [0, 1, 1199, 1200, 1200, 1200, 1201][random.usize(0..7)];
+                let odd = [0, 1, 1199, 1201][random.usize(0..4)];
+                let length = if random.u8(0..10) == 0 { odd } else { 1200 };
                 packet.put_varint(length as u64)?;
                 packet.put_bytes(&[7; 1201][..length])?;
             }
@@ -112,7 +122,7 @@ fn forged(random: &mut fastrand::Rng, sequence: u64) -> Vec<u8> {
     put().unwrap();
     let length = packet.off();
     let mut packet = bytes[..length].to_vec();
-    if random.u8(0..4) == 0 {
+    if random.u8(0..10) == 0 {
         let at = random.usize(0..packet.len());
         match random.u8(0..3) {
             0 => packet.truncate(at),
@@ -176,7 +186,7 @@ fn what_passes_never_has_renet_panic_or_write_to_the_log() {
         }
     }
     println!("{passed} passed and {refused} refused in {connections} connections, {largest} messages ahead");
-    assert!(passed > packets() / 10 && refused > packets() / 10, "{passed} passed, {refused} refused");
+    assert!(passed > packets() / 5 && refused > packets() / 20, "{passed} passed, {refused} refused");
     assert_eq!(LINES.with(Cell::get), 0, "lines in the log");
 }
 
@@ -199,8 +209,10 @@ fn what_renet_makes_always_passes_whatever_the_network_does_to_its_order() {
             host.update(frame);
             for channel in [UNRELIABLE, UNORDERED, ORDERED] {
                 for _ in 0..if tick < 400 { random.usize(0..3) } else { 0 } {
-                    let size =
-                        [0, 1, 50, 1_190, 1_196, 1_200, 1_201, 2_400, 9_000, 70_000][random.usize(0..10)];
+                    // renet warns its own game of long ones that are not reliable.
+                    let longest = if channel == UNRELIABLE { 20_000 } else { 70_000 };
+                    let sizes = [0, 1, 50, 1_190, 1_196, 1_200, 1_201, 2_400, 9_000, longest];
+                    let size = sizes[random.usize(0..sizes.len())];
                     let mut message = vec![9; size];
                     if channel != UNRELIABLE {
                         let number = &mut sent[usize::from(channel) - 1];
