@@ -24,14 +24,17 @@ pub(crate) enum Owner {
 pub(crate) struct Sockets {
     next: u32,
     next_probe: u16,
-    owners: BTreeMap<SocketId, Owner>,
-    by_owner: BTreeMap<Owner, (SocketId, Option<SocketAddr>)>,
+    /// What each is for, and where it is open.
+    all: BTreeMap<SocketId, (Owner, Option<SocketAddr>)>,
+    /// The newest of each slot. A method that begins anew opens its slots anew; the earlier ones stay open, since a way may
+    /// stand on one, until they are closed with the others of their owner.
+    newest: BTreeMap<Owner, SocketId>,
 }
 
 impl Default for Sockets {
     fn default() -> Self {
         // 0 and 1 are the main ones.
-        Self { next: 2, next_probe: 0, owners: BTreeMap::new(), by_owner: BTreeMap::new() }
+        Self { next: 2, next_probe: 0, all: BTreeMap::new(), newest: BTreeMap::new() }
     }
 }
 
@@ -39,8 +42,8 @@ impl Sockets {
     pub(crate) fn open(&mut self, cx: &mut Cx<'_>, owner: Owner, v6: bool) {
         let socket = SocketId(self.next);
         self.next = self.next.wrapping_add(1).max(2);
-        self.owners.insert(socket, owner);
-        self.by_owner.insert(owner, (socket, None));
+        self.all.insert(socket, (owner, None));
+        self.newest.insert(owner, socket);
         cx.outputs.push_back(Output::OpenSocket { socket, v6 });
     }
 
@@ -50,49 +53,101 @@ impl Sockets {
         u32::from(self.next_probe)
     }
 
-    /// The driver opened it, or could not. Whose it was.
+    /// The driver opened it, or could not. Whose it was; none: nobody wants it any more, or there is a newer one.
     pub(crate) fn opened(&mut self, socket: SocketId, local: Option<SocketAddr>) -> Option<Owner> {
-        let owner = *self.owners.get(&socket)?;
-        if local.is_some() {
-            self.by_owner.insert(owner, (socket, local));
-        } else {
-            self.forget(owner);
+        let (owner, known) = self.all.get_mut(&socket)?;
+        let owner = *owner;
+        *known = local;
+        let newest = self.is_newest(socket);
+        if local.is_none() {
+            self.forget(socket);
         }
-        Some(owner)
+        newest.then_some(owner)
     }
 
     /// The socket in a slot, once it is open.
     pub(crate) fn get(&self, owner: Owner) -> Option<(SocketId, SocketAddr)> {
-        self.by_owner.get(&owner).and_then(|(socket, local)| Some((*socket, (*local)?)))
+        let socket = *self.newest.get(&owner)?;
+        self.all.get(&socket).and_then(|(_, local)| Some((socket, (*local)?)))
     }
 
     /// Whose socket this is.
     pub(crate) fn owner(&self, socket: SocketId) -> Option<Owner> {
-        self.owners.get(&socket).copied()
+        self.all.get(&socket).map(|(owner, _)| *owner)
     }
 
+    /// There is none in its slot that was asked for later.
+    pub(crate) fn is_newest(&self, socket: SocketId) -> bool {
+        self.owner(socket).is_some_and(|owner| self.newest.get(&owner) == Some(&socket))
+    }
+
+    /// Closes the newest socket in a slot.
     pub(crate) fn close(&mut self, cx: &mut Cx<'_>, owner: Owner) {
-        if let Some(socket) = self.forget(owner) {
-            cx.outputs.push_back(Output::CloseSocket { socket });
+        if let Some(socket) = self.newest.get(&owner).copied() {
+            self.close_socket(cx, socket);
         }
     }
 
-    /// Gives a socket away: it is nobody's from now on, and stays open.
-    pub(crate) fn forget(&mut self, owner: Owner) -> Option<SocketId> {
-        let (socket, _) = self.by_owner.remove(&owner)?;
-        self.owners.remove(&socket);
-        Some(socket)
+    pub(crate) fn close_socket(&mut self, cx: &mut Cx<'_>, socket: SocketId) {
+        self.forget(socket);
+        cx.outputs.push_back(Output::CloseSocket { socket });
     }
 
-    /// All owners that are such.
-    pub(crate) fn owned(&self, such: impl Fn(Owner) -> bool) -> Vec<Owner> {
-        self.by_owner.keys().copied().filter(|owner| such(*owner)).collect()
+    /// Gives a socket away: it is nobody's from now on, and stays open.
+    pub(crate) fn forget(&mut self, socket: SocketId) {
+        let Some((owner, _)) = self.all.remove(&socket) else { return };
+        if self.newest.get(&owner) == Some(&socket) {
+            self.newest.remove(&owner);
+        }
+    }
+
+    /// All sockets whose owner is such.
+    pub(crate) fn owned(&self, such: impl Fn(Owner) -> bool) -> Vec<(SocketId, Owner)> {
+        let all = self.all.iter().map(|(socket, (owner, _))| (*socket, *owner));
+        all.filter(|(_, owner)| such(*owner)).collect()
     }
 
     /// Closes all sockets whose owner is such.
     pub(crate) fn close_all(&mut self, cx: &mut Cx<'_>, such: impl Fn(Owner) -> bool) {
-        for owner in self.owned(such) {
-            self.close(cx, owner);
+        for (socket, _) in self.owned(such) {
+            self.close_socket(cx, socket);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As a method does that begins anew for a better plan.
+    #[test]
+    fn a_slot_that_is_opened_anew_leaves_no_socket_open_behind_it() {
+        let slot = Owner::Match(MatchId(1), Method::Bubble, 0);
+        let local = |port| Some(SocketAddr::from(([192, 168, 1, 2], port)));
+        let mut sockets = Sockets::default();
+        let put = |sockets: &mut Sockets, socket: u32| {
+            sockets.all.insert(SocketId(socket), (slot, None));
+            sockets.newest.insert(slot, SocketId(socket));
+        };
+        put(&mut sockets, 5);
+        assert_eq!(sockets.opened(SocketId(5), local(50_005)), Some(slot));
+        put(&mut sockets, 6);
+        assert_eq!(sockets.get(slot), None, "the newer one is not open yet");
+        assert_eq!(
+            sockets.opened(SocketId(5), local(50_005)),
+            None,
+            "an answer for the older one changes nothing"
+        );
+        assert_eq!(sockets.opened(SocketId(6), local(50_006)), Some(slot));
+        assert_eq!(sockets.get(slot).map(|(socket, _)| socket), Some(SocketId(6)));
+        // A way may stand on the older one: it is known, and among those that are closed in the end.
+        assert_eq!(sockets.owner(SocketId(5)), Some(slot));
+        assert_eq!(sockets.owned(|owner| owner == slot), [(SocketId(5), slot), (SocketId(6), slot)]);
+        // Given away, it is nobody's, and the slot has its newer one still.
+        sockets.forget(SocketId(5));
+        assert_eq!(sockets.owned(|owner| owner == slot), [(SocketId(6), slot)]);
+        assert_eq!(sockets.get(slot).map(|(socket, _)| socket), Some(SocketId(6)));
+        assert_eq!(sockets.opened(SocketId(6), None), Some(slot), "it could not be opened after all");
+        assert_eq!((sockets.get(slot), sockets.owned(|_| true)), (None, Vec::new()));
     }
 }

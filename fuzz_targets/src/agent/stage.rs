@@ -36,6 +36,11 @@ const MOST_WAKES: usize = 2_000;
 /// clock may have the ends of two bursts, and pings of the paths.
 const MOST_SENT: usize = 500;
 
+/// What became of a socket.
+const REFUSED: &str = "could not be opened";
+/// Sockets that are open at a time, of three players' attempts, a classification and what is to be closed.
+const MOST_SOCKETS: usize = 3 * 256 + 64;
+
 struct Peer {
     identity: Identity,
     ephemeral: Identity,
@@ -225,12 +230,12 @@ impl Stage {
         let length = u.int_in_range(0..=MAX_DATAGRAM)?;
         let _ = self.agent.send_on(self.now, player, u8::arbitrary(u)? % 17, &vec![7; length]);
         if u.ratio(1, 8)? {
+            self.drain();
             let released = self.agent.release_socket(self.now, player);
             if let Ok(released) = released {
                 self.sockets.remove(&released.socket);
                 self.gone.insert(released.socket, "given away");
                 if released.socket == SocketId::MAIN {
-                    self.drain();
                     self.another_network(1);
                 }
             }
@@ -255,7 +260,9 @@ impl Stage {
                 Output::Transmit(transmit) => self.transmitted(&transmit),
                 Output::OpenSocket { socket, v6 } => self.open(socket, v6),
                 Output::CloseSocket { socket } => {
-                    let was_open = self.sockets.remove(&socket).is_some();
+                    // One that is given up before the answer came may be one that could not be opened.
+                    let refused = self.gone.get(&socket) == Some(&REFUSED);
+                    let was_open = self.sockets.remove(&socket).is_some() || refused;
                     assert!(was_open, "{socket:?} is closed and is not open: {:?}", self.gone.get(&socket));
                     self.gone.insert(socket, "closed");
                 }
@@ -277,8 +284,9 @@ impl Stage {
         let opened = if self.no_sockets { Err(std::io::ErrorKind::AddrInUse.into()) } else { Ok(local) };
         if opened.is_ok() {
             self.sockets.insert(socket, local);
+            assert!(self.sockets.len() <= MOST_SOCKETS, "{} sockets are open", self.sockets.len());
         } else {
-            self.gone.insert(socket, "could not be opened");
+            self.gone.insert(socket, REFUSED);
         }
         self.agent.handle_socket(self.now, socket, opened);
     }

@@ -268,9 +268,7 @@ impl Agent {
         }
         let shared_key = peer.export(b"bevy_traversal socket", b"");
         self.mesh.give_up(player);
-        if let Some(owner) = self.sockets.owner(socket) {
-            self.sockets.forget(owner);
-        }
+        self.sockets.forget(socket);
         if let Some(peer) = self.peers.get_mut(&id) {
             peer.drop_silently();
         }

@@ -282,12 +282,12 @@ impl Peer {
     /// Closes this match's sockets but these.
     pub(super) fn close_unused(&self, cx: &mut Cx<'_>, hands: &mut Hands<'_>, used: &[SocketId]) {
         let id = self.match_id;
-        let close: Vec<Owner> =
-            hands.sockets.owned(|owner| matches!(owner, Owner::Match(of, ..) if of == id));
-        for owner in close {
+        for (socket, owner) in hands.sockets.owned(|owner| matches!(owner, Owner::Match(of, ..) if of == id))
+        {
             let runs = matches!(owner, Owner::Match(_, method, slot) if self.attempt.uses(method, slot));
-            if !runs && hands.sockets.get(owner).is_none_or(|(socket, _)| !used.contains(&socket)) {
-                hands.sockets.close(cx, owner);
+            let needed = runs && hands.sockets.is_newest(socket);
+            if !needed && !used.contains(&socket) {
+                hands.sockets.close_socket(cx, socket);
             }
         }
     }
