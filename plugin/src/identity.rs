@@ -62,12 +62,16 @@ fn from_file(path: &Path) -> Result<[u8; 32], TraversalError> {
 /// More than an identity has: a file of any length is not read whole.
 const MAX_READ: u64 = 64;
 
+/// How often a file is read that another program is writing, and how long apart: a second in all.
+const READS: u32 = 100;
+const READ_PERIOD: std::time::Duration = std::time::Duration::from_millis(10);
+
 /// What another program writes in this moment.
 fn wait_for(path: &Path) -> Option<[u8; 32]> {
-    (0..100).find_map(|_| {
+    (0..READS).find_map(|_| {
         let secret = fs::read(path).ok()?.try_into().ok();
         if secret.is_none() {
-            std::thread::sleep(std::time::Duration::from_millis(10));
+            std::thread::sleep(READ_PERIOD);
         }
         secret
     })
