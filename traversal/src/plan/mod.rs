@@ -62,11 +62,7 @@ pub fn plan(caller: &NatProfile, callee: &NatProfile, options: PlanOptions) -> P
         };
     }
     if caller.udp_blocked || callee.udp_blocked {
-        return Plan {
-            caller: role,
-            methods: Vec::new(),
-            hopeless: Some(expected_failure(caller, callee)),
-        };
+        return Plan { caller: role, methods: Vec::new(), hopeless: Some(expected_failure(caller, callee)) };
     }
     let mut wanted = Vec::new();
     for method in order(caller, callee) {
