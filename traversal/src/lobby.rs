@@ -185,6 +185,9 @@ impl Lobby {
         if let Some(Queued { wanted, .. }) = self.queue.as_ref().filter(|_| !asked) {
             let request = Request::QuickMatch(wanted.clone());
             self.ask(cx, link, RequestKind::QuickMatch, request, Duration::ZERO);
+            if let Some(queued) = &mut self.queue {
+                queued.asked_again(cx.now + patience);
+            }
         }
         if let Some(room) = &mut self.room {
             room.resume_at = Some(cx.now);
@@ -288,6 +291,9 @@ impl Lobby {
                 news.push(LobbyNews::Kicked { player, reason });
             }
         }
+        if due(self.queue_deadline(link), cx.now) {
+            self.queue_closed_by(cx, RequestFailure::LobbyLost);
+        }
         if link.online().is_some()
             && let Some(room) = &mut self.room
             && due(room.resume_at, cx.now)
@@ -315,6 +321,7 @@ impl Lobby {
             self.pending.values().filter_map(|pending| pending.send_at).filter(|_| online && !leaving);
         let resume = self.room.as_ref().and_then(|room| room.resume_at).filter(|_| online);
         let seeking = self.room.as_ref().and_then(|room| room.seeking);
-        deadlines.chain(sends).chain(resume).chain(seeking).min()
+        let queue = self.queue_deadline(link);
+        deadlines.chain(sends).chain(resume).chain(seeking).chain(queue).min()
     }
 }

@@ -161,6 +161,24 @@ mod tests {
         assert!(whole.paths > 80, "{whole:?}");
     }
 
+    /// Each of these worlds had a finding once.
+    #[test]
+    fn worlds_in_which_something_was_wrong() {
+        for (what, seeds) in [
+            ("a login over TCP, since UDP was slow", &[2025, 2969, 8019, 10199, 11811, 14043][..]),
+            ("several counters look like chance", &[13477]),
+            ("a counter behind a NAT that keeps ports", &[3_000_757]),
+            ("a mapping that was tested late is no part of its burst", &[3_002_893]),
+            ("a quick match over a restart of the server", &[5806, 6200, 9186, 14338, 14682]),
+            ("a quick match without a server", &[3_001_522, 3_001_624]),
+        ] {
+            for seed in seeds {
+                let verdict = world(*seed);
+                assert!(verdict.findings.is_empty(), "{what}: {seed}: {verdict:#?}");
+            }
+        }
+    }
+
     #[test]
     fn a_panic_is_a_finding() {
         let failed = catch_unwind(|| panic!("as {}", "meant")).map_err(|panic| message(&*panic));

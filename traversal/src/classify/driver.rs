@@ -234,7 +234,7 @@ impl Classifier {
                 target: p.order.target,
                 observed,
                 sent: p.sent.saturating_duration_since(self.start),
-                repeated: p.tries > 1,
+                repeated: p.tries > 1 || p.order.repeated,
                 burst: p.order.burst,
                 sequence: p.order.tag as u16,
             }),
@@ -320,8 +320,9 @@ impl Classifier {
             return;
         }
         let tag = self.pending.len() as u32;
-        let order =
-            ProbeOrder { slot, target, purpose, repeated: false, burst: self.later.number(slot), tag };
+        // The mapping's second test leaves long after the burst of its socket: its port is none of that burst's.
+        let repeated = self.mapping_again && slot < BURST;
+        let order = ProbeOrder { slot, target, purpose, repeated, burst: self.later.number(slot), tag };
         self.orders.push_back(ClassifierOrder::Probe(order));
         let due = now + self.patience(purpose, 1);
         self.pending.push(Pending { order, sent: now, tries: 1, due, state: Fate::Waiting });

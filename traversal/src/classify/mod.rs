@@ -101,15 +101,16 @@ pub struct Evidence {
 pub fn classify(evidence: &Evidence) -> NatProfile {
     let sightings = &evidence.sightings;
     if sightings.is_empty() {
-        return NatProfile { udp_blocked: evidence.waited, ..NatProfile::default() };
+        let confidence = if evidence.waited { Confidence::Reduced } else { Confidence::Unknown };
+        return NatProfile { udp_blocked: evidence.waited, confidence, ..NatProfile::default() };
     }
     let translated = translated(evidence);
-    let fresh = fresh_mappings(sightings);
+    let mut fresh = fresh_mappings(sightings);
     let (mapping, ports) = if translated == Some(false) {
         let allocation = PortAllocation::Preserving;
         (MappingBehavior::EndpointIndependent, Estimate { allocation, confidence: 1.0, parity: Some(true) })
     } else {
-        (mapping(sightings), allocation(&fresh, evidence.step_rule))
+        (mapping(sightings), choice_of_ports(&mut fresh, evidence.step_rule))
     };
     let rate = match ports.allocation {
         PortAllocation::Sequential { step } => foreign_rate(&fresh, step),
@@ -201,6 +202,27 @@ fn filtering(evidence: &Evidence) -> FilteringBehavior {
         (Some(false), Some(true)) => FilteringBehavior::AddressDependent,
         (None, Some(true)) | (_, None) => FilteringBehavior::Unknown,
     }
+}
+
+/// How ports are chosen. A NAT that keeps the inner port while it is free may be behind one that counts: the first mapping
+/// of each socket counts then, and later ones, which find the port taken, are drawn. Methods use fresh sockets, so the first
+/// ones are what matters; `mappings` are those that the result is about.
+fn choice_of_ports(mappings: &mut Vec<FreshMapping>, rule: StepRule) -> Estimate {
+    let all = allocation(mappings, rule);
+    if matches!(all.allocation, PortAllocation::Sequential { .. } | PortAllocation::Preserving) {
+        return all;
+    }
+    let mut sockets = BTreeSet::new();
+    let firsts: Vec<FreshMapping> = mappings.iter().filter(|m| sockets.insert(m.local)).copied().collect();
+    if firsts.len() == mappings.len() {
+        return all;
+    }
+    let counted = allocation(&firsts, rule);
+    if !matches!(counted.allocation, PortAllocation::Sequential { .. }) {
+        return all;
+    }
+    *mappings = firsts;
+    counted
 }
 
 /// All mappings that the probes made, each by the first probe that showed it.

@@ -337,6 +337,33 @@ fn m6_one_server_address_tells_port_sensitive_from_not() {
 }
 
 #[test]
+fn m4_a_counter_behind_a_nat_that_keeps_ports_is_told_from_first_mappings() {
+    // Eight fresh sockets; the inner NAT counts. The outer one keeps each port for the first destination, and draws one for
+    // those after it, which find it taken.
+    let seen = |local: u16, external: u16, target: usize, sequence: u16| Sighting {
+        local_port: local,
+        target: servers(2)[target],
+        observed: SocketAddr::new("198.51.100.1".parse().unwrap(), external),
+        sent: Duration::ZERO,
+        repeated: false,
+        burst: 0,
+        sequence,
+    };
+    let mut sightings: Vec<Sighting> = (0..8).map(|i| seen(40_000 + i * 7, 30_001 + i, 0, i)).collect();
+    sightings.extend([seen(40_000, 61_203, 1, 8), seen(40_000, 5_772, 2, 9), seen(40_007, 18_394, 1, 10)]);
+    let profile = classify(&Evidence { sightings, two_addresses: true, ..Evidence::default() });
+    assert_eq!(profile.mapping, MappingBehavior::AddressAndPortDependent);
+    assert_eq!(profile.allocation, PortAllocation::Sequential { step: 1 });
+    // Chance alone does not become a counter that way.
+    let drawn = [9_113, 50_220, 33_871, 2_904, 61_005, 27_446, 41_932, 15_777];
+    let mut sightings: Vec<Sighting> =
+        (0..8).map(|i| seen(40_000 + i * 7, drawn[usize::from(i)], 0, i)).collect();
+    sightings.extend([seen(40_000, 61_203, 1, 8), seen(40_000, 5_772, 2, 9)]);
+    let profile = classify(&Evidence { sightings, two_addresses: true, ..Evidence::default() });
+    assert_eq!(profile.allocation, PortAllocation::Random);
+}
+
+#[test]
 fn hairpin_blocked_and_nothing_to_ask() {
     assert_eq!(run(Model { hairpin: true, ..MODEL }).0.hairpin, Some(true));
     assert_eq!(run(MODEL).0.hairpin, Some(false));

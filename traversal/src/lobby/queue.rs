@@ -1,6 +1,6 @@
 //! Waiting for a quick match.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::{Lobby, LobbyNews};
 use crate::api::{Event, RequestFailure, RequestKind};
@@ -15,8 +15,17 @@ pub(super) struct Queued {
     pub(super) wanted: QuickMatch,
     /// The game has heard how it comes along.
     told: bool,
+    /// When the game has to hear something, if the server is gone by then.
+    deadline: Instant,
     /// The players are together: a plan for it has come, the room has not.
     planned: bool,
+}
+
+impl Queued {
+    /// In a new session; the game hears something by then.
+    pub(super) fn asked_again(&mut self, deadline: Instant) {
+        self.deadline = deadline;
+    }
 }
 
 impl Lobby {
@@ -31,7 +40,8 @@ impl Lobby {
                 Ok(mode) => {
                     wanted.mode = mode;
                     if self.ask(cx, link, kind, Request::QuickMatch(wanted.clone()), Duration::ZERO) {
-                        self.queue = Some(Queued { wanted, told: false, planned: false });
+                        let deadline = cx.now + Self::patience(cx, link);
+                        self.queue = Some(Queued { wanted, told: false, deadline, planned: false });
                     }
                     return;
                 }
@@ -65,6 +75,13 @@ impl Lobby {
         }
     }
 
+    /// When the game hears that the server is gone, of which it knows only that it was asked.
+    pub(super) fn queue_deadline(&self, link: &LobbyLink) -> Option<Instant> {
+        let asked = || self.pending.values().any(|pending| pending.kind == Some(RequestKind::QuickMatch));
+        let queued = self.queue.as_ref().filter(|queued| !queued.told && !link.is_online() && !asked())?;
+        Some(link.answered_until().map_or(queued.deadline, |until| queued.deadline.max(until)))
+    }
+
     /// A new session, in which this player waits again. True if its players were together already: the server does not
     /// know of that any more, or lets go of it.
     pub(super) fn wait_again(&mut self) -> bool {
@@ -73,9 +90,12 @@ impl Lobby {
 
     /// The server gives it up.
     pub(crate) fn queue_closed(&mut self, cx: &mut Cx<'_>, error: RequestError) {
+        self.queue_closed_by(cx, RequestFailure::Server(error));
+    }
+
+    pub(super) fn queue_closed_by(&mut self, cx: &mut Cx<'_>, error: RequestFailure) {
         if self.queue.is_some() {
             self.end_queue(cx);
-            let error = RequestFailure::Server(error);
             cx.emit(Event::RequestFailed { request: RequestKind::QuickMatch, error });
         }
     }

@@ -215,6 +215,54 @@ fn a_forced_method_stands_alone() {
 }
 
 #[test]
+fn a_search_needs_a_filter_that_looks_at_no_port_and_an_answer_that_gets_back() {
+    let port_sensitive = NatProfile { filtering: F::AddressDependent, ..named("psrandom") };
+    for other in ["ps", "psrandom"] {
+        assert!(works(Method::Birthday, &named("asrandom"), &named(other), Role::Sending), "{other}");
+        assert!(!works(Method::Birthday, &port_sensitive, &named(other), Role::Sending), "{other}");
+    }
+    assert!(works(Method::Birthday, &port_sensitive, &named("pr"), Role::Sending), "one port for all");
+    assert!(
+        works(Method::Birthday, &port_sensitive, &port_sensitive, Role::Sending),
+        "nobody looks at ports"
+    );
+}
+
+#[test]
+fn an_allocation_of_which_nobody_is_sure_has_the_alternative_tried_as_well() {
+    let methods = |nat: NatProfile| plan(&nat, &named("pr"), PlanOptions::default()).methods;
+    let measured = |allocation, confidence| NatProfile {
+        allocation,
+        allocation_confidence: Some(confidence),
+        ..named("ps")
+    };
+    let counted = [Method::Prediction, Method::Bubble, Method::MultiBubble];
+    assert_eq!(methods(measured(COUNT, 0.99)), counted);
+    let doubtful = [Method::Prediction, Method::Bubble, Method::MultiBubble, Method::Birthday];
+    // Three of eight ports were kept: whatever the NAT does with the others, it may be drawing them.
+    assert_eq!(methods(measured(P::Preserving, 0.375)), doubtful);
+    // Too few answers to tell a counter from chance.
+    assert_eq!(methods(NatProfile { allocation: P::Unknown, ..named("ps") }), doubtful);
+    assert_eq!(methods(NatProfile { allocation_confidence: None, ..named("ps") }), counted, "set by hand");
+    assert_eq!(methods(measured(P::Random, 0.6)), [Method::Birthday], "a counter is excluded");
+}
+
+#[test]
+fn a_failure_says_what_could_have_been() {
+    let cause = |a, b| expected_failure(&named(a), &named(b));
+    assert_eq!(cause("asrandom", "ps"), FailureReason::RandomPortsNotFound, "a search is possible");
+    assert_eq!(cause("asrandom", "asrandom"), FailureReason::RandomPortsNotFound);
+    assert_eq!(cause("psrandom", "pr"), FailureReason::RandomPortsNotFound);
+    assert_eq!(cause("psrandom", "ps"), FailureReason::RandomPortsAgainstSymmetric);
+    assert_eq!(cause("psrandom", "psrandom"), FailureReason::RandomPortsOnBothSides);
+    assert_eq!(cause("psrandom", "as"), FailureReason::SymmetricOnBothSides, "a bubble would have done");
+    assert_eq!(cause("psrandom", "fc"), FailureReason::NoAnswer, "tests would have done");
+    let in_doubt = NatProfile { udp_blocked: true, confidence: Confidence::Stale, ..named("pr") };
+    assert_eq!(expected_failure(&in_doubt, &named("pr")), FailureReason::NoAnswer, "UDP may be slow");
+    assert_eq!(cause("blocked", "pr"), FailureReason::UdpBlocked);
+}
+
+#[test]
 fn the_side_with_fewer_candidates_better_sends() {
     assert_eq!(better_sender(&named("r"), &named("as")), Some(true));
     assert_eq!(better_sender(&named("as"), &named("r")), Some(false));
@@ -228,9 +276,12 @@ fn a_bubble_leads_both_ways(sending: &NatProfile, receiving: &NatProfile) -> boo
     let fixed = |nat: &NatProfile| nat.mapping == M::EndpointIndependent;
     let by_port = |nat: &NatProfile| nat.filtering == F::AddressAndPortDependent;
     // Two probes bracket the bubble's port; replies come from the port that it was sent to, or from a new one. What is
-    // answered to them leaves by the bubble's port again, where the receiving side has just sent to.
+    // answered to them leaves by the bubble's port again, where the receiving side has just sent to, unless the sending NAT
+    // has a new port for the new one, too.
     let bracketed = fixed(sending) || !matches!(sending.allocation, P::Random);
-    let reply_gets_in = bracketed && (!by_port(sending) || fixed(receiving));
+    let new_port_for_new_port = sending.mapping == M::AddressAndPortDependent;
+    let answer_gets_in = !new_port_for_new_port || !by_port(receiving);
+    let reply_gets_in = bracketed && (fixed(receiving) || (!by_port(sending) && answer_gets_in));
     // The bubble gets in itself, at the port that the server knows: a filter that looks at addresses has been opened
     // there only if that port is the one for all. The answer leaves by it, or by a new port.
     let bubble_gets_in = (fixed(receiving) && !by_port(receiving))

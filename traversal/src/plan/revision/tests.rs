@@ -75,6 +75,27 @@ fn what_the_news_does_not_change_goes_on() {
 }
 
 #[test]
+fn a_search_goes_on_while_what_comes_before_it_begins_anew() {
+    let random = NatProfile {
+        mapping: MappingBehavior::AddressDependent,
+        filtering: FilteringBehavior::AddressDependent,
+        allocation: PortAllocation::Random,
+        ..SYMMETRIC
+    };
+    // Its filter is not known yet, so a bubble is hoped for.
+    let busy =
+        |rate| NatProfile { foreign_rate: Some(rate), filtering: FilteringBehavior::Unknown, ..SYMMETRIC };
+    let mut plan = begun([busy(10.0), random]);
+    assert_eq!(methods(&plan), [(Method::Bubble, 0), (Method::Birthday, 0)]);
+    assert_eq!(learn(&mut plan, [busy(200.0), random]), Revision::Plan);
+    // Begun anew, it would have no sockets left: the cap is the attempt's.
+    assert_eq!(methods(&plan), [(Method::Bubble, 1), (Method::Birthday, 0)]);
+    let in_block = NatProfile { mapping: MappingBehavior::AddressAndPortDependent, ..random };
+    learn(&mut plan, [busy(200.0), in_block]);
+    assert_eq!(methods(&plan), [(Method::Bubble, 1), (Method::Birthday, 2)], "other ports are searched");
+}
+
+#[test]
 fn a_match_has_so_many_editions_and_then_keeps_its_plan() {
     let mut plan = begun([SYMMETRIC, CONE]);
     let other_step = NatProfile { allocation: PortAllocation::Sequential { step: -1 }, ..SYMMETRIC };
