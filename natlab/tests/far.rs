@@ -277,12 +277,22 @@ fn login_classification_and_each_method_come_about_over_1200_ms_with_jitter_and_
             let mut pair = PairWorld::new(settings);
             let report = pair.join();
             assert!(report.ready, "{method:?}, seed {seed}: both are logged in, and the room is open");
-            let is = |host, name| u64::from(pair.player(host).nat.kind() == kind_of(name));
-            known += is(pair.left, left) + is(pair.right, right);
+            let told =
+                |pair: &PairWorld| [pair.left, pair.right].map(|host| pair.player(host).is_classified());
+            // Four tries of each probe, the last ones twice as long apart: six times as long as an answer takes.
+            pair.wait(15 * SECOND, |pair| told(pair) == [true, true]);
+            for (host, name) in [(pair.left, left), (pair.right, right)] {
+                let nat = pair.player(host).nat;
+                if nat.kind() == kind_of(name) {
+                    known += 1;
+                } else {
+                    eprintln!("{method:?}, seed {seed}: {name} taken for {nat:?}");
+                }
+            }
             direct += u64::from(report.direct);
         }
         eprintln!("{method:?}: {direct} of {runs} direct, {known} of {} known", 2 * runs);
         assert!(direct >= least, "{method:?}: {direct} of {runs}");
-        assert!(known >= 2 * runs - 1, "{method:?}: {known} NATs known of {}", 2 * runs);
+        assert!(known >= 2 * runs - 2, "{method:?}: {known} NATs known of {}", 2 * runs);
     }
 }

@@ -331,7 +331,7 @@ impl Classifier {
     fn patience(&self, purpose: ProbePurpose, tries: u32) -> Duration {
         let overdue = self.rtt.overdue();
         match purpose {
-            ProbePurpose::Report => overdue * 2u32.saturating_pow(tries - 1).min(4),
+            ProbePurpose::Report => self.rtt.overdue_after(tries - 1),
             _ if tries < FILTER_TRIES => overdue / 2,
             _ => overdue,
         }
