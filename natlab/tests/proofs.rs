@@ -28,7 +28,7 @@ fn has_test(text: &str, name: &str) -> bool {
 fn every_test_that_the_pages_name_exists() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let mut files = Vec::new();
-    for package in ["traversal", "lobby_server", "natlab"] {
+    for package in ["traversal", "lobby_server", "natlab", "fuzz_targets"] {
         sources(&root.join(package).join("src"), &mut files);
         let tests = root.join(package).join("tests");
         if tests.is_dir() {
