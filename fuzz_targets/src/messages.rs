@@ -1,5 +1,8 @@
 //! Messages that a server or a player might say, about what both know or about nothing.
 
+// What clippy would have in place of a closure does not compile: it is not general over lifetimes.
+#![allow(clippy::redundant_closure)]
+
 use std::net::SocketAddr;
 
 use arbitrary::{Arbitrary, Result, Unstructured};
@@ -199,7 +202,7 @@ pub(crate) fn to_server(u: &mut Unstructured<'_>, known: &Known) -> Result<ToSer
             ToServer::HostSeen { room: room.id, epoch: room.epoch, heard: bool::arbitrary(u)? }
         }
         12 => ToServer::PunchAgain { match_id: match_id(u, known)? },
-        13 => ToServer::MappedPort(one(u, &known.tokens, Arbitrary::arbitrary).ok()),
+        13 => ToServer::MappedPort(one(u, &known.tokens, |u| Arbitrary::arbitrary(u)).ok()),
         14 => match (one(u, &known.reports, |_| Err(arbitrary::Error::EmptyChoose)), known.reports.last()) {
             (Ok(first), Some(last)) => ToServer::ClaimRange {
                 match_id: match_id(u, known)?,
@@ -232,7 +235,7 @@ pub(crate) fn to_server(u: &mut Unstructured<'_>, known: &Known) -> Result<ToSer
 /// What a player may send beside its messages.
 pub(crate) fn player_frame(u: &mut Unstructured<'_>, known: &Known) -> Result<Frame<ToServer>> {
     let id = u32::from(u8::arbitrary(u)?);
-    let token = |u: &mut Unstructured<'_>| one(u, &known.tokens, Arbitrary::arbitrary);
+    let token = |u: &mut Unstructured<'_>| one(u, &known.tokens, |u| Arbitrary::arbitrary(u));
     Ok(match u.int_in_range(0..=8)? {
         0..=3 => Frame::Probe(Probe { tag: id, purpose: purpose(u, known)? }),
         4 => Frame::Ping { id },
@@ -263,7 +266,7 @@ fn purpose(u: &mut Unstructured<'_>, known: &Known) -> Result<ProbePurpose> {
 
 /// What a server may send beside its messages, as a probe or not.
 pub(crate) fn server_frame(u: &mut Unstructured<'_>, known: &Known) -> Result<Frame<ToPlayer>> {
-    let tag = one(u, &[0, 1, 2, 3, 4, 5, u32::MAX], u32::arbitrary)?;
+    let tag = one(u, &[0, 1, 2, 3, 4, 5, u32::MAX], |u| u32::arbitrary(u))?;
     let observed = address(u, known)?;
     Ok(match u.int_in_range(0..=9)? {
         0..=2 => Frame::ProbeSeen { tag, observed },
