@@ -105,11 +105,11 @@ impl Stage {
             }
             3 if !self.cookies.is_empty() => {
                 let cookie = u.choose(&self.cookies)?.clone();
-                self.to_client(&cookie);
+                self.hand_to_client(&cookie);
             }
             4 if !self.let_in.is_empty() => {
                 let answer = u.choose(&self.let_in)?.answer.clone();
-                self.to_client(&answer);
+                self.hand_to_client(&answer);
             }
             5 if !self.seen.is_empty() => {
                 let mut datagram = u.choose(&self.seen)?.clone();
@@ -128,7 +128,7 @@ impl Stage {
 
     fn anything(&mut self, datagram: &[u8], to_server: bool) {
         if !to_server {
-            self.to_client(datagram);
+            self.hand_to_client(datagram);
         } else if Kind::of(datagram) == Some(Kind::Hello) {
             self.hello(datagram);
         } else {
@@ -183,7 +183,7 @@ impl Stage {
         (answer, Some(session))
     }
 
-    fn to_client(&mut self, datagram: &[u8]) {
+    fn hand_to_client(&mut self, datagram: &[u8]) {
         let (identity, login) = (&self.identity, &self.login);
         let now = self.now;
         let progress = self.client.handle(datagram, identity, &self.expected, login, now, &mut self.rng);
