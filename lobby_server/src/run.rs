@@ -7,6 +7,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
 use mio::{Events, Interest, Poll, Token, Waker};
+use traversal_core::wire::secret::same;
 use traversal_core::{Identity, WakeGuard};
 
 use crate::addresses::Addresses;
@@ -124,9 +125,7 @@ impl TokenCheck for SharedToken {
         _name: &str,
         token: &[u8],
     ) -> Result<(), String> {
-        let own = self.0.as_bytes();
-        let differ = own.iter().zip(token).fold(0, |differ, (a, b)| differ | (a ^ b));
-        if own.len() == token.len() && differ == 0 {
+        if same(self.0.as_bytes(), token) {
             Ok(())
         } else {
             Err(String::from("this server asks for a token, and yours is not right"))
