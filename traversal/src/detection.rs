@@ -24,6 +24,7 @@ use crate::sockets::{Owner, Sockets};
 use crate::timer::earliest;
 use crate::wire::Kind;
 use crate::wire::message::{Frame, Probe, ProbePurpose, ToServer};
+use crate::wire::secret::same;
 use life::Life;
 
 /// A profile older than this is measured again: home routers are restarted, laptops carried about.
@@ -239,7 +240,7 @@ impl Detection {
         datagram: &[u8],
     ) -> bool {
         let (Some(token), Some(classifier)) = (&self.hairpin, &mut self.classifier) else { return false };
-        let ours = datagram.get(1..) == Some(token.as_slice());
+        let ours = datagram.get(1..).is_some_and(|said| same(said, token.as_slice()));
         if ours {
             classifier.handle_hairpin(cx.now);
             // It may have been the last thing to find out.

@@ -8,6 +8,7 @@ use crate::address::is_sendable;
 use crate::login::LinkEvent;
 use crate::path::RELAY;
 use crate::sockets::Owner;
+use crate::wire::secret::same;
 use crate::wire::{Dropped, Kind, MAX_DATAGRAM, RELAY_HEADER, pair};
 
 impl Agent {
@@ -80,7 +81,7 @@ impl Agent {
         }
         let id = pair::match_of(inner).ok_or(Dropped::Malformed)?;
         let peer = self.peers.get(&id).ok_or(Dropped::Unknown)?;
-        if peer.relay_token() != Some(&header[1..]) {
+        if !peer.relay_token().is_some_and(|token| same(token, &header[1..])) {
             return Err(Dropped::NotAuthentic);
         }
         // One way, whichever of the server's addresses and sockets it takes at present.
