@@ -1,6 +1,8 @@
 //! Runs every target with its corpus, and with some thousand damaged copies of it, on whatever compiler there is: so the
 //! targets never rot, and what was found once is not found again.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
+
 use std::path::{Path, PathBuf};
 
 use fuzz_targets::{ALL, Target};

@@ -1,5 +1,7 @@
 //! Secrets are compared by `wire::secret::same`, whose time does not tell where they differ, and by nothing else.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
+
 use std::path::Path;
 
 /// What secrets are called in the sources.
