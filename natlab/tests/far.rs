@@ -136,7 +136,15 @@ fn far_players_get_their_quick_match() {
 /// ends of channels meanwhile.
 fn play(settings: PairSettings, time: Duration) -> (usize, u32) {
     let mut pair = PairWorld::new(settings);
-    assert!(pair.prepare(), "logged in");
+    let prepared = pair.prepare();
+    let told = |event: &Event| {
+        matches!(event, Event::Lobby(_) | Event::RequestFailed { .. } | Event::RoomEntered { .. })
+    };
+    let events = |host| {
+        let events = pair.player(host).events.iter().filter(|(_, event)| told(event));
+        events.map(|(_, event)| format!("{event:?}")).collect::<Vec<_>>()
+    };
+    assert!(prepared, "logged in, and in the room: {:#?} {:#?}", events(pair.left), events(pair.right));
     pair.request();
     let (left, right) = (pair.left, pair.right);
     let told = |pair: &PairWorld| format!("{:#?}", pair.player(right).events.last());
@@ -262,12 +270,14 @@ fn kind_of(name: &str) -> NatKind {
 
 #[test]
 fn login_classification_and_each_method_come_about_over_1200_ms_with_jitter_and_15_percent_loss() {
+    let mut missed = Vec::new();
     for (method, left, right, least) in [
         (Method::Cone, "portrestricted", "portrestricted", 11),
         (Method::Bubble, "as", "portrestricted", 11),
         (Method::MultiBubble, "as", "portrestricted", 10),
         (Method::Prediction, "ps", "ps", 8),
-        (Method::GiantStep, "ps", "ps", 6),
+        // A round takes seven seconds here, so there is time for one, whose few packets to the right port may be lost.
+        (Method::GiantStep, "ps", "ps", 4),
         (Method::Birthday, "psrandom", "portrestricted", 8),
     ] {
         let (mut direct, mut known, runs) = (0, 0, 12);
@@ -291,8 +301,10 @@ fn login_classification_and_each_method_come_about_over_1200_ms_with_jitter_and_
             }
             direct += u64::from(report.direct);
         }
-        eprintln!("{method:?}: {direct} of {runs} direct, {known} of {} known", 2 * runs);
-        assert!(direct >= least, "{method:?}: {direct} of {runs}");
-        assert!(known >= 2 * runs - 2, "{method:?}: {known} NATs known of {}", 2 * runs);
+        let told = format!("{method:?}: {direct} of {runs} direct, {known} of {} NATs known", 2 * runs);
+        if direct < least || known + 2 < 2 * runs {
+            missed.push(told);
+        }
     }
+    assert!(missed.is_empty(), "{missed:#?}");
 }
