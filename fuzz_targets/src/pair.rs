@@ -3,6 +3,7 @@
 use arbitrary::{Arbitrary, Result, Unstructured};
 use traversal_core::Identity;
 use traversal_core::id::MatchId;
+use traversal_core::text;
 use traversal_core::wire::message::{MAX_REASON, Method};
 use traversal_core::wire::pair::{
     CHANNELS, MAX_PAYLOAD, OVERHEAD, Opened, PairChannel, PairKeys, PairMessage, match_of,
@@ -146,11 +147,15 @@ fn deliver(sides: &mut [PairChannel; 2], sent: &mut Sent) {
         (Ok(Opened::Data(channel, payload)), Said::Data(said_on, said)) => {
             assert_eq!((channel, payload), (*said_on, said.as_slice()));
         }
-        (Ok(Opened::Message(message)), Said::Message(said)) => assert_eq!(message, *said),
-        // The other side would not have sealed it.
-        (Err(Dropped::Malformed), Said::Message(PairMessage::Close { reason })) => {
-            assert!(reason.len() > MAX_REASON);
+        // A reason is cut to what may be shown.
+        (
+            Ok(Opened::Message(PairMessage::Close { reason })),
+            Said::Message(PairMessage::Close { reason: said }),
+        ) => {
+            assert_eq!(reason, text::REASON.clean(said));
+            assert!(reason.len() <= MAX_REASON);
         }
+        (Ok(Opened::Message(message)), Said::Message(said)) => assert_eq!(message, *said),
         other => panic!("{other:?}"),
     }
 }

@@ -339,7 +339,7 @@ fn routers_that_clash_with_what_comes_first_are_met_all_the_same() {
     for (left, right) in [("ps", "linux"), ("linux", "ps")] {
         assert_eq!(drawn(left, right, 40, ttl), 40, "{left} - {right}");
         let without = drawn(left, right, 40, None);
-        assert!(without < 35, "{left} - {right}: {without} of 40 need no openers that die on the way");
+        assert!(without < 40, "{left} - {right}: openers that die on the way are not needed any more");
     }
 }
 

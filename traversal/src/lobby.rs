@@ -128,11 +128,12 @@ impl Lobby {
         );
     }
 
-    /// How long the server may take to answer: request and answer, each of which may get lost. Before the login is done
-    /// that has to come about, too.
+    /// How long the server may take to answer. Request and answer may each get lost, more than once where a seventh of all
+    /// packets is (busy mobile and satellite links): in the time of eight answers a request is sent four times. Before the
+    /// login is done that has to come about, too.
     fn patience(cx: &Cx<'_>, link: &LobbyLink) -> Duration {
         let usual = cx.config.request_timeout;
-        if link.is_online() { link.timing().at_least(usual, 4) } else { usual + cx.config.login_timeout }
+        if link.is_online() { link.timing().at_least(usual, 8) } else { usual + cx.config.login_timeout }
     }
 
     /// When the game has to hear what became of this. A login that the server has begun to answer is waited for.

@@ -12,7 +12,7 @@ use traversal_core::id::PlayerId;
 use traversal_core::nat::NatProfile;
 use traversal_core::text;
 use traversal_core::wire::Dropped;
-use traversal_core::wire::handshake::{PendingLogin, ServerHandshake};
+use traversal_core::wire::handshake::{PendingLogin, ServerHandshake, contributes};
 use traversal_core::wire::message::{LoginRefusal, MAX_LOCAL_ADDRESSES, MAX_TOKEN, Welcome};
 
 use super::mapped_ports::MappedPort;
@@ -165,6 +165,9 @@ impl Server {
         }
         if login.token.len() > MAX_TOKEN {
             return malformed(format!("token: at most {MAX_TOKEN} bytes, it has {}", login.token.len()));
+        }
+        if !contributes(&login.ephemeral) {
+            return malformed(String::from("ephemeral: a key with which no secret can be agreed on"));
         }
         if let Some(check) = &self.token_check
             && let Err(reason) = check.check(&login.game, pending.player, &login.name, &login.token)

@@ -18,6 +18,7 @@ mod client;
 mod memo;
 mod noise;
 mod server;
+mod small_order;
 
 use super::{Kind, MAGIC, MAX_CONTROL, VERSION, take};
 pub use client::{ClientHandshake, ClientProgress};
@@ -25,6 +26,7 @@ pub use noise::Identity;
 #[cfg(test)]
 pub(super) use noise::builder;
 pub use server::{PendingLogin, ServerHandshake};
+pub use small_order::contributes;
 
 const NONCE: usize = 16;
 const MAC_LEN: usize = 16;

@@ -161,3 +161,14 @@ fn nobody_who_causes_challenges_elsewhere_keeps_a_player_from_proving_its_new_ad
     assert_eq!(world.server.counters().dropped, before + 1);
     assert_eq!(world.server.sessions[&session].route.peer, moved);
 }
+
+#[test]
+fn a_login_key_with_which_nothing_can_be_agreed_on_is_refused() {
+    let mut world = World::new();
+    let player = world.add(1, "203.0.113.1:4000");
+    world.fakes[player].login.ephemeral = [0; 32];
+    world.log_in(player);
+    assert!(
+        matches!(&world.fakes[player].refused, Some(LoginRefusal::Malformed { what }) if what.contains("ephemeral"))
+    );
+}
