@@ -67,6 +67,8 @@ pub(crate) struct Peer {
     tidy_at: Option<Instant>,
     /// The game knows why it plays over the relay.
     told_relayed: bool,
+    /// One of the two was logged in over TCP when the match was planned, whatever is known of its network since.
+    over_tcp: bool,
     cause: Option<FailureReason>,
 }
 
@@ -167,6 +169,7 @@ impl Peer {
             hold_until,
             tidy_at: None,
             told_relayed: false,
+            over_tcp: plan.own_nat.udp_blocked || plan.peer_nat.udp_blocked,
             cause: None,
             plan,
         })

@@ -171,6 +171,11 @@ mod tests {
             ("a mapping that was tested late is no part of its burst", &[3_002_893]),
             ("a quick match over a restart of the server", &[5806, 6200, 9186, 14338, 14682]),
             ("a quick match without a server", &[3_001_522, 3_001_624]),
+            (
+                "an attempt that was over with its quick match",
+                &[10_015_140, 10_017_104, 10_039_180, 10_054_186, 10_066_762, 10_073_384, 10_094_108],
+            ),
+            ("a match that was planned while UDP was slow", &[10_022_337, 10_106_019]),
         ] {
             for seed in seeds {
                 let verdict = world(*seed);

@@ -201,6 +201,14 @@ impl Agent {
         }
     }
 
+    /// The same where the game did not ask for it: of an attempt that has not come to its end it hears that it failed.
+    pub(super) fn give_up_all(&mut self, now: Instant, reason: &str) {
+        for peer in self.peers.values_mut() {
+            peer.give_up(&mut cx!(self, now));
+        }
+        self.close_all(now, reason);
+    }
+
     pub(super) fn close_peer(&mut self, now: Instant, player: PlayerId, reason: &str) {
         self.mesh.give_up(player);
         let Some(peer) = self.by_player.get(&player).and_then(|id| self.peers.get_mut(id)) else { return };

@@ -156,8 +156,8 @@ impl Agent {
                 LobbyNews::Kicked { player, reason } => {
                     self.close_peer(now, player, &format!("removed by the host: {reason}"));
                 }
-                LobbyNews::Unwanted => self.close_all(now, "left"),
-                LobbyNews::MatchLost => self.close_all(now, "the match was lost with the lobby server"),
+                LobbyNews::Unwanted => self.give_up_all(now, "left"),
+                LobbyNews::MatchLost => self.give_up_all(now, "the match was lost with the lobby server"),
                 LobbyNews::Entered => self.entered(now),
                 LobbyNews::HostChanged { room, previous } => {
                     self.announce_host(now, room, previous);

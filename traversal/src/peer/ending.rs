@@ -37,6 +37,13 @@ impl Peer {
         }
     }
 
+    /// An attempt that is about to be closed has failed.
+    pub(crate) fn give_up(&mut self, cx: &mut Cx<'_>) {
+        if self.is_live() && !self.is_connected() {
+            self.emit_failure(cx, Stage::Punch, FailureReason::PeerLeft);
+        }
+    }
+
     pub(super) fn send_close(&mut self, cx: &mut Cx<'_>) {
         let path = self.selected().map(|(socket, remote, _)| (socket, remote));
         let PeerStage::Closing { repeats, next, reason } = &mut self.stage else { return };
@@ -61,7 +68,7 @@ impl Peer {
     /// The cause, from what was heard and from what the two NATs are.
     pub(super) fn failure_reason(&self, config: &AgentConfig) -> FailureReason {
         // The TCP address of a player without UDP is not told, which is no wish of anybody's.
-        let blocked = self.plan.own_nat.udp_blocked || self.plan.peer_nat.udp_blocked;
+        let blocked = self.over_tcp || self.plan.own_nat.udp_blocked || self.plan.peer_nat.udp_blocked;
         if config.relay == RelayPolicy::Only || (self.plan.peer_public.is_empty() && !blocked) {
             return match (config.relay, self.plan.relay, self.plan.no_relay) {
                 (RelayPolicy::Never, ..) => FailureReason::RelayForbidden,
