@@ -3,13 +3,15 @@
 //! Players' TCP connections come last: a part is kept back, so that however many connect, the status page, the log and
 //! the key file still find a descriptor.
 
+use traversal_udp::descriptors;
+
 use crate::config::Settings;
 use crate::http::MAX_CONNECTIONS;
 
 /// Descriptors kept back from TCP connections: those of HTTP, and some for files, the resolver, and connections that
 /// are about to be closed.
 const RESERVE: u64 = MAX_CONNECTIONS as u64 + 64;
-/// What a process has open beside, where the system does not say how many: libraries, the poller, a log, UDP sockets.
+/// What the program has open beside: libraries, the poller, a log, UDP sockets.
 #[cfg(unix)]
 const OPEN_ALREADY: u64 = 64;
 
@@ -35,8 +37,8 @@ pub fn raise_limit(settings: &Settings) {
 /// TCP connections of players for which there are descriptors, at most as many as the settings say. Called when the
 /// server's own sockets are open.
 pub(crate) fn tcp_places(settings: &Settings) -> usize {
-    let Some(limit) = limit() else { return settings.max_tcp };
-    let places = places(limit, open(), settings.max_tcp);
+    let Some(limit) = descriptors::limit() else { return settings.max_tcp };
+    let places = places(limit, descriptors::open(), settings.max_tcp);
     if places < settings.max_tcp && !settings.no_tcp {
         tracing::warn!(
             places,
@@ -51,28 +53,6 @@ pub(crate) fn tcp_places(settings: &Settings) -> usize {
 fn places(limit: u64, open: u64, max_tcp: usize) -> usize {
     let left = limit.saturating_sub(open).saturating_sub(RESERVE);
     usize::try_from(left).unwrap_or(usize::MAX).min(max_tcp)
-}
-
-#[cfg(unix)]
-fn limit() -> Option<u64> {
-    rustix::process::getrlimit(rustix::process::Resource::Nofile).current
-}
-
-/// Windows has no such limit for sockets.
-#[cfg(not(unix))]
-fn limit() -> Option<u64> {
-    None
-}
-
-#[cfg(unix)]
-fn open() -> u64 {
-    // A directory of the process's descriptors: Linux and macOS have it.
-    std::fs::read_dir("/dev/fd").map_or(OPEN_ALREADY, |files| files.count() as u64)
-}
-
-#[cfg(not(unix))]
-fn open() -> u64 {
-    0
 }
 
 #[cfg(test)]

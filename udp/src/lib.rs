@@ -14,6 +14,7 @@
 //! The methods of mio's and quinn-udp's sockets that do I/O are forbidden elsewhere (`clippy.toml`).
 
 mod buffer;
+pub mod descriptors;
 #[cfg(any(test, feature = "faults"))]
 pub mod faults;
 mod health;
