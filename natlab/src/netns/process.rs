@@ -29,6 +29,9 @@ const TERMINATE: u8 = b't';
 /// A line of a program that is longer is cut.
 const MAX_LINE: u64 = 64 * 1024;
 
+/// Where programs keep what outlives them (XDG base directories).
+const HOMES: [&str; 3] = ["XDG_DATA_HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME"];
+
 /// What a run waits for.
 #[derive(Clone, Debug)]
 pub(crate) enum Happened<W> {
@@ -70,6 +73,9 @@ impl Program {
         let err = File::create(start.log_dir.join(format!("{}.err", start.name))).map_err(failed)?;
         let (control, pipe) = io::pipe().map_err(failed)?;
         let itself = env::current_exe().map_err(failed)?;
+        // What it keeps from one start to the next (identities, keys of servers, settings) is of this run alone: the next run has
+        // another lobby server at the same address, and the user's own data is no business of a laboratory.
+        let home = std::path::absolute(start.log_dir.join(format!("{}.home", start.name))).map_err(failed)?;
         let mut child = namespace.enter(|| {
             // Concerns only the children of this thread.
             unshare(CloneFlags::CLONE_NEWPID).map_err(NetnsError::NotPermitted)?;
@@ -78,6 +84,7 @@ impl Program {
                 .arg("--")
                 .arg(start.program)
                 .args(&start.arguments)
+                .envs(HOMES.map(|name| (name, home.as_path())))
                 .stdin(control)
                 .stdout(Stdio::piped())
                 .stderr(err)
