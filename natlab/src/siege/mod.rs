@@ -1,7 +1,7 @@
 //! Real players on a real lobby server, while strangers do what they can to it: `natlab siege` and `natlab flood`.
 //!
 //! All of it stays on this machine's loopback. The players are the shipping agents on sockets, the server is the built
-//! program. [`attacks`] has what the strangers do.
+//! program. `attacks` has what the strangers do.
 
 mod attacks;
 mod flood;
