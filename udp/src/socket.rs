@@ -56,7 +56,7 @@ pub enum Received {
     Datagrams,
     /// There is nothing; the poll tells when there is.
     Nothing,
-    /// The call failed. The socket is readable still; see [`Socket::retry_at`].
+    /// The call failed. The socket is readable still; see [`Socket::poll_timeout`].
     Failed {
         /// The system's reason.
         error: io::Error,
