@@ -123,10 +123,14 @@ impl Player {
         Ok(Self { socket, session, server_key })
     }
 
+    /// Whether the server answers. Repeated as players repeat it: UDP may lose one, and a machine that stood still for some
+    /// seconds has let the wait run out.
     pub(crate) fn ping(&mut self) -> bool {
-        let ping = self.session.seal(Instant::now(), Kind::Control, &Frame::Ping { id: 77 }).unwrap();
-        self.socket.send(&ping).unwrap();
-        self.wait_for(|frame| matches!(frame, Frame::Pong { id: 77, .. }))
+        (0..3).any(|_| {
+            let ping = self.session.seal(Instant::now(), Kind::Control, &Frame::Ping { id: 77 }).unwrap();
+            self.socket.send(&ping).unwrap();
+            self.wait_for(|frame| matches!(frame, Frame::Pong { id: 77, .. }))
+        })
     }
 
     pub(crate) fn wait_for(
