@@ -10,7 +10,7 @@ use crate::{ConfigError, Server, Settings};
 /// The settings that a file with this text and these flags come to, without the environment's.
 ///
 /// # Errors
-/// As [`Settings::load`].
+/// Reads settings from the text of a file and from flags, as [`Settings::load`] does from a file on disk.
 pub fn settings(text: &str, flags: impl Serialize) -> Result<Settings, ConfigError> {
     Settings::of_text(text, flags)
 }

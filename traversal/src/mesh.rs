@@ -13,7 +13,7 @@ const SETTLE: Duration = Duration::from_secs(3);
 /// From the loss to the first wish, and between wishes: more than the server takes to see that a player is silent, so
 /// that nobody waits for one who is gone. Or the time of [`ANSWERS`].
 const RETRY: Duration = Duration::from_secs(9);
-/// See [`SETTLE`].
+/// How many times the time of an answer is waited where that is longer than [`SETTLE`] or [`RETRY`].
 const ANSWERS: u32 = 4;
 /// Wishes for one player.
 const TRIES: u8 = 4;

@@ -31,9 +31,9 @@ const MAX_MARKS: usize = 4;
 pub struct Rule {
     /// The kind of text, for people: it stands at the beginning of an error.
     pub what: &'static str,
-    /// Most characters (Unicode scalar values).
+    /// How many characters (Unicode scalar values) it may have.
     pub chars: usize,
-    /// Most bytes in UTF-8.
+    /// How many bytes it may have in UTF-8.
     pub bytes: usize,
     /// The text may be empty.
     pub empty: bool,
@@ -84,11 +84,11 @@ pub enum Breach {
     TooLong {
         /// Characters that it has.
         chars: usize,
-        /// Most characters.
+        /// How many characters it may have.
         max_chars: usize,
         /// Bytes that it has.
         bytes: usize,
-        /// Most bytes.
+        /// How many bytes it may have.
         max_bytes: usize,
     },
     /// Nothing of it can be seen.

@@ -11,13 +11,13 @@ use std::sync::{Mutex, PoisonError};
 /// Which calls fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Call {
-    /// Receiving.
+    /// Calls that receive.
     Receive,
-    /// Sending one datagram.
+    /// Calls that send one datagram.
     Send,
-    /// Sending several with one call.
+    /// Calls that send several datagrams at once.
     SendBatch,
-    /// Opening a socket at the address.
+    /// Attempts to open a socket at the address.
     Open,
 }
 

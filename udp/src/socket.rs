@@ -22,7 +22,7 @@ const USUAL_TTL: u32 = 64;
 /// Datagrams to one address that leave with one call.
 #[derive(Clone, Copy, Debug)]
 pub struct Outgoing<'a> {
-    /// Where to.
+    /// The address that they go to.
     pub to: SocketAddr,
     /// The address of this machine that it leaves from; none: the system chooses.
     pub source: Option<IpAddr>,

@@ -37,7 +37,7 @@ const GROWTH_MB: f64 = 8.0;
 /// Options of `natlab siege`.
 #[derive(Args, Clone, Debug)]
 pub struct SiegeArgs {
-    /// How long
+    /// How long the siege lasts
     #[arg(long, value_name = "MINUTES", default_value_t = 3.0)]
     minutes: f64,
     /// The lobby server's program [default: `lobby_server` beside this one]
@@ -56,9 +56,9 @@ pub enum SiegeError {
         "cannot start {program}: {source}; build it with `cargo build --release -p lobby_server`, or give --server"
     )]
     Start {
-        /// Which.
+        /// The program that could not be started.
         program: String,
-        /// Why not.
+        /// What the system says.
         source: std::io::Error,
     },
     /// It printed something else than its ready line.

@@ -15,18 +15,18 @@ use crate::wire::message::{MatchEnd, Method, PlayerInfo, QueueStatus, Role, Room
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum PathKind {
-    /// Inside one network.
+    /// The two share a network, and packets stay inside it.
     Lan,
-    /// Through the NATs.
+    /// Packets go straight from one player's NAT to the other's, over IPv4.
     Direct,
-    /// The same over IPv6.
+    /// Packets go straight from one player to the other over IPv6.
     DirectV6,
-    /// Through the lobby server.
+    /// The lobby server passes packets on.
     Relay,
 }
 
 impl PathKind {
-    /// As in JSON.
+    /// The name that stands in JSON: `lan`, `direct`, `direct-v6` or `relay`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Lan => "lan",
@@ -40,23 +40,23 @@ impl PathKind {
 /// A path as the game may see it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PathInfo {
-    /// What kind.
+    /// Whether it is direct, over which family, or relayed.
     pub kind: PathKind,
-    /// The other end; none over the relay.
+    /// Where datagrams to the other player go; none over the relay.
     pub remote: Option<SocketAddr>,
-    /// Local socket it runs on.
+    /// The own socket that it runs on.
     pub socket: SocketId,
-    /// Which method won; none over the relay.
+    /// The method that found it; none over the relay.
     pub method: Option<Method>,
-    /// Round trip, as measured.
+    /// The measured round trip to the other player; none before the first measurement.
     pub rtt: Option<Duration>,
-    /// From the request (or its arrival) to this path.
+    /// How long it took from this player's request to join, or from the arrival of the other's, to this path.
     pub since_request: Duration,
-    /// Punch datagrams sent for it.
+    /// How many datagrams this side has sent to find it.
     pub packets_sent: u32,
-    /// Distinct destinations.
+    /// To how many different addresses and ports those went.
     pub targets: u32,
-    /// Sockets used.
+    /// From how many of the own sockets those left.
     pub sockets: u32,
 }
 
@@ -67,10 +67,10 @@ pub enum DisconnectReason {
     /// The other side closed it.
     #[error("the other player left: {reason}")]
     Closed {
-        /// Its words; may be empty.
+        /// What the other side says about it; may be empty.
         reason: String,
     },
-    /// The server says so.
+    /// The server has ended the match.
     #[error(transparent)]
     Match(#[from] MatchEnd),
     /// Nothing came for too long on any path.
@@ -84,7 +84,7 @@ pub enum DisconnectReason {
     Stalled,
 }
 
-/// What happened.
+/// Something that an [`Agent`](crate::Agent) tells the game.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Event {
@@ -97,64 +97,65 @@ pub enum Event {
     NatMeasured(KeptProfile),
     /// A room was opened or entered. After a new login the room is entered anew, with this event.
     RoomEntered {
-        /// Which.
+        /// The room and what is known of it.
         room: RoomInfo,
         /// This player is its host.
         hosting: bool,
     },
-    /// Metadata changed.
+    /// The room's metadata changed; here is the room with the new ones.
     RoomChanged(RoomInfo),
-    /// Who is inside now; the host first.
+    /// The members of the room changed; here are all of them, the host first.
     Members(Vec<PlayerInfo>),
-    /// Out of the room.
+    /// This player is out of its room.
     RoomLeft {
-        /// Why; none: on request.
+        /// Why the server put it out; none: it left on request.
         reason: Option<RoomEnd>,
     },
-    /// The public rooms.
+    /// The answer to [`Command::ListRooms`](super::Command::ListRooms): the public rooms of this game.
     Rooms(Vec<RoomSummary>),
     /// A request failed.
     RequestFailed {
-        /// Which.
+        /// What was asked for.
         request: RequestKind,
-        /// Why.
+        /// Why it did not come about.
         error: RequestFailure,
     },
     /// Host: a player asks to come in; answer with [`Command::AnswerJoin`](super::Command::AnswerJoin).
     JoinRequest {
-        /// To answer with.
+        /// Names the question in the answer.
         join: JoinId,
-        /// Who.
+        /// The player who asks.
         player: PlayerInfo,
     },
-    /// Host: somebody tries passwords of the room. The server lets through only some ([`RoomOptions::password`](crate::wire::message::RoomOptions::password)); a host
-    /// may choose another one by opening the room anew, or stop letting in strangers. At most once in ten seconds.
+    /// Host: somebody tries passwords of the room. The server lets through only some
+    /// ([`RoomOptions::password`](crate::wire::message::RoomOptions::password)); a host may choose another one by opening
+    /// the room anew, or stop letting in strangers. Comes once in ten seconds at the most.
     WrongPasswords {
         /// How many were wrong within the last minute, from all addresses together.
         in_last_minute: u16,
     },
     /// The server matched this player with another.
     Plan {
-        /// With whom.
+        /// The player to be connected with.
         peer: PlayerInfo,
-        /// This side's part.
+        /// This side's part in punching (M10).
         role: Role,
-        /// What will be tried.
+        /// The methods that will be tried, in this order.
         methods: Vec<Method>,
-        /// This side hosts.
+        /// Whether this side hosts the room.
         host: bool,
-        /// A pair of a mesh, neither of whom hosts.
+        /// Whether the two are a pair of a mesh, neither of whom hosts.
         mesh: bool,
     },
     /// The first path to a player stands: game datagrams flow.
     PeerConnected {
-        /// Who.
+        /// The player at the other end.
         peer: PlayerInfo,
-        /// This side hosts.
+        /// Whether this side hosts the room.
         host: bool,
-        /// A pair of a mesh, neither of whom hosts.
+        /// Whether the two are a pair of a mesh, neither of whom hosts.
         mesh: bool,
-        /// By which way.
+        /// The way that stands.
         path: PathInfo,
         /// The other side has shown that it holds the private key of `peer.id`, which takes no word of the server's: who
         /// knows that id from elsewhere knows who this is.
@@ -165,30 +166,30 @@ pub enum Event {
     },
     /// The game plays over the relay, and no direct path was found within the deadline: why.
     PeerRelayed {
-        /// With whom.
+        /// The player at the other end.
         peer: PlayerInfo,
-        /// Why.
+        /// Why there is no direct path, and what can be done about it.
         report: FailureReport,
     },
     /// The channel to a player moved to another path.
     PathChanged {
-        /// Whose.
+        /// The player at the other end.
         player: PlayerId,
-        /// By which way now.
+        /// The way that is used from now on.
         path: PathInfo,
     },
     /// The channel to a player is gone.
     PeerDisconnected {
-        /// Who.
+        /// The player who was at the other end.
         peer: PlayerInfo,
-        /// Why.
+        /// What ended it.
         reason: DisconnectReason,
     },
-    /// No path to a player within the deadline.
+    /// An attempt to connect to a player ended without a path.
     PeerFailed {
-        /// Who.
+        /// The player to be connected with.
         peer: PlayerInfo,
-        /// Why.
+        /// Why no path was found, and what can be done about it.
         report: FailureReport,
     },
     /// The host left or was lost, and another member hosts the room. The channel to the old host has ended by now;
@@ -205,15 +206,15 @@ pub enum Event {
     },
     /// A game datagram.
     Datagram {
-        /// From whom; authenticated.
+        /// The player who sent it; this is proven by the pair's keys.
         player: PlayerId,
-        /// On which channel it was sent, see [`Agent::send_on`](crate::Agent::send_on).
+        /// The channel that it was sent on, see [`Agent::send_on`](crate::Agent::send_on).
         channel: u8,
-        /// Its content.
+        /// The bytes that the other game sent.
         payload: Vec<u8>,
     },
     /// A quick match comes along; none: this player waits no longer, since it was matched, gave up or was refused.
     Queue(Option<QueueStatus>),
-    /// How it stands with the port that the router forwards changed.
+    /// The state of the port that the router forwards changed.
     PortMapping(PortMappingState),
 }

@@ -10,32 +10,32 @@ use crate::wire::message::{LoginRefusal, RequestError};
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub enum LobbyState {
-    /// Not asked to connect.
+    /// The agent was not asked to connect, or was told to disconnect.
     #[default]
     Offline,
     /// A login is under way.
     Connecting,
-    /// Logged in.
+    /// The player is logged in.
     Online {
         /// This player's id.
         player: PlayerId,
-        /// Where the server sees it.
+        /// The address that the server sees the player at.
         public: SocketAddr,
-        /// The server's address.
+        /// The address that the server was reached at.
         server: SocketAddr,
         /// The server's public key; to be kept for the next login, see [`Command::KnowServers`](crate::Command::KnowServers).
         server_key: [u8; 32],
     },
-    /// No link; another try follows.
+    /// There is no link, and another try follows.
     Retrying {
-        /// Why.
+        /// Why the last try failed, or the link ended.
         error: LobbyError,
-        /// When the next try is due.
+        /// How long it is to the next try, from this event on.
         retry_in: Duration,
     },
-    /// No link, and no further try: nothing would change.
+    /// There is no link and no further try, since nothing would change.
     Refused {
-        /// Why.
+        /// Why the server cannot be used.
         error: LobbyError,
     },
 }
@@ -44,7 +44,7 @@ pub enum LobbyState {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum LobbyError {
-    /// No answer from any of its addresses.
+    /// None of the server's addresses answers.
     #[error("the lobby server does not answer; check its address, and that UDP or TCP gets out to its port")]
     NoAnswer,
     /// Its name has no address.
@@ -67,12 +67,12 @@ pub enum LobbyError {
     /// It speaks another version of our protocol.
     #[error("this game needs protocol {ours}, the server speaks {theirs}; update the older of the two")]
     OtherProtocol {
-        /// Ours.
+        /// The version that this game speaks.
         ours: u16,
-        /// The server's newest.
+        /// The newest version that the server speaks.
         theirs: u16,
     },
-    /// It refused.
+    /// The server refused the login.
     #[error(transparent)]
     Refused(#[from] LoginRefusal),
     /// This player has logged in from another place, with the same identity: the later login counts. Nothing is tried
@@ -81,13 +81,13 @@ pub enum LobbyError {
         "this player logged in from another place, which counts now; to play at both, give each its own identity"
     )]
     Replaced,
-    /// It was there and is gone.
+    /// The server answered before and does so no more.
     #[error("the lobby server is gone")]
     Lost,
-    /// It says that it stops.
+    /// The server says that it stops.
     #[error("the lobby server stopped: {reason}")]
     Stopped {
-        /// Its words.
+        /// What the server says about it.
         reason: String,
     },
 }
@@ -96,21 +96,21 @@ pub enum LobbyError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RequestKind {
-    /// [`Command::HostRoom`](super::Command::HostRoom).
+    /// To open a room ([`Command::HostRoom`](super::Command::HostRoom)).
     Host,
-    /// [`Command::JoinRoom`](super::Command::JoinRoom).
+    /// To enter a room ([`Command::JoinRoom`](super::Command::JoinRoom)).
     Join,
-    /// [`Command::LeaveRoom`](super::Command::LeaveRoom).
+    /// To leave the room ([`Command::LeaveRoom`](super::Command::LeaveRoom)).
     Leave,
-    /// [`Command::ListRooms`](super::Command::ListRooms).
+    /// To list the public rooms ([`Command::ListRooms`](super::Command::ListRooms)).
     List,
-    /// [`Command::Kick`](super::Command::Kick).
+    /// To put a member out ([`Command::Kick`](super::Command::Kick)).
     Kick,
-    /// [`Command::SetMetadata`](super::Command::SetMetadata).
+    /// To change the room's metadata ([`Command::SetMetadata`](super::Command::SetMetadata)).
     SetMetadata,
-    /// [`Command::QuickMatch`](super::Command::QuickMatch).
+    /// To wait for players who want the same ([`Command::QuickMatch`](super::Command::QuickMatch)).
     QuickMatch,
-    /// [`Command::CancelQuickMatch`](super::Command::CancelQuickMatch).
+    /// To wait for them no longer ([`Command::CancelQuickMatch`](super::Command::CancelQuickMatch)).
     CancelQuickMatch,
 }
 
@@ -124,7 +124,7 @@ pub enum RequestFailure {
     /// The server did not answer in time.
     #[error("the lobby server does not answer")]
     Timeout,
-    /// Not logged in.
+    /// The player is not logged in, and no login is under way.
     #[error("not logged in to a lobby server")]
     NotLoggedIn,
     /// The link to the server was lost meanwhile.

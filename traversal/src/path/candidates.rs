@@ -8,7 +8,7 @@ use crate::api::{PathKind, SocketId};
 use crate::pulse::Pulse;
 use crate::wire::message::Method;
 
-/// One way.
+/// A way to the other player that is tested or was heard from: an own socket and an address of the other's.
 #[derive(Clone, Debug)]
 pub(crate) struct Candidate {
     pub(crate) socket: SocketId,

@@ -88,7 +88,7 @@ pub enum ToPlayer {
     },
     /// To a member who lost the host: it is not decided yet whether the host is gone.
     HostInQuestion {
-        /// The room.
+        /// The room whose host it is.
         room: RoomId,
         /// Of the host in question.
         epoch: u32,
@@ -121,29 +121,29 @@ pub enum ToPlayer {
     },
     /// Another way through the relay, for a match that goes on after the server was restarted.
     Relay {
-        /// Which.
+        /// The match that goes on.
         match_id: MatchId,
-        /// In place of the one of the plan.
+        /// What stands in place of the plan's own grant.
         grant: RelayGrant,
     },
     /// A match that goes on after the server was restarted gets no relay.
     NoRelay {
-        /// Which.
+        /// The match that goes on.
         match_id: MatchId,
-        /// Why not.
+        /// Why the server gives none.
         why: NoRelay,
     },
     /// To a member: who may not come back into the room. At most [`MAX_KICK_NOTES`](super::MAX_KICK_NOTES) at a time, in
     /// addition to those that it has.
     KickNotes {
-        /// The room.
+        /// The room that they may not come back into.
         room: RoomId,
-        /// To be shown with [`ToServer::KickNotes`](super::ToServer::KickNotes).
+        /// What the server has sealed, to be shown with [`ToServer::KickNotes`](super::ToServer::KickNotes).
         notes: Vec<KickNote>,
     },
     /// To the host: somebody tries passwords of its room. At most once in ten seconds.
     WrongPasswords {
-        /// The room.
+        /// The room that this player hosts.
         room: RoomId,
         /// How many were wrong within the last minute, from all addresses together.
         in_last_minute: u16,
