@@ -3,7 +3,7 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use mio::{Interest, Registry, Token};
 use traversal_core::address::{Scope, scope};
@@ -20,8 +20,6 @@ const BATCH: usize = 16;
 const BATCHES_IN_A_ROW: usize = 32;
 /// Asked of the system for each direction; it grants what it allows.
 const SOCKET_BUFFER: usize = 2 << 20;
-/// Between two attempts to open a broken socket anew.
-const REOPEN_PERIOD: Duration = Duration::from_secs(5);
 
 /// A socket cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -62,7 +60,6 @@ fn advice(source: &io::Error, address: &SocketAddr, protocol: &str) -> String {
 pub(crate) struct Bound {
     socket: Socket,
     pub(crate) about: ServerSocket,
-    reopened_at: Option<Instant>,
 }
 
 fn open(address: SocketAddr, about: ServerSocket) -> Result<Bound, BindError> {
@@ -72,7 +69,7 @@ fn open(address: SocketAddr, about: ServerSocket) -> Result<Bound, BindError> {
         source,
     })?;
     let about = ServerSocket { local: socket.local(), ..about };
-    Ok(Bound { socket, about, reopened_at: None })
+    Ok(Bound { socket, about })
 }
 
 /// Free ports that are tried until one is free for UDP and TCP.
@@ -180,10 +177,15 @@ pub(crate) fn buffer() -> Buffer {
     Buffer::new(BATCH)
 }
 
+/// What the poll calls a socket.
+fn token(id: ServerSocketId) -> Token {
+    Token(usize::from(id.0))
+}
+
 impl Bound {
     /// Has the poll watch it.
     pub(crate) fn register(&mut self, registry: &Registry, id: ServerSocketId) -> io::Result<()> {
-        registry.register(&mut self.socket, Token(usize::from(id.0)), Interest::READABLE)
+        registry.register(&mut self.socket, token(id), Interest::READABLE)
     }
 
     /// Notes that the poll has told of something to read.
@@ -220,16 +222,8 @@ impl Bound {
 
     /// Opens a socket that has failed for seconds anew. Its port stays: players know no other one.
     pub(crate) fn mend(&mut self, now: Instant, registry: &Registry, id: ServerSocketId) {
-        let waits = self.reopened_at.is_some_and(|at| now < at + REOPEN_PERIOD);
-        if waits || !self.socket.is_broken(now) {
-            return;
-        }
-        self.reopened_at = Some(now);
         let address = self.about.local;
-        let result = registry
-            .deregister(&mut self.socket)
-            .and_then(|()| self.socket.reopen())
-            .and_then(|()| self.register(registry, id));
+        let Some(result) = self.socket.mend(now, registry, token(id)) else { return };
         match result {
             Ok(()) if self.socket.local() == address => {
                 tracing::warn!(%address, "the system had taken a socket away; it is open again");

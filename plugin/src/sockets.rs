@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::ops::{Deref, DerefMut};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use traversal_udp::{Buffer, Outgoing, Received};
 
@@ -16,8 +16,6 @@ const MAX_BATCH_BYTES: usize = 60_000;
 const MAX_QUEUE: usize = 4096;
 /// Buffers of one receive call.
 const BUFFERS: usize = 8;
-/// Between two attempts to open a broken socket anew.
-const REOPEN_PERIOD: Duration = Duration::from_secs(5);
 
 struct Waiting {
     to: SocketAddr,
@@ -35,7 +33,6 @@ pub(crate) struct Socket {
     pub(crate) blocked: bool,
     /// Registered for that.
     pub(crate) watches_writable: bool,
-    reopened_at: Option<Instant>,
 }
 
 impl Deref for Socket {
@@ -57,22 +54,12 @@ impl Socket {
     pub(crate) fn open(address: SocketAddr, buffer: Option<usize>) -> io::Result<Self> {
         let io = traversal_udp::Socket::open(address, buffer)?;
         let queue = VecDeque::new();
-        Ok(Self { io, queue, row: 0, blocked: false, watches_writable: false, reopened_at: None })
+        Ok(Self { io, queue, row: 0, blocked: false, watches_writable: false })
     }
 
     /// Gives the socket away, without what waits to be sent.
     pub(crate) fn into_std(self) -> std::net::UdpSocket {
         self.io.into_std()
-    }
-
-    /// Whether it has failed for seconds and should be opened anew now.
-    pub(crate) fn wants_reopening(&mut self, now: Instant) -> bool {
-        let waits = self.reopened_at.is_some_and(|at| now < at + REOPEN_PERIOD);
-        let wants = !waits && self.io.is_broken(now);
-        if wants {
-            self.reopened_at = Some(now);
-        }
-        wants
     }
 
     /// Puts a datagram in line for [`flush`](Self::flush).
@@ -166,6 +153,7 @@ pub(crate) fn buffer() -> Buffer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
 
     #[test]
     fn a_queue_of_mixed_lengths_keeps_boundaries_and_order() {

@@ -8,7 +8,7 @@
 //! - What the system refuses as an option (batching, buffer sizes) is done without.
 //! - After a receive error the socket counts as readable still, and is read again at once a few times, then after pauses
 //!   that double up to a second ([`Health`]). One that has failed for two seconds should be opened anew
-//!   ([`Socket::is_broken`], [`Socket::reopen`]): iOS and macOS take sockets away from a suspended app.
+//!   ([`Socket::mend`]): iOS and macOS take sockets away from a suspended app.
 //! - A batch that the system refuses is sent one datagram at a time, and no batch is tried again.
 //!
 //! The methods of mio's and quinn-udp's sockets that do I/O are forbidden elsewhere (`clippy.toml`).

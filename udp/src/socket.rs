@@ -3,7 +3,7 @@
 
 use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, SocketAddr};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use mio::event::Source;
 use mio::net::UdpSocket;
@@ -14,6 +14,8 @@ use socket2::{Domain, Protocol, SockRef, Type};
 use crate::buffer::{Buffer, ENTRY};
 use crate::health::Health;
 
+/// Between two attempts to open a broken socket anew.
+const MEND_PERIOD: Duration = Duration::from_secs(5);
 /// Most entries that one receive call of the system fills.
 const ENTRIES: usize = 32;
 /// The hop limit that systems start with (RFC 1700), where the socket does not tell its own.
@@ -84,6 +86,7 @@ pub struct Socket {
     batches: bool,
     readable: bool,
     health: Health,
+    mended_at: Option<Instant>,
 }
 
 impl Socket {
@@ -120,22 +123,36 @@ impl Socket {
             batches: true,
             readable: true,
             health: Health::default(),
+            mended_at: None,
         })
     }
 
-    /// Opens a socket in place of this one, at the same port if it can be had, else at any, and closes this one. It must
-    /// be registered again.
+    /// Where the socket is broken ([`Health::is_broken`]), closes it and opens another one in its place, at the same port if
+    /// it can be had, else at any, watched by `registry` under `token`. None: it is not broken, or was mended within the
+    /// last five seconds.
     ///
     /// # Errors
-    /// The system's, when no socket can be had; this one stays then.
-    pub fn reopen(&mut self) -> io::Result<()> {
+    /// The system's, when no socket can be had; this one stays then, and is mended again five seconds later.
+    pub fn mend(&mut self, now: Instant, registry: &Registry, token: Token) -> Option<io::Result<()>> {
+        let waits = self.mended_at.is_some_and(|at| now < at + MEND_PERIOD);
+        if waits || !(self.readable && self.health.is_broken(now)) {
+            return None;
+        }
+        self.mended_at = Some(now);
+        Some(self.reopen(registry).and_then(|()| registry.register(self, token, Interest::READABLE)))
+    }
+
+    fn reopen(&mut self, registry: &Registry) -> io::Result<()> {
         // The port is not free before the old socket is closed, and nothing is closed before there is another one.
         let any_port = Self::open(SocketAddr::new(self.local.ip(), 0), self.buffer)?;
-        let (local, buffer) = (self.local, self.buffer);
+        // Of a socket that the system took away it may have forgotten that it is watched.
+        let _ = registry.deregister(self);
+        let (local, buffer, mended_at) = (self.local, self.buffer, self.mended_at);
         *self = any_port;
         if let Ok(same_port) = Self::open(local, buffer) {
             *self = same_port;
         }
+        self.mended_at = mended_at;
         Ok(())
     }
 
@@ -157,11 +174,6 @@ impl Socket {
     /// When it should be read without any news from the poll; none: not before there is news.
     pub fn poll_timeout(&self, now: Instant) -> Option<Instant> {
         self.readable.then(|| self.health.retry_at().unwrap_or(now))
-    }
-
-    /// Whether every receive call has failed for two seconds: see [`reopen`](Self::reopen).
-    pub fn is_broken(&self, now: Instant) -> bool {
-        self.readable && self.health.is_broken(now)
     }
 
     /// Makes one receive call, at `now`; what comes is in `buffer`. After [`Received::Nothing`] the poll tells when there

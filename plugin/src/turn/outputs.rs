@@ -259,15 +259,8 @@ impl Turn {
     /// Opens a socket anew that the system took away (iOS and macOS do that to an app in the background).
     pub(super) fn mend(&mut self, now: Instant, id: SocketId) {
         let Some(socket) = self.sockets.get_mut(&id) else { return };
-        if !socket.wants_reopening(now) {
-            return;
-        }
         let before = socket.local();
-        let registry = self.poll.registry();
-        let result = registry
-            .deregister(&mut **socket)
-            .and_then(|()| socket.reopen())
-            .and_then(|()| registry.register(&mut **socket, token(id), Interest::READABLE));
+        let Some(result) = socket.mend(now, self.poll.registry(), token(id)) else { return };
         (socket.blocked, socket.watches_writable) = (false, false);
         match result {
             Ok(()) => {

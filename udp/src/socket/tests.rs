@@ -95,36 +95,75 @@ fn what_waits_behind_errors_of_earlier_sends_is_read() {
     }
 }
 
-#[test]
-fn a_socket_that_the_system_took_away_is_opened_anew_at_its_port() {
-    let (mut left, mut right) = (open(), open());
-    // ENOTCONN: what iOS answers after a suspension.
-    let code = if cfg!(windows) { 10057 } else { 107 };
-    faults::fail_forever(right.local(), Call::Receive, code);
+/// ENOTCONN: what iOS answers for ever after a suspension.
+const TAKEN_AWAY: i32 = if cfg!(windows) { 10057 } else { 107 };
+
+/// Lets receiving fail until the socket counts as broken, and mends it once. The clock is the caller's: nobody waits for it.
+fn break_and_mend(socket: &mut Socket, poll: &mio::Poll) -> (Instant, io::Result<()>) {
+    faults::fail_forever(socket.local(), Call::Receive, TAKEN_AWAY);
     let (mut now, mut buffer, mut calls) = (Instant::now(), Buffer::new(1), 0);
-    while !right.is_broken(now) {
-        assert!(matches!(right.receive(now, &mut buffer), Received::Failed { .. }));
+    loop {
+        if let Some(result) = socket.mend(now, poll.registry(), Token(1)) {
+            return (now, result);
+        }
+        assert!(matches!(socket.receive(now, &mut buffer), Received::Failed { .. }));
         calls += 1;
-        // The clock is the caller's: nobody has to wait for it.
-        now = right.poll_timeout(now).expect("it is read again");
+        now = socket.poll_timeout(now).expect("it is read again");
         assert!(calls < 100, "it does not spin");
     }
+}
+
+/// A socket that a poll watches.
+fn watched(address: &str) -> (Socket, mio::Poll) {
+    let (mut socket, poll) =
+        (Socket::open(address.parse().unwrap(), None).unwrap(), mio::Poll::new().unwrap());
+    poll.registry().register(&mut socket, Token(1), Interest::READABLE).unwrap();
+    (socket, poll)
+}
+
+#[test]
+fn a_socket_that_the_system_took_away_is_opened_anew_at_its_port() {
+    let mut left = open();
+    let (mut right, mut poll) = watched("127.0.0.1:0");
     let local = right.local();
-    right.reopen().unwrap();
+    break_and_mend(&mut right, &poll).1.unwrap();
     assert_eq!(right.local(), local);
+    // It is watched again: first it is read dry, then the poll tells.
+    let (now, mut buffer) = (Instant::now(), Buffer::new(1));
+    assert!(matches!(right.receive(now, &mut buffer), Received::Nothing));
     assert_eq!(left.send(&one(&right, b"here")).sent, 1);
-    assert_eq!(receive(&mut right, 1), [b"here"]);
+    let mut events = mio::Events::with_capacity(4);
+    poll.poll(&mut events, Some(PATIENCE)).unwrap();
+    assert!(events.iter().any(|event| event.token() == Token(1)));
+    right.set_readable();
+    assert!(matches!(right.receive(now, &mut buffer), Received::Datagrams));
 }
 
 #[test]
 fn a_socket_whose_port_was_taken_meanwhile_is_opened_at_another_one() {
-    let mut socket = open();
+    let (mut socket, poll) = watched("127.0.0.1:0");
     let local = socket.local();
     // EADDRINUSE.
     faults::fail(local, Call::Open, if cfg!(windows) { 10048 } else { 98 }, 1);
-    socket.reopen().unwrap();
+    break_and_mend(&mut socket, &poll).1.unwrap();
     assert_ne!(socket.local(), local);
     assert_eq!(socket.local().ip(), local.ip());
+}
+
+/// An address of its own, since the fault is that of opening any port there; other systems have one loopback address only.
+#[test]
+#[cfg(target_os = "linux")]
+fn where_no_other_socket_can_be_had_it_is_tried_again() {
+    let (mut socket, poll) = watched("127.0.0.77:0");
+    let local = socket.local();
+    // EMFILE: the process has too many files open.
+    faults::fail("127.0.0.77:0".parse().unwrap(), Call::Open, 24, 1);
+    let (now, result) = break_and_mend(&mut socket, &poll);
+    assert!(result.is_err());
+    assert_eq!(socket.local(), local, "it stays");
+    assert!(socket.mend(now, poll.registry(), Token(1)).is_none(), "not at once");
+    socket.mend(now + MEND_PERIOD, poll.registry(), Token(1)).expect("it is still broken").unwrap();
+    assert!(matches!(socket.receive(now, &mut Buffer::new(1)), Received::Nothing));
 }
 
 #[test]
