@@ -113,7 +113,8 @@ pub(crate) struct Common {
     /// Local address of the game's socket
     #[arg(long, value_name = "ADDR:PORT")]
     pub(crate) bind: Option<SocketAddr>,
-    /// File with the player's identity, made if missing [default: a new identity each start]
+    /// File with the player's identity, made if missing; the lobby server's key is remembered beside it, in
+    /// FILE.known_servers [default: a new identity each start, and no key is remembered]
     #[arg(long, value_name = "FILE")]
     pub(crate) identity: Option<PathBuf>,
     /// File with what was measured in which network, a hint for the next start [default: FILE.nat.json beside --identity

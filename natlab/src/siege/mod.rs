@@ -31,6 +31,8 @@ use crate::stats::quantile;
 const HOME: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 /// Honest players in the room, its host among them.
 const PLAYERS: u8 = 4;
+/// The longest wait for the honest players to log in.
+const AT_HOME: Duration = Duration::from_secs(20);
 /// Memory may grow by so much from the third tenth of the time to the last one, in MB, and by a fifth.
 const GROWTH_MB: f64 = 8.0;
 
@@ -110,8 +112,12 @@ pub fn siege(args: &SiegeArgs) -> Result<(), SiegeError> {
             thread::spawn(move || play((HOME, address), secret(number), part, (patience, stop)))
         })
         .collect();
-    // The honest ones are at home before it begins.
-    thread::sleep(Duration::from_secs(5));
+    // The honest ones are at home before it begins; who is not will be a fault in the end.
+    let late = Instant::now() + AT_HOME;
+    let at_home = || server.metric("lobby_sessions").is_some_and(|sessions| sessions as usize >= seats.len());
+    while !at_home() && Instant::now() < late {
+        thread::sleep(Duration::from_millis(50));
+    }
 
     let target = Arc::new(Target { server: server.address, http: server.http, stop: AtomicBool::new(false) });
     let counts: Vec<Arc<AtomicU64>> = ALL.iter().map(|_| Arc::default()).collect();
