@@ -7,12 +7,14 @@
 mod ask;
 #[cfg(test)]
 mod fake;
-mod name;
+#[cfg(test)]
+mod gateways;
 mod route;
 #[cfg(test)]
 mod tests;
+mod upnp;
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -50,8 +52,6 @@ pub(crate) struct Settings {
     pub(crate) renew: (Duration, Duration),
     /// Where UPnP devices are searched: the group of SSDP.
     pub(crate) ssdp: SocketAddr,
-    /// Devices that are believed although their address is one that no router has: those of tests, on loopback.
-    pub(crate) trusted: Vec<IpAddr>,
     /// Finds the router, for an address that the socket is bound to or the system's choice.
     pub(crate) route: Arc<dyn Fn(Option<Ipv4Addr>) -> Option<Route> + Send + Sync>,
     /// Hears what the router calls itself.
@@ -63,7 +63,7 @@ impl Settings {
         let ssdp = SocketAddr::from((Ipv4Addr::new(239, 255, 255, 250), 1900));
         let renew = (Duration::from_secs(5), Duration::from_secs(1800));
         let (route, named) = (Arc::new(route::find), Arc::new(|_| ()));
-        Self { protocols, lease: 3600, renew, ssdp, trusted: Vec::new(), route, named }
+        Self { protocols, lease: 3600, renew, ssdp, route, named }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Routers on loopback, as good or bad as a test wants them.
 
+use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -61,7 +62,6 @@ impl Fake {
         let route = Route { local: Ipv4Addr::LOCALHOST, gateway: self.ip };
         Settings {
             ssdp: SocketAddr::from((self.ip, SSDP)),
-            trusted: vec![self.ip.into()],
             route: Arc::new(move |_| Some(route)),
             ..Settings::new(vec![
                 traversal_core::MappingProtocol::Pcp,
@@ -87,8 +87,8 @@ impl Fake {
         self
     }
 
-    /// Answers searches with this location (`{http}`: the address of the web server), and requests there by their
-    /// first line and body.
+    /// Answers searches with this location (`{http}`: the address of the web server, `{port}`: its port), sent as Latin-1 as
+    /// old routers do, and requests there by their first line and body.
     pub(super) fn upnp(
         self,
         location: &str,
@@ -96,14 +96,16 @@ impl Fake {
     ) -> Self {
         let web = TcpListener::bind((self.ip, 0)).unwrap();
         let http = format!("http://{}", web.local_addr().unwrap());
-        let location = location.replace("{http}", &http);
+        let port = web.local_addr().unwrap().port().to_string();
+        let location = location.replace("{http}", &http).replace("{port}", &port);
         let (socket, asked) = (self.ssdp.try_clone().unwrap(), self.asked.clone());
         thread::spawn(move || {
             let mut buffer = [0; 1500];
             while let Ok((_, from)) = socket.recv_from(&mut buffer) {
                 asked.note("search".into());
                 let answer = format!("HTTP/1.1 200 OK\r\nST: {SCHEMA}\r\nLOCATION: {location}\r\n\r\n");
-                socket.send_to(answer.as_bytes(), from).unwrap();
+                let latin: Vec<u8> = answer.chars().map(|character| u32::from(character) as u8).collect();
+                socket.send_to(&latin, from).unwrap();
             }
         });
         let (asked, answer) = (self.asked.clone(), Arc::new(answer));
@@ -150,45 +152,91 @@ pub(super) fn reply(stream: &mut TcpStream, status: &str, body: &str) {
 
 /// A UPnP device's description of itself and of its service; true if it was asked for that.
 pub(super) fn describe(first: &str, stream: &mut TcpStream) -> bool {
-    if first.starts_with("GET /root") {
-        let service = format!(
-            "<service><serviceType>{SCHEMA}</serviceType><controlURL>/ctl</controlURL><SCPDURL>/scpd</SCPDURL></service>"
-        );
-        let device = |kind: &str, inner: &str| {
-            format!("<device><deviceType>urn:schemas-upnp-org:device:{kind}:1</deviceType>{inner}</device>")
-        };
-        let connection = device("WANConnectionDevice", &format!("<serviceList>{service}</serviceList>"));
-        let wan = device("WANDevice", &format!("<deviceList>{connection}</deviceList>"));
-        let name = "<manufacturer>OpenWRT</manufacturer><modelName>OpenWRT router</modelName>";
-        let root = device("InternetGatewayDevice", &format!("{name}<deviceList>{wan}</deviceList>"));
-        reply(stream, "200 OK", &format!("<?xml version=\"1.0\"?><root>{root}</root>"));
-        return true;
+    describe_services(first, stream, &[(SCHEMA, "/ctl")])
+}
+
+/// The same with these services: their types, and the paths where they are controlled.
+pub(super) fn describe_services(first: &str, stream: &mut TcpStream, services: &[(&str, &str)]) -> bool {
+    if !first.starts_with("GET /root") {
+        return false;
     }
-    if first.starts_with("GET /scpd") {
-        let arguments: String = [
-            "NewRemoteHost",
-            "NewExternalPort",
-            "NewProtocol",
-            "NewInternalPort",
-            "NewInternalClient",
-            "NewEnabled",
-            "NewPortMappingDescription",
-            "NewLeaseDuration",
-        ]
-        .map(|name| format!("<argument><name>{name}</name><direction>in</direction></argument>"))
-        .concat();
-        let action = |name: &str| {
-            format!("<action><name>{name}</name><argumentList>{arguments}</argumentList></action>")
-        };
-        let actions = action("AddPortMapping") + &action("DeletePortMapping");
-        reply(
-            stream,
-            "200 OK",
-            &format!("<?xml version=\"1.0\"?><scpd><actionList>{actions}</actionList></scpd>"),
-        );
-        return true;
+    let services: String = services
+        .iter()
+        .map(|(kind, path)| {
+            format!("<service><serviceType>{kind}</serviceType><controlURL>{path}</controlURL></service>")
+        })
+        .collect();
+    let device = |kind: &str, inner: &str| {
+        format!("<device><deviceType>urn:schemas-upnp-org:device:{kind}:1</deviceType>{inner}</device>")
+    };
+    let connection = device("WANConnectionDevice", &format!("<serviceList>{services}</serviceList>"));
+    let wan = device("WANDevice", &format!("<deviceList>{connection}</deviceList>"));
+    let name = "<manufacturer>OpenWRT</manufacturer><modelName>OpenWRT router</modelName>";
+    let root = device("InternetGatewayDevice", &format!("{name}<deviceList>{wan}</deviceList>"));
+    reply(stream, "200 OK", &format!("<?xml version=\"1.0\"?><root>{root}</root>"));
+    true
+}
+
+/// The ports that a UPnP router forwards: the external one, the machine, its own one.
+#[derive(Clone, Default)]
+pub(super) struct Forwards(Arc<Mutex<BTreeMap<String, (String, String)>>>);
+
+impl Forwards {
+    /// A router that was restarted has forgotten them.
+    pub(super) fn forget(&self) {
+        self.0.lock().unwrap().clear();
     }
-    false
+
+    /// Another machine asks for a port.
+    pub(super) fn take(&self, external: u16, machine: &str) {
+        self.0.lock().unwrap().insert(external.to_string(), (machine.into(), external.to_string()));
+    }
+
+    pub(super) fn all(&self) -> Vec<(String, String)> {
+        let forwards = self.0.lock().unwrap();
+        forwards.iter().map(|(external, (machine, _))| (external.clone(), machine.clone())).collect()
+    }
+
+    /// Answers an action as the standard says.
+    pub(super) fn serve(&self, first: &str, body: &str, stream: &mut TcpStream) {
+        let said = |name: &str| {
+            let (_, rest) = body.split_once(&format!("<{name}>")).unwrap_or_default();
+            rest.split_once('<').unwrap_or_default().0.to_owned()
+        };
+        let mut forwards = self.0.lock().unwrap();
+        let (external, machine) = (said("NewExternalPort"), said("NewInternalClient"));
+        let taken = forwards.get(&external).filter(|(other, _)| *other != machine);
+        let action = first.rsplit(['#', '"']).nth(1).unwrap_or_default();
+        match action {
+            "AddPortMapping" if taken.is_some() => soap(stream, Err(718)),
+            "AddPortMapping" => {
+                forwards.insert(external, (machine, said("NewInternalPort")));
+                soap(stream, Ok("<u:AddPortMappingResponse/>"));
+            }
+            "GetSpecificPortMappingEntry" => match forwards.get(&external) {
+                Some((machine, port)) => soap(
+                    stream,
+                    Ok(&format!(
+                        "<u:GetSpecificPortMappingEntryResponse><NewInternalPort>{port}</NewInternalPort>\
+                         <NewInternalClient>{machine}</NewInternalClient></u:GetSpecificPortMappingEntryResponse>"
+                    )),
+                ),
+                None => soap(stream, Err(714)),
+            },
+            "DeletePortMapping" if forwards.remove(&external).is_some() => {
+                soap(stream, Ok("<u:DeletePortMappingResponse/>"));
+            }
+            "DeletePortMapping" => soap(stream, Err(714)),
+            "GetExternalIPAddress" => soap(
+                stream,
+                Ok(
+                    "<u:GetExternalIPAddressResponse><NewExternalIPAddress>203.0.113.9</NewExternalIPAddress>\
+                    </u:GetExternalIPAddressResponse>",
+                ),
+            ),
+            _ => soap(stream, Err(401)),
+        }
+    }
 }
 
 /// The answer to a SOAP action.
