@@ -8,8 +8,9 @@ use natlab::nat::{NatConfig, NatSpec};
 use natlab::oracle::Relation;
 use natlab::scenario::{Ipv6, PairSettings, PairWorld};
 use natlab::world::HostId;
+use traversal_core::failure::FailureReason;
 use traversal_core::wire::message::Method;
-use traversal_core::{PathKind, RelayPolicy};
+use traversal_core::{Event, PathKind, RelayPolicy};
 
 const DELAY: Duration = Duration::from_millis(30);
 
@@ -29,6 +30,15 @@ fn firewalled() -> Ipv6 {
 
 fn path(pair: &PairWorld, host: HostId) -> Option<PathKind> {
     pair.player(host).paths.values().next().map(|path| path.kind)
+}
+
+/// Why there is no direct path, each time that this player was told so.
+fn told(pair: &PairWorld, host: HostId) -> Vec<FailureReason> {
+    let reason = |event: &Event| match event {
+        Event::PeerRelayed { report, .. } | Event::PeerFailed { report, .. } => Some(report.reason),
+        _ => None,
+    };
+    pair.player(host).events.iter().filter_map(|(_, event)| reason(event)).collect()
 }
 
 /// The kinds of path that the two have after this time.
@@ -76,6 +86,24 @@ fn a_player_with_ipv6_alone_and_one_with_ipv4_alone_play_over_the_relay() {
         joined(settings(3, ("none", only), ("portrestricted", Ipv6::None)), Duration::from_secs(12));
     assert_eq!(paths, [Some(PathKind::Relay); 2]);
     assert_eq!(pair.player(pair.left).disconnects + pair.player(pair.right).disconnects, 0);
+    for host in [pair.left, pair.right] {
+        assert_eq!(told(&pair, host), [FailureReason::NoCommonFamily], "why it is the relay");
+    }
+}
+
+#[test]
+fn without_a_relay_both_are_told_that_they_have_no_family_in_common() {
+    let only = Ipv6::Only(filter("firewall"));
+    let mut settings = settings(8, ("none", only), ("portrestricted", Ipv6::None));
+    settings.relays = Some([RelayPolicy::Never; 2]);
+    let mut pair = PairWorld::new(settings);
+    assert!(pair.prepare(), "logged in and in a room");
+    pair.request();
+    let end = pair.world.now() + Duration::from_secs(60);
+    pair.world.run_until(end);
+    for host in [pair.left, pair.right] {
+        assert_eq!(told(&pair, host), [FailureReason::NoCommonFamily]);
+    }
 }
 
 #[test]

@@ -89,6 +89,8 @@ fn target(server: &str) -> Result<Target, String> {
 pub(crate) enum Resolved {
     /// Connect to these.
     Addresses(Vec<SocketAddr>),
+    /// The servers that were connected to are reached at these by now.
+    Moved(Vec<SocketAddr>),
     /// Nothing to connect to; another try follows after this wait.
     Failed { reason: String, retry_in: Duration },
 }
@@ -332,9 +334,12 @@ impl Names {
         if !addresses.is_empty() {
             self.backoff = RETRY_MIN;
             // A server that answers is not disturbed by the same news.
-            let news = self.given != addresses;
-            self.given.clone_from(&addresses);
-            return news.then_some(Resolved::Addresses(addresses));
+            let given = std::mem::replace(&mut self.given, addresses.clone());
+            return match given {
+                given if given == addresses => None,
+                given if given.is_empty() => Some(Resolved::Addresses(addresses)),
+                _ => Some(Resolved::Moved(addresses)),
+            };
         }
         let retry_in = self.backoff;
         self.backoff = (self.backoff * 2).min(RETRY_MAX);
@@ -447,10 +452,16 @@ mod tests {
             names.poll(start)
         });
         assert_eq!(resolved, Some(Resolved::Addresses(all)));
-        names.resolver = Arc::new(Silent);
+        let elsewhere: Vec<SocketAddr> = vec!["192.0.2.3:7".parse().unwrap()];
+        names.resolver = Arc::new(Fixed(elsewhere.clone()));
         let later = start + REFRESH;
         names.refresh(later);
-        assert_eq!(names.poll(later + Duration::from_secs(3)), None, "the old addresses stay in use");
+        woken(&mut poll);
+        assert_eq!(names.poll(later), Some(Resolved::Moved(elsewhere)), "the name leads elsewhere by now");
+        names.resolver = Arc::new(Silent);
+        let later = later + REFRESH;
+        names.refresh(later);
+        assert_eq!(names.poll(later + Duration::from_secs(3)), None, "the last good addresses stay in use");
     }
 
     #[test]
@@ -468,7 +479,9 @@ mod tests {
                 outcome = names.poll(now);
             }
             let resolved = outcome.take();
-            let Some(Resolved::Addresses(addresses)) = resolved else { panic!("{resolved:?}") };
+            let Some(Resolved::Addresses(addresses) | Resolved::Moved(addresses)) = resolved else {
+                panic!("{resolved:?}")
+            };
             assert_eq!(addresses.len(), MAX_ADDRESSES);
             given.push(addresses);
             now += REFRESH;

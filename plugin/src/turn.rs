@@ -317,17 +317,26 @@ impl Turn {
         }
     }
 
+    /// Tells the agent which addresses are of one server, and the key that it had before.
+    fn know(&mut self, now: Instant, addresses: &[SocketAddr]) {
+        if let Some(known) = &self.known {
+            let servers = known.of(self.names.servers(addresses));
+            self.command(now, Command::KnowServers(servers));
+        }
+    }
+
     fn resolved(&mut self, now: Instant, resolved: Resolved) {
         match resolved {
             Resolved::Addresses(addresses) => {
-                if let Some(known) = &self.known {
-                    let servers = known.of(self.names.servers(&addresses));
-                    self.command(now, Command::KnowServers(servers));
-                }
+                self.know(now, &addresses);
                 self.command(now, Command::Connect(addresses));
                 for command in std::mem::take(&mut self.held) {
                     self.command(now, command);
                 }
+            }
+            Resolved::Moved(addresses) => {
+                self.know(now, &addresses);
+                self.command(now, Command::ServersMoved(addresses));
             }
             Resolved::Failed { reason, retry_in } => {
                 let error = LobbyError::Unresolvable { reason };

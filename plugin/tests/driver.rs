@@ -4,11 +4,12 @@
 mod common;
 
 use std::net::{SocketAddr, UdpSocket};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bevy_traversal::*;
 use common::{Game, config, host, lobby, pair, room, until};
+use lobby_server::{Identity, LobbyServer, Settings};
 
 #[test]
 fn a_taken_address_is_an_error_and_not_a_panic() {
@@ -56,11 +57,66 @@ fn a_resolver_that_never_answers_is_reported_and_does_not_hold_up_the_end() {
     assert!(start.elapsed() < Duration::from_secs(5));
 }
 
-struct Table(Vec<SocketAddr>);
+#[derive(Clone)]
+struct Table(Arc<Mutex<Vec<SocketAddr>>>);
+
+impl Table {
+    fn new(addresses: Vec<SocketAddr>) -> Self {
+        Self(Arc::new(Mutex::new(addresses)))
+    }
+}
+
 impl Resolve for Table {
     fn resolve(&self, host: &str, _: u16) -> std::io::Result<Vec<SocketAddr>> {
         assert_eq!(host, "lobby.test");
-        Ok(self.0.clone())
+        Ok(self.0.lock().unwrap().clone())
+    }
+}
+
+#[test]
+fn a_lobby_server_that_moved_behind_its_name_is_found_by_players_in_a_room() {
+    let begin = || {
+        let settings = Settings {
+            bind: vec!["127.0.0.1:0".parse().unwrap()],
+            second_port: Some(0),
+            no_http: true,
+            ..Settings::default()
+        };
+        LobbyServer::new(settings).identity(Identity::from_secret([7; 32])).spawn().unwrap()
+    };
+    let first = begin();
+    let table = Table::new(vec![first.addresses().first[0]]);
+    let player = |name: &str| {
+        Game::new(TraversalConfig {
+            lobby: vec!["lobby.test".into()],
+            resolver: Arc::new(table.clone()),
+            ..config(&first, name)
+        })
+    };
+    let (mut host, mut guest) = (player("host"), player("guest"));
+    host.write(HostRoom(room()));
+    until([&mut host], "the room", 5.0, |[host]| !host.all::<RoomJoined>().is_empty());
+    guest.write(JoinRoom::name("room"));
+    until([&mut host, &mut guest], "both connect", 5.0, |games| {
+        games.iter().all(|game| !game.all::<PeerConnected>().is_empty())
+    });
+    let second = begin();
+    *table.0.lock().unwrap() = second.addresses().first.clone();
+    first.stop();
+    until([&mut host, &mut guest], "the loss is noticed", 10.0, |games| {
+        games.iter().all(|game| !game.resource::<LobbyLink>().online())
+    });
+    until([&mut host, &mut guest], "both are back at the new address", 60.0, |games| {
+        games.iter().all(|game| game.resource::<LobbyLink>().online())
+    });
+    // The room is there again, with both in it, and they have played on.
+    let mut third = player("third");
+    third.write(JoinRoom::name("room"));
+    until([&mut host, &mut guest, &mut third], "somebody else joins the same room", 10.0, |[_, _, third]| {
+        !third.all::<PeerConnected>().is_empty() && third.resource::<Members>().0.len() == 3
+    });
+    for game in [&host, &guest] {
+        assert!(game.all::<RoomLeft>().is_empty() && game.all::<PeerDisconnected>().is_empty());
     }
 }
 
@@ -71,7 +127,7 @@ fn every_address_of_a_name_is_tried() {
     let addresses = vec![silent.local_addr().unwrap(), lobby.addresses().first[0]];
     let mut game = Game::new(TraversalConfig {
         lobby: vec!["lobby.test".into()],
-        resolver: Arc::new(Table(addresses)),
+        resolver: Arc::new(Table::new(addresses)),
         ..config(&lobby, "player")
     });
     // Asked before the name is resolved.

@@ -79,6 +79,7 @@ macro_rules! cx {
             identity: &$agent.identity,
             main: $agent.main,
             uplink: $agent.link.uplink(),
+            families: $agent.link.families(),
             local: &$agent.local,
             rng: &mut $agent.rng,
             outputs: &mut $agent.outputs,

@@ -46,6 +46,9 @@ pub enum Command {
     /// Log in to one of these servers (a name's addresses, resolved by the driver), tried in turn; again after
     /// each loss. Replaces an earlier one.
     Connect(Vec<SocketAddr>),
+    /// The names of the servers of [`Command::Connect`] lead to these addresses by now (dynamic DNS, a server that was moved).
+    /// A login that is under way, and each one to come, goes there; a session that stands, the room and its players stay.
+    ServersMoved(Vec<SocketAddr>),
     /// Which addresses are of one lobby server, and the key that it had before. Counts for each [`Command::Connect`] from
     /// then on, where no key is pinned ([`AgentConfig::server_keys`](crate::AgentConfig::server_keys)). Addresses that are
     /// not named are taken for those of one server, whose key is not known.

@@ -18,11 +18,30 @@ pub(crate) struct Cx<'a> {
     pub(crate) main: Main,
     /// By which way the server is reached at present.
     pub(crate) uplink: Option<Uplink>,
+    /// The families in which the server has seen this player.
+    pub(crate) families: Families,
     /// Addresses of the machine's own interfaces, without ports.
     pub(crate) local: &'a [IpAddr],
     pub(crate) rng: &'a mut ChaCha20Rng,
     pub(crate) outputs: &'a mut VecDeque<Output>,
     pub(crate) events: &'a mut VecDeque<Event>,
+}
+
+/// The families of IP in which a player can be reached.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Families {
+    pub(crate) v4: bool,
+    pub(crate) v6: bool,
+}
+
+impl Families {
+    pub(crate) fn with(self, address: SocketAddr) -> Self {
+        Self { v4: self.v4 || address.is_ipv4(), v6: self.v6 || address.is_ipv6() }
+    }
+
+    pub(crate) fn shares_one_with(self, other: Self) -> bool {
+        (self.v4 && other.v4) || (self.v6 && other.v6)
+    }
 }
 
 /// A way to the lobby server: from a main socket, or over the stream.

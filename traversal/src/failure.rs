@@ -68,6 +68,8 @@ pub enum FailureReason {
     SearchWaits,
     /// The only way is through the relay, and that has no room for another pair.
     RelayFull,
+    /// One player is reached by IPv4 alone and the other by IPv6 alone.
+    NoCommonFamily,
 }
 
 impl FailureReason {
@@ -90,6 +92,7 @@ impl FailureReason {
             Self::RelayOnly => "relay-only",
             Self::SearchWaits => "search-waits",
             Self::RelayFull => "relay-full",
+            Self::NoCommonFamily => "no-common-family",
         }
     }
 }
@@ -123,6 +126,7 @@ impl fmt::Display for FailureReason {
                 "Only a search among many ports finds a way, and one of the two still searches for another player."
             }
             Self::RelayFull => "The two networks only meet through the relay, and it is full.",
+            Self::NoCommonFamily => "One player's network has IPv4 alone and the other's IPv6 alone.",
         })
     }
 }
@@ -224,6 +228,9 @@ impl FailureReport {
                  again."
                     .into()
             }
+            R::NoCommonFamily => {
+                format!("{relay}{} IPv6 on the router of the one without it, or another network there.", self.start("use"))
+            }
             R::RelayOnly => {
                 "Set the relay to \"allow\" in the game and on the lobby server, if players may see each other's \
                  addresses."
@@ -299,7 +306,7 @@ mod tests {
         ..NatProfile::UNKNOWN
     };
 
-    const ALL: [FailureReason; 16] = [
+    const ALL: [FailureReason; 17] = [
         FailureReason::RandomPortsOnBothSides,
         FailureReason::RandomPortsAgainstSymmetric,
         FailureReason::SymmetricOnBothSides,
@@ -316,6 +323,7 @@ mod tests {
         FailureReason::RelayOnly,
         FailureReason::SearchWaits,
         FailureReason::RelayFull,
+        FailureReason::NoCommonFamily,
     ];
 
     fn report(

@@ -20,7 +20,7 @@ use crate::Identity;
 use crate::api::{Event, KnownServer, LobbyError, LobbyState, SocketId, StreamState};
 use crate::classify::RttEstimate;
 use crate::config::{AgentConfig, RelayPolicy};
-use crate::cx::{Cx, Uplink};
+use crate::cx::{Cx, Families, Uplink};
 use crate::text;
 use crate::wire::handshake::parse_unknown_session;
 use crate::wire::message::{Farewell, Frame, Login, LoginRefusal, ToPlayer};
@@ -170,6 +170,14 @@ impl LobbyLink {
         }
     }
 
+    /// The families in which the server sees this player; none while it is not logged in.
+    pub(crate) fn families(&self) -> Families {
+        match &self.state {
+            State::Online(online) => online.families(),
+            _ => Families::default(),
+        }
+    }
+
     /// Whether the session has moved, between UDP and the stream or to another public address, since this was asked last.
     pub(crate) fn take_moved(&mut self) -> bool {
         std::mem::take(&mut self.moved)
@@ -205,6 +213,24 @@ impl LobbyLink {
             cx.emit(Event::Lobby(LobbyState::Refused { error: LobbyError::Unresolvable { reason } }));
         } else {
             cx.emit(Event::Lobby(LobbyState::Connecting));
+            self.start(cx);
+        }
+    }
+
+    /// The servers have other addresses by now.
+    pub(crate) fn servers_moved(&mut self, cx: &mut Cx<'_>, servers: Vec<SocketAddr>) {
+        let reachable: Vec<_> =
+            servers.into_iter().filter(|server| cx.main.towards(*server).is_some()).collect();
+        // Resolvers give a name's addresses in turn: another order is no reason to begin a login anew.
+        let same = reachable.len() == self.servers.len()
+            && reachable.iter().all(|server| self.servers.contains(server));
+        if same || reachable.is_empty() {
+            return;
+        }
+        self.servers = interleaved(reachable);
+        if matches!(self.state, State::Shaking(_) | State::Waiting(_)) {
+            self.stream.close(cx);
+            self.backoff = cx.config.relogin_min;
             self.start(cx);
         }
     }

@@ -335,7 +335,7 @@ impl Peer {
         cx.emit(Event::PeerConnected { peer, host, mesh, path, proven, code });
         if relayed && self.attempt.is_idle() && !self.udp_is_in_doubt() {
             // Nothing is being tried that this could be the end of.
-            _ = self.tell_relayed(cx, Stage::Punch, self.failure_reason(cx.config));
+            _ = self.tell_relayed(cx, Stage::Punch, self.failure_reason(cx));
         }
         Some(PeerNews::Connected)
     }
@@ -368,7 +368,7 @@ impl Peer {
                 return None;
             }
             PeerStage::Punching if self.deadline(cx.config) <= cx.now => {
-                self.emit_failure(cx, Stage::Punch, self.failure_reason(cx.config));
+                self.emit_failure(cx, Stage::Punch, self.failure_reason(cx));
                 self.stage = PeerStage::Ended;
                 return Some(PeerNews::Failed);
             }
@@ -382,13 +382,13 @@ impl Peer {
         let mut told = None;
         if self.is_relayed() && self.attempt.is_idle() && !self.told_relayed && !self.udp_is_in_doubt() {
             // It was open whether UDP is blocked, and is so no longer.
-            told = self.tell_relayed(cx, Stage::Punch, self.failure_reason(cx.config));
+            told = self.tell_relayed(cx, Stage::Punch, self.failure_reason(cx));
         }
         let relayed_too_long = self.is_connected() && self.punch_until <= cx.now;
         if !self.punch_over && (due(self.tidy_at, cx.now) || relayed_too_long) {
             let relayed = self.paths.selected().is_some_and(|path| path.kind == PathKind::Relay);
             if relayed {
-                told = self.tell_relayed(cx, Stage::Punch, self.failure_reason(cx.config)).or(told);
+                told = self.tell_relayed(cx, Stage::Punch, self.failure_reason(cx)).or(told);
             }
             self.end_punching(cx, hands);
         }

@@ -52,7 +52,7 @@ fn a_port_that_another_machine_got_after_a_restart_of_the_router_is_its_own() {
     asking.end();
     assert!(moved.external_port >= 20_000);
     assert_eq!(forwards.all(), [(PORT.to_string(), "192.168.1.77".to_owned())], "and ours is given back");
-    assert_eq!(fake.asked.count(&format!("DeletePortMapping\" <?xml")), 1, "{:?}", fake.asked.all());
+    assert_eq!(fake.asked.count("DeletePortMapping\" <?xml"), 1, "{:?}", fake.asked.all());
 }
 
 #[test]

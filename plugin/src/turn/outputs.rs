@@ -184,8 +184,7 @@ impl Turn {
                     known.learn(&name, *server, *server_key);
                 }
                 match &event {
-                    // A new address would mean another login, which ends a room: a game goes on instead.
-                    Event::Lobby(LobbyState::Retrying { .. }) if !self.in_room => self.names.refresh(now),
+                    Event::Lobby(LobbyState::Retrying { .. }) => self.names.refresh(now),
                     Event::RoomEntered { .. } => self.in_room = true,
                     Event::RoomLeft { .. } => self.in_room = false,
                     _ => {}

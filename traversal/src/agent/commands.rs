@@ -24,6 +24,11 @@ impl Agent {
                 self.link.disconnect(&mut cx);
                 self.link.connect(&mut cx, servers);
             }
+            Command::ServersMoved(servers) => {
+                let servers: Vec<SocketAddr> = servers.into_iter().map(canonical).collect();
+                self.mapping.contact(&servers);
+                self.link.servers_moved(&mut cx!(self, now), servers);
+            }
             Command::KnowServers(mut servers) => {
                 for address in servers.iter_mut().flat_map(|server| &mut server.addresses) {
                     *address = canonical(*address);

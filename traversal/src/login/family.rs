@@ -62,6 +62,11 @@ impl OtherFamily {
         wanted.then_some(Self { socket, targets, next: cx.now, tries: 0, public: None })
     }
 
+    /// Where the server sees this player in that family, as long as it answers there.
+    pub(super) fn public(&self) -> Option<SocketAddr> {
+        self.public
+    }
+
     pub(super) fn is_from(&self, from: SocketAddr) -> bool {
         self.targets.contains(&from)
     }

@@ -12,7 +12,7 @@ use super::family::OtherFamily;
 use super::stream::Stream;
 use crate::Identity;
 use crate::api::{LobbyState, SocketId};
-use crate::cx::{Cx, Uplink};
+use crate::cx::{Cx, Families, Uplink};
 use crate::id::MatchId;
 use crate::timer::{due, earliest};
 use crate::wire::Kind;
@@ -209,6 +209,12 @@ impl Online {
     pub(crate) fn uplink(&self) -> Uplink {
         let socket = if self.over_stream { SocketId::STREAM } else { self.udp };
         Uplink { socket, server: self.server }
+    }
+
+    /// The families in which the server sees this player.
+    pub(crate) fn families(&self) -> Families {
+        let families = Families::default().with(self.server);
+        self.other.as_ref().and_then(OtherFamily::public).map_or(families, |public| families.with(public))
     }
 
     pub(super) fn lobby_state(&self, identity: &Identity) -> LobbyState {

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::{Peer, PeerNews, PeerStage};
 use crate::api::{DisconnectReason, Event};
-use crate::config::{AgentConfig, RelayPolicy};
-use crate::cx::Cx;
+use crate::config::RelayPolicy;
+use crate::cx::{Cx, Families};
 use crate::failure::{FailureReason, FailureReport, Stage};
 use crate::path::RELAY;
 use crate::plan::expected_failure;
@@ -23,7 +23,8 @@ const CLOSE_REPEATS: [Duration; 4] = [
 ];
 
 impl Peer {
-    /// Ends the channel from this side. The game is told with `event`.
+    /// Ends the channel from this side. The game is told with `event`; where it had no path yet, that the attempt failed,
+    /// unless the game itself ended it.
     pub(crate) fn close(&mut self, cx: &mut Cx<'_>, reason: &str, event: Option<DisconnectReason>) {
         if !self.is_live() {
             return;
@@ -32,8 +33,12 @@ impl Peer {
         let reason = text::REASON.clean(reason);
         self.stage = PeerStage::Closing { repeats: 0, next: cx.now, reason };
         self.send_close(cx);
-        if let (true, Some(reason)) = (was_connected, event) {
-            cx.emit(Event::PeerDisconnected { peer: self.info.clone(), reason });
+        match event {
+            Some(reason) if was_connected => {
+                cx.emit(Event::PeerDisconnected { peer: self.info.clone(), reason });
+            }
+            Some(DisconnectReason::Local) | None => {}
+            Some(_) => self.emit_failure(cx, Stage::Punch, FailureReason::PeerLeft),
         }
     }
 
@@ -66,7 +71,8 @@ impl Peer {
     }
 
     /// The cause, from what was heard and from what the two NATs are.
-    pub(super) fn failure_reason(&self, config: &AgentConfig) -> FailureReason {
+    pub(super) fn failure_reason(&self, cx: &Cx<'_>) -> FailureReason {
+        let config = cx.config;
         // The TCP address of a player without UDP is not told, which is no wish of anybody's.
         let blocked = self.over_tcp || self.plan.own_nat.udp_blocked || self.plan.peer_nat.udp_blocked;
         if config.relay == RelayPolicy::Only || (self.plan.peer_public.is_empty() && !blocked) {
@@ -76,6 +82,13 @@ impl Peer {
                 (.., Some(NoRelay::Full)) => FailureReason::RelayFull,
                 _ => FailureReason::RelayForbidden,
             };
+        }
+        // A server that was lost meanwhile says nothing about the families; the plan's addresses came from it.
+        let theirs =
+            self.plan.peer_public.iter().fold(Families::default(), |all, address| all.with(*address));
+        let known = cx.families != Families::default() && theirs != Families::default();
+        if known && !blocked && !self.plan.same_nat && !cx.families.shares_one_with(theirs) {
+            return FailureReason::NoCommonFamily;
         }
         if self.attempt.waits_for_turn() {
             return FailureReason::SearchWaits;

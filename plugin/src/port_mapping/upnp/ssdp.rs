@@ -75,10 +75,10 @@ impl Search {
                     self.send().await;
                 }
                 Some(Ok((length, from))) => {
-                    if let Some(location) = buffer.get(..length).and_then(|answer| location(answer, from)) {
-                        if address::is_site(from.ip()) || from.ip() == self.router.ip() {
-                            return Some(location);
-                        }
+                    let near = address::is_site(from.ip()) || from.ip() == self.router.ip();
+                    let location = buffer.get(..length).and_then(|answer| location(answer, from));
+                    if let Some(location) = location.filter(|_| near) {
+                        return Some(location);
                     }
                 }
                 // An ICMP error of somebody who does not listen there.
