@@ -8,7 +8,7 @@ mod ask;
 #[cfg(test)]
 mod fake;
 #[cfg(test)]
-mod gateways;
+mod gateway_tests;
 mod route;
 #[cfg(test)]
 mod tests;
