@@ -86,11 +86,13 @@ fn a_lobby_server_that_moved_behind_its_name_is_found_by_players_in_a_room() {
     };
     let first = begin();
     let table = Table::new(vec![first.addresses().first[0]]);
+    let known = config(&first, "player");
     let player = |name: &str| {
         Game::new(TraversalConfig {
             lobby: vec!["lobby.test".into()],
             resolver: Arc::new(table.clone()),
-            ..config(&first, name)
+            name: name.into(),
+            ..known.clone()
         })
     };
     let (mut host, mut guest) = (player("host"), player("guest"));
