@@ -11,8 +11,8 @@ use super::keeping::KeptMatches;
 use super::session::{Client, Player};
 use super::{Route, Server, Timer};
 
-/// How long what comes by the way that a session has left for a stream, or a stream for it, is still as good; two answers
-/// of a far player.
+/// How long relayed datagrams that come by the way that a session has left for a stream, or a stream for it, are still taken;
+/// two answers of a far player.
 const LEFT: Duration = Duration::from_secs(1);
 
 /// What proves the address of a session, and that in the other family.
@@ -22,6 +22,16 @@ pub(super) const OTHER_FAMILY: &[u8] = b"other family";
 const CHALLENGE_AGAIN: Duration = Duration::from_millis(200);
 /// A challenge may be answered for one to two of these.
 const PATH_EPOCH: Duration = Duration::from_secs(10);
+
+/// The way that a session has left.
+#[derive(Clone, Copy)]
+pub(super) struct Former {
+    route: Route,
+    /// Until then relayed datagrams that come that way are taken.
+    until: Instant,
+    /// The number of the datagram that made the session move.
+    moved_by: u64,
+}
 
 /// The last challenge: it is not repeated at once.
 pub(super) struct Challenge {
@@ -117,15 +127,22 @@ impl Server {
             .any(|epoch| self.path_token(id, route, family, epoch).is_some_and(|own| same(&own, token)))
     }
 
-    /// The session has just gone from this way to another: what was on its way there does not bring it back.
+    /// The session has just gone from this way to another, so what is relayed may still come by it.
     pub(super) fn was_left(&self, now: Instant, client: &Client, route: Route) -> bool {
-        client.former.is_some_and(|(former, until)| now < until && self.same_way(former, route))
+        client.former.is_some_and(|former| now < former.until && self.same_way(former.route, route))
+    }
+
+    /// The datagram that was opened last was on its way here when the session left this way: it does not bring it back, and
+    /// one that was sent later does (RFC 9000 section 9.3 compares packet numbers, too).
+    fn is_late(&self, client: &Client, route: Route) -> bool {
+        let number = client.session.opened();
+        client.former.is_some_and(|former| number < former.moved_by && self.same_way(former.route, route))
     }
 
     /// An authentic datagram came by another way than the last ones: have it proven first.
     pub(super) fn notice_address(&mut self, now: Instant, id: u64, route: Route) {
         let Some(client) = self.sessions.get(&id) else { return };
-        if client.route == route || self.was_left(now, client, route) {
+        if client.route == route || self.is_late(client, route) {
             return;
         }
         let proven = self.same_way(client.route, route);
@@ -169,8 +186,9 @@ impl Server {
         client.session.heard(now);
         let (from_stream, to_stream) = (self.is_stream(former), self.is_stream(route));
         if let Some(client) = self.sessions.get_mut(&id) {
-            let left = client.session.timing().at_least(LEFT, 2);
-            client.former = (from_stream != to_stream).then(|| (former, now + left));
+            let until = now + client.session.timing().at_least(LEFT, 2);
+            let moved_by = client.session.opened();
+            client.former = (from_stream != to_stream).then_some(Former { route: former, until, moved_by });
         }
         self.census.turn(id, (route.socket, route.peer));
         tracing::debug!(%player, address = %route.peer, "address moved");

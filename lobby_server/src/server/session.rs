@@ -16,7 +16,7 @@ use traversal_core::wire::session::{MIN_SEALED, ServerSession, session_of};
 
 use super::keeping::KeptMatches;
 use super::mapped_ports::MappedPort;
-use super::moving::Challenge;
+use super::moving::{Challenge, Former};
 use super::{Route, Server, Timer};
 use crate::claims::Claim;
 use crate::limits::Bucket;
@@ -37,8 +37,8 @@ pub(super) struct Client {
     pub(super) sightings: Vec<Sighting>,
     /// How the player is reached; moves only after an echo.
     pub(super) route: Route,
-    /// How it was reached until it went from UDP to a stream or back, and until when what comes that way is as good.
-    pub(super) former: Option<(Route, Instant)>,
+    /// How it was reached until it went from UDP to a stream or back.
+    pub(super) former: Option<Former>,
     /// What its router forwards to it.
     pub(super) mapped_port: MappedPort,
     pub(super) challenge: Option<Challenge>,

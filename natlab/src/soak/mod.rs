@@ -176,6 +176,7 @@ mod tests {
                 &[10_015_140, 10_017_104, 10_039_180, 10_054_186, 10_066_762, 10_073_384, 10_094_108],
             ),
             ("a match that was planned while UDP was slow", &[10_022_337, 10_106_019]),
+            ("a session that left UDP after three lost pings on a link that had been slow", &[20_197_089]),
             ("a match that moves to another host before it has a way", &[20_030_570, 20_083_578]),
         ] {
             for seed in seeds {

@@ -310,6 +310,11 @@ impl<Out: Serialize + Topical, In: DeserializeOwned> Session<Out, In> {
         codec::decode(&plain[SEALED_KIND..len]).map_err(|_| Dropped::Malformed)
     }
 
+    /// The number of the datagram that was [opened](Self::open) last: the other side counts what it seals.
+    pub fn opened(&self) -> u64 {
+        self.opened
+    }
+
     /// Something authentic came from where the other side is known to be: only that keeps a session alive.
     pub fn heard(&mut self, now: Instant) {
         self.last_heard = now;
