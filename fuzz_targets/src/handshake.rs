@@ -58,6 +58,21 @@ fn run(u: &mut Unstructured<'_>) -> Result<()> {
     Ok(())
 }
 
+/// Both ends of a session that has just begun, and when that was.
+pub(crate) fn logged_in() -> (ClientSession, ServerSession, Instant) {
+    let mut stage = Stage::new(true);
+    let hello = stage.client.hello().to_vec();
+    let cookie = stage.server.handle_hello(stage.now, (stage.from, false), &hello).expect("a cookie");
+    stage.hand_to_client(&cookie);
+    let init = stage.client.datagram().to_vec();
+    let pending = stage.server.handle_init(stage.now, (stage.from, false), &init, &mut stage.rng);
+    let (answer, server) = stage.reply(pending.expect("an init of the player's"));
+    let (identity, keys, login) = (&stage.identity, &stage.expected, &stage.login);
+    let progress = stage.client.handle(&answer, identity, keys, login, stage.now, &mut stage.rng);
+    let Ok(ClientProgress::Accepted(accepted)) = progress else { panic!("accepted: {progress:?}") };
+    (accepted.1, server.expect("let in"), stage.now)
+}
+
 impl Stage {
     fn new(pinned: bool) -> Self {
         let mut rng = ChaCha20Rng::from_seed([7; 32]);

@@ -13,6 +13,7 @@ mod seals;
 mod seeds;
 mod server;
 mod servers;
+mod session;
 mod settings;
 mod stranger;
 mod stream;
@@ -25,6 +26,7 @@ pub use pair::pair;
 pub use seals::seals;
 pub use seeds::seeds;
 pub use server::server;
+pub use session::session;
 pub use settings::settings;
 pub use stranger::stranger;
 pub use stream::stream;
@@ -34,13 +36,14 @@ pub use stun::stun;
 pub type Target = fn(&[u8]);
 
 /// All targets, by the names that `cargo fuzz` and the folders of the corpus have.
-pub const ALL: [(&str, Target); 10] = [
+pub const ALL: [(&str, Target); 11] = [
     ("agent", agent),
     ("frame", frame),
     ("handshake", handshake),
     ("pair", pair),
     ("seals", seals),
     ("server", server),
+    ("session", session),
     ("settings", settings),
     ("stranger", stranger),
     ("stream", stream),

@@ -184,7 +184,7 @@ fn request(u: &mut Unstructured<'_>, known: &Known) -> Result<Request> {
 /// From a player to the server.
 pub(crate) fn to_server(u: &mut Unstructured<'_>, known: &Known) -> Result<ToServer> {
     let round = |u: &mut Unstructured<'_>| Ok(u16::from(u8::arbitrary(u)?) * 5);
-    Ok(match u.int_in_range(0..=18)? {
+    Ok(match u.int_in_range(0..=19)? {
         0..=6 => {
             ToServer::Request { id: RequestId(u32::from(u8::arbitrary(u)?)), request: request(u, known)? }
         }
@@ -227,6 +227,11 @@ pub(crate) fn to_server(u: &mut Unstructured<'_>, known: &Known) -> Result<ToSer
                 })
             };
             ToServer::KeepMatches((0..u.int_in_range(0..=17)?).map(|_| kept(u)).collect::<Result<_>>()?)
+        }
+        18 => {
+            let room = one(u, &known.rooms, |u| room(u, known))?;
+            let (key, proof) = (any(u)?.unwrap_or([1; 32]), any(u)?.unwrap_or([1; 16]));
+            ToServer::HostProof { room: room.id, epoch: room.epoch, key, proof }
         }
         _ => {
             let ports = (0..u.int_in_range(0..=6)?).map(|_| u16::arbitrary(u)).collect::<Result<_>>()?;
@@ -412,7 +417,7 @@ pub(crate) fn to_player(u: &mut Unstructured<'_>, known: &Known) -> Result<ToPla
             Some(ticket) => ToPlayer::Ticket(ticket),
             None => ToPlayer::MappedPort(None),
         },
-        17 => ToPlayer::ConfirmLoss { room: room(u, known)?.id, epoch },
+        17 => ToPlayer::ConfirmLoss { room: room(u, known)?.id, epoch, challenge: [1; 16] },
         18 => ToPlayer::HostStands { room: room(u, known)?.id, epoch },
         19 => ToPlayer::HostChanged { room: room(u, known)?, previous: player(u, known)? },
         20 => ToPlayer::Queue(QueueStatus { position: u16::arbitrary(u)?, waiting: 1, players: 2 }),

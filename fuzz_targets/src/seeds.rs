@@ -50,6 +50,7 @@ pub fn seeds() -> BTreeMap<&'static str, Vec<Vec<u8>>> {
         ("pair", stories(&mut rng, 8, 120)),
         ("seals", stories(&mut rng, 8, 120)),
         ("server", stories(&mut rng, 12, 400)),
+        ("session", stories(&mut rng, 12, 200)),
         ("settings", settings.to_vec()),
         ("stranger", (0..8).map(|way| first(way * 5, datagrams[usize::from(way) % 4])).collect()),
         ("stream", (1..5).map(|cut| [&[cut, 255, 3, 90], &framed[..]].concat()).collect()),

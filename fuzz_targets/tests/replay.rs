@@ -109,6 +109,11 @@ fn server() {
 }
 
 #[test]
+fn session() {
+    replay("session");
+}
+
+#[test]
 fn settings() {
     replay("settings");
 }

@@ -7,6 +7,7 @@ mod running;
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 
 use running::{Player, Running, get, program_after};
@@ -96,13 +97,14 @@ fn who_does_not_end_a_request_is_put_out() {
     let begin = Instant::now();
     // A byte now and then buys no time.
     let mut trickle = slow.try_clone().unwrap();
+    let (end, ended) = std::sync::mpsc::channel::<()>();
     let trickling = std::thread::spawn(move || {
-        while trickle.write_all(b"x").is_ok() {
-            std::thread::sleep(Duration::from_millis(200));
-        }
+        let goes_on = || ended.recv_timeout(Duration::from_millis(200)) == Err(RecvTimeoutError::Timeout);
+        while trickle.write_all(b"x").is_ok() && goes_on() {}
     });
     rest(&mut slow);
     assert!(begin.elapsed() < Duration::from_secs(12), "{:?}", begin.elapsed());
+    drop(end);
     trickling.join().unwrap();
     assert!(is_healthy(&server));
 }

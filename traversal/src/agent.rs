@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::SeedableRng;
 
+use self::life::Life;
 use self::matches::Early;
 use crate::Identity;
 pub use crate::api::*;
@@ -61,6 +62,7 @@ pub struct Agent {
     /// Plans that overtook the news of the host they are for.
     early_plans: Vec<PunchPlan>,
     mesh: Mesh,
+    life: Life,
     /// When the game last asked to join, and when the first plan came of it.
     join_requested: Option<(Instant, Option<Instant>)>,
     /// News of matches whose plan has not come yet.
@@ -101,6 +103,7 @@ macro_rules! hands {
 
 mod commands;
 mod datagrams;
+mod life;
 mod matches;
 mod reading;
 mod rooms;
@@ -134,6 +137,7 @@ impl Agent {
             by_player: BTreeMap::new(),
             early_plans: Vec::new(),
             mesh: Mesh::default(),
+            life: Life::default(),
             join_requested: None,
             early: VecDeque::new(),
             dropped: BTreeMap::new(),
@@ -246,6 +250,7 @@ impl Agent {
         for match_id in matches {
             self.handle_peer_timeout(now, match_id);
         }
+        self.life_timeout(now);
         self.mend_mesh(now);
         self.sweep(now);
     }
@@ -290,6 +295,6 @@ impl Agent {
         let lobby = self.lobby.poll_timeout(&self.link);
         let peers = self.peers.values().filter_map(|peer| peer.poll_timeout(&self.config)).min();
         let mesh = self.mesh.poll_timeout().filter(|_| self.link.is_online());
-        earliest(earliest(link, lobby), earliest(peers, mesh))
+        earliest(earliest(earliest(link, lobby), earliest(peers, mesh)), self.life.poll_timeout())
     }
 }

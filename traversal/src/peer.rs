@@ -22,6 +22,7 @@ use crate::id::{MatchId, PlayerId};
 use crate::path::{Paths, RELAY, kind_of};
 use crate::timer::{due, earliest};
 use crate::wire::Dropped;
+use crate::wire::life::{CHALLENGE, PROOF};
 use crate::wire::message::{Method, PlayerInfo, PunchPlan};
 use crate::wire::pair::{Opened, PairChannel, PairKeys, PairMessage};
 
@@ -70,6 +71,17 @@ pub(crate) struct Peer {
     /// One of the two was logged in over TCP when the match was planned, whatever is known of its network since.
     over_tcp: bool,
     cause: Option<FailureReason>,
+    /// The last datagram's word about a proof of life.
+    life_word: Option<LifeWord>,
+}
+
+/// What the other player says about proofs of life, for the agent, which knows the room.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum LifeWord {
+    /// It asks for one, by this way and in a datagram of so many bytes.
+    Asked { challenge: [u8; CHALLENGE], way: (SocketId, SocketAddr), length: usize },
+    /// It gives one.
+    Proof { challenge: [u8; CHALLENGE], proof: [u8; PROOF] },
 }
 
 #[derive(Debug)]
@@ -171,6 +183,7 @@ impl Peer {
             told_relayed: false,
             over_tcp: plan.own_nat.udp_blocked || plan.peer_nat.udp_blocked,
             cause: None,
+            life_word: None,
             plan,
         })
     }
@@ -196,6 +209,16 @@ impl Peer {
     /// Something authentic arrived not longer ago than this.
     pub(crate) fn heard_within(&self, now: Instant, time: Duration) -> bool {
         self.is_connected() && now.saturating_duration_since(self.last_heard) <= time
+    }
+
+    /// The other player's lasting key.
+    pub(crate) fn public_key(&self) -> [u8; 32] {
+        self.plan.peer_key
+    }
+
+    /// What the datagram that was just handled says about proofs of life.
+    pub(crate) fn take_life_word(&mut self) -> Option<LifeWord> {
+        self.life_word.take()
     }
 
     /// See [`PairChannel::read`].
@@ -301,6 +324,14 @@ impl Peer {
                 if matches!(self.stage, PeerStage::Closing { .. }) {
                     self.stage = PeerStage::Ended;
                 }
+                Ok(None)
+            }
+            Opened::Message(PairMessage::ProveLife { challenge }) if self.is_live() && admitted => {
+                self.life_word = Some(LifeWord::Asked { challenge, way: (socket, from), length });
+                Ok(None)
+            }
+            Opened::Message(PairMessage::ProofOfLife { challenge, proof }) if self.is_live() => {
+                self.life_word = Some(LifeWord::Proof { challenge, proof });
                 Ok(None)
             }
             Opened::Message(_) => Ok(None),

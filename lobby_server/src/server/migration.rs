@@ -1,16 +1,19 @@
 //! A room that outlives its host: who says that the host is lost, who is next, and what the members are told.
 //!
 //! The server replaces a host only when it does not hear it *and* its members do not either: a host that is merely cut off
-//! from the server goes on hosting. A host that leaves on its own account needs no vote.
+//! from the server goes on hosting its members. A host that leaves on its own account needs no vote.
 //!
-//! Members may lie, so the less clear their voices are, the longer the server must not have heard the host itself (see
-//! [`Voices::silence`]). Only what the server hears itself sends anybody away ([`ToPlayer::HostStands`]): a member's word
-//! that it hears the host does not, and who says so does not become host.
+//! Members may lie. A member's word that it hears the host keeps nobody host: it has to hand on the host's answer to a
+//! challenge ([`LifeKey`]), which counts like a sign of life that the server hears itself, whoever says otherwise. Without
+//! one such a word only has the server wait longer ([`Voices::silence`]), and who gives it does not become host. Only a
+//! host that is shown to be alive has anybody sent away ([`ToPlayer::HostStands`]).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
+use rand_chacha::rand_core::RngCore;
 use traversal_core::id::{PlayerId, RoomId};
+use traversal_core::wire::life::{CHALLENGE, LifeKey, PROOF};
 use traversal_core::wire::message::{MatchEnd, PlayerInfo, RoomEnd, ToPlayer};
 
 use super::liveness::ping_period;
@@ -28,6 +31,10 @@ const FRESH: Duration = Duration::from_secs(6);
 /// signs of life that players in a room give every 4 s, and what may delay one.
 const DOUBT: Duration = Duration::from_secs(10);
 
+/// What a member who says that it hears the host may take to show it: at 30 % loss each way one of the 13 requests that
+/// it makes in 4 s gets no answer through once in six thousand times. Longer where members are far away.
+const PROOF_WAIT: Duration = Duration::from_secs(5);
+
 /// What a member needs to hear of the decision, in addition to the time that it is told.
 const NEWS: Duration = Duration::from_secs(3);
 
@@ -39,11 +46,17 @@ pub(super) struct Loss {
     said: BTreeMap<PlayerId, bool>,
     /// When the server heard the host last; for one that it does not know, since when it asks.
     heard_at: Instant,
-    /// Members who were told how long the answer may take.
-    told: BTreeSet<PlayerId>,
+    /// Members who were told when there will be an answer, and the time that they were told.
+    told: BTreeMap<PlayerId, Instant>,
+    /// For the host, to be answered by way of a member.
+    challenge: [u8; CHALLENGE],
+    /// Until then members may show that it is alive.
+    proof_until: Instant,
+    /// For answers; made when the first one comes.
+    life_key: Option<LifeKey>,
 }
 
-/// How many members miss the host, and how many hear it.
+/// How many members miss the host, and how many say that they hear it.
 #[derive(Clone, Copy, Debug)]
 struct Voices {
     lost: usize,
@@ -51,16 +64,14 @@ struct Voices {
 }
 
 impl Voices {
-    /// How long the server itself must not have heard the host before these voices may replace it; `session` is the
-    /// silence after which a session is over. None: nobody misses it.
+    /// How long the server itself must not have heard the host before these voices may replace it, where nobody has shown
+    /// that it is alive; `session` is the silence after which a session is over. None: nobody misses it.
     fn silence(self, session: Duration) -> Option<Duration> {
         match (self.lost, self.heard) {
             (0, _) => None,
-            // One voice alone may be a lie; so may the one that says otherwise than more of them.
-            (1, 0) => Some(DOUBT.min(session)),
-            (_, 0) => Some(Duration::ZERO),
-            (lost, heard) if lost > heard => Some(DOUBT.min(session)),
-            _ => Some(session),
+            (2.., 0) => Some(Duration::ZERO),
+            // One voice alone may be a lie; so may those that say otherwise, however many.
+            _ => Some(DOUBT.min(session)),
         }
     }
 }
@@ -73,6 +84,12 @@ enum Stage {
     Alive,
     /// The members are asked, and who has not spoken by then is not waited for.
     Asking { until: Instant },
+}
+
+impl Stage {
+    fn is_asking(&self) -> bool {
+        matches!(self, Self::Asking { .. })
+    }
 }
 
 impl Server {
@@ -136,7 +153,11 @@ impl Server {
         let wait = self.wait_for(self.config.liveness_wait, session);
         let stage = Stage::Pinging { until: now + wait, period: ping_period(wait) };
         let said = reporter.map(|member| (member, false)).into_iter().collect();
-        self.losses.insert(id, Loss { stage, said, heard_at, told: BTreeSet::new() });
+        let mut challenge = [0; CHALLENGE];
+        self.rng.fill_bytes(&mut challenge);
+        let (told, life_key, proof_until) = (BTreeMap::new(), None, now);
+        let loss = Loss { stage, said, heard_at, told, challenge, proof_until, life_key };
+        self.losses.insert(id, loss);
         if present {
             self.loss_timeout(now, id);
         } else {
@@ -155,11 +176,45 @@ impl Server {
         if self.rooms.get(&id).is_none_or(|room| room.host() != player) {
             return;
         }
+        self.host_is_alive(now, id, session);
+    }
+
+    /// A member hands on the host's answer to the challenge: as good as a sign of life that the server hears itself.
+    pub(super) fn handle_host_proof(
+        &mut self,
+        now: Instant,
+        member: PlayerId,
+        (id, epoch): (RoomId, u32),
+        key: &[u8; 32],
+        proof: &[u8; PROOF],
+    ) {
+        let state = self.players.get(&member).filter(|state| state.room == Some(id) && !state.stale);
+        let (Some(room), Some(session)) = (self.rooms.get(&id), state.map(|state| state.session)) else {
+            return;
+        };
+        let of_host = room.epoch == epoch && PlayerId::from_public_key(key) == room.host();
+        let Some(loss) = self.losses.get_mut(&id).filter(|loss| of_host && loss.stage.is_asking()) else {
+            return;
+        };
+        if loss.life_key.is_none() {
+            loss.life_key = LifeKey::new(self.handshake.identity(), key);
+        }
+        let proven =
+            loss.life_key.as_ref().is_some_and(|life| life.fits((id, epoch), &loss.challenge, proof));
+        if proven {
+            self.host_is_alive(now, id, session);
+        } else {
+            self.counters.dropped += 1;
+        }
+    }
+
+    /// The host in question gave a sign of life, which came by this session.
+    fn host_is_alive(&mut self, now: Instant, id: RoomId, session: u64) {
+        let grace = self.wait_for(ALIVE_GRACE, [session]);
         if let Some(loss) = self.losses.get_mut(&id)
             && !matches!(loss.stage, Stage::Alive)
         {
             loss.stage = Stage::Alive;
-            let grace = self.wait_for(ALIVE_GRACE, [session]);
             self.timers.set(Timer::Loss(id), Some(now + grace));
         }
     }
@@ -186,14 +241,17 @@ impl Server {
         let Some(loss) = self.losses.get(&id) else { return };
         let silent: Vec<PlayerId> =
             successors.into_iter().filter(|member| !loss.said.contains_key(member)).collect();
-        let asked = silent.iter().filter_map(|member| self.players.get(member).map(|state| state.session));
-        let until = now + self.wait_for(self.config.loss_wait, asked);
+        let challenge = loss.challenge;
+        let asked: Vec<u64> =
+            silent.iter().filter_map(|member| self.players.get(member).map(|state| state.session)).collect();
+        let until = now + self.wait_for(self.config.loss_wait, asked.iter().copied());
+        let proof_until = now + self.wait_for(PROOF_WAIT, asked);
         if let Some(loss) = self.losses.get_mut(&id) {
-            loss.stage = Stage::Asking { until };
+            (loss.stage, loss.proof_until) = (Stage::Asking { until }, proof_until);
         }
         self.timers.set(Timer::Loss(id), Some(until));
         for member in silent {
-            self.tell(now, member, ToPlayer::ConfirmLoss { room: id, epoch });
+            self.tell(now, member, ToPlayer::ConfirmLoss { room: id, epoch, challenge });
         }
         self.decide_if_all_said(now, id);
     }
@@ -222,16 +280,19 @@ impl Server {
             self.abandon_loss(id);
             return;
         };
-        let due = loss.heard_at + silence;
+        let mut due = loss.heard_at + silence;
+        if voices.heard > 0 {
+            due = due.max(loss.proof_until);
+        }
         if now < due {
             self.timers.set(Timer::Loss(id), Some(due));
-            let news: Vec<PlayerId> = lost.difference(&loss.told).copied().collect();
-            loss.told.extend(&news);
+            let knows = |member: &PlayerId| loss.told.get(member).is_some_and(|told| *told >= due);
+            let news: Vec<PlayerId> = lost.iter().filter(|member| !knows(member)).copied().collect();
+            loss.told.extend(news.iter().map(|member| (*member, due)));
             self.tell_in_question(now, id, due, &news);
             return;
         }
-        // More hear it than miss it: it is cut off from the server and from some, and hosts the others.
-        if voices.heard > voices.lost || !self.hand_over(now, id, Some(&lost)) {
+        if !self.hand_over(now, id, Some(&lost)) {
             self.abandon_loss(id);
         }
     }
@@ -247,7 +308,7 @@ impl Server {
         }
     }
 
-    /// The server hears the host: who lost it, lost it alone.
+    /// The host is alive: who lost it, lost it alone.
     fn host_stands(&mut self, now: Instant, id: RoomId) {
         self.timers.set(Timer::Loss(id), None);
         let (Some(loss), Some(room)) = (self.losses.remove(&id), self.rooms.get(&id)) else { return };

@@ -238,6 +238,9 @@ impl Server {
             ToServer::HostSeen { room, epoch, heard } => {
                 self.handle_host_seen(now, player, (room, epoch), heard);
             }
+            ToServer::HostProof { room, epoch, key, proof } => {
+                self.handle_host_proof(now, player, (room, epoch), &key, &proof);
+            }
             _ => self.counters.dropped += 1,
         }
     }

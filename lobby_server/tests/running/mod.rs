@@ -2,7 +2,7 @@
 #![allow(dead_code)] // each test program uses a part of it
 
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -113,7 +113,16 @@ pub(crate) fn receive(socket: &UdpSocket) -> std::io::Result<Vec<u8>> {
 
 impl Player {
     pub(crate) fn log_in(server: SocketAddr, seed: u8, token: &[u8]) -> Result<Self, String> {
-        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        Self::log_in_from(Ipv4Addr::LOCALHOST.into(), server, seed, token)
+    }
+
+    pub(crate) fn log_in_from(
+        ip: IpAddr,
+        server: SocketAddr,
+        seed: u8,
+        token: &[u8],
+    ) -> Result<Self, String> {
+        let socket = UdpSocket::bind((ip, 0)).unwrap();
         socket.connect(server).unwrap();
         socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
         let (_, session, server_key) = log_in(seed, token, |datagram| {

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod clear_text;
+mod liar;
 mod peer;
 mod server;
 mod stage;

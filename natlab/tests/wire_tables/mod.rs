@@ -62,7 +62,10 @@ fn bare(text: &str) -> String {
 /// A type without paths, visibility and boxes, which leave nothing on the wire.
 fn plain_type(text: &str) -> String {
     let mut plain: String = text.split_whitespace().collect();
-    plain = plain.replace("crate::wire::RELAY_HEADER-1", "15").replace("[u8;MAC]", "[u8;16]");
+    plain = plain.replace("crate::wire::RELAY_HEADER-1", "15");
+    for name in ["MAC", "CHALLENGE", "PROOF"] {
+        plain = plain.replace(&format!("[u8;{name}]"), "[u8;16]");
+    }
     while let Some(end) = plain.find("::") {
         let start = plain[..end].rfind(|c: char| !c.is_alphanumeric() && c != '_').map_or(0, |at| at + 1);
         plain.replace_range(start..end + 2, "");

@@ -62,8 +62,13 @@ impl Agent {
         let peer = self.peers.get_mut(&id).filter(|_| serves).ok_or(Dropped::Unknown)?;
         let mut buffer = datagram.to_vec();
         let mut cx = cx!(self, now);
-        if let Some(news) = peer.handle_datagram(&mut cx, &mut hands!(self), (socket, from), &mut buffer)? {
+        let news = peer.handle_datagram(&mut cx, &mut hands!(self), (socket, from), &mut buffer)?;
+        let word = peer.take_life_word();
+        if let Some(news) = news {
             self.handle_peer(now, id, news);
+        }
+        if let Some(word) = word {
+            self.handle_life(now, id, word);
         }
         Ok(())
     }

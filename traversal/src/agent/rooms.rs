@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use super::{Agent, Event};
 use crate::id::{PlayerId, RoomId};
 use crate::peer::Peer;
+use crate::wire::life::CHALLENGE;
 use crate::wire::message::{
     KeptMatch, MAX_KEPT, MAX_KICK_NOTES, MatchEnd, PunchPlan, RoomEnd, RoomInfo, ToServer,
 };
@@ -39,8 +40,13 @@ impl Agent {
         }
     }
 
-    /// The server does not hear the host.
-    pub(super) fn confirm_loss(&mut self, now: Instant, room: RoomId, epoch: u32) {
+    /// The server does not hear the host. A member that hears it has it prove that it is alive.
+    pub(super) fn confirm_loss(
+        &mut self,
+        now: Instant,
+        (room, epoch): (RoomId, u32),
+        challenge: [u8; CHALLENGE],
+    ) {
         let asked = self.lobby.room().filter(|of| of.info.id == room && of.info.epoch == epoch);
         let Some(host) = asked.filter(|of| !of.hosting).map(|of| of.info.host) else { return };
         let heard = self.peer(host).is_some_and(|peer| {
@@ -48,6 +54,9 @@ impl Agent {
                 || peer.is_excused(now, &self.config, &self.link)
         });
         self.say_host_seen(now, heard);
+        if heard {
+            self.seek_proof(now, (room, epoch), challenge);
+        }
     }
 
     /// Only this player has lost the host.

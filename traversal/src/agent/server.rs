@@ -19,6 +19,9 @@ impl Agent {
                 self.mapping.stop(&mut cx);
             }
             Some(LinkEvent::LoggedIn) => {
+                if let Some(online) = self.link.online() {
+                    self.life.logged_in(online.server_key);
+                }
                 // What is known of the NAT goes before the game's wishes: who joins at once is planned by it.
                 self.detection.start(&mut cx, &mut self.link, &mut self.sockets);
                 let news = self.lobby.logged_in(&mut cx, &mut self.link);
@@ -116,7 +119,9 @@ impl Agent {
                 }
             }
             ToPlayer::Ticket(ticket) => self.lobby.handle_ticket(ticket),
-            ToPlayer::ConfirmLoss { room, epoch } => self.confirm_loss(now, room, epoch),
+            ToPlayer::ConfirmLoss { room, epoch, challenge } => {
+                self.confirm_loss(now, (room, epoch), challenge);
+            }
             ToPlayer::HostStands { room, epoch } => self.host_stands(now, room, epoch),
             ToPlayer::HostInQuestion { room, epoch, within_s } => {
                 self.lobby.host_in_question(now, (room, epoch), Duration::from_secs(within_s.into()));

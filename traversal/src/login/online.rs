@@ -56,7 +56,7 @@ pub(crate) struct Online {
     pub(crate) ephemeral: Identity,
     /// Where the server sees us now.
     pub(crate) public: SocketAddr,
-    pub(super) server_key: [u8; 32],
+    pub(crate) server_key: [u8; 32],
     /// The main socket that reaches the server by UDP.
     udp: SocketId,
     over_stream: bool,

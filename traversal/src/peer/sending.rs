@@ -8,6 +8,7 @@ use crate::attempt::Hands;
 use crate::config::RelayPolicy;
 use crate::cx::Cx;
 use crate::path::RELAY;
+use crate::wire::life::CHALLENGE;
 use crate::wire::pair::PairMessage;
 use crate::wire::{Kind, RELAY_HEADER};
 
@@ -68,9 +69,19 @@ impl Peer {
         }
     }
 
+    /// Asks the other player, who hosts, for a proof that it is alive; both ways where the one in use is in doubt.
+    pub(crate) fn ask_for_proof(&mut self, cx: &mut Cx<'_>, challenge: [u8; CHALLENGE]) {
+        let Some((socket, remote, kind)) = self.selected() else { return };
+        let message = PairMessage::ProveLife { challenge };
+        if kind != PathKind::Relay && self.paths.is_doubtful() {
+            self.send_message(cx, RELAY, remote, &message);
+        }
+        self.send_message(cx, socket, remote, &message);
+    }
+
     /// Answers to where something authentic came from, one for one, and with no more bytes than the `length` that came:
     /// the source may be forged.
-    pub(super) fn answer(
+    pub(crate) fn answer(
         &mut self,
         cx: &mut Cx<'_>,
         hands: &mut Hands<'_>,

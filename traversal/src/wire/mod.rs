@@ -6,6 +6,7 @@
 
 pub mod codec;
 pub mod handshake;
+pub mod life;
 pub mod message;
 pub mod pair;
 pub mod port_report;

@@ -28,6 +28,7 @@ use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
+use super::life::{CHALLENGE, PROOF};
 use super::message::Method;
 use super::replay::ReplayWindow;
 use super::{Dropped, FORGERIES, Kind, MAX_DATAGRAM, codec, take};
@@ -45,8 +46,8 @@ pub const MAX_PAYLOAD: usize = MAX_DATAGRAM - OVERHEAD - super::RELAY_HEADER;
 /// Channels of game datagrams: 0 is what renet (or whatever carries the game) uses, the others are beside it.
 pub const CHANNELS: u8 = 16;
 
-/// Content of a test message: its confirmation, with the longest address and numbers, is no longer.
-const TEST_PADDED: usize = 36;
+/// Content of a message that is answered: its answer, with the longest address and numbers, is no longer.
+const ASKING: usize = 36;
 
 const DATA: u8 = 0;
 const CONTROL: u8 = 1;
@@ -81,6 +82,18 @@ pub enum PairMessage {
     },
     /// The close arrived: no need to repeat it.
     CloseAck,
+    /// To the host, of a member that the server has asked: show the server that you are alive.
+    ProveLife {
+        /// The server's own.
+        challenge: [u8; CHALLENGE],
+    },
+    /// The answer, to be handed on; see [`LifeKey::prove`](super::life::LifeKey::prove).
+    ProofOfLife {
+        /// As it was asked.
+        challenge: [u8; CHALLENGE],
+        /// Of the room that the sender hosts.
+        proof: [u8; PROOF],
+    },
 }
 
 /// A datagram, opened.
@@ -181,9 +194,9 @@ impl PairChannel {
     /// Seals a message.
     pub fn seal_message(&mut self, message: &PairMessage) -> Option<Vec<u8>> {
         let mut content = codec::encode(message).ok()?;
-        if matches!(message, PairMessage::Test { .. }) {
-            // No shorter than its confirmation, so that a forged source gets no more than was sent.
-            content.resize(content.len().max(TEST_PADDED), 0);
+        if matches!(message, PairMessage::Test { .. } | PairMessage::ProveLife { .. }) {
+            // No shorter than its answer, so that a forged source gets no more than was sent.
+            content.resize(content.len().max(ASKING), 0);
         }
         self.seal(CONTROL, &content)
     }

@@ -204,7 +204,7 @@ impl<Out: Serialize + Topical, In: DeserializeOwned> Session<Out, In> {
     /// Seals a frame for the other side's address, if that may be sent to.
     fn put_out(&mut self, now: Instant, frame: Vec<u8>) -> bool {
         let silent = self.is_silent(now);
-        if silent && self.silent_bytes + frame.len() + OVERHEAD > SILENT_BYTES {
+        if silent && self.silent_bytes + (frame.len() + OVERHEAD).max(MIN_SEALED) > SILENT_BYTES {
             return false;
         }
         let Some(datagram) = self.seal_bytes(now, Kind::Control, &frame) else { return false };
@@ -349,9 +349,9 @@ impl<Out: Serialize + Topical, In: DeserializeOwned> Session<Out, In> {
     /// The other side has this reliable frame, which came to it in the datagram of this counter.
     ///
     /// # Errors
-    /// When no such frame was ever sent (RFC 9000 section 13.1 has the same for packets).
+    /// When no such frame, or no such datagram, was ever sent (RFC 9000 section 13.1 has the same for packets).
     pub fn acknowledged(&mut self, now: Instant, seq: u32, counter: u64) -> Result<(), Dropped> {
-        if !self.outgoing.acknowledged(now, seq, counter) {
+        if counter >= self.next_counter || !self.outgoing.acknowledged(now, seq, counter) {
             return Err(Dropped::NeverSent);
         }
         self.handle_timeout(now);

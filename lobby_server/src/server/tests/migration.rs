@@ -3,6 +3,7 @@
 use super::*;
 use traversal_core::NatFacts;
 use traversal_core::nat::{Confidence, FilteringBehavior, MappingBehavior, NatProfile, PortAllocation};
+use traversal_core::wire::life::LifeKey;
 use traversal_core::wire::message::{MatchEnd, RoomEnd};
 
 impl World {
@@ -36,6 +37,27 @@ impl World {
         self.say(index, ToServer::HostSeen { room: room.id, epoch, heard });
     }
 
+    /// What the host says to the challenge that this member was given.
+    fn proof(&self, member: usize, host: usize, room: &RoomInfo) -> [u8; 16] {
+        let key = life_key(&self.fakes[host].identity);
+        key.prove(room.id, room.epoch, &self.fakes[member].challenge()).unwrap()
+    }
+
+    /// The member hands it on.
+    fn prove(&mut self, member: usize, host: usize, room: &RoomInfo) {
+        let (key, proof) = (self.fakes[host].identity.public_key(), self.proof(member, host, room));
+        self.say(member, ToServer::HostProof { room: room.id, epoch: room.epoch, key, proof });
+    }
+
+    /// The member answers what it was asked meanwhile, as one that hears its host.
+    fn answer_for(&mut self, member: usize, host: usize, room: &RoomInfo) {
+        if self.fakes[member].is_asked() {
+            self.host_seen(member, room, room.epoch, true);
+            self.prove(member, host, room);
+            self.fakes[member].told.retain(|message| !matches!(message, ToPlayer::ConfirmLoss { .. }));
+        }
+    }
+
     fn profile(&mut self, index: usize, mapping: MappingBehavior, allocation: PortAllocation) {
         let profile = NatProfile {
             mapping,
@@ -48,7 +70,21 @@ impl World {
     }
 }
 
+/// What a player shares with the server of these tests.
+fn life_key(player: &Identity) -> LifeKey {
+    LifeKey::new(player, &Identity::from_secret([9; 32]).public_key()).unwrap()
+}
+
 impl Fake {
+    /// Of the newest question.
+    fn challenge(&self) -> [u8; 16] {
+        let newest = self.told.iter().rev().find_map(|message| match message {
+            ToPlayer::ConfirmLoss { challenge, .. } => Some(*challenge),
+            _ => None,
+        });
+        newest.expect("a question")
+    }
+
     /// The hosts that the room got, as this player was told: epoch, new and old one.
     fn hosts(&self) -> Vec<(u32, PlayerId, PlayerId)> {
         self.told
@@ -165,21 +201,46 @@ fn pass_with(world: &mut World, members: &[usize], seconds: u64) {
 }
 
 #[test]
-fn of_two_members_who_say_the_opposite_neither_decides_until_the_hosts_session_is_over() {
+fn one_liar_keeps_no_dead_host_against_one_honest_member_whatever_it_shows() {
     let mut world = World::new();
     let ([host, honest, liar], room) = world.three(named("r"));
+    // While the host lived the liar was asked once and has kept the answer.
+    world.fakes[host].dead = true;
+    world.host_seen(honest, &room, 0, false);
+    world.pass(Duration::from_secs(2));
+    let kept = world.proof(liar, host, &room);
+    world.fakes[host].dead = false;
+    world.ping(host);
+    world.pass(Duration::from_secs(2));
+    assert!(world.fakes[honest].keeps_its_host());
+    world.fakes[honest].told.clear();
+
+    world.ping(host);
+    let died = world.now;
     world.kill(host);
     world.host_seen(honest, &room, 0, false);
     world.pass(Duration::from_secs(2));
-    world.host_seen(liar, &room, 0, true);
-    pass_with(&mut world, &[honest, liar], 30);
-    for member in [honest, liar] {
-        let fake = &world.fakes[member];
-        assert!(!fake.keeps_its_host(), "nobody is sent away");
-        assert!(fake.hosts().is_empty() && fake.ends().0.is_empty());
+    let fresh = world.proof(liar, host, &room);
+    let [host_key, liar_key] = [host, liar].map(|player| world.fakes[player].identity.clone());
+    let own = life_key(&liar_key).prove(room.id, 0, &world.fakes[liar].challenge()).unwrap();
+    let epoch = life_key(&host_key).prove(room.id, 1, &world.fakes[liar].challenge()).unwrap();
+    for (key, proof) in [
+        (&host_key, kept),
+        (&host_key, epoch),
+        (&host_key, own),
+        (&liar_key, own),
+        (&liar_key, fresh),
+        (&host_key, [0; 16]),
+    ] {
+        world.host_seen(liar, &room, 0, true);
+        world.say(liar, ToServer::HostProof { room: room.id, epoch: 0, key: key.public_key(), proof });
     }
-    assert_eq!(world.fakes[honest].in_question(), Some(0), "it is told to wait");
-    pass_with(&mut world, &[honest, liar], 5);
+    pass_with(&mut world, &[honest, liar], 6);
+    assert!(!world.fakes[honest].keeps_its_host() && world.fakes[honest].ends().0.is_empty());
+    assert!(world.fakes[honest].hosts().is_empty(), "the server waits for its host somewhat longer");
+    assert_eq!(world.fakes[honest].in_question(), Some(0), "and says so");
+    pass_with(&mut world, &[honest, liar], 3);
+    assert!(world.now - died < Duration::from_secs(12));
     let honest_id = world.fakes[honest].id();
     assert_eq!(world.fakes[liar].hosts(), [(1, honest_id, world.fakes[host].id())]);
     assert!(world.fakes[honest].newest_plan().host, "who did not hear it hosts");
@@ -210,8 +271,7 @@ fn a_lying_member_does_not_hold_up_two_who_miss_the_host_and_does_not_host() {
 }
 
 #[test]
-fn two_liars_of_three_members_neither_host_nor_have_the_third_sent_away() {
-    // The host is dead, and they say that they hear it.
+fn two_liars_of_three_members_keep_no_dead_host_and_do_not_host() {
     let mut world = World::new();
     let ([host, liar, second], room) = world.three(named("r"));
     let honest = world.player(4, "198.51.100.4:6000");
@@ -219,18 +279,93 @@ fn two_liars_of_three_members_neither_host_nor_have_the_third_sent_away() {
     world.kill(host);
     world.host_seen(honest, &room, 0, false);
     world.pass(Duration::from_secs(2));
-    for _ in 0..12 {
+    for _ in 0..9 {
         for liar in [liar, second] {
             world.host_seen(liar, &room, 0, true);
         }
-        pass_with(&mut world, &[liar, second, honest], 5);
+        pass_with(&mut world, &[liar, second, honest], 1);
         assert!(!world.fakes[honest].keeps_its_host() && world.fakes[honest].ends().0.is_empty());
-        assert!(world.fakes[honest].hosts().is_empty(), "more say so: it is not replaced");
     }
-    // It is told in time that nothing will come of it, and goes.
-    assert_eq!(world.fakes[honest].in_question(), Some(0));
+    let honest_id = world.fakes[honest].id();
+    assert_eq!(world.fakes[honest].hosts(), [(1, honest_id, world.fakes[host].id())]);
+    assert_eq!(world.fakes[liar].hosts(), world.fakes[honest].hosts());
+}
 
-    // The host is there, only slow to answer, and they say that they miss it.
+#[test]
+fn one_proof_of_life_outweighs_all_who_say_that_the_host_is_gone() {
+    let mut world = World::new();
+    let ([host, liar, second], room) = world.three(named("r"));
+    let honest = world.player(4, "198.51.100.4:6000");
+    assert!(world.answer(honest, by_name("r")).is_ok());
+    world.kill(host); // For the server, that is: it is cut off.
+    for second_of_many in 0..60 {
+        for liar in [liar, second] {
+            world.host_seen(liar, &room, 0, false);
+        }
+        pass_with(&mut world, &[liar, second, honest], 1);
+        world.answer_for(honest, host, &room);
+        let stands = world.fakes[liar].keeps_its_host();
+        assert!(stands || second_of_many < 4, "the liars are told so");
+        assert!(world.fakes[honest].hosts().is_empty(), "after {second_of_many} s");
+    }
+    assert_eq!(world.server.gauges().sessions, 3, "its session is over long since");
+    assert!(world.fakes[honest].ends().0.is_empty());
+    // It dies, and that cannot be shown any more.
+    for liar in [liar, second] {
+        world.host_seen(liar, &room, 0, false);
+    }
+    world.pass(Duration::from_secs(2));
+    world.host_seen(honest, &room, 0, false);
+    assert_eq!(world.fakes[honest].hosts().len(), 1);
+}
+
+#[test]
+fn a_proof_counts_of_a_member_that_was_asked_and_of_nobody_else() {
+    let mut world = World::new();
+    let ([host, honest, liar], room) = world.three(named("r"));
+    let stranger = world.player(9, "203.0.113.9:4000");
+    world.kill(host);
+    world.host_seen(liar, &room, 0, false);
+    world.pass(Duration::from_secs(2));
+    let (key, proof) = (world.fakes[host].identity.public_key(), world.proof(honest, host, &room));
+    world.say(stranger, ToServer::HostProof { room: room.id, epoch: 0, key, proof });
+    pass_with(&mut world, &[honest, liar], 2);
+    assert!(!world.fakes[liar].keeps_its_host());
+    world.say(honest, ToServer::HostProof { room: room.id, epoch: 0, key, proof });
+    pass_with(&mut world, &[honest, liar], 2);
+    assert!(world.fakes[liar].keeps_its_host());
+    // The question is over, and the next one has another challenge.
+    world.fakes[liar].told.clear();
+    world.host_seen(liar, &room, 0, false);
+    for _ in 0..4 {
+        world.say(honest, ToServer::HostProof { room: room.id, epoch: 0, key, proof });
+        pass_with(&mut world, &[honest, liar], 1);
+    }
+    assert!(!world.fakes[liar].keeps_its_host());
+    assert_ne!(world.proof(honest, host, &room), proof);
+}
+
+#[test]
+fn a_host_that_is_cut_off_from_a_restarted_server_stays_host_by_its_proof() {
+    let mut world = World::new();
+    let ([host, honest, liar], room) = world.three(named("r"));
+    let tickets = [honest, liar].map(|member| world.fakes[member].ticket());
+    world.restart();
+    let members = [world.player(2, "198.51.100.1:5000"), world.player(3, "198.51.100.2:6000")];
+    for (member, ticket) in members.into_iter().zip(tickets) {
+        assert!(world.answer(member, back_to(&room, ticket)).is_ok());
+    }
+    let [honest, liar] = members;
+    world.host_seen(liar, &room, 0, false);
+    world.host_seen(honest, &room, 0, true);
+    pass_with(&mut world, &members, 3);
+    world.prove(honest, host, &room);
+    pass_with(&mut world, &members, 30);
+    assert!(world.fakes[liar].keeps_its_host() && world.fakes[honest].hosts().is_empty());
+}
+
+#[test]
+fn two_liars_take_no_room_from_a_host_that_is_only_slow_to_answer() {
     let mut world = World::new();
     let ([host, liar, second], room) = world.three(named("r"));
     let honest = world.player(4, "198.51.100.4:6000");
@@ -278,10 +413,12 @@ fn a_strangers_wish_that_ends_the_hosts_session_makes_no_ones_voice_weigh_more()
     // Its name is wanted, so the server asks it for a sign of life and ends its session.
     let friend = world.player(9, "203.0.113.9:4000");
     let _ = world.ask(friend, Request::CreateRoom { options: named("r") });
-    pass_with(&mut world, &[honest, liar], 4);
+    pass_with(&mut world, &[honest, liar], 2);
     assert_eq!(world.server.gauges().sessions, 3, "the host's is over");
-    pass_with(&mut world, &[honest, liar], 20);
     assert!(world.fakes[honest].hosts().is_empty(), "nor by that sooner");
+    world.prove(honest, host, &room);
+    pass_with(&mut world, &[honest, liar], 20);
+    assert!(world.fakes[honest].hosts().is_empty() && world.fakes[liar].keeps_its_host());
 }
 
 #[test]
@@ -295,8 +432,11 @@ fn a_host_that_only_the_server_does_not_hear_stays_host_also_when_its_session_is
     world.host_seen(third, &room, 0, false);
     for _ in 0..9 {
         pass_with(&mut world, &[next, other, third], 5);
+        world.host_seen(third, &room, 0, false);
+        pass_with(&mut world, &[next, other, third], 2);
         for member in [next, other] {
             world.host_seen(member, &room, 0, true);
+            world.prove(member, host, &room);
         }
     }
     assert_eq!(world.server.gauges().sessions, 3);

@@ -8,6 +8,7 @@ use super::room::{KickNote, PlayerInfo, RoomEnd, RoomInfo, RoomSummary, RoomTick
 use crate::id::{JoinId, MatchId, PlayerId, RequestId, RoomId};
 use crate::nat::NatProfile;
 use crate::text::{self, TextError};
+use crate::wire::life::CHALLENGE;
 
 /// Server to player, reliably.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -72,14 +73,17 @@ pub enum ToPlayer {
     /// The right to come back into the room; a new one with each epoch.
     Ticket(RoomTicket),
     /// The server does not hear the host of the room: does this member? Answered by
-    /// [`ToServer::HostSeen`](super::ToServer::HostSeen).
+    /// [`ToServer::HostSeen`](super::ToServer::HostSeen), and where it does, by
+    /// [`ToServer::HostProof`](super::ToServer::HostProof) in addition.
     ConfirmLoss {
         /// The room.
         room: RoomId,
         /// Of the host in question.
         epoch: u32,
+        /// For the host, drawn for this question.
+        challenge: [u8; CHALLENGE],
     },
-    /// To a member who lost the host: the server hears it, so it stays host.
+    /// To a member who lost the host: the server hears it, or another member has shown that it is alive, so it stays host.
     HostStands {
         /// The room.
         room: RoomId,

@@ -13,6 +13,7 @@ use crate::failure::FailureReason;
 use crate::id::{JoinId, MatchId, PlayerId, RequestId, RoomId};
 use crate::nat::NatProfile;
 use crate::secret::Secret;
+use crate::wire::life::PROOF;
 use crate::wire::port_report::PortReport;
 
 /// Player to server, reliably.
@@ -64,7 +65,7 @@ pub enum ToServer {
         room: RoomId,
         /// Which host: the one of this epoch.
         epoch: u32,
-        /// This member still hears it.
+        /// This member still hears it. Nobody is kept as host by that word alone.
         heard: bool,
     },
     /// The match plays over the relay and its attempt is over: both sides are to try once more, with a
@@ -125,6 +126,18 @@ pub enum ToServer {
         round: u16,
         /// At most [`MAX_KEPT_PORTS`](super::MAX_KEPT_PORTS), no well-known ones.
         ports: Vec<u16>,
+    },
+    /// The host's answer to the challenge of a [`ToPlayer::ConfirmLoss`](super::ToPlayer::ConfirmLoss), handed on by a
+    /// member: it is alive, so it stays host.
+    HostProof {
+        /// The room.
+        room: RoomId,
+        /// Which host: the one of this epoch.
+        epoch: u32,
+        /// The host's lasting key, of which its id is made: a server that was restarted does not know it.
+        key: [u8; 32],
+        /// See [`LifeKey::prove`](crate::wire::life::LifeKey::prove).
+        proof: [u8; PROOF],
     },
 }
 
