@@ -173,33 +173,34 @@ fn sleep(seed: u64, sleepers: Sleepers, sleep: Duration, counted: bool) {
     };
     assert!(joiner.events.iter().any(|(_, event)| answered(event)), "{told}: the join has an outcome");
     if connected[0] {
-        let heard = [pair.player(left).heard[&ids[1]], pair.player(right).heard[&ids[0]]];
+        let heard = |pair: &PairWorld| {
+            [(left, ids[1]), (right, ids[0])]
+                .map(|(host, from)| pair.player(host).heard.get(&from).copied().unwrap_or(0))
+        };
+        let before = heard(&pair);
         for host in [left, right] {
             pair.act(host, |player, now| player.keep_talking(now, 10));
         }
         let end = pair.world.now() + Duration::from_secs(5);
         pair.world.run_until(end);
-        let more =
-            [pair.player(left).heard[&ids[1]] - heard[0], pair.player(right).heard[&ids[0]] - heard[1]];
+        let more = [0, 1].map(|side| heard(&pair)[side] - before[side]);
         assert!(more.iter().all(|more| *more >= 40), "{told}: the session carries {more:?}");
     }
     for (host, most) in ["left", "right", "the server"].iter().zip(&bursts) {
         println!("{told}: {host} {}", most.get());
         assert!(most.get() <= BURST, "{told}: {host} sent {} in 100 ms", most.get());
     }
-    // And they can meet anew.
-    if !connected[0] {
-        for host in [left, right] {
-            pair.act(host, |player, now| player.command(now, Command::LeaveRoom));
-        }
-        assert!(pair.prepare(), "{told}");
-        pair.request();
-        let direct_or_failed = pair.wait(Duration::from_secs(60), |pair| {
-            pair.is_played()
-                || pair.player(right).failures.len() > 1
-                || !pair.player(right).refusals.is_empty()
-        });
-        assert!(direct_or_failed, "{told}");
+    // Whoever is logged in is answered.
+    let lists = |pair: &PairWorld, host: HostId| {
+        pair.player(host).events.iter().filter(|(_, event)| matches!(event, Event::Rooms(_))).count()
+    };
+    for host in [left, right] {
+        let before = lists(&pair, host);
+        pair.act(host, |player, now| player.command(now, Command::ListRooms));
+        assert!(
+            pair.wait(Duration::from_secs(5), |pair| lists(pair, host) > before),
+            "{told}: {host:?} is answered"
+        );
     }
 }
 

@@ -102,7 +102,7 @@ impl Socket {
                 {
                     bevy_log::info!(
                         "the system lets nothing out to another machine of the local network ({error}): on macOS and iOS \
-                         the player must allow this game to use the local network; it is tried again, and players meet \
+                         the player must allow this game to use the local network; a game on the relay tries it again, and players meet \
                          over other ways until then"
                     );
                 }

@@ -123,7 +123,9 @@ fn windows_players_search_among_many_sockets() {
     let Some(windows) = Windows::here() else { return };
     let lobby = Lobby::start();
     // No NAT stands between them: what is said of them by hand has one open many sockets, and the other one search.
-    let args = |nat: &'static str| ["--method", "birthday", "--relay", "never", "--no-lan", "--nat", nat, "--for", "3"];
+    let args = |nat: &'static str| {
+        ["--method", "birthday", "--relay", "never", "--no-lan", "--nat", nat, "--for", "3"]
+    };
     for (host_nat, joiner_nat) in [("psrandom", "portrestricted"), ("portrestricted", "psrandom")] {
         let mut host = windows.peer(&lobby, "B", "host", &args(host_nat));
         host.event("room", 30.0);
@@ -137,7 +139,18 @@ fn arena_for_windows_plays_a_match_with_its_own_server() {
     let Some(windows) = Windows::here() else { return };
     let output = windows
         .program("arena")
-        .args(["--headless", "--bots", "2", "--rounds", "1", "--points", "1", "--round-seconds", "20", "--autoplay"])
+        .args([
+            "--headless",
+            "--bots",
+            "2",
+            "--rounds",
+            "1",
+            "--points",
+            "1",
+            "--round-seconds",
+            "20",
+            "--autoplay",
+        ])
         .output()
         .unwrap();
     let out = String::from_utf8_lossy(&output.stdout);
