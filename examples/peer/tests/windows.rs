@@ -6,6 +6,7 @@
 mod common;
 
 use std::io::{self, Write};
+use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -132,6 +133,36 @@ fn windows_players_search_among_many_sockets() {
         let mut joiner = windows.peer(&lobby, "A", "join", &args(joiner_nat));
         played(&mut host, &mut joiner);
     }
+}
+
+/// The address of somebody who passes TCP on to a server. Nothing listens at its UDP port.
+fn without_udp(server: &str) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (address, server) = (listener.local_addr().unwrap().to_string(), server.to_owned());
+    std::thread::spawn(move || {
+        for client in listener.incoming().map_while(Result::ok) {
+            let Ok(server) = TcpStream::connect(&server) else { return };
+            for (from, to) in [(&client, &server), (&server, &client)] {
+                let (mut from, mut to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
+                std::thread::spawn(move || {
+                    let _ = io::copy(&mut from, &mut to);
+                    let _ = to.shutdown(std::net::Shutdown::Both);
+                });
+            }
+        }
+    });
+    address
+}
+
+#[test]
+fn windows_players_log_in_and_play_over_tcp_alone() {
+    let Some(windows) = Windows::here() else { return };
+    let mut lobby = windows.lobby("127.0.0.1:0", scratch("windows").join("key"));
+    lobby.address = without_udp(&lobby.address);
+    let mut host = windows.peer(&lobby, "B", "host", &["--relay", "only", "--expect-relay", "--for", "4"]);
+    host.event("room", 60.0);
+    let mut joiner = lobby.peer("A", "join", &["--relay", "only", "--expect-relay", "--for", "4"]);
+    played(&mut host, &mut joiner);
 }
 
 #[test]
