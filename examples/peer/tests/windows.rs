@@ -19,6 +19,11 @@ const FOLDER: &str = "WINDOWS_PROGRAMS";
 /// One at a time: Wine is slow, and the tests have deadlines.
 static TURN: Mutex<()> = Mutex::new(());
 
+/// Past the capture of the test's output: a skipped test must not look like a passed one.
+fn skipped(why: &str) {
+    let _ = writeln!(io::stderr(), "\nSKIPPED: {why}\n");
+}
+
 /// Programs of Windows.
 struct Windows {
     folder: PathBuf,
@@ -29,13 +34,9 @@ impl Windows {
     /// None, and said so: there is no Wine, or no program to run.
     fn here() -> Option<Self> {
         let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-        let skipped = |why: &str| {
-            // Past the capture of the test's output: a skipped test must not look like a passed one.
-            let _ = writeln!(io::stderr(), "\nSKIPPED: {why}\n");
-            None
-        };
         let Some(folder) = std::env::var_os(FOLDER).map(PathBuf::from) else {
-            return skipped(&format!("no Windows programs: {FOLDER} is not set"));
+            skipped(&format!("no Windows programs: {FOLDER} is not set"));
+            return None;
         };
         let this = Self { folder, _turn: turn };
         // The first start makes Wine's own files, and takes long.
@@ -43,7 +44,10 @@ impl Windows {
         match version {
             Ok(output) if output.status.success() => Some(this),
             Ok(output) => panic!("lobby_server.exe does not start: {output:?}"),
-            Err(error) => skipped(&format!("no Wine: {error}")),
+            Err(error) => {
+                skipped(&format!("no Wine: {error}"));
+                None
+            }
         }
     }
 
@@ -151,6 +155,10 @@ fn windows_players_log_in_and_play_over_tcp_alone() {
 #[test]
 fn arena_for_windows_plays_a_match_with_its_own_server() {
     let Some(windows) = Windows::here() else { return };
+    if !windows.folder.join("arena.exe").exists() {
+        skipped("arena.exe is not built");
+        return;
+    }
     let output = windows
         .program("arena")
         .args([
