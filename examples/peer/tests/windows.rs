@@ -141,6 +141,46 @@ fn windows_players_search_among_many_sockets() {
     }
 }
 
+/// Wine makes Ctrl-C of SIGINT.
+#[test]
+fn ctrl_c_ends_windows_programs_cleanly() {
+    let Some(windows) = Windows::here() else { return };
+    let mut lobby = windows.lobby("127.0.0.1:0", scratch("windows").join("key"));
+    let mut host = windows.peer(&lobby, "B", "host", &["--for", "60"]);
+    host.event("room", 30.0);
+    let mut joiner = lobby.peer("A", "join", &["--for", "60"]);
+    joiner.event("game_message", 30.0);
+    host.event("game_message", 30.0);
+    host.signal("-INT");
+    host.success(20.0);
+    let gone = joiner.event("disconnected", 5.0);
+    assert!(
+        gone["text"].as_str().unwrap().contains("left"),
+        "{gone}: it was told, and did not have to find out"
+    );
+    lobby.program.signal("-INT");
+    lobby.program.success(20.0);
+}
+
+/// The address of somebody who passes TCP on to a server. Nothing listens at its UDP port.
+fn without_udp(server: &str) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (address, server) = (listener.local_addr().unwrap().to_string(), server.to_owned());
+    std::thread::spawn(move || {
+        for client in listener.incoming().map_while(Result::ok) {
+            let Ok(server) = TcpStream::connect(&server) else { return };
+            for (from, to) in [(&client, &server), (&server, &client)] {
+                let (mut from, mut to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
+                std::thread::spawn(move || {
+                    let _ = io::copy(&mut from, &mut to);
+                    let _ = to.shutdown(std::net::Shutdown::Both);
+                });
+            }
+        }
+    });
+    address
+}
+
 #[test]
 fn windows_players_log_in_and_play_over_tcp_alone() {
     let Some(windows) = Windows::here() else { return };
