@@ -29,6 +29,7 @@ fn is_free(address: SocketAddr) -> bool {
 }
 
 #[test]
+#[cfg_attr(not(unix), ignore = "sends signals, which other systems than Unix do not have")]
 fn the_ready_line_says_where_the_server_is_and_sigterm_ends_it_cleanly() {
     let directory = tempfile::tempdir().unwrap();
     let flags = ["--bind", "127.0.0.1:0", "--http", "127.0.0.1:0"];
@@ -60,6 +61,7 @@ fn the_ready_line_says_where_the_server_is_and_sigterm_ends_it_cleanly() {
 }
 
 #[test]
+#[cfg_attr(not(unix), ignore = "sends signals, which other systems than Unix do not have")]
 fn sigint_ends_it_cleanly_too() {
     let directory = tempfile::tempdir().unwrap();
     let server = Running::start(directory.path(), &["--bind", "127.0.0.1:0", "--no-http"]);
@@ -100,6 +102,7 @@ fn a_second_server_on_the_same_port_says_what_to_do() {
 }
 
 #[test]
+#[cfg_attr(not(any(target_os = "linux", windows)), ignore = "other systems have one loopback address only")]
 fn two_addresses_are_four_sockets_and_check_calls_it_full() {
     let directory = tempfile::tempdir().unwrap();
     let flags = ["--bind", "127.0.0.1:0", "--second-address", "127.0.0.2", "--no-http"];
@@ -114,6 +117,7 @@ fn two_addresses_are_four_sockets_and_check_calls_it_full() {
 }
 
 #[test]
+#[cfg_attr(not(any(target_os = "linux", windows)), ignore = "other systems have one loopback address only")]
 fn on_all_addresses_the_answer_comes_from_the_one_that_was_asked() {
     let directory = tempfile::tempdir().unwrap();
     let server = Running::start(directory.path(), &["--bind", "0.0.0.0:0", "--no-http"]);
@@ -144,6 +148,7 @@ fn settings_come_from_file_and_environment_and_mistakes_are_one_clear_line() {
 }
 
 #[test]
+#[cfg_attr(not(unix), ignore = "sends signals, which other systems than Unix do not have")]
 fn junk_does_not_disturb_the_players_and_floods_no_log() {
     let directory = tempfile::tempdir().unwrap();
     let server = Running::start(directory.path(), &["--bind", "127.0.0.1:0", "--no-http"]);

@@ -58,6 +58,10 @@ pub struct TraversalConfig {
     /// counts once the lobby server's second address has reached it ([`PortMappingState`](crate::PortMappingState)).
     /// Nobody is asked where the lobby server is on this machine, where the public address is the machine's own, and
     /// with [`RelayPolicy::Only`](crate::RelayPolicy::Only).
+    ///
+    /// By default PCP, NAT-PMP, then UPnP; nothing on macOS and iOS, where asking the router brings up the system's
+    /// question whether the game may find devices in the local network. A game that has explained this to its player sets
+    /// [`MappingProtocol::ALL`](crate::MappingProtocol::ALL).
     pub port_mapping: Vec<MappingProtocol>,
     /// Where the player's identity comes from.
     pub identity: IdentitySource,
@@ -114,7 +118,7 @@ impl Default for TraversalConfig {
             token: Vec::new(),
             bind: None,
             ipv6: true,
-            port_mapping: vec![MappingProtocol::Pcp, MappingProtocol::NatPmp, MappingProtocol::Upnp],
+            port_mapping: default_port_mapping(cfg!(any(target_os = "macos", target_os = "ios"))),
             identity: IdentitySource::default(),
             known_servers: KnownServers::default(),
             kept_profiles: KeptProfiles::default(),
@@ -131,6 +135,11 @@ impl Default for TraversalConfig {
             socket_buffer: 1 << 20,
         }
     }
+}
+
+/// How the router is asked; `prompts`: the system asks the user first (Apple's technical note TN3179).
+fn default_port_mapping(prompts: bool) -> Vec<MappingProtocol> {
+    if prompts { Vec::new() } else { MappingProtocol::ALL.to_vec() }
 }
 
 impl TraversalConfig {

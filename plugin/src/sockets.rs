@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::ops::{Deref, DerefMut};
 use std::time::Instant;
 
+use traversal_core::address::is_site;
 use traversal_udp::{Buffer, Outgoing, Received};
 
 use crate::state::{Counters, count};
@@ -33,6 +34,8 @@ pub(crate) struct Socket {
     pub(crate) blocked: bool,
     /// Registered for that.
     pub(crate) watches_writable: bool,
+    /// It has been told that the system lets nothing out into the local network.
+    lan_refusal_told: bool,
 }
 
 impl Deref for Socket {
@@ -54,7 +57,8 @@ impl Socket {
     pub(crate) fn open(address: SocketAddr, buffer: Option<usize>) -> io::Result<Self> {
         let io = traversal_udp::Socket::open(address, buffer)?;
         let queue = VecDeque::new();
-        Ok(Self { io, queue, row: 0, blocked: false, watches_writable: false })
+        let (blocked, watches_writable, lan_refusal_told) = (false, false, false);
+        Ok(Self { io, queue, row: 0, blocked, watches_writable, lan_refusal_told })
     }
 
     /// Gives the socket away, without what waits to be sent.
@@ -92,6 +96,16 @@ impl Socket {
             count(&counters.batches_refused, u64::from(sent.batch_refused));
             if let Some(error) = sent.error {
                 bevy_log::trace!("sending to {to} failed: {error}");
+                if is_site(to.ip())
+                    && refuses_the_lan(error)
+                    && !std::mem::replace(&mut self.lan_refusal_told, true)
+                {
+                    bevy_log::info!(
+                        "the system lets nothing out to another machine of the local network ({error}): on macOS and iOS \
+                         the player must allow this game to use the local network; a game on the relay tries it again, and players meet \
+                         over other ways until then"
+                    );
+                }
             }
             self.queue.drain(..sent.sent + sent.lost);
             if sent.blocked {
@@ -145,6 +159,13 @@ impl Socket {
     }
 }
 
+/// What systems say of datagrams into the local network that the user has not allowed (macOS and iOS: EHOSTUNREACH, a
+/// firewall: EPERM), or that there is none.
+fn refuses_the_lan(error: io::ErrorKind) -> bool {
+    use io::ErrorKind::{HostUnreachable, NetworkUnreachable, PermissionDenied};
+    matches!(error, HostUnreachable | NetworkUnreachable | PermissionDenied)
+}
+
 /// Memory for receiving; it serves all sockets of a driver.
 pub(crate) fn buffer() -> Buffer {
     Buffer::new(BUFFERS)
@@ -176,5 +197,23 @@ mod tests {
             assert_eq!(got, sent);
         }
         assert!(counters.send_calls.into_inner() <= 52);
+    }
+
+    #[test]
+    fn a_local_network_that_the_system_keeps_closed_is_told_once_and_tried_again() {
+        use traversal_udp::faults::{self, Call};
+        let mut socket = Socket::open("127.0.0.1:0".parse().unwrap(), None).unwrap();
+        let counters = Counters::default();
+        // EHOSTUNREACH.
+        faults::fail_forever(socket.local(), Call::Send, if cfg!(windows) { 10065 } else { 113 });
+        let mut send = |to: &str| {
+            socket.push(to.parse().unwrap(), None, vec![1], &counters);
+            socket.flush(&mut Vec::new(), &counters);
+            (socket.lan_refusal_told, socket.has_queue())
+        };
+        assert_eq!(send("203.0.113.1:9"), (false, false), "no route to the internet is another matter");
+        assert_eq!(send("192.168.1.7:9"), (true, false));
+        assert_eq!(send("192.168.1.7:9"), (true, false));
+        assert_eq!(counters.send_errors.load(std::sync::atomic::Ordering::Relaxed), 3, "each was tried");
     }
 }

@@ -39,6 +39,9 @@ pub enum MappingProtocol {
 }
 
 impl MappingProtocol {
+    /// All, the preferred one first: the newest, whose answers say most.
+    pub const ALL: [Self; 3] = [Self::Pcp, Self::NatPmp, Self::Upnp];
+
     /// As in JSON.
     pub fn name(self) -> &'static str {
         match self {

@@ -48,7 +48,7 @@ struct Asked {
     listed: Option<Duration>,
 }
 
-/// Ends the program cleanly on SIGINT and SIGTERM; Bevy's own plugin would call that an error.
+/// Ends the program cleanly on SIGINT, SIGTERM and SIGHUP, and on Windows on Ctrl-C and Ctrl-Break; Bevy's own plugin would call that an error.
 #[derive(Debug)]
 pub struct StopPlugin;
 
@@ -58,10 +58,9 @@ struct Stop(Arc<AtomicBool>);
 impl Plugin for StopPlugin {
     fn build(&self, app: &mut App) {
         let stop = Arc::new(AtomicBool::new(false));
-        for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT] {
-            if let Err(error) = signal_hook::flag::register(signal, stop.clone()) {
-                warn!("signal {signal} will end the program at once: {error}");
-            }
+        let told = stop.clone();
+        if let Err(error) = ctrlc::set_handler(move || told.store(true, Ordering::Relaxed)) {
+            warn!("signals will end the program at once: {error}");
         }
         app.insert_resource(Stop(stop)).add_systems(
             First,

@@ -7,15 +7,15 @@ mod output;
 use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bevy_app::AppExit;
 use tracing_subscriber::EnvFilter;
 
 pub use crate::output::{Output, ms, rounded};
 
-/// Logs to stderr, as `RUST_LOG` says or else `log`. The flag is set by SIGINT and SIGTERM, for the program to end
-/// cleanly.
+/// Logs to stderr, as `RUST_LOG` says or else `log`. The flag is set by SIGINT, SIGTERM and SIGHUP, and on Windows by
+/// Ctrl-C and Ctrl-Break, for the program to end cleanly.
 ///
 /// # Errors
 /// The program's exit code, where signals cannot be listened for; `program` has said so on stderr.
@@ -27,11 +27,10 @@ pub fn start(program: &str, log: &str) -> Result<Arc<AtomicBool>, ExitCode> {
         .with_ansi(std::io::stderr().is_terminal())
         .init();
     let stop = Arc::new(AtomicBool::new(false));
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-        if let Err(error) = signal_hook::flag::register(signal, stop.clone()) {
-            eprintln!("{program}: cannot listen for signals: {error}");
-            return Err(ExitCode::FAILURE);
-        }
+    let told = stop.clone();
+    if let Err(error) = ctrlc::set_handler(move || told.store(true, Ordering::Relaxed)) {
+        eprintln!("{program}: cannot listen for signals: {error}");
+        return Err(ExitCode::FAILURE);
     }
     Ok(stop)
 }

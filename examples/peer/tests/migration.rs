@@ -27,6 +27,7 @@ fn the_host_is_killed_and_the_others_play_on() {
 }
 
 #[test]
+#[cfg_attr(not(unix), ignore = "sends signals, which other systems than Unix do not have")]
 fn without_it_the_room_ends_with_its_host() {
     let lobby = Lobby::start();
     let mut host = lobby.peer("A", "host", &["--players", "2", "--for", "60"]);

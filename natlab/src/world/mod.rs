@@ -173,7 +173,8 @@ impl<N: Node> World<N> {
 
     /// The time as a host's clock shows it.
     fn clock(&self, host: HostId) -> Instant {
-        self.instant() + self.hosts[host.0].clock_ahead
+        let host = &self.hosts[host.0];
+        self.instant() + host.clock_ahead - host.clock_behind
     }
 
     /// Does something with a host's node now, then lets it send.
@@ -248,7 +249,6 @@ impl<N: Node> World<N> {
     /// Drains a node's outputs and sets its alarm.
     fn settle(&mut self, id: HostId) {
         let now = self.clock(id);
-        let start = self.base + self.hosts[id.0].clock_ahead;
         while let Some(output) = self.hosts[id.0].node.poll_output() {
             match output {
                 NodeOutput::Transmit { socket, to, ttl, payload } => {
@@ -268,8 +268,8 @@ impl<N: Node> World<N> {
                 NodeOutput::Disconnect => self.disconnect(id),
             }
         }
-        let wanted =
-            self.hosts[id.0].node.poll_timeout().map(|at| at.saturating_duration_since(start).max(self.now));
+        let wait = self.hosts[id.0].node.poll_timeout().map(|at| at.saturating_duration_since(now));
+        let wanted = wait.map(|wait| self.hosts[id.0].timer(self.now, wait));
         let host = &mut self.hosts[id.0];
         if host.down || wanted == host.wake_at {
             return;

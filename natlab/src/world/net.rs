@@ -70,6 +70,12 @@ pub(super) struct Host<N> {
     pub(super) idle_turns: u32,
     /// How far this machine's clock is ahead.
     pub(super) clock_ahead: Duration,
+    /// How long it stood still.
+    pub(super) clock_behind: Duration,
+    /// Its timers come at multiples of this; zero: when they are wanted.
+    pub(super) timer_step: Duration,
+    /// Since when it sleeps.
+    pub(super) asleep_since: Option<Duration>,
     pub(super) stats: HostStats,
 }
 
@@ -98,8 +104,22 @@ impl<N> Host<N> {
             last_wake: Duration::ZERO,
             idle_turns: 0,
             clock_ahead: Duration::ZERO,
+            clock_behind: Duration::ZERO,
+            timer_step: Duration::ZERO,
+            asleep_since: None,
             stats: HostStats::default(),
         }
+    }
+
+    /// When a timer comes that is wanted so long after `now`.
+    pub(super) fn timer(&self, now: Duration, wait: Duration) -> Duration {
+        let wanted = now + wait;
+        if wait.is_zero() || self.timer_step.is_zero() {
+            return wanted;
+        }
+        let step = self.timer_step.as_nanos();
+        let ticks = u64::try_from(wanted.as_nanos().div_ceil(step) * step).unwrap_or(u64::MAX);
+        Duration::from_nanos(ticks)
     }
 
     pub(super) fn set_link(&mut self, link: Link) {

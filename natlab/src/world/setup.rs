@@ -109,6 +109,31 @@ impl<N: Node> World<N> {
         self.hosts[host.0].clock_ahead = ahead;
     }
 
+    /// Lets a host's timers come in steps of this, as those of Windows do (15.6 ms); zero: exactly.
+    pub fn set_timer_step(&mut self, host: HostId, step: Duration) {
+        self.hosts[host.0].timer_step = step;
+    }
+
+    /// Puts a host to sleep: nothing gets in or out, and its node does not run.
+    pub fn suspend(&mut self, host: HostId) {
+        self.hosts[host.0].asleep_since = Some(self.now);
+        self.hosts[host.0].down = true;
+    }
+
+    /// Wakes a host. `counted`: its clock went on meanwhile, as `Instant` does on Windows; else it stood still, as on Linux and
+    /// macOS.
+    pub fn resume(&mut self, host: HostId, counted: bool) {
+        let now = self.now;
+        let sleeper = &mut self.hosts[host.0];
+        if let Some(since) = sleeper.asleep_since.take()
+            && !counted
+        {
+            sleeper.clock_behind += now - since;
+        }
+        sleeper.wake_at = None;
+        self.set_down(host, false);
+    }
+
     /// A packet from nowhere appears in a segment: forged sources are welcome.
     pub fn inject(&mut self, segment: SegmentId, src: SocketAddr, dst: SocketAddr, payload: Vec<u8>) {
         let header = Header { src, dst, ttl: DEFAULT_TTL, proto: Proto::Udp };

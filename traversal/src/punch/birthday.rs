@@ -7,7 +7,8 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use super::engine::{Engine, PACE};
+use super::engine::Engine;
+use super::pace::{PACE, next_due};
 use super::tactic::Tactic;
 use super::{PunchContext, Slot};
 use crate::nat::PortAllocation;
@@ -96,9 +97,16 @@ impl Birthday {
     }
 
     fn step(&mut self, now: Instant) {
-        if self.sends() || self.due.is_none_or(|due| due > now) {
+        if self.sends() {
             return;
         }
+        while let Some(due) = self.due.filter(|due| *due <= now) {
+            self.next_try(now, due);
+        }
+    }
+
+    /// The next try, which was due at `due`.
+    fn next_try(&mut self, now: Instant, due: Instant) {
         if self.done >= self.tries {
             self.due = None;
             self.engine.set_exhausted();
@@ -115,7 +123,7 @@ impl Birthday {
         self.engine.test(now, 1, Slot::Main, to);
         // The last ones need a round trip before it is sure that nothing comes of them.
         let last = self.done == self.tries;
-        self.due = Some(now + if last { self.engine.overdue() * 2 } else { PACE });
+        self.due = Some(if last { now + self.engine.patience(2, 1) } else { next_due(due, now, PACE) });
     }
 }
 

@@ -16,9 +16,6 @@ use crate::wire::message::{Ahead, Facts, Method, ProbePurpose};
 /// next round, which does follow it, sends three more.
 pub(super) const REPEATS: [Duration; 2] = [Duration::from_millis(30), Duration::from_millis(80)];
 
-/// RFC 8445 section 14: new bindings no faster than one in 5 ms.
-pub(super) const PACE: Duration = Duration::from_millis(5);
-
 /// Ports of a range at the most that a player claims to have measured itself (E2); the server believes no wider one.
 /// Brackets of busy NATs hold less than ten; this is about what the other side's own caps would let it try.
 pub const WIDEST_CLAIM: u32 = 1_024;

@@ -8,7 +8,8 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use super::engine::{Engine, PACE};
+use super::engine::Engine;
+use super::pace::{PACE, next_due};
 use super::tactic::Tactic;
 use super::{Slot, step_of};
 use crate::ports::giant_step_port;
@@ -101,15 +102,18 @@ impl GiantStep {
     fn step(&mut self, now: Instant) {
         // The own newest port must be known to the server before it is left behind.
         let asked = self.probe.is_some_and(|p| p.tag != 0);
-        let Some(pass) = self.pass.as_mut().filter(|_| asked) else { return };
-        if pass.due > now {
-            return;
+        while asked && self.pass.is_some_and(|pass| pass.due <= now) {
+            self.next_step(now);
         }
+    }
+
+    fn next_step(&mut self, now: Instant) {
+        let Some(pass) = &mut self.pass else { return };
         let stride = if self.engine.context.role == Role::Sending { 1 } else { 2 };
         let port = giant_step_port(pass.newest.port(), step_of(&self.engine.context.peer), stride, pass.i);
         let to = SocketAddr::new(pass.newest.ip(), port);
         pass.i += 1;
-        pass.due = now + PACE;
+        pass.due = next_due(pass.due, now, PACE);
         if pass.i >= pass.steps {
             if pass.again {
                 self.pass = None;

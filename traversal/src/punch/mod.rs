@@ -18,6 +18,7 @@ mod model;
 mod multi_bubble;
 #[cfg(test)]
 mod order_tests;
+mod pace;
 mod prediction;
 mod search;
 mod tactic;
@@ -282,7 +283,7 @@ pub(crate) fn expected_time(method: Method, context: &PunchContext) -> Duration 
         // Each side brackets in turn, so four a try.
         Method::MultiBubble => round_trip * 12,
         // Two passes over some fifty ports a try, and the news of where they begin.
-        Method::GiantStep => (round_trip + engine::PACE * 100) * 2,
+        Method::GiantStep => (round_trip + pace::PACE * 100) * 2,
         Method::Birthday => birthday::Birthday::time(context) + round_trip * 2,
     }
 }

@@ -5,7 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
 use super::Slot;
-use super::engine::{Engine, PACE};
+use super::engine::Engine;
+use super::pace::{PACE, next_due};
 use crate::ports::{PortRange, StepRule, Widened, Widening, advance};
 
 /// Candidates of a range that are sent in one row; more are paced. Brackets of busy NATs hold less than ten.
@@ -72,9 +73,12 @@ impl ReplySearch {
 
     /// Input: [`due`](Self::due) may have come.
     pub(super) fn step(&mut self, now: Instant, engine: &mut Engine) {
-        if self.due > now || engine.wide_waits() {
-            return;
+        while self.left > 0 && self.due <= now && !engine.wide_waits() {
+            self.try_next(now, engine);
         }
+    }
+
+    fn try_next(&mut self, now: Instant, engine: &mut Engine) {
         if self.first_stage {
             self.first_stage = false;
             let Some((stage @ Widened::Range { .. }, _)) = self.ports.peek().copied() else { return };
@@ -101,7 +105,7 @@ impl ReplySearch {
         self.left -= 1;
         engine.wide_test(now, self.slot, SocketAddr::new(self.ip, port));
         // Half the rate: other methods and other players share it.
-        self.due = now + PACE * 2;
+        self.due = next_due(self.due, now, PACE * 2);
     }
 
     /// When the next candidate is due; none: no more.

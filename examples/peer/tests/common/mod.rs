@@ -119,7 +119,12 @@ impl Program {
 
     /// SIGTERM.
     pub(crate) fn terminate(&self) {
-        let status = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
+        self.signal("-TERM");
+    }
+
+    /// Sends it this signal.
+    pub(crate) fn signal(&self, signal: &str) {
+        let status = Command::new("kill").args([signal, &self.child.id().to_string()]).status().unwrap();
         assert!(status.success());
     }
 
@@ -203,8 +208,13 @@ impl Lobby {
 
     fn start_at(bind: &str, key_file: PathBuf, settings: &[(&str, &str)]) -> Self {
         let mut command = Self::command(bind, &key_file);
-        let mut program = Program::start("lobby_server", command.envs(settings.iter().copied()));
-        let ready = program.line("ready line", 10.0, |line| line.starts_with("lobby_server ready on "));
+        Self::of(Program::start("lobby_server", command.envs(settings.iter().copied())), key_file)
+    }
+
+    /// The one that this program is, or is about to be.
+    pub(crate) fn of(mut program: Program, key_file: PathBuf) -> Self {
+        // A program for another system starts slowly.
+        let ready = program.line("ready line", 30.0, |line| line.starts_with("lobby_server ready on "));
         let words: Vec<&str> = ready.split([' ', ',']).filter(|word| !word.is_empty()).collect();
         let address = words[3].to_owned();
         let key = words[1 + words.iter().position(|word| *word == "key").unwrap()].to_owned();
@@ -212,9 +222,13 @@ impl Lobby {
     }
 
     pub(crate) fn command(bind: &str, key_file: &Path) -> Command {
-        let mut command = Command::new(lobby_path());
-        command.args(["--bind", bind, "--second-port", "0", "--no-http", "--key-file"]).arg(key_file);
-        command
+        Self::command_of(Command::new(lobby_path()), bind, key_file)
+    }
+
+    /// The same with another program.
+    pub(crate) fn command_of(mut program: Command, bind: &str, key_file: &Path) -> Command {
+        program.args(["--bind", bind, "--second-port", "0", "--no-http", "--key-file"]).arg(key_file);
+        program
     }
 
     /// Kills it without a word.
@@ -229,19 +243,27 @@ impl Lobby {
 
     /// A player: `peer KIND --lobby .. --json ARGS`.
     pub(crate) fn peer(&self, name: &str, kind: &str, args: &[&str]) -> Program {
+        self.peer_of(Command::new(peer_path()), name, kind, args)
+    }
+
+    /// The same with another program.
+    pub(crate) fn peer_of(&self, program: Command, name: &str, kind: &str, args: &[&str]) -> Program {
         let mut all = vec!["--server-key", self.key.as_str(), "--name", name];
         if matches!(kind, "host" | "join") {
             all.extend(["--room", "r1"]);
         }
         all.extend(args);
-        peer(name, &self.address, kind, &all)
+        start_peer(program, name, &self.address, kind, &all)
     }
 }
 
 pub(crate) fn peer(name: &str, lobby: &str, kind: &str, args: &[&str]) -> Program {
-    let mut command = Command::new(peer_path());
-    command.args([kind, "--lobby", lobby, "--json"]).args(args);
-    Program::start(name, &mut command)
+    start_peer(Command::new(peer_path()), name, lobby, kind, args)
+}
+
+fn start_peer(mut program: Command, name: &str, lobby: &str, kind: &str, args: &[&str]) -> Program {
+    program.args([kind, "--lobby", lobby, "--json"]).args(args);
+    Program::start(name, &mut program)
 }
 
 /// The summary about one player says that all went well.
