@@ -33,6 +33,8 @@ pub(crate) struct Socket {
     pub(crate) blocked: bool,
     /// Registered for that.
     pub(crate) watches_writable: bool,
+    /// What the system refused as too long: to whom, and the length. For the agent.
+    pub(crate) too_long: Vec<(SocketAddr, usize)>,
 }
 
 impl Deref for Socket {
@@ -54,7 +56,7 @@ impl Socket {
     pub(crate) fn open(address: SocketAddr, buffer: Option<usize>) -> io::Result<Self> {
         let io = traversal_udp::Socket::open(address, buffer)?;
         let queue = VecDeque::new();
-        Ok(Self { io, queue, row: 0, blocked: false, watches_writable: false })
+        Ok(Self { io, queue, row: 0, blocked: false, watches_writable: false, too_long: Vec::new() })
     }
 
     /// Gives the socket away, without what waits to be sent.
@@ -90,7 +92,10 @@ impl Socket {
             count(&counters.datagrams_sent, sent.sent as u64);
             count(&counters.send_errors, sent.lost as u64);
             count(&counters.batches_refused, u64::from(sent.batch_refused));
-            if let Some(error) = sent.error {
+            if let Some(length) = sent.too_long {
+                count(&counters.too_long, 1);
+                self.too_long.push((to, length));
+            } else if let Some(error) = sent.error {
                 bevy_log::trace!("sending to {to} failed: {error}");
             }
             self.queue.drain(..sent.sent + sent.lost);
