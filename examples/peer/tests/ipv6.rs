@@ -145,8 +145,7 @@ impl Drop for Net {
 struct Meeting {
     tag: &'static str,
     v4: bool,
-    /// Longest packet between the router and the one who joins: told by ICMPv6 on its way there, lost without a word on its
-    /// way back.
+    /// Longest packet from the router to the one who joins; the router tells the sender of a longer one by ICMPv6.
     mtu: u16,
     /// What both programs are told.
     args: &'static [&'static str],
