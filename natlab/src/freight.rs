@@ -11,7 +11,7 @@ use crate::player::Game;
 
 /// A datagram of the game's: what every connected path has to carry.
 const DATAGRAM: usize = 1200;
-/// A slice of the reliable message: the longest that renet makes of one (renet 2: 1,277 to 1,322 bytes).
+/// A slice of the reliable message: longer than renet's, which have 1,200 bytes and its headers.
 const SLICE: usize = 1322;
 /// The reliable message.
 const MESSAGE: usize = 60_000;
