@@ -6,8 +6,9 @@ use traversal_core::id::MatchId;
 use traversal_core::text;
 use traversal_core::wire::message::{MAX_REASON, Method};
 use traversal_core::wire::pair::{
-    CHANNELS, MAX_PAYLOAD, OVERHEAD, Opened, PairChannel, PairKeys, PairMessage, match_of,
+    CHANNELS, MAX_PARTS, MAX_PAYLOAD, OVERHEAD, Opened, PairChannel, PairKeys, PairMessage, match_of,
 };
+use traversal_core::wire::sizes::LEAST_DATAGRAM;
 use traversal_core::wire::{Dropped, MAX_DATAGRAM};
 
 use crate::mutation::damage;
@@ -19,6 +20,8 @@ const MATCH: MatchId = MatchId(77);
 #[derive(Clone, Debug, PartialEq)]
 enum Said {
     Data(u8, Vec<u8>),
+    /// Which part of how many of a game datagram on this channel.
+    Part(u8, (u8, u8), Vec<u8>),
     Message(PairMessage),
 }
 
@@ -101,7 +104,13 @@ fn seal(u: &mut Unstructured<'_>, side: &mut PairChannel, by: usize, sent: &mut 
         // Around the limit or short; what is in it matters little.
         let length =
             if u.ratio(1, 8)? { MAX_PAYLOAD - 2 + u.int_in_range(0..=4)? } else { u.int_in_range(0..=40)? };
-        let payload = vec![u8::arbitrary(u)?; length];
+        let byte = u8::arbitrary(u)?;
+        let payload = vec![byte; length];
+        if length > 40 && byte % 2 == 1 {
+            // By a way that takes between the least and the most.
+            let most = LEAST_DATAGRAM + usize::from(byte) * (MAX_DATAGRAM - LEAST_DATAGRAM) / 256;
+            return seal_parts(side, by, sent, (channel, &payload), most);
+        }
         let fits = channel < CHANNELS && length <= MAX_PAYLOAD;
         let Some(datagram) = side.seal_data_on(channel, &payload) else {
             assert!(!fits, "what fits is sealed");
@@ -118,6 +127,33 @@ fn seal(u: &mut Unstructured<'_>, side: &mut PairChannel, by: usize, sent: &mut 
     assert!(datagram.len() <= MAX_DATAGRAM);
     assert_eq!(match_of(&datagram), Some(MATCH));
     sent.push(Sent { by, datagram, said, taken: false });
+    Ok(())
+}
+
+fn seal_parts(
+    side: &mut PairChannel,
+    by: usize,
+    sent: &mut Vec<Sent>,
+    (channel, payload): (u8, &[u8]),
+    most: usize,
+) -> Result<()> {
+    let fits = channel < CHANNELS && payload.len() <= MAX_PAYLOAD;
+    let parts = side.seal_data_within(channel, payload, most).unwrap_or_default();
+    assert_eq!(parts.is_empty(), !fits);
+    let count = parts.len();
+    assert!(count <= usize::from(MAX_PARTS) && parts.iter().all(|part| part.len() <= most));
+    let mut rest = payload;
+    for (datagram, index) in parts.into_iter().zip(0..) {
+        let said = if count == 1 {
+            Said::Data(channel, payload.to_vec())
+        } else {
+            let even = payload.len().div_ceil(count).min(rest.len());
+            let (content, after) = rest.split_at(even);
+            rest = after;
+            Said::Part(channel, (index, count as u8), content.to_vec())
+        };
+        sent.push(Sent { by, datagram, said, taken: false });
+    }
     Ok(())
 }
 
@@ -146,6 +182,10 @@ fn deliver(sides: &mut [PairChannel; 2], sent: &mut Sent) {
     match (opened, &sent.said) {
         (Ok(Opened::Data(channel, payload)), Said::Data(said_on, said)) => {
             assert_eq!((channel, payload), (*said_on, said.as_slice()));
+        }
+        (Ok(Opened::Part(part)), Said::Part(channel, numbers, said)) => {
+            assert_eq!((part.channel, (part.index, part.count)), (*channel, *numbers));
+            assert_eq!(part.content, said.as_slice());
         }
         // A reason is cut to what may be shown.
         (

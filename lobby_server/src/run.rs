@@ -61,6 +61,8 @@ pub struct Status {
     pub outcomes: Outcomes,
     /// Datagrams that the system, or the other end of a TCP connection, did not take.
     pub send_errors: u64,
+    /// Those of them that were longer than this machine's way there takes.
+    pub too_long: u64,
     /// TCP connections of players whose networks block UDP.
     pub tcp_connections: usize,
     /// Log lines that the output did not take, or not in time.
@@ -212,6 +214,7 @@ impl LobbyServer {
             addresses,
             log_losses: self.log_losses,
             send_errors: 0,
+            too_long: 0,
         })
     }
 
@@ -243,6 +246,7 @@ pub struct BoundServer {
     addresses: Addresses,
     log_losses: Losses,
     send_errors: u64,
+    too_long: u64,
 }
 
 impl std::fmt::Debug for BoundServer {
@@ -325,6 +329,7 @@ impl BoundServer {
                     gauges: self.server.gauges(),
                     outcomes: self.server.outcomes().clone(),
                     send_errors: self.send_errors,
+                    too_long: self.too_long,
                     tcp_connections: self.streams.len(),
                     log_dropped: self.log_losses.dropped(),
                     log_limited: self.log_losses.limited(),
@@ -346,7 +351,11 @@ impl BoundServer {
             let sent = match self.sockets.get_mut(usize::from(transmit.socket.0)) {
                 Some(socket) => {
                     let sent = socket.send(transmit.to, transmit.source, &transmit.payload);
-                    if let Some(error) = sent.error {
+                    if let Some(length) = sent.too_long {
+                        // Players find by themselves what passes, and send no more of these.
+                        self.too_long += 1;
+                        tracing::debug!(to = %transmit.to, length, "longer than the way there takes");
+                    } else if let Some(error) = sent.error {
                         tracing::trace!(?error, "sending failed");
                     }
                     sent.sent > 0

@@ -11,6 +11,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use traversal_core::wire::message::Method;
 use traversal_core::{AgentConfig, Detect, RelayPolicy};
 
+use crate::link::Mtu;
 use crate::matrix::{self, MatrixSettings};
 use crate::nat::{NatSpec, PRESETS};
 use crate::oracle::Relation;
@@ -172,6 +173,14 @@ pub struct MatrixArgs {
     /// Foreign allocations per second at the named NATs [default: drawn per seed, 0 to 1,000]
     #[arg(long, value_name = "PER_SECOND", value_parser = positive)]
     cross: Option<f64>,
+    /// Longest packet on both players' lines, in bytes; with `:silent` behind it, no router tells who sends a longer one
+    /// [default: drawn per seed, 1,280 to 1,500]
+    #[arg(long, value_name = "MTU")]
+    mtu: Option<Mtu>,
+    /// Have the players carry datagrams of 1,200 bytes and a reliable message of 60 kB, and tell the seeds in which they did
+    /// not arrive
+    #[arg(long)]
+    freight: bool,
     /// Whether the relay may be used
     #[arg(long, value_enum, default_value = "allow")]
     relay: Relay,
@@ -293,6 +302,8 @@ pub fn run_matrix(args: MatrixArgs) -> Result<(), CliError> {
             config,
             relation: args.shared.into(),
             one_address: args.one_address,
+            mtu: args.mtu,
+            freight: args.freight,
             join: args.known.map(Into::into),
         },
         threads: args.threads,

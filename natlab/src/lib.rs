@@ -2,7 +2,8 @@
 //! shipping lobby server in virtual time, and real programs behind emulated NATs.
 //!
 //! - [`nat`], [`link`] and [`world`]: the simulated internet, written apart from what the product believes about NATs;
-//! - [`player`] and [`lobby`]: the shipping agent and server in it; [`scenario`]: one join of two players;
+//! - [`player`] and [`lobby`]: the shipping agent and server in it; [`freight`]: a game of long datagrams on top;
+//!   [`scenario`]: one join of two players;
 //! - [`matrix`] and [`stats`]: many of them; [`soak`]: random ones in which things go wrong; [`demo`]: one, told step by step;
 //! - [`oracle`] and [`bound`]: what should be possible, and how often;
 //! - `siege` (Linux): real players on a real lobby server under attack, on this machine's loopback;
@@ -11,6 +12,7 @@
 pub mod bound;
 pub mod cli;
 pub mod demo;
+pub mod freight;
 pub mod link;
 pub mod lobby;
 pub mod matrix;

@@ -1,4 +1,4 @@
-//! Links: delay, jitter, loss (single or in bursts), reordering, duplication, each way for itself.
+//! Links: delay, jitter, loss (single or in bursts), reordering, duplication, longest packet, each way for itself.
 
 use std::time::Duration;
 
@@ -24,6 +24,42 @@ pub struct Way {
     pub reorder_delay: Duration,
     /// Share of packets that come twice, 0 to 1.
     pub duplicate: f64,
+    /// What it does with long packets. It counts for UDP alone: systems make their TCP segments short enough.
+    pub mtu: Mtu,
+}
+
+/// The longest packet that passes, and whether the sender of a longer one is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Mtu {
+    /// Longest IP packet, in bytes with its headers.
+    pub bytes: u16,
+    /// The sender of a longer one is told by ICMP ("fragmentation needed" in RFC 792, "packet too big" in RFC 4443).
+    /// Otherwise the way is a black hole (RFC 2923) for what is longer.
+    pub icmp: bool,
+}
+
+impl Default for Mtu {
+    /// Ethernet (RFC 894), and routers that tell.
+    fn default() -> Self {
+        Self { bytes: 1500, icmp: true }
+    }
+}
+
+/// Why a text names no MTU.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{0:?} is no MTU: write the longest packet in bytes, 576 to 1500, and `:silent` behind it where no router says so"
+)]
+pub struct MtuError(String);
+
+impl std::str::FromStr for Mtu {
+    type Err = MtuError;
+
+    fn from_str(text: &str) -> Result<Self, MtuError> {
+        let (bytes, icmp) = text.strip_suffix(":silent").map_or((text, true), |bytes| (bytes, false));
+        let bytes = bytes.parse::<u16>().ok().filter(|bytes| (576..=1500).contains(bytes));
+        Ok(Self { bytes: bytes.ok_or_else(|| MtuError(text.into()))?, icmp })
+    }
 }
 
 /// Losses that come together, as Gilbert (1960) and Elliott (1963) modelled them: the way is good, where it loses nothing,
@@ -46,7 +82,16 @@ impl Default for Way {
             reorder: 0.0,
             reorder_delay: Duration::from_millis(20),
             duplicate: 0.0,
+            mtu: Mtu::default(),
         }
+    }
+}
+
+impl Way {
+    /// Whether a packet of this protocol passes that goes to such an address and has so many bytes behind its headers.
+    pub fn passes(&self, proto: Proto, v6: bool, payload: usize) -> bool {
+        let headers = if v6 { 40 + 8 } else { 20 + 8 };
+        proto == Proto::Tcp || headers + payload <= usize::from(self.mtu.bytes)
     }
 }
 
@@ -187,6 +232,19 @@ mod tests {
             let at = Duration::from_millis(n as u64 + 30);
             assert_eq!(*arrival, Arrivals { first: Some(at), second: None });
         }
+    }
+
+    #[test]
+    fn an_mtu_is_read_and_counts_the_headers() {
+        assert_eq!("1280".parse(), Ok(Mtu { bytes: 1280, icmp: true }));
+        assert_eq!("1280:silent".parse(), Ok(Mtu { bytes: 1280, icmp: false }));
+        for wrong in ["", "silent", "12x", "500", "9000", "1280:loud", "1280:silent:silent"] {
+            assert!(wrong.parse::<Mtu>().is_err(), "{wrong}");
+        }
+        let way = Way { mtu: "1280".parse().unwrap(), ..Way::default() };
+        assert!(way.passes(Proto::Udp, false, 1252) && !way.passes(Proto::Udp, false, 1253));
+        assert!(way.passes(Proto::Udp, true, 1232) && !way.passes(Proto::Udp, true, 1233));
+        assert!(way.passes(Proto::Tcp, false, 9000));
     }
 
     #[test]

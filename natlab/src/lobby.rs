@@ -200,6 +200,12 @@ impl Node for Program {
         }
     }
 
+    fn handle_too_long(&mut self, now: Instant, socket: u32, to: SocketAddr, length: usize) {
+        if let Self::Player(node) = self {
+            node.handle_too_long(now, socket, to, length);
+        }
+    }
+
     fn handle_stream(&mut self, now: Instant, open: bool) {
         if let Self::Player(node) = self {
             node.handle_stream(now, open);

@@ -292,6 +292,11 @@ impl Node for Player {
         self.agent.handle_stream(now, if open { StreamState::Open } else { StreamState::Closed });
     }
 
+    fn handle_too_long(&mut self, now: Instant, socket: u32, to: SocketAddr, length: usize) {
+        self.now = now;
+        self.agent.handle_too_long(now, SocketId(socket), to, length);
+    }
+
     fn handle_timeout(&mut self, now: Instant) {
         self.now = now;
         if self.next_beat.is_some_and(|at| at <= now) {

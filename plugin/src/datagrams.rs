@@ -22,7 +22,7 @@ const BESIDE: u8 = 1;
 const FIRST_SOCKET: u8 = 2;
 /// How many [`DatagramSocket`]s there may be.
 pub const SOCKET_CHANNELS: u8 = CHANNELS - FIRST_SOCKET;
-/// Longest datagram, in bytes: with everything in front of it, it still fits an Ethernet frame.
+/// Longest datagram, in bytes. What is longer than the path takes in one piece (`path.size` in [`Peers`]) is split and joined.
 pub const MAX_DATAGRAM: usize = MAX_PAYLOAD;
 /// Datagrams of the game for one player in one frame: at 30 frames a second and 1,200 bytes, 9 MB a second.
 const PER_PLAYER: usize = 256;
@@ -47,10 +47,12 @@ pub enum DatagramError {
     #[error("there is no connection to player {0}")]
     NotConnected(PlayerId),
     /// More than fits: split it.
-    #[error("a datagram of {length} bytes is too long; {MAX_DATAGRAM} fit")]
+    #[error("a datagram of {length} bytes is too long; {most} bytes can be sent")]
     TooLong {
         /// Its length.
         length: usize,
+        /// The longest that can be sent.
+        most: usize,
     },
     /// Too many wait already; the newest is dropped and counted.
     #[error("too many datagrams wait to be sent; send less, or every frame")]
@@ -62,7 +64,8 @@ pub enum DatagramError {
 
 fn check_length(payload: &[u8]) -> Result<(), DatagramError> {
     let length = payload.len();
-    if length > MAX_DATAGRAM { Err(DatagramError::TooLong { length }) } else { Ok(()) }
+    let most = MAX_DATAGRAM;
+    if length > most { Err(DatagramError::TooLong { length, most }) } else { Ok(()) }
 }
 
 /// Resource: game datagrams of this frame, to and from every connected player: beside renet, or with
@@ -296,8 +299,8 @@ mod tests {
         let mut datagrams = datagrams();
         let b = PlayerId([2; 16]);
         assert_eq!(datagrams.send(b, vec![1]), Err(DatagramError::NotConnected(b)));
-        let long = vec![0; MAX_DATAGRAM + 1];
-        assert_eq!(datagrams.send(A, long), Err(DatagramError::TooLong { length: MAX_DATAGRAM + 1 }));
+        let (length, most) = (MAX_DATAGRAM + 1, MAX_DATAGRAM);
+        assert_eq!(datagrams.send(A, vec![0; length]), Err(DatagramError::TooLong { length, most }));
         for _ in 0..PER_PLAYER {
             assert_eq!(datagrams.send(A, vec![0; MAX_DATAGRAM]), Ok(()));
         }

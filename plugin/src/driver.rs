@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use mio::{Poll, Token, Waker};
-use traversal_core::address::{Scope, scope};
 use traversal_core::id::PlayerId;
 use traversal_core::{Command, Event, LobbyState, SocketId};
 
@@ -17,6 +16,7 @@ use crate::config::TraversalConfig;
 use crate::error::{SocketError, TraversalError};
 use crate::handoff::PunchedSocket;
 use crate::identity;
+use crate::interfaces;
 use crate::kept_profiles::{self, Keeper};
 use crate::known_servers::{self, Known};
 use crate::port_mapping::{PortMapper, Settings};
@@ -289,8 +289,9 @@ fn watch_interfaces(
     let mut last = None;
     loop {
         match local_ip_address::list_afinet_netifas() {
-            Ok(interfaces) => {
-                let now = usable(interfaces.into_iter().map(|(_, ip)| ip), v6);
+            Ok(all) => {
+                let up = all.into_iter().filter(|(name, _)| !interfaces::is_down(name));
+                let now = interfaces::usable(up, &interfaces::of_default_routes(), v6);
                 // A full channel means that the driver is behind: the next look tells it.
                 if last.as_ref() != Some(&now) && addresses.try_send(now.clone()).is_ok() {
                     last = Some(now);
@@ -303,20 +304,6 @@ fn watch_interfaces(
             return;
         }
     }
-}
-
-/// Addresses that another player may reach: not loopback, and not link-local, which needs a scope that the
-/// other side cannot know.
-fn usable(ips: impl Iterator<Item = IpAddr>, v6: bool) -> Vec<IpAddr> {
-    let mut usable: Vec<IpAddr> = ips
-        .map(|ip| ip.to_canonical())
-        .filter(|ip| v6 || ip.is_ipv4())
-        .filter(|ip| !matches!(scope(*ip), Scope::Loopback | Scope::LinkLocal | Scope::Unspecified))
-        .collect();
-    usable.sort_unstable();
-    usable.dedup();
-    usable.truncate(traversal_core::wire::message::MAX_LOCAL_ADDRESSES);
-    usable
 }
 
 /// The token of a socket.
@@ -340,13 +327,5 @@ mod tests {
         let got: Vec<u8> = std::iter::from_fn(|| batches.pop()).flatten().map(|d| d.payload[0]).collect();
         assert_eq!(got, [1, 2, 3]);
         assert_eq!(dropped.into_inner(), 2);
-    }
-
-    #[test]
-    fn loopback_and_link_local_addresses_are_not_given_out() {
-        let ips = ["127.0.0.1", "::1", "fe80::1", "169.254.1.1", "192.168.1.2", "2001:db8::1"];
-        let ips = || ips.iter().map(|ip| ip.parse().unwrap());
-        assert_eq!(usable(ips(), false), ["192.168.1.2".parse::<IpAddr>().unwrap()]);
-        assert_eq!(usable(ips(), true).len(), 2);
     }
 }

@@ -73,7 +73,7 @@
 // Which room holds what. The app's side: `messages` (asked and told), `state` (resources), `conditions`, `systems`
 // (once a frame, between app and driver), `link` (the app's end of the driver), `renet`, `datagrams`, `ggrs` and
 // `handoff` (what a connection is used for). The thread's side: `driver` (starts and ends it), `turn` (its loop),
-// `sockets`, `stream`, `resolve`, `port_mapping`, `identity`, `kept_profiles`.
+// `sockets`, `stream`, `resolve`, `interfaces`, `port_mapping`, `identity`, `kept_profiles`.
 mod conditions;
 mod config;
 mod datagrams;
@@ -84,6 +84,7 @@ mod error;
 mod ggrs;
 mod handoff;
 mod identity;
+mod interfaces;
 mod kept_profiles;
 mod known_servers;
 mod link;
@@ -121,7 +122,7 @@ pub use messages::{
     JoinRequested, JoinRoom, KickPeer, LeaveRoom, ListRooms, LobbyChanged, LobbyFailed, MembersChanged,
     NatChanged, PathChanged, PeerConnected, PeerDisconnected, PeerPlanned, PeerRelayed, PortMappingChanged,
     QueueChanged, QuickMatch, RefusePeer, RequestFailed, RoomChanged, RoomJoined, RoomLeft, RoomsListed,
-    SetRoomMetadata, TraversalFailed, WrongPasswords,
+    SetRoomMetadata, SizeChanged, TraversalFailed, WrongPasswords,
 };
 pub use resolve::{Resolve, SystemResolver};
 pub use state::{CurrentRoom, LobbyLink, Members, NatStatus, Peer, Peers, QuickMatchQueue, TraversalStats};

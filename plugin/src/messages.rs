@@ -328,6 +328,17 @@ pub struct PathChanged {
     pub path: PathInfo,
 }
 
+/// Outcome: another length of datagrams goes in one piece to a player. The game need not do anything: longer ones are split
+/// and joined, and lost whole if a part is lost: where 10 % of the packets are lost, so are 19 % of the datagrams in two
+/// parts. A game that minds keeps to `size`, which is in [`Peers`](crate::Peers), too (`path.size`).
+#[derive(Message, Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SizeChanged {
+    /// The player at the other end.
+    pub player: PlayerId,
+    /// The longest datagram of the game's that goes in one piece, in bytes; 498 to [`MAX_DATAGRAM`](crate::MAX_DATAGRAM).
+    pub size: usize,
+}
+
 /// Outcome: the connection to a player is gone. One per [`PeerConnected`].
 #[derive(Message, Clone, Debug, PartialEq)]
 pub struct PeerDisconnected {
@@ -381,6 +392,7 @@ pub(crate) fn add(app: &mut bevy_app::App) {
         .add_message::<PeerConnected>()
         .add_message::<PeerRelayed>()
         .add_message::<PathChanged>()
+        .add_message::<SizeChanged>()
         .add_message::<PeerDisconnected>()
         .add_message::<TraversalFailed>();
 }

@@ -36,6 +36,8 @@ pub(crate) struct Socket {
     pub(crate) watches_writable: bool,
     /// It has been told that the system lets nothing out into the local network.
     lan_refusal_told: bool,
+    /// What the system refused as too long: to whom, and the length. For the agent.
+    pub(crate) too_long: Vec<(SocketAddr, usize)>,
 }
 
 impl Deref for Socket {
@@ -57,8 +59,8 @@ impl Socket {
     pub(crate) fn open(address: SocketAddr, buffer: Option<usize>) -> io::Result<Self> {
         let io = traversal_udp::Socket::open(address, buffer)?;
         let queue = VecDeque::new();
-        let (blocked, watches_writable, lan_refusal_told) = (false, false, false);
-        Ok(Self { io, queue, row: 0, blocked, watches_writable, lan_refusal_told })
+        let (blocked, watches_writable, too_long) = (false, false, Vec::new());
+        Ok(Self { io, queue, row: 0, blocked, watches_writable, lan_refusal_told: false, too_long })
     }
 
     /// Gives the socket away, without what waits to be sent.
@@ -94,7 +96,10 @@ impl Socket {
             count(&counters.datagrams_sent, sent.sent as u64);
             count(&counters.send_errors, sent.lost as u64);
             count(&counters.batches_refused, u64::from(sent.batch_refused));
-            if let Some(error) = sent.error {
+            if let Some(length) = sent.too_long {
+                count(&counters.too_long, 1);
+                self.too_long.push((to, length));
+            } else if let Some(error) = sent.error {
                 bevy_log::trace!("sending to {to} failed: {error}");
                 if is_site(to.ip())
                     && refuses_the_lan(error)

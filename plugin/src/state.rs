@@ -164,6 +164,8 @@ counters! {
     stale_dropped,
     /// Datagrams that the system refused to send.
     send_errors,
+    /// Those of them that were too long for the system's way there, each batch counted once: shorter ones are sent since.
+    too_long,
     /// Batches that the system refused whole; their datagrams left one by one.
     batches_refused,
     /// Receive calls that failed.

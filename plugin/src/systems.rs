@@ -48,6 +48,7 @@ pub(crate) struct Outcomes<'w> {
     peer_connected: MessageWriter<'w, m::PeerConnected>,
     peer_relayed: MessageWriter<'w, m::PeerRelayed>,
     path_changed: MessageWriter<'w, m::PathChanged>,
+    size_changed: MessageWriter<'w, m::SizeChanged>,
     peer_disconnected: MessageWriter<'w, m::PeerDisconnected>,
     traversal_failed: MessageWriter<'w, m::TraversalFailed>,
 }
@@ -183,6 +184,12 @@ impl World<'_> {
                     peer.path = path.clone();
                 }
                 self.out.path_changed.write(m::PathChanged { player, path });
+            }
+            Event::SizeChanged { player, size } => {
+                if let Some(peer) = self.peers.0.get_mut(&player) {
+                    peer.path.size = size;
+                }
+                self.out.size_changed.write(m::SizeChanged { player, size });
             }
             Event::PeerDisconnected { peer, reason } => {
                 if let Some(old) = self.peers.0.remove(&peer.id) {

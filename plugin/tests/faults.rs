@@ -92,3 +92,32 @@ fn errors_of_earlier_sends_hide_nothing() {
         plays(&mut host, &mut guest, 3_000, "a message behind the errors");
     }
 }
+
+/// An interface that takes 1,280 bytes, as VPNs have: nobody need be told, and everything arrives.
+#[test]
+fn what_the_system_refuses_as_too_long_is_sent_shorter_and_the_size_is_shown() {
+    let lobby = lobby();
+    let ((mut host, address), (mut guest, _)) = pair(&lobby);
+    // 20 bytes of IPv4, 8 of UDP.
+    faults::narrow(address, 1280 - 28);
+    let to = host.resource::<Peers>().iter().next().unwrap().info.id;
+    let long = |host: &mut Game| {
+        host.app.world_mut().resource_mut::<Datagrams>().send(to, vec![7; MAX_DATAGRAM]).unwrap();
+    };
+    let size = |game: &Game| game.resource::<Peers>().iter().next().unwrap().path.size;
+    long(&mut host);
+    until([&mut host, &mut guest], "the size is known", 10.0, |[host, guest]| {
+        // 34 bytes of the seal, and what the search leaves open.
+        (1280 - 28 - 34 - 8..=1280 - 28 - 34).contains(&size(host)) && size(guest) == MAX_DATAGRAM
+    });
+    let refused = host.resource::<TraversalStats>().too_long();
+    assert!((1..100).contains(&refused), "{refused} refused");
+    plays(&mut host, &mut guest, 60_000, "a message of many datagrams");
+    long(&mut host);
+    until([&mut host, &mut guest], "a long datagram", 5.0, |[_, guest]| {
+        let mut datagrams = guest.app.world_mut().resource_mut::<Datagrams>();
+        datagrams.drain().any(|datagram| datagram.payload == [7; MAX_DATAGRAM])
+    });
+    assert_eq!(host.resource::<TraversalStats>().too_long(), refused, "it is not tried again");
+    assert_eq!(host.all::<SizeChanged>().last().unwrap().size, size(&host));
+}

@@ -263,7 +263,7 @@ impl Agent {
     }
 
     /// Sends a game datagram on channel 0 over the best path to `player`; false if there is none, or it is longer than
-    /// [`MAX_PAYLOAD`](crate::wire::pair::MAX_PAYLOAD).
+    /// [`MAX_PAYLOAD`](crate::wire::pair::MAX_PAYLOAD). In parts if it is longer than [`PathInfo::size`].
     pub fn send(&mut self, now: Instant, player: PlayerId, payload: &[u8]) -> bool {
         self.send_on(now, player, 0, payload)
     }
@@ -275,6 +275,15 @@ impl Agent {
             return false;
         };
         peer.send(&mut cx!(self, now), channel, payload)
+    }
+
+    /// Input: the system refused to send a datagram of `length` bytes from `socket` to this address because it is too long
+    /// (`EMSGSIZE`). Shorter ones are sent there from now on.
+    pub fn handle_too_long(&mut self, now: Instant, socket: SocketId, to: SocketAddr, length: usize) {
+        tracing::debug!(%to, length, "the system refuses datagrams of this length");
+        for peer in self.peers.values_mut() {
+            peer.refused(&mut cx!(self, now), socket, to, length);
+        }
     }
 
     /// Output: what to send, open or close next.

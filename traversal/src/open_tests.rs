@@ -20,6 +20,8 @@ pub(crate) struct OpenTest {
     pub(crate) remote: SocketAddr,
     pub(crate) method: Method,
     pub(crate) sent: Instant,
+    /// Its length, if it is to show that such pass.
+    pub(crate) probe: Option<usize>,
 }
 
 /// The tests of one match.
@@ -75,7 +77,7 @@ mod tests {
 
     fn test(port: u16, sent: Instant) -> OpenTest {
         let remote = SocketAddr::from(([192, 0, 2, 1], port));
-        OpenTest { socket: SocketId::MAIN, remote, method: Method::Cone, sent }
+        OpenTest { socket: SocketId::MAIN, remote, method: Method::Cone, sent, probe: None }
     }
 
     #[test]

@@ -1,11 +1,14 @@
 //! The ways to one player: test messages and confirmations (M30), the choice among them, and what keeps the chosen
 //! one alive.
 //!
-//! Here are their tests; `candidates` has the list of them, `choice` picks among them, `address` tells what kind of way an address is.
+//! Here are their tests; `candidates` has the list of them, `choice` picks among them, `size` finds out how long datagrams
+//! may be, `address` tells what kind of way an address is.
 
 mod address;
 mod candidates;
 mod choice;
+mod size;
+mod sizing;
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -18,6 +21,7 @@ use crate::timer::earliest;
 use crate::wire::message::Method;
 pub(crate) use address::kind_of;
 pub(crate) use candidates::Candidate;
+use size::{Carries, SizeSearch};
 
 /// When test messages go to an address that has not confirmed, after the first: "repeat openers 3x at 20-50 ms", then
 /// ever slower, so that a lost one costs little and a dead address costs little. This is a pace, whatever the round trip:
@@ -67,6 +71,8 @@ pub(crate) struct PathNews {
 pub(crate) struct Paths {
     candidates: Vec<Candidate>,
     selected: Option<usize>,
+    /// A better one that was too narrow: the game moves there once it has shown that it carries full datagrams.
+    prospect: Option<usize>,
     /// Better ways are looked for until then.
     settle: Option<Instant>,
     next_ping: Option<Instant>,
@@ -103,6 +109,8 @@ pub(crate) struct TestOrder {
     pub(crate) remote: SocketAddr,
     pub(crate) method: Method,
     pub(crate) tag: u32,
+    /// How long the datagram is to be, a relay's header included; none: short.
+    pub(crate) probe: Option<usize>,
 }
 
 impl Paths {
@@ -112,6 +120,7 @@ impl Paths {
             expected,
             candidates: Vec::new(),
             selected: None,
+            prospect: None,
             settle: None,
             next_ping: None,
             hurried: 0,
@@ -210,7 +219,7 @@ impl Paths {
         remote: SocketAddr,
         method: Method,
     ) -> u32 {
-        self.open_tests.open(OpenTest { socket, remote, method, sent: now })
+        self.open_tests.open(OpenTest { socket, remote, method, sent: now, probe: None })
     }
 
     /// A confirmation arrived on this way. True when a way is proven by it for the first time.
@@ -243,6 +252,7 @@ impl Paths {
         let Some(index) = index else { return false };
         let candidate = &mut self.candidates[index];
         candidate.pulse.answer(now, test.sent);
+        candidate.size.answered(now, test.sent, test.probe);
         self.proven(index)
     }
 
@@ -298,8 +308,9 @@ impl Paths {
             self.candidates[index].pulse.ping(now);
             let Candidate { socket, remote, method, .. } = self.candidates[index];
             let tag = self.open_test(now, socket, remote, method);
-            orders.push(TestOrder { socket, remote, method, tag });
+            orders.push(TestOrder { socket, remote, method, tag, probe: None });
         }
+        self.test_sizes(now, orders);
         news
     }
 
@@ -313,7 +324,7 @@ impl Paths {
         let used = self.selected.is_some();
         let upgrade = self.upgrade.map(|(at, _)| at).filter(|_| used);
         let ping = self.next_ping.filter(|_| used);
-        earliest(earliest(tests, ping), earliest(doubt, upgrade))
+        earliest(earliest(earliest(tests, ping), earliest(doubt, upgrade)), self.next_size())
     }
 
     /// Sockets on which the other side was heard: not to be closed.
@@ -336,6 +347,7 @@ impl Paths {
         let selected = self.selected().map(|path| (path.socket, path.remote));
         self.candidates.retain(|candidate| sockets.contains(&candidate.socket) || main(candidate.socket));
         self.selected = selected.and_then(|(socket, remote)| self.find(socket, remote));
+        self.prospect = None;
     }
 }
 

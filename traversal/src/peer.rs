@@ -24,7 +24,7 @@ use crate::timer::{due, earliest};
 use crate::wire::Dropped;
 use crate::wire::life::{CHALLENGE, PROOF};
 use crate::wire::message::{Method, PlayerInfo, PunchPlan};
-use crate::wire::pair::{Opened, PairChannel, PairKeys, PairMessage};
+use crate::wire::pair::{Joiner, Opened, PairChannel, PairKeys, PairMessage};
 
 use punching::{head_start, hold_back, is_tested, round_trips};
 
@@ -68,6 +68,10 @@ pub(crate) struct Peer {
     tidy_at: Option<Instant>,
     /// The game knows why it plays over the relay.
     told_relayed: bool,
+    /// What the game knows of the longest datagram that goes in one piece.
+    told_size: Option<usize>,
+    /// Game datagrams of which some parts are here.
+    joiner: Joiner,
     /// One of the two was logged in over TCP when the match was planned, whatever is known of its network since.
     over_tcp: bool,
     cause: Option<FailureReason>,
@@ -181,6 +185,8 @@ impl Peer {
             hold_until,
             tidy_at: None,
             told_relayed: false,
+            told_size: None,
+            joiner: Joiner::default(),
             over_tcp: plan.own_nat.udp_blocked || plan.peer_nat.udp_blocked,
             cause: None,
             life_word: None,
@@ -273,9 +279,13 @@ impl Peer {
         let admitted = socket == RELAY || (!private && self.attempt.admits(hands.budget, from));
         match opened {
             Opened::Message(PairMessage::Test { .. } | PairMessage::Confirm { .. }) if !admitted => Ok(None),
-            Opened::Data(channel, payload) => {
+            Opened::Data(..) | Opened::Part(_) => {
                 // Data waits for nobody: the sender had both directions proven.
-                let payload = payload.to_vec();
+                let whole = match opened {
+                    Opened::Data(channel, payload) => Some((channel, payload.to_vec())),
+                    Opened::Part(part) if self.is_live() => self.joiner.take(cx.now, &part),
+                    _ => None,
+                };
                 if !self.is_live() {
                     return Ok(None);
                 }
@@ -287,7 +297,9 @@ impl Peer {
                     }
                 }
                 let news = self.choose(cx);
-                cx.emit(Event::Datagram { player: self.info.id, channel, payload });
+                if let Some((channel, payload)) = whole {
+                    cx.emit(Event::Datagram { player: self.info.id, channel, payload });
+                }
                 Ok(news)
             }
             Opened::Message(PairMessage::Test { tag, .. }) if self.is_live() => {
@@ -298,6 +310,7 @@ impl Peer {
             }
             Opened::Message(PairMessage::Confirm { tag, test, .. }) if self.is_live() => {
                 self.paths.confirmed(cx.now, tag, (socket, from), self.lan);
+                self.tell_size(cx);
                 self.paths.heard(cx.now, socket, from, way, method_here);
                 if let Some(tag) = test {
                     let answer = PairMessage::Confirm { tag, observed: from, test: None };
@@ -344,6 +357,7 @@ impl Peer {
             return None;
         }
         let path = self.path_info(cx.now)?;
+        self.told_size = Some(path.size);
         let relayed = path.kind == PathKind::Relay;
         if !relayed {
             self.told_relayed = false;
@@ -381,6 +395,7 @@ impl Peer {
             socket: if relay { SocketId::MAIN } else { path.socket },
             method: (!relay).then_some(path.method),
             rtt: path.pulse.rtt(),
+            size: Self::in_one_piece(path.kind, path.size.present()),
             since_request: now.saturating_duration_since(self.requested),
             packets_sent: self.packets_sent,
             targets: self.attempt.spending().targets().max(1),
@@ -445,9 +460,9 @@ impl Peer {
             {
                 continue;
             }
-            let test = PairMessage::Test { tag: order.tag, method: order.method };
-            self.send_message(cx, order.socket, order.remote, &test);
+            self.send_test(cx, order);
         }
+        self.tell_size(cx);
         if due(self.hold_until, cx.now) {
             self.hold_until = None;
         }

@@ -98,7 +98,7 @@ impl Pulse {
     }
 
     /// So many pings at the usual loss, or as many more as are as improbable at the measured one.
-    fn in_a_row(&self, usual: f32) -> usize {
+    pub(crate) fn in_a_row(&self, usual: f32) -> usize {
         let loss = self.loss.clamp(USUAL_LOSS, MOST_LOSS);
         (usual * USUAL_LOSS.ln() / loss.ln()).round() as usize
     }

@@ -44,6 +44,20 @@ pub fn fail_forever(local: SocketAddr, call: Call, code: i32) {
     plans().entry((local, call)).or_default().forever = Some(code);
 }
 
+static NARROW: Mutex<BTreeMap<SocketAddr, usize>> = Mutex::new(BTreeMap::new());
+
+/// Lets the system refuse to send anything at `local` that is longer than this, as it does where an interface takes no more.
+pub fn narrow(local: SocketAddr, longest: usize) {
+    NARROW.lock().unwrap_or_else(PoisonError::into_inner).insert(local, longest);
+}
+
+/// The error that a call at `local` has to end with which sends datagrams of this length.
+pub(crate) fn check_length(local: SocketAddr, length: usize) -> io::Result<()> {
+    let narrow = NARROW.lock().unwrap_or_else(PoisonError::into_inner);
+    let refused = narrow.get(&local).is_some_and(|longest| length > *longest);
+    if refused { Err(io::Error::from_raw_os_error(crate::socket::TOO_LONG)) } else { Ok(()) }
+}
+
 /// Ends what [`fail_forever`] and [`fail`] began. How many calls failed.
 pub fn heal(local: SocketAddr, call: Call) -> u64 {
     plans().remove(&(local, call)).map_or(0, |plan| plan.taken)

@@ -22,4 +22,4 @@ mod socket;
 
 pub use buffer::{Buffer, Datagram};
 pub use health::Health;
-pub use socket::{Outgoing, Received, Sent, Socket, in_use};
+pub use socket::{Outgoing, Received, Sent, Socket, in_use, is_too_long};

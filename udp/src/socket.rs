@@ -49,6 +49,8 @@ pub struct Sent {
     pub blocked: bool,
     /// The system refused a batch that it takes one by one: this socket makes none any more.
     pub batch_refused: bool,
+    /// Length of the shortest datagram that is longer than the system's way there takes ([`is_too_long`]); none: none was.
+    pub too_long: Option<usize>,
 }
 
 /// What a receive call brought.
@@ -73,6 +75,18 @@ pub fn in_use(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::AddrInUse
         || cfg!(windows) && error.kind() == io::ErrorKind::PermissionDenied
 }
+
+/// Whether a datagram was refused because it is longer than the interface takes, or than what the system knows of the way
+/// (`EMSGSIZE`): sockets here forbid that it is fragmented.
+pub fn is_too_long(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(TOO_LONG)
+}
+
+#[cfg(unix)]
+pub(crate) const TOO_LONG: i32 = rustix::io::Errno::MSGSIZE.raw_os_error();
+/// WSAEMSGSIZE.
+#[cfg(not(unix))]
+pub(crate) const TOO_LONG: i32 = 10040;
 
 /// A UDP socket that is bound, non-blocking, and watched by a [`mio::Poll`] (it is an event [`Source`]).
 #[derive(Debug)]
@@ -234,7 +248,7 @@ impl Socket {
         let segment = outgoing.segment.filter(|segment| *segment > 0 && *segment < outgoing.payload.len());
         let Some(segment) = segment else {
             let mut sent = Sent::default();
-            sent.note(self.send_one(outgoing, outgoing.payload));
+            sent.note(self.send_one(outgoing, outgoing.payload), outgoing.payload.len());
             return sent;
         };
         let count = outgoing.payload.len().div_ceil(segment);
@@ -251,13 +265,14 @@ impl Socket {
         }
         let mut sent = Sent::default();
         for part in outgoing.payload.chunks(segment) {
-            sent.note(self.send_one(outgoing, part));
+            sent.note(self.send_one(outgoing, part), part.len());
             if sent.blocked {
                 break;
             }
         }
-        // Where a datagram alone is refused too, the fault lies elsewhere: no route, a firewall, too long.
-        if sent.sent > 0 {
+        // Where a datagram alone is refused too, the fault lies elsewhere: no route, a firewall, too long. The last one may be
+        // short enough.
+        if sent.sent > 0 && sent.too_long.is_none() {
             (self.batches, sent.batch_refused) = (false, true);
         }
         sent
@@ -265,14 +280,16 @@ impl Socket {
 
     fn send_batch(&self, outgoing: &Outgoing<'_>, segment: usize) -> io::Result<()> {
         #[cfg(any(test, feature = "faults"))]
-        crate::faults::check(self.local, crate::faults::Call::SendBatch)?;
+        crate::faults::check(self.local, crate::faults::Call::SendBatch)
+            .and_then(|()| crate::faults::check_length(self.local, segment))?;
         self.transmit(outgoing, outgoing.payload, Some(segment))
     }
 
     fn send_one(&self, outgoing: &Outgoing<'_>, payload: &[u8]) -> io::Result<()> {
         loop {
             #[cfg(any(test, feature = "faults"))]
-            crate::faults::check(self.local, crate::faults::Call::Send)?;
+            crate::faults::check(self.local, crate::faults::Call::Send)
+                .and_then(|()| crate::faults::check_length(self.local, payload.len()))?;
             let result = match outgoing.ttl {
                 None => self.transmit(outgoing, payload, None),
                 Some(ttl) => {
@@ -323,12 +340,15 @@ impl Socket {
 }
 
 impl Sent {
-    fn note(&mut self, result: io::Result<()>) {
+    fn note(&mut self, result: io::Result<()>, length: usize) {
         match result {
             Ok(()) => self.sent += 1,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.blocked = true,
             Err(error) => {
                 self.lost += 1;
+                if is_too_long(&error) {
+                    self.too_long = Some(self.too_long.map_or(length, |shortest| shortest.min(length)));
+                }
                 self.error = Some(error.kind());
             }
         }

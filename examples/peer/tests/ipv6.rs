@@ -141,13 +141,27 @@ impl Drop for Net {
     }
 }
 
-fn play(tag: &str, v4: bool) {
+/// How two players meet.
+struct Meeting {
+    tag: &'static str,
+    v4: bool,
+    /// Longest packet from the router to the one who joins; the router tells the sender of a longer one by ICMPv6.
+    mtu: u16,
+    /// What both programs are told.
+    args: &'static [&'static str],
+    path: &'static str,
+}
+
+const PLAIN: Meeting = Meeting { tag: "", v4: false, mtu: 1500, args: &[], path: "direct-v6" };
+
+fn play(Meeting { tag, v4, mtu, args: told, path }: Meeting) {
     static ONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
     let _one = ONE.lock().unwrap();
     if let Err(reason) = Net::possible() {
         return eprintln!("SKIPPED: no namespaces, iproute2 or nftables: {reason}");
     }
     let net = Net::new(tag, v4).unwrap();
+    net.ip("router", &format!("link set to-right mtu {mtu}")).unwrap();
     let mut server = net.inside("server", lobby_path().to_str().unwrap());
     server.args(["--bind", "[2001:db8:1::2]:3478", "--no-http", "--key-file"]);
     server.arg(scratch("lobby").join("key"));
@@ -161,6 +175,7 @@ fn play(tag: &str, v4: bool) {
         let mut command = net.inside(of, env!("CARGO_BIN_EXE_peer"));
         command
             .args([kind, "--lobby", lobby, "--json", "--room", "r1", "--name", of, "--for", "3"])
+            .args(told)
             .args(args);
         Program::start(of, &mut command)
     };
@@ -172,7 +187,7 @@ fn play(tag: &str, v4: bool) {
     for (program, with) in [(&guest, "left"), (&host, "right")] {
         assert_played(program, with);
         let summary = program.events("summary").remove(0);
-        assert_eq!(summary["path"], "direct-v6", "{}", program.log());
+        assert_eq!(summary["path"], path, "{}", program.log());
         let public = program.events("logged_in").remove(0)["public"].to_string();
         assert_eq!(public.contains('['), !v4, "the session's family: {public}");
     }
@@ -180,10 +195,21 @@ fn play(tag: &str, v4: bool) {
 
 #[test]
 fn players_with_ipv6_alone_meet_through_their_firewalls() {
-    play("only", false);
+    play(Meeting { tag: "only", ..PLAIN });
 }
 
 #[test]
 fn players_who_cannot_meet_in_ipv4_meet_in_ipv6_though_they_logged_in_over_ipv4() {
-    play("both", true);
+    play(Meeting { tag: "both", v4: true, ..PLAIN });
+}
+
+#[test]
+fn long_messages_pass_the_least_mtu_of_ipv6() {
+    play(Meeting { tag: "1280", mtu: 1280, args: &["--size", "4000"], ..PLAIN });
+}
+
+#[test]
+fn long_messages_pass_the_relay_over_ipv6_at_1300() {
+    let args = &["--size", "4000", "--relay", "only"];
+    play(Meeting { tag: "1300", mtu: 1300, args, path: "relay", ..PLAIN });
 }

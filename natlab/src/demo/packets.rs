@@ -196,6 +196,7 @@ impl Packets {
                 (who, format!("x   {src} -> {dst} dropped by {}: {} ({name})", self.nat(*nat), reason.name()))
             }
             Fate::Lost => ("", format!("x   {src} -> {dst} lost on the way ({name})")),
+            Fate::TooLong => ("", format!("x   {src} -> {dst} is too long for a link ({name})")),
             Fate::Expired => ("", format!("x   {src} -> {dst} died of its TTL, as meant ({name})")),
             _ => return None,
         };

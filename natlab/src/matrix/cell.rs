@@ -46,6 +46,8 @@ pub(super) struct Outcome {
     sockets: u32,
     method: &'static str,
     cause: Option<String>,
+    /// The freight arrived on both sides; none: there was none, or nothing was played.
+    carried: Option<bool>,
 }
 
 pub(super) fn ms(time: Duration) -> f64 {
@@ -89,6 +91,7 @@ impl Outcome {
             sockets: 0,
             method: "none",
             cause: None,
+            carried: None,
         }
     }
 
@@ -106,6 +109,14 @@ impl Outcome {
             cause: report.cause,
             ..Self::blank(settings)
         }
+    }
+
+    pub(super) fn is_played(&self) -> bool {
+        self.played
+    }
+
+    pub(super) fn carrying(self, carried: Option<bool>) -> Self {
+        Self { carried, ..self }
     }
 
     pub(super) fn panicked(seed: u64, settings: &PairSettings) -> Self {
@@ -203,6 +214,10 @@ pub struct Cell {
     pub buckets: Vec<Bucket>,
     /// Those in which both heard the other's game.
     pub played: usize,
+    /// With `--freight`, those in which it arrived on both sides.
+    pub carried: usize,
+    /// The seeds of those in which it did not, though both heard the other's game.
+    pub not_carried: Vec<u64>,
     /// Those in which each side said how it ended.
     pub settled: usize,
     /// Request to first direct packet.
@@ -263,6 +278,10 @@ pub(super) fn cell<'a>(
         cell.direct += usize::from(outcome.direct);
         cell.played += usize::from(outcome.played);
         cell.settled += usize::from(outcome.settled);
+        cell.carried += usize::from(outcome.carried == Some(true));
+        if outcome.carried == Some(false) && cell.not_carried.len() < LISTED_FAILURES {
+            cell.not_carried.push(outcome.seed);
+        }
         cell.most_packets = cell.most_packets.max(outcome.packets);
         cell.most_sockets = cell.most_sockets.max(outcome.sockets);
         cell.outlooks.entry(outcome.outlook).or_default().add(outcome);

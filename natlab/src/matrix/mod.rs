@@ -7,10 +7,12 @@ mod table;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use serde::Serialize;
 use traversal_core::Detect;
 
+use crate::freight::{Freight, Ledger};
 use crate::nat::NatSpec;
 use crate::oracle::Relation;
 use crate::scenario::{Draw, JoinMoment, PairWorld, Worlds};
@@ -36,6 +38,11 @@ pub const ALWAYS: [&str; 11] = [
     "linux",
     "udpblocked",
 ];
+
+/// How long the freight may take once both have heard each other: 60 kB over the slowest way, with its losses.
+const DELIVERY: Duration = Duration::from_secs(30);
+/// Datagrams of 1,200 bytes that have to arrive.
+const DATAGRAMS: u32 = 30;
 
 /// What to run.
 #[derive(Clone, Debug)]
@@ -69,6 +76,10 @@ pub struct SettingsShown {
     pub cross: Option<f64>,
     /// `allow`, `only` or `never`.
     pub relay: &'static str,
+    /// Longest packet on the players' lines; none: drawn.
+    pub mtu: Option<u16>,
+    /// They carried freight.
+    pub freight: bool,
     /// The forced method.
     pub method: Option<&'static str>,
     /// Deadline of an attempt.
@@ -138,13 +149,27 @@ pub fn run(settings: &MatrixSettings, progress: impl Fn(usize) + Sync) -> Matrix
     Matrix { cells, settings: shown(settings) }
 }
 
+/// Has both players carry freight.
+fn load(world: &mut PairWorld) -> [Ledger; 2] {
+    [world.left, world.right].map(|host| {
+        let (game, ledger) = Freight::new();
+        world.act(host, |player, _| player.play(Box::new(game)));
+        ledger
+    })
+}
+
 fn run_one(draw: &Draw, seed: u64, left: &NatSpec, right: &NatSpec) -> Outcome {
     // A panic in one seed is a finding about that seed, not the end of the matrix.
     let settings = draw.settings(seed, left, right);
     catch_unwind(AssertUnwindSafe(|| {
         let mut world = PairWorld::new(settings.clone());
+        let ledgers = draw.freight.then(|| load(&mut world));
         let report = world.join();
-        Outcome::of(report, world.settings())
+        let outcome = Outcome::of(report, world.settings());
+        let carried = ledgers.filter(|_| outcome.is_played()).map(|ledgers| {
+            world.wait(DELIVERY, |_| ledgers.iter().all(|ledger| ledger.is_delivered(DATAGRAMS)))
+        });
+        outcome.carrying(carried)
     }))
     .unwrap_or_else(|_| Outcome::panicked(seed, &settings))
 }
@@ -162,6 +187,8 @@ fn shown(settings: &MatrixSettings) -> SettingsShown {
             traversal_core::RelayPolicy::Only => "only",
             traversal_core::RelayPolicy::Never => "never",
         },
+        mtu: settings.draw.mtu.map(|mtu| mtu.bytes),
+        freight: settings.draw.freight,
         method: config.method.map(|method| method.name()),
         deadline_s: config.connect_deadline.as_secs_f64(),
         one_address: settings.draw.one_address,

@@ -49,6 +49,15 @@ pub fn table(matrix: &Matrix) -> String {
          whichever way · median packets and sockets · method"
     );
     totals(&mut text, matrix);
+    if matrix.settings.freight {
+        let sum = |of: fn(&Cell) -> usize| matrix.cells.iter().map(of).sum::<usize>();
+        let (carried, played) = (sum(|cell| cell.carried), sum(|cell| cell.played));
+        let _ = writeln!(text, "freight: carried in {carried} of {played} runs that played");
+        for cell in matrix.cells.iter().filter(|cell| !cell.not_carried.is_empty()) {
+            let seeds = &cell.not_carried[..cell.not_carried.len().min(SEEDS_TOLD)];
+            let _ = writeln!(text, "{} - {}: not carried in seeds {seeds:?}", cell.left, cell.right);
+        }
+    }
     for cell in matrix.cells.iter().filter(|cell| !cell.failed_seeds.is_empty()) {
         for (outlook, class) in cell.outlooks.iter().filter(|(_, class)| class.direct < class.runs) {
             failures(&mut text, cell, outlook, class);

@@ -27,7 +27,8 @@ Examples:
 
 NATs: those of `natlab list`, and the kernel's own: kernel, kernel:random, kernel:fully-random, each also with :accept
 (the WAN side accepts unsolicited packets), :upnp, :pcp (miniupnpd forwards ports by UPnP; by NAT-PMP and PCP) and
-:timeout=SECONDS. a+b puts NAT a behind NAT b.")]
+:timeout=SECONDS. a+b puts NAT a behind NAT b; +mtu=1280 makes 1,280 bytes the longest UDP packet on the line,
++mtu=1280:silent without ICMP that tells, +mtu=1280:own on the player's own interface.")]
 pub struct RunArgs {
     /// NAT of the player who hosts; repeat it, or say `all` (the six named types) or `every` (eleven kinds of
     /// networks), for several runs.

@@ -24,8 +24,13 @@ pub(crate) struct Device {
 impl Device {
     /// Makes a device `name` inside, up, without an address.
     pub(crate) fn new(namespace: &Namespace, name: &str) -> Result<Self, NetnsError> {
+        Self::with_mtu(namespace, name, MTU)
+    }
+
+    /// The same; packets that the machine sends are no longer than this.
+    pub(crate) fn with_mtu(namespace: &Namespace, name: &str, mtu: u16) -> Result<Self, NetnsError> {
         let tun = namespace.enter(|| {
-            let tun = DeviceBuilder::new().name(name).mtu(MTU).build_sync().map_err(NetnsError::Tun)?;
+            let tun = DeviceBuilder::new().name(name).mtu(mtu).build_sync().map_err(NetnsError::Tun)?;
             tun.set_nonblocking(true).map_err(NetnsError::Tun)?;
             Ok(tun)
         })?;

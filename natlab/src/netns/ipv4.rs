@@ -31,6 +31,8 @@ const ECHO_REPLY: u8 = 0;
 const UNREACHABLE: u8 = 3;
 const ECHO_REQUEST: u8 = 8;
 const TIME_EXCEEDED: u8 = 11;
+/// A code of [`UNREACHABLE`].
+const FRAGMENTATION_NEEDED: u8 = 4;
 
 /// A view of one whole packet.
 #[derive(Debug)]
@@ -228,6 +230,15 @@ impl<'a> Ipv4<'a> {
 
 /// "Time exceeded in transit" about `packet`, from the router `from` (RFC 792).
 pub(crate) fn time_exceeded(packet: &[u8], from: Ipv4Addr) -> Option<Vec<u8>> {
+    error(packet, from, [TIME_EXCEEDED, 0], 0)
+}
+
+/// "Fragmentation needed and DF set" about `packet`: the next link takes `mtu` bytes (RFC 1191 section 4).
+pub(crate) fn fragmentation_needed(packet: &[u8], from: Ipv4Addr, mtu: u16) -> Option<Vec<u8>> {
+    error(packet, from, [UNREACHABLE, FRAGMENTATION_NEEDED], mtu)
+}
+
+fn error(packet: &[u8], from: Ipv4Addr, kind: [u8; 2], word: u16) -> Option<Vec<u8>> {
     let header = usize::from(packet.first()? & 15) * 4;
     let quoted = packet.get(..header + 8)?;
     let total = u16::try_from(28 + quoted.len()).ok()?;
@@ -238,7 +249,8 @@ pub(crate) fn time_exceeded(packet: &[u8], from: Ipv4Addr) -> Option<Vec<u8>> {
     error[9] = ICMP;
     error[12..16].copy_from_slice(&from.octets());
     error[16..20].copy_from_slice(quoted.get(12..16)?);
-    error[20] = TIME_EXCEEDED;
+    error[20..22].copy_from_slice(&kind);
+    put(&mut error, 26, word);
     error.extend_from_slice(quoted);
     let sum = checksum(&error[..20]);
     put(&mut error, 10, sum);
@@ -397,5 +409,9 @@ mod tests {
         assert_eq!(view.quoted().map(|quoted| quoted.1), Some(endpoint("192.168.1.2:40001")));
         assert_eq!((checksum(&error[..20]), checksum(&error[20..]), checksum(&error[28..48])), (0, 0, 0));
         assert_eq!(address(&error, 16), Ipv4Addr::new(192, 168, 1, 2));
+        let mut error =
+            fragmentation_needed(&original, Ipv4Addr::new(198, 18, 0, 1), 1280).expect("an error");
+        assert_eq!((error[20], error[21], word(&error, 26), checksum(&error[20..])), (3, 4, 1280, 0));
+        assert_eq!(Ipv4::parse(&mut error).expect("a packet").kind(), Some(Kind::Error));
     }
 }

@@ -3,9 +3,11 @@
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
+use crate::link::Mtu;
+
 use super::capture::Capture;
 use super::counts::Counts;
-use super::device::{Device, address_line};
+use super::device::{Device, MTU, address_line};
 use super::error::NetnsError;
 use super::junk::{ATTACKER, Attacker};
 use super::kernel_nat::{KernelRouter, LanSide};
@@ -77,6 +79,7 @@ impl Lab {
                 host_address: ATTACKER,
                 boxes: Vec::new(),
                 public: vec![ATTACKER],
+                mtu: Mtu::default(),
                 captures: captures(pcap, "attacker", "attacker-line")?,
                 counts: Counts::default(),
             });
@@ -149,6 +152,7 @@ fn lobby_site(namespace: &Namespace, pcap: Option<&Path>) -> Result<Site, NetnsE
         host_address: LOBBY[0],
         boxes: Vec::new(),
         public: LOBBY.to_vec(),
+        mtu: Mtu::default(),
         captures: captures(pcap, "lobby", "lobby-line")?,
         counts: Counts::default(),
     })
@@ -163,7 +167,8 @@ fn player_site(
     pcap: Option<&Path>,
 ) -> Result<(Site, Vec<Namespace>, Services), NetnsError> {
     let Addresses { host, external, public } = side.addresses(number);
-    let device = Device::new(namespace, "eth0")?;
+    let own = side.narrow.filter(|narrow| narrow.own).map_or(MTU, |narrow| narrow.mtu.bytes);
+    let device = Device::with_mtu(namespace, "eth0", own)?;
     if host.is_private() {
         let gateway = gateway(host);
         namespace
@@ -198,7 +203,9 @@ fn player_site(
         }
     }
     let captures = captures(pcap, &format!("{name}-lan"), &format!("{name}-wan"))?;
-    let site = Site { host: device, host_address: host, boxes, public, captures, counts: Counts::default() };
+    let mtu = side.narrow.filter(|narrow| !narrow.own).map(|narrow| narrow.mtu).unwrap_or_default();
+    let site =
+        Site { host: device, host_address: host, boxes, public, mtu, captures, counts: Counts::default() };
     Ok((site, routers, served))
 }
 

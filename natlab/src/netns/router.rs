@@ -11,11 +11,13 @@ use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::time::TimeSpec;
 use traversal_core::wire::Kind as Frame;
 
+use crate::link::Mtu;
+
 use super::capture::Capture;
 use super::counts::Counts;
 use super::device::Device;
 use super::error::NetnsError;
-use super::ipv4::{Ipv4, Kind, Protocol, Unreadable, time_exceeded};
+use super::ipv4::{Ipv4, Kind, Protocol, Unreadable, fragmentation_needed, time_exceeded};
 use super::junk::Attacker;
 use super::lab::gateway;
 use super::line::{Line, LineSettings};
@@ -69,6 +71,9 @@ pub(crate) struct Site {
     pub(crate) host_address: Ipv4Addr,
     pub(crate) boxes: Vec<Middlebox>,
     pub(crate) public: Vec<Ipv4Addr>,
+    /// The longest UDP packet that its access line takes, either way: routers make TCP's segments short enough, as they do
+    /// on lines that are so (by changing the MSS option).
+    pub(crate) mtu: Mtu,
     /// The machine's own cable, and the access line outside of its NATs.
     pub(crate) captures: Option<(Capture, Capture)>,
     pub(crate) counts: Counts,
@@ -318,11 +323,18 @@ impl Router {
                 return;
             }
         }
+        let too_long = |site: &Site| is_udp && length > usize::from(site.mtu.bytes);
+        if too_long(&self.sites[from]) {
+            return self.refuse(from, from, bytes);
+        }
         let relayed = is_udp && packet.payload().first() == Some(&(Frame::Relay as u8));
         let Some(site) = self.sites.iter().position(|site| site.public.contains(&to)) else {
             self.sites[from].counts.unroutable += 1;
             return;
         };
+        if too_long(&self.sites[site]) {
+            return self.refuse(from, site, bytes);
+        }
         if relayed && (from == LOBBY_SITE || site == LOBBY_SITE) {
             self.sites[from].counts.relayed += 1;
         }
@@ -339,6 +351,15 @@ impl Router {
         }
         if !self.line.send(self.now, site, bytes) {
             self.sites[from].counts.lost += 1;
+        }
+    }
+
+    /// The line at `site` does not take this packet of `from`'s: its router says so, or does not.
+    fn refuse(&mut self, from: usize, site: usize, bytes: &[u8]) {
+        let mtu = self.sites[site].mtu;
+        self.sites[from].counts.dropped("too-long");
+        if let Some(error) = fragmentation_needed(bytes, ROUTER, mtu.bytes).filter(|_| mtu.icmp) {
+            self.line.send(self.now, from, &error);
         }
     }
 

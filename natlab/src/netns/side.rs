@@ -3,6 +3,7 @@
 use std::net::Ipv4Addr;
 use std::str::FromStr;
 
+use crate::link::{Mtu, MtuError};
 use crate::nat::{NatConfig, NatSpec};
 
 use super::error::NetnsError;
@@ -44,6 +45,26 @@ pub struct Side {
     pub name: String,
     /// The boxes.
     pub stages: Vec<Stage>,
+    /// What its line, or its machine, does with long packets.
+    pub narrow: Option<Narrow>,
+}
+
+/// A side that takes less than Ethernet does: `mtu=1280`, `mtu=1280:silent`, `mtu=1280:own`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Narrow {
+    /// The longest UDP packet.
+    pub mtu: Mtu,
+    /// It is the player's own interface that takes no more, as with a VPN; else a router on the line.
+    pub own: bool,
+}
+
+impl FromStr for Narrow {
+    type Err = MtuError;
+
+    fn from_str(text: &str) -> Result<Self, MtuError> {
+        let own = text.strip_suffix(":own");
+        Ok(Self { mtu: own.unwrap_or(text).parse()?, own: own.is_some() })
+    }
 }
 
 impl FromStr for Side {
@@ -51,9 +72,11 @@ impl FromStr for Side {
 
     fn from_str(name: &str) -> Result<Self, NetnsError> {
         let error = |reason: String| NetnsError::Nat { name: name.to_owned(), reason };
-        let mut stages = Vec::new();
+        let (mut stages, mut narrow) = (Vec::new(), None);
         for part in name.split('+') {
-            if let Some(options) = part.strip_prefix("kernel") {
+            if let Some(mtu) = part.strip_prefix("mtu=") {
+                narrow = Some(mtu.parse::<Narrow>().map_err(|source| error(format!("{source}")))?);
+            } else if let Some(options) = part.strip_prefix("kernel") {
                 stages.push(Stage::Kernel(KernelNat::parse(options).map_err(error)?));
             } else {
                 let spec: NatSpec = part.parse().map_err(|source| error(format!("{source}")))?;
@@ -64,7 +87,10 @@ impl FromStr for Side {
         if stages.len() > 4 {
             return Err(error(String::from("at most 4 NATs in a row")));
         }
-        Ok(Self { name: name.to_owned(), stages })
+        if stages.is_empty() {
+            return Err(error(String::from("no NAT is named; `none+mtu=1280` has none")));
+        }
+        Ok(Self { name: name.to_owned(), stages, narrow })
     }
 }
 
@@ -143,6 +169,18 @@ mod tests {
         assert_eq!(found.external[0], [Ipv4Addr::new(100, 64, 32, 1)]);
         assert_eq!(found.external[1], [Ipv4Addr::new(198, 18, 2, 1), Ipv4Addr::new(198, 18, 2, 2)]);
         assert_eq!(found.public, found.external[1]);
+    }
+
+    #[test]
+    fn an_mtu_stands_behind_the_nats() {
+        let side: Side = "portrestricted+cgn+mtu=1280:silent".parse().expect("a side");
+        assert_eq!(side.stages.len(), 2);
+        assert_eq!(side.narrow, Some(Narrow { mtu: Mtu { bytes: 1280, icmp: false }, own: false }));
+        let own: Side = "none+mtu=1420:own".parse().expect("a side");
+        assert_eq!(own.narrow, Some(Narrow { mtu: Mtu { bytes: 1420, icmp: true }, own: true }));
+        for wrong in ["mtu=1280", "ps+mtu=9000", "ps+mtu=1280:loud"] {
+            assert!(wrong.parse::<Side>().is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -22,9 +22,12 @@ pub struct Simulated {
     pub median_packets: Option<f64>,
 }
 
-/// `None` where one of the NATs is the kernel's: the simulator has none.
+/// `None` where one of the NATs is the kernel's, which the simulator has not, or where a side has an MTU of its own.
 pub(crate) fn simulate(pair: &[Side; 2], line: LineSettings, seeds: u64) -> Option<Simulated> {
     let [left, right] = pair;
+    if pair.iter().any(|side| side.narrow.is_some()) {
+        return None;
+    }
     let settings = MatrixSettings {
         left: vec![spec(left)?],
         right: vec![spec(right)?],

@@ -8,7 +8,7 @@ use traversal_core::AgentConfig;
 
 use super::internet;
 use super::settings::{JoinMoment, PairSettings};
-use crate::link::{Link, Way};
+use crate::link::{Link, Mtu, Way};
 use crate::nat::{Allocation, Fallback, NatConfig, NatSpec};
 use crate::oracle::Relation;
 
@@ -40,6 +40,10 @@ pub struct Draw {
     pub relation: Relation,
     /// The server has one address only.
     pub one_address: bool,
+    /// What the players' links do with long packets; none: drawn on the internet, Ethernet in tidy worlds.
+    pub mtu: Option<Mtu>,
+    /// The players carry [freight](crate::freight) instead of greeting each other.
+    pub freight: bool,
     /// When the right player joins; none: at once on the internet, in tidy worlds when both NATs are known.
     pub join: Option<JoinMoment>,
 }
@@ -62,9 +66,18 @@ impl Draw {
     pub fn settings(&self, seed: u64, left: &NatSpec, right: &NatSpec) -> PairSettings {
         let mut rng = ChaCha8Rng::seed_from_u64(seed ^ 0x6d61_7472_6978);
         let mut settings = match self.worlds {
-            Worlds::Internet => self.internet(&mut rng, left, right),
+            Worlds::Internet => {
+                // Drawn apart, so that worlds are as they were before there was an MTU.
+                let mut sizes = ChaCha8Rng::seed_from_u64(seed ^ 0x006d_7475);
+                self.internet((&mut rng, &mut sizes), left, right)
+            }
             Worlds::Tidy => self.tidy_world(&mut rng, left, right),
         };
+        if let Some(mtu) = self.mtu {
+            for link in [&mut settings.left_link, &mut settings.right_link] {
+                (link.up.mtu, link.down.mtu) = (mtu, mtu);
+            }
+        }
         settings.seed = seed;
         settings.relation = self.relation;
         settings.two_addresses = !self.one_address;
@@ -73,7 +86,12 @@ impl Draw {
         settings
     }
 
-    fn internet(&self, rng: &mut ChaCha8Rng, left: &NatSpec, right: &NatSpec) -> PairSettings {
+    fn internet(
+        &self,
+        (rng, sizes): (&mut ChaCha8Rng, &mut ChaCha8Rng),
+        left: &NatSpec,
+        right: &NatSpec,
+    ) -> PairSettings {
         let [left_access, right_access] = [(); 2].map(|()| internet::Access::any(rng));
         let [mut left_link, mut right_link] = [left_access, right_access].map(|access| access.link(rng));
         let mut server_link = internet::server_link(rng);
@@ -89,6 +107,10 @@ impl Draw {
                     *way = Way { loss: of_two(loss), burst: None, ..way.clone() };
                 }
             }
+        }
+        for (link, access) in [(&mut left_link, left_access), (&mut right_link, right_access)] {
+            let mtu = access.mtu(sizes);
+            (link.up.mtu, link.down.mtu) = (mtu, mtu);
         }
         let equal = PairSettings::equal(0, &left_nats, &right_nats, Duration::ZERO);
         PairSettings { left_link, right_link, server_link, core_hops, ..equal }

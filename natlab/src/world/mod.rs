@@ -21,6 +21,7 @@ use std::time::{Duration, Instant};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
+use crate::link::{Mtu, Way};
 use crate::nat::{Header, Nat, Proto};
 
 pub use net::{HostId, NatId, SegmentId};
@@ -295,7 +296,18 @@ impl<N: Node> World<N> {
             // A socket of a family that this host has no address in.
             return;
         }
-        host.stats.sent(self.now, to, payload.len(), self.exempt.contains(&to.ip()));
+        // Its own interface, or what it was told of the way.
+        let bytes = host.told.get(&to.ip()).copied().unwrap_or(u16::MAX);
+        let known = Way { mtu: Mtu { bytes, icmp: true }, ..Way::default() };
+        let length = payload.len();
+        if [&host.up.way, &known].iter().any(|way| !way.passes(Proto::Udp, to.is_ipv6(), length)) {
+            let header = Header { src, dst: to, ttl, proto: Proto::Udp };
+            self.seen(Fate::TooLong, header, &payload);
+            let now = self.clock(id);
+            return self.hosts[id.0].node.handle_too_long(now, socket, to, length);
+        }
+        let host = &mut self.hosts[id.0];
+        host.stats.sent(self.now, to, length, self.exempt.contains(&to.ip()));
         let header = Header { src, dst: to, ttl, proto: Proto::Udp };
         let arrivals = host.up.carry(self.now, &mut self.rng);
         let segment = host.segment;

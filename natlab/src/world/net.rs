@@ -63,6 +63,8 @@ pub(super) struct Host<N> {
     pub(super) up: Carrier,
     pub(super) down_link: Carrier,
     pub(super) down: bool,
+    /// What routers have told of the ways to these addresses: the longest packet that passes.
+    pub(super) told: BTreeMap<IpAddr, u16>,
     pub(super) node: N,
     pub(super) wake_at: Option<Duration>,
     pub(super) generation: u64,
@@ -98,6 +100,7 @@ impl<N> Host<N> {
             up: Carrier::new(link.up),
             down_link: Carrier::new(link.down),
             down: false,
+            told: BTreeMap::new(),
             node,
             wake_at: None,
             generation: 0,
@@ -186,10 +189,20 @@ impl<N: Node> World<N> {
         }
         let ip = header.dst.ip();
         if let Some(host) = self.host_at(segment, ip) {
+            let way = &self.hosts[host.0].down_link.way;
+            if !way.passes(header.proto, header.dst.is_ipv6(), payload.len()) {
+                let told = way.mtu.icmp.then_some(way.mtu.bytes);
+                return self.too_long(segment, told, header, &payload);
+            }
             let arrivals = self.hosts[host.0].down_link.carry_for(header.proto, self.now, &mut self.rng);
             return self.forward(arrivals, Place::Host(host), header, payload);
         }
         if let Some(nat) = self.nat_towards(segment, ip) {
+            let way = &self.nats[nat.0].down.way;
+            if !way.passes(header.proto, header.dst.is_ipv6(), payload.len()) {
+                let told = way.mtu.icmp.then_some(way.mtu.bytes);
+                return self.too_long(segment, told, header, &payload);
+            }
             let arrivals = self.nats[nat.0].down.carry_for(header.proto, self.now, &mut self.rng);
             return self.forward(arrivals, Place::Outside(nat), header, payload);
         }
@@ -228,6 +241,11 @@ impl<N: Node> World<N> {
         match verdict {
             Verdict::Forward(header) => {
                 let outer = nat.outer;
+                let way = &nat.up.way;
+                if !way.passes(header.proto, header.dst.is_ipv6(), payload.len()) {
+                    let told = way.mtu.icmp.then_some(way.mtu.bytes);
+                    return self.too_long(outer, told, header, &payload);
+                }
                 let arrivals = nat.up.carry_for(header.proto, self.now, &mut self.rng);
                 self.seen(Fate::Out(id), header, &payload);
                 self.forward(arrivals, Place::Segment(outer), header, payload);
@@ -239,6 +257,35 @@ impl<N: Node> World<N> {
             }
             Verdict::Drop(reason) => self.seen(Fate::Dropped(id, reason), header, &payload),
         }
+    }
+
+    /// A packet met a link that does not take it, at a place where it has this header. `told`: what ICMP says to its
+    /// sender, whose system remembers it.
+    fn too_long(&mut self, segment: SegmentId, told: Option<u16>, header: Header, payload: &[u8]) {
+        self.seen(Fate::TooLong, header, payload);
+        if let Some((mtu, sender)) = told.zip(self.sender_of(segment, header.src)) {
+            self.hosts[sender.0].told.insert(header.dst.ip(), mtu);
+        }
+    }
+
+    /// The host that this source belongs to, as it is seen in this segment: NATs translate an ICMP error like the packet
+    /// that it is about (RFC 5508).
+    fn sender_of(&self, segment: SegmentId, src: SocketAddr) -> Option<HostId> {
+        if let Some(host) = self.host_at(segment, src.ip()) {
+            return Some(host);
+        }
+        if let Some(id) = self.nat_towards(segment, src.ip()) {
+            let nat = &self.nats[id.0];
+            let inside = if src.is_ipv4() && nat.nat.config().translates() {
+                let mappings = nat.nat.mappings(self.now);
+                mappings.iter().find(|mapping| mapping.external == src)?.internal
+            } else {
+                src
+            };
+            return self.sender_of(nat.inner, inside);
+        }
+        let outer = self.nats[self.segments[segment.0].uplink?.0].outer;
+        self.sender_of(outer, src)
     }
 
     fn enter(&mut self, id: NatId, header: Header, payload: Vec<u8>) {

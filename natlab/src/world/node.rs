@@ -13,6 +13,8 @@ pub trait Node {
     fn handle_socket(&mut self, now: Instant, socket: u32, local: io::Result<SocketAddr>);
     /// The connection of [`NodeOutput::Connect`] stands, or stands no longer.
     fn handle_stream(&mut self, _now: Instant, _open: bool) {}
+    /// A datagram of this length could not be sent to this address: the system knows of a link that does not take it.
+    fn handle_too_long(&mut self, _now: Instant, _socket: u32, _to: SocketAddr, _length: usize) {}
     /// The time of [`poll_timeout`](Self::poll_timeout) has come.
     fn handle_timeout(&mut self, now: Instant);
     /// What to do next.

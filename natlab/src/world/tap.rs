@@ -36,6 +36,8 @@ pub enum Fate {
     Expired,
     /// A link lost it.
     Lost,
+    /// It is longer than a link takes.
+    TooLong,
     /// Nobody has this address.
     Unroutable,
     /// A host got it, but nothing listens at this port.
@@ -57,6 +59,7 @@ impl Fate {
             Self::Unroutable => (8, 0),
             Self::PortClosed(host) => (9, host.0),
             Self::Delivered(host) => (10, host.0),
+            Self::TooLong => (11, 0),
         };
         kind << 32 | id as u64
     }

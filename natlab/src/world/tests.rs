@@ -15,6 +15,7 @@ struct Toy {
     echo: bool,
     got: Vec<(Duration, u32, SocketAddr, Vec<u8>)>,
     out: VecDeque<NodeOutput>,
+    refused: Vec<usize>,
     opened: Vec<SocketAddr>,
     beat: Option<(Instant, Duration)>,
     beats: u32,
@@ -32,6 +33,10 @@ impl Node for Toy {
 
     fn handle_socket(&mut self, _: Instant, _: u32, local: io::Result<SocketAddr>) {
         self.opened.push(local.unwrap());
+    }
+
+    fn handle_too_long(&mut self, _: Instant, _: u32, _: SocketAddr, length: usize) {
+        self.refused.push(length);
     }
 
     fn handle_timeout(&mut self, _: Instant) {
@@ -232,6 +237,50 @@ fn sockets_open_close_and_time_goes_on() {
     assert_eq!(world.node(host).got.len(), 1, "the answer came to a closed port");
     assert_eq!(world.stats(host).closed, 1);
     assert_eq!(world.stats(host).targets[&addr(SERVER)], 2);
+}
+
+#[test]
+fn long_packets_pass_no_narrow_link_and_their_sender_hears_of_it_or_not() {
+    let send = |world: &mut World<Toy>, host, to, length: usize| {
+        world.act(host, |node: &mut Toy, _| node.send(0, to, &vec![1; length], None));
+        world.run_until(world.now() + ms(50));
+    };
+    for (mtu, told) in [("1280", true), ("1280:silent", false)] {
+        let (mut world, server) = world(1);
+        let (nat, home) = lan(&mut world, World::<Toy>::INTERNET, "ps", "198.18.1.1");
+        let host = player(&mut world, home, "192.168.1.2:40000");
+        let (other_nat, other_home) = lan(&mut world, World::<Toy>::INTERNET, "fullcone", "198.18.2.1");
+        let other = player(&mut world, other_home, "192.168.1.3:40000");
+        let mut link = Link::default();
+        link.up.mtu = mtu.parse().unwrap();
+        world.set_nat_link(nat, link);
+        send(&mut world, host, addr(SERVER), 1252);
+        send(&mut world, host, addr(SERVER), 1253);
+        assert_eq!([server, host].map(|of| world.node(of).got.len()), [1, 1], "the shorter one and its echo");
+        // What ICMP told is known with the next one.
+        send(&mut world, host, addr(SERVER), 1253);
+        assert_eq!(world.node(host).refused.len(), usize::from(told), "{mtu}");
+        // The other way, into the other's home, past both NATs.
+        let mut link = Link::default();
+        link.down.mtu = mtu.parse().unwrap();
+        world.set_nat_link(nat, Link::default());
+        world.set_nat_link(other_nat, link);
+        send(&mut world, other, addr(SERVER), 10);
+        let outside = addr("198.18.2.1:40000");
+        send(&mut world, host, outside, 1252);
+        send(&mut world, host, outside, 1300);
+        send(&mut world, host, outside, 1300);
+        assert_eq!(world.node(other).got.iter().filter(|(.., bytes)| bytes.len() > 1000).count(), 1);
+        assert_eq!(world.node(host).refused.len(), 2 * usize::from(told), "{mtu}");
+    }
+    // The own interface tells at once, whatever routers do.
+    let (mut world, _) = world(1);
+    let mut link = Link::default();
+    link.up.mtu = "1000:silent".parse().unwrap();
+    let local = addr("198.18.5.5:1000");
+    let host = world.add_host(World::<Toy>::INTERNET, vec![local.ip()], &[local], link, Toy::default());
+    send(&mut world, host, addr(SERVER), 973);
+    assert_eq!(world.node(host).refused, [973]);
 }
 
 /// Two players shout at the server over bad links; everything that a tap sees goes into one text.

@@ -122,3 +122,40 @@ fn after_an_interruption_the_direct_path_comes_back() {
         assert_eq!(event(&report, role, "summary")["reliable_in_order"], true, "{report}");
     }
 }
+
+/// Long reliable messages between real programs, where one of them can only send or receive so much.
+fn plays_at(left: &str, right: &str, peer: &[&str]) -> Option<serde_json::Value> {
+    let peer = [&["--for", "5", "--size", "4000", "--rate", "5"], peer].concat();
+    let report = run(&["--left", left, "--right", right], &peer)?;
+    assert_eq!(report["ok"], true, "{report}");
+    for (_, role) in PLAYERS {
+        let summary = event(&report, role, "summary");
+        assert_eq!(summary["reliable_in_order"], true, "{report}");
+        assert!(summary["received"].as_u64() >= Some(15), "{report}");
+    }
+    Some(report)
+}
+
+#[test]
+fn long_messages_pass_the_relay_from_behind_1280_bytes() {
+    for side in ["psrandom+mtu=1280", "psrandom+mtu=1280:silent", "psrandom+mtu=1280:own"] {
+        for (left, right) in [("psrandom", side), (side, "psrandom")] {
+            if plays_at(left, right, &["--relay", "only"]).is_none() {
+                return;
+            }
+        }
+    }
+}
+
+#[test]
+fn long_messages_pass_direct_paths_of_1270_bytes() {
+    for side in ["portrestricted+mtu=1270", "portrestricted+mtu=1270:silent", "portrestricted+mtu=1270:own"] {
+        for (left, right) in [("portrestricted", side), (side, side)] {
+            let Some(report) = plays_at(left, right, &["--relay", "never"]) else { return };
+            if side.ends_with(":own") {
+                // The system refused probes, and the laboratory saw no long packet of that side's.
+                assert!(report["links"]["right"]["dropped"]["too-long"].is_null(), "{report}");
+            }
+        }
+    }
+}

@@ -21,6 +21,9 @@ use crate::sockets::Socket;
 use crate::state::count;
 use crate::stream::Stream;
 
+/// Times in a row that something shorter is sent for what the system refuses; the rest waits for the next turn.
+const REFUSALS: usize = 16;
+
 impl Turn {
     /// Takes all that the agent has to say after an input.
     pub(super) fn drain(&mut self, now: Instant) {
@@ -236,6 +239,26 @@ impl Turn {
 
     /// Sends what is in line, in the order in which it was put there.
     fn flush_sockets(&mut self) {
+        // What the agent sends for something refused is shorter, and may be too long still.
+        for _ in 0..REFUSALS {
+            self.flush_in_order();
+            let refused = |(id, socket): (&SocketId, &mut Socket)| {
+                let id = *id;
+                std::mem::take(&mut socket.too_long).into_iter().map(move |(to, length)| (id, to, length))
+            };
+            let refused: Vec<_> = self.sockets.iter_mut().flat_map(refused).collect();
+            if refused.is_empty() {
+                return;
+            }
+            let now = Instant::now();
+            for (id, to, length) in refused {
+                self.agent.handle_too_long(now, id, to, length);
+            }
+            self.drain(now);
+        }
+    }
+
+    fn flush_in_order(&mut self) {
         let mut waiting: Vec<_> = self.sockets.iter_mut().filter(|(_, socket)| socket.has_queue()).collect();
         waiting.sort_by_key(|(_, socket)| socket.row);
         for (id, socket) in waiting {

@@ -28,7 +28,7 @@ impl Agent {
                 let peer = self.peers.get(&pair::match_of(datagram)?)?;
                 Some(match peer.read(&mut datagram.to_vec())? {
                     Opened::Message(message) => Said::Player(message),
-                    Opened::Data(..) => Said::Game,
+                    Opened::Data(..) | Opened::Part(_) => Said::Game,
                 })
             }
             Kind::Relay => {

@@ -50,6 +50,10 @@ pub struct PathInfo {
     pub method: Option<Method>,
     /// The measured round trip to the other player; none before the first measurement.
     pub rtt: Option<Duration>,
+    /// The longest game datagram that goes in one piece, in bytes: 514 (498 over the relay) before it is known, soon 1,166
+    /// (1,150), and at the most [`MAX_PAYLOAD`](crate::wire::pair::MAX_PAYLOAD). Longer ones are split and joined. It
+    /// changes while the path stands: [`Event::SizeChanged`].
+    pub size: usize,
     /// How long it took from this player's request to join, or from the arrival of the other's, to this path.
     pub since_request: Duration,
     /// How many datagrams this side has sent to find it.
@@ -177,6 +181,13 @@ pub enum Event {
         player: PlayerId,
         /// The way that is used from now on.
         path: PathInfo,
+    },
+    /// Another length of game datagrams goes in one piece by the present path to a player.
+    SizeChanged {
+        /// The player at the other end.
+        player: PlayerId,
+        /// The longest that does, in bytes: see [`PathInfo::size`].
+        size: usize,
     },
     /// The channel to a player is gone.
     PeerDisconnected {

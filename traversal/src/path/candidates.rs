@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use super::{MAX_CANDIDATES, Paths};
+use super::{MAX_CANDIDATES, Paths, SizeSearch};
 use crate::api::{PathKind, SocketId};
 use crate::pulse::Pulse;
 use crate::wire::message::Method;
@@ -24,12 +24,15 @@ pub(crate) struct Candidate {
     /// Whether what goes this way arrives.
     pub(crate) pulse: Pulse,
     pub(super) confirmed: bool,
+    /// How long a datagram may be that goes this way.
+    pub(crate) size: SizeSearch,
 }
 
 impl Candidate {
     /// What was proven is old: test it again, if it ever was any good.
     pub(super) fn retry(&mut self, now: Instant) {
         self.confirmed = false;
+        self.size.forget_error();
         if self.vouched || self.heard.is_some() {
             self.tests = 0;
             self.next_test = Some(now);
@@ -78,6 +81,7 @@ impl Paths {
             heard: None,
             pulse: Pulse::new(self.expected),
             confirmed: false,
+            size: SizeSearch::new(remote.is_ipv6()),
         };
         if self.candidates.len() < MAX_CANDIDATES {
             self.candidates.push(candidate);

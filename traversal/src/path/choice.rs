@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Candidate, Paths, UPGRADE};
+use super::{Candidate, Carries, Paths, UPGRADE};
 use crate::api::PathKind;
 use crate::config::AgentConfig;
 use crate::pulse::Doubt;
@@ -35,8 +35,13 @@ fn rank(candidate: &Candidate) -> u8 {
     }
 }
 
+/// A way that carries short datagrams only is worth less than any other.
+fn worth(candidate: &Candidate) -> (bool, u8) {
+    (candidate.size.carries() != Carries::Short, rank(candidate))
+}
+
 impl Paths {
-    fn settle_time(&self) -> Duration {
+    pub(super) fn settle_time(&self) -> Duration {
         self.expected.map_or(SETTLE, |rtt| SETTLE.max(rtt * 2))
     }
 
@@ -51,32 +56,39 @@ impl Paths {
     /// Picks the best proven way. True when the choice changed.
     pub(crate) fn choose(&mut self, now: Instant, config: &AgentConfig) -> bool {
         let rtt = |candidate: &Candidate| candidate.pulse.rtt().unwrap_or(Duration::MAX);
-        let alive = self.selected().filter(|selected| selected.confirmed).map(rank);
+        let alive = self.selected().filter(|selected| selected.confirmed).map(worth);
         let held = alive.filter(|_| self.held.is_some_and(|at| now < at));
         let best = (0..self.candidates.len())
             .filter(|index| {
                 let candidate = &self.candidates[*index];
-                candidate.confirmed && held.is_none_or(|present| rank(candidate) <= present)
+                candidate.confirmed && held.is_none_or(|present| worth(candidate) <= present)
             })
             .min_by_key(|index| {
                 let candidate = &self.candidates[*index];
-                (std::cmp::Reverse(rank(candidate)), rtt(candidate))
+                (std::cmp::Reverse(worth(candidate)), rtt(candidate))
             });
         let Some(best) = best else { return false };
         let change = self.selected.is_none_or(|selected| {
             let (old, new) = (&self.candidates[selected], &self.candidates[best]);
             !old.confirmed
-                || rank(new) > rank(old)
-                || (rank(new) == rank(old) && rtt(new).as_secs_f64() < rtt(old).as_secs_f64() * FASTER)
+                || worth(new) > worth(old)
+                || (worth(new) == worth(old) && rtt(new).as_secs_f64() < rtt(old).as_secs_f64() * FASTER)
         });
         if !change || self.selected == Some(best) {
+            self.prospect = None;
             return false;
         }
+        if self.has_to_show(best) {
+            self.prospect = Some(best);
+            self.candidates[best].size.begin(now);
+            return false;
+        }
+        self.prospect = None;
         if self.selected.is_none() {
             self.settle = Some(now + self.settle_time());
         }
         let chosen = rank(&self.candidates[best]);
-        let fell = self.selected().is_some_and(|old| rank(old) > chosen);
+        let fell = self.selected().is_some_and(|old| worth(old) > worth(&self.candidates[best]));
         self.upgrade = if fell {
             if self.stands.is_some_and(|at| now.saturating_duration_since(at) >= CALM) {
                 self.falls = 0;
@@ -99,6 +111,7 @@ impl Paths {
         self.stands = Some(now);
         self.next_ping = Some(now + config.path_ping);
         self.candidates[best].pulse.forgive();
+        self.candidates[best].size.begin(now);
         (self.doubt, self.recovering, self.hurried) = (Doubt::None, false, 0);
         true
     }

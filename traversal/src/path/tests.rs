@@ -28,6 +28,11 @@ impl Fixture {
         self.now += Duration::from_millis(ms);
         let mut orders = Vec::new();
         self.paths.handle_timeout(self.now, &self.config, &mut orders);
+        // These are about which way is taken: all of them carry all lengths.
+        let (probes, orders) = orders.into_iter().partition(|order: &TestOrder| order.probe.is_some());
+        for TestOrder { tag, socket, remote, .. } in probes {
+            self.paths.confirmed(self.now, tag, (socket, remote), false);
+        }
         orders
     }
 
@@ -245,4 +250,88 @@ fn a_confirmation_proves_nothing_about_where_it_comes_from_nor_does_a_guessed_ta
     assert!(fixture.paths.confirmed(fixture.now, tag, (SOCKET, own), false));
     assert!(fixture.paths.choose(fixture.now, &fixture.config));
     assert!(fixture.paths.is_selected(SOCKET, own), "the stranger gets nothing");
+}
+
+impl Fixture {
+    /// What leaves in this time where a test is answered at once if it is no longer than this, where there is any answer; the
+    /// probes alone.
+    fn run_narrow(&mut self, ms: u64, takes: impl Fn(&TestOrder) -> Option<usize>) -> Vec<TestOrder> {
+        let mut probes = Vec::new();
+        for _ in 0..ms / 5 {
+            self.now += Duration::from_millis(5);
+            let mut orders = Vec::new();
+            self.paths.handle_timeout(self.now, &self.config, &mut orders);
+            for order in orders {
+                probes.extend(order.probe.map(|_| order));
+                if takes(&order).is_some_and(|most| order.probe.unwrap_or(0) <= most) {
+                    let here = (order.socket, order.remote);
+                    self.paths.confirmed(self.now, order.tag, here, false);
+                }
+            }
+            self.paths.choose(self.now, &self.config);
+        }
+        probes
+    }
+
+    fn kind(&self) -> PathKind {
+        self.paths.selected().unwrap().kind
+    }
+}
+
+#[test]
+fn nothing_long_goes_to_an_address_that_has_not_confirmed() {
+    let stranger = address("203.0.113.9:9");
+    for confirms in [Some(1472), None] {
+        let mut fixture = Fixture::new(&[("192.0.2.1:1000", PathKind::Direct)]);
+        fixture.paths.heard(fixture.now, SOCKET, stranger, STRANGER, None);
+        let answers = |order: &TestOrder| confirms.filter(|_| order.remote != stranger);
+        let probes = fixture.run_narrow(20_000, answers);
+        assert!(probes.iter().all(|order| order.remote != stranger));
+        assert_eq!(probes.is_empty(), confirms.is_none());
+    }
+}
+
+#[test]
+fn a_way_that_passes_short_datagrams_only_gives_way_to_any_other() {
+    let mut fixture = Fixture::new(&[("192.0.2.1:1000", PathKind::Direct)]);
+    fixture.paths.add(fixture.now, RELAY, address("198.51.100.1:3478"), PathKind::Relay, Method::Cone);
+    let silent = |order: &TestOrder| (order.socket != RELAY).then_some(900);
+    let narrow = |order: &TestOrder| Some(if order.socket == RELAY { 1472 } else { 900 });
+    fixture.run_narrow(100, silent);
+    assert_eq!(fixture.kind(), PathKind::Direct, "taken at once");
+    fixture.run_narrow(15_000, silent);
+    assert_eq!(fixture.kind(), PathKind::Direct, "there is nothing better");
+    assert_eq!(fixture.paths.selected().unwrap().size.present(), 548);
+    fixture.run_narrow(12_000, narrow);
+    assert_eq!(fixture.kind(), PathKind::Relay);
+    assert_eq!(fixture.paths.selected().unwrap().size.present(), 1472);
+    // It is tried again and again, and does not take the game back.
+    fixture.run_narrow(60_000, |order| {
+        assert!(order.probe.is_none() || order.socket == RELAY || order.probe == Some(1200));
+        narrow(order)
+    });
+    assert_eq!(fixture.kind(), PathKind::Relay);
+    // Once it carries more it does.
+    fixture.run_narrow(70_000, |_| Some(1472));
+    assert_eq!(fixture.kind(), PathKind::Direct);
+}
+
+#[test]
+fn a_way_that_was_too_narrow_has_to_show_that_it_carries_more_before_the_game_goes_back() {
+    let mut fixture = Fixture::new(&[]);
+    fixture.paths.add(fixture.now, RELAY, address("198.51.100.1:3478"), PathKind::Relay, Method::Cone);
+    fixture.run_narrow(500, |_| Some(1472));
+    assert_eq!(fixture.kind(), PathKind::Relay);
+    let narrow = |order: &TestOrder| Some(if order.socket == RELAY { 1472 } else { 900 });
+    fixture.paths.add(fixture.now, SOCKET, address("192.0.2.1:1000"), PathKind::Direct, Method::Cone);
+    fixture.run_narrow(100, narrow);
+    assert_eq!(fixture.kind(), PathKind::Direct, "it has the benefit of the doubt");
+    fixture.run_narrow(1_500, narrow);
+    assert_eq!(fixture.kind(), PathKind::Relay);
+    for _ in 0..12_000 {
+        fixture.run_narrow(5, narrow);
+        assert_eq!(fixture.kind(), PathKind::Relay, "tried again, and never taken");
+    }
+    fixture.run_narrow(70_000, |_| Some(1472));
+    assert_eq!(fixture.kind(), PathKind::Direct);
 }

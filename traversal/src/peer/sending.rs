@@ -3,13 +3,14 @@
 use std::net::SocketAddr;
 
 use super::{Peer, PeerStage};
-use crate::api::{PathKind, SocketId};
+use crate::api::{Event, PathKind, SocketId};
 use crate::attempt::Hands;
 use crate::config::RelayPolicy;
 use crate::cx::Cx;
-use crate::path::RELAY;
+use crate::path::{RELAY, TestOrder};
 use crate::wire::life::CHALLENGE;
-use crate::wire::pair::PairMessage;
+use crate::wire::pair::{MAX_PAYLOAD, OVERHEAD, PairMessage};
+use crate::wire::sizes::LEAST_DATAGRAM;
 use crate::wire::{Kind, RELAY_HEADER};
 
 impl Peer {
@@ -19,13 +20,59 @@ impl Peer {
             return false;
         }
         let Some((socket, remote, kind)) = self.selected() else { return false };
-        let Some(sealed) = self.channel.seal_data_on(channel, payload) else { return false };
-        if kind != PathKind::Relay && self.paths.is_doubtful() {
-            // Both ways until it is clear: the other side takes what comes first and drops the copy.
-            self.transmit(cx, RELAY, remote, None, sealed.clone());
+        // Both ways until it is clear: the other side takes what comes first and drops the copy.
+        let both = kind != PathKind::Relay && self.paths.is_doubtful();
+        let copy = self.paths.relay_size().filter(|_| both).map(|size| size - RELAY_HEADER);
+        let header = if socket == RELAY { RELAY_HEADER } else { 0 };
+        let present = self.paths.selected().map_or(LEAST_DATAGRAM, |path| path.size.present());
+        let most = copy.map_or(present - header, |copy| copy.min(present - header));
+        let Some(parts) = self.channel.seal_data_within(channel, payload, most) else { return false };
+        for sealed in parts {
+            self.paths.sent(header + sealed.len());
+            if both {
+                self.transmit(cx, RELAY, remote, None, sealed.clone());
+            }
+            self.transmit(cx, socket, remote, None, sealed);
         }
-        self.transmit(cx, socket, remote, None, sealed);
         true
+    }
+
+    /// Sends a test; how long it is to be where that is to be tested, a relay's header included.
+    pub(super) fn send_test(&mut self, cx: &mut Cx<'_>, order: TestOrder) {
+        let header = if order.socket == RELAY { RELAY_HEADER } else { 0 };
+        let length = order.probe.map_or(0, |length| length.saturating_sub(header));
+        if let Some(sealed) = self.channel.seal_test(order.tag, order.method, length) {
+            if matches!(self.stage, PeerStage::Punching) {
+                self.packets_sent += 1;
+            }
+            self.transmit(cx, order.socket, order.remote, None, sealed);
+        }
+    }
+
+    /// The longest game datagram that goes in one piece by a way that takes datagrams of this length.
+    pub(super) fn in_one_piece(kind: PathKind, length: usize) -> usize {
+        let header = if kind == PathKind::Relay { RELAY_HEADER } else { 0 };
+        length.saturating_sub(header + OVERHEAD).min(MAX_PAYLOAD)
+    }
+
+    /// The system refuses datagrams of this length from this socket to this address.
+    pub(crate) fn refused(&mut self, cx: &mut Cx<'_>, socket: SocketId, to: SocketAddr, length: usize) {
+        self.paths.refused(cx.now, socket, to, length);
+        let server =
+            self.server.filter(|_| cx.uplink.is_some_and(|up| (up.socket, up.server) == (socket, to)));
+        if let Some(server) = server {
+            self.paths.refused(cx.now, RELAY, server, length);
+        }
+        self.tell_size(cx);
+    }
+
+    /// Says how long a game datagram may be to go in one piece, if that has changed.
+    pub(super) fn tell_size(&mut self, cx: &mut Cx<'_>) {
+        let Some(path) = self.paths.selected().filter(|_| self.is_connected()) else { return };
+        let size = Self::in_one_piece(path.kind, path.size.present());
+        if std::mem::replace(&mut self.told_size, Some(size)).is_some_and(|told| told != size) {
+            cx.emit(Event::SizeChanged { player: self.info.id, size });
+        }
     }
 
     pub(super) fn transmit(

@@ -13,14 +13,15 @@ pub mod port_report;
 mod replay;
 pub mod secret;
 pub mod session;
+pub mod sizes;
 pub mod stream;
 #[cfg(test)]
 mod vectors;
 
-/// Longest control datagram, headers included, in bytes: what QUIC (RFC 9000 section 14) relies on too.
-pub const MAX_CONTROL: usize = 1200;
-/// Longest datagram of any kind: an Ethernet frame. A renet slice is longer than [`MAX_CONTROL`].
-pub const MAX_DATAGRAM: usize = 1500;
+pub use sizes::MAX_DATAGRAM;
+
+/// Longest control datagram, headers included, in bytes.
+pub const MAX_CONTROL: usize = sizes::FULL_DATAGRAM;
 /// Datagrams with a wrong seal after which a key opens nothing more (RFC 9001 section 6.6, for ChaCha20-Poly1305). At
 /// 100,000 a second that takes eight days; the next login, or the next match, has fresh keys.
 pub(crate) const FORGERIES: u64 = 1 << 36;

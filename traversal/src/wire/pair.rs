@@ -3,8 +3,8 @@
 //! ```text
 //! kind 1 | match 8 | counter 8 | ChaCha20-Poly1305( tag 1, content ) 16
 //! ```
-//! The tag tells game datagrams of channel 0 (0), the agents' messages (1) and game datagrams of the other channels
-//! (16 and their number) apart.
+//! The tag tells game datagrams of channel 0 (0), the agents' messages (1), parts of game datagrams (2) and game datagrams of
+//! the other channels (16 and their number) apart.
 //!
 //! The pair key is HKDF-SHA256 over three Diffie-Hellman results: of both players' login keys, and of each one's lasting
 //! key with the other's login key. The salt is the secret that the server drew for this match; the match, all four keys
@@ -16,6 +16,7 @@
 //! - a datagram of another match, or of the own side, never fits: each direction's key is labelled by its sender's keys.
 
 mod keys;
+mod parts;
 #[cfg(test)]
 mod tests;
 
@@ -35,12 +36,15 @@ use super::{Dropped, FORGERIES, Kind, MAX_DATAGRAM, codec, take};
 use crate::id::MatchId;
 use crate::text;
 pub use keys::PairKeys;
+use parts::PART_HEADER;
+pub use parts::{Joiner, MAX_PARTS, Part};
 
 const HEADER: usize = 1 + 8 + 8;
 const TAG: usize = 16;
 /// What sealing adds to a game datagram, in bytes.
 pub const OVERHEAD: usize = HEADER + 1 + TAG;
-/// Longest game datagram, so that it still fits with a relay's header in front.
+/// Longest game datagram, in bytes: it goes in one piece by a relay, too, where all links are Ethernet. Where a way takes
+/// less it is split, and joined on the other side.
 pub const MAX_PAYLOAD: usize = MAX_DATAGRAM - OVERHEAD - super::RELAY_HEADER;
 
 /// Channels of game datagrams: 0 is what renet (or whatever carries the game) uses, the others are beside it.
@@ -51,6 +55,7 @@ const ASKING: usize = 36;
 
 const DATA: u8 = 0;
 const CONTROL: u8 = 1;
+const PART: u8 = 2;
 /// Tag of channel `n`, less `n`.
 const CHANNEL: u8 = 16;
 
@@ -101,6 +106,8 @@ pub enum PairMessage {
 pub enum Opened<'a> {
     /// For the game, on this channel.
     Data(u8, &'a [u8]),
+    /// For the game, when the other parts are here: see [`Joiner`].
+    Part(Part<'a>),
     /// For the agent.
     Message(PairMessage),
 }
@@ -111,6 +118,8 @@ pub struct PairChannel {
     seal: ChaCha20Poly1305,
     open: ChaCha20Poly1305,
     next: u64,
+    /// Number of the next game datagram that is split.
+    message: u16,
     window: ReplayWindow,
     /// Datagrams whose seal did not fit.
     forged: u64,
@@ -141,6 +150,7 @@ impl PairChannel {
             seal: cipher(&keys.ephemeral.public_key())?,
             open: cipher(keys.peer_ephemeral)?,
             next: 0,
+            message: 0,
             window: ReplayWindow::default(),
             forged: 0,
             heard: false,
@@ -191,11 +201,50 @@ impl PairChannel {
         self.seal(if channel == 0 { DATA } else { CHANNEL + channel }, payload)
     }
 
+    /// Seals a game datagram so that no datagram is longer than `most` bytes, its seal included: in one piece if it fits, else
+    /// in parts. None when it is longer than [`MAX_PAYLOAD`], there is no such channel, or it would take more than
+    /// [`MAX_PARTS`].
+    pub fn seal_data_within(&mut self, channel: u8, payload: &[u8], most: usize) -> Option<Vec<Vec<u8>>> {
+        if payload.len() + OVERHEAD <= most {
+            return Some(vec![self.seal_data_on(channel, payload)?]);
+        }
+        let room = most.checked_sub(OVERHEAD + PART_HEADER).filter(|room| *room > 0)?;
+        // Even parts, since a full one would be the first to meet a narrower way. At least two: one has no room.
+        let even = payload.len().div_ceil(payload.len().div_ceil(room));
+        let count = u8::try_from(payload.len().div_ceil(even)).ok().filter(|count| *count <= MAX_PARTS)?;
+        if payload.len() > MAX_PAYLOAD || channel >= CHANNELS {
+            return None;
+        }
+        let message = self.message;
+        self.message = message.wrapping_add(1);
+        let mut bytes = Vec::with_capacity(PART_HEADER + even);
+        let parts = payload.chunks(even).zip(0..);
+        parts
+            .map(|(content, index)| {
+                bytes.clear();
+                Part { channel, message, index, count, content }.write(&mut bytes);
+                self.seal(PART, &bytes)
+            })
+            .collect()
+    }
+
+    /// Seals a test message so that the datagram is `length` bytes long, or as long as it must be.
+    pub fn seal_test(&mut self, tag: u32, method: Method, length: usize) -> Option<Vec<u8>> {
+        let mut content = codec::encode(&PairMessage::Test { tag, method }).ok()?;
+        let padded = length.min(MAX_DATAGRAM).saturating_sub(OVERHEAD);
+        // No shorter than its confirmation, so that a forged source gets no more than was sent.
+        content.resize(content.len().max(ASKING).max(padded), 0);
+        self.seal(CONTROL, &content)
+    }
+
     /// Seals a message.
     pub fn seal_message(&mut self, message: &PairMessage) -> Option<Vec<u8>> {
+        if let PairMessage::Test { tag, method } = message {
+            return self.seal_test(*tag, *method, 0);
+        }
         let mut content = codec::encode(message).ok()?;
-        if matches!(message, PairMessage::Test { .. } | PairMessage::ProveLife { .. }) {
-            // No shorter than its answer, so that a forged source gets no more than was sent.
+        if matches!(message, PairMessage::ProveLife { .. }) {
+            // As with a test.
             content.resize(content.len().max(ASKING), 0);
         }
         self.seal(CONTROL, &content)
@@ -269,6 +318,7 @@ fn parse(content: &[u8]) -> Result<Opened<'_>, Dropped> {
         Some((tag, payload)) if (CHANNEL + 1..CHANNEL + CHANNELS).contains(tag) => {
             Ok(Opened::Data(tag - CHANNEL, payload))
         }
+        Some((&PART, part)) => Part::read(part).map(Opened::Part).ok_or(Dropped::Malformed),
         Some((&CONTROL, message)) => {
             codec::decode(message).map(Opened::Message).map_err(|_| Dropped::Malformed)
         }

@@ -195,3 +195,28 @@ fn a_taken_port_is_in_use() {
     let left = open();
     assert!(in_use(&Socket::open(left.local(), None).unwrap_err()));
 }
+
+#[test]
+fn a_datagram_that_is_too_long_is_told_with_its_length() {
+    let (mut left, right) = (open(), open());
+    let sent = left.send(&one(&right, &[1; 1400]));
+    assert_eq!((sent.sent, sent.too_long), (1, None), "loopback takes it");
+    faults::fail(left.local(), Call::Send, TOO_LONG, 1);
+    let sent = left.send(&one(&right, &[1; 1400]));
+    assert_eq!((sent.sent, sent.lost, sent.too_long), (0, 1, Some(1400)));
+    // A UDP datagram has 65,507 bytes at the most: this is the system's own word.
+    let sent = left.send(&one(&right, &[1; 65_535]));
+    assert_eq!((sent.sent, sent.lost, sent.too_long), (0, 1, Some(65_535)));
+}
+
+#[test]
+fn a_batch_that_is_too_long_says_nothing_about_batches() {
+    let (mut left, right) = (open(), open());
+    let before = left.max_segments();
+    faults::fail(left.local(), Call::SendBatch, TOO_LONG, 1);
+    faults::fail(left.local(), Call::Send, TOO_LONG, 2);
+    let payload = [7u8; 250];
+    let sent = left.send(&Outgoing { segment: Some(100), ..one(&right, &payload) });
+    assert_eq!((sent.sent, sent.lost, sent.too_long, sent.batch_refused), (1, 2, Some(100), false));
+    assert_eq!(left.max_segments(), before);
+}

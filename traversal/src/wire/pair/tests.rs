@@ -130,7 +130,7 @@ fn channels_are_told_apart_and_there_are_no_others() {
         assert_eq!(guest.open(&mut sealed), Ok(Opened::Data(channel, &[channel])));
     }
     assert!(host.seal_data_on(CHANNELS, b"x").is_none());
-    for tag in [2, CHANNEL, CHANNEL + CHANNELS, 255] {
+    for tag in [3, CHANNEL, CHANNEL + CHANNELS, 255] {
         let mut sealed = host.seal(tag, b"x").unwrap();
         assert_eq!(guest.open(&mut sealed), Err(Dropped::Malformed), "{tag}");
     }
@@ -172,5 +172,77 @@ proptest! {
     fn arbitrary_bytes_never_panic(mut bytes in proptest::collection::vec(any::<u8>(), 0..1600)) {
         let (mut host, _) = pair();
         prop_assert!(host.open(&mut bytes).is_err());
+    }
+}
+
+/// By a way that takes so much: the datagrams, and what comes of them on the other side.
+fn cross(payload: &[u8], most: usize) -> (usize, Option<(u8, Vec<u8>)>) {
+    let (mut host, mut guest) = pair();
+    let sealed = host.seal_data_within(3, payload, most).unwrap();
+    let (now, mut joiner) = (std::time::Instant::now(), Joiner::default());
+    let mut whole = None;
+    for mut datagram in sealed.clone() {
+        assert!(datagram.len() <= most);
+        let joined = match guest.open(&mut datagram).unwrap() {
+            Opened::Data(channel, payload) => Some((channel, payload.to_vec())),
+            Opened::Part(part) => joiner.take(now, &part),
+            Opened::Message(message) => panic!("{message:?}"),
+        };
+        assert!(whole.is_none(), "once, and with the last part");
+        whole = joined;
+    }
+    (sealed.len(), whole)
+}
+
+#[test]
+fn what_does_not_fit_is_split_and_joined() {
+    use crate::wire::RELAY_HEADER;
+    use crate::wire::sizes::{FULL_DATAGRAM, LEAST_DATAGRAM};
+
+    let payload: Vec<u8> = (0..MAX_PAYLOAD).map(|n| n as u8).collect();
+    for length in [1, 513, 514, 515, 1166, 1167, 1200, 1277, 1322, MAX_PAYLOAD] {
+        for most in [LEAST_DATAGRAM - RELAY_HEADER, LEAST_DATAGRAM, FULL_DATAGRAM, MAX_DATAGRAM] {
+            let (parts, whole) = cross(&payload[..length], most);
+            assert_eq!(whole, Some((3, payload[..length].to_vec())), "{length} by {most}");
+            assert!(parts == 1 || length + OVERHEAD > most);
+            assert!(parts <= if most >= FULL_DATAGRAM { 2 } else { 3 }, "{parts} for {length} by {most}");
+        }
+    }
+    let (mut host, _) = pair();
+    assert!(host.seal_data_within(0, &[0; MAX_PAYLOAD + 1], FULL_DATAGRAM).is_none());
+    assert!(host.seal_data_within(CHANNELS, &[0; 1400], FULL_DATAGRAM).is_none());
+    assert!(host.seal_data_within(0, &[0; 1400], OVERHEAD).is_none(), "no way is so narrow");
+    assert!(host.seal_data_within(0, &[0; 1400], OVERHEAD + 20).is_none(), "nor so");
+}
+
+#[test]
+fn what_is_no_part_is_malformed() {
+    let (mut host, mut guest) = pair();
+    for bytes in [
+        &[3, 0, 0, 0, 2][..],            // Empty.
+        &[CHANNELS, 0, 0, 0, 2, 1],      // No such channel.
+        &[3, 0, 0, 2, 2, 1],             // The third of two.
+        &[3, 0, 0, 0, 1, 1],             // The only one.
+        &[3, 0, 0, 0, MAX_PARTS + 1, 1], // Too many.
+        &[3, 0],
+    ] {
+        let mut sealed = host.seal(PART, bytes).unwrap();
+        assert_eq!(guest.open(&mut sealed), Err(Dropped::Malformed), "{bytes:?}");
+    }
+}
+
+#[test]
+fn a_padded_test_is_as_long_as_told_and_says_the_same() {
+    let (mut host, mut guest) = pair();
+    let test = PairMessage::Test { tag: 3, method: Method::Cone };
+    for (length, sealed_length) in
+        [(0, OVERHEAD + ASKING), (1200, 1200), (MAX_DATAGRAM, MAX_DATAGRAM), (9000, MAX_DATAGRAM)]
+    {
+        let mut sealed = host.seal_test(3, Method::Cone, length).unwrap();
+        assert_eq!(sealed.len(), sealed_length);
+        assert_eq!(guest.open(&mut sealed), Ok(Opened::Message(test.clone())));
+        let observed = "[2001:db8::1]:65535".parse().unwrap();
+        let answer = PairMessage::Confirm { tag: u32::MAX, observed, test: Some(u32::MAX) };
+        assert!(guest.seal_message(&answer).unwrap().len() <= sealed_length, "never more than came");
     }
 }

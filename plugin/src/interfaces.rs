@@ -1,0 +1,198 @@
+//! The machine's own addresses, in the order in which other players are likely to reach it there: the server takes only so
+//! many of them (M28).
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+
+use traversal_core::address::{Scope, scope};
+use traversal_core::wire::message::MAX_LOCAL_ADDRESSES;
+
+/// What an interface leads to, the likeliest first. Systems tell it by names alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Leads {
+    /// To the internet, and the network at home: the default route.
+    Out,
+    /// To some network.
+    On,
+    /// To those who are in the same virtual private network.
+    Through,
+    /// To machines that run inside this one.
+    Inside,
+}
+
+/// Beginnings of names: bridges of Docker, Podman, Kubernetes, libvirt, LXC, VMware, VirtualBox, Hyper-V and macOS.
+const INSIDE: [&str; 18] = [
+    "br-",
+    "docker",
+    "podman",
+    "cni",
+    "flannel",
+    "cali",
+    "kube",
+    "virbr",
+    "vnet",
+    "veth",
+    "lxc",
+    "lxd",
+    "vmnet",
+    "vboxnet",
+    "virtualbox",
+    "vmware",
+    "bridge",
+    "vmenet",
+];
+/// Beginnings of names: tunnels of OpenVPN, WireGuard, Tailscale, ZeroTier, Nebula, Hamachi, IPsec and macOS.
+const THROUGH: [&str; 14] = [
+    "tun",
+    "tap",
+    "utun",
+    "wg",
+    "wireguard",
+    "nordlynx",
+    "proton",
+    "tailscale",
+    "zt",
+    "zerotier",
+    "nebula",
+    "ham",
+    "ipsec",
+    "openvpn",
+];
+
+fn leads(name: &str) -> Leads {
+    let name = name.to_lowercase();
+    let begins = |names: &[&str]| names.iter().any(|beginning| name.starts_with(beginning));
+    if begins(&INSIDE) {
+        Leads::Inside
+    } else if begins(&THROUGH) || name.contains("vpn") {
+        Leads::Through
+    } else {
+        Leads::On
+    }
+}
+
+/// Of addresses of one kind, which is likelier: a public one, then those that home routers give.
+fn likelihood(ip: IpAddr) -> u8 {
+    match (scope(ip), ip) {
+        (Scope::Global, _) => 0,
+        (Scope::Private, IpAddr::V4(v4)) => match v4.octets()[0] {
+            192 => 1,
+            10 => 2,
+            _ => 3,
+        },
+        _ => 4,
+    }
+}
+
+/// The addresses that leave by the default routes. Nothing is sent: a connected UDP socket has only looked the route up.
+pub(crate) fn of_default_routes() -> Vec<IpAddr> {
+    // Addresses for documentation (RFC 5737, RFC 3849), to which no network has a route of its own.
+    let far: [(IpAddr, IpAddr); 2] = [
+        (Ipv4Addr::UNSPECIFIED.into(), Ipv4Addr::new(192, 0, 2, 1).into()),
+        (Ipv6Addr::UNSPECIFIED.into(), Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1).into()),
+    ];
+    let source = |(any, far): (IpAddr, IpAddr)| {
+        let socket = UdpSocket::bind(SocketAddr::new(any, 0)).ok()?;
+        socket.connect(SocketAddr::new(far, 9)).ok()?;
+        Some(socket.local_addr().ok()?.ip())
+    };
+    far.into_iter().filter_map(source).collect()
+}
+
+/// Whether the system says that nothing is plugged in or running there, as at a bridge without machines.
+pub(crate) fn is_down(name: &str) -> bool {
+    cfg!(any(target_os = "linux", target_os = "android"))
+        && std::fs::read_to_string(format!("/sys/class/net/{name}/operstate"))
+            .is_ok_and(|state| matches!(state.trim(), "down" | "lowerlayerdown" | "notpresent"))
+}
+
+/// Addresses that another player may reach, those of the default routes first: not loopback, and not link-local, which needs
+/// a scope that the other side cannot know. What leads to machines inside this one is left out where there is anything else.
+pub(crate) fn usable(
+    interfaces: impl IntoIterator<Item = (String, IpAddr)>,
+    default: &[IpAddr],
+    v6: bool,
+) -> Vec<IpAddr> {
+    let mut usable: Vec<(Leads, u8, IpAddr)> = interfaces
+        .into_iter()
+        .map(|(name, ip)| (leads(&name), ip.to_canonical()))
+        .filter(|(_, ip)| v6 || ip.is_ipv4())
+        .filter(|(_, ip)| !matches!(scope(*ip), Scope::Loopback | Scope::LinkLocal | Scope::Unspecified))
+        .map(|(leads, ip)| (if default.contains(&ip) { Leads::Out } else { leads }, likelihood(ip), ip))
+        .collect();
+    usable.sort_unstable();
+    if usable.first().is_some_and(|(leads, ..)| *leads != Leads::Inside) {
+        usable.retain(|(leads, ..)| *leads != Leads::Inside);
+    }
+    let mut addresses: Vec<IpAddr> = usable.into_iter().map(|(.., ip)| ip).collect();
+    let mut seen = std::collections::BTreeSet::new();
+    addresses.retain(|ip| seen.insert(*ip));
+    addresses.truncate(MAX_LOCAL_ADDRESSES);
+    addresses
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(interfaces: &[(&str, &str)], default: &[&str], v6: bool) -> Vec<String> {
+        let ip = |text: &&str| text.parse::<IpAddr>().unwrap();
+        let interfaces = interfaces.iter().map(|(name, text)| ((*name).to_owned(), ip(text)));
+        let default: Vec<IpAddr> = default.iter().map(ip).collect();
+        usable(interfaces, &default, v6).iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn loopback_and_link_local_addresses_are_not_given_out() {
+        let interfaces = [
+            ("lo", "127.0.0.1"),
+            ("lo", "::1"),
+            ("eth0", "fe80::1"),
+            ("eth0", "169.254.1.1"),
+            ("eth0", "192.168.1.2"),
+            ("eth0", "2001:db8::1"),
+        ];
+        assert_eq!(of(&interfaces, &[], false), ["192.168.1.2"]);
+        assert_eq!(of(&interfaces, &[], true).len(), 2);
+    }
+
+    #[test]
+    fn nine_bridges_do_not_hide_the_network_at_home() {
+        let bridges: Vec<(String, String)> =
+            (17..26).map(|n| (format!("br-{n:012x}"), format!("172.{n}.0.1"))).collect();
+        let mut interfaces: Vec<(&str, &str)> =
+            bridges.iter().map(|(name, ip)| (name.as_str(), ip.as_str())).collect();
+        interfaces.push(("wlan0", "192.168.178.20"));
+        assert_eq!(of(&interfaces, &["192.168.178.20"], true), ["192.168.178.20"]);
+        assert_eq!(of(&interfaces, &[], true), ["192.168.178.20"], "without a default route neither");
+        assert_eq!(of(&interfaces[..9], &[], true).len(), MAX_LOCAL_ADDRESSES, "where there is nothing else");
+    }
+
+    #[test]
+    fn the_default_route_comes_first_and_tunnels_last() {
+        let interfaces = [
+            ("tailscale0", "100.64.3.4"),
+            ("wg0", "10.0.0.2"),
+            ("eth1", "10.1.0.2"),
+            ("eth0", "192.168.1.2"),
+            ("Wi-Fi", "172.20.10.3"),
+            ("eth0", "2001:db8:1::2"),
+            ("vEthernet (WSL)", "172.28.0.1"),
+        ];
+        // A phone's hotspot, beside a network without a way out.
+        assert_eq!(
+            of(&interfaces, &["172.20.10.3", "2001:db8:1::2"], true),
+            ["2001:db8:1::2", "172.20.10.3", "192.168.1.2", "10.1.0.2", "10.0.0.2", "100.64.3.4"]
+        );
+        // All traffic goes through the tunnel; the network at home is still there.
+        assert_eq!(of(&interfaces, &["10.0.0.2"], false)[..2], ["10.0.0.2", "192.168.1.2"]);
+        // A bridge may be this machine's door.
+        let bridged = [("br0", "192.168.1.9"), ("br-lan", "192.168.2.1")];
+        assert_eq!(of(&bridged, &["192.168.2.1"], false), ["192.168.2.1", "192.168.1.9"]);
+    }
+
+    #[test]
+    fn an_interface_that_is_not_there_is_not_down_and_routes_are_looked_up_without_sending() {
+        assert!(!is_down("no-such-interface") && !is_down("lo"));
+        assert!(of_default_routes().iter().all(|ip| scope(*ip) != Scope::Unspecified));
+    }
+}
