@@ -88,6 +88,7 @@ impl Way {
                 self.search.sent(length.min(self.search.present()));
             }
             let mut tests = Vec::new();
+            self.search.begin(self.now);
             self.dead |= !self.search.handle_timeout(self.now, &self.pulse, &mut tests);
             assert!(self.search.poll_timeout().is_none_or(|at| at > self.now), "it asks for a time to come");
             for length in tests {
