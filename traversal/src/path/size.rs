@@ -56,8 +56,17 @@ enum Phase {
 struct Trial {
     length: usize,
     probes: usize,
+    /// Short tests that left meanwhile and were answered: the way was not dead.
+    alive: usize,
     first: Instant,
+    last: Instant,
     next: Instant,
+}
+
+impl Trial {
+    fn new(now: Instant, length: usize) -> Self {
+        Self { length, probes: 0, alive: 0, first: now, last: now, next: now }
+    }
 }
 
 /// The search on one way.
@@ -81,8 +90,6 @@ pub(crate) struct SizeSearch {
     used: usize,
     /// When that may be asked next.
     confirm_at: Option<Instant>,
-    /// When the latest test left of those that were answered.
-    alive: Option<Instant>,
 }
 
 impl SizeSearch {
@@ -101,7 +108,6 @@ impl SizeSearch {
             again: None,
             used: 0,
             confirm_at: None,
-            alive: None,
         }
     }
 
@@ -149,8 +155,14 @@ impl SizeSearch {
 
     /// A test that left at `sent` was answered; it had this length if it was a probe.
     pub(crate) fn answered(&mut self, now: Instant, sent: Instant, probe: Option<usize>) {
-        self.alive = self.alive.max(Some(sent));
-        let Some(length) = probe else { return };
+        let Some(length) = probe else {
+            if let Some(trial) =
+                self.trial.as_mut().filter(|trial| (trial.first..=trial.last).contains(&sent))
+            {
+                trial.alive += 1;
+            }
+            return;
+        };
         if self.trial.is_some_and(|trial| trial.length <= length) {
             self.trial = None;
         }
@@ -200,7 +212,7 @@ impl SizeSearch {
             }
             Phase::Error | Phase::Complete => None,
         };
-        self.trial = length.map(|length| Trial { length, probes: 0, first: now, next: now });
+        self.trial = length.map(|length| Trial::new(now, length));
     }
 
     /// What is worth trying above the present length: what passed before, then the most, since most ways carry that, then
@@ -256,7 +268,7 @@ impl SizeSearch {
             }
             FULL_DATAGRAM
         };
-        self.trial = Some(Trial { length, probes: 0, first: now, next: now });
+        self.trial = Some(Trial::new(now, length));
     }
 
     /// Puts the lengths of the tests that are to leave now into `tests`; 0 is a short one. False: the way is dead.
@@ -269,8 +281,8 @@ impl SizeSearch {
                 Phase::Search => TOO_LONG,
                 Phase::Complete => LOST,
             });
-            let passes = self.alive.is_some_and(|sent| sent >= trial.first);
-            if trial.probes >= tries && passes {
+            // All but the first had a short one beside them. Where those got lost, too, it was the way, not the length.
+            if trial.probes >= tries && trial.alive + 1 >= tries {
                 let length = trial.length;
                 self.failed(now, length);
                 continue;
@@ -279,6 +291,7 @@ impl SizeSearch {
                 self.trial = None;
                 return false;
             }
+            trial.last = now;
             if trial.probes == 0 {
                 trial.first = now;
             } else {

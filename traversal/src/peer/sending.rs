@@ -70,7 +70,7 @@ impl Peer {
     pub(super) fn tell_size(&mut self, cx: &mut Cx<'_>) {
         let Some(path) = self.paths.selected().filter(|_| self.is_connected()) else { return };
         let size = Self::in_one_piece(path.kind, path.size.present());
-        if std::mem::replace(&mut self.told_size, Some(size)).is_some_and(|told| told != size) {
+        if self.told_size.replace(size).is_some_and(|told| told != size) {
             cx.emit(Event::SizeChanged { player: self.info.id, size });
         }
     }

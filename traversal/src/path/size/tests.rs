@@ -88,6 +88,7 @@ impl Way {
                 self.search.sent(length.min(self.search.present()));
             }
             let mut tests = Vec::new();
+            self.search.begin(self.now);
             self.dead |= !self.search.handle_timeout(self.now, &self.pulse, &mut tests);
             assert!(self.search.poll_timeout().is_none_or(|at| at > self.now), "it asks for a time to come");
             for length in tests {
@@ -232,4 +233,20 @@ fn what_was_too_long_once_is_tried_again_after_ten_minutes() {
     assert!(way.search.present() < 1400);
     way.run(Duration::from_secs(30));
     assert_eq!(way.search.present(), MAX_DATAGRAM);
+}
+
+/// A way that is dead for a while, over and over, loses short tests and long ones alike.
+#[test]
+fn a_way_that_comes_and_goes_is_not_taken_for_a_narrow_one() {
+    for dead in [100, 300, 700, 1300] {
+        let mut way = Way::new(1500, ms(50));
+        way.game = Some(1300);
+        for _ in 0..40 {
+            way.mtu = 0;
+            way.run(ms(dead));
+            way.mtu = 1500;
+            way.run(ms(1700));
+            assert_eq!(way.search.carries(), Carries::Full, "dead for {dead} ms");
+        }
+    }
 }
