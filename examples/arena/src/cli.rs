@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use bevy_traversal::Secret;
 use clap::Parser;
 
 use crate::sim::{MAX_PLAYERS, Rules};
@@ -30,7 +31,7 @@ pub struct Cli {
     pub name: Option<String>,
     /// Password of the room, for --host and --join
     #[arg(long)]
-    pub password: Option<String>,
+    pub password: Option<Secret<String>>,
     /// Computer players, with sockets of their own
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..MAX_PLAYERS as i64))]
     pub bots: u8,

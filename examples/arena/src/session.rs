@@ -1,9 +1,11 @@
 //! What the game knows about servers, rooms and players, in its own words. `traversal_glue` keeps it up to date
-//! and carries out what is asked; screens, flow and tests know nothing of the plugin.
+//! and carries out what is asked; screens, flow and tests know nothing of the plugin. Its type for passwords is used here too,
+//! which prints none and forgets them.
 
 use std::time::Duration;
 
 use bevy::prelude::{Message, Resource};
+use bevy_traversal::Secret;
 
 use crate::sim::Rules;
 
@@ -22,7 +24,7 @@ pub struct HostPlan {
     /// Its name; empty: the server finds one.
     pub room: String,
     /// Asked of everyone who joins.
-    pub password: Option<String>,
+    pub password: Option<Secret<String>>,
     /// Stands in the list.
     pub listed: bool,
     /// Players, with the host.
@@ -83,7 +85,7 @@ pub enum Goal {
         /// Which.
         target: Target,
         /// If it wants one.
-        password: Option<String>,
+        password: Option<Secret<String>>,
         /// Keep asking for so long while there is no such room.
         wait: Duration,
     },
@@ -101,7 +103,7 @@ pub enum Ask {
         /// Which.
         target: Target,
         /// If it wants one.
-        password: Option<String>,
+        password: Option<Secret<String>>,
         /// Keep asking for so long while there is no such room.
         wait: Duration,
     },

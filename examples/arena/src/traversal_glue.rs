@@ -61,7 +61,7 @@ fn carry_out(
                 host.write(HostRoom(RoomOptions {
                     name: plan.room.clone(),
                     capacity: plan.capacity,
-                    password: plan.password.clone().map(Into::into),
+                    password: plan.password.clone(),
                     public: plan.listed,
                     ..Default::default()
                 }));
@@ -71,7 +71,7 @@ fn carry_out(
                     Target::Name(name) => RoomTarget::Name(name.clone()),
                     Target::Code(code) => RoomTarget::Code(code.clone()),
                 };
-                join.write(JoinRoom { target, password: password.clone().map(Into::into), wait: *wait });
+                join.write(JoinRoom { target, password: password.clone(), wait: *wait });
             }
             Ask::List => {
                 list.write(ListRooms);

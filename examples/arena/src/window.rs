@@ -77,7 +77,7 @@ pub fn run(cli: &Cli, profile: Profile, goal: Goal, note: String, seed: u64) -> 
     let form = Form {
         name: profile.name.clone(),
         server: profile.server.clone(),
-        password: cli.password.clone().unwrap_or_default(),
+        password: cli.password.as_deref().cloned().unwrap_or_default(),
         bots: if bots > 0 { bots } else { Form::default().bots },
         points: cli.points,
         note,

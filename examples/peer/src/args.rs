@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bevy_traversal::traversal_core::config::MOST_PORTS_AHEAD;
-use bevy_traversal::{BubbleTargets, Detect, MappingProtocol, Method, ServerKey};
+use bevy_traversal::{BubbleTargets, Detect, MappingProtocol, Method, Secret, ServerKey};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use headless::args::{RelayArg, seconds};
 
@@ -53,7 +53,7 @@ pub(crate) enum Sub {
         refuse: Option<String>,
         /// Password of the room
         #[arg(long)]
-        password: Option<String>,
+        password: Option<Secret<String>>,
         #[command(flatten)]
         common: Common,
         #[command(flatten)]
@@ -85,7 +85,7 @@ pub(crate) enum Sub {
         idle: Duration,
         /// Password of the room
         #[arg(long)]
-        password: Option<String>,
+        password: Option<Secret<String>>,
         #[command(flatten)]
         common: Common,
         #[command(flatten)]

@@ -70,7 +70,7 @@ impl Goal {
                 let room = bevy_traversal::RoomOptions {
                     name: room.clone(),
                     capacity: capacity.unwrap_or(*players),
-                    password: password.clone().map(Into::into),
+                    password: password.clone(),
                     auto_allow: refuse.is_none(),
                     migrate: game.migrate,
                     ..Default::default()
@@ -81,7 +81,7 @@ impl Goal {
             Sub::Quick { mode, players, .. } => Self::Quick(QuickMatch::of(mode.clone(), *players)),
             Sub::Join { room, wait, idle, password, .. } => {
                 let target = RoomTarget::Name(room.clone());
-                let join = JoinRoom { target, password: password.clone().map(Into::into), wait: *wait };
+                let join = JoinRoom { target, password: password.clone(), wait: *wait };
                 Self::Join { join, idle: *idle }
             }
         }

@@ -11,6 +11,7 @@ use std::time::Duration;
 use bevy::app::ScheduleRunnerPlugin;
 use bevy::ecs::schedule::{Schedules, SingleThreadedExecutor};
 use bevy::prelude::*;
+use bevy_traversal::Secret;
 
 use crate::flow::{FlowPlugin, Seed};
 use crate::net::EventLog;
@@ -112,7 +113,7 @@ impl Bot {
     pub fn spawn(
         server: &str,
         target: Target,
-        password: Option<String>,
+        password: Option<Secret<String>>,
         number: usize,
         seed: u64,
     ) -> Option<Self> {

@@ -1,13 +1,16 @@
 //! What the player has typed and chosen so far.
 
+use std::fmt;
+
 use bevy::prelude::Resource;
+use bevy_traversal::Secret;
 
 use super::page::{Choice, Field};
 use crate::session::HostPlan;
 use crate::sim::{MAX_NAME, MAX_PLAYERS, Rules};
 
 /// Texts and choices of all screens.
-#[derive(Resource, Clone, Debug, PartialEq)]
+#[derive(Resource, Clone, PartialEq)]
 pub struct Form {
     /// The player's name.
     pub name: String,
@@ -29,6 +32,21 @@ pub struct Form {
     pub listed: bool,
     /// Said at the foot of the title.
     pub note: String,
+}
+
+impl fmt::Debug for Form {
+    /// All but the password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, server, room, password: _, code, capacity, bots, points, listed, note } = self;
+        f.debug_struct("Form")
+            .field("name", name)
+            .field("server", server)
+            .field("room", room)
+            .field("code", code)
+            .field("choices", &(capacity, bots, points, listed))
+            .field("note", note)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Default for Form {
@@ -112,8 +130,8 @@ impl Form {
     }
 
     /// The password, if there is one.
-    pub fn password(&self) -> Option<String> {
-        (!self.password.is_empty()).then(|| self.password.clone())
+    pub fn password(&self) -> Option<Secret<String>> {
+        (!self.password.is_empty()).then(|| self.password.as_str().into())
     }
 
     /// How to open a room.
@@ -133,6 +151,12 @@ impl Form {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
+
+    use clap::Parser;
+
+    use crate::cli::Cli;
+    use crate::session::{Ask, Goal, Target};
 
     #[test]
     fn texts_are_bounded_and_choices_stay_in_range() {
@@ -150,5 +174,27 @@ mod tests {
         form.change(Choice::Listed, 1);
         assert!(!form.plan().listed);
         assert_eq!(form.plan().password, None);
+    }
+
+    /// Whatever holds a password.
+    #[test]
+    fn nothing_prints_a_password() {
+        let form = Form { password: "sesame-1234".into(), room: "den".into(), ..Form::default() };
+        let (plan, password) = (form.plan(), form.password());
+        let (target, wait) = (Target::Name("den".into()), Duration::ZERO);
+        let cli = Cli::parse_from(["arena", "--join", "den", "--password", "sesame-1234"]);
+        assert_eq!(cli.password, password);
+        let printed = [
+            format!("{form:?}"),
+            format!("{plan:?}"),
+            format!("{:?}", Goal::Host(plan.clone())),
+            format!("{:?}", Goal::Join { target: target.clone(), password: password.clone(), wait }),
+            format!("{:?}", Ask::Host(plan)),
+            format!("{:?}", Ask::Join { target, password, wait }),
+            format!("{cli:?}"),
+        ];
+        for text in printed {
+            assert!(text.contains("den") && !text.contains("sesame"), "{text}");
+        }
     }
 }
