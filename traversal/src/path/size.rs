@@ -288,7 +288,11 @@ impl SizeSearch {
                 continue;
             }
             if trial.probes >= tries + NO_SIGN {
-                self.trial = None;
+                // Nothing was learnt of its length.
+                (self.trial, self.confirm_at) = (None, Some(now + CONFIRM));
+                if self.phase == Phase::Error {
+                    self.again = Some(now + RETRY);
+                }
                 return false;
             }
             trial.last = now;
