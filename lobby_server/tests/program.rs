@@ -28,8 +28,8 @@ fn is_free(address: SocketAddr) -> bool {
     }
 }
 
-#[test]
 #[cfg_attr(not(unix), ignore = "sends signals, which other systems than Unix do not have")]
+#[test]
 fn the_ready_line_says_where_the_server_is_and_sigterm_ends_it_cleanly() {
     let directory = tempfile::tempdir().unwrap();
     let flags = ["--bind", "127.0.0.1:0", "--http", "127.0.0.1:0"];
@@ -60,8 +60,8 @@ fn the_ready_line_says_where_the_server_is_and_sigterm_ends_it_cleanly() {
     assert!(!log.contains("127.0.0.1:0") && !log.contains("WARN"), "{log}");
 }
 
-#[test]
 #[cfg_attr(not(unix), ignore = "sends signals, which other systems than Unix do not have")]
+#[test]
 fn sigint_ends_it_cleanly_too() {
     let directory = tempfile::tempdir().unwrap();
     let server = Running::start(directory.path(), &["--bind", "127.0.0.1:0", "--no-http"]);
@@ -101,8 +101,8 @@ fn a_second_server_on_the_same_port_says_what_to_do() {
     assert!(String::from_utf8(check.stdout).unwrap().contains("FAILED"));
 }
 
-#[test]
 #[cfg_attr(not(any(target_os = "linux", windows)), ignore = "other systems have one loopback address only")]
+#[test]
 fn two_addresses_are_four_sockets_and_check_calls_it_full() {
     let directory = tempfile::tempdir().unwrap();
     let flags = ["--bind", "127.0.0.1:0", "--second-address", "127.0.0.2", "--no-http"];
@@ -116,8 +116,8 @@ fn two_addresses_are_four_sockets_and_check_calls_it_full() {
     assert!(String::from_utf8(one.stdout).unwrap().contains("classification: reduced"));
 }
 
-#[test]
 #[cfg_attr(not(any(target_os = "linux", windows)), ignore = "other systems have one loopback address only")]
+#[test]
 fn on_all_addresses_the_answer_comes_from_the_one_that_was_asked() {
     let directory = tempfile::tempdir().unwrap();
     let server = Running::start(directory.path(), &["--bind", "0.0.0.0:0", "--no-http"]);
@@ -147,8 +147,8 @@ fn settings_come_from_file_and_environment_and_mistakes_are_one_clear_line() {
     assert_eq!(missing.status.code(), Some(1));
 }
 
-#[test]
 #[cfg_attr(not(unix), ignore = "sends signals, which other systems than Unix do not have")]
+#[test]
 fn junk_does_not_disturb_the_players_and_floods_no_log() {
     let directory = tempfile::tempdir().unwrap();
     let server = Running::start(directory.path(), &["--bind", "127.0.0.1:0", "--no-http"]);

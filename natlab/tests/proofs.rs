@@ -47,7 +47,7 @@ fn has_word(text: &str, name: &str) -> bool {
 #[test]
 fn every_test_that_the_pages_name_exists() {
     let mut files = Vec::new();
-    for package in ["traversal", "lobby_server", "plugin", "natlab", "fuzz_targets", "examples/peer"] {
+    for package in ["traversal", "udp", "lobby_server", "plugin", "natlab", "fuzz_targets", "examples/peer"] {
         sources(&root().join(package).join("src"), &mut files);
         let tests = root().join(package).join("tests");
         if tests.is_dir() {

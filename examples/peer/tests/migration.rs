@@ -26,8 +26,8 @@ fn the_host_is_killed_and_the_others_play_on() {
     assert_played(&second, "B");
 }
 
-#[test]
 #[cfg_attr(not(unix), ignore = "sends signals, which other systems than Unix do not have")]
+#[test]
 fn without_it_the_room_ends_with_its_host() {
     let lobby = Lobby::start();
     let mut host = lobby.peer("A", "host", &["--players", "2", "--for", "60"]);
