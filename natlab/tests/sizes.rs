@@ -137,11 +137,11 @@ fn the_size_that_is_shown_is_what_the_way_carries() {
         for (kind, size) in play.sides() {
             assert!(size <= most && size + 8 > most, "{kind:?} behind {mtu}: {size} of {most}");
         }
-        let told = play.pair.player(play.pair.left).events.iter().filter_map(|(_, event)| match event {
+        let mut told = play.pair.player(play.pair.left).events.iter().filter_map(|(_, event)| match event {
             traversal_core::Event::SizeChanged { size, .. } => Some(*size),
             _ => None,
         });
-        let last = told.last();
+        let last = told.next_back();
         let (_, shown) = play.path(play.pair.left);
         assert_eq!(last, Some(shown), "what was told last");
     }
