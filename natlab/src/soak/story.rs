@@ -70,7 +70,7 @@ const MOST_STEPS: u64 = 2_000_000;
 /// What is to be undone later.
 enum Undo {
     Server,
-    Link(bool, Link),
+    Link(bool, Box<Link>),
     Wake(HostId),
 }
 
@@ -224,7 +224,7 @@ impl Story {
             _ => Way { delay: Duration::from_millis(rng.random_range(300..900)), ..old.up.clone() },
         };
         self.set_link(left, Link::both(way));
-        self.undo.push((until, Undo::Link(left, old)));
+        self.undo.push((until, Undo::Link(left, Box::new(old))));
     }
 
     fn set_link(&mut self, left: bool, link: Link) {
@@ -258,7 +258,7 @@ impl Story {
                     self.pair.world.replace_node(server, Program::Lobby(Box::new(fresh)));
                     self.pair.world.set_down(server, false);
                 }
-                Undo::Link(left, link) => self.set_link(left, link),
+                Undo::Link(left, link) => self.set_link(left, *link),
                 Undo::Wake(host) if !self.dead.contains(&host) => self.pair.world.set_down(host, false),
                 Undo::Wake(_) => {}
             }
