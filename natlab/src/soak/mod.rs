@@ -177,7 +177,10 @@ mod tests {
             ),
             ("a match that was planned while UDP was slow", &[10_022_337, 10_106_019]),
             ("a session that left UDP after three lost pings on a link that had been slow", &[20_197_089]),
-            ("a match that moves to another host before it has a way", &[20_030_570, 20_083_578]),
+            (
+                "a match that moves to another host before it has a way",
+                &[20_030_570, 20_083_578, 20_231_312, 20_264_700, 20_477_224],
+            ),
         ] {
             for seed in seeds {
                 let verdict = world(*seed);

@@ -151,7 +151,7 @@ fn facts(rng: &mut ChaCha8Rng) -> Facts {
         2 => Facts::Kept {
             round: rng.random(),
             ip: [victim, LAN_BYSTANDER][rng.random_range(0..2)],
-            ports: (0..rng.random_range(0..400)).map(|_| rng.random()).collect(),
+            ports: (0..rng.random_range(0..400)).map(|_| rng.random::<u16>()).collect(),
         },
         _ => {
             let (first, last) = [(0, u16::MAX), (u16::MAX, 0), (1, 1023)][rng.random_range(0..3)];
