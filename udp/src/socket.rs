@@ -82,9 +82,10 @@ pub fn is_too_long(error: &io::Error) -> bool {
     error.raw_os_error() == Some(TOO_LONG)
 }
 
+/// What the system says of a datagram that is longer than its way takes.
 #[cfg(unix)]
 pub(crate) const TOO_LONG: i32 = rustix::io::Errno::MSGSIZE.raw_os_error();
-/// WSAEMSGSIZE.
+/// The same on Windows: WSAEMSGSIZE.
 #[cfg(not(unix))]
 pub(crate) const TOO_LONG: i32 = 10040;
 

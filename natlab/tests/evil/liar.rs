@@ -23,6 +23,8 @@ use traversal_core::wire::pair::{Opened, PairChannel, PairKeys, PairMessage};
 use traversal_core::wire::session::ClientSession;
 use traversal_core::{AgentConfig, Command, Event, Identity};
 
+use crate::stage::Cast;
+
 /// How often a liar says its word; the server takes it for one of a player who is there, too.
 const PERIOD: Duration = Duration::from_secs(1);
 
@@ -37,7 +39,7 @@ enum Word {
 }
 
 /// A member with the real protocol: it joins, connects to its host, and collects proofs of life while there are any.
-struct Liar {
+pub(crate) struct Liar {
     identity: Identity,
     ephemeral: Identity,
     login: Login,
@@ -229,60 +231,9 @@ impl Node for Liar {
     }
 }
 
-enum Program {
-    Lobby(Box<Lobby>),
-    Player(Box<Player>),
-    Liar(Box<Liar>),
-    Dead,
-}
-
-impl Program {
-    fn node(&mut self) -> Option<&mut dyn Node> {
-        match self {
-            Self::Lobby(node) => Some(node.as_mut()),
-            Self::Player(node) => Some(node.as_mut()),
-            Self::Liar(node) => Some(node.as_mut()),
-            Self::Dead => None,
-        }
-    }
-}
-
-impl Node for Program {
-    fn handle_datagram(&mut self, now: Instant, socket: u32, from: SocketAddr, datagram: &[u8]) {
-        if let Some(node) = self.node() {
-            node.handle_datagram(now, socket, from, datagram);
-        }
-    }
-
-    fn handle_socket(&mut self, now: Instant, socket: u32, local: io::Result<SocketAddr>) {
-        if let Some(node) = self.node() {
-            node.handle_socket(now, socket, local);
-        }
-    }
-
-    fn handle_timeout(&mut self, now: Instant) {
-        if let Some(node) = self.node() {
-            node.handle_timeout(now);
-        }
-    }
-
-    fn poll_output(&mut self) -> Option<NodeOutput> {
-        self.node().and_then(|node| node.poll_output())
-    }
-
-    fn poll_timeout(&self) -> Option<Instant> {
-        match self {
-            Self::Lobby(node) => node.poll_timeout(),
-            Self::Player(node) => node.poll_timeout(),
-            Self::Liar(node) => node.poll_timeout(),
-            Self::Dead => None,
-        }
-    }
-}
-
 /// A room: its host, one honest member, and liars who say nothing yet.
 struct Room {
-    world: World<Program>,
+    world: World<Cast>,
     host: HostId,
     honest: HostId,
     liars: Vec<HostId>,
@@ -294,12 +245,12 @@ const HOST_OUTSIDE: IpAddr = IpAddr::V4(Ipv4Addr::new(198, 18, 1, 1));
 impl Room {
     /// All of them play, and the liars have proofs of life of that time.
     fn playing(seed: u64, liars: u8) -> Self {
-        let mut world: World<Program> = World::new(seed);
-        let internet = World::<Program>::INTERNET;
+        let mut world: World<Cast> = World::new(seed);
+        let internet = World::<Cast>::INTERNET;
         let (link, now) = (Link::delay(Duration::from_millis(15)), world.instant());
         let server = Lobby::new(ServerConfig::default(), true, [seed as u8; 32], now);
         let sockets = lobby::sockets(true);
-        let server = Program::Lobby(Box::new(server));
+        let server = Cast::Lobby(Box::new(server));
         world.add_host(internet, ADDRESSES.to_vec(), &sockets, link.clone(), server);
         world.exempt(&ADDRESSES);
         let nat = "portrestricted".parse::<NatSpec>().unwrap().chain[0].clone();
@@ -311,7 +262,7 @@ impl Room {
             player.command(now, Command::LocalAddresses(vec![local.ip()]));
             player.command(now, Command::Connect(vec![sockets[0]]));
             player.keep_talking(now, 20);
-            let program = Program::Player(Box::new(player));
+            let program = Cast::Player(Box::new(player));
             world.add_host(inside, vec![local.ip()], &[local], Link::default(), program)
         });
         let [host, honest] = players;
@@ -323,7 +274,7 @@ impl Room {
         for liar in 0..liars {
             let local = SocketAddr::from(([198, 18, 10 + liar, 200], 40_000));
             let now = room.world.instant();
-            let program = Program::Liar(Box::new(Liar::new(10 + liar, now)));
+            let program = Cast::Liar(Box::new(Liar::new(10 + liar, now)));
             room.liars.push(room.world.add_host(internet, vec![local.ip()], &[local], link.clone(), program));
         }
         let target = RoomTarget::Name("r".into());
@@ -344,21 +295,21 @@ impl Room {
 
     fn command(&mut self, player: HostId, command: Command) {
         self.world.act(player, |program, now| match program {
-            Program::Player(player) => player.command(now, command),
+            Cast::Player(player) => player.command(now, command),
             _ => unreachable!("an honest player"),
         });
     }
 
     fn player(&self, player: HostId) -> &Player {
         match self.world.node(player) {
-            Program::Player(player) => player,
+            Cast::Player(player) => player,
             _ => unreachable!("an honest player"),
         }
     }
 
     fn with_liar<R>(&mut self, liar: HostId, action: impl FnOnce(&mut Liar) -> R) -> R {
         self.world.act(liar, |program, _| match program {
-            Program::Liar(liar) => action(liar),
+            Cast::Liar(liar) => action(liar),
             _ => unreachable!("a liar"),
         })
     }
@@ -410,7 +361,7 @@ fn liars_with_old_proofs_keep_no_dead_host_and_do_not_host() {
         let mut room = Room::playing(seed, liars);
         room.all_say(Word::Heard);
         room.run(3);
-        room.world.replace_node(room.host, Program::Dead);
+        room.world.replace_node(room.host, Cast::Bystander);
         let took = room.until_it_hosts(WITHIN);
         assert!(took.is_some(), "seed {seed}, {liars} liars: {:?}", room.told());
         assert!(room.told().1.is_empty(), "nobody sends it away");
@@ -436,7 +387,7 @@ fn a_host_that_the_server_does_not_hear_stays_host_of_one_honest_member_whatever
         // And when it dies the room goes on.
         room.all_say(Word::Heard);
         room.run(3);
-        room.world.replace_node(room.host, Program::Dead);
+        room.world.replace_node(room.host, Cast::Bystander);
         let took = room.until_it_hosts(WITHIN_UNKNOWN);
         assert!(took.is_some(), "seed {seed}, {liars} liars: {:?}", room.told());
     }

@@ -6,12 +6,14 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use natlab::link::Link;
+use natlab::lobby::Lobby;
 use natlab::nat::NatSpec;
 use natlab::player::Player;
 use natlab::world::{HostId, Node, NodeOutput, World};
 use traversal_core::wire::message::{Frame, RoomOptions, ToPlayer};
 use traversal_core::{AgentConfig, Command, Identity};
 
+use crate::liar::Liar;
 use crate::peer::EvilPeer;
 use crate::server::EvilServer;
 
@@ -40,6 +42,9 @@ pub(crate) enum Cast {
     Player(Box<Player>),
     Server(Box<EvilServer>),
     Peer(Box<EvilPeer>),
+    /// The shipping server, which does no harm.
+    Lobby(Box<Lobby>),
+    Liar(Box<Liar>),
     Bystander,
 }
 
@@ -49,6 +54,8 @@ impl Cast {
             Self::Player(node) => Some(node.as_mut()),
             Self::Server(node) => Some(node.as_mut()),
             Self::Peer(node) => Some(node.as_mut()),
+            Self::Lobby(node) => Some(node.as_mut()),
+            Self::Liar(node) => Some(node.as_mut()),
             Self::Bystander => None,
         }
     }
@@ -82,6 +89,8 @@ impl Node for Cast {
             Self::Player(node) => node.poll_timeout(),
             Self::Server(node) => node.poll_timeout(),
             Self::Peer(node) => node.poll_timeout(),
+            Self::Lobby(node) => node.poll_timeout(),
+            Self::Liar(node) => node.poll_timeout(),
             Self::Bystander => None,
         }
     }

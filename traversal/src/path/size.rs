@@ -80,7 +80,7 @@ pub(crate) struct SizeSearch {
     /// What passed before it was lost.
     before: Option<usize>,
     trial: Option<Trial>,
-    /// See [`is_doubtful`](Self::is_doubtful).
+    /// The way was too narrow for full datagrams before, and has not shown that it takes them by now.
     doubtful: bool,
     /// How often [`FULL_DATAGRAM`] did not pass.
     errors: u32,

@@ -76,7 +76,7 @@ pub enum ToPlayer {
     /// [`ToServer::HostSeen`](super::ToServer::HostSeen), and where it does, by
     /// [`ToServer::HostProof`](super::ToServer::HostProof) in addition.
     ConfirmLoss {
-        /// The room.
+        /// The room whose host is in question.
         room: RoomId,
         /// Of the host in question.
         epoch: u32,
@@ -85,7 +85,7 @@ pub enum ToPlayer {
     },
     /// To a member who lost the host: the server hears it, or another member has shown that it is alive, so it stays host.
     HostStands {
-        /// The room.
+        /// The room whose host is in question.
         room: RoomId,
         /// Of the host in question.
         epoch: u32,

@@ -61,7 +61,7 @@ pub enum ToServer {
     /// its channel to the host is gone. Where the server does not hear the host either, and no member does, the room
     /// gets another one.
     HostSeen {
-        /// The room.
+        /// The room whose host is in question.
         room: RoomId,
         /// Which host: the one of this epoch.
         epoch: u32,
@@ -130,7 +130,7 @@ pub enum ToServer {
     /// The host's answer to the challenge of a [`ToPlayer::ConfirmLoss`](super::ToPlayer::ConfirmLoss), handed on by a
     /// member: it is alive, so it stays host.
     HostProof {
-        /// The room.
+        /// The room whose host is in question.
         room: RoomId,
         /// Which host: the one of this epoch.
         epoch: u32,
