@@ -116,8 +116,8 @@ pub(crate) fn widest(ip: IpAddr) -> Prefix {
     part(ip, if ip.is_ipv4() { 32 } else { 48 })
 }
 
-/// Number of buckets of one [`PrefixLimiter`]: 24 bytes each, so 400 kB.
-const BUCKETS: usize = 16_384;
+/// Number of buckets of one [`PrefixLimiter`]: 24 bytes each, so 400 kB. A fuzzer makes a new server for each execution.
+const BUCKETS: usize = if cfg!(fuzzing) { 256 } else { 16_384 };
 
 /// A rate for each address, and for the wider parts of it that one customer may have. Those that fall into the same
 /// bucket share it: with a keyed hash nobody can choose whose.

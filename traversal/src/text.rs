@@ -218,8 +218,12 @@ pub fn fold(name: &str) -> String {
 fn few_marks(text: &str) -> impl Iterator<Item = char> + '_ {
     let mut row = 0;
     text.chars().filter(move |c| {
-        let marks =
-            matches!(c.general_category(), GeneralCategory::NonspacingMark | GeneralCategory::EnclosingMark);
+        // Most texts are ASCII, which has no marks: the table of categories is slow.
+        let marks = !c.is_ascii()
+            && matches!(
+                c.general_category(),
+                GeneralCategory::NonspacingMark | GeneralCategory::EnclosingMark
+            );
         row = if marks { row + 1 } else { 0 };
         row <= MAX_MARKS
     })
@@ -228,6 +232,9 @@ fn few_marks(text: &str) -> impl Iterator<Item = char> + '_ {
 /// Characters that steer, hide, or are none.
 fn is_forbidden(c: char) -> bool {
     use GeneralCategory as G;
+    if c.is_ascii() {
+        return c.is_ascii_control();
+    }
     matches!(
         c.general_category(),
         G::Control | G::Format | G::Surrogate | G::PrivateUse | G::LineSeparator | G::ParagraphSeparator
@@ -257,6 +264,9 @@ fn is_ignorable(c: char) -> bool {
 /// Can be seen by itself.
 fn is_seen(c: char) -> bool {
     use GeneralCategory as G;
+    if c.is_ascii() {
+        return c.is_ascii_graphic();
+    }
     // U+2800 is a Braille cell without dots.
     c != '\u{2800}'
         && !is_forbidden(c)
