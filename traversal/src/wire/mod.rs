@@ -11,6 +11,8 @@ pub mod message;
 pub mod pair;
 pub mod port_report;
 mod replay;
+#[cfg(test)]
+mod samples;
 pub mod secret;
 pub mod session;
 pub mod sizes;

@@ -1,0 +1,491 @@
+//! A value of each variant of each type on the wire, in the order of docs/protocol.md. Enums that are fields elsewhere stand
+//! here by themselves, too.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::Samples;
+use crate::facts::NatFacts;
+use crate::failure::FailureReason;
+use crate::id::{JoinId, MatchId, PlayerId, RequestId, RoomId};
+use crate::nat::{Confidence, FilteringBehavior, MappingBehavior, NatProfile, PortAllocation};
+use crate::wire::message::{
+    Facts, Farewell, Frame, KeptMatch, KickNote, Login, LoginRefusal, MatchEnd, MatchOutcome, Method,
+    NoRelay, PlannedMethod, PlayerInfo, Probe, ProbePurpose, PunchPlan, QueueStatus, QuickMatch,
+    QuickMatched, RelayGrant, Replan, Request, RequestError, Response, Role, RoomEnd, RoomInfo, RoomOptions,
+    RoomSummary, RoomTarget, RoomTerms, RoomTicket, RoundTrip, SprayTurn, ToPlayer, ToServer, Topology,
+    Welcome,
+};
+use crate::wire::pair::PairMessage;
+use crate::wire::port_report::{PortReport, ReportKey};
+
+const ROOM: RoomId = RoomId(0x0102_0304_0506_0708);
+const MATCH: MatchId = MatchId(0x1112_1314_1516_1718);
+const JOIN: JoinId = JoinId(0x2122);
+const ID: RequestId = RequestId(70_000);
+const CODE: [u8; 16] =
+    [0xc0, 0xc1, 0xc2, 0xc3, 0xc4, 0xc5, 0xc6, 0xc7, 0xc8, 0xc9, 0xca, 0xcb, 0xcc, 0xcd, 0xce, 0xcf];
+const KEY: [u8; 32] = [0x4b; 32];
+
+fn v4() -> SocketAddr {
+    SocketAddr::from(([203, 0, 113, 7], 40_000))
+}
+
+fn v6() -> SocketAddr {
+    SocketAddr::from(([0x2001, 0xdb8, 0, 0, 0, 0, 0, 7], 40_001))
+}
+
+fn id(n: u8) -> PlayerId {
+    PlayerId([n; 16])
+}
+
+fn player() -> PlayerInfo {
+    PlayerInfo { id: id(9), name: "Zoë".into() }
+}
+
+fn report() -> PortReport {
+    ReportKey::new(KEY).sign(5, 1_000, v4())
+}
+
+fn metadata() -> std::collections::BTreeMap<String, String> {
+    [("map".into(), "canyon".into()), ("mode".into(), String::new())].into()
+}
+
+fn profile() -> NatProfile {
+    NatProfile {
+        mapping: MappingBehavior::AddressAndPortDependent,
+        filtering: FilteringBehavior::AddressDependent,
+        allocation: PortAllocation::Sequential { step: -2 },
+        translated: Some(true),
+        hairpin: Some(false),
+        pooled: None,
+        udp_blocked: false,
+        timeout: Some(Duration::from_secs(30)),
+        timeout_below: Some(Duration::from_millis(120_500)),
+        foreign_rate: Some(2.5),
+        confidence: Confidence::Full,
+        mapped: false,
+        allocation_confidence: Some(0.75),
+        parity: Some(true),
+    }
+}
+
+fn facts() -> NatFacts {
+    NatFacts {
+        translated: Some(true),
+        mapping: Some(MappingBehavior::EndpointIndependent),
+        filtering: Some(FilteringBehavior::AddressAndPortDependent),
+        allocation: Some(PortAllocation::RandomInBlock { first: 1_024, last: 65_535 }),
+        foreign_rate: Some(0.5),
+        timeout: Some(Duration::from_secs(60)),
+    }
+}
+
+fn options() -> RoomOptions {
+    RoomOptions {
+        name: "den".into(),
+        capacity: 4,
+        password: Some("sesame".into()),
+        public: true,
+        auto_allow: false,
+        metadata: metadata(),
+        migrate: true,
+        topology: Topology::Mesh,
+    }
+}
+
+fn room() -> RoomInfo {
+    RoomInfo {
+        id: ROOM,
+        name: "den".into(),
+        code: "K7PX2M".into(),
+        host: id(1),
+        capacity: 300,
+        metadata: metadata(),
+        public: false,
+        auto_allow: true,
+        migrate: true,
+        epoch: 3,
+        topology: Topology::Star,
+    }
+}
+
+fn terms() -> RoomTerms {
+    RoomTerms {
+        capacity: 4,
+        public: true,
+        auto_allow: true,
+        migrate: false,
+        topology: Topology::Star,
+        password: true,
+    }
+}
+
+fn ticket() -> RoomTicket {
+    RoomTicket {
+        room: ROOM,
+        epoch: 3,
+        host: id(1),
+        seal: CODE,
+        generation: 2,
+        until_s: 1_800_000_000,
+        terms: terms(),
+    }
+}
+
+fn note() -> KickNote {
+    KickNote { player: id(8), until_s: u64::MAX, seal: CODE }
+}
+
+fn grant() -> RelayGrant {
+    RelayGrant { token: [0xa7; 15], bytes_per_second: 100_000, lifetime_s: 3_600 }
+}
+
+fn plan() -> PunchPlan {
+    PunchPlan {
+        match_id: MATCH,
+        peer: player(),
+        peer_ephemeral: [0x33; 32],
+        pair_secret: [0x44; 32],
+        host: true,
+        role: Role::Receiving,
+        same_nat: false,
+        peer_public: vec![v4(), v6()],
+        peer_local: vec![],
+        own_nat: NatProfile::UNKNOWN,
+        peer_nat: profile(),
+        methods: Method::ALL.to_vec(),
+        deadline_ms: 15_000,
+        relay: Some(grant()),
+        no_relay: None,
+        epoch: 3,
+        mesh: false,
+        peer_rtt: Some(RoundTrip { ms: 48, spread_ms: 300 }),
+        peer_key: [0x55; 32],
+    }
+}
+
+fn replan() -> Replan {
+    let methods = vec![PlannedMethod { method: Method::Prediction, since: 1 }];
+    Replan {
+        match_id: MATCH,
+        role: Role::Sending,
+        methods,
+        own_nat: profile(),
+        peer_nat: NatProfile::UNKNOWN,
+        edition: 2,
+    }
+}
+
+fn quick_match() -> QuickMatch {
+    QuickMatch { mode: "duel".into(), players: 2, topology: Topology::Star }
+}
+
+/// All of them.
+pub(super) fn all() -> Samples {
+    let mut all = Samples::default();
+    frames(&mut all);
+    logins(&mut all);
+    to_server(&mut all);
+    requests(&mut all);
+    to_player(&mut all);
+    answers(&mut all);
+    rooms(&mut all);
+    matches(&mut all);
+    nats(&mut all);
+    between_players(&mut all);
+    all
+}
+
+fn frames(all: &mut Samples) {
+    let put = &mut |frame: Frame<ToServer>| all.put(frame);
+    put(Frame::Reliable { seq: 300, body: ToServer::MappedPort(None) });
+    put(Frame::Ack { seq: 7, counter: 1 << 40 });
+    put(Frame::Ping { id: 7 });
+    put(Frame::Pong { id: 7, observed: v4() });
+    put(Frame::PathChallenge { token: CODE });
+    put(Frame::PathResponse { token: CODE });
+    put(Frame::Probe(Probe { tag: 70_000, purpose: ProbePurpose::Report }));
+    put(Frame::ProbeSeen { tag: 70_000, observed: v6() });
+    put(Frame::Goodbye { reason: "bye".into(), why: Farewell::Replaced });
+    put(Frame::MappedPortSeen { port: 40_000, token: CODE });
+    put(Frame::PortSeen { tag: 1, report: report() });
+    put(Frame::Knock { tag: 1 });
+    for why in [Farewell::Leaving, Farewell::Token, Farewell::Replaced] {
+        all.put(why);
+    }
+    all.put(Probe { tag: 1, purpose: ProbePurpose::Register });
+    for purpose in [
+        ProbePurpose::Report,
+        ProbePurpose::ReplyFromOtherPort,
+        ProbePurpose::ReplyFromOtherAddress,
+        ProbePurpose::Range { match_id: MATCH, round: 258, second: true },
+        ProbePurpose::Newest { match_id: MATCH, round: 258, ahead: [1, 2, 300, 0] },
+        ProbePurpose::MappedPort { port: 40_000 },
+        ProbePurpose::Register,
+        ProbePurpose::SignedReport,
+        ProbePurpose::Knock { report: report() },
+    ] {
+        all.put(purpose);
+    }
+    all.put(report());
+}
+
+fn logins(all: &mut Samples) {
+    all.put(Login {
+        game: "squares".into(),
+        game_protocol: 1,
+        name: "Zoë".into(),
+        token: vec![1, 2, 3],
+        ephemeral: KEY,
+        local: vec![v4(), v6()],
+        relay_only: false,
+    });
+    all.put(Welcome {
+        session: 1 << 60,
+        observed: v4(),
+        probe_targets: vec![v4(), v4()],
+        session_timeout_s: 35,
+        other_family: vec![v6()],
+        reset: CODE,
+    });
+    all.put(LoginRefusal::UnknownGame { game: "squares".into() });
+    all.put(LoginRefusal::Token { reason: "no".into() });
+    all.put(LoginRefusal::Malformed { what: "name".into() });
+    all.put(LoginRefusal::Full);
+    all.put(LoginRefusal::Stopping);
+}
+
+fn to_server(all: &mut Samples) {
+    let put = &mut |message: ToServer| all.put(message);
+    put(ToServer::Request { id: ID, request: Request::LeaveRoom });
+    put(ToServer::LocalAddresses(vec![v4(), v6()]));
+    put(ToServer::JoinAnswer { join: JOIN, allow: false, reason: "full".into() });
+    let cause = Some(FailureReason::NoAnswer);
+    put(ToServer::MatchReport { match_id: MATCH, outcome: MatchOutcome::Relayed, cause });
+    put(ToServer::Profile { profile: profile(), check: true, manual: facts() });
+    put(ToServer::HostSeen { room: ROOM, epoch: 3, heard: true });
+    put(ToServer::PunchAgain { match_id: MATCH });
+    put(ToServer::MappedPort(Some(CODE)));
+    put(ToServer::ClaimRange { match_id: MATCH, round: 258, step: -2, reports: [report(); 2] });
+    put(ToServer::AskSpray { match_id: MATCH, edition: 2 });
+    put(ToServer::SprayOver { match_id: MATCH, edition: 2 });
+    let kept = KeptMatch { match_id: MATCH, player: id(9), host: true, edition: 2 };
+    put(ToServer::KeepMatches(vec![kept]));
+    put(ToServer::KickNotes { room: ROOM, notes: vec![note()] });
+    put(ToServer::KeptPorts { match_id: MATCH, round: 258, ports: vec![40_000, 1_024] });
+    put(ToServer::HostProof { room: ROOM, epoch: 3, key: KEY, proof: CODE });
+    use MatchOutcome as O;
+    for outcome in [O::Direct, O::Relayed, O::Failed, O::Lost, O::Closed] {
+        all.put(outcome);
+    }
+}
+
+fn requests(all: &mut Samples) {
+    let put = &mut |request: Request| all.put(request);
+    put(Request::CreateRoom { options: options() });
+    let target = RoomTarget::Code("K7PX2M".into());
+    put(Request::JoinRoom { target, password: Some("sesame".into()) });
+    put(Request::LeaveRoom);
+    put(Request::ListRooms { after: Some("den".into()) });
+    put(Request::Kick { player: id(8), reason: "rude".into(), rejoin: false });
+    put(Request::SetMetadata(metadata()));
+    put(Request::TakeUpRoom { ticket: ticket(), code: "K7PX2M".into(), options: options() });
+    put(Request::QuickMatch(quick_match()));
+    put(Request::LeaveQueue);
+    put(Request::Rematch { player: id(9) });
+}
+
+fn to_player(all: &mut Samples) {
+    let put = &mut |message: ToPlayer| all.put(message);
+    put(ToPlayer::Response { id: ID, result: Ok(Response::Done) });
+    put(ToPlayer::Response { id: ID, result: Err(RequestError::RoomFull) });
+    put(ToPlayer::Members { room: ROOM, revision: 300, part: 0, parts: 1, members: vec![player()] });
+    put(ToPlayer::RoomChanged(room()));
+    put(ToPlayer::RoomEnded { room: ROOM, reason: RoomEnd::Closed });
+    put(ToPlayer::JoinRequest { join: JOIN, player: player() });
+    put(ToPlayer::Plan(Box::new(plan())));
+    put(ToPlayer::Facts { match_id: MATCH, facts: Facts::PeerPublic(vec![v4()]) });
+    put(ToPlayer::Replan(Box::new(replan())));
+    put(ToPlayer::MatchEnded { match_id: MATCH, reason: MatchEnd::Gone });
+    put(ToPlayer::Profile(profile()));
+    put(ToPlayer::Ticket(ticket()));
+    put(ToPlayer::ConfirmLoss { room: ROOM, epoch: 3, challenge: CODE });
+    put(ToPlayer::HostStands { room: ROOM, epoch: 3 });
+    put(ToPlayer::HostInQuestion { room: ROOM, epoch: 3, within_s: 40 });
+    put(ToPlayer::HostChanged { room: room(), previous: id(2) });
+    put(ToPlayer::Queue(QueueStatus { position: 1, waiting: 300, players: 4 }));
+    put(ToPlayer::QueueClosed(RequestError::Stopping));
+    let matched = QuickMatched { room: room(), wanted: quick_match() };
+    put(ToPlayer::QuickMatched(Box::new(matched)));
+    put(ToPlayer::MappedPort(Some(40_000)));
+    put(ToPlayer::Spray { match_id: MATCH, edition: 2, turn: SprayTurn::Begin });
+    put(ToPlayer::Relay { match_id: MATCH, grant: grant() });
+    put(ToPlayer::NoRelay { match_id: MATCH, why: NoRelay::Full });
+    put(ToPlayer::KickNotes { room: ROOM, notes: vec![note()] });
+    put(ToPlayer::WrongPasswords { room: ROOM, in_last_minute: 300 });
+}
+
+fn answers(all: &mut Samples) {
+    all.put(Response::Room(room()));
+    all.put(Response::Done);
+    all.put(Response::Rooms { rooms: vec![summary()], more: true });
+    use RequestError as E;
+    for error in [
+        E::NoSuchRoom,
+        E::RoomFull,
+        E::WrongPassword,
+        E::NameTaken,
+        E::Refused { reason: "no".into() },
+        E::HostSilent,
+        E::OtherVersion { room: 1, yours: 2 },
+        E::AlreadyInRoom,
+        E::NotInRoom,
+        E::NotHost,
+        E::NoSuchPlayer,
+        E::Malformed { what: "name".into() },
+        E::Limited { retry_after_s: 10 },
+        E::RegistryUnavailable,
+        E::Stopping,
+        E::StaleHost { epoch: 3 },
+        E::BadTicket,
+        E::AlreadyQueued,
+        E::NotQueued,
+    ] {
+        all.put(error);
+    }
+    use MatchEnd as M;
+    for end in [M::Left, M::Kicked, M::Gone, M::Replaced, M::Migrated] {
+        all.put(end);
+    }
+}
+
+fn summary() -> RoomSummary {
+    RoomSummary {
+        name: "den".into(),
+        code: "K7PX2M".into(),
+        host_name: "Zoë".into(),
+        members: 2,
+        capacity: 4,
+        password: true,
+        metadata: metadata(),
+    }
+}
+
+fn rooms(all: &mut Samples) {
+    all.put(player());
+    all.put(options());
+    all.put(RoomTarget::Name("den".into()));
+    all.put(RoomTarget::Code("K7PX2M".into()));
+    all.put(room());
+    all.put(ticket());
+    all.put(note());
+    all.put(terms());
+    all.put(summary());
+    use RoomEnd as R;
+    for end in [
+        R::Closed,
+        R::HostLost,
+        R::Kicked { reason: "rude".into() },
+        R::Replaced,
+        R::HostReplaced { epoch: 3 },
+    ] {
+        all.put(end);
+    }
+    all.put(Topology::Star);
+    all.put(Topology::Mesh);
+    all.put(quick_match());
+    all.put(QueueStatus { position: 1, waiting: 300, players: 4 });
+    all.put(QuickMatched { room: room(), wanted: quick_match() });
+}
+
+fn matches(all: &mut Samples) {
+    all.put(plan());
+    all.put(NoRelay::Off);
+    all.put(NoRelay::Full);
+    all.put(RoundTrip { ms: 48, spread_ms: 300 });
+    all.put(replan());
+    all.put(PlannedMethod { method: Method::Birthday, since: 0 });
+    all.put(grant());
+    all.put(KeptMatch { match_id: MATCH, player: id(9), host: false, edition: 255 });
+    all.put(Role::Sending);
+    all.put(Role::Receiving);
+    for method in Method::ALL {
+        all.put(method);
+    }
+    for turn in [SprayTurn::Wait, SprayTurn::Begin, SprayTurn::Off] {
+        all.put(turn);
+    }
+    let (round, ip) = (258, v4().ip());
+    all.put(Facts::Range { round, ip, first: 40_000, last: 40_010, step: 2 });
+    all.put(Facts::Newest { round, address: v6(), ahead: [1, 0, 0, 0] });
+    all.put(Facts::PeerPublic(vec![v6()]));
+    all.put(Facts::Kept { round, ip: v6().ip(), ports: vec![40_000] });
+    all.put(Facts::OpenRange { round, ip, bound: 40_000, step: -2 });
+}
+
+fn nats(all: &mut Samples) {
+    all.put(profile());
+    all.put(NatProfile::UNKNOWN);
+    all.put(facts());
+    use MappingBehavior as M;
+    for mapping in [
+        M::Unknown,
+        M::EndpointIndependent,
+        M::AddressDependent,
+        M::AddressAndPortDependent,
+        M::NotPortSensitive,
+    ] {
+        all.put(mapping);
+    }
+    use FilteringBehavior as F;
+    for filtering in [F::Unknown, F::EndpointIndependent, F::AddressDependent, F::AddressAndPortDependent] {
+        all.put(filtering);
+    }
+    use PortAllocation as P;
+    for allocation in [
+        P::Unknown,
+        P::Preserving,
+        P::Sequential { step: -2 },
+        P::Random,
+        P::RandomInBlock { first: 1_024, last: 2_047 },
+    ] {
+        all.put(allocation);
+    }
+    use Confidence as C;
+    for confidence in [C::Unknown, C::Full, C::Reduced, C::Stale, C::Manual] {
+        all.put(confidence);
+    }
+    use FailureReason as R;
+    for reason in [
+        R::RandomPortsOnBothSides,
+        R::RandomPortsAgainstSymmetric,
+        R::SymmetricOnBothSides,
+        R::UdpBlocked,
+        R::NoAnswer,
+        R::OneWayOnly,
+        R::RelayForbidden,
+        R::PeerLeft,
+        R::PathLost,
+        R::CapReached,
+        R::BadPlan,
+        R::RandomPortsNotFound,
+        R::NoHairpin,
+        R::RelayOnly,
+        R::SearchWaits,
+        R::RelayFull,
+        R::NoCommonFamily,
+    ] {
+        all.put(reason);
+    }
+}
+
+fn between_players(all: &mut Samples) {
+    let put = &mut |message: PairMessage| all.put(message);
+    put(PairMessage::Test { tag: 0x0102_0304, method: Method::Bubble });
+    put(PairMessage::Confirm { tag: 5, observed: v4(), test: Some(6) });
+    put(PairMessage::Close { reason: "bye".into() });
+    put(PairMessage::CloseAck);
+    put(PairMessage::ProveLife { challenge: CODE });
+    put(PairMessage::ProofOfLife { challenge: CODE, proof: CODE });
+}
