@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod wire_tables;
+mod wire_transcript;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,7 @@
 //! The tables of messages in `docs/protocol.md`, compared with the types in the source: numbers, names, order, types.
 
+use std::collections::BTreeSet;
+
 use traversal_core::id::MatchId;
 use traversal_core::wire::codec;
 use traversal_core::wire::message::{Frame, Method, ToPlayer, ToServer};
@@ -177,4 +179,23 @@ fn the_protocols_examples_are_what_the_codec_writes() {
         let found = page.lines().find(|found| found.starts_with(line)).unwrap_or_else(|| panic!("no {line}"));
         assert!(found.ends_with(&format!("| {written} |")), "{written} is not in {found}");
     }
+}
+
+#[test]
+fn every_variant_of_the_tables_has_its_bytes_nailed_down() {
+    let (page, bytes) = (read("docs/protocol.md"), read("traversal/src/wire/samples/bytes.txt"));
+    let names: BTreeSet<&str> = bytes.lines().filter_map(|line| line.split(' ').next()).collect();
+    let mut missing = Vec::new();
+    for section in page.split("\n#### ").skip(1) {
+        let (name, text) = section.split_once('\n').unwrap();
+        let path = named(text).names.first().unwrap().0;
+        let (is_enum, rows) = of_source(path, name);
+        let wanted = if is_enum {
+            rows.into_iter().map(|(variant, _)| format!("{name}::{variant}")).collect()
+        } else {
+            vec![name.to_owned()]
+        };
+        missing.extend(wanted.into_iter().filter(|wanted| !names.contains(wanted.as_str())));
+    }
+    assert!(missing.is_empty(), "traversal/src/wire/samples/values.rs has no value of {missing:?}");
 }
