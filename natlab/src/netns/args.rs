@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 
+use super::behind::Behind;
 use super::error::NetnsError;
 use super::line::LineSettings;
 use super::router::Cut;
@@ -76,6 +77,9 @@ pub struct RunArgs {
     /// The lobby server's binary (default: beside natlab, then in PATH).
     #[arg(long, value_name = "PATH", default_value = "lobby_server")]
     pub lobby_server: String,
+    /// Put the lobby server behind this.
+    #[arg(long, value_name = "WHAT", conflicts_with = "no_lobby")]
+    pub lobby_behind: Option<Behind>,
     /// Start no lobby server.
     #[arg(long)]
     pub no_lobby: bool,

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::link::Mtu;
 
+use super::behind::{Behind, Inner};
 use super::capture::Capture;
 use super::counts::Counts;
 use super::device::{Device, MTU, address_line};
@@ -38,12 +39,16 @@ pub struct LabSettings {
     pub cut: Option<Cut>,
     /// Decides every random choice of the emulated NATs and of the line.
     pub seed: u64,
+    /// What stands before the lobby server.
+    pub behind: Option<Behind>,
     /// Where captures go.
     pub pcap: Option<PathBuf>,
 }
 
 /// A laboratory that runs. Everything in it is gone when it is dropped, or when this process ends.
 pub struct Lab {
+    /// Ends before the namespace that it stands behind.
+    inner: Option<Inner>,
     lobby: Namespace,
     players: Vec<Namespace>,
     kernels: Vec<Vec<Namespace>>,
@@ -87,14 +92,20 @@ impl Lab {
         } else {
             None
         };
+        let inner = settings.behind.map(|behind| behind.build(&lobby)).transpose()?;
         let plans = Plans { line: settings.line, cut: settings.cut, attacker, seed: settings.seed };
         let router = RunningRouter::start(sites, players.len(), plans)?;
-        Ok(Self { lobby, players, kernels, served: all_served, router: Some(router) })
+        Ok(Self { inner, lobby, players, kernels, served: all_served, router: Some(router) })
     }
 
     /// The lobby server's namespace.
     pub fn lobby(&self) -> &Namespace {
         &self.lobby
+    }
+
+    /// Where the lobby server's program runs: there, or behind it.
+    pub(crate) fn lobby_program(&self) -> &Namespace {
+        self.inner.as_ref().map_or(&self.lobby, |inner| &inner.namespace)
     }
 
     /// A player's namespace.

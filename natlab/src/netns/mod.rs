@@ -12,6 +12,7 @@
 //! kernel's NAT; here the line is in the router anyway, and serves both kinds of NAT alike.
 
 mod args;
+mod behind;
 mod bench;
 mod capture;
 mod command;
@@ -37,6 +38,7 @@ mod transcript;
 mod translate;
 
 pub use args::RunArgs;
+pub use behind::Behind;
 pub use bench::BenchArgs;
 pub use command::NetnsCommand;
 pub use counts::{Counts, Direction};

@@ -108,11 +108,14 @@ impl Run<'_> {
     /// False when the user interrupted it.
     fn start_lobby(&mut self) -> Result<bool, NetnsError> {
         let Some(program) = self.settings.lobby_server.clone() else { return Ok(true) };
+        let [bind, second] = match self.settings.lab.behind {
+            // As in a container, where nobody knows the addresses before.
+            Some(_) => [format!("--bind=0.0.0.0:{LOBBY_PORT}"), format!("--second-port={}", LOBBY_PORT + 1)],
+            None => [format!("--bind={}:{LOBBY_PORT}", LOBBY[0]), format!("--second-address={}", LOBBY[1])],
+        };
         let arguments = [
-            "--bind".into(),
-            format!("{}:{LOBBY_PORT}", LOBBY[0]),
-            "--second-address".into(),
-            LOBBY[1].to_string(),
+            bind,
+            second,
             "--key-file".into(),
             self.settings.log_dir.join("lobby.key").display().to_string(),
             "--no-http".into(),
@@ -263,7 +266,7 @@ impl Run<'_> {
 
     fn start(&mut self, who: Who, program: PathBuf, arguments: &[String]) -> Result<(), NetnsError> {
         let namespace = match who {
-            Who::Lobby => self.lab.lobby(),
+            Who::Lobby => self.lab.lobby_program(),
             Who::Host => self.lab.player(0),
             Who::Join => self.lab.player(1),
         };

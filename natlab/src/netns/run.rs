@@ -108,6 +108,7 @@ fn template(args: &RunArgs) -> Result<PairSettings, NetnsError> {
             junk: args.junk,
             cut: args.cut()?,
             seed: args.seed.unwrap_or_else(rand_seed),
+            behind: args.lobby_behind,
             pcap: args.pcap.clone(),
         },
         log_dir: PathBuf::new(),

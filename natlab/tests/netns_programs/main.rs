@@ -6,6 +6,7 @@
 
 mod paths;
 mod play;
+mod surroundings;
 mod unprivileged;
 mod windows;
 
