@@ -11,6 +11,7 @@
 //! Why not `patchbay` or `tc netem`: both delay packets with `sch_netem`, which many kernels lack, and know only the
 //! kernel's NAT; here the line is in the router anyway, and serves both kinds of NAT alike.
 
+mod acts;
 mod args;
 mod behind;
 mod bench;
@@ -32,11 +33,13 @@ mod report;
 mod router;
 mod run;
 mod sample;
+mod script;
 mod side;
 mod simulate;
 mod transcript;
 mod translate;
 
+pub use acts::{Reliable, ScriptReport, StepReport};
 pub use args::RunArgs;
 pub use behind::Behind;
 pub use bench::BenchArgs;
@@ -50,5 +53,6 @@ pub use namespace::{Namespace, leave_the_network};
 pub use report::{Exits, Mappings, Packets, PairReport};
 pub use router::{Cut, HOPS};
 pub use run::NOT_HERE;
+pub use script::ScriptError;
 pub use side::{Side, Stage};
 pub use simulate::Simulated;
