@@ -222,7 +222,7 @@ impl Watch {
         };
         let (gone, new) = (without(&before, &self.around), without(&self.around, &before));
         // The first word is no change.
-        let changed = !before.own.is_empty() && !(gone.is_empty() && new.is_empty());
+        let changed = !before.own.is_empty() && (!gone.is_empty() || !new.is_empty());
         if changed {
             self.changed = Some((now, Finding::AddressesChanged { gone, new }));
         }

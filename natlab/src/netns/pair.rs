@@ -175,7 +175,11 @@ impl Run<'_> {
         loop {
             let due = self.acts.as_ref().and_then(Acts::due);
             if due.is_some_and(|due| due <= Instant::now()) {
-                self.act()?;
+                // What was seen until then is worth a report.
+                if let Err(error) = self.act() {
+                    self.reason = Some(format!("the script could not go on: {error}"));
+                    return Ok(());
+                }
                 continue;
             }
             let wake = [(!joined).then_some(join_at), limit, due].into_iter().flatten().min();
