@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use crate::config::Settings;
 use crate::matchmaking::{Reach, reach};
 use crate::run::{LobbyServer, StartError};
+use crate::surroundings::Surroundings;
 
 /// The report: text for a person, and whether the server could start.
 #[derive(Debug)]
@@ -55,12 +56,13 @@ pub fn check(settings: Settings) -> Result<Report, StartError> {
     if let Some(http) = addresses.http {
         let _ = writeln!(text, "http: ok, {http}");
     }
-    let interfaces = local_ip_address::list_afinet_netifas().unwrap_or_default();
-    let mut own: Vec<IpAddr> = interfaces.into_iter().map(|(_, ip)| ip).collect();
-    own.sort();
-    own.dedup();
-    let shown: Vec<String> = own.iter().map(IpAddr::to_string).collect();
-    let _ = writeln!(text, "addresses of this machine: {}", shown.join(", "));
+    let around = Surroundings::read();
+    let own = &around.own;
+    let listed = |ips: &[IpAddr]| ips.iter().map(IpAddr::to_string).collect::<Vec<_>>().join(", ");
+    let _ = writeln!(text, "addresses of this machine: {}", listed(own));
+    if !around.gateways.is_empty() {
+        let _ = writeln!(text, "gateways: {}", listed(&around.gateways));
+    }
     let bound: Vec<IpAddr> = addresses.all.iter().map(SocketAddr::ip).collect();
     let serves_public = if bound.iter().any(IpAddr::is_unspecified) {
         own.iter().chain(&public).any(|ip| reach(*ip) == Reach::Public)
@@ -76,6 +78,7 @@ pub fn check(settings: Settings) -> Result<Report, StartError> {
              (cloud, port forwarding), give it with --public-address"
         );
     }
+    text.push_str(&place(&around));
     if second_configured {
         let _ = writeln!(text, "classification: full (two addresses, two ports)");
     } else {
@@ -107,4 +110,28 @@ pub fn check(settings: Settings) -> Result<Report, StartError> {
         "test from outside: peer nat --lobby YOUR_ADDRESS:{port}, or any STUN client: stunclient YOUR_ADDRESS {port}"
     );
     Ok(Report { text, ok: true })
+}
+
+/// What is to be said about this place in the network before any player has come.
+fn place(around: &Surroundings) -> String {
+    let (findings, text) = (around.findings(), String::new());
+    let text = findings.iter().fold(text, |text, finding| text + &format!("surroundings: {finding}\n"));
+    text + "while it runs, it watches where players come from: whether something in front of it hides that stands at the top \
+            of the status page, in the log and in the metric lobby_surroundings\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_container_is_told_with_its_cure() {
+        let own = ["127.0.0.1", "172.17.0.2"].map(|ip| ip.parse().unwrap()).to_vec();
+        let around = Surroundings { own, gateways: Vec::new(), container: true };
+        let text = place(&around);
+        assert!(text.contains("surroundings: The server is in a container"), "{text}");
+        assert!(text.contains("172.17.0.2") && text.contains("--network host"), "{text}");
+        let outside = Surroundings { container: false, ..around };
+        assert!(!place(&outside).contains("surroundings:"));
+    }
 }

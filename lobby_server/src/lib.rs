@@ -5,7 +5,7 @@
 //!
 //! Which room holds what: `server` is the core, with a file for each thing that players do (`login`, `creating`,
 //! `joining`, `migration`, `probes`, ...). What it decides with is pure and stands beside it: `rooms`, `queue`,
-//! `matchmaking`, `rendezvous`, `host_choice`, `claims`, `relay`, `sprays`, `limits`, `census`, `kicked`, `outcomes`, and [`registry`],
+//! `matchmaking`, `rendezvous`, `host_choice`, `claims`, `relay`, `sprays`, `limits`, `census`, `surroundings`, `kicked`, `outcomes`, and [`registry`],
 //! which other nodes may share one day. Around the core: `run` turns it, `udp` and `tcp` have the sockets, `stun` the
 //! STUN format, `http` the metrics, [`log`] the log; [`config`], [`key`], [`files`] and [`check`] serve the operator.
 
@@ -36,6 +36,7 @@ mod run;
 mod server;
 mod sprays;
 mod stun;
+mod surroundings;
 mod tcp;
 mod udp;
 
@@ -49,5 +50,6 @@ pub use registry::MemoryRegistry;
 pub use relay::RelayMode;
 pub use run::{BoundServer, Handle, LobbyServer, RunningServer, StartError, Status};
 pub use server::{Counters, Gauges, Server, ServerSocket, ServerSocketId, ServerTransmit, TokenCheck};
+pub use surroundings::{Finding, Surroundings};
 pub use traversal_core::Identity;
 pub use udp::BindError;

@@ -19,10 +19,13 @@ use crate::log::Losses;
 use crate::outcomes::Outcomes;
 use crate::registry::MemoryRegistry;
 use crate::server::{Counters, Gauges, Server, ServerSocketId, TokenCheck};
+use crate::surroundings::{Finding, Surroundings};
 use crate::tcp::Streams;
 use crate::udp::{self, BindError, Bound, open_all};
 
 const WAKER: Token = Token(usize::MAX);
+/// How often the system is asked for its addresses.
+const LOOK_AROUND: Duration = Duration::from_secs(15);
 /// How long somebody waits who asks how the server is.
 pub(crate) const STATUS_WAIT: Duration = Duration::from_secs(1);
 
@@ -69,6 +72,8 @@ pub struct Status {
     pub log_dropped: u64,
     /// Log lines left out because their kind came too often.
     pub log_limited: u64,
+    /// What is wrong with the server's place in the network, the worst first.
+    pub findings: Vec<Finding>,
     /// Time since the start.
     pub uptime: Duration,
 }
@@ -276,13 +281,19 @@ impl BoundServer {
         let mut events = Events::with_capacity(64);
         let mut buffer = udp::buffer();
         let mut guard = WakeGuard::default();
+        let mut look_around = start;
         loop {
             let now = Instant::now();
+            if look_around <= now {
+                look_around = now + LOOK_AROUND;
+                self.server.set_surroundings(now, Surroundings::read());
+            }
             let reading = self.sockets.iter().filter_map(|bound| bound.poll_timeout(now)).min();
             let wait = if reading.is_some_and(|at| at <= now) || self.streams.is_ready() {
                 Some(Duration::ZERO)
             } else {
-                let due = [self.server.poll_timeout(), self.streams.poll_timeout(), reading];
+                let due =
+                    [self.server.poll_timeout(), self.streams.poll_timeout(), reading, Some(look_around)];
                 let due = due.into_iter().flatten().min();
                 due.map(|due| due.saturating_duration_since(now).max(guard.least_wait()))
             };
@@ -333,6 +344,7 @@ impl BoundServer {
                     tcp_connections: self.streams.len(),
                     log_dropped: self.log_losses.dropped(),
                     log_limited: self.log_losses.limited(),
+                    findings: self.server.findings(now),
                     uptime: start.elapsed(),
                 });
             }

@@ -30,6 +30,7 @@ mod requests;
 mod session;
 mod sockets;
 mod sprays;
+mod surroundings;
 mod take_up;
 #[cfg(test)]
 mod tests;
@@ -61,6 +62,7 @@ use crate::rendezvous::Rendezvous;
 use crate::rooms::Room;
 use crate::sprays::Sprays;
 use crate::stun;
+use crate::surroundings::Watch;
 pub use counters::{Counters, Gauges};
 use gathering::Gathering;
 use joining::Ask;
@@ -146,6 +148,9 @@ pub struct Server {
     epoch_s: Option<u64>,
     counters: Counters,
     outcomes: Outcomes,
+    watch: Watch,
+    /// Findings that the log has, and since when.
+    logged: BTreeMap<&'static str, Instant>,
 }
 
 impl std::fmt::Debug for Server {
@@ -216,6 +221,8 @@ impl Server {
             epoch_s: None,
             counters: Counters::default(),
             outcomes: Outcomes::new(),
+            watch: Watch::default(),
+            logged: BTreeMap::new(),
             config,
         }
     }

@@ -6,12 +6,11 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
 use mio::{Interest, Registry, Token};
-use traversal_core::address::{Scope, scope};
 use traversal_udp::{Buffer, Outgoing, Received, Sent, Socket, in_use};
 
 use crate::config::Settings;
-use crate::matchmaking::{Reach, reach};
 use crate::server::{Server, ServerSocket, ServerSocketId};
+use crate::surroundings::Surroundings;
 use crate::tcp::Listener;
 
 /// Entries taken with one system call, each of one datagram or of several equal ones.
@@ -96,32 +95,19 @@ fn open_first(
     }
 }
 
-/// An address of this machine that players may reach it at: a public one, if there is any.
-fn own_address(v6: bool) -> Option<IpAddr> {
-    let interfaces = local_ip_address::list_afinet_netifas().unwrap_or_default();
-    let mut own: Vec<IpAddr> = interfaces
-        .into_iter()
-        .map(|(_, ip)| ip)
-        // Link-local addresses need a scope that the other side cannot know.
-        .filter(|ip| ip.is_ipv6() == v6 && (!v6 || scope(*ip) != Scope::LinkLocal))
-        .filter(|ip| reach(*ip) != Reach::Loopback)
-        .collect();
-    own.sort_by_key(|ip| (reach(*ip) != Reach::Public, *ip));
-    own.first().copied()
-}
-
 /// Opens all sockets that the settings ask for.
 pub(crate) fn open_all(settings: &Settings) -> Result<(Vec<Bound>, Vec<Listener>), BindError> {
     let mut all = Vec::new();
     let mut listeners = Vec::new();
     let mut served = [false, false];
+    let around = Surroundings::read();
     for (first, required) in settings.addresses() {
         let family = |ip: &&IpAddr| ip.is_ipv4() == first.is_ipv4();
         let public = settings.public_address.iter().find(family).copied();
         let second_public = settings.second_public_address.iter().find(family).copied();
         // Of several addresses of one family, the first is the one that classification works with.
         let main = !std::mem::replace(&mut served[usize::from(first.is_ipv6())], true);
-        let interface = first.ip().is_unspecified().then(|| own_address(first.is_ipv6())).flatten();
+        let interface = first.ip().is_unspecified().then(|| around.reachable(first.is_ipv6())).flatten();
         let about = ServerSocket { public, interface, ..ServerSocket::first(first) };
         let bound = match open_first(settings, first, about) {
             Ok((bound, listener)) => {

@@ -88,6 +88,7 @@ fn is_direct_at_once(service: &str, protocol: &str, removed: &str) {
 #[test]
 fn by_upnp() {
     is_direct_at_once("upnp", "upnp", "removing redirect rule");
+    is_direct_at_once("upnp1", "upnp", "removing redirect rule");
 }
 
 #[test]

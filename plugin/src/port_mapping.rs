@@ -5,6 +5,7 @@
 //! agent, which has the lobby server try it before it counts.
 
 mod ask;
+mod epoch;
 #[cfg(test)]
 mod fake;
 #[cfg(test)]
@@ -23,6 +24,7 @@ use tokio::time::{Instant, sleep, timeout};
 use traversal_core::{MappingProtocol, NoPortMapping, PortMapping, RouterName};
 
 use ask::Lease;
+use epoch::Epoch;
 pub(crate) use route::Route;
 
 /// What the agent is told.
@@ -50,6 +52,8 @@ pub(crate) struct Settings {
     /// Renewals are at half the lease (RFC 6886 section 3.3), within these bounds: a router that grants a second is not
     /// asked every half, and one that was restarted is noticed within half an hour.
     pub(crate) renew: (Duration, Duration),
+    /// How often the way to the router is looked at, and its clock.
+    pub(crate) look: Duration,
     /// Where UPnP devices are searched: the group of SSDP.
     pub(crate) ssdp: SocketAddr,
     /// Finds the router, for an address that the socket is bound to or the system's choice.
@@ -63,7 +67,7 @@ impl Settings {
         let ssdp = SocketAddr::from((Ipv4Addr::new(239, 255, 255, 250), 1900));
         let renew = (Duration::from_secs(5), Duration::from_secs(1800));
         let (route, named) = (Arc::new(route::find), Arc::new(|_| ()));
-        Self { protocols, lease: 3600, renew, ssdp, route, named }
+        Self { protocols, lease: 3600, renew, look: LOOK, ssdp, route, named }
     }
 }
 
@@ -135,6 +139,20 @@ struct Held {
     wanted: Wanted,
     route: Route,
     renew_at: Instant,
+    /// The router's clock when it was last heard, where it has one.
+    epoch: Option<Epoch>,
+    look_at: Instant,
+}
+
+impl Held {
+    /// Whether the router has begun anew since its clock was last heard, and so has forgotten the mapping.
+    async fn look_at_clock(&mut self) -> bool {
+        let Some(before) = self.epoch else { return false };
+        // A router that is silent now is asked again.
+        let Some(now) = Epoch::ask(self.route).await else { return false };
+        self.epoch = Some(now);
+        before.is_lost_by(now)
+    }
 }
 
 /// Obtains, renews and gives back, until the handle is dropped.
@@ -171,10 +189,22 @@ async fn keep(settings: Settings, mut wanted: watch::Receiver<Option<Wanted>>, t
             (None, _) => None,
             (Some(_), None) => {
                 say(Err(NoPortMapping::NoRouter));
-                Some(LOOK)
+                Some(settings.look)
             }
             (Some(want), Some(route)) => {
                 let now = Instant::now();
+                if let Some(held) = held.as_mut().filter(|held| held.look_at <= now) {
+                    held.look_at = now + settings.look;
+                    // A change of mind is looked at first; the clock has time.
+                    let heard = tokio::select! {
+                        heard = held.look_at_clock() => heard,
+                        _ = wanted.changed() => continue,
+                    };
+                    if heard {
+                        bevy_log::debug!("the router began anew: its port mapping is renewed");
+                        held.renew_at = now;
+                    }
+                }
                 let due = held.as_ref().map_or(retry_at <= now, |held| {
                     held.renew_at <= now || held.wanted.generation != want.generation
                 });
@@ -186,7 +216,8 @@ async fn keep(settings: Settings, mut wanted: watch::Receiver<Option<Wanted>>, t
                             let renew_at = Instant::now() + lease.renew_after(&settings);
                             // A dropped handle is found out in the next round, which gives this back.
                             say(Ok(lease.mapping()));
-                            held = Some(Held { lease, wanted: want, route, renew_at });
+                            let (epoch, look_at) = (lease.epoch(), Instant::now() + settings.look);
+                            held = Some(Held { lease, wanted: want, route, renew_at, epoch, look_at });
                         }
                         // The game changed its mind; the next round knows how.
                         Err(NoPortMapping::NotAsked) => {}
@@ -199,7 +230,7 @@ async fn keep(settings: Settings, mut wanted: watch::Receiver<Option<Wanted>>, t
                     }
                 }
                 let next = held.as_ref().map_or(retry_at, |held| held.renew_at);
-                Some(next.saturating_duration_since(Instant::now()).min(LOOK))
+                Some(next.saturating_duration_since(Instant::now()).min(settings.look))
             }
         };
         let changed = async {

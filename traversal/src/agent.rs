@@ -82,6 +82,7 @@ macro_rules! cx {
             main: $agent.main,
             uplink: $agent.link.uplink(),
             families: $agent.link.families(),
+            seen: $agent.link.seen_at(),
             local: &$agent.local,
             rng: &mut $agent.rng,
             outputs: &mut $agent.outputs,

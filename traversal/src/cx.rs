@@ -20,6 +20,8 @@ pub(crate) struct Cx<'a> {
     pub(crate) uplink: Option<Uplink>,
     /// The families in which the server has seen this player.
     pub(crate) families: Families,
+    /// Where the server sees this player, if it is logged in by UDP.
+    pub(crate) seen: Option<SocketAddr>,
     /// Addresses of the machine's own interfaces, without ports.
     pub(crate) local: &'a [IpAddr],
     pub(crate) rng: &'a mut ChaCha20Rng,

@@ -70,6 +70,8 @@ pub enum FailureReason {
     RelayFull,
     /// One player is reached by IPv4 alone and the other by IPv6 alone.
     NoCommonFamily,
+    /// The lobby server sees both at one local address that is not theirs: something before it hides where they are.
+    AddressesHidden,
 }
 
 impl FailureReason {
@@ -93,6 +95,7 @@ impl FailureReason {
             Self::SearchWaits => "search-waits",
             Self::RelayFull => "relay-full",
             Self::NoCommonFamily => "no-common-family",
+            Self::AddressesHidden => "addresses-hidden",
         }
     }
 }
@@ -127,6 +130,9 @@ impl fmt::Display for FailureReason {
             }
             Self::RelayFull => "The two networks only meet through the relay, and it is full.",
             Self::NoCommonFamily => "One player's network has IPv4 alone and the other's IPv6 alone.",
+            Self::AddressesHidden => {
+                "The lobby server sees all players at one address, and so cannot tell them where the others are."
+            }
         })
     }
 }
@@ -231,6 +237,13 @@ impl FailureReport {
             R::NoCommonFamily => {
                 format!("{relay}{} IPv6 on the router of the one without it, or another network there.", self.start("use"))
             }
+            R::AddressesHidden => {
+                format!(
+                    "{relay}{} whoever runs the lobby server to look at its status page, which says how to run it without \
+                     a proxy before it.",
+                    self.start("ask")
+                )
+            }
             R::RelayOnly => {
                 "Set the relay to \"allow\" in the game and on the lobby server, if players may see each other's \
                  addresses."
@@ -306,7 +319,8 @@ mod tests {
         ..NatProfile::UNKNOWN
     };
 
-    const ALL: [FailureReason; 17] = [
+    const ALL: [FailureReason; 18] = [
+        FailureReason::AddressesHidden,
         FailureReason::RandomPortsOnBothSides,
         FailureReason::RandomPortsAgainstSymmetric,
         FailureReason::SymmetricOnBothSides,

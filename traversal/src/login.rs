@@ -178,6 +178,14 @@ impl LobbyLink {
         }
     }
 
+    /// Where the server sees this player; none while it is not logged in by UDP.
+    pub(crate) fn seen_at(&self) -> Option<SocketAddr> {
+        match &self.state {
+            State::Online(online) if !online.over_stream() => Some(online.public),
+            _ => None,
+        }
+    }
+
     /// Whether the session has moved, between UDP and the stream or to another public address, since this was asked last.
     pub(crate) fn take_moved(&mut self) -> bool {
         std::mem::take(&mut self.moved)

@@ -9,7 +9,7 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use crate::address::{Scope, scope};
+use crate::address::{Scope, is_local, scope};
 use crate::api::{Event, SocketId};
 use crate::config::RelayPolicy;
 use crate::cx::Cx;
@@ -163,6 +163,15 @@ impl fmt::Display for PortMappingState {
             }
             Self::Verified { mapping, address } => {
                 write!(f, "the router forwards {address} by {}, and everybody gets through", mapping.protocol)
+            }
+            Self::Unreachable(PortMapping { protocol, external_ip: Some(ip), external_port, .. })
+                if is_local(*ip) =>
+            {
+                write!(
+                    f,
+                    "the router granted port {external_port} by {protocol}, but its own address is {ip}: it is behind another \
+                     router (double NAT); switch one of the two to bridge mode, or forward the port there too"
+                )
             }
             Self::Unreachable(mapping) => write!(
                 f,

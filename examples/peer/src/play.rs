@@ -35,6 +35,13 @@ struct Score {
     /// What was said of it: the number of the last word.
     said: Option<u64>,
     heard: [bool; 2],
+    /// Over all connections: how many there were, and reliable messages sent, received, and not in their order.
+    connections: u64,
+    all_sent: u64,
+    all_received: u64,
+    disordered: u64,
+    /// It was told that nothing comes.
+    silent: bool,
     rtt_ms: Option<f64>,
     /// When the last message came, and the longest time between two.
     last: Option<Instant>,
@@ -59,6 +66,7 @@ impl Scores {
             .entry(peer.id)
             .or_insert_with(|| Score { reliable_in_order: true, ..Score::default() });
         score.name.clone_from(&peer.name);
+        score.connections += 1;
         (score.client_id, score.path, score.live, score.in_game) = (client_id, path, true, false);
         (score.unreliable, score.next, score.expected) = (0, 0, 0);
         (score.promised, score.delivered, score.said) = (None, false, None);
@@ -88,6 +96,10 @@ impl Scores {
                 "reliable_received": score.expected,
                 "rtt_ms": score.rtt_ms,
                 "longest_silence_ms": ms(score.longest_silence),
+                "connections": score.connections,
+                "all_reliable_sent": score.all_sent,
+                "all_reliable_received": score.all_received,
+                "reliable_disordered": score.disordered,
                 "discarded": discarded,
             })
         })
@@ -143,6 +155,9 @@ pub(crate) fn play(
         return;
     };
     let (due, closing) = (scores.due(rates), scores.closing);
+    if !closing {
+        scores.players.values_mut().for_each(|score| score.tell_silence(&output));
+    }
     for score in scores.players.values_mut().filter(|score| score.live) {
         let id = score.client_id;
         let connected = match (&server, &client) {
@@ -187,7 +202,10 @@ pub(crate) fn play(
                 let sent = send(channel, message(number, size));
                 score.sent += u64::from(sent);
                 match index {
-                    RELIABLE => score.next += u64::from(sent),
+                    RELIABLE => {
+                        score.next += u64::from(sent);
+                        score.all_sent += u64::from(sent);
+                    }
                     _ => score.unreliable += u64::from(sent),
                 }
             }
@@ -234,11 +252,24 @@ impl Scores {
     }
 }
 
+/// A silence that is told: messages come many times a second.
+const SILENCE: Duration = Duration::from_millis(500);
+
 /// In place of a message's number: how many reliable ones there were, and that all of the other side's have come.
 const PROMISED: u64 = u64::MAX;
 const DELIVERED: u64 = u64::MAX - 1;
 
 impl Score {
+    /// Nothing comes from a player that something came from.
+    fn tell_silence(&mut self, output: &Output) {
+        let Some(silence) = self.last.map(|last| last.elapsed()).filter(|silence| *silence >= SILENCE) else {
+            return;
+        };
+        if !std::mem::replace(&mut self.silent, true) {
+            output.event("silence_began", json!({"peer": self.name, "ms": ms(silence)}));
+        }
+    }
+
     /// All reliable messages of the other side have come.
     fn is_complete(&self) -> bool {
         self.promised == Some(self.expected)
@@ -267,8 +298,13 @@ impl Score {
         let now = Instant::now();
         if let Some(last) = self.last.replace(now) {
             self.longest_silence = self.longest_silence.max(now - last);
+            if std::mem::take(&mut self.silent) {
+                output.event("silence_over", json!({"peer": self.name, "ms": ms(now - last)}));
+            }
         }
         if index == RELIABLE {
+            self.all_received += 1;
+            self.disordered += u64::from(number != self.expected);
             self.reliable_in_order &= number == self.expected;
             self.expected = number + 1;
         }

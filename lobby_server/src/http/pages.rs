@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use crate::run::Status;
+use crate::surroundings::Finding;
 
 /// Name, help and value of each number; counters first.
 fn numbers(status: &Status) -> Vec<(&'static str, &'static str, u64, bool)> {
@@ -102,6 +103,15 @@ pub(super) fn metrics(status: &Status) -> String {
             of.cause_name(),
         );
     }
+    let _ = write!(
+        out,
+        "# HELP lobby_surroundings 1: this is wrong with the server's place in the network; the status page has the cure.\n\
+         # TYPE lobby_surroundings gauge\n"
+    );
+    for name in Finding::NAMES {
+        let here = status.findings.iter().any(|finding| finding.name() == name);
+        let _ = writeln!(out, "lobby_surroundings{{finding=\"{name}\"}} {}", u8::from(here));
+    }
     out
 }
 
@@ -109,8 +119,13 @@ pub(super) fn page(status: &Status) -> String {
     let mut out = String::from(
         "<!doctype html><meta charset=utf-8><meta http-equiv=refresh content=5><title>lobby_server</title>\
          <style>body{font:16px sans-serif;margin:2em}td{padding:.2em 1em .2em 0}td+td{text-align:right}</style>\
-         <h1>lobby_server</h1><table>",
+         <h1>lobby_server</h1>",
     );
+    for finding in &status.findings {
+        let strength = if finding.is_serious() { "strong" } else { "span" };
+        let _ = write!(out, "<p><{strength}>{finding}</{strength}>");
+    }
+    out.push_str("<table>");
     for (_, help, value, _) in numbers(status) {
         let _ = write!(out, "<tr><td>{help}<td>{value}");
     }
@@ -164,6 +179,7 @@ mod tests {
             tcp_connections: 0,
             log_dropped: 0,
             log_limited: 0,
+            findings: vec![Finding::OneAddress { address: "172.17.0.1".parse().unwrap(), players: 5 }],
             uptime: Duration::from_secs(1),
         };
         let text = metrics(&status);
@@ -172,6 +188,9 @@ mod tests {
         assert!(text.contains(line), "{text}");
         assert!(text.contains("cause=\"none\""), "{text}");
         let page = page(&status);
+        assert!(text.contains("lobby_surroundings{finding=\"one-address\"} 1\n"), "{text}");
+        assert!(text.contains("lobby_surroundings{finding=\"address-gone\"} 0\n"), "{text}");
+        assert!(page.contains("<strong>All of the last 5 players come from 172.17.0.1"), "{page}");
         assert!(page.contains("25.0 %") && page.contains("did not hit in time"), "{page}");
     }
 }

@@ -1,7 +1,7 @@
 //! Logging in: from the second handshake datagram to a session.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Instant;
 
 use rand_chacha::rand_core::RngCore;
@@ -203,13 +203,18 @@ impl Server {
             let Some(index) = socket else { continue };
             let to = Route { socket: super::ServerSocketId(index as u16), ..route };
             let Some(target) = self.told_address(to) else { continue };
-            let reachable = match (reach(target.ip()), reach(route.peer.ip())) {
-                (Reach::Loopback, from) => from == Reach::Loopback,
-                (Reach::Local, from) => from != Reach::Public,
-                (Reach::Public, _) => true,
-            };
-            if reachable {
-                targets.push(target);
+            match (reach(target.ip()), reach(route.peer.ip())) {
+                (Reach::Public, _) | (Reach::Loopback, Reach::Loopback) => targets.push(target),
+                (Reach::Local, from) if from != Reach::Public => targets.push(target),
+                // A NAT that we are not told of is before us, and leaves ports as they are; the player knows its address.
+                (Reach::Local, _) if !address => {
+                    let nowhere = match target {
+                        SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+                        SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+                    };
+                    targets.push(SocketAddr::new(nowhere, target.port()));
+                }
+                (Reach::Local | Reach::Loopback, _) => {}
             }
         }
         targets

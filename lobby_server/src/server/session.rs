@@ -116,6 +116,7 @@ impl Server {
             if !self.confirm(now, id) {
                 return;
             }
+            self.note_origin(now, id);
         }
         if kind == Kind::Control && datagram.len() >= MIN_SEALED {
             self.notice_address(now, id, route);

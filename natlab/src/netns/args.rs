@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use clap::Args;
 
+use super::behind::Behind;
 use super::error::NetnsError;
 use super::line::LineSettings;
 use super::router::Cut;
 use super::sample::{Planned, sample};
+use super::script::Script;
 use super::side::Side;
 
 /// What `--left all` stands for: the six named types of the simulated matrix.
@@ -23,10 +25,11 @@ Examples:
   natlab run --left all --right all --jobs 4                            a table of 36 pairs
   natlab run --left every --right every -- peer {role} --lobby {lobby} --room {room} --server-key {key} --json --for 2
   natlab run --left ps --right portrestricted -- arena --lobby {lobby} --{role} {room}
+  natlab run --left portrestricted --right ps --script natlab/scripts/minute.txt
   natlab run --left all --right all --sample 5 --jobs 2 --json          180 quick matches in drawn worlds
 
 NATs: those of `natlab list`, and the kernel's own: kernel, kernel:random, kernel:fully-random, each also with :accept
-(the WAN side accepts unsolicited packets), :upnp, :pcp (miniupnpd forwards ports by UPnP; by NAT-PMP and PCP) and
+(the WAN side accepts unsolicited packets), :upnp, :upnp1, :pcp (miniupnpd forwards ports by UPnP, in its second and its first version; by NAT-PMP and PCP) and
 :timeout=SECONDS. a+b puts NAT a behind NAT b; +mtu=1280 makes 1,280 bytes the longest UDP packet on the line,
 +mtu=1280:silent without ICMP that tells, +mtu=1280:own on the player's own interface.")]
 pub struct RunArgs {
@@ -76,6 +79,15 @@ pub struct RunArgs {
     /// The lobby server's binary (default: beside natlab, then in PATH).
     #[arg(long, value_name = "PATH", default_value = "lobby_server")]
     pub lobby_server: String,
+    /// Have things happen to the run, as this file says: a line `TIME WHO WHAT` each, with TIME in seconds from the first
+    /// messages of the game, WHO host, join or lobby. A player can `sleep SECONDS`, `cut SECONDS`, get another `address` or
+    /// `network`, have its NAT `reboot`, get an `mtu BYTES[:silent]`; the lobby can `sleep`, `cut`, `kill`, `start`,
+    /// `restart`, `move`. `TIME end` says when the game is over. {seconds} in the command becomes that, and a little more.
+    #[arg(long, value_name = "FILE", conflicts_with = "sample")]
+    pub script: Option<PathBuf>,
+    /// Put the lobby server behind this.
+    #[arg(long, value_name = "WHAT", conflicts_with = "no_lobby")]
+    pub lobby_behind: Option<Behind>,
     /// Start no lobby server.
     #[arg(long)]
     pub no_lobby: bool,
@@ -103,6 +115,9 @@ pub struct RunArgs {
 /// What is started when no command is given.
 const PEER: [&str; 9] =
     ["peer", "{role}", "--lobby", "{lobby}", "--room", "{room}", "--server-key", "{key}", "--json"];
+
+/// What is added for a script.
+const SCRIPTED: [&str; 5] = ["--for", "{seconds}", "--complete", "--deadline", "60"];
 
 /// The same for a sample: both look for each other at the same instant.
 const QUICK: [&str; 12] = [
@@ -169,9 +184,24 @@ impl RunArgs {
         Ok(Some(Cut { after: seconds(after)?, length: length.map(seconds).transpose()? }))
     }
 
+    /// The script, if one is asked for.
+    pub(crate) fn script(&self, runs: &[Planned]) -> Result<Option<Script>, NetnsError> {
+        let Some(file) = &self.script else { return Ok(None) };
+        let text = std::fs::read_to_string(file).map_err(NetnsError::system("reading the script"))?;
+        let wrong = |error| NetnsError::Script { file: file.display().to_string(), error };
+        let script: Script = text.parse().map_err(wrong)?;
+        for Planned { sides: [left, right], .. } in runs {
+            script.fits(&left.stages, &right.stages).map_err(wrong)?;
+        }
+        Ok(Some(script))
+    }
+
     pub(crate) fn command(&self) -> Vec<String> {
         match (self.command.is_empty(), self.sample > 0) {
             (false, _) => self.command.clone(),
+            (true, _) if self.script.is_some() => {
+                PEER.iter().chain(&SCRIPTED).map(|word| (*word).into()).collect()
+            }
             (true, true) => QUICK.map(String::from).to_vec(),
             (true, false) => PEER.map(String::from).to_vec(),
         }

@@ -47,7 +47,8 @@ pub struct Counts {
     pub to_players: u64,
     /// Relayed datagrams of bevy_traversal between this side and the lobby server, as this side sent them.
     pub relayed: u64,
-    /// Packets to another player that got lost because `--cut-direct` said so.
+    /// Packets to another player that got lost because `--cut-direct` said so, and packets either way while a script had
+    /// the line dead.
     pub cut: u64,
     /// Packets that the boxes dropped, with the reason.
     pub dropped: BTreeMap<String, u64>,

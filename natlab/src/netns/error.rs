@@ -2,6 +2,8 @@
 
 use std::io;
 
+use super::script::ScriptError;
+
 /// Why a run could not be made.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -74,6 +76,14 @@ pub enum NetnsError {
         /// Why.
         #[source]
         source: io::Error,
+    },
+    /// A script makes no sense.
+    #[error("{file}, {error}")]
+    Script {
+        /// Its file.
+        file: String,
+        /// What is wrong with it.
+        error: ScriptError,
     },
     /// A system call failed.
     #[error("{what}")]

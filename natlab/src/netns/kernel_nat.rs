@@ -25,6 +25,8 @@ pub enum KernelPorts {
 pub struct PortService {
     /// UPnP IGD.
     pub upnp: bool,
+    /// In its first version; else in the second one.
+    pub first_version: bool,
     /// NAT-PMP and PCP.
     pub port_control: bool,
 }
@@ -53,7 +55,8 @@ pub struct KernelNat {
 impl KernelNat {
     /// From what follows `kernel` in a name: `:random:accept:timeout=20`.
     pub(crate) fn parse(options: &str) -> Result<Self, String> {
-        const KNOWN: &str = "kernel takes :random, :fully-random, :accept, :upnp, :pcp and :timeout=SECONDS";
+        const KNOWN: &str =
+            "kernel takes :random, :fully-random, :accept, :upnp, :upnp1, :pcp and :timeout=SECONDS";
         let mut nat = Self::default();
         let mut parts = options.split(':');
         if parts.next() != Some("") {
@@ -65,6 +68,10 @@ impl KernelNat {
                 "fully-random" => nat.ports = KernelPorts::FullyRandom,
                 "accept" => nat.accept = true,
                 "upnp" => nat.service.upnp = true,
+                "upnp1" => {
+                    nat.service.upnp = true;
+                    nat.service.first_version = true;
+                }
                 "pcp" => nat.service.port_control = true,
                 _ => {
                     let seconds = part.strip_prefix("timeout=").and_then(|text| text.parse().ok());

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::link::Mtu;
 
+use super::behind::{Behind, Inner};
 use super::capture::Capture;
 use super::counts::Counts;
 use super::device::{Device, MTU, address_line};
@@ -15,7 +16,7 @@ use super::line::LineSettings;
 use super::miniupnpd::{self, Served};
 use super::namespace::Namespace;
 use super::process::Program;
-use super::router::{Cut, Middlebox, Plans, RunningRouter, Site};
+use super::router::{Cut, Middlebox, Order, Plans, RunningRouter, Site};
 use super::side::{Addresses, Side, Stage};
 use super::translate::Translator;
 
@@ -38,14 +39,19 @@ pub struct LabSettings {
     pub cut: Option<Cut>,
     /// Decides every random choice of the emulated NATs and of the line.
     pub seed: u64,
+    /// What stands before the lobby server.
+    pub behind: Option<Behind>,
     /// Where captures go.
     pub pcap: Option<PathBuf>,
 }
 
 /// A laboratory that runs. Everything in it is gone when it is dropped, or when this process ends.
 pub struct Lab {
+    /// Ends before the namespace that it stands behind.
+    inner: Option<Inner>,
     lobby: Namespace,
     players: Vec<Namespace>,
+    addresses: Vec<Present>,
     kernels: Vec<Vec<Namespace>>,
     /// By player: routers that forward ports on request, by their place among the player's kernel NATs.
     served: Vec<Services>,
@@ -59,6 +65,7 @@ impl Lab {
         let lobby = Namespace::new()?;
         let mut sites = vec![lobby_site(&lobby, pcap)?];
         let (mut players, mut kernels, mut all_served) = (Vec::new(), Vec::new(), Vec::new());
+        let mut addresses = Vec::new();
         for (index, side) in settings.sides.iter().enumerate() {
             let number = u8::try_from(index + 1).unwrap_or(u8::MAX);
             let name =
@@ -67,6 +74,7 @@ impl Lab {
             // Both sides must not draw alike.
             let seed = settings.seed.wrapping_add(u64::from(number) << 32);
             let (site, routers, served) = player_site(side, number, &name, &namespace, seed, pcap)?;
+            addresses.push(Present { host: site.host_address, public: site.public.clone(), changes: 0 });
             sites.push(site);
             players.push(namespace);
             kernels.push(routers);
@@ -80,6 +88,7 @@ impl Lab {
                 boxes: Vec::new(),
                 public: vec![ATTACKER],
                 mtu: Mtu::default(),
+                dead: false,
                 captures: captures(pcap, "attacker", "attacker-line")?,
                 counts: Counts::default(),
             });
@@ -87,14 +96,20 @@ impl Lab {
         } else {
             None
         };
+        let inner = settings.behind.map(|behind| behind.build(&lobby)).transpose()?;
         let plans = Plans { line: settings.line, cut: settings.cut, attacker, seed: settings.seed };
         let router = RunningRouter::start(sites, players.len(), plans)?;
-        Ok(Self { lobby, players, kernels, served: all_served, router: Some(router) })
+        Ok(Self { inner, lobby, players, addresses, kernels, served: all_served, router: Some(router) })
     }
 
     /// The lobby server's namespace.
     pub fn lobby(&self) -> &Namespace {
         &self.lobby
+    }
+
+    /// Where the lobby server's program runs: there, or behind it.
+    pub(crate) fn lobby_program(&self) -> &Namespace {
+        self.inner.as_ref().map_or(&self.lobby, |inner| &inner.namespace)
     }
 
     /// A player's namespace.
@@ -117,6 +132,34 @@ impl Lab {
             }
         }
         Ok(programs)
+    }
+
+    /// Has something happen to the lobby's (0) or a player's (1, 2) access line and NATs.
+    pub(crate) fn order(&mut self, site: usize, order: Order) {
+        if let Some(router) = &mut self.router {
+            router.order(site, order);
+        }
+    }
+
+    /// The provider gives a player's line other public addresses; with `network`, the player's machine gets another one of its
+    /// own, too, as on another network. A machine without a NAT has the public one itself.
+    pub(crate) fn change_address(&mut self, player: usize, network: bool) -> Result<(), NetnsError> {
+        let known = &mut self.addresses[player];
+        known.changes = known.changes.wrapping_add(1) % (u8::MAX / 2 - 1);
+        // No two players ever share a network: the left one has odd numbers, the right one even ones.
+        let third = (player as u8 + 1) + 2 * known.changes;
+        let renumbered = |ip: Ipv4Addr| Ipv4Addr::new(ip.octets()[0], ip.octets()[1], third, ip.octets()[3]);
+        let public: Vec<Ipv4Addr> = known.public.iter().map(|ip| renumbered(*ip)).collect();
+        let natted = known.host.is_private();
+        let host = if network || !natted { renumbered(known.host) } else { known.host };
+        let moved = host != known.host;
+        (known.host, known.public) = (host, public.clone());
+        self.order(player + 1, Order::Public(public));
+        if moved {
+            self.order(player + 1, Order::Host(host));
+            self.players[player].ip(&format!("address flush dev eth0\n{}", host_lines(host)))?;
+        }
+        Ok(())
     }
 
     /// Ends the traffic. The counts are those of the lobby, then of each player, then of the attacker.
@@ -153,6 +196,7 @@ fn lobby_site(namespace: &Namespace, pcap: Option<&Path>) -> Result<Site, NetnsE
         boxes: Vec::new(),
         public: LOBBY.to_vec(),
         mtu: Mtu::default(),
+        dead: false,
         captures: captures(pcap, "lobby", "lobby-line")?,
         counts: Counts::default(),
     })
@@ -169,13 +213,7 @@ fn player_site(
     let Addresses { host, external, public } = side.addresses(number);
     let own = side.narrow.filter(|narrow| narrow.own).map_or(MTU, |narrow| narrow.mtu.bytes);
     let device = Device::with_mtu(namespace, "eth0", own)?;
-    if host.is_private() {
-        let gateway = gateway(host);
-        namespace
-            .ip(&format!("{}route add default via {gateway} dev eth0\n", address_line("eth0", host, 24)))?;
-    } else {
-        namespace.ip(&format!("{}route add default dev eth0\n", address_line("eth0", host, 32)))?;
-    }
+    namespace.ip(&host_lines(host))?;
     let (mut routers, mut served) = (Vec::new(), Vec::new());
     let mut boxes = Vec::new();
     // What lies behind the next box.
@@ -204,9 +242,36 @@ fn player_site(
     }
     let captures = captures(pcap, &format!("{name}-lan"), &format!("{name}-wan"))?;
     let mtu = side.narrow.filter(|narrow| !narrow.own).map(|narrow| narrow.mtu).unwrap_or_default();
-    let site =
-        Site { host: device, host_address: host, boxes, public, mtu, captures, counts: Counts::default() };
+    let site = Site {
+        host: device,
+        host_address: host,
+        boxes,
+        public,
+        mtu,
+        dead: false,
+        captures,
+        counts: Counts::default(),
+    };
     Ok((site, routers, served))
+}
+
+/// The `ip` lines that give a player's machine its address and its way out.
+fn host_lines(host: Ipv4Addr) -> String {
+    if host.is_private() {
+        let gateway = gateway(host);
+        format!("{}route add default via {gateway} dev eth0\n", address_line("eth0", host, 24))
+    } else {
+        format!("{}route add default dev eth0\n", address_line("eth0", host, 32))
+    }
+}
+
+/// A player's present addresses.
+#[derive(Clone, Debug)]
+struct Present {
+    host: Ipv4Addr,
+    public: Vec<Ipv4Addr>,
+    /// How often they have changed.
+    changes: u8,
 }
 
 /// The router's address in a machine's network.

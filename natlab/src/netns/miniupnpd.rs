@@ -51,10 +51,11 @@ pub(crate) fn start(
     let Served { service, router, public } = served;
     let config = format!(
         "ext_ifname=wan0\next_ip={public}\nlistening_ip={router}/24\nhttp_port=0\nipv6_disable=yes\n\
-         enable_upnp={}\nenable_natpmp={}\nsecure_mode=yes\nsystem_uptime=yes\n\
+         enable_upnp={}\nforce_igd_desc_v1={}\nenable_natpmp={}\nsecure_mode=yes\nsystem_uptime=yes\n\
          minissdpdsocket={}\nuuid=5a78ec87-3cec-4a89-9888-bad5d12f5c23\nallow 1024-65535 {router}/24 1024-65535\n\
          deny 0-65535 0.0.0.0/0 0-65535\n",
         yes(service.upnp),
+        yes(service.first_version),
         yes(service.port_control),
         directory.join(format!("{name}.sock")).display(),
     );
@@ -66,7 +67,8 @@ pub(crate) fn start(
         pid.into_os_string(),
     ]);
     let program = locate()?;
-    let start = Start { program: &program, arguments: arguments.collect(), log_dir: directory, name };
+    let start =
+        Start { program: &program, arguments: arguments.collect(), log_dir: directory, name, hosts: None };
     // Nobody listens: what it says is in its log.
     let (tell, _) = mpsc::channel();
     let running = Program::start(namespace, &start, (), tell)?;

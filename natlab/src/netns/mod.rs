@@ -11,7 +11,9 @@
 //! Why not `patchbay` or `tc netem`: both delay packets with `sch_netem`, which many kernels lack, and know only the
 //! kernel's NAT; here the line is in the router anyway, and serves both kinds of NAT alike.
 
+mod acts;
 mod args;
+mod behind;
 mod bench;
 mod capture;
 mod command;
@@ -31,12 +33,15 @@ mod report;
 mod router;
 mod run;
 mod sample;
+mod script;
 mod side;
 mod simulate;
 mod transcript;
 mod translate;
 
+pub use acts::{Reliable, ScriptReport, StepReport};
 pub use args::RunArgs;
+pub use behind::Behind;
 pub use bench::BenchArgs;
 pub use command::NetnsCommand;
 pub use counts::{Counts, Direction};
@@ -48,5 +53,6 @@ pub use namespace::{Namespace, leave_the_network};
 pub use report::{Exits, Mappings, Packets, PairReport};
 pub use router::{Cut, HOPS};
 pub use run::NOT_HERE;
+pub use script::ScriptError;
 pub use side::{Side, Stage};
 pub use simulate::Simulated;

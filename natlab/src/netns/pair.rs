@@ -7,21 +7,27 @@ use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
+use super::acts::{Acts, ScriptReport};
 use super::counts::Counts;
 use super::error::NetnsError;
 use super::lab::{LOBBY, Lab, LabSettings};
 use super::process::{Happened, Program, Start, locate};
 use super::report::{Events, Exits, Mappings, Packets, PairReport};
+use super::script::Script;
 use super::side::Side;
 use super::transcript::Transcript;
 
 /// A lobby server binds its sockets and makes its key in much less, in a debug build on a busy machine too.
 const LOBBY_READY: Duration = Duration::from_secs(15);
+/// Seconds that players go on after a script, where `{seconds}` stands in their command.
+const AFTER_SCRIPT: u64 = 5;
 /// Where the left program does not tell (in JSON) that its room exists.
 const DEFAULT_STAGGER: Duration = Duration::from_secs(5);
 /// Between SIGTERM and SIGKILL.
 const GRACE: Duration = Duration::from_secs(3);
 const LOBBY_PORT: u16 = 3478;
+/// The lobby server's name, where a script has it move.
+const LOBBY_NAME: &str = "lobby.lab";
 
 /// What one run needs.
 #[derive(Clone, Debug)]
@@ -35,6 +41,8 @@ pub(crate) struct PairSettings {
     pub(crate) after: String,
     pub(crate) stagger: Option<Duration>,
     pub(crate) time_limit: Option<Duration>,
+    /// What happens to the run.
+    pub(crate) script: Option<Script>,
     /// Show the programs' lines as they come.
     pub(crate) verbose: bool,
 }
@@ -60,9 +68,12 @@ impl Who {
 pub(crate) type Message = Happened<Who>;
 
 /// A run under way.
-struct Run<'a> {
-    settings: &'a PairSettings,
-    lab: Lab,
+pub(crate) struct Run<'a> {
+    pub(crate) settings: &'a PairSettings,
+    pub(crate) lab: Lab,
+    pub(crate) acts: Option<Acts>,
+    /// The lobby server's address now, as an index, and how often it was started.
+    lobby: (usize, u32),
     tell: Sender<Message>,
     heard: &'a Receiver<Message>,
     began: Instant,
@@ -86,6 +97,8 @@ pub(crate) fn run_pair(
     let mut run = Run {
         settings,
         lab,
+        acts: settings.script.clone().map(Acts::new),
+        lobby: (0, 0),
         tell,
         heard,
         began: Instant::now(),
@@ -96,6 +109,7 @@ pub(crate) fn run_pair(
         room: format!("lab-{:08x}", settings.lab.seed & 0xffff_ffff),
         reason: None,
     };
+    run.write_hosts()?;
     let ready = if settings.lobby_server.is_some() { run.start_lobby()? } else { true };
     if ready {
         run.play()?;
@@ -108,16 +122,25 @@ impl Run<'_> {
     /// False when the user interrupted it.
     fn start_lobby(&mut self) -> Result<bool, NetnsError> {
         let Some(program) = self.settings.lobby_server.clone() else { return Ok(true) };
+        self.lobby.1 += 1;
+        let (first, other) = (LOBBY[self.lobby.0], LOBBY[1 - self.lobby.0]);
+        let [bind, second] = match self.settings.lab.behind {
+            // As in a container, where nobody knows the addresses before.
+            Some(_) => [format!("--bind=0.0.0.0:{LOBBY_PORT}"), format!("--second-port={}", LOBBY_PORT + 1)],
+            None => [format!("--bind={first}:{LOBBY_PORT}"), format!("--second-address={other}")],
+        };
         let arguments = [
-            "--bind".into(),
-            format!("{}:{LOBBY_PORT}", LOBBY[0]),
-            "--second-address".into(),
-            LOBBY[1].to_string(),
+            bind,
+            second,
             "--key-file".into(),
             self.settings.log_dir.join("lobby.key").display().to_string(),
             "--no-http".into(),
         ];
         self.start(Who::Lobby, program, &arguments)?;
+        // A script may start it anew: then it takes its time while others do what they do.
+        if self.lobby.1 > 1 {
+            return Ok(true);
+        }
         let log = self.settings.log_dir.join("lobby.err").display().to_string();
         let failed = |reason: String| NetnsError::Lobby { reason, log: log.clone() };
         let deadline = Instant::now() + LOBBY_READY;
@@ -150,16 +173,31 @@ impl Run<'_> {
         let limit = self.settings.time_limit.map(|limit| self.began + limit);
         let mut joined = false;
         loop {
-            let wake = [(!joined).then_some(join_at), limit].into_iter().flatten().min();
+            let due = self.acts.as_ref().and_then(Acts::due);
+            if due.is_some_and(|due| due <= Instant::now()) {
+                // What was seen until then is worth a report.
+                if let Err(error) = self.act() {
+                    self.reason = Some(format!("the script could not go on: {error}"));
+                    return Ok(());
+                }
+                continue;
+            }
+            let wake = [(!joined).then_some(join_at), limit, due].into_iter().flatten().min();
             match self.next(wake) {
                 Some(Happened::Line(who, line)) => {
                     let event = self.transcripts[who as usize].line(&line);
+                    if let (Some(acts), Some(event)) = (&mut self.acts, &event)
+                        && let Ok(value) = serde_json::from_str(&line)
+                    {
+                        acts.heard(who, event, &value, Instant::now());
+                    }
                     let ready = who == Who::Host && event.as_ref() == Some(&self.settings.after);
                     if ready && !joined && self.settings.stagger.is_none() {
                         joined = true;
                         self.start_player(Who::Join)?;
                     }
                 }
+                Some(Happened::Ended(Who::Lobby, _)) if self.acts.as_ref().is_some_and(Acts::has_killed) => {}
                 Some(Happened::Ended(Who::Lobby, code)) => {
                     self.reason = Some(format!(
                         "the lobby server ended in the middle, exit code {code}{}",
@@ -187,6 +225,7 @@ impl Run<'_> {
                     self.reason = Some("the time limit was reached".into());
                     return Ok(());
                 }
+                None if Instant::now() < join_at => {}
                 None => {
                     if !joined {
                         joined = true;
@@ -195,6 +234,43 @@ impl Run<'_> {
                 }
             }
         }
+    }
+
+    /// What players resolve names by.
+    fn write_hosts(&self) -> Result<(), NetnsError> {
+        let text = format!("127.0.0.1 localhost\n{} {LOBBY_NAME}\n", LOBBY[self.lobby.0]);
+        fs::write(self.hosts(), text).map_err(NetnsError::system("writing the players' names of hosts"))
+    }
+
+    fn hosts(&self) -> PathBuf {
+        self.settings.log_dir.join("hosts")
+    }
+
+    /// The lobby server has a name where it moves.
+    fn moves(&self) -> bool {
+        self.settings.script.as_ref().is_some_and(Script::moves)
+    }
+
+    /// Starts the lobby server once more; elsewhere, if it moves.
+    pub(crate) fn start_lobby_again(&mut self, moves: bool) -> Result<(), NetnsError> {
+        self.exits[Who::Lobby as usize] = None;
+        if moves {
+            self.lobby.0 = 1 - self.lobby.0;
+        }
+        self.start_lobby()?;
+        self.write_hosts()
+    }
+
+    /// A program stands still, or goes on.
+    pub(crate) fn pause(&mut self, who: Who, still: bool) {
+        if let Some(program) = &mut self.programs[who as usize] {
+            program.pause(still);
+        }
+    }
+
+    /// Kills a program.
+    pub(crate) fn drop_program(&mut self, who: Who) {
+        self.programs[who as usize] = None;
     }
 
     /// Asks whatever still runs to end, waits a little, kills the rest.
@@ -248,13 +324,19 @@ impl Run<'_> {
 
     fn start_player(&mut self, who: Who) -> Result<(), NetnsError> {
         let side = if who == Who::Host { "left" } else { "right" };
-        let lobby = format!("{}:{LOBBY_PORT}", LOBBY[0]);
+        let lobby = if self.moves() {
+            format!("{LOBBY_NAME}:{LOBBY_PORT}")
+        } else {
+            format!("{}:{LOBBY_PORT}", LOBBY[0])
+        };
+        let seconds = self.settings.script.as_ref().map_or(10, |script| script.end.as_secs() + AFTER_SCRIPT);
         let mut words = self.settings.command.iter().map(|word| {
             word.replace("{role}", who.name())
                 .replace("{side}", side)
                 .replace("{lobby}", &lobby)
                 .replace("{key}", &self.key)
                 .replace("{room}", &self.room)
+                .replace("{seconds}", &seconds.to_string())
         });
         let program = locate(&words.next().unwrap_or_default(), "a path")?;
         let arguments: Vec<String> = words.collect();
@@ -263,15 +345,21 @@ impl Run<'_> {
 
     fn start(&mut self, who: Who, program: PathBuf, arguments: &[String]) -> Result<(), NetnsError> {
         let namespace = match who {
-            Who::Lobby => self.lab.lobby(),
+            Who::Lobby => self.lab.lobby_program(),
             Who::Host => self.lab.player(0),
             Who::Join => self.lab.player(1),
         };
+        let name = match (who, self.lobby.1) {
+            (Who::Lobby, 2..) => format!("lobby-{}", self.lobby.1),
+            _ => who.name().to_owned(),
+        };
+        let hosts = (who != Who::Lobby && self.moves()).then(|| self.hosts());
         let start = Start {
             program: &program,
             arguments: arguments.iter().map(OsString::from).collect(),
             log_dir: &self.settings.log_dir,
-            name: who.name(),
+            name: &name,
+            hosts: hosts.as_deref(),
         };
         self.programs[who as usize] = Some(Program::start(namespace, &start, who, self.tell.clone())?);
         Ok(())
@@ -291,9 +379,16 @@ impl Run<'_> {
     fn report(self) -> PairReport {
         let exit = |who: Who| self.exits[who as usize];
         let clean = |who: Who| exit(who) == Some(0);
-        let lobby_well = self.settings.lobby_server.is_none() || clean(Who::Lobby);
-        let ok = self.reason.is_none() && clean(Who::Host) && clean(Who::Join) && lobby_well;
-        let reason = if ok { None } else { Some(self.why()) };
+        let killed = self.acts.as_ref().is_some_and(Acts::has_killed);
+        let lobby_well = self.settings.lobby_server.is_none() || clean(Who::Lobby) || killed;
+        let script = self.acts.as_ref().map(|acts| {
+            let [_, host, join] = &self.transcripts;
+            acts.report(host.events(), join.events())
+        });
+        let trouble = script.as_ref().and_then(ScriptReport::trouble);
+        let ok =
+            self.reason.is_none() && trouble.is_none() && clean(Who::Host) && clean(Who::Join) && lobby_well;
+        let reason = if ok { None } else { self.reason.clone().or(trouble).or_else(|| Some(self.why())) };
         let exit = Exits { host: exit(Who::Host), join: exit(Who::Join), lobby: exit(Who::Lobby) };
         let [_, host, join] = self.transcripts;
         let (left, right) = (host.path(), join.path());
@@ -327,6 +422,7 @@ impl Run<'_> {
             seconds: self.began.elapsed().as_secs_f64(),
             world: None,
             simulated: None,
+            script,
             links,
             events: Events { host: host.into_events(), join: join.into_events() },
         }

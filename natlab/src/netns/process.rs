@@ -14,6 +14,7 @@ use std::process::{Command, ExitCode, ExitStatus, Stdio};
 use std::sync::mpsc::Sender;
 use std::thread;
 
+use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::{Signal, killpg};
 use nix::sys::wait::{WaitStatus, wait};
@@ -26,6 +27,11 @@ use super::namespace::Namespace;
 pub(crate) const HOLD: &str = "__hold";
 /// What the holder of a program is asked by the pipe: SIGTERM to the program.
 const TERMINATE: u8 = b't';
+/// The same: SIGSTOP and SIGCONT.
+const STOP: u8 = b's';
+const CONTINUE: u8 = b'c';
+/// Names a file that takes the place of /etc/hosts for a program.
+const HOSTS: &str = "NATLAB_HOSTS";
 /// A line of a program that is longer is cut.
 const MAX_LINE: u64 = 64 * 1024;
 
@@ -51,6 +57,8 @@ pub(crate) struct Start<'a> {
     /// stdout and stderr also go to `DIRECTORY/NAME.out` and `.err`.
     pub(crate) log_dir: &'a Path,
     pub(crate) name: &'a str,
+    /// What takes the place of /etc/hosts.
+    pub(crate) hosts: Option<&'a Path>,
 }
 
 /// A program that runs. Dropping it kills it and all that it started.
@@ -85,6 +93,7 @@ impl Program {
                 .arg(start.program)
                 .args(&start.arguments)
                 .envs(HOMES.map(|name| (name, home.as_path())))
+                .envs(start.hosts.map(|file| (HOSTS, file)))
                 .stdin(control)
                 .stdout(Stdio::piped())
                 .stderr(err)
@@ -115,8 +124,17 @@ impl Program {
 
     /// Asks it to end (SIGTERM).
     pub(crate) fn terminate(&mut self) {
+        self.ask(TERMINATE);
+    }
+
+    /// It stands still (SIGSTOP), or goes on (SIGCONT).
+    pub(crate) fn pause(&mut self, still: bool) {
+        self.ask(if still { STOP } else { CONTINUE });
+    }
+
+    fn ask(&mut self, what: u8) {
         // A closed pipe means that it has ended.
-        let _ = self.pipe.write_all(&[TERMINATE]);
+        let _ = self.pipe.write_all(&[what]);
     }
 }
 
@@ -138,6 +156,12 @@ fn exit_code(status: ExitStatus) -> i32 {
 /// The holder: runs `command` as the first process of its namespace of processes, reaps, and ends as it ends.
 pub(crate) fn hold(command: &[OsString]) -> ExitCode {
     let Some((program, arguments)) = command.split_first() else { return ExitCode::FAILURE };
+    if let Some(hosts) = env::var_os(HOSTS)
+        && let Err(error) = replace_hosts(Path::new(&hosts))
+    {
+        eprintln!("natlab: names cannot be given to {}: {error}", Path::new(program).display());
+        return ExitCode::from(127);
+    }
     let spawned = Command::new(program).args(arguments).stdin(Stdio::null()).process_group(0).spawn();
     let child = match spawned {
         Ok(child) => child,
@@ -150,10 +174,13 @@ pub(crate) fn hold(command: &[OsString]) -> ExitCode {
     thread::spawn(move || {
         let mut asked = [0];
         while let Ok(1) = io::stdin().read(&mut asked) {
-            if asked[0] == TERMINATE {
-                // It may have ended by itself just now.
-                let _ = killpg(id, Signal::SIGTERM);
-            }
+            let signal = match asked[0] {
+                TERMINATE => Signal::SIGTERM,
+                STOP => Signal::SIGSTOP,
+                _ => Signal::SIGCONT,
+            };
+            // It may have ended by itself just now.
+            let _ = killpg(id, signal);
         }
         // natlab is gone, or wants this over: the kernel kills everything in here with us.
         std::process::exit(137);
@@ -167,6 +194,14 @@ pub(crate) fn hold(command: &[OsString]) -> ExitCode {
         };
         return ExitCode::from(u8::try_from(code).unwrap_or(u8::MAX));
     }
+}
+
+/// Puts a file in the place of /etc/hosts, for this process and what it starts.
+fn replace_hosts(file: &Path) -> nix::Result<()> {
+    let none: Option<&str> = None;
+    unshare(CloneFlags::CLONE_NEWNS)?;
+    mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)?;
+    mount(Some(file), "/etc/hosts", none, MsFlags::MS_BIND, none)
 }
 
 /// Where a program is: as given, beside this program, or in `PATH`.

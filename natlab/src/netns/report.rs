@@ -8,6 +8,7 @@ use comfy_table::presets::UTF8_FULL_CONDENSED;
 use serde::Serialize;
 use serde_json::Value;
 
+use super::acts::ScriptReport;
 use super::counts::Counts;
 use super::sample::World;
 use super::simulate::Simulated;
@@ -50,6 +51,9 @@ pub struct PairReport {
     pub world: Option<World>,
     /// What the simulator says, where it was asked.
     pub simulated: Option<Simulated>,
+    /// What a script did to the game.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub script: Option<ScriptReport>,
     /// What the router in the middle counted: lobby, left, right.
     pub links: BTreeMap<&'static str, Counts>,
     /// The JSON lines of both programs.
@@ -143,6 +147,9 @@ impl PairReport {
                 world.loss * 100.0,
                 world.outlook.unwrap_or("-")
             );
+        }
+        if let Some(script) = &self.script {
+            text.push_str(&script.text());
         }
         let _ = writeln!(text, "  logs: {}", self.log_dir);
         text

@@ -1,9 +1,10 @@
 //! The Internet of the laboratory, in this process: reads what the machines send from their TUN devices, takes it
 //! through the NATs and over the line, and gives it to the machine that it is for. Nothing else is reachable.
 
-use std::io::{PipeReader, PipeWriter};
+use std::io::{PipeReader, PipeWriter, Read, Write};
 use std::net::Ipv4Addr;
 use std::os::fd::AsFd;
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -51,6 +52,21 @@ pub struct Cut {
     pub length: Option<Duration>,
 }
 
+/// Something that happens to a site while packets flow.
+#[derive(Clone, Debug)]
+pub(crate) enum Order {
+    /// The access line is dead, or not any more.
+    Dead(bool),
+    /// All emulated NATs forget everything.
+    Reboot,
+    /// The Internet routes these addresses here instead of the present ones.
+    Public(Vec<Ipv4Addr>),
+    /// The machine has this address now.
+    Host(Ipv4Addr),
+    /// The line takes no longer packets than this.
+    Mtu(Mtu),
+}
+
 /// What the router does beyond forwarding.
 pub(crate) struct Plans {
     pub(crate) line: LineSettings,
@@ -74,6 +90,8 @@ pub(crate) struct Site {
     /// The longest UDP packet that its access line takes, either way: routers make TCP's segments short enough, as they do
     /// on lines that are so (by changing the MSS option).
     pub(crate) mtu: Mtu,
+    /// Nothing passes its access line now.
+    pub(crate) dead: bool,
     /// The machine's own cable, and the access line outside of its NATs.
     pub(crate) captures: Option<(Capture, Capture)>,
     pub(crate) counts: Counts,
@@ -89,13 +107,16 @@ enum Place {
 
 /// A router that runs on a thread of its own.
 pub(crate) struct RunningRouter {
-    stop: PipeWriter,
+    /// A byte wakes the router for an order; closing it ends the router.
+    wake: PipeWriter,
+    orders: Sender<(usize, Order)>,
     thread: JoinHandle<Vec<Counts>>,
 }
 
 impl RunningRouter {
     pub(crate) fn start(sites: Vec<Site>, players: usize, plans: Plans) -> Result<Self, NetnsError> {
-        let (stopped, stop) = std::io::pipe().map_err(NetnsError::system("making a pipe"))?;
+        let (woken, wake) = std::io::pipe().map_err(NetnsError::system("making a pipe"))?;
+        let (orders, ordered) = channel();
         let router = Router {
             sites,
             players,
@@ -103,21 +124,30 @@ impl RunningRouter {
             attacker: plans.attacker,
             cut: plans.cut,
             first_direct: None,
+            ordered,
             start: Instant::now(),
             start_since_epoch: SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default(),
             now: Duration::ZERO,
         };
         let thread = thread::Builder::new()
             .name("router".into())
-            .spawn(move || router.run(&stopped))
+            .spawn(move || router.run(&woken))
             .map_err(NetnsError::system("starting the router"))?;
-        Ok(Self { stop, thread })
+        Ok(Self { wake, orders, thread })
     }
 
     /// Ends it; the devices are gone then.
     pub(crate) fn stop(self) -> Vec<Counts> {
-        drop(self.stop);
+        drop(self.wake);
         self.thread.join().unwrap_or_default()
+    }
+
+    /// Has something happen to a site, at once.
+    pub(crate) fn order(&mut self, site: usize, order: Order) {
+        // A router that has ended carries nothing any more, whatever happens.
+        if self.orders.send((site, order)).is_ok() {
+            let _ = self.wake.write_all(&[0]);
+        }
     }
 }
 
@@ -130,6 +160,7 @@ struct Router {
     cut: Option<Cut>,
     /// When the first packet went from one player to the other.
     first_direct: Option<Duration>,
+    ordered: Receiver<(usize, Order)>,
     start: Instant,
     start_since_epoch: Duration,
     /// Time of the packet in hand, since the start.
@@ -137,12 +168,14 @@ struct Router {
 }
 
 impl Router {
-    fn run(mut self, stopped: &PipeReader) -> Vec<Counts> {
+    fn run(mut self, woken: &PipeReader) -> Vec<Counts> {
         let places = self.places();
         let mut buffer = vec![0; 65_536];
         let mut end = None;
         while !end.is_some_and(|end| self.line.next_due().is_none() || self.now >= end) {
-            let (readable, stop) = self.wait(&places, stopped, end.is_some());
+            let (readable, woke) = self.wait(&places, woken, end.is_some());
+            let stop = woke && Self::is_stopped(woken);
+            self.obey();
             for place in readable {
                 for _ in 0..BURST {
                     // A device that fails has lost its namespace: it is as silent as one without traffic.
@@ -159,6 +192,28 @@ impl Router {
             }
         }
         self.sites.into_iter().map(Site::finish).collect()
+    }
+
+    /// Whether the other end of the pipe is closed.
+    fn is_stopped(mut woken: &PipeReader) -> bool {
+        let mut bytes = [0; 64];
+        !matches!(woken.read(&mut bytes), Ok(1..))
+    }
+
+    fn obey(&mut self) {
+        while let Ok((site, order)) = self.ordered.try_recv() {
+            let Some(site) = self.sites.get_mut(site) else { continue };
+            match order {
+                Order::Dead(dead) => site.dead = dead,
+                Order::Mtu(mtu) => site.mtu = mtu,
+                Order::Reboot => site.emulated().for_each(Translator::reboot),
+                Order::Public(public) => {
+                    site.emulated().last().into_iter().for_each(|nat| nat.change_address(&public));
+                    site.public = public;
+                }
+                Order::Host(address) => site.host_address = address,
+            }
+        }
     }
 
     fn places(&self) -> Vec<Place> {
@@ -186,12 +241,12 @@ impl Router {
         }
     }
 
-    /// Waits for packets or for the next arrival; tells the devices that have some, and whether to end.
-    fn wait(&self, places: &[Place], stopped: &PipeReader, ending: bool) -> (Vec<Place>, bool) {
+    /// Waits for packets or for the next arrival; tells the devices that have some, and whether somebody woke it.
+    fn wait(&self, places: &[Place], woken: &PipeReader, ending: bool) -> (Vec<Place>, bool) {
         let mut waiting: Vec<PollFd<'_>> =
             places.iter().map(|place| PollFd::new(self.device(*place).as_fd(), PollFlags::POLLIN)).collect();
         if !ending {
-            waiting.push(PollFd::new(stopped.as_fd(), PollFlags::POLLIN));
+            waiting.push(PollFd::new(woken.as_fd(), PollFlags::POLLIN));
         }
         let timeout =
             self.line.next_due().map(|due| TimeSpec::from(due.saturating_sub(self.start.elapsed())));
@@ -323,6 +378,10 @@ impl Router {
                 return;
             }
         }
+        if self.sites[from].dead {
+            self.sites[from].counts.cut += 1;
+            return;
+        }
         let too_long = |site: &Site| is_udp && length > usize::from(site.mtu.bytes);
         if too_long(&self.sites[from]) {
             return self.refuse(from, from, bytes);
@@ -332,6 +391,10 @@ impl Router {
             self.sites[from].counts.unroutable += 1;
             return;
         };
+        if self.sites[site].dead {
+            self.sites[site].counts.cut += 1;
+            return;
+        }
         if too_long(&self.sites[site]) {
             return self.refuse(from, site, bytes);
         }
@@ -393,6 +456,14 @@ impl Router {
 }
 
 impl Site {
+    /// The laboratory's own NATs, the innermost first.
+    fn emulated(&mut self) -> impl Iterator<Item = &mut Translator> {
+        self.boxes.iter_mut().filter_map(|one| match one {
+            Middlebox::Emulated(nat) => Some(&mut **nat),
+            Middlebox::Kernel { .. } => None,
+        })
+    }
+
     fn finish(mut self) -> Counts {
         let emulated = |one: &Middlebox| match one {
             Middlebox::Emulated(nat) => Some(nat.counters().mappings),

@@ -40,8 +40,9 @@ pub(crate) fn run(args: &RunArgs) -> ExitCode {
 }
 
 fn run_all(args: &RunArgs) -> Result<bool, NetnsError> {
-    let template = template(args)?;
+    let mut template = template(args)?;
     let runs = args.runs(template.lab.seed)?;
+    template.script = args.script(&runs)?;
     leave_the_network()?;
     let interrupts = Interrupts::watch()?;
     let logs = log_dir(args.log_dir.as_deref())?;
@@ -108,6 +109,7 @@ fn template(args: &RunArgs) -> Result<PairSettings, NetnsError> {
             junk: args.junk,
             cut: args.cut()?,
             seed: args.seed.unwrap_or_else(rand_seed),
+            behind: args.lobby_behind,
             pcap: args.pcap.clone(),
         },
         log_dir: PathBuf::new(),
@@ -115,6 +117,7 @@ fn template(args: &RunArgs) -> Result<PairSettings, NetnsError> {
         command,
         after: args.after.clone(),
         stagger: seconds("--stagger", args.stagger())?,
+        script: None,
         time_limit: seconds("--time-limit", args.time_limit)?,
         verbose: !args.json && args.jobs <= 1,
     })

@@ -32,6 +32,10 @@ impl Transcript {
         Some(event)
     }
 
+    pub(crate) fn events(&self) -> &[Value] {
+        &self.events
+    }
+
     pub(crate) fn into_events(self) -> Vec<Value> {
         self.events
     }

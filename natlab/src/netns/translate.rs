@@ -46,6 +46,20 @@ impl Translator {
         self.address
     }
 
+    /// It forgets everything.
+    pub(crate) fn reboot(&mut self) {
+        self.nat.reboot();
+        self.ping.reboot();
+    }
+
+    /// It has these addresses outside from now on, and forgets everything.
+    pub(crate) fn change_address(&mut self, external: &[Ipv4Addr]) {
+        let pool: Vec<IpAddr> = external.iter().copied().map(IpAddr::V4).collect();
+        self.nat.change_address(pool.clone());
+        self.ping.change_address(pool);
+        self.address = external.first().copied().unwrap_or(self.address);
+    }
+
     pub(crate) fn counters(&self) -> &Counters {
         self.nat.counters()
     }

@@ -6,6 +6,8 @@
 
 mod paths;
 mod play;
+mod script;
+mod surroundings;
 mod unprivileged;
 mod windows;
 
@@ -52,13 +54,18 @@ fn built(names: &[&str]) -> bool {
 
 /// Runs a pair; `peer` is what is added to the players' command line.
 fn run(natlab: &[&str], peer: &[&str]) -> Option<Value> {
+    run_within(60, natlab, peer)
+}
+
+/// The same, ended after so many seconds at the latest.
+fn run_within(seconds: u32, natlab: &[&str], peer: &[&str]) -> Option<Value> {
     let _turn = turn();
     if !built(&["lobby_server", "peer"]) {
         return None;
     }
     let command = "peer {role} --lobby {lobby} --room {room} --server-key {key} --json".split(' ');
     let Output { status, stdout, stderr } = Command::new(env!("CARGO_BIN_EXE_natlab"))
-        .args(["run", "--json", "--delay-ms", &DELAY_MS.to_string(), "--time-limit", "60"])
+        .args(["run", "--json", "--delay-ms", &DELAY_MS.to_string(), "--time-limit", &seconds.to_string()])
         .args(natlab)
         .arg("--")
         .args(command)

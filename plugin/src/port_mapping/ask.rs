@@ -11,6 +11,7 @@ use crab_nat::{
 use tokio::task::JoinSet;
 use traversal_core::{MappingProtocol, NoPortMapping, PortMapping};
 
+use super::epoch::Epoch;
 use super::upnp::{self, Renewal};
 use super::{Route, Settings};
 
@@ -156,6 +157,14 @@ impl Lease {
     pub(super) fn mapping(&self) -> PortMapping {
         match self {
             Self::Upnp { mapping, .. } | Self::PortControl { mapping, .. } => *mapping,
+        }
+    }
+
+    /// The router's clock when it granted this; UPnP has none.
+    pub(super) fn epoch(&self) -> Option<Epoch> {
+        match self {
+            Self::Upnp { .. } => None,
+            Self::PortControl { lease, .. } => Some(Epoch::new(lease.gateway_epoch())),
         }
     }
 

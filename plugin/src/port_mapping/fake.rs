@@ -189,7 +189,12 @@ impl Forwards {
 
     /// Another machine asks for a port.
     pub(super) fn take(&self, external: u16, machine: &str) {
-        self.0.lock().unwrap().insert(external.to_string(), (machine.into(), external.to_string()));
+        self.lead(external, machine, &external.to_string());
+    }
+
+    /// A port leads to this one of a machine's.
+    pub(super) fn lead(&self, external: u16, machine: &str, internal: &str) {
+        self.0.lock().unwrap().insert(external.to_string(), (machine.into(), internal.into()));
     }
 
     pub(super) fn all(&self) -> Vec<(String, String)> {

@@ -246,3 +246,115 @@ fn a_router_that_hangs_after_it_was_found_is_silent_and_holds_nobody_up() {
     asking.end();
     assert!(!hung.lock().unwrap().is_empty());
 }
+
+const SECOND: &str = "urn:schemas-upnp-org:service:WANIPConnection:2";
+/// Longest lease of the second version, a week (WANIPConnection:2, section 2.3.14).
+const WEEK: u32 = 604_800;
+
+/// A router of the second version that takes its standard at its word (WANIPConnection:2, section 2.5.16): for who asks alone,
+/// no well-known port, no lease without an end or of more than a week. `taken` is what it says of `PORT`.
+fn strict(taken: Option<u16>) -> (Fake, Forwards) {
+    let forwards = Forwards::default();
+    let kept = forwards.clone();
+    let fake = Fake::silent().upnp("{http}/root", move |first, body, stream| {
+        if describe_services(first, stream, &[(SECOND, "/ctl")]) {
+            return;
+        }
+        let said = |name: &str| {
+            let (_, rest) = body.split_once(&format!("<{name}>")).unwrap_or_default();
+            rest.split_once('<').unwrap_or_default().0.to_owned()
+        };
+        let number = |name: &str| said(name).parse::<u32>().unwrap_or(0);
+        let asks = stream.peer_addr().unwrap().ip().to_string();
+        let adds = first.contains("AddPortMapping") || first.contains("AddAnyPortMapping");
+        let refusal = match () {
+            () if !first.contains(SECOND) => Some(401),
+            () if !adds => None,
+            () if said("NewInternalClient") != asks => Some(606),
+            () if number("NewExternalPort") < 1024 || number("NewInternalPort") < 1024 => Some(606),
+            () if !(1..=WEEK).contains(&number("NewLeaseDuration")) => Some(402),
+            () if first.contains("AddPortMapping") && said("NewExternalPort") == PORT.to_string() => taken,
+            () => None,
+        };
+        match refusal {
+            Some(code) => soap(stream, Err(code)),
+            None if first.contains("AddAnyPortMapping") => {
+                kept.lead(40_777, &asks, &said("NewInternalPort"));
+                soap(stream, Ok("<u:AddAnyPortMappingResponse><NewReservedPort>40777</NewReservedPort></u:AddAnyPortMappingResponse>"));
+            }
+            None => kept.serve(first, body, stream),
+        }
+    });
+    (fake, forwards)
+}
+
+#[test]
+fn a_strict_router_of_the_second_version_forwards_and_takes_back() {
+    let (fake, forwards) = strict(None);
+    let mut asking = Asking::new(in_a_hurry(&fake));
+    for _ in 0..3 {
+        assert_eq!(asking.next(), granted(UPNP, PORT));
+    }
+    asking.end();
+    assert_eq!(forwards.all(), []);
+    assert_eq!(fake.asked.count("<NewLeaseDuration>0<"), 0);
+}
+
+#[test]
+fn where_a_port_is_taken_a_router_of_the_second_version_chooses_another_one() {
+    // 729: by PCP in the same router.
+    for code in [718, 729] {
+        let (fake, forwards) = strict(Some(code));
+        let mut asking = Asking::new(only(&fake, UPNP));
+        assert_eq!(asking.next(), granted(UPNP, 40_777), "{code}");
+        assert_eq!(fake.asked.count("AddAnyPortMapping"), 1, "{code}");
+        asking.end();
+        assert_eq!(fake.asked.count("#AddPortMapping"), 1, "{code}");
+        assert_eq!(forwards.all(), [], "{code}");
+    }
+}
+
+#[test]
+fn a_router_of_the_second_version_by_name_only_has_another_port_asked_for() {
+    let (_, forwards) = strict(None);
+    let kept = forwards.clone();
+    let fake = Fake::silent().upnp("{http}/root", move |first, body, stream| {
+        if !describe_services(first, stream, &[(SECOND, "/ctl")]) {
+            kept.serve(first, body, stream);
+        }
+    });
+    forwards.take(PORT, "192.168.1.77");
+    let mut asking = Asking::new(only(&fake, UPNP));
+    let mapping = asking.next().expect("another port is free");
+    assert!(mapping.external_port != PORT && mapping.external_port >= 20_000);
+    asking.end();
+    assert_eq!(forwards.all(), [(PORT.to_string(), "192.168.1.77".to_owned())]);
+}
+
+#[test]
+fn a_machine_with_two_addresses_asks_from_the_one_that_the_port_is_for() {
+    let (fake, forwards) = strict(None);
+    let other = std::net::Ipv4Addr::new(127, 0, 0, 2);
+    let route = Route { local: other, gateway: fake.ip };
+    let mut asking = Asking::new(Settings { route: Arc::new(move |_| Some(route)), ..only(&fake, UPNP) });
+    assert_eq!(asking.next(), granted(UPNP, PORT));
+    assert_eq!(forwards.all(), [(PORT.to_string(), other.to_string())]);
+    asking.end();
+    assert_eq!(forwards.all(), []);
+}
+
+#[test]
+fn a_slow_router_is_waited_for() {
+    // Old boxes take seconds for a page; each action has four.
+    let (fake, forwards) = router(|first, _, _| {
+        if first.contains("AddPortMapping") {
+            std::thread::sleep(Duration::from_millis(2500));
+        }
+        false
+    });
+    let mut asking = Asking::new(only(&fake, UPNP));
+    assert_eq!(asking.next(), granted(UPNP, PORT));
+    assert_eq!(fake.asked.count("AddPortMapping"), 1);
+    asking.end();
+    assert_eq!(forwards.all(), []);
+}

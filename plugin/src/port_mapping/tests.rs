@@ -336,3 +336,44 @@ fn m38_the_router_tells_its_name_beside_the_mapping() {
     assert_eq!(asking.next(), Err(NoPortMapping::Refused));
     asking.end();
 }
+
+#[test]
+fn a_router_whose_clock_begins_anew_is_asked_for_the_mapping_again_at_once() {
+    for protocol in [MappingProtocol::Pcp, MappingProtocol::NatPmp] {
+        let started = Arc::new(Mutex::new(Instant::now() - Duration::from_secs(1000)));
+        let clock = started.clone();
+        let fake = Fake::silent().port_control(move |request| {
+            let seconds = u32::try_from(clock.lock().unwrap().elapsed().as_secs()).unwrap();
+            let mut answer = request.answer(HOME, 0, PORT, 3600)?;
+            let at = if answer[0] == 0 { 4 } else { 8 };
+            answer[at..at + 4].copy_from_slice(&seconds.to_be_bytes());
+            Some(answer)
+        });
+        let look = Duration::from_millis(20);
+        let mut asking = Asking::new(Settings { look, ..only(&fake, protocol) });
+        assert_eq!(asking.next(), granted(protocol, PORT));
+        let asked = |what: &str| fake.asked.count(what);
+        let before = asked("PublicAddress");
+        let deadline = Instant::now() + PATIENCE;
+        while asked("PublicAddress") < before + 5 {
+            assert!(Instant::now() < deadline, "its clock is looked at");
+            thread::sleep(Duration::from_millis(5));
+        }
+        assert_eq!(asked("lifetime: 3600"), 1, "a clock that goes on is no news");
+        *started.lock().unwrap() = Instant::now();
+        assert_eq!(asking.next(), granted(protocol, PORT));
+        assert_eq!(asked("lifetime: 3600"), 2);
+        asking.end();
+    }
+}
+
+#[test]
+fn a_nat_pmp_router_behind_another_one_tells_its_private_address_which_the_agent_knows_is_of_no_use() {
+    let fake = Fake::silent().port_control(|request| request.answer([192, 168, 100, 2], 0, PORT, 3600));
+    let mut asking = Asking::new(only(&fake, MappingProtocol::NatPmp));
+    let mapping = asking.next().expect("a port");
+    assert_eq!(mapping.external_ip, Some(Ipv4Addr::new(192, 168, 100, 2).into()));
+    let told = traversal_core::PortMappingState::Unreachable(mapping).to_string();
+    assert!(told.contains("192.168.100.2") && told.contains("another router"), "{told}");
+    asking.end();
+}

@@ -240,7 +240,6 @@ impl Classifier {
             }),
             Fate::Waiting | Fate::Silent => None,
         };
-        let burst_over = self.burst_sent && self.pending.iter().all(|p| p.state != Fate::Waiting);
         Evidence {
             local: self.local.clone(),
             sightings: self.pending.iter().filter_map(sighting).collect(),
@@ -251,7 +250,6 @@ impl Classifier {
                 Hairpin::NotYet | Hairpin::Asking { .. } => None,
             },
             two_addresses: self.other_address.is_some(),
-            waited: burst_over,
             step_rule: self.step_rule,
         }
     }

@@ -91,8 +91,6 @@ pub struct Evidence {
     pub hairpin: Option<bool>,
     /// The server has two addresses.
     pub two_addresses: bool,
-    /// Probes were sent for long enough that silence means something.
-    pub waited: bool,
     /// How the step is taken from the intervals.
     pub step_rule: StepRule,
 }
@@ -101,8 +99,9 @@ pub struct Evidence {
 pub fn classify(evidence: &Evidence) -> NatProfile {
     let sightings = &evidence.sightings;
     if sightings.is_empty() {
-        let confidence = if evidence.waited { Confidence::Reduced } else { Confidence::Unknown };
-        return NatProfile { udp_blocked: evidence.waited, confidence, ..NatProfile::default() };
+        // Probes run beside a session by UDP, so silence says that the server's other sockets are not reached, by a
+        // firewall or a proxy before it, and nothing about UDP.
+        return NatProfile::UNKNOWN;
     }
     let translated = translated(evidence);
     let mut fresh = fresh_mappings(sightings);

@@ -1,20 +1,36 @@
 //! How a login ends: the server's answers, refusals, and when it is tried again.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use rand_chacha::rand_core::RngCore;
 
 use super::family::OtherFamily;
 use super::{LinkEvent, LobbyLink, Online, State};
+use crate::address::{Scope, is_local, scope};
 use crate::api::{Event, LobbyError, LobbyState, SocketId};
 use crate::cx::Cx;
 use crate::wire::handshake::{ClientProgress, Refusal};
-use crate::wire::message::LoginRefusal;
+use crate::wire::message::{LoginRefusal, Welcome};
 use crate::wire::{Dropped, VERSION};
 
 /// The least wait before another login, whatever the settings say: a server that refuses is not to be hammered.
 const LEAST_BACKOFF: Duration = Duration::from_millis(100);
+
+/// The sockets that take probes, as this player reaches them; `server` is where it has logged in, `local` what its own
+/// interfaces have. None where something before the server has put another address in the place of the player's: what the
+/// server sees is that, and says nothing about the player's NAT.
+fn as_reached(welcome: &Welcome, server: SocketAddr, local: &[IpAddr]) -> Vec<SocketAddr> {
+    let reached = |target: &SocketAddr| match scope(target.ip()) {
+        Scope::Unspecified => SocketAddr::new(server.ip(), target.port()),
+        _ => *target,
+    };
+    let targets: Vec<SocketAddr> = welcome.probe_targets.iter().map(reached).collect();
+    let seen = welcome.observed.ip();
+    let replaced = is_local(seen) && !local.is_empty() && !local.contains(&seen);
+    let elsewhere = targets.first().is_some_and(|first| first.ip() != server.ip());
+    if replaced && elsewhere { Vec::new() } else { targets }
+}
 
 impl LobbyLink {
     pub(super) fn handle_handshake(
@@ -36,8 +52,9 @@ impl LobbyLink {
                 return Ok(None);
             }
             ClientProgress::Accepted(accepted) => {
-                let (welcome, mut session, server_key) = *accepted;
+                let (mut welcome, mut session, server_key) = *accepted;
                 let (socket, server) = way;
+                welcome.probe_targets = as_reached(&welcome, server, cx.local);
                 session.set_timing(shaking.timing(socket == SocketId::STREAM));
                 let Some(udp) = cx.main.towards(server) else { return Err(Dropped::Unknown) };
                 let over_stream = socket == SocketId::STREAM;
@@ -132,5 +149,53 @@ impl LobbyLink {
     pub(super) fn lost(&mut self, cx: &mut Cx<'_>, error: LobbyError) -> Option<LinkEvent> {
         self.retry(cx, error);
         Some(LinkEvent::Lost)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn probes_go_where_the_server_is_reached_and_nowhere_where_a_proxy_is_before_it() {
+        let at = |text: &str| text.parse::<SocketAddr>().unwrap();
+        let reached = |targets: &[&str], server: &str, observed: &str, local: &str| -> Vec<String> {
+            let welcome = Welcome {
+                session: 1,
+                observed: at(observed),
+                probe_targets: targets.iter().map(|text| at(text)).collect(),
+                session_timeout_s: 30,
+                other_family: Vec::new(),
+                reset: [0; 16],
+            };
+            let local: Vec<IpAddr> = local.split_whitespace().map(|ip| ip.parse().unwrap()).collect();
+            as_reached(&welcome, at(server), &local).iter().map(ToString::to_string).collect()
+        };
+        let (player, home) = ("203.0.113.1:4000", "192.168.1.2");
+        // A cloud's 1:1 NAT, of which nobody has told the server.
+        assert_eq!(
+            reached(&["0.0.0.0:3478", "0.0.0.0:3479"], "198.51.100.1:3478", player, home),
+            ["198.51.100.1:3478", "198.51.100.1:3479"]
+        );
+        assert_eq!(
+            reached(&["[::]:7"], "[2001:db8::1]:3478", "[2001:db8:9::1]:4000", home),
+            ["[2001:db8::1]:7"]
+        );
+        let plain = ["198.51.100.1:3478", "198.51.100.2:3478"];
+        assert_eq!(reached(&plain, plain[0], player, home), plain);
+        assert_eq!(reached(&plain, plain[1], player, home), plain, "the second address serves as well");
+        // Docker's proxy: a bridge's address that is none of the player's own.
+        let inside = ["172.17.0.2:3478", "172.17.0.2:3479"];
+        assert!(reached(&inside, "198.51.100.1:3478", "172.17.0.1:40000", home).is_empty());
+        assert!(reached(&["127.0.0.1:3478"], "198.51.100.1:3478", "127.0.0.1:40000", home).is_empty());
+        // In one network with the server, or in a network inside of that.
+        let lan = ["192.168.1.50:3478"];
+        assert_eq!(reached(&lan, lan[0], "192.168.1.2:4000", home), lan);
+        assert_eq!(reached(&lan, lan[0], "192.168.1.77:4000", "10.0.2.15"), lan);
+        // One cloud, from inside, by the public address.
+        assert_eq!(
+            reached(&["10.0.0.5:3478"], "198.51.100.1:3478", "10.0.0.9:4000", "10.0.0.9"),
+            ["10.0.0.5:3478"]
+        );
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{Peer, PeerNews, PeerStage};
+use crate::address::is_local;
 use crate::api::{DisconnectReason, Event};
 use crate::config::RelayPolicy;
 use crate::cx::{Cx, Families};
@@ -90,6 +91,9 @@ impl Peer {
         if known && !blocked && !self.plan.same_nat && !cx.families.shares_one_with(theirs) {
             return FailureReason::NoCommonFamily;
         }
+        if !blocked && self.is_hidden(cx) {
+            return FailureReason::AddressesHidden;
+        }
         if self.attempt.waits_for_turn() {
             return FailureReason::SearchWaits;
         }
@@ -98,6 +102,13 @@ impl Peer {
             FailureReason::NoAnswer if self.plan.same_nat => FailureReason::NoHairpin,
             expected => expected,
         }
+    }
+
+    /// The server sees both at one local address that is not this machine's: it does not see where they are.
+    fn is_hidden(&self, cx: &Cx<'_>) -> bool {
+        let Some(seen) = cx.seen.map(|seen| seen.ip()).filter(|ip| is_local(*ip)) else { return false };
+        let there = self.plan.peer_public.iter().any(|address| address.ip() == seen);
+        there && !cx.local.is_empty() && !cx.local.contains(&seen) && !self.paths.heard_directly()
     }
 
     /// One of the two is logged in over TCP, and it is not sure yet that UDP does not get through to it.

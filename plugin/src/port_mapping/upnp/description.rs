@@ -23,7 +23,7 @@ pub(super) struct Description {
 
 /// Asks a device for its description.
 pub(super) async fn ask(location: &Location) -> Option<Description> {
-    let (status, text) = http::request(location.device, &location.path, Ask::Get).await?;
+    let (status, text) = http::request(location.local, location.device, &location.path, Ask::Get).await?;
     (200..300).contains(&status).then(|| read(&text, location))
 }
 
@@ -40,7 +40,7 @@ fn read(text: &str, location: &Location) -> Description {
             xml::text(inside, "serviceType").filter(|kind| FORWARDING.iter().any(|f| kind.starts_with(f)));
         let control = xml::text(inside, "controlURL").and_then(|url| control(url, base, location));
         if let (Some(kind), Some((device, control))) = (kind, control) {
-            let service = Service { device, control, kind: kind.to_owned() };
+            let service = Service { device, local: location.local, control, kind: kind.to_owned() };
             // A document that repeats itself is no reason to ask twice.
             if services.len() < MOST_SERVICES && !services.contains(&service) {
                 services.push(service);
@@ -87,7 +87,11 @@ mod tests {
     use super::*;
 
     fn location() -> Location {
-        Location { device: ([192, 168, 1, 1], 5000).into(), path: "/upnp/root.xml?x=/1".into() }
+        Location {
+            device: ([192, 168, 1, 1], 5000).into(),
+            local: std::net::Ipv4Addr::LOCALHOST,
+            path: "/upnp/root.xml?x=/1".into(),
+        }
     }
 
     fn said(description: &str) -> Option<RouterName> {

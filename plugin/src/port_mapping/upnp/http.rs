@@ -1,6 +1,6 @@
 //! One request to a device, by HTTP/1.1: bounded in time and in bytes.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use http_body_util::{BodyExt, Full, Limited};
@@ -9,7 +9,7 @@ use hyper::body::Bytes;
 use hyper::client::conn::http1;
 use hyper::header::{CONNECTION, CONTENT_TYPE, HOST};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use tokio::net::TcpSocket;
 use tokio::time::timeout;
 
 /// Slow devices take a second or two.
@@ -27,13 +27,22 @@ pub(super) enum Ask<'a> {
     },
 }
 
-/// The status and the text of the answer, in which bytes that are no UTF-8 are replaced. None: no answer.
-pub(super) async fn request(device: SocketAddr, path: &str, ask: Ask<'_>) -> Option<(u16, String)> {
-    timeout(PATIENCE, exchange(device, path, ask)).await.ok().flatten()
+/// The status and the text of the answer, in which bytes that are no UTF-8 are replaced. None: no answer. It leaves from
+/// `local`: a machine with several addresses may have a port forwarded to the one that it asks from alone (606,
+/// WANIPConnection:2, section 2.5.16).
+pub(super) async fn request(
+    local: Ipv4Addr,
+    device: SocketAddr,
+    path: &str,
+    ask: Ask<'_>,
+) -> Option<(u16, String)> {
+    timeout(PATIENCE, exchange(local, device, path, ask)).await.ok().flatten()
 }
 
-async fn exchange(device: SocketAddr, path: &str, ask: Ask<'_>) -> Option<(u16, String)> {
-    let stream = TcpStream::connect(device).await.ok()?;
+async fn exchange(local: Ipv4Addr, device: SocketAddr, path: &str, ask: Ask<'_>) -> Option<(u16, String)> {
+    let socket = TcpSocket::new_v4().ok()?;
+    socket.bind((local, 0).into()).ok()?;
+    let stream = socket.connect(device).await.ok()?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.ok()?;
     let request = match ask {
         Ask::Get => Request::get(path).body(Full::<Bytes>::default()),

@@ -8,7 +8,7 @@ mod ssdp;
 mod xml;
 
 use std::collections::HashSet;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use tokio::time::{Instant, timeout_at};
 use traversal_core::{MappingProtocol, NoPortMapping, PortMapping, RouterName};
 
 use super::{Route, Settings};
-use soap::{Fault, IN_USE};
+use soap::Fault;
 
 /// What the router shows to its owner.
 const DESCRIPTION: &str = "game (bevy_traversal)";
@@ -38,10 +38,19 @@ type Named = Arc<dyn Fn(RouterName) + Send + Sync>;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Service {
     device: SocketAddr,
+    /// This machine's address on its network.
+    local: Ipv4Addr,
     /// The path where it is controlled.
     control: String,
     /// Its type with the version, as the device says it.
     kind: String,
+}
+
+impl Service {
+    /// It is of the second version (WANIPConnection:2).
+    fn is_second(&self) -> bool {
+        self.kind.ends_with(":2")
+    }
 }
 
 /// A port that a device forwards.
@@ -175,9 +184,19 @@ async fn ask_service(
             // Some know only mappings for ever (725), and some have other codes for that (402, 501, and more in the
             // field); those are given back all the more carefully.
             Err(fault) if fault.may_be_the_lease() && forward.seconds != 0 => forward.seconds = 0,
-            Err(Fault::Refused(IN_USE)) if ports < PORTS => {
+            Err(fault) if fault.is_taken() && ports < PORTS => {
                 ports += 1;
-                forward.external = another_port().ok_or(Fault::Refused(IN_USE))?;
+                // The second version has the router choose a free one.
+                let chosen =
+                    if ports == 2 && service.is_second() { forward.add_any().await } else { Ok(None) };
+                match chosen {
+                    Ok(Some(port)) => {
+                        forward.external = port;
+                        return Ok(forward);
+                    }
+                    Err(error) if !error.is_unknown() => return Err(error),
+                    Ok(None) | Err(_) => forward.external = another_port().ok_or(fault)?,
+                }
             }
             Err(fault) => return Err(fault),
         }
@@ -191,7 +210,7 @@ fn another_port() -> Option<u16> {
 }
 
 impl Forward {
-    async fn add(&self) -> Result<(), Fault> {
+    async fn ask_for(&self, action: &str) -> Result<soap::Answer, Fault> {
         let (external, internal) = (self.external.to_string(), self.internal.to_string());
         let (client, seconds) = (self.route.local.to_string(), self.seconds.to_string());
         // In the order of the standard (WANIPConnection:1, section 2.4.16): some routers go by it.
@@ -205,7 +224,17 @@ impl Forward {
             ("NewPortMappingDescription", DESCRIPTION),
             ("NewLeaseDuration", &seconds),
         ];
-        soap::call(&self.service, "AddPortMapping", &arguments).await.map(drop)
+        soap::call(&self.service, action, &arguments).await
+    }
+
+    async fn add(&self) -> Result<(), Fault> {
+        self.ask_for("AddPortMapping").await.map(drop)
+    }
+
+    /// Has the device choose a port (WANIPConnection:2, section 2.5.17). None: it has granted one, and does not say which.
+    async fn add_any(&self) -> Result<Option<u16>, Fault> {
+        let answer = self.ask_for("AddAnyPortMapping").await?;
+        Ok(answer.text("NewReservedPort").and_then(|port| port.parse().ok()).filter(|port| *port != 0))
     }
 
     /// What the agent is told: the lobby server tries it before it counts, so an address that is wrong does no harm.
@@ -220,7 +249,7 @@ impl Forward {
     pub(super) async fn renew(self) -> Renewal {
         match self.add().await {
             Ok(()) => Renewal::Done(self),
-            Err(Fault::Refused(IN_USE)) => Renewal::Lost,
+            Err(fault) if fault.is_taken() => Renewal::Lost,
             Err(_) => Renewal::Failed(self),
         }
     }

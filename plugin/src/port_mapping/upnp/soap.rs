@@ -8,8 +8,11 @@ use super::Service;
 use super::http::{self, Ask};
 use super::xml::{self, Piece};
 
-/// ConflictInMappingEntry: another machine has the port (WANIPConnection:1, section 2.4.16).
-pub(super) const IN_USE: u16 = 718;
+/// The port belongs to another machine (718, ConflictInMappingEntry: WANIPConnection:1, section 2.4.16), or to something else
+/// in the router, such as PCP (729, ConflictWithOtherMechanisms: WANIPConnection:2, section 2.5.16).
+const IN_USE: [u16; 2] = [718, 729];
+/// No such action, in this device's version of the service.
+const NO_SUCH_ACTION: [u16; 3] = [401, 602, 501];
 /// What devices answer to a lease that they do not like: InvalidArgs, ActionFailed, the optional-action and argument codes
 /// (600 to 605), and OnlyPermanentLeasesSupported, the one that the standard has for it.
 const NOT_THIS_LEASE: [u16; 9] = [402, 501, 600, 601, 602, 603, 604, 605, 725];
@@ -24,6 +27,16 @@ pub(super) enum Fault {
 }
 
 impl Fault {
+    /// Whether the port is somebody else's.
+    pub(super) fn is_taken(self) -> bool {
+        matches!(self, Self::Refused(code) if IN_USE.contains(&code))
+    }
+
+    /// Whether the device does not know what it was asked to do.
+    pub(super) fn is_unknown(self) -> bool {
+        matches!(self, Self::Refused(code) if NO_SUCH_ACTION.contains(&code))
+    }
+
     /// Whether the same wish for ever may be granted.
     pub(super) fn may_be_the_lease(self) -> bool {
         matches!(self, Self::Refused(code) if NOT_THIS_LEASE.contains(&code))
@@ -64,7 +77,9 @@ pub(super) async fn call(
          <u:{action} xmlns:u=\"{kind}\">{arguments}</u:{action}></s:Body></s:Envelope>\r\n"
     );
     let header = format!("\"{}#{action}\"", service.kind);
-    let answer = http::request(service.device, &service.control, Ask::Post { action: &header, body }).await;
+    let answer =
+        http::request(service.local, service.device, &service.control, Ask::Post { action: &header, body });
+    let answer = answer.await;
     let (status, text) = answer.ok_or(Fault::Silent)?;
     let pieces = xml::pieces(&text);
     let code = xml::text(&pieces, "errorCode").map(|code| code.parse().unwrap_or(0));

@@ -1,6 +1,6 @@
 //! The search for devices (UPnP Device Architecture 1.1, section 1.3).
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use hyper::Uri;
@@ -26,11 +26,14 @@ const AGAIN: Duration = Duration::from_millis(500);
 pub(super) struct Location {
     /// The address that answered: no other one is ever visited.
     pub(super) device: SocketAddr,
+    /// This machine's address on that network.
+    pub(super) local: Ipv4Addr,
     pub(super) path: String,
 }
 
 pub(super) struct Search {
     socket: UdpSocket,
+    local: Ipv4Addr,
     group: SocketAddr,
     router: SocketAddr,
     /// When the search is sent once more.
@@ -42,7 +45,7 @@ impl Search {
     pub(super) async fn start(group: SocketAddr, route: Route) -> Option<Self> {
         let socket = UdpSocket::bind((route.local, 0)).await.ok()?;
         let router = SocketAddr::from((route.gateway, group.port()));
-        let search = Self { socket, group, router, again: Some(Instant::now() + AGAIN) };
+        let search = Self { socket, local: route.local, group, router, again: Some(Instant::now() + AGAIN) };
         search.send().await.then_some(search)
     }
 
@@ -76,7 +79,7 @@ impl Search {
                 }
                 Some(Ok((length, from))) => {
                     let near = address::is_site(from.ip()) || from.ip() == self.router.ip();
-                    let location = buffer.get(..length).and_then(|answer| location(answer, from));
+                    let location = buffer.get(..length).and_then(|answer| location(answer, from, self.local));
                     if let Some(location) = location.filter(|_| near) {
                         return Some(location);
                     }
@@ -91,7 +94,7 @@ impl Search {
 
 /// The LOCATION of an answer, whatever bytes the other headers have. A name for a host is not resolved, and another address
 /// than the one that answered is not visited: either would let a device send us anywhere.
-fn location(answer: &[u8], from: SocketAddr) -> Option<Location> {
+fn location(answer: &[u8], from: SocketAddr, local: Ipv4Addr) -> Option<Location> {
     let text = String::from_utf8_lossy(answer);
     let value = text.lines().find_map(|line| {
         let (name, value) = line.split_once(':')?;
@@ -99,7 +102,7 @@ fn location(answer: &[u8], from: SocketAddr) -> Option<Location> {
     })?;
     let uri: Uri = value.parse().ok()?;
     let device = device(&uri, from.ip(), 80)?;
-    Some(Location { device, path: uri.path_and_query().map_or("/", |path| path.as_str()).to_owned() })
+    Some(Location { device, local, path: uri.path_and_query().map_or("/", |path| path.as_str()).to_owned() })
 }
 
 /// The device's own address with the port of this URL. None: it is no URL of this device.
@@ -120,7 +123,9 @@ mod tests {
     #[test]
     fn the_location_is_read_whatever_stands_around_it() {
         let from = SocketAddr::from(([192, 168, 1, 1], 1900));
-        let at = |text: &[u8]| location(text, from).map(|at| (at.device.to_string(), at.path));
+        let at = |text: &[u8]| {
+            location(text, from, Ipv4Addr::LOCALHOST).map(|at| (at.device.to_string(), at.path))
+        };
         let home = Some(("192.168.1.1:5000".to_owned(), "/root.xml".to_owned()));
         assert_eq!(at(b"HTTP/1.1 200 OK\r\nLOCATION: http://192.168.1.1:5000/root.xml\r\n\r\n"), home);
         assert_eq!(

@@ -47,7 +47,8 @@ pub struct Welcome {
     /// Where the server saw the player (M28).
     pub observed: SocketAddr,
     /// The server's sockets that take probes, as `[first address, first port], [first, second], [second,
-    /// first], [second, second]`; fewer where it has one address.
+    /// first], [second, second]`; fewer where it has one address. `0.0.0.0` and `::` stand for the address at which the
+    /// player reaches the server, where that does not know it.
     pub probe_targets: Vec<SocketAddr>,
     /// Seconds without any datagram after which the server forgets the session.
     pub session_timeout_s: u32,

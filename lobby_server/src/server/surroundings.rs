@@ -1,0 +1,54 @@
+//! Where the server stands, and where its players come from.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use super::Server;
+use super::session::Client;
+use crate::matchmaking::{Reach, reach};
+use crate::surroundings::{Finding, Surroundings};
+
+/// The log has each kind of finding once in this time.
+const LOG_AGAIN: Duration = Duration::from_secs(3600);
+
+impl Server {
+    /// Input: what the system says of its addresses now. Sockets that are bound to all addresses are known to players by
+    /// the new ones from then on.
+    pub fn set_surroundings(&mut self, now: Instant, around: Surroundings) {
+        for socket in self.sockets.iter_mut().filter(|socket| socket.local.ip().is_unspecified()) {
+            socket.interface = around.reachable(socket.local.is_ipv6());
+        }
+        self.watch.set(now, around);
+        self.log_findings(now);
+    }
+
+    /// What is wrong with the server's place in the network now, the worst first.
+    pub fn findings(&self, now: Instant) -> Vec<Finding> {
+        let bound = self.sockets.iter().map(|socket| socket.local.ip());
+        let public =
+            self.sockets.iter().any(|socket| socket.public.is_some_and(|ip| reach(ip) == Reach::Public));
+        self.watch.findings(now, bound, public)
+    }
+
+    /// A player has proven to be where it is seen.
+    pub(super) fn note_origin(&mut self, now: Instant, id: u64) {
+        let Some(Client { player, route, login, .. }) = self.sessions.get(&id) else { return };
+        self.watch.logged_in(*player, route.peer.ip(), login.local.iter().map(SocketAddr::ip));
+        self.log_findings(now);
+    }
+
+    fn log_findings(&mut self, now: Instant) {
+        for finding in self.findings(now) {
+            let known = self.logged.get(finding.name());
+            if known.is_some_and(|at| now.saturating_duration_since(*at) < LOG_AGAIN) {
+                continue;
+            }
+            self.logged.insert(finding.name(), now);
+            if finding.is_serious() {
+                tracing::warn!("{finding}");
+            } else {
+                tracing::info!("{finding}");
+            }
+        }
+    }
+}
