@@ -9,6 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 use mio::{Events, Poll, Token, Waker};
 use traversal_core::wire::secret::same;
 use traversal_core::{Identity, Secret, WakeGuard};
+use traversal_udp::Alarm;
 
 use crate::addresses::Addresses;
 use crate::config::{ConfigError, Settings};
@@ -276,6 +277,7 @@ impl BoundServer {
         let mut events = Events::with_capacity(64);
         let mut buffer = udp::buffer();
         let mut guard = WakeGuard::default();
+        let alarm = Alarm::new(Arc::clone(&self.handle.waker));
         loop {
             let now = Instant::now();
             let reading = self.sockets.iter().filter_map(|bound| bound.poll_timeout(now)).min();
@@ -286,6 +288,7 @@ impl BoundServer {
                 let due = due.into_iter().flatten().min();
                 due.map(|due| due.saturating_duration_since(now).max(guard.least_wait()))
             };
+            alarm.set(now, wait);
             match self.poll.poll(&mut events, wait) {
                 Err(error) if error.kind() != std::io::ErrorKind::Interrupted => return Err(error),
                 _ => {}

@@ -11,8 +11,11 @@
 //!   ([`Socket::mend`]): iOS and macOS take sockets away from a suspended app.
 //! - A batch that the system refuses is sent one datagram at a time, and no batch is tried again.
 //!
+//! An [`Alarm`] wakes the poll in time where the system's own timeouts come late (Windows).
+//!
 //! The methods of mio's and quinn-udp's sockets that do I/O are forbidden elsewhere (`clippy.toml`).
 
+mod alarm;
 mod buffer;
 pub mod descriptors;
 #[cfg(any(test, feature = "faults"))]
@@ -20,6 +23,7 @@ pub mod faults;
 mod health;
 mod socket;
 
+pub use alarm::Alarm;
 pub use buffer::{Buffer, Datagram};
 pub use health::Health;
 pub use socket::{Outgoing, Received, Sent, Socket, in_use, is_too_long};
