@@ -24,6 +24,7 @@ mod episode;
 #[cfg(any(test, feature = "faults"))]
 pub mod faults;
 mod health;
+pub mod private;
 mod socket;
 
 pub use alarm::Alarm;

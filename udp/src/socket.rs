@@ -261,8 +261,8 @@ impl Socket {
         self.state.as_ref().filter(|_| self.batches).map_or(1, UdpSocketState::max_gso_segments)
     }
 
-    /// Sends. A batch that the system refuses goes out one datagram at a time; if that works, this socket makes no batches
-    /// any more (quinn-udp finds out by itself on Linux, and not on Windows).
+    /// Sends. A batch that the system refuses, or knows nothing of, goes out one datagram at a time; if that works, this socket
+    /// makes no batches any more (quinn-udp finds out by itself on Linux, and not on Windows).
     pub fn send(&mut self, outgoing: &Outgoing<'_>) -> Sent {
         let segment = outgoing.segment.filter(|segment| *segment > 0 && *segment < outgoing.payload.len());
         let Some(segment) = segment else {
@@ -271,16 +271,19 @@ impl Socket {
             return sent;
         };
         let count = outgoing.payload.len().div_ceil(segment);
-        let mut result = self.send_batch(outgoing, segment);
-        while result.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::Interrupted) {
-            result = self.send_batch(outgoing, segment);
-        }
-        match result {
-            Ok(()) => return Sent { sent: count, ..Sent::default() },
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                return Sent { blocked: true, ..Sent::default() };
+        let batches = self.max_segments() > 1;
+        if batches {
+            let mut result = self.send_batch(outgoing, segment);
+            while result.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::Interrupted) {
+                result = self.send_batch(outgoing, segment);
             }
-            Err(_) => {}
+            match result {
+                Ok(()) => return Sent { sent: count, ..Sent::default() },
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    return Sent { blocked: true, ..Sent::default() };
+                }
+                Err(_) => {}
+            }
         }
         let mut sent = Sent::default();
         for part in outgoing.payload.chunks(segment) {
@@ -291,7 +294,7 @@ impl Socket {
         }
         // Where a datagram alone is refused too, the fault lies elsewhere: no route, a firewall, too long. The last one may be
         // short enough.
-        if sent.sent > 0 && sent.too_long.is_none() {
+        if batches && sent.sent > 0 && sent.too_long.is_none() {
             (self.batches, sent.batch_refused) = (false, true);
         }
         sent

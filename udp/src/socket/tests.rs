@@ -59,11 +59,13 @@ fn a_refused_batch_goes_out_one_by_one_and_no_other_batch_is_tried() {
     let (mut left, mut right) = (open(), open());
     // WSAEINVAL on Windows, EINVAL elsewhere: what a driver without segmentation answers.
     let code = if cfg!(windows) { 10022 } else { 22 };
+    let batches = left.max_segments() > 1;
     faults::fail(left.local(), Call::SendBatch, code, 1);
     let payload = [7u8; 300];
     let batch = Outgoing { segment: Some(100), ..one(&right, &payload) };
     let sent = left.send(&batch);
-    assert_eq!((sent.sent, sent.lost, sent.batch_refused), (3, 0, true));
+    // Wine has none to begin with.
+    assert_eq!((sent.sent, sent.lost, sent.batch_refused), (3, 0, batches));
     assert_eq!(left.max_segments(), 1);
     assert_eq!(receive(&mut right, 3).len(), 3);
 }
