@@ -204,7 +204,7 @@ fn a_windows_service_serves_until_it_is_stopped_and_tells_its_players() {
     assert!(service.manager("sc", &["create", Service::NAME, "binPath=", &command]));
     assert!(service.manager("net", &["start", Service::NAME]), "{:?}", std::fs::read_to_string(&log));
     // Its log, as it is written, is what a server in a console prints.
-    let script = "tail -n +1 -F \"$0\" | sed -nu 's/.*lobby_server::service: //p'";
+    let script = "tail --pid=$$ -n +1 -F \"$0\" | sed -nu 's/.*lobby_server::service: //p'";
     let lines = Program::start("the service's log", Command::new("sh").args(["-c", script]).arg(&log));
     let mut lobby = Lobby::of(lines, key_file);
     let mut host = lobby.peer("B", "host", &["--for", "60"]);
