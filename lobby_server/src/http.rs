@@ -25,6 +25,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{Mutex, oneshot};
 use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
+use traversal_udp::Episode;
 
 use crate::run::{Handle, STATUS_WAIT};
 
@@ -112,13 +113,16 @@ impl Drop for Http {
 
 async fn accept(listener: tokio::net::TcpListener, answers: Arc<Answers>) {
     let mut open: VecDeque<AbortHandle> = VecDeque::new();
+    let mut errors = Episode::default();
     loop {
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
             // Only this one is lost.
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => continue,
             Err(error) => {
-                tracing::debug!(%error, "accepting a connection for HTTP failed");
+                if errors.begins(Instant::now()) {
+                    tracing::debug!(%error, "accepting a connection for HTTP failed");
+                }
                 sleep(ACCEPT_AGAIN).await;
                 continue;
             }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use traversal_core::Identity;
+use traversal_udp::private;
 
 /// The key cannot be read or made.
 #[derive(Debug, thiserror::Error)]
@@ -120,22 +121,28 @@ pub fn load_or_create(path: &Path) -> Result<Identity, KeyError> {
     }
 }
 
-#[cfg(unix)]
+/// What takes a file from everybody but its owner, as it is typed.
+const RESTRICT: &str =
+    if cfg!(windows) { "icacls FILE /inheritance:r /grant:r \"%USERNAME%:F\"" } else { "chmod 600 FILE" };
+
 fn warn_if_others_can_read(path: &Path) {
-    use std::os::unix::fs::PermissionsExt;
-    let Ok(about) = std::fs::metadata(path) else { return };
-    let mode = about.permissions().mode() & 0o777;
-    if mode & 0o077 != 0 {
+    if private::is_open_to_others(path).is_ok_and(|open| open) {
         tracing::warn!(
             file = %path.display(),
-            mode = format_args!("{mode:o}"),
-            "others on this machine can read or change the server's key, and pretend to be this server: chmod 600"
+            "others on this machine can read or change the server's key, and pretend to be this server: {RESTRICT}"
         );
     }
 }
 
-#[cfg(not(unix))]
-fn warn_if_others_can_read(_: &Path) {}
+/// Takes a new file from everybody but its owner where that is not done yet.
+fn restrict(path: &Path) {
+    if let Err(error) = private::restrict(path) {
+        tracing::warn!(
+            %error,
+            "others on this machine can read the server's key where its folder says so: the system does not restrict it"
+        );
+    }
+}
 
 fn parse(path: &Path, text: &str) -> Result<Identity, KeyError> {
     STANDARD
@@ -155,6 +162,7 @@ fn write(path: &Path, secret: &[u8; 32]) -> io::Result<()> {
     std::fs::create_dir_all(directory)?;
     // Only its owner may read it.
     let mut file = tempfile::Builder::new().prefix(".server.key.").tempfile_in(directory)?;
+    restrict(file.path());
     writeln!(file, "{}", STANDARD.encode(secret))?;
     file.as_file().sync_all()?;
     if let Err(error) = file.persist_noclobber(path) {
@@ -173,11 +181,8 @@ fn write(path: &Path, secret: &[u8; 32]) -> io::Result<()> {
 
 /// The same without a file beside it: nothing of it is left when it cannot be written whole.
 fn in_place(path: &Path, secret: &[u8; 32]) -> io::Result<()> {
-    let mut options = std::fs::OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(path)?;
+    let mut file = private::options().create_new(true).open(path)?;
+    restrict(path);
     let written = writeln!(file, "{}", STANDARD.encode(secret)).and_then(|()| file.sync_all());
     if written.is_err() {
         let _ = std::fs::remove_file(path);

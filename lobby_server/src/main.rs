@@ -1,13 +1,16 @@
 //! The lobby server's program. `lobby_server --help` says how to use it.
 
+#[cfg(windows)]
+mod service;
+
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use lobby_server::log::{Log, Losses};
-use lobby_server::{LobbyServer, Settings, check, files, key};
+use lobby_server::{BoundServer, LobbyServer, Settings, check, files, key};
 use serde::Serialize;
 
 const EXAMPLES: &str = "Examples:
@@ -47,6 +50,16 @@ enum Mode {
         /// Make the key first; there must be none yet.
         #[arg(long)]
         new: bool,
+    },
+    /// Serve as a Windows service: for the service manager alone, which stops it cleanly.
+    ///
+    /// To make it one, as administrator: sc create lobby_server start= auto binPath= "C:\...\lobby_server.exe service
+    /// --config C:\...\lobby.toml --log-file C:\...\lobby.log"
+    #[cfg(windows)]
+    Service {
+        /// The log, which is written at the end of this file; a service has no stderr. [default: no log]
+        #[arg(long, value_name = "FILE")]
+        log_file: Option<PathBuf>,
     },
 }
 
@@ -100,6 +113,10 @@ struct Flags {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    #[cfg(windows)]
+    if matches!(cli.command, Some(Mode::Service { .. })) {
+        return service::run(cli);
+    }
     let log = match Log::start(std::io::stderr(), cli.log_json) {
         Ok(log) => log,
         Err(error) => return fail(&format!("the log cannot be started ({error})")),
@@ -123,11 +140,7 @@ fn fail(text: &str) -> ExitCode {
 }
 
 fn run(cli: Cli, losses: Losses) -> Result<bool, Box<dyn std::error::Error>> {
-    let settings = Settings::load(cli.config.as_deref(), &cli.flags)?;
-    let key_file = match &settings.key_file {
-        Some(file) => file.clone(),
-        None => key::default_file()?,
-    };
+    let (settings, key_file) = settings(&cli)?;
     match cli.command {
         Some(Mode::Check) => {
             let report = check::check(settings)?;
@@ -142,18 +155,43 @@ fn run(cli: Cli, losses: Losses) -> Result<bool, Box<dyn std::error::Error>> {
             print(&format!("{}\n", key::printed(&identity.public_key())))?;
             Ok(true)
         }
-        None => {
-            files::raise_limit(&settings);
-            let identity = key::load_or_create(&key_file)?;
-            let bound = LobbyServer::new(settings).identity(identity).log_losses(losses).bind()?;
+        // None; a service comes another way.
+        _ => {
+            let bound = bind(settings, &key_file, losses)?;
             let handle = bound.handle();
             ctrlc::set_handler(move || handle.stop())?;
-            announce(format!("lobby_server ready on {}\n", bound.addresses()))?;
+            announce(format!("{}\n", ready(&bound)))?;
             bound.run()?;
             tracing::info!("stopped");
             Ok(true)
         }
     }
+}
+
+/// What flags, environment and file say, and where the key is.
+fn settings(cli: &Cli) -> Result<(Settings, PathBuf), Box<dyn std::error::Error>> {
+    let settings = Settings::load(cli.config.as_deref(), &cli.flags)?;
+    let key_file = match &settings.key_file {
+        Some(file) => file.clone(),
+        None => key::default_file()?,
+    };
+    Ok((settings, key_file))
+}
+
+/// A server with its key and its sockets open.
+fn bind(
+    settings: Settings,
+    key_file: &Path,
+    losses: Losses,
+) -> Result<BoundServer, Box<dyn std::error::Error>> {
+    files::raise_limit(&settings);
+    let identity = key::load_or_create(key_file)?;
+    Ok(LobbyServer::new(settings).identity(identity).log_losses(losses).bind()?)
+}
+
+/// The line that says where it is.
+fn ready(bound: &BoundServer) -> String {
+    format!("lobby_server ready on {}", bound.addresses())
 }
 
 /// The line for whoever started this, from a thread of its own: players do not wait for a reader of stdout.

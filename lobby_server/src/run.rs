@@ -9,6 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 use mio::{Events, Poll, Token, Waker};
 use traversal_core::wire::secret::same;
 use traversal_core::{Identity, Secret, WakeGuard};
+use traversal_udp::Alarm;
 
 use crate::addresses::Addresses;
 use crate::config::{ConfigError, Settings};
@@ -282,6 +283,7 @@ impl BoundServer {
         let mut buffer = udp::buffer();
         let mut guard = WakeGuard::default();
         let mut look_around = start;
+        let alarm = Alarm::new(Arc::clone(&self.handle.waker));
         loop {
             let now = Instant::now();
             if look_around <= now {
@@ -297,6 +299,7 @@ impl BoundServer {
                 let due = due.into_iter().flatten().min();
                 due.map(|due| due.saturating_duration_since(now).max(guard.least_wait()))
             };
+            alarm.set(now, wait);
             match self.poll.poll(&mut events, wait) {
                 Err(error) if error.kind() != std::io::ErrorKind::Interrupted => return Err(error),
                 _ => {}
@@ -363,13 +366,7 @@ impl BoundServer {
             let sent = match self.sockets.get_mut(usize::from(transmit.socket.0)) {
                 Some(socket) => {
                     let sent = socket.send(transmit.to, transmit.source, &transmit.payload);
-                    if let Some(length) = sent.too_long {
-                        // Players find by themselves what passes, and send no more of these.
-                        self.too_long += 1;
-                        tracing::debug!(to = %transmit.to, length, "longer than the way there takes");
-                    } else if let Some(error) = sent.error {
-                        tracing::trace!(?error, "sending failed");
-                    }
+                    self.too_long += u64::from(sent.too_long.is_some());
                     sent.sent > 0
                 }
                 None => self.streams.send(now, transmit.socket, transmit.to, &transmit.payload),

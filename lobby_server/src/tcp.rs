@@ -14,6 +14,7 @@ use mio::net::{TcpListener, TcpStream};
 use mio::{Interest, Registry, Token};
 use socket2::{Domain, Protocol, Socket, Type};
 use traversal_core::wire::stream::{STREAM_BACKLOG, StreamReader, StreamWriter};
+use traversal_udp::Episode;
 
 use crate::config::Settings;
 use crate::limits::{Counts, Waiting};
@@ -102,6 +103,7 @@ pub(crate) struct Streams {
     /// Something was put in line and not written yet.
     unwritten: BTreeSet<usize>,
     accept_again: Option<Instant>,
+    accept_errors: Episode,
     next_token: usize,
     max: usize,
     max_per_address: usize,
@@ -135,6 +137,7 @@ impl Streams {
             readable: BTreeSet::new(),
             unwritten: BTreeSet::new(),
             accept_again: None,
+            accept_errors: Episode::default(),
             next_token: FIRST_TOKEN,
             max,
             max_per_address: settings.max_tcp_per_address,
@@ -225,7 +228,9 @@ impl Streams {
                     ) => {}
                 Err(error) => {
                     // No file descriptor is left, for example: the poller would not say so again.
-                    tracing::debug!(%error, "accepting failed");
+                    if self.accept_errors.begins(now) {
+                        tracing::debug!(%error, "accepting failed");
+                    }
                     listener.ready = false;
                     self.accept_again = Some(now + ACCEPT_AGAIN);
                     return;

@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
 use mio::{Interest, Registry, Token};
-use traversal_udp::{Buffer, Outgoing, Received, Sent, Socket, in_use};
+use traversal_udp::{Buffer, Episode, Outgoing, Received, Sent, Socket, in_use};
 
 use crate::config::Settings;
 use crate::server::{Server, ServerSocket, ServerSocketId};
@@ -59,6 +59,8 @@ fn advice(source: &io::Error, address: &SocketAddr, protocol: &str) -> String {
 pub(crate) struct Bound {
     socket: Socket,
     pub(crate) about: ServerSocket,
+    refused_sends: Episode,
+    too_long: Episode,
 }
 
 fn open(address: SocketAddr, about: ServerSocket) -> Result<Bound, BindError> {
@@ -68,7 +70,7 @@ fn open(address: SocketAddr, about: ServerSocket) -> Result<Bound, BindError> {
         source,
     })?;
     let about = ServerSocket { local: socket.local(), ..about };
-    Ok(Bound { socket, about })
+    Ok(Bound { socket, about, refused_sends: Episode::default(), too_long: Episode::default() })
 }
 
 /// Free ports that are tried until one is free for UDP and TCP.
@@ -209,8 +211,10 @@ impl Bound {
     /// Opens a socket that has failed for seconds anew. Its port stays: players know no other one.
     pub(crate) fn mend(&mut self, now: Instant, registry: &Registry, id: ServerSocketId) {
         let address = self.about.local;
-        let Some(result) = self.socket.mend(now, registry, token(id)) else { return };
-        match result {
+        let Some(mended) = self.socket.mend(now, registry, token(id)).filter(|mended| mended.first) else {
+            return;
+        };
+        match mended.result {
             Ok(()) if self.socket.local() == address => {
                 tracing::warn!(%address, "the system had taken a socket away; it is open again");
             }
@@ -227,6 +231,18 @@ impl Bound {
 
     /// Sends; what the system does not take is lost, as UDP may be.
     pub(crate) fn send(&mut self, to: SocketAddr, source: Option<IpAddr>, payload: &[u8]) -> Sent {
-        self.socket.send(&Outgoing { to, source, ttl: None, payload, segment: None })
+        let sent = self.socket.send(&Outgoing { to, source, ttl: None, payload, segment: None });
+        let address = self.about.local;
+        if let Some(length) = sent.too_long {
+            // Players find by themselves what passes, and send no more of these.
+            if self.too_long.begins(Instant::now()) {
+                tracing::debug!(%address, %to, length, "longer than the way there takes");
+            }
+        } else if let Some(error) = sent.error
+            && self.refused_sends.begins(Instant::now())
+        {
+            tracing::debug!(%address, %to, %error, "sending failed");
+        }
+        sent
     }
 }

@@ -1,13 +1,16 @@
-//! What the server makes of errors that the system answers: it goes on serving, and does not spin.
+//! What the server makes of errors that the system answers: it goes on serving, does not spin, and tells each fault once.
 #![allow(clippy::unwrap_used)] // helpers of tests are tests
 
 mod login;
 
+use std::io;
 use std::net::{SocketAddr, UdpSocket};
+use std::sync::{Mutex, Once};
 use std::time::{Duration, Instant};
 
 use lobby_server::{LobbyServer, RunningServer, Settings};
 use login::log_in;
+use tracing_subscriber::filter::LevelFilter;
 use traversal_udp::faults::{self, Call};
 
 /// Longest wait for a server that is alive.
@@ -20,8 +23,49 @@ fn code(windows: i32, linux: i32) -> i32 {
     if cfg!(windows) { windows } else { linux }
 }
 
-fn server() -> (RunningServer, SocketAddr) {
-    let bind = vec!["127.0.0.1:0".parse().unwrap()];
+/// What this process has logged so far, from DEBUG on.
+#[derive(Clone, Copy)]
+struct Log;
+
+static LOGGED: Mutex<String> = Mutex::new(String::new());
+
+impl io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        LOGGED.lock().unwrap().push_str(&String::from_utf8_lossy(bytes));
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Begins to listen to the log. Tests of this file share it.
+fn listen() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let lines = tracing_subscriber::fmt().with_max_level(LevelFilter::DEBUG).with_ansi(false);
+        lines.with_writer(|| Log).init();
+    });
+}
+
+/// Levels of the lines of the server that name this address, which no other test has.
+fn lines_about(address: SocketAddr) -> Vec<&'static str> {
+    let (ours, address) = ("lobby_server::", address.to_string());
+    let names = |line: &str| {
+        let behind = line.split_once(&address).map(|(_, behind)| behind);
+        behind.is_some_and(|behind| !behind.starts_with(|next: char| next.is_ascii_digit()))
+    };
+    let logged = LOGGED.lock().unwrap().clone();
+    let lines = logged.lines().filter(|line| line.contains(ours) && names(line));
+    let level =
+        |line: &str| ["DEBUG", "INFO", "WARN", "ERROR"].into_iter().find(|level| line.contains(level));
+    lines.map(|line| level(line).unwrap()).collect()
+}
+
+fn server(at: &str) -> (RunningServer, SocketAddr) {
+    listen();
+    let bind = vec![at.parse().unwrap()];
     let server =
         LobbyServer::new(Settings { bind, no_http: true, no_tcp: true, ..Settings::default() }).spawn();
     let server = server.unwrap();
@@ -49,31 +93,55 @@ fn can_log_in(server: SocketAddr, seed: u8) -> bool {
 
 #[test]
 fn errors_of_earlier_sends_hide_no_player() {
-    let (_server, address) = server();
+    let (_server, address) = server("127.0.0.1:0");
     // WSAECONNRESET, WSAENETRESET; ECONNREFUSED, EHOSTUNREACH.
     for (seed, code) in [(1, code(10054, 111)), (2, code(10052, 113))] {
         faults::fail(address, Call::Receive, code, 200);
         assert!(can_log_in(address, seed));
         assert_eq!(faults::heal(address, Call::Receive), 200, "all were read through");
     }
+    assert_eq!(lines_about(address), ["DEBUG"], "400 errors, with datagrams between them");
 }
 
 #[test]
 fn a_socket_that_fails_for_ever_is_opened_anew_at_its_port_and_nothing_spins() {
-    let (_server, address) = server();
+    let (_server, address) = server("127.0.0.1:0");
     assert!(can_log_in(address, 1));
     // WSAENOTCONN; ENOTCONN.
     faults::fail_forever(address, Call::Receive, code(10057, 107));
     assert!(can_log_in(address, 2));
     let calls = faults::heal(address, Call::Receive);
     assert!((17..200).contains(&calls), "{calls} calls failed until the socket was opened anew");
+    assert_eq!(lines_about(address), ["DEBUG", "WARN"], "the first error, and that it is open again");
 }
 
 #[test]
 fn answers_that_the_system_refuses_end_nothing() {
-    let (server, address) = server();
-    // WSAENOBUFS; ENOBUFS.
-    faults::fail(address, Call::Send, code(10055, 105), 2);
+    let (server, address) = server("127.0.0.1:0");
+    // WSAENOBUFS, WSAEHOSTUNREACH; ENOBUFS, EHOSTUNREACH.
+    for (seed, code) in [(1, code(10055, 105)), (2, code(10065, 113))] {
+        faults::fail(address, Call::Send, code, 2);
+        assert!(can_log_in(address, seed));
+    }
+    assert_eq!(server.handle().status().unwrap().send_errors, 4);
+    assert_eq!(lines_about(address), ["DEBUG"]);
+}
+
+/// EMFILE. Linux: an address of its own, since the fault is that of opening any port there.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_socket_that_cannot_be_had_again_is_told_once_and_so_is_its_end() {
+    let (_server, address) = server("127.0.0.78:0");
+    let any: SocketAddr = "127.0.0.78:0".parse().unwrap();
+    faults::fail_forever(any, Call::Open, 24);
+    faults::fail_forever(address, Call::Receive, 107);
+    let deadline = Instant::now() + PATIENCE;
+    while faults::taken(any, Call::Open) < 2 {
+        assert!(Instant::now() < deadline, "it was not tried twice");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert_eq!(lines_about(address), ["DEBUG", "ERROR"]);
+    faults::heal(any, Call::Open);
     assert!(can_log_in(address, 1));
-    assert_eq!(server.handle().status().unwrap().send_errors, 2);
+    assert_eq!(lines_about(address), ["DEBUG", "ERROR", "WARN"]);
 }

@@ -266,7 +266,7 @@ fn every_constant_under_two_seconds_stands_in_the_page_of_times_with_its_reason(
     }
     let mut found = BTreeSet::new();
     let mut missing = Vec::new();
-    for part in ["traversal/src", "lobby_server/src/server", "plugin/src"] {
+    for part in ["traversal/src", "lobby_server/src/server", "plugin/src", "udp/src"] {
         let mut files = Vec::new();
         sources(&root.join(part), &mut files);
         let of_tests = |path: &Path| {

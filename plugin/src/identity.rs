@@ -3,8 +3,10 @@
 use std::fs;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use traversal_core::Identity;
+use traversal_udp::private;
 
 use crate::config::IdentitySource;
 use crate::error::TraversalError;
@@ -83,13 +85,26 @@ fn open_or_create(path: &Path) -> io::Result<(fs::File, bool)> {
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder)?;
     }
-    let mut options = fs::OpenOptions::new();
-    options.read(true).write(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut options = private::options();
+    options.read(true);
     match options.clone().create_new(true).open(path) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok((options.open(path)?, false)),
-        made => Ok((made?, true)),
+        made => {
+            let file = made?;
+            restrict(path);
+            Ok((file, true))
+        }
+    }
+}
+
+/// Takes a new file, which was made with [`private::options`], from everybody but its owner where that is not done yet. A system
+/// that cannot is told of once: the game goes on.
+pub(crate) fn restrict(path: &Path) {
+    static TOLD: AtomicBool = AtomicBool::new(false);
+    if let Err(error) = private::restrict(path)
+        && !TOLD.swap(true, Ordering::Relaxed)
+    {
+        bevy_log::warn!("others on this machine may read {}, as its folder says: {error}", path.display());
     }
 }
 
@@ -102,11 +117,8 @@ pub(crate) fn write_beside(path: &Path, content: &[u8]) -> io::Result<PathBuf> {
     let mut beside = path.as_os_str().to_owned();
     beside.push(format!(".{}", std::process::id()));
     let beside = PathBuf::from(beside);
-    let mut options = fs::OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(&beside)?;
+    let mut file = private::options().create_new(true).open(&beside)?;
+    restrict(&beside);
     let written = file.write_all(content).and_then(|()| file.sync_all());
     if let Err(error) = written {
         // Whatever went wrong first is told.

@@ -16,8 +16,10 @@ use std::path::{Path, PathBuf};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use traversal_core::KnownServer;
+use traversal_udp::private;
 
 use crate::config::{IdentitySource, KnownServers, ServerKey, TraversalConfig};
+use crate::identity::restrict;
 
 /// Lines of some 70 bytes, a few thousand of them. A longer file is none of ours.
 const MAX_FILE: u64 = 1 << 20;
@@ -133,13 +135,10 @@ fn append(path: &Path, server: &str, key: &[u8; 32]) -> io::Result<()> {
     if read(path)?.contains_key(server) {
         return Ok(());
     }
-    let mut options = fs::OpenOptions::new();
-    options.read(true).append(true).create(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(path)?;
+    let mut file = private::options().read(true).append(true).create(true).open(path)?;
     let mut line = String::new();
     if file.seek(SeekFrom::End(0))? == 0 {
+        restrict(path);
         line.push_str(HEAD);
     } else {
         // Somebody's editor, or a power cut, has left the last line without its end.

@@ -7,7 +7,7 @@ use std::ops::{Deref, DerefMut};
 use std::time::Instant;
 
 use traversal_core::address::is_site;
-use traversal_udp::{Buffer, Outgoing, Received};
+use traversal_udp::{Buffer, Episode, Outgoing, Received};
 
 use crate::state::{Counters, count};
 
@@ -36,6 +36,8 @@ pub(crate) struct Socket {
     pub(crate) watches_writable: bool,
     /// It has been told that the system lets nothing out into the local network.
     lan_refusal_told: bool,
+    /// Sends that the system refused, of any kind but as too long.
+    refused_sends: Episode,
     /// What the system refused as too long: to whom, and the length. For the agent.
     pub(crate) too_long: Vec<(SocketAddr, usize)>,
 }
@@ -59,8 +61,16 @@ impl Socket {
     pub(crate) fn open(address: SocketAddr, buffer: Option<usize>) -> io::Result<Self> {
         let io = traversal_udp::Socket::open(address, buffer)?;
         let queue = VecDeque::new();
-        let (blocked, watches_writable, too_long) = (false, false, Vec::new());
-        Ok(Self { io, queue, row: 0, blocked, watches_writable, lan_refusal_told: false, too_long })
+        Ok(Self {
+            io,
+            queue,
+            row: 0,
+            blocked: false,
+            watches_writable: false,
+            lan_refusal_told: false,
+            refused_sends: Episode::default(),
+            too_long: Vec::new(),
+        })
     }
 
     /// Gives the socket away, without what waits to be sent.
@@ -95,12 +105,20 @@ impl Socket {
             count(&counters.send_calls, 1);
             count(&counters.datagrams_sent, sent.sent as u64);
             count(&counters.send_errors, sent.lost as u64);
-            count(&counters.batches_refused, u64::from(sent.batch_refused));
+            if sent.batch_refused {
+                count(&counters.batches_refused, 1);
+                bevy_log::info!(
+                    "the system refuses datagrams in batches at {}: they are sent one by one from now on",
+                    self.io.local()
+                );
+            }
             if let Some(length) = sent.too_long {
                 count(&counters.too_long, 1);
                 self.too_long.push((to, length));
             } else if let Some(error) = sent.error {
-                bevy_log::trace!("sending to {to} failed: {error}");
+                if self.refused_sends.begins(Instant::now()) {
+                    bevy_log::debug!("sending from {} to {to} failed: {error}", self.io.local());
+                }
                 if is_site(to.ip())
                     && refuses_the_lan(error)
                     && !std::mem::replace(&mut self.lan_refusal_told, true)

@@ -15,7 +15,7 @@ use traversal_core::id::PlayerId;
 use traversal_core::{
     Agent, Command, Event, Identity, KeptProfile, LobbyError, LobbyState, SocketId, StreamState, WakeGuard,
 };
-use traversal_udp::Buffer;
+use traversal_udp::{Alarm, Buffer, Episode};
 
 use crate::config::TraversalConfig;
 use crate::driver::{GameDatagram, Report, Request, Shared, WAKE, token};
@@ -59,6 +59,8 @@ pub(crate) struct Turn {
     sockets: BTreeMap<SocketId, Socket>,
     /// How many there may be beside the main ones.
     spare_sockets: usize,
+    /// Further ones that the system refused.
+    refused_sockets: Episode,
     /// The last socket that got something to send, and how often that was another one than before.
     last: (SocketId, u64),
     /// To the lobby server, where UDP does not get through.
@@ -118,6 +120,7 @@ impl Turn {
             poll,
             sockets: BTreeMap::new(),
             spare_sockets: 0,
+            refused_sockets: Episode::default(),
             last: (SocketId::MAIN, 0),
             stream: None,
             socket_buffer: config.socket_buffer,
@@ -168,12 +171,15 @@ impl Turn {
     /// Until told to stop.
     pub(crate) fn run(mut self) {
         let mut ready = Events::with_capacity(READINESS);
+        let alarm = Alarm::new(self.shared.waker.clone());
         // The login tells them; a machine that is slow to list its interfaces tells them later.
         if let Ok(addresses) = self.addresses.recv_timeout(FIRST_ADDRESSES) {
             self.apply_local_addresses(Instant::now(), addresses);
         }
         while !self.shared.stop.load(Ordering::Acquire) {
-            let timeout = self.wait(Instant::now());
+            let now = Instant::now();
+            let timeout = self.wait(now);
+            alarm.set(now, timeout);
             if let Err(error) = self.poll.poll(&mut ready, timeout)
                 && error.kind() != io::ErrorKind::Interrupted
             {

@@ -1,10 +1,15 @@
-//! What the driver makes of errors that the system answers: the game goes on, and nothing spins.
+//! What the driver makes of errors that the system answers: the game goes on, nothing spins, and each fault is told once.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod common;
 
+use std::io;
 use std::net::{SocketAddr, UdpSocket};
+use std::sync::{Mutex, Once};
+use std::time::{Duration, Instant};
 
+use bevy_log::tracing_subscriber;
+use bevy_log::tracing_subscriber::filter::LevelFilter;
 use bevy_renet::renet::DefaultChannel;
 use bevy_renet::{RenetClient, RenetServer};
 use bevy_traversal::*;
@@ -22,8 +27,49 @@ fn free() -> SocketAddr {
     UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
+/// What this process has logged so far, from DEBUG on.
+#[derive(Clone, Copy)]
+struct Log;
+
+static LOGGED: Mutex<String> = Mutex::new(String::new());
+
+impl io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        LOGGED.lock().unwrap().push_str(&String::from_utf8_lossy(bytes));
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Begins to listen to the log. Tests of this file share it.
+fn listen() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let lines = tracing_subscriber::fmt().with_max_level(LevelFilter::DEBUG).with_ansi(false);
+        lines.with_writer(|| Log).init();
+    });
+}
+
+/// Levels of the lines of the plugin that name this address, which no other test has.
+fn lines_about(address: SocketAddr) -> Vec<&'static str> {
+    let (ours, address) = ("bevy_traversal::", address.to_string());
+    let names = |line: &str| {
+        let behind = line.split_once(&address).map(|(_, behind)| behind);
+        behind.is_some_and(|behind| !behind.starts_with(|next: char| next.is_ascii_digit()))
+    };
+    let logged = LOGGED.lock().unwrap().clone();
+    let lines = logged.lines().filter(|line| line.contains(ours) && names(line));
+    let level =
+        |line: &str| ["DEBUG", "INFO", "WARN", "ERROR"].into_iter().find(|level| line.contains(level));
+    lines.map(|line| level(line).unwrap()).collect()
+}
+
 /// A host and a guest who are connected, and their addresses.
 fn pair(lobby: &RunningServer) -> ((Game, SocketAddr), (Game, SocketAddr)) {
+    listen();
     let at = |name: &str| {
         let address = free();
         (Game::new(TraversalConfig { bind: Some(address), ..config(lobby, name) }), address)
@@ -63,6 +109,7 @@ fn a_system_that_refuses_batches_costs_batches_and_no_datagram() {
     let tried = faults::heal(address, Call::SendBatch);
     assert_eq!((refused, tried), (1, 1), "one is tried, and no other");
     assert_eq!(host.resource::<TraversalStats>().send_errors(), 0);
+    assert_eq!(lines_about(address), ["INFO"]);
 }
 
 #[test]
@@ -79,6 +126,7 @@ fn a_socket_that_the_system_took_away_is_opened_anew_and_the_game_goes_on() {
         over
     });
     plays(&mut host, &mut guest, 3_000, "a message over the new socket");
+    assert_eq!(lines_about(address), ["DEBUG", "INFO"], "the first error, and that the socket is open again");
     assert!(guest.all::<PeerDisconnected>().is_empty() && host.all::<PeerDisconnected>().is_empty());
 }
 
@@ -91,6 +139,80 @@ fn errors_of_earlier_sends_hide_nothing() {
         faults::fail(address, Call::Receive, code, 200);
         plays(&mut host, &mut guest, 3_000, "a message behind the errors");
     }
+    assert_eq!(lines_about(address), ["DEBUG"], "400 errors, with datagrams between them");
+}
+
+/// No route, for a second: on macOS and iOS without the permission, or with the cable out.
+#[test]
+fn sends_that_the_system_refuses_are_told_once() {
+    let lobby = lobby();
+    let ((mut host, address), (mut guest, _)) = pair(&lobby);
+    // WSAEHOSTUNREACH, EHOSTUNREACH.
+    faults::fail_forever(address, Call::Send, code(10065, 113));
+    faults::fail_forever(address, Call::SendBatch, code(10065, 113));
+    let to = host.resource::<Peers>().iter().next().unwrap().info.id;
+    until([&mut host, &mut guest], "many were refused", 10.0, |[host, _]| {
+        // It waits for nothing: the queue takes what is not there any more.
+        let _ = host.app.world_mut().resource_mut::<Datagrams>().send(to, vec![1; 100]);
+        faults::taken(address, Call::Send) > 100
+    });
+    faults::heal(address, Call::Send);
+    faults::heal(address, Call::SendBatch);
+    assert!(host.resource::<TraversalStats>().send_errors() > 100);
+    plays(&mut host, &mut guest, 3_000, "a message behind the errors");
+    assert_eq!(lines_about(address), ["DEBUG"]);
+}
+
+/// A player alone, at an address of its own on Linux: a fault of opening any port there is nobody else's.
+#[cfg(target_os = "linux")]
+fn alone(lobby: &RunningServer, any: SocketAddr) -> (Game, SocketAddr) {
+    listen();
+    let address = UdpSocket::bind(any).unwrap().local_addr().unwrap();
+    (Game::new(TraversalConfig { bind: Some(address), ..config(lobby, "alone") }), address)
+}
+
+/// A socket that cannot be had is tried again after five seconds.
+#[cfg(target_os = "linux")]
+const NEXT_TRY: Duration = Duration::from_secs(6);
+
+/// EMFILE: the process has too many files open.
+#[cfg(target_os = "linux")]
+const TOO_MANY_FILES: i32 = 24;
+
+#[test]
+#[cfg(target_os = "linux")]
+fn further_sockets_that_the_system_refuses_are_told_once() {
+    let (lobby, any) = (lobby(), "127.0.0.78:0".parse().unwrap());
+    faults::fail_forever(any, Call::Open, TOO_MANY_FILES);
+    let (mut game, _) = alone(&lobby, any);
+    until([&mut game], "a NAT test has asked for sockets", 10.0, |[game]| {
+        game.resource::<LobbyLink>().online() && faults::taken(any, Call::Open) > 5
+    });
+    let told = LOGGED.lock().unwrap().lines().filter(|line| line.contains("fewer sockets")).count();
+    assert_eq!(told, 1);
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_socket_that_cannot_be_had_again_is_told_once_and_so_is_its_end() {
+    let (lobby, any) = (lobby(), "127.0.0.79:0".parse().unwrap());
+    let (mut game, address) = alone(&lobby, any);
+    until([&mut game], "the login", 10.0, |[game]| game.resource::<LobbyLink>().online());
+    faults::fail_forever(any, Call::Open, TOO_MANY_FILES);
+    // ENOTCONN.
+    faults::fail_forever(address, Call::Receive, 107);
+    UdpSocket::bind("127.0.0.1:0").unwrap().send_to(b"something to read", address).unwrap();
+    let told = ["DEBUG", "WARN"];
+    until([&mut game], "the first error and the lack of a socket are told", 10.0, |_| {
+        lines_about(address) == told
+    });
+    let since = Instant::now();
+    until([&mut game], "the next try", 10.0, |_| since.elapsed() > NEXT_TRY);
+    assert_eq!(lines_about(address), told);
+    faults::heal(any, Call::Open);
+    until([&mut game], "that it is open again is told", 20.0, |_| {
+        lines_about(address) == ["DEBUG", "WARN", "INFO"]
+    });
 }
 
 /// An interface that takes 1,280 bytes, as VPNs have: nobody need be told, and everything arrives.

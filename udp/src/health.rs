@@ -3,6 +3,8 @@
 use std::io;
 use std::time::{Duration, Instant};
 
+use crate::episode::Episode;
+
 /// Failed calls in a row after which the next one follows at once.
 const AT_ONCE: u32 = 16;
 /// The same for errors of earlier sends, which the system reports one with each call (Windows does), with datagrams
@@ -22,15 +24,16 @@ pub struct Health {
     failures: u32,
     first_failure: Option<Instant>,
     retry_at: Option<Instant>,
+    episode: Episode,
 }
 
 impl Health {
     /// A call brought datagrams, or found none.
     pub fn succeeded(&mut self) {
-        *self = Self::default();
+        *self = Self { episode: self.episode, ..Self::default() };
     }
 
-    /// A call failed at `now`. True: it is the first one in a row.
+    /// A call failed at `now`. True: an [`Episode`] begins with it.
     pub fn failed(&mut self, now: Instant, error: &io::Error) -> bool {
         self.failures = self.failures.saturating_add(1);
         self.first_failure.get_or_insert(now);
@@ -39,7 +42,7 @@ impl Health {
             let doubled = FIRST_PAUSE.saturating_mul(1 << late.min(16));
             now + doubled.min(LONGEST_PAUSE)
         });
-        self.failures == 1
+        self.episode.begins(now)
     }
 
     /// The instant from which on the socket should be read again; none: at once.
@@ -99,5 +102,6 @@ mod tests {
         assert!(now >= start + BROKEN_AFTER && now <= start + 2 * BROKEN_AFTER);
         health.succeeded();
         assert!(!health.is_broken(now) && health.retry_at().is_none());
+        assert!(!health.failed(now, &error), "a datagram between two errors does not make each of them news");
     }
 }

@@ -11,15 +11,24 @@
 //!   ([`Socket::mend`]): iOS and macOS take sockets away from a suspended app.
 //! - A batch that the system refuses is sent one datagram at a time, and no batch is tried again.
 //!
+//! An [`Alarm`] wakes the poll in time where the system's own timeouts come late (Windows).
+//!
+//! What is to be told of all that is told once for each [`Episode`].
+//!
 //! The methods of mio's and quinn-udp's sockets that do I/O are forbidden elsewhere (`clippy.toml`).
 
+mod alarm;
 mod buffer;
 pub mod descriptors;
+mod episode;
 #[cfg(any(test, feature = "faults"))]
 pub mod faults;
 mod health;
+pub mod private;
 mod socket;
 
+pub use alarm::Alarm;
 pub use buffer::{Buffer, Datagram};
+pub use episode::Episode;
 pub use health::Health;
-pub use socket::{Outgoing, Received, Sent, Socket, in_use, is_too_long};
+pub use socket::{Mended, Outgoing, Received, Sent, Socket, in_use, is_too_long};

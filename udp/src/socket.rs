@@ -12,6 +12,7 @@ use quinn_udp::{RecvMeta, Transmit, UdpSockRef, UdpSocketState};
 use socket2::{Domain, Protocol, SockRef, Type};
 
 use crate::buffer::{Buffer, ENTRY};
+use crate::episode::Episode;
 use crate::health::Health;
 
 /// Between two attempts to open a broken socket anew.
@@ -64,7 +65,7 @@ pub enum Received {
     Failed {
         /// The system's reason.
         error: io::Error,
-        /// It is the first failure in a row: worth a line in the log.
+        /// An episode begins with it ([`Episode`]): worth a line in the log.
         first: bool,
     },
 }
@@ -89,6 +90,23 @@ pub(crate) const TOO_LONG: i32 = rustix::io::Errno::MSGSIZE.raw_os_error();
 #[cfg(not(unix))]
 pub(crate) const TOO_LONG: i32 = 10040;
 
+/// How an attempt went to open a broken socket anew.
+#[derive(Debug)]
+pub struct Mended {
+    /// The system's error, when no socket can be had; the broken one stays then, and is mended again five seconds later.
+    pub result: io::Result<()>,
+    /// An episode of such successes, or of such errors, begins with it ([`Episode`]): worth a line in the log.
+    pub first: bool,
+}
+
+/// How mending has gone so far.
+#[derive(Clone, Copy, Debug, Default)]
+struct Mending {
+    at: Option<Instant>,
+    successes: Episode,
+    errors: Episode,
+}
+
 /// A UDP socket that is bound, non-blocking, and watched by a [`mio::Poll`] (it is an event [`Source`]).
 #[derive(Debug)]
 pub struct Socket {
@@ -101,7 +119,7 @@ pub struct Socket {
     batches: bool,
     readable: bool,
     health: Health,
-    mended_at: Option<Instant>,
+    mending: Mending,
 }
 
 impl Socket {
@@ -138,23 +156,23 @@ impl Socket {
             batches: true,
             readable: true,
             health: Health::default(),
-            mended_at: None,
+            mending: Mending::default(),
         })
     }
 
     /// Where the socket is broken ([`Health::is_broken`]), closes it and opens another one in its place, at the same port if
     /// it can be had, else at any, watched by `registry` under `token`. None: it is not broken, or was mended within the
     /// last five seconds.
-    ///
-    /// # Errors
-    /// The system's, when no socket can be had; this one stays then, and is mended again five seconds later.
-    pub fn mend(&mut self, now: Instant, registry: &Registry, token: Token) -> Option<io::Result<()>> {
-        let waits = self.mended_at.is_some_and(|at| now < at + MEND_PERIOD);
+    pub fn mend(&mut self, now: Instant, registry: &Registry, token: Token) -> Option<Mended> {
+        let waits = self.mending.at.is_some_and(|at| now < at + MEND_PERIOD);
         if waits || !(self.readable && self.health.is_broken(now)) {
             return None;
         }
-        self.mended_at = Some(now);
-        Some(self.reopen(registry).and_then(|()| registry.register(self, token, Interest::READABLE)))
+        self.mending.at = Some(now);
+        let result = self.reopen(registry).and_then(|()| registry.register(self, token, Interest::READABLE));
+        let of_a_kind = if result.is_ok() { &mut self.mending.successes } else { &mut self.mending.errors };
+        let first = of_a_kind.begins(now);
+        Some(Mended { result, first })
     }
 
     fn reopen(&mut self, registry: &Registry) -> io::Result<()> {
@@ -162,12 +180,12 @@ impl Socket {
         let any_port = Self::open(SocketAddr::new(self.local.ip(), 0), self.buffer)?;
         // Of a socket that the system took away it may have forgotten that it is watched.
         let _ = registry.deregister(self);
-        let (local, buffer, mended_at) = (self.local, self.buffer, self.mended_at);
+        let (local, buffer, mending) = (self.local, self.buffer, self.mending);
         *self = any_port;
         if let Ok(same_port) = Self::open(local, buffer) {
             *self = same_port;
         }
-        self.mended_at = mended_at;
+        self.mending = mending;
         Ok(())
     }
 
@@ -243,8 +261,8 @@ impl Socket {
         self.state.as_ref().filter(|_| self.batches).map_or(1, UdpSocketState::max_gso_segments)
     }
 
-    /// Sends. A batch that the system refuses goes out one datagram at a time; if that works, this socket makes no batches
-    /// any more (quinn-udp finds out by itself on Linux, and not on Windows).
+    /// Sends. A batch that the system refuses, or knows nothing of, goes out one datagram at a time; if that works, this socket
+    /// makes no batches any more (quinn-udp finds out by itself on Linux, and not on Windows).
     pub fn send(&mut self, outgoing: &Outgoing<'_>) -> Sent {
         let segment = outgoing.segment.filter(|segment| *segment > 0 && *segment < outgoing.payload.len());
         let Some(segment) = segment else {
@@ -253,16 +271,19 @@ impl Socket {
             return sent;
         };
         let count = outgoing.payload.len().div_ceil(segment);
-        let mut result = self.send_batch(outgoing, segment);
-        while result.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::Interrupted) {
-            result = self.send_batch(outgoing, segment);
-        }
-        match result {
-            Ok(()) => return Sent { sent: count, ..Sent::default() },
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                return Sent { blocked: true, ..Sent::default() };
+        let batches = self.max_segments() > 1;
+        if batches {
+            let mut result = self.send_batch(outgoing, segment);
+            while result.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::Interrupted) {
+                result = self.send_batch(outgoing, segment);
             }
-            Err(_) => {}
+            match result {
+                Ok(()) => return Sent { sent: count, ..Sent::default() },
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    return Sent { blocked: true, ..Sent::default() };
+                }
+                Err(_) => {}
+            }
         }
         let mut sent = Sent::default();
         for part in outgoing.payload.chunks(segment) {
@@ -273,7 +294,7 @@ impl Socket {
         }
         // Where a datagram alone is refused too, the fault lies elsewhere: no route, a firewall, too long. The last one may be
         // short enough.
-        if sent.sent > 0 && sent.too_long.is_none() {
+        if batches && sent.sent > 0 && sent.too_long.is_none() {
             (self.batches, sent.batch_refused) = (false, true);
         }
         sent

@@ -7,7 +7,7 @@ mod common;
 
 use std::io::{self, Write};
 use std::net::{TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -160,6 +160,59 @@ fn ctrl_c_ends_windows_programs_cleanly() {
     );
     lobby.program.signal("-INT");
     lobby.program.success(20.0);
+}
+
+/// The service manager is that of Wine. A service is removed when the test ends, however it does.
+struct Service<'a> {
+    _windows: &'a Windows,
+}
+
+impl Service<'_> {
+    const NAME: &'static str = "bevy_traversal_test";
+
+    fn manager(&self, program: &str, args: &[&str]) -> bool {
+        let mut command = Command::new("wine");
+        command.env("WINEDEBUG", "-all").arg(program).args(args).stdout(Stdio::null()).stderr(Stdio::null());
+        command.status().unwrap().success()
+    }
+}
+
+impl Drop for Service<'_> {
+    fn drop(&mut self) {
+        self.manager("net", &["stop", Self::NAME]);
+        self.manager("sc", &["delete", Self::NAME]);
+    }
+}
+
+/// A path of this machine as Windows programs see it.
+fn of_wine(path: &Path) -> String {
+    format!("Z:{}", path.display()).replace('/', "\\")
+}
+
+#[test]
+fn a_windows_service_serves_until_it_is_stopped_and_tells_its_players() {
+    let Some(windows) = Windows::here() else { return };
+    let folder = scratch("service");
+    let (log, key_file) = (folder.join("log"), folder.join("key"));
+    let service = Service { _windows: &windows };
+    let command = format!(
+        "{} service --bind 127.0.0.1:0 --second-port 0 --no-http --key-file {} --log-file {}",
+        of_wine(&windows.folder.join("lobby_server.exe")),
+        of_wine(&key_file),
+        of_wine(&log)
+    );
+    assert!(service.manager("sc", &["create", Service::NAME, "binPath=", &command]));
+    assert!(service.manager("net", &["start", Service::NAME]), "{:?}", std::fs::read_to_string(&log));
+    // Its log, as it is written, is what a server in a console prints.
+    let script = "tail --pid=$$ -n +1 -F \"$0\" | sed -nu 's/.*lobby_server::service: //p'";
+    let lines = Program::start("the service's log", Command::new("sh").args(["-c", script]).arg(&log));
+    let mut lobby = Lobby::of(lines, key_file);
+    let mut host = lobby.peer("B", "host", &["--for", "60"]);
+    host.event("room", 20.0);
+    assert!(service.manager("net", &["stop", Service::NAME]));
+    lobby.program.line("the end", 20.0, |line| line == "stopped");
+    let gone = host.event("lobby_failed", 5.0);
+    assert!(gone.to_string().contains("the lobby server stops"), "{gone}: it was told");
 }
 
 /// The address of somebody who passes TCP on to a server. Nothing listens at its UDP port.

@@ -47,6 +47,11 @@ impl Turn {
             Output::Transmit(transmit) => self.transmit(transmit),
             Output::OpenSocket { socket, v6 } => {
                 let local = self.open(socket, v6);
+                if let Err(error) = &local
+                    && self.refused_sockets.begins(now)
+                {
+                    bevy_log::info!("a NAT test or a search has fewer sockets than it wanted: {error}");
+                }
                 self.agent.handle_socket(now, socket, local);
             }
             Output::CloseSocket { socket } => {
@@ -282,25 +287,28 @@ impl Turn {
     pub(super) fn mend(&mut self, now: Instant, id: SocketId) {
         let Some(socket) = self.sockets.get_mut(&id) else { return };
         let before = socket.local();
-        let Some(result) = socket.mend(now, self.poll.registry(), token(id)) else { return };
+        let Some(mended) = socket.mend(now, self.poll.registry(), token(id)) else { return };
         (socket.blocked, socket.watches_writable) = (false, false);
-        match result {
+        match mended.result {
             Ok(()) => {
                 let local = socket.local();
-                bevy_log::info!(
-                    "the system had taken the socket at {before} away: it is open again at {local}"
-                );
+                if mended.first {
+                    bevy_log::info!(
+                        "the system had taken the socket at {before} away: it is open again at {local}"
+                    );
+                }
                 self.agent.handle_socket(now, id, Ok(local));
                 self.drain(now);
                 if id == SocketId::MAIN && local != before {
                     self.router_moves();
                 }
             }
-            Err(error) => {
+            Err(error) if mended.first => {
                 bevy_log::warn!(
-                    "the system took the socket at {before} away and gives no other one: {error}"
+                    "the system took the socket at {before} away and gives no other one: {error}; trying again"
                 );
             }
+            Err(_) => {}
         }
     }
 
