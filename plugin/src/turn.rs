@@ -86,6 +86,8 @@ pub(crate) struct Turn {
     events: VecDeque<Report>,
     ticks: u64,
     last_tick: Instant,
+    /// When this thread wanted to run again.
+    wake_at: Option<Instant>,
     stall_timeout: Duration,
     stalled: bool,
     guard: WakeGuard,
@@ -93,6 +95,9 @@ pub(crate) struct Turn {
     buffer: Option<Buffer>,
     scratch: Vec<u8>,
 }
+
+/// A thread that wakes so much later than it wanted was not let run.
+const OVERSLEPT: Duration = Duration::from_secs(1);
 
 impl Turn {
     pub(crate) fn new(
@@ -137,6 +142,7 @@ impl Turn {
             events: VecDeque::new(),
             ticks: 0,
             last_tick: now,
+            wake_at: None,
             stall_timeout: config.stall_timeout,
             stalled: false,
             guard: WakeGuard::default(),
@@ -173,7 +179,9 @@ impl Turn {
             self.apply_local_addresses(Instant::now(), addresses);
         }
         while !self.shared.stop.load(Ordering::Acquire) {
-            let timeout = self.wait(Instant::now());
+            let now = Instant::now();
+            let timeout = self.wait(now);
+            self.wake_at = timeout.map(|timeout| now + timeout);
             if let Err(error) = self.poll.poll(&mut ready, timeout)
                 && error.kind() != io::ErrorKind::Interrupted
             {
@@ -254,6 +262,11 @@ impl Turn {
     }
 
     fn watch_app(&mut self, now: Instant) {
+        // A machine or a process that slept is no game that does not tick: this thread did not run either.
+        let overslept = self.wake_at.take().map(|at| now.saturating_duration_since(at));
+        if let Some(overslept) = overslept.filter(|overslept| *overslept >= OVERSLEPT) {
+            self.last_tick += overslept;
+        }
         let ticks = self.shared.ticks.load(Ordering::Relaxed);
         if ticks != self.ticks {
             (self.ticks, self.last_tick, self.stalled) = (ticks, now, false);

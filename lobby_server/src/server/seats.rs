@@ -16,6 +16,10 @@ use super::{Server, Timer};
 /// on. Two answers' time of the farthest member where that is longer.
 const SAID: Duration = Duration::from_secs(3);
 
+/// How long a player in a room may have been silent anyway when it went away: it gives a sign of life every 4 s, and one may
+/// get lost.
+const QUIET: Duration = Duration::from_secs(8);
+
 impl Server {
     /// How long this session may be silent. One whose player is in a room with others has a seat there.
     pub(super) fn silence(&self, id: u64) -> Duration {
@@ -23,7 +27,11 @@ impl Server {
         let usual = self.config.silence(client.confirmed);
         let state = self.players.get(&client.player).filter(|state| state.session == id);
         let room = state.and_then(|state| self.rooms.get(&state.room?));
-        if room.is_some_and(|room| room.members.len() > 1) { usual.max(self.config.keep_seat) } else { usual }
+        if room.is_some_and(|room| room.members.len() > 1) {
+            usual.max(self.config.keep_seat + QUIET)
+        } else {
+            usual
+        }
     }
 
     /// A host that was replaced while nobody heard it keeps its seat, as the last of the members.
