@@ -149,6 +149,10 @@ struct ReadmeDoctests;
 #[doc = include_str!("../../docs/migration.md")]
 struct MigrationDoctests;
 
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/away.md")]
+struct AwayDoctests;
+
 /// What most games use.
 pub mod prelude {
     pub use crate::{

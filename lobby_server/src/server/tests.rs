@@ -18,6 +18,7 @@ mod pushes;
 mod registered;
 mod relay;
 mod rooms;
+mod seats;
 mod texts;
 mod victim;
 

@@ -4,6 +4,7 @@
 //! --bins`).
 #![cfg(target_os = "linux")]
 
+mod away;
 mod paths;
 mod play;
 mod unprivileged;
@@ -52,17 +53,24 @@ fn built(names: &[&str]) -> bool {
 
 /// Runs a pair; `peer` is what is added to the players' command line.
 fn run(natlab: &[&str], peer: &[&str]) -> Option<Value> {
+    let command = PEER.split(' ').chain(peer.iter().copied()).collect::<Vec<_>>();
+    run_command(natlab, &command)
+}
+
+/// How each player is started.
+const PEER: &str = "peer {role} --lobby {lobby} --room {room} --server-key {key} --json";
+
+/// Runs a pair of this command.
+fn run_command(natlab: &[&str], command: &[&str]) -> Option<Value> {
     let _turn = turn();
     if !built(&["lobby_server", "peer"]) {
         return None;
     }
-    let command = "peer {role} --lobby {lobby} --room {room} --server-key {key} --json".split(' ');
     let Output { status, stdout, stderr } = Command::new(env!("CARGO_BIN_EXE_natlab"))
         .args(["run", "--json", "--delay-ms", &DELAY_MS.to_string(), "--time-limit", "60"])
         .args(natlab)
         .arg("--")
         .args(command)
-        .args(peer)
         .output()
         .expect("natlab runs");
     let error = String::from_utf8_lossy(&stderr);
