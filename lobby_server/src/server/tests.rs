@@ -18,7 +18,6 @@ mod pushes;
 mod registered;
 mod relay;
 mod rooms;
-mod seats;
 mod texts;
 mod victim;
 

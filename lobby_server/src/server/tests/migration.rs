@@ -1,5 +1,6 @@
 //! A room that outlives its host.
 
+mod seats;
 mod votes;
 
 use super::*;

@@ -2,20 +2,14 @@
 
 use traversal_core::failure::FailureReason;
 use traversal_core::id::MatchId;
-use traversal_core::wire::message::MatchOutcome;
+use traversal_core::wire::message::{MatchEnd, MatchOutcome};
 
+use super::votes::pass_with;
 use super::*;
 
 fn lost(match_id: MatchId) -> ToServer {
     let cause = Some(FailureReason::PathLost);
     ToServer::MatchReport { match_id, outcome: MatchOutcome::Lost, cause }
-}
-
-fn pass_with(world: &mut World, players: &[usize], seconds: u64) {
-    for _ in 0..seconds {
-        world.pass(Duration::from_secs(1));
-        players.iter().for_each(|player| world.ping(*player));
-    }
 }
 
 #[test]
