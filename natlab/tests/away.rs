@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 
 use natlab::lobby::{ADDRESSES, Program};
 use natlab::nat::NatSpec;
-use natlab::scenario::{PairSettings, PairWorld};
+use natlab::scenario::{PairSettings, PairWorld, PartyWorld};
 use natlab::world::{HostId, NatId};
 use stream::play::{Play, SECOND};
-use traversal_core::wire::message::{MatchEnd, RoomEnd};
-use traversal_core::{DisconnectReason, Event, RelayPolicy};
+use traversal_core::wire::message::{MatchEnd, RoomEnd, Topology};
+use traversal_core::{AgentConfig, DisconnectReason, Event, RelayPolicy};
 
 /// What keeps a player away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,13 +37,17 @@ enum Side {
     Guest,
 }
 
-fn playing(seed: u64, nats: [&str; 2], relay: RelayPolicy) -> Play {
+fn settings(seed: u64, nats: [&str; 2], relay: RelayPolicy) -> PairSettings {
     let [left, right] = nats.map(|spec| spec.parse::<NatSpec>().unwrap().chain);
     let mut settings = PairSettings::equal(seed, &left, &right, Duration::from_millis(30));
     settings.config.relay = relay;
     // Who hosts does not change: that is another test's.
     settings.migrate = false;
-    Play::new(settings)
+    settings
+}
+
+fn playing(seed: u64, nats: [&str; 2], relay: RelayPolicy) -> Play {
+    Play::new(settings(seed, nats, relay))
 }
 
 fn of(play: &Play, side: Side) -> (HostId, NatId) {
@@ -192,6 +196,102 @@ fn a_player_who_was_out_of_contact_plays_on_in_the_same_connection() {
     println!("at the latest {worst:?} after the network was there again");
     // A try to log in every two to three seconds, and the way through the relay.
     assert!(worst < Duration::from_secs(6), "{worst:?}");
+}
+
+/// A room may change its host, as it does by default: a guest who was away takes it from nobody.
+#[test]
+fn a_guest_who_was_away_leaves_the_host_its_room() {
+    for (seed, relay) in [RelayPolicy::Only, RelayPolicy::Allow, RelayPolicy::Never].into_iter().enumerate() {
+        for gap in [10, 45] {
+            for cause in [Cause::Cut, Cause::Lobby, Cause::Sleep { counted: true }] {
+                let seed = 300 + seed as u64;
+                let told = format!("relay {relay:?}, {gap} s: {cause:?}");
+                let mut settings = settings(seed, CONES, relay);
+                settings.migrate = true;
+                let mut play = Play::new(settings);
+                part(&mut play, Side::Guest, cause, Duration::from_secs(gap));
+                comes_back(&mut play, &told);
+                play.run(6 * SECOND);
+                assert_eq!(contacts(&play.pair, play.pair.left), "p+ab", "{told}");
+                plays_on(&mut play, &told);
+            }
+        }
+    }
+}
+
+/// Over the relay the server hears a host that plays, so it notices at once that it does not any more, and waits for 10 s.
+#[test]
+fn a_host_over_the_relay_that_was_away_for_six_seconds_keeps_its_room() {
+    for cause in [Cause::Cut, Cause::Router, Cause::Network, Cause::Sleep { counted: false }] {
+        for seed in 400..404 {
+            let told = format!("seed {seed}, {cause:?}");
+            let mut settings = settings(seed, CONES, RelayPolicy::Only);
+            settings.migrate = true;
+            let mut play = Play::new(settings);
+            part(&mut play, Side::Host, cause, 6 * SECOND);
+            comes_back(&mut play, &told);
+            play.run(6 * SECOND);
+            assert_eq!(contacts(&play.pair, play.pair.right), "p+ab", "{told}");
+            plays_on(&mut play, &told);
+        }
+    }
+}
+
+/// UDP does not get through to one of them, so it plays over TCP to the server.
+#[test]
+fn a_player_over_tcp_who_was_away_plays_on() {
+    for side in [Side::Host, Side::Guest] {
+        for gap in [6, 45] {
+            for cause in [Cause::Cut, Cause::Sleep { counted: true }] {
+                let nats = match side {
+                    Side::Host => ["udpblocked", "portrestricted"],
+                    Side::Guest => ["portrestricted", "udpblocked"],
+                };
+                let time = survives(600 + gap, nats, RelayPolicy::Allow, side, cause, gap);
+                assert!(time < 10 * SECOND, "{side:?}, {gap} s, {cause:?}: {time:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn in_a_mesh_who_was_away_plays_with_all_again_whether_it_hosts_or_not() {
+    for away in [0, 2] {
+        for seconds in [8, 30] {
+            let chains = ["portrestricted", "restricted", "portrestricted"]
+                .map(|spec| spec.parse::<NatSpec>().unwrap().chain);
+            let config = AgentConfig::default();
+            let mut party = PartyWorld::new(700 + seconds, &chains, Duration::from_millis(30), &config);
+            assert!(party.prepare_as(Topology::Mesh));
+            party.join(1);
+            assert!(party.wait(10 * SECOND, |party| party.has_played(0, 1)));
+            party.join(2);
+            let all = |party: &PartyWorld| {
+                [(0, 1), (0, 2), (1, 2)].into_iter().all(|(one, other)| party.has_played(one, other))
+            };
+            assert!(party.wait(10 * SECOND, all));
+            let host = party.players[away];
+            party.world.set_down(host, true);
+            let end = party.world.now() + Duration::from_secs(seconds);
+            party.world.run_until(end);
+            party.world.set_down(host, false);
+            let end = party.world.now() + 15 * SECOND;
+            party.world.run_until(end);
+            for index in 0..3 {
+                let player = party.player(index);
+                let present = player.paths.len() == 2 && player.in_room;
+                assert!(present, "player {away} away for {seconds} s: player {index}: {:#?}", player.events);
+                let last: Vec<_> = player
+                    .events
+                    .iter()
+                    .rev()
+                    .filter(|(_, event)| matches!(event, Event::PeerAway { .. } | Event::PeerBack { .. }))
+                    .take(1)
+                    .collect();
+                assert!(!matches!(last[..], [(_, Event::PeerAway { .. })]) || away == 0, "{last:?}");
+            }
+        }
+    }
 }
 
 /// These need more than test messages to open a way again.

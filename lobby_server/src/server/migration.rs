@@ -149,7 +149,7 @@ impl Server {
         let heard_at = session.and_then(|session| self.sessions.get(&session));
         // One that has logged in anew and not taken its room up says nothing about the room.
         let heard_at = heard_at.filter(|_| host.is_some_and(|host| !host.stale));
-        let heard_at = heard_at.map_or(now, |client| client.session.last_heard());
+        let heard_at = heard_at.map_or(now, |client| client.heard_at());
         let wait = self.wait_for(self.config.liveness_wait, session);
         let stage = Stage::Pinging { until: now + wait, period: ping_period(wait) };
         let said = reporter.map(|member| (member, false)).into_iter().collect();
