@@ -216,6 +216,11 @@ impl Peer {
         matches!(self.stage, PeerStage::Ended)
     }
 
+    /// With a member of the room that this side hosts; no pair of a mesh.
+    pub(crate) fn is_of_own_room(&self) -> bool {
+        self.host && !self.plan.mesh
+    }
+
     /// How long an answer may take on the path in use.
     pub(crate) fn answer_time(&self) -> Duration {
         self.paths.selected().map_or(Duration::ZERO, |path| path.pulse.overdue())

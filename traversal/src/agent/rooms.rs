@@ -124,10 +124,10 @@ impl Agent {
         }
     }
 
-    /// Ends the channel to the old host and tells the game. An old host that was away ends all of its own.
+    /// Ends the channel to the old host and tells the game. An old host that was away ends those to its members.
     pub(super) fn announce_host(&mut self, now: Instant, room: RoomInfo, previous: PlayerId) {
         if previous == self.identity.player_id() {
-            for peer in self.peers.values_mut() {
+            for peer in self.peers.values_mut().filter(|peer| peer.is_of_own_room()) {
                 peer.end(&mut cx!(self, now), MatchEnd::Migrated.into());
             }
         }
