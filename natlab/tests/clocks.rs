@@ -227,8 +227,9 @@ fn sleep(seed: u64, sleepers: Sleepers, sleep: Duration, counted: bool) {
 /// copies, a login and the probes of a classification.
 const BURST: usize = 100;
 
-/// What comes beside it where a login or a look at the other player's ways falls into the same moment.
-const LOGIN: usize = 10;
+/// What comes beside it where a login (3) and the probes of a classification (two from each of eight sockets) fall into the
+/// same moment.
+const LOGIN: usize = 19;
 
 #[test]
 fn whoever_slept_comes_back_and_everything_that_was_under_way_has_an_outcome() {
