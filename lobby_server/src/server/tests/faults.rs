@@ -111,7 +111,7 @@ fn a_silent_session_is_over_after_its_time_and_others_are_told() {
     world.host(host, named("r"));
     assert!(world.answer(member, by_name("r")).is_ok());
     world.kill(member);
-    let mut pass = |world: &mut World, times| {
+    let pass = |world: &mut World, times| {
         for _ in 0..times {
             world.pass(Duration::from_secs(10));
             world.ping(host);

@@ -258,7 +258,7 @@ fn an_old_host_that_logs_in_anew_in_time_has_its_seat_as_a_member() {
     }
     for _ in 0..10 {
         world.pass(Duration::from_secs(5));
-        [next, other].map(|member| world.ping(member));
+        [next, other].into_iter().for_each(|member| world.ping(member));
     }
     let back = world.player(1, "203.0.113.1:4001");
     let Ok(Response::Room(now)) = world.answer(back, back_to(&room, ticket)) else { panic!("it is let in") };
@@ -280,7 +280,7 @@ fn an_old_host_that_comes_back_too_late_is_told_and_may_join_as_a_member() {
     assert_eq!(world.fakes[other].hosts().len(), 1);
     for _ in 0..14 {
         world.pass(Duration::from_secs(5));
-        [next, other].map(|member| world.ping(member));
+        [next, other].into_iter().for_each(|member| world.ping(member));
     }
     assert_eq!(world.fakes[next].members().len(), 2, "its seat is free");
     let back = world.player(1, "203.0.113.1:4001");
