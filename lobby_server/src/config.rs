@@ -28,6 +28,10 @@ pub struct ServerConfig {
     pub games: Vec<String>,
     /// Silence after which a session is over. Players keep alive every 15 s, so two keepalives may be lost.
     pub session_timeout: Duration,
+    /// How long a member of a room keeps its place there while nothing is heard of it: a session of one who is with others is
+    /// over after this silence, if it is longer than `session_timeout`. Players wait as long for each other
+    /// (`AgentConfig::away_timeout`).
+    pub keep_seat: Duration,
     /// Sessions in all. Each takes about 2 kB.
     pub max_sessions: usize,
     /// Sessions of one IPv4 address or IPv6 /64: a household or CGN has many players behind one. As with every limit per
@@ -103,6 +107,7 @@ impl Default for ServerConfig {
             node: 0,
             games: Vec::new(),
             session_timeout: Duration::from_secs(35),
+            keep_seat: Duration::from_secs(60),
             max_sessions: 20_000,
             max_sessions_per_address: 256,
             max_rooms: 10_000,

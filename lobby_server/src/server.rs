@@ -27,6 +27,7 @@ mod probes;
 mod relaying;
 mod reports;
 mod requests;
+mod seats;
 mod session;
 mod sockets;
 mod sprays;
@@ -119,6 +120,8 @@ pub struct Server {
     asks: BTreeMap<JoinId, Ask>,
     checks: BTreeMap<RoomId, Check>,
     losses: BTreeMap<RoomId, Loss>,
+    /// Sessions of members who are matched with the others as soon as they are heard.
+    awaited: BTreeSet<u64>,
     queues: Queues,
     gatherings: BTreeMap<RoomId, Gathering>,
     timers: Timers,
@@ -207,6 +210,7 @@ impl Server {
             asks: BTreeMap::new(),
             checks: BTreeMap::new(),
             losses: BTreeMap::new(),
+            awaited: BTreeSet::new(),
             queues: Queues::default(),
             gatherings: BTreeMap::new(),
             timers: Timers::default(),
@@ -419,6 +423,7 @@ impl Server {
                 Timer::News(room) => self.tell_members(now, room),
                 Timer::Guesses(room) => self.tell_guesses(now, room),
                 Timer::Lines => self.tell_lines(now),
+                Timer::Pairs(room) => self.pair_up(now, room),
             }
             self.settle(now);
         }
@@ -474,8 +479,9 @@ impl Server {
     }
 
     fn flush(&mut self, id: u64) {
+        let silence = self.silence(id);
         let Some(client) = self.sessions.get_mut(&id) else { return };
-        let silent = client.session.last_heard() + self.config.silence(client.confirmed);
+        let silent = client.session.last_heard() + silence;
         let due = client.session.poll_timeout().map_or(silent, |due| due.min(silent));
         self.timers.set(Timer::Session(id), Some(due));
         let route = client.route;

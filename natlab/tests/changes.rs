@@ -9,6 +9,7 @@ use natlab::link::{Link, Way};
 use natlab::lobby::{Lobby, Program};
 use natlab::nat::NatSpec;
 use natlab::scenario::{PairSettings, PairWorld};
+use traversal_core::Event;
 
 fn pair(seed: u64, left: &str, right: &str) -> PairWorld {
     let [left, right] = [left, right].map(|spec| spec.parse::<NatSpec>().unwrap().chain);
@@ -103,7 +104,12 @@ fn a_player_who_vanishes_is_noticed() {
     let right = pair.right;
     pair.world.set_down(right, true);
     run(&mut pair, 5);
-    assert_eq!(pair.player(pair.left).disconnects, 1, "within 5 s");
+    let left = pair.left;
+    let away = |(_, event): &(_, Event)| matches!(event, Event::PeerAway { .. });
+    assert!(pair.player(left).events.iter().any(away), "within 5 s");
+    assert_eq!(pair.player(left).disconnects, 0, "it may be asleep");
+    run(&mut pair, 60);
+    assert_eq!(pair.player(left).disconnects, 1);
 }
 
 #[test]

@@ -8,69 +8,15 @@ mod stream;
 use std::time::Duration;
 
 use natlab::lobby::Program;
-use natlab::scenario::{Draw, PairSettings, PairWorld};
-use stream::{SharedTally, Streams};
+use natlab::scenario::{Draw, PairWorld};
+use stream::play::{Play, SECOND};
 use traversal_core::{Event, PathKind};
 
-const SECOND: Duration = Duration::from_secs(1);
-
 /// Two players on the relay, whose networks leave no other way.
-struct Play {
-    pair: PairWorld,
-    tallies: [SharedTally; 2],
-}
-
-impl Play {
-    fn new(seed: u64, loss: f64) -> Self {
-        let random = "psrandom".parse().unwrap();
-        let draw = Draw { loss: Some(loss), cross: Some(5.0), ..Draw::tidy() };
-        Self::with(draw.settings(seed, &random, &random))
-    }
-
-    fn with(settings: PairSettings) -> Self {
-        let mut pair = PairWorld::new(settings);
-        let tallies = [SharedTally::default(), SharedTally::default()];
-        for (host, tally) in [pair.left, pair.right].into_iter().zip(&tallies) {
-            let streams = Streams::new(tally.clone());
-            pair.act(host, |player, _| player.play(Box::new(streams)));
-        }
-        assert!(pair.prepare(), "not ready");
-        pair.request();
-        assert!(pair.wait(12 * SECOND, PairWorld::is_played), "not played");
-        let mut play = Self { pair, tallies };
-        play.run(15 * SECOND);
-        play
-    }
-
-    fn run(&mut self, time: Duration) {
-        let end = self.pair.world.now() + time;
-        self.pair.world.run_until(end);
-    }
-
-    fn disconnects(&self) -> u32 {
-        [self.pair.left, self.pair.right].map(|host| self.pair.player(host).disconnects).into_iter().sum()
-    }
-
-    /// Unreliable messages that arrived in the last second, on the side that got fewer.
-    fn flow(&self) -> usize {
-        let since = self.pair.world.instant() - SECOND;
-        let of = |tally: &SharedTally| {
-            tally.borrow().unreliable_got.values().filter(|arrived| **arrived > since).count()
-        };
-        self.tallies.iter().map(of).min().unwrap_or(0)
-    }
-
-    /// All that was reliable and is three seconds old has arrived, once and in order.
-    fn assert_reliable(&self, told: &str) {
-        let settled = self.pair.world.instant() - 3 * SECOND;
-        for (from, to) in [(0, 1), (1, 0)] {
-            let (sent, got) = (self.tallies[from].borrow(), self.tallies[to].borrow());
-            let due = sent.reliable_sent.iter().filter(|at| **at <= settled).count();
-            let arrived = &got.reliable_got;
-            assert!(arrived.len() >= due, "{told}: {} of {due} reliable messages", arrived.len());
-            assert!(arrived.iter().copied().eq(0..arrived.len() as u32), "{told}: out of order");
-        }
-    }
+fn relayed(seed: u64, loss: f64) -> Play {
+    let random = "psrandom".parse().unwrap();
+    let draw = Draw { loss: Some(loss), cross: Some(5.0), ..Draw::tidy() };
+    Play::new(draw.settings(seed, &random, &random))
 }
 
 #[test]
@@ -80,7 +26,7 @@ fn a_relayed_pair_plays_on_after_a_restart_of_the_server() {
     {
         for seed in (0..6).map(|n| seed as u64 + 100 * n) {
             let told = format!("seed {seed}, {away} s without a server, loss {loss}");
-            let mut play = Play::new(seed, loss);
+            let mut play = relayed(seed, loss);
             assert!(play.flow() > 40, "{told}: {} messages a second before", play.flow());
             play.pair.stop_server();
             play.run(Duration::from_secs_f64(away));
@@ -102,7 +48,7 @@ fn a_relayed_pair_plays_on_after_a_restart_of_the_server() {
 
 #[test]
 fn two_restarts_in_a_row_are_survived_too() {
-    let mut play = Play::new(7, 0.02);
+    let mut play = relayed(7, 0.02);
     for n in 0..2 {
         play.pair.stop_server();
         play.run(2 * SECOND);
@@ -118,7 +64,7 @@ fn two_restarts_in_a_row_are_survived_too() {
 #[test]
 fn a_direct_pair_has_the_relay_to_fall_back_to_after_a_restart() {
     let cone = "portrestricted".parse().unwrap();
-    let mut play = Play::with(Draw { loss: Some(0.0), ..Draw::tidy() }.settings(3, &cone, &cone));
+    let mut play = Play::new(Draw { loss: Some(0.0), ..Draw::tidy() }.settings(3, &cone, &cone));
     assert!(play.pair.is_direct());
     play.pair.stop_server();
     play.run(SECOND);
@@ -137,8 +83,8 @@ fn a_direct_pair_has_the_relay_to_fall_back_to_after_a_restart() {
 
 #[test]
 fn a_server_that_stays_away_ends_the_pair_in_the_end() {
-    let mut play = Play::new(11, 0.0);
-    let timeout = play.pair.settings().config.relay_timeout;
+    let mut play = relayed(11, 0.0);
+    let timeout = play.pair.settings().config.away_timeout;
     play.pair.stop_server();
     play.run(timeout - 2 * SECOND);
     assert_eq!(play.disconnects(), 0, "it is waited for");
@@ -150,7 +96,7 @@ fn a_server_that_stays_away_ends_the_pair_in_the_end() {
 #[test]
 fn a_player_who_is_gone_is_missed_as_soon_as_ever() {
     for restart in [false, true] {
-        let mut play = Play::new(13, 0.0);
+        let mut play = relayed(13, 0.0);
         let right = play.pair.right;
         if restart {
             play.pair.start_server(14);
@@ -158,7 +104,10 @@ fn a_player_who_is_gone_is_missed_as_soon_as_ever() {
         }
         play.pair.world.replace_node(right, Program::Idle);
         let left = play.pair.left;
-        let missed = play.pair.wait(6 * SECOND, |pair| pair.player(left).disconnects == 1);
+        let away = |pair: &PairWorld| {
+            pair.player(left).events.iter().any(|(_, event)| matches!(event, Event::PeerAway { .. }))
+        };
+        let missed = play.pair.wait(6 * SECOND, away);
         assert!(missed, "after a restart: {restart}");
     }
 }

@@ -120,9 +120,9 @@ pub use link::TraversalLink;
 pub use messages::{
     AllowPeer, CancelQuickMatch, ClosePeer, ConnectLobby, DisconnectLobby, HostMigrated, HostRoom,
     JoinRequested, JoinRoom, KickPeer, LeaveRoom, ListRooms, LobbyChanged, LobbyFailed, MembersChanged,
-    NatChanged, PathChanged, PeerConnected, PeerDisconnected, PeerPlanned, PeerRelayed, PortMappingChanged,
-    QueueChanged, QuickMatch, RefusePeer, RequestFailed, RoomChanged, RoomJoined, RoomLeft, RoomsListed,
-    SetRoomMetadata, SizeChanged, TraversalFailed, WrongPasswords,
+    NatChanged, PathChanged, PeerAway, PeerBack, PeerConnected, PeerDisconnected, PeerPlanned, PeerRelayed,
+    PortMappingChanged, QueueChanged, QuickMatch, RefusePeer, RequestFailed, RoomChanged, RoomJoined,
+    RoomLeft, RoomsListed, SetRoomMetadata, SizeChanged, TraversalFailed, WrongPasswords,
 };
 pub use resolve::{Resolve, SystemResolver};
 pub use state::{CurrentRoom, LobbyLink, Members, NatStatus, Peer, Peers, QuickMatchQueue, TraversalStats};
@@ -149,14 +149,18 @@ struct ReadmeDoctests;
 #[doc = include_str!("../../docs/migration.md")]
 struct MigrationDoctests;
 
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/away.md")]
+struct AwayDoctests;
+
 /// What most games use.
 pub mod prelude {
     pub use crate::{
         CancelQuickMatch, ConnectLobby, CurrentRoom, Datagrams, HostMigrated, HostRoom, JoinRoom, KickPeer,
-        LeaveRoom, LobbyChanged, LobbyFailed, LobbyLink, LobbyState, Members, PeerConnected,
-        PeerDisconnected, Peers, PlayerId, QueueChanged, QuickMatch, RequestFailed, RoomJoined, RoomLeft,
-        RoomOptions, RoomTarget, Topology, TraversalConfig, TraversalFailed, TraversalPlugin,
-        TraversalSystems, hosting, in_room, joined, lobby_online, peer_connected,
+        LeaveRoom, LobbyChanged, LobbyFailed, LobbyLink, LobbyState, Members, PeerAway, PeerBack,
+        PeerConnected, PeerDisconnected, Peers, PlayerId, QueueChanged, QuickMatch, RequestFailed,
+        RoomJoined, RoomLeft, RoomOptions, RoomTarget, Topology, TraversalConfig, TraversalFailed,
+        TraversalPlugin, TraversalSystems, hosting, in_room, joined, lobby_online, peer_connected,
     };
 }
 

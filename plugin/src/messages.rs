@@ -215,7 +215,9 @@ pub struct RoomChanged(pub RoomInfo);
 /// 3. [`PeerPlanned`] and [`PeerConnected`]: on the new host for each member that gets through to it, on the others for
 ///    the new host, with a fresh `RenetClient`.
 ///
-/// [`MembersChanged`] says that the old host is out, with the message or later.
+/// [`MembersChanged`] says that the old host is out, with the message or later. One that was away, and replaced meanwhile, is
+/// a member when it is back: it reads a [`PeerDisconnected`] for each of its guests, then this message with itself as
+/// `previous`, its `RenetServer` is gone, and a [`PeerConnected`] to the new host follows.
 #[derive(Message, Clone, Debug, PartialEq, Eq)]
 pub struct HostMigrated {
     /// The room as it is now: its `host`, and its `epoch`, which counts the changes.
@@ -339,6 +341,38 @@ pub struct SizeChanged {
     pub size: usize,
 }
 
+/// Outcome: nothing is heard of a connected player any more, for 4 s by default (`path_timeout` of
+/// [`TraversalConfig::agent`](crate::TraversalConfig)): it sleeps, its router starts anew, it changes its network. The game
+/// need not do anything; it may say so, or pause. Both sides read this at about the same time.
+///
+/// Then comes one of these, within the minute of `away_timeout`:
+/// - [`PeerBack`]: the same connection goes on, with the same `client_id`. renet's connection was kept, and no reliable message
+///   is lost or doubled. What is unreliable and was sent meanwhile is dropped, and so are [`Datagrams`](crate::Datagrams).
+/// - [`PeerDisconnected`], with the reason; and [`PeerConnected`] after it where the two could be connected anew, with a fresh
+///   connection of renet's.
+///
+/// renet keeps what is reliable in the memory of its channel
+/// ([`ChannelConfig::max_memory_usage_bytes`](bevy_renet::renet::ChannelConfig), 5 MiB by default), and ends the connection
+/// when that is full: a game that sends up to 87 kB of it a second has room for a minute.
+#[derive(Message, Clone, Debug, PartialEq, Eq)]
+pub struct PeerAway {
+    /// Who.
+    pub peer: PlayerInfo,
+    /// As in [`PeerConnected`].
+    pub client_id: u64,
+}
+
+/// Outcome: a player who was away ([`PeerAway`]) is back, and plays on.
+#[derive(Message, Clone, Debug, PartialEq, Eq)]
+pub struct PeerBack {
+    /// Who.
+    pub peer: PlayerInfo,
+    /// As in [`PeerConnected`].
+    pub client_id: u64,
+    /// How long nothing was answered.
+    pub away: std::time::Duration,
+}
+
 /// Outcome: the connection to a player is gone. One per [`PeerConnected`].
 #[derive(Message, Clone, Debug, PartialEq)]
 pub struct PeerDisconnected {
@@ -393,6 +427,8 @@ pub(crate) fn add(app: &mut bevy_app::App) {
         .add_message::<PeerRelayed>()
         .add_message::<PathChanged>()
         .add_message::<SizeChanged>()
+        .add_message::<PeerAway>()
+        .add_message::<PeerBack>()
         .add_message::<PeerDisconnected>()
         .add_message::<TraversalFailed>();
 }

@@ -61,7 +61,7 @@ pub(crate) fn receive(
     let hand_off = hand_off.bypass_change_detection();
     let datagrams = datagrams.bypass_change_detection();
     let (mut new_server, mut new_client) = (None, None);
-    let mut client_over = false;
+    let (mut server_over, mut client_over) = (false, false);
     for change in std::mem::take(&mut hand_off.changes) {
         let config = &link.config.renet;
         match change {
@@ -78,8 +78,13 @@ pub(crate) fn receive(
                 hand_off.server = None;
                 if hosting {
                     new_server = Some(RenetServer::new(config.clone()));
-                    (new_client, client_over) = (None, true);
-                } else if let Some(client) = target(&mut new_client, &mut client) {
+                    (new_client, client_over, server_over) = (None, true, false);
+                    continue;
+                }
+                // A host that was away and replaced meanwhile.
+                server_over |= server.is_some() || new_server.is_some();
+                new_server = None;
+                if let Some(client) = target(&mut new_client, &mut client) {
                     // The next one comes with the connection to the new host.
                     client.disconnect_due_to_transport();
                 }
@@ -167,6 +172,8 @@ pub(crate) fn receive(
     }
     if let Some(server) = new_server {
         commands.insert_resource(server);
+    } else if server_over {
+        commands.remove_resource::<RenetServer>();
     }
     if let Some(client) = new_client {
         commands.insert_resource(client);

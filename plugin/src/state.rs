@@ -69,6 +69,8 @@ pub struct Peer {
     pub mesh: bool,
     /// By which way it is reached.
     pub path: PathInfo,
+    /// Nothing is heard of it at present: see [`PeerAway`](crate::PeerAway).
+    pub away: bool,
     /// Told apart from an earlier connection of the same player.
     pub(crate) generation: u32,
 }

@@ -49,6 +49,8 @@ pub(crate) struct Outcomes<'w> {
     peer_relayed: MessageWriter<'w, m::PeerRelayed>,
     path_changed: MessageWriter<'w, m::PathChanged>,
     size_changed: MessageWriter<'w, m::SizeChanged>,
+    peer_away: MessageWriter<'w, m::PeerAway>,
+    peer_back: MessageWriter<'w, m::PeerBack>,
     peer_disconnected: MessageWriter<'w, m::PeerDisconnected>,
     traversal_failed: MessageWriter<'w, m::TraversalFailed>,
 }
@@ -167,7 +169,8 @@ impl World<'_> {
                 }
                 let client_id = peer.id.client_id();
                 let info = peer.clone();
-                let connected = Peer { info, client_id, host, mesh, path: path.clone(), generation };
+                let connected =
+                    Peer { info, client_id, host, mesh, path: path.clone(), away: false, generation };
                 self.peers.0.insert(peer.id, connected);
                 // renet runs between the host and each of the others, also in a mesh.
                 if !mesh {
@@ -190,6 +193,19 @@ impl World<'_> {
                     peer.path.size = size;
                 }
                 self.out.size_changed.write(m::SizeChanged { player, size });
+            }
+            Event::PeerAway { player } => {
+                if let Some(Peer { info, client_id, away, .. }) = self.peers.0.get_mut(&player) {
+                    *away = true;
+                    self.out.peer_away.write(m::PeerAway { peer: info.clone(), client_id: *client_id });
+                }
+            }
+            Event::PeerBack { player, away: time } => {
+                if let Some(Peer { info, client_id, away, .. }) = self.peers.0.get_mut(&player) {
+                    *away = false;
+                    let (peer, client_id) = (info.clone(), *client_id);
+                    self.out.peer_back.write(m::PeerBack { peer, client_id, away: time });
+                }
             }
             Event::PeerDisconnected { peer, reason } => {
                 if let Some(old) = self.peers.0.remove(&peer.id) {

@@ -2,6 +2,7 @@
 
 mod outputs;
 mod router;
+mod watch;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
@@ -27,6 +28,7 @@ use crate::sockets::{self, Socket};
 use crate::state::count;
 use crate::stream::Stream;
 pub(crate) use router::Router;
+use watch::{AppWatch, Look};
 
 /// Receive calls on one socket before the others, the timers and the app get their turn: with 8 buffers each, a
 /// flood cannot starve them.
@@ -86,10 +88,7 @@ pub(crate) struct Turn {
     incoming: Vec<GameDatagram>,
     /// Events of this turn, and those that found the channel full.
     events: VecDeque<Report>,
-    ticks: u64,
-    last_tick: Instant,
-    stall_timeout: Duration,
-    stalled: bool,
+    app: AppWatch,
     guard: WakeGuard,
     /// None while it is in use.
     buffer: Option<Buffer>,
@@ -138,10 +137,7 @@ impl Turn {
             generation: 0,
             incoming: Vec::new(),
             events: VecDeque::new(),
-            ticks: 0,
-            last_tick: now,
-            stall_timeout: config.stall_timeout,
-            stalled: false,
+            app: AppWatch::new(now, config.stall_timeout),
             guard: WakeGuard::default(),
             buffer: Some(sockets::buffer()),
             scratch: Vec::new(),
@@ -180,6 +176,7 @@ impl Turn {
             let now = Instant::now();
             let timeout = self.wait(now);
             alarm.set(now, timeout);
+            self.app.sleeps(timeout.map(|timeout| now + timeout));
             if let Err(error) = self.poll.poll(&mut ready, timeout)
                 && error.kind() != io::ErrorKind::Interrupted
             {
@@ -215,8 +212,8 @@ impl Turn {
         if stream || reading.is_some_and(|at| at <= now) {
             return Some(Duration::ZERO);
         }
-        let watched = !self.stalled && (self.in_room || !self.connections.is_empty());
-        let stall = watched.then(|| self.last_tick + self.stall_timeout);
+        let watched = self.in_room || !self.connections.is_empty();
+        let stall = self.app.stalls_at().filter(|_| watched);
         let due = [self.agent.poll_timeout(), self.names.timeout(), stall, reading];
         let due = due.into_iter().flatten().min();
         due.map(|due| due.saturating_duration_since(now).max(self.guard.least_wait()))
@@ -260,19 +257,19 @@ impl Turn {
     }
 
     fn watch_app(&mut self, now: Instant) {
-        let ticks = self.shared.ticks.load(Ordering::Relaxed);
-        if ticks != self.ticks {
-            (self.ticks, self.last_tick, self.stalled) = (ticks, now, false);
-            self.connections.values_mut().for_each(|connection| connection.waiting = 0);
-        } else if !self.stalled && now.duration_since(self.last_tick) >= self.stall_timeout {
-            self.stalled = true;
-            if self.in_room || !self.connections.is_empty() {
-                bevy_log::warn!("the app did not tick for {:?}: its players are let go", self.stall_timeout);
+        match self.app.look(now, self.shared.ticks.load(Ordering::Relaxed)) {
+            Look::Ticked => self.connections.values_mut().for_each(|connection| connection.waiting = 0),
+            Look::Stalled => {
+                if self.in_room || !self.connections.is_empty() {
+                    let time = self.app.timeout();
+                    bevy_log::warn!("the app did not tick for {time:?}: its players are let go");
+                }
+                for connection in self.connections.values_mut() {
+                    connection.stalled = true;
+                }
+                self.close_all(now, STALLED);
             }
-            for connection in self.connections.values_mut() {
-                connection.stalled = true;
-            }
-            self.close_all(now, STALLED);
+            Look::Same => {}
         }
     }
 

@@ -240,6 +240,7 @@ impl Agent {
 
     fn turn(&mut self, now: Instant) {
         let quiet = self.quiet();
+        self.link.set_in_room(self.lobby.room().is_some());
         let event = self.link.handle_timeout(&mut cx!(self, now), quiet);
         self.handle_link(now, event);
         self.detection.handle_timeout(&mut cx!(self, now), &mut self.link, &mut self.sockets);

@@ -66,11 +66,16 @@ pub struct AgentConfig {
     pub keepalive: Duration,
     /// Period of authenticated pings on an established path; each measures the round trip.
     pub path_ping: Duration,
-    /// A path on which nothing authentic arrived for so long is dead (default 4 s); on a longer way, three times as long
-    /// as an answer takes, up to `relay_timeout`.
+    /// A player of whom nothing authentic arrived for so long is away, [`Event::PeerAway`](crate::Event::PeerAway) (default
+    /// 4 s); on a longer way, after three times as long as an answer takes, up to 20 s.
     pub path_timeout: Duration,
-    /// The same of a path over the relay, while the lobby server does not answer or has only just come back: the
-    /// other player may well be there, and the game goes on when both have a relay again. The time for a restart of
+    /// How long a player who is away is waited for (default 60 s), counted from the last answer: then the connection is
+    /// lost, on both sides. It covers a machine that sleeps for a moment, a router that starts anew, and a change of
+    /// network. Not longer than `path_timeout`: nobody is waited for. The server keeps a member's place in the room as
+    /// long, by its own setting `keep_seat_s`.
+    pub away_timeout: Duration,
+    /// How long a host's silence over the relay is laid to the lobby server, where that does not answer or has only just
+    /// come back (default 20 s): until then the host is not reported as missing, and hosts on. The time for a restart of
     /// the server and two tries to log in.
     pub relay_timeout: Duration,
     /// TTL of packets that only open the own NAT: beyond all own NATs, not up to the other side's. Between a home router
@@ -112,6 +117,7 @@ impl Default for AgentConfig {
             keepalive: Duration::from_secs(15),
             path_ping: Duration::from_millis(400),
             path_timeout: Duration::from_millis(4000),
+            away_timeout: Duration::from_secs(60),
             relay_timeout: Duration::from_secs(20),
             // HyperDHT's 5; LiteNetLib and RakNet have 2, frp 7 and 4.
             opener_ttl: Some(5),

@@ -41,6 +41,10 @@ pub(crate) struct LobbyLink {
     first_key: Option<[u8; 32]>,
     state: State,
     backoff: Duration,
+    /// This player is in a room, whose other members wait for it.
+    in_room: bool,
+    /// When the session was lost that no other one has followed yet.
+    lost_at: Option<Instant>,
     stream: Stream,
     /// The last login came about over the stream.
     blocked: bool,
@@ -104,11 +108,18 @@ impl LobbyLink {
             first_key: None,
             state: State::Idle,
             backoff: config.relogin_min,
+            in_room: false,
+            lost_at: None,
             stream: Stream::default(),
             blocked: false,
             moved: false,
             begun: false,
         }
+    }
+
+    /// Whether other members of a room wait for this player.
+    pub(crate) fn set_in_room(&mut self, in_room: bool) {
+        self.in_room = in_room;
     }
 
     pub(crate) fn has_begun(&self) -> bool {

@@ -37,6 +37,10 @@ const TEST_GAPS: [Duration; 8] = [
     Duration::from_millis(300),
 ];
 
+/// Between two tests of one way while the other side is away, for a minute at the most: how late it may be noticed that it
+/// is back. It is a pace, whatever the round trip.
+const AWAY_GAP: Duration = Duration::from_millis(500);
+
 /// Addresses per player, with those that it only turned out to use (RFC 8445 section 7.3.1.3: peer-reflexive).
 const MAX_CANDIDATES: usize = 32;
 /// After so many confirmations of unknown tests the others count only from where the test went: somebody may be guessing.
@@ -82,6 +86,10 @@ pub(crate) struct Paths {
     hurried: usize,
     /// Whose confirmation proves a way.
     open_tests: OpenTests,
+    /// When a confirmation of one of our tests last came, by whichever way.
+    answered: Option<Instant>,
+    /// The other side is away: all ways are tried, at a calm pace.
+    away: bool,
     /// Of the way in use.
     doubt: Doubt,
     /// When that was last looked at.
@@ -125,6 +133,8 @@ impl Paths {
             next_ping: None,
             hurried: 0,
             open_tests: OpenTests::new(seed),
+            answered: None,
+            away: false,
             doubt: Doubt::default(),
             checked: None,
             recovering: false,
@@ -145,6 +155,16 @@ impl Paths {
         };
         self.candidates[index].pulse.forgive();
         (self.next_ping, self.hurried) = (Some(now), 0);
+    }
+
+    /// When a test was last answered.
+    pub(crate) fn answered(&self) -> Option<Instant> {
+        self.answered
+    }
+
+    /// Whether the other side is away, see [`AWAY_GAP`].
+    pub(crate) fn set_away(&mut self, away: bool) {
+        self.away = away;
     }
 
     /// Game datagrams take this way.
@@ -249,6 +269,7 @@ impl Paths {
             let kind = kind_of(test.remote, lan);
             self.push(test.socket, test.remote, kind, test.method, None)
         });
+        self.answered = Some(now);
         let Some(index) = index else { return false };
         let candidate = &mut self.candidates[index];
         candidate.pulse.answer(now, test.sent);
@@ -275,6 +296,7 @@ impl Paths {
     ) -> PathNews {
         let news = PathNews { doubt: self.watch(now), upgrade: self.try_upgrade(now) };
         let settled = self.settle.is_some_and(|at| at <= now) && !self.recovering;
+        let pace = if self.away { AWAY_GAP } else { Duration::ZERO };
         let mut due: Vec<usize> = Vec::new();
         let relayed = self.selected().is_some_and(|path| path.kind == PathKind::Relay);
         for (index, candidate) in self.candidates.iter_mut().enumerate() {
@@ -284,7 +306,7 @@ impl Paths {
                 candidate.next_test = None;
             }
             if candidate.next_test.is_some_and(|at| at <= now) {
-                let gap = TEST_GAPS[candidate.tests.min(TEST_GAPS.len() - 1)];
+                let gap = TEST_GAPS[candidate.tests.min(TEST_GAPS.len() - 1)].max(pace);
                 candidate.tests += 1;
                 candidate.next_test = Some(now + gap);
                 due.push(index);
@@ -297,7 +319,7 @@ impl Paths {
                 config.path_ping.max(LEAST_PING)
             } else {
                 self.hurried += 1;
-                TEST_GAPS[(self.hurried - 1).min(TEST_GAPS.len() - 1)]
+                TEST_GAPS[(self.hurried - 1).min(TEST_GAPS.len() - 1)].max(pace)
             };
             self.next_ping = Some(now + gap);
             if !due.contains(&selected) {

@@ -1,5 +1,6 @@
 //! One player that this one is matched with: the sealed channel, its paths, its end.
 
+mod away;
 mod ending;
 mod keeping;
 mod punching;
@@ -26,6 +27,8 @@ use crate::wire::life::{CHALLENGE, PROOF};
 use crate::wire::message::{Method, PlayerInfo, PunchPlan};
 use crate::wire::pair::{Joiner, Opened, PairChannel, PairKeys, PairMessage};
 
+pub(crate) use away::Contact;
+use away::{Away, LOST};
 use punching::{head_start, hold_back, is_tested, round_trips};
 
 /// How long the other ways of an attempt stay open once a direct one stands: the two sides may have chosen differently. Or
@@ -58,8 +61,12 @@ pub(crate) struct Peer {
     stage: PeerStage,
     requested: Instant,
     last_heard: Instant,
-    /// When it is looked again whether a silent relay is still excused.
-    look_again: Option<Instant>,
+    /// Nothing is heard of the other side, or nothing of ours answered.
+    away: Option<Away>,
+    /// What the agent has to hear of that.
+    contact: Option<Contact>,
+    /// The server was asked about the silence that began then.
+    asked_about: Option<Instant>,
     packets_sent: u32,
     punch_over: bool,
     /// Until then the other side's first packet is waited for (see [`hold_back`]).
@@ -179,7 +186,9 @@ impl Peer {
             stage: PeerStage::Punching,
             requested,
             last_heard: now,
-            look_again: None,
+            away: None,
+            contact: None,
+            asked_about: None,
             packets_sent: 0,
             punch_over: false,
             hold_until,
@@ -205,6 +214,11 @@ impl Peer {
 
     pub(crate) fn is_ended(&self) -> bool {
         matches!(self.stage, PeerStage::Ended)
+    }
+
+    /// With a member of the room that this side hosts; no pair of a mesh.
+    pub(crate) fn is_of_own_room(&self) -> bool {
+        self.host && !self.plan.mesh
     }
 
     /// How long an answer may take on the path in use.
@@ -310,6 +324,7 @@ impl Peer {
             }
             Opened::Message(PairMessage::Confirm { tag, test, .. }) if self.is_live() => {
                 self.paths.confirmed(cx.now, tag, (socket, from), self.lan);
+                self.notice_answer(cx);
                 self.tell_size(cx);
                 self.paths.heard(cx.now, socket, from, way, method_here);
                 if let Some(tag) = test {
@@ -323,14 +338,18 @@ impl Peer {
                 if !self.is_live() {
                     return Ok(None);
                 }
-                let news = if self.is_connected() { PeerNews::Ended } else { PeerNews::Failed };
+                let connected = self.is_connected();
                 self.stage = PeerStage::Ended;
-                if news == PeerNews::Ended {
-                    let reason = DisconnectReason::Closed { reason };
-                    cx.emit(Event::PeerDisconnected { peer: self.info.clone(), reason });
-                } else {
+                if !connected {
                     self.emit_failure(cx, Stage::Punch, FailureReason::PeerLeft);
+                    return Ok(Some(PeerNews::Failed));
                 }
+                let (reason, news) = match self.away {
+                    // It has waited as long.
+                    Some(_) if reason == LOST => (DisconnectReason::Lost, PeerNews::Lost),
+                    _ => (DisconnectReason::Closed { reason }, PeerNews::Ended),
+                };
+                cx.emit(Event::PeerDisconnected { peer: self.info.clone(), reason });
                 Ok(Some(news))
             }
             Opened::Message(PairMessage::CloseAck) => {
@@ -404,7 +423,7 @@ impl Peer {
     }
 
     pub(crate) fn handle_timeout(&mut self, cx: &mut Cx<'_>, hands: &mut Hands<'_>) -> Option<PeerNews> {
-        let lost = self.is_lost(cx, hands.link);
+        let lost = self.watch_contact(cx, hands);
         match &self.stage {
             PeerStage::Ended => return None,
             PeerStage::Closing { next, .. } => {
@@ -419,8 +438,7 @@ impl Peer {
                 return Some(PeerNews::Failed);
             }
             PeerStage::Connected if lost => {
-                cx.emit(Event::PeerDisconnected { peer: self.info.clone(), reason: DisconnectReason::Lost });
-                self.stage = PeerStage::Ended;
+                self.close(cx, LOST, Some(DisconnectReason::Lost));
                 return Some(PeerNews::Lost);
             }
             PeerStage::Punching | PeerStage::Connected => {}

@@ -191,6 +191,7 @@ fn hear_peers(
     mut planned: MessageReader<PeerPlanned>,
     mut connected: MessageReader<PeerConnected>,
     mut moved: MessageReader<PathChanged>,
+    (mut away, mut back): (MessageReader<PeerAway>, MessageReader<PeerBack>),
     mut gone: MessageReader<PeerDisconnected>,
     mut failed: MessageReader<TraversalFailed>,
     mut session: ResMut<Session>,
@@ -208,6 +209,13 @@ fn hear_peers(
     }
     for change in moved.read() {
         session.tell(format!("Moved to a better path: {}.", change.path.kind.name()));
+    }
+    // Its ship stays where it is, and renet's connection goes on where it stopped.
+    for PeerAway { peer, .. } in away.read() {
+        session.tell(format!("Nothing is heard of {}: waiting.", peer.name));
+    }
+    for PeerBack { peer, away, .. } in back.read() {
+        session.tell(format!("{} is back after {:.0} s.", peer.name, away.as_secs_f32()));
     }
     for peer in gone.read() {
         let reason = sentence(&peer.reason.to_string());

@@ -171,6 +171,9 @@ pub(crate) struct Game {
     /// ports (M24's n) [default: from the measured rate and the round trips]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=i64::from(MOST_PORTS_AHEAD)))]
     pub(crate) ports_ahead: Option<u16>,
+    /// How long a player of whom nothing is heard is waited for; below 4 it is lost after 4 s
+    #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = seconds)]
+    pub(crate) away: Duration,
     /// What carries renet
     #[arg(long, value_enum, default_value_t = TransportArg::Sealed)]
     pub(crate) transport: TransportArg,

@@ -110,6 +110,7 @@ fn config(common: &Common, game: Option<&Game>, (stock, manual): (bool, NatFacts
         agent.lan = !game.no_lan;
         agent.bubble_targets.clone_from(&game.bubble_target);
         agent.ports_ahead = game.ports_ahead;
+        agent.away_timeout = game.away;
         config.stall_timeout = game.stall_timeout;
     }
     TraversalConfig { agent, ..config }

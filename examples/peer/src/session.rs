@@ -7,9 +7,9 @@ use bevy_ecs::prelude::*;
 use bevy_traversal::traversal_core::classify::LifetimeSearch;
 use bevy_traversal::traversal_core::nat::{Confidence, NatKind};
 use bevy_traversal::{
-    HostRoom, JoinRoom, NatChanged, NatFacts, NatProfile, NatStatus, NoPortMapping, PathChanged,
-    PeerConnected, PeerDisconnected, PeerPlanned, PeerRelayed, Peers, PortMappingChanged, PortMappingState,
-    QuickMatch, Role, RoomTarget, TraversalFailed, TraversalLink, TraversalStats,
+    HostRoom, JoinRoom, NatChanged, NatFacts, NatProfile, NatStatus, NoPortMapping, PathChanged, PeerAway,
+    PeerBack, PeerConnected, PeerDisconnected, PeerPlanned, PeerRelayed, Peers, PortMappingChanged,
+    PortMappingState, QuickMatch, Role, RoomTarget, TraversalFailed, TraversalLink, TraversalStats,
 };
 use headless::Output;
 use serde_json::{Value, json};
@@ -203,6 +203,7 @@ pub(crate) fn paths(
     mut planned: MessageReader<PeerPlanned>,
     mut connected: MessageReader<PeerConnected>,
     (mut path_changed, mut relayed): (MessageReader<PathChanged>, MessageReader<PeerRelayed>),
+    (mut away, mut back): (MessageReader<PeerAway>, MessageReader<PeerBack>),
     mut disconnected: MessageReader<PeerDisconnected>,
     mut failed: MessageReader<TraversalFailed>,
 ) {
@@ -248,6 +249,12 @@ pub(crate) fn paths(
         };
         let methods: Vec<&str> = methods.iter().map(|method| method.name()).collect();
         output.event("plan", json!({"peer": peer.name, "punch_role": role, "methods": methods}));
+    }
+    for PeerAway { peer, .. } in away.read() {
+        output.event("peer_away", json!({"peer": peer.name}));
+    }
+    for PeerBack { peer, away, .. } in back.read() {
+        output.event("peer_back", json!({"peer": peer.name, "away_ms": headless::ms(*away)}));
     }
     for PeerDisconnected { peer, reason, .. } in disconnected.read() {
         output.event("disconnected", json!({"peer": peer.name, "text": reason.to_string()}));

@@ -131,9 +131,10 @@ fn the_host_is_killed() {
     let lobby = Lobby::start();
     let mut host = lobby.peer("A", "host", &["--for", "60"]);
     host.event("room", 10.0);
-    let mut joiner = lobby.peer("B", "join", &["--for", "60"]);
+    let mut joiner = lobby.peer("B", "join", &["--for", "60", "--away", "5"]);
     joiner.event("game_message", 10.0);
     host.kill();
+    joiner.event("peer_away", 6.0);
     let gone = joiner.event("disconnected", 7.0);
     assert!(gone["text"].as_str().unwrap().contains("lost"), "{gone}");
     joiner.success(5.0);

@@ -21,6 +21,8 @@ const KILOBYTES: RangeInclusive<u64> = 1..=12_500_000;
 const RELAY_LIFETIME: RangeInclusive<u64> = 60..=30 * 24 * 3600;
 /// Two keepalives of a player (each 5 s or more apart) may be lost; who is silent for ten minutes is gone.
 const SESSION_TIMEOUT: RangeInclusive<u64> = 10..=600;
+/// Longer than somebody waits for another player, nobody does.
+const KEEP_SEAT: RangeInclusive<u64> = 10..=600;
 /// A near player logs in within a second, and no network takes two minutes.
 const TCP_LOGIN_TIMEOUT: RangeInclusive<u64> = 1..=120;
 /// No pool of a NAT is wider than the blocks that registries gave out: /8 of IPv4, /16 of IPv6.
@@ -44,6 +46,7 @@ fn numbers(settings: &Settings) -> Result<(), ConfigError> {
     number("relay_total_kilobytes_per_s", of.relay_total_kilobytes_per_s.into(), KILOBYTES)?;
     number("relay_lifetime_s", of.relay_lifetime_s, RELAY_LIFETIME)?;
     number("session_timeout_s", of.session_timeout_s, SESSION_TIMEOUT)?;
+    number("keep_seat_s", of.keep_seat_s, KEEP_SEAT)?;
     number("max_tcp", of.max_tcp as u64, MANY)?;
     number("max_tcp_per_address", of.max_tcp_per_address as u64, MANY)?;
     number("tcp_login_timeout_s", of.tcp_login_timeout_s, TCP_LOGIN_TIMEOUT)?;
@@ -192,9 +195,10 @@ mod tests {
 
     #[test]
     fn a_value_outside_its_range_is_refused_and_the_rule_is_said() {
-        let cases: [(Change, &str); 30] = [
+        let cases: [(Change, &str); 31] = [
             (|s| s.registry = "redis://x".into(), "memory"),
             (|s| s.session_timeout_s = 9, "10 to 600"),
+            (|s| s.keep_seat_s = 601, "10 to 600"),
             (|s| s.session_timeout_s = u64::MAX, "10 to 600"),
             // An instant so far ahead cannot be told: the sum panicked at the first match.
             (|s| s.relay_lifetime_s = i64::MAX as u64, "relay_lifetime_s"),

@@ -98,6 +98,9 @@ pub struct Settings {
     pub tcp_login_timeout_s: u64,
     /// Seconds of silence after which a session is over.
     pub session_timeout_s: u64,
+    /// Seconds for which a member of a room keeps its place there while nothing is heard of it: see
+    /// [`ServerConfig::keep_seat`].
+    pub keep_seat_s: u64,
     /// See [`ServerConfig::max_sessions`].
     pub max_sessions: usize,
     /// See [`ServerConfig::max_sessions_per_address`].
@@ -140,6 +143,7 @@ impl Default for Settings {
             max_tcp_per_address: 128,
             tcp_login_timeout_s: 30,
             session_timeout_s: core.session_timeout.as_secs(),
+            keep_seat_s: core.keep_seat.as_secs(),
             max_sessions: core.max_sessions,
             max_sessions_per_address: core.max_sessions_per_address,
             max_rooms: core.max_rooms,
@@ -152,7 +156,7 @@ impl Default for Settings {
 }
 
 /// Keys that may stand in the environment: other `LOBBY_*` variables (Kubernetes makes some) are not ours.
-pub(crate) const KEYS: [&str; 29] = [
+pub(crate) const KEYS: [&str; 30] = [
     "bind",
     "second_address",
     "second_port",
@@ -175,6 +179,7 @@ pub(crate) const KEYS: [&str; 29] = [
     "max_tcp_per_address",
     "tcp_login_timeout_s",
     "session_timeout_s",
+    "keep_seat_s",
     "max_sessions",
     "max_sessions_per_address",
     "max_rooms",
@@ -244,6 +249,7 @@ impl Settings {
         ServerConfig {
             games: self.games.clone(),
             session_timeout: Duration::from_secs(self.session_timeout_s),
+            keep_seat: Duration::from_secs(self.keep_seat_s),
             max_sessions: self.max_sessions,
             max_sessions_per_address: self.max_sessions_per_address,
             max_rooms: self.max_rooms,

@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use traversal_core::id::PlayerId;
+use traversal_core::id::{MatchId, PlayerId};
 use traversal_core::plan::PlanInForce;
 use traversal_core::wire::message::{KeptMatch, MAX_KEPT, ToPlayer, Topology};
 
@@ -36,8 +36,8 @@ impl KeptMatches {
         self.0.iter().find(fits).copied()
     }
 
-    fn remove(&mut self, kept: KeptMatch) {
-        self.0.retain(|known| known.match_id != kept.match_id);
+    fn remove(&mut self, id: MatchId) {
+        self.0.retain(|known| known.match_id != id);
     }
 }
 
@@ -46,6 +46,13 @@ impl Server {
     pub(super) fn keep_matches(&mut self, now: Instant, player: PlayerId, kept: Vec<KeptMatch>) {
         for kept in kept.into_iter().take(MAX_KEPT) {
             self.keep_match(now, player, kept);
+        }
+    }
+
+    /// The player does not play that match any more.
+    pub(super) fn forget_kept(&mut self, player: PlayerId, id: MatchId) {
+        if let Some(state) = self.players.get_mut(&player) {
+            state.kept.remove(id);
         }
     }
 
@@ -73,7 +80,7 @@ impl Server {
         let (Some(of_host), Some(of_joiner)) = (self.party(host), self.party(joiner)) else { return };
         for side in [host, joiner] {
             if let Some(state) = self.players.get_mut(&side) {
-                state.kept.remove(kept);
+                state.kept.remove(kept.match_id);
             }
         }
         let edition = kept.edition.max(theirs.edition);

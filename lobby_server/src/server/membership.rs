@@ -33,6 +33,9 @@ impl Server {
                 self.rooms.get(&id).map(|room| room.members.iter().map(|member| member.id).collect());
             let members: Vec<PlayerId> = members.unwrap_or_default();
             self.match_with(now, id, player, &members);
+        } else {
+            self.tell_public(now, player);
+            self.pair_later(now, id);
         }
         self.publish(now, id);
         let host = self.rooms.get(&id).and_then(|room| self.players.get(&room.host()));
@@ -168,6 +171,7 @@ impl Server {
         let Some(room) = self.rooms.remove(&id) else { return };
         self.timers.set(Timer::News(id), None);
         self.timers.set(Timer::Guesses(id), None);
+        self.timers.set(Timer::Pairs(id), None);
         let location = room.location(self.config.node);
         let release = RegistryOperation::Release { game: room.game, location, name: room.name };
         self.ask_registry(now, release, Pending::Nothing);

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use rand_chacha::rand_core::RngCore;
 use traversal_core::id::{PlayerId, RoomId};
 use traversal_core::wire::life::{CHALLENGE, LifeKey, PROOF};
-use traversal_core::wire::message::{MatchEnd, PlayerInfo, RoomEnd, ToPlayer};
+use traversal_core::wire::message::{MatchEnd, PlayerInfo, ToPlayer};
 
 use super::liveness::ping_period;
 use super::{Server, Timer};
@@ -149,7 +149,7 @@ impl Server {
         let heard_at = session.and_then(|session| self.sessions.get(&session));
         // One that has logged in anew and not taken its room up says nothing about the room.
         let heard_at = heard_at.filter(|_| host.is_some_and(|host| !host.stale));
-        let heard_at = heard_at.map_or(now, |client| client.session.last_heard());
+        let heard_at = heard_at.map_or(now, |client| client.heard_at());
         let wait = self.wait_for(self.config.liveness_wait, session);
         let stage = Stage::Pinging { until: now + wait, period: ping_period(wait) };
         let said = reporter.map(|member| (member, false)).into_iter().collect();
@@ -327,7 +327,7 @@ impl Server {
     /// Makes the best of the members host (of those in `able`, where that is given), ends the old host's matches and
     /// begins the new one's. False: the room may not change its host, or there is nobody to be it.
     ///
-    /// Each time the old host is put out, so a room whose hosts fail one after the other comes to its end.
+    /// One that left is out; one that nobody hears keeps its seat.
     pub(super) fn hand_over(&mut self, now: Instant, id: RoomId, able: Option<&BTreeSet<PlayerId>>) -> bool {
         let mut successors = self.successors(id);
         successors.retain(|member| able.is_none_or(|able| able.contains(member)));
@@ -349,17 +349,9 @@ impl Server {
         tracing::info!(room = %room.name, game = %room.game, epoch, "room has another host");
         self.counters.migrations += 1;
         self.abandon_loss(id);
-        if let Some(state) = self.players.get_mut(&previous).filter(|state| state.room == Some(id)) {
-            state.room = None;
-            let stale = std::mem::take(&mut state.stale);
-            self.timers.set(Timer::Stale(previous), None);
-            if !stale {
-                let reason = RoomEnd::HostReplaced { epoch };
-                self.tell(now, previous, ToPlayer::RoomEnded { room: id, reason });
-            }
-        }
         self.end_matches(now, previous, MatchEnd::Migrated);
         let members = self.successors(id);
+        self.seat_former_host(now, previous, &info);
         for member in std::iter::once(chosen).chain(members.iter().copied()) {
             self.tell(now, member, ToPlayer::HostChanged { room: info.clone(), previous });
             self.tell_ticket(now, id, member);
@@ -372,7 +364,7 @@ impl Server {
         true
     }
 
-    fn is_fresh(&self, now: Instant, player: PlayerId) -> bool {
+    pub(super) fn is_fresh(&self, now: Instant, player: PlayerId) -> bool {
         let session = self.players.get(&player).and_then(|state| self.sessions.get(&state.session));
         session.is_some_and(|client| now.saturating_duration_since(client.session.last_heard()) < FRESH)
     }

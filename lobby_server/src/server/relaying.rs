@@ -20,7 +20,7 @@ const SILENT: Duration = Duration::from_secs(10);
 impl Client {
     /// When the player was last heard from where it is proven to be: by a sealed datagram, or by one for the relay with
     /// a token that only the two know.
-    fn heard_at(&self) -> Instant {
+    pub(super) fn heard_at(&self) -> Instant {
         self.relayed_at.map_or(self.session.last_heard(), |at| at.max(self.session.last_heard()))
     }
 }

@@ -22,7 +22,13 @@ impl Server {
         outcome: MatchOutcome,
         cause: Option<FailureReason>,
     ) {
-        let Some(peer) = self.matches.peer(match_id, player) else { return };
+        let over = matches!(outcome, MatchOutcome::Lost | MatchOutcome::Closed | MatchOutcome::Failed);
+        let Some(peer) = self.matches.peer(match_id, player) else {
+            if over {
+                self.forget_kept(player, match_id);
+            }
+            return;
+        };
         match outcome {
             MatchOutcome::Direct => self.matches.settle(match_id),
             MatchOutcome::Relayed => {}
@@ -37,10 +43,13 @@ impl Server {
             }
         }
         let kind = |player| self.party(player).map_or(NatKind::Unknown, |party| party.nat.kind());
-        let Some(of) = PairOutcome::new(outcome, cause, [kind(player), kind(peer)]) else { return };
-        if self.matches.count(match_id, &of) {
+        let of = PairOutcome::new(outcome, cause, [kind(player), kind(peer)]);
+        if let Some(of) = of.filter(|of| self.matches.count(match_id, of)) {
             tracing::debug!(outcome = of.outcome, cause = of.cause_name(), nats = ?of.nats, "a match went so");
             *self.outcomes.entry(of).or_default() += 1;
+        }
+        if outcome == MatchOutcome::Lost {
+            self.lose_match(now, player, match_id, peer);
         }
     }
 
@@ -50,6 +59,9 @@ impl Server {
             return; // It would lose its place.
         }
         let Some([host, joiner]) = self.matches.may_begin_again(now, id, player) else { return };
+        if ![host, joiner].into_iter().all(|side| self.is_fresh(now, side)) {
+            return; // Nobody answers where one of them was.
+        }
         let (Some(of_host), Some(of_joiner)) = (self.party(host), self.party(joiner)) else { return };
         let (chosen, nats) = (choose(&of_host, &of_joiner), [of_joiner.nat, of_host.nat]);
         if let Some(plan) = self.matches.begin_again(now, id, &chosen, nats) {

@@ -126,6 +126,7 @@ impl Server {
             client.session.heard(now);
         }
         self.heard(now, id);
+        self.awaited_heard(now, id);
         self.gathering_heard(now, id);
         let Some(client) = self.sessions.get_mut(&id) else { return };
         if let Frame::Ack { seq, counter } = frame {
@@ -247,9 +248,9 @@ impl Server {
     }
 
     pub(super) fn session_timeout(&mut self, now: Instant, id: u64) {
+        let silence = self.silence(id);
         let Some(client) = self.sessions.get_mut(&id) else { return };
-        if now.saturating_duration_since(client.session.last_heard()) >= self.config.silence(client.confirmed)
-        {
+        if now.saturating_duration_since(client.session.last_heard()) >= silence {
             self.counters.timeouts += 1;
             tracing::debug!(player = %client.player, "session timed out");
             if let Some(half_open) = client.half_open.take() {
@@ -285,6 +286,7 @@ impl Server {
         if self.sessions.remove(&id).is_none() {
             return;
         }
+        self.awaited.remove(&id);
         self.census.leave(id);
         self.timers.set(Timer::Session(id), None);
         self.dirty.remove(&id);

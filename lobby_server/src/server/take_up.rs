@@ -87,6 +87,8 @@ impl Server {
         if state.busy.is_some() || (state.room.is_some() && !state.stale) {
             return Err(RequestError::AlreadyInRoom);
         }
+        // A host that was replaced while it was away has its seat.
+        let seatless = state.room != Some(ticket.room);
         let left = state.room.filter(|room| *room != ticket.room);
         let code = rooms::former_code(code).ok_or(RequestError::BadTicket)?;
         let seal = self.seal(&client.login.game, &options.name, &code, &ticket, player);
@@ -125,7 +127,7 @@ impl Server {
         {
             // Another one takes it up at this moment.
             Some((_, false, _)) => Err(RequestError::NoSuchRoom),
-            Some((epoch, ..)) if epoch > ticket.epoch && owner => {
+            Some((epoch, ..)) if epoch > ticket.epoch && owner && seatless => {
                 self.leave_former(now, player);
                 Err(RequestError::StaleHost { epoch })
             }
@@ -253,6 +255,8 @@ impl Server {
         }
         self.timers.set(Timer::Stale(player), None);
         self.abandon_loss(id);
+        self.tell_public(now, player);
+        self.pair_later(now, id);
         self.tell_ticket(now, id, player);
         self.tell_kicked(now, id, player);
         self.publish(now, id);

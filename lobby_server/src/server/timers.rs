@@ -24,6 +24,8 @@ pub(super) enum Timer {
     Guesses(RoomId),
     /// Those in line for a quick match are told how it comes along.
     Lines,
+    /// The members of a room who have no match with their host get one.
+    Pairs(RoomId),
 }
 
 /// Deadlines in order; one for each key.

@@ -67,9 +67,9 @@ impl PairWorld {
     }
 
     fn open_room(&mut self) -> bool {
-        let (left, auto_allow) = (self.left, self.settings.auto_allow);
+        let (left, auto_allow, migrate) = (self.left, self.settings.auto_allow, self.settings.migrate);
         self.act(left, |player, now| {
-            let options = RoomOptions { name: ROOM.into(), auto_allow, ..RoomOptions::default() };
+            let options = RoomOptions { name: ROOM.into(), auto_allow, migrate, ..RoomOptions::default() };
             player.command(now, Command::HostRoom(options));
         });
         self.wait(LOGIN_PATIENCE, |pair| pair.player(left).in_room)

@@ -63,6 +63,8 @@ pub struct PairSettings {
     pub join: JoinMoment,
     /// The server lets players in without asking the host.
     pub auto_allow: bool,
+    /// The room outlives its host, as it does by default.
+    pub migrate: bool,
     /// The agents' settings.
     pub config: AgentConfig,
     /// The relay policy of each side, where they differ.
@@ -88,6 +90,7 @@ impl PairSettings {
             two_addresses: true,
             join: JoinMoment::BothKnown,
             auto_allow: true,
+            migrate: true,
             config: AgentConfig::default(),
             relays: None,
         }

@@ -4,6 +4,7 @@
 //! --bins`).
 #![cfg(target_os = "linux")]
 
+mod away;
 mod paths;
 mod play;
 mod script;
@@ -59,17 +60,24 @@ fn run(natlab: &[&str], peer: &[&str]) -> Option<Value> {
 
 /// The same, ended after so many seconds at the latest.
 fn run_within(seconds: u32, natlab: &[&str], peer: &[&str]) -> Option<Value> {
+    let command = PEER.split(' ').chain(peer.iter().copied()).collect::<Vec<_>>();
+    run_command(seconds, natlab, &command)
+}
+
+/// How each player is started.
+const PEER: &str = "peer {role} --lobby {lobby} --room {room} --server-key {key} --json";
+
+/// Runs a pair of this command, ended after so many seconds at the latest.
+fn run_command(seconds: u32, natlab: &[&str], command: &[&str]) -> Option<Value> {
     let _turn = turn();
     if !built(&["lobby_server", "peer"]) {
         return None;
     }
-    let command = "peer {role} --lobby {lobby} --room {room} --server-key {key} --json".split(' ');
     let Output { status, stdout, stderr } = Command::new(env!("CARGO_BIN_EXE_natlab"))
         .args(["run", "--json", "--delay-ms", &DELAY_MS.to_string(), "--time-limit", &seconds.to_string()])
         .args(natlab)
         .arg("--")
         .args(command)
-        .args(peer)
         .output()
         .expect("natlab runs");
     let error = String::from_utf8_lossy(&stderr);

@@ -65,6 +65,8 @@ impl Game {
         game.watch::<RequestFailed>();
         game.watch::<JoinRequested>();
         game.watch::<PeerConnected>();
+        game.watch::<PeerAway>();
+        game.watch::<PeerBack>();
         game.watch::<PeerDisconnected>();
         game.watch::<TraversalFailed>();
         game.watch::<MembersChanged>();

@@ -63,9 +63,12 @@ impl Agent {
         let mut buffer = datagram.to_vec();
         let mut cx = cx!(self, now);
         let news = peer.handle_datagram(&mut cx, &mut hands!(self), (socket, from), &mut buffer)?;
-        let word = peer.take_life_word();
+        let (word, contact) = (peer.take_life_word(), peer.take_contact());
         if let Some(news) = news {
             self.handle_peer(now, id, news);
+        }
+        if let Some(contact) = contact {
+            self.handle_contact(now, id, contact);
         }
         if let Some(word) = word {
             self.handle_life(now, id, word);

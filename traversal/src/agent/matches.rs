@@ -19,6 +19,9 @@ use crate::wire::message::{
 /// How long after the first plan of a mesh the others count as made by the same wish to join; where a lost one comes again
 /// later than that, twice the time of an answer.
 const JOIN_PLANS: Duration = Duration::from_secs(1);
+/// How long a member whose host has closed the channel, or could not be reached, waits for another one. The server asks
+/// host and members for 4.5 s at the most, and may have to be found again itself.
+const SEEK: Duration = Duration::from_secs(20);
 /// News that may wait for the plan of their match: a few of each of its methods.
 const EARLY: usize = 16;
 
@@ -125,8 +128,9 @@ impl Agent {
         if reason == MatchEnd::Migrated {
             return peer.close(&mut cx!(self, now), &reason.to_string(), Some(reason.into()));
         }
-        // The server has lost sight of the other player; while the path works the game goes on.
-        if reason == MatchEnd::Gone && peer.is_connected() {
+        // The server has lost sight of the other player; while the path works the game goes on. Of one who is away nothing
+        // is to be expected any more: its place in the room is gone, too.
+        if reason == MatchEnd::Gone && peer.is_connected() && !peer.is_away() {
             // And it needs the relay again when the other one is back.
             let kept = peer.kept();
             return self.keep_matches(now, kept);
@@ -160,7 +164,7 @@ impl Agent {
         let host = self.lobby.room().map(|room| room.info.host);
         let goes_on = matches!(news, PeerNews::Connected | PeerNews::Direct | PeerNews::Relayed);
         if !goes_on && host == Some(peer.info.id) {
-            if self.lobby.host_lost(now) {
+            if self.lobby.host_lost(now + SEEK) {
                 return self.say_host_seen(now, false);
             }
             let reason = if news == PeerNews::Ended { RoomEnd::Closed } else { RoomEnd::HostLost };
@@ -170,8 +174,13 @@ impl Agent {
 
     pub(super) fn handle_peer_timeout(&mut self, now: Instant, match_id: MatchId) {
         let Some(peer) = self.peers.get_mut(&match_id) else { return };
-        if let Some(news) = peer.handle_timeout(&mut cx!(self, now), &mut hands!(self)) {
+        let news = peer.handle_timeout(&mut cx!(self, now), &mut hands!(self));
+        let contact = peer.take_contact();
+        if let Some(news) = news {
             self.handle_peer(now, match_id, news);
+        }
+        if let Some(contact) = contact {
+            self.handle_contact(now, match_id, contact);
         }
     }
 

@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use super::{Agent, Event};
-use crate::id::{PlayerId, RoomId};
-use crate::peer::Peer;
+use crate::id::{MatchId, PlayerId, RoomId};
+use crate::peer::{Contact, Peer};
 use crate::wire::life::CHALLENGE;
 use crate::wire::message::{
     KeptMatch, MAX_KEPT, MAX_KICK_NOTES, MatchEnd, PunchPlan, RoomEnd, RoomInfo, ToServer,
@@ -40,6 +40,21 @@ impl Agent {
         }
     }
 
+    /// A player is away, or back. While it is the host, another one may take its place meanwhile.
+    pub(super) fn handle_contact(&mut self, now: Instant, match_id: MatchId, contact: Contact) {
+        let Some(peer) = self.peers.get(&match_id) else { return };
+        let (player, until) = (peer.info.id, peer.lost_at(&self.config));
+        if self.lobby.room().is_none_or(|room| room.info.host != player) {
+            return;
+        }
+        match contact {
+            Contact::Missed if self.lobby.host_lost(until) => self.say_host_seen(now, false),
+            Contact::Missed => {}
+            Contact::Back if self.lobby.host_found() => self.say_host_seen(now, true),
+            Contact::Back => {}
+        }
+    }
+
     /// The server does not hear the host. A member that hears it has it prove that it is alive.
     pub(super) fn confirm_loss(
         &mut self,
@@ -63,7 +78,11 @@ impl Agent {
     pub(super) fn host_stands(&mut self, now: Instant, room: RoomId, epoch: u32) {
         let meant =
             |of: &crate::lobby::Room| of.info.id == room && of.info.epoch == epoch && of.seeking.is_some();
-        if self.lobby.room().is_some_and(meant) {
+        let Some(host) = self.lobby.room().filter(|room| meant(room)).map(|room| room.info.host) else {
+            return;
+        };
+        // One that is away for this player only may yet be reached again.
+        if !self.peer(host).is_some_and(Peer::is_away) {
             self.room_without_host(now, RoomEnd::HostLost);
         }
     }
@@ -105,8 +124,13 @@ impl Agent {
         }
     }
 
-    /// Ends the channel to the old host and tells the game.
+    /// Ends the channel to the old host and tells the game. An old host that was away ends those to its members.
     pub(super) fn announce_host(&mut self, now: Instant, room: RoomInfo, previous: PlayerId) {
+        if previous == self.identity.player_id() {
+            for peer in self.peers.values_mut().filter(|peer| peer.is_of_own_room()) {
+                peer.end(&mut cx!(self, now), MatchEnd::Migrated.into());
+            }
+        }
         if let Some(peer) = self.by_player.get(&previous).and_then(|id| self.peers.get_mut(id)) {
             let reason = MatchEnd::Migrated;
             peer.close(&mut cx!(self, now), &reason.to_string(), Some(reason.into()));
@@ -129,7 +153,9 @@ impl Agent {
     pub(super) fn room_ended(&mut self, now: Instant, reason: RoomEnd) {
         let host = self.lobby.room().map(|room| room.info.host);
         if reason == RoomEnd::HostLost
-            && host.and_then(|host| self.peer(host)).is_some_and(Peer::is_connected)
+            && host
+                .and_then(|host| self.peer(host))
+                .is_some_and(|peer| peer.is_connected() && !peer.is_away())
         {
             self.lobby.resume(now);
             return;

@@ -77,7 +77,7 @@ pub enum DisconnectReason {
     /// The server has ended the match.
     #[error(transparent)]
     Match(#[from] MatchEnd),
-    /// Nothing came for too long on any path.
+    /// The other player was away for longer than [`AgentConfig::away_timeout`](crate::AgentConfig::away_timeout).
     #[error("the connection was lost")]
     Lost,
     /// This side closed it.
@@ -189,6 +189,20 @@ pub enum Event {
         /// The longest that does, in bytes: see [`PathInfo::size`].
         size: usize,
     },
+    /// Nothing is heard of a connected player any more: it sleeps, its router starts anew, it changes its network. The
+    /// connection and its keys are kept, and all ways are tried until [`Event::PeerBack`], or until
+    /// [`Event::PeerDisconnected`] says that it is lost. Game datagrams for this player are dropped meanwhile.
+    PeerAway {
+        /// The player at the other end.
+        player: PlayerId,
+    },
+    /// A player who was away answers again, and the same connection goes on.
+    PeerBack {
+        /// The player at the other end.
+        player: PlayerId,
+        /// How long nothing was answered.
+        away: Duration,
+    },
     /// The channel to a player is gone.
     PeerDisconnected {
         /// The player who was at the other end.
@@ -204,7 +218,8 @@ pub enum Event {
         report: FailureReport,
     },
     /// The host left or was lost, and another member hosts the room. The channel to the old host has ended by now;
-    /// those to the new one follow, each with [`Event::Plan`] and [`Event::PeerConnected`].
+    /// those to the new one follow, each with [`Event::Plan`] and [`Event::PeerConnected`]. An old host that was away is
+    /// told the same when it is back, with itself as `previous`: all its channels have ended, and it is a member.
     HostChanged {
         /// The room as it is now: its `host` and its `epoch` are new.
         room: RoomInfo,

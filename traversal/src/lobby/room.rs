@@ -11,9 +11,6 @@ use crate::login::LobbyLink;
 use crate::secret::Secret;
 use crate::wire::message::{KickNote, PlayerInfo, Request, RoomInfo, RoomTarget, RoomTicket};
 
-/// How long a member without its host waits for another one. The server asks host and members for 4.5 s at the most,
-/// and may have to be found again itself.
-const SEEK: Duration = Duration::from_secs(20);
 /// Longest that a member waits so, whatever the server says: five times the silence that ends a session there by default.
 const LONGEST_SEEK: Duration = Duration::from_secs(175);
 
@@ -196,13 +193,19 @@ impl Lobby {
         true
     }
 
-    /// The channel to the host is gone. True: the room may get another host, so this player stays in it.
-    pub(crate) fn host_lost(&mut self, now: Instant) -> bool {
+    /// The host is away, or the channel to it is gone. True: the room may get another host, so this player stays in it, until
+    /// then or as long as it waits already.
+    pub(crate) fn host_lost(&mut self, until: Instant) -> bool {
         let Some(room) = self.room.as_mut().filter(|room| room.info.migrate && !room.hosting) else {
             return false;
         };
-        room.seeking.get_or_insert(now + SEEK);
+        room.seeking.get_or_insert(until);
         true
+    }
+
+    /// The host is back. True: it was missed.
+    pub(crate) fn host_found(&mut self) -> bool {
+        self.room.as_mut().is_some_and(|room| room.seeking.take().is_some())
     }
 
     /// The server needs longer to say who hosts the room.

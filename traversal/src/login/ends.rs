@@ -1,7 +1,7 @@
 //! How a login ends: the server's answers, refusals, and when it is tried again.
 
 use std::net::{IpAddr, SocketAddr};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rand_chacha::rand_core::RngCore;
 
@@ -16,6 +16,9 @@ use crate::wire::{Dropped, VERSION};
 
 /// The least wait before another login, whatever the settings say: a server that refuses is not to be hammered.
 const LEAST_BACKOFF: Duration = Duration::from_millis(100);
+
+/// The longest wait before another login while others in the room wait for this player, who is lost to them in the end.
+const IN_ROOM: Duration = Duration::from_secs(2);
 
 /// The sockets that take probes, as this player reaches them; `server` is where it has logged in, `local` what its own
 /// interfaces have. None where something before the server has put another address in the place of the player's: what the
@@ -69,7 +72,7 @@ impl LobbyLink {
                 // The first sealed datagram is what has the server take this login for one of the player's own.
                 online.check_now(cx.now);
                 self.key_at(server).get_or_insert(server_key);
-                self.backoff = cx.config.relogin_min;
+                (self.backoff, self.lost_at) = (cx.config.relogin_min, None);
                 cx.emit(Event::Lobby(online.lobby_state(cx.identity)));
                 self.state = State::Online(Box::new(online));
                 return Ok(Some(LinkEvent::LoggedIn));
@@ -141,12 +144,16 @@ impl LobbyLink {
     fn next_backoff(&mut self, cx: &mut Cx<'_>) -> Duration {
         // Up to half as long again, so that a restarted server is not hit by all its players at once.
         let jitter = f64::from(cx.rng.next_u32()) / f64::from(u32::MAX) / 2.0;
-        let retry_in = self.backoff.max(LEAST_BACKOFF).mul_f64(1.0 + jitter);
+        let waited_for = |lost: Instant| cx.now.saturating_duration_since(lost) < cx.config.away_timeout;
+        let hurry = self.in_room && self.lost_at.is_some_and(waited_for);
+        let backoff = if hurry { self.backoff.min(IN_ROOM) } else { self.backoff };
+        let retry_in = backoff.max(LEAST_BACKOFF).mul_f64(1.0 + jitter);
         self.backoff = (self.backoff * 2).min(cx.config.relogin_max);
         retry_in
     }
 
     pub(super) fn lost(&mut self, cx: &mut Cx<'_>, error: LobbyError) -> Option<LinkEvent> {
+        self.lost_at.get_or_insert(cx.now);
         self.retry(cx, error);
         Some(LinkEvent::Lost)
     }

@@ -52,6 +52,7 @@ impl Peer {
 
     pub(super) fn send_close(&mut self, cx: &mut Cx<'_>) {
         let path = self.selected().map(|(socket, remote, _)| (socket, remote));
+        let doubtful = self.paths.is_doubtful();
         let PeerStage::Closing { repeats, next, reason } = &mut self.stage else { return };
         let message = PairMessage::Close { reason: reason.clone() };
         let gap = CLOSE_REPEATS.get(*repeats).copied();
@@ -59,6 +60,9 @@ impl Peer {
         match (gap, path) {
             (Some(gap), Some((socket, remote))) => {
                 *next = cx.now + gap;
+                if doubtful && socket != RELAY {
+                    self.send_message(cx, RELAY, remote, &message);
+                }
                 self.send_message(cx, socket, remote, &message);
             }
             // Nobody to tell, or told often enough.

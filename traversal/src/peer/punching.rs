@@ -137,8 +137,7 @@ impl Peer {
 
     /// More is known about the NATs: begin anew, unless a direct way stands.
     pub(crate) fn replan(&mut self, cx: &mut Cx<'_>, hands: &mut Hands<'_>, better: Replan) {
-        let relayed = self.paths.selected().is_none_or(|path| path.kind == PathKind::Relay);
-        if !self.is_live() || !relayed {
+        if !self.is_live() || self.selected().is_some() && !self.wants_direct() {
             return;
         }
         if better.edition < self.attempt.edition() {
@@ -182,9 +181,14 @@ impl Peer {
     pub(super) fn is_punching(&self) -> bool {
         match self.stage {
             PeerStage::Punching => true,
-            PeerStage::Connected => self.is_relayed() && !self.punch_over,
+            PeerStage::Connected => self.wants_direct() && !self.punch_over,
             _ => false,
         }
+    }
+
+    /// There is no direct way, or the one that there was is dead.
+    fn wants_direct(&self) -> bool {
+        self.is_relayed() || self.is_away()
     }
 
     pub(super) fn is_relayed(&self) -> bool {
@@ -212,7 +216,7 @@ impl Peer {
     /// Ends this match's turn to search, or its wish for one, if nothing can come of it any more.
     pub(crate) fn check_turn(&mut self, cx: &mut Cx<'_>, hands: &mut Hands<'_>) {
         let punching =
-            matches!(self.stage, PeerStage::Punching) || (self.is_connected() && self.is_relayed());
+            matches!(self.stage, PeerStage::Punching) || (self.is_connected() && self.wants_direct());
         self.attempt.check_turn(cx, hands, punching);
     }
 
@@ -226,11 +230,12 @@ impl Peer {
         self.punch_until + self.attempt.grace(config)
     }
 
-    /// The game has been on the relay for a while: have both sides try again what opens new ports.
+    /// The game has been on the relay for a while, or the other side is away: have both sides try again what opens new
+    /// ports.
     pub(super) fn ask_to_punch_again(&self, cx: &mut Cx<'_>, hands: &mut Hands<'_>) {
-        let relayed = self.is_relayed() && !self.attempt.is_in_line();
+        let wanted = self.wants_direct() && !self.attempt.is_in_line();
         let methods = self.plan.methods.iter().any(|method| *method != Method::Cone);
-        if !relayed || !methods || !self.punch_over || cx.config.relay == RelayPolicy::Only {
+        if !wanted || !methods || !self.punch_over || cx.config.relay == RelayPolicy::Only {
             return;
         }
         if let Some(online) = hands.link.online() {

@@ -14,9 +14,10 @@ use crate::wire::sizes::LEAST_DATAGRAM;
 use crate::wire::{Kind, RELAY_HEADER};
 
 impl Peer {
-    /// Sends a game datagram; false when there is no path or it is too long.
+    /// Sends a game datagram; false when there is no path, the other player is away, or it is too long.
     pub(crate) fn send(&mut self, cx: &mut Cx<'_>, channel: u8, payload: &[u8]) -> bool {
-        if !self.is_connected() {
+        // Nobody takes it at present, and a game's reliable messages are repeated by itself.
+        if !self.is_connected() || self.is_away() {
             return false;
         }
         let Some((socket, remote, kind)) = self.selected() else { return false };

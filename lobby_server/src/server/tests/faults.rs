@@ -111,10 +111,16 @@ fn a_silent_session_is_over_after_its_time_and_others_are_told() {
     world.host(host, named("r"));
     assert!(world.answer(member, by_name("r")).is_ok());
     world.kill(member);
-    for _ in 0..4 {
-        world.pass(Duration::from_secs(10));
-        world.ping(host);
-    }
+    let pass = |world: &mut World, times| {
+        for _ in 0..times {
+            world.pass(Duration::from_secs(10));
+            world.ping(host);
+        }
+    };
+    pass(&mut world, 5);
+    assert_eq!(world.fakes[host].members().len(), 2, "its seat is kept");
+    assert!(ends(&world.fakes[host]).1.is_empty());
+    pass(&mut world, 2);
     assert_eq!(world.server.gauges().sessions, 1);
     assert_eq!(world.fakes[host].members().len(), 1);
     assert_eq!(ends(&world.fakes[host]).1, [MatchEnd::Gone]);

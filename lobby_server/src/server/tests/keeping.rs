@@ -187,7 +187,7 @@ fn what_one_player_says_takes_little_room() {
         for part in many.chunks(MAX_KEPT) {
             room.world.say(JOINER, ToServer::KeepMatches(part.to_vec()));
         }
-        room.world.pass(Duration::from_millis(100));
+        room.world.pass(Duration::from_millis(20));
     }
     assert_eq!(room.world.server.kept_of(room.id(JOINER)), 64);
     room.assert_nothing();

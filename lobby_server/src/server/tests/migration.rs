@@ -1,5 +1,6 @@
 //! A room that outlives its host.
 
+mod seats;
 mod votes;
 
 use super::*;
@@ -191,7 +192,8 @@ fn a_silent_host_is_replaced_when_its_members_confirm() {
     let new_id = world.fakes[next].id();
     assert_eq!(world.fakes[other].hosts(), [(1, new_id, world.fakes[host].id())]);
     assert!(world.fakes[next].newest_plan().host);
-    assert_eq!(world.fakes[next].members(), [new_id, world.fakes[other].id()]);
+    let (other, former) = (world.fakes[other].id(), world.fakes[host].id());
+    assert_eq!(world.fakes[next].members(), [new_id, other, former], "it keeps its seat");
 }
 
 #[test]
@@ -246,7 +248,27 @@ fn a_room_whose_players_all_vanish_goes_with_the_last_session() {
 }
 
 #[test]
-fn an_old_host_that_comes_back_is_told_and_may_join_as_a_member() {
+fn an_old_host_that_logs_in_anew_in_time_has_its_seat_as_a_member() {
+    let mut world = World::new();
+    let ([host, next, other], room) = world.three(RoomOptions { capacity: 3, ..named("r") });
+    let ticket = world.fakes[host].ticket();
+    world.kill(host);
+    for member in [next, other] {
+        world.host_seen(member, &room, 0, false);
+    }
+    for _ in 0..10 {
+        world.pass(Duration::from_secs(5));
+        [next, other].into_iter().for_each(|member| world.ping(member));
+    }
+    let back = world.player(1, "203.0.113.1:4001");
+    let Ok(Response::Room(now)) = world.answer(back, back_to(&room, ticket)) else { panic!("it is let in") };
+    assert_eq!((now.epoch, now.host), (1, world.fakes[next].id()));
+    assert!(!world.fakes[back].newest_plan().host && world.fakes[next].newest_plan().host);
+    assert_eq!(world.fakes[other].members().len(), 3);
+}
+
+#[test]
+fn an_old_host_that_comes_back_too_late_is_told_and_may_join_as_a_member() {
     let mut world = World::new();
     let ([host, next, other], room) = world.three(named("r"));
     let ticket = world.fakes[host].ticket();
@@ -256,6 +278,11 @@ fn an_old_host_that_comes_back_is_told_and_may_join_as_a_member() {
     }
     world.pass(Duration::from_secs(2));
     assert_eq!(world.fakes[other].hosts().len(), 1);
+    for _ in 0..14 {
+        world.pass(Duration::from_secs(5));
+        [next, other].into_iter().for_each(|member| world.ping(member));
+    }
+    assert_eq!(world.fakes[next].members().len(), 2, "its seat is free");
     let back = world.player(1, "203.0.113.1:4001");
     let answer = world.answer(back, back_to(&room, ticket));
     assert_eq!(answer, Err(RequestError::StaleHost { epoch: 1 }));
@@ -266,7 +293,7 @@ fn an_old_host_that_comes_back_is_told_and_may_join_as_a_member() {
 }
 
 #[test]
-fn an_old_host_that_was_only_slow_is_told_when_it_wakes() {
+fn an_old_host_that_was_only_slow_is_a_member_when_it_wakes() {
     let mut world = World::new();
     let ([host, next, other], room) = world.three(named("r"));
     world.fakes[host].dead = true;
@@ -274,11 +301,16 @@ fn an_old_host_that_was_only_slow_is_told_when_it_wakes() {
         world.host_seen(member, &room, 0, false);
     }
     world.pass(Duration::from_secs(2));
+    let plans = world.fakes[next].plans().len();
     world.fakes[host].dead = false;
     world.pass(Duration::from_secs(1));
-    assert_eq!(world.fakes[host].ends().0, [RoomEnd::HostReplaced { epoch: 1 }]);
-    assert!(world.answer(host, by_name("r")).is_ok(), "as an ordinary member");
-    assert_eq!(world.fakes[next].members()[0], world.fakes[next].id());
+    world.ping(host);
+    assert!(world.fakes[host].ends().0.is_empty());
+    let (old, new) = (world.fakes[host].id(), world.fakes[next].id());
+    assert_eq!(world.fakes[host].hosts(), [(1, new, old)]);
+    assert!(!world.fakes[host].newest_plan().host, "as an ordinary member");
+    assert_eq!(world.fakes[next].plans().len(), plans + 1, "once it is there, and not before");
+    assert_eq!(world.fakes[next].members(), [new, world.fakes[other].id(), old]);
 }
 
 #[test]

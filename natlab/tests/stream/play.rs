@@ -1,0 +1,64 @@
+//! Two players with renet between them, in virtual time.
+
+use std::time::Duration;
+
+use natlab::scenario::{PairSettings, PairWorld};
+
+use super::{SharedTally, Streams};
+
+pub(crate) const SECOND: Duration = Duration::from_secs(1);
+
+/// Two players who play.
+pub(crate) struct Play {
+    pub(crate) pair: PairWorld,
+    /// What each side sent and got.
+    pub(crate) tallies: [SharedTally; 2],
+}
+
+impl Play {
+    /// Joins, and plays for a while.
+    pub(crate) fn new(settings: PairSettings) -> Self {
+        let mut pair = PairWorld::new(settings);
+        let tallies = [SharedTally::default(), SharedTally::default()];
+        for (host, tally) in [pair.left, pair.right].into_iter().zip(&tallies) {
+            let streams = Streams::new(tally.clone());
+            pair.act(host, |player, _| player.play(Box::new(streams)));
+        }
+        assert!(pair.prepare(), "not ready");
+        pair.request();
+        assert!(pair.wait(12 * SECOND, PairWorld::is_played), "not played");
+        let mut play = Self { pair, tallies };
+        play.run(15 * SECOND);
+        play
+    }
+
+    pub(crate) fn run(&mut self, time: Duration) {
+        let end = self.pair.world.now() + time;
+        self.pair.world.run_until(end);
+    }
+
+    pub(crate) fn disconnects(&self) -> u32 {
+        [self.pair.left, self.pair.right].map(|host| self.pair.player(host).disconnects).into_iter().sum()
+    }
+
+    /// Unreliable messages that arrived in the last second, on the side that got fewer.
+    pub(crate) fn flow(&self) -> usize {
+        let since = self.pair.world.instant() - SECOND;
+        let of = |tally: &SharedTally| {
+            tally.borrow().unreliable_got.values().filter(|arrived| **arrived > since).count()
+        };
+        self.tallies.iter().map(of).min().unwrap_or(0)
+    }
+
+    /// All that was reliable and is three seconds old has arrived, once and in order.
+    pub(crate) fn assert_reliable(&self, told: &str) {
+        let settled = self.pair.world.instant() - 3 * SECOND;
+        for (from, to) in [(0, 1), (1, 0)] {
+            let (sent, got) = (self.tallies[from].borrow(), self.tallies[to].borrow());
+            let due = sent.reliable_sent.iter().filter(|at| **at <= settled).count();
+            let arrived = &got.reliable_got;
+            assert!(arrived.len() >= due, "{told}: {} of {due} reliable messages", arrived.len());
+            assert!(arrived.iter().copied().eq(0..arrived.len() as u32), "{told}: out of order");
+        }
+    }
+}
