@@ -155,18 +155,18 @@ impl Stage {
         entry.bytes
     }
 
-    fn to_server(&mut self, index: usize, title: &str, bytes: Vec<u8>, inside: Vec<u8>) {
+    fn hand_to_server(&mut self, index: usize, title: &str, bytes: Vec<u8>, inside: Vec<u8>) {
         let bytes = self.write(format!("{} > server: {title}", NAMES[index]), bytes, inside);
         let from = ADDRESSES[index].parse().unwrap();
         self.server.handle_datagram(self.now, ServerSocketId(0), from, &bytes);
         self.server.turn_registry(self.now, &mut self.registry);
         while let Some(transmit) = self.server.poll_transmit() {
             let to = ADDRESSES.iter().position(|address| transmit.to == address.parse().unwrap());
-            self.to_player(to.expect("one of the two"), transmit.payload);
+            self.hand_to_player(to.expect("one of the two"), transmit.payload);
         }
     }
 
-    fn to_player(&mut self, index: usize, bytes: Vec<u8>) {
+    fn hand_to_player(&mut self, index: usize, bytes: Vec<u8>) {
         let (now, name) = (self.now, NAMES[index]);
         match Kind::of(&bytes) {
             Some(Kind::Cookie) => {
@@ -182,7 +182,7 @@ impl Stage {
                 );
                 assert!(matches!(taken, Ok(ClientProgress::Cookie)), "{taken:?}");
                 let (init, login) = (player.handshake.datagram().to_vec(), encoded(&player.login));
-                self.to_server(index, "Init with Login", init, login);
+                self.hand_to_server(index, "Init with Login", init, login);
             }
             Some(Kind::Accept) => {
                 let player = &mut self.players[index];
@@ -200,11 +200,11 @@ impl Stage {
                 let reply: LoginReply = Ok(welcome);
                 self.write(format!("server > {name}: Accept with Welcome"), bytes, encoded(&reply));
             }
-            _ => self.sealed_to_player(index, bytes),
+            _ => self.hand_sealed_to_player(index, bytes),
         }
     }
 
-    fn sealed_to_player(&mut self, index: usize, bytes: Vec<u8>) {
+    fn hand_sealed_to_player(&mut self, index: usize, bytes: Vec<u8>) {
         let session = self.players[index].session.as_ref().expect("logged in");
         let frame = session.read(&bytes).expect("it opens");
         let title = format!("server > {}: {}", NAMES[index], variant(&frame));
@@ -222,7 +222,7 @@ impl Stage {
     fn say(&mut self, index: usize, frame: &Frame<ToServer>) {
         let session = self.players[index].session.as_mut().expect("logged in");
         let bytes = session.seal(self.now, Kind::Control, frame).expect("fits a datagram");
-        self.to_server(index, &variant(frame), bytes, encoded(frame));
+        self.hand_to_server(index, &variant(frame), bytes, encoded(frame));
     }
 
     fn ask(&mut self, index: usize, request: Request) {
@@ -233,7 +233,7 @@ impl Stage {
 
     fn log_in(&mut self, index: usize) {
         let hello = self.players[index].handshake.hello().to_vec();
-        self.to_server(index, "Hello", hello, Vec::new());
+        self.hand_to_server(index, "Hello", hello, Vec::new());
         self.say(index, &Frame::Ping { id: 1 });
     }
 

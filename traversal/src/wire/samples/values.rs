@@ -475,6 +475,7 @@ fn nats(all: &mut Samples) {
         R::SearchWaits,
         R::RelayFull,
         R::NoCommonFamily,
+        R::AddressesHidden,
     ] {
         all.put(reason);
     }
