@@ -1,5 +1,7 @@
 //! The sealed channel between two players, with somebody between them.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
+
 use arbitrary::{Arbitrary, Result, Unstructured};
 use traversal_core::Identity;
 use traversal_core::id::MatchId;
@@ -36,10 +38,15 @@ struct Sent {
 /// Two players seal, and somebody between them delivers, damages, repeats and reflects: each side takes what the other one
 /// sealed, as it was sealed, once, and nothing else.
 pub fn pair(data: &[u8]) {
-    let _ = run(&mut Unstructured::new(data));
+    let _ = run(&mut Unstructured::new(data), channels(data));
 }
 
-fn channels() -> [PairChannel; 2] {
+/// The keys are others for each input: what a fuzzer has learnt from an earlier one is junk for this one.
+fn channels(data: &[u8]) -> [PairChannel; 2] {
+    let mut hasher = DefaultHasher::new();
+    data.hash(&mut hasher);
+    let mut pair_secret = [9; 32];
+    pair_secret[..8].copy_from_slice(&hasher.finish().to_le_bytes());
     let of = |n: u8| [Identity::from_secret([n; 32]), Identity::from_secret([n + 100; 32])];
     let (a, b) = (of(1), of(2));
     let channel = |own: &[Identity; 2], other: &[Identity; 2], host| {
@@ -48,7 +55,7 @@ fn channels() -> [PairChannel; 2] {
             ephemeral: &own[1],
             peer_key: &other[0].public_key(),
             peer_ephemeral: &other[1].public_key(),
-            pair_secret: &[9; 32],
+            pair_secret: &pair_secret,
             host,
         };
         PairChannel::new(MATCH, &keys).expect("keys of two players")
@@ -56,8 +63,7 @@ fn channels() -> [PairChannel; 2] {
     [channel(&a, &b, true), channel(&b, &a, false)]
 }
 
-fn run(u: &mut Unstructured<'_>) -> Result<()> {
-    let mut sides = channels();
+fn run(u: &mut Unstructured<'_>, mut sides: [PairChannel; 2]) -> Result<()> {
     let mut sent: Vec<Sent> = Vec::new();
     while !u.is_empty() {
         let by = usize::from(bool::arbitrary(u)?);
