@@ -130,6 +130,11 @@ impl Acts {
         Some(self.zero? + self.todo.last()?.0)
     }
 
+    /// The game has come to the script's end.
+    pub(crate) fn is_over(&self, now: Instant) -> bool {
+        self.zero.is_some_and(|zero| now >= zero + self.script.end)
+    }
+
     /// The script has killed the lobby server.
     pub(crate) fn has_killed(&self) -> bool {
         self.killed
@@ -196,9 +201,10 @@ impl Acts {
                     let longest = of(who).filter_map(|silence| silence.lasted).max()?;
                     Some((longest.as_secs_f64() * 10_000.0).round() / 10.0)
                 };
-                let back = [Actor::Host, Actor::Join]
-                    .iter()
-                    .all(|who| of(*who).all(|silence| silence.lasted.is_some()));
+                // A silence that never ends is one of all that comes after it, too.
+                let open = |silence: &Silence| silence.lasted.is_none() && silence.began < until.max(step.at);
+                let reached = !self.todo.iter().any(|(_, other, begins)| *other == index && *begins);
+                let back = reached && !self.silences.iter().any(open);
                 StepReport {
                     line: step.line,
                     at_s: step.at.as_secs_f64(),
@@ -332,6 +338,7 @@ mod tests {
         assert!(acts.due().is_none());
         acts.heard(Who::Join, "game_message", &nothing, start);
         assert_eq!(acts.due(), Some(at(start, 10.0)));
+        assert!(!acts.is_over(at(start, 59.0)) && acts.is_over(at(start, 60.0)));
         let mut done = Vec::new();
         while let Some((step, begins)) = acts.take(at(start, 1000.0)) {
             done.push((step.line, begins));

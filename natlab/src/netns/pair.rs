@@ -216,6 +216,10 @@ impl Run<'_> {
                     if self.exits[Who::Host as usize].is_some() && self.exits[Who::Join as usize].is_some() {
                         return Ok(());
                     }
+                    // Nothing of the script can be seen any more.
+                    if self.acts.as_ref().is_some_and(|acts| !acts.is_over(Instant::now())) {
+                        return Ok(());
+                    }
                 }
                 Some(Happened::Interrupted) => {
                     self.reason = Some("interrupted".into());
