@@ -5,6 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use traversal_core::address::is_site;
 use traversal_core::failure::FailureReport;
 use traversal_core::id::PlayerId;
 use traversal_core::nat::{Confidence, NatProfile};
@@ -70,6 +71,8 @@ pub struct Player {
     pub in_room: bool,
     /// As a host it lets everyone in who asks.
     pub allows: bool,
+    /// Its system lets it send into its own network (macOS and iOS: once the user has said so); else those sends fail.
+    pub lan_allowed: bool,
     /// It does not answer those who ask to join.
     pub silent: bool,
     /// It sends game datagrams.
@@ -116,6 +119,7 @@ impl Player {
             nat: NatProfile::default(),
             in_room: false,
             allows: true,
+            lan_allowed: true,
             silent: false,
             chatty: true,
             rate: None,
@@ -327,6 +331,9 @@ impl Node for Player {
         };
         self.woken = None;
         Some(match output {
+            Output::Transmit(transmit) if !self.lan_allowed && is_site(transmit.to.ip()) => {
+                return self.poll_output();
+            }
             Output::Transmit(transmit) => NodeOutput::Transmit {
                 socket: transmit.socket.0,
                 to: transmit.to,

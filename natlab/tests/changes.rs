@@ -8,8 +8,8 @@ use lobby_server::ServerConfig;
 use natlab::link::{Link, Way};
 use natlab::lobby::{Lobby, Program};
 use natlab::nat::NatSpec;
-use natlab::scenario::{PairSettings, PairWorld};
-use traversal_core::Event;
+use natlab::scenario::{PairSettings, PairWorld, Relation};
+use traversal_core::{Event, PathKind};
 
 fn pair(seed: u64, left: &str, right: &str) -> PairWorld {
     let [left, right] = [left, right].map(|spec| spec.parse::<NatSpec>().unwrap().chain);
@@ -55,6 +55,35 @@ fn an_idle_game_keeps_its_path_behind_a_nat_of_20_s_that_only_outbound_refreshes
     run(&mut pair, 180);
     assert!(pair.is_direct());
     assert_eq!(pair.player(pair.left).disconnects + pair.player(pair.right).disconnects, 0);
+}
+
+/// The user of one player, or of both, answers the system's question after half a minute of play.
+#[test]
+fn a_game_that_met_by_hairpinning_moves_to_the_own_network_when_the_system_allows_it() {
+    for both in [false, true] {
+        let nat = "portrestricted,hairpin=yes".parse::<NatSpec>().unwrap().chain;
+        let mut settings = PairSettings::equal(4, &nat, &nat, Duration::from_millis(30));
+        settings.relation = Relation::SameLan;
+        let mut pair = PairWorld::new(settings);
+        let (left, right) = (pair.left, pair.right);
+        let asked = if both { vec![left, right] } else { vec![left] };
+        for host in &asked {
+            pair.act(*host, |player, _| player.lan_allowed = false);
+        }
+        let report = pair.join();
+        assert!(report.direct && report.played, "{:?}", report.cause);
+        assert_eq!((report.left.path, report.right.path), (Some(PathKind::Direct), Some(PathKind::Direct)));
+        for host in [left, right] {
+            pair.act(host, |player, now| player.keep_talking(now, 20));
+        }
+        run(&mut pair, 30);
+        for host in asked {
+            pair.act(host, |player, _| player.lan_allowed = true);
+        }
+        run(&mut pair, 40);
+        let kind = |host| pair.player(host).paths.values().next().map(|path| path.kind);
+        assert_eq!((kind(left), kind(right)), (Some(PathKind::Lan), Some(PathKind::Lan)), "both: {both}");
+    }
 }
 
 #[test]

@@ -52,7 +52,8 @@ pub(crate) const RELAY: SocketId = SocketId(u32::MAX);
 /// The shortest period of pings, whatever the settings say.
 const LEAST_PING: Duration = Duration::from_millis(10);
 
-/// How often better ways are tried again while the game plays over the relay.
+/// How often better ways are tried again while the game plays over the relay; the last two also count over a direct way, for the
+/// own network.
 const UPGRADE: [Duration; 5] = [
     Duration::from_secs(5),
     Duration::from_secs(10),

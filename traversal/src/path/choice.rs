@@ -26,6 +26,10 @@ const HOLD: [Duration; 5] = [
 /// A way that stood so long has made good for earlier falls.
 const CALM: Duration = Duration::from_secs(60);
 
+/// The place in [`UPGRADE`] of the first try of the own network from a direct way: after a minute; the second one follows five
+/// minutes later.
+const OWN_NETWORK: usize = 3;
+
 /// The better kind of way wins, whatever its round trip.
 fn rank(candidate: &Candidate) -> u8 {
     match candidate.kind {
@@ -98,7 +102,7 @@ impl Paths {
             self.held = Some(hold);
             Some((hold, 0))
         } else {
-            (chosen == 0).then(|| (now + UPGRADE[0], 1))
+            self.first_upgrade(now, chosen)
         };
         let kind = self.candidates[best].kind;
         for candidate in &mut self.candidates {
@@ -144,6 +148,15 @@ impl Paths {
             self.candidates[index].confirmed = false;
         }
         before == Doubt::None
+    }
+
+    /// When better ways are tried again than the one that was chosen at `now`, and how often they count as tried: soon, and for
+    /// ever, where the relay carries the game. Where a direct way does, the own network only, twice: a system may let nothing
+    /// out into it before its user allows that (macOS, iOS), and the address may be a stranger's.
+    fn first_upgrade(&self, now: Instant, chosen: u8) -> Option<(Instant, usize)> {
+        let better = || self.candidates.iter().any(|candidate| rank(candidate) > chosen && candidate.vouched);
+        let times = if chosen == 0 { 0 } else { OWN_NETWORK };
+        (chosen == 0 || better()).then(|| (now + UPGRADE[times], times + 1))
     }
 
     /// Better ways than the present one are tried again, ever more rarely. True when that begins.

@@ -164,6 +164,44 @@ fn once_settled_only_the_chosen_path_is_pinged() {
     assert_eq!(sent.len(), 12, "one every 400 ms in five seconds");
 }
 
+/// As where the system lets nothing out into the own network before its user allows it.
+#[test]
+fn from_a_direct_way_the_own_network_is_tried_again_twice() {
+    let ways = [("192.0.2.1:1000", PathKind::Direct), ("10.0.0.2:1000", PathKind::Lan)];
+    let mut fixture = Fixture::new(&ways);
+    let orders = fixture.tick(0);
+    fixture.confirm(orders[0]);
+    let (mut tries, mut tests) = (Vec::new(), 0);
+    for _ in 0..20 * 1000 / 50 * 60 {
+        let orders_now = fixture.tick(50);
+        let at = (fixture.now - fixture.start).as_secs();
+        for order in orders_now {
+            if order.remote == orders[0].remote {
+                fixture.confirm(order);
+            } else if at > 5 {
+                tests += 1;
+                if tries.last().is_none_or(|last| at > last + 5) {
+                    tries.push(at);
+                }
+            }
+        }
+    }
+    assert!(matches!(tries[..], [60, 360]) && (2..=20).contains(&tests), "{tests} tests at {tries:?} s");
+    // The next pair is allowed meanwhile.
+    let mut fixture = Fixture::new(&ways);
+    let orders = fixture.tick(0);
+    fixture.confirm(orders[0]);
+    for _ in 0..70 * 1000 / 50 {
+        let open = fixture.now - fixture.start > Duration::from_secs(50);
+        for order in fixture.tick(50) {
+            if order.remote == orders[0].remote || open {
+                fixture.confirm(order);
+            }
+        }
+    }
+    assert_eq!(fixture.paths.selected().unwrap().kind, PathKind::Lan);
+}
+
 #[test]
 fn silence_brings_back_every_address() {
     let mut fixture = Fixture::new(&[("192.0.2.1:1000", PathKind::Direct), ("10.0.0.2:1000", PathKind::Lan)]);
