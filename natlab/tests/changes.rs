@@ -8,7 +8,8 @@ use lobby_server::ServerConfig;
 use natlab::link::{Link, Way};
 use natlab::lobby::{Lobby, Program};
 use natlab::nat::NatSpec;
-use natlab::scenario::{PairSettings, PairWorld, Relation};
+use natlab::oracle::Relation;
+use natlab::scenario::{PairSettings, PairWorld};
 use traversal_core::{Event, PathKind};
 
 fn pair(seed: u64, left: &str, right: &str) -> PairWorld {

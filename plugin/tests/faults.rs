@@ -179,8 +179,8 @@ const NEXT_TRY: Duration = Duration::from_secs(6);
 #[cfg(target_os = "linux")]
 const TOO_MANY_FILES: i32 = 24;
 
-#[test]
 #[cfg(target_os = "linux")]
+#[test]
 fn further_sockets_that_the_system_refuses_are_told_once() {
     let (lobby, any) = (lobby(), "127.0.0.78:0".parse().unwrap());
     faults::fail_forever(any, Call::Open, TOO_MANY_FILES);
@@ -192,8 +192,8 @@ fn further_sockets_that_the_system_refuses_are_told_once() {
     assert_eq!(told, 1);
 }
 
-#[test]
 #[cfg(target_os = "linux")]
+#[test]
 fn a_socket_that_cannot_be_had_again_is_told_once_and_so_is_its_end() {
     let (lobby, any) = (lobby(), "127.0.0.79:0".parse().unwrap());
     let (mut game, address) = alone(&lobby, any);
