@@ -128,8 +128,8 @@ fn answers_that_the_system_refuses_end_nothing() {
 }
 
 /// EMFILE. Linux: an address of its own, since the fault is that of opening any port there.
-#[test]
 #[cfg(target_os = "linux")]
+#[test]
 fn a_socket_that_cannot_be_had_again_is_told_once_and_so_is_its_end() {
     let (_server, address) = server("127.0.0.78:0");
     let any: SocketAddr = "127.0.0.78:0".parse().unwrap();
