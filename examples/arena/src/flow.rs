@@ -332,4 +332,32 @@ mod tests {
         app.update();
         assert!(app.world().get_resource::<Hosted>().is_none());
     }
+
+    #[test]
+    fn a_host_that_was_replaced_while_it_was_away_is_a_guest_of_the_same_room() {
+        let mut app = app();
+        app.insert_resource(Goal::Host(HostPlan::default()));
+        app.update();
+        online(&mut app);
+        let room = |hosting| crate::session::Room {
+            name: String::from("den"),
+            code: String::from("K7QF2M"),
+            hosting,
+            capacity: 8,
+        };
+        app.world_mut().resource_mut::<Session>().room = Some(room(true));
+        app.update();
+        assert!(app.world().get_resource::<Hosted>().is_some());
+        app.world_mut().resource_mut::<Session>().room = Some(room(false));
+        app.world_mut().write_message(HostChange { hosting: false, previous: 1, name: String::from("Ben") });
+        app.world_mut().resource_mut::<Messages<Ask>>().clear();
+        let mut client = RenetClient::new(bevy_renet::renet::ConnectionConfig::default());
+        client.set_connected();
+        app.insert_resource(client);
+        app.update();
+        app.update();
+        assert!(app.world().get_resource::<Hosted>().is_none());
+        assert!(app.world().get_resource::<Joined>().is_some(), "it plays with the new host");
+        assert_eq!(asks(&mut app), [], "and asks for no room");
+    }
 }
