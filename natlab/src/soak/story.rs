@@ -130,7 +130,11 @@ impl Story {
         // The last of them may begin an attempt: waiting for the room, its answer, the deadline, the path's own end.
         let config = &self.pair.settings().config;
         let patience = Duration::from_secs(5) + config.request_timeout + 2 * config.connect_deadline;
-        let end = self.pair.world.now() + patience + config.path_timeout + Duration::from_secs(8);
+        let mut end = self.pair.world.now() + patience + config.path_timeout + Duration::from_secs(8);
+        if !self.dead.is_empty() {
+            // Whoever is dead is waited for before it is lost.
+            end += config.away_timeout;
+        }
         self.run_until(end);
     }
 
