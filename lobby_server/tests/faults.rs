@@ -3,15 +3,12 @@
 
 mod login;
 
-use std::io;
 use std::net::{SocketAddr, UdpSocket};
-use std::sync::{Mutex, Once};
 use std::time::{Duration, Instant};
 
 use lobby_server::{LobbyServer, RunningServer, Settings};
 use login::log_in;
-use tracing_subscriber::filter::LevelFilter;
-use traversal_udp::faults::{self, Call};
+use traversal_udp::faults::{self, Call, log};
 
 /// Longest wait for a server that is alive.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -23,48 +20,13 @@ fn code(windows: i32, linux: i32) -> i32 {
     if cfg!(windows) { windows } else { linux }
 }
 
-/// What this process has logged so far, from DEBUG on.
-#[derive(Clone, Copy)]
-struct Log;
-
-static LOGGED: Mutex<String> = Mutex::new(String::new());
-
-impl io::Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        LOGGED.lock().unwrap().push_str(&String::from_utf8_lossy(bytes));
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-/// Begins to listen to the log. Tests of this file share it.
-fn listen() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        let lines = tracing_subscriber::fmt().with_max_level(LevelFilter::DEBUG).with_ansi(false);
-        lines.with_writer(|| Log).init();
-    });
-}
-
 /// Levels of the lines of the server that name this address, which no other test has.
 fn lines_about(address: SocketAddr) -> Vec<&'static str> {
-    let (ours, address) = ("lobby_server::", address.to_string());
-    let names = |line: &str| {
-        let behind = line.split_once(&address).map(|(_, behind)| behind);
-        behind.is_some_and(|behind| !behind.starts_with(|next: char| next.is_ascii_digit()))
-    };
-    let logged = LOGGED.lock().unwrap().clone();
-    let lines = logged.lines().filter(|line| line.contains(ours) && names(line));
-    let level =
-        |line: &str| ["DEBUG", "INFO", "WARN", "ERROR"].into_iter().find(|level| line.contains(level));
-    lines.map(|line| level(line).unwrap()).collect()
+    log::levels_about("lobby_server", address)
 }
 
 fn server(at: &str) -> (RunningServer, SocketAddr) {
-    listen();
+    log::listen();
     let bind = vec![at.parse().unwrap()];
     let server =
         LobbyServer::new(Settings { bind, no_http: true, no_tcp: true, ..Settings::default() }).spawn();

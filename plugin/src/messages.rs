@@ -356,7 +356,7 @@ pub struct SizeChanged {
 /// when that is full: a game that sends up to 87 kB of it a second has room for a minute.
 #[derive(Message, Clone, Debug, PartialEq, Eq)]
 pub struct PeerAway {
-    /// Who.
+    /// The player of whom nothing is heard.
     pub peer: PlayerInfo,
     /// As in [`PeerConnected`].
     pub client_id: u64,
@@ -365,7 +365,7 @@ pub struct PeerAway {
 /// Outcome: a player who was away ([`PeerAway`]) is back, and plays on.
 #[derive(Message, Clone, Debug, PartialEq, Eq)]
 pub struct PeerBack {
-    /// Who.
+    /// The player who is heard again.
     pub peer: PlayerInfo,
     /// As in [`PeerConnected`].
     pub client_id: u64,

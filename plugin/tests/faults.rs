@@ -3,19 +3,15 @@
 
 mod common;
 
-use std::io;
 use std::net::{SocketAddr, UdpSocket};
-use std::sync::{Mutex, Once};
 use std::time::{Duration, Instant};
 
-use bevy_log::tracing_subscriber;
-use bevy_log::tracing_subscriber::filter::LevelFilter;
 use bevy_renet::renet::DefaultChannel;
 use bevy_renet::{RenetClient, RenetServer};
 use bevy_traversal::*;
 use common::{Game, config, lobby, room, until};
 use lobby_server::RunningServer;
-use traversal_udp::faults::{self, Call};
+use traversal_udp::faults::{self, Call, log};
 
 /// Error numbers of one meaning: on Windows, elsewhere (Linux).
 fn code(windows: i32, linux: i32) -> i32 {
@@ -27,49 +23,14 @@ fn free() -> SocketAddr {
     UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
-/// What this process has logged so far, from DEBUG on.
-#[derive(Clone, Copy)]
-struct Log;
-
-static LOGGED: Mutex<String> = Mutex::new(String::new());
-
-impl io::Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        LOGGED.lock().unwrap().push_str(&String::from_utf8_lossy(bytes));
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-/// Begins to listen to the log. Tests of this file share it.
-fn listen() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        let lines = tracing_subscriber::fmt().with_max_level(LevelFilter::DEBUG).with_ansi(false);
-        lines.with_writer(|| Log).init();
-    });
-}
-
 /// Levels of the lines of the plugin that name this address, which no other test has.
 fn lines_about(address: SocketAddr) -> Vec<&'static str> {
-    let (ours, address) = ("bevy_traversal::", address.to_string());
-    let names = |line: &str| {
-        let behind = line.split_once(&address).map(|(_, behind)| behind);
-        behind.is_some_and(|behind| !behind.starts_with(|next: char| next.is_ascii_digit()))
-    };
-    let logged = LOGGED.lock().unwrap().clone();
-    let lines = logged.lines().filter(|line| line.contains(ours) && names(line));
-    let level =
-        |line: &str| ["DEBUG", "INFO", "WARN", "ERROR"].into_iter().find(|level| line.contains(level));
-    lines.map(|line| level(line).unwrap()).collect()
+    log::levels_about("bevy_traversal", address)
 }
 
 /// A host and a guest who are connected, and their addresses.
 fn pair(lobby: &RunningServer) -> ((Game, SocketAddr), (Game, SocketAddr)) {
-    listen();
+    log::listen();
     let at = |name: &str| {
         let address = free();
         (Game::new(TraversalConfig { bind: Some(address), ..config(lobby, name) }), address)
@@ -166,7 +127,7 @@ fn sends_that_the_system_refuses_are_told_once() {
 /// A player alone, at an address of its own on Linux: a fault of opening any port there is nobody else's.
 #[cfg(target_os = "linux")]
 fn alone(lobby: &RunningServer, any: SocketAddr) -> (Game, SocketAddr) {
-    listen();
+    log::listen();
     let address = UdpSocket::bind(any).unwrap().local_addr().unwrap();
     (Game::new(TraversalConfig { bind: Some(address), ..config(lobby, "alone") }), address)
 }
@@ -188,7 +149,7 @@ fn further_sockets_that_the_system_refuses_are_told_once() {
     until([&mut game], "a NAT test has asked for sockets", 10.0, |[game]| {
         game.resource::<LobbyLink>().online() && faults::taken(any, Call::Open) > 5
     });
-    let told = LOGGED.lock().unwrap().lines().filter(|line| line.contains("fewer sockets")).count();
+    let told = log::logged().lines().filter(|line| line.contains("fewer sockets")).count();
     assert_eq!(told, 1);
 }
 

@@ -129,14 +129,7 @@ impl Peer {
         if PlayerId::from_public_key(&plan.peer_key) != plan.peer.id {
             return None;
         }
-        let keys = PairKeys {
-            identity: cx.identity,
-            ephemeral,
-            peer_key: &plan.peer_key,
-            peer_ephemeral: &plan.peer_ephemeral,
-            pair_secret: &plan.pair_secret,
-            host: plan.host,
-        };
+        let keys = PairKeys::of_plan(&plan, cx.identity, ephemeral);
         let channel = PairChannel::new(plan.match_id, &keys)?;
         plan.pair_secret.zeroize();
         let mut seed = [0; 32];

@@ -3,6 +3,9 @@
 //! A fault belongs to the local address of a socket, wherever in the process that socket is: a test that has started a
 //! whole program knows the address from the outside.
 
+#[cfg(feature = "faults")]
+pub mod log;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::net::SocketAddr;

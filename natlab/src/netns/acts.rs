@@ -45,7 +45,7 @@ pub struct StepReport {
     pub at_s: f64,
     /// `lobby`, `host` or `join`.
     pub who: &'static str,
-    /// What happened.
+    /// What happened to it, as the script says it.
     pub what: String,
     /// From the last message before to the first one after it, as the host had them, milliseconds. None: less than half a
     /// second.
@@ -248,7 +248,7 @@ impl ScriptReport {
         None
     }
 
-    /// For people.
+    /// The table as people read it.
     pub(crate) fn text(&self) -> String {
         use std::fmt::Write;
         let mut text = String::from("   line  at s       who   what                   gap: host      join\n");

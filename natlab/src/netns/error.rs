@@ -80,7 +80,7 @@ pub enum NetnsError {
     /// A script makes no sense.
     #[error("{file}, {error}")]
     Script {
-        /// Its file.
+        /// The file that the script was read from.
         file: String,
         /// What is wrong with it.
         error: ScriptError,

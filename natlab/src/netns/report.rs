@@ -99,7 +99,7 @@ pub struct Events {
 }
 
 impl PairReport {
-    /// For people.
+    /// The report as people read it.
     pub fn summary(&self) -> String {
         let mut text = String::new();
         let verdict = if self.ok { "ok" } else { "FAILED" };

@@ -31,7 +31,7 @@ impl Actor {
     }
 }
 
-/// What happens.
+/// What one line of a script has happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum What {
     /// The machine sleeps: its programs stand still (SIGSTOP), and its cable is dead.

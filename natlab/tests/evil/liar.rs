@@ -132,14 +132,7 @@ impl Liar {
                 ToPlayer::ConfirmLoss { challenge, .. } => self.challenge = challenge,
                 ToPlayer::Plan(plan) if !plan.host && plan.epoch == 0 => {
                     self.host_key = plan.peer_key;
-                    let keys = PairKeys {
-                        identity: &self.identity,
-                        ephemeral: &self.ephemeral,
-                        peer_key: &plan.peer_key,
-                        peer_ephemeral: &plan.peer_ephemeral,
-                        pair_secret: &plan.pair_secret,
-                        host: false,
-                    };
+                    let keys = PairKeys::of_plan(&plan, &self.identity, &self.ephemeral);
                     self.channel = PairChannel::new(plan.match_id, &keys);
                 }
                 _ => {}

@@ -17,7 +17,7 @@ use traversal_core::wire::message::{
 };
 use traversal_core::wire::pair::{Opened, PairChannel, PairKeys, PairMessage};
 use traversal_core::wire::session::ClientSession;
-use traversal_core::wire::{Kind, codec};
+use traversal_core::wire::{Dropped, Kind, codec};
 
 use super::read;
 
@@ -75,16 +75,14 @@ impl Player {
         secret
     }
 
+    /// An answer of the server to the handshake.
+    fn answered(&mut self, now: Instant, datagram: &[u8]) -> Result<ClientProgress, Dropped> {
+        self.handshake.handle(datagram, &self.identity, &[], &self.login, now, &mut self.rng)
+    }
+
     fn channel(&self) -> PairChannel {
         let plan = self.plan.as_ref().expect("a plan came");
-        let keys = PairKeys {
-            identity: &self.identity,
-            ephemeral: &self.ephemeral,
-            peer_key: &plan.peer_key,
-            peer_ephemeral: &plan.peer_ephemeral,
-            pair_secret: &plan.pair_secret,
-            host: plan.host,
-        };
+        let keys = PairKeys::of_plan(plan, &self.identity, &self.ephemeral);
         PairChannel::new(plan.match_id, &keys).expect("keys of two players")
     }
 }
@@ -171,32 +169,17 @@ impl Stage {
         match Kind::of(&bytes) {
             Some(Kind::Cookie) => {
                 let bytes = self.write(format!("server > {name}: Cookie"), bytes, Vec::new());
-                let player = &mut self.players[index];
-                let taken = player.handshake.handle(
-                    &bytes,
-                    &player.identity,
-                    &[],
-                    &player.login,
-                    now,
-                    &mut player.rng,
-                );
+                let taken = self.players[index].answered(now, &bytes);
                 assert!(matches!(taken, Ok(ClientProgress::Cookie)), "{taken:?}");
+                let player = &self.players[index];
                 let (init, login) = (player.handshake.datagram().to_vec(), encoded(&player.login));
                 self.hand_to_server(index, "Init with Login", init, login);
             }
             Some(Kind::Accept) => {
-                let player = &mut self.players[index];
-                let progress = player.handshake.handle(
-                    &bytes,
-                    &player.identity,
-                    &[],
-                    &player.login,
-                    now,
-                    &mut player.rng,
-                );
+                let progress = self.players[index].answered(now, &bytes);
                 let Ok(ClientProgress::Accepted(accepted)) = progress else { panic!("{progress:?}") };
                 let (welcome, session, _) = *accepted;
-                player.session = Some(session);
+                self.players[index].session = Some(session);
                 let reply: LoginReply = Ok(welcome);
                 self.write(format!("server > {name}: Accept with Welcome"), bytes, encoded(&reply));
             }

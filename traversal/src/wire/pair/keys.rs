@@ -6,6 +6,7 @@ use zeroize::Zeroizing;
 use crate::Identity;
 use crate::id::MatchId;
 use crate::wire::VERSION;
+use crate::wire::message::PunchPlan;
 
 /// The keys of both sides of a match, as one side has them.
 #[derive(Clone, Copy)]
@@ -24,7 +25,13 @@ pub struct PairKeys<'a> {
     pub host: bool,
 }
 
-impl PairKeys<'_> {
+impl<'a> PairKeys<'a> {
+    /// As a plan of the server's has them, for the player of this identity, logged in with this key.
+    pub fn of_plan(plan: &'a PunchPlan, identity: &'a Identity, ephemeral: &'a Identity) -> Self {
+        let PunchPlan { peer_key, peer_ephemeral, pair_secret, host, .. } = plan;
+        Self { identity, ephemeral, peer_key, peer_ephemeral, pair_secret, host: *host }
+    }
+
     /// The three results in the same order on both sides, and the digest of all that is public.
     pub(super) fn agree(&self, match_id: MatchId) -> Option<(Zeroizing<[u8; 96]>, [u8; 32])> {
         let (own_key, own_ephemeral) = (self.identity.public_key(), self.ephemeral.public_key());
