@@ -1,6 +1,8 @@
 //! What the server stands in, and what is wrong with that: something in front of it that hides where players come from, a
 //! public address that it does not know, addresses that have changed.
 
+mod reading;
+
 use std::collections::VecDeque;
 use std::fmt;
 use std::net::IpAddr;
@@ -32,28 +34,6 @@ pub struct Surroundings {
 }
 
 impl Surroundings {
-    /// Reads them from the system. What the system does not say is left out.
-    pub fn read() -> Self {
-        let interfaces = netdev::get_interfaces();
-        let sorted = |mut ips: Vec<IpAddr>| {
-            ips.sort_unstable();
-            ips.dedup();
-            ips
-        };
-        let gateways = interfaces.iter().filter_map(|interface| interface.gateway.as_ref());
-        let of = |gateway: &netdev::NetworkDevice| -> Vec<IpAddr> {
-            let v4 = gateway.ipv4.iter().copied().map(IpAddr::V4);
-            v4.chain(gateway.ipv6.iter().copied().map(IpAddr::V6)).collect()
-        };
-        let doors = interfaces.iter().filter(|one| !one.is_loopback() && !one.ip_addrs().is_empty()).count();
-        Self {
-            gateways: sorted(gateways.flat_map(of).filter(|ip| !ip.is_unspecified()).collect()),
-            own: sorted(interfaces.iter().flat_map(|interface| interface.ip_addrs()).collect()),
-            // With the host's network a container sees the host's interfaces, Docker's bridge among them.
-            container: doors == 1 && is_container(),
-        }
-    }
-
     /// What is wrong with this place whatever players come.
     pub fn findings(&self) -> Vec<Finding> {
         let container = self.outer().next().filter(|_| self.container);
@@ -76,11 +56,6 @@ impl Surroundings {
     fn outer(&self) -> impl Iterator<Item = IpAddr> {
         self.own.iter().copied().filter(|ip| reach(*ip) != Reach::Loopback)
     }
-}
-
-/// Docker and Podman leave a mark (`/.dockerenv`, `/run/.containerenv`).
-fn is_container() -> bool {
-    ["/.dockerenv", "/run/.containerenv"].iter().any(|mark| std::path::Path::new(mark).exists())
 }
 
 /// Something about the server's place that costs players, and what to do about it: see its `Display`.

@@ -20,7 +20,7 @@ impl Peer {
     }
 
     pub(super) fn plays_over_relay(&self) -> bool {
-        self.is_connected() && self.paths.selected().is_some_and(|path| path.kind == PathKind::Relay)
+        self.is_connected() && self.is_relayed()
     }
 
     /// What a server that was started anew has to know of it.
