@@ -70,7 +70,12 @@ fn main() -> ExitCode {
         server_keys: args.server_key.clone(),
         game: "rollback".into(),
         name: args.name.clone(),
-        agent: AgentConfig { relay: args.relay.into(), ..AgentConfig::default() },
+        // Nobody can go on without the others' inputs, so nobody who is out of contact is waited for.
+        agent: AgentConfig {
+            relay: args.relay.into(),
+            away_timeout: Duration::ZERO,
+            ..AgentConfig::default()
+        },
         ..TraversalConfig::default()
     };
     let game = Game {
