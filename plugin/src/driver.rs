@@ -19,6 +19,7 @@ use crate::identity;
 use crate::interfaces;
 use crate::kept_profiles::{self, Keeper};
 use crate::known_servers::{self, Known};
+use crate::own_networks::{self, OwnNetwork};
 use crate::port_mapping::{PortMapper, Settings};
 use crate::sockets::Socket;
 use crate::state::{Counters, count};
@@ -153,7 +154,7 @@ impl Driver {
         };
         let (requests, request_receiver) = bounded(CHANNEL);
         let (report_sender, reports) = bounded(CHANNEL);
-        let (address_sender, addresses) = bounded(1);
+        let (local_sender, local) = bounded(1);
         let (stop_watching, stopped) = bounded(0);
         let fixed = fixed_addresses(main.local(), config.bind);
         let has_v6 = main_v6.is_some();
@@ -163,18 +164,19 @@ impl Driver {
             (main, main_v6),
             poll,
             shared.clone(),
-            (request_receiver, report_sender, addresses),
+            (request_receiver, report_sender, local),
         )
         .map_err(failed)?;
         let mut driver =
             Self { requests, reports, shared, threads: Vec::new(), stop_watching: Some(stop_watching) };
         let router_local = fixed.clone().unwrap_or_default();
         match fixed {
-            Some(addresses) => turn.set_local_addresses(addresses),
+            // By an interface that the game has chosen everything leaves.
+            Some(addresses) => turn.set_local(Local { addresses, networks: Vec::new() }),
             None => {
                 let (waker, period) = (driver.shared.waker.clone(), config.local_address_period);
                 driver.spawn("traversal-interfaces", move || {
-                    watch_interfaces(has_v6, period, &address_sender, &stopped, &waker);
+                    watch_interfaces(has_v6, period, &local_sender, &stopped, &waker);
                 })?;
             }
         }
@@ -278,11 +280,20 @@ fn fixed_addresses(main: SocketAddr, bind: Option<SocketAddr>) -> Option<Vec<IpA
     (!ip.is_unspecified()).then(|| vec![ip])
 }
 
+/// What the machine's interfaces have.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Local {
+    /// Addresses that another player may reach, the likeliest first.
+    pub(crate) addresses: Vec<IpAddr>,
+    /// The networks in which other players may sit.
+    pub(crate) networks: Vec<OwnNetwork>,
+}
+
 /// Looks at the machine's interfaces until told to stop.
 fn watch_interfaces(
     v6: bool,
     period: Duration,
-    addresses: &Sender<Vec<IpAddr>>,
+    local: &Sender<Local>,
     stopped: &Receiver<()>,
     waker: &Waker,
 ) {
@@ -291,9 +302,10 @@ fn watch_interfaces(
         match local_ip_address::list_afinet_netifas() {
             Ok(all) => {
                 let up = all.into_iter().filter(|(name, _)| !interfaces::is_down(name));
-                let now = interfaces::usable(up, &interfaces::of_default_routes(), v6);
+                let addresses = interfaces::usable(up, &interfaces::of_default_routes(), v6);
+                let now = Local { addresses, networks: own_networks::look() };
                 // A full channel means that the driver is behind: the next look tells it.
-                if last.as_ref() != Some(&now) && addresses.try_send(now.clone()).is_ok() {
+                if last.as_ref() != Some(&now) && local.try_send(now.clone()).is_ok() {
                     last = Some(now);
                     let _ = waker.wake();
                 }

@@ -83,19 +83,26 @@ fn likelihood(ip: IpAddr) -> u8 {
     }
 }
 
-/// The addresses that leave by the default routes. Nothing is sent: a connected UDP socket has only looked the route up.
+/// The addresses that leave by the default routes.
 pub(crate) fn of_default_routes() -> Vec<IpAddr> {
     // Addresses for documentation (RFC 5737, RFC 3849), to which no network has a route of its own.
-    let far: [(IpAddr, IpAddr); 2] = [
-        (Ipv4Addr::UNSPECIFIED.into(), Ipv4Addr::new(192, 0, 2, 1).into()),
-        (Ipv6Addr::UNSPECIFIED.into(), Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1).into()),
-    ];
-    let source = |(any, far): (IpAddr, IpAddr)| {
-        let socket = UdpSocket::bind(SocketAddr::new(any, 0)).ok()?;
-        socket.connect(SocketAddr::new(far, 9)).ok()?;
-        Some(socket.local_addr().ok()?.ip())
-    };
-    far.into_iter().filter_map(source).collect()
+    let far: [IpAddr; 2] =
+        [Ipv4Addr::new(192, 0, 2, 1).into(), Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1).into()];
+    far.into_iter().filter_map(|far| source(SocketAddr::new(far, 9))).collect()
+}
+
+/// The address of this machine that the system's routes give a datagram to there. None: they let nothing out. Nothing is
+/// sent: a connected UDP socket has only looked the route up.
+pub(crate) fn source(to: SocketAddr) -> Option<IpAddr> {
+    let any: IpAddr = if to.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    let socket = UdpSocket::bind(SocketAddr::new(any, 0)).ok()?;
+    socket.connect(to).ok()?;
+    Some(socket.local_addr().ok()?.ip())
+}
+
+/// Whether an interface of this name leads to a network of other machines: not to a VPN, and not into this machine.
+pub(crate) fn leads_to_a_network(name: &str) -> bool {
+    leads(name) == Leads::On
 }
 
 /// Whether the system says that nothing is plugged in or running there, as at a bridge without machines.

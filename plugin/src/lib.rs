@@ -89,6 +89,7 @@ mod kept_profiles;
 mod known_servers;
 mod link;
 mod messages;
+mod own_networks;
 mod port_mapping;
 mod renet;
 mod renet_guard;

@@ -6,7 +6,7 @@ mod watch;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -19,10 +19,11 @@ use traversal_core::{
 use traversal_udp::{Alarm, Buffer, Episode};
 
 use crate::config::TraversalConfig;
-use crate::driver::{GameDatagram, Report, Request, Shared, WAKE, token};
+use crate::driver::{GameDatagram, Local, Report, Request, Shared, WAKE, token};
 use crate::identity;
 use crate::kept_profiles::Keeper;
 use crate::known_servers::Known;
+use crate::own_networks::OwnNetworks;
 use crate::resolve::{Names, Resolved};
 use crate::sockets::{self, Socket};
 use crate::state::count;
@@ -71,7 +72,8 @@ pub(crate) struct Turn {
     shared: Shared,
     requests: Receiver<Request>,
     reports: Sender<Report>,
-    addresses: Receiver<Vec<IpAddr>>,
+    local: Receiver<Local>,
+    own_networks: OwnNetworks,
     names: Names,
     /// Asked for a port, where that is wanted.
     router: Option<Router>,
@@ -102,10 +104,10 @@ impl Turn {
         (main, main_v6): (Socket, Option<Socket>),
         poll: Poll,
         shared: Shared,
-        (requests, reports, addresses): (Receiver<Request>, Sender<Report>, Receiver<Vec<IpAddr>>),
+        (requests, reports, local): (Receiver<Request>, Sender<Report>, Receiver<Local>),
     ) -> io::Result<Self> {
         let now = Instant::now();
-        let local = (main.local(), main_v6.as_ref().map(|main| main.local()));
+        let bound = (main.local(), main_v6.as_ref().map(|main| main.local()));
         let names = Names::new(
             config.resolver.clone(),
             config.resolve_timeout,
@@ -115,7 +117,7 @@ impl Turn {
         let mut agent_config = config.agent_config();
         agent_config.kept.append(&mut kept);
         let mut turn = Self {
-            agent: Agent::new(agent_config, identity, seed, local),
+            agent: Agent::new(agent_config, identity, seed, bound),
             poll,
             sockets: BTreeMap::new(),
             spare_sockets: 0,
@@ -126,7 +128,8 @@ impl Turn {
             shared,
             requests,
             reports,
-            addresses,
+            local,
+            own_networks: OwnNetworks::default(),
             names,
             router: None,
             known: None,
@@ -169,8 +172,8 @@ impl Turn {
         let mut ready = Events::with_capacity(READINESS);
         let alarm = Alarm::new(self.shared.waker.clone());
         // The login tells them; a machine that is slow to list its interfaces tells them later.
-        if let Ok(addresses) = self.addresses.recv_timeout(FIRST_ADDRESSES) {
-            self.apply_local_addresses(Instant::now(), addresses);
+        if let Ok(local) = self.local.recv_timeout(FIRST_ADDRESSES) {
+            self.apply_local(Instant::now(), local);
         }
         while !self.shared.stop.load(Ordering::Acquire) {
             let now = Instant::now();
@@ -223,8 +226,8 @@ impl Turn {
     fn turn(&mut self) {
         let now = Instant::now();
         self.watch_app(now);
-        while let Ok(addresses) = self.addresses.try_recv() {
-            self.apply_local_addresses(now, addresses);
+        while let Ok(local) = self.local.try_recv() {
+            self.apply_local(now, local);
         }
         while let Ok(request) = self.requests.try_recv() {
             self.request(now, request);
@@ -358,11 +361,12 @@ impl Turn {
     }
 
     /// Before the thread runs: the addresses will not change.
-    pub(crate) fn set_local_addresses(&mut self, addresses: Vec<IpAddr>) {
-        self.apply_local_addresses(Instant::now(), addresses);
+    pub(crate) fn set_local(&mut self, local: Local) {
+        self.apply_local(Instant::now(), local);
     }
 
-    fn apply_local_addresses(&mut self, now: Instant, addresses: Vec<IpAddr>) {
+    fn apply_local(&mut self, now: Instant, Local { addresses, networks }: Local) {
+        self.own_networks.set(networks);
         let port = |v4: bool| {
             let id = if v4 { SocketId::MAIN } else { SocketId::MAIN_V6 };
             self.sockets.get(&id).map(|socket| socket.local().port())
