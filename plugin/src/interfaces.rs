@@ -2,9 +2,40 @@
 //! many of them (M28).
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::time::Duration;
 
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+use mio::Waker;
 use traversal_core::address::{Scope, scope};
 use traversal_core::wire::message::MAX_LOCAL_ADDRESSES;
+
+/// Looks at the machine's interfaces until told to stop.
+pub(crate) fn watch(
+    v6: bool,
+    period: Duration,
+    addresses: &Sender<Vec<IpAddr>>,
+    stopped: &Receiver<()>,
+    waker: &Waker,
+) {
+    let mut last = None;
+    loop {
+        match local_ip_address::list_afinet_netifas() {
+            Ok(all) => {
+                let up = all.into_iter().filter(|(name, _)| !is_down(name));
+                let now = usable(up, &of_default_routes(), v6);
+                // A full channel means that the driver is behind: the next look tells it.
+                if last.as_ref() != Some(&now) && addresses.try_send(now.clone()).is_ok() {
+                    last = Some(now);
+                    let _ = waker.wake();
+                }
+            }
+            Err(error) => bevy_log::debug!("cannot list the network interfaces: {error}"),
+        }
+        if !matches!(stopped.recv_timeout(period), Err(RecvTimeoutError::Timeout)) {
+            return;
+        }
+    }
+}
 
 /// What an interface leads to, the likeliest first. Systems tell it by names alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -84,7 +115,7 @@ fn likelihood(ip: IpAddr) -> u8 {
 }
 
 /// The addresses that leave by the default routes. Nothing is sent: a connected UDP socket has only looked the route up.
-pub(crate) fn of_default_routes() -> Vec<IpAddr> {
+fn of_default_routes() -> Vec<IpAddr> {
     // Addresses for documentation (RFC 5737, RFC 3849), to which no network has a route of its own.
     let far: [(IpAddr, IpAddr); 2] = [
         (Ipv4Addr::UNSPECIFIED.into(), Ipv4Addr::new(192, 0, 2, 1).into()),
@@ -99,7 +130,7 @@ pub(crate) fn of_default_routes() -> Vec<IpAddr> {
 }
 
 /// Whether the system says that nothing is plugged in or running there, as at a bridge without machines.
-pub(crate) fn is_down(name: &str) -> bool {
+fn is_down(name: &str) -> bool {
     cfg!(any(target_os = "linux", target_os = "android"))
         && std::fs::read_to_string(format!("/sys/class/net/{name}/operstate"))
             .is_ok_and(|state| matches!(state.trim(), "down" | "lowerlayerdown" | "notpresent"))
@@ -107,7 +138,7 @@ pub(crate) fn is_down(name: &str) -> bool {
 
 /// Addresses that another player may reach, those of the default routes first: not loopback, and not link-local, which needs
 /// a scope that the other side cannot know. What leads to machines inside this one is left out where there is anything else.
-pub(crate) fn usable(
+fn usable(
     interfaces: impl IntoIterator<Item = (String, IpAddr)>,
     default: &[IpAddr],
     v6: bool,
