@@ -14,10 +14,6 @@ use traversal_core::{AgentConfig, MappingProtocol, RelayPolicy};
 
 use crate::resolve::{Resolve, SystemResolver};
 
-/// UDP port of a lobby server whose address names none: STUN's (RFC 8489 section 18.6), since the server answers
-/// STUN on it too.
-pub const DEFAULT_PORT: u16 = 3478;
-
 /// Settings of a [`TraversalPlugin`](crate::TraversalPlugin).
 ///
 /// ```
@@ -33,7 +29,7 @@ pub const DEFAULT_PORT: u16 = 3478;
 /// ```
 #[derive(Clone)]
 pub struct TraversalConfig {
-    /// Lobby servers, `host:port` or `host` (port [`DEFAULT_PORT`]), tried in turn. Not empty: the plugin logs in
+    /// Lobby servers, `host:port` or `host` (port [`DEFAULT_PORT`](crate::DEFAULT_PORT)), tried in turn. Not empty: the plugin logs in
     /// when the app starts. Empty: it waits for a [`ConnectLobby`](crate::ConnectLobby) message.
     pub lobby: Vec<String>,
     /// Public keys that the lobby server may have. Empty: the first key seen is trusted, and kept as

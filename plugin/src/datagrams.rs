@@ -11,7 +11,8 @@ use traversal_core::id::PlayerId;
 use traversal_core::wire::pair::{CHANNELS, MAX_PAYLOAD};
 
 use crate::config::Transport;
-use crate::driver::{Driver, GameDatagram};
+use crate::driver::Driver;
+use crate::queue::GameDatagram;
 use crate::state::{Peers, TraversalStats, count};
 
 /// The channel of what carries the game: renet, or with [`Transport::Manual`] the game itself.

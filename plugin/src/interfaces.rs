@@ -2,9 +2,59 @@
 //! many of them (M28).
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::time::Duration;
 
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+use mio::Waker;
+use netdev::ipnet::Ipv4Net;
 use traversal_core::address::{Scope, scope};
 use traversal_core::wire::message::MAX_LOCAL_ADDRESSES;
+
+/// What the machine's interfaces have.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Local {
+    /// Addresses that another player may reach, the likeliest first.
+    pub(crate) addresses: Vec<IpAddr>,
+    /// The networks in which other players may sit.
+    pub(crate) networks: Vec<OwnNetwork>,
+}
+
+/// A network that an interface of this machine is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct OwnNetwork {
+    /// The interface's address there, and how many bits of it are the network's.
+    pub(crate) net: Ipv4Net,
+    /// The interface's number.
+    pub(crate) index: u32,
+}
+
+/// Looks at the machine's interfaces until told to stop.
+pub(crate) fn watch(
+    v6: bool,
+    period: Duration,
+    local: &Sender<Local>,
+    stopped: &Receiver<()>,
+    waker: &Waker,
+) {
+    let mut last = None;
+    loop {
+        match local_ip_address::list_afinet_netifas() {
+            Ok(all) => {
+                let up = all.into_iter().filter(|(name, _)| !is_down(name));
+                let now = Local { addresses: usable(up, &of_default_routes(), v6), networks: networks() };
+                // A full channel means that the driver is behind: the next look tells it.
+                if last.as_ref() != Some(&now) && local.try_send(now.clone()).is_ok() {
+                    last = Some(now);
+                    let _ = waker.wake();
+                }
+            }
+            Err(error) => bevy_log::debug!("cannot list the network interfaces: {error}"),
+        }
+        if !matches!(stopped.recv_timeout(period), Err(RecvTimeoutError::Timeout)) {
+            return;
+        }
+    }
+}
 
 /// What an interface leads to, the likeliest first. Systems tell it by names alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -84,7 +134,7 @@ fn likelihood(ip: IpAddr) -> u8 {
 }
 
 /// The addresses that leave by the default routes.
-pub(crate) fn of_default_routes() -> Vec<IpAddr> {
+fn of_default_routes() -> Vec<IpAddr> {
     // Addresses for documentation (RFC 5737, RFC 3849), to which no network has a route of its own.
     let far: [IpAddr; 2] =
         [Ipv4Addr::new(192, 0, 2, 1).into(), Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1).into()];
@@ -100,13 +150,24 @@ pub(crate) fn source(to: SocketAddr) -> Option<IpAddr> {
     Some(socket.local_addr().ok()?.ip())
 }
 
-/// Whether an interface of this name leads to a network of other machines: not to a VPN, and not into this machine.
-pub(crate) fn leads_to_a_network(name: &str) -> bool {
-    leads(name) == Leads::On
+/// The IPv4 networks in which other players may sit, by the interfaces that are up; not those of VPNs, and not those inside this
+/// machine.
+fn networks() -> Vec<OwnNetwork> {
+    let interfaces = netdev::get_interfaces().into_iter();
+    let up = interfaces.filter(|interface| interface.is_up() && !interface.is_point_to_point());
+    let outside = up.filter(|interface| {
+        let name = interface.friendly_name.as_ref().unwrap_or(&interface.name);
+        leads(name) == Leads::On
+    });
+    outside
+        .flat_map(|interface| interface.ipv4.into_iter().map(move |net| (net, interface.index)))
+        .filter(|(net, _)| matches!(scope(net.addr().into()), Scope::Private | Scope::Shared))
+        .map(|(net, index)| OwnNetwork { net, index })
+        .collect()
 }
 
 /// Whether the system says that nothing is plugged in or running there, as at a bridge without machines.
-pub(crate) fn is_down(name: &str) -> bool {
+fn is_down(name: &str) -> bool {
     cfg!(any(target_os = "linux", target_os = "android"))
         && std::fs::read_to_string(format!("/sys/class/net/{name}/operstate"))
             .is_ok_and(|state| matches!(state.trim(), "down" | "lowerlayerdown" | "notpresent"))
@@ -114,7 +175,7 @@ pub(crate) fn is_down(name: &str) -> bool {
 
 /// Addresses that another player may reach, those of the default routes first: not loopback, and not link-local, which needs
 /// a scope that the other side cannot know. What leads to machines inside this one is left out where there is anything else.
-pub(crate) fn usable(
+fn usable(
     interfaces: impl IntoIterator<Item = (String, IpAddr)>,
     default: &[IpAddr],
     v6: bool,

@@ -70,10 +70,12 @@
 //! }
 //! ```
 
-// Which room holds what. The app's side: `messages` (asked and told), `state` (resources), `conditions`, `systems`
+// Where things are. The app's side: `messages` (requests and outcomes), `state` (resources), `conditions`, `systems`
 // (once a frame, between app and driver), `link` (the app's end of the driver), `renet`, `datagrams`, `ggrs` and
-// `handoff` (what a connection is used for). The thread's side: `driver` (starts and ends it), `turn` (its loop),
-// `sockets`, `stream`, `resolve`, `interfaces`, `port_mapping`, `identity`, `kept_profiles`.
+// `handoff` (what a connection is used for). Between the sides: `protocol` and `queue`. The thread's side: `driver`
+// (starts and ends the threads), `run_loop`, `binding`, `sockets`, `stream`, `resolve`, `interfaces`, `port_mapping`,
+// `identity`, `known_servers`, `kept_profiles`. Arrows between modules go one way only.
+mod binding;
 mod conditions;
 mod config;
 mod datagrams;
@@ -91,14 +93,16 @@ mod link;
 mod messages;
 mod own_networks;
 mod port_mapping;
+mod protocol;
+mod queue;
 mod renet;
 mod renet_guard;
 mod resolve;
+mod run_loop;
 mod sockets;
 mod state;
 mod stream;
 mod systems;
-mod turn;
 
 use bevy_app::{App, Last, Plugin, PostUpdate, PreUpdate};
 use bevy_ecs::schedule::IntoScheduleConfigs;
@@ -107,8 +111,7 @@ use bevy_renet::{RenetClientPlugin, RenetReceive, RenetSend, RenetServerPlugin};
 
 pub use conditions::{hosting, in_room, joined, lobby_online, peer_connected};
 pub use config::{
-    DEFAULT_PORT, IdentitySource, KeptProfiles, KnownServers, ServerKey, ServerKeyError, Transport,
-    TraversalConfig,
+    IdentitySource, KeptProfiles, KnownServers, ServerKey, ServerKeyError, Transport, TraversalConfig,
 };
 pub use datagrams::{Datagram, DatagramError, DatagramSocket, Datagrams, MAX_DATAGRAM, SOCKET_CHANNELS};
 pub use error::{SocketError, TraversalError};
@@ -118,14 +121,17 @@ pub use ggrs::GgrsSocket;
 pub use handoff::{NETCODE_PROTOCOL, netcode_client, netcode_server};
 pub use handoff::{PendingSocket, PunchedSocket};
 pub use link::TraversalLink;
-pub use messages::{
-    AllowPeer, CancelQuickMatch, ClosePeer, ConnectLobby, DisconnectLobby, HostMigrated, HostRoom,
-    JoinRequested, JoinRoom, KickPeer, LeaveRoom, ListRooms, LobbyChanged, LobbyFailed, MembersChanged,
-    NatChanged, PathChanged, PeerAway, PeerBack, PeerConnected, PeerDisconnected, PeerPlanned, PeerRelayed,
-    PortMappingChanged, QueueChanged, QuickMatch, RefusePeer, RequestFailed, RoomChanged, RoomJoined,
-    RoomLeft, RoomsListed, SetRoomMetadata, SizeChanged, TraversalFailed, WrongPasswords,
+pub use messages::outcomes::{
+    HostMigrated, JoinRequested, LobbyChanged, LobbyFailed, MembersChanged, NatChanged, PathChanged,
+    PeerAway, PeerBack, PeerConnected, PeerDisconnected, PeerPlanned, PeerRelayed, PortMappingChanged,
+    QueueChanged, RequestFailed, RoomChanged, RoomJoined, RoomLeft, RoomsListed, SizeChanged,
+    TraversalFailed, WrongPasswords,
 };
-pub use resolve::{Resolve, SystemResolver};
+pub use messages::requests::{
+    AllowPeer, CancelQuickMatch, ClosePeer, ConnectLobby, DisconnectLobby, HostRoom, JoinRoom, KickPeer,
+    LeaveRoom, ListRooms, QuickMatch, RefusePeer, SetRoomMetadata,
+};
+pub use resolve::{DEFAULT_PORT, Resolve, SystemResolver};
 pub use state::{CurrentRoom, LobbyLink, Members, NatStatus, Peer, Peers, QuickMatchQueue, TraversalStats};
 pub use systems::TraversalSystems;
 pub use traversal_core;

@@ -8,10 +8,11 @@ use traversal_core::Command;
 use traversal_core::id::PlayerId;
 
 use crate::config::TraversalConfig;
-use crate::driver::{Driver, Request};
+use crate::driver::Driver;
 use crate::error::{SocketError, TraversalError};
 use crate::handoff::PendingSocket;
-use crate::messages::ConnectLobby;
+use crate::messages::requests::ConnectLobby;
+use crate::protocol::Request;
 use crate::state::TraversalStats;
 
 /// Resource: the way to the driver thread. Removing it, or dropping the app, says goodbye to everybody, closes

@@ -8,41 +8,14 @@ use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use netdev::ipnet::Ipv4Net;
-use traversal_core::address::{Scope, scope};
 use traversal_udp::{Episode, Origin};
 
-use crate::interfaces;
+use crate::interfaces::{self, OwnNetwork};
 
 /// A look at the routes to one address is good for so long.
 const LOOK_PERIOD: Duration = Duration::from_secs(5);
 /// Addresses whose routes are remembered; players name them.
 const MAX_REMEMBERED: usize = 64;
-
-/// A network that an interface is in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct OwnNetwork {
-    /// The interface's address there, and how many bits of it are the network's.
-    pub(crate) net: Ipv4Net,
-    /// The interface's number.
-    pub(crate) index: u32,
-}
-
-/// The networks in which other players may sit, by the interfaces that are up; not those of VPNs, and not those inside this
-/// machine.
-pub(crate) fn look() -> Vec<OwnNetwork> {
-    let interfaces = netdev::get_interfaces().into_iter();
-    let up = interfaces.filter(|interface| interface.is_up() && !interface.is_point_to_point());
-    let outside = up.filter(|interface| {
-        let name = interface.friendly_name.as_ref().unwrap_or(&interface.name);
-        interfaces::leads_to_a_network(name)
-    });
-    outside
-        .flat_map(|interface| interface.ipv4.into_iter().map(move |net| (net, interface.index)))
-        .filter(|(net, _)| matches!(scope(net.addr().into()), Scope::Private | Scope::Shared))
-        .map(|(net, index)| OwnNetwork { net, index })
-        .collect()
-}
 
 /// The ways to players in this machine's own networks.
 #[derive(Debug, Default)]
@@ -54,7 +27,7 @@ pub(crate) struct OwnNetworks {
 }
 
 impl OwnNetworks {
-    /// Takes what [`look`] has found.
+    /// Takes the networks that the interfaces are in now.
     pub(crate) fn set(&mut self, networks: Vec<OwnNetwork>) {
         self.networks = networks;
         self.looked_up.clear();

@@ -1,9 +1,12 @@
 //! Names of lobby servers, resolved on threads of their own: a resolver may take as long as it likes.
 
+mod target;
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::io;
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -13,7 +16,8 @@ use mio::Waker;
 use traversal_core::address::canonical;
 use traversal_core::classify::RttEstimate;
 
-use crate::config::DEFAULT_PORT;
+pub use target::DEFAULT_PORT;
+use target::{Target, target};
 
 /// Turns a name into addresses. May block.
 pub trait Resolve: Send + Sync {
@@ -47,44 +51,7 @@ const ANSWERS: u32 = 2;
 /// Addresses that are tried at a time; those of names with more get their turn when these do not answer.
 const MAX_ADDRESSES: usize = 16;
 
-/// A server: `host:port`, in lower case.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Target {
-    Literal(SocketAddr),
-    Name { host: String, port: u16 },
-}
-
-impl fmt::Display for Target {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Literal(address) => address.fmt(f),
-            Self::Name { host, port } => write!(f, "{}:{port}", host.to_lowercase()),
-        }
-    }
-}
-
-fn target(server: &str) -> Result<Target, String> {
-    let server = server.trim();
-    if let Ok(address) = server.parse() {
-        return Ok(Target::Literal(canonical(address)));
-    }
-    if let Ok(ip) = server.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>() {
-        return Ok(Target::Literal(canonical(SocketAddr::new(ip, DEFAULT_PORT))));
-    }
-    let (host, port) = match server.rsplit_once(':') {
-        Some((host, port)) => match port.parse() {
-            Ok(port) if port != 0 => (host, port),
-            _ => return Err(format!("\"{server}\" has no valid port")),
-        },
-        None => (server, DEFAULT_PORT),
-    };
-    if host.is_empty() || host.contains([' ', '/', ':']) {
-        return Err(format!("\"{server}\" is not host:port"));
-    }
-    Ok(Target::Name { host: host.to_owned(), port })
-}
-
-/// What came of it.
+/// What became of the names.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Resolved {
     /// Connect to these.
@@ -348,156 +315,5 @@ impl Names {
         }
         // The last good addresses are in use: the agent goes on with them.
         self.given.is_empty().then_some(Resolved::Failed { reason, retry_in })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    struct Silent;
-    impl Resolve for Silent {
-        fn resolve(&self, _: &str, _: u16) -> io::Result<Vec<SocketAddr>> {
-            loop {
-                std::thread::park();
-            }
-        }
-    }
-
-    struct Fixed(Vec<SocketAddr>);
-    impl Resolve for Fixed {
-        fn resolve(&self, _: &str, _: u16) -> io::Result<Vec<SocketAddr>> {
-            Ok(self.0.clone())
-        }
-    }
-
-    fn names(resolver: Arc<dyn Resolve>) -> (Names, mio::Poll) {
-        let poll = mio::Poll::new().unwrap();
-        let waker = Arc::new(Waker::new(poll.registry(), mio::Token(0)).unwrap());
-        (Names::new(resolver, Duration::from_secs(3), waker, false), poll)
-    }
-
-    fn woken(poll: &mut mio::Poll) {
-        let mut events = mio::Events::with_capacity(4);
-        poll.poll(&mut events, Some(Duration::from_secs(5))).unwrap();
-        assert!(!events.is_empty(), "the resolver thread wakes the driver");
-    }
-
-    #[test]
-    fn literals_need_no_resolver() {
-        let (mut names, _poll) = names(Arc::new(Silent));
-        let servers = ["127.0.0.1:9".to_owned(), "10.0.0.1".to_owned()];
-        let expected = vec!["127.0.0.1:9".parse().unwrap(), "10.0.0.1:3478".parse().unwrap()];
-        assert_eq!(names.connect(Instant::now(), &servers), Some(Resolved::Addresses(expected)));
-    }
-
-    #[test]
-    fn ipv4_addresses_that_are_mapped_into_ipv6_are_ipv4_however_they_come() {
-        let v4: Vec<SocketAddr> = vec!["192.0.2.1:7".parse().unwrap()];
-        for literal in ["[::ffff:192.0.2.1]:7", "192.0.2.1:7"] {
-            let (mut names, _poll) = names(Arc::new(Silent));
-            let resolved = names.connect(Instant::now(), &[literal.to_owned()]);
-            assert_eq!(resolved, Some(Resolved::Addresses(v4.clone())), "{literal}");
-        }
-        let (mut names, mut poll) =
-            names(Arc::new(Fixed(vec!["[::ffff:192.0.2.1]:7".parse().unwrap(), v4[0]])));
-        let start = Instant::now();
-        let resolved = names.connect(start, &["lobby.test:7".to_owned()]).or_else(|| {
-            woken(&mut poll);
-            names.poll(start)
-        });
-        assert_eq!(resolved, Some(Resolved::Addresses(v4)), "one address, and no IPv6 is needed for it");
-    }
-
-    #[test]
-    fn a_silent_resolver_is_reported_at_the_deadline() {
-        let (mut names, _poll) = names(Arc::new(Silent));
-        let start = Instant::now();
-        assert_eq!(names.connect(start, &["lobby.test:1".to_owned()]), None);
-        assert_eq!(names.timeout(), Some(start + Duration::from_secs(3)));
-        assert_eq!(names.poll(start + Duration::from_secs(2)), None);
-        let late = names.poll(start + Duration::from_secs(3));
-        assert!(matches!(&late, Some(Resolved::Failed { reason, .. }) if reason.contains("did not answer")));
-        assert_eq!(names.poll(start + Duration::from_secs(4)), None, "said once");
-    }
-
-    #[test]
-    fn a_resolver_that_was_slow_is_given_its_time_the_next_time() {
-        let all: Vec<SocketAddr> = vec!["192.0.2.1:7".parse().unwrap()];
-        let (mut names, mut poll) = names(Arc::new(Fixed(all.clone())));
-        let start = Instant::now();
-        // The answer is there at once, and looked at five seconds later.
-        let server = ["lobby.test:7".to_owned()];
-        let slow = start + Duration::from_secs(5);
-        let resolved = names.connect(start, &server).is_none().then(|| {
-            woken(&mut poll);
-            names.poll(slow)
-        });
-        if let Some(resolved) = resolved {
-            assert_eq!(resolved, Some(Resolved::Addresses(all)), "a late answer counts");
-            names.resolver = Arc::new(Silent);
-            assert_eq!(names.connect(slow, &server), None);
-            let deadline = names.timeout().unwrap();
-            assert!(deadline >= slow + Duration::from_secs(10), "{:?}", deadline - slow);
-        }
-    }
-
-    #[test]
-    fn all_addresses_are_tried_and_the_last_good_ones_kept() {
-        let all: Vec<SocketAddr> = vec!["192.0.2.1:7".parse().unwrap(), "192.0.2.2:7".parse().unwrap()];
-        let (mut names, mut poll) = names(Arc::new(Fixed(all.clone())));
-        let start = Instant::now();
-        let resolved = names.connect(start, &["lobby.test:7".to_owned()]).or_else(|| {
-            woken(&mut poll);
-            names.poll(start)
-        });
-        assert_eq!(resolved, Some(Resolved::Addresses(all)));
-        let elsewhere: Vec<SocketAddr> = vec!["192.0.2.3:7".parse().unwrap()];
-        names.resolver = Arc::new(Fixed(elsewhere.clone()));
-        let later = start + REFRESH;
-        names.refresh(later);
-        woken(&mut poll);
-        assert_eq!(names.poll(later), Some(Resolved::Moved(elsewhere)), "the name leads elsewhere by now");
-        names.resolver = Arc::new(Silent);
-        let later = later + REFRESH;
-        names.refresh(later);
-        assert_eq!(names.poll(later + Duration::from_secs(3)), None, "the last good addresses stay in use");
-    }
-
-    #[test]
-    fn of_many_addresses_each_gets_its_turn_while_none_answers() {
-        // As many A records as a DNS answer over UDP without EDNS holds: 512 bytes (RFC 1035, 4.2.1), 16 bytes each.
-        let all: Vec<SocketAddr> = (1..=29).map(|n| SocketAddr::from(([192, 0, 2, n], 7))).collect();
-        let (mut names, mut poll) = names(Arc::new(Fixed(all.clone())));
-        let mut now = Instant::now();
-        let mut outcome = names.connect(now, &["lobby.test:7".to_owned()]);
-        let mut given = Vec::new();
-        for _ in 0..3 {
-            // A wake may be of an answer that was taken already.
-            while outcome.is_none() {
-                woken(&mut poll);
-                outcome = names.poll(now);
-            }
-            let resolved = outcome.take();
-            let Some(Resolved::Addresses(addresses) | Resolved::Moved(addresses)) = resolved else {
-                panic!("{resolved:?}")
-            };
-            assert_eq!(addresses.len(), MAX_ADDRESSES);
-            given.push(addresses);
-            now += REFRESH;
-            names.refresh(now);
-        }
-        assert_eq!(given[0], all[..16]);
-        assert_eq!(given[1][..13], all[16..], "the others have their turn");
-        assert_eq!(given[2], all[..16], "and then all of them again");
-    }
-
-    #[test]
-    fn nonsense_is_refused_at_once() {
-        let (mut names, _poll) = names(Arc::new(Silent));
-        for server in ["", "a b:1", "host:notaport", "host:0", "http://host"] {
-            let outcome = names.connect(Instant::now(), &[server.to_owned()]);
-            assert!(matches!(outcome, Some(Resolved::Failed { .. })), "{server}");
-        }
     }
 }

@@ -6,18 +6,26 @@ use std::net::SocketAddr;
 use std::ops::{Deref, DerefMut};
 use std::time::Instant;
 
-use traversal_core::Transmit;
+use mio::Token;
 use traversal_core::address::is_site;
+use traversal_core::{SocketId, Transmit};
 use traversal_udp::{Buffer, Episode, Origin, Outgoing, Received};
 
 use crate::state::{Counters, count};
 
+/// The waker's token; sockets have the numbers of their [`SocketId`]s.
+pub(crate) const WAKE: Token = Token(usize::MAX);
 /// Most bytes of one batched send: one UDP datagram's limit, less headers.
 const MAX_BATCH_BYTES: usize = 60_000;
 /// Datagrams that wait for a full socket buffer; then the newest are dropped.
 const MAX_QUEUE: usize = 4096;
 /// Buffers of one receive call.
 const BUFFERS: usize = 8;
+
+/// The token of a socket.
+pub(crate) fn token(socket: SocketId) -> Token {
+    Token(socket.0 as usize)
+}
 
 struct Waiting {
     to: SocketAddr,
@@ -30,7 +38,7 @@ struct Waiting {
 pub(crate) struct Socket {
     io: traversal_udp::Socket,
     queue: VecDeque<Waiting>,
-    /// Number of the row that the first one in line belongs to, see `Turn::transmit`.
+    /// Number of the row that the first one in line belongs to, see `RunLoop::transmit`.
     pub(crate) row: u64,
     /// The socket's buffer is full; wait for it to be writable.
     pub(crate) blocked: bool,
@@ -203,7 +211,6 @@ pub(crate) fn buffer() -> Buffer {
 mod tests {
     use super::*;
     use std::time::Duration;
-    use traversal_core::SocketId;
 
     fn transmit(to: SocketAddr, payload: Vec<u8>) -> Transmit {
         Transmit { socket: SocketId::MAIN, to, ttl: None, payload }

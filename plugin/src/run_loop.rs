@@ -1,6 +1,9 @@
-//! What the driver thread does: takes inputs, turns the agent, sends what comes out.
+//! What the network thread does: it takes inputs, gives them to the agent, and sends what comes of them. It alone reads the
+//! sockets and the clock.
 
+mod inputs;
 mod outputs;
+mod requests;
 mod router;
 mod watch;
 
@@ -13,40 +16,30 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender};
 use mio::{Events, Interest, Poll};
 use traversal_core::id::PlayerId;
-use traversal_core::{
-    Agent, Command, Event, Identity, KeptProfile, LobbyError, LobbyState, SocketId, StreamState, WakeGuard,
-};
+use traversal_core::{Agent, Command, Identity, KeptProfile, SocketId, WakeGuard};
 use traversal_udp::{Alarm, Buffer, Episode};
 
 use crate::config::TraversalConfig;
-use crate::driver::{GameDatagram, Local, Report, Request, Shared, WAKE, token};
 use crate::identity;
+use crate::interfaces::Local;
 use crate::kept_profiles::Keeper;
 use crate::known_servers::Known;
 use crate::own_networks::OwnNetworks;
-use crate::resolve::{Names, Resolved};
-use crate::sockets::{self, Socket};
-use crate::state::count;
+use crate::protocol::{Report, Request, Shared};
+use crate::queue::GameDatagram;
+use crate::resolve::Names;
+use crate::sockets::{self, Socket, WAKE, token};
 use crate::stream::Stream;
 pub(crate) use router::Router;
 use watch::{AppWatch, Look};
 
-/// Receive calls on one socket before the others, the timers and the app get their turn: with 8 buffers each, a
-/// flood cannot starve them.
-const RECEIVE_CALLS: usize = 16;
 /// Events that wait for an app that does not tick; then the newest are dropped.
 const MAX_EVENTS: usize = 8192;
 /// Readiness notices per poll; more come with the next.
 const READINESS: usize = 256;
-/// Requests that wait for a name to be resolved; as many as the agent keeps for a login.
-const MAX_HELD: usize = 32;
 /// How long the login waits for the machine's own addresses; listing them takes some milliseconds.
 const FIRST_ADDRESSES: Duration = Duration::from_millis(300);
 const STALLED: &str = "the game stopped responding";
-
-fn is_lobby_request(command: &Command) -> bool {
-    matches!(command, Command::HostRoom(_) | Command::JoinRoom { .. } | Command::ListRooms)
-}
 
 struct Connection {
     generation: u32,
@@ -55,8 +48,26 @@ struct Connection {
     waiting: usize,
 }
 
-/// The state of a driver thread.
-pub(crate) struct Turn {
+/// Who plays, and what this start of the game has of its own.
+pub(crate) struct Player {
+    /// The player's keys.
+    pub(crate) identity: Identity,
+    /// Fresh random bytes.
+    pub(crate) seed: [u8; 32],
+    /// NAT profiles that earlier starts have measured.
+    pub(crate) kept: Vec<KeptProfile>,
+}
+
+/// The network thread's ends of its channels.
+pub(crate) struct Ends {
+    pub(crate) requests: Receiver<Request>,
+    pub(crate) reports: Sender<Report>,
+    /// The machine's own addresses and networks, whenever they have changed.
+    pub(crate) local: Receiver<Local>,
+}
+
+/// The state of the network thread.
+pub(crate) struct RunLoop {
     agent: Agent,
     poll: Poll,
     sockets: BTreeMap<SocketId, Socket>,
@@ -86,9 +97,9 @@ pub(crate) struct Turn {
     connections: BTreeMap<PlayerId, Connection>,
     in_room: bool,
     generation: u32,
-    /// Game datagrams of this turn.
+    /// Game datagrams for the app that came in this round.
     incoming: Vec<GameDatagram>,
-    /// Events of this turn, and those that found the channel full.
+    /// Events of this round, and those that found the channel to the app full.
     events: VecDeque<Report>,
     app: AppWatch,
     guard: WakeGuard,
@@ -97,14 +108,14 @@ pub(crate) struct Turn {
     scratch: Vec<u8>,
 }
 
-impl Turn {
+impl RunLoop {
     pub(crate) fn new(
         config: &TraversalConfig,
-        (identity, seed, mut kept): (Identity, [u8; 32], Vec<KeptProfile>),
+        Player { identity, seed, mut kept }: Player,
         (main, main_v6): (Socket, Option<Socket>),
         poll: Poll,
         shared: Shared,
-        (requests, reports, local): (Receiver<Request>, Sender<Report>, Receiver<Local>),
+        Ends { requests, reports, local }: Ends,
     ) -> io::Result<Self> {
         let now = Instant::now();
         let bound = (main.local(), main_v6.as_ref().map(|main| main.local()));
@@ -116,7 +127,7 @@ impl Turn {
         );
         let mut agent_config = config.agent_config();
         agent_config.kept.append(&mut kept);
-        let mut turn = Self {
+        let mut run_loop = Self {
             agent: Agent::new(agent_config, identity, seed, bound),
             poll,
             sockets: BTreeMap::new(),
@@ -145,11 +156,11 @@ impl Turn {
             buffer: Some(sockets::buffer()),
             scratch: Vec::new(),
         };
-        turn.add_socket(SocketId::MAIN, main)?;
+        run_loop.add_socket(SocketId::MAIN, main)?;
         if let Some(main_v6) = main_v6 {
-            turn.add_socket(SocketId::MAIN_V6, main_v6)?;
+            run_loop.add_socket(SocketId::MAIN_V6, main_v6)?;
         }
-        Ok(turn)
+        Ok(run_loop)
     }
 
     fn add_socket(&mut self, id: SocketId, mut socket: Socket) -> io::Result<SocketAddr> {
@@ -167,7 +178,7 @@ impl Turn {
         self.keeper = Some(keeper);
     }
 
-    /// Until told to stop.
+    /// Runs until told to stop.
     pub(crate) fn run(mut self) {
         let mut ready = Events::with_capacity(READINESS);
         let alarm = Alarm::new(self.shared.waker.clone());
@@ -202,12 +213,12 @@ impl Turn {
                     socket.blocked &= !event.is_writable();
                 }
             }
-            self.turn();
+            self.go_round();
         }
         self.farewell();
     }
 
-    /// How long nothing is to be done.
+    /// How long the thread may sleep; none: until something comes.
     fn wait(&self, now: Instant) -> Option<Duration> {
         // Nothing is read before it is open.
         let stream = self.stream.as_ref().is_some_and(|stream| stream.readable && stream.is_open());
@@ -222,8 +233,8 @@ impl Turn {
         due.map(|due| due.saturating_duration_since(now).max(self.guard.least_wait()))
     }
 
-    /// One round of inputs and outputs.
-    fn turn(&mut self) {
+    /// Takes all inputs that are there, and sends what comes of them.
+    fn go_round(&mut self) {
         let now = Instant::now();
         self.watch_app(now);
         while let Ok(local) = self.local.try_recv() {
@@ -242,7 +253,7 @@ impl Turn {
             }
         }
         self.receive();
-        self.turn_stream();
+        self.receive_from_stream();
         let now = Instant::now();
         if self.agent.wants_entropy()
             && let Ok(entropy) = identity::entropy()
@@ -291,162 +302,6 @@ impl Turn {
     fn command(&mut self, now: Instant, command: Command) {
         self.agent.handle_command(now, command);
         self.drain(now);
-    }
-
-    fn request(&mut self, now: Instant, request: Request) {
-        match request {
-            Request::Connect(servers) => {
-                if let Some(known) = &mut self.known {
-                    known.reload();
-                }
-                if let Some(resolved) = self.names.connect(now, &servers) {
-                    self.resolved(now, resolved);
-                } else {
-                    self.events.push_back(Report::Agent(Event::Lobby(LobbyState::Connecting)));
-                }
-            }
-            Request::Agent(Command::Disconnect) => {
-                self.names.stop();
-                self.command(now, Command::Disconnect);
-            }
-            // The agent would say that nobody asked it to log in.
-            Request::Agent(command) if self.names.resolving() && is_lobby_request(&command) => {
-                if self.held.len() < MAX_HELD {
-                    self.held.push(command);
-                }
-            }
-            Request::Agent(command) => self.command(now, command),
-            Request::IntoSocket { player, reply } => {
-                // The game may have given up waiting.
-                let _ = reply.send(self.release(now, player));
-            }
-        }
-    }
-
-    /// Tells the agent which addresses are of one server, and the key that it had before.
-    fn know(&mut self, now: Instant, addresses: &[SocketAddr]) {
-        if let Some(known) = &self.known {
-            let servers = known.of(self.names.servers(addresses));
-            self.command(now, Command::KnowServers(servers));
-        }
-    }
-
-    fn resolved(&mut self, now: Instant, resolved: Resolved) {
-        match resolved {
-            Resolved::Addresses(addresses) => {
-                self.know(now, &addresses);
-                self.command(now, Command::Connect(addresses));
-                for command in std::mem::take(&mut self.held) {
-                    self.command(now, command);
-                }
-            }
-            Resolved::Moved(addresses) => {
-                self.know(now, &addresses);
-                self.command(now, Command::ServersMoved(addresses));
-            }
-            Resolved::Failed { reason, retry_in } => {
-                let error = LobbyError::Unresolvable { reason };
-                let state = if retry_in.is_zero() {
-                    LobbyState::Refused { error }
-                } else {
-                    LobbyState::Retrying { error, retry_in }
-                };
-                self.events.push_back(Report::Agent(Event::Lobby(state)));
-                // Each gets its answer: that there is no login.
-                for command in std::mem::take(&mut self.held) {
-                    self.command(now, command);
-                }
-            }
-        }
-    }
-
-    /// Before the thread runs: the addresses will not change.
-    pub(crate) fn set_local(&mut self, local: Local) {
-        self.apply_local(Instant::now(), local);
-    }
-
-    fn apply_local(&mut self, now: Instant, Local { addresses, networks }: Local) {
-        self.own_networks.set(networks);
-        let port = |v4: bool| {
-            let id = if v4 { SocketId::MAIN } else { SocketId::MAIN_V6 };
-            self.sockets.get(&id).map(|socket| socket.local().port())
-        };
-        let local = addresses
-            .iter()
-            .filter_map(|ip| port(ip.is_ipv4()).map(|port| SocketAddr::new(*ip, port)))
-            .collect();
-        self.events.push_back(Report::Local(local));
-        self.router_local(&addresses);
-        // It may be another network, with another router.
-        self.command(now, Command::Router(None));
-        self.command(now, Command::LocalAddresses(addresses));
-    }
-
-    fn send(&mut self, now: Instant, datagram: &GameDatagram) {
-        let counters = &self.shared.counters;
-        let current = self.connections.get(&datagram.player).map(|connection| connection.generation);
-        if current != Some(datagram.generation) {
-            count(&counters.stale_dropped, 1);
-        } else if self.agent.send_on(now, datagram.player, datagram.channel, &datagram.payload) {
-            count(&counters.game_sent, 1);
-        }
-        self.drain(now);
-    }
-
-    fn receive(&mut self) {
-        let now = Instant::now();
-        let ids: Vec<SocketId> =
-            self.sockets.iter().filter(|(_, socket)| socket.is_readable(now)).map(|(id, _)| *id).collect();
-        let Some(mut buffer) = self.buffer.take() else { return };
-        for id in ids {
-            for _ in 0..RECEIVE_CALLS {
-                let now = Instant::now();
-                // The agent may close it on any datagram.
-                let socket = self.sockets.get_mut(&id).filter(|socket| socket.is_readable(now));
-                let Some(socket) = socket else { break };
-                if !socket.receive(now, &mut buffer, &self.shared.counters) {
-                    continue;
-                }
-                let mut received = 0;
-                for datagram in buffer.datagrams() {
-                    received += 1;
-                    self.agent.handle_datagram(now, id, datagram.from, datagram.payload);
-                    self.drain(now);
-                }
-                count(&self.shared.counters.datagrams_received, received);
-            }
-            self.mend(Instant::now(), id);
-        }
-        self.buffer = Some(buffer);
-        let discarded = self.agent.dropped().values().sum();
-        self.shared.counters.discarded.store(discarded, Ordering::Relaxed);
-    }
-
-    /// The stream: connected, what it brought, closed.
-    fn turn_stream(&mut self) {
-        let now = Instant::now();
-        let Some(stream) = &mut self.stream else { return };
-        let mut datagrams = Vec::new();
-        let mut result = stream.finish_connect();
-        let (to, opened) = (stream.to(), matches!(result, Ok(true)));
-        for _ in 0..RECEIVE_CALLS {
-            if result.is_err() || !stream.is_open() || !stream.readable {
-                break;
-            }
-            result = stream.receive(&mut datagrams, &self.shared.counters).map(|()| false);
-        }
-        if opened {
-            self.agent.handle_stream(now, StreamState::Open);
-            self.drain(now);
-        }
-        count(&self.shared.counters.datagrams_received, datagrams.len() as u64);
-        for datagram in datagrams {
-            self.agent.handle_datagram(now, SocketId::STREAM, to, &datagram);
-            self.drain(now);
-        }
-        if let Err(error) = result {
-            self.stream_broke(now, to, &error);
-        }
     }
 
     /// Says goodbye to players and server, so that nobody waits for a timeout.

@@ -12,19 +12,20 @@ use traversal_core::{
     DisconnectReason, Event, LobbyError, LobbyState, Output, SocketId, StreamState, Transmit,
 };
 
-use super::{Connection, MAX_EVENTS, Turn};
+use super::{Connection, MAX_EVENTS, RunLoop};
 use crate::descriptors;
-use crate::driver::{GameDatagram, Report, token};
 use crate::error::SocketError;
 use crate::handoff::PunchedSocket;
-use crate::sockets::Socket;
+use crate::protocol::Report;
+use crate::queue::GameDatagram;
+use crate::sockets::{Socket, token};
 use crate::state::count;
 use crate::stream::Stream;
 
-/// Times in a row that something shorter is sent for what the system refuses; the rest waits for the next turn.
+/// Times in a row that something shorter is sent for what the system refuses; the rest waits for the next round.
 const REFUSALS: usize = 16;
 
-impl Turn {
+impl RunLoop {
     /// Takes all that the agent has to say after an input.
     pub(super) fn drain(&mut self, now: Instant) {
         loop {

@@ -1,31 +1,65 @@
 //! The machine's router: asked for a port while this player is logged in.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Instant;
 
-use crossbeam_channel::Receiver;
+use crossbeam_channel::{Receiver, bounded};
+use mio::Waker;
 use traversal_core::address::{Scope, scope};
 use traversal_core::{Command, Event, LobbyState, NoPortMapping, RouterName, SocketId};
 
-use super::Turn;
-use crate::port_mapping::{News, PortMapper};
+use super::RunLoop;
+use crate::config::TraversalConfig;
+use crate::port_mapping::{News, PortMapper, Settings};
+use crate::protocol::CHANNEL;
 
 /// The driver's side of the thread that asks.
 pub(crate) struct Router {
-    pub(crate) mapper: PortMapper,
-    pub(crate) news: Receiver<News>,
+    mapper: PortMapper,
+    news: Receiver<News>,
     /// What the router calls itself.
-    pub(crate) names: Receiver<RouterName>,
+    names: Receiver<RouterName>,
     /// The address that the game's socket is bound to; none: all.
-    pub(crate) bind: Option<Ipv4Addr>,
+    bind: Option<Ipv4Addr>,
     /// The machine's own addresses.
-    pub(crate) local: Vec<IpAddr>,
-    /// What is known without asking.
-    pub(crate) known: Option<News>,
+    local: Vec<IpAddr>,
+    /// What is known without asking the router; the agent is told in the next round.
+    known: Option<News>,
 }
 
-impl Turn {
-    /// Before the thread runs.
+impl Router {
+    /// This end, and what a thread is to run. `local`: the machine's own addresses, as far as they are known.
+    pub(crate) fn start(
+        config: &TraversalConfig,
+        local: Vec<IpAddr>,
+        waker: Arc<Waker>,
+    ) -> (Self, impl FnOnce() + Send + 'static) {
+        let (news_sender, news) = bounded(CHANNEL);
+        let (name_sender, names) = bounded(1);
+        let wake = waker.clone();
+        let named = Arc::new(move |name| {
+            // A name that waits to be taken is as good as this one.
+            let _ = name_sender.try_send(name);
+            let _ = wake.wake();
+        });
+        let tell = move |news| {
+            // A network thread that takes none of so many has ended.
+            let _ = news_sender.try_send(news);
+            let _ = waker.wake();
+        };
+        let settings = Settings { named, ..Settings::new(config.port_mapping.clone()) };
+        let (mapper, thread) = PortMapper::new(settings, tell);
+        let bind = config.bind.and_then(|bind| match bind.ip() {
+            IpAddr::V4(ip) if !ip.is_unspecified() => Some(ip),
+            _ => None,
+        });
+        (Self { mapper, news, names, bind, local, known: None }, thread)
+    }
+}
+
+impl RunLoop {
+    /// Has the router asked. For use before [`run`](Self::run).
     pub(crate) fn set_router(&mut self, router: Router) {
         self.router = Some(router);
     }
@@ -52,7 +86,7 @@ impl Turn {
         if open || public.is_ipv6() {
             router.mapper.want_nothing();
             router.known = Some(Err(NoPortMapping::NotNeeded));
-            // The agent is told with the next turn: it is in the middle of something.
+            // The agent is told in the next round: it is in the middle of something.
             let _ = self.shared.waker.wake();
         } else {
             router.mapper.want(main.local().port(), router.bind);

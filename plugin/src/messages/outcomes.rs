@@ -1,0 +1,273 @@
+//! What the game is told. Each outcome is a message that systems read from `Update` on in the frame in which it came.
+
+use std::time::Duration;
+
+use bevy_app::App;
+use bevy_ecs::message::Message;
+use traversal_core::failure::FailureReport;
+use traversal_core::id::{JoinId, PlayerId};
+use traversal_core::nat::NatProfile;
+use traversal_core::wire::message::{Method, PlayerInfo, QueueStatus, Role, RoomEnd, RoomInfo, RoomSummary};
+use traversal_core::{DisconnectReason, LobbyState, PathInfo, PortMappingState, RequestFailure, RequestKind};
+
+use crate::error::TraversalError;
+
+/// Outcome: the link to the lobby server changed.
+#[derive(Message, Clone, Debug, PartialEq)]
+pub struct LobbyChanged(pub LobbyState);
+
+/// Outcome: the link to the lobby server failed or was lost.
+#[derive(Message, Clone, Debug, PartialEq)]
+pub struct LobbyFailed {
+    /// Why; its text is fit for a player.
+    pub error: TraversalError,
+    /// When the next try is due; none: there will be none without a new [`ConnectLobby`](crate::ConnectLobby).
+    pub retry_in: Option<Duration>,
+}
+
+/// Outcome: the own NAT is known, or better known.
+#[derive(Message, Clone, Copy, Debug, PartialEq)]
+pub struct NatChanged(pub NatProfile);
+
+/// Outcome: the router forwards a port, or no longer, or it was found out whether that helps. The latest is in
+/// [`NatStatus`](crate::NatStatus) too.
+#[derive(Message, Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PortMappingChanged(pub PortMappingState);
+
+/// Outcome: a room was opened or entered; again after the lobby server came back.
+#[derive(Message, Clone, Debug, PartialEq, Eq)]
+pub struct RoomJoined {
+    /// Which.
+    pub room: RoomInfo,
+    /// This player is its host.
+    pub hosting: bool,
+}
+
+/// Outcome: out of the room.
+#[derive(Message, Clone, Debug, PartialEq, Eq)]
+pub struct RoomLeft {
+    /// Which, as last seen.
+    pub room: Option<RoomInfo>,
+    /// Why; none: on request.
+    pub reason: Option<RoomEnd>,
+}
+
+/// Outcome: the room's metadata changed.
+#[derive(Message, Clone, Debug, PartialEq, Eq)]
+pub struct RoomChanged(pub RoomInfo);
+
+/// Outcome: the host left or was lost, and another member hosts the room. The game goes on if the new host carries its
+/// state over; see the [crate's documentation](crate#when-the-host-leaves) for how.
+///
+/// In this order, each in a frame of its own or several in one:
+/// 1. [`PeerDisconnected`] about the old host. The room is still there ([`in_room`](crate::in_room)), and renet's client
+///    is disconnected. If no other host is found there is a [`RoomLeft`] instead of what follows.
+/// 2. `HostMigrated`. On the new host `RenetServer` is there and `RenetClient` gone when the systems of this frame's
+///    `Update` run, and [`hosting`](crate::hosting) holds.
+/// 3. [`PeerPlanned`] and [`PeerConnected`]: on the new host for each member that gets through to it, on the others for
+///    the new host, with a fresh `RenetClient`.
+///
+/// [`MembersChanged`] says that the old host is out, with the message or later. One that was away, and replaced meanwhile, is
+/// a member when it is back: it reads a [`PeerDisconnected`] for each of its guests, then this message with itself as
+/// `previous`, its `RenetServer` is gone, and a [`PeerConnected`] to the new host follows.
+#[derive(Message, Clone, Debug, PartialEq, Eq)]
+pub struct HostMigrated {
+    /// The room as it is now: its `host`, and its `epoch`, which counts the changes.
+    pub room: RoomInfo,
+    /// This player is the new host.
+    pub hosting: bool,
+    /// Who hosted it before.
+    pub previous: PlayerId,
+    /// Who is inside, the new host first, without the old one. Not all of them need get through to the new host.
+    pub members: Vec<PlayerInfo>,
+}
+
+/// Outcome: players came or went. Who is inside now is in [`Members`](crate::Members).
+#[derive(Message, Clone, Debug, PartialEq, Eq)]
+pub struct MembersChanged {
+    /// Who came.
+    pub joined: Vec<PlayerInfo>,
+    /// Who went.
+    pub left: Vec<PlayerInfo>,
+}
+
+/// Outcome: the public rooms of this game.
+#[derive(Message, Clone, Debug, PartialEq, Eq)]
+pub struct RoomsListed(pub Vec<RoomSummary>);
+
+/// Outcome: the quick match that this player waits for comes along; none: it waits no longer, since it was matched,
+/// gave up or was refused.
+#[derive(Message, Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QueueChanged(pub Option<QueueStatus>);
+
+/// Outcome: a request failed.
+#[derive(Message, Clone, Debug, PartialEq, Eq)]
+pub struct RequestFailed {
+    /// Which.
+    pub request: RequestKind,
+    /// Why; its text is fit for a player.
+    pub error: RequestFailure,
+}
+
+/// Outcome for a host whose room has [`RoomOptions::auto_allow`](crate::RoomOptions::auto_allow) off: a player wants to come in. Answer with
+/// [`AllowPeer`](crate::AllowPeer) or [`RefusePeer`](crate::RefusePeer).
+#[derive(Message, Clone, Debug, PartialEq, Eq)]
+pub struct JoinRequested {
+    /// To answer with.
+    pub join: JoinId,
+    /// Who.
+    pub player: PlayerInfo,
+}
+
+/// Outcome for a host: somebody tries passwords of its room. The lobby server slows that down (ten at once and then one in
+/// ten seconds for each address); a host may open the room anew with a longer password, or ask for each player
+/// ([`RoomOptions::auto_allow`](crate::RoomOptions::auto_allow)). At most once in ten seconds; an honest typing error counts, too.
+#[derive(Message, Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WrongPasswords {
+    /// How many were wrong within the last minute, from all addresses together.
+    pub in_last_minute: u16,
+}
+
+/// Outcome: the lobby server matched this player with another, and the attempt to connect begins.
+#[derive(Message, Clone, Debug, PartialEq)]
+pub struct PeerPlanned {
+    /// With whom.
+    pub peer: PlayerInfo,
+    /// This side's part in punching.
+    pub role: Role,
+    /// What will be tried.
+    pub methods: Vec<Method>,
+    /// This side hosts.
+    pub host: bool,
+    /// A pair of a mesh, neither of whom hosts.
+    pub mesh: bool,
+}
+
+/// Outcome: a path to another player stands; game data flows from this frame on.
+#[derive(Message, Clone, Debug, PartialEq)]
+pub struct PeerConnected {
+    /// Who.
+    pub peer: PlayerInfo,
+    /// renet's name for that player on the host.
+    pub client_id: u64,
+    /// By which way.
+    pub path: PathInfo,
+    /// This side hosts.
+    pub host: bool,
+    /// A pair of a mesh, neither of whom hosts: there is no renet between them, but [`Datagrams`](crate::Datagrams).
+    pub mesh: bool,
+    /// The other side has shown that it holds the private key of `peer.id`, which takes no word of the lobby server's: who
+    /// knows that id from elsewhere (a contact, an invitation) knows who this is.
+    pub proven: bool,
+    /// Six groups of four digits, the same on both sides. Two players who do not know each other's ids read them to each
+    /// other: if they agree, nobody stands between the two, the lobby server neither.
+    pub code: String,
+}
+
+/// Outcome: the game plays over the relay, and no direct path was found in time. The game need not do anything.
+#[derive(Message, Clone, Debug, PartialEq)]
+pub struct PeerRelayed {
+    /// With whom.
+    pub peer: PlayerInfo,
+    /// Why, what was tried, and what may help; its text is fit for a player.
+    pub report: FailureReport,
+}
+
+/// Outcome: the connection to a player moved to another path. The game need not do anything.
+#[derive(Message, Clone, Debug, PartialEq)]
+pub struct PathChanged {
+    /// Whose.
+    pub player: PlayerId,
+    /// By which way now.
+    pub path: PathInfo,
+}
+
+/// Outcome: another length of datagrams goes in one piece to a player. The game need not do anything: longer ones are split
+/// and joined, and lost whole if a part is lost: where 10 % of the packets are lost, so are 19 % of the datagrams in two
+/// parts. A game that minds keeps to `size`, which is in [`Peers`](crate::Peers), too (`path.size`).
+#[derive(Message, Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SizeChanged {
+    /// The player at the other end.
+    pub player: PlayerId,
+    /// The longest datagram of the game's that goes in one piece, in bytes; 498 to [`MAX_DATAGRAM`](crate::MAX_DATAGRAM).
+    pub size: usize,
+}
+
+/// Outcome: nothing is heard of a connected player any more, for 4 s by default (`path_timeout` of
+/// [`TraversalConfig::agent`](crate::TraversalConfig)): it sleeps, its router starts anew, it changes its network. The game
+/// need not do anything; it may say so, or pause. Both sides read this at about the same time.
+///
+/// Then comes one of these, within the minute of `away_timeout`:
+/// - [`PeerBack`]: the same connection goes on, with the same `client_id`. renet's connection was kept, and no reliable message
+///   is lost or doubled. What is unreliable and was sent meanwhile is dropped, and so are [`Datagrams`](crate::Datagrams).
+/// - [`PeerDisconnected`], with the reason; and [`PeerConnected`] after it where the two could be connected anew, with a fresh
+///   connection of renet's.
+///
+/// renet keeps what is reliable in the memory of its channel
+/// ([`ChannelConfig::max_memory_usage_bytes`](bevy_renet::renet::ChannelConfig), 5 MiB by default), and ends the connection
+/// when that is full: a game that sends up to 87 kB of it a second has room for a minute.
+#[derive(Message, Clone, Debug, PartialEq, Eq)]
+pub struct PeerAway {
+    /// The player of whom nothing is heard.
+    pub peer: PlayerInfo,
+    /// As in [`PeerConnected`].
+    pub client_id: u64,
+}
+
+/// Outcome: a player who was away ([`PeerAway`]) is back, and plays on.
+#[derive(Message, Clone, Debug, PartialEq, Eq)]
+pub struct PeerBack {
+    /// The player who is heard again.
+    pub peer: PlayerInfo,
+    /// As in [`PeerConnected`].
+    pub client_id: u64,
+    /// How long nothing was answered.
+    pub away: Duration,
+}
+
+/// Outcome: the connection to a player is gone. One per [`PeerConnected`].
+#[derive(Message, Clone, Debug, PartialEq)]
+pub struct PeerDisconnected {
+    /// Who.
+    pub peer: PlayerInfo,
+    /// As in [`PeerConnected`].
+    pub client_id: u64,
+    /// Why; its text is fit for a player.
+    pub reason: DisconnectReason,
+}
+
+/// Outcome: no path to a player was found.
+#[derive(Message, Clone, Debug, PartialEq)]
+pub struct TraversalFailed {
+    /// Who.
+    pub peer: PlayerInfo,
+    /// Why, what was tried, and what may help; its text is fit for a player.
+    pub report: FailureReport,
+}
+
+/// Registers all of them.
+pub(crate) fn add(app: &mut App) {
+    app.add_message::<LobbyChanged>()
+        .add_message::<LobbyFailed>()
+        .add_message::<NatChanged>()
+        .add_message::<PortMappingChanged>()
+        .add_message::<RoomJoined>()
+        .add_message::<RoomLeft>()
+        .add_message::<RoomChanged>()
+        .add_message::<HostMigrated>()
+        .add_message::<MembersChanged>()
+        .add_message::<RoomsListed>()
+        .add_message::<QueueChanged>()
+        .add_message::<RequestFailed>()
+        .add_message::<JoinRequested>()
+        .add_message::<WrongPasswords>()
+        .add_message::<PeerPlanned>()
+        .add_message::<PeerConnected>()
+        .add_message::<PeerRelayed>()
+        .add_message::<PathChanged>()
+        .add_message::<SizeChanged>()
+        .add_message::<PeerAway>()
+        .add_message::<PeerBack>()
+        .add_message::<PeerDisconnected>()
+        .add_message::<TraversalFailed>();
+}

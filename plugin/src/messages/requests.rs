@@ -1,0 +1,172 @@
+//! What the game asks for. Each request is written as a message and handed over at the end of the frame.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bevy_app::App;
+use bevy_ecs::message::Message;
+use traversal_core::Secret;
+use traversal_core::id::{JoinId, PlayerId};
+use traversal_core::wire::message::{RoomOptions, RoomTarget, Topology};
+
+use crate::config::ServerKey;
+
+/// Request: log in to a lobby server, instead of the present one if there is any, whose room is left. Not needed for
+/// the servers in [`TraversalConfig::lobby`](crate::TraversalConfig::lobby).
+#[derive(Message, Clone, Debug, Default, PartialEq)]
+pub struct ConnectLobby {
+    /// As in [`TraversalConfig::lobby`](crate::TraversalConfig::lobby), which it replaces.
+    pub servers: Vec<String>,
+    /// Replaces the name in the configuration; ends connections that stand.
+    pub name: Option<String>,
+    /// Replaces the token in the configuration; ends connections that stand.
+    pub token: Option<Secret<Vec<u8>>>,
+    /// Replaces the keys in the configuration; ends connections that stand.
+    pub server_keys: Option<Vec<ServerKey>>,
+}
+
+impl ConnectLobby {
+    /// To one server, `host:port` or `host`.
+    pub fn to(server: impl Into<String>) -> Self {
+        Self { servers: vec![server.into()], ..Self::default() }
+    }
+}
+
+/// Request: leave the room, log out and stay out.
+#[derive(Message, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DisconnectLobby;
+
+/// Request: open a room and host the game. Answered by [`RoomJoined`](crate::RoomJoined) or [`RequestFailed`](crate::RequestFailed).
+#[derive(Message, Clone, Debug, Default, PartialEq, Eq)]
+pub struct HostRoom(pub RoomOptions);
+
+/// Request: enter a room. Answered by [`RoomJoined`](crate::RoomJoined) or [`RequestFailed`](crate::RequestFailed); then [`PeerConnected`](crate::PeerConnected) or
+/// [`TraversalFailed`](crate::TraversalFailed) follow.
+#[derive(Message, Clone, Debug, PartialEq, Eq)]
+pub struct JoinRoom {
+    /// Which.
+    pub target: RoomTarget,
+    /// If it wants one.
+    pub password: Option<Secret<String>>,
+    /// Keep asking for so long while there is no such room.
+    pub wait: Duration,
+}
+
+impl JoinRoom {
+    /// The room of this name, at once.
+    pub fn name(name: impl Into<String>) -> Self {
+        Self { target: RoomTarget::Name(name.into()), password: None, wait: Duration::ZERO }
+    }
+
+    /// The room of this short code, at once.
+    pub fn code(code: impl Into<String>) -> Self {
+        Self { target: RoomTarget::Code(code.into()), password: None, wait: Duration::ZERO }
+    }
+}
+
+/// Request: leave the room. When the host leaves, another member hosts the room (see [`HostMigrated`](crate::HostMigrated)), or it closes
+/// where [`RoomOptions::migrate`] is off. Answered by [`RoomLeft`](crate::RoomLeft).
+#[derive(Message, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LeaveRoom;
+
+/// Request: the public rooms of this game. Answered by [`RoomsListed`](crate::RoomsListed).
+#[derive(Message, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ListRooms;
+
+/// Request of a host: let this player in, see [`JoinRequested`](crate::JoinRequested).
+#[derive(Message, Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AllowPeer {
+    /// From [`JoinRequested`](crate::JoinRequested).
+    pub join: JoinId,
+}
+
+/// Request of a host: do not let this player in, see [`JoinRequested`](crate::JoinRequested).
+#[derive(Message, Clone, Debug, PartialEq, Eq)]
+pub struct RefusePeer {
+    /// From [`JoinRequested`](crate::JoinRequested).
+    pub join: JoinId,
+    /// Told to the player; it is cut to 160 characters and 200 bytes.
+    pub reason: String,
+}
+
+/// Request of a host: put a member out of the room and disconnect it. While the lobby server is away it is only
+/// disconnected.
+#[derive(Message, Clone, Debug, PartialEq, Eq)]
+pub struct KickPeer {
+    /// Whom.
+    pub player: PlayerId,
+    /// Told to the player.
+    pub reason: String,
+    /// It may come back. Otherwise the server does not let it in again for a day, as long as the room lives, whoever
+    /// hosts it then.
+    pub rejoin: bool,
+}
+
+/// Request of a host: new metadata of the room, keys and values at most 384 bytes together. Answered by [`RoomChanged`](crate::RoomChanged)
+/// or [`RequestFailed`](crate::RequestFailed).
+#[derive(Message, Clone, Debug, Default, PartialEq, Eq)]
+pub struct SetRoomMetadata(pub BTreeMap<String, String>);
+
+/// Request: end the connection to one player; the room stays as it is.
+#[derive(Message, Clone, Debug, PartialEq, Eq)]
+pub struct ClosePeer {
+    /// Whom.
+    pub player: PlayerId,
+    /// Told to the player.
+    pub reason: String,
+}
+
+/// Request: play with anybody who wants the same. The server gathers the players, those who waited longest first, and
+/// puts them into a room; the one whom the others reach best hosts. Answered by [`QueueChanged`](crate::QueueChanged) while it comes along,
+/// then by [`RoomJoined`](crate::RoomJoined) as with any room; or by [`RequestFailed`](crate::RequestFailed).
+///
+/// ```
+/// use bevy_traversal::{QuickMatch, Topology};
+///
+/// let duel = QuickMatch::of("duel", 2);
+/// let brawl = QuickMatch { topology: Topology::Mesh, ..QuickMatch::of("brawl", 4) };
+/// # assert_ne!(duel, brawl);
+/// ```
+#[derive(Message, Clone, Debug, PartialEq, Eq)]
+pub struct QuickMatch {
+    /// What is to be played: only players who name the same meet. At most 48 bytes; may be empty.
+    pub mode: String,
+    /// How many players, with this one: 2..=64, in a mesh 2..=16. Only players who want as many meet.
+    pub players: u16,
+    /// Who is connected to whom.
+    pub topology: Topology,
+}
+
+impl QuickMatch {
+    /// So many players around a host.
+    pub fn of(mode: impl Into<String>, players: u16) -> Self {
+        Self { mode: mode.into(), players, topology: Topology::Star }
+    }
+}
+
+impl From<QuickMatch> for traversal_core::wire::message::QuickMatch {
+    fn from(QuickMatch { mode, players, topology }: QuickMatch) -> Self {
+        Self { mode, players, topology }
+    }
+}
+
+/// Request: wait for a quick match no longer. Answered by [`QueueChanged`](crate::QueueChanged).
+#[derive(Message, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CancelQuickMatch;
+
+/// Registers all of them.
+pub(crate) fn add(app: &mut App) {
+    app.add_message::<ConnectLobby>()
+        .add_message::<DisconnectLobby>()
+        .add_message::<HostRoom>()
+        .add_message::<JoinRoom>()
+        .add_message::<LeaveRoom>()
+        .add_message::<ListRooms>()
+        .add_message::<AllowPeer>()
+        .add_message::<RefusePeer>()
+        .add_message::<KickPeer>()
+        .add_message::<SetRoomMetadata>()
+        .add_message::<ClosePeer>()
+        .add_message::<QuickMatch>()
+        .add_message::<CancelQuickMatch>();
+}

@@ -1,0 +1,74 @@
+//! What the app and the network thread say to each other, and what both of them hold.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64};
+
+use crossbeam_channel::Sender;
+use mio::Waker;
+use traversal_core::id::PlayerId;
+use traversal_core::{Command, Event, LobbyState};
+
+use crate::config::TraversalConfig;
+use crate::error::SocketError;
+use crate::handoff::PunchedSocket;
+use crate::queue::Batches;
+use crate::state::Counters;
+
+/// How many requests, or reports, may be on their way at a time. A frame has a handful; further ones wait on their own side.
+pub(crate) const CHANNEL: usize = 1024;
+
+/// What the app asks of the network thread.
+pub(crate) enum Request {
+    /// For the agent as it is.
+    Agent(Command),
+    /// Log in to one of these servers, named as in the configuration.
+    Connect(Vec<String>),
+    /// Give the socket of the path to this player away.
+    IntoSocket { player: PlayerId, reply: Sender<Result<PunchedSocket, SocketError>> },
+}
+
+/// What the network thread tells the app.
+#[derive(Debug)]
+pub(crate) enum Report {
+    /// From the agent as it is.
+    Agent(Event),
+    /// An [`Event::PeerConnected`], with the number of this connection.
+    Connected { event: Event, generation: u32 },
+    /// The player's socket was given away.
+    Released(PlayerId),
+    /// These are the addresses of the game's sockets on this machine.
+    Local(Vec<SocketAddr>),
+    /// The lobby server's key is not the one in this file, so the link has this state.
+    KeyChanged { state: LobbyState, server: String, file: PathBuf },
+}
+
+/// What app and network thread share.
+#[derive(Clone)]
+pub(crate) struct Shared {
+    /// Wakes the network thread.
+    pub(crate) waker: Arc<Waker>,
+    pub(crate) counters: Arc<Counters>,
+    /// Game datagrams for the app.
+    pub(crate) incoming: Batches,
+    /// Game datagrams from the app.
+    pub(crate) outgoing: Batches,
+    /// Counts the frames of the app, so that the thread sees that it lives.
+    pub(crate) ticks: Arc<AtomicU64>,
+    /// Set when the thread is to end.
+    pub(crate) stop: Arc<AtomicBool>,
+}
+
+impl Shared {
+    pub(crate) fn new(config: &TraversalConfig, waker: Arc<Waker>, counters: Arc<Counters>) -> Self {
+        Self {
+            waker,
+            counters,
+            incoming: Batches::new(config.incoming_datagrams),
+            outgoing: Batches::new(config.outgoing_datagrams),
+            ticks: Arc::default(),
+            stop: Arc::default(),
+        }
+    }
+}

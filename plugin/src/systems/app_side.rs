@@ -1,0 +1,192 @@
+//! What the game sees of all that happens: resources that are kept up to date, and outcome messages.
+
+mod peers;
+
+use std::time::Duration;
+
+use bevy_ecs::message::MessageWriter;
+use bevy_ecs::system::{ResMut, SystemParam};
+use traversal_core::wire::message::{MatchEnd, PlayerInfo, RoomEnd};
+use traversal_core::{DisconnectReason, Event, LobbyState};
+
+use crate::error::TraversalError;
+use crate::messages::outcomes as m;
+use crate::protocol::Report;
+use crate::renet::{Change, HandOff};
+use crate::state::{CurrentRoom, LobbyLink, Members, NatStatus, Peers, QuickMatchQueue};
+
+/// Writers of all outcomes.
+#[derive(SystemParam)]
+pub(crate) struct Outcomes<'w> {
+    lobby_changed: MessageWriter<'w, m::LobbyChanged>,
+    lobby_failed: MessageWriter<'w, m::LobbyFailed>,
+    nat_changed: MessageWriter<'w, m::NatChanged>,
+    room_joined: MessageWriter<'w, m::RoomJoined>,
+    room_left: MessageWriter<'w, m::RoomLeft>,
+    room_changed: MessageWriter<'w, m::RoomChanged>,
+    host_migrated: MessageWriter<'w, m::HostMigrated>,
+    members_changed: MessageWriter<'w, m::MembersChanged>,
+    rooms_listed: MessageWriter<'w, m::RoomsListed>,
+    queue_changed: MessageWriter<'w, m::QueueChanged>,
+    request_failed: MessageWriter<'w, m::RequestFailed>,
+    join_requested: MessageWriter<'w, m::JoinRequested>,
+    wrong_passwords: MessageWriter<'w, m::WrongPasswords>,
+    port_mapping_changed: MessageWriter<'w, m::PortMappingChanged>,
+    peer_planned: MessageWriter<'w, m::PeerPlanned>,
+    peer_connected: MessageWriter<'w, m::PeerConnected>,
+    peer_relayed: MessageWriter<'w, m::PeerRelayed>,
+    path_changed: MessageWriter<'w, m::PathChanged>,
+    size_changed: MessageWriter<'w, m::SizeChanged>,
+    peer_away: MessageWriter<'w, m::PeerAway>,
+    peer_back: MessageWriter<'w, m::PeerBack>,
+    peer_disconnected: MessageWriter<'w, m::PeerDisconnected>,
+    traversal_failed: MessageWriter<'w, m::TraversalFailed>,
+}
+
+/// All that events of the network thread change: the resources that the game reads, and the outcome messages.
+#[derive(SystemParam)]
+pub(crate) struct AppSide<'w> {
+    lobby: ResMut<'w, LobbyLink>,
+    room: ResMut<'w, CurrentRoom>,
+    members: ResMut<'w, Members>,
+    queue: ResMut<'w, QuickMatchQueue>,
+    pub(super) peers: ResMut<'w, Peers>,
+    nat: ResMut<'w, NatStatus>,
+    hand_off: ResMut<'w, HandOff>,
+    out: Outcomes<'w>,
+}
+
+impl AppSide<'_> {
+    /// Takes what the network thread says.
+    pub(super) fn report(&mut self, report: Report) {
+        match report {
+            Report::Agent(event) => self.event(event, 0),
+            Report::Connected { event, generation } => self.event(event, generation),
+            Report::Local(local) => self.lobby.local = local,
+            Report::KeyChanged { state, server, file } => {
+                self.lobby.state = state.clone();
+                self.out.lobby_changed.write(m::LobbyChanged(state));
+                self.lobby_failed(TraversalError::ServerKeyChanged { server, file }, None);
+            }
+            Report::Released(player) => {
+                self.peers.0.remove(&player);
+            }
+        }
+    }
+
+    fn event(&mut self, event: Event, generation: u32) {
+        match event {
+            Event::Lobby(state) => self.lobby(state),
+            Event::Nat(profile) => {
+                if self.nat.profile != profile {
+                    self.nat.profile = profile;
+                    self.out.nat_changed.write(m::NatChanged(profile));
+                }
+            }
+            Event::PortMapping(state) => {
+                self.nat.port_mapping = state;
+                self.out.port_mapping_changed.write(m::PortMappingChanged(state));
+            }
+            Event::RoomEntered { room, hosting } => {
+                *self.room = CurrentRoom { info: Some(room.clone()), hosting };
+                self.hand_off.room_end = None;
+                self.hand_off.changes.push(Change::RoomEntered { hosting });
+                self.out.room_joined.write(m::RoomJoined { room, hosting });
+            }
+            Event::RoomChanged(room) => {
+                self.room.info = Some(room.clone());
+                self.out.room_changed.write(m::RoomChanged(room));
+            }
+            Event::HostChanged { room, hosting, previous, members } => {
+                *self.room = CurrentRoom { info: Some(room.clone()), hosting };
+                self.hand_off.changes.push(Change::HostChanged { hosting });
+                if !members.is_empty() {
+                    self.members(members.clone());
+                }
+                self.out.host_migrated.write(m::HostMigrated { room, hosting, previous, members });
+            }
+            Event::Members(members) => self.members(members),
+            Event::RoomLeft { reason } => self.room_left(reason),
+            Event::Rooms(rooms) => {
+                self.out.rooms_listed.write(m::RoomsListed(rooms));
+            }
+            Event::Queue(status) => {
+                self.queue.0 = status;
+                self.out.queue_changed.write(m::QueueChanged(status));
+            }
+            Event::RequestFailed { request, error } => {
+                self.out.request_failed.write(m::RequestFailed { request, error });
+            }
+            Event::JoinRequest { join, player } => {
+                self.out.join_requested.write(m::JoinRequested { join, player });
+            }
+            Event::WrongPasswords { in_last_minute } => {
+                self.out.wrong_passwords.write(m::WrongPasswords { in_last_minute });
+            }
+            event => self.peer_event(event, generation),
+        }
+    }
+
+    fn lobby(&mut self, state: LobbyState) {
+        let failure = match &state {
+            LobbyState::Retrying { error, retry_in } => Some((error.clone(), Some(*retry_in))),
+            LobbyState::Refused { error } => Some((error.clone(), None)),
+            _ => None,
+        };
+        if matches!(state, LobbyState::Online { .. }) {
+            self.lobby.error = None;
+        }
+        self.lobby.state = state.clone();
+        self.out.lobby_changed.write(m::LobbyChanged(state));
+        if let Some((error, retry_in)) = failure {
+            self.lobby_failed(error.into(), retry_in);
+        }
+    }
+
+    pub(super) fn lobby_failed(&mut self, error: TraversalError, retry_in: Option<Duration>) {
+        self.lobby.error = Some(error.clone());
+        self.out.lobby_failed.write(m::LobbyFailed { error, retry_in });
+    }
+
+    fn members(&mut self, members: Vec<PlayerInfo>) {
+        let missing = |from: &[PlayerInfo], all: &[PlayerInfo]| -> Vec<PlayerInfo> {
+            all.iter().filter(|player| from.iter().all(|other| other.id != player.id)).cloned().collect()
+        };
+        let joined = missing(&self.members.0, &members);
+        let left = missing(&members, &self.members.0);
+        self.members.0 = members;
+        if !joined.is_empty() || !left.is_empty() {
+            self.out.members_changed.write(m::MembersChanged { joined, left });
+        }
+    }
+
+    fn room_left(&mut self, reason: Option<RoomEnd>) {
+        let room = std::mem::take(&mut *self.room).info;
+        self.members.0.clear();
+        // The agent closes the connections of a room that ended; the game hears who really did it.
+        self.hand_off.room_end = reason.as_ref().map(|reason| match reason {
+            RoomEnd::Kicked { .. } => MatchEnd::Kicked,
+            RoomEnd::HostLost => MatchEnd::Gone,
+            RoomEnd::Replaced => MatchEnd::Replaced,
+            _ => MatchEnd::Left,
+        });
+        self.hand_off.changes.push(Change::RoomLeft);
+        self.out.room_left.write(m::RoomLeft { room, reason });
+    }
+
+    /// Notes that the driver is gone or replaced, and its connections and room with it.
+    pub(super) fn driver_gone(&mut self) {
+        for peer in std::mem::take(&mut self.peers.0).into_values() {
+            self.disconnected(peer, DisconnectReason::Local);
+        }
+        if self.room.info.is_some() {
+            self.room_left(None);
+        }
+        if self.queue.0.take().is_some() {
+            self.out.queue_changed.write(m::QueueChanged(None));
+        }
+        if self.lobby.state != LobbyState::Offline {
+            self.lobby(LobbyState::Offline);
+        }
+    }
+}

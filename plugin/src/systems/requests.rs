@@ -1,0 +1,96 @@
+//! What the game asks for, handed to the driver.
+
+use bevy_ecs::change_detection::DetectChangesMut;
+use bevy_ecs::message::{Message, MessageReader, MessageWriter};
+use bevy_ecs::system::{Res, ResMut, SystemParam};
+use traversal_core::{Command, RequestFailure, RequestKind as Kind};
+
+use crate::link::TraversalLink;
+use crate::messages::outcomes::RequestFailed;
+use crate::messages::requests as m;
+use crate::state::LobbyLink;
+
+/// Readers of all requests but [`ConnectLobby`](m::ConnectLobby).
+#[derive(SystemParam)]
+pub(crate) struct Requests<'w, 's> {
+    disconnect: MessageReader<'w, 's, m::DisconnectLobby>,
+    host: MessageReader<'w, 's, m::HostRoom>,
+    join: MessageReader<'w, 's, m::JoinRoom>,
+    leave: MessageReader<'w, 's, m::LeaveRoom>,
+    list: MessageReader<'w, 's, m::ListRooms>,
+    allow: MessageReader<'w, 's, m::AllowPeer>,
+    refuse: MessageReader<'w, 's, m::RefusePeer>,
+    kick: MessageReader<'w, 's, m::KickPeer>,
+    metadata: MessageReader<'w, 's, m::SetRoomMetadata>,
+    close: MessageReader<'w, 's, m::ClosePeer>,
+    quick: MessageReader<'w, 's, m::QuickMatch>,
+    cancel: MessageReader<'w, 's, m::CancelQuickMatch>,
+}
+
+pub(crate) fn hand_over_requests(
+    requests: Requests,
+    mut link: ResMut<TraversalLink>,
+    lobby: Res<LobbyLink>,
+    mut failed: MessageWriter<RequestFailed>,
+) {
+    let Requests {
+        mut disconnect,
+        mut host,
+        mut join,
+        mut leave,
+        mut list,
+        mut allow,
+        mut refuse,
+        mut kick,
+        mut metadata,
+        mut close,
+        mut quick,
+        mut cancel,
+    } = requests;
+    let link = link.bypass_change_detection();
+    each(&mut disconnect, |_| _ = link.command(Command::Disconnect));
+    let mut ask = |command, request| {
+        if !link.command(command) {
+            failed.write(RequestFailed { request, error: RequestFailure::NotLoggedIn });
+        }
+    };
+    // Leaving first: a game that changes rooms writes both in one frame.
+    each(&mut leave, |_| ask(Command::LeaveRoom, Kind::Leave));
+    each(&mut cancel, |_| ask(Command::CancelQuickMatch, Kind::CancelQuickMatch));
+    each(&mut host, |request| ask(Command::HostRoom(request.0.clone()), Kind::Host));
+    each(&mut join, |request| {
+        let m::JoinRoom { target, password, wait } = request.clone();
+        ask(Command::JoinRoom { target, password, wait }, Kind::Join);
+    });
+    each(&mut quick, |request| ask(Command::QuickMatch(request.clone().into()), Kind::QuickMatch));
+    each(&mut list, |_| ask(Command::ListRooms, Kind::List));
+    each(&mut metadata, |request| ask(Command::SetMetadata(request.0.clone()), Kind::SetMetadata));
+    each(&mut kick, |request| {
+        let m::KickPeer { player, reason, rejoin } = request.clone();
+        if lobby.online() {
+            // The connection ends with the server's yes.
+            ask(Command::Kick { player, reason, rejoin }, Kind::Kick);
+        } else {
+            let reason = format!("removed by the host: {reason}");
+            ask(Command::ClosePeer { player, reason }, Kind::Kick);
+        }
+    });
+    each(&mut allow, |request| {
+        link.command(Command::AnswerJoin { join: request.join, allow: true, reason: String::new() });
+    });
+    each(&mut refuse, |request| {
+        let m::RefusePeer { join, reason } = request.clone();
+        link.command(Command::AnswerJoin { join, allow: false, reason });
+    });
+    each(&mut close, |request| {
+        let m::ClosePeer { player, reason } = request.clone();
+        link.command(Command::ClosePeer { player, reason });
+    });
+    link.hand_over();
+}
+
+fn each<M: Message>(messages: &mut MessageReader<M>, mut handle: impl FnMut(&M)) {
+    for message in messages.read() {
+        handle(message);
+    }
+}
