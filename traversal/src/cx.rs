@@ -1,28 +1,113 @@
-//! What every part of the agent needs while it handles one input.
+//! What every part of the agent needs while it handles one input, and who owns it.
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
+use std::ops::{Deref, DerefMut};
 use std::time::Instant;
 
 use rand_chacha::ChaCha20Rng;
+use rand_chacha::rand_core::SeedableRng;
 
 use crate::Identity;
 use crate::api::{Event, Output, SocketId, Transmit};
 use crate::config::AgentConfig;
+use crate::login::ServerLink;
+use crate::punch::Budget;
+use crate::sockets::Sockets;
+use crate::wire::message::ToServer;
 
-/// Borrowed from the [`Agent`](crate::Agent) for the length of one input.
+/// What the parts of the agent share. It is one field of the [`Agent`](crate::Agent), so that a part (a match, the lobby) and
+/// this can be borrowed side by side.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) config: AgentConfig,
+    pub(crate) identity: Identity,
+    pub(crate) main: Main,
+    /// Addresses of the machine's own interfaces, without ports; empty until the game or the driver has named some.
+    pub(crate) local: Vec<IpAddr>,
+    pub(crate) rng: ChaCha20Rng,
+    pub(crate) link: ServerLink,
+    pub(crate) sockets: Sockets,
+    pub(crate) budget: Budget,
+    pub(crate) outputs: VecDeque<Output>,
+    pub(crate) events: VecDeque<Event>,
+}
+
+impl Shared {
+    pub(crate) fn new(config: AgentConfig, identity: Identity, seed: [u8; 32], main: Main) -> Self {
+        Self {
+            link: ServerLink::new(&config),
+            budget: Budget::new(config.caps),
+            config,
+            identity,
+            main,
+            local: Vec::new(),
+            rng: ChaCha20Rng::from_seed(seed),
+            sockets: Sockets::default(),
+            outputs: VecDeque::new(),
+            events: VecDeque::new(),
+        }
+    }
+
+    /// Lends everything to a part that handles an input at `now`.
+    pub(crate) fn cx(&mut self, now: Instant) -> Cx<'_> {
+        Cx {
+            env: Env {
+                now,
+                config: &self.config,
+                identity: &self.identity,
+                main: self.main,
+                local: &self.local,
+                rng: &mut self.rng,
+                outputs: &mut self.outputs,
+                events: &mut self.events,
+            },
+            link: &mut self.link,
+            sockets: &mut self.sockets,
+            budget: &mut self.budget,
+        }
+    }
+}
+
+/// The context of one input: [`Shared`], lent for as long as the input is handled. Its fields can be borrowed apart from
+/// each other, as `cx.link.tell(&mut cx.env, ..)` does; what is in [`Env`] is also reached without naming it.
 pub(crate) struct Cx<'a> {
+    pub(crate) env: Env<'a>,
+    pub(crate) link: &'a mut ServerLink,
+    pub(crate) sockets: &'a mut Sockets,
+    /// What this player may still send and open, over all its matches.
+    pub(crate) budget: &'a mut Budget,
+}
+
+impl Cx<'_> {
+    /// Tells the lobby server, if there is a session.
+    pub(crate) fn tell(&mut self, message: ToServer) {
+        self.link.tell(&mut self.env, message);
+    }
+}
+
+impl<'a> Deref for Cx<'a> {
+    type Target = Env<'a>;
+
+    fn deref(&self) -> &Env<'a> {
+        &self.env
+    }
+}
+
+impl<'a> DerefMut for Cx<'a> {
+    fn deref_mut(&mut self) -> &mut Env<'a> {
+        &mut self.env
+    }
+}
+
+/// The surroundings of one input: time, settings, randomness, and where outputs and events go. The link to the server and the
+/// agent's sockets need these alone.
+pub(crate) struct Env<'a> {
     pub(crate) now: Instant,
     pub(crate) config: &'a AgentConfig,
     pub(crate) identity: &'a Identity,
     pub(crate) main: Main,
-    /// By which way the server is reached at present.
-    pub(crate) uplink: Option<Uplink>,
-    /// The families in which the server has seen this player.
-    pub(crate) families: Families,
-    /// Where the server sees this player, if it is logged in by UDP.
-    pub(crate) seen: Option<SocketAddr>,
-    /// Addresses of the machine's own interfaces, without ports.
+    /// See [`Shared::local`].
     pub(crate) local: &'a [IpAddr],
     pub(crate) rng: &'a mut ChaCha20Rng,
     pub(crate) outputs: &'a mut VecDeque<Output>,
@@ -71,7 +156,7 @@ impl Main {
     }
 }
 
-impl Cx<'_> {
+impl Env<'_> {
     pub(crate) fn emit(&mut self, event: Event) {
         self.events.push_back(event);
     }

@@ -15,7 +15,7 @@ use zeroize::Zeroize;
 use crate::Identity;
 use crate::address::{is_local, is_sendable};
 use crate::api::{DisconnectReason, Event, PathInfo, PathKind, SocketId};
-use crate::attempt::{Attempt, Hands};
+use crate::attempt::Attempt;
 use crate::config::{AgentConfig, RelayPolicy};
 use crate::cx::Cx;
 use crate::failure::{FailureReason, Stage};
@@ -120,7 +120,6 @@ impl Peer {
     /// None when the plan's keys are no keys, or not those of the player that it names.
     pub(crate) fn new(
         cx: &mut Cx<'_>,
-        hands: &mut Hands<'_>,
         mut plan: PunchPlan,
         ephemeral: &Identity,
         requested: Instant,
@@ -134,19 +133,19 @@ impl Peer {
         plan.pair_secret.zeroize();
         let mut seed = [0; 32];
         cx.rng.fill_bytes(&mut seed);
-        let (own_rtt, peer_rtt) = round_trips(&plan, hands.link);
+        let (own_rtt, peer_rtt) = round_trips(&plan, cx.link);
         // By the server is seldom shorter: two players on satellite links are twice as far apart as each from it.
         let expected = own_rtt + peer_rtt;
         let mut paths = Paths::new(seed, Some(expected));
-        let attempt = Attempt::new(cx, &plan, hands.link);
+        let attempt = Attempt::new(cx, &plan);
         let lan = cx.config.lan && plan.same_nat;
         let direct = cx.config.relay != RelayPolicy::Only;
         let local = plan.peer_local.iter().filter(|address| lan && is_local(address.ip()));
         // Whoever is on this network itself is seen at a private address by a server there (or on this machine).
         let public = plan.peer_public.iter().filter(|address| plan.same_nat || !is_local(address.ip()));
-        let server = hands.link.online().map(|online| online.server);
+        let server = cx.link.online().map(|online| online.server);
         let public = public.filter(|address| is_tested(cx.config, &plan, &attempt, server, **address));
-        let hold_until = hold_back(&plan, hands.link).map(|hold| now + hold);
+        let hold_until = hold_back(&plan, cx.link).map(|hold| now + hold);
         let from_now = local.map(|address| (now, address));
         let held = public.map(|address| (hold_until.filter(|_| address.is_ipv4()).unwrap_or(now), address));
         for (at, address) in from_now.chain(held).filter(|(_, address)| direct && is_sendable(**address)) {
@@ -159,7 +158,7 @@ impl Peer {
         {
             // Where direct test messages are likely to arrive, they get a start, so that the game need not move.
             let likely = attempt.cone_is_likely() && !paths.is_empty();
-            let start = if likely { head_start(&plan, hands.link) } else { Duration::ZERO };
+            let start = if likely { head_start(&plan, cx.link) } else { Duration::ZERO };
             paths.add(now + start, RELAY, server, PathKind::Relay, Method::Cone);
         }
         let allowed = Duration::from_millis(u64::from(plan.deadline_ms)).min(cx.config.connect_deadline);
@@ -263,7 +262,6 @@ impl Peer {
     pub(crate) fn handle_datagram(
         &mut self,
         cx: &mut Cx<'_>,
-        hands: &mut Hands<'_>,
         (socket, from): (SocketId, SocketAddr),
         datagram: &mut [u8],
     ) -> Result<Option<PeerNews>, Dropped> {
@@ -276,14 +274,14 @@ impl Peer {
         } else {
             (kind_of(from, self.lan), self.plan.peer_public.iter().any(known_ip))
         };
-        let method_here = self.attempt.method_of(hands.sockets.owner(socket));
+        let method_here = self.attempt.method_of(cx.sockets.owner(socket));
         if socket != RELAY {
-            self.attempt.handle_datagram(cx.now, hands.sockets.owner(socket), from);
+            self.attempt.handle_datagram(cx.now, cx.sockets.owner(socket), from);
         }
         // Over the cap of destinations, and from a private address where the server knows of no common network, the
         // game's data still gets in, but no way is made of it.
         let private = !self.plan.same_nat && is_local(from.ip());
-        let admitted = socket == RELAY || (!private && self.attempt.admits(hands.budget, from));
+        let admitted = socket == RELAY || (!private && self.attempt.admits(cx.budget, from));
         match opened {
             Opened::Message(PairMessage::Test { .. } | PairMessage::Confirm { .. }) if !admitted => Ok(None),
             Opened::Data(..) | Opened::Part(_) => {
@@ -312,7 +310,7 @@ impl Peer {
             Opened::Message(PairMessage::Test { tag, .. }) if self.is_live() => {
                 let own = self.paths.heard(cx.now, socket, from, way, method_here);
                 let answer = PairMessage::Confirm { tag, observed: from, test: own };
-                self.answer(cx, hands, ((socket, from), length), &answer);
+                self.answer(cx, ((socket, from), length), &answer);
                 Ok(self.choose(cx))
             }
             Opened::Message(PairMessage::Confirm { tag, test, .. }) if self.is_live() => {
@@ -322,7 +320,7 @@ impl Peer {
                 self.paths.heard(cx.now, socket, from, way, method_here);
                 if let Some(tag) = test {
                     let answer = PairMessage::Confirm { tag, observed: from, test: None };
-                    self.answer(cx, hands, ((socket, from), length), &answer);
+                    self.answer(cx, ((socket, from), length), &answer);
                 }
                 Ok(self.choose(cx))
             }
@@ -415,8 +413,8 @@ impl Peer {
         })
     }
 
-    pub(crate) fn handle_timeout(&mut self, cx: &mut Cx<'_>, hands: &mut Hands<'_>) -> Option<PeerNews> {
-        let lost = self.watch_contact(cx, hands);
+    pub(crate) fn handle_timeout(&mut self, cx: &mut Cx<'_>) -> Option<PeerNews> {
+        let lost = self.watch_contact(cx);
         match &self.stage {
             PeerStage::Ended => return None,
             PeerStage::Closing { next, .. } => {
@@ -447,19 +445,19 @@ impl Peer {
             if relayed {
                 told = self.tell_relayed(cx, Stage::Punch, self.failure_reason(cx)).or(told);
             }
-            self.end_punching(cx, hands);
+            self.end_punching(cx);
         }
         let mut orders = Vec::new();
         let news = self.paths.handle_timeout(cx.now, cx.config, &mut orders);
         if news.doubt {
             // Perhaps this side's NAT forgot everything: then the server sees it elsewhere now, and has to know
             // before the relay takes anything.
-            hands.link.check_now(cx.now);
+            cx.link.check_now(cx.now);
         }
         if news.upgrade {
             // By our own clock alone, so that nobody else can have us spend more.
             self.attempt.renew(cx.now);
-            self.ask_to_punch_again(cx, hands);
+            self.ask_to_punch_again(cx);
         }
         told = self.choose(cx).or(told);
         for order in orders {
@@ -467,7 +465,7 @@ impl Peer {
             // What is over the caps is left out: it will be due again.
             if !established
                 && order.socket != RELAY
-                && !self.attempt.may_send(cx.now, hands.budget, order.remote)
+                && !self.attempt.may_send(cx.now, cx.budget, order.remote)
             {
                 continue;
             }
@@ -479,7 +477,7 @@ impl Peer {
         }
         if self.is_punching() {
             self.attempt.handle_timeout(cx.now);
-            self.punch(cx, hands);
+            self.punch(cx);
         }
         told
     }

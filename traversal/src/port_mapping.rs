@@ -13,9 +13,8 @@ use crate::address::{Scope, is_local, scope};
 use crate::api::{Event, SocketId};
 use crate::config::RelayPolicy;
 use crate::cx::Cx;
-use crate::login::{LobbyLink, Online};
+use crate::login::Online;
 use crate::timer::due;
-use crate::wire::Kind;
 use crate::wire::message::{Frame, Probe, ProbePurpose, ToServer};
 
 /// Probes of one check. Each loss costs little, and with a tenth of the packets lost each way one check in 4,000 fails.
@@ -220,33 +219,28 @@ impl MappingCheck {
     }
 
     /// What the driver has from the router; again after each renewal.
-    pub(crate) fn set(
-        &mut self,
-        cx: &mut Cx<'_>,
-        link: &mut LobbyLink,
-        news: Result<PortMapping, NoPortMapping>,
-    ) {
+    pub(crate) fn set(&mut self, cx: &mut Cx<'_>, news: Result<PortMapping, NoPortMapping>) {
         let renewed = news.ok() == self.granted && self.is_verified();
         self.granted = news.ok();
         match news {
             // It counts until the check says otherwise.
             Ok(_) if renewed => self.probing = Some(Probing { tries: 0, next: cx.now }),
-            Ok(_) => self.begin(cx, link),
-            Err(why) => self.fail(cx, link, PortMappingState::None(why)),
+            Ok(_) => self.begin(cx),
+            Err(why) => self.fail(cx, PortMappingState::None(why)),
         }
-        self.handle_timeout(cx, link);
+        self.handle_timeout(cx);
     }
 
     /// A new session knows nothing of it.
-    pub(crate) fn logged_in(&mut self, cx: &mut Cx<'_>, link: &mut LobbyLink) {
+    pub(crate) fn logged_in(&mut self, cx: &mut Cx<'_>) {
         self.told = false;
-        self.look_again(cx, link);
+        self.look_again(cx);
     }
 
     /// From the beginning, for example because the session goes another way now.
-    pub(crate) fn look_again(&mut self, cx: &mut Cx<'_>, link: &mut LobbyLink) {
-        self.begin(cx, link);
-        self.handle_timeout(cx, link);
+    pub(crate) fn look_again(&mut self, cx: &mut Cx<'_>) {
+        self.begin(cx);
+        self.handle_timeout(cx);
     }
 
     /// Asks no more, for example because the link to the server is gone.
@@ -258,9 +252,9 @@ impl MappingCheck {
     }
 
     /// The machine has other addresses now: the mapping was for the old one.
-    pub(crate) fn network_changed(&mut self, cx: &mut Cx<'_>, link: &mut LobbyLink) {
+    pub(crate) fn network_changed(&mut self, cx: &mut Cx<'_>) {
         if self.granted.take().is_some() {
-            self.fail(cx, link, PortMappingState::None(NoPortMapping::NotAsked));
+            self.fail(cx, PortMappingState::None(NoPortMapping::NotAsked));
         }
     }
 
@@ -271,30 +265,26 @@ impl MappingCheck {
         }
     }
 
-    fn fail(&mut self, cx: &mut Cx<'_>, link: &mut LobbyLink, state: PortMappingState) {
+    fn fail(&mut self, cx: &mut Cx<'_>, state: PortMappingState) {
         self.probing = None;
-        if std::mem::take(&mut self.told)
-            && let Some(online) = link.online()
-        {
-            // Full only when the server has not answered for long; it will be noticed as lost.
-            let _ = online.session.send(cx.now, ToServer::MappedPort(None));
-            link.drain(cx);
+        if std::mem::take(&mut self.told) {
+            cx.tell(ToServer::MappedPort(None));
         }
         self.enter(cx, state);
     }
 
-    fn begin(&mut self, cx: &mut Cx<'_>, link: &mut LobbyLink) {
+    fn begin(&mut self, cx: &mut Cx<'_>) {
         let Some(mapping) = self.granted else { return };
         if cx.config.relay == RelayPolicy::Only {
             // Nobody is ever told an address of this player.
-            return self.fail(cx, link, PortMappingState::None(NoPortMapping::NotNeeded));
+            return self.fail(cx, PortMappingState::None(NoPortMapping::NotNeeded));
         }
-        let Some(online) = link.online() else {
+        let Some(online) = cx.link.online() else {
             return self.enter(cx, PortMappingState::Checking(mapping));
         };
         self.public = Some(online.public);
-        match judge(cx, online, mapping, &self.contacted) {
-            Some(state) => self.fail(cx, link, state),
+        match judge(cx.env.local, online, mapping, &self.contacted) {
+            Some(state) => self.fail(cx, state),
             None => {
                 self.probing = Some(Probing { tries: 0, next: cx.now });
                 self.enter(cx, PortMappingState::Checking(mapping));
@@ -303,30 +293,24 @@ impl MappingCheck {
     }
 
     /// Something came to the forwarded port, or says so.
-    pub(crate) fn handle_seen(
-        &mut self,
-        cx: &mut Cx<'_>,
-        link: &mut LobbyLink,
-        (port, token, from): (u16, [u8; 16], SocketAddr),
-    ) {
+    pub(crate) fn handle_seen(&mut self, cx: &mut Cx<'_>, (port, token, from): (u16, [u8; 16], SocketAddr)) {
         let Some(mapping) = self.granted.filter(|mapping| mapping.external_port == port) else { return };
         if self.probing.is_none() {
             return;
         }
-        let Some(online) = link.online() else { return };
+        let Some(online) = cx.link.online() else { return };
         let proves = from.ip() != online.server.ip()
             && online.welcome.probe_targets.contains(&from)
             && !(self.contacted.contains(&from.ip()) && online.public.port() == mapping.external_port);
         if proves {
             self.probing = None;
             self.told = true;
-            let _ = online.session.send(cx.now, ToServer::MappedPort(Some(token)));
-            link.drain(cx);
+            cx.tell(ToServer::MappedPort(Some(token)));
         }
     }
 
     /// The server's word: it tells others of this port, or does not.
-    pub(crate) fn handle_verdict(&mut self, cx: &mut Cx<'_>, link: &mut LobbyLink, port: Option<u16>) {
+    pub(crate) fn handle_verdict(&mut self, cx: &mut Cx<'_>, port: Option<u16>) {
         let Some(mapping) = self.granted else { return };
         match (port, self.public) {
             (Some(port), Some(public)) if port == mapping.external_port && self.told => {
@@ -336,35 +320,35 @@ impl MappingCheck {
             // The address of this player is another one now.
             (None, _) => {
                 self.told = false;
-                self.look_again(cx, link);
+                self.look_again(cx);
             }
             _ => {}
         }
     }
 
     /// Begins anew where the server sees this player elsewhere.
-    pub(crate) fn watch(&mut self, cx: &mut Cx<'_>, link: &mut LobbyLink) {
-        let public = link.online().map(|online| online.public.ip());
+    pub(crate) fn watch(&mut self, cx: &mut Cx<'_>) {
+        let public = cx.link.online().map(|online| online.public.ip());
         if public.is_some() && self.public.is_some_and(|known| Some(known.ip()) != public) {
-            self.look_again(cx, link);
+            self.look_again(cx);
         }
     }
 
-    pub(crate) fn handle_timeout(&mut self, cx: &mut Cx<'_>, link: &mut LobbyLink) {
+    pub(crate) fn handle_timeout(&mut self, cx: &mut Cx<'_>) {
         let (Some(mapping), Some(probing)) = (self.granted, self.probing) else { return };
         if !due(Some(probing.next), cx.now) {
             return;
         }
         if probing.tries >= TRIES {
-            return self.fail(cx, link, PortMappingState::Unreachable(mapping));
+            return self.fail(cx, PortMappingState::Unreachable(mapping));
         }
-        let Some(online) = link.online() else { return };
+        let Some(online) = cx.link.online() else { return };
         let wait = online.session.timing().overdue().max(MIN_GAP);
-        self.probing = Some(Probing { tries: probing.tries + 1, next: cx.now + wait });
+        self.probing = Some(Probing { tries: probing.tries + 1, next: cx.env.now + wait });
         let purpose = ProbePurpose::MappedPort { port: mapping.external_port };
         let probe = Frame::Probe(Probe { tag: TAG, purpose });
         let server = online.server;
-        if let Some(datagram) = online.session.seal(cx.now, Kind::Probe, &probe) {
+        if let Some(datagram) = cx.link.seal_probe(cx.env.now, &probe) {
             cx.transmit(SocketId::MAIN, server, datagram);
         }
     }
@@ -376,7 +360,7 @@ impl MappingCheck {
 
 /// What can be said without sending anything; none: it must be tried.
 fn judge(
-    cx: &Cx<'_>,
+    local: &[IpAddr],
     online: &Online,
     mapping: PortMapping,
     contacted: &BTreeSet<IpAddr>,
@@ -386,7 +370,7 @@ fn judge(
         // The forwarded port is one of IPv4, and this session does not show where.
         return Some(PortMappingState::Unproven(mapping));
     }
-    if scope(public.ip()) == Scope::Loopback || cx.local.contains(&public.ip()) {
+    if scope(public.ip()) == Scope::Loopback || local.contains(&public.ip()) {
         return Some(PortMappingState::None(NoPortMapping::NotNeeded));
     }
     let elsewhere = mapping.external_ip.filter(|ip| !ip.is_unspecified() && *ip != public.ip());

@@ -13,8 +13,8 @@ use crate::wire::{Dropped, Kind, MAX_DATAGRAM, RELAY_HEADER, pair};
 
 impl Agent {
     fn handle_hairpin(&mut self, now: Instant, datagram: &[u8]) -> bool {
-        let mut cx = cx!(self, now);
-        self.detection.handle_hairpin(&mut cx, &mut self.link, &mut self.sockets, datagram)
+        let mut cx = self.shared.cx(now);
+        self.detection.handle_hairpin(&mut cx, datagram)
     }
 
     /// Input: a datagram came in on `socket`. Anything that is not ours is counted and dropped.
@@ -27,8 +27,8 @@ impl Agent {
             Some(Kind::Pair) => self.handle_pair(now, socket, from, datagram),
             Some(Kind::Probe) if self.handle_hairpin(now, datagram) => Ok(()),
             Some(Kind::Cookie | Kind::Accept | Kind::Refuse | Kind::Control | Kind::Probe) => {
-                let mut cx = cx!(self, now);
-                let result = self.link.handle_datagram(&mut cx, (socket, from), datagram);
+                let mut cx = self.shared.cx(now);
+                let result = cx.link.handle_datagram(&mut cx.env, (socket, from), datagram);
                 self.link_moved(now);
                 // The router forwards to the main socket; what comes to another one proves nothing.
                 let result = result.map(|event| {
@@ -58,11 +58,11 @@ impl Agent {
         let id = pair::match_of(datagram).ok_or(Dropped::Malformed)?;
         // Those of other matches and of the classification are closed when these are done: no path may stand on one.
         let serves = matches!(socket, SocketId::MAIN | SocketId::MAIN_V6 | RELAY)
-            || matches!(self.sockets.owner(socket), Some(Owner::Match(of, ..)) if of == id);
+            || matches!(self.shared.sockets.owner(socket), Some(Owner::Match(of, ..)) if of == id);
         let peer = self.peers.get_mut(&id).filter(|_| serves).ok_or(Dropped::Unknown)?;
         let mut buffer = datagram.to_vec();
-        let mut cx = cx!(self, now);
-        let news = peer.handle_datagram(&mut cx, &mut hands!(self), (socket, from), &mut buffer)?;
+        let mut cx = self.shared.cx(now);
+        let news = peer.handle_datagram(&mut cx, (socket, from), &mut buffer)?;
         let (word, contact) = (peer.take_life_word(), peer.take_contact());
         if let Some(news) = news {
             self.handle_peer(now, id, news);
@@ -84,7 +84,7 @@ impl Agent {
         datagram: &[u8],
     ) -> Result<(), Dropped> {
         let (header, inner) = datagram.split_at_checked(RELAY_HEADER).ok_or(Dropped::Malformed)?;
-        if self.config.relay == crate::RelayPolicy::Never || Kind::of(inner) != Some(Kind::Pair) {
+        if self.shared.config.relay == crate::RelayPolicy::Never || Kind::of(inner) != Some(Kind::Pair) {
             return Err(Dropped::Malformed);
         }
         let id = pair::match_of(inner).ok_or(Dropped::Malformed)?;
@@ -95,7 +95,7 @@ impl Agent {
         // One way, whichever of the server's addresses and sockets it takes at present.
         let server = peer.relay_server().unwrap_or(from);
         self.handle_pair(now, RELAY, server, inner)?;
-        self.link.carried(now, socket);
+        self.shared.link.carried(now, socket);
         Ok(())
     }
 }

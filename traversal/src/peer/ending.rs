@@ -91,8 +91,8 @@ impl Peer {
         // A server that was lost meanwhile says nothing about the families; the plan's addresses came from it.
         let theirs =
             self.plan.peer_public.iter().fold(Families::default(), |all, address| all.with(*address));
-        let known = cx.families != Families::default() && theirs != Families::default();
-        if known && !blocked && !self.plan.same_nat && !cx.families.shares_one_with(theirs) {
+        let known = cx.link.families() != Families::default() && theirs != Families::default();
+        if known && !blocked && !self.plan.same_nat && !cx.link.families().shares_one_with(theirs) {
             return FailureReason::NoCommonFamily;
         }
         if !blocked && self.is_hidden(cx) {
@@ -110,7 +110,9 @@ impl Peer {
 
     /// The server sees both at one local address that is not this machine's: it does not see where they are.
     fn is_hidden(&self, cx: &Cx<'_>) -> bool {
-        let Some(seen) = cx.seen.map(|seen| seen.ip()).filter(|ip| is_local(*ip)) else { return false };
+        let Some(seen) = cx.link.seen_at().map(|seen| seen.ip()).filter(|ip| is_local(*ip)) else {
+            return false;
+        };
         let there = self.plan.peer_public.iter().any(|address| address.ip() == seen);
         there && !cx.local.is_empty() && !cx.local.contains(&seen) && !self.paths.heard_directly()
     }

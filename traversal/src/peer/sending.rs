@@ -4,7 +4,6 @@ use std::net::SocketAddr;
 
 use super::{Peer, PeerStage};
 use crate::api::{Event, PathKind, SocketId};
-use crate::attempt::Hands;
 use crate::config::RelayPolicy;
 use crate::cx::Cx;
 use crate::path::{RELAY, TestOrder};
@@ -60,7 +59,7 @@ impl Peer {
     pub(crate) fn refused(&mut self, cx: &mut Cx<'_>, socket: SocketId, to: SocketAddr, length: usize) {
         self.paths.refused(cx.now, socket, to, length);
         let server =
-            self.server.filter(|_| cx.uplink.is_some_and(|up| (up.socket, up.server) == (socket, to)));
+            self.server.filter(|_| cx.link.uplink().is_some_and(|up| (up.socket, up.server) == (socket, to)));
         if let Some(server) = server {
             self.paths.refused(cx.now, RELAY, server, length);
         }
@@ -94,7 +93,7 @@ impl Peer {
             datagram.push(Kind::Relay as u8);
             datagram.extend_from_slice(&grant.token);
             datagram.extend_from_slice(&sealed);
-            match cx.uplink {
+            match cx.link.uplink() {
                 Some(uplink) => cx.transmit(uplink.socket, uplink.server, datagram),
                 // While a new login is under way, the old session may still carry it.
                 None => cx.transmit_main(server, datagram),
@@ -132,7 +131,6 @@ impl Peer {
     pub(crate) fn answer(
         &mut self,
         cx: &mut Cx<'_>,
-        hands: &mut Hands<'_>,
         ((socket, to), length): ((SocketId, SocketAddr), usize),
         message: &PairMessage,
     ) {
@@ -141,7 +139,7 @@ impl Peer {
         }
         let sealed = self.channel.seal_message(message).filter(|sealed| sealed.len() <= length);
         if let Some(sealed) = sealed
-            && self.attempt.may_send(cx.now, hands.budget, to)
+            && self.attempt.may_send(cx.now, cx.budget, to)
         {
             if matches!(self.stage, PeerStage::Punching) {
                 self.packets_sent += 1;
