@@ -21,6 +21,7 @@ use crate::peer::Peer;
 use crate::port_mapping::MappingCheck;
 use crate::sockets::Owner;
 use crate::timer::{due, earliest};
+use crate::way::Way;
 use crate::wire::Dropped;
 use crate::wire::message::PunchPlan;
 use crate::wire::secret::mixed;
@@ -228,7 +229,7 @@ impl Agent {
     pub fn handle_too_long(&mut self, now: Instant, socket: SocketId, to: SocketAddr, length: usize) {
         tracing::debug!(%to, length, "the system refuses datagrams of this length");
         for peer in self.peers.values_mut() {
-            peer.refused(&mut self.shared.cx(now), socket, to, length);
+            peer.refused(&mut self.shared.cx(now), Way::new(socket, to), length);
         }
     }
 

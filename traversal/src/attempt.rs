@@ -25,6 +25,7 @@ use crate::timer::earliest;
 use crate::wire::message::{Facts, Method, PlannedMethod, PunchPlan, SprayTurn};
 use crate::wire::port_report::PortReport;
 
+pub(crate) use orders::PunchTest;
 use replanning::methods_of;
 use turn::Turn;
 

@@ -131,13 +131,6 @@ impl Families {
     }
 }
 
-/// A way to the lobby server: from a main socket, or over the stream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Uplink {
-    pub(crate) socket: SocketId,
-    pub(crate) server: SocketAddr,
-}
-
 /// Local addresses of the main sockets.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Main {

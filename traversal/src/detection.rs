@@ -15,13 +15,14 @@ use crate::classify::{
     Classifier, ClassifierConfig, ClassifierOrder, LifetimeOrder, LifetimeSearch, ProbeTag,
 };
 use crate::config::Detect;
-use crate::cx::{Cx, Uplink};
+use crate::cx::Cx;
 use crate::kept::KeptProfile;
 use crate::login::ProbeSeen;
 use crate::nat::{Confidence, NatProfile};
 use crate::ports::StepRule;
 use crate::sockets::Owner;
 use crate::timer::earliest;
+use crate::way::Way;
 use crate::wire::Kind;
 use crate::wire::message::{Frame, Probe, ProbePurpose, ToServer};
 use crate::wire::secret::same;
@@ -255,7 +256,7 @@ impl Detection {
     /// Carries out what the measurements want.
     fn work(&mut self, cx: &mut Cx<'_>) {
         let Some(uplink) = cx.link.uplink() else { return };
-        let v6 = uplink.server.is_ipv6();
+        let v6 = uplink.remote.is_ipv6();
         while let Some(order) = self.classifier.as_mut().and_then(Classifier::poll_order) {
             match order {
                 ClassifierOrder::OpenSocket { slot } => {
@@ -304,7 +305,7 @@ impl Detection {
 
     /// Carries out what the search for the mapping's lifetime wants, and tells what it has found.
     fn work_lifetime(&mut self, cx: &mut Cx<'_>) {
-        let Some(Uplink { socket: uplink, server }) = cx.link.uplink() else { return };
+        let Some(Way { socket: uplink, remote: server }) = cx.link.uplink() else { return };
         while let Some(order) = self.life.search.as_mut().and_then(LifetimeSearch::poll_order) {
             match order {
                 LifetimeOrder::OpenSocket { slot } => {

@@ -71,6 +71,7 @@ mod sockets;
 pub mod text;
 mod timer;
 mod wake;
+mod way;
 pub mod wire;
 
 pub use address::{is_local, is_sendable};

@@ -20,8 +20,9 @@ use crate::Identity;
 use crate::api::{Event, KnownServer, LobbyError, LobbyState, SocketId, StreamState};
 use crate::classify::RttEstimate;
 use crate::config::{AgentConfig, RelayPolicy};
-use crate::cx::{Env, Families, Uplink};
+use crate::cx::{Env, Families};
 use crate::text;
+use crate::way::Way;
 use crate::wire::handshake::parse_unknown_session;
 use crate::wire::message::{Farewell, Frame, Login, LoginRefusal, ToPlayer, ToServer};
 use crate::wire::port_report::PortReport;
@@ -174,7 +175,7 @@ impl ServerLink {
     }
 
     /// The way to the server, while logged in.
-    pub(crate) fn uplink(&self) -> Option<Uplink> {
+    pub(crate) fn uplink(&self) -> Option<Way> {
         match &self.state {
             State::Online(online) => Some(online.uplink()),
             _ => None,
@@ -317,11 +318,10 @@ impl ServerLink {
     pub(crate) fn handle_datagram(
         &mut self,
         env: &mut Env<'_>,
-        way: (SocketId, SocketAddr),
+        way: Way,
         datagram: &[u8],
     ) -> Result<Option<LinkEvent>, Dropped> {
-        let (socket, from) = way;
-        if socket == SocketId::STREAM && self.stream.to() != Some(from) {
+        if way.is_stream() && self.stream.to() != Some(way.remote) {
             return Err(Dropped::Unknown);
         }
         match (&mut self.state, Kind::of(datagram)) {
@@ -329,7 +329,7 @@ impl ServerLink {
             (State::Online(online), Some(Kind::Refuse)) => {
                 // Whoever sees the session's number could say so; the token, only the server.
                 let said = parse_unknown_session(datagram).filter(|(id, _)| *id == online.session.id());
-                if online.uplink() == (Uplink { socket, server: from })
+                if online.uplink() == way
                     && said.is_some_and(|(_, token)| same(&token, &online.welcome.reset))
                 {
                     return Ok(self.lost(env, LobbyError::Lost));
@@ -341,9 +341,9 @@ impl ServerLink {
                 let challenge = matches!(frame, Some(Frame::PathChallenge { .. }));
                 let moved_there = kind == Kind::Control && !challenge;
                 // What comes in the other family says nothing about the way in use.
-                let of_family = from.is_ipv4() == online.server.is_ipv4();
-                if of_family && online.heard(env, &mut self.stream, socket, moved_there) {
-                    self.blocked = socket == SocketId::STREAM;
+                let of_family = way.remote.is_ipv4() == online.server.is_ipv4();
+                if of_family && online.heard(env, &mut self.stream, way, moved_there) {
+                    self.blocked = way.is_stream();
                     self.moved = true;
                 }
                 let event = match frame {
@@ -364,7 +364,7 @@ impl ServerLink {
     fn handle_frame(
         &mut self,
         env: &mut Env<'_>,
-        (socket, from): (SocketId, SocketAddr),
+        Way { socket, remote: from }: Way,
         frame: Frame<ToPlayer>,
     ) -> Option<LinkEvent> {
         let State::Online(online) = &mut self.state else { return None };
@@ -469,7 +469,7 @@ impl ServerLink {
     /// Sends what the session has ready.
     pub(crate) fn drain(&mut self, env: &mut Env<'_>) {
         if let State::Online(online) = &mut self.state {
-            let Uplink { socket, server } = online.uplink();
+            let Way { socket, remote: server } = online.uplink();
             while let Some(datagram) = online.session.poll_datagram() {
                 env.transmit(socket, server, datagram);
             }

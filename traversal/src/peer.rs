@@ -4,6 +4,7 @@ mod away;
 mod ending;
 mod keeping;
 mod punching;
+mod receiving;
 mod sending;
 
 use std::net::SocketAddr;
@@ -20,12 +21,12 @@ use crate::config::{AgentConfig, RelayPolicy};
 use crate::cx::Cx;
 use crate::failure::{FailureReason, Stage};
 use crate::id::{MatchId, PlayerId};
-use crate::path::{Paths, RELAY, kind_of};
+use crate::path::{Paths, kind_of};
 use crate::timer::{due, earliest};
-use crate::wire::Dropped;
+use crate::way::Way;
 use crate::wire::life::{CHALLENGE, PROOF};
 use crate::wire::message::{Method, PlayerInfo, PunchPlan};
-use crate::wire::pair::{Joiner, Opened, PairChannel, PairKeys, PairMessage};
+use crate::wire::pair::{Joiner, Opened, PairChannel, PairKeys};
 
 pub(crate) use away::Contact;
 use away::{Away, LOST};
@@ -90,7 +91,7 @@ pub(crate) struct Peer {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum LifeWord {
     /// It asks for one, by this way and in a datagram of so many bytes.
-    Asked { challenge: [u8; CHALLENGE], way: (SocketId, SocketAddr), length: usize },
+    Asked { challenge: [u8; CHALLENGE], way: Way, length: usize },
     /// It gives one.
     Proof { challenge: [u8; CHALLENGE], proof: [u8; PROOF] },
 }
@@ -150,7 +151,7 @@ impl Peer {
         let held = public.map(|address| (hold_until.filter(|_| address.is_ipv4()).unwrap_or(now), address));
         for (at, address) in from_now.chain(held).filter(|(_, address)| direct && is_sendable(**address)) {
             if let Some(socket) = cx.main.towards(*address) {
-                paths.add(at, socket, *address, kind_of(*address, lan), Method::Cone);
+                paths.add(at, Way::new(socket, *address), kind_of(*address, lan), Method::Cone);
             }
         }
         punching::add_set_targets(cx, &plan, &mut paths);
@@ -159,7 +160,7 @@ impl Peer {
             // Where direct test messages are likely to arrive, they get a start, so that the game need not move.
             let likely = attempt.cone_is_likely() && !paths.is_empty();
             let start = if likely { head_start(&plan, cx.link) } else { Duration::ZERO };
-            paths.add(now + start, RELAY, server, PathKind::Relay, Method::Cone);
+            paths.add(now + start, Way::relay(server), PathKind::Relay, Method::Cone);
         }
         let allowed = Duration::from_millis(u64::from(plan.deadline_ms)).min(cx.config.connect_deadline);
         Some(Self {
@@ -242,123 +243,20 @@ impl Peer {
         self.channel.export(label, context)
     }
 
-    /// Socket and address of the path in use.
-    pub(crate) fn selected(&self) -> Option<(SocketId, SocketAddr, PathKind)> {
-        self.paths.selected().map(|path| (path.socket, path.remote, path.kind))
+    /// The way in use.
+    pub(crate) fn selected(&self) -> Option<Way> {
+        self.paths.selected().map(|path| path.way)
     }
 
     /// The path to be given away: both sides must mean the same one, so the other side follows the host.
-    pub(crate) fn releasable(&self) -> Option<(SocketId, SocketAddr, PathKind)> {
+    pub(crate) fn releasable(&self) -> Option<Way> {
         let path = if self.host { self.paths.selected() } else { self.paths.selected_there() };
-        path.map(|path| (path.socket, path.remote, path.kind))
+        path.map(|path| path.way)
     }
 
     /// See [`Paths::is_crossed`].
     pub(crate) fn is_crossed(&self) -> bool {
         self.paths.is_crossed()
-    }
-
-    /// A datagram of this match.
-    pub(crate) fn handle_datagram(
-        &mut self,
-        cx: &mut Cx<'_>,
-        (socket, from): (SocketId, SocketAddr),
-        datagram: &mut [u8],
-    ) -> Result<Option<PeerNews>, Dropped> {
-        let length = datagram.len();
-        let opened = self.channel.open(datagram)?;
-        self.last_heard = cx.now;
-        let known_ip = |address: &SocketAddr| address.ip() == from.ip();
-        let way = if socket == RELAY {
-            (PathKind::Relay, true)
-        } else {
-            (kind_of(from, self.lan), self.plan.peer_public.iter().any(known_ip))
-        };
-        let method_here = self.attempt.method_of(cx.sockets.owner(socket));
-        if socket != RELAY {
-            self.attempt.handle_datagram(cx.now, cx.sockets.owner(socket), from);
-        }
-        // Over the cap of destinations, and from a private address where the server knows of no common network, the
-        // game's data still gets in, but no way is made of it.
-        let private = !self.plan.same_nat && is_local(from.ip());
-        let admitted = socket == RELAY || (!private && self.attempt.admits(cx.budget, from));
-        match opened {
-            Opened::Message(PairMessage::Test { .. } | PairMessage::Confirm { .. }) if !admitted => Ok(None),
-            Opened::Data(..) | Opened::Part(_) => {
-                // Data waits for nobody: the sender had both directions proven.
-                let whole = match opened {
-                    Opened::Data(channel, payload) => Some((channel, payload.to_vec())),
-                    Opened::Part(part) if self.is_live() => self.joiner.take(cx.now, &part),
-                    _ => None,
-                };
-                if !self.is_live() {
-                    return Ok(None);
-                }
-                if admitted {
-                    self.paths.heard(cx.now, socket, from, way, method_here);
-                    // Anybody could stand behind another source, and would get the game's answers.
-                    if way.1 || (self.lan && self.plan.peer_local.iter().any(known_ip)) {
-                        self.paths.carried_data(socket, from);
-                    }
-                }
-                let news = self.choose(cx);
-                if let Some((channel, payload)) = whole {
-                    cx.emit(Event::Datagram { player: self.info.id, channel, payload });
-                }
-                Ok(news)
-            }
-            Opened::Message(PairMessage::Test { tag, .. }) if self.is_live() => {
-                let own = self.paths.heard(cx.now, socket, from, way, method_here);
-                let answer = PairMessage::Confirm { tag, observed: from, test: own };
-                self.answer(cx, ((socket, from), length), &answer);
-                Ok(self.choose(cx))
-            }
-            Opened::Message(PairMessage::Confirm { tag, test, .. }) if self.is_live() => {
-                self.paths.confirmed(cx.now, tag, (socket, from), self.lan);
-                self.notice_answer(cx);
-                self.tell_size(cx);
-                self.paths.heard(cx.now, socket, from, way, method_here);
-                if let Some(tag) = test {
-                    let answer = PairMessage::Confirm { tag, observed: from, test: None };
-                    self.answer(cx, ((socket, from), length), &answer);
-                }
-                Ok(self.choose(cx))
-            }
-            Opened::Message(PairMessage::Close { reason }) => {
-                self.send_message(cx, socket, from, &PairMessage::CloseAck);
-                if !self.is_live() {
-                    return Ok(None);
-                }
-                let connected = self.is_connected();
-                self.stage = PeerStage::Ended;
-                if !connected {
-                    self.emit_failure(cx, Stage::Punch, FailureReason::PeerLeft);
-                    return Ok(Some(PeerNews::Failed));
-                }
-                let (reason, news) = match self.away {
-                    // It has waited as long.
-                    Some(_) if reason == LOST => (DisconnectReason::Lost, PeerNews::Lost),
-                    _ => (DisconnectReason::Closed { reason }, PeerNews::Ended),
-                };
-                cx.emit(Event::PeerDisconnected { peer: self.info.clone(), reason });
-                Ok(Some(news))
-            }
-            Opened::Message(PairMessage::CloseAck) => {
-                if matches!(self.stage, PeerStage::Closing { .. }) {
-                    self.stage = PeerStage::Ended;
-                }
-                Ok(None)
-            }
-            Opened::Message(PairMessage::ProveLife { challenge }) if self.is_live() && admitted => {
-                self.life_word = Some(LifeWord::Asked { challenge, way: (socket, from), length });
-                Ok(None)
-            }
-            Opened::Message(PairMessage::ProofOfLife { challenge, proof }) if self.is_live() => {
-                self.life_word = Some(LifeWord::Proof { challenge, proof });
-                Ok(None)
-            }
-            Opened::Message(_) => Ok(None),
-        }
     }
 
     /// Takes the best proven path, and says so when that is news.
@@ -368,7 +266,7 @@ impl Peer {
         }
         let path = self.path_info(cx.now)?;
         self.told_size = Some(path.size);
-        let relayed = path.kind == PathKind::Relay;
+        let relayed = self.is_relayed();
         if !relayed {
             self.told_relayed = false;
             if !self.punch_over {
@@ -398,11 +296,11 @@ impl Peer {
     /// The path in use, as the game may see it.
     pub(crate) fn path_info(&self, now: Instant) -> Option<PathInfo> {
         let path = self.paths.selected()?;
-        let relay = path.kind == PathKind::Relay;
+        let relay = path.is_relay();
         Some(PathInfo {
             kind: path.kind,
-            remote: (!relay).then_some(path.remote),
-            socket: if relay { SocketId::MAIN } else { path.socket },
+            remote: (!relay).then_some(path.way.remote),
+            socket: if relay { SocketId::MAIN } else { path.way.socket },
             method: (!relay).then_some(path.method),
             rtt: path.pulse.rtt(),
             size: Self::in_one_piece(path.kind, path.size.present()),
@@ -441,8 +339,7 @@ impl Peer {
         }
         let relayed_too_long = self.is_connected() && self.punch_until <= cx.now;
         if !self.punch_over && (due(self.tidy_at, cx.now) || relayed_too_long) {
-            let relayed = self.paths.selected().is_some_and(|path| path.kind == PathKind::Relay);
-            if relayed {
+            if self.is_relayed() {
                 told = self.tell_relayed(cx, Stage::Punch, self.failure_reason(cx)).or(told);
             }
             self.end_punching(cx);
@@ -461,11 +358,11 @@ impl Peer {
         }
         told = self.choose(cx).or(told);
         for order in orders {
-            let established = self.is_connected() && self.paths.is_selected(order.socket, order.remote);
+            let established = self.is_connected() && self.paths.is_selected(order.way);
             // What is over the caps is left out: it will be due again.
             if !established
-                && order.socket != RELAY
-                && !self.attempt.may_send(cx.now, cx.budget, order.remote)
+                && !order.way.is_relay()
+                && !self.attempt.may_send(cx.now, cx.budget, order.way.remote)
             {
                 continue;
             }

@@ -3,15 +3,15 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use super::{Agent, DisconnectReason, Event, IntoSocketError, PathKind, ReleasedSocket};
+use super::{Agent, DisconnectReason, Event, IntoSocketError, ReleasedSocket};
 use crate::address::canonical;
 use crate::failure::{FailureReason, FailureReport, Stage};
 use crate::id::{MatchId, PlayerId};
 use crate::login::MatchUse;
 use crate::mesh::Mesh;
-use crate::path::RELAY;
 use crate::peer::{Peer, PeerNews};
 use crate::sockets::Owner;
+use crate::way::Way;
 use crate::wire::message::{
     Facts, MatchEnd, MatchOutcome, PunchPlan, Replan, Request, RoomEnd, SprayTurn, ToServer, Topology,
 };
@@ -140,7 +140,7 @@ impl Agent {
 
     /// Book-keeping after something happened to a match.
     pub(super) fn handle_peer(&mut self, now: Instant, match_id: MatchId, news: PeerNews) {
-        let relayed = self.peers.get(&match_id).and_then(Peer::selected).is_some_and(|path| path.0 == RELAY);
+        let relayed = self.peers.get(&match_id).and_then(Peer::selected).is_some_and(Way::is_relay);
         let outcome = match news {
             PeerNews::Connected if relayed => MatchOutcome::Relayed,
             PeerNews::Relayed => MatchOutcome::Relayed,
@@ -270,15 +270,16 @@ impl Agent {
     ) -> Result<ReleasedSocket, IntoSocketError> {
         let id = *self.by_player.get(&player).ok_or(IntoSocketError::NotConnected)?;
         let peer = self.peers.get(&id).ok_or(IntoSocketError::NotConnected)?;
-        let (socket, remote, kind) = peer.releasable().ok_or(IntoSocketError::NotConnected)?;
-        if kind == PathKind::Relay {
+        let way = peer.releasable().ok_or(IntoSocketError::NotConnected)?;
+        let Way { socket, remote } = way;
+        if way.is_relay() {
             return Err(IntoSocketError::Relayed);
         }
         if peer.is_crossed() {
             return Err(IntoSocketError::Crossed);
         }
         let shared = |other: &Peer| {
-            other.match_id != id && other.is_live() && other.selected().is_none_or(|path| path.0 == socket)
+            other.match_id != id && other.is_live() && other.selected().is_none_or(|way| way.socket == socket)
         };
         if self.peers.values().any(shared) {
             return Err(IntoSocketError::SharedSocket);

@@ -7,13 +7,14 @@ use crate::api::SocketId;
 use crate::cx::Cx;
 use crate::punch::{Ledger, PunchOrder, Slot};
 use crate::sockets::Owner;
+use crate::way::Way;
 use crate::wire::message::{Facts, Frame, Method, Probe, ToServer};
 
 /// A test that a puncher wants sent.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Spray {
-    pub(crate) socket: SocketId,
-    pub(crate) to: SocketAddr,
+pub(crate) struct PunchTest {
+    pub(crate) way: Way,
+    /// None: the system's own TTL.
     pub(crate) ttl: Option<u8>,
     pub(crate) method: Method,
 }
@@ -21,7 +22,7 @@ pub(crate) struct Spray {
 impl Attempt {
     /// Carries out what the punchers want, up to the next test, which is the caller's to seal. `in_use`: sockets that
     /// are not to be closed.
-    pub(crate) fn poll(&mut self, cx: &mut Cx<'_>, in_use: &[SocketId]) -> Option<Spray> {
+    pub(crate) fn poll(&mut self, cx: &mut Cx<'_>, in_use: &[SocketId]) -> Option<PunchTest> {
         let match_id = self.match_id;
         let v6 = self.context.servers.first().is_some_and(SocketAddr::is_ipv6);
         for running in &mut self.running {
@@ -44,7 +45,7 @@ impl Attempt {
                             Slot::Own(slot) => cx.sockets.get(owner(slot)).map(|(socket, _)| socket),
                         };
                         if let Some(socket) = socket {
-                            return Some(Spray { socket, to, ttl, method });
+                            return Some(PunchTest { way: Way::new(socket, to), ttl, method });
                         }
                     }
                     PunchOrder::Probe { slot, to, purpose, tag } => {

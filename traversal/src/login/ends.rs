@@ -8,8 +8,9 @@ use rand_chacha::rand_core::RngCore;
 use super::family::OtherFamily;
 use super::{LinkEvent, Online, ServerLink, State};
 use crate::address::{Scope, is_local, scope};
-use crate::api::{Event, LobbyError, LobbyState, SocketId};
+use crate::api::{Event, LobbyError, LobbyState};
 use crate::cx::Env;
+use crate::way::Way;
 use crate::wire::handshake::{ClientProgress, Refusal};
 use crate::wire::message::{LoginRefusal, Welcome};
 use crate::wire::{Dropped, VERSION};
@@ -39,10 +40,10 @@ impl ServerLink {
     pub(super) fn handle_handshake(
         &mut self,
         env: &mut Env<'_>,
-        way: (SocketId, SocketAddr),
+        way: Way,
         datagram: &[u8],
     ) -> Result<Option<LinkEvent>, Dropped> {
-        let first_key = *self.key_at(way.1);
+        let first_key = *self.key_at(way.remote);
         let State::Shaking(shaking) = &mut self.state else { return Err(Dropped::Unknown) };
         let keys = match (&first_key, env.config.server_keys.as_slice()) {
             (Some(key), []) => std::slice::from_ref(key),
@@ -56,11 +57,10 @@ impl ServerLink {
             }
             ClientProgress::Accepted(accepted) => {
                 let (mut welcome, mut session, server_key) = *accepted;
-                let (socket, server) = way;
+                let (server, over_stream) = (way.remote, way.is_stream());
                 welcome.probe_targets = as_reached(&welcome, server, env.local);
-                session.set_timing(shaking.timing(socket == SocketId::STREAM));
+                session.set_timing(shaking.timing(over_stream));
                 let Some(udp) = env.main.towards(server) else { return Err(Dropped::Unknown) };
-                let over_stream = socket == SocketId::STREAM;
                 self.blocked = over_stream;
                 if !over_stream {
                     self.stream.close(env);
@@ -68,7 +68,8 @@ impl ServerLink {
                 let ephemeral = shaking.ephemeral.clone();
                 let other = OtherFamily::new(env, server, &welcome.other_family, &self.servers);
                 let of_session = (session, welcome, server_key, other);
-                let mut online = Online::new(env.now, of_session, ephemeral, (server, udp), over_stream);
+                let mut online =
+                    Online::new(env.now, of_session, ephemeral, Way::new(udp, server), over_stream);
                 // The first sealed datagram is what has the server take this login for one of the player's own.
                 online.check_now(env.now);
                 self.key_at(server).get_or_insert(server_key);
@@ -92,7 +93,7 @@ impl ServerLink {
             }
             ClientProgress::RefusedInClear(_) => LobbyError::Refused(LoginRefusal::Full),
             ClientProgress::WrongKey if env.config.server_keys.is_empty() => {
-                LobbyError::KeyChanged { server: way.1 }
+                LobbyError::KeyChanged { server: way.remote }
             }
             ClientProgress::WrongKey => LobbyError::WrongKey,
         };

@@ -12,9 +12,10 @@ use super::family::OtherFamily;
 use super::stream::Stream;
 use crate::Identity;
 use crate::api::{LobbyState, SocketId};
-use crate::cx::{Env, Families, Uplink};
+use crate::cx::{Env, Families};
 use crate::id::MatchId;
 use crate::timer::{due, earliest};
+use crate::way::Way;
 use crate::wire::Kind;
 use crate::wire::message::{Frame, REGISTER_TAG, ToPlayer, ToServer, Welcome};
 use crate::wire::session::ClientSession;
@@ -118,18 +119,18 @@ impl Online {
         now: Instant,
         (session, welcome, server_key, other): (ClientSession, Welcome, [u8; 32], Option<OtherFamily>),
         ephemeral: Identity,
-        (server, udp): (SocketAddr, SocketId),
+        by_udp: Way,
         over_stream: bool,
     ) -> Self {
         let public = welcome.observed;
         Self {
             session,
-            server,
+            server: by_udp.remote,
             welcome,
             ephemeral,
             public,
             server_key,
-            udp,
+            udp: by_udp.socket,
             over_stream,
             udp_at: over_stream.then_some(now),
             udp_gap: UDP_RETRY[0],
@@ -206,9 +207,9 @@ impl Online {
     }
 
     /// The way in use.
-    pub(crate) fn uplink(&self) -> Uplink {
+    pub(crate) fn uplink(&self) -> Way {
         let socket = if self.over_stream { SocketId::STREAM } else { self.udp };
-        Uplink { socket, server: self.server }
+        Way::new(socket, self.server)
     }
 
     /// The families in which the server sees this player.
@@ -250,10 +251,10 @@ impl Online {
         &mut self,
         env: &mut Env<'_>,
         stream: &mut Stream,
-        socket: SocketId,
+        way: Way,
         moved_there: bool,
     ) -> bool {
-        let by_stream = socket == SocketId::STREAM;
+        let by_stream = way.is_stream();
         if by_stream == self.over_stream {
             self.ping = None;
             if !by_stream && stream.is_open() && self.proven_until.is_none() {
@@ -280,15 +281,10 @@ impl Online {
     }
 
     /// A frame that came in the other family.
-    pub(super) fn handle_other(
-        &mut self,
-        env: &mut Env<'_>,
-        (_, from): (SocketId, SocketAddr),
-        frame: Frame<ToPlayer>,
-    ) {
-        let Some(other) = self.other.as_mut().filter(|other| other.is_from(from)) else { return };
+    pub(super) fn handle_other(&mut self, env: &mut Env<'_>, way: Way, frame: Frame<ToPlayer>) {
+        let Some(other) = self.other.as_mut().filter(|other| other.is_from(way.remote)) else { return };
         match frame {
-            Frame::PathChallenge { token } => other.echo(env, &mut self.session, from, token),
+            Frame::PathChallenge { token } => other.echo(env, &mut self.session, way.remote, token),
             Frame::ProbeSeen { tag: REGISTER_TAG, observed } => other.registered(env.now, observed),
             _ => {}
         }

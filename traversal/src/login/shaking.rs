@@ -10,6 +10,7 @@ use crate::api::{LobbyError, SocketId};
 use crate::classify::RttEstimate;
 use crate::cx::Env;
 use crate::timer::{due, earliest};
+use crate::way::Way;
 use crate::wire::Dropped;
 use crate::wire::handshake::{ClientHandshake, ClientProgress};
 use crate::wire::message::Login;
@@ -218,14 +219,14 @@ impl Shaking {
     pub(super) fn handle(
         &mut self,
         env: &mut Env<'_>,
-        (socket, from): (SocketId, SocketAddr),
+        way: Way,
         keys: &[[u8; 32]],
         datagram: &[u8],
     ) -> Result<ClientProgress, Dropped> {
-        let over_stream = socket == SocketId::STREAM;
+        let over_stream = way.is_stream();
         let attempt = if over_stream { self.stream.as_mut().ok_or(Dropped::Unknown)? } else { &mut self.udp };
         let first = !attempt.has_cookie();
-        let of_server = attempt.handshakes.iter_mut().find(|(server, _)| *server == from);
+        let of_server = attempt.handshakes.iter_mut().find(|(server, _)| *server == way.remote);
         let (_, handshake) = of_server.ok_or(Dropped::Unknown)?;
         if !first && !handshake.has_cookie() && env.now < attempt.hello_at {
             // Another address was first: it gets its time, so that one player does not log in twice.

@@ -1,12 +1,11 @@
 //! Which ways are asked how long datagrams may be: the one in use, and the one that would take its place.
 
-use std::net::SocketAddr;
 use std::time::Instant;
 
 use super::{Carries, Paths, TestOrder};
-use crate::api::SocketId;
 use crate::open_tests::OpenTest;
 use crate::timer::earliest;
+use crate::way::Way;
 
 impl Paths {
     /// From a way that carries full datagrams the game does not go back to one that was too narrow, before that has shown that
@@ -24,15 +23,15 @@ impl Paths {
     }
 
     /// The system refuses datagrams of this length to this address.
-    pub(crate) fn refused(&mut self, now: Instant, socket: SocketId, remote: SocketAddr, length: usize) {
-        if let Some(index) = self.find(socket, remote) {
+    pub(crate) fn refused(&mut self, now: Instant, way: Way, length: usize) {
+        if let Some(index) = self.find(way) {
             self.candidates[index].size.refused(now, length);
         }
     }
 
     /// The longest datagram that the relay's way takes, if there is one.
     pub(crate) fn relay_size(&self) -> Option<usize> {
-        self.candidates.iter().find(|path| path.socket == super::RELAY).map(|path| path.size.present())
+        self.candidates.iter().find(|path| path.is_relay()).map(|path| path.size.present())
     }
 
     fn sized(&self) -> impl Iterator<Item = usize> + use<> {
@@ -53,11 +52,11 @@ impl Paths {
                 // It has died meanwhile. Of the one in use the pings tell.
                 path.confirmed = false;
             }
-            let (socket, remote, method) = (path.socket, path.remote, path.method);
+            let (way, method) = (path.way, path.method);
             for length in lengths {
                 let probe = (length > 0).then_some(length);
-                let tag = self.open_tests.open(OpenTest { socket, remote, method, sent: now, probe });
-                orders.push(TestOrder { socket, remote, method, tag, probe });
+                let tag = self.open_tests.open(OpenTest { way, method, sent: now, probe });
+                orders.push(TestOrder { way, method, tag, probe });
             }
             if self.candidates[index].size.errors() != errors && self.selected == Some(index) {
                 self.look_for_fuller(now, index);

@@ -8,9 +8,9 @@ use crate::api::{DisconnectReason, Event};
 use crate::config::RelayPolicy;
 use crate::cx::{Cx, Families};
 use crate::failure::{FailureReason, FailureReport, Stage};
-use crate::path::RELAY;
 use crate::plan::expected_failure;
 use crate::text;
+use crate::way::Way;
 use crate::wire::message::NoRelay;
 use crate::wire::pair::PairMessage;
 
@@ -51,19 +51,19 @@ impl Peer {
     }
 
     pub(super) fn send_close(&mut self, cx: &mut Cx<'_>) {
-        let path = self.selected().map(|(socket, remote, _)| (socket, remote));
+        let way = self.selected();
         let doubtful = self.paths.is_doubtful();
         let PeerStage::Closing { repeats, next, reason } = &mut self.stage else { return };
         let message = PairMessage::Close { reason: reason.clone() };
         let gap = CLOSE_REPEATS.get(*repeats).copied();
         *repeats += 1;
-        match (gap, path) {
-            (Some(gap), Some((socket, remote))) => {
+        match (gap, way) {
+            (Some(gap), Some(way)) => {
                 *next = cx.now + gap;
-                if doubtful && socket != RELAY {
-                    self.send_message(cx, RELAY, remote, &message);
+                if doubtful && !way.is_relay() {
+                    self.send_message(cx, Way::relay(way.remote), &message);
                 }
-                self.send_message(cx, socket, remote, &message);
+                self.send_message(cx, way, &message);
             }
             // Nobody to tell, or told often enough.
             _ => self.stage = PeerStage::Ended,
@@ -161,7 +161,7 @@ impl Peer {
 
     pub(super) fn report(&self, cx: &Cx<'_>, stage: Stage, reason: FailureReason) -> FailureReport {
         let (own_nat, peer_nat) = (self.plan.own_nat, self.plan.peer_nat);
-        let relayed = self.is_connected() && self.selected().is_some_and(|path| path.0 == RELAY);
+        let relayed = self.plays_over_relay();
         let no_relay = self.plan.no_relay.filter(|_| cx.config.relay != RelayPolicy::Never);
         FailureReport {
             stage,

@@ -8,7 +8,7 @@ use crate::api::PathKind;
 use crate::config::{AgentConfig, RelayPolicy};
 use crate::cx::Cx;
 use crate::login::ServerLink;
-use crate::path::RELAY;
+use crate::way::Way;
 use crate::wire::message::{KeptMatch, Method, NoRelay, RelayGrant};
 
 impl Peer {
@@ -35,13 +35,13 @@ impl Peer {
 
     /// The relay carries again, by another token.
     pub(crate) fn renew_relay(&mut self, cx: &mut Cx<'_>, grant: RelayGrant) {
-        let Some(server) = self.server.or(cx.link.uplink().map(|uplink| uplink.server)) else { return };
+        let Some(server) = self.server.or(cx.link.uplink().map(|uplink| uplink.remote)) else { return };
         if !self.is_live() || cx.config.relay == RelayPolicy::Never {
             return;
         }
         (self.plan.relay, self.plan.no_relay) = (Some(grant), None);
         self.server = Some(server);
-        self.paths.add(cx.now, RELAY, server, PathKind::Relay, Method::Cone);
+        self.paths.add(cx.now, Way::relay(server), PathKind::Relay, Method::Cone);
         self.paths.revive_relay(cx.now);
     }
 

@@ -5,15 +5,16 @@ use std::time::{Duration, Instant};
 
 use super::{Peer, PeerStage};
 use crate::address::{is_local, is_sendable};
-use crate::api::{PathKind, SocketId};
-use crate::attempt::Attempt;
+use crate::api::SocketId;
+use crate::attempt::{Attempt, PunchTest};
 use crate::classify::RttEstimate;
 use crate::config::{AgentConfig, RelayPolicy};
 use crate::cx::Cx;
 use crate::login::{ProbeSeen, ServerLink};
 use crate::nat::{Confidence, NatProfile};
-use crate::path::{Paths, RELAY, kind_of};
+use crate::path::{Paths, kind_of};
 use crate::sockets::Owner;
+use crate::way::{RELAY, Way};
 use crate::wire::message::{Facts, Method, PunchPlan, Replan, RoundTrip, SprayTurn, ToServer};
 use crate::wire::pair::PairMessage;
 
@@ -73,7 +74,12 @@ pub(super) fn add_set_targets(cx: &Cx<'_>, plan: &PunchPlan, paths: &mut Paths) 
     }
     for to in set.ports().map(|port| SocketAddr::new(ip, port)).filter(|to| is_sendable(*to)) {
         if let Some(socket) = cx.main.towards(to) {
-            paths.add(cx.now, socket, to, kind_of(to, plan.same_nat && cx.config.lan), Method::Bubble);
+            paths.add(
+                cx.now,
+                Way::new(socket, to),
+                kind_of(to, plan.same_nat && cx.config.lan),
+                Method::Bubble,
+            );
         }
     }
 }
@@ -123,7 +129,7 @@ impl Peer {
         for address in self.plan.peer_public.iter().filter(sendable).filter(tested) {
             if let Some(socket) = cx.main.towards(*address) {
                 let at = self.hold_until.filter(|_| address.is_ipv4()).unwrap_or(cx.now);
-                self.paths.add(at, socket, *address, kind_of(*address, self.lan), Method::Cone);
+                self.paths.add(at, Way::new(socket, *address), kind_of(*address, self.lan), Method::Cone);
             }
         }
     }
@@ -185,7 +191,7 @@ impl Peer {
     }
 
     pub(super) fn is_relayed(&self) -> bool {
-        self.paths.selected().is_some_and(|path| path.kind == PathKind::Relay)
+        self.paths.is_relayed()
     }
 
     /// The server says whether it is this match's turn to search by many sockets or ports.
@@ -240,14 +246,14 @@ impl Peer {
         }
         self.attempt.advance(cx, self.punch_until);
         let in_use = self.paths.sockets_in_use();
-        while let Some(spray) = self.attempt.poll(cx, &in_use) {
+        while let Some(PunchTest { way, ttl, method }) = self.attempt.poll(cx, &in_use) {
             // The server names addresses of the matched player alone; private ones are the LAN's business.
-            let allowed = is_sendable(spray.to) && (self.plan.same_nat || !is_local(spray.to.ip()));
-            let tag = self.paths.open_test(cx.now, spray.socket, spray.to, spray.method);
-            let message = PairMessage::Test { tag, method: spray.method };
+            let allowed = is_sendable(way.remote) && (self.plan.same_nat || !is_local(way.remote.ip()));
+            let tag = self.paths.open_test(cx.now, way, method);
+            let message = PairMessage::Test { tag, method };
             if let Some(sealed) = self.channel.seal_message(&message).filter(|_| allowed) {
                 self.packets_sent += 1;
-                self.transmit(cx, spray.socket, spray.to, spray.ttl, sealed);
+                self.transmit(cx, way, ttl, sealed);
             }
         }
     }
