@@ -21,6 +21,7 @@ mod order_tests;
 mod pace;
 mod prediction;
 mod search;
+mod stage;
 mod tactic;
 #[cfg(test)]
 mod tests;

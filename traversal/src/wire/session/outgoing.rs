@@ -153,10 +153,11 @@ impl Outgoing {
         Some(now.saturating_duration_since(first.max(last_heard)))
     }
 
-    /// Frames on their way of which the next try may be made now. Of a dead way only the oldest.
+    /// How many of the frames on their way may be tried again now: all, or the oldest alone where the way seems dead.
     fn live(&self, now: Instant, last_heard: Instant) -> usize {
         let dead = DEAD_AFTER.max(self.rto(0) * 4);
-        if self.unanswered(now, last_heard).is_some_and(|silence| silence >= dead) { 1 } else { usize::MAX }
+        let silent = self.unanswered(now, last_heard).is_some_and(|silence| silence >= dead);
+        if silent { 1 } else { self.flight.len() }
     }
 
     /// The next frame to be sent, again or for the first time, in the datagram of this counter.
