@@ -72,40 +72,47 @@ pub(crate) struct PathNews {
 #[derive(Debug)]
 pub(crate) struct Paths {
     candidates: Vec<Candidate>,
-    selected: Option<usize>,
+    /// The way that game datagrams take; none until one is proven.
+    in_use: Option<InUse>,
     /// A better one that was too narrow: the game moves there once it has shown that it carries full datagrams.
     prospect: Option<usize>,
     /// Better ways are looked for until then.
     settle: Option<Instant>,
-    next_ping: Option<Instant>,
     /// What a round trip to the other side may take, from what both take to the server.
     expected: Option<Duration>,
-    /// Pings in a row that went out faster than usual.
-    hurried: usize,
     /// Whose confirmation proves a way.
     open_tests: OpenTests,
     /// When a confirmation of one of our tests last came, by whichever way.
     answered: Option<Instant>,
     /// The other side is away: all ways are tried, at a calm pace.
     away: bool,
-    /// Of the way in use.
-    doubt: Doubt,
-    /// When that was last looked at.
+    /// When it was last looked whether the way in use is in doubt.
     checked: Option<Instant>,
-    /// Another way is being made ready.
-    recovering: bool,
-    /// Falls to a lesser way, lately.
+    /// How often the game has had to take a lesser way, since a way last stood for a minute.
     falls: usize,
-    /// Until then it is kept.
+    /// Until then the lesser way is kept that the game fell to.
     held: Option<Instant>,
-    /// Since when the present way is in use.
-    stands: Option<Instant>,
     /// The way that the other side's latest game datagram took.
     data_from: Option<Way>,
     /// When the better ways are tried again, and how often they were.
     upgrade: Option<(Instant, usize)>,
     /// Confirmations of tests that were never sent, or long ago.
     strikes: u32,
+}
+
+/// The way that game datagrams take, and how it does.
+#[derive(Clone, Copy, Debug)]
+struct InUse {
+    /// Its place in the list of candidates.
+    index: usize,
+    /// Since when the game has taken it.
+    since: Instant,
+    next_ping: Instant,
+    /// Pings in a row that went out faster than usual.
+    hurried: usize,
+    doubt: Doubt,
+    /// Another way is being made ready, since this one seems dead.
+    recovering: bool,
 }
 
 /// What is known of where a datagram of the other player came from.
@@ -134,20 +141,15 @@ impl Paths {
         Self {
             expected,
             candidates: Vec::new(),
-            selected: None,
+            in_use: None,
             prospect: None,
             settle: None,
-            next_ping: None,
-            hurried: 0,
             open_tests: OpenTests::new(seed),
             answered: None,
             away: false,
-            doubt: Doubt::default(),
             checked: None,
-            recovering: false,
             falls: 0,
             held: None,
-            stands: None,
             data_from: None,
             upgrade: None,
             strikes: 0,
@@ -156,11 +158,10 @@ impl Paths {
 
     /// The relay may carry again: that is tried at once, if it is the way in use.
     pub(crate) fn revive_relay(&mut self, now: Instant) {
-        let Some(index) = self.selected.filter(|index| self.candidates[*index].is_relay()) else {
-            return;
-        };
-        self.candidates[index].pulse.forgive();
-        (self.next_ping, self.hurried) = (Some(now), 0);
+        if let Some(in_use) = self.in_use.as_mut().filter(|way| self.candidates[way.index].is_relay()) {
+            self.candidates[in_use.index].pulse.forgive();
+            (in_use.next_ping, in_use.hurried) = (now, 0);
+        }
     }
 
     /// When a test was last answered.
@@ -185,7 +186,19 @@ impl Paths {
 
     /// The path that game datagrams take.
     pub(crate) fn selected(&self) -> Option<&Candidate> {
-        self.selected.map(|index| &self.candidates[index])
+        self.in_use.map(|way| &self.candidates[way.index])
+    }
+
+    fn selected_index(&self) -> Option<usize> {
+        self.in_use.map(|way| way.index)
+    }
+
+    fn doubt(&self) -> Doubt {
+        self.in_use.map_or(Doubt::None, |way| way.doubt)
+    }
+
+    fn is_recovering(&self) -> bool {
+        self.in_use.is_some_and(|way| way.recovering)
     }
 
     /// The path that the other side's game datagrams take, as far as is known.
@@ -219,9 +232,10 @@ impl Paths {
             let wanted = !self.candidates.iter().any(|path| path.confirmed && !path.is_relay());
             self.push(way, origin.kind, method, (origin.vouched && wanted).then(|| now + TEST_GAPS[0]))
         })?;
+        let recovering = self.is_recovering();
         let candidate = &mut self.candidates[index];
         candidate.heard = Some(now);
-        if candidate.confirmed && !self.recovering {
+        if candidate.confirmed && !recovering {
             return None;
         }
         let method = candidate.method;
@@ -274,7 +288,7 @@ impl Paths {
         self.data_from = Some(way);
         let Some(index) = self.find(way) else { return false };
         // It may well arrive while nothing gets back.
-        let one_way = self.selected == Some(index) && self.doubt == Doubt::Dead;
+        let one_way = self.selected_index() == Some(index) && self.doubt() == Doubt::Dead;
         !one_way && self.proven(index)
     }
 
@@ -286,7 +300,7 @@ impl Paths {
         orders: &mut Vec<TestOrder>,
     ) -> PathNews {
         let news = PathNews { doubt: self.watch(now), upgrade: self.try_upgrade(now) };
-        let settled = self.settle.is_some_and(|at| at <= now) && !self.recovering;
+        let settled = self.settle.is_some_and(|at| at <= now) && !self.is_recovering();
         let pace = if self.away { AWAY_GAP } else { Duration::ZERO };
         let mut due: Vec<usize> = Vec::new();
         let relayed = self.is_relayed();
@@ -303,18 +317,16 @@ impl Paths {
                 due.push(index);
             }
         }
-        if let (Some(selected), Some(at)) = (self.selected, self.next_ping)
-            && at <= now
-        {
-            let gap = if self.doubt == Doubt::None {
+        if let Some(in_use) = self.in_use.as_mut().filter(|way| way.next_ping <= now) {
+            let gap = if in_use.doubt == Doubt::None {
                 config.path_ping.max(LEAST_PING)
             } else {
-                self.hurried += 1;
-                TEST_GAPS[(self.hurried - 1).min(TEST_GAPS.len() - 1)].max(pace)
+                in_use.hurried += 1;
+                TEST_GAPS[(in_use.hurried - 1).min(TEST_GAPS.len() - 1)].max(pace)
             };
-            self.next_ping = Some(now + gap);
-            if !due.contains(&selected) {
-                due.push(selected);
+            in_use.next_ping = now + gap;
+            if !due.contains(&in_use.index) {
+                due.push(in_use.index);
             }
         }
         for index in due {
@@ -329,14 +341,13 @@ impl Paths {
 
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         let tests = self.candidates.iter().filter_map(|candidate| candidate.next_test).min();
-        let doubt = self.selected().and_then(|selected| {
-            let since = self.checked.or(self.stands)?;
-            selected.pulse.next_doubt(since)
+        let doubt = self.in_use.and_then(|way| {
+            let since = self.checked.unwrap_or(way.since);
+            self.candidates[way.index].pulse.next_doubt(since)
         });
         // Only what is in use is pinged, and improved upon.
-        let used = self.selected.is_some();
-        let upgrade = self.upgrade.map(|(at, _)| at).filter(|_| used);
-        let ping = self.next_ping.filter(|_| used);
+        let upgrade = self.upgrade.map(|(at, _)| at).filter(|_| self.in_use.is_some());
+        let ping = self.in_use.map(|way| way.next_ping);
         earliest(earliest(earliest(tests, ping), earliest(doubt, upgrade)), self.next_size())
     }
 
@@ -362,7 +373,8 @@ impl Paths {
             let socket = candidate.way.socket;
             sockets.contains(&socket) || main(socket)
         });
-        self.selected = selected.and_then(|way| self.find(way));
+        let index = selected.and_then(|way| self.find(way));
+        self.in_use = self.in_use.zip(index).map(|(in_use, index)| InUse { index, ..in_use });
         self.prospect = None;
     }
 }

@@ -69,11 +69,9 @@ pub(crate) struct Peer {
     /// The server was asked about the silence that began then.
     asked_about: Option<Instant>,
     packets_sent: u32,
-    punch_over: bool,
+    search: DirectSearch,
     /// Until then the other side's first packet is waited for (see [`hold_back`]).
     hold_until: Option<Instant>,
-    /// When the sockets of the losers are closed, a moment after a direct way won.
-    tidy_at: Option<Instant>,
     /// The game knows why it plays over the relay.
     told_relayed: bool,
     /// What the game knows of the longest datagram that goes in one piece.
@@ -94,6 +92,17 @@ pub(crate) enum LifeWord {
     Asked { challenge: [u8; CHALLENGE], way: Way, length: usize },
     /// It gives one.
     Proof { challenge: [u8; CHALLENGE], proof: [u8; PROOF] },
+}
+
+/// How far the search for a direct way has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum DirectSearch {
+    /// It goes on, perhaps while the game plays over the relay.
+    Running,
+    /// A direct way stands; then the sockets are closed that it does not need.
+    Won { tidy_at: Instant },
+    /// Nothing is tried any more.
+    Over,
 }
 
 #[derive(Debug)]
@@ -183,9 +192,8 @@ impl Peer {
             contact: None,
             asked_about: None,
             packets_sent: 0,
-            punch_over: false,
+            search: DirectSearch::Running,
             hold_until,
-            tidy_at: None,
             told_relayed: false,
             told_size: None,
             joiner: Joiner::default(),
@@ -269,8 +277,8 @@ impl Peer {
         let relayed = self.is_relayed();
         if !relayed {
             self.told_relayed = false;
-            if !self.punch_over {
-                self.tidy_at.get_or_insert(cx.now + TIDY.max(self.expected * 2));
+            if self.search == DirectSearch::Running {
+                self.search = DirectSearch::Won { tidy_at: cx.now + TIDY.max(self.expected * 2) };
             }
         }
         if self.is_connected() {
@@ -338,7 +346,12 @@ impl Peer {
             told = self.tell_relayed(cx, Stage::Punch, self.failure_reason(cx));
         }
         let relayed_too_long = self.is_connected() && self.punch_until <= cx.now;
-        if !self.punch_over && (due(self.tidy_at, cx.now) || relayed_too_long) {
+        let over = match self.search {
+            DirectSearch::Running => relayed_too_long,
+            DirectSearch::Won { tidy_at } => tidy_at <= cx.now || relayed_too_long,
+            DirectSearch::Over => false,
+        };
+        if over {
             if self.is_relayed() {
                 told = self.tell_relayed(cx, Stage::Punch, self.failure_reason(cx)).or(told);
             }
@@ -390,7 +403,11 @@ impl Peer {
             }
             PeerStage::Connected => {
                 let punching = self.punch_timeout().filter(|_| self.is_punching());
-                let end = (!self.punch_over).then(|| self.tidy_at.unwrap_or(self.punch_until));
+                let end = match self.search {
+                    DirectSearch::Running => Some(self.punch_until),
+                    DirectSearch::Won { tidy_at } => Some(tidy_at),
+                    DirectSearch::Over => None,
+                };
                 let paths = earliest(paths, earliest(punching, end));
                 earliest(Some(self.look_at(config)), paths)
             }

@@ -93,7 +93,7 @@ impl Paths {
             .filter(|index| {
                 let candidate = &self.candidates[*index];
                 let idle = !candidate.confirmed && candidate.heard.is_some();
-                idle && !candidate.is_relay() && self.selected != Some(*index)
+                idle && !candidate.is_relay() && self.selected_index() != Some(*index)
             })
             .min_by_key(|index| self.candidates[*index].heard)
     }

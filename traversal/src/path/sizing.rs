@@ -17,7 +17,7 @@ impl Paths {
 
     /// A game datagram leaves that makes one of this length on this way.
     pub(crate) fn sent(&mut self, length: usize) {
-        if let Some(index) = self.selected {
+        if let Some(index) = self.selected_index() {
             self.candidates[index].size.sent(length);
         }
     }
@@ -36,19 +36,20 @@ impl Paths {
 
     fn sized(&self) -> impl Iterator<Item = usize> + use<> {
         let confirmed = |index: &usize| self.candidates.get(*index).is_some_and(|path| path.confirmed);
-        let selected = self.selected.filter(confirmed);
-        let prospect = self.prospect.filter(confirmed).filter(|index| self.selected != Some(*index));
+        let selected = self.selected_index().filter(confirmed);
+        let prospect = self.prospect.filter(confirmed).filter(|index| self.selected_index() != Some(*index));
         selected.into_iter().chain(prospect)
     }
 
     /// The tests of length that are due now.
     pub(super) fn test_sizes(&mut self, now: Instant, orders: &mut Vec<TestOrder>) {
+        let selected = self.selected_index();
         for index in self.sized() {
             let path = &mut self.candidates[index];
             let errors = path.size.errors();
             path.size.begin(now);
             let mut lengths = Vec::new();
-            if !path.size.handle_timeout(now, &path.pulse, &mut lengths) && self.selected != Some(index) {
+            if !path.size.handle_timeout(now, &path.pulse, &mut lengths) && selected != Some(index) {
                 // It has died meanwhile. Of the one in use the pings tell.
                 path.confirmed = false;
             }
@@ -58,7 +59,7 @@ impl Paths {
                 let tag = self.open_tests.open(OpenTest { way, method, sent: now, probe });
                 orders.push(TestOrder { way, method, tag, probe });
             }
-            if self.candidates[index].size.errors() != errors && self.selected == Some(index) {
+            if self.candidates[index].size.errors() != errors && selected == Some(index) {
                 self.look_for_fuller(now, index);
             }
         }

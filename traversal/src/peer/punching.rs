@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use super::{Peer, PeerStage};
+use super::{DirectSearch, Peer, PeerStage};
 use crate::address::{is_local, is_sendable};
 use crate::api::SocketId;
 use crate::attempt::{Attempt, PunchTest};
@@ -159,8 +159,7 @@ impl Peer {
         self.hold_until = hold_back(&self.plan, cx.link).map(|hold| cx.now + hold);
         self.add_public(cx);
         if self.is_connected() {
-            self.punch_over = false;
-            self.tidy_at = None;
+            self.search = DirectSearch::Running;
             self.punch_until = cx.now + cx.config.connect_deadline;
         }
         if let Some((edition, turn)) = self.attempt.turn_in_time() {
@@ -180,7 +179,7 @@ impl Peer {
     pub(super) fn is_punching(&self) -> bool {
         match self.stage {
             PeerStage::Punching => true,
-            PeerStage::Connected => self.wants_direct() && !self.punch_over,
+            PeerStage::Connected => self.wants_direct() && self.search != DirectSearch::Over,
             _ => false,
         }
     }
@@ -199,8 +198,8 @@ impl Peer {
         if let Some(waited) = self.attempt.handle_turn(cx.now, edition, turn) {
             // The deadline is one of what is done, not of waiting in line.
             self.punch_until += waited;
-            if self.is_relayed() && std::mem::replace(&mut self.punch_over, false) {
-                (self.tidy_at, self.told_relayed) = (None, false);
+            if self.is_relayed() && self.search == DirectSearch::Over {
+                (self.search, self.told_relayed) = (DirectSearch::Running, false);
             }
         }
         self.punch(cx);
@@ -228,7 +227,7 @@ impl Peer {
     pub(super) fn ask_to_punch_again(&self, cx: &mut Cx<'_>) {
         let wanted = self.wants_direct() && !self.attempt.is_in_line();
         let methods = self.plan.methods.iter().any(|method| *method != Method::Cone);
-        if !wanted || !methods || !self.punch_over || cx.config.relay == RelayPolicy::Only {
+        if !wanted || !methods || self.search != DirectSearch::Over || cx.config.relay == RelayPolicy::Only {
             return;
         }
         cx.tell(ToServer::PunchAgain { match_id: self.match_id });
@@ -260,7 +259,7 @@ impl Peer {
 
     /// No more punching: the sockets that no way runs on are closed.
     pub(super) fn end_punching(&mut self, cx: &mut Cx<'_>) {
-        self.punch_over = true;
+        self.search = DirectSearch::Over;
         self.attempt.finish(cx.now);
         // By now each side pings only the way that it has chosen.
         let recently = cx.now.checked_sub(cx.config.path_ping * 5);
