@@ -14,15 +14,17 @@ use crate::cx::Cx;
 use crate::failure::Tried;
 use crate::id::MatchId;
 use crate::login::ProbeSeen;
+use crate::method::{Method, PlannedMethod};
 use crate::nat::{FilteringBehavior, NatProfile};
 use crate::plan::starts_together;
 use crate::punch::{
     Budget, Ledger, Progress, PunchContext, PunchInput, Puncher, Slot, Spending, Verdict, expected_time,
     puncher,
 };
+use crate::reach::reach;
 use crate::sockets::Owner;
 use crate::timer::earliest;
-use crate::wire::message::{Facts, Method, PlannedMethod, PunchPlan, SprayTurn};
+use crate::wire::message::{Facts, PunchPlan, SprayTurn};
 use crate::wire::port_report::PortReport;
 
 pub(crate) use orders::PunchTest;
@@ -118,7 +120,7 @@ impl Attempt {
     pub(crate) fn cone_is_likely(&self) -> bool {
         let (own, peer) = (&self.context.own, &self.context.peer);
         let hopeful = |one: &NatProfile, other: &NatProfile| {
-            PunchContext::hoped_fixed(one) || other.filtering != FilteringBehavior::Unknown
+            reach(one).mapping_is_hoped_fixed() || other.filtering != FilteringBehavior::Unknown
         };
         self.has_cone() && hopeful(own, peer) && hopeful(peer, own)
     }

@@ -18,9 +18,9 @@ use zeroize::Zeroizing;
 
 use crate::Identity;
 use crate::api::{Event, KnownServer, LobbyError, LobbyState, SocketId, StreamState};
-use crate::classify::RttEstimate;
 use crate::config::{AgentConfig, RelayPolicy};
-use crate::cx::{Env, Families};
+use crate::env::{Env, Families};
+use crate::rtt::RttEstimate;
 use crate::text;
 use crate::way::Way;
 use crate::wire::handshake::parse_unknown_session;

@@ -6,8 +6,8 @@ use std::time::Instant;
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
 
+use crate::method::Method;
 use crate::way::Way;
-use crate::wire::message::Method;
 
 /// Tests that are remembered: more than any attempt sends.
 pub(crate) const MAX_OPEN_TESTS: usize = 4096;

@@ -14,11 +14,11 @@ use std::time::{Duration, Instant};
 
 use crate::api::{PathKind, SocketId};
 use crate::config::AgentConfig;
+use crate::method::Method;
 use crate::open_tests::{OpenTest, OpenTests};
 use crate::pulse::Doubt;
 use crate::timer::earliest;
 use crate::way::Way;
-use crate::wire::message::Method;
 pub(crate) use address::kind_of;
 pub(crate) use candidates::Candidate;
 use size::{Carries, SizeSearch};

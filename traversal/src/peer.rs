@@ -21,11 +21,12 @@ use crate::config::{AgentConfig, RelayPolicy};
 use crate::cx::Cx;
 use crate::failure::{FailureReason, Stage};
 use crate::id::{MatchId, PlayerId};
+use crate::method::Method;
 use crate::path::{Paths, kind_of};
 use crate::timer::{due, earliest};
 use crate::way::Way;
 use crate::wire::life::{CHALLENGE, PROOF};
-use crate::wire::message::{Method, PlayerInfo, PunchPlan};
+use crate::wire::message::{PlayerInfo, PunchPlan};
 use crate::wire::pair::{Joiner, Opened, PairChannel, PairKeys};
 
 pub(crate) use away::Contact;

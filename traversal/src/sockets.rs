@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use crate::api::{Output, SocketId};
-use crate::cx::Env;
+use crate::env::Env;
 use crate::id::MatchId;
-use crate::wire::message::Method;
+use crate::method::Method;
 
 /// What a socket is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -5,10 +5,11 @@ use std::net::SocketAddr;
 use super::Attempt;
 use crate::api::SocketId;
 use crate::cx::Cx;
+use crate::method::Method;
 use crate::punch::{Ledger, PunchOrder, Slot};
 use crate::sockets::Owner;
 use crate::way::Way;
-use crate::wire::message::{Facts, Frame, Method, Probe, ToServer};
+use crate::wire::message::{Facts, Frame, Probe, ToServer};
 
 /// A test that a puncher wants sent.
 #[derive(Clone, Copy, Debug)]

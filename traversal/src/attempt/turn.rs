@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 use super::Attempt;
 use crate::config::AgentConfig;
 use crate::cx::Cx;
+use crate::method::Method;
 use crate::punch::SPRAY_TURN;
-use crate::wire::message::{Method, SprayTurn, ToServer};
+use crate::wire::message::{SprayTurn, ToServer};
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Turn {

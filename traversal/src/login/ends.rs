@@ -9,7 +9,7 @@ use super::family::OtherFamily;
 use super::{LinkEvent, Online, ServerLink, State};
 use crate::address::{Scope, is_local, scope};
 use crate::api::{Event, LobbyError, LobbyState};
-use crate::cx::Env;
+use crate::env::Env;
 use crate::way::Way;
 use crate::wire::handshake::{ClientProgress, Refusal};
 use crate::wire::message::{LoginRefusal, Welcome};

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::api::SocketId;
 use crate::config::RelayPolicy;
-use crate::cx::Env;
+use crate::env::Env;
 use crate::wire::Kind;
 use crate::wire::message::{Frame, Probe, ProbePurpose, REGISTER_TAG};
 use crate::wire::session::ClientSession;

@@ -12,7 +12,7 @@ use super::family::OtherFamily;
 use super::stream::Stream;
 use crate::Identity;
 use crate::api::{LobbyState, SocketId};
-use crate::cx::{Env, Families};
+use crate::env::{Env, Families};
 use crate::id::MatchId;
 use crate::timer::{due, earliest};
 use crate::way::Way;

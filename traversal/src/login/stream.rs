@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use crate::api::Output;
-use crate::cx::Env;
+use crate::env::Env;
 
 /// At most one connection.
 #[derive(Debug, Default)]

@@ -4,9 +4,9 @@ use std::time::Instant;
 
 use super::{MAX_CANDIDATES, Paths, SizeSearch};
 use crate::api::PathKind;
+use crate::method::Method;
 use crate::pulse::Pulse;
 use crate::way::Way;
-use crate::wire::message::Method;
 
 /// A way to the other player that is tested or was heard from: an own socket and an address of the other's.
 #[derive(Clone, Debug)]

@@ -6,12 +6,12 @@ use super::{Peer, PeerNews, PeerStage};
 use crate::address::is_local;
 use crate::api::{DisconnectReason, Event};
 use crate::config::RelayPolicy;
-use crate::cx::{Cx, Families};
-use crate::failure::{FailureReason, FailureReport, Stage};
+use crate::cx::Cx;
+use crate::env::Families;
+use crate::failure::{FailureReason, FailureReport, NoRelay, Stage};
 use crate::plan::expected_failure;
 use crate::text;
 use crate::way::Way;
-use crate::wire::message::NoRelay;
 use crate::wire::pair::PairMessage;
 
 /// A close is repeated until it is acknowledged, at these times; then the other side's own timeout must do. The times follow

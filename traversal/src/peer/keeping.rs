@@ -7,9 +7,11 @@ use super::Peer;
 use crate::api::PathKind;
 use crate::config::{AgentConfig, RelayPolicy};
 use crate::cx::Cx;
+use crate::failure::NoRelay;
 use crate::login::ServerLink;
+use crate::method::Method;
 use crate::way::Way;
-use crate::wire::message::{KeptMatch, Method, NoRelay, RelayGrant};
+use crate::wire::message::{KeptMatch, RelayGrant};
 
 impl Peer {
     /// It is silent since the server is, through which it plays: that says nothing about the other player.

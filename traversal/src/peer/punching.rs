@@ -7,15 +7,16 @@ use super::{DirectSearch, Peer, PeerStage};
 use crate::address::{is_local, is_sendable};
 use crate::api::SocketId;
 use crate::attempt::{Attempt, PunchTest};
-use crate::classify::RttEstimate;
 use crate::config::{AgentConfig, RelayPolicy};
 use crate::cx::Cx;
 use crate::login::{ProbeSeen, ServerLink};
+use crate::method::Method;
 use crate::nat::{Confidence, NatProfile};
 use crate::path::{Paths, kind_of};
+use crate::rtt::RttEstimate;
 use crate::sockets::Owner;
 use crate::way::{RELAY, Way};
-use crate::wire::message::{Facts, Method, PunchPlan, Replan, RoundTrip, SprayTurn, ToServer};
+use crate::wire::message::{Facts, PunchPlan, Replan, RoundTrip, SprayTurn, ToServer};
 use crate::wire::pair::PairMessage;
 
 /// Round trips to the server: this player's, and the other one's as the server says. One that is not known is taken to be

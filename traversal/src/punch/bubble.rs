@@ -8,9 +8,10 @@ use super::search::ReplySearch;
 use super::stage::RoundStage;
 use super::tactic::Tactic;
 use super::{Ports, Slot};
+use crate::method::{Method, Role};
 use crate::nat::MappingBehavior;
 use crate::ports::PortRange;
-use crate::wire::message::{Facts, Method, Role};
+use crate::wire::message::Facts;
 
 /// Rounds of a sending side: each takes one or two round.
 const ROUNDS: u8 = 24;

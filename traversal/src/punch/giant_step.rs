@@ -12,8 +12,9 @@ use super::engine::Engine;
 use super::pace::{PACE, next_due};
 use super::tactic::Tactic;
 use super::{Slot, step_of};
+use crate::method::{Method, Role};
 use crate::ports::giant_step_port;
-use crate::wire::message::{Ahead, Facts, Method, Role};
+use crate::wire::message::{Ahead, Facts};
 
 const ROUNDS: u8 = 12;
 

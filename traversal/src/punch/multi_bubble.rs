@@ -8,9 +8,10 @@ use super::search::ReplySearch;
 use super::stage::RoundStage;
 use super::tactic::Tactic;
 use super::{Ports, Slot};
+use crate::method::{Method, Role};
 use crate::nat::{MappingBehavior, PortAllocation};
 use crate::ports::{End, FIRST_PORT, PortRange};
-use crate::wire::message::{Facts, MAX_KEPT_PORTS, Method, Role};
+use crate::wire::message::{Facts, MAX_KEPT_PORTS};
 
 /// Two sockets a round on each side.
 const ROUNDS: u8 = 16;
