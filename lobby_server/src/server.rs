@@ -8,6 +8,7 @@
 //! itself to an instant that has passed is moved on by [`TICK`]. So a driver that calls it only when it is due never
 //! turns without progress.
 
+mod context;
 mod counters;
 mod creating;
 mod families;
@@ -37,7 +38,7 @@ mod take_up;
 mod tests;
 mod timers;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
@@ -64,6 +65,7 @@ use crate::rooms::Room;
 use crate::sprays::Sprays;
 use crate::stun;
 use crate::surroundings::Watch;
+use context::Context;
 pub use counters::{Counters, Gauges};
 use gathering::Gathering;
 use joining::Ask;
@@ -74,7 +76,7 @@ use requests::Pending;
 use session::{Client, Player};
 use sockets::{Incoming, Route};
 pub use sockets::{ServerSocket, ServerSocketId, ServerTransmit};
-use timers::{Timer, Timers};
+use timers::Timer;
 
 /// A timer that was due is not due again sooner than this: far below every wait of the server.
 const TICK: Duration = Duration::from_millis(1);
@@ -103,11 +105,9 @@ pub trait TokenCheck: Send {
 
 /// The server core. See the module for its run loop.
 pub struct Server {
-    config: ServerConfig,
-    sockets: Vec<ServerSocket>,
+    cx: Context,
     handshake: ServerHandshake,
     token_check: Option<Box<dyn TokenCheck>>,
-    rng: ChaCha20Rng,
     sessions: BTreeMap<u64, Client>,
     players: BTreeMap<PlayerId, Player>,
     census: Census,
@@ -124,14 +124,10 @@ pub struct Server {
     awaited: BTreeSet<u64>,
     queues: Queues,
     gatherings: BTreeMap<RoomId, Gathering>,
-    timers: Timers,
     /// Sessions that have something to send or whose timer may have changed.
     dirty: BTreeSet<u64>,
-    incoming: Incoming,
     /// There was a handshake since entropy was mixed in.
     handshakes: bool,
-    transmits: VecDeque<ServerTransmit>,
-    commands: VecDeque<RegistryCommand>,
     next_registry: u64,
     hello_limit: PrefixLimiter,
     hello_turns: (PortTurns, PrefixLimiter),
@@ -145,11 +141,6 @@ pub struct Server {
     guess_limit: PrefixLimiter,
     code_limit: PrefixLimiter,
     mapped_port_limit: PrefixLimiter,
-    stopping: bool,
-    start: Instant,
-    /// The time of day at `start`, in seconds since 1970.
-    epoch_s: Option<u64>,
-    counters: Counters,
     outcomes: Outcomes,
     watch: Watch,
     /// Findings that the log has, and since when.
@@ -196,9 +187,7 @@ impl Server {
             code_limit: PrefixLimiter::new(config.code_rate, limiter_key, now),
             mapped_port_limit: PrefixLimiter::new(config.mapped_port_rate, limiter_key, now),
             inits: RecentInits::default(),
-            sockets,
             token_check: None,
-            rng,
             sessions: BTreeMap::new(),
             players: BTreeMap::new(),
             census: Census::default(),
@@ -213,21 +202,13 @@ impl Server {
             awaited: BTreeSet::new(),
             queues: Queues::default(),
             gatherings: BTreeMap::new(),
-            timers: Timers::default(),
             dirty: BTreeSet::new(),
-            incoming: Incoming::default(),
             handshakes: false,
-            transmits: VecDeque::new(),
-            commands: VecDeque::new(),
             next_registry: 0,
-            stopping: false,
-            start: now,
-            epoch_s: None,
-            counters: Counters::default(),
             outcomes: Outcomes::new(),
             watch: Watch::default(),
             logged: BTreeMap::new(),
-            config,
+            cx: Context::new(config, sockets, rng, now),
         }
     }
 
@@ -244,18 +225,13 @@ impl Server {
 
     /// Input: 32 bytes from the system's entropy.
     pub fn mix_entropy(&mut self, entropy: [u8; 32]) {
-        self.rng = mixed(&mut self.rng, entropy);
+        self.cx.rng = mixed(&mut self.cx.rng, entropy);
         self.handshakes = false;
     }
 
     /// Tells the time of day, in seconds since 1970: tickets of rooms end after a day then, also over a restart.
     pub fn set_time_of_day(&mut self, now: Instant, seconds: u64) {
-        self.epoch_s = seconds.checked_sub(now.saturating_duration_since(self.start).as_secs());
-    }
-
-    /// The time of day, if it was told.
-    fn time_of_day(&self, now: Instant) -> Option<u64> {
-        Some(self.epoch_s? + now.saturating_duration_since(self.start).as_secs())
+        self.cx.set_time_of_day(now, seconds);
     }
 
     /// The key that clients pin.
@@ -265,7 +241,7 @@ impl Server {
 
     /// Counts since the start.
     pub fn counters(&self) -> Counters {
-        self.counters
+        self.cx.counters
     }
 
     /// How matches went since the start, by cause and NATs.
@@ -282,6 +258,11 @@ impl Server {
             matches: self.matches.len(),
             relays: self.relay.len(),
         }
+    }
+
+    /// Whether a player is logged in over this connection.
+    pub fn serves_stream(&self, socket: ServerSocketId, peer: SocketAddr) -> bool {
+        self.census.has_way((socket, peer))
     }
 
     /// A datagram came in on a socket that is bound to one address.
@@ -305,40 +286,43 @@ impl Server {
         from: SocketAddr,
         datagram: &[u8],
     ) {
-        self.counters.datagrams_in += 1;
-        self.counters.bytes_in += datagram.len() as u64;
-        if usize::from(socket.0) >= self.sockets.len() || datagram.len() > MAX_DATAGRAM || from.port() == 0 {
-            self.counters.dropped += 1;
+        self.cx.now = now;
+        self.cx.counters.datagrams_in += 1;
+        self.cx.counters.bytes_in += datagram.len() as u64;
+        if usize::from(socket.0) >= self.cx.sockets.len() || datagram.len() > MAX_DATAGRAM || from.port() == 0
+        {
+            self.cx.counters.dropped += 1;
             return;
         }
         let route = Route { socket, asked, peer: from };
-        self.incoming = Incoming { bytes: datagram.len(), proven: None };
-        self.dispatch(now, route, datagram);
-        self.incoming = Incoming::default();
+        self.cx.incoming = Incoming { bytes: datagram.len(), proven: None };
+        self.dispatch(route, datagram);
+        self.cx.incoming = Incoming::default();
     }
 
-    fn dispatch(&mut self, now: Instant, route: Route, datagram: &[u8]) {
+    fn dispatch(&mut self, route: Route, datagram: &[u8]) {
         match Kind::of(datagram) {
             // Changes no state that has to be settled.
-            Some(Kind::Relay) => return self.handle_relay(now, route, datagram),
-            Some(Kind::Hello) => self.handle_hello(now, route, datagram),
-            Some(Kind::Init) => self.handle_init(now, route, datagram),
-            Some(kind @ (Kind::Control | Kind::Probe)) => self.handle_sealed(now, route, kind, datagram),
-            Some(_) => self.counters.dropped += 1,
-            None if self.is_stream(route) => self.counters.dropped += 1,
-            None => self.handle_stun(now, route, datagram),
+            Some(Kind::Relay) => return self.handle_relay(route, datagram),
+            Some(Kind::Hello) => self.handle_hello(route, datagram),
+            Some(Kind::Init) => self.handle_init(route, datagram),
+            Some(kind @ (Kind::Control | Kind::Probe)) => self.handle_sealed(route, kind, datagram),
+            Some(_) => self.cx.counters.dropped += 1,
+            None if self.cx.is_stream(route) => self.cx.counters.dropped += 1,
+            None => self.handle_stun(route, datagram),
         }
-        self.settle(now);
+        self.settle();
     }
 
-    fn handle_hello(&mut self, now: Instant, route: Route, datagram: &[u8]) {
-        let reply = if self.stopping {
+    fn handle_hello(&mut self, route: Route, datagram: &[u8]) {
+        let now = self.cx.now;
+        let reply = if self.cx.stopping {
             ServerHandshake::refuse_busy(datagram)
         } else {
-            self.handshake.handle_hello(now, (route.peer, self.is_stream(route)), datagram).ok()
+            self.handshake.handle_hello(now, (route.peer, self.cx.is_stream(route)), datagram).ok()
         };
         let Some(reply) = reply.filter(|reply| reply.len() <= datagram.len()) else {
-            self.counters.dropped += 1;
+            self.cx.counters.dropped += 1;
             return;
         };
         // Only what would be answered counts, so that junk does not use up somebody's rate.
@@ -348,102 +332,103 @@ impl Server {
         let allowed =
             self.hello_limit.allow(ip, now) || (turns.take(route.peer, now) && turn_limit.allow(ip, now));
         if allowed {
-            self.transmit(route, reply);
+            self.cx.transmit(route, reply);
         } else {
-            self.counters.limited += 1;
+            self.cx.counters.limited += 1;
         }
     }
 
-    fn handle_sealed(&mut self, now: Instant, route: Route, kind: Kind, datagram: &[u8]) {
+    fn handle_sealed(&mut self, route: Route, kind: Kind, datagram: &[u8]) {
         let Some(id) = session_of(datagram) else {
-            self.counters.dropped += 1;
+            self.cx.counters.dropped += 1;
             return;
         };
         if self.sessions.contains_key(&id) {
-            self.handle_session_datagram(now, id, route, kind, datagram);
+            self.handle_session_datagram(id, route, kind, datagram);
             return;
         }
-        self.counters.dropped += 1;
+        self.cx.counters.dropped += 1;
         if kind == Kind::Control
-            && self.unknown_limit.allow(route.peer.ip(), now)
+            && self.unknown_limit.allow(route.peer.ip(), self.cx.now)
             && let Some(reply) =
-                refuse_unknown_session(datagram, |id| self.handshake.reset_token(self.config.node, id))
+                refuse_unknown_session(datagram, |id| self.handshake.reset_token(self.cx.config.node, id))
         {
-            self.transmit(route, reply);
+            self.cx.transmit(route, reply);
         }
     }
 
-    fn handle_stun(&mut self, now: Instant, route: Route, datagram: &[u8]) {
-        let request = if self.config.stun { stun::parse(datagram) } else { None };
+    fn handle_stun(&mut self, route: Route, datagram: &[u8]) {
+        let request = if self.cx.config.stun { stun::parse(datagram) } else { None };
         let Some(request) = request else {
-            self.counters.dropped += 1;
+            self.cx.counters.dropped += 1;
             return;
         };
-        if !self.stun_limit.allow(route.peer.ip(), now) {
-            self.counters.limited += 1;
+        if !self.stun_limit.allow(route.peer.ip(), self.cx.now) {
+            self.cx.counters.limited += 1;
             return;
         }
-        let far = self.other(route, true, true);
+        let far = self.cx.other(route, true, true);
         if let Some(refusal) = stun::unknown_attributes(&request, far.is_some()) {
-            self.hand_out(route, refusal);
+            self.cx.hand_out(route, refusal);
             return;
         }
         let from = if request.change_ip || request.change_port {
-            self.other(route, request.change_ip, request.change_port)
+            self.cx.other(route, request.change_ip, request.change_port)
         } else {
             Some(route)
         };
         let Some(from) = from else {
-            self.counters.dropped += 1;
+            self.cx.counters.dropped += 1;
             return;
         };
-        self.counters.stun += 1;
-        let other = far.and_then(|route| self.told_address(route));
-        let reply = stun::success(&request, route.peer, self.told_address(from), other);
-        self.hand_out(from, reply);
+        self.cx.counters.stun += 1;
+        let other = far.and_then(|route| self.cx.told_address(route));
+        let reply = stun::success(&request, route.peer, self.cx.told_address(from), other);
+        self.cx.hand_out(from, reply);
     }
 
     /// The time has come that [`poll_timeout`](Self::poll_timeout) named. Afterwards that is later than `now`.
     pub fn handle_timeout(&mut self, now: Instant) {
+        self.cx.now = now;
         let mut handled = BTreeSet::new();
-        while let Some(timer) = self.timers.pop(now) {
+        while let Some(timer) = self.cx.timers.pop(now) {
             if !handled.insert(timer) {
-                self.timers.set(timer, Some(now + TICK));
+                self.cx.timers.set(timer, Some(now + TICK));
                 continue;
             }
             match timer {
-                Timer::Session(id) => self.session_timeout(now, id),
-                Timer::Stale(player) => self.stale_timeout(now, player),
-                Timer::Registry(id) => self.registry_timeout(now, id),
-                Timer::Ask(join) => self.ask_timeout(now, join),
-                Timer::Check(room) => self.check_timeout(now, room),
-                Timer::Loss(room) => self.loss_timeout(now, room),
-                Timer::Gathering(room) => self.gathering_timeout(now, room),
+                Timer::Session(id) => self.session_timeout(id),
+                Timer::Stale(player) => self.stale_timeout(player),
+                Timer::Registry(id) => self.registry_timeout(id),
+                Timer::Ask(join) => self.ask_timeout(join),
+                Timer::Check(room) => self.check_timeout(room),
+                Timer::Loss(room) => self.loss_timeout(room),
+                Timer::Gathering(room) => self.gathering_timeout(room),
                 Timer::Sprays => self.sprays.handle_timeout(now),
-                Timer::News(room) => self.tell_members(now, room),
-                Timer::Guesses(room) => self.tell_guesses(now, room),
-                Timer::Lines => self.tell_lines(now),
-                Timer::Pairs(room) => self.pair_up(now, room),
+                Timer::News(room) => self.tell_members(room),
+                Timer::Guesses(room) => self.tell_guesses(room),
+                Timer::Lines => self.tell_lines(),
+                Timer::Pairs(room) => self.pair_up(room),
             }
-            self.settle(now);
+            self.settle();
         }
-        self.settle(now);
+        self.settle();
     }
 
     /// The next datagram to send.
     pub fn poll_transmit(&mut self) -> Option<ServerTransmit> {
-        self.transmits.pop_front()
+        self.cx.transmits.pop_front()
     }
 
     /// The next thing that the registry is to do; its answer comes back by
     /// [`handle_registry_reply`](Self::handle_registry_reply).
     pub fn poll_registry(&mut self) -> Option<RegistryCommand> {
-        self.commands.pop_front()
+        self.cx.commands.pop_front()
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) is due.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.timers.next()
+        self.cx.timers.next()
     }
 
     /// Answers all that waits for the registry out of one in memory. For drivers without another.
@@ -456,7 +441,8 @@ impl Server {
 
     /// Tells every player that the server stops, and lets nobody in any more.
     pub fn stop(&mut self, now: Instant, reason: &str) {
-        self.stopping = true;
+        self.cx.now = now;
+        self.cx.stopping = true;
         let ids: Vec<u64> = self.sessions.keys().copied().collect();
         for id in ids {
             if let Some(client) = self.sessions.get_mut(&id) {
@@ -466,13 +452,13 @@ impl Server {
                 self.dirty.insert(id);
             }
         }
-        self.settle(now);
+        self.settle();
     }
 
     /// Moves what sessions have to send to the outputs.
-    fn settle(&mut self, now: Instant) {
+    fn settle(&mut self) {
         loop {
-            self.tell_turns(now);
+            self.tell_turns();
             let Some(id) = self.dirty.pop_first() else { break };
             self.flush(id);
         }
@@ -483,14 +469,14 @@ impl Server {
         let Some(client) = self.sessions.get_mut(&id) else { return };
         let silent = client.session.last_heard() + silence;
         let due = client.session.poll_timeout().map_or(silent, |due| due.min(silent));
-        self.timers.set(Timer::Session(id), Some(due));
+        self.cx.timers.set(Timer::Session(id), Some(due));
         let route = client.route;
         let mut datagrams = Vec::new();
         while let Some(datagram) = client.session.poll_datagram() {
             datagrams.push(datagram);
         }
         for datagram in datagrams {
-            self.hand_out(route, datagram);
+            self.cx.hand_out(route, datagram);
         }
     }
 }

@@ -1,7 +1,6 @@
 //! Opening a room: its name and code are claimed in the registry.
 
 use std::net::IpAddr;
-use std::time::Instant;
 
 use rand_chacha::rand_core::RngCore;
 use traversal_core::id::{PlayerId, RequestId, RoomId};
@@ -32,7 +31,6 @@ pub(super) struct Claim {
 impl Server {
     pub(super) fn create(
         &mut self,
-        now: Instant,
         id: u64,
         player: PlayerId,
         request: RequestId,
@@ -46,16 +44,16 @@ impl Server {
         if self.queues.has(player) {
             return Err(RequestError::AlreadyQueued);
         }
-        self.leave_former(now, player);
+        self.leave_former(player);
         let Some(client) = self.sessions.get(&id) else { return Err(RequestError::NoSuchPlayer) };
         let from: IpAddr = client.route.peer.ip();
         let login = client.login.clone();
         self.room_for_one_more(from)?;
-        let mut room_id = RoomId(self.rng.next_u64());
+        let mut room_id = RoomId(self.cx.rng.next_u64());
         while self.rooms.contains_key(&room_id) {
-            room_id = RoomId(self.rng.next_u64());
+            room_id = RoomId(self.cx.rng.next_u64());
         }
-        let code = rooms::draw_code(&mut self.rng);
+        let code = rooms::draw_code(&mut self.cx.rng);
         let name_is_code = options.name.is_empty();
         let room = Room {
             id: room_id,
@@ -68,10 +66,10 @@ impl Server {
             auto_allow: options.auto_allow,
             metadata: options.metadata,
             topology: options.topology,
-            password: options.password.map(|password| PasswordHash::new(&password, &mut self.rng)),
+            password: options.password.map(|password| PasswordHash::new(&password, &mut self.cx.rng)),
             members: vec![PlayerInfo { id: player, name: login.name }],
             revision: 0,
-            news: Bucket::full(rooms::ROOM_NEWS, now),
+            news: Bucket::full(rooms::ROOM_NEWS, self.cx.now),
             opened_from: from,
             claimed: false,
             migrate: options.migrate,
@@ -85,58 +83,55 @@ impl Server {
         if let Some(state) = self.players.get_mut(&player) {
             state.busy = Some(request);
         }
-        self.claim(
-            now,
-            Claim { session: id, request, room: room_id, name_is_code, tries: 0, checked: false },
-        );
+        self.claim(Claim { session: id, request, room: room_id, name_is_code, tries: 0, checked: false });
         Ok(None)
     }
 
-    pub(super) fn claim(&mut self, now: Instant, claim: Claim) {
+    pub(super) fn claim(&mut self, claim: Claim) {
         let Some(room) = self.rooms.get(&claim.room) else { return };
         if !self.sessions.contains_key(&claim.session) {
             self.rooms.remove(&claim.room);
             return;
         }
-        let record = room.record(self.config.node);
-        self.ask_registry(now, RegistryOperation::Claim(record), Pending::Claim(claim));
+        let record = room.record(self.cx.config.node);
+        self.ask_registry(RegistryOperation::Claim(record), Pending::Claim(claim));
     }
 
-    pub(super) fn redraw(&mut self, now: Instant, claim: Claim) {
+    pub(super) fn redraw(&mut self, claim: Claim) {
         if claim.tries >= CODE_TRIES {
             self.rooms.remove(&claim.room);
-            self.respond(now, claim.session, claim.request, Err(RequestError::Limited { retry_after_s: 1 }));
+            self.respond(claim.session, claim.request, Err(RequestError::Limited { retry_after_s: 1 }));
             return;
         }
         if let Some(room) = self.rooms.get_mut(&claim.room) {
-            room.code = rooms::draw_code(&mut self.rng);
+            room.code = rooms::draw_code(&mut self.cx.rng);
             if claim.name_is_code {
                 room.name.clone_from(&room.code);
             }
         }
-        self.claim(now, Claim { tries: claim.tries + 1, ..claim });
+        self.claim(Claim { tries: claim.tries + 1, ..claim });
     }
 
-    pub(super) fn claimed(&mut self, now: Instant, claim: Claim) {
+    pub(super) fn claimed(&mut self, claim: Claim) {
         let owner = self.sessions.get(&claim.session).map(|client| client.player);
         let state = owner.and_then(|owner| self.players.get_mut(&owner));
         let (Some(state), Some(room)) = (state, self.rooms.get_mut(&claim.room)) else {
-            self.release(now, claim.room);
+            self.release(claim.room);
             return;
         };
         state.room = Some(claim.room);
         state.stale = false;
         room.claimed = true;
-        self.counters.rooms_opened += 1;
+        self.cx.counters.rooms_opened += 1;
         tracing::info!(room = %room.name, game = %room.game, "room opened");
         let info = room.info();
         let snapshot = room.snapshot();
-        self.respond(now, claim.session, claim.request, Ok(Response::Room(info)));
+        self.respond(claim.session, claim.request, Ok(Response::Room(info)));
         if let Some(owner) = owner {
-            self.tell_ticket(now, claim.room, owner);
+            self.tell_ticket(claim.room, owner);
         }
         for part in snapshot {
-            self.tell_session(now, claim.session, part);
+            self.tell_session(claim.session, part);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Players with IPv4 and IPv6: the address in the family that the session does not run over.
 
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use traversal_core::wire::Kind;
 use traversal_core::wire::message::{Frame, REGISTER_TAG};
@@ -36,50 +36,51 @@ impl Server {
             (Reach::Public, _) => true,
         };
         // A welcome has one datagram; nobody needs more.
-        self.sockets.iter().filter(first).filter_map(known_as).filter(reachable).take(2).collect()
+        self.cx.sockets.iter().filter(first).filter_map(known_as).filter(reachable).take(2).collect()
     }
 
     /// A probe of a session from the other family: an address that is known already is only noted again, another
     /// one is to be proven first. Both answers are as long as the probe.
-    pub(super) fn register(&mut self, now: Instant, id: u64, route: Route) {
+    pub(super) fn register(&mut self, id: u64, route: Route) {
+        let now = self.cx.now;
         let Some(client) = self.sessions.get_mut(&id) else { return };
         if client.login.relay_only || client.route.peer.is_ipv4() == route.peer.is_ipv4() {
-            self.counters.dropped += 1;
+            self.cx.counters.dropped += 1;
             return;
         }
         if let Some((address, heard)) = &mut client.other
             && *address == route.peer
         {
             *heard = now;
-            return self.tell_registered(now, id, route);
+            return self.tell_registered(id, route);
         }
-        let Some(token) = self.path_token(id, route, OTHER_FAMILY, self.path_epoch(now)) else { return };
+        let Some(token) = self.path_token(id, route, OTHER_FAMILY, self.path_epoch()) else { return };
         let Some(client) = self.sessions.get_mut(&id) else { return };
         if let Some(datagram) = client.session.seal(now, Kind::Probe, &Frame::PathChallenge { token }) {
-            self.transmit(route, datagram);
+            self.cx.transmit(route, datagram);
         }
     }
 
     /// The echo: the address is this player's, and those who are matched with it are told.
-    pub(super) fn register_response(&mut self, now: Instant, id: u64, route: Route, token: &[u8; CODE]) {
-        if !self.proves(now, id, route, OTHER_FAMILY, token) {
-            self.counters.dropped += 1;
+    pub(super) fn register_response(&mut self, id: u64, route: Route, token: &[u8; CODE]) {
+        if !self.proves(id, route, OTHER_FAMILY, token) {
+            self.cx.counters.dropped += 1;
             return;
         }
         let Some(client) = self.sessions.get_mut(&id) else { return };
-        client.other = Some((route.peer, now));
+        client.other = Some((route.peer, self.cx.now));
         let player = client.player;
         tracing::debug!(%player, address = %route.peer, "reached in the other family too");
-        self.tell_registered(now, id, route);
-        self.tell_public(now, player);
+        self.tell_registered(id, route);
+        self.tell_public(player);
     }
 
-    fn tell_registered(&mut self, now: Instant, id: u64, route: Route) {
+    fn tell_registered(&mut self, id: u64, route: Route) {
         let Some(client) = self.sessions.get_mut(&id) else { return };
         let seen = Frame::ProbeSeen { tag: REGISTER_TAG, observed: route.peer };
-        if let Some(datagram) = client.session.seal(now, Kind::Probe, &seen) {
-            self.counters.probes += 1;
-            self.transmit(route, datagram);
+        if let Some(datagram) = client.session.seal(self.cx.now, Kind::Probe, &seen) {
+            self.cx.counters.probes += 1;
+            self.cx.transmit(route, datagram);
         }
     }
 }

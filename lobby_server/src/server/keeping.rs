@@ -4,7 +4,6 @@
 //! server gives each its own fresh token, as for any match.
 
 use std::collections::VecDeque;
-use std::time::Instant;
 
 use traversal_core::id::{MatchId, PlayerId};
 use traversal_core::plan::PlanInForce;
@@ -43,9 +42,9 @@ impl KeptMatches {
 
 impl Server {
     /// A player is back in its room and still plays these matches.
-    pub(super) fn keep_matches(&mut self, now: Instant, player: PlayerId, kept: Vec<KeptMatch>) {
+    pub(super) fn keep_matches(&mut self, player: PlayerId, kept: Vec<KeptMatch>) {
         for kept in kept.into_iter().take(MAX_KEPT) {
-            self.keep_match(now, player, kept);
+            self.keep_match(player, kept);
         }
     }
 
@@ -56,7 +55,7 @@ impl Server {
         }
     }
 
-    fn keep_match(&mut self, now: Instant, player: PlayerId, kept: KeptMatch) {
+    fn keep_match(&mut self, player: PlayerId, kept: KeptMatch) {
         let room_of = |server: &Self, player: PlayerId| {
             server.players.get(&player).filter(|state| !state.stale).and_then(|state| state.room)
         };
@@ -88,14 +87,14 @@ impl Server {
         self.matches.begin(kept.match_id, (host, joiner), plan);
         tracing::debug!(host = %host, joiner = %joiner, "a match goes on");
         let (match_id, sides) = (kept.match_id, [host, joiner]);
-        match self.grant_relay(now, match_id, sides) {
+        match self.grant_relay(match_id, sides) {
             Ok(grants) => {
                 for (side, grant) in sides.into_iter().zip(grants) {
-                    self.tell(now, side, ToPlayer::Relay { match_id, grant });
+                    self.tell(side, ToPlayer::Relay { match_id, grant });
                 }
             }
             Err(why) => {
-                sides.into_iter().for_each(|side| self.tell(now, side, ToPlayer::NoRelay { match_id, why }))
+                sides.into_iter().for_each(|side| self.tell(side, ToPlayer::NoRelay { match_id, why }))
             }
         }
     }

@@ -56,7 +56,8 @@ impl RecentInits {
 }
 
 impl Server {
-    pub(super) fn handle_init(&mut self, now: Instant, route: Route, datagram: &[u8]) {
+    pub(super) fn handle_init(&mut self, route: Route, datagram: &[u8]) {
+        let now = self.cx.now;
         let hash: [u8; 32] = Sha256::digest(datagram).into();
         if let Some((from, session, answer)) = self.inits.answer(&hash) {
             if *from == route.peer {
@@ -64,23 +65,27 @@ impl Server {
                 if let Some(client) = self.sessions.get_mut(session) {
                     client.accepted = None;
                 }
-                self.transmit(route, answer);
+                self.cx.transmit(route, answer);
             }
             return;
         }
         if !self.login_limit.would_allow(route.peer.ip(), now) {
-            self.counters.limited += 1;
+            self.cx.counters.limited += 1;
             return;
         }
         self.handshakes = true;
-        let handled =
-            self.handshake.handle_init(now, (route.peer, self.is_stream(route)), datagram, &mut self.rng);
+        let handled = self.handshake.handle_init(
+            now,
+            (route.peer, self.cx.is_stream(route)),
+            datagram,
+            &mut self.cx.rng,
+        );
         // What failed before any work was done could come from anybody, under anybody's address.
         if !matches!(handled, Err(Dropped::BadCookie | Dropped::Malformed)) {
             self.login_limit.allow(route.peer.ip(), now);
         }
         let Ok(mut pending) = handled else {
-            self.counters.dropped += 1;
+            self.cx.counters.dropped += 1;
             return;
         };
         // A name that is too long, or in part not to be shown, keeps nobody out.
@@ -91,24 +96,24 @@ impl Server {
             (!has_place).then_some(LoginRefusal::Full)
         });
         if let Some(refusal) = refusal {
-            self.counters.logins_refused += 1;
+            self.cx.counters.logins_refused += 1;
             tracing::debug!(player = %pending.player, %refusal, "login refused");
             if let Ok(answer) = pending.refuse(refusal) {
-                self.transmit(route, answer);
+                self.cx.transmit(route, answer);
             }
             return;
         }
-        let mut id = self.rng.next_u64();
+        let mut id = self.cx.rng.next_u64();
         while self.sessions.contains_key(&id) {
-            id = self.rng.next_u64();
+            id = self.cx.rng.next_u64();
         }
         let welcome = Welcome {
             session: id,
             observed: route.peer,
             probe_targets: self.probe_targets(route),
-            session_timeout_s: self.config.session_timeout.as_secs() as u32,
+            session_timeout_s: self.cx.config.session_timeout.as_secs() as u32,
             other_family: self.other_family(route),
-            reset: self.handshake.reset_token(self.config.node, id).unwrap_or_default(),
+            reset: self.handshake.reset_token(self.cx.config.node, id).unwrap_or_default(),
         };
         let (player, key) = (pending.player, pending.public_key);
         pending.login.local.truncate(MAX_LOCAL_ADDRESSES);
@@ -135,29 +140,29 @@ impl Server {
             confirmed: false,
             half_open: Some(HalfOpen { init: hash, token }),
             moves: 0,
-            probes: Bucket::full(self.config.probe_rate, now),
-            knocks: Bucket::full(self.config.knock_rate, now),
-            frames: Bucket::full(self.config.frame_rate, now),
-            requests: Bucket::full(self.config.request_rate, now),
-            effects: Bucket::full(self.config.effect_rate, now),
+            probes: Bucket::full(self.cx.config.probe_rate, now),
+            knocks: Bucket::full(self.cx.config.knock_rate, now),
+            frames: Bucket::full(self.cx.config.frame_rate, now),
+            requests: Bucket::full(self.cx.config.request_rate, now),
+            effects: Bucket::full(self.cx.config.effect_rate, now),
             relayed_at: None,
             next_ping: 0,
         };
         self.sessions.insert(id, client);
-        self.transmit(route, answer);
+        self.cx.transmit(route, answer);
         self.dirty.insert(id);
     }
 
     fn refusal(&self, pending: &PendingLogin) -> Option<LoginRefusal> {
         let login = &pending.login;
         let malformed = |what: String| Some(LoginRefusal::Malformed { what });
-        if self.stopping {
+        if self.cx.stopping {
             return Some(LoginRefusal::Stopping);
         }
         if let Err(error) = text::GAME.check(&login.game) {
             return malformed(error.to_string());
         }
-        if !self.config.games.is_empty() && !self.config.games.contains(&login.game) {
+        if !self.cx.config.games.is_empty() && !self.cx.config.games.contains(&login.game) {
             return Some(LoginRefusal::UnknownGame { game: login.game.clone() });
         }
         if let Err(error) = text::NAME.check(&login.name) {
@@ -180,7 +185,7 @@ impl Server {
     /// Whether one more session of this player may begin at this address. Its older session ends for it; where that is
     /// not enough, half-open ones give way.
     fn make_room(&mut self, player: PlayerId, ip: IpAddr) -> bool {
-        let places = self.config.places();
+        let places = self.cx.config.places();
         let old = self.players.get(&player).map(|player| player.session);
         while !self.census.has_room(ip, old, &places) {
             let Some(half_open) = self.census.gives_way(ip, &places) else { return false };
@@ -194,7 +199,7 @@ impl Server {
     fn probe_targets(&self, route: Route) -> Vec<SocketAddr> {
         let mut targets = Vec::new();
         for (address, port) in [(false, false), (false, true), (true, false), (true, true)] {
-            let socket = self.sockets.iter().position(|socket| {
+            let socket = self.cx.sockets.iter().position(|socket| {
                 !socket.stream
                     && socket.local.is_ipv4() == route.peer.is_ipv4()
                     && socket.second_address == address
@@ -202,7 +207,7 @@ impl Server {
             });
             let Some(index) = socket else { continue };
             let to = Route { socket: super::ServerSocketId(index as u16), ..route };
-            let Some(target) = self.told_address(to) else { continue };
+            let Some(target) = self.cx.told_address(to) else { continue };
             match (reach(target.ip()), reach(route.peer.ip())) {
                 (Reach::Public, _) | (Reach::Loopback, Reach::Loopback) => targets.push(target),
                 (Reach::Local, from) if from != Reach::Public => targets.push(target),

@@ -5,7 +5,6 @@
 //! that a liar can do is to have a few small datagrams sent to machines behind the very same public address.
 
 use std::net::SocketAddr;
-use std::time::Instant;
 
 use rand_chacha::rand_core::RngCore;
 use traversal_core::wire::Kind;
@@ -40,14 +39,10 @@ impl Client {
 
 impl Server {
     /// Sends to a port that the player says is forwarded to it.
-    pub(super) fn try_mapped_port(
-        &mut self,
-        now: Instant,
-        id: u64,
-        (route, port, length): (Route, u16, usize),
-    ) {
+    pub(super) fn try_mapped_port(&mut self, id: u64, (route, port, length): (Route, u16, usize)) {
+        let now = self.cx.now;
         // The other port too: what filters by address must not be taken for what filters nothing.
-        let from = self.other(route, true, true).or_else(|| self.other(route, true, false));
+        let from = self.cx.other(route, true, true).or_else(|| self.cx.other(route, true, false));
         let Some(client) = self.sessions.get_mut(&id) else { return };
         let player = client.player;
         let address = SocketAddr::new(client.route.peer.ip(), port);
@@ -56,17 +51,17 @@ impl Server {
             && reach(address.ip()) == Reach::Public
             && !client.login.relay_only
             && self.relay_mode(player) != RelayMode::Only
-            && !self.is_stream(route);
+            && !self.cx.is_stream(route);
         let (Some(from), true) = (from, allowed) else {
-            self.counters.dropped += 1;
+            self.cx.counters.dropped += 1;
             return;
         };
         if !self.mapped_port_limit.allow(address.ip(), now) {
-            self.counters.limited += 1;
+            self.cx.counters.limited += 1;
             return;
         }
         let mut token = [0; 16];
-        self.rng.fill_bytes(&mut token);
+        self.cx.rng.fill_bytes(&mut token);
         let Some(client) = self.sessions.get_mut(&id) else { return };
         let asked = &mut client.mapped_port.asked;
         // An answer that was lost is sent again as it was.
@@ -78,13 +73,13 @@ impl Server {
         if let Some(datagram) = client.session.seal(now, Kind::Probe, &frame)
             && datagram.len() <= length
         {
-            self.counters.probes += 1;
-            self.transmit(Route { peer: address, ..from }, datagram);
+            self.cx.counters.probes += 1;
+            self.cx.transmit(Route { peer: address, ..from }, datagram);
         }
     }
 
     /// The player's echo; none: its router forwards nothing any more.
-    pub(super) fn mapped_port_echo(&mut self, now: Instant, id: u64, token: Option<[u8; 16]>) {
+    pub(super) fn mapped_port_echo(&mut self, id: u64, token: Option<[u8; 16]>) {
         let Some(client) = self.sessions.get_mut(&id) else { return };
         let before = client.mapped_port.proven;
         match (token, client.mapped_port.asked) {
@@ -96,36 +91,36 @@ impl Server {
                 client.mapped_port = MappedPort { asked: None, proven: Some(asked.address) };
             }
             (Some(_), _) => {
-                self.counters.dropped += 1;
+                self.cx.counters.dropped += 1;
                 return;
             }
         }
         let (player, proven) = (client.player, client.mapped_port.proven);
-        self.tell_session(now, id, ToPlayer::MappedPort(proven.map(|address| address.port())));
+        self.tell_session(id, ToPlayer::MappedPort(proven.map(|address| address.port())));
         if before != proven {
             tracing::debug!(%player, mapped = proven.is_some(), "forwarded port");
-            self.tell_public(now, player);
-            self.replan(now, player);
+            self.tell_public(player);
+            self.replan(player);
         }
     }
 
     /// The player's address is another one now: what was proven belongs to the old one.
-    pub(super) fn forget_mapped_port(&mut self, now: Instant, id: u64) {
+    pub(super) fn forget_mapped_port(&mut self, id: u64) {
         let Some(client) = self.sessions.get_mut(&id) else { return };
         if std::mem::take(&mut client.mapped_port).proven.is_some() {
             let player = client.player;
-            self.tell_session(now, id, ToPlayer::MappedPort(None));
-            self.replan(now, player);
+            self.tell_session(id, ToPlayer::MappedPort(None));
+            self.replan(player);
         }
     }
 
     /// Those who are being connected to this player hear where it is seen.
-    pub(super) fn tell_public(&mut self, now: Instant, player: traversal_core::id::PlayerId) {
+    pub(super) fn tell_public(&mut self, player: traversal_core::id::PlayerId) {
         for (match_id, peer) in self.matches.of(player) {
             let (Some(of), Some(to)) = (self.party(player), self.party(peer)) else { continue };
-            let addresses = public_addresses(&of, &to, &self.config.policy());
+            let addresses = public_addresses(&of, &to, &self.cx.config.policy());
             if !addresses.is_empty() {
-                self.tell(now, peer, ToPlayer::Facts { match_id, facts: Facts::PeerPublic(addresses) });
+                self.tell(peer, ToPlayer::Facts { match_id, facts: Facts::PeerPublic(addresses) });
             }
         }
     }

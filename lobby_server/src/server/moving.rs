@@ -42,7 +42,8 @@ pub(super) struct Challenge {
 impl Server {
     /// The first sealed datagram of a session: the player is in, and its older session is over. False: its token is not
     /// taken, and the session over.
-    pub(super) fn confirm(&mut self, now: Instant, id: u64) -> bool {
+    pub(super) fn confirm(&mut self, id: u64) -> bool {
+        let now = self.cx.now;
         let Some(client) = self.sessions.get_mut(&id) else { return false };
         let (player, game) = (client.player, client.login.game.clone());
         if let Some(at) = client.accepted.take() {
@@ -53,7 +54,7 @@ impl Server {
         if let Some(check) = &self.token_check
             && let Err(reason) = check.spend(&game, player, &token)
         {
-            self.counters.logins_refused += 1;
+            self.cx.counters.logins_refused += 1;
             tracing::debug!(%player, reason, "token refused");
             client.session.send_once(
                 now,
@@ -63,11 +64,11 @@ impl Server {
             self.forget_client(id);
             return false;
         }
-        self.counters.logins += 1;
+        self.cx.counters.logins += 1;
         tracing::info!(%player, game, "logged in");
         let mut room = None;
         // Whoever still wants to play asks again in the new session.
-        let _ = self.leave_queue(now, player);
+        let _ = self.leave_queue(player);
         if let Some(old) = self.players.remove(&player) {
             room = old.room;
             if let Some(client) = self.sessions.get_mut(&old.session) {
@@ -85,9 +86,9 @@ impl Server {
         self.players.insert(player, state);
         if let Some(room) = room {
             if self.rooms.get(&room).is_some_and(|room| room.game == game) {
-                self.timers.set(Timer::Stale(player), Some(now + self.config.session_timeout));
+                self.cx.timers.set(Timer::Stale(player), Some(now + self.cx.config.session_timeout));
             } else {
-                self.leave_room(now, player, MatchEnd::Left);
+                self.leave_room(player, MatchEnd::Left);
             }
         }
         true
@@ -101,51 +102,47 @@ impl Server {
         let parts = [
             &id.to_le_bytes()[..],
             address.as_bytes(),
-            &[u8::from(self.is_stream(route))],
+            &[u8::from(self.cx.is_stream(route))],
             &moves.to_le_bytes(),
             &epoch.to_le_bytes(),
         ];
         self.path_key.code(family, &parts)
     }
 
-    pub(super) fn path_epoch(&self, now: Instant) -> u64 {
-        now.saturating_duration_since(self.start).as_secs() / PATH_EPOCH.as_secs()
+    pub(super) fn path_epoch(&self) -> u64 {
+        self.cx.uptime().as_secs() / PATH_EPOCH.as_secs()
     }
 
     /// Whether this was echoed in time.
-    pub(super) fn proves(
-        &self,
-        now: Instant,
-        id: u64,
-        route: Route,
-        family: &[u8],
-        token: &[u8; CODE],
-    ) -> bool {
-        let present = self.path_epoch(now);
+    pub(super) fn proves(&self, id: u64, route: Route, family: &[u8], token: &[u8; CODE]) -> bool {
+        let present = self.path_epoch();
         [present, present.saturating_sub(1)]
             .into_iter()
             .any(|epoch| self.path_token(id, route, family, epoch).is_some_and(|own| same(&own, token)))
     }
 
     /// The session has just gone from this way to another, so what is relayed may still come by it.
-    pub(super) fn was_left(&self, now: Instant, client: &Client, route: Route) -> bool {
-        client.former.is_some_and(|former| now < former.until && self.same_way(former.route, route))
+    pub(super) fn was_left(&self, client: &Client, route: Route) -> bool {
+        client
+            .former
+            .is_some_and(|former| self.cx.now < former.until && self.cx.same_way(former.route, route))
     }
 
     /// The datagram that was opened last was on its way here when the session left this way: it does not bring it back, and
     /// one that was sent later does (RFC 9000 section 9.3 compares packet numbers, too).
     fn is_late(&self, client: &Client, route: Route) -> bool {
         let number = client.session.opened();
-        client.former.is_some_and(|former| number < former.moved_by && self.same_way(former.route, route))
+        client.former.is_some_and(|former| number < former.moved_by && self.cx.same_way(former.route, route))
     }
 
     /// An authentic datagram came by another way than the last ones: have it proven first.
-    pub(super) fn notice_address(&mut self, now: Instant, id: u64, route: Route) {
+    pub(super) fn notice_address(&mut self, id: u64, route: Route) {
+        let now = self.cx.now;
         let Some(client) = self.sessions.get(&id) else { return };
         if client.route == route || self.is_late(client, route) {
             return;
         }
-        let proven = self.same_way(client.route, route);
+        let proven = self.cx.same_way(client.route, route);
         let Some(client) = self.sessions.get_mut(&id) else { return };
         if proven {
             // The player turned to another of our sockets; its address is proven.
@@ -159,24 +156,25 @@ impl Server {
             return;
         }
         client.challenge = Some(Challenge { route, sent: now });
-        let Some(token) = self.path_token(id, route, SESSION, self.path_epoch(now)) else { return };
+        let Some(token) = self.path_token(id, route, SESSION, self.path_epoch()) else { return };
         let Some(client) = self.sessions.get_mut(&id) else { return };
         if let Some(datagram) = client.session.seal(now, Kind::Control, &Frame::PathChallenge { token }) {
-            self.transmit(route, datagram);
+            self.cx.transmit(route, datagram);
         }
     }
 
-    pub(super) fn path_response(&mut self, now: Instant, id: u64, route: Route, token: &[u8; CODE]) {
-        if !self.proves(now, id, route, SESSION, token) {
-            self.counters.dropped += 1;
+    pub(super) fn path_response(&mut self, id: u64, route: Route, token: &[u8; CODE]) {
+        let now = self.cx.now;
+        if !self.proves(id, route, SESSION, token) {
+            self.cx.counters.dropped += 1;
             return;
         }
         let Some(client) = self.sessions.get_mut(&id) else { return };
         client.challenge = None;
         client.moves = client.moves.wrapping_add(1);
-        if !self.census.may_turn(id, route.peer.ip(), &self.config.places()) {
+        if !self.census.may_turn(id, route.peer.ip(), &self.cx.config.places()) {
             // That address has its share of sessions: this one stays where it was.
-            self.counters.limited += 1;
+            self.cx.counters.limited += 1;
             return;
         }
         let Some(client) = self.sessions.get_mut(&id) else { return };
@@ -184,7 +182,7 @@ impl Server {
         let old = former.peer;
         client.route = route;
         client.session.heard(now);
-        let (from_stream, to_stream) = (self.is_stream(former), self.is_stream(route));
+        let (from_stream, to_stream) = (self.cx.is_stream(former), self.cx.is_stream(route));
         if let Some(client) = self.sessions.get_mut(&id) {
             let until = now + client.session.timing().at_least(LEFT, 2);
             let moved_by = client.session.opened();
@@ -192,10 +190,10 @@ impl Server {
         }
         self.census.turn(id, (route.socket, route.peer));
         tracing::debug!(%player, address = %route.peer, "address moved");
-        self.pong(now, id, 0);
+        self.pong(id, 0);
         if old.ip() != route.peer.ip() {
-            self.forget_mapped_port(now, id);
+            self.forget_mapped_port(id);
         }
-        self.tell_public(now, player);
+        self.tell_public(player);
     }
 }

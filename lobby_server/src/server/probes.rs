@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use traversal_core::NatFacts;
 use traversal_core::classify::{Evidence, ProbeTag, Sighting, classify, merge_report};
@@ -98,33 +98,34 @@ impl Client {
 }
 
 impl Server {
-    pub(super) fn handle_probe(&mut self, now: Instant, id: u64, route: Route, probe: Probe, length: usize) {
-        if self.is_stream(route) {
+    pub(super) fn handle_probe(&mut self, id: u64, route: Route, probe: Probe, length: usize) {
+        let now = self.cx.now;
+        if self.cx.is_stream(route) {
             // Says nothing about a NAT and UDP.
-            self.counters.dropped += 1;
+            self.cx.counters.dropped += 1;
             return;
         }
         let Some(client) = self.sessions.get_mut(&id) else { return };
-        if !client.probes.take(self.config.probe_rate, now) {
-            self.counters.limited += 1;
+        if !client.probes.take(self.cx.config.probe_rate, now) {
+            self.cx.counters.limited += 1;
             return;
         }
         if probe.purpose == ProbePurpose::Register {
-            return self.register(now, id, route);
+            return self.register(id, route);
         }
         if let ProbePurpose::MappedPort { port } = probe.purpose {
-            return self.try_mapped_port(now, id, (route, port, length));
+            return self.try_mapped_port(id, (route, port, length));
         }
         if let ProbePurpose::Knock { report } = probe.purpose {
-            return self.knock(now, id, (route, length), (probe.tag, report));
+            return self.knock(id, (route, length), (probe.tag, report));
         }
         let from = match probe.purpose {
-            ProbePurpose::ReplyFromOtherPort => self.other(route, false, true),
-            ProbePurpose::ReplyFromOtherAddress => self.other(route, true, false),
+            ProbePurpose::ReplyFromOtherPort => self.cx.other(route, false, true),
+            ProbePurpose::ReplyFromOtherAddress => self.cx.other(route, true, false),
             _ => Some(route),
         };
-        let target = self.told_address(route);
-        let sent = now.saturating_duration_since(self.start);
+        let target = self.cx.told_address(route);
+        let sent = self.cx.uptime();
         let Some(client) = self.sessions.get_mut(&id) else { return };
         if let (
             ProbePurpose::Report | ProbePurpose::ReplyFromOtherPort | ProbePurpose::ReplyFromOtherAddress,
@@ -143,6 +144,7 @@ impl Server {
             });
         }
         let two_addresses = self
+            .cx
             .sockets
             .iter()
             .any(|socket| socket.second_address && socket.local.is_ipv4() == route.peer.is_ipv4());
@@ -163,103 +165,91 @@ impl Server {
         if let (Some(from), Some(answer)) = (from, answer)
             && answer.len() <= length
         {
-            self.counters.probes += 1;
-            self.transmit(from, answer);
+            self.cx.counters.probes += 1;
+            self.cx.transmit(from, answer);
         }
         if learnt {
-            self.replan(now, player);
+            self.replan(player);
         }
         if let Some((peer, match_id, facts)) =
             self.matches.probe(player, validated, step, probe.purpose, route.peer)
         {
-            self.tell_facts(now, player, peer, match_id, facts);
+            self.tell_facts(player, peer, match_id, facts);
         }
     }
 
-    fn tell_facts(&mut self, now: Instant, of: PlayerId, to: PlayerId, match_id: MatchId, facts: Facts) {
+    fn tell_facts(&mut self, of: PlayerId, to: PlayerId, match_id: MatchId, facts: Facts) {
         // Facts are addresses: a player over the relay alone gets and gives none.
         let hidden = [of, to].iter().any(|side| self.party(*side).is_none_or(|side| side.relay_only));
         let session = self.players.get(&of).map(|player| player.session);
         let Some(client) = session.and_then(|id| self.sessions.get_mut(&id)) else { return };
-        if !client.effects.take(self.config.effect_rate, now) {
-            self.counters.limited += 1;
+        if !client.effects.take(self.cx.config.effect_rate, self.cx.now) {
+            self.cx.counters.limited += 1;
             return;
         }
         if !hidden {
-            self.tell(now, to, ToPlayer::Facts { match_id, facts });
+            self.tell(to, ToPlayer::Facts { match_id, facts });
         }
     }
 
     /// A range that the player has measured itself (E2).
-    pub(super) fn handle_claim(&mut self, now: Instant, id: u64, match_id: MatchId, claim: Claim) {
+    pub(super) fn handle_claim(&mut self, id: u64, match_id: MatchId, claim: Claim) {
+        let now = self.cx.now;
         let Some(client) = self.sessions.get_mut(&id) else { return };
         // They are as many as brackets, which are pairs of probes.
-        if !client.probes.take(self.config.probe_rate, now) {
-            self.counters.limited += 1;
+        if !client.probes.take(self.cx.config.probe_rate, now) {
+            self.cx.counters.limited += 1;
             return;
         }
         let (player, validated) = (client.player, client.route.peer.ip());
-        let now_ms = now.saturating_duration_since(self.start).as_millis() as u64;
+        let now_ms = self.cx.uptime().as_millis() as u64;
         let facts = match claim.check(&self.report_key, id, validated, now_ms) {
             Ok(facts) if self.matches.peer(match_id, player).is_some() => facts,
             refused => {
                 tracing::debug!(%player, error = ?refused.err(), "claimed range refused");
-                self.counters.claims_refused += 1;
+                self.cx.counters.claims_refused += 1;
                 return;
             }
         };
-        self.counters.claims += 1;
+        self.cx.counters.claims += 1;
         let Facts::Range { round, .. } = facts else { return };
         if let Some(peer) = self.matches.tell_once(player, match_id, round, &facts) {
-            self.tell_facts(now, player, peer, match_id, facts);
+            self.tell_facts(player, peer, match_id, facts);
         }
     }
 
     /// Ports that the player's next packets leave by, since its NAT keeps inner ports. Only the player knows them, but the
     /// IP is the session's, and few ports are passed on, once a round.
-    pub(super) fn handle_kept_ports(
-        &mut self,
-        now: Instant,
-        id: u64,
-        match_id: MatchId,
-        round: u16,
-        ports: Vec<u16>,
-    ) {
+    pub(super) fn handle_kept_ports(&mut self, id: u64, match_id: MatchId, round: u16, ports: Vec<u16>) {
         let Some(client) = self.sessions.get_mut(&id) else { return };
-        if !client.probes.take(self.config.probe_rate, now) {
-            self.counters.limited += 1;
+        if !client.probes.take(self.cx.config.probe_rate, self.cx.now) {
+            self.cx.counters.limited += 1;
             return;
         }
         let fits =
             (1..=MAX_KEPT_PORTS).contains(&ports.len()) && ports.iter().all(|port| *port >= FIRST_PORT);
         if !fits || client.profile.allocation != PortAllocation::Preserving {
             tracing::debug!(player = %client.player, "kept ports refused");
-            self.counters.claims_refused += 1;
+            self.cx.counters.claims_refused += 1;
             return;
         }
         let (player, ip) = (client.player, client.route.peer.ip());
         let facts = Facts::Kept { round, ip, ports };
         if let Some(peer) = self.matches.tell_once(player, match_id, round, &facts) {
-            self.counters.claims += 1;
-            self.tell_facts(now, player, peer, match_id, facts);
+            self.cx.counters.claims += 1;
+            self.tell_facts(player, peer, match_id, facts);
         }
     }
 
     /// The player's word about its NAT, and what of it was set by hand (M9). With `check` (E1) what was seen here counts
     /// more than what the player has measured, but for the facts that only it can know.
-    pub(super) fn handle_profile(
-        &mut self,
-        now: Instant,
-        id: u64,
-        (report, manual): (NatProfile, NatFacts),
-        check: bool,
-    ) {
+    pub(super) fn handle_profile(&mut self, id: u64, (report, manual): (NatProfile, NatFacts), check: bool) {
         let Some(client) = self.sessions.get_mut(&id) else { return };
         // Whether a forwarded port counts is not the player's to say.
         let report = NatProfile { mapped: false, ..report.plausible() };
         client.manual = if manual.check().is_ok() { manual } else { NatFacts::NONE };
         if check {
-            return self.check_profile(now, id, report);
+            return self.check_profile(id, report);
         }
         // A hint that comes late is worth less than what the probes of this login have shown.
         let late = report.confidence == Confidence::Stale && !client.sightings.is_empty();
@@ -267,14 +257,14 @@ impl Server {
             client.profile = client.manual.over(report);
         }
         let player = client.player;
-        self.replan(now, player);
+        self.replan(player);
     }
 
-    fn check_profile(&mut self, now: Instant, id: u64, report: NatProfile) {
+    fn check_profile(&mut self, id: u64, report: NatProfile) {
         let Some(client) = self.sessions.get_mut(&id) else { return };
         let v4 = client.route.peer.is_ipv4();
         let two_addresses =
-            self.sockets.iter().any(|socket| socket.second_address && socket.local.is_ipv4() == v4);
+            self.cx.sockets.iter().any(|socket| socket.second_address && socket.local.is_ipv4() == v4);
         let evidence = client.evidence(two_addresses);
         client.sightings.clear();
         let profile =
@@ -282,7 +272,7 @@ impl Server {
         let profile = client.manual.over(profile);
         client.profile = profile;
         let player = client.player;
-        self.tell_session(now, id, ToPlayer::Profile(profile));
-        self.replan(now, player);
+        self.tell_session(id, ToPlayer::Profile(profile));
+        self.replan(player);
     }
 }

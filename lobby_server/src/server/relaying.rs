@@ -29,31 +29,32 @@ impl Server {
     /// Whether the players of this one's game may use the relay.
     pub(super) fn relay_mode(&self, player: PlayerId) -> RelayMode {
         let session = self.players.get(&player).and_then(|player| self.sessions.get(&player.session));
-        let of_game = session.and_then(|client| self.config.relay_games.get(&client.login.game));
-        of_game.copied().unwrap_or(self.config.relay)
+        let of_game = session.and_then(|client| self.cx.config.relay_games.get(&client.login.game));
+        of_game.copied().unwrap_or(self.cx.config.relay)
     }
 
     /// Leave for both sides of a match, the host first, or why there is none; a refusal for want of room is counted.
     pub(super) fn grant_relay(
         &mut self,
-        now: Instant,
         id: MatchId,
         players: [PlayerId; 2],
     ) -> Result<[RelayGrant; 2], NoRelay> {
+        let now = self.cx.now;
         if self.relay_mode(players[0]) == RelayMode::Never {
             return Err(NoRelay::Off);
         }
         if !self.relay.has_room(now) {
-            self.counters.relays_refused += 1;
+            self.cx.counters.relays_refused += 1;
             return Err(NoRelay::Full);
         }
-        Ok(self.relay.grant(now, id, players, &mut self.rng))
+        Ok(self.relay.grant(now, id, players, &mut self.cx.rng))
     }
 
     /// A datagram for another player. It must come from where the sender's session was proven to be.
-    pub(super) fn handle_relay(&mut self, now: Instant, route: Route, datagram: &[u8]) {
+    pub(super) fn handle_relay(&mut self, route: Route, datagram: &[u8]) {
+        let now = self.cx.now;
         let Some(lane) = self.relay.find(now, datagram) else {
-            self.counters.relay_dropped += 1;
+            self.cx.counters.relay_dropped += 1;
             return;
         };
         let client_of = |player: PlayerId| {
@@ -61,16 +62,16 @@ impl Server {
             Some((session, self.sessions.get(&session)?))
         };
         let (Some((session, own)), Some((_, to))) = (client_of(lane.from), client_of(lane.to)) else {
-            self.counters.relay_dropped += 1;
+            self.cx.counters.relay_dropped += 1;
             return;
         };
-        let proven = self.same_way(own.route, route) || self.was_left(now, own, route);
+        let proven = self.cx.same_way(own.route, route) || self.was_left(own, route);
         let (there, to) = (now.saturating_duration_since(to.heard_at()) < SILENT, to.route);
         if !proven {
-            self.counters.relay_dropped += 1;
+            self.cx.counters.relay_dropped += 1;
             // Perhaps its NAT gave it another port: if it can prove so, the next ones pass.
             if datagram.len() >= CHALLENGE {
-                self.notice_address(now, session, route);
+                self.notice_address(session, route);
             }
             return;
         }
@@ -78,15 +79,15 @@ impl Server {
             own.relayed_at = Some(now);
         }
         if !there {
-            self.counters.relay_dropped += 1;
+            self.cx.counters.relay_dropped += 1;
             return;
         }
         if !self.relay.charge(now, &lane, route.peer.ip(), datagram.len()) {
-            self.counters.relay_limited += 1;
+            self.cx.counters.relay_limited += 1;
             return;
         }
-        self.counters.relayed += 1;
-        self.counters.relayed_bytes += datagram.len() as u64;
-        self.hand_out(to, forwarded(&lane, datagram));
+        self.cx.counters.relayed += 1;
+        self.cx.counters.relayed_bytes += datagram.len() as u64;
+        self.cx.hand_out(to, forwarded(&lane, datagram));
     }
 }

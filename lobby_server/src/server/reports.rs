@@ -1,7 +1,5 @@
 //! What players say of their matches.
 
-use std::time::Instant;
-
 use traversal_core::failure::FailureReason;
 use traversal_core::id::{MatchId, PlayerId};
 use traversal_core::nat::NatKind;
@@ -16,7 +14,6 @@ impl Server {
     /// It went so, as far as one side knows.
     pub(super) fn match_report(
         &mut self,
-        now: Instant,
         player: PlayerId,
         match_id: MatchId,
         outcome: MatchOutcome,
@@ -32,13 +29,13 @@ impl Server {
         match outcome {
             MatchOutcome::Direct => self.matches.settle(match_id),
             MatchOutcome::Relayed => {}
-            _ => self.sprays.left(now, match_id, player),
+            _ => self.sprays.left(self.cx.now, match_id, player),
         }
         if self.matches.report(match_id, player, outcome) {
             match outcome {
-                MatchOutcome::Direct => self.counters.matches_direct += 1,
-                MatchOutcome::Relayed => self.counters.matches_relayed += 1,
-                MatchOutcome::Failed => self.counters.matches_failed += 1,
+                MatchOutcome::Direct => self.cx.counters.matches_direct += 1,
+                MatchOutcome::Relayed => self.cx.counters.matches_relayed += 1,
+                MatchOutcome::Failed => self.cx.counters.matches_failed += 1,
                 _ => {}
             }
         }
@@ -49,30 +46,30 @@ impl Server {
             *self.outcomes.entry(of).or_default() += 1;
         }
         if outcome == MatchOutcome::Lost {
-            self.lose_match(now, player, match_id, peer);
+            self.lose_match(player, match_id, peer);
         }
     }
 
     /// A player of this match wants both to try for a direct path once more. Both ask at about the same time.
-    pub(super) fn punch_again(&mut self, now: Instant, player: PlayerId, id: MatchId) {
+    pub(super) fn punch_again(&mut self, player: PlayerId, id: MatchId) {
+        let now = self.cx.now;
         if self.sprays.has(id) {
             return; // It would lose its place.
         }
         let Some([host, joiner]) = self.matches.may_begin_again(now, id, player) else { return };
-        if ![host, joiner].into_iter().all(|side| self.is_fresh(now, side)) {
+        if ![host, joiner].into_iter().all(|side| self.is_fresh(side)) {
             return; // Nobody answers where one of them was.
         }
         let (Some(of_host), Some(of_joiner)) = (self.party(host), self.party(joiner)) else { return };
         let (chosen, nats) = (choose(&of_host, &of_joiner), [of_joiner.nat, of_host.nat]);
         if let Some(plan) = self.matches.begin_again(now, id, &chosen, nats) {
-            self.tell_replan(now, id, (host, &of_host), (joiner, &of_joiner), &plan);
+            self.tell_replan(id, (host, &of_host), (joiner, &of_joiner), &plan);
         }
     }
 
     /// Tells both players of a match the plan that is in force now.
     pub(super) fn tell_replan(
         &mut self,
-        now: Instant,
         id: MatchId,
         (host, of_host): (PlayerId, &Party),
         (joiner, of_joiner): (PlayerId, &Party),
@@ -80,8 +77,8 @@ impl Server {
     ) {
         let (for_host, for_joiner) = replans(id, of_host, of_joiner, plan);
         let first = plan.methods.first().map(|planned| planned.method);
-        self.plan_spray(now, (id, plan.edition), [host, joiner], first);
-        self.tell(now, joiner, ToPlayer::Replan(Box::new(for_joiner)));
-        self.tell(now, host, ToPlayer::Replan(Box::new(for_host)));
+        self.plan_spray((id, plan.edition), [host, joiner], first);
+        self.tell(joiner, ToPlayer::Replan(Box::new(for_joiner)));
+        self.tell(host, ToPlayer::Replan(Box::new(for_host)));
     }
 }

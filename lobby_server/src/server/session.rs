@@ -91,65 +91,59 @@ impl Server {
         self.sessions.get(&session_of(datagram)?)?.session.read(datagram)
     }
 
-    pub(super) fn handle_session_datagram(
-        &mut self,
-        now: Instant,
-        id: u64,
-        route: Route,
-        kind: Kind,
-        datagram: &[u8],
-    ) {
+    pub(super) fn handle_session_datagram(&mut self, id: u64, route: Route, kind: Kind, datagram: &[u8]) {
+        let now = self.cx.now;
         let Some(client) = self.sessions.get_mut(&id) else { return };
         let frame = match client.session.open(datagram) {
             Ok(frame) => frame,
             Err(dropped) => {
                 tracing::trace!(%dropped, "sealed datagram dropped");
-                self.counters.dropped += 1;
+                self.cx.counters.dropped += 1;
                 return;
             }
         };
         self.dirty.insert(id);
-        self.incoming.proven = Some(client.route);
+        self.cx.incoming.proven = Some(client.route);
         if !client.confirmed {
             client.confirmed = true;
             self.census.confirm(id);
-            if !self.confirm(now, id) {
+            if !self.confirm(id) {
                 return;
             }
-            self.note_origin(now, id);
+            self.note_origin(id);
         }
         if kind == Kind::Control && datagram.len() >= MIN_SEALED {
-            self.notice_address(now, id, route);
+            self.notice_address(id, route);
         }
-        let proven = self.sessions.get(&id).is_some_and(|client| self.same_way(client.route, route));
+        let proven = self.sessions.get(&id).is_some_and(|client| self.cx.same_way(client.route, route));
         if proven && let Some(client) = self.sessions.get_mut(&id) {
             client.session.heard(now);
         }
-        self.heard(now, id);
-        self.awaited_heard(now, id);
-        self.gathering_heard(now, id);
+        self.heard(id);
+        self.awaited_heard(id);
+        self.gathering_heard(id);
         let Some(client) = self.sessions.get_mut(&id) else { return };
         if let Frame::Ack { seq, counter } = frame {
             if client.session.acknowledged(now, seq, counter).is_err() {
-                self.counters.dropped += 1;
+                self.cx.counters.dropped += 1;
             }
             return;
         }
-        if !matches!(frame, Frame::Probe(_)) && !client.frames.take(self.config.frame_rate, now) {
-            self.counters.limited += 1;
+        if !matches!(frame, Frame::Probe(_)) && !client.frames.take(self.cx.config.frame_rate, now) {
+            self.cx.counters.limited += 1;
             return;
         }
         match frame {
-            Frame::Reliable { seq, body } => self.handle_reliable(now, id, seq, body),
+            Frame::Reliable { seq, body } => self.handle_reliable(id, seq, body),
             // From an address that is not proven the challenge is answer enough.
             Frame::Ping { .. } if !proven => {}
-            Frame::Ping { id: ping } => self.pong(now, id, ping),
+            Frame::Ping { id: ping } => self.pong(id, ping),
             Frame::PathResponse { token } if kind == Kind::Probe => {
-                self.register_response(now, id, route, &token);
+                self.register_response(id, route, &token);
             }
-            Frame::PathResponse { token } => self.path_response(now, id, route, &token),
-            Frame::Probe(probe) => self.handle_probe(now, id, route, probe, datagram.len()),
-            Frame::Goodbye { .. } => self.end_session(now, id, MatchEnd::Left),
+            Frame::PathResponse { token } => self.path_response(id, route, &token),
+            Frame::Probe(probe) => self.handle_probe(id, route, probe, datagram.len()),
+            Frame::Goodbye { .. } => self.end_session(id, MatchEnd::Left),
             Frame::Ack { .. }
             | Frame::Pong { .. }
             | Frame::PathChallenge { .. }
@@ -161,20 +155,21 @@ impl Server {
     }
 
     /// What is over a limit is not acknowledged, so it comes again: nothing that was taken is lost.
-    fn handle_reliable(&mut self, now: Instant, id: u64, seq: u32, message: ToServer) {
+    fn handle_reliable(&mut self, id: u64, seq: u32, message: ToServer) {
+        let now = self.cx.now;
         let cost = self.effects_of(id, &message);
         let Some(client) = self.sessions.get_mut(&id) else { return };
         if client.session.is_fresh(seq)
             && (client.session.is_backed_up()
-                || !client.effects.take_many(self.config.effect_rate, now, cost))
+                || !client.effects.take_many(self.cx.config.effect_rate, now, cost))
         {
-            self.counters.limited += 1;
+            self.cx.counters.limited += 1;
             return;
         }
         match client.session.accept(now, seq) {
-            Ok(true) => self.handle_message(now, id, message),
+            Ok(true) => self.handle_message(id, message),
             Ok(false) => {}
-            Err(_) => self.counters.limited += 1,
+            Err(_) => self.cx.counters.limited += 1,
         }
     }
 
@@ -197,87 +192,88 @@ impl Server {
     }
 
     /// Tells a player where it is seen.
-    pub(super) fn pong(&mut self, now: Instant, id: u64, ping: u32) {
+    pub(super) fn pong(&mut self, id: u64, ping: u32) {
         let Some(client) = self.sessions.get_mut(&id) else { return };
         let pong = Frame::Pong { id: ping, observed: client.route.peer };
-        client.session.send_once(now, &pong);
+        client.session.send_once(self.cx.now, &pong);
         self.dirty.insert(id);
     }
 
-    fn handle_message(&mut self, now: Instant, id: u64, message: ToServer) {
+    fn handle_message(&mut self, id: u64, message: ToServer) {
         let Some(client) = self.sessions.get_mut(&id) else { return };
         let player = client.player;
         match message {
-            ToServer::Request { id: request, request: body } => self.handle_request(now, id, request, body),
+            ToServer::Request { id: request, request: body } => self.handle_request(id, request, body),
             ToServer::LocalAddresses(mut local) => {
                 local.truncate(MAX_LOCAL_ADDRESSES);
                 local.iter_mut().for_each(|address| *address = canonical(*address));
                 client.login.local = local;
             }
             ToServer::JoinAnswer { join, allow, reason } => {
-                self.handle_join_answer(now, player, join, allow, reason);
+                self.handle_join_answer(player, join, allow, reason);
             }
             ToServer::MatchReport { match_id, outcome, cause } => {
-                self.match_report(now, player, match_id, outcome, cause);
+                self.match_report(player, match_id, outcome, cause);
             }
             ToServer::KeptPorts { match_id, round, ports } => {
-                self.handle_kept_ports(now, id, match_id, round, ports);
+                self.handle_kept_ports(id, match_id, round, ports);
             }
             ToServer::ClaimRange { match_id, round, step, reports } => {
-                self.handle_claim(now, id, match_id, Claim { round, step, reports });
+                self.handle_claim(id, match_id, Claim { round, step, reports });
             }
             ToServer::Profile { profile, check, manual } => {
-                self.handle_profile(now, id, (profile, manual), check);
+                self.handle_profile(id, (profile, manual), check);
             }
-            ToServer::MappedPort(token) => self.mapped_port_echo(now, id, token),
-            ToServer::KeepMatches(kept) => self.keep_matches(now, player, kept),
-            ToServer::PunchAgain { match_id } => self.punch_again(now, player, match_id),
-            ToServer::AskSpray { match_id, edition } => self.ask_spray(now, player, match_id, edition),
+            ToServer::MappedPort(token) => self.mapped_port_echo(id, token),
+            ToServer::KeepMatches(kept) => self.keep_matches(player, kept),
+            ToServer::PunchAgain { match_id } => self.punch_again(player, match_id),
+            ToServer::AskSpray { match_id, edition } => self.ask_spray(player, match_id, edition),
             ToServer::SprayOver { match_id, edition } => {
-                self.sprays.over(now, match_id, edition, player);
+                self.sprays.over(self.cx.now, match_id, edition, player);
             }
-            ToServer::KickNotes { room, notes } => self.handle_kick_notes(now, player, room, notes),
+            ToServer::KickNotes { room, notes } => self.handle_kick_notes(player, room, notes),
             ToServer::HostSeen { room, epoch, heard } => {
-                self.handle_host_seen(now, player, (room, epoch), heard);
+                self.handle_host_seen(player, (room, epoch), heard);
             }
             ToServer::HostProof { room, epoch, key, proof } => {
-                self.handle_host_proof(now, player, (room, epoch), &key, &proof);
+                self.handle_host_proof(player, (room, epoch), &key, &proof);
             }
-            _ => self.counters.dropped += 1,
+            _ => self.cx.counters.dropped += 1,
         }
     }
 
-    pub(super) fn session_timeout(&mut self, now: Instant, id: u64) {
+    pub(super) fn session_timeout(&mut self, id: u64) {
+        let now = self.cx.now;
         let silence = self.silence(id);
         let Some(client) = self.sessions.get_mut(&id) else { return };
         if now.saturating_duration_since(client.session.last_heard()) >= silence {
-            self.counters.timeouts += 1;
+            self.cx.counters.timeouts += 1;
             tracing::debug!(player = %client.player, "session timed out");
             if let Some(half_open) = client.half_open.take() {
                 self.inits.forget(&half_open.init);
             }
-            self.end_session(now, id, MatchEnd::Gone);
+            self.end_session(id, MatchEnd::Gone);
             return;
         }
         client.session.handle_timeout(now);
         self.dirty.insert(id);
     }
 
-    pub(super) fn stale_timeout(&mut self, now: Instant, player: PlayerId) {
+    pub(super) fn stale_timeout(&mut self, player: PlayerId) {
         if self.players.get(&player).is_some_and(|player| player.stale) {
-            self.leave_room(now, player, MatchEnd::Gone);
+            self.leave_room(player, MatchEnd::Gone);
         }
     }
 
     /// A session is over: on purpose, or not.
-    pub(super) fn end_session(&mut self, now: Instant, id: u64, why: MatchEnd) {
+    pub(super) fn end_session(&mut self, id: u64, why: MatchEnd) {
         let Some(client) = self.sessions.get(&id) else { return };
         let player = client.player;
         if self.players.get(&player).is_some_and(|player| player.session == id) {
-            let _ = self.leave_queue(now, player);
-            self.leave_room(now, player, why);
+            let _ = self.leave_queue(player);
+            self.leave_room(player, why);
             self.players.remove(&player);
-            self.timers.set(Timer::Stale(player), None);
+            self.cx.timers.set(Timer::Stale(player), None);
         }
         self.forget_client(id);
     }
@@ -288,18 +284,18 @@ impl Server {
         }
         self.awaited.remove(&id);
         self.census.leave(id);
-        self.timers.set(Timer::Session(id), None);
+        self.cx.timers.set(Timer::Session(id), None);
         self.dirty.remove(&id);
     }
 
     /// Sends a message to a player, if it is here.
-    pub(super) fn tell(&mut self, now: Instant, player: PlayerId, message: ToPlayer) {
+    pub(super) fn tell(&mut self, player: PlayerId, message: ToPlayer) {
         if let Some(session) = self.players.get(&player).map(|player| player.session) {
-            self.tell_session(now, session, message);
+            self.tell_session(session, message);
         }
     }
 
-    pub(super) fn tell_session(&mut self, now: Instant, id: u64, message: ToPlayer) {
+    pub(super) fn tell_session(&mut self, id: u64, message: ToPlayer) {
         let Some(client) = self.sessions.get_mut(&id) else { return };
         match &message {
             ToPlayer::MatchEnded { match_id, .. } => {
@@ -316,9 +312,9 @@ impl Server {
         }
         self.dirty.insert(id);
         // Others cause most of what a player is told, so that it is too much is never held against it.
-        if let Err(error) = client.session.send(now, message) {
+        if let Err(error) = client.session.send(self.cx.now, message) {
             tracing::debug!(player = %client.player, %error, "a message to a player dropped");
-            self.counters.pushes_dropped += 1;
+            self.cx.counters.pushes_dropped += 1;
         }
     }
 
@@ -330,17 +326,17 @@ impl Server {
         }
     }
 
-    pub(super) fn ping(&mut self, now: Instant, id: u64) {
+    pub(super) fn ping(&mut self, id: u64) {
         let Some(client) = self.sessions.get_mut(&id) else { return };
         client.next_ping = client.next_ping.wrapping_add(1);
-        client.session.send_once(now, &Frame::Ping { id: client.next_ping });
+        client.session.send_once(self.cx.now, &Frame::Ping { id: client.next_ping });
         self.dirty.insert(id);
     }
 
     /// What others may be told about a player, in the end.
     pub(super) fn party(&self, player: PlayerId) -> Option<Party> {
         let client = self.sessions.get(&self.players.get(&player)?.session)?;
-        let over_stream = self.is_stream(client.route);
+        let over_stream = self.cx.is_stream(client.route);
         // By UDP alone: a forwarded port of a player without it is of no use.
         let mapped = client.mapped().filter(|_| !over_stream);
         Some(Party {
@@ -353,7 +349,7 @@ impl Server {
             local: client.login.local.clone(),
             relay_only: client.login.relay_only || self.relay_mode(player) == RelayMode::Only,
             over_stream,
-            server_ip: self.told_address(client.route).map(|address| address.ip()),
+            server_ip: self.cx.told_address(client.route).map(|address| address.ip()),
             // A session by UDP is the proof that UDP gets through, whatever the player thinks.
             nat: match mapped {
                 Some(_) => client.profile.with_mapped_port(),
