@@ -11,23 +11,19 @@
 mod context;
 mod counters;
 mod creating;
-mod families;
+mod facts;
 mod gathering;
 mod guessing;
 mod joining;
 mod keeping;
 mod kick_notes;
-mod knocks;
 mod liveness;
-mod login;
-mod mapped_ports;
 mod membership;
 mod migration;
-mod moving;
-mod probes;
 mod relaying;
 mod reports;
 mod requests;
+mod roster;
 mod seats;
 mod session;
 mod sockets;
@@ -46,16 +42,12 @@ use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
 use traversal_core::Identity;
 use traversal_core::id::{JoinId, PlayerId, RoomId};
-use traversal_core::wire::handshake::{ServerHandshake, refuse_unknown_session};
-use traversal_core::wire::message::{Farewell, Frame};
-use traversal_core::wire::port_report::ReportKey;
-use traversal_core::wire::secret::{MacKey, mixed};
+use traversal_core::wire::secret::mixed;
 use traversal_core::wire::session::session_of;
 use traversal_core::wire::{Kind, MAX_DATAGRAM};
 
-use crate::census::Census;
 use crate::config::ServerConfig;
-use crate::limits::{PortTurns, PrefixLimiter, Rate};
+use crate::limits::PrefixLimiter;
 use crate::outcomes::Outcomes;
 use crate::queue::Queues;
 use crate::registry::{MemoryRegistry, RegistryCommand, RegistryId};
@@ -69,21 +61,17 @@ use context::Context;
 pub use counters::{Counters, Gauges};
 use gathering::Gathering;
 use joining::Ask;
+use keeping::KeptMatches;
 use liveness::Check;
-use login::RecentInits;
 use migration::Loss;
 use requests::Pending;
-use session::{Client, Player};
+use roster::{Roster, RosterKeys};
 use sockets::{Incoming, Route};
 pub use sockets::{ServerSocket, ServerSocketId, ServerTransmit};
 use timers::Timer;
 
 /// A timer that was due is not due again sooner than this: far below every wait of the server.
 const TICK: Duration = Duration::from_millis(1);
-
-/// Cookies for the ports of one address that asks for more than [`ServerConfig::hello_rate`], each in its turn. With it no
-/// address gets more than 200 kB a second, whoever pretends to be there.
-const HELLO_TURNS: Rate = Rate::new(2048.0, 2048.0);
 
 /// Checks the token of a login.
 pub trait TokenCheck: Send {
@@ -106,12 +94,7 @@ pub trait TokenCheck: Send {
 /// The server core. See the module for its run loop.
 pub struct Server {
     cx: Context,
-    handshake: ServerHandshake,
-    token_check: Option<Box<dyn TokenCheck>>,
-    sessions: BTreeMap<u64, Client>,
-    players: BTreeMap<PlayerId, Player>,
-    census: Census,
-    inits: RecentInits,
+    roster: Roster,
     rooms: BTreeMap<RoomId, Room>,
     matches: Rendezvous,
     sprays: Sprays,
@@ -120,27 +103,14 @@ pub struct Server {
     asks: BTreeMap<JoinId, Ask>,
     checks: BTreeMap<RoomId, Check>,
     losses: BTreeMap<RoomId, Loss>,
-    /// Sessions of members who are matched with the others as soon as they are heard.
-    awaited: BTreeSet<u64>,
+    /// What players have said of the matches that they still play, and their peers have not confirmed.
+    kept: BTreeMap<PlayerId, KeptMatches>,
     queues: Queues,
     gatherings: BTreeMap<RoomId, Gathering>,
-    /// Sessions that have something to send or whose timer may have changed.
-    dirty: BTreeSet<u64>,
-    /// There was a handshake since entropy was mixed in.
-    handshakes: bool,
     next_registry: u64,
-    hello_limit: PrefixLimiter,
-    hello_turns: (PortTurns, PrefixLimiter),
-    report_key: ReportKey,
-    /// Makes what proves an address.
-    path_key: MacKey,
-    /// Sealed datagrams of sessions that are not known.
-    unknown_limit: PrefixLimiter,
-    login_limit: PrefixLimiter,
     stun_limit: PrefixLimiter,
     guess_limit: PrefixLimiter,
     code_limit: PrefixLimiter,
-    mapped_port_limit: PrefixLimiter,
     outcomes: Outcomes,
     watch: Watch,
     /// Findings that the log has, and since when.
@@ -163,34 +133,17 @@ impl Server {
         now: Instant,
     ) -> Self {
         let mut rng = ChaCha20Rng::from_seed(seed);
-        let mut cookie_key = [0; 32];
-        rng.fill_bytes(&mut cookie_key);
-        let mut report_key = [0; 32];
-        rng.fill_bytes(&mut report_key);
-        let mut path_key = [0; 32];
-        rng.fill_bytes(&mut path_key);
-        let mut limiter_key = [0; 16];
-        rng.fill_bytes(&mut limiter_key);
+        let mut keys = RosterKeys { cookie: [0; 32], report: [0; 32], path: [0; 32], limiter: [0; 16] };
+        for key in [&mut keys.cookie, &mut keys.report, &mut keys.path] {
+            rng.fill_bytes(key);
+        }
+        rng.fill_bytes(&mut keys.limiter);
+        let limiter_key = keys.limiter;
         Self {
-            handshake: ServerHandshake::new(identity, cookie_key, now),
-            report_key: ReportKey::new(report_key),
-            path_key: MacKey::new(path_key),
-            hello_limit: PrefixLimiter::new(config.hello_rate, limiter_key, now),
-            hello_turns: (
-                PortTurns::new(limiter_key, now),
-                PrefixLimiter::new(HELLO_TURNS, limiter_key, now),
-            ),
-            unknown_limit: PrefixLimiter::new(config.hello_rate, limiter_key, now),
-            login_limit: PrefixLimiter::new(config.login_rate, limiter_key, now),
+            roster: Roster::new(&config, identity, keys, now),
             stun_limit: PrefixLimiter::new(config.stun_rate, limiter_key, now),
             guess_limit: PrefixLimiter::new(config.guess_rate, limiter_key, now),
             code_limit: PrefixLimiter::new(config.code_rate, limiter_key, now),
-            mapped_port_limit: PrefixLimiter::new(config.mapped_port_rate, limiter_key, now),
-            inits: RecentInits::default(),
-            token_check: None,
-            sessions: BTreeMap::new(),
-            players: BTreeMap::new(),
-            census: Census::default(),
             rooms: BTreeMap::new(),
             matches: Rendezvous::default(),
             sprays: Sprays::default(),
@@ -199,11 +152,9 @@ impl Server {
             asks: BTreeMap::new(),
             checks: BTreeMap::new(),
             losses: BTreeMap::new(),
-            awaited: BTreeSet::new(),
+            kept: BTreeMap::new(),
             queues: Queues::default(),
             gatherings: BTreeMap::new(),
-            dirty: BTreeSet::new(),
-            handshakes: false,
             next_registry: 0,
             outcomes: Outcomes::new(),
             watch: Watch::default(),
@@ -214,19 +165,19 @@ impl Server {
 
     /// Has every login's token checked.
     pub fn set_token_check(&mut self, check: Box<dyn TokenCheck>) {
-        self.token_check = Some(check);
+        self.roster.use_token_check(check);
     }
 
     /// A handshake was made since entropy was last mixed in: the driver is to give some
     /// ([`mix_entropy`](Self::mix_entropy)). A simulator does not, and has the same run from the same seed.
     pub fn wants_entropy(&self) -> bool {
-        self.handshakes
+        self.roster.wants_new_entropy()
     }
 
     /// Input: 32 bytes from the system's entropy.
     pub fn mix_entropy(&mut self, entropy: [u8; 32]) {
         self.cx.rng = mixed(&mut self.cx.rng, entropy);
-        self.handshakes = false;
+        self.roster.has_entropy();
     }
 
     /// Tells the time of day, in seconds since 1970: tickets of rooms end after a day then, also over a restart.
@@ -236,7 +187,7 @@ impl Server {
 
     /// The key that clients pin.
     pub fn public_key(&self) -> [u8; 32] {
-        self.handshake.identity().public_key()
+        self.roster.identity().public_key()
     }
 
     /// Counts since the start.
@@ -252,7 +203,7 @@ impl Server {
     /// Numbers of the moment.
     pub fn gauges(&self) -> Gauges {
         Gauges {
-            sessions: self.players.len(),
+            sessions: self.roster.player_count(),
             rooms: self.rooms.values().filter(|room| room.claimed).count(),
             queued: self.queues.len(),
             matches: self.matches.len(),
@@ -262,7 +213,7 @@ impl Server {
 
     /// Whether a player is logged in over this connection.
     pub fn serves_stream(&self, socket: ServerSocketId, peer: SocketAddr) -> bool {
-        self.census.has_way((socket, peer))
+        self.roster.has_way(socket, peer)
     }
 
     /// A datagram came in on a socket that is bound to one address.
@@ -304,8 +255,8 @@ impl Server {
         match Kind::of(datagram) {
             // Changes no state that has to be settled.
             Some(Kind::Relay) => return self.handle_relay(route, datagram),
-            Some(Kind::Hello) => self.handle_hello(route, datagram),
-            Some(Kind::Init) => self.handle_init(route, datagram),
+            Some(Kind::Hello) => self.roster.handle_hello(&mut self.cx, route, datagram),
+            Some(Kind::Init) => self.roster.handle_init(&mut self.cx, route, datagram),
             Some(kind @ (Kind::Control | Kind::Probe)) => self.handle_sealed(route, kind, datagram),
             Some(_) => self.cx.counters.dropped += 1,
             None if self.cx.is_stream(route) => self.cx.counters.dropped += 1,
@@ -314,47 +265,16 @@ impl Server {
         self.settle();
     }
 
-    fn handle_hello(&mut self, route: Route, datagram: &[u8]) {
-        let now = self.cx.now;
-        let reply = if self.cx.stopping {
-            ServerHandshake::refuse_busy(datagram)
-        } else {
-            self.handshake.handle_hello(now, (route.peer, self.cx.is_stream(route)), datagram).ok()
-        };
-        let Some(reply) = reply.filter(|reply| reply.len() <= datagram.len()) else {
-            self.cx.counters.dropped += 1;
-            return;
-        };
-        // Only what would be answered counts, so that junk does not use up somebody's rate.
-        let ip = route.peer.ip();
-        let (turns, turn_limit) = &mut self.hello_turns;
-        // A flood does not keep the others who share its address out.
-        let allowed =
-            self.hello_limit.allow(ip, now) || (turns.take(route.peer, now) && turn_limit.allow(ip, now));
-        if allowed {
-            self.cx.transmit(route, reply);
-        } else {
-            self.cx.counters.limited += 1;
-        }
-    }
-
     fn handle_sealed(&mut self, route: Route, kind: Kind, datagram: &[u8]) {
         let Some(id) = session_of(datagram) else {
             self.cx.counters.dropped += 1;
             return;
         };
-        if self.sessions.contains_key(&id) {
+        if self.roster.client(id).is_some() {
             self.handle_session_datagram(id, route, kind, datagram);
             return;
         }
-        self.cx.counters.dropped += 1;
-        if kind == Kind::Control
-            && self.unknown_limit.allow(route.peer.ip(), self.cx.now)
-            && let Some(reply) =
-                refuse_unknown_session(datagram, |id| self.handshake.reset_token(self.cx.config.node, id))
-        {
-            self.cx.transmit(route, reply);
-        }
+        self.roster.refuse_unknown(&mut self.cx, route, kind, datagram);
     }
 
     fn handle_stun(&mut self, route: Route, datagram: &[u8]) {
@@ -443,15 +363,7 @@ impl Server {
     pub fn stop(&mut self, now: Instant, reason: &str) {
         self.cx.now = now;
         self.cx.stopping = true;
-        let ids: Vec<u64> = self.sessions.keys().copied().collect();
-        for id in ids {
-            if let Some(client) = self.sessions.get_mut(&id) {
-                client
-                    .session
-                    .send_once(now, &Frame::Goodbye { reason: reason.into(), why: Farewell::Leaving });
-                self.dirty.insert(id);
-            }
-        }
+        self.roster.say_goodbye(&self.cx, reason);
         self.settle();
     }
 
@@ -459,24 +371,14 @@ impl Server {
     fn settle(&mut self) {
         loop {
             self.tell_turns();
-            let Some(id) = self.dirty.pop_first() else { break };
+            let Some(id) = self.roster.pop_unsettled() else { break };
             self.flush(id);
         }
     }
 
     fn flush(&mut self, id: u64) {
         let silence = self.silence(id);
-        let Some(client) = self.sessions.get_mut(&id) else { return };
-        let silent = client.session.last_heard() + silence;
-        let due = client.session.poll_timeout().map_or(silent, |due| due.min(silent));
-        self.cx.timers.set(Timer::Session(id), Some(due));
-        let route = client.route;
-        let mut datagrams = Vec::new();
-        while let Some(datagram) = client.session.poll_datagram() {
-            datagrams.push(datagram);
-        }
-        for datagram in datagrams {
-            self.cx.hand_out(route, datagram);
-        }
+        self.roster.set_session_timer(&mut self.cx, id, silence);
+        self.roster.hand_over_datagrams(&mut self.cx, id);
     }
 }

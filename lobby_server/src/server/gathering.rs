@@ -50,24 +50,24 @@ impl Server {
         wanted: QuickMatch,
     ) -> Result<Response, RequestError> {
         let wanted = check_wish(wanted)?;
-        let state = self.players.get(&player).ok_or(RequestError::NoSuchPlayer)?;
-        let client = self.sessions.get(&id).ok_or(RequestError::NoSuchPlayer)?;
-        if state.busy.is_some() || (state.room.is_some() && !state.stale) {
-            return Err(RequestError::AlreadyInRoom);
-        }
+        self.roster.may_seek_room(player)?;
+        let client = self.roster.client(id).ok_or(RequestError::NoSuchPlayer)?;
         if self.queues.has(player) {
             return Err(RequestError::AlreadyQueued);
         }
-        let from = client.route.peer.ip();
+        let from = client.ip();
         if self.rooms.len() >= self.cx.config.max_rooms
             || self.queues.is_full(from, self.cx.config.max_queued_per_address)
         {
             self.cx.counters.limited += 1;
             return Err(RequestError::Limited { retry_after_s: 30 });
         }
-        let key =
-            QueueKey { game: client.login.game.clone(), game_protocol: client.login.game_protocol, wanted };
-        if state.room.is_some() {
+        let key = QueueKey {
+            game: client.login().game.clone(),
+            game_protocol: client.login().game_protocol,
+            wanted,
+        };
+        if self.roster.room_of(player).is_some() {
             // Of an earlier session, and not wanted any more.
             self.leave_former(player);
         }
@@ -95,14 +95,10 @@ impl Server {
             }
             let Some(players) = self.queues.gather(key, room) else { break };
             // One round trip, and nobody plays with one who was killed a moment ago.
-            let silent =
-                |id: &u64| self.sessions.get(id).is_none_or(|client| client.session.last_heard() < now);
-            let suspects: BTreeSet<u64> = players
-                .iter()
-                .filter_map(|player| self.players.get(player).map(|player| player.session))
-                .filter(silent)
-                .collect();
-            let wait = self.wait_for(self.cx.config.liveness_wait, suspects.iter().copied());
+            let silent = |id: &u64| self.roster.last_heard(*id).is_none_or(|heard| heard < now);
+            let suspects: BTreeSet<u64> =
+                players.iter().filter_map(|player| self.roster.session_of(*player)).filter(silent).collect();
+            let wait = self.roster.wait_for(self.cx.config.liveness_wait, suspects.iter().copied());
             let (deadline, period) = (now + wait, ping_period(wait));
             let gathering =
                 Gathering { key: key.clone(), players, suspects, deadline, period, claiming: false };
@@ -130,7 +126,7 @@ impl Server {
         let suspects = gathering.suspects.clone();
         self.cx.timers.set(Timer::Gathering(room), Some(next));
         for id in suspects {
-            self.ping(id);
+            self.roster.ping(&self.cx, id);
         }
     }
 
@@ -166,16 +162,17 @@ impl Server {
         let Some(gathering) = self.gatherings.get_mut(&id) else { return };
         gathering.claiming = true;
         let (key, mut players) = (gathering.key.clone(), gathering.players.clone());
-        let candidates: Vec<Candidate> = players.iter().map(|player| self.candidate(*player)).collect();
+        let candidates: Vec<Candidate> =
+            players.iter().map(|player| self.roster.candidate(&self.cx, *player)).collect();
         // The host stands first; the others stay in their order.
         let chosen = choose_host(&candidates).unwrap_or(0);
         players[..=chosen].rotate_right(1);
-        let host = players[0];
+        let host_id = players[0];
         if let Some(gathering) = self.gatherings.get_mut(&id) {
             gathering.players = players;
         }
-        let session = self.players.get(&host).and_then(|player| self.sessions.get(&player.session));
-        let Some(client) = session else { return self.disperse(id) };
+        let host = self.roster.client_of(host_id).map(|client| (client.login().name.clone(), client.ip()));
+        let Some((host_name, from)) = host else { return self.disperse(id) };
         let code = rooms::draw_code(&mut self.cx.rng);
         let QuickMatch { mode, players: capacity, topology } = key.wanted;
         let metadata = if mode.is_empty() { BTreeMap::new() } else { [(MODE.to_owned(), mode)].into() };
@@ -191,10 +188,10 @@ impl Server {
             metadata,
             topology,
             password: None,
-            members: vec![PlayerInfo { id: host, name: client.login.name.clone() }],
+            members: vec![PlayerInfo { id: host_id, name: host_name }],
             revision: 0,
             news: Bucket::full(rooms::ROOM_NEWS, self.cx.now),
-            opened_from: client.route.peer.ip(),
+            opened_from: from,
             claimed: false,
             migrate: true,
             epoch: 0,
@@ -206,15 +203,6 @@ impl Server {
         let record = room.record(self.cx.config.node);
         self.rooms.insert(id, room);
         self.ask_registry(RegistryOperation::Claim(record), Pending::Gathering(id));
-    }
-
-    pub(super) fn candidate(&self, player: PlayerId) -> Candidate {
-        let session = self.players.get(&player).and_then(|player| self.sessions.get(&player.session));
-        Candidate {
-            nat: session.map(|client| client.profile).unwrap_or_default(),
-            relay_only: self.party(player).is_none_or(|party| party.relay_only),
-            rtt: session.and_then(|client| client.session.rtt()),
-        }
     }
 
     /// The registry's answer. A code that is taken is drawn anew.
@@ -239,7 +227,7 @@ impl Server {
         let Some(gathering) = self.gatherings.remove(&id) else { return };
         for player in &gathering.players {
             self.queues.leave(*player);
-            self.tell(*player, ToPlayer::QueueClosed(RequestError::RegistryUnavailable));
+            self.roster.tell(&mut self.cx, *player, ToPlayer::QueueClosed(RequestError::RegistryUnavailable));
         }
     }
 
@@ -260,7 +248,7 @@ impl Server {
         let Some(room) = info else { return };
         for player in &players {
             let matched = QuickMatched { room: room.clone(), wanted: key.wanted.clone() };
-            self.tell(*player, ToPlayer::QuickMatched(Box::new(matched)));
+            self.roster.tell(&mut self.cx, *player, ToPlayer::QuickMatched(Box::new(matched)));
             self.tell_ticket(id, *player);
         }
         for (index, player) in players.iter().enumerate().skip(1) {
@@ -278,12 +266,12 @@ impl Server {
                 self.cx.timers.set(Timer::Lines, Some(now + LINES_PERIOD));
             }
             if let Some((player, status)) = self.queues.status(key).pop() {
-                self.tell(player, ToPlayer::Queue(status));
+                self.roster.tell(&mut self.cx, player, ToPlayer::Queue(status));
             }
             return;
         }
         for (player, status) in self.queues.status(key) {
-            self.tell(player, ToPlayer::Queue(status));
+            self.roster.tell(&mut self.cx, player, ToPlayer::Queue(status));
         }
     }
 

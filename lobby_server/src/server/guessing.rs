@@ -55,7 +55,7 @@ impl Server {
         let Some(guesses) = &mut room.guesses else { return };
         guesses.telling(now);
         let in_last_minute = guesses.in_last_minute(now);
-        self.tell(host, ToPlayer::WrongPasswords { room: id, in_last_minute });
+        self.roster.tell(&mut self.cx, host, ToPlayer::WrongPasswords { room: id, in_last_minute });
     }
 
     /// Whether somebody at this address may look for a room by a code.

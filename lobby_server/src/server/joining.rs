@@ -41,10 +41,6 @@ pub(super) struct Ask {
     wish: JoinWish,
 }
 
-fn client_name(server: &Server, session: u64) -> String {
-    server.sessions.get(&session).map(|client| client.login.name.clone()).unwrap_or_default()
-}
-
 impl Server {
     pub(super) fn join(
         &mut self,
@@ -53,20 +49,16 @@ impl Server {
     ) -> Result<Option<Response>, RequestError> {
         let password = checked_password(wish.password)?;
         let (wish, target) = (JoinWish { password, ..wish }, target.checked()?);
-        let state = self.players.get(&wish.player).ok_or(RequestError::NoSuchPlayer)?;
-        let client = self.sessions.get(&wish.session).ok_or(RequestError::NoSuchPlayer)?;
-        if state.busy.is_some() || (state.room.is_some() && !state.stale) {
-            return Err(RequestError::AlreadyInRoom);
-        }
+        self.roster.may_seek_room(wish.player)?;
+        let client = self.roster.client(wish.session).ok_or(RequestError::NoSuchPlayer)?;
         if self.queues.has(wish.player) {
             return Err(RequestError::AlreadyQueued);
         }
-        let (game, from) = (client.login.game.clone(), client.route.peer.ip());
+        let (game, from) = (client.login().game.clone(), client.ip());
         if matches!(target, RoomTarget::Code(_)) {
             self.may_try_code(from)?;
         }
-        let state = self.players.get_mut(&wish.player).ok_or(RequestError::NoSuchPlayer)?;
-        state.busy = Some(wish.request);
+        self.roster.set_busy(wish.player, wish.request);
         let find = RegistryOperation::Find { game, target };
         self.ask_registry(find, Pending::Find(wish));
         Ok(None)
@@ -76,29 +68,29 @@ impl Server {
     pub(super) fn enter(&mut self, wish: JoinWish) {
         let (session, request) = (wish.session, wish.request);
         if let Err(error) = self.try_enter(wish) {
-            self.respond(session, request, Err(error));
+            self.roster.respond(&mut self.cx, session, request, Err(error));
         }
     }
 
     fn try_enter(&mut self, wish: JoinWish) -> Result<(), RequestError> {
         let now = self.cx.now;
-        let Some(client) = self.sessions.get(&wish.session) else { return Ok(()) };
-        let ip = client.route.peer.ip();
-        let Some(state) = self.players.get(&wish.player).filter(|state| state.session == wish.session) else {
+        let Some(client) = self.roster.client(wish.session) else { return Ok(()) };
+        let ip = client.ip();
+        if self.roster.session_of(wish.player) != Some(wish.session) {
             return Ok(());
-        };
+        }
         let room = self
             .rooms
             .get(&wish.room)
-            .filter(|room| room.claimed && room.game == client.login.game)
+            .filter(|room| room.claimed && room.game == client.login().game)
             .ok_or(RequestError::NoSuchRoom)?;
-        if room.game_protocol != client.login.game_protocol {
+        if room.game_protocol != client.login().game_protocol {
             return Err(RequestError::OtherVersion {
                 room: room.game_protocol,
-                yours: client.login.game_protocol,
+                yours: client.login().game_protocol,
             });
         }
-        let (inside, hosts) = (state.room, room.host() == wish.player);
+        let (inside, hosts) = (self.roster.room_of(wish.player), room.host() == wish.player);
         if room.kicked.has(now, wish.player) && !hosts {
             return Err(RequestError::Refused { reason: "the host put you out".into() });
         }
@@ -132,17 +124,16 @@ impl Server {
         }
         let host = room.host();
         let of_room = self.asks.values().filter(|ask| ask.wish.room == wish.room);
-        let from =
-            of_room.clone().filter_map(|ask| Some(self.sessions.get(&ask.wish.session)?.route.peer.ip()));
+        let from = of_room.clone().filter_map(|ask| Some(self.roster.client(ask.wish.session)?.ip()));
         if of_room.count() >= ASKS_PER_ROOM || is_full(ip, ASKS_PER_ADDRESS, from) {
             return Err(RequestError::Limited { retry_after_s: 5 });
         }
-        let name = client_name(self, wish.session);
+        let name = self.roster.name_of(wish.session);
         let join = JoinId(self.cx.rng.next_u64());
         let player = PlayerInfo { id: wish.player, name };
         self.asks.insert(join, Ask { wish });
         self.cx.timers.set(Timer::Ask(join), Some(now + self.cx.config.join_answer_timeout));
-        self.tell(host, ToPlayer::JoinRequest { join, player });
+        self.roster.tell(&mut self.cx, host, ToPlayer::JoinRequest { join, player });
         Ok(())
     }
 
@@ -157,16 +148,16 @@ impl Server {
             self.enter(JoinWish { allowed: true, ..wish });
         } else {
             let refused = RequestError::Refused { reason: text::REASON.clean(&reason) };
-            self.respond(wish.session, wish.request, Err(refused));
+            self.roster.respond(&mut self.cx, wish.session, wish.request, Err(refused));
         }
     }
 
     pub(super) fn ask_timeout(&mut self, join: JoinId) {
         if let Some(Ask { wish }) = self.asks.remove(&join) {
             if let Some(host) = self.rooms.get(&wish.room).map(Room::host) {
-                self.untell(host, Topic::Join(join));
+                self.roster.untell(host, Topic::Join(join));
             }
-            self.respond(wish.session, wish.request, Err(RequestError::HostSilent));
+            self.roster.respond(&mut self.cx, wish.session, wish.request, Err(RequestError::HostSilent));
         }
     }
 
@@ -180,9 +171,9 @@ impl Server {
             .map(|(join, ask)| (*join, ask.wish.session, ask.wish.player))
             .collect();
         for (join, session, id) in open {
-            let player = PlayerInfo { id, name: client_name(self, session) };
+            let player = PlayerInfo { id, name: self.roster.name_of(session) };
             self.cx.timers.set(Timer::Ask(join), Some(self.cx.now + self.cx.config.join_answer_timeout));
-            self.tell(host, ToPlayer::JoinRequest { join, player });
+            self.roster.tell(&mut self.cx, host, ToPlayer::JoinRequest { join, player });
         }
     }
 
@@ -193,7 +184,7 @@ impl Server {
         for join in open {
             self.cx.timers.set(Timer::Ask(join), None);
             if let Some(Ask { wish }) = self.asks.remove(&join) {
-                self.respond(wish.session, wish.request, Err(RequestError::NoSuchRoom));
+                self.roster.respond(&mut self.cx, wish.session, wish.request, Err(RequestError::NoSuchRoom));
             }
         }
     }

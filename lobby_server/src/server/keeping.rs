@@ -50,25 +50,25 @@ impl Server {
 
     /// The player does not play that match any more.
     pub(super) fn forget_kept(&mut self, player: PlayerId, id: MatchId) {
-        if let Some(state) = self.players.get_mut(&player) {
-            state.kept.remove(id);
+        if let Some(kept) = self.kept.get_mut(&player) {
+            kept.remove(id);
         }
     }
 
+    /// The player has logged in anew, or is gone.
+    pub(super) fn forget_kept_of(&mut self, player: PlayerId) {
+        self.kept.remove(&player);
+    }
+
     fn keep_match(&mut self, player: PlayerId, kept: KeptMatch) {
-        let room_of = |server: &Self, player: PlayerId| {
-            server.players.get(&player).filter(|state| !state.stale).and_then(|state| state.room)
-        };
-        let Some(id) = room_of(self, player) else { return };
+        let Some(id) = self.roster.present_room(player) else { return };
         // One that runs needs nothing; a number that somebody else has is nobody else's.
         if self.matches.has(kept.match_id) || kept.player == player {
             return;
         }
-        if let Some(state) = self.players.get_mut(&player) {
-            state.kept.put(kept);
-        }
-        let other = self.players.get(&kept.player).filter(|_| room_of(self, kept.player) == Some(id));
-        let Some(theirs) = other.and_then(|other| other.kept.counterpart(kept, player)) else { return };
+        self.kept.entry(player).or_default().put(kept);
+        let other = self.kept.get(&kept.player).filter(|_| self.roster.present_room(kept.player) == Some(id));
+        let Some(theirs) = other.and_then(|other| other.counterpart(kept, player)) else { return };
         let (host, joiner) = if kept.host { (player, kept.player) } else { (kept.player, player) };
         let Some(room) = self.rooms.get(&id) else { return };
         let fits = room.topology == Topology::Mesh || room.host() == host;
@@ -76,11 +76,13 @@ impl Server {
         if !fits || !self.matches.between(host, joiner).is_empty() {
             return;
         }
-        let (Some(of_host), Some(of_joiner)) = (self.party(host), self.party(joiner)) else { return };
+        let (Some(of_host), Some(of_joiner)) =
+            (self.roster.party(&self.cx, host), self.roster.party(&self.cx, joiner))
+        else {
+            return;
+        };
         for side in [host, joiner] {
-            if let Some(state) = self.players.get_mut(&side) {
-                state.kept.remove(kept.match_id);
-            }
+            self.forget_kept(side, kept.match_id);
         }
         let edition = kept.edition.max(theirs.edition);
         let plan = PlanInForce::resumed(&choose(&of_host, &of_joiner), [of_joiner.nat, of_host.nat], edition);
@@ -90,12 +92,12 @@ impl Server {
         match self.grant_relay(match_id, sides) {
             Ok(grants) => {
                 for (side, grant) in sides.into_iter().zip(grants) {
-                    self.tell(side, ToPlayer::Relay { match_id, grant });
+                    self.roster.tell(&mut self.cx, side, ToPlayer::Relay { match_id, grant });
                 }
             }
-            Err(why) => {
-                sides.into_iter().for_each(|side| self.tell(side, ToPlayer::NoRelay { match_id, why }))
-            }
+            Err(why) => sides
+                .into_iter()
+                .for_each(|side| self.roster.tell(&mut self.cx, side, ToPlayer::NoRelay { match_id, why })),
         }
     }
 }
@@ -104,6 +106,6 @@ impl Server {
 impl Server {
     /// How many matches wait for the other side's word.
     pub(super) fn kept_of(&self, player: PlayerId) -> usize {
-        self.players.get(&player).map_or(0, |state| state.kept.0.len())
+        self.kept.get(&player).map_or(0, |kept| kept.0.len())
     }
 }

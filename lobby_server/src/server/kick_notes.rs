@@ -20,7 +20,7 @@ impl Server {
         content.extend_from_slice(&room.0.to_le_bytes());
         content.extend_from_slice(&player.0);
         content.extend_from_slice(&until_s.to_le_bytes());
-        self.handshake.identity().mac(PURPOSE, &content)
+        self.roster.identity().mac(PURPOSE, &content)
     }
 
     /// Gives a member the notes of all who are out.
@@ -38,7 +38,7 @@ impl Server {
         };
         let notes: Vec<KickNote> = out.iter().filter_map(note).collect();
         if !notes.is_empty() {
-            self.tell(member, ToPlayer::KickNotes { room, notes });
+            self.roster.tell(&mut self.cx, member, ToPlayer::KickNotes { room, notes });
         }
     }
 
@@ -51,8 +51,7 @@ impl Server {
     /// A member shows who was put out before a restart of the server.
     pub(super) fn handle_kick_notes(&mut self, member: PlayerId, id: RoomId, notes: Vec<KickNote>) {
         let now = self.cx.now;
-        let inside = self.players.get(&member).is_some_and(|state| state.room == Some(id) && !state.stale);
-        if !inside {
+        if !self.roster.is_present(member, id) {
             return;
         }
         for note in notes.into_iter().take(MAX_KICK_NOTES) {

@@ -18,10 +18,6 @@ const PING_PERIOD: Duration = Duration::from_millis(150);
 /// Pings of one check.
 const PINGS: u32 = 10;
 
-/// No sign of life is waited for longer than that, whatever a player's answers pretend of its distance: two answers over
-/// the longest round trip that a login is for (5 s).
-const LONGEST_WAIT: Duration = Duration::from_secs(10);
-
 /// Time between the pings of a check that takes so long.
 pub(super) fn ping_period(wait: Duration) -> Duration {
     PING_PERIOD.max(wait / PINGS)
@@ -44,13 +40,6 @@ pub(super) enum Waiting {
 }
 
 impl Server {
-    /// A wait for answers of these sessions: made for usual networks, and longer where one of them is far away.
-    pub(super) fn wait_for(&self, usual: Duration, sessions: impl IntoIterator<Item = u64>) -> Duration {
-        let clients = sessions.into_iter().filter_map(|id| self.sessions.get(&id));
-        let longest = clients.map(|client| client.session.timing().at_least(usual, 2)).max();
-        longest.map_or(usual, |wait| wait.min(LONGEST_WAIT.max(usual)))
-    }
-
     /// Asks the members of a room (or its host alone) that were silent for a while. False: nobody to ask.
     pub(super) fn check(&mut self, room: RoomId, host_only: bool, waiting: Waiting) -> bool {
         let now = self.cx.now;
@@ -59,14 +48,12 @@ impl Server {
         let fresh = self.cx.config.liveness_fresh;
         let suspects: BTreeSet<u64> = of.members[..count.min(of.members.len())]
             .iter()
-            .filter_map(|member| self.players.get(&member.id).map(|player| player.session))
+            .filter_map(|member| self.roster.session_of(member.id))
             .filter(|id| {
-                self.sessions
-                    .get(id)
-                    .is_some_and(|client| now.saturating_duration_since(client.session.last_heard()) > fresh)
+                self.roster.last_heard(*id).is_some_and(|heard| now.saturating_duration_since(heard) > fresh)
             })
             .collect();
-        let wait = self.wait_for(self.cx.config.liveness_wait, suspects.iter().copied());
+        let wait = self.roster.wait_for(self.cx.config.liveness_wait, suspects.iter().copied());
         if let Some(open) = self.checks.get_mut(&room) {
             open.waiting.push(waiting);
             if !suspects.is_subset(&open.suspects) {
@@ -108,7 +95,7 @@ impl Server {
         let next = (now + check.period).min(check.deadline);
         self.cx.timers.set(Timer::Check(room), Some(next));
         for id in check.suspects.clone() {
-            self.ping(id);
+            self.roster.ping(&self.cx, id);
         }
     }
 

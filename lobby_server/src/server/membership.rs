@@ -15,7 +15,7 @@ use super::{Server, Timer};
 use crate::kicked::{Kick, OUT};
 use crate::matchmaking::{choose, plans};
 use crate::registry::RegistryOperation;
-use crate::rooms::ROOM_NEWS;
+use crate::rooms::{ROOM_NEWS, Room};
 
 /// Who was heard within this is there: players in a room give a sign of life every 4 s.
 const REMATCH_FRESH: Duration = Duration::from_secs(8);
@@ -25,7 +25,7 @@ impl Server {
     pub(super) fn admit(&mut self, wish: &JoinWish) {
         let (player, id) = (wish.player, wish.room);
         let Some(info) = self.take_in(player, id) else { return };
-        self.respond(wish.session, wish.request, Ok(Response::Room(info)));
+        self.roster.respond(&mut self.cx, wish.session, wish.request, Ok(Response::Room(info)));
         self.tell_ticket(id, player);
         self.tell_kicked(id, player);
         if !wish.resume {
@@ -38,8 +38,8 @@ impl Server {
             self.pair_later(id);
         }
         self.publish(id);
-        let host = self.rooms.get(&id).and_then(|room| self.players.get(&room.host()));
-        if host.is_none_or(|host| host.room != Some(id)) {
+        let host = self.rooms.get(&id).map(Room::host);
+        if host.is_none_or(|host| self.roster.room_of(host) != Some(id)) {
             // It is waited for no longer than it takes to ask the others.
             self.suspect(id, None);
         }
@@ -47,17 +47,13 @@ impl Server {
 
     /// Puts a player on the list of members.
     pub(super) fn take_in(&mut self, player: PlayerId, id: RoomId) -> Option<RoomInfo> {
-        let party = self.party(player)?;
+        let party = self.roster.party(&self.cx, player)?;
         let room = self.rooms.get_mut(&id)?;
         if !room.has(player) {
             room.members.push(party.info);
         }
         let info = room.info();
-        if let Some(state) = self.players.get_mut(&player) {
-            state.room = Some(id);
-            state.stale = false;
-        }
-        self.cx.timers.set(Timer::Stale(player), None);
+        self.roster.enter_room(&mut self.cx, player, id);
         Some(info)
     }
 
@@ -73,8 +69,10 @@ impl Server {
     /// In a mesh: two members have no connection (any more), and the later one of them wants one.
     pub(super) fn rematch(&mut self, player: PlayerId, other: PlayerId) -> Result<Response, RequestError> {
         let present = |player: PlayerId| {
-            let state = self.players.get(&player).filter(|state| !state.stale)?;
-            Some((state.room?, self.sessions.get(&state.session)?.session.last_heard()))
+            Some((
+                self.roster.present_room(player)?,
+                self.roster.last_heard(self.roster.session_of(player)?)?,
+            ))
         };
         let (room, _) = present(player).ok_or(RequestError::NotInRoom)?;
         let there = present(other).filter(|(of, heard)| {
@@ -94,7 +92,11 @@ impl Server {
 
     /// Brings two players together; `host` hosts the room, or was there first in a pair of a mesh.
     pub(super) fn begin_match(&mut self, host: PlayerId, joiner: PlayerId, mesh: bool) {
-        let (Some(of_host), Some(of_joiner)) = (self.party(host), self.party(joiner)) else { return };
+        let (Some(of_host), Some(of_joiner)) =
+            (self.roster.party(&self.cx, host), self.roster.party(&self.cx, joiner))
+        else {
+            return;
+        };
         let id = MatchId(self.cx.rng.next_u64());
         let mut secret = [0; 32];
         self.cx.rng.fill_bytes(&mut secret);
@@ -103,26 +105,34 @@ impl Server {
         for old in self.matches.begin(id, (host, joiner), plan) {
             self.relay.end(old);
             self.sprays.end(self.cx.now, old);
-            self.tell(host, ToPlayer::MatchEnded { match_id: old, reason: MatchEnd::Replaced });
+            self.roster.tell(
+                &mut self.cx,
+                host,
+                ToPlayer::MatchEnded { match_id: old, reason: MatchEnd::Replaced },
+            );
         }
         let relay = self.grant_relay(id, [host, joiner]);
         let (mut for_host, mut for_joiner) =
             plans(id, secret, (&of_host, &of_joiner), &chosen, relay, &self.cx.config.policy());
-        let room = self.players.get(&joiner).and_then(|joiner| joiner.room);
+        let room = self.roster.room_of(joiner);
         let epoch = room.and_then(|room| self.rooms.get(&room)).map_or(0, |room| room.epoch);
         (for_host.epoch, for_joiner.epoch) = (epoch, epoch);
         (for_host.mesh, for_joiner.mesh) = (mesh, mesh);
         self.cx.counters.matches += 1;
         tracing::debug!(host = %host, joiner = %joiner, same_nat = for_host.same_nat, "match begins");
         self.plan_spray((id, 0), [host, joiner], chosen.methods.first().copied());
-        self.tell(joiner, ToPlayer::Plan(Box::new(for_joiner)));
-        self.tell(host, ToPlayer::Plan(Box::new(for_host)));
+        self.roster.tell(&mut self.cx, joiner, ToPlayer::Plan(Box::new(for_joiner)));
+        self.roster.tell(&mut self.cx, host, ToPlayer::Plan(Box::new(for_host)));
     }
 
     /// More is known about a player's NAT: its matches without a direct path get better plans.
     pub(super) fn replan(&mut self, player: PlayerId) {
         for (id, [host, joiner]) in self.matches.unsettled(player) {
-            let (Some(of_host), Some(of_joiner)) = (self.party(host), self.party(joiner)) else { continue };
+            let (Some(of_host), Some(of_joiner)) =
+                (self.roster.party(&self.cx, host), self.roster.party(&self.cx, joiner))
+            else {
+                continue;
+            };
             let (chosen, nats) = (choose(&of_host, &of_joiner), [of_joiner.nat, of_host.nat]);
             if let Some(plan) = self.matches.learn(id, &chosen, nats) {
                 self.tell_replan(id, (host, &of_host), (joiner, &of_joiner), &plan);
@@ -152,7 +162,7 @@ impl Server {
         let members: Vec<PlayerId> = room.members.iter().map(|member| member.id).collect();
         for member in members {
             for part in &snapshot {
-                self.tell(member, part.clone());
+                self.roster.tell(&mut self.cx, member, part.clone());
             }
         }
         self.update_record(id);
@@ -178,10 +188,10 @@ impl Server {
     /// The player is in its room no longer, and its matches are over. A host gives the room to another member, or takes
     /// it along. One that is only out of our sight keeps it until the members say that it is lost.
     pub(super) fn leave_room(&mut self, player: PlayerId, why: MatchEnd) {
-        let Some(state) = self.players.get_mut(&player) else { return };
-        state.stale = false;
-        let left = state.room.take();
-        self.cx.timers.set(Timer::Stale(player), None);
+        if self.roster.session_of(player).is_none() {
+            return;
+        }
+        let left = self.roster.part_from_room(&mut self.cx, player);
         let Some((id, room)) = left.and_then(|id| Some((id, self.rooms.get_mut(&id)?))) else {
             return self.end_matches(player, why);
         };
@@ -210,7 +220,7 @@ impl Server {
 
     /// The player has turned to another room, or enters this one anew: its place in the former one is free at once.
     pub(super) fn leave_former(&mut self, player: PlayerId) {
-        let former = self.players.get(&player).and_then(|state| self.rooms.get(&state.room?));
+        let former = self.roster.room_of(player).and_then(|id| self.rooms.get(&id));
         let hosts = former.is_some_and(|room| room.host() == player);
         self.leave_room(player, if hosts { MatchEnd::Left } else { MatchEnd::Gone });
     }
@@ -225,15 +235,17 @@ impl Server {
             self.end_matches(absent, MatchEnd::Gone);
         }
         for member in members.into_iter().filter(|member| *member != host) {
-            let Some(state) = self.players.get_mut(&member) else { continue };
-            if state.room != Some(id) {
+            if self.roster.room_of(member) != Some(id) {
                 continue;
             }
-            state.room = None;
-            let stale = std::mem::take(&mut state.stale);
-            self.cx.timers.set(Timer::Stale(member), None);
-            if !stale {
-                self.tell(member, ToPlayer::RoomEnded { room: id, reason: reason.clone() });
+            let present = self.roster.is_present(member, id);
+            self.roster.part_from_room(&mut self.cx, member);
+            if present {
+                self.roster.tell(
+                    &mut self.cx,
+                    member,
+                    ToPlayer::RoomEnded { room: id, reason: reason.clone() },
+                );
             }
         }
         self.abandon_asks(id);
@@ -245,19 +257,19 @@ impl Server {
     pub(super) fn put_out(&mut self, id: RoomId, member: PlayerId, reason: String) {
         let Some(room) = self.rooms.get_mut(&id) else { return };
         room.members.retain(|other| other.id != member);
-        if let Some(state) = self.players.get_mut(&member) {
-            state.room = None;
-            state.stale = false;
-        }
-        self.cx.timers.set(Timer::Stale(member), None);
+        self.roster.part_from_room(&mut self.cx, member);
         let ended = RoomEnd::Kicked { reason };
-        self.tell(member, ToPlayer::RoomEnded { room: id, reason: ended });
+        self.roster.tell(&mut self.cx, member, ToPlayer::RoomEnded { room: id, reason: ended });
         for (match_id, peer) in self.matches.of(member) {
             self.matches.end(match_id);
             self.sprays.end(self.cx.now, match_id);
             self.relay.end(match_id);
             for player in [member, peer] {
-                self.tell(player, ToPlayer::MatchEnded { match_id, reason: MatchEnd::Kicked });
+                self.roster.tell(
+                    &mut self.cx,
+                    player,
+                    ToPlayer::MatchEnded { match_id, reason: MatchEnd::Kicked },
+                );
             }
         }
         self.publish(id);
@@ -283,7 +295,7 @@ impl Server {
             self.matches.end(match_id);
             self.sprays.end(self.cx.now, match_id);
             self.relay.end(match_id);
-            self.tell(peer, ToPlayer::MatchEnded { match_id, reason: why });
+            self.roster.tell(&mut self.cx, peer, ToPlayer::MatchEnded { match_id, reason: why });
         }
     }
 }

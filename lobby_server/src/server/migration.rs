@@ -17,15 +17,14 @@ use traversal_core::wire::life::{CHALLENGE, LifeKey, PROOF};
 use traversal_core::wire::message::{MatchEnd, PlayerInfo, ToPlayer};
 
 use super::liveness::ping_period;
+use super::roster::Client;
 use super::{Server, Timer};
 use crate::host_choice::{Candidate, choose_host};
+use crate::rooms::Room;
 
 /// A host that answers may be about to leave: its channels end before its word is here. Longer than two
 /// retransmissions of that word take; where answers take long, twice their time.
 const ALIVE_GRACE: Duration = Duration::from_secs(1);
-
-/// Who was heard within this comes before who was not: members keep alive every 4 s.
-const FRESH: Duration = Duration::from_secs(6);
 
 /// Where not all members who spoke, or only one, miss the host, the server must not have heard it for so long: two of the
 /// signs of life that players in a room give every 4 s, and what may delay one.
@@ -96,22 +95,19 @@ impl Server {
     /// Members with a session, as the host's successors in the order of their seniority.
     fn successors(&self, id: RoomId) -> Vec<PlayerId> {
         let Some(room) = self.rooms.get(&id) else { return Vec::new() };
-        let present = |player: &PlayerId| {
-            self.players.get(player).is_some_and(|state| state.room == Some(id) && !state.stale)
-        };
+        let present = |player: &PlayerId| self.roster.is_present(*player, id);
         room.members.iter().skip(1).map(|member| member.id).filter(present).collect()
     }
 
     /// Anybody who is in this room and may still play in it.
     pub(super) fn is_inhabited(&self, id: RoomId) -> bool {
-        let inside =
-            |member: &PlayerInfo| self.players.get(&member.id).is_some_and(|state| state.room == Some(id));
+        let inside = |member: &PlayerInfo| self.roster.room_of(member.id) == Some(id);
         self.rooms.get(&id).is_some_and(|room| room.members.iter().any(inside))
     }
 
     /// A member says whether it hears its host.
     pub(super) fn handle_host_seen(&mut self, member: PlayerId, (id, epoch): (RoomId, u32), heard: bool) {
-        let inside = self.players.get(&member).is_some_and(|state| state.room == Some(id) && !state.stale);
+        let inside = self.roster.is_present(member, id);
         let Some(room) = self.rooms.get(&id).filter(|_| inside) else { return };
         if !room.migrate || room.epoch != epoch || room.host() == member {
             return;
@@ -138,14 +134,14 @@ impl Server {
             loss.said.extend(reporter.map(|member| (member, false)));
             return;
         }
-        let host = self.players.get(&room.host());
-        let present = host.is_some_and(|host| host.room == Some(id));
-        let session = host.map(|host| host.session);
-        let heard_at = session.and_then(|session| self.sessions.get(&session));
+        let host = room.host();
+        let present = self.roster.room_of(host) == Some(id);
+        let session = self.roster.session_of(host);
         // One that has logged in anew and not taken its room up says nothing about the room.
-        let heard_at = heard_at.filter(|_| host.is_some_and(|host| !host.stale));
-        let heard_at = heard_at.map_or(now, |client| client.heard_at());
-        let wait = self.wait_for(self.cx.config.liveness_wait, session);
+        let client =
+            session.filter(|_| !self.roster.is_stale(host)).and_then(|session| self.roster.client(session));
+        let heard_at = client.map_or(now, Client::heard_at);
+        let wait = self.roster.wait_for(self.cx.config.liveness_wait, session);
         let stage = Stage::Pinging { until: now + wait, period: ping_period(wait) };
         let said = reporter.map(|member| (member, false)).into_iter().collect();
         let mut challenge = [0; CHALLENGE];
@@ -165,9 +161,8 @@ impl Server {
         if self.losses.is_empty() {
             return;
         }
-        let Some(player) = self.sessions.get(&session).map(|client| client.player) else { return };
-        let Some(state) = self.players.get(&player).filter(|state| state.session == session) else { return };
-        let Some(id) = state.room.filter(|_| !state.stale) else { return };
+        let Some(player) = self.roster.player_in(session) else { return };
+        let Some(id) = self.roster.present_room(player) else { return };
         if self.rooms.get(&id).is_none_or(|room| room.host() != player) {
             return;
         }
@@ -182,16 +177,14 @@ impl Server {
         key: &[u8; 32],
         proof: &[u8; PROOF],
     ) {
-        let state = self.players.get(&member).filter(|state| state.room == Some(id) && !state.stale);
-        let (Some(room), Some(session)) = (self.rooms.get(&id), state.map(|state| state.session)) else {
-            return;
-        };
+        let session = self.roster.session_of(member).filter(|_| self.roster.is_present(member, id));
+        let (Some(room), Some(session)) = (self.rooms.get(&id), session) else { return };
         let of_host = room.epoch == epoch && PlayerId::from_public_key(key) == room.host();
         let Some(loss) = self.losses.get_mut(&id).filter(|loss| of_host && loss.stage.is_asking()) else {
             return;
         };
         if loss.life_key.is_none() {
-            loss.life_key = LifeKey::new(self.handshake.identity(), key);
+            loss.life_key = LifeKey::new(self.roster.identity(), key);
         }
         let proven =
             loss.life_key.as_ref().is_some_and(|life| life.fits((id, epoch), &loss.challenge, proof));
@@ -204,7 +197,7 @@ impl Server {
 
     /// The host in question gave a sign of life, which came by this session.
     fn host_is_alive(&mut self, id: RoomId, session: u64) {
-        let grace = self.wait_for(ALIVE_GRACE, [session]);
+        let grace = self.roster.wait_for(ALIVE_GRACE, [session]);
         if let Some(loss) = self.losses.get_mut(&id)
             && !matches!(loss.stage, Stage::Alive)
         {
@@ -219,9 +212,9 @@ impl Server {
         match loss.stage {
             Stage::Pinging { until, period } if now < until => {
                 self.cx.timers.set(Timer::Loss(id), Some((now + period).min(until)));
-                let host = self.rooms.get(&id).and_then(|room| self.players.get(&room.host()));
-                if let Some(session) = host.map(|host| host.session) {
-                    self.ping(session);
+                let host = self.rooms.get(&id).map(Room::host);
+                if let Some(session) = host.and_then(|host| self.roster.session_of(host)) {
+                    self.roster.ping(&self.cx, session);
                 }
             }
             Stage::Pinging { .. } => self.ask_members(id),
@@ -238,16 +231,15 @@ impl Server {
         let silent: Vec<PlayerId> =
             successors.into_iter().filter(|member| !loss.said.contains_key(member)).collect();
         let challenge = loss.challenge;
-        let asked: Vec<u64> =
-            silent.iter().filter_map(|member| self.players.get(member).map(|state| state.session)).collect();
-        let until = now + self.wait_for(self.cx.config.loss_wait, asked.iter().copied());
-        let proof_until = now + self.wait_for(PROOF_WAIT, asked);
+        let asked: Vec<u64> = silent.iter().filter_map(|member| self.roster.session_of(*member)).collect();
+        let until = now + self.roster.wait_for(self.cx.config.loss_wait, asked.iter().copied());
+        let proof_until = now + self.roster.wait_for(PROOF_WAIT, asked);
         if let Some(loss) = self.losses.get_mut(&id) {
             (loss.stage, loss.proof_until) = (Stage::Asking { until }, proof_until);
         }
         self.cx.timers.set(Timer::Loss(id), Some(until));
         for member in silent {
-            self.tell(member, ToPlayer::ConfirmLoss { room: id, epoch, challenge });
+            self.roster.tell(&mut self.cx, member, ToPlayer::ConfirmLoss { room: id, epoch, challenge });
         }
         self.decide_if_all_said(id);
     }
@@ -297,10 +289,10 @@ impl Server {
     fn tell_in_question(&mut self, id: RoomId, due: Instant, members: &[PlayerId]) {
         let Some(epoch) = self.rooms.get(&id).map(|room| room.epoch) else { return };
         for member in members {
-            let news = self.wait_for(NEWS, self.players.get(member).map(|state| state.session));
+            let news = self.roster.wait_for(NEWS, self.roster.session_of(*member));
             let within = due.saturating_duration_since(self.cx.now) + news;
             let within_s = u16::try_from(within.as_secs() + 1).unwrap_or(u16::MAX);
-            self.tell(*member, ToPlayer::HostInQuestion { room: id, epoch, within_s });
+            self.roster.tell(&mut self.cx, *member, ToPlayer::HostInQuestion { room: id, epoch, within_s });
         }
     }
 
@@ -310,7 +302,7 @@ impl Server {
         let (Some(loss), Some(room)) = (self.losses.remove(&id), self.rooms.get(&id)) else { return };
         let stands = ToPlayer::HostStands { room: id, epoch: room.epoch };
         for (member, _) in loss.said.into_iter().filter(|(_, heard)| !heard) {
-            self.tell(member, stands.clone());
+            self.roster.tell(&mut self.cx, member, stands.clone());
         }
     }
 
@@ -327,10 +319,11 @@ impl Server {
     pub(super) fn hand_over(&mut self, id: RoomId, able: Option<&BTreeSet<PlayerId>>) -> bool {
         let mut successors = self.successors(id);
         successors.retain(|member| able.is_none_or(|able| able.contains(member)));
-        if successors.iter().any(|member| self.is_fresh(*member)) {
-            successors.retain(|member| self.is_fresh(*member));
+        if successors.iter().any(|member| self.roster.is_fresh(&self.cx, *member)) {
+            successors.retain(|member| self.roster.is_fresh(&self.cx, *member));
         }
-        let candidates: Vec<Candidate> = successors.iter().map(|member| self.candidate(*member)).collect();
+        let candidates: Vec<Candidate> =
+            successors.iter().map(|member| self.roster.candidate(&self.cx, *member)).collect();
         let chosen = choose_host(&candidates).and_then(|index| successors.get(index).copied());
         let Some(room) = self.rooms.get_mut(&id).filter(|room| room.migrate && room.claimed) else {
             return false;
@@ -349,7 +342,7 @@ impl Server {
         let members = self.successors(id);
         self.seat_former_host(previous, &info);
         for member in std::iter::once(chosen).chain(members.iter().copied()) {
-            self.tell(member, ToPlayer::HostChanged { room: info.clone(), previous });
+            self.roster.tell(&mut self.cx, member, ToPlayer::HostChanged { room: info.clone(), previous });
             self.tell_ticket(id, member);
         }
         for member in members {
@@ -358,11 +351,5 @@ impl Server {
         self.ask_again(id);
         self.publish(id);
         true
-    }
-
-    pub(super) fn is_fresh(&self, player: PlayerId) -> bool {
-        let session = self.players.get(&player).and_then(|state| self.sessions.get(&state.session));
-        session
-            .is_some_and(|client| self.cx.now.saturating_duration_since(client.session.last_heard()) < FRESH)
     }
 }

@@ -1,12 +1,11 @@
 //! The relay's side of sessions: who may send through it, from where and to where.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use traversal_core::id::{MatchId, PlayerId};
 use traversal_core::wire::message::{NoRelay, RelayGrant};
 use traversal_core::wire::session::MIN_SEALED;
 
-use super::session::Client;
 use super::{Route, Server};
 use crate::relay::{RelayMode, forwarded};
 
@@ -17,22 +16,7 @@ const CHALLENGE: usize = MIN_SEALED;
 /// that plays over the relay send every few hundred milliseconds, and keep alive every 4 s in a room.
 const SILENT: Duration = Duration::from_secs(10);
 
-impl Client {
-    /// When the player was last heard from where it is proven to be: by a sealed datagram, or by one for the relay with
-    /// a token that only the two know.
-    pub(super) fn heard_at(&self) -> Instant {
-        self.relayed_at.map_or(self.session.last_heard(), |at| at.max(self.session.last_heard()))
-    }
-}
-
 impl Server {
-    /// Whether the players of this one's game may use the relay.
-    pub(super) fn relay_mode(&self, player: PlayerId) -> RelayMode {
-        let session = self.players.get(&player).and_then(|player| self.sessions.get(&player.session));
-        let of_game = session.and_then(|client| self.cx.config.relay_games.get(&client.login.game));
-        of_game.copied().unwrap_or(self.cx.config.relay)
-    }
-
     /// Leave for both sides of a match, the host first, or why there is none; a refusal for want of room is counted.
     pub(super) fn grant_relay(
         &mut self,
@@ -40,7 +24,7 @@ impl Server {
         players: [PlayerId; 2],
     ) -> Result<[RelayGrant; 2], NoRelay> {
         let now = self.cx.now;
-        if self.relay_mode(players[0]) == RelayMode::Never {
+        if self.roster.relay_mode(&self.cx, players[0]) == RelayMode::Never {
             return Err(NoRelay::Off);
         }
         if !self.relay.has_room(now) {
@@ -58,26 +42,24 @@ impl Server {
             return;
         };
         let client_of = |player: PlayerId| {
-            let session = self.players.get(&player)?.session;
-            Some((session, self.sessions.get(&session)?))
+            let session = self.roster.session_of(player)?;
+            Some((session, self.roster.client(session)?))
         };
         let (Some((session, own)), Some((_, to))) = (client_of(lane.from), client_of(lane.to)) else {
             self.cx.counters.relay_dropped += 1;
             return;
         };
-        let proven = self.cx.same_way(own.route, route) || self.was_left(own, route);
-        let (there, to) = (now.saturating_duration_since(to.heard_at()) < SILENT, to.route);
+        let proven = self.cx.same_way(own.route(), route) || self.roster.was_left(&self.cx, own, route);
+        let (there, to) = (now.saturating_duration_since(to.heard_at()) < SILENT, to.route());
         if !proven {
             self.cx.counters.relay_dropped += 1;
             // Perhaps its NAT gave it another port: if it can prove so, the next ones pass.
             if datagram.len() >= CHALLENGE {
-                self.notice_address(session, route);
+                self.roster.notice_address(&mut self.cx, session, route);
             }
             return;
         }
-        if let Some(own) = self.sessions.get_mut(&session) {
-            own.relayed_at = Some(now);
-        }
+        self.roster.note_relayed(&self.cx, session);
         if !there {
             self.cx.counters.relay_dropped += 1;
             return;

@@ -39,7 +39,8 @@ impl Server {
                 _ => {}
             }
         }
-        let kind = |player| self.party(player).map_or(NatKind::Unknown, |party| party.nat.kind());
+        let kind =
+            |player| self.roster.party(&self.cx, player).map_or(NatKind::Unknown, |party| party.nat.kind());
         let of = PairOutcome::new(outcome, cause, [kind(player), kind(peer)]);
         if let Some(of) = of.filter(|of| self.matches.count(match_id, of)) {
             tracing::debug!(outcome = of.outcome, cause = of.cause_name(), nats = ?of.nats, "a match went so");
@@ -57,10 +58,14 @@ impl Server {
             return; // It would lose its place.
         }
         let Some([host, joiner]) = self.matches.may_begin_again(now, id, player) else { return };
-        if ![host, joiner].into_iter().all(|side| self.is_fresh(side)) {
+        if ![host, joiner].into_iter().all(|side| self.roster.is_fresh(&self.cx, side)) {
             return; // Nobody answers where one of them was.
         }
-        let (Some(of_host), Some(of_joiner)) = (self.party(host), self.party(joiner)) else { return };
+        let (Some(of_host), Some(of_joiner)) =
+            (self.roster.party(&self.cx, host), self.roster.party(&self.cx, joiner))
+        else {
+            return;
+        };
         let (chosen, nats) = (choose(&of_host, &of_joiner), [of_joiner.nat, of_host.nat]);
         if let Some(plan) = self.matches.begin_again(now, id, &chosen, nats) {
             self.tell_replan(id, (host, &of_host), (joiner, &of_joiner), &plan);
@@ -78,7 +83,7 @@ impl Server {
         let (for_host, for_joiner) = replans(id, of_host, of_joiner, plan);
         let first = plan.methods.first().map(|planned| planned.method);
         self.plan_spray((id, plan.edition), [host, joiner], first);
-        self.tell(joiner, ToPlayer::Replan(Box::new(for_joiner)));
-        self.tell(host, ToPlayer::Replan(Box::new(for_host)));
+        self.roster.tell(&mut self.cx, joiner, ToPlayer::Replan(Box::new(for_joiner)));
+        self.roster.tell(&mut self.cx, host, ToPlayer::Replan(Box::new(for_host)));
     }
 }

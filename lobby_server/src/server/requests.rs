@@ -29,21 +29,19 @@ pub(super) enum Pending {
 impl Server {
     pub(super) fn handle_request(&mut self, id: u64, request: RequestId, body: Request) {
         self.cx.counters.requests += 1;
-        let Some(client) = self.sessions.get_mut(&id) else { return };
-        let player = client.player;
-        if !client.requests.take(self.cx.config.request_rate, self.cx.now) {
-            self.cx.counters.limited += 1;
+        let Some(player) = self.roster.player_of(id) else { return };
+        if !self.roster.take_request(&mut self.cx, id) {
             let limited = RequestError::Limited { retry_after_s: 1 };
-            self.respond(id, request, Err(limited));
+            self.roster.respond(&mut self.cx, id, request, Err(limited));
             return;
         }
-        if !self.may_affect(id, &body) {
-            self.cx.counters.limited += 1;
-            self.respond(id, request, Err(RequestError::Limited { retry_after_s: 10 }));
+        let cost = self.effects_of_request(player, &body);
+        if !self.roster.may_cause(&mut self.cx, player, cost) {
+            self.roster.respond(&mut self.cx, id, request, Err(RequestError::Limited { retry_after_s: 10 }));
             return;
         }
         if self.cx.stopping {
-            self.respond(id, request, Err(RequestError::Stopping));
+            self.roster.respond(&mut self.cx, id, request, Err(RequestError::Stopping));
             return;
         }
         let result = match body {
@@ -67,7 +65,8 @@ impl Server {
             Request::LeaveRoom => self.leave(player).map(Some),
             Request::ListRooms { after } => {
                 let after = after.map(|name| text::ROOM_NAME.clean(&name));
-                let game = self.sessions.get(&id).map(|client| client.login.game.clone()).unwrap_or_default();
+                let game =
+                    self.roster.client(id).map(|client| client.login().game.clone()).unwrap_or_default();
                 let list = RegistryOperation::List { game, after, limit: LIST_LIMIT };
                 self.ask_registry(list, Pending::List { session: id, request });
                 Ok(None)
@@ -83,40 +82,24 @@ impl Server {
         };
         match result {
             Ok(None) => {}
-            Ok(Some(response)) => self.respond(id, request, Ok(response)),
-            Err(error) => self.respond(id, request, Err(error)),
+            Ok(Some(response)) => self.roster.respond(&mut self.cx, id, request, Ok(response)),
+            Err(error) => self.roster.respond(&mut self.cx, id, request, Err(error)),
         }
     }
 
-    /// Whether the player may cause as many messages to others as this request does. Going out is paid when coming in,
-    /// so that nobody has to stay.
-    fn may_affect(&mut self, id: u64, request: &Request) -> bool {
-        let Some(player) = self.sessions.get(&id).map(|client| client.player) else { return false };
-        let room = self.players.get(&player).and_then(|state| state.room);
-        let members = room.and_then(|room| self.rooms.get(&room)).map_or(0, |room| room.members.len());
-        let cost = match request {
+    /// How many messages to others this request may cause at the most. Going out is paid when coming in, so that nobody
+    /// has to stay.
+    fn effects_of_request(&self, player: PlayerId, request: &Request) -> f64 {
+        match request {
             Request::JoinRoom { .. } | Request::TakeUpRoom { .. } | Request::QuickMatch(_) => 8.0,
             Request::Kick { .. } => 4.0,
-            Request::SetMetadata(_) => members as f64,
+            Request::SetMetadata(_) => {
+                let room = self.roster.room_of(player).and_then(|room| self.rooms.get(&room));
+                room.map_or(0, |room| room.members.len()) as f64
+            }
             Request::Rematch { .. } => 2.0,
             _ => 0.0,
-        };
-        let rate = self.cx.config.effect_rate;
-        self.sessions.get_mut(&id).is_some_and(|client| client.effects.take_many(rate, self.cx.now, cost))
-    }
-
-    pub(super) fn respond(&mut self, session: u64, id: RequestId, result: Result<Response, RequestError>) {
-        if let Err(error) = &result {
-            self.cx.counters.requests_failed += 1;
-            tracing::debug!(%error, "request failed");
         }
-        let Some(player) = self.sessions.get(&session).map(|client| client.player) else { return };
-        if let Some(player) = self.players.get_mut(&player)
-            && player.busy == Some(id)
-        {
-            player.busy = None;
-        }
-        self.tell_session(session, ToPlayer::Response { id, result });
     }
 
     pub(super) fn ask_registry(&mut self, operation: RegistryOperation, pending: Pending) {
@@ -145,7 +128,7 @@ impl Server {
                 let ask = !claim.checked && local;
                 if !(ask && self.check(owner.room, true, Waiting::Claim(claim))) {
                     self.rooms.remove(&room);
-                    self.respond(session, request, Err(RequestError::NameTaken));
+                    self.roster.respond(&mut self.cx, session, request, Err(RequestError::NameTaken));
                 }
             }
             (Pending::Claim(claim), Ok(RegistryReply::CodeTaken)) => self.redraw(claim),
@@ -155,11 +138,11 @@ impl Server {
                 self.enter(JoinWish { room: location.room, ..wish });
             }
             (Pending::Find(wish), Ok(RegistryReply::Found(_))) => {
-                self.respond(wish.session, wish.request, Err(RequestError::NoSuchRoom));
+                self.roster.respond(&mut self.cx, wish.session, wish.request, Err(RequestError::NoSuchRoom));
             }
             (Pending::List { session, request }, Ok(RegistryReply::Rooms { rooms, more })) => {
                 let (rooms, more) = rooms::page(rooms, more);
-                self.respond(session, request, Ok(Response::Rooms { rooms, more }));
+                self.roster.respond(&mut self.cx, session, request, Ok(Response::Rooms { rooms, more }));
             }
             (Pending::Gathering(room), reply) => self.gathering_claimed(room, reply.ok()),
             (Pending::Nothing, _) => {}
@@ -186,7 +169,7 @@ impl Server {
             Pending::Gathering(room) => return self.gathering_claimed(room, None),
             Pending::Nothing => return,
         };
-        self.respond(session, request, Err(RequestError::RegistryUnavailable));
+        self.roster.respond(&mut self.cx, session, request, Err(RequestError::RegistryUnavailable));
     }
 
     fn kick(
@@ -214,7 +197,7 @@ impl Server {
         let changed = ToPlayer::RoomChanged(room.info());
         let members: Vec<PlayerId> = room.members.iter().map(|member| member.id).collect();
         for member in members {
-            self.tell(member, changed.clone());
+            self.roster.tell(&mut self.cx, member, changed.clone());
         }
         self.update_record(id);
         Ok(Response::Done)
@@ -222,12 +205,7 @@ impl Server {
 
     /// The room that this player hosts.
     fn hosted_room(&self, player: PlayerId) -> Result<RoomId, RequestError> {
-        let room = self
-            .players
-            .get(&player)
-            .filter(|player| !player.stale)
-            .and_then(|player| player.room)
-            .ok_or(RequestError::NotInRoom)?;
+        let room = self.roster.present_room(player).ok_or(RequestError::NotInRoom)?;
         match self.rooms.get(&room) {
             Some(of) if of.host() == player => Ok(room),
             _ => Err(RequestError::NotHost),
@@ -235,7 +213,7 @@ impl Server {
     }
 
     fn leave(&mut self, player: PlayerId) -> Result<Response, RequestError> {
-        if self.players.get(&player).is_none_or(|player| player.room.is_none()) {
+        if self.roster.room_of(player).is_none() {
             return Err(RequestError::NotInRoom);
         }
         self.leave_room(player, MatchEnd::Left);

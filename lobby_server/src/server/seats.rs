@@ -23,10 +23,9 @@ const QUIET: Duration = Duration::from_secs(8);
 impl Server {
     /// How long this session may be silent. One whose player is in a room with others has a seat there.
     pub(super) fn silence(&self, id: u64) -> Duration {
-        let Some(client) = self.sessions.get(&id) else { return Duration::ZERO };
-        let usual = self.cx.config.silence(client.confirmed);
-        let state = self.players.get(&client.player).filter(|state| state.session == id);
-        let room = state.and_then(|state| self.rooms.get(&state.room?));
+        let Some(client) = self.roster.client(id) else { return Duration::ZERO };
+        let usual = self.cx.config.silence(client.is_confirmed());
+        let room = self.roster.player_in(id).and_then(|player| self.rooms.get(&self.roster.room_of(player)?));
         if room.is_some_and(|room| room.members.len() > 1) {
             usual.max(self.cx.config.keep_seat + QUIET)
         } else {
@@ -36,26 +35,27 @@ impl Server {
 
     /// A host that was replaced while nobody heard it keeps its seat, as the last of the members.
     pub(super) fn seat_former_host(&mut self, host: PlayerId, info: &RoomInfo) {
-        let here = self.players.get(&host).filter(|state| state.room == Some(info.id));
-        let Some((session, stale)) = here.map(|state| (state.session, state.stale)) else { return };
-        let Some(party) = self.party(host) else { return };
+        if self.roster.room_of(host) != Some(info.id) {
+            return;
+        }
+        let Some(party) = self.roster.party(&self.cx, host) else { return };
         let Some(room) = self.rooms.get_mut(&info.id) else { return };
         room.members.push(party.info);
-        if !stale {
-            self.tell(host, ToPlayer::HostChanged { room: info.clone(), previous: host });
+        if self.roster.is_present(host, info.id) {
+            self.roster.tell(
+                &mut self.cx,
+                host,
+                ToPlayer::HostChanged { room: info.clone(), previous: host },
+            );
             self.tell_ticket(info.id, host);
-            self.awaited.insert(session);
+            self.roster.await_sign(host);
         }
     }
 
     /// A session gave a sign of life: perhaps of a member who is matched with the others as soon as it is back.
     pub(super) fn awaited_heard(&mut self, session: u64) {
-        if !self.awaited.remove(&session) {
-            return;
-        }
-        let Some(player) = self.sessions.get(&session).map(|client| client.player) else { return };
-        let state = self.players.get(&player).filter(|state| state.session == session && !state.stale);
-        let Some(id) = state.and_then(|state| state.room) else { return };
+        let Some(player) = self.roster.take_awaited(session) else { return };
+        let Some(id) = self.roster.present_room(player) else { return };
         let members = self.rooms.get(&id).map(|room| room.members.iter().map(|member| member.id).collect());
         let members: Vec<PlayerId> = members.unwrap_or_default();
         let unmatched = |other: &PlayerId| self.matches.between(*other, player).is_empty();
@@ -69,8 +69,8 @@ impl Server {
             return;
         }
         let Some(room) = self.rooms.get(&id) else { return };
-        let sessions = room.members.iter().filter_map(|member| self.players.get(&member.id));
-        let wait = self.wait_for(SAID, sessions.map(|state| state.session));
+        let sessions = room.members.iter().filter_map(|member| self.roster.session_of(member.id));
+        let wait = self.roster.wait_for(SAID, sessions);
         self.cx.timers.set(Timer::Pairs(id), Some(self.cx.now + wait));
     }
 
@@ -79,15 +79,13 @@ impl Server {
         let Some(room) = self.rooms.get(&id) else { return };
         // Pairs of a mesh ask by themselves.
         let (host, mut absent) = (room.host(), false);
-        let present = |player: PlayerId| {
-            self.players.get(&player).is_some_and(|state| state.room == Some(id) && !state.stale)
-        };
+        let present = |player: PlayerId| self.roster.is_present(player, id);
         let members = room.members.iter().skip(1).map(|member| member.id);
         let unmatched = members.filter(|member| {
             present(host) && present(*member) && self.matches.between(host, *member).is_empty()
         });
         for member in unmatched.collect::<Vec<_>>() {
-            if self.is_fresh(host) && self.is_fresh(member) {
+            if self.roster.is_fresh(&self.cx, host) && self.roster.is_fresh(&self.cx, member) {
                 self.begin_match(host, member, false);
             } else {
                 absent = true;
@@ -103,8 +101,8 @@ impl Server {
         self.matches.end(match_id);
         self.sprays.end(self.cx.now, match_id);
         self.relay.end(match_id);
-        self.tell(peer, ToPlayer::MatchEnded { match_id, reason: MatchEnd::Gone });
-        if let Some(id) = self.players.get(&player).and_then(|state| state.room) {
+        self.roster.tell(&mut self.cx, peer, ToPlayer::MatchEnded { match_id, reason: MatchEnd::Gone });
+        if let Some(id) = self.roster.room_of(player) {
             self.pair_later(id);
         }
     }

@@ -24,7 +24,11 @@ impl Server {
     pub(super) fn tell_turns(&mut self) {
         for turn in self.sprays.take_turns() {
             let (match_id, edition) = (turn.match_id, turn.edition);
-            self.tell(turn.player, ToPlayer::Spray { match_id, edition, turn: turn.turn });
+            self.roster.tell(
+                &mut self.cx,
+                turn.player,
+                ToPlayer::Spray { match_id, edition, turn: turn.turn },
+            );
         }
         self.cx.timers.set(Timer::Sprays, self.sprays.poll_timeout());
     }

@@ -4,7 +4,6 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::Server;
-use super::session::Client;
 use crate::matchmaking::{Reach, reach};
 use crate::surroundings::{Finding, Surroundings};
 
@@ -33,8 +32,11 @@ impl Server {
 
     /// A player has proven to be where it is seen.
     pub(super) fn note_origin(&mut self, id: u64) {
-        let Some(Client { player, route, login, .. }) = self.sessions.get(&id) else { return };
-        self.watch.logged_in(*player, route.peer.ip(), login.local.iter().map(SocketAddr::ip));
+        let (Some(player), Some(client)) = (self.roster.player_of(id), self.roster.client(id)) else {
+            return;
+        };
+        let (seen, local) = (client.ip(), client.login().local.clone());
+        self.watch.logged_in(player, seen, local.iter().map(SocketAddr::ip));
         self.log_findings();
     }
 

@@ -8,9 +8,9 @@ use traversal_core::wire::message::{
 };
 use traversal_core::wire::secret::same;
 
+use super::Server;
 use super::creating::Claim;
 use super::joining::JoinWish;
-use super::{Server, Timer};
 use crate::kicked::{Kicked, OUT};
 use crate::limits::{Bucket, is_full};
 use crate::rooms::{self, PasswordHash, Room};
@@ -51,7 +51,7 @@ impl Server {
         ticket: &RoomTicket,
         holder: PlayerId,
     ) -> Option<[u8; 16]> {
-        self.handshake.identity().mac(PURPOSE, &sealed(game, name, code, ticket, holder))
+        self.roster.identity().mac(PURPOSE, &sealed(game, name, code, ticket, holder))
     }
 
     /// Gives a member its right to come back.
@@ -68,7 +68,7 @@ impl Server {
             terms: room.terms(),
         };
         let Some(seal) = self.seal(&room.game, &room.name, &room.code, &blank, member) else { return };
-        self.tell(member, ToPlayer::Ticket(RoomTicket { seal, ..blank }));
+        self.roster.tell(&mut self.cx, member, ToPlayer::Ticket(RoomTicket { seal, ..blank }));
     }
 
     /// A player wants its room back.
@@ -80,16 +80,13 @@ impl Server {
         options: RoomOptions,
     ) -> Result<Option<Response>, RequestError> {
         let options = options.checked()?;
-        let state = self.players.get(&player).ok_or(RequestError::NoSuchPlayer)?;
-        let client = self.sessions.get(&id).ok_or(RequestError::NoSuchPlayer)?;
-        if state.busy.is_some() || (state.room.is_some() && !state.stale) {
-            return Err(RequestError::AlreadyInRoom);
-        }
+        self.roster.may_seek_room(player)?;
+        let client = self.roster.client(id).ok_or(RequestError::NoSuchPlayer)?;
         // A host that was replaced while it was away has its seat.
-        let seatless = state.room != Some(ticket.room);
-        let left = state.room.filter(|room| *room != ticket.room);
+        let seatless = self.roster.room_of(player) != Some(ticket.room);
+        let left = self.roster.room_of(player).filter(|room| *room != ticket.room);
         let code = rooms::former_code(code).ok_or(RequestError::BadTicket)?;
-        let seal = self.seal(&client.login.game, &options.name, &code, &ticket, player);
+        let seal = self.seal(&client.login().game, &options.name, &code, &ticket, player);
         let fits = seal.is_some_and(|seal| same(&seal, &ticket.seal));
         if !fits || self.cx.time_of_day().is_some_and(|seconds| ticket.until_s < seconds) {
             return Err(RequestError::BadTicket);
@@ -168,8 +165,8 @@ impl Server {
             // Without its host there is no such room.
             return Err(RequestError::NoSuchRoom);
         }
-        let client = self.sessions.get(&id).ok_or(RequestError::NoSuchPlayer)?;
-        let (from, login) = (client.route.peer.ip(), client.login.clone());
+        let client = self.roster.client(id).ok_or(RequestError::NoSuchPlayer)?;
+        let (from, login) = (client.ip(), client.login().clone());
         self.room_for_one_more(from)?;
         let host = (!owner).then(|| PlayerInfo { id: ticket.host, name: String::new() });
         let own = PlayerInfo { id: player, name: login.name };
@@ -203,9 +200,7 @@ impl Server {
             guesses: None,
         };
         self.rooms.insert(ticket.room, room);
-        if let Some(state) = self.players.get_mut(&player) {
-            state.busy = Some(request);
-        }
+        self.roster.set_busy(player, request);
         let claim =
             Claim { session: id, request, room: ticket.room, name_is_code: false, tries: 0, checked: false };
         self.claim(claim);
@@ -226,7 +221,7 @@ impl Server {
 
     /// The host of a room is back: the room is as it was.
     fn host_is_back(&mut self, player: PlayerId, id: RoomId, options: RoomOptions) -> Option<Response> {
-        let name = self.party(player)?.info.name;
+        let name = self.roster.party(&self.cx, player)?.info.name;
         let room = self.rooms.get_mut(&id)?;
         room.capacity = options.capacity;
         room.public = options.public;
@@ -240,11 +235,7 @@ impl Server {
             host.name = name;
         }
         let info = room.info();
-        if let Some(state) = self.players.get_mut(&player) {
-            state.room = Some(id);
-            state.stale = false;
-        }
-        self.cx.timers.set(Timer::Stale(player), None);
+        self.roster.enter_room(&mut self.cx, player, id);
         self.abandon_loss(id);
         self.tell_public(player);
         self.pair_later(id);
