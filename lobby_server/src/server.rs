@@ -11,23 +11,19 @@
 mod context;
 mod counters;
 mod creating;
-mod facts;
 mod gathering;
 mod guessing;
 mod joining;
-mod keeping;
 mod kick_notes;
 mod liveness;
+mod matches;
 mod membership;
 mod migration;
-mod relaying;
-mod reports;
 mod requests;
 mod roster;
 mod seats;
 mod session;
 mod sockets;
-mod sprays;
 mod surroundings;
 mod take_up;
 #[cfg(test)]
@@ -51,18 +47,15 @@ use crate::limits::PrefixLimiter;
 use crate::outcomes::Outcomes;
 use crate::queue::Queues;
 use crate::registry::{MemoryRegistry, RegistryCommand, RegistryId};
-use crate::relay::Relay;
-use crate::rendezvous::Rendezvous;
 use crate::rooms::Room;
-use crate::sprays::Sprays;
 use crate::stun;
 use crate::surroundings::Watch;
 use context::Context;
 pub use counters::{Counters, Gauges};
 use gathering::Gathering;
 use joining::Ask;
-use keeping::KeptMatches;
 use liveness::Check;
+use matches::Matches;
 use migration::Loss;
 use requests::Pending;
 use roster::{Roster, RosterKeys};
@@ -95,23 +88,18 @@ pub trait TokenCheck: Send {
 pub struct Server {
     cx: Context,
     roster: Roster,
+    matches: Matches,
     rooms: BTreeMap<RoomId, Room>,
-    matches: Rendezvous,
-    sprays: Sprays,
-    relay: Relay,
     pending: BTreeMap<RegistryId, Pending>,
     asks: BTreeMap<JoinId, Ask>,
     checks: BTreeMap<RoomId, Check>,
     losses: BTreeMap<RoomId, Loss>,
-    /// What players have said of the matches that they still play, and their peers have not confirmed.
-    kept: BTreeMap<PlayerId, KeptMatches>,
     queues: Queues,
     gatherings: BTreeMap<RoomId, Gathering>,
     next_registry: u64,
     stun_limit: PrefixLimiter,
     guess_limit: PrefixLimiter,
     code_limit: PrefixLimiter,
-    outcomes: Outcomes,
     watch: Watch,
     /// Findings that the log has, and since when.
     logged: BTreeMap<&'static str, Instant>,
@@ -141,22 +129,18 @@ impl Server {
         let limiter_key = keys.limiter;
         Self {
             roster: Roster::new(&config, identity, keys, now),
+            matches: Matches::new(&config, now),
             stun_limit: PrefixLimiter::new(config.stun_rate, limiter_key, now),
             guess_limit: PrefixLimiter::new(config.guess_rate, limiter_key, now),
             code_limit: PrefixLimiter::new(config.code_rate, limiter_key, now),
             rooms: BTreeMap::new(),
-            matches: Rendezvous::default(),
-            sprays: Sprays::default(),
-            relay: Relay::new(config.relay_limits(), now),
             pending: BTreeMap::new(),
             asks: BTreeMap::new(),
             checks: BTreeMap::new(),
             losses: BTreeMap::new(),
-            kept: BTreeMap::new(),
             queues: Queues::default(),
             gatherings: BTreeMap::new(),
             next_registry: 0,
-            outcomes: Outcomes::new(),
             watch: Watch::default(),
             logged: BTreeMap::new(),
             cx: Context::new(config, sockets, rng, now),
@@ -197,17 +181,18 @@ impl Server {
 
     /// How matches went since the start, by cause and NATs.
     pub fn outcomes(&self) -> &Outcomes {
-        &self.outcomes
+        self.matches.history()
     }
 
     /// Numbers of the moment.
     pub fn gauges(&self) -> Gauges {
+        let (matches, relays) = self.matches.counts();
         Gauges {
             sessions: self.roster.player_count(),
             rooms: self.rooms.values().filter(|room| room.claimed).count(),
             queued: self.queues.len(),
-            matches: self.matches.len(),
-            relays: self.relay.len(),
+            matches,
+            relays,
         }
     }
 
@@ -254,7 +239,9 @@ impl Server {
     fn dispatch(&mut self, route: Route, datagram: &[u8]) {
         match Kind::of(datagram) {
             // Changes no state that has to be settled.
-            Some(Kind::Relay) => return self.handle_relay(route, datagram),
+            Some(Kind::Relay) => {
+                return self.matches.handle_relay(&mut self.cx, &mut self.roster, route, datagram);
+            }
             Some(Kind::Hello) => self.roster.handle_hello(&mut self.cx, route, datagram),
             Some(Kind::Init) => self.roster.handle_init(&mut self.cx, route, datagram),
             Some(kind @ (Kind::Control | Kind::Probe)) => self.handle_sealed(route, kind, datagram),
@@ -324,7 +311,7 @@ impl Server {
                 Timer::Check(room) => self.check_timeout(room),
                 Timer::Loss(room) => self.loss_timeout(room),
                 Timer::Gathering(room) => self.gathering_timeout(room),
-                Timer::Sprays => self.sprays.handle_timeout(now),
+                Timer::Sprays => self.matches.search_timeout(&self.cx),
                 Timer::News(room) => self.tell_members(room),
                 Timer::Guesses(room) => self.tell_guesses(room),
                 Timer::Lines => self.tell_lines(),
@@ -370,7 +357,7 @@ impl Server {
     /// Moves what sessions have to send to the outputs.
     fn settle(&mut self) {
         loop {
-            self.tell_turns();
+            self.matches.tell_turns(&mut self.cx, &mut self.roster);
             let Some(id) = self.roster.pop_unsettled() else { break };
             self.flush(id);
         }

@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use rand_chacha::rand_core::RngCore;
-use traversal_core::id::{MatchId, PlayerId, RoomId};
-use traversal_core::plan::PlanInForce;
+use traversal_core::id::{PlayerId, RoomId};
 use traversal_core::wire::message::{
     MatchEnd, RequestError, Response, RoomEnd, RoomInfo, ToPlayer, Topology,
 };
@@ -13,7 +11,6 @@ use super::joining::JoinWish;
 use super::requests::Pending;
 use super::{Server, Timer};
 use crate::kicked::{Kick, OUT};
-use crate::matchmaking::{choose, plans};
 use crate::registry::RegistryOperation;
 use crate::rooms::{ROOM_NEWS, Room};
 
@@ -34,7 +31,7 @@ impl Server {
             let members: Vec<PlayerId> = members.unwrap_or_default();
             self.match_with(id, player, &members);
         } else {
-            self.tell_public(player);
+            self.matches.tell_public(&mut self.cx, &mut self.roster, player);
             self.pair_later(id);
         }
         self.publish(id);
@@ -60,9 +57,9 @@ impl Server {
     /// Matches a player who comes in with the host; in a mesh, with all of these members.
     pub(super) fn match_with(&mut self, id: RoomId, player: PlayerId, members: &[PlayerId]) {
         let Some(room) = self.rooms.get(&id) else { return };
-        let (host, mesh) = (room.host(), room.topology == Topology::Mesh);
+        let (host, mesh, epoch) = (room.host(), room.topology == Topology::Mesh, room.epoch);
         for other in members.iter().filter(|other| **other != player && (mesh || **other == host)) {
-            self.begin_match(*other, player, *other != host);
+            self.matches.begin_match(&mut self.cx, &mut self.roster, epoch, *other, player, *other != host);
         }
     }
 
@@ -86,58 +83,9 @@ impl Server {
         if of.topology != Topology::Mesh || [player, other].contains(&of.host()) {
             return Err(RequestError::Malformed { what: "request".into() });
         }
-        self.begin_match(other, player, true);
+        let epoch = of.epoch;
+        self.matches.begin_match(&mut self.cx, &mut self.roster, epoch, other, player, true);
         Ok(Response::Done)
-    }
-
-    /// Brings two players together; `host` hosts the room, or was there first in a pair of a mesh.
-    pub(super) fn begin_match(&mut self, host: PlayerId, joiner: PlayerId, mesh: bool) {
-        let (Some(of_host), Some(of_joiner)) =
-            (self.roster.party(&self.cx, host), self.roster.party(&self.cx, joiner))
-        else {
-            return;
-        };
-        let id = MatchId(self.cx.rng.next_u64());
-        let mut secret = [0; 32];
-        self.cx.rng.fill_bytes(&mut secret);
-        let chosen = choose(&of_host, &of_joiner);
-        let plan = PlanInForce::new(&chosen, [of_joiner.nat, of_host.nat]);
-        for old in self.matches.begin(id, (host, joiner), plan) {
-            self.relay.end(old);
-            self.sprays.end(self.cx.now, old);
-            self.roster.tell(
-                &mut self.cx,
-                host,
-                ToPlayer::MatchEnded { match_id: old, reason: MatchEnd::Replaced },
-            );
-        }
-        let relay = self.grant_relay(id, [host, joiner]);
-        let (mut for_host, mut for_joiner) =
-            plans(id, secret, (&of_host, &of_joiner), &chosen, relay, &self.cx.config.policy());
-        let room = self.roster.room_of(joiner);
-        let epoch = room.and_then(|room| self.rooms.get(&room)).map_or(0, |room| room.epoch);
-        (for_host.epoch, for_joiner.epoch) = (epoch, epoch);
-        (for_host.mesh, for_joiner.mesh) = (mesh, mesh);
-        self.cx.counters.matches += 1;
-        tracing::debug!(host = %host, joiner = %joiner, same_nat = for_host.same_nat, "match begins");
-        self.plan_spray((id, 0), [host, joiner], chosen.methods.first().copied());
-        self.roster.tell(&mut self.cx, joiner, ToPlayer::Plan(Box::new(for_joiner)));
-        self.roster.tell(&mut self.cx, host, ToPlayer::Plan(Box::new(for_host)));
-    }
-
-    /// More is known about a player's NAT: its matches without a direct path get better plans.
-    pub(super) fn replan(&mut self, player: PlayerId) {
-        for (id, [host, joiner]) in self.matches.unsettled(player) {
-            let (Some(of_host), Some(of_joiner)) =
-                (self.roster.party(&self.cx, host), self.roster.party(&self.cx, joiner))
-            else {
-                continue;
-            };
-            let (chosen, nats) = (choose(&of_host, &of_joiner), [of_joiner.nat, of_host.nat]);
-            if let Some(plan) = self.matches.learn(id, &chosen, nats) {
-                self.tell_replan(id, (host, &of_host), (joiner, &of_joiner), &plan);
-            }
-        }
     }
 
     /// Tells all members who is inside, and the registry the new numbers: at once, or where players come and go faster
@@ -193,11 +141,11 @@ impl Server {
         }
         let left = self.roster.part_from_room(&mut self.cx, player);
         let Some((id, room)) = left.and_then(|id| Some((id, self.rooms.get_mut(&id)?))) else {
-            return self.end_matches(player, why);
+            return self.matches.end_matches(&mut self.cx, &mut self.roster, player, why);
         };
         if room.host() != player {
             room.members.retain(|member| member.id != player);
-            self.end_matches(player, why);
+            self.matches.end_matches(&mut self.cx, &mut self.roster, player, why);
             if self.is_inhabited(id) {
                 self.publish(id);
             } else {
@@ -215,7 +163,7 @@ impl Server {
         }
         let reason = if why == MatchEnd::Left { RoomEnd::Closed } else { RoomEnd::HostLost };
         self.close_room(id, player, reason);
-        self.end_matches(player, why);
+        self.matches.end_matches(&mut self.cx, &mut self.roster, player, why);
     }
 
     /// The player has turned to another room, or enters this one anew: its place in the former one is free at once.
@@ -232,7 +180,7 @@ impl Server {
         let absent = room.host();
         self.release(id);
         if absent != host {
-            self.end_matches(absent, MatchEnd::Gone);
+            self.matches.end_matches(&mut self.cx, &mut self.roster, absent, MatchEnd::Gone);
         }
         for member in members.into_iter().filter(|member| *member != host) {
             if self.roster.room_of(member) != Some(id) {
@@ -260,18 +208,7 @@ impl Server {
         self.roster.part_from_room(&mut self.cx, member);
         let ended = RoomEnd::Kicked { reason };
         self.roster.tell(&mut self.cx, member, ToPlayer::RoomEnded { room: id, reason: ended });
-        for (match_id, peer) in self.matches.of(member) {
-            self.matches.end(match_id);
-            self.sprays.end(self.cx.now, match_id);
-            self.relay.end(match_id);
-            for player in [member, peer] {
-                self.roster.tell(
-                    &mut self.cx,
-                    player,
-                    ToPlayer::MatchEnded { match_id, reason: MatchEnd::Kicked },
-                );
-            }
-        }
+        self.matches.end_kicked_matches(&mut self.cx, &mut self.roster, member);
         self.publish(id);
     }
 
@@ -286,16 +223,6 @@ impl Server {
         for member in members {
             self.tell_ticket(id, member);
             self.tell_kick_notes(id, member, &[(player, until_s)]);
-        }
-    }
-
-    /// Ends all matches of a player and tells the others.
-    pub(super) fn end_matches(&mut self, player: PlayerId, why: MatchEnd) {
-        for (match_id, peer) in self.matches.of(player) {
-            self.matches.end(match_id);
-            self.sprays.end(self.cx.now, match_id);
-            self.relay.end(match_id);
-            self.roster.tell(&mut self.cx, peer, ToPlayer::MatchEnded { match_id, reason: why });
         }
     }
 }

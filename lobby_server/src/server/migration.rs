@@ -338,7 +338,7 @@ impl Server {
         tracing::info!(room = %room.name, game = %room.game, epoch, "room has another host");
         self.cx.counters.migrations += 1;
         self.abandon_loss(id);
-        self.end_matches(previous, MatchEnd::Migrated);
+        self.matches.end_matches(&mut self.cx, &mut self.roster, previous, MatchEnd::Migrated);
         let members = self.successors(id);
         self.seat_former_host(previous, &info);
         for member in std::iter::once(chosen).chain(members.iter().copied()) {
@@ -346,7 +346,7 @@ impl Server {
             self.tell_ticket(id, member);
         }
         for member in members {
-            self.begin_match(chosen, member, false);
+            self.matches.begin_match(&mut self.cx, &mut self.roster, epoch, chosen, member, false);
         }
         self.ask_again(id);
         self.publish(id);

@@ -35,7 +35,7 @@ use crate::limits::{PortTurns, PrefixLimiter, Rate};
 pub(super) use client::Client;
 use client::Player;
 use login::RecentInits;
-pub(super) use probes::Prober;
+pub(super) use probes::{ProbeSeen, Prober};
 
 /// Cookies for the ports of one address that asks for more than [`ServerConfig::hello_rate`], each in its turn. With it no
 /// address gets more than 200 kB a second, whoever pretends to be there.

@@ -7,8 +7,8 @@
 
 use std::time::Duration;
 
-use traversal_core::id::{MatchId, PlayerId, RoomId};
-use traversal_core::wire::message::{MatchEnd, RoomInfo, ToPlayer};
+use traversal_core::id::{PlayerId, RoomId};
+use traversal_core::wire::message::{KeptMatch, MAX_KEPT, RoomInfo, ToPlayer, Topology};
 
 use super::{Server, Timer};
 
@@ -58,7 +58,7 @@ impl Server {
         let Some(id) = self.roster.present_room(player) else { return };
         let members = self.rooms.get(&id).map(|room| room.members.iter().map(|member| member.id).collect());
         let members: Vec<PlayerId> = members.unwrap_or_default();
-        let unmatched = |other: &PlayerId| self.matches.between(*other, player).is_empty();
+        let unmatched = |other: &PlayerId| !self.matches.are_matched(*other, player);
         let members: Vec<PlayerId> = members.into_iter().filter(unmatched).collect();
         self.match_with(id, player, &members);
     }
@@ -78,15 +78,14 @@ impl Server {
     pub(super) fn pair_up(&mut self, id: RoomId) {
         let Some(room) = self.rooms.get(&id) else { return };
         // Pairs of a mesh ask by themselves.
-        let (host, mut absent) = (room.host(), false);
+        let (host, epoch, mut absent) = (room.host(), room.epoch, false);
         let present = |player: PlayerId| self.roster.is_present(player, id);
         let members = room.members.iter().skip(1).map(|member| member.id);
-        let unmatched = members.filter(|member| {
-            present(host) && present(*member) && self.matches.between(host, *member).is_empty()
-        });
+        let unmatched = members
+            .filter(|member| present(host) && present(*member) && !self.matches.are_matched(host, *member));
         for member in unmatched.collect::<Vec<_>>() {
             if self.roster.is_fresh(&self.cx, host) && self.roster.is_fresh(&self.cx, member) {
-                self.begin_match(host, member, false);
+                self.matches.begin_match(&mut self.cx, &mut self.roster, epoch, host, member, false);
             } else {
                 absent = true;
             }
@@ -96,14 +95,20 @@ impl Server {
         }
     }
 
-    /// One side of a match has waited long enough for the other one: it is over for both.
-    pub(super) fn lose_match(&mut self, player: PlayerId, match_id: MatchId, peer: PlayerId) {
-        self.matches.end(match_id);
-        self.sprays.end(self.cx.now, match_id);
-        self.relay.end(match_id);
-        self.roster.tell(&mut self.cx, peer, ToPlayer::MatchEnded { match_id, reason: MatchEnd::Gone });
+    /// A match is lost: soon its player has one with its room's host again.
+    pub(super) fn pair_soon(&mut self, player: PlayerId) {
         if let Some(id) = self.roster.room_of(player) {
             self.pair_later(id);
+        }
+    }
+
+    /// A player is back in its room and still plays these matches.
+    pub(super) fn keep_matches(&mut self, player: PlayerId, kept: Vec<KeptMatch>) {
+        let Some(room) = self.roster.present_room(player).and_then(|id| self.rooms.get(&id)) else { return };
+        // In a mesh everybody plays with everybody.
+        let (id, host) = (room.id, (room.topology == Topology::Star).then(|| room.host()));
+        for kept in kept.into_iter().take(MAX_KEPT) {
+            self.matches.keep_match(&mut self.cx, &mut self.roster, player, (id, host), kept);
         }
     }
 }

@@ -2,12 +2,11 @@
 
 use traversal_core::id::PlayerId;
 use traversal_core::wire::Kind;
-use traversal_core::wire::message::{Facts, Frame, MatchEnd, ToPlayer, ToServer};
+use traversal_core::wire::message::{Frame, MatchEnd, ToServer};
 use traversal_core::wire::session::MIN_SEALED;
 
 use super::{Route, Server, Timer};
 use crate::claims::Claim;
-use crate::matchmaking::public_addresses;
 use traversal_core::wire::secret::CODE;
 
 impl Server {
@@ -40,11 +39,21 @@ impl Server {
             Frame::Ping { id: ping } => self.roster.pong(&self.cx, id, ping),
             Frame::PathResponse { token } if kind == Kind::Probe => {
                 if let Some(player) = self.roster.register_response(&mut self.cx, id, route, &token) {
-                    self.tell_public(player);
+                    self.matches.tell_public(&mut self.cx, &mut self.roster, player);
                 }
             }
             Frame::PathResponse { token } => self.handle_path_response(id, route, &token),
-            Frame::Probe(probe) => self.handle_probe(id, route, probe, datagram.len()),
+            Frame::Probe(probe) => {
+                if let Some(seen) = self.roster.see_probe(&mut self.cx, id, route, probe, datagram.len()) {
+                    self.matches.learn_from_probe(
+                        &mut self.cx,
+                        &mut self.roster,
+                        seen,
+                        probe.purpose,
+                        route.peer,
+                    );
+                }
+            }
             Frame::Goodbye { .. } => self.end_session(id, MatchEnd::Left),
             Frame::Ack { .. }
             | Frame::Pong { .. }
@@ -67,7 +76,7 @@ impl Server {
     /// How many messages to other players this one may cause at the most. Requests are counted where they can be
     /// answered, see [`Server::handle_request`].
     fn effects_of(&self, id: u64, message: &ToServer) -> f64 {
-        let matches = || self.roster.player_of(id).map_or(0, |player| self.matches.of(player).len());
+        let matches = || self.roster.player_of(id).map_or(0, |player| self.matches.match_count(player));
         match message {
             ToServer::Request { .. } | ToServer::LocalAddresses(_) => 0.0,
             ToServer::Profile { .. } | ToServer::MappedPort(_) => 1.0 + matches() as f64,
@@ -88,30 +97,43 @@ impl Server {
                 self.handle_join_answer(player, join, allow, reason);
             }
             ToServer::MatchReport { match_id, outcome, cause } => {
-                self.match_report(player, match_id, outcome, cause);
+                if self.matches.match_report(&mut self.cx, &mut self.roster, player, match_id, outcome, cause)
+                {
+                    self.pair_soon(player);
+                }
             }
             ToServer::KeptPorts { match_id, round, ports } => {
-                self.handle_kept_ports(id, match_id, round, ports);
+                self.matches.handle_kept_ports(&mut self.cx, &mut self.roster, id, match_id, round, ports);
             }
             ToServer::ClaimRange { match_id, round, step, reports } => {
-                self.handle_claim(id, match_id, Claim { round, step, reports });
+                self.matches.handle_claim(
+                    &mut self.cx,
+                    &mut self.roster,
+                    id,
+                    match_id,
+                    Claim { round, step, reports },
+                );
             }
             ToServer::Profile { profile, check, manual } => {
                 if let Some(player) = self.roster.handle_profile(&mut self.cx, id, (profile, manual), check) {
-                    self.replan(player);
+                    self.matches.replan(&mut self.cx, &mut self.roster, player);
                 }
             }
             ToServer::MappedPort(token) => {
                 if let Some(player) = self.roster.mapped_port_echo(&mut self.cx, id, token) {
-                    self.tell_public(player);
-                    self.replan(player);
+                    self.matches.tell_public(&mut self.cx, &mut self.roster, player);
+                    self.matches.replan(&mut self.cx, &mut self.roster, player);
                 }
             }
             ToServer::KeepMatches(kept) => self.keep_matches(player, kept),
-            ToServer::PunchAgain { match_id } => self.punch_again(player, match_id),
-            ToServer::AskSpray { match_id, edition } => self.ask_spray(player, match_id, edition),
+            ToServer::PunchAgain { match_id } => {
+                self.matches.punch_again(&mut self.cx, &mut self.roster, player, match_id)
+            }
+            ToServer::AskSpray { match_id, edition } => {
+                self.matches.ask_spray(&self.cx, player, match_id, edition)
+            }
             ToServer::SprayOver { match_id, edition } => {
-                self.sprays.over(self.cx.now, match_id, edition, player);
+                self.matches.search_over(&self.cx, player, match_id, edition);
             }
             ToServer::KickNotes { room, notes } => self.handle_kick_notes(player, room, notes),
             ToServer::HostSeen { room, epoch, heard } => {
@@ -144,7 +166,7 @@ impl Server {
             let _ = self.leave_queue(player);
             self.leave_room(player, why);
             self.roster.forget_player(player);
-            self.forget_kept_of(player);
+            self.matches.forget_kept_of(player);
             self.cx.timers.set(Timer::Stale(player), None);
         }
         self.roster.forget_client(&mut self.cx, id);
@@ -156,7 +178,7 @@ impl Server {
         let Some(player) = self.roster.confirm(&mut self.cx, id) else { return false };
         // Whoever still wants to play asks again in the new session.
         let _ = self.leave_queue(player);
-        self.forget_kept_of(player);
+        self.matches.forget_kept_of(player);
         let Some((room, game)) = self.roster.take_over(&mut self.cx, id) else { return true };
         if self.rooms.get(&room).is_some_and(|room| room.game == game) {
             self.cx.timers.set(Timer::Stale(player), Some(self.cx.now + self.cx.config.session_timeout));
@@ -170,27 +192,8 @@ impl Server {
     pub(super) fn handle_path_response(&mut self, id: u64, route: Route, token: &[u8; CODE]) {
         let Some(moved) = self.roster.path_response(&mut self.cx, id, route, token) else { return };
         if moved.unmapped {
-            self.replan(moved.player);
+            self.matches.replan(&mut self.cx, &mut self.roster, moved.player);
         }
-        self.tell_public(moved.player);
-    }
-
-    /// Those who are being connected to this player hear where it is seen.
-    pub(super) fn tell_public(&mut self, player: PlayerId) {
-        for (match_id, peer) in self.matches.of(player) {
-            let (Some(of), Some(to)) =
-                (self.roster.party(&self.cx, player), self.roster.party(&self.cx, peer))
-            else {
-                continue;
-            };
-            let addresses = public_addresses(&of, &to, &self.cx.config.policy());
-            if !addresses.is_empty() {
-                self.roster.tell(
-                    &mut self.cx,
-                    peer,
-                    ToPlayer::Facts { match_id, facts: Facts::PeerPublic(addresses) },
-                );
-            }
-        }
+        self.matches.tell_public(&mut self.cx, &mut self.roster, moved.player);
     }
 }

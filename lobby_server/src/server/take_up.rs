@@ -237,7 +237,7 @@ impl Server {
         let info = room.info();
         self.roster.enter_room(&mut self.cx, player, id);
         self.abandon_loss(id);
-        self.tell_public(player);
+        self.matches.tell_public(&mut self.cx, &mut self.roster, player);
         self.pair_later(id);
         self.tell_ticket(id, player);
         self.tell_kicked(id, player);

@@ -6,8 +6,9 @@ use traversal_core::id::{MatchId, PlayerId};
 use traversal_core::wire::message::{NoRelay, RelayGrant};
 use traversal_core::wire::session::MIN_SEALED;
 
-use super::{Route, Server};
+use super::{Context, Matches, Roster};
 use crate::relay::{RelayMode, forwarded};
+use crate::server::sockets::Route;
 
 /// Length of a sealed path challenge: only what is at least as long is answered with one.
 const CHALLENGE: usize = MIN_SEALED;
@@ -16,60 +17,68 @@ const CHALLENGE: usize = MIN_SEALED;
 /// that plays over the relay send every few hundred milliseconds, and keep alive every 4 s in a room.
 const SILENT: Duration = Duration::from_secs(10);
 
-impl Server {
+impl Matches {
     /// Leave for both sides of a match, the host first, or why there is none; a refusal for want of room is counted.
-    pub(super) fn grant_relay(
+    pub(crate) fn grant_relay(
         &mut self,
+        cx: &mut Context,
+        roster: &Roster,
         id: MatchId,
         players: [PlayerId; 2],
     ) -> Result<[RelayGrant; 2], NoRelay> {
-        let now = self.cx.now;
-        if self.roster.relay_mode(&self.cx, players[0]) == RelayMode::Never {
+        let now = cx.now;
+        if roster.relay_mode(cx, players[0]) == RelayMode::Never {
             return Err(NoRelay::Off);
         }
         if !self.relay.has_room(now) {
-            self.cx.counters.relays_refused += 1;
+            cx.counters.relays_refused += 1;
             return Err(NoRelay::Full);
         }
-        Ok(self.relay.grant(now, id, players, &mut self.cx.rng))
+        Ok(self.relay.grant(now, id, players, &mut cx.rng))
     }
 
     /// A datagram for another player. It must come from where the sender's session was proven to be.
-    pub(super) fn handle_relay(&mut self, route: Route, datagram: &[u8]) {
-        let now = self.cx.now;
+    pub(crate) fn handle_relay(
+        &mut self,
+        cx: &mut Context,
+        roster: &mut Roster,
+        route: Route,
+        datagram: &[u8],
+    ) {
+        let now = cx.now;
         let Some(lane) = self.relay.find(now, datagram) else {
-            self.cx.counters.relay_dropped += 1;
+            cx.counters.relay_dropped += 1;
             return;
         };
         let client_of = |player: PlayerId| {
-            let session = self.roster.session_of(player)?;
-            Some((session, self.roster.client(session)?))
+            let session = roster.session_of(player)?;
+            Some((session, roster.client(session)?))
         };
         let (Some((session, own)), Some((_, to))) = (client_of(lane.from), client_of(lane.to)) else {
-            self.cx.counters.relay_dropped += 1;
+            cx.counters.relay_dropped += 1;
             return;
         };
-        let proven = self.cx.same_way(own.route(), route) || self.roster.was_left(&self.cx, own, route);
+        let proven = cx.same_way(own.route(), route) || roster.was_left(cx, own, route);
         let (there, to) = (now.saturating_duration_since(to.heard_at()) < SILENT, to.route());
         if !proven {
-            self.cx.counters.relay_dropped += 1;
+            cx.counters.relay_dropped += 1;
             // Perhaps its NAT gave it another port: if it can prove so, the next ones pass.
             if datagram.len() >= CHALLENGE {
-                self.roster.notice_address(&mut self.cx, session, route);
+                roster.notice_address(cx, session, route);
             }
             return;
         }
-        self.roster.note_relayed(&self.cx, session);
+        roster.note_relayed(cx, session);
         if !there {
-            self.cx.counters.relay_dropped += 1;
+            cx.counters.relay_dropped += 1;
             return;
         }
         if !self.relay.charge(now, &lane, route.peer.ip(), datagram.len()) {
-            self.cx.counters.relay_limited += 1;
+            cx.counters.relay_limited += 1;
             return;
         }
-        self.cx.counters.relayed += 1;
-        self.cx.counters.relayed_bytes += datagram.len() as u64;
-        self.cx.hand_out(to, forwarded(&lane, datagram));
+        cx.counters.relayed += 1;
+        cx.counters.relayed_bytes += datagram.len() as u64;
+        cx.hand_out(to, forwarded(&lane, datagram));
     }
 }

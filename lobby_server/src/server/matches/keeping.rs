@@ -5,11 +5,11 @@
 
 use std::collections::VecDeque;
 
-use traversal_core::id::{MatchId, PlayerId};
+use traversal_core::id::{MatchId, PlayerId, RoomId};
 use traversal_core::plan::PlanInForce;
-use traversal_core::wire::message::{KeptMatch, MAX_KEPT, ToPlayer, Topology};
+use traversal_core::wire::message::{KeptMatch, ToPlayer};
 
-use super::Server;
+use super::{Context, Matches, Roster};
 use crate::matchmaking::choose;
 
 /// As many as a player may have: one with each other member of a room.
@@ -40,45 +40,42 @@ impl KeptMatches {
     }
 }
 
-impl Server {
-    /// A player is back in its room and still plays these matches.
-    pub(super) fn keep_matches(&mut self, player: PlayerId, kept: Vec<KeptMatch>) {
-        for kept in kept.into_iter().take(MAX_KEPT) {
-            self.keep_match(player, kept);
-        }
-    }
-
+impl Matches {
     /// The player does not play that match any more.
-    pub(super) fn forget_kept(&mut self, player: PlayerId, id: MatchId) {
+    pub(crate) fn forget_kept(&mut self, player: PlayerId, id: MatchId) {
         if let Some(kept) = self.kept.get_mut(&player) {
             kept.remove(id);
         }
     }
 
     /// The player has logged in anew, or is gone.
-    pub(super) fn forget_kept_of(&mut self, player: PlayerId) {
+    pub(crate) fn forget_kept_of(&mut self, player: PlayerId) {
         self.kept.remove(&player);
     }
 
-    fn keep_match(&mut self, player: PlayerId, kept: KeptMatch) {
-        let Some(id) = self.roster.present_room(player) else { return };
+    /// A player in the room `id` still plays this match. Where the room has a `host` for all its matches, it is one side.
+    pub(crate) fn keep_match(
+        &mut self,
+        cx: &mut Context,
+        roster: &mut Roster,
+        player: PlayerId,
+        (id, room_host): (RoomId, Option<PlayerId>),
+        kept: KeptMatch,
+    ) {
         // One that runs needs nothing; a number that somebody else has is nobody else's.
-        if self.matches.has(kept.match_id) || kept.player == player {
+        if self.rendezvous.has(kept.match_id) || kept.player == player {
             return;
         }
         self.kept.entry(player).or_default().put(kept);
-        let other = self.kept.get(&kept.player).filter(|_| self.roster.present_room(kept.player) == Some(id));
+        let other = self.kept.get(&kept.player).filter(|_| roster.present_room(kept.player) == Some(id));
         let Some(theirs) = other.and_then(|other| other.counterpart(kept, player)) else { return };
         let (host, joiner) = if kept.host { (player, kept.player) } else { (kept.player, player) };
-        let Some(room) = self.rooms.get(&id) else { return };
-        let fits = room.topology == Topology::Mesh || room.host() == host;
+        let fits = room_host.is_none_or(|room_host| room_host == host);
         // What the server made since is newer than what they remember.
-        if !fits || !self.matches.between(host, joiner).is_empty() {
+        if !fits || !self.rendezvous.between(host, joiner).is_empty() {
             return;
         }
-        let (Some(of_host), Some(of_joiner)) =
-            (self.roster.party(&self.cx, host), self.roster.party(&self.cx, joiner))
-        else {
+        let (Some(of_host), Some(of_joiner)) = (roster.party(cx, host), roster.party(cx, joiner)) else {
             return;
         };
         for side in [host, joiner] {
@@ -86,26 +83,24 @@ impl Server {
         }
         let edition = kept.edition.max(theirs.edition);
         let plan = PlanInForce::resumed(&choose(&of_host, &of_joiner), [of_joiner.nat, of_host.nat], edition);
-        self.matches.begin(kept.match_id, (host, joiner), plan);
+        self.rendezvous.begin(kept.match_id, (host, joiner), plan);
         tracing::debug!(host = %host, joiner = %joiner, "a match goes on");
         let (match_id, sides) = (kept.match_id, [host, joiner]);
-        match self.grant_relay(match_id, sides) {
+        match self.grant_relay(cx, roster, match_id, sides) {
             Ok(grants) => {
                 for (side, grant) in sides.into_iter().zip(grants) {
-                    self.roster.tell(&mut self.cx, side, ToPlayer::Relay { match_id, grant });
+                    roster.tell(cx, side, ToPlayer::Relay { match_id, grant });
                 }
             }
-            Err(why) => sides
-                .into_iter()
-                .for_each(|side| self.roster.tell(&mut self.cx, side, ToPlayer::NoRelay { match_id, why })),
+            Err(why) => {
+                sides.into_iter().for_each(|side| roster.tell(cx, side, ToPlayer::NoRelay { match_id, why }))
+            }
         }
     }
-}
 
-#[cfg(test)]
-impl Server {
     /// How many matches wait for the other side's word.
-    pub(super) fn kept_of(&self, player: PlayerId) -> usize {
+    #[cfg(test)]
+    pub(crate) fn kept_of(&self, player: PlayerId) -> usize {
         self.kept.get(&player).map_or(0, |kept| kept.0.len())
     }
 }
