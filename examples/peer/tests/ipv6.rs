@@ -43,27 +43,27 @@ fn run(command: &mut Command) -> Result<(), String> {
 }
 
 impl Net {
-    fn name(&self, of: &str) -> String {
-        format!("{}-{of}", self.0)
+    fn name(&self, namespace: &str) -> String {
+        format!("{}-{namespace}", self.0)
     }
 
-    fn ip(&self, of: &str, line: &str) -> Result<(), String> {
-        run(Command::new("ip").args(["-n", &self.name(of)]).args(line.split_whitespace()))
+    fn ip(&self, namespace: &str, line: &str) -> Result<(), String> {
+        run(Command::new("ip").args(["-n", &self.name(namespace)]).args(line.split_whitespace()))
     }
 
     /// This program, in there.
-    fn inside(&self, of: &str, program: &str) -> Command {
+    fn inside(&self, namespace: &str, program: &str) -> Command {
         let mut command = Command::new("ip");
-        command.args(["netns", "exec", &self.name(of), program]);
+        command.args(["netns", "exec", &self.name(namespace), program]);
         command
     }
 
-    /// Until IPv6 works on it.
-    fn wait_for_link(&self, of: &str, link: &str) -> Result<(), String> {
+    /// Waits until IPv6 works on it.
+    fn wait_for_link(&self, namespace: &str, link: &str) -> Result<(), String> {
         let deadline = Instant::now() + Duration::from_secs(10);
         while Instant::now() < deadline {
             let mut show = Command::new("ip");
-            show.args(["-n", &self.name(of), "-6", "addr", "show", "dev", link, "scope", "link"]);
+            show.args(["-n", &self.name(namespace), "-6", "addr", "show", "dev", link, "scope", "link"]);
             let output = show.output().map_err(|error| error.to_string())?;
             let text = String::from_utf8_lossy(&output.stdout);
             if text.contains("inet6") && !text.contains("tentative") {
@@ -71,11 +71,11 @@ impl Net {
             }
             std::thread::sleep(Duration::from_millis(20));
         }
-        Err(format!("{link} of {of} has no link-local address"))
+        Err(format!("{link} of {namespace} has no link-local address"))
     }
 
-    fn nft(&self, of: &str, rules: &str) -> Result<(), String> {
-        let mut nft = self.inside(of, "nft");
+    fn nft(&self, namespace: &str, rules: &str) -> Result<(), String> {
+        let mut nft = self.inside(namespace, "nft");
         let mut nft = nft.args(["-f", "-"]).stdin(Stdio::piped()).spawn().map_err(|e| e.to_string())?;
         nft.stdin.take().unwrap().write_all(rules.as_bytes()).unwrap();
         let status = nft.wait().unwrap();
@@ -105,12 +105,12 @@ impl Net {
                 "router",
                 &format!("link add to-{name} type veth peer name eth0 netns {}", net.name(name)),
             )?;
-            for (of, link, host) in [("router", format!("to-{name}"), 1), (*name, "eth0".into(), 2)] {
-                net.ip(of, &format!("addr add 2001:db8:{n}::{host}/64 dev {link} nodad"))?;
+            for (namespace, link, host) in [("router", format!("to-{name}"), 1), (*name, "eth0".into(), 2)] {
+                net.ip(namespace, &format!("addr add 2001:db8:{n}::{host}/64 dev {link} nodad"))?;
                 if v4 {
-                    net.ip(of, &format!("addr add 198.18.{n}.{host}/24 dev {link}"))?;
+                    net.ip(namespace, &format!("addr add 198.18.{n}.{host}/24 dev {link}"))?;
                 }
-                net.ip(of, &format!("link set {link} up"))?;
+                net.ip(namespace, &format!("link set {link} up"))?;
             }
             net.ip(name, &format!("route add default via 2001:db8:{n}::1"))?;
             if v4 {
@@ -171,13 +171,13 @@ fn play(Meeting { tag, v4, mtu, args: told, path }: Meeting) {
     let mut server = Program::start("lobby_server", &mut server);
     server.line("ready line", 10.0, |line| line.starts_with("lobby_server ready on "));
     let lobby = if v4 { "198.18.1.2:3478" } else { "[2001:db8:1::2]:3478" };
-    let peer = |of: &str, kind: &str, args: &[&str]| {
-        let mut command = net.inside(of, env!("CARGO_BIN_EXE_peer"));
+    let peer = |namespace: &str, kind: &str, args: &[&str]| {
+        let mut command = net.inside(namespace, env!("CARGO_BIN_EXE_peer"));
         command
-            .args([kind, "--lobby", lobby, "--json", "--room", "r1", "--name", of, "--for", "3"])
+            .args([kind, "--lobby", lobby, "--json", "--room", "r1", "--name", namespace, "--for", "3"])
             .args(told)
             .args(args);
-        Program::start(of, &mut command)
+        Program::start(namespace, &mut command)
     };
     let mut host = peer("left", "host", &[]);
     host.event("room", 10.0);
