@@ -79,7 +79,7 @@ struct Measure {
     drops: Drops,
 }
 
-/// Of both sides.
+/// What was counted on both sides together.
 #[derive(Clone, Copy, Default)]
 struct Drops {
     sender: u64,

@@ -9,22 +9,22 @@ pub fn lobby_online(link: Res<LobbyLink>) -> bool {
     link.online()
 }
 
-/// In a room, as host or not.
+/// Run condition: this player is in a room, as host or not.
 pub fn in_room(room: Res<CurrentRoom>) -> bool {
     room.info.is_some()
 }
 
-/// In a room, as its host.
+/// Run condition: this player is in a room, as its host.
 pub fn hosting(room: Res<CurrentRoom>) -> bool {
     room.info.is_some() && room.hosting
 }
 
-/// In a room of another player.
+/// Run condition: this player is in a room that another one hosts.
 pub fn joined(room: Res<CurrentRoom>) -> bool {
     room.info.is_some() && !room.hosting
 }
 
-/// At least one other player is connected.
+/// Run condition: at least one other player is connected.
 pub fn peer_connected(peers: Res<Peers>) -> bool {
     !peers.is_empty()
 }

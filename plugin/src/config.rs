@@ -10,9 +10,14 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bevy_renet::renet::ConnectionConfig;
+use traversal_core::classify::LifetimeSearch;
 use traversal_core::{AgentConfig, MappingProtocol, RelayPolicy};
 
 use crate::resolve::{Resolve, SystemResolver};
+
+/// How long the search for the lifetime of an idle NAT mapping may take, beside a few round trips: its longest silence. The
+/// result stands in [`NatProfile::timeout`](crate::NatProfile::timeout).
+pub const LONGEST_LIFETIME_SEARCH: Duration = LifetimeSearch::LONGEST;
 
 /// Settings of a [`TraversalPlugin`](crate::TraversalPlugin).
 ///
@@ -35,19 +40,19 @@ pub struct TraversalConfig {
     /// Public keys that the lobby server may have. Empty: the first key seen is trusted, and kept as
     /// [`known_servers`](Self::known_servers) says.
     pub server_keys: Vec<ServerKey>,
-    /// Which game: players of different games do not meet. At most 64 bytes.
+    /// The name of the game, at most 64 bytes: players of different games do not meet.
     pub game: String,
-    /// The game's own protocol number; players of different numbers do not meet.
+    /// The game's own protocol number (default 0); players of different numbers do not meet.
     pub game_protocol: u32,
     /// Display name, at most 32 characters and 48 bytes: what is more, or cannot be shown, is left out
-    /// ([`text::NAME`](traversal_core::text::NAME)).
+    /// ([`text::NAME`](crate::text::NAME)).
     pub name: String,
-    /// Opaque bytes for the lobby server's login check, at most 512.
+    /// Opaque bytes for the lobby server's login check, at most 512; none by default.
     pub token: Vec<u8>,
     /// Local address of the game's socket. None: any free port on all interfaces, IPv4 and IPv6. An address of
     /// one interface keeps the plugin to that interface.
     pub bind: Option<SocketAddr>,
-    /// Use IPv6 beside IPv4, where there is any and `bind` does not forbid it.
+    /// Whether IPv6 is used beside IPv4, where there is any and `bind` does not forbid it (default: yes).
     pub ipv6: bool,
     /// How the machine's router is asked to forward the game's port, in the order of preference; empty: not at all.
     /// It starts with the login, in the background, is renewed, and given back at the end. A forwarded port only
@@ -59,7 +64,7 @@ pub struct TraversalConfig {
     /// question whether the game may find devices in the local network. A game that has explained this to its player sets
     /// [`MappingProtocol::ALL`](crate::MappingProtocol::ALL).
     pub port_mapping: Vec<MappingProtocol>,
-    /// Where the player's identity comes from.
+    /// Where the player's identity comes from; by default it is a new one with each start.
     pub identity: IdentitySource,
     /// Where the keys of lobby servers are kept from one start to the next, when none is pinned by
     /// [`server_keys`](Self::server_keys). A server with another key than before is not logged in to
@@ -72,32 +77,33 @@ pub struct TraversalConfig {
     /// `bubble_targets` and M24's `ports_ahead`), caps, timeouts. Its `game`, `game_protocol`,
     /// `name`, `token` and `server_keys` are replaced by the fields above.
     pub agent: AgentConfig,
-    /// How game data travels.
+    /// How game data travels; by default with renet over the sealed path.
     pub transport: Transport,
     /// renet's channels and budgets, for [`Transport::Sealed`]; the same on all players.
     pub renet: ConnectionConfig,
-    /// How often renet's packets are taken, at the most; zero: in every frame. renet acknowledges acknowledgements, so
+    /// How often renet's packets are taken, at the most; zero, the default: in every frame. renet acknowledges acknowledgements, so
     /// that two players who say nothing to each other send a small datagram in each frame, both ways. With a 30th of a
     /// second they send 30 a second at any frame rate, and a message waits so long at the worst. It is also the tick
     /// that [`ConnectionConfig::available_bytes_per_tick`] counts by. For [`Transport::Sealed`].
     pub renet_send_period: Duration,
-    /// How names are resolved.
+    /// How the names of lobby servers are resolved; by default by the operating system.
     pub resolver: Arc<dyn Resolve>,
     /// How long the resolver may take before the lobby counts as unresolvable (default 3.5 s: twice the 1.5 s a stub resolver
     /// commonly waits for an answer, and a reserve); twice as long as its former answers took, where those took longer. In
     /// the background it is waited for beyond that, and a late answer counts.
     pub resolve_timeout: Duration,
-    /// How often the machine's own addresses are looked at.
+    /// How often the machine's own addresses are looked at (default 5 s).
     pub local_address_period: Duration,
     /// How long the app may go without a tick (a level loads, a debugger holds it) before its players are let
-    /// go. Until then the driver thread keeps the connections alive.
+    /// go (default 30 s). Until then the network thread keeps the connections alive.
     pub stall_timeout: Duration,
-    /// Game datagrams on their way to the app; what comes in while it is full is dropped and counted. The
-    /// default takes 3 s of ten players who send 60 datagrams of 1,200 bytes a second (2 MB).
+    /// How many game datagrams may be on their way to the app; what comes in beyond that is dropped and counted. The
+    /// default, 2,048, takes 3 s of ten players who send 60 datagrams of 1,200 bytes a second (2 MB).
     pub incoming_datagrams: usize,
-    /// Game datagrams on their way to the driver thread; what is sent while it is full is dropped and counted.
+    /// How many game datagrams may be on their way to the network thread (default 4,096); what is sent beyond that is
+    /// dropped and counted.
     pub outgoing_datagrams: usize,
-    /// Size asked of the system for each direction of the game's socket, in bytes. The default takes a burst of
+    /// Size asked of the system for each direction of the game's socket, in bytes. The default, 1 MiB, takes a burst of
     /// 700 datagrams of 1,500 bytes.
     pub socket_buffer: usize,
 }
@@ -186,12 +192,12 @@ pub enum Transport {
 /// Where the player's key pair, and so its [`PlayerId`](crate::PlayerId), comes from.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub enum IdentitySource {
-    /// A new one each start.
+    /// The identity is a new one with each start.
     #[default]
     Ephemeral,
     /// 32 secret bytes in a file; made with the first start, readable by its owner only.
     File(PathBuf),
-    /// These secret bytes.
+    /// The identity is made of these secret bytes, which the game keeps itself.
     Secret([u8; 32]),
 }
 
@@ -203,7 +209,7 @@ pub enum KnownServers {
     /// server is trusted for the run, and nothing is kept.
     #[default]
     BesideIdentity,
-    /// In this file. Several programs may share it.
+    /// They are kept in this file. Several programs may share it.
     File(PathBuf),
     /// Nowhere: the first key of each server is trusted for the run.
     Off,
@@ -216,9 +222,9 @@ pub enum KeptProfiles {
     /// Beside [`IdentitySource::File`], with `.nat.json` behind its name; nowhere with another identity.
     #[default]
     BesideIdentity,
-    /// In this file.
+    /// They are kept in this file.
     File(PathBuf),
-    /// Nowhere.
+    /// They are not kept: everything is measured anew with each start.
     Off,
 }
 
@@ -245,7 +251,7 @@ impl fmt::Debug for IdentitySource {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ServerKey(pub [u8; 32]);
 
-/// Not a key.
+/// The text is no public key of a lobby server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a server key is 32 bytes in base64, as printed by `lobby_server key`")]
 pub struct ServerKeyError;

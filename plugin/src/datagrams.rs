@@ -34,9 +34,9 @@ const SOCKET_QUEUE: usize = 512;
 /// A game datagram from another player.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Datagram {
-    /// Who sent it; authenticated.
+    /// The player who sent it, authenticated by the path's keys.
     pub player: PlayerId,
-    /// What.
+    /// What it says: at most [`MAX_DATAGRAM`] bytes.
     pub payload: Vec<u8>,
 }
 
@@ -47,10 +47,10 @@ pub enum DatagramError {
     /// No path leads there (any more); wait for [`PeerConnected`](crate::PeerConnected).
     #[error("there is no connection to player {0}")]
     NotConnected(PlayerId),
-    /// More than fits: split it.
+    /// The datagram is longer than what can be sent; the game has to split it.
     #[error("a datagram of {length} bytes is too long; {most} bytes can be sent")]
     TooLong {
-        /// Its length.
+        /// The length of the datagram, in bytes.
         length: usize,
         /// The longest that can be sent.
         most: usize,
@@ -94,9 +94,9 @@ fn check_length(payload: &[u8]) -> Result<(), DatagramError> {
 pub struct Datagrams {
     /// What carries the game; for renet.
     pub(crate) received: Vec<GameDatagram>,
-    /// The game's own.
+    /// What [`drain`](Self::drain) gives to the game.
     own: Vec<GameDatagram>,
-    /// With the channel.
+    /// What leaves at the end of this frame, each with its receiver and channel.
     pub(crate) outgoing: Vec<(PlayerId, u8, Vec<u8>)>,
     /// Who is connected, and how many datagrams of this frame are for it.
     connected: BTreeMap<PlayerId, usize>,
@@ -184,7 +184,7 @@ impl Datagrams {
         self.distribute();
     }
 
-    /// By channel.
+    /// Puts what came in where its channel belongs.
     fn distribute(&mut self) {
         if self.received.iter().any(|datagram| datagram.channel != GAME) || self.channel == GAME {
             for datagram in std::mem::take(&mut self.received) {

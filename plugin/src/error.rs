@@ -27,19 +27,19 @@ pub enum TraversalError {
     /// The game's socket could not be opened.
     #[error("cannot open a UDP socket on {address}: {reason}")]
     Bind {
-        /// Where.
+        /// The address that it was to be bound to.
         address: SocketAddr,
-        /// What kind of failure.
+        /// The kind of failure, as the standard library tells it.
         kind: std::io::ErrorKind,
-        /// The system's words.
+        /// What the system says about it.
         reason: String,
     },
     /// The identity file could not be read or written, or is none.
     #[error("cannot use the identity file {}: {reason}", path.display())]
     Identity {
-        /// Which.
+        /// The file in question.
         path: PathBuf,
-        /// The system's words.
+        /// What the system says about it.
         reason: String,
     },
     /// [`AgentConfig::manual`](crate::AgentConfig::manual) has a fact that cannot be.
@@ -48,7 +48,7 @@ pub enum TraversalError {
     /// The system gave no random bytes, no poller or no thread.
     #[error("the network thread cannot run: {reason}")]
     Driver {
-        /// The system's words.
+        /// What the system says about it.
         reason: String,
     },
 }
@@ -60,7 +60,7 @@ pub enum SocketError {
     /// The path does not allow it.
     #[error(transparent)]
     Path(#[from] IntoSocketError),
-    /// The driver thread does not run, or stopped meanwhile.
+    /// The network thread does not run, or stopped meanwhile.
     #[error("the network thread does not run")]
     NotRunning,
     /// The system would not give the socket away.

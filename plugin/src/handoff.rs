@@ -14,13 +14,13 @@ use crate::error::SocketError;
 /// other side's agent still had on the way may arrive; they do not begin like netcode's.
 #[derive(Debug)]
 pub struct PunchedSocket {
-    /// Who is at the other end.
+    /// The player at the other end.
     pub player: PlayerId,
-    /// The socket.
+    /// The socket that the path goes out from; it is non-blocking and not connected.
     pub socket: UdpSocket,
-    /// The other end.
+    /// The address at which the other player is reached.
     pub remote: SocketAddr,
-    /// Known to the two players only.
+    /// A key that only the two players know, for a protocol of the game's own.
     pub shared_key: [u8; 32],
 }
 

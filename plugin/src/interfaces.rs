@@ -59,13 +59,13 @@ pub(crate) fn watch(
 /// What an interface leads to, the likeliest first. Systems tell it by names alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Leads {
-    /// To the internet, and the network at home: the default route.
+    /// It leads to the internet and the network at home: the default route.
     Out,
-    /// To some network.
+    /// It leads to some network beside that of the default route.
     On,
-    /// To those who are in the same virtual private network.
+    /// It leads to those who are in the same virtual private network.
     Through,
-    /// To machines that run inside this one.
+    /// It leads to machines that run inside this one.
     Inside,
 }
 

@@ -19,7 +19,7 @@ use traversal_core::nat::NatProfile;
 use crate::config::{IdentitySource, KeptProfiles, TraversalConfig};
 use crate::identity::write_beside;
 
-/// Of the file.
+/// Version of the file's format; a file of another one is not read.
 const VERSION: u32 = 1;
 /// Sixteen networks take some 10 kB. A longer file is none of ours.
 const MAX_FILE: u64 = 64 * 1024;
@@ -35,7 +35,7 @@ struct File {
 #[derive(Serialize, Deserialize)]
 struct Entry {
     network: Network,
-    /// Seconds since 1970.
+    /// When it was measured, in seconds since 1970.
     measured_at: u64,
     profile: NatProfile,
 }

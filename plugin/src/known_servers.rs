@@ -76,7 +76,8 @@ impl Known {
         }
     }
 
-    /// For the agent: servers by name, and where they are.
+    /// Adds the key that each of these servers had before. `servers`: the addresses of each, by the name that the
+    /// game has for it.
     pub(crate) fn of(&self, servers: BTreeMap<String, Vec<SocketAddr>>) -> Vec<KnownServer> {
         let known = |(name, addresses): (String, Vec<SocketAddr>)| {
             let here = addresses.iter().all(|address| address.ip().is_loopback());

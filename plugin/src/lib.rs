@@ -111,7 +111,8 @@ use bevy_renet::{RenetClientPlugin, RenetReceive, RenetSend, RenetServerPlugin};
 
 pub use conditions::{hosting, in_room, joined, lobby_online, peer_connected};
 pub use config::{
-    IdentitySource, KeptProfiles, KnownServers, ServerKey, ServerKeyError, Transport, TraversalConfig,
+    IdentitySource, KeptProfiles, KnownServers, LONGEST_LIFETIME_SEARCH, ServerKey, ServerKeyError,
+    Transport, TraversalConfig,
 };
 pub use datagrams::{Datagram, DatagramError, DatagramSocket, Datagrams, MAX_DATAGRAM, SOCKET_CHANNELS};
 pub use error::{SocketError, TraversalError};
@@ -134,19 +135,29 @@ pub use messages::requests::{
 pub use resolve::{DEFAULT_PORT, Resolve, SystemResolver};
 pub use state::{CurrentRoom, LobbyLink, Members, NatStatus, Peer, Peers, QuickMatchQueue, TraversalStats};
 pub use systems::TraversalSystems;
-pub use traversal_core;
-pub use traversal_core::failure::{FailureReason, FailureReport, Stage};
+pub use traversal_core::config::MOST_PORTS_AHEAD;
+pub use traversal_core::failure::{FailureReason, FailureReport, Stage, Tried};
 pub use traversal_core::id::{JoinId, PlayerId, RoomId};
-pub use traversal_core::nat::{NatKind, NatProfile};
+pub use traversal_core::nat::{
+    Confidence, FilteringBehavior, MappingBehavior, NatKind, NatProfile, PortAllocation,
+};
 pub use traversal_core::wire::message::{
-    MESH_CAPACITY, MatchEnd, Method, PlayerInfo, QueueStatus, RequestError, Role, RoomEnd, RoomInfo,
-    RoomOptions, RoomSummary, RoomTarget, Topology,
+    LoginRefusal, MESH_CAPACITY, MatchEnd, Method, NoRelay, PlayerInfo, QueueStatus, RequestError, Role,
+    RoomEnd, RoomInfo, RoomOptions, RoomSummary, RoomTarget, Topology,
 };
 pub use traversal_core::{
-    AgentConfig, BubbleTargets, Caps, Detect, DisconnectReason, FactError, IntoSocketError, LobbyError,
-    LobbyState, MappingProtocol, NatFacts, NoPortMapping, PathInfo, PathKind, PortMapping, PortMappingState,
-    RelayPolicy, RequestFailure, RequestKind, Secret,
+    AgentConfig, BubbleTargets, Caps, Detect, DisconnectReason, FactError, IntoSocketError, KeptProfile,
+    LobbyError, LobbyState, MappingProtocol, NatFacts, NoPortMapping, PathInfo, PathKind, PortMapping,
+    PortMappingState, RelayPolicy, RequestFailure, RequestKind, Secret,
 };
+
+/// Rules for texts that players see of each other: how long they may be, and how they are cleaned.
+pub mod text {
+    pub use traversal_core::text::{
+        Breach, CODE, GAME, METADATA, METADATA_KEY, METADATA_VALUE, MODE, NAME, REASON, ROOM_NAME, Rule,
+        TextError,
+    };
+}
 
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
@@ -174,7 +185,7 @@ pub mod prelude {
 /// Adds everything; see the [crate's documentation](crate).
 #[derive(Clone, Debug, Default)]
 pub struct TraversalPlugin {
-    /// Its settings.
+    /// What is to be done, and how.
     pub config: TraversalConfig,
 }
 

@@ -15,7 +15,7 @@ use crate::messages::requests::ConnectLobby;
 use crate::protocol::Request;
 use crate::state::TraversalStats;
 
-/// Resource: the way to the driver thread. Removing it, or dropping the app, says goodbye to everybody, closes
+/// Resource: the way to the network thread. Removing it, or dropping the app, says goodbye to everybody, closes
 /// the sockets and ends the thread.
 #[derive(Resource)]
 pub struct TraversalLink {

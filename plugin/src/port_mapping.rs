@@ -44,7 +44,7 @@ const RELEASE: Duration = Duration::from_millis(450);
 /// How routers are asked.
 #[derive(Clone)]
 pub(crate) struct Settings {
-    /// In this order.
+    /// The protocols to ask by, in this order.
     pub(crate) protocols: Vec<MappingProtocol>,
     /// Seconds that a mapping is asked for. RFC 6886 recommends 7,200; half of it, since a game that crashes leaves
     /// its mapping behind for so long.
@@ -74,11 +74,11 @@ impl Settings {
 /// What is to be forwarded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Wanted {
-    /// The game's port.
+    /// The port of the game's socket, which is to be forwarded.
     pub(crate) port: u16,
-    /// The address that its socket is bound to; none: all.
+    /// The address that the socket is bound to; none: all of the machine's.
     pub(crate) bind: Option<Ipv4Addr>,
-    /// Another number: something has changed, so the mapping is renewed and told anew.
+    /// A count of changes: at another number the mapping is renewed and told anew.
     pub(crate) generation: u32,
 }
 
@@ -96,7 +96,7 @@ impl PortMapper {
         let (wanted, receiver) = watch::channel(None);
         let thread = move || match tokio::runtime::Builder::new_current_thread().enable_all().build() {
             Ok(runtime) => {
-                runtime.block_on(keep(settings, receiver, tell));
+                runtime.block_on(Keeper::new(settings, receiver, tell).run());
                 // Nothing that still waits for a router is waited for.
                 runtime.shutdown_background();
             }
@@ -155,99 +155,128 @@ impl Held {
     }
 }
 
-/// Obtains, renews and gives back, until the handle is dropped.
-async fn keep(settings: Settings, mut wanted: watch::Receiver<Option<Wanted>>, tell: impl Fn(News)) {
-    let mut held: Option<Held> = None;
-    let mut told = None;
-    let mut say = |news: News| {
-        // A mapping is told again with each renewal, a lack of one once.
-        if news.is_ok() || told != Some(news) {
-            tell(news);
+/// Obtains a mapping, renews it and gives it back, until the handle is dropped.
+struct Keeper<T> {
+    settings: Settings,
+    wanted: watch::Receiver<Option<Wanted>>,
+    tell: T,
+    held: Option<Held>,
+    /// The latest news that was told.
+    told: Option<News>,
+    /// How often in a row the router has said no, or nothing.
+    failures: usize,
+    retry_at: Instant,
+}
+
+impl<T: Fn(News)> Keeper<T> {
+    fn new(settings: Settings, wanted: watch::Receiver<Option<Wanted>>, tell: T) -> Self {
+        let retry_at = Instant::now();
+        Self { settings, wanted, tell, held: None, told: None, failures: 0, retry_at }
+    }
+
+    async fn run(mut self) {
+        loop {
+            let want = *self.wanted.borrow_and_update();
+            let over = self.wanted.has_changed().is_err();
+            let want = want.filter(|_| !over);
+            let route = want.and_then(|want| (self.settings.route)(want.bind));
+            self.give_back_unless(want, route).await;
+            if over {
+                return;
+            }
+            let pause = match (want, route) {
+                (None, _) => None,
+                (Some(_), None) => {
+                    self.say(Err(NoPortMapping::NoRouter));
+                    Some(self.settings.look)
+                }
+                (Some(want), Some(route)) => Some(self.look_after(want, route).await),
+            };
+            let changed = async {
+                // The error means that the handle is gone, which the next round sees.
+                let _ = self.wanted.changed().await;
+            };
+            match pause {
+                None => changed.await,
+                Some(pause) => tokio::select! {
+                    () = changed => {}
+                    () = sleep(pause) => {}
+                },
+            }
         }
-        told = Some(news);
-    };
-    let mut failures = 0;
-    let mut retry_at = Instant::now();
-    loop {
-        let want = *wanted.borrow_and_update();
-        let over = wanted.has_changed().is_err();
-        let route = want.filter(|_| !over).and_then(|want| (settings.route)(want.bind));
+    }
+
+    /// Tells a mapping again with each renewal, a lack of one once.
+    fn say(&mut self, news: News) {
+        if news.is_ok() || self.told != Some(news) {
+            (self.tell)(news);
+        }
+        self.told = Some(news);
+    }
+
+    /// Gives a mapping back that is not the one wanted now, or not of the router that leads out now.
+    async fn give_back_unless(&mut self, want: Option<Wanted>, route: Option<Route>) {
         let same = |held: &mut Held| {
-            want.is_some_and(|want| want.port == held.wanted.port) && route == Some(held.route) && !over
+            want.is_some_and(|want| want.port == held.wanted.port) && route == Some(held.route)
         };
-        if let Some(old) = held.take_if(|held| !same(held)) {
-            if timeout(RELEASE, old.lease.release()).await.is_err() {
-                bevy_log::debug!("the router did not take its port mapping back in time");
-            }
-            (failures, retry_at) = (0, Instant::now());
-            say(Err(NoPortMapping::NotAsked));
+        let Some(old) = self.held.take_if(|held| !same(held)) else { return };
+        if timeout(RELEASE, old.lease.release()).await.is_err() {
+            bevy_log::debug!("the router did not take its port mapping back in time");
         }
-        if over {
-            return;
+        (self.failures, self.retry_at) = (0, Instant::now());
+        self.say(Err(NoPortMapping::NotAsked));
+    }
+
+    /// Looks whether the router has begun anew, asks it for a mapping or a renewal when that is due, and says how long nothing
+    /// is to be done after it.
+    async fn look_after(&mut self, want: Wanted, route: Route) -> Duration {
+        let now = Instant::now();
+        if let Some(held) = self.held.as_mut().filter(|held| held.look_at <= now) {
+            held.look_at = now + self.settings.look;
+            // A change of mind is looked at first; the clock has time.
+            let began_anew = tokio::select! {
+                began_anew = held.look_at_clock() => began_anew,
+                _ = self.wanted.changed() => return Duration::ZERO,
+            };
+            if began_anew {
+                bevy_log::debug!("the router began anew: its port mapping is renewed");
+                held.renew_at = now;
+            }
         }
-        let pause = match (want, route) {
-            (None, _) => None,
-            (Some(_), None) => {
-                say(Err(NoPortMapping::NoRouter));
-                Some(settings.look)
+        let due = self.held.as_ref().map_or(self.retry_at <= now, |held| {
+            held.renew_at <= now || held.wanted.generation != want.generation
+        });
+        if due {
+            self.obtain(want, route).await;
+        }
+        let next = self.held.as_ref().map_or(self.retry_at, |held| held.renew_at);
+        next.saturating_duration_since(Instant::now()).min(self.settings.look)
+    }
+
+    async fn obtain(&mut self, want: Wanted, route: Route) {
+        let old = self.held.take().map(|held| held.lease);
+        match obtain(&self.settings, route, want, old, &mut self.wanted).await {
+            Ok(lease) => {
+                self.failures = 0;
+                let renew_at = Instant::now() + lease.renew_after(&self.settings);
+                // A dropped handle is found out in the next round, which gives this back.
+                self.say(Ok(lease.mapping()));
+                let (epoch, look_at) = (lease.epoch(), Instant::now() + self.settings.look);
+                self.held = Some(Held { lease, wanted: want, route, renew_at, epoch, look_at });
             }
-            (Some(want), Some(route)) => {
-                let now = Instant::now();
-                if let Some(held) = held.as_mut().filter(|held| held.look_at <= now) {
-                    held.look_at = now + settings.look;
-                    // A change of mind is looked at first; the clock has time.
-                    let heard = tokio::select! {
-                        heard = held.look_at_clock() => heard,
-                        _ = wanted.changed() => continue,
-                    };
-                    if heard {
-                        bevy_log::debug!("the router began anew: its port mapping is renewed");
-                        held.renew_at = now;
-                    }
-                }
-                let due = held.as_ref().map_or(retry_at <= now, |held| {
-                    held.renew_at <= now || held.wanted.generation != want.generation
-                });
-                if due {
-                    let old = held.take().map(|held| held.lease);
-                    match obtain(&settings, route, want, old, &mut wanted).await {
-                        Ok(lease) => {
-                            failures = 0;
-                            let renew_at = Instant::now() + lease.renew_after(&settings);
-                            // A dropped handle is found out in the next round, which gives this back.
-                            say(Ok(lease.mapping()));
-                            let (epoch, look_at) = (lease.epoch(), Instant::now() + settings.look);
-                            held = Some(Held { lease, wanted: want, route, renew_at, epoch, look_at });
-                        }
-                        // The game changed its mind; the next round knows how.
-                        Err(NoPortMapping::NotAsked) => {}
-                        Err(why) => {
-                            let wait = RETRY[usize::min(failures, RETRY.len() - 1)];
-                            failures += 1;
-                            retry_at = Instant::now() + wait;
-                            say(Err(why));
-                        }
-                    }
-                }
-                let next = held.as_ref().map_or(retry_at, |held| held.renew_at);
-                Some(next.saturating_duration_since(Instant::now()).min(settings.look))
+            // The game changed its mind; the next round knows how.
+            Err(NoPortMapping::NotAsked) => {}
+            Err(why) => {
+                let wait = RETRY[usize::min(self.failures, RETRY.len() - 1)];
+                self.failures += 1;
+                self.retry_at = Instant::now() + wait;
+                self.say(Err(why));
             }
-        };
-        let changed = async {
-            // The error means that the handle is gone, which the next round sees.
-            let _ = wanted.changed().await;
-        };
-        match pause {
-            None => changed.await,
-            Some(pause) => tokio::select! {
-                () = changed => {}
-                () = sleep(pause) => {}
-            },
         }
     }
 }
 
-/// A new mapping, or the old one renewed. While the search goes on a change of mind ends it; a request that is on its
+/// Gets a new mapping, or the old one renewed. While the search goes on a change of mind ends it; a request that is on its
 /// way is waited for a little, for what it gets must be given back.
 async fn obtain(
     settings: &Settings,

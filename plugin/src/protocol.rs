@@ -21,7 +21,7 @@ pub(crate) const CHANNEL: usize = 1024;
 
 /// What the app asks of the network thread.
 pub(crate) enum Request {
-    /// For the agent as it is.
+    /// The agent gets this command as it is.
     Agent(Command),
     /// Log in to one of these servers, named as in the configuration.
     Connect(Vec<String>),
@@ -32,7 +32,7 @@ pub(crate) enum Request {
 /// What the network thread tells the app.
 #[derive(Debug)]
 pub(crate) enum Report {
-    /// From the agent as it is.
+    /// The agent has said this.
     Agent(Event),
     /// An [`Event::PeerConnected`], with the number of this connection.
     Connected { event: Event, generation: u32 },

@@ -54,7 +54,7 @@ impl Batches {
         }
     }
 
-    /// The oldest batch.
+    /// Takes the oldest batch; none: the queue is empty.
     pub(crate) fn pop(&self) -> Option<Vec<GameDatagram>> {
         let batch = self.receiver.try_recv().ok()?;
         self.queued.fetch_sub(batch.len(), Ordering::AcqRel);

@@ -1,6 +1,7 @@
 //! The sealed transport: renet's server and client fed by authenticated paths.
 
 use bevy_ecs::change_detection::DetectChangesMut;
+use bevy_ecs::component::Mutable;
 use bevy_ecs::resource::Resource;
 use bevy_ecs::system::{Commands, Local, Res, ResMut};
 use bevy_renet::renet::{self, ConnectionConfig};
@@ -14,15 +15,16 @@ use traversal_core::{Command, DisconnectReason};
 
 use crate::datagrams::{Datagrams, GAME};
 use crate::link::TraversalLink;
+use crate::queue::GameDatagram;
 use crate::renet_guard::{Guard, Verdict};
 
-/// What renet has to hear of, in its order.
+/// What renet has to hear of, in the order in which it happened. `hosting`: this player does.
 #[derive(Debug)]
 pub(crate) enum Change {
     RoomEntered { hosting: bool },
     HostChanged { hosting: bool },
-    Connected { player: PlayerId, client_id: u64, host: bool },
-    Disconnected { client_id: u64, host: bool, reason: DisconnectReason },
+    Connected { player: PlayerId, client_id: u64, hosting: bool },
+    Disconnected { client_id: u64, hosting: bool, reason: DisconnectReason },
     RoomLeft,
 }
 
@@ -30,9 +32,10 @@ pub(crate) enum Change {
 #[derive(Resource, Debug, Default)]
 pub(crate) struct HandOff {
     pub(crate) changes: Vec<Change>,
-    /// Host: renet's clients. The ids come from authenticated keys, so nobody gets another's.
+    /// Host: the connections to renet's clients, by their ids. These come from authenticated keys, so nobody gets
+    /// another's.
     clients: BTreeMap<u64, Connection>,
-    /// Joined: who hosts.
+    /// Guest: the connection to the host.
     server: Option<Connection>,
     /// How the last room ended, if not by this player's wish.
     pub(crate) room_end: Option<MatchEnd>,
@@ -53,82 +56,156 @@ pub(crate) fn receive(
     mut hand_off: ResMut<HandOff>,
     mut datagrams: ResMut<Datagrams>,
     mut link: ResMut<TraversalLink>,
-    mut server: Option<ResMut<RenetServer>>,
-    mut client: Option<ResMut<RenetClient>>,
+    server: Option<ResMut<RenetServer>>,
+    client: Option<ResMut<RenetClient>>,
     time: Res<Time<Real>>,
 ) {
     let now = time.elapsed();
     let hand_off = hand_off.bypass_change_detection();
     let datagrams = datagrams.bypass_change_detection();
-    let (mut new_server, mut new_client) = (None, None);
-    let (mut server_over, mut client_over) = (false, false);
+    let link = link.bypass_change_detection();
+    let (mut server, mut client) = (Slot::new(server), Slot::new(client));
     for change in std::mem::take(&mut hand_off.changes) {
+        hand_off.follow(change, link, &mut server, &mut client);
+    }
+    if let Some(server) = server.get() {
+        hand_off.feed_server(server, &datagrams.received, now, link);
+    }
+    if let Some(client) = client.get() {
+        hand_off.feed_client(client, &datagrams.received, now, link);
+    }
+    server.finish(&mut commands);
+    client.finish(&mut commands);
+}
+
+/// One of renet's resources while the changes of a frame are followed.
+struct Slot<'a, R: Resource<Mutability = Mutable>> {
+    /// The one that was there when the frame began.
+    old: Option<ResMut<'a, R>>,
+    /// Takes its place at the end.
+    new: Option<R>,
+    /// Nothing takes its place.
+    removed: bool,
+}
+
+impl<'a, R: Resource<Mutability = Mutable>> Slot<'a, R> {
+    fn new(old: Option<ResMut<'a, R>>) -> Self {
+        Self { old, new: None, removed: false }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.old.is_none() && self.new.is_none()
+    }
+
+    /// The resource of this frame: the one made a moment ago, or the one that was there.
+    fn get(&mut self) -> Option<&mut R> {
+        match &mut self.new {
+            Some(new) => Some(new),
+            None => self.old.as_deref_mut(),
+        }
+    }
+
+    fn replace(&mut self, new: R) {
+        self.new = Some(new);
+    }
+
+    fn remove(&mut self) {
+        (self.new, self.removed) = (None, true);
+    }
+
+    fn finish(self, commands: &mut Commands) {
+        if let Some(new) = self.new {
+            commands.insert_resource(new);
+        } else if self.removed {
+            commands.remove_resource::<R>();
+        }
+    }
+}
+
+impl HandOff {
+    fn follow(
+        &mut self,
+        change: Change,
+        link: &mut TraversalLink,
+        server: &mut Slot<RenetServer>,
+        client: &mut Slot<RenetClient>,
+    ) {
         let config = &link.config.renet;
         match change {
             Change::RoomEntered { hosting: true } => {
                 // After a restart of the lobby server the room is entered anew, with the players still there.
-                if server.is_none() && new_server.is_none() || hand_off.closing {
-                    new_server = Some(RenetServer::new(config.clone()));
+                if server.is_empty() || self.closing {
+                    server.replace(RenetServer::new(config.clone()));
                 }
-                hand_off.closing = false;
+                self.closing = false;
             }
-            Change::RoomEntered { hosting: false } => hand_off.closing = false,
+            Change::RoomEntered { hosting: false } => self.closing = false,
             Change::HostChanged { hosting } => {
-                hand_off.clients.clear();
-                hand_off.server = None;
+                self.clients.clear();
+                self.server = None;
                 if hosting {
-                    new_server = Some(RenetServer::new(config.clone()));
-                    (new_client, client_over, server_over) = (None, true, false);
-                    continue;
+                    server.replace(RenetServer::new(config.clone()));
+                    client.remove();
+                    return;
                 }
-                // A host that was away and replaced meanwhile.
-                server_over |= server.is_some() || new_server.is_some();
-                new_server = None;
-                if let Some(client) = target(&mut new_client, &mut client) {
+                // This player may have hosted, been away, and been replaced meanwhile.
+                server.remove();
+                if let Some(client) = client.get() {
                     // The next one comes with the connection to the new host.
                     client.disconnect_due_to_transport();
                 }
             }
-            Change::Connected { player, client_id, host: true } => {
-                let Some(server) = target(&mut new_server, &mut server) else { continue };
-                let other = hand_off.clients.get(&client_id).map(|other| other.player);
+            Change::Connected { player, client_id, hosting: true } => {
+                let Some(server) = server.get() else { return };
+                let other = self.clients.get(&client_id).map(|other| other.player);
                 if let Some(other) = other.filter(|other| *other != player) {
                     // Two keys whose hashes share 64 bits: the one who was first stays.
                     bevy_log::debug!("{player} has the client id of {other}");
-                    close(&mut link, player, "another player has the same client id");
-                    continue;
+                    close(link, player, "another player has the same client id");
+                    return;
                 }
                 server.add_connection(client_id);
                 let guard = Guard::new(&config.client_channels_config);
-                hand_off.clients.insert(client_id, Connection { player, guard });
+                self.clients.insert(client_id, Connection { player, guard });
             }
-            Change::Connected { player, host: false, .. } => {
+            Change::Connected { player, hosting: false, .. } => {
                 let mut fresh = RenetClient::new(config.clone());
                 fresh.set_connected();
-                new_client = Some(fresh);
+                client.replace(fresh);
                 let guard = Guard::new(&config.server_channels_config);
-                hand_off.server = Some(Connection { player, guard });
+                self.server = Some(Connection { player, guard });
             }
-            Change::Disconnected { client_id, host: true, reason } => {
-                let known = hand_off.clients.remove(&client_id).is_some();
-                if let Some(server) = target(&mut new_server, &mut server).filter(|_| known) {
+            Change::Disconnected { client_id, hosting: true, reason } => {
+                let known = self.clients.remove(&client_id).is_some();
+                if let Some(server) = server.get().filter(|_| known) {
                     remove(server, client_id, &reason, config);
                 }
             }
-            Change::Disconnected { host: false, .. } => {
-                hand_off.server = None;
-                if let Some(client) = target(&mut new_client, &mut client) {
+            Change::Disconnected { hosting: false, .. } => {
+                self.server = None;
+                if let Some(client) = client.get() {
                     client.disconnect_due_to_transport();
                 }
             }
-            Change::RoomLeft => hand_off.closing = true,
+            Change::RoomLeft => self.closing = true,
         }
     }
-    if let Some(server) = target(&mut new_server, &mut server) {
-        for datagram in &datagrams.received {
+
+    /// Gives renet's server what its clients sent, as far as the guards let it through, and closes the connections that it
+    /// has ended.
+    fn feed_server(
+        &mut self,
+        server: &mut RenetServer,
+        received: &[GameDatagram],
+        now: Duration,
+        link: &mut TraversalLink,
+    ) {
+        for datagram in received {
             let client_id = datagram.player.client_id();
-            let connection = hand_off.clients.get_mut(&client_id);
-            let Some(connection) = connection.filter(|of| of.player == datagram.player) else { continue };
+            let connection = self.clients.get_mut(&client_id);
+            let Some(connection) = connection.filter(|known| known.player == datagram.player) else {
+                continue;
+            };
             // An unknown client was disconnected by the game a moment ago.
             let mut process = |packet: &[u8]| _ = server.process_packet_from(packet, client_id);
             match connection.guard.check(&datagram.payload, now) {
@@ -137,22 +214,31 @@ pub(crate) fn receive(
                 Verdict::Drop => {}
                 Verdict::Refuse => {
                     server.remove_connection(client_id);
-                    hand_off.clients.remove(&client_id);
-                    close(&mut link, datagram.player, MALFORMED);
+                    self.clients.remove(&client_id);
+                    close(link, datagram.player, MALFORMED);
                 }
             }
         }
         for client_id in server.disconnections_id() {
             let reason = server.disconnect_reason(client_id);
             server.remove_connection(client_id);
-            if let Some(connection) = hand_off.clients.remove(&client_id) {
-                close(&mut link, connection.player, &reason.map(reason_text).unwrap_or_default());
+            if let Some(connection) = self.clients.remove(&client_id) {
+                close(link, connection.player, &reason.map(reason_text).unwrap_or_default());
             }
         }
     }
-    if let (Some(client), Some(connection)) = (target(&mut new_client, &mut client), &mut hand_off.server) {
+
+    /// Gives renet's client what the host sent, as far as the guard lets it through. One that has ended leaves the room.
+    fn feed_client(
+        &mut self,
+        client: &mut RenetClient,
+        received: &[GameDatagram],
+        now: Duration,
+        link: &mut TraversalLink,
+    ) {
+        let Some(connection) = &mut self.server else { return };
         let host = connection.player;
-        for datagram in datagrams.received.iter().filter(|datagram| datagram.player == host) {
+        for datagram in received.iter().filter(|datagram| datagram.player == host) {
             match connection.guard.check(&datagram.payload, now) {
                 Verdict::Pass => client.process_packet(&datagram.payload),
                 Verdict::Instead(packet) => client.process_packet(&packet),
@@ -164,39 +250,18 @@ pub(crate) fn receive(
             }
         }
         if let Some(reason) = client.disconnect_reason() {
-            hand_off.server = None;
-            close(&mut link, host, &reason_text(reason));
+            self.server = None;
+            close(link, host, &reason_text(reason));
             // Out of the game is out of the room.
-            link.bypass_change_detection().command(Command::LeaveRoom);
+            link.command(Command::LeaveRoom);
         }
-    }
-    if let Some(server) = new_server {
-        commands.insert_resource(server);
-    } else if server_over {
-        commands.remove_resource::<RenetServer>();
-    }
-    if let Some(client) = new_client {
-        commands.insert_resource(client);
-    } else if client_over {
-        commands.remove_resource::<RenetClient>();
     }
 }
 
 /// Told to a player whose packets no renet makes.
 const MALFORMED: &str = "sent malformed game data";
 
-/// The resource of this frame: the one made a moment ago, or the one that was there.
-fn target<'a, R: Resource<Mutability = bevy_ecs::component::Mutable>>(
-    new: &'a mut Option<R>,
-    old: &'a mut Option<ResMut<R>>,
-) -> Option<&'a mut R> {
-    match new {
-        Some(new) => Some(new),
-        None => old.as_deref_mut(),
-    }
-}
-
-/// With the reason that renet has for it.
+/// Ends a connection of the server, so that the game reads the reason that renet has for it.
 fn remove(server: &mut RenetServer, client_id: u64, reason: &DisconnectReason, config: &ConnectionConfig) {
     match reason {
         // renet keeps its way of saying so for local clients.
@@ -221,8 +286,8 @@ fn reason_text(reason: renet::DisconnectReason) -> String {
     }
 }
 
-fn close(link: &mut ResMut<TraversalLink>, player: PlayerId, reason: &str) {
-    link.bypass_change_detection().command(Command::ClosePeer { player, reason: reason.to_owned() });
+fn close(link: &mut TraversalLink, player: PlayerId, reason: &str) {
+    link.command(Command::ClosePeer { player, reason: reason.to_owned() });
 }
 
 /// Whether renet's packets are to be taken in this frame.

@@ -37,17 +37,17 @@ const OVERHEAD: usize = 64;
 /// What is to be done with a packet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// Give it to renet.
+    /// The packet goes to renet.
     Pass,
     /// Give this one to renet in its place: it has nothing but the packet's number, which the sender waits to hear of.
     Instead(Vec<u8>),
-    /// It is too old.
+    /// The packet is dropped: it is too old.
     Drop,
     /// No renet has made it: end the connection.
     Refuse,
 }
 
-/// What came over one connection.
+/// Looks at what comes over one connection, and keeps what is needed for that.
 #[derive(Debug)]
 pub(crate) struct Guard {
     channels: BTreeMap<u8, Channel>,
@@ -190,7 +190,7 @@ impl Partial {
         Self { received: vec![false; slices], missing: slices, last: Duration::ZERO }
     }
 
-    /// True: the message is whole.
+    /// Takes a slice; true: the message is whole now.
     fn take(&mut self, slice: &Slice) -> Result<bool, Malformed> {
         let received = self.received.get_mut(slice.index).ok_or(Malformed)?;
         if !std::mem::replace(received, true) {

@@ -51,10 +51,10 @@ const ANSWERS: u32 = 2;
 /// Addresses that are tried at a time; those of names with more get their turn when these do not answer.
 const MAX_ADDRESSES: usize = 16;
 
-/// What became of the names.
+/// What became of the names of the lobby servers.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Resolved {
-    /// Connect to these.
+    /// The servers are reached at these addresses: connect to them.
     Addresses(Vec<SocketAddr>),
     /// The servers that were connected to are reached at these by now.
     Moved(Vec<SocketAddr>),
@@ -85,7 +85,7 @@ pub(crate) struct Names {
     /// Which target each address was found for.
     owners: BTreeMap<SocketAddr, usize>,
     given: Vec<SocketAddr>,
-    /// Given before, without an answer.
+    /// Addresses that were given before and did not answer.
     tried: BTreeSet<SocketAddr>,
     pending: Option<Pending>,
     retry_at: Option<Instant>,
@@ -132,7 +132,7 @@ impl Names {
         self.poll(now)
     }
 
-    /// Forget the servers.
+    /// Forgets the servers.
     pub(crate) fn stop(&mut self) {
         self.targets.clear();
         self.pending = None;
@@ -155,7 +155,7 @@ impl Names {
         self.targets.get(*self.owners.get(&address)?).map(ToString::to_string)
     }
 
-    /// The servers at these addresses.
+    /// The servers that these addresses belong to, as the game names them.
     pub(crate) fn servers(&self, addresses: &[SocketAddr]) -> BTreeMap<String, Vec<SocketAddr>> {
         let mut servers: BTreeMap<String, Vec<SocketAddr>> = BTreeMap::new();
         for address in addresses {

@@ -50,9 +50,9 @@ struct Connection {
 
 /// Who plays, and what this start of the game has of its own.
 pub(crate) struct Player {
-    /// The player's keys.
+    /// The lasting keys of the player.
     pub(crate) identity: Identity,
-    /// Fresh random bytes.
+    /// Fresh random bytes, from which the agent draws its own.
     pub(crate) seed: [u8; 32],
     /// NAT profiles that earlier starts have measured.
     pub(crate) kept: Vec<KeptProfile>,
@@ -103,7 +103,7 @@ pub(crate) struct RunLoop {
     events: VecDeque<Report>,
     app: AppWatch,
     guard: WakeGuard,
-    /// None while it is in use.
+    /// The buffer for what comes in; none while it is in use.
     buffer: Option<Buffer>,
     scratch: Vec<u8>,
 }

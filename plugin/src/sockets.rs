@@ -19,10 +19,10 @@ pub(crate) const WAKE: Token = Token(usize::MAX);
 const MAX_BATCH_BYTES: usize = 60_000;
 /// Datagrams that wait for a full socket buffer; then the newest are dropped.
 const MAX_QUEUE: usize = 4096;
-/// Buffers of one receive call.
+/// How many buffers one receive call fills.
 const BUFFERS: usize = 8;
 
-/// The token of a socket.
+/// The token under which the poll tells about a socket.
 pub(crate) fn token(socket: SocketId) -> Token {
     Token(socket.0 as usize)
 }
@@ -42,7 +42,7 @@ pub(crate) struct Socket {
     pub(crate) row: u64,
     /// The socket's buffer is full; wait for it to be writable.
     pub(crate) blocked: bool,
-    /// Registered for that.
+    /// The poll is asked to tell when it is writable.
     pub(crate) watches_writable: bool,
     /// It has been told that the system lets nothing out into the local network.
     lan_refusal_told: bool,
@@ -67,7 +67,7 @@ impl DerefMut for Socket {
 }
 
 impl Socket {
-    /// Opens and binds one.
+    /// Opens a socket and binds it to this address.
     pub(crate) fn open(address: SocketAddr, buffer: Option<usize>) -> io::Result<Self> {
         let io = traversal_udp::Socket::open(address, buffer)?;
         let queue = VecDeque::new();

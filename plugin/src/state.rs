@@ -16,16 +16,16 @@ use crate::error::TraversalError;
 /// Resource: the link to the lobby server.
 #[derive(Resource, Clone, Debug, Default, PartialEq)]
 pub struct LobbyLink {
-    /// Its state.
+    /// How far the login has come, or how it failed; offline before the first one.
     pub state: LobbyState,
-    /// Local addresses of the game's sockets.
+    /// The addresses of the game's sockets on this machine; empty until they are known.
     pub local: Vec<SocketAddr>,
-    /// The latest failure; none while online.
+    /// The latest failure; none while this player is logged in.
     pub error: Option<TraversalError>,
 }
 
 impl LobbyLink {
-    /// Logged in?
+    /// Whether this player is logged in.
     pub fn online(&self) -> bool {
         matches!(self.state, LobbyState::Online { .. })
     }
@@ -42,9 +42,9 @@ impl LobbyLink {
 /// Resource: the room this player is in.
 #[derive(Resource, Clone, Debug, Default, PartialEq, Eq)]
 pub struct CurrentRoom {
-    /// None: outside.
+    /// The room; none: this player is in no room.
     pub info: Option<RoomInfo>,
-    /// This player is its host.
+    /// This player hosts the room.
     pub hosting: bool,
 }
 
@@ -56,18 +56,18 @@ pub struct QuickMatchQueue(pub Option<QueueStatus>);
 #[derive(Resource, Clone, Debug, Default, PartialEq, Eq)]
 pub struct Members(pub Vec<PlayerInfo>);
 
-/// A connected player.
+/// Another player to whom a path stands.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Peer {
-    /// Who.
+    /// The player's id and name.
     pub info: PlayerInfo,
     /// renet's name for it on the host.
     pub client_id: u64,
-    /// This side hosts.
-    pub host: bool,
+    /// This player hosts, and the other one is a guest.
+    pub hosting: bool,
     /// A pair of a mesh, neither of whom hosts: there is no renet between them, but [`Datagrams`](crate::Datagrams).
     pub mesh: bool,
-    /// By which way it is reached.
+    /// The way by which it is reached now.
     pub path: PathInfo,
     /// Nothing is heard of it at present: see [`PeerAway`](crate::PeerAway).
     pub away: bool,
@@ -80,27 +80,27 @@ pub struct Peer {
 pub struct Peers(pub(crate) BTreeMap<PlayerId, Peer>);
 
 impl Peers {
-    /// How many.
+    /// How many players are connected.
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Nobody?
+    /// Whether nobody is connected.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// One of them.
+    /// The connected player of this id, if there is one.
     pub fn peer(&self, player: PlayerId) -> Option<&Peer> {
         self.0.get(&player)
     }
 
-    /// By renet's name for it.
+    /// The connected player of this name of renet's, if there is one.
     pub fn by_client_id(&self, client_id: u64) -> Option<&Peer> {
         self.0.values().find(|peer| peer.client_id == client_id)
     }
 
-    /// All, in the order of their ids.
+    /// All connected players, in the order of their ids.
     pub fn iter(&self) -> impl Iterator<Item = &Peer> {
         self.0.values()
     }
@@ -109,14 +109,14 @@ impl Peers {
 /// Resource: what is known about the own NAT.
 #[derive(Resource, Clone, Copy, Debug, Default, PartialEq)]
 pub struct NatStatus {
-    /// As other players meet it: a full cone while a forwarded port counts, else what was measured.
+    /// The NAT as other players meet it: a full cone while a forwarded port counts, else what was measured.
     pub profile: NatProfile,
     /// Whether the router forwards a port, and whether that helps.
     pub port_mapping: PortMappingState,
 }
 
 impl NatStatus {
-    /// Its name.
+    /// The kind of NAT that the profile amounts to.
     pub fn kind(&self) -> NatKind {
         self.profile.kind()
     }
@@ -124,7 +124,7 @@ impl NatStatus {
 
 macro_rules! counters {
     ($($(#[$doc:meta])* $name:ident),+ $(,)?) => {
-        /// Counted by the driver thread and the systems, read by anybody.
+        /// Counted by the network thread and the systems, read by anybody.
         #[derive(Debug, Default)]
         pub(crate) struct Counters {
             $(pub(crate) $name: AtomicU64,)+
@@ -150,9 +150,9 @@ counters! {
     datagrams_received,
     /// Datagrams that arrived and were thrown away: not ours, damaged, forged, or heard before.
     discarded,
-    /// System calls for sending.
+    /// System calls that were made to send.
     send_calls,
-    /// System calls for receiving.
+    /// System calls that were made to receive.
     receive_calls,
     /// Game datagrams handed to the app.
     game_received,

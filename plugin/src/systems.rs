@@ -16,7 +16,7 @@ use crate::state::{Peers, TraversalStats};
 use app_side::AppSide;
 pub(crate) use requests::hand_over_requests;
 
-/// When the plugin works.
+/// The sets in which the plugin works, to order the game's systems by.
 #[derive(SystemSet, Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum TraversalSystems {
     /// In `PreUpdate`, before `RenetReceive`: takes events and game datagrams from the driver, updates the

@@ -1,4 +1,4 @@
-//! The driver thread and what can go wrong around it.
+//! The network thread and what can go wrong around it.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod common;

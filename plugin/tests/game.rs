@@ -54,7 +54,7 @@ fn renet_appears_by_itself_and_goes_with_the_room() {
     let connected = &host.all::<PeerConnected>()[0];
     assert_eq!(connected.peer.name, "guest");
     assert_eq!(connected.client_id, connected.peer.id.client_id());
-    assert!(connected.host && !guest.all::<PeerConnected>()[0].host);
+    assert!(connected.hosting && !guest.all::<PeerConnected>()[0].hosting);
     exchange(&mut host, &mut guest);
     guest.write(LeaveRoom);
     until([&mut host, &mut guest], "the guest is out", 5.0, |[host, guest]| {

@@ -117,7 +117,7 @@ impl Random {
     fn below(&mut self, limit: usize) -> usize {
         (self.next() % limit.max(1) as u64) as usize
     }
-    /// Fewer than `limit`.
+    /// Random bytes, fewer than `limit`.
     fn bytes(&mut self, limit: usize) -> Vec<u8> {
         (0..self.below(limit)).map(|_| self.next() as u8).collect()
     }

@@ -65,11 +65,11 @@ fn four(lobby: &RunningServer) -> [Game; 4] {
 fn every_two_of_four_are_connected_and_renet_stays_with_the_host() {
     let lobby = lobby();
     let [mut a, mut b, mut c, mut d] = four(&lobby);
-    assert!(a.all::<PeerConnected>().iter().all(|connected| connected.host && !connected.mesh));
+    assert!(a.all::<PeerConnected>().iter().all(|connected| connected.hosting && !connected.mesh));
     for game in [&b, &c, &d] {
         let connected = game.all::<PeerConnected>();
         assert_eq!(connected.len(), 3);
-        assert!(connected.iter().all(|connected| !connected.host));
+        assert!(connected.iter().all(|connected| !connected.hosting));
         assert_eq!(connected.iter().filter(|connected| connected.mesh).count(), 2);
         assert!(game.has::<RenetClient>() && !game.has::<RenetServer>());
     }

@@ -42,7 +42,7 @@ impl Shared {
         self.wish.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What the thread does.
+    /// Sleeps and wakes, until it is dropped.
     fn run(&self, waker: &Waker) {
         let mut wish = self.wish();
         while !wish.stop {

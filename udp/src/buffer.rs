@@ -10,7 +10,7 @@ pub(crate) const ENTRY: usize = 1 << 16;
 /// A datagram that came in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Datagram<'a> {
-    /// Where it came from.
+    /// The address that it came from.
     pub from: SocketAddr,
     /// The address of this machine that it was sent to, where the system tells it.
     pub asked: Option<IpAddr>,

@@ -11,12 +11,12 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError};
 
-/// Which calls fail.
+/// The calls of the system that are made to fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Call {
-    /// Calls that receive.
+    /// The calls that receive.
     Receive,
-    /// Calls that send one datagram.
+    /// The calls that send a single datagram.
     Send,
     /// Calls that send several datagrams at once.
     SendBatch,
@@ -58,7 +58,7 @@ pub fn narrow(local: SocketAddr, longest: usize) {
 pub(crate) fn check_length(local: SocketAddr, length: usize) -> io::Result<()> {
     let narrow = NARROW.lock().unwrap_or_else(PoisonError::into_inner);
     let refused = narrow.get(&local).is_some_and(|longest| length > *longest);
-    if refused { Err(io::Error::from_raw_os_error(crate::socket::TOO_LONG)) } else { Ok(()) }
+    if refused { Err(io::Error::from_raw_os_error(crate::health::TOO_LONG)) } else { Ok(()) }
 }
 
 /// Ends what [`fail_forever`] and [`fail`] began. How many calls failed.

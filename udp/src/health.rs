@@ -5,6 +5,13 @@ use std::time::{Duration, Instant};
 
 use crate::episode::Episode;
 
+/// What the system says of a datagram that is longer than its way takes.
+#[cfg(unix)]
+pub(crate) const TOO_LONG: i32 = rustix::io::Errno::MSGSIZE.raw_os_error();
+/// The same on Windows: WSAEMSGSIZE.
+#[cfg(not(unix))]
+pub(crate) const TOO_LONG: i32 = 10040;
+
 /// Failed calls in a row after which the next one follows at once.
 const AT_ONCE: u32 = 16;
 /// The same for errors of earlier sends, which the system reports one with each call (Windows does), with datagrams
@@ -12,7 +19,7 @@ const AT_ONCE: u32 = 16;
 const OF_SENDS_AT_ONCE: u32 = 2048;
 /// The first pause; each further failure doubles it.
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
-/// The longest pause.
+/// The longest pause between two tries to read from a socket that fails.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// A socket whose every call has failed for this long is broken. The pauses add up to it after some 28 failures, so
 /// it is never the first hiccup.

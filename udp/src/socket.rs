@@ -15,7 +15,7 @@ use socket2::{Domain, Protocol, SockRef, Type};
 
 use crate::buffer::{Buffer, ENTRY};
 use crate::episode::Episode;
-use crate::health::Health;
+use crate::health::{Health, TOO_LONG};
 
 /// Between two attempts to open a broken socket anew.
 const MEND_PERIOD: Duration = Duration::from_secs(5);
@@ -60,9 +60,9 @@ pub struct Outgoing<'a> {
 /// What became of an [`Outgoing`]: the first `sent + lost` datagrams are done with.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sent {
-    /// Datagrams that the system took.
+    /// How many datagrams the system took.
     pub sent: usize,
-    /// Datagrams that it refused.
+    /// How many datagrams it refused.
     pub lost: usize,
     /// Why it refused the last of them.
     pub error: Option<io::ErrorKind>,
@@ -83,7 +83,7 @@ pub enum Received {
     Nothing,
     /// The call failed. The socket is readable still; see [`Socket::poll_timeout`].
     Failed {
-        /// The system's reason.
+        /// Why the system refused it.
         error: io::Error,
         /// An episode begins with it ([`Episode`]): worth a line in the log.
         first: bool,
@@ -102,13 +102,6 @@ pub fn in_use(error: &io::Error) -> bool {
 pub fn is_too_long(error: &io::Error) -> bool {
     error.raw_os_error() == Some(TOO_LONG)
 }
-
-/// What the system says of a datagram that is longer than its way takes.
-#[cfg(unix)]
-pub(crate) const TOO_LONG: i32 = rustix::io::Errno::MSGSIZE.raw_os_error();
-/// The same on Windows: WSAEMSGSIZE.
-#[cfg(not(unix))]
-pub(crate) const TOO_LONG: i32 = 10040;
 
 /// How an attempt went to open a broken socket anew.
 #[derive(Debug)]

@@ -12,7 +12,7 @@ const WARM_UP: u32 = 120;
 /// Measures, prints, exits.
 #[derive(Debug)]
 pub struct BenchPlugin {
-    /// So many frames.
+    /// How many frames are measured.
     pub frames: u32,
 }
 

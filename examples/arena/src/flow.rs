@@ -32,7 +32,7 @@ pub struct Seed(pub u64);
 pub struct Referee {
     /// Rounds to be played; none: for ever.
     pub rounds: Option<u16>,
-    /// Print what happens.
+    /// Whether what happens is printed.
     pub print: bool,
     /// Rounds that are over.
     pub over: u16,
@@ -73,7 +73,7 @@ impl Plugin for StopPlugin {
     }
 }
 
-/// The flow.
+/// The way from "I want to play" to a running match, as a plugin.
 #[derive(Debug)]
 pub struct FlowPlugin;
 

@@ -1,4 +1,4 @@
-//! What host and clients say to each other: bincode behind a size limit. A snapshot or a bundle of inputs is one
+//! What host and clients say to each other: postcard behind a size limit. A snapshot or a bundle of inputs is one
 //! unreliable message; everything that must arrive is a reliable, ordered one with a number of its own.
 
 use std::collections::BTreeMap;
@@ -9,11 +9,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::sim::{
     BOLT_SPEED, Body, Bolt, GameEvent, Input, MAX_BOLTS, MAX_PLAYERS, Phase, Pickup, PickupKind, Player,
-    PlayerSlot, Rules, World, aim_of, angle_of,
+    PlayerSlot, Rules, Simulation, aim_of, angle_of,
 };
 
 /// Version of these messages; given to the lobby server, which keeps other versions away.
-pub const GAME_PROTOCOL: u32 = 2;
+pub const GAME_PROTOCOL: u32 = 3;
 /// Name under which this game's rooms are kept.
 pub const GAME: &str = "arena";
 /// Bytes of a message at the most: what renet sends without slicing.
@@ -21,28 +21,28 @@ pub const MAX_MESSAGE: usize = 1200;
 /// Inputs in a bundle: each travels this often, so a lost datagram costs nothing.
 pub const BUNDLE: usize = 12;
 
-/// From a client, reliable.
+/// A reliable message of a client.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum ClientMessage {
-    /// The first one.
+    /// The first message of a client.
     Hello {
-        /// [`GAME_PROTOCOL`].
+        /// The client's [`GAME_PROTOCOL`].
         protocol: u32,
-        /// Wanted name.
+        /// The name that the player wants.
         name: String,
     },
 }
 
-/// From a client, unreliable: its newest inputs, oldest first.
+/// An unreliable message of a client: its newest inputs, the oldest first.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Inputs(pub Vec<Input>);
 
-/// From the host, reliable and ordered.
+/// A reliable and ordered message of the host.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum HostMessage {
     /// The answer to a hello.
     Welcome {
-        /// Who you are.
+        /// The number of the receiver.
         you: PlayerSlot,
         /// Number of the first event that you will hear.
         next_event: u32,
@@ -55,14 +55,14 @@ pub enum HostMessage {
     Seats(Vec<(u64, PlayerSlot)>),
     /// No place, or another version.
     Refused {
-        /// For the player.
+        /// Why, for the player to read.
         reason: String,
     },
     /// Something happened. Numbers go up by one.
     Event {
-        /// Its number.
+        /// The number of the event: each has the next one.
         number: u32,
-        /// What.
+        /// What has happened.
         event: GameEvent,
     },
 }
@@ -70,19 +70,19 @@ pub enum HostMessage {
 /// A player as others see it.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PlayerState {
-    /// Who.
+    /// The number of the player.
     pub player: PlayerSlot,
     /// Centre, in 32nds of a world unit.
     pub at: (i16, i16),
-    /// See [`Input::aim`].
+    /// Where it aims, as in [`Input::aim`].
     pub aim: u16,
-    /// 0: down.
+    /// The health; at 0 the player is down.
     pub health: u8,
     /// Bits: [`DASHING`], [`SHIELDED`], [`PROTECTED`], [`RAPID`].
     pub flags: u8,
     /// Points in this round.
     pub points: u16,
-    /// Rounds won.
+    /// How many rounds it has won.
     pub wins: u16,
 }
 
@@ -162,15 +162,15 @@ pub struct Snapshot {
     pub tick: u32,
     /// Where the match stands.
     pub phase: Phase,
-    /// Rounds begun.
+    /// How many rounds have begun.
     pub round: u16,
     /// The receiver's last input applied; its own body after it.
     pub own: (u32, Body),
-    /// Everybody.
+    /// All players.
     pub players: Vec<PlayerState>,
-    /// Shots in flight.
+    /// The shots in flight.
     pub bolts: Vec<BoltState>,
-    /// On the floor.
+    /// The things on the floor.
     pub pickups: Vec<PickupState>,
 }
 
@@ -198,7 +198,7 @@ impl Snapshot {
         rules: Rules,
         seed: u64,
         names: &BTreeMap<PlayerSlot, String>,
-    ) -> World {
+    ) -> Simulation {
         let players = self.players.iter().map(|state| {
             let has = |flag| state.flags & flag != 0;
             let body = if state.player == me {
@@ -220,7 +220,7 @@ impl Snapshot {
             };
             (state.player, player)
         });
-        let mut world = World::new(rules, seed);
+        let mut world = Simulation::new(rules, seed);
         world.players = players.collect();
         world.bolts = self.bolts.iter().map(Bolt::from).collect();
         world.pickups = self.pickups.iter().map(Pickup::from).collect();
@@ -234,15 +234,14 @@ pub fn pack(at: Vec2) -> (i16, i16) {
     ((at.x * 32.0) as i16, (at.y * 32.0) as i16)
 }
 
-/// And back.
+/// A place that has travelled, as [`pack`] made it.
 pub fn unpack(at: (i16, i16)) -> Vec2 {
     Vec2::new(f32::from(at.0), f32::from(at.1)) / 32.0
 }
 
 /// Bytes for a message.
 pub fn encode<M: Serialize>(message: &M) -> Vec<u8> {
-    bincode::serde::encode_to_vec(message, bincode::config::standard())
-        .expect("plain data always has an encoding")
+    postcard::to_stdvec(message).expect("plain data always has an encoding")
 }
 
 /// A message, if the bytes are exactly one.
@@ -250,23 +249,22 @@ fn decode<M: DeserializeOwned>(bytes: &[u8]) -> Option<M> {
     if bytes.len() > MAX_MESSAGE {
         return None;
     }
-    let config = bincode::config::standard().with_limit::<{ 16 * MAX_MESSAGE }>();
-    let (message, read) = bincode::serde::decode_from_slice(bytes, config).ok()?;
-    (read == bytes.len()).then_some(message)
+    let (message, rest) = postcard::take_from_bytes(bytes).ok()?;
+    rest.is_empty().then_some(message)
 }
 
-/// A client's reliable message.
+/// Reads a client's reliable message; none: it is not sound.
 pub fn read_client_message(bytes: &[u8]) -> Option<ClientMessage> {
     decode(bytes)
 }
 
-/// A client's inputs.
+/// Reads a client's inputs; none: they are not sound.
 pub fn read_inputs(bytes: &[u8]) -> Option<Vec<Input>> {
     let Inputs(inputs) = decode(bytes)?;
     (inputs.len() <= BUNDLE).then_some(inputs)
 }
 
-/// The host's reliable message.
+/// Reads the host's reliable message; none: it is not sound.
 pub fn read_host_message(bytes: &[u8]) -> Option<HostMessage> {
     let message = decode(bytes)?;
     let bounded = match &message {
@@ -282,7 +280,7 @@ pub fn read_host_message(bytes: &[u8]) -> Option<HostMessage> {
     bounded.then_some(message)
 }
 
-/// The host's snapshot.
+/// Reads the host's snapshot; none: it is not sound.
 pub fn read_snapshot(bytes: &[u8]) -> Option<Snapshot> {
     decode::<Snapshot>(bytes).filter(Snapshot::sound)
 }

@@ -9,27 +9,27 @@ use crate::sim::{GameEvent, Phase, Pickup, PlayerSlot, TICK_HZ};
 /// A player to be shown.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Actor {
-    /// Who.
+    /// The number of the player.
     pub player: PlayerSlot,
-    /// Shown name.
+    /// The name that is shown.
     pub name: String,
-    /// Centre.
+    /// The centre, in world units.
     pub at: Vec2,
     /// Angle of sight in radians.
     pub angle: f32,
-    /// 0: down.
+    /// The health; at 0 the player is down.
     pub health: u8,
-    /// In a dash.
+    /// Whether it dashes.
     pub dashing: bool,
     /// The next hit costs nothing.
     pub shielded: bool,
     /// Cannot be hit yet.
     pub protected: bool,
-    /// Fires faster.
+    /// Whether it fires faster for a time.
     pub rapid: bool,
     /// Points in this round.
     pub points: u16,
-    /// Rounds won.
+    /// How many rounds it has won.
     pub wins: u16,
 }
 
@@ -57,11 +57,11 @@ pub const BOT: &str = " (bot)";
 /// A shot to be shown.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SceneBolt {
-    /// Whose.
+    /// The player who fired it.
     pub owner: PlayerSlot,
     /// The same from frame to frame.
     pub key: u32,
-    /// Centre.
+    /// The centre, in world units.
     pub at: Vec2,
     /// World units a second.
     pub velocity: Vec2,
@@ -76,15 +76,15 @@ pub struct Scene {
     pub dash_charge: f32,
     /// Where the match stands; none: nothing to show yet.
     pub phase: Option<Phase>,
-    /// Rounds begun.
+    /// How many rounds have begun.
     pub round: u16,
-    /// The host's step.
+    /// The number of the host's step.
     pub tick: u32,
-    /// Everybody, by number.
+    /// All players, in the order of their numbers.
     pub actors: Vec<Actor>,
-    /// Shots in flight.
+    /// The shots in flight.
     pub bolts: Vec<SceneBolt>,
-    /// On the floor.
+    /// The things on the floor.
     pub pickups: Vec<Pickup>,
 }
 

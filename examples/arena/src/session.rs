@@ -12,9 +12,9 @@ use crate::sim::Rules;
 /// Who plays here, and which lobby server serves.
 #[derive(Resource, Clone, Debug, PartialEq, Eq)]
 pub struct Profile {
-    /// Shown name.
+    /// The name that others see.
     pub name: String,
-    /// `host:port`.
+    /// The lobby server, `host:port`.
     pub server: String,
 }
 
@@ -54,14 +54,14 @@ impl Default for HostPlan {
 /// Which room to enter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {
-    /// By its name.
+    /// The room of this name.
     Name(String),
-    /// By its short code.
+    /// The room of this short code.
     Code(String),
 }
 
 impl Target {
-    /// As a sentence names it.
+    /// The room as a sentence names it.
     pub fn words(&self) -> String {
         match self {
             Self::Name(name) => format!("room \"{name}\""),
@@ -73,18 +73,18 @@ impl Target {
 /// What the player is after. The flow pursues it until it is reached or given up.
 #[derive(Resource, Clone, Debug, Default, PartialEq)]
 pub enum Goal {
-    /// Nothing.
+    /// Nothing is wanted.
     #[default]
     Idle,
     /// See the public rooms.
     Browse,
-    /// Open a room.
+    /// Open a room and host the game.
     Host(HostPlan),
-    /// Enter one.
+    /// Enter a room.
     Join {
-        /// Which.
+        /// The room to enter.
         target: Target,
-        /// If it wants one.
+        /// The password; none: the room wants none.
         password: Option<Secret<String>>,
         /// Keep asking for so long while there is no such room.
         wait: Duration,
@@ -96,20 +96,20 @@ pub enum Goal {
 pub enum Ask {
     /// Log in as the [`Profile`] says.
     Connect,
-    /// Open a room.
+    /// Open a room and host the game.
     Host(HostPlan),
-    /// Enter one.
+    /// Enter a room.
     Join {
-        /// Which.
+        /// The room to enter.
         target: Target,
-        /// If it wants one.
+        /// The password; none: the room wants none.
         password: Option<Secret<String>>,
         /// Keep asking for so long while there is no such room.
         wait: Duration,
     },
-    /// List the rooms.
+    /// Ask for the list of rooms.
     List,
-    /// Leave the room.
+    /// Leave the present room.
     Leave,
     /// Put a member out.
     Kick(u64),
@@ -118,7 +118,7 @@ pub enum Ask {
 /// The host left or was lost, and another player goes on with the match.
 #[derive(Message, Clone, Debug, PartialEq, Eq)]
 pub struct HostChange {
-    /// This player.
+    /// Whether this player hosts.
     pub hosting: bool,
     /// renet's name for the old host.
     pub previous: u64,
@@ -129,24 +129,24 @@ pub struct HostChange {
 /// The link to the lobby server.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Link {
-    /// None wanted.
+    /// No lobby server is wanted.
     #[default]
     Offline,
     /// A login is under way.
     Connecting,
     /// Logged in; seen there as this address.
     Online {
-        /// As the server sees it.
+        /// The player's address as the server sees it.
         seen_as: String,
     },
     /// Lost or not found; tried again by itself.
     Retrying {
-        /// A sentence.
+        /// Why, as a sentence for the player.
         reason: String,
     },
-    /// Refused for good.
+    /// The server refuses, and trying again does not help.
     Refused {
-        /// A sentence.
+        /// Why, as a sentence for the player.
         reason: String,
     },
 }
@@ -154,13 +154,13 @@ pub enum Link {
 /// The room this player is in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Room {
-    /// Its name.
+    /// The name of the room.
     pub name: String,
-    /// Its short code.
+    /// The short code, to be read out to friends.
     pub code: String,
     /// This player is its host.
     pub hosting: bool,
-    /// Players it takes.
+    /// How many players it takes, with the host.
     pub capacity: u16,
 }
 
@@ -169,11 +169,11 @@ pub struct Room {
 pub struct Member {
     /// renet's name for it.
     pub client: u64,
-    /// Shown name.
+    /// The name that others see.
     pub name: String,
     /// It is this player.
     pub me: bool,
-    /// It hosts.
+    /// Whether this member hosts the room.
     pub host: bool,
     /// By which way it is reached, once it is.
     pub path: Option<String>,
@@ -184,15 +184,15 @@ pub struct Member {
 /// A room in the list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listed {
-    /// Its name.
+    /// The name of the room.
     pub name: String,
-    /// Its short code.
+    /// The short code, to be read out to friends.
     pub code: String,
-    /// Its host's name.
+    /// The name of the host.
     pub host: String,
-    /// Players inside.
+    /// How many players are inside.
     pub members: u16,
-    /// Players it takes.
+    /// How many players it takes, with the host.
     pub capacity: u16,
     /// Asks for a password.
     pub locked: bool,
@@ -201,7 +201,7 @@ pub struct Listed {
 /// Everything that is known.
 #[derive(Resource, Clone, Debug, Default, PartialEq)]
 pub struct Session {
-    /// The lobby server.
+    /// How far the link to the lobby server has come.
     pub link: Link,
     /// renet's name for this player, once logged in.
     pub me: Option<u64>,

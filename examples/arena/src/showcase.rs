@@ -11,10 +11,10 @@ use crate::screens::{Screen, ScreenName, TroubleText, sample};
 use crate::session::{Ask, Goal, HostPlan, Link, Target};
 use crate::sim::{Input, MAX_HEALTH, Rules};
 
-/// Opens a screen.
+/// Opens a screen with made-up contents, for pictures.
 #[derive(Debug)]
 pub struct ShowcasePlugin {
-    /// Which.
+    /// The screen to open.
     pub screen: ScreenName,
 }
 

@@ -4,8 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use bevy_traversal::traversal_core::config::MOST_PORTS_AHEAD;
-use bevy_traversal::{BubbleTargets, Detect, MappingProtocol, Method, Secret, ServerKey};
+use bevy_traversal::{BubbleTargets, Detect, MOST_PORTS_AHEAD, MappingProtocol, Method, Secret, ServerKey};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use headless::args::{RelayArg, seconds};
 

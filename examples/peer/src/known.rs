@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use bevy_traversal::traversal_core::nat::{FilteringBehavior, MappingBehavior, PortAllocation};
-use bevy_traversal::{FactError, NatFacts, NatKind};
+use bevy_traversal::{FactError, FilteringBehavior, MappingBehavior, NatFacts, NatKind, PortAllocation};
 use clap::Args;
 use headless::args::seconds;
 

@@ -3,9 +3,11 @@
 #![allow(clippy::too_many_arguments, reason = "systems take what they use")]
 
 mod args;
+mod finish;
 mod known;
 mod meeting;
 mod output;
+mod paths;
 mod play;
 mod session;
 mod stock;
@@ -71,7 +73,11 @@ fn main() -> ExitCode {
         .init_resource::<Scores>()
         .add_systems(
             Update,
-            (meeting::lobby, meeting::room, meeting::queue, session::paths, play::play, session::finish)
+            (
+                (meeting::lobby, meeting::room, meeting::queue).chain(),
+                (paths::nat, paths::contacts, paths::connections, paths::paths).chain(),
+                (play::play, finish::finish).chain(),
+            )
                 .chain(),
         );
     if stock {

@@ -2,10 +2,10 @@
 
 use std::net::SocketAddr;
 
-use bevy_traversal::traversal_core::nat::{
-    Confidence, FilteringBehavior, MappingBehavior, NatProfile, PortAllocation,
+use bevy_traversal::{
+    Confidence, FailureReport, FilteringBehavior, MappingBehavior, NatFacts, NatKind, NatProfile, PathInfo,
+    PortAllocation, PortMappingState,
 };
-use bevy_traversal::{FailureReport, NatFacts, NatKind, PathInfo, PortMappingState};
 use headless::ms;
 use serde_json::{Value, json};
 

@@ -19,11 +19,11 @@ struct Score {
     client_id: u64,
     path: &'static str,
     live: bool,
-    /// renet has it.
+    /// renet has its connection.
     in_game: bool,
     sent: u64,
     received: u64,
-    /// Of this connection.
+    /// Number of the next unreliable message of this connection.
     unreliable: u64,
     next: u64,
     expected: u64,
@@ -139,6 +139,55 @@ fn channels() -> [(u8, &'static str); 2] {
 /// Place of the reliable one.
 const RELIABLE: usize = 1;
 
+/// renet's connection to one player: the server's to the client `id`, or the client's to its host.
+struct Connection<'a> {
+    id: u64,
+    server: Option<&'a mut RenetServer>,
+    client: Option<&'a mut RenetClient>,
+}
+
+impl Connection<'_> {
+    fn is_connected(&self) -> bool {
+        match (&self.server, &self.client) {
+            (Some(server), _) => server.is_connected(self.id),
+            (None, Some(client)) => client.is_connected(),
+            (None, None) => false,
+        }
+    }
+
+    fn receive(&mut self, channel: u8) -> Option<Bytes> {
+        match (&mut self.server, &mut self.client) {
+            (Some(server), _) => server.receive_message(self.id, channel),
+            (None, Some(client)) => client.receive_message(channel),
+            (None, None) => None,
+        }
+    }
+
+    /// Sends it if the channel has room. A side that does not take its reliable messages fills the channel; renet would
+    /// disconnect.
+    fn send(&mut self, channel: u8, message: Bytes) -> bool {
+        match (&mut self.server, &mut self.client) {
+            (Some(server), _) if server.can_send_message(self.id, channel, message.len()) => {
+                server.send_message(self.id, channel, message);
+                true
+            }
+            (None, Some(client)) if client.can_send_message(channel, message.len()) => {
+                client.send_message(channel, message);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    fn rtt(&self) -> f64 {
+        match (&self.server, &self.client) {
+            (Some(server), _) => server.rtt(self.id),
+            (None, Some(client)) => client.rtt(),
+            (None, None) => 0.0,
+        }
+    }
+}
+
 /// Sends what is due and counts what came.
 pub(crate) fn play(
     mut session: ResMut<Session>,
@@ -159,13 +208,9 @@ pub(crate) fn play(
         scores.players.values_mut().for_each(|score| score.tell_silence(&output));
     }
     for score in scores.players.values_mut().filter(|score| score.live) {
-        let id = score.client_id;
-        let connected = match (&server, &client) {
-            (Some(server), _) => server.is_connected(id),
-            (None, Some(client)) => client.is_connected(),
-            (None, None) => false,
-        };
-        if !connected {
+        let (server, client) = (server.as_deref_mut(), client.as_deref_mut());
+        let mut connection = Connection { id: score.client_id, server, client };
+        if !connection.is_connected() {
             continue;
         }
         if !score.in_game {
@@ -174,52 +219,18 @@ pub(crate) fn play(
             output.event("game_connected", json!({"peer": score.name}));
         }
         for (index, (channel, name)) in channels().into_iter().enumerate() {
-            loop {
-                let message = match (&mut server, &mut client) {
-                    (Some(server), _) => server.receive_message(id, channel),
-                    (None, Some(client)) => client.receive_message(channel),
-                    (None, None) => None,
-                };
-                let Some(message) = message else { break };
+            while let Some(message) = connection.receive(channel) {
                 score.heard(&output, index, name, &message);
             }
         }
-        // A side that does not take its reliable messages fills the channel; renet would disconnect.
-        let mut send = |channel, message: Bytes| match (&mut server, &mut client) {
-            (Some(server), _) if server.can_send_message(id, channel, message.len()) => {
-                server.send_message(id, channel, message);
-                true
-            }
-            (None, Some(client)) if client.can_send_message(channel, message.len()) => {
-                client.send_message(channel, message);
-                true
-            }
-            _ => false,
-        };
-        for (index, (channel, _)) in channels().into_iter().enumerate() {
-            for _ in 0..due[index] {
-                let number = if index == RELIABLE { score.next } else { score.unreliable };
-                let sent = send(channel, message(number, size));
-                score.sent += u64::from(sent);
-                match index {
-                    RELIABLE => {
-                        score.next += u64::from(sent);
-                        score.all_sent += u64::from(sent);
-                    }
-                    _ => score.unreliable += u64::from(sent),
-                }
+        score.send(&mut connection, due, size);
+        if let Some(word) = score.last_word().filter(|_| closing) {
+            let message = [word.to_le_bytes(), score.next.to_le_bytes()].concat();
+            if connection.send(channels()[RELIABLE].0, message.into()) {
+                score.said = Some(word);
             }
         }
-        if let Some(word) = score.last_word().filter(|_| closing)
-            && send(channels()[RELIABLE].0, [word.to_le_bytes(), score.next.to_le_bytes()].concat().into())
-        {
-            score.said = Some(word);
-        }
-        let rtt = match (&server, &client) {
-            (Some(server), _) => server.rtt(id),
-            (None, Some(client)) => client.rtt(),
-            (None, None) => 0.0,
-        };
+        let rtt = connection.rtt();
         if rtt > 0.0 {
             score.rtt_ms = Some(rounded(rtt * 1000.0));
         }
@@ -281,6 +292,23 @@ impl Score {
             None => Some(PROMISED),
             Some(PROMISED) if self.is_complete() => Some(DELIVERED),
             Some(_) => None,
+        }
+    }
+
+    /// Sends so many messages of `size` bytes, by channel.
+    fn send(&mut self, connection: &mut Connection, due: [u64; 2], size: usize) {
+        for (index, (channel, _)) in channels().into_iter().enumerate() {
+            for _ in 0..due[index] {
+                let number = if index == RELIABLE { self.next } else { self.unreliable };
+                let sent = u64::from(connection.send(channel, message(number, size)));
+                self.sent += sent;
+                if index == RELIABLE {
+                    self.next += sent;
+                    self.all_sent += sent;
+                } else {
+                    self.unreliable += sent;
+                }
+            }
         }
     }
 

@@ -1,39 +1,20 @@
-//! What this player came for and how far it has come; paths, printed; and when to stop.
+//! What this player came for, and how far it has come.
 
 use std::time::{Duration, Instant};
 
-use bevy_app::AppExit;
 use bevy_ecs::prelude::*;
-use bevy_traversal::traversal_core::classify::LifetimeSearch;
-use bevy_traversal::traversal_core::nat::{Confidence, NatKind};
 use bevy_traversal::{
-    HostRoom, JoinRoom, NatChanged, NatFacts, NatProfile, NatStatus, NoPortMapping, PathChanged, PeerAway,
-    PeerBack, PeerConnected, PeerDisconnected, PeerPlanned, PeerRelayed, Peers, PortMappingChanged,
-    PortMappingState, QuickMatch, Role, RoomTarget, TraversalFailed, TraversalLink, TraversalStats,
+    HostRoom, JoinRoom, LONGEST_LIFETIME_SEARCH, NatFacts, NatProfile, QuickMatch, RoomTarget,
 };
 use headless::Output;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::args::{Game, Sub};
-use crate::output;
-use crate::play::Scores;
 
-/// What is measured comes in steps; without another one for so long it was the last.
-const NAT_SETTLES: Duration = Duration::from_millis(1500);
-
-/// How long a router's first answer is waited for: one that is there answers on its own network at once, and one that is
-/// silent to three requests by NAT-PMP (0.75 s) and to a search by UPnP (1.5 s) hardly ever speaks. The plugin goes on
-/// asking for longer; a game does not wait for it.
-const ROUTER_ANSWERS: Duration = Duration::from_millis(1600);
-
-/// How long the server's check of what a router granted is waited for: five tries of a second, at the most.
-const ROUTER_CHECKED: Duration = Duration::from_millis(6000);
-
-/// After the longest silence, for its knocks.
+/// What is waited for beyond the longest silence of a search for a mapping's lifetime: the knocks after it.
 const LIFETIME_SETTLES: Duration = Duration::from_secs(10);
-
-/// How long the last reliable messages are waited for, with `--complete`.
-const COMPLETE: Duration = Duration::from_secs(10);
+/// How long a search for a mapping's lifetime takes, at the most.
+pub(crate) const LIFETIME_SEARCH: Duration = LONGEST_LIFETIME_SEARCH.saturating_add(LIFETIME_SETTLES);
 
 /// What this player came for.
 #[derive(Clone, Debug)]
@@ -55,10 +36,10 @@ pub(crate) enum Goal {
 }
 
 impl Goal {
-    /// How much longer than anything else it takes.
+    /// How much longer than any other goal this one takes.
     pub(crate) fn takes(&self) -> Duration {
         match self {
-            Self::Nat { lifetime: true } => LifetimeSearch::LONGEST + LIFETIME_SETTLES,
+            Self::Nat { lifetime: true } => LIFETIME_SEARCH,
             _ => Duration::ZERO,
         }
     }
@@ -98,7 +79,7 @@ pub(crate) struct Session {
     pub(crate) deadline: Instant,
     /// When the room was asked for, and whether again.
     pub(crate) asked: bool,
-    /// Since when the lobby was seen.
+    /// When this player was logged in for the first time.
     pub(crate) online_at: Option<Instant>,
     /// A room was entered; it is printed when its members are known.
     pub(crate) room_pending: bool,
@@ -189,177 +170,5 @@ impl Session {
                    "remote_nat": null, "no_relay": null, "tried": [], "advice": null}),
         );
         self.fail(text.to_owned());
-    }
-}
-
-/// NAT, plans and paths.
-pub(crate) fn paths(
-    mut session: ResMut<Session>,
-    mut scores: ResMut<Scores>,
-    output: Res<Output>,
-    peers: Res<Peers>,
-    (link, status): (Res<TraversalLink>, Res<NatStatus>),
-    (mut nat, mut mapping): (MessageReader<NatChanged>, MessageReader<PortMappingChanged>),
-    mut planned: MessageReader<PeerPlanned>,
-    mut connected: MessageReader<PeerConnected>,
-    (mut path_changed, mut relayed): (MessageReader<PathChanged>, MessageReader<PeerRelayed>),
-    (mut away, mut back): (MessageReader<PeerAway>, MessageReader<PeerBack>),
-    mut disconnected: MessageReader<PeerDisconnected>,
-    mut failed: MessageReader<TraversalFailed>,
-) {
-    for NatChanged(profile) in nat.read() {
-        output.event("nat", output::nat(profile, &session.manual, &status.port_mapping));
-        // What was known from an earlier start is a hint; it is being measured.
-        if profile.confidence != Confidence::Stale {
-            session.nat = Some((*profile, Instant::now()));
-            session.nat_since.get_or_insert_with(Instant::now);
-        }
-    }
-    for PortMappingChanged(state) in mapping.read() {
-        output.event("port_mapping", output::port_mapping(state));
-    }
-    let waits_for_router = match status.port_mapping {
-        _ if link.config().port_mapping.is_empty() => None,
-        PortMappingState::None(NoPortMapping::NotAsked) => Some(ROUTER_ANSWERS),
-        PortMappingState::Checking(_) => Some(ROUTER_CHECKED),
-        _ => None,
-    };
-    let waited = |long| session.nat_since.is_some_and(|since| since.elapsed() >= long);
-    if let (Goal::Nat { lifetime }, Some((profile, at))) = (&session.goal, &session.nat)
-        && (profile.confidence == Confidence::Full && !profile.mapped || at.elapsed() >= NAT_SETTLES)
-        && waits_for_router.is_none_or(waited)
-        && (!lifetime || knows_lifetime(profile) || waited(LifetimeSearch::LONGEST + LIFETIME_SETTLES))
-    {
-        if waits_for_router.is_some() && status.port_mapping.mapping().is_none() {
-            let text = "no router has answered by UPnP, NAT-PMP or PCP so far";
-            output.event("port_mapping", json!({"state": "none", "verified": false, "text": text}));
-        }
-        if !output.is_json() {
-            output.event("advice", json!({"text": output::advice(profile)}));
-        }
-        session.over = true;
-    }
-    for PeerPlanned { peer, role, methods, host, .. } in planned.read() {
-        if *host {
-            output.event("request", json!({"peer": peer.name, "player": peer.id.to_string()}));
-        }
-        let role = match role {
-            Role::Sending => "sending",
-            Role::Receiving => "receiving",
-        };
-        let methods: Vec<&str> = methods.iter().map(|method| method.name()).collect();
-        output.event("plan", json!({"peer": peer.name, "punch_role": role, "methods": methods}));
-    }
-    for PeerAway { peer, .. } in away.read() {
-        output.event("peer_away", json!({"peer": peer.name}));
-    }
-    for PeerBack { peer, away, .. } in back.read() {
-        output.event("peer_back", json!({"peer": peer.name, "away_ms": headless::ms(*away)}));
-    }
-    for PeerDisconnected { peer, reason, .. } in disconnected.read() {
-        output.event("disconnected", json!({"peer": peer.name, "text": reason.to_string()}));
-        scores.disconnected(peer.id);
-        if session.ends_with_its_host() {
-            session.host_gone = true;
-            session.trouble.get_or_insert(reason.to_string());
-        }
-    }
-    for PeerConnected { peer, path, client_id, .. } in connected.read() {
-        output.event("path", output::path(&peer.name, path));
-        scores.connected(peer, *client_id, path.kind.name());
-    }
-    for PathChanged { player, path } in path_changed.read() {
-        if let Some(peer) = peers.peer(*player) {
-            output.event("path", output::path(&peer.info.name, path));
-            scores.path(*player, path.kind.name());
-        }
-    }
-    for PeerRelayed { peer, report } in relayed.read() {
-        output.event("relayed", output::failure(&peer.name, report));
-    }
-    for TraversalFailed { peer, report } in failed.read() {
-        output.event("failed", output::failure(&peer.name, report));
-        session.trouble = Some(report.to_string());
-        session.over |= session.ends_with_its_host();
-    }
-}
-
-/// The search for the lifetime has its end, or is of no use here.
-fn knows_lifetime(profile: &NatProfile) -> bool {
-    profile.timeout_below.is_some()
-        || profile.timeout.is_some_and(|lives| lives >= LifetimeSearch::LONGEST)
-        || matches!(profile.kind(), NatKind::None | NatKind::UdpBlocked)
-}
-
-/// The clock, signals and what is left to wait for.
-pub(crate) fn finish(
-    mut session: ResMut<Session>,
-    output: Res<Output>,
-    mut scores: ResMut<Scores>,
-    stats: Res<TraversalStats>,
-    mut exit: MessageWriter<AppExit>,
-) {
-    let now = Instant::now();
-    freeze(&mut session, &output, now);
-    let stopped = session.stop.load(std::sync::atomic::Ordering::Relaxed);
-    let played = match (&session.game, session.connected_at) {
-        (Some(game), Some(at)) => now >= at + game.play,
-        _ => now >= session.deadline,
-    };
-    if !(session.over || stopped || played || session.host_gone) {
-        return;
-    }
-    let complete = session.game.as_ref().is_some_and(|game| game.complete) && session.connected_at.is_some();
-    let late = match (&session.game, session.connected_at) {
-        (Some(game), Some(at)) => now >= at + game.play + COMPLETE,
-        _ => true,
-    };
-    if complete && !scores.close() && !(session.over || stopped || late) {
-        return;
-    }
-    session.over = true;
-    let text = session.trouble.take();
-    let problem = match &session.goal {
-        Goal::Nat { .. } if text.is_none() && !played && !stopped => None,
-        Goal::Nat { .. } => {
-            Some(text.unwrap_or_else(|| "the lobby server told nothing about the NAT in time".into()))
-        }
-        goal => {
-            let expected = match goal {
-                Goal::Host { expected, .. } => *expected,
-                Goal::Quick(wanted) if session.hosted_first => usize::from(wanted.players) - 1,
-                _ => 1,
-            };
-            for summary in scores.summaries(stats.discarded()) {
-                output.event("summary", summary);
-            }
-            let relay = session.game.as_ref().is_some_and(|game| game.expect_relay);
-            match scores.problem(expected, relay) {
-                None if complete => scores.missing(),
-                None => None,
-                Some(problem) if session.connected_at.is_none() => Some(text.unwrap_or(problem)),
-                Some(problem) => Some(problem),
-            }
-        }
-    };
-    match problem {
-        None => exit.write(AppExit::Success),
-        Some(problem) => {
-            eprintln!("peer: {problem}");
-            exit.write(AppExit::error())
-        }
-    };
-}
-
-fn freeze(session: &mut Session, output: &Output, now: Instant) {
-    let Some(game) = session.game.clone().filter(|_| !session.frozen) else { return };
-    if let (Some(at), Some(after), Some(length)) = (session.connected_at, game.freeze_after, game.freeze_for)
-        && now >= at + after
-    {
-        session.frozen = true;
-        output.event("frozen", json!({"seconds": length.as_secs_f64()}));
-        // This is what the flag asks for: a game that does not tick.
-        std::thread::sleep(length);
-        output.event("awake", Value::Null);
     }
 }

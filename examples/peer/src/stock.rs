@@ -34,12 +34,12 @@ enum HandOver {
     Nobody,
     Waiting {
         player: PlayerId,
-        host: bool,
+        hosting: bool,
         since: Instant,
         heard: Option<Instant>,
     },
     Asked {
-        host: bool,
+        hosting: bool,
         pending: PendingSocket,
     },
     Done,
@@ -60,35 +60,35 @@ fn hand_over(
     mut connected: MessageReader<PeerConnected>,
     (lobby, output): (Res<LobbyLink>, Res<Output>),
 ) {
-    for PeerConnected { peer, host, .. } in connected.read() {
-        *state = HandOver::Waiting { player: peer.id, host: *host, since: Instant::now(), heard: None };
+    for PeerConnected { peer, hosting, .. } in connected.read() {
+        *state = HandOver::Waiting { player: peer.id, hosting: *hosting, since: Instant::now(), heard: None };
     }
     match &mut *state {
-        HandOver::Waiting { player, host, since, heard } => {
+        HandOver::Waiting { player, hosting, since, heard } => {
             if datagrams.drain().any(|datagram| datagram.payload == READY) {
                 *heard = Some(Instant::now());
             }
             // The host's word is the sign, so the other side's must not run into the host's new transport.
-            if *host || heard.is_none_or(|at| at.elapsed() < CEASED / 4) {
+            if *hosting || heard.is_none_or(|at| at.elapsed() < CEASED / 4) {
                 // Without a connection the session says so by itself.
                 let _ = datagrams.send(*player, READY.to_vec());
             }
             let ready = match heard {
-                Some(_) if *host => since.elapsed() >= SETTLE,
+                Some(_) if *hosting => since.elapsed() >= SETTLE,
                 Some(at) => at.elapsed() >= CEASED,
                 None => since.elapsed() >= PATIENCE,
             };
             if ready {
-                *state = HandOver::Asked { host: *host, pending: link.into_socket(*player) };
+                *state = HandOver::Asked { hosting: *hosting, pending: link.into_socket(*player) };
             }
         }
-        HandOver::Asked { host, pending } => {
+        HandOver::Asked { hosting, pending } => {
             let Some(result) = pending.poll() else { return };
-            let host = *host;
+            let hosting = *hosting;
             *state = HandOver::Done;
             let made = result.map_err(|error| error.to_string()).and_then(|punched| {
                 let own = lobby.player().map_or(0, PlayerId::client_id);
-                transports(&mut commands, punched, host, own)
+                transports(&mut commands, punched, hosting, own)
             });
             if let Err(text) = made {
                 output.event(
@@ -102,8 +102,13 @@ fn hand_over(
     }
 }
 
-fn transports(commands: &mut Commands, punched: PunchedSocket, host: bool, own: u64) -> Result<(), String> {
-    if host {
+fn transports(
+    commands: &mut Commands,
+    punched: PunchedSocket,
+    hosting: bool,
+    own: u64,
+) -> Result<(), String> {
+    if hosting {
         let transport = netcode_server(punched).map_err(|error| error.to_string())?;
         commands.insert_resource(transport);
         commands.insert_resource(RenetServer::new(ConnectionConfig::default()));

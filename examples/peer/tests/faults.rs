@@ -14,8 +14,7 @@ fn there_is_no_such_room() {
 #[test]
 fn the_room_is_full() {
     let lobby = Lobby::start();
-    let mut host = lobby.peer("A", "host", &["--for", "60"]);
-    host.event("room", 10.0);
+    let _host = lobby.host("A", &["--for", "60"]);
     let mut first = lobby.peer("B", "join", &["--for", "60"]);
     first.event("room", 10.0);
     lobby.peer("C", "join", &[]).failure(5.0, "the room is full");
@@ -24,8 +23,7 @@ fn the_room_is_full() {
 #[test]
 fn the_password_is_wrong() {
     let lobby = Lobby::start();
-    let mut host = lobby.peer("A", "host", &["--password", "right"]);
-    host.event("room", 10.0);
+    let _host = lobby.host("A", &["--password", "right"]);
     lobby.peer("B", "join", &["--password", "wrong"]).failure(5.0, "wrong room password");
     lobby.peer("C", "join", &[]).failure(5.0, "wrong room password");
 }
@@ -33,16 +31,14 @@ fn the_password_is_wrong() {
 #[test]
 fn the_room_name_is_taken() {
     let lobby = Lobby::start();
-    let mut host = lobby.peer("A", "host", &[]);
-    host.event("room", 10.0);
+    let _host = lobby.host("A", &[]);
     lobby.peer("B", "host", &[]).failure(5.0, "exists already");
 }
 
 #[test]
 fn the_host_refuses() {
     let lobby = Lobby::start();
-    let mut host = lobby.peer("A", "host", &["--refuse", "not today"]);
-    host.event("room", 10.0);
+    let mut host = lobby.host("A", &["--refuse", "not today"]);
     lobby.peer("B", "join", &[]).failure(5.0, "the host refused: not today");
     assert_eq!(host.event("request", 5.0)["peer"], "B");
 }
@@ -129,8 +125,7 @@ fn a_second_server_on_the_same_port() {
 #[test]
 fn the_host_is_killed() {
     let lobby = Lobby::start();
-    let mut host = lobby.peer("A", "host", &["--for", "60"]);
-    host.event("room", 10.0);
+    let mut host = lobby.host("A", &["--for", "60"]);
     let mut joiner = lobby.peer("B", "join", &["--for", "60", "--away", "5"]);
     joiner.event("game_message", 10.0);
     host.kill();
@@ -139,8 +134,7 @@ fn the_host_is_killed() {
     assert!(gone["text"].as_str().unwrap().contains("lost"), "{gone}");
     joiner.success(5.0);
     // The name is free for another host.
-    let mut next = lobby.peer("C", "host", &[]);
-    next.event("room", 10.0);
+    let _next = lobby.host("C", &[]);
 }
 
 #[test]
@@ -148,8 +142,7 @@ fn a_joiner_is_killed_and_back_within_a_second() {
     let lobby = Lobby::start();
     let identity = scratch("joiner").join("identity");
     let identity = identity.to_str().unwrap();
-    let mut host = lobby.peer("A", "host", &["--for", "60"]);
-    host.event("room", 10.0);
+    let mut host = lobby.host("A", &["--for", "60"]);
     let mut joiner = lobby.peer("B", "join", &["--for", "60", "--identity", identity]);
     joiner.event("game_message", 10.0);
     host.event("game_message", 10.0);
@@ -167,8 +160,7 @@ fn a_joiner_is_killed_and_back_within_a_second() {
 #[test]
 fn the_lobby_server_is_killed_in_the_middle_of_a_game_and_comes_back() {
     let mut lobby = Lobby::start();
-    let mut host = lobby.peer("A", "host", &["--players", "2", "--capacity", "3", "--for", "100"]);
-    host.event("room", 10.0);
+    let mut host = lobby.host("A", &["--players", "2", "--capacity", "3", "--for", "100"]);
     let mut joiner = lobby.peer("B", "join", &["--for", "100"]);
     joiner.event("game_message", 10.0);
     host.event("game_message", 10.0);

@@ -8,8 +8,7 @@ use common::{Lobby, assert_played};
 #[test]
 fn the_host_is_killed_and_the_others_play_on() {
     let lobby = Lobby::start();
-    let mut host = lobby.peer("A", "host", &["--players", "3", "--migrate", "--for", "60"]);
-    host.event("room", 10.0);
+    let mut host = lobby.host("A", &["--players", "3", "--migrate", "--for", "60"]);
     let joiner = |name| lobby.peer(name, "join", &["--migrate", "--for", "25"]);
     let (mut first, mut second) = (joiner("B"), joiner("C"));
     for player in [&mut first, &mut second] {
@@ -30,8 +29,7 @@ fn the_host_is_killed_and_the_others_play_on() {
 #[test]
 fn without_it_the_room_ends_with_its_host() {
     let lobby = Lobby::start();
-    let mut host = lobby.peer("A", "host", &["--players", "2", "--for", "60"]);
-    host.event("room", 10.0);
+    let host = lobby.host("A", &["--players", "2", "--for", "60"]);
     let mut joiner = lobby.peer("B", "join", &["--migrate", "--for", "60"]);
     joiner.event("game_message", 10.0);
     host.terminate();

@@ -76,8 +76,7 @@ fn passwords_and_big_messages() {
 #[test]
 fn sigterm_is_a_clean_end_for_both_sides() {
     let lobby = Lobby::start();
-    let mut host = lobby.peer("A", "host", &["--for", "60"]);
-    host.event("room", 10.0);
+    let mut host = lobby.host("A", &["--for", "60"]);
     let mut joiner = lobby.peer("B", "join", &["--for", "60"]);
     joiner.event("game_message", 10.0);
     host.event("game_message", 10.0);

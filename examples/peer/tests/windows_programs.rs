@@ -31,7 +31,7 @@ struct Windows {
 }
 
 impl Windows {
-    /// None, and said so: there is no Wine, or no program to run.
+    /// What is needed for Windows programs; none, which it prints: there is no Wine, or no program to run.
     fn here() -> Option<Self> {
         let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(folder) = std::env::var_os(FOLDER).map(PathBuf::from) else {
@@ -79,8 +79,7 @@ fn played(host: &mut Program, joiner: &mut Program) {
 fn a_windows_server_serves_native_players() {
     let Some(windows) = Windows::here() else { return };
     let lobby = windows.lobby("127.0.0.1:0", scratch("windows").join("key"));
-    let mut host = lobby.peer("B", "host", &["--for", "3"]);
-    host.event("room", 20.0);
+    let mut host = lobby.host("B", &["--for", "3"]);
     let mut joiner = lobby.peer("A", "join", &["--for", "3"]);
     played(&mut host, &mut joiner);
 }
@@ -207,8 +206,7 @@ fn a_windows_service_serves_until_it_is_stopped_and_tells_its_players() {
     let script = "tail --pid=$$ -n +1 -F \"$0\" | sed -nu 's/.*lobby_server::service: //p'";
     let lines = Program::start("the service's log", Command::new("sh").args(["-c", script]).arg(&log));
     let mut lobby = Lobby::of(lines, key_file);
-    let mut host = lobby.peer("B", "host", &["--for", "60"]);
-    host.event("room", 20.0);
+    let mut host = lobby.host("B", &["--for", "60"]);
     assert!(service.manager("net", &["stop", Service::NAME]));
     lobby.program.line("the end", 20.0, |line| line == "stopped");
     let gone = host.event("lobby_failed", 5.0);

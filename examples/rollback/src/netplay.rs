@@ -8,9 +8,9 @@ use ggrs::{
     SessionBuilder, SessionState,
 };
 
-use crate::sim::{Input, World, input};
+use crate::sim::{Input, Simulation, input};
 
-/// Frames a second.
+/// Frames that are simulated in a second.
 pub(crate) const FPS: usize = 60;
 /// How far a player simulates ahead of what it has heard from the others.
 const PREDICTION: usize = 8;
@@ -27,7 +27,7 @@ pub(crate) struct Rules;
 impl ggrs::Config for Rules {
     type Input = Input;
     type InputPredictor = PredictRepeatLast;
-    type State = World;
+    type State = Simulation;
     type Address = PlayerId;
 }
 
@@ -49,11 +49,11 @@ impl std::fmt::Display for Trouble {
     }
 }
 
-/// One game.
+/// A game from its start until all have confirmed enough.
 pub(crate) struct Netplay {
     session: P2PSession<Rules>,
     socket: GgrsSocket,
-    world: World,
+    world: Simulation,
     own: usize,
     /// Checksum of each of the latest frames, as it was saved last.
     checksums: BTreeMap<i32, u64>,
@@ -90,7 +90,7 @@ impl Netplay {
         Ok(Self {
             session: builder.start_p2p_session(socket.clone()).map_err(Trouble::Ggrs)?,
             socket,
-            world: World::new(players.len()),
+            world: Simulation::new(players.len()),
             own: players.iter().position(|player| *player == own).unwrap_or(0),
             checksums: BTreeMap::new(),
             goal,

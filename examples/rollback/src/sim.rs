@@ -12,7 +12,7 @@ const DOWN: Input = 2;
 const LEFT: Input = 4;
 const RIGHT: Input = 8;
 
-/// A ball.
+/// A ball, which a player steers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Ball {
     place: [i32; 2],
@@ -20,14 +20,14 @@ struct Ball {
     bounces: u32,
 }
 
-/// The whole state.
+/// The whole state of the game, as it is saved and restored.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct World {
+pub(crate) struct Simulation {
     pub(crate) frame: i32,
     balls: Vec<Ball>,
 }
 
-impl World {
+impl Simulation {
     pub(crate) fn new(players: usize) -> Self {
         let ball = |index: usize| {
             let step = SIDE / players as i32 * index as i32;
@@ -36,7 +36,7 @@ impl World {
         Self { frame: 0, balls: (0..players).map(ball).collect() }
     }
 
-    /// One frame.
+    /// Simulates one frame.
     pub(crate) fn step(&mut self, inputs: impl IntoIterator<Item = Input>) {
         for (ball, input) in self.balls.iter_mut().zip(inputs) {
             let push = |more: Input, less: Input| {
@@ -66,7 +66,7 @@ impl World {
         }
     }
 
-    /// FNV-1a over everything.
+    /// A checksum (FNV-1a) of the whole state.
     pub(crate) fn checksum(&self) -> u64 {
         let numbers = self
             .balls
@@ -94,8 +94,8 @@ pub(crate) fn input(player: usize, frame: i32) -> Input {
 mod tests {
     use super::*;
 
-    fn run(players: usize, frames: i32, change: Option<i32>) -> World {
-        let mut world = World::new(players);
+    fn run(players: usize, frames: i32, change: Option<i32>) -> Simulation {
+        let mut world = Simulation::new(players);
         for frame in 0..frames {
             let inputs = (0..players).map(|player| input(player, frame) ^ u8::from(change == Some(frame)));
             world.step(inputs);

@@ -37,18 +37,18 @@ pub struct PortMappingChanged(pub PortMappingState);
 /// Outcome: a room was opened or entered; again after the lobby server came back.
 #[derive(Message, Clone, Debug, PartialEq, Eq)]
 pub struct RoomJoined {
-    /// Which.
+    /// The room, as it is now.
     pub room: RoomInfo,
-    /// This player is its host.
+    /// This player hosts the room.
     pub hosting: bool,
 }
 
-/// Outcome: out of the room.
+/// Outcome: this player is out of the room.
 #[derive(Message, Clone, Debug, PartialEq, Eq)]
 pub struct RoomLeft {
-    /// Which, as last seen.
+    /// The room, as it was last seen.
     pub room: Option<RoomInfo>,
-    /// Why; none: on request.
+    /// Why; none: the game asked for it.
     pub reason: Option<RoomEnd>,
 }
 
@@ -76,7 +76,7 @@ pub struct HostMigrated {
     pub room: RoomInfo,
     /// This player is the new host.
     pub hosting: bool,
-    /// Who hosted it before.
+    /// The player who hosted it before.
     pub previous: PlayerId,
     /// Who is inside, the new host first, without the old one. Not all of them need get through to the new host.
     pub members: Vec<PlayerInfo>,
@@ -85,9 +85,9 @@ pub struct HostMigrated {
 /// Outcome: players came or went. Who is inside now is in [`Members`](crate::Members).
 #[derive(Message, Clone, Debug, PartialEq, Eq)]
 pub struct MembersChanged {
-    /// Who came.
+    /// The players who came in since the last message.
     pub joined: Vec<PlayerInfo>,
-    /// Who went.
+    /// The players who went since the last message.
     pub left: Vec<PlayerInfo>,
 }
 
@@ -103,7 +103,7 @@ pub struct QueueChanged(pub Option<QueueStatus>);
 /// Outcome: a request failed.
 #[derive(Message, Clone, Debug, PartialEq, Eq)]
 pub struct RequestFailed {
-    /// Which.
+    /// The kind of request that failed.
     pub request: RequestKind,
     /// Why; its text is fit for a player.
     pub error: RequestFailure,
@@ -113,9 +113,9 @@ pub struct RequestFailed {
 /// [`AllowPeer`](crate::AllowPeer) or [`RefusePeer`](crate::RefusePeer).
 #[derive(Message, Clone, Debug, PartialEq, Eq)]
 pub struct JoinRequested {
-    /// To answer with.
+    /// Names this request to join in the answer.
     pub join: JoinId,
-    /// Who.
+    /// The player who wants to come in.
     pub player: PlayerInfo,
 }
 
@@ -131,14 +131,14 @@ pub struct WrongPasswords {
 /// Outcome: the lobby server matched this player with another, and the attempt to connect begins.
 #[derive(Message, Clone, Debug, PartialEq)]
 pub struct PeerPlanned {
-    /// With whom.
+    /// The player to be connected with.
     pub peer: PlayerInfo,
-    /// This side's part in punching.
+    /// The part of this side in punching.
     pub role: Role,
-    /// What will be tried.
+    /// The methods of punching that will be tried, in this order.
     pub methods: Vec<Method>,
-    /// This side hosts.
-    pub host: bool,
+    /// This player hosts, and the other one is a guest.
+    pub hosting: bool,
     /// A pair of a mesh, neither of whom hosts.
     pub mesh: bool,
 }
@@ -146,14 +146,14 @@ pub struct PeerPlanned {
 /// Outcome: a path to another player stands; game data flows from this frame on.
 #[derive(Message, Clone, Debug, PartialEq)]
 pub struct PeerConnected {
-    /// Who.
+    /// The player at the other end.
     pub peer: PlayerInfo,
     /// renet's name for that player on the host.
     pub client_id: u64,
-    /// By which way.
+    /// The way by which it is reached.
     pub path: PathInfo,
-    /// This side hosts.
-    pub host: bool,
+    /// This player hosts, and the other one is a guest.
+    pub hosting: bool,
     /// A pair of a mesh, neither of whom hosts: there is no renet between them, but [`Datagrams`](crate::Datagrams).
     pub mesh: bool,
     /// The other side has shown that it holds the private key of `peer.id`, which takes no word of the lobby server's: who
@@ -167,7 +167,7 @@ pub struct PeerConnected {
 /// Outcome: the game plays over the relay, and no direct path was found in time. The game need not do anything.
 #[derive(Message, Clone, Debug, PartialEq)]
 pub struct PeerRelayed {
-    /// With whom.
+    /// The player at the other end.
     pub peer: PlayerInfo,
     /// Why, what was tried, and what may help; its text is fit for a player.
     pub report: FailureReport,
@@ -176,9 +176,9 @@ pub struct PeerRelayed {
 /// Outcome: the connection to a player moved to another path. The game need not do anything.
 #[derive(Message, Clone, Debug, PartialEq)]
 pub struct PathChanged {
-    /// Whose.
+    /// The player at the other end.
     pub player: PlayerId,
-    /// By which way now.
+    /// The way by which it is reached from now on.
     pub path: PathInfo,
 }
 
@@ -210,7 +210,7 @@ pub struct SizeChanged {
 pub struct PeerAway {
     /// The player of whom nothing is heard.
     pub peer: PlayerInfo,
-    /// As in [`PeerConnected`].
+    /// renet's name for that player on the host, as in [`PeerConnected`].
     pub client_id: u64,
 }
 
@@ -219,18 +219,18 @@ pub struct PeerAway {
 pub struct PeerBack {
     /// The player who is heard again.
     pub peer: PlayerInfo,
-    /// As in [`PeerConnected`].
+    /// renet's name for that player on the host, as in [`PeerConnected`].
     pub client_id: u64,
-    /// How long nothing was answered.
+    /// How long nothing was heard of it.
     pub away: Duration,
 }
 
 /// Outcome: the connection to a player is gone. One per [`PeerConnected`].
 #[derive(Message, Clone, Debug, PartialEq)]
 pub struct PeerDisconnected {
-    /// Who.
+    /// The player at the other end, who is gone.
     pub peer: PlayerInfo,
-    /// As in [`PeerConnected`].
+    /// renet's name for that player on the host, as in [`PeerConnected`].
     pub client_id: u64,
     /// Why; its text is fit for a player.
     pub reason: DisconnectReason,
@@ -239,7 +239,7 @@ pub struct PeerDisconnected {
 /// Outcome: no path to a player was found.
 #[derive(Message, Clone, Debug, PartialEq)]
 pub struct TraversalFailed {
-    /// Who.
+    /// The player to whom no path was found.
     pub peer: PlayerInfo,
     /// Why, what was tried, and what may help; its text is fit for a player.
     pub report: FailureReport,

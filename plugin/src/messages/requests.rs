@@ -26,7 +26,7 @@ pub struct ConnectLobby {
 }
 
 impl ConnectLobby {
-    /// To one server, `host:port` or `host`.
+    /// A login to one server, `host:port` or `host`.
     pub fn to(server: impl Into<String>) -> Self {
         Self { servers: vec![server.into()], ..Self::default() }
     }
@@ -44,9 +44,9 @@ pub struct HostRoom(pub RoomOptions);
 /// [`TraversalFailed`](crate::TraversalFailed) follow.
 #[derive(Message, Clone, Debug, PartialEq, Eq)]
 pub struct JoinRoom {
-    /// Which.
+    /// The room to enter, by name or by code.
     pub target: RoomTarget,
-    /// If it wants one.
+    /// The password of the room; none where the room has none.
     pub password: Option<Secret<String>>,
     /// Keep asking for so long while there is no such room.
     pub wait: Duration,
@@ -76,16 +76,16 @@ pub struct ListRooms;
 /// Request of a host: let this player in, see [`JoinRequested`](crate::JoinRequested).
 #[derive(Message, Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AllowPeer {
-    /// From [`JoinRequested`](crate::JoinRequested).
+    /// The request that is answered, from [`JoinRequested`](crate::JoinRequested).
     pub join: JoinId,
 }
 
 /// Request of a host: do not let this player in, see [`JoinRequested`](crate::JoinRequested).
 #[derive(Message, Clone, Debug, PartialEq, Eq)]
 pub struct RefusePeer {
-    /// From [`JoinRequested`](crate::JoinRequested).
+    /// The request that is answered, from [`JoinRequested`](crate::JoinRequested).
     pub join: JoinId,
-    /// Told to the player; it is cut to 160 characters and 200 bytes.
+    /// Why, for that player to read; it is cut to 160 characters and 200 bytes.
     pub reason: String,
 }
 
@@ -93,9 +93,9 @@ pub struct RefusePeer {
 /// disconnected.
 #[derive(Message, Clone, Debug, PartialEq, Eq)]
 pub struct KickPeer {
-    /// Whom.
+    /// The member to put out.
     pub player: PlayerId,
-    /// Told to the player.
+    /// Why, for that player to read; it is cut to 160 characters and 200 bytes.
     pub reason: String,
     /// It may come back. Otherwise the server does not let it in again for a day, as long as the room lives, whoever
     /// hosts it then.
@@ -110,9 +110,9 @@ pub struct SetRoomMetadata(pub BTreeMap<String, String>);
 /// Request: end the connection to one player; the room stays as it is.
 #[derive(Message, Clone, Debug, PartialEq, Eq)]
 pub struct ClosePeer {
-    /// Whom.
+    /// The player at the other end.
     pub player: PlayerId,
-    /// Told to the player.
+    /// Why, for that player to read; it is cut to 160 characters and 200 bytes.
     pub reason: String,
 }
 
@@ -133,7 +133,7 @@ pub struct QuickMatch {
     pub mode: String,
     /// How many players, with this one: 2..=64, in a mesh 2..=16. Only players who want as many meet.
     pub players: u16,
-    /// Who is connected to whom.
+    /// The shape of the room: all with the host, or each with each.
     pub topology: Topology,
 }
 

@@ -21,9 +21,9 @@ const TRIES: TimeoutConfig =
     TimeoutConfig { initial_timeout: Duration::from_millis(250), max_retries: 2, max_retry_timeout: None };
 /// For finding out who speaks at all, and for giving back.
 const FEW_TRIES: TimeoutConfig = TimeoutConfig { max_retries: 1, ..TRIES };
-/// Who answered.
+/// The router that has answered, and by which protocol.
 pub(super) struct Found {
-    /// Something speaks NAT-PMP or PCP.
+    /// Whether the router speaks NAT-PMP or PCP.
     port_control: bool,
     /// The search for a UPnP device, which takes longer; dropping it ends it.
     upnp: JoinSet<Vec<upnp::Service>>,
@@ -35,7 +35,7 @@ pub(super) enum Lease {
         forward: upnp::Forward,
         mapping: PortMapping,
     },
-    /// NAT-PMP or PCP.
+    /// A mapping by NAT-PMP or PCP.
     PortControl {
         lease: crab_nat::PortMapping,
         mapping: PortMapping,
@@ -101,7 +101,7 @@ fn options(settings: &Settings, external: NonZeroU16) -> PortMappingOptions {
     }
 }
 
-/// An address that says something.
+/// The address, unless it says nothing (`0.0.0.0`).
 pub(super) fn known(ip: IpAddr) -> Option<IpAddr> {
     let ip = ip.to_canonical();
     (!ip.is_unspecified()).then_some(ip)
@@ -200,7 +200,7 @@ impl Lease {
         }
     }
 
-    /// Gives it back.
+    /// Gives the mapping back to the router.
     pub(super) async fn release(self) {
         match self {
             Self::Upnp { forward, .. } => forward.release().await,

@@ -42,7 +42,7 @@ pub(super) struct Fake {
 }
 
 impl Fake {
-    /// One that says nothing.
+    /// A router that says nothing.
     pub(super) fn silent() -> Self {
         static NEXT: AtomicU16 = AtomicU16::new(1);
         loop {

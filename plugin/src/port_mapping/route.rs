@@ -7,7 +7,7 @@ use std::net::Ipv4Addr;
 pub(crate) struct Route {
     /// This machine's address on that network.
     pub(crate) local: Ipv4Addr,
-    /// The router's.
+    /// The router's address in this network.
     pub(crate) gateway: Ipv4Addr,
 }
 

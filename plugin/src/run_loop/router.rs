@@ -18,7 +18,7 @@ use crate::protocol::CHANNEL;
 pub(crate) struct Router {
     mapper: PortMapper,
     news: Receiver<News>,
-    /// What the router calls itself.
+    /// Names that the router has for itself, as they become known.
     names: Receiver<RouterName>,
     /// The address that the game's socket is bound to; none: all.
     bind: Option<Ipv4Addr>,
@@ -64,7 +64,7 @@ impl RunLoop {
         self.router = Some(router);
     }
 
-    /// A login or logout, seen before the app sees it.
+    /// Hears of a login or logout, before the app does.
     pub(super) fn router_watches(&mut self, event: &Event) {
         match event {
             Event::Lobby(LobbyState::Online { public, .. }) => self.want_port(*public),
@@ -77,7 +77,7 @@ impl RunLoop {
         }
     }
 
-    /// Logged in, as seen from there.
+    /// Has a port forwarded where that is of use; `public`: this player's address as the lobby server sees it.
     fn want_port(&mut self, public: SocketAddr) {
         let (Some(router), Some(main)) = (&mut self.router, self.sockets.get(&SocketId::MAIN)) else {
             return;
@@ -93,7 +93,7 @@ impl RunLoop {
         }
     }
 
-    /// The machine has these addresses now.
+    /// Hears that the machine has these addresses now.
     pub(super) fn router_local(&mut self, addresses: &[IpAddr]) {
         if let Some(router) = &mut self.router {
             addresses.clone_into(&mut router.local);
@@ -101,14 +101,14 @@ impl RunLoop {
         }
     }
 
-    /// The game's socket is another one now.
+    /// Hears that the game's socket is another one now.
     pub(super) fn router_moves(&self) {
         if let (Some(router), Some(main)) = (&self.router, self.sockets.get(&SocketId::MAIN)) {
             router.mapper.move_to(main.local().port());
         }
     }
 
-    /// What the router said.
+    /// Tells the agent what the router said.
     pub(super) fn router_news(&mut self, now: Instant) {
         if let Some(news) = self.router.as_mut().and_then(|router| router.known.take()) {
             self.command(now, Command::PortMapping(news));

@@ -25,7 +25,7 @@ impl Brain {
         Self { random, strafe: 1.0, mood: 0, angle: 0.0, target: None, seen: Vec::new(), wander: Vec2::ZERO }
     }
 
-    /// One step's decision.
+    /// Decides what the computer player does in this step.
     pub fn think(&mut self, scene: &Scene) -> Input {
         let mut input = Input::default();
         let Some(me) = scene.me().filter(|me| me.alive()) else { return input };
@@ -116,7 +116,7 @@ fn avoid(at: Vec2) -> Vec2 {
     push
 }
 
-/// No pillar between.
+/// Whether no pillar stands between the two places.
 fn clear(from: Vec2, to: Vec2) -> bool {
     PILLARS.iter().all(|pillar| {
         let along = to - from;

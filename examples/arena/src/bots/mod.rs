@@ -30,7 +30,7 @@ const NAMES: [&str; 8] = ["Ada", "Bo", "Cleo", "Dex", "Echo", "Finn", "Gigi", "H
 /// Lets the player who sits here be played by a [`Brain`].
 #[derive(Debug)]
 pub struct BrainPlugin {
-    /// Its habits.
+    /// The seed that its habits come of.
     pub seed: u64,
 }
 
@@ -71,7 +71,7 @@ pub fn single_threaded(app: &mut App) {
 /// What became of a computer player.
 #[derive(Clone, Debug, Default)]
 pub struct BotReport {
-    /// Its name.
+    /// The name that others see.
     pub name: String,
     /// What it heard in its (last) match.
     pub log: EventLog,

@@ -16,7 +16,7 @@ const BOLT_BLEND: f64 = 18.0;
 /// The match as a client knows it.
 #[derive(Debug, Default)]
 pub struct ClientGame {
-    /// All events heard.
+    /// All events that the host has told.
     pub log: EventLog,
     /// The host has our hello.
     pub greeted: bool,
@@ -65,7 +65,7 @@ impl ClientGame {
         Some(HostGame::resumed(world, (own, me), seats, self.log.clone()))
     }
 
-    /// For the match with another host: what was heard so far, nothing else.
+    /// Begins anew for the match with another host: it keeps what was heard so far, and nothing else.
     pub fn begun_anew(self) -> Self {
         Self { log: self.log, ..Self::default() }
     }
@@ -107,7 +107,7 @@ impl ClientGame {
         self.fresh.drain(..surplus);
     }
 
-    /// A snapshot came.
+    /// Takes a snapshot that came in.
     pub fn unreliable(&mut self, bytes: &[u8]) {
         let Some(snapshot) = protocol::read_snapshot(bytes) else {
             self.malformed += 1;

@@ -9,7 +9,7 @@ use crate::protocol::{
     self, ClientMessage, GAME_PROTOCOL, HostMessage, MAX_MESSAGE, PlayerState, Snapshot, encode,
 };
 use crate::scene::{Actor, Scene, SceneBolt};
-use crate::sim::{DT, GameEvent, Input, PlayerSlot, Rules, TICK_HZ, World, angle_of};
+use crate::sim::{DT, GameEvent, Input, PlayerSlot, Rules, Simulation, TICK_HZ, angle_of};
 
 /// Steps between two snapshots: 30 a second.
 const SNAPSHOT_EVERY: u32 = 2;
@@ -28,11 +28,11 @@ const AWAITED: u32 = 12 * TICK_HZ;
 /// A message to be sent.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Outgoing {
-    /// To whom.
+    /// renet's name for the receiver.
     pub client: u64,
     /// Must arrive, in order.
     pub reliable: bool,
-    /// Its bytes.
+    /// The message as bytes.
     pub bytes: Vec<u8>,
 }
 
@@ -49,8 +49,8 @@ struct Seat {
 /// The match as its host runs it.
 #[derive(Debug)]
 pub struct HostGame {
-    /// The truth.
-    pub world: World,
+    /// The simulation that counts.
+    pub world: Simulation,
     /// All events so far.
     pub log: EventLog,
     /// Messages that could not be read.
@@ -71,7 +71,7 @@ pub struct HostGame {
 impl HostGame {
     /// A new match; with a name the host plays too.
     pub fn new(rules: Rules, seed: u64, local: Option<&str>) -> Self {
-        let mut world = World::new(rules, seed);
+        let mut world = Simulation::new(rules, seed);
         let local = local.and_then(|name| world.join(name));
         let mut game = Self {
             world,
@@ -93,7 +93,7 @@ impl HostGame {
 
     /// A match that another host began: `seats` are the players of those who are on their way here.
     pub fn resumed(
-        world: World,
+        world: Simulation,
         (own, local): (u64, PlayerSlot),
         seats: BTreeMap<u64, PlayerSlot>,
         log: EventLog,
@@ -193,7 +193,7 @@ impl HostGame {
         });
     }
 
-    /// Inputs came.
+    /// Takes inputs that came in.
     pub fn unreliable(&mut self, client: u64, bytes: &[u8]) {
         let Some(inputs) = protocol::read_inputs(bytes) else {
             self.malformed += 1;

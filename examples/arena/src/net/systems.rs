@@ -27,13 +27,13 @@ pub struct PlayerName(pub String);
 /// Groups of the systems, for ordering.
 #[derive(SystemSet, Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum NetSystems {
-    /// Messages in.
+    /// Takes the messages that came in.
     Receive,
     /// A step of the match.
     Tick,
     /// [`Scene`] and [`Happened`] are new after this.
     Scene,
-    /// Messages out.
+    /// Hands the messages out to renet.
     Send,
 }
 

@@ -6,9 +6,10 @@ use bevy::text::FontSize;
 use super::form::Form;
 use super::navigate::TroubleText;
 use super::page::{Action, Control, Field, Item, Page, Tone};
-use super::{Screen, pages, theme};
+use super::{Screen, pages};
 use crate::scene::Scene;
 use crate::session::{Goal, Session};
+use crate::theme;
 
 /// Which control the keyboard means.
 #[derive(Resource, Clone, Copy, Debug, Default)]
@@ -122,7 +123,7 @@ fn draw(commands: &mut Commands, page: &Page, pictures: &UiPictures, veil: f32) 
         border_radius: BorderRadius::all(px(18)),
         ..default()
     };
-    let mut number = 0;
+    let mut placer = Placer { pictures, next: 0 };
     let back = BackgroundColor(theme::NIGHT.with_alpha(veil));
     commands
         .spawn((screen, back, GlobalZIndex(10)))
@@ -130,7 +131,7 @@ fn draw(commands: &mut Commands, page: &Page, pictures: &UiPictures, veil: f32) 
             let look = (BackgroundColor(theme::PANEL), BorderColor::all(theme::LINE));
             screen.spawn((panel, look)).with_children(|panel| {
                 for item in &page.items {
-                    place(panel, item, &mut number, pictures, false);
+                    placer.place(panel, item, false);
                 }
             });
         })
@@ -152,134 +153,152 @@ fn words(tone: Tone, text: &str) -> impl Bundle {
     (Text::new(text), font, TextColor(colour), TextLayout::linebreak(LineBreak::WordOrCharacter))
 }
 
-fn place(
-    parent: &mut ChildSpawnerCommands,
-    item: &Item,
-    number: &mut usize,
-    pictures: &UiPictures,
-    shared: bool,
-) {
-    let grow = if shared { 1.0 } else { 0.0 };
-    let mut next = || {
-        *number += 1;
-        Numbered(*number - 1)
-    };
-    match item {
-        Item::Logo => {
-            let node = Node { width: px(560), height: px(146), align_self: AlignSelf::Center, ..default() };
-            let image = ImageNode { color: theme::ACCENT, ..ImageNode::new(pictures.logo.clone()) };
-            parent.spawn((node, image));
-        }
-        Item::Text(tone, text) => {
-            let node = Node {
-                flex_grow: grow,
-                flex_basis: if shared { px(0) } else { auto() },
-                align_self: if shared { AlignSelf::Center } else { AlignSelf::Auto },
-                ..default()
-            };
-            parent.spawn((node, words(*tone, text)));
-        }
-        Item::Gap => {
-            parent.spawn(Node { height: px(8), ..default() });
-        }
-        Item::Row(items) => {
-            let node = Node { column_gap: px(16), width: percent(100), ..default() };
-            parent.spawn(node).with_children(|row| {
-                for item in items {
-                    place(row, item, number, pictures, true);
-                }
-            });
-        }
-        Item::Button(text, action, enabled) => {
-            let node = Node {
-                flex_grow: grow,
-                flex_basis: if shared { px(0) } else { auto() },
-                justify_content: JustifyContent::Center,
-                padding: UiRect::axes(px(18), px(11)),
-                border: UiRect::all(px(2)),
-                border_radius: BorderRadius::all(px(10)),
-                ..default()
-            };
-            if *enabled {
-                let look = (BackgroundColor(theme::CONTROL), BorderColor::all(theme::LINE));
-                let mut button = parent.spawn((Button, node, look, next(), Press(action.clone())));
-                button.with_child(words(Tone::Plain, text));
-            } else {
-                let look = (BackgroundColor(theme::DISABLED), BorderColor::all(theme::DISABLED));
-                parent.spawn((node, look)).with_child(words(Tone::Faint, text));
+/// Puts the items of a page on the screen, one after the other.
+struct Placer<'a> {
+    pictures: &'a UiPictures,
+    /// The number of the next control.
+    next: usize,
+}
+
+impl Placer<'_> {
+    fn number(&mut self) -> Numbered {
+        self.next += 1;
+        Numbered(self.next - 1)
+    }
+
+    /// Places one item; `shared`: it shares a row with others.
+    fn place(&mut self, parent: &mut ChildSpawnerCommands, item: &Item, shared: bool) {
+        match item {
+            Item::Logo => {
+                let node =
+                    Node { width: px(560), height: px(146), align_self: AlignSelf::Center, ..default() };
+                let image = ImageNode { color: theme::ACCENT, ..ImageNode::new(self.pictures.logo.clone()) };
+                parent.spawn((node, image));
             }
-        }
-        Item::Field(field, label, hint) => {
-            let outer = Node {
-                flex_grow: grow,
-                flex_basis: if shared { px(0) } else { auto() },
-                flex_direction: FlexDirection::Column,
-                row_gap: px(5),
-                ..default()
-            };
-            let numbered = next();
-            let typed = Typed { number: numbered.0, field: *field, hint };
-            parent.spawn(outer).with_children(|outer| {
-                outer.spawn(words(Tone::Faint, label));
-                let look = (BackgroundColor(theme::NIGHT), BorderColor::all(theme::LINE));
-                outer.spawn((Button, framed(), look, numbered)).with_children(|frame| {
-                    frame.spawn((words_no_wrap(), typed));
-                });
-            });
-        }
-        Item::Choice(choice, label, value) => {
-            let outer = Node {
-                flex_grow: grow,
-                flex_basis: if shared { px(0) } else { auto() },
-                flex_direction: FlexDirection::Column,
-                row_gap: px(5),
-                ..default()
-            };
-            let numbered = next();
-            parent.spawn(outer).with_children(|outer| {
-                outer.spawn(words(Tone::Faint, label));
-                let look = (BackgroundColor(theme::CONTROL), BorderColor::all(theme::LINE));
-                let frame = Node { justify_content: JustifyContent::SpaceBetween, ..framed() };
-                outer.spawn((Button, frame, look, numbered)).with_children(|frame| {
-                    for (text, by) in [("<", -1), (">", 1)] {
-                        if by > 0 {
-                            frame.spawn(words(Tone::Plain, value));
-                        }
-                        let node = Node { padding: UiRect::horizontal(px(16)), ..default() };
-                        let press = Press(Action::Change(*choice, by));
-                        frame.spawn((Button, node, press)).with_child(words(Tone::Plain, text));
+            Item::Text(tone, text) => {
+                let align_self = if shared { AlignSelf::Center } else { AlignSelf::Auto };
+                parent.spawn((Node { align_self, ..share(shared) }, words(*tone, text)));
+            }
+            Item::Gap => {
+                parent.spawn(Node { height: px(8), ..default() });
+            }
+            Item::Row(items) => {
+                let node = Node { column_gap: px(16), width: percent(100), ..default() };
+                parent.spawn(node).with_children(|row| {
+                    for item in items {
+                        self.place(row, item, true);
                     }
                 });
-            });
-        }
-        Item::Line(tone, left, right, press) => {
-            let node = Node {
-                column_gap: px(16),
-                align_items: AlignItems::Center,
-                padding: UiRect::axes(px(16), px(6)),
-                min_height: px(44),
-                border_radius: BorderRadius::all(px(8)),
-                ..default()
-            };
-            parent.spawn((node, BackgroundColor(theme::NIGHT.with_alpha(0.6)))).with_children(|line| {
-                let grow =
-                    Node { flex_grow: 1.0, flex_basis: px(0), overflow: Overflow::clip(), ..default() };
-                line.spawn((grow, words(*tone, left))).insert(TextLayout::no_wrap());
-                line.spawn(words(Tone::Faint, right));
-                if let Some((text, action)) = press {
-                    let node = Node {
-                        padding: UiRect::axes(px(14), px(3)),
-                        border: UiRect::all(px(2)),
-                        border_radius: BorderRadius::all(px(8)),
-                        ..default()
-                    };
+            }
+            Item::Button(text, action, enabled) => {
+                let action = enabled.then_some(action);
+                self.button(parent, text, action, shared);
+            }
+            Item::Field(field, label, hint) => {
+                let numbered = self.number();
+                let typed = Typed { number: numbered.0, field: *field, hint };
+                parent.spawn(labelled(shared)).with_children(|outer| {
+                    outer.spawn(words(Tone::Faint, label));
+                    let look = (BackgroundColor(theme::NIGHT), BorderColor::all(theme::LINE));
+                    outer.spawn((Button, framed(), look, numbered)).with_children(|frame| {
+                        frame.spawn((words_no_wrap(), typed));
+                    });
+                });
+            }
+            Item::Choice(choice, label, value) => {
+                let numbered = self.number();
+                parent.spawn(labelled(shared)).with_children(|outer| {
+                    outer.spawn(words(Tone::Faint, label));
                     let look = (BackgroundColor(theme::CONTROL), BorderColor::all(theme::LINE));
-                    line.spawn((Button, node, look, next(), Press(action.clone())))
-                        .with_child(words(Tone::Faint, text));
-                }
-            });
+                    let frame = Node { justify_content: JustifyContent::SpaceBetween, ..framed() };
+                    outer.spawn((Button, frame, look, numbered)).with_children(|frame| {
+                        for (text, by) in [("<", -1), (">", 1)] {
+                            if by > 0 {
+                                frame.spawn(words(Tone::Plain, value));
+                            }
+                            let node = Node { padding: UiRect::horizontal(px(16)), ..default() };
+                            let press = Press(Action::Change(*choice, by));
+                            frame.spawn((Button, node, press)).with_child(words(Tone::Plain, text));
+                        }
+                    });
+                });
+            }
+            Item::Line(tone, left, right, press) => self.line(parent, (*tone, left), right, press.as_ref()),
         }
     }
+
+    /// A button; without an action it cannot be pressed.
+    fn button(
+        &mut self,
+        parent: &mut ChildSpawnerCommands,
+        text: &str,
+        action: Option<&Action>,
+        shared: bool,
+    ) {
+        let node = Node {
+            justify_content: JustifyContent::Center,
+            padding: UiRect::axes(px(18), px(11)),
+            border: UiRect::all(px(2)),
+            border_radius: BorderRadius::all(px(10)),
+            ..share(shared)
+        };
+        if let Some(action) = action {
+            let look = (BackgroundColor(theme::CONTROL), BorderColor::all(theme::LINE));
+            let mut button = parent.spawn((Button, node, look, self.number(), Press(action.clone())));
+            button.with_child(words(Tone::Plain, text));
+        } else {
+            let look = (BackgroundColor(theme::DISABLED), BorderColor::all(theme::DISABLED));
+            parent.spawn((node, look)).with_child(words(Tone::Faint, text));
+        }
+    }
+
+    /// A framed line of a list, with a small button if it has one.
+    fn line(
+        &mut self,
+        parent: &mut ChildSpawnerCommands,
+        (tone, left): (Tone, &str),
+        right: &str,
+        press: Option<&(String, Action)>,
+    ) {
+        let node = Node {
+            column_gap: px(16),
+            align_items: AlignItems::Center,
+            padding: UiRect::axes(px(16), px(6)),
+            min_height: px(44),
+            border_radius: BorderRadius::all(px(8)),
+            ..default()
+        };
+        parent.spawn((node, BackgroundColor(theme::NIGHT.with_alpha(0.6)))).with_children(|line| {
+            let grow = Node { flex_grow: 1.0, flex_basis: px(0), overflow: Overflow::clip(), ..default() };
+            line.spawn((grow, words(tone, left))).insert(TextLayout::no_wrap());
+            line.spawn(words(Tone::Faint, right));
+            if let Some((text, action)) = press {
+                let node = Node {
+                    padding: UiRect::axes(px(14), px(3)),
+                    border: UiRect::all(px(2)),
+                    border_radius: BorderRadius::all(px(8)),
+                    ..default()
+                };
+                let look = (BackgroundColor(theme::CONTROL), BorderColor::all(theme::LINE));
+                line.spawn((Button, node, look, self.number(), Press(action.clone())))
+                    .with_child(words(Tone::Faint, text));
+            }
+        });
+    }
+}
+
+/// A node that takes its share of a row, if it is in one.
+fn share(shared: bool) -> Node {
+    Node {
+        flex_grow: if shared { 1.0 } else { 0.0 },
+        flex_basis: if shared { px(0) } else { auto() },
+        ..default()
+    }
+}
+
+/// A label with something below it.
+fn labelled(shared: bool) -> Node {
+    Node { flex_direction: FlexDirection::Column, row_gap: px(5), ..share(shared) }
 }
 
 fn framed() -> Node {

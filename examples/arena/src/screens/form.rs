@@ -12,23 +12,23 @@ use crate::sim::{MAX_NAME, MAX_PLAYERS, Rules};
 /// Texts and choices of all screens.
 #[derive(Resource, Clone, PartialEq)]
 pub struct Form {
-    /// The player's name.
+    /// The name of the player.
     pub name: String,
-    /// The lobby server.
+    /// The lobby server, as typed.
     pub server: String,
-    /// The room's name.
+    /// The name of the room.
     pub room: String,
     /// Its password; empty: none.
     pub password: String,
-    /// A code.
+    /// The code of a room, as typed.
     pub code: String,
     /// Players in the room.
     pub capacity: usize,
-    /// Computer players.
+    /// How many computer players take part.
     pub bots: usize,
     /// Points that win a round.
     pub points: u16,
-    /// Listed.
+    /// Whether the room is listed for all.
     pub listed: bool,
     /// Said at the foot of the title.
     pub note: String,
@@ -103,7 +103,7 @@ impl Form {
         self.text_mut(field).0.pop();
     }
 
-    /// Moves a choice.
+    /// Moves a choice to its next or former value.
     pub fn change(&mut self, choice: Choice, by: i32) {
         let step = |value: usize, from: usize, to: usize| {
             (value as i64 + i64::from(by)).clamp(from as i64, to as i64) as usize

@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use bevy::prelude::*;
 use bevy::text::FontSize;
 
-use super::{Screen, theme};
+use super::Screen;
 use crate::net::systems::NetSystems;
 use crate::scene::{Happened, Scene, label};
 use crate::session::{HostChange, Session};
 use crate::sim::{GameEvent, MAX_PLAYERS, Phase, PlayerSlot};
+use crate::theme;
 use crate::view::{StageCamera, on_stage};
 
 /// Seconds that a line of the feed stays.
@@ -58,16 +59,38 @@ fn font(size: f32) -> TextFont {
 }
 
 fn build(mut commands: Commands) {
-    let over = |node: Node| (Hud, node, Visibility::Hidden, GlobalZIndex(5));
-    let absolute = Node { position_type: PositionType::Absolute, ..default() };
-    // Points, left and right of the clock.
+    build_points(&mut commands);
+    build_corners(&mut commands);
+    build_announcements(&mut commands);
+    for player in 0..MAX_PLAYERS as u8 {
+        let node = Node { width: px(300), justify_content: JustifyContent::Center, ..absolute() };
+        commands.spawn((NameTag(player), node, Visibility::Hidden, GlobalZIndex(4))).with_child((
+            Text::new(""),
+            font(theme::SMALL),
+            TextColor(theme::colour(player).with_alpha(0.9)),
+            TextLayout::no_wrap(),
+        ));
+    }
+}
+
+fn absolute() -> Node {
+    Node { position_type: PositionType::Absolute, ..default() }
+}
+
+/// Something of the HUD that lies over the match.
+fn over(node: Node) -> impl Bundle {
+    (Hud, node, Visibility::Hidden, GlobalZIndex(5))
+}
+
+/// Points, left and right of the clock.
+fn build_points(commands: &mut Commands) {
     let bar = Node {
         top: px(8),
         left: px(12),
         right: px(12),
         justify_content: JustifyContent::Center,
         column_gap: px(8),
-        ..absolute.clone()
+        ..absolute()
     };
     commands.spawn(over(bar)).with_children(|bar| {
         for i in 0..=MAX_PLAYERS {
@@ -98,14 +121,18 @@ fn build(mut commands: Commands) {
             });
         }
     });
-    let corner = Node { bottom: px(1), left: px(16), ..absolute.clone() };
+}
+
+/// What is known of the network, and what has happened.
+fn build_corners(commands: &mut Commands) {
+    let corner = Node { bottom: px(1), left: px(16), ..absolute() };
     commands.spawn(over(corner)).with_child((
         NetworkText,
         Text::new(""),
         font(theme::SMALL),
         TextColor(theme::FAINT),
     ));
-    let corner = Node { bottom: px(1), right: px(16), ..absolute.clone() };
+    let corner = Node { bottom: px(1), right: px(16), ..absolute() };
     commands.spawn(over(corner)).with_child((
         FeedText,
         Text::new(""),
@@ -113,12 +140,16 @@ fn build(mut commands: Commands) {
         TextColor(theme::WORDS),
         TextLayout::justify(Justify::Right),
     ));
+}
+
+/// The words in the middle.
+fn build_announcements(commands: &mut Commands) {
     let middle = Node {
         top: percent(14),
         width: percent(100),
         flex_direction: FlexDirection::Column,
         align_items: AlignItems::Center,
-        ..absolute.clone()
+        ..absolute()
     };
     let plate = Node {
         flex_direction: FlexDirection::Column,
@@ -134,15 +165,6 @@ fn build(mut commands: Commands) {
             plate.spawn((Subline, Text::new(""), font(theme::HEADING), TextColor(theme::WORDS), centre));
         });
     });
-    for player in 0..MAX_PLAYERS as u8 {
-        let node = Node { width: px(300), justify_content: JustifyContent::Center, ..absolute.clone() };
-        commands.spawn((NameTag(player), node, Visibility::Hidden, GlobalZIndex(4))).with_child((
-            Text::new(""),
-            font(theme::SMALL),
-            TextColor(theme::colour(player).with_alpha(0.9)),
-            TextLayout::no_wrap(),
-        ));
-    }
 }
 
 fn visible(screen: Res<State<Screen>>, mut hud: Query<&mut Visibility, With<Hud>>) {

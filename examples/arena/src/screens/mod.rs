@@ -9,7 +9,6 @@ mod navigate;
 pub mod page;
 mod pages;
 mod sample;
-pub mod theme;
 
 use bevy::prelude::*;
 
@@ -24,9 +23,9 @@ pub enum Screen {
     /// Name and server, and where to go.
     #[default]
     Title,
-    /// How to host.
+    /// The options of a room before it is opened.
     Host,
-    /// The public rooms.
+    /// The list of the public rooms.
     Rooms,
     /// A code from a friend.
     Code,
@@ -34,11 +33,11 @@ pub enum Screen {
     Connecting,
     /// In the room, before the match.
     Lobby,
-    /// In the match.
+    /// The match is played.
     Game,
     /// In the match, with the menu open; the match goes on.
     Paused,
-    /// What went wrong.
+    /// What went wrong, and what can be done.
     Trouble,
 }
 

@@ -4,14 +4,14 @@ use bevy::prelude::Message;
 
 use super::Screen;
 
-/// What a control does.
+/// Somebody has pressed a control that does this.
 #[derive(Message, Clone, Debug, PartialEq)]
 pub struct Pressed(pub Action);
 
 /// Things that can be done on screens.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Action {
-    /// To another screen.
+    /// Go to another screen.
     Go(Screen),
     /// Host a room against computer players at once.
     QuickPlay,
@@ -21,14 +21,14 @@ pub enum Action {
     Browse,
     /// Enter a room of the list.
     Enter {
-        /// Its code.
+        /// The code of the room.
         code: String,
         /// It asks for a password.
         locked: bool,
     },
     /// Enter by the code in the form.
     EnterCode,
-    /// The host begins.
+    /// Begin the match, as the host.
     Begin,
     /// Put a member out.
     Kick(u64),
@@ -36,7 +36,7 @@ pub enum Action {
     Leave,
     /// The last thing once more.
     Retry,
-    /// One back.
+    /// Go one screen back.
     Back,
     /// End the program.
     Quit,
@@ -53,9 +53,9 @@ pub enum Field {
     Server,
     /// The room's name.
     Room,
-    /// Its password.
+    /// The password of the room.
     Password,
-    /// A code.
+    /// The code of a room.
     Code,
 }
 
@@ -64,26 +64,26 @@ pub enum Field {
 pub enum Choice {
     /// Players in the room.
     Capacity,
-    /// Computer players.
+    /// How many computer players take part.
     Bots,
     /// Points that win a round.
     Points,
-    /// Listed or hidden.
+    /// Whether the room is listed or hidden.
     Listed,
 }
 
 /// How a text looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tone {
-    /// Big.
+    /// Big, for headings.
     Heading,
-    /// Running text.
+    /// Plain, for running text.
     Plain,
-    /// Less important.
+    /// Faint, for what matters less.
     Faint,
-    /// Good news.
+    /// Good news, in green.
     Good,
-    /// Bad news.
+    /// Bad news, in red.
     Bad,
     /// In a player's colour.
     Player(u8),
@@ -96,7 +96,7 @@ pub enum Tone {
 pub enum Item {
     /// The game's name, as a picture.
     Logo,
-    /// Words.
+    /// Words in a tone.
     Text(Tone, String),
     /// A text to be typed: which, its label, and what it shows while empty.
     Field(Field, &'static str, &'static str),
@@ -108,24 +108,24 @@ pub enum Item {
     Row(Vec<Item>),
     /// A framed line of a list: left and right words, and maybe a small button.
     Line(Tone, String, String, Option<(String, Action)>),
-    /// Some air.
+    /// Some space before what follows.
     Gap,
 }
 
-/// A button that can be pressed.
+/// Makes a button that can be pressed.
 pub fn button(text: impl Into<String>, action: Action) -> Item {
     Item::Button(text.into(), action, true)
 }
 
-/// Running text.
+/// Makes a text in a tone.
 pub fn text(tone: Tone, text: impl Into<String>) -> Item {
     Item::Text(tone, text.into())
 }
 
-/// A screen's content.
+/// What a screen consists of.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Page {
-    /// From top to bottom.
+    /// What stands on the page, from top to bottom.
     pub items: Vec<Item>,
     /// Width of the panel, in design pixels.
     pub width: f32,
@@ -134,11 +134,11 @@ pub struct Page {
 /// Something that takes focus.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Control {
-    /// See [`Item::Field`].
+    /// A text to be typed, see [`Item::Field`].
     Field(Field),
-    /// See [`Item::Choice`].
+    /// A choice, see [`Item::Choice`].
     Choice(Choice),
-    /// See [`Item::Button`].
+    /// A button, see [`Item::Button`].
     Button(Action),
 }
 

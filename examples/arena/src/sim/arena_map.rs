@@ -8,13 +8,13 @@ pub const HALF_SIZE: Vec2 = Vec2::new(800.0, 450.0);
 /// A round obstacle.
 #[derive(Clone, Copy, Debug)]
 pub struct Pillar {
-    /// Centre.
+    /// The centre, in world units.
     pub at: Vec2,
-    /// Radius.
+    /// The radius, in world units.
     pub radius: f32,
 }
 
-/// All obstacles.
+/// All obstacles of the arena.
 pub const PILLARS: [Pillar; 5] = [
     Pillar { at: Vec2::new(0.0, 0.0), radius: 82.0 },
     Pillar { at: Vec2::new(-430.0, 190.0), radius: 52.0 },

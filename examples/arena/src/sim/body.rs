@@ -24,9 +24,9 @@ pub struct Input {
     pub walk: (i8, i8),
     /// Angle of sight; a full turn is 65,536.
     pub aim: u16,
-    /// Trigger held.
+    /// Whether the trigger is held.
     pub fire: bool,
-    /// Dash wanted.
+    /// Whether a dash is wanted.
     pub dash: bool,
 }
 
@@ -57,7 +57,7 @@ pub fn angle_of(aim: u16) -> f32 {
 /// A player's motion and cooldowns.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Body {
-    /// Centre.
+    /// The centre, in world units.
     pub at: Vec2,
     /// Velocity, world units a second.
     pub velocity: Vec2,
@@ -91,16 +91,16 @@ impl Body {
 pub struct Freedom {
     /// May walk and dash.
     pub walk: bool,
-    /// May fire.
+    /// Whether it may fire.
     pub fire: bool,
 }
 
 /// What a step caused.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stepped {
-    /// A shot left.
+    /// Whether a shot left in this step.
     pub fired: bool,
-    /// A dash began.
+    /// Whether a dash began in this step.
     pub dashed: bool,
 }
 

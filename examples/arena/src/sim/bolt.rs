@@ -6,7 +6,7 @@ use super::{DT, arena_map::push_out, body::PLAYER_RADIUS, ticks};
 
 /// World units a second.
 pub const BOLT_SPEED: f32 = 780.0;
-/// Radius that hits.
+/// The radius within which a shot hits, in world units.
 pub const BOLT_RADIUS: f32 = 9.0;
 const LIFE: u16 = ticks(1.7) as u16;
 const BOUNCES: u8 = 1;
@@ -14,13 +14,13 @@ const BOUNCES: u8 = 1;
 /// A shot in flight. Its way is fixed by its start, so everybody can compute it ahead.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Bolt {
-    /// Number, wrapping.
+    /// The number of the shot, which wraps.
     pub id: u16,
-    /// Who fired.
+    /// The player who fired it.
     pub owner: u8,
     /// Number of the input that fired it: the owner's client knows it by this.
     pub input: u32,
-    /// Centre.
+    /// The centre, in world units.
     pub at: Vec2,
     /// World units a second.
     pub velocity: Vec2,

@@ -33,7 +33,7 @@ pub enum Phase {
         /// Last tick of it.
         ends: u32,
     },
-    /// The fight.
+    /// The fight goes on.
     Playing {
         /// Last tick of it.
         ends: u32,
@@ -44,7 +44,7 @@ pub enum Phase {
     RoundOver {
         /// Last tick of it.
         ends: u32,
-        /// Who won.
+        /// The player who won the round.
         winner: PlayerSlot,
     },
 }
@@ -63,11 +63,11 @@ pub enum PickupKind {
 /// Something on the floor.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Pickup {
-    /// Number, wrapping.
+    /// The number of the thing, which wraps.
     pub id: u8,
-    /// What.
+    /// What it gives.
     pub kind: PickupKind,
-    /// Where.
+    /// Where it lies, in world units.
     pub at: Vec2,
 }
 
@@ -76,63 +76,63 @@ pub struct Pickup {
 pub enum GameEvent {
     /// A player came in.
     Joined {
-        /// Its number.
+        /// The number of the player.
         player: PlayerSlot,
-        /// Its name.
+        /// The name of the player.
         name: String,
     },
     /// A player is gone.
     Left {
-        /// Its number.
+        /// The number of the player.
         player: PlayerSlot,
     },
     /// The countdown to a round began.
     RoundStarted {
-        /// Counts from 1.
+        /// The number of the round, from 1 on.
         round: u16,
     },
-    /// The fight began.
+    /// The fight of a round began.
     Fight,
     /// Time is up with a tie.
     Overtime,
     /// A shot met a player.
     Hit {
-        /// Whose shot.
+        /// The player whose shot it was.
         by: PlayerSlot,
-        /// Who was hit.
+        /// The player who was hit.
         whom: PlayerSlot,
         /// A shield took it.
         shielded: bool,
     },
     /// A player is out for a moment.
     Downed {
-        /// Whose shot.
+        /// The player whose shot it was.
         by: PlayerSlot,
-        /// Who.
+        /// The player who is down.
         whom: PlayerSlot,
     },
-    /// And back.
+    /// A player is back in the fight.
     Respawned {
-        /// Who.
+        /// The player who is back.
         player: PlayerSlot,
     },
     /// Something appeared on the floor.
     PickupAppeared {
-        /// What.
+        /// What lies there.
         kind: PickupKind,
     },
     /// And was taken.
     PickupTaken {
-        /// By whom.
+        /// The player who took it.
         by: PlayerSlot,
-        /// What.
+        /// What was taken.
         kind: PickupKind,
     },
     /// A round has a winner.
     RoundWon {
         /// Counts from 1.
         round: u16,
-        /// Who.
+        /// The player who won.
         winner: PlayerSlot,
         /// Everybody's points in it.
         points: Vec<(PlayerSlot, u16)>,

@@ -1,19 +1,19 @@
-//! The rules of the game as pure code: no Bevy systems, no sockets, no clock. A [`World`] is stepped 60 times a
+//! The rules of the game as pure code: no Bevy systems, no sockets, no clock. A [`Simulation`] is stepped 60 times a
 //! second by whoever hosts; clients use [`step_body`] and [`Bolt::step`] to look ahead.
 
 mod arena_map;
 mod body;
 mod bolt;
 mod course;
-mod world;
+mod simulation;
 #[cfg(test)]
-mod world_tests;
+mod simulation_tests;
 
 pub use arena_map::{HALF_SIZE, PILLARS, Pillar, SPAWNS, push_out};
 pub use body::{Body, Freedom, Input, PLAYER_RADIUS, Stepped, aim_of, angle_of, step_body};
 pub use bolt::{BOLT_RADIUS, BOLT_SPEED, Bolt};
 pub use course::{GameEvent, Phase, Pickup, PickupKind, PlayerSlot, Rules};
-pub use world::{MAX_BOLTS, MAX_HEALTH, MAX_NAME, MAX_PLAYERS, Player, World, clean_name};
+pub use simulation::{MAX_BOLTS, MAX_HEALTH, MAX_NAME, MAX_PLAYERS, Player, Simulation, clean_name};
 
 /// Simulation steps per second.
 pub const TICK_HZ: u32 = 60;

@@ -9,8 +9,8 @@ use super::stage::sprite;
 use super::{Pictures, on_stage};
 use crate::net::systems::NetSystems;
 use crate::scene::Scene;
-use crate::screens::theme::{self, colour};
 use crate::sim::{MAX_HEALTH, MAX_PLAYERS, PickupKind, PlayerSlot};
+use crate::theme::{self, colour};
 
 /// Seconds between two puffs of a trail.
 const PUFF: f32 = 1.0 / 45.0;

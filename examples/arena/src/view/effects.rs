@@ -6,8 +6,8 @@ use super::particles::{Particle, Spawns};
 use super::{Pictures, Shake, stage};
 use crate::net::systems::NetSystems;
 use crate::scene::{Happened, Scene};
-use crate::screens::theme::{self, colour};
 use crate::sim::{GameEvent, PlayerSlot};
+use crate::theme::{self, colour};
 
 pub(super) struct EffectsPlugin;
 

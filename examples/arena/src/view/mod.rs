@@ -53,14 +53,14 @@ pictures!(glow, spark, ship, bolt, ring, hexagon, pillar, grid, frame, heart, ra
 #[derive(Resource, Clone, Copy, Debug, Default)]
 pub struct Shake(f32);
 
-/// The pictures.
+/// Draws the match: the stage, the players, the effects.
 #[derive(Debug)]
 pub struct ViewPlugin;
 
 impl Plugin for ViewPlugin {
     fn build(&self, app: &mut App) {
         app.init_resource::<Shake>()
-            .insert_resource(ClearColor(crate::screens::theme::NIGHT))
+            .insert_resource(ClearColor(crate::theme::NIGHT))
             .add_systems(PreStartup, load)
             .add_plugins((
                 stage::StagePlugin,

@@ -6,8 +6,8 @@ use bevy::render::view::Msaa;
 use bevy::sprite::{BorderRect, TextureSlicer};
 
 use super::{Pictures, Shake};
-use crate::screens::theme;
 use crate::sim::{HALF_SIZE, PILLARS};
+use crate::theme;
 
 /// What must be seen of the world: the floor, and air for the HUD above and below.
 const SEEN: Vec2 = Vec2::new(1680.0, 1032.0);

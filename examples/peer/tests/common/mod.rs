@@ -120,7 +120,7 @@ impl Program {
         self.child.wait().unwrap();
     }
 
-    /// SIGTERM.
+    /// Asks it to end (SIGTERM).
     pub(crate) fn terminate(&self) {
         self.signal("-TERM");
     }
@@ -204,7 +204,7 @@ impl Lobby {
         Self::start_with(&[])
     }
 
-    /// With these environment variables.
+    /// Starts a server with these environment variables.
     pub(crate) fn start_with(settings: &[(&str, &str)]) -> Self {
         Self::start_at("127.0.0.1:0", scratch("lobby").join("key"), settings)
     }
@@ -228,7 +228,14 @@ impl Lobby {
         Self::command_of(Command::new(lobby_path()), bind, key_file)
     }
 
-    /// The same with another program.
+    /// A player who hosts, once its room is open.
+    pub(crate) fn host(&self, name: &str, args: &[&str]) -> Program {
+        let mut host = self.peer(name, "host", args);
+        host.event("room", 20.0);
+        host
+    }
+
+    /// The same as [`peer`](Self::peer) with another program.
     pub(crate) fn command_of(mut program: Command, bind: &str, key_file: &Path) -> Command {
         program.args(["--bind", bind, "--second-port", "0", "--no-http", "--key-file"]).arg(key_file);
         program

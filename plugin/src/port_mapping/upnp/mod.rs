@@ -57,10 +57,10 @@ impl Service {
 pub(super) struct Forward {
     service: Service,
     route: Route,
-    /// The game's port.
+    /// The port of the game's socket on this machine.
     internal: u16,
     external: u16,
-    /// Seconds; 0 is for ever.
+    /// How long the mapping is granted, in seconds; 0: for ever.
     pub(super) seconds: u32,
 }
 
@@ -245,7 +245,7 @@ impl Forward {
         PortMapping { protocol: MappingProtocol::Upnp, external_ip, external_port: self.external }
     }
 
-    /// Asks for the same again.
+    /// Asks the router for the same mapping again.
     pub(super) async fn renew(self) -> Renewal {
         match self.add().await {
             Ok(()) => Renewal::Done(self),

@@ -20,7 +20,7 @@ const NOT_THIS_LEASE: [u16; 9] = [402, 501, 600, 601, 602, 603, 604, 605, 725];
 /// Why an action came to nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fault {
-    /// No answer in time.
+    /// No answer came in time.
     Silent,
     /// The device says no, by this code (0: without one that can be read).
     Refused(u16),

@@ -11,10 +11,10 @@ use crate::state::Peer;
 impl AppSide<'_> {
     pub(super) fn peer_event(&mut self, event: Event, generation: u32) {
         match event {
-            Event::Plan { peer, role, methods, host, mesh } => {
-                self.out.peer_planned.write(m::PeerPlanned { peer, role, methods, host, mesh });
+            Event::Plan { peer, role, methods, host: hosting, mesh } => {
+                self.out.peer_planned.write(m::PeerPlanned { peer, role, methods, hosting, mesh });
             }
-            Event::PeerConnected { peer, host, mesh, path, proven, code } => {
+            Event::PeerConnected { peer, host: hosting, mesh, path, proven, code } => {
                 if let Some(old) = self.peers.0.remove(&peer.id) {
                     // The player is back before its old connection was missed.
                     self.disconnected(old, MatchEnd::Replaced.into());
@@ -22,13 +22,13 @@ impl AppSide<'_> {
                 let client_id = peer.id.client_id();
                 let info = peer.clone();
                 let connected =
-                    Peer { info, client_id, host, mesh, path: path.clone(), away: false, generation };
+                    Peer { info, client_id, hosting, mesh, path: path.clone(), away: false, generation };
                 self.peers.0.insert(peer.id, connected);
                 // renet runs between the host and each of the others, also in a mesh.
                 if !mesh {
-                    self.hand_off.changes.push(Change::Connected { player: peer.id, client_id, host });
+                    self.hand_off.changes.push(Change::Connected { player: peer.id, client_id, hosting });
                 }
-                let connected = m::PeerConnected { peer, client_id, path, host, mesh, proven, code };
+                let connected = m::PeerConnected { peer, client_id, path, hosting, mesh, proven, code };
                 self.out.peer_connected.write(connected);
             }
             Event::PeerRelayed { peer, report } => {
@@ -77,9 +77,9 @@ impl AppSide<'_> {
     }
 
     pub(super) fn disconnected(&mut self, peer: Peer, reason: DisconnectReason) {
-        let Peer { info, client_id, host, mesh, .. } = peer;
+        let Peer { info, client_id, hosting, mesh, .. } = peer;
         if !mesh {
-            self.hand_off.changes.push(Change::Disconnected { client_id, host, reason: reason.clone() });
+            self.hand_off.changes.push(Change::Disconnected { client_id, hosting, reason: reason.clone() });
         }
         self.out.peer_disconnected.write(m::PeerDisconnected { peer: info, client_id, reason });
     }

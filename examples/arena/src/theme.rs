@@ -7,16 +7,16 @@ use bevy::prelude::*;
 pub const DESIGN: Vec2 = Vec2::new(1280.0, 720.0);
 /// Smallest text: 11 pixels at 640x360.
 pub const SMALL: f32 = 22.0;
-/// Running text.
+/// Size of running text, in design pixels.
 pub const TEXT: f32 = 25.0;
-/// Headings.
+/// Size of headings, in design pixels.
 pub const HEADING: f32 = 42.0;
 /// Numbers across the room.
 pub const HUGE: f32 = 110.0;
 
 /// The night behind everything.
 pub const NIGHT: Color = Color::srgb(0.020, 0.027, 0.063);
-/// Panels.
+/// Background of panels.
 pub const PANEL: Color = Color::srgba(0.035, 0.050, 0.110, 0.93);
 /// Lines around panels.
 pub const LINE: Color = Color::srgba(0.30, 0.45, 0.75, 0.45);
@@ -26,13 +26,13 @@ pub const CONTROL: Color = Color::srgba(0.10, 0.14, 0.27, 0.95);
 pub const DISABLED: Color = Color::srgba(0.07, 0.09, 0.16, 0.95);
 /// What is in focus.
 pub const ACCENT: Color = Color::srgb(0.18, 0.89, 0.93);
-/// Words.
+/// Colour of words.
 pub const WORDS: Color = Color::srgb(0.90, 0.94, 1.0);
 /// Less important words.
 pub const FAINT: Color = Color::srgb(0.58, 0.66, 0.82);
-/// Good news.
+/// Colour of good news.
 pub const GOOD: Color = Color::srgb(0.34, 1.0, 0.62);
-/// Bad news.
+/// Colour of bad news.
 pub const BAD: Color = Color::srgb(1.0, 0.42, 0.48);
 
 /// The players' colours.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bevy::math::Vec2;
-use bevy_traversal::traversal_core::text::{NAME, Rule};
+use bevy_traversal::text::{NAME, Rule};
 
 use super::arena_map::{HALF_SIZE, SPAWNS, push_out};
 use super::body::{Body, Freedom, Input, PLAYER_RADIUS, Stepped, angle_of, step_body};
@@ -32,11 +32,11 @@ const KNOCKBACK: f32 = 260.0;
 /// A player in the match.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Player {
-    /// Shown name.
+    /// The name that others see.
     pub name: String,
-    /// Motion.
+    /// Where it is, and how it moves.
     pub body: Body,
-    /// 0: down.
+    /// The health; at 0 the player is down.
     pub health: u8,
     /// The next hit costs nothing.
     pub shield: bool,
@@ -48,7 +48,7 @@ pub struct Player {
     pub points: u16,
     /// Hits dealt in this round; breaks a tie at the very end.
     pub hits: u16,
-    /// Rounds won.
+    /// How many rounds it has won.
     pub wins: u16,
     /// Number of the last input applied.
     pub last_input: u32,
@@ -63,12 +63,12 @@ impl Player {
 
 /// The state of a match.
 #[derive(Clone, Debug)]
-pub struct World {
+pub struct Simulation {
     /// Steps so far.
     pub tick: u32,
     /// Where the match stands.
     pub phase: Phase,
-    /// Rounds begun.
+    /// How many rounds have begun.
     pub round: u16,
     /// How it is played.
     pub rules: Rules,
@@ -91,7 +91,7 @@ pub fn clean_name(name: &str) -> String {
     if clean.is_empty() { String::from("player") } else { clean }
 }
 
-impl World {
+impl Simulation {
     /// An empty arena.
     pub fn new(rules: Rules, seed: u64) -> Self {
         Self {

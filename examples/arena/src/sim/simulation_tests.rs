@@ -1,12 +1,12 @@
 use bevy::math::Vec2;
 
-use super::world::{MAX_HEALTH, World, clean_name};
+use super::simulation::{MAX_HEALTH, Simulation, clean_name};
 use super::{
     Body, Bolt, GameEvent, Input, MAX_BOLTS, MAX_NAME, MAX_PLAYERS, Phase, Pickup, PickupKind, Rules, TICK_HZ,
 };
 
-fn fight(rules: Rules) -> World {
-    let mut world = World::new(rules, 7);
+fn fight(rules: Rules) -> Simulation {
+    let mut world = Simulation::new(rules, 7);
     assert_eq!(world.join("Ann"), Some(0));
     assert_eq!(world.join("Bob"), Some(1));
     world.begin();
@@ -18,7 +18,7 @@ fn fight(rules: Rules) -> World {
     world
 }
 
-fn shoot(world: &mut World, by: u8, whom: u8) {
+fn shoot(world: &mut Simulation, by: u8, whom: u8) {
     let at = world.players[&whom].body.at;
     world.bolts.push(Bolt { at, ..Bolt::fired(0, by, 0, at, 0.0) });
     world.step();
@@ -123,7 +123,7 @@ fn pickups_appear_and_are_bounded() {
 
 #[test]
 fn the_arena_is_full_at_eight_and_a_leaver_makes_room() {
-    let mut world = World::new(Rules::default(), 1);
+    let mut world = Simulation::new(Rules::default(), 1);
     for i in 0..MAX_PLAYERS {
         assert_eq!(world.join("x"), Some(i as u8));
     }

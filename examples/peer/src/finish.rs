@@ -1,0 +1,88 @@
+//! When to stop, and what is said then.
+
+use std::time::{Duration, Instant};
+
+use bevy_app::AppExit;
+use bevy_ecs::prelude::*;
+use bevy_traversal::TraversalStats;
+use headless::Output;
+use serde_json::{Value, json};
+
+use crate::play::Scores;
+use crate::session::{Goal, Session};
+
+/// How long the last reliable messages are waited for, with `--complete`.
+const COMPLETE: Duration = Duration::from_secs(10);
+
+/// Ends the program when its time is over, on a signal, and when there is nothing left to wait for.
+pub(crate) fn finish(
+    mut session: ResMut<Session>,
+    output: Res<Output>,
+    mut scores: ResMut<Scores>,
+    stats: Res<TraversalStats>,
+    mut exit: MessageWriter<AppExit>,
+) {
+    let now = Instant::now();
+    freeze(&mut session, &output, now);
+    let stopped = session.stop.load(std::sync::atomic::Ordering::Relaxed);
+    let played = match (&session.game, session.connected_at) {
+        (Some(game), Some(at)) => now >= at + game.play,
+        _ => now >= session.deadline,
+    };
+    if !(session.over || stopped || played || session.host_gone) {
+        return;
+    }
+    let complete = session.game.as_ref().is_some_and(|game| game.complete) && session.connected_at.is_some();
+    let late = match (&session.game, session.connected_at) {
+        (Some(game), Some(at)) => now >= at + game.play + COMPLETE,
+        _ => true,
+    };
+    if complete && !scores.close() && !(session.over || stopped || late) {
+        return;
+    }
+    session.over = true;
+    let text = session.trouble.take();
+    let problem = match &session.goal {
+        Goal::Nat { .. } if text.is_none() && !played && !stopped => None,
+        Goal::Nat { .. } => {
+            Some(text.unwrap_or_else(|| "the lobby server told nothing about the NAT in time".into()))
+        }
+        goal => {
+            let expected = match goal {
+                Goal::Host { expected, .. } => *expected,
+                Goal::Quick(wanted) if session.hosted_first => usize::from(wanted.players) - 1,
+                _ => 1,
+            };
+            for summary in scores.summaries(stats.discarded()) {
+                output.event("summary", summary);
+            }
+            let relay = session.game.as_ref().is_some_and(|game| game.expect_relay);
+            match scores.problem(expected, relay) {
+                None if complete => scores.missing(),
+                None => None,
+                Some(problem) if session.connected_at.is_none() => Some(text.unwrap_or(problem)),
+                Some(problem) => Some(problem),
+            }
+        }
+    };
+    match problem {
+        None => exit.write(AppExit::Success),
+        Some(problem) => {
+            eprintln!("peer: {problem}");
+            exit.write(AppExit::error())
+        }
+    };
+}
+
+fn freeze(session: &mut Session, output: &Output, now: Instant) {
+    let Some(game) = session.game.clone().filter(|_| !session.frozen) else { return };
+    if let (Some(at), Some(after), Some(length)) = (session.connected_at, game.freeze_after, game.freeze_for)
+        && now >= at + after
+    {
+        session.frozen = true;
+        output.event("frozen", json!({"seconds": length.as_secs_f64()}));
+        // This is what the flag asks for: a game that does not tick.
+        std::thread::sleep(length);
+        output.event("awake", Value::Null);
+    }
+}
