@@ -46,7 +46,7 @@
 //! `MinimalPlugins` and `DefaultPlugins`).
 //!
 //! One thread per app reads the sockets, punches holes and keeps paths alive, also while a level loads. renet's
-//! plugins are added if they are not there; a game that adds them itself does so before this one.
+//! plugins are added if they are not there.
 //!
 //! # When the host leaves
 //!
@@ -76,6 +76,7 @@
 // (starts and ends the threads), `run_loop`, `binding`, `sockets`, `stream`, `resolve`, `interfaces`, `port_mapping`,
 // `identity`, `known_servers`, `kept_profiles`. Arrows between modules go one way only.
 mod binding;
+mod commands;
 mod conditions;
 mod config;
 mod datagrams;
@@ -92,24 +93,29 @@ mod known_servers;
 mod link;
 mod messages;
 mod own_networks;
+mod players;
 mod port_mapping;
 mod protocol;
 mod queue;
 mod renet;
 mod renet_guard;
 mod resolve;
+#[cfg(feature = "states")]
+mod room_state;
 mod run_loop;
 mod sockets;
 mod state;
 mod stream;
 mod systems;
+mod trouble;
 
 use bevy_app::{App, Last, Plugin, PostUpdate, PreUpdate};
 use bevy_ecs::schedule::IntoScheduleConfigs;
-use bevy_ecs::schedule::common_conditions::resource_exists;
+use bevy_ecs::schedule::common_conditions::{resource_changed, resource_exists};
 use bevy_renet::{RenetClientPlugin, RenetReceive, RenetSend, RenetServerPlugin};
 
-pub use conditions::{hosting, in_room, joined, lobby_online, peer_connected};
+pub use commands::TraversalCommands;
+pub use conditions::{client_ready, hosting, in_room, joined, lobby_online, peer_connected, server_ready};
 pub use config::{
     IdentitySource, KeptProfiles, KnownServers, LONGEST_LIFETIME_SEARCH, ServerKey, ServerKeyError,
     Transport, TraversalConfig,
@@ -132,7 +138,14 @@ pub use messages::requests::{
     AllowPeer, CancelQuickMatch, ClosePeer, ConnectLobby, DisconnectLobby, HostRoom, JoinRoom, KickPeer,
     LeaveRoom, ListRooms, QuickMatch, RefusePeer, SetRoomMetadata,
 };
+pub use players::{
+    ConnectedBy, IsAway, IsHost, MemberOf, PlayerConnected, PlayerDisconnected, RemotePlayer, Room,
+    RoomMembers,
+};
+pub use renet::RenetConfig;
 pub use resolve::{DEFAULT_PORT, Resolve, SystemResolver};
+#[cfg(feature = "states")]
+pub use room_state::RoomState;
 pub use state::{CurrentRoom, LobbyLink, Members, NatStatus, Peer, Peers, QuickMatchQueue, TraversalStats};
 pub use systems::TraversalSystems;
 pub use traversal_core::config::MOST_PORTS_AHEAD;
@@ -150,6 +163,7 @@ pub use traversal_core::{
     LobbyError, LobbyState, MappingProtocol, NatFacts, NoPortMapping, PathInfo, PathKind, PortMapping,
     PortMappingState, RelayPolicy, RequestFailure, RequestKind, Secret,
 };
+pub use trouble::Trouble;
 
 /// Rules for texts that players see of each other: how long they may be, and how they are cleaned.
 pub mod text {
@@ -173,12 +187,16 @@ struct AwayDoctests;
 
 /// What most games use.
 pub mod prelude {
+    #[cfg(feature = "states")]
+    pub use crate::RoomState;
     pub use crate::{
-        CancelQuickMatch, ConnectLobby, CurrentRoom, Datagrams, HostMigrated, HostRoom, JoinRoom, KickPeer,
-        LeaveRoom, LobbyChanged, LobbyFailed, LobbyLink, LobbyState, Members, PeerAway, PeerBack,
-        PeerConnected, PeerDisconnected, Peers, PlayerId, QueueChanged, QuickMatch, RequestFailed,
-        RoomJoined, RoomLeft, RoomOptions, RoomTarget, Topology, TraversalConfig, TraversalFailed,
-        TraversalPlugin, TraversalSystems, hosting, in_room, joined, lobby_online, peer_connected,
+        CancelQuickMatch, ConnectLobby, ConnectedBy, CurrentRoom, Datagrams, HostMigrated, HostRoom, IsAway,
+        IsHost, JoinRoom, KickPeer, LeaveRoom, LobbyChanged, LobbyFailed, LobbyLink, LobbyState, MemberOf,
+        Members, PeerAway, PeerBack, PeerConnected, PeerDisconnected, Peers, PlayerConnected,
+        PlayerDisconnected, PlayerId, QueueChanged, QuickMatch, RemotePlayer, RequestFailed, Room,
+        RoomJoined, RoomLeft, RoomMembers, RoomOptions, RoomTarget, Topology, TraversalCommands,
+        TraversalConfig, TraversalFailed, TraversalPlugin, TraversalSystems, Trouble, client_ready, hosting,
+        in_room, joined, lobby_online, peer_connected, server_ready,
     };
 }
 
@@ -189,26 +207,48 @@ pub struct TraversalPlugin {
     pub config: TraversalConfig,
 }
 
+impl TraversalPlugin {
+    /// The plugin for a game of this name, with this lobby server (`host` or `host:port`) and else the default settings.
+    pub fn new(game: impl Into<String>, lobby: impl Into<String>) -> Self {
+        Self {
+            config: TraversalConfig {
+                lobby: vec![lobby.into()],
+                game: game.into(),
+                ..TraversalConfig::default()
+            },
+        }
+    }
+}
+
 impl Plugin for TraversalPlugin {
     fn build(&self, app: &mut App) {
         let stats = TraversalStats::default();
         app.insert_resource(TraversalLink::new(self.config.clone(), stats.clone()))
             .insert_resource(stats)
-            .init_resource::<LobbyLink>()
+            .insert_resource(LobbyLink { servers: self.config.lobby.clone(), ..LobbyLink::default() })
             .init_resource::<CurrentRoom>()
             .init_resource::<Members>()
             .init_resource::<Peers>()
             .init_resource::<NatStatus>()
             .insert_resource(Datagrams::new(self.config.transport))
             .init_resource::<QuickMatchQueue>()
-            .init_resource::<renet::HandOff>();
+            .init_resource::<renet::HandOff>()
+            .init_resource::<systems::News>()
+            .init_resource::<players::Entities>()
+            .init_resource::<trouble::LogBound>();
         messages::add(app);
         app.configure_sets(PreUpdate, TraversalSystems::Receive.before(RenetReceive))
             .configure_sets(PostUpdate, TraversalSystems::Send.after(RenetSend))
             .add_systems(
                 PreUpdate,
-                systems::receive.run_if(resource_exists::<TraversalLink>).in_set(TraversalSystems::Receive),
+                (
+                    systems::receive.run_if(resource_exists::<TraversalLink>),
+                    (trouble::tell, players::follow).run_if(resource_changed::<systems::News>),
+                )
+                    .chain()
+                    .in_set(TraversalSystems::Receive),
             )
+            .add_observer(players::leave_with_the_entity)
             .add_systems(
                 PostUpdate,
                 (systems::connect, systems::hand_over_requests, systems::hand_over_datagrams)
@@ -216,6 +256,30 @@ impl Plugin for TraversalPlugin {
                     .run_if(resource_exists::<TraversalLink>)
                     .in_set(TraversalSystems::Send),
             );
+        #[cfg(feature = "states")]
+        app.add_systems(
+            PreUpdate,
+            room_state::follow.after(systems::receive).in_set(TraversalSystems::Receive),
+        );
+        if self.config.transport == Transport::Sealed {
+            app.insert_resource(RenetConfig(self.config.renet.clone()))
+                .add_systems(
+                    PreUpdate,
+                    renet::receive
+                        .run_if(resource_exists::<TraversalLink>)
+                        .in_set(RenetReceive)
+                        .after(systems::receive)
+                        .after(RenetServerPlugin::update_system)
+                        .after(RenetClientPlugin::update_system)
+                        .before(RenetServerPlugin::emit_server_events_system),
+                )
+                .add_systems(PostUpdate, renet::send.run_if(renet::is_send_due).in_set(RenetSend))
+                .add_systems(Last, renet::clean_up);
+        }
+    }
+
+    /// Adds plugins of others where the game has not added them itself, before this one or after it.
+    fn finish(&self, app: &mut App) {
         if self.config.transport == Transport::Sealed {
             if !app.is_plugin_added::<RenetServerPlugin>() {
                 app.add_plugins(RenetServerPlugin);
@@ -223,18 +287,8 @@ impl Plugin for TraversalPlugin {
             if !app.is_plugin_added::<RenetClientPlugin>() {
                 app.add_plugins(RenetClientPlugin);
             }
-            app.add_systems(
-                PreUpdate,
-                renet::receive
-                    .run_if(resource_exists::<TraversalLink>)
-                    .in_set(RenetReceive)
-                    .after(systems::receive)
-                    .after(RenetServerPlugin::update_system)
-                    .after(RenetClientPlugin::update_system)
-                    .before(RenetServerPlugin::emit_server_events_system),
-            )
-            .add_systems(PostUpdate, renet::send.run_if(renet::is_send_due).in_set(RenetSend))
-            .add_systems(Last, renet::clean_up);
         }
+        #[cfg(feature = "states")]
+        room_state::add(app);
     }
 }

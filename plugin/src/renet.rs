@@ -18,6 +18,28 @@ use crate::link::TraversalLink;
 use crate::queue::GameDatagram;
 use crate::renet_guard::{Guard, Verdict};
 
+/// Resource: renet's channels and budgets, the same on all players. It begins as [`TraversalConfig::renet`](crate::TraversalConfig::renet),
+/// and is read whenever a `RenetServer` or `RenetClient` is made: a game that knows its channels only when the app has
+/// started (replicon's come of what is registered) sets it then, before it enters a room.
+///
+/// ```no_run
+/// use bevy_ecs::prelude::*;
+/// use bevy_renet::renet::{ChannelConfig, SendType};
+/// use bevy_traversal::RenetConfig;
+///
+/// fn set_channels(mut config: ResMut<RenetConfig>) {
+///     let chat = ChannelConfig {
+///         channel_id: 0,
+///         max_memory_usage_bytes: 1 << 20,
+///         send_type: SendType::Unreliable,
+///     };
+///     config.0.server_channels_config = vec![chat.clone()];
+///     config.0.client_channels_config = vec![chat];
+/// }
+/// ```
+#[derive(Resource, Debug)]
+pub struct RenetConfig(pub ConnectionConfig);
+
 /// What renet has to hear of, in the order in which it happened. `hosting`: this player does.
 #[derive(Debug)]
 pub(crate) enum Change {
@@ -58,15 +80,24 @@ pub(crate) fn receive(
     mut link: ResMut<TraversalLink>,
     server: Option<ResMut<RenetServer>>,
     client: Option<ResMut<RenetClient>>,
-    time: Res<Time<Real>>,
+    (config, time): (Res<RenetConfig>, Res<Time<Real>>),
 ) {
     let now = time.elapsed();
     let hand_off = hand_off.bypass_change_detection();
     let datagrams = datagrams.bypass_change_detection();
     let link = link.bypass_change_detection();
     let (mut server, mut client) = (Slot::new(server), Slot::new(client));
-    for change in std::mem::take(&mut hand_off.changes) {
-        hand_off.follow(change, link, &mut server, &mut client);
+    let client_lived = client.get().is_some_and(|client| !client.is_disconnected());
+    let mut changes = std::mem::take(&mut hand_off.changes).into_iter();
+    while let Some(change) = changes.next() {
+        if hand_off.waits_a_frame(&change, client_lived) {
+            if let Some(client) = client.get() {
+                client.disconnect_due_to_transport();
+            }
+            hand_off.changes = std::iter::once(change).chain(changes).collect();
+            break;
+        }
+        hand_off.follow(change, &config.0, link, &mut server, &mut client);
     }
     if let Some(server) = server.get() {
         hand_off.feed_server(server, &datagrams.received, now, link);
@@ -113,31 +144,42 @@ impl<'a, R: Resource<Mutability = Mutable>> Slot<'a, R> {
         (self.new, self.removed) = (None, true);
     }
 
+    /// One that takes another's place is added, as Bevy sees it, only where the other one was removed.
     fn finish(self, commands: &mut Commands) {
+        if self.removed || self.old.is_some() && self.new.is_some() {
+            commands.remove_resource::<R>();
+        }
         if let Some(new) = self.new {
             commands.insert_resource(new);
-        } else if self.removed {
-            commands.remove_resource::<R>();
         }
     }
 }
 
 impl HandOff {
+    /// Whether something of renet's has to be seen gone for one frame, before this puts another one in its place: who watches
+    /// renet's resources (replicon does) begins anew only then.
+    fn waits_a_frame(&self, change: &Change, client_lived: bool) -> bool {
+        match change {
+            Change::Connected { hosting: false, .. } => client_lived,
+            Change::RoomEntered { hosting: true } => self.closing,
+            _ => false,
+        }
+    }
+
     fn follow(
         &mut self,
         change: Change,
+        config: &ConnectionConfig,
         link: &mut TraversalLink,
         server: &mut Slot<RenetServer>,
         client: &mut Slot<RenetClient>,
     ) {
-        let config = &link.config.renet;
         match change {
             Change::RoomEntered { hosting: true } => {
                 // After a restart of the lobby server the room is entered anew, with the players still there.
-                if server.is_empty() || self.closing {
+                if server.is_empty() {
                     server.replace(RenetServer::new(config.clone()));
                 }
-                self.closing = false;
             }
             Change::RoomEntered { hosting: false } => self.closing = false,
             Change::HostChanged { hosting } => {

@@ -18,6 +18,8 @@ use crate::error::TraversalError;
 pub struct LobbyLink {
     /// How far the login has come, or how it failed; offline before the first one.
     pub state: LobbyState,
+    /// The servers that were asked for last, as in [`TraversalConfig::lobby`](crate::TraversalConfig::lobby).
+    pub servers: Vec<String>,
     /// The addresses of the game's sockets on this machine; empty until they are known.
     pub local: Vec<SocketAddr>,
     /// The latest failure; none while this player is logged in.

@@ -14,6 +14,7 @@ use crate::link::TraversalLink;
 use crate::messages::requests::ConnectLobby;
 use crate::state::{Peers, TraversalStats};
 use app_side::AppSide;
+pub(crate) use app_side::News;
 pub(crate) use requests::hand_over_requests;
 
 /// The sets in which the plugin works, to order the game's systems by.
@@ -57,7 +58,9 @@ pub(crate) fn connect(
     mut app: AppSide,
 ) {
     for request in requests.read() {
-        if link.connect(request.clone()) {
+        let replaced = link.connect(request.clone());
+        app.servers(&link.config.lobby);
+        if replaced {
             app.driver_gone();
         }
     }

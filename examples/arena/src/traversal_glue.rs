@@ -95,7 +95,7 @@ fn hear_lobby(
     mut listed: MessageReader<RoomsListed>,
     mut session: ResMut<Session>,
 ) {
-    for LobbyFailed { error, retry_in } in failed.read() {
+    for LobbyFailed { error, retry_in, .. } in failed.read() {
         let reason = sentence(&error.to_string());
         session.tell(&reason);
         session.link = match retry_in {

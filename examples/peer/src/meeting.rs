@@ -32,7 +32,7 @@ pub(crate) fn lobby(
             );
         }
     }
-    for LobbyFailed { error, retry_in } in failed.read() {
+    for LobbyFailed { error, retry_in, .. } in failed.read() {
         let text = error.to_string();
         match retry_in {
             Some(retry_in) => {

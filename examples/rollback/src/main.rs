@@ -135,7 +135,7 @@ fn meet(
     for RequestFailed { error, .. } in refused.read() {
         game.fail(error);
     }
-    for LobbyFailed { error, retry_in } in lost.read() {
+    for LobbyFailed { error, retry_in, .. } in lost.read() {
         game.output.event("lobby_failed", json!({"text": error.to_string()}));
         if retry_in.is_none() {
             game.fail(error);

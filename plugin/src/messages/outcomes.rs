@@ -23,6 +23,8 @@ pub struct LobbyFailed {
     pub error: TraversalError,
     /// When the next try is due; none: there will be none without a new [`ConnectLobby`](crate::ConnectLobby).
     pub retry_in: Option<Duration>,
+    /// The servers that were asked for, as in [`TraversalConfig::lobby`](crate::TraversalConfig::lobby).
+    pub servers: Vec<String>,
 }
 
 /// Outcome: the own NAT is known, or better known.

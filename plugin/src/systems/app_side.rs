@@ -4,7 +4,9 @@ mod peers;
 
 use std::time::Duration;
 
+use bevy_ecs::change_detection::DetectChangesMut;
 use bevy_ecs::message::MessageWriter;
+use bevy_ecs::resource::Resource;
 use bevy_ecs::system::{ResMut, SystemParam};
 use traversal_core::wire::message::{MatchEnd, PlayerInfo, RoomEnd};
 use traversal_core::{DisconnectReason, Event, LobbyState};
@@ -43,6 +45,10 @@ pub(crate) struct Outcomes<'w> {
     traversal_failed: MessageWriter<'w, m::TraversalFailed>,
 }
 
+/// Resource: marked as changed when there is something new for whoever tells or shows it.
+#[derive(Resource, Debug, Default)]
+pub(crate) struct News;
+
 /// All that events of the network thread change: the resources that the game reads, and the outcome messages.
 #[derive(SystemParam)]
 pub(crate) struct AppSide<'w> {
@@ -53,12 +59,14 @@ pub(crate) struct AppSide<'w> {
     pub(super) peers: ResMut<'w, Peers>,
     nat: ResMut<'w, NatStatus>,
     hand_off: ResMut<'w, HandOff>,
+    news: ResMut<'w, News>,
     out: Outcomes<'w>,
 }
 
 impl AppSide<'_> {
     /// Takes what the network thread says.
     pub(super) fn report(&mut self, report: Report) {
+        self.news.set_changed();
         match report {
             Report::Agent(event) => self.event(event, 0),
             Report::Connected { event, generation } => self.event(event, generation),
@@ -144,8 +152,14 @@ impl AppSide<'_> {
     }
 
     pub(super) fn lobby_failed(&mut self, error: TraversalError, retry_in: Option<Duration>) {
+        self.news.set_changed();
         self.lobby.error = Some(error.clone());
-        self.out.lobby_failed.write(m::LobbyFailed { error, retry_in });
+        self.out.lobby_failed.write(m::LobbyFailed { error, retry_in, servers: self.lobby.servers.clone() });
+    }
+
+    /// Notes which servers are asked for.
+    pub(super) fn servers(&mut self, servers: &[String]) {
+        self.lobby.servers = servers.to_vec();
     }
 
     fn members(&mut self, members: Vec<PlayerInfo>) {
@@ -176,6 +190,7 @@ impl AppSide<'_> {
 
     /// Notes that the driver is gone or replaced, and its connections and room with it.
     pub(super) fn driver_gone(&mut self) {
+        self.news.set_changed();
         for peer in std::mem::take(&mut self.peers.0).into_values() {
             self.disconnected(peer, DisconnectReason::Local);
         }

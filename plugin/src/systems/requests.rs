@@ -5,6 +5,7 @@ use bevy_ecs::message::{Message, MessageReader, MessageWriter};
 use bevy_ecs::system::{Res, ResMut, SystemParam};
 use traversal_core::{Command, RequestFailure, RequestKind as Kind};
 
+use super::News;
 use crate::link::TraversalLink;
 use crate::messages::outcomes::RequestFailed;
 use crate::messages::requests as m;
@@ -32,6 +33,7 @@ pub(crate) fn hand_over_requests(
     mut link: ResMut<TraversalLink>,
     lobby: Res<LobbyLink>,
     mut failed: MessageWriter<RequestFailed>,
+    mut news: ResMut<News>,
 ) {
     let Requests {
         mut disconnect,
@@ -52,6 +54,7 @@ pub(crate) fn hand_over_requests(
     let mut ask = |command, request| {
         if !link.command(command) {
             failed.write(RequestFailed { request, error: RequestFailure::NotLoggedIn });
+            news.set_changed();
         }
     };
     // Leaving first: a game that changes rooms writes both in one frame.

@@ -55,8 +55,14 @@ pub(crate) struct Game {
 
 impl Game {
     pub(crate) fn new(config: TraversalConfig) -> Self {
+        Self::with(config, |_| {})
+    }
+
+    /// The same, with what the game adds after the plugin.
+    pub(crate) fn with(config: TraversalConfig, add: impl FnOnce(&mut App)) -> Self {
         let mut app = App::new();
         app.add_plugins((TaskPoolPlugin::default(), TimePlugin, TraversalPlugin { config }));
+        add(&mut app);
         let mut game = Self { app };
         game.watch::<LobbyFailed>();
         game.watch::<RoomJoined>();

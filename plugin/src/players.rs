@@ -1,0 +1,189 @@
+//! The room and the other players in it as entities.
+
+use std::collections::BTreeMap;
+
+use bevy_ecs::component::Component;
+use bevy_ecs::entity::Entity;
+use bevy_ecs::event::EntityEvent;
+use bevy_ecs::lifecycle::Remove;
+use bevy_ecs::message::MessageReader;
+use bevy_ecs::name::Name;
+use bevy_ecs::observer::On;
+use bevy_ecs::resource::Resource;
+use bevy_ecs::system::{Commands, Query, Res, ResMut};
+use traversal_core::id::{PlayerId, RoomId};
+use traversal_core::wire::message::{PlayerInfo, RoomInfo};
+use traversal_core::{DisconnectReason, PathInfo};
+
+use crate::commands::TraversalCommands;
+use crate::messages::outcomes::{PeerConnected, PeerDisconnected};
+use crate::state::{CurrentRoom, LobbyLink, Members, Peers};
+
+/// Component: the room that this player is in, at most one. Despawning its entity leaves the room.
+#[derive(Component, Clone, Debug, PartialEq, Eq)]
+pub struct Room(pub RoomInfo);
+
+/// Component of the room: the other players in it. They go when it goes.
+#[derive(Component, Debug, Default)]
+#[relationship_target(relationship = MemberOf, linked_spawn)]
+pub struct RoomMembers(Vec<Entity>);
+
+impl RoomMembers {
+    /// The other players, in the order in which they came.
+    pub fn iter(&self) -> impl Iterator<Item = Entity> {
+        self.0.iter().copied()
+    }
+}
+
+/// Component: the room that another player is in.
+#[derive(Component, Clone, Copy, Debug, PartialEq, Eq)]
+#[relationship(relationship_target = RoomMembers)]
+pub struct MemberOf(pub Entity);
+
+/// Component: another player in this player's room, connected or not. Its entity has Bevy's [`Name`], too.
+#[derive(Component, Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RemotePlayer(pub PlayerId);
+
+/// Component: this other player hosts the room.
+#[derive(Component, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct IsHost;
+
+/// Component: this other player is connected, and by which way. It is inserted anew when the way changes.
+#[derive(Component, Clone, Debug, PartialEq)]
+pub struct ConnectedBy {
+    /// renet's name for the player on the host.
+    pub client_id: u64,
+    /// The way, with its latest round trip.
+    pub path: PathInfo,
+}
+
+/// Component: nothing is heard of this connected player at present ([`PeerAway`](crate::PeerAway)).
+#[derive(Component, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct IsAway;
+
+/// Event at a player's entity: it is connected from now on ([`PeerConnected`], for observers).
+#[derive(EntityEvent, Clone, Debug, PartialEq)]
+pub struct PlayerConnected {
+    /// The player's entity.
+    pub entity: Entity,
+    /// renet's name for the player on the host.
+    pub client_id: u64,
+}
+
+/// Event at a player's entity: the connection is gone ([`PeerDisconnected`], for observers). Where the player is out of the room,
+/// its entity is despawned after this.
+#[derive(EntityEvent, Clone, Debug, PartialEq)]
+pub struct PlayerDisconnected {
+    /// The player's entity.
+    pub entity: Entity,
+    /// renet's name for the player on the host.
+    pub client_id: u64,
+    /// Why; its text is fit for a player.
+    pub reason: DisconnectReason,
+}
+
+/// Resource: which entity is whose.
+#[derive(Resource, Debug, Default)]
+pub(crate) struct Entities {
+    room: Option<(RoomId, Entity)>,
+    players: BTreeMap<PlayerId, Entity>,
+    own: Option<PlayerId>,
+}
+
+/// Makes the entities follow the resources and messages. Runs in frames in which one of them has changed.
+pub(crate) fn follow(
+    mut commands: Commands,
+    mut entities: ResMut<Entities>,
+    (room, members, peers, lobby): (Res<CurrentRoom>, Res<Members>, Res<Peers>, Res<LobbyLink>),
+    mut connected: MessageReader<PeerConnected>,
+    mut disconnected: MessageReader<PeerDisconnected>,
+    known: Query<(Option<&Room>, Option<&ConnectedBy>, Option<&IsHost>, Option<&IsAway>)>,
+) {
+    let entities = &mut *entities;
+    entities.own = lobby.player().or(entities.own);
+    for m in disconnected.read() {
+        if let Some(entity) = entities.players.get(&m.peer.id).copied() {
+            let (client_id, reason) = (m.client_id, m.reason.clone());
+            commands.entity(entity).remove::<(ConnectedBy, IsAway)>();
+            commands.trigger(PlayerDisconnected { entity, client_id, reason });
+        }
+    }
+    let info = room.info.as_ref();
+    if let Some((id, entity)) = entities.room
+        && info.is_none_or(|info| info.id != id)
+    {
+        entities.room = None;
+        entities.players.clear();
+        commands.entity(entity).despawn();
+    }
+    let Some(info) = info else { return };
+    let room_entity = match entities.room {
+        Some((_, entity)) => {
+            if known.get(entity).is_ok_and(|(room, ..)| room.is_some_and(|room| room.0 != *info)) {
+                commands.entity(entity).insert(Room(info.clone()));
+            }
+            entity
+        }
+        None => {
+            let entity = commands.spawn((Room(info.clone()), Name::new(info.name.clone()))).id();
+            entities.room = Some((info.id, entity));
+            entity
+        }
+    };
+    // Who is connected may come before the list of members that names it.
+    let present: BTreeMap<PlayerId, &PlayerInfo> = members
+        .0
+        .iter()
+        .chain(peers.iter().map(|peer| &peer.info))
+        .filter(|player| Some(player.id) != entities.own)
+        .map(|player| (player.id, player))
+        .collect();
+    entities.players.retain(|player, entity| {
+        let stays = present.contains_key(player);
+        if !stays {
+            commands.entity(*entity).despawn();
+        }
+        stays
+    });
+    for (id, player) in present {
+        let entity = *entities.players.entry(id).or_insert_with(|| {
+            commands.spawn((RemotePlayer(id), Name::new(player.name.clone()), MemberOf(room_entity))).id()
+        });
+        let (by, host, away) =
+            known.get(entity).map_or((None, None, None), |(_, by, host, away)| (by, host, away));
+        let mut entity = commands.entity(entity);
+        match (info.host == id, host) {
+            (true, None) => _ = entity.insert(IsHost),
+            (false, Some(_)) => _ = entity.remove::<IsHost>(),
+            _ => {}
+        }
+        let Some(peer) = peers.peer(id) else { continue };
+        if by.is_none_or(|by| by.path != peer.path || by.client_id != peer.client_id) {
+            entity.insert(ConnectedBy { client_id: peer.client_id, path: peer.path.clone() });
+        }
+        match (peer.away, away) {
+            (true, None) => _ = entity.insert(IsAway),
+            (false, Some(_)) => _ = entity.remove::<IsAway>(),
+            _ => {}
+        }
+    }
+    for m in connected.read() {
+        if let Some(entity) = entities.players.get(&m.peer.id).copied() {
+            commands.trigger(PlayerConnected { entity, client_id: m.client_id });
+        }
+    }
+}
+
+/// Leaves the room when the game despawns its entity.
+pub(crate) fn leave_with_the_entity(
+    removed: On<Remove, Room>,
+    mut entities: ResMut<Entities>,
+    mut commands: Commands,
+) {
+    // An entity that this module despawns is forgotten before.
+    if entities.room.is_some_and(|(_, entity)| entity == removed.entity) {
+        entities.room = None;
+        entities.players.clear();
+        commands.leave_room();
+    }
+}
