@@ -27,13 +27,13 @@ use crate::oracle::{Effective, Outlook, Relation, outlook};
 /// What a player may send in an attempt.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Means {
-    /// Datagrams a second.
+    /// Most datagrams in any second.
     pub per_second: u32,
-    /// Datagrams in the attempt.
+    /// Most datagrams in the whole attempt.
     pub in_all: u32,
     /// Addresses and ports that they may go to.
     pub targets: u32,
-    /// Sockets.
+    /// Most sockets at a time.
     pub sockets: u32,
     /// How long the attempt may take.
     pub time: Duration,

@@ -26,11 +26,11 @@ const SIX: [&str; 6] = ["none", "fullcone", "restricted", "portrestricted", "as"
 /// A method to force.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum MethodName {
-    /// As the plan has it.
+    /// The methods of the plan, in its order.
     Auto,
-    /// Test messages.
+    /// Test messages to all candidates (M14).
     Cone,
-    /// One bubble, bracketed.
+    /// One bubble, whose port is found from two probes around it.
     Bubble,
     /// Many bubbles and a port-assigning packet.
     MultiBubble,
@@ -59,18 +59,18 @@ impl MethodName {
 /// Whether the relay may be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Relay {
-    /// While there is no direct path.
+    /// The relay is used while there is no direct path.
     Allow,
-    /// Not at all.
+    /// The relay is not used at all.
     Never,
 }
 
 /// What the two networks share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Shared {
-    /// Nothing.
+    /// They share nothing.
     Apart,
-    /// One LAN.
+    /// They are in one LAN.
     Lan,
     /// The outermost NAT, behind which each has its own.
     OuterNat,
@@ -89,11 +89,11 @@ impl From<Shared> for Relation {
 /// What is known when the right player joins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Known {
-    /// Both NATs.
+    /// Both NATs are known.
     Both,
-    /// The host's.
+    /// The NAT of the host is known.
     Host,
-    /// Neither.
+    /// Neither NAT is known.
     Nothing,
 }
 
@@ -248,13 +248,13 @@ pub enum CliError {
     Page {
         /// Where it should go.
         path: PathBuf,
-        /// Why not.
+        /// Why it could not be done.
         source: std::io::Error,
     },
     /// The result cannot be put into JSON.
     #[error("cannot print the result as JSON")]
     Json(#[from] serde_json::Error),
-    /// A soak.
+    /// `natlab soak` failed.
     #[error(transparent)]
     Soak(#[from] SoakError),
     /// A siege or a flood.

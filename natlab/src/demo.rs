@@ -9,7 +9,7 @@ use std::time::Duration;
 use traversal_core::{Event, LobbyState};
 
 use crate::nat::NatSpec;
-use crate::scenario::{JoinMoment, JoinReport, PairSettings, PairWorld, Side};
+use crate::scenario::{JoinMoment, JoinReport, PairWorld, PairWorldSettings, Side};
 use crate::world::{Fate, Packet};
 
 use packets::{Captured, Packets};
@@ -23,7 +23,7 @@ struct Line {
     text: String,
 }
 
-/// What to tell.
+/// How much of a join is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Told {
     /// So many packets one by one.
@@ -39,7 +39,12 @@ impl Default for Told {
 }
 
 /// Runs the join and tells it.
-pub fn tell(settings: PairSettings, left: &NatSpec, right: &NatSpec, told: Told) -> (String, JoinReport) {
+pub fn tell(
+    settings: PairWorldSettings,
+    left: &NatSpec,
+    right: &NatSpec,
+    told: Told,
+) -> (String, JoinReport) {
     let delay = settings.peer_rtt() / 2;
     let mut pair = PairWorld::new(settings);
     let captured = Captured::default();
@@ -141,7 +146,7 @@ mod tests {
 
     fn story(left: &str, right: &str, method: Option<traversal_core::wire::message::Method>) -> String {
         let [left, right] = [left, right].map(|name| name.parse::<NatSpec>().unwrap());
-        let mut settings = PairSettings::equal(1, &left.chain, &right.chain, Duration::from_millis(50));
+        let mut settings = PairWorldSettings::equal(1, &left.chain, &right.chain, Duration::from_millis(50));
         settings.config.method = method;
         tell(settings, &left, &right, Told { packets: 10_000, from_start: true }).0
     }

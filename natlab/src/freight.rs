@@ -13,10 +13,10 @@ use crate::player::Game;
 const DATAGRAM: usize = 1200;
 /// A slice of the reliable message: longer than renet's, which have 1,200 bytes and its headers.
 const SLICE: usize = 1322;
-/// The reliable message.
+/// Length of the reliable message, in bytes.
 const MESSAGE: usize = 60_000;
 const SLICES: u16 = MESSAGE.div_ceil(SLICE) as u16;
-/// Between two frames.
+/// The time between two frames of the game.
 const FRAME: Duration = Duration::from_millis(33);
 /// Slices that leave in one frame: 320 kB/s.
 const SLICES_A_FRAME: usize = 8;
@@ -55,7 +55,7 @@ impl Received {
 pub struct Ledger(Arc<Mutex<BTreeMap<PlayerId, Received>>>);
 
 impl Ledger {
-    /// By sender.
+    /// What was received, by sender.
     pub fn read(&self) -> MutexGuard<'_, BTreeMap<PlayerId, Received>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

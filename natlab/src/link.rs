@@ -10,7 +10,7 @@ use crate::nat::Proto;
 /// One direction of a link.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Way {
-    /// One-way delay.
+    /// The delay one way.
     pub delay: Duration,
     /// Up to so much more, uniformly; packets keep their order, as in a queue.
     pub jitter: Duration,
@@ -98,9 +98,9 @@ impl Way {
 /// Both directions: `up` leads towards the internet.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Link {
-    /// Towards the internet.
+    /// The way towards the internet.
     pub up: Way,
-    /// From the internet.
+    /// The way from the internet.
     pub down: Way,
 }
 
@@ -119,9 +119,9 @@ impl Link {
 /// When copies of a packet arrive: none if it was lost.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Arrivals {
-    /// First copy.
+    /// When the first copy arrives, after it was sent; none: it is lost.
     pub first: Option<Duration>,
-    /// Second copy.
+    /// When the second copy arrives, after the packet was sent; none: there is none.
     pub second: Option<Duration>,
 }
 

@@ -79,7 +79,7 @@ impl Lobby {
         Self { server, registry: MemoryRegistry::new(), outputs: VecDeque::new() }
     }
 
-    /// The core.
+    /// The core of the lobby server, to be asked or changed by a test.
     pub fn server(&mut self) -> &mut Server {
         &mut self.server
     }
@@ -138,18 +138,18 @@ impl Node for Lobby {
     }
 }
 
-/// What runs on the hosts of a scenario.
+/// A program that runs on a host of a scenario.
 #[derive(Debug)]
-pub enum Program {
-    /// A player.
+pub enum SimulatedProgram {
+    /// A player runs here.
     Player(Box<Player>),
-    /// The lobby server.
+    /// The lobby server runs here.
     Lobby(Box<Lobby>),
-    /// Nothing: a host that is switched on and silent.
+    /// Nothing runs here: the host is switched on and silent.
     Idle,
 }
 
-impl Program {
+impl SimulatedProgram {
     /// The player that runs here, if one does.
     pub fn player(&self) -> Option<&Player> {
         match self {
@@ -183,7 +183,7 @@ impl Program {
     }
 }
 
-impl Node for Program {
+impl Node for SimulatedProgram {
     fn handle_datagram(&mut self, now: Instant, socket: u32, from: SocketAddr, datagram: &[u8]) {
         match self {
             Self::Player(node) => node.handle_datagram(now, socket, from, datagram),

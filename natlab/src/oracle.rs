@@ -12,14 +12,14 @@
 
 use crate::nat::{Allocation, Filtering, Hairpin, Kind, Mapping, NatConfig, Pooling};
 
-/// What can be hoped for.
+/// What can be hoped for between two players.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Outlook {
     /// A direct path, without search: the ports are known, bracketed or predicted.
     Direct,
     /// Only by trying many ports (a birthday search), within the caps not for certain.
     Search,
-    /// None.
+    /// No direct way is possible, for this cause.
     Impossible(Cause),
 }
 
@@ -37,7 +37,7 @@ pub enum Cause {
 }
 
 impl Cause {
-    /// As in JSON.
+    /// The name that it has in JSON.
     pub fn name(self) -> &'static str {
         match self {
             Self::UdpBlocked => "udp-blocked",
@@ -51,10 +51,10 @@ impl Cause {
 /// What the two players' networks share.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Relation {
-    /// Nothing but the internet.
+    /// They share nothing but the internet.
     #[default]
     Apart,
-    /// The same LAN.
+    /// Both are in the same LAN.
     SameLan,
     /// The outermost NAT, but not the LAN.
     SameOuterNat,
@@ -74,7 +74,7 @@ pub struct Effective {
 }
 
 impl Effective {
-    /// Of a row, the inner one first.
+    /// The behaviour of a row of NATs, the inner one first.
     pub fn of(chain: &[NatConfig]) -> Self {
         let mut seen = Self {
             mapping: Mapping::EndpointIndependent,
@@ -204,9 +204,9 @@ enum Common<'a> {
     /// It translates nothing, or one of them is in the network right below it, where the other one reaches it: what is
     /// below it counts.
     Apart(&'a [NatConfig], &'a [NatConfig]),
-    /// It brings them together.
+    /// The common NAT sends packets back inside, which brings them together.
     Hairpin,
-    /// It does not.
+    /// The common NAT does not send packets back inside.
     NoHairpin,
 }
 

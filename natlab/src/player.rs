@@ -21,17 +21,17 @@ const BEAT: Duration = Duration::from_millis(100);
 
 /// A real game on top, instead of the small one.
 pub trait Game: std::fmt::Debug {
-    /// The first path to a player stands; `host`: this side hosts.
-    fn connected(&mut self, now: Instant, player: PlayerId, host: bool);
-    /// The path to a player is another one.
+    /// Hears that the first path to a player stands; `hosting`: this side hosts.
+    fn connected(&mut self, now: Instant, player: PlayerId, hosting: bool);
+    /// Hears that the path to a player is another one.
     fn moved(&mut self, _now: Instant, _player: PlayerId, _path: &PathInfo) {}
-    /// A datagram came in.
+    /// Takes a datagram that came in.
     fn handle_datagram(&mut self, now: Instant, from: PlayerId, datagram: &[u8]);
-    /// [`poll_timeout`](Self::poll_timeout) has come.
+    /// Is called when [`poll_timeout`](Self::poll_timeout) has come.
     fn handle_timeout(&mut self, now: Instant);
-    /// What to send.
+    /// Gives the next datagram to send, and to whom.
     fn poll_datagram(&mut self) -> Option<(PlayerId, Vec<u8>)>;
-    /// When the next frame is due.
+    /// Says when the next frame is due.
     fn poll_timeout(&self) -> Option<Instant>;
 }
 
@@ -47,7 +47,7 @@ pub struct Player {
     pub paths: BTreeMap<PlayerId, PathInfo>,
     /// When a path of a direct kind first stood.
     pub direct_at: BTreeMap<PlayerId, Instant>,
-    /// When any path first stood.
+    /// When the first path to each player stood.
     pub connected_at: BTreeMap<PlayerId, Instant>,
     /// Game datagrams that came in, by player.
     pub heard: BTreeMap<PlayerId, u32>,
@@ -55,11 +55,11 @@ pub struct Player {
     pub heard_at: BTreeMap<PlayerId, Instant>,
     /// Game datagrams that went out, by player.
     pub said: BTreeMap<PlayerId, u32>,
-    /// Attempts that failed.
+    /// The reports of attempts that failed.
     pub failures: Vec<FailureReport>,
-    /// Requests that failed.
+    /// The requests that failed, and why.
     pub refusals: Vec<(RequestKind, RequestFailure)>,
-    /// Channels that ended.
+    /// How many channels to other players have ended.
     pub disconnects: u32,
     /// The link to the lobby server.
     pub lobby: LobbyState,
@@ -67,7 +67,7 @@ pub struct Player {
     pub id: Option<PlayerId>,
     /// What it knows of its NAT.
     pub nat: NatProfile,
-    /// It is in a room.
+    /// Whether it is in a room.
     pub in_room: bool,
     /// As a host it lets everyone in who asks.
     pub allows: bool,
@@ -75,7 +75,7 @@ pub struct Player {
     pub lan_allowed: bool,
     /// It does not answer those who ask to join.
     pub silent: bool,
-    /// It sends game datagrams.
+    /// Whether it sends game datagrams.
     pub chatty: bool,
     rate: Option<u32>,
     next_beat: Option<Instant>,
@@ -135,7 +135,7 @@ impl Player {
         self.game = Some(game);
     }
 
-    /// The agent.
+    /// The agent of this player, to be asked or told by a test.
     pub fn agent(&mut self) -> &mut Agent {
         &mut self.agent
     }
@@ -145,13 +145,13 @@ impl Player {
         self.agent.read(datagram)
     }
 
-    /// The game wants something.
+    /// Does what the game wants.
     pub fn command(&mut self, now: Instant, command: Command) {
         self.now = now;
         self.agent.handle_command(now, command);
     }
 
-    /// Logged in.
+    /// Whether the player is logged in.
     pub fn is_online(&self) -> bool {
         matches!(self.lobby, LobbyState::Online { .. })
     }

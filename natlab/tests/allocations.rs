@@ -8,7 +8,7 @@ use std::time::Duration;
 use natlab::link::{Link, Way};
 use natlab::matrix::{self, MatrixSettings};
 use natlab::nat::NatSpec;
-use natlab::scenario::{Draw, JoinMoment, PairSettings, PairWorld};
+use natlab::scenario::{Draw, JoinMoment, PairWorld, PairWorldSettings};
 use traversal_core::RelayPolicy;
 use traversal_core::config::Detect;
 use traversal_core::nat::{MappingBehavior, NatProfile, PortAllocation};
@@ -61,7 +61,7 @@ fn lossy(loss: f64, reorder: f64) -> Link {
 
 /// The profile of a player behind this NAT, after a login, with this share of packets lost and 1 % out of order.
 fn measured(seed: u64, nat: &str, loss: f64, detect: Detect) -> NatProfile {
-    let mut settings = PairSettings::equal(seed, &spec(nat).chain, &spec("none").chain, Duration::ZERO);
+    let mut settings = PairWorldSettings::equal(seed, &spec(nat).chain, &spec("none").chain, Duration::ZERO);
     settings.left_link = lossy(loss, 0.01);
     settings.server_link = lossy(loss, 0.01);
     settings.config.detect = detect;

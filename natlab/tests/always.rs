@@ -8,7 +8,7 @@ use std::time::Duration;
 use natlab::matrix::{self, ALWAYS, Cell, MatrixSettings};
 use natlab::nat::NatSpec;
 use natlab::oracle::{self, Outlook, Relation};
-use natlab::scenario::{Draw, JoinReport, PairSettings, PairWorld};
+use natlab::scenario::{Draw, JoinReport, PairWorld, PairWorldSettings};
 use traversal_core::failure::{FailureReason, FailureReport, Stage};
 use traversal_core::nat::{NatKind, NatProfile};
 use traversal_core::{Caps, Event, PathKind, RelayPolicy};
@@ -138,7 +138,7 @@ fn what_cannot_be_direct_says_why_on_both_sides_over_the_relay_and_without_one()
             for relay in [RelayPolicy::Allow, RelayPolicy::Never] {
                 let pair = format!("{} - {}, relay {relay:?}", left.name, right.name);
                 let mut settings =
-                    PairSettings::equal(3, &left.chain, &right.chain, Duration::from_millis(40));
+                    PairWorldSettings::equal(3, &left.chain, &right.chain, Duration::from_millis(40));
                 settings.config.relay = relay;
                 let report = PairWorld::new(settings).join();
                 let told = reports(&report);

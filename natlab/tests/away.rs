@@ -7,9 +7,9 @@ mod stream;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use natlab::lobby::{ADDRESSES, Program};
+use natlab::lobby::{ADDRESSES, SimulatedProgram};
 use natlab::nat::NatSpec;
-use natlab::scenario::{PairSettings, PairWorld, PartyWorld};
+use natlab::scenario::{PairWorld, PairWorldSettings, PartyWorld};
 use natlab::world::{HostId, NatId};
 use stream::play::{Play, SECOND};
 use traversal_core::wire::message::{MatchEnd, RoomEnd, Topology};
@@ -37,9 +37,9 @@ enum Side {
     Guest,
 }
 
-fn settings(seed: u64, nats: [&str; 2], relay: RelayPolicy) -> PairSettings {
+fn settings(seed: u64, nats: [&str; 2], relay: RelayPolicy) -> PairWorldSettings {
     let [left, right] = nats.map(|spec| spec.parse::<NatSpec>().unwrap().chain);
-    let mut settings = PairSettings::equal(seed, &left, &right, Duration::from_millis(30));
+    let mut settings = PairWorldSettings::equal(seed, &left, &right, Duration::from_millis(30));
     settings.config.relay = relay;
     // Who hosts does not change: that is another test's.
     settings.migrate = false;
@@ -50,7 +50,7 @@ fn playing(seed: u64, nats: [&str; 2], relay: RelayPolicy) -> Play {
     Play::new(settings(seed, nats, relay))
 }
 
-fn of(play: &Play, side: Side) -> (HostId, NatId) {
+fn host_and_nat(play: &Play, side: Side) -> (HostId, NatId) {
     match side {
         Side::Host => (play.pair.left, play.pair.left_nats[0]),
         Side::Guest => (play.pair.right, play.pair.right_nats[0]),
@@ -66,7 +66,7 @@ fn other(play: &Play, side: Side) -> HostId {
 
 /// Out of contact for so long.
 fn part(play: &mut Play, side: Side, cause: Cause, gap: Duration) {
-    let (host, nat) = of(play, side);
+    let (host, nat) = host_and_nat(play, side);
     let other = match side {
         Side::Host => Side::Guest,
         Side::Guest => Side::Host,
@@ -77,7 +77,7 @@ fn part(play: &mut Play, side: Side, cause: Cause, gap: Duration) {
         return play.pair.world.resume(host, counted);
     }
     let outside = play.pair.world.nat(nat).external()[0];
-    let theirs = of(play, other).1;
+    let theirs = host_and_nat(play, other).1;
     let mut all = vec![play.pair.world.nat(theirs).external()[0]];
     all.extend(ADDRESSES);
     cut(play, outside, &all, true);
@@ -146,7 +146,7 @@ fn survives(seed: u64, nats: [&str; 2], relay: RelayPolicy, side: Side, cause: C
     play.run(6 * SECOND);
     let seen = contacts(&play.pair, other(&play, side));
     assert_eq!(seen, "p+ab", "{told}: who waited is told both, and the connection stays");
-    let seen = contacts(&play.pair, of(&play, side).0);
+    let seen = contacts(&play.pair, host_and_nat(&play, side).0);
     // Who slept hears it at once, or has not missed anything.
     let usual = if matches!(cause, Cause::Sleep { .. }) { ["p+ab", "p+"] } else { ["p+ab"; 2] };
     assert!(usual.contains(&seen.as_str()), "{told}: {seen}");
@@ -381,7 +381,7 @@ fn one_who_slept_too_long_without_noticing_gets_a_fresh_connection() {
 fn a_player_who_is_killed_is_missed_soon_and_lost_after_the_time_set() {
     let mut play = playing(903, CONES, RelayPolicy::Allow);
     let (left, right) = (play.pair.left, play.pair.right);
-    play.pair.world.replace_node(right, Program::Idle);
+    play.pair.world.replace_node(right, SimulatedProgram::Idle);
     play.run(5 * SECOND);
     assert_eq!(contacts(&play.pair, left), "p+a");
     play.run(52 * SECOND);

@@ -6,15 +6,15 @@ use std::time::Duration;
 
 use lobby_server::ServerConfig;
 use natlab::link::{Link, Way};
-use natlab::lobby::{Lobby, Program};
+use natlab::lobby::{Lobby, SimulatedProgram};
 use natlab::nat::NatSpec;
 use natlab::oracle::Relation;
-use natlab::scenario::{PairSettings, PairWorld};
+use natlab::scenario::{PairWorld, PairWorldSettings};
 use traversal_core::{Event, PathKind};
 
 fn pair(seed: u64, left: &str, right: &str) -> PairWorld {
     let [left, right] = [left, right].map(|spec| spec.parse::<NatSpec>().unwrap().chain);
-    PairWorld::new(PairSettings::equal(seed, &left, &right, Duration::from_millis(30)))
+    PairWorld::new(PairWorldSettings::equal(seed, &left, &right, Duration::from_millis(30)))
 }
 
 fn playing(seed: u64, left: &str, right: &str) -> PairWorld {
@@ -63,7 +63,7 @@ fn an_idle_game_keeps_its_path_behind_a_nat_of_20_s_that_only_outbound_refreshes
 fn a_game_that_met_by_hairpinning_moves_to_the_own_network_when_the_system_allows_it() {
     for both in [false, true] {
         let nat = "portrestricted,hairpin=yes".parse::<NatSpec>().unwrap().chain;
-        let mut settings = PairSettings::equal(4, &nat, &nat, Duration::from_millis(30));
+        let mut settings = PairWorldSettings::equal(4, &nat, &nat, Duration::from_millis(30));
         settings.relation = Relation::SameLan;
         let mut pair = PairWorld::new(settings);
         let (left, right) = (pair.left, pair.right);
@@ -115,7 +115,7 @@ fn the_game_goes_on_without_the_server_and_the_players_log_in_again() {
     }
     let now = pair.world.instant();
     let fresh = Lobby::new(ServerConfig::default(), true, [9; 32], now);
-    pair.world.replace_node(server, Program::Lobby(Box::new(fresh)));
+    pair.world.replace_node(server, SimulatedProgram::Lobby(Box::new(fresh)));
     pair.world.set_down(server, false);
     run(&mut pair, 40);
     for host in [pair.left, pair.right] {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use natlab::link::{Link, Way};
 use natlab::nat::{NatConfig, NatSpec};
-use natlab::scenario::{JoinMoment, PairSettings, PairWorld};
+use natlab::scenario::{JoinMoment, PairWorld, PairWorldSettings};
 use traversal_core::config::Detect;
 use traversal_core::nat::{
     Confidence, FilteringBehavior, MappingBehavior, NatKind, NatProfile, PortAllocation,
@@ -18,12 +18,12 @@ fn chain(spec: &str) -> Vec<NatConfig> {
     spec.parse::<NatSpec>().unwrap().chain
 }
 
-fn settings(seed: u64, left: &str, right: &str) -> PairSettings {
-    PairSettings::equal(seed, &chain(left), &chain(right), Duration::from_millis(40))
+fn settings(seed: u64, left: &str, right: &str) -> PairWorldSettings {
+    PairWorldSettings::equal(seed, &chain(left), &chain(right), Duration::from_millis(40))
 }
 
 /// A world whose two players are logged in and have measured their NATs.
-fn measured(settings: PairSettings) -> PairWorld {
+fn measured(settings: PairWorldSettings) -> PairWorld {
     let mut pair = PairWorld::new(settings);
     assert!(pair.prepare());
     pair
@@ -121,7 +121,7 @@ fn m31_a_server_restarted_in_between_makes_no_mapping_short() {
     run(&mut pair, 20);
     let now = pair.world.instant();
     let fresh = natlab::lobby::Lobby::new(lobby_server::ServerConfig::default(), true, [9; 32], now);
-    pair.world.replace_node(server, natlab::lobby::Program::Lobby(Box::new(fresh)));
+    pair.world.replace_node(server, natlab::lobby::SimulatedProgram::Lobby(Box::new(fresh)));
     pair.world.set_down(server, false);
     run(&mut pair, 250);
     assert!(pair.player(pair.left).is_online());

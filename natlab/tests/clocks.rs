@@ -10,10 +10,11 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use natlab::nat::NatSpec;
-use natlab::scenario::{JoinReport, PairSettings, PairWorld};
+use natlab::scenario::{JoinReport, PairWorld, PairWorldSettings};
 use natlab::world::{Fate, HostId, Packet};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use traversal_core::id::PlayerId;
 use traversal_core::wire::message::Method;
 use traversal_core::{Command, Event, RelayPolicy};
 
@@ -30,7 +31,8 @@ fn specs(left: &str, right: &str) -> [NatSpec; 2] {
 fn joins(method: Method, (left, right): (&str, &str), step: Duration, seeds: u64) -> Vec<JoinReport> {
     let [left, right] = specs(left, right);
     let run = |seed| {
-        let mut settings = PairSettings::equal(seed, &left.chain, &right.chain, Duration::from_millis(30));
+        let mut settings =
+            PairWorldSettings::equal(seed, &left.chain, &right.chain, Duration::from_millis(30));
         settings.config.method = Some(method);
         settings.config.relay = RelayPolicy::Never;
         let mut pair = PairWorld::new(settings);
@@ -96,7 +98,7 @@ fn watch_bursts(pair: &mut PairWorld, host: HostId) -> Rc<Cell<usize>> {
     most
 }
 
-/// Which machines sleep.
+/// The machines that sleep in a case.
 #[derive(Clone, Copy, Debug)]
 enum Sleepers {
     Left,
@@ -122,7 +124,7 @@ fn world(seed: u64) -> (PairWorld, Duration, Duration) {
         ],
     );
     let [left, right] = specs(left, right);
-    let mut settings = PairSettings::equal(seed, &left.chain, &right.chain, Duration::from_millis(30));
+    let mut settings = PairWorldSettings::equal(seed, &left.chain, &right.chain, Duration::from_millis(30));
     settings.config.relay = any(&mut rng, &[RelayPolicy::Allow, RelayPolicy::Never]);
     let moment = any(&mut rng, &[0.05, 0.2, 1.0, 3.0, 30.0]) * rng.random_range(0.5..1.5);
     let step = any(&mut rng, &[Duration::ZERO, WINDOWS]);
@@ -188,18 +190,7 @@ fn sleep(seed: u64, sleepers: Sleepers, sleep: Duration, counted: bool) {
     };
     assert!(joiner.events.iter().any(|(_, event)| answered(event)), "{told}: the join has an outcome");
     if connected[0] {
-        let heard = |pair: &PairWorld| {
-            [(left, ids[1]), (right, ids[0])]
-                .map(|(host, from)| pair.player(host).heard.get(&from).copied().unwrap_or(0))
-        };
-        let before = heard(&pair);
-        for host in [left, right] {
-            pair.act(host, |player, now| player.keep_talking(now, 10));
-        }
-        let end = pair.world.now() + Duration::from_secs(5);
-        pair.world.run_until(end);
-        let more = [0, 1].map(|side| heard(&pair)[side] - before[side]);
-        assert!(more.iter().all(|more| *more >= 40), "{told}: the session carries {more:?}");
+        talks(&mut pair, ids, &told);
     }
     let usual = awake(seed);
     for ((host, most), usual) in ["left", "right", "the server"].iter().zip(&bursts).zip(usual) {
@@ -209,12 +200,34 @@ fn sleep(seed: u64, sleepers: Sleepers, sleep: Duration, counted: bool) {
             "{told}: {host} sent {most} in 100 ms, and {usual} without a sleep"
         );
     }
-    // Whoever is logged in is answered.
+    is_answered(&mut pair, &told);
+}
+
+/// Game data goes both ways.
+fn talks(pair: &mut PairWorld, ids: [PlayerId; 2], told: &str) {
+    let (left, right) = (pair.left, pair.right);
+    let heard = |pair: &PairWorld| {
+        [(left, ids[1]), (right, ids[0])]
+            .map(|(host, from)| pair.player(host).heard.get(&from).copied().unwrap_or(0))
+    };
+    let before = heard(pair);
+    for host in [left, right] {
+        pair.act(host, |player, now| player.keep_talking(now, 10));
+    }
+    let end = pair.world.now() + Duration::from_secs(5);
+    pair.world.run_until(end);
+    let more = [0, 1].map(|side| heard(pair)[side] - before[side]);
+    assert!(more.iter().all(|more| *more >= 40), "{told}: the session carries {more:?}");
+}
+
+/// Whoever is logged in is answered.
+fn is_answered(pair: &mut PairWorld, told: &str) {
+    let (left, right) = (pair.left, pair.right);
     let lists = |pair: &PairWorld, host: HostId| {
         pair.player(host).events.iter().filter(|(_, event)| matches!(event, Event::Rooms(_))).count()
     };
     for host in [left, right] {
-        let before = lists(&pair, host);
+        let before = lists(pair, host);
         pair.act(host, |player, now| player.command(now, Command::ListRooms));
         assert!(
             pair.wait(Duration::from_secs(5), |pair| lists(pair, host) > before),

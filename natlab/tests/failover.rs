@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use natlab::link::{Link, Way};
 use natlab::nat::NatSpec;
-use natlab::scenario::{Draw, PairSettings, PairWorld};
+use natlab::scenario::{Draw, PairWorld, PairWorldSettings};
 use natlab::world::HostId;
 use stream::{SharedTally, Streams};
 use traversal_core::{PathKind, RelayPolicy};
@@ -36,7 +36,7 @@ struct Play {
 }
 
 impl Play {
-    fn new(settings: PairSettings) -> Self {
+    fn new(settings: PairWorldSettings) -> Self {
         let mut pair = PairWorld::new(settings);
         let tallies = [SharedTally::default(), SharedTally::default()];
         for (host, tally) in [pair.left, pair.right].into_iter().zip(&tallies) {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use natlab::link::{Link, Way};
 use natlab::nat::NatSpec;
-use natlab::scenario::{JoinMoment, PairSettings, PairWorld};
+use natlab::scenario::{JoinMoment, PairWorld, PairWorldSettings};
 use natlab::world::HostId;
 use traversal_core::nat::NatKind;
 use traversal_core::wire::message::{Method, QuickMatch};
@@ -22,9 +22,9 @@ fn ms(n: u64) -> Duration {
 }
 
 /// Both players and the server so far apart, with this share of the packets lost on each way between two of them.
-fn far(seed: u64, (left, right): (&str, &str), round_trip: Duration, loss: f64) -> PairSettings {
+fn far(seed: u64, (left, right): (&str, &str), round_trip: Duration, loss: f64) -> PairWorldSettings {
     let [left, right] = [left, right].map(|spec| spec.parse::<NatSpec>().unwrap().chain);
-    let mut settings = PairSettings::equal(seed, &left, &right, round_trip / 2);
+    let mut settings = PairWorldSettings::equal(seed, &left, &right, round_trip / 2);
     // Two links make a way: 1 - (1 - p)^2 = loss.
     let loss = 1.0 - (1.0 - loss).sqrt();
     let link = Link::both(Way { delay: round_trip / 4, loss, ..Way::default() });
@@ -40,7 +40,7 @@ fn connect(pair: &mut PairWorld, host: HostId) {
 }
 
 /// How long the login of the left player takes; none: longer than a minute.
-fn login(settings: PairSettings) -> (Option<Duration>, PairWorld) {
+fn login(settings: PairWorldSettings) -> (Option<Duration>, PairWorld) {
     let mut pair = PairWorld::new(settings);
     let left = pair.left;
     connect(&mut pair, left);
@@ -134,7 +134,7 @@ fn far_players_get_their_quick_match() {
 
 /// Joins, waits for a direct path on both sides, then plays 30 times a second for so long; the moves of paths and the
 /// ends of channels meanwhile.
-fn play(settings: PairSettings, time: Duration) -> (usize, u32) {
+fn play(settings: PairWorldSettings, time: Duration) -> (usize, u32) {
     let mut pair = PairWorld::new(settings);
     let prepared = pair.prepare();
     let told = |event: &Event| {
@@ -251,7 +251,7 @@ fn far_players_join_whatever_their_nats_are_if_a_bubble_is_enough() {
 
 /// Each method by itself over 1.2 s with jitter (a tenth of the delay on each link, as far networks have it: RFC 2488 has 560 ms
 /// and more for the satellite alone, mobile queues vary by hundreds of milliseconds) and 15 % of the packets lost each way.
-fn shaky(seed: u64, nats: (&str, &str)) -> PairSettings {
+fn shaky(seed: u64, nats: (&str, &str)) -> PairWorldSettings {
     let mut settings = far(seed, nats, ms(1200), 0.15);
     for link in [&mut settings.left_link, &mut settings.right_link, &mut settings.server_link] {
         (link.up.jitter, link.down.jitter) = (ms(30), ms(30));

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use natlab::nat::{NatConfig, NatSpec};
 use natlab::oracle::Relation;
-use natlab::scenario::{Ipv6, PairSettings, PairWorld};
+use natlab::scenario::{Ipv6, PairWorld, PairWorldSettings};
 use natlab::world::HostId;
 use traversal_core::failure::FailureReason;
 use traversal_core::wire::message::Method;
@@ -18,10 +18,10 @@ fn filter(name: &str) -> NatConfig {
     NatConfig::preset(name).unwrap()
 }
 
-fn settings(seed: u64, (left, left_v6): (&str, Ipv6), (right, right_v6): (&str, Ipv6)) -> PairSettings {
+fn settings(seed: u64, (left, left_v6): (&str, Ipv6), (right, right_v6): (&str, Ipv6)) -> PairWorldSettings {
     let [left, right] = [left, right].map(|spec| spec.parse::<NatSpec>().unwrap().chain);
-    let settings = PairSettings::equal(seed, &left, &right, DELAY);
-    PairSettings { left_v6, right_v6, ..settings }
+    let settings = PairWorldSettings::equal(seed, &left, &right, DELAY);
+    PairWorldSettings { left_v6, right_v6, ..settings }
 }
 
 fn firewalled() -> Ipv6 {
@@ -42,7 +42,7 @@ fn told(pair: &PairWorld, host: HostId) -> Vec<FailureReason> {
 }
 
 /// The kinds of path that the two have after this time.
-fn joined(settings: PairSettings, time: Duration) -> (PairWorld, [Option<PathKind>; 2]) {
+fn joined(settings: PairWorldSettings, time: Duration) -> (PairWorld, [Option<PathKind>; 2]) {
     let mut pair = PairWorld::new(settings);
     assert!(pair.prepare(), "logged in and in a room");
     pair.request();

@@ -6,10 +6,10 @@
 use std::time::Duration;
 
 use natlab::link::{Link, Way};
-use natlab::lobby::Program;
+use natlab::lobby::SimulatedProgram;
 use natlab::nat::{NatConfig, NatSpec};
 use natlab::oracle::{Outlook, Relation};
-use natlab::scenario::{Draw, JoinMoment, PairSettings, PairWorld};
+use natlab::scenario::{Draw, JoinMoment, PairWorld, PairWorldSettings};
 use traversal_core::failure::FailureReason;
 use traversal_core::{AgentConfig, Event, PathKind, RelayPolicy};
 
@@ -19,8 +19,8 @@ fn chain(spec: &str) -> Vec<NatConfig> {
     spec.parse::<NatSpec>().unwrap().chain
 }
 
-fn equal(seed: u64, left: &str, right: &str) -> PairSettings {
-    PairSettings::equal(seed, &chain(left), &chain(right), Duration::from_millis(50))
+fn equal(seed: u64, left: &str, right: &str) -> PairWorldSettings {
+    PairWorldSettings::equal(seed, &chain(left), &chain(right), Duration::from_millis(50))
 }
 
 /// A leg of two such links loses 30 % of its packets, doubles and swaps some.
@@ -147,8 +147,13 @@ fn a_private_address_that_is_a_strangers_gets_a_few_packets_at_the_most() {
         // In the left player's network somebody has the address and port that the right player has in its own.
         let address = pair.world.local(pair.right, 0).unwrap();
         let inside = pair.world.inside_of(pair.left_nats[0]);
-        let stranger =
-            pair.world.add_host(inside, vec![address.ip()], &[address], Link::default(), Program::Idle);
+        let stranger = pair.world.add_host(
+            inside,
+            vec![address.ip()],
+            &[address],
+            Link::default(),
+            SimulatedProgram::Idle,
+        );
         let report = pair.join();
         assert!(report.direct && report.played, "seed {seed}: {:?}", report.cause);
         assert_ne!(report.left.path, Some(PathKind::Lan));

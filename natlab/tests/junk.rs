@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use natlab::nat::NatSpec;
-use natlab::scenario::{PairSettings, PairWorld};
+use natlab::scenario::{PairWorld, PairWorldSettings};
 use natlab::world::{Fate, Packet};
 use rand::{Rng, RngCore, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -18,7 +18,7 @@ type Recorded = Rc<RefCell<Vec<(usize, SocketAddr, SocketAddr, Vec<u8>)>>>;
 
 fn connected(seed: u64) -> (PairWorld, Recorded) {
     let nat = "restricted".parse::<NatSpec>().unwrap().chain;
-    let mut pair = PairWorld::new(PairSettings::equal(seed, &nat, &nat, Duration::from_millis(30)));
+    let mut pair = PairWorld::new(PairWorldSettings::equal(seed, &nat, &nat, Duration::from_millis(30)));
     let recorded: Recorded = Recorded::default();
     let sink = Rc::clone(&recorded);
     pair.world.add_tap(Box::new(move |fate: Fate, packet: &Packet<'_>| {

@@ -5,15 +5,15 @@
 use std::time::Duration;
 
 use natlab::nat::NatSpec;
-use natlab::scenario::{JoinMoment, PairSettings, PairWorld};
+use natlab::scenario::{JoinMoment, PairWorld, PairWorldSettings};
 use traversal_core::nat::{Confidence, NatKind, NatProfile};
 use traversal_core::plan::{PlanOptions, plan};
 use traversal_core::wire::message::Method;
 use traversal_core::{Command, Event, KeptProfile, NatFacts, RelayPolicy, RouterName};
 
-fn settings(seed: u64, left: &str, right: &str) -> PairSettings {
+fn settings(seed: u64, left: &str, right: &str) -> PairWorldSettings {
     let chain = |spec: &str| spec.parse::<NatSpec>().unwrap().chain;
-    let mut settings = PairSettings::equal(seed, &chain(left), &chain(right), Duration::from_millis(40));
+    let mut settings = PairWorldSettings::equal(seed, &chain(left), &chain(right), Duration::from_millis(40));
     settings.config.relay = RelayPolicy::Never;
     settings
 }
@@ -29,7 +29,7 @@ fn kept(left: &str, right: &str) -> [KeptProfile; 2] {
     kept_with(settings(1, left, right))
 }
 
-fn kept_with(settings: PairSettings) -> [KeptProfile; 2] {
+fn kept_with(settings: PairWorldSettings) -> [KeptProfile; 2] {
     let mut pair = PairWorld::new(settings);
     assert!(pair.prepare());
     measure(&mut pair);
@@ -45,7 +45,7 @@ fn kept_with(settings: PairSettings) -> [KeptProfile; 2] {
 
 /// The right player logs in and joins at once; what its first plan had, and what it was told of its own NAT.
 fn joins_at_once(
-    mut settings: PairSettings,
+    mut settings: PairWorldSettings,
     kept: &[KeptProfile],
 ) -> (PairWorld, Vec<Method>, Vec<NatProfile>) {
     settings.config.kept = kept.to_vec();

@@ -88,7 +88,7 @@ fn a_cell_tells_success_by_what_each_of_its_worlds_allows() {
     let matrix = matrix::run(&internet(&["ps"], &["portrestricted", "ps"], 80), |_| {});
     for cell in &matrix.cells {
         let pair = format!("{} - {}", cell.left, cell.right);
-        let sum = |of: fn(&matrix::Class) -> usize| cell.outlooks.values().map(of).sum::<usize>();
+        let sum = |count: fn(&matrix::Class) -> usize| cell.outlooks.values().map(count).sum::<usize>();
         assert_eq!((sum(|class| class.runs), sum(|class| class.direct)), (cell.runs, cell.direct), "{pair}");
         assert!(cell.outlooks["direct"].runs > 20, "{pair}: {:?}", cell.outlooks);
         for (outlook, class) in &cell.outlooks {

@@ -197,7 +197,7 @@ fn a_mesh_outlives_its_host() {
         }));
         if killed {
             let host = party.players[0];
-            party.world.replace_node(host, natlab::lobby::Program::Idle);
+            party.world.replace_node(host, natlab::lobby::SimulatedProgram::Idle);
         } else {
             party.command(0, Command::LeaveRoom);
         }

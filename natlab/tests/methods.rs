@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use natlab::nat::NatSpec;
-use natlab::scenario::{JoinReport, PairSettings, PairWorld, PartyWorld};
+use natlab::scenario::{JoinReport, PairWorld, PairWorldSettings, PartyWorld};
 use traversal_core::nat::{FilteringBehavior, MappingBehavior, PortAllocation};
 use traversal_core::wire::message::Method;
 use traversal_core::{AgentConfig, Detect, NatFacts, RelayPolicy, SocketId};
@@ -18,7 +18,7 @@ const SEEDS: u64 = 4;
 /// A join by this method alone in a quiet world.
 fn join(method: Method, (left, right): (&str, &str), two_addresses: bool, seed: u64) -> JoinReport {
     let [left, right] = [left, right].map(|spec| spec.parse::<NatSpec>().unwrap().chain);
-    let mut settings = PairSettings::equal(seed, &left, &right, Duration::from_millis(30));
+    let mut settings = PairWorldSettings::equal(seed, &left, &right, Duration::from_millis(30));
     settings.config.method = Some(method);
     settings.config.relay = RelayPolicy::Never;
     settings.two_addresses = two_addresses;
@@ -192,7 +192,7 @@ fn random_ports_inside_a_learnt_block_are_found() {
     let found = (0..6)
         .filter(|seed| {
             let [left, right] = [block, "portrestricted"].map(|spec| spec.parse::<NatSpec>().unwrap().chain);
-            let settings = PairSettings::equal(*seed, &left, &right, Duration::from_millis(30));
+            let settings = PairWorldSettings::equal(*seed, &left, &right, Duration::from_millis(30));
             PairWorld::new(settings).join().direct
         })
         .count();
@@ -204,7 +204,7 @@ fn random_ports_meet_an_address_sensitive_nat_without_a_search() {
     for (left, right) in [("psrandom", "as"), ("as", "psrandom"), ("psrandom", "restricted")] {
         for seed in 0..SEEDS {
             let [left_nat, right_nat] = [left, right].map(|spec| spec.parse::<NatSpec>().unwrap().chain);
-            let settings = PairSettings::equal(seed, &left_nat, &right_nat, Duration::from_millis(30));
+            let settings = PairWorldSettings::equal(seed, &left_nat, &right_nat, Duration::from_millis(30));
             let report = PairWorld::new(settings).join();
             assert!(report.direct, "{left} - {right}, seed {seed}: {:?}", report.cause);
             assert!(report.left.targets.max(report.right.targets) < 100, "{left} - {right}: a search");
@@ -225,7 +225,7 @@ fn brackets_are_as_fast_as_the_network_allows() {
     ] {
         for seed in 0..SEEDS {
             let [left_nat, right_nat] = [left, right].map(|spec| spec.parse::<NatSpec>().unwrap().chain);
-            let settings = PairSettings::equal(seed, &left_nat, &right_nat, Duration::from_millis(50));
+            let settings = PairWorldSettings::equal(seed, &left_nat, &right_nat, Duration::from_millis(50));
             let report = PairWorld::new(settings).join();
             assert!(report.direct, "{left} - {right}, seed {seed}: {:?}", report.cause);
             let in_rtt = |time: Option<Duration>| time.unwrap().as_secs_f64() / report.rtt.as_secs_f64();
@@ -240,7 +240,7 @@ fn brackets_are_as_fast_as_the_network_allows() {
 fn a_try_that_fails_is_followed_by_another_method() {
     // Random ports that both players take for a counter's (M9): nothing meets them.
     let random = "psrandom".parse::<NatSpec>().unwrap().chain;
-    let mut settings = PairSettings::equal(1, &random, &random, Duration::from_millis(30));
+    let mut settings = PairWorldSettings::equal(1, &random, &random, Duration::from_millis(30));
     settings.config.manual = NatFacts {
         mapping: Some(MappingBehavior::AddressDependent),
         filtering: Some(FilteringBehavior::AddressDependent),
@@ -259,11 +259,11 @@ fn a_try_that_fails_is_followed_by_another_method() {
         different.dedup();
         assert!(methods.len() >= 3 && different.len() == methods.len(), "{methods:?}");
         // Guess and bracket run together; what opens more comes after they had their time.
-        let of = |method| tried.iter().find(|tried| tried.method == method).map(|tried| tried.time);
-        let (guess, bracket) = (of(Method::Prediction).unwrap(), of(Method::Bubble).unwrap());
+        let time_of = |method| tried.iter().find(|tried| tried.method == method).map(|tried| tried.time);
+        let (guess, bracket) = (time_of(Method::Prediction).unwrap(), time_of(Method::Bubble).unwrap());
         assert_eq!(guess, bracket, "side by side");
         let rest = Duration::from_secs(10) - guess;
-        assert!(of(Method::MultiBubble).is_some_and(|time| time <= rest), "{tried:?}");
+        assert!(time_of(Method::MultiBubble).is_some_and(|time| time <= rest), "{tried:?}");
     }
 }
 
@@ -275,7 +275,7 @@ fn winners_among_several_sockets_serve_the_game() {
         (Method::Birthday, "psrandom", "portrestricted"),
     ] {
         let [a, b] = [left, right].map(|spec| spec.parse::<NatSpec>().unwrap().chain);
-        let mut settings = PairSettings::equal(3, &a, &b, Duration::from_millis(30));
+        let mut settings = PairWorldSettings::equal(3, &a, &b, Duration::from_millis(30));
         settings.config.method = Some(method);
         settings.config.relay = RelayPolicy::Never;
         let mut pair = PairWorld::new(settings);
@@ -326,7 +326,7 @@ fn m7_ranges_that_the_peers_measure_themselves_serve_as_well() {
     for (left, right) in [("portrestricted", "as"), ("ps", "portrestricted"), ("as", "as"), ("as", "ps")] {
         for seed in 0..SEEDS {
             let [a, b] = [left, right].map(|spec| spec.parse::<NatSpec>().unwrap().chain);
-            let mut settings = PairSettings::equal(seed, &a, &b, Duration::from_millis(30));
+            let mut settings = PairWorldSettings::equal(seed, &a, &b, Duration::from_millis(30));
             settings.config.detect = Detect::Peer;
             settings.config.method = Some(Method::Bubble);
             settings.config.relay = RelayPolicy::Never;

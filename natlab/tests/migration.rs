@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use lobby_server::ServerConfig;
 use natlab::link::{Link, Way};
-use natlab::lobby::{ADDRESSES, Lobby, Program};
+use natlab::lobby::{ADDRESSES, Lobby, SimulatedProgram};
 use natlab::nat::NatSpec;
 use natlab::scenario::PartyWorld;
 use traversal_core::id::PlayerId;
@@ -64,13 +64,13 @@ fn hosts(party: &PartyWorld, index: usize) -> Vec<(u32, bool, PlayerId)> {
 fn play_on(party: &PartyWorld, epoch: u32, members: &[usize]) -> bool {
     let newest: Vec<_> = members.iter().map(|index| hosts(party, *index).last().copied()).collect();
     let Some(host) = members.iter().position(|index| {
-        hosts(party, *index).last().is_some_and(|(of, hosting, _)| *of == epoch && *hosting)
+        hosts(party, *index).last().is_some_and(|(since, hosting, _)| *since == epoch && *hosting)
     }) else {
         return false;
     };
     let host = members[host];
     let host_id = id(party, host);
-    newest.iter().all(|told| told.is_some_and(|(of, _, told)| of == epoch && told == host_id))
+    newest.iter().all(|told| told.is_some_and(|(since, _, told)| since == epoch && told == host_id))
         && members.iter().filter(|index| **index != host).all(|index| {
             let (one, other) = (party.player(host), party.player(*index));
             let member_id = id(party, *index);
@@ -83,7 +83,7 @@ fn play_on(party: &PartyWorld, epoch: u32, members: &[usize]) -> bool {
 
 fn tell(party: &PartyWorld) -> String {
     (0..party.players.len()).fold(String::new(), |text, index| match party.world.node(party.players[index]) {
-        Program::Player(player) => format!("{text}\nplayer {index}: {:#?}", player.events),
+        SimulatedProgram::Player(player) => format!("{text}\nplayer {index}: {:#?}", player.events),
         _ => text,
     })
 }
@@ -100,7 +100,7 @@ fn room_ends(party: &PartyWorld, index: usize) -> Vec<Option<RoomEnd>> {
 
 fn kill(party: &mut PartyWorld, index: usize) {
     let host = party.players[index];
-    party.world.replace_node(host, Program::Idle);
+    party.world.replace_node(host, SimulatedProgram::Idle);
 }
 
 #[test]
@@ -270,7 +270,7 @@ fn a_server_that_restarts_meanwhile_does_not_end_the_room() {
         party.world.run_until(end);
         let (server, now) = (party.server, party.world.instant());
         let fresh = Lobby::new(ServerConfig::default(), true, [99; 32], now);
-        party.world.replace_node(server, Program::Lobby(Box::new(fresh)));
+        party.world.replace_node(server, SimulatedProgram::Lobby(Box::new(fresh)));
         let done = party.wait(Duration::from_secs(30), |party| play_on(party, 1, &[1, 2]));
         assert!(done, "{after_ms} ms: {}", tell(&party));
         // The room is known again: who comes late gets in.
@@ -286,7 +286,7 @@ fn after_a_restart_the_room_goes_on_under_its_host() {
     let mut party = playing(17, &["portrestricted", "portrestricted", "restricted"]);
     let (server, now) = (party.server, party.world.instant());
     let fresh = Lobby::new(ServerConfig::default(), true, [98; 32], now);
-    party.world.replace_node(server, Program::Lobby(Box::new(fresh)));
+    party.world.replace_node(server, SimulatedProgram::Lobby(Box::new(fresh)));
     run(&mut party, 30);
     for index in 0..3 {
         assert!(hosts(&party, index).is_empty() && room_ends(&party, index).is_empty(), "{}", tell(&party));

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use natlab::nat::NatSpec;
-use natlab::scenario::{PairSettings, PairWorld};
+use natlab::scenario::{PairWorld, PairWorldSettings};
 use traversal_core::wire::message::Method;
 use traversal_core::{Event, PathKind, RelayPolicy};
 
@@ -18,9 +18,9 @@ const OPEN: [&str; 6] = [
     "mapping=apdm,filtering=adf,ports=sequential:3",
 ];
 
-fn settings(seed: u64, left: &str, right: &str) -> PairSettings {
+fn settings(seed: u64, left: &str, right: &str) -> PairWorldSettings {
     let [left, right] = [left, right].map(|spec| spec.parse::<NatSpec>().unwrap().chain);
-    PairSettings::equal(seed, &left, &right, Duration::from_millis(30))
+    PairWorldSettings::equal(seed, &left, &right, Duration::from_millis(30))
 }
 
 #[test]

@@ -8,9 +8,9 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use lobby_server::{Rate, RelayMode, ServerConfig};
-use natlab::lobby::{Lobby, Program};
+use natlab::lobby::{Lobby, SimulatedProgram};
 use natlab::nat::NatSpec;
-use natlab::scenario::{JoinReport, PairSettings, PairWorld};
+use natlab::scenario::{JoinReport, PairWorld, PairWorldSettings};
 use natlab::world::{Fate, Packet};
 use traversal_core::failure::FailureReason;
 use traversal_core::wire::Kind;
@@ -35,7 +35,7 @@ struct Played {
 /// Joins and plays for a while, the server having this policy for this game.
 fn play((left, right): (&str, &str), relays: [RelayPolicy; 2], mode: RelayMode) -> Played {
     let [left, right] = [left, right].map(|spec| spec.parse::<NatSpec>().unwrap().chain);
-    let mut settings = PairSettings::equal(11, &left, &right, Duration::from_millis(30));
+    let mut settings = PairWorldSettings::equal(11, &left, &right, Duration::from_millis(30));
     settings.relays = Some(relays);
     let mut pair = PairWorld::new(settings);
     let other = if mode == RelayMode::Allow { RelayMode::Never } else { RelayMode::Allow };
@@ -45,7 +45,8 @@ fn play((left, right): (&str, &str), relays: [RelayPolicy; 2], mode: RelayMode) 
         ..ServerConfig::default()
     };
     let (server, now) = (pair.server, pair.world.instant());
-    pair.world.replace_node(server, Program::Lobby(Box::new(Lobby::new(config, true, [5; 32], now))));
+    pair.world
+        .replace_node(server, SimulatedProgram::Lobby(Box::new(Lobby::new(config, true, [5; 32], now))));
     let relayed = Rc::new(Cell::new(0));
     let count = Rc::clone(&relayed);
     pair.world.add_tap(Box::new(move |_: Fate, packet: &Packet<'_>| {
@@ -133,11 +134,12 @@ fn only_against_never_fails_with_that_reason() {
 /// Two players whose routers choose random ports, so that the relay is their only way, and a server that gives none.
 fn refused(config: ServerConfig, relays: [RelayPolicy; 2]) -> PairWorld {
     let random = "psrandom".parse::<NatSpec>().unwrap().chain;
-    let mut settings = PairSettings::equal(21, &random, &random, Duration::from_millis(30));
+    let mut settings = PairWorldSettings::equal(21, &random, &random, Duration::from_millis(30));
     settings.relays = Some(relays);
     let mut pair = PairWorld::new(settings);
     let (server, now) = (pair.server, pair.world.instant());
-    pair.world.replace_node(server, Program::Lobby(Box::new(Lobby::new(config, true, [5; 32], now))));
+    pair.world
+        .replace_node(server, SimulatedProgram::Lobby(Box::new(Lobby::new(config, true, [5; 32], now))));
     let report = pair.join();
     let found = [&report.left.path, &report.right.path];
     assert!(found.iter().all(|path| path.is_none()), "{found:?}");

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use natlab::nat::{NatSpec, Proto};
-use natlab::scenario::{PairSettings, PairWorld, PartyWorld};
+use natlab::scenario::{PairWorld, PairWorldSettings, PartyWorld};
 use traversal_core::nat::NatKind;
 use traversal_core::{
     AgentConfig, Command, Event, MappingProtocol, NoPortMapping, PortMapping, PortMappingState, RelayPolicy,
@@ -221,8 +221,8 @@ fn a_player_over_the_relay_alone_asks_for_nothing_and_shows_nothing() {
 #[test]
 fn a_server_with_one_address_cannot_prove_it() {
     let nat: NatSpec = "psrandom".parse().unwrap();
-    let settings = PairSettings::equal(9, &nat.chain, &nat.chain, DELAY);
-    let settings = PairSettings { two_addresses: false, ..settings };
+    let settings = PairWorldSettings::equal(9, &nat.chain, &nat.chain, DELAY);
+    let settings = PairWorldSettings { two_addresses: false, ..settings };
     let mut pair = PairWorld::new(settings);
     let (left, nat) = (pair.left, pair.left_nats[0]);
     let local = pair.world.local(left, 0).unwrap();

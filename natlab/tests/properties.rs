@@ -8,10 +8,10 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use natlab::link::Link;
-use natlab::lobby::Program;
+use natlab::lobby::SimulatedProgram;
 use natlab::nat::{Allocation, Filtering, Hairpin, Header, Kind, Mapping, NatConfig, NatSpec, Pooling};
 use natlab::oracle::{Cause, Outlook, Relation};
-use natlab::scenario::{PairSettings, PairWorld};
+use natlab::scenario::{PairWorld, PairWorldSettings};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use traversal_core::failure::FailureReason;
@@ -123,7 +123,7 @@ fn a_relay_only_player_sends_nothing_to_the_other_and_gets_nothing_from_it() {
     for (left, right) in [("none", "none"), ("fullcone", "restricted"), ("ps", "as")] {
         for seed in 0..5 {
             let mut settings =
-                PairSettings::equal(seed, &chain(left), &chain(right), Duration::from_millis(30));
+                PairWorldSettings::equal(seed, &chain(left), &chain(right), Duration::from_millis(30));
             settings.config.relay = RelayPolicy::Only;
             let mut pair = PairWorld::new(settings);
             let report = pair.join();
@@ -146,7 +146,7 @@ fn the_reason_names_the_cause() {
     ] {
         for seed in 0..3 {
             let mut settings =
-                PairSettings::equal(seed, &chain(left), &chain(right), Duration::from_millis(30));
+                PairWorldSettings::equal(seed, &chain(left), &chain(right), Duration::from_millis(30));
             settings.config.relay = RelayPolicy::Never;
             let report = PairWorld::new(settings).join();
             assert_eq!(report.outlook, Outlook::Impossible(cause));
@@ -157,7 +157,7 @@ fn the_reason_names_the_cause() {
 }
 
 /// A random world with what makes it impossible put into it.
-fn impossible(cause: Cause, seed: u64) -> PairSettings {
+fn impossible(cause: Cause, seed: u64) -> PairWorldSettings {
     let mut rng = ChaCha8Rng::seed_from_u64(seed ^ 0x0063_6175_7365);
     let mut settings = any_world(seed);
     settings.relation = Relation::Apart;
@@ -273,7 +273,7 @@ fn in_every_world_that_the_oracle_calls_impossible_the_reason_names_the_cause() 
 fn strangers_behind_a_searched_address_get_no_more_than_the_caps_allow() {
     let open = "mapping=apdm,filtering=eif,ports=random";
     let mut settings =
-        PairSettings::equal(5, &chain(open), &chain("portrestricted"), Duration::from_millis(30));
+        PairWorldSettings::equal(5, &chain(open), &chain("portrestricted"), Duration::from_millis(30));
     settings.config.method = Some(Method::Birthday);
     settings.config.relay = RelayPolicy::Never;
     let caps = settings.config.caps;
@@ -283,7 +283,7 @@ fn strangers_behind_a_searched_address_get_no_more_than_the_caps_allow() {
     let mut strangers = Vec::new();
     for host in 10..30u8 {
         let ip = IpAddr::from([192, 168, 1, host]);
-        let idle = Program::Idle;
+        let idle = SimulatedProgram::Idle;
         strangers.push(pair.world.add_host(inside, vec![ip], &[], Link::default(), idle));
         for port in 1..=400 {
             let (now, server) = (pair.world.now(), SocketAddr::from(([203, 0, 113, 9], port)));
@@ -312,7 +312,7 @@ fn small_caps_hold() {
     {
         for seed in 0..5 {
             let mut settings =
-                PairSettings::equal(seed, &chain(left), &chain(right), Duration::from_millis(30));
+                PairWorldSettings::equal(seed, &chain(left), &chain(right), Duration::from_millis(30));
             settings.config.caps = caps;
             settings.config.relay = RelayPolicy::Never;
             let report = PairWorld::new(settings).join();

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use natlab::nat::NatSpec;
-use natlab::scenario::{Draw, JoinMoment, PairSettings, PairWorld};
+use natlab::scenario::{Draw, JoinMoment, PairWorld, PairWorldSettings};
 use traversal_core::wire::message::Method;
 use traversal_core::{AgentConfig, Command, Detect, Event, RelayPolicy};
 
@@ -32,7 +32,7 @@ impl Worlds {
         self
     }
 
-    fn settings(&self, seed: u64, left: &str, right: &str) -> PairSettings {
+    fn settings(&self, seed: u64, left: &str, right: &str) -> PairWorldSettings {
         let [left, right] = [left, right].map(|spec| spec.parse::<NatSpec>().unwrap());
         self.draw.settings(seed, &left, &right)
     }

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use natlab::nat::NatSpec;
 use natlab::oracle::Relation;
-use natlab::scenario::{PairSettings, PairWorld};
+use natlab::scenario::{PairWorld, PairWorldSettings};
 use traversal_core::wire::message::RequestError;
 use traversal_core::{Command, Event, LobbyState, PathKind, RequestFailure, RequestKind};
 
-fn settings(left: &str, right: &str) -> PairSettings {
+fn settings(left: &str, right: &str) -> PairWorldSettings {
     let chain = |spec: &str| spec.parse::<NatSpec>().unwrap().chain;
-    PairSettings::equal(7, &chain(left), &chain(right), Duration::from_millis(40))
+    PairWorldSettings::equal(7, &chain(left), &chain(right), Duration::from_millis(40))
 }
 
 #[test]

@@ -7,7 +7,7 @@ mod stream;
 
 use std::time::Duration;
 
-use natlab::lobby::Program;
+use natlab::lobby::SimulatedProgram;
 use natlab::scenario::{Draw, PairWorld};
 use stream::play::{Play, SECOND};
 use traversal_core::{Event, PathKind};
@@ -102,7 +102,7 @@ fn a_player_who_is_gone_is_missed_as_soon_as_ever() {
             play.pair.start_server(14);
             play.run(15 * SECOND);
         }
-        play.pair.world.replace_node(right, Program::Idle);
+        play.pair.world.replace_node(right, SimulatedProgram::Idle);
         let left = play.pair.left;
         let away = |pair: &PairWorld| {
             pair.player(left).events.iter().any(|(_, event)| matches!(event, Event::PeerAway { .. }))

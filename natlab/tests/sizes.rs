@@ -8,7 +8,7 @@ use natlab::freight::{Freight, Ledger};
 use natlab::link::Link;
 use natlab::matrix::{self, MatrixSettings};
 use natlab::nat::{NatConfig, NatSpec};
-use natlab::scenario::{Draw, Ipv6, PairSettings, PairWorld};
+use natlab::scenario::{Draw, Ipv6, PairWorld, PairWorldSettings};
 use natlab::world::HostId;
 use traversal_core::{PathKind, RelayPolicy};
 
@@ -21,9 +21,9 @@ fn narrow(link: &mut Link, mtu: &str) {
     (link.up.mtu, link.down.mtu) = (mtu.parse().unwrap(), mtu.parse().unwrap());
 }
 
-fn settings(seed: u64, nats: &str, [left, right]: [&str; 2], relay: RelayPolicy) -> PairSettings {
+fn settings(seed: u64, nats: &str, [left, right]: [&str; 2], relay: RelayPolicy) -> PairWorldSettings {
     let chain = nats.parse::<NatSpec>().unwrap().chain;
-    let mut settings = PairSettings::equal(seed, &chain, &chain, DELAY);
+    let mut settings = PairWorldSettings::equal(seed, &chain, &chain, DELAY);
     narrow(&mut settings.left_link, left);
     narrow(&mut settings.right_link, right);
     settings.config.relay = relay;
@@ -37,7 +37,7 @@ struct Play {
 
 impl Play {
     /// Joins, and plays a game that carries freight.
-    fn new(settings: PairSettings) -> Self {
+    fn new(settings: PairWorldSettings) -> Self {
         let mut pair = PairWorld::new(settings);
         let ledgers = [pair.left, pair.right].map(|host| {
             let (game, ledger) = Freight::new();
@@ -55,7 +55,8 @@ impl Play {
     /// Both have the other's message and so many datagrams of 1,200 bytes.
     fn delivers(&mut self, datagrams: u32) -> bool {
         let ledgers = &self.ledgers;
-        self.pair.wait(Duration::from_secs(10), |_| ledgers.iter().all(|of| of.is_delivered(datagrams)))
+        self.pair
+            .wait(Duration::from_secs(10), |_| ledgers.iter().all(|ledger| ledger.is_delivered(datagrams)))
     }
 
     fn run(&mut self, time: Duration) {
@@ -114,7 +115,7 @@ fn everything_arrives_over_ipv6_direct_and_relayed() {
                 let mut play = Play::new(settings);
                 assert!(play.delivers(60), "{sides:?} {relay:?}");
                 let kind = if relay == RelayPolicy::Only { PathKind::Relay } else { PathKind::DirectV6 };
-                assert!(play.sides().iter().all(|(of, _)| *of == kind));
+                assert!(play.sides().iter().all(|(way, _)| *way == kind));
             }
         }
     }

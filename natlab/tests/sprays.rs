@@ -217,7 +217,7 @@ fn every_attempt_ends_when_the_server_that_gives_the_turns_is_gone() {
         let mut party = party(1, &STAR_8, Topology::Star, &config);
         run(&mut party, Duration::from_millis(after));
         let server = party.world.server;
-        party.world.world.replace_node(server, natlab::lobby::Program::Idle);
+        party.world.world.replace_node(server, natlab::lobby::SimulatedProgram::Idle);
         run(&mut party, config.spray_wait + Duration::from_secs(20));
         for joiner in 1..STAR_8.len() {
             let player = party.world.player(joiner);

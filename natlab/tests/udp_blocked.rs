@@ -5,9 +5,9 @@
 use std::time::Duration;
 
 use lobby_server::ServerConfig;
-use natlab::lobby::{Lobby, Program};
+use natlab::lobby::{Lobby, SimulatedProgram};
 use natlab::nat::NatSpec;
-use natlab::scenario::{JoinMoment, PairSettings, PairWorld};
+use natlab::scenario::{JoinMoment, PairWorld, PairWorldSettings};
 use natlab::world::HostId;
 use traversal_core::failure::FailureReason;
 use traversal_core::nat::NatKind;
@@ -21,9 +21,9 @@ fn others() -> impl Iterator<Item = &'static str> {
     natlab::matrix::ALWAYS.into_iter().filter(|name| *name != "udpblocked")
 }
 
-fn settings(seed: u64, left: &str, right: &str) -> PairSettings {
+fn settings(seed: u64, left: &str, right: &str) -> PairWorldSettings {
     let [left, right] = [left, right].map(|spec| spec.parse::<NatSpec>().unwrap().chain);
-    PairSettings::equal(seed, &left, &right, DELAY)
+    PairWorldSettings::equal(seed, &left, &right, DELAY)
 }
 
 fn run(pair: &mut PairWorld, time: Duration) {
@@ -44,7 +44,7 @@ fn disconnects(pair: &PairWorld) -> u32 {
 }
 
 /// Both talk 50 times a second over what they have.
-fn playing(settings: PairSettings) -> PairWorld {
+fn playing(settings: PairWorldSettings) -> PairWorld {
     let mut pair = PairWorld::new(settings);
     assert!(pair.prepare(), "logged in and in a room");
     pair.request();
@@ -222,7 +222,7 @@ fn players_over_tcp_log_in_again_after_the_servers_restart() {
     run(&mut pair, Duration::from_secs(2));
     let (server, now) = (pair.server, pair.world.instant());
     let fresh = Lobby::new(ServerConfig::default(), true, [9; 32], now);
-    pair.world.replace_node(server, Program::Lobby(Box::new(fresh)));
+    pair.world.replace_node(server, SimulatedProgram::Lobby(Box::new(fresh)));
     let all_back = |pair: &PairWorld| {
         [pair.left, pair.right].into_iter().all(|host| {
             let player = pair.player(host);

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use natlab::nat::NatSpec;
 use natlab::oracle::Relation;
-use natlab::scenario::{JoinMoment, PairSettings, PairWorld};
+use natlab::scenario::{JoinMoment, PairWorld, PairWorldSettings};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use traversal_core::wire::message::Method;
@@ -18,7 +18,7 @@ use traversal_core::{Command, Detect, RelayPolicy};
 use worlds::{any, any_world};
 
 /// A world and a start of this seed: what is known at the join, who measures, what is allowed, how long things may take.
-fn any_start(seed: u64) -> PairSettings {
+fn any_start(seed: u64) -> PairWorldSettings {
     let mut rng = ChaCha8Rng::seed_from_u64(seed ^ 0x0077_616b_6573);
     let mut settings = any_world(seed);
     settings.join = any(&mut rng, &[JoinMoment::AtOnce, JoinMoment::AtOnce, JoinMoment::HostKnown]);
@@ -45,7 +45,7 @@ fn any_start(seed: u64) -> PairSettings {
 }
 
 /// Both log in, one opens the room, the other asks to join before anything is known, and some things change on the way.
-fn run(seed: u64, settings: PairSettings) {
+fn run(seed: u64, settings: PairWorldSettings) {
     let mut rng = ChaCha8Rng::seed_from_u64(seed ^ 0x7374_6172_7473);
     let mut pair = PairWorld::new(settings);
     if !pair.prepare() {
@@ -102,7 +102,7 @@ fn a_search_whose_turn_was_called_off_before_it_began_does_not_ask_for_it_for_ev
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let (left, right) = (nats("psrandom"), nats("portrestricted"));
         let delay = Duration::from_secs_f64(rng.random_range(0.01..0.15));
-        let mut settings = PairSettings::equal(seed, &left, &right, delay);
+        let mut settings = PairWorldSettings::equal(seed, &left, &right, delay);
         settings.relation = Relation::Apart;
         settings.join = JoinMoment::AtOnce;
         settings.config.relay = RelayPolicy::Never;

@@ -96,7 +96,7 @@ impl PortMapper {
         let (wanted, receiver) = watch::channel(None);
         let thread = move || match tokio::runtime::Builder::new_current_thread().enable_all().build() {
             Ok(runtime) => {
-                runtime.block_on(Keeper::new(settings, receiver, tell).run());
+                runtime.block_on(LeaseKeeper::new(settings, receiver, tell).run());
                 // Nothing that still waits for a router is waited for.
                 runtime.shutdown_background();
             }
@@ -156,7 +156,7 @@ impl Held {
 }
 
 /// Obtains a mapping, renews it and gives it back, until the handle is dropped.
-struct Keeper<T> {
+struct LeaseKeeper<T> {
     settings: Settings,
     wanted: watch::Receiver<Option<Wanted>>,
     tell: T,
@@ -168,7 +168,7 @@ struct Keeper<T> {
     retry_at: Instant,
 }
 
-impl<T: Fn(News)> Keeper<T> {
+impl<T: Fn(News)> LeaseKeeper<T> {
     fn new(settings: Settings, wanted: watch::Receiver<Option<Wanted>>, tell: T) -> Self {
         let retry_at = Instant::now();
         Self { settings, wanted, tell, held: None, told: None, failures: 0, retry_at }

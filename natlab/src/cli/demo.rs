@@ -8,7 +8,7 @@ use traversal_core::Detect;
 use super::{CliError, Known, MethodName, Relay, Shared, agent_config, positive, show};
 use crate::demo::{self, Told};
 use crate::nat::NatSpec;
-use crate::scenario::{Draw, PairSettings, Worlds};
+use crate::scenario::{Draw, PairWorldSettings, Worlds};
 
 /// Which worlds a seed stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -87,8 +87,8 @@ pub fn run_demo(args: &DemoArgs) -> Result<(), CliError> {
         )
     } else {
         let join = join.unwrap_or_default();
-        let equal = PairSettings::equal(args.seed, &args.left.chain, &args.right.chain, delay);
-        PairSettings { config, relation, join, ..equal }
+        let equal = PairWorldSettings::equal(args.seed, &args.left.chain, &args.right.chain, delay);
+        PairWorldSettings { config, relation, join, ..equal }
     };
     let told = Told { packets: args.packets, from_start: args.from_start };
     show(&demo::tell(settings, &args.left, &args.right, told).0)

@@ -84,7 +84,7 @@ impl Sender {
     }
 }
 
-/// Of what a player can open.
+/// Says what a sealed message to a player is, which that player can open.
 pub(super) fn to_player(said: &Said) -> String {
     match said {
         Said::Server(frame) => match &**frame {

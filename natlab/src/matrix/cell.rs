@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::bound::{self, Means};
 use crate::nat::NatSpec;
 use crate::oracle::{self, Outlook, Relation};
-use crate::scenario::{JoinReport, PairSettings};
+use crate::scenario::{JoinReport, PairWorldSettings};
 use crate::stats::{median, wilson};
 
 /// Failed seeds that a cell lists where a direct path exists: all of them, within reason.
@@ -56,7 +56,7 @@ pub(super) fn ms(time: Duration) -> f64 {
 
 impl Outcome {
     /// A run in which nothing came about yet.
-    fn blank(settings: &PairSettings) -> Self {
+    fn blank(settings: &PairWorldSettings) -> Self {
         let (left, right, relation) = (&settings.left, &settings.right, settings.relation);
         let outlook = oracle::outlook(left, right, relation);
         let caps = settings.config.caps;
@@ -95,7 +95,7 @@ impl Outcome {
         }
     }
 
-    pub(super) fn of(report: JoinReport, settings: &PairSettings) -> Self {
+    pub(super) fn of(report: JoinReport, settings: &PairWorldSettings) -> Self {
         Self {
             direct: report.direct,
             played: report.played,
@@ -119,7 +119,7 @@ impl Outcome {
         Self { carried, ..self }
     }
 
-    pub(super) fn panicked(seed: u64, settings: &PairSettings) -> Self {
+    pub(super) fn panicked(seed: u64, settings: &PairWorldSettings) -> Self {
         Self { seed, cause: Some("panic".into()), ..Self::blank(settings) }
     }
 
@@ -136,9 +136,9 @@ fn place(edges: &[f64; 5], value: f64) -> usize {
 /// A seed without a direct path.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct FailedSeed {
-    /// To run it again: `--first-seed SEED --seeds 1`.
+    /// The seed of the run; `--first-seed SEED --seeds 1` runs it again.
     pub seed: u64,
-    /// Why.
+    /// Why it failed, in the words of the report.
     pub cause: String,
     /// What the oracle says of this seed's world.
     pub outlook: &'static str,
@@ -155,7 +155,7 @@ pub struct Class {
     pub direct_interval: (f64, f64),
     /// Mean over these worlds of how often such a pair can meet at best, where chance decides: see [`bound`].
     pub bound: Option<f64>,
-    /// Why the others failed.
+    /// Why the other runs failed, and how often.
     pub causes: BTreeMap<String, usize>,
     #[serde(skip)]
     bounds: (f64, usize),
@@ -181,13 +181,13 @@ impl Class {
 /// Runs in which chance decides, by traffic and round trip.
 #[derive(Clone, Debug, Serialize)]
 pub struct Bucket {
-    /// What the oracle says.
+    /// What the oracle says of these runs' worlds.
     pub outlook: &'static str,
     /// Foreign allocations per second, on the side with more of them: from, to.
     pub traffic: (f64, f64),
     /// Mean round trip in milliseconds: from, to.
     pub rtt_ms: (f64, f64),
-    /// The runs.
+    /// What came of the runs.
     #[serde(flatten)]
     pub class: Class,
 }
@@ -229,13 +229,13 @@ pub struct Cell {
     pub bound_direct_rtt: Option<f64>,
     /// Request to both sides confirmed.
     pub median_confirmed_ms: Option<f64>,
-    /// The same in round trips.
+    /// The time from the request until both sides confirmed, in round trips.
     pub median_confirmed_rtt: Option<f64>,
-    /// What is enough, likewise.
+    /// What is enough for both sides to confirm, as in `bound_direct_rtt`.
     pub bound_confirmed_rtt: Option<f64>,
     /// Request until both had the other's first game datagram, by whichever way.
     pub median_game_ms: Option<f64>,
-    /// The same in round trips.
+    /// The time from the request until the game plays, in round trips.
     pub median_game_rtt: Option<f64>,
     /// Datagrams of both sides to anybody but the server, until confirmed.
     pub median_packets: Option<f64>,
@@ -245,9 +245,9 @@ pub struct Cell {
     pub median_sockets: Option<f64>,
     /// The most of them in any run.
     pub most_sockets: u32,
-    /// What won how often.
+    /// How often each method found the direct way.
     pub methods: BTreeMap<String, usize>,
-    /// Why the others failed.
+    /// Why the other runs failed, and how often.
     pub causes: BTreeMap<String, usize>,
     /// The others, with their causes; where the oracle says that no direct path exists, some of them.
     pub failed_seeds: Vec<FailedSeed>,
@@ -356,7 +356,7 @@ impl Times {
     }
 }
 
-/// To a thousandth, as nobody reads more.
+/// Rounds to a thousandth, as nobody reads more.
 fn round(value: f64) -> f64 {
     (value * 1e3).round() / 1e3
 }

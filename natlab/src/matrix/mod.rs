@@ -44,7 +44,7 @@ const DELIVERY: Duration = Duration::from_secs(30);
 /// Datagrams of 1,200 bytes that have to arrive.
 const DATAGRAMS: u32 = 30;
 
-/// What to run.
+/// What a matrix consists of: which NATs, and how each pair is run.
 #[derive(Clone, Debug)]
 pub struct MatrixSettings {
     /// NATs of the hosts.
@@ -53,7 +53,7 @@ pub struct MatrixSettings {
     pub right: Vec<NatSpec>,
     /// Runs of each pair.
     pub seeds: u64,
-    /// The first of them.
+    /// The seed of the first run of each pair.
     pub first_seed: u64,
     /// How each run is drawn from its seed.
     pub draw: Draw,
@@ -61,16 +61,16 @@ pub struct MatrixSettings {
     pub threads: usize,
 }
 
-/// As run, for the JSON.
+/// The settings of a matrix as it was run, for the JSON.
 #[derive(Clone, Debug, Serialize)]
 pub struct SettingsShown {
     /// Runs of each pair.
     pub seeds: u64,
-    /// The first of them.
+    /// The seed of the first run of each pair.
     pub first_seed: u64,
-    /// One-way delay; none: drawn.
+    /// The delay one way, in milliseconds; none: it was drawn.
     pub delay_ms: Option<f64>,
-    /// Share lost; none: drawn.
+    /// The share of packets lost, 0 to 1; none: it was drawn.
     pub loss: Option<f64>,
     /// Foreign allocations per second; none: drawn.
     pub cross: Option<f64>,
@@ -78,11 +78,11 @@ pub struct SettingsShown {
     pub relay: &'static str,
     /// Longest packet on the players' lines; none: drawn.
     pub mtu: Option<u16>,
-    /// They carried freight.
+    /// Each pair carried freight: long datagrams and a long reliable message.
     pub freight: bool,
-    /// The forced method.
+    /// The method that was forced on all pairs; none: the server's plan.
     pub method: Option<&'static str>,
-    /// Deadline of an attempt.
+    /// How long an attempt may take, in seconds.
     pub deadline_s: f64,
     /// The server had one address only.
     pub one_address: bool,
@@ -96,12 +96,12 @@ pub struct SettingsShown {
     pub detect: &'static str,
 }
 
-/// Everything.
+/// All results of a matrix.
 #[derive(Clone, Debug, Serialize)]
 pub struct Matrix {
     /// Pairs, row by row.
     pub cells: Vec<Cell>,
-    /// As run.
+    /// The settings with which it was run.
     pub settings: SettingsShown,
 }
 

@@ -172,7 +172,7 @@ fn field(cell: &Cell) -> Field {
     })
 }
 
-/// Beside what was measured.
+/// What is enough for a cell, to stand beside what was measured.
 fn bound(cell: &Cell) -> String {
     match (cell.bound_direct_rtt, cell.bound_confirmed_rtt) {
         (Some(first), Some(both)) => format!(" ({first:.1} / {both:.1})"),
@@ -180,7 +180,7 @@ fn bound(cell: &Cell) -> String {
     }
 }
 
-/// In percent; like [`percent`] it never rounds up.
+/// Writes a share in percent; like [`percent`] it never rounds up.
 fn hundredths(share: f64) -> String {
     match share {
         share if share >= 1.0 => "100".into(),
@@ -188,7 +188,7 @@ fn hundredths(share: f64) -> String {
     }
 }
 
-/// Never rounds up to 100.
+/// Writes a share in whole percent, and never rounds up to 100.
 pub(super) fn percent(share: f64) -> String {
     match share {
         share if share >= 1.0 => "100 %".into(),

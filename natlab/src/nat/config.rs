@@ -10,16 +10,16 @@ pub enum Kind {
     Router,
     /// A stateful firewall: no translation, but only what the filter lets in.
     Firewall,
-    /// It translates.
+    /// It translates addresses and ports.
     Nat,
 }
 
 /// When an outgoing packet reuses a mapping (RFC 4787 section 4.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Mapping {
-    /// One for all destinations.
+    /// One mapping serves all destinations.
     EndpointIndependent,
-    /// One per destination address.
+    /// Each destination address has a mapping.
     AddressDependent,
     /// One per destination address and port.
     AddressAndPortDependent,
@@ -28,7 +28,7 @@ pub enum Mapping {
 /// What comes in through a mapping (RFC 4787 section 5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Filtering {
-    /// Everything.
+    /// It lets everything in.
     EndpointIndependent,
     /// From addresses that the mapping has sent to.
     AddressDependent,
@@ -52,7 +52,7 @@ pub enum Allocation {
     Preserving(Fallback),
     /// A counter with a signed step; taken ports are stepped over.
     Sequential(i32),
-    /// Any free port.
+    /// Any free port is taken.
     Random,
     /// Any free port of a block of so many that belongs to the subscriber alone (RFC 7422).
     RandomInBlock(u16),
@@ -70,7 +70,7 @@ pub enum Pooling {
 /// What becomes of a packet from the inside to an external address (RFC 4787 section 6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Hairpin {
-    /// It is dropped.
+    /// A packet to one's own outer address is dropped.
     No,
     /// It comes back in, from the sender's external address and port: REQ-9a.
     ExternalSource,
@@ -90,13 +90,13 @@ pub struct Blacklist {
 /// A NAT or firewall.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NatConfig {
-    /// What kind of box.
+    /// What the box does at all.
     pub kind: Kind,
-    /// Mapping.
+    /// When a mapping is used again.
     pub mapping: Mapping,
-    /// Filtering.
+    /// What a mapping lets in.
     pub filtering: Filtering,
-    /// Ports.
+    /// How ports are chosen.
     pub allocation: Allocation,
     /// External ports it may use; a block or quota lies inside.
     pub port_range: RangeInclusive<u16>,
@@ -104,13 +104,13 @@ pub struct NatConfig {
     pub parity: bool,
     /// UDP ports per second that other machines behind it take: the rate of a Poisson process.
     pub cross: f64,
-    /// Life of an idle mapping.
+    /// How long an idle mapping lives.
     pub timeout: Duration,
     /// Life once an answer has come in; Linux has two values.
     pub stream_timeout: Duration,
     /// Incoming packets prolong the mapping too (RFC 4787 REQ-6 leaves it free).
     pub inbound_refresh: bool,
-    /// External addresses.
+    /// How many external addresses there are: 1 to 64.
     pub pool: u16,
     /// How one of them is chosen.
     pub pooling: Pooling,
@@ -121,9 +121,9 @@ pub struct NatConfig {
     /// Linux's inbound-first clash: an unsolicited packet that arrives before our own to its sender occupies the
     /// port towards that sender, so ours leaves from a random one.
     pub clash: bool,
-    /// Bans senders of unsolicited packets.
+    /// Whether senders of packets that nobody asked for are banned, and when.
     pub blacklist: Option<Blacklist>,
-    /// No UDP at all.
+    /// Whether it lets no UDP through at all.
     pub udp_blocked: bool,
 }
 
@@ -153,10 +153,10 @@ impl Default for NatConfig {
     }
 }
 
-/// A named NAT.
+/// A NAT that has a name on the command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Preset {
-    /// Its name.
+    /// The name on the command line.
     pub name: &'static str,
     /// What it is, in a line.
     pub about: &'static str,
@@ -224,7 +224,7 @@ impl NatConfig {
         })
     }
 
-    /// It changes addresses.
+    /// Whether it changes addresses, which firewalls and routers do not.
     pub fn translates(&self) -> bool {
         self.kind == Kind::Nat
     }

@@ -46,7 +46,7 @@ pub use table::Nat;
 /// A transport protocol with ports; each has its own port space.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Proto {
-    /// UDP.
+    /// User datagrams (UDP).
     Udp,
     /// TCP: translated like UDP, but with a long timeout and without foreign traffic.
     Tcp,
@@ -55,13 +55,13 @@ pub enum Proto {
 /// What a NAT sees of a packet, and what it changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Header {
-    /// Source.
+    /// Where it comes from.
     pub src: SocketAddr,
-    /// Destination.
+    /// Where it goes to.
     pub dst: SocketAddr,
-    /// Hops left.
+    /// How many hops it may still take.
     pub ttl: u8,
-    /// Protocol.
+    /// The protocol that it is of.
     pub proto: Proto,
 }
 
@@ -80,7 +80,7 @@ pub enum Verdict {
     /// From the inside to the NAT's own external address: it goes back inside with this header (RFC 4787
     /// section 6).
     Hairpin(Header),
-    /// It goes nowhere.
+    /// It goes nowhere, for this reason.
     Drop(DropReason),
 }
 
@@ -89,7 +89,7 @@ pub enum Verdict {
 pub enum DropReason {
     /// Its TTL ran out here.
     TtlExpired,
-    /// UDP is blocked.
+    /// The NAT lets no UDP through.
     UdpBlocked,
     /// From the outside to a port without a mapping.
     NoMapping,
@@ -97,7 +97,7 @@ pub enum DropReason {
     Filtered,
     /// The subscriber has all the ports it may have.
     Quota,
-    /// No port left.
+    /// No port is left for a new mapping.
     NoPort,
     /// To the NAT's own address from the inside, and it does not hairpin.
     NoHairpin,
@@ -110,7 +110,7 @@ pub enum DropReason {
 }
 
 impl DropReason {
-    /// As in JSON.
+    /// The name that it has in JSON.
     pub fn name(self) -> &'static str {
         match self {
             Self::TtlExpired => "ttl-expired",
@@ -132,26 +132,26 @@ impl DropReason {
 pub struct Counters {
     /// Mappings made for its own hosts.
     pub mappings: u64,
-    /// Ports taken by foreign traffic.
+    /// How many ports foreign traffic has taken.
     pub foreign: u64,
-    /// Packets let out.
+    /// How many packets were let out.
     pub outbound: u64,
-    /// Packets let in.
+    /// How many packets were let in.
     pub inbound: u64,
-    /// Packets turned round inside.
+    /// How many packets were turned round to the inside.
     pub hairpinned: u64,
     /// Mappings whose port had to be another one because of an inbound packet that came first.
     pub clashes: u64,
-    /// Packets dropped.
+    /// How many packets were dropped, by reason.
     pub drops: BTreeMap<DropReason, u64>,
 }
 
 /// One line for people: what a NAT holds for a host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MappingView {
-    /// Inside.
+    /// The address inside.
     pub internal: SocketAddr,
-    /// Outside.
+    /// The address outside.
     pub external: SocketAddr,
     /// When it dies if nothing refreshes it.
     pub expires: Duration,

@@ -193,7 +193,7 @@ fn gcd(a: i64, b: i64) -> i64 {
 pub(super) struct Want {
     pub(super) now: Duration,
     pub(super) proto: Proto,
-    /// External address.
+    /// The external address that the ports are of.
     pub(super) ip: IpAddr,
     pub(super) internal_port: u16,
     /// External ports to choose from.

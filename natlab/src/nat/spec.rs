@@ -13,7 +13,7 @@ use super::config::{
 /// `portrestricted+cgn`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NatSpec {
-    /// As it was written.
+    /// The row as it was written.
     pub name: String,
     /// The NATs, the one next to the player first.
     pub chain: Vec<NatConfig>,
@@ -25,7 +25,7 @@ pub enum SpecError {
     /// Neither a preset nor `key=value`.
     #[error("\"{0}\" is neither a named NAT ({names}) nor key=value", names = names())]
     Unknown(String),
-    /// No such key.
+    /// There is no such key.
     #[error(
         "a NAT has no setting \"{0}\"; there are mapping, filtering, ports, cross, timeout, stream-timeout, pool, pooling, quota, clash, hairpin, parity, range, inbound-refresh, blacklist, kind, udp"
     )]
@@ -33,11 +33,11 @@ pub enum SpecError {
     /// The value does not fit the key.
     #[error("\"{value}\" is not a value for {key}: {expected}")]
     Value {
-        /// Key.
+        /// The key that was set.
         key: String,
-        /// As written.
+        /// The value, as it was written.
         value: String,
-        /// What would be one.
+        /// What would be a value.
         expected: &'static str,
     },
 }
@@ -100,22 +100,8 @@ fn set(config: &mut NatConfig, key: &str, value: &str) -> Result<(), SpecError> 
         _ => Err(bad("seconds, more than 0")),
     };
     match key {
-        "mapping" => {
-            config.mapping = match value {
-                "eim" => Mapping::EndpointIndependent,
-                "adm" => Mapping::AddressDependent,
-                "apdm" => Mapping::AddressAndPortDependent,
-                _ => return Err(bad("eim, adm or apdm")),
-            };
-        }
-        "filtering" => {
-            config.filtering = match value {
-                "eif" => Filtering::EndpointIndependent,
-                "adf" => Filtering::AddressDependent,
-                "apdf" => Filtering::AddressAndPortDependent,
-                _ => return Err(bad("eif, adf or apdf")),
-            };
-        }
+        "mapping" => config.mapping = parse_mapping(value).ok_or_else(|| bad("eim, adm or apdm"))?,
+        "filtering" => config.filtering = parse_filtering(value).ok_or_else(|| bad("eif, adf or apdf"))?,
         "ports" => config.allocation = parse_ports(value).ok_or_else(|| bad(PORTS))?,
         "cross" => {
             config.cross = value
@@ -136,25 +122,15 @@ fn set(config: &mut NatConfig, key: &str, value: &str) -> Result<(), SpecError> 
                 .filter(|n| (1..=64).contains(n))
                 .ok_or_else(|| bad("addresses, 1 to 64"))?;
         }
-        "pooling" => {
-            config.pooling = match value {
-                "paired" => Pooling::Paired,
-                "arbitrary" => Pooling::Arbitrary,
-                _ => return Err(bad("paired or arbitrary")),
-            };
-        }
+        "pooling" => config.pooling = parse_pooling(value).ok_or_else(|| bad("paired or arbitrary"))?,
         "quota" => {
             config.quota =
                 Some(value.parse().ok().filter(|n| *n > 0).ok_or_else(|| bad("mappings, at least 1"))?);
         }
         "clash" => config.clash = yes()?,
         "hairpin" => {
-            config.hairpin = match value {
-                "internal" => Hairpin::InternalSource,
-                "yes" | "true" | "1" => Hairpin::ExternalSource,
-                "no" | "false" | "0" => Hairpin::No,
-                _ => return Err(bad("yes, no, or internal for one that shows the internal source")),
-            };
+            config.hairpin = parse_hairpin(value)
+                .ok_or_else(|| bad("yes, no, or internal for one that shows the internal source"))?
         }
         "parity" => config.parity = yes()?,
         "range" => {
@@ -177,6 +153,41 @@ fn set(config: &mut NatConfig, key: &str, value: &str) -> Result<(), SpecError> 
         _ => return Err(SpecError::Key(key.to_owned())),
     }
     Ok(())
+}
+
+fn parse_hairpin(value: &str) -> Option<Hairpin> {
+    match value {
+        "internal" => Some(Hairpin::InternalSource),
+        "yes" | "true" | "1" => Some(Hairpin::ExternalSource),
+        "no" | "false" | "0" => Some(Hairpin::No),
+        _ => None,
+    }
+}
+
+fn parse_pooling(value: &str) -> Option<Pooling> {
+    match value {
+        "paired" => Some(Pooling::Paired),
+        "arbitrary" => Some(Pooling::Arbitrary),
+        _ => None,
+    }
+}
+
+fn parse_filtering(value: &str) -> Option<Filtering> {
+    match value {
+        "eif" => Some(Filtering::EndpointIndependent),
+        "adf" => Some(Filtering::AddressDependent),
+        "apdf" => Some(Filtering::AddressAndPortDependent),
+        _ => None,
+    }
+}
+
+fn parse_mapping(value: &str) -> Option<Mapping> {
+    match value {
+        "eim" => Some(Mapping::EndpointIndependent),
+        "adm" => Some(Mapping::AddressDependent),
+        "apdm" => Some(Mapping::AddressAndPortDependent),
+        _ => None,
+    }
 }
 
 const PORTS: &str =

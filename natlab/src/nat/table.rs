@@ -36,7 +36,7 @@ struct Entry {
     internal: SocketAddr,
     external: SocketAddr,
     expires: Duration,
-    /// An answer has come in.
+    /// Whether an answer has come in.
     answered: bool,
     /// Remotes sent to, and until when they may answer.
     addresses: HashMap<IpAddr, Duration>,
@@ -95,7 +95,7 @@ impl Nat {
         nat
     }
 
-    /// Its settings.
+    /// The settings of this NAT.
     pub fn config(&self) -> &NatConfig {
         &self.config
     }
@@ -110,12 +110,12 @@ impl Nat {
         self.config.clash = clash;
     }
 
-    /// Its external addresses.
+    /// The external addresses of this NAT.
     pub fn external(&self) -> &[IpAddr] {
         &self.external
     }
 
-    /// What it did so far.
+    /// The counts of what it did so far.
     pub fn counters(&self) -> &Counters {
         &self.counters
     }
@@ -128,7 +128,7 @@ impl Nat {
         }
     }
 
-    /// Takes that back.
+    /// Forwards this port no more.
     pub fn stop_forwarding(&mut self, proto: Proto, port: u16) {
         if let Some(ip) = self.external.first() {
             self.forwards.remove(proto, SocketAddr::new(*ip, port));
@@ -172,7 +172,7 @@ impl Nat {
             .collect()
     }
 
-    /// A packet from the inside.
+    /// Takes a packet from the inside.
     pub fn outbound(&mut self, now: Duration, packet: Header) -> Verdict {
         self.advance(now);
         if packet.ttl <= 1 {
@@ -219,7 +219,7 @@ impl Nat {
         }
     }
 
-    /// A packet from the outside.
+    /// Takes a packet from the outside.
     pub fn inbound(&mut self, now: Duration, packet: Header) -> Verdict {
         self.advance(now);
         if packet.ttl <= 1 {

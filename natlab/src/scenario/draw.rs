@@ -7,7 +7,7 @@ use rand_chacha::ChaCha8Rng;
 use traversal_core::AgentConfig;
 
 use super::internet;
-use super::settings::{JoinMoment, PairSettings};
+use super::settings::{JoinMoment, PairWorldSettings};
 use crate::link::{Link, Mtu, Way};
 use crate::nat::{Allocation, Fallback, NatConfig, NatSpec};
 use crate::oracle::Relation;
@@ -26,15 +26,15 @@ pub enum Worlds {
 /// How a run of the matrix is drawn from its seed. What is given is fixed, the rest is drawn.
 #[derive(Clone, Debug, Default)]
 pub struct Draw {
-    /// Which worlds.
+    /// Which kind of worlds is drawn.
     pub worlds: Worlds,
     /// One-way delay between any two of players and server; with it there is no jitter and nothing is reordered or doubled.
     pub delay: Option<Duration>,
     /// Share of packets lost between any two, each for itself.
     pub loss: Option<f64>,
-    /// Foreign allocations per second.
+    /// How many ports foreign traffic takes per second.
     pub cross: Option<f64>,
-    /// The agents' settings.
+    /// The settings of both agents.
     pub config: AgentConfig,
     /// What the two networks share.
     pub relation: Relation,
@@ -63,7 +63,7 @@ impl Draw {
     }
 
     /// The settings of this seed. A NAT that is spelled out is taken as it is; what a name leaves open is drawn.
-    pub fn settings(&self, seed: u64, left: &NatSpec, right: &NatSpec) -> PairSettings {
+    pub fn settings(&self, seed: u64, left: &NatSpec, right: &NatSpec) -> PairWorldSettings {
         let mut rng = ChaCha8Rng::seed_from_u64(seed ^ 0x6d61_7472_6978);
         let mut settings = match self.worlds {
             Worlds::Internet => {
@@ -91,7 +91,7 @@ impl Draw {
         (rng, sizes): (&mut ChaCha8Rng, &mut ChaCha8Rng),
         left: &NatSpec,
         right: &NatSpec,
-    ) -> PairSettings {
+    ) -> PairWorldSettings {
         let [left_access, right_access] = [(); 2].map(|()| internet::Access::any(rng));
         let [mut left_link, mut right_link] = [left_access, right_access].map(|access| access.link(rng));
         let mut server_link = internet::server_link(rng);
@@ -112,8 +112,8 @@ impl Draw {
             let mtu = access.mtu(sizes);
             (link.up.mtu, link.down.mtu) = (mtu, mtu);
         }
-        let equal = PairSettings::equal(0, &left_nats, &right_nats, Duration::ZERO);
-        PairSettings { left_link, right_link, server_link, core_hops, ..equal }
+        let equal = PairWorldSettings::equal(0, &left_nats, &right_nats, Duration::ZERO);
+        PairWorldSettings { left_link, right_link, server_link, core_hops, ..equal }
     }
 
     fn named(&self, rng: &mut ChaCha8Rng, spec: &NatSpec, access: internet::Access) -> Vec<NatConfig> {
@@ -139,13 +139,13 @@ impl Draw {
         chain
     }
 
-    fn tidy_world(&self, rng: &mut ChaCha8Rng, left: &NatSpec, right: &NatSpec) -> PairSettings {
+    fn tidy_world(&self, rng: &mut ChaCha8Rng, left: &NatSpec, right: &NatSpec) -> PairWorldSettings {
         let loss = self.loss.unwrap_or_else(|| rng.random_range(0.0..=0.1));
         let [left_link, right_link, server_link] = [(); 3].map(|()| self.tidy_link(rng, loss));
         let left_nats = self.tidy_nats(rng, left);
         let right_nats = self.tidy_nats(rng, right);
-        let equal = PairSettings::equal(0, &left_nats, &right_nats, Duration::ZERO);
-        PairSettings { left_link, right_link, server_link, ..equal }
+        let equal = PairWorldSettings::equal(0, &left_nats, &right_nats, Duration::ZERO);
+        PairWorldSettings { left_link, right_link, server_link, ..equal }
     }
 
     fn tidy_link(&self, rng: &mut ChaCha8Rng, loss: f64) -> Link {

@@ -26,7 +26,7 @@ pub(super) enum Access {
     Fibre,
     Cable,
     Dsl,
-    /// LTE and 5G.
+    /// Mobile networks of LTE and 5G.
     Mobile,
     /// 3G, the edge of a cell, or a queue that somebody else's upload keeps full.
     SlowMobile,

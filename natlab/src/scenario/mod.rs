@@ -16,7 +16,7 @@ use rand_chacha::ChaCha8Rng;
 use traversal_core::Command;
 
 use crate::link::Link;
-use crate::lobby::{self, Lobby, Program};
+use crate::lobby::{self, Lobby, SimulatedProgram};
 use crate::nat::NatConfig;
 use crate::oracle::{self, Outlook, Relation};
 use crate::player::Player;
@@ -25,7 +25,7 @@ use crate::world::{HostId, NatId, SegmentId, World};
 pub use draw::{Draw, Worlds};
 pub use party::PartyWorld;
 pub use report::{JoinReport, Side};
-pub use settings::{Ipv6, JoinMoment, PairSettings};
+pub use settings::{Ipv6, JoinMoment, PairWorldSettings};
 
 /// Port of the players' main sockets.
 const GAME_PORT: u16 = 40_000;
@@ -40,31 +40,34 @@ const GRACE: Duration = Duration::from_secs(6);
 
 /// A world with two players and a server in it.
 pub struct PairWorld {
-    /// The world.
-    pub world: World<Program>,
+    /// The simulated internet that they live in.
+    pub world: World<SimulatedProgram>,
     /// The host of the room; `left` on the command line.
     pub left: HostId,
-    /// The one that joins.
+    /// The player who joins.
     pub right: HostId,
-    /// The lobby server.
+    /// The host on which the lobby server runs.
     pub server: HostId,
     /// The NATs of the left player, the inner one first.
     pub left_nats: Vec<NatId>,
     /// The NATs of the right player.
     pub right_nats: Vec<NatId>,
-    settings: PairSettings,
+    settings: PairWorldSettings,
     requested: Duration,
     /// Of two who start together, the one that was logged in last.
     last: HostId,
 }
+
+/// The network outside of all NATs.
+const INTERNET: SegmentId = World::<SimulatedProgram>::INTERNET;
 
 fn seed_of(rng: &mut ChaCha8Rng) -> [u8; 32] {
     rng.random()
 }
 
 impl PairWorld {
-    /// Builds it; nobody has said anything yet.
-    pub fn new(mut settings: PairSettings) -> Self {
+    /// Builds the world; nobody has said anything in it yet.
+    pub fn new(mut settings: PairWorldSettings) -> Self {
         if settings.left.is_empty() && settings.relation == Relation::SameOuterNat {
             // There is none to share.
             settings.relation = Relation::Apart;
@@ -78,46 +81,12 @@ impl PairWorld {
             }
         }
         let mut rng = ChaCha8Rng::seed_from_u64(settings.seed);
-        let mut world: World<Program> = World::new(rng.random());
+        let mut world: World<SimulatedProgram> = World::new(rng.random());
         world.set_core_hops(settings.core_hops);
-        let server = world.add_host(
-            World::<Program>::INTERNET,
-            [lobby::ADDRESSES, lobby::ADDRESSES_V6].concat(),
-            &lobby::sockets(settings.two_addresses),
-            settings.server_link.clone(),
-            Program::Idle,
-        );
-        let now = world.instant();
-        let node = Lobby::new(ServerConfig::default(), settings.two_addresses, seed_of(&mut rng), now);
-        world.replace_node(server, Program::Lobby(Box::new(node)));
-        world.exempt(&lobby::ADDRESSES);
-        world.exempt(&lobby::ADDRESSES_V6);
-        let (listener, local) = lobby::listener(settings.two_addresses);
-        world.listen(server, listener, local);
-        for (socket, local) in lobby::sockets_v6(settings.two_addresses) {
-            world.bind(server, socket, local);
-        }
-
+        let server = add_lobby(&mut world, &settings, seed_of(&mut rng));
         let (left_inside, left_nats) =
-            add_chain(&mut world, World::<Program>::INTERNET, 1, &settings.left, &settings.left_link);
-        let (right_inside, right_nats) = match settings.relation {
-            Relation::SameLan => (left_inside, left_nats.clone()),
-            Relation::SameOuterNat => match left_nats.last() {
-                Some(outer) => {
-                    // Each side has what is left of its row below the common one; nothing is left: it is in the
-                    // network between.
-                    let shared = world.inside_of(*outer);
-                    let inner = &settings.right[..settings.right.len() - 1];
-                    let (inside, mut nats) = add_chain(&mut world, shared, 2, inner, &Link::default());
-                    nats.push(*outer);
-                    (inside, nats)
-                }
-                None => (left_inside, Vec::new()),
-            },
-            Relation::Apart => {
-                add_chain(&mut world, World::<Program>::INTERNET, 2, &settings.right, &settings.right_link)
-            }
-        };
+            add_chain(&mut world, INTERNET, 1, &settings.left, &settings.left_link);
+        let (right_inside, right_nats) = add_right_chain(&mut world, &settings, left_inside, &left_nats);
         for (nats, v6) in [(&left_nats, &settings.left_v6), (&right_nats, &settings.right_v6)] {
             let (Ipv6::Beside(filter) | Ipv6::Only(filter)) = v6 else { continue };
             // One filter, at the door; further inside there are only routers.
@@ -143,8 +112,8 @@ impl PairWorld {
         }
     }
 
-    /// Its settings.
-    pub fn settings(&self) -> &PairSettings {
+    /// The settings that it was built with.
+    pub fn settings(&self) -> &PairWorldSettings {
         &self.settings
     }
 
@@ -171,7 +140,7 @@ impl PairWorld {
 
     /// Ends the server without a word.
     pub fn stop_server(&mut self) {
-        self.world.replace_node(self.server, Program::Idle);
+        self.world.replace_node(self.server, SimulatedProgram::Idle);
     }
 
     /// Starts a server that knows nothing but its key.
@@ -179,7 +148,7 @@ impl PairWorld {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let (now, two) = (self.world.instant(), self.settings.two_addresses);
         let fresh = Lobby::new(ServerConfig::default(), two, seed_of(&mut rng), now);
-        self.world.replace_node(self.server, Program::Lobby(Box::new(fresh)));
+        self.world.replace_node(self.server, SimulatedProgram::Lobby(Box::new(fresh)));
     }
 
     /// When the join was asked for.
@@ -207,14 +176,14 @@ impl PairWorld {
         self.is_direct() && self.is_played()
     }
 
-    /// Both have a direct path.
+    /// Whether both have a direct path.
     pub fn is_direct(&self) -> bool {
         let (left, right) = (self.player(self.left), self.player(self.right));
         let (Some(left_id), Some(right_id)) = (left.id, right.id) else { return false };
         left.is_direct(right_id) && right.is_direct(left_id)
     }
 
-    /// Both have heard the other's game.
+    /// Whether both have heard the other's game.
     pub fn is_played(&self) -> bool {
         let (left, right) = (self.player(self.left), self.player(self.right));
         let (Some(left_id), Some(right_id)) = (left.id, right.id) else { return false };
@@ -260,9 +229,56 @@ impl PairWorld {
     }
 }
 
+/// Puts the lobby server into the internet.
+fn add_lobby(world: &mut World<SimulatedProgram>, settings: &PairWorldSettings, seed: [u8; 32]) -> HostId {
+    let server = world.add_host(
+        INTERNET,
+        [lobby::ADDRESSES, lobby::ADDRESSES_V6].concat(),
+        &lobby::sockets(settings.two_addresses),
+        settings.server_link.clone(),
+        SimulatedProgram::Idle,
+    );
+    let now = world.instant();
+    let node = Lobby::new(ServerConfig::default(), settings.two_addresses, seed, now);
+    world.replace_node(server, SimulatedProgram::Lobby(Box::new(node)));
+    world.exempt(&lobby::ADDRESSES);
+    world.exempt(&lobby::ADDRESSES_V6);
+    let (listener, local) = lobby::listener(settings.two_addresses);
+    world.listen(server, listener, local);
+    for (socket, local) in lobby::sockets_v6(settings.two_addresses) {
+        world.bind(server, socket, local);
+    }
+    server
+}
+
+/// The right player's row of NATs, or as much of it as is not the left player's.
+fn add_right_chain(
+    world: &mut World<SimulatedProgram>,
+    settings: &PairWorldSettings,
+    left_inside: SegmentId,
+    left_nats: &[NatId],
+) -> (SegmentId, Vec<NatId>) {
+    match settings.relation {
+        Relation::SameLan => (left_inside, left_nats.to_vec()),
+        Relation::SameOuterNat => match left_nats.last() {
+            Some(outer) => {
+                // Each side has what is left of its row below the common one; nothing is left: it is in the
+                // network between.
+                let shared = world.inside_of(*outer);
+                let inner = &settings.right[..settings.right.len() - 1];
+                let (inside, mut nats) = add_chain(world, shared, 2, inner, &Link::default());
+                nats.push(*outer);
+                (inside, nats)
+            }
+            None => (left_inside, Vec::new()),
+        },
+        Relation::Apart => add_chain(world, INTERNET, 2, &settings.right, &settings.right_link),
+    }
+}
+
 /// A row of NATs from `outer` inwards; the link is that of the outermost. `side` keeps addresses apart.
 fn add_chain(
-    world: &mut World<Program>,
+    world: &mut World<SimulatedProgram>,
     outer: SegmentId,
     side: u8,
     chain: &[NatConfig],
@@ -291,10 +307,10 @@ fn add_chain(
 }
 
 fn add_player(
-    world: &mut World<Program>,
+    world: &mut World<SimulatedProgram>,
     segment: SegmentId,
     side: u8,
-    settings: &PairSettings,
+    settings: &PairWorldSettings,
     chain: &[NatConfig],
     secret: [u8; 32],
 ) -> HostId {
@@ -324,7 +340,7 @@ fn add_player(
     }
     let player = Player::dual(config, secret, (local, local_v6), world.instant());
     let sockets: Vec<SocketAddr> = [local].into_iter().chain(local_v6).collect();
-    let program = Program::Player(Box::new(player));
+    let program = SimulatedProgram::Player(Box::new(player));
     let host = world.add_host(segment, addresses.clone(), &sockets, link, program);
     world.act(host, |node, now| {
         if let Some(player) = node.player_mut() {

@@ -9,18 +9,18 @@ use traversal_core::wire::message::{RoomOptions, RoomTarget, Topology};
 use traversal_core::{AgentConfig, Command};
 
 use crate::link::Link;
-use crate::lobby::{self, Lobby, Program};
+use crate::lobby::{self, Lobby, SimulatedProgram};
 use crate::nat::NatConfig;
 use crate::player::Player;
 use crate::world::{HostId, NatId, World};
 
-use super::{GAME_PORT, LOGIN_PATIENCE, ROOM, add_chain, seed_of};
+use super::{GAME_PORT, INTERNET, LOGIN_PATIENCE, ROOM, add_chain, seed_of};
 
 /// A world with a room that many enter.
 pub struct PartyWorld {
-    /// The world.
-    pub world: World<Program>,
-    /// The lobby server.
+    /// The simulated internet that they live in.
+    pub world: World<SimulatedProgram>,
+    /// The host on which the lobby server runs.
     pub server: HostId,
     /// The players, the host of the room first.
     pub players: Vec<HostId>,
@@ -34,16 +34,16 @@ impl PartyWorld {
     /// Players behind these NATs, each in a network of its own, with the same one-way delay between any two.
     pub fn new(seed: u64, chains: &[Vec<NatConfig>], delay: Duration, config: &AgentConfig) -> Self {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        let mut world: World<Program> = World::new(rng.random());
+        let mut world: World<SimulatedProgram> = World::new(rng.random());
         let link = Link::delay(delay / 2);
         let now = world.instant();
         let node = Lobby::new(ServerConfig::default(), true, seed_of(&mut rng), now);
         let server = world.add_host(
-            World::<Program>::INTERNET,
+            INTERNET,
             lobby::ADDRESSES.to_vec(),
             &lobby::sockets(true),
             link.clone(),
-            Program::Lobby(Box::new(node)),
+            SimulatedProgram::Lobby(Box::new(node)),
         );
         world.exempt(&lobby::ADDRESSES);
         let (listener, local) = lobby::listener(true);
@@ -51,7 +51,7 @@ impl PartyWorld {
         let (mut players, mut all_nats) = (Vec::new(), Vec::new());
         for (index, chain) in chains.iter().enumerate() {
             let side = index as u8 + 1;
-            let (inside, nats) = add_chain(&mut world, World::<Program>::INTERNET, side, chain, &link);
+            let (inside, nats) = add_chain(&mut world, INTERNET, side, chain, &link);
             let public = !chain.iter().any(NatConfig::translates);
             let ip = if public { [198, 18, side, 200] } else { [192, 168, 1, side + 1] };
             let local = (ip, GAME_PORT + u16::from(side)).into();
@@ -59,7 +59,7 @@ impl PartyWorld {
             let mut player = Player::new(config, seed_of(&mut rng), local, now);
             player.command(now, Command::LocalAddresses(vec![ip.into()]));
             let access = if chain.is_empty() { link.clone() } else { Link::default() };
-            let program = Program::Player(Box::new(player));
+            let program = SimulatedProgram::Player(Box::new(player));
             players.push(world.add_host(inside, vec![ip.into()], &[local], access, program));
             all_nats.push(nats);
         }
@@ -79,7 +79,7 @@ impl PartyWorld {
         }
     }
 
-    /// A player's game wants something.
+    /// Does what a player's game wants.
     pub fn command(&mut self, index: usize, command: Command) {
         self.world.act(self.players[index], |node, now| {
             if let Some(player) = node.player_mut() {
@@ -114,7 +114,7 @@ impl PartyWorld {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let now = self.world.instant();
         let fresh = Lobby::new(ServerConfig::default(), true, seed_of(&mut rng), now);
-        self.world.replace_node(self.server, Program::Lobby(Box::new(fresh)));
+        self.world.replace_node(self.server, SimulatedProgram::Lobby(Box::new(fresh)));
     }
 
     /// As [`prepare`](Self::prepare), with a room of this shape.

@@ -20,9 +20,9 @@ pub struct Side {
     pub path: Option<PathKind>,
     /// Why it failed, if it did.
     pub failure: Option<FailureReason>,
-    /// From the request to any path.
+    /// The time from the request to any path; none: there was none.
     pub connected: Option<Duration>,
-    /// From the request to a direct path.
+    /// The time from the request to a direct path; none: there was none.
     pub direct: Option<Duration>,
     /// From the request to the first game datagram that came in.
     pub heard: Option<Duration>,
@@ -39,15 +39,15 @@ pub struct Side {
 /// What a run with two players came to.
 #[derive(Clone, Debug)]
 pub struct JoinReport {
-    /// Its seed.
+    /// The seed of the world.
     pub seed: u64,
-    /// What the oracle says.
+    /// What the oracle says of the world.
     pub outlook: Outlook,
     /// Both logged in and the room was open.
     pub ready: bool,
-    /// Both have a direct path.
+    /// Whether both have a direct path.
     pub direct: bool,
-    /// Both heard the other's game.
+    /// Whether both heard the other's game.
     pub played: bool,
     /// From the request to the first datagram that got from player to player.
     pub first_packet: Option<Duration>,
@@ -55,7 +55,7 @@ pub struct JoinReport {
     pub confirmed: Option<Duration>,
     /// The mean round trip of this world.
     pub rtt: Duration,
-    /// What won.
+    /// The method that found the direct way; none: there is none.
     pub method: Option<Method>,
     /// Why it is not direct, in a word.
     pub cause: Option<String>,
@@ -63,7 +63,7 @@ pub struct JoinReport {
     pub left: Side,
     /// The side that joins.
     pub right: Side,
-    /// Stands for everything that happened.
+    /// A hash of everything that happened in the world.
     pub trace: u64,
 }
 

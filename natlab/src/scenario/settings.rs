@@ -25,18 +25,18 @@ pub enum JoinMoment {
 /// What a network has of IPv6. There is no translation; a filter stands at the outermost NAT, if there is one.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub enum Ipv6 {
-    /// Nothing.
+    /// There is no IPv6.
     #[default]
     None,
-    /// Beside IPv4, by this filter.
+    /// There is IPv6 beside IPv4, behind this filter.
     Beside(NatConfig),
-    /// In its place.
+    /// There is IPv6 alone, behind this filter.
     Only(NatConfig),
 }
 
 /// Everything about a run with two players.
 #[derive(Clone, Debug)]
-pub struct PairSettings {
+pub struct PairWorldSettings {
     /// Where all randomness comes from.
     pub seed: u64,
     /// The NATs of the player that hosts, the inner one first.
@@ -51,13 +51,13 @@ pub struct PairSettings {
     pub relation: Relation,
     /// Between the left player's outermost NAT and the middle of the internet.
     pub left_link: Link,
-    /// The same on the right.
+    /// The line of the right player.
     pub right_link: Link,
-    /// The same for the server.
+    /// The line of the lobby server.
     pub server_link: Link,
     /// Hops in the middle of the internet.
     pub core_hops: u8,
-    /// The server has two addresses.
+    /// Whether the server has two addresses.
     pub two_addresses: bool,
     /// How much is known of the two NATs when the right player asks to join.
     pub join: JoinMoment,
@@ -65,13 +65,13 @@ pub struct PairSettings {
     pub auto_allow: bool,
     /// The room outlives its host, as it does by default.
     pub migrate: bool,
-    /// The agents' settings.
+    /// The settings of both agents.
     pub config: AgentConfig,
     /// The relay policy of each side, where they differ.
     pub relays: Option<[RelayPolicy; 2]>,
 }
 
-impl PairSettings {
+impl PairWorldSettings {
     /// Two players behind these NATs, with the same one-way delay between any two of players and server, no loss,
     /// no jitter.
     pub fn equal(seed: u64, left: &[NatConfig], right: &[NatConfig], delay: Duration) -> Self {

@@ -46,7 +46,7 @@ pub(super) struct Attack {
     pub(super) run: fn(&Target, &AtomicU64),
 }
 
-/// All of them.
+/// All attacks of a siege.
 pub(super) const ALL: [Attack; 9] = [
     Attack { name: "churn", counted: "players who came and went", run: churn },
     Attack { name: "lies", counted: "members with 700 profiles and lies about the host", run: lies },

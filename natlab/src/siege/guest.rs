@@ -12,7 +12,7 @@ use traversal_core::wire::handshake::{ClientHandshake, ClientProgress};
 use traversal_core::wire::message::{Farewell, Frame, Login, Request, ToPlayer, ToServer};
 use traversal_core::wire::session::ClientSession;
 
-/// A session of somebody's.
+/// A session with the server, for an attacker: it keeps to no rate.
 pub(super) struct Guest {
     socket: UdpSocket,
     session: ClientSession,
@@ -65,7 +65,7 @@ impl Guest {
         }
     }
 
-    /// Says this, over whatever rate.
+    /// Says this to the server, whatever rates it has.
     pub(super) fn say(&mut self, message: ToServer) {
         // A queue that is full stays full until the server acknowledges something.
         let _ = self.session.send(Instant::now(), message);

@@ -66,7 +66,7 @@ pub enum SiegeError {
     /// It printed something else than its ready line.
     #[error("the server is not ready; it printed {line:?}")]
     NotReady {
-        /// What it printed.
+        /// The line that it printed instead.
         line: String,
     },
     /// A player has no socket, or a thread ended.

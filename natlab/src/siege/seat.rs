@@ -36,7 +36,7 @@ pub(super) enum Part {
 /// What became of a player.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Fate {
-    /// From the first hello to the login.
+    /// The time from the first hello to the login; none: it did not log in.
     pub(super) login: Option<Duration>,
     /// Its room was entered, and it played with as many others at the most.
     pub(super) entered: bool,
@@ -52,7 +52,7 @@ pub(super) struct Fate {
 }
 
 /// The sockets of one player.
-struct Sockets {
+struct SeatSockets {
     main: UdpSocket,
     others: BTreeMap<u32, UdpSocket>,
 }
@@ -61,7 +61,7 @@ fn open(ip: IpAddr) -> std::io::Result<UdpSocket> {
     UdpSocket::bind(SocketAddr::new(ip, 0))
 }
 
-impl Sockets {
+impl SeatSockets {
     fn send(&self, socket: u32, to: SocketAddr, ttl: Option<u8>, payload: &[u8]) {
         let socket = if socket == MAIN { Some(&self.main) } else { self.others.get(&socket) };
         let Some(socket) = socket else { return };
@@ -102,7 +102,7 @@ pub(super) fn play(
     part: Part,
     (patience, stop): (Duration, Arc<AtomicBool>),
 ) -> std::io::Result<Fate> {
-    let mut sockets = Sockets { main: open(ip)?, others: BTreeMap::new() };
+    let mut sockets = SeatSockets { main: open(ip)?, others: BTreeMap::new() };
     let local = sockets.main.local_addr()?;
     let start = Instant::now();
     let config = AgentConfig { name: format!("honest {}", secret[0]), ..AgentConfig::default() };

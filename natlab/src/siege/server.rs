@@ -48,7 +48,7 @@ impl Server {
         }
     }
 
-    /// It has not ended.
+    /// Whether it has not ended.
     pub(super) fn runs(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))
     }

@@ -40,20 +40,20 @@ pub struct SoakArgs {
 /// Why a soak did not end well.
 #[derive(Debug, thiserror::Error)]
 pub enum SoakError {
-    /// The record.
+    /// The record could not be read or written.
     #[error(transparent)]
     Record(#[from] RecordError),
     /// The result cannot be put into JSON.
     #[error("cannot print the result as JSON")]
     Json(#[from] serde_json::Error),
-    /// Something was wrong.
+    /// Something was wrong in some of the worlds.
     #[error(
         "something was wrong in {failed} of {worlds} worlds; `--first-seed SEED --worlds 1` runs one of them again"
     )]
     Failed {
-        /// In so many.
+        /// How many worlds had something wrong.
         failed: u64,
-        /// Of so many.
+        /// How many worlds there were.
         worlds: u64,
     },
 }

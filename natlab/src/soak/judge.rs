@@ -11,10 +11,10 @@ use super::story::{Fault, Story};
 use super::watch::{check_caps, check_destinations};
 use crate::nat::NatConfig;
 use crate::oracle::{Cause, Effective, Outlook, Relation};
-use crate::scenario::{JoinMoment, PairSettings};
+use crate::scenario::{JoinMoment, PairWorldSettings};
 use crate::world::HostId;
 
-/// What was wrong.
+/// The kinds of what can be wrong with a story.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Wrong {
@@ -43,7 +43,7 @@ pub enum Wrong {
 /// Something that must not be, with its circumstances.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
-    /// What was wrong.
+    /// What was wrong with the story.
     pub wrong: Wrong,
     /// Where and how, for people.
     pub text: String,
@@ -60,13 +60,13 @@ pub struct Verdict {
     pub paths: usize,
     /// Attempts that ended in a reason.
     pub reasons: usize,
-    /// What must not be.
+    /// All that was found and must not be.
     pub findings: Vec<Finding>,
     /// The world and its faults in a line, where something was found.
     pub about: String,
 }
 
-/// Judges a story.
+/// Looks for all that is wrong with a story.
 pub fn judge(story: &Story) -> Verdict {
     let mut judge = Judge { story, verdict: Verdict::default() };
     for host in [story.pair.left, story.pair.right] {
@@ -91,7 +91,7 @@ pub fn judge(story: &Story) -> Verdict {
 }
 
 /// A world and its faults in a line; times from the request on.
-pub(super) fn about(settings: &PairSettings, plan: &[(Duration, Fault)], requested: Duration) -> String {
+pub(super) fn about(settings: &PairWorldSettings, plan: &[(Duration, Fault)], requested: Duration) -> String {
     let nat = |nat: &NatConfig| {
         let mut text = format!("{:?}/{:?}/{:?}", nat.mapping, nat.filtering, nat.allocation);
         if !nat.translates() {

@@ -18,7 +18,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::scenario::PairSettings;
+use crate::scenario::PairWorldSettings;
 
 pub use args::{SoakArgs, SoakError};
 pub use judge::{Finding, Verdict, Wrong, judge, names};
@@ -31,7 +31,7 @@ pub use worlds::{any, any_link, any_nat, any_world, any_world_apart, internet_wo
 const BATCH: u64 = 32;
 
 /// The world of a seed: of the internet where it is even, of any settings where it is odd.
-pub fn settings(seed: u64) -> PairSettings {
+pub fn settings(seed: u64) -> PairWorldSettings {
     if seed.is_multiple_of(2) { internet_world(seed) } else { any_world_apart(seed) }
 }
 
@@ -66,12 +66,12 @@ fn message(panic: &(dyn Any + Send)) -> String {
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a panic without words".into())
 }
 
-/// What to run.
+/// Which worlds to run, and how many.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SoakSettings {
     /// Worlds in all, those of the record included.
     pub worlds: u64,
-    /// Stop after so long.
+    /// How long the soak may take; none: until all worlds are run.
     pub time: Option<Duration>,
     /// Threads; 0: as many as there are processors.
     pub threads: usize,

@@ -15,9 +15,9 @@ const LISTED: usize = 1000;
 /// A world in which something was wrong.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FailedWorld {
-    /// To run it again: `natlab soak --first-seed SEED --worlds 1`.
+    /// The seed of the world; `natlab soak --first-seed SEED --worlds 1` runs it again.
     pub seed: u64,
-    /// What was wrong.
+    /// All that was wrong, world by world.
     pub findings: Vec<Finding>,
     /// The world and its faults in a line.
     pub about: String,
@@ -26,7 +26,7 @@ pub struct FailedWorld {
 /// All worlds from a first seed on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
-    /// The first seed.
+    /// The seed of the first world.
     pub first_seed: u64,
     /// The first one that has not been run.
     pub next: u64,
@@ -36,7 +36,7 @@ pub struct Record {
     pub reasons: u64,
     /// Worlds in which something was wrong.
     pub failed: u64,
-    /// Those by what was wrong.
+    /// How many worlds had each kind of what can be wrong.
     pub wrong: BTreeMap<Wrong, u64>,
     /// The first of them, as many as fit.
     pub listed: Vec<FailedWorld>,
@@ -66,13 +66,13 @@ pub enum RecordError {
     OtherSeed {
         /// The path of the record.
         path: PathBuf,
-        /// Its first seed.
+        /// The seed of the first world of this part.
         begins: u64,
     },
 }
 
 impl Record {
-    /// Nothing yet.
+    /// A record in which nothing stands yet.
     pub fn new(first_seed: u64) -> Self {
         Self {
             first_seed,

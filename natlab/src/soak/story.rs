@@ -12,8 +12,8 @@ use traversal_core::wire::message::RoomTarget;
 use super::watch::{Watched, watch};
 use super::worlds::any;
 use crate::link::{Link, Way};
-use crate::lobby::{Lobby, Program};
-use crate::scenario::{PairSettings, PairWorld};
+use crate::lobby::{Lobby, SimulatedProgram};
+use crate::scenario::{PairWorld, PairWorldSettings};
 use crate::world::HostId;
 
 /// What may go wrong.
@@ -47,7 +47,7 @@ pub enum Fault {
     Clash,
 }
 
-/// All of them.
+/// All faults that can happen in a story.
 pub const FAULTS: [Fault; 13] = [
     Fault::ServerKilled,
     Fault::ServerRestarted,
@@ -91,7 +91,7 @@ pub struct Story {
 }
 
 /// Tells the story of a seed in this world.
-pub fn tell(seed: u64, settings: PairSettings) -> Story {
+pub fn tell(seed: u64, settings: PairWorldSettings) -> Story {
     let mut pair = PairWorld::new(settings);
     let watched = watch(&mut pair);
     pair.world.limit_steps(MOST_STEPS);
@@ -259,7 +259,7 @@ impl Story {
                     let (server, now) = (self.pair.server, self.pair.world.instant());
                     let two = self.pair.settings().two_addresses;
                     let fresh = Lobby::new(ServerConfig::default(), two, self.rng.random(), now);
-                    self.pair.world.replace_node(server, Program::Lobby(Box::new(fresh)));
+                    self.pair.world.replace_node(server, SimulatedProgram::Lobby(Box::new(fresh)));
                     self.pair.world.set_down(server, false);
                 }
                 Undo::Link(left, link) => self.set_link(left, *link),

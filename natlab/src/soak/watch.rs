@@ -28,10 +28,10 @@ pub struct Seen {
     pub answered: BTreeMap<(usize, IpAddr), Duration>,
 }
 
-/// Shared with the world.
+/// What an onlooker has seen, shared with the world that it looks on.
 pub type Watched = Rc<RefCell<Seen>>;
 
-/// Looks on from now on.
+/// Has an onlooker see all that happens from now on.
 pub fn watch(pair: &mut PairWorld) -> Watched {
     let watched = Watched::default();
     let sink = Rc::clone(&watched);

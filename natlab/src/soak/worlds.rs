@@ -10,7 +10,7 @@ use crate::link::{Link, Way};
 use crate::matrix::ALWAYS;
 use crate::nat::{Allocation, Fallback, Filtering, Hairpin, Kind, Mapping, NatConfig, NatSpec, Pooling};
 use crate::oracle::Relation;
-use crate::scenario::{Draw, JoinMoment, PairSettings};
+use crate::scenario::{Draw, JoinMoment, PairWorldSettings};
 
 /// One of these.
 ///
@@ -82,10 +82,10 @@ fn any_chain(rng: &mut ChaCha8Rng) -> Vec<NatConfig> {
 }
 
 /// A world of any NATs and links.
-pub fn any_world(seed: u64) -> PairSettings {
+pub fn any_world(seed: u64) -> PairWorldSettings {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let (left, right) = (any_chain(&mut rng), any_chain(&mut rng));
-    let mut settings = PairSettings::equal(seed, &left, &right, Duration::ZERO);
+    let mut settings = PairWorldSettings::equal(seed, &left, &right, Duration::ZERO);
     settings.left_link = any_link(&mut rng, 0.15);
     settings.right_link = any_link(&mut rng, 0.15);
     settings.server_link = any_link(&mut rng, 0.15);
@@ -100,7 +100,7 @@ pub fn any_world(seed: u64) -> PairSettings {
 }
 
 /// A world in which addresses may change: with a NAT in common, whose they are would be hard to tell afterwards.
-pub fn any_world_apart(seed: u64) -> PairSettings {
+pub fn any_world_apart(seed: u64) -> PairWorldSettings {
     let mut settings = any_world(seed);
     if settings.relation == Relation::SameOuterNat {
         settings.relation = Relation::Apart;
@@ -109,7 +109,7 @@ pub fn any_world_apart(seed: u64) -> PairSettings {
 }
 
 /// A world of the internet, between two of the kinds of NATs of `natlab matrix --set always`.
-pub fn internet_world(seed: u64) -> PairSettings {
+pub fn internet_world(seed: u64) -> PairWorldSettings {
     let mut rng = ChaCha8Rng::seed_from_u64(seed ^ 0x696e_7465_726e);
     let mut nat =
         || any(&mut rng, &ALWAYS).parse::<NatSpec>().unwrap_or(NatSpec::single("", NatConfig::default()));

@@ -42,7 +42,7 @@ impl Ord for Queued {
     }
 }
 
-/// The queue.
+/// What is to happen in the world, in the order of time.
 #[derive(Debug, Default)]
 pub(super) struct Agenda {
     queue: BinaryHeap<Reverse<Queued>>,

@@ -58,7 +58,7 @@ pub struct World<N> {
 }
 
 impl<N: Node> World<N> {
-    /// An empty internet.
+    /// Makes an internet without hosts and NATs.
     pub fn new(seed: u64) -> Self {
         Self {
             base: Instant::now(),
@@ -80,15 +80,15 @@ impl<N: Node> World<N> {
         }
     }
 
-    /// After so many steps the world panics: it does not come to an end.
+    /// Has the world panic after so many steps, since it does not come to an end then.
     pub fn limit_steps(&mut self, most: u64) {
         self.most_steps = most;
     }
 
-    /// The public internet.
+    /// The network outside of all NATs.
     pub const INTERNET: SegmentId = SegmentId(0);
 
-    /// Something that looks on.
+    /// Has this see every packet.
     pub fn add_tap(&mut self, tap: Box<dyn Tap>) {
         self.taps.push(tap);
     }
@@ -109,7 +109,7 @@ impl<N: Node> World<N> {
         stats.marked = Some(stats.to_players);
     }
 
-    /// The network inside a NAT.
+    /// The network inside of a NAT.
     pub fn inside_of(&self, nat: NatId) -> SegmentId {
         self.nats[nat.0].inner
     }
@@ -157,7 +157,7 @@ impl<N: Node> World<N> {
         &self.hosts[host.0].stats
     }
 
-    /// A NAT.
+    /// The NAT of this number.
     pub fn nat(&self, nat: NatId) -> &Nat {
         &self.nats[nat.0].nat
     }

@@ -14,7 +14,7 @@ use crate::nat::{Header, Nat, Proto, Verdict};
 use super::stream::Connection;
 use super::{Fate, HostStats, Node, World};
 
-/// A host.
+/// Number of a host in its world.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct HostId(pub usize);
 
@@ -31,9 +31,9 @@ pub struct SegmentId(pub usize);
 pub(super) enum Place {
     /// Inside a segment, to be routed.
     Segment(SegmentId),
-    /// Before the outer side of a NAT.
+    /// The link before the outer side of a NAT.
     Outside(NatId),
-    /// Before a host.
+    /// The link before a host.
     Host(HostId),
 }
 
@@ -72,11 +72,11 @@ pub(super) struct Host<N> {
     pub(super) idle_turns: u32,
     /// How far this machine's clock is ahead.
     pub(super) clock_ahead: Duration,
-    /// How long it stood still.
+    /// How long its clock stood still, all in all.
     pub(super) clock_behind: Duration,
     /// Its timers come at multiples of this; zero: when they are wanted.
     pub(super) timer_step: Duration,
-    /// Since when it sleeps.
+    /// When it fell asleep; none: it is awake.
     pub(super) asleep_since: Option<Duration>,
     pub(super) stats: HostStats,
 }

@@ -9,7 +9,7 @@ use std::time::Instant;
 pub trait Node {
     /// A datagram came in on `socket`.
     fn handle_datagram(&mut self, now: Instant, socket: u32, from: SocketAddr, datagram: &[u8]);
-    /// The answer to [`NodeOutput::Open`].
+    /// Takes the answer to [`NodeOutput::Open`].
     fn handle_socket(&mut self, now: Instant, socket: u32, local: io::Result<SocketAddr>);
     /// The connection of [`NodeOutput::Connect`] stands, or stands no longer.
     fn handle_stream(&mut self, _now: Instant, _open: bool) {}
@@ -17,45 +17,45 @@ pub trait Node {
     fn handle_too_long(&mut self, _now: Instant, _socket: u32, _to: SocketAddr, _length: usize) {}
     /// The time of [`poll_timeout`](Self::poll_timeout) has come.
     fn handle_timeout(&mut self, now: Instant);
-    /// What to do next.
+    /// Says what is to be done next; none: nothing now.
     fn poll_output(&mut self) -> Option<NodeOutput>;
-    /// When to wake it.
+    /// Says when it is to be woken; none: when something comes.
     fn poll_timeout(&self) -> Option<Instant>;
 }
 
 /// What a node wants done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NodeOutput {
-    /// Send a datagram.
+    /// It sends a datagram.
     Transmit {
-        /// From this socket.
+        /// The socket that it leaves from.
         socket: u32,
-        /// To this address.
+        /// The address that it goes to.
         to: SocketAddr,
-        /// With this TTL; none: the usual one.
+        /// How many hops it may take; none: as many as usual.
         ttl: Option<u8>,
-        /// The datagram.
+        /// What the datagram says.
         payload: Vec<u8>,
     },
     /// Open a socket on any free port.
     Open {
-        /// To be called so.
+        /// The number by which the socket is to be called.
         socket: u32,
-        /// IPv6?
+        /// Whether it is a socket for IPv6.
         v6: bool,
     },
-    /// Close it.
+    /// It closes a socket.
     Close {
-        /// Which.
+        /// The number of the socket.
         socket: u32,
     },
     /// Make a connection in place of an earlier one; what is sent from `socket` then goes over it.
     Connect {
-        /// To be called so.
+        /// The number by which the connection is to be called.
         socket: u32,
-        /// To this address.
+        /// The address that it goes to.
         to: SocketAddr,
     },
-    /// Close the connection.
+    /// It closes its connection.
     Disconnect,
 }

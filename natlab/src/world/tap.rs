@@ -11,11 +11,11 @@ use super::{HostId, NatId};
 /// A packet as it passes.
 #[derive(Clone, Copy, Debug)]
 pub struct Packet<'a> {
-    /// When.
+    /// When it passed, since the world began.
     pub at: Duration,
     /// Addresses as they are at this place.
     pub header: Header,
-    /// Content.
+    /// What the packet carries.
     pub payload: &'a [u8],
 }
 
@@ -67,7 +67,7 @@ impl Fate {
 
 /// Sees every packet at every place; may panic in a test to forbid one.
 pub trait Tap {
-    /// A packet met its fate.
+    /// Sees what became of a packet.
     fn see(&mut self, fate: Fate, packet: &Packet<'_>);
 }
 
@@ -81,11 +81,11 @@ impl<F: FnMut(Fate, &Packet<'_>)> Tap for F {
 /// [`World::exempt`](super::World::exempt).
 #[derive(Clone, Debug, Default)]
 pub struct HostStats {
-    /// Datagrams sent.
+    /// How many datagrams were sent.
     pub datagrams_sent: u64,
     /// Bytes of UDP payload sent.
     pub bytes_sent: u64,
-    /// Datagrams received.
+    /// How many datagrams were received.
     pub datagrams_received: u64,
     /// Datagrams that came to a closed port.
     pub closed: u64,

@@ -46,7 +46,7 @@ pub(crate) struct Liar {
     handshake: ClientHandshake,
     session: Option<ClientSession>,
     room: Option<(RoomId, u32)>,
-    /// It hosts.
+    /// Whether it hosts the room.
     hosts: bool,
     channel: Option<PairChannel>,
     host_at: Option<SocketAddr>,

@@ -65,7 +65,7 @@ impl EvilServer {
         }
     }
 
-    /// What players pin.
+    /// The public key, which players pin.
     pub(crate) fn key(&self) -> [u8; 32] {
         self.handshake.identity().public_key()
     }

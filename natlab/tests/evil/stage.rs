@@ -17,14 +17,14 @@ use crate::liar::Liar;
 use crate::peer::EvilPeer;
 use crate::server::EvilServer;
 
-/// The server's sockets.
+/// The addresses of the server's sockets.
 pub(crate) const SERVER: [SocketAddr; 4] = [
     SocketAddr::new(IpAddr::V4(Ipv4Addr::new(198, 18, 0, 10)), 3478),
     SocketAddr::new(IpAddr::V4(Ipv4Addr::new(198, 18, 0, 10)), 3479),
     SocketAddr::new(IpAddr::V4(Ipv4Addr::new(198, 18, 0, 11)), 3478),
     SocketAddr::new(IpAddr::V4(Ipv4Addr::new(198, 18, 0, 11)), 3479),
 ];
-/// The evil player.
+/// The address of the evil player.
 pub(crate) const PEER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(198, 18, 2, 200)), 40_002);
 /// People on the internet.
 pub(crate) const BYSTANDERS: [IpAddr; 3] = [
@@ -37,7 +37,7 @@ pub(crate) const LAN_BYSTANDER: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 168, 1, 7
 /// The honest player's external address.
 pub(crate) const VICTIM: IpAddr = IpAddr::V4(Ipv4Addr::new(198, 18, 1, 1));
 
-/// Who runs where.
+/// The parts of a play: who runs on which host.
 pub(crate) enum Cast {
     Player(Box<Player>),
     Server(Box<EvilServer>),

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use natlab::link::Link;
+use natlab::player::Player;
 use traversal_core::id::{JoinId, RoomId};
 use traversal_core::text::{METADATA_VALUE, NAME, REASON, ROOM_NAME, Rule};
 use traversal_core::wire::message::{
@@ -93,55 +94,60 @@ fn what_a_server_says_comes_to_the_game_without_what_steers_or_hides() {
         let reason: String = text.into();
         stage.bid_farewell(&Frame::Goodbye { reason, why: Farewell::Leaving });
         stage.run(1);
-        let mut seen = [0; 7];
-        for (_, event) in &stage.player().events {
-            match event {
-                Event::Members(members) if members.len() == 2 => {
-                    seen[0] += 1;
-                    members.iter().for_each(|member| assert_clean(NAME, &member.name));
-                    assert!(members.iter().all(|member| !member.name.is_empty()), "something to call it by");
-                }
-                Event::JoinRequest { player, .. } => {
-                    seen[1] += 1;
-                    assert_clean(NAME, &player.name);
-                }
-                Event::RoomChanged(room) => {
-                    seen[2] += 1;
-                    assert_clean(ROOM_NAME, &room.name);
-                    assert!(room.code.len() <= 16);
-                    for (key, value) in &room.metadata {
-                        assert!(!key.is_empty());
-                        assert_clean(METADATA_VALUE, key);
-                        assert_clean(METADATA_VALUE, value);
-                    }
-                }
-                Event::RoomLeft { reason: Some(RoomEnd::Kicked { reason }) } => {
-                    seen[3] += 1;
-                    assert_clean(REASON, reason);
-                }
-                Event::Rooms(rooms) => {
-                    seen[4] += 1;
-                    for room in rooms {
-                        assert_clean(ROOM_NAME, &room.name);
-                        assert_clean(NAME, &room.host_name);
-                    }
-                }
-                Event::RequestFailed {
-                    error: RequestFailure::Server(RequestError::Refused { reason }),
-                    ..
-                } => {
-                    seen[5] += 1;
-                    assert_clean(REASON, reason);
-                }
-                Event::Lobby(LobbyState::Retrying { error: LobbyError::Stopped { reason }, .. }) => {
-                    seen[6] += 1;
-                    assert_clean(REASON, reason);
-                }
-                _ => {}
-            }
-        }
+        let seen = assert_all_clean(stage.player());
         assert!(seen.iter().all(|count| *count > 0), "{text:?}: {seen:?}");
     }
+}
+
+/// Looks at all texts that came to the game, and counts the events of each kind that had some.
+fn assert_all_clean(player: &Player) -> [u32; 7] {
+    let mut seen = [0; 7];
+    for (_, event) in &player.events {
+        match event {
+            Event::Members(members) if members.len() == 2 => {
+                seen[0] += 1;
+                members.iter().for_each(|member| assert_clean(NAME, &member.name));
+                assert!(members.iter().all(|member| !member.name.is_empty()), "something to call it by");
+            }
+            Event::JoinRequest { player, .. } => {
+                seen[1] += 1;
+                assert_clean(NAME, &player.name);
+            }
+            Event::RoomChanged(room) => {
+                seen[2] += 1;
+                assert_clean(ROOM_NAME, &room.name);
+                assert!(room.code.len() <= 16);
+                for (key, value) in &room.metadata {
+                    assert!(!key.is_empty());
+                    assert_clean(METADATA_VALUE, key);
+                    assert_clean(METADATA_VALUE, value);
+                }
+            }
+            Event::RoomLeft { reason: Some(RoomEnd::Kicked { reason }) } => {
+                seen[3] += 1;
+                assert_clean(REASON, reason);
+            }
+            Event::Rooms(rooms) => {
+                seen[4] += 1;
+                for room in rooms {
+                    assert_clean(ROOM_NAME, &room.name);
+                    assert_clean(NAME, &room.host_name);
+                }
+            }
+            Event::RequestFailed {
+                error: RequestFailure::Server(RequestError::Refused { reason }), ..
+            } => {
+                seen[5] += 1;
+                assert_clean(REASON, reason);
+            }
+            Event::Lobby(LobbyState::Retrying { error: LobbyError::Stopped { reason }, .. }) => {
+                seen[6] += 1;
+                assert_clean(REASON, reason);
+            }
+            _ => {}
+        }
+    }
+    seen
 }
 
 #[test]

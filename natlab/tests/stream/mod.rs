@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use natlab::lobby::Program;
+use natlab::lobby::SimulatedProgram;
 use natlab::player::Game;
 use natlab::world::{Fate, Packet, World};
 use renet::{ConnectionConfig, DefaultChannel, RenetClient, RenetServer};
@@ -32,7 +32,7 @@ pub(crate) struct Tally {
     pub(crate) unreliable_got: BTreeMap<u32, Instant>,
     /// As they came in.
     pub(crate) reliable_got: Vec<u32>,
-    /// Changes of path.
+    /// When the path changed.
     pub(crate) moves: Vec<Instant>,
 }
 
@@ -43,7 +43,7 @@ pub(crate) type Lost = Rc<RefCell<Vec<Duration>>>;
 
 /// Notes every game datagram that a link loses.
 #[allow(dead_code, reason = "not every test file counts them")]
-pub(crate) fn watch_losses(world: &mut World<Program>) -> Lost {
+pub(crate) fn watch_losses(world: &mut World<SimulatedProgram>) -> Lost {
     let lost = Lost::default();
     let seen = Rc::clone(&lost);
     world.add_tap(Box::new(move |fate: Fate, packet: &Packet<'_>| {
@@ -118,8 +118,8 @@ impl Streams {
 }
 
 impl Game for Streams {
-    fn connected(&mut self, now: Instant, player: PlayerId, host: bool) {
-        self.side = if host {
+    fn connected(&mut self, now: Instant, player: PlayerId, hosting: bool) {
+        self.side = if hosting {
             let mut server = RenetServer::new(ConnectionConfig::default());
             server.add_connection(CLIENT);
             Side::Host(player, Box::new(server))

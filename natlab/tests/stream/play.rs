@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use natlab::scenario::{PairSettings, PairWorld};
+use natlab::scenario::{PairWorld, PairWorldSettings};
 
 use super::{SharedTally, Streams};
 
@@ -17,7 +17,7 @@ pub(crate) struct Play {
 
 impl Play {
     /// Joins, and plays for a while.
-    pub(crate) fn new(settings: PairSettings) -> Self {
+    pub(crate) fn new(settings: PairWorldSettings) -> Self {
         let mut pair = PairWorld::new(settings);
         let tallies = [SharedTally::default(), SharedTally::default()];
         for (host, tally) in [pair.left, pair.right].into_iter().zip(&tallies) {
@@ -44,10 +44,10 @@ impl Play {
     /// Unreliable messages that arrived in the last second, on the side that got fewer.
     pub(crate) fn flow(&self) -> usize {
         let since = self.pair.world.instant() - SECOND;
-        let of = |tally: &SharedTally| {
+        let lately = |tally: &SharedTally| {
             tally.borrow().unreliable_got.values().filter(|arrived| **arrived > since).count()
         };
-        self.tallies.iter().map(of).min().unwrap_or(0)
+        self.tallies.iter().map(lately).min().unwrap_or(0)
     }
 
     /// All that was reliable and is three seconds old has arrived, once and in order.

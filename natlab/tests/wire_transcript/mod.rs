@@ -220,7 +220,7 @@ impl Stage {
         self.say(index, &Frame::Ping { id: 1 });
     }
 
-    /// The whole story.
+    /// Plays the whole story, and gives what was said in it.
     fn play(mut self) -> Vec<Entry> {
         self.log_in(0);
         let options = RoomOptions { name: "den".into(), ..RoomOptions::default() };

@@ -1,3 +1,5 @@
+//! How names are resolved, with resolvers that answer, are silent, or are slow.
+
 use super::*;
 
 struct Silent;

@@ -1,10 +1,14 @@
 //! What stands over the match: points, time, network, announcements, names.
 
+mod build;
+
 use std::collections::BTreeMap;
 
 use bevy::prelude::*;
-use bevy::text::FontSize;
 
+use self::build::{
+    Chip, ChipName, ChipPoints, Clock, FeedText, Headline, Hud, NameTag, NetworkText, Plate, Subline, build,
+};
 use super::Screen;
 use crate::net::systems::NetSystems;
 use crate::scene::{Happened, Scene, label};
@@ -27,145 +31,8 @@ impl Plugin for HudPlugin {
     }
 }
 
-#[derive(Component)]
-struct Hud;
-#[derive(Component)]
-struct Chip(usize);
-#[derive(Component)]
-struct ChipName(usize);
-#[derive(Component)]
-struct ChipPoints(usize);
-#[derive(Component)]
-struct Clock;
-#[derive(Component)]
-struct NetworkText;
-/// Behind announcements, so that they can be read over ships and pillars.
-#[derive(Component)]
-struct Plate;
-#[derive(Component)]
-struct Headline;
-#[derive(Component)]
-struct Subline;
-#[derive(Component)]
-struct FeedText;
-#[derive(Component)]
-struct NameTag(PlayerSlot);
-
 #[derive(Resource, Default)]
 struct Feed(Vec<(f32, String)>);
-
-fn font(size: f32) -> TextFont {
-    TextFont { font_size: FontSize::Px(size), ..default() }
-}
-
-fn build(mut commands: Commands) {
-    build_points(&mut commands);
-    build_corners(&mut commands);
-    build_announcements(&mut commands);
-    for player in 0..MAX_PLAYERS as u8 {
-        let node = Node { width: px(300), justify_content: JustifyContent::Center, ..absolute() };
-        commands.spawn((NameTag(player), node, Visibility::Hidden, GlobalZIndex(4))).with_child((
-            Text::new(""),
-            font(theme::SMALL),
-            TextColor(theme::colour(player).with_alpha(0.9)),
-            TextLayout::no_wrap(),
-        ));
-    }
-}
-
-fn absolute() -> Node {
-    Node { position_type: PositionType::Absolute, ..default() }
-}
-
-/// Something of the HUD that lies over the match.
-fn over(node: Node) -> impl Bundle {
-    (Hud, node, Visibility::Hidden, GlobalZIndex(5))
-}
-
-/// Points, left and right of the clock.
-fn build_points(commands: &mut Commands) {
-    let bar = Node {
-        top: px(8),
-        left: px(12),
-        right: px(12),
-        justify_content: JustifyContent::Center,
-        column_gap: px(8),
-        ..absolute()
-    };
-    commands.spawn(over(bar)).with_children(|bar| {
-        for i in 0..=MAX_PLAYERS {
-            if i == MAX_PLAYERS / 2 {
-                let node = Node { width: px(110), justify_content: JustifyContent::Center, ..default() };
-                bar.spawn(node).with_child((Clock, Text::new(""), font(36.0), TextColor(theme::WORDS)));
-            }
-            if i == MAX_PLAYERS {
-                break;
-            }
-            let chip = Node {
-                width: px(132),
-                height: px(40),
-                padding: UiRect::horizontal(px(10)),
-                border: UiRect::all(px(2)),
-                border_radius: BorderRadius::all(px(9)),
-                column_gap: px(8),
-                align_items: AlignItems::Center,
-                justify_content: JustifyContent::SpaceBetween,
-                overflow: Overflow::clip(),
-                ..default()
-            };
-            let look = (BackgroundColor(theme::PANEL), BorderColor::all(theme::LINE));
-            bar.spawn((Chip(i), chip, look)).with_children(|chip| {
-                let layout = TextLayout::no_wrap();
-                chip.spawn((ChipName(i), Text::new(""), font(theme::SMALL), TextColor(theme::WORDS), layout));
-                chip.spawn((ChipPoints(i), Text::new(""), font(theme::TEXT), TextColor(theme::WORDS)));
-            });
-        }
-    });
-}
-
-/// What is known of the network, and what has happened.
-fn build_corners(commands: &mut Commands) {
-    let corner = Node { bottom: px(1), left: px(16), ..absolute() };
-    commands.spawn(over(corner)).with_child((
-        NetworkText,
-        Text::new(""),
-        font(theme::SMALL),
-        TextColor(theme::FAINT),
-    ));
-    let corner = Node { bottom: px(1), right: px(16), ..absolute() };
-    commands.spawn(over(corner)).with_child((
-        FeedText,
-        Text::new(""),
-        font(theme::SMALL),
-        TextColor(theme::WORDS),
-        TextLayout::justify(Justify::Right),
-    ));
-}
-
-/// The words in the middle.
-fn build_announcements(commands: &mut Commands) {
-    let middle = Node {
-        top: percent(14),
-        width: percent(100),
-        flex_direction: FlexDirection::Column,
-        align_items: AlignItems::Center,
-        ..absolute()
-    };
-    let plate = Node {
-        flex_direction: FlexDirection::Column,
-        align_items: AlignItems::Center,
-        padding: UiRect::axes(px(36), px(8)),
-        border_radius: BorderRadius::all(px(18)),
-        ..default()
-    };
-    commands.spawn(over(middle)).with_children(|middle| {
-        middle.spawn((Plate, plate, BackgroundColor(Color::NONE))).with_children(|plate| {
-            let centre = TextLayout::justify(Justify::Center);
-            plate.spawn((Headline, Text::new(""), font(theme::HUGE), TextColor(theme::WORDS), centre));
-            plate.spawn((Subline, Text::new(""), font(theme::HEADING), TextColor(theme::WORDS), centre));
-        });
-    });
-}
 
 fn visible(screen: Res<State<Screen>>, mut hud: Query<&mut Visibility, With<Hud>>) {
     let wanted = match screen.get() {

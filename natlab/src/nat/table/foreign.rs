@@ -19,7 +19,7 @@ impl Nat {
         Some(from + Duration::from_secs_f64(-(1.0 - u).ln() / self.config.cross))
     }
 
-    /// Foreign traffic up to now.
+    /// Makes the foreign traffic up to now take and free its ports.
     pub(super) fn advance(&mut self, now: Duration) {
         while let Some(at) = self.next_foreign.filter(|at| *at <= now) {
             self.next_foreign = self.draw_foreign(at);
