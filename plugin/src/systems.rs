@@ -5,7 +5,7 @@ use bevy_ecs::message::{Message, MessageReader, MessageWriter};
 use bevy_ecs::schedule::SystemSet;
 use bevy_ecs::system::{Res, ResMut, SystemParam};
 use traversal_core::wire::message::{MatchEnd, PlayerInfo, RoomEnd};
-use traversal_core::{Command, DisconnectReason, Event, LobbyState};
+use traversal_core::{Command, DisconnectReason, Event, LobbyState, Seat};
 
 use crate::datagrams::Datagrams;
 use crate::driver::Report;
@@ -159,10 +159,12 @@ impl World<'_> {
             Event::WrongPasswords { in_last_minute } => {
                 self.out.wrong_passwords.write(m::WrongPasswords { in_last_minute });
             }
-            Event::Plan { peer, role, methods, host, mesh } => {
+            Event::Plan { peer, role, methods, seat } => {
+                let (host, mesh) = (seat == Seat::Host, seat == Seat::MeshPeer);
                 self.out.peer_planned.write(m::PeerPlanned { peer, role, methods, host, mesh });
             }
-            Event::PeerConnected { peer, host, mesh, path, proven, code } => {
+            Event::PeerConnected { peer, seat, path, proven, code } => {
+                let (host, mesh) = (seat == Seat::Host, seat == Seat::MeshPeer);
                 if let Some(old) = self.peers.0.remove(&peer.id) {
                     // The player is back before its old connection was missed.
                     self.disconnected(old, MatchEnd::Replaced.into());

@@ -1,8 +1,8 @@
 //! The punching of one match: which methods run, what they may spend, and whose sockets are whose.
 
 mod orders;
+mod permit;
 mod replanning;
-mod turn;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
@@ -28,8 +28,8 @@ use crate::wire::message::{Facts, PunchPlan, SprayTurn};
 use crate::wire::port_report::PortReport;
 
 pub(crate) use orders::PunchTest;
+use permit::SearchPermit;
 use replanning::methods_of;
-use turn::Turn;
 
 /// One attempt to punch.
 #[derive(Debug)]
@@ -55,8 +55,8 @@ pub(crate) struct Attempt {
     reports: VecDeque<((Method, u32), PortReport)>,
     /// Facts that overtook the plan which they belong to.
     early: VecDeque<Facts>,
-    turn: Turn,
-    early_turn: Option<(u8, SprayTurn)>,
+    permit: SearchPermit,
+    early_permit: Option<(u8, SprayTurn)>,
 }
 
 /// Reports that are kept: two of each round, each up to three times, of the few rounds that are under way.
@@ -95,8 +95,8 @@ impl Attempt {
             over: false,
             reports: VecDeque::new(),
             early: VecDeque::new(),
-            turn: Turn::of(cx.now, plan.methods.first().copied()),
-            early_turn: None,
+            permit: SearchPermit::of(cx.now, plan.methods.first().copied()),
+            early_permit: None,
         }
     }
 
@@ -291,8 +291,9 @@ impl Attempt {
 
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         let running = self.running.iter().filter_map(|running| running.puncher.poll_timeout()).min();
-        // A search that has asked for its turn begins when the turn comes; time alone does not start it.
-        let asked = self.turn != Turn::None && self.waiting.front().is_some_and(|next| next.method.sprays());
+        // A search that has asked for its permit begins when that comes; time alone does not start it.
+        let asked = self.permit != SearchPermit::NotAsked
+            && self.waiting.front().is_some_and(|next| next.method.sprays());
         let switch = self.switch_at.filter(|_| !self.over && !self.waiting.is_empty() && !asked);
         earliest(running, switch)
     }

@@ -23,6 +23,7 @@ use crate::failure::{FailureReason, Stage};
 use crate::id::{MatchId, PlayerId};
 use crate::method::Method;
 use crate::path::{Paths, kind_of};
+use crate::seat::Seat;
 use crate::timer::{due, earliest};
 use crate::way::Way;
 use crate::wire::life::{CHALLENGE, PROOF};
@@ -42,8 +43,6 @@ const TIDY: Duration = Duration::from_secs(2);
 pub(crate) struct Peer {
     pub(crate) info: PlayerInfo,
     pub(crate) match_id: MatchId,
-    /// This side hosts, or came first in a pair of a mesh.
-    pub(crate) host: bool,
     channel: PairChannel,
     plan: PunchPlan,
     paths: Paths,
@@ -176,7 +175,6 @@ impl Peer {
         Some(Self {
             info: plan.peer.clone(),
             match_id: plan.match_id,
-            host: plan.host,
             channel,
             paths,
             attempt,
@@ -220,7 +218,7 @@ impl Peer {
 
     /// With a member of the room that this side hosts; no pair of a mesh.
     pub(crate) fn is_of_own_room(&self) -> bool {
-        self.host && !self.plan.mesh
+        self.plan.seat() == Seat::Host
     }
 
     /// How long an answer may take on the path in use.
@@ -259,7 +257,7 @@ impl Peer {
 
     /// The path to be given away: both sides must mean the same one, so the other side follows the host.
     pub(crate) fn releasable(&self) -> Option<Way> {
-        let path = if self.host { self.paths.selected() } else { self.paths.selected_there() };
+        let path = if self.plan.host { self.paths.selected() } else { self.paths.selected_there() };
         path.map(|path| path.way)
     }
 
@@ -291,10 +289,9 @@ impl Peer {
             };
         }
         self.stage = PeerStage::Connected;
-        let mesh = self.plan.mesh;
+        let (peer, seat) = (self.info.clone(), self.plan.seat());
         let (proven, code) = (self.channel.is_proven(), self.channel.code());
-        let (peer, host) = (self.info.clone(), self.host && !mesh);
-        cx.emit(Event::PeerConnected { peer, host, mesh, path, proven, code });
+        cx.emit(Event::PeerConnected { peer, seat, path, proven, code });
         if relayed && self.attempt.is_idle() && !self.udp_is_in_doubt() {
             // Nothing is being tried that this could be the end of.
             _ = self.tell_relayed(cx, Stage::Punch, self.failure_reason(cx));
@@ -395,7 +392,7 @@ impl Peer {
 
     pub(crate) fn poll_timeout(&self, config: &AgentConfig) -> Option<Instant> {
         let paths = earliest(self.paths.poll_timeout(), self.hold_until);
-        let paths = earliest(paths, self.attempt.turn_timeout(config));
+        let paths = earliest(paths, self.attempt.permit_timeout(config));
         match &self.stage {
             PeerStage::Ended => None,
             PeerStage::Closing { next, .. } => Some(*next),

@@ -67,8 +67,8 @@ impl Agent {
         let mut cx = self.shared.cx(now);
         let (info, match_id, (own_nat, peer_nat)) =
             (plan.peer.clone(), plan.match_id, (plan.own_nat, plan.peer_nat));
-        let (role, methods, mesh) = (plan.role, plan.methods.clone(), plan.mesh);
-        cx.emit(Event::Plan { peer: info.clone(), role, methods, host: plan.host && !mesh, mesh });
+        let (role, methods, seat) = (plan.role, plan.methods.clone(), plan.seat());
+        cx.emit(Event::Plan { peer: info.clone(), role, methods, seat });
         let full = use_of == MatchUse::TooMany || self.by_player.len() >= cx.config.caps.peers;
         match Peer::new(&mut cx, plan, &ephemeral, requested).filter(|_| !full) {
             Some(peer) => {
@@ -118,7 +118,7 @@ impl Agent {
                 Early::Facts(facts) => peer.handle_facts(&mut cx, &facts),
                 Early::Replan(plan) => peer.replan(&mut cx, *plan),
                 Early::Ended(reason) => return self.match_ended(now, match_id, reason),
-                Early::Spray(edition, turn) => peer.handle_turn(&mut cx, edition, turn),
+                Early::Spray(edition, turn) => peer.handle_permit(&mut cx, edition, turn),
             }
         }
     }
@@ -229,7 +229,7 @@ impl Agent {
     /// Passes on the turn to search by many sockets or ports, where the match that had it does so no more.
     fn pass_spray(&mut self, now: Instant) {
         for peer in self.peers.values_mut() {
-            peer.check_turn(&mut self.shared.cx(now));
+            peer.check_permit(&mut self.shared.cx(now));
         }
         // Each time round, a match has ended its search: at once, if it has nothing left to try.
         for _ in 0..=self.peers.len() {

@@ -105,7 +105,7 @@ impl Agent {
             }
             ToPlayer::Spray { match_id, edition, turn } => {
                 if let Some(peer) = self.peers.get_mut(&match_id) {
-                    peer.handle_turn(&mut cx, edition, turn);
+                    peer.handle_permit(&mut cx, edition, turn);
                 } else {
                     self.keep_early(match_id, Early::Spray(edition, turn));
                 }

@@ -13,6 +13,7 @@ use crate::id::{MatchId, PlayerId};
 use crate::method::{Method, PlannedMethod, Role};
 use crate::nat::NatProfile;
 use crate::rtt::RttEstimate;
+use crate::seat::Seat;
 
 /// All that one side needs to reach the other.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
@@ -55,6 +56,17 @@ pub struct PunchPlan {
     pub peer_rtt: Option<RoundTrip>,
     /// The other player's lasting X25519 key, of which its id is made.
     pub peer_key: [u8; 32],
+}
+
+impl PunchPlan {
+    /// What this player is to the other one.
+    pub fn seat(&self) -> Seat {
+        match (self.mesh, self.host) {
+            (true, _) => Seat::MeshPeer,
+            (false, true) => Seat::Host,
+            (false, false) => Seat::Guest,
+        }
+    }
 }
 
 impl fmt::Debug for PunchPlan {
