@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use self::life::Life;
-use self::matches::Early;
+use self::matches::MatchNews;
 use crate::Identity;
 pub use crate::api::*;
 use crate::config::AgentConfig;
@@ -56,7 +56,7 @@ pub struct Agent {
     /// When the game last asked to join, and when the first plan came of it.
     join_requested: Option<(Instant, Option<Instant>)>,
     /// News of matches whose plan has not come yet.
-    early: VecDeque<(MatchId, Early)>,
+    early: VecDeque<(MatchId, MatchNews)>,
     dropped: BTreeMap<Dropped, u64>,
 }
 

@@ -201,20 +201,15 @@ impl FailureReport {
             Some(NoRelay::Off) => "Ask whoever runs the lobby server to allow its relay, or ",
             Some(NoRelay::Full) => "Try again when fewer players use the relay, or ",
         };
-        let (random_here, random_there) =
-            (reach(&self.own_nat).unpredictable(), reach(&self.peer_nat).unpredictable());
-        // The game asks the router itself. A port that is forwarded by hand helps nobody: the other side never hears of it.
-        let map_port =
-            |where_| format!("{relay}{} on UPnP, NAT-PMP or PCP on {where_}.", self.start("switch"));
         match self.reason {
-            R::RandomPortsAgainstSymmetric | R::RandomPortsNotFound if random_here => map_port("your router"),
-            R::RandomPortsAgainstSymmetric | R::RandomPortsNotFound if random_there => {
-                map_port("the other player's router")
-            }
             R::RandomPortsOnBothSides
             | R::RandomPortsAgainstSymmetric
             | R::RandomPortsNotFound
-            | R::SymmetricOnBothSides => map_port("your router or the other player's"),
+            | R::SymmetricOnBothSides => {
+                // The game asks the router itself. A port that is forwarded by hand helps nobody: the other side never
+                // hears of it.
+                format!("{relay}{} on UPnP, NAT-PMP or PCP on {}.", self.start("switch"), self.router_to_blame())
+            }
             R::UdpBlocked => {
                 let whose = match (self.own_nat.udp_blocked, self.peer_nat.udp_blocked) {
                     (false, true) => "the other player's network",
@@ -273,6 +268,20 @@ impl FailureReport {
                  addresses."
                     .into()
             }
+        }
+    }
+
+    /// Whose router should forward a port, since its own choice of ports is in the way.
+    fn router_to_blame(&self) -> &'static str {
+        let random = |nat| reach(nat).unpredictable();
+        let either = matches!(
+            self.reason,
+            FailureReason::RandomPortsOnBothSides | FailureReason::SymmetricOnBothSides
+        );
+        match (random(&self.own_nat), random(&self.peer_nat)) {
+            (true, _) if !either => "your router",
+            (_, true) if !either => "the other player's router",
+            _ => "your router or the other player's",
         }
     }
 

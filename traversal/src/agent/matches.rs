@@ -25,12 +25,13 @@ const SEEK: Duration = Duration::from_secs(20);
 /// News that may wait for the plan of their match: a few of each of its methods.
 const EARLY: usize = 16;
 
-/// News of a match whose plan has not come yet: messages of the server may overtake each other.
+/// News of a match. They may come before its plan: messages of the server may overtake each other.
 #[derive(Debug)]
-pub(super) enum Early {
+pub(super) enum MatchNews {
     Facts(Facts),
     Replan(Box<Replan>),
-    Spray(u8, SprayTurn),
+    /// For the plan of this edition.
+    Permit(u8, SprayTurn),
     Ended(MatchEnd),
 }
 
@@ -99,26 +100,35 @@ impl Agent {
         }
     }
 
-    /// It may have overtaken a plan that got lost and is sent again.
-    pub(super) fn keep_early(&mut self, match_id: MatchId, early: Early) {
-        if self.early.len() >= EARLY {
-            self.early.pop_front();
+    /// Hands news of a match to its peer, or keeps them until its plan comes: they may have overtaken a plan that got lost
+    /// and is sent again.
+    pub(super) fn match_news(&mut self, now: Instant, match_id: MatchId, news: MatchNews) {
+        let Some(peer) = self.peers.get_mut(&match_id) else {
+            if self.early.len() >= EARLY {
+                self.early.pop_front();
+            }
+            return self.early.push_back((match_id, news));
+        };
+        let cx = &mut self.shared.cx(now);
+        match news {
+            MatchNews::Facts(facts) => peer.handle_facts(cx, &facts),
+            MatchNews::Replan(plan) => peer.replan(cx, *plan),
+            MatchNews::Permit(edition, turn) => peer.handle_permit(cx, edition, turn),
+            MatchNews::Ended(reason) => self.match_ended(now, match_id, reason),
         }
-        self.early.push_back((match_id, early));
     }
 
-    /// What came before the plan of this match, in the order in which it came.
+    /// Hands over what came before the plan of this match, in the order in which it came.
     fn hand_early(&mut self, now: Instant, match_id: MatchId) {
-        let (early, later) = self.early.drain(..).partition::<VecDeque<_>, _>(|(of, _)| *of == match_id);
+        let (early, later) = self.early.drain(..).partition::<VecDeque<_>, _>(|(id, _)| *id == match_id);
         self.early = later;
-        for (_, early) in early {
-            let mut cx = self.shared.cx(now);
-            let Some(peer) = self.peers.get_mut(&match_id) else { return };
-            match early {
-                Early::Facts(facts) => peer.handle_facts(&mut cx, &facts),
-                Early::Replan(plan) => peer.replan(&mut cx, *plan),
-                Early::Ended(reason) => return self.match_ended(now, match_id, reason),
-                Early::Spray(edition, turn) => peer.handle_permit(&mut cx, edition, turn),
+        for (_, news) in early {
+            let ended = matches!(news, MatchNews::Ended(_));
+            if self.peers.contains_key(&match_id) {
+                self.match_news(now, match_id, news);
+            }
+            if ended {
+                return;
             }
         }
     }
