@@ -1,4 +1,5 @@
-//! A small NAT, written for these tests alone, behind which a real [`Classifier`] runs.
+//! A small NAT, written for these tests alone, behind which a real [`Classifier`] runs. One file of over 400 lines, since all
+//! tests share that NAT.
 
 use std::collections::BTreeMap;
 use std::time::Instant;

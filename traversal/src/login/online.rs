@@ -4,6 +4,8 @@
 //! a sealed datagram comes to the server by another way, the server has that way proven by an echo, and what it
 //! sends by that way afterwards says that the session has moved.
 
+mod pings;
+
 use std::collections::{BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -174,20 +176,6 @@ impl Online {
         self.since > at || self.ping.as_ref().is_some_and(late)
     }
 
-    /// Between two pings that wait for an answer.
-    fn ping_gap(&self) -> Duration {
-        PING_RETRY.max(self.session.timing().overdue() / 3)
-    }
-
-    /// The answer to one of our pings.
-    pub(super) fn ponged(&mut self, now: Instant, id: u32) {
-        if let Some(index) = self.asked.iter().position(|(asked, _)| *asked == id) {
-            let (_, sent) = self.asked[index];
-            self.asked.drain(..=index);
-            self.session.sample_rtt(now.saturating_duration_since(sent));
-        }
-    }
-
     /// Begins to find out whether UDP is blocked, while the stream is in use. Returns when that is known.
     pub(crate) fn try_udp(&mut self, now: Instant) -> Instant {
         self.udp_heard = false;
@@ -239,11 +227,6 @@ impl Online {
         if let Some(datagram) = self.session.seal(env.now, Kind::Control, frame) {
             env.transmit(socket, self.server, datagram);
         }
-    }
-
-    fn next_ping_id(&mut self) -> u32 {
-        self.pings = self.pings.wrapping_add(1);
-        self.pings
     }
 
     /// Something authentic came by this way: it works. True when the session has just moved there.
@@ -331,11 +314,6 @@ impl Online {
         }
     }
 
-    /// NATs are refreshed by what goes out (RFC 4787 REQ-6), loss is noticed by what no longer comes in.
-    fn next_ping(&self, quiet: Duration) -> Instant {
-        self.session.last_heard().min(self.session.last_sent()) + quiet
-    }
-
     /// True when the server is lost.
     pub(super) fn handle_timeout(&mut self, env: &mut Env<'_>, stream: &mut Stream, quiet: Duration) -> bool {
         self.session.handle_timeout(env.now);
@@ -364,41 +342,6 @@ impl Online {
             self.knock(env, udp);
         }
         self.keep_alive(env, stream, quiet)
-    }
-
-    fn keep_alive(&mut self, env: &mut Env<'_>, stream: &mut Stream, quiet: Duration) -> bool {
-        if self.ping.is_none() && due(Some(self.next_ping(quiet)), env.now) {
-            self.ping = Some(Ping::at(env.now));
-        }
-        let (gap, overdue) = (self.ping_gap(), self.session.timing().overdue());
-        let Some(ping) = &mut self.ping else { return false };
-        if ping.next > env.now {
-            return false;
-        }
-        // By time, since pings that are asked for at once come in between.
-        let since_first = env.now.saturating_duration_since(ping.since);
-        if ping.unanswered >= PINGS && since_first >= (gap * PINGS).max(overdue * 2) {
-            return true;
-        }
-        ping.unanswered += 1;
-        ping.next = env.now + gap;
-        let enough = self.session.rtt().is_none_or(|rtt| since_first >= rtt * ROUND_TRIPS_TO_STREAM);
-        let carries = self.carried.is_some_and(|at| env.now.saturating_duration_since(at) < PING_RETRY * 2);
-        let silent = ping.unanswered > PINGS_TO_STREAM && enough && !carries;
-        let id = self.next_ping_id();
-        if self.asked.len() >= REMEMBERED {
-            self.asked.pop_front();
-        }
-        self.asked.push_back((id, env.now));
-        self.session.send_once(env.now, &Frame::Ping { id });
-        if silent && env.config.tcp && !self.over_stream {
-            if stream.is_open() {
-                self.knock(env, SocketId::STREAM);
-            } else if stream.to().is_none() {
-                stream.connect(env, self.server);
-            }
-        }
-        false
     }
 
     pub(super) fn poll_timeout(&self, stream: &Stream, quiet: Duration) -> Option<Instant> {

@@ -1,4 +1,5 @@
-//! Ports of single bursts, and of whole classifications over the worlds that players sit in.
+//! Ports of single bursts, and of whole classifications over the worlds that players sit in. One file of over 400 lines,
+//! since all of it shares the worlds.
 
 use super::*;
 
