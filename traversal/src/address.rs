@@ -26,7 +26,7 @@ pub enum Scope {
     Global,
 }
 
-/// See [`Scope`].
+/// Tells in which part of the internet an address counts.
 pub fn scope(ip: IpAddr) -> Scope {
     match ip.to_canonical() {
         IpAddr::V4(ip) => match ip.octets() {

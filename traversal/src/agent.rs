@@ -32,7 +32,7 @@ pub use reading::Said;
 /// the server. None needs more than three.
 const ROUNDS: usize = 4;
 
-/// See [`Agent::quiet`].
+/// While a room is open, the link to the server is idle no longer than this (see [`Agent::quiet`]).
 const ROOM_KEEPALIVE: Duration = Duration::from_secs(4);
 
 /// One player's traversal, without sockets, clock or threads.
@@ -96,12 +96,12 @@ impl Agent {
         }
     }
 
-    /// This agent's settings.
+    /// Returns this agent's settings.
     pub fn config(&self) -> &AgentConfig {
         &self.shared.config
     }
 
-    /// This player's id.
+    /// Returns this player's id.
     pub fn player_id(&self) -> PlayerId {
         self.shared.identity.player_id()
     }
@@ -239,7 +239,7 @@ impl Agent {
         self.shared.outputs.pop_front()
     }
 
-    /// Output: what happened.
+    /// Output: something that happened, for the game.
     pub fn poll_event(&mut self) -> Option<Event> {
         self.shared.events.pop_front()
     }

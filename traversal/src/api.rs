@@ -55,35 +55,36 @@ pub enum Command {
     KnowServers(Vec<KnownServer>),
     /// Log out and stay out.
     Disconnect,
-    /// Open a room.
+    /// The game wants to open a room.
     HostRoom(RoomOptions),
-    /// Enter a room.
+    /// The game wants to enter a room.
     JoinRoom {
-        /// Which.
+        /// The room to be entered.
         target: RoomTarget,
         /// If it wants one.
         password: Option<Secret<String>>,
         /// Keep asking for so long while there is no such room.
         wait: Duration,
     },
-    /// Leave. When the host leaves, another member hosts the room, or it closes: see [`RoomOptions::migrate`].
+    /// The game wants to leave the room. When the host leaves, another member hosts it, or it closes: see
+    /// [`RoomOptions::migrate`].
     LeaveRoom,
     /// Ask for the public rooms.
     ListRooms,
     /// Answer an [`Event::JoinRequest`] (M23).
     AnswerJoin {
-        /// Whose.
+        /// The question that is answered, from [`Event::JoinRequest`].
         join: JoinId,
-        /// Let in?
+        /// Whether the player may come in.
         allow: bool,
         /// For the player, when not.
         reason: String,
     },
     /// Host: put a member out.
     Kick {
-        /// Whom.
+        /// The member to be put out.
         player: PlayerId,
-        /// Told to it.
+        /// Told to that player.
         reason: String,
         /// It may come back: otherwise not for a day, as long as the room lives.
         rejoin: bool,
@@ -92,16 +93,16 @@ pub enum Command {
     SetMetadata(std::collections::BTreeMap<String, String>),
     /// End the channel to this player; `reason` is told to it.
     ClosePeer {
-        /// Whom.
+        /// The player at the other end.
         player: PlayerId,
-        /// Told to it.
+        /// Told to that player.
         reason: String,
     },
     /// The machine's own addresses, at the start and whenever they change (M28).
     LocalAddresses(Vec<IpAddr>),
     /// Play with anybody who wants the same: the server finds them and makes the room.
     QuickMatch(QuickMatch),
-    /// No longer.
+    /// This player does not want a quick match any more.
     CancelQuickMatch,
     /// What the router says about a forwarded port for [`SocketId::MAIN`]; again whenever it was renewed, changed or
     /// lost.
@@ -113,7 +114,7 @@ pub enum Command {
 /// A lobby server, see [`Command::KnowServers`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KnownServer {
-    /// Where it is.
+    /// The addresses that lead to the server.
     pub addresses: Vec<SocketAddr>,
     /// The key that it had when it was first reached; none: the first login trusts whoever answers.
     pub key: Option<[u8; 32]>,
@@ -123,18 +124,18 @@ pub struct KnownServer {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Output {
-    /// Send a datagram.
+    /// The driver sends a datagram.
     Transmit(Transmit),
     /// Open a socket on any free port of this family; answer with [`Agent::handle_socket`](crate::Agent::handle_socket).
     OpenSocket {
         /// To be called so from now on.
         socket: SocketId,
-        /// IPv6?
+        /// Whether the socket is one for IPv6; else it is one for IPv4.
         v6: bool,
     },
     /// Close a socket that [`Output::OpenSocket`] opened.
     CloseSocket {
-        /// Which.
+        /// The socket to be closed.
         socket: SocketId,
     },
     /// Connect to this address by TCP, in place of an earlier stream if there is one; say how it went with
@@ -142,7 +143,7 @@ pub enum Output {
     /// over it, each datagram framed by [`wire::stream`](crate::wire::stream), and what comes in so is given to
     /// [`Agent::handle_datagram`](crate::Agent::handle_datagram) as from this address.
     OpenStream {
-        /// To whom.
+        /// The address of the lobby server.
         to: SocketAddr,
     },
     /// Close the stream, after what waits to be sent. No more is to be heard of it.
@@ -152,13 +153,13 @@ pub enum Output {
 /// A datagram to be sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Transmit {
-    /// From which socket.
+    /// The socket that it leaves from.
     pub socket: SocketId,
-    /// To whom.
+    /// The address that it goes to.
     pub to: SocketAddr,
     /// With this TTL instead of the system's; only on sockets that the game does not send on yet.
     pub ttl: Option<u8>,
-    /// The datagram.
+    /// The datagram's bytes.
     pub payload: Vec<u8>,
 }
 
@@ -167,7 +168,7 @@ pub struct Transmit {
 pub struct ReleasedSocket {
     /// The driver hands this socket over.
     pub socket: SocketId,
-    /// The other end.
+    /// The address at the other end.
     pub remote: SocketAddr,
     /// Known to the two players only; 32 bytes.
     pub shared_key: [u8; 32],

@@ -59,7 +59,7 @@ pub struct AgentConfig {
     pub spray_wait: Duration,
     /// First wait before another login after the server was lost; doubles up to `relogin_max`, with jitter.
     pub relogin_min: Duration,
-    /// See `relogin_min`.
+    /// The longest wait before another login, see `relogin_min`.
     pub relogin_max: Duration,
     /// Idle time after which a keepalive goes to the server, until the NAT's timeout is known (M31). RFC 4787
     /// demands 2 minutes, RFC 8445 keeps alive every 15 s, and NATs with 20 s exist.
@@ -135,7 +135,7 @@ pub enum RelayPolicy {
     Allow,
     /// Always: this player's addresses never leave the server.
     Only,
-    /// Never.
+    /// The relay is never used.
     Never,
 }
 

@@ -17,14 +17,14 @@ use crate::method::Method;
 pub enum Stage {
     /// Waiting for the plan.
     Request,
-    /// Sending and listening.
+    /// The two sides send and listen.
     Punch,
-    /// Connected, then lost.
+    /// The two were connected, and then lost each other.
     Established,
 }
 
 impl Stage {
-    /// As in JSON.
+    /// The name that stands in JSON.
     pub fn name(self) -> &'static str {
         match self {
             Self::Request => "request",
@@ -77,7 +77,7 @@ pub enum FailureReason {
 }
 
 impl FailureReason {
-    /// As in JSON.
+    /// The name that stands in JSON.
     pub fn name(self) -> &'static str {
         match self {
             Self::RandomPortsOnBothSides => "random-ports-on-both-sides",
@@ -154,7 +154,7 @@ pub enum NoRelay {
 }
 
 impl NoRelay {
-    /// As in JSON.
+    /// The name that stands in JSON.
     pub fn name(self) -> &'static str {
         match self {
             Self::Off => "off",
@@ -166,10 +166,10 @@ impl NoRelay {
 /// What one method cost.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Tried {
-    /// Which.
+    /// The method that was tried.
     pub method: Method,
     /// How long it ran.
     pub time: Duration,
-    /// Datagrams it sent.
+    /// How many datagrams it sent.
     pub packets: u32,
 }

@@ -27,7 +27,7 @@ const WAIT_RETRY: Duration = Duration::from_millis(400);
 /// How often a room is asked for again after the server was lost.
 const RESUME_RETRY: Duration = Duration::from_secs(2);
 
-/// Everything about rooms.
+/// The room of this player, and all that it asks of the server.
 #[derive(Debug, Default)]
 pub(crate) struct Lobby {
     next_request: u32,
@@ -39,7 +39,7 @@ pub(crate) struct Lobby {
     early_ticket: Option<RoomTicket>,
     early_host: Option<(RoomInfo, PlayerId)>,
     early_notes: Option<(RoomId, Vec<KickNote>)>,
-    /// See [`take_notes_to_show`](Self::take_notes_to_show).
+    /// Notes to be shown to the server, see [`take_notes_to_show`](Self::take_notes_to_show).
     notes_to_show: Vec<KickNote>,
 }
 

@@ -76,9 +76,9 @@ pub(crate) struct ProbeSeen {
 pub(crate) enum LinkEvent {
     /// Online (again): take up what waited.
     LoggedIn,
-    /// No longer online.
+    /// The session is lost.
     Lost,
-    /// A reliable frame.
+    /// The server said something, in a reliable frame.
     Message(ToPlayer),
     /// The answer to a probe.
     ProbeSeen { tag: u32, seen: ProbeSeen, from: SocketAddr },

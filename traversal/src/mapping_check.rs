@@ -47,7 +47,7 @@ struct Probing {
 }
 
 impl MappingCheck {
-    /// The port counts.
+    /// Whether the port is proven, and so counts.
     pub(crate) fn is_verified(&self) -> bool {
         matches!(self.state, PortMappingState::Verified { .. })
     }

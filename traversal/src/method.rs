@@ -21,7 +21,7 @@ pub enum Method {
 }
 
 impl Method {
-    /// All of them.
+    /// All methods.
     pub const ALL: [Self; 6] =
         [Self::Cone, Self::Bubble, Self::MultiBubble, Self::Prediction, Self::GiantStep, Self::Birthday];
 
@@ -46,14 +46,14 @@ impl Method {
 /// S1's roles: who sends bubbles and who sends replies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Role {
-    /// Sends bubbles.
+    /// This side sends bubbles.
     Sending,
-    /// Sends replies.
+    /// This side sends replies.
     Receiving,
 }
 
 impl Role {
-    /// The other side's.
+    /// Returns the other side's role.
     pub fn other(self) -> Self {
         match self {
             Self::Sending => Self::Receiving,
@@ -65,7 +65,7 @@ impl Role {
 /// A method of a better plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlannedMethod {
-    /// What is tried.
+    /// The method to be tried.
     pub method: Method,
     /// The edition that it began with as it is now: a method that runs since then goes on, any other one begins. It
     /// marks the rounds of the method, so that both sides mean the same ones.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 /// When an outgoing packet reuses a mapping (RFC 4787 section 4.1).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum MappingBehavior {
-    /// Not measured.
+    /// It was not measured.
     #[default]
     Unknown,
     /// One port for all destinations.
@@ -24,10 +24,10 @@ pub enum MappingBehavior {
 /// Which incoming packets a mapping lets in (RFC 4787 section 5).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum FilteringBehavior {
-    /// Not measured.
+    /// It was not measured.
     #[default]
     Unknown,
-    /// From anywhere.
+    /// Packets get in from anywhere.
     EndpointIndependent,
     /// From addresses sent to.
     AddressDependent,
@@ -38,7 +38,7 @@ pub enum FilteringBehavior {
 /// How the external port of a new mapping is chosen (RFC 4787 section 4.2).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum PortAllocation {
-    /// Not measured.
+    /// It was not measured.
     #[default]
     Unknown,
     /// The internal port, where free.
@@ -48,7 +48,7 @@ pub enum PortAllocation {
         /// Signed distance of successive ports; never 0.
         step: i32,
     },
-    /// No pattern.
+    /// New ports show no pattern.
     Random,
     /// No pattern inside a block of ports.
     RandomInBlock {
@@ -62,7 +62,7 @@ pub enum PortAllocation {
 /// How sure a profile is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Confidence {
-    /// Nothing measured yet.
+    /// Nothing was measured yet.
     #[default]
     Unknown,
     /// Measured with two server addresses.
@@ -79,9 +79,9 @@ pub enum Confidence {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)] // a kept one of an older version has fewer facts
 pub struct NatProfile {
-    /// Mapping.
+    /// How the NAT maps: for which destinations a socket has the same public port.
     pub mapping: MappingBehavior,
-    /// Filtering.
+    /// How the NAT filters: whose packets get in.
     pub filtering: FilteringBehavior,
     /// Ports of new mappings.
     pub allocation: PortAllocation,
@@ -128,9 +128,9 @@ pub enum NatKind {
     PortSensitiveSymmetric,
     /// No translation, but unsolicited packets are dropped.
     Firewall,
-    /// No UDP.
+    /// UDP does not get through.
     UdpBlocked,
-    /// Not known.
+    /// Nothing is known of it.
     Unknown,
 }
 
@@ -152,7 +152,7 @@ impl NatProfile {
         }
     }
 
-    /// Nothing is known.
+    /// The profile of which nothing is known.
     pub const UNKNOWN: Self = Self {
         mapping: MappingBehavior::Unknown,
         filtering: FilteringBehavior::Unknown,

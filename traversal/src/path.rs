@@ -136,7 +136,8 @@ pub(crate) struct TestOrder {
 }
 
 impl Paths {
-    /// None yet. The seed is for tags that nobody can guess; `expected`: what a round trip to the other side may take.
+    /// No ways are known at first. The seed is for tags that nobody can guess; `expected`: what a round trip to the other
+    /// side may take.
     pub(crate) fn new(seed: [u8; 32], expected: Option<Duration>) -> Self {
         Self {
             expected,

@@ -32,7 +32,7 @@ use away::{Away, LOST};
 /// two round trips of a far player.
 const TIDY: Duration = Duration::from_secs(2);
 
-/// One match.
+/// One match: the channel to another player, or the attempt to make one.
 #[derive(Debug)]
 pub(crate) struct Peer {
     pub(crate) info: PlayerInfo,
@@ -84,7 +84,7 @@ pub(crate) struct Peer {
 pub(crate) enum LifeWord {
     /// It asks for one, by this way and in a datagram of so many bytes.
     Asked { challenge: [u8; CHALLENGE], way: Way, length: usize },
-    /// It gives one.
+    /// The other player gives a proof.
     Proof { challenge: [u8; CHALLENGE], proof: [u8; PROOF] },
 }
 
@@ -159,7 +159,7 @@ impl Peer {
         self.life_word.take()
     }
 
-    /// See [`PairChannel::read`].
+    /// Opens a datagram without taking it, see [`PairChannel::read`].
     pub(crate) fn read<'a>(&self, datagram: &'a mut [u8]) -> Option<Opened<'a>> {
         self.channel.read(datagram)
     }
@@ -179,7 +179,7 @@ impl Peer {
         path.map(|path| path.way)
     }
 
-    /// See [`Paths::is_crossed`].
+    /// Whether the two directions take different ways, see [`Paths::is_crossed`].
     pub(crate) fn is_crossed(&self) -> bool {
         self.paths.is_crossed()
     }

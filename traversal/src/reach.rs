@@ -18,7 +18,7 @@ pub struct Reach {
 /// could not be told: what serves where it is another one is tried, too, after what serves where it is as said.
 const SURE: f32 = 0.9;
 
-/// See [`Reach`]. A player without translation is taken as endpoint-independent (M5).
+/// Boils a profile down. A player without translation is taken as endpoint-independent (M5).
 pub fn reach(profile: &NatProfile) -> Reach {
     let untranslated = profile.translated == Some(false);
     Reach {

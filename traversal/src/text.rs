@@ -81,7 +81,7 @@ pub const MAX_GAME: usize = 64;
 pub struct TextError {
     /// The rule of this kind of text.
     pub rule: Rule,
-    /// What is wrong.
+    /// What is wrong with the text.
     pub breach: Breach,
 }
 

@@ -8,7 +8,7 @@ use crate::wire::{Kind, RELAY_HEADER};
 /// What a datagram to a player says: see [`Agent::read`].
 #[derive(Clone, Debug, PartialEq)]
 pub enum Said {
-    /// The lobby server.
+    /// The lobby server says this.
     Server(Box<Frame<ToPlayer>>),
     /// The other player's agent.
     Player(PairMessage),

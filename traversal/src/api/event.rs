@@ -119,7 +119,7 @@ pub enum Event {
     },
     /// The answer to [`Command::ListRooms`](super::Command::ListRooms): the public rooms of this game.
     Rooms(Vec<RoomSummary>),
-    /// A request failed.
+    /// A request of the game failed.
     RequestFailed {
         /// What was asked for.
         request: RequestKind,
@@ -205,7 +205,7 @@ pub enum Event {
     PeerDisconnected {
         /// The player who was at the other end.
         peer: PlayerInfo,
-        /// What ended it.
+        /// Why the channel ended.
         reason: DisconnectReason,
     },
     /// An attempt to connect to a player ended without a path.
@@ -228,7 +228,7 @@ pub enum Event {
         /// Who is inside, the new host first, without the old one. As far as is known; [`Event::Members`] follows.
         members: Vec<PlayerInfo>,
     },
-    /// A game datagram.
+    /// A game datagram came in.
     Datagram {
         /// The player who sent it; this is proven by the pair's keys.
         player: PlayerId,

@@ -29,7 +29,7 @@ pub struct ClassifierConfig {
 /// A probe to be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProbeOrder {
-    /// From which socket.
+    /// The socket that it leaves from.
     pub slot: u16,
     /// To which of the server's.
     pub target: SocketAddr,
@@ -37,7 +37,7 @@ pub struct ProbeOrder {
     pub purpose: ProbePurpose,
     /// It was sent before.
     pub repeated: bool,
-    /// See [`ProbeTag::burst`](super::ProbeTag::burst).
+    /// The length of the burst that it belongs to, see [`ProbeTag::burst`](super::ProbeTag::burst).
     pub burst: u8,
     /// Comes back with the answer. Local to the classifier: on the wire it may be another one
     /// ([`ProbeTag`](super::ProbeTag)).
@@ -52,11 +52,11 @@ pub enum ClassifierOrder {
         /// To be called so.
         slot: u16,
     },
-    /// Send a probe.
+    /// The host sends a probe.
     Probe(ProbeOrder),
     /// Send anything that [`Classifier::handle_hairpin`] can be told about, to this own external address.
     Hairpin {
-        /// From which socket.
+        /// The socket that it leaves from.
         slot: u16,
         /// One of the own external addresses.
         to: SocketAddr,
@@ -65,7 +65,7 @@ pub enum ClassifierOrder {
     },
     /// A socket is not needed any more.
     CloseSocket {
-        /// Which.
+        /// The socket to be closed.
         slot: u16,
     },
 }

@@ -20,19 +20,19 @@ pub enum LifetimeOrder {
     /// Send a [`SignedReport`](crate::wire::message::ProbePurpose::SignedReport) probe from it to the server, always to
     /// the same socket of the server. Nothing else may ever leave from it.
     Probe {
-        /// From which.
+        /// The socket that it leaves from.
         slot: u16,
     },
     /// Ask the server, from the session's own socket, for a [`Knock`](crate::wire::message::ProbePurpose::Knock).
     Knock {
-        /// At whose mapping.
+        /// The socket whose mapping is knocked at.
         slot: u16,
         /// What the server said of it.
         report: PortReport,
     },
     /// It is not needed any more.
     CloseSocket {
-        /// Which.
+        /// The socket to be closed.
         slot: u16,
     },
 }
@@ -42,7 +42,7 @@ pub enum LifetimeOrder {
 pub struct Lifetime {
     /// At least so long.
     pub at_least: Option<Duration>,
-    /// Less than this.
+    /// The mapping lives shorter than this; none: no such bound was found.
     pub below: Option<Duration>,
 }
 

@@ -13,7 +13,7 @@ struct Network {
     local: Vec<IpAddr>,
 }
 
-/// See the [module](self).
+/// What is known of the lifetime of mappings in the present network.
 #[derive(Debug, Default)]
 pub(super) struct Life {
     pub(super) search: Option<LifetimeSearch>,

@@ -11,17 +11,17 @@ use crate::reach::reach;
 pub struct FailureReport {
     /// How far it came.
     pub stage: Stage,
-    /// The cause.
+    /// Why there is no (direct) path.
     pub reason: FailureReason,
     /// The pair plays, over the relay.
     pub relayed: bool,
     /// Why the server gave the pair no relay. None: it gave one, or this player wants none.
     pub no_relay: Option<NoRelay>,
-    /// This side's NAT.
+    /// This side's NAT, as the server knew it.
     pub own_nat: NatProfile,
-    /// The other side's.
+    /// The other side's NAT, as the server knew it.
     pub peer_nat: NatProfile,
-    /// What was tried.
+    /// The methods that were tried, in this order, with what each cost.
     pub tried: Vec<Tried>,
 }
 

@@ -215,7 +215,7 @@ impl Lobby {
         }
     }
 
-    /// New metadata.
+    /// The host has changed the room's metadata.
     pub(crate) fn handle_room_changed(&mut self, cx: &mut Cx<'_>, info: RoomInfo) {
         let Some(room) = self.room.as_mut().filter(|room| room.info.id == info.id) else { return };
         if info.epoch != room.info.epoch {

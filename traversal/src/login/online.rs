@@ -46,14 +46,14 @@ const UDP_TRIED: Duration = Duration::from_secs(5);
 /// How long the stream stays open after the session has left it, for what is on its way; or two answers of a far server.
 const LINGER: Duration = Duration::from_secs(2);
 
-/// Logged in.
+/// A session with the server, and the ways that it may take.
 #[derive(Debug)]
 pub(crate) struct Online {
-    /// The sealed channel.
+    /// The sealed channel to the server.
     pub(crate) session: ClientSession,
     /// The server's address, the same for UDP and for the stream.
     pub(crate) server: SocketAddr,
-    /// What it said.
+    /// What the server said at the login.
     pub(crate) welcome: Welcome,
     /// This login's key for pairs.
     pub(crate) ephemeral: Identity,
@@ -82,7 +82,7 @@ pub(crate) struct Online {
     pings: u32,
     /// The latest pings, and when they left.
     asked: VecDeque<(u32, Instant)>,
-    /// The login.
+    /// When this login came about.
     since: Instant,
     /// Matches that keys of this login were made for.
     used: BTreeSet<MatchId>,

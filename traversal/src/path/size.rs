@@ -30,7 +30,7 @@ const NO_SIGN: usize = 8;
 /// What a way is worth by what it carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Carries {
-    /// Short datagrams only.
+    /// Only short datagrams arrive.
     Short,
     /// It is not known yet.
     Unknown,

@@ -7,7 +7,7 @@ use super::{FIRST_PORT, PORT_SPACE, PortRange, PortRangeIter, StepRule, advance,
 pub struct PortSet(Box<[u64; 1024]>);
 
 impl PortSet {
-    /// The empty set.
+    /// A set without ports.
     pub fn new() -> Self {
         Self(Box::new([0; 1024]))
     }
@@ -39,7 +39,7 @@ impl std::fmt::Debug for PortSet {
 pub enum Widened {
     /// Inside the range, at this step of the ladder.
     Range {
-        /// Signed.
+        /// How far the counter goes from port to port; negative: downwards.
         step: i32,
     },
     /// Outside of it, on the side(s) where the bound is not sure.

@@ -25,7 +25,7 @@ const ANSWERS: usize = 32;
 const WINDOW: Duration = Duration::from_secs(1);
 
 impl Budget {
-    /// Nothing sent yet.
+    /// A budget of which nothing is spent.
     pub fn new(caps: Caps) -> Self {
         Self { caps, sent: VecDeque::new(), spray: None }
     }
@@ -82,7 +82,7 @@ impl Budget {
 pub struct Spending {
     /// Datagrams, probes among them.
     pub datagrams: u32,
-    /// Sockets opened.
+    /// How many sockets were opened.
     pub sockets: u32,
     targets: BTreeSet<SocketAddr>,
 }
@@ -104,7 +104,7 @@ impl Spending {
 pub enum Verdict {
     /// It is counted: send.
     Go,
-    /// Not before then.
+    /// It may be sent at that time, and not before.
     Wait(Instant),
     /// Never: a cap of the attempt is reached.
     Refused,
@@ -113,9 +113,9 @@ pub enum Verdict {
 /// The budget of the player and the spending of one attempt, as a puncher is given them.
 #[derive(Debug)]
 pub struct Ledger<'a> {
-    /// Of all attempts.
+    /// What all attempts of this player share.
     pub budget: &'a mut Budget,
-    /// Of this one.
+    /// What this attempt has spent.
     pub attempt: &'a mut Spending,
 }
 

@@ -56,7 +56,7 @@ pub(super) struct Engine {
     heard_until: Option<Instant>,
     cap_reached: bool,
     exhausted: bool,
-    /// Another match searches.
+    /// Another match searches, so what is wide has to wait.
     wide_waits: bool,
     /// When probes first left, by their tags.
     left: BTreeMap<u32, Instant>,

@@ -121,7 +121,7 @@ impl ForeignRate {
 pub(super) struct Row {
     /// Which of the ports that the other side has sent to they are to meet.
     pub(super) guess: usize,
-    /// How many.
+    /// How many packets leave.
     pub(super) packets: u32,
     /// How likely one of them leaves by that port.
     pub(super) chance: f64,

@@ -57,7 +57,7 @@ fn parse_header(datagram: &mut &[u8]) -> Option<(u16, [u8; NONCE])> {
 pub enum Refusal {
     /// It speaks another version.
     Version {
-        /// Its own.
+        /// The version that the server speaks.
         theirs: u16,
     },
     /// It takes nobody now.

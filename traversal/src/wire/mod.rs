@@ -56,7 +56,7 @@ pub enum Kind {
     Probe = 0xCD,
     /// Through the server's relay.
     Relay = 0xCE,
-    /// Between two players.
+    /// A sealed datagram between two players.
     Pair = 0xCF,
 }
 

@@ -72,7 +72,7 @@ pub enum PairMessage {
     },
     /// M30's confirmation, sent to where the test came from.
     Confirm {
-        /// Of the test.
+        /// The tag of the test.
         tag: u32,
         /// Source of the test.
         observed: SocketAddr,
@@ -89,7 +89,7 @@ pub enum PairMessage {
     CloseAck,
     /// To the host, of a member that the server has asked: show the server that you are alive.
     ProveLife {
-        /// The server's own.
+        /// The server's challenge.
         challenge: [u8; CHALLENGE],
     },
     /// The answer, to be handed on; see [`LifeKey::prove`](super::life::LifeKey::prove).
@@ -101,14 +101,14 @@ pub enum PairMessage {
     },
 }
 
-/// A datagram, opened.
+/// What a datagram holds, once it is opened.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Opened<'a> {
     /// For the game, on this channel.
     Data(u8, &'a [u8]),
     /// For the game, when the other parts are here: see [`Joiner`].
     Part(Part<'a>),
-    /// For the agent.
+    /// A message for the agent.
     Message(PairMessage),
 }
 
@@ -237,7 +237,7 @@ impl PairChannel {
         self.seal(CONTROL, &content)
     }
 
-    /// Seals a message.
+    /// Seals a message to the other agent; none once all counters are used up.
     pub fn seal_message(&mut self, message: &PairMessage) -> Option<Vec<u8>> {
         if let PairMessage::Test { tag, method } = message {
             return self.seal_test(*tag, *method, 0);

@@ -13,7 +13,7 @@ use sha2::Sha256;
 /// Bytes of a MAC; guessing one would take 2^64 claims.
 const MAC: usize = 16;
 
-/// See the [module](self).
+/// The server's word on where it saw a probe, which it knows again when it is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PortReport {
     /// Where the packet was seen.

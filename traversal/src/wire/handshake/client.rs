@@ -45,7 +45,7 @@ struct Offer {
 pub enum ClientProgress {
     /// A cookie: go on with [`ClientHandshake::datagram`], to the server that sent it.
     Cookie,
-    /// In.
+    /// The server has let this player in: its welcome, the session, and the server's key.
     Accepted(Box<(Welcome, ClientSession, [u8; 32])>),
     /// Not in, as the server says inside the handshake.
     Refused(LoginRefusal),
@@ -56,7 +56,7 @@ pub enum ClientProgress {
 }
 
 impl ClientHandshake {
-    /// A new attempt.
+    /// Begins a new handshake.
     pub fn new(rng: &mut impl RngCore) -> Self {
         let mut nonce = [0; NONCE];
         rng.fill_bytes(&mut nonce);

@@ -38,7 +38,7 @@ impl Identity {
         Self { secret, public }
     }
 
-    /// The public half.
+    /// Returns the public half of the key.
     pub fn public_key(&self) -> [u8; 32] {
         self.public
     }

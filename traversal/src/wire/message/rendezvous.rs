@@ -20,7 +20,7 @@ use crate::seat::Seat;
 pub struct PunchPlan {
     /// Stands in front of every datagram between the two.
     pub match_id: MatchId,
-    /// The other player.
+    /// The player at the other end.
     pub peer: PlayerInfo,
     /// The other player's X25519 key of its login.
     pub peer_ephemeral: [u8; 32],
@@ -28,7 +28,7 @@ pub struct PunchPlan {
     pub pair_secret: [u8; 32],
     /// This side hosts the room: decides nothing in punching, but who is renet's server.
     pub host: bool,
-    /// This side's part.
+    /// This side's part in punching.
     pub role: Role,
     /// M25's bit: both seem to be behind one NAT.
     pub same_nat: bool,
@@ -38,7 +38,7 @@ pub struct PunchPlan {
     pub peer_local: Vec<SocketAddr>,
     /// This side's NAT as the server knows it.
     pub own_nat: NatProfile,
-    /// The other side's.
+    /// The other side's NAT, as the server knows it.
     pub peer_nat: NatProfile,
     /// What to try, in this order; those that can run together do.
     pub methods: Vec<Method>,
@@ -119,18 +119,18 @@ impl RoundTrip {
     }
 }
 
-/// See [`ToPlayer::Replan`](super::ToPlayer::Replan).
+/// A better plan for a match under way, see [`ToPlayer::Replan`](super::ToPlayer::Replan).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Replan {
-    /// Which match.
+    /// The match that it is for.
     pub match_id: MatchId,
-    /// This side's part.
+    /// This side's part in punching.
     pub role: Role,
     /// What to try, in this order; at most one entry a method.
     pub methods: Vec<PlannedMethod>,
-    /// This side's NAT.
+    /// This side's NAT, as the server knows it now.
     pub own_nat: NatProfile,
-    /// The other side's.
+    /// The other side's NAT, as the server knows it now.
     pub peer_nat: NatProfile,
     /// Counts the plans of a match, the first one being 0. With a number that is not new, only the facts about the NATs
     /// are, and what runs goes on.
@@ -165,9 +165,9 @@ impl fmt::Debug for RelayGrant {
 /// A match that one side still plays, for a server that may have forgotten it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeptMatch {
-    /// Which.
+    /// The match that goes on.
     pub match_id: MatchId,
-    /// With whom.
+    /// The player at the other end.
     pub player: PlayerId,
     /// [`PunchPlan::host`] of this side's plan.
     pub host: bool,
@@ -210,7 +210,7 @@ pub enum Facts {
         first: u16,
         /// Port of the second probe.
         last: u16,
-        /// Signed port step.
+        /// How far apart the NAT's ports lie; negative: they count downwards.
         step: i32,
     },
     /// The newest port of the other side's NAT (M23, M24).
@@ -219,7 +219,7 @@ pub enum Facts {
         round: u16,
         /// Where it was seen.
         address: SocketAddr,
-        /// As in [`ProbePurpose::Newest`](super::ProbePurpose::Newest).
+        /// How far other ports lie ahead, as in [`ProbePurpose::Newest`](super::ProbePurpose::Newest).
         ahead: Ahead,
     },
     /// The other side's address changed.

@@ -15,58 +15,58 @@ use crate::wire::life::CHALLENGE;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum ToPlayer {
-    /// To a [`ToServer::Request`](super::ToServer::Request).
+    /// The answer to a [`ToServer::Request`](super::ToServer::Request).
     Response {
-        /// Of the request.
+        /// The id of the request.
         id: RequestId,
-        /// The answer.
+        /// What came of the request.
         result: Result<Response, RequestError>,
     },
     /// Who is in the room. Snapshots, newest revision wins; the parts of one revision belong together.
     Members {
-        /// Which room.
+        /// The room that they are in.
         room: RoomId,
         /// Counts up with each change.
         revision: u32,
-        /// 0-based.
+        /// The number of this part, from 0 on.
         part: u8,
         /// How many parts this revision has.
         parts: u8,
-        /// The host first.
+        /// The members in this part; in part 0 the host is first.
         members: Vec<PlayerInfo>,
     },
-    /// New metadata.
+    /// The host has changed the room's metadata.
     RoomChanged(RoomInfo),
     /// The player is no longer in the room.
     RoomEnded {
-        /// Which.
+        /// The room that it is about.
         room: RoomId,
-        /// Why.
+        /// Why this player is out of it.
         reason: RoomEnd,
     },
     /// To the host: someone asks to come in (M23).
     JoinRequest {
         /// To be answered with it.
         join: JoinId,
-        /// Who.
+        /// The player who asks.
         player: PlayerInfo,
     },
     /// Connect to this player, so.
     Plan(Box<PunchPlan>),
     /// News about a match that runs.
     Facts {
-        /// Which.
+        /// The match that they are about.
         match_id: MatchId,
-        /// What.
+        /// What the server has learned of the other side.
         facts: Facts,
     },
     /// A better plan for a match that has no direct path yet: more is known about the NATs now.
     Replan(Box<Replan>),
     /// Drop the match: the other side left, was kicked or is gone.
     MatchEnded {
-        /// Which.
+        /// The match that has ended.
         match_id: MatchId,
-        /// Why.
+        /// Why it has ended.
         reason: MatchEnd,
     },
     /// What the classification found, where it is done on the server (M7).
@@ -117,9 +117,9 @@ pub enum ToPlayer {
     MappedPort(Option<u16>),
     /// Whether it is this match's turn to search by many sockets or ports.
     Spray {
-        /// Which match.
+        /// The match that it is for.
         match_id: MatchId,
-        /// Of its plan.
+        /// The edition of the match's plan.
         edition: u8,
         /// It is, or not.
         turn: SprayTurn,
@@ -161,11 +161,11 @@ pub enum ToPlayer {
 pub enum Response {
     /// The room is open, or entered. Members follow as [`ToPlayer::Members`].
     Room(RoomInfo),
-    /// Done.
+    /// The request was carried out.
     Done,
     /// A page of rooms.
     Rooms {
-        /// The page.
+        /// The rooms of one page.
         rooms: Vec<RoomSummary>,
         /// There are more after the last one.
         more: bool,
@@ -191,7 +191,7 @@ pub enum RequestError {
     /// The host said no.
     #[error("the host refused: {reason}")]
     Refused {
-        /// The host's words.
+        /// What the host says about it; may be empty.
         #[serde(deserialize_with = "text::read_reason")]
         reason: String,
     },
@@ -201,9 +201,9 @@ pub enum RequestError {
     /// The room's game speaks another protocol.
     #[error("this room needs version {room} of the game, yours is {yours}")]
     OtherVersion {
-        /// Of the room.
+        /// The protocol of the room.
         room: u32,
-        /// Of the player.
+        /// The protocol of this player.
         yours: u32,
     },
     /// Leave the present room first.
@@ -228,7 +228,7 @@ pub enum RequestError {
     /// A limit of the server.
     #[error("too many requests or rooms; try again in {retry_after_s} s")]
     Limited {
-        /// Seconds.
+        /// How many seconds to wait before asking again.
         retry_after_s: u32,
     },
     /// The server's registry did not answer.

@@ -24,25 +24,25 @@ pub enum ToServer {
     Request {
         /// Comes back in the answer.
         id: RequestId,
-        /// What is asked.
+        /// What the player asks for.
         request: Request,
     },
     /// The machine's addresses changed.
     LocalAddresses(Vec<SocketAddr>),
     /// The host's answer to [`ToPlayer::JoinRequest`](super::ToPlayer::JoinRequest) (M23).
     JoinAnswer {
-        /// Whose wish.
+        /// The question that is answered.
         join: JoinId,
-        /// Let in?
+        /// Whether the player may come in.
         allow: bool,
         /// For the player, when not.
         reason: String,
     },
     /// How a match went, for the server's counters and for the other side.
     MatchReport {
-        /// Which.
+        /// The match that it is about.
         match_id: MatchId,
-        /// How.
+        /// What came of the match.
         outcome: MatchOutcome,
         /// Why not (directly), as far as this side knows.
         cause: Option<FailureReason>,
@@ -71,7 +71,7 @@ pub enum ToServer {
     /// The match plays over the relay and its attempt is over: both sides are to try once more, with a
     /// [`ToPlayer::Replan`](super::ToPlayer::Replan).
     PunchAgain {
-        /// Which.
+        /// The match that it is about.
         match_id: MatchId,
     },
     /// The forwarded port leads here: the token of [`Frame::MappedPortSeen`](super::Frame::MappedPortSeen). None: it
@@ -79,11 +79,11 @@ pub enum ToServer {
     MappedPort(Option<[u8; 16]>),
     /// The player's bubble left by one of these ports, as it has measured itself (E2).
     ClaimRange {
-        /// Which match.
+        /// The match that it is for.
         match_id: MatchId,
         /// The number of the try: its plan, method and attempt.
         round: u16,
-        /// Signed port step.
+        /// How far apart the NAT's ports lie; negative: they count downwards.
         step: i32,
         /// The server's own reports of the first and the second range probe.
         reports: [PortReport; 2],
@@ -92,16 +92,16 @@ pub enum ToServer {
     /// ([`Method::sprays`](super::Method::sprays)). Answered by [`ToPlayer::Spray`](super::ToPlayer::Spray). Where such
     /// a method comes first in the plan, the server knows.
     AskSpray {
-        /// Which match.
+        /// The match that it is for.
         match_id: MatchId,
-        /// Of its plan.
+        /// The edition of the match's plan.
         edition: u8,
     },
     /// The search is over, or not wanted any more: other matches may have their turn.
     SprayOver {
-        /// Which match.
+        /// The match that it is for.
         match_id: MatchId,
-        /// Of its plan.
+        /// The edition of the match's plan.
         edition: u8,
     },
     /// Back in the room after a new login, these matches go on: where the server has forgotten one, and the other side
@@ -120,7 +120,7 @@ pub enum ToServer {
     /// sent nothing yet. The other side is told them with the IP that the session is validated at
     /// ([`Facts::Kept`](super::Facts::Kept)), so no stranger can be named.
     KeptPorts {
-        /// Which match.
+        /// The match that it is for.
         match_id: MatchId,
         /// The number of the try: its plan, method and attempt.
         round: u16,
@@ -136,12 +136,12 @@ pub enum ToServer {
         epoch: u32,
         /// The host's lasting key, of which its id is made: a server that was restarted does not know it.
         key: [u8; 32],
-        /// See [`LifeKey::prove`](crate::wire::life::LifeKey::prove).
+        /// The host's proof, see [`LifeKey::prove`](crate::wire::life::LifeKey::prove).
         proof: [u8; PROOF],
     },
 }
 
-/// See [`ToServer::MatchReport`].
+/// What came of a match, as [`ToServer::MatchReport`] tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum MatchOutcome {
@@ -166,9 +166,9 @@ pub enum Request {
         /// How it is to be.
         options: RoomOptions,
     },
-    /// Enter one.
+    /// The player wants to enter a room.
     JoinRoom {
-        /// Which.
+        /// The room to be entered.
         target: RoomTarget,
         /// If it wants one.
         password: Option<Secret<String>>,
@@ -183,9 +183,9 @@ pub enum Request {
     },
     /// Host only: put a member out.
     Kick {
-        /// Whom.
+        /// The member to be put out.
         player: PlayerId,
-        /// Told to it.
+        /// Told to that player.
         reason: String,
         /// It may come back: otherwise not for a day, as long as the room lives.
         rejoin: bool,
@@ -195,7 +195,7 @@ pub enum Request {
     /// Come back into a room, after a new login or a restart of the server. Whoever still has its channel to the
     /// host keeps it: a match is made only where the host is another one by now.
     TakeUpRoom {
-        /// The right to.
+        /// The ticket that gives the right to.
         ticket: RoomTicket,
         /// The room's short code.
         code: String,
@@ -206,11 +206,11 @@ pub enum Request {
     /// [`ToPlayer::Queue`](super::ToPlayer::Queue) follows, and in the end
     /// [`ToPlayer::QuickMatched`](super::ToPlayer::QuickMatched).
     QuickMatch(QuickMatch),
-    /// Wait no longer.
+    /// The player waits for a quick match no longer.
     LeaveQueue,
     /// In a mesh, of the one who came later: this pair has no connection (any more), make one.
     Rematch {
-        /// With whom.
+        /// The player to be connected with.
         player: PlayerId,
     },
 }

@@ -9,7 +9,7 @@ use crate::id::{JoinId, MatchId, PlayerId, RoomId};
 pub enum Topic {
     /// One part of the list of a room's members.
     Members(RoomId, u8),
-    /// A room's metadata.
+    /// The room's metadata.
     Room(RoomId),
     /// The player's being in a room.
     RoomEnded(RoomId),
@@ -29,7 +29,7 @@ pub enum Topic {
     Join(JoinId),
     /// The plan of a match.
     Plan(MatchId),
-    /// A better plan.
+    /// The newest plan of a match.
     Replan(MatchId),
     /// A fact about the other side; the number tells its kind.
     Facts(MatchId, u8),

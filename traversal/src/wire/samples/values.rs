@@ -181,7 +181,7 @@ fn quick_match() -> QuickMatch {
     QuickMatch { mode: "duel".into(), players: 2, topology: Topology::Star }
 }
 
-/// All of them.
+/// Gives the samples of all types.
 pub(super) fn all() -> Samples {
     let mut all = Samples::default();
     frames(&mut all);
