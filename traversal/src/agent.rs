@@ -111,7 +111,7 @@ impl Agent {
         &self.dropped
     }
 
-    /// The path to a player at present.
+    /// Returns the path to a player at present; none without a connection.
     pub fn path(&self, now: Instant, player: PlayerId) -> Option<PathInfo> {
         self.peer(player)?.path_info(now)
     }

@@ -35,7 +35,7 @@ impl SocketId {
 pub enum StreamState {
     /// Connected: datagrams may be sent.
     Open,
-    /// Not connected, or no longer.
+    /// It is not connected, or no longer.
     Closed,
 }
 
@@ -53,7 +53,7 @@ pub enum Command {
     /// then on, where no key is pinned ([`AgentConfig::server_keys`](crate::AgentConfig::server_keys)). Addresses that are
     /// not named are taken for those of one server, whose key is not known.
     KnowServers(Vec<KnownServer>),
-    /// Log out and stay out.
+    /// The game wants to log out and stay out.
     Disconnect,
     /// The game wants to open a room.
     HostRoom(RoomOptions),
@@ -71,13 +71,13 @@ pub enum Command {
     LeaveRoom,
     /// Ask for the public rooms.
     ListRooms,
-    /// Answer an [`Event::JoinRequest`] (M23).
+    /// The game answers an [`Event::JoinRequest`] (M23).
     AnswerJoin {
         /// The question that is answered, from [`Event::JoinRequest`].
         join: JoinId,
         /// Whether the player may come in.
         allow: bool,
-        /// For the player, when not.
+        /// Told to the player who is not let in.
         reason: String,
     },
     /// Host: put a member out.
@@ -98,7 +98,7 @@ pub enum Command {
         /// Told to that player.
         reason: String,
     },
-    /// The machine's own addresses, at the start and whenever they change (M28).
+    /// The machine's own addresses are these: at the start, and whenever they change (M28).
     LocalAddresses(Vec<IpAddr>),
     /// Play with anybody who wants the same: the server finds them and makes the room.
     QuickMatch(QuickMatch),
@@ -166,7 +166,7 @@ pub struct Transmit {
 /// A punched path that its new owner answers for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReleasedSocket {
-    /// The driver hands this socket over.
+    /// The socket, which the driver hands over.
     pub socket: SocketId,
     /// The address at the other end.
     pub remote: SocketAddr,
@@ -178,7 +178,7 @@ pub struct ReleasedSocket {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum IntoSocketError {
-    /// No path to that player.
+    /// There is no path to that player.
     #[error("there is no connection to that player")]
     NotConnected,
     /// Only the relay leads there.

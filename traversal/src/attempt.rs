@@ -31,7 +31,7 @@ pub(crate) use orders::PunchTest;
 use permit::SearchPermit;
 use replanning::methods_of;
 
-/// One attempt to punch.
+/// One attempt to get through: the plan, the methods that run, and what they have spent.
 #[derive(Debug)]
 pub(crate) struct Attempt {
     match_id: MatchId,

@@ -20,7 +20,7 @@ pub struct AgentConfig {
     /// Display name, at most 32 characters and 48 bytes: what is more, or cannot be shown, is left out
     /// ([`text::NAME`](crate::text::NAME)).
     pub name: String,
-    /// Opaque; checked by a hook on the server.
+    /// Bytes that a hook on the server checks (default: none); nobody else looks into them.
     pub token: Secret<Vec<u8>>,
     /// Public keys that the server may have. Empty: trust on first use.
     pub server_keys: Vec<[u8; 32]>,
@@ -142,10 +142,10 @@ pub enum RelayPolicy {
 /// Where classification is worked out (M7).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Detect {
-    /// On the server (E1).
+    /// The server works them out (E1).
     #[default]
     Server,
-    /// On the peer (E2): the server only reports the ports it saw.
+    /// The players work them out (E2): the server only reports the ports that it saw.
     Peer,
 }
 

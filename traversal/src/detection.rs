@@ -27,7 +27,7 @@ use life::Life;
 const MAX_AGE: Duration = Duration::from_secs(600);
 /// Older still it is stale: the machine has slept, for the timer would have had it measured again.
 const STALE_AGE: Duration = Duration::from_secs(660);
-/// No NAT in use forgets sooner than twice this.
+/// A NAT is asked no more often than this: none in use forgets sooner than twice this.
 const MIN_KEEPALIVE: Duration = Duration::from_secs(5);
 /// Random bytes by which a hairpin packet is known.
 const TOKEN: usize = 16;
@@ -275,7 +275,7 @@ impl Detection {
         self.show(cx);
     }
 
-    /// The server's word (M7, E1).
+    /// Takes the profile that the server has worked out (M7, E1).
     pub(crate) fn handle_profile(&mut self, cx: &mut Cx<'_>, profile: NatProfile) {
         // It may have crossed the news of a search on the way.
         self.profile = Some(self.manual(cx).over(self.life.add_to(profile.plausible())));

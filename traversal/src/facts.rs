@@ -94,7 +94,7 @@ pub enum FactError {
     /// The text names no ports.
     #[error("\"{0}\" names no ports: PORT, or FIRST-LAST, from 1 to 65535")]
     Ports(String),
-    /// Too many bubble targets.
+    /// So many bubble targets are too many.
     #[error("{0} bubble targets are too many: up to {MAX_BUBBLE_TARGETS} ports")]
     TooManyTargets(u32),
 }
@@ -253,7 +253,7 @@ impl NatProfile {
 pub struct BubbleTargets(RangeInclusive<u16>);
 
 impl BubbleTargets {
-    /// These ports, from 1 to 65535; at most [`MAX_BUBBLE_TARGETS`] of them.
+    /// Takes these ports, from 1 to 65535, at most [`MAX_BUBBLE_TARGETS`] of them.
     pub fn new(ports: RangeInclusive<u16>) -> Result<Self, FactError> {
         let (first, last) = (*ports.start(), *ports.end());
         if first == 0 || first > last {

@@ -15,7 +15,7 @@ use crate::method::Method;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Stage {
-    /// Waiting for the plan.
+    /// The plan was waited for.
     Request,
     /// The two sides send and listen.
     Punch,

@@ -64,7 +64,7 @@ pub(crate) enum LobbyNews {
     Unwanted,
     /// The server was lost before it had told of the room of a quick match: end all channels, this player waits again.
     MatchLost,
-    /// In the room, or back in it.
+    /// This player is in the room, or back in it.
     Entered,
     /// It has another host.
     HostChanged { room: RoomInfo, previous: PlayerId },

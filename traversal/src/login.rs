@@ -57,7 +57,7 @@ pub(crate) struct ServerLink {
 #[derive(Debug)]
 enum State {
     Idle,
-    /// For the time of the next login.
+    /// The next login begins at this time.
     Waiting(Instant),
     Shaking(Box<Shaking>),
     Online(Box<Online>),
@@ -80,7 +80,7 @@ pub(crate) enum LinkEvent {
     Lost,
     /// The server said something, in a reliable frame.
     Message(ToPlayer),
-    /// The answer to a probe.
+    /// The server answered a probe.
     ProbeSeen { tag: u32, seen: ProbeSeen, from: SocketAddr },
     /// Something that was sent to the forwarded port.
     MappedPortSeen { port: u16, token: [u8; 16], from: SocketAddr },
@@ -173,7 +173,7 @@ impl ServerLink {
         }
     }
 
-    /// The way to the server, while logged in.
+    /// Returns the way to the server, while logged in.
     pub(crate) fn uplink(&self) -> Option<Way> {
         match &self.state {
             State::Online(online) => Some(online.uplink()),
@@ -202,7 +202,7 @@ impl ServerLink {
         std::mem::take(&mut self.moved)
     }
 
-    /// Logged in, or on the way there.
+    /// Whether this player is logged in, or on the way there.
     pub(crate) fn is_wanted(&self) -> bool {
         !matches!(self.state, State::Idle)
     }
@@ -289,7 +289,7 @@ impl ServerLink {
         self.handle_timeout(env, env.config.keepalive);
     }
 
-    /// What became of the stream.
+    /// Takes note of what became of the stream.
     pub(crate) fn handle_stream(&mut self, env: &mut Env<'_>, state: StreamState) {
         // What was closed from here is of no interest.
         let Some(to) = self.stream.to() else { return };

@@ -11,11 +11,11 @@ pub enum MappingBehavior {
     /// It was not measured.
     #[default]
     Unknown,
-    /// One port for all destinations.
+    /// A socket has one public port for all destinations.
     EndpointIndependent,
-    /// A new port per destination address.
+    /// A socket has a new public port for each destination address.
     AddressDependent,
-    /// A new port per destination address and port.
+    /// A socket has a new public port for each destination address and port.
     AddressAndPortDependent,
     /// Not address-and-port-dependent; whether address-dependent cannot be told with one server address (M6).
     NotPortSensitive,
@@ -41,16 +41,16 @@ pub enum PortAllocation {
     /// It was not measured.
     #[default]
     Unknown,
-    /// The internal port, where free.
+    /// A new port is the internal one, where that is free.
     Preserving,
-    /// The last one plus a step.
+    /// A new port is the last one plus a step.
     Sequential {
         /// Signed distance of successive ports; never 0.
         step: i32,
     },
     /// New ports show no pattern.
     Random,
-    /// No pattern inside a block of ports.
+    /// New ports show no pattern inside a block of ports.
     RandomInBlock {
         /// First port of the block.
         first: u16,
@@ -65,13 +65,13 @@ pub enum Confidence {
     /// Nothing was measured yet.
     #[default]
     Unknown,
-    /// Measured with two server addresses.
+    /// It was measured with two server addresses.
     Full,
-    /// Measured with one; some facts stay unknown.
+    /// It was measured with one server address; some facts stay unknown.
     Reduced,
-    /// Measured too long ago.
+    /// It was measured too long ago.
     Stale,
-    /// Set by hand or read from a stored profile (M9).
+    /// It was set by hand, or read from a stored profile (M9).
     Manual,
 }
 
@@ -114,17 +114,17 @@ pub struct NatProfile {
 /// filtering.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum NatKind {
-    /// No NAT and no filter.
+    /// There is no NAT and no filter.
     None,
-    /// Endpoint-independent mapping and filtering.
+    /// Mapping and filtering are endpoint-independent.
     FullCone,
-    /// Endpoint-independent mapping, address-dependent filtering (R).
+    /// The mapping is endpoint-independent, the filtering address-dependent (R).
     RestrictedCone,
-    /// Endpoint-independent mapping, address-and-port-dependent filtering (PR).
+    /// The mapping is endpoint-independent, the filtering address-and-port-dependent (PR).
     PortRestrictedCone,
-    /// A new port per destination address (AS).
+    /// There is a new port for each destination address (AS).
     AddressSensitiveSymmetric,
-    /// A new port per destination address and port (PS).
+    /// There is a new port for each destination address and port (PS).
     PortSensitiveSymmetric,
     /// No translation, but unsolicited packets are dropped.
     Firewall,
@@ -176,7 +176,7 @@ impl NatProfile {
         self.udp_blocked && !matches!(self.confidence, Confidence::Unknown | Confidence::Stale)
     }
 
-    /// The name for this profile.
+    /// Returns the name for this profile.
     pub fn kind(&self) -> NatKind {
         use FilteringBehavior as F;
         use MappingBehavior as M;

@@ -113,7 +113,7 @@ pub(crate) enum PeerNews {
     Connected,
     /// A direct path came after the relay.
     Direct,
-    /// It stays with the relay, or fell back to it.
+    /// The game stays on the relay, or fell back to it.
     Relayed,
     Ended,
     Failed,
@@ -125,7 +125,7 @@ impl Peer {
         matches!(self.stage, PeerStage::Connected)
     }
 
-    /// Being connected, or connected: not on its way out.
+    /// Whether it is being connected, or connected: not on its way out.
     pub(crate) fn is_live(&self) -> bool {
         matches!(self.stage, PeerStage::Punching | PeerStage::Connected)
     }
@@ -144,12 +144,12 @@ impl Peer {
         self.paths.selected().map_or(Duration::ZERO, |path| path.pulse.overdue())
     }
 
-    /// Something authentic arrived not longer ago than this.
+    /// Whether something authentic arrived not longer ago than this.
     pub(crate) fn heard_within(&self, now: Instant, time: Duration) -> bool {
         self.is_connected() && now.saturating_duration_since(self.last_heard) <= time
     }
 
-    /// The other player's lasting key.
+    /// Returns the other player's lasting key.
     pub(crate) fn public_key(&self) -> [u8; 32] {
         self.plan.peer_key
     }
@@ -168,7 +168,7 @@ impl Peer {
         self.channel.export(label, context)
     }
 
-    /// The way in use.
+    /// Returns the way in use.
     pub(crate) fn selected(&self) -> Option<Way> {
         self.paths.selected().map(|path| path.way)
     }

@@ -9,11 +9,11 @@ use crate::address::is_local;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum MappingProtocol {
-    /// UPnP Internet Gateway Device.
+    /// It was asked by UPnP (Internet Gateway Device).
     Upnp,
-    /// NAT Port Mapping Protocol (RFC 6886).
+    /// It was asked by the NAT Port Mapping Protocol (RFC 6886).
     NatPmp,
-    /// Port Control Protocol (RFC 6887).
+    /// It was asked by the Port Control Protocol (RFC 6887).
     Pcp,
 }
 
@@ -74,7 +74,7 @@ pub enum NoPortMapping {
     Refused,
 }
 
-/// How it stands with the port mapping.
+/// Whether a port is forwarded, and whether it leads here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum PortMappingState {

@@ -36,12 +36,12 @@ impl RttEstimate {
         };
     }
 
-    /// The smoothed round trip.
+    /// Returns the smoothed round trip; none while nothing was measured.
     pub fn rtt(&self) -> Option<Duration> {
         self.measured.map(|(rtt, _)| rtt)
     }
 
-    /// How far round trips lie from the smoothed one, on average (RFC 6298 calls it RTTVAR).
+    /// Returns how far round trips lie from the smoothed one, on average (RFC 6298 calls it RTTVAR).
     pub fn spread(&self) -> Option<Duration> {
         self.measured.map(|(_, spread)| spread)
     }

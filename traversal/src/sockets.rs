@@ -11,11 +11,11 @@ use crate::method::Method;
 /// What a socket is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Owner {
-    /// A slot of the running classification.
+    /// It serves the running classification, in this slot.
     Classifier(u16),
-    /// A slot of the search for the mapping's lifetime.
+    /// It serves the search for the mapping's lifetime, in this slot.
     Lifetime(u16),
-    /// A slot of a method of a match.
+    /// It serves a method of a match, in this slot.
     Match(MatchId, Method, u16),
 }
 

@@ -223,7 +223,7 @@ pub fn fold(name: &str) -> String {
     composed.to_uppercase().to_lowercase().nfkc().collect()
 }
 
-/// All but the marks beyond the fourth in a row.
+/// Leaves out the marks beyond the fourth in a row.
 fn few_marks(text: &str) -> impl Iterator<Item = char> + '_ {
     let mut row = 0;
     text.chars().filter(move |c| {
@@ -305,17 +305,17 @@ pub(crate) fn read_name<'de, D: Deserializer<'de>>(from: D) -> Result<String, D:
     Ok(if name.is_empty() { String::from("?") } else { name })
 }
 
-/// For messages: a room's name.
+/// Reads a room's name in a message, and cleans it.
 pub(crate) fn read_room_name<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
     String::deserialize(from).map(|text| ROOM_NAME.clean(&text))
 }
 
-/// For messages: a room's code.
+/// Reads a room's code in a message, and cleans it.
 pub(crate) fn read_code<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
     String::deserialize(from).map(|text| CODE.clean(&text))
 }
 
-/// For messages: a reason.
+/// Reads a reason in a message, and cleans it.
 pub(crate) fn read_reason<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
     String::deserialize(from).map(|text| REASON.clean(&text))
 }

@@ -70,7 +70,7 @@ impl Agent {
         Ok(())
     }
 
-    /// A datagram of another player, through the server.
+    /// Handles a datagram of another player that came through the server.
     fn handle_relayed(&mut self, now: Instant, way: Way, datagram: &[u8]) -> Result<(), Dropped> {
         let (header, inner) = datagram.split_at_checked(RELAY_HEADER).ok_or(Dropped::Malformed)?;
         if self.shared.config.relay == crate::RelayPolicy::Never || Kind::of(inner) != Some(Kind::Pair) {

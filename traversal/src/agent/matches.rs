@@ -30,7 +30,7 @@ const EARLY: usize = 16;
 pub(super) enum MatchNews {
     Facts(Facts),
     Replan(Box<Replan>),
-    /// For the plan of this edition.
+    /// The permit to search changed; it is for the plan of this edition.
     Permit(u8, SprayTurn),
     Ended(MatchEnd),
 }
@@ -148,7 +148,7 @@ impl Agent {
         peer.end(&mut self.shared.cx(now), reason.into());
     }
 
-    /// Book-keeping after something happened to a match.
+    /// Does the book-keeping after something happened to a match.
     pub(super) fn handle_peer(&mut self, now: Instant, match_id: MatchId, news: PeerNews) {
         let relayed = self.peers.get(&match_id).and_then(Peer::selected).is_some_and(Way::is_relay);
         let outcome = match news {

@@ -87,7 +87,7 @@ impl Agent {
         }
     }
 
-    /// In the room, or back in it after a new login.
+    /// This player is in the room, or back in it after a new login.
     pub(super) fn entered(&mut self, now: Instant) {
         if self.lobby.room().is_some_and(|room| room.seeking.is_some()) {
             self.say_host_seen(now, false);

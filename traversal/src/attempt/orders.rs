@@ -16,7 +16,7 @@ use crate::wire::port_report::PortReport;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PunchTest {
     pub(crate) way: Way,
-    /// None: the system's own TTL.
+    /// The TTL; none: the system's own.
     pub(crate) ttl: Option<u8>,
     pub(crate) method: Method,
 }
@@ -98,7 +98,7 @@ impl Attempt {
         None
     }
 
-    /// The server's newest report of a probe of this method.
+    /// Returns the server's newest report of a probe of this method.
     fn report_of(&self, method: Method, tag: u32) -> Option<PortReport> {
         let known = self.reports.iter().rev().find(|(probe, _)| *probe == (method, tag));
         known.map(|(_, report)| *report)

@@ -12,7 +12,7 @@ use crate::method::Method;
 use crate::punch::SPRAY_TURN;
 use crate::wire::message::{SprayTurn, ToServer};
 
-/// How it stands with this match's permit to search.
+/// Whether this match may search by many sockets or ports.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum SearchPermit {
     /// The attempt has not come to a search.

@@ -31,7 +31,7 @@ pub struct ClassifierConfig {
 pub struct ProbeOrder {
     /// The socket that it leaves from.
     pub slot: u16,
-    /// To which of the server's.
+    /// The socket of the server that it goes to.
     pub target: SocketAddr,
     /// What the server is to do.
     pub purpose: ProbePurpose,
@@ -58,7 +58,7 @@ pub enum ClassifierOrder {
     Hairpin {
         /// The socket that it leaves from.
         slot: u16,
-        /// One of the own external addresses.
+        /// The own external address that it goes to.
         to: SocketAddr,
         /// To be recognised by.
         tag: u32,
@@ -216,7 +216,7 @@ impl Classifier {
         self.done
     }
 
-    /// Round trip to the server, as measured.
+    /// Returns the round trip to the server, as it was measured.
     pub fn rtt(&self) -> RttEstimate {
         self.rtt
     }

@@ -40,7 +40,7 @@ pub enum LifetimeOrder {
 /// How long an idle mapping lives, as far as it is known.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Lifetime {
-    /// At least so long.
+    /// The mapping lives at least so long; none: no such bound was found.
     pub at_least: Option<Duration>,
     /// The mapping lives shorter than this; none: no such bound was found.
     pub below: Option<Duration>,

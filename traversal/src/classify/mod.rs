@@ -34,7 +34,7 @@ pub struct ProbeTag {
     pub sequence: u16,
 }
 
-/// Of the lower half of a tag: [`ProbeTag::repeated`].
+/// The bit of a tag's lower half that says [`ProbeTag::repeated`].
 const REPEATED: u16 = 1 << 15;
 /// Of the lower half of a tag: [`ProbeTag::burst`] is above these.
 const SEQUENCE: u16 = (1 << 13) - 1;

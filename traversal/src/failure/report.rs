@@ -125,7 +125,7 @@ impl FailureReport {
         self.no_relay.filter(|_| !self.relayed && !said)
     }
 
-    /// At the start of a sentence, unless the relay's part stands before it.
+    /// Writes a word as it stands at the start of a sentence, unless the relay's part stands before it.
     fn start(&self, word: &str) -> String {
         if !self.relayed {
             return word.into();

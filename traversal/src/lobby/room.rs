@@ -46,7 +46,7 @@ pub(crate) struct Room {
     pub(crate) seeking: Option<Instant>,
     revision: Option<u32>,
     parts: BTreeMap<u8, Vec<PlayerInfo>>,
-    /// The latest whole list.
+    /// The members as of the latest list of which all parts came, the host first.
     pub(crate) members: Vec<PlayerInfo>,
 }
 

@@ -95,7 +95,7 @@ const MATCHES: usize = 16_384;
 /// Whether a plan may be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum MatchUse {
-    /// For the first time.
+    /// Its keys are made for the first time.
     First,
     /// It would be one too many for this login.
     TooMany,
@@ -194,7 +194,7 @@ impl Online {
         self.over_stream
     }
 
-    /// The way in use.
+    /// Returns the way in use.
     pub(crate) fn uplink(&self) -> Way {
         let socket = if self.over_stream { SocketId::STREAM } else { self.udp };
         Way::new(socket, self.server)

@@ -213,7 +213,7 @@ impl Peer {
         self.attempt.check_permit(cx, punching);
     }
 
-    /// It searches by many sockets or ports at present.
+    /// Whether this match searches by many sockets or ports at present.
     pub(crate) fn is_spraying(&self) -> bool {
         self.is_punching() && self.attempt.is_spraying()
     }

@@ -11,7 +11,7 @@ pub enum Decision {
     Keep,
     /// Works with roles exchanged.
     Swap,
-    /// Not by one bubble.
+    /// One bubble does not work in either direction.
     Impossible,
 }
 

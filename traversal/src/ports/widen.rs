@@ -37,14 +37,14 @@ impl std::fmt::Debug for PortSet {
 /// How far a search has been widened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Widened {
-    /// Inside the range, at this step of the ladder.
+    /// It searches inside the range, at this step of the ladder.
     Range {
         /// How far the counter goes from port to port; negative: downwards.
         step: i32,
     },
     /// Outside of it, on the side(s) where the bound is not sure.
     Side,
-    /// Anywhere but the well-known ports.
+    /// It searches anywhere but at the well-known ports.
     Everywhere,
 }
 

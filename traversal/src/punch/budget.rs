@@ -46,7 +46,7 @@ impl Budget {
         }
     }
 
-    /// The match that searches.
+    /// Returns the match that searches, if one does.
     pub(crate) fn spraying(&self) -> Option<MatchId> {
         self.spray.map(|(of, _)| of)
     }
@@ -93,7 +93,7 @@ impl Spending {
         (self.datagrams, self.sockets) = (0, 0);
     }
 
-    /// Distinct destinations, the lobby server's not among them.
+    /// Counts the distinct destinations, the lobby server's not among them.
     pub fn targets(&self) -> u32 {
         self.targets.len() as u32
     }

@@ -123,12 +123,12 @@ impl Engine {
         self.push(now, 0, PunchOrder::CloseSocket { slot });
     }
 
-    /// A test, the first of `row` datagrams that belong together.
+    /// Sends a test, the first of `row` datagrams that belong together.
     pub(super) fn test(&mut self, at: Instant, row: u32, slot: Slot, to: SocketAddr) {
         self.push(at, row, PunchOrder::Test { slot, to, ttl: None });
     }
 
-    /// A test to a port of a wide search.
+    /// Sends a test to a port of a wide search.
     pub(super) fn wide_test(&mut self, at: Instant, slot: Slot, to: SocketAddr) {
         self.sequence += 1;
         let order = PunchOrder::Test { slot, to, ttl: None };
@@ -179,7 +179,7 @@ impl Engine {
         tag
     }
 
-    /// The number of one of this puncher's rounds.
+    /// Returns the number of one of this puncher's rounds.
     pub(super) fn round(&self, attempt: u8) -> u16 {
         Round { edition: self.context.edition, method: self.method, attempt }.number()
     }

@@ -21,7 +21,7 @@ const ROUNDS: u8 = 12;
 /// Packets of the first round; later rounds go further.
 const STEPS: u32 = 48;
 
-/// And at most so far.
+/// No round goes further than so many packets.
 const MOST_STEPS: u32 = 160;
 
 #[derive(Debug)]

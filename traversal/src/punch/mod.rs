@@ -71,14 +71,14 @@ pub enum PunchOrder {
         slot: Slot,
         /// The address that it goes to.
         to: SocketAddr,
-        /// With this TTL instead of the system's; never on [`Slot::Main`].
+        /// The TTL that it has instead of the system's; never one on [`Slot::Main`].
         ttl: Option<u8>,
     },
     /// Send a probe to the lobby server.
     Probe {
         /// The socket that it leaves from.
         slot: Slot,
-        /// To which of its sockets.
+        /// The socket of the server that it goes to.
         to: SocketAddr,
         /// What the server is to do with what it sees.
         purpose: ProbePurpose,
@@ -111,7 +111,7 @@ pub enum PunchInput<'a> {
         /// Its local port; none: it could not be opened.
         port: Option<u16>,
     },
-    /// The server's answer to a probe.
+    /// The server has answered a probe.
     ProbeSeen {
         /// The tag of the probe.
         tag: u32,
@@ -189,14 +189,14 @@ pub struct PunchContext {
     pub caps: Caps,
     /// Ports of the other side's NAT that were set by hand (M9): see [`AgentConfig::bubble_targets`].
     pub bubble_targets: Vec<u16>,
-    /// For choices by chance.
+    /// The seed for choices by chance.
     pub seed: u64,
     /// Of the plan: see [`Replan::edition`](crate::wire::message::Replan).
     pub edition: u8,
 }
 
 impl PunchContext {
-    /// From the server's plan.
+    /// Takes what the server's plan says.
     pub fn new(
         plan: &PunchPlan,
         servers: &[SocketAddr],
@@ -299,7 +299,7 @@ struct Round {
     attempt: u8,
 }
 
-/// The edition of the plan that a round belongs to.
+/// Returns the edition of the plan that a round belongs to.
 pub(crate) fn edition_of(round: u16) -> u8 {
     (round >> 11) as u8
 }
@@ -317,7 +317,7 @@ impl Round {
         (u16::from(self.edition % EDITIONS) << 11) | (method << 8) | u16::from(self.attempt)
     }
 
-    /// The attempt, if the number belongs to this method of this plan.
+    /// Returns the attempt, if the number belongs to this method of this plan.
     fn attempt_of(edition: u8, method: Method, number: u16) -> Option<u8> {
         let attempt = number as u8;
         (Self { edition, method, attempt }.number() == number).then_some(attempt)
@@ -331,7 +331,7 @@ enum Ports {
     Fixed,
     /// It leaves by the socket's own port.
     Kept,
-    /// The next one of a counter.
+    /// It leaves by the next port of a counter.
     Counted,
 }
 

@@ -60,7 +60,7 @@ pub(super) struct Prediction {
     own_ports: u32,
     /// When a probe left, the port it was seen at, and the own mappings until then: the first one and the last.
     counted: Option<[(Instant, u16, u32); 2]>,
-    /// From the last call to its answer.
+    /// How long it was from the last call to its answer.
     age: Option<Duration>,
 }
 

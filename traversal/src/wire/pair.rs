@@ -74,14 +74,14 @@ pub enum PairMessage {
     Confirm {
         /// The tag of the test.
         tag: u32,
-        /// Source of the test.
+        /// The address that the test came from.
         observed: SocketAddr,
         /// A test of the sender's own, to be confirmed in turn; so every datagram is answered by at most one.
         test: Option<u32>,
     },
     /// The channel ends here, on purpose.
     Close {
-        /// For the other player.
+        /// The reason, told to the other player; may be empty.
         #[serde(deserialize_with = "text::read_reason")]
         reason: String,
     },
@@ -104,7 +104,7 @@ pub enum PairMessage {
 /// What a datagram holds, once it is opened.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Opened<'a> {
-    /// For the game, on this channel.
+    /// A game datagram on this channel.
     Data(u8, &'a [u8]),
     /// For the game, when the other parts are here: see [`Joiner`].
     Part(Part<'a>),
@@ -129,7 +129,7 @@ pub struct PairChannel {
     transcript: [u8; 32],
 }
 
-/// The match that a [`Kind::Pair`] datagram names.
+/// Returns the match that a [`Kind::Pair`] datagram names.
 pub fn match_of(datagram: &[u8]) -> Option<MatchId> {
     let mut rest = datagram.get(1..)?;
     take(&mut rest).map(|bytes| MatchId(u64::from_le_bytes(bytes)))

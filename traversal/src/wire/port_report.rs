@@ -18,12 +18,12 @@ const MAC: usize = 16;
 pub struct PortReport {
     /// Where the packet was seen.
     pub observed: SocketAddr,
-    /// When, in milliseconds of the server's own clock.
+    /// When it was seen, in milliseconds of the server's own clock.
     pub at_ms: u64,
     mac: [u8; MAC],
 }
 
-/// What the server signs its reports with.
+/// The key that the server signs its reports with.
 #[derive(Clone)]
 pub struct ReportKey([u8; 32]);
 

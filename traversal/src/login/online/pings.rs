@@ -14,7 +14,7 @@ impl Online {
         PING_RETRY.max(self.session.timing().overdue() / 3)
     }
 
-    /// The answer to one of our pings.
+    /// Takes the answer to one of our pings, which tells the round trip.
     pub(in crate::login) fn ponged(&mut self, now: Instant, id: u32) {
         if let Some(index) = self.asked.iter().position(|(asked, _)| *asked == id) {
             let (_, sent) = self.asked[index];

@@ -65,7 +65,7 @@ impl ClientHandshake {
         Self { nonce, hello, offers: Vec::new(), taken: 0, asked: None }
     }
 
-    /// The hello, which brings a cookie.
+    /// Returns the hello, which brings a cookie.
     pub fn hello(&self) -> &[u8] {
         &self.hello
     }

@@ -35,7 +35,7 @@ impl ServerHandshake {
         Self { identity, cookie_key: MacKey::new(cookie_key), start: now }
     }
 
-    /// The server's own keys.
+    /// Returns the server's own keys.
     pub fn identity(&self) -> &Identity {
         &self.identity
     }

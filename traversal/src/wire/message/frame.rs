@@ -20,7 +20,7 @@ pub enum Frame<B> {
         /// The message that is carried.
         body: B,
     },
-    /// A [`Frame::Reliable`] arrived (again).
+    /// The other side says that a [`Frame::Reliable`] arrived (again).
     Ack {
         /// The number of the frame that arrived.
         seq: u32,
@@ -36,7 +36,7 @@ pub enum Frame<B> {
     Pong {
         /// The number of the ping.
         id: u32,
-        /// Source address of the ping.
+        /// The address that the ping came from.
         observed: SocketAddr,
     },
     /// Server to a player whose session was heard from a new address: echo this from there.
@@ -61,10 +61,10 @@ pub enum Frame<B> {
     },
     /// The sender leaves on purpose; nothing more will come.
     Goodbye {
-        /// Why, for a person.
+        /// Why it ends, for a person; may be empty.
         #[serde(deserialize_with = "text::read_reason")]
         reason: String,
-        /// Why, for the agent.
+        /// Why it ends, for the agent.
         why: Farewell,
     },
     /// Server to player, from its second address to the port that the player says its router forwards to the game's
@@ -116,11 +116,11 @@ pub struct Probe {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum ProbePurpose {
-    /// Just answer from the same socket.
+    /// The server just answers from the same socket.
     Report,
-    /// Answer from the other port of the same address (M3).
+    /// The server answers from the other port of the same address (M3).
     ReplyFromOtherPort,
-    /// Answer from the other address (M1).
+    /// The server answers from the other address (M1).
     ReplyFromOtherAddress,
     /// A range probe of a match (M14, M20, M21): the server keeps what it saw for the other side's range.
     Range {
@@ -131,7 +131,7 @@ pub enum ProbePurpose {
         /// First or second, see M14.
         second: bool,
     },
-    /// The newest port of this player's NAT, for prediction (M23).
+    /// The server tells the other side the newest port of this player's NAT, for prediction (M23).
     Newest {
         /// The match that it is for.
         match_id: MatchId,

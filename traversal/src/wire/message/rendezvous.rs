@@ -24,7 +24,7 @@ pub struct PunchPlan {
     pub peer: PlayerInfo,
     /// The other player's X25519 key of its login.
     pub peer_ephemeral: [u8; 32],
-    /// From the server's generator, the same for both.
+    /// A secret from the server's generator, the same for both.
     pub pair_secret: [u8; 32],
     /// This side hosts the room: decides nothing in punching, but who is renet's server.
     pub host: bool,
@@ -169,9 +169,9 @@ pub struct KeptMatch {
     pub match_id: MatchId,
     /// The player at the other end.
     pub player: PlayerId,
-    /// [`PunchPlan::host`] of this side's plan.
+    /// What [`PunchPlan::host`] says in this side's plan.
     pub host: bool,
-    /// [`Replan::edition`] of the newest plan.
+    /// The [`Replan::edition`] of the newest plan.
     pub edition: u8,
 }
 
@@ -231,7 +231,7 @@ pub enum Facts {
         round: u16,
         /// Public IP of the other side's session.
         ip: std::net::IpAddr,
-        /// At most [`MAX_KEPT_PORTS`], no well-known ones.
+        /// The ports, at most [`MAX_KEPT_PORTS`], no well-known ones.
         ports: Vec<u16>,
     },
     /// Of the two probes around the other side's bubble one was never seen: the bubble left somewhere beyond the other
@@ -243,7 +243,7 @@ pub enum Facts {
         ip: std::net::IpAddr,
         /// Port of the probe that was seen.
         bound: u16,
-        /// Signed port step, away from the bound.
+        /// How far apart the NAT's ports lie, away from the bound; negative: they count downwards.
         step: i32,
     },
 }

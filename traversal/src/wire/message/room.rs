@@ -105,7 +105,7 @@ pub fn checked_password(password: Option<Secret<String>>) -> Result<Option<Secre
 pub enum RoomTarget {
     /// The room of this name.
     Name(String),
-    /// By its short code, upper or lower case.
+    /// The room of this short code, in upper or lower case.
     Code(String),
 }
 

@@ -11,7 +11,7 @@ use crate::nat::NatProfile;
 use crate::text::{self, TextError};
 use crate::wire::life::CHALLENGE;
 
-/// Server to player, reliably.
+/// A message of the server to a player, which arrives reliably.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum ToPlayer {
@@ -51,7 +51,7 @@ pub enum ToPlayer {
         /// The player who asks.
         player: PlayerInfo,
     },
-    /// Connect to this player, so.
+    /// The agent is to connect to this player, in this way.
     Plan(Box<PunchPlan>),
     /// News about a match that runs.
     Facts {
@@ -104,7 +104,7 @@ pub enum ToPlayer {
     HostChanged {
         /// The room as it is now.
         room: RoomInfo,
-        /// Who hosted it before.
+        /// The player who hosted it before.
         previous: PlayerId,
     },
     /// How a quick match comes along.
@@ -128,7 +128,7 @@ pub enum ToPlayer {
     Relay {
         /// The match that goes on.
         match_id: MatchId,
-        /// What stands in place of the plan's own grant.
+        /// The grant that takes the place of the plan's own.
         grant: RelayGrant,
     },
     /// A match that goes on after the server was restarted gets no relay.
@@ -176,7 +176,7 @@ pub enum Response {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[non_exhaustive]
 pub enum RequestError {
-    /// Nothing under this name or code.
+    /// There is no room under this name or code.
     #[error("there is no such room; check its name or code, or wait for its host")]
     NoSuchRoom,
     /// As many as it takes.
@@ -209,7 +209,7 @@ pub enum RequestError {
     /// Leave the present room first.
     #[error("you are in a room already; leave it first")]
     AlreadyInRoom,
-    /// For example leaving without being inside.
+    /// The player is in no room, for example when it wants to leave one.
     #[error("you are not in a room")]
     NotInRoom,
     /// Only the host may.
@@ -218,14 +218,14 @@ pub enum RequestError {
     /// That player is not registered, or not in this room (M34).
     #[error("that player is not here")]
     NoSuchPlayer,
-    /// A field too long, out of range or empty.
+    /// A field is too long, out of range or empty.
     #[error("not valid: {what}")]
     Malformed {
-        /// Which one, and the rule that it breaks.
+        /// Which field it is, and the rule that it breaks.
         #[serde(deserialize_with = "text::read_reason")]
         what: String,
     },
-    /// A limit of the server.
+    /// A limit of the server is reached.
     #[error("too many requests or rooms; try again in {retry_after_s} s")]
     Limited {
         /// How many seconds to wait before asking again.
@@ -246,7 +246,7 @@ pub enum RequestError {
     /// The ticket is not this server's, or for another room or player.
     #[error("the server does not know this place in the room; join it anew")]
     BadTicket,
-    /// One queue at a time, and none beside a room.
+    /// The player waits already: it may be in one queue at a time, and in none while it is in a room.
     #[error("you are waiting for a quick match; cancel that first")]
     AlreadyQueued,
     /// For example when the match was made in the same moment.

@@ -16,7 +16,7 @@ use crate::secret::Secret;
 use crate::wire::life::PROOF;
 use crate::wire::port_report::PortReport;
 
-/// Player to server, reliably.
+/// A message of a player to the server, which arrives reliably.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum ToServer {
@@ -35,10 +35,10 @@ pub enum ToServer {
         join: JoinId,
         /// Whether the player may come in.
         allow: bool,
-        /// For the player, when not.
+        /// Told to the player who is not let in.
         reason: String,
     },
-    /// How a match went, for the server's counters and for the other side.
+    /// The match has come to this, for the server's counters and for the other side.
     MatchReport {
         /// The match that it is about.
         match_id: MatchId,
@@ -113,7 +113,7 @@ pub enum ToServer {
     KickNotes {
         /// The room that the player is in.
         room: RoomId,
-        /// As the server gave them.
+        /// The notes, as the server gave them.
         notes: Vec<KickNote>,
     },
     /// The player's next packets leave by these ports, one by each: its NAT keeps the inner ports of sockets that have
@@ -124,7 +124,7 @@ pub enum ToServer {
         match_id: MatchId,
         /// The number of the try: its plan, method and attempt.
         round: u16,
-        /// At most [`MAX_KEPT_PORTS`](super::MAX_KEPT_PORTS), no well-known ones.
+        /// The ports, at most [`MAX_KEPT_PORTS`](super::MAX_KEPT_PORTS), no well-known ones.
         ports: Vec<u16>,
     },
     /// The host's answer to the challenge of a [`ToPlayer::ConfirmLoss`](super::ToPlayer::ConfirmLoss), handed on by a
@@ -149,7 +149,7 @@ pub enum MatchOutcome {
     Direct,
     /// Plays over the relay.
     Relayed,
-    /// No path within the deadline.
+    /// There was no path within the deadline.
     Failed,
     /// The path was lost and no other found.
     Lost,
@@ -176,7 +176,7 @@ pub enum Request {
     /// Leave the room this player is in. When its host leaves, another member hosts it, or it closes: see
     /// [`RoomOptions::migrate`].
     LeaveRoom,
-    /// A page of the public rooms of this game, in the order of their names.
+    /// The player wants a page of the public rooms of this game, in the order of their names.
     ListRooms {
         /// Names after this one.
         after: Option<String>,

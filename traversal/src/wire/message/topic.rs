@@ -11,13 +11,13 @@ pub enum Topic {
     Members(RoomId, u8),
     /// The room's metadata.
     Room(RoomId),
-    /// The player's being in a room.
+    /// Whether the player is in the room.
     RoomEnded(RoomId),
     /// The right to come back into a room.
     Ticket(RoomId),
     /// Who may not come back into a room, beginning with this player.
     KickNotes(RoomId, PlayerId),
-    /// Wrong passwords for a room.
+    /// How many passwords for the room were wrong.
     WrongPasswords(RoomId),
     /// Whether the host of a room is lost.
     ConfirmLoss(RoomId),
