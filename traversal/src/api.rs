@@ -24,7 +24,7 @@ pub struct SocketId(pub u32);
 impl SocketId {
     /// The game's socket for IPv4: login, LAN and public paths leave from it.
     pub const MAIN: Self = Self(0);
-    /// The same for IPv6, where there is any.
+    /// The game's socket for IPv6, where there is any.
     pub const MAIN_V6: Self = Self(1);
     /// The TCP stream to the lobby server, where UDP does not get through: see [`Output::OpenStream`].
     pub const STREAM: Self = Self(u32::MAX - 1);
@@ -128,7 +128,7 @@ pub enum Output {
     Transmit(Transmit),
     /// Open a socket on any free port of this family; answer with [`Agent::handle_socket`](crate::Agent::handle_socket).
     OpenSocket {
-        /// To be called so from now on.
+        /// The name by which the socket is called from now on.
         socket: SocketId,
         /// Whether the socket is one for IPv6; else it is one for IPv4.
         v6: bool,
@@ -157,7 +157,7 @@ pub struct Transmit {
     pub socket: SocketId,
     /// The address that it goes to.
     pub to: SocketAddr,
-    /// With this TTL instead of the system's; only on sockets that the game does not send on yet.
+    /// The TTL that it has instead of the system's; only on sockets that the game does not send on yet.
     pub ttl: Option<u8>,
     /// The datagram's bytes.
     pub payload: Vec<u8>,

@@ -36,7 +36,7 @@ use replanning::methods_of;
 pub(crate) struct Attempt {
     match_id: MatchId,
     context: PunchContext,
-    /// As the plan orders them; the test messages of [`Method::Cone`] are the paths' own business.
+    /// The methods, as the plan orders them; the test messages of [`Method::Cone`] are the paths' own business.
     methods: Vec<PlannedMethod>,
     /// Those that have not begun.
     waiting: VecDeque<PlannedMethod>,
@@ -189,8 +189,8 @@ impl Attempt {
         self.stop_running_if(now, |_| true);
     }
 
-    fn stop_running_if(&mut self, now: Instant, such: impl Fn(PlannedMethod) -> bool) {
-        for running in self.running.extract_if(.., |running| such(running.planned)) {
+    fn stop_running_if(&mut self, now: Instant, stops: impl Fn(PlannedMethod) -> bool) {
+        for running in self.running.extract_if(.., |running| stops(running.planned)) {
             self.done.push(running.planned);
             self.tried.push(Tried {
                 method: running.planned.method,
@@ -254,7 +254,7 @@ impl Attempt {
     }
 
     pub(crate) fn handle_socket(&mut self, now: Instant, method: Method, slot: u16, port: Option<u16>) {
-        self.tell(now, PunchInput::Socket { slot, port }, |of| of == method);
+        self.tell(now, PunchInput::Socket { slot, port }, |running| running == method);
     }
 
     /// True if the probe was this attempt's.
@@ -267,7 +267,7 @@ impl Attempt {
             }
             self.reports.push_back(((method, tag), report));
         }
-        self.tell(now, PunchInput::ProbeSeen { tag, observed }, |of| of == method);
+        self.tell(now, PunchInput::ProbeSeen { tag, observed }, |running| running == method);
         true
     }
 
@@ -275,7 +275,7 @@ impl Attempt {
         match owner {
             Some(Owner::Match(_, method, slot)) => {
                 let input = PunchInput::Datagram { slot: Slot::Own(slot), from };
-                self.tell(now, input, |of| of == method);
+                self.tell(now, input, |running| running == method);
             }
             _ => self.tell(now, PunchInput::Datagram { slot: Slot::Main, from }, |_| true),
         }

@@ -239,7 +239,7 @@ impl Detection {
         true
     }
 
-    /// To the game and to the server. Where the server works it out, its answer comes back as the profile to go by.
+    /// Tells game and server. Where the server works it out, its answer comes back as the profile to go by.
     fn tell(&mut self, cx: &mut Cx<'_>, profile: NatProfile) {
         let manual = self.manual(cx);
         let profile = manual.over(profile);
@@ -251,7 +251,7 @@ impl Detection {
         }
     }
 
-    /// To the game: what was measured, and the forwarded port above it.
+    /// Tells the game what was measured, and the forwarded port above it.
     fn show(&self, cx: &mut Cx<'_>) {
         if let Some(profile) = self.profile {
             cx.emit(Event::Nat(if self.mapped { profile.with_mapped_port() } else { profile }));
@@ -267,7 +267,7 @@ impl Detection {
         }
     }
 
-    /// The same for what the server has no better knowledge of.
+    /// Tells game and server a profile as it is, of which the server has no better knowledge.
     fn tell_as_is(&mut self, cx: &mut Cx<'_>, profile: NatProfile) {
         let manual = self.manual(cx);
         cx.tell(ToServer::Profile { profile, check: false, manual });

@@ -210,7 +210,7 @@ fn rate_is_possible(rate: f32) -> bool {
 }
 
 impl NatProfile {
-    /// The same without what no NAT can do: a profile that comes from the network or from a file is another's word.
+    /// Leaves out what no NAT can do: a profile that comes from the network or from a file is another's word.
     #[must_use]
     pub fn plausible(self) -> Self {
         let allocation = match self.allocation {

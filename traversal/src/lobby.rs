@@ -79,7 +79,7 @@ impl Lobby {
         self.room.as_ref()
     }
 
-    /// In a room, or about to be.
+    /// Whether this player is in a room, or about to be.
     pub(crate) fn is_busy(&self) -> bool {
         self.room.is_some() || self.queue.is_some() || !self.pending.is_empty()
     }

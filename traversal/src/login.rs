@@ -67,7 +67,7 @@ enum State {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ProbeSeen {
     pub(crate) observed: SocketAddr,
-    /// To be shown again, if that was asked for.
+    /// The report, to be shown again; none unless that was asked for.
     pub(crate) report: Option<PortReport>,
 }
 

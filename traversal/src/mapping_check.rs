@@ -76,7 +76,7 @@ impl MappingCheck {
         self.look_again(cx);
     }
 
-    /// From the beginning, for example because the session goes another way now.
+    /// Begins from the start, for example because the session goes another way now.
     pub(crate) fn look_again(&mut self, cx: &mut Cx<'_>) {
         self.begin(cx);
         self.handle_timeout(cx);

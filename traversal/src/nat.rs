@@ -17,7 +17,8 @@ pub enum MappingBehavior {
     AddressDependent,
     /// A socket has a new public port for each destination address and port.
     AddressAndPortDependent,
-    /// Not address-and-port-dependent; whether address-dependent cannot be told with one server address (M6).
+    /// The mapping is not address-and-port-dependent; whether it is address-dependent cannot be told with one server address
+    /// (M6).
     NotPortSensitive,
 }
 
@@ -29,9 +30,9 @@ pub enum FilteringBehavior {
     Unknown,
     /// Packets get in from anywhere.
     EndpointIndependent,
-    /// From addresses sent to.
+    /// Packets get in from addresses that were sent to.
     AddressDependent,
-    /// From addresses and ports sent to.
+    /// Packets get in from addresses and ports that were sent to.
     AddressAndPortDependent,
 }
 
@@ -135,7 +136,7 @@ pub enum NatKind {
 }
 
 impl NatProfile {
-    /// The same NAT as seen through a forwarded port that was proven to lead here.
+    /// Returns the same NAT as seen through a forwarded port that was proven to lead here.
     #[must_use]
     pub fn with_mapped_port(self) -> Self {
         Self {

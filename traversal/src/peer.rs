@@ -134,7 +134,7 @@ impl Peer {
         matches!(self.stage, PeerStage::Ended)
     }
 
-    /// With a member of the room that this side hosts; no pair of a mesh.
+    /// Whether this is a match with a member of the room that this side hosts, and no pair of a mesh.
     pub(crate) fn is_of_own_room(&self) -> bool {
         self.plan.seat() == Seat::Host
     }

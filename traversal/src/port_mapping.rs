@@ -18,7 +18,7 @@ pub enum MappingProtocol {
 }
 
 impl MappingProtocol {
-    /// All, the preferred one first: the newest, whose answers say most.
+    /// All protocols, the preferred one first: the newest, whose answers say most.
     pub const ALL: [Self; 3] = [Self::Pcp, Self::NatPmp, Self::Upnp];
 
     /// The name that stands in JSON.

@@ -57,7 +57,7 @@ pub(crate) struct Pulse {
 }
 
 impl Pulse {
-    /// Of a way whose round trip may be this.
+    /// The pulse of a way whose round trip may be this.
     pub(crate) fn new(expected: Option<Duration>) -> Self {
         Self { expected, ..Self::default() }
     }

@@ -82,7 +82,7 @@ impl Reach {
             && matches!(self.allocation, PortAllocation::Random | PortAllocation::RandomInBlock { .. })
     }
 
-    /// The same, or that cannot be excluded.
+    /// Whether the port cannot be told, or that cannot be excluded.
     pub fn may_be_unpredictable(self) -> bool {
         self.unpredictable() || (self.never_fixed() && self.doubtful)
     }

@@ -299,7 +299,7 @@ pub fn check_metadata(metadata: &Metadata) -> Result<Metadata, TextError> {
     pairs.collect()
 }
 
-/// For messages: a player's name as another one says it. Nothing to be seen becomes `?`.
+/// Reads a player's name in a message, as another one says it. Nothing to be seen becomes `?`.
 pub(crate) fn read_name<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
     let name = NAME.clean(&String::deserialize(from)?);
     Ok(if name.is_empty() { String::from("?") } else { name })
@@ -320,12 +320,12 @@ pub(crate) fn read_reason<'de, D: Deserializer<'de>>(from: D) -> Result<String, 
     String::deserialize(from).map(|text| REASON.clean(&text))
 }
 
-/// For messages: a game's id, told back.
+/// Reads a game's id in a message, as it is told back.
 pub(crate) fn read_game<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
     String::deserialize(from).map(|text| GAME.clean(&text))
 }
 
-/// For messages: a room's metadata. Keys of which nothing is left are left out.
+/// Reads a room's metadata in a message. Keys of which nothing is left are left out.
 pub(crate) fn read_metadata<'de, D: Deserializer<'de>>(from: D) -> Result<Metadata, D::Error> {
     let said = Metadata::deserialize(from)?;
     let clean = said.iter().map(|(key, value)| (METADATA_KEY.clean(key), METADATA_VALUE.clean(value)));

@@ -220,7 +220,8 @@ impl Agent {
         }
     }
 
-    /// The same where the game did not ask for it: of an attempt that has not come to its end it hears that it failed.
+    /// Closes all channels where the game did not ask for it: of an attempt that has not come to its end it hears that it
+    /// failed.
     pub(super) fn give_up_all(&mut self, now: Instant, reason: &str) {
         for peer in self.peers.values_mut() {
             peer.give_up(&mut self.shared.cx(now));
@@ -259,7 +260,10 @@ impl Agent {
         self.pass_spray(now);
         for id in self.peers.values().filter(|peer| peer.is_ended()).map(|peer| peer.match_id) {
             let cx = &mut self.shared.cx(now);
-            cx.sockets.close_all(&mut cx.env, |owner| matches!(owner, Owner::Match(of, ..) if of == id));
+            cx.sockets.close_all(
+                &mut cx.env,
+                |owner| matches!(owner, Owner::Match(match_id, ..) if match_id == id),
+            );
         }
         self.by_player.retain(|_, id| self.peers.get(id).is_some_and(Peer::is_live));
         self.peers.retain(|_, peer| !peer.is_ended());

@@ -119,7 +119,7 @@ impl Agent {
             }
             ToPlayer::KickNotes { room, notes } => self.lobby.handle_kick_notes(room, notes),
             ToPlayer::WrongPasswords { room, in_last_minute } => {
-                if self.lobby.room().is_some_and(|of| of.info.id == room && of.hosting) {
+                if self.lobby.room().is_some_and(|known| known.info.id == room && known.hosting) {
                     cx.emit(Event::WrongPasswords { in_last_minute });
                 }
             }

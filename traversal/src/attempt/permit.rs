@@ -41,7 +41,7 @@ impl Attempt {
     /// What the server said of this plan before it came.
     pub(crate) fn permit_in_time(&mut self) -> Option<(u8, SprayTurn)> {
         let edition = self.context.edition;
-        self.early_permit.take_if(|(of, _)| *of <= edition)
+        self.early_permit.take_if(|(meant, _)| *meant <= edition)
     }
 
     /// The server gives or takes the permit. Returns how long this match has waited for it, if it has it now.

@@ -49,7 +49,7 @@ pub struct ProbeOrder {
 pub enum ClassifierOrder {
     /// Open a fresh socket.
     OpenSocket {
-        /// To be called so.
+        /// The number that the socket is called by from now on.
         slot: u16,
     },
     /// The host sends a probe.
@@ -60,7 +60,7 @@ pub enum ClassifierOrder {
         slot: u16,
         /// The own external address that it goes to.
         to: SocketAddr,
-        /// To be recognised by.
+        /// Bytes by which it is recognised when it comes back.
         tag: u32,
     },
     /// A socket is not needed any more.
@@ -211,7 +211,7 @@ impl Classifier {
         waiting.chain(hairpin).chain(self.later.due).min()
     }
 
-    /// All is known that will be.
+    /// Whether all is known that will be.
     pub fn is_done(&self) -> bool {
         self.done
     }

@@ -14,7 +14,7 @@ mod tests;
 pub enum LifetimeOrder {
     /// Open a fresh socket.
     OpenSocket {
-        /// To be called so.
+        /// The number that the socket is called by from now on.
         slot: u16,
     },
     /// Send a [`SignedReport`](crate::wire::message::ProbePurpose::SignedReport) probe from it to the server, always to
@@ -221,7 +221,7 @@ impl LifetimeSearch {
         self.trials.iter().filter_map(due).min()
     }
 
-    /// All silences are over.
+    /// Whether all silences are over.
     pub fn is_done(&self) -> bool {
         self.trials.iter().all(|t| matches!(t.state, State::Done { .. }))
     }

@@ -36,7 +36,7 @@ pub struct ProbeTag {
 
 /// The bit of a tag's lower half that says [`ProbeTag::repeated`].
 const REPEATED: u16 = 1 << 15;
-/// Of the lower half of a tag: [`ProbeTag::burst`] is above these.
+/// The bits of a tag's lower half that [`ProbeTag::burst`] stands above.
 const SEQUENCE: u16 = (1 << 13) - 1;
 
 impl From<ProbeTag> for u32 {

@@ -20,7 +20,7 @@ enum Ports {
 struct Model {
     /// 0: one port for all, 1: per address, 2: per address and port.
     mapping: u8,
-    /// The same for filtering.
+    /// How it filters: 0: not at all, 1: by address, 2: by address and port.
     filtering: u8,
     ports: Ports,
     translates: bool,

@@ -17,7 +17,7 @@ struct Network {
 #[derive(Debug, Default)]
 pub(super) struct Life {
     pub(super) search: Option<LifetimeSearch>,
-    /// Whose reports the search has: the server knows them in this session alone.
+    /// The session whose reports the search has: the server knows them in this session alone.
     session: Option<u64>,
     network: Option<Network>,
     known: Lifetime,

@@ -149,7 +149,7 @@ impl fmt::Display for FailureReport {
 }
 
 impl FailureReport {
-    /// All of it for people, in several lines: cause, both NATs, what was tried with packets and times, advice.
+    /// Writes all of it for people, in several lines: cause, both NATs, what was tried with packets and times, advice.
     pub fn story(&self) -> String {
         use fmt::Write;
         let mut text = format!("{}\n", self.reason);

@@ -159,7 +159,7 @@ impl Lobby {
         }
     }
 
-    /// Who was put out of the room.
+    /// Notes who was put out of the room.
     pub(crate) fn handle_kick_notes(&mut self, id: RoomId, notes: Vec<KickNote>) {
         match self.room.as_mut().filter(|room| room.info.id == id) {
             Some(room) => keep(&mut room.kicked, notes),

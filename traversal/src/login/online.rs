@@ -110,7 +110,7 @@ struct Ping {
 }
 
 impl Ping {
-    /// To be sent then.
+    /// A ping that is to be sent then.
     fn at(next: Instant) -> Self {
         Self { unanswered: 0, since: next, next }
     }
@@ -167,7 +167,8 @@ impl Online {
         Some(MatchUse::First)
     }
 
-    /// Not logged in before, or perhaps gone at present: what went through the server since `at` need not have arrived.
+    /// Whether this player was not logged in before, or the server is perhaps gone: what went through it since `at` may be
+    /// lost.
     pub(super) fn was_interrupted(&self, now: Instant, at: Instant) -> bool {
         let overdue = self.session.timing().overdue();
         let late = |ping: &Ping| {
@@ -290,7 +291,7 @@ impl Online {
         self.send_by(env, way, &Frame::PathResponse { token });
     }
 
-    /// In use, or UDP is silent.
+    /// Whether the stream is in use, or UDP is silent.
     pub(super) fn wants_stream(&self) -> bool {
         self.over_stream || self.ping.is_some()
     }

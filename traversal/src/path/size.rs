@@ -45,7 +45,7 @@ enum Phase {
     Base,
     /// It did not pass.
     Error,
-    /// Longer ones are being tried.
+    /// Longer datagrams are being tried.
     Search,
     /// The longest is found.
     Complete,
@@ -93,7 +93,7 @@ pub(crate) struct SizeSearch {
 }
 
 impl SizeSearch {
-    /// Of a way of which nothing is known.
+    /// The search on a way of which nothing is known.
     pub(crate) fn new(v6: bool) -> Self {
         let limit = if v6 { MAX_DATAGRAM_V6 } else { MAX_DATAGRAM };
         Self {

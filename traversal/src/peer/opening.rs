@@ -21,7 +21,7 @@ use crate::wire::message::PunchPlan;
 use crate::wire::pair::{Joiner, PairChannel, PairKeys};
 
 impl Peer {
-    /// None when the plan's keys are no keys, or not those of the player that it names.
+    /// Begins a match; none when the plan's keys are no keys, or not those of the player that it names.
     pub(crate) fn new(
         cx: &mut Cx<'_>,
         mut plan: PunchPlan,

@@ -67,7 +67,8 @@ pub(super) fn is_tested(
 /// Ports of the other player's NAT that were set by hand (M9) are tested like the one that the server names, at its IP and
 /// no other.
 pub(super) fn add_set_targets(cx: &Cx<'_>, plan: &PunchPlan, paths: &mut Paths) {
-    let bubbles = cx.config.method.is_none_or(|of| matches!(of, Method::Bubble | Method::MultiBubble));
+    let bubbles =
+        cx.config.method.is_none_or(|forced| matches!(forced, Method::Bubble | Method::MultiBubble));
     let ip = plan.peer_public.first().map(SocketAddr::ip).filter(|ip| plan.same_nat || !is_local(*ip));
     let (Some(ip), Some(set)) = (ip.filter(|_| bubbles), &cx.config.bubble_targets) else { return };
     if cx.config.relay == RelayPolicy::Only || plan.own_nat.udp_blocked || plan.peer_nat.udp_blocked {
@@ -276,7 +277,9 @@ impl Peer {
     /// Closes this match's sockets but these.
     pub(super) fn close_unused(&self, cx: &mut Cx<'_>, used: &[SocketId]) {
         let id = self.match_id;
-        for (socket, owner) in cx.sockets.owned(|owner| matches!(owner, Owner::Match(of, ..) if of == id)) {
+        for (socket, owner) in
+            cx.sockets.owned(|owner| matches!(owner, Owner::Match(match_id, ..) if match_id == id))
+        {
             let runs = matches!(owner, Owner::Match(_, method, slot) if self.attempt.uses(method, slot));
             let needed = runs && cx.sockets.is_newest(socket);
             if !needed && !used.contains(&socket) {

@@ -71,12 +71,12 @@ fn legs(mappings: &[FreshMapping], up: bool) -> Vec<Leg> {
     };
     let bursts: Vec<Vec<&FreshMapping>> = bursts.into_values().collect();
     let leg = |pair: &[Vec<&FreshMapping>]| {
-        let ends = |of: &[&FreshMapping]| {
-            let first = of.first()?.external;
-            let ports = || of.iter().map(|mapping| mapping.external);
+        let ends = |burst: &[&FreshMapping]| {
+            let first = burst.first()?.external;
+            let ports = || burst.iter().map(|mapping| mapping.external);
             let low = ports().min_by_key(|port| place(first, *port))?;
             let high = ports().max_by_key(|port| place(first, *port))?;
-            Some((of.iter().map(|mapping| mapping.sent).min()?, low, high))
+            Some((burst.iter().map(|mapping| mapping.sent).min()?, low, high))
         };
         let ((sent, _, from), (later, to, _)) = (ends(&pair[0])?, ends(&pair[1])?);
         let length = way(from, to);

@@ -32,15 +32,15 @@ impl Budget {
 
     /// Whether this match may search by many sockets or ports: one does at a time. `turn`: the other side does so, too,
     /// and does not wait; such a search comes before one that this side does alone.
-    pub(crate) fn take_spray(&mut self, of: MatchId, turn: bool) -> bool {
+    pub(crate) fn take_spray(&mut self, match_id: MatchId, turn: bool) -> bool {
         match self.spray {
-            Some((holder, holders_turn)) if holder != of && (holders_turn || !turn) => false,
-            Some((holder, held)) if holder == of => {
-                self.spray = Some((of, held || turn));
+            Some((holder, holders_turn)) if holder != match_id && (holders_turn || !turn) => false,
+            Some((holder, held)) if holder == match_id => {
+                self.spray = Some((match_id, held || turn));
                 true
             }
             _ => {
-                self.spray = Some((of, turn));
+                self.spray = Some((match_id, turn));
                 true
             }
         }
@@ -48,7 +48,7 @@ impl Budget {
 
     /// Returns the match that searches, if one does.
     pub(crate) fn spraying(&self) -> Option<MatchId> {
-        self.spray.map(|(of, _)| of)
+        self.spray.map(|(match_id, _)| match_id)
     }
 
     /// Its search is over.
@@ -159,8 +159,8 @@ impl Ledger<'_> {
     }
 
     /// Asks for a search by many ports that is this side's alone: not while another match searches.
-    pub(crate) fn wide(&mut self, of: MatchId) -> bool {
-        self.budget.take_spray(of, false)
+    pub(crate) fn wide(&mut self, match_id: MatchId) -> bool {
+        self.budget.take_spray(match_id, false)
     }
 
     /// Asks for one socket.

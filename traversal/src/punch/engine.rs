@@ -140,7 +140,7 @@ impl Engine {
         self.wide_waits
     }
 
-    /// The same test again, a little later, in case it was lost. Makes no new mapping.
+    /// Sends the same test again, a little later, in case it was lost. That makes no new mapping.
     pub(super) fn repeat(&mut self, now: Instant, slot: Slot, to: SocketAddr) {
         for later in REPEATS {
             self.test(now + later, 1, slot, to);

@@ -37,7 +37,7 @@ pub(super) struct GiantStep {
 #[derive(Clone, Copy, Debug)]
 struct Probe {
     slot: u16,
-    /// None until it leaves, once its socket is open.
+    /// The tag of the probe; none until it leaves, once its socket is open.
     tag: Option<u32>,
     seen: bool,
 }

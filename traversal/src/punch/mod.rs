@@ -57,7 +57,7 @@ pub enum Slot {
 pub enum PunchOrder {
     /// Open a socket on any free port, of the family of the lobby server's sockets.
     OpenSocket {
-        /// To be called [`Slot::Own`] of this.
+        /// The number that the socket is called by from now on, in [`Slot::Own`].
         slot: u16,
     },
     /// Close a socket that was opened so.
@@ -191,7 +191,7 @@ pub struct PunchContext {
     pub bubble_targets: Vec<u16>,
     /// The seed for choices by chance.
     pub seed: u64,
-    /// Of the plan: see [`Replan::edition`](crate::wire::message::Replan).
+    /// The edition of the plan, see [`Replan::edition`](crate::wire::message::Replan).
     pub edition: u8,
 }
 

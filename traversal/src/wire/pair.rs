@@ -94,9 +94,9 @@ pub enum PairMessage {
     },
     /// The answer, to be handed on; see [`LifeKey::prove`](super::life::LifeKey::prove).
     ProofOfLife {
-        /// As it was asked.
+        /// The challenge that was asked with.
         challenge: [u8; CHALLENGE],
-        /// Of the room that the sender hosts.
+        /// The proof, of the room that the sender hosts.
         proof: [u8; PROOF],
     },
 }
@@ -106,7 +106,7 @@ pub enum PairMessage {
 pub enum Opened<'a> {
     /// A game datagram on this channel.
     Data(u8, &'a [u8]),
-    /// For the game, when the other parts are here: see [`Joiner`].
+    /// A part of a game datagram, to be joined with the others: see [`Joiner`].
     Part(Part<'a>),
     /// A message for the agent.
     Message(PairMessage),
@@ -136,7 +136,7 @@ pub fn match_of(datagram: &[u8]) -> Option<MatchId> {
 }
 
 impl PairChannel {
-    /// None when the other side's keys are no keys, or one's own.
+    /// Makes the channel of a match; none when the other side's keys are no keys, or one's own.
     pub fn new(match_id: MatchId, keys: &PairKeys<'_>) -> Option<Self> {
         let (shared, transcript) = keys.agree(match_id)?;
         let hkdf = Hkdf::<Sha256>::new(Some(keys.pair_secret), &*shared);

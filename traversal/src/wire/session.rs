@@ -64,7 +64,7 @@ pub struct Session<Out, In> {
     /// Datagrams whose seal did not fit.
     forged: u64,
     outgoing: Outgoing,
-    /// All below were received.
+    /// All frames with a lower number were received.
     received_below: u32,
     received_above: BTreeSet<u32>,
     out: VecDeque<Vec<u8>>,

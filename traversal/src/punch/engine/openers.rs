@@ -50,7 +50,8 @@ impl Engine {
         self.context.first_ttl.filter(|_| short)
     }
 
-    /// The same opener again, a little later. One with a short TTL goes once more without, when the other side's reply is
+    /// Sends the same opener again, a little later. One with a short TTL goes once more without, when the other side's reply
+    /// is
     /// likely to have left: it gets in then, should the reply be lost.
     pub(in crate::punch) fn repeat_opener(&mut self, now: Instant, attempt: u8, slot: Slot, to: SocketAddr) {
         for later in REPEATS {

@@ -47,9 +47,9 @@ pub enum ClientProgress {
     Cookie,
     /// The server has let this player in: its welcome, the session, and the server's key.
     Accepted(Box<(Welcome, ClientSession, [u8; 32])>),
-    /// Not in, as the server says inside the handshake.
+    /// The server refuses this player, inside the handshake.
     Refused(LoginRefusal),
-    /// Not in, as somebody says in the clear; the attempt goes on.
+    /// Somebody refuses this player in the clear; the attempt goes on.
     RefusedInClear(Refusal),
     /// Somebody has answered whose key is none of the expected; the attempt goes on.
     WrongKey,

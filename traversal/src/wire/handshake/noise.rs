@@ -27,7 +27,7 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// From 32 random bytes, kept by the caller.
+    /// Makes it of 32 random bytes, which the caller keeps.
     pub fn from_secret(mut bytes: [u8; 32]) -> Self {
         let secret = StaticSecret::from(bytes);
         bytes.zeroize();

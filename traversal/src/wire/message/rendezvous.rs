@@ -48,7 +48,7 @@ pub struct PunchPlan {
     pub relay: Option<RelayGrant>,
     /// Why there is no such leave.
     pub no_relay: Option<NoRelay>,
-    /// Of the room: how often it changed its host before this match.
+    /// How often the room had changed its host before this match.
     pub epoch: u32,
     /// A pair of a mesh, neither of whom hosts the room. `host` is then the one who was there first.
     pub mesh: bool,
@@ -106,7 +106,7 @@ impl RoundTrip {
     /// Ten seconds are far beyond what a game is played over; a longer one is somebody's invention.
     const LONGEST_MS: u32 = 10_000;
 
-    /// None while nothing is measured.
+    /// Takes what was measured; none while nothing is.
     pub fn of(timing: RttEstimate) -> Option<Self> {
         let ms = |time: Duration| u32::try_from(time.as_millis()).unwrap_or(u32::MAX);
         timing.rtt().zip(timing.spread()).map(|(rtt, spread)| Self { ms: ms(rtt), spread_ms: ms(spread) })

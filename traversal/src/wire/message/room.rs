@@ -110,7 +110,7 @@ pub enum RoomTarget {
 }
 
 impl RoomTarget {
-    /// The same, as it is kept.
+    /// Checks a name or a code, and returns it as it is kept.
     ///
     /// # Errors
     /// [`RequestError::Malformed`] when no room can have such a name.

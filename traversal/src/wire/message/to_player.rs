@@ -46,7 +46,7 @@ pub enum ToPlayer {
     },
     /// To the host: someone asks to come in (M23).
     JoinRequest {
-        /// To be answered with it.
+        /// The id that the answer names.
         join: JoinId,
         /// The player who asks.
         player: PlayerInfo,
@@ -79,23 +79,23 @@ pub enum ToPlayer {
     ConfirmLoss {
         /// The room whose host is in question.
         room: RoomId,
-        /// Of the host in question.
+        /// The epoch of the host in question.
         epoch: u32,
-        /// For the host, drawn for this question.
+        /// A challenge for the host, drawn for this question.
         challenge: [u8; CHALLENGE],
     },
     /// To a member who lost the host: the server hears it, or another member has shown that it is alive, so it stays host.
     HostStands {
         /// The room whose host is in question.
         room: RoomId,
-        /// Of the host in question.
+        /// The epoch of the host in question.
         epoch: u32,
     },
     /// To a member who lost the host: it is not decided yet whether the host is gone.
     HostInQuestion {
         /// The room whose host it is.
         room: RoomId,
-        /// Of the host in question.
+        /// The epoch of the host in question.
         epoch: u32,
         /// Seconds from now within which it is, and this member has heard of it.
         within_s: u16,
@@ -179,10 +179,10 @@ pub enum RequestError {
     /// There is no room under this name or code.
     #[error("there is no such room; check its name or code, or wait for its host")]
     NoSuchRoom,
-    /// As many as it takes.
+    /// The room has as many members as it takes.
     #[error("the room is full")]
     RoomFull,
-    /// Or none was given.
+    /// The password is wrong, or none was given.
     #[error("wrong room password")]
     WrongPassword,
     /// Another host has it.
@@ -249,7 +249,7 @@ pub enum RequestError {
     /// The player waits already: it may be in one queue at a time, and in none while it is in a room.
     #[error("you are waiting for a quick match; cancel that first")]
     AlreadyQueued,
-    /// For example when the match was made in the same moment.
+    /// The player waits for no match, for example when it was made in the same moment.
     #[error("you are not waiting for a quick match")]
     NotQueued,
 }

@@ -49,7 +49,7 @@ pub enum ToServer {
     },
     /// What the classification found (M7).
     Profile {
-        /// As the player sees it.
+        /// The NAT, as the player sees it.
         profile: NatProfile,
         /// The server is to check it against what it saw itself, and to answer with
         /// [`ToPlayer::Profile`](super::ToPlayer::Profile) (E1).

@@ -33,7 +33,7 @@ pub enum Topic {
     Replan(MatchId),
     /// A fact about the other side; the number tells its kind.
     Facts(MatchId, u8),
-    /// Whose turn it is to search.
+    /// Whether a match may search by many sockets or ports.
     Spray(MatchId),
     /// The way through the relay.
     Relay(MatchId),
