@@ -38,7 +38,7 @@ struct MultiRound {
     main: u16,
     last: u16,
     stage: RoundStage,
-    /// Their own ports.
+    /// The local ports of the two sockets, 0 until they are open.
     ports: [u16; 2],
     targets: Vec<SocketAddr>,
 }

@@ -1,4 +1,5 @@
-//! Ports of single bursts, and of whole classifications over the worlds that players sit in.
+//! Ports of single bursts, and of whole classifications over the worlds that players sit in. One file of over 400 lines,
+//! since all of it shares the worlds.
 
 use super::*;
 
@@ -289,16 +290,16 @@ fn classification(dice: &mut Dice, ports: Ports, way: Way) -> Vec<FreshMapping> 
 /// More in a release build, for numbers to be printed (`cargo test --release -p traversal_core m4_ -- --nocapture`).
 const MANY: u32 = if cfg!(debug_assertions) { 1 } else { 10 };
 
-/// Shares of right, wrong and open answers among `of` classifications, of all bursts and of the first one alone.
+/// Shares of right, wrong and open answers among `runs` classifications, of all bursts and of the first one alone.
 fn shares(
     name: &str,
-    of: u32,
+    runs: u32,
     mut draw: impl FnMut(&mut Dice) -> (Ports, Way),
     right: impl Fn(Ports, PortAllocation) -> bool,
 ) -> [(f64, f64); 2] {
-    let of = of * MANY;
+    let runs = runs * MANY;
     let mut counts = [[0u32; 3]; 2];
-    for seed in 0..of {
+    for seed in 0..runs {
         let mut dice = Dice(u64::from(seed) << 20);
         let (ports, way) = draw(&mut dice);
         let all = classification(&mut dice, ports, way);
@@ -313,10 +314,10 @@ fn shares(
             count[index] += 1;
         }
     }
-    let share = |n: u32| 100.0 * f64::from(n) / f64::from(of);
+    let share = |n: u32| 100.0 * f64::from(n) / f64::from(runs);
     for (which, [right, wrong, open]) in ["all bursts", "first burst"].into_iter().zip(counts) {
         println!(
-            "{name}, {of} seeds, {which}: right {:.2} %, wrong {:.2} %, open {:.2} %",
+            "{name}, {runs} seeds, {which}: right {:.2} %, wrong {:.2} %, open {:.2} %",
             share(right),
             share(wrong),
             share(open)
