@@ -23,7 +23,7 @@ const REPORT_AGE: Duration = LifetimeSearch::LONGEST.saturating_add(Duration::fr
 impl Roster {
     /// Sends to the mapping of this report, if it is the player's. From the socket that was asked: the player has sent to
     /// it from that mapping, too, so a filter lets it in.
-    pub(crate) fn knock(
+    pub(super) fn knock(
         &mut self,
         cx: &mut Context,
         id: u64,

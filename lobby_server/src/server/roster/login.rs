@@ -40,7 +40,7 @@ impl RecentInits {
     }
 
     /// The session that it led to is over, so the same question is a new one.
-    pub(crate) fn forget(&mut self, hash: &[u8; 32]) {
+    pub(super) fn forget(&mut self, hash: &[u8; 32]) {
         self.answers.remove(hash);
     }
 
@@ -176,7 +176,7 @@ impl Roster {
         self.dirty.insert(id);
     }
 
-    pub(crate) fn refusal(&self, cx: &Context, pending: &PendingLogin) -> Option<LoginRefusal> {
+    fn refusal(&self, cx: &Context, pending: &PendingLogin) -> Option<LoginRefusal> {
         let login = &pending.login;
         let malformed = |what: String| Some(LoginRefusal::Malformed { what });
         if cx.stopping {
@@ -207,7 +207,7 @@ impl Roster {
 
     /// Whether one more session of this player may begin at this address. Its older session ends for it; where that is
     /// not enough, half-open ones give way.
-    pub(crate) fn make_room(&mut self, cx: &mut Context, player: PlayerId, ip: IpAddr) -> bool {
+    fn make_room(&mut self, cx: &mut Context, player: PlayerId, ip: IpAddr) -> bool {
         let places = cx.config.places();
         let old = self.players.get(&player).map(|player| player.session);
         while !self.census.has_room(ip, old, &places) {
@@ -219,7 +219,7 @@ impl Roster {
     }
 
     /// The sockets that take this player's probes, as [`Welcome::probe_targets`] wants them.
-    pub(crate) fn probe_targets(&self, cx: &Context, route: Route) -> Vec<SocketAddr> {
+    fn probe_targets(&self, cx: &Context, route: Route) -> Vec<SocketAddr> {
         let mut targets = Vec::new();
         for (address, port) in [(false, false), (false, true), (true, false), (true, true)] {
             let socket = cx.sockets.iter().position(|socket| {

@@ -34,14 +34,14 @@ struct Asked {
 
 impl Client {
     /// Where others reach this player beside the address of its session.
-    pub(crate) fn mapped(&self) -> Option<SocketAddr> {
+    pub(super) fn mapped(&self) -> Option<SocketAddr> {
         self.mapped_port.proven.filter(|address| address.ip() == self.route.peer.ip())
     }
 }
 
 impl Roster {
     /// Sends to a port that the player says is forwarded to it.
-    pub(crate) fn try_mapped_port(
+    pub(super) fn try_mapped_port(
         &mut self,
         cx: &mut Context,
         id: u64,
@@ -117,7 +117,7 @@ impl Roster {
     }
 
     /// The player's address is another one now: what was proven belongs to the old one. Says whether there was anything.
-    pub(crate) fn forget_mapped_port(&mut self, cx: &mut Context, id: u64) -> bool {
+    pub(super) fn forget_mapped_port(&mut self, cx: &mut Context, id: u64) -> bool {
         let Some(client) = self.sessions.get_mut(&id) else { return false };
         let forgotten = std::mem::take(&mut client.mapped_port).proven.is_some();
         if forgotten {

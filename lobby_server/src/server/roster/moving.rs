@@ -49,7 +49,7 @@ pub(super) struct Challenge {
 impl Roster {
     /// What has to be echoed from an address to prove it. Made of the address, so that nothing has to be kept, and nobody
     /// who causes challenges for other addresses can have a good one forgotten.
-    pub(crate) fn path_token(
+    pub(super) fn path_token(
         &self,
         cx: &Context,
         id: u64,
@@ -69,12 +69,12 @@ impl Roster {
         self.path_key.code(family, &parts)
     }
 
-    pub(crate) fn path_epoch(&self, cx: &Context) -> u64 {
+    pub(super) fn path_epoch(&self, cx: &Context) -> u64 {
         cx.uptime().as_secs() / PATH_EPOCH.as_secs()
     }
 
     /// Whether this was echoed in time.
-    pub(crate) fn proves(
+    pub(super) fn proves(
         &self,
         cx: &Context,
         id: u64,
@@ -95,7 +95,7 @@ impl Roster {
 
     /// The datagram that was opened last was on its way here when the session left this way: it does not bring it back, and
     /// one that was sent later does (RFC 9000 section 9.3 compares packet numbers, too).
-    pub(crate) fn is_late(&self, cx: &Context, client: &Client, route: Route) -> bool {
+    fn is_late(&self, cx: &Context, client: &Client, route: Route) -> bool {
         let number = client.session.opened();
         client.former.is_some_and(|former| number < former.moved_by && cx.same_way(former.route, route))
     }

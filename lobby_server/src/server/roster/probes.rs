@@ -247,12 +247,7 @@ impl Roster {
         Some(client.player)
     }
 
-    pub(crate) fn check_profile(
-        &mut self,
-        cx: &mut Context,
-        id: u64,
-        report: NatProfile,
-    ) -> Option<PlayerId> {
+    fn check_profile(&mut self, cx: &mut Context, id: u64, report: NatProfile) -> Option<PlayerId> {
         let client = self.sessions.get_mut(&id)?;
         let v4 = client.route.peer.is_ipv4();
         let two_addresses =

@@ -1,11 +1,11 @@
-//! Sessions: what comes over them, what is told to their players, and their end.
+//! What comes over sessions goes to the owners: of sessions (`roster`), of matches and of rooms.
 
 use traversal_core::id::PlayerId;
 use traversal_core::wire::Kind;
 use traversal_core::wire::message::{Frame, MatchEnd, ToServer};
 use traversal_core::wire::session::MIN_SEALED;
 
-use super::{Route, Server, Timer};
+use super::{Route, Server};
 use crate::claims::Claim;
 use traversal_core::wire::secret::CODE;
 
@@ -16,6 +16,7 @@ impl Server {
         self.roster.peek(datagram)
     }
 
+    /// Takes a sealed datagram of this session, which came by this way.
     pub(super) fn handle_session_datagram(&mut self, id: u64, route: Route, kind: Kind, datagram: &[u8]) {
         let Some((frame, fresh)) = self.roster.open(&mut self.cx, id, datagram) else { return };
         if fresh {
@@ -28,9 +29,8 @@ impl Server {
             self.roster.notice_address(&mut self.cx, id, route);
         }
         let proven = self.roster.note_sign_of_life(&self.cx, id, route);
-        self.heard(id);
-        self.awaited_heard(id);
-        self.gathering_heard(id);
+        let (rooms, mut others) = self.split();
+        rooms.session_heard(&mut others, id);
         let Some(frame) = self.roster.take_frame(&mut self.cx, id, frame) else { return };
         match frame {
             Frame::Reliable { seq, body } => self.handle_reliable(id, seq, body),
@@ -54,7 +54,10 @@ impl Server {
                     );
                 }
             }
-            Frame::Goodbye { .. } => self.end_session(id, MatchEnd::Left),
+            Frame::Goodbye { .. } => {
+                let (rooms, mut others) = self.split();
+                rooms.end_session(&mut others, id, MatchEnd::Left);
+            }
             Frame::Ack { .. }
             | Frame::Pong { .. }
             | Frame::PathChallenge { .. }
@@ -74,7 +77,7 @@ impl Server {
     }
 
     /// How many messages to other players this one may cause at the most. Requests are counted where they can be
-    /// answered, see [`Server::handle_request`].
+    /// answered, see [`Rooms::handle_request`](super::rooms::Rooms::handle_request).
     fn effects_of(&self, id: u64, message: &ToServer) -> f64 {
         let matches = || self.roster.player_of(id).map_or(0, |player| self.matches.match_count(player));
         match message {
@@ -83,117 +86,99 @@ impl Server {
             // All members may be asked, once in some seconds.
             ToServer::HostSeen { .. } => 8.0,
             // Who is put out, and all members, are told so.
-            ToServer::KickNotes { room, notes } => 1.0 + 4.0 * self.put_out_by(*room, notes) as f64,
+            ToServer::KickNotes { room, notes } => 1.0 + 4.0 * self.rooms.put_out_by(*room, notes) as f64,
             _ => 2.0,
         }
     }
 
     fn handle_message(&mut self, id: u64, message: ToServer) {
         let Some(player) = self.roster.player_of(id) else { return };
+        let (rooms, mut others) = self.split();
+        let others = &mut others;
         match message {
-            ToServer::Request { id: request, request: body } => self.handle_request(id, request, body),
-            ToServer::LocalAddresses(local) => self.roster.set_local_addresses(id, local),
-            ToServer::JoinAnswer { join, allow, reason } => {
-                self.handle_join_answer(player, join, allow, reason);
+            ToServer::Request { id: request, request: body } => {
+                rooms.handle_request(others, id, request, body)
             }
+            ToServer::LocalAddresses(local) => others.roster.set_local_addresses(id, local),
+            ToServer::JoinAnswer { join, allow, reason } => {
+                rooms.handle_join_answer(others, player, join, allow, reason);
+            }
+            ToServer::KickNotes { room, notes } => rooms.handle_kick_notes(others, player, room, notes),
+            ToServer::HostSeen { room, epoch, heard } => {
+                rooms.handle_host_seen(others, player, (room, epoch), heard);
+            }
+            ToServer::HostProof { room, epoch, key, proof } => {
+                rooms.handle_host_proof(others, player, (room, epoch), &key, &proof);
+            }
+            ToServer::KeepMatches(kept) => rooms.keep_matches(others, player, kept),
+            message => self.handle_match_message(id, player, message),
+        }
+    }
+
+    /// What a player says of its matches, or of its NAT, which its matches depend on.
+    fn handle_match_message(&mut self, id: u64, player: PlayerId, message: ToServer) {
+        let Self { cx, roster, matches, .. } = self;
+        match message {
             ToServer::MatchReport { match_id, outcome, cause } => {
-                if self.matches.match_report(&mut self.cx, &mut self.roster, player, match_id, outcome, cause)
-                {
-                    self.pair_soon(player);
+                if matches.match_report(cx, roster, player, match_id, outcome, cause) {
+                    let (rooms, mut others) = self.split();
+                    rooms.pair_soon(&mut others, player);
                 }
             }
             ToServer::KeptPorts { match_id, round, ports } => {
-                self.matches.handle_kept_ports(&mut self.cx, &mut self.roster, id, match_id, round, ports);
+                matches.handle_kept_ports(cx, roster, id, match_id, round, ports);
             }
             ToServer::ClaimRange { match_id, round, step, reports } => {
-                self.matches.handle_claim(
-                    &mut self.cx,
-                    &mut self.roster,
-                    id,
-                    match_id,
-                    Claim { round, step, reports },
-                );
+                matches.handle_claim(cx, roster, id, match_id, Claim { round, step, reports });
             }
             ToServer::Profile { profile, check, manual } => {
-                if let Some(player) = self.roster.handle_profile(&mut self.cx, id, (profile, manual), check) {
-                    self.matches.replan(&mut self.cx, &mut self.roster, player);
+                if let Some(player) = roster.handle_profile(cx, id, (profile, manual), check) {
+                    matches.replan(cx, roster, player);
                 }
             }
             ToServer::MappedPort(token) => {
-                if let Some(player) = self.roster.mapped_port_echo(&mut self.cx, id, token) {
-                    self.matches.tell_public(&mut self.cx, &mut self.roster, player);
-                    self.matches.replan(&mut self.cx, &mut self.roster, player);
+                if let Some(player) = roster.mapped_port_echo(cx, id, token) {
+                    matches.tell_public(cx, roster, player);
+                    matches.replan(cx, roster, player);
                 }
             }
-            ToServer::KeepMatches(kept) => self.keep_matches(player, kept),
-            ToServer::PunchAgain { match_id } => {
-                self.matches.punch_again(&mut self.cx, &mut self.roster, player, match_id)
-            }
-            ToServer::AskSpray { match_id, edition } => {
-                self.matches.ask_spray(&self.cx, player, match_id, edition)
-            }
-            ToServer::SprayOver { match_id, edition } => {
-                self.matches.search_over(&self.cx, player, match_id, edition);
-            }
-            ToServer::KickNotes { room, notes } => self.handle_kick_notes(player, room, notes),
-            ToServer::HostSeen { room, epoch, heard } => {
-                self.handle_host_seen(player, (room, epoch), heard);
-            }
-            ToServer::HostProof { room, epoch, key, proof } => {
-                self.handle_host_proof(player, (room, epoch), &key, &proof);
-            }
-            _ => self.cx.counters.dropped += 1,
+            ToServer::PunchAgain { match_id } => matches.punch_again(cx, roster, player, match_id),
+            ToServer::AskSpray { match_id, edition } => matches.ask_spray(cx, player, match_id, edition),
+            ToServer::SprayOver { match_id, edition } => matches.search_over(cx, player, match_id, edition),
+            _ => cx.counters.dropped += 1,
         }
     }
 
+    /// A session's timer is due: it asks again for what was not acknowledged, or it is over.
     pub(super) fn session_timeout(&mut self, id: u64) {
-        let silence = self.silence(id);
-        if !self.roster.keep_alive(&mut self.cx, id, silence) {
-            self.end_session(id, MatchEnd::Gone);
+        let (rooms, mut others) = self.split();
+        let silence = rooms.silence(&others, id);
+        if !others.roster.keep_alive(others.cx, id, silence) {
+            rooms.end_session(&mut others, id, MatchEnd::Gone);
         }
-    }
-
-    pub(super) fn stale_timeout(&mut self, player: PlayerId) {
-        if self.roster.is_stale(player) {
-            self.leave_room(player, MatchEnd::Gone);
-        }
-    }
-
-    /// A session is over: on purpose, or not.
-    pub(super) fn end_session(&mut self, id: u64, why: MatchEnd) {
-        let Some(player) = self.roster.player_of(id) else { return };
-        if self.roster.session_of(player) == Some(id) {
-            let _ = self.leave_queue(player);
-            self.leave_room(player, why);
-            self.roster.forget_player(player);
-            self.matches.forget_kept_of(player);
-            self.cx.timers.set(Timer::Stale(player), None);
-        }
-        self.roster.forget_client(&mut self.cx, id);
     }
 
     /// The first sealed datagram of a session: the player is in, and its older session is over. False: its token is not
     /// taken, and the session over.
-    pub(super) fn log_in(&mut self, id: u64) -> bool {
-        let Some(player) = self.roster.confirm(&mut self.cx, id) else { return false };
+    fn log_in(&mut self, id: u64) -> bool {
+        let (rooms, mut others) = self.split();
+        let Some(player) = others.roster.confirm(others.cx, id) else { return false };
         // Whoever still wants to play asks again in the new session.
-        let _ = self.leave_queue(player);
-        self.matches.forget_kept_of(player);
-        let Some((room, game)) = self.roster.take_over(&mut self.cx, id) else { return true };
-        if self.rooms.get(&room).is_some_and(|room| room.game == game) {
-            self.cx.timers.set(Timer::Stale(player), Some(self.cx.now + self.cx.config.session_timeout));
-        } else {
-            self.leave_room(player, MatchEnd::Left);
+        let _ = rooms.leave_queue(&mut others, player);
+        others.matches.forget_kept_of(player);
+        if let Some((room, game)) = others.roster.take_over(others.cx, id) {
+            rooms.keep_place(&mut others, player, room, &game);
         }
         true
     }
 
     /// A session moves to an address that is proven: those who play with the player hear of it.
-    pub(super) fn handle_path_response(&mut self, id: u64, route: Route, token: &[u8; CODE]) {
-        let Some(moved) = self.roster.path_response(&mut self.cx, id, route, token) else { return };
+    fn handle_path_response(&mut self, id: u64, route: Route, token: &[u8; CODE]) {
+        let Self { cx, roster, matches, .. } = self;
+        let Some(moved) = roster.path_response(cx, id, route, token) else { return };
         if moved.unmapped {
-            self.matches.replan(&mut self.cx, &mut self.roster, moved.player);
+            matches.replan(cx, roster, moved.player);
         }
-        self.matches.tell_public(&mut self.cx, &mut self.roster, moved.player);
+        matches.tell_public(cx, roster, moved.player);
     }
 }

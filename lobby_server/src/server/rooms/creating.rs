@@ -4,8 +4,8 @@ use rand_chacha::rand_core::RngCore;
 use traversal_core::id::{PlayerId, RequestId, RoomId};
 use traversal_core::wire::message::{PlayerInfo, RequestError, Response, RoomOptions};
 
-use super::Server;
 use super::requests::Pending;
+use super::{Others, Rooms};
 use crate::kicked::Kicked;
 use crate::limits::Bucket;
 use crate::registry::RegistryOperation;
@@ -26,28 +26,29 @@ pub(super) struct Claim {
     pub(super) checked: bool,
 }
 
-impl Server {
+impl Rooms {
     pub(super) fn create(
         &mut self,
+        others: &mut Others<'_>,
         id: u64,
         player: PlayerId,
         request: RequestId,
         options: RoomOptions,
     ) -> Result<Option<Response>, RequestError> {
         let options = options.checked()?;
-        self.roster.may_seek_room(player)?;
+        others.roster.may_seek_room(player)?;
         if self.queues.has(player) {
             return Err(RequestError::AlreadyQueued);
         }
-        self.leave_former(player);
-        let client = self.roster.client(id).ok_or(RequestError::NoSuchPlayer)?;
+        self.leave_former(others, player);
+        let client = others.roster.client(id).ok_or(RequestError::NoSuchPlayer)?;
         let (from, login) = (client.ip(), client.login().clone());
-        self.room_for_one_more(from)?;
-        let mut room_id = RoomId(self.cx.rng.next_u64());
+        self.room_for_one_more(others, from)?;
+        let mut room_id = RoomId(others.cx.rng.next_u64());
         while self.rooms.contains_key(&room_id) {
-            room_id = RoomId(self.cx.rng.next_u64());
+            room_id = RoomId(others.cx.rng.next_u64());
         }
-        let code = rooms::draw_code(&mut self.cx.rng);
+        let code = rooms::draw_code(&mut others.cx.rng);
         let name_is_code = options.name.is_empty();
         let room = Room {
             id: room_id,
@@ -60,10 +61,10 @@ impl Server {
             auto_allow: options.auto_allow,
             metadata: options.metadata,
             topology: options.topology,
-            password: options.password.map(|password| PasswordHash::new(&password, &mut self.cx.rng)),
+            password: options.password.map(|password| PasswordHash::new(&password, &mut others.cx.rng)),
             members: vec![PlayerInfo { id: player, name: login.name }],
             revision: 0,
-            news: Bucket::full(rooms::ROOM_NEWS, self.cx.now),
+            news: Bucket::full(rooms::ROOM_NEWS, others.cx.now),
             opened_from: from,
             claimed: false,
             migrate: options.migrate,
@@ -74,59 +75,57 @@ impl Server {
             guesses: None,
         };
         self.rooms.insert(room_id, room);
-        self.roster.set_busy(player, request);
-        self.claim(Claim { session: id, request, room: room_id, name_is_code, tries: 0, checked: false });
+        others.roster.set_busy(player, request);
+        self.claim(
+            others,
+            Claim { session: id, request, room: room_id, name_is_code, tries: 0, checked: false },
+        );
         Ok(None)
     }
 
-    pub(super) fn claim(&mut self, claim: Claim) {
+    pub(super) fn claim(&mut self, others: &mut Others<'_>, claim: Claim) {
         let Some(room) = self.rooms.get(&claim.room) else { return };
-        if self.roster.client(claim.session).is_none() {
+        if others.roster.client(claim.session).is_none() {
             self.rooms.remove(&claim.room);
             return;
         }
-        let record = room.record(self.cx.config.node);
-        self.ask_registry(RegistryOperation::Claim(record), Pending::Claim(claim));
+        let record = room.record(others.cx.config.node);
+        self.ask_registry(others, RegistryOperation::Claim(record), Pending::Claim(claim));
     }
 
-    pub(super) fn redraw(&mut self, claim: Claim) {
+    pub(super) fn redraw(&mut self, others: &mut Others<'_>, claim: Claim) {
         if claim.tries >= CODE_TRIES {
             self.rooms.remove(&claim.room);
-            self.roster.respond(
-                &mut self.cx,
-                claim.session,
-                claim.request,
-                Err(RequestError::Limited { retry_after_s: 1 }),
-            );
+            others.respond(claim.session, claim.request, Err(RequestError::Limited { retry_after_s: 1 }));
             return;
         }
         if let Some(room) = self.rooms.get_mut(&claim.room) {
-            room.code = rooms::draw_code(&mut self.cx.rng);
+            room.code = rooms::draw_code(&mut others.cx.rng);
             if claim.name_is_code {
                 room.name.clone_from(&room.code);
             }
         }
-        self.claim(Claim { tries: claim.tries + 1, ..claim });
+        self.claim(others, Claim { tries: claim.tries + 1, ..claim });
     }
 
-    pub(super) fn claimed(&mut self, claim: Claim) {
+    pub(super) fn claimed(&mut self, others: &mut Others<'_>, claim: Claim) {
         let owner =
-            self.roster.player_of(claim.session).filter(|owner| self.roster.session_of(*owner).is_some());
+            others.roster.player_of(claim.session).filter(|owner| others.roster.session_of(*owner).is_some());
         let Some(owner) = owner.filter(|_| self.rooms.contains_key(&claim.room)) else {
-            self.release(claim.room);
+            self.release(others, claim.room);
             return;
         };
-        self.roster.enter_room(&mut self.cx, owner, claim.room);
+        others.roster.enter_room(others.cx, owner, claim.room);
         let Some(room) = self.rooms.get_mut(&claim.room) else { return };
         room.claimed = true;
-        self.cx.counters.rooms_opened += 1;
+        others.cx.counters.rooms_opened += 1;
         tracing::info!(room = %room.name, game = %room.game, "room opened");
         let info = room.info();
         let snapshot = room.snapshot();
-        self.roster.respond(&mut self.cx, claim.session, claim.request, Ok(Response::Room(info)));
-        self.tell_ticket(claim.room, owner);
+        others.respond(claim.session, claim.request, Ok(Response::Room(info)));
+        self.tell_ticket(others, claim.room, owner);
         for part in snapshot {
-            self.roster.tell_session(&mut self.cx, claim.session, part);
+            others.tell_session(claim.session, part);
         }
     }
 }

@@ -10,10 +10,11 @@ use traversal_core::wire::message::{
 
 use super::liveness::Waiting;
 use super::requests::Pending;
-use super::{Server, Timer};
+use super::{Others, Rooms};
 use crate::limits::is_full;
 use crate::registry::RegistryOperation;
 use crate::rooms::Room;
+use crate::server::timers::Timer;
 
 /// Players that may wait for one host's answer.
 const ASKS_PER_ROOM: usize = 64;
@@ -41,42 +42,43 @@ pub(super) struct Ask {
     wish: JoinWish,
 }
 
-impl Server {
+impl Rooms {
     pub(super) fn join(
         &mut self,
+        others: &mut Others<'_>,
         wish: JoinWish,
         target: RoomTarget,
     ) -> Result<Option<Response>, RequestError> {
         let password = checked_password(wish.password)?;
         let (wish, target) = (JoinWish { password, ..wish }, target.checked()?);
-        self.roster.may_seek_room(wish.player)?;
-        let client = self.roster.client(wish.session).ok_or(RequestError::NoSuchPlayer)?;
+        others.roster.may_seek_room(wish.player)?;
+        let client = others.roster.client(wish.session).ok_or(RequestError::NoSuchPlayer)?;
         if self.queues.has(wish.player) {
             return Err(RequestError::AlreadyQueued);
         }
         let (game, from) = (client.login().game.clone(), client.ip());
         if matches!(target, RoomTarget::Code(_)) {
-            self.may_try_code(from)?;
+            self.may_try_code(others, from)?;
         }
-        self.roster.set_busy(wish.player, wish.request);
+        others.roster.set_busy(wish.player, wish.request);
         let find = RegistryOperation::Find { game, target };
-        self.ask_registry(find, Pending::Find(wish));
+        self.ask_registry(others, find, Pending::Find(wish));
         Ok(None)
     }
 
     /// The room was found here: may the player enter?
-    pub(super) fn enter(&mut self, wish: JoinWish) {
+    pub(super) fn enter(&mut self, others: &mut Others<'_>, wish: JoinWish) {
         let (session, request) = (wish.session, wish.request);
-        if let Err(error) = self.try_enter(wish) {
-            self.roster.respond(&mut self.cx, session, request, Err(error));
+        if let Err(error) = self.try_enter(others, wish) {
+            others.respond(session, request, Err(error));
         }
     }
 
-    fn try_enter(&mut self, wish: JoinWish) -> Result<(), RequestError> {
-        let now = self.cx.now;
-        let Some(client) = self.roster.client(wish.session) else { return Ok(()) };
+    fn try_enter(&mut self, others: &mut Others<'_>, wish: JoinWish) -> Result<(), RequestError> {
+        let now = others.cx.now;
+        let Some(client) = others.roster.client(wish.session) else { return Ok(()) };
         let ip = client.ip();
-        if self.roster.session_of(wish.player) != Some(wish.session) {
+        if others.roster.session_of(wish.player) != Some(wish.session) {
             return Ok(());
         }
         let room = self
@@ -90,79 +92,86 @@ impl Server {
                 yours: client.login().game_protocol,
             });
         }
-        let (inside, hosts) = (self.roster.room_of(wish.player), room.host() == wish.player);
+        let (inside, hosts) = (others.roster.room_of(wish.player), room.host() == wish.player);
         if room.kicked.has(now, wish.player) && !hosts {
             return Err(RequestError::Refused { reason: "the host put you out".into() });
         }
-        self.check_password(&wish, ip)?;
+        self.check_password(others, &wish, ip)?;
         match inside {
             Some(inside) if inside == wish.room && !hosts => {
-                self.admit(&wish);
+                self.admit(others, &wish);
                 return Ok(());
             }
             // Of an earlier session that is not taken up again. If it was the host of this very room, another member
             // hosts it now, or it is gone.
-            Some(_) => self.leave_former(wish.player),
+            Some(_) => self.leave_former(others, wish.player),
             // Out of our sight meanwhile, and it does not come back as the host.
-            None if hosts && !self.hand_over(wish.room, None) => {
-                self.close_room(wish.room, wish.player, RoomEnd::HostLost);
+            None if hosts && !self.hand_over(others, wish.room, None) => {
+                self.close_room(others, wish.room, wish.player, RoomEnd::HostLost);
             }
             None => {}
         }
         let room = self.rooms.get(&wish.room).ok_or(RequestError::NoSuchRoom)?;
         if room.is_full() {
             let (session, request, checked) = (wish.session, wish.request, wish.checked);
-            if checked || !self.check(wish.room, false, Waiting::Join(wish)) {
+            if checked || !self.check(others, wish.room, false, Waiting::Join(wish)) {
                 return Err(RequestError::RoomFull);
             }
             tracing::trace!(session, ?request, "room is full: its members are asked for a sign of life");
             return Ok(());
         }
         if room.auto_allow || wish.allowed {
-            self.admit(&wish);
+            self.admit(others, &wish);
             return Ok(());
         }
         let host = room.host();
         let of_room = self.asks.values().filter(|ask| ask.wish.room == wish.room);
-        let from = of_room.clone().filter_map(|ask| Some(self.roster.client(ask.wish.session)?.ip()));
+        let from = of_room.clone().filter_map(|ask| Some(others.roster.client(ask.wish.session)?.ip()));
         if of_room.count() >= ASKS_PER_ROOM || is_full(ip, ASKS_PER_ADDRESS, from) {
             return Err(RequestError::Limited { retry_after_s: 5 });
         }
-        let name = self.roster.name_of(wish.session);
-        let join = JoinId(self.cx.rng.next_u64());
+        let name = others.roster.name_of(wish.session);
+        let join = JoinId(others.cx.rng.next_u64());
         let player = PlayerInfo { id: wish.player, name };
         self.asks.insert(join, Ask { wish });
-        self.cx.timers.set(Timer::Ask(join), Some(now + self.cx.config.join_answer_timeout));
-        self.roster.tell(&mut self.cx, host, ToPlayer::JoinRequest { join, player });
+        others.cx.timers.set(Timer::Ask(join), Some(now + others.cx.config.join_answer_timeout));
+        others.tell(host, ToPlayer::JoinRequest { join, player });
         Ok(())
     }
 
-    pub(super) fn handle_join_answer(&mut self, host: PlayerId, join: JoinId, allow: bool, reason: String) {
+    pub(crate) fn handle_join_answer(
+        &mut self,
+        others: &mut Others<'_>,
+        host: PlayerId,
+        join: JoinId,
+        allow: bool,
+        reason: String,
+    ) {
         let Some(ask) = self.asks.get(&join) else { return };
         if self.rooms.get(&ask.wish.room).is_none_or(|room| room.host() != host) {
             return;
         }
         let Some(Ask { wish }) = self.asks.remove(&join) else { return };
-        self.cx.timers.set(Timer::Ask(join), None);
+        others.cx.timers.set(Timer::Ask(join), None);
         if allow {
-            self.enter(JoinWish { allowed: true, ..wish });
+            self.enter(others, JoinWish { allowed: true, ..wish });
         } else {
             let refused = RequestError::Refused { reason: text::REASON.clean(&reason) };
-            self.roster.respond(&mut self.cx, wish.session, wish.request, Err(refused));
+            others.respond(wish.session, wish.request, Err(refused));
         }
     }
 
-    pub(super) fn ask_timeout(&mut self, join: JoinId) {
+    pub(crate) fn ask_timeout(&mut self, others: &mut Others<'_>, join: JoinId) {
         if let Some(Ask { wish }) = self.asks.remove(&join) {
             if let Some(host) = self.rooms.get(&wish.room).map(Room::host) {
-                self.roster.untell(host, Topic::Join(join));
+                others.roster.untell(host, Topic::Join(join));
             }
-            self.roster.respond(&mut self.cx, wish.session, wish.request, Err(RequestError::HostSilent));
+            others.respond(wish.session, wish.request, Err(RequestError::HostSilent));
         }
     }
 
     /// The room has another host: it is asked what the former one did not answer.
-    pub(super) fn ask_again(&mut self, room: RoomId) {
+    pub(super) fn ask_again(&mut self, others: &mut Others<'_>, room: RoomId) {
         let Some(host) = self.rooms.get(&room).map(Room::host) else { return };
         let open: Vec<(JoinId, u64, PlayerId)> = self
             .asks
@@ -171,20 +180,23 @@ impl Server {
             .map(|(join, ask)| (*join, ask.wish.session, ask.wish.player))
             .collect();
         for (join, session, id) in open {
-            let player = PlayerInfo { id, name: self.roster.name_of(session) };
-            self.cx.timers.set(Timer::Ask(join), Some(self.cx.now + self.cx.config.join_answer_timeout));
-            self.roster.tell(&mut self.cx, host, ToPlayer::JoinRequest { join, player });
+            let player = PlayerInfo { id, name: others.roster.name_of(session) };
+            others
+                .cx
+                .timers
+                .set(Timer::Ask(join), Some(others.cx.now + others.cx.config.join_answer_timeout));
+            others.tell(host, ToPlayer::JoinRequest { join, player });
         }
     }
 
     /// The room is gone: nobody waits for its host any more.
-    pub(super) fn abandon_asks(&mut self, room: RoomId) {
+    pub(super) fn abandon_asks(&mut self, others: &mut Others<'_>, room: RoomId) {
         let open: Vec<JoinId> =
             self.asks.iter().filter(|(_, ask)| ask.wish.room == room).map(|(join, _)| *join).collect();
         for join in open {
-            self.cx.timers.set(Timer::Ask(join), None);
+            others.cx.timers.set(Timer::Ask(join), None);
             if let Some(Ask { wish }) = self.asks.remove(&join) {
-                self.roster.respond(&mut self.cx, wish.session, wish.request, Err(RequestError::NoSuchRoom));
+                others.respond(wish.session, wish.request, Err(RequestError::NoSuchRoom));
             }
         }
     }
