@@ -33,6 +33,7 @@ use traversal_core::wire::session::session_of;
 use traversal_core::wire::{Kind, MAX_DATAGRAM};
 
 use crate::config::ServerConfig;
+use crate::ids::SessionId;
 use crate::limits::PrefixLimiter;
 use crate::outcomes::Outcomes;
 use crate::registry::{MemoryRegistry, RegistryCommand, RegistryDown, RegistryId, RegistryReply};
@@ -225,7 +226,7 @@ impl Server {
     }
 
     fn handle_sealed(&mut self, route: Route, kind: Kind, datagram: &[u8]) {
-        let Some(id) = session_of(datagram) else {
+        let Some(id) = session_of(datagram).map(SessionId) else {
             self.cx.counters.dropped += 1;
             return;
         };
@@ -354,7 +355,7 @@ impl Server {
         }
     }
 
-    fn flush(&mut self, id: u64) {
+    fn flush(&mut self, id: SessionId) {
         let (rooms, others) = self.split();
         let silence = rooms.silence(&others, id);
         self.roster.set_session_timer(&mut self.cx, id, silence);

@@ -7,6 +7,7 @@ use traversal_core::wire::session::MIN_SEALED;
 
 use super::{Route, Server};
 use crate::claims::Claim;
+use crate::ids::SessionId;
 use traversal_core::wire::secret::CODE;
 
 impl Server {
@@ -17,7 +18,13 @@ impl Server {
     }
 
     /// Takes a sealed datagram of this session, which came by this way.
-    pub(super) fn handle_session_datagram(&mut self, id: u64, route: Route, kind: Kind, datagram: &[u8]) {
+    pub(super) fn handle_session_datagram(
+        &mut self,
+        id: SessionId,
+        route: Route,
+        kind: Kind,
+        datagram: &[u8],
+    ) {
         let Some((frame, fresh)) = self.roster.open(&mut self.cx, id, datagram) else { return };
         if fresh {
             if !self.log_in(id) {
@@ -69,7 +76,7 @@ impl Server {
     }
 
     /// What is over a limit is not acknowledged, so it comes again: nothing that was taken is lost.
-    fn handle_reliable(&mut self, id: u64, seq: u32, message: ToServer) {
+    fn handle_reliable(&mut self, id: SessionId, seq: u32, message: ToServer) {
         let cost = self.effects_of(id, &message);
         if self.roster.accept(&mut self.cx, id, seq, cost) {
             self.handle_message(id, message);
@@ -78,7 +85,7 @@ impl Server {
 
     /// How many messages to other players this one may cause at the most. Requests are counted where they can be
     /// answered, see [`Rooms::handle_request`](super::rooms::Rooms::handle_request).
-    fn effects_of(&self, id: u64, message: &ToServer) -> f64 {
+    fn effects_of(&self, id: SessionId, message: &ToServer) -> f64 {
         let matches = || self.roster.player_of(id).map_or(0, |player| self.matches.match_count(player));
         match message {
             ToServer::Request { .. } | ToServer::LocalAddresses(_) => 0.0,
@@ -91,7 +98,7 @@ impl Server {
         }
     }
 
-    fn handle_message(&mut self, id: u64, message: ToServer) {
+    fn handle_message(&mut self, id: SessionId, message: ToServer) {
         let Some(player) = self.roster.player_of(id) else { return };
         let (rooms, mut others) = self.split();
         let others = &mut others;
@@ -116,7 +123,7 @@ impl Server {
     }
 
     /// What a player says of its matches, or of its NAT, which its matches depend on.
-    fn handle_match_message(&mut self, id: u64, player: PlayerId, message: ToServer) {
+    fn handle_match_message(&mut self, id: SessionId, player: PlayerId, message: ToServer) {
         let Self { cx, roster, matches, .. } = self;
         match message {
             ToServer::MatchReport { match_id, outcome, cause } => {
@@ -150,7 +157,7 @@ impl Server {
     }
 
     /// A session's timer is due: it asks again for what was not acknowledged, or it is over.
-    pub(super) fn session_timeout(&mut self, id: u64) {
+    pub(super) fn session_timeout(&mut self, id: SessionId) {
         let (rooms, mut others) = self.split();
         let silence = rooms.silence(&others, id);
         if !others.roster.keep_alive(others.cx, id, silence) {
@@ -160,7 +167,7 @@ impl Server {
 
     /// The first sealed datagram of a session: the player is in, and its older session is over. False: its token is not
     /// taken, and the session over.
-    fn log_in(&mut self, id: u64) -> bool {
+    fn log_in(&mut self, id: SessionId) -> bool {
         let (rooms, mut others) = self.split();
         let Some(player) = others.roster.confirm(others.cx, id) else { return false };
         // Whoever still wants to play asks again in the new session.
@@ -173,7 +180,7 @@ impl Server {
     }
 
     /// A session moves to an address that is proven: those who play with the player hear of it.
-    fn handle_path_response(&mut self, id: u64, route: Route, token: &[u8; CODE]) {
+    fn handle_path_response(&mut self, id: SessionId, route: Route, token: &[u8; CODE]) {
         let Self { cx, roster, matches, .. } = self;
         let Some(moved) = roster.path_response(cx, id, route, token) else { return };
         if moved.unmapped {

@@ -13,26 +13,28 @@ mod migration;
 mod requests;
 mod seats;
 mod take_up;
+mod wishes;
 
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use traversal_core::id::{JoinId, PlayerId, RequestId, RoomId};
+use traversal_core::id::{JoinId, PlayerId, RoomId};
 use traversal_core::wire::message::{RequestError, Response, ToPlayer};
 
 use super::context::Context;
 use super::matches::Matches;
 use super::roster::Roster;
 use crate::config::ServerConfig;
+use crate::ids::{Asker, SessionId};
 use crate::limits::PrefixLimiter;
 use crate::queue::Queues;
 use crate::registry::RegistryId;
-use crate::rooms::Room;
+use crate::room::Room;
 use gathering::Gathering;
 use joining::Ask;
 use liveness::Check;
 use migration::Loss;
-use requests::Pending;
+use wishes::Pending;
 
 /// See the module.
 pub(super) struct Rooms {
@@ -62,17 +64,17 @@ impl Others<'_> {
         self.roster.tell(self.cx, player, message);
     }
 
-    fn tell_session(&mut self, session: u64, message: ToPlayer) {
+    fn tell_session(&mut self, session: SessionId, message: ToPlayer) {
         self.roster.tell_session(self.cx, session, message);
     }
 
     /// Answers a request.
-    fn respond(&mut self, session: u64, id: RequestId, result: Result<Response, RequestError>) {
-        self.roster.respond(self.cx, session, id, result);
+    fn respond(&mut self, asker: Asker, result: Result<Response, RequestError>) {
+        self.roster.respond(self.cx, asker, result);
     }
 
     /// Asks for a sign of life.
-    fn ping(&mut self, session: u64) {
+    fn ping(&mut self, session: SessionId) {
         self.roster.ping(self.cx, session);
     }
 }

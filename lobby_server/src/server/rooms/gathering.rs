@@ -8,18 +8,17 @@ use std::time::{Duration, Instant};
 use rand_chacha::rand_core::RngCore;
 use traversal_core::id::{PlayerId, RoomId};
 use traversal_core::wire::message::{
-    MatchEnd, PlayerInfo, QuickMatch, QuickMatched, RequestError, Response, ToPlayer,
+    MatchEnd, PlayerInfo, QuickMatch, QuickMatched, RequestError, Response, RoomOptions, ToPlayer,
 };
 
 use super::liveness::ping_period;
-use super::requests::Pending;
+use super::wishes::Pending;
 use super::{Others, Rooms};
 use crate::host_choice::{Candidate, choose_host};
-use crate::kicked::Kicked;
-use crate::limits::Bucket;
+use crate::ids::{Asker, SessionId};
 use crate::queue::{Left, QueueKey, check_wish};
 use crate::registry::{RegistryOperation, RegistryReply};
-use crate::rooms::{self, Room};
+use crate::room::{self, Opening, Origin, Room};
 use crate::server::timers::Timer;
 
 /// Key of the room's metadata that says what is played.
@@ -35,7 +34,7 @@ pub(super) struct Gathering {
     /// Who waited longest comes first.
     players: Vec<PlayerId>,
     /// Sessions that have yet to give a sign of life.
-    suspects: BTreeSet<u64>,
+    suspects: BTreeSet<SessionId>,
     deadline: Instant,
     /// Between two pings of them.
     period: Duration,
@@ -47,13 +46,12 @@ impl Rooms {
     pub(super) fn quick_match(
         &mut self,
         others: &mut Others<'_>,
-        id: u64,
-        player: PlayerId,
+        Asker { session, player, .. }: Asker,
         wanted: QuickMatch,
     ) -> Result<Response, RequestError> {
         let wanted = check_wish(wanted)?;
         others.roster.may_seek_room(player)?;
-        let client = others.roster.client(id).ok_or(RequestError::NoSuchPlayer)?;
+        let client = others.roster.client(session).ok_or(RequestError::NoSuchPlayer)?;
         if self.queues.has(player) {
             return Err(RequestError::AlreadyQueued);
         }
@@ -101,8 +99,8 @@ impl Rooms {
             }
             let Some(players) = self.queues.gather(key, room) else { break };
             // One round trip, and nobody plays with one who was killed a moment ago.
-            let silent = |id: &u64| others.roster.last_heard(*id).is_none_or(|heard| heard < now);
-            let suspects: BTreeSet<u64> = players
+            let silent = |id: &SessionId| others.roster.last_heard(*id).is_none_or(|heard| heard < now);
+            let suspects: BTreeSet<SessionId> = players
                 .iter()
                 .filter_map(|player| others.roster.session_of(*player))
                 .filter(silent)
@@ -140,7 +138,7 @@ impl Rooms {
     }
 
     /// A session gave a sign of life.
-    pub(super) fn gathering_heard(&mut self, others: &mut Others<'_>, id: u64) {
+    pub(super) fn gathering_heard(&mut self, others: &mut Others<'_>, id: SessionId) {
         let heard = |gathering: &mut Gathering| {
             gathering.suspects.remove(&id) && gathering.suspects.is_empty() && !gathering.claiming
         };
@@ -182,33 +180,30 @@ impl Rooms {
         }
         let host = others.roster.client_of(host_id).map(|client| (client.login().name.clone(), client.ip()));
         let Some((host_name, from)) = host else { return self.disperse(others, id) };
-        let code = rooms::draw_code(&mut others.cx.rng);
+        let code = room::draw_code(&mut others.cx.rng);
         let QuickMatch { mode, players: capacity, topology } = key.wanted;
         let metadata = if mode.is_empty() { BTreeMap::new() } else { [(MODE.to_owned(), mode)].into() };
-        let room = Room {
+        let opening = Opening {
             id,
             game: key.game,
             game_protocol: key.game_protocol,
-            name: code.clone(),
-            code,
-            capacity,
-            public: false,
-            auto_allow: true,
-            metadata,
-            topology,
+            code: code.clone(),
+            options: RoomOptions {
+                name: code,
+                capacity,
+                password: None,
+                public: false,
+                auto_allow: true,
+                metadata,
+                migrate: true,
+                topology,
+            },
             password: None,
             members: vec![PlayerInfo { id: host_id, name: host_name }],
-            revision: 0,
-            news: Bucket::full(rooms::ROOM_NEWS, others.cx.now),
-            opened_from: from,
-            claimed: false,
-            migrate: true,
-            epoch: 0,
-            restored: false,
-            generation: 0,
-            kicked: Kicked::default(),
-            guesses: None,
+            from,
+            origin: Origin::New,
         };
+        let room = Room::new(opening, others.cx.now);
         let record = room.record(others.cx.config.node);
         self.rooms.insert(id, room);
         self.ask_registry(others, RegistryOperation::Claim(record), Pending::Gathering(id));

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use traversal_core::id::RoomId;
 use traversal_core::wire::message::{RequestError, ToPlayer};
 
-use super::joining::JoinWish;
+use super::wishes::Entry;
 use super::{Others, Rooms};
 use crate::guesses::Guesses;
 use crate::server::timers::Timer;
@@ -17,22 +17,22 @@ use crate::server::timers::Timer;
 const AGAIN_S: u32 = 10;
 
 impl Rooms {
-    /// Whether the wish has the room's password. Whoever the host, or its own ticket, lets in needs none.
+    /// Whether the player has the room's password. Whoever the host, or its own ticket, lets in needs none.
     pub(super) fn check_password(
         &mut self,
         others: &mut Others<'_>,
-        wish: &JoinWish,
+        entry: &Entry,
         from: IpAddr,
     ) -> Result<(), RequestError> {
         let now = others.cx.now;
-        let room = self.rooms.get_mut(&wish.room).ok_or(RequestError::NoSuchRoom)?;
-        if room.password.is_none() || wish.allowed {
+        let room = self.rooms.get_mut(&entry.room).ok_or(RequestError::NoSuchRoom)?;
+        if room.password.is_none() || entry.allowed {
             return Ok(());
         }
-        if wish.password.is_none() {
+        if entry.wish.password.is_none() {
             return Err(RequestError::WrongPassword);
         }
-        let right = room.opens(wish.password.as_deref().map(String::as_str));
+        let right = room.opens(entry.wish.password.as_deref().map(String::as_str));
         let rate = others.cx.config.room_guess_rate;
         let of_room = room.guesses.get_or_insert_with(|| Guesses::new(rate, now));
         let many = of_room.are_many(rate, now);
@@ -44,8 +44,8 @@ impl Rooms {
             return Ok(());
         }
         of_room.count(rate, now);
-        if !others.cx.timers.is_set(Timer::Guesses(wish.room)) {
-            others.cx.timers.set(Timer::Guesses(wish.room), Some(of_room.tell_at(now)));
+        if !others.cx.timers.is_set(Timer::Guesses(entry.room)) {
+            others.cx.timers.set(Timer::Guesses(entry.room), Some(of_room.tell_at(now)));
         }
         self.guess_limit.allow(from, now);
         others.cx.counters.wrong_passwords += 1;

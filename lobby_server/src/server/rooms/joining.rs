@@ -1,19 +1,18 @@
 //! Entering a room: the server lets in by itself, or asks the host.
 
 use rand_chacha::rand_core::RngCore;
-use traversal_core::Secret;
-use traversal_core::id::{JoinId, PlayerId, RequestId, RoomId};
+use traversal_core::id::{JoinId, PlayerId, RoomId};
 use traversal_core::text;
 use traversal_core::wire::message::{
     PlayerInfo, RequestError, Response, RoomEnd, RoomTarget, ToPlayer, Topic, checked_password,
 };
 
-use super::liveness::Waiting;
-use super::requests::Pending;
+use super::wishes::{Entry, JoinWish, Pending, Waiting};
 use super::{Others, Rooms};
+use crate::ids::Asker;
 use crate::limits::is_full;
 use crate::registry::RegistryOperation;
-use crate::rooms::Room;
+use crate::room::Room;
 use crate::server::timers::Timer;
 
 /// Players that may wait for one host's answer.
@@ -21,25 +20,10 @@ const ASKS_PER_ROOM: usize = 64;
 /// Those of one address (see [`nested`](crate::limits::nested)): a household asks at once, and leaves room for others.
 const ASKS_PER_ADDRESS: usize = 8;
 
-/// Someone wants to enter a room.
-#[derive(Debug)]
-pub(super) struct JoinWish {
-    pub(super) session: u64,
-    pub(super) player: PlayerId,
-    pub(super) request: RequestId,
-    pub(super) room: RoomId,
-    pub(super) password: Option<Secret<String>>,
-    pub(super) resume: bool,
-    /// The members of the full room were asked already.
-    pub(super) checked: bool,
-    /// The host said yes.
-    pub(super) allowed: bool,
-}
-
-/// A wish that waits for the host.
+/// A player that waits for the host's word.
 #[derive(Debug)]
 pub(super) struct Ask {
-    wish: JoinWish,
+    entry: Entry,
 }
 
 impl Rooms {
@@ -51,39 +35,40 @@ impl Rooms {
     ) -> Result<Option<Response>, RequestError> {
         let password = checked_password(wish.password)?;
         let (wish, target) = (JoinWish { password, ..wish }, target.checked()?);
-        others.roster.may_seek_room(wish.player)?;
-        let client = others.roster.client(wish.session).ok_or(RequestError::NoSuchPlayer)?;
-        if self.queues.has(wish.player) {
+        others.roster.may_seek_room(wish.asker.player)?;
+        let client = others.roster.client(wish.asker.session).ok_or(RequestError::NoSuchPlayer)?;
+        if self.queues.has(wish.asker.player) {
             return Err(RequestError::AlreadyQueued);
         }
         let (game, from) = (client.login().game.clone(), client.ip());
         if matches!(target, RoomTarget::Code(_)) {
             self.may_try_code(others, from)?;
         }
-        others.roster.set_busy(wish.player, wish.request);
+        others.roster.set_busy(wish.asker);
         let find = RegistryOperation::Find { game, target };
         self.ask_registry(others, find, Pending::Find(wish));
         Ok(None)
     }
 
     /// The room was found here: may the player enter?
-    pub(super) fn enter(&mut self, others: &mut Others<'_>, wish: JoinWish) {
-        let (session, request) = (wish.session, wish.request);
-        if let Err(error) = self.try_enter(others, wish) {
-            others.respond(session, request, Err(error));
+    pub(super) fn enter(&mut self, others: &mut Others<'_>, entry: Entry) {
+        let asker = entry.wish.asker;
+        if let Err(error) = self.try_enter(others, entry) {
+            others.respond(asker, Err(error));
         }
     }
 
-    fn try_enter(&mut self, others: &mut Others<'_>, wish: JoinWish) -> Result<(), RequestError> {
+    fn try_enter(&mut self, others: &mut Others<'_>, entry: Entry) -> Result<(), RequestError> {
+        let Asker { session, player, request } = entry.wish.asker;
         let now = others.cx.now;
-        let Some(client) = others.roster.client(wish.session) else { return Ok(()) };
+        let Some(client) = others.roster.client(session) else { return Ok(()) };
         let ip = client.ip();
-        if others.roster.session_of(wish.player) != Some(wish.session) {
+        if others.roster.session_of(player) != Some(session) {
             return Ok(());
         }
         let room = self
             .rooms
-            .get(&wish.room)
+            .get(&entry.room)
             .filter(|room| room.claimed && room.game == client.login().game)
             .ok_or(RequestError::NoSuchRoom)?;
         if room.game_protocol != client.login().game_protocol {
@@ -92,50 +77,50 @@ impl Rooms {
                 yours: client.login().game_protocol,
             });
         }
-        let (inside, hosts) = (others.roster.room_of(wish.player), room.host() == wish.player);
-        if room.kicked.has(now, wish.player) && !hosts {
+        let (inside, hosts) = (others.roster.room_of(player), room.host() == player);
+        if room.kicked.has(now, player) && !hosts {
             return Err(RequestError::Refused { reason: "the host put you out".into() });
         }
-        self.check_password(others, &wish, ip)?;
+        self.check_password(others, &entry, ip)?;
         match inside {
-            Some(inside) if inside == wish.room && !hosts => {
-                self.admit(others, &wish);
+            Some(inside) if inside == entry.room && !hosts => {
+                self.admit(others, &entry);
                 return Ok(());
             }
             // Of an earlier session that is not taken up again. If it was the host of this very room, another member
             // hosts it now, or it is gone.
-            Some(_) => self.leave_former(others, wish.player),
+            Some(_) => self.leave_former(others, player),
             // Out of our sight meanwhile, and it does not come back as the host.
-            None if hosts && !self.hand_over(others, wish.room, None) => {
-                self.close_room(others, wish.room, wish.player, RoomEnd::HostLost);
+            None if hosts && !self.hand_over(others, entry.room, None) => {
+                self.close_room(others, entry.room, player, RoomEnd::HostLost);
             }
             None => {}
         }
-        let room = self.rooms.get(&wish.room).ok_or(RequestError::NoSuchRoom)?;
+        let room = self.rooms.get(&entry.room).ok_or(RequestError::NoSuchRoom)?;
         if room.is_full() {
-            let (session, request, checked) = (wish.session, wish.request, wish.checked);
-            if checked || !self.check(others, wish.room, false, Waiting::Join(wish)) {
+            if entry.checked || !self.check(others, entry.room, false, Waiting::Join(entry)) {
                 return Err(RequestError::RoomFull);
             }
-            tracing::trace!(session, ?request, "room is full: its members are asked for a sign of life");
+            tracing::trace!(?session, ?request, "room is full: its members are asked for a sign of life");
             return Ok(());
         }
-        if room.auto_allow || wish.allowed {
-            self.admit(others, &wish);
+        if room.options.auto_allow || entry.allowed {
+            self.admit(others, &entry);
             return Ok(());
         }
         let host = room.host();
-        let of_room = self.asks.values().filter(|ask| ask.wish.room == wish.room);
-        let from = of_room.clone().filter_map(|ask| Some(others.roster.client(ask.wish.session)?.ip()));
+        let of_room = self.asks.values().filter(|ask| ask.entry.room == entry.room);
+        let from =
+            of_room.clone().filter_map(|ask| Some(others.roster.client(ask.entry.wish.asker.session)?.ip()));
         if of_room.count() >= ASKS_PER_ROOM || is_full(ip, ASKS_PER_ADDRESS, from) {
             return Err(RequestError::Limited { retry_after_s: 5 });
         }
-        let name = others.roster.name_of(wish.session);
+        let name = others.roster.name_of(session);
         let join = JoinId(others.cx.rng.next_u64());
-        let player = PlayerInfo { id: wish.player, name };
-        self.asks.insert(join, Ask { wish });
+        let info = PlayerInfo { id: player, name };
+        self.asks.insert(join, Ask { entry });
         others.cx.timers.set(Timer::Ask(join), Some(now + others.cx.config.join_answer_timeout));
-        others.tell(host, ToPlayer::JoinRequest { join, player });
+        others.tell(host, ToPlayer::JoinRequest { join, player: info });
         Ok(())
     }
 
@@ -148,39 +133,39 @@ impl Rooms {
         reason: String,
     ) {
         let Some(ask) = self.asks.get(&join) else { return };
-        if self.rooms.get(&ask.wish.room).is_none_or(|room| room.host() != host) {
+        if self.rooms.get(&ask.entry.room).is_none_or(|room| room.host() != host) {
             return;
         }
-        let Some(Ask { wish }) = self.asks.remove(&join) else { return };
+        let Some(Ask { entry }) = self.asks.remove(&join) else { return };
         others.cx.timers.set(Timer::Ask(join), None);
         if allow {
-            self.enter(others, JoinWish { allowed: true, ..wish });
+            self.enter(others, Entry { allowed: true, ..entry });
         } else {
             let refused = RequestError::Refused { reason: text::REASON.clean(&reason) };
-            others.respond(wish.session, wish.request, Err(refused));
+            others.respond(entry.wish.asker, Err(refused));
         }
     }
 
     pub(crate) fn ask_timeout(&mut self, others: &mut Others<'_>, join: JoinId) {
-        if let Some(Ask { wish }) = self.asks.remove(&join) {
-            if let Some(host) = self.rooms.get(&wish.room).map(Room::host) {
+        if let Some(Ask { entry }) = self.asks.remove(&join) {
+            if let Some(host) = self.rooms.get(&entry.room).map(Room::host) {
                 others.roster.untell(host, Topic::Join(join));
             }
-            others.respond(wish.session, wish.request, Err(RequestError::HostSilent));
+            others.respond(entry.wish.asker, Err(RequestError::HostSilent));
         }
     }
 
     /// The room has another host: it is asked what the former one did not answer.
     pub(super) fn ask_again(&mut self, others: &mut Others<'_>, room: RoomId) {
         let Some(host) = self.rooms.get(&room).map(Room::host) else { return };
-        let open: Vec<(JoinId, u64, PlayerId)> = self
+        let open: Vec<(JoinId, Asker)> = self
             .asks
             .iter()
-            .filter(|(_, ask)| ask.wish.room == room)
-            .map(|(join, ask)| (*join, ask.wish.session, ask.wish.player))
+            .filter(|(_, ask)| ask.entry.room == room)
+            .map(|(join, ask)| (*join, ask.entry.wish.asker))
             .collect();
-        for (join, session, id) in open {
-            let player = PlayerInfo { id, name: others.roster.name_of(session) };
+        for (join, asker) in open {
+            let player = PlayerInfo { id: asker.player, name: others.roster.name_of(asker.session) };
             others
                 .cx
                 .timers
@@ -192,11 +177,11 @@ impl Rooms {
     /// The room is gone: nobody waits for its host any more.
     pub(super) fn abandon_asks(&mut self, others: &mut Others<'_>, room: RoomId) {
         let open: Vec<JoinId> =
-            self.asks.iter().filter(|(_, ask)| ask.wish.room == room).map(|(join, _)| *join).collect();
+            self.asks.iter().filter(|(_, ask)| ask.entry.room == room).map(|(join, _)| *join).collect();
         for join in open {
             others.cx.timers.set(Timer::Ask(join), None);
-            if let Some(Ask { wish }) = self.asks.remove(&join) {
-                others.respond(wish.session, wish.request, Err(RequestError::NoSuchRoom));
+            if let Some(Ask { entry }) = self.asks.remove(&join) {
+                others.respond(entry.wish.asker, Err(RequestError::NoSuchRoom));
             }
         }
     }

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use traversal_core::id::RoomId;
 use traversal_core::wire::message::MatchEnd;
 
-use super::creating::Claim;
-use super::joining::JoinWish;
+use super::wishes::{Entry, RoomClaim, Waiting};
 use super::{Others, Rooms};
+use crate::ids::SessionId;
 use crate::server::timers::Timer;
 
 /// Least time between pings of one check. At 30 % loss each way, ten of them miss a living player once in a thousand
@@ -27,17 +27,10 @@ pub(crate) fn ping_period(wait: Duration) -> Duration {
 /// One check of a room's members.
 #[derive(Debug)]
 pub(super) struct Check {
-    suspects: BTreeSet<u64>,
+    suspects: BTreeSet<SessionId>,
     deadline: Instant,
     period: Duration,
     waiting: Vec<Waiting>,
-}
-
-/// What goes on when the check is done.
-#[derive(Debug)]
-pub(super) enum Waiting {
-    Join(JoinWish),
-    Claim(Claim),
 }
 
 impl Rooms {
@@ -53,7 +46,7 @@ impl Rooms {
         let Some(of) = self.rooms.get(&room) else { return false };
         let count = if host_only { 1 } else { of.members.len() };
         let fresh = others.cx.config.liveness_fresh;
-        let suspects: BTreeSet<u64> = of.members[..count.min(of.members.len())]
+        let suspects: BTreeSet<SessionId> = of.members[..count.min(of.members.len())]
             .iter()
             .filter_map(|member| others.roster.session_of(member.id))
             .filter(|id| {
@@ -82,13 +75,13 @@ impl Rooms {
     }
 
     /// A session gave a sign of life: perhaps somebody waits for it.
-    pub(crate) fn session_heard(&mut self, others: &mut Others<'_>, id: u64) {
+    pub(crate) fn session_heard(&mut self, others: &mut Others<'_>, id: SessionId) {
         self.heard(others, id);
         self.awaited_heard(others, id);
         self.gathering_heard(others, id);
     }
 
-    fn heard(&mut self, others: &mut Others<'_>, id: u64) {
+    fn heard(&mut self, others: &mut Others<'_>, id: SessionId) {
         self.host_heard(others, id);
         let mut done = Vec::new();
         for (room, check) in &mut self.checks {
@@ -135,8 +128,8 @@ impl Rooms {
     fn go_on(&mut self, others: &mut Others<'_>, waiting: Vec<Waiting>) {
         for waiting in waiting {
             match waiting {
-                Waiting::Join(wish) => self.enter(others, JoinWish { checked: true, ..wish }),
-                Waiting::Claim(claim) => self.claim(others, Claim { checked: true, ..claim }),
+                Waiting::Join(entry) => self.enter(others, Entry { checked: true, ..entry }),
+                Waiting::Claim(claim) => self.claim(others, RoomClaim { checked: true, ..claim }),
             }
         }
     }

@@ -7,12 +7,12 @@ use traversal_core::wire::message::{
     MatchEnd, RequestError, Response, RoomEnd, RoomInfo, ToPlayer, Topology,
 };
 
-use super::joining::JoinWish;
-use super::requests::Pending;
+use super::wishes::{Entry, Pending};
 use super::{Others, Rooms};
+use crate::ids::SessionId;
 use crate::kicked::{Kick, OUT};
 use crate::registry::RegistryOperation;
-use crate::rooms::{ROOM_NEWS, Room};
+use crate::room::{ROOM_NEWS, Room};
 use crate::server::timers::Timer;
 
 /// Who was heard within this is there: players in a room give a sign of life every 4 s.
@@ -20,13 +20,14 @@ const REMATCH_FRESH: Duration = Duration::from_secs(8);
 
 impl Rooms {
     /// The player is in: the room's answer, the plans and the new list of members go out at once.
-    pub(super) fn admit(&mut self, others: &mut Others<'_>, wish: &JoinWish) {
-        let (player, id) = (wish.player, wish.room);
+    pub(super) fn admit(&mut self, others: &mut Others<'_>, entry: &Entry) {
+        let (asker, id) = (entry.wish.asker, entry.room);
+        let player = asker.player;
         let Some(info) = self.take_in(others, player, id) else { return };
-        others.respond(wish.session, wish.request, Ok(Response::Room(info)));
+        others.respond(asker, Ok(Response::Room(info)));
         self.tell_ticket(others, id, player);
         self.tell_kicked(others, id, player);
-        if !wish.resume {
+        if !entry.resume {
             let members =
                 self.rooms.get(&id).map(|room| room.members.iter().map(|member| member.id).collect());
             let members: Vec<PlayerId> = members.unwrap_or_default();
@@ -79,7 +80,7 @@ impl Rooms {
         members: &[PlayerId],
     ) {
         let Some(room) = self.rooms.get(&id) else { return };
-        let (host, mesh, epoch) = (room.host(), room.topology == Topology::Mesh, room.epoch);
+        let (host, mesh, epoch) = (room.host(), room.options.topology == Topology::Mesh, room.epoch);
         for other in members.iter().filter(|other| **other != player && (mesh || **other == host)) {
             others.matches.begin_match(others.cx, others.roster, epoch, *other, player, *other != host);
         }
@@ -107,7 +108,7 @@ impl Rooms {
             return Err(RequestError::NoSuchPlayer);
         }
         // Whose channel to the host is lost leaves the room and may join again.
-        if of.topology != Topology::Mesh || [player, other].contains(&of.host()) {
+        if of.options.topology != Topology::Mesh || [player, other].contains(&of.host()) {
             return Err(RequestError::Malformed { what: "request".into() });
         }
         let epoch = of.epoch;
@@ -157,7 +158,7 @@ impl Rooms {
         others.cx.timers.set(Timer::Guesses(id), None);
         others.cx.timers.set(Timer::Pairs(id), None);
         let location = room.location(others.cx.config.node);
-        let release = RegistryOperation::Release { game: room.game, location, name: room.name };
+        let release = RegistryOperation::Release { game: room.game, location, name: room.options.name };
         self.ask_registry(others, release, Pending::Nothing);
     }
 
@@ -182,7 +183,7 @@ impl Rooms {
             }
             return;
         }
-        let migrate = room.migrate && self.is_inhabited(others, id);
+        let migrate = room.options.migrate && self.is_inhabited(others, id);
         if migrate && why == MatchEnd::Gone {
             return self.suspect(others, id, None);
         }
@@ -209,7 +210,7 @@ impl Rooms {
         reason: RoomEnd,
     ) {
         let Some(room) = self.rooms.get(&id) else { return };
-        tracing::info!(room = %room.name, game = %room.game, %reason, "room closed");
+        tracing::info!(room = %room.options.name, game = %room.game, %reason, "room closed");
         let members: Vec<PlayerId> = room.members.iter().map(|member| member.id).collect();
         let absent = room.host();
         self.release(others, id);
@@ -275,7 +276,7 @@ impl Rooms {
     }
 
     /// A session is over: on purpose, or not.
-    pub(crate) fn end_session(&mut self, others: &mut Others<'_>, id: u64, why: MatchEnd) {
+    pub(crate) fn end_session(&mut self, others: &mut Others<'_>, id: SessionId, why: MatchEnd) {
         let Some(player) = others.roster.player_of(id) else { return };
         if others.roster.session_of(player) == Some(id) {
             let _ = self.leave_queue(others, player);

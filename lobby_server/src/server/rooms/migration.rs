@@ -19,7 +19,8 @@ use traversal_core::wire::message::{MatchEnd, PlayerInfo, ToPlayer};
 use super::liveness::ping_period;
 use super::{Others, Rooms};
 use crate::host_choice::{Candidate, choose_host};
-use crate::rooms::Room;
+use crate::ids::SessionId;
+use crate::room::Room;
 use crate::server::roster::Client;
 use crate::server::timers::Timer;
 
@@ -116,7 +117,7 @@ impl Rooms {
     ) {
         let inside = others.roster.is_present(member, id);
         let Some(room) = self.rooms.get(&id).filter(|_| inside) else { return };
-        if !room.migrate || room.epoch != epoch || room.host() == member {
+        if !room.options.migrate || room.epoch != epoch || room.host() == member {
             return;
         }
         match self.losses.get_mut(&id) {
@@ -136,7 +137,9 @@ impl Rooms {
     /// The host of this room may be lost: a member says so, or its session is over.
     pub(super) fn suspect(&mut self, others: &mut Others<'_>, id: RoomId, reporter: Option<PlayerId>) {
         let now = others.cx.now;
-        let Some(room) = self.rooms.get(&id).filter(|room| room.migrate && room.claimed) else { return };
+        let Some(room) = self.rooms.get(&id).filter(|room| room.options.migrate && room.claimed) else {
+            return;
+        };
         if let Some(loss) = self.losses.get_mut(&id) {
             loss.said.extend(reporter.map(|member| (member, false)));
             return;
@@ -165,7 +168,7 @@ impl Rooms {
     }
 
     /// A session gave a sign of life: perhaps a host's that was in question.
-    pub(super) fn host_heard(&mut self, others: &mut Others<'_>, session: u64) {
+    pub(super) fn host_heard(&mut self, others: &mut Others<'_>, session: SessionId) {
         if self.losses.is_empty() {
             return;
         }
@@ -205,7 +208,7 @@ impl Rooms {
     }
 
     /// The host in question gave a sign of life, which came by this session.
-    fn host_is_alive(&mut self, others: &mut Others<'_>, id: RoomId, session: u64) {
+    fn host_is_alive(&mut self, others: &mut Others<'_>, id: RoomId, session: SessionId) {
         let grace = others.roster.wait_for(ALIVE_GRACE, [session]);
         if let Some(loss) = self.losses.get_mut(&id)
             && !matches!(loss.stage, Stage::Alive)
@@ -240,7 +243,8 @@ impl Rooms {
         let silent: Vec<PlayerId> =
             successors.into_iter().filter(|member| !loss.said.contains_key(member)).collect();
         let challenge = loss.challenge;
-        let asked: Vec<u64> = silent.iter().filter_map(|member| others.roster.session_of(*member)).collect();
+        let asked: Vec<SessionId> =
+            silent.iter().filter_map(|member| others.roster.session_of(*member)).collect();
         let until = now + others.roster.wait_for(others.cx.config.loss_wait, asked.iter().copied());
         let proof_until = now + others.roster.wait_for(PROOF_WAIT, asked);
         if let Some(loss) = self.losses.get_mut(&id) {
@@ -339,7 +343,7 @@ impl Rooms {
         let candidates: Vec<Candidate> =
             successors.iter().map(|member| others.roster.candidate(others.cx, *member)).collect();
         let chosen = choose_host(&candidates).and_then(|index| successors.get(index).copied());
-        let Some(room) = self.rooms.get_mut(&id).filter(|room| room.migrate && room.claimed) else {
+        let Some(room) = self.rooms.get_mut(&id).filter(|room| room.options.migrate && room.claimed) else {
             return false;
         };
         let (Some(chosen), Some(epoch)) = (chosen, room.epoch.checked_add(1)) else { return false };
@@ -349,7 +353,7 @@ impl Rooms {
         // Stable: the others keep their seniority.
         room.members.sort_by_key(|member| member.id != chosen);
         let info = room.info();
-        tracing::info!(room = %room.name, game = %room.game, epoch, "room has another host");
+        tracing::info!(room = %room.options.name, game = %room.game, epoch, "room has another host");
         others.cx.counters.migrations += 1;
         self.abandon_loss(others, id);
         others.matches.end_matches(others.cx, others.roster, previous, MatchEnd::Migrated);

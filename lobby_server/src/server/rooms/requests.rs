@@ -4,91 +4,69 @@ use traversal_core::id::{PlayerId, RequestId, RoomId};
 use traversal_core::text::{self, Metadata};
 use traversal_core::wire::message::{MatchEnd, Request, RequestError, Response, ToPlayer};
 
-use super::creating::Claim;
-use super::joining::JoinWish;
-use super::liveness::Waiting;
+use super::wishes::{Entry, JoinWish, Pending, Waiting};
 use super::{Others, Rooms};
+use crate::ids::{Asker, SessionId};
 use crate::registry::{RegistryCommand, RegistryDown, RegistryId, RegistryOperation, RegistryReply};
-use crate::rooms;
+use crate::room;
 use crate::server::timers::Timer;
 
 /// Rooms asked of the registry for a page of a listing; short ones fit about so many into a datagram.
 const LIST_LIMIT: usize = 24;
 
-/// What goes on when the registry answers.
-#[derive(Debug)]
-pub(super) enum Pending {
-    Claim(Claim),
-    Find(JoinWish),
-    List { session: u64, request: RequestId },
-    Gathering(RoomId),
-    Nothing,
-}
-
 impl Rooms {
     pub(crate) fn handle_request(
         &mut self,
         others: &mut Others<'_>,
-        id: u64,
+        id: SessionId,
         request: RequestId,
         body: Request,
     ) {
         others.cx.counters.requests += 1;
         let Some(player) = others.roster.player_of(id) else { return };
+        let asker = Asker { session: id, player, request };
         if !others.roster.take_request(others.cx, id) {
             let limited = RequestError::Limited { retry_after_s: 1 };
-            others.respond(id, request, Err(limited));
+            others.respond(asker, Err(limited));
             return;
         }
         let cost = self.effects_of_request(others, player, &body);
         if !others.roster.may_cause(others.cx, player, cost) {
-            others.respond(id, request, Err(RequestError::Limited { retry_after_s: 10 }));
+            others.respond(asker, Err(RequestError::Limited { retry_after_s: 10 }));
             return;
         }
         if others.cx.stopping {
-            others.respond(id, request, Err(RequestError::Stopping));
+            others.respond(asker, Err(RequestError::Stopping));
             return;
         }
         let result = match body {
-            Request::CreateRoom { options } => self.create(others, id, player, request, options),
+            Request::CreateRoom { options } => self.create(others, asker, options),
             Request::TakeUpRoom { ticket, code, options } => {
-                self.take_up(others, (id, player, request), ticket, &code, options)
+                self.take_up(others, asker, ticket, &code, options)
             }
-            Request::JoinRoom { target, password } => {
-                let wish = JoinWish {
-                    session: id,
-                    player,
-                    request,
-                    room: RoomId(0),
-                    password,
-                    resume: false,
-                    checked: false,
-                    allowed: false,
-                };
-                self.join(others, wish, target)
-            }
+            Request::JoinRoom { target, password } => self.join(others, JoinWish { asker, password }, target),
             Request::LeaveRoom => self.leave(others, player).map(Some),
             Request::ListRooms { after } => {
                 let after = after.map(|name| text::ROOM_NAME.clean(&name));
                 let game =
                     others.roster.client(id).map(|client| client.login().game.clone()).unwrap_or_default();
                 let list = RegistryOperation::List { game, after, limit: LIST_LIMIT };
-                self.ask_registry(others, list, Pending::List { session: id, request });
+                self.ask_registry(others, list, Pending::List(asker));
                 Ok(None)
             }
             Request::Kick { player: target, reason, rejoin } => {
                 self.kick(others, player, (target, rejoin), reason).map(Some)
             }
             Request::SetMetadata(metadata) => self.set_metadata(others, player, metadata).map(Some),
-            Request::QuickMatch(wanted) => self.quick_match(others, id, player, wanted).map(Some),
+            Request::QuickMatch(wanted) => self.quick_match(others, asker, wanted).map(Some),
             Request::LeaveQueue => self.leave_queue(others, player).map(Some),
             Request::Rematch { player: other } => self.rematch(others, player, other).map(Some),
             _ => Err(RequestError::Malformed { what: "request".into() }),
         };
         match result {
             Ok(None) => {}
-            Ok(Some(response)) => others.respond(id, request, Ok(response)),
-            Err(error) => others.respond(id, request, Err(error)),
+            Ok(Some(response)) => others.respond(asker, Ok(response)),
+            Err(error) => others.respond(asker, Err(error)),
         }
     }
 
@@ -132,26 +110,26 @@ impl Rooms {
         match (pending, reply) {
             (Pending::Claim(claim), Ok(RegistryReply::Claimed)) => self.claimed(others, claim),
             (Pending::Claim(claim), Ok(RegistryReply::NameTaken(owner))) => {
-                let (session, request, room) = (claim.session, claim.request, claim.room);
+                let (asker, room) = (claim.asker, claim.room);
                 let local = owner.node == others.cx.config.node;
                 let ask = !claim.checked && local;
                 if !(ask && self.check(others, owner.room, true, Waiting::Claim(claim))) {
                     self.rooms.remove(&room);
-                    others.respond(session, request, Err(RequestError::NameTaken));
+                    others.respond(asker, Err(RequestError::NameTaken));
                 }
             }
             (Pending::Claim(claim), Ok(RegistryReply::CodeTaken)) => self.redraw(others, claim),
             (Pending::Find(wish), Ok(RegistryReply::Found(Some(location))))
                 if location.node == others.cx.config.node =>
             {
-                self.enter(others, JoinWish { room: location.room, ..wish });
+                self.enter(others, Entry::new(wish, location.room));
             }
             (Pending::Find(wish), Ok(RegistryReply::Found(_))) => {
-                others.respond(wish.session, wish.request, Err(RequestError::NoSuchRoom));
+                others.respond(wish.asker, Err(RequestError::NoSuchRoom));
             }
-            (Pending::List { session, request }, Ok(RegistryReply::Rooms { rooms, more })) => {
-                let (rooms, more) = rooms::page(rooms, more);
-                others.respond(session, request, Ok(Response::Rooms { rooms, more }));
+            (Pending::List(asker), Ok(RegistryReply::Rooms { rooms, more })) => {
+                let (rooms, more) = room::page(rooms, more);
+                others.respond(asker, Ok(Response::Rooms { rooms, more }));
             }
             (Pending::Gathering(room), reply) => self.gathering_claimed(others, room, reply.ok()),
             (Pending::Nothing, _) => {}
@@ -166,18 +144,18 @@ impl Rooms {
     }
 
     fn registry_failed(&mut self, others: &mut Others<'_>, pending: Pending) {
-        let (session, request) = match pending {
+        let asker = match pending {
             Pending::Claim(claim) => {
                 // It may have been heard after all.
                 self.release(others, claim.room);
-                (claim.session, claim.request)
+                claim.asker
             }
-            Pending::Find(wish) => (wish.session, wish.request),
-            Pending::List { session, request } => (session, request),
+            Pending::Find(wish) => wish.asker,
+            Pending::List(asker) => asker,
             Pending::Gathering(room) => return self.gathering_claimed(others, room, None),
             Pending::Nothing => return,
         };
-        others.respond(session, request, Err(RequestError::RegistryUnavailable));
+        others.respond(asker, Err(RequestError::RegistryUnavailable));
     }
 
     fn kick(
@@ -207,7 +185,7 @@ impl Rooms {
         let metadata = text::check_metadata(&metadata)?;
         let id = self.hosted_room(others, host)?;
         let Some(room) = self.rooms.get_mut(&id) else { return Err(RequestError::NotInRoom) };
-        room.metadata = metadata;
+        room.options.metadata = metadata;
         let changed = ToPlayer::RoomChanged(room.info());
         let members: Vec<PlayerId> = room.members.iter().map(|member| member.id).collect();
         for member in members {

@@ -11,6 +11,7 @@ use traversal_core::id::{PlayerId, RoomId};
 use traversal_core::wire::message::{KeptMatch, MAX_KEPT, RoomInfo, ToPlayer, Topology};
 
 use super::{Others, Rooms};
+use crate::ids::SessionId;
 use crate::server::timers::Timer;
 
 /// How long two members who are there may have no match before they get a fresh one: by then both have said which match goes
@@ -23,7 +24,7 @@ const QUIET: Duration = Duration::from_secs(8);
 
 impl Rooms {
     /// How long this session may be silent. One whose player is in a room with others has a seat there.
-    pub(crate) fn silence(&self, others: &Others<'_>, id: u64) -> Duration {
+    pub(crate) fn silence(&self, others: &Others<'_>, id: SessionId) -> Duration {
         let Some(client) = others.roster.client(id) else { return Duration::ZERO };
         let usual = others.cx.config.silence(client.is_confirmed());
         let room =
@@ -51,7 +52,7 @@ impl Rooms {
     }
 
     /// A session gave a sign of life: perhaps of a member who is matched with the others as soon as it is back.
-    pub(super) fn awaited_heard(&mut self, others: &mut Others<'_>, session: u64) {
+    pub(super) fn awaited_heard(&mut self, others: &mut Others<'_>, session: SessionId) {
         let Some(player) = others.roster.take_awaited(session) else { return };
         let Some(id) = others.roster.present_room(player) else { return };
         let members = self.rooms.get(&id).map(|room| room.members.iter().map(|member| member.id).collect());
@@ -106,7 +107,7 @@ impl Rooms {
             return;
         };
         // In a mesh everybody plays with everybody.
-        let (id, host) = (room.id, (room.topology == Topology::Star).then(|| room.host()));
+        let (id, host) = (room.id, (room.options.topology == Topology::Star).then(|| room.host()));
         for kept in kept.into_iter().take(MAX_KEPT) {
             others.matches.keep_match(others.cx, others.roster, player, (id, host), kept);
         }

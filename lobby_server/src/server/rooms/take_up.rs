@@ -2,18 +2,18 @@
 
 use std::net::IpAddr;
 
-use traversal_core::id::{PlayerId, RequestId, RoomId};
+use traversal_core::id::{PlayerId, RoomId};
 use traversal_core::wire::message::{
     PlayerInfo, RequestError, Response, RoomEnd, RoomOptions, RoomTerms, RoomTicket, ToPlayer, Topology,
 };
 use traversal_core::wire::secret::same;
 
-use super::creating::Claim;
-use super::joining::JoinWish;
+use super::wishes::{Entry, JoinWish, RoomClaim};
 use super::{Others, Rooms};
-use crate::kicked::{Kicked, OUT};
-use crate::limits::{Bucket, is_full};
-use crate::rooms::{self, PasswordHash, Room};
+use crate::ids::Asker;
+use crate::kicked::OUT;
+use crate::limits::is_full;
+use crate::room::{self, Opening, Origin, PasswordHash, Room};
 
 /// Keeps tickets apart from whatever else the server's key may sign.
 const PURPOSE: &[u8] = b"bevy_traversal room ticket 1";
@@ -68,7 +68,7 @@ impl Rooms {
             until_s,
             terms: room.terms(),
         };
-        let Some(seal) = self.seal(others, &room.game, &room.name, &room.code, &blank, member) else {
+        let Some(seal) = self.seal(others, &room.game, &room.options.name, &room.code, &blank, member) else {
             return;
         };
         others.tell(member, ToPlayer::Ticket(RoomTicket { seal, ..blank }));
@@ -78,18 +78,19 @@ impl Rooms {
     pub(super) fn take_up(
         &mut self,
         others: &mut Others<'_>,
-        (id, player, request): (u64, PlayerId, RequestId),
+        asker: Asker,
         ticket: RoomTicket,
         code: &str,
         options: RoomOptions,
     ) -> Result<Option<Response>, RequestError> {
         let options = options.checked()?;
+        let player = asker.player;
         others.roster.may_seek_room(player)?;
-        let client = others.roster.client(id).ok_or(RequestError::NoSuchPlayer)?;
+        let client = others.roster.client(asker.session).ok_or(RequestError::NoSuchPlayer)?;
         // A host that was replaced while it was away has its seat.
         let seatless = others.roster.room_of(player) != Some(ticket.room);
         let left = others.roster.room_of(player).filter(|room| *room != ticket.room);
-        let code = rooms::former_code(code).ok_or(RequestError::BadTicket)?;
+        let code = room::former_code(code).ok_or(RequestError::BadTicket)?;
         let seal = self.seal(others, &client.login().game, &options.name, &code, &ticket, player);
         let fits = seal.is_some_and(|seal| same(&seal, &ticket.seal));
         if !fits || others.cx.time_of_day().is_some_and(|seconds| ticket.until_s < seconds) {
@@ -98,15 +99,9 @@ impl Rooms {
         if left.is_some() {
             self.leave_former(others, player);
         }
-        let wish = |resume, allowed| JoinWish {
-            session: id,
-            player,
-            request,
-            room: ticket.room,
-            password: options.password.clone(),
-            resume,
-            checked: false,
-            allowed,
+        let entry = |resume, allowed| {
+            let wish = JoinWish { asker, password: options.password.clone() };
+            Entry { resume, allowed, ..Entry::new(wish, ticket.room) }
         };
         let owner = ticket.host == player;
         let found = self.rooms.get(&ticket.room);
@@ -115,7 +110,7 @@ impl Rooms {
         let hosts = |room: &Room| owner && room.epoch == ticket.epoch;
         if found.is_some_and(|room| outdated(room) && !hosts(room)) {
             // Perhaps it was put out since: it comes in as a stranger does.
-            self.enter(others, wish(false, false));
+            self.enter(others, entry(false, false));
             return Ok(None);
         }
         // After a restart somebody with an older ticket was faster.
@@ -132,14 +127,14 @@ impl Rooms {
             }
             Some((epoch, ..)) if epoch > ticket.epoch => {
                 // It was away while the host changed.
-                self.enter(others, wish(false, false));
+                self.enter(others, entry(false, false));
                 Ok(None)
             }
             Some((epoch, _, restored)) if epoch == ticket.epoch => {
                 if owner {
                     return Ok(self.host_is_back(others, player, ticket.room, options));
                 }
-                self.enter(others, wish(true, restored));
+                self.enter(others, entry(true, restored));
                 Ok(None)
             }
             found => {
@@ -148,7 +143,7 @@ impl Rooms {
                     let reason = RoomEnd::HostReplaced { epoch: ticket.epoch };
                     self.close_room(others, ticket.room, player, reason);
                 }
-                self.restore(others, (id, player, request), ticket, code, options).map(|()| None)
+                self.restore(others, asker, ticket, code, options).map(|()| None)
             }
         }
     }
@@ -158,11 +153,12 @@ impl Rooms {
     fn restore(
         &mut self,
         others: &mut Others<'_>,
-        (id, player, request): (u64, PlayerId, RequestId),
+        asker: Asker,
         ticket: RoomTicket,
         code: String,
         options: RoomOptions,
     ) -> Result<(), RequestError> {
+        let player = asker.player;
         let owner = ticket.host == player;
         // The host says how its room is; another one only what the host had said.
         let terms = if owner { RoomTerms::of(&options) } else { ticket.terms };
@@ -170,7 +166,7 @@ impl Rooms {
             // Without its host there is no such room.
             return Err(RequestError::NoSuchRoom);
         }
-        let client = others.roster.client(id).ok_or(RequestError::NoSuchPlayer)?;
+        let client = others.roster.client(asker.session).ok_or(RequestError::NoSuchPlayer)?;
         let (from, login) = (client.ip(), client.login().clone());
         self.room_for_one_more(others, from)?;
         let host = (!owner).then(|| PlayerInfo { id: ticket.host, name: String::new() });
@@ -180,35 +176,31 @@ impl Rooms {
             // Until the host is back only those come in who have a ticket.
             None => terms.password.then(|| PasswordHash::unknown(&mut others.cx.rng)),
         };
-        let room = Room {
+        let opening = Opening {
             id: ticket.room,
             game: login.game,
             game_protocol: login.game_protocol,
-            name: options.name,
             code,
-            capacity: terms.capacity,
-            public: terms.public,
-            auto_allow: terms.auto_allow,
-            metadata: options.metadata,
-            topology: terms.topology,
+            options: RoomOptions {
+                name: options.name,
+                capacity: terms.capacity,
+                password: None,
+                public: terms.public,
+                auto_allow: terms.auto_allow,
+                metadata: options.metadata,
+                migrate: terms.migrate,
+                topology: terms.topology,
+            },
             password,
             members: host.into_iter().chain([own]).collect(),
-            revision: 0,
-            news: Bucket::full(rooms::ROOM_NEWS, others.cx.now),
-            opened_from: from,
-            claimed: false,
-            migrate: terms.migrate,
-            epoch: ticket.epoch,
-            restored: true,
-            generation: ticket.generation,
-            kicked: Kicked::default(),
-            guesses: None,
+            from,
+            origin: Origin::Ticket { epoch: ticket.epoch, generation: ticket.generation },
         };
+        let room = Room::new(opening, others.cx.now);
         self.rooms.insert(ticket.room, room);
-        others.roster.set_busy(player, request);
-        let claim =
-            Claim { session: id, request, room: ticket.room, name_is_code: false, tries: 0, checked: false };
-        self.claim(others, claim);
+        others.roster.set_busy(asker);
+        let (name_is_code, tries, checked) = (false, 0, false);
+        self.claim(others, RoomClaim { asker, room: ticket.room, name_is_code, tries, checked });
         Ok(())
     }
 
@@ -238,13 +230,9 @@ impl Rooms {
     ) -> Option<Response> {
         let name = others.roster.party(others.cx, player)?.info.name;
         let room = self.rooms.get_mut(&id)?;
-        room.capacity = options.capacity;
-        room.public = options.public;
-        room.auto_allow = options.auto_allow;
-        room.metadata = options.metadata;
-        room.migrate = options.migrate;
-        room.topology = options.topology;
-        room.password = options.password.map(|password| PasswordHash::new(&password, &mut others.cx.rng));
+        let password =
+            options.password.as_ref().map(|password| PasswordHash::new(password, &mut others.cx.rng));
+        room.set_options(options, password);
         if let Some(host) = room.members.first_mut() {
             // A member that took the room up did not know it.
             host.name = name;

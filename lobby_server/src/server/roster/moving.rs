@@ -9,6 +9,7 @@ use traversal_core::wire::secret::{CODE, same};
 
 use super::client::Client;
 use super::{Context, Roster};
+use crate::ids::SessionId;
 use crate::server::sockets::Route;
 
 /// How long relayed datagrams that come by the way that a session has left for a stream, or a stream for it, are still taken;
@@ -52,7 +53,7 @@ impl Roster {
     pub(super) fn path_token(
         &self,
         cx: &Context,
-        id: u64,
+        id: SessionId,
         route: Route,
         family: &[u8],
         epoch: u64,
@@ -60,7 +61,7 @@ impl Roster {
         let moves = self.sessions.get(&id)?.moves;
         let address = route.peer.to_string();
         let parts = [
-            &id.to_le_bytes()[..],
+            &id.0.to_le_bytes()[..],
             address.as_bytes(),
             &[u8::from(cx.is_stream(route))],
             &moves.to_le_bytes(),
@@ -77,7 +78,7 @@ impl Roster {
     pub(super) fn proves(
         &self,
         cx: &Context,
-        id: u64,
+        id: SessionId,
         route: Route,
         family: &[u8],
         token: &[u8; CODE],
@@ -101,7 +102,7 @@ impl Roster {
     }
 
     /// An authentic datagram came by another way than the last ones: have it proven first.
-    pub(crate) fn notice_address(&mut self, cx: &mut Context, id: u64, route: Route) {
+    pub(crate) fn notice_address(&mut self, cx: &mut Context, id: SessionId, route: Route) {
         let now = cx.now;
         let Some(client) = self.sessions.get(&id) else { return };
         if client.route == route || self.is_late(cx, client, route) {
@@ -131,7 +132,7 @@ impl Roster {
     pub(crate) fn path_response(
         &mut self,
         cx: &mut Context,
-        id: u64,
+        id: SessionId,
         route: Route,
         token: &[u8; CODE],
     ) -> Option<Moved> {
