@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
+use crate::ids::SessionId;
 use crate::limits::{Counts, Waiting, widest};
 use crate::server::ServerSocketId;
 
@@ -31,17 +32,17 @@ struct Entry {
 /// All sessions. One is half-open until a sealed datagram has come.
 #[derive(Debug, Default)]
 pub(crate) struct Census {
-    sessions: BTreeMap<u64, Entry>,
+    sessions: BTreeMap<SessionId, Entry>,
     counts: Counts,
     ways: BTreeMap<Way, usize>,
     waiting: Waiting,
-    half_open: BTreeMap<u64, u64>,
+    half_open: BTreeMap<u64, SessionId>,
     next: u64,
 }
 
 impl Census {
     /// A session that is half-open.
-    pub(crate) fn enter(&mut self, id: u64, way: Way) {
+    pub(crate) fn enter(&mut self, id: SessionId, way: Way) {
         let order = self.next;
         self.next += 1;
         self.waiting.insert(way.1.ip(), order);
@@ -51,7 +52,7 @@ impl Census {
     }
 
     /// A sealed datagram has come.
-    pub(crate) fn confirm(&mut self, id: u64) {
+    pub(crate) fn confirm(&mut self, id: SessionId) {
         let Some(entry) = self.sessions.get_mut(&id) else { return };
         if let Some(order) = entry.half_open.take() {
             self.waiting.remove(entry.way.1.ip(), order);
@@ -60,7 +61,7 @@ impl Census {
     }
 
     /// It is reached another way.
-    pub(crate) fn turn(&mut self, id: u64, way: Way) {
+    pub(crate) fn turn(&mut self, id: SessionId, way: Way) {
         self.confirm(id);
         let Some(entry) = self.sessions.get_mut(&id) else { return };
         let former = std::mem::replace(&mut entry.way, way);
@@ -68,7 +69,7 @@ impl Census {
         self.count(way);
     }
 
-    pub(crate) fn leave(&mut self, id: u64) {
+    pub(crate) fn leave(&mut self, id: SessionId) {
         self.confirm(id);
         if let Some(entry) = self.sessions.remove(&id) {
             self.uncount(entry.way);
@@ -96,13 +97,13 @@ impl Census {
     }
 
     /// Whether a session may come to this address from another; `id` is its own.
-    pub(crate) fn may_turn(&self, id: u64, ip: IpAddr, places: &Places) -> bool {
+    pub(crate) fn may_turn(&self, id: SessionId, ip: IpAddr, places: &Places) -> bool {
         let own = self.sessions.get(&id).map(|entry| entry.way.1.ip());
         self.counts.full(ip, places.per_address, own).is_none()
     }
 
     /// Whether one more session from this address has a place. `old` is a session that ends when this one begins.
-    pub(crate) fn has_room(&self, ip: IpAddr, old: Option<u64>, places: &Places) -> bool {
+    pub(crate) fn has_room(&self, ip: IpAddr, old: Option<SessionId>, places: &Places) -> bool {
         let old = old.and_then(|id| self.sessions.get(&id)).map(|entry| entry.way.1.ip());
         self.counts.full(ip, places.per_address, old).is_none()
             && (old.is_some() || !self.is_full(ip, places))
@@ -116,7 +117,7 @@ impl Census {
 
     /// The half-open session that gives way to one from this address: the oldest of the same address where that is full,
     /// else the oldest of whoever has most of them.
-    pub(crate) fn gives_way(&self, ip: IpAddr, places: &Places) -> Option<u64> {
+    pub(crate) fn gives_way(&self, ip: IpAddr, places: &Places) -> Option<SessionId> {
         let order = match self.counts.full(ip, places.per_address, None) {
             Some(part) => self.waiting.oldest_in(part, ip),
             None if self.is_full(ip, places) => self.waiting.oldest_of_the_most(),
@@ -147,7 +148,7 @@ mod tests {
             let Some(old) = census.gives_way(at.1.ip(), &PLACES) else { return false };
             census.leave(old);
         }
-        census.enter(id, at);
+        census.enter(SessionId(id), at);
         true
     }
 
@@ -158,7 +159,7 @@ mod tests {
             assert!(enter(&mut census, id, way("203.0.113.1:4000")));
         }
         assert_eq!(census.sessions.len(), 8);
-        (992..1000).for_each(|id| census.confirm(id));
+        (992..1000).for_each(|id| census.confirm(SessionId(id)));
         assert!(!enter(&mut census, 1000, way("203.0.113.1:4000")), "full of players");
         assert!(enter(&mut census, 1001, way("203.0.113.2:4000")));
     }
@@ -171,14 +172,14 @@ mod tests {
         for n in 0..15 * 8 {
             id += 1;
             if enter(&mut census, id, way(&format!("203.0.113.{}:4000", n % 15))) {
-                census.confirm(id);
+                census.confirm(SessionId(id));
             }
         }
         assert_eq!(census.sessions.len(), 90);
         for n in 100..110 {
             id += 1;
             assert!(enter(&mut census, id, way(&format!("203.0.113.{n}:4000"))), "a newcomer");
-            census.confirm(id);
+            census.confirm(SessionId(id));
         }
         assert!(!enter(&mut census, 0, way("203.0.113.200:4000")));
     }
@@ -188,19 +189,19 @@ mod tests {
         let mut census = Census::default();
         for n in 0..256u64 {
             if enter(&mut census, n, way(&format!("[2001:db8:0:{n:x}::1]:4000"))) {
-                census.confirm(n);
+                census.confirm(SessionId(n));
             }
         }
         assert_eq!(census.sessions.len(), 16, "a /56 has twice the share of a /64");
         assert!(enter(&mut census, 999, way("203.0.113.1:4000")));
         let into = way("[2001:db8:0:ff::2]:4000");
-        assert!(!census.may_turn(999, into.1.ip(), &PLACES), "nor by moving there");
-        assert!(census.may_turn(0, into.1.ip(), &PLACES), "who is inside may move inside");
+        assert!(!census.may_turn(SessionId(999), into.1.ip(), &PLACES), "nor by moving there");
+        assert!(census.may_turn(SessionId(0), into.1.ip(), &PLACES), "who is inside may move inside");
         let other = way("[2001:db8:1::2]:4000");
-        assert!(census.may_turn(999, other.1.ip(), &PLACES));
-        census.turn(999, other);
+        assert!(census.may_turn(SessionId(999), other.1.ip(), &PLACES));
+        census.turn(SessionId(999), other);
         assert!(census.has_way(other) && !census.has_way(way("203.0.113.1:4000")));
-        (0..1000).for_each(|id| census.leave(id));
+        (0..1000).for_each(|id| census.leave(SessionId(id)));
         assert_eq!((census.parts(), census.ways.len(), census.half_open.len()), (0, 0, 0));
     }
 
@@ -208,14 +209,14 @@ mod tests {
     fn an_old_session_makes_room_for_the_new_one_of_its_player() {
         let mut census = Census::default();
         for id in 0..8 {
-            census.enter(id, way("203.0.113.1:4000"));
-            census.confirm(id);
+            census.enter(SessionId(id), way("203.0.113.1:4000"));
+            census.confirm(SessionId(id));
         }
         let ip = "203.0.113.1".parse().unwrap();
         assert!(!census.has_room(ip, None, &PLACES));
-        assert!(census.has_room(ip, Some(3), &PLACES));
-        census.turn(3, way("203.0.113.9:4000"));
-        census.enter(9, way("203.0.113.1:4000"));
-        assert!(!census.has_room(ip, Some(3), &PLACES), "it is elsewhere");
+        assert!(census.has_room(ip, Some(SessionId(3)), &PLACES));
+        census.turn(SessionId(3), way("203.0.113.9:4000"));
+        census.enter(SessionId(9), way("203.0.113.1:4000"));
+        assert!(!census.has_room(ip, Some(SessionId(3)), &PLACES), "it is elsewhere");
     }
 }

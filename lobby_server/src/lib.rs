@@ -4,7 +4,7 @@
 //! it on real sockets in a thread of its own, for games that bring their server along.
 //!
 //! Which room holds what: `server` is the core, with a file for each thing that players do (`login`, `creating`,
-//! `joining`, `migration`, `probes`, ...). What it decides with is pure and stands beside it: `rooms`, `queue`,
+//! `joining`, `migration`, `probes`, ...). What it decides with is pure and stands beside it: `room`, `queue`,
 //! `matchmaking`, `rendezvous`, `host_choice`, `claims`, `relay`, `sprays`, `limits`, `census`, `surroundings`, `kicked`, `outcomes`, and [`registry`],
 //! which other nodes may share one day. Around the core: `run` turns it, `udp` and `tcp` have the sockets, `stun` the
 //! STUN format, `http` the metrics, [`log`] the log; [`config`], [`key`], [`files`] and [`check`] serve the operator.
@@ -21,6 +21,7 @@ pub mod fuzzing;
 mod guesses;
 mod host_choice;
 mod http;
+mod ids;
 pub mod key;
 mod kicked;
 mod limits;
@@ -31,7 +32,7 @@ mod queue;
 pub mod registry;
 mod relay;
 mod rendezvous;
-mod rooms;
+mod room;
 mod run;
 mod server;
 mod sprays;

@@ -10,22 +10,12 @@
 
 mod context;
 mod counters;
-mod creating;
-mod gathering;
-mod guessing;
-mod joining;
-mod kick_notes;
-mod liveness;
+mod dispatch;
 mod matches;
-mod membership;
-mod migration;
-mod requests;
+mod rooms;
 mod roster;
-mod seats;
-mod session;
 mod sockets;
 mod surroundings;
-mod take_up;
 #[cfg(test)]
 mod tests;
 mod timers;
@@ -37,27 +27,22 @@ use std::time::{Duration, Instant};
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
 use traversal_core::Identity;
-use traversal_core::id::{JoinId, PlayerId, RoomId};
+use traversal_core::id::PlayerId;
 use traversal_core::wire::secret::mixed;
 use traversal_core::wire::session::session_of;
 use traversal_core::wire::{Kind, MAX_DATAGRAM};
 
 use crate::config::ServerConfig;
+use crate::ids::SessionId;
 use crate::limits::PrefixLimiter;
 use crate::outcomes::Outcomes;
-use crate::queue::Queues;
-use crate::registry::{MemoryRegistry, RegistryCommand, RegistryId};
-use crate::rooms::Room;
+use crate::registry::{MemoryRegistry, RegistryCommand, RegistryDown, RegistryId, RegistryReply};
 use crate::stun;
 use crate::surroundings::Watch;
 use context::Context;
 pub use counters::{Counters, Gauges};
-use gathering::Gathering;
-use joining::Ask;
-use liveness::Check;
 use matches::Matches;
-use migration::Loss;
-use requests::Pending;
+use rooms::{Others, Rooms};
 use roster::{Roster, RosterKeys};
 use sockets::{Incoming, Route};
 pub use sockets::{ServerSocket, ServerSocketId, ServerTransmit};
@@ -89,17 +74,8 @@ pub struct Server {
     cx: Context,
     roster: Roster,
     matches: Matches,
-    rooms: BTreeMap<RoomId, Room>,
-    pending: BTreeMap<RegistryId, Pending>,
-    asks: BTreeMap<JoinId, Ask>,
-    checks: BTreeMap<RoomId, Check>,
-    losses: BTreeMap<RoomId, Loss>,
-    queues: Queues,
-    gatherings: BTreeMap<RoomId, Gathering>,
-    next_registry: u64,
+    rooms: Rooms,
     stun_limit: PrefixLimiter,
-    guess_limit: PrefixLimiter,
-    code_limit: PrefixLimiter,
     watch: Watch,
     /// Findings that the log has, and since when.
     logged: BTreeMap<&'static str, Instant>,
@@ -130,17 +106,8 @@ impl Server {
         Self {
             roster: Roster::new(&config, identity, keys, now),
             matches: Matches::new(&config, now),
+            rooms: Rooms::new(&config, limiter_key, now),
             stun_limit: PrefixLimiter::new(config.stun_rate, limiter_key, now),
-            guess_limit: PrefixLimiter::new(config.guess_rate, limiter_key, now),
-            code_limit: PrefixLimiter::new(config.code_rate, limiter_key, now),
-            rooms: BTreeMap::new(),
-            pending: BTreeMap::new(),
-            asks: BTreeMap::new(),
-            checks: BTreeMap::new(),
-            losses: BTreeMap::new(),
-            queues: Queues::default(),
-            gatherings: BTreeMap::new(),
-            next_registry: 0,
             watch: Watch::default(),
             logged: BTreeMap::new(),
             cx: Context::new(config, sockets, rng, now),
@@ -189,8 +156,8 @@ impl Server {
         let (matches, relays) = self.matches.counts();
         Gauges {
             sessions: self.roster.player_count(),
-            rooms: self.rooms.values().filter(|room| room.claimed).count(),
-            queued: self.queues.len(),
+            rooms: self.rooms.open_count(),
+            queued: self.rooms.queued_count(),
             matches,
             relays,
         }
@@ -199,6 +166,12 @@ impl Server {
     /// Whether a player is logged in over this connection.
     pub fn serves_stream(&self, socket: ServerSocketId, peer: SocketAddr) -> bool {
         self.roster.has_way(socket, peer)
+    }
+
+    /// The rooms, and what they work with.
+    fn split(&mut self) -> (&mut Rooms, Others<'_>) {
+        let others = Others { cx: &mut self.cx, roster: &mut self.roster, matches: &mut self.matches };
+        (&mut self.rooms, others)
     }
 
     /// A datagram came in on a socket that is bound to one address.
@@ -253,7 +226,7 @@ impl Server {
     }
 
     fn handle_sealed(&mut self, route: Route, kind: Kind, datagram: &[u8]) {
-        let Some(id) = session_of(datagram) else {
+        let Some(id) = session_of(datagram).map(SessionId) else {
             self.cx.counters.dropped += 1;
             return;
         };
@@ -303,23 +276,29 @@ impl Server {
                 self.cx.timers.set(timer, Some(now + TICK));
                 continue;
             }
-            match timer {
-                Timer::Session(id) => self.session_timeout(id),
-                Timer::Stale(player) => self.stale_timeout(player),
-                Timer::Registry(id) => self.registry_timeout(id),
-                Timer::Ask(join) => self.ask_timeout(join),
-                Timer::Check(room) => self.check_timeout(room),
-                Timer::Loss(room) => self.loss_timeout(room),
-                Timer::Gathering(room) => self.gathering_timeout(room),
-                Timer::Sprays => self.matches.search_timeout(&self.cx),
-                Timer::News(room) => self.tell_members(room),
-                Timer::Guesses(room) => self.tell_guesses(room),
-                Timer::Lines => self.tell_lines(),
-                Timer::Pairs(room) => self.pair_up(room),
-            }
+            self.dispatch_timer(timer);
             self.settle();
         }
         self.settle();
+    }
+
+    fn dispatch_timer(&mut self, timer: Timer) {
+        let (rooms, mut others) = self.split();
+        let others = &mut others;
+        match timer {
+            Timer::Session(id) => self.session_timeout(id),
+            Timer::Sprays => others.matches.search_timeout(others.cx),
+            Timer::Stale(player) => rooms.stale_timeout(others, player),
+            Timer::Registry(id) => rooms.registry_timeout(others, id),
+            Timer::Ask(join) => rooms.ask_timeout(others, join),
+            Timer::Check(room) => rooms.check_timeout(others, room),
+            Timer::Loss(room) => rooms.loss_timeout(others, room),
+            Timer::Gathering(room) => rooms.gathering_timeout(others, room),
+            Timer::News(room) => rooms.tell_members(others, room),
+            Timer::Guesses(room) => rooms.tell_guesses(others, room),
+            Timer::Lines => rooms.tell_lines(others),
+            Timer::Pairs(room) => rooms.pair_up(others, room),
+        }
     }
 
     /// The next datagram to send.
@@ -336,6 +315,19 @@ impl Server {
     /// When [`handle_timeout`](Self::handle_timeout) is due.
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.cx.timers.next()
+    }
+
+    /// The registry answered a command.
+    pub fn handle_registry_reply(
+        &mut self,
+        now: Instant,
+        id: RegistryId,
+        reply: Result<RegistryReply, RegistryDown>,
+    ) {
+        self.cx.now = now;
+        let (rooms, mut others) = self.split();
+        rooms.registry_answered(&mut others, id, reply);
+        self.settle();
     }
 
     /// Answers all that waits for the registry out of one in memory. For drivers without another.
@@ -363,8 +355,9 @@ impl Server {
         }
     }
 
-    fn flush(&mut self, id: u64) {
-        let silence = self.silence(id);
+    fn flush(&mut self, id: SessionId) {
+        let (rooms, others) = self.split();
+        let silence = rooms.silence(&others, id);
         self.roster.set_session_timer(&mut self.cx, id, silence);
         self.roster.hand_over_datagrams(&mut self.cx, id);
     }

@@ -31,6 +31,7 @@ use super::sockets::ServerSocketId;
 use super::timers::Timer;
 use crate::census::Census;
 use crate::config::ServerConfig;
+use crate::ids::SessionId;
 use crate::limits::{PortTurns, PrefixLimiter, Rate};
 pub(super) use client::Client;
 use client::Player;
@@ -52,12 +53,12 @@ const LONGEST_WAIT: Duration = Duration::from_secs(10);
 pub(super) struct Roster {
     handshake: ServerHandshake,
     token_check: Option<Box<dyn TokenCheck>>,
-    sessions: BTreeMap<u64, Client>,
+    sessions: BTreeMap<SessionId, Client>,
     players: BTreeMap<PlayerId, Player>,
     census: Census,
     inits: RecentInits,
     /// Sessions that have something to send or whose timer may have changed.
-    dirty: BTreeSet<u64>,
+    dirty: BTreeSet<SessionId>,
     /// There was a handshake since entropy was mixed in.
     handshakes: bool,
     /// Makes what proves a report of a port.
@@ -128,7 +129,7 @@ impl Roster {
     }
 
     /// A session that has something to send, or whose timer may have changed, since it came last.
-    pub(crate) fn pop_unsettled(&mut self) -> Option<u64> {
+    pub(crate) fn pop_unsettled(&mut self) -> Option<SessionId> {
         self.dirty.pop_first()
     }
 
@@ -138,7 +139,7 @@ impl Roster {
     }
 
     /// A session, which may be one that is not confirmed yet.
-    pub(crate) fn client(&self, id: u64) -> Option<&Client> {
+    pub(crate) fn client(&self, id: SessionId) -> Option<&Client> {
         self.sessions.get(&id)
     }
 
@@ -148,31 +149,31 @@ impl Roster {
     }
 
     /// The name that this session's player goes by.
-    pub(crate) fn name_of(&self, id: u64) -> String {
+    pub(crate) fn name_of(&self, id: SessionId) -> String {
         self.client(id).map(|client| client.login.name.clone()).unwrap_or_default()
     }
 
     /// When something came from where this session is proven to be.
-    pub(crate) fn last_heard(&self, id: u64) -> Option<Instant> {
+    pub(crate) fn last_heard(&self, id: SessionId) -> Option<Instant> {
         self.client(id).map(|client| client.session.last_heard())
     }
 
     /// The player of this session, if it is the player's present one.
-    pub(crate) fn player_in(&self, id: u64) -> Option<PlayerId> {
+    pub(crate) fn player_in(&self, id: SessionId) -> Option<PlayerId> {
         self.player_of(id).filter(|player| self.session_of(*player) == Some(id))
     }
 
     /// Whose session this is.
-    pub(crate) fn player_of(&self, id: u64) -> Option<PlayerId> {
+    pub(crate) fn player_of(&self, id: SessionId) -> Option<PlayerId> {
         self.sessions.get(&id).map(|client| client.player)
     }
 
     /// The session of a player who is here.
-    pub(crate) fn session_of(&self, player: PlayerId) -> Option<u64> {
+    pub(crate) fn session_of(&self, player: PlayerId) -> Option<SessionId> {
         self.players.get(&player).map(|player| player.session)
     }
 
-    pub(crate) fn forget_client(&mut self, cx: &mut Context, id: u64) {
+    pub(crate) fn forget_client(&mut self, cx: &mut Context, id: SessionId) {
         if self.sessions.remove(&id).is_none() {
             return;
         }
@@ -195,7 +196,7 @@ impl Roster {
     }
 
     /// Sets the timer of a session that may be silent for so long.
-    pub(crate) fn set_session_timer(&mut self, cx: &mut Context, id: u64, silence: Duration) {
+    pub(crate) fn set_session_timer(&mut self, cx: &mut Context, id: SessionId, silence: Duration) {
         let Some(client) = self.sessions.get_mut(&id) else { return };
         let silent = client.session.last_heard() + silence;
         let due = client.session.poll_timeout().map_or(silent, |due| due.min(silent));
@@ -203,7 +204,7 @@ impl Roster {
     }
 
     /// Moves what a session has to send to the outputs.
-    pub(crate) fn hand_over_datagrams(&mut self, cx: &mut Context, id: u64) {
+    pub(crate) fn hand_over_datagrams(&mut self, cx: &mut Context, id: SessionId) {
         let Some(client) = self.sessions.get_mut(&id) else { return };
         while let Some(datagram) = client.session.poll_datagram() {
             cx.hand_out(client.route, datagram);
@@ -216,7 +217,11 @@ impl Roster {
     }
 
     /// A wait for answers of these sessions: made for usual networks, and longer where one of them is far away.
-    pub(crate) fn wait_for(&self, usual: Duration, sessions: impl IntoIterator<Item = u64>) -> Duration {
+    pub(crate) fn wait_for(
+        &self,
+        usual: Duration,
+        sessions: impl IntoIterator<Item = SessionId>,
+    ) -> Duration {
         let clients = sessions.into_iter().filter_map(|id| self.client(id));
         let longest = clients.map(|client| client.session.timing().at_least(usual, 2)).max();
         longest.map_or(usual, |wait| wait.min(LONGEST_WAIT.max(usual)))

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::Server;
+use crate::ids::SessionId;
 use crate::matchmaking::{Reach, reach};
 use crate::surroundings::{Finding, Surroundings};
 
@@ -31,7 +32,7 @@ impl Server {
     }
 
     /// A player has proven to be where it is seen.
-    pub(super) fn note_origin(&mut self, id: u64) {
+    pub(super) fn note_origin(&mut self, id: SessionId) {
         let (Some(player), Some(client)) = (self.roster.player_of(id), self.roster.client(id)) else {
             return;
         };

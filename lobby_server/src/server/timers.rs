@@ -5,12 +5,13 @@ use std::time::Instant;
 
 use traversal_core::id::{JoinId, PlayerId, RoomId};
 
+use crate::ids::SessionId;
 use crate::registry::RegistryId;
 
 /// What is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Timer {
-    Session(u64),
+    Session(SessionId),
     Stale(PlayerId),
     Registry(RegistryId),
     Ask(JoinId),

@@ -9,6 +9,7 @@ use traversal_core::wire::message::{Facts, MAX_KEPT_PORTS, ProbePurpose, ToPlaye
 
 use super::{Context, Matches, Roster};
 use crate::claims::Claim;
+use crate::ids::SessionId;
 use crate::server::roster::{ProbeSeen, Prober};
 
 impl Matches {
@@ -52,7 +53,7 @@ impl Matches {
         &mut self,
         cx: &mut Context,
         roster: &mut Roster,
-        id: u64,
+        id: SessionId,
         match_id: MatchId,
         claim: Claim,
     ) {
@@ -80,7 +81,7 @@ impl Matches {
         &mut self,
         cx: &mut Context,
         roster: &mut Roster,
-        id: u64,
+        id: SessionId,
         match_id: MatchId,
         round: u16,
         ports: Vec<u16>,

@@ -42,7 +42,7 @@ impl KeptMatches {
 
 impl Matches {
     /// The player does not play that match any more.
-    pub(crate) fn forget_kept(&mut self, player: PlayerId, id: MatchId) {
+    pub(super) fn forget_kept(&mut self, player: PlayerId, id: MatchId) {
         if let Some(kept) = self.kept.get_mut(&player) {
             kept.remove(id);
         }

@@ -19,7 +19,7 @@ const SILENT: Duration = Duration::from_secs(10);
 
 impl Matches {
     /// Leave for both sides of a match, the host first, or why there is none; a refusal for want of room is counted.
-    pub(crate) fn grant_relay(
+    pub(super) fn grant_relay(
         &mut self,
         cx: &mut Context,
         roster: &Roster,

@@ -8,7 +8,7 @@ use crate::server::timers::Timer;
 
 impl Matches {
     /// Both sides get a plan of this edition. Where a search comes first, nobody need ask for it.
-    pub(crate) fn plan_spray(
+    pub(super) fn plan_spray(
         &mut self,
         cx: &Context,
         plan: (MatchId, u8),

@@ -12,6 +12,7 @@ use traversal_core::wire::session::ServerSession;
 
 use super::mapped_ports::MappedPort;
 use super::moving::{Challenge, Former};
+use crate::ids::SessionId;
 use crate::limits::Bucket;
 use crate::server::sockets::Route;
 
@@ -66,7 +67,7 @@ pub(super) struct HalfOpen {
 /// A player that is logged in.
 #[derive(Debug)]
 pub(super) struct Player {
-    pub(super) session: u64,
+    pub(super) session: SessionId,
     pub(super) place: Place,
     /// The request to create or to enter a room that waits for others.
     pub(super) busy: Option<RequestId>,

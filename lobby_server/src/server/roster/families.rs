@@ -10,6 +10,7 @@ use traversal_core::wire::secret::CODE;
 
 use super::moving::OTHER_FAMILY;
 use super::{Context, Roster};
+use crate::ids::SessionId;
 use crate::matchmaking::{Reach, reach};
 use crate::server::sockets::{Route, ServerSocket};
 
@@ -25,7 +26,7 @@ fn known_as(socket: &ServerSocket) -> Option<SocketAddr> {
 
 impl super::client::Client {
     /// Where the player is reached in the other family, while that is fresh.
-    pub(crate) fn other_address(&self) -> Option<SocketAddr> {
+    pub(super) fn other_address(&self) -> Option<SocketAddr> {
         let (address, heard) = self.other?;
         // The session itself is never silent for long, so its last sign of life is as good as the time.
         let fresh = self.session.last_heard().saturating_duration_since(heard) < OTHER_LIFETIME;
@@ -35,7 +36,7 @@ impl super::client::Client {
 
 impl Roster {
     /// Our first sockets in the other family than this player's.
-    pub(crate) fn other_family(&self, cx: &Context, route: Route) -> Vec<SocketAddr> {
+    pub(super) fn other_family(&self, cx: &Context, route: Route) -> Vec<SocketAddr> {
         let first = |socket: &&ServerSocket| {
             !socket.stream
                 && !socket.second_address
@@ -53,7 +54,7 @@ impl Roster {
 
     /// A probe of a session from the other family: an address that is known already is only noted again, another
     /// one is to be proven first. Both answers are as long as the probe.
-    pub(crate) fn register(&mut self, cx: &mut Context, id: u64, route: Route) {
+    pub(super) fn register(&mut self, cx: &mut Context, id: SessionId, route: Route) {
         let now = cx.now;
         let Some(client) = self.sessions.get_mut(&id) else { return };
         if client.login.relay_only || client.route.peer.is_ipv4() == route.peer.is_ipv4() {
@@ -77,7 +78,7 @@ impl Roster {
     pub(crate) fn register_response(
         &mut self,
         cx: &mut Context,
-        id: u64,
+        id: SessionId,
         route: Route,
         token: &[u8; CODE],
     ) -> Option<PlayerId> {
@@ -93,7 +94,7 @@ impl Roster {
         Some(player)
     }
 
-    pub(crate) fn tell_registered(&mut self, cx: &mut Context, id: u64, route: Route) {
+    fn tell_registered(&mut self, cx: &mut Context, id: SessionId, route: Route) {
         let Some(client) = self.sessions.get_mut(&id) else { return };
         let seen = Frame::ProbeSeen { tag: REGISTER_TAG, observed: route.peer };
         if let Some(datagram) = client.session.seal(cx.now, Kind::Probe, &seen) {

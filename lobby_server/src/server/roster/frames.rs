@@ -4,26 +4,27 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use traversal_core::address::canonical;
-use traversal_core::id::{PlayerId, RequestId};
+use traversal_core::id::PlayerId;
 use traversal_core::wire::message::{
     Frame, MAX_LOCAL_ADDRESSES, RequestError, Response, ToPlayer, ToServer, Topic,
 };
 use traversal_core::wire::session::session_of;
 
 use super::{Context, Roster};
+use crate::ids::{Asker, SessionId};
 use crate::server::sockets::Route;
 
 impl Roster {
     /// The frame in a sealed datagram, which is not taken.
     pub(crate) fn peek(&self, datagram: &[u8]) -> Option<Frame<ToServer>> {
-        self.client(session_of(datagram)?)?.session.read(datagram)
+        self.client(SessionId(session_of(datagram)?))?.session.read(datagram)
     }
 
     /// Opens a sealed datagram; true beside it where it is the first one of its session.
     pub(crate) fn open(
         &mut self,
         cx: &mut Context,
-        id: u64,
+        id: SessionId,
         datagram: &[u8],
     ) -> Option<(Frame<ToServer>, bool)> {
         let client = self.sessions.get_mut(&id)?;
@@ -45,7 +46,7 @@ impl Roster {
     }
 
     /// Notes that the player gave a sign of life, where this way is the one it is proven to be at. Says whether it is.
-    pub(crate) fn note_sign_of_life(&mut self, cx: &Context, id: u64, route: Route) -> bool {
+    pub(crate) fn note_sign_of_life(&mut self, cx: &Context, id: SessionId, route: Route) -> bool {
         let Some(client) = self.sessions.get_mut(&id) else { return false };
         let proven = cx.same_way(client.route, route);
         if proven {
@@ -58,7 +59,7 @@ impl Roster {
     pub(crate) fn take_frame(
         &mut self,
         cx: &mut Context,
-        id: u64,
+        id: SessionId,
         frame: Frame<ToServer>,
     ) -> Option<Frame<ToServer>> {
         let client = self.sessions.get_mut(&id)?;
@@ -76,7 +77,7 @@ impl Roster {
     }
 
     /// Whether this message is to be dealt with, which may cause `cost` messages to others.
-    pub(crate) fn accept(&mut self, cx: &mut Context, id: u64, seq: u32, cost: f64) -> bool {
+    pub(crate) fn accept(&mut self, cx: &mut Context, id: SessionId, seq: u32, cost: f64) -> bool {
         let Some(client) = self.sessions.get_mut(&id) else { return false };
         if client.session.is_fresh(seq)
             && (client.session.is_backed_up()
@@ -92,7 +93,7 @@ impl Roster {
     }
 
     /// Deals with a session's timer. False: it has been silent for too long, and is to end.
-    pub(crate) fn keep_alive(&mut self, cx: &mut Context, id: u64, silence: Duration) -> bool {
+    pub(crate) fn keep_alive(&mut self, cx: &mut Context, id: SessionId, silence: Duration) -> bool {
         let Some(client) = self.sessions.get_mut(&id) else { return true };
         if cx.now.saturating_duration_since(client.session.last_heard()) >= silence {
             cx.counters.timeouts += 1;
@@ -108,14 +109,14 @@ impl Roster {
     }
 
     /// Tells a player where it is seen.
-    pub(crate) fn pong(&mut self, cx: &Context, id: u64, ping: u32) {
+    pub(crate) fn pong(&mut self, cx: &Context, id: SessionId, ping: u32) {
         let Some(client) = self.sessions.get_mut(&id) else { return };
         let pong = Frame::Pong { id: ping, observed: client.route.peer };
         client.session.send_once(cx.now, &pong);
         self.dirty.insert(id);
     }
 
-    pub(crate) fn ping(&mut self, cx: &Context, id: u64) {
+    pub(crate) fn ping(&mut self, cx: &Context, id: SessionId) {
         let Some(client) = self.sessions.get_mut(&id) else { return };
         client.next_ping = client.next_ping.wrapping_add(1);
         client.session.send_once(cx.now, &Frame::Ping { id: client.next_ping });
@@ -129,7 +130,7 @@ impl Roster {
         }
     }
 
-    pub(crate) fn tell_session(&mut self, cx: &mut Context, id: u64, message: ToPlayer) {
+    pub(crate) fn tell_session(&mut self, cx: &mut Context, id: SessionId, message: ToPlayer) {
         let Some(client) = self.sessions.get_mut(&id) else { return };
         match &message {
             ToPlayer::MatchEnded { match_id, .. } => {
@@ -160,23 +161,19 @@ impl Roster {
         }
     }
 
-    pub(crate) fn respond(
-        &mut self,
-        cx: &mut Context,
-        session: u64,
-        id: RequestId,
-        result: Result<Response, RequestError>,
-    ) {
+    /// Answers a request.
+    pub(crate) fn respond(&mut self, cx: &mut Context, asker: Asker, result: Result<Response, RequestError>) {
         if let Err(error) = &result {
             cx.counters.requests_failed += 1;
             tracing::debug!(%error, "request failed");
         }
-        let Some(player) = self.player_of(session) else { return };
-        self.is_served(player, id);
-        self.tell_session(cx, session, ToPlayer::Response { id, result });
+        if self.client(asker.session).is_some() {
+            self.is_served(asker.player, asker.request);
+            self.tell_session(cx, asker.session, ToPlayer::Response { id: asker.request, result });
+        }
     }
 
-    pub(crate) fn set_local_addresses(&mut self, id: u64, mut local: Vec<SocketAddr>) {
+    pub(crate) fn set_local_addresses(&mut self, id: SessionId, mut local: Vec<SocketAddr>) {
         let Some(client) = self.sessions.get_mut(&id) else { return };
         local.truncate(MAX_LOCAL_ADDRESSES);
         local.iter_mut().for_each(|address| *address = canonical(*address));
@@ -184,7 +181,7 @@ impl Roster {
     }
 
     /// Counts a request of a player. False: it is over its rate.
-    pub(crate) fn take_request(&mut self, cx: &mut Context, id: u64) -> bool {
+    pub(crate) fn take_request(&mut self, cx: &mut Context, id: SessionId) -> bool {
         let Some(client) = self.sessions.get_mut(&id) else { return false };
         let within = client.requests.take(cx.config.request_rate, cx.now);
         if !within {
@@ -205,7 +202,7 @@ impl Roster {
     }
 
     /// Notes that a player has sent something to be relayed.
-    pub(crate) fn note_relayed(&mut self, cx: &Context, id: u64) {
+    pub(crate) fn note_relayed(&mut self, cx: &Context, id: SessionId) {
         if let Some(client) = self.sessions.get_mut(&id) {
             client.relayed_at = Some(cx.now);
         }

@@ -15,6 +15,7 @@ use traversal_core::wire::message::Frame;
 use traversal_core::wire::port_report::PortReport;
 
 use super::{Context, Roster};
+use crate::ids::SessionId;
 use crate::server::sockets::Route;
 
 /// The longest silence that a player waits for, and what may be lost meanwhile.
@@ -23,10 +24,10 @@ const REPORT_AGE: Duration = LifetimeSearch::LONGEST.saturating_add(Duration::fr
 impl Roster {
     /// Sends to the mapping of this report, if it is the player's. From the socket that was asked: the player has sent to
     /// it from that mapping, too, so a filter lets it in.
-    pub(crate) fn knock(
+    pub(super) fn knock(
         &mut self,
         cx: &mut Context,
-        id: u64,
+        id: SessionId,
         (route, length): (Route, usize),
         (tag, report): (u32, PortReport),
     ) {
@@ -37,7 +38,7 @@ impl Roster {
         let allowed = route.peer == client.route.peer
             && report.observed.ip() == route.peer.ip()
             && (oldest..=now_ms).contains(&report.at_ms)
-            && self.report_key.is_genuine(id, &report);
+            && self.report_key.is_genuine(id.0, &report);
         if !allowed {
             cx.counters.dropped += 1;
             return;

@@ -20,6 +20,7 @@ use traversal_core::wire::{Dropped, Kind};
 use super::client::{Client, HalfOpen, Place, Player};
 use super::mapped_ports::MappedPort;
 use super::{Context, Roster};
+use crate::ids::SessionId;
 use crate::limits::Bucket;
 use crate::matchmaking::{Reach, reach};
 use crate::server::sockets::Route;
@@ -30,21 +31,21 @@ const RECENT_INITS: usize = 4096;
 /// Answers to handshakes, by the hash of the question: a retransmission gets the same answer.
 #[derive(Debug, Default)]
 pub(super) struct RecentInits {
-    answers: BTreeMap<[u8; 32], (SocketAddr, u64, Vec<u8>)>,
+    answers: BTreeMap<[u8; 32], (SocketAddr, SessionId, Vec<u8>)>,
     order: VecDeque<(Instant, [u8; 32])>,
 }
 
 impl RecentInits {
-    fn answer(&self, hash: &[u8; 32]) -> Option<&(SocketAddr, u64, Vec<u8>)> {
+    fn answer(&self, hash: &[u8; 32]) -> Option<&(SocketAddr, SessionId, Vec<u8>)> {
         self.answers.get(hash)
     }
 
     /// The session that it led to is over, so the same question is a new one.
-    pub(crate) fn forget(&mut self, hash: &[u8; 32]) {
+    pub(super) fn forget(&mut self, hash: &[u8; 32]) {
         self.answers.remove(hash);
     }
 
-    fn keep(&mut self, now: Instant, hash: [u8; 32], answer: (SocketAddr, u64, Vec<u8>)) {
+    fn keep(&mut self, now: Instant, hash: [u8; 32], answer: (SocketAddr, SessionId, Vec<u8>)) {
         while let Some((since, old)) = self.order.front().copied() {
             let expired = now.saturating_duration_since(since) > ServerHandshake::INIT_LIFETIME;
             if !expired && self.order.len() < RECENT_INITS {
@@ -126,17 +127,23 @@ impl Roster {
             }
             return;
         }
-        let mut id = cx.rng.next_u64();
+        self.admit(cx, route, hash, pending);
+    }
+
+    /// Makes a session of a login that is in order.
+    fn admit(&mut self, cx: &mut Context, route: Route, init: [u8; 32], mut pending: PendingLogin) {
+        let now = cx.now;
+        let mut id = SessionId(cx.rng.next_u64());
         while self.sessions.contains_key(&id) {
-            id = cx.rng.next_u64();
+            id = SessionId(cx.rng.next_u64());
         }
         let welcome = Welcome {
-            session: id,
+            session: id.0,
             observed: route.peer,
             probe_targets: self.probe_targets(cx, route),
             session_timeout_s: cx.config.session_timeout.as_secs() as u32,
             other_family: self.other_family(cx, route),
-            reset: self.handshake.reset_token(cx.config.node, id).unwrap_or_default(),
+            reset: self.handshake.reset_token(cx.config.node, id.0).unwrap_or_default(),
         };
         let (player, key) = (pending.player, pending.public_key);
         pending.login.local.truncate(MAX_LOCAL_ADDRESSES);
@@ -144,7 +151,7 @@ impl Roster {
         let token = std::mem::take(&mut pending.login.token);
         let login = pending.login.clone();
         let Ok((answer, session)) = pending.accept(&welcome, now) else { return };
-        self.inits.keep(now, hash, (route.peer, id, answer.clone()));
+        self.inits.keep(now, init, (route.peer, id, answer.clone()));
         self.census.enter(id, (route.socket, route.peer));
         let client = Client {
             player,
@@ -161,7 +168,7 @@ impl Roster {
             challenge: None,
             accepted: Some(now),
             confirmed: false,
-            half_open: Some(HalfOpen { init: hash, token }),
+            half_open: Some(HalfOpen { init, token }),
             moves: 0,
             probes: Bucket::full(cx.config.probe_rate, now),
             knocks: Bucket::full(cx.config.knock_rate, now),
@@ -176,7 +183,7 @@ impl Roster {
         self.dirty.insert(id);
     }
 
-    pub(crate) fn refusal(&self, cx: &Context, pending: &PendingLogin) -> Option<LoginRefusal> {
+    fn refusal(&self, cx: &Context, pending: &PendingLogin) -> Option<LoginRefusal> {
         let login = &pending.login;
         let malformed = |what: String| Some(LoginRefusal::Malformed { what });
         if cx.stopping {
@@ -207,7 +214,7 @@ impl Roster {
 
     /// Whether one more session of this player may begin at this address. Its older session ends for it; where that is
     /// not enough, half-open ones give way.
-    pub(crate) fn make_room(&mut self, cx: &mut Context, player: PlayerId, ip: IpAddr) -> bool {
+    fn make_room(&mut self, cx: &mut Context, player: PlayerId, ip: IpAddr) -> bool {
         let places = cx.config.places();
         let old = self.players.get(&player).map(|player| player.session);
         while !self.census.has_room(ip, old, &places) {
@@ -219,7 +226,7 @@ impl Roster {
     }
 
     /// The sockets that take this player's probes, as [`Welcome::probe_targets`] wants them.
-    pub(crate) fn probe_targets(&self, cx: &Context, route: Route) -> Vec<SocketAddr> {
+    fn probe_targets(&self, cx: &Context, route: Route) -> Vec<SocketAddr> {
         let mut targets = Vec::new();
         for (address, port) in [(false, false), (false, true), (true, false), (true, true)] {
             let socket = cx.sockets.iter().position(|socket| {
@@ -261,7 +268,7 @@ impl Roster {
     }
 
     /// The player has proven to be there: its token is spent. None: it is not taken, and the session is over.
-    pub(crate) fn confirm(&mut self, cx: &mut Context, id: u64) -> Option<PlayerId> {
+    pub(crate) fn confirm(&mut self, cx: &mut Context, id: SessionId) -> Option<PlayerId> {
         let now = cx.now;
         let client = self.sessions.get_mut(&id)?;
         let (player, game) = (client.player, client.login.game.clone());
@@ -290,7 +297,7 @@ impl Roster {
 
     /// This session is its player's only one from now on. Where the player was in a room in its older session, that room
     /// and the game of the new session come back.
-    pub(crate) fn take_over(&mut self, cx: &mut Context, id: u64) -> Option<(RoomId, String)> {
+    pub(crate) fn take_over(&mut self, cx: &mut Context, id: SessionId) -> Option<(RoomId, String)> {
         let client = self.sessions.get(&id)?;
         let (player, game) = (client.player, client.login.game.clone());
         let mut room = None;

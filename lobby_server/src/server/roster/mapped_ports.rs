@@ -14,6 +14,7 @@ use traversal_core::wire::secret::same;
 
 use super::client::Client;
 use super::{Context, Roster};
+use crate::ids::SessionId;
 use crate::matchmaking::{Reach, reach};
 use crate::relay::RelayMode;
 use crate::server::sockets::Route;
@@ -34,17 +35,17 @@ struct Asked {
 
 impl Client {
     /// Where others reach this player beside the address of its session.
-    pub(crate) fn mapped(&self) -> Option<SocketAddr> {
+    pub(super) fn mapped(&self) -> Option<SocketAddr> {
         self.mapped_port.proven.filter(|address| address.ip() == self.route.peer.ip())
     }
 }
 
 impl Roster {
     /// Sends to a port that the player says is forwarded to it.
-    pub(crate) fn try_mapped_port(
+    pub(super) fn try_mapped_port(
         &mut self,
         cx: &mut Context,
-        id: u64,
+        id: SessionId,
         (route, port, length): (Route, u16, usize),
     ) {
         let now = cx.now;
@@ -90,7 +91,7 @@ impl Roster {
     pub(crate) fn mapped_port_echo(
         &mut self,
         cx: &mut Context,
-        id: u64,
+        id: SessionId,
         token: Option<[u8; 16]>,
     ) -> Option<PlayerId> {
         let client = self.sessions.get_mut(&id)?;
@@ -117,7 +118,7 @@ impl Roster {
     }
 
     /// The player's address is another one now: what was proven belongs to the old one. Says whether there was anything.
-    pub(crate) fn forget_mapped_port(&mut self, cx: &mut Context, id: u64) -> bool {
+    pub(super) fn forget_mapped_port(&mut self, cx: &mut Context, id: SessionId) -> bool {
         let Some(client) = self.sessions.get_mut(&id) else { return false };
         let forgotten = std::mem::take(&mut client.mapped_port).proven.is_some();
         if forgotten {

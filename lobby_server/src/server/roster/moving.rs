@@ -9,6 +9,7 @@ use traversal_core::wire::secret::{CODE, same};
 
 use super::client::Client;
 use super::{Context, Roster};
+use crate::ids::SessionId;
 use crate::server::sockets::Route;
 
 /// How long relayed datagrams that come by the way that a session has left for a stream, or a stream for it, are still taken;
@@ -49,10 +50,10 @@ pub(super) struct Challenge {
 impl Roster {
     /// What has to be echoed from an address to prove it. Made of the address, so that nothing has to be kept, and nobody
     /// who causes challenges for other addresses can have a good one forgotten.
-    pub(crate) fn path_token(
+    pub(super) fn path_token(
         &self,
         cx: &Context,
-        id: u64,
+        id: SessionId,
         route: Route,
         family: &[u8],
         epoch: u64,
@@ -60,7 +61,7 @@ impl Roster {
         let moves = self.sessions.get(&id)?.moves;
         let address = route.peer.to_string();
         let parts = [
-            &id.to_le_bytes()[..],
+            &id.0.to_le_bytes()[..],
             address.as_bytes(),
             &[u8::from(cx.is_stream(route))],
             &moves.to_le_bytes(),
@@ -69,15 +70,15 @@ impl Roster {
         self.path_key.code(family, &parts)
     }
 
-    pub(crate) fn path_epoch(&self, cx: &Context) -> u64 {
+    pub(super) fn path_epoch(&self, cx: &Context) -> u64 {
         cx.uptime().as_secs() / PATH_EPOCH.as_secs()
     }
 
     /// Whether this was echoed in time.
-    pub(crate) fn proves(
+    pub(super) fn proves(
         &self,
         cx: &Context,
-        id: u64,
+        id: SessionId,
         route: Route,
         family: &[u8],
         token: &[u8; CODE],
@@ -95,13 +96,13 @@ impl Roster {
 
     /// The datagram that was opened last was on its way here when the session left this way: it does not bring it back, and
     /// one that was sent later does (RFC 9000 section 9.3 compares packet numbers, too).
-    pub(crate) fn is_late(&self, cx: &Context, client: &Client, route: Route) -> bool {
+    fn is_late(&self, cx: &Context, client: &Client, route: Route) -> bool {
         let number = client.session.opened();
         client.former.is_some_and(|former| number < former.moved_by && cx.same_way(former.route, route))
     }
 
     /// An authentic datagram came by another way than the last ones: have it proven first.
-    pub(crate) fn notice_address(&mut self, cx: &mut Context, id: u64, route: Route) {
+    pub(crate) fn notice_address(&mut self, cx: &mut Context, id: SessionId, route: Route) {
         let now = cx.now;
         let Some(client) = self.sessions.get(&id) else { return };
         if client.route == route || self.is_late(cx, client, route) {
@@ -131,7 +132,7 @@ impl Roster {
     pub(crate) fn path_response(
         &mut self,
         cx: &mut Context,
-        id: u64,
+        id: SessionId,
         route: Route,
         token: &[u8; CODE],
     ) -> Option<Moved> {

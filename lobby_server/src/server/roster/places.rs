@@ -5,6 +5,8 @@ use traversal_core::wire::message::RequestError;
 
 use super::client::Place;
 use super::{Context, Roster};
+use crate::ids::Asker;
+use crate::ids::SessionId;
 use crate::server::timers::Timer;
 
 impl Roster {
@@ -44,14 +46,14 @@ impl Roster {
     }
 
     /// Notes that this request of a player to create or to enter a room waits for others.
-    pub(crate) fn set_busy(&mut self, player: PlayerId, request: RequestId) {
-        if let Some(player) = self.players.get_mut(&player) {
-            player.busy = Some(request);
+    pub(crate) fn set_busy(&mut self, asker: Asker) {
+        if let Some(player) = self.players.get_mut(&asker.player) {
+            player.busy = Some(asker.request);
         }
     }
 
     /// Notes that this request of a player is answered.
-    pub(crate) fn is_served(&mut self, player: PlayerId, request: RequestId) {
+    pub(super) fn is_served(&mut self, player: PlayerId, request: RequestId) {
         if let Some(player) = self.players.get_mut(&player) {
             player.busy.take_if(|busy| *busy == request);
         }
@@ -80,7 +82,7 @@ impl Roster {
     }
 
     /// The player of this session, if a sign of life of it was awaited; it is no more.
-    pub(crate) fn take_awaited(&mut self, id: u64) -> Option<PlayerId> {
+    pub(crate) fn take_awaited(&mut self, id: SessionId) -> Option<PlayerId> {
         let id = self.player_in(id)?;
         let player = self.players.get_mut(&id)?;
         std::mem::take(&mut player.awaited).then_some(id)

@@ -15,6 +15,7 @@ use traversal_core::wire::message::{Facts, Frame, Probe, ProbePurpose, ToPlayer}
 use super::client::Client;
 use super::{Context, Roster};
 use crate::claims::{Claim, ClaimError};
+use crate::ids::SessionId;
 use crate::server::sockets::Route;
 
 /// Probes that one classification may need: 10 of the first burst, 6 of the later ones, those of the filter tests, and the
@@ -121,7 +122,7 @@ impl Roster {
     pub(crate) fn see_probe(
         &mut self,
         cx: &mut Context,
-        id: u64,
+        id: SessionId,
         route: Route,
         probe: Probe,
         length: usize,
@@ -180,7 +181,7 @@ impl Roster {
         let learnt = client.learn_early(two_addresses) || client.learn_busy(two_addresses);
         let seen = match probe.purpose {
             ProbePurpose::SignedReport => {
-                let report = self.report_key.sign(id, sent.as_millis() as u64, route.peer);
+                let report = self.report_key.sign(id.0, sent.as_millis() as u64, route.peer);
                 Frame::PortSeen { tag: probe.tag, report }
             }
             _ => Frame::ProbeSeen { tag: probe.tag, observed: route.peer },
@@ -201,7 +202,7 @@ impl Roster {
     }
 
     /// Counts a probe, or what costs as much as one. None: there is no such session, or it is over its rate.
-    pub(crate) fn take_probe(&mut self, cx: &mut Context, id: u64) -> Option<Prober> {
+    pub(crate) fn take_probe(&mut self, cx: &mut Context, id: SessionId) -> Option<Prober> {
         let client = self.sessions.get_mut(&id)?;
         if !client.probes.take(cx.config.probe_rate, cx.now) {
             cx.counters.limited += 1;
@@ -215,11 +216,11 @@ impl Roster {
     pub(crate) fn check_claim(
         &self,
         cx: &Context,
-        id: u64,
+        id: SessionId,
         validated: IpAddr,
         claim: Claim,
     ) -> Result<Facts, ClaimError> {
-        claim.check(&self.report_key, id, validated, cx.uptime().as_millis() as u64)
+        claim.check(&self.report_key, id.0, validated, cx.uptime().as_millis() as u64)
     }
 
     /// The player's word about its NAT, and what of it was set by hand (M9). With `check` (E1) what was seen here counts
@@ -228,7 +229,7 @@ impl Roster {
     pub(crate) fn handle_profile(
         &mut self,
         cx: &mut Context,
-        id: u64,
+        id: SessionId,
         (report, manual): (NatProfile, NatFacts),
         check: bool,
     ) -> Option<PlayerId> {
@@ -247,12 +248,7 @@ impl Roster {
         Some(client.player)
     }
 
-    pub(crate) fn check_profile(
-        &mut self,
-        cx: &mut Context,
-        id: u64,
-        report: NatProfile,
-    ) -> Option<PlayerId> {
+    fn check_profile(&mut self, cx: &mut Context, id: SessionId, report: NatProfile) -> Option<PlayerId> {
         let client = self.sessions.get_mut(&id)?;
         let v4 = client.route.peer.is_ipv4();
         let two_addresses =

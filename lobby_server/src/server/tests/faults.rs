@@ -288,7 +288,7 @@ fn a_registry_that_does_not_answer_is_said() {
     world.registry = Some(MemoryRegistry::new());
     world.turn();
     world.host(player, named("r"));
-    assert_eq!(world.server.rooms.len(), 1);
+    assert_eq!(world.server.rooms.count(), 1);
 }
 
 #[test]

@@ -137,7 +137,7 @@ proptest! {
         world.pass(Duration::from_secs(4));
         let alive = world.answer(third, Request::ListRooms { after: None }).is_ok();
         prop_assert!(alive);
-        prop_assert!(world.server.rooms.len() <= 2);
-        prop_assert!(world.server.pending.is_empty());
+        prop_assert!(world.server.rooms.count() <= 2);
+        prop_assert!(!world.server.rooms.waits_for_registry());
     }
 }

@@ -63,7 +63,7 @@ fn a_report_that_is_forged_or_somebody_elses_sends_nothing() {
     let neighbour = world.player(2, "203.0.113.1:7000");
     let own = report(&mut world, evil, MAPPING);
     let of_neighbour = report(&mut world, neighbour, "203.0.113.1:7055");
-    let session = world.server.roster.session_of(world.fakes[evil].id()).unwrap();
+    let session = world.server.roster.session_of(world.fakes[evil].id()).unwrap().0;
     let restarted = ReportKey::new([1; 32]).sign(session, own.at_ms, own.observed);
     let changed = |change: fn(&mut PortReport)| {
         let mut report = own;

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use super::*;
+use crate::ids::SessionId;
 use crate::server::TokenCheck;
 use traversal_core::wire::handshake::parse_unknown_session;
 use traversal_core::wire::message::Farewell;
@@ -152,14 +153,14 @@ fn nobody_who_causes_challenges_elsewhere_keeps_a_player_from_proving_its_new_ad
     let echo = session.seal(now, Kind::Control, &Frame::PathResponse { token }).unwrap();
     world.send_from(ServerSocketId(0), moved, &echo);
     let session = world.fakes[mover].welcome.as_ref().unwrap().session;
-    assert_eq!(world.server.roster.client(session).unwrap().route().peer, moved);
+    assert_eq!(world.server.roster.client(SessionId(session)).unwrap().route().peer, moved);
     // It proves that address alone, once, and for seconds.
     let again = world.fakes[mover].session.as_mut().unwrap();
     let late = again.seal(now, Kind::Control, &Frame::PathResponse { token }).unwrap();
     let before = world.server.counters().dropped;
     world.send_from(ServerSocketId(0), at("192.0.2.66:7"), &late);
     assert_eq!(world.server.counters().dropped, before + 1);
-    assert_eq!(world.server.roster.client(session).unwrap().route().peer, moved);
+    assert_eq!(world.server.roster.client(SessionId(session)).unwrap().route().peer, moved);
 }
 
 #[test]

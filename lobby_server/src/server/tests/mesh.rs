@@ -149,7 +149,7 @@ fn who_takes_its_room_up_again_gets_no_plans_and_may_ask_for_what_is_missing() {
     world.fakes[2].handshake = ClientHandshake::new(&mut world.rng);
     world.log_in(2);
     let ticket = world.fakes[2].ticket();
-    let room = world.server.rooms[&ticket.room].info();
+    let room = world.server.rooms.room(ticket.room).unwrap().info();
     assert_eq!(world.answer(2, back_to(&room, ticket)), Ok(Response::Room(room)));
     assert_eq!(world.fakes[2].plans().len(), 2);
     let again = Request::Rematch { player: world.fakes[1].id() };

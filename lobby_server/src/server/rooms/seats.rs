@@ -10,7 +10,9 @@ use std::time::Duration;
 use traversal_core::id::{PlayerId, RoomId};
 use traversal_core::wire::message::{KeptMatch, MAX_KEPT, RoomInfo, ToPlayer, Topology};
 
-use super::{Server, Timer};
+use super::{Others, Rooms};
+use crate::ids::SessionId;
+use crate::server::timers::Timer;
 
 /// How long two members who are there may have no match before they get a fresh one: by then both have said which match goes
 /// on. Two answers' time of the farthest member where that is longer.
@@ -20,95 +22,94 @@ const SAID: Duration = Duration::from_secs(3);
 /// get lost.
 const QUIET: Duration = Duration::from_secs(8);
 
-impl Server {
+impl Rooms {
     /// How long this session may be silent. One whose player is in a room with others has a seat there.
-    pub(super) fn silence(&self, id: u64) -> Duration {
-        let Some(client) = self.roster.client(id) else { return Duration::ZERO };
-        let usual = self.cx.config.silence(client.is_confirmed());
-        let room = self.roster.player_in(id).and_then(|player| self.rooms.get(&self.roster.room_of(player)?));
+    pub(crate) fn silence(&self, others: &Others<'_>, id: SessionId) -> Duration {
+        let Some(client) = others.roster.client(id) else { return Duration::ZERO };
+        let usual = others.cx.config.silence(client.is_confirmed());
+        let room =
+            others.roster.player_in(id).and_then(|player| self.rooms.get(&others.roster.room_of(player)?));
         if room.is_some_and(|room| room.members.len() > 1) {
-            usual.max(self.cx.config.keep_seat + QUIET)
+            usual.max(others.cx.config.keep_seat + QUIET)
         } else {
             usual
         }
     }
 
     /// A host that was replaced while nobody heard it keeps its seat, as the last of the members.
-    pub(super) fn seat_former_host(&mut self, host: PlayerId, info: &RoomInfo) {
-        if self.roster.room_of(host) != Some(info.id) {
+    pub(super) fn seat_former_host(&mut self, others: &mut Others<'_>, host: PlayerId, info: &RoomInfo) {
+        if others.roster.room_of(host) != Some(info.id) {
             return;
         }
-        let Some(party) = self.roster.party(&self.cx, host) else { return };
+        let Some(party) = others.roster.party(others.cx, host) else { return };
         let Some(room) = self.rooms.get_mut(&info.id) else { return };
         room.members.push(party.info);
-        if self.roster.is_present(host, info.id) {
-            self.roster.tell(
-                &mut self.cx,
-                host,
-                ToPlayer::HostChanged { room: info.clone(), previous: host },
-            );
-            self.tell_ticket(info.id, host);
-            self.roster.await_sign(host);
+        if others.roster.is_present(host, info.id) {
+            others.tell(host, ToPlayer::HostChanged { room: info.clone(), previous: host });
+            self.tell_ticket(others, info.id, host);
+            others.roster.await_sign(host);
         }
     }
 
     /// A session gave a sign of life: perhaps of a member who is matched with the others as soon as it is back.
-    pub(super) fn awaited_heard(&mut self, session: u64) {
-        let Some(player) = self.roster.take_awaited(session) else { return };
-        let Some(id) = self.roster.present_room(player) else { return };
+    pub(super) fn awaited_heard(&mut self, others: &mut Others<'_>, session: SessionId) {
+        let Some(player) = others.roster.take_awaited(session) else { return };
+        let Some(id) = others.roster.present_room(player) else { return };
         let members = self.rooms.get(&id).map(|room| room.members.iter().map(|member| member.id).collect());
         let members: Vec<PlayerId> = members.unwrap_or_default();
-        let unmatched = |other: &PlayerId| !self.matches.are_matched(*other, player);
+        let unmatched = |other: &PlayerId| !others.matches.are_matched(*other, player);
         let members: Vec<PlayerId> = members.into_iter().filter(unmatched).collect();
-        self.match_with(id, player, &members);
+        self.match_with(others, id, player, &members);
     }
 
     /// Somebody is back, or has lost a match: soon each member has one with the host, an old one or a fresh one.
-    pub(super) fn pair_later(&mut self, id: RoomId) {
-        if self.cx.timers.is_set(Timer::Pairs(id)) {
+    pub(super) fn pair_later(&mut self, others: &mut Others<'_>, id: RoomId) {
+        if others.cx.timers.is_set(Timer::Pairs(id)) {
             return;
         }
         let Some(room) = self.rooms.get(&id) else { return };
-        let sessions = room.members.iter().filter_map(|member| self.roster.session_of(member.id));
-        let wait = self.roster.wait_for(SAID, sessions);
-        self.cx.timers.set(Timer::Pairs(id), Some(self.cx.now + wait));
+        let sessions = room.members.iter().filter_map(|member| others.roster.session_of(member.id));
+        let wait = others.roster.wait_for(SAID, sessions);
+        others.cx.timers.set(Timer::Pairs(id), Some(others.cx.now + wait));
     }
 
     /// Members without a match with the host get one; those of whom nothing is heard when they are back.
-    pub(super) fn pair_up(&mut self, id: RoomId) {
+    pub(crate) fn pair_up(&mut self, others: &mut Others<'_>, id: RoomId) {
         let Some(room) = self.rooms.get(&id) else { return };
         // Pairs of a mesh ask by themselves.
         let (host, epoch, mut absent) = (room.host(), room.epoch, false);
-        let present = |player: PlayerId| self.roster.is_present(player, id);
+        let present = |player: PlayerId| others.roster.is_present(player, id);
         let members = room.members.iter().skip(1).map(|member| member.id);
         let unmatched = members
-            .filter(|member| present(host) && present(*member) && !self.matches.are_matched(host, *member));
+            .filter(|member| present(host) && present(*member) && !others.matches.are_matched(host, *member));
         for member in unmatched.collect::<Vec<_>>() {
-            if self.roster.is_fresh(&self.cx, host) && self.roster.is_fresh(&self.cx, member) {
-                self.matches.begin_match(&mut self.cx, &mut self.roster, epoch, host, member, false);
+            if others.roster.is_fresh(others.cx, host) && others.roster.is_fresh(others.cx, member) {
+                others.matches.begin_match(others.cx, others.roster, epoch, host, member, false);
             } else {
                 absent = true;
             }
         }
         if absent {
-            self.pair_later(id);
+            self.pair_later(others, id);
         }
     }
 
     /// A match is lost: soon its player has one with its room's host again.
-    pub(super) fn pair_soon(&mut self, player: PlayerId) {
-        if let Some(id) = self.roster.room_of(player) {
-            self.pair_later(id);
+    pub(crate) fn pair_soon(&mut self, others: &mut Others<'_>, player: PlayerId) {
+        if let Some(id) = others.roster.room_of(player) {
+            self.pair_later(others, id);
         }
     }
 
     /// A player is back in its room and still plays these matches.
-    pub(super) fn keep_matches(&mut self, player: PlayerId, kept: Vec<KeptMatch>) {
-        let Some(room) = self.roster.present_room(player).and_then(|id| self.rooms.get(&id)) else { return };
+    pub(crate) fn keep_matches(&mut self, others: &mut Others<'_>, player: PlayerId, kept: Vec<KeptMatch>) {
+        let Some(room) = others.roster.present_room(player).and_then(|id| self.rooms.get(&id)) else {
+            return;
+        };
         // In a mesh everybody plays with everybody.
-        let (id, host) = (room.id, (room.topology == Topology::Star).then(|| room.host()));
+        let (id, host) = (room.id, (room.options.topology == Topology::Star).then(|| room.host()));
         for kept in kept.into_iter().take(MAX_KEPT) {
-            self.matches.keep_match(&mut self.cx, &mut self.roster, player, (id, host), kept);
+            others.matches.keep_match(others.cx, others.roster, player, (id, host), kept);
         }
     }
 }

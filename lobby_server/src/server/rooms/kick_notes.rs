@@ -8,63 +8,81 @@ use traversal_core::id::{PlayerId, RoomId};
 use traversal_core::wire::message::{KickNote, MAX_KICK_NOTES, ToPlayer};
 use traversal_core::wire::secret::same;
 
-use super::Server;
+use super::{Others, Rooms};
 use crate::kicked::{Kick, OUT};
 
 /// Keeps notes apart from whatever else the server's key may sign.
 const PURPOSE: &[u8] = b"bevy_traversal kick note 1";
 
-impl Server {
-    fn kick_seal(&self, room: RoomId, player: PlayerId, until_s: u64) -> Option<[u8; 16]> {
+impl Rooms {
+    fn kick_seal(
+        &self,
+        others: &Others<'_>,
+        room: RoomId,
+        player: PlayerId,
+        until_s: u64,
+    ) -> Option<[u8; 16]> {
         let mut content = Vec::with_capacity(32);
         content.extend_from_slice(&room.0.to_le_bytes());
         content.extend_from_slice(&player.0);
         content.extend_from_slice(&until_s.to_le_bytes());
-        self.roster.identity().mac(PURPOSE, &content)
+        others.roster.identity().mac(PURPOSE, &content)
     }
 
     /// Gives a member the notes of all who are out.
-    pub(super) fn tell_kicked(&mut self, id: RoomId, member: PlayerId) {
+    pub(super) fn tell_kicked(&mut self, others: &mut Others<'_>, id: RoomId, member: PlayerId) {
         let Some(room) = self.rooms.get(&id) else { return };
-        for part in room.kicked.all(self.cx.now).chunks(MAX_KICK_NOTES) {
-            self.tell_kick_notes(id, member, part);
+        for part in room.kicked.all(others.cx.now).chunks(MAX_KICK_NOTES) {
+            self.tell_kick_notes(others, id, member, part);
         }
     }
 
     /// Gives a member notes of these players, each with the end of its time in seconds since 1970.
-    pub(super) fn tell_kick_notes(&mut self, room: RoomId, member: PlayerId, out: &[(PlayerId, u64)]) {
+    pub(super) fn tell_kick_notes(
+        &mut self,
+        others: &mut Others<'_>,
+        room: RoomId,
+        member: PlayerId,
+        out: &[(PlayerId, u64)],
+    ) {
         let note = |&(player, until_s): &(PlayerId, u64)| {
-            Some(KickNote { player, until_s, seal: self.kick_seal(room, player, until_s)? })
+            Some(KickNote { player, until_s, seal: self.kick_seal(others, room, player, until_s)? })
         };
         let notes: Vec<KickNote> = out.iter().filter_map(note).collect();
         if !notes.is_empty() {
-            self.roster.tell(&mut self.cx, member, ToPlayer::KickNotes { room, notes });
+            others.tell(member, ToPlayer::KickNotes { room, notes });
         }
     }
 
     /// How many players these notes may put out, for the member's rate.
-    pub(super) fn put_out_by(&self, room: RoomId, notes: &[KickNote]) -> usize {
+    pub(crate) fn put_out_by(&self, room: RoomId, notes: &[KickNote]) -> usize {
         let Some(room) = self.rooms.get(&room).filter(|room| room.restored) else { return 0 };
         notes.iter().take(MAX_KICK_NOTES).filter(|note| room.has(note.player)).count()
     }
 
     /// A member shows who was put out before a restart of the server.
-    pub(super) fn handle_kick_notes(&mut self, member: PlayerId, id: RoomId, notes: Vec<KickNote>) {
-        let now = self.cx.now;
-        if !self.roster.is_present(member, id) {
+    pub(crate) fn handle_kick_notes(
+        &mut self,
+        others: &mut Others<'_>,
+        member: PlayerId,
+        id: RoomId,
+        notes: Vec<KickNote>,
+    ) {
+        let now = others.cx.now;
+        if !others.roster.is_present(member, id) {
             return;
         }
         for note in notes.into_iter().take(MAX_KICK_NOTES) {
             // A server that was not restarted knows them all.
             let Some(room) = self.rooms.get(&id).filter(|room| room.restored) else { return };
             let known = room.kicked.has(now, note.player);
-            let left = match self.cx.time_of_day() {
+            let left = match others.cx.time_of_day() {
                 Some(seconds) if note.until_s != u64::MAX => {
                     Duration::from_secs(note.until_s.saturating_sub(seconds)).min(OUT)
                 }
                 _ => OUT,
             };
-            let sealed = self.kick_seal(id, note.player, note.until_s);
+            let sealed = self.kick_seal(others, id, note.player, note.until_s);
             let fits = sealed.is_some_and(|seal| same(&seal, &note.seal));
             if known || left.is_zero() || !fits || room.host() == note.player {
                 continue;
@@ -75,7 +93,7 @@ impl Server {
                 room.kicked.insert(now, note.player, kick);
             }
             if is_inside {
-                self.put_out(id, note.player, "the host put you out".into());
+                self.put_out(others, id, note.player, "the host put you out".into());
             }
         }
     }

@@ -1,15 +1,15 @@
 //! Rooms: names, codes, passwords, capacity, and what is said about them. Pure: who may enter, and when, is
 //! decided by the dispatcher.
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::time::Instant;
 
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::RngCore;
 use sha2::{Digest, Sha256};
 use traversal_core::id::{PlayerId, RoomId};
 use traversal_core::wire::message::{
-    MEMBERS_PER_PART, PlayerInfo, RoomInfo, RoomSummary, RoomTerms, ToPlayer, Topology,
+    MEMBERS_PER_PART, PlayerInfo, RoomInfo, RoomOptions, RoomSummary, RoomTerms, ToPlayer,
 };
 use traversal_core::wire::secret::same;
 
@@ -30,22 +30,46 @@ const PAGE_BUDGET: usize = 1000;
 /// up to 5 kB, and a player who comes and goes without end four a second.
 pub(crate) const ROOM_NEWS: Rate = Rate::new(4.0, 16.0);
 
+/// What a room begins with.
+#[derive(Debug)]
+pub(crate) struct Opening {
+    pub(crate) id: RoomId,
+    pub(crate) game: String,
+    pub(crate) game_protocol: u32,
+    pub(crate) code: String,
+    /// How the room is, with its name. A password in it is not kept.
+    pub(crate) options: RoomOptions,
+    /// The hash of the password, if the room has one.
+    pub(crate) password: Option<PasswordHash>,
+    /// Who is in the room; the host is the first one.
+    pub(crate) members: Vec<PlayerInfo>,
+    /// Where the player is that opens it.
+    pub(crate) from: IpAddr,
+    pub(crate) origin: Origin,
+}
+
+/// Where a room comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// A player has opened it.
+    New,
+    /// A member's ticket, after a restart of the server: whoever has a ticket belongs in.
+    Ticket { epoch: u32, generation: u32 },
+}
+
 /// A room that this node holds.
 #[derive(Debug)]
 pub(crate) struct Room {
     pub(crate) id: RoomId,
     pub(crate) game: String,
     pub(crate) game_protocol: u32,
-    pub(crate) name: String,
     pub(crate) code: String,
-    pub(crate) capacity: u16,
-    pub(crate) public: bool,
-    pub(crate) auto_allow: bool,
-    pub(crate) metadata: BTreeMap<String, String>,
-    pub(crate) topology: Topology,
+    /// How the room is; its password is none here, see `password`.
+    pub(crate) options: RoomOptions,
     pub(crate) password: Option<PasswordHash>,
-    /// The host first.
+    /// Who is in the room; the host is the first one.
     pub(crate) members: Vec<PlayerInfo>,
+    /// How often the list of members has changed.
     pub(crate) revision: u32,
     /// How often its members are told who is inside, see [`ROOM_NEWS`].
     pub(crate) news: Bucket,
@@ -53,11 +77,9 @@ pub(crate) struct Room {
     pub(crate) opened_from: IpAddr,
     /// The registry has taken it.
     pub(crate) claimed: bool,
-    /// See [`RoomOptions::migrate`].
-    pub(crate) migrate: bool,
-    /// How often it changed its host.
+    /// How often it has changed its host.
     pub(crate) epoch: u32,
-    /// Made anew from a member's ticket after a restart: whoever has one belongs in.
+    /// It was made of a member's ticket after a restart: whoever has one belongs in.
     pub(crate) restored: bool,
     /// How often its host put somebody out for good: tickets of an earlier generation let nobody back in after a restart.
     pub(crate) generation: u32,
@@ -68,6 +90,40 @@ pub(crate) struct Room {
 }
 
 impl Room {
+    /// A room that the registry has not taken yet.
+    pub(crate) fn new(opening: Opening, now: Instant) -> Self {
+        let Opening { id, game, game_protocol, code, options, password, members, from, origin } = opening;
+        let (epoch, generation) = match origin {
+            Origin::New => (0, 0),
+            Origin::Ticket { epoch, generation } => (epoch, generation),
+        };
+        Self {
+            id,
+            game,
+            game_protocol,
+            code,
+            options: RoomOptions { password: None, ..options },
+            password,
+            members,
+            revision: 0,
+            news: Bucket::full(ROOM_NEWS, now),
+            opened_from: from,
+            claimed: false,
+            epoch,
+            restored: origin != Origin::New,
+            generation,
+            kicked: Kicked::default(),
+            guesses: None,
+        }
+    }
+
+    /// The host says anew how the room is; its name stays.
+    pub(crate) fn set_options(&mut self, options: RoomOptions, password: Option<PasswordHash>) {
+        let name = std::mem::take(&mut self.options.name);
+        self.options = RoomOptions { name, password: None, ..options };
+        self.password = password;
+    }
+
     pub(crate) fn host(&self) -> PlayerId {
         self.members.first().map_or(PlayerId([0; 16]), |host| host.id)
     }
@@ -77,33 +133,33 @@ impl Room {
     }
 
     pub(crate) fn is_full(&self) -> bool {
-        self.members.len() >= usize::from(self.capacity)
+        self.members.len() >= usize::from(self.options.capacity)
     }
 
     pub(crate) fn info(&self) -> RoomInfo {
         RoomInfo {
             id: self.id,
-            name: self.name.clone(),
+            name: self.options.name.clone(),
             code: self.code.clone(),
             host: self.host(),
-            capacity: self.capacity,
-            metadata: self.metadata.clone(),
-            public: self.public,
-            auto_allow: self.auto_allow,
-            migrate: self.migrate,
+            capacity: self.options.capacity,
+            metadata: self.options.metadata.clone(),
+            public: self.options.public,
+            auto_allow: self.options.auto_allow,
+            migrate: self.options.migrate,
             epoch: self.epoch,
-            topology: self.topology,
+            topology: self.options.topology,
         }
     }
 
     /// What a ticket says of it, besides who hosts it when.
     pub(crate) fn terms(&self) -> RoomTerms {
         RoomTerms {
-            capacity: self.capacity,
-            public: self.public,
-            auto_allow: self.auto_allow,
-            migrate: self.migrate,
-            topology: self.topology,
+            capacity: self.options.capacity,
+            public: self.options.public,
+            auto_allow: self.options.auto_allow,
+            migrate: self.options.migrate,
+            topology: self.options.topology,
             password: self.password.is_some(),
         }
     }
@@ -116,15 +172,15 @@ impl Room {
         RoomRecord {
             location: self.location(node),
             game: self.game.clone(),
-            public: self.public,
+            public: self.options.public,
             summary: RoomSummary {
-                name: self.name.clone(),
+                name: self.options.name.clone(),
                 code: self.code.clone(),
                 host_name: self.members.first().map(|host| host.name.clone()).unwrap_or_default(),
                 members: self.members.len() as u16,
-                capacity: self.capacity,
+                capacity: self.options.capacity,
                 password: self.password.is_some(),
-                metadata: self.metadata.clone(),
+                metadata: self.options.metadata.clone(),
             },
         }
     }

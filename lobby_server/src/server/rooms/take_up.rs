@@ -2,18 +2,18 @@
 
 use std::net::IpAddr;
 
-use traversal_core::id::{PlayerId, RequestId, RoomId};
+use traversal_core::id::{PlayerId, RoomId};
 use traversal_core::wire::message::{
     PlayerInfo, RequestError, Response, RoomEnd, RoomOptions, RoomTerms, RoomTicket, ToPlayer, Topology,
 };
 use traversal_core::wire::secret::same;
 
-use super::Server;
-use super::creating::Claim;
-use super::joining::JoinWish;
-use crate::kicked::{Kicked, OUT};
-use crate::limits::{Bucket, is_full};
-use crate::rooms::{self, PasswordHash, Room};
+use super::wishes::{Entry, JoinWish, RoomClaim};
+use super::{Others, Rooms};
+use crate::ids::Asker;
+use crate::kicked::OUT;
+use crate::limits::is_full;
+use crate::room::{self, Opening, Origin, PasswordHash, Room};
 
 /// Keeps tickets apart from whatever else the server's key may sign.
 const PURPOSE: &[u8] = b"bevy_traversal room ticket 1";
@@ -41,23 +41,24 @@ fn sealed(game: &str, name: &str, code: &str, ticket: &RoomTicket, holder: Playe
     content
 }
 
-impl Server {
+impl Rooms {
     /// The seal of a ticket for this holder.
-    pub(crate) fn seal(
+    fn seal(
         &self,
+        others: &Others<'_>,
         game: &str,
         name: &str,
         code: &str,
         ticket: &RoomTicket,
         holder: PlayerId,
     ) -> Option<[u8; 16]> {
-        self.roster.identity().mac(PURPOSE, &sealed(game, name, code, ticket, holder))
+        others.roster.identity().mac(PURPOSE, &sealed(game, name, code, ticket, holder))
     }
 
     /// Gives a member its right to come back.
-    pub(super) fn tell_ticket(&mut self, id: RoomId, member: PlayerId) {
+    pub(super) fn tell_ticket(&mut self, others: &mut Others<'_>, id: RoomId, member: PlayerId) {
         let Some(room) = self.rooms.get(&id) else { return };
-        let until_s = self.cx.time_of_day().map_or(u64::MAX, |seconds| seconds + OUT.as_secs());
+        let until_s = others.cx.time_of_day().map_or(u64::MAX, |seconds| seconds + OUT.as_secs());
         let blank = RoomTicket {
             room: id,
             epoch: room.epoch,
@@ -67,42 +68,40 @@ impl Server {
             until_s,
             terms: room.terms(),
         };
-        let Some(seal) = self.seal(&room.game, &room.name, &room.code, &blank, member) else { return };
-        self.roster.tell(&mut self.cx, member, ToPlayer::Ticket(RoomTicket { seal, ..blank }));
+        let Some(seal) = self.seal(others, &room.game, &room.options.name, &room.code, &blank, member) else {
+            return;
+        };
+        others.tell(member, ToPlayer::Ticket(RoomTicket { seal, ..blank }));
     }
 
     /// A player wants its room back.
     pub(super) fn take_up(
         &mut self,
-        (id, player, request): (u64, PlayerId, RequestId),
+        others: &mut Others<'_>,
+        asker: Asker,
         ticket: RoomTicket,
         code: &str,
         options: RoomOptions,
     ) -> Result<Option<Response>, RequestError> {
         let options = options.checked()?;
-        self.roster.may_seek_room(player)?;
-        let client = self.roster.client(id).ok_or(RequestError::NoSuchPlayer)?;
+        let player = asker.player;
+        others.roster.may_seek_room(player)?;
+        let client = others.roster.client(asker.session).ok_or(RequestError::NoSuchPlayer)?;
         // A host that was replaced while it was away has its seat.
-        let seatless = self.roster.room_of(player) != Some(ticket.room);
-        let left = self.roster.room_of(player).filter(|room| *room != ticket.room);
-        let code = rooms::former_code(code).ok_or(RequestError::BadTicket)?;
-        let seal = self.seal(&client.login().game, &options.name, &code, &ticket, player);
+        let seatless = others.roster.room_of(player) != Some(ticket.room);
+        let left = others.roster.room_of(player).filter(|room| *room != ticket.room);
+        let code = room::former_code(code).ok_or(RequestError::BadTicket)?;
+        let seal = self.seal(others, &client.login().game, &options.name, &code, &ticket, player);
         let fits = seal.is_some_and(|seal| same(&seal, &ticket.seal));
-        if !fits || self.cx.time_of_day().is_some_and(|seconds| ticket.until_s < seconds) {
+        if !fits || others.cx.time_of_day().is_some_and(|seconds| ticket.until_s < seconds) {
             return Err(RequestError::BadTicket);
         }
         if left.is_some() {
-            self.leave_former(player);
+            self.leave_former(others, player);
         }
-        let wish = |resume, allowed| JoinWish {
-            session: id,
-            player,
-            request,
-            room: ticket.room,
-            password: options.password.clone(),
-            resume,
-            checked: false,
-            allowed,
+        let entry = |resume, allowed| {
+            let wish = JoinWish { asker, password: options.password.clone() };
+            Entry { resume, allowed, ..Entry::new(wish, ticket.room) }
         };
         let owner = ticket.host == player;
         let found = self.rooms.get(&ticket.room);
@@ -111,7 +110,7 @@ impl Server {
         let hosts = |room: &Room| owner && room.epoch == ticket.epoch;
         if found.is_some_and(|room| outdated(room) && !hosts(room)) {
             // Perhaps it was put out since: it comes in as a stranger does.
-            self.enter(wish(false, false));
+            self.enter(others, entry(false, false));
             return Ok(None);
         }
         // After a restart somebody with an older ticket was faster.
@@ -123,28 +122,28 @@ impl Server {
             // Another one takes it up at this moment.
             Some((_, false, _)) => Err(RequestError::NoSuchRoom),
             Some((epoch, ..)) if epoch > ticket.epoch && owner && seatless => {
-                self.leave_former(player);
+                self.leave_former(others, player);
                 Err(RequestError::StaleHost { epoch })
             }
             Some((epoch, ..)) if epoch > ticket.epoch => {
                 // It was away while the host changed.
-                self.enter(wish(false, false));
+                self.enter(others, entry(false, false));
                 Ok(None)
             }
             Some((epoch, _, restored)) if epoch == ticket.epoch => {
                 if owner {
-                    return Ok(self.host_is_back(player, ticket.room, options));
+                    return Ok(self.host_is_back(others, player, ticket.room, options));
                 }
-                self.enter(wish(true, restored));
+                self.enter(others, entry(true, restored));
                 Ok(None)
             }
             found => {
                 if newer || found.is_some() {
                     // After a restart a host of an older epoch was faster. The seal proves that it was replaced.
                     let reason = RoomEnd::HostReplaced { epoch: ticket.epoch };
-                    self.close_room(ticket.room, player, reason);
+                    self.close_room(others, ticket.room, player, reason);
                 }
-                self.restore((id, player, request), ticket, code, options).map(|()| None)
+                self.restore(others, asker, ticket, code, options).map(|()| None)
             }
         }
     }
@@ -153,11 +152,13 @@ impl Server {
     /// when it is lost.
     fn restore(
         &mut self,
-        (id, player, request): (u64, PlayerId, RequestId),
+        others: &mut Others<'_>,
+        asker: Asker,
         ticket: RoomTicket,
         code: String,
         options: RoomOptions,
     ) -> Result<(), RequestError> {
+        let player = asker.player;
         let owner = ticket.host == player;
         // The host says how its room is; another one only what the host had said.
         let terms = if owner { RoomTerms::of(&options) } else { ticket.terms };
@@ -165,83 +166,85 @@ impl Server {
             // Without its host there is no such room.
             return Err(RequestError::NoSuchRoom);
         }
-        let client = self.roster.client(id).ok_or(RequestError::NoSuchPlayer)?;
+        let client = others.roster.client(asker.session).ok_or(RequestError::NoSuchPlayer)?;
         let (from, login) = (client.ip(), client.login().clone());
-        self.room_for_one_more(from)?;
+        self.room_for_one_more(others, from)?;
         let host = (!owner).then(|| PlayerInfo { id: ticket.host, name: String::new() });
         let own = PlayerInfo { id: player, name: login.name };
         let password = match options.password.filter(|_| owner) {
-            Some(password) => Some(PasswordHash::new(&password, &mut self.cx.rng)),
+            Some(password) => Some(PasswordHash::new(&password, &mut others.cx.rng)),
             // Until the host is back only those come in who have a ticket.
-            None => terms.password.then(|| PasswordHash::unknown(&mut self.cx.rng)),
+            None => terms.password.then(|| PasswordHash::unknown(&mut others.cx.rng)),
         };
-        let room = Room {
+        let opening = Opening {
             id: ticket.room,
             game: login.game,
             game_protocol: login.game_protocol,
-            name: options.name,
             code,
-            capacity: terms.capacity,
-            public: terms.public,
-            auto_allow: terms.auto_allow,
-            metadata: options.metadata,
-            topology: terms.topology,
+            options: RoomOptions {
+                name: options.name,
+                capacity: terms.capacity,
+                password: None,
+                public: terms.public,
+                auto_allow: terms.auto_allow,
+                metadata: options.metadata,
+                migrate: terms.migrate,
+                topology: terms.topology,
+            },
             password,
             members: host.into_iter().chain([own]).collect(),
-            revision: 0,
-            news: Bucket::full(rooms::ROOM_NEWS, self.cx.now),
-            opened_from: from,
-            claimed: false,
-            migrate: terms.migrate,
-            epoch: ticket.epoch,
-            restored: true,
-            generation: ticket.generation,
-            kicked: Kicked::default(),
-            guesses: None,
+            from,
+            origin: Origin::Ticket { epoch: ticket.epoch, generation: ticket.generation },
         };
+        let room = Room::new(opening, others.cx.now);
         self.rooms.insert(ticket.room, room);
-        self.roster.set_busy(player, request);
-        let claim =
-            Claim { session: id, request, room: ticket.room, name_is_code: false, tries: 0, checked: false };
-        self.claim(claim);
+        others.roster.set_busy(asker);
+        let (name_is_code, tries, checked) = (false, 0, false);
+        self.claim(others, RoomClaim { asker, room: ticket.room, name_is_code, tries, checked });
         Ok(())
     }
 
     /// Whether somebody at this address may open a room.
-    pub(super) fn room_for_one_more(&mut self, from: IpAddr) -> Result<(), RequestError> {
+    pub(super) fn room_for_one_more(
+        &mut self,
+        others: &mut Others<'_>,
+        from: IpAddr,
+    ) -> Result<(), RequestError> {
         let opened = self.rooms.values().map(|room| room.opened_from);
-        if self.rooms.len() >= self.cx.config.max_rooms
-            || is_full(from, self.cx.config.max_rooms_per_address, opened)
+        if self.rooms.len() >= others.cx.config.max_rooms
+            || is_full(from, others.cx.config.max_rooms_per_address, opened)
         {
-            self.cx.counters.limited += 1;
+            others.cx.counters.limited += 1;
             return Err(RequestError::Limited { retry_after_s: 30 });
         }
         Ok(())
     }
 
     /// The host of a room is back: the room is as it was.
-    fn host_is_back(&mut self, player: PlayerId, id: RoomId, options: RoomOptions) -> Option<Response> {
-        let name = self.roster.party(&self.cx, player)?.info.name;
+    fn host_is_back(
+        &mut self,
+        others: &mut Others<'_>,
+        player: PlayerId,
+        id: RoomId,
+        options: RoomOptions,
+    ) -> Option<Response> {
+        let name = others.roster.party(others.cx, player)?.info.name;
         let room = self.rooms.get_mut(&id)?;
-        room.capacity = options.capacity;
-        room.public = options.public;
-        room.auto_allow = options.auto_allow;
-        room.metadata = options.metadata;
-        room.migrate = options.migrate;
-        room.topology = options.topology;
-        room.password = options.password.map(|password| PasswordHash::new(&password, &mut self.cx.rng));
+        let password =
+            options.password.as_ref().map(|password| PasswordHash::new(password, &mut others.cx.rng));
+        room.set_options(options, password);
         if let Some(host) = room.members.first_mut() {
             // A member that took the room up did not know it.
             host.name = name;
         }
         let info = room.info();
-        self.roster.enter_room(&mut self.cx, player, id);
-        self.abandon_loss(id);
-        self.matches.tell_public(&mut self.cx, &mut self.roster, player);
-        self.pair_later(id);
-        self.tell_ticket(id, player);
-        self.tell_kicked(id, player);
-        self.publish(id);
+        others.roster.enter_room(others.cx, player, id);
+        self.abandon_loss(others, id);
+        others.matches.tell_public(others.cx, others.roster, player);
+        self.pair_later(others, id);
+        self.tell_ticket(others, id, player);
+        self.tell_kicked(others, id, player);
+        self.publish(others, id);
         Some(Response::Room(info))
     }
 }

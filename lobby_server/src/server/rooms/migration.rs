@@ -17,10 +17,12 @@ use traversal_core::wire::life::{CHALLENGE, LifeKey, PROOF};
 use traversal_core::wire::message::{MatchEnd, PlayerInfo, ToPlayer};
 
 use super::liveness::ping_period;
-use super::roster::Client;
-use super::{Server, Timer};
+use super::{Others, Rooms};
 use crate::host_choice::{Candidate, choose_host};
-use crate::rooms::Room;
+use crate::ids::SessionId;
+use crate::room::Room;
+use crate::server::roster::Client;
+use crate::server::timers::Timer;
 
 /// A host that answers may be about to leave: its channels end before its word is here. Longer than two
 /// retransmissions of that word take; where answers take long, twice their time.
@@ -91,25 +93,31 @@ impl Stage {
     }
 }
 
-impl Server {
+impl Rooms {
     /// Members with a session, as the host's successors in the order of their seniority.
-    fn successors(&self, id: RoomId) -> Vec<PlayerId> {
+    fn successors(&self, others: &Others<'_>, id: RoomId) -> Vec<PlayerId> {
         let Some(room) = self.rooms.get(&id) else { return Vec::new() };
-        let present = |player: &PlayerId| self.roster.is_present(*player, id);
+        let present = |player: &PlayerId| others.roster.is_present(*player, id);
         room.members.iter().skip(1).map(|member| member.id).filter(present).collect()
     }
 
     /// Anybody who is in this room and may still play in it.
-    pub(super) fn is_inhabited(&self, id: RoomId) -> bool {
-        let inside = |member: &PlayerInfo| self.roster.room_of(member.id) == Some(id);
+    pub(super) fn is_inhabited(&self, others: &Others<'_>, id: RoomId) -> bool {
+        let inside = |member: &PlayerInfo| others.roster.room_of(member.id) == Some(id);
         self.rooms.get(&id).is_some_and(|room| room.members.iter().any(inside))
     }
 
     /// A member says whether it hears its host.
-    pub(super) fn handle_host_seen(&mut self, member: PlayerId, (id, epoch): (RoomId, u32), heard: bool) {
-        let inside = self.roster.is_present(member, id);
+    pub(crate) fn handle_host_seen(
+        &mut self,
+        others: &mut Others<'_>,
+        member: PlayerId,
+        (id, epoch): (RoomId, u32),
+        heard: bool,
+    ) {
+        let inside = others.roster.is_present(member, id);
         let Some(room) = self.rooms.get(&id).filter(|_| inside) else { return };
-        if !room.migrate || room.epoch != epoch || room.host() == member {
+        if !room.options.migrate || room.epoch != epoch || room.host() == member {
             return;
         }
         match self.losses.get_mut(&id) {
@@ -119,196 +127,201 @@ impl Server {
                     // Perhaps it did not wait yet when it was told how long.
                     loss.told.remove(&member);
                 }
-                self.decide_if_all_said(id);
+                self.decide_if_all_said(others, id);
             }
             None if heard => {}
-            None => self.suspect(id, Some(member)),
+            None => self.suspect(others, id, Some(member)),
         }
     }
 
     /// The host of this room may be lost: a member says so, or its session is over.
-    pub(super) fn suspect(&mut self, id: RoomId, reporter: Option<PlayerId>) {
-        let now = self.cx.now;
-        let Some(room) = self.rooms.get(&id).filter(|room| room.migrate && room.claimed) else { return };
+    pub(super) fn suspect(&mut self, others: &mut Others<'_>, id: RoomId, reporter: Option<PlayerId>) {
+        let now = others.cx.now;
+        let Some(room) = self.rooms.get(&id).filter(|room| room.options.migrate && room.claimed) else {
+            return;
+        };
         if let Some(loss) = self.losses.get_mut(&id) {
             loss.said.extend(reporter.map(|member| (member, false)));
             return;
         }
         let host = room.host();
-        let present = self.roster.room_of(host) == Some(id);
-        let session = self.roster.session_of(host);
+        let present = others.roster.room_of(host) == Some(id);
+        let session = others.roster.session_of(host);
         // One that has logged in anew and not taken its room up says nothing about the room.
-        let client =
-            session.filter(|_| !self.roster.is_stale(host)).and_then(|session| self.roster.client(session));
+        let client = session
+            .filter(|_| !others.roster.is_stale(host))
+            .and_then(|session| others.roster.client(session));
         let heard_at = client.map_or(now, Client::heard_at);
-        let wait = self.roster.wait_for(self.cx.config.liveness_wait, session);
+        let wait = others.roster.wait_for(others.cx.config.liveness_wait, session);
         let stage = Stage::Pinging { until: now + wait, period: ping_period(wait) };
         let said = reporter.map(|member| (member, false)).into_iter().collect();
         let mut challenge = [0; CHALLENGE];
-        self.cx.rng.fill_bytes(&mut challenge);
+        others.cx.rng.fill_bytes(&mut challenge);
         let (told, life_key, proof_until) = (BTreeMap::new(), None, now);
         let loss = Loss { stage, said, heard_at, told, challenge, proof_until, life_key };
         self.losses.insert(id, loss);
         if present {
-            self.loss_timeout(id);
+            self.loss_timeout(others, id);
         } else {
-            self.ask_members(id);
+            self.ask_members(others, id);
         }
     }
 
     /// A session gave a sign of life: perhaps a host's that was in question.
-    pub(super) fn host_heard(&mut self, session: u64) {
+    pub(super) fn host_heard(&mut self, others: &mut Others<'_>, session: SessionId) {
         if self.losses.is_empty() {
             return;
         }
-        let Some(player) = self.roster.player_in(session) else { return };
-        let Some(id) = self.roster.present_room(player) else { return };
+        let Some(player) = others.roster.player_in(session) else { return };
+        let Some(id) = others.roster.present_room(player) else { return };
         if self.rooms.get(&id).is_none_or(|room| room.host() != player) {
             return;
         }
-        self.host_is_alive(id, session);
+        self.host_is_alive(others, id, session);
     }
 
     /// A member hands on the host's answer to the challenge: as good as a sign of life that the server hears itself.
-    pub(super) fn handle_host_proof(
+    pub(crate) fn handle_host_proof(
         &mut self,
+        others: &mut Others<'_>,
         member: PlayerId,
         (id, epoch): (RoomId, u32),
         key: &[u8; 32],
         proof: &[u8; PROOF],
     ) {
-        let session = self.roster.session_of(member).filter(|_| self.roster.is_present(member, id));
+        let session = others.roster.session_of(member).filter(|_| others.roster.is_present(member, id));
         let (Some(room), Some(session)) = (self.rooms.get(&id), session) else { return };
         let of_host = room.epoch == epoch && PlayerId::from_public_key(key) == room.host();
         let Some(loss) = self.losses.get_mut(&id).filter(|loss| of_host && loss.stage.is_asking()) else {
             return;
         };
         if loss.life_key.is_none() {
-            loss.life_key = LifeKey::new(self.roster.identity(), key);
+            loss.life_key = LifeKey::new(others.roster.identity(), key);
         }
         let proven =
             loss.life_key.as_ref().is_some_and(|life| life.fits((id, epoch), &loss.challenge, proof));
         if proven {
-            self.host_is_alive(id, session);
+            self.host_is_alive(others, id, session);
         } else {
-            self.cx.counters.dropped += 1;
+            others.cx.counters.dropped += 1;
         }
     }
 
     /// The host in question gave a sign of life, which came by this session.
-    fn host_is_alive(&mut self, id: RoomId, session: u64) {
-        let grace = self.roster.wait_for(ALIVE_GRACE, [session]);
+    fn host_is_alive(&mut self, others: &mut Others<'_>, id: RoomId, session: SessionId) {
+        let grace = others.roster.wait_for(ALIVE_GRACE, [session]);
         if let Some(loss) = self.losses.get_mut(&id)
             && !matches!(loss.stage, Stage::Alive)
         {
             loss.stage = Stage::Alive;
-            self.cx.timers.set(Timer::Loss(id), Some(self.cx.now + grace));
+            others.cx.timers.set(Timer::Loss(id), Some(others.cx.now + grace));
         }
     }
 
-    pub(super) fn loss_timeout(&mut self, id: RoomId) {
-        let now = self.cx.now;
+    pub(crate) fn loss_timeout(&mut self, others: &mut Others<'_>, id: RoomId) {
+        let now = others.cx.now;
         let Some(loss) = self.losses.get(&id) else { return };
         match loss.stage {
             Stage::Pinging { until, period } if now < until => {
-                self.cx.timers.set(Timer::Loss(id), Some((now + period).min(until)));
+                others.cx.timers.set(Timer::Loss(id), Some((now + period).min(until)));
                 let host = self.rooms.get(&id).map(Room::host);
-                if let Some(session) = host.and_then(|host| self.roster.session_of(host)) {
-                    self.roster.ping(&self.cx, session);
+                if let Some(session) = host.and_then(|host| others.roster.session_of(host)) {
+                    others.ping(session);
                 }
             }
-            Stage::Pinging { .. } => self.ask_members(id),
-            Stage::Alive => self.host_stands(id),
-            Stage::Asking { .. } => self.decide(id),
+            Stage::Pinging { .. } => self.ask_members(others, id),
+            Stage::Alive => self.host_stands(others, id),
+            Stage::Asking { .. } => self.decide(others, id),
         }
     }
 
-    fn ask_members(&mut self, id: RoomId) {
-        let now = self.cx.now;
-        let successors = self.successors(id);
+    fn ask_members(&mut self, others: &mut Others<'_>, id: RoomId) {
+        let now = others.cx.now;
+        let successors = self.successors(others, id);
         let Some(epoch) = self.rooms.get(&id).map(|room| room.epoch) else { return };
         let Some(loss) = self.losses.get(&id) else { return };
         let silent: Vec<PlayerId> =
             successors.into_iter().filter(|member| !loss.said.contains_key(member)).collect();
         let challenge = loss.challenge;
-        let asked: Vec<u64> = silent.iter().filter_map(|member| self.roster.session_of(*member)).collect();
-        let until = now + self.roster.wait_for(self.cx.config.loss_wait, asked.iter().copied());
-        let proof_until = now + self.roster.wait_for(PROOF_WAIT, asked);
+        let asked: Vec<SessionId> =
+            silent.iter().filter_map(|member| others.roster.session_of(*member)).collect();
+        let until = now + others.roster.wait_for(others.cx.config.loss_wait, asked.iter().copied());
+        let proof_until = now + others.roster.wait_for(PROOF_WAIT, asked);
         if let Some(loss) = self.losses.get_mut(&id) {
             (loss.stage, loss.proof_until) = (Stage::Asking { until }, proof_until);
         }
-        self.cx.timers.set(Timer::Loss(id), Some(until));
+        others.cx.timers.set(Timer::Loss(id), Some(until));
         for member in silent {
-            self.roster.tell(&mut self.cx, member, ToPlayer::ConfirmLoss { room: id, epoch, challenge });
+            others.tell(member, ToPlayer::ConfirmLoss { room: id, epoch, challenge });
         }
-        self.decide_if_all_said(id);
+        self.decide_if_all_said(others, id);
     }
 
     /// Decides where all members have spoken, or were waited for.
-    fn decide_if_all_said(&mut self, id: RoomId) {
-        let successors = self.successors(id);
+    fn decide_if_all_said(&mut self, others: &mut Others<'_>, id: RoomId) {
+        let successors = self.successors(others, id);
         let Some(loss) = self.losses.get(&id) else { return };
         let Stage::Asking { until } = loss.stage else { return };
-        if self.cx.now >= until || successors.iter().all(|member| loss.said.contains_key(member)) {
-            self.decide(id);
+        if others.cx.now >= until || successors.iter().all(|member| loss.said.contains_key(member)) {
+            self.decide(others, id);
         }
     }
 
     /// All have spoken who wanted to: the host is replaced, or stays as it is, or the time must tell.
-    fn decide(&mut self, id: RoomId) {
-        let successors = self.successors(id);
+    fn decide(&mut self, others: &mut Others<'_>, id: RoomId) {
+        let successors = self.successors(others, id);
         let Some(loss) = self.losses.get_mut(&id) else { return };
         loss.said.retain(|member, _| successors.contains(member));
         let lost: BTreeSet<PlayerId> =
             loss.said.iter().filter(|(_, heard)| !**heard).map(|(member, _)| *member).collect();
         let voices = Voices { lost: lost.len(), heard: loss.said.len() - lost.len() };
-        let Some(silence) = voices.silence(self.cx.config.session_timeout) else {
+        let Some(silence) = voices.silence(others.cx.config.session_timeout) else {
             // Nobody there misses it. Who comes back asks again; a room that nobody comes back to ends with its last
             // session.
-            self.abandon_loss(id);
+            self.abandon_loss(others, id);
             return;
         };
         let mut due = loss.heard_at + silence;
         if voices.heard > 0 {
             due = due.max(loss.proof_until);
         }
-        if self.cx.now < due {
-            self.cx.timers.set(Timer::Loss(id), Some(due));
+        if others.cx.now < due {
+            others.cx.timers.set(Timer::Loss(id), Some(due));
             let knows = |member: &PlayerId| loss.told.get(member).is_some_and(|told| *told >= due);
             let news: Vec<PlayerId> = lost.iter().filter(|member| !knows(member)).copied().collect();
             loss.told.extend(news.iter().map(|member| (*member, due)));
-            self.tell_in_question(id, due, &news);
+            self.tell_in_question(others, id, due, &news);
             return;
         }
-        if !self.hand_over(id, Some(&lost)) {
-            self.abandon_loss(id);
+        if !self.hand_over(others, id, Some(&lost)) {
+            self.abandon_loss(others, id);
         }
     }
 
     /// Tells members without their host how long they may have to wait.
-    fn tell_in_question(&mut self, id: RoomId, due: Instant, members: &[PlayerId]) {
+    fn tell_in_question(&mut self, others: &mut Others<'_>, id: RoomId, due: Instant, members: &[PlayerId]) {
         let Some(epoch) = self.rooms.get(&id).map(|room| room.epoch) else { return };
         for member in members {
-            let news = self.roster.wait_for(NEWS, self.roster.session_of(*member));
-            let within = due.saturating_duration_since(self.cx.now) + news;
+            let news = others.roster.wait_for(NEWS, others.roster.session_of(*member));
+            let within = due.saturating_duration_since(others.cx.now) + news;
             let within_s = u16::try_from(within.as_secs() + 1).unwrap_or(u16::MAX);
-            self.roster.tell(&mut self.cx, *member, ToPlayer::HostInQuestion { room: id, epoch, within_s });
+            others.tell(*member, ToPlayer::HostInQuestion { room: id, epoch, within_s });
         }
     }
 
     /// The host is alive: who lost it, lost it alone.
-    fn host_stands(&mut self, id: RoomId) {
-        self.cx.timers.set(Timer::Loss(id), None);
+    fn host_stands(&mut self, others: &mut Others<'_>, id: RoomId) {
+        others.cx.timers.set(Timer::Loss(id), None);
         let (Some(loss), Some(room)) = (self.losses.remove(&id), self.rooms.get(&id)) else { return };
         let stands = ToPlayer::HostStands { room: id, epoch: room.epoch };
         for (member, _) in loss.said.into_iter().filter(|(_, heard)| !heard) {
-            self.roster.tell(&mut self.cx, member, stands.clone());
+            others.tell(member, stands.clone());
         }
     }
 
     /// The question has found its answer otherwise.
-    pub(super) fn abandon_loss(&mut self, id: RoomId) {
-        self.cx.timers.set(Timer::Loss(id), None);
+    pub(super) fn abandon_loss(&mut self, others: &mut Others<'_>, id: RoomId) {
+        others.cx.timers.set(Timer::Loss(id), None);
         self.losses.remove(&id);
     }
 
@@ -316,16 +329,21 @@ impl Server {
     /// begins the new one's. False: the room may not change its host, or there is nobody to be it.
     ///
     /// One that left is out; one that nobody hears keeps its seat.
-    pub(super) fn hand_over(&mut self, id: RoomId, able: Option<&BTreeSet<PlayerId>>) -> bool {
-        let mut successors = self.successors(id);
+    pub(super) fn hand_over(
+        &mut self,
+        others: &mut Others<'_>,
+        id: RoomId,
+        able: Option<&BTreeSet<PlayerId>>,
+    ) -> bool {
+        let mut successors = self.successors(others, id);
         successors.retain(|member| able.is_none_or(|able| able.contains(member)));
-        if successors.iter().any(|member| self.roster.is_fresh(&self.cx, *member)) {
-            successors.retain(|member| self.roster.is_fresh(&self.cx, *member));
+        if successors.iter().any(|member| others.roster.is_fresh(others.cx, *member)) {
+            successors.retain(|member| others.roster.is_fresh(others.cx, *member));
         }
         let candidates: Vec<Candidate> =
-            successors.iter().map(|member| self.roster.candidate(&self.cx, *member)).collect();
+            successors.iter().map(|member| others.roster.candidate(others.cx, *member)).collect();
         let chosen = choose_host(&candidates).and_then(|index| successors.get(index).copied());
-        let Some(room) = self.rooms.get_mut(&id).filter(|room| room.migrate && room.claimed) else {
+        let Some(room) = self.rooms.get_mut(&id).filter(|room| room.options.migrate && room.claimed) else {
             return false;
         };
         let (Some(chosen), Some(epoch)) = (chosen, room.epoch.checked_add(1)) else { return false };
@@ -335,21 +353,21 @@ impl Server {
         // Stable: the others keep their seniority.
         room.members.sort_by_key(|member| member.id != chosen);
         let info = room.info();
-        tracing::info!(room = %room.name, game = %room.game, epoch, "room has another host");
-        self.cx.counters.migrations += 1;
-        self.abandon_loss(id);
-        self.matches.end_matches(&mut self.cx, &mut self.roster, previous, MatchEnd::Migrated);
-        let members = self.successors(id);
-        self.seat_former_host(previous, &info);
+        tracing::info!(room = %room.options.name, game = %room.game, epoch, "room has another host");
+        others.cx.counters.migrations += 1;
+        self.abandon_loss(others, id);
+        others.matches.end_matches(others.cx, others.roster, previous, MatchEnd::Migrated);
+        let members = self.successors(others, id);
+        self.seat_former_host(others, previous, &info);
         for member in std::iter::once(chosen).chain(members.iter().copied()) {
-            self.roster.tell(&mut self.cx, member, ToPlayer::HostChanged { room: info.clone(), previous });
-            self.tell_ticket(id, member);
+            others.tell(member, ToPlayer::HostChanged { room: info.clone(), previous });
+            self.tell_ticket(others, id, member);
         }
         for member in members {
-            self.matches.begin_match(&mut self.cx, &mut self.roster, epoch, chosen, member, false);
+            others.matches.begin_match(others.cx, others.roster, epoch, chosen, member, false);
         }
-        self.ask_again(id);
-        self.publish(id);
+        self.ask_again(others, id);
+        self.publish(others, id);
         true
     }
 }

@@ -1,0 +1,119 @@
+//! Rooms: who is in them, on the way into them, and in line for them; who hosts them, and what becomes of them.
+//!
+//! A room's registry is an effect: a command goes out, and what it is for waits here for the reply.
+
+mod creating;
+mod gathering;
+mod guessing;
+mod joining;
+mod kick_notes;
+mod liveness;
+mod membership;
+mod migration;
+mod requests;
+mod seats;
+mod take_up;
+mod wishes;
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use traversal_core::id::{JoinId, PlayerId, RoomId};
+use traversal_core::wire::message::{RequestError, Response, ToPlayer};
+
+use super::context::Context;
+use super::matches::Matches;
+use super::roster::Roster;
+use crate::config::ServerConfig;
+use crate::ids::{Asker, SessionId};
+use crate::limits::PrefixLimiter;
+use crate::queue::Queues;
+use crate::registry::RegistryId;
+use crate::room::Room;
+use gathering::Gathering;
+use joining::Ask;
+use liveness::Check;
+use migration::Loss;
+use wishes::Pending;
+
+/// See the module.
+pub(super) struct Rooms {
+    rooms: BTreeMap<RoomId, Room>,
+    /// What goes on when the registry answers.
+    pending: BTreeMap<RegistryId, Pending>,
+    next_registry: u64,
+    asks: BTreeMap<JoinId, Ask>,
+    checks: BTreeMap<RoomId, Check>,
+    losses: BTreeMap<RoomId, Loss>,
+    queues: Queues,
+    gatherings: BTreeMap<RoomId, Gathering>,
+    guess_limit: PrefixLimiter,
+    code_limit: PrefixLimiter,
+}
+
+/// The other owners of the server's state, and the context, lent to the rooms.
+pub(super) struct Others<'a> {
+    pub(super) cx: &'a mut Context,
+    pub(super) roster: &'a mut Roster,
+    pub(super) matches: &'a mut Matches,
+}
+
+impl Others<'_> {
+    /// Sends a message to a player, if it is here.
+    fn tell(&mut self, player: PlayerId, message: ToPlayer) {
+        self.roster.tell(self.cx, player, message);
+    }
+
+    fn tell_session(&mut self, session: SessionId, message: ToPlayer) {
+        self.roster.tell_session(self.cx, session, message);
+    }
+
+    /// Answers a request.
+    fn respond(&mut self, asker: Asker, result: Result<Response, RequestError>) {
+        self.roster.respond(self.cx, asker, result);
+    }
+
+    /// Asks for a sign of life.
+    fn ping(&mut self, session: SessionId) {
+        self.roster.ping(self.cx, session);
+    }
+}
+
+impl Rooms {
+    pub(super) fn new(config: &ServerConfig, limiter_key: [u8; 16], now: Instant) -> Self {
+        Self {
+            rooms: BTreeMap::new(),
+            pending: BTreeMap::new(),
+            next_registry: 0,
+            asks: BTreeMap::new(),
+            checks: BTreeMap::new(),
+            losses: BTreeMap::new(),
+            queues: Queues::default(),
+            gatherings: BTreeMap::new(),
+            guess_limit: PrefixLimiter::new(config.guess_rate, limiter_key, now),
+            code_limit: PrefixLimiter::new(config.code_rate, limiter_key, now),
+        }
+    }
+}
+
+#[cfg(test)]
+impl Rooms {
+    pub(super) fn room(&self, id: RoomId) -> Option<&Room> {
+        self.rooms.get(&id)
+    }
+
+    /// Rooms, with those that the registry has not taken.
+    pub(super) fn count(&self) -> usize {
+        self.rooms.len()
+    }
+
+    /// Whether something waits for the registry.
+    pub(super) fn waits_for_registry(&self) -> bool {
+        !self.pending.is_empty()
+    }
+
+    /// Whether some room's host is in question.
+    pub(super) fn doubts_a_host(&self) -> bool {
+        !self.losses.is_empty()
+    }
+}

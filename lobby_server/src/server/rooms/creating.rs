@@ -1,0 +1,106 @@
+//! Opening a room: its name and code are claimed in the registry.
+
+use rand_chacha::rand_core::RngCore;
+use traversal_core::id::RoomId;
+use traversal_core::wire::message::{PlayerInfo, RequestError, Response, RoomOptions};
+
+use super::wishes::{Pending, RoomClaim};
+use super::{Others, Rooms};
+use crate::ids::Asker;
+use crate::registry::RegistryOperation;
+use crate::room::{self, Opening, Origin, PasswordHash, Room};
+
+/// Codes that are drawn before it is called a failure: with 729 million, a second try is rare already.
+const CODE_TRIES: u8 = 8;
+
+impl Rooms {
+    pub(super) fn create(
+        &mut self,
+        others: &mut Others<'_>,
+        asker: Asker,
+        options: RoomOptions,
+    ) -> Result<Option<Response>, RequestError> {
+        let options = options.checked()?;
+        others.roster.may_seek_room(asker.player)?;
+        if self.queues.has(asker.player) {
+            return Err(RequestError::AlreadyQueued);
+        }
+        self.leave_former(others, asker.player);
+        let client = others.roster.client(asker.session).ok_or(RequestError::NoSuchPlayer)?;
+        let (from, login) = (client.ip(), client.login().clone());
+        self.room_for_one_more(others, from)?;
+        let mut room_id = RoomId(others.cx.rng.next_u64());
+        while self.rooms.contains_key(&room_id) {
+            room_id = RoomId(others.cx.rng.next_u64());
+        }
+        let code = room::draw_code(&mut others.cx.rng);
+        let name_is_code = options.name.is_empty();
+        let name = if name_is_code { code.clone() } else { options.name };
+        let password =
+            options.password.as_ref().map(|password| PasswordHash::new(password, &mut others.cx.rng));
+        let opening = Opening {
+            id: room_id,
+            game: login.game,
+            game_protocol: login.game_protocol,
+            code,
+            options: RoomOptions { name, ..options },
+            password,
+            members: vec![PlayerInfo { id: asker.player, name: login.name }],
+            from,
+            origin: Origin::New,
+        };
+        let room = Room::new(opening, others.cx.now);
+        self.rooms.insert(room_id, room);
+        others.roster.set_busy(asker);
+        self.claim(others, RoomClaim { asker, room: room_id, name_is_code, tries: 0, checked: false });
+        Ok(None)
+    }
+
+    pub(super) fn claim(&mut self, others: &mut Others<'_>, claim: RoomClaim) {
+        let Some(room) = self.rooms.get(&claim.room) else { return };
+        if others.roster.client(claim.asker.session).is_none() {
+            self.rooms.remove(&claim.room);
+            return;
+        }
+        let record = room.record(others.cx.config.node);
+        self.ask_registry(others, RegistryOperation::Claim(record), Pending::Claim(claim));
+    }
+
+    pub(super) fn redraw(&mut self, others: &mut Others<'_>, claim: RoomClaim) {
+        if claim.tries >= CODE_TRIES {
+            self.rooms.remove(&claim.room);
+            others.respond(claim.asker, Err(RequestError::Limited { retry_after_s: 1 }));
+            return;
+        }
+        if let Some(room) = self.rooms.get_mut(&claim.room) {
+            room.code = room::draw_code(&mut others.cx.rng);
+            if claim.name_is_code {
+                room.options.name.clone_from(&room.code);
+            }
+        }
+        self.claim(others, RoomClaim { tries: claim.tries + 1, ..claim });
+    }
+
+    pub(super) fn claimed(&mut self, others: &mut Others<'_>, claim: RoomClaim) {
+        let owner = others
+            .roster
+            .player_of(claim.asker.session)
+            .filter(|owner| others.roster.session_of(*owner).is_some());
+        let Some(owner) = owner.filter(|_| self.rooms.contains_key(&claim.room)) else {
+            self.release(others, claim.room);
+            return;
+        };
+        others.roster.enter_room(others.cx, owner, claim.room);
+        let Some(room) = self.rooms.get_mut(&claim.room) else { return };
+        room.claimed = true;
+        others.cx.counters.rooms_opened += 1;
+        tracing::info!(room = %room.options.name, game = %room.game, "room opened");
+        let info = room.info();
+        let snapshot = room.snapshot();
+        others.respond(claim.asker, Ok(Response::Room(info)));
+        self.tell_ticket(others, claim.room, owner);
+        for part in snapshot {
+            others.tell_session(claim.asker.session, part);
+        }
+    }
+}

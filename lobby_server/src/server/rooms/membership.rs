@@ -1,0 +1,290 @@
+//! Who comes into a room and goes out of it, and the matches that follow from that.
+
+use std::time::Duration;
+
+use traversal_core::id::{PlayerId, RoomId};
+use traversal_core::wire::message::{
+    MatchEnd, RequestError, Response, RoomEnd, RoomInfo, ToPlayer, Topology,
+};
+
+use super::wishes::{Entry, Pending};
+use super::{Others, Rooms};
+use crate::ids::SessionId;
+use crate::kicked::{Kick, OUT};
+use crate::registry::RegistryOperation;
+use crate::room::{ROOM_NEWS, Room};
+use crate::server::timers::Timer;
+
+/// Who was heard within this is there: players in a room give a sign of life every 4 s.
+const REMATCH_FRESH: Duration = Duration::from_secs(8);
+
+impl Rooms {
+    /// The player is in: the room's answer, the plans and the new list of members go out at once.
+    pub(super) fn admit(&mut self, others: &mut Others<'_>, entry: &Entry) {
+        let (asker, id) = (entry.wish.asker, entry.room);
+        let player = asker.player;
+        let Some(info) = self.take_in(others, player, id) else { return };
+        others.respond(asker, Ok(Response::Room(info)));
+        self.tell_ticket(others, id, player);
+        self.tell_kicked(others, id, player);
+        if !entry.resume {
+            let members =
+                self.rooms.get(&id).map(|room| room.members.iter().map(|member| member.id).collect());
+            let members: Vec<PlayerId> = members.unwrap_or_default();
+            self.match_with(others, id, player, &members);
+        } else {
+            others.matches.tell_public(others.cx, others.roster, player);
+            self.pair_later(others, id);
+        }
+        self.publish(others, id);
+        let host = self.rooms.get(&id).map(Room::host);
+        if host.is_none_or(|host| others.roster.room_of(host) != Some(id)) {
+            // It is waited for no longer than it takes to ask the others.
+            self.suspect(others, id, None);
+        }
+    }
+
+    /// Rooms that the registry has taken.
+    pub(crate) fn open_count(&self) -> usize {
+        self.rooms.values().filter(|room| room.claimed).count()
+    }
+
+    /// Players who wait for a quick match.
+    pub(crate) fn queued_count(&self) -> usize {
+        self.queues.len()
+    }
+
+    /// Puts a player on the list of members.
+    pub(super) fn take_in(
+        &mut self,
+        others: &mut Others<'_>,
+        player: PlayerId,
+        id: RoomId,
+    ) -> Option<RoomInfo> {
+        let party = others.roster.party(others.cx, player)?;
+        let room = self.rooms.get_mut(&id)?;
+        if !room.has(player) {
+            room.members.push(party.info);
+        }
+        let info = room.info();
+        others.roster.enter_room(others.cx, player, id);
+        Some(info)
+    }
+
+    /// Matches a player who comes in with the host; in a mesh, with all of these members.
+    pub(super) fn match_with(
+        &mut self,
+        others: &mut Others<'_>,
+        id: RoomId,
+        player: PlayerId,
+        members: &[PlayerId],
+    ) {
+        let Some(room) = self.rooms.get(&id) else { return };
+        let (host, mesh, epoch) = (room.host(), room.options.topology == Topology::Mesh, room.epoch);
+        for other in members.iter().filter(|other| **other != player && (mesh || **other == host)) {
+            others.matches.begin_match(others.cx, others.roster, epoch, *other, player, *other != host);
+        }
+    }
+
+    /// In a mesh: two members have no connection (any more), and the later one of them wants one.
+    pub(super) fn rematch(
+        &mut self,
+        others: &mut Others<'_>,
+        player: PlayerId,
+        other: PlayerId,
+    ) -> Result<Response, RequestError> {
+        let present = |player: PlayerId| {
+            Some((
+                others.roster.present_room(player)?,
+                others.roster.last_heard(others.roster.session_of(player)?)?,
+            ))
+        };
+        let (room, _) = present(player).ok_or(RequestError::NotInRoom)?;
+        let there = present(other).filter(|(of, heard)| {
+            *of == room && other != player && others.cx.now.saturating_duration_since(*heard) < REMATCH_FRESH
+        });
+        let of = self.rooms.get(&room).ok_or(RequestError::NotInRoom)?;
+        if there.is_none() {
+            return Err(RequestError::NoSuchPlayer);
+        }
+        // Whose channel to the host is lost leaves the room and may join again.
+        if of.options.topology != Topology::Mesh || [player, other].contains(&of.host()) {
+            return Err(RequestError::Malformed { what: "request".into() });
+        }
+        let epoch = of.epoch;
+        others.matches.begin_match(others.cx, others.roster, epoch, other, player, true);
+        Ok(Response::Done)
+    }
+
+    /// Tells all members who is inside, and the registry the new numbers: at once, or where players come and go faster
+    /// than that is of use, some of these changes at a time.
+    pub(super) fn publish(&mut self, others: &mut Others<'_>, id: RoomId) {
+        let now = others.cx.now;
+        let Some(room) = self.rooms.get_mut(&id) else { return };
+        room.revision += 1;
+        if room.news.take(ROOM_NEWS, now) {
+            self.tell_members(others, id);
+        } else if !others.cx.timers.is_set(Timer::News(id)) {
+            others
+                .cx
+                .timers
+                .set(Timer::News(id), Some(now + Duration::from_secs_f64(1.0 / ROOM_NEWS.per_second)));
+        }
+    }
+
+    pub(crate) fn tell_members(&mut self, others: &mut Others<'_>, id: RoomId) {
+        others.cx.timers.set(Timer::News(id), None);
+        let Some(room) = self.rooms.get(&id) else { return };
+        let snapshot = room.snapshot();
+        let members: Vec<PlayerId> = room.members.iter().map(|member| member.id).collect();
+        for member in members {
+            for part in &snapshot {
+                others.tell(member, part.clone());
+            }
+        }
+        self.update_record(others, id);
+    }
+
+    pub(super) fn update_record(&mut self, others: &mut Others<'_>, id: RoomId) {
+        if let Some(record) = self.rooms.get(&id).map(|room| room.record(others.cx.config.node)) {
+            self.ask_registry(others, RegistryOperation::Update(record), Pending::Nothing);
+        }
+    }
+
+    /// Forgets a room, here and in the registry.
+    pub(super) fn release(&mut self, others: &mut Others<'_>, id: RoomId) {
+        let Some(room) = self.rooms.remove(&id) else { return };
+        others.cx.timers.set(Timer::News(id), None);
+        others.cx.timers.set(Timer::Guesses(id), None);
+        others.cx.timers.set(Timer::Pairs(id), None);
+        let location = room.location(others.cx.config.node);
+        let release = RegistryOperation::Release { game: room.game, location, name: room.options.name };
+        self.ask_registry(others, release, Pending::Nothing);
+    }
+
+    /// The player is in its room no longer, and its matches are over. A host gives the room to another member, or takes
+    /// it along. One that is only out of our sight keeps it until the members say that it is lost.
+    pub(super) fn leave_room(&mut self, others: &mut Others<'_>, player: PlayerId, why: MatchEnd) {
+        if others.roster.session_of(player).is_none() {
+            return;
+        }
+        let left = others.roster.part_from_room(others.cx, player);
+        let Some((id, room)) = left.and_then(|id| Some((id, self.rooms.get_mut(&id)?))) else {
+            return others.matches.end_matches(others.cx, others.roster, player, why);
+        };
+        if room.host() != player {
+            room.members.retain(|member| member.id != player);
+            others.matches.end_matches(others.cx, others.roster, player, why);
+            if self.is_inhabited(others, id) {
+                self.publish(others, id);
+            } else {
+                // Its host was out of our sight already.
+                self.close_room(others, id, player, RoomEnd::HostLost);
+            }
+            return;
+        }
+        let migrate = room.options.migrate && self.is_inhabited(others, id);
+        if migrate && why == MatchEnd::Gone {
+            return self.suspect(others, id, None);
+        }
+        if migrate && self.hand_over(others, id, None) {
+            return;
+        }
+        let reason = if why == MatchEnd::Left { RoomEnd::Closed } else { RoomEnd::HostLost };
+        self.close_room(others, id, player, reason);
+        others.matches.end_matches(others.cx, others.roster, player, why);
+    }
+
+    /// The player has turned to another room, or enters this one anew: its place in the former one is free at once.
+    pub(super) fn leave_former(&mut self, others: &mut Others<'_>, player: PlayerId) {
+        let former = others.roster.room_of(player).and_then(|id| self.rooms.get(&id));
+        let hosts = former.is_some_and(|room| room.host() == player);
+        self.leave_room(others, player, if hosts { MatchEnd::Left } else { MatchEnd::Gone });
+    }
+
+    pub(super) fn close_room(
+        &mut self,
+        others: &mut Others<'_>,
+        id: RoomId,
+        host: PlayerId,
+        reason: RoomEnd,
+    ) {
+        let Some(room) = self.rooms.get(&id) else { return };
+        tracing::info!(room = %room.options.name, game = %room.game, %reason, "room closed");
+        let members: Vec<PlayerId> = room.members.iter().map(|member| member.id).collect();
+        let absent = room.host();
+        self.release(others, id);
+        if absent != host {
+            others.matches.end_matches(others.cx, others.roster, absent, MatchEnd::Gone);
+        }
+        for member in members.into_iter().filter(|member| *member != host) {
+            if others.roster.room_of(member) != Some(id) {
+                continue;
+            }
+            let present = others.roster.is_present(member, id);
+            others.roster.part_from_room(others.cx, member);
+            if present {
+                others.tell(member, ToPlayer::RoomEnded { room: id, reason: reason.clone() });
+            }
+        }
+        self.abandon_asks(others, id);
+        self.abandon_check(others, id);
+        self.abandon_loss(others, id);
+    }
+
+    /// The host puts a member out.
+    pub(super) fn put_out(&mut self, others: &mut Others<'_>, id: RoomId, member: PlayerId, reason: String) {
+        let Some(room) = self.rooms.get_mut(&id) else { return };
+        room.members.retain(|other| other.id != member);
+        others.roster.part_from_room(others.cx, member);
+        let ended = RoomEnd::Kicked { reason };
+        others.tell(member, ToPlayer::RoomEnded { room: id, reason: ended });
+        others.matches.end_kicked_matches(others.cx, others.roster, member);
+        self.publish(others, id);
+    }
+
+    /// Who was put out does not come back, with its ticket neither: the others get newer ones.
+    pub(super) fn keep_out(&mut self, others: &mut Others<'_>, id: RoomId, player: PlayerId) {
+        let now = others.cx.now;
+        let until_s = others.cx.time_of_day().map_or(u64::MAX, |seconds| seconds + OUT.as_secs());
+        let Some(room) = self.rooms.get_mut(&id) else { return };
+        room.kicked.insert(now, player, Kick { until: now + OUT, until_s });
+        room.generation = room.generation.saturating_add(1);
+        let members: Vec<PlayerId> = room.members.iter().map(|member| member.id).collect();
+        for member in members {
+            self.tell_ticket(others, id, member);
+            self.tell_kick_notes(others, id, member, &[(player, until_s)]);
+        }
+    }
+
+    pub(crate) fn stale_timeout(&mut self, others: &mut Others<'_>, player: PlayerId) {
+        if others.roster.is_stale(player) {
+            self.leave_room(others, player, MatchEnd::Gone);
+        }
+    }
+
+    /// A player that was in this room has logged in anew: its place is kept for a while, if the room is one of its game.
+    pub(crate) fn keep_place(&mut self, others: &mut Others<'_>, player: PlayerId, room: RoomId, game: &str) {
+        if self.rooms.get(&room).is_some_and(|room| room.game == game) {
+            others
+                .cx
+                .timers
+                .set(Timer::Stale(player), Some(others.cx.now + others.cx.config.session_timeout));
+        } else {
+            self.leave_room(others, player, MatchEnd::Left);
+        }
+    }
+
+    /// A session is over: on purpose, or not.
+    pub(crate) fn end_session(&mut self, others: &mut Others<'_>, id: SessionId, why: MatchEnd) {
+        let Some(player) = others.roster.player_of(id) else { return };
+        if others.roster.session_of(player) == Some(id) {
+            let _ = self.leave_queue(others, player);
+            self.leave_room(others, player, why);
+            others.roster.forget_player(player);
+            others.matches.forget_kept_of(player);
+            others.cx.timers.set(Timer::Stale(player), None);
+        }
+        others.roster.forget_client(others.cx, id);
+    }
+}

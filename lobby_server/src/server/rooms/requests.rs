@@ -1,0 +1,214 @@
+//! What players ask, and what the registry answers: `creating` and `joining` have the ways into a room.
+
+use traversal_core::id::{PlayerId, RequestId, RoomId};
+use traversal_core::text::{self, Metadata};
+use traversal_core::wire::message::{MatchEnd, Request, RequestError, Response, ToPlayer};
+
+use super::wishes::{Entry, JoinWish, Pending, Waiting};
+use super::{Others, Rooms};
+use crate::ids::{Asker, SessionId};
+use crate::registry::{RegistryCommand, RegistryDown, RegistryId, RegistryOperation, RegistryReply};
+use crate::room;
+use crate::server::timers::Timer;
+
+/// Rooms asked of the registry for a page of a listing; short ones fit about so many into a datagram.
+const LIST_LIMIT: usize = 24;
+
+impl Rooms {
+    pub(crate) fn handle_request(
+        &mut self,
+        others: &mut Others<'_>,
+        id: SessionId,
+        request: RequestId,
+        body: Request,
+    ) {
+        others.cx.counters.requests += 1;
+        let Some(player) = others.roster.player_of(id) else { return };
+        let asker = Asker { session: id, player, request };
+        if !others.roster.take_request(others.cx, id) {
+            let limited = RequestError::Limited { retry_after_s: 1 };
+            others.respond(asker, Err(limited));
+            return;
+        }
+        let cost = self.effects_of_request(others, player, &body);
+        if !others.roster.may_cause(others.cx, player, cost) {
+            others.respond(asker, Err(RequestError::Limited { retry_after_s: 10 }));
+            return;
+        }
+        if others.cx.stopping {
+            others.respond(asker, Err(RequestError::Stopping));
+            return;
+        }
+        let result = match body {
+            Request::CreateRoom { options } => self.create(others, asker, options),
+            Request::TakeUpRoom { ticket, code, options } => {
+                self.take_up(others, asker, ticket, &code, options)
+            }
+            Request::JoinRoom { target, password } => self.join(others, JoinWish { asker, password }, target),
+            Request::LeaveRoom => self.leave(others, player).map(Some),
+            Request::ListRooms { after } => {
+                let after = after.map(|name| text::ROOM_NAME.clean(&name));
+                let game =
+                    others.roster.client(id).map(|client| client.login().game.clone()).unwrap_or_default();
+                let list = RegistryOperation::List { game, after, limit: LIST_LIMIT };
+                self.ask_registry(others, list, Pending::List(asker));
+                Ok(None)
+            }
+            Request::Kick { player: target, reason, rejoin } => {
+                self.kick(others, player, (target, rejoin), reason).map(Some)
+            }
+            Request::SetMetadata(metadata) => self.set_metadata(others, player, metadata).map(Some),
+            Request::QuickMatch(wanted) => self.quick_match(others, asker, wanted).map(Some),
+            Request::LeaveQueue => self.leave_queue(others, player).map(Some),
+            Request::Rematch { player: other } => self.rematch(others, player, other).map(Some),
+            _ => Err(RequestError::Malformed { what: "request".into() }),
+        };
+        match result {
+            Ok(None) => {}
+            Ok(Some(response)) => others.respond(asker, Ok(response)),
+            Err(error) => others.respond(asker, Err(error)),
+        }
+    }
+
+    /// How many messages to others this request may cause at the most. Going out is paid when coming in, so that nobody
+    /// has to stay.
+    fn effects_of_request(&self, others: &Others<'_>, player: PlayerId, request: &Request) -> f64 {
+        match request {
+            Request::JoinRoom { .. } | Request::TakeUpRoom { .. } | Request::QuickMatch(_) => 8.0,
+            Request::Kick { .. } => 4.0,
+            Request::SetMetadata(_) => {
+                let room = others.roster.room_of(player).and_then(|room| self.rooms.get(&room));
+                room.map_or(0, |room| room.members.len()) as f64
+            }
+            Request::Rematch { .. } => 2.0,
+            _ => 0.0,
+        }
+    }
+
+    pub(super) fn ask_registry(
+        &mut self,
+        others: &mut Others<'_>,
+        operation: RegistryOperation,
+        pending: Pending,
+    ) {
+        let id = RegistryId(self.next_registry);
+        self.next_registry += 1;
+        self.pending.insert(id, pending);
+        others.cx.timers.set(Timer::Registry(id), Some(others.cx.now + others.cx.config.registry_timeout));
+        others.cx.commands.push_back(RegistryCommand { id, operation });
+    }
+
+    /// The registry answered a command.
+    pub(crate) fn registry_answered(
+        &mut self,
+        others: &mut Others<'_>,
+        id: RegistryId,
+        reply: Result<RegistryReply, RegistryDown>,
+    ) {
+        let Some(pending) = self.pending.remove(&id) else { return };
+        others.cx.timers.set(Timer::Registry(id), None);
+        match (pending, reply) {
+            (Pending::Claim(claim), Ok(RegistryReply::Claimed)) => self.claimed(others, claim),
+            (Pending::Claim(claim), Ok(RegistryReply::NameTaken(owner))) => {
+                let (asker, room) = (claim.asker, claim.room);
+                let local = owner.node == others.cx.config.node;
+                let ask = !claim.checked && local;
+                if !(ask && self.check(others, owner.room, true, Waiting::Claim(claim))) {
+                    self.rooms.remove(&room);
+                    others.respond(asker, Err(RequestError::NameTaken));
+                }
+            }
+            (Pending::Claim(claim), Ok(RegistryReply::CodeTaken)) => self.redraw(others, claim),
+            (Pending::Find(wish), Ok(RegistryReply::Found(Some(location))))
+                if location.node == others.cx.config.node =>
+            {
+                self.enter(others, Entry::new(wish, location.room));
+            }
+            (Pending::Find(wish), Ok(RegistryReply::Found(_))) => {
+                others.respond(wish.asker, Err(RequestError::NoSuchRoom));
+            }
+            (Pending::List(asker), Ok(RegistryReply::Rooms { rooms, more })) => {
+                let (rooms, more) = room::page(rooms, more);
+                others.respond(asker, Ok(Response::Rooms { rooms, more }));
+            }
+            (Pending::Gathering(room), reply) => self.gathering_claimed(others, room, reply.ok()),
+            (Pending::Nothing, _) => {}
+            (pending, _) => self.registry_failed(others, pending),
+        }
+    }
+
+    pub(crate) fn registry_timeout(&mut self, others: &mut Others<'_>, id: RegistryId) {
+        if let Some(pending) = self.pending.remove(&id) {
+            self.registry_failed(others, pending);
+        }
+    }
+
+    fn registry_failed(&mut self, others: &mut Others<'_>, pending: Pending) {
+        let asker = match pending {
+            Pending::Claim(claim) => {
+                // It may have been heard after all.
+                self.release(others, claim.room);
+                claim.asker
+            }
+            Pending::Find(wish) => wish.asker,
+            Pending::List(asker) => asker,
+            Pending::Gathering(room) => return self.gathering_claimed(others, room, None),
+            Pending::Nothing => return,
+        };
+        others.respond(asker, Err(RequestError::RegistryUnavailable));
+    }
+
+    fn kick(
+        &mut self,
+        others: &mut Others<'_>,
+        host: PlayerId,
+        (target, rejoin): (PlayerId, bool),
+        reason: String,
+    ) -> Result<Response, RequestError> {
+        let room = self.hosted_room(others, host)?;
+        if target == host || !self.rooms.get(&room).is_some_and(|room| room.has(target)) {
+            return Err(RequestError::NoSuchPlayer);
+        }
+        self.put_out(others, room, target, text::REASON.clean(&reason));
+        if !rejoin {
+            self.keep_out(others, room, target);
+        }
+        Ok(Response::Done)
+    }
+
+    fn set_metadata(
+        &mut self,
+        others: &mut Others<'_>,
+        host: PlayerId,
+        metadata: Metadata,
+    ) -> Result<Response, RequestError> {
+        let metadata = text::check_metadata(&metadata)?;
+        let id = self.hosted_room(others, host)?;
+        let Some(room) = self.rooms.get_mut(&id) else { return Err(RequestError::NotInRoom) };
+        room.options.metadata = metadata;
+        let changed = ToPlayer::RoomChanged(room.info());
+        let members: Vec<PlayerId> = room.members.iter().map(|member| member.id).collect();
+        for member in members {
+            others.tell(member, changed.clone());
+        }
+        self.update_record(others, id);
+        Ok(Response::Done)
+    }
+
+    /// The room that this player hosts.
+    fn hosted_room(&self, others: &Others<'_>, player: PlayerId) -> Result<RoomId, RequestError> {
+        let room = others.roster.present_room(player).ok_or(RequestError::NotInRoom)?;
+        match self.rooms.get(&room) {
+            Some(of) if of.host() == player => Ok(room),
+            _ => Err(RequestError::NotHost),
+        }
+    }
+
+    fn leave(&mut self, others: &mut Others<'_>, player: PlayerId) -> Result<Response, RequestError> {
+        if others.roster.room_of(player).is_none() {
+            return Err(RequestError::NotInRoom);
+        }
+        self.leave_room(others, player, MatchEnd::Left);
+        Ok(Response::Done)
+    }
+}

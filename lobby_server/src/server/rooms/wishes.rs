@@ -1,0 +1,64 @@
+//! What players wait for on their way into a room.
+
+use traversal_core::Secret;
+use traversal_core::id::RoomId;
+
+use crate::ids::Asker;
+
+/// A player opens a room, whose name and code the registry is to take.
+#[derive(Debug)]
+pub(super) struct RoomClaim {
+    pub(super) asker: Asker,
+    pub(super) room: RoomId,
+    /// The player gave no name: the code is the name, too.
+    pub(super) name_is_code: bool,
+    /// How many other codes were drawn because one was taken.
+    pub(super) tries: u8,
+    /// The owner of the name was asked for a sign of life already.
+    pub(super) checked: bool,
+}
+
+/// A player wants to enter a room that is being looked for.
+#[derive(Debug)]
+pub(super) struct JoinWish {
+    pub(super) asker: Asker,
+    pub(super) password: Option<Secret<String>>,
+}
+
+/// A player wants to enter this room.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) wish: JoinWish,
+    pub(super) room: RoomId,
+    /// The player was in the room, and goes on with the matches that it has.
+    pub(super) resume: bool,
+    /// The members of the full room were asked for signs of life already.
+    pub(super) checked: bool,
+    /// The host, or a ticket, lets the player in without a password.
+    pub(super) allowed: bool,
+}
+
+impl Entry {
+    /// A player knocks at the door of a room that was found.
+    pub(super) fn new(wish: JoinWish, room: RoomId) -> Self {
+        Self { wish, room, resume: false, checked: false, allowed: false }
+    }
+}
+
+/// What goes on when the registry has answered.
+#[derive(Debug)]
+pub(super) enum Pending {
+    Claim(RoomClaim),
+    Find(JoinWish),
+    List(Asker),
+    Gathering(RoomId),
+    /// Nobody waits for this answer.
+    Nothing,
+}
+
+/// What goes on when members were asked for signs of life.
+#[derive(Debug)]
+pub(super) enum Waiting {
+    Join(Entry),
+    Claim(RoomClaim),
+}
