@@ -18,9 +18,9 @@ pub fn settings(text: &str, flags: impl Serialize) -> Result<Settings, ConfigErr
 /// The seal that this server's ticket of a room must have, for a room of this game, name and code and for this holder.
 pub fn ticket_seal(
     server: &Server,
-    [game, name, code]: [&str; 3],
+    names: [&str; 3],
     ticket: &RoomTicket,
     holder: PlayerId,
 ) -> Option<[u8; 16]> {
-    server.seal(game, name, code, ticket, holder)
+    server.ticket_seal(names, ticket, holder)
 }

@@ -168,6 +168,17 @@ impl Server {
         self.roster.has_way(socket, peer)
     }
 
+    /// See [`fuzzing::ticket_seal`](crate::fuzzing::ticket_seal).
+    #[cfg(feature = "fuzzing")]
+    pub(crate) fn ticket_seal(
+        &self,
+        names: [&str; 3],
+        ticket: &traversal_core::wire::message::RoomTicket,
+        holder: PlayerId,
+    ) -> Option<[u8; 16]> {
+        rooms::ticket_seal(self.roster.identity(), names, ticket, holder)
+    }
+
     /// The rooms, and what they work with.
     fn split(&mut self) -> (&mut Rooms, Others<'_>) {
         let others = Others { cx: &mut self.cx, roster: &mut self.roster, matches: &mut self.matches };

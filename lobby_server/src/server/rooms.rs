@@ -15,6 +15,9 @@ mod seats;
 mod take_up;
 mod wishes;
 
+#[cfg(feature = "fuzzing")]
+pub(super) use take_up::ticket_seal;
+
 use std::collections::BTreeMap;
 use std::time::Instant;
 

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use traversal_core::Identity;
 use traversal_core::id::{PlayerId, RoomId};
 use traversal_core::wire::message::{
     PlayerInfo, RequestError, Response, RoomEnd, RoomOptions, RoomTerms, RoomTicket, ToPlayer, Topology,
@@ -41,20 +42,17 @@ fn sealed(game: &str, name: &str, code: &str, ticket: &RoomTicket, holder: Playe
     content
 }
 
-impl Rooms {
-    /// The seal of a ticket for this holder.
-    fn seal(
-        &self,
-        others: &Others<'_>,
-        game: &str,
-        name: &str,
-        code: &str,
-        ticket: &RoomTicket,
-        holder: PlayerId,
-    ) -> Option<[u8; 16]> {
-        others.roster.identity().mac(PURPOSE, &sealed(game, name, code, ticket, holder))
-    }
+/// The seal of the server with this identity, on a ticket for this holder.
+pub(crate) fn ticket_seal(
+    server: &Identity,
+    [game, name, code]: [&str; 3],
+    ticket: &RoomTicket,
+    holder: PlayerId,
+) -> Option<[u8; 16]> {
+    server.mac(PURPOSE, &sealed(game, name, code, ticket, holder))
+}
 
+impl Rooms {
     /// Gives a member its right to come back.
     pub(super) fn tell_ticket(&mut self, others: &mut Others<'_>, id: RoomId, member: PlayerId) {
         let Some(room) = self.rooms.get(&id) else { return };
@@ -68,9 +66,8 @@ impl Rooms {
             until_s,
             terms: room.terms(),
         };
-        let Some(seal) = self.seal(others, &room.game, &room.options.name, &room.code, &blank, member) else {
-            return;
-        };
+        let names = [&room.game, &room.options.name, &room.code].map(String::as_str);
+        let Some(seal) = ticket_seal(others.roster.identity(), names, &blank, member) else { return };
         others.tell(member, ToPlayer::Ticket(RoomTicket { seal, ..blank }));
     }
 
@@ -91,7 +88,12 @@ impl Rooms {
         let seatless = others.roster.room_of(player) != Some(ticket.room);
         let left = others.roster.room_of(player).filter(|room| *room != ticket.room);
         let code = room::former_code(code).ok_or(RequestError::BadTicket)?;
-        let seal = self.seal(others, &client.login().game, &options.name, &code, &ticket, player);
+        let seal = ticket_seal(
+            others.roster.identity(),
+            [&client.login().game, &options.name, &code],
+            &ticket,
+            player,
+        );
         let fits = seal.is_some_and(|seal| same(&seal, &ticket.seal));
         if !fits || others.cx.time_of_day().is_some_and(|seconds| ticket.until_s < seconds) {
             return Err(RequestError::BadTicket);
