@@ -297,3 +297,12 @@ fn every_constant_under_two_seconds_stands_in_the_page_of_times_with_its_reason(
     );
     assert_eq!(found, named, "what is not there any more has no row");
 }
+
+#[test]
+fn the_game_on_the_readme_is_the_example_word_for_word() {
+    let readme = read("README.md");
+    let (_, behind) = readme.split_once("<!-- squares -->\n```rust,ignore\n").expect("the game begins");
+    let (shown, _) = behind.split_once("```\n<!-- /squares -->").expect("the game ends");
+    assert_eq!(shown, read("examples/squares/src/main.rs"));
+    assert!(shown.lines().count() <= 60, "the smallest game fits a screen");
+}

@@ -1,0 +1,79 @@
+//! Two windows of the game on virtual displays.
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+
+use lobby_server::{LobbyServer, Settings};
+
+/// A game on a display of its own, and its lines; killed when dropped.
+struct Game(Child, Receiver<String>);
+
+impl Drop for Game {
+    fn drop(&mut self) {
+        // xvfb-run ends its display and the game on SIGTERM.
+        let _ = Command::new("kill").arg(self.0.id().to_string()).status();
+        let _ = self.0.wait();
+    }
+}
+
+fn start(lobby: &str, arguments: &[&str]) -> Game {
+    let mut child = Command::new("xvfb-run")
+        .args([
+            "--auto-servernum",
+            "--error-file=/dev/stderr",
+            "--server-args=-screen 0 640x480x24",
+            "sh",
+            "-c",
+        ])
+        // The shell passes the signal on to the game.
+        .args([
+            "trap 'kill $game' TERM; \"$@\" 2>&1 & game=$!; wait $game",
+            "sh",
+            env!("CARGO_BIN_EXE_squares"),
+        ])
+        .args(arguments)
+        .env("LOBBY", lobby)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let stdout = BufReader::new(child.stdout.take().unwrap());
+    let (sender, lines) = channel();
+    std::thread::spawn(move || {
+        for line in stdout.lines().map_while(Result::ok) {
+            let _ = sender.send(line);
+        }
+    });
+    Game(child, lines)
+}
+
+#[test]
+fn two_windows_show_both_players_squares() {
+    let there = |file: &str| Path::new(file).exists();
+    if !there("/usr/bin/xvfb-run") || !(there("/usr/share/vulkan/icd.d") || there("/etc/vulkan/icd.d")) {
+        return eprintln!("SKIPPED: no Xvfb, or no Vulkan driver (Debian: xvfb mesa-vulkan-drivers)");
+    }
+    let settings = Settings {
+        bind: vec!["127.0.0.1:0".parse().unwrap()],
+        second_port: Some(0),
+        no_http: true,
+        ..Settings::default()
+    };
+    let lobby = LobbyServer::new(settings).spawn().unwrap();
+    let address = lobby.addresses().first[0].to_string();
+    let games = [start(&address, &["host", "den"]), start(&address, &["join", "den"])];
+    let deadline = Instant::now() + Duration::from_secs(60);
+    for Game(_, lines) in &games {
+        let mut told = Vec::new();
+        while !told.iter().any(|line: &String| line.contains(" 2 squares")) {
+            let left = deadline.saturating_duration_since(Instant::now());
+            told.push(lines.recv_timeout(left).unwrap_or_else(|_| panic!("{}", told.join("\n"))));
+        }
+    }
+}
