@@ -5,7 +5,7 @@
 //!
 //! Which room holds what: `server` is the core, with a file for each thing that players do (`login`, `creating`,
 //! `joining`, `migration`, `probes`, ...). What it decides with is pure and stands beside it: `room`, `queue`,
-//! `matchmaking`, `rendezvous`, `host_choice`, `claims`, `relay`, `sprays`, `limits`, `census`, `surroundings`, `kicked`, `outcomes`, and [`registry`],
+//! `matchmaking`, `rendezvous`, `host_choice`, `claims`, `relay`, `searches`, `limits`, `census`, `surroundings`, `kicked`, `outcomes`, and [`registry`],
 //! which other nodes may share one day. Around the core: `run` turns it, `udp` and `tcp` have the sockets, `stun` the
 //! STUN format, `http` the metrics, [`log`] the log; [`config`], [`key`], [`files`] and [`check`] serve the operator.
 
@@ -34,8 +34,8 @@ mod relay;
 mod rendezvous;
 mod room;
 mod run;
+mod searches;
 mod server;
-mod sprays;
 mod stun;
 mod surroundings;
 mod tcp;
@@ -46,7 +46,7 @@ pub use config::{ConfigError, ServerConfig, Settings};
 pub use http::HttpError;
 pub use key::KeyError;
 pub use limits::Rate;
-pub use outcomes::{Outcomes, PairOutcome};
+pub use outcomes::{Outcomes, PairOutcome, PairResult};
 pub use registry::MemoryRegistry;
 pub use relay::RelayMode;
 pub use run::{BoundServer, Handle, LobbyServer, RunningServer, StartError, Status};

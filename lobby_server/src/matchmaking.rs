@@ -36,6 +36,18 @@ pub(crate) struct Party {
     pub(crate) timing: RttEstimate,
 }
 
+/// What a match is, whoever its players are.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pairing {
+    pub(crate) match_id: MatchId,
+    /// What the keys of the pair are made of, with the players' own.
+    pub(crate) pair_secret: [u8; 32],
+    /// How often their room has changed its host.
+    pub(crate) epoch: u32,
+    /// The two are members of a mesh, neither of them the host.
+    pub(crate) mesh: bool,
+}
+
 /// What the operator sets about matches.
 #[derive(Clone, Debug)]
 pub(crate) struct Policy {
@@ -49,7 +61,7 @@ pub(crate) struct Policy {
 
 /// How far an address reaches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Reach {
+pub(crate) enum Realm {
     /// This machine.
     Loopback,
     /// This link or site: private, shared with a carrier's or an overlay network, link-local, unique local.
@@ -58,11 +70,11 @@ pub(crate) enum Reach {
     Public,
 }
 
-pub(crate) fn reach(ip: IpAddr) -> Reach {
+pub(crate) fn realm(ip: IpAddr) -> Realm {
     match scope(ip) {
-        Scope::Loopback => Reach::Loopback,
-        _ if is_site(ip) => Reach::Local,
-        _ => Reach::Public,
+        Scope::Loopback => Realm::Loopback,
+        _ if is_site(ip) => Realm::Local,
+        _ => Realm::Public,
     }
 }
 
@@ -91,9 +103,9 @@ impl Party {
 /// M25's bit. Players that the server sees at private addresses or on its own machine are on its own network. With
 /// both families, one in common is enough.
 fn same_nat(a: &Party, b: &Party, policy: &Policy) -> bool {
-    let same = |a: IpAddr, b: IpAddr| match (reach(a), reach(b)) {
-        (Reach::Public, Reach::Public) => agree(a, b, policy.mask_v4, policy.mask_v6),
-        (Reach::Public, _) | (_, Reach::Public) => false,
+    let same = |a: IpAddr, b: IpAddr| match (realm(a), realm(b)) {
+        (Realm::Public, Realm::Public) => agree(a, b, policy.mask_v4, policy.mask_v6),
+        (Realm::Public, _) | (_, Realm::Public) => false,
         _ => true,
     };
     a.seen_at().any(|a| b.seen_at().any(|b| same(a.ip(), b.ip())))
@@ -109,24 +121,24 @@ fn public_for(of: &Party, to: &Party, same_nat: bool) -> Vec<SocketAddr> {
         return Vec::new();
     }
     // The forwarded one first: methods that take one address take that.
-    let mapped = of.mapped.filter(|_| reach(of.public.ip()) == Reach::Public);
+    let mapped = of.mapped.filter(|_| realm(of.public.ip()) == Realm::Public);
     let seen = of.seen_at().filter(|address| Some(*address) != mapped);
     mapped.into_iter().chain(seen.filter_map(|address| address_for(address, to, same_nat))).collect()
 }
 
 /// How `to` reaches what the server sees at `address`.
 fn address_for(address: SocketAddr, to: &Party, same_nat: bool) -> Option<SocketAddr> {
-    let told = match reach(address.ip()) {
-        Reach::Public => true,
-        Reach::Local => same_nat,
-        Reach::Loopback if to.seen_at().any(|to| reach(to.ip()) == Reach::Loopback) => true,
+    let told = match realm(address.ip()) {
+        Realm::Public => true,
+        Realm::Local => same_nat,
+        Realm::Loopback if to.seen_at().any(|to| realm(to.ip()) == Realm::Loopback) => true,
         // On our own machine: where the other one reaches us it reaches that player too.
-        Reach::Loopback => {
+        Realm::Loopback => {
             let ip = to.server_ip.filter(|ip| ip.is_ipv4() == address.is_ipv4())?;
-            let told = match reach(ip) {
-                Reach::Public => true,
-                Reach::Local => same_nat,
-                Reach::Loopback => false,
+            let told = match realm(ip) {
+                Realm::Public => true,
+                Realm::Local => same_nat,
+                Realm::Loopback => false,
             };
             return told.then(|| SocketAddr::new(ip, address.port()));
         }
@@ -156,13 +168,13 @@ fn local_for(of: &Party, to: &Party, same_nat: bool) -> Vec<SocketAddr> {
         return Vec::new();
     }
     let both_on_loopback =
-        reach(of.public.ip()) == Reach::Loopback && reach(to.public.ip()) == Reach::Loopback;
+        realm(of.public.ip()) == Realm::Loopback && realm(to.public.ip()) == Realm::Loopback;
     of.local
         .iter()
-        .filter(|address| match reach(address.ip()) {
-            Reach::Local => true,
-            Reach::Loopback => both_on_loopback,
-            Reach::Public => false,
+        .filter(|address| match realm(address.ip()) {
+            Realm::Local => true,
+            Realm::Loopback => both_on_loopback,
+            Realm::Public => false,
         })
         .take(MAX_LOCAL_ADDRESSES)
         .copied()
@@ -172,8 +184,7 @@ fn local_for(of: &Party, to: &Party, same_nat: bool) -> Vec<SocketAddr> {
 /// The plans for the room's host and for the player who comes in, with what was [chosen](choose) for them; `relay` is
 /// for them in this order.
 pub(crate) fn plans(
-    match_id: MatchId,
-    pair_secret: [u8; 32],
+    pairing: Pairing,
     (host, joiner): (&Party, &Party),
     chosen: &Plan,
     relay: Result<[RelayGrant; 2], NoRelay>,
@@ -182,13 +193,13 @@ pub(crate) fn plans(
     let no_addresses = host.relay_only || joiner.relay_only;
     let same_nat = same_nat(host, joiner, policy);
     let callee = chosen.caller.other();
-    let plan = |own: &Party, peer: &Party, is_host: bool| PunchPlan {
-        match_id,
+    let plan = |own: &Party, peer: &Party, hosting: bool| PunchPlan {
+        match_id: pairing.match_id,
         peer: peer.info.clone(),
         peer_ephemeral: peer.ephemeral,
-        pair_secret,
-        host: is_host,
-        role: if is_host { callee } else { chosen.caller },
+        pair_secret: pairing.pair_secret,
+        host: hosting,
+        role: if hosting { callee } else { chosen.caller },
         same_nat: same_nat && !no_addresses,
         peer_public: if no_addresses { Vec::new() } else { public_for(peer, own, same_nat) },
         peer_local: if no_addresses { Vec::new() } else { local_for(peer, own, same_nat) },
@@ -196,10 +207,10 @@ pub(crate) fn plans(
         peer_nat: peer.nat,
         methods: chosen.methods.clone(),
         deadline_ms: policy.deadline_ms,
-        relay: relay.ok().map(|grants| grants[usize::from(!is_host)]),
+        relay: relay.ok().map(|grants| grants[usize::from(!hosting)]),
         no_relay: relay.err(),
-        epoch: 0,
-        mesh: false,
+        epoch: pairing.epoch,
+        mesh: pairing.mesh,
         peer_rtt: RoundTrip::of(peer.timing),
         peer_key: peer.key,
     };
@@ -255,9 +266,13 @@ mod tests {
         Policy { mask_v4: 32, mask_v6: 64, deadline_ms: 10_000 }
     }
 
+    fn pairing() -> Pairing {
+        Pairing { match_id: MatchId(7), pair_secret: [3; 32], epoch: 0, mesh: false }
+    }
+
     fn told(host: &Party, joiner: &Party, policy: &Policy) -> (PunchPlan, PunchPlan) {
         let (host, joiner) =
-            plans(MatchId(7), [3; 32], (host, joiner), &choose(host, joiner), Err(NoRelay::Off), policy);
+            plans(pairing(), (host, joiner), &choose(host, joiner), Err(NoRelay::Off), policy);
         assert!(host.host && !joiner.host);
         assert_eq!((host.role, joiner.role), (Role::Receiving, Role::Sending));
         assert_eq!(host.pair_secret, joiner.pair_secret);
@@ -323,9 +338,9 @@ mod tests {
         let (host, joiner) = told(&a, &outside, &policy());
         assert!(!host.same_nat && !joiner.same_nat && joiner.peer_local.is_empty());
         // In whichever form.
-        assert_eq!(reach("::ffff:100.64.0.7".parse().unwrap()), Reach::Local);
-        assert_eq!(reach("::ffff:127.0.0.1".parse().unwrap()), Reach::Loopback);
-        assert_eq!(reach("100.128.0.1".parse().unwrap()), Reach::Public);
+        assert_eq!(realm("::ffff:100.64.0.7".parse().unwrap()), Realm::Local);
+        assert_eq!(realm("::ffff:127.0.0.1".parse().unwrap()), Realm::Loopback);
+        assert_eq!(realm("100.128.0.1".parse().unwrap()), Realm::Public);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use traversal_core::nat::NatProfile;
 use traversal_core::plan::{Plan, PlanInForce, Revision};
 use traversal_core::wire::message::{Facts, MatchOutcome, ProbePurpose};
 
-use crate::outcomes::PairOutcome;
+use crate::outcomes::{PairOutcome, PairResult};
 
 /// Rounds of one method of one side that are kept: a plan is repeated a few times, and late probes of older rounds are
 /// of no use.
@@ -20,7 +20,7 @@ const ROUNDS_IN_ALL: usize = 6 * ROUNDS_KEPT;
 const AGAIN: Duration = Duration::from_secs(12);
 
 #[derive(Debug, Default)]
-struct Round {
+struct ProbeRound {
     first: Option<SocketAddr>,
     second: Option<SocketAddr>,
     told: Option<Facts>,
@@ -29,20 +29,21 @@ struct Round {
 #[derive(Debug)]
 struct Match {
     sides: [PlayerId; 2],
-    rounds: [BTreeMap<u16, Round>; 2],
+    rounds: [BTreeMap<u16, ProbeRound>; 2],
     /// A direct path stands.
     settled: bool,
     /// When both were last told to try again.
     again: Option<Instant>,
-    /// What each side has reported, and what was counted of the match.
+    /// What each side has reported.
     reported: [BTreeSet<MatchOutcome>; 2],
-    counted: u8,
+    /// Results that were counted of the match.
+    counted: BTreeSet<PairResult>,
     /// What both try. The one who joined is the caller (M10).
     plan: PlanInForce,
 }
 
 /// Forgets the oldest rounds of the method that `newest` belongs to, then the oldest of all.
-fn forget_old(rounds: &mut BTreeMap<u16, Round>, newest: u16) {
+fn forget_old(rounds: &mut BTreeMap<u16, ProbeRound>, newest: u16) {
     let of_method = || newest & !0xff..=newest | 0xff;
     while rounds.range(of_method()).count() > ROUNDS_KEPT {
         let Some((oldest, _)) = rounds.range(of_method()).next() else { break };
@@ -56,7 +57,7 @@ fn forget_old(rounds: &mut BTreeMap<u16, Round>, newest: u16) {
 
 /// A new round begins: what the one before it has shown, if one of its probes never came (M19). That may be news for the
 /// other side for as long as no round is complete.
-fn open_range(rounds: &mut BTreeMap<u16, Round>, newest: u16, step: i32) -> Option<Facts> {
+fn open_range(rounds: &mut BTreeMap<u16, ProbeRound>, newest: u16, step: i32) -> Option<Facts> {
     let (round, before) = rounds.range_mut(newest & !0xff..newest).next_back()?;
     let step = if step == 0 { 1 } else { step };
     let (seen, step) = match (before.first, before.second) {
@@ -105,8 +106,8 @@ impl Rendezvous {
             self.of_player.entry(player).or_default().insert(id);
         }
         let sides = [host, joiner];
-        let (rounds, reported) = Default::default();
-        let of = Match { sides, rounds, settled: false, again: None, reported, counted: 0, plan };
+        let (rounds, reported, counted) = Default::default();
+        let of = Match { sides, rounds, settled: false, again: None, reported, counted, plan };
         self.matches.insert(id, of);
         replaced
     }
@@ -195,9 +196,7 @@ impl Rendezvous {
     /// Whether an outcome is to be counted: once a match, whichever side says it first.
     pub(crate) fn count(&mut self, id: MatchId, outcome: &PairOutcome) -> bool {
         let Some(of) = self.matches.get_mut(&id) else { return false };
-        let first = of.counted & outcome.bit() == 0;
-        of.counted |= outcome.bit();
-        first
+        of.counted.insert(outcome.outcome)
     }
 
     /// The player's matches without a direct path, with host and joiner.

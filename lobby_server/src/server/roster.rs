@@ -9,9 +9,9 @@ mod frames;
 mod knocks;
 mod login;
 mod mapped_ports;
+mod membership;
 mod moving;
 mod party;
-mod places;
 mod probes;
 
 use std::collections::{BTreeMap, BTreeSet};

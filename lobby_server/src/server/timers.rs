@@ -18,7 +18,7 @@ pub(super) enum Timer {
     Check(RoomId),
     Loss(RoomId),
     Gathering(RoomId),
-    Sprays,
+    Searches,
     /// The members of a room are told who is inside.
     News(RoomId),
     /// A room's host is told of wrong passwords.

@@ -14,7 +14,7 @@ use traversal_core::wire::message::{Facts, Frame, Probe, ProbePurpose, ToPlayer}
 
 use super::client::Client;
 use super::{Context, Roster};
-use crate::claims::{Claim, ClaimError};
+use crate::claims::{ClaimError, RangeClaim};
 use crate::ids::SessionId;
 use crate::server::sockets::Route;
 
@@ -218,7 +218,7 @@ impl Roster {
         cx: &Context,
         id: SessionId,
         validated: IpAddr,
-        claim: Claim,
+        claim: RangeClaim,
     ) -> Result<Facts, ClaimError> {
         claim.check(&self.report_key, id.0, validated, cx.uptime().as_millis() as u64)
     }
