@@ -27,7 +27,7 @@ use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
 use traversal_udp::Episode;
 
-use crate::run::{Handle, STATUS_WAIT};
+use crate::status::{Handle, STATUS_WAIT};
 
 /// Connections at a time: a few scrapers and people who look.
 pub(crate) const MAX_CONNECTIONS: usize = 64;

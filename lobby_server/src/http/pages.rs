@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::run::Status;
+use crate::status::Status;
 use crate::surroundings::Finding;
 
 /// Name, help and value of each number; counters first.
