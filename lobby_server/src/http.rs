@@ -47,9 +47,9 @@ const FRESH: Duration = Duration::from_millis(50);
 #[derive(Debug, thiserror::Error)]
 #[error("cannot serve HTTP on {address}{}", advice(.source, .address))]
 pub struct HttpError {
-    /// Where.
+    /// The address that was asked of the system.
     pub address: SocketAddr,
-    /// Why.
+    /// What the system said.
     #[source]
     pub source: std::io::Error,
 }

@@ -32,19 +32,19 @@ const LOOK_AROUND: Duration = Duration::from_secs(15);
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
-    /// The settings.
+    /// The settings do not fit together.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// A UDP or TCP socket.
+    /// A UDP or TCP socket cannot be opened.
     #[error(transparent)]
     Bind(#[from] BindError),
-    /// The socket of the status page.
+    /// The socket of the status page cannot be opened.
     #[error(transparent)]
     Http(#[from] HttpError),
-    /// The key, or the seed.
+    /// There is no key, or no randomness for the seed.
     #[error(transparent)]
     Key(#[from] KeyError),
-    /// The poller or the thread.
+    /// The system gives no poller or no thread.
     #[error("the server cannot start")]
     Io(#[from] std::io::Error),
 }
@@ -82,26 +82,26 @@ impl TokenCheck for SharedToken {
 }
 
 impl LobbyServer {
-    /// With a key that is drawn at the start: for servers that a game brings along.
+    /// Makes a server whose key is drawn at the start: for servers that a game brings along.
     pub fn new(settings: Settings) -> Self {
         Self { settings, identity: None, token_check: None, log_losses: Losses::default() }
     }
 
-    /// With this key.
+    /// Gives the server this key.
     #[must_use]
     pub fn identity(mut self, identity: Identity) -> Self {
         self.identity = Some(identity);
         self
     }
 
-    /// With a check of every login's token.
+    /// Has the token of every login checked.
     #[must_use]
     pub fn token_check(mut self, check: Box<dyn TokenCheck>) -> Self {
         self.token_check = Some(check);
         self
     }
 
-    /// With metrics that count what this log did without.
+    /// Has the metrics count the lines that this log did without.
     #[must_use]
     pub fn log_losses(mut self, losses: Losses) -> Self {
         self.log_losses = losses;
@@ -201,12 +201,12 @@ impl std::fmt::Debug for BoundServer {
 }
 
 impl BoundServer {
-    /// Where it is.
+    /// The addresses that the server is reached at, and its key.
     pub fn addresses(&self) -> &Addresses {
         &self.addresses
     }
 
-    /// To stop it from elsewhere.
+    /// A handle that stops the server, or asks it, from elsewhere.
     pub fn handle(&self) -> Handle {
         self.handle.clone()
     }
@@ -328,12 +328,12 @@ pub struct RunningServer {
 }
 
 impl RunningServer {
-    /// Where it is.
+    /// The addresses that the server is reached at, and its key.
     pub fn addresses(&self) -> &Addresses {
         &self.addresses
     }
 
-    /// To ask how it is.
+    /// A handle that asks the server how it is.
     pub fn handle(&self) -> &Handle {
         &self.handle
     }

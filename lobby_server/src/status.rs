@@ -20,11 +20,11 @@ pub(crate) type Reply = Box<dyn FnOnce(Status) + Send>;
 /// What the status page and the metrics show.
 #[derive(Clone, Debug)]
 pub struct Status {
-    /// Counts since the start.
+    /// What the server has counted since its start.
     pub counters: Counters,
-    /// Numbers of the moment.
+    /// How many players, rooms and matches there are now.
     pub gauges: Gauges,
-    /// How matches went.
+    /// How matches went since the start, by cause and NATs.
     pub outcomes: Outcomes,
     /// Datagrams that the system, or the other end of a TCP connection, did not take.
     pub send_errors: u64,
@@ -38,7 +38,7 @@ pub struct Status {
     pub log_limited: u64,
     /// What is wrong with the server's place in the network, the worst first.
     pub findings: Vec<Finding>,
-    /// Time since the start.
+    /// The time since the start.
     pub uptime: Duration,
 }
 
@@ -73,7 +73,7 @@ impl Handle {
         let _ = self.waker.wake();
     }
 
-    /// How the server is; none: it does not answer.
+    /// Asks how the server is, and waits for a second at most; none: it does not answer.
     pub fn status(&self) -> Option<Status> {
         let (reply, answer) = channel();
         self.ask(move |status| drop(reply.send(status)));

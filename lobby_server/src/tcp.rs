@@ -71,7 +71,7 @@ struct Connection {
     login_by: Instant,
 }
 
-/// All connections.
+/// All TCP connections of the server, and the sockets that take them.
 pub(crate) struct Streams {
     listeners: Vec<Listener>,
     /// Of the first listener; the others follow.

@@ -27,7 +27,7 @@ use crate::searches::Searches;
 use keeping::KeptMatches;
 use std::time::Instant;
 
-/// See the module.
+/// Matches, with their searches, their relay and their history.
 pub(super) struct Matches {
     rendezvous: Rendezvous,
     searches: Searches,

@@ -43,6 +43,7 @@ pub(super) struct Gathering {
 }
 
 impl Rooms {
+    /// Puts a player in line for a quick match.
     pub(super) fn quick_match(
         &mut self,
         others: &mut Others<'_>,
@@ -76,6 +77,7 @@ impl Rooms {
         Ok(Response::Done)
     }
 
+    /// Takes a player out of the line, or out of the match that is being put together.
     pub(crate) fn leave_queue(
         &mut self,
         others: &mut Others<'_>,

@@ -218,6 +218,7 @@ impl Rooms {
         }
     }
 
+    /// Goes on with the question whether a room's host is lost.
     pub(crate) fn loss_timeout(&mut self, others: &mut Others<'_>, id: RoomId) {
         let now = others.cx.now;
         let Some(loss) = self.losses.get(&id) else { return };

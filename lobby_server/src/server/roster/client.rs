@@ -87,6 +87,7 @@ pub(super) enum Membership {
 }
 
 impl Membership {
+    /// The room that the player is in, or was in in an earlier session.
     pub(crate) fn room(self) -> Option<RoomId> {
         match self {
             Self::Outside => None,

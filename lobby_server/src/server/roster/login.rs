@@ -60,6 +60,7 @@ impl RecentInits {
 }
 
 impl Roster {
+    /// Answers the first datagram of a login with a cookie.
     pub(crate) fn handle_hello(&mut self, cx: &mut Context, route: Route, datagram: &[u8]) {
         let now = cx.now;
         let reply = if cx.stopping {
@@ -84,6 +85,7 @@ impl Roster {
         }
     }
 
+    /// Answers the second datagram of a login: there is a session, or a reason why not.
     pub(crate) fn handle_init(&mut self, cx: &mut Context, route: Route, datagram: &[u8]) {
         let now = cx.now;
         let hash: [u8; 32] = Sha256::digest(datagram).into();

@@ -46,6 +46,7 @@ impl Roster {
         of_game.copied().unwrap_or(cx.config.relay)
     }
 
+    /// What speaks for and against a player as a host.
     pub(crate) fn host_candidate(&self, cx: &Context, player: PlayerId) -> HostCandidate {
         let session = self.client_of(player);
         HostCandidate {
