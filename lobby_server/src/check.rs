@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::net::{IpAddr, SocketAddr};
 
 use crate::config::Settings;
-use crate::matchmaking::{Reach, reach};
+use crate::matchmaking::{Realm, realm};
 use crate::run::{LobbyServer, StartError};
 use crate::surroundings::Surroundings;
 
@@ -65,9 +65,9 @@ pub fn check(settings: Settings) -> Result<Report, StartError> {
     }
     let bound: Vec<IpAddr> = addresses.all.iter().map(SocketAddr::ip).collect();
     let serves_public = if bound.iter().any(IpAddr::is_unspecified) {
-        own.iter().chain(&public).any(|ip| reach(*ip) == Reach::Public)
+        own.iter().chain(&public).any(|ip| realm(*ip) == Realm::Public)
     } else {
-        bound.iter().chain(&public).any(|ip| reach(*ip) == Reach::Public)
+        bound.iter().chain(&public).any(|ip| realm(*ip) == Realm::Public)
     };
     if serves_public {
         let _ = writeln!(text, "reach: the internet");

@@ -14,7 +14,7 @@ const REPORT_AGE: Duration = Duration::from_secs(8);
 
 /// What a player claims.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Claim {
+pub(crate) struct RangeClaim {
     pub(crate) round: u16,
     pub(crate) step: i32,
     pub(crate) reports: [PortReport; 2],
@@ -33,7 +33,7 @@ pub(crate) enum ClaimError {
     TooWide,
 }
 
-impl Claim {
+impl RangeClaim {
     /// The range as the other side may be told it. `validated`: the IP of the claimant's session.
     pub(crate) fn check(
         &self,
@@ -79,8 +79,8 @@ mod tests {
         let own: IpAddr = "203.0.113.1".parse().unwrap();
         let first = report(&key, "203.0.113.1:10135", 60_000);
         let last = report(&key, "203.0.113.1:10145", 60_001);
-        let claim = |reports, step| Claim { round: 3, step, reports };
-        let check = |claim: Claim| claim.check(&key, SESSION, own, 60_100);
+        let claim = |reports, step| RangeClaim { round: 3, step, reports };
+        let check = |claim: RangeClaim| claim.check(&key, SESSION, own, 60_100);
 
         let facts = Facts::Range { round: 3, ip: own, first: 10135, last: 10145, step: 5 };
         assert_eq!(check(claim([first, last], 5)), Ok(facts));

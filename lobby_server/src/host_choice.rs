@@ -8,7 +8,7 @@ use traversal_core::wire::message::{Method, Role};
 
 /// A player who may become host.
 #[derive(Clone, Debug)]
-pub(crate) struct Candidate {
+pub(crate) struct HostCandidate {
     /// What is known of its NAT.
     pub(crate) nat: NatProfile,
     /// It plays over the relay alone.
@@ -19,7 +19,7 @@ pub(crate) struct Candidate {
 
 /// How well two players reach each other: 3 by plain test messages, 2 by bubbles or predicted ports, 1 by a search,
 /// 0 over the relay at the best.
-fn reached(a: &Candidate, b: &Candidate) -> u32 {
+fn reached(a: &HostCandidate, b: &HostCandidate) -> u32 {
     if a.relay_only || b.relay_only {
         return 0;
     }
@@ -39,7 +39,7 @@ fn reached(a: &Candidate, b: &Candidate) -> u32 {
 
 /// The index of the best host among players in the order of their seniority: reachability first, then the shorter round
 /// trip (where both were measured and differ by more than a fifth), then seniority. None of none.
-pub(crate) fn choose_host(candidates: &[Candidate]) -> Option<usize> {
+pub(crate) fn choose_host(candidates: &[HostCandidate]) -> Option<usize> {
     let reach = |index: usize| -> u32 {
         let others = candidates.iter().enumerate().filter(|(other, _)| *other != index);
         others.map(|(_, other)| reached(&candidates[index], other)).sum()
@@ -62,7 +62,7 @@ mod tests {
         Confidence, FilteringBehavior as F, MappingBehavior as M, PortAllocation as P,
     };
 
-    fn candidate(mapping: M, filtering: F, allocation: P, rtt_ms: u64) -> Candidate {
+    fn host_candidate(mapping: M, filtering: F, allocation: P, rtt_ms: u64) -> HostCandidate {
         let nat = NatProfile {
             mapping,
             filtering,
@@ -70,21 +70,21 @@ mod tests {
             confidence: Confidence::Full,
             ..NatProfile::default()
         };
-        Candidate { nat, relay_only: false, rtt: Some(Duration::from_millis(rtt_ms)) }
+        HostCandidate { nat, relay_only: false, rtt: Some(Duration::from_millis(rtt_ms)) }
     }
 
-    fn cone(rtt_ms: u64) -> Candidate {
-        candidate(M::EndpointIndependent, F::AddressAndPortDependent, P::Preserving, rtt_ms)
+    fn cone(rtt_ms: u64) -> HostCandidate {
+        host_candidate(M::EndpointIndependent, F::AddressAndPortDependent, P::Preserving, rtt_ms)
     }
 
-    fn random(rtt_ms: u64) -> Candidate {
-        candidate(M::AddressAndPortDependent, F::AddressAndPortDependent, P::Random, rtt_ms)
+    fn random(rtt_ms: u64) -> HostCandidate {
+        host_candidate(M::AddressAndPortDependent, F::AddressAndPortDependent, P::Random, rtt_ms)
     }
 
     #[test]
     fn the_one_that_all_reach_hosts_whoever_came_first() {
         assert_eq!(choose_host(&[random(20), random(20), cone(90), random(20)]), Some(2));
-        let full = candidate(M::EndpointIndependent, F::EndpointIndependent, P::Preserving, 300);
+        let full = host_candidate(M::EndpointIndependent, F::EndpointIndependent, P::Preserving, 300);
         assert_eq!(choose_host(&[random(20), cone(20), full]), Some(2));
     }
 
@@ -92,7 +92,7 @@ mod tests {
     fn among_equals_the_clearly_nearer_one_and_then_the_first() {
         assert_eq!(choose_host(&[cone(50), cone(48), cone(45)]), Some(0), "within the noise");
         assert_eq!(choose_host(&[cone(100), cone(50), cone(49)]), Some(1));
-        let unmeasured = Candidate { rtt: None, ..cone(0) };
+        let unmeasured = HostCandidate { rtt: None, ..cone(0) };
         assert_eq!(choose_host(&[unmeasured.clone(), cone(10)]), Some(0));
         assert_eq!(choose_host(&[unmeasured]), Some(0));
         assert_eq!(choose_host(&[]), None);
@@ -100,7 +100,7 @@ mod tests {
 
     #[test]
     fn who_plays_over_the_relay_alone_hosts_only_where_nobody_else_can() {
-        let hidden = Candidate { relay_only: true, ..cone(1) };
+        let hidden = HostCandidate { relay_only: true, ..cone(1) };
         assert_eq!(choose_host(&[hidden.clone(), cone(50), cone(50)]), Some(1));
         assert_eq!(choose_host(&[hidden.clone(), hidden]), Some(0));
     }

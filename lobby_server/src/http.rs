@@ -27,7 +27,7 @@ use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
 use traversal_udp::Episode;
 
-use crate::run::{Handle, STATUS_WAIT};
+use crate::status::{Handle, STATUS_WAIT};
 
 /// Connections at a time: a few scrapers and people who look.
 pub(crate) const MAX_CONNECTIONS: usize = 64;
@@ -47,9 +47,9 @@ const FRESH: Duration = Duration::from_millis(50);
 #[derive(Debug, thiserror::Error)]
 #[error("cannot serve HTTP on {address}{}", advice(.source, .address))]
 pub struct HttpError {
-    /// Where.
+    /// The address that was asked of the system.
     pub address: SocketAddr,
-    /// Why.
+    /// What the system said.
     #[source]
     pub source: std::io::Error,
 }

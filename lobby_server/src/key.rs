@@ -18,15 +18,15 @@ pub enum KeyError {
     /// The file cannot be read or written.
     #[error("key file {path} cannot be read or made")]
     File {
-        /// Which.
+        /// The file that was asked for.
         path: PathBuf,
-        /// Why.
+        /// What the system said.
         source: io::Error,
     },
     /// There is no key yet.
     #[error("there is no key at {path}: start the server once, or make one with `lobby_server key --new`")]
     Missing {
-        /// Where it would be.
+        /// The file that it would be in.
         path: PathBuf,
     },
     /// A new key was asked for where there is one.
@@ -34,7 +34,7 @@ pub enum KeyError {
         "there is a key at {path} already; games that pin it refuse another one. Move it away to have a new one made"
     )]
     Exists {
-        /// Where it is.
+        /// The file that it is in.
         path: PathBuf,
     },
     /// The file holds something else.
@@ -42,7 +42,7 @@ pub enum KeyError {
         "key file {path} holds no key; move it away to have a new one made (clients that pin the old key must then be told)"
     )]
     Malformed {
-        /// Which.
+        /// The file that was asked for.
         path: PathBuf,
     },
     /// The system gives no random numbers.

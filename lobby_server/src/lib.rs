@@ -5,11 +5,13 @@
 //!
 //! Which room holds what: `server` is the core, with a file for each thing that players do (`login`, `creating`,
 //! `joining`, `migration`, `probes`, ...). What it decides with is pure and stands beside it: `room`, `queue`,
-//! `matchmaking`, `rendezvous`, `host_choice`, `claims`, `relay`, `sprays`, `limits`, `census`, `surroundings`, `kicked`, `outcomes`, and [`registry`],
-//! which other nodes may share one day. Around the core: `run` turns it, `udp` and `tcp` have the sockets, `stun` the
+//! `matchmaking`, `rendezvous`, `host_choice`, `claims`, `relay`, `searches`, `limits`, `census`, `surroundings`, `kicked`, `outcomes`, and [`registry`],
+//! which other nodes may share one day. Around the core: `run` turns it, `bind` opens the sockets, which `udp` and `tcp` have, `stun` the
 //! STUN format, `http` the metrics, [`log`] the log; [`config`], [`key`], [`files`] and [`check`] serve the operator.
 
 mod addresses;
+mod bind;
+mod bind_error;
 mod census;
 pub mod check;
 mod claims;
@@ -34,23 +36,25 @@ mod relay;
 mod rendezvous;
 mod room;
 mod run;
+mod searches;
 mod server;
-mod sprays;
+mod status;
 mod stun;
 mod surroundings;
 mod tcp;
 mod udp;
 
 pub use addresses::Addresses;
+pub use bind_error::{BindError, Transport};
 pub use config::{ConfigError, ServerConfig, Settings};
 pub use http::HttpError;
 pub use key::KeyError;
 pub use limits::Rate;
-pub use outcomes::{Outcomes, PairOutcome};
+pub use outcomes::{Outcomes, PairOutcome, PairResult};
 pub use registry::MemoryRegistry;
 pub use relay::RelayMode;
-pub use run::{BoundServer, Handle, LobbyServer, RunningServer, StartError, Status};
+pub use run::{BoundServer, LobbyServer, RunningServer, StartError};
 pub use server::{Counters, Gauges, Server, ServerSocket, ServerSocketId, ServerTransmit, TokenCheck};
+pub use status::{Handle, Status};
 pub use surroundings::{Finding, Surroundings};
 pub use traversal_core::Identity;
-pub use udp::BindError;

@@ -6,17 +6,39 @@ use traversal_core::failure::FailureReason;
 use traversal_core::nat::NatKind;
 use traversal_core::wire::message::MatchOutcome;
 
+/// How a match went, for the counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum PairResult {
+    /// The two found a direct path.
+    Direct,
+    /// They play over the relay.
+    Relayed,
+    /// They found no path, or lost the one that they had.
+    Failed,
+}
+
+impl PairResult {
+    /// The result in the metrics: `direct`, `relayed` or `failed`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Direct => "direct",
+            Self::Relayed => "relayed",
+            Self::Failed => "failed",
+        }
+    }
+}
+
 /// What is counted: of every match each outcome once, so that a path that comes and goes is not counted for ever.
 ///
 /// All parts are enumerations, and the NATs are what this server thinks of the players, in the order of their names: at
 /// most three outcomes, some fourteen causes and 45 pairs, whatever players report.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PairOutcome {
-    /// `direct`, `relayed` or `failed`.
-    pub outcome: &'static str,
-    /// Why not directly; none of direct ones.
+    /// How the match went.
+    pub outcome: PairResult,
+    /// Why there is no direct path; none where there is one.
     pub cause: Option<FailureReason>,
-    /// The NATs of the two.
+    /// The NATs of the two players, in the order of their names.
     pub nats: [NatKind; 2],
 }
 
@@ -28,22 +50,13 @@ impl PairOutcome {
         mut nats: [NatKind; 2],
     ) -> Option<Self> {
         let (outcome, cause) = match (outcome, cause) {
-            (MatchOutcome::Direct, _) => ("direct", None),
-            (MatchOutcome::Relayed, Some(cause)) => ("relayed", Some(cause)),
-            (MatchOutcome::Failed | MatchOutcome::Lost, Some(cause)) => ("failed", Some(cause)),
+            (MatchOutcome::Direct, _) => (PairResult::Direct, None),
+            (MatchOutcome::Relayed, Some(cause)) => (PairResult::Relayed, Some(cause)),
+            (MatchOutcome::Failed | MatchOutcome::Lost, Some(cause)) => (PairResult::Failed, Some(cause)),
             _ => return None,
         };
         nats.sort();
         Some(Self { outcome, cause, nats })
-    }
-
-    /// Its place among the outcomes of one match.
-    pub(crate) fn bit(&self) -> u8 {
-        match self.outcome {
-            "direct" => 1,
-            "relayed" => 2,
-            _ => 4,
-        }
     }
 
     /// The cause as in the players' reports; `none` of direct ones.
@@ -52,7 +65,7 @@ impl PairOutcome {
     }
 }
 
-/// How often what happened.
+/// How many matches went in each way since the start.
 pub type Outcomes = BTreeMap<PairOutcome, u64>;
 
 #[cfg(test)]

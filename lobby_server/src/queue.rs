@@ -23,10 +23,10 @@ pub(crate) struct QueueKey {
     pub(crate) wanted: QuickMatch,
 }
 
-/// Where a player stands.
+/// Where a player waits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Place {
-    /// In line.
+    /// The player waits in this line.
     Waiting(QueueKey),
     /// Put together with others, in what is to become this room.
     Gathered(RoomId),
@@ -44,12 +44,12 @@ pub(crate) struct Queues {
     untold: BTreeSet<QueueKey>,
 }
 
-/// What left a queue.
+/// What a player has left.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Left {
-    /// The line.
+    /// The player has left this line.
     Line(QueueKey),
-    /// What was to become a room.
+    /// The player was on its way into this room.
     Gathering(RoomId),
 }
 

@@ -9,16 +9,16 @@ use traversal_core::id::RoomId;
 use traversal_core::text::{fold, look};
 use traversal_core::wire::message::{RoomSummary, RoomTarget};
 
-/// Tells the replies apart.
+/// The number of a command; its reply bears the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RegistryId(pub u64);
 
 /// Something that the registry is to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RegistryCommand {
-    /// Comes back with the reply.
+    /// The number that comes back with the reply.
     pub id: RegistryId,
-    /// What.
+    /// What the registry is to do.
     pub operation: RegistryOperation,
 }
 
@@ -34,17 +34,17 @@ pub struct RoomLocation {
 /// A room as all nodes know it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RoomRecord {
-    /// Where it is.
+    /// The node that holds the room, and the room's id there.
     pub location: RoomLocation,
-    /// Which game: names and codes are kept apart by it.
+    /// The game of the room; each game has names and codes of its own.
     pub game: String,
-    /// Stands in listings.
+    /// Whether listings show the room.
     pub public: bool,
-    /// What listings say.
+    /// What listings say of the room.
     pub summary: RoomSummary,
 }
 
-/// See [`RegistryCommand`].
+/// What a [`RegistryCommand`] asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RegistryOperation {
@@ -54,27 +54,27 @@ pub enum RegistryOperation {
     Update(RoomRecord),
     /// The room is gone. Reply: `Done`.
     Release {
-        /// Of the room.
+        /// The game of the room.
         game: String,
-        /// Which.
+        /// The node that holds the room, and the room's id there.
         location: RoomLocation,
-        /// Its name.
+        /// The name of the room.
         name: String,
     },
     /// Where is this room? Reply: `Found`.
     Find {
-        /// Of the room.
+        /// The game of the room.
         game: String,
-        /// Its name or code.
+        /// The name or the code of the room.
         target: RoomTarget,
     },
     /// A page of public rooms in the order of their names. Reply: `Rooms`.
     List {
-        /// Of the rooms.
+        /// The game of the rooms.
         game: String,
-        /// Names after this one.
+        /// The page begins after this name; none: with the first one.
         after: Option<String>,
-        /// At most so many.
+        /// The page has at most so many rooms.
         limit: usize,
     },
 }
@@ -89,13 +89,13 @@ pub enum RegistryReply {
     NameTaken(RoomLocation),
     /// Another room has the code.
     CodeTaken,
-    /// Done.
+    /// The command was carried out.
     Done,
-    /// Where the room is, if it is.
+    /// Where the room is; none: there is no such room.
     Found(Option<RoomLocation>),
-    /// A page.
+    /// A page of a listing.
     Rooms {
-        /// In the order of their names.
+        /// The rooms of the page, in the order of their names.
         rooms: Vec<RoomSummary>,
         /// There are more after the last one.
         more: bool,
@@ -132,12 +132,12 @@ pub struct MemoryRegistry {
 }
 
 impl MemoryRegistry {
-    /// Empty.
+    /// A registry without rooms.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Does it.
+    /// Carries out an operation at once.
     pub fn handle(&mut self, operation: RegistryOperation) -> RegistryReply {
         match operation {
             RegistryOperation::Claim(record) => self.claim(record),

@@ -1,5 +1,8 @@
 //! Matches that run: whose they are, and the facts about ports that the server sees and passes on (E1).
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
@@ -9,7 +12,7 @@ use traversal_core::nat::NatProfile;
 use traversal_core::plan::{Plan, PlanInForce, Revision};
 use traversal_core::wire::message::{Facts, MatchOutcome, ProbePurpose};
 
-use crate::outcomes::PairOutcome;
+use crate::outcomes::{PairOutcome, PairResult};
 
 /// Rounds of one method of one side that are kept: a plan is repeated a few times, and late probes of older rounds are
 /// of no use.
@@ -20,7 +23,7 @@ const ROUNDS_IN_ALL: usize = 6 * ROUNDS_KEPT;
 const AGAIN: Duration = Duration::from_secs(12);
 
 #[derive(Debug, Default)]
-struct Round {
+struct ProbeRound {
     first: Option<SocketAddr>,
     second: Option<SocketAddr>,
     told: Option<Facts>,
@@ -29,20 +32,21 @@ struct Round {
 #[derive(Debug)]
 struct Match {
     sides: [PlayerId; 2],
-    rounds: [BTreeMap<u16, Round>; 2],
+    rounds: [BTreeMap<u16, ProbeRound>; 2],
     /// A direct path stands.
     settled: bool,
     /// When both were last told to try again.
     again: Option<Instant>,
-    /// What each side has reported, and what was counted of the match.
+    /// What each side has reported.
     reported: [BTreeSet<MatchOutcome>; 2],
-    counted: u8,
+    /// Results that were counted of the match.
+    counted: BTreeSet<PairResult>,
     /// What both try. The one who joined is the caller (M10).
     plan: PlanInForce,
 }
 
 /// Forgets the oldest rounds of the method that `newest` belongs to, then the oldest of all.
-fn forget_old(rounds: &mut BTreeMap<u16, Round>, newest: u16) {
+fn forget_old(rounds: &mut BTreeMap<u16, ProbeRound>, newest: u16) {
     let of_method = || newest & !0xff..=newest | 0xff;
     while rounds.range(of_method()).count() > ROUNDS_KEPT {
         let Some((oldest, _)) = rounds.range(of_method()).next() else { break };
@@ -56,7 +60,7 @@ fn forget_old(rounds: &mut BTreeMap<u16, Round>, newest: u16) {
 
 /// A new round begins: what the one before it has shown, if one of its probes never came (M19). That may be news for the
 /// other side for as long as no round is complete.
-fn open_range(rounds: &mut BTreeMap<u16, Round>, newest: u16, step: i32) -> Option<Facts> {
+fn open_range(rounds: &mut BTreeMap<u16, ProbeRound>, newest: u16, step: i32) -> Option<Facts> {
     let (round, before) = rounds.range_mut(newest & !0xff..newest).next_back()?;
     let step = if step == 0 { 1 } else { step };
     let (seen, step) = match (before.first, before.second) {
@@ -105,8 +109,8 @@ impl Rendezvous {
             self.of_player.entry(player).or_default().insert(id);
         }
         let sides = [host, joiner];
-        let (rounds, reported) = Default::default();
-        let of = Match { sides, rounds, settled: false, again: None, reported, counted: 0, plan };
+        let (rounds, reported, counted) = Default::default();
+        let of = Match { sides, rounds, settled: false, again: None, reported, counted, plan };
         self.matches.insert(id, of);
         replaced
     }
@@ -195,9 +199,7 @@ impl Rendezvous {
     /// Whether an outcome is to be counted: once a match, whichever side says it first.
     pub(crate) fn count(&mut self, id: MatchId, outcome: &PairOutcome) -> bool {
         let Some(of) = self.matches.get_mut(&id) else { return false };
-        let first = of.counted & outcome.bit() == 0;
-        of.counted |= outcome.bit();
-        first
+        of.counted.insert(outcome.outcome)
     }
 
     /// The player's matches without a direct path, with host and joiner.
@@ -287,120 +289,5 @@ impl Rendezvous {
             }
             _ => None,
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use traversal_core::plan::{PlanOptions, plan};
-
-    use super::*;
-
-    const A: PlayerId = PlayerId([1; 16]);
-    const B: PlayerId = PlayerId([2; 16]);
-    const C: PlayerId = PlayerId([3; 16]);
-    const M: MatchId = MatchId(7);
-
-    fn unknown() -> PlanInForce {
-        let nat = NatProfile::UNKNOWN;
-        PlanInForce::new(&plan(&nat, &nat, PlanOptions::default()), [nat; 2])
-    }
-
-    fn at(port: u16) -> SocketAddr {
-        SocketAddr::new([203, 0, 113, 1].into(), port)
-    }
-
-    fn range(second: bool, round: u16) -> ProbePurpose {
-        ProbePurpose::Range { match_id: M, round, second }
-    }
-
-    #[test]
-    fn two_probes_make_a_range_for_the_other_side_once() {
-        let mut matches = Rendezvous::default();
-        matches.begin(M, (A, B), unknown());
-        let ip = at(0).ip();
-        assert_eq!(matches.probe(B, ip, 5, range(true, 0), at(10145)), None);
-        let told = matches.probe(B, ip, 5, range(false, 0), at(10135));
-        let facts = Facts::Range { round: 0, ip, first: 10135, last: 10145, step: 5 };
-        assert_eq!(told, Some((A, M, facts)));
-        assert_eq!(matches.probe(B, ip, 5, range(false, 0), at(20000)), None, "a repetition changes nothing");
-    }
-
-    #[test]
-    fn probes_of_strangers_or_from_elsewhere_do_not_count() {
-        let mut matches = Rendezvous::default();
-        matches.begin(M, (A, B), unknown());
-        let ip = at(0).ip();
-        assert_eq!(matches.probe(C, ip, 1, range(false, 0), at(1)), None);
-        assert_eq!(matches.probe(C, ip, 1, range(true, 0), at(2)), None);
-        let elsewhere = SocketAddr::new([198, 51, 100, 1].into(), 9);
-        assert_eq!(matches.probe(B, ip, 1, range(false, 0), elsewhere), None);
-        assert_eq!(matches.probe(B, ip, 1, range(true, 0), at(2)), None, "the first one is still missing");
-        let newest = ProbePurpose::Newest { match_id: M, round: 3, ahead: [4, 0, 0, 0] };
-        assert_eq!(matches.probe(B, ip, 1, newest, elsewhere), None);
-        assert!(matches.probe(A, ip, 1, newest, at(2)).is_some_and(|(to, ..)| to == B));
-        assert_eq!(matches.probe(A, ip, 1, newest, at(2)), None, "a repeated probe is no news");
-    }
-
-    #[test]
-    fn old_rounds_are_forgotten() {
-        let mut matches = Rendezvous::default();
-        matches.begin(M, (A, B), unknown());
-        for round in 0..100 {
-            matches.probe(B, at(0).ip(), 1, range(false, round), at(1));
-        }
-        assert!(matches.matches[&M].rounds[1].len() <= ROUNDS_KEPT);
-        for round in 0..=u16::MAX {
-            matches.probe(B, at(0).ip(), 1, range(false, round), at(1));
-        }
-        assert!(matches.matches[&M].rounds[1].len() <= ROUNDS_IN_ALL);
-    }
-
-    #[test]
-    fn m19_a_round_with_one_probe_leaves_a_range_that_is_open_on_one_side() {
-        let mut matches = Rendezvous::default();
-        matches.begin(M, (A, B), unknown());
-        let ip = at(0).ip();
-        assert_eq!(matches.probe(B, ip, 3, range(false, 1), at(10135)), None, "the second one may yet come");
-        let told = matches.probe(B, ip, 3, range(true, 2), at(10190)).map(|(.., facts)| facts);
-        assert_eq!(told, Some(Facts::OpenRange { round: 1, ip, bound: 10135, step: 3 }), "beyond the first");
-        let told = matches.probe(B, ip, 3, range(false, 3), at(10200)).map(|(.., facts)| facts);
-        assert_eq!(
-            told,
-            Some(Facts::OpenRange { round: 2, ip, bound: 10190, step: -3 }),
-            "before the second"
-        );
-        let told = matches.probe(B, ip, 3, range(true, 3), at(10206)).map(|(.., facts)| facts);
-        assert!(matches!(told, Some(Facts::Range { round: 3, .. })));
-        assert_eq!(matches.probe(B, ip, 3, range(false, 4), at(10210)), None, "that one is closed");
-    }
-
-    #[test]
-    fn rounds_of_one_method_do_not_push_out_those_of_another() {
-        let mut matches = Rendezvous::default();
-        matches.begin(M, (A, B), unknown());
-        let ip = at(0).ip();
-        for attempt in 0..20 {
-            let newest = ProbePurpose::Newest { match_id: M, round: (3 << 8) | attempt, ahead: [0; 4] };
-            assert!(matches.probe(B, ip, 1, newest, at(5)).is_some());
-        }
-        assert_eq!(matches.probe(B, ip, 1, range(false, (1 << 8) | 1), at(10135)), None);
-        assert!(
-            matches.probe(B, ip, 1, range(true, (1 << 8) | 1), at(10145)).is_some(),
-            "a bubble's bracket"
-        );
-    }
-
-    #[test]
-    fn a_new_match_of_the_same_two_replaces_the_old_one() {
-        let mut matches = Rendezvous::default();
-        assert!(matches.begin(M, (A, B), unknown()).is_empty());
-        assert!(matches.begin(MatchId(8), (A, C), unknown()).is_empty());
-        assert_eq!(matches.begin(MatchId(9), (A, B), unknown()), [M]);
-        assert_eq!(matches.of(A), [(MatchId(8), C), (MatchId(9), B)]);
-        assert_eq!(matches.end(MatchId(9)), Some([A, B]));
-        assert_eq!(matches.end(MatchId(9)), None);
-        assert!(matches.of(B).is_empty());
-        assert_eq!(matches.len(), 1);
     }
 }

@@ -1,8 +1,7 @@
 //! The core on real sockets, in a thread of its own.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::Receiver;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -12,71 +11,42 @@ use traversal_core::{Identity, Secret, WakeGuard};
 use traversal_udp::Alarm;
 
 use crate::addresses::Addresses;
+use crate::bind::open_all;
+use crate::bind_error::BindError;
 use crate::config::{ConfigError, Settings};
 use crate::files;
 use crate::http::{Http, HttpError};
 use crate::key::{self, KeyError};
 use crate::log::Losses;
-use crate::outcomes::Outcomes;
 use crate::registry::MemoryRegistry;
-use crate::server::{Counters, Gauges, Server, ServerSocketId, TokenCheck};
-use crate::surroundings::{Finding, Surroundings};
+use crate::server::{Server, ServerSocketId, TokenCheck};
+use crate::status::{Handle, Reply, Status};
+use crate::surroundings::Surroundings;
 use crate::tcp::Streams;
-use crate::udp::{self, BindError, Bound, open_all};
+use crate::udp::{self, Bound};
 
 const WAKER: Token = Token(usize::MAX);
 /// How often the system is asked for its addresses.
 const LOOK_AROUND: Duration = Duration::from_secs(15);
-/// How long somebody waits who asks how the server is.
-pub(crate) const STATUS_WAIT: Duration = Duration::from_secs(1);
-
-/// Takes the answer of somebody who asked how the server is.
-type Reply = Box<dyn FnOnce(Status) + Send>;
-
 /// The server cannot start.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
-    /// The settings.
+    /// The settings do not fit together.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// A UDP or TCP socket.
+    /// A UDP or TCP socket cannot be opened.
     #[error(transparent)]
     Bind(#[from] BindError),
-    /// The socket of the status page.
+    /// The socket of the status page cannot be opened.
     #[error(transparent)]
     Http(#[from] HttpError),
-    /// The key, or the seed.
+    /// There is no key, or no randomness for the seed.
     #[error(transparent)]
     Key(#[from] KeyError),
-    /// The poller or the thread.
+    /// The system gives no poller or no thread.
     #[error("the server cannot start")]
     Io(#[from] std::io::Error),
-}
-
-/// What the status page and the metrics show.
-#[derive(Clone, Debug)]
-pub struct Status {
-    /// Counts since the start.
-    pub counters: Counters,
-    /// Numbers of the moment.
-    pub gauges: Gauges,
-    /// How matches went.
-    pub outcomes: Outcomes,
-    /// Datagrams that the system, or the other end of a TCP connection, did not take.
-    pub send_errors: u64,
-    /// Those of them that were longer than this machine's way there takes.
-    pub too_long: u64,
-    /// TCP connections of players whose networks block UDP.
-    pub tcp_connections: usize,
-    /// Log lines that the output did not take, or not in time.
-    pub log_dropped: u64,
-    /// Log lines left out because their kind came too often.
-    pub log_limited: u64,
-    /// What is wrong with the server's place in the network, the worst first.
-    pub findings: Vec<Finding>,
-    /// Time since the start.
-    pub uptime: Duration,
 }
 
 /// A server to be started.
@@ -90,36 +60,6 @@ pub struct LobbyServer {
 impl std::fmt::Debug for LobbyServer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("LobbyServer").field("settings", &self.settings).finish_non_exhaustive()
-    }
-}
-
-/// Asks a running server to stop, or how it is; may be cloned.
-#[derive(Clone, Debug)]
-pub struct Handle {
-    stop: Arc<AtomicBool>,
-    waker: Arc<Waker>,
-    ask: Sender<Reply>,
-}
-
-impl Handle {
-    /// Has the server tell its players, and end.
-    pub fn stop(&self) {
-        self.stop.store(true, Ordering::Release);
-        let _ = self.waker.wake();
-    }
-
-    /// How the server is; none: it does not answer.
-    pub fn status(&self) -> Option<Status> {
-        let (reply, answer) = channel();
-        self.ask(move |status| drop(reply.send(status)));
-        answer.recv_timeout(STATUS_WAIT).ok()
-    }
-
-    /// Has the server's thread give its status to `reply`, which is dropped unused where there is none any more.
-    pub(crate) fn ask(&self, reply: impl FnOnce(Status) + Send + 'static) {
-        if self.ask.send(Box::new(reply)).is_ok() {
-            let _ = self.waker.wake();
-        }
     }
 }
 
@@ -142,26 +82,26 @@ impl TokenCheck for SharedToken {
 }
 
 impl LobbyServer {
-    /// With a key that is drawn at the start: for servers that a game brings along.
+    /// Makes a server whose key is drawn at the start: for servers that a game brings along.
     pub fn new(settings: Settings) -> Self {
         Self { settings, identity: None, token_check: None, log_losses: Losses::default() }
     }
 
-    /// With this key.
+    /// Gives the server this key.
     #[must_use]
     pub fn identity(mut self, identity: Identity) -> Self {
         self.identity = Some(identity);
         self
     }
 
-    /// With a check of every login's token.
+    /// Has the token of every login checked.
     #[must_use]
     pub fn token_check(mut self, check: Box<dyn TokenCheck>) -> Self {
         self.token_check = Some(check);
         self
     }
 
-    /// With metrics that count what this log did without.
+    /// Has the metrics count the lines that this log did without.
     #[must_use]
     pub fn log_losses(mut self, losses: Losses) -> Self {
         self.log_losses = losses;
@@ -185,8 +125,7 @@ impl LobbyServer {
         for (index, bound) in sockets.iter_mut().enumerate() {
             bound.register(poll.registry(), ServerSocketId(index as u16))?;
         }
-        let (ask, asked) = channel();
-        let handle = Handle { stop: Arc::new(AtomicBool::new(false)), waker, ask };
+        let (handle, asked) = Handle::new(waker);
         let http =
             if self.settings.no_http { None } else { Some(Http::start(self.settings.http, handle.clone())?) };
         let about = sockets.iter().map(|bound| bound.about);
@@ -262,12 +201,12 @@ impl std::fmt::Debug for BoundServer {
 }
 
 impl BoundServer {
-    /// Where it is.
+    /// The addresses that the server is reached at, and its key.
     pub fn addresses(&self) -> &Addresses {
         &self.addresses
     }
 
-    /// To stop it from elsewhere.
+    /// A handle that stops the server, or asks it, from elsewhere.
     pub fn handle(&self) -> Handle {
         self.handle.clone()
     }
@@ -283,7 +222,7 @@ impl BoundServer {
         let mut buffer = udp::buffer();
         let mut guard = WakeGuard::default();
         let mut look_around = start;
-        let alarm = Alarm::new(Arc::clone(&self.handle.waker));
+        let alarm = Alarm::new(self.handle.waker());
         loop {
             let now = Instant::now();
             if look_around <= now {
@@ -331,30 +270,34 @@ impl BoundServer {
                     );
                 }
             }
-            let stop = self.handle.stop.load(Ordering::Acquire);
+            let stop = self.handle.is_stopped();
             if stop {
                 self.server.stop(now, "the lobby server stops");
             }
             self.drain(&mut registry);
             self.streams.flush(now);
             while let Ok(reply) = self.asked.try_recv() {
-                reply(Status {
-                    counters: self.server.counters(),
-                    gauges: self.server.gauges(),
-                    outcomes: self.server.outcomes().clone(),
-                    send_errors: self.send_errors,
-                    too_long: self.too_long,
-                    tcp_connections: self.streams.len(),
-                    log_dropped: self.log_losses.dropped(),
-                    log_limited: self.log_losses.limited(),
-                    findings: self.server.findings(now),
-                    uptime: start.elapsed(),
-                });
+                reply(self.status(now, start));
             }
             if stop {
                 drop(self.http.take());
                 return Ok(());
             }
+        }
+    }
+
+    fn status(&self, now: Instant, start: Instant) -> Status {
+        Status {
+            counters: self.server.counters(),
+            gauges: self.server.gauges(),
+            outcomes: self.server.outcomes().clone(),
+            send_errors: self.send_errors,
+            too_long: self.too_long,
+            tcp_connections: self.streams.len(),
+            log_dropped: self.log_losses.dropped(),
+            log_limited: self.log_losses.limited(),
+            findings: self.server.findings(now),
+            uptime: start.elapsed(),
         }
     }
 
@@ -385,12 +328,12 @@ pub struct RunningServer {
 }
 
 impl RunningServer {
-    /// Where it is.
+    /// The addresses that the server is reached at, and its key.
     pub fn addresses(&self) -> &Addresses {
         &self.addresses
     }
 
-    /// To ask how it is.
+    /// A handle that asks the server how it is.
     pub fn handle(&self) -> &Handle {
         &self.handle
     }

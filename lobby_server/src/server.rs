@@ -298,7 +298,7 @@ impl Server {
         let others = &mut others;
         match timer {
             Timer::Session(id) => self.session_timeout(id),
-            Timer::Sprays => others.matches.search_timeout(others.cx),
+            Timer::Searches => others.matches.search_timeout(others.cx),
             Timer::Stale(player) => rooms.stale_timeout(others, player),
             Timer::Registry(id) => rooms.registry_timeout(others, id),
             Timer::Ask(join) => rooms.ask_timeout(others, join),
@@ -360,7 +360,7 @@ impl Server {
     /// Moves what sessions have to send to the outputs.
     fn settle(&mut self) {
         loop {
-            self.matches.tell_turns(&mut self.cx, &mut self.roster);
+            self.matches.tell_searches(&mut self.cx, &mut self.roster);
             let Some(id) = self.roster.pop_unsettled() else { break };
             self.flush(id);
         }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use traversal_core::address::{Scope, scope};
 use traversal_core::id::PlayerId;
 
-use crate::matchmaking::{Reach, reach};
+use crate::matchmaking::{Realm, realm};
 
 /// The last so many players tell where players come from.
 const PLAYERS: usize = 16;
@@ -42,19 +42,19 @@ impl Surroundings {
 
     /// An address that players on the internet reach is on an interface.
     pub fn is_public(&self) -> bool {
-        self.own.iter().any(|ip| reach(*ip) == Reach::Public)
+        self.own.iter().any(|ip| realm(*ip) == Realm::Public)
     }
 
     /// An address of this family that players may reach the machine at: a public one, if there is any.
     pub(crate) fn reachable(&self, v6: bool) -> Option<IpAddr> {
         // Link-local addresses need a scope that the other side cannot know.
         let usable = |ip: &IpAddr| ip.is_ipv6() == v6 && (!v6 || scope(*ip) != Scope::LinkLocal);
-        self.outer().filter(usable).min_by_key(|ip| (reach(*ip) != Reach::Public, *ip))
+        self.outer().filter(usable).min_by_key(|ip| (realm(*ip) != Realm::Public, *ip))
     }
 
     /// Addresses other than loopback.
     fn outer(&self) -> impl Iterator<Item = IpAddr> {
-        self.own.iter().copied().filter(|ip| reach(*ip) != Reach::Loopback)
+        self.own.iter().copied().filter(|ip| realm(*ip) != Realm::Loopback)
     }
 }
 
@@ -207,13 +207,13 @@ impl Watch {
     /// A player has proven to be at `seen`, and says that its interfaces have `local`.
     pub(crate) fn logged_in(&mut self, player: PlayerId, seen: IpAddr, local: impl Iterator<Item = IpAddr>) {
         let local: Vec<IpAddr> = local.collect();
-        let origin = match reach(seen) {
-            Reach::Public => Origin::Internet,
+        let origin = match realm(seen) {
+            Realm::Public => Origin::Internet,
             // It does not say where it is, so nothing can be told.
             _ if local.is_empty() => return,
             // Who is on this machine has this machine's addresses.
-            Reach::Loopback if local.iter().any(|ip| self.around.own.contains(ip)) => Origin::Own,
-            Reach::Local if local.contains(&seen) => Origin::Own,
+            Realm::Loopback if local.iter().any(|ip| self.around.own.contains(ip)) => Origin::Own,
+            Realm::Local if local.contains(&seen) => Origin::Own,
             _ => Origin::Hidden(seen),
         };
         self.players.retain(|(known, _)| *known != player);
@@ -253,7 +253,7 @@ impl Watch {
         }
         // Where the system says nothing about its interfaces, nothing is missing among them.
         let mut gone: Vec<IpAddr> = bound
-            .filter(|ip| !ip.is_unspecified() && reach(*ip) != Reach::Loopback)
+            .filter(|ip| !ip.is_unspecified() && realm(*ip) != Realm::Loopback)
             .filter(|ip| !self.around.own.is_empty() && !self.around.own.contains(ip))
             .collect();
         gone.sort_unstable();

@@ -5,26 +5,25 @@
 //! way, of the address that has most of them. To the core a connection is a socket of its own kind and the
 //! address of its other end.
 
+mod listener;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use mio::net::{TcpListener, TcpStream};
+use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
-use socket2::{Domain, Protocol, Socket, Type};
-use traversal_core::wire::stream::{STREAM_BACKLOG, StreamReader, StreamWriter};
+use traversal_core::wire::stream::{StreamReader, StreamWriter};
 use traversal_udp::Episode;
 
 use crate::config::Settings;
 use crate::limits::{Counts, Waiting};
-use crate::server::{Server, ServerSocket, ServerSocketId};
-use crate::udp::BindError;
+use crate::server::{Server, ServerSocketId};
+pub(crate) use listener::Listener;
 
 /// Tokens of connections begin here; those below are sockets, by their [`ServerSocketId`].
 const FIRST_TOKEN: usize = 1 << 16;
-/// Connections that wait to be accepted.
-const LISTEN_BACKLOG: i32 = 256;
 /// Connections accepted before others get their turn.
 const ACCEPTS_IN_A_ROW: usize = 64;
 /// Wait after the system had no room for another connection. It is about this machine, not about the network.
@@ -37,38 +36,23 @@ const CHECK: Duration = Duration::from_secs(30);
 /// A connection that takes nothing of what waits for so long is closed.
 const STUCK: Duration = Duration::from_secs(10);
 
-/// A socket that takes connections.
-pub(crate) struct Listener {
-    io: TcpListener,
-    pub(crate) about: ServerSocket,
-    /// There may be more to accept.
-    ready: bool,
-}
-
-impl Listener {
-    /// The same address as of a UDP socket.
-    pub(crate) fn open(beside: &ServerSocket) -> Result<Self, BindError> {
-        let address = beside.local;
-        let attempt = || -> io::Result<TcpListener> {
-            let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-            if address.is_ipv6() {
-                socket.set_only_v6(true)?;
-            }
-            // After a restart the old connections may still wait for their end. On Windows it means something else.
-            #[cfg(unix)]
-            socket.set_reuse_address(true)?;
-            // Inherited by the connections: what waits in the system is delay, so let it be little.
-            let _ = socket.set_send_buffer_size(STREAM_BACKLOG);
-            socket.bind(&address.into())?;
-            socket.listen(LISTEN_BACKLOG)?;
-            socket.set_nonblocking(true)?;
-            Ok(TcpListener::from_std(socket.into()))
-        };
-        match attempt() {
-            Ok(io) => Ok(Self { io, about: ServerSocket { stream: true, ..*beside }, ready: true }),
-            Err(source) => Err(BindError { address, protocol: "TCP", source }),
-        }
-    }
+/// Why a connection was closed.
+#[derive(Clone, Copy, Debug)]
+enum Closed {
+    /// Its other end has begun anew.
+    Replaced,
+    /// It gave way to another one.
+    GaveWay,
+    /// Nobody has logged in over it in time.
+    NoLogin,
+    /// Its other end takes nothing of what waits.
+    TakesNothing,
+    /// Its other end has closed it.
+    Ended,
+    /// The system says that it is broken.
+    Broken,
+    /// What came over it is not of our format.
+    NotOurs,
 }
 
 struct Connection {
@@ -87,7 +71,7 @@ struct Connection {
     login_by: Instant,
 }
 
-/// All connections.
+/// All TCP connections of the server, and the sockets that take them.
 pub(crate) struct Streams {
     listeners: Vec<Listener>,
     /// Of the first listener; the others follow.
@@ -271,7 +255,7 @@ impl Streams {
         self.connections.insert(token, connection);
         // An older connection from there is dead: its other end has begun anew.
         if let Some(old) = self.by_peer.insert((listener, peer), token) {
-            self.close(old, "replaced");
+            self.close(old, Closed::Replaced);
         }
         self.by_address.add(peer.ip());
         self.waiting.insert(peer.ip(), token as u64);
@@ -293,7 +277,7 @@ impl Streams {
             let token = oldest as usize;
             let Some(connection) = self.connections.get(&token) else { return false };
             if !server.serves_stream(connection.listener, connection.peer) {
-                self.close(token, "made room");
+                self.close(token, Closed::GaveWay);
                 return true;
             }
             self.waiting.remove(connection.peer.ip(), oldest);
@@ -302,22 +286,22 @@ impl Streams {
     }
 
     /// True: there may be more. An error: why the connection is of no use any more.
-    fn read(&mut self, now: Instant, token: usize, server: &mut Server) -> Result<bool, &'static str> {
+    fn read(&mut self, now: Instant, token: usize, server: &mut Server) -> Result<bool, Closed> {
         let Some(connection) = self.connections.get_mut(&token) else { return Ok(false) };
         for _ in 0..READS_IN_A_ROW {
             let length = match connection.io.read(&mut self.buffer) {
-                Ok(0) => return Err("ended"),
+                Ok(0) => return Err(Closed::Ended),
                 Ok(length) => length,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(_) => return Err("broken"),
+                Err(_) => return Err(Closed::Broken),
             };
             let Connection { reader, listener, asked, peer, .. } = connection;
             reader
                 .feed(&self.buffer[..length], |datagram| {
                     server.handle_datagram_at(now, *listener, *asked, *peer, datagram);
                 })
-                .map_err(|_| "not of our format")?;
+                .map_err(|_| Closed::NotOurs)?;
         }
         Ok(true)
     }
@@ -325,11 +309,11 @@ impl Streams {
     fn check(&mut self, now: Instant, token: usize, server: &Server) {
         let Some(connection) = self.connections.get_mut(&token) else { return };
         if !connection.writer.pending().is_empty() && now >= connection.moved + STUCK {
-            return self.close(token, "takes nothing");
+            return self.close(token, Closed::TakesNothing);
         }
         if now >= connection.login_by {
             if !server.serves_stream(connection.listener, connection.peer) {
-                return self.close(token, "no login");
+                return self.close(token, Closed::NoLogin);
             }
             connection.login_by = now + CHECK;
             self.waiting.remove(connection.peer.ip(), token as u64);
@@ -376,7 +360,7 @@ impl Streams {
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                     Ok(0) | Err(_) => {
-                        self.close(token, "broken");
+                        self.close(token, Closed::Broken);
                         break;
                     }
                 }
@@ -384,9 +368,9 @@ impl Streams {
         }
     }
 
-    fn close(&mut self, token: usize, reason: &str) {
+    fn close(&mut self, token: usize, reason: Closed) {
         let Some(mut connection) = self.connections.remove(&token) else { return };
-        tracing::debug!(reason, "TCP connection closed");
+        tracing::debug!(?reason, "TCP connection closed");
         let _ = self.registry.deregister(&mut connection.io);
         let key = (connection.listener, connection.peer);
         if self.by_peer.get(&key) == Some(&token) {

@@ -1,5 +1,7 @@
 //! An evil player who speaks the real protocol over real sockets to a running server: it throws nobody out, and gets no more
 //! than it may. What takes longer than some seconds to see is shown on the core (`src/server/tests`).
+//!
+//! One file, though a long one: every test needs the evil player, which is half of it.
 #![cfg(target_os = "linux")] // the only system where all of 127.0.0.0/8 is there without being set up
 #![allow(clippy::unwrap_used)] // helpers of tests are tests
 

@@ -210,7 +210,7 @@ pub(super) fn run() {
     let source = UdpSocket::bind("127.0.0.1:0").unwrap();
     let forwarder = bare(sink.local_addr().unwrap(), Arc::clone(&stop));
     let sender = joiner.socket.try_clone().unwrap();
-    let turn = Turn::start();
+    let turn = CoturnRun::start();
     if turn.is_none() {
         println!("SKIPPED: coturn's part, as there is no `turnserver` (Debian: apt-get install coturn)");
     }
@@ -226,8 +226,8 @@ pub(super) fn run() {
         let at = (&sink, SIZE);
         let others = [
             Some(load((&source, forwarder), &datagram, at, || thread_time("bare"))),
-            turn.as_ref().map(Turn::to_a_socket),
-            turn.as_ref().map(Turn::to_a_client),
+            turn.as_ref().map(CoturnRun::to_a_socket),
+            turn.as_ref().map(CoturnRun::to_a_client),
         ];
         print!("{round:5} {:9.0} {:7.0}", relay.0, relay.1);
         for (other, ratios) in others.into_iter().zip(&mut ratios) {
@@ -248,7 +248,7 @@ pub(super) fn run() {
 }
 
 /// coturn, and a player on either side of it.
-struct Turn {
+struct CoturnRun {
     server: TurnServer,
     /// Bound to `plain`.
     one: TurnClient,
@@ -257,7 +257,7 @@ struct Turn {
     pair: [TurnClient; 2],
 }
 
-impl Turn {
+impl CoturnRun {
     fn start() -> Option<Self> {
         let server = TurnServer::start()?;
         let allocate = || TurnClient::allocate(server.address);

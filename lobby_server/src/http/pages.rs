@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::run::Status;
+use crate::status::Status;
 use crate::surroundings::Finding;
 
 /// Name, help and value of each number; counters first.
@@ -99,7 +99,7 @@ pub(super) fn metrics(status: &Status) -> String {
         let _ = writeln!(
             out,
             "lobby_pairs_total{{outcome=\"{}\",cause=\"{}\",nat_a=\"{a}\",nat_b=\"{b}\"}} {count}",
-            of.outcome,
+            of.outcome.name(),
             of.cause_name(),
         );
     }
@@ -148,7 +148,7 @@ fn pairs(out: &mut String, status: &Status) {
         let [a, b] = of.nats;
         let why = of.cause.map_or_else(String::new, |cause| cause.to_string());
         let share = *count as f64 * 100.0 / total.max(1) as f64;
-        let _ = write!(out, "<tr><td>{a} – {b}<td>{}<td>{why}<td>{count}<td>{share:.1} %", of.outcome);
+        let _ = write!(out, "<tr><td>{a} – {b}<td>{}<td>{why}<td>{count}<td>{share:.1} %", of.outcome.name());
     }
     out.push_str("</table>");
 }

@@ -14,7 +14,7 @@ use super::timers::Timers;
 use crate::config::ServerConfig;
 use crate::registry::RegistryCommand;
 
-/// See the module.
+/// The time, the settings, randomness, timers and outputs.
 pub(super) struct Context {
     pub(super) config: ServerConfig,
     pub(super) sockets: Vec<ServerSocket>,
@@ -88,6 +88,7 @@ impl Context {
         Some(Route { socket: ServerSocketId(index as u16), asked, peer: route.peer })
     }
 
+    /// Whether what comes this way comes over TCP.
     pub(super) fn is_stream(&self, route: Route) -> bool {
         self.sockets.get(usize::from(route.socket.0)).is_some_and(|socket| socket.stream)
     }

@@ -21,11 +21,11 @@ pub struct Counters {
     pub withheld: u64,
     /// Messages to players who take none that were dropped, because too many waited already.
     pub pushes_dropped: u64,
-    /// Logins accepted.
+    /// Players that logged in, each counted at its first sealed datagram.
     pub logins: u64,
-    /// Logins refused.
+    /// Logins that were refused.
     pub logins_refused: u64,
-    /// Sessions ended by silence.
+    /// Sessions that ended because nothing came from their players.
     pub timeouts: u64,
     /// Requests of players.
     pub requests: u64,
@@ -33,13 +33,13 @@ pub struct Counters {
     pub requests_failed: u64,
     /// Wrong passwords of rooms.
     pub wrong_passwords: u64,
-    /// Rooms opened.
+    /// Rooms that were opened, those for quick matches among them.
     pub rooms_opened: u64,
     /// Rooms that got another host.
     pub migrations: u64,
     /// Rooms made for players who wanted a quick match.
     pub quick_matches: u64,
-    /// Matches begun.
+    /// Matches that have begun.
     pub matches: u64,
     /// Matches that players reported as directly connected.
     pub matches_direct: u64,
@@ -47,17 +47,17 @@ pub struct Counters {
     pub matches_relayed: u64,
     /// Matches without any path.
     pub matches_failed: u64,
-    /// Probes answered.
+    /// Probes that were answered.
     pub probes: u64,
     /// Port ranges that players had measured themselves, and that were believed.
     pub claims: u64,
-    /// Those that were not: forged, old, too wide, of no match of the player's.
+    /// Port ranges of players that were not believed: forged, old, too wide, of no match of the player's.
     pub claims_refused: u64,
-    /// STUN requests answered.
+    /// STUN requests that were answered.
     pub stun: u64,
     /// Datagrams that went through the relay.
     pub relayed: u64,
-    /// Their bytes.
+    /// Bytes that went through the relay.
     pub relayed_bytes: u64,
     /// Datagrams for the relay that were dropped: no such token, or not from its owner.
     pub relay_dropped: u64,
@@ -70,13 +70,13 @@ pub struct Counters {
 /// Numbers of the moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Gauges {
-    /// Players logged in.
+    /// Players who are logged in.
     pub sessions: usize,
-    /// Open rooms.
+    /// Rooms that are open.
     pub rooms: usize,
     /// Players who wait for a quick match.
     pub queued: usize,
-    /// Running matches.
+    /// Matches that run.
     pub matches: usize,
     /// Matches that may use the relay.
     pub relays: usize,

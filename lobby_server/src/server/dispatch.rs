@@ -6,7 +6,7 @@ use traversal_core::wire::message::{Frame, MatchEnd, ToServer};
 use traversal_core::wire::session::MIN_SEALED;
 
 use super::{Route, Server};
-use crate::claims::Claim;
+use crate::claims::RangeClaim;
 use crate::ids::SessionId;
 use traversal_core::wire::secret::CODE;
 
@@ -136,7 +136,7 @@ impl Server {
                 matches.handle_kept_ports(cx, roster, id, match_id, round, ports);
             }
             ToServer::ClaimRange { match_id, round, step, reports } => {
-                matches.handle_claim(cx, roster, id, match_id, Claim { round, step, reports });
+                matches.handle_claim(cx, roster, id, match_id, RangeClaim { round, step, reports });
             }
             ToServer::Profile { profile, check, manual } => {
                 if let Some(player) = roster.handle_profile(cx, id, (profile, manual), check) {
@@ -150,7 +150,7 @@ impl Server {
                 }
             }
             ToServer::PunchAgain { match_id } => matches.punch_again(cx, roster, player, match_id),
-            ToServer::AskSpray { match_id, edition } => matches.ask_spray(cx, player, match_id, edition),
+            ToServer::AskSpray { match_id, edition } => matches.ask_search(cx, player, match_id, edition),
             ToServer::SprayOver { match_id, edition } => matches.search_over(cx, player, match_id, edition),
             _ => cx.counters.dropped += 1,
         }

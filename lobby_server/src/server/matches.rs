@@ -19,18 +19,18 @@ use traversal_core::wire::message::{Facts, MatchEnd, ToPlayer};
 use super::context::Context;
 use super::roster::Roster;
 use crate::config::ServerConfig;
-use crate::matchmaking::{Party, choose, plans, public_addresses, replans};
+use crate::matchmaking::{Pairing, Party, choose, plans, public_addresses, replans};
 use crate::outcomes::Outcomes;
 use crate::relay::Relay;
 use crate::rendezvous::Rendezvous;
-use crate::sprays::Sprays;
+use crate::searches::Searches;
 use keeping::KeptMatches;
 use std::time::Instant;
 
-/// See the module.
+/// Matches, with their searches, their relay and their history.
 pub(super) struct Matches {
     rendezvous: Rendezvous,
-    searches: Sprays,
+    searches: Searches,
     relay: Relay,
     /// What players have said of the matches that they still play, and their peers have not confirmed.
     kept: BTreeMap<PlayerId, KeptMatches>,
@@ -41,7 +41,7 @@ impl Matches {
     pub(super) fn new(config: &ServerConfig, now: Instant) -> Self {
         Self {
             rendezvous: Rendezvous::default(),
-            searches: Sprays::default(),
+            searches: Searches::default(),
             relay: Relay::new(config.relay_limits(), now),
             kept: BTreeMap::new(),
             outcomes: Outcomes::new(),
@@ -72,13 +72,12 @@ impl Matches {
             roster.tell(cx, host, ToPlayer::MatchEnded { match_id: old, reason: MatchEnd::Replaced });
         }
         let relay = self.grant_relay(cx, roster, id, [host, joiner]);
-        let (mut for_host, mut for_joiner) =
-            plans(id, secret, (&of_host, &of_joiner), &chosen, relay, &cx.config.policy());
-        (for_host.epoch, for_joiner.epoch) = (epoch, epoch);
-        (for_host.mesh, for_joiner.mesh) = (mesh, mesh);
+        let pairing = Pairing { match_id: id, pair_secret: secret, epoch, mesh };
+        let (for_host, for_joiner) =
+            plans(pairing, (&of_host, &of_joiner), &chosen, relay, &cx.config.policy());
         cx.counters.matches += 1;
         tracing::debug!(host = %host, joiner = %joiner, same_nat = for_host.same_nat, "match begins");
-        self.plan_spray(cx, (id, 0), [host, joiner], chosen.methods.first().copied());
+        self.plan_search(cx, (id, 0), [host, joiner], chosen.methods.first().copied());
         roster.tell(cx, joiner, ToPlayer::Plan(Box::new(for_joiner)));
         roster.tell(cx, host, ToPlayer::Plan(Box::new(for_host)));
     }
@@ -173,7 +172,7 @@ impl Matches {
     ) {
         let (for_host, for_joiner) = replans(id, of_host, of_joiner, plan);
         let first = plan.methods.first().map(|planned| planned.method);
-        self.plan_spray(cx, (id, plan.edition), [host, joiner], first);
+        self.plan_search(cx, (id, plan.edition), [host, joiner], first);
         roster.tell(cx, joiner, ToPlayer::Replan(Box::new(for_joiner)));
         roster.tell(cx, host, ToPlayer::Replan(Box::new(for_host)));
     }

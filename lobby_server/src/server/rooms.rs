@@ -39,7 +39,7 @@ use liveness::Check;
 use migration::Loss;
 use wishes::Pending;
 
-/// See the module.
+/// Rooms, and what players wait for on their way into them.
 pub(super) struct Rooms {
     rooms: BTreeMap<RoomId, Room>,
     /// What goes on when the registry answers.

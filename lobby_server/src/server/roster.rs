@@ -9,9 +9,9 @@ mod frames;
 mod knocks;
 mod login;
 mod mapped_ports;
+mod membership;
 mod moving;
 mod party;
-mod places;
 mod probes;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -49,7 +49,7 @@ const FRESH: Duration = Duration::from_secs(6);
 /// the longest round trip that a login is for (5 s).
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
 
-/// See the module.
+/// Sessions and players, with the limits of logins.
 pub(super) struct Roster {
     handshake: ServerHandshake,
     token_check: Option<Box<dyn TokenCheck>>,
@@ -173,6 +173,7 @@ impl Roster {
         self.players.get(&player).map(|player| player.session)
     }
 
+    /// Forgets a session.
     pub(crate) fn forget_client(&mut self, cx: &mut Context, id: SessionId) {
         if self.sessions.remove(&id).is_none() {
             return;
@@ -182,6 +183,7 @@ impl Roster {
         self.dirty.remove(&id);
     }
 
+    /// Notes that a player is not here any more.
     pub(crate) fn forget_player(&mut self, player: PlayerId) {
         self.players.remove(&player);
     }
@@ -211,6 +213,7 @@ impl Roster {
         }
     }
 
+    /// Whether something came from a player within the last seconds.
     pub(crate) fn is_fresh(&self, cx: &Context, player: PlayerId) -> bool {
         let client = self.client_of(player);
         client.is_some_and(|client| cx.now.saturating_duration_since(client.session.last_heard()) < FRESH)

@@ -9,7 +9,7 @@ pub struct ServerSocketId(pub u16);
 /// What the core knows about a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ServerSocket {
-    /// Where it is bound.
+    /// The address and port that the socket is bound to.
     pub local: SocketAddr,
     /// Its address as players know it, where that is not the one it is bound to (cloud 1:1 NAT).
     pub public: Option<IpAddr>,
@@ -40,13 +40,13 @@ impl ServerSocket {
 /// A datagram to be sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerTransmit {
-    /// From this socket.
+    /// The socket to send from.
     pub socket: ServerSocketId,
-    /// From this address of it, where it is bound to all: the one that was asked.
+    /// The address to send from, where the socket is bound to all: the one that was asked.
     pub source: Option<IpAddr>,
-    /// To there.
+    /// The address to send to.
     pub to: SocketAddr,
-    /// The datagram.
+    /// What to send, at most [`MAX_DATAGRAM`](traversal_core::wire::MAX_DATAGRAM) bytes.
     pub payload: Vec<u8>,
 }
 
@@ -59,7 +59,7 @@ pub(super) struct Incoming {
     pub(super) proven: Option<Route>,
 }
 
-/// How a datagram came in; answers leave the same way.
+/// The way that a datagram came in; answers leave the same way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Route {
     pub(super) socket: ServerSocketId,

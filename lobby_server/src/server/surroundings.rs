@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::Server;
 use crate::ids::SessionId;
-use crate::matchmaking::{Reach, reach};
+use crate::matchmaking::{Realm, realm};
 use crate::surroundings::{Finding, Surroundings};
 
 /// The log has each kind of finding once in this time.
@@ -27,7 +27,7 @@ impl Server {
     pub fn findings(&self, now: Instant) -> Vec<Finding> {
         let bound = self.cx.sockets.iter().map(|socket| socket.local.ip());
         let public =
-            self.cx.sockets.iter().any(|socket| socket.public.is_some_and(|ip| reach(ip) == Reach::Public));
+            self.cx.sockets.iter().any(|socket| socket.public.is_some_and(|ip| realm(ip) == Realm::Public));
         self.watch.findings(now, bound, public)
     }
 

@@ -19,6 +19,7 @@ mod registered;
 mod relay;
 mod rooms;
 mod surroundings;
+mod test_support;
 mod texts;
 mod victim;
 

@@ -18,7 +18,7 @@ pub(super) enum Timer {
     Check(RoomId),
     Loss(RoomId),
     Gathering(RoomId),
-    Sprays,
+    Searches,
     /// The members of a room are told who is inside.
     News(RoomId),
     /// A room's host is told of wrong passwords.
@@ -37,6 +37,7 @@ pub(super) struct Timers {
 }
 
 impl Timers {
+    /// Sets a deadline anew; none: there is nothing to wait for.
     pub(super) fn set(&mut self, key: Timer, at: Option<Instant>) {
         let old = match at {
             Some(at) => self.by_key.insert(key, at),
@@ -53,14 +54,17 @@ impl Timers {
         }
     }
 
+    /// Whether there is a deadline for this.
     pub(super) fn is_set(&self, key: Timer) -> bool {
         self.by_key.contains_key(&key)
     }
 
+    /// The first deadline of all.
     pub(super) fn next(&self) -> Option<Instant> {
         self.queue.first().map(|(at, _)| *at)
     }
 
+    /// Takes a deadline that has come by now.
     pub(super) fn pop(&mut self, now: Instant) -> Option<Timer> {
         let (at, key) = *self.queue.first()?;
         if at > now {

@@ -133,5 +133,5 @@ fn addresses_that_change_are_told_for_a_day_and_a_bound_one_that_is_gone_for_goo
 #[test]
 fn this_machine_has_addresses() {
     let around = Surroundings::read();
-    assert!(around.own.iter().any(|ip| reach(*ip) == Reach::Loopback), "{around:?}");
+    assert!(around.own.iter().any(|ip| realm(*ip) == Realm::Loopback), "{around:?}");
 }

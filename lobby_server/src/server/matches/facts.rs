@@ -8,7 +8,7 @@ use traversal_core::ports::FIRST_PORT;
 use traversal_core::wire::message::{Facts, MAX_KEPT_PORTS, ProbePurpose, ToPlayer};
 
 use super::{Context, Matches, Roster};
-use crate::claims::Claim;
+use crate::claims::RangeClaim;
 use crate::ids::SessionId;
 use crate::server::roster::{ProbeSeen, Prober};
 
@@ -55,7 +55,7 @@ impl Matches {
         roster: &mut Roster,
         id: SessionId,
         match_id: MatchId,
-        claim: Claim,
+        claim: RangeClaim,
     ) {
         // They are as many as brackets, which are pairs of probes.
         let Some(prober) = roster.take_probe(cx, id) else { return };

@@ -43,7 +43,7 @@ impl Matches {
         let kind = |player| roster.party(cx, player).map_or(NatKind::Unknown, |party| party.nat.kind());
         let of = PairOutcome::new(outcome, cause, [kind(player), kind(peer)]);
         if let Some(of) = of.filter(|of| self.rendezvous.count(match_id, of)) {
-            tracing::debug!(outcome = of.outcome, cause = of.cause_name(), nats = ?of.nats, "a match went so");
+            tracing::debug!(outcome = of.outcome.name(), cause = of.cause_name(), nats = ?of.nats, "a match went so");
             *self.outcomes.entry(of).or_default() += 1;
         }
         let lost = outcome == MatchOutcome::Lost;

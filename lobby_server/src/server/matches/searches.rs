@@ -8,7 +8,7 @@ use crate::server::timers::Timer;
 
 impl Matches {
     /// Both sides get a plan of this edition. Where a search comes first, nobody need ask for it.
-    pub(super) fn plan_spray(
+    pub(super) fn plan_search(
         &mut self,
         cx: &Context,
         plan: (MatchId, u8),
@@ -19,7 +19,7 @@ impl Matches {
     }
 
     /// A player's attempt has come to its search.
-    pub(crate) fn ask_spray(&mut self, cx: &Context, player: PlayerId, id: MatchId, edition: u8) {
+    pub(crate) fn ask_search(&mut self, cx: &Context, player: PlayerId, id: MatchId, edition: u8) {
         // A wish by an older plan has been overtaken by the newer one.
         if let Some(sides) = self.rendezvous.sides(id, edition) {
             self.searches.ask(cx.now, (id, edition), sides, player);
@@ -27,12 +27,12 @@ impl Matches {
     }
 
     /// Tells whose turn it is; after the plans, in which the methods stand.
-    pub(crate) fn tell_turns(&mut self, cx: &mut Context, roster: &mut Roster) {
-        for turn in self.searches.take_turns() {
-            let (match_id, edition) = (turn.match_id, turn.edition);
-            roster.tell(cx, turn.player, ToPlayer::Spray { match_id, edition, turn: turn.turn });
+    pub(crate) fn tell_searches(&mut self, cx: &mut Context, roster: &mut Roster) {
+        for notice in self.searches.take_notices() {
+            let (match_id, edition) = (notice.match_id, notice.edition);
+            roster.tell(cx, notice.player, ToPlayer::Spray { match_id, edition, turn: notice.turn });
         }
-        cx.timers.set(Timer::Sprays, self.searches.poll_timeout());
+        cx.timers.set(Timer::Searches, self.searches.poll_timeout());
     }
 
     /// A player's search is over.

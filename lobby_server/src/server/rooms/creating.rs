@@ -14,6 +14,7 @@ use crate::room::{self, Opening, Origin, PasswordHash, Room};
 const CODE_TRIES: u8 = 8;
 
 impl Rooms {
+    /// Opens a room for a player: it is there as soon as the registry has taken it.
     pub(super) fn create(
         &mut self,
         others: &mut Others<'_>,
@@ -56,6 +57,7 @@ impl Rooms {
         Ok(None)
     }
 
+    /// Asks the registry to take the room, whose opener may be gone by now.
     pub(super) fn claim(&mut self, others: &mut Others<'_>, claim: RoomClaim) {
         let Some(room) = self.rooms.get(&claim.room) else { return };
         if others.roster.client(claim.asker.session).is_none() {
@@ -66,6 +68,7 @@ impl Rooms {
         self.ask_registry(others, RegistryOperation::Claim(record), Pending::Claim(claim));
     }
 
+    /// The code is taken by another room: another one is drawn.
     pub(super) fn redraw(&mut self, others: &mut Others<'_>, claim: RoomClaim) {
         if claim.tries >= CODE_TRIES {
             self.rooms.remove(&claim.room);
@@ -81,6 +84,7 @@ impl Rooms {
         self.claim(others, RoomClaim { tries: claim.tries + 1, ..claim });
     }
 
+    /// The registry has taken the room: its opener is in it.
     pub(super) fn claimed(&mut self, others: &mut Others<'_>, claim: RoomClaim) {
         let owner = others
             .roster

@@ -14,7 +14,7 @@ use traversal_core::wire::message::{
 use super::liveness::ping_period;
 use super::wishes::Pending;
 use super::{Others, Rooms};
-use crate::host_choice::{Candidate, choose_host};
+use crate::host_choice::{HostCandidate, choose_host};
 use crate::ids::{Asker, SessionId};
 use crate::queue::{Left, QueueKey, check_wish};
 use crate::registry::{RegistryOperation, RegistryReply};
@@ -43,6 +43,7 @@ pub(super) struct Gathering {
 }
 
 impl Rooms {
+    /// Puts a player in line for a quick match.
     pub(super) fn quick_match(
         &mut self,
         others: &mut Others<'_>,
@@ -76,6 +77,7 @@ impl Rooms {
         Ok(Response::Done)
     }
 
+    /// Takes a player out of the line, or out of the match that is being put together.
     pub(crate) fn leave_queue(
         &mut self,
         others: &mut Others<'_>,
@@ -169,8 +171,8 @@ impl Rooms {
         let Some(gathering) = self.gatherings.get_mut(&id) else { return };
         gathering.claiming = true;
         let (key, mut players) = (gathering.key.clone(), gathering.players.clone());
-        let candidates: Vec<Candidate> =
-            players.iter().map(|player| others.roster.candidate(others.cx, *player)).collect();
+        let candidates: Vec<HostCandidate> =
+            players.iter().map(|player| others.roster.host_candidate(others.cx, *player)).collect();
         // The host stands first; the others stay in their order.
         let chosen = choose_host(&candidates).unwrap_or(0);
         players[..=chosen].rotate_right(1);

@@ -27,6 +27,7 @@ pub(super) struct Ask {
 }
 
 impl Rooms {
+    /// Looks for the room that a player wants to enter.
     pub(super) fn join(
         &mut self,
         others: &mut Others<'_>,
@@ -124,6 +125,7 @@ impl Rooms {
         Ok(())
     }
 
+    /// The host lets a player in, or does not.
     pub(crate) fn handle_join_answer(
         &mut self,
         others: &mut Others<'_>,
@@ -146,6 +148,7 @@ impl Rooms {
         }
     }
 
+    /// The host has not answered in time.
     pub(crate) fn ask_timeout(&mut self, others: &mut Others<'_>, join: JoinId) {
         if let Some(Ask { entry }) = self.asks.remove(&join) {
             if let Some(host) = self.rooms.get(&entry.room).map(Room::host) {

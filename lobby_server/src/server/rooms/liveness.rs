@@ -94,6 +94,7 @@ impl Rooms {
         }
     }
 
+    /// Asks the members that are still silent once more, or ends the check.
     pub(crate) fn check_timeout(&mut self, others: &mut Others<'_>, room: RoomId) {
         let now = others.cx.now;
         let Some(check) = self.checks.get(&room) else { return };

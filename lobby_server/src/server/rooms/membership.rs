@@ -132,6 +132,7 @@ impl Rooms {
         }
     }
 
+    /// Tells all members, and the registry, who is in the room.
     pub(crate) fn tell_members(&mut self, others: &mut Others<'_>, id: RoomId) {
         others.cx.timers.set(Timer::News(id), None);
         let Some(room) = self.rooms.get(&id) else { return };
@@ -145,6 +146,7 @@ impl Rooms {
         self.update_record(others, id);
     }
 
+    /// Tells the registry how the room is now.
     pub(super) fn update_record(&mut self, others: &mut Others<'_>, id: RoomId) {
         if let Some(record) = self.rooms.get(&id).map(|room| room.record(others.cx.config.node)) {
             self.ask_registry(others, RegistryOperation::Update(record), Pending::Nothing);
@@ -202,6 +204,7 @@ impl Rooms {
         self.leave_room(others, player, if hosts { MatchEnd::Left } else { MatchEnd::Gone });
     }
 
+    /// Ends a room for all who are in it. `host` is told nothing: it is the one who ends it.
     pub(super) fn close_room(
         &mut self,
         others: &mut Others<'_>,
@@ -257,6 +260,7 @@ impl Rooms {
         }
     }
 
+    /// A player has not taken up the room of its earlier session in time: its place is free.
     pub(crate) fn stale_timeout(&mut self, others: &mut Others<'_>, player: PlayerId) {
         if others.roster.is_stale(player) {
             self.leave_room(others, player, MatchEnd::Gone);

@@ -18,7 +18,7 @@ use traversal_core::wire::message::{MatchEnd, PlayerInfo, ToPlayer};
 
 use super::liveness::ping_period;
 use super::{Others, Rooms};
-use crate::host_choice::{Candidate, choose_host};
+use crate::host_choice::{HostCandidate, choose_host};
 use crate::ids::SessionId;
 use crate::room::Room;
 use crate::server::roster::Client;
@@ -218,6 +218,7 @@ impl Rooms {
         }
     }
 
+    /// Goes on with the question whether a room's host is lost.
     pub(crate) fn loss_timeout(&mut self, others: &mut Others<'_>, id: RoomId) {
         let now = others.cx.now;
         let Some(loss) = self.losses.get(&id) else { return };
@@ -340,8 +341,8 @@ impl Rooms {
         if successors.iter().any(|member| others.roster.is_fresh(others.cx, *member)) {
             successors.retain(|member| others.roster.is_fresh(others.cx, *member));
         }
-        let candidates: Vec<Candidate> =
-            successors.iter().map(|member| others.roster.candidate(others.cx, *member)).collect();
+        let candidates: Vec<HostCandidate> =
+            successors.iter().map(|member| others.roster.host_candidate(others.cx, *member)).collect();
         let chosen = choose_host(&candidates).and_then(|index| successors.get(index).copied());
         let Some(room) = self.rooms.get_mut(&id).filter(|room| room.options.migrate && room.claimed) else {
             return false;

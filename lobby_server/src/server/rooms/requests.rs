@@ -15,6 +15,7 @@ use crate::server::timers::Timer;
 const LIST_LIMIT: usize = 24;
 
 impl Rooms {
+    /// Answers a request of a player, or notes what its answer waits for.
     pub(crate) fn handle_request(
         &mut self,
         others: &mut Others<'_>,
@@ -85,6 +86,7 @@ impl Rooms {
         }
     }
 
+    /// Hands the registry a command; `pending` goes on with its answer.
     pub(super) fn ask_registry(
         &mut self,
         others: &mut Others<'_>,
@@ -137,6 +139,7 @@ impl Rooms {
         }
     }
 
+    /// The registry has not answered a command in time.
     pub(crate) fn registry_timeout(&mut self, others: &mut Others<'_>, id: RegistryId) {
         if let Some(pending) = self.pending.remove(&id) {
             self.registry_failed(others, pending);

@@ -68,7 +68,7 @@ pub(super) struct HalfOpen {
 #[derive(Debug)]
 pub(super) struct Player {
     pub(super) session: SessionId,
-    pub(super) place: Place,
+    pub(super) membership: Membership,
     /// The request to create or to enter a room that waits for others.
     pub(super) busy: Option<RequestId>,
     /// The player is a former host that is matched with the others as soon as it is heard.
@@ -77,7 +77,7 @@ pub(super) struct Player {
 
 /// Where a player is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum Membership {
     /// It is in no room.
     Outside,
     /// It is in this room.
@@ -86,7 +86,8 @@ pub(super) enum Place {
     Left(RoomId),
 }
 
-impl Place {
+impl Membership {
+    /// The room that the player is in, or was in in an earlier session.
     pub(crate) fn room(self) -> Option<RoomId> {
         match self {
             Self::Outside => None,

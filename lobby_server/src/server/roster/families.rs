@@ -11,7 +11,7 @@ use traversal_core::wire::secret::CODE;
 use super::moving::OTHER_FAMILY;
 use super::{Context, Roster};
 use crate::ids::SessionId;
-use crate::matchmaking::{Reach, reach};
+use crate::matchmaking::{Realm, realm};
 use crate::server::sockets::{Route, ServerSocket};
 
 /// Players say it again every 15 s: two of these may be lost.
@@ -43,10 +43,10 @@ impl Roster {
                 && !socket.second_port
                 && socket.local.is_ipv4() != route.peer.is_ipv4()
         };
-        let reachable = |address: &SocketAddr| match (reach(address.ip()), reach(route.peer.ip())) {
-            (Reach::Loopback, from) => from == Reach::Loopback,
-            (Reach::Local, from) => from != Reach::Public,
-            (Reach::Public, _) => true,
+        let reachable = |address: &SocketAddr| match (realm(address.ip()), realm(route.peer.ip())) {
+            (Realm::Loopback, from) => from == Realm::Loopback,
+            (Realm::Local, from) => from != Realm::Public,
+            (Realm::Public, _) => true,
         };
         // A welcome has one datagram; nobody needs more.
         cx.sockets.iter().filter(first).filter_map(known_as).filter(reachable).take(2).collect()

@@ -116,6 +116,7 @@ impl Roster {
         self.dirty.insert(id);
     }
 
+    /// Asks the player of a session for a sign of life.
     pub(crate) fn ping(&mut self, cx: &Context, id: SessionId) {
         let Some(client) = self.sessions.get_mut(&id) else { return };
         client.next_ping = client.next_ping.wrapping_add(1);
@@ -130,6 +131,7 @@ impl Roster {
         }
     }
 
+    /// Sends a message to the player of a session.
     pub(crate) fn tell_session(&mut self, cx: &mut Context, id: SessionId, message: ToPlayer) {
         let Some(client) = self.sessions.get_mut(&id) else { return };
         match &message {
@@ -173,6 +175,7 @@ impl Roster {
         }
     }
 
+    /// Notes the addresses of a player's own interfaces, as the player says them.
     pub(crate) fn set_local_addresses(&mut self, id: SessionId, mut local: Vec<SocketAddr>) {
         let Some(client) = self.sessions.get_mut(&id) else { return };
         local.truncate(MAX_LOCAL_ADDRESSES);

@@ -17,12 +17,12 @@ use traversal_core::wire::message::{
 };
 use traversal_core::wire::{Dropped, Kind};
 
-use super::client::{Client, HalfOpen, Place, Player};
+use super::client::{Client, HalfOpen, Membership, Player};
 use super::mapped_ports::MappedPort;
 use super::{Context, Roster};
 use crate::ids::SessionId;
 use crate::limits::Bucket;
-use crate::matchmaking::{Reach, reach};
+use crate::matchmaking::{Realm, realm};
 use crate::server::sockets::Route;
 
 /// Answers to logins that are kept for retransmissions.
@@ -60,6 +60,7 @@ impl RecentInits {
 }
 
 impl Roster {
+    /// Answers the first datagram of a login with a cookie.
     pub(crate) fn handle_hello(&mut self, cx: &mut Context, route: Route, datagram: &[u8]) {
         let now = cx.now;
         let reply = if cx.stopping {
@@ -84,6 +85,7 @@ impl Roster {
         }
     }
 
+    /// Answers the second datagram of a login: there is a session, or a reason why not.
     pub(crate) fn handle_init(&mut self, cx: &mut Context, route: Route, datagram: &[u8]) {
         let now = cx.now;
         let hash: [u8; 32] = Sha256::digest(datagram).into();
@@ -238,18 +240,18 @@ impl Roster {
             let Some(index) = socket else { continue };
             let to = Route { socket: crate::server::ServerSocketId(index as u16), ..route };
             let Some(target) = cx.told_address(to) else { continue };
-            match (reach(target.ip()), reach(route.peer.ip())) {
-                (Reach::Public, _) | (Reach::Loopback, Reach::Loopback) => targets.push(target),
-                (Reach::Local, from) if from != Reach::Public => targets.push(target),
+            match (realm(target.ip()), realm(route.peer.ip())) {
+                (Realm::Public, _) | (Realm::Loopback, Realm::Loopback) => targets.push(target),
+                (Realm::Local, from) if from != Realm::Public => targets.push(target),
                 // A NAT that we are not told of is before us, and leaves ports as they are; the player knows its address.
-                (Reach::Local, _) if !address => {
+                (Realm::Local, _) if !address => {
                     let nowhere = match target {
                         SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
                         SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
                     };
                     targets.push(SocketAddr::new(nowhere, target.port()));
                 }
-                (Reach::Local | Reach::Loopback, _) => {}
+                (Realm::Local | Realm::Loopback, _) => {}
             }
         }
         targets
@@ -302,7 +304,7 @@ impl Roster {
         let (player, game) = (client.player, client.login.game.clone());
         let mut room = None;
         if let Some(old) = self.players.remove(&player) {
-            room = old.place.room();
+            room = old.membership.room();
             if let Some(client) = self.sessions.get_mut(&old.session) {
                 if let Some(room) = room {
                     let replaced = ToPlayer::RoomEnded { room, reason: RoomEnd::Replaced };
@@ -318,7 +320,7 @@ impl Roster {
             player,
             Player {
                 session: id,
-                place: room.map_or(Place::Outside, Place::Left),
+                membership: room.map_or(Membership::Outside, Membership::Left),
                 busy: None,
                 awaited: false,
             },

@@ -15,7 +15,7 @@ use traversal_core::wire::secret::same;
 use super::client::Client;
 use super::{Context, Roster};
 use crate::ids::SessionId;
-use crate::matchmaking::{Reach, reach};
+use crate::matchmaking::{Realm, realm};
 use crate::relay::RelayMode;
 use crate::server::sockets::Route;
 
@@ -56,7 +56,7 @@ impl Roster {
         let address = SocketAddr::new(client.route.peer.ip(), port);
         let allowed = route.peer == client.route.peer
             && port >= 1024
-            && reach(address.ip()) == Reach::Public
+            && realm(address.ip()) == Realm::Public
             && !client.login.relay_only
             && self.relay_mode(cx, player) != RelayMode::Only
             && !cx.is_stream(route);

@@ -70,6 +70,7 @@ impl Roster {
         self.path_key.code(family, &parts)
     }
 
+    /// The number of the period that challenges are made for now.
     pub(super) fn path_epoch(&self, cx: &Context) -> u64 {
         cx.uptime().as_secs() / PATH_EPOCH.as_secs()
     }
@@ -129,6 +130,7 @@ impl Roster {
         }
     }
 
+    /// An address is proven: the session moves there, if there is room.
     pub(crate) fn path_response(
         &mut self,
         cx: &mut Context,
@@ -141,7 +143,7 @@ impl Roster {
             cx.counters.dropped += 1;
             return None;
         }
-        let Some(client) = self.sessions.get_mut(&id) else { return None };
+        let client = self.sessions.get_mut(&id)?;
         client.challenge = None;
         client.moves = client.moves.wrapping_add(1);
         if !self.census.may_turn(id, route.peer.ip(), &cx.config.places()) {
@@ -149,7 +151,7 @@ impl Roster {
             cx.counters.limited += 1;
             return None;
         }
-        let Some(client) = self.sessions.get_mut(&id) else { return None };
+        let client = self.sessions.get_mut(&id)?;
         let (former, player) = (client.route, client.player);
         let old = former.peer;
         client.route = route;

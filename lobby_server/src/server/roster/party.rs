@@ -5,7 +5,7 @@ use traversal_core::nat::{Confidence, NatProfile};
 use traversal_core::wire::message::PlayerInfo;
 
 use super::{Context, Roster};
-use crate::host_choice::Candidate;
+use crate::host_choice::HostCandidate;
 use crate::matchmaking::Party;
 use crate::relay::RelayMode;
 
@@ -46,9 +46,10 @@ impl Roster {
         of_game.copied().unwrap_or(cx.config.relay)
     }
 
-    pub(crate) fn candidate(&self, cx: &Context, player: PlayerId) -> Candidate {
+    /// What speaks for and against a player as a host.
+    pub(crate) fn host_candidate(&self, cx: &Context, player: PlayerId) -> HostCandidate {
         let session = self.client_of(player);
-        Candidate {
+        HostCandidate {
             nat: session.map(|client| client.profile).unwrap_or_default(),
             relay_only: self.party(cx, player).is_none_or(|party| party.relay_only),
             rtt: session.and_then(|client| client.session.rtt()),

@@ -14,7 +14,7 @@ use traversal_core::wire::message::{Facts, Frame, Probe, ProbePurpose, ToPlayer}
 
 use super::client::Client;
 use super::{Context, Roster};
-use crate::claims::{Claim, ClaimError};
+use crate::claims::{ClaimError, RangeClaim};
 use crate::ids::SessionId;
 use crate::server::sockets::Route;
 
@@ -118,7 +118,14 @@ pub(crate) struct ProbeSeen {
     pub(crate) learnt: bool,
 }
 
+/// What a probe with this tag has shown, which came from `observed` to our address `target`.
+fn sighting(tag: ProbeTag, target: SocketAddr, observed: SocketAddr, sent: Duration) -> Sighting {
+    let ProbeTag { local_port, repeated, burst, sequence, .. } = tag;
+    Sighting { local_port, target, observed, sent, repeated, burst, sequence }
+}
+
 impl Roster {
+    /// Answers a probe, and learns of the player's NAT from it. Probes that are no news for matches give nothing back.
     pub(crate) fn see_probe(
         &mut self,
         cx: &mut Context,
@@ -163,16 +170,7 @@ impl Roster {
             Some(target),
         ) = (probe.purpose, target)
         {
-            let tag = ProbeTag::from(probe.tag);
-            client.note_sighting(Sighting {
-                local_port: tag.local_port,
-                target,
-                observed: route.peer,
-                sent,
-                repeated: tag.repeated,
-                burst: tag.burst,
-                sequence: tag.sequence,
-            });
+            client.note_sighting(sighting(probe.tag.into(), target, route.peer, sent));
         }
         let two_addresses = cx
             .sockets
@@ -218,7 +216,7 @@ impl Roster {
         cx: &Context,
         id: SessionId,
         validated: IpAddr,
-        claim: Claim,
+        claim: RangeClaim,
     ) -> Result<Facts, ClaimError> {
         claim.check(&self.report_key, id.0, validated, cx.uptime().as_millis() as u64)
     }

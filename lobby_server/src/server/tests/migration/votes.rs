@@ -1,5 +1,6 @@
 //! Whether a host that the server does not hear is gone: members' words, lies, and proofs of life.
 
+use super::super::test_support::life_key;
 use super::*;
 
 /// Lets time pass for a room whose host the server does not hear. These members stay logged in.

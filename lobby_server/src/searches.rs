@@ -3,6 +3,9 @@
 //! Both sides of a match ask; as soon as neither takes part in another search, both are told to begin. So the two begin
 //! together, and nobody holds one side's turn while waiting for the other's: there is nothing to lock up.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
@@ -17,9 +20,9 @@ const OVERDUE: Duration = Duration::from_secs(3);
 /// overtake it, so that more of them run side by side.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// What a player is told about its match.
+/// What a player is told about the search of its match.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Turn {
+pub(crate) struct SearchNotice {
     pub(crate) player: PlayerId,
     pub(crate) match_id: MatchId,
     pub(crate) edition: u8,
@@ -31,23 +34,23 @@ struct Wish {
     sides: [PlayerId; 2],
     edition: u8,
     asked: [bool; 2],
-    /// Its place, and since when it has it; once both have asked, and until they are told to begin.
+    /// The match's place in the line, and since when it has it; once both have asked, until they are told to begin.
     place: Option<(u64, Instant)>,
 }
 
 /// The searches of all matches of this node.
 #[derive(Debug, Default)]
-pub(crate) struct Sprays {
+pub(crate) struct Searches {
     wishes: BTreeMap<MatchId, Wish>,
     /// Matches that wait, by player, in the order in which they came.
     waiting: BTreeMap<PlayerId, BTreeMap<u64, MatchId>>,
     busy: BTreeMap<PlayerId, (MatchId, Instant)>,
     ends: BTreeSet<(Instant, PlayerId)>,
     places: u64,
-    turns: Vec<Turn>,
+    notices: Vec<SearchNotice>,
 }
 
-impl Sprays {
+impl Searches {
     /// A player's attempt has come to its search.
     pub(crate) fn ask(
         &mut self,
@@ -79,7 +82,7 @@ impl Sprays {
         }
     }
 
-    /// Both get a plan. `at_once`: a search comes first in it, which counts as their wish.
+    /// Both players get a plan. With `at_once` a search comes first in it, which counts as their wish.
     pub(crate) fn plan(
         &mut self,
         now: Instant,
@@ -102,11 +105,11 @@ impl Sprays {
         edition: u8,
         turn: SprayTurn,
     ) {
-        let told = players.into_iter().map(|player| Turn { player, match_id, edition, turn });
-        self.turns.extend(told);
+        let told = players.into_iter().map(|player| SearchNotice { player, match_id, edition, turn });
+        self.notices.extend(told);
     }
 
-    /// Waits for its turn, or has it.
+    /// Whether a match waits for its turn to search, or has it.
     pub(crate) fn has(&self, match_id: MatchId) -> bool {
         let runs = |wish: &Wish| {
             wish.sides.iter().any(|side| self.busy.get(side).is_some_and(|(of, _)| *of == match_id))
@@ -237,174 +240,7 @@ impl Sprays {
     }
 
     /// Output: what to tell, in this order.
-    pub(crate) fn take_turns(&mut self) -> Vec<Turn> {
-        std::mem::take(&mut self.turns)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn player(number: u8) -> PlayerId {
-        PlayerId([number; 16])
-    }
-
-    fn id(a: u8, b: u8) -> MatchId {
-        MatchId(u64::from(a) * 256 + u64::from(b))
-    }
-
-    fn ask(sprays: &mut Sprays, now: Instant, a: u8, b: u8) {
-        for side in [a, b] {
-            sprays.ask(now, (id(a, b), 0), [player(a), player(b)], player(side));
-        }
-    }
-
-    fn over(sprays: &mut Sprays, now: Instant, a: u8, b: u8) {
-        for side in [a, b] {
-            sprays.over(now, id(a, b), 0, player(side));
-        }
-    }
-
-    /// Which matches were told to begin.
-    fn begun(sprays: &mut Sprays) -> Vec<MatchId> {
-        let turns = sprays.take_turns();
-        let begin: Vec<_> = turns.iter().filter(|turn| turn.turn == SprayTurn::Begin).collect();
-        assert!(
-            begin.chunks(2).all(|two| two.len() == 2 && two[0].match_id == two[1].match_id),
-            "one side alone"
-        );
-        begin.chunks(2).map(|two| two[0].match_id).collect()
-    }
-
-    #[test]
-    fn both_sides_begin_together_and_not_before_both_have_asked() {
-        let (mut sprays, now) = (Sprays::default(), Instant::now());
-        let sides = [player(1), player(2)];
-        sprays.ask(now, (id(1, 2), 3), sides, player(1));
-        sprays.ask(now, (id(1, 2), 3), sides, player(1));
-        assert_eq!(sprays.take_turns(), []);
-        assert!(!sprays.has(id(1, 2)));
-        sprays.ask(now, (id(1, 2), 3), sides, player(9));
-        assert_eq!(sprays.take_turns(), [], "a stranger's wish");
-        sprays.ask(now, (id(1, 2), 3), sides, player(2));
-        let begin = |player| Turn { player, match_id: id(1, 2), edition: 3, turn: SprayTurn::Begin };
-        assert_eq!(sprays.take_turns(), sides.map(begin));
-        assert!(sprays.has(id(1, 2)));
-    }
-
-    #[test]
-    fn a_player_takes_part_in_one_search_and_the_others_wait_in_line() {
-        let (mut sprays, now) = (Sprays::default(), Instant::now());
-        for joiner in 1..=8 {
-            ask(&mut sprays, now, 0, joiner);
-        }
-        let turns = sprays.take_turns();
-        assert_eq!(turns.iter().filter(|turn| turn.turn == SprayTurn::Begin).count(), 2);
-        assert_eq!(turns.iter().filter(|turn| turn.turn == SprayTurn::Wait).count(), 14, "who waits is told");
-        for joiner in 1..8 {
-            // The joiner alone does not make the host free.
-            sprays.over(now, id(0, joiner), 0, player(joiner));
-            assert_eq!(begun(&mut sprays), []);
-            sprays.over(now, id(0, joiner), 0, player(0));
-            assert_eq!(begun(&mut sprays), [id(0, joiner + 1)], "in the order in which they came");
-        }
-    }
-
-    #[test]
-    fn every_pair_of_a_mesh_gets_its_turn_and_no_player_two_at_once() {
-        let (mut sprays, mut now) = (Sprays::default(), Instant::now());
-        let count = 8;
-        let mut left = BTreeSet::new();
-        for a in 0..count {
-            for b in a + 1..count {
-                ask(&mut sprays, now, a, b);
-                left.insert(id(a, b));
-            }
-        }
-        let mut running: Vec<MatchId> = Vec::new();
-        while !left.is_empty() {
-            running.extend(begun(&mut sprays));
-            let players: Vec<u64> = running.iter().flat_map(|of| [of.0 / 256, of.0 % 256]).collect();
-            assert_eq!(players.iter().collect::<BTreeSet<_>>().len(), players.len(), "{running:?}");
-            assert!(!running.is_empty(), "nobody runs, and these wait: {left:?}");
-            now += Duration::from_secs(1);
-            let done = running.remove(0);
-            left.remove(&done);
-            over(&mut sprays, now, (done.0 / 256) as u8, (done.0 % 256) as u8);
-        }
-    }
-
-    #[test]
-    fn nobody_is_passed_over_for_ever() {
-        // 0-1 waits for both, while 0-2 and 1-3 come again and again, never over at the same time.
-        let (mut sprays, mut now) = (Sprays::default(), Instant::now());
-        ask(&mut sprays, now, 0, 2);
-        ask(&mut sprays, now, 1, 3);
-        ask(&mut sprays, now, 0, 1);
-        assert_eq!(begun(&mut sprays), [id(0, 2), id(1, 3)]);
-        for round in 0..20 {
-            now += Duration::from_secs(2);
-            let (a, b) = if round % 2 == 0 { (0, 2) } else { (1, 3) };
-            sprays.end(now, id(a, b));
-            ask(&mut sprays, now, a, b);
-            let begun = begun(&mut sprays);
-            if begun == [id(0, 1)] {
-                assert!(round >= 8, "it was overtaken as long as that did no harm");
-                return;
-            }
-        }
-        panic!("it never came");
-    }
-
-    #[test]
-    fn who_says_nothing_is_free_again_and_what_ends_makes_room() {
-        let (mut sprays, now) = (Sprays::default(), Instant::now());
-        ask(&mut sprays, now, 0, 1);
-        ask(&mut sprays, now, 0, 2);
-        ask(&mut sprays, now, 0, 3);
-        assert_eq!(begun(&mut sprays), [id(0, 1)]);
-        // A match that waits and ends is not started.
-        sprays.end(now, id(0, 2));
-        assert_eq!(begun(&mut sprays), []);
-        let at = sprays.poll_timeout().unwrap();
-        sprays.handle_timeout(at);
-        assert_eq!(begun(&mut sprays), [id(0, 3)]);
-        sprays.end(at, id(0, 3));
-        sprays.end(at, id(0, 1));
-        assert_eq!(sprays.poll_timeout(), None);
-        assert!(sprays.wishes.is_empty() && sprays.waiting.is_empty() && sprays.busy.is_empty());
-    }
-
-    #[test]
-    fn the_other_side_hears_when_one_does_not_want_to_any_more() {
-        let (mut sprays, now) = (Sprays::default(), Instant::now());
-        ask(&mut sprays, now, 0, 1);
-        ask(&mut sprays, now, 0, 2);
-        sprays.take_turns();
-        let off = |player| Turn { player, match_id: id(0, 2), edition: 0, turn: SprayTurn::Off };
-        sprays.over(now, id(0, 2), 0, player(2));
-        assert_eq!(sprays.take_turns(), [off(player(0))], "while it waits");
-        assert!(!sprays.has(id(0, 2)));
-        sprays.over(now, id(0, 1), 0, player(1));
-        let off = Turn { player: player(0), match_id: id(0, 1), edition: 0, turn: SprayTurn::Off };
-        assert_eq!(sprays.take_turns(), [off], "while it runs");
-        assert!(sprays.has(id(0, 1)), "the other side may need a moment to stop");
-        sprays.left(now, id(0, 1), player(0));
-        assert_eq!(sprays.take_turns(), []);
-        assert!(!sprays.has(id(0, 1)));
-    }
-
-    #[test]
-    fn a_new_plan_begins_a_new_wish_and_late_words_of_the_old_one_change_nothing() {
-        let (mut sprays, now) = (Sprays::default(), Instant::now());
-        ask(&mut sprays, now, 0, 1);
-        assert_eq!(begun(&mut sprays), [id(0, 1)]);
-        sprays.plan(now, (id(0, 1), 1), [player(0), player(1)], true);
-        assert_eq!(begun(&mut sprays), [id(0, 1)]);
-        sprays.over(now, id(0, 1), 0, player(0));
-        assert!(sprays.has(id(0, 1)));
-        ask(&mut sprays, now, 0, 2);
-        assert_eq!(begun(&mut sprays), []);
+    pub(crate) fn take_notices(&mut self) -> Vec<SearchNotice> {
+        std::mem::take(&mut self.notices)
     }
 }

@@ -3,7 +3,7 @@
 use traversal_core::id::{PlayerId, RequestId, RoomId};
 use traversal_core::wire::message::RequestError;
 
-use super::client::Place;
+use super::client::Membership;
 use super::{Context, Roster};
 use crate::ids::Asker;
 use crate::ids::SessionId;
@@ -12,14 +12,14 @@ use crate::server::timers::Timer;
 impl Roster {
     /// The room that a player is in, or was in in an earlier session.
     pub(crate) fn room_of(&self, player: PlayerId) -> Option<RoomId> {
-        self.players.get(&player)?.place.room()
+        self.players.get(&player)?.membership.room()
     }
 
     /// The room that a player is in.
     pub(crate) fn present_room(&self, player: PlayerId) -> Option<RoomId> {
-        match self.players.get(&player)?.place {
-            Place::In(room) => Some(room),
-            Place::Outside | Place::Left(_) => None,
+        match self.players.get(&player)?.membership {
+            Membership::In(room) => Some(room),
+            Membership::Outside | Membership::Left(_) => None,
         }
     }
 
@@ -30,7 +30,7 @@ impl Roster {
 
     /// Whether a player has not taken up the room of its earlier session.
     pub(crate) fn is_stale(&self, player: PlayerId) -> bool {
-        self.players.get(&player).is_some_and(|player| matches!(player.place, Place::Left(_)))
+        self.players.get(&player).is_some_and(|player| matches!(player.membership, Membership::Left(_)))
     }
 
     /// Whether a player may open, enter or take up a room now.
@@ -39,7 +39,7 @@ impl Roster {
     /// The player is not here, is in a room, or is on its way into one.
     pub(crate) fn may_seek_room(&self, player: PlayerId) -> Result<(), RequestError> {
         let player = self.players.get(&player).ok_or(RequestError::NoSuchPlayer)?;
-        if player.busy.is_some() || matches!(player.place, Place::In(_)) {
+        if player.busy.is_some() || matches!(player.membership, Membership::In(_)) {
             return Err(RequestError::AlreadyInRoom);
         }
         Ok(())
@@ -62,7 +62,7 @@ impl Roster {
     /// Notes that a player is in this room.
     pub(crate) fn enter_room(&mut self, cx: &mut Context, player: PlayerId, room: RoomId) {
         if let Some(player) = self.players.get_mut(&player) {
-            player.place = Place::In(room);
+            player.membership = Membership::In(room);
         }
         cx.timers.set(Timer::Stale(player), None);
     }
@@ -71,7 +71,7 @@ impl Roster {
     pub(crate) fn part_from_room(&mut self, cx: &mut Context, player: PlayerId) -> Option<RoomId> {
         cx.timers.set(Timer::Stale(player), None);
         let player = self.players.get_mut(&player)?;
-        std::mem::replace(&mut player.place, Place::Outside).room()
+        std::mem::replace(&mut player.membership, Membership::Outside).room()
     }
 
     /// Notes that a player is to be matched with the members of its room as soon as it is heard.

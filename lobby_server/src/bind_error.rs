@@ -1,0 +1,60 @@
+//! Why the server does not get a socket, and what to do about it.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+
+use traversal_udp::in_use;
+
+/// The protocol of a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// The protocol of all but players whose networks block it.
+    Udp,
+    /// For players whose networks block UDP.
+    Tcp,
+}
+
+impl fmt::Display for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Udp => "UDP",
+            Self::Tcp => "TCP",
+        })
+    }
+}
+
+/// A socket cannot be opened.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot serve {protocol} {address}{}", advice(.source, .address, *.protocol))]
+pub struct BindError {
+    /// The address that was asked of the system.
+    pub address: SocketAddr,
+    /// UDP or TCP.
+    pub protocol: Transport,
+    /// What the system said.
+    #[source]
+    pub source: io::Error,
+}
+
+fn advice(source: &io::Error, address: &SocketAddr, protocol: Transport) -> String {
+    match source.kind() {
+        _ if in_use(source) && protocol == Transport::Tcp => {
+            "; the port is in use: stop what serves there, choose another port with --bind, or give up players \
+             whose networks block UDP with --no-tcp"
+                .into()
+        }
+        _ if in_use(source) => format!(
+            "; the port is in use, or the system reserves it: stop the other lobby or STUN server there, or choose \
+             another port with --bind {}",
+            SocketAddr::new(address.ip(), address.port().wrapping_add(2))
+        ),
+        io::ErrorKind::AddrNotAvailable => {
+            "; this machine has no such address: give one of its own with --bind (and what players know it as \
+             with --public-address)"
+                .into()
+        }
+        io::ErrorKind::PermissionDenied => "; choose a port above 1023".into(),
+        _ => String::new(),
+    }
+}
