@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
 use mio::{Interest, Registry, Token};
-use traversal_udp::{Buffer, Episode, Outgoing, Received, Sent, Socket, in_use};
+use traversal_udp::{Buffer, Episode, Origin, Outgoing, Received, Sent, Socket, in_use};
 
 use crate::config::Settings;
 use crate::server::{Server, ServerSocket, ServerSocketId};
@@ -231,7 +231,8 @@ impl Bound {
 
     /// Sends; what the system does not take is lost, as UDP may be.
     pub(crate) fn send(&mut self, to: SocketAddr, source: Option<IpAddr>, payload: &[u8]) -> Sent {
-        let sent = self.socket.send(&Outgoing { to, source, ttl: None, payload, segment: None });
+        let origin = source.map_or(Origin::System, Origin::Address);
+        let sent = self.socket.send(&Outgoing { to, origin, ttl: None, payload, segment: None });
         let address = self.about.local;
         if let Some(length) = sent.too_long {
             // Players find by themselves what passes, and send no more of these.

@@ -97,9 +97,12 @@ fn a_socket_that_cannot_be_had_again_is_told_once_and_so_is_its_end() {
     let any: SocketAddr = "127.0.0.78:0".parse().unwrap();
     faults::fail_forever(any, Call::Open, 24);
     faults::fail_forever(address, Call::Receive, 107);
+    let stranger = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
     let deadline = Instant::now() + PATIENCE;
     while faults::taken(any, Call::Open) < 2 {
         assert!(Instant::now() < deadline, "it was not tried twice");
+        // Without anything to read nobody looks at a socket that was read dry before the fault began.
+        stranger.send_to(b"?", address).unwrap();
         std::thread::sleep(Duration::from_millis(10));
     }
     assert_eq!(lines_about(address), ["DEBUG", "ERROR"]);

@@ -11,7 +11,7 @@ use crate::binding::{fixed_addresses, open_main};
 use crate::config::TraversalConfig;
 use crate::error::TraversalError;
 use crate::identity;
-use crate::interfaces;
+use crate::interfaces::{self, Local};
 use crate::kept_profiles::{self, Keeper};
 use crate::known_servers::{self, Known};
 use crate::protocol::{CHANNEL, Report, Request, Shared};
@@ -45,7 +45,7 @@ impl Driver {
         let shared = Shared::new(config, waker, counters);
         let (requests, request_receiver) = bounded(CHANNEL);
         let (report_sender, reports) = bounded(CHANNEL);
-        let (address_sender, addresses) = bounded(1);
+        let (local_sender, local) = bounded(1);
         let (stop_watching, stopped) = bounded(0);
         let fixed = fixed_addresses(main.local(), config.bind);
         let has_v6 = main_v6.is_some();
@@ -55,18 +55,19 @@ impl Driver {
             (main, main_v6),
             poll,
             shared.clone(),
-            Ends { requests: request_receiver, reports: report_sender, addresses },
+            Ends { requests: request_receiver, reports: report_sender, local },
         )
         .map_err(failed)?;
         let mut driver =
             Self { requests, reports, shared, threads: Vec::new(), stop_watching: Some(stop_watching) };
         let router_local = fixed.clone().unwrap_or_default();
         match fixed {
-            Some(addresses) => run_loop.set_local_addresses(addresses),
+            // By an interface that the game has chosen everything leaves.
+            Some(addresses) => run_loop.set_local(Local { addresses, networks: Vec::new() }),
             None => {
                 let (waker, period) = (driver.shared.waker.clone(), config.local_address_period);
                 driver.spawn("traversal-interfaces", move || {
-                    interfaces::watch(has_v6, period, &address_sender, &stopped, &waker);
+                    interfaces::watch(has_v6, period, &local_sender, &stopped, &waker);
                 })?;
             }
         }

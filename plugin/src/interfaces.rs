@@ -6,14 +6,33 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use mio::Waker;
+use netdev::ipnet::Ipv4Net;
 use traversal_core::address::{Scope, scope};
 use traversal_core::wire::message::MAX_LOCAL_ADDRESSES;
+
+/// What the machine's interfaces have.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Local {
+    /// Addresses that another player may reach, the likeliest first.
+    pub(crate) addresses: Vec<IpAddr>,
+    /// The networks in which other players may sit.
+    pub(crate) networks: Vec<OwnNetwork>,
+}
+
+/// A network that an interface of this machine is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct OwnNetwork {
+    /// The interface's address there, and how many bits of it are the network's.
+    pub(crate) net: Ipv4Net,
+    /// The interface's number.
+    pub(crate) index: u32,
+}
 
 /// Looks at the machine's interfaces until told to stop.
 pub(crate) fn watch(
     v6: bool,
     period: Duration,
-    addresses: &Sender<Vec<IpAddr>>,
+    local: &Sender<Local>,
     stopped: &Receiver<()>,
     waker: &Waker,
 ) {
@@ -22,9 +41,9 @@ pub(crate) fn watch(
         match local_ip_address::list_afinet_netifas() {
             Ok(all) => {
                 let up = all.into_iter().filter(|(name, _)| !is_down(name));
-                let now = usable(up, &of_default_routes(), v6);
+                let now = Local { addresses: usable(up, &of_default_routes(), v6), networks: networks() };
                 // A full channel means that the driver is behind: the next look tells it.
-                if last.as_ref() != Some(&now) && addresses.try_send(now.clone()).is_ok() {
+                if last.as_ref() != Some(&now) && local.try_send(now.clone()).is_ok() {
                     last = Some(now);
                     let _ = waker.wake();
                 }
@@ -114,19 +133,37 @@ fn likelihood(ip: IpAddr) -> u8 {
     }
 }
 
-/// The addresses that leave by the default routes. Nothing is sent: a connected UDP socket has only looked the route up.
+/// The addresses that leave by the default routes.
 fn of_default_routes() -> Vec<IpAddr> {
     // Addresses for documentation (RFC 5737, RFC 3849), to which no network has a route of its own.
-    let far: [(IpAddr, IpAddr); 2] = [
-        (Ipv4Addr::UNSPECIFIED.into(), Ipv4Addr::new(192, 0, 2, 1).into()),
-        (Ipv6Addr::UNSPECIFIED.into(), Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1).into()),
-    ];
-    let source = |(any, far): (IpAddr, IpAddr)| {
-        let socket = UdpSocket::bind(SocketAddr::new(any, 0)).ok()?;
-        socket.connect(SocketAddr::new(far, 9)).ok()?;
-        Some(socket.local_addr().ok()?.ip())
-    };
-    far.into_iter().filter_map(source).collect()
+    let far: [IpAddr; 2] =
+        [Ipv4Addr::new(192, 0, 2, 1).into(), Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1).into()];
+    far.into_iter().filter_map(|far| source(SocketAddr::new(far, 9))).collect()
+}
+
+/// The address of this machine that the system's routes give a datagram to there. None: they let nothing out. Nothing is
+/// sent: a connected UDP socket has only looked the route up.
+pub(crate) fn source(to: SocketAddr) -> Option<IpAddr> {
+    let any: IpAddr = if to.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    let socket = UdpSocket::bind(SocketAddr::new(any, 0)).ok()?;
+    socket.connect(to).ok()?;
+    Some(socket.local_addr().ok()?.ip())
+}
+
+/// The IPv4 networks in which other players may sit, by the interfaces that are up; not those of VPNs, and not those inside this
+/// machine.
+fn networks() -> Vec<OwnNetwork> {
+    let interfaces = netdev::get_interfaces().into_iter();
+    let up = interfaces.filter(|interface| interface.is_up() && !interface.is_point_to_point());
+    let outside = up.filter(|interface| {
+        let name = interface.friendly_name.as_ref().unwrap_or(&interface.name);
+        leads(name) == Leads::On
+    });
+    outside
+        .flat_map(|interface| interface.ipv4.into_iter().map(move |net| (net, interface.index)))
+        .filter(|(net, _)| matches!(scope(net.addr().into()), Scope::Private | Scope::Shared))
+        .map(|(net, index)| OwnNetwork { net, index })
+        .collect()
 }
 
 /// Whether the system says that nothing is plugged in or running there, as at a bridge without machines.

@@ -91,6 +91,7 @@ mod kept_profiles;
 mod known_servers;
 mod link;
 mod messages;
+mod own_networks;
 mod port_mapping;
 mod protocol;
 mod queue;

@@ -9,7 +9,7 @@ mod watch;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -21,8 +21,10 @@ use traversal_udp::{Alarm, Buffer, Episode};
 
 use crate::config::TraversalConfig;
 use crate::identity;
+use crate::interfaces::Local;
 use crate::kept_profiles::Keeper;
 use crate::known_servers::Known;
+use crate::own_networks::OwnNetworks;
 use crate::protocol::{Report, Request, Shared};
 use crate::queue::GameDatagram;
 use crate::resolve::Names;
@@ -60,8 +62,8 @@ pub(crate) struct Player {
 pub(crate) struct Ends {
     pub(crate) requests: Receiver<Request>,
     pub(crate) reports: Sender<Report>,
-    /// The machine's own addresses, whenever they have changed.
-    pub(crate) addresses: Receiver<Vec<IpAddr>>,
+    /// The machine's own addresses and networks, whenever they have changed.
+    pub(crate) local: Receiver<Local>,
 }
 
 /// The state of the network thread.
@@ -81,7 +83,8 @@ pub(crate) struct RunLoop {
     shared: Shared,
     requests: Receiver<Request>,
     reports: Sender<Report>,
-    addresses: Receiver<Vec<IpAddr>>,
+    local: Receiver<Local>,
+    own_networks: OwnNetworks,
     names: Names,
     /// Asked for a port, where that is wanted.
     router: Option<Router>,
@@ -112,10 +115,10 @@ impl RunLoop {
         (main, main_v6): (Socket, Option<Socket>),
         poll: Poll,
         shared: Shared,
-        Ends { requests, reports, addresses }: Ends,
+        Ends { requests, reports, local }: Ends,
     ) -> io::Result<Self> {
         let now = Instant::now();
-        let local = (main.local(), main_v6.as_ref().map(|main| main.local()));
+        let bound = (main.local(), main_v6.as_ref().map(|main| main.local()));
         let names = Names::new(
             config.resolver.clone(),
             config.resolve_timeout,
@@ -125,7 +128,7 @@ impl RunLoop {
         let mut agent_config = config.agent_config();
         agent_config.kept.append(&mut kept);
         let mut run_loop = Self {
-            agent: Agent::new(agent_config, identity, seed, local),
+            agent: Agent::new(agent_config, identity, seed, bound),
             poll,
             sockets: BTreeMap::new(),
             spare_sockets: 0,
@@ -136,7 +139,8 @@ impl RunLoop {
             shared,
             requests,
             reports,
-            addresses,
+            local,
+            own_networks: OwnNetworks::default(),
             names,
             router: None,
             known: None,
@@ -179,8 +183,8 @@ impl RunLoop {
         let mut ready = Events::with_capacity(READINESS);
         let alarm = Alarm::new(self.shared.waker.clone());
         // The login tells them; a machine that is slow to list its interfaces tells them later.
-        if let Ok(addresses) = self.addresses.recv_timeout(FIRST_ADDRESSES) {
-            self.apply_local_addresses(Instant::now(), addresses);
+        if let Ok(local) = self.local.recv_timeout(FIRST_ADDRESSES) {
+            self.apply_local(Instant::now(), local);
         }
         while !self.shared.stop.load(Ordering::Acquire) {
             let now = Instant::now();
@@ -233,8 +237,8 @@ impl RunLoop {
     fn go_round(&mut self) {
         let now = Instant::now();
         self.watch_app(now);
-        while let Ok(addresses) = self.addresses.try_recv() {
-            self.apply_local_addresses(now, addresses);
+        while let Ok(local) = self.local.try_recv() {
+            self.apply_local(now, local);
         }
         while let Ok(request) = self.requests.try_recv() {
             self.request(now, request);

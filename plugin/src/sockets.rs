@@ -7,9 +7,9 @@ use std::ops::{Deref, DerefMut};
 use std::time::Instant;
 
 use mio::Token;
-use traversal_core::SocketId;
 use traversal_core::address::is_site;
-use traversal_udp::{Buffer, Episode, Outgoing, Received};
+use traversal_core::{SocketId, Transmit};
+use traversal_udp::{Buffer, Episode, Origin, Outgoing, Received};
 
 use crate::state::{Counters, count};
 
@@ -29,6 +29,7 @@ pub(crate) fn token(socket: SocketId) -> Token {
 
 struct Waiting {
     to: SocketAddr,
+    origin: Origin,
     ttl: Option<u8>,
     payload: Vec<u8>,
 }
@@ -88,11 +89,12 @@ impl Socket {
     }
 
     /// Puts a datagram in line for [`flush`](Self::flush).
-    pub(crate) fn push(&mut self, to: SocketAddr, ttl: Option<u8>, payload: Vec<u8>, counters: &Counters) {
+    pub(crate) fn push(&mut self, transmit: Transmit, origin: Origin, counters: &Counters) {
+        let Transmit { to, ttl, payload, .. } = transmit;
         if self.queue.len() >= MAX_QUEUE {
             count(&counters.outgoing_dropped, 1);
         } else {
-            self.queue.push_back(Waiting { to, ttl, payload });
+            self.queue.push_back(Waiting { to, origin, ttl, payload });
         }
     }
 
@@ -104,13 +106,14 @@ impl Socket {
     pub(crate) fn flush(&mut self, scratch: &mut Vec<u8>, counters: &Counters) {
         self.blocked = false;
         while let Some(first) = self.queue.front() {
-            let (to, ttl, run, segment) = (first.to, first.ttl, self.run(), first.payload.len());
+            let Waiting { to, origin, ttl, ref payload } = *first;
+            let (run, segment) = (self.run(), payload.len());
             scratch.clear();
             for waiting in self.queue.iter().take(run) {
                 scratch.extend_from_slice(&waiting.payload);
             }
             let segment = (run > 1).then_some(segment);
-            let sent = self.io.send(&Outgoing { to, source: None, ttl, payload: scratch, segment });
+            let sent = self.io.send(&Outgoing { to, origin, ttl, payload: scratch, segment });
             count(&counters.send_calls, 1);
             count(&counters.datagrams_sent, sent.sent as u64);
             count(&counters.send_errors, sent.lost as u64);
@@ -160,6 +163,7 @@ impl Socket {
             let length = waiting.payload.len();
             bytes += length;
             let fits = waiting.to == first.to
+                && waiting.origin == first.origin
                 && waiting.ttl.is_none()
                 && (1..=segment).contains(&length)
                 && bytes <= MAX_BATCH_BYTES;
@@ -208,6 +212,10 @@ mod tests {
     use super::*;
     use std::time::Duration;
 
+    fn transmit(to: SocketAddr, payload: Vec<u8>) -> Transmit {
+        Transmit { socket: SocketId::MAIN, to, ttl: None, payload }
+    }
+
     #[test]
     fn a_queue_of_mixed_lengths_keeps_boundaries_and_order() {
         let any = "127.0.0.1:0".parse().unwrap();
@@ -216,7 +224,7 @@ mod tests {
         for lengths in [&[1200; 40][..], &[1200, 1200, 300, 1200, 7, 7, 8, 1], &[65, 64, 63, 62]] {
             let sent: Vec<Vec<u8>> = lengths.iter().zip(0u8..).map(|(len, n)| vec![n; *len]).collect();
             for payload in &sent {
-                left.push(right.local(), None, payload.clone(), &counters);
+                left.push(transmit(right.local(), payload.clone()), Origin::System, &counters);
             }
             left.flush(&mut Vec::new(), &counters);
             let (mut buffer, mut got) = (buffer(), Vec::new());
@@ -239,7 +247,7 @@ mod tests {
         // EHOSTUNREACH.
         faults::fail_forever(socket.local(), Call::Send, if cfg!(windows) { 10065 } else { 113 });
         let mut send = |to: &str| {
-            socket.push(to.parse().unwrap(), None, vec![1], &counters);
+            socket.push(transmit(to.parse().unwrap(), vec![1]), Origin::System, &counters);
             socket.flush(&mut Vec::new(), &counters);
             (socket.lan_refusal_told, socket.has_queue())
         };

@@ -4,28 +4,25 @@
 //! network) and `server` (what the server says); `matches` keeps the matches, `rooms` the room and its changing host.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
-
-use rand_chacha::ChaCha20Rng;
-use rand_chacha::rand_core::SeedableRng;
 
 use self::life::Life;
 use self::matches::Early;
 use crate::Identity;
 pub use crate::api::*;
 use crate::config::AgentConfig;
-use crate::cx::Main;
+use crate::cx::Shared;
 use crate::detection::Detection;
+use crate::env::Main;
 use crate::id::{MatchId, PlayerId};
 use crate::lobby::Lobby;
-use crate::login::LobbyLink;
+use crate::mapping_check::MappingCheck;
 use crate::mesh::Mesh;
 use crate::peer::Peer;
-use crate::port_mapping::MappingCheck;
-use crate::punch::Budget;
-use crate::sockets::{Owner, Sockets};
+use crate::sockets::Owner;
 use crate::timer::{due, earliest};
+use crate::way::Way;
 use crate::wire::Dropped;
 use crate::wire::message::PunchPlan;
 use crate::wire::secret::mixed;
@@ -45,17 +42,10 @@ const ROOM_KEEPALIVE: Duration = Duration::from_secs(4);
 /// [`poll_timeout`](Self::poll_timeout) or the next input.
 #[derive(Debug)]
 pub struct Agent {
-    config: AgentConfig,
-    identity: Identity,
-    main: Main,
-    local: Vec<IpAddr>,
-    rng: ChaCha20Rng,
-    link: LobbyLink,
+    shared: Shared,
     lobby: Lobby,
     detection: Detection,
     mapping: MappingCheck,
-    sockets: Sockets,
-    budget: Budget,
     peers: BTreeMap<MatchId, Peer>,
     /// The match that a player's game datagrams take.
     by_player: BTreeMap<PlayerId, MatchId>,
@@ -68,38 +58,6 @@ pub struct Agent {
     /// News of matches whose plan has not come yet.
     early: VecDeque<(MatchId, Early)>,
     dropped: BTreeMap<Dropped, u64>,
-    outputs: VecDeque<Output>,
-    events: VecDeque<Event>,
-}
-
-/// Borrows the parts of the agent that everything needs, and leaves the others.
-macro_rules! cx {
-    ($agent:ident, $now:expr) => {
-        $crate::cx::Cx {
-            now: $now,
-            config: &$agent.config,
-            identity: &$agent.identity,
-            main: $agent.main,
-            uplink: $agent.link.uplink(),
-            families: $agent.link.families(),
-            seen: $agent.link.seen_at(),
-            local: &$agent.local,
-            rng: &mut $agent.rng,
-            outputs: &mut $agent.outputs,
-            events: &mut $agent.events,
-        }
-    };
-}
-
-/// The same for what a match needs beside it.
-macro_rules! hands {
-    ($agent:ident) => {
-        $crate::attempt::Hands {
-            link: &mut $agent.link,
-            sockets: &mut $agent.sockets,
-            budget: &mut $agent.budget,
-        }
-    };
 }
 
 mod commands;
@@ -123,17 +81,10 @@ impl Agent {
         main: (SocketAddr, Option<SocketAddr>),
     ) -> Self {
         Self {
-            link: LobbyLink::new(&config),
-            budget: Budget::new(config.caps),
-            config,
-            identity,
-            main: Main { v4: main.0, v6: main.1 },
-            local: Vec::new(),
-            rng: ChaCha20Rng::from_seed(seed),
+            shared: Shared::new(config, identity, seed, Main { v4: main.0, v6: main.1 }),
             lobby: Lobby::default(),
             detection: Detection::default(),
             mapping: MappingCheck::default(),
-            sockets: Sockets::default(),
             peers: BTreeMap::new(),
             by_player: BTreeMap::new(),
             early_plans: Vec::new(),
@@ -142,19 +93,17 @@ impl Agent {
             join_requested: None,
             early: VecDeque::new(),
             dropped: BTreeMap::new(),
-            outputs: VecDeque::new(),
-            events: VecDeque::new(),
         }
     }
 
     /// This agent's settings.
     pub fn config(&self) -> &AgentConfig {
-        &self.config
+        &self.shared.config
     }
 
     /// This player's id.
     pub fn player_id(&self) -> PlayerId {
-        self.identity.player_id()
+        self.shared.identity.player_id()
     }
 
     /// Datagrams dropped so far, by reason.
@@ -171,13 +120,13 @@ impl Agent {
     /// ([`mix_entropy`](Self::mix_entropy)), so that each handshake has fresh keys whatever became of the seed. A
     /// simulator does not, and has the same run from the same seed.
     pub fn wants_entropy(&self) -> bool {
-        self.link.has_begun()
+        self.shared.link.has_begun()
     }
 
     /// Input: 32 bytes from the system's entropy.
     pub fn mix_entropy(&mut self, entropy: [u8; 32]) {
-        self.rng = mixed(&mut self.rng, entropy);
-        self.link.forget_begun();
+        self.shared.rng = mixed(&mut self.shared.rng, entropy);
+        self.shared.link.forget_begun();
     }
 
     /// A key for another protocol between this player and the other one, the same on both sides; none without a
@@ -195,25 +144,20 @@ impl Agent {
     pub fn handle_socket(&mut self, now: Instant, socket: SocketId, local: std::io::Result<SocketAddr>) {
         match (socket, local) {
             (SocketId::MAIN, Ok(local)) => {
-                self.main.v4 = local;
-                self.mapping.network_changed(&mut cx!(self, now), &mut self.link);
+                self.shared.main.v4 = local;
+                self.mapping.network_changed(&mut self.shared.cx(now));
             }
-            (SocketId::MAIN_V6, local) => self.main.v6 = local.ok(),
+            (SocketId::MAIN_V6, local) => self.shared.main.v6 = local.ok(),
             (socket, local) => {
                 let local = local.ok();
-                let Some(owner) = self.sockets.opened(socket, local) else { return };
-                let mut cx = cx!(self, now);
+                let Some(owner) = self.shared.sockets.opened(socket, local) else { return };
+                let mut cx = self.shared.cx(now);
                 if let Owner::Match(id, method, slot) = owner {
                     if let Some(peer) = self.peers.get_mut(&id) {
-                        peer.handle_socket(
-                            &mut cx,
-                            &mut hands!(self),
-                            (method, slot),
-                            local.map(|local| local.port()),
-                        );
+                        peer.handle_socket(&mut cx, (method, slot), local.map(|local| local.port()));
                     }
                 } else {
-                    self.detection.handle_socket(&mut cx, &mut self.link, &mut self.sockets, owner, local);
+                    self.detection.handle_socket(&mut cx, owner, local);
                 }
                 return self.sweep(now);
             }
@@ -224,7 +168,8 @@ impl Agent {
 
     /// Input: what became of the stream that [`Output::OpenStream`] asked for last.
     pub fn handle_stream(&mut self, now: Instant, state: StreamState) {
-        self.link.handle_stream(&mut cx!(self, now), state);
+        let cx = &mut self.shared.cx(now);
+        cx.link.handle_stream(&mut cx.env, state);
     }
 
     /// Input: [`poll_timeout`](Self::poll_timeout) has come. Afterwards something was put out, or
@@ -240,13 +185,14 @@ impl Agent {
 
     fn turn(&mut self, now: Instant) {
         let quiet = self.quiet();
-        self.link.set_in_room(self.lobby.room().is_some());
-        let event = self.link.handle_timeout(&mut cx!(self, now), quiet);
+        self.shared.link.set_in_room(self.lobby.room().is_some());
+        let cx = &mut self.shared.cx(now);
+        let event = cx.link.handle_timeout(&mut cx.env, quiet);
         self.handle_link(now, event);
-        self.detection.handle_timeout(&mut cx!(self, now), &mut self.link, &mut self.sockets);
-        self.mapping.handle_timeout(&mut cx!(self, now), &mut self.link);
+        self.detection.handle_timeout(&mut self.shared.cx(now));
+        self.mapping.handle_timeout(&mut self.shared.cx(now));
         self.show_mapping(now);
-        let news = self.lobby.handle_timeout(&mut cx!(self, now), &mut self.link);
+        let news = self.lobby.handle_timeout(&mut self.shared.cx(now));
         self.handle_lobby(now, news);
         let matches: Vec<MatchId> = self.peers.keys().copied().collect();
         for match_id in matches {
@@ -260,7 +206,7 @@ impl Agent {
     /// How long the link to the server may be idle (M31). While a room is open a lost server is to be noticed sooner:
     /// others want to join.
     fn quiet(&self) -> Duration {
-        let quiet = self.detection.keepalive(self.config.keepalive);
+        let quiet = self.detection.keepalive(self.shared.config.keepalive);
         if self.lobby.is_busy() { quiet.min(ROOM_KEEPALIVE) } else { quiet }
     }
 
@@ -276,7 +222,7 @@ impl Agent {
         let Some(peer) = self.by_player.get(&player).and_then(|id| self.peers.get_mut(id)) else {
             return false;
         };
-        peer.send(&mut cx!(self, now), channel, payload)
+        peer.send(&mut self.shared.cx(now), channel, payload)
     }
 
     /// Input: the system refused to send a datagram of `length` bytes from `socket` to this address because it is too long
@@ -284,28 +230,28 @@ impl Agent {
     pub fn handle_too_long(&mut self, now: Instant, socket: SocketId, to: SocketAddr, length: usize) {
         tracing::debug!(%to, length, "the system refuses datagrams of this length");
         for peer in self.peers.values_mut() {
-            peer.refused(&mut cx!(self, now), socket, to, length);
+            peer.refused(&mut self.shared.cx(now), Way::new(socket, to), length);
         }
     }
 
     /// Output: what to send, open or close next.
     pub fn poll_output(&mut self) -> Option<Output> {
-        self.outputs.pop_front()
+        self.shared.outputs.pop_front()
     }
 
     /// Output: what happened.
     pub fn poll_event(&mut self) -> Option<Event> {
-        self.events.pop_front()
+        self.shared.events.pop_front()
     }
 
     /// Output: when [`handle_timeout`](Self::handle_timeout) is due; none: never.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let link = earliest(self.link.poll_timeout(self.quiet()), self.detection.poll_timeout());
+        let link = earliest(self.shared.link.poll_timeout(self.quiet()), self.detection.poll_timeout());
         // It asks the server, and so waits for a link.
-        let link = earliest(link, self.mapping.poll_timeout().filter(|_| self.link.is_online()));
-        let lobby = self.lobby.poll_timeout(&self.link);
-        let peers = self.peers.values().filter_map(|peer| peer.poll_timeout(&self.config)).min();
-        let mesh = self.mesh.poll_timeout().filter(|_| self.link.is_online());
+        let link = earliest(link, self.mapping.poll_timeout().filter(|_| self.shared.link.is_online()));
+        let lobby = self.lobby.poll_timeout(&self.shared.link);
+        let peers = self.peers.values().filter_map(|peer| peer.poll_timeout(&self.shared.config)).min();
+        let mesh = self.mesh.poll_timeout().filter(|_| self.shared.link.is_online());
         earliest(earliest(earliest(link, lobby), earliest(peers, mesh)), self.life.poll_timeout())
     }
 }

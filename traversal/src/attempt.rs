@@ -13,27 +13,23 @@ use rand_chacha::rand_core::RngCore;
 use crate::cx::Cx;
 use crate::failure::Tried;
 use crate::id::MatchId;
-use crate::login::{LobbyLink, ProbeSeen};
+use crate::login::ProbeSeen;
+use crate::method::{Method, PlannedMethod};
 use crate::nat::{FilteringBehavior, NatProfile};
 use crate::plan::starts_together;
 use crate::punch::{
     Budget, Ledger, Progress, PunchContext, PunchInput, Puncher, Slot, Spending, Verdict, expected_time,
     puncher,
 };
-use crate::sockets::{Owner, Sockets};
+use crate::reach::reach;
+use crate::sockets::Owner;
 use crate::timer::earliest;
-use crate::wire::message::{Facts, Method, PlannedMethod, PunchPlan, SprayTurn};
+use crate::wire::message::{Facts, PunchPlan, SprayTurn};
 use crate::wire::port_report::PortReport;
 
+pub(crate) use orders::PunchTest;
 use replanning::methods_of;
 use turn::Turn;
-
-/// What a match needs of the agent beside [`Cx`].
-pub(crate) struct Hands<'a> {
-    pub(crate) link: &'a mut LobbyLink,
-    pub(crate) sockets: &'a mut Sockets,
-    pub(crate) budget: &'a mut Budget,
-}
 
 /// One attempt to punch.
 #[derive(Debug)]
@@ -78,9 +74,9 @@ struct Running {
 }
 
 impl Attempt {
-    pub(crate) fn new(cx: &mut Cx<'_>, plan: &PunchPlan, link: &mut LobbyLink) -> Self {
-        let rtt = link.timing();
-        let servers = link.online().map(|online| online.welcome.probe_targets.clone()).unwrap_or_default();
+    pub(crate) fn new(cx: &mut Cx<'_>, plan: &PunchPlan) -> Self {
+        let rtt = cx.link.timing();
+        let servers = cx.link.online().map(|online| online.welcome.probe_targets.clone()).unwrap_or_default();
         let seed = cx.rng.next_u64();
         let first = |method: &Method| PlannedMethod { method: *method, since: 0 };
         let methods = methods_of(cx.config, &plan.methods.iter().map(first).collect::<Vec<_>>(), 0);
@@ -124,7 +120,7 @@ impl Attempt {
     pub(crate) fn cone_is_likely(&self) -> bool {
         let (own, peer) = (&self.context.own, &self.context.peer);
         let hopeful = |one: &NatProfile, other: &NatProfile| {
-            PunchContext::hoped_fixed(one) || other.filtering != FilteringBehavior::Unknown
+            reach(one).mapping_is_hoped_fixed() || other.filtering != FilteringBehavior::Unknown
         };
         self.has_cone() && hopeful(own, peer) && hopeful(peer, own)
     }
@@ -141,7 +137,7 @@ impl Attempt {
     }
 
     /// Starts what is due to start.
-    pub(crate) fn advance(&mut self, cx: &mut Cx<'_>, hands: &mut Hands<'_>, deadline: Instant) {
+    pub(crate) fn advance(&mut self, cx: &mut Cx<'_>, deadline: Instant) {
         if self.over || self.waiting.is_empty() {
             return;
         }
@@ -167,7 +163,7 @@ impl Attempt {
         }
         if earlier.is_empty()
             && self.waiting.front().is_some_and(|next| next.method.sprays())
-            && !self.may_spray(cx, hands)
+            && !self.may_spray(cx)
         {
             return; // What runs goes on meanwhile.
         }

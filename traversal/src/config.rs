@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use crate::facts::{BubbleTargets, NatFacts};
 use crate::kept::KeptProfile;
+use crate::method::Method;
 use crate::secret::Secret;
-use crate::wire::message::Method;
 
 /// The most that [`AgentConfig::ports_ahead`] may be: half of what may leave in a second.
 pub const MOST_PORTS_AHEAD: u16 = 96;

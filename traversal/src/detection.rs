@@ -15,13 +15,14 @@ use crate::classify::{
     Classifier, ClassifierConfig, ClassifierOrder, LifetimeOrder, LifetimeSearch, ProbeTag,
 };
 use crate::config::Detect;
-use crate::cx::{Cx, Uplink};
+use crate::cx::Cx;
 use crate::kept::KeptProfile;
-use crate::login::{LobbyLink, Online, ProbeSeen};
+use crate::login::ProbeSeen;
 use crate::nat::{Confidence, NatProfile};
 use crate::ports::StepRule;
-use crate::sockets::{Owner, Sockets};
+use crate::sockets::Owner;
 use crate::timer::earliest;
+use crate::way::Way;
 use crate::wire::Kind;
 use crate::wire::message::{Frame, Probe, ProbePurpose, ToServer};
 use crate::wire::secret::same;
@@ -85,88 +86,82 @@ impl Detection {
     }
 
     /// After a login, or when the network has changed.
-    pub(crate) fn start(&mut self, cx: &mut Cx<'_>, link: &mut LobbyLink, sockets: &mut Sockets) {
-        self.stop_classifier(cx, sockets);
-        let Some(online) = link.online() else { return self.stop(cx, sockets) };
-        let continued = self.life.begin(cx, online);
+    pub(crate) fn start(&mut self, cx: &mut Cx<'_>) {
+        self.stop_classifier(cx);
+        let Some(online) = cx.link.online() else { return self.stop(cx) };
+        let continued = self.life.begin(cx.env.local, online);
         if !continued {
-            self.stop_search(cx, sockets);
+            self.stop_search(cx);
         }
+        let Some(online) = cx.link.online() else { return };
         if online.over_stream() {
-            self.udp_tried_at = Some(online.try_udp(cx.now));
+            self.udp_tried_at = Some(online.try_udp(cx.env.now));
             // It may be that UDP is slow, or has lost a few packets: what is known of the NAT may still be so.
             match self.profile.filter(|profile| !profile.udp_blocked) {
                 Some(known) => {
-                    self.tell_as_is(cx, online, NatProfile { confidence: Confidence::Stale, ..known });
+                    self.tell_as_is(cx, NatProfile { confidence: Confidence::Stale, ..known });
                 }
                 None => {
                     self.profile = None;
                     let (profile, manual) = (NatProfile::UNKNOWN, self.manual(cx));
-                    let _ = online.session.send(cx.now, ToServer::Profile { profile, check: false, manual });
+                    cx.tell(ToServer::Profile { profile, check: false, manual });
                 }
             }
-            return link.drain(cx);
+            return;
         }
         if !continued {
-            self.tell_beforehand(cx, online);
+            self.tell_beforehand(cx);
         }
+        let Some(online) = cx.link.online() else { return };
         let config = ClassifierConfig {
             targets: online.welcome.probe_targets.clone(),
-            local: cx.local.to_vec(),
+            local: cx.env.local.to_vec(),
             rtt: online.session.timing(),
             step_rule: StepRule::default(),
         };
         self.classifier = Some(Classifier::new(cx.now, config));
-        self.work(cx, link, sockets);
+        self.work(cx);
     }
 
     /// Measures no more, for example because the link to the server is gone. What is known stays known.
-    pub(crate) fn stop(&mut self, cx: &mut Cx<'_>, sockets: &mut Sockets) {
-        self.stop_classifier(cx, sockets);
-        self.stop_search(cx, sockets);
+    pub(crate) fn stop(&mut self, cx: &mut Cx<'_>) {
+        self.stop_classifier(cx);
+        self.stop_search(cx);
     }
 
-    fn stop_classifier(&mut self, cx: &mut Cx<'_>, sockets: &mut Sockets) {
+    fn stop_classifier(&mut self, cx: &mut Cx<'_>) {
         self.classifier = None;
         self.tags.retain(|_, tag| !matches!(tag, Tag::Classifier(_)));
         self.hairpin = None;
         self.renew_at = None;
         self.udp_tried_at = None;
-        sockets.close_all(cx, |owner| matches!(owner, Owner::Classifier(_)));
+        cx.sockets.close_all(&mut cx.env, |owner| matches!(owner, Owner::Classifier(_)));
     }
 
     /// UDP was tried for long enough while the session ran over the stream.
-    fn udp_was_tried(&mut self, cx: &mut Cx<'_>, link: &mut LobbyLink) {
+    fn udp_was_tried(&mut self, cx: &mut Cx<'_>) {
         if self.udp_tried_at.take_if(|at| *at <= cx.now).is_none() {
             return;
         }
-        let Some(online) = link.online().filter(|online| online.over_stream()) else { return };
+        let Some(online) = cx.link.online().filter(|online| online.over_stream()) else { return };
         if online.udp_is_silent() {
             let blocked =
                 NatProfile { udp_blocked: true, confidence: Confidence::Full, ..NatProfile::default() };
-            self.tell_as_is(cx, online, blocked);
-            link.drain(cx);
+            self.tell_as_is(cx, blocked);
         } else {
             // It gets through, if not well enough for the session.
-            self.udp_tried_at = Some(online.try_udp(cx.now));
+            self.udp_tried_at = Some(online.try_udp(cx.env.now));
         }
     }
 
-    fn stop_search(&mut self, cx: &mut Cx<'_>, sockets: &mut Sockets) {
+    fn stop_search(&mut self, cx: &mut Cx<'_>) {
         self.life.search = None;
         self.tags.retain(|_, tag| matches!(tag, Tag::Classifier(_)));
-        sockets.close_all(cx, |owner| matches!(owner, Owner::Lifetime(_)));
+        cx.sockets.close_all(&mut cx.env, |owner| matches!(owner, Owner::Lifetime(_)));
     }
 
     /// A socket of ours is open, or could not be opened.
-    pub(crate) fn handle_socket(
-        &mut self,
-        cx: &mut Cx<'_>,
-        link: &mut LobbyLink,
-        sockets: &mut Sockets,
-        owner: Owner,
-        local: Option<SocketAddr>,
-    ) {
+    pub(crate) fn handle_socket(&mut self, cx: &mut Cx<'_>, owner: Owner, local: Option<SocketAddr>) {
         match owner {
             Owner::Classifier(slot) => {
                 if let Some(classifier) = &mut self.classifier {
@@ -180,17 +175,11 @@ impl Detection {
             }
             Owner::Match(..) => return,
         }
-        self.work(cx, link, sockets);
+        self.work(cx);
     }
 
     /// The server saw one of our probes.
-    pub(crate) fn handle_seen(
-        &mut self,
-        cx: &mut Cx<'_>,
-        link: &mut LobbyLink,
-        sockets: &mut Sockets,
-        (tag, seen, from): (u32, ProbeSeen, SocketAddr),
-    ) {
+    pub(crate) fn handle_seen(&mut self, cx: &mut Cx<'_>, (tag, seen, from): (u32, ProbeSeen, SocketAddr)) {
         match self.tags.get(&tag) {
             Some(Tag::Classifier(tag)) => {
                 if let Some(classifier) = &mut self.classifier {
@@ -209,88 +198,75 @@ impl Detection {
             }
             None => return,
         }
-        self.work(cx, link, sockets);
+        self.work(cx);
     }
 
     /// What the server was asked to send to a mapping of ours came in at this socket.
-    pub(crate) fn handle_knock(
-        &mut self,
-        cx: &mut Cx<'_>,
-        link: &mut LobbyLink,
-        sockets: &mut Sockets,
-        (tag, socket): (u32, SocketId),
-    ) {
+    pub(crate) fn handle_knock(&mut self, cx: &mut Cx<'_>, (tag, socket): (u32, SocketId)) {
         let Some(Tag::Knock(slot)) = self.tags.get(&tag).copied() else { return };
         // At another socket it proves nothing about this one's mapping.
-        if sockets.owner(socket) != Some(Owner::Lifetime(slot)) {
+        if cx.sockets.owner(socket) != Some(Owner::Lifetime(slot)) {
             return;
         }
         if let Some(lifetime) = &mut self.life.search {
             lifetime.handle_knock(slot);
         }
-        self.work(cx, link, sockets);
+        self.work(cx);
     }
 
     /// A datagram that only the own hairpin test can have sent. True if it was.
-    pub(crate) fn handle_hairpin(
-        &mut self,
-        cx: &mut Cx<'_>,
-        link: &mut LobbyLink,
-        sockets: &mut Sockets,
-        datagram: &[u8],
-    ) -> bool {
+    pub(crate) fn handle_hairpin(&mut self, cx: &mut Cx<'_>, datagram: &[u8]) -> bool {
         let (Some(token), Some(classifier)) = (&self.hairpin, &mut self.classifier) else { return false };
         let ours = datagram.get(1..).is_some_and(|said| same(said, token.as_slice()));
         if ours {
             classifier.handle_hairpin(cx.now);
             // It may have been the last thing to find out.
-            self.work(cx, link, sockets);
+            self.work(cx);
         }
         ours
     }
 
-    pub(crate) fn handle_timeout(&mut self, cx: &mut Cx<'_>, link: &mut LobbyLink, sockets: &mut Sockets) {
-        if self.renew_when_due(cx, link, sockets) {
+    pub(crate) fn handle_timeout(&mut self, cx: &mut Cx<'_>) {
+        if self.renew_when_due(cx) {
             return;
         }
-        self.udp_was_tried(cx, link);
+        self.udp_was_tried(cx);
         if let Some(classifier) = &mut self.classifier {
             classifier.handle_timeout(cx.now);
         }
         if let Some(lifetime) = &mut self.life.search {
             lifetime.handle_timeout(cx.now);
         }
-        self.work(cx, link, sockets);
+        self.work(cx);
     }
 
     /// Measures anew what has grown old. Also right before the game's wishes are carried out: after a machine has slept, a
     /// request to join must not come before the word that the profile is stale.
-    pub(crate) fn renew_when_due(
-        &mut self,
-        cx: &mut Cx<'_>,
-        link: &mut LobbyLink,
-        sockets: &mut Sockets,
-    ) -> bool {
+    pub(crate) fn renew_when_due(&mut self, cx: &mut Cx<'_>) -> bool {
         let Some(renew_at) = self.renew_at.filter(|at| *at <= cx.now) else { return false };
-        if let (true, Some(profile), Some(online)) =
-            (cx.now >= renew_at + (STALE_AGE - MAX_AGE), self.profile, link.online())
+        if let (true, Some(profile), true) =
+            (cx.now >= renew_at + (STALE_AGE - MAX_AGE), self.profile, cx.link.is_online())
         {
-            self.tell_as_is(cx, online, NatProfile { confidence: Confidence::Stale, ..profile });
+            self.tell_as_is(cx, NatProfile { confidence: Confidence::Stale, ..profile });
         }
-        self.start(cx, link, sockets);
+        self.start(cx);
         true
     }
 
     /// Carries out what the measurements want.
-    fn work(&mut self, cx: &mut Cx<'_>, link: &mut LobbyLink, sockets: &mut Sockets) {
-        let Some(online) = link.online() else { return };
-        let v6 = online.server.is_ipv6();
+    fn work(&mut self, cx: &mut Cx<'_>) {
+        let Some(uplink) = cx.link.uplink() else { return };
+        let v6 = uplink.remote.is_ipv6();
         while let Some(order) = self.classifier.as_mut().and_then(Classifier::poll_order) {
             match order {
-                ClassifierOrder::OpenSocket { slot } => sockets.open(cx, Owner::Classifier(slot), v6),
-                ClassifierOrder::CloseSocket { slot } => sockets.close(cx, Owner::Classifier(slot)),
+                ClassifierOrder::OpenSocket { slot } => {
+                    cx.sockets.open(&mut cx.env, Owner::Classifier(slot), v6)
+                }
+                ClassifierOrder::CloseSocket { slot } => {
+                    cx.sockets.close(&mut cx.env, Owner::Classifier(slot))
+                }
                 ClassifierOrder::Probe(probe) => {
-                    if let Some(socket) = sockets.get(Owner::Classifier(probe.slot)) {
+                    if let Some(socket) = cx.sockets.get(Owner::Classifier(probe.slot)) {
                         let whose = Tag::Classifier(probe.tag);
                         let about = About {
                             purpose: probe.purpose,
@@ -298,14 +274,14 @@ impl Detection {
                             burst: probe.burst,
                             whose,
                         };
-                        self.probe(cx, online, socket, probe.target, about);
+                        self.probe(cx, socket, probe.target, about);
                     }
                 }
                 ClassifierOrder::Hairpin { slot, to, .. } => {
-                    if let Some((socket, _)) = sockets.get(Owner::Classifier(slot)) {
+                    if let Some((socket, _)) = cx.sockets.get(Owner::Classifier(slot)) {
                         let token = self.hairpin.get_or_insert_with(|| {
                             let mut token = [0; TOKEN];
-                            cx.rng.fill_bytes(&mut token);
+                            cx.env.rng.fill_bytes(&mut token);
                             token
                         });
                         let mut datagram = vec![Kind::Probe as u8];
@@ -317,54 +293,52 @@ impl Detection {
         }
         if let Some(classifier) = self.classifier.take_if(|classifier| classifier.is_done()) {
             let measured = classifier.profile();
-            sockets.close_all(cx, |owner| matches!(owner, Owner::Classifier(_)));
+            cx.sockets.close_all(&mut cx.env, |owner| matches!(owner, Owner::Classifier(_)));
             self.renew_at = Some(cx.now + MAX_AGE);
             let measured = self.life.add_to(measured);
-            self.tell(cx, online, measured);
-            self.keep(cx, online, measured);
-            self.life.classified(online, &measured);
+            self.tell(cx, measured);
+            self.keep(cx, measured);
+            self.life.classified(cx.link.timing(), &measured);
         }
-        self.work_lifetime(cx, online, sockets);
-        link.drain(cx);
+        self.work_lifetime(cx);
     }
 
     /// Carries out what the search for the mapping's lifetime wants, and tells what it has found.
-    fn work_lifetime(&mut self, cx: &mut Cx<'_>, online: &mut Online, sockets: &mut Sockets) {
+    fn work_lifetime(&mut self, cx: &mut Cx<'_>) {
+        let Some(Way { socket: uplink, remote: server }) = cx.link.uplink() else { return };
         while let Some(order) = self.life.search.as_mut().and_then(LifetimeSearch::poll_order) {
             match order {
                 LifetimeOrder::OpenSocket { slot } => {
-                    sockets.open(cx, Owner::Lifetime(slot), online.server.is_ipv6());
+                    cx.sockets.open(&mut cx.env, Owner::Lifetime(slot), server.is_ipv6());
                 }
-                LifetimeOrder::CloseSocket { slot } => sockets.close(cx, Owner::Lifetime(slot)),
+                LifetimeOrder::CloseSocket { slot } => cx.sockets.close(&mut cx.env, Owner::Lifetime(slot)),
                 LifetimeOrder::Probe { slot } => {
-                    if let Some(socket) = sockets.get(Owner::Lifetime(slot)) {
+                    if let Some(socket) = cx.sockets.get(Owner::Lifetime(slot)) {
                         let (purpose, whose) = (ProbePurpose::SignedReport, Tag::Lifetime(slot));
                         let about = About { purpose, repeated: true, burst: 0, whose };
-                        self.probe(cx, online, socket, online.server, about);
+                        self.probe(cx, socket, server, about);
                     }
                 }
                 LifetimeOrder::Knock { slot, report } => {
                     let (purpose, whose) = (ProbePurpose::Knock { report }, Tag::Knock(slot));
                     let about = About { purpose, repeated: true, burst: 0, whose };
-                    let Uplink { socket, server } = online.uplink();
-                    self.probe(cx, online, (socket, cx.main.v4), server, about);
+                    self.probe(cx, (uplink, cx.main.v4), server, about);
                 }
             }
         }
         let (news, over) = self.life.progress();
         if over {
-            self.stop_search(cx, sockets);
+            self.stop_search(cx);
         }
         if let (true, Some(profile)) = (news, self.profile) {
-            self.tell(cx, online, self.life.add_to(profile));
-            self.keep_lifetime(cx, online);
+            self.tell(cx, self.life.add_to(profile));
+            self.keep_lifetime(cx);
         }
     }
 
     fn probe(
         &mut self,
         cx: &mut Cx<'_>,
-        online: &mut Online,
         (socket, local): (SocketId, SocketAddr),
         target: SocketAddr,
         about: About,
@@ -375,18 +349,17 @@ impl Detection {
         let tag = tag.into();
         self.tags.insert(tag, about.whose);
         let frame = Frame::Probe(Probe { tag, purpose: about.purpose });
-        if let Some(datagram) = online.session.seal(cx.now, Kind::Probe, &frame) {
+        if let Some(datagram) = cx.link.seal_probe(cx.env.now, &frame) {
             cx.transmit(socket, target, datagram);
         }
     }
 
     /// To the game and to the server. Where the server works it out, its answer comes back as the profile to go by.
-    fn tell(&mut self, cx: &mut Cx<'_>, online: &mut Online, profile: NatProfile) {
+    fn tell(&mut self, cx: &mut Cx<'_>, profile: NatProfile) {
         let manual = self.manual(cx);
         let profile = manual.over(profile);
         let check = cx.config.detect == Detect::Server;
-        // Full only when the server has not answered for long; it will be noticed as lost.
-        let _ = online.session.send(cx.now, ToServer::Profile { profile, check, manual });
+        cx.tell(ToServer::Profile { profile, check, manual });
         self.profile = Some(profile);
         if !check {
             self.show(cx);
@@ -410,9 +383,9 @@ impl Detection {
     }
 
     /// The same for what the server has no better knowledge of.
-    fn tell_as_is(&mut self, cx: &mut Cx<'_>, online: &mut Online, profile: NatProfile) {
+    fn tell_as_is(&mut self, cx: &mut Cx<'_>, profile: NatProfile) {
         let manual = self.manual(cx);
-        let _ = online.session.send(cx.now, ToServer::Profile { profile, check: false, manual });
+        cx.tell(ToServer::Profile { profile, check: false, manual });
         self.profile = Some(profile);
         self.show(cx);
     }

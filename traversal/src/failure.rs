@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::method::Method;
 use crate::nat::NatProfile;
-use crate::plan::reach;
-use crate::wire::message::{Method, NoRelay};
+use crate::reach::reach;
 
 /// How far an attempt came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -134,6 +134,30 @@ impl fmt::Display for FailureReason {
                 "The lobby server sees all players at one address, and so cannot tell them where the others are."
             }
         })
+    }
+}
+
+/// Why a pair gets no relay from the server.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, thiserror::Error,
+)]
+#[non_exhaustive]
+pub enum NoRelay {
+    /// Whoever runs the server does not allow it, or not for this game.
+    #[error("The lobby server does not allow its relay for this game.")]
+    Off,
+    /// So many pairs play over it that the shares of all would become too small to play.
+    #[error("The lobby server's relay is full.")]
+    Full,
+}
+
+impl NoRelay {
+    /// As in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Full => "full",
+        }
     }
 }
 

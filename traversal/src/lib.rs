@@ -35,7 +35,7 @@
 //! roles and methods (M10-M12), [`ports`] counts ports (M4, M15, M19), [`punch`] has one file a method (M13-M24).
 //!
 //! Behind [`Agent`], each part in a room of its own: `login` keeps the session with the lobby server, `lobby` the room
-//! and its requests, `mesh` its pairs, `detection` runs the classification, [`port_mapping`] checks a forwarded port.
+//! and its requests, `mesh` its pairs, `detection` runs the classification, `mapping_check` checks a forwarded port. What they share is in `cx`.
 //! One match is a `peer`: an `attempt` punches, `path` chooses among the ways that were found, `pulse` watches the
 //! chosen one.
 //!
@@ -49,6 +49,7 @@ pub mod classify;
 pub mod config;
 mod cx;
 mod detection;
+mod env;
 pub mod facts;
 pub mod failure;
 pub mod id;
@@ -56,7 +57,9 @@ pub mod kept;
 pub mod known_routers;
 mod lobby;
 mod login;
+mod mapping_check;
 mod mesh;
+pub mod method;
 pub mod nat;
 mod open_tests;
 mod path;
@@ -66,11 +69,14 @@ pub mod port_mapping;
 pub mod ports;
 mod pulse;
 pub mod punch;
+mod reach;
+mod rtt;
 mod secret;
 mod sockets;
 pub mod text;
 mod timer;
 mod wake;
+mod way;
 pub mod wire;
 
 pub use address::{is_local, is_sendable};

@@ -12,7 +12,7 @@ use self::room::password_of;
 use crate::api::{Event, RequestFailure, RequestKind};
 use crate::cx::Cx;
 use crate::id::{PlayerId, RequestId, RoomId};
-use crate::login::LobbyLink;
+use crate::login::ServerLink;
 use crate::timer::due;
 use crate::wire::message::{
     KickNote, Request, RequestError, Response, RoomInfo, RoomSummary, RoomTicket, ToServer,
@@ -88,12 +88,11 @@ impl Lobby {
     pub(crate) fn ask(
         &mut self,
         cx: &mut Cx<'_>,
-        link: &mut LobbyLink,
         kind: RequestKind,
         request: Request,
         wait: Duration,
     ) -> bool {
-        if !link.is_wanted() {
+        if !cx.link.is_wanted() {
             cx.emit(Event::RequestFailed { request: kind, error: RequestFailure::NotLoggedIn });
             return false;
         }
@@ -105,7 +104,7 @@ impl Lobby {
         // The host may take its time to allow a request (M23); everything else the server answers by itself.
         let patience = match kind {
             RequestKind::Join => cx.config.allow_timeout,
-            _ => Self::patience(cx, link),
+            _ => Self::patience(cx),
         };
         let pending = Pending {
             kind: Some(kind),
@@ -114,43 +113,44 @@ impl Lobby {
             wait_until: (!wait.is_zero()).then(|| cx.now + wait),
             send_at: Some(cx.now),
         };
-        self.push(cx, link, pending);
+        self.push(cx, pending);
         true
     }
 
     /// Asks for something of the agent's own; the game hears nothing of it.
-    pub(crate) fn ask_silently(&mut self, cx: &mut Cx<'_>, link: &mut LobbyLink, request: Request) {
-        let deadline = cx.now + Self::patience(cx, link);
-        self.push(
-            cx,
-            link,
-            Pending { kind: None, request, deadline, wait_until: None, send_at: Some(cx.now) },
-        );
+    pub(crate) fn ask_silently(&mut self, cx: &mut Cx<'_>, request: Request) {
+        let deadline = cx.now + Self::patience(cx);
+        self.push(cx, Pending { kind: None, request, deadline, wait_until: None, send_at: Some(cx.now) });
     }
 
     /// How long the server may take to answer. Request and answer may each get lost, more than once where a seventh of all
     /// packets is (busy mobile and satellite links): in the time of eight answers a request is sent four times. Before the
     /// login is done that has to come about, too.
-    fn patience(cx: &Cx<'_>, link: &LobbyLink) -> Duration {
+    fn patience(cx: &Cx<'_>) -> Duration {
         let usual = cx.config.request_timeout;
-        if link.is_online() { link.timing().at_least(usual, 8) } else { usual + cx.config.login_timeout }
+        if cx.link.is_online() {
+            cx.link.timing().at_least(usual, 8)
+        } else {
+            usual + cx.config.login_timeout
+        }
     }
 
     /// When the game has to hear what became of this. A login that the server has begun to answer is waited for.
-    fn deadline_of(pending: &Pending, link: &LobbyLink) -> Instant {
+    fn deadline_of(pending: &Pending, link: &ServerLink) -> Instant {
         link.answered_until().map_or(pending.deadline, |until| pending.deadline.max(until))
     }
 
-    fn push(&mut self, cx: &mut Cx<'_>, link: &mut LobbyLink, pending: Pending) {
+    fn push(&mut self, cx: &mut Cx<'_>, pending: Pending) {
         let id = RequestId(self.next_request);
         self.next_request = self.next_request.wrapping_add(1);
         self.pending.insert(id, pending);
-        self.flush(cx, link);
+        self.flush(cx);
     }
 
-    /// Sends what is due, if there is a link.
-    fn flush(&mut self, cx: &mut Cx<'_>, link: &mut LobbyLink) {
-        let Some(online) = link.online() else { return };
+    /// Sends what is due, if there is a cx.link.
+    fn flush(&mut self, cx: &mut Cx<'_>) {
+        let now = cx.now;
+        let Some(online) = cx.link.online() else { return };
         // Frames may overtake each other: nothing is entered before the leaving is done.
         let leaving = self.is_leaving();
         for (id, pending) in &mut self.pending {
@@ -161,13 +161,13 @@ impl Lobby {
                     | Request::TakeUpRoom { .. }
                     | Request::QuickMatch(_)
             );
-            if due(pending.send_at, cx.now) && !(leaving && enters) {
+            if due(pending.send_at, now) && !(leaving && enters) {
                 let message = ToServer::Request { id: *id, request: pending.request.clone() };
                 // A request too long for a datagram stays unsent; `Agent` checks lengths beforehand.
-                pending.send_at = online.session.send(cx.now, message).is_err().then(|| cx.now + WAIT_RETRY);
+                pending.send_at = online.session.send(now, message).is_err().then(|| now + WAIT_RETRY);
             }
         }
-        link.drain(cx);
+        cx.link.drain(&mut cx.env);
     }
 
     fn is_leaving(&self) -> bool {
@@ -176,8 +176,8 @@ impl Lobby {
     }
 
     /// A new session: everything unanswered is asked again, and the room or the queue taken up again.
-    pub(crate) fn logged_in(&mut self, cx: &mut Cx<'_>, link: &mut LobbyLink) -> Vec<LobbyNews> {
-        let patience = Self::patience(cx, link);
+    pub(crate) fn logged_in(&mut self, cx: &mut Cx<'_>) -> Vec<LobbyNews> {
+        let patience = Self::patience(cx);
         for pending in self.pending.values_mut() {
             pending.send_at = Some(cx.now);
             pending.deadline = pending.deadline.max(cx.now + patience);
@@ -185,7 +185,7 @@ impl Lobby {
         let asked = self.pending.values().any(|pending| pending.kind == Some(RequestKind::QuickMatch));
         if let Some(Queued { wanted, .. }) = self.queue.as_ref().filter(|_| !asked) {
             let request = Request::QuickMatch(wanted.clone());
-            self.ask(cx, link, RequestKind::QuickMatch, request, Duration::ZERO);
+            self.ask(cx, RequestKind::QuickMatch, request, Duration::ZERO);
             if let Some(queued) = &mut self.queue {
                 queued.asked_again(cx.now + patience);
             }
@@ -193,7 +193,7 @@ impl Lobby {
         if let Some(room) = &mut self.room {
             room.resume_at = Some(cx.now);
         }
-        let mut news = self.handle_timeout(cx, link);
+        let mut news = self.handle_timeout(cx);
         news.extend(self.wait_again().then_some(LobbyNews::MatchLost));
         news
     }
@@ -201,13 +201,12 @@ impl Lobby {
     pub(crate) fn handle_response(
         &mut self,
         cx: &mut Cx<'_>,
-        link: &mut LobbyLink,
         id: RequestId,
         result: Result<Response, RequestError>,
     ) -> Option<LobbyNews> {
         let Some(mut pending) = self.pending.remove(&id) else {
             if matches!(result, Ok(Response::Room(_))) {
-                self.leave(cx, link);
+                self.leave(cx);
                 return Some(LobbyNews::Unwanted);
             }
             return None;
@@ -215,7 +214,7 @@ impl Lobby {
         match (result, pending.kind) {
             (Ok(Response::Room(info)), _) => {
                 let news = self.entered(cx, info, password_of(pending.request));
-                self.flush(cx, link);
+                self.flush(cx);
                 return Some(news);
             }
             (Ok(Response::Rooms { rooms, more }), Some(RequestKind::List)) => {
@@ -223,7 +222,7 @@ impl Lobby {
                 self.listed.extend(rooms);
                 if more && last.is_some() && self.listed.len() < MAX_LISTED {
                     let request = Request::ListRooms { after: last };
-                    self.push(cx, link, Pending { request, send_at: Some(cx.now), ..pending });
+                    self.push(cx, Pending { request, send_at: Some(cx.now), ..pending });
                 } else {
                     let rooms = std::mem::take(&mut self.listed);
                     cx.emit(Event::Rooms(rooms));
@@ -238,7 +237,7 @@ impl Lobby {
                 if pending.wait_until.is_some_and(|until| until > cx.now) =>
             {
                 pending.send_at = Some(cx.now + WAIT_RETRY);
-                self.push(cx, link, pending);
+                self.push(cx, pending);
             }
             (Err(error), Some(kind)) => {
                 if kind == RequestKind::QuickMatch {
@@ -263,16 +262,16 @@ impl Lobby {
                 }
             }
         }
-        self.flush(cx, link);
+        self.flush(cx);
         None
     }
 
-    pub(crate) fn handle_timeout(&mut self, cx: &mut Cx<'_>, link: &mut LobbyLink) -> Vec<LobbyNews> {
+    pub(crate) fn handle_timeout(&mut self, cx: &mut Cx<'_>) -> Vec<LobbyNews> {
         let mut news = Vec::new();
         let late: Vec<RequestId> = self
             .pending
             .iter()
-            .filter(|(_, pending)| Self::deadline_of(pending, link) <= cx.now)
+            .filter(|(_, pending)| Self::deadline_of(pending, cx.link) <= cx.now)
             .map(|(id, _)| *id)
             .collect();
         for id in late {
@@ -281,7 +280,7 @@ impl Lobby {
                 if kind == RequestKind::QuickMatch {
                     self.end_queue(cx);
                 }
-                let error = match (link.online().is_some(), pending.wait_until) {
+                let error = match (cx.link.online().is_some(), pending.wait_until) {
                     (true, Some(_)) => RequestFailure::Server(RequestError::NoSuchRoom),
                     (true, None) => RequestFailure::Timeout,
                     (false, _) => RequestFailure::LobbyLost,
@@ -292,16 +291,16 @@ impl Lobby {
                 news.push(LobbyNews::Kicked { player, reason });
             }
         }
-        if due(self.queue_deadline(link), cx.now) {
+        if due(self.queue_deadline(cx.link), cx.now) {
             self.queue_closed_by(cx, RequestFailure::LobbyLost);
         }
-        if link.online().is_some()
+        if cx.link.online().is_some()
             && let Some(room) = &mut self.room
             && due(room.resume_at, cx.now)
         {
             room.resume_at = None;
             let request = room.resume();
-            self.ask_silently(cx, link, request);
+            self.ask_silently(cx, request);
         }
         if let Some(room) = &mut self.room
             && due(room.seeking, cx.now)
@@ -309,11 +308,11 @@ impl Lobby {
             room.seeking = None;
             news.push(LobbyNews::HostGone);
         }
-        self.flush(cx, link);
+        self.flush(cx);
         news
     }
 
-    pub(crate) fn poll_timeout(&self, link: &LobbyLink) -> Option<Instant> {
+    pub(crate) fn poll_timeout(&self, link: &ServerLink) -> Option<Instant> {
         let online = link.is_online();
         let deadlines = self.pending.values().map(|pending| Self::deadline_of(pending, link));
         // What waits for a leaving to be done goes out with its answer, or its deadline.

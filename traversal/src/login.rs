@@ -18,12 +18,13 @@ use zeroize::Zeroizing;
 
 use crate::Identity;
 use crate::api::{Event, KnownServer, LobbyError, LobbyState, SocketId, StreamState};
-use crate::classify::RttEstimate;
 use crate::config::{AgentConfig, RelayPolicy};
-use crate::cx::{Cx, Families, Uplink};
+use crate::env::{Env, Families};
+use crate::rtt::RttEstimate;
 use crate::text;
+use crate::way::Way;
 use crate::wire::handshake::parse_unknown_session;
-use crate::wire::message::{Farewell, Frame, Login, LoginRefusal, ToPlayer};
+use crate::wire::message::{Farewell, Frame, Login, LoginRefusal, ToPlayer, ToServer};
 use crate::wire::port_report::PortReport;
 use crate::wire::secret::same;
 use crate::wire::{Dropped, Kind};
@@ -33,7 +34,7 @@ use stream::Stream;
 
 /// The link and what it is about to do.
 #[derive(Debug)]
-pub(crate) struct LobbyLink {
+pub(crate) struct ServerLink {
     servers: Vec<SocketAddr>,
     /// What is known of the servers' keys, where none is pinned (trust on first use).
     known: Vec<KnownServer>,
@@ -100,7 +101,7 @@ fn interleaved(servers: Vec<SocketAddr>) -> Vec<SocketAddr> {
     mixed
 }
 
-impl LobbyLink {
+impl ServerLink {
     pub(crate) fn new(config: &AgentConfig) -> Self {
         Self {
             servers: Vec::new(),
@@ -174,7 +175,7 @@ impl LobbyLink {
     }
 
     /// The way to the server, while logged in.
-    pub(crate) fn uplink(&self) -> Option<Uplink> {
+    pub(crate) fn uplink(&self) -> Option<Way> {
         match &self.state {
             State::Online(online) => Some(online.uplink()),
             _ => None,
@@ -219,27 +220,27 @@ impl LobbyLink {
     }
 
     /// Logs in to these, replacing what was.
-    pub(crate) fn connect(&mut self, cx: &mut Cx<'_>, servers: Vec<SocketAddr>) {
-        let reachable = servers.into_iter().filter(|server| cx.main.towards(*server).is_some());
+    pub(crate) fn connect(&mut self, env: &mut Env<'_>, servers: Vec<SocketAddr>) {
+        let reachable = servers.into_iter().filter(|server| env.main.towards(*server).is_some());
         self.servers = interleaved(reachable.collect());
         self.first_key = None;
         self.blocked = false;
-        self.stream.close(cx);
-        self.backoff = cx.config.relogin_min;
+        self.stream.close(env);
+        self.backoff = env.config.relogin_min;
         if self.servers.is_empty() {
             self.state = State::Idle;
             let reason = String::from("it has no address that this machine can reach");
-            cx.emit(Event::Lobby(LobbyState::Refused { error: LobbyError::Unresolvable { reason } }));
+            env.emit(Event::Lobby(LobbyState::Refused { error: LobbyError::Unresolvable { reason } }));
         } else {
-            cx.emit(Event::Lobby(LobbyState::Connecting));
-            self.start(cx);
+            env.emit(Event::Lobby(LobbyState::Connecting));
+            self.start(env);
         }
     }
 
     /// The servers have other addresses by now.
-    pub(crate) fn servers_moved(&mut self, cx: &mut Cx<'_>, servers: Vec<SocketAddr>) {
+    pub(crate) fn servers_moved(&mut self, env: &mut Env<'_>, servers: Vec<SocketAddr>) {
         let reachable: Vec<_> =
-            servers.into_iter().filter(|server| cx.main.towards(*server).is_some()).collect();
+            servers.into_iter().filter(|server| env.main.towards(*server).is_some()).collect();
         // Resolvers give a name's addresses in turn: another order is no reason to begin a login anew.
         let same = reachable.len() == self.servers.len()
             && reachable.iter().all(|server| self.servers.contains(server));
@@ -248,49 +249,49 @@ impl LobbyLink {
         }
         self.servers = interleaved(reachable);
         if matches!(self.state, State::Shaking(_) | State::Waiting(_)) {
-            self.stream.close(cx);
-            self.backoff = cx.config.relogin_min;
-            self.start(cx);
+            self.stream.close(env);
+            self.backoff = env.config.relogin_min;
+            self.start(env);
         }
     }
 
     /// Logs out and stays out.
-    pub(crate) fn disconnect(&mut self, cx: &mut Cx<'_>) {
+    pub(crate) fn disconnect(&mut self, env: &mut Env<'_>) {
         if let State::Online(online) = &mut self.state {
             online
                 .session
-                .send_once(cx.now, &Frame::Goodbye { reason: String::new(), why: Farewell::Leaving });
-            self.drain(cx);
+                .send_once(env.now, &Frame::Goodbye { reason: String::new(), why: Farewell::Leaving });
+            self.drain(env);
         }
-        self.stream.close(cx);
+        self.stream.close(env);
         if self.is_wanted() {
             self.state = State::Idle;
-            cx.emit(Event::Lobby(LobbyState::Offline));
+            env.emit(Event::Lobby(LobbyState::Offline));
         }
     }
 
-    fn start(&mut self, cx: &mut Cx<'_>) {
+    fn start(&mut self, env: &mut Env<'_>) {
         self.begun = true;
         let mut secret = Zeroizing::new([0; 32]);
-        cx.rng.fill_bytes(&mut *secret);
+        env.rng.fill_bytes(&mut *secret);
         let ephemeral = Identity::from_secret(*secret);
-        let relay_only = cx.config.relay == RelayPolicy::Only;
+        let relay_only = env.config.relay == RelayPolicy::Only;
         let login = Login {
-            game: cx.config.game.clone(),
-            game_protocol: cx.config.game_protocol,
-            name: text::NAME.clean(&cx.config.name),
-            token: cx.config.token.to_vec(),
+            game: env.config.game.clone(),
+            game_protocol: env.config.game_protocol,
+            name: text::NAME.clean(&env.config.name),
+            token: env.config.token.to_vec(),
             ephemeral: ephemeral.public_key(),
-            local: if relay_only || !cx.config.lan { Vec::new() } else { cx.local_endpoints() },
+            local: if relay_only || !env.config.lan { Vec::new() } else { env.local_endpoints() },
             relay_only,
         };
-        let shaking = Shaking::new(cx, &self.servers, login, ephemeral, self.blocked);
+        let shaking = Shaking::new(env, &self.servers, login, ephemeral, self.blocked);
         self.state = State::Shaking(Box::new(shaking));
-        self.handle_timeout(cx, cx.config.keepalive);
+        self.handle_timeout(env, env.config.keepalive);
     }
 
     /// What became of the stream.
-    pub(crate) fn handle_stream(&mut self, cx: &mut Cx<'_>, state: StreamState) {
+    pub(crate) fn handle_stream(&mut self, env: &mut Env<'_>, state: StreamState) {
         // What was closed from here is of no interest.
         let Some(to) = self.stream.to() else { return };
         let was_open = self.stream.is_open();
@@ -300,15 +301,15 @@ impl LobbyLink {
         }
         match (&mut self.state, state) {
             (State::Shaking(shaking), StreamState::Open) => {
-                shaking.stream_open(cx, to);
-                shaking.handle_timeout(cx, &self.servers, &mut self.stream);
+                shaking.stream_open(env, to);
+                shaking.handle_timeout(env, &self.servers, &mut self.stream);
             }
-            (State::Shaking(shaking), StreamState::Closed) => shaking.stream_closed(cx.now),
+            (State::Shaking(shaking), StreamState::Closed) => shaking.stream_closed(env.now),
             (State::Online(online), StreamState::Open) if online.wants_stream() => {
-                online.knock(cx, SocketId::STREAM);
+                online.knock(env, SocketId::STREAM);
             }
-            (State::Online(online), StreamState::Closed) => online.stream_closed(cx.now, was_open),
-            (_, StreamState::Open) => self.stream.close(cx),
+            (State::Online(online), StreamState::Closed) => online.stream_closed(env.now, was_open),
+            (_, StreamState::Open) => self.stream.close(env),
             (State::Idle | State::Waiting(_), StreamState::Closed) => {}
         }
     }
@@ -316,45 +317,44 @@ impl LobbyLink {
     /// A datagram that only the server can mean.
     pub(crate) fn handle_datagram(
         &mut self,
-        cx: &mut Cx<'_>,
-        way: (SocketId, SocketAddr),
+        env: &mut Env<'_>,
+        way: Way,
         datagram: &[u8],
     ) -> Result<Option<LinkEvent>, Dropped> {
-        let (socket, from) = way;
-        if socket == SocketId::STREAM && self.stream.to() != Some(from) {
+        if way.is_stream() && self.stream.to() != Some(way.remote) {
             return Err(Dropped::Unknown);
         }
         match (&mut self.state, Kind::of(datagram)) {
-            (State::Shaking(_), _) => self.handle_handshake(cx, way, datagram),
+            (State::Shaking(_), _) => self.handle_handshake(env, way, datagram),
             (State::Online(online), Some(Kind::Refuse)) => {
                 // Whoever sees the session's number could say so; the token, only the server.
                 let said = parse_unknown_session(datagram).filter(|(id, _)| *id == online.session.id());
-                if online.uplink() == (Uplink { socket, server: from })
+                if online.uplink() == way
                     && said.is_some_and(|(_, token)| same(&token, &online.welcome.reset))
                 {
-                    return Ok(self.lost(cx, LobbyError::Lost));
+                    return Ok(self.lost(env, LobbyError::Lost));
                 }
                 Err(Dropped::Unknown)
             }
             (State::Online(online), Some(kind @ (Kind::Control | Kind::Probe))) => {
-                let frame = online.session.handle(cx.now, datagram)?;
+                let frame = online.session.handle(env.now, datagram)?;
                 let challenge = matches!(frame, Some(Frame::PathChallenge { .. }));
                 let moved_there = kind == Kind::Control && !challenge;
                 // What comes in the other family says nothing about the way in use.
-                let of_family = from.is_ipv4() == online.server.is_ipv4();
-                if of_family && online.heard(cx, &mut self.stream, socket, moved_there) {
-                    self.blocked = socket == SocketId::STREAM;
+                let of_family = way.remote.is_ipv4() == online.server.is_ipv4();
+                if of_family && online.heard(env, &mut self.stream, way, moved_there) {
+                    self.blocked = way.is_stream();
                     self.moved = true;
                 }
                 let event = match frame {
                     None => None,
                     Some(frame) if !of_family => {
-                        online.handle_other(cx, way, frame);
+                        online.handle_other(env, way, frame);
                         None
                     }
-                    Some(frame) => self.handle_frame(cx, way, frame),
+                    Some(frame) => self.handle_frame(env, way, frame),
                 };
-                self.drain(cx);
+                self.drain(env);
                 Ok(event)
             }
             _ => Err(Dropped::Unknown),
@@ -363,8 +363,8 @@ impl LobbyLink {
 
     fn handle_frame(
         &mut self,
-        cx: &mut Cx<'_>,
-        (socket, from): (SocketId, SocketAddr),
+        env: &mut Env<'_>,
+        Way { socket, remote: from }: Way,
         frame: Frame<ToPlayer>,
     ) -> Option<LinkEvent> {
         let State::Online(online) = &mut self.state else { return None };
@@ -384,28 +384,28 @@ impl LobbyLink {
             Frame::Knock { tag } => return Some(LinkEvent::Knock { tag, socket }),
             Frame::Goodbye { reason, why } => {
                 let error = match why {
-                    Farewell::Leaving => return self.lost(cx, LobbyError::Stopped { reason }),
+                    Farewell::Leaving => return self.lost(env, LobbyError::Stopped { reason }),
                     Farewell::Token => LobbyError::Refused(LoginRefusal::Token { reason }),
                     Farewell::Replaced => LobbyError::Replaced,
                 };
-                self.give_up(cx, error);
+                self.give_up(env, error);
                 return Some(LinkEvent::Lost);
             }
             Frame::Ping { id } => {
                 let observed = online.server;
-                online.session.send_once(cx.now, &Frame::Pong { id, observed });
+                online.session.send_once(env.now, &Frame::Pong { id, observed });
             }
-            Frame::PathChallenge { token } => online.prove(cx, socket, token),
+            Frame::PathChallenge { token } => online.prove(env, socket, token),
             Frame::Pong { id, observed } => {
-                online.ponged(cx.now, id);
+                online.ponged(env.now, id);
                 if observed == online.public {
                     return None;
                 }
                 // Another address: another network, or another router in it.
                 self.moved |= observed.ip() != online.public.ip();
                 online.public = observed;
-                let state = online.lobby_state(cx.identity);
-                cx.emit(Event::Lobby(state));
+                let state = online.lobby_state(env.identity);
+                env.emit(Event::Lobby(state));
             }
             Frame::Ack { .. } | Frame::PathResponse { .. } | Frame::Probe(_) => {}
         }
@@ -427,37 +427,51 @@ impl LobbyLink {
     }
 
     /// `quiet`: how long the link may be idle.
-    pub(crate) fn handle_timeout(&mut self, cx: &mut Cx<'_>, quiet: Duration) -> Option<LinkEvent> {
+    pub(crate) fn handle_timeout(&mut self, env: &mut Env<'_>, quiet: Duration) -> Option<LinkEvent> {
         match &mut self.state {
             State::Idle => None,
             State::Waiting(until) => {
-                if *until <= cx.now {
-                    self.start(cx);
+                if *until <= env.now {
+                    self.start(env);
                 }
                 None
             }
             State::Shaking(shaking) => {
-                if shaking.deadline <= cx.now {
-                    self.timed_out(cx);
+                if shaking.deadline <= env.now {
+                    self.timed_out(env);
                 } else {
-                    shaking.handle_timeout(cx, &self.servers, &mut self.stream);
+                    shaking.handle_timeout(env, &self.servers, &mut self.stream);
                 }
                 None
             }
             State::Online(online) => {
-                let lost = online.handle_timeout(cx, &mut self.stream, quiet);
-                self.drain(cx);
-                if lost { self.lost(cx, LobbyError::Lost) } else { None }
+                let lost = online.handle_timeout(env, &mut self.stream, quiet);
+                self.drain(env);
+                if lost { self.lost(env, LobbyError::Lost) } else { None }
             }
         }
     }
 
-    /// Sends what the session has ready.
-    pub(crate) fn drain(&mut self, cx: &mut Cx<'_>) {
+    /// Tells the server, if there is a session.
+    pub(crate) fn tell(&mut self, env: &mut Env<'_>, message: ToServer) {
         if let State::Online(online) = &mut self.state {
-            let Uplink { socket, server } = online.uplink();
+            // The queue is full only when the server has not answered for long; it will be noticed as lost.
+            let _ = online.session.send(env.now, message);
+            self.drain(env);
+        }
+    }
+
+    /// Seals a probe of the session; none without a session.
+    pub(crate) fn seal_probe(&mut self, now: Instant, frame: &Frame<ToServer>) -> Option<Vec<u8>> {
+        self.online().and_then(|online| online.session.seal(now, Kind::Probe, frame))
+    }
+
+    /// Sends what the session has ready.
+    pub(crate) fn drain(&mut self, env: &mut Env<'_>) {
+        if let State::Online(online) = &mut self.state {
+            let Way { socket, remote: server } = online.uplink();
             while let Some(datagram) = online.session.poll_datagram() {
-                cx.transmit(socket, server, datagram);
+                env.transmit(socket, server, datagram);
             }
         }
     }

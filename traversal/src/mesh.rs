@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use crate::classify::RttEstimate;
 use crate::id::PlayerId;
+use crate::rtt::RttEstimate;
 
 /// Plans and lists of members may overtake each other; what is missing after so long was not sent. Where the server takes
 /// long to answer, the time of [`ANSWERS`]: a message that was lost comes again after one, or after two more.

@@ -1,14 +1,13 @@
 //! Tests that are on their way, and the tags that they are told by.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::net::SocketAddr;
 use std::time::Instant;
 
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
 
-use crate::api::SocketId;
-use crate::wire::message::Method;
+use crate::method::Method;
+use crate::way::Way;
 
 /// Tests that are remembered: more than any attempt sends.
 pub(crate) const MAX_OPEN_TESTS: usize = 4096;
@@ -16,8 +15,7 @@ pub(crate) const MAX_OPEN_TESTS: usize = 4096;
 /// Which way a test went, and when.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct OpenTest {
-    pub(crate) socket: SocketId,
-    pub(crate) remote: SocketAddr,
+    pub(crate) way: Way,
     pub(crate) method: Method,
     pub(crate) sent: Instant,
     /// Its length, if it is to show that such pass.
@@ -65,19 +63,22 @@ impl OpenTests {
     }
 
     /// The newest of those that went this way.
-    pub(crate) fn newest(&self, socket: SocketId, remote: SocketAddr) -> Option<&OpenTest> {
+    pub(crate) fn newest(&self, way: Way) -> Option<&OpenTest> {
         let of_tag = |tag| self.by_tag.get(tag);
-        self.order.iter().rev().filter_map(of_tag).find(|test| test.socket == socket && test.remote == remote)
+        self.order.iter().rev().filter_map(of_tag).find(|test| test.way == way)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
     use super::*;
+    use crate::api::SocketId;
 
     fn test(port: u16, sent: Instant) -> OpenTest {
         let remote = SocketAddr::from(([192, 0, 2, 1], port));
-        OpenTest { socket: SocketId::MAIN, remote, method: Method::Cone, sent, probe: None }
+        OpenTest { way: Way::new(SocketId::MAIN, remote), method: Method::Cone, sent, probe: None }
     }
 
     #[test]
@@ -86,7 +87,7 @@ mod tests {
         let mut tests = OpenTests::new([1; 32]);
         let tags: Vec<u32> = (0..MAX_OPEN_TESTS as u16 + 10).map(|n| tests.open(test(n, now))).collect();
         assert!(tests.close(tags[9]).is_none(), "forgotten");
-        assert_eq!(tests.close(tags[10]).map(|test| test.remote.port()), Some(10));
+        assert_eq!(tests.close(tags[10]).map(|test| test.way.remote.port()), Some(10));
         assert!(tests.close(tags[10]).is_none(), "once");
         assert!(tests.by_tag.len() < MAX_OPEN_TESTS && tests.order.len() <= MAX_OPEN_TESTS);
     }
@@ -112,9 +113,9 @@ mod tests {
         let later = now + std::time::Duration::from_millis(5);
         let tag = tests.open(test(7, later));
         let remote = SocketAddr::from(([192, 0, 2, 1], 7));
-        assert_eq!(tests.newest(SocketId::MAIN, remote).map(|test| test.sent), Some(later));
+        assert_eq!(tests.newest(Way::new(SocketId::MAIN, remote)).map(|test| test.sent), Some(later));
         tests.close(tag);
-        assert_eq!(tests.newest(SocketId::MAIN, remote).map(|test| test.sent), Some(now));
-        assert!(tests.newest(SocketId::MAIN_V6, remote).is_none());
+        assert_eq!(tests.newest(Way::new(SocketId::MAIN, remote)).map(|test| test.sent), Some(now));
+        assert!(tests.newest(Way::new(SocketId::MAIN_V6, remote)).is_none());
     }
 }

@@ -10,15 +10,15 @@ mod choice;
 mod size;
 mod sizing;
 
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use crate::api::{PathKind, SocketId};
 use crate::config::AgentConfig;
+use crate::method::Method;
 use crate::open_tests::{OpenTest, OpenTests};
 use crate::pulse::Doubt;
 use crate::timer::earliest;
-use crate::wire::message::Method;
+use crate::way::Way;
 pub(crate) use address::kind_of;
 pub(crate) use candidates::Candidate;
 use size::{Carries, SizeSearch};
@@ -46,9 +46,6 @@ const MAX_CANDIDATES: usize = 32;
 /// After so many confirmations of unknown tests the others count only from where the test went: somebody may be guessing.
 const STRIKES: u32 = 64;
 
-/// Stands for the way through the server's relay, which leaves by the link to the server.
-pub(crate) const RELAY: SocketId = SocketId(u32::MAX);
-
 /// The shortest period of pings, whatever the settings say.
 const LEAST_PING: Duration = Duration::from_millis(10);
 
@@ -75,47 +72,63 @@ pub(crate) struct PathNews {
 #[derive(Debug)]
 pub(crate) struct Paths {
     candidates: Vec<Candidate>,
-    selected: Option<usize>,
+    /// The way that game datagrams take; none until one is proven.
+    in_use: Option<InUse>,
     /// A better one that was too narrow: the game moves there once it has shown that it carries full datagrams.
     prospect: Option<usize>,
     /// Better ways are looked for until then.
     settle: Option<Instant>,
-    next_ping: Option<Instant>,
     /// What a round trip to the other side may take, from what both take to the server.
     expected: Option<Duration>,
-    /// Pings in a row that went out faster than usual.
-    hurried: usize,
     /// Whose confirmation proves a way.
     open_tests: OpenTests,
     /// When a confirmation of one of our tests last came, by whichever way.
     answered: Option<Instant>,
     /// The other side is away: all ways are tried, at a calm pace.
     away: bool,
-    /// Of the way in use.
-    doubt: Doubt,
-    /// When that was last looked at.
+    /// When it was last looked whether the way in use is in doubt.
     checked: Option<Instant>,
-    /// Another way is being made ready.
-    recovering: bool,
-    /// Falls to a lesser way, lately.
+    /// How often the game has had to take a lesser way, since a way last stood for a minute.
     falls: usize,
-    /// Until then it is kept.
+    /// Until then the lesser way is kept that the game fell to.
     held: Option<Instant>,
-    /// Since when the present way is in use.
-    stands: Option<Instant>,
     /// The way that the other side's latest game datagram took.
-    data_from: Option<(SocketId, SocketAddr)>,
+    data_from: Option<Way>,
     /// When the better ways are tried again, and how often they were.
     upgrade: Option<(Instant, usize)>,
     /// Confirmations of tests that were never sent, or long ago.
     strikes: u32,
 }
 
+/// The way that game datagrams take, and how it does.
+#[derive(Clone, Copy, Debug)]
+struct InUse {
+    /// Its place in the list of candidates.
+    index: usize,
+    /// Since when the game has taken it.
+    since: Instant,
+    next_ping: Instant,
+    /// Pings in a row that went out faster than usual.
+    hurried: usize,
+    doubt: Doubt,
+    /// Another way is being made ready, since this one seems dead.
+    recovering: bool,
+}
+
+/// What is known of where a datagram of the other player came from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Origin {
+    pub(crate) kind: PathKind,
+    /// Whether the server has named this IP as the other player's.
+    pub(crate) vouched: bool,
+    /// The method that the datagram belongs to, as far as this side can tell.
+    pub(crate) method: Option<Method>,
+}
+
 /// A test message that is to be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TestOrder {
-    pub(crate) socket: SocketId,
-    pub(crate) remote: SocketAddr,
+    pub(crate) way: Way,
     pub(crate) method: Method,
     pub(crate) tag: u32,
     /// How long the datagram is to be, a relay's header included; none: short.
@@ -128,20 +141,15 @@ impl Paths {
         Self {
             expected,
             candidates: Vec::new(),
-            selected: None,
+            in_use: None,
             prospect: None,
             settle: None,
-            next_ping: None,
-            hurried: 0,
             open_tests: OpenTests::new(seed),
             answered: None,
             away: false,
-            doubt: Doubt::default(),
             checked: None,
-            recovering: false,
             falls: 0,
             held: None,
-            stands: None,
             data_from: None,
             upgrade: None,
             strikes: 0,
@@ -150,12 +158,10 @@ impl Paths {
 
     /// The relay may carry again: that is tried at once, if it is the way in use.
     pub(crate) fn revive_relay(&mut self, now: Instant) {
-        let Some(index) = self.selected.filter(|index| self.candidates[*index].kind == PathKind::Relay)
-        else {
-            return;
-        };
-        self.candidates[index].pulse.forgive();
-        (self.next_ping, self.hurried) = (Some(now), 0);
+        if let Some(in_use) = self.in_use.as_mut().filter(|way| self.candidates[way.index].is_relay()) {
+            self.candidates[in_use.index].pulse.forgive();
+            (in_use.next_ping, in_use.hurried) = (now, 0);
+        }
     }
 
     /// When a test was last answered.
@@ -169,18 +175,35 @@ impl Paths {
     }
 
     /// Game datagrams take this way.
-    pub(crate) fn is_selected(&self, socket: SocketId, remote: SocketAddr) -> bool {
-        self.selected().is_some_and(|path| path.socket == socket && path.remote == remote)
+    pub(crate) fn is_selected(&self, way: Way) -> bool {
+        self.selected().is_some_and(|path| path.way == way)
+    }
+
+    /// Game datagrams take the way through the relay.
+    pub(crate) fn is_relayed(&self) -> bool {
+        self.selected().is_some_and(Candidate::is_relay)
     }
 
     /// The path that game datagrams take.
     pub(crate) fn selected(&self) -> Option<&Candidate> {
-        self.selected.map(|index| &self.candidates[index])
+        self.in_use.map(|way| &self.candidates[way.index])
+    }
+
+    fn selected_index(&self) -> Option<usize> {
+        self.in_use.map(|way| way.index)
+    }
+
+    fn doubt(&self) -> Doubt {
+        self.in_use.map_or(Doubt::None, |way| way.doubt)
+    }
+
+    fn is_recovering(&self) -> bool {
+        self.in_use.is_some_and(|way| way.recovering)
     }
 
     /// The path that the other side's game datagrams take, as far as is known.
     pub(crate) fn selected_there(&self) -> Option<&Candidate> {
-        let index = self.data_from.and_then(|(socket, from)| self.find(socket, from));
+        let index = self.data_from.and_then(|way| self.find(way));
         index.map(|index| &self.candidates[index]).or_else(|| self.selected())
     }
 
@@ -196,51 +219,38 @@ impl Paths {
 
     /// Something authentic arrived at some time, not through the relay.
     pub(crate) fn heard_directly(&self) -> bool {
-        self.candidates.iter().any(|path| path.heard.is_some() && path.kind != PathKind::Relay)
+        self.candidates.iter().any(|path| path.heard.is_some() && !path.is_relay())
     }
 
-    /// Something authentic arrived here; `vouched`: the server has named this IP as the other side's; `method`: which one the other side says it belongs to. Returns the tag of a
-    /// test to be sent along with the answer, where this way has not confirmed yet (M18: answer to where it came
-    /// from).
-    pub(crate) fn heard(
-        &mut self,
-        now: Instant,
-        socket: SocketId,
-        from: SocketAddr,
-        (kind, vouched): (PathKind, bool),
-        method: Option<Method>,
-    ) -> Option<u32> {
-        let index = self.find(socket, from).or_else(|| {
-            let own = self.open_tests.newest(socket, from);
-            let method = own.map(|test| test.method).or(method).unwrap_or(Method::Cone);
+    /// Something authentic arrived by this way. Returns the tag of a test to be sent along with the answer, where the way has
+    /// not confirmed yet (M18: answer to where it came from).
+    pub(crate) fn heard(&mut self, now: Instant, way: Way, origin: Origin) -> Option<u32> {
+        let index = self.find(way).or_else(|| {
+            let own = self.open_tests.newest(way);
+            let method = own.map(|test| test.method).or(origin.method).unwrap_or(Method::Cone);
             // One direct way is enough: more of them are only answered.
-            let wanted = !self.candidates.iter().any(|path| path.confirmed && path.kind != PathKind::Relay);
-            self.push(socket, from, kind, method, (vouched && wanted).then(|| now + TEST_GAPS[0]))
+            let wanted = !self.candidates.iter().any(|path| path.confirmed && !path.is_relay());
+            self.push(way, origin.kind, method, (origin.vouched && wanted).then(|| now + TEST_GAPS[0]))
         })?;
+        let recovering = self.is_recovering();
         let candidate = &mut self.candidates[index];
         candidate.heard = Some(now);
-        if candidate.confirmed && !self.recovering {
+        if candidate.confirmed && !recovering {
             return None;
         }
         let method = candidate.method;
-        if candidate.kind == PathKind::Relay {
+        if candidate.is_relay() {
             // The server takes it from the other side's proven address only, and brought it to ours: it carries both
             // ways, and waiting for a confirmation would cost the game another round trip over the longer way.
             candidate.confirmed = true;
             candidate.next_test = None;
         }
-        Some(self.open_test(now, socket, from, method))
+        Some(self.open_test(now, way, method))
     }
 
     /// A tag for a test message.
-    pub(crate) fn open_test(
-        &mut self,
-        now: Instant,
-        socket: SocketId,
-        remote: SocketAddr,
-        method: Method,
-    ) -> u32 {
-        self.open_tests.open(OpenTest { socket, remote, method, sent: now, probe: None })
+    pub(crate) fn open_test(&mut self, now: Instant, way: Way, method: Method) -> u32 {
+        self.open_tests.open(OpenTest { way, method, sent: now, probe: None })
     }
 
     /// A confirmation arrived on this way. True when a way is proven by it for the first time.
@@ -250,25 +260,19 @@ impl Paths {
     /// another one than was aimed at: two such NATs, each of which lets everybody in, are both reached at the
     /// ports that the server knows, and whoever followed the other's latest source instead would open a new one with
     /// every answer.
-    pub(crate) fn confirmed(
-        &mut self,
-        now: Instant,
-        tag: u32,
-        (socket, from): (SocketId, SocketAddr),
-        lan: bool,
-    ) -> bool {
+    pub(crate) fn confirmed(&mut self, now: Instant, tag: u32, way: Way, lan: bool) -> bool {
         let Some(test) = self.open_tests.close(tag) else {
             self.strikes = self.strikes.saturating_add(1);
             return false;
         };
-        let crossed = test.socket != socket || test.remote != from;
+        let crossed = test.way != way;
         // Who relays confirms by the relay, and that says nothing about another way's round trip.
-        if crossed && (self.strikes >= STRIKES || (test.socket == RELAY) != (socket == RELAY)) {
+        if crossed && (self.strikes >= STRIKES || test.way.is_relay() != way.is_relay()) {
             return false;
         }
-        let index = self.find(test.socket, test.remote).or_else(|| {
-            let kind = kind_of(test.remote, lan);
-            self.push(test.socket, test.remote, kind, test.method, None)
+        let index = self.find(test.way).or_else(|| {
+            let kind = kind_of(test.way.remote, lan);
+            self.push(test.way, kind, test.method, None)
         });
         self.answered = Some(now);
         let Some(index) = index else { return false };
@@ -280,11 +284,11 @@ impl Paths {
 
     /// Game data arrived on this way, from an address that is known to be the other side's: it has had our confirmation.
     /// True when that is news.
-    pub(crate) fn carried_data(&mut self, socket: SocketId, from: SocketAddr) -> bool {
-        self.data_from = Some((socket, from));
-        let Some(index) = self.find(socket, from) else { return false };
+    pub(crate) fn carried_data(&mut self, way: Way) -> bool {
+        self.data_from = Some(way);
+        let Some(index) = self.find(way) else { return false };
         // It may well arrive while nothing gets back.
-        let one_way = self.selected == Some(index) && self.doubt == Doubt::Dead;
+        let one_way = self.selected_index() == Some(index) && self.doubt() == Doubt::Dead;
         !one_way && self.proven(index)
     }
 
@@ -296,10 +300,10 @@ impl Paths {
         orders: &mut Vec<TestOrder>,
     ) -> PathNews {
         let news = PathNews { doubt: self.watch(now), upgrade: self.try_upgrade(now) };
-        let settled = self.settle.is_some_and(|at| at <= now) && !self.recovering;
+        let settled = self.settle.is_some_and(|at| at <= now) && !self.is_recovering();
         let pace = if self.away { AWAY_GAP } else { Duration::ZERO };
         let mut due: Vec<usize> = Vec::new();
-        let relayed = self.selected().is_some_and(|path| path.kind == PathKind::Relay);
+        let relayed = self.is_relayed();
         for (index, candidate) in self.candidates.iter_mut().enumerate() {
             // A direct way that punching has only just opened is worth some tests whenever that was.
             let opened = relayed && candidate.heard.is_some() && candidate.tests < TEST_GAPS.len();
@@ -313,25 +317,23 @@ impl Paths {
                 due.push(index);
             }
         }
-        if let (Some(selected), Some(at)) = (self.selected, self.next_ping)
-            && at <= now
-        {
-            let gap = if self.doubt == Doubt::None {
+        if let Some(in_use) = self.in_use.as_mut().filter(|way| way.next_ping <= now) {
+            let gap = if in_use.doubt == Doubt::None {
                 config.path_ping.max(LEAST_PING)
             } else {
-                self.hurried += 1;
-                TEST_GAPS[(self.hurried - 1).min(TEST_GAPS.len() - 1)].max(pace)
+                in_use.hurried += 1;
+                TEST_GAPS[(in_use.hurried - 1).min(TEST_GAPS.len() - 1)].max(pace)
             };
-            self.next_ping = Some(now + gap);
-            if !due.contains(&selected) {
-                due.push(selected);
+            in_use.next_ping = now + gap;
+            if !due.contains(&in_use.index) {
+                due.push(in_use.index);
             }
         }
         for index in due {
             self.candidates[index].pulse.ping(now);
-            let Candidate { socket, remote, method, .. } = self.candidates[index];
-            let tag = self.open_test(now, socket, remote, method);
-            orders.push(TestOrder { socket, remote, method, tag, probe: None });
+            let Candidate { way, method, .. } = self.candidates[index];
+            let tag = self.open_test(now, way, method);
+            orders.push(TestOrder { way, method, tag, probe: None });
         }
         self.test_sizes(now, orders);
         news
@@ -339,37 +341,40 @@ impl Paths {
 
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         let tests = self.candidates.iter().filter_map(|candidate| candidate.next_test).min();
-        let doubt = self.selected().and_then(|selected| {
-            let since = self.checked.or(self.stands)?;
-            selected.pulse.next_doubt(since)
+        let doubt = self.in_use.and_then(|way| {
+            let since = self.checked.unwrap_or(way.since);
+            self.candidates[way.index].pulse.next_doubt(since)
         });
         // Only what is in use is pinged, and improved upon.
-        let used = self.selected.is_some();
-        let upgrade = self.upgrade.map(|(at, _)| at).filter(|_| used);
-        let ping = self.next_ping.filter(|_| used);
+        let upgrade = self.upgrade.map(|(at, _)| at).filter(|_| self.in_use.is_some());
+        let ping = self.in_use.map(|way| way.next_ping);
         earliest(earliest(earliest(tests, ping), earliest(doubt, upgrade)), self.next_size())
     }
 
     /// Sockets on which the other side was heard: not to be closed.
     pub(crate) fn sockets_in_use(&self) -> Vec<SocketId> {
         let heard = |candidate: &&Candidate| candidate.heard.is_some();
-        self.candidates.iter().filter(heard).map(|candidate| candidate.socket).collect()
+        self.candidates.iter().filter(heard).map(|candidate| candidate.way.socket).collect()
     }
 
     /// Sockets that a way in use runs on: this side's, or the one that the other side keeps using.
     pub(crate) fn sockets_used(&self, since: Option<Instant>) -> Vec<SocketId> {
-        let mut used: Vec<SocketId> = self.selected().map(|path| path.socket).into_iter().collect();
-        used.extend(self.data_from.map(|(socket, _)| socket));
+        let mut used: Vec<SocketId> = self.selected().map(|path| path.way.socket).into_iter().collect();
+        used.extend(self.data_from.map(|way| way.socket));
         let heard = |candidate: &&Candidate| candidate.heard > since;
-        used.extend(self.candidates.iter().filter(heard).map(|candidate| candidate.socket));
+        used.extend(self.candidates.iter().filter(heard).map(|candidate| candidate.way.socket));
         used
     }
 
     /// The ways in use are settled on: forget the others' sockets but these.
     pub(crate) fn keep_only(&mut self, sockets: &[SocketId], main: impl Fn(SocketId) -> bool) {
-        let selected = self.selected().map(|path| (path.socket, path.remote));
-        self.candidates.retain(|candidate| sockets.contains(&candidate.socket) || main(candidate.socket));
-        self.selected = selected.and_then(|(socket, remote)| self.find(socket, remote));
+        let selected = self.selected().map(|path| path.way);
+        self.candidates.retain(|candidate| {
+            let socket = candidate.way.socket;
+            sockets.contains(&socket) || main(socket)
+        });
+        let index = selected.and_then(|way| self.find(way));
+        self.in_use = self.in_use.zip(index).map(|(in_use, index)| InUse { index, ..in_use });
         self.prospect = None;
     }
 }

@@ -4,6 +4,7 @@ mod away;
 mod ending;
 mod keeping;
 mod punching;
+mod receiving;
 mod sending;
 
 use std::net::SocketAddr;
@@ -15,17 +16,18 @@ use zeroize::Zeroize;
 use crate::Identity;
 use crate::address::{is_local, is_sendable};
 use crate::api::{DisconnectReason, Event, PathInfo, PathKind, SocketId};
-use crate::attempt::{Attempt, Hands};
+use crate::attempt::Attempt;
 use crate::config::{AgentConfig, RelayPolicy};
 use crate::cx::Cx;
 use crate::failure::{FailureReason, Stage};
 use crate::id::{MatchId, PlayerId};
-use crate::path::{Paths, RELAY, kind_of};
+use crate::method::Method;
+use crate::path::{Paths, kind_of};
 use crate::timer::{due, earliest};
-use crate::wire::Dropped;
+use crate::way::Way;
 use crate::wire::life::{CHALLENGE, PROOF};
-use crate::wire::message::{Method, PlayerInfo, PunchPlan};
-use crate::wire::pair::{Joiner, Opened, PairChannel, PairKeys, PairMessage};
+use crate::wire::message::{PlayerInfo, PunchPlan};
+use crate::wire::pair::{Joiner, Opened, PairChannel, PairKeys};
 
 pub(crate) use away::Contact;
 use away::{Away, LOST};
@@ -68,11 +70,9 @@ pub(crate) struct Peer {
     /// The server was asked about the silence that began then.
     asked_about: Option<Instant>,
     packets_sent: u32,
-    punch_over: bool,
+    search: DirectSearch,
     /// Until then the other side's first packet is waited for (see [`hold_back`]).
     hold_until: Option<Instant>,
-    /// When the sockets of the losers are closed, a moment after a direct way won.
-    tidy_at: Option<Instant>,
     /// The game knows why it plays over the relay.
     told_relayed: bool,
     /// What the game knows of the longest datagram that goes in one piece.
@@ -90,9 +90,20 @@ pub(crate) struct Peer {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum LifeWord {
     /// It asks for one, by this way and in a datagram of so many bytes.
-    Asked { challenge: [u8; CHALLENGE], way: (SocketId, SocketAddr), length: usize },
+    Asked { challenge: [u8; CHALLENGE], way: Way, length: usize },
     /// It gives one.
     Proof { challenge: [u8; CHALLENGE], proof: [u8; PROOF] },
+}
+
+/// How far the search for a direct way has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum DirectSearch {
+    /// It goes on, perhaps while the game plays over the relay.
+    Running,
+    /// A direct way stands; then the sockets are closed that it does not need.
+    Won { tidy_at: Instant },
+    /// Nothing is tried any more.
+    Over,
 }
 
 #[derive(Debug)]
@@ -120,7 +131,6 @@ impl Peer {
     /// None when the plan's keys are no keys, or not those of the player that it names.
     pub(crate) fn new(
         cx: &mut Cx<'_>,
-        hands: &mut Hands<'_>,
         mut plan: PunchPlan,
         ephemeral: &Identity,
         requested: Instant,
@@ -134,24 +144,24 @@ impl Peer {
         plan.pair_secret.zeroize();
         let mut seed = [0; 32];
         cx.rng.fill_bytes(&mut seed);
-        let (own_rtt, peer_rtt) = round_trips(&plan, hands.link);
+        let (own_rtt, peer_rtt) = round_trips(&plan, cx.link);
         // By the server is seldom shorter: two players on satellite links are twice as far apart as each from it.
         let expected = own_rtt + peer_rtt;
         let mut paths = Paths::new(seed, Some(expected));
-        let attempt = Attempt::new(cx, &plan, hands.link);
+        let attempt = Attempt::new(cx, &plan);
         let lan = cx.config.lan && plan.same_nat;
         let direct = cx.config.relay != RelayPolicy::Only;
         let local = plan.peer_local.iter().filter(|address| lan && is_local(address.ip()));
         // Whoever is on this network itself is seen at a private address by a server there (or on this machine).
         let public = plan.peer_public.iter().filter(|address| plan.same_nat || !is_local(address.ip()));
-        let server = hands.link.online().map(|online| online.server);
+        let server = cx.link.online().map(|online| online.server);
         let public = public.filter(|address| is_tested(cx.config, &plan, &attempt, server, **address));
-        let hold_until = hold_back(&plan, hands.link).map(|hold| now + hold);
+        let hold_until = hold_back(&plan, cx.link).map(|hold| now + hold);
         let from_now = local.map(|address| (now, address));
         let held = public.map(|address| (hold_until.filter(|_| address.is_ipv4()).unwrap_or(now), address));
         for (at, address) in from_now.chain(held).filter(|(_, address)| direct && is_sendable(**address)) {
             if let Some(socket) = cx.main.towards(*address) {
-                paths.add(at, socket, *address, kind_of(*address, lan), Method::Cone);
+                paths.add(at, Way::new(socket, *address), kind_of(*address, lan), Method::Cone);
             }
         }
         punching::add_set_targets(cx, &plan, &mut paths);
@@ -159,8 +169,8 @@ impl Peer {
         {
             // Where direct test messages are likely to arrive, they get a start, so that the game need not move.
             let likely = attempt.cone_is_likely() && !paths.is_empty();
-            let start = if likely { head_start(&plan, hands.link) } else { Duration::ZERO };
-            paths.add(now + start, RELAY, server, PathKind::Relay, Method::Cone);
+            let start = if likely { head_start(&plan, cx.link) } else { Duration::ZERO };
+            paths.add(now + start, Way::relay(server), PathKind::Relay, Method::Cone);
         }
         let allowed = Duration::from_millis(u64::from(plan.deadline_ms)).min(cx.config.connect_deadline);
         Some(Self {
@@ -183,9 +193,8 @@ impl Peer {
             contact: None,
             asked_about: None,
             packets_sent: 0,
-            punch_over: false,
+            search: DirectSearch::Running,
             hold_until,
-            tidy_at: None,
             told_relayed: false,
             told_size: None,
             joiner: Joiner::default(),
@@ -243,124 +252,20 @@ impl Peer {
         self.channel.export(label, context)
     }
 
-    /// Socket and address of the path in use.
-    pub(crate) fn selected(&self) -> Option<(SocketId, SocketAddr, PathKind)> {
-        self.paths.selected().map(|path| (path.socket, path.remote, path.kind))
+    /// The way in use.
+    pub(crate) fn selected(&self) -> Option<Way> {
+        self.paths.selected().map(|path| path.way)
     }
 
     /// The path to be given away: both sides must mean the same one, so the other side follows the host.
-    pub(crate) fn releasable(&self) -> Option<(SocketId, SocketAddr, PathKind)> {
+    pub(crate) fn releasable(&self) -> Option<Way> {
         let path = if self.host { self.paths.selected() } else { self.paths.selected_there() };
-        path.map(|path| (path.socket, path.remote, path.kind))
+        path.map(|path| path.way)
     }
 
     /// See [`Paths::is_crossed`].
     pub(crate) fn is_crossed(&self) -> bool {
         self.paths.is_crossed()
-    }
-
-    /// A datagram of this match.
-    pub(crate) fn handle_datagram(
-        &mut self,
-        cx: &mut Cx<'_>,
-        hands: &mut Hands<'_>,
-        (socket, from): (SocketId, SocketAddr),
-        datagram: &mut [u8],
-    ) -> Result<Option<PeerNews>, Dropped> {
-        let length = datagram.len();
-        let opened = self.channel.open(datagram)?;
-        self.last_heard = cx.now;
-        let known_ip = |address: &SocketAddr| address.ip() == from.ip();
-        let way = if socket == RELAY {
-            (PathKind::Relay, true)
-        } else {
-            (kind_of(from, self.lan), self.plan.peer_public.iter().any(known_ip))
-        };
-        let method_here = self.attempt.method_of(hands.sockets.owner(socket));
-        if socket != RELAY {
-            self.attempt.handle_datagram(cx.now, hands.sockets.owner(socket), from);
-        }
-        // Over the cap of destinations, and from a private address where the server knows of no common network, the
-        // game's data still gets in, but no way is made of it.
-        let private = !self.plan.same_nat && is_local(from.ip());
-        let admitted = socket == RELAY || (!private && self.attempt.admits(hands.budget, from));
-        match opened {
-            Opened::Message(PairMessage::Test { .. } | PairMessage::Confirm { .. }) if !admitted => Ok(None),
-            Opened::Data(..) | Opened::Part(_) => {
-                // Data waits for nobody: the sender had both directions proven.
-                let whole = match opened {
-                    Opened::Data(channel, payload) => Some((channel, payload.to_vec())),
-                    Opened::Part(part) if self.is_live() => self.joiner.take(cx.now, &part),
-                    _ => None,
-                };
-                if !self.is_live() {
-                    return Ok(None);
-                }
-                if admitted {
-                    self.paths.heard(cx.now, socket, from, way, method_here);
-                    // Anybody could stand behind another source, and would get the game's answers.
-                    if way.1 || (self.lan && self.plan.peer_local.iter().any(known_ip)) {
-                        self.paths.carried_data(socket, from);
-                    }
-                }
-                let news = self.choose(cx);
-                if let Some((channel, payload)) = whole {
-                    cx.emit(Event::Datagram { player: self.info.id, channel, payload });
-                }
-                Ok(news)
-            }
-            Opened::Message(PairMessage::Test { tag, .. }) if self.is_live() => {
-                let own = self.paths.heard(cx.now, socket, from, way, method_here);
-                let answer = PairMessage::Confirm { tag, observed: from, test: own };
-                self.answer(cx, hands, ((socket, from), length), &answer);
-                Ok(self.choose(cx))
-            }
-            Opened::Message(PairMessage::Confirm { tag, test, .. }) if self.is_live() => {
-                self.paths.confirmed(cx.now, tag, (socket, from), self.lan);
-                self.notice_answer(cx);
-                self.tell_size(cx);
-                self.paths.heard(cx.now, socket, from, way, method_here);
-                if let Some(tag) = test {
-                    let answer = PairMessage::Confirm { tag, observed: from, test: None };
-                    self.answer(cx, hands, ((socket, from), length), &answer);
-                }
-                Ok(self.choose(cx))
-            }
-            Opened::Message(PairMessage::Close { reason }) => {
-                self.send_message(cx, socket, from, &PairMessage::CloseAck);
-                if !self.is_live() {
-                    return Ok(None);
-                }
-                let connected = self.is_connected();
-                self.stage = PeerStage::Ended;
-                if !connected {
-                    self.emit_failure(cx, Stage::Punch, FailureReason::PeerLeft);
-                    return Ok(Some(PeerNews::Failed));
-                }
-                let (reason, news) = match self.away {
-                    // It has waited as long.
-                    Some(_) if reason == LOST => (DisconnectReason::Lost, PeerNews::Lost),
-                    _ => (DisconnectReason::Closed { reason }, PeerNews::Ended),
-                };
-                cx.emit(Event::PeerDisconnected { peer: self.info.clone(), reason });
-                Ok(Some(news))
-            }
-            Opened::Message(PairMessage::CloseAck) => {
-                if matches!(self.stage, PeerStage::Closing { .. }) {
-                    self.stage = PeerStage::Ended;
-                }
-                Ok(None)
-            }
-            Opened::Message(PairMessage::ProveLife { challenge }) if self.is_live() && admitted => {
-                self.life_word = Some(LifeWord::Asked { challenge, way: (socket, from), length });
-                Ok(None)
-            }
-            Opened::Message(PairMessage::ProofOfLife { challenge, proof }) if self.is_live() => {
-                self.life_word = Some(LifeWord::Proof { challenge, proof });
-                Ok(None)
-            }
-            Opened::Message(_) => Ok(None),
-        }
     }
 
     /// Takes the best proven path, and says so when that is news.
@@ -370,11 +275,11 @@ impl Peer {
         }
         let path = self.path_info(cx.now)?;
         self.told_size = Some(path.size);
-        let relayed = path.kind == PathKind::Relay;
+        let relayed = self.is_relayed();
         if !relayed {
             self.told_relayed = false;
-            if !self.punch_over {
-                self.tidy_at.get_or_insert(cx.now + TIDY.max(self.expected * 2));
+            if self.search == DirectSearch::Running {
+                self.search = DirectSearch::Won { tidy_at: cx.now + TIDY.max(self.expected * 2) };
             }
         }
         if self.is_connected() {
@@ -400,11 +305,11 @@ impl Peer {
     /// The path in use, as the game may see it.
     pub(crate) fn path_info(&self, now: Instant) -> Option<PathInfo> {
         let path = self.paths.selected()?;
-        let relay = path.kind == PathKind::Relay;
+        let relay = path.is_relay();
         Some(PathInfo {
             kind: path.kind,
-            remote: (!relay).then_some(path.remote),
-            socket: if relay { SocketId::MAIN } else { path.socket },
+            remote: (!relay).then_some(path.way.remote),
+            socket: if relay { SocketId::MAIN } else { path.way.socket },
             method: (!relay).then_some(path.method),
             rtt: path.pulse.rtt(),
             size: Self::in_one_piece(path.kind, path.size.present()),
@@ -415,8 +320,8 @@ impl Peer {
         })
     }
 
-    pub(crate) fn handle_timeout(&mut self, cx: &mut Cx<'_>, hands: &mut Hands<'_>) -> Option<PeerNews> {
-        let lost = self.watch_contact(cx, hands);
+    pub(crate) fn handle_timeout(&mut self, cx: &mut Cx<'_>) -> Option<PeerNews> {
+        let lost = self.watch_contact(cx);
         match &self.stage {
             PeerStage::Ended => return None,
             PeerStage::Closing { next, .. } => {
@@ -442,32 +347,36 @@ impl Peer {
             told = self.tell_relayed(cx, Stage::Punch, self.failure_reason(cx));
         }
         let relayed_too_long = self.is_connected() && self.punch_until <= cx.now;
-        if !self.punch_over && (due(self.tidy_at, cx.now) || relayed_too_long) {
-            let relayed = self.paths.selected().is_some_and(|path| path.kind == PathKind::Relay);
-            if relayed {
+        let over = match self.search {
+            DirectSearch::Running => relayed_too_long,
+            DirectSearch::Won { tidy_at } => tidy_at <= cx.now || relayed_too_long,
+            DirectSearch::Over => false,
+        };
+        if over {
+            if self.is_relayed() {
                 told = self.tell_relayed(cx, Stage::Punch, self.failure_reason(cx)).or(told);
             }
-            self.end_punching(cx, hands);
+            self.end_punching(cx);
         }
         let mut orders = Vec::new();
         let news = self.paths.handle_timeout(cx.now, cx.config, &mut orders);
         if news.doubt {
             // Perhaps this side's NAT forgot everything: then the server sees it elsewhere now, and has to know
             // before the relay takes anything.
-            hands.link.check_now(cx.now);
+            cx.link.check_now(cx.now);
         }
         if news.upgrade {
             // By our own clock alone, so that nobody else can have us spend more.
             self.attempt.renew(cx.now);
-            self.ask_to_punch_again(cx, hands);
+            self.ask_to_punch_again(cx);
         }
         told = self.choose(cx).or(told);
         for order in orders {
-            let established = self.is_connected() && self.paths.is_selected(order.socket, order.remote);
+            let established = self.is_connected() && self.paths.is_selected(order.way);
             // What is over the caps is left out: it will be due again.
             if !established
-                && order.socket != RELAY
-                && !self.attempt.may_send(cx.now, hands.budget, order.remote)
+                && !order.way.is_relay()
+                && !self.attempt.may_send(cx.now, cx.budget, order.way.remote)
             {
                 continue;
             }
@@ -479,7 +388,7 @@ impl Peer {
         }
         if self.is_punching() {
             self.attempt.handle_timeout(cx.now);
-            self.punch(cx, hands);
+            self.punch(cx);
         }
         told
     }
@@ -495,7 +404,11 @@ impl Peer {
             }
             PeerStage::Connected => {
                 let punching = self.punch_timeout().filter(|_| self.is_punching());
-                let end = (!self.punch_over).then(|| self.tidy_at.unwrap_or(self.punch_until));
+                let end = match self.search {
+                    DirectSearch::Running => Some(self.punch_until),
+                    DirectSearch::Won { tidy_at } => Some(tidy_at),
+                    DirectSearch::Over => None,
+                };
                 let paths = earliest(paths, earliest(punching, end));
                 earliest(Some(self.look_at(config)), paths)
             }

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use crate::classify::RttEstimate;
+use crate::rtt::RttEstimate;
 
 /// Unanswered pings that are remembered: more of them tell nothing new.
 const REMEMBERED: usize = 16;

@@ -4,9 +4,13 @@ use std::fmt;
 use std::ops::Deref;
 
 use serde::{Deserialize, Serialize};
+use subtle::ConstantTimeEq;
 use zeroize::Zeroize;
 
-use crate::wire::secret::same;
+/// Whether two secrets are the same, in a time that does not tell where they differ. Their lengths are no secret.
+pub fn same(a: &[u8], b: &[u8]) -> bool {
+    a.ct_eq(b).into()
+}
 
 /// A password or a token, made of a text or of bytes with `into()`. It is not printed by `Debug`, is compared in a time
 /// that does not tell where two differ, and is wiped from memory when dropped.

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use crate::api::{Output, SocketId};
-use crate::cx::Cx;
+use crate::env::Env;
 use crate::id::MatchId;
-use crate::wire::message::Method;
+use crate::method::Method;
 
 /// What a socket is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -39,12 +39,12 @@ impl Default for Sockets {
 }
 
 impl Sockets {
-    pub(crate) fn open(&mut self, cx: &mut Cx<'_>, owner: Owner, v6: bool) {
+    pub(crate) fn open(&mut self, env: &mut Env<'_>, owner: Owner, v6: bool) {
         let socket = SocketId(self.next);
         self.next = self.next.wrapping_add(1).max(2);
         self.all.insert(socket, (owner, None));
         self.newest.insert(owner, socket);
-        cx.outputs.push_back(Output::OpenSocket { socket, v6 });
+        env.outputs.push_back(Output::OpenSocket { socket, v6 });
     }
 
     /// A tag for a probe of a match. Those of a classification have a port in their upper half, these have none.
@@ -82,15 +82,15 @@ impl Sockets {
     }
 
     /// Closes the newest socket in a slot.
-    pub(crate) fn close(&mut self, cx: &mut Cx<'_>, owner: Owner) {
+    pub(crate) fn close(&mut self, env: &mut Env<'_>, owner: Owner) {
         if let Some(socket) = self.newest.get(&owner).copied() {
-            self.close_socket(cx, socket);
+            self.close_socket(env, socket);
         }
     }
 
-    pub(crate) fn close_socket(&mut self, cx: &mut Cx<'_>, socket: SocketId) {
+    pub(crate) fn close_socket(&mut self, env: &mut Env<'_>, socket: SocketId) {
         self.forget(socket);
-        cx.outputs.push_back(Output::CloseSocket { socket });
+        env.outputs.push_back(Output::CloseSocket { socket });
     }
 
     /// Gives a socket away: it is nobody's from now on, and stays open.
@@ -108,9 +108,9 @@ impl Sockets {
     }
 
     /// Closes all sockets whose owner is such.
-    pub(crate) fn close_all(&mut self, cx: &mut Cx<'_>, such: impl Fn(Owner) -> bool) {
+    pub(crate) fn close_all(&mut self, env: &mut Env<'_>, such: impl Fn(Owner) -> bool) {
         for (socket, _) in self.owned(such) {
-            self.close_socket(cx, socket);
+            self.close_socket(env, socket);
         }
     }
 }

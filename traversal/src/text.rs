@@ -21,7 +21,16 @@ use serde::{Deserialize, Deserializer};
 use unicode_normalization::UnicodeNormalization;
 use unicode_properties::{GeneralCategory, UnicodeGeneralCategory};
 
-use crate::wire::message::{MAX_METADATA, MAX_MODE, MAX_NAME, MAX_REASON, MAX_ROOM_NAME};
+/// Longest display name, in bytes.
+pub const MAX_NAME: usize = 48;
+/// Longest room name, in bytes.
+pub const MAX_ROOM_NAME: usize = 64;
+/// Longest reason that a player may give another, in bytes.
+pub const MAX_REASON: usize = 200;
+/// A room's metadata as a whole (keys and values), in bytes.
+pub const MAX_METADATA: usize = 384;
+/// Longest name of a quick match's mode, in bytes.
+pub const MAX_MODE: usize = 48;
 
 /// Marks in a row over one letter.
 const MAX_MARKS: usize = 4;

@@ -31,4 +31,4 @@ pub use alarm::Alarm;
 pub use buffer::{Buffer, Datagram};
 pub use episode::Episode;
 pub use health::Health;
-pub use socket::{Mended, Outgoing, Received, Sent, Socket, in_use, is_too_long};
+pub use socket::{Mended, Origin, Outgoing, Received, Sent, Socket, in_use, is_too_long};

@@ -2,7 +2,9 @@
 #![allow(clippy::disallowed_methods, reason = "this is the one place that does UDP I/O")]
 
 use std::io::{self, IoSliceMut};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+#[cfg(any(target_os = "linux", target_os = "android"))]
+use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
 use mio::event::Source;
@@ -22,13 +24,31 @@ const ENTRIES: usize = 32;
 /// The hop limit that systems start with (RFC 1700), where the socket does not tell its own.
 const USUAL_TTL: u32 = 64;
 
+/// Where datagrams leave this machine.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Origin {
+    /// The system chooses, by its routes.
+    #[default]
+    System,
+    /// They bear this address of the machine's. Which interface they leave by is still the routes' choice on Linux; on Windows
+    /// (a strong host, RFC 1122, section 3.3.4.2) and on macOS (scoped routes) it is the one with this address.
+    Address(IpAddr),
+    /// They bear this address, and leave by the interface that has it, whatever the routes say. Not in batches.
+    Interface {
+        /// The interface's address.
+        address: Ipv4Addr,
+        /// The interface's number; Linux and Android need it.
+        index: u32,
+    },
+}
+
 /// Datagrams to one address that leave with one call.
 #[derive(Clone, Copy, Debug)]
 pub struct Outgoing<'a> {
     /// The address that they go to.
     pub to: SocketAddr,
-    /// The address of this machine that it leaves from; none: the system chooses.
-    pub source: Option<IpAddr>,
+    /// Where they leave this machine.
+    pub origin: Origin,
     /// Hop limit of this datagram alone; none: the system's. Not with several datagrams.
     pub ttl: Option<u8>,
     /// One datagram, or several of equal length one behind the other, of which the last may be shorter.
@@ -264,7 +284,7 @@ impl Socket {
             return sent;
         };
         let count = outgoing.payload.len().div_ceil(segment);
-        let batches = self.max_segments() > 1;
+        let batches = self.max_segments() > 1 && !matches!(outgoing.origin, Origin::Interface { .. });
         if batches {
             let mut result = self.send_batch(outgoing, segment);
             while result.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::Interrupted) {
@@ -326,10 +346,45 @@ impl Socket {
         contents: &[u8],
         segment_size: Option<usize>,
     ) -> io::Result<()> {
+        let src_ip = match outgoing.origin {
+            Origin::System => None,
+            Origin::Address(address) => Some(address),
+            #[cfg(any(target_os = "linux", target_os = "android"))]
+            Origin::Interface { address, index } => {
+                return self.transmit_by_interface(outgoing.to, contents, address, index);
+            }
+            #[cfg(not(any(target_os = "linux", target_os = "android")))]
+            Origin::Interface { address, .. } => Some(address.into()),
+        };
         let Some(state) = &self.state else { return self.io.send_to(contents, outgoing.to).map(|_| ()) };
-        let (destination, src_ip) = (outgoing.to, outgoing.source);
+        let destination = outgoing.to;
         let transmit = Transmit { destination, ecn: None, contents, segment_size, src_ip };
         self.io.try_io(|| state.try_send(UdpSockRef::from(&self.io), &transmit))
+    }
+
+    /// quinn-udp says the address alone, which leaves the interface to the routes here.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    fn transmit_by_interface(
+        &self,
+        to: SocketAddr,
+        contents: &[u8],
+        address: Ipv4Addr,
+        index: u32,
+    ) -> io::Result<()> {
+        use nix::libc::{in_addr, in_pktinfo};
+        use nix::sys::socket::{ControlMessage, MsgFlags, SockaddrStorage, sendmsg};
+        let info = in_pktinfo {
+            ipi_ifindex: i32::try_from(index).map_err(|_| io::ErrorKind::InvalidInput)?,
+            ipi_spec_dst: in_addr { s_addr: u32::from_ne_bytes(address.octets()) },
+            ipi_addr: in_addr { s_addr: 0 },
+        };
+        let control = [ControlMessage::Ipv4PacketInfo(&info)];
+        let to = SockaddrStorage::from(to);
+        self.io.try_io(|| {
+            let contents = [io::IoSlice::new(contents)];
+            sendmsg(self.io.as_raw_fd(), &contents, &control, MsgFlags::empty(), Some(&to))?;
+            Ok(())
+        })
     }
 
     fn set_ttl(&self, ttl: u32) -> io::Result<()> {

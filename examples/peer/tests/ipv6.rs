@@ -4,16 +4,11 @@
 
 mod common;
 
-use std::io::Write;
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
-
+use common::net::Net;
 use common::{Program, assert_played, lobby_path, scratch};
 
-/// A router, the server and two players; gone when dropped.
-struct Net(String);
-
-const NAMES: [&str; 4] = ["router", "server", "left", "right"];
+/// What is behind the router.
+const MACHINES: [&str; 3] = ["server", "left", "right"];
 
 /// Lets in what was asked for, and the neighbours' discovery.
 const FIREWALL: &str = "table ip6 firewall {
@@ -36,109 +31,36 @@ const APART: &str = "table ip apart {
 }
 ";
 
-fn run(command: &mut Command) -> Result<(), String> {
-    let output = command.output().map_err(|error| format!("{command:?}: {error}"))?;
-    let text = String::from_utf8_lossy(&output.stderr);
-    if output.status.success() { Ok(()) } else { Err(format!("{command:?}: {text}")) }
-}
-
-impl Net {
-    fn name(&self, namespace: &str) -> String {
-        format!("{}-{namespace}", self.0)
+/// `v4`: the players have IPv4 too, but there the router lets them reach the server alone.
+fn network(tag: &str, v4: bool) -> Result<Net, String> {
+    let net = Net::new(tag, &["router", "server", "left", "right"])?;
+    for family in ["net.ipv6.conf.all.forwarding=1", "net.ipv4.ip_forward=1"] {
+        net.sysctl("router", family)?;
     }
-
-    fn ip(&self, namespace: &str, line: &str) -> Result<(), String> {
-        run(Command::new("ip").args(["-n", &self.name(namespace)]).args(line.split_whitespace()))
-    }
-
-    /// This program, in there.
-    fn inside(&self, namespace: &str, program: &str) -> Command {
-        let mut command = Command::new("ip");
-        command.args(["netns", "exec", &self.name(namespace), program]);
-        command
-    }
-
-    /// Waits until IPv6 works on it.
-    fn wait_for_link(&self, namespace: &str, link: &str) -> Result<(), String> {
-        let deadline = Instant::now() + Duration::from_secs(10);
-        while Instant::now() < deadline {
-            let mut show = Command::new("ip");
-            show.args(["-n", &self.name(namespace), "-6", "addr", "show", "dev", link, "scope", "link"]);
-            let output = show.output().map_err(|error| error.to_string())?;
-            let text = String::from_utf8_lossy(&output.stdout);
-            if text.contains("inet6") && !text.contains("tentative") {
-                return Ok(());
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        Err(format!("{link} of {namespace} has no link-local address"))
-    }
-
-    fn nft(&self, namespace: &str, rules: &str) -> Result<(), String> {
-        let mut nft = self.inside(namespace, "nft");
-        let mut nft = nft.args(["-f", "-"]).stdin(Stdio::piped()).spawn().map_err(|e| e.to_string())?;
-        nft.stdin.take().unwrap().write_all(rules.as_bytes()).unwrap();
-        let status = nft.wait().unwrap();
-        if status.success() { Ok(()) } else { Err(format!("nft: {status}")) }
-    }
-
-    /// Namespaces and firewalls can be had here.
-    fn possible() -> Result<(), String> {
-        run(Command::new("nft").args(["list", "tables"]))?;
-        let probe = format!("peer6-{}-probe", std::process::id());
-        run(Command::new("ip").args(["netns", "add", &probe]))?;
-        run(Command::new("ip").args(["netns", "del", &probe]))
-    }
-
-    /// `v4`: the players have IPv4 too, but there the router lets them reach the server alone.
-    fn new(tag: &str, v4: bool) -> Result<Self, String> {
-        let net = Self(format!("peer6-{}-{tag}", std::process::id()));
-        for name in NAMES {
-            run(Command::new("ip").args(["netns", "add", &net.name(name)]))?;
-            net.ip(name, "link set lo up")?;
-        }
-        for family in ["net.ipv6.conf.all.forwarding=1", "net.ipv4.ip_forward=1"] {
-            run(net.inside("router", "sysctl").args(["-qw", family]))?;
-        }
-        for (name, n) in NAMES.iter().skip(1).zip(1..) {
-            net.ip(
-                "router",
-                &format!("link add to-{name} type veth peer name eth0 netns {}", net.name(name)),
-            )?;
-            for (namespace, link, host) in [("router", format!("to-{name}"), 1), (*name, "eth0".into(), 2)] {
-                net.ip(namespace, &format!("addr add 2001:db8:{n}::{host}/64 dev {link} nodad"))?;
-                if v4 {
-                    net.ip(namespace, &format!("addr add 198.18.{n}.{host}/24 dev {link}"))?;
-                }
-                net.ip(namespace, &format!("link set {link} up"))?;
-            }
-            net.ip(name, &format!("route add default via 2001:db8:{n}::1"))?;
+    for (name, n) in MACHINES.iter().zip(1..) {
+        let outer = format!("to-{name}");
+        net.cable("router", &outer, name, "eth0")?;
+        for (namespace, link, host) in [("router", outer.as_str(), 1), (*name, "eth0", 2)] {
+            net.ip(namespace, &format!("addr add 2001:db8:{n}::{host}/64 dev {link} nodad"))?;
             if v4 {
-                net.ip(name, &format!("route add default via 198.18.{n}.1"))?;
+                net.ip(namespace, &format!("addr add 198.18.{n}.{host}/24 dev {link}"))?;
             }
         }
-        // The kernel takes a second or two for its link-local addresses, and a router forwards nothing before.
-        for (name, link) in NAMES.iter().skip(1).map(|name| ("router", format!("to-{name}"))) {
-            net.wait_for_link(name, &link)?;
-        }
-        for name in &NAMES[1..] {
-            net.wait_for_link(name, "eth0")?;
-        }
-        for player in ["left", "right"] {
-            net.nft(player, FIREWALL)?;
-        }
-        net.nft("router", APART)?;
-        Ok(net)
-    }
-}
-
-impl Drop for Net {
-    fn drop(&mut self) {
-        for name in NAMES {
-            let _ =
-                Command::new("ip").args(["netns", "del", &self.name(name)]).stderr(Stdio::null()).status();
+        net.ip(name, &format!("route add default via 2001:db8:{n}::1"))?;
+        if v4 {
+            net.ip(name, &format!("route add default via 198.18.{n}.1"))?;
         }
     }
+    // The kernel takes a second or two for its link-local addresses, and a router forwards nothing before.
+    for name in MACHINES {
+        net.wait_for_link("router", &format!("to-{name}"))?;
+        net.wait_for_link(name, "eth0")?;
+    }
+    for player in ["left", "right"] {
+        net.nft(player, FIREWALL)?;
+    }
+    net.nft("router", APART)?;
+    Ok(net)
 }
 
 /// How two players meet.
@@ -160,7 +82,7 @@ fn play(Meeting { tag, v4, mtu, args: told, path }: Meeting) {
     if let Err(reason) = Net::possible() {
         return eprintln!("SKIPPED: no namespaces, iproute2 or nftables: {reason}");
     }
-    let net = Net::new(tag, v4).unwrap();
+    let net = network(tag, v4).unwrap();
     net.ip("router", &format!("link set to-right mtu {mtu}")).unwrap();
     let mut server = net.inside("server", lobby_path().to_str().unwrap());
     server.args(["--bind", "[2001:db8:1::2]:3478", "--no-http", "--key-file"]);
@@ -171,13 +93,13 @@ fn play(Meeting { tag, v4, mtu, args: told, path }: Meeting) {
     let mut server = Program::start("lobby_server", &mut server);
     server.line("ready line", 10.0, |line| line.starts_with("lobby_server ready on "));
     let lobby = if v4 { "198.18.1.2:3478" } else { "[2001:db8:1::2]:3478" };
-    let peer = |namespace: &str, kind: &str, args: &[&str]| {
-        let mut command = net.inside(namespace, env!("CARGO_BIN_EXE_peer"));
+    let peer = |player: &str, kind: &str, args: &[&str]| {
+        let mut command = net.inside(player, env!("CARGO_BIN_EXE_peer"));
         command
-            .args([kind, "--lobby", lobby, "--json", "--room", "r1", "--name", namespace, "--for", "3"])
+            .args([kind, "--lobby", lobby, "--json", "--room", "r1", "--name", player, "--for", "3"])
             .args(told)
             .args(args);
-        Program::start(namespace, &mut command)
+        Program::start(player, &mut command)
     };
     let mut host = peer("left", "host", &[]);
     host.event("room", 10.0);

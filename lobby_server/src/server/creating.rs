@@ -1,8 +1,5 @@
 //! Opening a room: its name and code are claimed in the registry.
 
-use std::net::IpAddr;
-use std::time::Instant;
-
 use rand_chacha::rand_core::RngCore;
 use traversal_core::id::{PlayerId, RequestId, RoomId};
 use traversal_core::wire::message::{PlayerInfo, RequestError, Response, RoomOptions};
@@ -32,30 +29,25 @@ pub(super) struct Claim {
 impl Server {
     pub(super) fn create(
         &mut self,
-        now: Instant,
         id: u64,
         player: PlayerId,
         request: RequestId,
         options: RoomOptions,
     ) -> Result<Option<Response>, RequestError> {
         let options = options.checked()?;
-        let Some(state) = self.players.get(&player) else { return Err(RequestError::NoSuchPlayer) };
-        if state.busy.is_some() || (state.room.is_some() && !state.stale) {
-            return Err(RequestError::AlreadyInRoom);
-        }
+        self.roster.may_seek_room(player)?;
         if self.queues.has(player) {
             return Err(RequestError::AlreadyQueued);
         }
-        self.leave_former(now, player);
-        let Some(client) = self.sessions.get(&id) else { return Err(RequestError::NoSuchPlayer) };
-        let from: IpAddr = client.route.peer.ip();
-        let login = client.login.clone();
+        self.leave_former(player);
+        let client = self.roster.client(id).ok_or(RequestError::NoSuchPlayer)?;
+        let (from, login) = (client.ip(), client.login().clone());
         self.room_for_one_more(from)?;
-        let mut room_id = RoomId(self.rng.next_u64());
+        let mut room_id = RoomId(self.cx.rng.next_u64());
         while self.rooms.contains_key(&room_id) {
-            room_id = RoomId(self.rng.next_u64());
+            room_id = RoomId(self.cx.rng.next_u64());
         }
-        let code = rooms::draw_code(&mut self.rng);
+        let code = rooms::draw_code(&mut self.cx.rng);
         let name_is_code = options.name.is_empty();
         let room = Room {
             id: room_id,
@@ -68,10 +60,10 @@ impl Server {
             auto_allow: options.auto_allow,
             metadata: options.metadata,
             topology: options.topology,
-            password: options.password.map(|password| PasswordHash::new(&password, &mut self.rng)),
+            password: options.password.map(|password| PasswordHash::new(&password, &mut self.cx.rng)),
             members: vec![PlayerInfo { id: player, name: login.name }],
             revision: 0,
-            news: Bucket::full(rooms::ROOM_NEWS, now),
+            news: Bucket::full(rooms::ROOM_NEWS, self.cx.now),
             opened_from: from,
             claimed: false,
             migrate: options.migrate,
@@ -82,61 +74,59 @@ impl Server {
             guesses: None,
         };
         self.rooms.insert(room_id, room);
-        if let Some(state) = self.players.get_mut(&player) {
-            state.busy = Some(request);
-        }
-        self.claim(
-            now,
-            Claim { session: id, request, room: room_id, name_is_code, tries: 0, checked: false },
-        );
+        self.roster.set_busy(player, request);
+        self.claim(Claim { session: id, request, room: room_id, name_is_code, tries: 0, checked: false });
         Ok(None)
     }
 
-    pub(super) fn claim(&mut self, now: Instant, claim: Claim) {
+    pub(super) fn claim(&mut self, claim: Claim) {
         let Some(room) = self.rooms.get(&claim.room) else { return };
-        if !self.sessions.contains_key(&claim.session) {
+        if self.roster.client(claim.session).is_none() {
             self.rooms.remove(&claim.room);
             return;
         }
-        let record = room.record(self.config.node);
-        self.ask_registry(now, RegistryOperation::Claim(record), Pending::Claim(claim));
+        let record = room.record(self.cx.config.node);
+        self.ask_registry(RegistryOperation::Claim(record), Pending::Claim(claim));
     }
 
-    pub(super) fn redraw(&mut self, now: Instant, claim: Claim) {
+    pub(super) fn redraw(&mut self, claim: Claim) {
         if claim.tries >= CODE_TRIES {
             self.rooms.remove(&claim.room);
-            self.respond(now, claim.session, claim.request, Err(RequestError::Limited { retry_after_s: 1 }));
+            self.roster.respond(
+                &mut self.cx,
+                claim.session,
+                claim.request,
+                Err(RequestError::Limited { retry_after_s: 1 }),
+            );
             return;
         }
         if let Some(room) = self.rooms.get_mut(&claim.room) {
-            room.code = rooms::draw_code(&mut self.rng);
+            room.code = rooms::draw_code(&mut self.cx.rng);
             if claim.name_is_code {
                 room.name.clone_from(&room.code);
             }
         }
-        self.claim(now, Claim { tries: claim.tries + 1, ..claim });
+        self.claim(Claim { tries: claim.tries + 1, ..claim });
     }
 
-    pub(super) fn claimed(&mut self, now: Instant, claim: Claim) {
-        let owner = self.sessions.get(&claim.session).map(|client| client.player);
-        let state = owner.and_then(|owner| self.players.get_mut(&owner));
-        let (Some(state), Some(room)) = (state, self.rooms.get_mut(&claim.room)) else {
-            self.release(now, claim.room);
+    pub(super) fn claimed(&mut self, claim: Claim) {
+        let owner =
+            self.roster.player_of(claim.session).filter(|owner| self.roster.session_of(*owner).is_some());
+        let Some(owner) = owner.filter(|_| self.rooms.contains_key(&claim.room)) else {
+            self.release(claim.room);
             return;
         };
-        state.room = Some(claim.room);
-        state.stale = false;
+        self.roster.enter_room(&mut self.cx, owner, claim.room);
+        let Some(room) = self.rooms.get_mut(&claim.room) else { return };
         room.claimed = true;
-        self.counters.rooms_opened += 1;
+        self.cx.counters.rooms_opened += 1;
         tracing::info!(room = %room.name, game = %room.game, "room opened");
         let info = room.info();
         let snapshot = room.snapshot();
-        self.respond(now, claim.session, claim.request, Ok(Response::Room(info)));
-        if let Some(owner) = owner {
-            self.tell_ticket(now, claim.room, owner);
-        }
+        self.roster.respond(&mut self.cx, claim.session, claim.request, Ok(Response::Room(info)));
+        self.tell_ticket(claim.room, owner);
         for part in snapshot {
-            self.tell_session(now, claim.session, part);
+            self.roster.tell_session(&mut self.cx, claim.session, part);
         }
     }
 }

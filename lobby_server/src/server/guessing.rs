@@ -4,7 +4,6 @@
 //! room, only addresses that did not fail lately may try, so that guessing locks nobody else out. The room's host is told.
 
 use std::net::IpAddr;
-use std::time::Instant;
 
 use traversal_core::id::RoomId;
 use traversal_core::wire::message::{RequestError, ToPlayer};
@@ -18,12 +17,8 @@ const AGAIN_S: u32 = 10;
 
 impl Server {
     /// Whether the wish has the room's password. Whoever the host, or its own ticket, lets in needs none.
-    pub(super) fn check_password(
-        &mut self,
-        now: Instant,
-        wish: &JoinWish,
-        from: IpAddr,
-    ) -> Result<(), RequestError> {
+    pub(super) fn check_password(&mut self, wish: &JoinWish, from: IpAddr) -> Result<(), RequestError> {
+        let now = self.cx.now;
         let room = self.rooms.get_mut(&wish.room).ok_or(RequestError::NoSuchRoom)?;
         if room.password.is_none() || wish.allowed {
             return Ok(());
@@ -32,42 +27,43 @@ impl Server {
             return Err(RequestError::WrongPassword);
         }
         let right = room.opens(wish.password.as_deref().map(String::as_str));
-        let rate = self.config.room_guess_rate;
+        let rate = self.cx.config.room_guess_rate;
         let of_room = room.guesses.get_or_insert_with(|| Guesses::new(rate, now));
         let many = of_room.are_many(rate, now);
         if !self.guess_limit.would_allow(from, now) || (many && !self.guess_limit.is_unused(from, now)) {
-            self.counters.limited += 1;
+            self.cx.counters.limited += 1;
             return Err(RequestError::Limited { retry_after_s: AGAIN_S });
         }
         if right {
             return Ok(());
         }
         of_room.count(rate, now);
-        if !self.timers.is_set(Timer::Guesses(wish.room)) {
-            self.timers.set(Timer::Guesses(wish.room), Some(of_room.tell_at(now)));
+        if !self.cx.timers.is_set(Timer::Guesses(wish.room)) {
+            self.cx.timers.set(Timer::Guesses(wish.room), Some(of_room.tell_at(now)));
         }
         self.guess_limit.allow(from, now);
-        self.counters.wrong_passwords += 1;
+        self.cx.counters.wrong_passwords += 1;
         Err(RequestError::WrongPassword)
     }
 
     /// Tells a room's host how many passwords were wrong within the last minute.
-    pub(super) fn tell_guesses(&mut self, now: Instant, id: RoomId) {
-        self.timers.set(Timer::Guesses(id), None);
+    pub(super) fn tell_guesses(&mut self, id: RoomId) {
+        let now = self.cx.now;
+        self.cx.timers.set(Timer::Guesses(id), None);
         let Some(room) = self.rooms.get_mut(&id) else { return };
         let host = room.host();
         let Some(guesses) = &mut room.guesses else { return };
         guesses.telling(now);
         let in_last_minute = guesses.in_last_minute(now);
-        self.tell(now, host, ToPlayer::WrongPasswords { room: id, in_last_minute });
+        self.roster.tell(&mut self.cx, host, ToPlayer::WrongPasswords { room: id, in_last_minute });
     }
 
     /// Whether somebody at this address may look for a room by a code.
-    pub(super) fn may_try_code(&mut self, now: Instant, from: IpAddr) -> Result<(), RequestError> {
-        if self.code_limit.allow(from, now) {
+    pub(super) fn may_try_code(&mut self, from: IpAddr) -> Result<(), RequestError> {
+        if self.code_limit.allow(from, self.cx.now) {
             return Ok(());
         }
-        self.counters.limited += 1;
+        self.cx.counters.limited += 1;
         Err(RequestError::Limited { retry_after_s: AGAIN_S })
     }
 }

@@ -1,7 +1,5 @@
 //! Entering a room: the server lets in by itself, or asks the host.
 
-use std::time::Instant;
-
 use rand_chacha::rand_core::RngCore;
 use traversal_core::Secret;
 use traversal_core::id::{JoinId, PlayerId, RequestId, RoomId};
@@ -43,144 +41,128 @@ pub(super) struct Ask {
     wish: JoinWish,
 }
 
-fn client_name(server: &Server, session: u64) -> String {
-    server.sessions.get(&session).map(|client| client.login.name.clone()).unwrap_or_default()
-}
-
 impl Server {
     pub(super) fn join(
         &mut self,
-        now: Instant,
         wish: JoinWish,
         target: RoomTarget,
     ) -> Result<Option<Response>, RequestError> {
         let password = checked_password(wish.password)?;
         let (wish, target) = (JoinWish { password, ..wish }, target.checked()?);
-        let state = self.players.get(&wish.player).ok_or(RequestError::NoSuchPlayer)?;
-        let client = self.sessions.get(&wish.session).ok_or(RequestError::NoSuchPlayer)?;
-        if state.busy.is_some() || (state.room.is_some() && !state.stale) {
-            return Err(RequestError::AlreadyInRoom);
-        }
+        self.roster.may_seek_room(wish.player)?;
+        let client = self.roster.client(wish.session).ok_or(RequestError::NoSuchPlayer)?;
         if self.queues.has(wish.player) {
             return Err(RequestError::AlreadyQueued);
         }
-        let (game, from) = (client.login.game.clone(), client.route.peer.ip());
+        let (game, from) = (client.login().game.clone(), client.ip());
         if matches!(target, RoomTarget::Code(_)) {
-            self.may_try_code(now, from)?;
+            self.may_try_code(from)?;
         }
-        let state = self.players.get_mut(&wish.player).ok_or(RequestError::NoSuchPlayer)?;
-        state.busy = Some(wish.request);
+        self.roster.set_busy(wish.player, wish.request);
         let find = RegistryOperation::Find { game, target };
-        self.ask_registry(now, find, Pending::Find(wish));
+        self.ask_registry(find, Pending::Find(wish));
         Ok(None)
     }
 
     /// The room was found here: may the player enter?
-    pub(super) fn enter(&mut self, now: Instant, wish: JoinWish) {
+    pub(super) fn enter(&mut self, wish: JoinWish) {
         let (session, request) = (wish.session, wish.request);
-        if let Err(error) = self.try_enter(now, wish) {
-            self.respond(now, session, request, Err(error));
+        if let Err(error) = self.try_enter(wish) {
+            self.roster.respond(&mut self.cx, session, request, Err(error));
         }
     }
 
-    fn try_enter(&mut self, now: Instant, wish: JoinWish) -> Result<(), RequestError> {
-        let Some(client) = self.sessions.get(&wish.session) else { return Ok(()) };
-        let ip = client.route.peer.ip();
-        let Some(state) = self.players.get(&wish.player).filter(|state| state.session == wish.session) else {
+    fn try_enter(&mut self, wish: JoinWish) -> Result<(), RequestError> {
+        let now = self.cx.now;
+        let Some(client) = self.roster.client(wish.session) else { return Ok(()) };
+        let ip = client.ip();
+        if self.roster.session_of(wish.player) != Some(wish.session) {
             return Ok(());
-        };
+        }
         let room = self
             .rooms
             .get(&wish.room)
-            .filter(|room| room.claimed && room.game == client.login.game)
+            .filter(|room| room.claimed && room.game == client.login().game)
             .ok_or(RequestError::NoSuchRoom)?;
-        if room.game_protocol != client.login.game_protocol {
+        if room.game_protocol != client.login().game_protocol {
             return Err(RequestError::OtherVersion {
                 room: room.game_protocol,
-                yours: client.login.game_protocol,
+                yours: client.login().game_protocol,
             });
         }
-        let (inside, hosts) = (state.room, room.host() == wish.player);
+        let (inside, hosts) = (self.roster.room_of(wish.player), room.host() == wish.player);
         if room.kicked.has(now, wish.player) && !hosts {
             return Err(RequestError::Refused { reason: "the host put you out".into() });
         }
-        self.check_password(now, &wish, ip)?;
+        self.check_password(&wish, ip)?;
         match inside {
             Some(inside) if inside == wish.room && !hosts => {
-                self.admit(now, &wish);
+                self.admit(&wish);
                 return Ok(());
             }
             // Of an earlier session that is not taken up again. If it was the host of this very room, another member
             // hosts it now, or it is gone.
-            Some(_) => self.leave_former(now, wish.player),
+            Some(_) => self.leave_former(wish.player),
             // Out of our sight meanwhile, and it does not come back as the host.
-            None if hosts && !self.hand_over(now, wish.room, None) => {
-                self.close_room(now, wish.room, wish.player, RoomEnd::HostLost);
+            None if hosts && !self.hand_over(wish.room, None) => {
+                self.close_room(wish.room, wish.player, RoomEnd::HostLost);
             }
             None => {}
         }
         let room = self.rooms.get(&wish.room).ok_or(RequestError::NoSuchRoom)?;
         if room.is_full() {
             let (session, request, checked) = (wish.session, wish.request, wish.checked);
-            if checked || !self.check(now, wish.room, false, Waiting::Join(wish)) {
+            if checked || !self.check(wish.room, false, Waiting::Join(wish)) {
                 return Err(RequestError::RoomFull);
             }
             tracing::trace!(session, ?request, "room is full: its members are asked for a sign of life");
             return Ok(());
         }
         if room.auto_allow || wish.allowed {
-            self.admit(now, &wish);
+            self.admit(&wish);
             return Ok(());
         }
         let host = room.host();
         let of_room = self.asks.values().filter(|ask| ask.wish.room == wish.room);
-        let from =
-            of_room.clone().filter_map(|ask| Some(self.sessions.get(&ask.wish.session)?.route.peer.ip()));
+        let from = of_room.clone().filter_map(|ask| Some(self.roster.client(ask.wish.session)?.ip()));
         if of_room.count() >= ASKS_PER_ROOM || is_full(ip, ASKS_PER_ADDRESS, from) {
             return Err(RequestError::Limited { retry_after_s: 5 });
         }
-        let name = client_name(self, wish.session);
-        let join = JoinId(self.rng.next_u64());
+        let name = self.roster.name_of(wish.session);
+        let join = JoinId(self.cx.rng.next_u64());
         let player = PlayerInfo { id: wish.player, name };
         self.asks.insert(join, Ask { wish });
-        self.timers.set(Timer::Ask(join), Some(now + self.config.join_answer_timeout));
-        self.tell(now, host, ToPlayer::JoinRequest { join, player });
+        self.cx.timers.set(Timer::Ask(join), Some(now + self.cx.config.join_answer_timeout));
+        self.roster.tell(&mut self.cx, host, ToPlayer::JoinRequest { join, player });
         Ok(())
     }
 
-    pub(super) fn handle_join_answer(
-        &mut self,
-        now: Instant,
-        host: PlayerId,
-        join: JoinId,
-        allow: bool,
-        reason: String,
-    ) {
+    pub(super) fn handle_join_answer(&mut self, host: PlayerId, join: JoinId, allow: bool, reason: String) {
         let Some(ask) = self.asks.get(&join) else { return };
         if self.rooms.get(&ask.wish.room).is_none_or(|room| room.host() != host) {
             return;
         }
         let Some(Ask { wish }) = self.asks.remove(&join) else { return };
-        self.timers.set(Timer::Ask(join), None);
+        self.cx.timers.set(Timer::Ask(join), None);
         if allow {
-            self.enter(now, JoinWish { allowed: true, ..wish });
+            self.enter(JoinWish { allowed: true, ..wish });
         } else {
             let refused = RequestError::Refused { reason: text::REASON.clean(&reason) };
-            self.respond(now, wish.session, wish.request, Err(refused));
+            self.roster.respond(&mut self.cx, wish.session, wish.request, Err(refused));
         }
     }
 
-    pub(super) fn ask_timeout(&mut self, now: Instant, join: JoinId) {
+    pub(super) fn ask_timeout(&mut self, join: JoinId) {
         if let Some(Ask { wish }) = self.asks.remove(&join) {
             if let Some(host) = self.rooms.get(&wish.room).map(Room::host) {
-                self.untell(host, Topic::Join(join));
+                self.roster.untell(host, Topic::Join(join));
             }
-            self.respond(now, wish.session, wish.request, Err(RequestError::HostSilent));
+            self.roster.respond(&mut self.cx, wish.session, wish.request, Err(RequestError::HostSilent));
         }
     }
 
     /// The room has another host: it is asked what the former one did not answer.
-    pub(super) fn ask_again(&mut self, now: Instant, room: RoomId) {
+    pub(super) fn ask_again(&mut self, room: RoomId) {
         let Some(host) = self.rooms.get(&room).map(Room::host) else { return };
         let open: Vec<(JoinId, u64, PlayerId)> = self
             .asks
@@ -189,20 +171,20 @@ impl Server {
             .map(|(join, ask)| (*join, ask.wish.session, ask.wish.player))
             .collect();
         for (join, session, id) in open {
-            let player = PlayerInfo { id, name: client_name(self, session) };
-            self.timers.set(Timer::Ask(join), Some(now + self.config.join_answer_timeout));
-            self.tell(now, host, ToPlayer::JoinRequest { join, player });
+            let player = PlayerInfo { id, name: self.roster.name_of(session) };
+            self.cx.timers.set(Timer::Ask(join), Some(self.cx.now + self.cx.config.join_answer_timeout));
+            self.roster.tell(&mut self.cx, host, ToPlayer::JoinRequest { join, player });
         }
     }
 
     /// The room is gone: nobody waits for its host any more.
-    pub(super) fn abandon_asks(&mut self, now: Instant, room: RoomId) {
+    pub(super) fn abandon_asks(&mut self, room: RoomId) {
         let open: Vec<JoinId> =
             self.asks.iter().filter(|(_, ask)| ask.wish.room == room).map(|(join, _)| *join).collect();
         for join in open {
-            self.timers.set(Timer::Ask(join), None);
+            self.cx.timers.set(Timer::Ask(join), None);
             if let Some(Ask { wish }) = self.asks.remove(&join) {
-                self.respond(now, wish.session, wish.request, Err(RequestError::NoSuchRoom));
+                self.roster.respond(&mut self.cx, wish.session, wish.request, Err(RequestError::NoSuchRoom));
             }
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! Any member may show them: it cannot make one, and one that keeps them to itself is alone in that.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use traversal_core::id::{PlayerId, RoomId};
 use traversal_core::wire::message::{KickNote, MAX_KICK_NOTES, ToPlayer};
@@ -20,31 +20,25 @@ impl Server {
         content.extend_from_slice(&room.0.to_le_bytes());
         content.extend_from_slice(&player.0);
         content.extend_from_slice(&until_s.to_le_bytes());
-        self.handshake.identity().mac(PURPOSE, &content)
+        self.roster.identity().mac(PURPOSE, &content)
     }
 
     /// Gives a member the notes of all who are out.
-    pub(super) fn tell_kicked(&mut self, now: Instant, id: RoomId, member: PlayerId) {
+    pub(super) fn tell_kicked(&mut self, id: RoomId, member: PlayerId) {
         let Some(room) = self.rooms.get(&id) else { return };
-        for part in room.kicked.all(now).chunks(MAX_KICK_NOTES) {
-            self.tell_kick_notes(now, id, member, part);
+        for part in room.kicked.all(self.cx.now).chunks(MAX_KICK_NOTES) {
+            self.tell_kick_notes(id, member, part);
         }
     }
 
     /// Gives a member notes of these players, each with the end of its time in seconds since 1970.
-    pub(super) fn tell_kick_notes(
-        &mut self,
-        now: Instant,
-        room: RoomId,
-        member: PlayerId,
-        out: &[(PlayerId, u64)],
-    ) {
+    pub(super) fn tell_kick_notes(&mut self, room: RoomId, member: PlayerId, out: &[(PlayerId, u64)]) {
         let note = |&(player, until_s): &(PlayerId, u64)| {
             Some(KickNote { player, until_s, seal: self.kick_seal(room, player, until_s)? })
         };
         let notes: Vec<KickNote> = out.iter().filter_map(note).collect();
         if !notes.is_empty() {
-            self.tell(now, member, ToPlayer::KickNotes { room, notes });
+            self.roster.tell(&mut self.cx, member, ToPlayer::KickNotes { room, notes });
         }
     }
 
@@ -55,22 +49,16 @@ impl Server {
     }
 
     /// A member shows who was put out before a restart of the server.
-    pub(super) fn handle_kick_notes(
-        &mut self,
-        now: Instant,
-        member: PlayerId,
-        id: RoomId,
-        notes: Vec<KickNote>,
-    ) {
-        let inside = self.players.get(&member).is_some_and(|state| state.room == Some(id) && !state.stale);
-        if !inside {
+    pub(super) fn handle_kick_notes(&mut self, member: PlayerId, id: RoomId, notes: Vec<KickNote>) {
+        let now = self.cx.now;
+        if !self.roster.is_present(member, id) {
             return;
         }
         for note in notes.into_iter().take(MAX_KICK_NOTES) {
             // A server that was not restarted knows them all.
             let Some(room) = self.rooms.get(&id).filter(|room| room.restored) else { return };
             let known = room.kicked.has(now, note.player);
-            let left = match self.time_of_day(now) {
+            let left = match self.cx.time_of_day() {
                 Some(seconds) if note.until_s != u64::MAX => {
                     Duration::from_secs(note.until_s.saturating_sub(seconds)).min(OUT)
                 }
@@ -87,7 +75,7 @@ impl Server {
                 room.kicked.insert(now, note.player, kick);
             }
             if is_inside {
-                self.put_out(now, id, note.player, "the host put you out".into());
+                self.put_out(id, note.player, "the host put you out".into());
             }
         }
     }

@@ -18,10 +18,6 @@ const PING_PERIOD: Duration = Duration::from_millis(150);
 /// Pings of one check.
 const PINGS: u32 = 10;
 
-/// No sign of life is waited for longer than that, whatever a player's answers pretend of its distance: two answers over
-/// the longest round trip that a login is for (5 s).
-const LONGEST_WAIT: Duration = Duration::from_secs(10);
-
 /// Time between the pings of a check that takes so long.
 pub(super) fn ping_period(wait: Duration) -> Duration {
     PING_PERIOD.max(wait / PINGS)
@@ -44,28 +40,20 @@ pub(super) enum Waiting {
 }
 
 impl Server {
-    /// A wait for answers of these sessions: made for usual networks, and longer where one of them is far away.
-    pub(super) fn wait_for(&self, usual: Duration, sessions: impl IntoIterator<Item = u64>) -> Duration {
-        let clients = sessions.into_iter().filter_map(|id| self.sessions.get(&id));
-        let longest = clients.map(|client| client.session.timing().at_least(usual, 2)).max();
-        longest.map_or(usual, |wait| wait.min(LONGEST_WAIT.max(usual)))
-    }
-
     /// Asks the members of a room (or its host alone) that were silent for a while. False: nobody to ask.
-    pub(super) fn check(&mut self, now: Instant, room: RoomId, host_only: bool, waiting: Waiting) -> bool {
+    pub(super) fn check(&mut self, room: RoomId, host_only: bool, waiting: Waiting) -> bool {
+        let now = self.cx.now;
         let Some(of) = self.rooms.get(&room) else { return false };
         let count = if host_only { 1 } else { of.members.len() };
-        let fresh = self.config.liveness_fresh;
+        let fresh = self.cx.config.liveness_fresh;
         let suspects: BTreeSet<u64> = of.members[..count.min(of.members.len())]
             .iter()
-            .filter_map(|member| self.players.get(&member.id).map(|player| player.session))
+            .filter_map(|member| self.roster.session_of(member.id))
             .filter(|id| {
-                self.sessions
-                    .get(id)
-                    .is_some_and(|client| now.saturating_duration_since(client.session.last_heard()) > fresh)
+                self.roster.last_heard(*id).is_some_and(|heard| now.saturating_duration_since(heard) > fresh)
             })
             .collect();
-        let wait = self.wait_for(self.config.liveness_wait, suspects.iter().copied());
+        let wait = self.roster.wait_for(self.cx.config.liveness_wait, suspects.iter().copied());
         if let Some(open) = self.checks.get_mut(&room) {
             open.waiting.push(waiting);
             if !suspects.is_subset(&open.suspects) {
@@ -79,13 +67,13 @@ impl Server {
         }
         let (deadline, period) = (now + wait, ping_period(wait));
         self.checks.insert(room, Check { suspects, deadline, period, waiting: vec![waiting] });
-        self.check_timeout(now, room);
+        self.check_timeout(room);
         true
     }
 
     /// A session gave a sign of life.
-    pub(super) fn heard(&mut self, now: Instant, id: u64) {
-        self.host_heard(now, id);
+    pub(super) fn heard(&mut self, id: u64) {
+        self.host_heard(id);
         let mut done = Vec::new();
         for (room, check) in &mut self.checks {
             if check.suspects.remove(&id) && check.suspects.is_empty() {
@@ -93,45 +81,46 @@ impl Server {
             }
         }
         for room in done {
-            self.finish_check(now, room);
+            self.finish_check(room);
         }
     }
 
-    pub(super) fn check_timeout(&mut self, now: Instant, room: RoomId) {
+    pub(super) fn check_timeout(&mut self, room: RoomId) {
+        let now = self.cx.now;
         let Some(check) = self.checks.get(&room) else { return };
         if now >= check.deadline {
-            self.finish_check(now, room);
+            self.finish_check(room);
             return;
         }
         let next = (now + check.period).min(check.deadline);
-        self.timers.set(Timer::Check(room), Some(next));
+        self.cx.timers.set(Timer::Check(room), Some(next));
         for id in check.suspects.clone() {
-            self.ping(now, id);
+            self.roster.ping(&self.cx, id);
         }
     }
 
-    fn finish_check(&mut self, now: Instant, room: RoomId) {
-        self.timers.set(Timer::Check(room), None);
+    fn finish_check(&mut self, room: RoomId) {
+        self.cx.timers.set(Timer::Check(room), None);
         let Some(check) = self.checks.remove(&room) else { return };
         for id in check.suspects {
-            self.end_session(now, id, MatchEnd::Gone);
+            self.end_session(id, MatchEnd::Gone);
         }
-        self.go_on(now, check.waiting);
+        self.go_on(check.waiting);
     }
 
     /// The room is gone: who waited for its members need not wait.
-    pub(super) fn abandon_check(&mut self, now: Instant, room: RoomId) {
-        self.timers.set(Timer::Check(room), None);
+    pub(super) fn abandon_check(&mut self, room: RoomId) {
+        self.cx.timers.set(Timer::Check(room), None);
         if let Some(check) = self.checks.remove(&room) {
-            self.go_on(now, check.waiting);
+            self.go_on(check.waiting);
         }
     }
 
-    fn go_on(&mut self, now: Instant, waiting: Vec<Waiting>) {
+    fn go_on(&mut self, waiting: Vec<Waiting>) {
         for waiting in waiting {
             match waiting {
-                Waiting::Join(wish) => self.enter(now, JoinWish { checked: true, ..wish }),
-                Waiting::Claim(claim) => self.claim(now, Claim { checked: true, ..claim }),
+                Waiting::Join(wish) => self.enter(JoinWish { checked: true, ..wish }),
+                Waiting::Claim(claim) => self.claim(Claim { checked: true, ..claim }),
             }
         }
     }

@@ -17,15 +17,14 @@ use traversal_core::wire::life::{CHALLENGE, LifeKey, PROOF};
 use traversal_core::wire::message::{MatchEnd, PlayerInfo, ToPlayer};
 
 use super::liveness::ping_period;
+use super::roster::Client;
 use super::{Server, Timer};
 use crate::host_choice::{Candidate, choose_host};
+use crate::rooms::Room;
 
 /// A host that answers may be about to leave: its channels end before its word is here. Longer than two
 /// retransmissions of that word take; where answers take long, twice their time.
 const ALIVE_GRACE: Duration = Duration::from_secs(1);
-
-/// Who was heard within this comes before who was not: members keep alive every 4 s.
-const FRESH: Duration = Duration::from_secs(6);
 
 /// Where not all members who spoke, or only one, miss the host, the server must not have heard it for so long: two of the
 /// signs of life that players in a room give every 4 s, and what may delay one.
@@ -96,28 +95,19 @@ impl Server {
     /// Members with a session, as the host's successors in the order of their seniority.
     fn successors(&self, id: RoomId) -> Vec<PlayerId> {
         let Some(room) = self.rooms.get(&id) else { return Vec::new() };
-        let present = |player: &PlayerId| {
-            self.players.get(player).is_some_and(|state| state.room == Some(id) && !state.stale)
-        };
+        let present = |player: &PlayerId| self.roster.is_present(*player, id);
         room.members.iter().skip(1).map(|member| member.id).filter(present).collect()
     }
 
     /// Anybody who is in this room and may still play in it.
     pub(super) fn is_inhabited(&self, id: RoomId) -> bool {
-        let inside =
-            |member: &PlayerInfo| self.players.get(&member.id).is_some_and(|state| state.room == Some(id));
+        let inside = |member: &PlayerInfo| self.roster.room_of(member.id) == Some(id);
         self.rooms.get(&id).is_some_and(|room| room.members.iter().any(inside))
     }
 
     /// A member says whether it hears its host.
-    pub(super) fn handle_host_seen(
-        &mut self,
-        now: Instant,
-        member: PlayerId,
-        (id, epoch): (RoomId, u32),
-        heard: bool,
-    ) {
-        let inside = self.players.get(&member).is_some_and(|state| state.room == Some(id) && !state.stale);
+    pub(super) fn handle_host_seen(&mut self, member: PlayerId, (id, epoch): (RoomId, u32), heard: bool) {
+        let inside = self.roster.is_present(member, id);
         let Some(room) = self.rooms.get(&id).filter(|_| inside) else { return };
         if !room.migrate || room.epoch != epoch || room.host() == member {
             return;
@@ -129,152 +119,150 @@ impl Server {
                     // Perhaps it did not wait yet when it was told how long.
                     loss.told.remove(&member);
                 }
-                self.decide_if_all_said(now, id);
+                self.decide_if_all_said(id);
             }
             None if heard => {}
-            None => self.suspect(now, id, Some(member)),
+            None => self.suspect(id, Some(member)),
         }
     }
 
     /// The host of this room may be lost: a member says so, or its session is over.
-    pub(super) fn suspect(&mut self, now: Instant, id: RoomId, reporter: Option<PlayerId>) {
+    pub(super) fn suspect(&mut self, id: RoomId, reporter: Option<PlayerId>) {
+        let now = self.cx.now;
         let Some(room) = self.rooms.get(&id).filter(|room| room.migrate && room.claimed) else { return };
         if let Some(loss) = self.losses.get_mut(&id) {
             loss.said.extend(reporter.map(|member| (member, false)));
             return;
         }
-        let host = self.players.get(&room.host());
-        let present = host.is_some_and(|host| host.room == Some(id));
-        let session = host.map(|host| host.session);
-        let heard_at = session.and_then(|session| self.sessions.get(&session));
+        let host = room.host();
+        let present = self.roster.room_of(host) == Some(id);
+        let session = self.roster.session_of(host);
         // One that has logged in anew and not taken its room up says nothing about the room.
-        let heard_at = heard_at.filter(|_| host.is_some_and(|host| !host.stale));
-        let heard_at = heard_at.map_or(now, |client| client.heard_at());
-        let wait = self.wait_for(self.config.liveness_wait, session);
+        let client =
+            session.filter(|_| !self.roster.is_stale(host)).and_then(|session| self.roster.client(session));
+        let heard_at = client.map_or(now, Client::heard_at);
+        let wait = self.roster.wait_for(self.cx.config.liveness_wait, session);
         let stage = Stage::Pinging { until: now + wait, period: ping_period(wait) };
         let said = reporter.map(|member| (member, false)).into_iter().collect();
         let mut challenge = [0; CHALLENGE];
-        self.rng.fill_bytes(&mut challenge);
+        self.cx.rng.fill_bytes(&mut challenge);
         let (told, life_key, proof_until) = (BTreeMap::new(), None, now);
         let loss = Loss { stage, said, heard_at, told, challenge, proof_until, life_key };
         self.losses.insert(id, loss);
         if present {
-            self.loss_timeout(now, id);
+            self.loss_timeout(id);
         } else {
-            self.ask_members(now, id);
+            self.ask_members(id);
         }
     }
 
     /// A session gave a sign of life: perhaps a host's that was in question.
-    pub(super) fn host_heard(&mut self, now: Instant, session: u64) {
+    pub(super) fn host_heard(&mut self, session: u64) {
         if self.losses.is_empty() {
             return;
         }
-        let Some(player) = self.sessions.get(&session).map(|client| client.player) else { return };
-        let Some(state) = self.players.get(&player).filter(|state| state.session == session) else { return };
-        let Some(id) = state.room.filter(|_| !state.stale) else { return };
+        let Some(player) = self.roster.player_in(session) else { return };
+        let Some(id) = self.roster.present_room(player) else { return };
         if self.rooms.get(&id).is_none_or(|room| room.host() != player) {
             return;
         }
-        self.host_is_alive(now, id, session);
+        self.host_is_alive(id, session);
     }
 
     /// A member hands on the host's answer to the challenge: as good as a sign of life that the server hears itself.
     pub(super) fn handle_host_proof(
         &mut self,
-        now: Instant,
         member: PlayerId,
         (id, epoch): (RoomId, u32),
         key: &[u8; 32],
         proof: &[u8; PROOF],
     ) {
-        let state = self.players.get(&member).filter(|state| state.room == Some(id) && !state.stale);
-        let (Some(room), Some(session)) = (self.rooms.get(&id), state.map(|state| state.session)) else {
-            return;
-        };
+        let session = self.roster.session_of(member).filter(|_| self.roster.is_present(member, id));
+        let (Some(room), Some(session)) = (self.rooms.get(&id), session) else { return };
         let of_host = room.epoch == epoch && PlayerId::from_public_key(key) == room.host();
         let Some(loss) = self.losses.get_mut(&id).filter(|loss| of_host && loss.stage.is_asking()) else {
             return;
         };
         if loss.life_key.is_none() {
-            loss.life_key = LifeKey::new(self.handshake.identity(), key);
+            loss.life_key = LifeKey::new(self.roster.identity(), key);
         }
         let proven =
             loss.life_key.as_ref().is_some_and(|life| life.fits((id, epoch), &loss.challenge, proof));
         if proven {
-            self.host_is_alive(now, id, session);
+            self.host_is_alive(id, session);
         } else {
-            self.counters.dropped += 1;
+            self.cx.counters.dropped += 1;
         }
     }
 
     /// The host in question gave a sign of life, which came by this session.
-    fn host_is_alive(&mut self, now: Instant, id: RoomId, session: u64) {
-        let grace = self.wait_for(ALIVE_GRACE, [session]);
+    fn host_is_alive(&mut self, id: RoomId, session: u64) {
+        let grace = self.roster.wait_for(ALIVE_GRACE, [session]);
         if let Some(loss) = self.losses.get_mut(&id)
             && !matches!(loss.stage, Stage::Alive)
         {
             loss.stage = Stage::Alive;
-            self.timers.set(Timer::Loss(id), Some(now + grace));
+            self.cx.timers.set(Timer::Loss(id), Some(self.cx.now + grace));
         }
     }
 
-    pub(super) fn loss_timeout(&mut self, now: Instant, id: RoomId) {
+    pub(super) fn loss_timeout(&mut self, id: RoomId) {
+        let now = self.cx.now;
         let Some(loss) = self.losses.get(&id) else { return };
         match loss.stage {
             Stage::Pinging { until, period } if now < until => {
-                self.timers.set(Timer::Loss(id), Some((now + period).min(until)));
-                let host = self.rooms.get(&id).and_then(|room| self.players.get(&room.host()));
-                if let Some(session) = host.map(|host| host.session) {
-                    self.ping(now, session);
+                self.cx.timers.set(Timer::Loss(id), Some((now + period).min(until)));
+                let host = self.rooms.get(&id).map(Room::host);
+                if let Some(session) = host.and_then(|host| self.roster.session_of(host)) {
+                    self.roster.ping(&self.cx, session);
                 }
             }
-            Stage::Pinging { .. } => self.ask_members(now, id),
-            Stage::Alive => self.host_stands(now, id),
-            Stage::Asking { .. } => self.decide(now, id),
+            Stage::Pinging { .. } => self.ask_members(id),
+            Stage::Alive => self.host_stands(id),
+            Stage::Asking { .. } => self.decide(id),
         }
     }
 
-    fn ask_members(&mut self, now: Instant, id: RoomId) {
+    fn ask_members(&mut self, id: RoomId) {
+        let now = self.cx.now;
         let successors = self.successors(id);
         let Some(epoch) = self.rooms.get(&id).map(|room| room.epoch) else { return };
         let Some(loss) = self.losses.get(&id) else { return };
         let silent: Vec<PlayerId> =
             successors.into_iter().filter(|member| !loss.said.contains_key(member)).collect();
         let challenge = loss.challenge;
-        let asked: Vec<u64> =
-            silent.iter().filter_map(|member| self.players.get(member).map(|state| state.session)).collect();
-        let until = now + self.wait_for(self.config.loss_wait, asked.iter().copied());
-        let proof_until = now + self.wait_for(PROOF_WAIT, asked);
+        let asked: Vec<u64> = silent.iter().filter_map(|member| self.roster.session_of(*member)).collect();
+        let until = now + self.roster.wait_for(self.cx.config.loss_wait, asked.iter().copied());
+        let proof_until = now + self.roster.wait_for(PROOF_WAIT, asked);
         if let Some(loss) = self.losses.get_mut(&id) {
             (loss.stage, loss.proof_until) = (Stage::Asking { until }, proof_until);
         }
-        self.timers.set(Timer::Loss(id), Some(until));
+        self.cx.timers.set(Timer::Loss(id), Some(until));
         for member in silent {
-            self.tell(now, member, ToPlayer::ConfirmLoss { room: id, epoch, challenge });
+            self.roster.tell(&mut self.cx, member, ToPlayer::ConfirmLoss { room: id, epoch, challenge });
         }
-        self.decide_if_all_said(now, id);
+        self.decide_if_all_said(id);
     }
 
     /// Decides where all members have spoken, or were waited for.
-    fn decide_if_all_said(&mut self, now: Instant, id: RoomId) {
+    fn decide_if_all_said(&mut self, id: RoomId) {
         let successors = self.successors(id);
         let Some(loss) = self.losses.get(&id) else { return };
         let Stage::Asking { until } = loss.stage else { return };
-        if now >= until || successors.iter().all(|member| loss.said.contains_key(member)) {
-            self.decide(now, id);
+        if self.cx.now >= until || successors.iter().all(|member| loss.said.contains_key(member)) {
+            self.decide(id);
         }
     }
 
     /// All have spoken who wanted to: the host is replaced, or stays as it is, or the time must tell.
-    fn decide(&mut self, now: Instant, id: RoomId) {
+    fn decide(&mut self, id: RoomId) {
         let successors = self.successors(id);
         let Some(loss) = self.losses.get_mut(&id) else { return };
         loss.said.retain(|member, _| successors.contains(member));
         let lost: BTreeSet<PlayerId> =
             loss.said.iter().filter(|(_, heard)| !**heard).map(|(member, _)| *member).collect();
         let voices = Voices { lost: lost.len(), heard: loss.said.len() - lost.len() };
-        let Some(silence) = voices.silence(self.config.session_timeout) else {
+        let Some(silence) = voices.silence(self.cx.config.session_timeout) else {
             // Nobody there misses it. Who comes back asks again; a room that nobody comes back to ends with its last
             // session.
             self.abandon_loss(id);
@@ -284,43 +272,43 @@ impl Server {
         if voices.heard > 0 {
             due = due.max(loss.proof_until);
         }
-        if now < due {
-            self.timers.set(Timer::Loss(id), Some(due));
+        if self.cx.now < due {
+            self.cx.timers.set(Timer::Loss(id), Some(due));
             let knows = |member: &PlayerId| loss.told.get(member).is_some_and(|told| *told >= due);
             let news: Vec<PlayerId> = lost.iter().filter(|member| !knows(member)).copied().collect();
             loss.told.extend(news.iter().map(|member| (*member, due)));
-            self.tell_in_question(now, id, due, &news);
+            self.tell_in_question(id, due, &news);
             return;
         }
-        if !self.hand_over(now, id, Some(&lost)) {
+        if !self.hand_over(id, Some(&lost)) {
             self.abandon_loss(id);
         }
     }
 
     /// Tells members without their host how long they may have to wait.
-    fn tell_in_question(&mut self, now: Instant, id: RoomId, due: Instant, members: &[PlayerId]) {
+    fn tell_in_question(&mut self, id: RoomId, due: Instant, members: &[PlayerId]) {
         let Some(epoch) = self.rooms.get(&id).map(|room| room.epoch) else { return };
         for member in members {
-            let news = self.wait_for(NEWS, self.players.get(member).map(|state| state.session));
-            let within = due.saturating_duration_since(now) + news;
+            let news = self.roster.wait_for(NEWS, self.roster.session_of(*member));
+            let within = due.saturating_duration_since(self.cx.now) + news;
             let within_s = u16::try_from(within.as_secs() + 1).unwrap_or(u16::MAX);
-            self.tell(now, *member, ToPlayer::HostInQuestion { room: id, epoch, within_s });
+            self.roster.tell(&mut self.cx, *member, ToPlayer::HostInQuestion { room: id, epoch, within_s });
         }
     }
 
     /// The host is alive: who lost it, lost it alone.
-    fn host_stands(&mut self, now: Instant, id: RoomId) {
-        self.timers.set(Timer::Loss(id), None);
+    fn host_stands(&mut self, id: RoomId) {
+        self.cx.timers.set(Timer::Loss(id), None);
         let (Some(loss), Some(room)) = (self.losses.remove(&id), self.rooms.get(&id)) else { return };
         let stands = ToPlayer::HostStands { room: id, epoch: room.epoch };
         for (member, _) in loss.said.into_iter().filter(|(_, heard)| !heard) {
-            self.tell(now, member, stands.clone());
+            self.roster.tell(&mut self.cx, member, stands.clone());
         }
     }
 
     /// The question has found its answer otherwise.
     pub(super) fn abandon_loss(&mut self, id: RoomId) {
-        self.timers.set(Timer::Loss(id), None);
+        self.cx.timers.set(Timer::Loss(id), None);
         self.losses.remove(&id);
     }
 
@@ -328,13 +316,14 @@ impl Server {
     /// begins the new one's. False: the room may not change its host, or there is nobody to be it.
     ///
     /// One that left is out; one that nobody hears keeps its seat.
-    pub(super) fn hand_over(&mut self, now: Instant, id: RoomId, able: Option<&BTreeSet<PlayerId>>) -> bool {
+    pub(super) fn hand_over(&mut self, id: RoomId, able: Option<&BTreeSet<PlayerId>>) -> bool {
         let mut successors = self.successors(id);
         successors.retain(|member| able.is_none_or(|able| able.contains(member)));
-        if successors.iter().any(|member| self.is_fresh(now, *member)) {
-            successors.retain(|member| self.is_fresh(now, *member));
+        if successors.iter().any(|member| self.roster.is_fresh(&self.cx, *member)) {
+            successors.retain(|member| self.roster.is_fresh(&self.cx, *member));
         }
-        let candidates: Vec<Candidate> = successors.iter().map(|member| self.candidate(*member)).collect();
+        let candidates: Vec<Candidate> =
+            successors.iter().map(|member| self.roster.candidate(&self.cx, *member)).collect();
         let chosen = choose_host(&candidates).and_then(|index| successors.get(index).copied());
         let Some(room) = self.rooms.get_mut(&id).filter(|room| room.migrate && room.claimed) else {
             return false;
@@ -347,25 +336,20 @@ impl Server {
         room.members.sort_by_key(|member| member.id != chosen);
         let info = room.info();
         tracing::info!(room = %room.name, game = %room.game, epoch, "room has another host");
-        self.counters.migrations += 1;
+        self.cx.counters.migrations += 1;
         self.abandon_loss(id);
-        self.end_matches(now, previous, MatchEnd::Migrated);
+        self.matches.end_matches(&mut self.cx, &mut self.roster, previous, MatchEnd::Migrated);
         let members = self.successors(id);
-        self.seat_former_host(now, previous, &info);
+        self.seat_former_host(previous, &info);
         for member in std::iter::once(chosen).chain(members.iter().copied()) {
-            self.tell(now, member, ToPlayer::HostChanged { room: info.clone(), previous });
-            self.tell_ticket(now, id, member);
+            self.roster.tell(&mut self.cx, member, ToPlayer::HostChanged { room: info.clone(), previous });
+            self.tell_ticket(id, member);
         }
         for member in members {
-            self.begin_match(now, chosen, member, false);
+            self.matches.begin_match(&mut self.cx, &mut self.roster, epoch, chosen, member, false);
         }
-        self.ask_again(now, id);
-        self.publish(now, id);
+        self.ask_again(id);
+        self.publish(id);
         true
-    }
-
-    pub(super) fn is_fresh(&self, now: Instant, player: PlayerId) -> bool {
-        let session = self.players.get(&player).and_then(|state| self.sessions.get(&state.session));
-        session.is_some_and(|client| now.saturating_duration_since(client.session.last_heard()) < FRESH)
     }
 }

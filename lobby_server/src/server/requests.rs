@@ -27,29 +27,27 @@ pub(super) enum Pending {
 }
 
 impl Server {
-    pub(super) fn handle_request(&mut self, now: Instant, id: u64, request: RequestId, body: Request) {
-        self.counters.requests += 1;
-        let Some(client) = self.sessions.get_mut(&id) else { return };
-        let player = client.player;
-        if !client.requests.take(self.config.request_rate, now) {
-            self.counters.limited += 1;
+    pub(super) fn handle_request(&mut self, id: u64, request: RequestId, body: Request) {
+        self.cx.counters.requests += 1;
+        let Some(player) = self.roster.player_of(id) else { return };
+        if !self.roster.take_request(&mut self.cx, id) {
             let limited = RequestError::Limited { retry_after_s: 1 };
-            self.respond(now, id, request, Err(limited));
+            self.roster.respond(&mut self.cx, id, request, Err(limited));
             return;
         }
-        if !self.may_affect(now, id, &body) {
-            self.counters.limited += 1;
-            self.respond(now, id, request, Err(RequestError::Limited { retry_after_s: 10 }));
+        let cost = self.effects_of_request(player, &body);
+        if !self.roster.may_cause(&mut self.cx, player, cost) {
+            self.roster.respond(&mut self.cx, id, request, Err(RequestError::Limited { retry_after_s: 10 }));
             return;
         }
-        if self.stopping {
-            self.respond(now, id, request, Err(RequestError::Stopping));
+        if self.cx.stopping {
+            self.roster.respond(&mut self.cx, id, request, Err(RequestError::Stopping));
             return;
         }
         let result = match body {
-            Request::CreateRoom { options } => self.create(now, id, player, request, options),
+            Request::CreateRoom { options } => self.create(id, player, request, options),
             Request::TakeUpRoom { ticket, code, options } => {
-                self.take_up(now, (id, player, request), ticket, &code, options)
+                self.take_up((id, player, request), ticket, &code, options)
             }
             Request::JoinRoom { target, password } => {
                 let wish = JoinWish {
@@ -62,75 +60,54 @@ impl Server {
                     checked: false,
                     allowed: false,
                 };
-                self.join(now, wish, target)
+                self.join(wish, target)
             }
-            Request::LeaveRoom => self.leave(now, player).map(Some),
+            Request::LeaveRoom => self.leave(player).map(Some),
             Request::ListRooms { after } => {
                 let after = after.map(|name| text::ROOM_NAME.clean(&name));
-                let game = self.sessions.get(&id).map(|client| client.login.game.clone()).unwrap_or_default();
+                let game =
+                    self.roster.client(id).map(|client| client.login().game.clone()).unwrap_or_default();
                 let list = RegistryOperation::List { game, after, limit: LIST_LIMIT };
-                self.ask_registry(now, list, Pending::List { session: id, request });
+                self.ask_registry(list, Pending::List { session: id, request });
                 Ok(None)
             }
             Request::Kick { player: target, reason, rejoin } => {
-                self.kick(now, player, (target, rejoin), reason).map(Some)
+                self.kick(player, (target, rejoin), reason).map(Some)
             }
-            Request::SetMetadata(metadata) => self.set_metadata(now, player, metadata).map(Some),
-            Request::QuickMatch(wanted) => self.quick_match(now, id, player, wanted).map(Some),
-            Request::LeaveQueue => self.leave_queue(now, player).map(Some),
-            Request::Rematch { player: other } => self.rematch(now, player, other).map(Some),
+            Request::SetMetadata(metadata) => self.set_metadata(player, metadata).map(Some),
+            Request::QuickMatch(wanted) => self.quick_match(id, player, wanted).map(Some),
+            Request::LeaveQueue => self.leave_queue(player).map(Some),
+            Request::Rematch { player: other } => self.rematch(player, other).map(Some),
             _ => Err(RequestError::Malformed { what: "request".into() }),
         };
         match result {
             Ok(None) => {}
-            Ok(Some(response)) => self.respond(now, id, request, Ok(response)),
-            Err(error) => self.respond(now, id, request, Err(error)),
+            Ok(Some(response)) => self.roster.respond(&mut self.cx, id, request, Ok(response)),
+            Err(error) => self.roster.respond(&mut self.cx, id, request, Err(error)),
         }
     }
 
-    /// Whether the player may cause as many messages to others as this request does. Going out is paid when coming in,
-    /// so that nobody has to stay.
-    fn may_affect(&mut self, now: Instant, id: u64, request: &Request) -> bool {
-        let Some(player) = self.sessions.get(&id).map(|client| client.player) else { return false };
-        let room = self.players.get(&player).and_then(|state| state.room);
-        let members = room.and_then(|room| self.rooms.get(&room)).map_or(0, |room| room.members.len());
-        let cost = match request {
+    /// How many messages to others this request may cause at the most. Going out is paid when coming in, so that nobody
+    /// has to stay.
+    fn effects_of_request(&self, player: PlayerId, request: &Request) -> f64 {
+        match request {
             Request::JoinRoom { .. } | Request::TakeUpRoom { .. } | Request::QuickMatch(_) => 8.0,
             Request::Kick { .. } => 4.0,
-            Request::SetMetadata(_) => members as f64,
+            Request::SetMetadata(_) => {
+                let room = self.roster.room_of(player).and_then(|room| self.rooms.get(&room));
+                room.map_or(0, |room| room.members.len()) as f64
+            }
             Request::Rematch { .. } => 2.0,
             _ => 0.0,
-        };
-        let rate = self.config.effect_rate;
-        self.sessions.get_mut(&id).is_some_and(|client| client.effects.take_many(rate, now, cost))
+        }
     }
 
-    pub(super) fn respond(
-        &mut self,
-        now: Instant,
-        session: u64,
-        id: RequestId,
-        result: Result<Response, RequestError>,
-    ) {
-        if let Err(error) = &result {
-            self.counters.requests_failed += 1;
-            tracing::debug!(%error, "request failed");
-        }
-        let Some(player) = self.sessions.get(&session).map(|client| client.player) else { return };
-        if let Some(player) = self.players.get_mut(&player)
-            && player.busy == Some(id)
-        {
-            player.busy = None;
-        }
-        self.tell_session(now, session, ToPlayer::Response { id, result });
-    }
-
-    pub(super) fn ask_registry(&mut self, now: Instant, operation: RegistryOperation, pending: Pending) {
+    pub(super) fn ask_registry(&mut self, operation: RegistryOperation, pending: Pending) {
         let id = RegistryId(self.next_registry);
         self.next_registry += 1;
         self.pending.insert(id, pending);
-        self.timers.set(Timer::Registry(id), Some(now + self.config.registry_timeout));
-        self.commands.push_back(RegistryCommand { id, operation });
+        self.cx.timers.set(Timer::Registry(id), Some(self.cx.now + self.cx.config.registry_timeout));
+        self.cx.commands.push_back(RegistryCommand { id, operation });
     }
 
     /// The registry answered a command.
@@ -140,63 +117,63 @@ impl Server {
         id: RegistryId,
         reply: Result<RegistryReply, RegistryDown>,
     ) {
+        self.cx.now = now;
         let Some(pending) = self.pending.remove(&id) else { return };
-        self.timers.set(Timer::Registry(id), None);
+        self.cx.timers.set(Timer::Registry(id), None);
         match (pending, reply) {
-            (Pending::Claim(claim), Ok(RegistryReply::Claimed)) => self.claimed(now, claim),
+            (Pending::Claim(claim), Ok(RegistryReply::Claimed)) => self.claimed(claim),
             (Pending::Claim(claim), Ok(RegistryReply::NameTaken(owner))) => {
                 let (session, request, room) = (claim.session, claim.request, claim.room);
-                let local = owner.node == self.config.node;
+                let local = owner.node == self.cx.config.node;
                 let ask = !claim.checked && local;
-                if !(ask && self.check(now, owner.room, true, Waiting::Claim(claim))) {
+                if !(ask && self.check(owner.room, true, Waiting::Claim(claim))) {
                     self.rooms.remove(&room);
-                    self.respond(now, session, request, Err(RequestError::NameTaken));
+                    self.roster.respond(&mut self.cx, session, request, Err(RequestError::NameTaken));
                 }
             }
-            (Pending::Claim(claim), Ok(RegistryReply::CodeTaken)) => self.redraw(now, claim),
+            (Pending::Claim(claim), Ok(RegistryReply::CodeTaken)) => self.redraw(claim),
             (Pending::Find(wish), Ok(RegistryReply::Found(Some(location))))
-                if location.node == self.config.node =>
+                if location.node == self.cx.config.node =>
             {
-                self.enter(now, JoinWish { room: location.room, ..wish });
+                self.enter(JoinWish { room: location.room, ..wish });
             }
             (Pending::Find(wish), Ok(RegistryReply::Found(_))) => {
-                self.respond(now, wish.session, wish.request, Err(RequestError::NoSuchRoom));
+                self.roster.respond(&mut self.cx, wish.session, wish.request, Err(RequestError::NoSuchRoom));
             }
             (Pending::List { session, request }, Ok(RegistryReply::Rooms { rooms, more })) => {
                 let (rooms, more) = rooms::page(rooms, more);
-                self.respond(now, session, request, Ok(Response::Rooms { rooms, more }));
+                self.roster.respond(&mut self.cx, session, request, Ok(Response::Rooms { rooms, more }));
             }
-            (Pending::Gathering(room), reply) => self.gathering_claimed(now, room, reply.ok()),
+            (Pending::Gathering(room), reply) => self.gathering_claimed(room, reply.ok()),
             (Pending::Nothing, _) => {}
-            (pending, _) => self.registry_failed(now, pending),
+            (pending, _) => self.registry_failed(pending),
         }
-        self.settle(now);
+        self.settle();
     }
 
-    pub(super) fn registry_timeout(&mut self, now: Instant, id: RegistryId) {
+    pub(super) fn registry_timeout(&mut self, id: RegistryId) {
         if let Some(pending) = self.pending.remove(&id) {
-            self.registry_failed(now, pending);
+            self.registry_failed(pending);
         }
     }
 
-    fn registry_failed(&mut self, now: Instant, pending: Pending) {
+    fn registry_failed(&mut self, pending: Pending) {
         let (session, request) = match pending {
             Pending::Claim(claim) => {
                 // It may have been heard after all.
-                self.release(now, claim.room);
+                self.release(claim.room);
                 (claim.session, claim.request)
             }
             Pending::Find(wish) => (wish.session, wish.request),
             Pending::List { session, request } => (session, request),
-            Pending::Gathering(room) => return self.gathering_claimed(now, room, None),
+            Pending::Gathering(room) => return self.gathering_claimed(room, None),
             Pending::Nothing => return,
         };
-        self.respond(now, session, request, Err(RequestError::RegistryUnavailable));
+        self.roster.respond(&mut self.cx, session, request, Err(RequestError::RegistryUnavailable));
     }
 
     fn kick(
         &mut self,
-        now: Instant,
         host: PlayerId,
         (target, rejoin): (PlayerId, bool),
         reason: String,
@@ -205,19 +182,14 @@ impl Server {
         if target == host || !self.rooms.get(&room).is_some_and(|room| room.has(target)) {
             return Err(RequestError::NoSuchPlayer);
         }
-        self.put_out(now, room, target, text::REASON.clean(&reason));
+        self.put_out(room, target, text::REASON.clean(&reason));
         if !rejoin {
-            self.keep_out(now, room, target);
+            self.keep_out(room, target);
         }
         Ok(Response::Done)
     }
 
-    fn set_metadata(
-        &mut self,
-        now: Instant,
-        host: PlayerId,
-        metadata: Metadata,
-    ) -> Result<Response, RequestError> {
+    fn set_metadata(&mut self, host: PlayerId, metadata: Metadata) -> Result<Response, RequestError> {
         let metadata = text::check_metadata(&metadata)?;
         let id = self.hosted_room(host)?;
         let Some(room) = self.rooms.get_mut(&id) else { return Err(RequestError::NotInRoom) };
@@ -225,31 +197,26 @@ impl Server {
         let changed = ToPlayer::RoomChanged(room.info());
         let members: Vec<PlayerId> = room.members.iter().map(|member| member.id).collect();
         for member in members {
-            self.tell(now, member, changed.clone());
+            self.roster.tell(&mut self.cx, member, changed.clone());
         }
-        self.update_record(now, id);
+        self.update_record(id);
         Ok(Response::Done)
     }
 
     /// The room that this player hosts.
     fn hosted_room(&self, player: PlayerId) -> Result<RoomId, RequestError> {
-        let room = self
-            .players
-            .get(&player)
-            .filter(|player| !player.stale)
-            .and_then(|player| player.room)
-            .ok_or(RequestError::NotInRoom)?;
+        let room = self.roster.present_room(player).ok_or(RequestError::NotInRoom)?;
         match self.rooms.get(&room) {
             Some(of) if of.host() == player => Ok(room),
             _ => Err(RequestError::NotHost),
         }
     }
 
-    fn leave(&mut self, now: Instant, player: PlayerId) -> Result<Response, RequestError> {
-        if self.players.get(&player).is_none_or(|player| player.room.is_none()) {
+    fn leave(&mut self, player: PlayerId) -> Result<Response, RequestError> {
+        if self.roster.room_of(player).is_none() {
             return Err(RequestError::NotInRoom);
         }
-        self.leave_room(now, player, MatchEnd::Left);
+        self.leave_room(player, MatchEnd::Left);
         Ok(Response::Done)
     }
 }

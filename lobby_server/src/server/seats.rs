@@ -5,10 +5,10 @@
 //! bound to the player's key, there is one for each player, and it counts against all limits like any session. In a full
 //! room it gives way to somebody who is there (`liveness`).
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use traversal_core::id::{MatchId, PlayerId, RoomId};
-use traversal_core::wire::message::{MatchEnd, RoomInfo, ToPlayer};
+use traversal_core::id::{PlayerId, RoomId};
+use traversal_core::wire::message::{KeptMatch, MAX_KEPT, RoomInfo, ToPlayer, Topology};
 
 use super::{Server, Timer};
 
@@ -23,89 +23,92 @@ const QUIET: Duration = Duration::from_secs(8);
 impl Server {
     /// How long this session may be silent. One whose player is in a room with others has a seat there.
     pub(super) fn silence(&self, id: u64) -> Duration {
-        let Some(client) = self.sessions.get(&id) else { return Duration::ZERO };
-        let usual = self.config.silence(client.confirmed);
-        let state = self.players.get(&client.player).filter(|state| state.session == id);
-        let room = state.and_then(|state| self.rooms.get(&state.room?));
+        let Some(client) = self.roster.client(id) else { return Duration::ZERO };
+        let usual = self.cx.config.silence(client.is_confirmed());
+        let room = self.roster.player_in(id).and_then(|player| self.rooms.get(&self.roster.room_of(player)?));
         if room.is_some_and(|room| room.members.len() > 1) {
-            usual.max(self.config.keep_seat + QUIET)
+            usual.max(self.cx.config.keep_seat + QUIET)
         } else {
             usual
         }
     }
 
     /// A host that was replaced while nobody heard it keeps its seat, as the last of the members.
-    pub(super) fn seat_former_host(&mut self, now: Instant, host: PlayerId, info: &RoomInfo) {
-        let here = self.players.get(&host).filter(|state| state.room == Some(info.id));
-        let Some((session, stale)) = here.map(|state| (state.session, state.stale)) else { return };
-        let Some(party) = self.party(host) else { return };
+    pub(super) fn seat_former_host(&mut self, host: PlayerId, info: &RoomInfo) {
+        if self.roster.room_of(host) != Some(info.id) {
+            return;
+        }
+        let Some(party) = self.roster.party(&self.cx, host) else { return };
         let Some(room) = self.rooms.get_mut(&info.id) else { return };
         room.members.push(party.info);
-        if !stale {
-            self.tell(now, host, ToPlayer::HostChanged { room: info.clone(), previous: host });
-            self.tell_ticket(now, info.id, host);
-            self.awaited.insert(session);
+        if self.roster.is_present(host, info.id) {
+            self.roster.tell(
+                &mut self.cx,
+                host,
+                ToPlayer::HostChanged { room: info.clone(), previous: host },
+            );
+            self.tell_ticket(info.id, host);
+            self.roster.await_sign(host);
         }
     }
 
     /// A session gave a sign of life: perhaps of a member who is matched with the others as soon as it is back.
-    pub(super) fn awaited_heard(&mut self, now: Instant, session: u64) {
-        if !self.awaited.remove(&session) {
-            return;
-        }
-        let Some(player) = self.sessions.get(&session).map(|client| client.player) else { return };
-        let state = self.players.get(&player).filter(|state| state.session == session && !state.stale);
-        let Some(id) = state.and_then(|state| state.room) else { return };
+    pub(super) fn awaited_heard(&mut self, session: u64) {
+        let Some(player) = self.roster.take_awaited(session) else { return };
+        let Some(id) = self.roster.present_room(player) else { return };
         let members = self.rooms.get(&id).map(|room| room.members.iter().map(|member| member.id).collect());
         let members: Vec<PlayerId> = members.unwrap_or_default();
-        let unmatched = |other: &PlayerId| self.matches.between(*other, player).is_empty();
+        let unmatched = |other: &PlayerId| !self.matches.are_matched(*other, player);
         let members: Vec<PlayerId> = members.into_iter().filter(unmatched).collect();
-        self.match_with(now, id, player, &members);
+        self.match_with(id, player, &members);
     }
 
     /// Somebody is back, or has lost a match: soon each member has one with the host, an old one or a fresh one.
-    pub(super) fn pair_later(&mut self, now: Instant, id: RoomId) {
-        if self.timers.is_set(Timer::Pairs(id)) {
+    pub(super) fn pair_later(&mut self, id: RoomId) {
+        if self.cx.timers.is_set(Timer::Pairs(id)) {
             return;
         }
         let Some(room) = self.rooms.get(&id) else { return };
-        let sessions = room.members.iter().filter_map(|member| self.players.get(&member.id));
-        let wait = self.wait_for(SAID, sessions.map(|state| state.session));
-        self.timers.set(Timer::Pairs(id), Some(now + wait));
+        let sessions = room.members.iter().filter_map(|member| self.roster.session_of(member.id));
+        let wait = self.roster.wait_for(SAID, sessions);
+        self.cx.timers.set(Timer::Pairs(id), Some(self.cx.now + wait));
     }
 
     /// Members without a match with the host get one; those of whom nothing is heard when they are back.
-    pub(super) fn pair_up(&mut self, now: Instant, id: RoomId) {
+    pub(super) fn pair_up(&mut self, id: RoomId) {
         let Some(room) = self.rooms.get(&id) else { return };
         // Pairs of a mesh ask by themselves.
-        let (host, mut absent) = (room.host(), false);
-        let present = |player: PlayerId| {
-            self.players.get(&player).is_some_and(|state| state.room == Some(id) && !state.stale)
-        };
+        let (host, epoch, mut absent) = (room.host(), room.epoch, false);
+        let present = |player: PlayerId| self.roster.is_present(player, id);
         let members = room.members.iter().skip(1).map(|member| member.id);
-        let unmatched = members.filter(|member| {
-            present(host) && present(*member) && self.matches.between(host, *member).is_empty()
-        });
+        let unmatched = members
+            .filter(|member| present(host) && present(*member) && !self.matches.are_matched(host, *member));
         for member in unmatched.collect::<Vec<_>>() {
-            if self.is_fresh(now, host) && self.is_fresh(now, member) {
-                self.begin_match(now, host, member, false);
+            if self.roster.is_fresh(&self.cx, host) && self.roster.is_fresh(&self.cx, member) {
+                self.matches.begin_match(&mut self.cx, &mut self.roster, epoch, host, member, false);
             } else {
                 absent = true;
             }
         }
         if absent {
-            self.pair_later(now, id);
+            self.pair_later(id);
         }
     }
 
-    /// One side of a match has waited long enough for the other one: it is over for both.
-    pub(super) fn lose_match(&mut self, now: Instant, player: PlayerId, match_id: MatchId, peer: PlayerId) {
-        self.matches.end(match_id);
-        self.sprays.end(now, match_id);
-        self.relay.end(match_id);
-        self.tell(now, peer, ToPlayer::MatchEnded { match_id, reason: MatchEnd::Gone });
-        if let Some(id) = self.players.get(&player).and_then(|state| state.room) {
-            self.pair_later(now, id);
+    /// A match is lost: soon its player has one with its room's host again.
+    pub(super) fn pair_soon(&mut self, player: PlayerId) {
+        if let Some(id) = self.roster.room_of(player) {
+            self.pair_later(id);
+        }
+    }
+
+    /// A player is back in its room and still plays these matches.
+    pub(super) fn keep_matches(&mut self, player: PlayerId, kept: Vec<KeptMatch>) {
+        let Some(room) = self.roster.present_room(player).and_then(|id| self.rooms.get(&id)) else { return };
+        // In a mesh everybody plays with everybody.
+        let (id, host) = (room.id, (room.topology == Topology::Star).then(|| room.host()));
+        for kept in kept.into_iter().take(MAX_KEPT) {
+            self.matches.keep_match(&mut self.cx, &mut self.roster, player, (id, host), kept);
         }
     }
 }

@@ -1,155 +1,60 @@
 //! Sessions: what comes over them, what is told to their players, and their end.
 
-use std::net::SocketAddr;
-use std::time::Instant;
-
-use traversal_core::NatFacts;
-use traversal_core::address::canonical;
-use traversal_core::classify::Sighting;
-use traversal_core::id::{PlayerId, RequestId, RoomId};
-use traversal_core::nat::{Confidence, NatProfile};
+use traversal_core::id::PlayerId;
 use traversal_core::wire::Kind;
-use traversal_core::wire::message::{
-    Frame, Login, MAX_LOCAL_ADDRESSES, MatchEnd, PlayerInfo, ToPlayer, ToServer, Topic,
-};
-use traversal_core::wire::session::{MIN_SEALED, ServerSession, session_of};
+use traversal_core::wire::message::{Frame, MatchEnd, ToServer};
+use traversal_core::wire::session::MIN_SEALED;
 
-use super::keeping::KeptMatches;
-use super::mapped_ports::MappedPort;
-use super::moving::{Challenge, Former};
 use super::{Route, Server, Timer};
 use crate::claims::Claim;
-use crate::limits::Bucket;
-use crate::matchmaking::Party;
-use crate::relay::RelayMode;
-
-/// A session: one login of a player.
-pub(super) struct Client {
-    pub(super) player: PlayerId,
-    /// The player's lasting key.
-    pub(super) key: [u8; 32],
-    pub(super) login: Login,
-    pub(super) profile: NatProfile,
-    /// What of it was set by hand (M9).
-    pub(super) manual: NatFacts,
-    pub(super) session: ServerSession,
-    /// Probes of the classification that runs, as they were seen here (E1).
-    pub(super) sightings: Vec<Sighting>,
-    /// How the player is reached; moves only after an echo.
-    pub(super) route: Route,
-    /// How it was reached until it went from UDP to a stream or back.
-    pub(super) former: Option<Former>,
-    /// What its router forwards to it.
-    pub(super) mapped_port: MappedPort,
-    pub(super) challenge: Option<Challenge>,
-    /// How often the session has moved: what was to prove an address before does so no more.
-    pub(super) moves: u32,
-    /// Where it is reached in the other family, and when that was last heard of.
-    pub(super) other: Option<(SocketAddr, Instant)>,
-    /// When the login was answered; none: several times, so that it tells no round trip (Karn's rule).
-    pub(super) accepted: Option<Instant>,
-    /// A sealed datagram came: this is no replayed handshake.
-    pub(super) confirmed: bool,
-    /// Kept until then.
-    pub(super) half_open: Option<HalfOpen>,
-    pub(super) probes: Bucket,
-    pub(super) knocks: Bucket,
-    pub(super) frames: Bucket,
-    pub(super) requests: Bucket,
-    /// What it causes others to be told.
-    pub(super) effects: Bucket,
-    /// When it last sent something to be relayed.
-    pub(super) relayed_at: Option<Instant>,
-    pub(super) next_ping: u32,
-}
-
-/// What is kept of a login until the player has proven to be there.
-pub(super) struct HalfOpen {
-    /// Of the first Noise message.
-    pub(super) init: [u8; 32],
-    /// The login's token, to be spent then.
-    pub(super) token: Vec<u8>,
-}
-
-/// A player that is logged in.
-#[derive(Debug)]
-pub(super) struct Player {
-    pub(super) session: u64,
-    pub(super) room: Option<RoomId>,
-    /// The room was entered in an earlier session and not taken up again in this one.
-    pub(super) stale: bool,
-    /// Creating or joining, which wait for others.
-    pub(super) busy: Option<RequestId>,
-    /// Matches that it still plays, of which the other side has said nothing yet.
-    pub(super) kept: KeptMatches,
-}
+use traversal_core::wire::secret::CODE;
 
 impl Server {
     /// What a sealed datagram of a player's says, without taking it; none where it is not of a session. It changes nothing,
     /// and is for tools that tell people what happens.
     pub fn read(&self, datagram: &[u8]) -> Option<Frame<ToServer>> {
-        self.sessions.get(&session_of(datagram)?)?.session.read(datagram)
+        self.roster.peek(datagram)
     }
 
-    pub(super) fn handle_session_datagram(
-        &mut self,
-        now: Instant,
-        id: u64,
-        route: Route,
-        kind: Kind,
-        datagram: &[u8],
-    ) {
-        let Some(client) = self.sessions.get_mut(&id) else { return };
-        let frame = match client.session.open(datagram) {
-            Ok(frame) => frame,
-            Err(dropped) => {
-                tracing::trace!(%dropped, "sealed datagram dropped");
-                self.counters.dropped += 1;
+    pub(super) fn handle_session_datagram(&mut self, id: u64, route: Route, kind: Kind, datagram: &[u8]) {
+        let Some((frame, fresh)) = self.roster.open(&mut self.cx, id, datagram) else { return };
+        if fresh {
+            if !self.log_in(id) {
                 return;
             }
-        };
-        self.dirty.insert(id);
-        self.incoming.proven = Some(client.route);
-        if !client.confirmed {
-            client.confirmed = true;
-            self.census.confirm(id);
-            if !self.confirm(now, id) {
-                return;
-            }
-            self.note_origin(now, id);
+            self.note_origin(id);
         }
         if kind == Kind::Control && datagram.len() >= MIN_SEALED {
-            self.notice_address(now, id, route);
+            self.roster.notice_address(&mut self.cx, id, route);
         }
-        let proven = self.sessions.get(&id).is_some_and(|client| self.same_way(client.route, route));
-        if proven && let Some(client) = self.sessions.get_mut(&id) {
-            client.session.heard(now);
-        }
-        self.heard(now, id);
-        self.awaited_heard(now, id);
-        self.gathering_heard(now, id);
-        let Some(client) = self.sessions.get_mut(&id) else { return };
-        if let Frame::Ack { seq, counter } = frame {
-            if client.session.acknowledged(now, seq, counter).is_err() {
-                self.counters.dropped += 1;
-            }
-            return;
-        }
-        if !matches!(frame, Frame::Probe(_)) && !client.frames.take(self.config.frame_rate, now) {
-            self.counters.limited += 1;
-            return;
-        }
+        let proven = self.roster.note_sign_of_life(&self.cx, id, route);
+        self.heard(id);
+        self.awaited_heard(id);
+        self.gathering_heard(id);
+        let Some(frame) = self.roster.take_frame(&mut self.cx, id, frame) else { return };
         match frame {
-            Frame::Reliable { seq, body } => self.handle_reliable(now, id, seq, body),
+            Frame::Reliable { seq, body } => self.handle_reliable(id, seq, body),
             // From an address that is not proven the challenge is answer enough.
             Frame::Ping { .. } if !proven => {}
-            Frame::Ping { id: ping } => self.pong(now, id, ping),
+            Frame::Ping { id: ping } => self.roster.pong(&self.cx, id, ping),
             Frame::PathResponse { token } if kind == Kind::Probe => {
-                self.register_response(now, id, route, &token);
+                if let Some(player) = self.roster.register_response(&mut self.cx, id, route, &token) {
+                    self.matches.tell_public(&mut self.cx, &mut self.roster, player);
+                }
             }
-            Frame::PathResponse { token } => self.path_response(now, id, route, &token),
-            Frame::Probe(probe) => self.handle_probe(now, id, route, probe, datagram.len()),
-            Frame::Goodbye { .. } => self.end_session(now, id, MatchEnd::Left),
+            Frame::PathResponse { token } => self.handle_path_response(id, route, &token),
+            Frame::Probe(probe) => {
+                if let Some(seen) = self.roster.see_probe(&mut self.cx, id, route, probe, datagram.len()) {
+                    self.matches.learn_from_probe(
+                        &mut self.cx,
+                        &mut self.roster,
+                        seen,
+                        probe.purpose,
+                        route.peer,
+                    );
+                }
+            }
+            Frame::Goodbye { .. } => self.end_session(id, MatchEnd::Left),
             Frame::Ack { .. }
             | Frame::Pong { .. }
             | Frame::PathChallenge { .. }
@@ -161,30 +66,17 @@ impl Server {
     }
 
     /// What is over a limit is not acknowledged, so it comes again: nothing that was taken is lost.
-    fn handle_reliable(&mut self, now: Instant, id: u64, seq: u32, message: ToServer) {
+    fn handle_reliable(&mut self, id: u64, seq: u32, message: ToServer) {
         let cost = self.effects_of(id, &message);
-        let Some(client) = self.sessions.get_mut(&id) else { return };
-        if client.session.is_fresh(seq)
-            && (client.session.is_backed_up()
-                || !client.effects.take_many(self.config.effect_rate, now, cost))
-        {
-            self.counters.limited += 1;
-            return;
-        }
-        match client.session.accept(now, seq) {
-            Ok(true) => self.handle_message(now, id, message),
-            Ok(false) => {}
-            Err(_) => self.counters.limited += 1,
+        if self.roster.accept(&mut self.cx, id, seq, cost) {
+            self.handle_message(id, message);
         }
     }
 
     /// How many messages to other players this one may cause at the most. Requests are counted where they can be
     /// answered, see [`Server::handle_request`].
     fn effects_of(&self, id: u64, message: &ToServer) -> f64 {
-        let matches = || {
-            let player = self.sessions.get(&id).map(|client| client.player);
-            player.map_or(0, |player| self.matches.of(player).len())
-        };
+        let matches = || self.roster.player_of(id).map_or(0, |player| self.matches.match_count(player));
         match message {
             ToServer::Request { .. } | ToServer::LocalAddresses(_) => 0.0,
             ToServer::Profile { .. } | ToServer::MappedPort(_) => 1.0 + matches() as f64,
@@ -196,174 +88,112 @@ impl Server {
         }
     }
 
-    /// Tells a player where it is seen.
-    pub(super) fn pong(&mut self, now: Instant, id: u64, ping: u32) {
-        let Some(client) = self.sessions.get_mut(&id) else { return };
-        let pong = Frame::Pong { id: ping, observed: client.route.peer };
-        client.session.send_once(now, &pong);
-        self.dirty.insert(id);
-    }
-
-    fn handle_message(&mut self, now: Instant, id: u64, message: ToServer) {
-        let Some(client) = self.sessions.get_mut(&id) else { return };
-        let player = client.player;
+    fn handle_message(&mut self, id: u64, message: ToServer) {
+        let Some(player) = self.roster.player_of(id) else { return };
         match message {
-            ToServer::Request { id: request, request: body } => self.handle_request(now, id, request, body),
-            ToServer::LocalAddresses(mut local) => {
-                local.truncate(MAX_LOCAL_ADDRESSES);
-                local.iter_mut().for_each(|address| *address = canonical(*address));
-                client.login.local = local;
-            }
+            ToServer::Request { id: request, request: body } => self.handle_request(id, request, body),
+            ToServer::LocalAddresses(local) => self.roster.set_local_addresses(id, local),
             ToServer::JoinAnswer { join, allow, reason } => {
-                self.handle_join_answer(now, player, join, allow, reason);
+                self.handle_join_answer(player, join, allow, reason);
             }
             ToServer::MatchReport { match_id, outcome, cause } => {
-                self.match_report(now, player, match_id, outcome, cause);
+                if self.matches.match_report(&mut self.cx, &mut self.roster, player, match_id, outcome, cause)
+                {
+                    self.pair_soon(player);
+                }
             }
             ToServer::KeptPorts { match_id, round, ports } => {
-                self.handle_kept_ports(now, id, match_id, round, ports);
+                self.matches.handle_kept_ports(&mut self.cx, &mut self.roster, id, match_id, round, ports);
             }
             ToServer::ClaimRange { match_id, round, step, reports } => {
-                self.handle_claim(now, id, match_id, Claim { round, step, reports });
+                self.matches.handle_claim(
+                    &mut self.cx,
+                    &mut self.roster,
+                    id,
+                    match_id,
+                    Claim { round, step, reports },
+                );
             }
             ToServer::Profile { profile, check, manual } => {
-                self.handle_profile(now, id, (profile, manual), check);
+                if let Some(player) = self.roster.handle_profile(&mut self.cx, id, (profile, manual), check) {
+                    self.matches.replan(&mut self.cx, &mut self.roster, player);
+                }
             }
-            ToServer::MappedPort(token) => self.mapped_port_echo(now, id, token),
-            ToServer::KeepMatches(kept) => self.keep_matches(now, player, kept),
-            ToServer::PunchAgain { match_id } => self.punch_again(now, player, match_id),
-            ToServer::AskSpray { match_id, edition } => self.ask_spray(now, player, match_id, edition),
+            ToServer::MappedPort(token) => {
+                if let Some(player) = self.roster.mapped_port_echo(&mut self.cx, id, token) {
+                    self.matches.tell_public(&mut self.cx, &mut self.roster, player);
+                    self.matches.replan(&mut self.cx, &mut self.roster, player);
+                }
+            }
+            ToServer::KeepMatches(kept) => self.keep_matches(player, kept),
+            ToServer::PunchAgain { match_id } => {
+                self.matches.punch_again(&mut self.cx, &mut self.roster, player, match_id)
+            }
+            ToServer::AskSpray { match_id, edition } => {
+                self.matches.ask_spray(&self.cx, player, match_id, edition)
+            }
             ToServer::SprayOver { match_id, edition } => {
-                self.sprays.over(now, match_id, edition, player);
+                self.matches.search_over(&self.cx, player, match_id, edition);
             }
-            ToServer::KickNotes { room, notes } => self.handle_kick_notes(now, player, room, notes),
+            ToServer::KickNotes { room, notes } => self.handle_kick_notes(player, room, notes),
             ToServer::HostSeen { room, epoch, heard } => {
-                self.handle_host_seen(now, player, (room, epoch), heard);
+                self.handle_host_seen(player, (room, epoch), heard);
             }
             ToServer::HostProof { room, epoch, key, proof } => {
-                self.handle_host_proof(now, player, (room, epoch), &key, &proof);
+                self.handle_host_proof(player, (room, epoch), &key, &proof);
             }
-            _ => self.counters.dropped += 1,
+            _ => self.cx.counters.dropped += 1,
         }
     }
 
-    pub(super) fn session_timeout(&mut self, now: Instant, id: u64) {
+    pub(super) fn session_timeout(&mut self, id: u64) {
         let silence = self.silence(id);
-        let Some(client) = self.sessions.get_mut(&id) else { return };
-        if now.saturating_duration_since(client.session.last_heard()) >= silence {
-            self.counters.timeouts += 1;
-            tracing::debug!(player = %client.player, "session timed out");
-            if let Some(half_open) = client.half_open.take() {
-                self.inits.forget(&half_open.init);
-            }
-            self.end_session(now, id, MatchEnd::Gone);
-            return;
+        if !self.roster.keep_alive(&mut self.cx, id, silence) {
+            self.end_session(id, MatchEnd::Gone);
         }
-        client.session.handle_timeout(now);
-        self.dirty.insert(id);
     }
 
-    pub(super) fn stale_timeout(&mut self, now: Instant, player: PlayerId) {
-        if self.players.get(&player).is_some_and(|player| player.stale) {
-            self.leave_room(now, player, MatchEnd::Gone);
+    pub(super) fn stale_timeout(&mut self, player: PlayerId) {
+        if self.roster.is_stale(player) {
+            self.leave_room(player, MatchEnd::Gone);
         }
     }
 
     /// A session is over: on purpose, or not.
-    pub(super) fn end_session(&mut self, now: Instant, id: u64, why: MatchEnd) {
-        let Some(client) = self.sessions.get(&id) else { return };
-        let player = client.player;
-        if self.players.get(&player).is_some_and(|player| player.session == id) {
-            let _ = self.leave_queue(now, player);
-            self.leave_room(now, player, why);
-            self.players.remove(&player);
-            self.timers.set(Timer::Stale(player), None);
+    pub(super) fn end_session(&mut self, id: u64, why: MatchEnd) {
+        let Some(player) = self.roster.player_of(id) else { return };
+        if self.roster.session_of(player) == Some(id) {
+            let _ = self.leave_queue(player);
+            self.leave_room(player, why);
+            self.roster.forget_player(player);
+            self.matches.forget_kept_of(player);
+            self.cx.timers.set(Timer::Stale(player), None);
         }
-        self.forget_client(id);
+        self.roster.forget_client(&mut self.cx, id);
     }
 
-    pub(super) fn forget_client(&mut self, id: u64) {
-        if self.sessions.remove(&id).is_none() {
-            return;
+    /// The first sealed datagram of a session: the player is in, and its older session is over. False: its token is not
+    /// taken, and the session over.
+    pub(super) fn log_in(&mut self, id: u64) -> bool {
+        let Some(player) = self.roster.confirm(&mut self.cx, id) else { return false };
+        // Whoever still wants to play asks again in the new session.
+        let _ = self.leave_queue(player);
+        self.matches.forget_kept_of(player);
+        let Some((room, game)) = self.roster.take_over(&mut self.cx, id) else { return true };
+        if self.rooms.get(&room).is_some_and(|room| room.game == game) {
+            self.cx.timers.set(Timer::Stale(player), Some(self.cx.now + self.cx.config.session_timeout));
+        } else {
+            self.leave_room(player, MatchEnd::Left);
         }
-        self.awaited.remove(&id);
-        self.census.leave(id);
-        self.timers.set(Timer::Session(id), None);
-        self.dirty.remove(&id);
+        true
     }
 
-    /// Sends a message to a player, if it is here.
-    pub(super) fn tell(&mut self, now: Instant, player: PlayerId, message: ToPlayer) {
-        if let Some(session) = self.players.get(&player).map(|player| player.session) {
-            self.tell_session(now, session, message);
+    /// A session moves to an address that is proven: those who play with the player hear of it.
+    pub(super) fn handle_path_response(&mut self, id: u64, route: Route, token: &[u8; CODE]) {
+        let Some(moved) = self.roster.path_response(&mut self.cx, id, route, token) else { return };
+        if moved.unmapped {
+            self.matches.replan(&mut self.cx, &mut self.roster, moved.player);
         }
-    }
-
-    pub(super) fn tell_session(&mut self, now: Instant, id: u64, message: ToPlayer) {
-        let Some(client) = self.sessions.get_mut(&id) else { return };
-        match &message {
-            ToPlayer::MatchEnded { match_id, .. } => {
-                let of_match = |topic: Topic| topic.match_id() == Some(*match_id);
-                if client.session.withdraw(of_match).contains(&Topic::Plan(*match_id)) {
-                    // It never heard of that match.
-                    return;
-                }
-            }
-            ToPlayer::RoomEnded { room, .. } => {
-                client.session.withdraw(|topic| topic.room() == Some(*room));
-            }
-            _ => {}
-        }
-        self.dirty.insert(id);
-        // Others cause most of what a player is told, so that it is too much is never held against it.
-        if let Err(error) = client.session.send(now, message) {
-            tracing::debug!(player = %client.player, %error, "a message to a player dropped");
-            self.counters.pushes_dropped += 1;
-        }
-    }
-
-    /// What a player was to be told about this, and was not yet, is of no use any more.
-    pub(super) fn untell(&mut self, player: PlayerId, about: Topic) {
-        let session = self.players.get(&player).map(|player| player.session);
-        if let Some(client) = session.and_then(|id| self.sessions.get_mut(&id)) {
-            client.session.withdraw(|topic| topic == about);
-        }
-    }
-
-    pub(super) fn ping(&mut self, now: Instant, id: u64) {
-        let Some(client) = self.sessions.get_mut(&id) else { return };
-        client.next_ping = client.next_ping.wrapping_add(1);
-        client.session.send_once(now, &Frame::Ping { id: client.next_ping });
-        self.dirty.insert(id);
-    }
-
-    /// What others may be told about a player, in the end.
-    pub(super) fn party(&self, player: PlayerId) -> Option<Party> {
-        let client = self.sessions.get(&self.players.get(&player)?.session)?;
-        let over_stream = self.is_stream(client.route);
-        // By UDP alone: a forwarded port of a player without it is of no use.
-        let mapped = client.mapped().filter(|_| !over_stream);
-        Some(Party {
-            info: PlayerInfo { id: player, name: client.login.name.clone() },
-            ephemeral: client.login.ephemeral,
-            key: client.key,
-            public: client.route.peer,
-            other: client.other_address(),
-            mapped,
-            local: client.login.local.clone(),
-            relay_only: client.login.relay_only || self.relay_mode(player) == RelayMode::Only,
-            over_stream,
-            server_ip: self.told_address(client.route).map(|address| address.ip()),
-            // A session by UDP is the proof that UDP gets through, whatever the player thinks.
-            nat: match mapped {
-                Some(_) => client.profile.with_mapped_port(),
-                // Over TCP it is the player that has tried UDP, and knows for how long.
-                None if over_stream && !client.profile.udp_blocked => {
-                    NatProfile { udp_blocked: true, confidence: Confidence::Stale, ..client.profile }
-                }
-                None => NatProfile { udp_blocked: over_stream, ..client.profile },
-            },
-            timing: client.session.timing(),
-        })
+        self.matches.tell_public(&mut self.cx, &mut self.roster, moved.player);
     }
 }

@@ -1,7 +1,6 @@
 //! Rooms that are taken up again, after a new login or a restart of the server, by the tickets that it gave for them.
 
 use std::net::IpAddr;
-use std::time::Instant;
 
 use traversal_core::id::{PlayerId, RequestId, RoomId};
 use traversal_core::wire::message::{
@@ -9,9 +8,9 @@ use traversal_core::wire::message::{
 };
 use traversal_core::wire::secret::same;
 
+use super::Server;
 use super::creating::Claim;
 use super::joining::JoinWish;
-use super::{Server, Timer};
 use crate::kicked::{Kicked, OUT};
 use crate::limits::{Bucket, is_full};
 use crate::rooms::{self, PasswordHash, Room};
@@ -52,13 +51,13 @@ impl Server {
         ticket: &RoomTicket,
         holder: PlayerId,
     ) -> Option<[u8; 16]> {
-        self.handshake.identity().mac(PURPOSE, &sealed(game, name, code, ticket, holder))
+        self.roster.identity().mac(PURPOSE, &sealed(game, name, code, ticket, holder))
     }
 
     /// Gives a member its right to come back.
-    pub(super) fn tell_ticket(&mut self, now: Instant, id: RoomId, member: PlayerId) {
+    pub(super) fn tell_ticket(&mut self, id: RoomId, member: PlayerId) {
         let Some(room) = self.rooms.get(&id) else { return };
-        let until_s = self.time_of_day(now).map_or(u64::MAX, |seconds| seconds + OUT.as_secs());
+        let until_s = self.cx.time_of_day().map_or(u64::MAX, |seconds| seconds + OUT.as_secs());
         let blank = RoomTicket {
             room: id,
             epoch: room.epoch,
@@ -69,35 +68,31 @@ impl Server {
             terms: room.terms(),
         };
         let Some(seal) = self.seal(&room.game, &room.name, &room.code, &blank, member) else { return };
-        self.tell(now, member, ToPlayer::Ticket(RoomTicket { seal, ..blank }));
+        self.roster.tell(&mut self.cx, member, ToPlayer::Ticket(RoomTicket { seal, ..blank }));
     }
 
     /// A player wants its room back.
     pub(super) fn take_up(
         &mut self,
-        now: Instant,
         (id, player, request): (u64, PlayerId, RequestId),
         ticket: RoomTicket,
         code: &str,
         options: RoomOptions,
     ) -> Result<Option<Response>, RequestError> {
         let options = options.checked()?;
-        let state = self.players.get(&player).ok_or(RequestError::NoSuchPlayer)?;
-        let client = self.sessions.get(&id).ok_or(RequestError::NoSuchPlayer)?;
-        if state.busy.is_some() || (state.room.is_some() && !state.stale) {
-            return Err(RequestError::AlreadyInRoom);
-        }
+        self.roster.may_seek_room(player)?;
+        let client = self.roster.client(id).ok_or(RequestError::NoSuchPlayer)?;
         // A host that was replaced while it was away has its seat.
-        let seatless = state.room != Some(ticket.room);
-        let left = state.room.filter(|room| *room != ticket.room);
+        let seatless = self.roster.room_of(player) != Some(ticket.room);
+        let left = self.roster.room_of(player).filter(|room| *room != ticket.room);
         let code = rooms::former_code(code).ok_or(RequestError::BadTicket)?;
-        let seal = self.seal(&client.login.game, &options.name, &code, &ticket, player);
+        let seal = self.seal(&client.login().game, &options.name, &code, &ticket, player);
         let fits = seal.is_some_and(|seal| same(&seal, &ticket.seal));
-        if !fits || self.time_of_day(now).is_some_and(|seconds| ticket.until_s < seconds) {
+        if !fits || self.cx.time_of_day().is_some_and(|seconds| ticket.until_s < seconds) {
             return Err(RequestError::BadTicket);
         }
         if left.is_some() {
-            self.leave_former(now, player);
+            self.leave_former(player);
         }
         let wish = |resume, allowed| JoinWish {
             session: id,
@@ -116,7 +111,7 @@ impl Server {
         let hosts = |room: &Room| owner && room.epoch == ticket.epoch;
         if found.is_some_and(|room| outdated(room) && !hosts(room)) {
             // Perhaps it was put out since: it comes in as a stranger does.
-            self.enter(now, wish(false, false));
+            self.enter(wish(false, false));
             return Ok(None);
         }
         // After a restart somebody with an older ticket was faster.
@@ -128,28 +123,28 @@ impl Server {
             // Another one takes it up at this moment.
             Some((_, false, _)) => Err(RequestError::NoSuchRoom),
             Some((epoch, ..)) if epoch > ticket.epoch && owner && seatless => {
-                self.leave_former(now, player);
+                self.leave_former(player);
                 Err(RequestError::StaleHost { epoch })
             }
             Some((epoch, ..)) if epoch > ticket.epoch => {
                 // It was away while the host changed.
-                self.enter(now, wish(false, false));
+                self.enter(wish(false, false));
                 Ok(None)
             }
             Some((epoch, _, restored)) if epoch == ticket.epoch => {
                 if owner {
-                    return Ok(self.host_is_back(now, player, ticket.room, options));
+                    return Ok(self.host_is_back(player, ticket.room, options));
                 }
-                self.enter(now, wish(true, restored));
+                self.enter(wish(true, restored));
                 Ok(None)
             }
             found => {
                 if newer || found.is_some() {
                     // After a restart a host of an older epoch was faster. The seal proves that it was replaced.
                     let reason = RoomEnd::HostReplaced { epoch: ticket.epoch };
-                    self.close_room(now, ticket.room, player, reason);
+                    self.close_room(ticket.room, player, reason);
                 }
-                self.restore(now, (id, player, request), ticket, code, options).map(|()| None)
+                self.restore((id, player, request), ticket, code, options).map(|()| None)
             }
         }
     }
@@ -158,7 +153,6 @@ impl Server {
     /// when it is lost.
     fn restore(
         &mut self,
-        now: Instant,
         (id, player, request): (u64, PlayerId, RequestId),
         ticket: RoomTicket,
         code: String,
@@ -171,15 +165,15 @@ impl Server {
             // Without its host there is no such room.
             return Err(RequestError::NoSuchRoom);
         }
-        let client = self.sessions.get(&id).ok_or(RequestError::NoSuchPlayer)?;
-        let (from, login) = (client.route.peer.ip(), client.login.clone());
+        let client = self.roster.client(id).ok_or(RequestError::NoSuchPlayer)?;
+        let (from, login) = (client.ip(), client.login().clone());
         self.room_for_one_more(from)?;
         let host = (!owner).then(|| PlayerInfo { id: ticket.host, name: String::new() });
         let own = PlayerInfo { id: player, name: login.name };
         let password = match options.password.filter(|_| owner) {
-            Some(password) => Some(PasswordHash::new(&password, &mut self.rng)),
+            Some(password) => Some(PasswordHash::new(&password, &mut self.cx.rng)),
             // Until the host is back only those come in who have a ticket.
-            None => terms.password.then(|| PasswordHash::unknown(&mut self.rng)),
+            None => terms.password.then(|| PasswordHash::unknown(&mut self.cx.rng)),
         };
         let room = Room {
             id: ticket.room,
@@ -195,7 +189,7 @@ impl Server {
             password,
             members: host.into_iter().chain([own]).collect(),
             revision: 0,
-            news: Bucket::full(rooms::ROOM_NEWS, now),
+            news: Bucket::full(rooms::ROOM_NEWS, self.cx.now),
             opened_from: from,
             claimed: false,
             migrate: terms.migrate,
@@ -206,36 +200,28 @@ impl Server {
             guesses: None,
         };
         self.rooms.insert(ticket.room, room);
-        if let Some(state) = self.players.get_mut(&player) {
-            state.busy = Some(request);
-        }
+        self.roster.set_busy(player, request);
         let claim =
             Claim { session: id, request, room: ticket.room, name_is_code: false, tries: 0, checked: false };
-        self.claim(now, claim);
+        self.claim(claim);
         Ok(())
     }
 
     /// Whether somebody at this address may open a room.
     pub(super) fn room_for_one_more(&mut self, from: IpAddr) -> Result<(), RequestError> {
         let opened = self.rooms.values().map(|room| room.opened_from);
-        if self.rooms.len() >= self.config.max_rooms
-            || is_full(from, self.config.max_rooms_per_address, opened)
+        if self.rooms.len() >= self.cx.config.max_rooms
+            || is_full(from, self.cx.config.max_rooms_per_address, opened)
         {
-            self.counters.limited += 1;
+            self.cx.counters.limited += 1;
             return Err(RequestError::Limited { retry_after_s: 30 });
         }
         Ok(())
     }
 
     /// The host of a room is back: the room is as it was.
-    fn host_is_back(
-        &mut self,
-        now: Instant,
-        player: PlayerId,
-        id: RoomId,
-        options: RoomOptions,
-    ) -> Option<Response> {
-        let name = self.party(player)?.info.name;
+    fn host_is_back(&mut self, player: PlayerId, id: RoomId, options: RoomOptions) -> Option<Response> {
+        let name = self.roster.party(&self.cx, player)?.info.name;
         let room = self.rooms.get_mut(&id)?;
         room.capacity = options.capacity;
         room.public = options.public;
@@ -243,23 +229,19 @@ impl Server {
         room.metadata = options.metadata;
         room.migrate = options.migrate;
         room.topology = options.topology;
-        room.password = options.password.map(|password| PasswordHash::new(&password, &mut self.rng));
+        room.password = options.password.map(|password| PasswordHash::new(&password, &mut self.cx.rng));
         if let Some(host) = room.members.first_mut() {
             // A member that took the room up did not know it.
             host.name = name;
         }
         let info = room.info();
-        if let Some(state) = self.players.get_mut(&player) {
-            state.room = Some(id);
-            state.stale = false;
-        }
-        self.timers.set(Timer::Stale(player), None);
+        self.roster.enter_room(&mut self.cx, player, id);
         self.abandon_loss(id);
-        self.tell_public(now, player);
-        self.pair_later(now, id);
-        self.tell_ticket(now, id, player);
-        self.tell_kicked(now, id, player);
-        self.publish(now, id);
+        self.matches.tell_public(&mut self.cx, &mut self.roster, player);
+        self.pair_later(id);
+        self.tell_ticket(id, player);
+        self.tell_kicked(id, player);
+        self.publish(id);
         Some(Response::Room(info))
     }
 }

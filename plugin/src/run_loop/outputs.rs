@@ -45,7 +45,7 @@ impl RunLoop {
                 Some(stream) => stream.push(&transmit.payload, &self.shared.counters),
                 None => count(&self.shared.counters.send_errors, 1),
             },
-            Output::Transmit(transmit) => self.transmit(transmit),
+            Output::Transmit(transmit) => self.transmit(now, transmit),
             Output::OpenSocket { socket, v6 } => {
                 let local = self.open(socket, v6);
                 if let Err(error) = &local
@@ -75,7 +75,7 @@ impl RunLoop {
     /// Puts it in line. What goes out of one socket in a row leaves with one system call, and yet all of it leaves in
     /// the agent's order, over all sockets: NATs give ports in the order in which packets come, and the other side
     /// counts on that.
-    fn transmit(&mut self, transmit: Transmit) {
+    fn transmit(&mut self, now: Instant, transmit: Transmit) {
         if self.last.0 != transmit.socket {
             if self.sockets.get(&transmit.socket).is_some_and(Socket::has_queue) {
                 // Something of another socket has been put in line since, and comes first.
@@ -83,13 +83,14 @@ impl RunLoop {
             }
             self.last = (transmit.socket, self.last.1 + 1);
         }
+        let origin = self.own_networks.origin(now, transmit.to);
         let Some(socket) = self.sockets.get_mut(&transmit.socket) else {
             return count(&self.shared.counters.send_errors, 1);
         };
         if !socket.has_queue() {
             socket.row = self.last.1;
         }
-        socket.push(transmit.to, transmit.ttl, transmit.payload, &self.shared.counters);
+        socket.push(transmit, origin, &self.shared.counters);
     }
 
     /// A further socket beside a main one, on the same interface.

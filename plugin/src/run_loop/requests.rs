@@ -1,16 +1,18 @@
 //! What the app asks for, and the names and addresses that it takes to do it.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Instant;
 
 use traversal_core::{Command, Event, LobbyError, LobbyState, SocketId};
 
 use super::RunLoop;
+use crate::interfaces::Local;
 use crate::protocol::{Report, Request};
 use crate::resolve::Resolved;
 
 /// Requests that wait for a name to be resolved; as many as the agent keeps for a login.
 const MAX_HELD: usize = 32;
+
 /// Whether only a lobby server can answer this.
 fn is_lobby_request(command: &Command) -> bool {
     matches!(command, Command::HostRoom(_) | Command::JoinRoom { .. } | Command::ListRooms)
@@ -87,12 +89,13 @@ impl RunLoop {
     }
 
     /// Sets the addresses of a driver that is bound to one interface, where they do not change. For use before [`run`](Self::run).
-    pub(crate) fn set_local_addresses(&mut self, addresses: Vec<IpAddr>) {
-        self.apply_local_addresses(Instant::now(), addresses);
+    pub(crate) fn set_local(&mut self, local: Local) {
+        self.apply_local(Instant::now(), local);
     }
 
-    /// Tells the agent, the app and the router's thread the machine's own addresses.
-    pub(super) fn apply_local_addresses(&mut self, now: Instant, addresses: Vec<IpAddr>) {
+    /// Tells the agent, the app and the router's thread the machine's own addresses, and keeps its networks.
+    pub(super) fn apply_local(&mut self, now: Instant, Local { addresses, networks }: Local) {
+        self.own_networks.set(networks);
         let port = |v4: bool| {
             let id = if v4 { SocketId::MAIN } else { SocketId::MAIN_V6 };
             self.sockets.get(&id).map(|socket| socket.local().port())

@@ -11,38 +11,39 @@ use crate::wire::message::{Request, RequestError, ToServer, checked_password};
 impl Agent {
     /// Input: the game wants something.
     pub fn handle_command(&mut self, now: Instant, command: Command) {
-        self.detection.renew_when_due(&mut cx!(self, now), &mut self.link, &mut self.sockets);
+        self.detection.renew_when_due(&mut self.shared.cx(now));
         match command {
             Command::Connect(servers) => {
                 let servers: Vec<SocketAddr> = servers.into_iter().map(canonical).collect();
                 self.leave_room(now, "left");
-                let mut cx = cx!(self, now);
+                let mut cx = self.shared.cx(now);
                 self.lobby.end_queue(&mut cx);
-                self.detection.stop(&mut cx, &mut self.sockets);
+                self.detection.stop(&mut cx);
                 self.mapping.stop(&mut cx);
                 self.mapping.contact(&servers);
-                self.link.disconnect(&mut cx);
-                self.link.connect(&mut cx, servers);
+                cx.link.disconnect(&mut cx.env);
+                cx.link.connect(&mut cx.env, servers);
             }
             Command::ServersMoved(servers) => {
                 let servers: Vec<SocketAddr> = servers.into_iter().map(canonical).collect();
                 self.mapping.contact(&servers);
-                self.link.servers_moved(&mut cx!(self, now), servers);
+                let cx = &mut self.shared.cx(now);
+                cx.link.servers_moved(&mut cx.env, servers);
             }
             Command::KnowServers(mut servers) => {
                 for address in servers.iter_mut().flat_map(|server| &mut server.addresses) {
                     *address = canonical(*address);
                 }
-                self.link.know(servers);
+                self.shared.link.know(servers);
             }
             Command::Disconnect => {
                 self.leave_room(now, "left");
                 self.close_all(now, "left");
-                let mut cx = cx!(self, now);
+                let mut cx = self.shared.cx(now);
                 self.lobby.end_queue(&mut cx);
-                self.detection.stop(&mut cx, &mut self.sockets);
+                self.detection.stop(&mut cx);
                 self.mapping.stop(&mut cx);
-                self.link.disconnect(&mut cx);
+                cx.link.disconnect(&mut cx.env);
             }
             Command::HostRoom(options) => {
                 let request = options.checked().map(|options| Request::CreateRoom { options });
@@ -62,7 +63,7 @@ impl Agent {
                     self.close_all(now, "left");
                 } else {
                     let error = RequestFailure::Server(RequestError::NotInRoom);
-                    self.events.push_back(Event::RequestFailed { request: RequestKind::Leave, error });
+                    self.shared.events.push_back(Event::RequestFailed { request: RequestKind::Leave, error });
                 }
             }
             Command::ListRooms => {
@@ -84,26 +85,26 @@ impl Agent {
                 self.close_peer(now, player, &reason);
             }
             Command::QuickMatch(wanted) => {
-                self.lobby.quick_match(&mut cx!(self, now), &mut self.link, wanted);
+                self.lobby.quick_match(&mut self.shared.cx(now), wanted);
             }
             Command::CancelQuickMatch => {
-                self.lobby.cancel_quick_match(&mut cx!(self, now), &mut self.link);
+                self.lobby.cancel_quick_match(&mut self.shared.cx(now));
             }
             Command::LocalAddresses(mut addresses) => {
                 addresses.iter_mut().for_each(|address| *address = address.to_canonical());
                 addresses.sort_unstable();
                 addresses.dedup();
-                if addresses != self.local {
-                    self.local = addresses;
-                    self.mapping.network_changed(&mut cx!(self, now), &mut self.link);
+                if addresses != self.shared.local {
+                    self.shared.local = addresses;
+                    self.mapping.network_changed(&mut self.shared.cx(now));
                     self.register_addresses(now);
                 }
             }
             Command::PortMapping(news) => {
-                self.mapping.set(&mut cx!(self, now), &mut self.link, news);
+                self.mapping.set(&mut self.shared.cx(now), news);
             }
             Command::Router(name) => {
-                self.detection.set_router(&mut cx!(self, now), &mut self.link, name);
+                self.detection.set_router(&mut self.shared.cx(now), name);
             }
         }
         self.show_mapping(now);
@@ -118,9 +119,9 @@ impl Agent {
         request: Result<Request, RequestError>,
         wait: Duration,
     ) {
-        let mut cx = cx!(self, now);
+        let mut cx = self.shared.cx(now);
         match request {
-            Ok(request) => _ = self.lobby.ask(&mut cx, &mut self.link, kind, request, wait),
+            Ok(request) => _ = self.lobby.ask(&mut cx, kind, request, wait),
             Err(error) => {
                 cx.emit(Event::RequestFailed { request: kind, error: RequestFailure::Server(error) });
             }
@@ -128,13 +129,13 @@ impl Agent {
     }
 
     pub(super) fn register_addresses(&mut self, now: Instant) {
-        if self.config.lan && self.config.relay != crate::RelayPolicy::Only {
-            let endpoints = cx!(self, now).local_endpoints();
+        if self.shared.config.lan && self.shared.config.relay != crate::RelayPolicy::Only {
+            let endpoints = self.shared.cx(now).local_endpoints();
             self.tell_server(now, ToServer::LocalAddresses(endpoints));
         }
         // The NAT may be another one now.
-        self.link.check_now(now);
-        self.detection.start(&mut cx!(self, now), &mut self.link, &mut self.sockets);
+        self.shared.link.check_now(now);
+        self.detection.start(&mut self.shared.cx(now));
         self.handle_timeout(now);
     }
 }

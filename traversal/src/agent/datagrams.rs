@@ -6,15 +6,15 @@ use std::time::Instant;
 use super::{Agent, SocketId};
 use crate::address::is_sendable;
 use crate::login::LinkEvent;
-use crate::path::RELAY;
 use crate::sockets::Owner;
+use crate::way::{RELAY, Way};
 use crate::wire::secret::same;
 use crate::wire::{Dropped, Kind, MAX_DATAGRAM, RELAY_HEADER, pair};
 
 impl Agent {
     fn handle_hairpin(&mut self, now: Instant, datagram: &[u8]) -> bool {
-        let mut cx = cx!(self, now);
-        self.detection.handle_hairpin(&mut cx, &mut self.link, &mut self.sockets, datagram)
+        let mut cx = self.shared.cx(now);
+        self.detection.handle_hairpin(&mut cx, datagram)
     }
 
     /// Input: a datagram came in on `socket`. Anything that is not ours is counted and dropped.
@@ -24,11 +24,11 @@ impl Agent {
             _ if datagram.len() > MAX_DATAGRAM || !is_sendable(from) => Err(Dropped::Malformed),
             // The server has nothing of this kind to say.
             Some(Kind::Pair) if socket == SocketId::STREAM => Err(Dropped::Malformed),
-            Some(Kind::Pair) => self.handle_pair(now, socket, from, datagram),
+            Some(Kind::Pair) => self.handle_pair(now, Way::new(socket, from), datagram),
             Some(Kind::Probe) if self.handle_hairpin(now, datagram) => Ok(()),
             Some(Kind::Cookie | Kind::Accept | Kind::Refuse | Kind::Control | Kind::Probe) => {
-                let mut cx = cx!(self, now);
-                let result = self.link.handle_datagram(&mut cx, (socket, from), datagram);
+                let mut cx = self.shared.cx(now);
+                let result = cx.link.handle_datagram(&mut cx.env, Way::new(socket, from), datagram);
                 self.link_moved(now);
                 // The router forwards to the main socket; what comes to another one proves nothing.
                 let result = result.map(|event| {
@@ -38,7 +38,7 @@ impl Agent {
                 });
                 result.map(|event| self.handle_link(now, event))
             }
-            Some(Kind::Relay) => self.handle_relayed(now, (socket, from), datagram),
+            Some(Kind::Relay) => self.handle_relayed(now, Way::new(socket, from), datagram),
             Some(Kind::Hello | Kind::Init) | None => Err(Dropped::Malformed),
         };
         if let Err(reason) = result {
@@ -48,21 +48,15 @@ impl Agent {
         self.sweep(now);
     }
 
-    fn handle_pair(
-        &mut self,
-        now: Instant,
-        socket: SocketId,
-        from: SocketAddr,
-        datagram: &[u8],
-    ) -> Result<(), Dropped> {
+    fn handle_pair(&mut self, now: Instant, way: Way, datagram: &[u8]) -> Result<(), Dropped> {
         let id = pair::match_of(datagram).ok_or(Dropped::Malformed)?;
         // Those of other matches and of the classification are closed when these are done: no path may stand on one.
-        let serves = matches!(socket, SocketId::MAIN | SocketId::MAIN_V6 | RELAY)
-            || matches!(self.sockets.owner(socket), Some(Owner::Match(of, ..)) if of == id);
+        let serves = matches!(way.socket, SocketId::MAIN | SocketId::MAIN_V6 | RELAY)
+            || matches!(self.shared.sockets.owner(way.socket), Some(Owner::Match(of, ..)) if of == id);
         let peer = self.peers.get_mut(&id).filter(|_| serves).ok_or(Dropped::Unknown)?;
         let mut buffer = datagram.to_vec();
-        let mut cx = cx!(self, now);
-        let news = peer.handle_datagram(&mut cx, &mut hands!(self), (socket, from), &mut buffer)?;
+        let mut cx = self.shared.cx(now);
+        let news = peer.handle_datagram(&mut cx, way, &mut buffer)?;
         let (word, contact) = (peer.take_life_word(), peer.take_contact());
         if let Some(news) = news {
             self.handle_peer(now, id, news);
@@ -77,14 +71,9 @@ impl Agent {
     }
 
     /// A datagram of another player, through the server.
-    fn handle_relayed(
-        &mut self,
-        now: Instant,
-        (socket, from): (SocketId, SocketAddr),
-        datagram: &[u8],
-    ) -> Result<(), Dropped> {
+    fn handle_relayed(&mut self, now: Instant, way: Way, datagram: &[u8]) -> Result<(), Dropped> {
         let (header, inner) = datagram.split_at_checked(RELAY_HEADER).ok_or(Dropped::Malformed)?;
-        if self.config.relay == crate::RelayPolicy::Never || Kind::of(inner) != Some(Kind::Pair) {
+        if self.shared.config.relay == crate::RelayPolicy::Never || Kind::of(inner) != Some(Kind::Pair) {
             return Err(Dropped::Malformed);
         }
         let id = pair::match_of(inner).ok_or(Dropped::Malformed)?;
@@ -93,9 +82,9 @@ impl Agent {
             return Err(Dropped::NotAuthentic);
         }
         // One way, whichever of the server's addresses and sockets it takes at present.
-        let server = peer.relay_server().unwrap_or(from);
-        self.handle_pair(now, RELAY, server, inner)?;
-        self.link.carried(now, socket);
+        let server = peer.relay_server().unwrap_or(way.remote);
+        self.handle_pair(now, Way::relay(server), inner)?;
+        self.shared.link.carried(now, way.socket);
         Ok(())
     }
 }

@@ -66,7 +66,7 @@ impl Agent {
         if question.until <= now {
             return;
         }
-        peer.ask_for_proof(&mut cx!(self, now), question.challenge);
+        peer.ask_for_proof(&mut self.shared.cx(now), question.challenge);
         question.next = now + AGAIN.max(peer.answer_time());
         self.life.question = Some(question);
     }
@@ -79,12 +79,13 @@ impl Agent {
                 let (id, epoch) = (room.info.id, room.info.epoch);
                 let life = &mut self.life;
                 if life.key.is_none() {
-                    life.key = life.server_key.and_then(|server| LifeKey::new(&self.identity, &server));
+                    life.key =
+                        life.server_key.and_then(|server| LifeKey::new(&self.shared.identity, &server));
                 }
                 let proof = life.key.as_ref().and_then(|key| key.prove(id, epoch, &challenge));
                 let Some((peer, proof)) = self.peers.get_mut(&match_id).zip(proof) else { return };
                 let answer = PairMessage::ProofOfLife { challenge, proof };
-                peer.answer(&mut cx!(self, now), &mut hands!(self), (way, length), &answer);
+                peer.answer(&mut self.shared.cx(now), (way, length), &answer);
             }
             LifeWord::Proof { challenge, proof } => {
                 let of_host = self.by_player.get(&room.info.host) == Some(&match_id);

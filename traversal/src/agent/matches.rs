@@ -3,15 +3,15 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use super::{Agent, DisconnectReason, Event, IntoSocketError, PathKind, ReleasedSocket};
+use super::{Agent, DisconnectReason, Event, IntoSocketError, ReleasedSocket};
 use crate::address::canonical;
 use crate::failure::{FailureReason, FailureReport, Stage};
 use crate::id::{MatchId, PlayerId};
 use crate::login::MatchUse;
 use crate::mesh::Mesh;
-use crate::path::RELAY;
 use crate::peer::{Peer, PeerNews};
 use crate::sockets::Owner;
+use crate::way::Way;
 use crate::wire::message::{
     Facts, MatchEnd, MatchOutcome, PunchPlan, Replan, Request, RoomEnd, SprayTurn, ToServer, Topology,
 };
@@ -39,7 +39,7 @@ impl Agent {
     fn requested(&mut self, now: Instant, plan: &PunchPlan) -> Instant {
         let Some((asked, first)) = self.join_requested.as_mut().filter(|_| !plan.host) else { return now };
         let (asked, first) = (*asked, *first.get_or_insert(now));
-        if now.saturating_duration_since(first) > self.link.timing().at_least(JOIN_PLANS, 2) {
+        if now.saturating_duration_since(first) > self.shared.link.timing().at_least(JOIN_PLANS, 2) {
             self.join_requested = None;
             return now;
         }
@@ -57,20 +57,20 @@ impl Agent {
         if self.peers.contains_key(&plan.match_id) {
             return;
         }
-        let Some(online) = self.link.online() else { return };
+        let Some(online) = self.shared.link.online() else { return };
         // Also when that match is over long since: its keys would begin to count anew.
         let Some(use_of) = online.use_match(plan.match_id) else { return };
         let ephemeral = online.ephemeral.clone();
         if let Some(old) = self.by_player.get(&plan.peer.id).and_then(|id| self.peers.get_mut(id)) {
-            old.end(&mut cx!(self, now), MatchEnd::Replaced.into());
+            old.end(&mut self.shared.cx(now), MatchEnd::Replaced.into());
         }
-        let mut cx = cx!(self, now);
+        let mut cx = self.shared.cx(now);
         let (info, match_id, (own_nat, peer_nat)) =
             (plan.peer.clone(), plan.match_id, (plan.own_nat, plan.peer_nat));
         let (role, methods, mesh) = (plan.role, plan.methods.clone(), plan.mesh);
         cx.emit(Event::Plan { peer: info.clone(), role, methods, host: plan.host && !mesh, mesh });
-        let full = use_of == MatchUse::TooMany || self.by_player.len() >= self.config.caps.peers;
-        match Peer::new(&mut cx, &mut hands!(self), plan, &ephemeral, requested).filter(|_| !full) {
+        let full = use_of == MatchUse::TooMany || self.by_player.len() >= cx.config.caps.peers;
+        match Peer::new(&mut cx, plan, &ephemeral, requested).filter(|_| !full) {
             Some(peer) => {
                 self.lobby.planned();
                 self.by_player.insert(info.id, match_id);
@@ -112,13 +112,13 @@ impl Agent {
         let (early, later) = self.early.drain(..).partition::<VecDeque<_>, _>(|(of, _)| *of == match_id);
         self.early = later;
         for (_, early) in early {
-            let mut cx = cx!(self, now);
+            let mut cx = self.shared.cx(now);
             let Some(peer) = self.peers.get_mut(&match_id) else { return };
             match early {
-                Early::Facts(facts) => peer.handle_facts(&mut cx, &mut hands!(self), &facts),
-                Early::Replan(plan) => peer.replan(&mut cx, &mut hands!(self), *plan),
+                Early::Facts(facts) => peer.handle_facts(&mut cx, &facts),
+                Early::Replan(plan) => peer.replan(&mut cx, *plan),
                 Early::Ended(reason) => return self.match_ended(now, match_id, reason),
-                Early::Spray(edition, turn) => peer.handle_turn(&mut cx, &mut hands!(self), edition, turn),
+                Early::Spray(edition, turn) => peer.handle_turn(&mut cx, edition, turn),
             }
         }
     }
@@ -126,7 +126,7 @@ impl Agent {
     pub(super) fn match_ended(&mut self, now: Instant, match_id: MatchId, reason: MatchEnd) {
         let Some(peer) = self.peers.get_mut(&match_id) else { return };
         if reason == MatchEnd::Migrated {
-            return peer.close(&mut cx!(self, now), &reason.to_string(), Some(reason.into()));
+            return peer.close(&mut self.shared.cx(now), &reason.to_string(), Some(reason.into()));
         }
         // The server has lost sight of the other player; while the path works the game goes on. Of one who is away nothing
         // is to be expected any more: its place in the room is gone, too.
@@ -135,12 +135,12 @@ impl Agent {
             let kept = peer.kept();
             return self.keep_matches(now, kept);
         }
-        peer.end(&mut cx!(self, now), reason.into());
+        peer.end(&mut self.shared.cx(now), reason.into());
     }
 
     /// Book-keeping after something happened to a match.
     pub(super) fn handle_peer(&mut self, now: Instant, match_id: MatchId, news: PeerNews) {
-        let relayed = self.peers.get(&match_id).and_then(Peer::selected).is_some_and(|path| path.0 == RELAY);
+        let relayed = self.peers.get(&match_id).and_then(Peer::selected).is_some_and(Way::is_relay);
         let outcome = match news {
             PeerNews::Connected if relayed => MatchOutcome::Relayed,
             PeerNews::Relayed => MatchOutcome::Relayed,
@@ -158,7 +158,7 @@ impl Agent {
         let Some(peer) = self.peers.get(&match_id) else { return };
         match news {
             PeerNews::Connected | PeerNews::Direct | PeerNews::Relayed => {}
-            PeerNews::Lost => self.mesh.lost((now, self.link.timing()), peer.info.id),
+            PeerNews::Lost => self.mesh.lost((now, self.shared.link.timing()), peer.info.id),
             PeerNews::Ended | PeerNews::Failed => self.mesh.give_up(peer.info.id),
         }
         let host = self.lobby.room().map(|room| room.info.host);
@@ -174,7 +174,7 @@ impl Agent {
 
     pub(super) fn handle_peer_timeout(&mut self, now: Instant, match_id: MatchId) {
         let Some(peer) = self.peers.get_mut(&match_id) else { return };
-        let news = peer.handle_timeout(&mut cx!(self, now), &mut hands!(self));
+        let news = peer.handle_timeout(&mut self.shared.cx(now));
         let contact = peer.take_contact();
         if let Some(news) = news {
             self.handle_peer(now, match_id, news);
@@ -194,12 +194,12 @@ impl Agent {
             self.mesh = Mesh::default();
             return;
         }
-        if !self.link.is_online() {
+        if !self.shared.link.is_online() {
             return;
         }
         let live = |player| self.by_player.contains_key(&player);
-        for player in self.mesh.handle_timeout((now, self.link.timing()), live) {
-            self.lobby.ask_silently(&mut cx!(self, now), &mut self.link, Request::Rematch { player });
+        for player in self.mesh.handle_timeout((now, self.shared.link.timing()), live) {
+            self.lobby.ask_silently(&mut self.shared.cx(now), Request::Rematch { player });
         }
     }
 
@@ -213,7 +213,7 @@ impl Agent {
     /// The same where the game did not ask for it: of an attempt that has not come to its end it hears that it failed.
     pub(super) fn give_up_all(&mut self, now: Instant, reason: &str) {
         for peer in self.peers.values_mut() {
-            peer.give_up(&mut cx!(self, now));
+            peer.give_up(&mut self.shared.cx(now));
         }
         self.close_all(now, reason);
     }
@@ -221,7 +221,7 @@ impl Agent {
     pub(super) fn close_peer(&mut self, now: Instant, player: PlayerId, reason: &str) {
         self.mesh.give_up(player);
         let Some(peer) = self.by_player.get(&player).and_then(|id| self.peers.get_mut(id)) else { return };
-        peer.close(&mut cx!(self, now), reason, Some(DisconnectReason::Local));
+        peer.close(&mut self.shared.cx(now), reason, Some(DisconnectReason::Local));
         let match_id = peer.match_id;
         self.tell_server(now, ToServer::MatchReport { match_id, outcome: MatchOutcome::Closed, cause: None });
     }
@@ -229,17 +229,17 @@ impl Agent {
     /// Passes on the turn to search by many sockets or ports, where the match that had it does so no more.
     fn pass_spray(&mut self, now: Instant) {
         for peer in self.peers.values_mut() {
-            peer.check_turn(&mut cx!(self, now), &mut hands!(self));
+            peer.check_turn(&mut self.shared.cx(now));
         }
         // Each time round, a match has ended its search: at once, if it has nothing left to try.
         for _ in 0..=self.peers.len() {
             let searches = |holder| self.peers.get(&holder).is_some_and(Peer::is_spraying);
-            if self.budget.spraying().is_none_or(searches) {
+            if self.shared.budget.spraying().is_none_or(searches) {
                 return;
             }
-            self.budget.end_spray();
+            self.shared.budget.end_spray();
             for peer in self.peers.values_mut() {
-                peer.punch(&mut cx!(self, now), &mut hands!(self));
+                peer.punch(&mut self.shared.cx(now));
             }
         }
     }
@@ -248,14 +248,14 @@ impl Agent {
     pub(super) fn sweep(&mut self, now: Instant) {
         self.pass_spray(now);
         for id in self.peers.values().filter(|peer| peer.is_ended()).map(|peer| peer.match_id) {
-            let mut cx = cx!(self, now);
-            self.sockets.close_all(&mut cx, |owner| matches!(owner, Owner::Match(of, ..) if of == id));
+            let cx = &mut self.shared.cx(now);
+            cx.sockets.close_all(&mut cx.env, |owner| matches!(owner, Owner::Match(of, ..) if of == id));
         }
         self.by_player.retain(|_, id| self.peers.get(id).is_some_and(Peer::is_live));
         self.peers.retain(|_, peer| !peer.is_ended());
     }
 
-    /// Takes the direct path to `player` out of the agent's hands. The agent forgets the player and its socket; if
+    /// Takes the direct path to `player` out of the agent's cx. The agent forgets the player and its socket; if
     /// that was a main socket, the driver opens another and says so with [`handle_socket`](Self::handle_socket).
     ///
     /// The two sides may use different ways at a time. Here the one who joined follows the host: it gives the way
@@ -270,22 +270,23 @@ impl Agent {
     ) -> Result<ReleasedSocket, IntoSocketError> {
         let id = *self.by_player.get(&player).ok_or(IntoSocketError::NotConnected)?;
         let peer = self.peers.get(&id).ok_or(IntoSocketError::NotConnected)?;
-        let (socket, remote, kind) = peer.releasable().ok_or(IntoSocketError::NotConnected)?;
-        if kind == PathKind::Relay {
+        let way = peer.releasable().ok_or(IntoSocketError::NotConnected)?;
+        let Way { socket, remote } = way;
+        if way.is_relay() {
             return Err(IntoSocketError::Relayed);
         }
         if peer.is_crossed() {
             return Err(IntoSocketError::Crossed);
         }
         let shared = |other: &Peer| {
-            other.match_id != id && other.is_live() && other.selected().is_none_or(|path| path.0 == socket)
+            other.match_id != id && other.is_live() && other.selected().is_none_or(|way| way.socket == socket)
         };
         if self.peers.values().any(shared) {
             return Err(IntoSocketError::SharedSocket);
         }
         let shared_key = peer.export(b"bevy_traversal socket", b"");
         self.mesh.give_up(player);
-        self.sockets.forget(socket);
+        self.shared.sockets.forget(socket);
         if let Some(peer) = self.peers.get_mut(&id) {
             peer.drop_silently();
         }

@@ -23,7 +23,7 @@ impl Agent {
     /// and proves nothing, and is for tools that tell people what happens.
     pub fn read(&self, datagram: &[u8]) -> Option<Said> {
         match Kind::of(datagram)? {
-            Kind::Control | Kind::Probe => Some(Said::Server(Box::new(self.link.read(datagram)?))),
+            Kind::Control | Kind::Probe => Some(Said::Server(Box::new(self.shared.link.read(datagram)?))),
             Kind::Pair => {
                 let peer = self.peers.get(&pair::match_of(datagram)?)?;
                 Some(match peer.read(&mut datagram.to_vec())? {

@@ -24,7 +24,7 @@ impl Agent {
             std::cmp::Ordering::Equal => Some(plan),
             std::cmp::Ordering::Less => None,
             std::cmp::Ordering::Greater => {
-                if self.early_plans.len() < self.config.caps.peers {
+                if self.early_plans.len() < self.shared.config.caps.peers {
                     self.early_plans.push(plan);
                 }
                 None
@@ -43,7 +43,7 @@ impl Agent {
     /// A player is away, or back. While it is the host, another one may take its place meanwhile.
     pub(super) fn handle_contact(&mut self, now: Instant, match_id: MatchId, contact: Contact) {
         let Some(peer) = self.peers.get(&match_id) else { return };
-        let (player, until) = (peer.info.id, peer.lost_at(&self.config));
+        let (player, until) = (peer.info.id, peer.lost_at(&self.shared.config));
         if self.lobby.room().is_none_or(|room| room.info.host != player) {
             return;
         }
@@ -66,7 +66,7 @@ impl Agent {
         let Some(host) = asked.filter(|of| !of.hosting).map(|of| of.info.host) else { return };
         let heard = self.peer(host).is_some_and(|peer| {
             peer.heard_within(now, HEARD.max(peer.answer_time()))
-                || peer.is_excused(now, &self.config, &self.link)
+                || peer.is_excused(now, &self.shared.config, &self.shared.link)
         });
         self.say_host_seen(now, heard);
         if heard {
@@ -119,32 +119,32 @@ impl Agent {
 
     /// Another member hosts the room.
     pub(super) fn host_changed(&mut self, now: Instant, room: RoomInfo, previous: PlayerId) {
-        if self.lobby.host_changed(self.identity.player_id(), &room, previous) {
+        if self.lobby.host_changed(self.shared.identity.player_id(), &room, previous) {
             self.announce_host(now, room, previous);
         }
     }
 
     /// Ends the channel to the old host and tells the game. An old host that was away ends those to its members.
     pub(super) fn announce_host(&mut self, now: Instant, room: RoomInfo, previous: PlayerId) {
-        if previous == self.identity.player_id() {
+        if previous == self.shared.identity.player_id() {
             for peer in self.peers.values_mut().filter(|peer| peer.is_of_own_room()) {
-                peer.end(&mut cx!(self, now), MatchEnd::Migrated.into());
+                peer.end(&mut self.shared.cx(now), MatchEnd::Migrated.into());
             }
         }
         if let Some(peer) = self.by_player.get(&previous).and_then(|id| self.peers.get_mut(id)) {
             let reason = MatchEnd::Migrated;
-            peer.close(&mut cx!(self, now), &reason.to_string(), Some(reason.into()));
+            peer.close(&mut self.shared.cx(now), &reason.to_string(), Some(reason.into()));
         }
         let members = self.lobby.room().map(|room| room.members.clone()).unwrap_or_default();
-        let hosting = room.host == self.identity.player_id();
-        self.events.push_back(Event::HostChanged { room, hosting, previous, members });
+        let hosting = room.host == self.shared.identity.player_id();
+        self.shared.events.push_back(Event::HostChanged { room, hosting, previous, members });
         self.use_early_plans(now);
     }
 
     /// Without its host the room is of no use to this player, and would stand in the way of another.
     pub(super) fn room_without_host(&mut self, now: Instant, reason: RoomEnd) {
-        let mut cx = cx!(self, now);
-        if self.lobby.forget_room(&mut cx, &mut self.link).is_some() {
+        let mut cx = self.shared.cx(now);
+        if self.lobby.forget_room(&mut cx).is_some() {
             cx.emit(Event::RoomLeft { reason: Some(reason) });
         }
         self.close_all(now, "left");
@@ -162,19 +162,19 @@ impl Agent {
         }
         self.lobby.room_ended();
         let text = reason.to_string();
-        cx!(self, now).emit(Event::RoomLeft { reason: Some(reason) });
+        self.shared.cx(now).emit(Event::RoomLeft { reason: Some(reason) });
         self.close_all(now, &text);
     }
 
     /// Leaves on this side's own wish.
     pub(super) fn leave_room(&mut self, now: Instant, reason: &str) {
-        let Some(room) = self.lobby.forget_room(&mut cx!(self, now), &mut self.link) else { return };
+        let Some(room) = self.lobby.forget_room(&mut self.shared.cx(now)) else { return };
         let reason = match (room.hosting, room.info.migrate) {
             (true, false) => "the host closed the room",
             (true, true) => "the host left",
             (false, _) => reason,
         };
         self.close_all(now, reason);
-        cx!(self, now).emit(Event::RoomLeft { reason: None });
+        self.shared.cx(now).emit(Event::RoomLeft { reason: None });
     }
 }

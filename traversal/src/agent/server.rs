@@ -11,74 +11,73 @@ use crate::wire::message::{RoomEnd, ToPlayer, ToServer};
 
 impl Agent {
     pub(super) fn handle_link(&mut self, now: Instant, event: Option<LinkEvent>) {
-        let mut cx = cx!(self, now);
+        let mut cx = self.shared.cx(now);
         match event {
             None => {}
             Some(LinkEvent::Lost) => {
-                self.detection.stop(&mut cx, &mut self.sockets);
+                self.detection.stop(&mut cx);
                 self.mapping.stop(&mut cx);
             }
             Some(LinkEvent::LoggedIn) => {
-                if let Some(online) = self.link.online() {
+                if let Some(online) = cx.link.online() {
                     self.life.logged_in(online.server_key);
                 }
                 // What is known of the NAT goes before the game's wishes: who joins at once is planned by it.
-                self.detection.start(&mut cx, &mut self.link, &mut self.sockets);
-                let news = self.lobby.logged_in(&mut cx, &mut self.link);
+                self.detection.start(&mut cx);
+                let news = self.lobby.logged_in(&mut cx);
                 self.handle_lobby(now, news);
-                self.mapping.logged_in(&mut cx!(self, now), &mut self.link);
+                self.mapping.logged_in(&mut self.shared.cx(now));
             }
             Some(LinkEvent::MappedPortSeen { port, token, from }) => {
-                self.mapping.handle_seen(&mut cx, &mut self.link, (port, token, from));
+                self.mapping.handle_seen(&mut cx, (port, token, from));
             }
             Some(LinkEvent::Knock { tag, socket }) => {
-                self.detection.handle_knock(&mut cx, &mut self.link, &mut self.sockets, (tag, socket));
+                self.detection.handle_knock(&mut cx, (tag, socket));
             }
             Some(LinkEvent::ProbeSeen { tag, seen, from }) => {
-                let mut hands = hands!(self);
-                if !self.peers.values_mut().any(|peer| peer.handle_seen(&mut cx, &mut hands, tag, seen)) {
-                    self.detection.handle_seen(&mut cx, &mut self.link, &mut self.sockets, (tag, seen, from));
+                if !self.peers.values_mut().any(|peer| peer.handle_seen(&mut cx, tag, seen)) {
+                    self.detection.handle_seen(&mut cx, (tag, seen, from));
                 }
             }
             Some(LinkEvent::Message(message)) => self.handle_message(now, message),
         }
-        self.mapping.watch(&mut cx!(self, now), &mut self.link);
+        self.mapping.watch(&mut self.shared.cx(now));
         self.show_mapping(now);
     }
 
     /// The session may have moved, between UDP and the stream or to another public address: what can be known of the NAT is something else then.
     pub(super) fn link_moved(&mut self, now: Instant) {
-        if self.link.take_moved() {
-            self.detection.start(&mut cx!(self, now), &mut self.link, &mut self.sockets);
-            self.mapping.look_again(&mut cx!(self, now), &mut self.link);
+        if self.shared.link.take_moved() {
+            self.detection.start(&mut self.shared.cx(now));
+            self.mapping.look_again(&mut self.shared.cx(now));
         }
     }
 
     /// A forwarded port that counts shows in what is known of the NAT.
     pub(super) fn show_mapping(&mut self, now: Instant) {
         let mapped = self.mapping.is_verified();
-        self.detection.set_mapped(&mut cx!(self, now), mapped);
+        self.detection.set_mapped(&mut self.shared.cx(now), mapped);
     }
 
     fn handle_message(&mut self, now: Instant, message: ToPlayer) {
-        let mut cx = cx!(self, now);
+        let mut cx = self.shared.cx(now);
         match message {
             ToPlayer::Response { id, result } => {
-                let news = self.lobby.handle_response(&mut cx, &mut self.link, id, result);
+                let news = self.lobby.handle_response(&mut cx, id, result);
                 self.handle_lobby(now, news);
             }
             ToPlayer::Members { room, revision, part, parts, members } => {
                 let members = self.lobby.handle_members(&mut cx, room, revision, (part, parts), members);
                 if let Some(members) = members.filter(|_| self.in_mesh()) {
-                    let own = self.identity.player_id();
+                    let own = self.shared.identity.player_id();
                     let live = |player| self.by_player.contains_key(&player);
-                    self.mesh.members((now, self.link.timing()), own, &members, live);
+                    self.mesh.members((now, self.shared.link.timing()), own, &members, live);
                 }
             }
-            ToPlayer::Queue(status) => self.lobby.handle_queue(&mut cx, &mut self.link, status),
+            ToPlayer::Queue(status) => self.lobby.handle_queue(&mut cx, status),
             ToPlayer::QueueClosed(error) => self.lobby.queue_closed(&mut cx, error),
             ToPlayer::QuickMatched(matched) => {
-                let news = self.lobby.handle_quick_matched(&mut cx, &mut self.link, *matched);
+                let news = self.lobby.handle_quick_matched(&mut cx, *matched);
                 self.handle_lobby(now, news);
             }
             ToPlayer::RoomChanged(info) => self.lobby.handle_room_changed(&mut cx, info),
@@ -93,20 +92,20 @@ impl Agent {
                     let answer = ToServer::JoinAnswer { join, allow: true, reason: String::new() };
                     self.tell_server(now, answer);
                 } else {
-                    self.events.push_back(Event::JoinRequest { join, player });
+                    self.shared.events.push_back(Event::JoinRequest { join, player });
                 }
             }
             ToPlayer::Plan(plan) => self.handle_plan(now, *plan),
             ToPlayer::Replan(plan) => {
                 if let Some(peer) = self.peers.get_mut(&plan.match_id) {
-                    peer.replan(&mut cx, &mut hands!(self), *plan);
+                    peer.replan(&mut cx, *plan);
                 } else {
                     self.keep_early(plan.match_id, Early::Replan(plan));
                 }
             }
             ToPlayer::Spray { match_id, edition, turn } => {
                 if let Some(peer) = self.peers.get_mut(&match_id) {
-                    peer.handle_turn(&mut cx, &mut hands!(self), edition, turn);
+                    peer.handle_turn(&mut cx, edition, turn);
                 } else {
                     self.keep_early(match_id, Early::Spray(edition, turn));
                 }
@@ -114,7 +113,7 @@ impl Agent {
             ToPlayer::MatchEnded { match_id, reason } => {
                 if self.peers.contains_key(&match_id) {
                     self.match_ended(now, match_id, reason);
-                } else if self.link.online().is_some_and(|online| !online.knows_match(match_id)) {
+                } else if self.shared.link.online().is_some_and(|online| !online.knows_match(match_id)) {
                     self.keep_early(match_id, Early::Ended(reason));
                 }
             }
@@ -144,10 +143,10 @@ impl Agent {
                     cx.emit(Event::WrongPasswords { in_last_minute });
                 }
             }
-            ToPlayer::MappedPort(port) => self.mapping.handle_verdict(&mut cx, &mut self.link, port),
+            ToPlayer::MappedPort(port) => self.mapping.handle_verdict(&mut cx, port),
             ToPlayer::Facts { match_id, facts } => {
                 if let Some(peer) = self.peers.get_mut(&match_id) {
-                    peer.handle_facts(&mut cx, &mut hands!(self), &facts);
+                    peer.handle_facts(&mut cx, &facts);
                 } else {
                     self.keep_early(match_id, Early::Facts(facts));
                 }
@@ -175,11 +174,6 @@ impl Agent {
     }
 
     pub(super) fn tell_server(&mut self, now: Instant, message: ToServer) {
-        let mut cx = cx!(self, now);
-        if let Some(online) = self.link.online() {
-            // Full only when the server has not answered for long; it will be noticed as lost.
-            let _ = online.session.send(now, message);
-            self.link.drain(&mut cx);
-        }
+        self.shared.cx(now).tell(message);
     }
 }

@@ -7,9 +7,10 @@ use super::{LobbyState, RequestFailure, RequestKind, SocketId};
 use crate::failure::FailureReport;
 use crate::id::{JoinId, PlayerId};
 use crate::kept::KeptProfile;
+use crate::method::{Method, Role};
 use crate::nat::NatProfile;
 use crate::port_mapping::PortMappingState;
-use crate::wire::message::{MatchEnd, Method, PlayerInfo, QueueStatus, Role, RoomEnd, RoomInfo, RoomSummary};
+use crate::wire::message::{MatchEnd, PlayerInfo, QueueStatus, RoomEnd, RoomInfo, RoomSummary};
 
 /// A way to another player that carries authenticated data in both directions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -7,8 +7,9 @@ use super::turn::Turn;
 use super::{Attempt, EARLY};
 use crate::config::{AgentConfig, RelayPolicy};
 use crate::cx::Cx;
+use crate::method::{Method, PlannedMethod};
 use crate::punch::{PunchInput, edition_of};
-use crate::wire::message::{Facts, Method, PlannedMethod, Replan};
+use crate::wire::message::{Facts, Replan};
 
 /// What an agent with these settings tries of a plan's methods.
 pub(super) fn methods_of(config: &AgentConfig, planned: &[PlannedMethod], edition: u8) -> Vec<PlannedMethod> {

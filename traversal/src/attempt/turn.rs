@@ -5,11 +5,12 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Attempt, Hands};
+use super::Attempt;
 use crate::config::AgentConfig;
 use crate::cx::Cx;
+use crate::method::Method;
 use crate::punch::SPRAY_TURN;
-use crate::wire::message::{Method, SprayTurn, ToServer};
+use crate::wire::message::{SprayTurn, ToServer};
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Turn {
@@ -69,32 +70,30 @@ impl Attempt {
     }
 
     /// Whether a search may begin now. Asks for a turn where that has not been done.
-    pub(super) fn may_spray(&mut self, cx: &mut Cx<'_>, hands: &mut Hands<'_>) -> bool {
+    pub(super) fn may_spray(&mut self, cx: &mut Cx<'_>) -> bool {
         if self.turn == Turn::None {
-            self.ask_turn(cx, hands);
+            self.ask_turn(cx);
         }
         matches!(self.turn, Turn::Granted(until) if cx.now < until)
-            && hands.budget.take_spray(self.match_id, true)
+            && cx.budget.take_spray(self.match_id, true)
     }
 
-    fn ask_turn(&mut self, cx: &mut Cx<'_>, hands: &mut Hands<'_>) {
-        let Some(online) = hands.link.online() else {
+    fn ask_turn(&mut self, cx: &mut Cx<'_>) {
+        if !cx.link.is_online() {
             // Nobody is there to ask. The other side fares likely the same.
             self.turn = Turn::Granted(cx.now + SPRAY_TURN);
             return;
-        };
+        }
         let (match_id, edition) = (self.match_id, self.context.edition);
-        // Full only when the server has not answered for long; it will be noticed as lost.
-        let _ = online.session.send(cx.now, ToServer::AskSpray { match_id, edition });
-        hands.link.drain(cx);
+        cx.tell(ToServer::AskSpray { match_id, edition });
         self.turn = Turn::Asked(cx.now);
     }
 
     /// After a better plan: a search that goes on asks for a turn by the new plan, which the other side may need in order to
     /// begin.
-    pub(crate) fn ask_turn_again(&mut self, cx: &mut Cx<'_>, hands: &mut Hands<'_>) {
+    pub(crate) fn ask_turn_again(&mut self, cx: &mut Cx<'_>) {
         if self.turn == Turn::None && self.sprays_by_turn() {
-            self.ask_turn(cx, hands);
+            self.ask_turn(cx);
         }
     }
 
@@ -115,7 +114,7 @@ impl Attempt {
 
     /// Ends the turn, or the wish for it, when nothing can come of it any more; the server hears of it. `punching`: a
     /// direct way is still looked for, or will be when the turn comes.
-    pub(crate) fn check_turn(&mut self, cx: &mut Cx<'_>, hands: &mut Hands<'_>, punching: bool) {
+    pub(crate) fn check_turn(&mut self, cx: &mut Cx<'_>, punching: bool) {
         let end = match self.turn {
             Turn::None | Turn::Over | Turn::InVain => return,
             Turn::Asked(_) if !punching || self.over => Turn::Over,
@@ -132,10 +131,7 @@ impl Attempt {
         };
         self.end_turn(cx.now, end);
         let (match_id, edition) = (self.match_id, self.context.edition);
-        if let Some(online) = hands.link.online() {
-            let _ = online.session.send(cx.now, ToServer::SprayOver { match_id, edition });
-            hands.link.drain(cx);
-        }
+        cx.tell(ToServer::SprayOver { match_id, edition });
     }
 
     /// No search follows in this plan: what only waits for one would wait for ever.

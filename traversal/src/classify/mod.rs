@@ -7,11 +7,10 @@
 
 mod driver;
 mod lifetime;
-mod rtt;
 
+pub use crate::rtt::RttEstimate;
 pub use driver::{Classifier, ClassifierConfig, ClassifierOrder, ProbeOrder};
 pub use lifetime::{Lifetime, LifetimeOrder, LifetimeSearch};
-pub use rtt::RttEstimate;
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};

@@ -2,8 +2,7 @@
 
 use std::net::IpAddr;
 
-use crate::classify::{Lifetime, LifetimeSearch};
-use crate::cx::Cx;
+use crate::classify::{Lifetime, LifetimeSearch, RttEstimate};
 use crate::login::Online;
 use crate::nat::{NatKind, NatProfile};
 
@@ -29,8 +28,8 @@ pub(super) struct Life {
 impl Life {
     /// A new measurement begins. What is known stays in the same network, and the search that runs goes on in the same
     /// session: a link that comes and goes must not keep it from its end. False if it has to be dropped.
-    pub(super) fn begin(&mut self, cx: &Cx<'_>, online: &Online) -> bool {
-        let network = Network { public: online.public.ip(), local: cx.local.to_vec() };
+    pub(super) fn begin(&mut self, local: &[IpAddr], online: &Online) -> bool {
+        let network = Network { public: online.public.ip(), local: local.to_vec() };
         let same_network = self.network.as_ref() == Some(&network);
         let same_session = self.session == Some(online.welcome.session);
         if !same_network {
@@ -43,11 +42,11 @@ impl Life {
     }
 
     /// The NAT is known otherwise.
-    pub(super) fn classified(&mut self, online: &Online, profile: &NatProfile) {
+    pub(super) fn classified(&mut self, timing: RttEstimate, profile: &NatProfile) {
         // Where nothing was seen nothing can be sent to, and where nothing filters nothing is forgotten.
         if self.search.is_none() && !matches!(profile.kind(), NatKind::None | NatKind::UdpBlocked) {
             self.renewing = self.known != Lifetime::default();
-            self.search = Some(LifetimeSearch::new(online.session.timing()));
+            self.search = Some(LifetimeSearch::new(timing));
         }
     }
 

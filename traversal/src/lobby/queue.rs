@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::{Lobby, LobbyNews};
 use crate::api::{Event, RequestFailure, RequestKind};
 use crate::cx::Cx;
-use crate::login::LobbyLink;
+use crate::login::ServerLink;
 use crate::text;
 use crate::wire::message::{QueueStatus, QuickMatch, QuickMatched, Request, RequestError};
 
@@ -30,7 +30,7 @@ impl Queued {
 
 impl Lobby {
     /// Waits for players who want the same.
-    pub(crate) fn quick_match(&mut self, cx: &mut Cx<'_>, link: &mut LobbyLink, mut wanted: QuickMatch) {
+    pub(crate) fn quick_match(&mut self, cx: &mut Cx<'_>, mut wanted: QuickMatch) {
         let kind = RequestKind::QuickMatch;
         let error = match (&self.room, &self.queue) {
             (Some(_), _) => RequestError::AlreadyInRoom,
@@ -39,8 +39,8 @@ impl Lobby {
                 Err(error) => error.into(),
                 Ok(mode) => {
                     wanted.mode = mode;
-                    if self.ask(cx, link, kind, Request::QuickMatch(wanted.clone()), Duration::ZERO) {
-                        let deadline = cx.now + Self::patience(cx, link);
+                    if self.ask(cx, kind, Request::QuickMatch(wanted.clone()), Duration::ZERO) {
+                        let deadline = cx.now + Self::patience(cx);
                         self.queue = Some(Queued { wanted, told: false, deadline, planned: false });
                     }
                     return;
@@ -51,13 +51,13 @@ impl Lobby {
     }
 
     /// The game wants it no longer.
-    pub(crate) fn cancel_quick_match(&mut self, cx: &mut Cx<'_>, link: &mut LobbyLink) {
+    pub(crate) fn cancel_quick_match(&mut self, cx: &mut Cx<'_>) {
         if self.queue.is_none() {
             let error = RequestFailure::Server(RequestError::NotQueued);
             return cx.emit(Event::RequestFailed { request: RequestKind::CancelQuickMatch, error });
         }
         self.end_queue(cx);
-        self.ask_silently(cx, link, Request::LeaveQueue);
+        self.ask_silently(cx, Request::LeaveQueue);
     }
 
     /// This player waits no longer.
@@ -76,7 +76,7 @@ impl Lobby {
     }
 
     /// When the game hears that the server is gone, of which it knows only that it was asked.
-    pub(super) fn queue_deadline(&self, link: &LobbyLink) -> Option<Instant> {
+    pub(super) fn queue_deadline(&self, link: &ServerLink) -> Option<Instant> {
         let asked = || self.pending.values().any(|pending| pending.kind == Some(RequestKind::QuickMatch));
         let queued = self.queue.as_ref().filter(|queued| !queued.told && !link.is_online() && !asked())?;
         Some(link.answered_until().map_or(queued.deadline, |until| queued.deadline.max(until)))
@@ -101,7 +101,7 @@ impl Lobby {
     }
 
     /// How it comes along.
-    pub(crate) fn handle_queue(&mut self, cx: &mut Cx<'_>, link: &mut LobbyLink, status: QueueStatus) {
+    pub(crate) fn handle_queue(&mut self, cx: &mut Cx<'_>, status: QueueStatus) {
         match &mut self.queue {
             Some(queued) => {
                 queued.told = true;
@@ -109,7 +109,7 @@ impl Lobby {
             }
             // The wish overtook its withdrawal.
             None if !self.pending.values().any(|pending| pending.request == Request::LeaveQueue) => {
-                self.ask_silently(cx, link, Request::LeaveQueue);
+                self.ask_silently(cx, Request::LeaveQueue);
             }
             None => {}
         }
@@ -119,13 +119,12 @@ impl Lobby {
     pub(crate) fn handle_quick_matched(
         &mut self,
         cx: &mut Cx<'_>,
-        link: &mut LobbyLink,
         matched: QuickMatched,
     ) -> Option<LobbyNews> {
         let QuickMatched { room, wanted } = matched;
         if self.queue.as_ref().is_none_or(|queued| queued.wanted != wanted) {
             // The game changed its mind in the same moment.
-            self.leave(cx, link);
+            self.leave(cx);
             return Some(LobbyNews::Unwanted);
         }
         self.end_queue(cx);

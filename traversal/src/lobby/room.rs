@@ -7,7 +7,6 @@ use super::{Lobby, LobbyNews, RESUME_RETRY};
 use crate::api::{Event, RequestKind};
 use crate::cx::Cx;
 use crate::id::{PlayerId, RoomId};
-use crate::login::LobbyLink;
 use crate::secret::Secret;
 use crate::wire::message::{KickNote, PlayerInfo, Request, RoomInfo, RoomTarget, RoomTicket};
 
@@ -84,14 +83,14 @@ impl Lobby {
     }
 
     /// Leaves the room: here at once, at the server before anything else is entered.
-    pub(crate) fn forget_room(&mut self, cx: &mut Cx<'_>, link: &mut LobbyLink) -> Option<Room> {
+    pub(crate) fn forget_room(&mut self, cx: &mut Cx<'_>) -> Option<Room> {
         let room = self.room_ended()?;
-        self.leave(cx, link);
+        self.leave(cx);
         Some(room)
     }
 
-    pub(super) fn leave(&mut self, cx: &mut Cx<'_>, link: &mut LobbyLink) {
-        self.ask_silently(cx, link, Request::LeaveRoom);
+    pub(super) fn leave(&mut self, cx: &mut Cx<'_>) {
+        self.ask_silently(cx, Request::LeaveRoom);
     }
 
     /// The server knows already that this player is out.

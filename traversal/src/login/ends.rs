@@ -6,10 +6,11 @@ use std::time::{Duration, Instant};
 use rand_chacha::rand_core::RngCore;
 
 use super::family::OtherFamily;
-use super::{LinkEvent, LobbyLink, Online, State};
+use super::{LinkEvent, Online, ServerLink, State};
 use crate::address::{Scope, is_local, scope};
-use crate::api::{Event, LobbyError, LobbyState, SocketId};
-use crate::cx::Cx;
+use crate::api::{Event, LobbyError, LobbyState};
+use crate::env::Env;
+use crate::way::Way;
 use crate::wire::handshake::{ClientProgress, Refusal};
 use crate::wire::message::{LoginRefusal, Welcome};
 use crate::wire::{Dropped, VERSION};
@@ -35,45 +36,45 @@ fn as_reached(welcome: &Welcome, server: SocketAddr, local: &[IpAddr]) -> Vec<So
     if replaced && elsewhere { Vec::new() } else { targets }
 }
 
-impl LobbyLink {
+impl ServerLink {
     pub(super) fn handle_handshake(
         &mut self,
-        cx: &mut Cx<'_>,
-        way: (SocketId, SocketAddr),
+        env: &mut Env<'_>,
+        way: Way,
         datagram: &[u8],
     ) -> Result<Option<LinkEvent>, Dropped> {
-        let first_key = *self.key_at(way.1);
+        let first_key = *self.key_at(way.remote);
         let State::Shaking(shaking) = &mut self.state else { return Err(Dropped::Unknown) };
-        let keys = match (&first_key, cx.config.server_keys.as_slice()) {
+        let keys = match (&first_key, env.config.server_keys.as_slice()) {
             (Some(key), []) => std::slice::from_ref(key),
             (_, pinned) => pinned,
         };
-        let progress = shaking.handle(cx, way, keys, datagram)?;
+        let progress = shaking.handle(env, way, keys, datagram)?;
         let error = match progress {
             ClientProgress::Cookie => {
-                self.handle_timeout(cx, cx.config.keepalive);
+                self.handle_timeout(env, env.config.keepalive);
                 return Ok(None);
             }
             ClientProgress::Accepted(accepted) => {
                 let (mut welcome, mut session, server_key) = *accepted;
-                let (socket, server) = way;
-                welcome.probe_targets = as_reached(&welcome, server, cx.local);
-                session.set_timing(shaking.timing(socket == SocketId::STREAM));
-                let Some(udp) = cx.main.towards(server) else { return Err(Dropped::Unknown) };
-                let over_stream = socket == SocketId::STREAM;
+                let (server, over_stream) = (way.remote, way.is_stream());
+                welcome.probe_targets = as_reached(&welcome, server, env.local);
+                session.set_timing(shaking.timing(over_stream));
+                let Some(udp) = env.main.towards(server) else { return Err(Dropped::Unknown) };
                 self.blocked = over_stream;
                 if !over_stream {
-                    self.stream.close(cx);
+                    self.stream.close(env);
                 }
                 let ephemeral = shaking.ephemeral.clone();
-                let other = OtherFamily::new(cx, server, &welcome.other_family, &self.servers);
+                let other = OtherFamily::new(env, server, &welcome.other_family, &self.servers);
                 let of_session = (session, welcome, server_key, other);
-                let mut online = Online::new(cx.now, of_session, ephemeral, (server, udp), over_stream);
+                let mut online =
+                    Online::new(env.now, of_session, ephemeral, Way::new(udp, server), over_stream);
                 // The first sealed datagram is what has the server take this login for one of the player's own.
-                online.check_now(cx.now);
+                online.check_now(env.now);
                 self.key_at(server).get_or_insert(server_key);
-                (self.backoff, self.lost_at) = (cx.config.relogin_min, None);
-                cx.emit(Event::Lobby(online.lobby_state(cx.identity)));
+                (self.backoff, self.lost_at) = (env.config.relogin_min, None);
+                env.emit(Event::Lobby(online.lobby_state(env.identity)));
                 self.state = State::Online(Box::new(online));
                 return Ok(Some(LinkEvent::LoggedIn));
             }
@@ -81,9 +82,9 @@ impl LobbyLink {
                 let temporary = matches!(refusal, LoginRefusal::Full | LoginRefusal::Stopping);
                 let error = LobbyError::Refused(refusal);
                 if temporary {
-                    self.retry(cx, error);
+                    self.retry(env, error);
                 } else {
-                    self.give_up(cx, error);
+                    self.give_up(env, error);
                 }
                 return Ok(None);
             }
@@ -91,8 +92,8 @@ impl LobbyLink {
                 LobbyError::OtherProtocol { ours: VERSION, theirs }
             }
             ClientProgress::RefusedInClear(_) => LobbyError::Refused(LoginRefusal::Full),
-            ClientProgress::WrongKey if cx.config.server_keys.is_empty() => {
-                LobbyError::KeyChanged { server: way.1 }
+            ClientProgress::WrongKey if env.config.server_keys.is_empty() => {
+                LobbyError::KeyChanged { server: way.remote }
             }
             ClientProgress::WrongKey => LobbyError::WrongKey,
         };
@@ -102,59 +103,59 @@ impl LobbyLink {
     }
 
     /// Nothing has come of a login in its time.
-    pub(super) fn timed_out(&mut self, cx: &mut Cx<'_>) {
+    pub(super) fn timed_out(&mut self, env: &mut Env<'_>) {
         let State::Shaking(shaking) = &mut self.state else { return };
         match shaking.error.take() {
-            Some(error) => self.failed(cx, error),
+            Some(error) => self.failed(env, error),
             // It has begun to answer, and has been started anew since, perhaps: the cookie is of no use any more.
-            None if shaking.is_answered() => self.failed(cx, LobbyError::NoAnswer),
+            None if shaking.is_answered() => self.failed(env, LobbyError::NoAnswer),
             None => {
-                let retry_in = self.next_backoff(cx);
+                let retry_in = self.next_backoff(env);
                 if let State::Shaking(shaking) = &mut self.state {
-                    shaking.go_on(cx, retry_in);
+                    shaking.go_on(env, retry_in);
                 }
-                cx.emit(Event::Lobby(LobbyState::Retrying { error: LobbyError::NoAnswer, retry_in }));
+                env.emit(Event::Lobby(LobbyState::Retrying { error: LobbyError::NoAnswer, retry_in }));
             }
         }
     }
 
     /// The end of one login attempt.
-    pub(super) fn failed(&mut self, cx: &mut Cx<'_>, error: LobbyError) {
+    pub(super) fn failed(&mut self, env: &mut Env<'_>, error: LobbyError) {
         match error {
             LobbyError::WrongKey | LobbyError::KeyChanged { .. } | LobbyError::OtherProtocol { .. } => {
-                self.give_up(cx, error)
+                self.give_up(env, error)
             }
-            error => self.retry(cx, error),
+            error => self.retry(env, error),
         }
     }
 
-    pub(super) fn give_up(&mut self, cx: &mut Cx<'_>, error: LobbyError) {
-        self.stream.close(cx);
+    pub(super) fn give_up(&mut self, env: &mut Env<'_>, error: LobbyError) {
+        self.stream.close(env);
         self.state = State::Idle;
-        cx.emit(Event::Lobby(LobbyState::Refused { error }));
+        env.emit(Event::Lobby(LobbyState::Refused { error }));
     }
 
-    fn retry(&mut self, cx: &mut Cx<'_>, error: LobbyError) {
-        self.stream.close(cx);
-        let retry_in = self.next_backoff(cx);
-        self.state = State::Waiting(cx.now + retry_in);
-        cx.emit(Event::Lobby(LobbyState::Retrying { error, retry_in }));
+    fn retry(&mut self, env: &mut Env<'_>, error: LobbyError) {
+        self.stream.close(env);
+        let retry_in = self.next_backoff(env);
+        self.state = State::Waiting(env.now + retry_in);
+        env.emit(Event::Lobby(LobbyState::Retrying { error, retry_in }));
     }
 
-    fn next_backoff(&mut self, cx: &mut Cx<'_>) -> Duration {
+    fn next_backoff(&mut self, env: &mut Env<'_>) -> Duration {
         // Up to half as long again, so that a restarted server is not hit by all its players at once.
-        let jitter = f64::from(cx.rng.next_u32()) / f64::from(u32::MAX) / 2.0;
-        let waited_for = |lost: Instant| cx.now.saturating_duration_since(lost) < cx.config.away_timeout;
+        let jitter = f64::from(env.rng.next_u32()) / f64::from(u32::MAX) / 2.0;
+        let waited_for = |lost: Instant| env.now.saturating_duration_since(lost) < env.config.away_timeout;
         let hurry = self.in_room && self.lost_at.is_some_and(waited_for);
         let backoff = if hurry { self.backoff.min(IN_ROOM) } else { self.backoff };
         let retry_in = backoff.max(LEAST_BACKOFF).mul_f64(1.0 + jitter);
-        self.backoff = (self.backoff * 2).min(cx.config.relogin_max);
+        self.backoff = (self.backoff * 2).min(env.config.relogin_max);
         retry_in
     }
 
-    pub(super) fn lost(&mut self, cx: &mut Cx<'_>, error: LobbyError) -> Option<LinkEvent> {
-        self.lost_at.get_or_insert(cx.now);
-        self.retry(cx, error);
+    pub(super) fn lost(&mut self, env: &mut Env<'_>, error: LobbyError) -> Option<LinkEvent> {
+        self.lost_at.get_or_insert(env.now);
+        self.retry(env, error);
         Some(LinkEvent::Lost)
     }
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::api::SocketId;
 use crate::config::RelayPolicy;
-use crate::cx::Cx;
+use crate::env::Env;
 use crate::wire::Kind;
 use crate::wire::message::{Frame, Probe, ProbePurpose, REGISTER_TAG};
 use crate::wire::session::ClientSession;
@@ -45,7 +45,7 @@ impl OtherFamily {
     /// None where this machine has no socket, or the server no address, in that family. `named`: the server's own
     /// word; `known`: all addresses that it was looked for at.
     pub(super) fn new(
-        cx: &Cx<'_>,
+        env: &Env<'_>,
         server: SocketAddr,
         named: &[SocketAddr],
         known: &[SocketAddr],
@@ -57,9 +57,9 @@ impl OtherFamily {
             }
         }
         targets.truncate(MAX_TARGETS);
-        let socket = cx.main.towards(*targets.first()?)?;
-        let wanted = cx.config.relay != RelayPolicy::Only;
-        wanted.then_some(Self { socket, targets, next: cx.now, tries: 0, public: None })
+        let socket = env.main.towards(*targets.first()?)?;
+        let wanted = env.config.relay != RelayPolicy::Only;
+        wanted.then_some(Self { socket, targets, next: env.now, tries: 0, public: None })
     }
 
     /// Where the server sees this player in that family, as long as it answers there.
@@ -76,27 +76,33 @@ impl OtherFamily {
         (self.next, self.tries) = (now, 0);
     }
 
-    pub(super) fn handle_timeout(&mut self, cx: &mut Cx<'_>, session: &mut ClientSession) {
-        if self.next > cx.now {
+    pub(super) fn handle_timeout(&mut self, env: &mut Env<'_>, session: &mut ClientSession) {
+        if self.next > env.now {
             return;
         }
-        self.next = cx.now + GAPS[self.tries.min(GAPS.len() - 1)];
+        self.next = env.now + GAPS[self.tries.min(GAPS.len() - 1)];
         self.tries += 1;
         if self.tries > GAPS.len() {
             self.public = None;
         }
         let frame = Frame::Probe(Probe { tag: REGISTER_TAG, purpose: ProbePurpose::Register });
         for target in &self.targets {
-            if let Some(datagram) = session.seal(cx.now, Kind::Probe, &frame) {
-                cx.transmit(self.socket, *target, datagram);
+            if let Some(datagram) = session.seal(env.now, Kind::Probe, &frame) {
+                env.transmit(self.socket, *target, datagram);
             }
         }
     }
 
     /// The server wants it proven.
-    pub(super) fn echo(&self, cx: &mut Cx<'_>, session: &mut ClientSession, to: SocketAddr, token: [u8; 16]) {
-        if let Some(datagram) = session.seal(cx.now, Kind::Probe, &Frame::PathResponse { token }) {
-            cx.transmit(self.socket, to, datagram);
+    pub(super) fn echo(
+        &self,
+        env: &mut Env<'_>,
+        session: &mut ClientSession,
+        to: SocketAddr,
+        token: [u8; 16],
+    ) {
+        if let Some(datagram) = session.seal(env.now, Kind::Probe, &Frame::PathResponse { token }) {
+            env.transmit(self.socket, to, datagram);
         }
     }
 

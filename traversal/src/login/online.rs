@@ -12,9 +12,10 @@ use super::family::OtherFamily;
 use super::stream::Stream;
 use crate::Identity;
 use crate::api::{LobbyState, SocketId};
-use crate::cx::{Cx, Families, Uplink};
+use crate::env::{Env, Families};
 use crate::id::MatchId;
 use crate::timer::{due, earliest};
+use crate::way::Way;
 use crate::wire::Kind;
 use crate::wire::message::{Frame, REGISTER_TAG, ToPlayer, ToServer, Welcome};
 use crate::wire::session::ClientSession;
@@ -118,18 +119,18 @@ impl Online {
         now: Instant,
         (session, welcome, server_key, other): (ClientSession, Welcome, [u8; 32], Option<OtherFamily>),
         ephemeral: Identity,
-        (server, udp): (SocketAddr, SocketId),
+        by_udp: Way,
         over_stream: bool,
     ) -> Self {
         let public = welcome.observed;
         Self {
             session,
-            server,
+            server: by_udp.remote,
             welcome,
             ephemeral,
             public,
             server_key,
-            udp,
+            udp: by_udp.socket,
             over_stream,
             udp_at: over_stream.then_some(now),
             udp_gap: UDP_RETRY[0],
@@ -206,9 +207,9 @@ impl Online {
     }
 
     /// The way in use.
-    pub(crate) fn uplink(&self) -> Uplink {
+    pub(crate) fn uplink(&self) -> Way {
         let socket = if self.over_stream { SocketId::STREAM } else { self.udp };
-        Uplink { socket, server: self.server }
+        Way::new(socket, self.server)
     }
 
     /// The families in which the server sees this player.
@@ -227,16 +228,16 @@ impl Online {
     }
 
     /// A ping by a way that is not in use: the server asks for an echo there, and moves the session.
-    pub(super) fn knock(&mut self, cx: &mut Cx<'_>, socket: SocketId) {
+    pub(super) fn knock(&mut self, env: &mut Env<'_>, socket: SocketId) {
         // It is not the way in use whose round trip this would tell.
         let id = self.next_ping_id();
-        self.send_by(cx, socket, &Frame::Ping { id });
+        self.send_by(env, socket, &Frame::Ping { id });
     }
 
     /// Sends a frame by this way, whichever is in use.
-    pub(super) fn send_by(&mut self, cx: &mut Cx<'_>, socket: SocketId, frame: &Frame<ToServer>) {
-        if let Some(datagram) = self.session.seal(cx.now, Kind::Control, frame) {
-            cx.transmit(socket, self.server, datagram);
+    pub(super) fn send_by(&mut self, env: &mut Env<'_>, socket: SocketId, frame: &Frame<ToServer>) {
+        if let Some(datagram) = self.session.seal(env.now, Kind::Control, frame) {
+            env.transmit(socket, self.server, datagram);
         }
     }
 
@@ -248,17 +249,17 @@ impl Online {
     /// Something authentic came by this way: it works. True when the session has just moved there.
     pub(super) fn heard(
         &mut self,
-        cx: &mut Cx<'_>,
+        env: &mut Env<'_>,
         stream: &mut Stream,
-        socket: SocketId,
+        way: Way,
         moved_there: bool,
     ) -> bool {
-        let by_stream = socket == SocketId::STREAM;
+        let by_stream = way.is_stream();
         if by_stream == self.over_stream {
             self.ping = None;
             if !by_stream && stream.is_open() && self.proven_until.is_none() {
                 // UDP is back before the session has left it.
-                stream.close(cx);
+                stream.close(env);
             }
             return false;
         }
@@ -272,24 +273,19 @@ impl Online {
         self.stream_at = None;
         self.proven_until = None;
         self.udp_gap = UDP_RETRY[0];
-        self.udp_at = by_stream.then(|| cx.now + UDP_RETRY[0]);
+        self.udp_at = by_stream.then(|| env.now + UDP_RETRY[0]);
         if !by_stream {
-            stream.close_later(cx.now + self.session.timing().at_least(LINGER, 2));
+            stream.close_later(env.now + self.session.timing().at_least(LINGER, 2));
         }
         true
     }
 
     /// A frame that came in the other family.
-    pub(super) fn handle_other(
-        &mut self,
-        cx: &mut Cx<'_>,
-        (_, from): (SocketId, SocketAddr),
-        frame: Frame<ToPlayer>,
-    ) {
-        let Some(other) = self.other.as_mut().filter(|other| other.is_from(from)) else { return };
+    pub(super) fn handle_other(&mut self, env: &mut Env<'_>, way: Way, frame: Frame<ToPlayer>) {
+        let Some(other) = self.other.as_mut().filter(|other| other.is_from(way.remote)) else { return };
         match frame {
-            Frame::PathChallenge { token } => other.echo(cx, &mut self.session, from, token),
-            Frame::ProbeSeen { tag: REGISTER_TAG, observed } => other.registered(cx.now, observed),
+            Frame::PathChallenge { token } => other.echo(env, &mut self.session, way.remote, token),
+            Frame::ProbeSeen { tag: REGISTER_TAG, observed } => other.registered(env.now, observed),
             _ => {}
         }
     }
@@ -302,13 +298,13 @@ impl Online {
     }
 
     /// Answers a challenge by the way that is to be proven.
-    pub(super) fn prove(&mut self, cx: &mut Cx<'_>, socket: SocketId, token: [u8; 16]) {
+    pub(super) fn prove(&mut self, env: &mut Env<'_>, socket: SocketId, token: [u8; 16]) {
         let by_stream = socket == SocketId::STREAM;
         if by_stream && !self.over_stream {
-            self.proven_until = Some(cx.now + self.session.timing().at_least(PROVEN, 3));
+            self.proven_until = Some(env.now + self.session.timing().at_least(PROVEN, 3));
         }
         let way = if by_stream { socket } else { self.udp };
-        self.send_by(cx, way, &Frame::PathResponse { token });
+        self.send_by(env, way, &Frame::PathResponse { token });
     }
 
     /// In use, or UDP is silent.
@@ -341,65 +337,65 @@ impl Online {
     }
 
     /// True when the server is lost.
-    pub(super) fn handle_timeout(&mut self, cx: &mut Cx<'_>, stream: &mut Stream, quiet: Duration) -> bool {
-        self.session.handle_timeout(cx.now);
-        if due(stream.close_at(), cx.now) {
-            stream.close(cx);
+    pub(super) fn handle_timeout(&mut self, env: &mut Env<'_>, stream: &mut Stream, quiet: Duration) -> bool {
+        self.session.handle_timeout(env.now);
+        if due(stream.close_at(), env.now) {
+            stream.close(env);
         }
-        if self.proven_until.take_if(|until| *until <= cx.now).is_some() {
+        if self.proven_until.take_if(|until| *until <= env.now).is_some() {
             if self.ping.is_none() {
-                stream.close(cx);
+                stream.close(env);
             }
             // Whichever way the server has chosen, this tells.
-            self.check_now(cx.now);
+            self.check_now(env.now);
         }
-        if due(self.stream_at.take_if(|at| *at <= cx.now), cx.now) {
-            stream.connect(cx, self.server);
+        if due(self.stream_at.take_if(|at| *at <= env.now), env.now) {
+            stream.connect(env, self.server);
         }
         if let Some(other) = &mut self.other {
-            other.handle_timeout(cx, &mut self.session);
+            other.handle_timeout(env, &mut self.session);
         }
-        if due(self.udp_at, cx.now) {
-            self.udp_at = Some(cx.now + self.udp_gap);
-            if cx.now >= self.udp_tried_at {
+        if due(self.udp_at, env.now) {
+            self.udp_at = Some(env.now + self.udp_gap);
+            if env.now >= self.udp_tried_at {
                 self.udp_gap = (self.udp_gap * 2).min(UDP_RETRY[1]);
             }
             let udp = self.udp;
-            self.knock(cx, udp);
+            self.knock(env, udp);
         }
-        self.keep_alive(cx, stream, quiet)
+        self.keep_alive(env, stream, quiet)
     }
 
-    fn keep_alive(&mut self, cx: &mut Cx<'_>, stream: &mut Stream, quiet: Duration) -> bool {
-        if self.ping.is_none() && due(Some(self.next_ping(quiet)), cx.now) {
-            self.ping = Some(Ping::at(cx.now));
+    fn keep_alive(&mut self, env: &mut Env<'_>, stream: &mut Stream, quiet: Duration) -> bool {
+        if self.ping.is_none() && due(Some(self.next_ping(quiet)), env.now) {
+            self.ping = Some(Ping::at(env.now));
         }
         let (gap, overdue) = (self.ping_gap(), self.session.timing().overdue());
         let Some(ping) = &mut self.ping else { return false };
-        if ping.next > cx.now {
+        if ping.next > env.now {
             return false;
         }
         // By time, since pings that are asked for at once come in between.
-        let since_first = cx.now.saturating_duration_since(ping.since);
+        let since_first = env.now.saturating_duration_since(ping.since);
         if ping.unanswered >= PINGS && since_first >= (gap * PINGS).max(overdue * 2) {
             return true;
         }
         ping.unanswered += 1;
-        ping.next = cx.now + gap;
+        ping.next = env.now + gap;
         let enough = self.session.rtt().is_none_or(|rtt| since_first >= rtt * ROUND_TRIPS_TO_STREAM);
-        let carries = self.carried.is_some_and(|at| cx.now.saturating_duration_since(at) < PING_RETRY * 2);
+        let carries = self.carried.is_some_and(|at| env.now.saturating_duration_since(at) < PING_RETRY * 2);
         let silent = ping.unanswered > PINGS_TO_STREAM && enough && !carries;
         let id = self.next_ping_id();
         if self.asked.len() >= REMEMBERED {
             self.asked.pop_front();
         }
-        self.asked.push_back((id, cx.now));
-        self.session.send_once(cx.now, &Frame::Ping { id });
-        if silent && cx.config.tcp && !self.over_stream {
+        self.asked.push_back((id, env.now));
+        self.session.send_once(env.now, &Frame::Ping { id });
+        if silent && env.config.tcp && !self.over_stream {
             if stream.is_open() {
-                self.knock(cx, SocketId::STREAM);
+                self.knock(env, SocketId::STREAM);
             } else if stream.to().is_none() {
-                stream.connect(cx, self.server);
+                stream.connect(env, self.server);
             }
         }
         false

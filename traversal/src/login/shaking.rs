@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 use super::stream::Stream;
 use crate::Identity;
 use crate::api::{LobbyError, SocketId};
-use crate::classify::RttEstimate;
-use crate::cx::Cx;
+use crate::env::Env;
+use crate::rtt::RttEstimate;
 use crate::timer::{due, earliest};
+use crate::way::Way;
 use crate::wire::Dropped;
 use crate::wire::handshake::{ClientHandshake, ClientProgress};
 use crate::wire::message::Login;
@@ -74,13 +75,13 @@ struct Try {
 }
 
 impl Try {
-    fn new(cx: &mut Cx<'_>, servers: &[SocketAddr]) -> Self {
-        let handshakes = servers.iter().map(|server| (*server, ClientHandshake::new(cx.rng))).collect();
+    fn new(env: &mut Env<'_>, servers: &[SocketAddr]) -> Self {
+        let handshakes = servers.iter().map(|server| (*server, ClientHandshake::new(env.rng))).collect();
         Self {
             handshakes,
-            next: cx.now,
+            next: env.now,
             tries: 0,
-            hello_at: cx.now,
+            hello_at: env.now,
             hellos: BTreeMap::new(),
             number: 0,
             timing: RttEstimate::default(),
@@ -139,22 +140,22 @@ impl Try {
 impl Shaking {
     /// `blocked`: UDP did not get through the last time.
     pub(super) fn new(
-        cx: &mut Cx<'_>,
+        env: &mut Env<'_>,
         servers: &[SocketAddr],
         login: Login,
         ephemeral: Identity,
         blocked: bool,
     ) -> Self {
-        let udp = Try::new(cx, servers);
+        let udp = Try::new(env, servers);
         let wait = if blocked { STREAM_SOON } else { STREAM_AFTER };
         Self {
             login,
             ephemeral,
-            deadline: cx.now + cx.config.login_timeout,
+            deadline: env.now + env.config.login_timeout,
             error: None,
             udp,
             stream: None,
-            stream_at: cx.config.tcp.then(|| cx.now + wait),
+            stream_at: env.config.tcp.then(|| env.now + wait),
             stream_tries: 0,
         }
     }
@@ -166,9 +167,9 @@ impl Shaking {
 
     /// The game was told that nobody answers, and that it is tried again after so long. What was sent may still be
     /// answered.
-    pub(super) fn go_on(&mut self, cx: &Cx<'_>, retry_in: Duration) {
-        let at = cx.now + retry_in;
-        self.deadline = at + cx.config.login_timeout;
+    pub(super) fn go_on(&mut self, env: &Env<'_>, retry_in: Duration) {
+        let at = env.now + retry_in;
+        self.deadline = at + env.config.login_timeout;
         (self.udp.next, self.udp.tries) = (at, 0);
     }
 
@@ -179,33 +180,33 @@ impl Shaking {
     }
 
     /// Sends what is due, and connects the stream when its time has come.
-    pub(super) fn handle_timeout(&mut self, cx: &mut Cx<'_>, servers: &[SocketAddr], stream: &mut Stream) {
-        if self.udp.next <= cx.now {
-            for (to, datagram) in self.udp.datagrams(cx.now) {
-                cx.transmit_main(to, datagram);
+    pub(super) fn handle_timeout(&mut self, env: &mut Env<'_>, servers: &[SocketAddr], stream: &mut Stream) {
+        if self.udp.next <= env.now {
+            for (to, datagram) in self.udp.datagrams(env.now) {
+                env.transmit_main(to, datagram);
             }
         }
-        if due(self.stream_at, cx.now) {
-            stream.connect(cx, servers[self.stream_tries % servers.len()]);
+        if due(self.stream_at, env.now) {
+            stream.connect(env, servers[self.stream_tries % servers.len()]);
             let round = (self.stream_tries / servers.len()) as u32;
             let first = if servers.len() == 1 { STREAM_LONE_TRY } else { STREAM_TRY };
             self.stream_tries += 1;
             let patience = (first * 2u32.saturating_pow(round).min(16)).min(STREAM_LONGEST_TRY);
-            self.stream_at = Some(cx.now + patience);
+            self.stream_at = Some(env.now + patience);
         }
         if let Some(over) = &mut self.stream
-            && over.next <= cx.now
+            && over.next <= env.now
         {
-            let datagrams = over.datagrams(cx.now);
-            over.next = cx.now + over.timing.at_least(STREAM_RETRY, 2);
+            let datagrams = over.datagrams(env.now);
+            over.next = env.now + over.timing.at_least(STREAM_RETRY, 2);
             for (to, datagram) in datagrams {
-                cx.transmit(SocketId::STREAM, to, datagram);
+                env.transmit(SocketId::STREAM, to, datagram);
             }
         }
     }
 
-    pub(super) fn stream_open(&mut self, cx: &mut Cx<'_>, to: SocketAddr) {
-        self.stream = Some(Try::new(cx, &[to]));
+    pub(super) fn stream_open(&mut self, env: &mut Env<'_>, to: SocketAddr) {
+        self.stream = Some(Try::new(env, &[to]));
         self.stream_at = None;
     }
 
@@ -217,40 +218,40 @@ impl Shaking {
     /// An answer of the server.
     pub(super) fn handle(
         &mut self,
-        cx: &mut Cx<'_>,
-        (socket, from): (SocketId, SocketAddr),
+        env: &mut Env<'_>,
+        way: Way,
         keys: &[[u8; 32]],
         datagram: &[u8],
     ) -> Result<ClientProgress, Dropped> {
-        let over_stream = socket == SocketId::STREAM;
+        let over_stream = way.is_stream();
         let attempt = if over_stream { self.stream.as_mut().ok_or(Dropped::Unknown)? } else { &mut self.udp };
         let first = !attempt.has_cookie();
-        let of_server = attempt.handshakes.iter_mut().find(|(server, _)| *server == from);
+        let of_server = attempt.handshakes.iter_mut().find(|(server, _)| *server == way.remote);
         let (_, handshake) = of_server.ok_or(Dropped::Unknown)?;
-        if !first && !handshake.has_cookie() && cx.now < attempt.hello_at {
+        if !first && !handshake.has_cookie() && env.now < attempt.hello_at {
             // Another address was first: it gets its time, so that one player does not log in twice.
             return Err(Dropped::Unknown);
         }
-        let progress = handshake.handle(datagram, cx.identity, keys, &self.login, cx.now, cx.rng)?;
+        let progress = handshake.handle(datagram, env.identity, keys, &self.login, env.now, env.rng)?;
         let number = handshake.answered();
         match progress {
             ClientProgress::Cookie => {
-                attempt.next = cx.now;
+                attempt.next = env.now;
                 if first {
-                    attempt.answered(cx.now, number);
+                    attempt.answered(env.now, number);
                     let timing = attempt.timing;
-                    let patience = timing.at_least(cx.config.login_timeout, ANSWERS);
-                    self.deadline = self.deadline.max(cx.now + patience);
+                    let patience = timing.at_least(env.config.login_timeout, ANSWERS);
+                    self.deadline = self.deadline.max(env.now + patience);
                     if !over_stream && self.stream_tries == 0 {
                         // UDP is not silent: it gets as long again.
-                        self.stream_at = self.stream_at.map(|_| cx.now + timing.at_least(STREAM_AFTER, 2));
+                        self.stream_at = self.stream_at.map(|_| env.now + timing.at_least(STREAM_AFTER, 2));
                     }
                 }
             }
-            ClientProgress::Accepted(_) => attempt.accepted(cx.now),
+            ClientProgress::Accepted(_) => attempt.accepted(env.now),
             // A server that has nothing else to say need not be asked as often, where there is no other.
             ClientProgress::RefusedInClear(_) | ClientProgress::WrongKey if attempt.handshakes.len() == 1 => {
-                attempt.next = cx.now + HELLO_AGAIN;
+                attempt.next = env.now + HELLO_AGAIN;
             }
             _ => {}
         }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use crate::api::Output;
-use crate::cx::Cx;
+use crate::env::Env;
 
 /// At most one connection.
 #[derive(Debug, Default)]
@@ -26,9 +26,9 @@ impl Stream {
         self.open && self.close_at.is_none()
     }
 
-    pub(super) fn connect(&mut self, cx: &mut Cx<'_>, to: SocketAddr) {
+    pub(super) fn connect(&mut self, env: &mut Env<'_>, to: SocketAddr) {
         *self = Self { to: Some(to), open: false, close_at: None };
-        cx.outputs.push_back(Output::OpenStream { to });
+        env.outputs.push_back(Output::OpenStream { to });
     }
 
     pub(super) fn opened(&mut self) {
@@ -40,9 +40,9 @@ impl Stream {
         *self = Self::default();
     }
 
-    pub(super) fn close(&mut self, cx: &mut Cx<'_>) {
+    pub(super) fn close(&mut self, env: &mut Env<'_>) {
         if self.to.is_some() {
-            cx.outputs.push_back(Output::CloseStream);
+            env.outputs.push_back(Output::CloseStream);
         }
         self.closed();
     }

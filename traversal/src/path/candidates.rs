@@ -1,18 +1,17 @@
 //! The list of ways to a player: which there are, and which one gives way to another.
 
-use std::net::SocketAddr;
 use std::time::Instant;
 
 use super::{MAX_CANDIDATES, Paths, SizeSearch};
-use crate::api::{PathKind, SocketId};
+use crate::api::PathKind;
+use crate::method::Method;
 use crate::pulse::Pulse;
-use crate::wire::message::Method;
+use crate::way::Way;
 
 /// A way to the other player that is tested or was heard from: an own socket and an address of the other's.
 #[derive(Clone, Debug)]
 pub(crate) struct Candidate {
-    pub(crate) socket: SocketId,
-    pub(crate) remote: SocketAddr,
+    pub(crate) way: Way,
     pub(crate) kind: PathKind,
     pub(crate) method: Method,
     /// The server named it: tested by our own clock. Others get one answer for each datagram that came from there, so
@@ -29,6 +28,10 @@ pub(crate) struct Candidate {
 }
 
 impl Candidate {
+    pub(crate) fn is_relay(&self) -> bool {
+        self.kind == PathKind::Relay
+    }
+
     /// What was proven is old: test it again, if it ever was any good.
     pub(super) fn retry(&mut self, now: Instant) {
         self.confirmed = false;
@@ -42,37 +45,28 @@ impl Candidate {
 
 impl Paths {
     /// An address that the server vouches for, to be tested from `at` on.
-    pub(crate) fn add(
-        &mut self,
-        at: Instant,
-        socket: SocketId,
-        remote: SocketAddr,
-        kind: PathKind,
-        method: Method,
-    ) {
-        if let Some(index) = self.find(socket, remote) {
+    pub(crate) fn add(&mut self, at: Instant, way: Way, kind: PathKind, method: Method) {
+        if let Some(index) = self.find(way) {
             let candidate = &mut self.candidates[index];
             if !candidate.vouched {
                 candidate.vouched = true;
                 candidate.next_test = Some(at);
             }
         } else {
-            self.push(socket, remote, kind, method, Some(at));
+            self.push(way, kind, method, Some(at));
         }
     }
 
     pub(super) fn push(
         &mut self,
-        socket: SocketId,
-        remote: SocketAddr,
+        way: Way,
         kind: PathKind,
         method: Method,
         next_test: Option<Instant>,
     ) -> Option<usize> {
         let vouched = next_test.is_some();
         let candidate = Candidate {
-            socket,
-            remote,
+            way,
             kind,
             method,
             vouched,
@@ -81,7 +75,7 @@ impl Paths {
             heard: None,
             pulse: Pulse::new(self.expected),
             confirmed: false,
-            size: SizeSearch::new(remote.is_ipv6()),
+            size: SizeSearch::new(way.remote.is_ipv6()),
         };
         if self.candidates.len() < MAX_CANDIDATES {
             self.candidates.push(candidate);
@@ -99,12 +93,12 @@ impl Paths {
             .filter(|index| {
                 let candidate = &self.candidates[*index];
                 let idle = !candidate.confirmed && candidate.heard.is_some();
-                idle && candidate.kind != PathKind::Relay && self.selected != Some(*index)
+                idle && !candidate.is_relay() && self.selected_index() != Some(*index)
             })
             .min_by_key(|index| self.candidates[*index].heard)
     }
 
-    pub(super) fn find(&self, socket: SocketId, remote: SocketAddr) -> Option<usize> {
-        self.candidates.iter().position(|candidate| candidate.socket == socket && candidate.remote == remote)
+    pub(super) fn find(&self, way: Way) -> Option<usize> {
+        self.candidates.iter().position(|candidate| candidate.way == way)
     }
 }

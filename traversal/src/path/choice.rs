@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Candidate, Carries, Paths, UPGRADE};
+use super::{Candidate, Carries, InUse, Paths, UPGRADE};
 use crate::api::PathKind;
 use crate::config::AgentConfig;
 use crate::pulse::Doubt;
@@ -72,13 +72,14 @@ impl Paths {
                 (std::cmp::Reverse(worth(candidate)), rtt(candidate))
             });
         let Some(best) = best else { return false };
-        let change = self.selected.is_none_or(|selected| {
+        let selected = self.selected_index();
+        let change = selected.is_none_or(|selected| {
             let (old, new) = (&self.candidates[selected], &self.candidates[best]);
             !old.confirmed
                 || worth(new) > worth(old)
                 || (worth(new) == worth(old) && rtt(new).as_secs_f64() < rtt(old).as_secs_f64() * FASTER)
         });
-        if !change || self.selected == Some(best) {
+        if !change || selected == Some(best) {
             self.prospect = None;
             return false;
         }
@@ -88,13 +89,13 @@ impl Paths {
             return false;
         }
         self.prospect = None;
-        if self.selected.is_none() {
+        if selected.is_none() {
             self.settle = Some(now + self.settle_time());
         }
         let chosen = rank(&self.candidates[best]);
         let fell = self.selected().is_some_and(|old| worth(old) > worth(&self.candidates[best]));
         self.upgrade = if fell {
-            if self.stands.is_some_and(|at| now.saturating_duration_since(at) >= CALM) {
+            if self.in_use.is_some_and(|way| now.saturating_duration_since(way.since) >= CALM) {
                 self.falls = 0;
             }
             let hold = now + HOLD[self.falls.min(HOLD.len() - 1)];
@@ -111,40 +112,45 @@ impl Paths {
                 candidate.next_test = None;
             }
         }
-        self.selected = Some(best);
-        self.stands = Some(now);
-        self.next_ping = Some(now + config.path_ping);
+        self.in_use = Some(InUse {
+            index: best,
+            since: now,
+            next_ping: now + config.path_ping,
+            hurried: 0,
+            doubt: Doubt::None,
+            recovering: false,
+        });
         self.candidates[best].pulse.forgive();
         self.candidates[best].size.begin(now);
-        (self.doubt, self.recovering, self.hurried) = (Doubt::None, false, 0);
         true
     }
 
     /// Whether game datagrams arrive by the way in use is in such doubt that they had better take a second one too.
     pub(crate) fn is_doubtful(&self) -> bool {
-        self.doubt >= Doubt::Serious
+        self.doubt() >= Doubt::Serious
     }
 
     /// Looks whether the way in use still answers. True when that has just come into doubt.
     pub(super) fn watch(&mut self, now: Instant) -> bool {
         self.checked = Some(now);
-        let Some(index) = self.selected else { return false };
-        let before = std::mem::replace(&mut self.doubt, self.candidates[index].pulse.doubt(now));
-        if self.doubt == Doubt::None {
-            (self.recovering, self.hurried) = (false, 0);
+        let Some(in_use) = &mut self.in_use else { return false };
+        let index = in_use.index;
+        let doubt = self.candidates[index].pulse.doubt(now);
+        let before = std::mem::replace(&mut in_use.doubt, doubt);
+        if doubt == Doubt::None {
+            (in_use.recovering, in_use.hurried) = (false, 0);
             return false;
         }
         if before == Doubt::None {
-            self.next_ping = Some(now);
+            in_use.next_ping = now;
         }
-        if self.doubt >= Doubt::Serious && !self.recovering {
-            self.recovering = true;
+        if doubt >= Doubt::Serious && !std::mem::replace(&mut in_use.recovering, true) {
             for (_, candidate) in self.candidates.iter_mut().enumerate().filter(|(other, _)| *other != index)
             {
                 candidate.retry(now);
             }
         }
-        if self.doubt == Doubt::Dead {
+        if doubt == Doubt::Dead {
             self.candidates[index].confirmed = false;
         }
         before == Doubt::None

@@ -1,12 +1,11 @@
 //! Which ways are asked how long datagrams may be: the one in use, and the one that would take its place.
 
-use std::net::SocketAddr;
 use std::time::Instant;
 
 use super::{Carries, Paths, TestOrder};
-use crate::api::SocketId;
 use crate::open_tests::OpenTest;
 use crate::timer::earliest;
+use crate::way::Way;
 
 impl Paths {
     /// From a way that carries full datagrams the game does not go back to one that was too narrow, before that has shown that
@@ -18,48 +17,49 @@ impl Paths {
 
     /// A game datagram leaves that makes one of this length on this way.
     pub(crate) fn sent(&mut self, length: usize) {
-        if let Some(index) = self.selected {
+        if let Some(index) = self.selected_index() {
             self.candidates[index].size.sent(length);
         }
     }
 
     /// The system refuses datagrams of this length to this address.
-    pub(crate) fn refused(&mut self, now: Instant, socket: SocketId, remote: SocketAddr, length: usize) {
-        if let Some(index) = self.find(socket, remote) {
+    pub(crate) fn refused(&mut self, now: Instant, way: Way, length: usize) {
+        if let Some(index) = self.find(way) {
             self.candidates[index].size.refused(now, length);
         }
     }
 
     /// The longest datagram that the relay's way takes, if there is one.
     pub(crate) fn relay_size(&self) -> Option<usize> {
-        self.candidates.iter().find(|path| path.socket == super::RELAY).map(|path| path.size.present())
+        self.candidates.iter().find(|path| path.is_relay()).map(|path| path.size.present())
     }
 
     fn sized(&self) -> impl Iterator<Item = usize> + use<> {
         let confirmed = |index: &usize| self.candidates.get(*index).is_some_and(|path| path.confirmed);
-        let selected = self.selected.filter(confirmed);
-        let prospect = self.prospect.filter(confirmed).filter(|index| self.selected != Some(*index));
+        let selected = self.selected_index().filter(confirmed);
+        let prospect = self.prospect.filter(confirmed).filter(|index| self.selected_index() != Some(*index));
         selected.into_iter().chain(prospect)
     }
 
     /// The tests of length that are due now.
     pub(super) fn test_sizes(&mut self, now: Instant, orders: &mut Vec<TestOrder>) {
+        let selected = self.selected_index();
         for index in self.sized() {
             let path = &mut self.candidates[index];
             let errors = path.size.errors();
             path.size.begin(now);
             let mut lengths = Vec::new();
-            if !path.size.handle_timeout(now, &path.pulse, &mut lengths) && self.selected != Some(index) {
+            if !path.size.handle_timeout(now, &path.pulse, &mut lengths) && selected != Some(index) {
                 // It has died meanwhile. Of the one in use the pings tell.
                 path.confirmed = false;
             }
-            let (socket, remote, method) = (path.socket, path.remote, path.method);
+            let (way, method) = (path.way, path.method);
             for length in lengths {
                 let probe = (length > 0).then_some(length);
-                let tag = self.open_tests.open(OpenTest { socket, remote, method, sent: now, probe });
-                orders.push(TestOrder { socket, remote, method, tag, probe });
+                let tag = self.open_tests.open(OpenTest { way, method, sent: now, probe });
+                orders.push(TestOrder { way, method, tag, probe });
             }
-            if self.candidates[index].size.errors() != errors && self.selected == Some(index) {
+            if self.candidates[index].size.errors() != errors && selected == Some(index) {
                 self.look_for_fuller(now, index);
             }
         }

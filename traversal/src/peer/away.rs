@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 
 use super::Peer;
 use crate::api::Event;
-use crate::attempt::Hands;
 use crate::config::AgentConfig;
 use crate::cx::Cx;
 
@@ -74,7 +73,7 @@ impl Peer {
     }
 
     /// Looks whether the other side is there. True when it is lost.
-    pub(super) fn watch_contact(&mut self, cx: &mut Cx<'_>, hands: &mut Hands<'_>) -> bool {
+    pub(super) fn watch_contact(&mut self, cx: &mut Cx<'_>) -> bool {
         if !self.is_connected() {
             return false;
         }
@@ -86,7 +85,7 @@ impl Peer {
                 let ask = silent >= patience / 2 && self.plays_over_relay();
                 if ask && self.asked_about.replace(self.last_heard) != Some(self.last_heard) {
                     // In time to know whose silence it is.
-                    hands.link.check_now(now);
+                    cx.link.check_now(now);
                 }
                 return false;
             }
@@ -96,7 +95,7 @@ impl Peer {
         }
         let mut away = self.away.unwrap_or_else(|| self.go_away(cx));
         if away.miss_at <= now {
-            away.miss_at = if self.is_excused(now, cx.config, hands.link) {
+            away.miss_at = if self.is_excused(now, cx.config, cx.link) {
                 now + LOOK_AGAIN
             } else {
                 self.contact = Some(Contact::Missed);
@@ -107,7 +106,7 @@ impl Peer {
             away.punch_at = now + PUNCH_AGAIN;
             // By our own clock alone, so that nobody else can have us spend more.
             self.attempt.renew(now);
-            self.ask_to_punch_again(cx, hands);
+            self.ask_to_punch_again(cx);
         }
         self.away = Some(away);
         false

@@ -6,12 +6,12 @@ use super::{Peer, PeerNews, PeerStage};
 use crate::address::is_local;
 use crate::api::{DisconnectReason, Event};
 use crate::config::RelayPolicy;
-use crate::cx::{Cx, Families};
-use crate::failure::{FailureReason, FailureReport, Stage};
-use crate::path::RELAY;
+use crate::cx::Cx;
+use crate::env::Families;
+use crate::failure::{FailureReason, FailureReport, NoRelay, Stage};
 use crate::plan::expected_failure;
 use crate::text;
-use crate::wire::message::NoRelay;
+use crate::way::Way;
 use crate::wire::pair::PairMessage;
 
 /// A close is repeated until it is acknowledged, at these times; then the other side's own timeout must do. The times follow
@@ -51,19 +51,19 @@ impl Peer {
     }
 
     pub(super) fn send_close(&mut self, cx: &mut Cx<'_>) {
-        let path = self.selected().map(|(socket, remote, _)| (socket, remote));
+        let way = self.selected();
         let doubtful = self.paths.is_doubtful();
         let PeerStage::Closing { repeats, next, reason } = &mut self.stage else { return };
         let message = PairMessage::Close { reason: reason.clone() };
         let gap = CLOSE_REPEATS.get(*repeats).copied();
         *repeats += 1;
-        match (gap, path) {
-            (Some(gap), Some((socket, remote))) => {
+        match (gap, way) {
+            (Some(gap), Some(way)) => {
                 *next = cx.now + gap;
-                if doubtful && socket != RELAY {
-                    self.send_message(cx, RELAY, remote, &message);
+                if doubtful && !way.is_relay() {
+                    self.send_message(cx, Way::relay(way.remote), &message);
                 }
-                self.send_message(cx, socket, remote, &message);
+                self.send_message(cx, way, &message);
             }
             // Nobody to tell, or told often enough.
             _ => self.stage = PeerStage::Ended,
@@ -91,8 +91,8 @@ impl Peer {
         // A server that was lost meanwhile says nothing about the families; the plan's addresses came from it.
         let theirs =
             self.plan.peer_public.iter().fold(Families::default(), |all, address| all.with(*address));
-        let known = cx.families != Families::default() && theirs != Families::default();
-        if known && !blocked && !self.plan.same_nat && !cx.families.shares_one_with(theirs) {
+        let known = cx.link.families() != Families::default() && theirs != Families::default();
+        if known && !blocked && !self.plan.same_nat && !cx.link.families().shares_one_with(theirs) {
             return FailureReason::NoCommonFamily;
         }
         if !blocked && self.is_hidden(cx) {
@@ -110,7 +110,9 @@ impl Peer {
 
     /// The server sees both at one local address that is not this machine's: it does not see where they are.
     fn is_hidden(&self, cx: &Cx<'_>) -> bool {
-        let Some(seen) = cx.seen.map(|seen| seen.ip()).filter(|ip| is_local(*ip)) else { return false };
+        let Some(seen) = cx.link.seen_at().map(|seen| seen.ip()).filter(|ip| is_local(*ip)) else {
+            return false;
+        };
         let there = self.plan.peer_public.iter().any(|address| address.ip() == seen);
         there && !cx.local.is_empty() && !cx.local.contains(&seen) && !self.paths.heard_directly()
     }
@@ -159,7 +161,7 @@ impl Peer {
 
     pub(super) fn report(&self, cx: &Cx<'_>, stage: Stage, reason: FailureReason) -> FailureReport {
         let (own_nat, peer_nat) = (self.plan.own_nat, self.plan.peer_nat);
-        let relayed = self.is_connected() && self.selected().is_some_and(|path| path.0 == RELAY);
+        let relayed = self.plays_over_relay();
         let no_relay = self.plan.no_relay.filter(|_| cx.config.relay != RelayPolicy::Never);
         FailureReport {
             stage,

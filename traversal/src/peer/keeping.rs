@@ -7,13 +7,15 @@ use super::Peer;
 use crate::api::PathKind;
 use crate::config::{AgentConfig, RelayPolicy};
 use crate::cx::Cx;
-use crate::login::LobbyLink;
-use crate::path::RELAY;
-use crate::wire::message::{KeptMatch, Method, NoRelay, RelayGrant};
+use crate::failure::NoRelay;
+use crate::login::ServerLink;
+use crate::method::Method;
+use crate::way::Way;
+use crate::wire::message::{KeptMatch, RelayGrant};
 
 impl Peer {
     /// It is silent since the server is, through which it plays: that says nothing about the other player.
-    pub(crate) fn is_excused(&self, now: Instant, config: &AgentConfig, link: &LobbyLink) -> bool {
+    pub(crate) fn is_excused(&self, now: Instant, config: &AgentConfig, link: &ServerLink) -> bool {
         self.plays_over_relay()
             && now.saturating_duration_since(self.last_heard) < config.relay_timeout
             && link.was_interrupted(now, self.last_heard)
@@ -35,13 +37,13 @@ impl Peer {
 
     /// The relay carries again, by another token.
     pub(crate) fn renew_relay(&mut self, cx: &mut Cx<'_>, grant: RelayGrant) {
-        let Some(server) = self.server.or(cx.uplink.map(|uplink| uplink.server)) else { return };
+        let Some(server) = self.server.or(cx.link.uplink().map(|uplink| uplink.remote)) else { return };
         if !self.is_live() || cx.config.relay == RelayPolicy::Never {
             return;
         }
         (self.plan.relay, self.plan.no_relay) = (Some(grant), None);
         self.server = Some(server);
-        self.paths.add(cx.now, RELAY, server, PathKind::Relay, Method::Cone);
+        self.paths.add(cx.now, Way::relay(server), PathKind::Relay, Method::Cone);
         self.paths.revive_relay(cx.now);
     }
 

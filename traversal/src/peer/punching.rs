@@ -3,23 +3,25 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use super::{Peer, PeerStage};
+use super::{DirectSearch, Peer, PeerStage};
 use crate::address::{is_local, is_sendable};
-use crate::api::{PathKind, SocketId};
-use crate::attempt::{Attempt, Hands};
-use crate::classify::RttEstimate;
+use crate::api::SocketId;
+use crate::attempt::{Attempt, PunchTest};
 use crate::config::{AgentConfig, RelayPolicy};
 use crate::cx::Cx;
-use crate::login::{LobbyLink, ProbeSeen};
+use crate::login::{ProbeSeen, ServerLink};
+use crate::method::Method;
 use crate::nat::{Confidence, NatProfile};
-use crate::path::{Paths, RELAY, kind_of};
+use crate::path::{Paths, kind_of};
+use crate::rtt::RttEstimate;
 use crate::sockets::Owner;
-use crate::wire::message::{Facts, Method, PunchPlan, Replan, RoundTrip, SprayTurn, ToServer};
+use crate::way::{RELAY, Way};
+use crate::wire::message::{Facts, PunchPlan, Replan, RoundTrip, SprayTurn, ToServer};
 use crate::wire::pair::PairMessage;
 
 /// Round trips to the server: this player's, and the other one's as the server says. One that is not known is taken to be
 /// as long as the other.
-pub(super) fn round_trips(plan: &PunchPlan, link: &LobbyLink) -> (Duration, Duration) {
+pub(super) fn round_trips(plan: &PunchPlan, link: &ServerLink) -> (Duration, Duration) {
     let own = link.timing().rtt();
     let peer = plan.peer_rtt.and_then(|peer| peer.timing().rtt());
     let unknown = RttEstimate::INITIAL;
@@ -28,7 +30,7 @@ pub(super) fn round_trips(plan: &PunchPlan, link: &LobbyLink) -> (Duration, Dura
 
 /// Head start of direct test messages before the relay is tried, where they are likely to arrive: their round trip, and
 /// half of one more for its spread. The way between the two is taken to be as long as their ways to the server.
-pub(super) fn head_start(plan: &PunchPlan, link: &LobbyLink) -> Duration {
+pub(super) fn head_start(plan: &PunchPlan, link: &ServerLink) -> Duration {
     let (own, peer) = round_trips(plan, link);
     let round_trip = (own + peer) / 2;
     round_trip + (round_trip / 2).max(RttEstimate::FLOOR)
@@ -39,7 +41,7 @@ pub(super) fn head_start(plan: &PunchPlan, link: &LobbyLink) -> Duration {
 /// A Linux router that gives each destination a random port keeps the flow that the player opened itself; the other
 /// side's packet to the forwarded port would make a second flow between the same two ends, and is dropped. So the other
 /// side goes first; of two forwarded ports, the one who joins.
-pub(super) fn hold_back(plan: &PunchPlan, link: &LobbyLink) -> Option<Duration> {
+pub(super) fn hold_back(plan: &PunchPlan, link: &ServerLink) -> Option<Duration> {
     let waits = plan.own_nat.mapped && (plan.host || !plan.peer_nat.mapped);
     // The other side gets its plan half of its round trip to the server later, and its packet takes half of a direct one.
     let peer = plan.peer_rtt.map_or_else(|| link.timing(), RoundTrip::timing);
@@ -73,7 +75,12 @@ pub(super) fn add_set_targets(cx: &Cx<'_>, plan: &PunchPlan, paths: &mut Paths) 
     }
     for to in set.ports().map(|port| SocketAddr::new(ip, port)).filter(|to| is_sendable(*to)) {
         if let Some(socket) = cx.main.towards(to) {
-            paths.add(cx.now, socket, to, kind_of(to, plan.same_nat && cx.config.lan), Method::Bubble);
+            paths.add(
+                cx.now,
+                Way::new(socket, to),
+                kind_of(to, plan.same_nat && cx.config.lan),
+                Method::Bubble,
+            );
         }
     }
 }
@@ -88,37 +95,30 @@ impl Peer {
     pub(crate) fn handle_socket(
         &mut self,
         cx: &mut Cx<'_>,
-        hands: &mut Hands<'_>,
         (method, slot): (Method, u16),
         port: Option<u16>,
     ) {
         self.attempt.handle_socket(cx.now, method, slot, port);
-        self.punch(cx, hands);
+        self.punch(cx);
     }
 
     /// The server saw a probe; true if it was one of this match.
-    pub(crate) fn handle_seen(
-        &mut self,
-        cx: &mut Cx<'_>,
-        hands: &mut Hands<'_>,
-        tag: u32,
-        seen: ProbeSeen,
-    ) -> bool {
+    pub(crate) fn handle_seen(&mut self, cx: &mut Cx<'_>, tag: u32, seen: ProbeSeen) -> bool {
         let ours = self.attempt.handle_seen(cx.now, tag, seen);
         if ours {
-            self.punch(cx, hands);
+            self.punch(cx);
         }
         ours
     }
 
     /// News from the server.
-    pub(crate) fn handle_facts(&mut self, cx: &mut Cx<'_>, hands: &mut Hands<'_>, facts: &Facts) {
+    pub(crate) fn handle_facts(&mut self, cx: &mut Cx<'_>, facts: &Facts) {
         if let Facts::PeerPublic(addresses) = facts {
             self.plan.peer_public.clone_from(addresses);
             self.add_public(cx);
         }
         self.attempt.handle_facts(cx.now, facts);
-        self.punch(cx, hands);
+        self.punch(cx);
     }
 
     /// Test messages go to where the server sees the other side.
@@ -130,13 +130,13 @@ impl Peer {
         for address in self.plan.peer_public.iter().filter(sendable).filter(tested) {
             if let Some(socket) = cx.main.towards(*address) {
                 let at = self.hold_until.filter(|_| address.is_ipv4()).unwrap_or(cx.now);
-                self.paths.add(at, socket, *address, kind_of(*address, self.lan), Method::Cone);
+                self.paths.add(at, Way::new(socket, *address), kind_of(*address, self.lan), Method::Cone);
             }
         }
     }
 
     /// More is known about the NATs: begin anew, unless a direct way stands.
-    pub(crate) fn replan(&mut self, cx: &mut Cx<'_>, hands: &mut Hands<'_>, better: Replan) {
+    pub(crate) fn replan(&mut self, cx: &mut Cx<'_>, better: Replan) {
         if !self.is_live() || self.selected().is_some() && !self.wants_direct() {
             return;
         }
@@ -151,29 +151,28 @@ impl Peer {
         self.plan.role = better.role;
         self.plan.methods = better.methods.iter().map(|planned| planned.method).collect();
         self.punch_until += self.attempt.replan(cx, &better);
-        self.attempt.ask_turn_again(cx, hands);
+        self.attempt.ask_turn_again(cx);
         if !were_known {
             // The time until both NATs are known does not count, within reason.
             self.punch_until = self.punch_until.max((cx.now + self.allowed).min(self.punch_latest));
         }
-        self.close_unused(cx, hands, &self.paths.sockets_in_use());
-        self.hold_until = hold_back(&self.plan, hands.link).map(|hold| cx.now + hold);
+        self.close_unused(cx, &self.paths.sockets_in_use());
+        self.hold_until = hold_back(&self.plan, cx.link).map(|hold| cx.now + hold);
         self.add_public(cx);
         if self.is_connected() {
-            self.punch_over = false;
-            self.tidy_at = None;
+            self.search = DirectSearch::Running;
             self.punch_until = cx.now + cx.config.connect_deadline;
         }
         if let Some((edition, turn)) = self.attempt.turn_in_time() {
-            self.handle_turn(cx, hands, edition, turn);
+            self.handle_turn(cx, edition, turn);
         }
-        self.punch(cx, hands);
+        self.punch(cx);
         let facts = self.attempt.facts_in_time();
         for facts in &facts {
             self.attempt.handle_facts(cx.now, facts);
         }
         if !facts.is_empty() {
-            self.punch(cx, hands);
+            self.punch(cx);
         }
     }
 
@@ -181,7 +180,7 @@ impl Peer {
     pub(super) fn is_punching(&self) -> bool {
         match self.stage {
             PeerStage::Punching => true,
-            PeerStage::Connected => self.wants_direct() && !self.punch_over,
+            PeerStage::Connected => self.wants_direct() && self.search != DirectSearch::Over,
             _ => false,
         }
     }
@@ -192,32 +191,26 @@ impl Peer {
     }
 
     pub(super) fn is_relayed(&self) -> bool {
-        self.paths.selected().is_some_and(|path| path.kind == PathKind::Relay)
+        self.paths.is_relayed()
     }
 
     /// The server says whether it is this match's turn to search by many sockets or ports.
-    pub(crate) fn handle_turn(
-        &mut self,
-        cx: &mut Cx<'_>,
-        hands: &mut Hands<'_>,
-        edition: u8,
-        turn: SprayTurn,
-    ) {
+    pub(crate) fn handle_turn(&mut self, cx: &mut Cx<'_>, edition: u8, turn: SprayTurn) {
         if let Some(waited) = self.attempt.handle_turn(cx.now, edition, turn) {
             // The deadline is one of what is done, not of waiting in line.
             self.punch_until += waited;
-            if self.is_relayed() && std::mem::replace(&mut self.punch_over, false) {
-                (self.tidy_at, self.told_relayed) = (None, false);
+            if self.is_relayed() && self.search == DirectSearch::Over {
+                (self.search, self.told_relayed) = (DirectSearch::Running, false);
             }
         }
-        self.punch(cx, hands);
+        self.punch(cx);
     }
 
     /// Ends this match's turn to search, or its wish for one, if nothing can come of it any more.
-    pub(crate) fn check_turn(&mut self, cx: &mut Cx<'_>, hands: &mut Hands<'_>) {
+    pub(crate) fn check_turn(&mut self, cx: &mut Cx<'_>) {
         let punching =
             matches!(self.stage, PeerStage::Punching) || (self.is_connected() && self.wants_direct());
-        self.attempt.check_turn(cx, hands, punching);
+        self.attempt.check_turn(cx, punching);
     }
 
     /// It searches by many sockets or ports at present.
@@ -232,17 +225,13 @@ impl Peer {
 
     /// The game has been on the relay for a while, or the other side is away: have both sides try again what opens new
     /// ports.
-    pub(super) fn ask_to_punch_again(&self, cx: &mut Cx<'_>, hands: &mut Hands<'_>) {
+    pub(super) fn ask_to_punch_again(&self, cx: &mut Cx<'_>) {
         let wanted = self.wants_direct() && !self.attempt.is_in_line();
         let methods = self.plan.methods.iter().any(|method| *method != Method::Cone);
-        if !wanted || !methods || !self.punch_over || cx.config.relay == RelayPolicy::Only {
+        if !wanted || !methods || self.search != DirectSearch::Over || cx.config.relay == RelayPolicy::Only {
             return;
         }
-        if let Some(online) = hands.link.online() {
-            // Full only when the server has not answered for long.
-            let _ = online.session.send(cx.now, ToServer::PunchAgain { match_id: self.match_id });
-            hands.link.drain(cx);
-        }
+        cx.tell(ToServer::PunchAgain { match_id: self.match_id });
     }
 
     /// When [`punch`](Self::punch) is due: not before the other side had its first packet, where that is waited for.
@@ -251,27 +240,27 @@ impl Peer {
     }
 
     /// Sends what the punchers want.
-    pub(crate) fn punch(&mut self, cx: &mut Cx<'_>, hands: &mut Hands<'_>) {
+    pub(crate) fn punch(&mut self, cx: &mut Cx<'_>) {
         if !self.is_punching() || self.hold_until.is_some() {
             return;
         }
-        self.attempt.advance(cx, hands, self.punch_until);
+        self.attempt.advance(cx, self.punch_until);
         let in_use = self.paths.sockets_in_use();
-        while let Some(spray) = self.attempt.poll(cx, hands, &in_use) {
+        while let Some(PunchTest { way, ttl, method }) = self.attempt.poll(cx, &in_use) {
             // The server names addresses of the matched player alone; private ones are the LAN's business.
-            let allowed = is_sendable(spray.to) && (self.plan.same_nat || !is_local(spray.to.ip()));
-            let tag = self.paths.open_test(cx.now, spray.socket, spray.to, spray.method);
-            let message = PairMessage::Test { tag, method: spray.method };
+            let allowed = is_sendable(way.remote) && (self.plan.same_nat || !is_local(way.remote.ip()));
+            let tag = self.paths.open_test(cx.now, way, method);
+            let message = PairMessage::Test { tag, method };
             if let Some(sealed) = self.channel.seal_message(&message).filter(|_| allowed) {
                 self.packets_sent += 1;
-                self.transmit(cx, spray.socket, spray.to, spray.ttl, sealed);
+                self.transmit(cx, way, ttl, sealed);
             }
         }
     }
 
     /// No more punching: the sockets that no way runs on are closed.
-    pub(super) fn end_punching(&mut self, cx: &mut Cx<'_>, hands: &mut Hands<'_>) {
-        self.punch_over = true;
+    pub(super) fn end_punching(&mut self, cx: &mut Cx<'_>) {
+        self.search = DirectSearch::Over;
         self.attempt.finish(cx.now);
         // By now each side pings only the way that it has chosen.
         let recently = cx.now.checked_sub(cx.config.path_ping * 5);
@@ -281,18 +270,17 @@ impl Peer {
                 socket == SocketId::MAIN || socket == SocketId::MAIN_V6 || socket == RELAY
             });
         }
-        self.close_unused(cx, hands, &used);
+        self.close_unused(cx, &used);
     }
 
     /// Closes this match's sockets but these.
-    pub(super) fn close_unused(&self, cx: &mut Cx<'_>, hands: &mut Hands<'_>, used: &[SocketId]) {
+    pub(super) fn close_unused(&self, cx: &mut Cx<'_>, used: &[SocketId]) {
         let id = self.match_id;
-        for (socket, owner) in hands.sockets.owned(|owner| matches!(owner, Owner::Match(of, ..) if of == id))
-        {
+        for (socket, owner) in cx.sockets.owned(|owner| matches!(owner, Owner::Match(of, ..) if of == id)) {
             let runs = matches!(owner, Owner::Match(_, method, slot) if self.attempt.uses(method, slot));
-            let needed = runs && hands.sockets.is_newest(socket);
+            let needed = runs && cx.sockets.is_newest(socket);
             if !needed && !used.contains(&socket) {
-                hands.sockets.close_socket(cx, socket);
+                cx.sockets.close_socket(&mut cx.env, socket);
             }
         }
     }

@@ -3,11 +3,11 @@
 use std::net::SocketAddr;
 
 use super::{Peer, PeerStage};
-use crate::api::{Event, PathKind, SocketId};
-use crate::attempt::Hands;
+use crate::api::{Event, PathKind};
 use crate::config::RelayPolicy;
 use crate::cx::Cx;
-use crate::path::{RELAY, TestOrder};
+use crate::path::TestOrder;
+use crate::way::Way;
 use crate::wire::life::CHALLENGE;
 use crate::wire::pair::{MAX_PAYLOAD, OVERHEAD, PairMessage};
 use crate::wire::sizes::LEAST_DATAGRAM;
@@ -20,33 +20,33 @@ impl Peer {
         if !self.is_connected() || self.is_away() {
             return false;
         }
-        let Some((socket, remote, kind)) = self.selected() else { return false };
+        let Some(way) = self.selected() else { return false };
         // Both ways until it is clear: the other side takes what comes first and drops the copy.
-        let both = kind != PathKind::Relay && self.paths.is_doubtful();
+        let both = !way.is_relay() && self.paths.is_doubtful();
         let copy = self.paths.relay_size().filter(|_| both).map(|size| size - RELAY_HEADER);
-        let header = if socket == RELAY { RELAY_HEADER } else { 0 };
+        let header = if way.is_relay() { RELAY_HEADER } else { 0 };
         let present = self.paths.selected().map_or(LEAST_DATAGRAM, |path| path.size.present());
         let most = copy.map_or(present - header, |copy| copy.min(present - header));
         let Some(parts) = self.channel.seal_data_within(channel, payload, most) else { return false };
         for sealed in parts {
             self.paths.sent(header + sealed.len());
             if both {
-                self.transmit(cx, RELAY, remote, None, sealed.clone());
+                self.transmit(cx, Way::relay(way.remote), None, sealed.clone());
             }
-            self.transmit(cx, socket, remote, None, sealed);
+            self.transmit(cx, way, None, sealed);
         }
         true
     }
 
     /// Sends a test; how long it is to be where that is to be tested, a relay's header included.
     pub(super) fn send_test(&mut self, cx: &mut Cx<'_>, order: TestOrder) {
-        let header = if order.socket == RELAY { RELAY_HEADER } else { 0 };
+        let header = if order.way.is_relay() { RELAY_HEADER } else { 0 };
         let length = order.probe.map_or(0, |length| length.saturating_sub(header));
         if let Some(sealed) = self.channel.seal_test(order.tag, order.method, length) {
             if matches!(self.stage, PeerStage::Punching) {
                 self.packets_sent += 1;
             }
-            self.transmit(cx, order.socket, order.remote, None, sealed);
+            self.transmit(cx, order.way, None, sealed);
         }
     }
 
@@ -56,13 +56,12 @@ impl Peer {
         length.saturating_sub(header + OVERHEAD).min(MAX_PAYLOAD)
     }
 
-    /// The system refuses datagrams of this length from this socket to this address.
-    pub(crate) fn refused(&mut self, cx: &mut Cx<'_>, socket: SocketId, to: SocketAddr, length: usize) {
-        self.paths.refused(cx.now, socket, to, length);
-        let server =
-            self.server.filter(|_| cx.uplink.is_some_and(|up| (up.socket, up.server) == (socket, to)));
+    /// The system refuses datagrams of this length on this way.
+    pub(crate) fn refused(&mut self, cx: &mut Cx<'_>, way: Way, length: usize) {
+        self.paths.refused(cx.now, way, length);
+        let server = self.server.filter(|_| cx.link.uplink() == Some(way));
         if let Some(server) = server {
-            self.paths.refused(cx.now, RELAY, server, length);
+            self.paths.refused(cx.now, Way::relay(server), length);
         }
         self.tell_size(cx);
     }
@@ -76,16 +75,9 @@ impl Peer {
         }
     }
 
-    pub(super) fn transmit(
-        &self,
-        cx: &mut Cx<'_>,
-        socket: SocketId,
-        to: SocketAddr,
-        ttl: Option<u8>,
-        sealed: Vec<u8>,
-    ) {
-        if socket != RELAY {
-            return cx.transmit_with_ttl(socket, to, ttl, sealed);
+    pub(super) fn transmit(&self, cx: &mut Cx<'_>, way: Way, ttl: Option<u8>, sealed: Vec<u8>) {
+        if !way.is_relay() {
+            return cx.transmit_with_ttl(way.socket, way.remote, ttl, sealed);
         }
         if let (Some(grant), Some(server)) =
             (&self.plan.relay, self.server.filter(|_| cx.config.relay != RelayPolicy::Never))
@@ -94,59 +86,47 @@ impl Peer {
             datagram.push(Kind::Relay as u8);
             datagram.extend_from_slice(&grant.token);
             datagram.extend_from_slice(&sealed);
-            match cx.uplink {
-                Some(uplink) => cx.transmit(uplink.socket, uplink.server, datagram),
+            match cx.link.uplink() {
+                Some(uplink) => cx.transmit(uplink.socket, uplink.remote, datagram),
                 // While a new login is under way, the old session may still carry it.
                 None => cx.transmit_main(server, datagram),
             }
         }
     }
 
-    pub(super) fn send_message(
-        &mut self,
-        cx: &mut Cx<'_>,
-        socket: SocketId,
-        to: SocketAddr,
-        message: &PairMessage,
-    ) {
+    pub(super) fn send_message(&mut self, cx: &mut Cx<'_>, way: Way, message: &PairMessage) {
         if let Some(sealed) = self.channel.seal_message(message) {
             if matches!(self.stage, PeerStage::Punching) {
                 self.packets_sent += 1;
             }
-            self.transmit(cx, socket, to, None, sealed);
+            self.transmit(cx, way, None, sealed);
         }
     }
 
     /// Asks the other player, who hosts, for a proof that it is alive; both ways where the one in use is in doubt.
     pub(crate) fn ask_for_proof(&mut self, cx: &mut Cx<'_>, challenge: [u8; CHALLENGE]) {
-        let Some((socket, remote, kind)) = self.selected() else { return };
+        let Some(way) = self.selected() else { return };
         let message = PairMessage::ProveLife { challenge };
-        if kind != PathKind::Relay && self.paths.is_doubtful() {
-            self.send_message(cx, RELAY, remote, &message);
+        if !way.is_relay() && self.paths.is_doubtful() {
+            self.send_message(cx, Way::relay(way.remote), &message);
         }
-        self.send_message(cx, socket, remote, &message);
+        self.send_message(cx, way, &message);
     }
 
     /// Answers to where something authentic came from, one for one, and with no more bytes than the `length` that came:
     /// the source may be forged.
-    pub(crate) fn answer(
-        &mut self,
-        cx: &mut Cx<'_>,
-        hands: &mut Hands<'_>,
-        ((socket, to), length): ((SocketId, SocketAddr), usize),
-        message: &PairMessage,
-    ) {
-        if socket == RELAY || self.is_connected() && self.paths.is_selected(socket, to) {
-            return self.send_message(cx, socket, to, message);
+    pub(crate) fn answer(&mut self, cx: &mut Cx<'_>, (way, length): (Way, usize), message: &PairMessage) {
+        if way.is_relay() || self.is_connected() && self.paths.is_selected(way) {
+            return self.send_message(cx, way, message);
         }
         let sealed = self.channel.seal_message(message).filter(|sealed| sealed.len() <= length);
         if let Some(sealed) = sealed
-            && self.attempt.may_send(cx.now, hands.budget, to)
+            && self.attempt.may_send(cx.env.now, cx.budget, way.remote)
         {
             if matches!(self.stage, PeerStage::Punching) {
                 self.packets_sent += 1;
             }
-            self.transmit(cx, socket, to, None, sealed);
+            self.transmit(cx, way, None, sealed);
         }
     }
 

@@ -1,19 +1,18 @@
 //! Who sends bubbles, who sends replies, and which methods are tried: pure functions of two [`NatProfile`]s
 //! (M10-M12). They work on the RFC 4787 space; the tables of S1 for its five names fall out of them.
 
-mod reach;
 mod revision;
 mod roles;
 
-pub use reach::{Reach, reach};
-pub use revision::{PlanInForce, Revision};
+pub use crate::reach::{Reach, reach};
+pub use revision::{EDITIONS, PlanInForce, Revision};
 pub use roles::{
     Decision, MultiBubbleDecision, bubble_decision, bubble_outcome, multi_bubble_decision, role_in,
 };
 
 use crate::failure::FailureReason;
+use crate::method::{Method, Role};
 use crate::nat::{Confidence, NatProfile};
-use crate::wire::message::{Method, Role};
 
 /// What [`plan`] needs to know beside the two NATs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -4,11 +4,14 @@
 //! plan has, too, goes on with what it has sent, unless it would now do something else; one that the new plan does
 //! not have stops.
 
-use super::{Plan, reach, role_in, starts_together};
+use super::{Plan, role_in, starts_together};
+use crate::method::{Method, PlannedMethod, Role};
 use crate::nat::{NatProfile, PortAllocation};
 use crate::ports::UNKNOWN_RATE;
-use crate::punch::{EDITIONS, PunchContext};
-use crate::wire::message::{Method, PlannedMethod, Role};
+use crate::reach::reach;
+
+/// How many plans a match may have: so many are told apart in the rounds on the wire, and the server makes no more.
+pub const EDITIONS: u8 = 32;
 
 /// What is new in a [`PlanInForce`] after [`PlanInForce::learn`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,7 +128,7 @@ fn alike(a: &NatProfile, b: &NatProfile) -> bool {
 
 /// Ports counted with one of the profiles would be wrong with the other.
 fn differs(method: Method, old: &NatProfile, new: &NatProfile) -> bool {
-    if method == Method::Prediction && PunchContext::hoped_fixed(old) && PunchContext::hoped_fixed(new) {
+    if method == Method::Prediction && [old, new].iter().all(|nat| reach(nat).mapping_is_hoped_fixed()) {
         return false;
     }
     let same_ports = match (old.allocation, new.allocation) {

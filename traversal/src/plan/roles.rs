@@ -1,8 +1,8 @@
 //! M10-M12: who is the sending and who the receiving side.
 
-use super::reach::reach;
+use crate::method::{Method, Role};
 use crate::nat::{FilteringBehavior, MappingBehavior, NatProfile};
-use crate::wire::message::{Method, Role};
+use crate::reach::reach;
 
 /// S1 E1's decision about a caller that starts as the sending side (M10), and its outcome table (M11).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -11,9 +11,9 @@ use super::engine::Engine;
 use super::pace::{PACE, next_due};
 use super::tactic::Tactic;
 use super::{PunchContext, Slot};
+use crate::method::{Method, Role};
 use crate::nat::PortAllocation;
 use crate::ports::{Birthday as Numbers, FIRST_PORT, PORT_SPACE, birthday};
-use crate::wire::message::{Method, Role};
 
 #[derive(Debug)]
 pub(super) struct Birthday {

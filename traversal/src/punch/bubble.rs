@@ -5,13 +5,15 @@ use std::time::Instant;
 
 use super::engine::{Bracket, Engine};
 use super::search::ReplySearch;
+use super::stage::RoundStage;
 use super::tactic::Tactic;
 use super::{Ports, Slot};
+use crate::method::{Method, Role};
 use crate::nat::MappingBehavior;
 use crate::ports::PortRange;
-use crate::wire::message::{Facts, Method, Role};
+use crate::wire::message::Facts;
 
-/// Rounds of a sending side: each takes one or two sockets.
+/// Rounds of a sending side: each takes one or two round.
 const ROUNDS: u8 = 24;
 
 /// Sockets of so many rounds stay open for late replies.
@@ -24,19 +26,18 @@ pub(super) struct Bubble {
     due: Option<Instant>,
     attempt: u8,
     /// Sending: the round whose sockets are being opened, then those of rounds under way.
-    rounds: Vec<Sockets>,
+    rounds: Vec<BubbleRound>,
     search: Option<ReplySearch>,
     last_range: Option<u8>,
 }
 
-/// Sockets of a round: the bubble's, and the second probe's if that is another one.
+/// One round of a sending side: its attempt, the bubble's socket, and the second probe's if that is another one.
 #[derive(Clone, Copy, Debug)]
-struct Sockets {
+struct BubbleRound {
     attempt: u8,
     bubble: u16,
     second: Option<u16>,
-    waiting: u8,
-    sent: bool,
+    stage: RoundStage,
     /// The bubble's socket's own port.
     port: u16,
     /// Where the second probe goes.
@@ -110,13 +111,12 @@ impl Bubble {
         let fresh = fresh && !self.keeps_ports();
         let bubble = self.engine.open(now);
         let second = fresh.then(|| self.engine.open(now));
-        let waiting = 1 + u8::from(fresh);
-        self.rounds.push(Sockets {
+        let stage = RoundStage::Opening { missing: 1 + u8::from(fresh) };
+        self.rounds.push(BubbleRound {
             attempt: self.attempt,
             bubble,
             second,
-            waiting,
-            sent: false,
+            stage,
             port: 0,
             second_server,
         });
@@ -131,30 +131,30 @@ impl Bubble {
 
     /// Probe, bubble, probe, back to back (M14). Where the NAT keeps ports, the bubble alone: a probe before it would take
     /// the port away.
-    fn send_round(&mut self, now: Instant, sockets: Sockets) {
+    fn send_round(&mut self, now: Instant, round: BubbleRound) {
         if self.keeps_ports() {
-            let slot = Slot::Own(sockets.bubble);
-            self.engine.opener(now, 1, sockets.attempt, slot, self.engine.peer);
-            self.engine.repeat_opener(now, sockets.attempt, slot, self.engine.peer);
-            self.engine.tell_kept(now, sockets.attempt, vec![sockets.port]);
+            let slot = Slot::Own(round.bubble);
+            self.engine.opener(now, 1, round.attempt, slot, self.engine.peer);
+            self.engine.repeat_opener(now, round.attempt, slot, self.engine.peer);
+            self.engine.tell_kept(now, round.attempt, vec![round.port]);
             self.due = Some(now + self.engine.patience(3, self.attempt));
             return;
         }
-        let second_server = sockets.second_server;
+        let second_server = round.second_server;
         let (server, peer) = (self.engine.server, self.engine.peer);
         let set = self.engine.set_targets();
         let row = 3 + set.len() as u32;
-        let tag_first = self.engine.range_probe(now, row, (sockets.bubble, server), sockets.attempt, false);
-        self.engine.opener(now, 1, sockets.attempt, Slot::Own(sockets.bubble), peer);
+        let tag_first = self.engine.range_probe(now, row, (round.bubble, server), round.attempt, false);
+        self.engine.opener(now, 1, round.attempt, Slot::Own(round.bubble), peer);
         for to in set {
             // It is meant to get in.
-            self.engine.test(now, 1, Slot::Own(sockets.bubble), to);
+            self.engine.test(now, 1, Slot::Own(round.bubble), to);
         }
-        let second_slot = sockets.second.unwrap_or(sockets.bubble);
-        let tag_second = self.engine.range_probe(now, 1, (second_slot, second_server), sockets.attempt, true);
-        self.engine.repeat_opener(now, sockets.attempt, Slot::Own(sockets.bubble), peer);
+        let second_slot = round.second.unwrap_or(round.bubble);
+        let tag_second = self.engine.range_probe(now, 1, (second_slot, second_server), round.attempt, true);
+        self.engine.repeat_opener(now, round.attempt, Slot::Own(round.bubble), peer);
         let tags = [tag_first, tag_second];
-        self.engine.brackets.push(Bracket { attempt: sockets.attempt, tags, seen: [None; 2] });
+        self.engine.brackets.push(Bracket { attempt: round.attempt, tags, seen: [None; 2] });
         if self.engine.brackets.len() > KEPT {
             self.engine.brackets.remove(0);
         }
@@ -187,17 +187,15 @@ impl Tactic for Bubble {
         let Some(round) = self.rounds.iter_mut().find(|r| r.bubble == slot || r.second == Some(slot)) else {
             return;
         };
-        if round.sent || port.is_none() {
+        if !matches!(round.stage, RoundStage::Opening { .. }) || port.is_none() {
             return;
         }
         if round.bubble == slot {
             round.port = port.unwrap_or_default();
         }
-        round.waiting = round.waiting.saturating_sub(1);
-        if round.waiting == 0 {
-            round.sent = true;
-            let sockets = *round;
-            self.send_round(now, sockets);
+        if round.stage.socket_opened() {
+            let round = *round;
+            self.send_round(now, round);
         }
     }
 
@@ -243,8 +241,8 @@ impl Tactic for Bubble {
         let just_checked = self.sends() && self.engine.bracket_complete();
         match self.rounds.last_mut() {
             // The bracket stands: the other side hears of it and replies. Give that two round trips more.
-            Some(round) if just_checked && round.sent && round.waiting == 0 => {
-                round.waiting = u8::MAX;
+            Some(round) if just_checked && round.stage == RoundStage::Sent => {
+                round.stage = RoundStage::Answered;
                 self.due = Some(now + self.engine.patience(2, self.attempt));
             }
             _ => self.next(now),

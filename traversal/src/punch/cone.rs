@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::Slot;
 use super::engine::{Engine, REPEATS};
 use super::tactic::Tactic;
-use crate::wire::message::Method;
+use crate::method::Method;
 
 /// Both sides send from the game's own socket to where the server sees the other, again and again.
 #[derive(Debug)]

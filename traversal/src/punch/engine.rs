@@ -7,9 +7,11 @@ use std::time::{Duration, Instant};
 
 use super::{Ledger, Progress, PunchContext, PunchOrder, Round, Slot, Verdict};
 use crate::config::Detect;
+use crate::method::Method;
 use crate::nat::FilteringBehavior;
 use crate::ports::distance;
-use crate::wire::message::{Ahead, Facts, Method, ProbePurpose};
+use crate::reach::reach;
+use crate::wire::message::{Ahead, Facts, ProbePurpose};
 
 /// When a test is sent again, after the first time: openers three times within 100 ms. These are copies against loss, sent
 /// before any answer can be there, so they follow no round trip: at 15 % loss all three are lost once in 300 times, and the
@@ -155,7 +157,7 @@ impl Engine {
 
     fn opener_ttl(&self, attempt: u8, slot: Slot) -> Option<u8> {
         let peer = &self.context.peer;
-        if !PunchContext::hoped_fixed(peer) || slot == Slot::Main {
+        if !reach(peer).mapping_is_hoped_fixed() || slot == Slot::Main {
             return None;
         }
         // A side with one port for everybody has sent the first one from its registered socket.

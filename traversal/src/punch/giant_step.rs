@@ -12,8 +12,9 @@ use super::engine::Engine;
 use super::pace::{PACE, next_due};
 use super::tactic::Tactic;
 use super::{Slot, step_of};
+use crate::method::{Method, Role};
 use crate::ports::giant_step_port;
-use crate::wire::message::{Ahead, Facts, Method, Role};
+use crate::wire::message::{Ahead, Facts};
 
 const ROUNDS: u8 = 12;
 
@@ -36,7 +37,8 @@ pub(super) struct GiantStep {
 #[derive(Clone, Copy, Debug)]
 struct Probe {
     slot: u16,
-    tag: u32,
+    /// None until it leaves, once its socket is open.
+    tag: Option<u32>,
     seen: bool,
 }
 
@@ -70,7 +72,7 @@ impl GiantStep {
             self.engine.close(now, old.slot);
         }
         let slot = self.engine.open(now);
-        self.probe = Some(Probe { slot, tag: 0, seen: false });
+        self.probe = Some(Probe { slot, tag: None, seen: false });
         self.due = Some(now + self.engine.overdue() * 4);
     }
 
@@ -101,7 +103,7 @@ impl GiantStep {
 
     fn step(&mut self, now: Instant) {
         // The own newest port must be known to the server before it is left behind.
-        let asked = self.probe.is_some_and(|p| p.tag != 0);
+        let asked = self.probe.is_some_and(|p| p.tag.is_some());
         while asked && self.pass.is_some_and(|pass| pass.due <= now) {
             self.next_step(now);
         }
@@ -146,14 +148,14 @@ impl Tactic for GiantStep {
     }
 
     fn on_probe_seen(&mut self, _now: Instant, tag: u32, _observed: SocketAddr) {
-        if let Some(probe) = self.probe.as_mut().filter(|p| p.tag == tag) {
+        if let Some(probe) = self.probe.as_mut().filter(|p| p.tag == Some(tag)) {
             probe.seen = true;
         }
     }
 
     fn on_socket(&mut self, now: Instant, slot: u16, port: Option<u16>) {
         let Some(mut probe) = self.probe.filter(|p| p.slot == slot && port.is_some()) else { return };
-        probe.tag = self.engine.newest_probe(now, 1, slot, self.attempt, Ahead::default());
+        probe.tag = Some(self.engine.newest_probe(now, 1, slot, self.attempt, Ahead::default()));
         self.probe = Some(probe);
         if self.pass.is_none() {
             self.due = Some(now + self.engine.overdue());
@@ -182,7 +184,7 @@ impl Tactic for GiantStep {
     }
 
     fn due(&self) -> Option<Instant> {
-        let pass = self.pass.filter(|_| self.probe.is_some_and(|p| p.tag != 0)).map(|p| p.due);
+        let pass = self.pass.filter(|_| self.probe.is_some_and(|p| p.tag.is_some())).map(|p| p.due);
         [self.due, pass].into_iter().flatten().min()
     }
 }

@@ -21,6 +21,7 @@ mod order_tests;
 mod pace;
 mod prediction;
 mod search;
+mod stage;
 mod tactic;
 #[cfg(test)]
 mod tests;
@@ -32,13 +33,15 @@ pub use engine::WIDEST_CLAIM;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use crate::classify::RttEstimate;
 use crate::config::{AgentConfig, Caps, Detect};
 use crate::facts::BubbleTargets;
 use crate::id::MatchId;
-use crate::nat::{MappingBehavior, NatProfile, PortAllocation};
-use crate::plan::{reach, role_in};
-use crate::wire::message::{Facts, Method, ProbePurpose, PunchPlan, Role, RoundTrip};
+use crate::method::{Method, Role};
+use crate::nat::{NatProfile, PortAllocation};
+use crate::plan::{EDITIONS, role_in};
+use crate::reach::reach;
+use crate::rtt::RttEstimate;
+use crate::wire::message::{Facts, ProbePurpose, PunchPlan, RoundTrip};
 
 /// A socket as a puncher names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -234,11 +237,6 @@ impl PunchContext {
         reach(&self.peer).mapping_is_fixed()
     }
 
-    /// Keeps one port for everybody, as far as is known: what is not known at all is most likely such a NAT.
-    pub(crate) fn hoped_fixed(nat: &NatProfile) -> bool {
-        nat.mapping == MappingBehavior::Unknown || reach(nat).mapping_is_fixed()
-    }
-
     /// Where the lobby server sees the other side, in the family of the server's sockets.
     fn peer_address(&self) -> Option<SocketAddr> {
         let v4 = self.servers.first().is_none_or(SocketAddr::is_ipv4);
@@ -301,9 +299,6 @@ struct Round {
     attempt: u8,
 }
 
-/// Plans of a match that rounds can be told apart of; the server makes no more.
-pub const EDITIONS: u8 = 32;
-
 /// The edition of the plan that a round belongs to.
 pub(crate) fn edition_of(round: u16) -> u8 {
     (round >> 11) as u8
@@ -343,7 +338,7 @@ enum Ports {
 impl Ports {
     fn of(nat: &NatProfile) -> Self {
         match nat.allocation {
-            _ if PunchContext::hoped_fixed(nat) => Self::Fixed,
+            _ if reach(nat).mapping_is_hoped_fixed() => Self::Fixed,
             PortAllocation::Preserving => Self::Kept,
             _ => Self::Counted,
         }

@@ -1,12 +1,15 @@
 //! Two NATs, a lobby server and two punchers: just enough of a world to see each method through.
 
+mod run;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use super::*;
 use crate::nat::{Confidence, FilteringBehavior as F, MappingBehavior as M};
 use crate::ports::advance;
+pub(super) use run::run;
 
 /// A NAT and what is known about it.
 #[derive(Clone, Copy, Debug)]
@@ -156,6 +159,47 @@ impl Chance {
 }
 
 impl Side {
+    fn new(setup: &Setup, side: usize, start: Instant, servers: &[SocketAddr], chance: &mut Chance) -> Self {
+        // Both are logged in: the lobby port of each is the first one of its main socket.
+        let lobby = IPS.map(|ip| SocketAddr::new(ip, 30_000));
+        let nat = setup.nats[side];
+        let context = PunchContext {
+            match_id: MatchId(7),
+            role: if side == 0 { Role::Sending } else { Role::Receiving },
+            own: nat.profile,
+            peer: setup.nats[1 - side].profile,
+            peer_public: vec![lobby[1 - side]],
+            servers: servers.to_vec(),
+            rtt: RttEstimate::of(setup.delay[side] * 2),
+            peer_rtt: RttEstimate::of(setup.delay[1 - side] * 2),
+            detect: setup.detect,
+            first_ttl: None,
+            ports_ahead: None,
+            caps: setup.caps,
+            bubble_targets: setup.bubble_targets[side].clone(),
+            seed: setup.seed.wrapping_mul(0x1234_5678_9ABC_DEF1),
+            edition: 0,
+        };
+        let foreign_due =
+            if nat.foreign > 0.0 { -(1.0 - chance.next()).ln() / nat.foreign } else { f64::INFINITY };
+        let login = match nat.profile.mapping {
+            M::EndpointIndependent => (Slot::Main, None, None),
+            M::AddressDependent => (Slot::Main, Some(servers[0].ip()), None),
+            _ => (Slot::Main, Some(servers[0].ip()), Some(servers[0].port())),
+        };
+        Self {
+            nat,
+            ip: IPS[side],
+            counter: 0,
+            mappings: BTreeMap::from([(login, 30_000)]),
+            opened: BTreeSet::from([(Slot::Main, servers[0])]),
+            foreign_due,
+            puncher: puncher(setup.method, start, context).unwrap(),
+            budget: Budget::new(setup.caps),
+            spending: Spending::default(),
+        }
+    }
+
     fn new_port(&mut self, now: f64, chance: &mut Chance) -> u16 {
         match self.nat.profile.allocation {
             PortAllocation::Sequential { step } => {
@@ -212,215 +256,6 @@ impl Side {
     }
 }
 
-/// Runs both punchers against each other.
-pub(super) fn run(setup: &Setup) -> Outcome {
-    let start = Instant::now();
-    let mut chance = Chance(setup.seed);
-    let servers: Vec<SocketAddr> =
-        ["203.0.113.1:3478", "203.0.113.1:3479", "203.0.113.2:3478", "203.0.113.2:3479"]
-            [..setup.server_addresses * 2]
-            .iter()
-            .map(|s| s.parse().unwrap())
-            .collect();
-    let ips: [IpAddr; 2] = ["198.51.100.1".parse().unwrap(), "192.0.2.1".parse().unwrap()];
-    // Both are logged in: the lobby port of each is the first one of its main socket.
-    let lobby = ips.map(|ip| SocketAddr::new(ip, 30_000));
-    let mut sides: Vec<Side> = Vec::new();
-    for side in 0..2 {
-        let context = PunchContext {
-            match_id: MatchId(7),
-            role: if side == 0 { Role::Sending } else { Role::Receiving },
-            own: setup.nats[side].profile,
-            peer: setup.nats[1 - side].profile,
-            peer_public: vec![lobby[1 - side]],
-            servers: servers.clone(),
-            rtt: RttEstimate::of(setup.delay[side] * 2),
-            peer_rtt: RttEstimate::of(setup.delay[1 - side] * 2),
-            detect: setup.detect,
-            first_ttl: None,
-            ports_ahead: None,
-            caps: setup.caps,
-            bubble_targets: setup.bubble_targets[side].clone(),
-            seed: setup.seed.wrapping_mul(0x1234_5678_9ABC_DEF1),
-            edition: 0,
-        };
-        let first_foreign = if setup.nats[side].foreign > 0.0 {
-            -(1.0 - chance.next()).ln() / setup.nats[side].foreign
-        } else {
-            f64::INFINITY
-        };
-        let mut host = Side {
-            nat: setup.nats[side],
-            ip: ips[side],
-            counter: 0,
-            mappings: BTreeMap::new(),
-            opened: BTreeSet::new(),
-            foreign_due: first_foreign,
-            puncher: puncher(setup.method, start, context).unwrap(),
-            budget: Budget::new(setup.caps),
-            spending: Spending::default(),
-        };
-        let key = match host.nat.profile.mapping {
-            M::EndpointIndependent => (Slot::Main, None, None),
-            M::AddressDependent => (Slot::Main, Some(servers[0].ip()), None),
-            _ => (Slot::Main, Some(servers[0].ip()), Some(servers[0].port())),
-        };
-        host.mappings.insert(key, 30_000);
-        host.opened.insert((Slot::Main, servers[0]));
-        sides.push(host);
-    }
-    let between = setup.delay[0] + setup.delay[1];
-    let mut outcome = Outcome::default();
-    let mut agenda: BTreeMap<(Duration, u64), Happening> = BTreeMap::new();
-    let mut count = 0u64;
-    let mut ranges: BTreeMap<(usize, u16), [Option<SocketAddr>; 2]> = BTreeMap::new();
-    let mut heard = [false; 2];
-    let mut now = Duration::ZERO;
-    let mut push = |agenda: &mut BTreeMap<(Duration, u64), Happening>, at: Duration, what: Happening| {
-        count += 1;
-        agenda.insert((at, count), what);
-    };
-    while now <= setup.deadline && outcome.confirmed.is_none() {
-        for side in 0..2 {
-            loop {
-                let host = &mut sides[side];
-                let mut ledger = Ledger { budget: &mut host.budget, attempt: &mut host.spending };
-                let Some(order) = host.puncher.poll_order(start + now, &mut ledger) else { break };
-                let lost = chance.next() < setup.loss;
-                match order {
-                    PunchOrder::OpenSocket { slot } => {
-                        host.puncher
-                            .handle(start + now, PunchInput::Socket { slot, port: Some(40_000 + slot) });
-                    }
-                    PunchOrder::CloseSocket { slot } => {
-                        host.mappings.retain(|(s, _, _), _| *s != Slot::Own(slot));
-                    }
-                    PunchOrder::Test { slot, to, .. } => {
-                        outcome.sent[side].push((now, slot, to));
-                        let source = host.out(now.as_secs_f64(), slot, to, &mut chance);
-                        outcome.left_by[side].push((source.port(), to));
-                        let what = Happening::ToPeer { side: 1 - side, source, to, confirms: false };
-                        if !lost && to.ip() == ips[1 - side] {
-                            push(&mut agenda, now + between, what);
-                        }
-                    }
-                    PunchOrder::Probe { slot, to, purpose, tag } => {
-                        let source = host.out(now.as_secs_f64(), slot, to, &mut chance);
-                        if !lost {
-                            let what = Happening::ToServer { side, source, at: to, purpose, tag };
-                            push(&mut agenda, now + setup.delay[side], what);
-                        }
-                    }
-                    PunchOrder::TellKept { round, ports } => {
-                        let at = now + setup.delay[side] + setup.delay[1 - side];
-                        let facts = Facts::Kept { round, ip: ips[side], ports };
-                        push(&mut agenda, at, Happening::Facts { side: 1 - side, facts });
-                    }
-                    PunchOrder::Report { facts, .. } => {
-                        let at = now + setup.delay[side] + setup.delay[1 - side];
-                        push(&mut agenda, at, Happening::Facts { side: 1 - side, facts });
-                    }
-                }
-            }
-        }
-        let wake = sides.iter().filter_map(|s| s.puncher.poll_timeout()).min().map(|t| t - start);
-        let next = agenda.first_key_value().map(|(key, _)| key.0);
-        match (next, wake) {
-            (Some(at), due) if due.is_none_or(|due| at <= due) => {
-                let ((at, _), what) = agenda.pop_first().unwrap();
-                now = at;
-                match what {
-                    Happening::ToServer { side, source, at, purpose, tag } => {
-                        let step = step_of(&sides[side].nat.profile);
-                        let facts = match purpose {
-                            ProbePurpose::Range { round, second, .. } => {
-                                let seen = ranges.entry((side, round)).or_default();
-                                seen[usize::from(second)] = Some(source);
-                                match seen {
-                                    [Some(first), Some(last)] => Some(Facts::Range {
-                                        round,
-                                        ip: source.ip(),
-                                        first: first.port(),
-                                        last: last.port(),
-                                        step,
-                                    }),
-                                    _ => None,
-                                }
-                            }
-                            ProbePurpose::Newest { round, ahead, .. } => {
-                                Some(Facts::Newest { round, address: source, ahead })
-                            }
-                            _ => None,
-                        };
-                        assert!(servers.contains(&at));
-                        if let Some(facts) = facts {
-                            outcome.facts.push(facts.clone());
-                            // The control channel repeats what is lost.
-                            push(
-                                &mut agenda,
-                                now + setup.delay[1 - side],
-                                Happening::Facts { side: 1 - side, facts },
-                            );
-                        }
-                        if chance.next() >= setup.loss {
-                            let seen = Happening::Seen { side, tag, observed: source };
-                            push(&mut agenda, now + setup.delay[side], seen);
-                        }
-                    }
-                    Happening::Seen { side, tag, observed } => {
-                        sides[side].puncher.handle(start + now, PunchInput::ProbeSeen { tag, observed });
-                    }
-                    Happening::Facts { side, facts } => {
-                        sides[side].puncher.handle(start + now, PunchInput::Facts(&facts));
-                    }
-                    Happening::ToPeer { side, source, to, confirms } => {
-                        let Some(slot) = sides[side].inside(source, to.port()) else { continue };
-                        outcome.first.get_or_insert(now);
-                        outcome.heard_on[side].get_or_insert(slot);
-                        if confirms {
-                            heard[side] = true;
-                        }
-                        if heard == [true, true] {
-                            outcome.confirmed.get_or_insert(now);
-                        }
-                        sides[side].puncher.handle(start + now, PunchInput::Datagram { slot, from: source });
-                        // As the agent would: answer from the same socket, at once and a few times more.
-                        let answer_from = sides[side].out(now.as_secs_f64(), slot, source, &mut chance);
-                        for again in 0..if confirms { 0 } else { 3 } {
-                            let what = Happening::ToPeer {
-                                side: 1 - side,
-                                source: answer_from,
-                                to: source,
-                                confirms: true,
-                            };
-                            if chance.next() >= setup.loss {
-                                push(&mut agenda, now + between + Duration::from_millis(40) * again, what);
-                            }
-                        }
-                        // The first answer is answered, too.
-                        if confirms && !heard[1 - side] && chance.next() >= setup.loss {
-                            let what = Happening::ToPeer {
-                                side: 1 - side,
-                                source: answer_from,
-                                to: source,
-                                confirms: true,
-                            };
-                            push(&mut agenda, now + between, what);
-                        }
-                    }
-                }
-            }
-            (_, Some(due)) => {
-                now = due.max(now);
-                for side in &mut sides {
-                    side.puncher.handle(start + now, PunchInput::Timeout);
-                }
-            }
-            _ => break,
-        }
-    }
-    for (side, host) in sides.into_iter().enumerate() {
-        outcome.spending[side] = host.spending;
-    }
-    outcome
-}
+/// The public addresses of the two sides.
+const IPS: [IpAddr; 2] =
+    [IpAddr::V4(Ipv4Addr::new(198, 51, 100, 1)), IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1))];

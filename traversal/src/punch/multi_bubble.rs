@@ -5,11 +5,13 @@ use std::time::Instant;
 
 use super::engine::{Bracket, Engine};
 use super::search::ReplySearch;
+use super::stage::RoundStage;
 use super::tactic::Tactic;
 use super::{Ports, Slot};
+use crate::method::{Method, Role};
 use crate::nat::{MappingBehavior, PortAllocation};
 use crate::ports::{End, FIRST_PORT, PortRange};
-use crate::wire::message::{Facts, MAX_KEPT_PORTS, Method, Role};
+use crate::wire::message::{Facts, MAX_KEPT_PORTS};
 
 /// Two sockets a round on each side.
 const ROUNDS: u8 = 16;
@@ -25,17 +27,17 @@ pub(super) struct MultiBubble {
     engine: Engine,
     due: Option<Instant>,
     attempt: u8,
-    rounds: Vec<Sockets>,
+    rounds: Vec<MultiRound>,
     search: Option<ReplySearch>,
 }
 
-/// `main` sends what the other side shall answer; `last` only the second probe.
+/// One round: the socket `main` sends what the other side shall answer; `last` only the second probe.
 #[derive(Clone, Debug)]
-struct Sockets {
+struct MultiRound {
     attempt: u8,
     main: u16,
     last: u16,
-    open: u8,
+    stage: RoundStage,
     /// Their own ports.
     ports: [u16; 2],
     targets: Vec<SocketAddr>,
@@ -69,7 +71,8 @@ impl MultiBubble {
 
     fn open_round(&mut self, now: Instant, attempt: u8, targets: Vec<SocketAddr>) {
         let (main, last) = (self.engine.open(now), self.engine.open(now));
-        self.rounds.push(Sockets { attempt, main, last, open: 0, ports: [0; 2], targets });
+        let stage = RoundStage::Opening { missing: 2 };
+        self.rounds.push(MultiRound { attempt, main, last, stage, ports: [0; 2], targets });
         if self.rounds.len() > KEPT {
             let old = self.rounds.remove(0);
             self.engine.close(now, old.main);
@@ -95,7 +98,7 @@ impl MultiBubble {
 
     /// Where the NAT keeps the port of a fresh socket's first destination there is nothing to measure, and a probe would take
     /// the port away: what is sent leaves by the sockets' own ports.
-    fn send_kept(&mut self, now: Instant, round: &Sockets) {
+    fn send_kept(&mut self, now: Instant, round: &MultiRound) {
         let by_port = self.engine.context.own.mapping == MappingBehavior::AddressAndPortDependent;
         let slots = [round.main, if by_port { round.last } else { round.main }];
         let most = if by_port { slots.len() } else { MAX_TARGETS };
@@ -112,7 +115,7 @@ impl MultiBubble {
     }
 
     /// Range probe, port-assigning packet or bubbles, range probe from a fresh socket: all back to back.
-    fn send_round(&mut self, now: Instant, round: &Sockets) {
+    fn send_round(&mut self, now: Instant, round: &MultiRound) {
         if Ports::of(&self.engine.context.own) == Ports::Kept {
             return self.send_kept(now, round);
         }
@@ -159,8 +162,7 @@ impl Tactic for MultiBubble {
     fn on_socket(&mut self, now: Instant, slot: u16, port: Option<u16>) {
         let Some(round) = self.rounds.iter_mut().find(|r| r.main == slot || r.last == slot) else { return };
         round.ports[usize::from(round.last == slot)] = port.unwrap_or_default();
-        round.open += u8::from(port.is_some());
-        if round.open == 2 && port.is_some() {
+        if port.is_some() && round.stage.socket_opened() {
             let round = round.clone();
             self.send_round(now, &round);
         }
@@ -214,8 +216,8 @@ impl Tactic for MultiBubble {
         match self.rounds.last_mut() {
             // The bracket stands; now the other side brackets its bubbles, and its range comes back: that takes
             // three more round trips.
-            Some(round) if round.open == 2 && self.engine.bracket_complete() => {
-                round.open = u8::MAX;
+            Some(round) if round.stage == RoundStage::Sent && self.engine.bracket_complete() => {
+                round.stage = RoundStage::Answered;
                 self.due = Some(now + self.engine.patience(4, self.attempt));
             }
             _ => self.next(now),

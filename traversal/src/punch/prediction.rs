@@ -25,10 +25,11 @@ use super::foresight::{ForeignRate, Row};
 use super::tactic::Tactic;
 use super::told::{KEPT_PORTS, Theirs};
 use super::{Ports, Slot, step_of};
-use crate::classify::RttEstimate;
 use crate::config::MOST_PORTS_AHEAD;
+use crate::method::{Method, Role};
 use crate::ports::distance;
-use crate::wire::message::{Ahead, Facts, Method, Role};
+use crate::rtt::RttEstimate;
+use crate::wire::message::{Ahead, Facts};
 
 use volley::Volley;
 

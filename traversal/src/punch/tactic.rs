@@ -5,7 +5,8 @@ use std::time::Instant;
 
 use super::engine::Engine;
 use super::{Ledger, Progress, PunchInput, PunchOrder, Puncher};
-use crate::wire::message::{Facts, Method};
+use crate::method::Method;
+use crate::wire::message::Facts;
 
 /// What a method makes of its inputs. [`Puncher`] comes with it.
 pub(super) trait Tactic: std::fmt::Debug + Send {

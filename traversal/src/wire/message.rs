@@ -14,12 +14,14 @@ mod to_player;
 mod to_server;
 mod topic;
 
+pub use crate::failure::NoRelay;
+pub use crate::method::{Method, PlannedMethod, Role};
+pub use crate::text::{MAX_METADATA, MAX_MODE, MAX_NAME, MAX_REASON, MAX_ROOM_NAME};
 pub use frame::{Farewell, Frame, Probe, ProbePurpose, REGISTER_TAG};
-pub use gather::{MAX_MODE, MESH_CAPACITY, QueueStatus, QuickMatch, QuickMatched, Topology};
+pub use gather::{MESH_CAPACITY, QueueStatus, QuickMatch, QuickMatched, Topology};
 pub use login::{Login, LoginRefusal, LoginReply, Welcome};
 pub use rendezvous::{
-    Ahead, Facts, KeptMatch, MAX_KEPT, MAX_KEPT_PORTS, Method, NoRelay, PlannedMethod, PunchPlan, RelayGrant,
-    Replan, Role, RoundTrip, SprayTurn,
+    Ahead, Facts, KeptMatch, MAX_KEPT, MAX_KEPT_PORTS, PunchPlan, RelayGrant, Replan, RoundTrip, SprayTurn,
 };
 pub use room::{
     KickNote, PlayerInfo, RoomEnd, RoomInfo, RoomOptions, RoomSummary, RoomTarget, RoomTerms, RoomTicket,
@@ -29,18 +31,10 @@ pub use to_player::{MatchEnd, RequestError, Response, ToPlayer};
 pub use to_server::{MatchOutcome, Request, ToServer};
 pub use topic::{Topic, Topical};
 
-/// Longest display name, in bytes.
-pub const MAX_NAME: usize = 48;
-/// Longest room name, in bytes.
-pub const MAX_ROOM_NAME: usize = 64;
-/// Longest reason that a player may give another, in bytes.
-pub const MAX_REASON: usize = 200;
 /// Longest room password, in bytes.
 pub const MAX_PASSWORD: usize = 64;
 /// Longest login token, in bytes: with everything else it must fit the one datagram of the handshake.
 pub const MAX_TOKEN: usize = 512;
-/// A room's metadata as a whole (keys and values), in bytes.
-pub const MAX_METADATA: usize = 384;
 /// Local addresses that a player may register.
 pub const MAX_LOCAL_ADDRESSES: usize = 8;
 /// Notes of who was put out in one message, so that it fits one datagram.

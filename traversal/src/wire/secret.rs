@@ -5,13 +5,9 @@ use hmac::{Hmac, Mac};
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
 use sha2::Sha256;
-use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, Zeroizing};
 
-/// Whether two secrets are the same, in a time that does not tell where they differ. Their lengths are no secret.
-pub fn same(a: &[u8], b: &[u8]) -> bool {
-    a.ct_eq(b).into()
-}
+pub use crate::secret::same;
 
 /// Bytes of a code; guessing one would take 2^64 datagrams.
 pub const CODE: usize = 16;

@@ -21,7 +21,7 @@ use snow::StatelessTransportState;
 use super::message::{Frame, ToPlayer, ToServer, Topic, Topical};
 use super::replay::ReplayWindow;
 use super::{Dropped, FORGERIES, Kind, MAX_CONTROL, codec, take};
-use crate::classify::RttEstimate;
+use crate::rtt::RttEstimate;
 use outgoing::Outgoing;
 
 /// kind, session, counter.

@@ -10,7 +10,7 @@ fn open() -> Socket {
 }
 
 fn one<'a>(to: &Socket, payload: &'a [u8]) -> Outgoing<'a> {
-    Outgoing { to: to.local(), source: None, ttl: None, payload, segment: None }
+    Outgoing { to: to.local(), origin: Origin::System, ttl: None, payload, segment: None }
 }
 
 /// Receives `count` datagrams, waiting by the poll as a program does.
@@ -182,7 +182,8 @@ fn a_socket_given_away_receives_each_datagram_apart() {
     std.set_nonblocking(false).unwrap();
     std.set_read_timeout(Some(PATIENCE)).unwrap();
     let payload = [7u8; 400];
-    let sent = left.send(&Outgoing { to, source: None, ttl: None, payload: &payload, segment: Some(100) });
+    let sent =
+        left.send(&Outgoing { to, origin: Origin::System, ttl: None, payload: &payload, segment: Some(100) });
     assert_eq!(sent.sent, 4);
     let mut bytes = [0; 2000];
     for _ in 0..4 {
@@ -227,4 +228,28 @@ fn a_batch_that_is_too_long_says_nothing_about_batches() {
     let sent = left.send(&Outgoing { segment: Some(100), ..one(&right, &payload) });
     assert_eq!((sent.sent, sent.lost, sent.too_long, sent.batch_refused), (1, 2, Some(100), false));
     assert_eq!(left.max_segments(), before);
+}
+
+/// Loopback is interface 1 on Linux; an address of another interface would be needed to see the routes overruled, which the
+/// programs' test in namespaces has.
+#[test]
+#[cfg(target_os = "linux")]
+fn datagrams_leave_by_the_interface_and_with_the_address_that_they_are_told() {
+    let (mut left, mut right) = (Socket::open("0.0.0.0:0".parse().unwrap(), None).unwrap(), open());
+    let by = |index| Origin::Interface { address: Ipv4Addr::new(127, 0, 0, 9), index };
+    let payload = [7u8; 250];
+    let outgoing = Outgoing { origin: by(1), segment: Some(100), ..one(&right, &payload) };
+    assert_eq!(left.send(&outgoing), Sent { sent: 3, ..Sent::default() });
+    let (mut buffer, mut got) = (Buffer::new(4), Vec::new());
+    let deadline = Instant::now() + PATIENCE;
+    while got.len() < 3 && Instant::now() < deadline {
+        if let Received::Datagrams = right.receive(Instant::now(), &mut buffer) {
+            got.extend(buffer.datagrams().map(|datagram| (datagram.from.ip(), datagram.payload.len())));
+        }
+    }
+    let from: IpAddr = "127.0.0.9".parse().unwrap();
+    assert_eq!(got, [(from, 100), (from, 100), (from, 50)]);
+    // ENODEV: nothing goes out by another one instead.
+    let sent = left.send(&Outgoing { origin: by(4_000_000), ..one(&right, b"lost") });
+    assert_eq!((sent.sent, sent.lost), (0, 1));
 }

@@ -1,6 +1,9 @@
 //! Real programs on loopback, watched line by line.
 #![allow(dead_code, clippy::unwrap_used, reason = "each test file uses its part, and a test may panic")]
 
+#[cfg(target_os = "linux")]
+pub(crate) mod net;
+
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};

@@ -31,7 +31,7 @@ fn a_retransmitted_login_gets_the_same_answer_and_no_second_session() {
     world.send_from(ServerSocketId(0), at("192.0.2.66:1"), &init);
     assert_eq!(world.sent.len(), answers, "a copy from elsewhere is not answered");
     assert!(first.len() <= init.len() && world.sent.front().unwrap().2.len() <= hello.len());
-    assert_eq!(world.server.sessions.len(), 1);
+    assert_eq!(world.server.roster.clients().count(), 1);
     assert_eq!(world.server.gauges().sessions, 0, "nobody is in before a sealed datagram");
     world.ping(player);
     assert_eq!(world.server.gauges().sessions, 1);
@@ -124,7 +124,7 @@ fn a_silent_session_is_over_after_its_time_and_others_are_told() {
     assert_eq!(world.server.gauges().sessions, 1);
     assert_eq!(world.fakes[host].members().len(), 1);
     assert_eq!(ends(&world.fakes[host]).1, [MatchEnd::Gone]);
-    assert_eq!(world.server.census.parts(), 1);
+    assert_eq!(world.server.roster.census_parts(), 1);
 }
 
 #[test]
@@ -202,12 +202,12 @@ fn a_session_moves_only_after_an_echo_and_the_peer_is_told() {
     world.send_from(ServerSocketId(0), at("192.0.2.66:666"), &captured);
     let strange = world.sent.iter().filter(|(_, to, _)| *to == at("192.0.2.66:666")).count();
     assert_eq!(strange, 1, "nothing but the challenge");
-    let id = world.server.players[&world.fakes[host].id()].session;
-    assert_eq!(world.server.sessions[&id].route.peer, at("203.0.113.1:4000"));
+    let id = world.server.roster.session_of(world.fakes[host].id()).unwrap();
+    assert_eq!(world.server.roster.client(id).unwrap().route().peer, at("203.0.113.1:4000"));
 
     world.fakes[host].address = at("203.0.113.77:4100");
     world.ping(host);
-    assert_eq!(world.server.sessions[&id].route.peer, at("203.0.113.77:4100"));
+    assert_eq!(world.server.roster.client(id).unwrap().route().peer, at("203.0.113.77:4100"));
     let told = world.fakes[member].told.iter().any(|message| {
         let facts = Facts::PeerPublic(vec![at("203.0.113.77:4100")]);
         matches!(message, ToPlayer::Facts { facts: of, .. } if *of == facts)
@@ -218,7 +218,7 @@ fn a_session_moves_only_after_an_echo_and_the_peer_is_told() {
         matches!(pong, Some(Frame::Pong { observed, .. }) if observed == at("203.0.113.77:4100")),
         "and the player where it is seen now: {pong:?}"
     );
-    assert_eq!(world.server.census.parts(), 2);
+    assert_eq!(world.server.roster.census_parts(), 2);
 }
 
 #[test]
@@ -310,7 +310,7 @@ fn a_server_that_stops_says_so() {
 fn a_session_that_is_not_known_is_told_so_in_fewer_bytes() {
     let mut world = World::new();
     let player = world.player(1, "203.0.113.1:4000");
-    world.server.sessions.clear();
+    world.server.roster.forget_all();
     let now = world.now;
     let ping = world.fakes[player].session.as_mut().unwrap().seal(now, Kind::Control, &Frame::Ping { id: 1 });
     let ping = ping.unwrap();

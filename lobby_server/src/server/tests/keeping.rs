@@ -189,7 +189,7 @@ fn what_one_player_says_takes_little_room() {
         }
         room.world.pass(Duration::from_millis(20));
     }
-    assert_eq!(room.world.server.kept_of(room.id(JOINER)), 64);
+    assert_eq!(room.world.server.matches.kept_of(room.id(JOINER)), 64);
     room.assert_nothing();
     // The newest ones count, and an edition out of range does no harm.
     let newest = kept(99 * 100 + 31);

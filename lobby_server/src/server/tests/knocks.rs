@@ -51,8 +51,8 @@ fn a_knock_goes_to_a_mapping_that_was_proven_and_the_word_of_it_to_the_session()
         let knock = world.fakes[player].session.as_mut().unwrap().handle(now, &knock);
         assert_eq!(knock, Ok(Some(Frame::Knock { tag: 5 })));
         // It never becomes the session's address, nor a place that others are told.
-        let id = world.server.players[&world.fakes[player].id()].session;
-        assert_eq!(world.server.sessions[&id].route.peer, at(HOME));
+        let id = world.server.roster.session_of(world.fakes[player].id()).unwrap();
+        assert_eq!(world.server.roster.client(id).unwrap().route().peer, at(HOME));
     }
 }
 
@@ -63,7 +63,7 @@ fn a_report_that_is_forged_or_somebody_elses_sends_nothing() {
     let neighbour = world.player(2, "203.0.113.1:7000");
     let own = report(&mut world, evil, MAPPING);
     let of_neighbour = report(&mut world, neighbour, "203.0.113.1:7055");
-    let session = world.server.players[&world.fakes[evil].id()].session;
+    let session = world.server.roster.session_of(world.fakes[evil].id()).unwrap();
     let restarted = ReportKey::new([1; 32]).sign(session, own.at_ms, own.observed);
     let changed = |change: fn(&mut PortReport)| {
         let mut report = own;

@@ -83,11 +83,11 @@ fn a_login_that_nobody_stands_behind_gives_its_place_up_after_seconds_and_may_co
         world.fakes[*ghost].dead = true;
         world.send_raw(*ghost, inits.last().unwrap());
     }
-    assert_eq!(world.server.sessions.len(), 2);
+    assert_eq!(world.server.roster.clients().count(), 2);
     world.pass(Duration::from_millis(9900));
-    assert_eq!(world.server.sessions.len(), 2);
+    assert_eq!(world.server.roster.clients().count(), 2);
     world.pass(Duration::from_millis(200));
-    assert_eq!(world.server.sessions.len(), 0);
+    assert_eq!(world.server.roster.clients().count(), 0);
     // The same question is not answered with a session that is no more.
     world.fakes[0].dead = false;
     world.send_raw(0, &inits[0]);
@@ -152,14 +152,14 @@ fn nobody_who_causes_challenges_elsewhere_keeps_a_player_from_proving_its_new_ad
     let echo = session.seal(now, Kind::Control, &Frame::PathResponse { token }).unwrap();
     world.send_from(ServerSocketId(0), moved, &echo);
     let session = world.fakes[mover].welcome.as_ref().unwrap().session;
-    assert_eq!(world.server.sessions[&session].route.peer, moved);
+    assert_eq!(world.server.roster.client(session).unwrap().route().peer, moved);
     // It proves that address alone, once, and for seconds.
     let again = world.fakes[mover].session.as_mut().unwrap();
     let late = again.seal(now, Kind::Control, &Frame::PathResponse { token }).unwrap();
     let before = world.server.counters().dropped;
     world.send_from(ServerSocketId(0), at("192.0.2.66:7"), &late);
     assert_eq!(world.server.counters().dropped, before + 1);
-    assert_eq!(world.server.sessions[&session].route.peer, moved);
+    assert_eq!(world.server.roster.client(session).unwrap().route().peer, moved);
 }
 
 #[test]

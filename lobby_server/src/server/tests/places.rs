@@ -6,6 +6,7 @@ use traversal_core::wire::message::{LoginRefusal, RequestError, RoomOptions, ToP
 
 use super::{ServerSocket, World, at, by_name, named};
 use crate::config::ServerConfig;
+use crate::server::roster::Client;
 
 fn with_per_address(max_sessions_per_address: usize) -> World {
     let config = ServerConfig { max_sessions_per_address, ..ServerConfig::default() };
@@ -33,7 +34,7 @@ fn sessions_that_move_to_one_address_are_within_its_limit() {
         world.ping(*player);
     }
     let there = |world: &World| {
-        let routes = world.server.sessions.values().map(|client| client.route.peer.ip());
+        let routes = world.server.roster.clients().map(Client::ip);
         routes.filter(|ip| *ip == at("192.0.2.1:1").ip()).count()
     };
     assert_eq!(there(&world), 4);
@@ -53,7 +54,7 @@ fn logins_that_are_not_used_do_not_lock_their_address_out() {
     for secret in 1..=30 {
         half_open(&mut world, secret, &format!("203.0.113.1:{}", 4000 + u16::from(secret)));
     }
-    assert_eq!(world.server.sessions.len(), 3);
+    assert_eq!(world.server.roster.clients().count(), 3);
     world.player(100, "203.0.113.1:5000");
     world.player(101, "203.0.113.1:5001");
     assert_eq!(world.server.gauges().sessions, 2);
@@ -63,10 +64,10 @@ fn logins_that_are_not_used_do_not_lock_their_address_out() {
 fn a_login_that_is_not_used_is_gone_after_seconds() {
     let mut world = with_per_address(3);
     half_open(&mut world, 1, "203.0.113.1:4000");
-    assert_eq!(world.server.sessions.len(), 1);
+    assert_eq!(world.server.roster.clients().count(), 1);
     world.pass(Duration::from_secs(11));
-    assert_eq!(world.server.sessions.len(), 0);
-    assert_eq!(world.server.census.parts(), 0);
+    assert_eq!(world.server.roster.clients().count(), 0);
+    assert_eq!(world.server.roster.census_parts(), 0);
 }
 
 #[test]

@@ -60,8 +60,8 @@ fn probes_are_answered_from_the_socket_they_ask_for_and_move_nothing() {
         let (socket, to, _) = world.sent.back().unwrap();
         assert_eq!((socket.0, *to), (answered, at("203.0.113.1:4055")), "{purpose:?} at {asked}");
     }
-    let id = world.server.players[&world.fakes[player].id()].session;
-    assert_eq!(world.server.sessions[&id].route.peer, at("203.0.113.1:4000"));
+    let id = world.server.roster.session_of(world.fakes[player].id()).unwrap();
+    assert_eq!(world.server.roster.client(id).unwrap().route().peer, at("203.0.113.1:4000"));
 }
 
 #[test]

@@ -128,7 +128,7 @@ fn matches_that_begin_and_end_unheard_leave_nothing_in_line() {
             let _ = world.answer(*index, Request::LeaveRoom);
         }
         world.pass(Duration::from_millis(200));
-        if world.now > world.server.start + Duration::from_secs(30) {
+        if world.server.cx.uptime() > Duration::from_secs(30) {
             break;
         }
     }
@@ -158,7 +158,7 @@ fn a_message_over_the_rate_is_not_acknowledged_and_so_not_lost() {
     world.pass(Duration::from_secs(5));
     let session = world.fakes[player].session.as_ref().unwrap();
     assert_eq!(session.oldest_unacked(world.now), None, "all of them were taken");
-    let local = world.server.sessions.values().next().unwrap().login.local.clone();
+    let local = world.server.roster.clients().next().unwrap().login().local.clone();
     assert_eq!(local, [at("192.168.1.1:2323")]);
 }
 

@@ -80,14 +80,23 @@ fn a_players_name_is_clipped_and_cleaned_and_keeps_it_out_only_when_nothing_is_l
             _ => None,
         });
         assert_eq!(told, Some(NAME.clean(text)));
-        assert_eq!(world.server.party(world.fakes[guest].id()).unwrap().info.name, NAME.clean(text));
+        assert_eq!(
+            world.server.roster.party(&world.server.cx, world.fakes[guest].id()).unwrap().info.name,
+            NAME.clean(text)
+        );
     }
     let mut world = World::new();
     for (number, name) in [(1, "é".repeat(300)), (2, "Z".to_owned() + &"\u{335}".repeat(400))] {
         let player = world.add(number, &format!("203.0.113.{number}:4000"));
         world.fakes[player].login.name.clone_from(&name);
         world.log_in(player);
-        let kept = world.server.party(world.fakes[player].id()).expect("it is let in").info.name;
+        let kept = world
+            .server
+            .roster
+            .party(&world.server.cx, world.fakes[player].id())
+            .expect("it is let in")
+            .info
+            .name;
         assert_eq!(kept, NAME.clean(&name));
     }
 }

@@ -10,7 +10,7 @@ fn ms(n: u64) -> Duration {
 }
 
 /// A way, what is under way on it, and a player who pings.
-struct Way {
+struct SimulatedWay {
     search: SizeSearch,
     pulse: Pulse,
     now: Instant,
@@ -30,7 +30,7 @@ struct Way {
     dead: bool,
 }
 
-impl Way {
+impl SimulatedWay {
     fn new(mtu: usize, rtt: Duration) -> Self {
         let now = Instant::now();
         let mut pulse = Pulse::new(None);
@@ -102,7 +102,7 @@ impl Way {
 
 #[test]
 fn most_ways_show_all_they_carry_with_two_probes() {
-    let mut way = Way::new(1500, ms(50));
+    let mut way = SimulatedWay::new(1500, ms(50));
     assert_eq!((way.search.present(), way.search.carries()), (LEAST_DATAGRAM, Carries::Unknown));
     way.run(ms(60));
     assert_eq!((way.search.present(), way.search.carries()), (FULL_DATAGRAM, Carries::Full));
@@ -117,7 +117,7 @@ fn most_ways_show_all_they_carry_with_two_probes() {
 fn what_a_way_carries_is_found_within_seconds_and_a_few_bytes() {
     for mtu in [1500, 1492, 1480, 1460, 1440, 1420, 1400, 1380, 1358, 1300, 1280, 1270, 1250] {
         for rtt in [20, 100, 300] {
-            let mut way = Way::new(mtu, ms(rtt));
+            let mut way = SimulatedWay::new(mtu, ms(rtt));
             way.run(ms(rtt * 30 + 1500));
             let found = way.search.present();
             let most = mtu - IPV4_UDP;
@@ -130,7 +130,7 @@ fn what_a_way_carries_is_found_within_seconds_and_a_few_bytes() {
 
 #[test]
 fn a_way_that_passes_short_datagrams_only_is_told_apart_and_tried_again() {
-    let mut way = Way::new(1000, ms(50));
+    let mut way = SimulatedWay::new(1000, ms(50));
     way.run(ms(1000));
     assert_eq!((way.search.present(), way.search.carries()), (LEAST_DATAGRAM, Carries::Short));
     let probes = way.probes;
@@ -144,7 +144,7 @@ fn a_way_that_passes_short_datagrams_only_is_told_apart_and_tried_again() {
 #[test]
 fn a_black_hole_is_noticed_within_a_second_of_play_and_everything_passes_from_then_on() {
     for (rtt, mtu) in [(10, 1280), (50, 1400), (100, 1280), (200, 1280), (100, 700)] {
-        let mut way = Way::new(1500, ms(rtt));
+        let mut way = SimulatedWay::new(1500, ms(rtt));
         way.game = Some(1420);
         way.run(Duration::from_secs(10));
         assert_eq!(way.search.present(), MAX_DATAGRAM);
@@ -165,7 +165,7 @@ fn a_black_hole_is_noticed_within_a_second_of_play_and_everything_passes_from_th
 
 #[test]
 fn play_costs_no_more_than_four_probes_a_second_as_long_as_what_is_sent() {
-    let mut way = Way::new(1500, ms(50));
+    let mut way = SimulatedWay::new(1500, ms(50));
     way.run(Duration::from_secs(5));
     let (probes, bytes) = (way.probes, way.bytes);
     way.game = Some(700);
@@ -181,7 +181,7 @@ fn play_costs_no_more_than_four_probes_a_second_as_long_as_what_is_sent() {
 
 #[test]
 fn what_the_system_refuses_is_not_sent_again() {
-    let mut way = Way::new(1280, ms(50));
+    let mut way = SimulatedWay::new(1280, ms(50));
     way.run(ms(70));
     assert_eq!(way.search.trial.map(|trial| trial.length), Some(MAX_DATAGRAM));
     let probes = way.probes;
@@ -203,7 +203,7 @@ fn what_the_system_refuses_is_not_sent_again() {
 fn loss_is_not_taken_for_a_narrow_way() {
     let (mut short, mut narrow) = (0, 0);
     for seed in 0..200 {
-        let mut way = Way::new(1500, ms(80));
+        let mut way = SimulatedWay::new(1500, ms(80));
         (way.loss, way.random) = (28, seed * 7919 + 3);
         way.run(Duration::from_secs(10));
         short += usize::from(way.search.carries() == Carries::Short);
@@ -214,7 +214,7 @@ fn loss_is_not_taken_for_a_narrow_way() {
 
 #[test]
 fn a_dead_way_is_given_up_and_costs_a_bounded_number_of_probes() {
-    let mut way = Way::new(0, ms(50));
+    let mut way = SimulatedWay::new(0, ms(50));
     way.run(Duration::from_secs(1));
     assert_eq!(way.search.carries(), Carries::Unknown, "nothing is known of its length");
     let start = way.now;
@@ -226,7 +226,7 @@ fn a_dead_way_is_given_up_and_costs_a_bounded_number_of_probes() {
 
 #[test]
 fn what_was_too_long_once_is_tried_again_after_ten_minutes() {
-    let mut way = Way::new(1400, ms(50));
+    let mut way = SimulatedWay::new(1400, ms(50));
     way.run(Duration::from_secs(5));
     way.mtu = 1500;
     way.run(Duration::from_secs(590));
@@ -239,7 +239,7 @@ fn what_was_too_long_once_is_tried_again_after_ten_minutes() {
 #[test]
 fn a_way_that_comes_and_goes_is_not_taken_for_a_narrow_one() {
     for dead in [100, 300, 700, 1300] {
-        let mut way = Way::new(1500, ms(50));
+        let mut way = SimulatedWay::new(1500, ms(50));
         way.game = Some(1300);
         for _ in 0..40 {
             way.mtu = 0;

@@ -4,10 +4,11 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use super::{Call, Prediction};
+use crate::method::Role;
 use crate::nat::MappingBehavior;
 use crate::punch::told::KEPT_PORTS;
 use crate::punch::{Ports, Slot};
-use crate::wire::message::{Ahead, Role};
+use crate::wire::message::Ahead;
 
 /// A row of so few packets is repeated in case some are lost; of a longer one the other side's repetitions get in.
 const REPEATED: usize = 24;

@@ -4,8 +4,6 @@ use serde::{Deserialize, Serialize};
 
 use super::room::RoomInfo;
 
-/// Longest name of a quick match's mode, in bytes.
-pub const MAX_MODE: usize = 48;
 /// Players in a mesh, with the host: each new one is connected to all others, and sixteen make 120 pairs.
 pub const MESH_CAPACITY: u16 = 16;
 

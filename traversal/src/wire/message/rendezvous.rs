@@ -7,28 +7,12 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::room::PlayerInfo;
-use crate::classify::RttEstimate;
+
+use crate::failure::NoRelay;
 use crate::id::{MatchId, PlayerId};
+use crate::method::{Method, PlannedMethod, Role};
 use crate::nat::NatProfile;
-
-/// S1's roles: who sends bubbles and who sends replies.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum Role {
-    /// Sends bubbles.
-    Sending,
-    /// Sends replies.
-    Receiving,
-}
-
-impl Role {
-    /// The other side's.
-    pub fn other(self) -> Self {
-        match self {
-            Self::Sending => Self::Receiving,
-            Self::Receiving => Self::Sending,
-        }
-    }
-}
+use crate::rtt::RttEstimate;
 
 /// All that one side needs to reach the other.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
@@ -141,16 +125,6 @@ pub struct Replan {
     pub edition: u8,
 }
 
-/// A method of a better plan.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PlannedMethod {
-    /// What is tried.
-    pub method: Method,
-    /// The edition that it began with as it is now: a method that runs since then goes on, any other one begins. It
-    /// marks the rounds of the method, so that both sides mean the same ones.
-    pub since: u8,
-}
-
 /// One side's way through the server's relay.
 ///
 /// It sends [`Kind::Relay`](crate::wire::Kind::Relay), `token`, and its sealed datagram of the match, from the socket
@@ -176,30 +150,6 @@ impl fmt::Debug for RelayGrant {
     }
 }
 
-/// Why a pair gets no relay from the server.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, thiserror::Error,
-)]
-#[non_exhaustive]
-pub enum NoRelay {
-    /// Whoever runs the server does not allow it, or not for this game.
-    #[error("The lobby server does not allow its relay for this game.")]
-    Off,
-    /// So many pairs play over it that the shares of all would become too small to play.
-    #[error("The lobby server's relay is full.")]
-    Full,
-}
-
-impl NoRelay {
-    /// As in JSON.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Off => "off",
-            Self::Full => "full",
-        }
-    }
-}
-
 /// A match that one side still plays, for a server that may have forgotten it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeptMatch {
@@ -221,47 +171,6 @@ pub type Ahead = [u16; 4];
 
 /// Ports that a player whose NAT keeps inner ports may name at a time.
 pub const MAX_KEPT_PORTS: usize = 4;
-
-/// A way to get through.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[non_exhaustive]
-pub enum Method {
-    /// Test messages to the addresses in the plan (M30): LAN, cone to cone, no NAT.
-    Cone,
-    /// One bubble, bracketed by range probes (M13-M19).
-    Bubble,
-    /// Many bubbles and a port-assigning packet (M20-M22).
-    MultiBubble,
-    /// Predicted ports on both sides (M24).
-    Prediction,
-    /// One socket a side, strides 1 and 2.
-    GiantStep,
-    /// Random ports against an endpoint-independent mapping.
-    Birthday,
-}
-
-impl Method {
-    /// All of them.
-    pub const ALL: [Self; 6] =
-        [Self::Cone, Self::Bubble, Self::MultiBubble, Self::Prediction, Self::GiantStep, Self::Birthday];
-
-    /// It searches by many sockets or ports, so that a player takes part in one such search at a time.
-    pub fn sprays(self) -> bool {
-        matches!(self, Self::GiantStep | Self::Birthday)
-    }
-
-    /// As on the command line and in JSON.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Cone => "cone",
-            Self::Bubble => "bubble",
-            Self::MultiBubble => "multi-bubble",
-            Self::Prediction => "prediction",
-            Self::GiantStep => "giant-step",
-            Self::Birthday => "birthday",
-        }
-    }
-}
 
 /// Whether a match may search by many sockets or ports ([`Method::sprays`]) now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]

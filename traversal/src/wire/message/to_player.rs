@@ -3,8 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::gather::{QueueStatus, QuickMatched};
-use super::rendezvous::{Facts, NoRelay, PunchPlan, RelayGrant, Replan, SprayTurn};
+use super::rendezvous::{Facts, PunchPlan, RelayGrant, Replan, SprayTurn};
 use super::room::{KickNote, PlayerInfo, RoomEnd, RoomInfo, RoomSummary, RoomTicket};
+use crate::failure::NoRelay;
 use crate::id::{JoinId, MatchId, PlayerId, RequestId, RoomId};
 use crate::nat::NatProfile;
 use crate::text::{self, TextError};

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use super::{MAX_FRAME, SendError};
-use crate::classify::RttEstimate;
+use crate::rtt::RttEstimate;
 use crate::wire::codec;
 use crate::wire::message::{Frame, Topic};
 
@@ -153,17 +153,22 @@ impl Outgoing {
         Some(now.saturating_duration_since(first.max(last_heard)))
     }
 
-    /// Frames on their way of which the next try may be made now. Of a dead way only the oldest.
-    fn live(&self, now: Instant, last_heard: Instant) -> usize {
+    /// Whether the way seems dead: then only the oldest frame is tried again, and no new one leaves.
+    fn seems_dead(&self, now: Instant, last_heard: Instant) -> bool {
         let dead = DEAD_AFTER.max(self.rto(0) * 4);
-        if self.unanswered(now, last_heard).is_some_and(|silence| silence >= dead) { 1 } else { usize::MAX }
+        self.unanswered(now, last_heard).is_some_and(|silence| silence >= dead)
+    }
+
+    /// The frames on their way that may be tried again, when that is due.
+    fn repeatable(&self, dead: bool) -> impl Iterator<Item = (&u32, &Sent)> {
+        self.flight.iter().take(if dead { 1 } else { self.flight.len() })
     }
 
     /// The next frame to be sent, again or for the first time, in the datagram of this counter.
     pub(super) fn next(&mut self, now: Instant, last_heard: Instant, counter: u64) -> Option<Vec<u8>> {
-        let live = self.live(now, last_heard);
+        let dead = self.seems_dead(now, last_heard);
         let silence = self.unanswered(now, last_heard).unwrap_or_default();
-        let again = self.flight.iter().take(live).find(|(_, sent)| sent.due <= now);
+        let again = self.repeatable(dead).find(|(_, sent)| sent.due <= now);
         if let Some((seq, tries)) = again.map(|(seq, sent)| (*seq, sent.tries)) {
             let wait = self.rto(tries).max(silence / SILENCE_SHARE);
             let sent = self.flight.get_mut(&seq)?;
@@ -174,7 +179,7 @@ impl Outgoing {
             sent.carried.push_back((counter, now));
             return Some(sent.frame.clone());
         }
-        let full = self.flight.len() >= IN_FLIGHT || live == 1;
+        let full = self.flight.len() >= IN_FLIGHT || dead;
         let fits = |waiting: &Waiting| self.flight_bytes + waiting.body.len() + FRONT <= IN_FLIGHT_BYTES;
         if full || !self.waiting.front().is_some_and(fits) {
             return None;
@@ -194,6 +199,6 @@ impl Outgoing {
 
     /// When [`next`](Self::next) has something (again).
     pub(super) fn due(&self, now: Instant, last_heard: Instant) -> Option<Instant> {
-        self.flight.values().take(self.live(now, last_heard)).map(|sent| sent.due).min()
+        self.repeatable(self.seems_dead(now, last_heard)).map(|(_, sent)| sent.due).min()
     }
 }

@@ -5,17 +5,18 @@
 //! that a liar can do is to have a few small datagrams sent to machines behind the very same public address.
 
 use std::net::SocketAddr;
-use std::time::Instant;
 
 use rand_chacha::rand_core::RngCore;
+use traversal_core::id::PlayerId;
 use traversal_core::wire::Kind;
-use traversal_core::wire::message::{Facts, Frame, ToPlayer};
+use traversal_core::wire::message::{Frame, ToPlayer};
 use traversal_core::wire::secret::same;
 
-use super::session::Client;
-use super::{Route, Server};
-use crate::matchmaking::{Reach, public_addresses, reach};
+use super::client::Client;
+use super::{Context, Roster};
+use crate::matchmaking::{Reach, reach};
 use crate::relay::RelayMode;
+use crate::server::sockets::Route;
 
 /// A port as a session has it.
 #[derive(Debug, Default)]
@@ -33,21 +34,22 @@ struct Asked {
 
 impl Client {
     /// Where others reach this player beside the address of its session.
-    pub(super) fn mapped(&self) -> Option<SocketAddr> {
+    pub(crate) fn mapped(&self) -> Option<SocketAddr> {
         self.mapped_port.proven.filter(|address| address.ip() == self.route.peer.ip())
     }
 }
 
-impl Server {
+impl Roster {
     /// Sends to a port that the player says is forwarded to it.
-    pub(super) fn try_mapped_port(
+    pub(crate) fn try_mapped_port(
         &mut self,
-        now: Instant,
+        cx: &mut Context,
         id: u64,
         (route, port, length): (Route, u16, usize),
     ) {
+        let now = cx.now;
         // The other port too: what filters by address must not be taken for what filters nothing.
-        let from = self.other(route, true, true).or_else(|| self.other(route, true, false));
+        let from = cx.other(route, true, true).or_else(|| cx.other(route, true, false));
         let Some(client) = self.sessions.get_mut(&id) else { return };
         let player = client.player;
         let address = SocketAddr::new(client.route.peer.ip(), port);
@@ -55,18 +57,18 @@ impl Server {
             && port >= 1024
             && reach(address.ip()) == Reach::Public
             && !client.login.relay_only
-            && self.relay_mode(player) != RelayMode::Only
-            && !self.is_stream(route);
+            && self.relay_mode(cx, player) != RelayMode::Only
+            && !cx.is_stream(route);
         let (Some(from), true) = (from, allowed) else {
-            self.counters.dropped += 1;
+            cx.counters.dropped += 1;
             return;
         };
         if !self.mapped_port_limit.allow(address.ip(), now) {
-            self.counters.limited += 1;
+            cx.counters.limited += 1;
             return;
         }
         let mut token = [0; 16];
-        self.rng.fill_bytes(&mut token);
+        cx.rng.fill_bytes(&mut token);
         let Some(client) = self.sessions.get_mut(&id) else { return };
         let asked = &mut client.mapped_port.asked;
         // An answer that was lost is sent again as it was.
@@ -78,14 +80,20 @@ impl Server {
         if let Some(datagram) = client.session.seal(now, Kind::Probe, &frame)
             && datagram.len() <= length
         {
-            self.counters.probes += 1;
-            self.transmit(Route { peer: address, ..from }, datagram);
+            cx.counters.probes += 1;
+            cx.transmit(Route { peer: address, ..from }, datagram);
         }
     }
 
-    /// The player's echo; none: its router forwards nothing any more.
-    pub(super) fn mapped_port_echo(&mut self, now: Instant, id: u64, token: Option<[u8; 16]>) {
-        let Some(client) = self.sessions.get_mut(&id) else { return };
+    /// The player's echo; no token: its router forwards nothing any more. The player comes back where that is news for
+    /// others.
+    pub(crate) fn mapped_port_echo(
+        &mut self,
+        cx: &mut Context,
+        id: u64,
+        token: Option<[u8; 16]>,
+    ) -> Option<PlayerId> {
+        let client = self.sessions.get_mut(&id)?;
         let before = client.mapped_port.proven;
         match (token, client.mapped_port.asked) {
             (None, _) => client.mapped_port = MappedPort::default(),
@@ -96,37 +104,25 @@ impl Server {
                 client.mapped_port = MappedPort { asked: None, proven: Some(asked.address) };
             }
             (Some(_), _) => {
-                self.counters.dropped += 1;
-                return;
+                cx.counters.dropped += 1;
+                return None;
             }
         }
         let (player, proven) = (client.player, client.mapped_port.proven);
-        self.tell_session(now, id, ToPlayer::MappedPort(proven.map(|address| address.port())));
+        self.tell_session(cx, id, ToPlayer::MappedPort(proven.map(|address| address.port())));
         if before != proven {
             tracing::debug!(%player, mapped = proven.is_some(), "forwarded port");
-            self.tell_public(now, player);
-            self.replan(now, player);
         }
+        (before != proven).then_some(player)
     }
 
-    /// The player's address is another one now: what was proven belongs to the old one.
-    pub(super) fn forget_mapped_port(&mut self, now: Instant, id: u64) {
-        let Some(client) = self.sessions.get_mut(&id) else { return };
-        if std::mem::take(&mut client.mapped_port).proven.is_some() {
-            let player = client.player;
-            self.tell_session(now, id, ToPlayer::MappedPort(None));
-            self.replan(now, player);
+    /// The player's address is another one now: what was proven belongs to the old one. Says whether there was anything.
+    pub(crate) fn forget_mapped_port(&mut self, cx: &mut Context, id: u64) -> bool {
+        let Some(client) = self.sessions.get_mut(&id) else { return false };
+        let forgotten = std::mem::take(&mut client.mapped_port).proven.is_some();
+        if forgotten {
+            self.tell_session(cx, id, ToPlayer::MappedPort(None));
         }
-    }
-
-    /// Those who are being connected to this player hear where it is seen.
-    pub(super) fn tell_public(&mut self, now: Instant, player: traversal_core::id::PlayerId) {
-        for (match_id, peer) in self.matches.of(player) {
-            let (Some(of), Some(to)) = (self.party(player), self.party(peer)) else { continue };
-            let addresses = public_addresses(&of, &to, &self.config.policy());
-            if !addresses.is_empty() {
-                self.tell(now, peer, ToPlayer::Facts { match_id, facts: Facts::PeerPublic(addresses) });
-            }
-        }
+        forgotten
     }
 }

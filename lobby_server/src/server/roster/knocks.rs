@@ -7,29 +7,31 @@
 //! neighbour's behind the same NAT; to him goes one datagram for each that the player has sent, within a small rate.
 //! Nothing is kept but that rate.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use traversal_core::classify::LifetimeSearch;
 use traversal_core::wire::Kind;
 use traversal_core::wire::message::Frame;
 use traversal_core::wire::port_report::PortReport;
 
-use super::{Route, Server};
+use super::{Context, Roster};
+use crate::server::sockets::Route;
 
 /// The longest silence that a player waits for, and what may be lost meanwhile.
 const REPORT_AGE: Duration = LifetimeSearch::LONGEST.saturating_add(Duration::from_secs(60));
 
-impl Server {
+impl Roster {
     /// Sends to the mapping of this report, if it is the player's. From the socket that was asked: the player has sent to
     /// it from that mapping, too, so a filter lets it in.
-    pub(super) fn knock(
+    pub(crate) fn knock(
         &mut self,
-        now: Instant,
+        cx: &mut Context,
         id: u64,
         (route, length): (Route, usize),
         (tag, report): (u32, PortReport),
     ) {
-        let now_ms = now.saturating_duration_since(self.start).as_millis() as u64;
+        let now = cx.now;
+        let now_ms = cx.uptime().as_millis() as u64;
         let oldest = now_ms.saturating_sub(REPORT_AGE.as_millis() as u64);
         let Some(client) = self.sessions.get_mut(&id) else { return };
         let allowed = route.peer == client.route.peer
@@ -37,11 +39,11 @@ impl Server {
             && (oldest..=now_ms).contains(&report.at_ms)
             && self.report_key.is_genuine(id, &report);
         if !allowed {
-            self.counters.dropped += 1;
+            cx.counters.dropped += 1;
             return;
         }
-        if !client.knocks.take(self.config.knock_rate, now) {
-            self.counters.limited += 1;
+        if !client.knocks.take(cx.config.knock_rate, now) {
+            cx.counters.limited += 1;
             return;
         }
         let knock = client.session.seal(now, Kind::Probe, &Frame::Knock { tag });
@@ -49,11 +51,11 @@ impl Server {
         let word = client.session.seal(now, Kind::Probe, &word);
         let (Some(knock), Some(word)) = (knock, word) else { return };
         if knock.len() > length || word.len() > length {
-            self.counters.dropped += 1;
+            cx.counters.dropped += 1;
             return;
         }
-        self.counters.probes += 1;
-        self.transmit(Route { peer: report.observed, ..route }, knock);
-        self.transmit(route, word);
+        cx.counters.probes += 1;
+        cx.transmit(Route { peer: report.observed, ..route }, knock);
+        cx.transmit(route, word);
     }
 }

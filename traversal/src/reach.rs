@@ -53,6 +53,11 @@ impl Reach {
         )
     }
 
+    /// One port for everybody, as far as is known: what is not known at all is most likely such a NAT.
+    pub(crate) fn mapping_is_hoped_fixed(self) -> bool {
+        self.mapping == MappingBehavior::Unknown || self.mapping_is_fixed()
+    }
+
     /// A new port for each address at least, surely.
     pub fn never_fixed(self) -> bool {
         !self.mapping_may_be_fixed()

@@ -8,18 +8,21 @@ use rand_chacha::rand_core::RngCore;
 use sha2::{Digest, Sha256};
 use traversal_core::NatFacts;
 use traversal_core::address::canonical;
-use traversal_core::id::PlayerId;
+use traversal_core::id::{PlayerId, RoomId};
 use traversal_core::nat::NatProfile;
 use traversal_core::text;
-use traversal_core::wire::Dropped;
-use traversal_core::wire::handshake::{PendingLogin, ServerHandshake, contributes};
-use traversal_core::wire::message::{LoginRefusal, MAX_LOCAL_ADDRESSES, MAX_TOKEN, Welcome};
+use traversal_core::wire::handshake::{PendingLogin, ServerHandshake, contributes, refuse_unknown_session};
+use traversal_core::wire::message::{
+    Farewell, Frame, LoginRefusal, MAX_LOCAL_ADDRESSES, MAX_TOKEN, RoomEnd, ToPlayer, Welcome,
+};
+use traversal_core::wire::{Dropped, Kind};
 
+use super::client::{Client, HalfOpen, Place, Player};
 use super::mapped_ports::MappedPort;
-use super::session::{Client, HalfOpen};
-use super::{Route, Server};
+use super::{Context, Roster};
 use crate::limits::Bucket;
 use crate::matchmaking::{Reach, reach};
+use crate::server::sockets::Route;
 
 /// Answers to logins that are kept for retransmissions.
 const RECENT_INITS: usize = 4096;
@@ -37,7 +40,7 @@ impl RecentInits {
     }
 
     /// The session that it led to is over, so the same question is a new one.
-    pub(super) fn forget(&mut self, hash: &[u8; 32]) {
+    pub(crate) fn forget(&mut self, hash: &[u8; 32]) {
         self.answers.remove(hash);
     }
 
@@ -55,8 +58,33 @@ impl RecentInits {
     }
 }
 
-impl Server {
-    pub(super) fn handle_init(&mut self, now: Instant, route: Route, datagram: &[u8]) {
+impl Roster {
+    pub(crate) fn handle_hello(&mut self, cx: &mut Context, route: Route, datagram: &[u8]) {
+        let now = cx.now;
+        let reply = if cx.stopping {
+            ServerHandshake::refuse_busy(datagram)
+        } else {
+            self.handshake.handle_hello(now, (route.peer, cx.is_stream(route)), datagram).ok()
+        };
+        let Some(reply) = reply.filter(|reply| reply.len() <= datagram.len()) else {
+            cx.counters.dropped += 1;
+            return;
+        };
+        // Only what would be answered counts, so that junk does not use up somebody's rate.
+        let ip = route.peer.ip();
+        let (turns, turn_limit) = &mut self.hello_turns;
+        // A flood does not keep the others who share its address out.
+        let allowed =
+            self.hello_limit.allow(ip, now) || (turns.take(route.peer, now) && turn_limit.allow(ip, now));
+        if allowed {
+            cx.transmit(route, reply);
+        } else {
+            cx.counters.limited += 1;
+        }
+    }
+
+    pub(crate) fn handle_init(&mut self, cx: &mut Context, route: Route, datagram: &[u8]) {
+        let now = cx.now;
         let hash: [u8; 32] = Sha256::digest(datagram).into();
         if let Some((from, session, answer)) = self.inits.answer(&hash) {
             if *from == route.peer {
@@ -64,51 +92,51 @@ impl Server {
                 if let Some(client) = self.sessions.get_mut(session) {
                     client.accepted = None;
                 }
-                self.transmit(route, answer);
+                cx.transmit(route, answer);
             }
             return;
         }
         if !self.login_limit.would_allow(route.peer.ip(), now) {
-            self.counters.limited += 1;
+            cx.counters.limited += 1;
             return;
         }
         self.handshakes = true;
         let handled =
-            self.handshake.handle_init(now, (route.peer, self.is_stream(route)), datagram, &mut self.rng);
+            self.handshake.handle_init(now, (route.peer, cx.is_stream(route)), datagram, &mut cx.rng);
         // What failed before any work was done could come from anybody, under anybody's address.
         if !matches!(handled, Err(Dropped::BadCookie | Dropped::Malformed)) {
             self.login_limit.allow(route.peer.ip(), now);
         }
         let Ok(mut pending) = handled else {
-            self.counters.dropped += 1;
+            cx.counters.dropped += 1;
             return;
         };
         // A name that is too long, or in part not to be shown, keeps nobody out.
         pending.login.name = text::NAME.clean(&pending.login.name);
         pending.login.game = text::GAME.check(&pending.login.game).unwrap_or(pending.login.game);
-        let refusal = self.refusal(&pending).or_else(|| {
-            let has_place = self.make_room(pending.player, route.peer.ip());
+        let refusal = self.refusal(cx, &pending).or_else(|| {
+            let has_place = self.make_room(cx, pending.player, route.peer.ip());
             (!has_place).then_some(LoginRefusal::Full)
         });
         if let Some(refusal) = refusal {
-            self.counters.logins_refused += 1;
+            cx.counters.logins_refused += 1;
             tracing::debug!(player = %pending.player, %refusal, "login refused");
             if let Ok(answer) = pending.refuse(refusal) {
-                self.transmit(route, answer);
+                cx.transmit(route, answer);
             }
             return;
         }
-        let mut id = self.rng.next_u64();
+        let mut id = cx.rng.next_u64();
         while self.sessions.contains_key(&id) {
-            id = self.rng.next_u64();
+            id = cx.rng.next_u64();
         }
         let welcome = Welcome {
             session: id,
             observed: route.peer,
-            probe_targets: self.probe_targets(route),
-            session_timeout_s: self.config.session_timeout.as_secs() as u32,
-            other_family: self.other_family(route),
-            reset: self.handshake.reset_token(self.config.node, id).unwrap_or_default(),
+            probe_targets: self.probe_targets(cx, route),
+            session_timeout_s: cx.config.session_timeout.as_secs() as u32,
+            other_family: self.other_family(cx, route),
+            reset: self.handshake.reset_token(cx.config.node, id).unwrap_or_default(),
         };
         let (player, key) = (pending.player, pending.public_key);
         pending.login.local.truncate(MAX_LOCAL_ADDRESSES);
@@ -135,29 +163,29 @@ impl Server {
             confirmed: false,
             half_open: Some(HalfOpen { init: hash, token }),
             moves: 0,
-            probes: Bucket::full(self.config.probe_rate, now),
-            knocks: Bucket::full(self.config.knock_rate, now),
-            frames: Bucket::full(self.config.frame_rate, now),
-            requests: Bucket::full(self.config.request_rate, now),
-            effects: Bucket::full(self.config.effect_rate, now),
+            probes: Bucket::full(cx.config.probe_rate, now),
+            knocks: Bucket::full(cx.config.knock_rate, now),
+            frames: Bucket::full(cx.config.frame_rate, now),
+            requests: Bucket::full(cx.config.request_rate, now),
+            effects: Bucket::full(cx.config.effect_rate, now),
             relayed_at: None,
             next_ping: 0,
         };
         self.sessions.insert(id, client);
-        self.transmit(route, answer);
+        cx.transmit(route, answer);
         self.dirty.insert(id);
     }
 
-    fn refusal(&self, pending: &PendingLogin) -> Option<LoginRefusal> {
+    pub(crate) fn refusal(&self, cx: &Context, pending: &PendingLogin) -> Option<LoginRefusal> {
         let login = &pending.login;
         let malformed = |what: String| Some(LoginRefusal::Malformed { what });
-        if self.stopping {
+        if cx.stopping {
             return Some(LoginRefusal::Stopping);
         }
         if let Err(error) = text::GAME.check(&login.game) {
             return malformed(error.to_string());
         }
-        if !self.config.games.is_empty() && !self.config.games.contains(&login.game) {
+        if !cx.config.games.is_empty() && !cx.config.games.contains(&login.game) {
             return Some(LoginRefusal::UnknownGame { game: login.game.clone() });
         }
         if let Err(error) = text::NAME.check(&login.name) {
@@ -179,30 +207,30 @@ impl Server {
 
     /// Whether one more session of this player may begin at this address. Its older session ends for it; where that is
     /// not enough, half-open ones give way.
-    fn make_room(&mut self, player: PlayerId, ip: IpAddr) -> bool {
-        let places = self.config.places();
+    pub(crate) fn make_room(&mut self, cx: &mut Context, player: PlayerId, ip: IpAddr) -> bool {
+        let places = cx.config.places();
         let old = self.players.get(&player).map(|player| player.session);
         while !self.census.has_room(ip, old, &places) {
             let Some(half_open) = self.census.gives_way(ip, &places) else { return false };
             tracing::debug!("a login that was not used gives way");
-            self.forget_client(half_open);
+            self.forget_client(cx, half_open);
         }
         true
     }
 
     /// The sockets that take this player's probes, as [`Welcome::probe_targets`] wants them.
-    fn probe_targets(&self, route: Route) -> Vec<SocketAddr> {
+    pub(crate) fn probe_targets(&self, cx: &Context, route: Route) -> Vec<SocketAddr> {
         let mut targets = Vec::new();
         for (address, port) in [(false, false), (false, true), (true, false), (true, true)] {
-            let socket = self.sockets.iter().position(|socket| {
+            let socket = cx.sockets.iter().position(|socket| {
                 !socket.stream
                     && socket.local.is_ipv4() == route.peer.is_ipv4()
                     && socket.second_address == address
                     && socket.second_port == port
             });
             let Some(index) = socket else { continue };
-            let to = Route { socket: super::ServerSocketId(index as u16), ..route };
-            let Some(target) = self.told_address(to) else { continue };
+            let to = Route { socket: crate::server::ServerSocketId(index as u16), ..route };
+            let Some(target) = cx.told_address(to) else { continue };
             match (reach(target.ip()), reach(route.peer.ip())) {
                 (Reach::Public, _) | (Reach::Loopback, Reach::Loopback) => targets.push(target),
                 (Reach::Local, from) if from != Reach::Public => targets.push(target),
@@ -218,5 +246,76 @@ impl Server {
             }
         }
         targets
+    }
+
+    /// A sealed datagram of a session that is not known: its player is told to log in anew.
+    pub(crate) fn refuse_unknown(&mut self, cx: &mut Context, route: Route, kind: Kind, datagram: &[u8]) {
+        cx.counters.dropped += 1;
+        if kind == Kind::Control
+            && self.unknown_limit.allow(route.peer.ip(), cx.now)
+            && let Some(reply) =
+                refuse_unknown_session(datagram, |id| self.handshake.reset_token(cx.config.node, id))
+        {
+            cx.transmit(route, reply);
+        }
+    }
+
+    /// The player has proven to be there: its token is spent. None: it is not taken, and the session is over.
+    pub(crate) fn confirm(&mut self, cx: &mut Context, id: u64) -> Option<PlayerId> {
+        let now = cx.now;
+        let client = self.sessions.get_mut(&id)?;
+        let (player, game) = (client.player, client.login.game.clone());
+        if let Some(at) = client.accepted.take() {
+            // The answer to our answer: the first that is known of the way.
+            client.session.sample_rtt(now.saturating_duration_since(at));
+        }
+        let token = client.half_open.take().map(|half_open| half_open.token).unwrap_or_default();
+        if let Some(check) = &self.token_check
+            && let Err(reason) = check.spend(&game, player, &token)
+        {
+            cx.counters.logins_refused += 1;
+            tracing::debug!(%player, reason, "token refused");
+            client.session.send_once(
+                now,
+                &Frame::Goodbye { reason: text::REASON.clean(&reason), why: Farewell::Token },
+            );
+            self.hand_over_datagrams(cx, id);
+            self.forget_client(cx, id);
+            return None;
+        }
+        cx.counters.logins += 1;
+        tracing::info!(%player, game, "logged in");
+        Some(player)
+    }
+
+    /// This session is its player's only one from now on. Where the player was in a room in its older session, that room
+    /// and the game of the new session come back.
+    pub(crate) fn take_over(&mut self, cx: &mut Context, id: u64) -> Option<(RoomId, String)> {
+        let client = self.sessions.get(&id)?;
+        let (player, game) = (client.player, client.login.game.clone());
+        let mut room = None;
+        if let Some(old) = self.players.remove(&player) {
+            room = old.place.room();
+            if let Some(client) = self.sessions.get_mut(&old.session) {
+                if let Some(room) = room {
+                    let replaced = ToPlayer::RoomEnded { room, reason: RoomEnd::Replaced };
+                    let _ = client.session.send(cx.now, replaced);
+                }
+                let reason = String::from("this player logged in from another place");
+                client.session.send_once(cx.now, &Frame::Goodbye { reason, why: Farewell::Replaced });
+                self.hand_over_datagrams(cx, old.session);
+                self.forget_client(cx, old.session);
+            }
+        }
+        self.players.insert(
+            player,
+            Player {
+                session: id,
+                place: room.map_or(Place::Outside, Place::Left),
+                busy: None,
+                awaited: false,
+            },
+        );
+        Some((room?, game))
     }
 }

@@ -4,13 +4,12 @@
 //! server gives each its own fresh token, as for any match.
 
 use std::collections::VecDeque;
-use std::time::Instant;
 
-use traversal_core::id::{MatchId, PlayerId};
+use traversal_core::id::{MatchId, PlayerId, RoomId};
 use traversal_core::plan::PlanInForce;
-use traversal_core::wire::message::{KeptMatch, MAX_KEPT, ToPlayer, Topology};
+use traversal_core::wire::message::{KeptMatch, ToPlayer};
 
-use super::Server;
+use super::{Context, Matches, Roster};
 use crate::matchmaking::choose;
 
 /// As many as a player may have: one with each other member of a room.
@@ -41,70 +40,67 @@ impl KeptMatches {
     }
 }
 
-impl Server {
-    /// A player is back in its room and still plays these matches.
-    pub(super) fn keep_matches(&mut self, now: Instant, player: PlayerId, kept: Vec<KeptMatch>) {
-        for kept in kept.into_iter().take(MAX_KEPT) {
-            self.keep_match(now, player, kept);
-        }
-    }
-
+impl Matches {
     /// The player does not play that match any more.
-    pub(super) fn forget_kept(&mut self, player: PlayerId, id: MatchId) {
-        if let Some(state) = self.players.get_mut(&player) {
-            state.kept.remove(id);
+    pub(crate) fn forget_kept(&mut self, player: PlayerId, id: MatchId) {
+        if let Some(kept) = self.kept.get_mut(&player) {
+            kept.remove(id);
         }
     }
 
-    fn keep_match(&mut self, now: Instant, player: PlayerId, kept: KeptMatch) {
-        let room_of = |server: &Self, player: PlayerId| {
-            server.players.get(&player).filter(|state| !state.stale).and_then(|state| state.room)
-        };
-        let Some(id) = room_of(self, player) else { return };
+    /// The player has logged in anew, or is gone.
+    pub(crate) fn forget_kept_of(&mut self, player: PlayerId) {
+        self.kept.remove(&player);
+    }
+
+    /// A player in the room `id` still plays this match. Where the room has a `host` for all its matches, it is one side.
+    pub(crate) fn keep_match(
+        &mut self,
+        cx: &mut Context,
+        roster: &mut Roster,
+        player: PlayerId,
+        (id, room_host): (RoomId, Option<PlayerId>),
+        kept: KeptMatch,
+    ) {
         // One that runs needs nothing; a number that somebody else has is nobody else's.
-        if self.matches.has(kept.match_id) || kept.player == player {
+        if self.rendezvous.has(kept.match_id) || kept.player == player {
             return;
         }
-        if let Some(state) = self.players.get_mut(&player) {
-            state.kept.put(kept);
-        }
-        let other = self.players.get(&kept.player).filter(|_| room_of(self, kept.player) == Some(id));
-        let Some(theirs) = other.and_then(|other| other.kept.counterpart(kept, player)) else { return };
+        self.kept.entry(player).or_default().put(kept);
+        let other = self.kept.get(&kept.player).filter(|_| roster.present_room(kept.player) == Some(id));
+        let Some(theirs) = other.and_then(|other| other.counterpart(kept, player)) else { return };
         let (host, joiner) = if kept.host { (player, kept.player) } else { (kept.player, player) };
-        let Some(room) = self.rooms.get(&id) else { return };
-        let fits = room.topology == Topology::Mesh || room.host() == host;
+        let fits = room_host.is_none_or(|room_host| room_host == host);
         // What the server made since is newer than what they remember.
-        if !fits || !self.matches.between(host, joiner).is_empty() {
+        if !fits || !self.rendezvous.between(host, joiner).is_empty() {
             return;
         }
-        let (Some(of_host), Some(of_joiner)) = (self.party(host), self.party(joiner)) else { return };
+        let (Some(of_host), Some(of_joiner)) = (roster.party(cx, host), roster.party(cx, joiner)) else {
+            return;
+        };
         for side in [host, joiner] {
-            if let Some(state) = self.players.get_mut(&side) {
-                state.kept.remove(kept.match_id);
-            }
+            self.forget_kept(side, kept.match_id);
         }
         let edition = kept.edition.max(theirs.edition);
         let plan = PlanInForce::resumed(&choose(&of_host, &of_joiner), [of_joiner.nat, of_host.nat], edition);
-        self.matches.begin(kept.match_id, (host, joiner), plan);
+        self.rendezvous.begin(kept.match_id, (host, joiner), plan);
         tracing::debug!(host = %host, joiner = %joiner, "a match goes on");
         let (match_id, sides) = (kept.match_id, [host, joiner]);
-        match self.grant_relay(now, match_id, sides) {
+        match self.grant_relay(cx, roster, match_id, sides) {
             Ok(grants) => {
                 for (side, grant) in sides.into_iter().zip(grants) {
-                    self.tell(now, side, ToPlayer::Relay { match_id, grant });
+                    roster.tell(cx, side, ToPlayer::Relay { match_id, grant });
                 }
             }
             Err(why) => {
-                sides.into_iter().for_each(|side| self.tell(now, side, ToPlayer::NoRelay { match_id, why }))
+                sides.into_iter().for_each(|side| roster.tell(cx, side, ToPlayer::NoRelay { match_id, why }))
             }
         }
     }
-}
 
-#[cfg(test)]
-impl Server {
     /// How many matches wait for the other side's word.
-    pub(super) fn kept_of(&self, player: PlayerId) -> usize {
-        self.players.get(&player).map_or(0, |state| state.kept.0.len())
+    #[cfg(test)]
+    pub(crate) fn kept_of(&self, player: PlayerId) -> usize {
+        self.kept.get(&player).map_or(0, |kept| kept.0.len())
     }
 }

@@ -1,20 +1,21 @@
 //! Probes: what the server sees of a player's NAT, for the classification (E1) and for the other side of a match.
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use traversal_core::NatFacts;
 use traversal_core::classify::{Evidence, ProbeTag, Sighting, classify, merge_report};
-use traversal_core::id::{MatchId, PlayerId};
+use traversal_core::id::PlayerId;
 use traversal_core::nat::{Confidence, FilteringBehavior, MappingBehavior, NatProfile, PortAllocation};
-use traversal_core::ports::{FIRST_PORT, UNKNOWN_RATE};
+use traversal_core::ports::UNKNOWN_RATE;
 use traversal_core::wire::Kind;
-use traversal_core::wire::message::{Facts, Frame, MAX_KEPT_PORTS, Probe, ProbePurpose, ToPlayer};
+use traversal_core::wire::message::{Facts, Frame, Probe, ProbePurpose, ToPlayer};
 
-use super::session::Client;
-use super::{Route, Server};
-use crate::claims::Claim;
+use super::client::Client;
+use super::{Context, Roster};
+use crate::claims::{Claim, ClaimError};
+use crate::server::sockets::Route;
 
 /// Probes that one classification may need: 10 of the first burst, 6 of the later ones, those of the filter tests, and the
 /// mapping's test from a second socket, with room.
@@ -97,35 +98,65 @@ impl Client {
     }
 }
 
-impl Server {
-    pub(super) fn handle_probe(&mut self, now: Instant, id: u64, route: Route, probe: Probe, length: usize) {
-        if self.is_stream(route) {
+/// Who sent a probe, and what is known of it.
+pub(crate) struct Prober {
+    pub(crate) player: PlayerId,
+    /// The IP address that its session is proven to be at.
+    pub(crate) validated: IpAddr,
+    pub(crate) allocation: PortAllocation,
+}
+
+/// A probe was answered: what it may mean for the player's matches.
+pub(crate) struct ProbeSeen {
+    pub(crate) player: PlayerId,
+    /// The IP address that its session is proven to be at.
+    pub(crate) validated: IpAddr,
+    /// The step of its NAT's ports; 1 where it has none.
+    pub(crate) step: i32,
+    /// The probe has shown something new about its NAT.
+    pub(crate) learnt: bool,
+}
+
+impl Roster {
+    pub(crate) fn see_probe(
+        &mut self,
+        cx: &mut Context,
+        id: u64,
+        route: Route,
+        probe: Probe,
+        length: usize,
+    ) -> Option<ProbeSeen> {
+        let now = cx.now;
+        if cx.is_stream(route) {
             // Says nothing about a NAT and UDP.
-            self.counters.dropped += 1;
-            return;
+            cx.counters.dropped += 1;
+            return None;
         }
-        let Some(client) = self.sessions.get_mut(&id) else { return };
-        if !client.probes.take(self.config.probe_rate, now) {
-            self.counters.limited += 1;
-            return;
+        let client = self.sessions.get_mut(&id)?;
+        if !client.probes.take(cx.config.probe_rate, now) {
+            cx.counters.limited += 1;
+            return None;
         }
         if probe.purpose == ProbePurpose::Register {
-            return self.register(now, id, route);
+            self.register(cx, id, route);
+            return None;
         }
         if let ProbePurpose::MappedPort { port } = probe.purpose {
-            return self.try_mapped_port(now, id, (route, port, length));
+            self.try_mapped_port(cx, id, (route, port, length));
+            return None;
         }
         if let ProbePurpose::Knock { report } = probe.purpose {
-            return self.knock(now, id, (route, length), (probe.tag, report));
+            self.knock(cx, id, (route, length), (probe.tag, report));
+            return None;
         }
         let from = match probe.purpose {
-            ProbePurpose::ReplyFromOtherPort => self.other(route, false, true),
-            ProbePurpose::ReplyFromOtherAddress => self.other(route, true, false),
+            ProbePurpose::ReplyFromOtherPort => cx.other(route, false, true),
+            ProbePurpose::ReplyFromOtherAddress => cx.other(route, true, false),
             _ => Some(route),
         };
-        let target = self.told_address(route);
-        let sent = now.saturating_duration_since(self.start);
-        let Some(client) = self.sessions.get_mut(&id) else { return };
+        let target = cx.told_address(route);
+        let sent = cx.uptime();
+        let client = self.sessions.get_mut(&id)?;
         if let (
             ProbePurpose::Report | ProbePurpose::ReplyFromOtherPort | ProbePurpose::ReplyFromOtherAddress,
             Some(target),
@@ -142,7 +173,7 @@ impl Server {
                 sequence: tag.sequence,
             });
         }
-        let two_addresses = self
+        let two_addresses = cx
             .sockets
             .iter()
             .any(|socket| socket.second_address && socket.local.is_ipv4() == route.peer.is_ipv4());
@@ -163,118 +194,69 @@ impl Server {
         if let (Some(from), Some(answer)) = (from, answer)
             && answer.len() <= length
         {
-            self.counters.probes += 1;
-            self.transmit(from, answer);
+            cx.counters.probes += 1;
+            cx.transmit(from, answer);
         }
-        if learnt {
-            self.replan(now, player);
-        }
-        if let Some((peer, match_id, facts)) =
-            self.matches.probe(player, validated, step, probe.purpose, route.peer)
-        {
-            self.tell_facts(now, player, peer, match_id, facts);
-        }
+        Some(ProbeSeen { player, validated, step, learnt })
     }
 
-    fn tell_facts(&mut self, now: Instant, of: PlayerId, to: PlayerId, match_id: MatchId, facts: Facts) {
-        // Facts are addresses: a player over the relay alone gets and gives none.
-        let hidden = [of, to].iter().any(|side| self.party(*side).is_none_or(|side| side.relay_only));
-        let session = self.players.get(&of).map(|player| player.session);
-        let Some(client) = session.and_then(|id| self.sessions.get_mut(&id)) else { return };
-        if !client.effects.take(self.config.effect_rate, now) {
-            self.counters.limited += 1;
-            return;
+    /// Counts a probe, or what costs as much as one. None: there is no such session, or it is over its rate.
+    pub(crate) fn take_probe(&mut self, cx: &mut Context, id: u64) -> Option<Prober> {
+        let client = self.sessions.get_mut(&id)?;
+        if !client.probes.take(cx.config.probe_rate, cx.now) {
+            cx.counters.limited += 1;
+            return None;
         }
-        if !hidden {
-            self.tell(now, to, ToPlayer::Facts { match_id, facts });
-        }
+        let allocation = client.profile.allocation;
+        Some(Prober { player: client.player, validated: client.route.peer.ip(), allocation })
     }
 
-    /// A range that the player has measured itself (E2).
-    pub(super) fn handle_claim(&mut self, now: Instant, id: u64, match_id: MatchId, claim: Claim) {
-        let Some(client) = self.sessions.get_mut(&id) else { return };
-        // They are as many as brackets, which are pairs of probes.
-        if !client.probes.take(self.config.probe_rate, now) {
-            self.counters.limited += 1;
-            return;
-        }
-        let (player, validated) = (client.player, client.route.peer.ip());
-        let now_ms = now.saturating_duration_since(self.start).as_millis() as u64;
-        let facts = match claim.check(&self.report_key, id, validated, now_ms) {
-            Ok(facts) if self.matches.peer(match_id, player).is_some() => facts,
-            refused => {
-                tracing::debug!(%player, error = ?refused.err(), "claimed range refused");
-                self.counters.claims_refused += 1;
-                return;
-            }
-        };
-        self.counters.claims += 1;
-        let Facts::Range { round, .. } = facts else { return };
-        if let Some(peer) = self.matches.tell_once(player, match_id, round, &facts) {
-            self.tell_facts(now, player, peer, match_id, facts);
-        }
-    }
-
-    /// Ports that the player's next packets leave by, since its NAT keeps inner ports. Only the player knows them, but the
-    /// IP is the session's, and few ports are passed on, once a round.
-    pub(super) fn handle_kept_ports(
-        &mut self,
-        now: Instant,
+    /// What a range says that the player of this session has measured itself (E2).
+    pub(crate) fn check_claim(
+        &self,
+        cx: &Context,
         id: u64,
-        match_id: MatchId,
-        round: u16,
-        ports: Vec<u16>,
-    ) {
-        let Some(client) = self.sessions.get_mut(&id) else { return };
-        if !client.probes.take(self.config.probe_rate, now) {
-            self.counters.limited += 1;
-            return;
-        }
-        let fits =
-            (1..=MAX_KEPT_PORTS).contains(&ports.len()) && ports.iter().all(|port| *port >= FIRST_PORT);
-        if !fits || client.profile.allocation != PortAllocation::Preserving {
-            tracing::debug!(player = %client.player, "kept ports refused");
-            self.counters.claims_refused += 1;
-            return;
-        }
-        let (player, ip) = (client.player, client.route.peer.ip());
-        let facts = Facts::Kept { round, ip, ports };
-        if let Some(peer) = self.matches.tell_once(player, match_id, round, &facts) {
-            self.counters.claims += 1;
-            self.tell_facts(now, player, peer, match_id, facts);
-        }
+        validated: IpAddr,
+        claim: Claim,
+    ) -> Result<Facts, ClaimError> {
+        claim.check(&self.report_key, id, validated, cx.uptime().as_millis() as u64)
     }
 
     /// The player's word about its NAT, and what of it was set by hand (M9). With `check` (E1) what was seen here counts
-    /// more than what the player has measured, but for the facts that only it can know.
-    pub(super) fn handle_profile(
+    /// more than what the player has measured, but for the facts that only it can know. The player comes back:
+    /// its matches may get better plans.
+    pub(crate) fn handle_profile(
         &mut self,
-        now: Instant,
+        cx: &mut Context,
         id: u64,
         (report, manual): (NatProfile, NatFacts),
         check: bool,
-    ) {
-        let Some(client) = self.sessions.get_mut(&id) else { return };
+    ) -> Option<PlayerId> {
+        let client = self.sessions.get_mut(&id)?;
         // Whether a forwarded port counts is not the player's to say.
         let report = NatProfile { mapped: false, ..report.plausible() };
         client.manual = if manual.check().is_ok() { manual } else { NatFacts::NONE };
         if check {
-            return self.check_profile(now, id, report);
+            return self.check_profile(cx, id, report);
         }
         // A hint that comes late is worth less than what the probes of this login have shown.
         let late = report.confidence == Confidence::Stale && !client.sightings.is_empty();
         if !(late && client.profile.confidence == Confidence::Reduced) {
             client.profile = client.manual.over(report);
         }
-        let player = client.player;
-        self.replan(now, player);
+        Some(client.player)
     }
 
-    fn check_profile(&mut self, now: Instant, id: u64, report: NatProfile) {
-        let Some(client) = self.sessions.get_mut(&id) else { return };
+    pub(crate) fn check_profile(
+        &mut self,
+        cx: &mut Context,
+        id: u64,
+        report: NatProfile,
+    ) -> Option<PlayerId> {
+        let client = self.sessions.get_mut(&id)?;
         let v4 = client.route.peer.is_ipv4();
         let two_addresses =
-            self.sockets.iter().any(|socket| socket.second_address && socket.local.is_ipv4() == v4);
+            cx.sockets.iter().any(|socket| socket.second_address && socket.local.is_ipv4() == v4);
         let evidence = client.evidence(two_addresses);
         client.sightings.clear();
         let profile =
@@ -282,7 +264,7 @@ impl Server {
         let profile = client.manual.over(profile);
         client.profile = profile;
         let player = client.player;
-        self.tell_session(now, id, ToPlayer::Profile(profile));
-        self.replan(now, player);
+        self.tell_session(cx, id, ToPlayer::Profile(profile));
+        Some(player)
     }
 }

@@ -1,0 +1,84 @@
+//! The relay's side of sessions: who may send through it, from where and to where.
+
+use std::time::Duration;
+
+use traversal_core::id::{MatchId, PlayerId};
+use traversal_core::wire::message::{NoRelay, RelayGrant};
+use traversal_core::wire::session::MIN_SEALED;
+
+use super::{Context, Matches, Roster};
+use crate::relay::{RelayMode, forwarded};
+use crate::server::sockets::Route;
+
+/// Length of a sealed path challenge: only what is at least as long is answered with one.
+const CHALLENGE: usize = MIN_SEALED;
+
+/// To an address that was silent for so long nothing is forwarded: it may be somebody else's by now. Both sides of a pair
+/// that plays over the relay send every few hundred milliseconds, and keep alive every 4 s in a room.
+const SILENT: Duration = Duration::from_secs(10);
+
+impl Matches {
+    /// Leave for both sides of a match, the host first, or why there is none; a refusal for want of room is counted.
+    pub(crate) fn grant_relay(
+        &mut self,
+        cx: &mut Context,
+        roster: &Roster,
+        id: MatchId,
+        players: [PlayerId; 2],
+    ) -> Result<[RelayGrant; 2], NoRelay> {
+        let now = cx.now;
+        if roster.relay_mode(cx, players[0]) == RelayMode::Never {
+            return Err(NoRelay::Off);
+        }
+        if !self.relay.has_room(now) {
+            cx.counters.relays_refused += 1;
+            return Err(NoRelay::Full);
+        }
+        Ok(self.relay.grant(now, id, players, &mut cx.rng))
+    }
+
+    /// A datagram for another player. It must come from where the sender's session was proven to be.
+    pub(crate) fn handle_relay(
+        &mut self,
+        cx: &mut Context,
+        roster: &mut Roster,
+        route: Route,
+        datagram: &[u8],
+    ) {
+        let now = cx.now;
+        let Some(lane) = self.relay.find(now, datagram) else {
+            cx.counters.relay_dropped += 1;
+            return;
+        };
+        let client_of = |player: PlayerId| {
+            let session = roster.session_of(player)?;
+            Some((session, roster.client(session)?))
+        };
+        let (Some((session, own)), Some((_, to))) = (client_of(lane.from), client_of(lane.to)) else {
+            cx.counters.relay_dropped += 1;
+            return;
+        };
+        let proven = cx.same_way(own.route(), route) || roster.was_left(cx, own, route);
+        let (there, to) = (now.saturating_duration_since(to.heard_at()) < SILENT, to.route());
+        if !proven {
+            cx.counters.relay_dropped += 1;
+            // Perhaps its NAT gave it another port: if it can prove so, the next ones pass.
+            if datagram.len() >= CHALLENGE {
+                roster.notice_address(cx, session, route);
+            }
+            return;
+        }
+        roster.note_relayed(cx, session);
+        if !there {
+            cx.counters.relay_dropped += 1;
+            return;
+        }
+        if !self.relay.charge(now, &lane, route.peer.ip(), datagram.len()) {
+            cx.counters.relay_limited += 1;
+            return;
+        }
+        cx.counters.relayed += 1;
+        cx.counters.relayed_bytes += datagram.len() as u64;
+        cx.hand_out(to, forwarded(&lane, datagram));
+    }
+}

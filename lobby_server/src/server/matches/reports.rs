@@ -1,0 +1,83 @@
+//! What players say of their matches.
+
+use traversal_core::failure::FailureReason;
+use traversal_core::id::{MatchId, PlayerId};
+use traversal_core::nat::NatKind;
+use traversal_core::wire::message::{MatchEnd, MatchOutcome, ToPlayer};
+
+use super::{Context, Matches, Roster};
+use crate::matchmaking::choose;
+use crate::outcomes::PairOutcome;
+
+impl Matches {
+    /// It went so, as far as one side knows. True: it is lost, and over for both.
+    pub(crate) fn match_report(
+        &mut self,
+        cx: &mut Context,
+        roster: &mut Roster,
+        player: PlayerId,
+        match_id: MatchId,
+        outcome: MatchOutcome,
+        cause: Option<FailureReason>,
+    ) -> bool {
+        let over = matches!(outcome, MatchOutcome::Lost | MatchOutcome::Closed | MatchOutcome::Failed);
+        let Some(peer) = self.rendezvous.peer(match_id, player) else {
+            if over {
+                self.forget_kept(player, match_id);
+            }
+            return false;
+        };
+        match outcome {
+            MatchOutcome::Direct => self.rendezvous.settle(match_id),
+            MatchOutcome::Relayed => {}
+            _ => self.searches.left(cx.now, match_id, player),
+        }
+        if self.rendezvous.report(match_id, player, outcome) {
+            match outcome {
+                MatchOutcome::Direct => cx.counters.matches_direct += 1,
+                MatchOutcome::Relayed => cx.counters.matches_relayed += 1,
+                MatchOutcome::Failed => cx.counters.matches_failed += 1,
+                _ => {}
+            }
+        }
+        let kind = |player| roster.party(cx, player).map_or(NatKind::Unknown, |party| party.nat.kind());
+        let of = PairOutcome::new(outcome, cause, [kind(player), kind(peer)]);
+        if let Some(of) = of.filter(|of| self.rendezvous.count(match_id, of)) {
+            tracing::debug!(outcome = of.outcome, cause = of.cause_name(), nats = ?of.nats, "a match went so");
+            *self.outcomes.entry(of).or_default() += 1;
+        }
+        let lost = outcome == MatchOutcome::Lost;
+        if lost {
+            // One side has waited long enough for the other one.
+            self.end_match(cx, match_id);
+            let ended = ToPlayer::MatchEnded { match_id, reason: MatchEnd::Gone };
+            roster.tell(cx, peer, ended);
+        }
+        lost
+    }
+
+    /// A player of this match wants both to try for a direct path once more. Both ask at about the same time.
+    pub(crate) fn punch_again(
+        &mut self,
+        cx: &mut Context,
+        roster: &mut Roster,
+        player: PlayerId,
+        id: MatchId,
+    ) {
+        let now = cx.now;
+        if self.searches.has(id) {
+            return; // It would lose its place.
+        }
+        let Some([host, joiner]) = self.rendezvous.may_begin_again(now, id, player) else { return };
+        if ![host, joiner].into_iter().all(|side| roster.is_fresh(cx, side)) {
+            return; // Nobody answers where one of them was.
+        }
+        let (Some(of_host), Some(of_joiner)) = (roster.party(cx, host), roster.party(cx, joiner)) else {
+            return;
+        };
+        let (chosen, nats) = (choose(&of_host, &of_joiner), [of_joiner.nat, of_host.nat]);
+        if let Some(plan) = self.rendezvous.begin_again(now, id, &chosen, nats) {
+            self.tell_replan(cx, roster, id, (host, &of_host), (joiner, &of_joiner), &plan);
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! Turns to search by many sockets or ports: from what players and plans say, and to the players.
+
+use traversal_core::id::{MatchId, PlayerId};
+use traversal_core::wire::message::{Method, ToPlayer};
+
+use super::{Context, Matches, Roster};
+use crate::server::timers::Timer;
+
+impl Matches {
+    /// Both sides get a plan of this edition. Where a search comes first, nobody need ask for it.
+    pub(crate) fn plan_spray(
+        &mut self,
+        cx: &Context,
+        plan: (MatchId, u8),
+        sides: [PlayerId; 2],
+        first: Option<Method>,
+    ) {
+        self.searches.plan(cx.now, plan, sides, first.is_some_and(Method::sprays));
+    }
+
+    /// A player's attempt has come to its search.
+    pub(crate) fn ask_spray(&mut self, cx: &Context, player: PlayerId, id: MatchId, edition: u8) {
+        // A wish by an older plan has been overtaken by the newer one.
+        if let Some(sides) = self.rendezvous.sides(id, edition) {
+            self.searches.ask(cx.now, (id, edition), sides, player);
+        }
+    }
+
+    /// Tells whose turn it is; after the plans, in which the methods stand.
+    pub(crate) fn tell_turns(&mut self, cx: &mut Context, roster: &mut Roster) {
+        for turn in self.searches.take_turns() {
+            let (match_id, edition) = (turn.match_id, turn.edition);
+            roster.tell(cx, turn.player, ToPlayer::Spray { match_id, edition, turn: turn.turn });
+        }
+        cx.timers.set(Timer::Sprays, self.searches.poll_timeout());
+    }
+
+    /// A player's search is over.
+    pub(crate) fn search_over(&mut self, cx: &Context, player: PlayerId, id: MatchId, edition: u8) {
+        self.searches.over(cx.now, id, edition, player);
+    }
+
+    /// A search whose player has not said that it is over counts as over.
+    pub(crate) fn search_timeout(&mut self, cx: &Context) {
+        self.searches.handle_timeout(cx.now);
+    }
+}

@@ -1,0 +1,242 @@
+//! The roster: who is logged in, by which session, from where, and what of each player is known.
+//!
+//! Nobody else touches a session. What a datagram means for rooms and matches comes back to the dispatcher, which tells
+//! their owners.
+
+mod client;
+mod families;
+mod frames;
+mod knocks;
+mod login;
+mod mapped_ports;
+mod moving;
+mod party;
+mod places;
+mod probes;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use traversal_core::Identity;
+use traversal_core::id::PlayerId;
+use traversal_core::wire::handshake::ServerHandshake;
+use traversal_core::wire::message::{Farewell, Frame};
+use traversal_core::wire::port_report::ReportKey;
+use traversal_core::wire::secret::MacKey;
+
+use super::TokenCheck;
+use super::context::Context;
+use super::sockets::ServerSocketId;
+use super::timers::Timer;
+use crate::census::Census;
+use crate::config::ServerConfig;
+use crate::limits::{PortTurns, PrefixLimiter, Rate};
+pub(super) use client::Client;
+use client::Player;
+use login::RecentInits;
+pub(super) use probes::{ProbeSeen, Prober};
+
+/// Cookies for the ports of one address that asks for more than [`ServerConfig::hello_rate`], each in its turn. With it no
+/// address gets more than 200 kB a second, whoever pretends to be there.
+const HELLO_TURNS: Rate = Rate::new(2048.0, 2048.0);
+
+/// Who was heard within this comes before who was not: members keep alive every 4 s.
+const FRESH: Duration = Duration::from_secs(6);
+
+/// No sign of life is waited for longer than that, whatever a player's answers pretend of its distance: two answers over
+/// the longest round trip that a login is for (5 s).
+const LONGEST_WAIT: Duration = Duration::from_secs(10);
+
+/// See the module.
+pub(super) struct Roster {
+    handshake: ServerHandshake,
+    token_check: Option<Box<dyn TokenCheck>>,
+    sessions: BTreeMap<u64, Client>,
+    players: BTreeMap<PlayerId, Player>,
+    census: Census,
+    inits: RecentInits,
+    /// Sessions that have something to send or whose timer may have changed.
+    dirty: BTreeSet<u64>,
+    /// There was a handshake since entropy was mixed in.
+    handshakes: bool,
+    /// Makes what proves a report of a port.
+    report_key: ReportKey,
+    /// Makes what proves an address.
+    path_key: MacKey,
+    hello_limit: PrefixLimiter,
+    hello_turns: (PortTurns, PrefixLimiter),
+    /// Limits the answers to sealed datagrams of sessions that are not known.
+    unknown_limit: PrefixLimiter,
+    login_limit: PrefixLimiter,
+    mapped_port_limit: PrefixLimiter,
+}
+
+/// The secrets that the roster works with, drawn at the server's start.
+pub(super) struct RosterKeys {
+    pub(super) cookie: [u8; 32],
+    pub(super) report: [u8; 32],
+    pub(super) path: [u8; 32],
+    pub(super) limiter: [u8; 16],
+}
+
+impl Roster {
+    pub(super) fn new(config: &ServerConfig, identity: Identity, keys: RosterKeys, now: Instant) -> Self {
+        let limit = |rate| PrefixLimiter::new(rate, keys.limiter, now);
+        Self {
+            handshake: ServerHandshake::new(identity, keys.cookie, now),
+            token_check: None,
+            sessions: BTreeMap::new(),
+            players: BTreeMap::new(),
+            census: Census::default(),
+            inits: RecentInits::default(),
+            dirty: BTreeSet::new(),
+            handshakes: false,
+            report_key: ReportKey::new(keys.report),
+            path_key: MacKey::new(keys.path),
+            hello_limit: limit(config.hello_rate),
+            hello_turns: (PortTurns::new(keys.limiter, now), limit(HELLO_TURNS)),
+            unknown_limit: limit(config.hello_rate),
+            login_limit: limit(config.login_rate),
+            mapped_port_limit: limit(config.mapped_port_rate),
+        }
+    }
+
+    /// The server's lasting key.
+    pub(crate) fn identity(&self) -> &Identity {
+        self.handshake.identity()
+    }
+
+    /// Whether there was a handshake since entropy was mixed in.
+    pub(crate) fn wants_new_entropy(&self) -> bool {
+        self.handshakes
+    }
+
+    /// Notes that entropy was mixed in.
+    pub(crate) fn has_entropy(&mut self) {
+        self.handshakes = false;
+    }
+
+    /// Has every login's token checked.
+    pub(crate) fn use_token_check(&mut self, check: Box<dyn TokenCheck>) {
+        self.token_check = Some(check);
+    }
+
+    /// Whether a player is logged in over this connection.
+    pub(crate) fn has_way(&self, socket: ServerSocketId, peer: SocketAddr) -> bool {
+        self.census.has_way((socket, peer))
+    }
+
+    /// A session that has something to send, or whose timer may have changed, since it came last.
+    pub(crate) fn pop_unsettled(&mut self) -> Option<u64> {
+        self.dirty.pop_first()
+    }
+
+    /// Players who are logged in.
+    pub(crate) fn player_count(&self) -> usize {
+        self.players.len()
+    }
+
+    /// A session, which may be one that is not confirmed yet.
+    pub(crate) fn client(&self, id: u64) -> Option<&Client> {
+        self.sessions.get(&id)
+    }
+
+    /// The session of a player who is here.
+    pub(crate) fn client_of(&self, player: PlayerId) -> Option<&Client> {
+        self.client(self.session_of(player)?)
+    }
+
+    /// The name that this session's player goes by.
+    pub(crate) fn name_of(&self, id: u64) -> String {
+        self.client(id).map(|client| client.login.name.clone()).unwrap_or_default()
+    }
+
+    /// When something came from where this session is proven to be.
+    pub(crate) fn last_heard(&self, id: u64) -> Option<Instant> {
+        self.client(id).map(|client| client.session.last_heard())
+    }
+
+    /// The player of this session, if it is the player's present one.
+    pub(crate) fn player_in(&self, id: u64) -> Option<PlayerId> {
+        self.player_of(id).filter(|player| self.session_of(*player) == Some(id))
+    }
+
+    /// Whose session this is.
+    pub(crate) fn player_of(&self, id: u64) -> Option<PlayerId> {
+        self.sessions.get(&id).map(|client| client.player)
+    }
+
+    /// The session of a player who is here.
+    pub(crate) fn session_of(&self, player: PlayerId) -> Option<u64> {
+        self.players.get(&player).map(|player| player.session)
+    }
+
+    pub(crate) fn forget_client(&mut self, cx: &mut Context, id: u64) {
+        if self.sessions.remove(&id).is_none() {
+            return;
+        }
+        self.census.leave(id);
+        cx.timers.set(Timer::Session(id), None);
+        self.dirty.remove(&id);
+    }
+
+    pub(crate) fn forget_player(&mut self, player: PlayerId) {
+        self.players.remove(&player);
+    }
+
+    /// Says goodbye to every player.
+    pub(crate) fn say_goodbye(&mut self, cx: &Context, reason: &str) {
+        for (id, client) in &mut self.sessions {
+            let goodbye = Frame::Goodbye { reason: reason.into(), why: Farewell::Leaving };
+            client.session.send_once(cx.now, &goodbye);
+            self.dirty.insert(*id);
+        }
+    }
+
+    /// Sets the timer of a session that may be silent for so long.
+    pub(crate) fn set_session_timer(&mut self, cx: &mut Context, id: u64, silence: Duration) {
+        let Some(client) = self.sessions.get_mut(&id) else { return };
+        let silent = client.session.last_heard() + silence;
+        let due = client.session.poll_timeout().map_or(silent, |due| due.min(silent));
+        cx.timers.set(Timer::Session(id), Some(due));
+    }
+
+    /// Moves what a session has to send to the outputs.
+    pub(crate) fn hand_over_datagrams(&mut self, cx: &mut Context, id: u64) {
+        let Some(client) = self.sessions.get_mut(&id) else { return };
+        while let Some(datagram) = client.session.poll_datagram() {
+            cx.hand_out(client.route, datagram);
+        }
+    }
+
+    pub(crate) fn is_fresh(&self, cx: &Context, player: PlayerId) -> bool {
+        let client = self.client_of(player);
+        client.is_some_and(|client| cx.now.saturating_duration_since(client.session.last_heard()) < FRESH)
+    }
+
+    /// A wait for answers of these sessions: made for usual networks, and longer where one of them is far away.
+    pub(crate) fn wait_for(&self, usual: Duration, sessions: impl IntoIterator<Item = u64>) -> Duration {
+        let clients = sessions.into_iter().filter_map(|id| self.client(id));
+        let longest = clients.map(|client| client.session.timing().at_least(usual, 2)).max();
+        longest.map_or(usual, |wait| wait.min(LONGEST_WAIT.max(usual)))
+    }
+}
+
+#[cfg(test)]
+impl Roster {
+    /// All sessions.
+    pub(super) fn clients(&self) -> impl Iterator<Item = &Client> {
+        self.sessions.values()
+    }
+
+    /// Parts of addresses that the census counts.
+    pub(super) fn census_parts(&self) -> usize {
+        self.census.parts()
+    }
+
+    /// Forgets all sessions, as a restart does.
+    pub(super) fn forget_all(&mut self) {
+        self.sessions.clear();
+    }
+}

@@ -1,0 +1,123 @@
+//! What is kept of a session and of its player.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Instant;
+
+use traversal_core::NatFacts;
+use traversal_core::classify::Sighting;
+use traversal_core::id::{PlayerId, RequestId, RoomId};
+use traversal_core::nat::NatProfile;
+use traversal_core::wire::message::Login;
+use traversal_core::wire::session::ServerSession;
+
+use super::mapped_ports::MappedPort;
+use super::moving::{Challenge, Former};
+use crate::limits::Bucket;
+use crate::server::sockets::Route;
+
+/// A session: one login of a player.
+pub(crate) struct Client {
+    pub(super) player: PlayerId,
+    /// The player's lasting key.
+    pub(super) key: [u8; 32],
+    pub(super) login: Login,
+    pub(super) profile: NatProfile,
+    /// What of it was set by hand (M9).
+    pub(super) manual: NatFacts,
+    pub(super) session: ServerSession,
+    /// Probes of the classification that runs, as they were seen here (E1).
+    pub(super) sightings: Vec<Sighting>,
+    /// How the player is reached; moves only after an echo.
+    pub(super) route: Route,
+    /// How it was reached until it went from UDP to a stream or back.
+    pub(super) former: Option<Former>,
+    /// What its router forwards to it.
+    pub(super) mapped_port: MappedPort,
+    pub(super) challenge: Option<Challenge>,
+    /// How often the session has moved: what was to prove an address before does so no more.
+    pub(super) moves: u32,
+    /// Where it is reached in the other family, and when that was last heard of.
+    pub(super) other: Option<(SocketAddr, Instant)>,
+    /// When the login was answered; none: several times, so that it tells no round trip (Karn's rule).
+    pub(super) accepted: Option<Instant>,
+    /// A sealed datagram came: this is no replayed handshake.
+    pub(super) confirmed: bool,
+    /// Kept until then.
+    pub(super) half_open: Option<HalfOpen>,
+    pub(super) probes: Bucket,
+    pub(super) knocks: Bucket,
+    pub(super) frames: Bucket,
+    pub(super) requests: Bucket,
+    /// What it causes others to be told.
+    pub(super) effects: Bucket,
+    /// When it last sent something to be relayed.
+    pub(super) relayed_at: Option<Instant>,
+    pub(super) next_ping: u32,
+}
+
+/// What is kept of a login until the player has proven to be there.
+pub(super) struct HalfOpen {
+    /// Of the first Noise message.
+    pub(super) init: [u8; 32],
+    /// The login's token, to be spent then.
+    pub(super) token: Vec<u8>,
+}
+
+/// A player that is logged in.
+#[derive(Debug)]
+pub(super) struct Player {
+    pub(super) session: u64,
+    pub(super) place: Place,
+    /// The request to create or to enter a room that waits for others.
+    pub(super) busy: Option<RequestId>,
+    /// The player is a former host that is matched with the others as soon as it is heard.
+    pub(super) awaited: bool,
+}
+
+/// Where a player is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// It is in no room.
+    Outside,
+    /// It is in this room.
+    In(RoomId),
+    /// It was in this room in an earlier session, and has not taken it up again in this one.
+    Left(RoomId),
+}
+
+impl Place {
+    pub(crate) fn room(self) -> Option<RoomId> {
+        match self {
+            Self::Outside => None,
+            Self::In(room) | Self::Left(room) => Some(room),
+        }
+    }
+}
+
+impl Client {
+    /// What the player said when it logged in.
+    pub(crate) fn login(&self) -> &Login {
+        &self.login
+    }
+
+    /// The IP address that the session is proven to be at.
+    pub(crate) fn ip(&self) -> IpAddr {
+        self.route.peer.ip()
+    }
+
+    /// The way to the player that is proven.
+    pub(crate) fn route(&self) -> Route {
+        self.route
+    }
+
+    /// Whether a sealed datagram has come.
+    pub(crate) fn is_confirmed(&self) -> bool {
+        self.confirmed
+    }
+
+    /// When the player was last heard from where it is proven to be: by a sealed datagram, or by one for the relay with
+    /// a token that only the two know.
+    pub(crate) fn heard_at(&self) -> Instant {
+        self.relayed_at.map_or(self.session.last_heard(), |at| at.max(self.session.last_heard()))
+    }
+}

@@ -1,0 +1,213 @@
+//! What comes over sessions, and what is told to their players.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use traversal_core::address::canonical;
+use traversal_core::id::{PlayerId, RequestId};
+use traversal_core::wire::message::{
+    Frame, MAX_LOCAL_ADDRESSES, RequestError, Response, ToPlayer, ToServer, Topic,
+};
+use traversal_core::wire::session::session_of;
+
+use super::{Context, Roster};
+use crate::server::sockets::Route;
+
+impl Roster {
+    /// The frame in a sealed datagram, which is not taken.
+    pub(crate) fn peek(&self, datagram: &[u8]) -> Option<Frame<ToServer>> {
+        self.client(session_of(datagram)?)?.session.read(datagram)
+    }
+
+    /// Opens a sealed datagram; true beside it where it is the first one of its session.
+    pub(crate) fn open(
+        &mut self,
+        cx: &mut Context,
+        id: u64,
+        datagram: &[u8],
+    ) -> Option<(Frame<ToServer>, bool)> {
+        let client = self.sessions.get_mut(&id)?;
+        let frame = match client.session.open(datagram) {
+            Ok(frame) => frame,
+            Err(dropped) => {
+                tracing::trace!(%dropped, "sealed datagram dropped");
+                cx.counters.dropped += 1;
+                return None;
+            }
+        };
+        self.dirty.insert(id);
+        cx.incoming.proven = Some(client.route);
+        let fresh = !std::mem::replace(&mut client.confirmed, true);
+        if fresh {
+            self.census.confirm(id);
+        }
+        Some((frame, fresh))
+    }
+
+    /// Notes that the player gave a sign of life, where this way is the one it is proven to be at. Says whether it is.
+    pub(crate) fn note_sign_of_life(&mut self, cx: &Context, id: u64, route: Route) -> bool {
+        let Some(client) = self.sessions.get_mut(&id) else { return false };
+        let proven = cx.same_way(client.route, route);
+        if proven {
+            client.session.heard(cx.now);
+        }
+        proven
+    }
+
+    /// Takes acknowledgements, and what is over the player's rate, out of what is to be dealt with.
+    pub(crate) fn take_frame(
+        &mut self,
+        cx: &mut Context,
+        id: u64,
+        frame: Frame<ToServer>,
+    ) -> Option<Frame<ToServer>> {
+        let client = self.sessions.get_mut(&id)?;
+        if let Frame::Ack { seq, counter } = frame {
+            if client.session.acknowledged(cx.now, seq, counter).is_err() {
+                cx.counters.dropped += 1;
+            }
+            return None;
+        }
+        if !matches!(frame, Frame::Probe(_)) && !client.frames.take(cx.config.frame_rate, cx.now) {
+            cx.counters.limited += 1;
+            return None;
+        }
+        Some(frame)
+    }
+
+    /// Whether this message is to be dealt with, which may cause `cost` messages to others.
+    pub(crate) fn accept(&mut self, cx: &mut Context, id: u64, seq: u32, cost: f64) -> bool {
+        let Some(client) = self.sessions.get_mut(&id) else { return false };
+        if client.session.is_fresh(seq)
+            && (client.session.is_backed_up()
+                || !client.effects.take_many(cx.config.effect_rate, cx.now, cost))
+        {
+            cx.counters.limited += 1;
+            return false;
+        }
+        client.session.accept(cx.now, seq).unwrap_or_else(|_| {
+            cx.counters.limited += 1;
+            false
+        })
+    }
+
+    /// Deals with a session's timer. False: it has been silent for too long, and is to end.
+    pub(crate) fn keep_alive(&mut self, cx: &mut Context, id: u64, silence: Duration) -> bool {
+        let Some(client) = self.sessions.get_mut(&id) else { return true };
+        if cx.now.saturating_duration_since(client.session.last_heard()) >= silence {
+            cx.counters.timeouts += 1;
+            tracing::debug!(player = %client.player, "session timed out");
+            if let Some(half_open) = client.half_open.take() {
+                self.inits.forget(&half_open.init);
+            }
+            return false;
+        }
+        client.session.handle_timeout(cx.now);
+        self.dirty.insert(id);
+        true
+    }
+
+    /// Tells a player where it is seen.
+    pub(crate) fn pong(&mut self, cx: &Context, id: u64, ping: u32) {
+        let Some(client) = self.sessions.get_mut(&id) else { return };
+        let pong = Frame::Pong { id: ping, observed: client.route.peer };
+        client.session.send_once(cx.now, &pong);
+        self.dirty.insert(id);
+    }
+
+    pub(crate) fn ping(&mut self, cx: &Context, id: u64) {
+        let Some(client) = self.sessions.get_mut(&id) else { return };
+        client.next_ping = client.next_ping.wrapping_add(1);
+        client.session.send_once(cx.now, &Frame::Ping { id: client.next_ping });
+        self.dirty.insert(id);
+    }
+
+    /// Sends a message to a player, if it is here.
+    pub(crate) fn tell(&mut self, cx: &mut Context, player: PlayerId, message: ToPlayer) {
+        if let Some(session) = self.players.get(&player).map(|player| player.session) {
+            self.tell_session(cx, session, message);
+        }
+    }
+
+    pub(crate) fn tell_session(&mut self, cx: &mut Context, id: u64, message: ToPlayer) {
+        let Some(client) = self.sessions.get_mut(&id) else { return };
+        match &message {
+            ToPlayer::MatchEnded { match_id, .. } => {
+                let of_match = |topic: Topic| topic.match_id() == Some(*match_id);
+                if client.session.withdraw(of_match).contains(&Topic::Plan(*match_id)) {
+                    // It never heard of that match.
+                    return;
+                }
+            }
+            ToPlayer::RoomEnded { room, .. } => {
+                client.session.withdraw(|topic| topic.room() == Some(*room));
+            }
+            _ => {}
+        }
+        self.dirty.insert(id);
+        // Others cause most of what a player is told, so that it is too much is never held against it.
+        if let Err(error) = client.session.send(cx.now, message) {
+            tracing::debug!(player = %client.player, %error, "a message to a player dropped");
+            cx.counters.pushes_dropped += 1;
+        }
+    }
+
+    /// What a player was to be told about this, and was not yet, is of no use any more.
+    pub(crate) fn untell(&mut self, player: PlayerId, about: Topic) {
+        let session = self.players.get(&player).map(|player| player.session);
+        if let Some(client) = session.and_then(|id| self.sessions.get_mut(&id)) {
+            client.session.withdraw(|topic| topic == about);
+        }
+    }
+
+    pub(crate) fn respond(
+        &mut self,
+        cx: &mut Context,
+        session: u64,
+        id: RequestId,
+        result: Result<Response, RequestError>,
+    ) {
+        if let Err(error) = &result {
+            cx.counters.requests_failed += 1;
+            tracing::debug!(%error, "request failed");
+        }
+        let Some(player) = self.player_of(session) else { return };
+        self.is_served(player, id);
+        self.tell_session(cx, session, ToPlayer::Response { id, result });
+    }
+
+    pub(crate) fn set_local_addresses(&mut self, id: u64, mut local: Vec<SocketAddr>) {
+        let Some(client) = self.sessions.get_mut(&id) else { return };
+        local.truncate(MAX_LOCAL_ADDRESSES);
+        local.iter_mut().for_each(|address| *address = canonical(*address));
+        client.login.local = local;
+    }
+
+    /// Counts a request of a player. False: it is over its rate.
+    pub(crate) fn take_request(&mut self, cx: &mut Context, id: u64) -> bool {
+        let Some(client) = self.sessions.get_mut(&id) else { return false };
+        let within = client.requests.take(cx.config.request_rate, cx.now);
+        if !within {
+            cx.counters.limited += 1;
+        }
+        within
+    }
+
+    /// Whether a player may cause this many more messages to others; they are counted if so.
+    pub(crate) fn may_cause(&mut self, cx: &mut Context, player: PlayerId, messages: f64) -> bool {
+        let session = self.players.get(&player).map(|player| player.session);
+        let Some(client) = session.and_then(|id| self.sessions.get_mut(&id)) else { return false };
+        let may = client.effects.take_many(cx.config.effect_rate, cx.now, messages);
+        if !may {
+            cx.counters.limited += 1;
+        }
+        may
+    }
+
+    /// Notes that a player has sent something to be relayed.
+    pub(crate) fn note_relayed(&mut self, cx: &Context, id: u64) {
+        if let Some(client) = self.sessions.get_mut(&id) {
+            client.relayed_at = Some(cx.now);
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! Sessions whose address changes: the new one is proven before anything goes there.
+
+use std::time::{Duration, Instant};
+
+use traversal_core::id::PlayerId;
+use traversal_core::wire::Kind;
+use traversal_core::wire::message::Frame;
+use traversal_core::wire::secret::{CODE, same};
+
+use super::client::Client;
+use super::{Context, Roster};
+use crate::server::sockets::Route;
+
+/// How long relayed datagrams that come by the way that a session has left for a stream, or a stream for it, are still taken;
+/// two answers of a far player.
+const LEFT: Duration = Duration::from_secs(1);
+
+/// What proves the address of a session, and that in the other family.
+const SESSION: &[u8] = b"session";
+pub(super) const OTHER_FAMILY: &[u8] = b"other family";
+/// Between two challenges to one address. It bounds what is sent there, and waits for nothing: the token stays the same.
+const CHALLENGE_AGAIN: Duration = Duration::from_millis(200);
+/// A challenge may be answered for one to two of these.
+const PATH_EPOCH: Duration = Duration::from_secs(10);
+
+/// The way that a session has left.
+#[derive(Clone, Copy)]
+pub(super) struct Former {
+    route: Route,
+    /// Until then relayed datagrams that come that way are taken.
+    until: Instant,
+    /// The number of the datagram that made the session move.
+    moved_by: u64,
+}
+
+/// A session's address is another one.
+pub(crate) struct Moved {
+    pub(crate) player: PlayerId,
+    /// What its router had forwarded to it belongs to the old address.
+    pub(crate) unmapped: bool,
+}
+
+/// The last challenge: it is not repeated at once.
+pub(super) struct Challenge {
+    route: Route,
+    sent: Instant,
+}
+
+impl Roster {
+    /// What has to be echoed from an address to prove it. Made of the address, so that nothing has to be kept, and nobody
+    /// who causes challenges for other addresses can have a good one forgotten.
+    pub(crate) fn path_token(
+        &self,
+        cx: &Context,
+        id: u64,
+        route: Route,
+        family: &[u8],
+        epoch: u64,
+    ) -> Option<[u8; CODE]> {
+        let moves = self.sessions.get(&id)?.moves;
+        let address = route.peer.to_string();
+        let parts = [
+            &id.to_le_bytes()[..],
+            address.as_bytes(),
+            &[u8::from(cx.is_stream(route))],
+            &moves.to_le_bytes(),
+            &epoch.to_le_bytes(),
+        ];
+        self.path_key.code(family, &parts)
+    }
+
+    pub(crate) fn path_epoch(&self, cx: &Context) -> u64 {
+        cx.uptime().as_secs() / PATH_EPOCH.as_secs()
+    }
+
+    /// Whether this was echoed in time.
+    pub(crate) fn proves(
+        &self,
+        cx: &Context,
+        id: u64,
+        route: Route,
+        family: &[u8],
+        token: &[u8; CODE],
+    ) -> bool {
+        let present = self.path_epoch(cx);
+        [present, present.saturating_sub(1)]
+            .into_iter()
+            .any(|epoch| self.path_token(cx, id, route, family, epoch).is_some_and(|own| same(&own, token)))
+    }
+
+    /// The session has just gone from this way to another, so what is relayed may still come by it.
+    pub(crate) fn was_left(&self, cx: &Context, client: &Client, route: Route) -> bool {
+        client.former.is_some_and(|former| cx.now < former.until && cx.same_way(former.route, route))
+    }
+
+    /// The datagram that was opened last was on its way here when the session left this way: it does not bring it back, and
+    /// one that was sent later does (RFC 9000 section 9.3 compares packet numbers, too).
+    pub(crate) fn is_late(&self, cx: &Context, client: &Client, route: Route) -> bool {
+        let number = client.session.opened();
+        client.former.is_some_and(|former| number < former.moved_by && cx.same_way(former.route, route))
+    }
+
+    /// An authentic datagram came by another way than the last ones: have it proven first.
+    pub(crate) fn notice_address(&mut self, cx: &mut Context, id: u64, route: Route) {
+        let now = cx.now;
+        let Some(client) = self.sessions.get(&id) else { return };
+        if client.route == route || self.is_late(cx, client, route) {
+            return;
+        }
+        let proven = cx.same_way(client.route, route);
+        let Some(client) = self.sessions.get_mut(&id) else { return };
+        if proven {
+            // The player turned to another of our sockets; its address is proven.
+            client.route = route;
+            self.census.turn(id, (route.socket, route.peer));
+            return;
+        }
+        if client.challenge.as_ref().is_some_and(|open| {
+            open.route == route && now.saturating_duration_since(open.sent) < CHALLENGE_AGAIN
+        }) {
+            return;
+        }
+        client.challenge = Some(Challenge { route, sent: now });
+        let Some(token) = self.path_token(cx, id, route, SESSION, self.path_epoch(cx)) else { return };
+        let Some(client) = self.sessions.get_mut(&id) else { return };
+        if let Some(datagram) = client.session.seal(now, Kind::Control, &Frame::PathChallenge { token }) {
+            cx.transmit(route, datagram);
+        }
+    }
+
+    pub(crate) fn path_response(
+        &mut self,
+        cx: &mut Context,
+        id: u64,
+        route: Route,
+        token: &[u8; CODE],
+    ) -> Option<Moved> {
+        let now = cx.now;
+        if !self.proves(cx, id, route, SESSION, token) {
+            cx.counters.dropped += 1;
+            return None;
+        }
+        let Some(client) = self.sessions.get_mut(&id) else { return None };
+        client.challenge = None;
+        client.moves = client.moves.wrapping_add(1);
+        if !self.census.may_turn(id, route.peer.ip(), &cx.config.places()) {
+            // That address has its share of sessions: this one stays where it was.
+            cx.counters.limited += 1;
+            return None;
+        }
+        let Some(client) = self.sessions.get_mut(&id) else { return None };
+        let (former, player) = (client.route, client.player);
+        let old = former.peer;
+        client.route = route;
+        client.session.heard(now);
+        let (from_stream, to_stream) = (cx.is_stream(former), cx.is_stream(route));
+        if let Some(client) = self.sessions.get_mut(&id) {
+            let until = now + client.session.timing().at_least(LEFT, 2);
+            let moved_by = client.session.opened();
+            client.former = (from_stream != to_stream).then_some(Former { route: former, until, moved_by });
+        }
+        self.census.turn(id, (route.socket, route.peer));
+        tracing::debug!(%player, address = %route.peer, "address moved");
+        self.pong(cx, id, 0);
+        let unmapped = old.ip() != route.peer.ip() && self.forget_mapped_port(cx, id);
+        Some(Moved { player, unmapped })
+    }
+}

@@ -1,0 +1,88 @@
+//! Which room each player is in, and whether it is on its way into one.
+
+use traversal_core::id::{PlayerId, RequestId, RoomId};
+use traversal_core::wire::message::RequestError;
+
+use super::client::Place;
+use super::{Context, Roster};
+use crate::server::timers::Timer;
+
+impl Roster {
+    /// The room that a player is in, or was in in an earlier session.
+    pub(crate) fn room_of(&self, player: PlayerId) -> Option<RoomId> {
+        self.players.get(&player)?.place.room()
+    }
+
+    /// The room that a player is in.
+    pub(crate) fn present_room(&self, player: PlayerId) -> Option<RoomId> {
+        match self.players.get(&player)?.place {
+            Place::In(room) => Some(room),
+            Place::Outside | Place::Left(_) => None,
+        }
+    }
+
+    /// Whether a player is in this room.
+    pub(crate) fn is_present(&self, player: PlayerId, room: RoomId) -> bool {
+        self.present_room(player) == Some(room)
+    }
+
+    /// Whether a player has not taken up the room of its earlier session.
+    pub(crate) fn is_stale(&self, player: PlayerId) -> bool {
+        self.players.get(&player).is_some_and(|player| matches!(player.place, Place::Left(_)))
+    }
+
+    /// Whether a player may open, enter or take up a room now.
+    ///
+    /// # Errors
+    /// The player is not here, is in a room, or is on its way into one.
+    pub(crate) fn may_seek_room(&self, player: PlayerId) -> Result<(), RequestError> {
+        let player = self.players.get(&player).ok_or(RequestError::NoSuchPlayer)?;
+        if player.busy.is_some() || matches!(player.place, Place::In(_)) {
+            return Err(RequestError::AlreadyInRoom);
+        }
+        Ok(())
+    }
+
+    /// Notes that this request of a player to create or to enter a room waits for others.
+    pub(crate) fn set_busy(&mut self, player: PlayerId, request: RequestId) {
+        if let Some(player) = self.players.get_mut(&player) {
+            player.busy = Some(request);
+        }
+    }
+
+    /// Notes that this request of a player is answered.
+    pub(crate) fn is_served(&mut self, player: PlayerId, request: RequestId) {
+        if let Some(player) = self.players.get_mut(&player) {
+            player.busy.take_if(|busy| *busy == request);
+        }
+    }
+
+    /// Notes that a player is in this room.
+    pub(crate) fn enter_room(&mut self, cx: &mut Context, player: PlayerId, room: RoomId) {
+        if let Some(player) = self.players.get_mut(&player) {
+            player.place = Place::In(room);
+        }
+        cx.timers.set(Timer::Stale(player), None);
+    }
+
+    /// Notes that a player is in no room. The one that it was in comes back.
+    pub(crate) fn part_from_room(&mut self, cx: &mut Context, player: PlayerId) -> Option<RoomId> {
+        cx.timers.set(Timer::Stale(player), None);
+        let player = self.players.get_mut(&player)?;
+        std::mem::replace(&mut player.place, Place::Outside).room()
+    }
+
+    /// Notes that a player is to be matched with the members of its room as soon as it is heard.
+    pub(crate) fn await_sign(&mut self, player: PlayerId) {
+        if let Some(player) = self.players.get_mut(&player) {
+            player.awaited = true;
+        }
+    }
+
+    /// The player of this session, if a sign of life of it was awaited; it is no more.
+    pub(crate) fn take_awaited(&mut self, id: u64) -> Option<PlayerId> {
+        let id = self.player_in(id)?;
+        let player = self.players.get_mut(&id)?;
+        std::mem::take(&mut player.awaited).then_some(id)
+    }
+}
