@@ -11,7 +11,7 @@ use traversal_core::id::PlayerId;
 use traversal_core::nat::{Confidence, NatProfile};
 use traversal_core::{
     Agent, AgentConfig, Command, Event, Identity, LobbyState, Output, PathInfo, PathKind, RequestFailure,
-    RequestKind, Said, SocketId, StreamState,
+    RequestKind, Said, Seat, SocketId, StreamState,
 };
 
 use crate::world::{Node, NodeOutput};
@@ -200,9 +200,9 @@ impl Player {
                         Command::AnswerJoin { join: *join, allow: self.allows, reason: String::new() };
                     self.agent.handle_command(self.now, answer);
                 }
-                Event::PeerConnected { peer, path, host, .. } => {
+                Event::PeerConnected { peer, path, seat, .. } => {
                     if let Some(game) = &mut self.game {
-                        game.connected(self.now, peer.id, *host);
+                        game.connected(self.now, peer.id, *seat == Seat::Host);
                     }
                     self.connected_at.entry(peer.id).or_insert(self.now);
                     self.take_path(peer.id, path.clone());

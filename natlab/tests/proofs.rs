@@ -271,7 +271,7 @@ fn every_constant_under_two_seconds_stands_in_the_page_of_times_with_its_reason(
         sources(&root.join(part), &mut files);
         let of_tests = |path: &Path| {
             let name = path.file_stem().unwrap().to_string_lossy();
-            path.components().any(|part| part.as_os_str() == "tests")
+            path.components().any(|part| part.as_os_str() == "tests" || part.as_os_str() == "model")
                 || name.ends_with("tests")
                 || ["model", "fake"].contains(&name.as_ref())
         };

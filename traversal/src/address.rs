@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 /// How far an address reaches. IPv4 addresses that are mapped into IPv6 are what they are in IPv4.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Scope {
-    /// No address: `0.0.0.0`, `::`.
+    /// It is no address of anybody: `0.0.0.0`, `::`.
     Unspecified,
     /// This machine (RFC 1122, RFC 4291).
     Loopback,
@@ -13,20 +13,20 @@ pub enum Scope {
     LinkLocal,
     /// This site: RFC 1918.
     Private,
-    /// Behind a carrier's NAT, and inside overlay networks: 100.64.0.0/10 (RFC 6598).
+    /// It lies behind a carrier's NAT or in an overlay network: 100.64.0.0/10 (RFC 6598).
     Shared,
     /// This site: fc00::/7 (RFC 4193).
     UniqueLocal,
-    /// Many at a time: RFC 5771, RFC 4291.
+    /// It names many machines at a time: RFC 5771, RFC 4291.
     Multicast,
-    /// All on the link.
+    /// It names all machines on the link.
     Broadcast,
     /// The internet, and what is set aside for examples and measurements (RFC 5737, RFC 2544), which is routed like it
     /// where it is used at all.
     Global,
 }
 
-/// See [`Scope`].
+/// Tells in which part of the internet an address counts.
 pub fn scope(ip: IpAddr) -> Scope {
     match ip.to_canonical() {
         IpAddr::V4(ip) => match ip.octets() {
@@ -50,12 +50,13 @@ pub fn scope(ip: IpAddr) -> Scope {
     }
 }
 
-/// Loopback, or of this link or site: never a destination without the same-NAT bit.
+/// Whether the address counts on this machine, link or site only: such a one is never a destination without the same-NAT
+/// bit.
 pub fn is_local(ip: IpAddr) -> bool {
     scope(ip) == Scope::Loopback || is_site(ip)
 }
 
-/// Of this link or site, but not of this machine alone.
+/// Whether the address counts on this link or site only, but not on this machine alone.
 pub fn is_site(ip: IpAddr) -> bool {
     matches!(scope(ip), Scope::LinkLocal | Scope::Private | Scope::Shared | Scope::UniqueLocal)
 }

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use self::life::Life;
-use self::matches::Early;
+use self::matches::MatchNews;
 use crate::Identity;
 pub use crate::api::*;
 use crate::config::AgentConfig;
@@ -28,11 +28,11 @@ use crate::wire::message::PunchPlan;
 use crate::wire::secret::mixed;
 pub use reading::Said;
 
-/// Rounds of one wake-up: what one part finds out may make another one due at once, as a silent path has the link ask
+/// Passes over all parts in one wake-up: what one part finds out may make another one due at once, as a silent path has the link ask
 /// the server. None needs more than three.
-const ROUNDS: usize = 4;
+const PASSES: usize = 4;
 
-/// See [`Agent::quiet`].
+/// While a room is open, the link to the server is idle no longer than this (see [`Agent::quiet`]).
 const ROOM_KEEPALIVE: Duration = Duration::from_secs(4);
 
 /// One player's traversal, without sockets, clock or threads.
@@ -56,7 +56,7 @@ pub struct Agent {
     /// When the game last asked to join, and when the first plan came of it.
     join_requested: Option<(Instant, Option<Instant>)>,
     /// News of matches whose plan has not come yet.
-    early: VecDeque<(MatchId, Early)>,
+    early: VecDeque<(MatchId, MatchNews)>,
     dropped: BTreeMap<Dropped, u64>,
 }
 
@@ -96,12 +96,12 @@ impl Agent {
         }
     }
 
-    /// This agent's settings.
+    /// Returns this agent's settings.
     pub fn config(&self) -> &AgentConfig {
         &self.shared.config
     }
 
-    /// This player's id.
+    /// Returns this player's id.
     pub fn player_id(&self) -> PlayerId {
         self.shared.identity.player_id()
     }
@@ -111,7 +111,7 @@ impl Agent {
         &self.dropped
     }
 
-    /// The path to a player at present.
+    /// Returns the path to a player at present; none without a connection.
     pub fn path(&self, now: Instant, player: PlayerId) -> Option<PathInfo> {
         self.peer(player)?.path_info(now)
     }
@@ -175,15 +175,15 @@ impl Agent {
     /// Input: [`poll_timeout`](Self::poll_timeout) has come. Afterwards something was put out, or
     /// [`poll_timeout`](Self::poll_timeout) is later than `now`.
     pub fn handle_timeout(&mut self, now: Instant) {
-        for _ in 0..ROUNDS {
-            self.turn(now);
+        for _ in 0..PASSES {
+            self.pass(now);
             if !due(self.poll_timeout(), now) {
                 return;
             }
         }
     }
 
-    fn turn(&mut self, now: Instant) {
+    fn pass(&mut self, now: Instant) {
         let quiet = self.quiet();
         self.shared.link.set_in_room(self.lobby.room().is_some());
         let cx = &mut self.shared.cx(now);
@@ -239,7 +239,7 @@ impl Agent {
         self.shared.outputs.pop_front()
     }
 
-    /// Output: what happened.
+    /// Output: something that happened, for the game.
     pub fn poll_event(&mut self) -> Option<Event> {
         self.shared.events.pop_front()
     }

@@ -24,7 +24,7 @@ pub struct SocketId(pub u32);
 impl SocketId {
     /// The game's socket for IPv4: login, LAN and public paths leave from it.
     pub const MAIN: Self = Self(0);
-    /// The same for IPv6, where there is any.
+    /// The game's socket for IPv6, where there is any.
     pub const MAIN_V6: Self = Self(1);
     /// The TCP stream to the lobby server, where UDP does not get through: see [`Output::OpenStream`].
     pub const STREAM: Self = Self(u32::MAX - 1);
@@ -35,7 +35,7 @@ impl SocketId {
 pub enum StreamState {
     /// Connected: datagrams may be sent.
     Open,
-    /// Not connected, or no longer.
+    /// It is not connected, or no longer.
     Closed,
 }
 
@@ -53,37 +53,38 @@ pub enum Command {
     /// then on, where no key is pinned ([`AgentConfig::server_keys`](crate::AgentConfig::server_keys)). Addresses that are
     /// not named are taken for those of one server, whose key is not known.
     KnowServers(Vec<KnownServer>),
-    /// Log out and stay out.
+    /// The game wants to log out and stay out.
     Disconnect,
-    /// Open a room.
+    /// The game wants to open a room.
     HostRoom(RoomOptions),
-    /// Enter a room.
+    /// The game wants to enter a room.
     JoinRoom {
-        /// Which.
+        /// The room to be entered.
         target: RoomTarget,
         /// If it wants one.
         password: Option<Secret<String>>,
         /// Keep asking for so long while there is no such room.
         wait: Duration,
     },
-    /// Leave. When the host leaves, another member hosts the room, or it closes: see [`RoomOptions::migrate`].
+    /// The game wants to leave the room. When the host leaves, another member hosts it, or it closes: see
+    /// [`RoomOptions::migrate`].
     LeaveRoom,
     /// Ask for the public rooms.
     ListRooms,
-    /// Answer an [`Event::JoinRequest`] (M23).
+    /// The game answers an [`Event::JoinRequest`] (M23).
     AnswerJoin {
-        /// Whose.
+        /// The question that is answered, from [`Event::JoinRequest`].
         join: JoinId,
-        /// Let in?
+        /// Whether the player may come in.
         allow: bool,
-        /// For the player, when not.
+        /// Told to the player who is not let in.
         reason: String,
     },
     /// Host: put a member out.
     Kick {
-        /// Whom.
+        /// The member to be put out.
         player: PlayerId,
-        /// Told to it.
+        /// Told to that player.
         reason: String,
         /// It may come back: otherwise not for a day, as long as the room lives.
         rejoin: bool,
@@ -92,16 +93,16 @@ pub enum Command {
     SetMetadata(std::collections::BTreeMap<String, String>),
     /// End the channel to this player; `reason` is told to it.
     ClosePeer {
-        /// Whom.
+        /// The player at the other end.
         player: PlayerId,
-        /// Told to it.
+        /// Told to that player.
         reason: String,
     },
-    /// The machine's own addresses, at the start and whenever they change (M28).
+    /// The machine's own addresses are these: at the start, and whenever they change (M28).
     LocalAddresses(Vec<IpAddr>),
     /// Play with anybody who wants the same: the server finds them and makes the room.
     QuickMatch(QuickMatch),
-    /// No longer.
+    /// This player does not want a quick match any more.
     CancelQuickMatch,
     /// What the router says about a forwarded port for [`SocketId::MAIN`]; again whenever it was renewed, changed or
     /// lost.
@@ -113,7 +114,7 @@ pub enum Command {
 /// A lobby server, see [`Command::KnowServers`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KnownServer {
-    /// Where it is.
+    /// The addresses that lead to the server.
     pub addresses: Vec<SocketAddr>,
     /// The key that it had when it was first reached; none: the first login trusts whoever answers.
     pub key: Option<[u8; 32]>,
@@ -123,18 +124,18 @@ pub struct KnownServer {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Output {
-    /// Send a datagram.
+    /// The driver sends a datagram.
     Transmit(Transmit),
     /// Open a socket on any free port of this family; answer with [`Agent::handle_socket`](crate::Agent::handle_socket).
     OpenSocket {
-        /// To be called so from now on.
+        /// The name by which the socket is called from now on.
         socket: SocketId,
-        /// IPv6?
+        /// Whether the socket is one for IPv6; else it is one for IPv4.
         v6: bool,
     },
     /// Close a socket that [`Output::OpenSocket`] opened.
     CloseSocket {
-        /// Which.
+        /// The socket to be closed.
         socket: SocketId,
     },
     /// Connect to this address by TCP, in place of an earlier stream if there is one; say how it went with
@@ -142,7 +143,7 @@ pub enum Output {
     /// over it, each datagram framed by [`wire::stream`](crate::wire::stream), and what comes in so is given to
     /// [`Agent::handle_datagram`](crate::Agent::handle_datagram) as from this address.
     OpenStream {
-        /// To whom.
+        /// The address of the lobby server.
         to: SocketAddr,
     },
     /// Close the stream, after what waits to be sent. No more is to be heard of it.
@@ -152,22 +153,22 @@ pub enum Output {
 /// A datagram to be sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Transmit {
-    /// From which socket.
+    /// The socket that it leaves from.
     pub socket: SocketId,
-    /// To whom.
+    /// The address that it goes to.
     pub to: SocketAddr,
-    /// With this TTL instead of the system's; only on sockets that the game does not send on yet.
+    /// The TTL that it has instead of the system's; only on sockets that the game does not send on yet.
     pub ttl: Option<u8>,
-    /// The datagram.
+    /// The datagram's bytes.
     pub payload: Vec<u8>,
 }
 
 /// A punched path that its new owner answers for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReleasedSocket {
-    /// The driver hands this socket over.
+    /// The socket, which the driver hands over.
     pub socket: SocketId,
-    /// The other end.
+    /// The address at the other end.
     pub remote: SocketAddr,
     /// Known to the two players only; 32 bytes.
     pub shared_key: [u8; 32],
@@ -177,7 +178,7 @@ pub struct ReleasedSocket {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum IntoSocketError {
-    /// No path to that player.
+    /// There is no path to that player.
     #[error("there is no connection to that player")]
     NotConnected,
     /// Only the relay leads there.

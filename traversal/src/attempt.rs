@@ -1,8 +1,8 @@
 //! The punching of one match: which methods run, what they may spend, and whose sockets are whose.
 
 mod orders;
+mod permit;
 mod replanning;
-mod turn;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
@@ -28,15 +28,15 @@ use crate::wire::message::{Facts, PunchPlan, SprayTurn};
 use crate::wire::port_report::PortReport;
 
 pub(crate) use orders::PunchTest;
+use permit::SearchPermit;
 use replanning::methods_of;
-use turn::Turn;
 
-/// One attempt to punch.
+/// One attempt to get through: the plan, the methods that run, and what they have spent.
 #[derive(Debug)]
 pub(crate) struct Attempt {
     match_id: MatchId,
     context: PunchContext,
-    /// As the plan orders them; the test messages of [`Method::Cone`] are the paths' own business.
+    /// The methods, as the plan orders them; the test messages of [`Method::Cone`] are the paths' own business.
     methods: Vec<PlannedMethod>,
     /// Those that have not begun.
     waiting: VecDeque<PlannedMethod>,
@@ -55,8 +55,8 @@ pub(crate) struct Attempt {
     reports: VecDeque<((Method, u32), PortReport)>,
     /// Facts that overtook the plan which they belong to.
     early: VecDeque<Facts>,
-    turn: Turn,
-    early_turn: Option<(u8, SprayTurn)>,
+    permit: SearchPermit,
+    early_permit: Option<(u8, SprayTurn)>,
 }
 
 /// Reports that are kept: two of each round, each up to three times, of the few rounds that are under way.
@@ -95,8 +95,8 @@ impl Attempt {
             over: false,
             reports: VecDeque::new(),
             early: VecDeque::new(),
-            turn: Turn::of(cx.now, plan.methods.first().copied()),
-            early_turn: None,
+            permit: SearchPermit::of(cx.now, plan.methods.first().copied()),
+            early_permit: None,
         }
     }
 
@@ -189,8 +189,8 @@ impl Attempt {
         self.stop_running_if(now, |_| true);
     }
 
-    fn stop_running_if(&mut self, now: Instant, such: impl Fn(PlannedMethod) -> bool) {
-        for running in self.running.extract_if(.., |running| such(running.planned)) {
+    fn stop_running_if(&mut self, now: Instant, stops: impl Fn(PlannedMethod) -> bool) {
+        for running in self.running.extract_if(.., |running| stops(running.planned)) {
             self.done.push(running.planned);
             self.tried.push(Tried {
                 method: running.planned.method,
@@ -254,7 +254,7 @@ impl Attempt {
     }
 
     pub(crate) fn handle_socket(&mut self, now: Instant, method: Method, slot: u16, port: Option<u16>) {
-        self.tell(now, PunchInput::Socket { slot, port }, |of| of == method);
+        self.tell(now, PunchInput::Socket { slot, port }, |running| running == method);
     }
 
     /// True if the probe was this attempt's.
@@ -267,7 +267,7 @@ impl Attempt {
             }
             self.reports.push_back(((method, tag), report));
         }
-        self.tell(now, PunchInput::ProbeSeen { tag, observed }, |of| of == method);
+        self.tell(now, PunchInput::ProbeSeen { tag, observed }, |running| running == method);
         true
     }
 
@@ -275,7 +275,7 @@ impl Attempt {
         match owner {
             Some(Owner::Match(_, method, slot)) => {
                 let input = PunchInput::Datagram { slot: Slot::Own(slot), from };
-                self.tell(now, input, |of| of == method);
+                self.tell(now, input, |running| running == method);
             }
             _ => self.tell(now, PunchInput::Datagram { slot: Slot::Main, from }, |_| true),
         }
@@ -291,8 +291,9 @@ impl Attempt {
 
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         let running = self.running.iter().filter_map(|running| running.puncher.poll_timeout()).min();
-        // A search that has asked for its turn begins when the turn comes; time alone does not start it.
-        let asked = self.turn != Turn::None && self.waiting.front().is_some_and(|next| next.method.sprays());
+        // A search that has asked for its permit begins when that comes; time alone does not start it.
+        let asked = self.permit != SearchPermit::NotAsked
+            && self.waiting.front().is_some_and(|next| next.method.sprays());
         let switch = self.switch_at.filter(|_| !self.over && !self.waiting.is_empty() && !asked);
         earliest(running, switch)
     }

@@ -20,7 +20,7 @@ pub struct AgentConfig {
     /// Display name, at most 32 characters and 48 bytes: what is more, or cannot be shown, is left out
     /// ([`text::NAME`](crate::text::NAME)).
     pub name: String,
-    /// Opaque; checked by a hook on the server.
+    /// Bytes that a hook on the server checks (default: none); nobody else looks into them.
     pub token: Secret<Vec<u8>>,
     /// Public keys that the server may have. Empty: trust on first use.
     pub server_keys: Vec<[u8; 32]>,
@@ -59,7 +59,7 @@ pub struct AgentConfig {
     pub spray_wait: Duration,
     /// First wait before another login after the server was lost; doubles up to `relogin_max`, with jitter.
     pub relogin_min: Duration,
-    /// See `relogin_min`.
+    /// The longest wait before another login, see `relogin_min`.
     pub relogin_max: Duration,
     /// Idle time after which a keepalive goes to the server, until the NAT's timeout is known (M31). RFC 4787
     /// demands 2 minutes, RFC 8445 keeps alive every 15 s, and NATs with 20 s exist.
@@ -135,17 +135,17 @@ pub enum RelayPolicy {
     Allow,
     /// Always: this player's addresses never leave the server.
     Only,
-    /// Never.
+    /// The relay is never used.
     Never,
 }
 
 /// Where classification is worked out (M7).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Detect {
-    /// On the server (E1).
+    /// The server works them out (E1).
     #[default]
     Server,
-    /// On the peer (E2): the server only reports the ports it saw.
+    /// The players work them out (E2): the server only reports the ports that it saw.
     Peer,
 }
 

@@ -78,7 +78,7 @@ impl Env<'_> {
         self.outputs.push_back(Output::Transmit(Transmit { socket, to, ttl, payload }));
     }
 
-    /// From the main socket of the right family.
+    /// Sends from the main socket of the right family, if there is one.
     pub(crate) fn transmit_main(&mut self, to: SocketAddr, payload: Vec<u8>) {
         if let Some(socket) = self.main.towards(to) {
             self.transmit(socket, to, payload);

@@ -68,13 +68,13 @@ pub enum FactError {
          address-sensitive-symmetric (as), port-sensitive-symmetric (ps)"
     )]
     Kind(String),
-    /// No such mapping.
+    /// There is no mapping behaviour of this name.
     #[error("\"{0}\" is no mapping: endpoint-independent, address-dependent, address-and-port-dependent")]
     Mapping(String),
-    /// No such filtering.
+    /// There is no filtering behaviour of this name.
     #[error("\"{0}\" is no filtering: endpoint-independent, address-dependent, address-and-port-dependent")]
     Filtering(String),
-    /// No such allocation.
+    /// There is no allocation of this name.
     #[error(
         "\"{0}\" is no allocation of ports: preserving, random, or FIRST-LAST for random ports in a block"
     )]
@@ -91,16 +91,16 @@ pub enum FactError {
     /// The lifetime is out of range.
     #[error("a mapping's life of {} s is not possible: 1 to {} s", .0.as_secs_f32(), MAX_TIMEOUT.as_secs())]
     Timeout(Duration),
-    /// No ports.
+    /// The text names no ports.
     #[error("\"{0}\" names no ports: PORT, or FIRST-LAST, from 1 to 65535")]
     Ports(String),
-    /// Too many bubble targets.
+    /// So many bubble targets are too many.
     #[error("{0} bubble targets are too many: up to {MAX_BUBBLE_TARGETS} ports")]
     TooManyTargets(u32),
 }
 
 impl NatFacts {
-    /// Nothing is set.
+    /// Facts of which nothing is set.
     pub const NONE: Self = Self {
         translated: None,
         mapping: None,
@@ -210,7 +210,7 @@ fn rate_is_possible(rate: f32) -> bool {
 }
 
 impl NatProfile {
-    /// The same without what no NAT can do: a profile that comes from the network or from a file is another's word.
+    /// Leaves out what no NAT can do: a profile that comes from the network or from a file is another's word.
     #[must_use]
     pub fn plausible(self) -> Self {
         let allocation = match self.allocation {
@@ -253,7 +253,7 @@ impl NatProfile {
 pub struct BubbleTargets(RangeInclusive<u16>);
 
 impl BubbleTargets {
-    /// These ports, from 1 to 65535; at most [`MAX_BUBBLE_TARGETS`] of them.
+    /// Takes these ports, from 1 to 65535, at most [`MAX_BUBBLE_TARGETS`] of them.
     pub fn new(ports: RangeInclusive<u16>) -> Result<Self, FactError> {
         let (first, last) = (*ports.start(), *ports.end());
         if first == 0 || first > last {
@@ -266,7 +266,7 @@ impl BubbleTargets {
         Ok(Self(ports))
     }
 
-    /// The ports.
+    /// Gives the ports, from the first one to the last.
     pub fn ports(&self) -> impl Iterator<Item = u16> {
         self.0.clone()
     }

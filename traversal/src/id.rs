@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 pub struct PlayerId(pub [u8; 16]);
 
 impl PlayerId {
-    /// The id that belongs to a static public key.
+    /// Returns the id that belongs to a static public key.
     pub fn from_public_key(key: &[u8; 32]) -> Self {
         let digest = Sha256::digest(key);
         let mut id = [0; 16];
@@ -21,7 +21,7 @@ impl PlayerId {
         Self(id)
     }
 
-    /// A 64-bit form for stacks that name their clients so (renet's `ClientId`).
+    /// Returns the id in 64 bits, for stacks that name their clients so (renet's `ClientId`).
     pub fn client_id(self) -> u64 {
         let mut bytes = [0; 8];
         bytes.copy_from_slice(&self.0[..8]);

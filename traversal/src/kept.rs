@@ -53,11 +53,11 @@ fn block(ip: IpAddr) -> IpAddr {
 /// A profile and the network that it was measured in.
 #[derive(Clone, Debug, PartialEq)]
 pub struct KeptProfile {
-    /// Where.
+    /// The network that was measured.
     pub network: Network,
     /// What was measured, without what was set by hand.
     pub profile: NatProfile,
-    /// How long ago. From [`MAX_AGE`] on it is not used.
+    /// How long ago it was measured. From [`MAX_AGE`] on it is not used.
     pub age: Duration,
 }
 

@@ -16,9 +16,9 @@ use crate::nat::{Confidence, FilteringBehavior, MappingBehavior, NatProfile, Por
 /// What a router calls itself in its UPnP device description. Devices say what they like: it is only looked up.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RouterName {
-    /// `manufacturer`.
+    /// Who made it: `manufacturer` in its UPnP description.
     pub manufacturer: String,
-    /// `modelName`.
+    /// What it is called: `modelName` in its UPnP description.
     pub model: String,
 }
 

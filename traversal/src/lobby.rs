@@ -27,7 +27,7 @@ const WAIT_RETRY: Duration = Duration::from_millis(400);
 /// How often a room is asked for again after the server was lost.
 const RESUME_RETRY: Duration = Duration::from_secs(2);
 
-/// Everything about rooms.
+/// The room of this player, and all that it asks of the server.
 #[derive(Debug, Default)]
 pub(crate) struct Lobby {
     next_request: u32,
@@ -39,7 +39,7 @@ pub(crate) struct Lobby {
     early_ticket: Option<RoomTicket>,
     early_host: Option<(RoomInfo, PlayerId)>,
     early_notes: Option<(RoomId, Vec<KickNote>)>,
-    /// See [`take_notes_to_show`](Self::take_notes_to_show).
+    /// Notes to be shown to the server, see [`take_notes_to_show`](Self::take_notes_to_show).
     notes_to_show: Vec<KickNote>,
 }
 
@@ -64,7 +64,7 @@ pub(crate) enum LobbyNews {
     Unwanted,
     /// The server was lost before it had told of the room of a quick match: end all channels, this player waits again.
     MatchLost,
-    /// In the room, or back in it.
+    /// This player is in the room, or back in it.
     Entered,
     /// It has another host.
     HostChanged { room: RoomInfo, previous: PlayerId },
@@ -79,7 +79,7 @@ impl Lobby {
         self.room.as_ref()
     }
 
-    /// In a room, or about to be.
+    /// Whether this player is in a room, or about to be.
     pub(crate) fn is_busy(&self) -> bool {
         self.room.is_some() || self.queue.is_some() || !self.pending.is_empty()
     }
@@ -251,19 +251,21 @@ impl Lobby {
                     Request::LeaveRoom | Request::LeaveQueue | Request::Rematch { .. }
                 ) => {}
             (Err(RequestError::StaleHost { epoch }), None) => return Some(LobbyNews::Stale { epoch }),
-            // The room cannot be had back yet: its host may not have logged in again, or the server still knows our
-            // own former session.
-            (Err(error), None) => {
-                if let Some(room) = &mut self.room {
-                    if error == RequestError::BadTicket {
-                        room.ticket = None;
-                    }
-                    room.resume_at = Some(cx.now + RESUME_RETRY);
-                }
-            }
+            (Err(error), None) => self.resume_later(cx.now, &error),
         }
         self.flush(cx);
         None
+    }
+
+    /// The room cannot be had back yet: its host may not have logged in again, or the server still knows our own former
+    /// session.
+    fn resume_later(&mut self, now: Instant, error: &RequestError) {
+        if let Some(room) = &mut self.room {
+            if *error == RequestError::BadTicket {
+                room.ticket = None;
+            }
+            room.resume_at = Some(now + RESUME_RETRY);
+        }
     }
 
     pub(crate) fn handle_timeout(&mut self, cx: &mut Cx<'_>) -> Vec<LobbyNews> {

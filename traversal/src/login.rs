@@ -4,6 +4,7 @@
 mod ends;
 mod family;
 mod online;
+mod receiving;
 mod shaking;
 mod stream;
 #[cfg(test)]
@@ -23,11 +24,9 @@ use crate::env::{Env, Families};
 use crate::rtt::RttEstimate;
 use crate::text;
 use crate::way::Way;
-use crate::wire::handshake::parse_unknown_session;
-use crate::wire::message::{Farewell, Frame, Login, LoginRefusal, ToPlayer, ToServer};
+use crate::wire::Kind;
+use crate::wire::message::{Farewell, Frame, Login, ToPlayer, ToServer};
 use crate::wire::port_report::PortReport;
-use crate::wire::secret::same;
-use crate::wire::{Dropped, Kind};
 pub(crate) use online::{MatchUse, Online};
 use shaking::Shaking;
 use stream::Stream;
@@ -58,7 +57,7 @@ pub(crate) struct ServerLink {
 #[derive(Debug)]
 enum State {
     Idle,
-    /// For the time of the next login.
+    /// The next login begins at this time.
     Waiting(Instant),
     Shaking(Box<Shaking>),
     Online(Box<Online>),
@@ -68,7 +67,7 @@ enum State {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ProbeSeen {
     pub(crate) observed: SocketAddr,
-    /// To be shown again, if that was asked for.
+    /// The report, to be shown again; none unless that was asked for.
     pub(crate) report: Option<PortReport>,
 }
 
@@ -77,11 +76,11 @@ pub(crate) struct ProbeSeen {
 pub(crate) enum LinkEvent {
     /// Online (again): take up what waited.
     LoggedIn,
-    /// No longer online.
+    /// The session is lost.
     Lost,
-    /// A reliable frame.
+    /// The server said something, in a reliable frame.
     Message(ToPlayer),
-    /// The answer to a probe.
+    /// The server answered a probe.
     ProbeSeen { tag: u32, seen: ProbeSeen, from: SocketAddr },
     /// Something that was sent to the forwarded port.
     MappedPortSeen { port: u16, token: [u8; 16], from: SocketAddr },
@@ -174,7 +173,7 @@ impl ServerLink {
         }
     }
 
-    /// The way to the server, while logged in.
+    /// Returns the way to the server, while logged in.
     pub(crate) fn uplink(&self) -> Option<Way> {
         match &self.state {
             State::Online(online) => Some(online.uplink()),
@@ -203,7 +202,7 @@ impl ServerLink {
         std::mem::take(&mut self.moved)
     }
 
-    /// Logged in, or on the way there.
+    /// Whether this player is logged in, or on the way there.
     pub(crate) fn is_wanted(&self) -> bool {
         !matches!(self.state, State::Idle)
     }
@@ -290,7 +289,7 @@ impl ServerLink {
         self.handle_timeout(env, env.config.keepalive);
     }
 
-    /// What became of the stream.
+    /// Takes note of what became of the stream.
     pub(crate) fn handle_stream(&mut self, env: &mut Env<'_>, state: StreamState) {
         // What was closed from here is of no interest.
         let Some(to) = self.stream.to() else { return };
@@ -312,104 +311,6 @@ impl ServerLink {
             (_, StreamState::Open) => self.stream.close(env),
             (State::Idle | State::Waiting(_), StreamState::Closed) => {}
         }
-    }
-
-    /// A datagram that only the server can mean.
-    pub(crate) fn handle_datagram(
-        &mut self,
-        env: &mut Env<'_>,
-        way: Way,
-        datagram: &[u8],
-    ) -> Result<Option<LinkEvent>, Dropped> {
-        if way.is_stream() && self.stream.to() != Some(way.remote) {
-            return Err(Dropped::Unknown);
-        }
-        match (&mut self.state, Kind::of(datagram)) {
-            (State::Shaking(_), _) => self.handle_handshake(env, way, datagram),
-            (State::Online(online), Some(Kind::Refuse)) => {
-                // Whoever sees the session's number could say so; the token, only the server.
-                let said = parse_unknown_session(datagram).filter(|(id, _)| *id == online.session.id());
-                if online.uplink() == way
-                    && said.is_some_and(|(_, token)| same(&token, &online.welcome.reset))
-                {
-                    return Ok(self.lost(env, LobbyError::Lost));
-                }
-                Err(Dropped::Unknown)
-            }
-            (State::Online(online), Some(kind @ (Kind::Control | Kind::Probe))) => {
-                let frame = online.session.handle(env.now, datagram)?;
-                let challenge = matches!(frame, Some(Frame::PathChallenge { .. }));
-                let moved_there = kind == Kind::Control && !challenge;
-                // What comes in the other family says nothing about the way in use.
-                let of_family = way.remote.is_ipv4() == online.server.is_ipv4();
-                if of_family && online.heard(env, &mut self.stream, way, moved_there) {
-                    self.blocked = way.is_stream();
-                    self.moved = true;
-                }
-                let event = match frame {
-                    None => None,
-                    Some(frame) if !of_family => {
-                        online.handle_other(env, way, frame);
-                        None
-                    }
-                    Some(frame) => self.handle_frame(env, way, frame),
-                };
-                self.drain(env);
-                Ok(event)
-            }
-            _ => Err(Dropped::Unknown),
-        }
-    }
-
-    fn handle_frame(
-        &mut self,
-        env: &mut Env<'_>,
-        Way { socket, remote: from }: Way,
-        frame: Frame<ToPlayer>,
-    ) -> Option<LinkEvent> {
-        let State::Online(online) = &mut self.state else { return None };
-        match frame {
-            Frame::Reliable { body, .. } => return Some(LinkEvent::Message(body)),
-            Frame::ProbeSeen { tag, observed } => {
-                let seen = ProbeSeen { observed, report: None };
-                return Some(LinkEvent::ProbeSeen { tag, seen, from });
-            }
-            Frame::PortSeen { tag, report } => {
-                let seen = ProbeSeen { observed: report.observed, report: Some(report) };
-                return Some(LinkEvent::ProbeSeen { tag, seen, from });
-            }
-            Frame::MappedPortSeen { port, token } => {
-                return Some(LinkEvent::MappedPortSeen { port, token, from });
-            }
-            Frame::Knock { tag } => return Some(LinkEvent::Knock { tag, socket }),
-            Frame::Goodbye { reason, why } => {
-                let error = match why {
-                    Farewell::Leaving => return self.lost(env, LobbyError::Stopped { reason }),
-                    Farewell::Token => LobbyError::Refused(LoginRefusal::Token { reason }),
-                    Farewell::Replaced => LobbyError::Replaced,
-                };
-                self.give_up(env, error);
-                return Some(LinkEvent::Lost);
-            }
-            Frame::Ping { id } => {
-                let observed = online.server;
-                online.session.send_once(env.now, &Frame::Pong { id, observed });
-            }
-            Frame::PathChallenge { token } => online.prove(env, socket, token),
-            Frame::Pong { id, observed } => {
-                online.ponged(env.now, id);
-                if observed == online.public {
-                    return None;
-                }
-                // Another address: another network, or another router in it.
-                self.moved |= observed.ip() != online.public.ip();
-                online.public = observed;
-                let state = online.lobby_state(env.identity);
-                env.emit(Event::Lobby(state));
-            }
-            Frame::Ack { .. } | Frame::PathResponse { .. } | Frame::Probe(_) => {}
-        }
-        None
     }
 
     /// Asks the server at once whether it sees us where it did (after a change of the machine's addresses).

@@ -47,7 +47,7 @@ struct Probing {
 }
 
 impl MappingCheck {
-    /// The port counts.
+    /// Whether the port is proven, and so counts.
     pub(crate) fn is_verified(&self) -> bool {
         matches!(self.state, PortMappingState::Verified { .. })
     }
@@ -76,7 +76,7 @@ impl MappingCheck {
         self.look_again(cx);
     }
 
-    /// From the beginning, for example because the session goes another way now.
+    /// Begins from the start, for example because the session goes another way now.
     pub(crate) fn look_again(&mut self, cx: &mut Cx<'_>) {
         self.begin(cx);
         self.handle_timeout(cx);

@@ -2,26 +2,26 @@
 
 use serde::{Deserialize, Serialize};
 
-/// A way to get through.
+/// A method to get through two NATs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Method {
-    /// Test messages to the addresses in the plan (M30): LAN, cone to cone, no NAT.
+    /// Test messages go to the addresses in the plan (M30): LAN, cone to cone, no NAT.
     Cone,
-    /// One bubble, bracketed by range probes (M13-M19).
+    /// One bubble is bracketed by range probes (M13-M19).
     Bubble,
-    /// Many bubbles and a port-assigning packet (M20-M22).
+    /// Many bubbles follow a port-assigning packet (M20-M22).
     MultiBubble,
-    /// Predicted ports on both sides (M24).
+    /// Both sides predict each other's ports (M24).
     Prediction,
-    /// One socket a side, strides 1 and 2.
+    /// Each side sends from one socket, and their strides are 1 and 2.
     GiantStep,
-    /// Random ports against an endpoint-independent mapping.
+    /// Random ports are met by chance, from an endpoint-independent mapping.
     Birthday,
 }
 
 impl Method {
-    /// All of them.
+    /// All methods.
     pub const ALL: [Self; 6] =
         [Self::Cone, Self::Bubble, Self::MultiBubble, Self::Prediction, Self::GiantStep, Self::Birthday];
 
@@ -30,7 +30,7 @@ impl Method {
         matches!(self, Self::GiantStep | Self::Birthday)
     }
 
-    /// As on the command line and in JSON.
+    /// The name that stands on the command line and in JSON.
     pub fn name(self) -> &'static str {
         match self {
             Self::Cone => "cone",
@@ -46,14 +46,14 @@ impl Method {
 /// S1's roles: who sends bubbles and who sends replies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Role {
-    /// Sends bubbles.
+    /// This side sends bubbles.
     Sending,
-    /// Sends replies.
+    /// This side sends replies.
     Receiving,
 }
 
 impl Role {
-    /// The other side's.
+    /// Returns the other side's role.
     pub fn other(self) -> Self {
         match self {
             Self::Sending => Self::Receiving,
@@ -65,7 +65,7 @@ impl Role {
 /// A method of a better plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlannedMethod {
-    /// What is tried.
+    /// The method to be tried.
     pub method: Method,
     /// The edition that it began with as it is now: a method that runs since then goes on, any other one begins. It
     /// marks the rounds of the method, so that both sides mean the same ones.

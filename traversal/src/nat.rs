@@ -8,49 +8,50 @@ use serde::{Deserialize, Serialize};
 /// When an outgoing packet reuses a mapping (RFC 4787 section 4.1).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum MappingBehavior {
-    /// Not measured.
+    /// It was not measured.
     #[default]
     Unknown,
-    /// One port for all destinations.
+    /// A socket has one public port for all destinations.
     EndpointIndependent,
-    /// A new port per destination address.
+    /// A socket has a new public port for each destination address.
     AddressDependent,
-    /// A new port per destination address and port.
+    /// A socket has a new public port for each destination address and port.
     AddressAndPortDependent,
-    /// Not address-and-port-dependent; whether address-dependent cannot be told with one server address (M6).
+    /// The mapping is not address-and-port-dependent; whether it is address-dependent cannot be told with one server address
+    /// (M6).
     NotPortSensitive,
 }
 
 /// Which incoming packets a mapping lets in (RFC 4787 section 5).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum FilteringBehavior {
-    /// Not measured.
+    /// It was not measured.
     #[default]
     Unknown,
-    /// From anywhere.
+    /// Packets get in from anywhere.
     EndpointIndependent,
-    /// From addresses sent to.
+    /// Packets get in from addresses that were sent to.
     AddressDependent,
-    /// From addresses and ports sent to.
+    /// Packets get in from addresses and ports that were sent to.
     AddressAndPortDependent,
 }
 
 /// How the external port of a new mapping is chosen (RFC 4787 section 4.2).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum PortAllocation {
-    /// Not measured.
+    /// It was not measured.
     #[default]
     Unknown,
-    /// The internal port, where free.
+    /// A new port is the internal one, where that is free.
     Preserving,
-    /// The last one plus a step.
+    /// A new port is the last one plus a step.
     Sequential {
         /// Signed distance of successive ports; never 0.
         step: i32,
     },
-    /// No pattern.
+    /// New ports show no pattern.
     Random,
-    /// No pattern inside a block of ports.
+    /// New ports show no pattern inside a block of ports.
     RandomInBlock {
         /// First port of the block.
         first: u16,
@@ -62,16 +63,16 @@ pub enum PortAllocation {
 /// How sure a profile is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Confidence {
-    /// Nothing measured yet.
+    /// Nothing was measured yet.
     #[default]
     Unknown,
-    /// Measured with two server addresses.
+    /// It was measured with two server addresses.
     Full,
-    /// Measured with one; some facts stay unknown.
+    /// It was measured with one server address; some facts stay unknown.
     Reduced,
-    /// Measured too long ago.
+    /// It was measured too long ago.
     Stale,
-    /// Set by hand or read from a stored profile (M9).
+    /// It was set by hand, or read from a stored profile (M9).
     Manual,
 }
 
@@ -79,9 +80,9 @@ pub enum Confidence {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)] // a kept one of an older version has fewer facts
 pub struct NatProfile {
-    /// Mapping.
+    /// How the NAT maps: for which destinations a socket has the same public port.
     pub mapping: MappingBehavior,
-    /// Filtering.
+    /// How the NAT filters: whose packets get in.
     pub filtering: FilteringBehavior,
     /// Ports of new mappings.
     pub allocation: PortAllocation,
@@ -114,28 +115,28 @@ pub struct NatProfile {
 /// filtering.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum NatKind {
-    /// No NAT and no filter.
+    /// There is no NAT and no filter.
     None,
-    /// Endpoint-independent mapping and filtering.
+    /// Mapping and filtering are endpoint-independent.
     FullCone,
-    /// Endpoint-independent mapping, address-dependent filtering (R).
+    /// The mapping is endpoint-independent, the filtering address-dependent (R).
     RestrictedCone,
-    /// Endpoint-independent mapping, address-and-port-dependent filtering (PR).
+    /// The mapping is endpoint-independent, the filtering address-and-port-dependent (PR).
     PortRestrictedCone,
-    /// A new port per destination address (AS).
+    /// There is a new port for each destination address (AS).
     AddressSensitiveSymmetric,
-    /// A new port per destination address and port (PS).
+    /// There is a new port for each destination address and port (PS).
     PortSensitiveSymmetric,
     /// No translation, but unsolicited packets are dropped.
     Firewall,
-    /// No UDP.
+    /// UDP does not get through.
     UdpBlocked,
-    /// Not known.
+    /// Nothing is known of it.
     Unknown,
 }
 
 impl NatProfile {
-    /// The same NAT as seen through a forwarded port that was proven to lead here.
+    /// Returns the same NAT as seen through a forwarded port that was proven to lead here.
     #[must_use]
     pub fn with_mapped_port(self) -> Self {
         Self {
@@ -152,7 +153,7 @@ impl NatProfile {
         }
     }
 
-    /// Nothing is known.
+    /// The profile of which nothing is known.
     pub const UNKNOWN: Self = Self {
         mapping: MappingBehavior::Unknown,
         filtering: FilteringBehavior::Unknown,
@@ -176,7 +177,7 @@ impl NatProfile {
         self.udp_blocked && !matches!(self.confidence, Confidence::Unknown | Confidence::Stale)
     }
 
-    /// The name for this profile.
+    /// Returns the name for this profile.
     pub fn kind(&self) -> NatKind {
         use FilteringBehavior as F;
         use MappingBehavior as M;

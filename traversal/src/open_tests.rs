@@ -35,12 +35,12 @@ pub(crate) struct OpenTests {
 }
 
 impl OpenTests {
-    /// None on their way.
+    /// No tests are on their way at first. The seed is for tags that nobody can guess.
     pub(crate) fn new(seed: [u8; 32]) -> Self {
         Self { tags: ChaCha20Rng::from_seed(seed), by_tag: BTreeMap::new(), order: VecDeque::new() }
     }
 
-    /// A tag for this one.
+    /// Notes a test that leaves now, and gives it a tag.
     pub(crate) fn open(&mut self, test: OpenTest) -> u32 {
         let mut tag = self.tags.next_u32();
         // Of four thousand million hardly any is taken.
@@ -62,7 +62,7 @@ impl OpenTests {
         self.by_tag.remove(&tag)
     }
 
-    /// The newest of those that went this way.
+    /// Returns the newest of the tests that went this way.
     pub(crate) fn newest(&self, way: Way) -> Option<&OpenTest> {
         let of_tag = |tag| self.by_tag.get(tag);
         self.order.iter().rev().filter_map(of_tag).find(|test| test.way == way)

@@ -80,7 +80,7 @@ pub(crate) struct Paths {
     settle: Option<Instant>,
     /// What a round trip to the other side may take, from what both take to the server.
     expected: Option<Duration>,
-    /// Whose confirmation proves a way.
+    /// The tests that are on their way; a way is proven by the confirmation of one of them.
     open_tests: OpenTests,
     /// When a confirmation of one of our tests last came, by whichever way.
     answered: Option<Instant>,
@@ -136,7 +136,8 @@ pub(crate) struct TestOrder {
 }
 
 impl Paths {
-    /// None yet. The seed is for tags that nobody can guess; `expected`: what a round trip to the other side may take.
+    /// No ways are known at first. The seed is for tags that nobody can guess; `expected`: what a round trip to the other
+    /// side may take.
     pub(crate) fn new(seed: [u8; 32], expected: Option<Duration>) -> Self {
         Self {
             expected,
@@ -248,7 +249,7 @@ impl Paths {
         Some(self.open_test(now, way, method))
     }
 
-    /// A tag for a test message.
+    /// Notes a test that leaves now, and gives it a tag.
     pub(crate) fn open_test(&mut self, now: Instant, way: Way, method: Method) -> u32 {
         self.open_tests.open(OpenTest { way, method, sent: now, probe: None })
     }

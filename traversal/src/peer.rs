@@ -3,6 +3,7 @@
 mod away;
 mod ending;
 mod keeping;
+mod opening;
 mod punching;
 mod receiving;
 mod sending;
@@ -10,40 +11,32 @@ mod sending;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use rand_chacha::rand_core::RngCore;
-use zeroize::Zeroize;
-
-use crate::Identity;
-use crate::address::{is_local, is_sendable};
-use crate::api::{DisconnectReason, Event, PathInfo, PathKind, SocketId};
+use crate::api::{DisconnectReason, Event, PathInfo, SocketId};
 use crate::attempt::Attempt;
-use crate::config::{AgentConfig, RelayPolicy};
+use crate::config::AgentConfig;
 use crate::cx::Cx;
 use crate::failure::{FailureReason, Stage};
-use crate::id::{MatchId, PlayerId};
-use crate::method::Method;
-use crate::path::{Paths, kind_of};
+use crate::id::MatchId;
+use crate::path::Paths;
+use crate::seat::Seat;
 use crate::timer::{due, earliest};
 use crate::way::Way;
 use crate::wire::life::{CHALLENGE, PROOF};
 use crate::wire::message::{PlayerInfo, PunchPlan};
-use crate::wire::pair::{Joiner, Opened, PairChannel, PairKeys};
+use crate::wire::pair::{Joiner, Opened, PairChannel};
 
 pub(crate) use away::Contact;
 use away::{Away, LOST};
-use punching::{head_start, hold_back, is_tested, round_trips};
 
 /// How long the other ways of an attempt stay open once a direct one stands: the two sides may have chosen differently. Or
 /// two round trips of a far player.
 const TIDY: Duration = Duration::from_secs(2);
 
-/// One match.
+/// One match: the channel to another player, or the attempt to make one.
 #[derive(Debug)]
 pub(crate) struct Peer {
     pub(crate) info: PlayerInfo,
     pub(crate) match_id: MatchId,
-    /// This side hosts, or came first in a pair of a mesh.
-    pub(crate) host: bool,
     channel: PairChannel,
     plan: PunchPlan,
     paths: Paths,
@@ -91,7 +84,7 @@ pub(crate) struct Peer {
 pub(crate) enum LifeWord {
     /// It asks for one, by this way and in a datagram of so many bytes.
     Asked { challenge: [u8; CHALLENGE], way: Way, length: usize },
-    /// It gives one.
+    /// The other player gives a proof.
     Proof { challenge: [u8; CHALLENGE], proof: [u8; PROOF] },
 }
 
@@ -120,7 +113,7 @@ pub(crate) enum PeerNews {
     Connected,
     /// A direct path came after the relay.
     Direct,
-    /// It stays with the relay, or fell back to it.
+    /// The game stays on the relay, or fell back to it.
     Relayed,
     Ended,
     Failed,
@@ -128,88 +121,11 @@ pub(crate) enum PeerNews {
 }
 
 impl Peer {
-    /// None when the plan's keys are no keys, or not those of the player that it names.
-    pub(crate) fn new(
-        cx: &mut Cx<'_>,
-        mut plan: PunchPlan,
-        ephemeral: &Identity,
-        requested: Instant,
-    ) -> Option<Self> {
-        let now = cx.now;
-        if PlayerId::from_public_key(&plan.peer_key) != plan.peer.id {
-            return None;
-        }
-        let keys = PairKeys::of_plan(&plan, cx.identity, ephemeral);
-        let channel = PairChannel::new(plan.match_id, &keys)?;
-        plan.pair_secret.zeroize();
-        let mut seed = [0; 32];
-        cx.rng.fill_bytes(&mut seed);
-        let (own_rtt, peer_rtt) = round_trips(&plan, cx.link);
-        // By the server is seldom shorter: two players on satellite links are twice as far apart as each from it.
-        let expected = own_rtt + peer_rtt;
-        let mut paths = Paths::new(seed, Some(expected));
-        let attempt = Attempt::new(cx, &plan);
-        let lan = cx.config.lan && plan.same_nat;
-        let direct = cx.config.relay != RelayPolicy::Only;
-        let local = plan.peer_local.iter().filter(|address| lan && is_local(address.ip()));
-        // Whoever is on this network itself is seen at a private address by a server there (or on this machine).
-        let public = plan.peer_public.iter().filter(|address| plan.same_nat || !is_local(address.ip()));
-        let server = cx.link.online().map(|online| online.server);
-        let public = public.filter(|address| is_tested(cx.config, &plan, &attempt, server, **address));
-        let hold_until = hold_back(&plan, cx.link).map(|hold| now + hold);
-        let from_now = local.map(|address| (now, address));
-        let held = public.map(|address| (hold_until.filter(|_| address.is_ipv4()).unwrap_or(now), address));
-        for (at, address) in from_now.chain(held).filter(|(_, address)| direct && is_sendable(**address)) {
-            if let Some(socket) = cx.main.towards(*address) {
-                paths.add(at, Way::new(socket, *address), kind_of(*address, lan), Method::Cone);
-            }
-        }
-        punching::add_set_targets(cx, &plan, &mut paths);
-        if let Some(server) = server.filter(|_| plan.relay.is_some() && cx.config.relay != RelayPolicy::Never)
-        {
-            // Where direct test messages are likely to arrive, they get a start, so that the game need not move.
-            let likely = attempt.cone_is_likely() && !paths.is_empty();
-            let start = if likely { head_start(&plan, cx.link) } else { Duration::ZERO };
-            paths.add(now + start, Way::relay(server), PathKind::Relay, Method::Cone);
-        }
-        let allowed = Duration::from_millis(u64::from(plan.deadline_ms)).min(cx.config.connect_deadline);
-        Some(Self {
-            info: plan.peer.clone(),
-            match_id: plan.match_id,
-            host: plan.host,
-            channel,
-            paths,
-            attempt,
-            punch_until: now + allowed,
-            allowed,
-            punch_latest: now + allowed * 2,
-            server,
-            lan,
-            expected,
-            stage: PeerStage::Punching,
-            requested,
-            last_heard: now,
-            away: None,
-            contact: None,
-            asked_about: None,
-            packets_sent: 0,
-            search: DirectSearch::Running,
-            hold_until,
-            told_relayed: false,
-            told_size: None,
-            joiner: Joiner::default(),
-            over_tcp: plan.own_nat.udp_blocked || plan.peer_nat.udp_blocked,
-            cause: None,
-            life_word: None,
-            plan,
-        })
-    }
-
     pub(crate) fn is_connected(&self) -> bool {
         matches!(self.stage, PeerStage::Connected)
     }
 
-    /// Being connected, or connected: not on its way out.
+    /// Whether it is being connected, or connected: not on its way out.
     pub(crate) fn is_live(&self) -> bool {
         matches!(self.stage, PeerStage::Punching | PeerStage::Connected)
     }
@@ -218,9 +134,9 @@ impl Peer {
         matches!(self.stage, PeerStage::Ended)
     }
 
-    /// With a member of the room that this side hosts; no pair of a mesh.
+    /// Whether this is a match with a member of the room that this side hosts, and no pair of a mesh.
     pub(crate) fn is_of_own_room(&self) -> bool {
-        self.host && !self.plan.mesh
+        self.plan.seat() == Seat::Host
     }
 
     /// How long an answer may take on the path in use.
@@ -228,12 +144,12 @@ impl Peer {
         self.paths.selected().map_or(Duration::ZERO, |path| path.pulse.overdue())
     }
 
-    /// Something authentic arrived not longer ago than this.
+    /// Whether something authentic arrived not longer ago than this.
     pub(crate) fn heard_within(&self, now: Instant, time: Duration) -> bool {
         self.is_connected() && now.saturating_duration_since(self.last_heard) <= time
     }
 
-    /// The other player's lasting key.
+    /// Returns the other player's lasting key.
     pub(crate) fn public_key(&self) -> [u8; 32] {
         self.plan.peer_key
     }
@@ -243,7 +159,7 @@ impl Peer {
         self.life_word.take()
     }
 
-    /// See [`PairChannel::read`].
+    /// Opens a datagram without taking it, see [`PairChannel::read`].
     pub(crate) fn read<'a>(&self, datagram: &'a mut [u8]) -> Option<Opened<'a>> {
         self.channel.read(datagram)
     }
@@ -252,18 +168,18 @@ impl Peer {
         self.channel.export(label, context)
     }
 
-    /// The way in use.
+    /// Returns the way in use.
     pub(crate) fn selected(&self) -> Option<Way> {
         self.paths.selected().map(|path| path.way)
     }
 
     /// The path to be given away: both sides must mean the same one, so the other side follows the host.
     pub(crate) fn releasable(&self) -> Option<Way> {
-        let path = if self.host { self.paths.selected() } else { self.paths.selected_there() };
+        let path = if self.plan.host { self.paths.selected() } else { self.paths.selected_there() };
         path.map(|path| path.way)
     }
 
-    /// See [`Paths::is_crossed`].
+    /// Whether the two directions take different ways, see [`Paths::is_crossed`].
     pub(crate) fn is_crossed(&self) -> bool {
         self.paths.is_crossed()
     }
@@ -291,10 +207,9 @@ impl Peer {
             };
         }
         self.stage = PeerStage::Connected;
-        let mesh = self.plan.mesh;
+        let (peer, seat) = (self.info.clone(), self.plan.seat());
         let (proven, code) = (self.channel.is_proven(), self.channel.code());
-        let (peer, host) = (self.info.clone(), self.host && !mesh);
-        cx.emit(Event::PeerConnected { peer, host, mesh, path, proven, code });
+        cx.emit(Event::PeerConnected { peer, seat, path, proven, code });
         if relayed && self.attempt.is_idle() && !self.udp_is_in_doubt() {
             // Nothing is being tried that this could be the end of.
             _ = self.tell_relayed(cx, Stage::Punch, self.failure_reason(cx));
@@ -341,23 +256,7 @@ impl Peer {
             }
             PeerStage::Punching | PeerStage::Connected => {}
         }
-        let mut told = None;
-        if self.is_relayed() && self.attempt.is_idle() && !self.told_relayed && !self.udp_is_in_doubt() {
-            // It was open whether UDP is blocked, and is so no longer.
-            told = self.tell_relayed(cx, Stage::Punch, self.failure_reason(cx));
-        }
-        let relayed_too_long = self.is_connected() && self.punch_until <= cx.now;
-        let over = match self.search {
-            DirectSearch::Running => relayed_too_long,
-            DirectSearch::Won { tidy_at } => tidy_at <= cx.now || relayed_too_long,
-            DirectSearch::Over => false,
-        };
-        if over {
-            if self.is_relayed() {
-                told = self.tell_relayed(cx, Stage::Punch, self.failure_reason(cx)).or(told);
-            }
-            self.end_punching(cx);
-        }
+        let mut told = self.end_search_when_due(cx);
         let mut orders = Vec::new();
         let news = self.paths.handle_timeout(cx.now, cx.config, &mut orders);
         if news.doubt {
@@ -393,9 +292,31 @@ impl Peer {
         told
     }
 
+    /// Tells why the game plays over the relay once that is sure, and ends the search for a direct way when its time is up.
+    fn end_search_when_due(&mut self, cx: &mut Cx<'_>) -> Option<PeerNews> {
+        let mut told = None;
+        if self.is_relayed() && self.attempt.is_idle() && !self.told_relayed && !self.udp_is_in_doubt() {
+            // It was open whether UDP is blocked, and is so no longer.
+            told = self.tell_relayed(cx, Stage::Punch, self.failure_reason(cx));
+        }
+        let relayed_too_long = self.is_connected() && self.punch_until <= cx.now;
+        let over = match self.search {
+            DirectSearch::Running => relayed_too_long,
+            DirectSearch::Won { tidy_at } => tidy_at <= cx.now || relayed_too_long,
+            DirectSearch::Over => false,
+        };
+        if over {
+            if self.is_relayed() {
+                told = self.tell_relayed(cx, Stage::Punch, self.failure_reason(cx)).or(told);
+            }
+            self.end_punching(cx);
+        }
+        told
+    }
+
     pub(crate) fn poll_timeout(&self, config: &AgentConfig) -> Option<Instant> {
         let paths = earliest(self.paths.poll_timeout(), self.hold_until);
-        let paths = earliest(paths, self.attempt.turn_timeout(config));
+        let paths = earliest(paths, self.attempt.permit_timeout(config));
         match &self.stage {
             PeerStage::Ended => None,
             PeerStage::Closing { next, .. } => Some(*next),

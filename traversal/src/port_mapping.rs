@@ -9,19 +9,19 @@ use crate::address::is_local;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum MappingProtocol {
-    /// UPnP Internet Gateway Device.
+    /// It was asked by UPnP (Internet Gateway Device).
     Upnp,
-    /// NAT Port Mapping Protocol (RFC 6886).
+    /// It was asked by the NAT Port Mapping Protocol (RFC 6886).
     NatPmp,
-    /// Port Control Protocol (RFC 6887).
+    /// It was asked by the Port Control Protocol (RFC 6887).
     Pcp,
 }
 
 impl MappingProtocol {
-    /// All, the preferred one first: the newest, whose answers say most.
+    /// All protocols, the preferred one first: the newest, whose answers say most.
     pub const ALL: [Self; 3] = [Self::Pcp, Self::NatPmp, Self::Upnp];
 
-    /// As in JSON.
+    /// The name that stands in JSON.
     pub fn name(self) -> &'static str {
         match self {
             Self::Upnp => "upnp",
@@ -48,7 +48,7 @@ pub struct PortMapping {
     pub protocol: MappingProtocol,
     /// The router's own idea of its public address, if it has one.
     pub external_ip: Option<IpAddr>,
-    /// The forwarded port.
+    /// The port that the router forwards.
     pub external_port: u16,
 }
 
@@ -74,11 +74,11 @@ pub enum NoPortMapping {
     Refused,
 }
 
-/// How it stands with the port mapping.
+/// Whether a port is forwarded, and whether it leads here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum PortMappingState {
-    /// There is none.
+    /// No port is forwarded.
     None(NoPortMapping),
     /// The router has granted one, and the server has not reached it (yet).
     Checking(PortMapping),
@@ -121,7 +121,7 @@ impl PortMappingState {
         }
     }
 
-    /// As in JSON.
+    /// The name that stands in JSON.
     pub fn name(&self) -> &'static str {
         match self {
             Self::None(_) => "none",

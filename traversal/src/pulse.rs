@@ -33,7 +33,7 @@ const DEAD: f32 = 6.0;
 /// 15 % each way.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Doubt {
-    /// Answers come.
+    /// Answers come as they should.
     #[default]
     None,
     /// One is late: ask again at once, and faster.
@@ -57,7 +57,7 @@ pub(crate) struct Pulse {
 }
 
 impl Pulse {
-    /// Of a way whose round trip may be this.
+    /// The pulse of a way whose round trip may be this.
     pub(crate) fn new(expected: Option<Duration>) -> Self {
         Self { expected, ..Self::default() }
     }
@@ -66,7 +66,7 @@ impl Pulse {
         self.rtt.rtt()
     }
 
-    /// A ping leaves.
+    /// Notes that a ping leaves.
     pub(crate) fn ping(&mut self, now: Instant) {
         if self.pending.len() < REMEMBERED {
             self.pending.push_back(now);

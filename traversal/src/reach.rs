@@ -18,7 +18,7 @@ pub struct Reach {
 /// could not be told: what serves where it is another one is tried, too, after what serves where it is as said.
 const SURE: f32 = 0.9;
 
-/// See [`Reach`]. A player without translation is taken as endpoint-independent (M5).
+/// Boils a profile down. A player without translation is taken as endpoint-independent (M5).
 pub fn reach(profile: &NatProfile) -> Reach {
     let untranslated = profile.translated == Some(false);
     Reach {
@@ -38,7 +38,7 @@ fn is_doubtful(profile: &NatProfile) -> bool {
 }
 
 impl Reach {
-    /// One port for everybody, surely.
+    /// Whether there is surely one port for everybody.
     pub fn mapping_is_fixed(self) -> bool {
         self.mapping == MappingBehavior::EndpointIndependent
     }
@@ -58,7 +58,7 @@ impl Reach {
         self.mapping == MappingBehavior::Unknown || self.mapping_is_fixed()
     }
 
-    /// A new port for each address at least, surely.
+    /// Whether there is surely a new port for each address at least.
     pub fn never_fixed(self) -> bool {
         !self.mapping_may_be_fixed()
     }
@@ -82,7 +82,7 @@ impl Reach {
             && matches!(self.allocation, PortAllocation::Random | PortAllocation::RandomInBlock { .. })
     }
 
-    /// The same, or that cannot be excluded.
+    /// Whether the port cannot be told, or that cannot be excluded.
     pub fn may_be_unpredictable(self) -> bool {
         self.unpredictable() || (self.never_fixed() && self.doubtful)
     }
@@ -105,7 +105,7 @@ impl Reach {
         }
     }
 
-    /// A new port for each destination, one step after the other, from one socket.
+    /// Whether one socket has a new port for each destination, one step after the other.
     pub fn counts_per_destination(self) -> bool {
         matches!(self.mapping, MappingBehavior::AddressAndPortDependent | MappingBehavior::Unknown)
             && matches!(
@@ -132,13 +132,13 @@ impl Reach {
         self.filters_no_ports() && (self.one_port_per_address() || other.filters_no_ports())
     }
 
-    /// M13-M18 with this side sending the bubble to the lobby port of `receiving`.
+    /// Whether M13-M18 work with this side sending the bubble to the lobby port of `receiving`.
     pub fn bubble_reaches(self, receiving: Self) -> bool {
         let reply_passes = receiving.mapping_may_be_fixed() || self.talks_to_any_port_of(receiving);
         self.predictable() && reply_passes
     }
 
-    /// M20-M22 with this side getting the bubbles.
+    /// Whether M20-M22 work with this side getting the bubbles.
     pub fn takes_many_bubbles(self, sending: Self) -> bool {
         if !self.one_port_per_address() || self.unpredictable() {
             return false;

@@ -15,12 +15,12 @@ impl RttEstimate {
     /// Clock granularity and scheduling of an ordinary machine.
     pub const FLOOR: Duration = Duration::from_millis(20);
 
-    /// Of a way of which one round trip is known; its spread is taken to be a quarter of it until more is measured.
+    /// An estimate of which one round trip is known; its spread is taken to be a quarter of it until more is measured.
     pub fn of(rtt: Duration) -> Self {
         Self::with_spread(rtt, rtt / 4)
     }
 
-    /// Of a way whose round trip and spread were measured elsewhere.
+    /// An estimate whose round trip and spread were measured elsewhere.
     pub fn with_spread(rtt: Duration, spread: Duration) -> Self {
         Self { measured: Some((rtt, spread)) }
     }
@@ -36,12 +36,12 @@ impl RttEstimate {
         };
     }
 
-    /// The smoothed round trip.
+    /// Returns the smoothed round trip; none while nothing was measured.
     pub fn rtt(&self) -> Option<Duration> {
         self.measured.map(|(rtt, _)| rtt)
     }
 
-    /// How far round trips lie from the smoothed one, on average (RFC 6298 calls it RTTVAR).
+    /// Returns how far round trips lie from the smoothed one, on average (RFC 6298 calls it RTTVAR).
     pub fn spread(&self) -> Option<Duration> {
         self.measured.map(|(_, spread)| spread)
     }

@@ -11,11 +11,11 @@ use crate::method::Method;
 /// What a socket is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Owner {
-    /// A slot of the running classification.
+    /// It serves the running classification, in this slot.
     Classifier(u16),
-    /// A slot of the search for the mapping's lifetime.
+    /// It serves the search for the mapping's lifetime, in this slot.
     Lifetime(u16),
-    /// A slot of a method of a match.
+    /// It serves a method of a match, in this slot.
     Match(MatchId, Method, u16),
 }
 
@@ -71,7 +71,7 @@ impl Sockets {
         self.all.get(&socket).and_then(|(_, local)| Some((socket, (*local)?)))
     }
 
-    /// Whose socket this is.
+    /// Returns whose socket this is.
     pub(crate) fn owner(&self, socket: SocketId) -> Option<Owner> {
         self.all.get(&socket).map(|(owner, _)| *owner)
     }
@@ -101,15 +101,15 @@ impl Sockets {
         }
     }
 
-    /// All sockets whose owner is such.
-    pub(crate) fn owned(&self, such: impl Fn(Owner) -> bool) -> Vec<(SocketId, Owner)> {
+    /// Returns all sockets whose owner is one of these.
+    pub(crate) fn owned(&self, wanted: impl Fn(Owner) -> bool) -> Vec<(SocketId, Owner)> {
         let all = self.all.iter().map(|(socket, (owner, _))| (*socket, *owner));
-        all.filter(|(_, owner)| such(*owner)).collect()
+        all.filter(|(_, owner)| wanted(*owner)).collect()
     }
 
-    /// Closes all sockets whose owner is such.
-    pub(crate) fn close_all(&mut self, env: &mut Env<'_>, such: impl Fn(Owner) -> bool) {
-        for (socket, _) in self.owned(such) {
+    /// Closes all sockets whose owner is one of these.
+    pub(crate) fn close_all(&mut self, env: &mut Env<'_>, wanted: impl Fn(Owner) -> bool) {
+        for (socket, _) in self.owned(wanted) {
             self.close_socket(env, socket);
         }
     }

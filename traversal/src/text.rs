@@ -81,7 +81,7 @@ pub const MAX_GAME: usize = 64;
 pub struct TextError {
     /// The rule of this kind of text.
     pub rule: Rule,
-    /// What is wrong.
+    /// What is wrong with the text.
     pub breach: Breach,
 }
 
@@ -223,7 +223,7 @@ pub fn fold(name: &str) -> String {
     composed.to_uppercase().to_lowercase().nfkc().collect()
 }
 
-/// All but the marks beyond the fourth in a row.
+/// Leaves out the marks beyond the fourth in a row.
 fn few_marks(text: &str) -> impl Iterator<Item = char> + '_ {
     let mut row = 0;
     text.chars().filter(move |c| {
@@ -299,33 +299,33 @@ pub fn check_metadata(metadata: &Metadata) -> Result<Metadata, TextError> {
     pairs.collect()
 }
 
-/// For messages: a player's name as another one says it. Nothing to be seen becomes `?`.
+/// Reads a player's name in a message, as another one says it. Nothing to be seen becomes `?`.
 pub(crate) fn read_name<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
     let name = NAME.clean(&String::deserialize(from)?);
     Ok(if name.is_empty() { String::from("?") } else { name })
 }
 
-/// For messages: a room's name.
+/// Reads a room's name in a message, and cleans it.
 pub(crate) fn read_room_name<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
     String::deserialize(from).map(|text| ROOM_NAME.clean(&text))
 }
 
-/// For messages: a room's code.
+/// Reads a room's code in a message, and cleans it.
 pub(crate) fn read_code<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
     String::deserialize(from).map(|text| CODE.clean(&text))
 }
 
-/// For messages: a reason.
+/// Reads a reason in a message, and cleans it.
 pub(crate) fn read_reason<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
     String::deserialize(from).map(|text| REASON.clean(&text))
 }
 
-/// For messages: a game's id, told back.
+/// Reads a game's id in a message, as it is told back.
 pub(crate) fn read_game<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
     String::deserialize(from).map(|text| GAME.clean(&text))
 }
 
-/// For messages: a room's metadata. Keys of which nothing is left are left out.
+/// Reads a room's metadata in a message. Keys of which nothing is left are left out.
 pub(crate) fn read_metadata<'de, D: Deserializer<'de>>(from: D) -> Result<Metadata, D::Error> {
     let said = Metadata::deserialize(from)?;
     let clean = said.iter().map(|(key, value)| (METADATA_KEY.clean(key), METADATA_VALUE.clean(value)));

@@ -1,6 +1,6 @@
 //! What the game wants of the agent.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use super::{Agent, Command, Event, RequestFailure, RequestKind};
@@ -13,17 +13,7 @@ impl Agent {
     pub fn handle_command(&mut self, now: Instant, command: Command) {
         self.detection.renew_when_due(&mut self.shared.cx(now));
         match command {
-            Command::Connect(servers) => {
-                let servers: Vec<SocketAddr> = servers.into_iter().map(canonical).collect();
-                self.leave_room(now, "left");
-                let mut cx = self.shared.cx(now);
-                self.lobby.end_queue(&mut cx);
-                self.detection.stop(&mut cx);
-                self.mapping.stop(&mut cx);
-                self.mapping.contact(&servers);
-                cx.link.disconnect(&mut cx.env);
-                cx.link.connect(&mut cx.env, servers);
-            }
+            Command::Connect(servers) => self.connect(now, servers),
             Command::ServersMoved(servers) => {
                 let servers: Vec<SocketAddr> = servers.into_iter().map(canonical).collect();
                 self.mapping.contact(&servers);
@@ -39,11 +29,7 @@ impl Agent {
             Command::Disconnect => {
                 self.leave_room(now, "left");
                 self.close_all(now, "left");
-                let mut cx = self.shared.cx(now);
-                self.lobby.end_queue(&mut cx);
-                self.detection.stop(&mut cx);
-                self.mapping.stop(&mut cx);
-                cx.link.disconnect(&mut cx.env);
+                self.log_out(now);
             }
             Command::HostRoom(options) => {
                 let request = options.checked().map(|options| Request::CreateRoom { options });
@@ -55,17 +41,7 @@ impl Agent {
                 let request = target.map(|(target, password)| Request::JoinRoom { target, password });
                 self.ask(now, RequestKind::Join, request, wait);
             }
-            Command::LeaveRoom => {
-                if self.lobby.room().is_some() {
-                    self.leave_room(now, "left");
-                } else if self.lobby.cancel_entering() {
-                    // If the server lets this player in all the same, that is undone (see `LobbyNews::Unwanted`).
-                    self.close_all(now, "left");
-                } else {
-                    let error = RequestFailure::Server(RequestError::NotInRoom);
-                    self.shared.events.push_back(Event::RequestFailed { request: RequestKind::Leave, error });
-                }
-            }
+            Command::LeaveRoom => self.leave(now),
             Command::ListRooms => {
                 self.ask(now, RequestKind::List, Ok(Request::ListRooms { after: None }), Duration::ZERO);
             }
@@ -81,34 +57,57 @@ impl Agent {
                 let metadata = text::check_metadata(&metadata).map_err(RequestError::from);
                 self.ask(now, RequestKind::SetMetadata, metadata.map(Request::SetMetadata), Duration::ZERO);
             }
-            Command::ClosePeer { player, reason } => {
-                self.close_peer(now, player, &reason);
-            }
-            Command::QuickMatch(wanted) => {
-                self.lobby.quick_match(&mut self.shared.cx(now), wanted);
-            }
-            Command::CancelQuickMatch => {
-                self.lobby.cancel_quick_match(&mut self.shared.cx(now));
-            }
-            Command::LocalAddresses(mut addresses) => {
-                addresses.iter_mut().for_each(|address| *address = address.to_canonical());
-                addresses.sort_unstable();
-                addresses.dedup();
-                if addresses != self.shared.local {
-                    self.shared.local = addresses;
-                    self.mapping.network_changed(&mut self.shared.cx(now));
-                    self.register_addresses(now);
-                }
-            }
-            Command::PortMapping(news) => {
-                self.mapping.set(&mut self.shared.cx(now), news);
-            }
-            Command::Router(name) => {
-                self.detection.set_router(&mut self.shared.cx(now), name);
-            }
+            Command::ClosePeer { player, reason } => self.close_peer(now, player, &reason),
+            Command::QuickMatch(wanted) => self.lobby.quick_match(&mut self.shared.cx(now), wanted),
+            Command::CancelQuickMatch => self.lobby.cancel_quick_match(&mut self.shared.cx(now)),
+            Command::LocalAddresses(addresses) => self.set_local_addresses(now, addresses),
+            Command::PortMapping(news) => self.mapping.set(&mut self.shared.cx(now), news),
+            Command::Router(name) => self.detection.set_router(&mut self.shared.cx(now), name),
         }
         self.show_mapping(now);
         self.sweep(now);
+    }
+
+    fn connect(&mut self, now: Instant, servers: Vec<SocketAddr>) {
+        let servers: Vec<SocketAddr> = servers.into_iter().map(canonical).collect();
+        self.leave_room(now, "left");
+        self.log_out(now);
+        self.mapping.contact(&servers);
+        let cx = &mut self.shared.cx(now);
+        cx.link.connect(&mut cx.env, servers);
+    }
+
+    /// Ends the session with the server, and what depends on it.
+    fn log_out(&mut self, now: Instant) {
+        let mut cx = self.shared.cx(now);
+        self.lobby.end_queue(&mut cx);
+        self.detection.stop(&mut cx);
+        self.mapping.stop(&mut cx);
+        cx.link.disconnect(&mut cx.env);
+    }
+
+    /// Leaves the room, or takes back the request to enter one.
+    fn leave(&mut self, now: Instant) {
+        if self.lobby.room().is_some() {
+            self.leave_room(now, "left");
+        } else if self.lobby.cancel_entering() {
+            // If the server lets this player in all the same, that is undone (see `LobbyNews::Unwanted`).
+            self.close_all(now, "left");
+        } else {
+            let error = RequestFailure::Server(RequestError::NotInRoom);
+            self.shared.events.push_back(Event::RequestFailed { request: RequestKind::Leave, error });
+        }
+    }
+
+    fn set_local_addresses(&mut self, now: Instant, mut addresses: Vec<IpAddr>) {
+        addresses.iter_mut().for_each(|address| *address = address.to_canonical());
+        addresses.sort_unstable();
+        addresses.dedup();
+        if addresses != self.shared.local {
+            self.shared.local = addresses;
+            self.mapping.network_changed(&mut self.shared.cx(now));
+            self.register_addresses(now);
+        }
     }
 
     /// What cannot be asked is refused at once, for the reason that the server would have.

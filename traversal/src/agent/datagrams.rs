@@ -52,7 +52,7 @@ impl Agent {
         let id = pair::match_of(datagram).ok_or(Dropped::Malformed)?;
         // Those of other matches and of the classification are closed when these are done: no path may stand on one.
         let serves = matches!(way.socket, SocketId::MAIN | SocketId::MAIN_V6 | RELAY)
-            || matches!(self.shared.sockets.owner(way.socket), Some(Owner::Match(of, ..)) if of == id);
+            || matches!(self.shared.sockets.owner(way.socket), Some(Owner::Match(match_id, ..)) if match_id == id);
         let peer = self.peers.get_mut(&id).filter(|_| serves).ok_or(Dropped::Unknown)?;
         let mut buffer = datagram.to_vec();
         let mut cx = self.shared.cx(now);
@@ -70,7 +70,7 @@ impl Agent {
         Ok(())
     }
 
-    /// A datagram of another player, through the server.
+    /// Handles a datagram of another player that came through the server.
     fn handle_relayed(&mut self, now: Instant, way: Way, datagram: &[u8]) -> Result<(), Dropped> {
         let (header, inner) = datagram.split_at_checked(RELAY_HEADER).ok_or(Dropped::Malformed)?;
         if self.shared.config.relay == crate::RelayPolicy::Never || Kind::of(inner) != Some(Kind::Pair) {

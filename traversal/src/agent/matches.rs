@@ -25,12 +25,13 @@ const SEEK: Duration = Duration::from_secs(20);
 /// News that may wait for the plan of their match: a few of each of its methods.
 const EARLY: usize = 16;
 
-/// News of a match whose plan has not come yet: messages of the server may overtake each other.
+/// News of a match. They may come before its plan: messages of the server may overtake each other.
 #[derive(Debug)]
-pub(super) enum Early {
+pub(super) enum MatchNews {
     Facts(Facts),
     Replan(Box<Replan>),
-    Spray(u8, SprayTurn),
+    /// The permit to search changed; it is for the plan of this edition.
+    Permit(u8, SprayTurn),
     Ended(MatchEnd),
 }
 
@@ -67,8 +68,8 @@ impl Agent {
         let mut cx = self.shared.cx(now);
         let (info, match_id, (own_nat, peer_nat)) =
             (plan.peer.clone(), plan.match_id, (plan.own_nat, plan.peer_nat));
-        let (role, methods, mesh) = (plan.role, plan.methods.clone(), plan.mesh);
-        cx.emit(Event::Plan { peer: info.clone(), role, methods, host: plan.host && !mesh, mesh });
+        let (role, methods, seat) = (plan.role, plan.methods.clone(), plan.seat());
+        cx.emit(Event::Plan { peer: info.clone(), role, methods, seat });
         let full = use_of == MatchUse::TooMany || self.by_player.len() >= cx.config.caps.peers;
         match Peer::new(&mut cx, plan, &ephemeral, requested).filter(|_| !full) {
             Some(peer) => {
@@ -99,26 +100,35 @@ impl Agent {
         }
     }
 
-    /// It may have overtaken a plan that got lost and is sent again.
-    pub(super) fn keep_early(&mut self, match_id: MatchId, early: Early) {
-        if self.early.len() >= EARLY {
-            self.early.pop_front();
+    /// Hands news of a match to its peer, or keeps them until its plan comes: they may have overtaken a plan that got lost
+    /// and is sent again.
+    pub(super) fn match_news(&mut self, now: Instant, match_id: MatchId, news: MatchNews) {
+        let Some(peer) = self.peers.get_mut(&match_id) else {
+            if self.early.len() >= EARLY {
+                self.early.pop_front();
+            }
+            return self.early.push_back((match_id, news));
+        };
+        let cx = &mut self.shared.cx(now);
+        match news {
+            MatchNews::Facts(facts) => peer.handle_facts(cx, &facts),
+            MatchNews::Replan(plan) => peer.replan(cx, *plan),
+            MatchNews::Permit(edition, turn) => peer.handle_permit(cx, edition, turn),
+            MatchNews::Ended(reason) => self.match_ended(now, match_id, reason),
         }
-        self.early.push_back((match_id, early));
     }
 
-    /// What came before the plan of this match, in the order in which it came.
+    /// Hands over what came before the plan of this match, in the order in which it came.
     fn hand_early(&mut self, now: Instant, match_id: MatchId) {
-        let (early, later) = self.early.drain(..).partition::<VecDeque<_>, _>(|(of, _)| *of == match_id);
+        let (early, later) = self.early.drain(..).partition::<VecDeque<_>, _>(|(id, _)| *id == match_id);
         self.early = later;
-        for (_, early) in early {
-            let mut cx = self.shared.cx(now);
-            let Some(peer) = self.peers.get_mut(&match_id) else { return };
-            match early {
-                Early::Facts(facts) => peer.handle_facts(&mut cx, &facts),
-                Early::Replan(plan) => peer.replan(&mut cx, *plan),
-                Early::Ended(reason) => return self.match_ended(now, match_id, reason),
-                Early::Spray(edition, turn) => peer.handle_turn(&mut cx, edition, turn),
+        for (_, news) in early {
+            let ended = matches!(news, MatchNews::Ended(_));
+            if self.peers.contains_key(&match_id) {
+                self.match_news(now, match_id, news);
+            }
+            if ended {
+                return;
             }
         }
     }
@@ -138,7 +148,7 @@ impl Agent {
         peer.end(&mut self.shared.cx(now), reason.into());
     }
 
-    /// Book-keeping after something happened to a match.
+    /// Does the book-keeping after something happened to a match.
     pub(super) fn handle_peer(&mut self, now: Instant, match_id: MatchId, news: PeerNews) {
         let relayed = self.peers.get(&match_id).and_then(Peer::selected).is_some_and(Way::is_relay);
         let outcome = match news {
@@ -210,7 +220,8 @@ impl Agent {
         }
     }
 
-    /// The same where the game did not ask for it: of an attempt that has not come to its end it hears that it failed.
+    /// Closes all channels where the game did not ask for it: of an attempt that has not come to its end it hears that it
+    /// failed.
     pub(super) fn give_up_all(&mut self, now: Instant, reason: &str) {
         for peer in self.peers.values_mut() {
             peer.give_up(&mut self.shared.cx(now));
@@ -229,7 +240,7 @@ impl Agent {
     /// Passes on the turn to search by many sockets or ports, where the match that had it does so no more.
     fn pass_spray(&mut self, now: Instant) {
         for peer in self.peers.values_mut() {
-            peer.check_turn(&mut self.shared.cx(now));
+            peer.check_permit(&mut self.shared.cx(now));
         }
         // Each time round, a match has ended its search: at once, if it has nothing left to try.
         for _ in 0..=self.peers.len() {
@@ -249,7 +260,10 @@ impl Agent {
         self.pass_spray(now);
         for id in self.peers.values().filter(|peer| peer.is_ended()).map(|peer| peer.match_id) {
             let cx = &mut self.shared.cx(now);
-            cx.sockets.close_all(&mut cx.env, |owner| matches!(owner, Owner::Match(of, ..) if of == id));
+            cx.sockets.close_all(
+                &mut cx.env,
+                |owner| matches!(owner, Owner::Match(match_id, ..) if match_id == id),
+            );
         }
         self.by_player.retain(|_, id| self.peers.get(id).is_some_and(Peer::is_live));
         self.peers.retain(|_, peer| !peer.is_ended());

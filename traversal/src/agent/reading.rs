@@ -8,13 +8,13 @@ use crate::wire::{Kind, RELAY_HEADER};
 /// What a datagram to a player says: see [`Agent::read`].
 #[derive(Clone, Debug, PartialEq)]
 pub enum Said {
-    /// The lobby server.
+    /// The lobby server says this.
     Server(Box<Frame<ToPlayer>>),
-    /// The other player's agent.
+    /// The other player's agent says this.
     Player(PairMessage),
-    /// The other player's game.
+    /// It is a game datagram, whose bytes are not shown.
     Game,
-    /// The same by way of the server's relay.
+    /// It came by way of the server's relay, and says this.
     Relayed(Box<Said>),
 }
 

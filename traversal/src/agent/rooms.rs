@@ -62,8 +62,8 @@ impl Agent {
         (room, epoch): (RoomId, u32),
         challenge: [u8; CHALLENGE],
     ) {
-        let asked = self.lobby.room().filter(|of| of.info.id == room && of.info.epoch == epoch);
-        let Some(host) = asked.filter(|of| !of.hosting).map(|of| of.info.host) else { return };
+        let asked = self.lobby.room().filter(|known| known.info.id == room && known.info.epoch == epoch);
+        let Some(host) = asked.filter(|known| !known.hosting).map(|known| known.info.host) else { return };
         let heard = self.peer(host).is_some_and(|peer| {
             peer.heard_within(now, HEARD.max(peer.answer_time()))
                 || peer.is_excused(now, &self.shared.config, &self.shared.link)
@@ -76,8 +76,9 @@ impl Agent {
 
     /// Only this player has lost the host.
     pub(super) fn host_stands(&mut self, now: Instant, room: RoomId, epoch: u32) {
-        let meant =
-            |of: &crate::lobby::Room| of.info.id == room && of.info.epoch == epoch && of.seeking.is_some();
+        let meant = |known: &crate::lobby::Room| {
+            known.info.id == room && known.info.epoch == epoch && known.seeking.is_some()
+        };
         let Some(host) = self.lobby.room().filter(|room| meant(room)).map(|room| room.info.host) else {
             return;
         };
@@ -87,7 +88,7 @@ impl Agent {
         }
     }
 
-    /// In the room, or back in it after a new login.
+    /// This player is in the room, or back in it after a new login.
     pub(super) fn entered(&mut self, now: Instant) {
         if self.lobby.room().is_some_and(|room| room.seeking.is_some()) {
             self.say_host_seen(now, false);

@@ -2,12 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use super::matches::Early;
+use super::matches::MatchNews;
 use super::{Agent, Event};
+use crate::id::{JoinId, PlayerId};
 use crate::lobby::LobbyNews;
-use crate::login::LinkEvent;
+use crate::login::{LinkEvent, Online};
 use crate::peer::Peer;
-use crate::wire::message::{RoomEnd, ToPlayer, ToServer};
+use crate::wire::message::{PlayerInfo, RoomEnd, ToPlayer, ToServer};
 
 impl Agent {
     pub(super) fn handle_link(&mut self, now: Instant, event: Option<LinkEvent>) {
@@ -68,10 +69,8 @@ impl Agent {
             }
             ToPlayer::Members { room, revision, part, parts, members } => {
                 let members = self.lobby.handle_members(&mut cx, room, revision, (part, parts), members);
-                if let Some(members) = members.filter(|_| self.in_mesh()) {
-                    let own = self.shared.identity.player_id();
-                    let live = |player| self.by_player.contains_key(&player);
-                    self.mesh.members((now, self.shared.link.timing()), own, &members, live);
+                if let Some(members) = members {
+                    self.update_mesh(now, &members);
                 }
             }
             ToPlayer::Queue(status) => self.lobby.handle_queue(&mut cx, status),
@@ -86,35 +85,16 @@ impl Agent {
                     self.room_ended(now, reason);
                 }
             }
-            ToPlayer::JoinRequest { join, player } => {
-                // Still connected: it only comes back to the room after the server forgot it.
-                if self.peer(player.id).is_some_and(Peer::is_connected) {
-                    let answer = ToServer::JoinAnswer { join, allow: true, reason: String::new() };
-                    self.tell_server(now, answer);
-                } else {
-                    self.shared.events.push_back(Event::JoinRequest { join, player });
-                }
-            }
+            ToPlayer::JoinRequest { join, player } => self.join_requested(now, join, player),
             ToPlayer::Plan(plan) => self.handle_plan(now, *plan),
-            ToPlayer::Replan(plan) => {
-                if let Some(peer) = self.peers.get_mut(&plan.match_id) {
-                    peer.replan(&mut cx, *plan);
-                } else {
-                    self.keep_early(plan.match_id, Early::Replan(plan));
-                }
-            }
+            ToPlayer::Replan(plan) => self.match_news(now, plan.match_id, MatchNews::Replan(plan)),
             ToPlayer::Spray { match_id, edition, turn } => {
-                if let Some(peer) = self.peers.get_mut(&match_id) {
-                    peer.handle_turn(&mut cx, edition, turn);
-                } else {
-                    self.keep_early(match_id, Early::Spray(edition, turn));
-                }
+                self.match_news(now, match_id, MatchNews::Permit(edition, turn));
             }
             ToPlayer::MatchEnded { match_id, reason } => {
-                if self.peers.contains_key(&match_id) {
-                    self.match_ended(now, match_id, reason);
-                } else if self.shared.link.online().is_some_and(|online| !online.knows_match(match_id)) {
-                    self.keep_early(match_id, Early::Ended(reason));
+                let known = |online: &mut Online| online.knows_match(match_id);
+                if self.peers.contains_key(&match_id) || !self.shared.link.online().is_none_or(known) {
+                    self.match_news(now, match_id, MatchNews::Ended(reason));
                 }
             }
             ToPlayer::Ticket(ticket) => self.lobby.handle_ticket(ticket),
@@ -139,18 +119,31 @@ impl Agent {
             }
             ToPlayer::KickNotes { room, notes } => self.lobby.handle_kick_notes(room, notes),
             ToPlayer::WrongPasswords { room, in_last_minute } => {
-                if self.lobby.room().is_some_and(|of| of.info.id == room && of.hosting) {
+                if self.lobby.room().is_some_and(|known| known.info.id == room && known.hosting) {
                     cx.emit(Event::WrongPasswords { in_last_minute });
                 }
             }
             ToPlayer::MappedPort(port) => self.mapping.handle_verdict(&mut cx, port),
-            ToPlayer::Facts { match_id, facts } => {
-                if let Some(peer) = self.peers.get_mut(&match_id) {
-                    peer.handle_facts(&mut cx, &facts);
-                } else {
-                    self.keep_early(match_id, Early::Facts(facts));
-                }
-            }
+            ToPlayer::Facts { match_id, facts } => self.match_news(now, match_id, MatchNews::Facts(facts)),
+        }
+    }
+
+    /// A member came to the mesh or left it.
+    fn update_mesh(&mut self, now: Instant, members: &[PlayerId]) {
+        if self.in_mesh() {
+            let own = self.shared.identity.player_id();
+            let live = |player| self.by_player.contains_key(&player);
+            self.mesh.members((now, self.shared.link.timing()), own, members, live);
+        }
+    }
+
+    /// A player wants to come into the room that this one hosts.
+    fn join_requested(&mut self, now: Instant, join: JoinId, player: PlayerInfo) {
+        // One who is still connected only comes back to the room after the server forgot it.
+        if self.peer(player.id).is_some_and(Peer::is_connected) {
+            self.tell_server(now, ToServer::JoinAnswer { join, allow: true, reason: String::new() });
+        } else {
+            self.shared.events.push_back(Event::JoinRequest { join, player });
         }
     }
 

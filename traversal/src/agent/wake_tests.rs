@@ -126,7 +126,7 @@ proptest! {
     /// A game's settings may be odd; no wait of length zero makes the agent run in a circle.
     #[test]
     fn no_setting_makes_the_agent_run_in_a_circle(mask in any::<u8>()) {
-        let zero = |bit: u8, of: Duration| if mask & (1 << bit) == 0 { of } else { Duration::ZERO };
+        let zero = |bit: u8, usual: Duration| if mask & (1 << bit) == 0 { usual } else { Duration::ZERO };
         let usual = AgentConfig::default();
         let config = AgentConfig {
             login_timeout: zero(0, usual.login_timeout),

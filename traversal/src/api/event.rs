@@ -10,6 +10,7 @@ use crate::kept::KeptProfile;
 use crate::method::{Method, Role};
 use crate::nat::NatProfile;
 use crate::port_mapping::PortMappingState;
+use crate::seat::Seat;
 use crate::wire::message::{MatchEnd, PlayerInfo, QueueStatus, RoomEnd, RoomInfo, RoomSummary};
 
 /// A way to another player that carries authenticated data in both directions.
@@ -118,7 +119,7 @@ pub enum Event {
     },
     /// The answer to [`Command::ListRooms`](super::Command::ListRooms): the public rooms of this game.
     Rooms(Vec<RoomSummary>),
-    /// A request failed.
+    /// A request of the game failed.
     RequestFailed {
         /// What was asked for.
         request: RequestKind,
@@ -147,19 +148,15 @@ pub enum Event {
         role: Role,
         /// The methods that will be tried, in this order.
         methods: Vec<Method>,
-        /// Whether this side hosts the room.
-        host: bool,
-        /// Whether the two are a pair of a mesh, neither of whom hosts.
-        mesh: bool,
+        /// What this player is to the other one.
+        seat: Seat,
     },
     /// The first path to a player stands: game datagrams flow.
     PeerConnected {
         /// The player at the other end.
         peer: PlayerInfo,
-        /// Whether this side hosts the room.
-        host: bool,
-        /// Whether the two are a pair of a mesh, neither of whom hosts.
-        mesh: bool,
+        /// What this player is to the other one.
+        seat: Seat,
         /// The way that stands.
         path: PathInfo,
         /// The other side has shown that it holds the private key of `peer.id`, which takes no word of the server's: who
@@ -208,7 +205,7 @@ pub enum Event {
     PeerDisconnected {
         /// The player who was at the other end.
         peer: PlayerInfo,
-        /// What ended it.
+        /// Why the channel ended.
         reason: DisconnectReason,
     },
     /// An attempt to connect to a player ended without a path.
@@ -231,7 +228,7 @@ pub enum Event {
         /// Who is inside, the new host first, without the old one. As far as is known; [`Event::Members`] follows.
         members: Vec<PlayerInfo>,
     },
-    /// A game datagram.
+    /// A game datagram came in.
     Datagram {
         /// The player who sent it; this is proven by the pair's keys.
         player: PlayerId,

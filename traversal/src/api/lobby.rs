@@ -50,7 +50,7 @@ pub enum LobbyError {
     /// Its name has no address.
     #[error("the lobby server's name cannot be resolved: {reason}")]
     Unresolvable {
-        /// The resolver's words.
+        /// The resolver's words, or why none of its addresses serves.
         reason: String,
     },
     /// Its key is not a pinned one.
@@ -118,7 +118,7 @@ pub enum RequestKind {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RequestFailure {
-    /// The server's answer.
+    /// The server refused the request.
     #[error(transparent)]
     Server(#[from] RequestError),
     /// The server did not answer in time.

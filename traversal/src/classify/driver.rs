@@ -29,15 +29,15 @@ pub struct ClassifierConfig {
 /// A probe to be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProbeOrder {
-    /// From which socket.
+    /// The socket that it leaves from.
     pub slot: u16,
-    /// To which of the server's.
+    /// The socket of the server that it goes to.
     pub target: SocketAddr,
     /// What the server is to do.
     pub purpose: ProbePurpose,
     /// It was sent before.
     pub repeated: bool,
-    /// See [`ProbeTag::burst`](super::ProbeTag::burst).
+    /// The length of the burst that it belongs to, see [`ProbeTag::burst`](super::ProbeTag::burst).
     pub burst: u8,
     /// Comes back with the answer. Local to the classifier: on the wire it may be another one
     /// ([`ProbeTag`](super::ProbeTag)).
@@ -49,23 +49,23 @@ pub struct ProbeOrder {
 pub enum ClassifierOrder {
     /// Open a fresh socket.
     OpenSocket {
-        /// To be called so.
+        /// The number that the socket is called by from now on.
         slot: u16,
     },
-    /// Send a probe.
+    /// The host sends a probe.
     Probe(ProbeOrder),
     /// Send anything that [`Classifier::handle_hairpin`] can be told about, to this own external address.
     Hairpin {
-        /// From which socket.
+        /// The socket that it leaves from.
         slot: u16,
-        /// One of the own external addresses.
+        /// The own external address that it goes to.
         to: SocketAddr,
-        /// To be recognised by.
+        /// Bytes by which it is recognised when it comes back.
         tag: u32,
     },
     /// A socket is not needed any more.
     CloseSocket {
-        /// Which.
+        /// The socket to be closed.
         slot: u16,
     },
 }
@@ -211,12 +211,12 @@ impl Classifier {
         waiting.chain(hairpin).chain(self.later.due).min()
     }
 
-    /// All is known that will be.
+    /// Whether all is known that will be.
     pub fn is_done(&self) -> bool {
         self.done
     }
 
-    /// Round trip to the server, as measured.
+    /// Returns the round trip to the server, as it was measured.
     pub fn rtt(&self) -> RttEstimate {
         self.rtt
     }

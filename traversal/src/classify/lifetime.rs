@@ -14,25 +14,25 @@ mod tests;
 pub enum LifetimeOrder {
     /// Open a fresh socket.
     OpenSocket {
-        /// To be called so.
+        /// The number that the socket is called by from now on.
         slot: u16,
     },
     /// Send a [`SignedReport`](crate::wire::message::ProbePurpose::SignedReport) probe from it to the server, always to
     /// the same socket of the server. Nothing else may ever leave from it.
     Probe {
-        /// From which.
+        /// The socket that it leaves from.
         slot: u16,
     },
     /// Ask the server, from the session's own socket, for a [`Knock`](crate::wire::message::ProbePurpose::Knock).
     Knock {
-        /// At whose mapping.
+        /// The socket whose mapping is knocked at.
         slot: u16,
         /// What the server said of it.
         report: PortReport,
     },
     /// It is not needed any more.
     CloseSocket {
-        /// Which.
+        /// The socket to be closed.
         slot: u16,
     },
 }
@@ -40,9 +40,9 @@ pub enum LifetimeOrder {
 /// How long an idle mapping lives, as far as it is known.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Lifetime {
-    /// At least so long.
+    /// The mapping lives at least so long; none: no such bound was found.
     pub at_least: Option<Duration>,
-    /// Less than this.
+    /// The mapping lives shorter than this; none: no such bound was found.
     pub below: Option<Duration>,
 }
 
@@ -221,7 +221,7 @@ impl LifetimeSearch {
         self.trials.iter().filter_map(due).min()
     }
 
-    /// All silences are over.
+    /// Whether all silences are over.
     pub fn is_done(&self) -> bool {
         self.trials.iter().all(|t| matches!(t.state, State::Done { .. }))
     }

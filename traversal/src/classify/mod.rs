@@ -34,9 +34,9 @@ pub struct ProbeTag {
     pub sequence: u16,
 }
 
-/// Of the lower half of a tag: [`ProbeTag::repeated`].
+/// The bit of a tag's lower half that says [`ProbeTag::repeated`].
 const REPEATED: u16 = 1 << 15;
-/// Of the lower half of a tag: [`ProbeTag::burst`] is above these.
+/// The bits of a tag's lower half that [`ProbeTag::burst`] stands above.
 const SEQUENCE: u16 = (1 << 13) - 1;
 
 impl From<ProbeTag> for u32 {
@@ -69,9 +69,9 @@ pub struct Sighting {
     pub sent: Duration,
     /// It was sent more than once before it was seen.
     pub repeated: bool,
-    /// See [`ProbeTag::burst`].
+    /// The burst that the probe belonged to, see [`ProbeTag::burst`].
     pub burst: u8,
-    /// See [`ProbeTag::sequence`].
+    /// The order in which the probes left, see [`ProbeTag::sequence`].
     pub sequence: u16,
 }
 
@@ -191,7 +191,8 @@ fn mapping(sightings: &[Sighting]) -> MappingBehavior {
     }
 }
 
-/// M1 and M3. With one server address an answer from another port leaves open whether the address matters, so it
+/// Tells the filtering behaviour (M1 and M3). With one server address an answer from another port leaves open whether the
+/// address matters, so it
 /// is unknown (M6); silence still tells.
 fn filtering(evidence: &Evidence) -> FilteringBehavior {
     match (evidence.from_other_address, evidence.from_other_port) {

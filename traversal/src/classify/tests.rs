@@ -1,4 +1,5 @@
-//! A small NAT, written for these tests alone, behind which a real [`Classifier`] runs.
+//! A small NAT, written for these tests alone, behind which a real [`Classifier`] runs. One file of over 400 lines, since all
+//! tests share that NAT.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -19,7 +20,7 @@ enum Ports {
 struct Model {
     /// 0: one port for all, 1: per address, 2: per address and port.
     mapping: u8,
-    /// The same for filtering.
+    /// How it filters: 0: not at all, 1: by address, 2: by address and port.
     filtering: u8,
     ports: Ports,
     translates: bool,

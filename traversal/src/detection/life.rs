@@ -13,11 +13,11 @@ struct Network {
     local: Vec<IpAddr>,
 }
 
-/// See the [module](self).
+/// What is known of the lifetime of mappings in the present network.
 #[derive(Debug, Default)]
 pub(super) struct Life {
     pub(super) search: Option<LifetimeSearch>,
-    /// Whose reports the search has: the server knows them in this session alone.
+    /// The session whose reports the search has: the server knows them in this session alone.
     session: Option<u64>,
     network: Option<Network>,
     known: Lifetime,

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use super::{BubbleTargets, FactError};
 use crate::nat::{FilteringBehavior, MappingBehavior, NatKind, PortAllocation};
 
-/// `PORT` or `FIRST-LAST`.
+/// Reads `PORT` or `FIRST-LAST`.
 fn port_range(text: &str) -> Result<RangeInclusive<u16>, FactError> {
     let port = |text: &str| text.trim().parse::<u16>();
     let (first, last) = text.split_once('-').unwrap_or((text, text));

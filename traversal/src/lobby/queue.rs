@@ -22,7 +22,7 @@ pub(super) struct Queued {
 }
 
 impl Queued {
-    /// In a new session; the game hears something by then.
+    /// The wish was made again in a new session; the game hears something by then.
     pub(super) fn asked_again(&mut self, deadline: Instant) {
         self.deadline = deadline;
     }

@@ -46,7 +46,7 @@ pub(crate) struct Room {
     pub(crate) seeking: Option<Instant>,
     revision: Option<u32>,
     parts: BTreeMap<u8, Vec<PlayerInfo>>,
-    /// The latest whole list.
+    /// The members as of the latest list of which all parts came, the host first.
     pub(crate) members: Vec<PlayerInfo>,
 }
 
@@ -159,7 +159,7 @@ impl Lobby {
         }
     }
 
-    /// Who was put out of the room.
+    /// Notes who was put out of the room.
     pub(crate) fn handle_kick_notes(&mut self, id: RoomId, notes: Vec<KickNote>) {
         match self.room.as_mut().filter(|room| room.info.id == id) {
             Some(room) => keep(&mut room.kicked, notes),
@@ -215,7 +215,7 @@ impl Lobby {
         }
     }
 
-    /// New metadata.
+    /// The host has changed the room's metadata.
     pub(crate) fn handle_room_changed(&mut self, cx: &mut Cx<'_>, info: RoomInfo) {
         let Some(room) = self.room.as_mut().filter(|room| room.info.id == info.id) else { return };
         if info.epoch != room.info.epoch {

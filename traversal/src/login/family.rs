@@ -71,7 +71,7 @@ impl OtherFamily {
         self.targets.contains(&from)
     }
 
-    /// The machine's addresses changed.
+    /// The machine's addresses changed, so the server is asked anew.
     pub(super) fn begin_anew(&mut self, now: Instant) {
         (self.next, self.tries) = (now, 0);
     }

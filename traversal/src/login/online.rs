@@ -4,6 +4,8 @@
 //! a sealed datagram comes to the server by another way, the server has that way proven by an echo, and what it
 //! sends by that way afterwards says that the session has moved.
 
+mod pings;
+
 use std::collections::{BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -44,14 +46,14 @@ const UDP_TRIED: Duration = Duration::from_secs(5);
 /// How long the stream stays open after the session has left it, for what is on its way; or two answers of a far server.
 const LINGER: Duration = Duration::from_secs(2);
 
-/// Logged in.
+/// A session with the server, and the ways that it may take.
 #[derive(Debug)]
 pub(crate) struct Online {
-    /// The sealed channel.
+    /// The sealed channel to the server.
     pub(crate) session: ClientSession,
     /// The server's address, the same for UDP and for the stream.
     pub(crate) server: SocketAddr,
-    /// What it said.
+    /// What the server said at the login.
     pub(crate) welcome: Welcome,
     /// This login's key for pairs.
     pub(crate) ephemeral: Identity,
@@ -80,7 +82,7 @@ pub(crate) struct Online {
     pings: u32,
     /// The latest pings, and when they left.
     asked: VecDeque<(u32, Instant)>,
-    /// The login.
+    /// When this login came about.
     since: Instant,
     /// Matches that keys of this login were made for.
     used: BTreeSet<MatchId>,
@@ -93,7 +95,7 @@ const MATCHES: usize = 16_384;
 /// Whether a plan may be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum MatchUse {
-    /// For the first time.
+    /// Its keys are made for the first time.
     First,
     /// It would be one too many for this login.
     TooMany,
@@ -108,7 +110,7 @@ struct Ping {
 }
 
 impl Ping {
-    /// To be sent then.
+    /// A ping that is to be sent then.
     fn at(next: Instant) -> Self {
         Self { unanswered: 0, since: next, next }
     }
@@ -165,27 +167,14 @@ impl Online {
         Some(MatchUse::First)
     }
 
-    /// Not logged in before, or perhaps gone at present: what went through the server since `at` need not have arrived.
+    /// Whether this player was not logged in before, or the server is perhaps gone: what went through it since `at` may be
+    /// lost.
     pub(super) fn was_interrupted(&self, now: Instant, at: Instant) -> bool {
         let overdue = self.session.timing().overdue();
         let late = |ping: &Ping| {
             ping.unanswered >= PINGS_TO_DOUBT && now.saturating_duration_since(ping.since) >= overdue
         };
         self.since > at || self.ping.as_ref().is_some_and(late)
-    }
-
-    /// Between two pings that wait for an answer.
-    fn ping_gap(&self) -> Duration {
-        PING_RETRY.max(self.session.timing().overdue() / 3)
-    }
-
-    /// The answer to one of our pings.
-    pub(super) fn ponged(&mut self, now: Instant, id: u32) {
-        if let Some(index) = self.asked.iter().position(|(asked, _)| *asked == id) {
-            let (_, sent) = self.asked[index];
-            self.asked.drain(..=index);
-            self.session.sample_rtt(now.saturating_duration_since(sent));
-        }
     }
 
     /// Begins to find out whether UDP is blocked, while the stream is in use. Returns when that is known.
@@ -206,7 +195,7 @@ impl Online {
         self.over_stream
     }
 
-    /// The way in use.
+    /// Returns the way in use.
     pub(crate) fn uplink(&self) -> Way {
         let socket = if self.over_stream { SocketId::STREAM } else { self.udp };
         Way::new(socket, self.server)
@@ -239,11 +228,6 @@ impl Online {
         if let Some(datagram) = self.session.seal(env.now, Kind::Control, frame) {
             env.transmit(socket, self.server, datagram);
         }
-    }
-
-    fn next_ping_id(&mut self) -> u32 {
-        self.pings = self.pings.wrapping_add(1);
-        self.pings
     }
 
     /// Something authentic came by this way: it works. True when the session has just moved there.
@@ -307,7 +291,7 @@ impl Online {
         self.send_by(env, way, &Frame::PathResponse { token });
     }
 
-    /// In use, or UDP is silent.
+    /// Whether the stream is in use, or UDP is silent.
     pub(super) fn wants_stream(&self) -> bool {
         self.over_stream || self.ping.is_some()
     }
@@ -329,11 +313,6 @@ impl Online {
         if self.over_stream {
             (self.udp_at, self.udp_gap) = (Some(now), UDP_RETRY[0]);
         }
-    }
-
-    /// NATs are refreshed by what goes out (RFC 4787 REQ-6), loss is noticed by what no longer comes in.
-    fn next_ping(&self, quiet: Duration) -> Instant {
-        self.session.last_heard().min(self.session.last_sent()) + quiet
     }
 
     /// True when the server is lost.
@@ -364,41 +343,6 @@ impl Online {
             self.knock(env, udp);
         }
         self.keep_alive(env, stream, quiet)
-    }
-
-    fn keep_alive(&mut self, env: &mut Env<'_>, stream: &mut Stream, quiet: Duration) -> bool {
-        if self.ping.is_none() && due(Some(self.next_ping(quiet)), env.now) {
-            self.ping = Some(Ping::at(env.now));
-        }
-        let (gap, overdue) = (self.ping_gap(), self.session.timing().overdue());
-        let Some(ping) = &mut self.ping else { return false };
-        if ping.next > env.now {
-            return false;
-        }
-        // By time, since pings that are asked for at once come in between.
-        let since_first = env.now.saturating_duration_since(ping.since);
-        if ping.unanswered >= PINGS && since_first >= (gap * PINGS).max(overdue * 2) {
-            return true;
-        }
-        ping.unanswered += 1;
-        ping.next = env.now + gap;
-        let enough = self.session.rtt().is_none_or(|rtt| since_first >= rtt * ROUND_TRIPS_TO_STREAM);
-        let carries = self.carried.is_some_and(|at| env.now.saturating_duration_since(at) < PING_RETRY * 2);
-        let silent = ping.unanswered > PINGS_TO_STREAM && enough && !carries;
-        let id = self.next_ping_id();
-        if self.asked.len() >= REMEMBERED {
-            self.asked.pop_front();
-        }
-        self.asked.push_back((id, env.now));
-        self.session.send_once(env.now, &Frame::Ping { id });
-        if silent && env.config.tcp && !self.over_stream {
-            if stream.is_open() {
-                self.knock(env, SocketId::STREAM);
-            } else if stream.to().is_none() {
-                stream.connect(env, self.server);
-            }
-        }
-        false
     }
 
     pub(super) fn poll_timeout(&self, stream: &Stream, quiet: Duration) -> Option<Instant> {

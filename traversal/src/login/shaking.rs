@@ -215,7 +215,7 @@ impl Shaking {
         self.stream_at = Some(now + PACE);
     }
 
-    /// An answer of the server.
+    /// Handles an answer of the server.
     pub(super) fn handle(
         &mut self,
         env: &mut Env<'_>,

@@ -6,7 +6,7 @@ use std::time::Instant;
 use crate::api::Output;
 use crate::env::Env;
 
-/// At most one connection.
+/// The connection, of which there is at most one.
 #[derive(Debug, Default)]
 pub(super) struct Stream {
     to: Option<SocketAddr>,

@@ -88,8 +88,14 @@ impl Paths {
             self.candidates[best].size.begin(now);
             return false;
         }
+        self.take(now, best, config);
+        true
+    }
+
+    /// Lets game datagrams take this way from now on.
+    fn take(&mut self, now: Instant, best: usize, config: &AgentConfig) {
         self.prospect = None;
-        if selected.is_none() {
+        if self.in_use.is_none() {
             self.settle = Some(now + self.settle_time());
         }
         let chosen = rank(&self.candidates[best]);
@@ -122,7 +128,6 @@ impl Paths {
         });
         self.candidates[best].pulse.forgive();
         self.candidates[best].size.begin(now);
-        true
     }
 
     /// Whether game datagrams arrive by the way in use is in such doubt that they had better take a second one too.

@@ -20,7 +20,7 @@ const RAISE: Duration = Duration::from_secs(600);
 const RETRY: Duration = Duration::from_secs(10);
 /// Probes in a row without an answer, at the usual loss, that end the search for a length (RFC 8899: MAX_PROBES).
 const TOO_LONG: f32 = 3.0;
-/// The same for the length in use.
+/// So many losses speak against the length in use.
 const LOST: f32 = 4.0;
 /// The same for the length that makes a way a full one: the game may move by it.
 const LESSER: f32 = 6.0;
@@ -30,11 +30,11 @@ const NO_SIGN: usize = 8;
 /// What a way is worth by what it carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Carries {
-    /// Short datagrams only.
+    /// Only short datagrams arrive.
     Short,
     /// It is not known yet.
     Unknown,
-    /// [`FULL_DATAGRAM`] at the least.
+    /// Datagrams of [`FULL_DATAGRAM`] bytes at the least arrive.
     Full,
 }
 
@@ -45,7 +45,7 @@ enum Phase {
     Base,
     /// It did not pass.
     Error,
-    /// Longer ones are being tried.
+    /// Longer datagrams are being tried.
     Search,
     /// The longest is found.
     Complete,
@@ -93,7 +93,7 @@ pub(crate) struct SizeSearch {
 }
 
 impl SizeSearch {
-    /// Of a way of which nothing is known.
+    /// The search on a way of which nothing is known.
     pub(crate) fn new(v6: bool) -> Self {
         let limit = if v6 { MAX_DATAGRAM_V6 } else { MAX_DATAGRAM };
         Self {
@@ -146,7 +146,7 @@ impl SizeSearch {
         self.doubtful
     }
 
-    /// A datagram of the game's went this way.
+    /// Notes that a datagram of the game's went this way.
     pub(crate) fn sent(&mut self, length: usize) {
         if length > LEAST_DATAGRAM {
             self.used = self.used.max(length);

@@ -1,3 +1,5 @@
+//! Whole ways to a player, driven through their tests. One file of over 400 lines, since all of it shares the fixture.
+
 use std::net::SocketAddr;
 
 use super::*;

@@ -27,7 +27,7 @@ const PUNCH_AGAIN: Duration = Duration::from_secs(13);
 /// Since when a player is away, and what is done about it next.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Away {
-    /// The last answer.
+    /// When a test was last answered.
     since: Instant,
     miss_at: Instant,
     punch_at: Instant,

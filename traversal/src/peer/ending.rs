@@ -98,7 +98,7 @@ impl Peer {
         if !blocked && self.is_hidden(cx) {
             return FailureReason::AddressesHidden;
         }
-        if self.attempt.waits_for_turn() {
+        if self.attempt.waits_for_permit() {
             return FailureReason::SearchWaits;
         }
         match expected_failure(&self.plan.own_nat, &self.plan.peer_nat) {

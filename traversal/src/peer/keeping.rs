@@ -30,7 +30,7 @@ impl Peer {
         self.is_live().then(|| KeptMatch {
             match_id: self.match_id,
             player: self.info.id,
-            host: self.host,
+            host: self.plan.host,
             edition: self.attempt.edition(),
         })
     }

@@ -67,7 +67,8 @@ pub(super) fn is_tested(
 /// Ports of the other player's NAT that were set by hand (M9) are tested like the one that the server names, at its IP and
 /// no other.
 pub(super) fn add_set_targets(cx: &Cx<'_>, plan: &PunchPlan, paths: &mut Paths) {
-    let bubbles = cx.config.method.is_none_or(|of| matches!(of, Method::Bubble | Method::MultiBubble));
+    let bubbles =
+        cx.config.method.is_none_or(|forced| matches!(forced, Method::Bubble | Method::MultiBubble));
     let ip = plan.peer_public.first().map(SocketAddr::ip).filter(|ip| plan.same_nat || !is_local(*ip));
     let (Some(ip), Some(set)) = (ip.filter(|_| bubbles), &cx.config.bubble_targets) else { return };
     if cx.config.relay == RelayPolicy::Only || plan.own_nat.udp_blocked || plan.peer_nat.udp_blocked {
@@ -121,7 +122,7 @@ impl Peer {
         self.punch(cx);
     }
 
-    /// Test messages go to where the server sees the other side.
+    /// Test messages go to where the server sees the other side: at a private address, if it is on this network itself.
     pub(super) fn add_public(&mut self, cx: &Cx<'_>) {
         let sendable =
             |address: &&SocketAddr| is_sendable(**address) && (self.plan.same_nat || !is_local(address.ip()));
@@ -151,7 +152,7 @@ impl Peer {
         self.plan.role = better.role;
         self.plan.methods = better.methods.iter().map(|planned| planned.method).collect();
         self.punch_until += self.attempt.replan(cx, &better);
-        self.attempt.ask_turn_again(cx);
+        self.attempt.ask_permit_again(cx);
         if !were_known {
             // The time until both NATs are known does not count, within reason.
             self.punch_until = self.punch_until.max((cx.now + self.allowed).min(self.punch_latest));
@@ -163,8 +164,8 @@ impl Peer {
             self.search = DirectSearch::Running;
             self.punch_until = cx.now + cx.config.connect_deadline;
         }
-        if let Some((edition, turn)) = self.attempt.turn_in_time() {
-            self.handle_turn(cx, edition, turn);
+        if let Some((edition, turn)) = self.attempt.permit_in_time() {
+            self.handle_permit(cx, edition, turn);
         }
         self.punch(cx);
         let facts = self.attempt.facts_in_time();
@@ -195,8 +196,8 @@ impl Peer {
     }
 
     /// The server says whether it is this match's turn to search by many sockets or ports.
-    pub(crate) fn handle_turn(&mut self, cx: &mut Cx<'_>, edition: u8, turn: SprayTurn) {
-        if let Some(waited) = self.attempt.handle_turn(cx.now, edition, turn) {
+    pub(crate) fn handle_permit(&mut self, cx: &mut Cx<'_>, edition: u8, turn: SprayTurn) {
+        if let Some(waited) = self.attempt.handle_permit(cx.now, edition, turn) {
             // The deadline is one of what is done, not of waiting in line.
             self.punch_until += waited;
             if self.is_relayed() && self.search == DirectSearch::Over {
@@ -207,13 +208,13 @@ impl Peer {
     }
 
     /// Ends this match's turn to search, or its wish for one, if nothing can come of it any more.
-    pub(crate) fn check_turn(&mut self, cx: &mut Cx<'_>) {
+    pub(crate) fn check_permit(&mut self, cx: &mut Cx<'_>) {
         let punching =
             matches!(self.stage, PeerStage::Punching) || (self.is_connected() && self.wants_direct());
-        self.attempt.check_turn(cx, punching);
+        self.attempt.check_permit(cx, punching);
     }
 
-    /// It searches by many sockets or ports at present.
+    /// Whether this match searches by many sockets or ports at present.
     pub(crate) fn is_spraying(&self) -> bool {
         self.is_punching() && self.attempt.is_spraying()
     }
@@ -276,7 +277,9 @@ impl Peer {
     /// Closes this match's sockets but these.
     pub(super) fn close_unused(&self, cx: &mut Cx<'_>, used: &[SocketId]) {
         let id = self.match_id;
-        for (socket, owner) in cx.sockets.owned(|owner| matches!(owner, Owner::Match(of, ..) if of == id)) {
+        for (socket, owner) in
+            cx.sockets.owned(|owner| matches!(owner, Owner::Match(match_id, ..) if match_id == id))
+        {
             let runs = matches!(owner, Owner::Match(_, method, slot) if self.attempt.uses(method, slot));
             let needed = runs && cx.sockets.is_newest(socket);
             if !needed && !used.contains(&socket) {

@@ -17,7 +17,7 @@ use crate::nat::{Confidence, NatProfile};
 /// What [`plan`] needs to know beside the two NATs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PlanOptions {
-    /// Only this method, with no speculation beside it.
+    /// The only method to try, with no speculation beside it; none: all that may work.
     pub force: Option<Method>,
 }
 

@@ -7,11 +7,11 @@ use crate::reach::reach;
 /// S1 E1's decision about a caller that starts as the sending side (M10), and its outcome table (M11).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Decision {
-    /// As it is.
+    /// A bubble works with the roles as they are.
     Keep,
     /// Works with roles exchanged.
     Swap,
-    /// Not by one bubble.
+    /// One bubble does not work in either direction.
     Impossible,
 }
 
@@ -63,9 +63,9 @@ fn strict(profile: &NatProfile) -> NatProfile {
 pub enum MultiBubbleDecision {
     /// The caller is the receiving side.
     CallerReceives,
-    /// The callee is.
+    /// The callee takes the bubbles.
     CalleeReceives,
-    /// Both are port-sensitive.
+    /// It does not work: both NATs are port-sensitive.
     Impossible,
 }
 

@@ -21,13 +21,13 @@ pub struct FreshMapping {
     pub sent: Duration,
     /// Packets with the same number left back to back.
     pub burst: u8,
-    /// Place in the order of sending.
+    /// Its place in the order of sending.
     pub order: u32,
     /// The socket's own port.
     pub local: u16,
     /// The port it got.
     pub external: u16,
-    /// At this external address.
+    /// The external address that the port belongs to.
     pub address: IpAddr,
     /// More than one packet was sent before this was known: which of them made the mapping is not sure.
     pub repeated: bool,
@@ -141,7 +141,7 @@ fn whole(mappings: &[FreshMapping]) -> f64 {
     -(free as f64) * f64::from(PORT_SPACE).ln()
 }
 
-/// The same by chance from a block of unknown size and place at each address.
+/// The likelihood of ports chosen by chance from a block of unknown size and place at each address.
 fn in_blocks(mappings: &[FreshMapping]) -> f64 {
     let block = |ports: Vec<u16>| {
         let (low, high) =

@@ -58,7 +58,7 @@ pub(super) fn chains(mappings: &[FreshMapping], parity: bool) -> Vec<Chain> {
 /// A counter that fits.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Counter {
-    /// Signed.
+    /// How far the counter goes from port to port; negative: downwards.
     pub(super) step: i32,
     /// Logarithm of the probability of these ports, given the first one of each address.
     pub(super) likelihood: f64,

@@ -15,7 +15,7 @@ const MANY: f64 = 30.0;
 /// timeout): a counter that seems to has started again at an end that is not known.
 const BUSIEST: f64 = 5_000.0;
 
-/// From the last port of one burst to the first port of the next.
+/// The step from the last port of one burst to the first port of the next.
 #[derive(Clone, Copy, Debug)]
 struct Leg {
     time: Duration,
@@ -50,7 +50,7 @@ pub fn foreign_rate(mappings: &[FreshMapping], step: i32) -> Option<f32> {
     (time >= SHORTEST.as_secs_f64() || (time > 0.0 && taken >= MANY)).then(|| (taken / time) as f32)
 }
 
-/// Between successive bursts of the address with the most ports, the shortest time first.
+/// The steps between successive bursts of the address with the most ports, the shortest time first.
 fn legs(mappings: &[FreshMapping], up: bool) -> Vec<Leg> {
     let mut addresses = BTreeMap::new();
     for mapping in mappings {
@@ -71,12 +71,12 @@ fn legs(mappings: &[FreshMapping], up: bool) -> Vec<Leg> {
     };
     let bursts: Vec<Vec<&FreshMapping>> = bursts.into_values().collect();
     let leg = |pair: &[Vec<&FreshMapping>]| {
-        let ends = |of: &[&FreshMapping]| {
-            let first = of.first()?.external;
-            let ports = || of.iter().map(|mapping| mapping.external);
+        let ends = |burst: &[&FreshMapping]| {
+            let first = burst.first()?.external;
+            let ports = || burst.iter().map(|mapping| mapping.external);
             let low = ports().min_by_key(|port| place(first, *port))?;
             let high = ports().max_by_key(|port| place(first, *port))?;
-            Some((of.iter().map(|mapping| mapping.sent).min()?, low, high))
+            Some((burst.iter().map(|mapping| mapping.sent).min()?, low, high))
         };
         let ((sent, _, from), (later, to, _)) = (ends(&pair[0])?, ends(&pair[1])?);
         let length = way(from, to);

@@ -88,7 +88,7 @@ pub struct Birthday {
     pub sockets: u32,
     /// Ports that the other side tries.
     pub probes: u32,
-    /// Chance of a hit with these.
+    /// The chance that one of these ports is hit, 0 to 1.
     pub chance: f64,
 }
 

@@ -55,7 +55,7 @@ impl PortRange {
         self.is_against() && distance(self.first, self.last).unsigned_abs() > OVERTAKEN
     }
 
-    /// One port.
+    /// The range of one port.
     pub fn single(port: u16) -> Self {
         Self::new(port, port, 1)
     }
@@ -77,12 +77,12 @@ impl PortRange {
         (!inner.is_against() || whole.has_unknown_seam()).then_some(inner)
     }
 
-    /// First port.
+    /// Returns the first port.
     pub fn first(&self) -> u16 {
         self.first
     }
 
-    /// Last port, included.
+    /// Returns the last port, which is part of the range.
     pub fn last(&self) -> u16 {
         self.last
     }

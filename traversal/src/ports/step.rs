@@ -3,7 +3,7 @@
 /// How the step is taken from the intervals between probes (S1 E1).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum StepRule {
-    /// The smallest interval.
+    /// The step is the smallest interval that was seen.
     Min,
     /// The greatest common divisor of the intervals. With other machines' ports in between it finds the step of a
     /// counter even if no two probes got neighbouring ports.

@@ -7,7 +7,7 @@ use super::{FIRST_PORT, PORT_SPACE, PortRange, PortRangeIter, StepRule, advance,
 pub struct PortSet(Box<[u64; 1024]>);
 
 impl PortSet {
-    /// The empty set.
+    /// A set without ports.
     pub fn new() -> Self {
         Self(Box::new([0; 1024]))
     }
@@ -37,14 +37,14 @@ impl std::fmt::Debug for PortSet {
 /// How far a search has been widened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Widened {
-    /// Inside the range, at this step of the ladder.
+    /// It searches inside the range, at this step of the ladder.
     Range {
-        /// Signed.
+        /// How far the counter goes from port to port; negative: downwards.
         step: i32,
     },
     /// Outside of it, on the side(s) where the bound is not sure.
     Side,
-    /// Anywhere but the well-known ports.
+    /// It searches anywhere but at the well-known ports.
     Everywhere,
 }
 

@@ -19,7 +19,7 @@ use crate::ports::{Birthday as Numbers, FIRST_PORT, PORT_SPACE, birthday};
 pub(super) struct Birthday {
     engine: Engine,
     numbers: Numbers,
-    /// Of the ports tried: the first, and how many there are.
+    /// The first one of the ports that are tried, and how many there are.
     block: (u16, u32),
     /// Distance between successive tries; shares no divisor with the number of ports.
     stride: u32,

@@ -25,30 +25,30 @@ const ANSWERS: usize = 32;
 const WINDOW: Duration = Duration::from_secs(1);
 
 impl Budget {
-    /// Nothing sent yet.
+    /// A budget of which nothing is spent.
     pub fn new(caps: Caps) -> Self {
         Self { caps, sent: VecDeque::new(), spray: None }
     }
 
     /// Whether this match may search by many sockets or ports: one does at a time. `turn`: the other side does so, too,
     /// and does not wait; such a search comes before one that this side does alone.
-    pub(crate) fn take_spray(&mut self, of: MatchId, turn: bool) -> bool {
+    pub(crate) fn take_spray(&mut self, match_id: MatchId, turn: bool) -> bool {
         match self.spray {
-            Some((holder, holders_turn)) if holder != of && (holders_turn || !turn) => false,
-            Some((holder, held)) if holder == of => {
-                self.spray = Some((of, held || turn));
+            Some((holder, holders_turn)) if holder != match_id && (holders_turn || !turn) => false,
+            Some((holder, held)) if holder == match_id => {
+                self.spray = Some((match_id, held || turn));
                 true
             }
             _ => {
-                self.spray = Some((of, turn));
+                self.spray = Some((match_id, turn));
                 true
             }
         }
     }
 
-    /// The match that searches.
+    /// Returns the match that searches, if one does.
     pub(crate) fn spraying(&self) -> Option<MatchId> {
-        self.spray.map(|(of, _)| of)
+        self.spray.map(|(match_id, _)| match_id)
     }
 
     /// Its search is over.
@@ -82,7 +82,7 @@ impl Budget {
 pub struct Spending {
     /// Datagrams, probes among them.
     pub datagrams: u32,
-    /// Sockets opened.
+    /// How many sockets were opened.
     pub sockets: u32,
     targets: BTreeSet<SocketAddr>,
 }
@@ -93,7 +93,7 @@ impl Spending {
         (self.datagrams, self.sockets) = (0, 0);
     }
 
-    /// Distinct destinations, the lobby server's not among them.
+    /// Counts the distinct destinations, the lobby server's not among them.
     pub fn targets(&self) -> u32 {
         self.targets.len() as u32
     }
@@ -104,7 +104,7 @@ impl Spending {
 pub enum Verdict {
     /// It is counted: send.
     Go,
-    /// Not before then.
+    /// It may be sent at that time, and not before.
     Wait(Instant),
     /// Never: a cap of the attempt is reached.
     Refused,
@@ -113,9 +113,9 @@ pub enum Verdict {
 /// The budget of the player and the spending of one attempt, as a puncher is given them.
 #[derive(Debug)]
 pub struct Ledger<'a> {
-    /// Of all attempts.
+    /// What all attempts of this player share.
     pub budget: &'a mut Budget,
-    /// Of this one.
+    /// What this attempt has spent.
     pub attempt: &'a mut Spending,
 }
 
@@ -159,8 +159,8 @@ impl Ledger<'_> {
     }
 
     /// Asks for a search by many ports that is this side's alone: not while another match searches.
-    pub(crate) fn wide(&mut self, of: MatchId) -> bool {
-        self.budget.take_spray(of, false)
+    pub(crate) fn wide(&mut self, match_id: MatchId) -> bool {
+        self.budget.take_spray(match_id, false)
     }
 
     /// Asks for one socket.

@@ -1,5 +1,7 @@
 //! What all methods share: a queue of orders with times and budget, sockets, tags, rounds.
 
+mod openers;
+
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::net::SocketAddr;
@@ -8,9 +10,7 @@ use std::time::{Duration, Instant};
 use super::{Ledger, Progress, PunchContext, PunchOrder, Round, Slot, Verdict};
 use crate::config::Detect;
 use crate::method::Method;
-use crate::nat::FilteringBehavior;
 use crate::ports::distance;
-use crate::reach::reach;
 use crate::wire::message::{Ahead, Facts, ProbePurpose};
 
 /// When a test is sent again, after the first time: openers three times within 100 ms. These are copies against loss, sent
@@ -56,7 +56,7 @@ pub(super) struct Engine {
     heard_until: Option<Instant>,
     cap_reached: bool,
     exhausted: bool,
-    /// Another match searches.
+    /// Another match searches, so what is wide has to wait.
     wide_waits: bool,
     /// When probes first left, by their tags.
     left: BTreeMap<u32, Instant>,
@@ -123,12 +123,12 @@ impl Engine {
         self.push(now, 0, PunchOrder::CloseSocket { slot });
     }
 
-    /// A test, the first of `row` datagrams that belong together.
+    /// Sends a test, the first of `row` datagrams that belong together.
     pub(super) fn test(&mut self, at: Instant, row: u32, slot: Slot, to: SocketAddr) {
         self.push(at, row, PunchOrder::Test { slot, to, ttl: None });
     }
 
-    /// A test to a port of a wide search.
+    /// Sends a test to a port of a wide search.
     pub(super) fn wide_test(&mut self, at: Instant, slot: Slot, to: SocketAddr) {
         self.sequence += 1;
         let order = PunchOrder::Test { slot, to, ttl: None };
@@ -140,51 +140,7 @@ impl Engine {
         self.wide_waits
     }
 
-    /// A test that need only get out of the own NAT, the first of `row` datagrams that belong together.
-    ///
-    /// Where it cannot get in on the other side anyway, it had better not get there: some NATs then give the other side's
-    /// reply another port ("inbound-first clash"). Every second attempt does without: the own NATs may be farther away
-    /// than the TTL reaches.
-    pub(super) fn opener(&mut self, at: Instant, row: u32, attempt: u8, slot: Slot, to: SocketAddr) {
-        let ttl = self.opener_ttl(attempt, slot);
-        self.push(at, row, PunchOrder::Test { slot, to, ttl });
-    }
-
-    /// Whether this opener dies on its way, past the own NAT.
-    pub(super) fn opener_is_short(&self, attempt: u8, slot: Slot) -> bool {
-        self.opener_ttl(attempt, slot).is_some()
-    }
-
-    fn opener_ttl(&self, attempt: u8, slot: Slot) -> Option<u8> {
-        let peer = &self.context.peer;
-        if !reach(peer).mapping_is_hoped_fixed() || slot == Slot::Main {
-            return None;
-        }
-        // A side with one port for everybody has sent the first one from its registered socket.
-        let odd = (attempt % 2 == 1) != (self.method == Method::Bubble && self.context.own_is_fixed());
-        let short = match peer.filtering {
-            FilteringBehavior::AddressAndPortDependent => odd,
-            // Guess and bubble run side by side, from different sockets. The guess hopes for an open filter, the bubble is
-            // careful, so a clash spoils one of the two at the most.
-            FilteringBehavior::Unknown => odd != (self.method == Method::Prediction),
-            // The bubble itself may get in, and be answered.
-            FilteringBehavior::AddressDependent | FilteringBehavior::EndpointIndependent => false,
-        };
-        self.context.first_ttl.filter(|_| short)
-    }
-
-    /// The same opener again, a little later. One with a short TTL goes once more without, when the other side's reply is
-    /// likely to have left: it gets in then, should the reply be lost.
-    pub(super) fn repeat_opener(&mut self, now: Instant, attempt: u8, slot: Slot, to: SocketAddr) {
-        for later in REPEATS {
-            self.opener(now + later, 1, attempt, slot, to);
-        }
-        if self.opener_ttl(attempt, slot).is_some() {
-            self.test(now + self.patience(1, 1) * 3 / 2, 1, slot, to);
-        }
-    }
-
-    /// The same test again, a little later, in case it was lost. Makes no new mapping.
+    /// Sends the same test again, a little later, in case it was lost. That makes no new mapping.
     pub(super) fn repeat(&mut self, now: Instant, slot: Slot, to: SocketAddr) {
         for later in REPEATS {
             self.test(now + later, 1, slot, to);
@@ -223,7 +179,7 @@ impl Engine {
         tag
     }
 
-    /// The number of one of this puncher's rounds.
+    /// Returns the number of one of this puncher's rounds.
     pub(super) fn round(&self, attempt: u8) -> u16 {
         Round { edition: self.context.edition, method: self.method, attempt }.number()
     }

@@ -107,12 +107,12 @@ impl ForeignRate {
     /// That foreign ports meanwhile were at most `room`, and fewer by less than `packets`; the rate is mostly the likely one.
     fn chance(self, age: Duration, room: u32, packets: u32) -> f64 {
         let rates = [self.least, self.likely, self.likely, self.most];
-        let of = |rate: f64| {
+        let likelihood = |rate: f64| {
             let mean = rate * age.as_secs_f64();
             let before = room.checked_sub(packets).map_or(0.0, |k| poisson_cdf(mean, k));
             poisson_cdf(mean, room) - before
         };
-        rates.map(of).iter().sum::<f64>() / 4.0
+        rates.map(likelihood).iter().sum::<f64>() / 4.0
     }
 }
 
@@ -121,7 +121,7 @@ impl ForeignRate {
 pub(super) struct Row {
     /// Which of the ports that the other side has sent to they are to meet.
     pub(super) guess: usize,
-    /// How many.
+    /// How many packets leave.
     pub(super) packets: u32,
     /// How likely one of them leaves by that port.
     pub(super) chance: f64,

@@ -21,7 +21,7 @@ const ROUNDS: u8 = 12;
 /// Packets of the first round; later rounds go further.
 const STEPS: u32 = 48;
 
-/// And at most so far.
+/// No round goes further than so many packets.
 const MOST_STEPS: u32 = 160;
 
 #[derive(Debug)]
@@ -37,7 +37,7 @@ pub(super) struct GiantStep {
 #[derive(Clone, Copy, Debug)]
 struct Probe {
     slot: u16,
-    /// None until it leaves, once its socket is open.
+    /// The tag of the probe; none until it leaves, once its socket is open.
     tag: Option<u32>,
     seen: bool,
 }

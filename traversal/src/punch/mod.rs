@@ -57,28 +57,28 @@ pub enum Slot {
 pub enum PunchOrder {
     /// Open a socket on any free port, of the family of the lobby server's sockets.
     OpenSocket {
-        /// To be called [`Slot::Own`] of this.
+        /// The number that the socket is called by from now on, in [`Slot::Own`].
         slot: u16,
     },
-    /// Close it.
+    /// Close a socket that was opened so.
     CloseSocket {
-        /// Which.
+        /// The number of the socket.
         slot: u16,
     },
     /// Send the pair's datagram: a bubble, a reply, a port-assigning packet, a test.
     Test {
-        /// From which socket.
+        /// The socket that it leaves from.
         slot: Slot,
-        /// To where.
+        /// The address that it goes to.
         to: SocketAddr,
-        /// With this TTL instead of the system's; never on [`Slot::Main`].
+        /// The TTL that it has instead of the system's; never one on [`Slot::Main`].
         ttl: Option<u8>,
     },
     /// Send a probe to the lobby server.
     Probe {
-        /// From which socket.
+        /// The socket that it leaves from.
         slot: Slot,
-        /// To which of its sockets.
+        /// The socket of the server that it goes to.
         to: SocketAddr,
         /// What the server is to do with what it sees.
         purpose: ProbePurpose,
@@ -87,7 +87,7 @@ pub enum PunchOrder {
     },
     /// Tell the other side, through the server, what this side has measured itself (E2).
     Report {
-        /// What.
+        /// The facts that were measured.
         facts: Facts,
         /// The probes that it was measured with.
         tags: [u32; 2],
@@ -96,7 +96,7 @@ pub enum PunchOrder {
     TellKept {
         /// The number of the try: its plan, method and attempt.
         round: u16,
-        /// At most [`MAX_KEPT_PORTS`](crate::wire::message::MAX_KEPT_PORTS).
+        /// The ports, at most [`MAX_KEPT_PORTS`](crate::wire::message::MAX_KEPT_PORTS).
         ports: Vec<u16>,
     },
 }
@@ -106,14 +106,14 @@ pub enum PunchOrder {
 pub enum PunchInput<'a> {
     /// A socket that it asked for is open, or could not be opened.
     Socket {
-        /// Which.
+        /// The number of the socket.
         slot: u16,
         /// Its local port; none: it could not be opened.
         port: Option<u16>,
     },
-    /// The server's answer to a probe.
+    /// The server has answered a probe.
     ProbeSeen {
-        /// Of the probe.
+        /// The tag of the probe.
         tag: u32,
         /// Where it was seen.
         observed: SocketAddr,
@@ -122,23 +122,23 @@ pub enum PunchInput<'a> {
     Facts(&'a Facts),
     /// An authentic datagram of the other player came in on one of its sockets, or on the main one.
     Datagram {
-        /// On which.
+        /// The socket that it came in on.
         slot: Slot,
-        /// From where.
+        /// The address that it came from.
         from: SocketAddr,
     },
-    /// [`Puncher::poll_timeout`] has come.
+    /// The time of [`Puncher::poll_timeout`] has come.
     Timeout,
 }
 
 /// Whether a puncher has anything left to try.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
-    /// It has.
+    /// It has something to try.
     Running,
     /// It has heard the other side and holds still, so that a path can be made of it.
     Heard,
-    /// It has not.
+    /// It has tried everything.
     Exhausted,
     /// It had, but a cap is reached.
     CapReached,
@@ -146,15 +146,15 @@ pub enum Progress {
 
 /// One side of one method.
 pub trait Puncher: std::fmt::Debug + Send {
-    /// Which method.
+    /// Names the method.
     fn method(&self) -> Method;
-    /// Input.
+    /// Input: something that the puncher has to hear.
     fn handle(&mut self, now: Instant, input: PunchInput<'_>);
     /// Output: the next order that is due and that the caps allow. What it gives out is counted in the ledger.
     fn poll_order(&mut self, now: Instant, ledger: &mut Ledger<'_>) -> Option<PunchOrder>;
     /// Output: when [`PunchInput::Timeout`] is due; none: never.
     fn poll_timeout(&self) -> Option<Instant>;
-    /// How it stands.
+    /// Tells whether it has something left to try.
     fn progress(&self) -> Progress;
     /// It searches by many sockets or ports, or would if the budget let it.
     fn sprays(&self) -> bool;
@@ -163,13 +163,13 @@ pub trait Puncher: std::fmt::Debug + Send {
 /// What a puncher starts with.
 #[derive(Clone, Debug)]
 pub struct PunchContext {
-    /// Which match.
+    /// The match that this is about.
     pub match_id: MatchId,
     /// This side's role in the plan.
     pub role: Role,
-    /// This side's NAT.
+    /// This side's NAT, as the server knows it.
     pub own: NatProfile,
-    /// The other side's.
+    /// The other side's NAT, as the server knows it.
     pub peer: NatProfile,
     /// Where the server sees the other side. Only its IPs are ever sent to.
     pub peer_public: Vec<SocketAddr>,
@@ -181,22 +181,22 @@ pub struct PunchContext {
     pub peer_rtt: RttEstimate,
     /// Who works out ranges (E1: the server, E2: the peer).
     pub detect: Detect,
-    /// See [`AgentConfig::opener_ttl`].
+    /// The TTL of openers, see [`AgentConfig::opener_ttl`].
     pub first_ttl: Option<u8>,
-    /// See [`AgentConfig::ports_ahead`].
+    /// How many ports ahead predictions aim, see [`AgentConfig::ports_ahead`].
     pub ports_ahead: Option<u16>,
-    /// This player's caps.
+    /// What this player may send and open at the most.
     pub caps: Caps,
     /// Ports of the other side's NAT that were set by hand (M9): see [`AgentConfig::bubble_targets`].
     pub bubble_targets: Vec<u16>,
-    /// For choices by chance.
+    /// The seed for choices by chance.
     pub seed: u64,
-    /// Of the plan: see [`Replan::edition`](crate::wire::message::Replan).
+    /// The edition of the plan, see [`Replan::edition`](crate::wire::message::Replan).
     pub edition: u8,
 }
 
 impl PunchContext {
-    /// From the server's plan.
+    /// Takes what the server's plan says.
     pub fn new(
         plan: &PunchPlan,
         servers: &[SocketAddr],
@@ -299,7 +299,7 @@ struct Round {
     attempt: u8,
 }
 
-/// The edition of the plan that a round belongs to.
+/// Returns the edition of the plan that a round belongs to.
 pub(crate) fn edition_of(round: u16) -> u8 {
     (round >> 11) as u8
 }
@@ -317,7 +317,7 @@ impl Round {
         (u16::from(self.edition % EDITIONS) << 11) | (method << 8) | u16::from(self.attempt)
     }
 
-    /// The attempt, if the number belongs to this method of this plan.
+    /// Returns the attempt, if the number belongs to this method of this plan.
     fn attempt_of(edition: u8, method: Method, number: u16) -> Option<u8> {
         let attempt = number as u8;
         (Self { edition, method, attempt }.number() == number).then_some(attempt)
@@ -329,9 +329,9 @@ impl Round {
 enum Ports {
     /// One for everybody, as far as is known.
     Fixed,
-    /// The socket's own.
+    /// It leaves by the socket's own port.
     Kept,
-    /// The next one of a counter.
+    /// It leaves by the next port of a counter.
     Counted,
 }
 

@@ -67,13 +67,13 @@ impl Side {
 
     /// Probes and tests in their order: who was it sent to, from which socket.
     fn row(&self) -> Vec<(Duration, Slot, String)> {
-        let of = |(at, order): &(Duration, PunchOrder)| match order {
+        let sent = |(at, order): &(Duration, PunchOrder)| match order {
             PunchOrder::Probe { slot, to, .. } | PunchOrder::Test { slot, to, .. } => {
                 Some((*at, *slot, to.to_string()))
             }
             _ => None,
         };
-        self.sent.iter().filter_map(of).collect()
+        self.sent.iter().filter_map(sent).collect()
     }
 }
 

@@ -60,7 +60,7 @@ pub(super) struct Prediction {
     own_ports: u32,
     /// When a probe left, the port it was seen at, and the own mappings until then: the first one and the last.
     counted: Option<[(Instant, u16, u32); 2]>,
-    /// From the last call to its answer.
+    /// How long it was from the last call to its answer.
     age: Option<Duration>,
 }
 
@@ -114,9 +114,9 @@ impl Prediction {
             .max(1)
     }
 
-    /// From a call to its answer: a round trip to the server on each side.
+    /// How long it takes from a call to its answer: a round trip to the server on each side.
     fn answer_time(&self) -> Duration {
-        let rtt = |of: RttEstimate| of.rtt().unwrap_or(RttEstimate::INITIAL);
+        let rtt = |timing: RttEstimate| timing.rtt().unwrap_or(RttEstimate::INITIAL);
         self.age.unwrap_or(rtt(self.engine.context.rtt) + rtt(self.engine.context.peer_rtt))
     }
 
@@ -281,16 +281,16 @@ impl Tactic for Prediction {
             self.open.insert(slot, port);
         } else {
             // What needs it goes without; a probe's round is lost.
-            self.pool.retain(|of| *of != slot);
+            self.pool.retain(|known| *known != slot);
             for volley in &mut self.wanted {
-                volley.sends.retain(|(of, _)| *of != slot);
+                volley.sends.retain(|(from, _)| *from != slot);
             }
-            let lost = |call: &Call| call.probe.is_some_and(|(of, _)| of == slot);
+            let lost = |call: &Call| call.probe.is_some_and(|(from, _)| from == slot);
             if let Some(call) = self.calls.iter().find(|call| lost(call)) {
                 self.wanted.retain(|volley| volley.call != Some(call.attempt));
             }
             for call in &mut self.calls {
-                call.kept.retain(|of| *of != slot);
+                call.kept.retain(|known| *known != slot);
             }
         }
         self.fire_when_open(now);

@@ -36,7 +36,7 @@ pub(super) trait Tactic: std::fmt::Debug + Send {
     /// When the next step of the method is due.
     fn due(&self) -> Option<Instant>;
 
-    /// See [`Puncher::sprays`].
+    /// Whether it searches by many sockets or ports, see [`Puncher::sprays`].
     fn searches(&self) -> bool {
         Self::METHOD.sprays() && self.engine().progress() != Progress::Exhausted
     }

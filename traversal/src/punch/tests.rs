@@ -1,3 +1,5 @@
+//! Every method between two NATs of the model, one test a promise of its document. One file of over 400 lines: a list.
+
 use std::time::Duration;
 
 use super::model::{Nat, Outcome, Setup, context, named, run};

@@ -16,7 +16,7 @@ pub struct CodecError;
 const CONFIG: config::Configuration<config::LittleEndian, config::Varint, config::Limit<MAX_CONTROL>> =
     config::standard().with_limit::<MAX_CONTROL>();
 
-/// Writes a message.
+/// Encodes a message.
 ///
 /// # Errors
 /// When it is longer than [`MAX_CONTROL`] bytes.

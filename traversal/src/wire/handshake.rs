@@ -30,7 +30,7 @@ pub use small_order::contributes;
 
 const NONCE: usize = 16;
 const MAC_LEN: usize = 16;
-/// kind, magic, version, nonce.
+/// Bytes in front of every handshake datagram: kind, magic, version, nonce.
 const HEADER: usize = 1 + MAGIC.len() + 2 + NONCE;
 
 fn header(kind: Kind, nonce: &[u8; NONCE]) -> Vec<u8> {
@@ -42,7 +42,7 @@ fn header(kind: Kind, nonce: &[u8; NONCE]) -> Vec<u8> {
     out
 }
 
-/// What stands in front of every handshake datagram: version and nonce.
+/// Reads what stands in front of every handshake datagram: version and nonce.
 fn parse_header(datagram: &mut &[u8]) -> Option<(u16, [u8; NONCE])> {
     take::<1>(datagram)?;
     if take::<3>(datagram)? != MAGIC {
@@ -55,9 +55,9 @@ fn parse_header(datagram: &mut &[u8]) -> Option<(u16, [u8; NONCE])> {
 /// Why the server says no in the clear.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// It speaks another version.
+    /// The server speaks another version.
     Version {
-        /// Its own.
+        /// The version that the server speaks.
         theirs: u16,
     },
     /// It takes nobody now.

@@ -24,7 +24,7 @@ pub const PROOF: usize = CODE;
 pub struct LifeKey(MacKey);
 
 impl LifeKey {
-    /// From the own key pair and the other side's public key; none when that one contributes nothing.
+    /// Makes it from the own key pair and the other side's public key; none when that one contributes nothing.
     pub fn new(own: &Identity, other: &[u8; 32]) -> Option<Self> {
         let shared = own.diffie_hellman(other)?;
         let mut key = Zeroizing::new([0; 32]);

@@ -44,19 +44,19 @@ pub enum Kind {
     Hello = 0xC7,
     /// Server to player: a cookie to come back with, and the server's key.
     Cookie = 0xC8,
-    /// Player to server: cookie and first Noise message.
+    /// The player sends the server its cookie and the first Noise message.
     Init = 0xC9,
-    /// Server to player: second Noise message.
+    /// The server answers with the second Noise message.
     Accept = 0xCA,
-    /// Server to player: no, in the clear.
+    /// The server says no, in the clear.
     Refuse = 0xCB,
     /// A sealed control frame, either way.
     Control = 0xCC,
     /// A sealed control frame that never moves the session's address (probes and their answers).
     Probe = 0xCD,
-    /// Through the server's relay.
+    /// A datagram that goes through the server's relay.
     Relay = 0xCE,
-    /// Between two players.
+    /// A sealed datagram between two players.
     Pair = 0xCF,
 }
 
@@ -89,7 +89,7 @@ fn take<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum Dropped {
-    /// Too short, too long or not our format.
+    /// The datagram is too short, too long or not in our format.
     #[error("malformed")]
     Malformed,
     /// No session, match or attempt that it could belong to.

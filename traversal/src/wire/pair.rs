@@ -72,16 +72,16 @@ pub enum PairMessage {
     },
     /// M30's confirmation, sent to where the test came from.
     Confirm {
-        /// Of the test.
+        /// The tag of the test.
         tag: u32,
-        /// Source of the test.
+        /// The address that the test came from.
         observed: SocketAddr,
         /// A test of the sender's own, to be confirmed in turn; so every datagram is answered by at most one.
         test: Option<u32>,
     },
     /// The channel ends here, on purpose.
     Close {
-        /// For the other player.
+        /// The reason, told to the other player; may be empty.
         #[serde(deserialize_with = "text::read_reason")]
         reason: String,
     },
@@ -89,26 +89,26 @@ pub enum PairMessage {
     CloseAck,
     /// To the host, of a member that the server has asked: show the server that you are alive.
     ProveLife {
-        /// The server's own.
+        /// The server's challenge.
         challenge: [u8; CHALLENGE],
     },
     /// The answer, to be handed on; see [`LifeKey::prove`](super::life::LifeKey::prove).
     ProofOfLife {
-        /// As it was asked.
+        /// The challenge that was asked with.
         challenge: [u8; CHALLENGE],
-        /// Of the room that the sender hosts.
+        /// The proof, of the room that the sender hosts.
         proof: [u8; PROOF],
     },
 }
 
-/// A datagram, opened.
+/// What a datagram holds, once it is opened.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Opened<'a> {
-    /// For the game, on this channel.
+    /// A game datagram on this channel.
     Data(u8, &'a [u8]),
-    /// For the game, when the other parts are here: see [`Joiner`].
+    /// A part of a game datagram, to be joined with the others: see [`Joiner`].
     Part(Part<'a>),
-    /// For the agent.
+    /// A message for the agent.
     Message(PairMessage),
 }
 
@@ -129,14 +129,14 @@ pub struct PairChannel {
     transcript: [u8; 32],
 }
 
-/// The match that a [`Kind::Pair`] datagram names.
+/// Returns the match that a [`Kind::Pair`] datagram names.
 pub fn match_of(datagram: &[u8]) -> Option<MatchId> {
     let mut rest = datagram.get(1..)?;
     take(&mut rest).map(|bytes| MatchId(u64::from_le_bytes(bytes)))
 }
 
 impl PairChannel {
-    /// None when the other side's keys are no keys, or one's own.
+    /// Makes the channel of a match; none when the other side's keys are no keys, or one's own.
     pub fn new(match_id: MatchId, keys: &PairKeys<'_>) -> Option<Self> {
         let (shared, transcript) = keys.agree(match_id)?;
         let hkdf = Hkdf::<Sha256>::new(Some(keys.pair_secret), &*shared);
@@ -237,7 +237,7 @@ impl PairChannel {
         self.seal(CONTROL, &content)
     }
 
-    /// Seals a message.
+    /// Seals a message to the other agent; none once all counters are used up.
     pub fn seal_message(&mut self, message: &PairMessage) -> Option<Vec<u8>> {
         if let PairMessage::Test { tag, method } = message {
             return self.seal_test(*tag, *method, 0);

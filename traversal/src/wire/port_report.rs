@@ -13,17 +13,17 @@ use sha2::Sha256;
 /// Bytes of a MAC; guessing one would take 2^64 claims.
 const MAC: usize = 16;
 
-/// See the [module](self).
+/// The server's word on where it saw a probe, which it knows again when it is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PortReport {
     /// Where the packet was seen.
     pub observed: SocketAddr,
-    /// When, in milliseconds of the server's own clock.
+    /// When it was seen, in milliseconds of the server's own clock.
     pub at_ms: u64,
     mac: [u8; MAC],
 }
 
-/// What the server signs its reports with.
+/// The key that the server signs its reports with.
 #[derive(Clone)]
 pub struct ReportKey([u8; 32]);
 

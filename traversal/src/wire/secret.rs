@@ -29,7 +29,7 @@ pub fn mixed(rng: &mut ChaCha20Rng, entropy: [u8; 32]) -> ChaCha20Rng {
 pub struct MacKey([u8; 32]);
 
 impl MacKey {
-    /// From 32 random bytes.
+    /// Makes a key of 32 random bytes.
     pub fn new(key: [u8; 32]) -> Self {
         Self(key)
     }

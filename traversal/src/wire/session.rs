@@ -24,7 +24,7 @@ use super::{Dropped, FORGERIES, Kind, MAX_CONTROL, codec, take};
 use crate::rtt::RttEstimate;
 use outgoing::Outgoing;
 
-/// kind, session, counter.
+/// Bytes in front of what is sealed: kind, session, counter.
 const HEADER: usize = 1 + 8 + 8;
 /// The kind once more, under the seal: who changes it on the way changes what the datagram may do.
 const SEALED_KIND: usize = 1;
@@ -32,7 +32,7 @@ const TAG: usize = 16;
 const OVERHEAD: usize = HEADER + SEALED_KIND + TAG;
 /// Probes and their answers are padded to this: the longest of them, a knock at an IPv6 mapping, has as many.
 const PROBE_PADDED: usize = 52;
-/// Longest frame, encoded.
+/// The longest frame, in bytes, as it is encoded.
 pub const MAX_FRAME: usize = MAX_CONTROL - OVERHEAD;
 /// Sequence numbers above the lowest missing one that are taken; the sender has far fewer in flight.
 const AHEAD: u32 = 1024;
@@ -41,9 +41,9 @@ const SILENT_AFTER: Duration = Duration::from_secs(10);
 /// Bytes that go to it until something comes from there. Enough for the retransmissions that find out.
 const SILENT_BYTES: usize = 4 * 1024;
 
-/// The player's end.
+/// The player's end of a session.
 pub type ClientSession = Session<ToServer, ToPlayer>;
-/// The server's end.
+/// The server's end of a session.
 pub type ServerSession = Session<ToPlayer, ToServer>;
 
 /// Shortest sealed datagram: as long as a path challenge at least, so that whoever sends one under a forged address does
@@ -64,7 +64,7 @@ pub struct Session<Out, In> {
     /// Datagrams whose seal did not fit.
     forged: u64,
     outgoing: Outgoing,
-    /// All below were received.
+    /// All frames with a lower number were received.
     received_below: u32,
     received_above: BTreeSet<u32>,
     out: VecDeque<Vec<u8>>,
@@ -80,7 +80,7 @@ pub struct Session<Out, In> {
 /// A reliable frame could not be queued.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SendError {
-    /// Longer than [`MAX_FRAME`].
+    /// The message is longer than [`MAX_FRAME`].
     #[error("message is too long for a datagram")]
     TooLong,
     /// Too many bytes wait already: the other side does not answer.

@@ -15,7 +15,7 @@ pub const STREAM_BACKLOG: usize = 64 * 1024;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a datagram of {length} bytes on a stream; at most {MAX_DATAGRAM} and at least 1 may come")]
 pub struct StreamError {
-    /// As announced.
+    /// The length that was announced, in bytes.
     pub length: usize,
 }
 

@@ -1,7 +1,7 @@
 //! What the game sees of the other players.
 
 use traversal_core::wire::message::MatchEnd;
-use traversal_core::{DisconnectReason, Event};
+use traversal_core::{DisconnectReason, Event, Seat};
 
 use super::AppSide;
 use crate::messages::outcomes as m;
@@ -11,10 +11,12 @@ use crate::state::Peer;
 impl AppSide<'_> {
     pub(super) fn peer_event(&mut self, event: Event, generation: u32) {
         match event {
-            Event::Plan { peer, role, methods, host: hosting, mesh } => {
+            Event::Plan { peer, role, methods, seat } => {
+                let (hosting, mesh) = (seat == Seat::Host, seat == Seat::MeshPeer);
                 self.out.peer_planned.write(m::PeerPlanned { peer, role, methods, hosting, mesh });
             }
-            Event::PeerConnected { peer, host: hosting, mesh, path, proven, code } => {
+            Event::PeerConnected { peer, seat, path, proven, code } => {
+                let (hosting, mesh) = (seat == Seat::Host, seat == Seat::MeshPeer);
                 if let Some(old) = self.peers.0.remove(&peer.id) {
                     // The player is back before its old connection was missed.
                     self.disconnected(old, MatchEnd::Replaced.into());

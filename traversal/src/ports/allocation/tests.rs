@@ -1,4 +1,5 @@
-//! Ports of single bursts, and of whole classifications over the worlds that players sit in.
+//! Ports of single bursts, and of whole classifications over the worlds that players sit in. One file of over 400 lines,
+//! since all of it shares the worlds.
 
 use super::*;
 
@@ -184,7 +185,7 @@ enum Ports {
 
 /// What lies between the sockets and the one who looks.
 #[derive(Clone, Copy, Debug)]
-struct Way {
+struct Between {
     /// Foreign ports a second.
     foreign: f64,
     /// Seconds from one packet of a burst to the next at the NAT, on average.
@@ -203,9 +204,9 @@ struct Way {
 /// The worlds that the project is to stand: up to 1,000 foreign ports a second, log-uniform (issue 11, item 6); round
 /// trips of 10 to 1,200 ms; loss up to 15 %; up to 1 % of packets out of order (Paxson 1997: 0.1 to 2 %); a burst that
 /// leaves a home in a millisecond, or one of 128 kbit/s with 5 ms a packet.
-fn world(dice: &mut Dice) -> Way {
+fn world(dice: &mut Dice) -> Between {
     let log_uniform = |dice: &mut Dice, low: f64, high: f64| low * (high / low).powf(dice.unit());
-    Way {
+    Between {
         foreign: if dice.below(5) == 0 { 0.0 } else { log_uniform(dice, 1.0, 1_000.0) },
         spread: log_uniform(dice, 0.000_02, 0.005),
         loss: 0.15 * dice.unit(),
@@ -218,7 +219,7 @@ fn world(dice: &mut Dice) -> Way {
 }
 
 /// The bursts of a classification as a server sees them that loses some.
-fn classification(dice: &mut Dice, ports: Ports, way: Way) -> Vec<FreshMapping> {
+fn classification(dice: &mut Dice, ports: Ports, way: Between) -> Vec<FreshMapping> {
     let mut counters: Vec<i64> = match ports {
         Ports::Count(_, first, last) => {
             let length = u64::from(last - first) + 1;
@@ -289,16 +290,16 @@ fn classification(dice: &mut Dice, ports: Ports, way: Way) -> Vec<FreshMapping> 
 /// More in a release build, for numbers to be printed (`cargo test --release -p traversal_core m4_ -- --nocapture`).
 const MANY: u32 = if cfg!(debug_assertions) { 1 } else { 10 };
 
-/// Shares of right, wrong and open answers among `of` classifications, of all bursts and of the first one alone.
+/// Shares of right, wrong and open answers among `runs` classifications, of all bursts and of the first one alone.
 fn shares(
     name: &str,
-    of: u32,
-    mut draw: impl FnMut(&mut Dice) -> (Ports, Way),
+    runs: u32,
+    mut draw: impl FnMut(&mut Dice) -> (Ports, Between),
     right: impl Fn(Ports, PortAllocation) -> bool,
 ) -> [(f64, f64); 2] {
-    let of = of * MANY;
+    let runs = runs * MANY;
     let mut counts = [[0u32; 3]; 2];
-    for seed in 0..of {
+    for seed in 0..runs {
         let mut dice = Dice(u64::from(seed) << 20);
         let (ports, way) = draw(&mut dice);
         let all = classification(&mut dice, ports, way);
@@ -313,10 +314,10 @@ fn shares(
             count[index] += 1;
         }
     }
-    let share = |n: u32| 100.0 * f64::from(n) / f64::from(of);
+    let share = |n: u32| 100.0 * f64::from(n) / f64::from(runs);
     for (which, [right, wrong, open]) in ["all bursts", "first burst"].into_iter().zip(counts) {
         println!(
-            "{name}, {of} seeds, {which}: right {:.2} %, wrong {:.2} %, open {:.2} %",
+            "{name}, {runs} seeds, {which}: right {:.2} %, wrong {:.2} %, open {:.2} %",
             share(right),
             share(wrong),
             share(open)
@@ -347,7 +348,7 @@ fn m4_a_counter_that_starts_again_within_a_small_range_is_one() {
     for (first, last) in [(32_768, 60_999), (50_001, 65_535), (49_152, 65_535), (20_000, 24_095)] {
         let draw = |dice: &mut Dice| {
             let step = [1, 2, 4, 16, -1, -2, -4, -16][dice.below(8) as usize];
-            (Ports::Count(step, first, last), Way { foreign: 300.0 * dice.unit(), ..world(dice) })
+            (Ports::Count(step, first, last), Between { foreign: 300.0 * dice.unit(), ..world(dice) })
         };
         let [all, _] = shares(&format!("counters in {first}-{last}"), 2_000, draw, is_counter);
         assert!(all.0 >= 98.0 && all.1 <= 1.0, "{first} to {last}: {all:?}");
@@ -358,14 +359,14 @@ fn m4_a_counter_that_starts_again_within_a_small_range_is_one() {
 fn m4_pools_and_parity_do_not_hide_a_counter() {
     let pool = |dice: &mut Dice| {
         let step = [1, 3, -2, 8][dice.below(4) as usize];
-        (Ports::Count(step, 1_024, 65_535), Way { addresses: 4, ..world(dice) })
+        (Ports::Count(step, 1_024, 65_535), Between { addresses: 4, ..world(dice) })
     };
     let [all, _] = shares("a pool of four", 2_000, pool, is_counter);
     assert!(all.0 >= 90.0 && all.1 <= 3.0, "{all:?}");
     // An odd step takes every second port of a parity, so 2 is right for a socket; an even one stays as it is.
     let parity = |dice: &mut Dice| {
         let step = [1, 2, 4, -2][dice.below(4) as usize];
-        (Ports::Count(step, 1_024, 65_535), Way { parity: true, loss: 0.0, ..world(dice) })
+        (Ports::Count(step, 1_024, 65_535), Between { parity: true, loss: 0.0, ..world(dice) })
     };
     let right = |ports: Ports, told: PortAllocation| {
         let Ports::Count(step, ..) = ports else { return false };
@@ -381,7 +382,10 @@ fn m4_a_nat_of_several_processors_that_shuffle_a_burst_is_a_counter_still() {
     let draw = |dice: &mut Dice| {
         let step = [1, 2, 4, 16][dice.below(4) as usize];
         let foreign = 200.0 * dice.unit();
-        (Ports::Count(step, 1_024, 65_535), Way { shuffled: true, foreign, spread: 0.000_1, ..world(dice) })
+        (
+            Ports::Count(step, 1_024, 65_535),
+            Between { shuffled: true, foreign, spread: 0.000_1, ..world(dice) },
+        )
     };
     // The direction shows from burst to burst only.
     let size = |ports: Ports, told: PortAllocation| matches!((ports, told), (Ports::Count(step, ..), PortAllocation::Sequential { step: told }) if i64::from(told.abs()) == step);

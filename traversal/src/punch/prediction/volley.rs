@@ -93,7 +93,7 @@ impl Prediction {
         volley.call.and_then(|attempt| self.calls.iter().position(|call| call.attempt == attempt))
     }
 
-    /// All of its sockets are open.
+    /// Whether all of its sockets are open.
     fn is_open(&self, volley: &Volley) -> bool {
         let told = self.call_of(volley).map(|call| &self.calls[call]);
         let told = told.into_iter().flat_map(|call| call.kept.iter().chain(call.probe.iter().map(|p| &p.0)));

@@ -45,18 +45,18 @@ struct Offer {
 pub enum ClientProgress {
     /// A cookie: go on with [`ClientHandshake::datagram`], to the server that sent it.
     Cookie,
-    /// In.
+    /// The server has let this player in: its welcome, the session, and the server's key.
     Accepted(Box<(Welcome, ClientSession, [u8; 32])>),
-    /// Not in, as the server says inside the handshake.
+    /// The server refuses this player, inside the handshake.
     Refused(LoginRefusal),
-    /// Not in, as somebody says in the clear; the attempt goes on.
+    /// Somebody refuses this player in the clear; the attempt goes on.
     RefusedInClear(Refusal),
     /// Somebody has answered whose key is none of the expected; the attempt goes on.
     WrongKey,
 }
 
 impl ClientHandshake {
-    /// A new attempt.
+    /// Begins a new handshake.
     pub fn new(rng: &mut impl RngCore) -> Self {
         let mut nonce = [0; NONCE];
         rng.fill_bytes(&mut nonce);
@@ -65,7 +65,7 @@ impl ClientHandshake {
         Self { nonce, hello, offers: Vec::new(), taken: 0, asked: None }
     }
 
-    /// The hello, which brings a cookie.
+    /// Returns the hello, which brings a cookie.
     pub fn hello(&self) -> &[u8] {
         &self.hello
     }

@@ -16,12 +16,12 @@ thread_local! {
     static KNOWN: RefCell<HashMap<([u8; 32], [u8; 32]), [u8; 32]>> = RefCell::default();
 }
 
-/// The public key of a secret one.
+/// Returns the public key of a secret one.
 pub(super) fn public(secret: [u8; 32]) -> [u8; 32] {
     multiply(secret, X25519_BASEPOINT_BYTES)
 }
 
-/// As x25519-dalek's `SharedSecret`.
+/// A shared secret, kept as x25519-dalek keeps its `SharedSecret`.
 pub(super) struct Shared([u8; 32]);
 
 impl Shared {

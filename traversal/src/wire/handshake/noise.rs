@@ -27,7 +27,7 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// From 32 random bytes, kept by the caller.
+    /// Makes it of 32 random bytes, which the caller keeps.
     pub fn from_secret(mut bytes: [u8; 32]) -> Self {
         let secret = StaticSecret::from(bytes);
         bytes.zeroize();
@@ -38,7 +38,7 @@ impl Identity {
         Self { secret, public }
     }
 
-    /// The public half.
+    /// Returns the public half of the key.
     pub fn public_key(&self) -> [u8; 32] {
         self.public
     }
@@ -58,7 +58,7 @@ impl Identity {
         mac.finalize().into_bytes().first_chunk().copied()
     }
 
-    /// None when the other key contributes nothing (RFC 7748 section 6.1: an all-zero result).
+    /// Makes the shared secret; none when the other key contributes nothing (RFC 7748 section 6.1: an all-zero result).
     pub(crate) fn diffie_hellman(&self, other: &[u8; 32]) -> Option<Zeroizing<[u8; 32]>> {
         #[cfg(not(fuzzing))]
         let shared = self.secret.diffie_hellman(&x25519_dalek::PublicKey::from(*other));
@@ -119,7 +119,7 @@ pub(super) fn prologue(nonce: &[u8; NONCE], cookie: &[u8; COOKIE]) -> Vec<u8> {
     [&MAGIC[..], &VERSION.to_le_bytes(), nonce, cookie].concat()
 }
 
-/// Of this suite, with randomness from this seed.
+/// A builder of this suite, with randomness from this seed.
 pub(in crate::wire) fn builder<'a>(seed: [u8; 32]) -> Result<Builder<'a>, snow::Error> {
     Ok(Builder::with_resolver(PATTERN.parse()?, Box::new(Seeded(seed))))
 }

@@ -17,7 +17,7 @@ use crate::wire::{Dropped, Kind, MAX_CONTROL, VERSION, codec, take};
 /// A cookie serves for one to two of these: long enough for a slow path, short enough to be worth little.
 const COOKIE_EPOCH: Duration = Duration::from_secs(30);
 
-/// epoch and MAC.
+/// Bytes of a cookie: its epoch and its code.
 pub(super) const COOKIE: usize = 4 + CODE;
 const _: () = assert!(HEADER + COOKIE + 32 < MAX_CONTROL, "a cookie reply is shorter than a hello");
 
@@ -35,7 +35,7 @@ impl ServerHandshake {
         Self { identity, cookie_key: MacKey::new(cookie_key), start: now }
     }
 
-    /// The server's own keys.
+    /// Returns the server's own keys.
     pub fn identity(&self) -> &Identity {
         &self.identity
     }
@@ -154,9 +154,9 @@ impl ServerHandshake {
 /// A player at the door: its address and its key are proven.
 #[derive(Debug)]
 pub struct PendingLogin {
-    /// Who.
+    /// The player who logs in.
     pub player: PlayerId,
-    /// Its static key.
+    /// The player's static key.
     pub public_key: [u8; 32],
     /// What it says about itself; unchecked.
     pub login: Login,

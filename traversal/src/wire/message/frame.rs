@@ -17,36 +17,36 @@ pub enum Frame<B> {
     Reliable {
         /// Counts up from 0 in each direction of a session.
         seq: u32,
-        /// The message.
+        /// The message that is carried.
         body: B,
     },
-    /// A [`Frame::Reliable`] arrived (again).
+    /// The other side says that a [`Frame::Reliable`] arrived (again).
     Ack {
-        /// Whose.
+        /// The number of the frame that arrived.
         seq: u32,
         /// Of the datagram in which it came: tells which of its repetitions, and so the round trip.
         counter: u64,
     },
-    /// Are you there? Also keeps the NAT's mapping alive (M31).
+    /// The sender asks whether the other side is there. It also keeps the NAT's mapping alive (M31).
     Ping {
         /// Comes back in the pong.
         id: u32,
     },
     /// Yes; and this is the address the ping came from, as seen here (M28).
     Pong {
-        /// Of the ping.
+        /// The number of the ping.
         id: u32,
-        /// Source address of the ping.
+        /// The address that the ping came from.
         observed: SocketAddr,
     },
     /// Server to a player whose session was heard from a new address: echo this from there.
     PathChallenge {
-        /// Unguessable.
+        /// A token that nobody can guess.
         token: [u8; 16],
     },
     /// The echo; only now the session moves to the new address.
     PathResponse {
-        /// Of the challenge.
+        /// The token of the challenge.
         token: [u8; 16],
     },
     /// From any of the player's sockets to any of the server's: which address and port is this seen at? Never
@@ -54,17 +54,17 @@ pub enum Frame<B> {
     Probe(Probe),
     /// The server's answer, to the socket that the probe came from. Travels as `Kind::Probe` too.
     ProbeSeen {
-        /// Of the probe.
+        /// The tag of the probe.
         tag: u32,
         /// Where the probe was seen.
         observed: SocketAddr,
     },
     /// The sender leaves on purpose; nothing more will come.
     Goodbye {
-        /// Why, for a person.
+        /// Why it ends, for a person; may be empty.
         #[serde(deserialize_with = "text::read_reason")]
         reason: String,
-        /// Why, for the agent.
+        /// Why it ends, for the agent.
         why: Farewell,
     },
     /// Server to player, from its second address to the port that the player says its router forwards to the game's
@@ -72,20 +72,20 @@ pub enum Frame<B> {
     MappedPortSeen {
         /// Which port this was sent to.
         port: u16,
-        /// Unguessable.
+        /// A token that nobody can guess.
         token: [u8; 16],
     },
     /// The server's answer to a [`ProbePurpose::SignedReport`], to the socket that the probe came from. Travels as
     /// `Kind::Probe`.
     PortSeen {
-        /// Of the probe.
+        /// The tag of the probe.
         tag: u32,
         /// Where and when the probe was seen.
         report: PortReport,
     },
     /// Server to a mapping of the player's, on its own request by [`ProbePurpose::Knock`]. Travels as `Kind::Probe`.
     Knock {
-        /// Of the request.
+        /// The tag of the request.
         tag: u32,
     },
 }
@@ -112,28 +112,28 @@ pub struct Probe {
     pub purpose: ProbePurpose,
 }
 
-/// See [`Probe`].
+/// What a [`Probe`] is sent for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum ProbePurpose {
-    /// Just answer from the same socket.
+    /// The server just answers from the same socket.
     Report,
-    /// Answer from the other port of the same address (M3).
+    /// The server answers from the other port of the same address (M3).
     ReplyFromOtherPort,
-    /// Answer from the other address (M1).
+    /// The server answers from the other address (M1).
     ReplyFromOtherAddress,
     /// A range probe of a match (M14, M20, M21): the server keeps what it saw for the other side's range.
     Range {
-        /// Which match.
+        /// The match that it is for.
         match_id: MatchId,
         /// Which try; counts up when the plan is repeated.
         round: u16,
         /// First or second, see M14.
         second: bool,
     },
-    /// The newest port of this player's NAT, for prediction (M23).
+    /// The server tells the other side the newest port of this player's NAT, for prediction (M23).
     Newest {
-        /// Which match.
+        /// The match that it is for.
         match_id: MatchId,
         /// The number of the try: its plan, method and attempt.
         round: u16,
@@ -162,6 +162,6 @@ pub enum ProbePurpose {
     },
 }
 
-/// Tag of [`ProbePurpose::Register`]. Comes in the other family than all other probes of the session, so that it
+/// The tag of [`ProbePurpose::Register`]. It comes in the other family than all other probes of the session, so that it
 /// cannot be mistaken.
 pub const REGISTER_TAG: u32 = u32::MAX;

@@ -82,21 +82,21 @@ pub enum LoginRefusal {
         "this server does not serve the game \"{game}\"; ask its operator for the right address or game id"
     )]
     UnknownGame {
-        /// As the player named it.
+        /// The game's id, as the player named it.
         #[serde(deserialize_with = "text::read_game")]
         game: String,
     },
     /// The operator's token check said no.
     #[error("login refused: {reason}")]
     Token {
-        /// The check's own words.
+        /// What the check says about it; may be empty.
         #[serde(deserialize_with = "text::read_reason")]
         reason: String,
     },
     /// A field was too long or malformed.
     #[error("login refused, not valid: {what}")]
     Malformed {
-        /// Which one, and the rule that it breaks.
+        /// Which field it is, and the rule that it breaks.
         #[serde(deserialize_with = "text::read_reason")]
         what: String,
     },

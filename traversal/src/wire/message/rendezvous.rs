@@ -13,21 +13,22 @@ use crate::id::{MatchId, PlayerId};
 use crate::method::{Method, PlannedMethod, Role};
 use crate::nat::NatProfile;
 use crate::rtt::RttEstimate;
+use crate::seat::Seat;
 
 /// All that one side needs to reach the other.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct PunchPlan {
     /// Stands in front of every datagram between the two.
     pub match_id: MatchId,
-    /// The other player.
+    /// The player at the other end.
     pub peer: PlayerInfo,
     /// The other player's X25519 key of its login.
     pub peer_ephemeral: [u8; 32],
-    /// From the server's generator, the same for both.
+    /// A secret from the server's generator, the same for both.
     pub pair_secret: [u8; 32],
     /// This side hosts the room: decides nothing in punching, but who is renet's server.
     pub host: bool,
-    /// This side's part.
+    /// This side's part in punching.
     pub role: Role,
     /// M25's bit: both seem to be behind one NAT.
     pub same_nat: bool,
@@ -37,7 +38,7 @@ pub struct PunchPlan {
     pub peer_local: Vec<SocketAddr>,
     /// This side's NAT as the server knows it.
     pub own_nat: NatProfile,
-    /// The other side's.
+    /// The other side's NAT, as the server knows it.
     pub peer_nat: NatProfile,
     /// What to try, in this order; those that can run together do.
     pub methods: Vec<Method>,
@@ -47,7 +48,7 @@ pub struct PunchPlan {
     pub relay: Option<RelayGrant>,
     /// Why there is no such leave.
     pub no_relay: Option<NoRelay>,
-    /// Of the room: how often it changed its host before this match.
+    /// How often the room had changed its host before this match.
     pub epoch: u32,
     /// A pair of a mesh, neither of whom hosts the room. `host` is then the one who was there first.
     pub mesh: bool,
@@ -55,6 +56,17 @@ pub struct PunchPlan {
     pub peer_rtt: Option<RoundTrip>,
     /// The other player's lasting X25519 key, of which its id is made.
     pub peer_key: [u8; 32],
+}
+
+impl PunchPlan {
+    /// What this player is to the other one.
+    pub fn seat(&self) -> Seat {
+        match (self.mesh, self.host) {
+            (true, _) => Seat::MeshPeer,
+            (false, true) => Seat::Host,
+            (false, false) => Seat::Guest,
+        }
+    }
 }
 
 impl fmt::Debug for PunchPlan {
@@ -94,7 +106,7 @@ impl RoundTrip {
     /// Ten seconds are far beyond what a game is played over; a longer one is somebody's invention.
     const LONGEST_MS: u32 = 10_000;
 
-    /// None while nothing is measured.
+    /// Takes what was measured; none while nothing is.
     pub fn of(timing: RttEstimate) -> Option<Self> {
         let ms = |time: Duration| u32::try_from(time.as_millis()).unwrap_or(u32::MAX);
         timing.rtt().zip(timing.spread()).map(|(rtt, spread)| Self { ms: ms(rtt), spread_ms: ms(spread) })
@@ -107,18 +119,18 @@ impl RoundTrip {
     }
 }
 
-/// See [`ToPlayer::Replan`](super::ToPlayer::Replan).
+/// A better plan for a match under way, see [`ToPlayer::Replan`](super::ToPlayer::Replan).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Replan {
-    /// Which match.
+    /// The match that it is for.
     pub match_id: MatchId,
-    /// This side's part.
+    /// This side's part in punching.
     pub role: Role,
     /// What to try, in this order; at most one entry a method.
     pub methods: Vec<PlannedMethod>,
-    /// This side's NAT.
+    /// This side's NAT, as the server knows it now.
     pub own_nat: NatProfile,
-    /// The other side's.
+    /// The other side's NAT, as the server knows it now.
     pub peer_nat: NatProfile,
     /// Counts the plans of a match, the first one being 0. With a number that is not new, only the facts about the NATs
     /// are, and what runs goes on.
@@ -153,13 +165,13 @@ impl fmt::Debug for RelayGrant {
 /// A match that one side still plays, for a server that may have forgotten it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeptMatch {
-    /// Which.
+    /// The match that goes on.
     pub match_id: MatchId,
-    /// With whom.
+    /// The player at the other end.
     pub player: PlayerId,
-    /// [`PunchPlan::host`] of this side's plan.
+    /// What [`PunchPlan::host`] says in this side's plan.
     pub host: bool,
-    /// [`Replan::edition`] of the newest plan.
+    /// The [`Replan::edition`] of the newest plan.
     pub edition: u8,
 }
 
@@ -198,7 +210,7 @@ pub enum Facts {
         first: u16,
         /// Port of the second probe.
         last: u16,
-        /// Signed port step.
+        /// How far apart the NAT's ports lie; negative: they count downwards.
         step: i32,
     },
     /// The newest port of the other side's NAT (M23, M24).
@@ -207,7 +219,7 @@ pub enum Facts {
         round: u16,
         /// Where it was seen.
         address: SocketAddr,
-        /// As in [`ProbePurpose::Newest`](super::ProbePurpose::Newest).
+        /// How far other ports lie ahead, as in [`ProbePurpose::Newest`](super::ProbePurpose::Newest).
         ahead: Ahead,
     },
     /// The other side's address changed.
@@ -219,7 +231,7 @@ pub enum Facts {
         round: u16,
         /// Public IP of the other side's session.
         ip: std::net::IpAddr,
-        /// At most [`MAX_KEPT_PORTS`], no well-known ones.
+        /// The ports, at most [`MAX_KEPT_PORTS`], no well-known ones.
         ports: Vec<u16>,
     },
     /// Of the two probes around the other side's bubble one was never seen: the bubble left somewhere beyond the other
@@ -231,7 +243,7 @@ pub enum Facts {
         ip: std::net::IpAddr,
         /// Port of the probe that was seen.
         bound: u16,
-        /// Signed port step, away from the bound.
+        /// How far apart the NAT's ports lie, away from the bound; negative: they count downwards.
         step: i32,
     },
 }

@@ -14,9 +14,9 @@ use crate::text;
 /// A player as others may see it: no addresses (M27).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlayerInfo {
-    /// Who.
+    /// The player's id.
     pub id: PlayerId,
-    /// Display name ([`text::NAME`](crate::text::NAME)).
+    /// The display name, which keeps to the rule [`text::NAME`](crate::text::NAME).
     #[serde(deserialize_with = "text::read_name")]
     pub name: String,
 }
@@ -30,7 +30,7 @@ pub struct RoomOptions {
     pub capacity: u16,
     /// Asked of everyone who joins.
     pub password: Option<Secret<String>>,
-    /// Stands in listings.
+    /// Whether the room stands in listings.
     pub public: bool,
     /// The server lets players in without asking the host (M23's allowance, given beforehand).
     pub auto_allow: bool,
@@ -103,14 +103,14 @@ pub fn checked_password(password: Option<Secret<String>>) -> Result<Option<Secre
 /// How a player names the room it wants.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RoomTarget {
-    /// By its name.
+    /// The room of this name.
     Name(String),
-    /// By its short code, upper or lower case.
+    /// The room of this short code, in upper or lower case.
     Code(String),
 }
 
 impl RoomTarget {
-    /// The same, as it is kept.
+    /// Checks a name or a code, and returns it as it is kept.
     ///
     /// # Errors
     /// [`RequestError::Malformed`] when no room can have such a name.
@@ -125,26 +125,26 @@ impl RoomTarget {
 /// A room as a member sees it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RoomInfo {
-    /// Which.
+    /// The room's id.
     pub id: RoomId,
-    /// Name.
+    /// The room's name.
     #[serde(deserialize_with = "text::read_room_name")]
     pub name: String,
     /// Short code to tell a friend: six characters without look-alikes.
     #[serde(deserialize_with = "text::read_code")]
     pub code: String,
-    /// Who decides.
+    /// The player who hosts it.
     pub host: PlayerId,
     /// Players it takes, with the host.
     pub capacity: u16,
-    /// See [`RoomOptions::metadata`].
+    /// What the game says about it, see [`RoomOptions::metadata`].
     #[serde(deserialize_with = "text::read_metadata")]
     pub metadata: BTreeMap<String, String>,
-    /// See [`RoomOptions::public`].
+    /// Whether it stands in listings, see [`RoomOptions::public`].
     pub public: bool,
-    /// See [`RoomOptions::auto_allow`].
+    /// Whether everybody is let in, see [`RoomOptions::auto_allow`].
     pub auto_allow: bool,
-    /// See [`RoomOptions::migrate`].
+    /// Whether another member may host it, see [`RoomOptions::migrate`].
     pub migrate: bool,
     /// How often the room changed its host.
     pub epoch: u32,
@@ -175,9 +175,9 @@ impl RoomInfo {
 /// after a restart. It covers the game, the room's id, name and code, the holder, and all that stands here.
 #[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RoomTicket {
-    /// Which room.
+    /// The room that it is for.
     pub room: RoomId,
-    /// As of when.
+    /// The room's epoch when the ticket was made.
     pub epoch: u32,
     /// Who hosts the room in this epoch.
     pub host: PlayerId,
@@ -195,15 +195,15 @@ pub struct RoomTicket {
 /// How a host wants its room, as far as others must not change it when they take the room up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RoomTerms {
-    /// See [`RoomOptions::capacity`].
+    /// How many players it takes, see [`RoomOptions::capacity`].
     pub capacity: u16,
-    /// See [`RoomOptions::public`].
+    /// Whether it stands in listings, see [`RoomOptions::public`].
     pub public: bool,
-    /// See [`RoomOptions::auto_allow`].
+    /// Whether everybody is let in, see [`RoomOptions::auto_allow`].
     pub auto_allow: bool,
-    /// See [`RoomOptions::migrate`].
+    /// Whether another member may host it, see [`RoomOptions::migrate`].
     pub migrate: bool,
-    /// See [`RoomOptions::topology`].
+    /// Who is connected with whom, see [`RoomOptions::topology`].
     pub topology: Topology,
     /// It has a password.
     pub password: bool,
@@ -239,7 +239,7 @@ impl std::fmt::Debug for RoomTicket {
 /// can keep a note to itself, and make none.
 #[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KickNote {
-    /// Who is out.
+    /// The player who was put out.
     pub player: PlayerId,
     /// Until when, in seconds since 1970; the greatest number: a day from when the note is shown.
     pub until_s: u64,
@@ -257,10 +257,10 @@ impl std::fmt::Debug for KickNote {
 /// A room as a stranger sees it in a listing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RoomSummary {
-    /// Name.
+    /// The room's name.
     #[serde(deserialize_with = "text::read_room_name")]
     pub name: String,
-    /// Short code.
+    /// The short code that players tell each other.
     #[serde(deserialize_with = "text::read_code")]
     pub code: String,
     /// The host's display name.
@@ -268,11 +268,11 @@ pub struct RoomSummary {
     pub host_name: String,
     /// Players inside, with the host.
     pub members: u16,
-    /// Players it takes.
+    /// How many players it takes, the host included.
     pub capacity: u16,
     /// Asks for a password.
     pub password: bool,
-    /// See [`RoomOptions::metadata`].
+    /// What the game says about it, see [`RoomOptions::metadata`].
     #[serde(deserialize_with = "text::read_metadata")]
     pub metadata: BTreeMap<String, String>,
 }
@@ -290,7 +290,7 @@ pub enum RoomEnd {
     /// Put out by the host.
     #[error("removed by the host: {reason}")]
     Kicked {
-        /// The host's words.
+        /// What the host says about it; may be empty.
         #[serde(deserialize_with = "text::read_reason")]
         reason: String,
     },

@@ -11,62 +11,62 @@ use crate::nat::NatProfile;
 use crate::text::{self, TextError};
 use crate::wire::life::CHALLENGE;
 
-/// Server to player, reliably.
+/// A message of the server to a player, which arrives reliably.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum ToPlayer {
-    /// To a [`ToServer::Request`](super::ToServer::Request).
+    /// The answer to a [`ToServer::Request`](super::ToServer::Request).
     Response {
-        /// Of the request.
+        /// The id of the request.
         id: RequestId,
-        /// The answer.
+        /// What came of the request.
         result: Result<Response, RequestError>,
     },
     /// Who is in the room. Snapshots, newest revision wins; the parts of one revision belong together.
     Members {
-        /// Which room.
+        /// The room that they are in.
         room: RoomId,
         /// Counts up with each change.
         revision: u32,
-        /// 0-based.
+        /// The number of this part, from 0 on.
         part: u8,
         /// How many parts this revision has.
         parts: u8,
-        /// The host first.
+        /// The members in this part; in part 0 the host is first.
         members: Vec<PlayerInfo>,
     },
-    /// New metadata.
+    /// The host has changed the room's metadata.
     RoomChanged(RoomInfo),
     /// The player is no longer in the room.
     RoomEnded {
-        /// Which.
+        /// The room that it is about.
         room: RoomId,
-        /// Why.
+        /// Why this player is out of it.
         reason: RoomEnd,
     },
     /// To the host: someone asks to come in (M23).
     JoinRequest {
-        /// To be answered with it.
+        /// The id that the answer names.
         join: JoinId,
-        /// Who.
+        /// The player who asks.
         player: PlayerInfo,
     },
-    /// Connect to this player, so.
+    /// The agent is to connect to this player, in this way.
     Plan(Box<PunchPlan>),
     /// News about a match that runs.
     Facts {
-        /// Which.
+        /// The match that they are about.
         match_id: MatchId,
-        /// What.
+        /// What the server has learned of the other side.
         facts: Facts,
     },
     /// A better plan for a match that has no direct path yet: more is known about the NATs now.
     Replan(Box<Replan>),
     /// Drop the match: the other side left, was kicked or is gone.
     MatchEnded {
-        /// Which.
+        /// The match that has ended.
         match_id: MatchId,
-        /// Why.
+        /// Why it has ended.
         reason: MatchEnd,
     },
     /// What the classification found, where it is done on the server (M7).
@@ -79,23 +79,23 @@ pub enum ToPlayer {
     ConfirmLoss {
         /// The room whose host is in question.
         room: RoomId,
-        /// Of the host in question.
+        /// The epoch of the host in question.
         epoch: u32,
-        /// For the host, drawn for this question.
+        /// A challenge for the host, drawn for this question.
         challenge: [u8; CHALLENGE],
     },
     /// To a member who lost the host: the server hears it, or another member has shown that it is alive, so it stays host.
     HostStands {
         /// The room whose host is in question.
         room: RoomId,
-        /// Of the host in question.
+        /// The epoch of the host in question.
         epoch: u32,
     },
     /// To a member who lost the host: it is not decided yet whether the host is gone.
     HostInQuestion {
         /// The room whose host it is.
         room: RoomId,
-        /// Of the host in question.
+        /// The epoch of the host in question.
         epoch: u32,
         /// Seconds from now within which it is, and this member has heard of it.
         within_s: u16,
@@ -104,7 +104,7 @@ pub enum ToPlayer {
     HostChanged {
         /// The room as it is now.
         room: RoomInfo,
-        /// Who hosted it before.
+        /// The player who hosted it before.
         previous: PlayerId,
     },
     /// How a quick match comes along.
@@ -117,9 +117,9 @@ pub enum ToPlayer {
     MappedPort(Option<u16>),
     /// Whether it is this match's turn to search by many sockets or ports.
     Spray {
-        /// Which match.
+        /// The match that it is for.
         match_id: MatchId,
-        /// Of its plan.
+        /// The edition of the match's plan.
         edition: u8,
         /// It is, or not.
         turn: SprayTurn,
@@ -128,7 +128,7 @@ pub enum ToPlayer {
     Relay {
         /// The match that goes on.
         match_id: MatchId,
-        /// What stands in place of the plan's own grant.
+        /// The grant that takes the place of the plan's own.
         grant: RelayGrant,
     },
     /// A match that goes on after the server was restarted gets no relay.
@@ -161,11 +161,11 @@ pub enum ToPlayer {
 pub enum Response {
     /// The room is open, or entered. Members follow as [`ToPlayer::Members`].
     Room(RoomInfo),
-    /// Done.
+    /// The request was carried out.
     Done,
     /// A page of rooms.
     Rooms {
-        /// The page.
+        /// The rooms of one page.
         rooms: Vec<RoomSummary>,
         /// There are more after the last one.
         more: bool,
@@ -176,13 +176,13 @@ pub enum Response {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[non_exhaustive]
 pub enum RequestError {
-    /// Nothing under this name or code.
+    /// There is no room under this name or code.
     #[error("there is no such room; check its name or code, or wait for its host")]
     NoSuchRoom,
-    /// As many as it takes.
+    /// The room has as many members as it takes.
     #[error("the room is full")]
     RoomFull,
-    /// Or none was given.
+    /// The password is wrong, or none was given.
     #[error("wrong room password")]
     WrongPassword,
     /// Another host has it.
@@ -191,7 +191,7 @@ pub enum RequestError {
     /// The host said no.
     #[error("the host refused: {reason}")]
     Refused {
-        /// The host's words.
+        /// What the host says about it; may be empty.
         #[serde(deserialize_with = "text::read_reason")]
         reason: String,
     },
@@ -201,15 +201,15 @@ pub enum RequestError {
     /// The room's game speaks another protocol.
     #[error("this room needs version {room} of the game, yours is {yours}")]
     OtherVersion {
-        /// Of the room.
+        /// The protocol of the room.
         room: u32,
-        /// Of the player.
+        /// The protocol of this player.
         yours: u32,
     },
     /// Leave the present room first.
     #[error("you are in a room already; leave it first")]
     AlreadyInRoom,
-    /// For example leaving without being inside.
+    /// The player is in no room, for example when it wants to leave one.
     #[error("you are not in a room")]
     NotInRoom,
     /// Only the host may.
@@ -218,17 +218,17 @@ pub enum RequestError {
     /// That player is not registered, or not in this room (M34).
     #[error("that player is not here")]
     NoSuchPlayer,
-    /// A field too long, out of range or empty.
+    /// A field is too long, out of range or empty.
     #[error("not valid: {what}")]
     Malformed {
-        /// Which one, and the rule that it breaks.
+        /// Which field it is, and the rule that it breaks.
         #[serde(deserialize_with = "text::read_reason")]
         what: String,
     },
-    /// A limit of the server.
+    /// A limit of the server is reached.
     #[error("too many requests or rooms; try again in {retry_after_s} s")]
     Limited {
-        /// Seconds.
+        /// How many seconds to wait before asking again.
         retry_after_s: u32,
     },
     /// The server's registry did not answer.
@@ -246,10 +246,10 @@ pub enum RequestError {
     /// The ticket is not this server's, or for another room or player.
     #[error("the server does not know this place in the room; join it anew")]
     BadTicket,
-    /// One queue at a time, and none beside a room.
+    /// The player waits already: it may be in one queue at a time, and in none while it is in a room.
     #[error("you are waiting for a quick match; cancel that first")]
     AlreadyQueued,
-    /// For example when the match was made in the same moment.
+    /// The player waits for no match, for example when it was made in the same moment.
     #[error("you are not waiting for a quick match")]
     NotQueued,
 }

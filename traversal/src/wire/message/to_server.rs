@@ -16,7 +16,7 @@ use crate::secret::Secret;
 use crate::wire::life::PROOF;
 use crate::wire::port_report::PortReport;
 
-/// Player to server, reliably.
+/// A message of a player to the server, which arrives reliably.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum ToServer {
@@ -24,32 +24,32 @@ pub enum ToServer {
     Request {
         /// Comes back in the answer.
         id: RequestId,
-        /// What is asked.
+        /// What the player asks for.
         request: Request,
     },
     /// The machine's addresses changed.
     LocalAddresses(Vec<SocketAddr>),
     /// The host's answer to [`ToPlayer::JoinRequest`](super::ToPlayer::JoinRequest) (M23).
     JoinAnswer {
-        /// Whose wish.
+        /// The question that is answered.
         join: JoinId,
-        /// Let in?
+        /// Whether the player may come in.
         allow: bool,
-        /// For the player, when not.
+        /// Told to the player who is not let in.
         reason: String,
     },
-    /// How a match went, for the server's counters and for the other side.
+    /// The match has come to this, for the server's counters and for the other side.
     MatchReport {
-        /// Which.
+        /// The match that it is about.
         match_id: MatchId,
-        /// How.
+        /// What came of the match.
         outcome: MatchOutcome,
         /// Why not (directly), as far as this side knows.
         cause: Option<FailureReason>,
     },
     /// What the classification found (M7).
     Profile {
-        /// As the player sees it.
+        /// The NAT, as the player sees it.
         profile: NatProfile,
         /// The server is to check it against what it saw itself, and to answer with
         /// [`ToPlayer::Profile`](super::ToPlayer::Profile) (E1).
@@ -71,7 +71,7 @@ pub enum ToServer {
     /// The match plays over the relay and its attempt is over: both sides are to try once more, with a
     /// [`ToPlayer::Replan`](super::ToPlayer::Replan).
     PunchAgain {
-        /// Which.
+        /// The match that it is about.
         match_id: MatchId,
     },
     /// The forwarded port leads here: the token of [`Frame::MappedPortSeen`](super::Frame::MappedPortSeen). None: it
@@ -79,11 +79,11 @@ pub enum ToServer {
     MappedPort(Option<[u8; 16]>),
     /// The player's bubble left by one of these ports, as it has measured itself (E2).
     ClaimRange {
-        /// Which match.
+        /// The match that it is for.
         match_id: MatchId,
         /// The number of the try: its plan, method and attempt.
         round: u16,
-        /// Signed port step.
+        /// How far apart the NAT's ports lie; negative: they count downwards.
         step: i32,
         /// The server's own reports of the first and the second range probe.
         reports: [PortReport; 2],
@@ -92,16 +92,16 @@ pub enum ToServer {
     /// ([`Method::sprays`](super::Method::sprays)). Answered by [`ToPlayer::Spray`](super::ToPlayer::Spray). Where such
     /// a method comes first in the plan, the server knows.
     AskSpray {
-        /// Which match.
+        /// The match that it is for.
         match_id: MatchId,
-        /// Of its plan.
+        /// The edition of the match's plan.
         edition: u8,
     },
     /// The search is over, or not wanted any more: other matches may have their turn.
     SprayOver {
-        /// Which match.
+        /// The match that it is for.
         match_id: MatchId,
-        /// Of its plan.
+        /// The edition of the match's plan.
         edition: u8,
     },
     /// Back in the room after a new login, these matches go on: where the server has forgotten one, and the other side
@@ -113,18 +113,18 @@ pub enum ToServer {
     KickNotes {
         /// The room that the player is in.
         room: RoomId,
-        /// As the server gave them.
+        /// The notes, as the server gave them.
         notes: Vec<KickNote>,
     },
     /// The player's next packets leave by these ports, one by each: its NAT keeps the inner ports of sockets that have
     /// sent nothing yet. The other side is told them with the IP that the session is validated at
     /// ([`Facts::Kept`](super::Facts::Kept)), so no stranger can be named.
     KeptPorts {
-        /// Which match.
+        /// The match that it is for.
         match_id: MatchId,
         /// The number of the try: its plan, method and attempt.
         round: u16,
-        /// At most [`MAX_KEPT_PORTS`](super::MAX_KEPT_PORTS), no well-known ones.
+        /// The ports, at most [`MAX_KEPT_PORTS`](super::MAX_KEPT_PORTS), no well-known ones.
         ports: Vec<u16>,
     },
     /// The host's answer to the challenge of a [`ToPlayer::ConfirmLoss`](super::ToPlayer::ConfirmLoss), handed on by a
@@ -136,12 +136,12 @@ pub enum ToServer {
         epoch: u32,
         /// The host's lasting key, of which its id is made: a server that was restarted does not know it.
         key: [u8; 32],
-        /// See [`LifeKey::prove`](crate::wire::life::LifeKey::prove).
+        /// The host's proof, see [`LifeKey::prove`](crate::wire::life::LifeKey::prove).
         proof: [u8; PROOF],
     },
 }
 
-/// See [`ToServer::MatchReport`].
+/// What came of a match, as [`ToServer::MatchReport`] tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum MatchOutcome {
@@ -149,7 +149,7 @@ pub enum MatchOutcome {
     Direct,
     /// Plays over the relay.
     Relayed,
-    /// No path within the deadline.
+    /// There was no path within the deadline.
     Failed,
     /// The path was lost and no other found.
     Lost,
@@ -166,9 +166,9 @@ pub enum Request {
         /// How it is to be.
         options: RoomOptions,
     },
-    /// Enter one.
+    /// The player wants to enter a room.
     JoinRoom {
-        /// Which.
+        /// The room to be entered.
         target: RoomTarget,
         /// If it wants one.
         password: Option<Secret<String>>,
@@ -176,16 +176,16 @@ pub enum Request {
     /// Leave the room this player is in. When its host leaves, another member hosts it, or it closes: see
     /// [`RoomOptions::migrate`].
     LeaveRoom,
-    /// A page of the public rooms of this game, in the order of their names.
+    /// The player wants a page of the public rooms of this game, in the order of their names.
     ListRooms {
         /// Names after this one.
         after: Option<String>,
     },
     /// Host only: put a member out.
     Kick {
-        /// Whom.
+        /// The member to be put out.
         player: PlayerId,
-        /// Told to it.
+        /// Told to that player.
         reason: String,
         /// It may come back: otherwise not for a day, as long as the room lives.
         rejoin: bool,
@@ -195,7 +195,7 @@ pub enum Request {
     /// Come back into a room, after a new login or a restart of the server. Whoever still has its channel to the
     /// host keeps it: a match is made only where the host is another one by now.
     TakeUpRoom {
-        /// The right to.
+        /// The ticket that gives the right to.
         ticket: RoomTicket,
         /// The room's short code.
         code: String,
@@ -206,11 +206,11 @@ pub enum Request {
     /// [`ToPlayer::Queue`](super::ToPlayer::Queue) follows, and in the end
     /// [`ToPlayer::QuickMatched`](super::ToPlayer::QuickMatched).
     QuickMatch(QuickMatch),
-    /// Wait no longer.
+    /// The player waits for a quick match no longer.
     LeaveQueue,
     /// In a mesh, of the one who came later: this pair has no connection (any more), make one.
     Rematch {
-        /// With whom.
+        /// The player to be connected with.
         player: PlayerId,
     },
 }

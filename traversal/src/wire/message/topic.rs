@@ -9,15 +9,15 @@ use crate::id::{JoinId, MatchId, PlayerId, RoomId};
 pub enum Topic {
     /// One part of the list of a room's members.
     Members(RoomId, u8),
-    /// A room's metadata.
+    /// The room's metadata.
     Room(RoomId),
-    /// The player's being in a room.
+    /// Whether the player is in the room.
     RoomEnded(RoomId),
     /// The right to come back into a room.
     Ticket(RoomId),
     /// Who may not come back into a room, beginning with this player.
     KickNotes(RoomId, PlayerId),
-    /// Wrong passwords for a room.
+    /// How many passwords for the room were wrong.
     WrongPasswords(RoomId),
     /// Whether the host of a room is lost.
     ConfirmLoss(RoomId),
@@ -29,11 +29,11 @@ pub enum Topic {
     Join(JoinId),
     /// The plan of a match.
     Plan(MatchId),
-    /// A better plan.
+    /// The newest plan of a match.
     Replan(MatchId),
     /// A fact about the other side; the number tells its kind.
     Facts(MatchId, u8),
-    /// Whose turn it is to search.
+    /// Whether a match may search by many sockets or ports.
     Spray(MatchId),
     /// The way through the relay.
     Relay(MatchId),

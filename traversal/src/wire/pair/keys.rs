@@ -19,7 +19,7 @@ pub struct PairKeys<'a> {
     pub peer_key: &'a [u8; 32],
     /// The other side's key of its login.
     pub peer_ephemeral: &'a [u8; 32],
-    /// From the server, the same for both.
+    /// A secret from the server, the same for both.
     pub pair_secret: &'a [u8; 32],
     /// This side hosts, and the other one does not.
     pub host: bool,

@@ -36,7 +36,7 @@ pub struct Part<'a> {
     pub index: u8,
     /// How many parts there are, 2 to [`MAX_PARTS`].
     pub count: u8,
-    /// What it holds.
+    /// The bytes of this part.
     pub content: &'a [u8],
 }
 
@@ -73,7 +73,7 @@ pub struct Joiner {
 }
 
 impl Joiner {
-    /// Takes a part. The channel and the whole game datagram, if it was the last one missing.
+    /// Takes a part. Returns the channel and the whole game datagram, if this was the last part missing.
     pub fn take(&mut self, now: Instant, part: &Part<'_>) -> Option<(u8, Vec<u8>)> {
         while self.pending.front().is_some_and(|oldest| oldest.begun + KEEP <= now) {
             self.pending.pop_front();

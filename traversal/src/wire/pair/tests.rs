@@ -21,8 +21,8 @@ fn channel(own: &[Identity; 2], told: [[u8; 32]; 2], host: bool) -> Option<PairC
     PairChannel::new(MatchId(77), &keys)
 }
 
-fn public(of: &[Identity; 2]) -> [[u8; 32]; 2] {
-    [of[0].public_key(), of[1].public_key()]
+fn public(keys: &[Identity; 2]) -> [[u8; 32]; 2] {
+    [keys[0].public_key(), keys[1].public_key()]
 }
 
 fn pair() -> (PairChannel, PairChannel) {

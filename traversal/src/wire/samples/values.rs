@@ -1,5 +1,5 @@
 //! A value of each variant of each type on the wire, in the order of docs/protocol.md. Enums that are fields elsewhere stand
-//! here by themselves, too.
+//! here by themselves, too. It is over 400 lines long because it is a list, as long as the protocol.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -181,7 +181,7 @@ fn quick_match() -> QuickMatch {
     QuickMatch { mode: "duel".into(), players: 2, topology: Topology::Star }
 }
 
-/// All of them.
+/// Gives the samples of all types.
 pub(super) fn all() -> Samples {
     let mut all = Samples::default();
     frames(&mut all);

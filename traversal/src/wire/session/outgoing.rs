@@ -132,7 +132,7 @@ impl Outgoing {
         self.flight_bytes -= done.frame.len();
         // The datagram is named, so a repeated frame tells the round trip as well (Karn's problem does not arise): else
         // nothing would ever be measured where it is longer than the first wait.
-        if let Some((_, sent)) = done.carried.iter().find(|(of, _)| *of == counter) {
+        if let Some((_, sent)) = done.carried.iter().find(|(by, _)| *by == counter) {
             self.timing.sample(now.saturating_duration_since(*sent));
         }
         true

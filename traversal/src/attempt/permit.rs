@@ -1,0 +1,171 @@
+//! The permit to search by many sockets or ports: one match of a player has it at a time, and both sides of it together.
+//!
+//! The server gives the permits, since it alone knows whether both sides are free. The player's own [`Budget`](crate::punch::Budget) holds
+//! whatever the server says: a permit that comes while another match still searches is used when that has ended.
+
+use std::time::{Duration, Instant};
+
+use super::Attempt;
+use crate::config::AgentConfig;
+use crate::cx::Cx;
+use crate::method::Method;
+use crate::punch::SPRAY_TURN;
+use crate::wire::message::{SprayTurn, ToServer};
+
+/// Whether this match may search by many sockets or ports.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum SearchPermit {
+    /// The attempt has not come to a search.
+    #[default]
+    NotAsked,
+    /// It was asked for then; the other side has not asked, as far as is known.
+    Asked(Instant),
+    /// It was asked for then; one of the two players takes part in another search.
+    Waiting(Instant),
+    /// This match may search until then.
+    Granted(Instant),
+    /// No search follows in this plan.
+    Over,
+    /// No search follows in this plan, because the permit never came.
+    InVain,
+}
+
+impl SearchPermit {
+    /// The permit at the start of a plan: if a search comes first in it, the server counts that as asked.
+    pub(super) fn of(now: Instant, first: Option<Method>) -> Self {
+        if first.is_some_and(Method::sprays) { Self::Asked(now) } else { Self::NotAsked }
+    }
+}
+
+impl Attempt {
+    /// What the server said of this plan before it came.
+    pub(crate) fn permit_in_time(&mut self) -> Option<(u8, SprayTurn)> {
+        let edition = self.context.edition;
+        self.early_permit.take_if(|(meant, _)| *meant <= edition)
+    }
+
+    /// The server gives or takes the permit. Returns how long this match has waited for it, if it has it now.
+    pub(crate) fn handle_permit(&mut self, now: Instant, edition: u8, turn: SprayTurn) -> Option<Duration> {
+        if edition != self.context.edition {
+            if edition > self.context.edition {
+                self.early_permit = Some((edition, turn));
+            }
+            return None;
+        }
+        match (turn, self.permit) {
+            (SprayTurn::Wait, SearchPermit::Asked(at)) => self.permit = SearchPermit::Waiting(at),
+            (SprayTurn::Begin, SearchPermit::Asked(at) | SearchPermit::Waiting(at)) => {
+                self.permit = SearchPermit::Granted(now + SPRAY_TURN);
+                // The attempt may have ended meanwhile.
+                self.over = false;
+                if self.waiting.is_empty() && !self.sprays_by_permit() {
+                    self.waiting.extend(self.methods.iter().filter(|planned| planned.method.sprays()));
+                }
+                return Some(now.saturating_duration_since(at));
+            }
+            (SprayTurn::Off, SearchPermit::Asked(_) | SearchPermit::Waiting(_)) => {
+                self.end_permit(now, SearchPermit::Over)
+            }
+            (SprayTurn::Off, SearchPermit::Granted(_)) => self.permit = SearchPermit::Granted(now),
+            _ => {}
+        }
+        None
+    }
+
+    /// Whether a search may begin now. Asks for the permit where that has not been done.
+    pub(super) fn may_spray(&mut self, cx: &mut Cx<'_>) -> bool {
+        if self.permit == SearchPermit::NotAsked {
+            self.ask_permit(cx);
+        }
+        matches!(self.permit, SearchPermit::Granted(until) if cx.now < until)
+            && cx.budget.take_spray(self.match_id, true)
+    }
+
+    fn ask_permit(&mut self, cx: &mut Cx<'_>) {
+        if !cx.link.is_online() {
+            // Nobody is there to ask. The other side fares likely the same.
+            self.permit = SearchPermit::Granted(cx.now + SPRAY_TURN);
+            return;
+        }
+        let (match_id, edition) = (self.match_id, self.context.edition);
+        cx.tell(ToServer::AskSpray { match_id, edition });
+        self.permit = SearchPermit::Asked(cx.now);
+    }
+
+    /// After a better plan: a search that goes on asks for a permit by the new plan, which the other side may need in order to
+    /// begin.
+    pub(crate) fn ask_permit_again(&mut self, cx: &mut Cx<'_>) {
+        if self.permit == SearchPermit::NotAsked && self.sprays_by_permit() {
+            self.ask_permit(cx);
+        }
+    }
+
+    /// A method that searches is running, though it may have to wait for the budget.
+    pub(crate) fn is_spraying(&self) -> bool {
+        self.running.iter().any(|running| running.puncher.sprays())
+    }
+
+    /// This match waits for its permit, or has waited in vain.
+    pub(crate) fn waits_for_permit(&self) -> bool {
+        matches!(self.permit, SearchPermit::Waiting(_) | SearchPermit::InVain)
+    }
+
+    /// This match is in line for the permit, or has it: to begin anew would cost it its place.
+    pub(crate) fn is_in_line(&self) -> bool {
+        matches!(self.permit, SearchPermit::Asked(_) | SearchPermit::Waiting(_) | SearchPermit::Granted(_))
+    }
+
+    /// Gives back the permit, or the wish for it, when nothing can come of it any more; the server is told. `punching`: a
+    /// direct way is still looked for, or will be when the permit comes.
+    pub(crate) fn check_permit(&mut self, cx: &mut Cx<'_>, punching: bool) {
+        let end = match self.permit {
+            SearchPermit::NotAsked | SearchPermit::Over | SearchPermit::InVain => return,
+            SearchPermit::Asked(_) if !punching || self.over => SearchPermit::Over,
+            SearchPermit::Waiting(at) if cx.now >= at + cx.config.spray_wait => SearchPermit::InVain,
+            SearchPermit::Waiting(_) if !punching => SearchPermit::Over,
+            SearchPermit::Granted(until) => {
+                let begins = self.waiting.iter().any(|planned| planned.method.sprays()) && !self.over;
+                if punching && cx.now < until && (self.sprays_by_permit() || begins) {
+                    return;
+                }
+                SearchPermit::Over
+            }
+            _ => return,
+        };
+        self.end_permit(cx.now, end);
+        let (match_id, edition) = (self.match_id, self.context.edition);
+        cx.tell(ToServer::SprayOver { match_id, edition });
+    }
+
+    /// No search follows in this plan: what only waits for one would wait for ever.
+    fn end_permit(&mut self, now: Instant, end: SearchPermit) {
+        self.permit = end;
+        self.stop_running_if(now, |planned| planned.method.sprays());
+        self.waiting.retain(|planned| !planned.method.sprays());
+    }
+
+    fn sprays_by_permit(&self) -> bool {
+        self.running.iter().any(|running| running.puncher.method().sprays() && running.puncher.sprays())
+    }
+
+    /// When the permit, or the wait for it, ends.
+    pub(crate) fn permit_timeout(&self, config: &AgentConfig) -> Option<Instant> {
+        match self.permit {
+            SearchPermit::Waiting(at) => Some(at + config.spray_wait),
+            SearchPermit::Granted(until) => Some(until),
+            _ => None,
+        }
+    }
+
+    pub(super) fn waited(&self, now: Instant) -> Duration {
+        match self.permit {
+            SearchPermit::Waiting(at) => now.saturating_duration_since(at),
+            _ => Duration::ZERO,
+        }
+    }
+
+    /// How much longer the attempt may last because it has to wait for the permit.
+    pub(crate) fn grace(&self, config: &AgentConfig) -> Duration {
+        if matches!(self.permit, SearchPermit::Waiting(_)) { config.spray_wait } else { Duration::ZERO }
+    }
+}

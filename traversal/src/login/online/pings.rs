@@ -1,0 +1,70 @@
+//! Pings keep the session and the NATs on its way alive, measure the round trip, and notice that the server is gone.
+
+use std::time::{Duration, Instant};
+
+use super::{Online, PING_RETRY, PINGS, PINGS_TO_STREAM, Ping, REMEMBERED, ROUND_TRIPS_TO_STREAM, Stream};
+use crate::api::SocketId;
+use crate::env::Env;
+use crate::timer::due;
+use crate::wire::message::Frame;
+
+impl Online {
+    /// Between two pings that wait for an answer.
+    pub(super) fn ping_gap(&self) -> Duration {
+        PING_RETRY.max(self.session.timing().overdue() / 3)
+    }
+
+    /// Takes the answer to one of our pings, which tells the round trip.
+    pub(in crate::login) fn ponged(&mut self, now: Instant, id: u32) {
+        if let Some(index) = self.asked.iter().position(|(asked, _)| *asked == id) {
+            let (_, sent) = self.asked[index];
+            self.asked.drain(..=index);
+            self.session.sample_rtt(now.saturating_duration_since(sent));
+        }
+    }
+
+    /// NATs are refreshed by what goes out (RFC 4787 REQ-6), loss is noticed by what no longer comes in.
+    pub(super) fn next_ping(&self, quiet: Duration) -> Instant {
+        self.session.last_heard().min(self.session.last_sent()) + quiet
+    }
+
+    pub(super) fn next_ping_id(&mut self) -> u32 {
+        self.pings = self.pings.wrapping_add(1);
+        self.pings
+    }
+
+    pub(super) fn keep_alive(&mut self, env: &mut Env<'_>, stream: &mut Stream, quiet: Duration) -> bool {
+        if self.ping.is_none() && due(Some(self.next_ping(quiet)), env.now) {
+            self.ping = Some(Ping::at(env.now));
+        }
+        let (gap, overdue) = (self.ping_gap(), self.session.timing().overdue());
+        let Some(ping) = &mut self.ping else { return false };
+        if ping.next > env.now {
+            return false;
+        }
+        // By time, since pings that are asked for at once come in between.
+        let since_first = env.now.saturating_duration_since(ping.since);
+        if ping.unanswered >= PINGS && since_first >= (gap * PINGS).max(overdue * 2) {
+            return true;
+        }
+        ping.unanswered += 1;
+        ping.next = env.now + gap;
+        let enough = self.session.rtt().is_none_or(|rtt| since_first >= rtt * ROUND_TRIPS_TO_STREAM);
+        let carries = self.carried.is_some_and(|at| env.now.saturating_duration_since(at) < PING_RETRY * 2);
+        let silent = ping.unanswered > PINGS_TO_STREAM && enough && !carries;
+        let id = self.next_ping_id();
+        if self.asked.len() >= REMEMBERED {
+            self.asked.pop_front();
+        }
+        self.asked.push_back((id, env.now));
+        self.session.send_once(env.now, &Frame::Ping { id });
+        if silent && env.config.tcp && !self.over_stream {
+            if stream.is_open() {
+                self.knock(env, SocketId::STREAM);
+            } else if stream.to().is_none() {
+                stream.connect(env, self.server);
+            }
+        }
+        false
+    }
+}
