@@ -28,9 +28,9 @@ use crate::wire::message::PunchPlan;
 use crate::wire::secret::mixed;
 pub use reading::Said;
 
-/// Rounds of one wake-up: what one part finds out may make another one due at once, as a silent path has the link ask
+/// Passes over all parts in one wake-up: what one part finds out may make another one due at once, as a silent path has the link ask
 /// the server. None needs more than three.
-const ROUNDS: usize = 4;
+const PASSES: usize = 4;
 
 /// While a room is open, the link to the server is idle no longer than this (see [`Agent::quiet`]).
 const ROOM_KEEPALIVE: Duration = Duration::from_secs(4);
@@ -175,15 +175,15 @@ impl Agent {
     /// Input: [`poll_timeout`](Self::poll_timeout) has come. Afterwards something was put out, or
     /// [`poll_timeout`](Self::poll_timeout) is later than `now`.
     pub fn handle_timeout(&mut self, now: Instant) {
-        for _ in 0..ROUNDS {
-            self.turn(now);
+        for _ in 0..PASSES {
+            self.pass(now);
             if !due(self.poll_timeout(), now) {
                 return;
             }
         }
     }
 
-    fn turn(&mut self, now: Instant) {
+    fn pass(&mut self, now: Instant) {
         let quiet = self.quiet();
         self.shared.link.set_in_room(self.lobby.room().is_some());
         let cx = &mut self.shared.cx(now);

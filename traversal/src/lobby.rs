@@ -251,19 +251,21 @@ impl Lobby {
                     Request::LeaveRoom | Request::LeaveQueue | Request::Rematch { .. }
                 ) => {}
             (Err(RequestError::StaleHost { epoch }), None) => return Some(LobbyNews::Stale { epoch }),
-            // The room cannot be had back yet: its host may not have logged in again, or the server still knows our
-            // own former session.
-            (Err(error), None) => {
-                if let Some(room) = &mut self.room {
-                    if error == RequestError::BadTicket {
-                        room.ticket = None;
-                    }
-                    room.resume_at = Some(cx.now + RESUME_RETRY);
-                }
-            }
+            (Err(error), None) => self.resume_later(cx.now, &error),
         }
         self.flush(cx);
         None
+    }
+
+    /// The room cannot be had back yet: its host may not have logged in again, or the server still knows our own former
+    /// session.
+    fn resume_later(&mut self, now: Instant, error: &RequestError) {
+        if let Some(room) = &mut self.room {
+            if *error == RequestError::BadTicket {
+                room.ticket = None;
+            }
+            room.resume_at = Some(now + RESUME_RETRY);
+        }
     }
 
     pub(crate) fn handle_timeout(&mut self, cx: &mut Cx<'_>) -> Vec<LobbyNews> {

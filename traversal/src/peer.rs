@@ -256,23 +256,7 @@ impl Peer {
             }
             PeerStage::Punching | PeerStage::Connected => {}
         }
-        let mut told = None;
-        if self.is_relayed() && self.attempt.is_idle() && !self.told_relayed && !self.udp_is_in_doubt() {
-            // It was open whether UDP is blocked, and is so no longer.
-            told = self.tell_relayed(cx, Stage::Punch, self.failure_reason(cx));
-        }
-        let relayed_too_long = self.is_connected() && self.punch_until <= cx.now;
-        let over = match self.search {
-            DirectSearch::Running => relayed_too_long,
-            DirectSearch::Won { tidy_at } => tidy_at <= cx.now || relayed_too_long,
-            DirectSearch::Over => false,
-        };
-        if over {
-            if self.is_relayed() {
-                told = self.tell_relayed(cx, Stage::Punch, self.failure_reason(cx)).or(told);
-            }
-            self.end_punching(cx);
-        }
+        let mut told = self.end_search_when_due(cx);
         let mut orders = Vec::new();
         let news = self.paths.handle_timeout(cx.now, cx.config, &mut orders);
         if news.doubt {
@@ -304,6 +288,28 @@ impl Peer {
         if self.is_punching() {
             self.attempt.handle_timeout(cx.now);
             self.punch(cx);
+        }
+        told
+    }
+
+    /// Tells why the game plays over the relay once that is sure, and ends the search for a direct way when its time is up.
+    fn end_search_when_due(&mut self, cx: &mut Cx<'_>) -> Option<PeerNews> {
+        let mut told = None;
+        if self.is_relayed() && self.attempt.is_idle() && !self.told_relayed && !self.udp_is_in_doubt() {
+            // It was open whether UDP is blocked, and is so no longer.
+            told = self.tell_relayed(cx, Stage::Punch, self.failure_reason(cx));
+        }
+        let relayed_too_long = self.is_connected() && self.punch_until <= cx.now;
+        let over = match self.search {
+            DirectSearch::Running => relayed_too_long,
+            DirectSearch::Won { tidy_at } => tidy_at <= cx.now || relayed_too_long,
+            DirectSearch::Over => false,
+        };
+        if over {
+            if self.is_relayed() {
+                told = self.tell_relayed(cx, Stage::Punch, self.failure_reason(cx)).or(told);
+            }
+            self.end_punching(cx);
         }
         told
     }

@@ -79,13 +79,7 @@ impl ServerLink {
                 return Ok(Some(LinkEvent::LoggedIn));
             }
             ClientProgress::Refused(refusal) => {
-                let temporary = matches!(refusal, LoginRefusal::Full | LoginRefusal::Stopping);
-                let error = LobbyError::Refused(refusal);
-                if temporary {
-                    self.retry(env, error);
-                } else {
-                    self.give_up(env, error);
-                }
+                self.refused(env, refusal);
                 return Ok(None);
             }
             ClientProgress::RefusedInClear(Refusal::Version { theirs }) => {
@@ -100,6 +94,12 @@ impl ServerLink {
         // Said in the clear or by a stranger: the server itself may still answer better.
         shaking.error = Some(error);
         Ok(None)
+    }
+
+    fn refused(&mut self, env: &mut Env<'_>, refusal: LoginRefusal) {
+        let temporary = matches!(refusal, LoginRefusal::Full | LoginRefusal::Stopping);
+        let error = LobbyError::Refused(refusal);
+        if temporary { self.retry(env, error) } else { self.give_up(env, error) }
     }
 
     /// Nothing has come of a login in its time.

@@ -1,11 +1,12 @@
 //! The start of a match: its keys, and the ways that are tested from the beginning.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use rand_chacha::rand_core::RngCore;
 use zeroize::Zeroize;
 
-use super::punching::{self, head_start, hold_back, is_tested, round_trips};
+use super::punching::{self, head_start, hold_back, round_trips};
 use super::{DirectSearch, Peer, PeerStage};
 use crate::Identity;
 use crate::address::{is_local, is_sendable};
@@ -40,43 +41,19 @@ impl Peer {
         let (own_rtt, peer_rtt) = round_trips(&plan, cx.link);
         // By the server is seldom shorter: two players on satellite links are twice as far apart as each from it.
         let expected = own_rtt + peer_rtt;
-        let mut paths = Paths::new(seed, Some(expected));
         let attempt = Attempt::new(cx, &plan);
-        let lan = cx.config.lan && plan.same_nat;
-        let direct = cx.config.relay != RelayPolicy::Only;
-        let local = plan.peer_local.iter().filter(|address| lan && is_local(address.ip()));
-        // Whoever is on this network itself is seen at a private address by a server there (or on this machine).
-        let public = plan.peer_public.iter().filter(|address| plan.same_nat || !is_local(address.ip()));
-        let server = cx.link.online().map(|online| online.server);
-        let public = public.filter(|address| is_tested(cx.config, &plan, &attempt, server, **address));
-        let hold_until = hold_back(&plan, cx.link).map(|hold| now + hold);
-        let from_now = local.map(|address| (now, address));
-        let held = public.map(|address| (hold_until.filter(|_| address.is_ipv4()).unwrap_or(now), address));
-        for (at, address) in from_now.chain(held).filter(|(_, address)| direct && is_sendable(**address)) {
-            if let Some(socket) = cx.main.towards(*address) {
-                paths.add(at, Way::new(socket, *address), kind_of(*address, lan), Method::Cone);
-            }
-        }
-        punching::add_set_targets(cx, &plan, &mut paths);
-        if let Some(server) = server.filter(|_| plan.relay.is_some() && cx.config.relay != RelayPolicy::Never)
-        {
-            // Where direct test messages are likely to arrive, they get a start, so that the game need not move.
-            let likely = attempt.cone_is_likely() && !paths.is_empty();
-            let start = if likely { head_start(&plan, cx.link) } else { Duration::ZERO };
-            paths.add(now + start, Way::relay(server), PathKind::Relay, Method::Cone);
-        }
         let allowed = Duration::from_millis(u64::from(plan.deadline_ms)).min(cx.config.connect_deadline);
-        Some(Self {
+        let mut peer = Self {
             info: plan.peer.clone(),
             match_id: plan.match_id,
             channel,
-            paths,
+            paths: Paths::new(seed, Some(expected)),
             attempt,
             punch_until: now + allowed,
             allowed,
             punch_latest: now + allowed * 2,
-            server,
-            lan,
+            server: cx.link.online().map(|online| online.server),
+            lan: cx.config.lan && plan.same_nat,
             expected,
             stage: PeerStage::Punching,
             requested,
@@ -86,7 +63,7 @@ impl Peer {
             asked_about: None,
             packets_sent: 0,
             search: DirectSearch::Running,
-            hold_until,
+            hold_until: hold_back(&plan, cx.link).map(|hold| now + hold),
             told_relayed: false,
             told_size: None,
             joiner: Joiner::default(),
@@ -94,6 +71,31 @@ impl Peer {
             cause: None,
             life_word: None,
             plan,
-        })
+        };
+        peer.add_first_ways(cx);
+        Some(peer)
+    }
+
+    /// The ways that are tested from the beginning: to the other side's own network, to where the server sees it, to
+    /// ports that were set by hand, and through the relay.
+    fn add_first_ways(&mut self, cx: &Cx<'_>) {
+        let local = |address: &&SocketAddr| is_local(address.ip()) && is_sendable(**address);
+        if self.lan && cx.config.relay != RelayPolicy::Only {
+            for address in self.plan.peer_local.iter().filter(local) {
+                if let Some(socket) = cx.main.towards(*address) {
+                    let way = Way::new(socket, *address);
+                    self.paths.add(cx.now, way, kind_of(*address, true), Method::Cone);
+                }
+            }
+        }
+        self.add_public(cx);
+        punching::add_set_targets(cx, &self.plan, &mut self.paths);
+        let relayed = self.plan.relay.is_some() && cx.config.relay != RelayPolicy::Never;
+        if let Some(server) = self.server.filter(|_| relayed) {
+            // Where direct test messages are likely to arrive, they get a start, so that the game need not move.
+            let likely = self.attempt.cone_is_likely() && !self.paths.is_empty();
+            let start = if likely { head_start(&self.plan, cx.link) } else { Duration::ZERO };
+            self.paths.add(cx.now + start, Way::relay(server), PathKind::Relay, Method::Cone);
+        }
     }
 }

@@ -122,7 +122,7 @@ impl Peer {
         self.punch(cx);
     }
 
-    /// Test messages go to where the server sees the other side.
+    /// Test messages go to where the server sees the other side: at a private address, if it is on this network itself.
     pub(super) fn add_public(&mut self, cx: &Cx<'_>) {
         let sendable =
             |address: &&SocketAddr| is_sendable(**address) && (self.plan.same_nat || !is_local(address.ip()));

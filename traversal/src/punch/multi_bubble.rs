@@ -81,7 +81,7 @@ impl MultiBubble {
     }
 
     /// The other side's ports of a round: the likeliest, if it is not the range's first, and the range.
-    fn candidates(&self, first: u16, last: u16, step: i32) -> (Option<u16>, PortRange) {
+    fn ports_of_round(&self, first: u16, last: u16, step: i32) -> (Option<u16>, PortRange) {
         // The last probe left from a socket of its own, so its port is none of the candidates (M20, M21).
         // If nothing is left in between, the probes overtook each other: take it all.
         let range = PortRange::between((first, End::Included), (last, End::Excluded), step)
@@ -176,7 +176,7 @@ impl Tactic for MultiBubble {
         }
         let (sure, range): (Vec<u16>, _) = match facts {
             Facts::Range { first, last, step, .. } => {
-                let (guess, range) = self.candidates(*first, *last, *step);
+                let (guess, range) = self.ports_of_round(*first, *last, *step);
                 (guess.into_iter().collect(), Some(range))
             }
             Facts::Kept { ports, .. } => (ports.iter().copied().take(MAX_KEPT_PORTS).collect(), None),

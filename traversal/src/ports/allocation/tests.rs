@@ -185,7 +185,7 @@ enum Ports {
 
 /// What lies between the sockets and the one who looks.
 #[derive(Clone, Copy, Debug)]
-struct Way {
+struct Between {
     /// Foreign ports a second.
     foreign: f64,
     /// Seconds from one packet of a burst to the next at the NAT, on average.
@@ -204,9 +204,9 @@ struct Way {
 /// The worlds that the project is to stand: up to 1,000 foreign ports a second, log-uniform (issue 11, item 6); round
 /// trips of 10 to 1,200 ms; loss up to 15 %; up to 1 % of packets out of order (Paxson 1997: 0.1 to 2 %); a burst that
 /// leaves a home in a millisecond, or one of 128 kbit/s with 5 ms a packet.
-fn world(dice: &mut Dice) -> Way {
+fn world(dice: &mut Dice) -> Between {
     let log_uniform = |dice: &mut Dice, low: f64, high: f64| low * (high / low).powf(dice.unit());
-    Way {
+    Between {
         foreign: if dice.below(5) == 0 { 0.0 } else { log_uniform(dice, 1.0, 1_000.0) },
         spread: log_uniform(dice, 0.000_02, 0.005),
         loss: 0.15 * dice.unit(),
@@ -219,7 +219,7 @@ fn world(dice: &mut Dice) -> Way {
 }
 
 /// The bursts of a classification as a server sees them that loses some.
-fn classification(dice: &mut Dice, ports: Ports, way: Way) -> Vec<FreshMapping> {
+fn classification(dice: &mut Dice, ports: Ports, way: Between) -> Vec<FreshMapping> {
     let mut counters: Vec<i64> = match ports {
         Ports::Count(_, first, last) => {
             let length = u64::from(last - first) + 1;
@@ -294,7 +294,7 @@ const MANY: u32 = if cfg!(debug_assertions) { 1 } else { 10 };
 fn shares(
     name: &str,
     runs: u32,
-    mut draw: impl FnMut(&mut Dice) -> (Ports, Way),
+    mut draw: impl FnMut(&mut Dice) -> (Ports, Between),
     right: impl Fn(Ports, PortAllocation) -> bool,
 ) -> [(f64, f64); 2] {
     let runs = runs * MANY;
@@ -348,7 +348,7 @@ fn m4_a_counter_that_starts_again_within_a_small_range_is_one() {
     for (first, last) in [(32_768, 60_999), (50_001, 65_535), (49_152, 65_535), (20_000, 24_095)] {
         let draw = |dice: &mut Dice| {
             let step = [1, 2, 4, 16, -1, -2, -4, -16][dice.below(8) as usize];
-            (Ports::Count(step, first, last), Way { foreign: 300.0 * dice.unit(), ..world(dice) })
+            (Ports::Count(step, first, last), Between { foreign: 300.0 * dice.unit(), ..world(dice) })
         };
         let [all, _] = shares(&format!("counters in {first}-{last}"), 2_000, draw, is_counter);
         assert!(all.0 >= 98.0 && all.1 <= 1.0, "{first} to {last}: {all:?}");
@@ -359,14 +359,14 @@ fn m4_a_counter_that_starts_again_within_a_small_range_is_one() {
 fn m4_pools_and_parity_do_not_hide_a_counter() {
     let pool = |dice: &mut Dice| {
         let step = [1, 3, -2, 8][dice.below(4) as usize];
-        (Ports::Count(step, 1_024, 65_535), Way { addresses: 4, ..world(dice) })
+        (Ports::Count(step, 1_024, 65_535), Between { addresses: 4, ..world(dice) })
     };
     let [all, _] = shares("a pool of four", 2_000, pool, is_counter);
     assert!(all.0 >= 90.0 && all.1 <= 3.0, "{all:?}");
     // An odd step takes every second port of a parity, so 2 is right for a socket; an even one stays as it is.
     let parity = |dice: &mut Dice| {
         let step = [1, 2, 4, -2][dice.below(4) as usize];
-        (Ports::Count(step, 1_024, 65_535), Way { parity: true, loss: 0.0, ..world(dice) })
+        (Ports::Count(step, 1_024, 65_535), Between { parity: true, loss: 0.0, ..world(dice) })
     };
     let right = |ports: Ports, told: PortAllocation| {
         let Ports::Count(step, ..) = ports else { return false };
@@ -382,7 +382,10 @@ fn m4_a_nat_of_several_processors_that_shuffle_a_burst_is_a_counter_still() {
     let draw = |dice: &mut Dice| {
         let step = [1, 2, 4, 16][dice.below(4) as usize];
         let foreign = 200.0 * dice.unit();
-        (Ports::Count(step, 1_024, 65_535), Way { shuffled: true, foreign, spread: 0.000_1, ..world(dice) })
+        (
+            Ports::Count(step, 1_024, 65_535),
+            Between { shuffled: true, foreign, spread: 0.000_1, ..world(dice) },
+        )
     };
     // The direction shows from burst to burst only.
     let size = |ports: Ports, told: PortAllocation| matches!((ports, told), (Ports::Count(step, ..), PortAllocation::Sequential { step: told }) if i64::from(told.abs()) == step);
