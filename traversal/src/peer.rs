@@ -58,7 +58,7 @@ pub(crate) struct Peer {
     last_heard: Instant,
     /// Nothing is heard of the other side, or nothing of ours answered.
     away: Option<Away>,
-    /// What the agent has to hear of that.
+    /// News of whether the player is heard, which the agent has not taken yet.
     contact: Option<Contact>,
     /// The server was asked about the silence that began then.
     asked_about: Option<Instant>,
@@ -217,7 +217,7 @@ impl Peer {
         Some(PeerNews::Connected)
     }
 
-    /// The path in use, as the game may see it.
+    /// Returns the path in use, as the game may see it.
     pub(crate) fn path_info(&self, now: Instant) -> Option<PathInfo> {
         let path = self.paths.selected()?;
         let relay = path.is_relay();

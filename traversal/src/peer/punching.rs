@@ -177,7 +177,7 @@ impl Peer {
         }
     }
 
-    /// A direct way is still looked for.
+    /// Whether a direct way is still looked for.
     pub(super) fn is_punching(&self) -> bool {
         match self.stage {
             PeerStage::Punching => true,
@@ -186,7 +186,7 @@ impl Peer {
         }
     }
 
-    /// There is no direct way, or the one that there was is dead.
+    /// Whether there is no direct way, or the one that there was is dead.
     fn wants_direct(&self) -> bool {
         self.is_relayed() || self.is_away()
     }
