@@ -195,7 +195,7 @@ impl Peer {
         self.paths.is_relayed()
     }
 
-    /// The server says whether it is this match's turn to search by many sockets or ports.
+    /// The server gives or takes this match's permit to search by many sockets or ports.
     pub(crate) fn handle_permit(&mut self, cx: &mut Cx<'_>, edition: u8, turn: SprayTurn) {
         if let Some(waited) = self.attempt.handle_permit(cx.now, edition, turn) {
             // The deadline is one of what is done, not of waiting in line.
@@ -207,7 +207,7 @@ impl Peer {
         self.punch(cx);
     }
 
-    /// Ends this match's turn to search, or its wish for one, if nothing can come of it any more.
+    /// Gives back this match's permit to search, or its wish for one, if nothing can come of it any more.
     pub(crate) fn check_permit(&mut self, cx: &mut Cx<'_>) {
         let punching =
             matches!(self.stage, PeerStage::Punching) || (self.is_connected() && self.wants_direct());
