@@ -64,7 +64,7 @@ pub(crate) struct Peer {
     asked_about: Option<Instant>,
     packets_sent: u32,
     search: DirectSearch,
-    /// Until then the other side's first packet is waited for (see [`hold_back`]).
+    /// Until then the other side's first packet is waited for (see [`hold_back`](punching::hold_back)).
     hold_until: Option<Instant>,
     /// The game knows why it plays over the relay.
     told_relayed: bool,
