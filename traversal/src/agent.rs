@@ -116,7 +116,7 @@ impl Agent {
         self.peer(player)?.path_info(now)
     }
 
-    /// A login has begun since entropy was last mixed in: the driver is to give some
+    /// Whether a login has begun since entropy was last mixed in: the driver is to give some
     /// ([`mix_entropy`](Self::mix_entropy)), so that each handshake has fresh keys whatever became of the seed. A
     /// simulator does not, and has the same run from the same seed.
     pub fn wants_entropy(&self) -> bool {

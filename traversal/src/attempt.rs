@@ -105,12 +105,12 @@ impl Attempt {
         self.context.edition
     }
 
-    /// There is nothing to try.
+    /// Whether there is nothing to try.
     pub(crate) fn is_idle(&self) -> bool {
         self.methods.is_empty()
     }
 
-    /// The plan has direct test messages.
+    /// Whether the plan has direct test messages.
     pub(crate) fn has_cone(&self) -> bool {
         self.methods.iter().any(|planned| planned.method == Method::Cone)
     }

@@ -149,7 +149,7 @@ impl ServerLink {
         matches!(self.state, State::Online(_))
     }
 
-    /// The server was gone at some time since `at`, or seems to be gone now.
+    /// Whether the server was gone at some time since `at`, or seems to be gone now.
     pub(crate) fn was_interrupted(&self, now: Instant, at: Instant) -> bool {
         match &self.state {
             State::Online(online) => online.was_interrupted(now, at),

@@ -70,7 +70,7 @@ impl MappingCheck {
         self.handle_timeout(cx);
     }
 
-    /// A new session knows nothing of it.
+    /// Begins anew after a login: the new session knows nothing of the port.
     pub(crate) fn logged_in(&mut self, cx: &mut Cx<'_>) {
         self.told = false;
         self.look_again(cx);
@@ -131,7 +131,7 @@ impl MappingCheck {
         }
     }
 
-    /// Something came to the forwarded port, or says so.
+    /// Handles what came to the forwarded port, or says that it did.
     pub(crate) fn handle_seen(&mut self, cx: &mut Cx<'_>, (port, token, from): (u16, [u8; 16], SocketAddr)) {
         let Some(mapping) = self.granted.filter(|mapping| mapping.external_port == port) else { return };
         if self.probing.is_none() {

@@ -25,7 +25,7 @@ impl Method {
     pub const ALL: [Self; 6] =
         [Self::Cone, Self::Bubble, Self::MultiBubble, Self::Prediction, Self::GiantStep, Self::Birthday];
 
-    /// It searches by many sockets or ports, so that a player takes part in one such search at a time.
+    /// Whether it searches by many sockets or ports, so that a player takes part in one such search at a time.
     pub fn sprays(self) -> bool {
         matches!(self, Self::GiantStep | Self::Birthday)
     }

@@ -171,7 +171,8 @@ impl NatProfile {
         parity: None,
     };
 
-    /// UDP surely does not get through. Where this is false and [`udp_blocked`](Self::udp_blocked) is true, the player is
+    /// Whether UDP surely does not get through. Where this is false and [`udp_blocked`](Self::udp_blocked) is true, the
+    /// player is
     /// logged in over TCP, but UDP has not been tried for long enough to say that it is more than slow.
     pub fn is_udp_blocked(&self) -> bool {
         self.udp_blocked && !matches!(self.confidence, Confidence::Unknown | Confidence::Stale)

@@ -105,7 +105,7 @@ pub(crate) struct Paths {
 struct InUse {
     /// Its place in the list of candidates.
     index: usize,
-    /// Since when the game has taken it.
+    /// When the game began to take it.
     since: Instant,
     next_ping: Instant,
     /// Pings in a row that went out faster than usual.
@@ -175,12 +175,12 @@ impl Paths {
         self.away = away;
     }
 
-    /// Game datagrams take this way.
+    /// Whether game datagrams take this way.
     pub(crate) fn is_selected(&self, way: Way) -> bool {
         self.selected().is_some_and(|path| path.way == way)
     }
 
-    /// Game datagrams take the way through the relay.
+    /// Whether game datagrams take the way through the relay.
     pub(crate) fn is_relayed(&self) -> bool {
         self.selected().is_some_and(Candidate::is_relay)
     }
@@ -208,12 +208,12 @@ impl Paths {
         index.map(|index| &self.candidates[index]).or_else(|| self.selected())
     }
 
-    /// What the other side sends comes from elsewhere than this side sends to.
+    /// Whether what the other side sends comes from elsewhere than this side sends to.
     pub(crate) fn is_crossed(&self) -> bool {
         self.selected().is_some_and(|path| path.heard.is_none())
     }
 
-    /// No way is known.
+    /// Whether no way is known.
     pub(crate) fn is_empty(&self) -> bool {
         self.candidates.is_empty()
     }

@@ -58,13 +58,13 @@ pub(crate) struct Peer {
     last_heard: Instant,
     /// Nothing is heard of the other side, or nothing of ours answered.
     away: Option<Away>,
-    /// What the agent has to hear of that.
+    /// News of whether the player is heard, which the agent has not taken yet.
     contact: Option<Contact>,
     /// The server was asked about the silence that began then.
     asked_about: Option<Instant>,
     packets_sent: u32,
     search: DirectSearch,
-    /// Until then the other side's first packet is waited for (see [`hold_back`]).
+    /// Until then the other side's first packet is waited for (see [`hold_back`](punching::hold_back)).
     hold_until: Option<Instant>,
     /// The game knows why it plays over the relay.
     told_relayed: bool,
@@ -217,7 +217,7 @@ impl Peer {
         Some(PeerNews::Connected)
     }
 
-    /// The path in use, as the game may see it.
+    /// Returns the path in use, as the game may see it.
     pub(crate) fn path_info(&self, now: Instant) -> Option<PathInfo> {
         let path = self.paths.selected()?;
         let relay = path.is_relay();

@@ -76,7 +76,7 @@ impl Sockets {
         self.all.get(&socket).map(|(owner, _)| *owner)
     }
 
-    /// There is none in its slot that was asked for later.
+    /// Whether no other socket was asked for later in its slot.
     pub(crate) fn is_newest(&self, socket: SocketId) -> bool {
         self.owner(socket).is_some_and(|owner| self.newest.get(&owner) == Some(&socket))
     }

@@ -36,7 +36,7 @@ pub(super) enum MatchNews {
 }
 
 impl Agent {
-    /// When the wish was made that this plan comes of.
+    /// When the game asked for the join that this plan is made for; `now` if the game did not ask for it.
     fn requested(&mut self, now: Instant, plan: &PunchPlan) -> Instant {
         let Some((asked, first)) = self.join_requested.as_mut().filter(|_| !plan.host) else { return now };
         let (asked, first) = (*asked, *first.get_or_insert(now));

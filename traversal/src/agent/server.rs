@@ -36,7 +36,8 @@ impl Agent {
                 self.detection.handle_knock(&mut cx, (tag, socket));
             }
             Some(LinkEvent::ProbeSeen { tag, seen, from }) => {
-                if !self.peers.values_mut().any(|peer| peer.handle_seen(&mut cx, tag, seen)) {
+                let of_match = self.peers.values_mut().any(|peer| peer.handle_seen(&mut cx, tag, seen));
+                if !of_match {
                     self.detection.handle_seen(&mut cx, (tag, seen, from));
                 }
             }

@@ -100,17 +100,17 @@ impl Attempt {
         }
     }
 
-    /// A method that searches is running, though it may have to wait for the budget.
+    /// Whether a method that searches is running, though it may have to wait for the budget.
     pub(crate) fn is_spraying(&self) -> bool {
         self.running.iter().any(|running| running.puncher.sprays())
     }
 
-    /// This match waits for its permit, or has waited in vain.
+    /// Whether this match waits for its permit, or has waited in vain.
     pub(crate) fn waits_for_permit(&self) -> bool {
         matches!(self.permit, SearchPermit::Waiting(_) | SearchPermit::InVain)
     }
 
-    /// This match is in line for the permit, or has it: to begin anew would cost it its place.
+    /// Whether this match is in line for the permit, or has it: to begin anew would cost it its place.
     pub(crate) fn is_in_line(&self) -> bool {
         matches!(self.permit, SearchPermit::Asked(_) | SearchPermit::Waiting(_) | SearchPermit::Granted(_))
     }

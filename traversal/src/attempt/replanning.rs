@@ -71,7 +71,7 @@ impl Attempt {
         waited
     }
 
-    /// A socket of this name belongs to a method that runs.
+    /// Whether a socket of this name belongs to a method that runs.
     pub(crate) fn uses(&self, method: Method, slot: u16) -> bool {
         let mut running = self.running.iter().map(|running| running.planned);
         running.any(|planned| planned.method == method && planned.since == edition_of(slot))

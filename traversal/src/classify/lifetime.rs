@@ -27,7 +27,7 @@ pub enum LifetimeOrder {
     Knock {
         /// The socket whose mapping is knocked at.
         slot: u16,
-        /// What the server said of it.
+        /// The report that the server gave of the mapping.
         report: PortReport,
     },
     /// It is not needed any more.

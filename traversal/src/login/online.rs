@@ -150,7 +150,7 @@ impl Online {
         }
     }
 
-    /// Keys were made for this match.
+    /// Whether keys were made for this match.
     pub(crate) fn knows_match(&self, id: MatchId) -> bool {
         self.used.contains(&id)
     }

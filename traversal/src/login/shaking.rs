@@ -160,7 +160,7 @@ impl Shaking {
         }
     }
 
-    /// The server has sent a cookie: it is there.
+    /// Whether the server has sent a cookie, which shows that it is there.
     pub(super) fn is_answered(&self) -> bool {
         self.udp.has_cookie() || self.stream.as_ref().is_some_and(Try::has_cookie)
     }

@@ -21,7 +21,7 @@ impl Stream {
         self.to
     }
 
-    /// Open, and in use or to be used.
+    /// Whether the connection is open, and in use or to be used.
     pub(super) fn is_open(&self) -> bool {
         self.open && self.close_at.is_none()
     }

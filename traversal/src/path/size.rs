@@ -141,7 +141,7 @@ impl SizeSearch {
         self.errors
     }
 
-    /// It was too little before, and has not shown that it is enough by now.
+    /// Whether the way carried too little before, and has not shown that it carries enough by now.
     pub(crate) fn is_doubtful(&self) -> bool {
         self.doubtful
     }

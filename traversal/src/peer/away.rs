@@ -15,7 +15,7 @@ pub(super) const LOST: &str = "nothing was heard for too long";
 
 /// The longest that three answers of a far player may take before it is away.
 const MOST_PATIENCE: Duration = Duration::from_secs(20);
-/// How often it is looked whether a silence is still the server's own: as often as a near server is asked whether it is
+/// How often this side checks whether a silence is still the server's own: as often as a near server is asked whether it is
 /// there. It sends nothing, so it need not follow the round trip.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 /// How often the agent hears that the player is still missed: a host that fails later is to be replaced, too.

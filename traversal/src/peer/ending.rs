@@ -108,7 +108,7 @@ impl Peer {
         }
     }
 
-    /// The server sees both at one local address that is not this machine's: it does not see where they are.
+    /// Whether the server sees both at one local address that is not this machine's, and so does not see where they are.
     fn is_hidden(&self, cx: &Cx<'_>) -> bool {
         let Some(seen) = cx.link.seen_at().map(|seen| seen.ip()).filter(|ip| is_local(*ip)) else {
             return false;

@@ -14,7 +14,7 @@ use crate::way::Way;
 use crate::wire::message::{KeptMatch, RelayGrant};
 
 impl Peer {
-    /// It is silent since the server is, through which it plays: that says nothing about the other player.
+    /// Whether the player is silent because the server is, through which it plays: that says nothing about the other player.
     pub(crate) fn is_excused(&self, now: Instant, config: &AgentConfig, link: &ServerLink) -> bool {
         self.plays_over_relay()
             && now.saturating_duration_since(self.last_heard) < config.relay_timeout

@@ -177,7 +177,7 @@ impl Peer {
         }
     }
 
-    /// A direct way is still looked for.
+    /// Whether a direct way is still looked for.
     pub(super) fn is_punching(&self) -> bool {
         match self.stage {
             PeerStage::Punching => true,
@@ -186,7 +186,7 @@ impl Peer {
         }
     }
 
-    /// There is no direct way, or the one that there was is dead.
+    /// Whether there is no direct way, or the one that there was is dead.
     fn wants_direct(&self) -> bool {
         self.is_relayed() || self.is_away()
     }
@@ -195,7 +195,7 @@ impl Peer {
         self.paths.is_relayed()
     }
 
-    /// The server says whether it is this match's turn to search by many sockets or ports.
+    /// The server gives or takes this match's permit to search by many sockets or ports.
     pub(crate) fn handle_permit(&mut self, cx: &mut Cx<'_>, edition: u8, turn: SprayTurn) {
         if let Some(waited) = self.attempt.handle_permit(cx.now, edition, turn) {
             // The deadline is one of what is done, not of waiting in line.
@@ -207,7 +207,7 @@ impl Peer {
         self.punch(cx);
     }
 
-    /// Ends this match's turn to search, or its wish for one, if nothing can come of it any more.
+    /// Gives back this match's permit to search, or its wish for one, if nothing can come of it any more.
     pub(crate) fn check_permit(&mut self, cx: &mut Cx<'_>) {
         let punching =
             matches!(self.stage, PeerStage::Punching) || (self.is_connected() && self.wants_direct());

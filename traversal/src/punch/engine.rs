@@ -135,7 +135,7 @@ impl Engine {
         self.queue.insert((at, self.sequence), Queued { order, row: 1, wide: true });
     }
 
-    /// A wide search waits for another match's to end.
+    /// Whether a wide search waits for another match's to end.
     pub(super) fn wide_waits(&self) -> bool {
         self.wide_waits
     }

@@ -113,7 +113,7 @@ impl ReplySearch {
         (self.left > 0 && !engine.wide_waits()).then_some(self.due)
     }
 
-    /// It goes beyond what was measured.
+    /// Whether it goes beyond what was measured.
     pub(super) fn is_wide(&self) -> bool {
         !self.first_stage && self.left > 0
     }

@@ -183,7 +183,7 @@ impl PairChannel {
         bytes.chunks_exact(4).map(group).collect::<Vec<_>>().join(" ")
     }
 
-    /// Something came from the other side, so it holds the private key of the player that the plan names.
+    /// Whether something came from the other side, so that it holds the private key of the player that the plan names.
     pub fn is_proven(&self) -> bool {
         self.heard
     }

@@ -155,7 +155,7 @@ impl<Out: Serialize + Topical, In: DeserializeOwned> Session<Out, In> {
         self.outgoing.oldest().map(|queued| now.saturating_duration_since(queued))
     }
 
-    /// So much waits for the other side that it should not be given cause for more: what it asks for is better not
+    /// Whether so much waits for the other side that it should not be given cause for more: what it asks for is better not
     /// taken (see [`accept`](Self::accept)) before it has acknowledged some.
     pub fn is_backed_up(&self) -> bool {
         self.outgoing.is_backed_up()

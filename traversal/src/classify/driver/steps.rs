@@ -65,7 +65,7 @@ impl Classifier {
         self.hairpin = Hairpin::Asking { tries: tries + 1, due: now + self.rtt.overdue() };
     }
 
-    /// The ports of new mappings matter, and how they come is not fully known.
+    /// Whether the ports of new mappings matter, and how they come is not fully known.
     fn wants_bursts(&self) -> bool {
         let profile = self.profile();
         profile.mapping != MappingBehavior::EndpointIndependent

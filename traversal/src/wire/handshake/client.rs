@@ -93,7 +93,7 @@ impl ClientHandshake {
         self.nonce[NONCE - 1]
     }
 
-    /// A cookie came already.
+    /// Whether a cookie came already.
     pub fn has_cookie(&self) -> bool {
         !self.offers.is_empty()
     }

@@ -1,6 +1,6 @@
 //! Public keys with which no secret can be agreed on.
 
-/// The points of small order and what else stands for them (RFC 7748 section 6.1; https://cr.yp.to/ecdh.html#validate), the
+/// The points of small order and what else stands for them (RFC 7748 section 6.1; <https://cr.yp.to/ecdh.html#validate>), the
 /// topmost bit aside, which X25519 ignores: 0, 1, two of order eight, p - 1, p and p + 1.
 const SMALL_ORDER: [[u8; 32]; 7] = [
     [0; 32],

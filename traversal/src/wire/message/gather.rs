@@ -21,7 +21,7 @@ pub enum Topology {
 /// A wish to play with anybody who wants the same.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct QuickMatch {
-    /// What is to be played: only players who name the same meet. At most [`MAX_MODE`] bytes; may be empty.
+    /// What is to be played: only players who name the same meet. At most [`MAX_MODE`](super::MAX_MODE) bytes; may be empty.
     pub mode: String,
     /// How many players, with this one: 2..=64, in a mesh 2..=[`MESH_CAPACITY`]. Only players who want as many meet.
     pub players: u16,

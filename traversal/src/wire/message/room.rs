@@ -16,7 +16,7 @@ use crate::text;
 pub struct PlayerInfo {
     /// The player's id.
     pub id: PlayerId,
-    /// The display name, which keeps to the rule [`text::NAME`](crate::text::NAME).
+    /// The display name, which keeps to the rule [`text::NAME`].
     #[serde(deserialize_with = "text::read_name")]
     pub name: String,
 }
@@ -38,7 +38,7 @@ pub struct RoomOptions {
     pub metadata: BTreeMap<String, String>,
     /// When the host leaves or is lost, another member becomes host and the room lives on. Off: it closes.
     pub migrate: bool,
-    /// Who is connected to whom. A mesh takes at most [`MESH_CAPACITY`](super::MESH_CAPACITY) players.
+    /// Who is connected to whom. A mesh takes at most [`MESH_CAPACITY`] players.
     pub topology: Topology,
 }
 

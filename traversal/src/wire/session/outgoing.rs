@@ -80,7 +80,7 @@ impl Outgoing {
         sent.or_else(|| self.waiting.front().map(|waiting| waiting.queued))
     }
 
-    /// The other side takes less than it asks for.
+    /// Whether the other side takes less than it asks for.
     pub(super) fn is_backed_up(&self) -> bool {
         self.waiting_bytes > BACKED_UP
     }
