@@ -53,6 +53,15 @@ fn start(lobby: &str, arguments: &[&str]) -> Game {
     Game(child, lines)
 }
 
+/// Waits for a line with these words; a debug build draws slowly without a graphics card.
+fn wait_for(Game(_, lines): &Game, words: &str) {
+    let (deadline, mut told) = (Instant::now() + Duration::from_secs(60), Vec::new());
+    while !told.last().is_some_and(|line: &String| line.contains(words)) {
+        let left = deadline.saturating_duration_since(Instant::now());
+        told.push(lines.recv_timeout(left).unwrap_or_else(|_| panic!("no {words:?}:\n{}", told.join("\n"))));
+    }
+}
+
 #[test]
 fn two_windows_show_both_players_squares() {
     let there = |file: &str| Path::new(file).exists();
@@ -67,13 +76,9 @@ fn two_windows_show_both_players_squares() {
     };
     let lobby = LobbyServer::new(settings).spawn().unwrap();
     let address = lobby.addresses().first[0].to_string();
-    let games = [start(&address, &["host", "den"]), start(&address, &["join", "den"])];
-    let deadline = Instant::now() + Duration::from_secs(60);
-    for Game(_, lines) in &games {
-        let mut told = Vec::new();
-        while !told.iter().any(|line: &String| line.contains(" 2 squares")) {
-            let left = deadline.saturating_duration_since(Instant::now());
-            told.push(lines.recv_timeout(left).unwrap_or_else(|_| panic!("{}", told.join("\n"))));
-        }
-    }
+    let host = start(&address, &["host", "den"]);
+    wait_for(&host, "hosting the room");
+    let guest = start(&address, &["join", "den"]);
+    wait_for(&guest, " 2 squares");
+    wait_for(&host, " 2 squares");
 }
