@@ -13,7 +13,7 @@ use traversal_core::wire::message::{
     Facts, Farewell, Frame, KeptMatch, MatchEnd, MatchOutcome, Method, NoRelay, PlannedMethod, PlayerInfo,
     Probe, ProbePurpose, PunchPlan, QueueStatus, QuickMatch, QuickMatched, RelayGrant, Replan, Request,
     RequestError, Response, Role, RoomEnd, RoomInfo, RoomOptions, RoomSummary, RoomTarget, RoomTicket,
-    RoundTrip, SprayTurn, ToPlayer, ToServer, Topology,
+    RoundTrip, SearchPermit, ToPlayer, ToServer, Topology,
 };
 use traversal_core::wire::port_report::PortReport;
 use traversal_core::{Command, Secret};
@@ -215,14 +215,14 @@ pub(crate) fn to_server(u: &mut Unstructured<'_>, known: &Known) -> Result<ToSer
             },
             _ => ToServer::PunchAgain { match_id: match_id(u, known)? },
         },
-        15 => ToServer::AskSpray { match_id: match_id(u, known)?, edition: u.int_in_range(0..=3)? },
-        16 => ToServer::SprayOver { match_id: match_id(u, known)?, edition: u.int_in_range(0..=3)? },
+        15 => ToServer::AskSearch { match_id: match_id(u, known)?, edition: u.int_in_range(0..=3)? },
+        16 => ToServer::SearchOver { match_id: match_id(u, known)?, edition: u.int_in_range(0..=3)? },
         17 => {
             let kept = |u: &mut Unstructured<'_>| {
                 Ok(KeptMatch {
                     match_id: match_id(u, known)?,
                     player: player(u, known)?,
-                    host: bool::arbitrary(u)?,
+                    hosting: bool::arbitrary(u)?,
                     edition: u8::arbitrary(u)?,
                 })
             };
@@ -303,7 +303,7 @@ fn plan(u: &mut Unstructured<'_>, known: &Known) -> Result<PunchPlan> {
         peer: known.players.get(peer).cloned().map_or_else(|| info(u, known), Ok)?,
         peer_ephemeral,
         pair_secret: [5; 32],
-        host: bool::arbitrary(u)?,
+        hosting: bool::arbitrary(u)?,
         role: role(u)?,
         same_nat: bool::arbitrary(u)?,
         peer_public: addresses(u, known)?,
@@ -356,8 +356,9 @@ fn error(u: &mut Unstructured<'_>) -> Result<RequestError> {
 /// From the server to a player.
 pub(crate) fn to_player(u: &mut Unstructured<'_>, known: &Known) -> Result<ToPlayer> {
     let epoch = u32::from(u.int_in_range(0..=3u8)?);
-    let turn =
-        |u: &mut Unstructured<'_>| u.choose(&[SprayTurn::Wait, SprayTurn::Begin, SprayTurn::Off]).copied();
+    let turn = |u: &mut Unstructured<'_>| {
+        u.choose(&[SearchPermit::Wait, SearchPermit::Begin, SearchPermit::Off]).copied()
+    };
     Ok(match u.int_in_range(0..=23)? {
         0..=2 => {
             let id = one(u, &known.requests, |u| Ok(RequestId(u32::from(u8::arbitrary(u)?))))?;
@@ -430,7 +431,7 @@ pub(crate) fn to_player(u: &mut Unstructured<'_>, known: &Known) -> Result<ToPla
             Some(grant) if bool::arbitrary(u)? => {
                 ToPlayer::Relay { match_id: match_id(u, known)?, grant: *grant }
             }
-            _ => ToPlayer::Spray {
+            _ => ToPlayer::Search {
                 match_id: match_id(u, known)?,
                 edition: u.int_in_range(0..=2)?,
                 turn: turn(u)?,

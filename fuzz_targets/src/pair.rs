@@ -56,7 +56,7 @@ fn channels(data: &[u8]) -> [PairChannel; 2] {
             peer_key: &other[0].public_key(),
             peer_ephemeral: &other[1].public_key(),
             pair_secret: &pair_secret,
-            host,
+            hosting: host,
         };
         PairChannel::new(MATCH, &keys).expect("keys of two players")
     };

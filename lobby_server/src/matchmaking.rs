@@ -201,7 +201,7 @@ pub(crate) fn plans(
         peer: peer.info.clone(),
         peer_ephemeral: peer.ephemeral,
         pair_secret: pairing.pair_secret,
-        host: hosting,
+        hosting,
         role: if hosting { callee } else { chosen.caller },
         same_nat: same_nat && !no_addresses,
         peer_public: if no_addresses { Vec::new() } else { public_for(peer, own, same_nat) },

@@ -10,8 +10,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use traversal_core::id::{MatchId, PlayerId};
-use traversal_core::punch::SPRAY_TURN;
-use traversal_core::wire::message::SprayTurn;
+use traversal_core::punch::SEARCH_TURN;
+use traversal_core::wire::message::SearchPermit;
 
 /// A player who has not said that its search is over is free again after its turn, and what the message may take.
 const OVERDUE: Duration = Duration::from_secs(3);
@@ -26,7 +26,7 @@ pub(crate) struct SearchNotice {
     pub(crate) player: PlayerId,
     pub(crate) match_id: MatchId,
     pub(crate) edition: u8,
-    pub(crate) turn: SprayTurn,
+    pub(crate) turn: SearchPermit,
 }
 
 #[derive(Debug)]
@@ -78,7 +78,7 @@ impl Searches {
             self.waiting.entry(side).or_default().insert(place, match_id);
         }
         if !self.start(now, match_id) {
-            self.tell(sides, match_id, edition, SprayTurn::Wait);
+            self.tell(sides, match_id, edition, SearchPermit::Wait);
         }
     }
 
@@ -103,7 +103,7 @@ impl Searches {
         players: impl IntoIterator<Item = PlayerId>,
         match_id: MatchId,
         edition: u8,
-        turn: SprayTurn,
+        turn: SearchPermit,
     ) {
         let told = players.into_iter().map(|player| SearchNotice { player, match_id, edition, turn });
         self.notices.extend(told);
@@ -127,13 +127,13 @@ impl Searches {
         let Some(side) = sides.iter().position(|side| *side == player) else { return };
         if let Some((place, _)) = wish.place.take() {
             self.forget(sides, place);
-            self.tell([sides[1 - side]], match_id, edition, SprayTurn::Off);
+            self.tell([sides[1 - side]], match_id, edition, SearchPermit::Off);
         } else if wish.asked[1 - side] && !wish.asked[side] {
-            self.tell([sides[1 - side]], match_id, edition, SprayTurn::Off);
+            self.tell([sides[1 - side]], match_id, edition, SearchPermit::Off);
         } else if self.busy.get(&player).is_some_and(|(of, _)| *of == match_id) {
             let other = self.busy.get(&sides[1 - side]).is_some_and(|(of, _)| *of == match_id);
             let other = other.then_some(sides[1 - side]);
-            self.tell(other, match_id, edition, SprayTurn::Off);
+            self.tell(other, match_id, edition, SearchPermit::Off);
             self.release(now, match_id, player);
         }
         for side in sides {
@@ -215,12 +215,12 @@ impl Searches {
             wish.place = None;
         }
         self.forget(sides, place);
-        let until = now + SPRAY_TURN + OVERDUE;
+        let until = now + SEARCH_TURN + OVERDUE;
         for side in sides {
             self.busy.insert(side, (match_id, until));
             self.ends.insert((until, side));
         }
-        self.tell(sides, match_id, edition, SprayTurn::Begin);
+        self.tell(sides, match_id, edition, SearchPermit::Begin);
         true
     }
 

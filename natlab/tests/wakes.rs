@@ -26,7 +26,7 @@ fn any_start(seed: u64) -> PairWorldSettings {
     settings.config.relay = any(&mut rng, &[RelayPolicy::Allow, RelayPolicy::Never, RelayPolicy::Only]);
     settings.config.lan = rng.random();
     settings.config.tcp = rng.random();
-    settings.config.spray_wait = Duration::from_secs(any(&mut rng, &[0, 2, 60]));
+    settings.config.search_wait = Duration::from_secs(any(&mut rng, &[0, 2, 60]));
     settings.config.connect_deadline = Duration::from_secs(any(&mut rng, &[0, 1, 10]));
     if rng.random_bool(0.3) {
         settings.config.method = Some(any(

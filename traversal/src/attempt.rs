@@ -24,11 +24,11 @@ use crate::punch::{
 use crate::reach::reach;
 use crate::sockets::Owner;
 use crate::timer::earliest;
-use crate::wire::message::{Facts, PunchPlan, SprayTurn};
+use crate::wire::message::{Facts, PunchPlan, SearchPermit};
 use crate::wire::port_report::PortReport;
 
 pub(crate) use orders::PunchTest;
-use permit::SearchPermit;
+use permit::PermitState;
 use replanning::methods_of;
 
 /// One attempt to get through: the plan, the methods that run, and what they have spent.
@@ -55,8 +55,8 @@ pub(crate) struct Attempt {
     reports: VecDeque<((Method, u32), PortReport)>,
     /// Facts that overtook the plan which they belong to.
     early: VecDeque<Facts>,
-    permit: SearchPermit,
-    early_permit: Option<(u8, SprayTurn)>,
+    permit: PermitState,
+    early_permit: Option<(u8, SearchPermit)>,
 }
 
 /// Reports that are kept: two of each round, each up to three times, of the few rounds that are under way.
@@ -95,7 +95,7 @@ impl Attempt {
             over: false,
             reports: VecDeque::new(),
             early: VecDeque::new(),
-            permit: SearchPermit::of(cx.now, plan.methods.first().copied()),
+            permit: PermitState::of(cx.now, plan.methods.first().copied()),
             early_permit: None,
         }
     }
@@ -162,8 +162,8 @@ impl Attempt {
             earlier.extend(running.filter(|method| place(*method) < next));
         }
         if earlier.is_empty()
-            && self.waiting.front().is_some_and(|next| next.method.sprays())
-            && !self.may_spray(cx)
+            && self.waiting.front().is_some_and(|next| next.method.searches())
+            && !self.may_search(cx)
         {
             return; // What runs goes on meanwhile.
         }
@@ -292,8 +292,8 @@ impl Attempt {
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         let running = self.running.iter().filter_map(|running| running.puncher.poll_timeout()).min();
         // A search that has asked for its permit begins when that comes; time alone does not start it.
-        let asked = self.permit != SearchPermit::NotAsked
-            && self.waiting.front().is_some_and(|next| next.method.sprays());
+        let asked = self.permit != PermitState::NotAsked
+            && self.waiting.front().is_some_and(|next| next.method.searches());
         let switch = self.switch_at.filter(|_| !self.over && !self.waiting.is_empty() && !asked);
         earliest(running, switch)
     }

@@ -56,7 +56,7 @@ pub struct AgentConfig {
     pub connect_deadline: Duration,
     /// How long a match may wait for its turn to search by many sockets or ports, while this player or the other one
     /// does so for another match ([`Caps`]). Meanwhile it plays over the relay; without one its deadline waits, too.
-    pub spray_wait: Duration,
+    pub search_wait: Duration,
     /// First wait before another login after the server was lost; doubles up to `relogin_max`, with jitter.
     pub relogin_min: Duration,
     /// The longest wait before another login, see `relogin_min`.
@@ -111,7 +111,7 @@ impl Default for AgentConfig {
             allow_timeout: Duration::from_secs(25),
             connect_deadline: Duration::from_secs(10),
             // Eight others, each with the 6 s that 1,200 probes take, and some more.
-            spray_wait: Duration::from_secs(60),
+            search_wait: Duration::from_secs(60),
             relogin_min: Duration::from_millis(500),
             relogin_max: Duration::from_secs(15),
             keepalive: Duration::from_secs(15),
@@ -150,10 +150,10 @@ pub enum Detect {
 }
 
 /// Bounds that hold whatever a server or a peer says. RFC 8445 calls 200 new bindings a second "well supported"
-/// by NATs; uncapped sprays fill home routers' tables in seconds.
+/// by NATs; uncapped searches fill home routers' tables in seconds.
 ///
-/// Beside these numbers: a player searches by many sockets or ports ([`Method::sprays`], and bubbles whose range did not
-/// answer) for one match at a time. The others wait for their turn ([`AgentConfig::spray_wait`]), which the server gives
+/// Beside these numbers: a player searches by many sockets or ports ([`Method::searches`], and bubbles whose range did not
+/// answer) for one match at a time. The others wait for their turn ([`AgentConfig::search_wait`]), which the server gives
 /// to both sides at once; their cheap methods and the relay go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Caps {

@@ -26,7 +26,7 @@ impl Method {
         [Self::Cone, Self::Bubble, Self::MultiBubble, Self::Prediction, Self::GiantStep, Self::Birthday];
 
     /// Whether it searches by many sockets or ports, so that a player takes part in one such search at a time.
-    pub fn sprays(self) -> bool {
+    pub fn searches(self) -> bool {
         matches!(self, Self::GiantStep | Self::Birthday)
     }
 

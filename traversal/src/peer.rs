@@ -175,7 +175,7 @@ impl Peer {
 
     /// The path to be given away: both sides must mean the same one, so the other side follows the host.
     pub(crate) fn releasable(&self) -> Option<Way> {
-        let path = if self.plan.host { self.paths.selected() } else { self.paths.selected_there() };
+        let path = if self.plan.hosting { self.paths.selected() } else { self.paths.selected_there() };
         path.map(|path| path.way)
     }
 

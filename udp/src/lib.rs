@@ -24,6 +24,7 @@ mod episode;
 #[cfg(any(test, feature = "faults"))]
 pub mod faults;
 mod health;
+mod outgoing;
 pub mod private;
 mod socket;
 
@@ -31,4 +32,5 @@ pub use alarm::Alarm;
 pub use buffer::{Buffer, Datagram};
 pub use episode::Episode;
 pub use health::Health;
-pub use socket::{Mended, Origin, Outgoing, Received, Sent, Socket, in_use, is_too_long};
+pub use outgoing::{Origin, Outgoing, Sent, is_too_long};
+pub use socket::{Mended, Received, Socket, in_use};

@@ -2,7 +2,7 @@
 #![allow(clippy::disallowed_methods, reason = "this is the one place that does UDP I/O")]
 
 use std::io::{self, IoSliceMut};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
@@ -15,7 +15,8 @@ use socket2::{Domain, Protocol, SockRef, Type};
 
 use crate::buffer::{Buffer, ENTRY};
 use crate::episode::Episode;
-use crate::health::{Health, TOO_LONG};
+use crate::health::Health;
+use crate::outgoing::{Origin, Outgoing, Sent};
 
 /// Between two attempts to open a broken socket anew.
 const MEND_PERIOD: Duration = Duration::from_secs(5);
@@ -23,56 +24,6 @@ const MEND_PERIOD: Duration = Duration::from_secs(5);
 const ENTRIES: usize = 32;
 /// The hop limit that systems start with (RFC 1700), where the socket does not tell its own.
 const USUAL_TTL: u32 = 64;
-
-/// Where datagrams leave this machine.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Origin {
-    /// The system chooses, by its routes.
-    #[default]
-    System,
-    /// They bear this address of the machine's. Which interface they leave by is still the routes' choice on Linux; on Windows
-    /// (a strong host, RFC 1122, section 3.3.4.2) and on macOS (scoped routes) it is the one with this address.
-    Address(IpAddr),
-    /// They bear this address, and leave by the interface that has it, whatever the routes say. Not in batches.
-    Interface {
-        /// The interface's address.
-        address: Ipv4Addr,
-        /// The interface's number; Linux and Android need it.
-        index: u32,
-    },
-}
-
-/// Datagrams to one address that leave with one call.
-#[derive(Clone, Copy, Debug)]
-pub struct Outgoing<'a> {
-    /// The address that they go to.
-    pub to: SocketAddr,
-    /// Where they leave this machine.
-    pub origin: Origin,
-    /// Hop limit of this datagram alone; none: the system's. Not with several datagrams.
-    pub ttl: Option<u8>,
-    /// One datagram, or several of equal length one behind the other, of which the last may be shorter.
-    pub payload: &'a [u8],
-    /// Length of each of several; none: it is one.
-    pub segment: Option<usize>,
-}
-
-/// What became of an [`Outgoing`]: the first `sent + lost` datagrams are done with.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Sent {
-    /// How many datagrams the system took.
-    pub sent: usize,
-    /// How many datagrams it refused.
-    pub lost: usize,
-    /// Why it refused the last of them.
-    pub error: Option<io::ErrorKind>,
-    /// The socket's buffer is full: the rest should be sent again when it is writable.
-    pub blocked: bool,
-    /// The system refused a batch that it takes one by one: this socket makes none any more.
-    pub batch_refused: bool,
-    /// Length of the shortest datagram that is longer than the system's way there takes ([`is_too_long`]); none: none was.
-    pub too_long: Option<usize>,
-}
 
 /// What a receive call brought.
 #[derive(Debug)]
@@ -95,12 +46,6 @@ pub enum Received {
 pub fn in_use(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::AddrInUse
         || cfg!(windows) && error.kind() == io::ErrorKind::PermissionDenied
-}
-
-/// Whether a datagram was refused because it is longer than the interface takes, or than what the system knows of the way
-/// (`EMSGSIZE`): sockets here forbid that it is fragmented.
-pub fn is_too_long(error: &io::Error) -> bool {
-    error.raw_os_error() == Some(TOO_LONG)
 }
 
 /// How an attempt went to open a broken socket anew.
@@ -368,7 +313,7 @@ impl Socket {
         &self,
         to: SocketAddr,
         contents: &[u8],
-        address: Ipv4Addr,
+        address: std::net::Ipv4Addr,
         index: u32,
     ) -> io::Result<()> {
         use nix::libc::{in_addr, in_pktinfo};
@@ -405,22 +350,6 @@ impl Socket {
         #[cfg(windows)]
         if let Some(state) = &self.state {
             let _ = state.set_gro(UdpSockRef::from(&self.io), false);
-        }
-    }
-}
-
-impl Sent {
-    fn note(&mut self, result: io::Result<()>, length: usize) {
-        match result {
-            Ok(()) => self.sent += 1,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.blocked = true,
-            Err(error) => {
-                self.lost += 1;
-                if is_too_long(&error) {
-                    self.too_long = Some(self.too_long.map_or(length, |shortest| shortest.min(length)));
-                }
-                self.error = Some(error.kind());
-            }
         }
     }
 }

@@ -146,7 +146,7 @@ impl Stage {
 
     pub(crate) fn say(&mut self, message: ToPlayer) {
         if let ToPlayer::Plan(plan) = &message {
-            self.open_channel(plan.match_id, plan.peer.id, plan.host);
+            self.open_channel(plan.match_id, plan.peer.id, plan.hosting);
         }
         let now = self.now;
         if let Some(session) = &mut self.session {
@@ -165,7 +165,7 @@ impl Stage {
             peer_key: &key,
             peer_ephemeral: &ephemeral,
             pair_secret: &[5; 32],
-            host: !agent_hosts,
+            hosting: !agent_hosts,
         };
         if let Some(channel) = PairChannel::new(match_id, &keys) {
             self.channels.entry(match_id).or_insert(channel);

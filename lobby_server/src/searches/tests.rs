@@ -23,7 +23,7 @@ fn over(searches: &mut Searches, now: Instant, a: u8, b: u8) {
 /// Which matches were told to begin.
 fn begun(searches: &mut Searches) -> Vec<MatchId> {
     let notices = searches.take_notices();
-    let begin: Vec<_> = notices.iter().filter(|notice| notice.turn == SprayTurn::Begin).collect();
+    let begin: Vec<_> = notices.iter().filter(|notice| notice.turn == SearchPermit::Begin).collect();
     assert!(
         begin.chunks(2).all(|two| two.len() == 2 && two[0].match_id == two[1].match_id),
         "one side alone"
@@ -42,7 +42,7 @@ fn both_sides_begin_together_and_not_before_both_have_asked() {
     searches.ask(now, (id(1, 2), 3), sides, player(9));
     assert_eq!(searches.take_notices(), [], "a stranger's wish");
     searches.ask(now, (id(1, 2), 3), sides, player(2));
-    let begin = |player| SearchNotice { player, match_id: id(1, 2), edition: 3, turn: SprayTurn::Begin };
+    let begin = |player| SearchNotice { player, match_id: id(1, 2), edition: 3, turn: SearchPermit::Begin };
     assert_eq!(searches.take_notices(), sides.map(begin));
     assert!(searches.has(id(1, 2)));
 }
@@ -54,9 +54,9 @@ fn a_player_takes_part_in_one_search_and_the_others_wait_in_line() {
         ask(&mut searches, now, 0, joiner);
     }
     let notices = searches.take_notices();
-    assert_eq!(notices.iter().filter(|notice| notice.turn == SprayTurn::Begin).count(), 2);
+    assert_eq!(notices.iter().filter(|notice| notice.turn == SearchPermit::Begin).count(), 2);
     assert_eq!(
-        notices.iter().filter(|notice| notice.turn == SprayTurn::Wait).count(),
+        notices.iter().filter(|notice| notice.turn == SearchPermit::Wait).count(),
         14,
         "who waits is told"
     );
@@ -140,12 +140,12 @@ fn the_other_side_hears_when_one_does_not_want_to_any_more() {
     ask(&mut searches, now, 0, 1);
     ask(&mut searches, now, 0, 2);
     searches.take_notices();
-    let off = |player| SearchNotice { player, match_id: id(0, 2), edition: 0, turn: SprayTurn::Off };
+    let off = |player| SearchNotice { player, match_id: id(0, 2), edition: 0, turn: SearchPermit::Off };
     searches.over(now, id(0, 2), 0, player(2));
     assert_eq!(searches.take_notices(), [off(player(0))], "while it waits");
     assert!(!searches.has(id(0, 2)));
     searches.over(now, id(0, 1), 0, player(1));
-    let off = SearchNotice { player: player(0), match_id: id(0, 1), edition: 0, turn: SprayTurn::Off };
+    let off = SearchNotice { player: player(0), match_id: id(0, 1), edition: 0, turn: SearchPermit::Off };
     assert_eq!(searches.take_notices(), [off], "while it runs");
     assert!(searches.has(id(0, 1)), "the other side may need a moment to stop");
     searches.left(now, id(0, 1), player(0));

@@ -150,8 +150,8 @@ impl Server {
                 }
             }
             ToServer::PunchAgain { match_id } => matches.punch_again(cx, roster, player, match_id),
-            ToServer::AskSpray { match_id, edition } => matches.ask_search(cx, player, match_id, edition),
-            ToServer::SprayOver { match_id, edition } => matches.search_over(cx, player, match_id, edition),
+            ToServer::AskSearch { match_id, edition } => matches.ask_search(cx, player, match_id, edition),
+            ToServer::SearchOver { match_id, edition } => matches.search_over(cx, player, match_id, edition),
             _ => cx.counters.dropped += 1,
         }
     }

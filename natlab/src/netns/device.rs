@@ -12,7 +12,7 @@ use super::namespace::Namespace;
 /// Ethernet's MTU, as on nearly every home line.
 pub(crate) const MTU: u16 = 1500;
 
-/// Packets that the kernel keeps for us while this process is not scheduled; a spray of some hundred datagrams must
+/// Packets that the kernel keeps for us while this process is not scheduled; a search of some hundred datagrams must
 /// fit. The default of 500 loses some of it.
 const QUEUE: u32 = 4096;
 

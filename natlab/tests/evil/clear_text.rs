@@ -59,7 +59,7 @@ fn a_plan_that_comes_again_after_its_match_makes_no_keys_again() {
         peer: nobody(1),
         peer_ephemeral: identity_of(2).public_key(),
         pair_secret: [3; 32],
-        host: true,
+        hosting: true,
         role: Role::Sending,
         same_nat: false,
         peer_public: vec![PEER],

@@ -130,7 +130,7 @@ impl Liar {
                     self.hosts |= room.host == self.identity.player_id();
                 }
                 ToPlayer::ConfirmLoss { challenge, .. } => self.challenge = challenge,
-                ToPlayer::Plan(plan) if !plan.host && plan.epoch == 0 => {
+                ToPlayer::Plan(plan) if !plan.hosting && plan.epoch == 0 => {
                     self.host_key = plan.peer_key;
                     let keys = PairKeys::of_plan(&plan, &self.identity, &self.ephemeral);
                     self.channel = PairChannel::new(plan.match_id, &keys);

@@ -114,7 +114,7 @@ fn plan(rng: &mut ChaCha8Rng, number: u64, key: [u8; 32]) -> PunchPlan {
         peer: nobody(number % 100),
         peer_ephemeral: key,
         pair_secret: [3; 32],
-        host: rng.random(),
+        hosting: rng.random(),
         role: if rng.random() { Role::Sending } else { Role::Receiving },
         same_nat: false,
         peer_public: addresses(rng),

@@ -88,7 +88,7 @@ pub(crate) fn matched(seed: u64, nat: &str) -> Stage {
     let secret = [3; 32];
     let [peer_key, peer_ephemeral] = &stage.server().victims_keys();
     let (identity, ephemeral, pair_secret) = (&identity_of(1), &own, &secret);
-    let keys = PairKeys { identity, ephemeral, peer_key, peer_ephemeral, pair_secret, host: false };
+    let keys = PairKeys { identity, ephemeral, peer_key, peer_ephemeral, pair_secret, hosting: false };
     let channel = PairChannel::new(MatchId(1), &keys).unwrap();
     stage.with_peer(|peer| peer.channel = Some(channel));
     stage.say(&ToPlayer::Plan(Box::new(PunchPlan {
@@ -96,7 +96,7 @@ pub(crate) fn matched(seed: u64, nat: &str) -> Stage {
         peer: nobody(1),
         peer_ephemeral: own.public_key(),
         pair_secret: secret,
-        host: true,
+        hosting: true,
         role: Role::Sending,
         same_nat: false,
         peer_public: vec![PEER],

@@ -13,7 +13,7 @@ use crate::peer::{Peer, PeerNews};
 use crate::sockets::Owner;
 use crate::way::Way;
 use crate::wire::message::{
-    Facts, MatchEnd, MatchOutcome, PunchPlan, Replan, Request, RoomEnd, SprayTurn, ToServer, Topology,
+    Facts, MatchEnd, MatchOutcome, PunchPlan, Replan, Request, RoomEnd, SearchPermit, ToServer, Topology,
 };
 
 /// How long after the first plan of a mesh the others count as made by the same wish to join; where a lost one comes again
@@ -31,14 +31,14 @@ pub(super) enum MatchNews {
     Facts(Facts),
     Replan(Box<Replan>),
     /// The permit to search changed; it is for the plan of this edition.
-    Permit(u8, SprayTurn),
+    Permit(u8, SearchPermit),
     Ended(MatchEnd),
 }
 
 impl Agent {
     /// When the game asked for the join that this plan is made for; `now` if the game did not ask for it.
     fn requested(&mut self, now: Instant, plan: &PunchPlan) -> Instant {
-        let Some((asked, first)) = self.join_requested.as_mut().filter(|_| !plan.host) else { return now };
+        let Some((asked, first)) = self.join_requested.as_mut().filter(|_| !plan.hosting) else { return now };
         let (asked, first) = (*asked, *first.get_or_insert(now));
         if now.saturating_duration_since(first) > self.shared.link.timing().at_least(JOIN_PLANS, 2) {
             self.join_requested = None;
@@ -238,17 +238,17 @@ impl Agent {
     }
 
     /// Passes on the turn to search by many sockets or ports, where the match that had it does so no more.
-    fn pass_spray(&mut self, now: Instant) {
+    fn pass_search(&mut self, now: Instant) {
         for peer in self.peers.values_mut() {
             peer.check_permit(&mut self.shared.cx(now));
         }
         // Each time round, a match has ended its search: at once, if it has nothing left to try.
         for _ in 0..=self.peers.len() {
-            let searches = |holder| self.peers.get(&holder).is_some_and(Peer::is_spraying);
-            if self.shared.budget.spraying().is_none_or(searches) {
+            let searches = |holder| self.peers.get(&holder).is_some_and(Peer::is_searching);
+            if self.shared.budget.searching().is_none_or(searches) {
                 return;
             }
-            self.shared.budget.end_spray();
+            self.shared.budget.end_search();
             for peer in self.peers.values_mut() {
                 peer.punch(&mut self.shared.cx(now));
             }
@@ -257,7 +257,7 @@ impl Agent {
 
     /// Forgets matches that are over.
     pub(super) fn sweep(&mut self, now: Instant) {
-        self.pass_spray(now);
+        self.pass_search(now);
         for id in self.peers.values().filter(|peer| peer.is_ended()).map(|peer| peer.match_id) {
             let cx = &mut self.shared.cx(now);
             cx.sockets.close_all(

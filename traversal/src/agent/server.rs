@@ -89,7 +89,7 @@ impl Agent {
             ToPlayer::JoinRequest { join, player } => self.join_requested(now, join, player),
             ToPlayer::Plan(plan) => self.handle_plan(now, *plan),
             ToPlayer::Replan(plan) => self.match_news(now, plan.match_id, MatchNews::Replan(plan)),
-            ToPlayer::Spray { match_id, edition, turn } => {
+            ToPlayer::Search { match_id, edition, turn } => {
                 self.match_news(now, match_id, MatchNews::Permit(edition, turn));
             }
             ToPlayer::MatchEnded { match_id, reason } => {

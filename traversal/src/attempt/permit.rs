@@ -9,12 +9,12 @@ use super::Attempt;
 use crate::config::AgentConfig;
 use crate::cx::Cx;
 use crate::method::Method;
-use crate::punch::SPRAY_TURN;
-use crate::wire::message::{SprayTurn, ToServer};
+use crate::punch::SEARCH_TURN;
+use crate::wire::message::{SearchPermit, ToServer};
 
 /// Whether this match may search by many sockets or ports.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum SearchPermit {
+pub(super) enum PermitState {
     /// The attempt has not come to a search.
     #[default]
     NotAsked,
@@ -30,22 +30,27 @@ pub(super) enum SearchPermit {
     InVain,
 }
 
-impl SearchPermit {
+impl PermitState {
     /// The permit at the start of a plan: if a search comes first in it, the server counts that as asked.
     pub(super) fn of(now: Instant, first: Option<Method>) -> Self {
-        if first.is_some_and(Method::sprays) { Self::Asked(now) } else { Self::NotAsked }
+        if first.is_some_and(Method::searches) { Self::Asked(now) } else { Self::NotAsked }
     }
 }
 
 impl Attempt {
     /// What the server said of this plan before it came.
-    pub(crate) fn permit_in_time(&mut self) -> Option<(u8, SprayTurn)> {
+    pub(crate) fn permit_in_time(&mut self) -> Option<(u8, SearchPermit)> {
         let edition = self.context.edition;
         self.early_permit.take_if(|(meant, _)| *meant <= edition)
     }
 
     /// The server gives or takes the permit. Returns how long this match has waited for it, if it has it now.
-    pub(crate) fn handle_permit(&mut self, now: Instant, edition: u8, turn: SprayTurn) -> Option<Duration> {
+    pub(crate) fn handle_permit(
+        &mut self,
+        now: Instant,
+        edition: u8,
+        turn: SearchPermit,
+    ) -> Option<Duration> {
         if edition != self.context.edition {
             if edition > self.context.edition {
                 self.early_permit = Some((edition, turn));
@@ -53,119 +58,119 @@ impl Attempt {
             return None;
         }
         match (turn, self.permit) {
-            (SprayTurn::Wait, SearchPermit::Asked(at)) => self.permit = SearchPermit::Waiting(at),
-            (SprayTurn::Begin, SearchPermit::Asked(at) | SearchPermit::Waiting(at)) => {
-                self.permit = SearchPermit::Granted(now + SPRAY_TURN);
+            (SearchPermit::Wait, PermitState::Asked(at)) => self.permit = PermitState::Waiting(at),
+            (SearchPermit::Begin, PermitState::Asked(at) | PermitState::Waiting(at)) => {
+                self.permit = PermitState::Granted(now + SEARCH_TURN);
                 // The attempt may have ended meanwhile.
                 self.over = false;
-                if self.waiting.is_empty() && !self.sprays_by_permit() {
-                    self.waiting.extend(self.methods.iter().filter(|planned| planned.method.sprays()));
+                if self.waiting.is_empty() && !self.searches_by_permit() {
+                    self.waiting.extend(self.methods.iter().filter(|planned| planned.method.searches()));
                 }
                 return Some(now.saturating_duration_since(at));
             }
-            (SprayTurn::Off, SearchPermit::Asked(_) | SearchPermit::Waiting(_)) => {
-                self.end_permit(now, SearchPermit::Over)
+            (SearchPermit::Off, PermitState::Asked(_) | PermitState::Waiting(_)) => {
+                self.end_permit(now, PermitState::Over)
             }
-            (SprayTurn::Off, SearchPermit::Granted(_)) => self.permit = SearchPermit::Granted(now),
+            (SearchPermit::Off, PermitState::Granted(_)) => self.permit = PermitState::Granted(now),
             _ => {}
         }
         None
     }
 
     /// Whether a search may begin now. Asks for the permit where that has not been done.
-    pub(super) fn may_spray(&mut self, cx: &mut Cx<'_>) -> bool {
-        if self.permit == SearchPermit::NotAsked {
+    pub(super) fn may_search(&mut self, cx: &mut Cx<'_>) -> bool {
+        if self.permit == PermitState::NotAsked {
             self.ask_permit(cx);
         }
-        matches!(self.permit, SearchPermit::Granted(until) if cx.now < until)
-            && cx.budget.take_spray(self.match_id, true)
+        matches!(self.permit, PermitState::Granted(until) if cx.now < until)
+            && cx.budget.take_search(self.match_id, true)
     }
 
     fn ask_permit(&mut self, cx: &mut Cx<'_>) {
         if !cx.link.is_online() {
             // Nobody is there to ask. The other side fares likely the same.
-            self.permit = SearchPermit::Granted(cx.now + SPRAY_TURN);
+            self.permit = PermitState::Granted(cx.now + SEARCH_TURN);
             return;
         }
         let (match_id, edition) = (self.match_id, self.context.edition);
-        cx.tell(ToServer::AskSpray { match_id, edition });
-        self.permit = SearchPermit::Asked(cx.now);
+        cx.tell(ToServer::AskSearch { match_id, edition });
+        self.permit = PermitState::Asked(cx.now);
     }
 
     /// After a better plan: a search that goes on asks for a permit by the new plan, which the other side may need in order to
     /// begin.
     pub(crate) fn ask_permit_again(&mut self, cx: &mut Cx<'_>) {
-        if self.permit == SearchPermit::NotAsked && self.sprays_by_permit() {
+        if self.permit == PermitState::NotAsked && self.searches_by_permit() {
             self.ask_permit(cx);
         }
     }
 
     /// Whether a method that searches is running, though it may have to wait for the budget.
-    pub(crate) fn is_spraying(&self) -> bool {
-        self.running.iter().any(|running| running.puncher.sprays())
+    pub(crate) fn is_searching(&self) -> bool {
+        self.running.iter().any(|running| running.puncher.searches())
     }
 
     /// Whether this match waits for its permit, or has waited in vain.
     pub(crate) fn waits_for_permit(&self) -> bool {
-        matches!(self.permit, SearchPermit::Waiting(_) | SearchPermit::InVain)
+        matches!(self.permit, PermitState::Waiting(_) | PermitState::InVain)
     }
 
     /// Whether this match is in line for the permit, or has it: to begin anew would cost it its place.
     pub(crate) fn is_in_line(&self) -> bool {
-        matches!(self.permit, SearchPermit::Asked(_) | SearchPermit::Waiting(_) | SearchPermit::Granted(_))
+        matches!(self.permit, PermitState::Asked(_) | PermitState::Waiting(_) | PermitState::Granted(_))
     }
 
     /// Gives back the permit, or the wish for it, when nothing can come of it any more; the server is told. `punching`: a
     /// direct way is still looked for, or will be when the permit comes.
     pub(crate) fn check_permit(&mut self, cx: &mut Cx<'_>, punching: bool) {
         let end = match self.permit {
-            SearchPermit::NotAsked | SearchPermit::Over | SearchPermit::InVain => return,
-            SearchPermit::Asked(_) if !punching || self.over => SearchPermit::Over,
-            SearchPermit::Waiting(at) if cx.now >= at + cx.config.spray_wait => SearchPermit::InVain,
-            SearchPermit::Waiting(_) if !punching => SearchPermit::Over,
-            SearchPermit::Granted(until) => {
-                let begins = self.waiting.iter().any(|planned| planned.method.sprays()) && !self.over;
-                if punching && cx.now < until && (self.sprays_by_permit() || begins) {
+            PermitState::NotAsked | PermitState::Over | PermitState::InVain => return,
+            PermitState::Asked(_) if !punching || self.over => PermitState::Over,
+            PermitState::Waiting(at) if cx.now >= at + cx.config.search_wait => PermitState::InVain,
+            PermitState::Waiting(_) if !punching => PermitState::Over,
+            PermitState::Granted(until) => {
+                let begins = self.waiting.iter().any(|planned| planned.method.searches()) && !self.over;
+                if punching && cx.now < until && (self.searches_by_permit() || begins) {
                     return;
                 }
-                SearchPermit::Over
+                PermitState::Over
             }
             _ => return,
         };
         self.end_permit(cx.now, end);
         let (match_id, edition) = (self.match_id, self.context.edition);
-        cx.tell(ToServer::SprayOver { match_id, edition });
+        cx.tell(ToServer::SearchOver { match_id, edition });
     }
 
     /// No search follows in this plan: what only waits for one would wait for ever.
-    fn end_permit(&mut self, now: Instant, end: SearchPermit) {
+    fn end_permit(&mut self, now: Instant, end: PermitState) {
         self.permit = end;
-        self.stop_running_if(now, |planned| planned.method.sprays());
-        self.waiting.retain(|planned| !planned.method.sprays());
+        self.stop_running_if(now, |planned| planned.method.searches());
+        self.waiting.retain(|planned| !planned.method.searches());
     }
 
-    fn sprays_by_permit(&self) -> bool {
-        self.running.iter().any(|running| running.puncher.method().sprays() && running.puncher.sprays())
+    fn searches_by_permit(&self) -> bool {
+        self.running.iter().any(|running| running.puncher.method().searches() && running.puncher.searches())
     }
 
     /// When the permit, or the wait for it, ends.
     pub(crate) fn permit_timeout(&self, config: &AgentConfig) -> Option<Instant> {
         match self.permit {
-            SearchPermit::Waiting(at) => Some(at + config.spray_wait),
-            SearchPermit::Granted(until) => Some(until),
+            PermitState::Waiting(at) => Some(at + config.search_wait),
+            PermitState::Granted(until) => Some(until),
             _ => None,
         }
     }
 
     pub(super) fn waited(&self, now: Instant) -> Duration {
         match self.permit {
-            SearchPermit::Waiting(at) => now.saturating_duration_since(at),
+            PermitState::Waiting(at) => now.saturating_duration_since(at),
             _ => Duration::ZERO,
         }
     }
 
     /// How much longer the attempt may last because it has to wait for the permit.
     pub(crate) fn grace(&self, config: &AgentConfig) -> Duration {
-        if matches!(self.permit, SearchPermit::Waiting(_)) { config.spray_wait } else { Duration::ZERO }
+        if matches!(self.permit, PermitState::Waiting(_)) { config.search_wait } else { Duration::ZERO }
     }
 }

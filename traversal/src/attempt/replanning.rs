@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use super::permit::SearchPermit;
+use super::permit::PermitState;
 use super::{Attempt, EARLY};
 use crate::config::{AgentConfig, RelayPolicy};
 use crate::cx::Cx;
@@ -65,7 +65,7 @@ impl Attempt {
         };
         self.waiting = methods.iter().filter(begins).copied().collect();
         self.methods = methods;
-        self.permit = SearchPermit::of(cx.now, self.methods.first().map(|planned| planned.method));
+        self.permit = PermitState::of(cx.now, self.methods.first().map(|planned| planned.method));
         self.switch_at = None;
         self.over = false;
         waited

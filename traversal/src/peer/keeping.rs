@@ -30,7 +30,7 @@ impl Peer {
         self.is_live().then(|| KeptMatch {
             match_id: self.match_id,
             player: self.info.id,
-            host: self.plan.host,
+            hosting: self.plan.hosting,
             edition: self.attempt.edition(),
         })
     }

@@ -16,7 +16,7 @@ use crate::path::{Paths, kind_of};
 use crate::rtt::RttEstimate;
 use crate::sockets::Owner;
 use crate::way::{RELAY, Way};
-use crate::wire::message::{Facts, PunchPlan, Replan, RoundTrip, SprayTurn, ToServer};
+use crate::wire::message::{Facts, PunchPlan, Replan, RoundTrip, SearchPermit, ToServer};
 use crate::wire::pair::PairMessage;
 
 /// Round trips to the server: this player's, and the other one's as the server says. One that is not known is taken to be
@@ -42,7 +42,7 @@ pub(super) fn head_start(plan: &PunchPlan, link: &ServerLink) -> Duration {
 /// side's packet to the forwarded port would make a second flow between the same two ends, and is dropped. So the other
 /// side goes first; of two forwarded ports, the one who joins.
 pub(super) fn hold_back(plan: &PunchPlan, link: &ServerLink) -> Option<Duration> {
-    let waits = plan.own_nat.mapped && (plan.host || !plan.peer_nat.mapped);
+    let waits = plan.own_nat.mapped && (plan.hosting || !plan.peer_nat.mapped);
     // The other side gets its plan half of its round trip to the server later, and its packet takes half of a direct one.
     let peer = plan.peer_rtt.map_or_else(|| link.timing(), RoundTrip::timing);
     waits.then(|| link.timing().overdue() + peer.overdue())
@@ -196,7 +196,7 @@ impl Peer {
     }
 
     /// The server gives or takes this match's permit to search by many sockets or ports.
-    pub(crate) fn handle_permit(&mut self, cx: &mut Cx<'_>, edition: u8, turn: SprayTurn) {
+    pub(crate) fn handle_permit(&mut self, cx: &mut Cx<'_>, edition: u8, turn: SearchPermit) {
         if let Some(waited) = self.attempt.handle_permit(cx.now, edition, turn) {
             // The deadline is one of what is done, not of waiting in line.
             self.punch_until += waited;
@@ -215,8 +215,8 @@ impl Peer {
     }
 
     /// Whether this match searches by many sockets or ports at present.
-    pub(crate) fn is_spraying(&self) -> bool {
-        self.is_punching() && self.attempt.is_spraying()
+    pub(crate) fn is_searching(&self) -> bool {
+        self.is_punching() && self.attempt.is_searching()
     }
 
     /// When the attempt fails, where there is nothing to play over meanwhile.

@@ -14,7 +14,7 @@ pub struct Budget {
     /// When the datagrams of the last second left; at most as many as the cap.
     sent: VecDeque<Instant>,
     /// The match that searches by many sockets or ports, and whether it is its turn.
-    spray: Option<(MatchId, bool)>,
+    search: Option<(MatchId, bool)>,
 }
 
 /// This part of the rate is for answers and tests of ways that were opened: a search that uses up all of it would leave
@@ -27,33 +27,33 @@ const WINDOW: Duration = Duration::from_secs(1);
 impl Budget {
     /// A budget of which nothing is spent.
     pub fn new(caps: Caps) -> Self {
-        Self { caps, sent: VecDeque::new(), spray: None }
+        Self { caps, sent: VecDeque::new(), search: None }
     }
 
     /// Whether this match may search by many sockets or ports: one does at a time. `turn`: the other side does so, too,
     /// and does not wait; such a search comes before one that this side does alone.
-    pub(crate) fn take_spray(&mut self, match_id: MatchId, turn: bool) -> bool {
-        match self.spray {
+    pub(crate) fn take_search(&mut self, match_id: MatchId, turn: bool) -> bool {
+        match self.search {
             Some((holder, holders_turn)) if holder != match_id && (holders_turn || !turn) => false,
             Some((holder, held)) if holder == match_id => {
-                self.spray = Some((match_id, held || turn));
+                self.search = Some((match_id, held || turn));
                 true
             }
             _ => {
-                self.spray = Some((match_id, turn));
+                self.search = Some((match_id, turn));
                 true
             }
         }
     }
 
     /// Returns the match that searches, if one does.
-    pub(crate) fn spraying(&self) -> Option<MatchId> {
-        self.spray.map(|(match_id, _)| match_id)
+    pub(crate) fn searching(&self) -> Option<MatchId> {
+        self.search.map(|(match_id, _)| match_id)
     }
 
     /// Its search is over.
-    pub(crate) fn end_spray(&mut self) {
-        self.spray = None;
+    pub(crate) fn end_search(&mut self) {
+        self.search = None;
     }
 
     fn forget(&mut self, now: Instant) {
@@ -160,7 +160,7 @@ impl Ledger<'_> {
 
     /// Asks for a search by many ports that is this side's alone: not while another match searches.
     pub(crate) fn wide(&mut self, match_id: MatchId) -> bool {
-        self.budget.take_spray(match_id, false)
+        self.budget.take_search(match_id, false)
     }
 
     /// Asks for one socket.
@@ -233,14 +233,14 @@ mod tests {
     fn one_match_searches_at_a_time_and_its_turn_comes_before_what_one_side_does_alone() {
         let (a, b, c) = (MatchId(1), MatchId(2), MatchId(3));
         let mut budget = Budget::new(Caps::default());
-        assert!(budget.take_spray(a, false) && budget.take_spray(a, false));
-        assert!(!budget.take_spray(b, false), "nobody is put out by another who has no turn either");
-        assert!(budget.take_spray(b, true));
-        assert!(!budget.take_spray(a, false) && !budget.take_spray(c, true), "whatever a server says");
-        assert!(budget.take_spray(b, false) && !budget.take_spray(c, true), "it keeps its turn");
-        assert_eq!(budget.spraying(), Some(b));
-        budget.end_spray();
-        assert!(budget.take_spray(c, true));
+        assert!(budget.take_search(a, false) && budget.take_search(a, false));
+        assert!(!budget.take_search(b, false), "nobody is put out by another who has no turn either");
+        assert!(budget.take_search(b, true));
+        assert!(!budget.take_search(a, false) && !budget.take_search(c, true), "whatever a server says");
+        assert!(budget.take_search(b, false) && !budget.take_search(c, true), "it keeps its turn");
+        assert_eq!(budget.searching(), Some(b));
+        budget.end_search();
+        assert!(budget.take_search(c, true));
     }
 
     #[test]

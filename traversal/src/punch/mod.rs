@@ -157,7 +157,7 @@ pub trait Puncher: std::fmt::Debug + Send {
     /// Tells whether it has something left to try.
     fn progress(&self) -> Progress;
     /// It searches by many sockets or ports, or would if the budget let it.
-    fn sprays(&self) -> bool;
+    fn searches(&self) -> bool;
 }
 
 /// What a puncher starts with.
@@ -286,9 +286,9 @@ pub(crate) fn expected_time(method: Method, context: &PunchContext) -> Duration 
     }
 }
 
-/// The longest turn of a match to search by many sockets or ports ([`Method::sprays`]): 1,200 probes at 200 a second
+/// The longest turn of a match to search by many sockets or ports ([`Method::searches`]): 1,200 probes at 200 a second
 /// take 6 s, and an attempt 10 s.
-pub const SPRAY_TURN: Duration = Duration::from_secs(12);
+pub const SEARCH_TURN: Duration = Duration::from_secs(12);
 
 /// The number of a try on the wire: punchers of several methods run in one match and must know their own facts, and
 /// not take those of an older plan for their own. To the server it is only a number; newer plans have higher ones.

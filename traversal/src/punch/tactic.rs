@@ -36,9 +36,9 @@ pub(super) trait Tactic: std::fmt::Debug + Send {
     /// When the next step of the method is due.
     fn due(&self) -> Option<Instant>;
 
-    /// Whether it searches by many sockets or ports, see [`Puncher::sprays`].
+    /// Whether it searches by many sockets or ports, see [`Puncher::searches`].
     fn searches(&self) -> bool {
-        Self::METHOD.sprays() && self.engine().progress() != Progress::Exhausted
+        Self::METHOD.searches() && self.engine().progress() != Progress::Exhausted
     }
 }
 
@@ -77,7 +77,7 @@ impl<T: Tactic> Puncher for T {
         self.engine().progress()
     }
 
-    fn sprays(&self) -> bool {
+    fn searches(&self) -> bool {
         self.searches()
     }
 }

@@ -363,7 +363,7 @@ fn m19_a_search_beyond_the_range_waits_while_another_match_searches() {
     let mut budget = Budget::new(Caps::default());
     let mut attempt = Spending::default();
     let other = MatchId(u64::MAX);
-    assert!(budget.take_spray(other, true));
+    assert!(budget.take_search(other, true));
     let (mut now, mut wakes) = (start, 0);
     let mut ports = |budget: &mut Budget, now: &mut Instant, until: Instant| {
         let mut ports = std::collections::BTreeSet::new();
@@ -385,11 +385,11 @@ fn m19_a_search_beyond_the_range_waits_while_another_match_searches() {
     let end = start + Duration::from_secs(3);
     let measured: Vec<u16> = ports(&mut budget, &mut now, end).into_iter().collect();
     assert_eq!(measured, [40_000, 40_001, 40_002, 40_003], "the range itself waits for nobody");
-    budget.end_spray();
+    budget.end_search();
     now = end;
     let wide = ports(&mut budget, &mut now, end + Duration::from_secs(2));
     assert!(wide.len() > 50, "{} more", wide.len());
-    assert_ne!(budget.spraying(), Some(other));
+    assert_ne!(budget.searching(), Some(other));
 }
 
 #[test]

@@ -21,7 +21,7 @@ pub use frame::{Farewell, Frame, Probe, ProbePurpose, REGISTER_TAG};
 pub use gather::{MESH_CAPACITY, QueueStatus, QuickMatch, QuickMatched, Topology};
 pub use login::{Login, LoginRefusal, LoginReply, Welcome};
 pub use rendezvous::{
-    Ahead, Facts, KeptMatch, MAX_KEPT, MAX_KEPT_PORTS, PunchPlan, RelayGrant, Replan, RoundTrip, SprayTurn,
+    Ahead, Facts, KeptMatch, MAX_KEPT, MAX_KEPT_PORTS, PunchPlan, RelayGrant, Replan, RoundTrip, SearchPermit,
 };
 pub use room::{
     KickNote, PlayerInfo, RoomEnd, RoomInfo, RoomOptions, RoomSummary, RoomTarget, RoomTerms, RoomTicket,

@@ -1,5 +1,7 @@
 use super::*;
 use crate::faults::{self, Call};
+use crate::health::TOO_LONG;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 /// Longest wait for what loopback delivers at once.

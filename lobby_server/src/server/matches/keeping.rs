@@ -30,8 +30,9 @@ impl KeptMatches {
 
     /// The same match, as the other side of it sees it.
     fn counterpart(&self, of: KeptMatch, player: PlayerId) -> Option<KeptMatch> {
-        let fits =
-            |kept: &&KeptMatch| kept.match_id == of.match_id && kept.player == player && kept.host != of.host;
+        let fits = |kept: &&KeptMatch| {
+            kept.match_id == of.match_id && kept.player == player && kept.hosting != of.hosting
+        };
         self.0.iter().find(fits).copied()
     }
 
@@ -69,7 +70,7 @@ impl Matches {
         self.kept.entry(player).or_default().put(kept);
         let other = self.kept.get(&kept.player).filter(|_| roster.present_room(kept.player) == Some(id));
         let Some(theirs) = other.and_then(|other| other.counterpart(kept, player)) else { return };
-        let (host, joiner) = if kept.host { (player, kept.player) } else { (kept.player, player) };
+        let (host, joiner) = if kept.hosting { (player, kept.player) } else { (kept.player, player) };
         let fits = room_host.is_none_or(|room_host| room_host == host);
         // What the server made since is newer than what they remember.
         if !fits || !self.rendezvous.between(host, joiner).is_empty() {

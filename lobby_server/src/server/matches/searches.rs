@@ -15,7 +15,7 @@ impl Matches {
         sides: [PlayerId; 2],
         first: Option<Method>,
     ) {
-        self.searches.plan(cx.now, plan, sides, first.is_some_and(Method::sprays));
+        self.searches.plan(cx.now, plan, sides, first.is_some_and(Method::searches));
     }
 
     /// A player's attempt has come to its search.
@@ -30,7 +30,7 @@ impl Matches {
     pub(crate) fn tell_searches(&mut self, cx: &mut Context, roster: &mut Roster) {
         for notice in self.searches.take_notices() {
             let (match_id, edition) = (notice.match_id, notice.edition);
-            roster.tell(cx, notice.player, ToPlayer::Spray { match_id, edition, turn: notice.turn });
+            roster.tell(cx, notice.player, ToPlayer::Search { match_id, edition, turn: notice.turn });
         }
         cx.timers.set(Timer::Searches, self.searches.poll_timeout());
     }

@@ -46,7 +46,7 @@ fn two_who_want_the_same_are_put_into_a_room_of_their_own() {
     for (index, host) in [(0, true), (1, false)] {
         let plans = world.fakes[index].plans();
         assert_eq!(plans.len(), 1);
-        assert_eq!((plans[0].host, plans[0].mesh), (host, false));
+        assert_eq!((plans[0].hosting, plans[0].mesh), (host, false));
         assert_eq!(world.fakes[index].members(), both);
     }
     let gauges = world.server.gauges();
@@ -145,7 +145,7 @@ fn the_one_whom_the_others_reach_hosts() {
     let room = matched(&world.fakes[0]).unwrap().room;
     assert_eq!(room.host, world.fakes[2].id());
     assert_eq!(world.fakes[0].members(), [2, 0, 1].map(|index: usize| world.fakes[index].id()));
-    assert!(world.fakes[2].plans().iter().all(|plan| plan.host));
+    assert!(world.fakes[2].plans().iter().all(|plan| plan.hosting));
 }
 
 #[test]

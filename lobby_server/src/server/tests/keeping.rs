@@ -52,7 +52,7 @@ impl Room {
         self.keep_as(
             index,
             with,
-            KeptMatch { match_id: self.match_id, player: self.id(with), host, edition },
+            KeptMatch { match_id: self.match_id, player: self.id(with), hosting: host, edition },
         );
     }
 
@@ -181,7 +181,7 @@ fn a_server_without_a_relay_grants_none() {
 fn what_one_player_says_takes_little_room() {
     let mut room = room();
     let player = room.id(HOST);
-    let kept = |n: u64| KeptMatch { match_id: MatchId(n), player, host: false, edition: 255 };
+    let kept = |n: u64| KeptMatch { match_id: MatchId(n), player, hosting: false, edition: 255 };
     for n in 0..100 {
         let many = (0..2 * MAX_KEPT as u64).map(|m| kept(n * 100 + m)).collect::<Vec<_>>();
         for part in many.chunks(MAX_KEPT) {
@@ -193,7 +193,9 @@ fn what_one_player_says_takes_little_room() {
     room.assert_nothing();
     // The newest ones count, and an edition out of range does no harm.
     let newest = kept(99 * 100 + 31);
-    room.world
-        .say(HOST, ToServer::KeepMatches(vec![KeptMatch { player: room.id(JOINER), host: true, ..newest }]));
+    room.world.say(
+        HOST,
+        ToServer::KeepMatches(vec![KeptMatch { player: room.id(JOINER), hosting: true, ..newest }]),
+    );
     assert_eq!(room.world.server.gauges().relays, 1);
 }

@@ -27,7 +27,7 @@ fn world_of(players: u8) -> World {
 
 /// Of each player's plans: with whom, whether it came first, and whether neither hosts.
 fn pairs(world: &World) -> Vec<Vec<(PlayerId, bool, bool)>> {
-    let of = |fake: &Fake| fake.plans().iter().map(|plan| (plan.peer.id, plan.host, plan.mesh)).collect();
+    let of = |fake: &Fake| fake.plans().iter().map(|plan| (plan.peer.id, plan.hosting, plan.mesh)).collect();
     world.fakes.iter().map(of).collect()
 }
 
@@ -124,7 +124,7 @@ fn a_pair_without_a_connection_is_matched_anew_when_the_later_one_asks() {
     let (one, two) = (of_one.last().unwrap(), of_two.last().unwrap());
     assert_eq!(one.match_id, two.match_id);
     assert_ne!(one.match_id, before);
-    assert!(one.host && one.mesh && !two.host && two.mesh);
+    assert!(one.hosting && one.mesh && !two.hosting && two.mesh);
     assert_eq!(world.server.gauges().matches, 3, "it takes the old one's place");
 
     // Not with oneself, the host, strangers, or those who were silent for long.

@@ -21,14 +21,14 @@ fn a_host_that_leaves_hands_the_room_over_at_once() {
         assert_eq!(world.fakes[member].members(), [new_id, world.fakes[other].id()]);
     }
     let (of_host, of_member) = (world.fakes[next].newest_plan(), world.fakes[other].newest_plan());
-    assert!(of_host.host && !of_member.host && of_host.match_id == of_member.match_id);
+    assert!(of_host.hosting && !of_member.hosting && of_host.match_id == of_member.match_id);
     assert_eq!((of_host.epoch, of_member.epoch), (1, 1));
     assert_eq!(of_host.peer.id, world.fakes[other].id());
     assert_eq!(world.server.gauges().matches, 1, "the old host's are over");
     assert_eq!(world.server.counters().migrations, 1);
     // The room is open to all, the old host included, as it was.
     assert!(world.answer(host, by_name("r")).is_ok());
-    assert!(!world.fakes[host].newest_plan().host);
+    assert!(!world.fakes[host].newest_plan().hosting);
     assert_eq!(world.fakes[next].members().len(), 3);
     // The new host may do what hosts do, and the old one may not.
     let metadata = BTreeMap::from([("map".to_string(), "ice".to_string())]);
@@ -66,7 +66,7 @@ fn a_silent_host_is_replaced_when_its_members_confirm() {
     world.host_seen(other, &room, 0, false);
     let new_id = world.fakes[next].id();
     assert_eq!(world.fakes[other].hosts(), [(1, new_id, world.fakes[host].id())]);
-    assert!(world.fakes[next].newest_plan().host);
+    assert!(world.fakes[next].newest_plan().hosting);
     let (other, former) = (world.fakes[other].id(), world.fakes[host].id());
     assert_eq!(world.fakes[next].members(), [new_id, other, former], "it keeps its seat");
 }
@@ -138,7 +138,7 @@ fn an_old_host_that_logs_in_anew_in_time_has_its_seat_as_a_member() {
     let back = world.player(1, "203.0.113.1:4001");
     let Ok(Response::Room(now)) = world.answer(back, back_to(&room, ticket)) else { panic!("it is let in") };
     assert_eq!((now.epoch, now.host), (1, world.fakes[next].id()));
-    assert!(!world.fakes[back].newest_plan().host && world.fakes[next].newest_plan().host);
+    assert!(!world.fakes[back].newest_plan().hosting && world.fakes[next].newest_plan().hosting);
     assert_eq!(world.fakes[other].members().len(), 3);
 }
 
@@ -163,7 +163,7 @@ fn an_old_host_that_comes_back_too_late_is_told_and_may_join_as_a_member() {
     assert_eq!(answer, Err(RequestError::StaleHost { epoch: 1 }));
     assert!(answer.unwrap_err().to_string().contains("join it as a member"));
     assert!(world.answer(back, by_name("r")).is_ok());
-    assert!(!world.fakes[back].newest_plan().host);
+    assert!(!world.fakes[back].newest_plan().hosting);
     assert_eq!(world.fakes[next].members().len(), 3);
 }
 
@@ -183,7 +183,7 @@ fn an_old_host_that_was_only_slow_is_a_member_when_it_wakes() {
     assert!(world.fakes[host].ends().0.is_empty());
     let (old, new) = (world.fakes[host].id(), world.fakes[next].id());
     assert_eq!(world.fakes[host].hosts(), [(1, new, old)]);
-    assert!(!world.fakes[host].newest_plan().host, "as an ordinary member");
+    assert!(!world.fakes[host].newest_plan().hosting, "as an ordinary member");
     assert_eq!(world.fakes[next].plans().len(), plans + 1, "once it is there, and not before");
     assert_eq!(world.fakes[next].members(), [new, world.fakes[other].id(), old]);
 }
@@ -196,7 +196,7 @@ fn a_killed_host_that_joins_its_own_room_anew_is_a_member() {
     let back = world.player(1, "203.0.113.1:4001");
     assert!(world.answer(back, by_name("r")).is_ok());
     assert_eq!(world.fakes[other].hosts(), [(1, world.fakes[next].id(), world.fakes[host].id())]);
-    assert!(!world.fakes[back].newest_plan().host);
+    assert!(!world.fakes[back].newest_plan().hosting);
     assert_eq!(world.fakes[next].members().len(), 3);
 }
 
@@ -222,7 +222,7 @@ fn who_waits_for_the_old_hosts_word_gets_the_new_ones() {
     let join = asked(&world.fakes[next]).expect("the new host is asked");
     world.say(next, ToServer::JoinAnswer { join, allow: true, reason: String::new() });
     assert!(matches!(world.fakes[late].answer(second), Some(Ok(Response::Room(_)))));
-    assert!(world.fakes[next].newest_plan().host);
+    assert!(world.fakes[next].newest_plan().hosting);
 }
 
 #[test]
@@ -303,7 +303,7 @@ fn a_restart_while_the_host_is_lost_does_not_end_the_room() {
     }
     let new_id = world.fakes[members[0]].id();
     assert_eq!(world.fakes[members[1]].hosts(), [(1, new_id, world.fakes[host].id())]);
-    assert!(world.fakes[members[0]].newest_plan().host);
+    assert!(world.fakes[members[0]].newest_plan().hosting);
 }
 
 #[test]
@@ -344,7 +344,7 @@ fn a_mesh_keeps_its_other_pairs_when_the_host_leaves() {
     assert!(world.answer(host, Request::LeaveRoom).is_ok());
     assert_eq!(world.server.gauges().matches, 3);
     let plan = world.fakes[late].newest_plan();
-    assert!(!plan.host && !plan.mesh && plan.peer.id == world.fakes[next].id(), "with the new host");
+    assert!(!plan.hosting && !plan.mesh && plan.peer.id == world.fakes[next].id(), "with the new host");
     let ended = world.fakes[late].told.iter().any(|message| {
         matches!(message, ToPlayer::MatchEnded { match_id, .. } if Some(*match_id) == kept.as_ref().map(|plan| plan.match_id))
     });

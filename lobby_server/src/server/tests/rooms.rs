@@ -35,7 +35,7 @@ fn a_join_brings_the_room_two_plans_and_the_members() {
     let (of_host, of_joiner) = (world.fakes[host].plans(), world.fakes[joiner].plans());
     assert_eq!((of_host.len(), of_joiner.len()), (1, 1));
     let (of_host, of_joiner) = (&of_host[0], &of_joiner[0]);
-    assert!(of_host.host && !of_joiner.host);
+    assert!(of_host.hosting && !of_joiner.hosting);
     assert_eq!(of_host.match_id, of_joiner.match_id);
     assert_eq!(of_host.pair_secret, of_joiner.pair_secret);
     assert_eq!(of_host.peer.id, world.fakes[joiner].id());

@@ -27,7 +27,7 @@ pub struct PunchPlan {
     /// A secret from the server's generator, the same for both.
     pub pair_secret: [u8; 32],
     /// This side hosts the room: decides nothing in punching, but who is renet's server.
-    pub host: bool,
+    pub hosting: bool,
     /// This side's part in punching.
     pub role: Role,
     /// M25's bit: both seem to be behind one NAT.
@@ -46,11 +46,11 @@ pub struct PunchPlan {
     pub deadline_ms: u32,
     /// Leave to play through the server, while there is no direct path or where there can be none.
     pub relay: Option<RelayGrant>,
-    /// Why there is no such leave.
+    /// Why the pair may not use the relay; none: it may, or one of the two does not want it.
     pub no_relay: Option<NoRelay>,
     /// How often the room had changed its host before this match.
     pub epoch: u32,
-    /// A pair of a mesh, neither of whom hosts the room. `host` is then the one who was there first.
+    /// A pair of a mesh, neither of whom hosts the room. `hosting` is then true for the one who was there first.
     pub mesh: bool,
     /// The other side's round trip to the server, if that is known: what has a part there is waited for so much longer.
     pub peer_rtt: Option<RoundTrip>,
@@ -61,7 +61,7 @@ pub struct PunchPlan {
 impl PunchPlan {
     /// What this player is to the other one.
     pub fn seat(&self) -> Seat {
-        match (self.mesh, self.host) {
+        match (self.mesh, self.hosting) {
             (true, _) => Seat::MeshPeer,
             (false, true) => Seat::Host,
             (false, false) => Seat::Guest,
@@ -74,7 +74,7 @@ impl fmt::Debug for PunchPlan {
         f.debug_struct("PunchPlan")
             .field("match_id", &self.match_id)
             .field("peer", &self.peer)
-            .field("host", &self.host)
+            .field("hosting", &self.hosting)
             .field("role", &self.role)
             .field("same_nat", &self.same_nat)
             .field("peer_public", &self.peer_public)
@@ -169,8 +169,8 @@ pub struct KeptMatch {
     pub match_id: MatchId,
     /// The player at the other end.
     pub player: PlayerId,
-    /// What [`PunchPlan::host`] says in this side's plan.
-    pub host: bool,
+    /// What [`PunchPlan::hosting`] says in this side's plan.
+    pub hosting: bool,
     /// The [`Replan::edition`] of the newest plan.
     pub edition: u8,
 }
@@ -184,10 +184,10 @@ pub type Ahead = [u16; 4];
 /// Ports that a player whose NAT keeps inner ports may name at a time.
 pub const MAX_KEPT_PORTS: usize = 4;
 
-/// Whether a match may search by many sockets or ports ([`Method::sprays`]) now.
+/// Whether a match may search by many sockets or ports ([`Method::searches`]) now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
-pub enum SprayTurn {
+pub enum SearchPermit {
     /// One of the two takes part in another search. The match keeps its place in line.
     Wait,
     /// Both sides begin now.

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::gather::{QueueStatus, QuickMatched};
-use super::rendezvous::{Facts, PunchPlan, RelayGrant, Replan, SprayTurn};
+use super::rendezvous::{Facts, PunchPlan, RelayGrant, Replan, SearchPermit};
 use super::room::{KickNote, PlayerInfo, RoomEnd, RoomInfo, RoomSummary, RoomTicket};
 use crate::failure::NoRelay;
 use crate::id::{JoinId, MatchId, PlayerId, RequestId, RoomId};
@@ -116,13 +116,13 @@ pub enum ToPlayer {
     /// Other players are told this port now, and plans count on it. None: no more.
     MappedPort(Option<u16>),
     /// Whether it is this match's turn to search by many sockets or ports.
-    Spray {
+    Search {
         /// The match that it is for.
         match_id: MatchId,
         /// The edition of the match's plan.
         edition: u8,
         /// It is, or not.
-        turn: SprayTurn,
+        turn: SearchPermit,
     },
     /// Another way through the relay, for a match that goes on after the server was restarted.
     Relay {

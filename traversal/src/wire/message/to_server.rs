@@ -89,16 +89,16 @@ pub enum ToServer {
         reports: [PortReport; 2],
     },
     /// The attempt has come to a method that searches by many sockets or ports
-    /// ([`Method::sprays`](super::Method::sprays)). Answered by [`ToPlayer::Spray`](super::ToPlayer::Spray). Where such
+    /// ([`Method::searches`](super::Method::searches)). Answered by [`ToPlayer::Search`](super::ToPlayer::Search). Where such
     /// a method comes first in the plan, the server knows.
-    AskSpray {
+    AskSearch {
         /// The match that it is for.
         match_id: MatchId,
         /// The edition of the match's plan.
         edition: u8,
     },
     /// The search is over, or not wanted any more: other matches may have their turn.
-    SprayOver {
+    SearchOver {
         /// The match that it is for.
         match_id: MatchId,
         /// The edition of the match's plan.

@@ -34,7 +34,7 @@ pub enum Topic {
     /// A fact about the other side; the number tells its kind.
     Facts(MatchId, u8),
     /// Whether a match may search by many sockets or ports.
-    Spray(MatchId),
+    Search(MatchId),
     /// The way through the relay.
     Relay(MatchId),
     /// The end of a match.
@@ -54,7 +54,7 @@ impl Topic {
             Self::Plan(id)
             | Self::Replan(id)
             | Self::Facts(id, _)
-            | Self::Spray(id)
+            | Self::Search(id)
             | Self::Relay(id)
             | Self::MatchEnded(id) => Some(id),
             _ => None,
@@ -119,7 +119,7 @@ impl Topical for ToPlayer {
             Self::HostChanged { room, .. } => Topic::HostChanged(room.id),
             Self::Queue(_) => Topic::Queue,
             Self::MappedPort(_) => Topic::MappedPort,
-            Self::Spray { match_id, .. } => Topic::Spray(*match_id),
+            Self::Search { match_id, .. } => Topic::Search(*match_id),
             Self::Relay { match_id, .. } | Self::NoRelay { match_id, .. } => Topic::Relay(*match_id),
             Self::KickNotes { room, notes } => Topic::KickNotes(*room, notes.first()?.player),
             Self::WrongPasswords { room, .. } => Topic::WrongPasswords(*room),

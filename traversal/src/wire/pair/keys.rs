@@ -22,14 +22,14 @@ pub struct PairKeys<'a> {
     /// A secret from the server, the same for both.
     pub pair_secret: &'a [u8; 32],
     /// This side hosts, and the other one does not.
-    pub host: bool,
+    pub hosting: bool,
 }
 
 impl<'a> PairKeys<'a> {
     /// As a plan of the server's has them, for the player of this identity, logged in with this key.
     pub fn of_plan(plan: &'a PunchPlan, identity: &'a Identity, ephemeral: &'a Identity) -> Self {
-        let PunchPlan { peer_key, peer_ephemeral, pair_secret, host, .. } = plan;
-        Self { identity, ephemeral, peer_key, peer_ephemeral, pair_secret, host: *host }
+        let PunchPlan { peer_key, peer_ephemeral, pair_secret, hosting, .. } = plan;
+        Self { identity, ephemeral, peer_key, peer_ephemeral, pair_secret, hosting: *hosting }
     }
 
     /// The three results in the same order on both sides, and the digest of all that is public.
@@ -42,8 +42,8 @@ impl<'a> PairKeys<'a> {
         let both = self.ephemeral.diffie_hellman(self.peer_ephemeral)?;
         let by_own_key = self.identity.diffie_hellman(self.peer_ephemeral)?;
         let by_peer_key = self.ephemeral.diffie_hellman(self.peer_key)?;
-        let own = (own_ephemeral, own_key, self.host);
-        let peer = (*self.peer_ephemeral, *self.peer_key, !self.host);
+        let own = (own_ephemeral, own_key, self.hosting);
+        let peer = (*self.peer_ephemeral, *self.peer_key, !self.hosting);
         let own_first = own_ephemeral < *self.peer_ephemeral;
         let (sides, by_keys) = if own_first {
             ([own, peer], [by_own_key, by_peer_key])

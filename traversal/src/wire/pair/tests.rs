@@ -17,7 +17,7 @@ fn channel(own: &[Identity; 2], told: [[u8; 32]; 2], host: bool) -> Option<PairC
     let [identity, ephemeral] = own;
     let [peer_key, peer_ephemeral] = &told;
     let pair_secret = &SECRET;
-    let keys = PairKeys { identity, ephemeral, peer_key, peer_ephemeral, pair_secret, host };
+    let keys = PairKeys { identity, ephemeral, peer_key, peer_ephemeral, pair_secret, hosting: host };
     PairChannel::new(MatchId(77), &keys)
 }
 
@@ -52,7 +52,7 @@ fn a_server_that_lies_about_keys_or_roles_gets_them_no_channel() {
             peer_key: &a[0].public_key(),
             peer_ephemeral: &a[1].public_key(),
             pair_secret: &SECRET,
-            host: false,
+            hosting: false,
         };
         let mut best = PairChannel::new(MatchId(77), &keys).unwrap();
         let mut victim = channel(&a, between, true).unwrap();

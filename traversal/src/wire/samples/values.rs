@@ -13,7 +13,7 @@ use crate::wire::message::{
     Facts, Farewell, Frame, KeptMatch, KickNote, Login, LoginRefusal, MatchEnd, MatchOutcome, Method,
     NoRelay, PlannedMethod, PlayerInfo, Probe, ProbePurpose, PunchPlan, QueueStatus, QuickMatch,
     QuickMatched, RelayGrant, Replan, Request, RequestError, Response, Role, RoomEnd, RoomInfo, RoomOptions,
-    RoomSummary, RoomTarget, RoomTerms, RoomTicket, RoundTrip, SprayTurn, ToPlayer, ToServer, Topology,
+    RoomSummary, RoomTarget, RoomTerms, RoomTicket, RoundTrip, SearchPermit, ToPlayer, ToServer, Topology,
     Welcome,
 };
 use crate::wire::pair::PairMessage;
@@ -147,7 +147,7 @@ fn plan() -> PunchPlan {
         peer: player(),
         peer_ephemeral: [0x33; 32],
         pair_secret: [0x44; 32],
-        host: true,
+        hosting: true,
         role: Role::Receiving,
         same_nat: false,
         peer_public: vec![v4(), v6()],
@@ -268,9 +268,9 @@ fn to_server(all: &mut Samples) {
     put(ToServer::PunchAgain { match_id: MATCH });
     put(ToServer::MappedPort(Some(CODE)));
     put(ToServer::ClaimRange { match_id: MATCH, round: 258, step: -2, reports: [report(); 2] });
-    put(ToServer::AskSpray { match_id: MATCH, edition: 2 });
-    put(ToServer::SprayOver { match_id: MATCH, edition: 2 });
-    let kept = KeptMatch { match_id: MATCH, player: id(9), host: true, edition: 2 };
+    put(ToServer::AskSearch { match_id: MATCH, edition: 2 });
+    put(ToServer::SearchOver { match_id: MATCH, edition: 2 });
+    let kept = KeptMatch { match_id: MATCH, player: id(9), hosting: true, edition: 2 };
     put(ToServer::KeepMatches(vec![kept]));
     put(ToServer::KickNotes { room: ROOM, notes: vec![note()] });
     put(ToServer::KeptPorts { match_id: MATCH, round: 258, ports: vec![40_000, 1_024] });
@@ -319,7 +319,7 @@ fn to_player(all: &mut Samples) {
     let matched = QuickMatched { room: room(), wanted: quick_match() };
     put(ToPlayer::QuickMatched(Box::new(matched)));
     put(ToPlayer::MappedPort(Some(40_000)));
-    put(ToPlayer::Spray { match_id: MATCH, edition: 2, turn: SprayTurn::Begin });
+    put(ToPlayer::Search { match_id: MATCH, edition: 2, turn: SearchPermit::Begin });
     put(ToPlayer::Relay { match_id: MATCH, grant: grant() });
     put(ToPlayer::NoRelay { match_id: MATCH, why: NoRelay::Full });
     put(ToPlayer::KickNotes { room: ROOM, notes: vec![note()] });
@@ -407,13 +407,13 @@ fn matches(all: &mut Samples) {
     all.put(replan());
     all.put(PlannedMethod { method: Method::Birthday, since: 0 });
     all.put(grant());
-    all.put(KeptMatch { match_id: MATCH, player: id(9), host: false, edition: 255 });
+    all.put(KeptMatch { match_id: MATCH, player: id(9), hosting: false, edition: 255 });
     all.put(Role::Sending);
     all.put(Role::Receiving);
     for method in Method::ALL {
         all.put(method);
     }
-    for turn in [SprayTurn::Wait, SprayTurn::Begin, SprayTurn::Off] {
+    for turn in [SearchPermit::Wait, SearchPermit::Begin, SearchPermit::Off] {
         all.put(turn);
     }
     let (round, ip) = (258, v4().ip());

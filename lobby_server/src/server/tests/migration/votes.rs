@@ -54,7 +54,7 @@ fn one_liar_keeps_no_dead_host_against_one_honest_member_whatever_it_shows() {
     assert!(world.now - died < Duration::from_secs(12));
     let honest_id = world.fakes[honest].id();
     assert_eq!(world.fakes[liar].hosts(), [(1, honest_id, world.fakes[host].id())]);
-    assert!(world.fakes[honest].newest_plan().host, "who did not hear it hosts");
+    assert!(world.fakes[honest].newest_plan().hosting, "who did not hear it hosts");
 }
 
 #[test]
@@ -293,5 +293,5 @@ fn members_that_do_not_answer_do_not_hold_the_others_up_but_are_not_made_host() 
     pass_with(&mut world, &[alive], 11);
     let alive_id = world.fakes[alive].id();
     assert_eq!(world.fakes[alive].hosts(), [(1, alive_id, world.fakes[host].id())]);
-    assert!(world.fakes[alive].newest_plan().host, "the other one is met when it is back");
+    assert!(world.fakes[alive].newest_plan().hosting, "the other one is met when it is back");
 }

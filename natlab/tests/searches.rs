@@ -36,24 +36,24 @@ impl Seen {
     }
 
     /// From when to when a player searched for another one.
-    fn sprays(&self) -> Vec<(usize, IpAddr, Duration, Duration)> {
-        let mut sprays = Vec::new();
+    fn searches(&self) -> Vec<(usize, IpAddr, Duration, Duration)> {
+        let mut searches = Vec::new();
         for ((host, ip), times) in &self.fresh {
             for row in times.chunk_by(|earlier, later| *later - *earlier <= PAUSE) {
                 if row.len() >= MANY {
-                    sprays.push((*host, *ip, row[0], row[row.len() - 1]));
+                    searches.push((*host, *ip, row[0], row[row.len() - 1]));
                 }
             }
         }
-        sprays
+        searches
     }
 
     /// Two searches of one player that overlap.
     fn overlapping(&self) -> Vec<String> {
-        let sprays = self.sprays();
+        let searches = self.searches();
         let mut found = Vec::new();
-        for (index, one) in sprays.iter().enumerate() {
-            for other in &sprays[index + 1..] {
+        for (index, one) in searches.iter().enumerate() {
+            for other in &searches[index + 1..] {
                 if one.0 == other.0 && one.1 != other.1 && one.2 <= other.3 && other.2 <= one.3 {
                     found.push(format!("{one:?} and {other:?}"));
                 }
@@ -172,7 +172,7 @@ fn no_player_searches_for_two_others_at_once_and_all_are_found_one_after_the_oth
                 assert!(party.world.has_direct(*one, *other), "{name}, seed {seed}: {one}-{other}");
             }
             let seen = party.seen.borrow();
-            assert!(seen.sprays().len() >= pairs.len(), "{name}, seed {seed}: {:?}", seen.sprays());
+            assert!(seen.searches().len() >= pairs.len(), "{name}, seed {seed}: {:?}", seen.searches());
             assert_eq!(seen.overlapping(), [""; 0], "{name}, seed {seed}");
         }
     }
@@ -218,7 +218,7 @@ fn every_attempt_ends_when_the_server_that_gives_the_turns_is_gone() {
         run(&mut party, Duration::from_millis(after));
         let server = party.world.server;
         party.world.world.replace_node(server, natlab::lobby::SimulatedProgram::Idle);
-        run(&mut party, config.spray_wait + Duration::from_secs(20));
+        run(&mut party, config.search_wait + Duration::from_secs(20));
         for joiner in 1..STAR_8.len() {
             let player = party.world.player(joiner);
             assert!(!player.paths.is_empty() || !player.failures.is_empty(), "{after} ms: {joiner}");
