@@ -55,14 +55,13 @@ fn start(display: &Display, lobby: &str, arguments: &[&str]) -> Game {
         .env("DISPLAY", &display.name)
         .env("LOBBY", lobby)
         .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
+        .stderr(Stdio::piped()) // Bevy's log
         .spawn()
         .unwrap();
-    let stdout = BufReader::new(child.stdout.take().unwrap());
+    let log = BufReader::new(child.stderr.take().unwrap());
     let (sender, lines) = channel();
     std::thread::spawn(move || {
-        for line in stdout.lines().map_while(Result::ok) {
+        for line in log.lines().map_while(Result::ok) {
             let _ = sender.send(line);
         }
     });
