@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use bevy_ecs::resource::Resource;
 use bevy_renet::renet::ConnectionConfig;
 use traversal_core::classify::LifetimeSearch;
 use traversal_core::{AgentConfig, MappingProtocol, RelayPolicy};
@@ -177,6 +178,28 @@ impl fmt::Debug for TraversalConfig {
             .finish_non_exhaustive()
     }
 }
+
+/// Resource: renet's channels and budgets, the same on all players. It begins as [`TraversalConfig::renet`](crate::TraversalConfig::renet),
+/// and is read whenever a `RenetServer` or `RenetClient` is made: a game that knows its channels only when the app has
+/// started (replicon's come of what is registered) sets it then, before it enters a room.
+///
+/// ```no_run
+/// use bevy_ecs::prelude::*;
+/// use bevy_renet::renet::{ChannelConfig, SendType};
+/// use bevy_traversal::RenetConfig;
+///
+/// fn set_channels(mut config: ResMut<RenetConfig>) {
+///     let chat = ChannelConfig {
+///         channel_id: 0,
+///         max_memory_usage_bytes: 1 << 20,
+///         send_type: SendType::Unreliable,
+///     };
+///     config.0.server_channels_config = vec![chat.clone()];
+///     config.0.client_channels_config = vec![chat];
+/// }
+/// ```
+#[derive(Resource, Debug)]
+pub struct RenetConfig(pub ConnectionConfig);
 
 /// How game data travels between players.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

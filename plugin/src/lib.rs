@@ -117,8 +117,8 @@ use bevy_renet::{RenetClientPlugin, RenetReceive, RenetSend, RenetServerPlugin};
 pub use commands::TraversalCommands;
 pub use conditions::{client_ready, hosting, in_room, joined, lobby_online, peer_connected, server_ready};
 pub use config::{
-    IdentitySource, KeptProfiles, KnownServers, LONGEST_LIFETIME_SEARCH, ServerKey, ServerKeyError,
-    Transport, TraversalConfig,
+    IdentitySource, KeptProfiles, KnownServers, LONGEST_LIFETIME_SEARCH, RenetConfig, ServerKey,
+    ServerKeyError, Transport, TraversalConfig,
 };
 pub use datagrams::{Datagram, DatagramError, DatagramSocket, Datagrams, MAX_DATAGRAM, SOCKET_CHANNELS};
 pub use error::{SocketError, TraversalError};
@@ -142,7 +142,6 @@ pub use players::{
     ConnectedBy, IsAway, IsHost, MemberOf, PlayerConnected, PlayerDisconnected, RemotePlayer, Room,
     RoomMembers,
 };
-pub use renet::RenetConfig;
 pub use resolve::{DEFAULT_PORT, Resolve, SystemResolver};
 #[cfg(feature = "states")]
 pub use room_state::RoomState;

@@ -13,32 +13,11 @@ use traversal_core::id::PlayerId;
 use traversal_core::wire::message::MatchEnd;
 use traversal_core::{Command, DisconnectReason};
 
+use crate::config::RenetConfig;
 use crate::datagrams::{Datagrams, GAME};
 use crate::link::TraversalLink;
 use crate::queue::GameDatagram;
 use crate::renet_guard::{Guard, Verdict};
-
-/// Resource: renet's channels and budgets, the same on all players. It begins as [`TraversalConfig::renet`](crate::TraversalConfig::renet),
-/// and is read whenever a `RenetServer` or `RenetClient` is made: a game that knows its channels only when the app has
-/// started (replicon's come of what is registered) sets it then, before it enters a room.
-///
-/// ```no_run
-/// use bevy_ecs::prelude::*;
-/// use bevy_renet::renet::{ChannelConfig, SendType};
-/// use bevy_traversal::RenetConfig;
-///
-/// fn set_channels(mut config: ResMut<RenetConfig>) {
-///     let chat = ChannelConfig {
-///         channel_id: 0,
-///         max_memory_usage_bytes: 1 << 20,
-///         send_type: SendType::Unreliable,
-///     };
-///     config.0.server_channels_config = vec![chat.clone()];
-///     config.0.client_channels_config = vec![chat];
-/// }
-/// ```
-#[derive(Resource, Debug)]
-pub struct RenetConfig(pub ConnectionConfig);
 
 /// What renet has to hear of, in the order in which it happened. `hosting`: this player does.
 #[derive(Debug)]
@@ -87,13 +66,10 @@ pub(crate) fn receive(
     let datagrams = datagrams.bypass_change_detection();
     let link = link.bypass_change_detection();
     let (mut server, mut client) = (Slot::new(server), Slot::new(client));
-    let client_lived = client.get().is_some_and(|client| !client.is_disconnected());
     let mut changes = std::mem::take(&mut hand_off.changes).into_iter();
     while let Some(change) = changes.next() {
-        if hand_off.waits_a_frame(&change, client_lived) {
-            if let Some(client) = client.get() {
-                client.disconnect_due_to_transport();
-            }
+        if hand_off.closing && matches!(change, Change::RoomEntered { .. }) {
+            // What the former room had goes at the end of this frame, and the new one's comes in the next.
             hand_off.changes = std::iter::once(change).chain(changes).collect();
             break;
         }
@@ -156,16 +132,6 @@ impl<'a, R: Resource<Mutability = Mutable>> Slot<'a, R> {
 }
 
 impl HandOff {
-    /// Whether something of renet's has to be seen gone for one frame, before this puts another one in its place: who watches
-    /// renet's resources (replicon does) begins anew only then.
-    fn waits_a_frame(&self, change: &Change, client_lived: bool) -> bool {
-        match change {
-            Change::Connected { hosting: false, .. } => client_lived,
-            Change::RoomEntered { hosting: true } => self.closing,
-            _ => false,
-        }
-    }
-
     fn follow(
         &mut self,
         change: Change,
@@ -181,7 +147,7 @@ impl HandOff {
                     server.replace(RenetServer::new(config.clone()));
                 }
             }
-            Change::RoomEntered { hosting: false } => self.closing = false,
+            Change::RoomEntered { hosting: false } => {}
             Change::HostChanged { hosting } => {
                 self.clients.clear();
                 self.server = None;

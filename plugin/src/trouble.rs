@@ -10,6 +10,7 @@ use bevy_ecs::system::{Commands, Res, ResMut, SystemParam};
 use traversal_core::LobbyState;
 use traversal_core::wire::message::RoomEnd;
 
+use crate::error::TraversalError;
 use crate::messages::outcomes as m;
 use crate::state::{CurrentRoom, LobbyLink};
 
@@ -40,7 +41,10 @@ impl fmt::Display for Trouble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Lobby(m::LobbyFailed { error, retry_in, servers }) => {
-                write!(f, "{}: {error}", servers.join(", "))?;
+                match error {
+                    TraversalError::Lobby(_) => write!(f, "{}: {error}", servers.join(", "))?,
+                    _ => error.fmt(f)?,
+                }
                 retry_in.map_or(Ok(()), |retry| write!(f, "; trying again in {:.0} s", retry.as_secs_f32()))
             }
             Self::Request(m::RequestFailed { error, .. }) => error.fmt(f),

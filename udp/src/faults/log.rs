@@ -41,7 +41,8 @@ pub fn logged() -> String {
     kept().clone()
 }
 
-/// The levels of the lines of one crate that name this address, which no other test should have.
+/// The levels of the lines of one crate that name this address, which no other test should have; but for those that tell of a
+/// login from there.
 pub fn levels_about(crate_name: &str, address: SocketAddr) -> Vec<&'static str> {
     let (ours, address) = (format!("{crate_name}::"), address.to_string());
     let names = |line: &str| {
@@ -49,7 +50,8 @@ pub fn levels_about(crate_name: &str, address: SocketAddr) -> Vec<&'static str> 
         behind.is_some_and(|behind| !behind.starts_with(|next: char| next.is_ascii_digit()))
     };
     let logged = logged();
-    let lines = logged.lines().filter(|line| line.contains(&ours) && names(line));
+    let of_a_fault = |line: &&str| line.contains(&ours) && names(line) && !line.contains("logged in to ");
+    let lines = logged.lines().filter(of_a_fault);
     let level =
         |line: &str| ["DEBUG", "INFO", "WARN", "ERROR"].into_iter().find(|level| line.contains(level));
     lines.filter_map(level).collect()
