@@ -11,9 +11,9 @@ const SECRETS: [&str; 8] = ["token", "secret", "seal", "mac", "cookie", "passwor
 const FINE: [(&str, &str); 7] = [
     ("link.rs", "*token != config.token"),
     ("tcp.rs", "self.by_peer.get(&key) == Some(&token)"),
-    ("turn.rs", "event.token() != WAKE"),
+    ("run_loop.rs", "event.token() != WAKE"),
     ("waiting.rs", "|(of, _)| of == part"),
-    ("session.rs", "if kind == Kind::Probe =>"),
+    ("dispatch.rs", "if kind == Kind::Probe =>"),
     ("pair.rs", "if channel == 0 { DATA }"),
     ("client.rs", "(offer.cookie, offer.key) == (cookie, key)"),
 ];
