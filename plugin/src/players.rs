@@ -90,6 +90,10 @@ pub(crate) struct Entities {
     own: Option<PlayerId>,
 }
 
+/// What an entity has of these components, if anything.
+type Shown =
+    (Option<&'static Room>, Option<&'static ConnectedBy>, Option<&'static IsHost>, Option<&'static IsAway>);
+
 /// Makes the entities follow the resources and messages. Runs in frames in which one of them has changed.
 pub(crate) fn follow(
     mut commands: Commands,
@@ -97,7 +101,7 @@ pub(crate) fn follow(
     (room, members, peers, lobby): (Res<CurrentRoom>, Res<Members>, Res<Peers>, Res<LobbyLink>),
     mut connected: MessageReader<PeerConnected>,
     mut disconnected: MessageReader<PeerDisconnected>,
-    known: Query<(Option<&Room>, Option<&ConnectedBy>, Option<&IsHost>, Option<&IsAway>)>,
+    known: Query<Shown>,
 ) {
     let entities = &mut *entities;
     entities.own = lobby.player().or(entities.own);
