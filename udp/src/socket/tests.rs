@@ -1,7 +1,6 @@
 use super::*;
 use crate::faults::{self, Call};
 use crate::health::TOO_LONG;
-use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 /// Longest wait for what loopback delivers at once.
@@ -237,6 +236,7 @@ fn a_batch_that_is_too_long_says_nothing_about_batches() {
 #[test]
 #[cfg(target_os = "linux")]
 fn datagrams_leave_by_the_interface_and_with_the_address_that_they_are_told() {
+    use std::net::{IpAddr, Ipv4Addr};
     let (mut left, mut right) = (Socket::open("0.0.0.0:0".parse().unwrap(), None).unwrap(), open());
     let by = |index| Origin::Interface { address: Ipv4Addr::new(127, 0, 0, 9), index };
     let payload = [7u8; 250];
