@@ -40,7 +40,8 @@ impl RoomMembers {
 #[relationship(relationship_target = RoomMembers)]
 pub struct MemberOf(pub Entity);
 
-/// Component: another player in this player's room, connected or not. Its entity has Bevy's [`Name`], too.
+/// Component: another player in this player's room, connected or not. Its entity has Bevy's [`Name`], too. One that the game
+/// despawns is made anew with the next news, as long as the player is in the room.
 #[derive(Component, Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RemotePlayer(pub PlayerId);
 
@@ -70,8 +71,8 @@ pub struct PlayerConnected {
     pub client_id: u64,
 }
 
-/// Event at a player's entity: the connection is gone ([`PeerDisconnected`], for observers). Where the player is out of the room,
-/// its entity is despawned after this.
+/// Event at a player's entity: the connection is gone ([`PeerDisconnected`], for observers). [`ConnectedBy`] is removed after it,
+/// and where the player is out of the room, the entity is despawned.
 #[derive(EntityEvent, Clone, Debug, PartialEq)]
 pub struct PlayerDisconnected {
     /// The player's entity.
@@ -105,10 +106,11 @@ pub(crate) fn follow(
 ) {
     let entities = &mut *entities;
     entities.own = lobby.player().or(entities.own);
+    // The game may have despawned one; who is in the room gets another.
+    entities.players.retain(|_, entity| known.contains(*entity));
     for m in disconnected.read() {
         if let Some(entity) = entities.players.get(&m.peer.id).copied() {
             let (client_id, reason) = (m.client_id, m.reason.clone());
-            commands.entity(entity).remove::<(ConnectedBy, IsAway)>();
             commands.trigger(PlayerDisconnected { entity, client_id, reason });
         }
     }
@@ -118,13 +120,13 @@ pub(crate) fn follow(
     {
         entities.room = None;
         entities.players.clear();
-        commands.entity(entity).despawn();
+        commands.entity(entity).try_despawn();
     }
     let Some(info) = info else { return };
     let room_entity = match entities.room {
         Some((_, entity)) => {
             if known.get(entity).is_ok_and(|(room, ..)| room.is_some_and(|room| room.0 != *info)) {
-                commands.entity(entity).insert(Room(info.clone()));
+                commands.entity(entity).try_insert(Room(info.clone()));
             }
             entity
         }
@@ -145,7 +147,7 @@ pub(crate) fn follow(
     entities.players.retain(|player, entity| {
         let stays = present.contains_key(player);
         if !stays {
-            commands.entity(*entity).despawn();
+            commands.entity(*entity).try_despawn();
         }
         stays
     });
@@ -157,17 +159,22 @@ pub(crate) fn follow(
             known.get(entity).map_or((None, None, None), |(_, by, host, away)| (by, host, away));
         let mut entity = commands.entity(entity);
         match (info.host == id, host) {
-            (true, None) => _ = entity.insert(IsHost),
-            (false, Some(_)) => _ = entity.remove::<IsHost>(),
+            (true, None) => _ = entity.try_insert(IsHost),
+            (false, Some(_)) => _ = entity.try_remove::<IsHost>(),
             _ => {}
         }
-        let Some(peer) = peers.peer(id) else { continue };
+        let Some(peer) = peers.peer(id) else {
+            if by.is_some() {
+                entity.try_remove::<(ConnectedBy, IsAway)>();
+            }
+            continue;
+        };
         if by.is_none_or(|by| by.path != peer.path || by.client_id != peer.client_id) {
-            entity.insert(ConnectedBy { client_id: peer.client_id, path: peer.path.clone() });
+            entity.try_insert(ConnectedBy { client_id: peer.client_id, path: peer.path.clone() });
         }
         match (peer.away, away) {
-            (true, None) => _ = entity.insert(IsAway),
-            (false, Some(_)) => _ = entity.remove::<IsAway>(),
+            (true, None) => _ = entity.try_insert(IsAway),
+            (false, Some(_)) => _ = entity.try_remove::<IsAway>(),
             _ => {}
         }
     }

@@ -12,7 +12,7 @@ use traversal_core::wire::message::RoomEnd;
 
 use crate::error::TraversalError;
 use crate::messages::outcomes as m;
-use crate::state::{CurrentRoom, LobbyLink};
+use crate::state::{CurrentRoom, LobbyLink, Peers};
 
 /// Event: something went wrong. One observer for it sees all that a player should read; each kind has a message of its own, too.
 ///
@@ -122,7 +122,7 @@ pub(crate) fn tell(
     mut news: News,
     mut commands: Commands,
     mut log: ResMut<LogBound>,
-    (lobby, room): (Res<LobbyLink>, Res<CurrentRoom>),
+    (lobby, room, peers): (Res<LobbyLink>, Res<CurrentRoom>, Res<Peers>),
 ) {
     let log = &mut *log;
     for m::LobbyChanged(state) in news.lobby_changed.read() {
@@ -170,8 +170,9 @@ pub(crate) fn tell(
     for m::PeerRelayed { peer, report } in news.relayed.read() {
         log.info(format_args!("{} is reached over the relay: {report}. {}", peer.name, report.advice()));
     }
-    for m::PathChanged { path, .. } in news.path_changed.read() {
-        bevy_log::debug!("a connection goes by the {} path now", path.kind.name());
+    for m::PathChanged { player, path } in news.path_changed.read() {
+        let name = peers.peer(*player).map_or("a player", |peer| &peer.info.name);
+        log.info(format_args!("{name} is reached by the {} path now", path.kind.name()));
     }
     for m::PeerAway { peer, .. } in news.away.read() {
         log.info(format_args!("nothing is heard of {} at present", peer.name));

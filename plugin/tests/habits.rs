@@ -78,6 +78,13 @@ fn the_room_and_its_players_are_entities_and_despawning_the_room_leaves_it() {
     assert_eq!(players(&mut guest), [("host".into(), true, true)]);
     assert_eq!(seen(&host), ["connected guest"]);
     assert_eq!(seen(&guest), ["connected host"]);
+    // A game that clears its world takes the player's entity along, and not the player.
+    let world = host.app.world_mut();
+    let player = world.query_filtered::<Entity, With<RemotePlayer>>().single(world).unwrap();
+    world.entity_mut(player).despawn();
+    host.write(SetRoomMetadata([("map".to_owned(), "ice".to_owned())].into()));
+    until([&mut host, &mut guest], "it is there again", 5.0, |[host, _]| players(host).len() == 1);
+    assert_eq!(players(&mut host), [("guest".into(), false, true)]);
     let [entity] = rooms(&mut guest)[..] else { panic!("one room") };
     guest.app.world_mut().entity_mut(entity).despawn();
     until([&mut host, &mut guest], "the guest is out", 5.0, |[host, guest]| {
@@ -135,9 +142,10 @@ fn the_state_follows_the_way_into_a_room_through_a_migration_and_out() {
     }
     assert_eq!(went(&second), [Out, Entering, Out, Entering, Joined]);
     first.write(LeaveRoom);
-    until([&mut first, &mut second, &mut third], "the others play on", 15.0, |[_, second, third]| {
+    until([&mut first, &mut second, &mut third], "the others play on", 15.0, |[first, second, third]| {
         let hosts = [second.resource::<CurrentRoom>().hosting, third.resource::<CurrentRoom>().hosting];
-        hosts != [false, false]
+        went(first).last() == Some(&Out)
+            && hosts != [false, false]
             && second.all::<PeerConnected>().len() + third.all::<PeerConnected>().len() == 4
     });
     assert_eq!(went(&first), [Out, Entering, Hosting, Out]);

@@ -5,13 +5,15 @@
 #![cfg(all(unix, not(target_os = "macos")))]
 
 mod display;
+mod pictures;
 
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::{Command, Stdio};
 
-use display::{Display, assert_shows_both_players, vulkan};
+use display::{Display, vulkan};
 use lobby_server::{LobbyServer, Settings};
+use pictures::assert_shows_both_players;
 
 /// Past the capture of the test's output: a skipped test must not look like a passed one.
 fn skipped(why: &str) {

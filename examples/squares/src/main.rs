@@ -1,19 +1,19 @@
-//! A square for each player, moved with the arrow keys. `squares host den`, `squares join den`, or `squares` to meet anybody;
-//! the lobby server is at $LOBBY, or on this machine (`cargo run -p lobby_server`).
+//! A square for each player, moved with the arrow keys. `squares host den`, `squares join den`, or `squares` to meet anybody.
 use bevy::prelude::*;
 use bevy_renet::renet::DefaultChannel::Unreliable;
 use bevy_renet::{RenetClient, RenetServer};
 use bevy_traversal::prelude::*;
 
 /// Where this player's square is, and where all are, by the players' client ids; the host's is 0.
-#[derive(Resource, Default)]
+#[derive(Resource)]
 struct Squares((f32, f32), std::collections::BTreeMap<u64, (f32, f32)>);
 
 fn main() {
     let lobby = std::env::var("LOBBY").unwrap_or("127.0.0.1".into());
+    let somewhere = f32::from((std::process::id() as u8).wrapping_mul(37)) - 128.0;
     App::new()
         .add_plugins((DefaultPlugins, TraversalPlugin::new("squares", lobby)))
-        .init_resource::<Squares>()
+        .insert_resource(Squares((somewhere, 0.0), default()))
         .add_systems(Startup, enter)
         .add_systems(Update, (steer, host.run_if(server_ready), join.run_if(client_ready), draw).chain())
         .run();

@@ -2,41 +2,20 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-use std::io::{BufRead, BufReader};
-use std::path::Path;
-use std::process::{Child, ChildStdout, Command, Stdio};
+#[path = "../../arena/tests/display/mod.rs"]
+mod display;
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
+use display::{Display, vulkan};
 use lobby_server::{LobbyServer, Settings};
 
-/// A virtual display; gone when dropped.
-struct Display {
-    child: Child,
-    name: String,
-    /// Where it wrote its number; a closed pipe would end it.
-    _told: BufReader<ChildStdout>,
-}
-
-impl Display {
-    fn open() -> Option<Self> {
-        let mut child = Command::new("Xvfb")
-            .args(["-displayfd", "1", "-screen", "0", "640x480x24", "-nolisten", "tcp", "-noreset"])
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .ok()?;
-        let (mut number, mut told) = (String::new(), BufReader::new(child.stdout.take()?));
-        told.read_line(&mut number).ok()?;
-        Some(Self { child, name: format!(":{}", number.trim()), _told: told })
-    }
-}
-
-impl Drop for Display {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+/// Past the capture of the test's output: a skipped test must not look like a passed one.
+fn skipped(why: &str) {
+    let _ = writeln!(std::io::stderr(), "\n*** SKIPPED: the window test: {why} ***\n");
 }
 
 /// A game, and its lines; killed when dropped.
@@ -54,6 +33,7 @@ fn start(display: &Display, lobby: &str, arguments: &[&str]) -> Game {
         .args(arguments)
         .env("DISPLAY", &display.name)
         .env("LOBBY", lobby)
+        .env_remove("WAYLAND_DISPLAY")
         .stdin(Stdio::null())
         .stderr(Stdio::piped()) // Bevy's log
         .spawn()
@@ -79,10 +59,11 @@ fn wait_for(Game(_, lines): &Game, words: &str) {
 
 #[test]
 fn two_windows_show_both_players_squares() {
-    let drivers = ["/usr/share/vulkan/icd.d", "/etc/vulkan/icd.d"];
-    let vulkan = drivers.iter().any(|folder| Path::new(folder).exists());
-    let Some(display) = vulkan.then(Display::open).flatten() else {
-        return eprintln!("SKIPPED: no Xvfb, or no Vulkan driver (Debian: xvfb mesa-vulkan-drivers)");
+    if let Err(why) = vulkan() {
+        return skipped(why);
+    }
+    let Some(display) = Display::open() else {
+        return skipped("no Xvfb (Debian: xvfb)");
     };
     let settings = Settings {
         bind: vec!["127.0.0.1:0".parse().unwrap()],

@@ -11,8 +11,11 @@ use serde_json::Value;
 
 #[path = "../../../examples/arena/tests/display/mod.rs"]
 mod display;
+#[path = "../../../examples/arena/tests/pictures/mod.rs"]
+mod pictures;
 
-use display::{Display, assert_shows_both_players, vulkan};
+use display::{Display, vulkan};
+use pictures::assert_shows_both_players;
 
 #[test]
 fn two_windows_play_directly_through_two_nats() {
