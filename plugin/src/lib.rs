@@ -91,6 +91,7 @@ mod interfaces;
 mod kept_profiles;
 mod known_servers;
 mod link;
+mod log;
 mod messages;
 mod own_networks;
 mod players;
@@ -234,7 +235,7 @@ impl Plugin for TraversalPlugin {
             .init_resource::<renet::HandOff>()
             .init_resource::<systems::News>()
             .init_resource::<players::Entities>()
-            .init_resource::<trouble::LogBound>();
+            .init_resource::<log::LogBound>();
         messages::add(app);
         app.configure_sets(PreUpdate, TraversalSystems::Receive.before(RenetReceive))
             .configure_sets(PostUpdate, TraversalSystems::Send.after(RenetSend))
@@ -242,7 +243,7 @@ impl Plugin for TraversalPlugin {
                 PreUpdate,
                 (
                     systems::receive.run_if(resource_exists::<TraversalLink>),
-                    (trouble::tell, players::follow).run_if(resource_changed::<systems::News>),
+                    (log::tell, trouble::trigger, players::follow).run_if(resource_changed::<systems::News>),
                 )
                     .chain()
                     .in_set(TraversalSystems::Receive),
