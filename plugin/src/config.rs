@@ -65,7 +65,8 @@ pub struct TraversalConfig {
     /// question whether the game may find devices in the local network. A game that has explained this to its player sets
     /// [`MappingProtocol::ALL`](crate::MappingProtocol::ALL).
     pub port_mapping: Vec<MappingProtocol>,
-    /// Where the player's identity comes from; by default it is a new one with each start.
+    /// Where the player's identity comes from; by default it is a new one with each start. Released games set
+    /// [`IdentitySource::Platform`].
     pub identity: IdentitySource,
     /// Where the keys of lobby servers are kept from one start to the next, when none is pinned by
     /// [`server_keys`](Self::server_keys). A server with another key than before is not logged in to
@@ -215,10 +216,27 @@ pub enum Transport {
 /// Where the player's key pair, and so its [`PlayerId`](crate::PlayerId), comes from.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub enum IdentitySource {
-    /// The identity is a new one with each start.
+    /// The identity is a new one with each start: nobody recognises the player again, bans and contacts do not last, and
+    /// a lobby server's key is trusted anew. Good for development and for tests.
     #[default]
     Ephemeral,
-    /// 32 secret bytes in a file; made with the first start, readable by its owner only.
+    /// The identity lies where the system keeps the data of the program `app` for this user, in the file `player.key`; it is
+    /// made with the first start. This is what a released game should have:
+    ///
+    /// ```
+    /// # use bevy_traversal::IdentitySource;
+    /// let identity = IdentitySource::Platform { app: "squares".into() };
+    /// ```
+    ///
+    /// On Linux that is `~/.local/share/squares`, on Windows `%LOCALAPPDATA%\squares\data`, on macOS
+    /// `~/Library/Application Support/squares`. Two instances on one machine have two identities: the second one takes
+    /// `player-2.key`, and says so in the log. The keys of lobby servers and the NAT profiles lie beside it, shared.
+    Platform {
+        /// The folder's name: 1 to 64 ASCII letters, digits, `-`, `_`, `.` or spaces. It should never change.
+        app: String,
+    },
+    /// 32 secret bytes in a file; made with the first start, readable by its owner only. Two running programs with one file
+    /// are one player: the second one's login ends the first one's.
     File(PathBuf),
     /// The identity is made of these secret bytes, which the game keeps itself.
     Secret([u8; 32]),
@@ -228,8 +246,8 @@ pub enum IdentitySource {
 /// server. Servers at loopback addresses are never kept.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum KnownServers {
-    /// Beside [`IdentitySource::File`], with `.known_servers` behind its name. With another identity the first key of each
-    /// server is trusted for the run, and nothing is kept.
+    /// Beside the file of [`IdentitySource::Platform`] or [`IdentitySource::File`], with `.known_servers` behind its name.
+    /// With another identity the first key of each server is trusted for the run, and nothing is kept.
     #[default]
     BesideIdentity,
     /// They are kept in this file. Several programs may share it.
@@ -242,7 +260,8 @@ pub enum KnownServers {
 /// its public address and by its local networks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum KeptProfiles {
-    /// Beside [`IdentitySource::File`], with `.nat.json` behind its name; nowhere with another identity.
+    /// Beside the file of [`IdentitySource::Platform`] or [`IdentitySource::File`], with `.nat.json` behind its name;
+    /// nowhere with another identity.
     #[default]
     BesideIdentity,
     /// They are kept in this file.
@@ -255,6 +274,7 @@ impl fmt::Debug for IdentitySource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Ephemeral => f.write_str("Ephemeral"),
+            Self::Platform { app } => f.debug_struct("Platform").field("app", app).finish(),
             Self::File(path) => f.debug_tuple("File").field(path).finish(),
             Self::Secret(_) => f.write_str("Secret(..)"),
         }

@@ -10,7 +10,7 @@ use mio::{Poll, Waker};
 use crate::binding::{fixed_addresses, open_main};
 use crate::config::TraversalConfig;
 use crate::error::TraversalError;
-use crate::identity;
+use crate::identity::{self, Loaded};
 use crate::interfaces::{self, Local};
 use crate::kept_profiles::{self, Keeper};
 use crate::known_servers::{self, Known};
@@ -28,6 +28,8 @@ pub(crate) struct Driver {
     threads: Vec<JoinHandle<()>>,
     /// Dropped to end the thread that watches the interfaces.
     stop_watching: Option<Sender<()>>,
+    /// Keeps other instances from this one's identity.
+    _identity_in_use: Option<std::fs::File>,
 }
 
 impl Driver {
@@ -35,9 +37,9 @@ impl Driver {
     pub(crate) fn start(config: &TraversalConfig, counters: Arc<Counters>) -> Result<Self, TraversalError> {
         let failed = |error: std::io::Error| TraversalError::Driver { reason: error.to_string() };
         config.agent.manual.check()?;
-        let identity = identity::load(&config.identity)?;
+        let Loaded { identity, beside, in_use } = identity::load(&config.identity)?;
         let seed = identity::entropy()?;
-        let kept_file = kept_profiles::path(config);
+        let kept_file = kept_profiles::path(&config.kept_profiles, beside.as_deref());
         let kept = kept_file.as_deref().map(kept_profiles::load).unwrap_or_default();
         let (main, main_v6) = open_main(config)?;
         let poll = Poll::new().map_err(failed)?;
@@ -58,8 +60,14 @@ impl Driver {
             Ends { requests: request_receiver, reports: report_sender, local },
         )
         .map_err(failed)?;
-        let mut driver =
-            Self { requests, reports, shared, threads: Vec::new(), stop_watching: Some(stop_watching) };
+        let mut driver = Self {
+            requests,
+            reports,
+            shared,
+            threads: Vec::new(),
+            stop_watching: Some(stop_watching),
+            _identity_in_use: in_use,
+        };
         let router_local = fixed.clone().unwrap_or_default();
         match fixed {
             // By an interface that the game has chosen everything leaves.
@@ -76,7 +84,7 @@ impl Driver {
             run_loop.set_router(router);
             driver.spawn("traversal-router", thread)?;
         }
-        let (known, thread) = Known::new(known_servers::path(config));
+        let (known, thread) = Known::new(known_servers::path(&config.known_servers, beside.as_deref()));
         run_loop.set_known(known);
         if let Some(thread) = thread {
             driver.spawn("traversal-known", thread)?;

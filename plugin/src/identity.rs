@@ -18,13 +18,91 @@ pub(crate) fn entropy() -> Result<[u8; 32], TraversalError> {
     Ok(bytes)
 }
 
-pub(crate) fn load(source: &IdentitySource) -> Result<Identity, TraversalError> {
-    let secret = match source {
-        IdentitySource::Ephemeral => entropy()?,
-        IdentitySource::Secret(secret) => *secret,
-        IdentitySource::File(path) => from_file(path)?,
+/// The identity of this run, and what goes with it.
+pub(crate) struct Loaded {
+    pub(crate) identity: Identity,
+    /// The file that others lie beside: those of known lobby servers and of NAT profiles. Programs may share them.
+    pub(crate) beside: Option<PathBuf>,
+    /// Held while the identity is in use, so that a second instance takes another one.
+    pub(crate) in_use: Option<fs::File>,
+}
+
+/// Loads the identity, or makes it.
+///
+/// # Errors
+///
+/// [`TraversalError::Identity`] when its file cannot be used, [`TraversalError::Driver`] when the system gives no random
+/// bytes.
+pub(crate) fn load(source: &IdentitySource) -> Result<Loaded, TraversalError> {
+    let (secret, beside, in_use) = match source {
+        IdentitySource::Ephemeral => (entropy()?, None, None),
+        IdentitySource::Secret(secret) => (*secret, None, None),
+        IdentitySource::File(path) => (from_file(path)?, Some(path.clone()), None),
+        IdentitySource::Platform { app } => {
+            let folder = data_folder(app)?;
+            let (path, in_use) = first_free(&folder)?;
+            (from_file(&path)?, Some(folder.join("player.key")), in_use)
+        }
     };
-    Ok(Identity::from_secret(secret))
+    Ok(Loaded { identity: Identity::from_secret(secret), beside, in_use })
+}
+
+/// Instances of one game on one machine at a time; more are a mistake.
+const MAX_INSTANCES: usize = 64;
+
+/// The folder in which the system keeps this program's data for this user.
+fn data_folder(app: &str) -> Result<PathBuf, TraversalError> {
+    let failed = |reason: &str| TraversalError::Identity { path: PathBuf::from(app), reason: reason.into() };
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | ' ' | '.');
+    if app.is_empty() || app.len() > 64 || app.starts_with('.') || !app.chars().all(plain) {
+        return Err(failed(
+            "`app` must be 1 to 64 letters, digits, `-`, `_`, `.` or spaces, and not begin with a point",
+        ));
+    }
+    directories::ProjectDirs::from("", "", app).map(|found| found.data_local_dir().to_owned()).ok_or_else(
+        || {
+            failed(
+                "this system names no folder for a program's data; give a file with `IdentitySource::File`",
+            )
+        },
+    )
+}
+
+/// The file of the first identity in `folder` that no running instance uses, and the lock that says so.
+fn first_free(folder: &Path) -> Result<(PathBuf, Option<fs::File>), TraversalError> {
+    for instance in 1..=MAX_INSTANCES {
+        let name = if instance == 1 { "player.key".into() } else { format!("player-{instance}.key") };
+        let path = folder.join(&name);
+        let failed = |reason: String| TraversalError::Identity { path: path.clone(), reason };
+        let (lock, _) = open_or_create(&folder.join(format!("{name}.in_use")))
+            .map_err(|error| failed(error.to_string()))?;
+        match lock.try_lock() {
+            Ok(()) => {
+                if instance > 1 {
+                    bevy_log::info!(
+                        "another instance runs: this one has an identity of its own, {}",
+                        path.display()
+                    );
+                }
+                return Ok((path, Some(lock)));
+            }
+            Err(fs::TryLockError::WouldBlock) => {}
+            // Android has no locks, and runs one instance.
+            Err(fs::TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => {
+                return Ok((path, None));
+            }
+            Err(fs::TryLockError::Error(error)) => return Err(failed(error.to_string())),
+        }
+    }
+    let reason = format!("{MAX_INSTANCES} instances of this game run already; close some");
+    Err(TraversalError::Identity { path: folder.to_owned(), reason })
+}
+
+/// The file `suffix` beside the identity's.
+pub(crate) fn with_suffix(beside: &Path, suffix: &str) -> PathBuf {
+    let mut path = beside.to_owned().into_os_string();
+    path.push(suffix);
+    path.into()
 }
 
 fn from_file(path: &Path) -> Result<[u8; 32], TraversalError> {
@@ -164,6 +242,28 @@ mod tests {
         assert_eq!(wait_for(&path), Some([7; 32]), "of another program, where there are no locks");
         writer.join().unwrap();
         fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn each_instance_on_a_machine_has_an_identity_of_its_own() {
+        let folder = folder("instances");
+        let (first, held) = first_free(&folder).unwrap();
+        assert_eq!(first, folder.join("player.key"));
+        let (second, _held_too) = first_free(&folder).unwrap();
+        assert_eq!(second, folder.join("player-2.key"));
+        assert_ne!(from_file(&first).unwrap(), from_file(&second).unwrap());
+        drop(held);
+        assert_eq!(first_free(&folder).unwrap().0, first, "it is free again");
+        fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn an_app_names_one_folder_below_the_systems() {
+        for bad in ["", ".", "..", "../up", "a/b", "a\\b", "C:x", "nul\0", &"a".repeat(65)] {
+            let error = data_folder(bad).unwrap_err().to_string();
+            assert!(error.contains("letters, digits"), "{bad:?}: {error}");
+        }
+        assert!(data_folder("squares-2.0").unwrap().to_string_lossy().contains("squares-2.0"));
     }
 
     #[test]

@@ -16,8 +16,8 @@ use traversal_core::KeptProfile;
 use traversal_core::kept::{self, MAX_AGE, Network};
 use traversal_core::nat::NatProfile;
 
-use crate::config::{IdentitySource, KeptProfiles, TraversalConfig};
-use crate::identity::write_beside;
+use crate::config::KeptProfiles;
+use crate::identity::{with_suffix, write_beside};
 
 /// Version of the file's format; a file of another one is not read.
 const VERSION: u32 = 1;
@@ -57,16 +57,12 @@ enum KeptError {
     Newer(u32),
 }
 
-/// Where profiles are kept, if they are.
-pub(crate) fn path(config: &TraversalConfig) -> Option<PathBuf> {
-    match (&config.kept_profiles, &config.identity) {
-        (KeptProfiles::File(path), _) => Some(path.clone()),
-        (KeptProfiles::BesideIdentity, IdentitySource::File(identity)) => {
-            let mut path = identity.clone().into_os_string();
-            path.push(".nat.json");
-            Some(path.into())
-        }
-        (KeptProfiles::BesideIdentity | KeptProfiles::Off, _) => None,
+/// Where profiles are kept, if they are. `beside`: the identity's file.
+pub(crate) fn path(kept: &KeptProfiles, beside: Option<&Path>) -> Option<PathBuf> {
+    match kept {
+        KeptProfiles::File(path) => Some(path.clone()),
+        KeptProfiles::BesideIdentity => beside.map(|beside| with_suffix(beside, ".nat.json")),
+        KeptProfiles::Off => None,
     }
 }
 
@@ -250,17 +246,12 @@ mod tests {
 
     #[test]
     fn profiles_lie_beside_the_identity_or_where_it_is_said_or_nowhere() {
-        let config = |identity: IdentitySource, kept_profiles: KeptProfiles| TraversalConfig {
-            identity,
-            kept_profiles,
-            ..TraversalConfig::default()
-        };
-        let file = || IdentitySource::File("/home/a/player.key".into());
-        let beside = || KeptProfiles::BesideIdentity;
-        assert_eq!(path(&config(file(), beside())), Some("/home/a/player.key.nat.json".into()));
-        assert_eq!(path(&config(IdentitySource::Ephemeral, beside())), None);
-        assert_eq!(path(&config(file(), KeptProfiles::Off)), None);
+        let identity = Some(Path::new("/home/a/player.key"));
+        let beside = KeptProfiles::BesideIdentity;
+        assert_eq!(path(&beside, identity), Some("/home/a/player.key.nat.json".into()));
+        assert_eq!(path(&beside, None), None);
+        assert_eq!(path(&KeptProfiles::Off, identity), None);
         let elsewhere = KeptProfiles::File("/tmp/nat.json".into());
-        assert_eq!(path(&config(IdentitySource::Ephemeral, elsewhere)), Some("/tmp/nat.json".into()));
+        assert_eq!(path(&elsewhere, None), Some("/tmp/nat.json".into()));
     }
 }

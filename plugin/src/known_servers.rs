@@ -18,8 +18,8 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use traversal_core::KnownServer;
 use traversal_udp::private;
 
-use crate::config::{IdentitySource, KnownServers, ServerKey, TraversalConfig};
-use crate::identity::restrict;
+use crate::config::{KnownServers, ServerKey};
+use crate::identity::{restrict, with_suffix};
 
 /// Lines of some 70 bytes, a few thousand of them. A longer file is none of ours.
 const MAX_FILE: u64 = 1 << 20;
@@ -27,16 +27,12 @@ const MAX_FILE: u64 = 1 << 20;
 const WAITING: usize = 8;
 const HEAD: &str = "# Lobby servers and their keys. Remove a line to trust the server's next key.\n";
 
-/// Where keys are kept, if they are.
-pub(crate) fn path(config: &TraversalConfig) -> Option<PathBuf> {
-    match (&config.known_servers, &config.identity) {
-        (KnownServers::File(path), _) => Some(path.clone()),
-        (KnownServers::BesideIdentity, IdentitySource::File(identity)) => {
-            let mut path = identity.clone().into_os_string();
-            path.push(".known_servers");
-            Some(path.into())
-        }
-        (KnownServers::BesideIdentity | KnownServers::Off, _) => None,
+/// Where keys are kept, if they are. `beside`: the identity's file.
+pub(crate) fn path(kept: &KnownServers, beside: Option<&Path>) -> Option<PathBuf> {
+    match kept {
+        KnownServers::File(path) => Some(path.clone()),
+        KnownServers::BesideIdentity => beside.map(|beside| with_suffix(beside, ".known_servers")),
+        KnownServers::Off => None,
     }
 }
 
@@ -258,17 +254,12 @@ mod tests {
 
     #[test]
     fn keys_lie_beside_the_identity_or_where_it_is_said_or_nowhere() {
-        let config = |identity: IdentitySource, known_servers: KnownServers| TraversalConfig {
-            identity,
-            known_servers,
-            ..TraversalConfig::default()
-        };
-        let file = || IdentitySource::File("/home/a/player.key".into());
-        let beside = || KnownServers::BesideIdentity;
-        assert_eq!(path(&config(file(), beside())), Some("/home/a/player.key.known_servers".into()));
-        assert_eq!(path(&config(IdentitySource::Ephemeral, beside())), None);
-        assert_eq!(path(&config(file(), KnownServers::Off)), None);
+        let identity = Some(Path::new("/home/a/player.key"));
+        let beside = KnownServers::BesideIdentity;
+        assert_eq!(path(&beside, identity), Some("/home/a/player.key.known_servers".into()));
+        assert_eq!(path(&beside, None), None);
+        assert_eq!(path(&KnownServers::Off, identity), None);
         let elsewhere = KnownServers::File("/tmp/known".into());
-        assert_eq!(path(&config(IdentitySource::Ephemeral, elsewhere)), Some("/tmp/known".into()));
+        assert_eq!(path(&elsewhere, None), Some("/tmp/known".into()));
     }
 }
