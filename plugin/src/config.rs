@@ -38,6 +38,12 @@ pub struct TraversalConfig {
     /// Lobby servers, `host:port` or `host` (port [`DEFAULT_PORT`](crate::DEFAULT_PORT)), tried in turn. Not empty: the plugin logs in
     /// when the app starts. Empty: it waits for a [`ConnectLobby`](crate::ConnectLobby) message.
     pub lobby: Vec<String>,
+    /// The address of a lobby server that runs within this game, for a first run with nothing else, and for play in one's own
+    /// network; none by default. Where the port is taken, whoever serves there is used, and this game serves as soon as
+    /// it ends. The plugin logs in to it when [`lobby`](Self::lobby) is empty. `127.0.0.1` serves this machine alone,
+    /// `0.0.0.0` all networks that the machine is in.
+    #[cfg(feature = "embedded_lobby")]
+    pub embedded_lobby: Option<SocketAddr>,
     /// Public keys that the lobby server may have. Empty: the first key seen is trusted, and kept as
     /// [`known_servers`](Self::known_servers) says.
     pub server_keys: Vec<ServerKey>,
@@ -115,6 +121,8 @@ impl Default for TraversalConfig {
         let agent = AgentConfig::default();
         Self {
             lobby: Vec::new(),
+            #[cfg(feature = "embedded_lobby")]
+            embedded_lobby: None,
             server_keys: Vec::new(),
             game: agent.game.clone(),
             game_protocol: agent.game_protocol,

@@ -82,6 +82,8 @@ mod config;
 mod datagrams;
 mod descriptors;
 mod driver;
+#[cfg(feature = "embedded_lobby")]
+mod embedded;
 mod error;
 #[cfg(feature = "ggrs")]
 mod ggrs;
@@ -209,23 +211,45 @@ pub struct TraversalPlugin {
 
 impl TraversalPlugin {
     /// The plugin for a game of this name, with this lobby server (`host` or `host:port`) and else the default settings.
+    ///
+    /// Without a lobby server (`""`) one runs within the game, on this machine alone, if the feature `embedded_lobby` is
+    /// on: `TraversalConfig::embedded_lobby` at `127.0.0.1:3478`. Without the feature the plugin then waits for
+    /// [`ConnectLobby`].
     pub fn new(game: impl Into<String>, lobby: impl Into<String>) -> Self {
+        let lobby = Some(lobby.into()).filter(|lobby| !lobby.is_empty());
         Self {
             config: TraversalConfig {
-                lobby: vec![lobby.into()],
+                #[cfg(feature = "embedded_lobby")]
+                embedded_lobby: lobby.is_none().then_some(embedded::HERE),
+                lobby: lobby.into_iter().collect(),
                 game: game.into(),
                 ..TraversalConfig::default()
             },
         }
+    }
+
+    /// Starts what the settings ask for within this program, and gives the settings with it in place.
+    fn with_embedded_lobby(&self, _app: &mut App) -> TraversalConfig {
+        #[cfg_attr(not(feature = "embedded_lobby"), allow(unused_mut, reason = "the feature changes it"))]
+        let mut config = self.config.clone();
+        #[cfg(feature = "embedded_lobby")]
+        if let Some(bind) = config.embedded_lobby {
+            if config.lobby.is_empty() {
+                config.lobby = vec![embedded::reached_at(bind).to_string()];
+            }
+            _app.insert_resource(embedded::Embedded::start(bind));
+        }
+        config
     }
 }
 
 impl Plugin for TraversalPlugin {
     fn build(&self, app: &mut App) {
         let stats = TraversalStats::default();
-        app.insert_resource(TraversalLink::new(self.config.clone(), stats.clone()))
+        let config = self.with_embedded_lobby(app);
+        app.insert_resource(LobbyLink { servers: config.lobby.clone(), ..LobbyLink::default() })
+            .insert_resource(TraversalLink::new(config, stats.clone()))
             .insert_resource(stats)
-            .insert_resource(LobbyLink { servers: self.config.lobby.clone(), ..LobbyLink::default() })
             .init_resource::<CurrentRoom>()
             .init_resource::<Members>()
             .init_resource::<Peers>()
