@@ -306,3 +306,16 @@ fn the_game_on_the_readme_is_the_example_word_for_word() {
     assert_eq!(shown, read("examples/squares/src/main.rs"));
     assert!(shown.lines().count() <= 60, "the smallest game fits a screen");
 }
+
+#[test]
+fn the_readme_is_a_landing_page_and_the_book_has_every_other_page() {
+    let lines = read("README.md").lines().count();
+    assert!(lines <= 250, "README.md has {lines} lines: what is longer has a page of its own");
+    let summary = read("docs/SUMMARY.md");
+    for entry in std::fs::read_dir(root().join("docs")).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        if name.ends_with(".md") && name != "SUMMARY.md" {
+            assert!(summary.contains(&format!("]({name})")), "docs/SUMMARY.md lacks {name}");
+        }
+    }
+}

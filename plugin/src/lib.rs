@@ -187,6 +187,18 @@ struct MigrationDoctests;
 #[doc = include_str!("../../docs/away.md")]
 struct AwayDoctests;
 
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/coming-from.md")]
+struct ComingFromDoctests;
+
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/tutorial.md")]
+struct TutorialDoctests;
+
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/recipes.md")]
+struct RecipesDoctests;
+
 /// What most games use.
 pub mod prelude {
     #[cfg(feature = "states")]

@@ -9,7 +9,7 @@ use bevy_traversal::prelude::*;
 struct Squares((f32, f32), std::collections::BTreeMap<u64, (f32, f32)>);
 
 fn main() {
-    let lobby = std::env::var("LOBBY").unwrap_or("127.0.0.1".into());
+    let lobby = std::env::var("LOBBY").unwrap_or_default();
     let somewhere = f32::from((std::process::id() as u8).wrapping_mul(37)) - 128.0;
     App::new()
         .add_plugins((DefaultPlugins, TraversalPlugin::new("squares", lobby)))
