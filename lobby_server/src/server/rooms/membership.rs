@@ -9,7 +9,7 @@ use traversal_core::wire::message::{
 
 use super::wishes::{Entry, Pending};
 use super::{Others, Rooms};
-use crate::ids::SessionId;
+use crate::ids::{SessionId, Sides};
 use crate::kicked::{Kick, OUT};
 use crate::registry::RegistryOperation;
 use crate::room::{ROOM_NEWS, Room};
@@ -82,7 +82,13 @@ impl Rooms {
         let Some(room) = self.rooms.get(&id) else { return };
         let (host, mesh, epoch) = (room.host(), room.options.topology == Topology::Mesh, room.epoch);
         for other in members.iter().filter(|other| **other != player && (mesh || **other == host)) {
-            others.matches.begin_match(others.cx, others.roster, epoch, *other, player, *other != host);
+            others.matches.begin_match(
+                others.cx,
+                others.roster,
+                epoch,
+                Sides { host: *other, joiner: player },
+                *other != host,
+            );
         }
     }
 
@@ -112,7 +118,13 @@ impl Rooms {
             return Err(RequestError::Malformed { what: "request".into() });
         }
         let epoch = of.epoch;
-        others.matches.begin_match(others.cx, others.roster, epoch, other, player, true);
+        others.matches.begin_match(
+            others.cx,
+            others.roster,
+            epoch,
+            Sides { host: other, joiner: player },
+            true,
+        );
         Ok(Response::Done)
     }
 
