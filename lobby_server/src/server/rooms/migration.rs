@@ -118,7 +118,7 @@ impl Rooms {
         let id = about.room;
         let inside = others.roster.is_present(member, id);
         let Some(room) = self.rooms.get(&id).filter(|_| inside) else { return };
-        if !room.options.migrate || room.epoch != about.epoch || room.host() == member {
+        if !room.setup.options.migrate || room.epoch != about.epoch || room.host() == member {
             return;
         }
         match self.losses.get_mut(&id) {
@@ -138,7 +138,8 @@ impl Rooms {
     /// The host of this room may be lost: a member says so, or its session is over.
     pub(super) fn suspect(&mut self, others: &mut Others<'_>, id: RoomId, reporter: Option<PlayerId>) {
         let now = others.cx.now;
-        let Some(room) = self.rooms.get(&id).filter(|room| room.options.migrate && room.claimed) else {
+        let Some(room) = self.rooms.get(&id).filter(|room| room.setup.options.migrate && room.is_open())
+        else {
             return;
         };
         if let Some(loss) = self.losses.get_mut(&id) {
@@ -345,7 +346,8 @@ impl Rooms {
         let candidates: Vec<HostCandidate> =
             successors.iter().map(|member| others.roster.host_candidate(others.cx, *member)).collect();
         let chosen = choose_host(&candidates).and_then(|index| successors.get(index).copied());
-        let Some(room) = self.rooms.get_mut(&id).filter(|room| room.options.migrate && room.claimed) else {
+        let Some(room) = self.rooms.get_mut(&id).filter(|room| room.setup.options.migrate && room.is_open())
+        else {
             return false;
         };
         let (Some(chosen), Some(epoch)) = (chosen, room.epoch.checked_add(1)) else { return false };
@@ -355,7 +357,7 @@ impl Rooms {
         // Stable: the others keep their seniority.
         room.members.sort_by_key(|member| member.id != chosen);
         let info = room.info();
-        tracing::info!(room = %room.options.name, game = %room.game, epoch, "room has another host");
+        tracing::info!(room = %room.setup.options.name, game = %room.setup.game, epoch, "room has another host");
         others.cx.counters.migrations += 1;
         self.abandon_loss(others, id);
         others.matches.end_matches(others.cx, others.roster, previous, MatchEnd::Migrated);

@@ -113,7 +113,8 @@ impl Rooms {
             return;
         };
         // In a mesh everybody plays with everybody.
-        let (id, host) = (room.id, (room.options.topology == Topology::Star).then(|| room.host()));
+        let (id, host) =
+            (room.setup.id, (room.setup.options.topology == Topology::Star).then(|| room.host()));
         for kept in kept.into_iter().take(MAX_KEPT) {
             others.matches.keep_match(others.cx, others.roster, player, (id, host), kept);
         }
