@@ -117,17 +117,21 @@ fn same_nat(a: &Party, b: &Party, policy: &Policy) -> bool {
 }
 
 /// The public addresses of `of` that `to` is told: none where one of them plays over the relay alone.
-pub(crate) fn public_addresses(of: &Party, to: &Party, policy: &Policy) -> Vec<SocketAddr> {
-    if of.relay_only || to.relay_only { Vec::new() } else { public_for(of, to, same_nat(of, to, policy)) }
+pub(crate) fn public_addresses(shown: &Party, to: &Party, policy: &Policy) -> Vec<SocketAddr> {
+    if shown.relay_only || to.relay_only {
+        Vec::new()
+    } else {
+        public_for(shown, to, same_nat(shown, to, policy))
+    }
 }
 
-fn public_for(of: &Party, to: &Party, same_nat: bool) -> Vec<SocketAddr> {
-    if of.over_stream {
+fn public_for(shown: &Party, to: &Party, same_nat: bool) -> Vec<SocketAddr> {
+    if shown.over_stream {
         return Vec::new();
     }
     // The forwarded one first: methods that take one address take that.
-    let mapped = of.mapped.filter(|_| realm(of.public.ip()) == Realm::Public);
-    let seen = of.seen_at().filter(|address| Some(*address) != mapped);
+    let mapped = shown.mapped.filter(|_| realm(shown.public.ip()) == Realm::Public);
+    let seen = shown.seen_at().filter(|address| Some(*address) != mapped);
     mapped.into_iter().chain(seen.filter_map(|address| address_for(address, to, same_nat))).collect()
 }
 
@@ -173,14 +177,15 @@ pub(crate) fn nats(parties: &Sides<Party>) -> [NatProfile; 2] {
     [parties.joiner.nat, parties.host.nat]
 }
 
-/// The local addresses of `of` that `to` is told.
-fn local_for(of: &Party, to: &Party, same_nat: bool) -> Vec<SocketAddr> {
+/// The local addresses of `shown` that `to` is told.
+fn local_for(shown: &Party, to: &Party, same_nat: bool) -> Vec<SocketAddr> {
     if !same_nat {
         return Vec::new();
     }
     let both_on_loopback =
-        realm(of.public.ip()) == Realm::Loopback && realm(to.public.ip()) == Realm::Loopback;
-    of.local
+        realm(shown.public.ip()) == Realm::Loopback && realm(to.public.ip()) == Realm::Loopback;
+    shown
+        .local
         .iter()
         .filter(|address| match realm(address.ip()) {
             Realm::Local => true,

@@ -87,7 +87,7 @@ fn every_pair_of_a_mesh_gets_its_turn_and_no_player_two_at_once() {
     let mut running: Vec<MatchId> = Vec::new();
     while !left.is_empty() {
         running.extend(begun(&mut searches));
-        let players: Vec<u64> = running.iter().flat_map(|of| [of.0 / 256, of.0 % 256]).collect();
+        let players: Vec<u64> = running.iter().flat_map(|id| [id.0 / 256, id.0 % 256]).collect();
         assert_eq!(players.iter().collect::<BTreeSet<_>>().len(), players.len(), "{running:?}");
         assert!(!running.is_empty(), "nobody runs, and these wait: {left:?}");
         now += Duration::from_secs(1);

@@ -136,10 +136,10 @@ impl Matches {
     /// Those who are being connected to this player hear where it is seen.
     pub(crate) fn tell_public(&mut self, cx: &mut Context, roster: &mut Roster, player: PlayerId) {
         for (match_id, peer) in self.rendezvous.matches_of(player) {
-            let (Some(of), Some(to)) = (roster.party(cx, player), roster.party(cx, peer)) else {
+            let (Some(shown), Some(to)) = (roster.party(cx, player), roster.party(cx, peer)) else {
                 continue;
             };
-            let addresses = public_addresses(&of, &to, &cx.config.policy());
+            let addresses = public_addresses(&shown, &to, &cx.config.policy());
             if !addresses.is_empty() {
                 roster.tell(cx, peer, ToPlayer::Facts { match_id, facts: Facts::PeerPublic(addresses) });
             }

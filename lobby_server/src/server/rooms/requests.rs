@@ -202,7 +202,7 @@ impl Rooms {
     fn hosted_room(&self, others: &Others<'_>, player: PlayerId) -> Result<RoomId, RequestError> {
         let room = others.roster.present_room(player).ok_or(RequestError::NotInRoom)?;
         match self.rooms.get(&room) {
-            Some(of) if of.host() == player => Ok(room),
+            Some(hosted) if hosted.host() == player => Ok(room),
             _ => Err(RequestError::NotHost),
         }
     }
