@@ -226,8 +226,10 @@ impl Stage {
     }
 
     fn compare(&mut self, welcome: &Welcome, mut client: ClientSession) {
-        let of = |let_in: &&mut LetIn| let_in.session.as_ref().is_some_and(|of| of.id() == welcome.session);
-        let let_in = self.let_in.iter_mut().find(of).expect("the server has let it in");
+        let welcomed = |let_in: &&mut LetIn| {
+            let_in.session.as_ref().is_some_and(|session| session.id() == welcome.session)
+        };
+        let let_in = self.let_in.iter_mut().find(welcomed).expect("the server has let it in");
         let server = let_in.session.as_mut().expect("a session");
         let question = client.seal(self.now, Kind::Control, &Frame::Ping { id: 9 }).expect("sealed");
         assert_eq!(server.handle(self.now, &question), Ok(Some(Frame::<ToServer>::Ping { id: 9 })));

@@ -47,7 +47,7 @@ fn channels(data: &[u8]) -> [PairChannel; 2] {
     data.hash(&mut hasher);
     let mut pair_secret = [9; 32];
     pair_secret[..8].copy_from_slice(&hasher.finish().to_le_bytes());
-    let of = |n: u8| [Identity::from_secret([n; 32]), Identity::from_secret([n + 100; 32])];
+    let keys_of = |n: u8| [Identity::from_secret([n; 32]), Identity::from_secret([n + 100; 32])];
     let (a, b) = (of(1), of(2));
     let channel = |own: &[Identity; 2], other: &[Identity; 2], host| {
         let keys = PairKeys {

@@ -50,7 +50,7 @@ fn damaged(rng: &mut ChaCha20Rng, inputs: &[(PathBuf, Vec<u8>)]) -> Vec<u8> {
 }
 
 fn replay(name: &str) {
-    let (_, target): &(&str, Target) = ALL.iter().find(|(of, _)| *of == name).unwrap();
+    let (_, target): &(&str, Target) = ALL.iter().find(|(known, _)| *known == name).unwrap();
     let inputs = corpus(name);
     assert!((4..=64).contains(&inputs.len()), "{}: a few dozen small files", inputs.len());
     assert!(inputs.iter().map(|(_, bytes)| bytes.len()).sum::<usize>() < 64 * 1024, "small ones");

@@ -93,7 +93,7 @@ pub(crate) fn nested(ip: IpAddr) -> impl Iterator<Item = (Prefix, usize)> {
 /// Whether this address, or a wider part of it, has its share already among these; `limit` is that of the narrowest.
 pub(crate) fn is_full(ip: IpAddr, limit: usize, others: impl Iterator<Item = IpAddr> + Clone) -> bool {
     nested(ip).any(|(part, times)| {
-        let inside = |other: &IpAddr| nested(*other).any(|(of, _)| of == part);
+        let inside = |other: &IpAddr| nested(*other).any(|(its_part, _)| its_part == part);
         others.clone().filter(inside).count() >= limit.saturating_mul(times)
     })
 }

@@ -14,6 +14,8 @@ use traversal_core::wire::message::{
     MAX_LOCAL_ADDRESSES, Method, NoRelay, PlayerInfo, PunchPlan, RelayGrant, Replan, Role, RoundTrip,
 };
 
+use crate::ids::Sides;
+
 /// One side of a match, as its home node knows it.
 #[derive(Clone, Debug)]
 pub(crate) struct Party {
@@ -115,17 +117,21 @@ fn same_nat(a: &Party, b: &Party, policy: &Policy) -> bool {
 }
 
 /// The public addresses of `of` that `to` is told: none where one of them plays over the relay alone.
-pub(crate) fn public_addresses(of: &Party, to: &Party, policy: &Policy) -> Vec<SocketAddr> {
-    if of.relay_only || to.relay_only { Vec::new() } else { public_for(of, to, same_nat(of, to, policy)) }
+pub(crate) fn public_addresses(shown: &Party, to: &Party, policy: &Policy) -> Vec<SocketAddr> {
+    if shown.relay_only || to.relay_only {
+        Vec::new()
+    } else {
+        public_for(shown, to, same_nat(shown, to, policy))
+    }
 }
 
-fn public_for(of: &Party, to: &Party, same_nat: bool) -> Vec<SocketAddr> {
-    if of.over_stream {
+fn public_for(shown: &Party, to: &Party, same_nat: bool) -> Vec<SocketAddr> {
+    if shown.over_stream {
         return Vec::new();
     }
     // The forwarded one first: methods that take one address take that.
-    let mapped = of.mapped.filter(|_| realm(of.public.ip()) == Realm::Public);
-    let seen = of.seen_at().filter(|address| Some(*address) != mapped);
+    let mapped = shown.mapped.filter(|_| realm(shown.public.ip()) == Realm::Public);
+    let seen = shown.seen_at().filter(|address| Some(*address) != mapped);
     mapped.into_iter().chain(seen.filter_map(|address| address_for(address, to, same_nat))).collect()
 }
 
@@ -152,7 +158,8 @@ fn address_for(address: SocketAddr, to: &Party, same_nat: bool) -> Option<Socket
 /// What to try between the room's host and the player who comes in, who is the caller (M10). The profiles are about the
 /// NATs of the sessions' family: where the two differ there is only the hope that tests get through. Nothing is tried
 /// where one of them plays over the relay alone.
-pub(crate) fn choose(host: &Party, joiner: &Party) -> Plan {
+pub(crate) fn choose(parties: &Sides<Party>) -> Plan {
+    let Sides { host, joiner } = parties.as_ref();
     let chosen = plan(&joiner.nat, &host.nat, PlanOptions::default());
     let blocked = host.over_stream || joiner.over_stream;
     let methods = if host.relay_only || joiner.relay_only {
@@ -165,14 +172,20 @@ pub(crate) fn choose(host: &Party, joiner: &Party) -> Plan {
     Plan { methods, ..chosen }
 }
 
-/// The local addresses of `of` that `to` is told.
-fn local_for(of: &Party, to: &Party, same_nat: bool) -> Vec<SocketAddr> {
+/// Returns the NATs of caller and callee, in this order, as a [`PlanInForce`] wants them.
+pub(crate) fn nats(parties: &Sides<Party>) -> [NatProfile; 2] {
+    [parties.joiner.nat, parties.host.nat]
+}
+
+/// The local addresses of `shown` that `to` is told.
+fn local_for(shown: &Party, to: &Party, same_nat: bool) -> Vec<SocketAddr> {
     if !same_nat {
         return Vec::new();
     }
     let both_on_loopback =
-        realm(of.public.ip()) == Realm::Loopback && realm(to.public.ip()) == Realm::Loopback;
-    of.local
+        realm(shown.public.ip()) == Realm::Loopback && realm(to.public.ip()) == Realm::Loopback;
+    shown
+        .local
         .iter()
         .filter(|address| match realm(address.ip()) {
             Realm::Local => true,
@@ -188,11 +201,12 @@ fn local_for(of: &Party, to: &Party, same_nat: bool) -> Vec<SocketAddr> {
 /// for them in this order.
 pub(crate) fn plans(
     pairing: Pairing,
-    (host, joiner): (&Party, &Party),
+    parties: &Sides<Party>,
     chosen: &Plan,
     relay: Result<[RelayGrant; 2], NoRelay>,
     policy: &Policy,
-) -> (PunchPlan, PunchPlan) {
+) -> Sides<PunchPlan> {
+    let Sides { host, joiner } = parties.as_ref();
     let no_addresses = host.relay_only || joiner.relay_only;
     let same_nat = same_nat(host, joiner, policy);
     let callee = chosen.caller.other();
@@ -217,16 +231,12 @@ pub(crate) fn plans(
         peer_rtt: RoundTrip::of(peer.timing),
         peer_key: peer.key,
     };
-    (plan(host, joiner, true), plan(joiner, host, false))
+    Sides { host: plan(host, joiner, true), joiner: plan(joiner, host, false) }
 }
 
 /// The plan in force of a match that runs, for the room's host and for the player who came in.
-pub(crate) fn replans(
-    match_id: MatchId,
-    host: &Party,
-    joiner: &Party,
-    in_force: &PlanInForce,
-) -> (Replan, Replan) {
+pub(crate) fn replans(match_id: MatchId, parties: &Sides<Party>, in_force: &PlanInForce) -> Sides<Replan> {
+    let Sides { host, joiner } = parties.as_ref();
     let replan = |role: Role, own: &Party, peer: &Party| Replan {
         match_id,
         role,
@@ -235,5 +245,8 @@ pub(crate) fn replans(
         peer_nat: peer.nat,
         edition: in_force.edition,
     };
-    (replan(in_force.caller.other(), host, joiner), replan(in_force.caller, joiner, host))
+    Sides {
+        host: replan(in_force.caller.other(), host, joiner),
+        joiner: replan(in_force.caller, joiner, host),
+    }
 }

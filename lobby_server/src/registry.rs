@@ -199,7 +199,7 @@ impl MemoryRegistry {
         let mut found = self
             .rooms
             .range((start, Unbounded))
-            .take_while(|((of, _), _)| *of == game)
+            .take_while(|((its_game, _), _)| *its_game == game)
             .filter(|(_, record)| record.public)
             .map(|(_, record)| record.summary.clone());
         let rooms: Vec<RoomSummary> = found.by_ref().take(limit).collect();

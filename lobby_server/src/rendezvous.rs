@@ -12,6 +12,7 @@ use traversal_core::nat::NatProfile;
 use traversal_core::plan::{Plan, PlanInForce, Revision};
 use traversal_core::wire::message::{Facts, MatchOutcome, ProbePurpose};
 
+use crate::ids::{PlanId, Sides};
 use crate::outcomes::{PairOutcome, PairResult};
 
 /// Rounds of one method of one side that are kept: a plan is repeated a few times, and late probes of older rounds are
@@ -31,6 +32,7 @@ struct ProbeRound {
 
 #[derive(Debug)]
 struct Match {
+    /// The host, then the player who joined: the index of a side is the same in the fields below.
     sides: [PlayerId; 2],
     rounds: [BTreeMap<u16, ProbeRound>; 2],
     /// A direct path stands.
@@ -80,6 +82,11 @@ impl Match {
     fn side(&self, player: PlayerId) -> Option<usize> {
         self.sides.iter().position(|side| *side == player)
     }
+
+    fn players(&self) -> Sides<PlayerId> {
+        let [host, joiner] = self.sides;
+        Sides { host, joiner }
+    }
 }
 
 /// All running matches of this node.
@@ -95,23 +102,18 @@ impl Rendezvous {
     }
 
     /// Begins a match; the older ones between the same two players, which it replaces, come back.
-    pub(crate) fn begin(
-        &mut self,
-        id: MatchId,
-        (host, joiner): (PlayerId, PlayerId),
-        plan: PlanInForce,
-    ) -> Vec<MatchId> {
-        let replaced = self.between(host, joiner);
+    pub(crate) fn begin(&mut self, id: MatchId, players: Sides<PlayerId>, plan: PlanInForce) -> Vec<MatchId> {
+        let replaced = self.between(players.host, players.joiner);
         for old in &replaced {
             self.end(*old);
         }
-        for player in [host, joiner] {
+        let sides = players.both();
+        for player in sides {
             self.of_player.entry(player).or_default().insert(id);
         }
-        let sides = [host, joiner];
         let (rounds, reported, counted) = Default::default();
-        let of = Match { sides, rounds, settled: false, again: None, reported, counted, plan };
-        self.matches.insert(id, of);
+        let running = Match { sides, rounds, settled: false, again: None, reported, counted, plan };
+        self.matches.insert(id, running);
         replaced
     }
 
@@ -124,7 +126,7 @@ impl Rendezvous {
     pub(crate) fn between(&self, a: PlayerId, b: PlayerId) -> Vec<MatchId> {
         let Some(of_a) = self.of_player.get(&a) else { return Vec::new() };
         of_a.iter()
-            .filter(|id| self.matches.get(id).is_some_and(|of| of.side(b).is_some()))
+            .filter(|id| self.matches.get(id).is_some_and(|running| running.side(b).is_some()))
             .copied()
             .collect()
     }
@@ -144,20 +146,20 @@ impl Rendezvous {
     }
 
     /// The player's matches, and the other one in each.
-    pub(crate) fn of(&self, player: PlayerId) -> Vec<(MatchId, PlayerId)> {
+    pub(crate) fn matches_of(&self, player: PlayerId) -> Vec<(MatchId, PlayerId)> {
         let Some(own) = self.of_player.get(&player) else { return Vec::new() };
         own.iter()
             .filter_map(|id| {
-                let of = self.matches.get(id)?;
-                Some((*id, of.sides[1 - of.side(player)?]))
+                let running = self.matches.get(id)?;
+                Some((*id, running.sides[1 - running.side(player)?]))
             })
             .collect()
     }
 
     /// A direct path stands.
     pub(crate) fn settle(&mut self, id: MatchId) {
-        if let Some(of) = self.matches.get_mut(&id) {
-            of.settled = true;
+        if let Some(running) = self.matches.get_mut(&id) {
+            running.settled = true;
         }
     }
 
@@ -167,11 +169,11 @@ impl Rendezvous {
         now: Instant,
         id: MatchId,
         player: PlayerId,
-    ) -> Option<[PlayerId; 2]> {
-        let of = self.matches.get(&id)?;
-        of.side(player)?;
-        let lately = of.again.is_some_and(|at| now.saturating_duration_since(at) < AGAIN);
-        (!lately).then_some(of.sides)
+    ) -> Option<Sides<PlayerId>> {
+        let running = self.matches.get(&id)?;
+        running.side(player)?;
+        let lately = running.again.is_some_and(|at| now.saturating_duration_since(at) < AGAIN);
+        (!lately).then(|| running.players())
     }
 
     /// A match is punched anew: the plan to send both, unless they have had too many.
@@ -182,30 +184,33 @@ impl Rendezvous {
         plan: &Plan,
         nats: [NatProfile; 2],
     ) -> Option<PlanInForce> {
-        let of = self.matches.get_mut(&id)?;
-        if !of.plan.begin_again(plan, nats) {
+        let running = self.matches.get_mut(&id)?;
+        if !running.plan.begin_again(plan, nats) {
             return None;
         }
-        (of.again, of.settled) = (Some(now), false);
-        Some(of.plan.clone())
+        (running.again, running.settled) = (Some(now), false);
+        Some(running.plan.clone())
     }
 
     /// The player reports; true when it has not said so before.
     pub(crate) fn report(&mut self, id: MatchId, player: PlayerId, outcome: MatchOutcome) -> bool {
-        let Some(of) = self.matches.get_mut(&id) else { return false };
-        of.side(player).is_some_and(|side| of.reported[side].insert(outcome))
+        let Some(running) = self.matches.get_mut(&id) else { return false };
+        running.side(player).is_some_and(|side| running.reported[side].insert(outcome))
     }
 
     /// Whether an outcome is to be counted: once a match, whichever side says it first.
     pub(crate) fn count(&mut self, id: MatchId, outcome: &PairOutcome) -> bool {
-        let Some(of) = self.matches.get_mut(&id) else { return false };
-        of.counted.insert(outcome.outcome)
+        let Some(running) = self.matches.get_mut(&id) else { return false };
+        running.counted.insert(outcome.outcome)
     }
 
     /// The player's matches without a direct path, with host and joiner.
-    pub(crate) fn unsettled(&self, player: PlayerId) -> Vec<(MatchId, [PlayerId; 2])> {
+    pub(crate) fn unsettled(&self, player: PlayerId) -> Vec<(MatchId, Sides<PlayerId>)> {
         let own = self.of_player.get(&player).into_iter().flatten();
-        own.filter_map(|id| self.matches.get(id).filter(|of| !of.settled).map(|of| (*id, of.sides))).collect()
+        own.filter_map(|id| {
+            self.matches.get(id).filter(|running| !running.settled).map(|running| (*id, running.players()))
+        })
+        .collect()
     }
 
     /// Facts about a player's ports in one round: whom to tell, unless that round's were told already.
@@ -216,31 +221,34 @@ impl Rendezvous {
         round: u16,
         facts: &Facts,
     ) -> Option<PlayerId> {
-        let of = self.matches.get_mut(&id)?;
-        let side = of.side(player)?;
-        let rounds = &mut of.rounds[side];
+        let running = self.matches.get_mut(&id)?;
+        let side = running.side(player)?;
+        let rounds = &mut running.rounds[side];
         let entry = rounds.entry(round).or_default();
         let news = entry.told.is_none();
         entry.told.get_or_insert_with(|| facts.clone());
         forget_old(rounds, round);
-        news.then_some(of.sides[1 - side])
+        news.then_some(running.sides[1 - side])
     }
 
     /// More is known of the NATs of joiner and host, and `plan` comes of it: what to send them, if there is anything new.
     pub(crate) fn learn(&mut self, id: MatchId, plan: &Plan, nats: [NatProfile; 2]) -> Option<PlanInForce> {
-        let of = self.matches.get_mut(&id)?;
-        (of.plan.learn(plan, nats) != Revision::Nothing).then(|| of.plan.clone())
+        let running = self.matches.get_mut(&id)?;
+        (running.plan.learn(plan, nats) != Revision::Nothing).then(|| running.plan.clone())
     }
 
     /// Host and joiner, if this is the newest plan of their match.
-    pub(crate) fn sides(&self, id: MatchId, edition: u8) -> Option<[PlayerId; 2]> {
-        self.matches.get(&id).filter(|of| of.plan.edition == edition).map(|of| of.sides)
+    pub(crate) fn sides(&self, plan: PlanId) -> Option<[PlayerId; 2]> {
+        self.matches
+            .get(&plan.match_id)
+            .filter(|running| running.plan.edition == plan.edition)
+            .map(|running| running.sides)
     }
 
     /// The other player of a match that `player` is in.
     pub(crate) fn peer(&self, id: MatchId, player: PlayerId) -> Option<PlayerId> {
-        let of = self.matches.get(&id)?;
-        Some(of.sides[1 - of.side(player)?])
+        let running = self.matches.get(&id)?;
+        Some(running.sides[1 - running.side(player)?])
     }
 
     /// A probe of `player` was seen at `observed`; what it means for whom. It counts only when its IP is the one
@@ -258,9 +266,9 @@ impl Rendezvous {
         }
         match purpose {
             ProbePurpose::Range { match_id, round, second } => {
-                let of = self.matches.get_mut(&match_id)?;
-                let side = of.side(player)?;
-                let rounds = &mut of.rounds[side];
+                let running = self.matches.get_mut(&match_id)?;
+                let side = running.side(player)?;
+                let rounds = &mut running.rounds[side];
                 let entry = rounds.entry(round).or_default();
                 let slot = if second { &mut entry.second } else { &mut entry.first };
                 // The first sight of a probe counts: a repeated one may have got another mapping.
@@ -268,7 +276,7 @@ impl Rendezvous {
                 let (Some(first), Some(last)) = (entry.first, entry.second) else {
                     let open = open_range(rounds, round, step);
                     forget_old(rounds, round);
-                    return open.map(|facts| (of.sides[1 - side], match_id, facts));
+                    return open.map(|facts| (running.sides[1 - side], match_id, facts));
                 };
                 let facts = Facts::Range {
                     round,
@@ -281,7 +289,7 @@ impl Rendezvous {
                     return None;
                 }
                 entry.told = Some(facts.clone());
-                Some((of.sides[1 - side], match_id, facts))
+                Some((running.sides[1 - side], match_id, facts))
             }
             ProbePurpose::Newest { match_id, round, ahead } => {
                 let facts = Facts::Newest { round, address: observed, ahead };

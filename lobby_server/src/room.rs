@@ -30,22 +30,20 @@ const PAGE_BUDGET: usize = 1000;
 /// up to 5 kB, and a player who comes and goes without end four a second.
 pub(crate) const ROOM_NEWS: Rate = Rate::new(4.0, 16.0);
 
-/// What a room begins with.
+/// What a room is, to whoever looks for it. Its host may change the options later.
 #[derive(Debug)]
-pub(crate) struct Opening {
+pub(crate) struct Setup {
     pub(crate) id: RoomId,
+    /// The game that is played in it; players of others do not see it.
     pub(crate) game: String,
+    /// The version of the game's own protocol; players of others may not enter.
     pub(crate) game_protocol: u32,
+    /// The room's code, of [`CODE_LENGTH`] characters.
     pub(crate) code: String,
-    /// How the room is, with its name. A password in it is not kept.
+    /// The options that the host has set, with the room's name. The password in them is none, see `password`.
     pub(crate) options: RoomOptions,
     /// The hash of the password, if the room has one.
     pub(crate) password: Option<PasswordHash>,
-    /// Who is in the room; the host is the first one.
-    pub(crate) members: Vec<PlayerInfo>,
-    /// Where the player is that opens it.
-    pub(crate) from: IpAddr,
-    pub(crate) origin: Origin,
 }
 
 /// Where a room comes from.
@@ -57,71 +55,89 @@ pub(crate) enum Origin {
     Ticket { epoch: u32, generation: u32 },
 }
 
+/// How far a room has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// The registry has not taken the room yet; nobody can find it.
+    Claimed,
+    /// The registry has taken the room.
+    Open,
+}
+
 /// A room that this node holds.
 #[derive(Debug)]
 pub(crate) struct Room {
-    pub(crate) id: RoomId,
-    pub(crate) game: String,
-    pub(crate) game_protocol: u32,
-    pub(crate) code: String,
-    /// How the room is; its password is none here, see `password`.
-    pub(crate) options: RoomOptions,
-    pub(crate) password: Option<PasswordHash>,
-    /// Who is in the room; the host is the first one.
+    pub(crate) setup: Setup,
+    /// The players in the room; the host is the first one.
     pub(crate) members: Vec<PlayerInfo>,
     /// How often the list of members has changed.
     pub(crate) revision: u32,
-    /// How often its members are told who is inside, see [`ROOM_NEWS`].
+    /// The bucket that limits how often the members are told who is inside, see [`ROOM_NEWS`].
     pub(crate) news: Bucket,
-    /// Where the host was when it opened the room, for the limit of rooms per address.
+    /// The address of the player that opened the room, for the limit of rooms per address.
     pub(crate) opened_from: IpAddr,
-    /// The registry has taken it.
-    pub(crate) claimed: bool,
-    /// How often it has changed its host.
+    stage: Stage,
+    /// How often the room has changed its host.
     pub(crate) epoch: u32,
-    /// It was made of a member's ticket after a restart: whoever has one belongs in.
-    pub(crate) restored: bool,
+    origin: Origin,
     /// How often its host put somebody out for good: tickets of an earlier generation let nobody back in after a restart.
     pub(crate) generation: u32,
-    /// Who may not come back.
+    /// The players that may not come back.
     pub(crate) kicked: Kicked,
-    /// Wrong passwords, from the first one on.
+    /// Wrong passwords that were tried, from the first one on.
     pub(crate) guesses: Option<Guesses>,
 }
 
 impl Room {
-    /// A room that the registry has not taken yet.
-    pub(crate) fn new(opening: Opening, now: Instant) -> Self {
-        let Opening { id, game, game_protocol, code, options, password, members, from, origin } = opening;
+    /// Makes a room that the registry has not taken yet. The first of the `members` hosts it; it is opened from the
+    /// address `from`.
+    pub(crate) fn new(
+        setup: Setup,
+        members: Vec<PlayerInfo>,
+        from: IpAddr,
+        origin: Origin,
+        now: Instant,
+    ) -> Self {
         let (epoch, generation) = match origin {
             Origin::New => (0, 0),
             Origin::Ticket { epoch, generation } => (epoch, generation),
         };
+        let options = RoomOptions { password: None, ..setup.options };
         Self {
-            id,
-            game,
-            game_protocol,
-            code,
-            options: RoomOptions { password: None, ..options },
-            password,
+            setup: Setup { options, ..setup },
             members,
             revision: 0,
             news: Bucket::full(ROOM_NEWS, now),
             opened_from: from,
-            claimed: false,
+            stage: Stage::Claimed,
             epoch,
-            restored: origin != Origin::New,
+            origin,
             generation,
             kicked: Kicked::default(),
             guesses: None,
         }
     }
 
+    /// The registry has taken the room: players can find it from now on.
+    pub(crate) fn open(&mut self) {
+        self.stage = Stage::Open;
+    }
+
+    /// Whether the registry has taken the room.
+    pub(crate) fn is_open(&self) -> bool {
+        self.stage == Stage::Open
+    }
+
+    /// Whether the room was made of a member's ticket after a restart of the server: whoever has a ticket belongs in.
+    pub(crate) fn is_restored(&self) -> bool {
+        self.origin != Origin::New
+    }
+
     /// The host says anew how the room is; its name stays.
     pub(crate) fn set_options(&mut self, options: RoomOptions, password: Option<PasswordHash>) {
-        let name = std::mem::take(&mut self.options.name);
-        self.options = RoomOptions { name, password: None, ..options };
-        self.password = password;
+        let name = std::mem::take(&mut self.setup.options.name);
+        self.setup.options = RoomOptions { name, password: None, ..options };
+        self.setup.password = password;
     }
 
     pub(crate) fn host(&self) -> PlayerId {
@@ -133,54 +149,54 @@ impl Room {
     }
 
     pub(crate) fn is_full(&self) -> bool {
-        self.members.len() >= usize::from(self.options.capacity)
+        self.members.len() >= usize::from(self.setup.options.capacity)
     }
 
     pub(crate) fn info(&self) -> RoomInfo {
         RoomInfo {
-            id: self.id,
-            name: self.options.name.clone(),
-            code: self.code.clone(),
+            id: self.setup.id,
+            name: self.setup.options.name.clone(),
+            code: self.setup.code.clone(),
             host: self.host(),
-            capacity: self.options.capacity,
-            metadata: self.options.metadata.clone(),
-            public: self.options.public,
-            auto_allow: self.options.auto_allow,
-            migrate: self.options.migrate,
+            capacity: self.setup.options.capacity,
+            metadata: self.setup.options.metadata.clone(),
+            public: self.setup.options.public,
+            auto_allow: self.setup.options.auto_allow,
+            migrate: self.setup.options.migrate,
             epoch: self.epoch,
-            topology: self.options.topology,
+            topology: self.setup.options.topology,
         }
     }
 
     /// What a ticket says of it, besides who hosts it when.
     pub(crate) fn terms(&self) -> RoomTerms {
         RoomTerms {
-            capacity: self.options.capacity,
-            public: self.options.public,
-            auto_allow: self.options.auto_allow,
-            migrate: self.options.migrate,
-            topology: self.options.topology,
-            password: self.password.is_some(),
+            capacity: self.setup.options.capacity,
+            public: self.setup.options.public,
+            auto_allow: self.setup.options.auto_allow,
+            migrate: self.setup.options.migrate,
+            topology: self.setup.options.topology,
+            password: self.setup.password.is_some(),
         }
     }
 
     pub(crate) fn location(&self, node: u64) -> RoomLocation {
-        RoomLocation { node, room: self.id }
+        RoomLocation { node, room: self.setup.id }
     }
 
     pub(crate) fn record(&self, node: u64) -> RoomRecord {
         RoomRecord {
             location: self.location(node),
-            game: self.game.clone(),
-            public: self.options.public,
+            game: self.setup.game.clone(),
+            public: self.setup.options.public,
             summary: RoomSummary {
-                name: self.options.name.clone(),
-                code: self.code.clone(),
+                name: self.setup.options.name.clone(),
+                code: self.setup.code.clone(),
                 host_name: self.members.first().map(|host| host.name.clone()).unwrap_or_default(),
                 members: self.members.len() as u16,
-                capacity: self.options.capacity,
-                password: self.password.is_some(),
-                metadata: self.options.metadata.clone(),
+                capacity: self.setup.options.capacity,
+                password: self.setup.password.is_some(),
+                metadata: self.setup.options.metadata.clone(),
             },
         }
     }
@@ -192,7 +208,7 @@ impl Room {
         parts
             .enumerate()
             .map(|(part, members)| ToPlayer::Members {
-                room: self.id,
+                room: self.setup.id,
                 revision: self.revision,
                 part: part as u8,
                 parts: count,
@@ -203,7 +219,7 @@ impl Room {
 
     /// Whether this password opens the room.
     pub(crate) fn opens(&self, password: Option<&str>) -> bool {
-        match (&self.password, password) {
+        match (&self.setup.password, password) {
             (None, _) => true,
             (Some(_), None) => false,
             (Some(hash), Some(password)) => hash.matches(password),

@@ -13,6 +13,8 @@ use traversal_core::id::{MatchId, PlayerId};
 use traversal_core::punch::SEARCH_TURN;
 use traversal_core::wire::message::SearchPermit;
 
+use crate::ids::PlanId;
+
 /// A player who has not said that its search is over is free again after its turn, and what the message may take.
 const OVERDUE: Duration = Duration::from_secs(3);
 
@@ -24,8 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SearchNotice {
     pub(crate) player: PlayerId,
-    pub(crate) match_id: MatchId,
-    pub(crate) edition: u8,
+    pub(crate) plan: PlanId,
     pub(crate) turn: SearchPermit,
 }
 
@@ -52,13 +53,8 @@ pub(crate) struct Searches {
 
 impl Searches {
     /// A player's attempt has come to its search.
-    pub(crate) fn ask(
-        &mut self,
-        now: Instant,
-        (match_id, edition): (MatchId, u8),
-        sides: [PlayerId; 2],
-        player: PlayerId,
-    ) {
+    pub(crate) fn ask(&mut self, now: Instant, plan: PlanId, sides: [PlayerId; 2], player: PlayerId) {
+        let PlanId { match_id, edition } = plan;
         let Some(side) = sides.iter().position(|side| *side == player) else { return };
         if self.wishes.get(&match_id).is_some_and(|wish| wish.edition != edition) {
             self.end(now, match_id);
@@ -78,48 +74,39 @@ impl Searches {
             self.waiting.entry(side).or_default().insert(place, match_id);
         }
         if !self.start(now, match_id) {
-            self.tell(sides, match_id, edition, SearchPermit::Wait);
+            self.tell(sides, plan, SearchPermit::Wait);
         }
     }
 
     /// Both players get a plan. With `at_once` a search comes first in it, which counts as their wish.
-    pub(crate) fn plan(
-        &mut self,
-        now: Instant,
-        (match_id, edition): (MatchId, u8),
-        sides: [PlayerId; 2],
-        at_once: bool,
-    ) {
-        if self.wishes.get(&match_id).is_some_and(|wish| wish.edition != edition) {
-            self.end(now, match_id);
+    pub(crate) fn plan(&mut self, now: Instant, plan: PlanId, sides: [PlayerId; 2], at_once: bool) {
+        if self.wishes.get(&plan.match_id).is_some_and(|wish| wish.edition != plan.edition) {
+            self.end(now, plan.match_id);
         }
         for player in sides.into_iter().filter(|_| at_once) {
-            self.ask(now, (match_id, edition), sides, player);
+            self.ask(now, plan, sides, player);
         }
     }
 
-    fn tell(
-        &mut self,
-        players: impl IntoIterator<Item = PlayerId>,
-        match_id: MatchId,
-        edition: u8,
-        turn: SearchPermit,
-    ) {
-        let told = players.into_iter().map(|player| SearchNotice { player, match_id, edition, turn });
+    fn tell(&mut self, players: impl IntoIterator<Item = PlayerId>, plan: PlanId, turn: SearchPermit) {
+        let told = players.into_iter().map(|player| SearchNotice { player, plan, turn });
         self.notices.extend(told);
     }
 
     /// Whether a match waits for its turn to search, or has it.
     pub(crate) fn has(&self, match_id: MatchId) -> bool {
         let runs = |wish: &Wish| {
-            wish.sides.iter().any(|side| self.busy.get(side).is_some_and(|(of, _)| *of == match_id))
+            wish.sides
+                .iter()
+                .any(|side| self.busy.get(side).is_some_and(|(busy_with, _)| *busy_with == match_id))
         };
         self.wishes.get(&match_id).is_some_and(|wish| wish.place.is_some() || runs(wish))
     }
 
     /// A player's search by this plan is over, or not wanted any more. There is none by one side alone, so the other side
     /// hears of it.
-    pub(crate) fn over(&mut self, now: Instant, match_id: MatchId, edition: u8, player: PlayerId) {
+    pub(crate) fn over(&mut self, now: Instant, plan: PlanId, player: PlayerId) {
+        let PlanId { match_id, edition } = plan;
         let Some(wish) = self.wishes.get_mut(&match_id).filter(|wish| wish.edition == edition) else {
             return;
         };
@@ -127,13 +114,13 @@ impl Searches {
         let Some(side) = sides.iter().position(|side| *side == player) else { return };
         if let Some((place, _)) = wish.place.take() {
             self.forget(sides, place);
-            self.tell([sides[1 - side]], match_id, edition, SearchPermit::Off);
+            self.tell([sides[1 - side]], plan, SearchPermit::Off);
         } else if wish.asked[1 - side] && !wish.asked[side] {
-            self.tell([sides[1 - side]], match_id, edition, SearchPermit::Off);
-        } else if self.busy.get(&player).is_some_and(|(of, _)| *of == match_id) {
-            let other = self.busy.get(&sides[1 - side]).is_some_and(|(of, _)| *of == match_id);
+            self.tell([sides[1 - side]], plan, SearchPermit::Off);
+        } else if self.busy.get(&player).is_some_and(|(busy_with, _)| *busy_with == match_id) {
+            let other = self.busy.get(&sides[1 - side]).is_some_and(|(busy_with, _)| *busy_with == match_id);
             let other = other.then_some(sides[1 - side]);
-            self.tell(other, match_id, edition, SearchPermit::Off);
+            self.tell(other, plan, SearchPermit::Off);
             self.release(now, match_id, player);
         }
         for side in sides {
@@ -144,7 +131,7 @@ impl Searches {
     /// The same, whichever plan it has.
     pub(crate) fn left(&mut self, now: Instant, match_id: MatchId, player: PlayerId) {
         if let Some(edition) = self.wishes.get(&match_id).map(|wish| wish.edition) {
-            self.over(now, match_id, edition, player);
+            self.over(now, PlanId { match_id, edition }, player);
         }
     }
 
@@ -175,7 +162,9 @@ impl Searches {
     }
 
     fn release(&mut self, now: Instant, match_id: MatchId, player: PlayerId) {
-        if let Some((_, until)) = self.busy.get(&player).copied().filter(|(of, _)| *of == match_id) {
+        if let Some((_, until)) =
+            self.busy.get(&player).copied().filter(|(busy_with, _)| *busy_with == match_id)
+        {
             self.busy.remove(&player);
             self.ends.remove(&(until, player));
             self.next_of(now, player);
@@ -220,7 +209,7 @@ impl Searches {
             self.busy.insert(side, (match_id, until));
             self.ends.insert((until, side));
         }
-        self.tell(sides, match_id, edition, SearchPermit::Begin);
+        self.tell(sides, PlanId { match_id, edition }, SearchPermit::Begin);
         true
     }
 

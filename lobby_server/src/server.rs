@@ -15,12 +15,13 @@ mod matches;
 mod rooms;
 mod roster;
 mod sockets;
+mod stun;
 mod surroundings;
 #[cfg(test)]
 mod tests;
 mod timers;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
@@ -34,11 +35,8 @@ use traversal_core::wire::{Kind, MAX_DATAGRAM};
 
 use crate::config::ServerConfig;
 use crate::ids::SessionId;
-use crate::limits::PrefixLimiter;
 use crate::outcomes::Outcomes;
 use crate::registry::{MemoryRegistry, RegistryCommand, RegistryDown, RegistryId, RegistryReply};
-use crate::stun;
-use crate::surroundings::Watch;
 use context::Context;
 pub use counters::{Counters, Gauges};
 use matches::Matches;
@@ -46,6 +44,8 @@ use rooms::{Others, Rooms};
 use roster::{Roster, RosterKeys};
 use sockets::{Incoming, Route};
 pub use sockets::{ServerSocket, ServerSocketId, ServerTransmit};
+use stun::Stun;
+use surroundings::Place;
 use timers::Timer;
 
 /// A timer that was due is not due again sooner than this: far below every wait of the server.
@@ -75,10 +75,8 @@ pub struct Server {
     roster: Roster,
     matches: Matches,
     rooms: Rooms,
-    stun_limit: PrefixLimiter,
-    watch: Watch,
-    /// Findings that the log has, and since when.
-    logged: BTreeMap<&'static str, Instant>,
+    stun: Stun,
+    place: Place,
 }
 
 impl std::fmt::Debug for Server {
@@ -107,9 +105,8 @@ impl Server {
             roster: Roster::new(&config, identity, keys, now),
             matches: Matches::new(&config, now),
             rooms: Rooms::new(&config, limiter_key, now),
-            stun_limit: PrefixLimiter::new(config.stun_rate, limiter_key, now),
-            watch: Watch::default(),
-            logged: BTreeMap::new(),
+            stun: Stun::new(&config, limiter_key, now),
+            place: Place::default(),
             cx: Context::new(config, sockets, rng, now),
         }
     }
@@ -231,7 +228,7 @@ impl Server {
             Some(kind @ (Kind::Control | Kind::Probe)) => self.handle_sealed(route, kind, datagram),
             Some(_) => self.cx.counters.dropped += 1,
             None if self.cx.is_stream(route) => self.cx.counters.dropped += 1,
-            None => self.handle_stun(route, datagram),
+            None => self.stun.handle(&mut self.cx, route, datagram),
         }
         self.settle();
     }
@@ -246,36 +243,6 @@ impl Server {
             return;
         }
         self.roster.refuse_unknown(&mut self.cx, route, kind, datagram);
-    }
-
-    fn handle_stun(&mut self, route: Route, datagram: &[u8]) {
-        let request = if self.cx.config.stun { stun::parse(datagram) } else { None };
-        let Some(request) = request else {
-            self.cx.counters.dropped += 1;
-            return;
-        };
-        if !self.stun_limit.allow(route.peer.ip(), self.cx.now) {
-            self.cx.counters.limited += 1;
-            return;
-        }
-        let far = self.cx.other(route, true, true);
-        if let Some(refusal) = stun::unknown_attributes(&request, far.is_some()) {
-            self.cx.hand_out(route, refusal);
-            return;
-        }
-        let from = if request.change_ip || request.change_port {
-            self.cx.other(route, request.change_ip, request.change_port)
-        } else {
-            Some(route)
-        };
-        let Some(from) = from else {
-            self.cx.counters.dropped += 1;
-            return;
-        };
-        self.cx.counters.stun += 1;
-        let other = far.and_then(|route| self.cx.told_address(route));
-        let reply = stun::success(&request, route.peer, self.cx.told_address(from), other);
-        self.cx.hand_out(from, reply);
     }
 
     /// The time has come that [`poll_timeout`](Self::poll_timeout) named. Afterwards that is later than `now`.

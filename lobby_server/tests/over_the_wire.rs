@@ -124,7 +124,7 @@ impl Player {
         let id = RequestId(number);
         self.session.send(Instant::now(), ToServer::Request { id, request }).unwrap();
         self.told_until(|message| match message {
-            ToPlayer::Response { id: of, result } if *of == id => Some(result.clone()),
+            ToPlayer::Response { id: answered, result } if *answered == id => Some(result.clone()),
             _ => None,
         })
         .expect("an answer")

@@ -177,9 +177,9 @@ fn a_relayed_pair_goes_on_after_the_server_was_away() {
     // Three times as long as a silent relay is borne.
     let end = party.world.now() + Duration::from_secs(60);
     party.world.run_until(end);
-    for (of, from) in [(1, 2), (2, 1)] {
+    for (at, from) in [(1, 2), (2, 1)] {
         let id = party.player(from).id.unwrap();
-        assert_eq!(party.player(of).paths[&id].kind, traversal_core::PathKind::Relay);
+        assert_eq!(party.player(at).paths[&id].kind, traversal_core::PathKind::Relay);
     }
     assert!((0..3).all(|index| party.player(index).disconnects == 0));
 }

@@ -136,7 +136,8 @@ fn every_method_has_its_paragraph_and_what_is_named_there_exists() {
         page.split("\n### ").skip(1).filter_map(|section| section.split_once('\n')).collect();
     let (mut wrong, mut tests) = (Vec::new(), 0);
     for id in &wanted {
-        let found: Vec<&str> = sections.iter().filter(|(of, _)| of == id).map(|(_, text)| *text).collect();
+        let found: Vec<&str> =
+            sections.iter().filter(|(section, _)| section == id).map(|(_, text)| *text).collect();
         let [text] = found.as_slice() else {
             wrong.push(format!("{id} has {} paragraphs", found.len()));
             continue;
@@ -281,7 +282,7 @@ fn every_constant_under_two_seconds_stands_in_the_page_of_times_with_its_reason(
                 let code = !line.trim_start().starts_with("//");
                 if code && milliseconds(line).is_some_and(|ms| ms < 2000) {
                     let name = name_of(&lines, at);
-                    let row = named.iter().find(|(file, of)| path.ends_with(file) && *of == name);
+                    let row = named.iter().find(|(file, known)| path.ends_with(file) && *known == name);
                     match row {
                         Some(row) => drop(found.insert(row.clone())),
                         None => missing.push(format!("{}: {name}", path.display())),

@@ -24,11 +24,12 @@ use crate::punch::{
 use crate::reach::reach;
 use crate::sockets::Owner;
 use crate::timer::earliest;
-use crate::wire::message::{Facts, PunchPlan, SearchPermit};
+use crate::wire::message::{Facts, PunchPlan};
 use crate::wire::port_report::PortReport;
 
 pub(crate) use orders::PunchTest;
 use permit::PermitState;
+pub(crate) use permit::PlanPermit;
 use replanning::methods_of;
 
 /// One attempt to get through: the plan, the methods that run, and what they have spent.
@@ -56,7 +57,7 @@ pub(crate) struct Attempt {
     /// Facts that overtook the plan which they belong to.
     early: VecDeque<Facts>,
     permit: PermitState,
-    early_permit: Option<(u8, SearchPermit)>,
+    early_permit: Option<PlanPermit>,
 }
 
 /// Reports that are kept: two of each round, each up to three times, of the few rounds that are under way.

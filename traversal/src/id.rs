@@ -50,6 +50,16 @@ pub struct MatchId(pub u64);
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub struct RoomId(pub u64);
 
+/// A room during the time that one player hosts it: votes about the host, and proofs that it is alive, count for that time
+/// alone.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct RoomEpoch {
+    /// The room's id.
+    pub room: RoomId,
+    /// How often the room has changed its host, from 0.
+    pub epoch: u32,
+}
+
 /// Someone's wish to enter a room, waiting for the host's answer (M23).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub struct JoinId(pub u64);

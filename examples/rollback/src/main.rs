@@ -266,7 +266,7 @@ fn finish(mut game: ResMut<Game>, mut exit: MessageWriter<AppExit>) {
         return;
     }
     let netplay = game.netplay.as_ref();
-    let number = |of: fn(&Netplay) -> u64| netplay.map_or(0, of);
+    let number = |count: fn(&Netplay) -> u64| netplay.map_or(0, count);
     game.output.event(
         "summary",
         json!({

@@ -158,7 +158,7 @@ impl Stage {
     /// The other end of the channel that the agent makes of a plan.
     fn open_channel(&mut self, match_id: MatchId, peer: traversal_core::id::PlayerId, agent_hosts: bool) {
         let Some((key, ephemeral)) = self.agent_keys else { return };
-        let Some(peer) = self.peers.iter().find(|of| of.identity.player_id() == peer) else { return };
+        let Some(peer) = self.peers.iter().find(|known| known.identity.player_id() == peer) else { return };
         let keys = PairKeys {
             identity: &peer.identity,
             ephemeral: &peer.ephemeral,

@@ -41,26 +41,25 @@ fn number(name: &str, value: u64, allowed: RangeInclusive<u64>) -> Result<(), Co
 }
 
 fn numbers(settings: &Settings) -> Result<(), ConfigError> {
-    let of = settings;
-    number("relay_kilobytes_per_s", of.relay_kilobytes_per_s.into(), KILOBYTES)?;
-    number("relay_total_kilobytes_per_s", of.relay_total_kilobytes_per_s.into(), KILOBYTES)?;
-    number("relay_lifetime_s", of.relay_lifetime_s, RELAY_LIFETIME)?;
-    number("session_timeout_s", of.session_timeout_s, SESSION_TIMEOUT)?;
-    number("keep_seat_s", of.keep_seat_s, KEEP_SEAT)?;
-    number("max_tcp", of.max_tcp as u64, MANY)?;
-    number("max_tcp_per_address", of.max_tcp_per_address as u64, MANY)?;
-    number("tcp_login_timeout_s", of.tcp_login_timeout_s, TCP_LOGIN_TIMEOUT)?;
-    number("max_sessions", of.max_sessions as u64, MANY)?;
-    number("max_sessions_per_address", of.max_sessions_per_address as u64, MANY)?;
-    number("max_rooms", of.max_rooms as u64, MANY)?;
-    number("max_rooms_per_address", of.max_rooms_per_address as u64, MANY)?;
-    number("max_queued_per_address", of.max_queued_per_address as u64, MANY)?;
-    number("same_nat_mask_v4", of.same_nat_mask_v4.into(), MASK_V4)?;
-    number("same_nat_mask_v6", of.same_nat_mask_v6.into(), MASK_V6)?;
-    if of.relay_total_kilobytes_per_s < of.relay_kilobytes_per_s {
+    number("relay_kilobytes_per_s", settings.relay_kilobytes_per_s.into(), KILOBYTES)?;
+    number("relay_total_kilobytes_per_s", settings.relay_total_kilobytes_per_s.into(), KILOBYTES)?;
+    number("relay_lifetime_s", settings.relay_lifetime_s, RELAY_LIFETIME)?;
+    number("session_timeout_s", settings.session_timeout_s, SESSION_TIMEOUT)?;
+    number("keep_seat_s", settings.keep_seat_s, KEEP_SEAT)?;
+    number("max_tcp", settings.max_tcp as u64, MANY)?;
+    number("max_tcp_per_address", settings.max_tcp_per_address as u64, MANY)?;
+    number("tcp_login_timeout_s", settings.tcp_login_timeout_s, TCP_LOGIN_TIMEOUT)?;
+    number("max_sessions", settings.max_sessions as u64, MANY)?;
+    number("max_sessions_per_address", settings.max_sessions_per_address as u64, MANY)?;
+    number("max_rooms", settings.max_rooms as u64, MANY)?;
+    number("max_rooms_per_address", settings.max_rooms_per_address as u64, MANY)?;
+    number("max_queued_per_address", settings.max_queued_per_address as u64, MANY)?;
+    number("same_nat_mask_v4", settings.same_nat_mask_v4.into(), MASK_V4)?;
+    number("same_nat_mask_v6", settings.same_nat_mask_v6.into(), MASK_V6)?;
+    if settings.relay_total_kilobytes_per_s < settings.relay_kilobytes_per_s {
         return Err(wrong(format!(
             "relay_total_kilobytes_per_s is {}: at least relay_kilobytes_per_s ({}), or no side could use what it may",
-            of.relay_total_kilobytes_per_s, of.relay_kilobytes_per_s
+            settings.relay_total_kilobytes_per_s, settings.relay_kilobytes_per_s
         )));
     }
     Ok(())

@@ -94,13 +94,13 @@ pub(super) fn metrics(status: &Status) -> String {
         "# HELP lobby_pairs_total Matches by how they went, why not directly, and the NATs of the two.\n\
          # TYPE lobby_pairs_total counter\n"
     );
-    for (of, count) in &status.outcomes {
-        let [a, b] = of.nats;
+    for (pair, count) in &status.outcomes {
+        let [a, b] = pair.nats;
         let _ = writeln!(
             out,
             "lobby_pairs_total{{outcome=\"{}\",cause=\"{}\",nat_a=\"{a}\",nat_b=\"{b}\"}} {count}",
-            of.outcome.name(),
-            of.cause_name(),
+            pair.outcome.name(),
+            pair.cause_name(),
         );
     }
     let _ = write!(
@@ -144,11 +144,12 @@ fn pairs(out: &mut String, status: &Status) {
     out.push_str("<h2>How matches went</h2><table><tr><th>NATs<th>outcome<th>why<th>matches<th>share");
     let mut rows: Vec<_> = status.outcomes.iter().collect();
     rows.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
-    for (of, count) in rows {
-        let [a, b] = of.nats;
-        let why = of.cause.map_or_else(String::new, |cause| cause.to_string());
+    for (pair, count) in rows {
+        let [a, b] = pair.nats;
+        let why = pair.cause.map_or_else(String::new, |cause| cause.to_string());
         let share = *count as f64 * 100.0 / total.max(1) as f64;
-        let _ = write!(out, "<tr><td>{a} – {b}<td>{}<td>{why}<td>{count}<td>{share:.1} %", of.outcome.name());
+        let _ =
+            write!(out, "<tr><td>{a} – {b}<td>{}<td>{why}<td>{count}<td>{share:.1} %", pair.outcome.name());
     }
     out.push_str("</table>");
 }

@@ -34,7 +34,8 @@ impl Counts {
     /// The part of this address that may have no more: `limit` is what the narrowest part may have. `without` is one
     /// that goes for this one.
     pub(crate) fn full(&self, ip: IpAddr, limit: usize, without: Option<IpAddr>) -> Option<Prefix> {
-        let goes = |part| usize::from(without.is_some_and(|ip| nested(ip).any(|(of, _)| of == part)));
+        let goes =
+            |part| usize::from(without.is_some_and(|ip| nested(ip).any(|(its_part, _)| its_part == part)));
         nested(ip)
             .find(|(part, times)| {
                 self.of(*part) - goes(*part).min(self.of(*part)) >= limit.saturating_mul(*times)

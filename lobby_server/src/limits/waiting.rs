@@ -43,7 +43,10 @@ impl Waiting {
     /// The oldest that comes from this part of the address `ip`.
     pub(crate) fn oldest_in(&self, part: Prefix, ip: IpAddr) -> Option<u64> {
         let tokens = self.by_prefix.get(&widest(ip))?;
-        tokens.iter().find(|(_, ip)| nested(**ip).any(|(of, _)| of == part)).map(|(token, _)| *token)
+        tokens
+            .iter()
+            .find(|(_, ip)| nested(**ip).any(|(its_part, _)| its_part == part))
+            .map(|(token, _)| *token)
     }
 
     /// The oldest of the customer that has the most; of several such customers, the oldest.

@@ -32,7 +32,8 @@ fn pairing() -> Pairing {
 }
 
 fn told(host: &Party, joiner: &Party, policy: &Policy) -> (PunchPlan, PunchPlan) {
-    let (host, joiner) = plans(pairing(), (host, joiner), &choose(host, joiner), Err(NoRelay::Off), policy);
+    let parties = Sides { host: host.clone(), joiner: joiner.clone() };
+    let Sides { host, joiner } = plans(pairing(), &parties, &choose(&parties), Err(NoRelay::Off), policy);
     assert!(host.hosting && !joiner.hosting);
     assert_eq!((host.role, joiner.role), (Role::Receiving, Role::Sending));
     assert_eq!(host.pair_secret, joiner.pair_secret);

@@ -23,7 +23,7 @@ fn range(second: bool, round: u16) -> ProbePurpose {
 #[test]
 fn two_probes_make_a_range_for_the_other_side_once() {
     let mut matches = Rendezvous::default();
-    matches.begin(M, (A, B), unknown());
+    matches.begin(M, Sides { host: A, joiner: B }, unknown());
     let ip = at(0).ip();
     assert_eq!(matches.probe(B, ip, 5, range(true, 0), at(10145)), None);
     let told = matches.probe(B, ip, 5, range(false, 0), at(10135));
@@ -35,7 +35,7 @@ fn two_probes_make_a_range_for_the_other_side_once() {
 #[test]
 fn probes_of_strangers_or_from_elsewhere_do_not_count() {
     let mut matches = Rendezvous::default();
-    matches.begin(M, (A, B), unknown());
+    matches.begin(M, Sides { host: A, joiner: B }, unknown());
     let ip = at(0).ip();
     assert_eq!(matches.probe(C, ip, 1, range(false, 0), at(1)), None);
     assert_eq!(matches.probe(C, ip, 1, range(true, 0), at(2)), None);
@@ -51,7 +51,7 @@ fn probes_of_strangers_or_from_elsewhere_do_not_count() {
 #[test]
 fn old_rounds_are_forgotten() {
     let mut matches = Rendezvous::default();
-    matches.begin(M, (A, B), unknown());
+    matches.begin(M, Sides { host: A, joiner: B }, unknown());
     for round in 0..100 {
         matches.probe(B, at(0).ip(), 1, range(false, round), at(1));
     }
@@ -65,7 +65,7 @@ fn old_rounds_are_forgotten() {
 #[test]
 fn m19_a_round_with_one_probe_leaves_a_range_that_is_open_on_one_side() {
     let mut matches = Rendezvous::default();
-    matches.begin(M, (A, B), unknown());
+    matches.begin(M, Sides { host: A, joiner: B }, unknown());
     let ip = at(0).ip();
     assert_eq!(matches.probe(B, ip, 3, range(false, 1), at(10135)), None, "the second one may yet come");
     let told = matches.probe(B, ip, 3, range(true, 2), at(10190)).map(|(.., facts)| facts);
@@ -80,7 +80,7 @@ fn m19_a_round_with_one_probe_leaves_a_range_that_is_open_on_one_side() {
 #[test]
 fn rounds_of_one_method_do_not_push_out_those_of_another() {
     let mut matches = Rendezvous::default();
-    matches.begin(M, (A, B), unknown());
+    matches.begin(M, Sides { host: A, joiner: B }, unknown());
     let ip = at(0).ip();
     for attempt in 0..20 {
         let newest = ProbePurpose::Newest { match_id: M, round: (3 << 8) | attempt, ahead: [0; 4] };
@@ -93,12 +93,12 @@ fn rounds_of_one_method_do_not_push_out_those_of_another() {
 #[test]
 fn a_new_match_of_the_same_two_replaces_the_old_one() {
     let mut matches = Rendezvous::default();
-    assert!(matches.begin(M, (A, B), unknown()).is_empty());
-    assert!(matches.begin(MatchId(8), (A, C), unknown()).is_empty());
-    assert_eq!(matches.begin(MatchId(9), (A, B), unknown()), [M]);
-    assert_eq!(matches.of(A), [(MatchId(8), C), (MatchId(9), B)]);
+    assert!(matches.begin(M, Sides { host: A, joiner: B }, unknown()).is_empty());
+    assert!(matches.begin(MatchId(8), Sides { host: A, joiner: C }, unknown()).is_empty());
+    assert_eq!(matches.begin(MatchId(9), Sides { host: A, joiner: B }, unknown()), [M]);
+    assert_eq!(matches.matches_of(A), [(MatchId(8), C), (MatchId(9), B)]);
     assert_eq!(matches.end(MatchId(9)), Some([A, B]));
     assert_eq!(matches.end(MatchId(9)), None);
-    assert!(matches.of(B).is_empty());
+    assert!(matches.matches_of(B).is_empty());
     assert_eq!(matches.len(), 1);
 }

@@ -1,13 +1,13 @@
 //! What comes over sessions goes to the owners: of sessions (`roster`), of matches and of rooms.
 
-use traversal_core::id::PlayerId;
+use traversal_core::id::{PlayerId, RoomEpoch};
 use traversal_core::wire::Kind;
 use traversal_core::wire::message::{Frame, MatchEnd, ToServer};
 use traversal_core::wire::session::MIN_SEALED;
 
 use super::{Route, Server};
 use crate::claims::RangeClaim;
-use crate::ids::SessionId;
+use crate::ids::{PlanId, SessionId};
 use traversal_core::wire::secret::CODE;
 
 impl Server {
@@ -30,7 +30,9 @@ impl Server {
             if !self.log_in(id) {
                 return;
             }
-            self.note_origin(id);
+            if let Some((player, client)) = self.roster.player_of(id).zip(self.roster.client(id)) {
+                self.place.note_origin(&self.cx, player, client);
+            }
         }
         if kind == Kind::Control && datagram.len() >= MIN_SEALED {
             self.roster.notice_address(&mut self.cx, id, route);
@@ -112,10 +114,10 @@ impl Server {
             }
             ToServer::KickNotes { room, notes } => rooms.handle_kick_notes(others, player, room, notes),
             ToServer::HostSeen { room, epoch, heard } => {
-                rooms.handle_host_seen(others, player, (room, epoch), heard);
+                rooms.handle_host_seen(others, player, RoomEpoch { room, epoch }, heard);
             }
             ToServer::HostProof { room, epoch, key, proof } => {
-                rooms.handle_host_proof(others, player, (room, epoch), &key, &proof);
+                rooms.handle_host_proof(others, player, RoomEpoch { room, epoch }, &key, &proof);
             }
             ToServer::KeepMatches(kept) => rooms.keep_matches(others, player, kept),
             message => self.handle_match_message(id, player, message),
@@ -150,8 +152,12 @@ impl Server {
                 }
             }
             ToServer::PunchAgain { match_id } => matches.punch_again(cx, roster, player, match_id),
-            ToServer::AskSearch { match_id, edition } => matches.ask_search(cx, player, match_id, edition),
-            ToServer::SearchOver { match_id, edition } => matches.search_over(cx, player, match_id, edition),
+            ToServer::AskSearch { match_id, edition } => {
+                matches.ask_search(cx, player, PlanId { match_id, edition });
+            }
+            ToServer::SearchOver { match_id, edition } => {
+                matches.search_over(cx, player, PlanId { match_id, edition });
+            }
             _ => cx.counters.dropped += 1,
         }
     }

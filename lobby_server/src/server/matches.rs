@@ -19,7 +19,8 @@ use traversal_core::wire::message::{Facts, MatchEnd, ToPlayer};
 use super::context::Context;
 use super::roster::Roster;
 use crate::config::ServerConfig;
-use crate::matchmaking::{Pairing, Party, choose, plans, public_addresses, replans};
+use crate::ids::{PlanId, Sides};
+use crate::matchmaking::{Pairing, Party, choose, nats, plans, public_addresses, replans};
 use crate::outcomes::Outcomes;
 use crate::relay::Relay;
 use crate::rendezvous::Rendezvous;
@@ -48,38 +49,36 @@ impl Matches {
         }
     }
 
-    /// Brings two players together; `host` hosts the room, or was there first in a pair of a mesh.
+    /// Brings two players together.
     pub(crate) fn begin_match(
         &mut self,
         cx: &mut Context,
         roster: &mut Roster,
         epoch: u32,
-        host: PlayerId,
-        joiner: PlayerId,
+        players: Sides<PlayerId>,
         mesh: bool,
     ) {
-        let (Some(of_host), Some(of_joiner)) = (roster.party(cx, host), roster.party(cx, joiner)) else {
-            return;
-        };
+        let Some(parties) = roster.parties(cx, players) else { return };
+        let Sides { host, joiner } = players;
         let id = MatchId(cx.rng.next_u64());
         let mut secret = [0; 32];
         cx.rng.fill_bytes(&mut secret);
-        let chosen = choose(&of_host, &of_joiner);
-        let plan = PlanInForce::new(&chosen, [of_joiner.nat, of_host.nat]);
-        for old in self.rendezvous.begin(id, (host, joiner), plan) {
+        let chosen = choose(&parties);
+        let plan = PlanInForce::new(&chosen, nats(&parties));
+        for old in self.rendezvous.begin(id, players, plan) {
             self.relay.end(old);
             self.searches.end(cx.now, old);
             roster.tell(cx, host, ToPlayer::MatchEnded { match_id: old, reason: MatchEnd::Replaced });
         }
-        let relay = self.grant_relay(cx, roster, id, [host, joiner]);
+        let relay = self.grant_relay(cx, roster, id, players);
         let pairing = Pairing { match_id: id, pair_secret: secret, epoch, mesh };
-        let (for_host, for_joiner) =
-            plans(pairing, (&of_host, &of_joiner), &chosen, relay, &cx.config.policy());
+        let told = plans(pairing, &parties, &chosen, relay, &cx.config.policy());
         cx.counters.matches += 1;
-        tracing::debug!(host = %host, joiner = %joiner, same_nat = for_host.same_nat, "match begins");
-        self.plan_search(cx, (id, 0), [host, joiner], chosen.methods.first().copied());
-        roster.tell(cx, joiner, ToPlayer::Plan(Box::new(for_joiner)));
-        roster.tell(cx, host, ToPlayer::Plan(Box::new(for_host)));
+        tracing::debug!(host = %host, joiner = %joiner, same_nat = told.host.same_nat, "match begins");
+        let first_plan = PlanId { match_id: id, edition: 0 };
+        self.plan_search(cx, first_plan, players, chosen.methods.first().copied());
+        roster.tell(cx, joiner, ToPlayer::Plan(Box::new(told.joiner)));
+        roster.tell(cx, host, ToPlayer::Plan(Box::new(told.host)));
     }
 
     /// Ends a match: what it searches and relays ends with it.
@@ -97,7 +96,7 @@ impl Matches {
         player: PlayerId,
         why: MatchEnd,
     ) {
-        for (match_id, peer) in self.rendezvous.of(player) {
+        for (match_id, peer) in self.rendezvous.matches_of(player) {
             self.end_match(cx, match_id);
             roster.tell(cx, peer, ToPlayer::MatchEnded { match_id, reason: why });
         }
@@ -105,7 +104,7 @@ impl Matches {
 
     /// Ends all matches of a player who was put out, and tells it and the others.
     pub(crate) fn end_kicked_matches(&mut self, cx: &mut Context, roster: &mut Roster, player: PlayerId) {
-        for (match_id, peer) in self.rendezvous.of(player) {
+        for (match_id, peer) in self.rendezvous.matches_of(player) {
             self.end_match(cx, match_id);
             for side in [player, peer] {
                 let ended = ToPlayer::MatchEnded { match_id, reason: MatchEnd::Kicked };
@@ -116,7 +115,7 @@ impl Matches {
 
     /// Matches that a player takes part in.
     pub(crate) fn match_count(&self, player: PlayerId) -> usize {
-        self.rendezvous.of(player).len()
+        self.rendezvous.matches_of(player).len()
     }
 
     /// Whether two players have a match.
@@ -136,11 +135,11 @@ impl Matches {
 
     /// Those who are being connected to this player hear where it is seen.
     pub(crate) fn tell_public(&mut self, cx: &mut Context, roster: &mut Roster, player: PlayerId) {
-        for (match_id, peer) in self.rendezvous.of(player) {
-            let (Some(of), Some(to)) = (roster.party(cx, player), roster.party(cx, peer)) else {
+        for (match_id, peer) in self.rendezvous.matches_of(player) {
+            let (Some(shown), Some(to)) = (roster.party(cx, player), roster.party(cx, peer)) else {
                 continue;
             };
-            let addresses = public_addresses(&of, &to, &cx.config.policy());
+            let addresses = public_addresses(&shown, &to, &cx.config.policy());
             if !addresses.is_empty() {
                 roster.tell(cx, peer, ToPlayer::Facts { match_id, facts: Facts::PeerPublic(addresses) });
             }
@@ -149,13 +148,10 @@ impl Matches {
 
     /// More is known about a player's NAT: its matches without a direct path get better plans.
     pub(crate) fn replan(&mut self, cx: &mut Context, roster: &mut Roster, player: PlayerId) {
-        for (id, [host, joiner]) in self.rendezvous.unsettled(player) {
-            let (Some(of_host), Some(of_joiner)) = (roster.party(cx, host), roster.party(cx, joiner)) else {
-                continue;
-            };
-            let (chosen, nats) = (choose(&of_host, &of_joiner), [of_joiner.nat, of_host.nat]);
-            if let Some(plan) = self.rendezvous.learn(id, &chosen, nats) {
-                self.tell_replan(cx, roster, id, (host, &of_host), (joiner, &of_joiner), &plan);
+        for (id, players) in self.rendezvous.unsettled(player) {
+            let Some(parties) = roster.parties(cx, players) else { continue };
+            if let Some(plan) = self.rendezvous.learn(id, &choose(&parties), nats(&parties)) {
+                self.tell_replan(cx, roster, id, &parties, &plan);
             }
         }
     }
@@ -166,14 +162,14 @@ impl Matches {
         cx: &mut Context,
         roster: &mut Roster,
         id: MatchId,
-        (host, of_host): (PlayerId, &Party),
-        (joiner, of_joiner): (PlayerId, &Party),
+        parties: &Sides<Party>,
         plan: &PlanInForce,
     ) {
-        let (for_host, for_joiner) = replans(id, of_host, of_joiner, plan);
+        let players = parties.as_ref().map(|party| party.info.id);
+        let told = replans(id, parties, plan);
         let first = plan.methods.first().map(|planned| planned.method);
-        self.plan_search(cx, (id, plan.edition), [host, joiner], first);
-        roster.tell(cx, joiner, ToPlayer::Replan(Box::new(for_joiner)));
-        roster.tell(cx, host, ToPlayer::Replan(Box::new(for_host)));
+        self.plan_search(cx, PlanId { match_id: id, edition: plan.edition }, players, first);
+        roster.tell(cx, players.joiner, ToPlayer::Replan(Box::new(told.joiner)));
+        roster.tell(cx, players.host, ToPlayer::Replan(Box::new(told.host)));
     }
 }

@@ -1,49 +1,67 @@
 //! Where the server stands, and where its players come from.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use traversal_core::id::PlayerId;
+
 use super::Server;
-use crate::ids::SessionId;
+use super::context::Context;
+use super::roster::Client;
 use crate::matchmaking::{Realm, realm};
-use crate::surroundings::{Finding, Surroundings};
+use crate::surroundings::{Finding, Surroundings, Watch};
 
 /// The log has each kind of finding once in this time.
 const LOG_AGAIN: Duration = Duration::from_secs(3600);
+
+/// The server's place in the network, as the system and the logins of players show it.
+#[derive(Default)]
+pub(super) struct Place {
+    watch: Watch,
+    /// Kinds of findings that are in the log, and when each was last written.
+    logged: BTreeMap<&'static str, Instant>,
+}
 
 impl Server {
     /// Input: what the system says of its addresses now. Sockets that are bound to all addresses are known to players by
     /// the new ones from then on.
     pub fn set_surroundings(&mut self, now: Instant, around: Surroundings) {
         self.cx.now = now;
-        for socket in self.cx.sockets.iter_mut().filter(|socket| socket.local.ip().is_unspecified()) {
-            socket.interface = around.reachable(socket.local.is_ipv6());
-        }
-        self.watch.set(now, around);
-        self.log_findings();
+        self.place.set(&mut self.cx, around);
     }
 
     /// What is wrong with the server's place in the network now, the worst first.
     pub fn findings(&self, now: Instant) -> Vec<Finding> {
-        let bound = self.cx.sockets.iter().map(|socket| socket.local.ip());
+        self.place.findings(&self.cx, now)
+    }
+}
+
+impl Place {
+    fn set(&mut self, cx: &mut Context, around: Surroundings) {
+        for socket in cx.sockets.iter_mut().filter(|socket| socket.local.ip().is_unspecified()) {
+            socket.interface = around.reachable(socket.local.is_ipv6());
+        }
+        self.watch.set(cx.now, around);
+        self.log_findings(cx);
+    }
+
+    fn findings(&self, cx: &Context, now: Instant) -> Vec<Finding> {
+        let bound = cx.sockets.iter().map(|socket| socket.local.ip());
         let public =
-            self.cx.sockets.iter().any(|socket| socket.public.is_some_and(|ip| realm(ip) == Realm::Public));
+            cx.sockets.iter().any(|socket| socket.public.is_some_and(|ip| realm(ip) == Realm::Public));
         self.watch.findings(now, bound, public)
     }
 
-    /// A player has proven to be where it is seen.
-    pub(super) fn note_origin(&mut self, id: SessionId) {
-        let (Some(player), Some(client)) = (self.roster.player_of(id), self.roster.client(id)) else {
-            return;
-        };
-        let (seen, local) = (client.ip(), client.login().local.clone());
-        self.watch.logged_in(player, seen, local.iter().map(SocketAddr::ip));
-        self.log_findings();
+    /// Notes where a player has proven to be, and the addresses that it has itself.
+    pub(super) fn note_origin(&mut self, cx: &Context, player: PlayerId, client: &Client) {
+        self.watch.logged_in(player, client.ip(), client.login().local.iter().map(SocketAddr::ip));
+        self.log_findings(cx);
     }
 
-    fn log_findings(&mut self) {
-        let now = self.cx.now;
-        for finding in self.findings(now) {
+    fn log_findings(&mut self, cx: &Context) {
+        let now = cx.now;
+        for finding in self.findings(cx, now) {
             let known = self.logged.get(finding.name());
             if known.is_some_and(|at| now.saturating_duration_since(*at) < LOG_AGAIN) {
                 continue;

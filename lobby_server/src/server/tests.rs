@@ -295,7 +295,7 @@ impl Fake {
 
     pub(super) fn answer(&self, id: RequestId) -> Option<Result<Response, RequestError>> {
         self.told.iter().find_map(|message| match message {
-            ToPlayer::Response { id: of, result } if *of == id => Some(result.clone()),
+            ToPlayer::Response { id: answered, result } if *answered == id => Some(result.clone()),
             _ => None,
         })
     }

@@ -14,13 +14,13 @@ impl Surroundings {
             ips
         };
         let gateways = interfaces.iter().filter_map(|interface| interface.gateway.as_ref());
-        let of = |gateway: &netdev::NetworkDevice| -> Vec<IpAddr> {
+        let addresses = |gateway: &netdev::NetworkDevice| -> Vec<IpAddr> {
             let v4 = gateway.ipv4.iter().copied().map(IpAddr::V4);
             v4.chain(gateway.ipv6.iter().copied().map(IpAddr::V6)).collect()
         };
         let doors = interfaces.iter().filter(|one| !one.is_loopback() && !one.ip_addrs().is_empty()).count();
         Self {
-            gateways: sorted(gateways.flat_map(of).filter(|ip| !ip.is_unspecified()).collect()),
+            gateways: sorted(gateways.flat_map(addresses).filter(|ip| !ip.is_unspecified()).collect()),
             own: sorted(interfaces.iter().flat_map(|interface| interface.ip_addrs()).collect()),
             // With the host's network a container sees the host's interfaces, Docker's bridge among them.
             container: doors == 1 && is_container(),

@@ -24,10 +24,10 @@ pub(crate) fn program() -> Command {
 
 /// The program from a shell that has given this command first, as in `ulimit -n 1024`.
 pub(crate) fn program_after(shell: &str) -> Command {
-    let of = program();
+    let wrapped = program();
     let mut command = Command::new("sh");
-    command.args(["-c", &format!("{shell}; exec \"$0\" \"$@\"")]).arg(of.get_program());
-    for (name, _) in of.get_envs() {
+    command.args(["-c", &format!("{shell}; exec \"$0\" \"$@\"")]).arg(wrapped.get_program());
+    for (name, _) in wrapped.get_envs() {
         command.env_remove(name);
     }
     command.stdout(Stdio::piped()).stderr(Stdio::piped());

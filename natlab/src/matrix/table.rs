@@ -50,7 +50,7 @@ pub fn table(matrix: &Matrix) -> String {
     );
     totals(&mut text, matrix);
     if matrix.settings.freight {
-        let sum = |of: fn(&Cell) -> usize| matrix.cells.iter().map(of).sum::<usize>();
+        let sum = |count: fn(&Cell) -> usize| matrix.cells.iter().map(count).sum::<usize>();
         let (carried, played) = (sum(|cell| cell.carried), sum(|cell| cell.played));
         let _ = writeln!(text, "freight: carried in {carried} of {played} runs that played");
         for cell in matrix.cells.iter().filter(|cell| !cell.not_carried.is_empty()) {

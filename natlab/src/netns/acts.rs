@@ -194,11 +194,11 @@ impl Acts {
                         && silence.began < until.max(step.at)
                         && silence.began < self.script.end
                 };
-                let of = |who: Actor| {
+                let done_by = |who: Actor| {
                     self.silences.iter().filter(of_step).filter(move |silence| silence.who == who)
                 };
                 let gap = |who: Actor| {
-                    let longest = of(who).filter_map(|silence| silence.lasted).max()?;
+                    let longest = done_by(who).filter_map(|silence| silence.lasted).max()?;
                     Some((longest.as_secs_f64() * 10_000.0).round() / 10.0)
                 };
                 // A silence that never ends is one of all that comes after it, too.

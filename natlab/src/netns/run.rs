@@ -127,7 +127,7 @@ fn one(
     template: &PairSettings,
     planned: &Planned,
     index: usize,
-    of: usize,
+    count: usize,
     logs: &Path,
     interrupts: &Interrupts,
 ) -> Result<PairReport, NetnsError> {
@@ -136,7 +136,7 @@ fn one(
     settings.lab.line = planned.line;
     settings.lab.seed = template.lab.seed.wrapping_add(index as u64);
     settings.log_dir = logs.to_path_buf();
-    if of > 1 {
+    if count > 1 {
         let name = format!("{index:02}-{}-{}", planned.sides[0].name, planned.sides[1].name);
         settings.log_dir = logs.join(&name);
         settings.lab.pcap = settings.lab.pcap.map(|directory| directory.join(&name));

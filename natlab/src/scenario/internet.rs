@@ -355,11 +355,11 @@ mod tests {
     #[test]
     fn every_kind_of_allocation_is_drawn() {
         let nats = draws(|rng| Access::any(rng).nat(rng));
-        let of = |test: fn(&Allocation) -> bool| share(&nats, |nat| test(&nat.allocation));
-        let preserved = of(|allocation| matches!(allocation, Allocation::Preserving(_)));
-        let counted = of(|allocation| matches!(allocation, Allocation::Sequential(_)));
-        let random = of(|allocation| matches!(allocation, Allocation::Random));
-        let block = of(|allocation| matches!(allocation, Allocation::RandomInBlock(_)));
+        let share_that = |test: fn(&Allocation) -> bool| share(&nats, |nat| test(&nat.allocation));
+        let preserved = share_that(|allocation| matches!(allocation, Allocation::Preserving(_)));
+        let counted = share_that(|allocation| matches!(allocation, Allocation::Sequential(_)));
+        let random = share_that(|allocation| matches!(allocation, Allocation::Random));
+        let block = share_that(|allocation| matches!(allocation, Allocation::RandomInBlock(_)));
         // 27 % + 0.17 * 70 % of the players are behind carriers: 39 %.
         assert!((preserved - 0.52).abs() < 0.03 && (counted - 0.26).abs() < 0.03, "{preserved} {counted}");
         assert!((random - 0.16).abs() < 0.03 && (block - 0.06).abs() < 0.02, "{random} {block}");

@@ -256,7 +256,11 @@ fn long_packets_pass_no_narrow_link_and_their_sender_hears_of_it_or_not() {
         world.set_nat_link(nat, link);
         send(&mut world, host, addr(SERVER), 1252);
         send(&mut world, host, addr(SERVER), 1253);
-        assert_eq!([server, host].map(|of| world.node(of).got.len()), [1, 1], "the shorter one and its echo");
+        assert_eq!(
+            [server, host].map(|node| world.node(node).got.len()),
+            [1, 1],
+            "the shorter one and its echo"
+        );
         // What ICMP told is known with the next one.
         send(&mut world, host, addr(SERVER), 1253);
         assert_eq!(world.node(host).refused.len(), usize::from(told), "{mtu}");

@@ -13,7 +13,7 @@ use natlab::player::Player;
 use natlab::world::{HostId, Node, NodeOutput, World};
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::SeedableRng;
-use traversal_core::id::{RequestId, RoomId};
+use traversal_core::id::{RequestId, RoomEpoch};
 use traversal_core::wire::Kind;
 use traversal_core::wire::handshake::{ClientHandshake, ClientProgress};
 use traversal_core::wire::message::{
@@ -45,7 +45,7 @@ pub(crate) struct Liar {
     login: Login,
     handshake: ClientHandshake,
     session: Option<ClientSession>,
-    room: Option<(RoomId, u32)>,
+    room: Option<RoomEpoch>,
     /// Whether it hosts the room.
     hosts: bool,
     channel: Option<PairChannel>,
@@ -123,10 +123,10 @@ impl Liar {
             Ok(Some(Frame::Ping { id })) => session.send_once(now, &Frame::Pong { id, observed: from }),
             Ok(Some(Frame::Reliable { body, .. })) => match body {
                 ToPlayer::Response { result: Ok(Response::Room(room)), .. } => {
-                    self.room = Some((room.id, room.epoch));
+                    self.room = Some(RoomEpoch { room: room.id, epoch: room.epoch });
                 }
                 ToPlayer::HostChanged { room, .. } => {
-                    self.room = Some((room.id, room.epoch));
+                    self.room = Some(RoomEpoch { room: room.id, epoch: room.epoch });
                     self.hosts |= room.host == self.identity.player_id();
                 }
                 ToPlayer::ConfirmLoss { challenge, .. } => self.challenge = challenge,
@@ -202,7 +202,7 @@ impl Node for Liar {
                 let challenge = self.challenge;
                 self.send_to_host(to, &PairMessage::ProveLife { challenge });
             }
-            if let (Some((room, epoch)), true) = (self.room, self.word != Word::Nothing) {
+            if let (Some(RoomEpoch { room, epoch }), true) = (self.room, self.word != Word::Nothing) {
                 let (heard, key) = (self.word == Word::Heard, self.host_key);
                 self.say(now, ToServer::HostSeen { room, epoch, heard });
                 let newest = self.proofs.iter().rev().copied().take(3).filter(|_| heard);

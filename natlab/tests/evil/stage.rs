@@ -220,7 +220,7 @@ impl Stage {
 
     /// Datagrams that came to a bystander's door.
     pub(crate) fn got(&self, ip: IpAddr) -> u64 {
-        let host = self.bystanders.iter().find(|(of, _)| *of == ip).unwrap().1;
+        let host = self.bystanders.iter().find(|(address, _)| *address == ip).unwrap().1;
         let stats = self.world.stats(host);
         stats.datagrams_received + stats.closed
     }

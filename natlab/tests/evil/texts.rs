@@ -177,12 +177,12 @@ fn a_login_from_another_place_is_told_as_such_and_not_undone() {
     stage.bid_farewell(&Frame::Goodbye { reason, why: Farewell::Replaced });
     stage.run(60);
     assert_eq!(stage.player().lobby, LobbyState::Refused { error: LobbyError::Replaced });
-    let states = |of: fn(&LobbyState) -> bool| {
+    let states = |is_state: fn(&LobbyState) -> bool| {
         stage
             .player()
             .events
             .iter()
-            .filter(|(_, event)| matches!(event, Event::Lobby(state) if of(state)))
+            .filter(|(_, event)| matches!(event, Event::Lobby(state) if is_state(state)))
             .count()
     };
     assert_eq!(

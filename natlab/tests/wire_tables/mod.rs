@@ -81,15 +81,15 @@ fn plain_type(text: &str) -> String {
 fn field(text: &str) -> Row {
     let text = text.strip_prefix("pub ").unwrap_or(text);
     match text.split_once(':').filter(|(name, _)| name.chars().all(|c| c.is_alphanumeric() || c == '_')) {
-        Some((name, of)) if !of.starts_with(':') => (name.to_owned(), plain_type(of)),
+        Some((name, kind)) if !kind.starts_with(':') => (name.to_owned(), plain_type(kind)),
         _ => (String::new(), plain_type(text)),
     }
 }
 
 fn content(fields: &str) -> String {
     let fields = parts(fields).into_iter().map(|text| {
-        let (name, of) = field(&text);
-        if name.is_empty() { of } else { format!("{name}:{of}") }
+        let (name, kind) = field(&text);
+        if name.is_empty() { kind } else { format!("{name}:{of}") }
     });
     fields.collect::<Vec<_>>().join(",")
 }
@@ -141,8 +141,9 @@ fn the_protocols_tables_are_those_of_the_source() {
     for section in page.split("\n#### ").skip(1) {
         let (name, text) = section.split_once('\n').unwrap();
         let found = named(text);
-        let (path, of) = *found.names.first().unwrap_or_else(|| panic!("{name} says not where it is"));
-        assert_eq!(of, name);
+        let (path, found_name) =
+            *found.names.first().unwrap_or_else(|| panic!("{name} says not where it is"));
+        assert_eq!(found_name, name);
         let ((is_enum, source), table) = (of_source(path, name), of_page(text));
         let numbered = text.lines().any(|line| line.starts_with("| # |"));
         assert_eq!(is_enum, numbered, "{name}");

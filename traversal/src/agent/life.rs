@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::Agent;
-use crate::id::{MatchId, RoomId};
+use crate::id::{MatchId, RoomEpoch};
 use crate::peer::{LifeWord, Peer};
 use crate::timer::due;
 use crate::wire::life::{CHALLENGE, LifeKey};
@@ -27,7 +27,7 @@ pub(super) struct Life {
 /// The server has asked this member about its host.
 #[derive(Clone, Copy, Debug)]
 struct Question {
-    about: (RoomId, u32),
+    about: RoomEpoch,
     challenge: [u8; CHALLENGE],
     until: Instant,
     next: Instant,
@@ -47,7 +47,7 @@ impl Life {
 
 impl Agent {
     /// Has the host answer the server's challenge. A server that asks again and again has it asked no more often.
-    pub(super) fn seek_proof(&mut self, now: Instant, about: (RoomId, u32), challenge: [u8; CHALLENGE]) {
+    pub(super) fn seek_proof(&mut self, now: Instant, about: RoomEpoch, challenge: [u8; CHALLENGE]) {
         let next = self.life.question.map_or(now, |open| open.next.max(now));
         self.life.question = Some(Question { about, challenge, until: now + WITHIN, next });
         self.life_timeout(now);
@@ -57,7 +57,7 @@ impl Agent {
         let Some(mut question) = self.life.question.take_if(|question| due(Some(question.next), now)) else {
             return;
         };
-        let host = self.lobby.room().filter(|room| (room.info.id, room.info.epoch) == question.about);
+        let host = self.lobby.room().filter(|room| room.epoch() == question.about);
         let host = host.and_then(|room| self.by_player.get(&room.info.host)).copied();
         let Some(peer) = host.and_then(|id| self.peers.get_mut(&id)).filter(|peer| peer.is_connected())
         else {
@@ -76,20 +76,20 @@ impl Agent {
         let Some(room) = self.lobby.room() else { return };
         match word {
             LifeWord::Asked { challenge, way, length } if room.hosting => {
-                let (id, epoch) = (room.info.id, room.info.epoch);
+                let about = room.epoch();
                 let life = &mut self.life;
                 if life.key.is_none() {
                     life.key =
                         life.server_key.and_then(|server| LifeKey::new(&self.shared.identity, &server));
                 }
-                let proof = life.key.as_ref().and_then(|key| key.prove(id, epoch, &challenge));
+                let proof = life.key.as_ref().and_then(|key| key.prove(about, &challenge));
                 let Some((peer, proof)) = self.peers.get_mut(&match_id).zip(proof) else { return };
                 let answer = PairMessage::ProofOfLife { challenge, proof };
                 peer.answer(&mut self.shared.cx(now), (way, length), &answer);
             }
             LifeWord::Proof { challenge, proof } => {
                 let of_host = self.by_player.get(&room.info.host) == Some(&match_id);
-                let about = (room.info.id, room.info.epoch);
+                let about = room.epoch();
                 let answered = |question: &mut Question| {
                     of_host && question.about == about && question.challenge == challenge
                 };
@@ -97,7 +97,7 @@ impl Agent {
                 let Some(key) = asked.and_then(|_| self.peers.get(&match_id)).map(Peer::public_key) else {
                     return;
                 };
-                let (room, epoch) = about;
+                let RoomEpoch { room, epoch } = about;
                 self.tell_server(now, ToServer::HostProof { room, epoch, key, proof });
             }
             LifeWord::Asked { .. } => {}

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::{Agent, DisconnectReason, Event, IntoSocketError, ReleasedSocket};
 use crate::address::canonical;
+use crate::attempt::PlanPermit;
 use crate::failure::{FailureReason, FailureReport, Stage};
 use crate::id::{MatchId, PlayerId};
 use crate::login::MatchUse;
@@ -13,7 +14,7 @@ use crate::peer::{Peer, PeerNews};
 use crate::sockets::Owner;
 use crate::way::Way;
 use crate::wire::message::{
-    Facts, MatchEnd, MatchOutcome, PunchPlan, Replan, Request, RoomEnd, SearchPermit, ToServer, Topology,
+    Facts, MatchEnd, MatchOutcome, PunchPlan, Replan, Request, RoomEnd, ToServer, Topology,
 };
 
 /// How long after the first plan of a mesh the others count as made by the same wish to join; where a lost one comes again
@@ -30,8 +31,8 @@ const EARLY: usize = 16;
 pub(super) enum MatchNews {
     Facts(Facts),
     Replan(Box<Replan>),
-    /// The permit to search changed; it is for the plan of this edition.
-    Permit(u8, SearchPermit),
+    /// The permit to search changed.
+    Permit(PlanPermit),
     Ended(MatchEnd),
 }
 
@@ -113,7 +114,7 @@ impl Agent {
         match news {
             MatchNews::Facts(facts) => peer.handle_facts(cx, &facts),
             MatchNews::Replan(plan) => peer.replan(cx, *plan),
-            MatchNews::Permit(edition, turn) => peer.handle_permit(cx, edition, turn),
+            MatchNews::Permit(permit) => peer.handle_permit(cx, permit),
             MatchNews::Ended(reason) => self.match_ended(now, match_id, reason),
         }
     }

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::{Agent, Event};
-use crate::id::{MatchId, PlayerId, RoomId};
+use crate::id::{MatchId, PlayerId, RoomEpoch};
 use crate::peer::{Contact, Peer};
 use crate::wire::life::CHALLENGE;
 use crate::wire::message::{
@@ -56,13 +56,8 @@ impl Agent {
     }
 
     /// The server does not hear the host. A member that hears it has it prove that it is alive.
-    pub(super) fn confirm_loss(
-        &mut self,
-        now: Instant,
-        (room, epoch): (RoomId, u32),
-        challenge: [u8; CHALLENGE],
-    ) {
-        let asked = self.lobby.room().filter(|known| known.info.id == room && known.info.epoch == epoch);
+    pub(super) fn confirm_loss(&mut self, now: Instant, about: RoomEpoch, challenge: [u8; CHALLENGE]) {
+        let asked = self.lobby.room().filter(|known| known.epoch() == about);
         let Some(host) = asked.filter(|known| !known.hosting).map(|known| known.info.host) else { return };
         let heard = self.peer(host).is_some_and(|peer| {
             peer.heard_within(now, HEARD.max(peer.answer_time()))
@@ -70,15 +65,13 @@ impl Agent {
         });
         self.say_host_seen(now, heard);
         if heard {
-            self.seek_proof(now, (room, epoch), challenge);
+            self.seek_proof(now, about, challenge);
         }
     }
 
     /// Only this player has lost the host.
-    pub(super) fn host_stands(&mut self, now: Instant, room: RoomId, epoch: u32) {
-        let meant = |known: &crate::lobby::Room| {
-            known.info.id == room && known.info.epoch == epoch && known.seeking.is_some()
-        };
+    pub(super) fn host_stands(&mut self, now: Instant, about: RoomEpoch) {
+        let meant = |known: &crate::lobby::Room| known.epoch() == about && known.seeking.is_some();
         let Some(host) = self.lobby.room().filter(|room| meant(room)).map(|room| room.info.host) else {
             return;
         };

@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use super::matches::MatchNews;
 use super::{Agent, Event};
-use crate::id::{JoinId, PlayerId};
+use crate::attempt::PlanPermit;
+use crate::id::{JoinId, PlayerId, RoomEpoch};
 use crate::lobby::LobbyNews;
 use crate::login::{LinkEvent, Online};
 use crate::peer::Peer;
@@ -90,7 +91,7 @@ impl Agent {
             ToPlayer::Plan(plan) => self.handle_plan(now, *plan),
             ToPlayer::Replan(plan) => self.match_news(now, plan.match_id, MatchNews::Replan(plan)),
             ToPlayer::Search { match_id, edition, turn } => {
-                self.match_news(now, match_id, MatchNews::Permit(edition, turn));
+                self.match_news(now, match_id, MatchNews::Permit(PlanPermit { edition, permit: turn }));
             }
             ToPlayer::MatchEnded { match_id, reason } => {
                 let known = |online: &mut Online| online.knows_match(match_id);
@@ -100,11 +101,12 @@ impl Agent {
             }
             ToPlayer::Ticket(ticket) => self.lobby.handle_ticket(ticket),
             ToPlayer::ConfirmLoss { room, epoch, challenge } => {
-                self.confirm_loss(now, (room, epoch), challenge);
+                self.confirm_loss(now, RoomEpoch { room, epoch }, challenge);
             }
-            ToPlayer::HostStands { room, epoch } => self.host_stands(now, room, epoch),
+            ToPlayer::HostStands { room, epoch } => self.host_stands(now, RoomEpoch { room, epoch }),
             ToPlayer::HostInQuestion { room, epoch, within_s } => {
-                self.lobby.host_in_question(now, (room, epoch), Duration::from_secs(within_s.into()));
+                let within = Duration::from_secs(within_s.into());
+                self.lobby.host_in_question(now, RoomEpoch { room, epoch }, within);
             }
             ToPlayer::HostChanged { room, previous } => self.host_changed(now, room, previous),
             ToPlayer::Profile(profile) => self.detection.handle_profile(&mut cx, profile),

@@ -12,6 +12,15 @@ use crate::method::Method;
 use crate::punch::SEARCH_TURN;
 use crate::wire::message::{SearchPermit, ToServer};
 
+/// What the server says of the permit to search by one plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct PlanPermit {
+    /// The edition of the plan that it is for.
+    pub(crate) edition: u8,
+    /// What this match may do.
+    pub(crate) permit: SearchPermit,
+}
+
 /// Whether this match may search by many sockets or ports.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum PermitState {
@@ -39,25 +48,20 @@ impl PermitState {
 
 impl Attempt {
     /// What the server said of this plan before it came.
-    pub(crate) fn permit_in_time(&mut self) -> Option<(u8, SearchPermit)> {
+    pub(crate) fn permit_in_time(&mut self) -> Option<PlanPermit> {
         let edition = self.context.edition;
-        self.early_permit.take_if(|(meant, _)| *meant <= edition)
+        self.early_permit.take_if(|early| early.edition <= edition)
     }
 
     /// The server gives or takes the permit. Returns how long this match has waited for it, if it has it now.
-    pub(crate) fn handle_permit(
-        &mut self,
-        now: Instant,
-        edition: u8,
-        turn: SearchPermit,
-    ) -> Option<Duration> {
-        if edition != self.context.edition {
-            if edition > self.context.edition {
-                self.early_permit = Some((edition, turn));
+    pub(crate) fn handle_permit(&mut self, now: Instant, told: PlanPermit) -> Option<Duration> {
+        if told.edition != self.context.edition {
+            if told.edition > self.context.edition {
+                self.early_permit = Some(told);
             }
             return None;
         }
-        match (turn, self.permit) {
+        match (told.permit, self.permit) {
             (SearchPermit::Wait, PermitState::Asked(at)) => self.permit = PermitState::Waiting(at),
             (SearchPermit::Begin, PermitState::Asked(at) | PermitState::Waiting(at)) => {
                 self.permit = PermitState::Granted(now + SEARCH_TURN);

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::{Lobby, LobbyNews, RESUME_RETRY};
 use crate::api::{Event, RequestKind};
 use crate::cx::Cx;
-use crate::id::{PlayerId, RoomId};
+use crate::id::{PlayerId, RoomEpoch, RoomId};
 use crate::secret::Secret;
 use crate::wire::message::{KickNote, PlayerInfo, Request, RoomInfo, RoomTarget, RoomTicket};
 
@@ -51,6 +51,11 @@ pub(crate) struct Room {
 }
 
 impl Room {
+    /// Returns the room under its present host.
+    pub(crate) fn epoch(&self) -> RoomEpoch {
+        RoomEpoch { room: self.info.id, epoch: self.info.epoch }
+    }
+
     /// How to come back in.
     pub(super) fn resume(&self) -> Request {
         match self.ticket {
@@ -208,8 +213,8 @@ impl Lobby {
     }
 
     /// The server needs longer to say who hosts the room.
-    pub(crate) fn host_in_question(&mut self, now: Instant, (id, epoch): (RoomId, u32), within: Duration) {
-        let room = self.room.as_mut().filter(|room| room.info.id == id && room.info.epoch == epoch);
+    pub(crate) fn host_in_question(&mut self, now: Instant, about: RoomEpoch, within: Duration) {
+        let room = self.room.as_mut().filter(|room| room.epoch() == about);
         if let Some(until) = room.and_then(|room| room.seeking.as_mut()) {
             *until = (*until).max(now + within.min(LONGEST_SEEK));
         }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::{DirectSearch, Peer, PeerStage};
 use crate::address::{is_local, is_sendable};
 use crate::api::SocketId;
-use crate::attempt::{Attempt, PunchTest};
+use crate::attempt::{Attempt, PlanPermit, PunchTest};
 use crate::config::{AgentConfig, RelayPolicy};
 use crate::cx::Cx;
 use crate::login::{ProbeSeen, ServerLink};
@@ -16,7 +16,7 @@ use crate::path::{Paths, kind_of};
 use crate::rtt::RttEstimate;
 use crate::sockets::Owner;
 use crate::way::{RELAY, Way};
-use crate::wire::message::{Facts, PunchPlan, Replan, RoundTrip, SearchPermit, ToServer};
+use crate::wire::message::{Facts, PunchPlan, Replan, RoundTrip, ToServer};
 use crate::wire::pair::PairMessage;
 
 /// Round trips to the server: this player's, and the other one's as the server says. One that is not known is taken to be
@@ -164,8 +164,8 @@ impl Peer {
             self.search = DirectSearch::Running;
             self.punch_until = cx.now + cx.config.connect_deadline;
         }
-        if let Some((edition, turn)) = self.attempt.permit_in_time() {
-            self.handle_permit(cx, edition, turn);
+        if let Some(permit) = self.attempt.permit_in_time() {
+            self.handle_permit(cx, permit);
         }
         self.punch(cx);
         let facts = self.attempt.facts_in_time();
@@ -196,8 +196,8 @@ impl Peer {
     }
 
     /// The server gives or takes this match's permit to search by many sockets or ports.
-    pub(crate) fn handle_permit(&mut self, cx: &mut Cx<'_>, edition: u8, turn: SearchPermit) {
-        if let Some(waited) = self.attempt.handle_permit(cx.now, edition, turn) {
+    pub(crate) fn handle_permit(&mut self, cx: &mut Cx<'_>, permit: PlanPermit) {
+        if let Some(waited) = self.attempt.handle_permit(cx.now, permit) {
             // The deadline is one of what is done, not of waiting in line.
             self.punch_until += waited;
             if self.is_relayed() && self.search == DirectSearch::Over {

@@ -47,10 +47,10 @@ pub(super) fn chains(mappings: &[FreshMapping], parity: bool) -> Vec<Chain> {
         let class = if parity { mapping.external % 2 } else { 0 };
         chains.entry((mapping.burst, mapping.address, class)).or_default().push(mapping);
     }
-    let chain = |((_, address, class), mut of): ((u8, IpAddr, u16), Vec<&FreshMapping>)| {
-        of.sort_by_key(|mapping| mapping.order);
-        let sent = of.iter().map(|mapping| mapping.sent).min().unwrap_or_default();
-        Chain { address, sent, class, ports: of.iter().map(|mapping| mapping.external).collect() }
+    let chain = |((_, address, class), mut mappings): ((u8, IpAddr, u16), Vec<&FreshMapping>)| {
+        mappings.sort_by_key(|mapping| mapping.order);
+        let sent = mappings.iter().map(|mapping| mapping.sent).min().unwrap_or_default();
+        Chain { address, sent, class, ports: mappings.iter().map(|mapping| mapping.external).collect() }
     };
     chains.into_iter().map(chain).collect()
 }

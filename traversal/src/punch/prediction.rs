@@ -265,7 +265,8 @@ impl Tactic for Prediction {
     }
 
     fn on_probe_seen(&mut self, now: Instant, tag: u32, observed: SocketAddr) {
-        let Some(call) = self.calls.iter().find(|call| call.probe.is_some_and(|(_, of)| of == tag)) else {
+        let Some(call) = self.calls.iter().find(|call| call.probe.is_some_and(|(_, known)| known == tag))
+        else {
             return;
         };
         let Some(left) = self.engine.left_at(tag) else { return };

@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 
 use super::secret::{CODE, MacKey};
 use crate::Identity;
-use crate::id::RoomId;
+use crate::id::RoomEpoch;
 
 /// Bytes of a challenge.
 pub const CHALLENGE: usize = 16;
@@ -33,18 +33,14 @@ impl LifeKey {
     }
 
     /// What only the living host of this room and epoch can say to this challenge.
-    pub fn prove(&self, room: RoomId, epoch: u32, challenge: &[u8; CHALLENGE]) -> Option<[u8; PROOF]> {
-        self.0.code(b"life", &[&room.0.to_le_bytes(), &epoch.to_le_bytes(), challenge])
+    pub fn prove(&self, about: RoomEpoch, challenge: &[u8; CHALLENGE]) -> Option<[u8; PROOF]> {
+        self.0.code(b"life", &[&about.room.0.to_le_bytes(), &about.epoch.to_le_bytes(), challenge])
     }
 
     /// Whether the host has said so, in a time that tells nothing about the right proof.
-    pub fn fits(
-        &self,
-        (room, epoch): (RoomId, u32),
-        challenge: &[u8; CHALLENGE],
-        proof: &[u8; PROOF],
-    ) -> bool {
-        self.0.fits(b"life", &[&room.0.to_le_bytes(), &epoch.to_le_bytes(), challenge], proof)
+    pub fn fits(&self, about: RoomEpoch, challenge: &[u8; CHALLENGE], proof: &[u8; PROOF]) -> bool {
+        let (room, epoch) = (about.room.0.to_le_bytes(), about.epoch.to_le_bytes());
+        self.0.fits(b"life", &[&room, &epoch, challenge], proof)
     }
 }
 
@@ -57,20 +53,22 @@ impl fmt::Debug for LifeKey {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::id::RoomId;
 
     #[test]
     fn a_proof_is_of_one_host_one_room_one_epoch_and_one_challenge() {
         let [host, member, server] = [1, 2, 3].map(|secret| Identity::from_secret([secret; 32]));
         let of_host = LifeKey::new(&host, &server.public_key()).unwrap();
         let of_server = LifeKey::new(&server, &host.public_key()).unwrap();
-        let proof = of_host.prove(RoomId(7), 1, &[5; 16]).unwrap();
-        assert!(of_server.fits((RoomId(7), 1), &[5; 16], &proof));
-        assert!(!of_server.fits((RoomId(8), 1), &[5; 16], &proof));
-        assert!(!of_server.fits((RoomId(7), 2), &[5; 16], &proof));
-        assert!(!of_server.fits((RoomId(7), 1), &[6; 16], &proof));
+        let about = RoomEpoch { room: RoomId(7), epoch: 1 };
+        let proof = of_host.prove(about, &[5; 16]).unwrap();
+        assert!(of_server.fits(about, &[5; 16], &proof));
+        assert!(!of_server.fits(RoomEpoch { room: RoomId(8), ..about }, &[5; 16], &proof));
+        assert!(!of_server.fits(RoomEpoch { epoch: 2, ..about }, &[5; 16], &proof));
+        assert!(!of_server.fits(about, &[6; 16], &proof));
         let of_member = LifeKey::new(&member, &server.public_key()).unwrap();
-        let forged = of_member.prove(RoomId(7), 1, &[5; 16]).unwrap();
-        assert!(!of_server.fits((RoomId(7), 1), &[5; 16], &forged));
+        let forged = of_member.prove(about, &[5; 16]).unwrap();
+        assert!(!of_server.fits(about, &[5; 16], &forged));
         assert!(LifeKey::new(&host, &[0; 32]).is_none());
         assert_eq!(format!("{of_host:?}"), "LifeKey(..)");
     }

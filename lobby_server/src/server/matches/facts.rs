@@ -36,14 +36,15 @@ impl Matches {
         &mut self,
         cx: &mut Context,
         roster: &mut Roster,
-        of: PlayerId,
+        about: PlayerId,
         to: PlayerId,
         match_id: MatchId,
         facts: Facts,
     ) {
         // Facts are addresses: a player over the relay alone gets and gives none.
-        let hidden = [of, to].iter().any(|side| roster.party(cx, *side).is_none_or(|side| side.relay_only));
-        if roster.may_cause(cx, of, 1.0) && !hidden {
+        let hidden =
+            [about, to].iter().any(|side| roster.party(cx, *side).is_none_or(|side| side.relay_only));
+        if roster.may_cause(cx, about, 1.0) && !hidden {
             roster.tell(cx, to, ToPlayer::Facts { match_id, facts });
         }
     }

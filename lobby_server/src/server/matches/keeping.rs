@@ -10,7 +10,8 @@ use traversal_core::plan::PlanInForce;
 use traversal_core::wire::message::{KeptMatch, ToPlayer};
 
 use super::{Context, Matches, Roster};
-use crate::matchmaking::choose;
+use crate::ids::Sides;
+use crate::matchmaking::{choose, nats};
 
 /// As many as a player may have: one with each other member of a room.
 const MAX_WAITING: usize = 64;
@@ -29,9 +30,9 @@ impl KeptMatches {
     }
 
     /// The same match, as the other side of it sees it.
-    fn counterpart(&self, of: KeptMatch, player: PlayerId) -> Option<KeptMatch> {
+    fn counterpart(&self, own: KeptMatch, player: PlayerId) -> Option<KeptMatch> {
         let fits = |kept: &&KeptMatch| {
-            kept.match_id == of.match_id && kept.player == player && kept.hosting != of.hosting
+            kept.match_id == own.match_id && kept.player == player && kept.hosting != own.hosting
         };
         self.0.iter().find(fits).copied()
     }
@@ -70,24 +71,27 @@ impl Matches {
         self.kept.entry(player).or_default().put(kept);
         let other = self.kept.get(&kept.player).filter(|_| roster.present_room(kept.player) == Some(id));
         let Some(theirs) = other.and_then(|other| other.counterpart(kept, player)) else { return };
-        let (host, joiner) = if kept.hosting { (player, kept.player) } else { (kept.player, player) };
+        let players = if kept.hosting {
+            Sides { host: player, joiner: kept.player }
+        } else {
+            Sides { host: kept.player, joiner: player }
+        };
+        let Sides { host, joiner } = players;
         let fits = room_host.is_none_or(|room_host| room_host == host);
         // What the server made since is newer than what they remember.
         if !fits || !self.rendezvous.between(host, joiner).is_empty() {
             return;
         }
-        let (Some(of_host), Some(of_joiner)) = (roster.party(cx, host), roster.party(cx, joiner)) else {
-            return;
-        };
-        for side in [host, joiner] {
+        let Some(parties) = roster.parties(cx, players) else { return };
+        for side in players.both() {
             self.forget_kept(side, kept.match_id);
         }
         let edition = kept.edition.max(theirs.edition);
-        let plan = PlanInForce::resumed(&choose(&of_host, &of_joiner), [of_joiner.nat, of_host.nat], edition);
-        self.rendezvous.begin(kept.match_id, (host, joiner), plan);
+        let plan = PlanInForce::resumed(&choose(&parties), nats(&parties), edition);
+        self.rendezvous.begin(kept.match_id, players, plan);
         tracing::debug!(host = %host, joiner = %joiner, "a match goes on");
-        let (match_id, sides) = (kept.match_id, [host, joiner]);
-        match self.grant_relay(cx, roster, match_id, sides) {
+        let (match_id, sides) = (kept.match_id, players.both());
+        match self.grant_relay(cx, roster, match_id, players) {
             Ok(grants) => {
                 for (side, grant) in sides.into_iter().zip(grants) {
                     roster.tell(cx, side, ToPlayer::Relay { match_id, grant });

@@ -7,6 +7,7 @@ use traversal_core::wire::message::{NoRelay, RelayGrant};
 use traversal_core::wire::session::MIN_SEALED;
 
 use super::{Context, Matches, Roster};
+use crate::ids::Sides;
 use crate::relay::{RelayMode, forwarded};
 use crate::server::sockets::Route;
 
@@ -24,17 +25,17 @@ impl Matches {
         cx: &mut Context,
         roster: &Roster,
         id: MatchId,
-        players: [PlayerId; 2],
+        players: Sides<PlayerId>,
     ) -> Result<[RelayGrant; 2], NoRelay> {
         let now = cx.now;
-        if roster.relay_mode(cx, players[0]) == RelayMode::Never {
+        if roster.relay_mode(cx, players.host) == RelayMode::Never {
             return Err(NoRelay::Off);
         }
         if !self.relay.has_room(now) {
             cx.counters.relays_refused += 1;
             return Err(NoRelay::Full);
         }
-        Ok(self.relay.grant(now, id, players, &mut cx.rng))
+        Ok(self.relay.grant(now, id, players.both(), &mut cx.rng))
     }
 
     /// A datagram for another player. It must come from where the sender's session was proven to be.

@@ -6,7 +6,7 @@ use traversal_core::nat::NatKind;
 use traversal_core::wire::message::{MatchEnd, MatchOutcome, ToPlayer};
 
 use super::{Context, Matches, Roster};
-use crate::matchmaking::choose;
+use crate::matchmaking::{choose, nats};
 use crate::outcomes::PairOutcome;
 
 impl Matches {
@@ -41,10 +41,10 @@ impl Matches {
             }
         }
         let kind = |player| roster.party(cx, player).map_or(NatKind::Unknown, |party| party.nat.kind());
-        let of = PairOutcome::new(outcome, cause, [kind(player), kind(peer)]);
-        if let Some(of) = of.filter(|of| self.rendezvous.count(match_id, of)) {
-            tracing::debug!(outcome = of.outcome.name(), cause = of.cause_name(), nats = ?of.nats, "a match went so");
-            *self.outcomes.entry(of).or_default() += 1;
+        let result = PairOutcome::new(outcome, cause, [kind(player), kind(peer)]);
+        if let Some(result) = result.filter(|result| self.rendezvous.count(match_id, result)) {
+            tracing::debug!(outcome = result.outcome.name(), cause = result.cause_name(), nats = ?result.nats, "a match went so");
+            *self.outcomes.entry(result).or_default() += 1;
         }
         let lost = outcome == MatchOutcome::Lost;
         if lost {
@@ -68,16 +68,13 @@ impl Matches {
         if self.searches.has(id) {
             return; // It would lose its place.
         }
-        let Some([host, joiner]) = self.rendezvous.may_begin_again(now, id, player) else { return };
-        if ![host, joiner].into_iter().all(|side| roster.is_fresh(cx, side)) {
+        let Some(players) = self.rendezvous.may_begin_again(now, id, player) else { return };
+        if !players.both().into_iter().all(|side| roster.is_fresh(cx, side)) {
             return; // Nobody answers where one of them was.
         }
-        let (Some(of_host), Some(of_joiner)) = (roster.party(cx, host), roster.party(cx, joiner)) else {
-            return;
-        };
-        let (chosen, nats) = (choose(&of_host, &of_joiner), [of_joiner.nat, of_host.nat]);
-        if let Some(plan) = self.rendezvous.begin_again(now, id, &chosen, nats) {
-            self.tell_replan(cx, roster, id, (host, &of_host), (joiner, &of_joiner), &plan);
+        let Some(parties) = roster.parties(cx, players) else { return };
+        if let Some(plan) = self.rendezvous.begin_again(now, id, &choose(&parties), nats(&parties)) {
+            self.tell_replan(cx, roster, id, &parties, &plan);
         }
     }
 }

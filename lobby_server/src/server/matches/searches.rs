@@ -1,9 +1,10 @@
 //! Turns to search by many sockets or ports: from what players and plans say, and to the players.
 
-use traversal_core::id::{MatchId, PlayerId};
+use traversal_core::id::PlayerId;
 use traversal_core::wire::message::{Method, ToPlayer};
 
 use super::{Context, Matches, Roster};
+use crate::ids::{PlanId, Sides};
 use crate::server::timers::Timer;
 
 impl Matches {
@@ -11,33 +12,33 @@ impl Matches {
     pub(super) fn plan_search(
         &mut self,
         cx: &Context,
-        plan: (MatchId, u8),
-        sides: [PlayerId; 2],
+        plan: PlanId,
+        players: Sides<PlayerId>,
         first: Option<Method>,
     ) {
-        self.searches.plan(cx.now, plan, sides, first.is_some_and(Method::searches));
+        self.searches.plan(cx.now, plan, players.both(), first.is_some_and(Method::searches));
     }
 
     /// A player's attempt has come to its search.
-    pub(crate) fn ask_search(&mut self, cx: &Context, player: PlayerId, id: MatchId, edition: u8) {
+    pub(crate) fn ask_search(&mut self, cx: &Context, player: PlayerId, plan: PlanId) {
         // A wish by an older plan has been overtaken by the newer one.
-        if let Some(sides) = self.rendezvous.sides(id, edition) {
-            self.searches.ask(cx.now, (id, edition), sides, player);
+        if let Some(sides) = self.rendezvous.sides(plan) {
+            self.searches.ask(cx.now, plan, sides, player);
         }
     }
 
     /// Tells whose turn it is; after the plans, in which the methods stand.
     pub(crate) fn tell_searches(&mut self, cx: &mut Context, roster: &mut Roster) {
         for notice in self.searches.take_notices() {
-            let (match_id, edition) = (notice.match_id, notice.edition);
+            let PlanId { match_id, edition } = notice.plan;
             roster.tell(cx, notice.player, ToPlayer::Search { match_id, edition, turn: notice.turn });
         }
         cx.timers.set(Timer::Searches, self.searches.poll_timeout());
     }
 
     /// A player's search is over.
-    pub(crate) fn search_over(&mut self, cx: &Context, player: PlayerId, id: MatchId, edition: u8) {
-        self.searches.over(cx.now, id, edition, player);
+    pub(crate) fn search_over(&mut self, cx: &Context, player: PlayerId, plan: PlanId) {
+        self.searches.over(cx.now, plan, player);
     }
 
     /// A search whose player has not said that it is over counts as over.

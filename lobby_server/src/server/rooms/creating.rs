@@ -8,7 +8,7 @@ use super::wishes::{Pending, RoomClaim};
 use super::{Others, Rooms};
 use crate::ids::Asker;
 use crate::registry::RegistryOperation;
-use crate::room::{self, Opening, Origin, PasswordHash, Room};
+use crate::room::{self, Origin, PasswordHash, Room, Setup};
 
 /// Codes that are drawn before it is called a failure: with 729 million, a second try is rare already.
 const CODE_TRIES: u8 = 8;
@@ -39,18 +39,16 @@ impl Rooms {
         let name = if name_is_code { code.clone() } else { options.name };
         let password =
             options.password.as_ref().map(|password| PasswordHash::new(password, &mut others.cx.rng));
-        let opening = Opening {
+        let setup = Setup {
             id: room_id,
             game: login.game,
             game_protocol: login.game_protocol,
             code,
             options: RoomOptions { name, ..options },
             password,
-            members: vec![PlayerInfo { id: asker.player, name: login.name }],
-            from,
-            origin: Origin::New,
         };
-        let room = Room::new(opening, others.cx.now);
+        let members = vec![PlayerInfo { id: asker.player, name: login.name }];
+        let room = Room::new(setup, members, from, Origin::New, others.cx.now);
         self.rooms.insert(room_id, room);
         others.roster.set_busy(asker);
         self.claim(others, RoomClaim { asker, room: room_id, name_is_code, tries: 0, checked: false });
@@ -76,9 +74,9 @@ impl Rooms {
             return;
         }
         if let Some(room) = self.rooms.get_mut(&claim.room) {
-            room.code = room::draw_code(&mut others.cx.rng);
+            room.setup.code = room::draw_code(&mut others.cx.rng);
             if claim.name_is_code {
-                room.options.name.clone_from(&room.code);
+                room.setup.options.name.clone_from(&room.setup.code);
             }
         }
         self.claim(others, RoomClaim { tries: claim.tries + 1, ..claim });
@@ -96,9 +94,9 @@ impl Rooms {
         };
         others.roster.enter_room(others.cx, owner, claim.room);
         let Some(room) = self.rooms.get_mut(&claim.room) else { return };
-        room.claimed = true;
+        room.open();
         others.cx.counters.rooms_opened += 1;
-        tracing::info!(room = %room.options.name, game = %room.game, "room opened");
+        tracing::info!(room = %room.setup.options.name, game = %room.setup.game, "room opened");
         let info = room.info();
         let snapshot = room.snapshot();
         others.respond(claim.asker, Ok(Response::Room(info)));

@@ -18,7 +18,7 @@ use crate::host_choice::{HostCandidate, choose_host};
 use crate::ids::{Asker, SessionId};
 use crate::queue::{Left, QueueKey, check_wish};
 use crate::registry::{RegistryOperation, RegistryReply};
-use crate::room::{self, Opening, Origin, Room};
+use crate::room::{self, Origin, Room, Setup};
 use crate::server::timers::Timer;
 
 /// Key of the room's metadata that says what is played.
@@ -185,7 +185,7 @@ impl Rooms {
         let code = room::draw_code(&mut others.cx.rng);
         let QuickMatch { mode, players: capacity, topology } = key.wanted;
         let metadata = if mode.is_empty() { BTreeMap::new() } else { [(MODE.to_owned(), mode)].into() };
-        let opening = Opening {
+        let setup = Setup {
             id,
             game: key.game,
             game_protocol: key.game_protocol,
@@ -201,11 +201,9 @@ impl Rooms {
                 topology,
             },
             password: None,
-            members: vec![PlayerInfo { id: host_id, name: host_name }],
-            from,
-            origin: Origin::New,
         };
-        let room = Room::new(opening, others.cx.now);
+        let members = vec![PlayerInfo { id: host_id, name: host_name }];
+        let room = Room::new(setup, members, from, Origin::New, others.cx.now);
         let record = room.record(others.cx.config.node);
         self.rooms.insert(id, room);
         self.ask_registry(others, RegistryOperation::Claim(record), Pending::Gathering(id));
@@ -246,7 +244,7 @@ impl Rooms {
     fn gathered(&mut self, others: &mut Others<'_>, id: RoomId) {
         let Some(Gathering { key, players, .. }) = self.gatherings.remove(&id) else { return };
         if let Some(room) = self.rooms.get_mut(&id) {
-            room.claimed = true;
+            room.open();
         }
         others.cx.counters.rooms_opened += 1;
         others.cx.counters.quick_matches += 1;

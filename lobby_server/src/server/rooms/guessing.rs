@@ -26,7 +26,7 @@ impl Rooms {
     ) -> Result<(), RequestError> {
         let now = others.cx.now;
         let room = self.rooms.get_mut(&entry.room).ok_or(RequestError::NoSuchRoom)?;
-        if room.password.is_none() || entry.allowed {
+        if room.setup.password.is_none() || entry.allowed {
             return Ok(());
         }
         if entry.wish.password.is_none() {

@@ -70,11 +70,11 @@ impl Rooms {
         let room = self
             .rooms
             .get(&entry.room)
-            .filter(|room| room.claimed && room.game == client.login().game)
+            .filter(|room| room.is_open() && room.setup.game == client.login().game)
             .ok_or(RequestError::NoSuchRoom)?;
-        if room.game_protocol != client.login().game_protocol {
+        if room.setup.game_protocol != client.login().game_protocol {
             return Err(RequestError::OtherVersion {
-                room: room.game_protocol,
+                room: room.setup.game_protocol,
                 yours: client.login().game_protocol,
             });
         }
@@ -105,7 +105,7 @@ impl Rooms {
             tracing::trace!(?session, ?request, "room is full: its members are asked for a sign of life");
             return Ok(());
         }
-        if room.options.auto_allow || entry.allowed {
+        if room.setup.options.auto_allow || entry.allowed {
             self.admit(others, &entry);
             return Ok(());
         }

@@ -56,7 +56,7 @@ impl Rooms {
 
     /// How many players these notes may put out, for the member's rate.
     pub(crate) fn put_out_by(&self, room: RoomId, notes: &[KickNote]) -> usize {
-        let Some(room) = self.rooms.get(&room).filter(|room| room.restored) else { return 0 };
+        let Some(room) = self.rooms.get(&room).filter(|room| room.is_restored()) else { return 0 };
         notes.iter().take(MAX_KICK_NOTES).filter(|note| room.has(note.player)).count()
     }
 
@@ -74,7 +74,7 @@ impl Rooms {
         }
         for note in notes.into_iter().take(MAX_KICK_NOTES) {
             // A server that was not restarted knows them all.
-            let Some(room) = self.rooms.get(&id).filter(|room| room.restored) else { return };
+            let Some(room) = self.rooms.get(&id).filter(|room| room.is_restored()) else { return };
             let known = room.kicked.has(now, note.player);
             let left = match others.cx.time_of_day() {
                 Some(seconds) if note.until_s != u64::MAX => {

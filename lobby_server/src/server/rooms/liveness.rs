@@ -43,10 +43,10 @@ impl Rooms {
         waiting: Waiting,
     ) -> bool {
         let now = others.cx.now;
-        let Some(of) = self.rooms.get(&room) else { return false };
-        let count = if host_only { 1 } else { of.members.len() };
+        let Some(asked) = self.rooms.get(&room) else { return false };
+        let count = if host_only { 1 } else { asked.members.len() };
         let fresh = others.cx.config.liveness_fresh;
-        let suspects: BTreeSet<SessionId> = of.members[..count.min(of.members.len())]
+        let suspects: BTreeSet<SessionId> = asked.members[..count.min(asked.members.len())]
             .iter()
             .filter_map(|member| others.roster.session_of(member.id))
             .filter(|id| {

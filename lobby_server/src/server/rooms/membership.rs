@@ -9,7 +9,7 @@ use traversal_core::wire::message::{
 
 use super::wishes::{Entry, Pending};
 use super::{Others, Rooms};
-use crate::ids::SessionId;
+use crate::ids::{SessionId, Sides};
 use crate::kicked::{Kick, OUT};
 use crate::registry::RegistryOperation;
 use crate::room::{ROOM_NEWS, Room};
@@ -46,7 +46,7 @@ impl Rooms {
 
     /// Rooms that the registry has taken.
     pub(crate) fn open_count(&self) -> usize {
-        self.rooms.values().filter(|room| room.claimed).count()
+        self.rooms.values().filter(|room| room.is_open()).count()
     }
 
     /// Players who wait for a quick match.
@@ -80,9 +80,15 @@ impl Rooms {
         members: &[PlayerId],
     ) {
         let Some(room) = self.rooms.get(&id) else { return };
-        let (host, mesh, epoch) = (room.host(), room.options.topology == Topology::Mesh, room.epoch);
+        let (host, mesh, epoch) = (room.host(), room.setup.options.topology == Topology::Mesh, room.epoch);
         for other in members.iter().filter(|other| **other != player && (mesh || **other == host)) {
-            others.matches.begin_match(others.cx, others.roster, epoch, *other, player, *other != host);
+            others.matches.begin_match(
+                others.cx,
+                others.roster,
+                epoch,
+                Sides { host: *other, joiner: player },
+                *other != host,
+            );
         }
     }
 
@@ -99,20 +105,28 @@ impl Rooms {
                 others.roster.last_heard(others.roster.session_of(player)?)?,
             ))
         };
-        let (room, _) = present(player).ok_or(RequestError::NotInRoom)?;
-        let there = present(other).filter(|(of, heard)| {
-            *of == room && other != player && others.cx.now.saturating_duration_since(*heard) < REMATCH_FRESH
+        let (id, _) = present(player).ok_or(RequestError::NotInRoom)?;
+        let there = present(other).filter(|(its_room, heard)| {
+            *its_room == id
+                && other != player
+                && others.cx.now.saturating_duration_since(*heard) < REMATCH_FRESH
         });
-        let of = self.rooms.get(&room).ok_or(RequestError::NotInRoom)?;
+        let room = self.rooms.get(&id).ok_or(RequestError::NotInRoom)?;
         if there.is_none() {
             return Err(RequestError::NoSuchPlayer);
         }
         // Whose channel to the host is lost leaves the room and may join again.
-        if of.options.topology != Topology::Mesh || [player, other].contains(&of.host()) {
+        if room.setup.options.topology != Topology::Mesh || [player, other].contains(&room.host()) {
             return Err(RequestError::Malformed { what: "request".into() });
         }
-        let epoch = of.epoch;
-        others.matches.begin_match(others.cx, others.roster, epoch, other, player, true);
+        let epoch = room.epoch;
+        others.matches.begin_match(
+            others.cx,
+            others.roster,
+            epoch,
+            Sides { host: other, joiner: player },
+            true,
+        );
         Ok(Response::Done)
     }
 
@@ -160,7 +174,8 @@ impl Rooms {
         others.cx.timers.set(Timer::Guesses(id), None);
         others.cx.timers.set(Timer::Pairs(id), None);
         let location = room.location(others.cx.config.node);
-        let release = RegistryOperation::Release { game: room.game, location, name: room.options.name };
+        let release =
+            RegistryOperation::Release { game: room.setup.game, location, name: room.setup.options.name };
         self.ask_registry(others, release, Pending::Nothing);
     }
 
@@ -185,7 +200,7 @@ impl Rooms {
             }
             return;
         }
-        let migrate = room.options.migrate && self.is_inhabited(others, id);
+        let migrate = room.setup.options.migrate && self.is_inhabited(others, id);
         if migrate && why == MatchEnd::Gone {
             return self.suspect(others, id, None);
         }
@@ -213,7 +228,7 @@ impl Rooms {
         reason: RoomEnd,
     ) {
         let Some(room) = self.rooms.get(&id) else { return };
-        tracing::info!(room = %room.options.name, game = %room.game, %reason, "room closed");
+        tracing::info!(room = %room.setup.options.name, game = %room.setup.game, %reason, "room closed");
         let members: Vec<PlayerId> = room.members.iter().map(|member| member.id).collect();
         let absent = room.host();
         self.release(others, id);
@@ -269,7 +284,7 @@ impl Rooms {
 
     /// A player that was in this room has logged in anew: its place is kept for a while, if the room is one of its game.
     pub(crate) fn keep_place(&mut self, others: &mut Others<'_>, player: PlayerId, room: RoomId, game: &str) {
-        if self.rooms.get(&room).is_some_and(|room| room.game == game) {
+        if self.rooms.get(&room).is_some_and(|room| room.setup.game == game) {
             others
                 .cx
                 .timers

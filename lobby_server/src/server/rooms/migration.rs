@@ -12,14 +12,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use rand_chacha::rand_core::RngCore;
-use traversal_core::id::{PlayerId, RoomId};
+use traversal_core::id::{PlayerId, RoomEpoch, RoomId};
 use traversal_core::wire::life::{CHALLENGE, LifeKey, PROOF};
 use traversal_core::wire::message::{MatchEnd, PlayerInfo, ToPlayer};
 
 use super::liveness::ping_period;
 use super::{Others, Rooms};
 use crate::host_choice::{HostCandidate, choose_host};
-use crate::ids::SessionId;
+use crate::ids::{SessionId, Sides};
 use crate::room::Room;
 use crate::server::roster::Client;
 use crate::server::timers::Timer;
@@ -112,12 +112,13 @@ impl Rooms {
         &mut self,
         others: &mut Others<'_>,
         member: PlayerId,
-        (id, epoch): (RoomId, u32),
+        about: RoomEpoch,
         heard: bool,
     ) {
+        let id = about.room;
         let inside = others.roster.is_present(member, id);
         let Some(room) = self.rooms.get(&id).filter(|_| inside) else { return };
-        if !room.options.migrate || room.epoch != epoch || room.host() == member {
+        if !room.setup.options.migrate || room.epoch != about.epoch || room.host() == member {
             return;
         }
         match self.losses.get_mut(&id) {
@@ -137,7 +138,8 @@ impl Rooms {
     /// The host of this room may be lost: a member says so, or its session is over.
     pub(super) fn suspect(&mut self, others: &mut Others<'_>, id: RoomId, reporter: Option<PlayerId>) {
         let now = others.cx.now;
-        let Some(room) = self.rooms.get(&id).filter(|room| room.options.migrate && room.claimed) else {
+        let Some(room) = self.rooms.get(&id).filter(|room| room.setup.options.migrate && room.is_open())
+        else {
             return;
         };
         if let Some(loss) = self.losses.get_mut(&id) {
@@ -185,21 +187,21 @@ impl Rooms {
         &mut self,
         others: &mut Others<'_>,
         member: PlayerId,
-        (id, epoch): (RoomId, u32),
+        about: RoomEpoch,
         key: &[u8; 32],
         proof: &[u8; PROOF],
     ) {
+        let id = about.room;
         let session = others.roster.session_of(member).filter(|_| others.roster.is_present(member, id));
         let (Some(room), Some(session)) = (self.rooms.get(&id), session) else { return };
-        let of_host = room.epoch == epoch && PlayerId::from_public_key(key) == room.host();
+        let of_host = room.epoch == about.epoch && PlayerId::from_public_key(key) == room.host();
         let Some(loss) = self.losses.get_mut(&id).filter(|loss| of_host && loss.stage.is_asking()) else {
             return;
         };
         if loss.life_key.is_none() {
             loss.life_key = LifeKey::new(others.roster.identity(), key);
         }
-        let proven =
-            loss.life_key.as_ref().is_some_and(|life| life.fits((id, epoch), &loss.challenge, proof));
+        let proven = loss.life_key.as_ref().is_some_and(|life| life.fits(about, &loss.challenge, proof));
         if proven {
             self.host_is_alive(others, id, session);
         } else {
@@ -344,7 +346,8 @@ impl Rooms {
         let candidates: Vec<HostCandidate> =
             successors.iter().map(|member| others.roster.host_candidate(others.cx, *member)).collect();
         let chosen = choose_host(&candidates).and_then(|index| successors.get(index).copied());
-        let Some(room) = self.rooms.get_mut(&id).filter(|room| room.options.migrate && room.claimed) else {
+        let Some(room) = self.rooms.get_mut(&id).filter(|room| room.setup.options.migrate && room.is_open())
+        else {
             return false;
         };
         let (Some(chosen), Some(epoch)) = (chosen, room.epoch.checked_add(1)) else { return false };
@@ -354,7 +357,7 @@ impl Rooms {
         // Stable: the others keep their seniority.
         room.members.sort_by_key(|member| member.id != chosen);
         let info = room.info();
-        tracing::info!(room = %room.options.name, game = %room.game, epoch, "room has another host");
+        tracing::info!(room = %room.setup.options.name, game = %room.setup.game, epoch, "room has another host");
         others.cx.counters.migrations += 1;
         self.abandon_loss(others, id);
         others.matches.end_matches(others.cx, others.roster, previous, MatchEnd::Migrated);
@@ -365,7 +368,13 @@ impl Rooms {
             self.tell_ticket(others, id, member);
         }
         for member in members {
-            others.matches.begin_match(others.cx, others.roster, epoch, chosen, member, false);
+            others.matches.begin_match(
+                others.cx,
+                others.roster,
+                epoch,
+                Sides { host: chosen, joiner: member },
+                false,
+            );
         }
         self.ask_again(others, id);
         self.publish(others, id);

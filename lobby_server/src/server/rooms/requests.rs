@@ -188,7 +188,7 @@ impl Rooms {
         let metadata = text::check_metadata(&metadata)?;
         let id = self.hosted_room(others, host)?;
         let Some(room) = self.rooms.get_mut(&id) else { return Err(RequestError::NotInRoom) };
-        room.options.metadata = metadata;
+        room.setup.options.metadata = metadata;
         let changed = ToPlayer::RoomChanged(room.info());
         let members: Vec<PlayerId> = room.members.iter().map(|member| member.id).collect();
         for member in members {
@@ -202,7 +202,7 @@ impl Rooms {
     fn hosted_room(&self, others: &Others<'_>, player: PlayerId) -> Result<RoomId, RequestError> {
         let room = others.roster.present_room(player).ok_or(RequestError::NotInRoom)?;
         match self.rooms.get(&room) {
-            Some(of) if of.host() == player => Ok(room),
+            Some(hosted) if hosted.host() == player => Ok(room),
             _ => Err(RequestError::NotHost),
         }
     }

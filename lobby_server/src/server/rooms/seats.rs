@@ -11,7 +11,7 @@ use traversal_core::id::{PlayerId, RoomId};
 use traversal_core::wire::message::{KeptMatch, MAX_KEPT, RoomInfo, ToPlayer, Topology};
 
 use super::{Others, Rooms};
-use crate::ids::SessionId;
+use crate::ids::{SessionId, Sides};
 use crate::server::timers::Timer;
 
 /// How long two members who are there may have no match before they get a fresh one: by then both have said which match goes
@@ -84,7 +84,13 @@ impl Rooms {
             .filter(|member| present(host) && present(*member) && !others.matches.are_matched(host, *member));
         for member in unmatched.collect::<Vec<_>>() {
             if others.roster.is_fresh(others.cx, host) && others.roster.is_fresh(others.cx, member) {
-                others.matches.begin_match(others.cx, others.roster, epoch, host, member, false);
+                others.matches.begin_match(
+                    others.cx,
+                    others.roster,
+                    epoch,
+                    Sides { host, joiner: member },
+                    false,
+                );
             } else {
                 absent = true;
             }
@@ -107,7 +113,8 @@ impl Rooms {
             return;
         };
         // In a mesh everybody plays with everybody.
-        let (id, host) = (room.id, (room.options.topology == Topology::Star).then(|| room.host()));
+        let (id, host) =
+            (room.setup.id, (room.setup.options.topology == Topology::Star).then(|| room.host()));
         for kept in kept.into_iter().take(MAX_KEPT) {
             others.matches.keep_match(others.cx, others.roster, player, (id, host), kept);
         }

@@ -14,7 +14,7 @@ use super::{Others, Rooms};
 use crate::ids::Asker;
 use crate::kicked::OUT;
 use crate::limits::is_full;
-use crate::room::{self, Opening, Origin, PasswordHash, Room};
+use crate::room::{self, Origin, PasswordHash, Room, Setup};
 
 /// Keeps tickets apart from whatever else the server's key may sign.
 const PURPOSE: &[u8] = b"bevy_traversal room ticket 1";
@@ -66,7 +66,7 @@ impl Rooms {
             until_s,
             terms: room.terms(),
         };
-        let names = [&room.game, &room.options.name, &room.code].map(String::as_str);
+        let names = [&room.setup.game, &room.setup.options.name, &room.setup.code].map(String::as_str);
         let Some(seal) = ticket_seal(others.roster.identity(), names, &blank, member) else { return };
         others.tell(member, ToPlayer::Ticket(RoomTicket { seal, ..blank }));
     }
@@ -107,7 +107,8 @@ impl Rooms {
         };
         let owner = ticket.host == player;
         let found = self.rooms.get(&ticket.room);
-        let outdated = |room: &Room| room.restored && room.claimed && room.generation > ticket.generation;
+        let outdated =
+            |room: &Room| room.is_restored() && room.is_open() && room.generation > ticket.generation;
         // Of one epoch there is one host.
         let hosts = |room: &Room| owner && room.epoch == ticket.epoch;
         if found.is_some_and(|room| outdated(room) && !hosts(room)) {
@@ -116,9 +117,9 @@ impl Rooms {
             return Ok(None);
         }
         // After a restart somebody with an older ticket was faster.
-        let newer = found.is_some_and(|room| room.restored && room.generation < ticket.generation);
+        let newer = found.is_some_and(|room| room.is_restored() && room.generation < ticket.generation);
         match found
-            .map(|room| (room.epoch, room.claimed, room.restored))
+            .map(|room| (room.epoch, room.is_open(), room.is_restored()))
             .filter(|(_, claimed, _)| !newer || !claimed)
         {
             // Another one takes it up at this moment.
@@ -178,7 +179,7 @@ impl Rooms {
             // Until the host is back only those come in who have a ticket.
             None => terms.password.then(|| PasswordHash::unknown(&mut others.cx.rng)),
         };
-        let opening = Opening {
+        let setup = Setup {
             id: ticket.room,
             game: login.game,
             game_protocol: login.game_protocol,
@@ -194,11 +195,10 @@ impl Rooms {
                 topology: terms.topology,
             },
             password,
-            members: host.into_iter().chain([own]).collect(),
-            from,
-            origin: Origin::Ticket { epoch: ticket.epoch, generation: ticket.generation },
         };
-        let room = Room::new(opening, others.cx.now);
+        let members = host.into_iter().chain([own]).collect();
+        let origin = Origin::Ticket { epoch: ticket.epoch, generation: ticket.generation };
+        let room = Room::new(setup, members, from, origin, others.cx.now);
         self.rooms.insert(ticket.room, room);
         others.roster.set_busy(asker);
         let (name_is_code, tries, checked) = (false, 0, false);

@@ -6,6 +6,7 @@ use traversal_core::wire::message::PlayerInfo;
 
 use super::{Context, Roster};
 use crate::host_choice::HostCandidate;
+use crate::ids::Sides;
 use crate::matchmaking::Party;
 use crate::relay::RelayMode;
 
@@ -38,6 +39,11 @@ impl Roster {
             },
             timing: client.session.timing(),
         })
+    }
+
+    /// What the players of a match may be told about each other, if both are here.
+    pub(crate) fn parties(&self, cx: &Context, players: Sides<PlayerId>) -> Option<Sides<Party>> {
+        Some(Sides { host: self.party(cx, players.host)?, joiner: self.party(cx, players.joiner)? })
     }
 
     /// Whether the players of this one's game may use the relay.

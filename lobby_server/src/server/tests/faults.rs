@@ -210,7 +210,7 @@ fn a_session_moves_only_after_an_echo_and_the_peer_is_told() {
     assert_eq!(world.server.roster.client(id).unwrap().route().peer, at("203.0.113.77:4100"));
     let told = world.fakes[member].told.iter().any(|message| {
         let facts = Facts::PeerPublic(vec![at("203.0.113.77:4100")]);
-        matches!(message, ToPlayer::Facts { facts: of, .. } if *of == facts)
+        matches!(message, ToPlayer::Facts { facts: told, .. } if *told == facts)
     });
     assert!(told, "the other player hears of it");
     let pong = world.fakes[host].frames.last().cloned();

@@ -27,8 +27,9 @@ fn world_of(players: u8) -> World {
 
 /// Of each player's plans: with whom, whether it came first, and whether neither hosts.
 fn pairs(world: &World) -> Vec<Vec<(PlayerId, bool, bool)>> {
-    let of = |fake: &Fake| fake.plans().iter().map(|plan| (plan.peer.id, plan.hosting, plan.mesh)).collect();
-    world.fakes.iter().map(of).collect()
+    let plans_of =
+        |fake: &Fake| fake.plans().iter().map(|plan| (plan.peer.id, plan.hosting, plan.mesh)).collect();
+    world.fakes.iter().map(plans_of).collect()
 }
 
 fn ends(fake: &Fake) -> Vec<MatchEnd> {
@@ -128,8 +129,8 @@ fn a_pair_without_a_connection_is_matched_anew_when_the_later_one_asks() {
     assert_eq!(world.server.gauges().matches, 3, "it takes the old one's place");
 
     // Not with oneself, the host, strangers, or those who were silent for long.
-    let of = |world: &World, index: usize| Request::Rematch { player: world.fakes[index].id() };
-    let (own, host) = (of(&world, 2), of(&world, 0));
+    let rematch = |world: &World, index: usize| Request::Rematch { player: world.fakes[index].id() };
+    let (own, host) = (rematch(&world, 2), rematch(&world, 0));
     assert_eq!(world.answer(2, own), Err(RequestError::NoSuchPlayer));
     assert!(matches!(world.answer(2, host), Err(RequestError::Malformed { .. })));
     let stranger = world.player(9, "203.0.113.9:4000");

@@ -113,7 +113,7 @@ fn facts(fake: &Fake) -> Vec<(MatchId, Facts)> {
     fake.told
         .iter()
         .filter_map(|message| match message {
-            ToPlayer::Facts { match_id: of, facts } => Some((*of, facts.clone())),
+            ToPlayer::Facts { match_id: told, facts } => Some((*told, facts.clone())),
             _ => None,
         })
         .collect()

@@ -2,6 +2,7 @@
 
 use super::*;
 use traversal_core::NatFacts;
+use traversal_core::id::RoomEpoch;
 use traversal_core::nat::{Confidence, FilteringBehavior, MappingBehavior, NatProfile, PortAllocation};
 use traversal_core::wire::life::LifeKey;
 use traversal_core::wire::message::{MatchEnd, RoomEnd};
@@ -40,7 +41,7 @@ impl World {
     /// What the host says to the challenge that this member was given.
     pub(super) fn proof(&self, member: usize, host: usize, room: &RoomInfo) -> [u8; 16] {
         let key = life_key(&self.fakes[host].identity);
-        key.prove(room.id, room.epoch, &self.fakes[member].challenge()).unwrap()
+        key.prove(RoomEpoch { room: room.id, epoch: room.epoch }, &self.fakes[member].challenge()).unwrap()
     }
 
     /// The member hands it on.

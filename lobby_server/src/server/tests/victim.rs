@@ -293,7 +293,7 @@ pub(super) fn signed_report(world: &mut World, index: usize, tag: u32) -> PortRe
     let probe = world.fakes[index].session.as_mut().unwrap().seal(now, Kind::Probe, &frame).unwrap();
     world.send_raw(index, &probe);
     let report = world.fakes[index].frames.iter().find_map(|frame| match frame {
-        Frame::PortSeen { tag: of, report } if *of == tag => Some(*report),
+        Frame::PortSeen { tag: seen, report } if *seen == tag => Some(*report),
         _ => None,
     });
     report.expect("a report")

@@ -16,11 +16,11 @@ fn lost(match_id: MatchId) -> ToServer {
 fn who_says_that_it_lost_a_match_ends_only_its_own() {
     let mut world = World::new();
     let ([host, honest, liar], _) = world.three(named("r"));
-    let of = |world: &World, player: usize| world.fakes[player].newest_plan().match_id;
-    let (honests, liars) = (of(&world, honest), of(&world, liar));
+    let newest_match = |world: &World, player: usize| world.fakes[player].newest_plan().match_id;
+    let (honests, liars) = (newest_match(&world, honest), newest_match(&world, liar));
     world.say(liar, lost(honests));
     pass_with(&mut world, &[host, honest, liar], 8);
-    assert_eq!((of(&world, honest), of(&world, liar)), (honests, liars));
+    assert_eq!((newest_match(&world, honest), newest_match(&world, liar)), (honests, liars));
     assert_eq!(world.server.gauges().matches, 2);
     for player in [host, honest, liar] {
         assert!(world.fakes[player].ends().1.is_empty());
@@ -31,8 +31,8 @@ fn who_says_that_it_lost_a_match_ends_only_its_own() {
     assert_eq!(world.server.gauges().matches, 1);
     pass_with(&mut world, &[host, honest, liar], 5);
     assert_eq!(world.server.gauges().matches, 2);
-    assert_ne!(of(&world, liar), liars);
-    assert_eq!(of(&world, honest), honests);
+    assert_ne!(newest_match(&world, liar), liars);
+    assert_eq!(newest_match(&world, honest), honests);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use super::super::test_support::life_key;
 use super::*;
+use traversal_core::id::RoomEpoch;
 
 /// Lets time pass for a room whose host the server does not hear. These members stay logged in.
 pub(super) fn pass_with(world: &mut World, members: &[usize], seconds: u64) {
@@ -33,8 +34,12 @@ fn one_liar_keeps_no_dead_host_against_one_honest_member_whatever_it_shows() {
     world.pass(Duration::from_secs(2));
     let fresh = world.proof(liar, host, &room);
     let [host_key, liar_key] = [host, liar].map(|player| world.fakes[player].identity.clone());
-    let own = life_key(&liar_key).prove(room.id, 0, &world.fakes[liar].challenge()).unwrap();
-    let epoch = life_key(&host_key).prove(room.id, 1, &world.fakes[liar].challenge()).unwrap();
+    let own = life_key(&liar_key)
+        .prove(RoomEpoch { room: room.id, epoch: 0 }, &world.fakes[liar].challenge())
+        .unwrap();
+    let epoch = life_key(&host_key)
+        .prove(RoomEpoch { room: room.id, epoch: 1 }, &world.fakes[liar].challenge())
+        .unwrap();
     for (key, proof) in [
         (&host_key, kept),
         (&host_key, epoch),
