@@ -173,7 +173,11 @@ impl Datagrams {
 
     /// Drops what belongs to connections that are gone, and puts the others where they belong.
     pub(crate) fn sort(&mut self, peers: &Peers, stats: &TraversalStats) {
-        self.connected = peers.iter().map(|peer| (peer.info.id, 0)).collect();
+        if self.connected.keys().eq(peers.iter().map(|peer| &peer.info.id)) {
+            self.connected.values_mut().for_each(|queued| *queued = 0);
+        } else {
+            self.connected = peers.iter().map(|peer| (peer.info.id, 0)).collect();
+        }
         let before = self.received.len();
         if before > 0 {
             self.received.retain(|datagram| {

@@ -81,6 +81,7 @@ mod conditions;
 mod config;
 mod datagrams;
 mod descriptors;
+mod diagnostics;
 mod driver;
 #[cfg(feature = "embedded_lobby")]
 mod embedded;
@@ -98,6 +99,7 @@ mod messages;
 mod own_networks;
 mod players;
 mod port_mapping;
+mod progress;
 mod protocol;
 mod queue;
 mod renet;
@@ -124,6 +126,7 @@ pub use config::{
     ServerKeyError, Transport, TraversalConfig,
 };
 pub use datagrams::{Datagram, DatagramError, DatagramSocket, Datagrams, MAX_DATAGRAM, SOCKET_CHANNELS};
+pub use diagnostics::{Jitter, Loss, Rtt, Traffic, TraversalDiagnosticsPlugin};
 pub use error::{SocketError, TraversalError};
 #[cfg(feature = "ggrs")]
 pub use ggrs::GgrsSocket;
@@ -145,6 +148,7 @@ pub use players::{
     ConnectedBy, IsAway, IsHost, MemberOf, PlayerConnected, PlayerDisconnected, RemotePlayer, Room,
     RoomMembers,
 };
+pub use progress::{Progress, ProgressState, Step, StepKind};
 pub use resolve::{DEFAULT_PORT, Resolve, SystemResolver};
 #[cfg(feature = "states")]
 pub use room_state::RoomState;
@@ -271,6 +275,8 @@ impl Plugin for TraversalPlugin {
             .init_resource::<renet::HandOff>()
             .init_resource::<systems::News>()
             .init_resource::<players::Entities>()
+            .init_resource::<progress::Stories>()
+            .init_resource::<diagnostics::Qualities>()
             .init_resource::<log::LogBound>();
         messages::add(app);
         app.configure_sets(PreUpdate, TraversalSystems::Receive.before(RenetReceive))
@@ -279,7 +285,8 @@ impl Plugin for TraversalPlugin {
                 PreUpdate,
                 (
                     systems::receive.run_if(resource_exists::<TraversalLink>),
-                    (log::tell, trouble::trigger, players::follow).run_if(resource_changed::<systems::News>),
+                    (log::tell, trouble::trigger, (players::follow, progress::follow).chain())
+                        .run_if(resource_changed::<systems::News>),
                 )
                     .chain()
                     .in_set(TraversalSystems::Receive),

@@ -75,6 +75,12 @@ impl TraversalLink {
         self.driver.is_some()
     }
 
+    /// Asks how the connections do; false: there is nobody to ask.
+    pub(crate) fn measure(&mut self) -> bool {
+        self.request(Request::Measure);
+        self.driver.is_some()
+    }
+
     fn request(&mut self, request: Request) {
         if self.driver.is_some() {
             self.waiting.push_back(request);

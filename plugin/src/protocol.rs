@@ -4,11 +4,12 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::time::Instant;
 
 use crossbeam_channel::Sender;
 use mio::Waker;
 use traversal_core::id::PlayerId;
-use traversal_core::{Command, Event, LobbyState};
+use traversal_core::{Command, Event, LinkQuality, LobbyState};
 
 use crate::config::TraversalConfig;
 use crate::error::SocketError;
@@ -25,6 +26,8 @@ pub(crate) enum Request {
     Agent(Command),
     /// Log in to one of these servers, named as in the configuration.
     Connect(Vec<String>),
+    /// Say how the connections do.
+    Measure,
     /// Give the socket of the path to this player away.
     IntoSocket { player: PlayerId, reply: Sender<Result<PunchedSocket, SocketError>> },
 }
@@ -36,6 +39,8 @@ pub(crate) enum Report {
     Agent(Event),
     /// An [`Event::PeerConnected`], with the number of this connection.
     Connected { event: Event, generation: u32 },
+    /// The connections do so, as measured at this time.
+    Qualities(Instant, Vec<(PlayerId, LinkQuality)>),
     /// The player's socket was given away.
     Released(PlayerId),
     /// These are the addresses of the game's sockets on this machine.

@@ -116,6 +116,13 @@ impl Agent {
         self.peer(player)?.path_info(now)
     }
 
+    /// Returns how the connections do that stand, one for each player. For looking at now and then, not for each packet: it makes no
+    /// measurement of its own.
+    pub fn qualities(&self, now: Instant) -> impl Iterator<Item = (PlayerId, LinkQuality)> {
+        let peers = self.by_player.iter().filter_map(|(player, id)| Some((*player, self.peers.get(id)?)));
+        peers.filter(|(_, peer)| peer.is_connected()).map(move |(player, peer)| (player, peer.quality(now)))
+    }
+
     /// Whether a login has begun since entropy was last mixed in: the driver is to give some
     /// ([`mix_entropy`](Self::mix_entropy)), so that each handshake has fresh keys whatever became of the seed. A
     /// simulator does not, and has the same run from the same seed.

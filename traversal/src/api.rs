@@ -7,7 +7,7 @@ mod lobby;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-pub use event::{DisconnectReason, Event, PathInfo, PathKind};
+pub use event::{DisconnectReason, Event, LinkQuality, PathInfo, PathKind};
 pub use lobby::{LobbyError, LobbyState, RequestFailure, RequestKind};
 
 use crate::id::{JoinId, PlayerId};

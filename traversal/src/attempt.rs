@@ -137,10 +137,11 @@ impl Attempt {
         left.mul_f64(running / (running + waiting)).max(expected_time(Method::Cone, &self.context))
     }
 
-    /// Starts what is due to start.
-    pub(crate) fn advance(&mut self, cx: &mut Cx<'_>, deadline: Instant) {
+    /// Starts what is due to start, and returns the methods that it has started.
+    pub(crate) fn advance(&mut self, cx: &mut Cx<'_>, deadline: Instant) -> Vec<Method> {
+        let mut begun = Vec::new();
         if self.over || self.waiting.is_empty() {
-            return;
+            return begun;
         }
         let first = self.switch_at.is_none();
         let spent = self
@@ -150,7 +151,7 @@ impl Attempt {
         let time_is_up = self.switch_at.is_some_and(|at| at <= cx.now);
         // Between plain test messages and the first heavier method nothing is waited for but their chance to work.
         if !first && !time_is_up && (self.running.is_empty() || !spent) {
-            return;
+            return begun;
         }
         // What a better plan goes on with has its time first, and so have plain test messages; but what comes before it in
         // the plan does not wait for it.
@@ -166,7 +167,7 @@ impl Attempt {
             && self.waiting.front().is_some_and(|next| next.method.searches())
             && !self.may_search(cx)
         {
-            return; // What runs goes on meanwhile.
+            return begun; // What runs goes on meanwhile.
         }
         if !first {
             self.stop_running(cx.now);
@@ -181,9 +182,11 @@ impl Attempt {
             if let Some(puncher) = puncher(planned.method, cx.now, context) {
                 let before = self.spending.datagrams;
                 self.running.push(Running { puncher, planned, since: cx.now, before });
+                begun.push(planned.method);
             }
         }
         self.switch_at = Some(cx.now + self.share(deadline, cx.now));
+        begun
     }
 
     fn stop_running(&mut self, now: Instant) {

@@ -30,6 +30,18 @@ impl Method {
         matches!(self, Self::GiantStep | Self::Birthday)
     }
 
+    /// What it does, in words that go after "found by" and "trying".
+    pub fn in_words(self) -> &'static str {
+        match self {
+            Self::Cone => "test messages to the known addresses",
+            Self::Bubble => "one opening and a range of ports",
+            Self::MultiBubble => "many openings and a range of ports",
+            Self::Prediction => "predicted ports on both sides",
+            Self::GiantStep => "a search with different strides",
+            Self::Birthday => "a search among random ports",
+        }
+    }
+
     /// The name that stands on the command line and in JSON.
     pub fn name(self) -> &'static str {
         match self {

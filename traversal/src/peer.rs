@@ -11,13 +11,14 @@ mod sending;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use crate::api::{DisconnectReason, Event, PathInfo, SocketId};
+use crate::api::{DisconnectReason, Event, LinkQuality, PathInfo, SocketId};
 use crate::attempt::Attempt;
 use crate::config::AgentConfig;
 use crate::cx::Cx;
 use crate::failure::{FailureReason, Stage};
 use crate::id::MatchId;
 use crate::path::Paths;
+use crate::pulse::Pulse;
 use crate::seat::Seat;
 use crate::timer::{due, earliest};
 use crate::way::Way;
@@ -63,6 +64,8 @@ pub(crate) struct Peer {
     /// The server was asked about the silence that began then.
     asked_about: Option<Instant>,
     packets_sent: u32,
+    /// Bytes of sealed datagrams, sent and received: see [`LinkQuality`].
+    bytes: (u64, u64),
     search: DirectSearch,
     /// Until then the other side's first packet is waited for (see [`hold_back`](punching::hold_back)).
     hold_until: Option<Instant>,
@@ -233,6 +236,18 @@ impl Peer {
             targets: self.attempt.spending().targets().max(1),
             sockets: self.attempt.spending().sockets + 1,
         })
+    }
+
+    /// Returns how the connection does.
+    pub(crate) fn quality(&self, now: Instant) -> LinkQuality {
+        let pulse = self.paths.selected().map(|path| &path.pulse);
+        LinkQuality {
+            rtt: pulse.and_then(Pulse::rtt),
+            jitter: pulse.and_then(Pulse::jitter),
+            loss: pulse.map_or(0.0, |pulse| pulse.loss(now)),
+            bytes_sent: self.bytes.0,
+            bytes_received: self.bytes.1,
+        }
     }
 
     pub(crate) fn handle_timeout(&mut self, cx: &mut Cx<'_>) -> Option<PeerNews> {

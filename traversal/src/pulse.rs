@@ -66,6 +66,16 @@ impl Pulse {
         self.rtt.rtt()
     }
 
+    /// How far the round trips lie from the smoothed one, on average.
+    pub(crate) fn jitter(&self) -> Option<Duration> {
+        self.rtt.spread()
+    }
+
+    /// The share of pings that were not answered; those that are overdue count.
+    pub(crate) fn loss(&self, now: Instant) -> f32 {
+        (0..self.misses(now)).fold(self.loss, |loss, _| loss + (1.0 - loss) * LOSS_WEIGHT)
+    }
+
     /// Notes that a ping leaves.
     pub(crate) fn ping(&mut self, now: Instant) {
         if self.pending.len() < REMEMBERED {
@@ -222,6 +232,31 @@ mod tests {
         };
         assert_eq!(doubts(&mut clean), (Some(3), Some(6)));
         assert_eq!(doubts(&mut lossy), (Some(4), Some(8)));
+    }
+
+    #[test]
+    fn the_share_of_lost_pings_is_told_and_overdue_ones_count() {
+        let start = Instant::now();
+        let mut pulse = Pulse::default();
+        assert_eq!(pulse.loss(start), 0.0);
+        for n in 0..400 {
+            let sent = start + ms(400 * n);
+            pulse.ping(sent);
+            if n % 5 != 0 {
+                pulse.answer(sent + ms(50), sent);
+            }
+        }
+        let now = start + ms(400 * 400);
+        // One in five, by an average over about sixteen pings.
+        assert!((0.1..0.3).contains(&pulse.loss(now)), "{}", pulse.loss(now));
+        assert!(pulse.jitter().is_some_and(|jitter| jitter < ms(1)), "{:?}", pulse.jitter());
+        // Then nothing is answered any more.
+        let silent = (0..16).map(|n| {
+            pulse.ping(now + ms(400 * n));
+            pulse.loss(now + ms(400 * n) + pulse.overdue())
+        });
+        let silent: Vec<f32> = silent.collect();
+        assert!(silent.is_sorted() && silent[15] > 0.6, "{silent:?}");
     }
 
     #[test]

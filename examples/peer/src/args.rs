@@ -8,6 +8,7 @@ use bevy_traversal::{BubbleTargets, Detect, MOST_PORTS_AHEAD, MappingProtocol, M
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use headless::args::{RelayArg, seconds};
 
+use crate::doctor::Doctor;
 use crate::known::Known;
 
 /// A player without a window: hosts or joins a room and exchanges numbered messages, or tells about the own NAT.
@@ -24,7 +25,8 @@ const EXAMPLES: &str = "Examples:
   peer host --lobby 203.0.113.10:3478 --room r1 --players 4
   peer join --lobby 203.0.113.10:3478 --room r1 --wait 10 --json
   peer join --lobby 203.0.113.10:3478 --room r1 --nat ps --step 2 --bubble-target 40000
-  peer quick --lobby 203.0.113.10:3478 --mode duel --players 2";
+  peer quick --lobby 203.0.113.10:3478 --mode duel --players 2
+  peer doctor --lobby 203.0.113.10:3478";
 
 #[derive(Subcommand, Debug)]
 pub(crate) enum Sub {
@@ -36,6 +38,9 @@ pub(crate) enum Sub {
         #[command(flatten)]
         common: Common,
     },
+    /// Try what a game needs of this machine and its network, and say what was found in lines to paste into a bug report:
+    /// addresses are masked. Succeeds when nothing keeps games from working
+    Doctor(Doctor),
     /// Open a room and play with who comes
     Host {
         /// Name of the room

@@ -3,6 +3,7 @@
 #![allow(clippy::too_many_arguments, reason = "systems take what they use")]
 
 mod args;
+mod doctor;
 mod finish;
 mod known;
 mod meeting;
@@ -37,11 +38,14 @@ const LOG: &str = "warn,renetcode=off";
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let stop = match headless::start("peer", LOG) {
+    // What the doctor prints is shown to others; the log has addresses as they are.
+    let log = if matches!(cli.command, Sub::Doctor(_)) { "off" } else { LOG };
+    let stop = match headless::start("peer", log) {
         Ok(stop) => stop,
         Err(code) => return code,
     };
     let (common, game) = match &cli.command {
+        Sub::Doctor(doctor) => return doctor::run(doctor, stop),
         Sub::Nat { common, .. } => (common, None),
         Sub::Host { common, game, .. } | Sub::Join { common, game, .. } | Sub::Quick { common, game, .. } => {
             (common, Some(game))

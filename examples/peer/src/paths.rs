@@ -16,15 +16,15 @@ use crate::play::Scores;
 use crate::session::{Goal, LIFETIME_SEARCH, Session};
 
 /// What is measured comes in steps; without another one for so long it was the last.
-const NAT_SETTLES: Duration = Duration::from_millis(1500);
+pub(crate) const NAT_SETTLES: Duration = Duration::from_millis(1500);
 
 /// How long a router's first answer is waited for: one that is there answers on its own network at once, and one that is
 /// silent to three requests by NAT-PMP (0.75 s) and to a search by UPnP (1.5 s) hardly ever speaks. The plugin goes on
 /// asking for longer; a game does not wait for it.
-const ROUTER_ANSWERS: Duration = Duration::from_millis(1600);
+pub(crate) const ROUTER_ANSWERS: Duration = Duration::from_millis(1600);
 
 /// How long the server's check of what a router granted is waited for: five tries of a second, at the most.
-const ROUTER_CHECKED: Duration = Duration::from_millis(6000);
+pub(crate) const ROUTER_CHECKED: Duration = Duration::from_millis(6000);
 
 /// The own NAT, and what the router says. Ends `peer nat` when all is known that it waits for.
 pub(crate) fn nat(

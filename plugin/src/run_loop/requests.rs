@@ -43,6 +43,10 @@ impl RunLoop {
                 }
             }
             Request::Agent(command) => self.command(now, command),
+            Request::Measure => {
+                let qualities = self.agent.qualities(now).collect();
+                self.events.push_back(Report::Qualities(now, qualities));
+            }
             Request::IntoSocket { player, reply } => {
                 // The game may have given up waiting.
                 let _ = reply.send(self.release(now, player));

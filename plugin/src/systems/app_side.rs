@@ -11,8 +11,10 @@ use bevy_ecs::system::{ResMut, SystemParam};
 use traversal_core::wire::message::{MatchEnd, PlayerInfo, RoomEnd};
 use traversal_core::{DisconnectReason, Event, LobbyState};
 
+use crate::diagnostics::Qualities;
 use crate::error::TraversalError;
 use crate::messages::outcomes as m;
+use crate::progress::Stories;
 use crate::protocol::Report;
 use crate::renet::{Change, HandOff};
 use crate::state::{CurrentRoom, LobbyLink, Members, NatStatus, Peers, QuickMatchQueue};
@@ -60,14 +62,17 @@ pub(crate) struct AppSide<'w> {
     nat: ResMut<'w, NatStatus>,
     hand_off: ResMut<'w, HandOff>,
     news: ResMut<'w, News>,
+    stories: ResMut<'w, Stories>,
+    qualities: ResMut<'w, Qualities>,
     out: Outcomes<'w>,
 }
 
 impl AppSide<'_> {
     /// Takes what the network thread says.
     pub(super) fn report(&mut self, report: Report) {
-        self.news.set_changed();
         match report {
+            // Figures are no news for those who tell what happens.
+            Report::Qualities(at, players) => return self.qualities.take(at, players),
             Report::Agent(event) => self.event(event, 0),
             Report::Connected { event, generation } => self.event(event, generation),
             Report::Local(local) => self.lobby.local = local,
@@ -80,6 +85,7 @@ impl AppSide<'_> {
                 self.peers.0.remove(&player);
             }
         }
+        self.news.set_changed();
     }
 
     fn event(&mut self, event: Event, generation: u32) {
@@ -191,6 +197,7 @@ impl AppSide<'_> {
     /// Notes that the driver is gone or replaced, and its connections and room with it.
     pub(super) fn driver_gone(&mut self) {
         self.news.set_changed();
+        self.qualities.driver_gone();
         for peer in std::mem::take(&mut self.peers.0).into_values() {
             self.disconnected(peer, DisconnectReason::Local);
         }

@@ -28,6 +28,16 @@ pub enum PathKind {
 }
 
 impl PathKind {
+    /// What kind of way it is, in words that go after "connected".
+    pub fn in_words(self) -> &'static str {
+        match self {
+            Self::Lan => "within the own network",
+            Self::Direct => "directly",
+            Self::DirectV6 => "directly over IPv6",
+            Self::Relay => "over the relay",
+        }
+    }
+
     /// The name that stands in JSON: `lan`, `direct`, `direct-v6` or `relay`.
     pub fn name(self) -> &'static str {
         match self {
@@ -64,6 +74,25 @@ pub struct PathInfo {
     pub targets: u32,
     /// From how many of the own sockets those left.
     pub sockets: u32,
+}
+
+/// How a connection does at present, as measured on the path in use: see [`Agent::qualities`](crate::Agent::qualities).
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct LinkQuality {
+    /// The smoothed round trip of the pings (RFC 6298); none before the first answer on this path.
+    pub rtt: Option<Duration>,
+    /// How far round trips lie from the smoothed one, on average: RTTVAR of RFC 6298. A quarter of the first round trip while
+    /// there is no second one.
+    pub jitter: Option<Duration>,
+    /// The share of pings that were not answered, 0 to 1: the ping or its answer was lost. One that is overdue counts. The newest
+    /// count most, each with a sixteenth, so at one ping in 400 ms this is about the last 6 s. Where both ways lose
+    /// alike, one way loses 1 - sqrt(1 - `loss`).
+    pub loss: f32,
+    /// Bytes of sealed datagrams that were sent to the player since the match began, those of the search for a path included;
+    /// without the headers of UDP, IP and the relay.
+    pub bytes_sent: u64,
+    /// The same for what came in and was authentic.
+    pub bytes_received: u64,
 }
 
 /// Why the channel to a player ended.
@@ -150,6 +179,14 @@ pub enum Event {
         methods: Vec<Method>,
         /// What this player is to the other one.
         seat: Seat,
+    },
+    /// A further method of the plan is tried from now on. Plain test messages ([`Method::Cone`]), where they are in the plan, begin
+    /// with it.
+    MethodBegun {
+        /// The player to be connected with.
+        player: PlayerId,
+        /// The method that begins.
+        method: Method,
     },
     /// The first path to a player stands: game datagrams flow.
     PeerConnected {

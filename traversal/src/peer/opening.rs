@@ -62,6 +62,7 @@ impl Peer {
             contact: None,
             asked_about: None,
             packets_sent: 0,
+            bytes: (0, 0),
             search: DirectSearch::Running,
             hold_until: hold_back(&plan, cx.link).map(|hold| now + hold),
             told_relayed: false,

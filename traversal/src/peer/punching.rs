@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::{DirectSearch, Peer, PeerStage};
 use crate::address::{is_local, is_sendable};
-use crate::api::SocketId;
+use crate::api::{Event, SocketId};
 use crate::attempt::{Attempt, PlanPermit, PunchTest};
 use crate::config::{AgentConfig, RelayPolicy};
 use crate::cx::Cx;
@@ -245,7 +245,9 @@ impl Peer {
         if !self.is_punching() || self.hold_until.is_some() {
             return;
         }
-        self.attempt.advance(cx, self.punch_until);
+        for method in self.attempt.advance(cx, self.punch_until) {
+            cx.emit(Event::MethodBegun { player: self.info.id, method });
+        }
         let in_use = self.paths.sockets_in_use();
         while let Some(PunchTest { way, ttl, method }) = self.attempt.poll(cx, &in_use) {
             // The server names addresses of the matched player alone; private ones are the LAN's business.

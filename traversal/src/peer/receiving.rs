@@ -35,6 +35,7 @@ impl Peer {
         let length = datagram.len();
         let opened = self.channel.open(datagram)?;
         self.last_heard = cx.now;
+        self.bytes.1 += length as u64;
         let arrival = self.note_arrival(cx, way, length);
         Ok(match opened {
             Opened::Message(message) => self.handle_message(cx, arrival, message),

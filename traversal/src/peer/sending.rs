@@ -75,13 +75,16 @@ impl Peer {
         }
     }
 
-    pub(super) fn transmit(&self, cx: &mut Cx<'_>, way: Way, ttl: Option<u8>, sealed: Vec<u8>) {
+    pub(super) fn transmit(&mut self, cx: &mut Cx<'_>, way: Way, ttl: Option<u8>, sealed: Vec<u8>) {
+        let length = sealed.len() as u64;
         if !way.is_relay() {
+            self.bytes.0 += length;
             return cx.transmit_with_ttl(way.socket, way.remote, ttl, sealed);
         }
         if let (Some(grant), Some(server)) =
             (&self.plan.relay, self.server.filter(|_| cx.config.relay != RelayPolicy::Never))
         {
+            self.bytes.0 += length;
             let mut datagram = Vec::with_capacity(RELAY_HEADER + sealed.len());
             datagram.push(Kind::Relay as u8);
             datagram.extend_from_slice(&grant.token);

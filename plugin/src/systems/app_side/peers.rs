@@ -10,6 +10,7 @@ use crate::state::Peer;
 
 impl AppSide<'_> {
     pub(super) fn peer_event(&mut self, event: Event, generation: u32) {
+        self.stories.note(&event);
         match event {
             Event::Plan { peer, role, methods, seat } => {
                 let (hosting, mesh) = (seat == Seat::Host, seat == Seat::MeshPeer);

@@ -1,0 +1,99 @@
+//! Whether a lobby server is there: its name, and its port by TCP. UDP is tried by the login.
+
+use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
+use std::sync::mpsc::channel;
+use std::time::Duration;
+
+use bevy_traversal::DEFAULT_PORT;
+use serde_json::json;
+
+use super::{Check, Limit, Status};
+
+/// How long a resolver and a TCP port are waited for.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Addresses of one name that are tried by TCP.
+const MOST: usize = 4;
+
+/// Host and port of a server as it is given on the command line.
+fn parts(server: &str) -> (String, u16) {
+    if let Ok(ip) = server.parse::<IpAddr>() {
+        return (ip.to_string(), DEFAULT_PORT);
+    }
+    let parted = server.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse().ok()?)));
+    let (host, port) = parted.unwrap_or((server, DEFAULT_PORT));
+    (host.trim_matches(['[', ']']).to_owned(), port)
+}
+
+/// Runs what the system may keep waiting for as long as it likes, and waits for as long as we like.
+fn within<T: Send + 'static>(limit: &Limit, run: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    let (sender, receiver) = channel();
+    std::thread::spawn(move || _ = sender.send(run()));
+    receiver.recv_timeout(limit.left()?.min(PATIENCE)).ok()
+}
+
+pub(super) fn look(server: &str, limit: &Limit) -> Vec<Check> {
+    let (host, port) = parts(server);
+    let resolved = within(limit, {
+        let host = host.clone();
+        move || (host.as_str(), port).to_socket_addrs().map(Iterator::collect::<Vec<SocketAddr>>)
+    });
+    let addresses = match resolved {
+        Some(Ok(addresses)) if !addresses.is_empty() => addresses,
+        Some(Ok(_)) => return vec![unresolved(&host, "it has no address")],
+        Some(Err(why)) => return vec![unresolved(&host, &why.to_string())],
+        None => return vec![unresolved(&host, "no answer in time")],
+    };
+    if host.parse::<IpAddr>().is_ok() {
+        return vec![tcp(port, addresses, limit)];
+    }
+    let v4 = addresses.iter().filter(|address| address.is_ipv4()).count();
+    let v6 = addresses.len() - v4;
+    let text = format!("{host} leads to {v4} IPv4 and {v6} IPv6 addresses");
+    let name = Check::new("lobby name", Status::Fine, text, json!({"host": host, "ipv4": v4, "ipv6": v6}));
+    vec![name, tcp(port, addresses, limit)]
+}
+
+fn unresolved(host: &str, why: &str) -> Check {
+    let text =
+        format!("the name {host} cannot be resolved: {why}; check its spelling, and the DNS of this network");
+    Check::new("lobby name", Status::Bad, text, json!({"host": host, "error": why}))
+}
+
+/// TCP is what a game falls back to where UDP is blocked.
+fn tcp(port: u16, addresses: Vec<SocketAddr>, limit: &Limit) -> Check {
+    let tried = within(limit, move || {
+        let tries = addresses.iter().take(MOST);
+        let tries: Vec<_> = tries.map(|to| TcpStream::connect_timeout(to, PATIENCE / MOST as u32)).collect();
+        let why = tries.iter().find_map(|tried| tried.as_ref().err().map(ToString::to_string));
+        (tries.iter().any(Result::is_ok), why)
+    });
+    let (open, why) = tried.unwrap_or((false, Some("no answer in time".into())));
+    if open {
+        let text = format!("port {port} answers by TCP");
+        return Check::new("lobby tcp", Status::Fine, text, json!({"port": port, "open": true}));
+    }
+    let why = why.unwrap_or_default();
+    let text = format!(
+        "port {port} does not answer by TCP ({why}): where UDP is blocked nobody could play; is the port right? \
+         {DEFAULT_PORT} is the usual one"
+    );
+    Check::new("lobby tcp", Status::Note, text, json!({"port": port, "open": false, "error": why}))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn servers_are_read_as_the_plugin_reads_them() {
+        for (server, host, port) in [
+            ("lobby.example.com", "lobby.example.com", DEFAULT_PORT),
+            ("lobby.example.com:4000", "lobby.example.com", 4000),
+            ("203.0.113.9:4000", "203.0.113.9", 4000),
+            ("2001:db8::1", "2001:db8::1", DEFAULT_PORT),
+            ("[2001:db8::1]:4000", "2001:db8::1", 4000),
+        ] {
+            assert_eq!(parts(server), (host.to_owned(), port), "{server}");
+        }
+    }
+}
