@@ -58,3 +58,7 @@ pub use server::{Counters, Gauges, Server, ServerSocket, ServerSocketId, ServerT
 pub use status::{Handle, Status};
 pub use surroundings::{Finding, Surroundings};
 pub use traversal_core::Identity;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct ReadmeDoctests;

@@ -61,7 +61,8 @@ pub struct TraversalConfig {
     pub bind: Option<SocketAddr>,
     /// Whether IPv6 is used beside IPv4, where there is any and `bind` does not forbid it (default: yes).
     pub ipv6: bool,
-    /// How the machine's router is asked to forward the game's port, in the order of preference; empty: not at all.
+    /// How the machine's router is asked to forward the game's port, in the order of preference; empty, or without the
+    /// feature `port_mapping`: not at all.
     /// It starts with the login, in the background, is renewed, and given back at the end. A forwarded port only
     /// counts once the lobby server's second address has reached it ([`PortMappingState`](crate::PortMappingState)).
     /// Nobody is asked where the lobby server is on this machine, where the public address is the machine's own, and
@@ -155,6 +156,7 @@ fn default_port_mapping(prompts: bool) -> Vec<MappingProtocol> {
 }
 
 impl TraversalConfig {
+    #[cfg(feature = "port_mapping")]
     /// The router is asked for a port, if one turns out to be of use.
     pub(crate) fn asks_router(&self) -> bool {
         !self.port_mapping.is_empty()

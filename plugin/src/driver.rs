@@ -15,7 +15,9 @@ use crate::interfaces::{self, Local};
 use crate::kept_profiles::{self, Keeper};
 use crate::known_servers::{self, Known};
 use crate::protocol::{CHANNEL, Report, Request, Shared};
-use crate::run_loop::{Ends, Player, Router, RunLoop};
+#[cfg(feature = "port_mapping")]
+use crate::run_loop::Router;
+use crate::run_loop::{Ends, Player, RunLoop};
 use crate::sockets::WAKE;
 use crate::state::Counters;
 
@@ -68,6 +70,7 @@ impl Driver {
             stop_watching: Some(stop_watching),
             _identity_in_use: in_use,
         };
+        #[cfg(feature = "port_mapping")]
         let router_local = fixed.clone().unwrap_or_default();
         match fixed {
             // By an interface that the game has chosen everything leaves.
@@ -79,6 +82,7 @@ impl Driver {
                 })?;
             }
         }
+        #[cfg(feature = "port_mapping")]
         if config.asks_router() {
             let (router, thread) = Router::start(config, router_local, driver.shared.waker.clone());
             run_loop.set_router(router);

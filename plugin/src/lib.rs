@@ -98,6 +98,7 @@ mod log;
 mod messages;
 mod own_networks;
 mod players;
+#[cfg(feature = "port_mapping")]
 mod port_mapping;
 mod progress;
 mod protocol;

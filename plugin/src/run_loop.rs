@@ -4,6 +4,7 @@
 mod inputs;
 mod outputs;
 mod requests;
+#[cfg_attr(not(feature = "port_mapping"), path = "run_loop/no_router.rs")]
 mod router;
 mod watch;
 
@@ -30,6 +31,7 @@ use crate::queue::GameDatagram;
 use crate::resolve::Names;
 use crate::sockets::{self, Socket, WAKE, token};
 use crate::stream::Stream;
+#[cfg(feature = "port_mapping")]
 pub(crate) use router::Router;
 use watch::{AppWatch, Look};
 
@@ -87,6 +89,7 @@ pub(crate) struct RunLoop {
     own_networks: OwnNetworks,
     names: Names,
     /// Asked for a port, where that is wanted.
+    #[cfg(feature = "port_mapping")]
     router: Option<Router>,
     /// What is known of the lobby servers' keys.
     known: Option<Known>,
@@ -142,6 +145,7 @@ impl RunLoop {
             local,
             own_networks: OwnNetworks::default(),
             names,
+            #[cfg(feature = "port_mapping")]
             router: None,
             known: None,
             keeper: None,
