@@ -48,7 +48,7 @@ fn channels(data: &[u8]) -> [PairChannel; 2] {
     let mut pair_secret = [9; 32];
     pair_secret[..8].copy_from_slice(&hasher.finish().to_le_bytes());
     let keys_of = |n: u8| [Identity::from_secret([n; 32]), Identity::from_secret([n + 100; 32])];
-    let (a, b) = (of(1), of(2));
+    let (a, b) = (keys_of(1), keys_of(2));
     let channel = |own: &[Identity; 2], other: &[Identity; 2], host| {
         let keys = PairKeys {
             identity: &own[0],

@@ -134,7 +134,7 @@ fn a_pair_without_a_connection_is_matched_anew_when_the_later_one_asks() {
     assert_eq!(world.answer(2, own), Err(RequestError::NoSuchPlayer));
     assert!(matches!(world.answer(2, host), Err(RequestError::Malformed { .. })));
     let stranger = world.player(9, "203.0.113.9:4000");
-    let wish = of(&world, stranger);
+    let wish = rematch(&world, stranger);
     assert_eq!(world.answer(2, wish), Err(RequestError::NoSuchPlayer));
     assert_eq!(world.answer(stranger, again.clone()), Err(RequestError::NotInRoom));
     world.kill(1);
