@@ -74,6 +74,11 @@ fn members(revision: u32) -> ToPlayer {
     ToPlayer::Members { room: RoomId(1), revision, part: 0, parts: 1, members: (0..12).map(member).collect() }
 }
 
+/// A state, which a newer one replaces where it still waits.
+fn place(position: u16) -> ToPlayer {
+    ToPlayer::Queue(QueueStatus { position, waiting: 9, players: 4 })
+}
+
 fn answer(id: u32) -> ToPlayer {
     ToPlayer::Response { id: RequestId(id), result: Err(RequestError::RoomFull) }
 }
@@ -101,15 +106,15 @@ fn a_state_that_waits_makes_room_for_the_newer_one_and_the_last_one_arrives() {
 #[test]
 fn a_second_message_leaves_while_the_first_is_in_flight_and_each_is_repeated_until_its_own_acknowledgement() {
     let (mut client, mut server, now) = pair();
-    server.send(now, members(1)).unwrap();
+    server.send(now, place(1)).unwrap();
     let first = drain(&mut server);
-    server.send(now, members(2)).unwrap();
+    server.send(now, place(2)).unwrap();
     let second = drain(&mut server);
     assert_eq!((first.len(), second.len()), (1, 1), "neither waits for the other's acknowledgement");
     assert_eq!(server.outgoing.len(), 2, "what has left is not replaced");
     // The first one is lost; the acknowledgement of the second says nothing about it.
     let told = client.handle(now, &second[0]);
-    assert_eq!(told, Ok(Some(Frame::Reliable { seq: 1, body: members(2) })));
+    assert_eq!(told, Ok(Some(Frame::Reliable { seq: 1, body: place(2) })));
     for ack in drain(&mut client) {
         server.handle(now, &ack).unwrap();
     }
@@ -118,7 +123,7 @@ fn a_second_message_leaves_while_the_first_is_in_flight_and_each_is_repeated_unt
     server.handle_timeout(due);
     let again = drain(&mut server);
     assert_eq!(again.len(), 1);
-    assert_eq!(client.handle(due, &again[0]), Ok(Some(Frame::Reliable { seq: 0, body: members(1) })));
+    assert_eq!(client.handle(due, &again[0]), Ok(Some(Frame::Reliable { seq: 0, body: place(1) })));
     for ack in drain(&mut client) {
         server.handle(due, &ack).unwrap();
     }
