@@ -74,6 +74,11 @@ fn members(revision: u32) -> ToPlayer {
     ToPlayer::Members { room: RoomId(1), revision, part: 0, parts: 1, members: (0..12).map(member).collect() }
 }
 
+/// A state, which a newer one replaces where it still waits.
+fn place(position: u16) -> ToPlayer {
+    ToPlayer::Queue(QueueStatus { position, waiting: 9, players: 4 })
+}
+
 fn answer(id: u32) -> ToPlayer {
     ToPlayer::Response { id: RequestId(id), result: Err(RequestError::RoomFull) }
 }
@@ -96,6 +101,49 @@ fn a_state_that_waits_makes_room_for_the_newer_one_and_the_last_one_arrives() {
     });
     assert_eq!(newest.max(), Some(1399));
     assert_eq!(server.poll_timeout(), None, "nothing left to repeat");
+}
+
+#[test]
+fn a_second_message_leaves_while_the_first_is_in_flight_and_each_is_repeated_until_its_own_acknowledgement() {
+    let (mut client, mut server, now) = pair();
+    server.send(now, place(1)).unwrap();
+    let first = drain(&mut server);
+    server.send(now, place(2)).unwrap();
+    let second = drain(&mut server);
+    assert_eq!((first.len(), second.len()), (1, 1), "neither waits for the other's acknowledgement");
+    assert_eq!(server.outgoing.len(), 2, "what has left is not replaced");
+    // The first one is lost; the acknowledgement of the second says nothing about it.
+    let told = client.handle(now, &second[0]);
+    assert_eq!(told, Ok(Some(Frame::Reliable { seq: 1, body: place(2) })));
+    for ack in drain(&mut client) {
+        server.handle(now, &ack).unwrap();
+    }
+    assert_eq!(server.outgoing.len(), 1);
+    let due = server.poll_timeout().expect("the first one comes again");
+    server.handle_timeout(due);
+    let again = drain(&mut server);
+    assert_eq!(again.len(), 1);
+    assert_eq!(client.handle(due, &again[0]), Ok(Some(Frame::Reliable { seq: 0, body: place(1) })));
+    for ack in drain(&mut client) {
+        server.handle(due, &ack).unwrap();
+    }
+    assert_eq!((server.outgoing.len(), server.poll_timeout()), (0, None));
+}
+
+#[test]
+fn so_many_messages_are_in_flight_at_a_time_and_an_acknowledgement_lets_the_next_one_leave() {
+    let (mut client, mut server, now) = pair();
+    for id in 0..33 {
+        server.send(now, answer(id)).unwrap();
+    }
+    let sent = drain(&mut server);
+    assert_eq!(sent.len(), 32, "the last one waits");
+    client.handle(now, &sent[7]).unwrap();
+    let ack = client.poll_datagram().unwrap();
+    server.handle(now, &ack).unwrap();
+    let next = drain(&mut server);
+    assert_eq!(next.len(), 1);
+    assert_eq!(client.handle(now, &next[0]), Ok(Some(Frame::Reliable { seq: 32, body: answer(32) })));
 }
 
 #[test]
