@@ -12,7 +12,9 @@ use base64::engine::general_purpose::STANDARD;
 use bevy_ecs::resource::Resource;
 use bevy_renet::renet::ConnectionConfig;
 use traversal_core::classify::LifetimeSearch;
-use traversal_core::{AgentConfig, MappingProtocol, RelayPolicy};
+#[cfg(feature = "port_mapping")]
+use traversal_core::RelayPolicy;
+use traversal_core::{AgentConfig, MappingProtocol};
 
 use crate::resolve::{Resolve, SystemResolver};
 

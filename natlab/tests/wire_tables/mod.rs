@@ -89,7 +89,7 @@ fn field(text: &str) -> Row {
 fn content(fields: &str) -> String {
     let fields = parts(fields).into_iter().map(|text| {
         let (name, kind) = field(&text);
-        if name.is_empty() { kind } else { format!("{name}:{of}") }
+        if name.is_empty() { kind } else { format!("{name}:{kind}") }
     });
     fields.collect::<Vec<_>>().join(",")
 }
