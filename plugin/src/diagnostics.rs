@@ -52,9 +52,12 @@ pub struct TraversalDiagnosticsPlugin {
     pub period: Duration,
 }
 
+/// Twice a second: often enough for a figure that people read.
+const PERIOD: Duration = Duration::from_millis(500);
+
 impl Default for TraversalDiagnosticsPlugin {
     fn default() -> Self {
-        Self { period: Duration::from_millis(500) }
+        Self { period: PERIOD }
     }
 }
 
