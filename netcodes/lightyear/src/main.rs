@@ -115,11 +115,16 @@ fn main() -> ExitCode {
     };
     let turn = Duration::from_millis(10);
     let mut app = App::new();
-    app.add_plugins((TaskPoolPlugin::default(), TimePlugin, StatesPlugin, ScheduleRunnerPlugin::run_loop(turn)))
-        .add_plugins(TraversalPlugin { config })
-        .add_plugins((ClientPlugins::default(), ServerPlugins::default(), LightyearTraversalPlugin))
-        .insert_resource(args)
-        .insert_resource(local);
+    app.add_plugins((
+        TaskPoolPlugin::default(),
+        TimePlugin,
+        StatesPlugin,
+        ScheduleRunnerPlugin::run_loop(turn),
+    ))
+    .add_plugins(TraversalPlugin { config })
+    .add_plugins((ClientPlugins::default(), ServerPlugins::default(), LightyearTraversalPlugin))
+    .insert_resource(args)
+    .insert_resource(local);
     app.component::<PlayerBox>().replicate();
     app.add_channel::<Pushes>(ChannelSettings {
         mode: ChannelMode::OrderedReliable(ReliableSettings::default()),
@@ -127,8 +132,7 @@ fn main() -> ExitCode {
     })
     .add_direction(NetworkDirection::ClientToServer);
     app.register_message::<Push>().add_direction(NetworkDirection::ClientToServer);
-    app.add_systems(Startup, enter)
-        .add_systems(Update, (watch, set_up, push, apply, see, finish).chain());
+    app.add_systems(Startup, enter).add_systems(Update, (watch, set_up, push, apply, see, finish).chain());
     headless::exit_code(&app.run())
 }
 
