@@ -10,7 +10,7 @@ use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use traversal_core::id::PlayerId;
 use traversal_core::wire::pair::{CHANNELS, MAX_PAYLOAD};
 
-use crate::config::Transport;
+use crate::config::{Transport, TraversalConfig};
 use crate::driver::Driver;
 use crate::queue::GameDatagram;
 use crate::state::{Peers, TraversalStats, count};
@@ -27,8 +27,9 @@ pub const SOCKET_CHANNELS: u8 = CHANNELS - FIRST_SOCKET;
 pub const MAX_DATAGRAM: usize = MAX_PAYLOAD;
 /// Datagrams of the game for one player in one frame: at 30 frames a second and 1,200 bytes, 9 MB a second.
 const PER_PLAYER: usize = 256;
-/// Datagrams on their way to or from a [`DatagramSocket`]: 8 s of 15 players who send 60 a second would be 7,200, and
-/// who does not take them for half a second of that has stopped.
+/// Datagrams on their way from a [`DatagramSocket`]: a third of a second of 25 players to whom 60 a second go. On their way to one
+/// there may be as many as come in one frame ([`TraversalConfig::incoming_datagrams`]), of which the network thread gives each
+/// player a share: one who floods does not take the others' places, where the game takes them each frame.
 const SOCKET_QUEUE: usize = 512;
 
 /// A game datagram from another player.
@@ -100,20 +101,26 @@ pub struct Datagrams {
     pub(crate) outgoing: Vec<(PlayerId, u8, Vec<u8>)>,
     /// Who is connected, and how many datagrams of this frame are for it.
     connected: BTreeMap<PlayerId, usize>,
+    /// What came for connections that are told of with the next frame.
+    early: Vec<GameDatagram>,
     sockets: BTreeMap<u8, SocketEnd>,
+    /// Datagrams that may wait in each of them.
+    socket_queue: usize,
     /// The channel of this resource.
     channel: u8,
 }
 
 impl Datagrams {
-    pub(crate) fn new(transport: Transport) -> Self {
+    pub(crate) fn new(config: &TraversalConfig) -> Self {
         Self {
             received: Vec::new(),
             own: Vec::new(),
             outgoing: Vec::new(),
             connected: BTreeMap::new(),
+            early: Vec::new(),
             sockets: BTreeMap::new(),
-            channel: if transport == Transport::Manual { GAME } else { BESIDE },
+            socket_queue: config.incoming_datagrams.max(1),
+            channel: if config.transport == Transport::Manual { GAME } else { BESIDE },
         }
     }
 
@@ -147,7 +154,7 @@ impl Datagrams {
         if channel >= SOCKET_CHANNELS {
             return Err(DatagramError::NoSuchChannel(channel));
         }
-        let (to_game, incoming) = bounded(SOCKET_QUEUE);
+        let (to_game, incoming) = bounded(self.socket_queue);
         let (outgoing, from_game) = bounded(SOCKET_QUEUE);
         let dropped = Arc::<AtomicU64>::default();
         let end = SocketEnd { to_game, from_game, dropped: dropped.clone() };
@@ -158,7 +165,7 @@ impl Datagrams {
     /// Takes the next frame's from the driver.
     pub(crate) fn take(&mut self, driver: &Driver) {
         self.own.clear();
-        self.received.clear();
+        self.received = std::mem::take(&mut self.early);
         // Bounded: a driver that is faster than this frame waits for the next.
         while self.received.len() < driver.shared.incoming.limit()
             && let Some(mut batch) = driver.shared.incoming.pop()
@@ -171,8 +178,9 @@ impl Datagrams {
         }
     }
 
-    /// Drops what belongs to connections that are gone, and puts the others where they belong.
-    pub(crate) fn sort(&mut self, peers: &Peers, stats: &TraversalStats) {
+    /// Drops what belongs to connections that are gone, and puts the others where they belong. `more`: there are connections
+    /// that this frame does not know of yet; theirs is kept for the next.
+    pub(crate) fn sort(&mut self, peers: &Peers, more: bool, stats: &TraversalStats) {
         if self.connected.keys().eq(peers.iter().map(|peer| &peer.info.id)) {
             self.connected.values_mut().for_each(|queued| *queued = 0);
         } else {
@@ -180,10 +188,15 @@ impl Datagrams {
         }
         let before = self.received.len();
         if before > 0 {
-            self.received.retain(|datagram| {
+            let known = |datagram: &GameDatagram| {
                 peers.peer(datagram.player).is_some_and(|peer| peer.generation == datagram.generation)
-            });
-            count(&stats.0.stale_dropped, (before - self.received.len()) as u64);
+            };
+            if more {
+                self.early = self.received.extract_if(.., |datagram| !known(datagram)).collect();
+            } else {
+                self.received.retain(known);
+                count(&stats.0.stale_dropped, (before - self.received.len()) as u64);
+            }
         }
         self.distribute();
     }
@@ -294,7 +307,7 @@ mod tests {
     const A: PlayerId = PlayerId([1; 16]);
 
     fn datagrams() -> Datagrams {
-        let mut datagrams = Datagrams::new(Transport::Sealed);
+        let mut datagrams = Datagrams::new(&TraversalConfig::default());
         datagrams.connected.insert(A, 0);
         datagrams
     }
@@ -322,13 +335,14 @@ mod tests {
     fn what_nobody_takes_is_dropped_and_counted() {
         let mut datagrams = datagrams();
         let socket = datagrams.socket(3).unwrap();
-        for _ in 0..SOCKET_QUEUE + 5 {
+        let most = TraversalConfig::default().incoming_datagrams;
+        for _ in 0..most + 5 {
             let (player, channel) = (A, FIRST_SOCKET + 3);
             datagrams.hand_in(channel, GameDatagram { player, generation: 0, channel, payload: vec![7] });
         }
         assert_eq!(socket.dropped(), 5);
         let other = socket.clone();
-        assert_eq!(std::iter::from_fn(|| other.receive()).count(), SOCKET_QUEUE, "clones share");
+        assert_eq!(std::iter::from_fn(|| other.receive()).count(), most, "clones share");
         for _ in 0..SOCKET_QUEUE {
             assert_eq!(socket.send(A, vec![1]), Ok(()));
         }

@@ -271,7 +271,7 @@ impl Plugin for TraversalPlugin {
             .init_resource::<Members>()
             .init_resource::<Peers>()
             .init_resource::<NatStatus>()
-            .insert_resource(Datagrams::new(self.config.transport))
+            .insert_resource(Datagrams::new(&self.config))
             .init_resource::<QuickMatchQueue>()
             .init_resource::<renet::HandOff>()
             .init_resource::<systems::News>()

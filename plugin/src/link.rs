@@ -12,7 +12,7 @@ use crate::driver::Driver;
 use crate::error::{SocketError, TraversalError};
 use crate::handoff::PendingSocket;
 use crate::messages::requests::ConnectLobby;
-use crate::protocol::Request;
+use crate::protocol::{Report, Request};
 use crate::state::TraversalStats;
 
 /// Resource: the way to the network thread. Removing it, or dropping the app, says goodbye to everybody, closes
@@ -24,13 +24,16 @@ pub struct TraversalLink {
     /// Requests that found the channel full.
     waiting: VecDeque<Request>,
     stats: TraversalStats,
+    /// A report that takes the place of something that ended in this frame: it is taken with the next.
+    pub(crate) held: Option<Report>,
     /// Why the driver could not start, until it was said.
     pub(crate) failure: Option<TraversalError>,
 }
 
 impl TraversalLink {
     pub(crate) fn new(config: TraversalConfig, stats: TraversalStats) -> Self {
-        let mut link = Self { config, driver: None, waiting: VecDeque::new(), stats, failure: None };
+        let mut link =
+            Self { config, driver: None, waiting: VecDeque::new(), held: None, stats, failure: None };
         if !link.config.lobby.is_empty() {
             link.connect(ConnectLobby { servers: link.config.lobby.clone(), ..ConnectLobby::default() });
         }
@@ -127,6 +130,7 @@ impl TraversalLink {
         let replaced = (other || !self.running()) && self.driver.take().is_some();
         if self.driver.is_none() {
             self.waiting.clear();
+            self.held = None;
             match Driver::start(&self.config, self.stats.0.clone()) {
                 Ok(driver) => self.driver = Some(driver),
                 Err(error) => {

@@ -244,17 +244,13 @@ impl RunLoop {
         while let Ok(local) = self.local.try_recv() {
             self.apply_local(now, local);
         }
+        self.send_games(now);
         while let Ok(request) = self.requests.try_recv() {
             self.request(now, request);
         }
         self.router_news(now);
         if let Some(resolved) = self.names.poll(now) {
             self.resolved(now, resolved);
-        }
-        while let Some(batch) = self.shared.outgoing.pop() {
-            for datagram in batch {
-                self.send(now, &datagram);
-            }
         }
         self.receive();
         self.receive_from_stream();
@@ -272,6 +268,15 @@ impl RunLoop {
             self.drain(now);
         }
         self.flush();
+    }
+
+    /// Sends what the game has handed over. Requests come after it: the last words before a connection is closed leave by it.
+    fn send_games(&mut self, now: Instant) {
+        while let Some(batch) = self.shared.outgoing.pop() {
+            for datagram in batch {
+                self.send(now, &datagram);
+            }
+        }
     }
 
     fn watch_app(&mut self, now: Instant) {
@@ -311,13 +316,9 @@ impl RunLoop {
     /// Says goodbye to players and server, so that nobody waits for a timeout.
     fn farewell(&mut self) {
         let now = Instant::now();
+        self.send_games(now);
         while let Ok(request) = self.requests.try_recv() {
             self.request(now, request);
-        }
-        while let Some(batch) = self.shared.outgoing.pop() {
-            for datagram in batch {
-                self.send(now, &datagram);
-            }
         }
         self.close_all(now, "the game was closed");
         self.command(now, Command::Disconnect);

@@ -8,6 +8,7 @@ use bevy_ecs::message::MessageReader;
 use bevy_ecs::schedule::SystemSet;
 use bevy_ecs::system::{Res, ResMut};
 
+use crate::config::Transport;
 use crate::datagrams::Datagrams;
 use crate::error::TraversalError;
 use crate::link::TraversalLink;
@@ -36,15 +37,29 @@ pub(crate) fn receive(
     if let Some(error) = link.bypass_change_detection().failure.take() {
         app.lobby_failed(error, None);
     }
+    let link = link.bypass_change_detection();
     let Some(driver) = &link.driver else { return };
     link.tick();
     // First the datagrams, then the events: each connection is known before its first datagram is looked at.
     datagrams.bypass_change_detection().take(driver);
-    while let Ok(report) = driver.reports.try_recv() {
+    if let Some(report) = link.held.take() {
         app.report(report);
     }
-    datagrams.bypass_change_detection().sort(&app.peers, &stats);
-    if !driver.running() && driver.reports.is_empty() {
+    let before = app.standing();
+    while link.held.is_none()
+        && let Ok(report) = driver.reports.try_recv()
+    {
+        if app.comes_too_early(&report, before) {
+            link.held = Some(report);
+        } else {
+            app.report(report);
+        }
+    }
+    datagrams.bypass_change_detection().sort(&app.peers, link.held.is_some(), &stats);
+    if link.config.transport == Transport::Manual {
+        app.forget_renet();
+    }
+    if !driver.running() && driver.reports.is_empty() && link.held.is_none() {
         app.driver_gone();
         link.driver = None;
         let reason = String::from("it ended");

@@ -9,7 +9,7 @@ use bevy_ecs::message::MessageWriter;
 use bevy_ecs::resource::Resource;
 use bevy_ecs::system::{ResMut, SystemParam};
 use traversal_core::wire::message::{MatchEnd, PlayerInfo, RoomEnd};
-use traversal_core::{DisconnectReason, Event, LobbyState};
+use traversal_core::{DisconnectReason, Event, LobbyState, Seat};
 
 use crate::diagnostics::Qualities;
 use crate::error::TraversalError;
@@ -67,7 +67,48 @@ pub(crate) struct AppSide<'w> {
     out: Outcomes<'w>,
 }
 
+/// What stood when a frame began.
+#[derive(Clone, Copy)]
+pub(super) struct Standing {
+    guest: bool,
+    room: bool,
+    hosting: bool,
+}
+
 impl AppSide<'_> {
+    /// What stands now.
+    pub(super) fn standing(&self) -> Standing {
+        Standing {
+            guest: self.peers.iter().any(|peer| !peer.hosting && !peer.mesh),
+            room: self.room.info.is_some(),
+            hosting: self.room.hosting,
+        }
+    }
+
+    /// Whether a report puts something where something else of its kind stood when this frame began. Netcodes look at what is
+    /// there once a frame, so there has to be one with neither: the report waits for the next frame, and all later ones behind it.
+    pub(super) fn comes_too_early(&mut self, report: &Report, before: Standing) -> bool {
+        match report {
+            Report::Connected { event: Event::PeerConnected { peer, seat: Seat::Guest, .. }, .. } => {
+                let early = before.guest || before.hosting;
+                if early && let Some(old) = self.peers.0.remove(&peer.id) {
+                    // The host is back before the old connection was missed.
+                    self.news.set_changed();
+                    self.disconnected(old, MatchEnd::Replaced.into());
+                }
+                early
+            }
+            Report::Agent(Event::RoomEntered { .. }) => before.room && self.room.info.is_none(),
+            Report::Agent(Event::HostChanged { hosting: true, .. }) => before.hosting && !self.room.hosting,
+            _ => false,
+        }
+    }
+
+    /// Drops what is only for renet.
+    pub(super) fn forget_renet(&mut self) {
+        self.hand_off.bypass_change_detection().changes.clear();
+    }
+
     /// Takes what the network thread says.
     pub(super) fn report(&mut self, report: Report) {
         match report {

@@ -5,8 +5,9 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bevy_app::{App, TaskPoolPlugin, Update};
+use bevy_ecs::component::Mutable;
 use bevy_ecs::message::{Message, MessageReader};
-use bevy_ecs::prelude::{Res, Resource};
+use bevy_ecs::prelude::{Mut, Res, Resource};
 use bevy_time::TimePlugin;
 use bevy_traversal::*;
 use lobby_server::{LobbyServer, RunningServer, Settings};
@@ -99,6 +100,10 @@ impl Game {
 
     pub(crate) fn resource<R: Resource>(&self) -> &R {
         self.app.world().resource::<R>()
+    }
+
+    pub(crate) fn resource_mut<R: Resource<Mutability = Mutable>>(&mut self) -> Mut<'_, R> {
+        self.app.world_mut().resource_mut::<R>()
     }
 
     pub(crate) fn has<R: Resource>(&self) -> bool {
