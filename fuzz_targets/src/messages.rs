@@ -181,7 +181,7 @@ fn request(u: &mut Unstructured<'_>, known: &Known) -> Result<Request> {
     })
 }
 
-/// From a player to the server.
+/// Makes a message of a player to the server.
 pub(crate) fn to_server(u: &mut Unstructured<'_>, known: &Known) -> Result<ToServer> {
     let round = |u: &mut Unstructured<'_>| Ok(u16::from(u8::arbitrary(u)?) * 5);
     Ok(match u.int_in_range(0..=19)? {
@@ -353,7 +353,7 @@ fn error(u: &mut Unstructured<'_>) -> Result<RequestError> {
     Ok(any(u)?.unwrap_or(RequestError::Limited { retry_after_s: u32::arbitrary(u)? }))
 }
 
-/// From the server to a player.
+/// Makes a message of the server to a player.
 pub(crate) fn to_player(u: &mut Unstructured<'_>, known: &Known) -> Result<ToPlayer> {
     let epoch = u32::from(u.int_in_range(0..=3u8)?);
     let turn = |u: &mut Unstructured<'_>| {

@@ -178,7 +178,7 @@ impl Answers {
         Self { handle, last: Mutex::new(None) }
     }
 
-    /// None: the game's thread does not answer.
+    /// Asks the server how it is; `None`: it does not answer.
     async fn get(&self) -> Option<Arc<Shown>> {
         let mut last = self.last.lock().await;
         if let Some((at, shown)) = &*last

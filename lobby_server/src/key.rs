@@ -66,7 +66,7 @@ pub fn default_file() -> Result<PathBuf, KeyError> {
     Ok(directories.data_dir().join("server.key"))
 }
 
-/// The printed form of a public key.
+/// Writes a public key as it is printed.
 pub fn printed(public_key: &[u8; 32]) -> String {
     STANDARD.encode(public_key)
 }

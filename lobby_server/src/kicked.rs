@@ -10,10 +10,10 @@ pub(crate) const OUT: Duration = Duration::from_secs(24 * 3600);
 /// Players remembered; over that the one who was put out first is forgotten.
 const MAX: usize = 256;
 
-/// Until when a player stays out.
+/// This says until when a player stays out.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Kick {
-    /// By the server's own clock.
+    /// The player stays out until then by the server's own clock.
     pub(crate) until: Instant,
     /// In seconds since 1970, for notes that outlive the server; the greatest number where it does not know the time.
     pub(crate) until_s: u64,

@@ -16,17 +16,17 @@ pub(crate) use counts::Counts;
 pub(crate) use turns::PortTurns;
 pub(crate) use waiting::Waiting;
 
-/// A rate with a burst.
+/// This is a rate with a burst.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Rate {
-    /// Events per second, in the long run.
+    /// So many events may come in a second, in the long run.
     pub per_second: f64,
-    /// Events at once.
+    /// So many events may come at once.
     pub burst: f64,
 }
 
 impl Rate {
-    /// `per_second` in the long run, `burst` at once.
+    /// Makes a rate of `per_second` in the long run and `burst` at once.
     pub const fn new(per_second: f64, burst: f64) -> Self {
         Self { per_second, burst }
     }

@@ -49,7 +49,7 @@ impl Losses {
     }
 }
 
-/// A running log. [`finish`](Self::finish) writes what still waits.
+/// This is a running log. [`finish`](Self::finish) writes what still waits.
 #[derive(Debug)]
 pub struct Log {
     losses: Losses,

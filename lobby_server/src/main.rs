@@ -204,7 +204,7 @@ fn announce(line: String) -> std::io::Result<()> {
     Ok(())
 }
 
-/// To stdout; a reader that went away is no error of ours.
+/// Prints to stdout; a reader that went away is no error of ours.
 fn print(text: &str) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {

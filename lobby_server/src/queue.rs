@@ -68,7 +68,7 @@ impl Queues {
         self.by_address.full(from, limit, None).is_some()
     }
 
-    /// At the end of the line.
+    /// Puts a player at the end of the line.
     pub(crate) fn enter(&mut self, player: PlayerId, key: QueueKey, from: IpAddr) {
         self.lines.entry(key.clone()).or_default().push(player);
         if let Some((_, former)) = self.places.insert(player, (Place::Waiting(key), from)) {

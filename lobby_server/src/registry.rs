@@ -9,7 +9,7 @@ use traversal_core::id::RoomId;
 use traversal_core::text::{fold, look};
 use traversal_core::wire::message::{RoomSummary, RoomTarget};
 
-/// The number of a command; its reply bears the same.
+/// This numbers a command; its reply bears the same number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RegistryId(pub u64);
 
@@ -27,20 +27,20 @@ pub struct RegistryCommand {
 pub struct RoomLocation {
     /// The node that holds it; 0 where there is only one.
     pub node: u64,
-    /// The room's id there.
+    /// The room has this id on that node.
     pub room: RoomId,
 }
 
-/// A room as all nodes know it.
+/// This is a room as all nodes know it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RoomRecord {
     /// The node that holds the room, and the room's id there.
     pub location: RoomLocation,
-    /// The game of the room; each game has names and codes of its own.
+    /// The room belongs to this game; each game has names and codes of its own.
     pub game: String,
     /// Whether listings show the room.
     pub public: bool,
-    /// What listings say of the room.
+    /// Listings say this of the room.
     pub summary: RoomSummary,
 }
 
@@ -79,7 +79,7 @@ pub enum RegistryOperation {
     },
 }
 
-/// The answer to a [`RegistryOperation`].
+/// The registry answers a [`RegistryOperation`] with this.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RegistryReply {
@@ -120,7 +120,7 @@ pub(crate) fn code_key(code: &str) -> String {
         .collect()
 }
 
-/// The registry of a single node.
+/// This is the registry of a single node.
 #[derive(Debug, Default)]
 pub struct MemoryRegistry {
     /// By game and name, in the order of a list.
@@ -132,7 +132,7 @@ pub struct MemoryRegistry {
 }
 
 impl MemoryRegistry {
-    /// A registry without rooms.
+    /// Makes a registry without rooms.
     pub fn new() -> Self {
         Self::default()
     }

@@ -247,7 +247,7 @@ impl PasswordHash {
         Self { salt, hash: Self::hash(&salt, password) }
     }
 
-    /// Of a password that nobody knows.
+    /// Makes the hash of a password that nobody knows.
     pub(crate) fn unknown(rng: &mut ChaCha20Rng) -> Self {
         let (mut salt, mut hash) = ([0; 16], [0; 32]);
         rng.fill_bytes(&mut salt);

@@ -22,12 +22,12 @@ const AT_ONE_ADDRESS: usize = 8;
 /// A change of addresses is shown for so long.
 const CHANGE_SHOWN: Duration = Duration::from_secs(24 * 3600);
 
-/// The machine's place in its network.
+/// This is the machine's place in its network.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Surroundings {
-    /// Addresses of its interfaces, loopback included, in order.
+    /// These addresses are on its interfaces, loopback included, in order.
     pub own: Vec<IpAddr>,
-    /// Routers that its default routes lead to, in order.
+    /// The default routes lead to these routers, in order.
     pub gateways: Vec<IpAddr>,
     /// It is a container with a network of its own (Docker, Podman).
     pub container: bool,
@@ -98,7 +98,7 @@ impl Finding {
     pub const NAMES: [&'static str; 5] =
         ["one-address", "public-address-unknown", "container", "address-gone", "addresses-changed"];
 
-    /// Its kind, one of [`NAMES`](Self::NAMES).
+    /// Names its kind: one of [`NAMES`](Self::NAMES).
     pub fn name(&self) -> &'static str {
         Self::NAMES[match self {
             Self::OneAddress { .. } => 0,
@@ -109,7 +109,7 @@ impl Finding {
         }]
     }
 
-    /// Players suffer from it now.
+    /// Whether players suffer from it now.
     pub fn is_serious(&self) -> bool {
         matches!(self, Self::OneAddress { .. } | Self::AddressGone { .. })
     }
@@ -171,9 +171,9 @@ impl fmt::Display for Finding {
 /// Where a player who has logged in comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Origin {
-    /// From the internet.
+    /// The player comes from the internet.
     Internet,
-    /// From an address of its own: nothing stands between.
+    /// The player comes from an address of its own: nothing stands between.
     Own,
     /// From a local address that is none of its own.
     Hidden(IpAddr),

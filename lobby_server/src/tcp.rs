@@ -74,7 +74,7 @@ struct Connection {
 /// All TCP connections of the server, and the sockets that take them.
 pub(crate) struct Streams {
     listeners: Vec<Listener>,
-    /// Of the first listener; the others follow.
+    /// The first listener has this number; the others follow.
     first_id: u16,
     registry: Registry,
     connections: BTreeMap<usize, Connection>,
@@ -285,7 +285,7 @@ impl Streams {
         false
     }
 
-    /// True: there may be more. An error: why the connection is of no use any more.
+    /// Reads what has come. True: there may be more. An error says why the connection is of no use any more.
     fn read(&mut self, now: Instant, token: usize, server: &mut Server) -> Result<bool, Closed> {
         let Some(connection) = self.connections.get_mut(&token) else { return Ok(false) };
         for _ in 0..READS_IN_A_ROW {

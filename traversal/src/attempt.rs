@@ -258,7 +258,7 @@ impl Attempt {
         self.tell(now, PunchInput::Socket { slot, port }, |running| running == method);
     }
 
-    /// True if the probe was this attempt's.
+    /// Takes an answer to a probe. True: the probe was this attempt's.
     pub(crate) fn handle_seen(&mut self, now: Instant, tag: u32, seen: ProbeSeen) -> bool {
         let Some((method, tag)) = self.probes.get(&tag).copied() else { return false };
         let observed = seen.observed;

@@ -49,7 +49,7 @@ pub(crate) struct Detection {
     /// A forwarded port counts.
     mapped: bool,
     renew_at: Option<Instant>,
-    /// While the session runs over the stream: when it is known whether UDP is blocked.
+    /// It is known then whether UDP is blocked, while the session runs over the stream.
     udp_tried_at: Option<Instant>,
 }
 

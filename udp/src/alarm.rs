@@ -72,7 +72,8 @@ fn wake_at(now: Instant, wait: Option<Duration>) -> Option<Instant> {
 }
 
 impl Alarm {
-    /// An alarm for the poll of this waker. Where the system gives no thread for it, the poll's own timeouts have to do.
+    /// Makes an alarm for the poll of this waker. Where the system gives no thread for it, the poll's own timeouts have
+    /// to do.
     pub fn new(waker: Arc<Waker>) -> Self {
         if cfg!(windows) { Self::start(waker) } else { Self { running: None } }
     }

@@ -25,7 +25,7 @@ const ENTRIES: usize = 32;
 /// The hop limit that systems start with (RFC 1700), where the socket does not tell its own.
 const USUAL_TTL: u32 = 64;
 
-/// What a receive call brought.
+/// This is what a receive call brought.
 #[derive(Debug)]
 pub enum Received {
     /// The buffer has datagrams; there may be more.

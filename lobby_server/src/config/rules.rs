@@ -17,7 +17,7 @@ const MAX_GAMES: usize = 1024;
 const MANY: RangeInclusive<u64> = 1..=1_000_000;
 /// 100 Gbit/s, more than one program forwards.
 const KILOBYTES: RangeInclusive<u64> = 1..=12_500_000;
-/// From a minute to 30 days.
+/// A match may use the relay for a minute to 30 days.
 const RELAY_LIFETIME: RangeInclusive<u64> = 60..=30 * 24 * 3600;
 /// Two keepalives of a player (each 5 s or more apart) may be lost; who is silent for ten minutes is gone.
 const SESSION_TIMEOUT: RangeInclusive<u64> = 10..=600;

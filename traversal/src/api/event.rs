@@ -44,13 +44,13 @@ impl PathKind {
 pub struct PathInfo {
     /// Whether it is direct, over which family, or relayed.
     pub kind: PathKind,
-    /// Where datagrams to the other player go; none over the relay.
+    /// Datagrams to the other player go to this address. There is none over the relay.
     pub remote: Option<SocketAddr>,
     /// The own socket that it runs on.
     pub socket: SocketId,
     /// The method that found it; none over the relay.
     pub method: Option<Method>,
-    /// The measured round trip to the other player; none before the first measurement.
+    /// This is the measured round trip to the other player, which there is not before the first measurement.
     pub rtt: Option<Duration>,
     /// The longest game datagram that goes in one piece, in bytes: 514 (498 over the relay) before it is known, soon 1,166
     /// (1,150), and at the most [`MAX_PAYLOAD`](crate::wire::pair::MAX_PAYLOAD). Longer ones are split and joined. It

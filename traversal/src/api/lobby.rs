@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::id::PlayerId;
 use crate::wire::message::{LoginRefusal, RequestError};
 
-/// The state of the link to the lobby server.
+/// This says how the link to the lobby server stands.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub enum LobbyState {

@@ -101,8 +101,8 @@ impl Attempt {
         self.permit = PermitState::Asked(cx.now);
     }
 
-    /// After a better plan: a search that goes on asks for a permit by the new plan, which the other side may need in order to
-    /// begin.
+    /// Asks for a permit again after a better plan: a search that goes on needs one by the new plan, without which the
+    /// other side may not begin.
     pub(crate) fn ask_permit_again(&mut self, cx: &mut Cx<'_>) {
         if self.permit == PermitState::NotAsked && self.searches_by_permit() {
             self.ask_permit(cx);

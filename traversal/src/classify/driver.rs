@@ -15,12 +15,12 @@ use steps::{Hairpin, LaterBursts};
 /// What a [`Classifier`] starts with.
 #[derive(Clone, Debug)]
 pub struct ClassifierConfig {
-    /// The server's sockets, as in [`Welcome::probe_targets`](crate::wire::message::Welcome). Those of another
-    /// address family than the first one are left out.
+    /// These are the server's sockets, as in [`Welcome::probe_targets`](crate::wire::message::Welcome). Those of
+    /// another address family than the first one are left out.
     pub targets: Vec<SocketAddr>,
-    /// The machine's own addresses (M28).
+    /// These addresses are on the machine's own interfaces (M28).
     pub local: Vec<IpAddr>,
-    /// Round trip to the server and its spread, as the login measured them.
+    /// This is the round trip to the server and its spread, as the login measured them.
     pub rtt: RttEstimate,
     /// How the port step is taken from the intervals (M4).
     pub step_rule: StepRule,

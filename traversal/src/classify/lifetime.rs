@@ -90,7 +90,7 @@ const KNOCKS: u32 = 4;
 const REQUESTS: u32 = 12;
 
 impl LifetimeSearch {
-    /// The longest silence: a search takes this and a few round trips.
+    /// This is the longest silence that is tried: a search takes this and a few round trips.
     pub const LONGEST: Duration = Duration::from_secs(SILENCES[SILENCES.len() - 1]);
 
     /// Starts with opening its sockets.

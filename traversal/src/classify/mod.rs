@@ -23,7 +23,7 @@ use crate::ports::{Estimate, FreshMapping, StepRule, allocation, foreign_rate};
 /// out the NAT's type itself knows which probes left from one socket, and whether a port was kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ProbeTag {
-    /// Port of the local socket.
+    /// The probe left from the local socket with this port.
     pub local_port: u16,
     /// An earlier packet, of which nothing was heard, may have made the mapping already: a counter's port may be
     /// older than this probe.
@@ -69,7 +69,7 @@ pub struct Sighting {
     pub sent: Duration,
     /// It was sent more than once before it was seen.
     pub repeated: bool,
-    /// The burst that the probe belonged to, see [`ProbeTag::burst`].
+    /// The probe belonged to this burst, see [`ProbeTag::burst`].
     pub burst: u8,
     /// The order in which the probes left, see [`ProbeTag::sequence`].
     pub sequence: u16,
@@ -78,7 +78,7 @@ pub struct Sighting {
 /// All that was found out about one NAT.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Evidence {
-    /// The machine's own addresses (M5, M28).
+    /// These addresses are on the machine's own interfaces (M5, M28).
     pub local: Vec<IpAddr>,
     /// Probes that were seen, in the order of sending (or of coming in).
     pub sightings: Vec<Sighting>,

@@ -315,7 +315,7 @@ impl Online {
         }
     }
 
-    /// True when the server is lost.
+    /// Does what is due. True: the server is lost.
     pub(super) fn handle_timeout(&mut self, env: &mut Env<'_>, stream: &mut Stream, quiet: Duration) -> bool {
         self.session.handle_timeout(env.now);
         if due(stream.close_at(), env.now) {

@@ -27,9 +27,9 @@ pub enum Revision {
 /// The plan of a running match, and the two profiles that it was made from.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PlanInForce {
-    /// The caller's role, as in [`Plan::caller`].
+    /// The caller has this role, as in [`Plan::caller`].
     pub caller: Role,
-    /// What to try, in this order.
+    /// These methods are tried in this order.
     pub methods: Vec<PlannedMethod>,
     /// How many plans the match had before this one; below [`EDITIONS`].
     pub edition: u8,

@@ -21,9 +21,9 @@ pub struct FreshMapping {
     pub sent: Duration,
     /// Packets with the same number left back to back.
     pub burst: u8,
-    /// Its place in the order of sending.
+    /// This is the mapping's place in the order of sending.
     pub order: u32,
-    /// The socket's own port.
+    /// The probe left from the local socket with this port.
     pub local: u16,
     /// The port it got.
     pub external: u16,
@@ -33,15 +33,15 @@ pub struct FreshMapping {
     pub repeated: bool,
 }
 
-/// What the ports say.
+/// This is what the ports of fresh mappings say.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Estimate {
-    /// The allocation; unknown, while more than one explanation is left.
+    /// This is the allocation; it is unknown while more than one explanation is left.
     pub allocation: PortAllocation,
     /// Probability of the explanation that fits best, 0 to 1.
     pub confidence: f32,
-    /// Even inner ports get even outer ports, and odd ones odd (RFC 4787 section 4.2.2). `None`: there were too few of
-    /// either to tell.
+    /// Whether even inner ports get even outer ports, and odd ones odd (RFC 4787 section 4.2.2). `None`: there were too
+    /// few of either to tell.
     pub parity: Option<bool>,
 }
 
@@ -72,7 +72,7 @@ const TOLD: f64 = 0.9;
 /// So many ports must have kept their parity to rule out chance (once in 1,000 times), some of them even, some odd.
 const PARITY_SAMPLES: usize = 10;
 
-/// What the ports of at least three fresh mappings say about the allocation.
+/// Finds what the ports of at least three fresh mappings say about the allocation.
 ///
 /// The first mapping of a socket alone shows whether its port is kept: the later ones of a NAT that maps per
 /// destination find it held by the first.

@@ -282,7 +282,7 @@ impl Engine {
             .retain(|_, q| matches!(q.order, PunchOrder::CloseSocket { .. } | PunchOrder::OpenSocket { .. }));
     }
 
-    /// True while the puncher holds still.
+    /// Whether the puncher holds still.
     pub(super) fn holds_still(&mut self, now: Instant) -> bool {
         self.heard_until = self.heard_until.filter(|until| *until > now);
         self.heard_until.is_some()

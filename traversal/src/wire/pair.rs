@@ -43,11 +43,11 @@ const HEADER: usize = 1 + 8 + 8;
 const TAG: usize = 16;
 /// What sealing adds to a game datagram, in bytes.
 pub const OVERHEAD: usize = HEADER + 1 + TAG;
-/// Longest game datagram, in bytes: it goes in one piece by a relay, too, where all links are Ethernet. Where a way takes
-/// less it is split, and joined on the other side.
+/// A game datagram has so many bytes at the most: it goes in one piece by a relay, too, where all links are Ethernet.
+/// Where a way takes less it is split, and joined on the other side.
 pub const MAX_PAYLOAD: usize = MAX_DATAGRAM - OVERHEAD - super::RELAY_HEADER;
 
-/// Channels of game datagrams: 0 is what renet (or whatever carries the game) uses, the others are beside it.
+/// Game datagrams have so many channels: 0 is what renet (or whatever carries the game) uses, the others are beside it.
 pub const CHANNELS: u8 = 16;
 
 /// Content of a message that is answered: its answer, with the longest address and numbers, is no longer.
@@ -59,7 +59,7 @@ const PART: u8 = 2;
 /// Tag of channel `n`, less `n`.
 const CHANNEL: u8 = 16;
 
-/// What the two agents say to each other.
+/// The two agents of a match say this to each other.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum PairMessage {
@@ -159,8 +159,8 @@ impl PairChannel {
         })
     }
 
-    /// A key for another protocol of the same two players, the same on both sides (like RFC 5705's exporters). Another label
-    /// or context gives another key, none of which tells anything about the others.
+    /// Makes a key for another protocol of the same two players, the same on both sides (like RFC 5705's exporters).
+    /// Another label or context gives another key, none of which tells anything about the others.
     pub fn export(&self, label: &[u8], context: &[u8]) -> [u8; 32] {
         let length = (label.len() as u64).to_le_bytes();
         let mut key = [0; 32];

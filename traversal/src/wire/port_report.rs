@@ -34,7 +34,7 @@ impl std::fmt::Debug for ReportKey {
 }
 
 impl ReportKey {
-    /// A key from the server's generator; it need not outlive the server.
+    /// Makes a key of bytes from the server's generator; it need not outlive the server.
     pub fn new(key: [u8; 32]) -> Self {
         Self(key)
     }

@@ -13,7 +13,7 @@ use super::{Context, Matches, Roster};
 use crate::ids::Sides;
 use crate::matchmaking::{choose, nats};
 
-/// As many as a player may have: one with each other member of a room.
+/// A player may say so many matches: one with each other member of a room.
 const MAX_WAITING: usize = 64;
 
 /// What one player has said, and the other has not confirmed; the oldest first.

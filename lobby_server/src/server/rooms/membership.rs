@@ -92,7 +92,7 @@ impl Rooms {
         }
     }
 
-    /// In a mesh: two members have no connection (any more), and the later one of them wants one.
+    /// Makes a match of two members of a mesh who have no connection (any more), of whom the later one wants one.
     pub(super) fn rematch(
         &mut self,
         others: &mut Others<'_>,

@@ -53,7 +53,7 @@ pub(super) struct Loss {
     challenge: [u8; CHALLENGE],
     /// Until then members may show that it is alive.
     proof_until: Instant,
-    /// For answers; made when the first one comes.
+    /// The answers are checked with this key, which is made when the first one comes.
     life_key: Option<LifeKey>,
 }
 

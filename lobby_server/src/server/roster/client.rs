@@ -58,7 +58,7 @@ pub(crate) struct Client {
 
 /// What is kept of a login until the player has proven to be there.
 pub(super) struct HalfOpen {
-    /// Of the first Noise message.
+    /// The first Noise message has this digest: a repetition of it is known by it.
     pub(super) init: [u8; 32],
     /// The login's token, to be spent then.
     pub(super) token: Vec<u8>,

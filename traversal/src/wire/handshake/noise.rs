@@ -19,7 +19,7 @@ use crate::wire::{MAGIC, VERSION};
 
 const PATTERN: &str = "Noise_IK_25519_ChaChaPoly_SHA256";
 
-/// A player's or server's static X25519 key pair.
+/// This is the static X25519 key pair of a player or a server.
 #[derive(Clone)]
 pub struct Identity {
     secret: StaticSecret,
@@ -43,7 +43,7 @@ impl Identity {
         self.public
     }
 
-    /// The id that others know this identity by.
+    /// Returns the id that others know this identity by.
     pub fn player_id(&self) -> PlayerId {
         PlayerId::from_public_key(&self.public)
     }

@@ -9,7 +9,7 @@ use crate::id::MatchId;
 use crate::text;
 use crate::wire::port_report::PortReport;
 
-/// The outer layer of a sealed control datagram: `B` is [`ToServer`](super::ToServer) one way and
+/// A frame is the outer layer of a sealed control datagram: `B` is [`ToServer`](super::ToServer) one way and
 /// [`ToPlayer`](super::ToPlayer) the other.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Frame<B> {
@@ -24,7 +24,7 @@ pub enum Frame<B> {
     Ack {
         /// The number of the frame that arrived.
         seq: u32,
-        /// Of the datagram in which it came: tells which of its repetitions, and so the round trip.
+        /// The frame came in the datagram with this counter: it tells which of its repetitions, and so the round trip.
         counter: u64,
     },
     /// The sender asks whether the other side is there. It also keeps the NAT's mapping alive (M31).
@@ -162,6 +162,6 @@ pub enum ProbePurpose {
     },
 }
 
-/// The tag of [`ProbePurpose::Register`]. It comes in the other family than all other probes of the session, so that it
-/// cannot be mistaken.
+/// The probes of [`ProbePurpose::Register`] carry this tag. It comes in the other family than all other probes of the
+/// session, so that it cannot be mistaken.
 pub const REGISTER_TAG: u32 = u32::MAX;

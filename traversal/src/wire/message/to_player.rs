@@ -44,7 +44,7 @@ pub enum ToPlayer {
         /// Why this player is out of it.
         reason: RoomEnd,
     },
-    /// To the host: someone asks to come in (M23).
+    /// The host is told that someone asks to come in (M23).
     JoinRequest {
         /// The id that the answer names.
         join: JoinId,
@@ -155,7 +155,7 @@ pub enum ToPlayer {
     },
 }
 
-/// The server's answer to a [`Request`](super::Request).
+/// The server answers a [`Request`](super::Request) with this.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Response {

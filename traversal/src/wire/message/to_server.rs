@@ -170,7 +170,7 @@ pub enum Request {
     JoinRoom {
         /// The room to be entered.
         target: RoomTarget,
-        /// If it wants one.
+        /// This is the room's password, if the room wants one.
         password: Option<Secret<String>>,
     },
     /// Leave the room this player is in. When its host leaves, another member hosts it, or it closes: see

@@ -3,7 +3,7 @@
 use super::{Facts, ToPlayer, ToServer};
 use crate::id::{JoinId, MatchId, PlayerId, RoomId};
 
-/// A state that messages tell. Of two messages about one topic the newer one says all that is to be known.
+/// A topic is a state that messages tell. Of two messages about one topic the newer one says all that is to be known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Topic {
