@@ -165,7 +165,7 @@ pub use traversal_core::{
 };
 pub use trouble::Trouble;
 
-/// Rules for texts that players see of each other: how long they may be, and how they are cleaned.
+/// These rules are about texts that players see of each other: how long they may be, and how they are cleaned.
 pub mod text {
     pub use traversal_core::text::{
         Breach, CODE, GAME, METADATA, METADATA_KEY, METADATA_VALUE, MODE, NAME, REASON, ROOM_NAME, Rule,
@@ -185,7 +185,7 @@ struct MigrationDoctests;
 #[doc = include_str!("../../docs/away.md")]
 struct AwayDoctests;
 
-/// What most games use.
+/// This module has what most games use.
 pub mod prelude {
     #[cfg(feature = "states")]
     pub use crate::RoomState;
@@ -208,7 +208,8 @@ pub struct TraversalPlugin {
 }
 
 impl TraversalPlugin {
-    /// The plugin for a game of this name, with this lobby server (`host` or `host:port`) and else the default settings.
+    /// Makes the plugin for a game of this name, with this lobby server (`host` or `host:port`) and else the default
+    /// settings.
     pub fn new(game: impl Into<String>, lobby: impl Into<String>) -> Self {
         Self {
             config: TraversalConfig {
