@@ -47,7 +47,7 @@ pub struct Agent {
     detection: Detection,
     mapping: MappingCheck,
     peers: BTreeMap<MatchId, Peer>,
-    /// The match that a player's game datagrams take.
+    /// A player's game datagrams go by this match.
     by_player: BTreeMap<PlayerId, MatchId>,
     /// Plans that overtook the news of the host they are for.
     early_plans: Vec<PunchPlan>,

@@ -33,7 +33,7 @@ impl SocketId {
 /// What became of the stream that [`Output::OpenStream`] asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum StreamState {
-    /// Connected: datagrams may be sent.
+    /// The stream is connected: datagrams may be sent.
     Open,
     /// It is not connected, or no longer.
     Closed,
@@ -93,7 +93,7 @@ pub enum Command {
     SetMetadata(std::collections::BTreeMap<String, String>),
     /// End the channel to this player; `reason` is told to it.
     ClosePeer {
-        /// The player at the other end.
+        /// This player is at the other end.
         player: PlayerId,
         /// Told to that player.
         reason: String,
@@ -143,7 +143,7 @@ pub enum Output {
     /// over it, each datagram framed by [`wire::stream`](crate::wire::stream), and what comes in so is given to
     /// [`Agent::handle_datagram`](crate::Agent::handle_datagram) as from this address.
     OpenStream {
-        /// The address of the lobby server.
+        /// The lobby server has this address.
         to: SocketAddr,
     },
     /// Close the stream, after what waits to be sent. No more is to be heard of it.

@@ -133,7 +133,7 @@ pub enum RelayPolicy {
     /// When and while there is no direct path.
     #[default]
     Allow,
-    /// Always: this player's addresses never leave the server.
+    /// Players always play over the relay: this player's addresses never leave the server.
     Only,
     /// The relay is never used.
     Never,

@@ -46,16 +46,16 @@ pub enum PortAllocation {
     Preserving,
     /// A new port is the last one plus a step.
     Sequential {
-        /// Signed distance of successive ports; never 0.
+        /// Successive ports are this far apart; negative: they count downwards. It is never 0.
         step: i32,
     },
     /// New ports show no pattern.
     Random,
     /// New ports show no pattern inside a block of ports.
     RandomInBlock {
-        /// First port of the block.
+        /// The block begins with this port.
         first: u16,
-        /// Last port of the block, included.
+        /// The block ends with this port, which is included.
         last: u16,
     },
 }

@@ -84,9 +84,9 @@ pub enum PortMappingState {
     Checking(PortMapping),
     /// The server's second address has reached it: everybody can.
     Verified {
-        /// What the router granted.
+        /// The router has granted this.
         mapping: PortMapping,
-        /// Where other players reach this one.
+        /// Other players reach this one here.
         address: SocketAddr,
     },
     /// It does not lead here: another NAT stands before the router, or a firewall.

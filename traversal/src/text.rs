@@ -32,7 +32,7 @@ pub const MAX_METADATA: usize = 384;
 /// The name of a quick match's mode has so many bytes at the most.
 pub const MAX_MODE: usize = 48;
 
-/// Marks in a row over one letter.
+/// So many marks may stand in a row over one letter.
 const MAX_MARKS: usize = 4;
 
 /// What a text of one kind may be.

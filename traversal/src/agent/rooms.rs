@@ -111,7 +111,7 @@ impl Agent {
         }
     }
 
-    /// Another member hosts the room.
+    /// Notes that another member hosts the room.
     pub(super) fn host_changed(&mut self, now: Instant, room: RoomInfo, previous: PlayerId) {
         if self.lobby.host_changed(self.shared.identity.player_id(), &room, previous) {
             self.announce_host(now, room, previous);

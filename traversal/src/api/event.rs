@@ -114,10 +114,10 @@ pub enum Event {
     Members(Vec<PlayerInfo>),
     /// This player is out of its room.
     RoomLeft {
-        /// Why the server put it out; none: it left on request.
+        /// This is why the server put it out; `None`: it left on request.
         reason: Option<RoomEnd>,
     },
-    /// The answer to [`Command::ListRooms`](super::Command::ListRooms): the public rooms of this game.
+    /// The server answers [`Command::ListRooms`](super::Command::ListRooms): these are the public rooms of this game.
     Rooms(Vec<RoomSummary>),
     /// A request of the game failed.
     RequestFailed {
@@ -144,7 +144,7 @@ pub enum Event {
     Plan {
         /// The player to be connected with.
         peer: PlayerInfo,
-        /// This side's part in punching (M10).
+        /// This side has this role in punching (M10).
         role: Role,
         /// The methods that will be tried, in this order.
         methods: Vec<Method>,
@@ -153,7 +153,7 @@ pub enum Event {
     },
     /// The first path to a player stands: game datagrams flow.
     PeerConnected {
-        /// The player at the other end.
+        /// This player is at the other end.
         peer: PlayerInfo,
         /// What this player is to the other one.
         seat: Seat,
@@ -168,21 +168,21 @@ pub enum Event {
     },
     /// The game plays over the relay, and no direct path was found within the deadline: why.
     PeerRelayed {
-        /// The player at the other end.
+        /// This player is at the other end.
         peer: PlayerInfo,
         /// Why there is no direct path, and what can be done about it.
         report: FailureReport,
     },
     /// The channel to a player moved to another path.
     PathChanged {
-        /// The player at the other end.
+        /// This player is at the other end.
         player: PlayerId,
         /// The way that is used from now on.
         path: PathInfo,
     },
     /// Another length of game datagrams goes in one piece by the present path to a player.
     SizeChanged {
-        /// The player at the other end.
+        /// This player is at the other end.
         player: PlayerId,
         /// The longest that does, in bytes: see [`PathInfo::size`].
         size: usize,
@@ -191,12 +191,12 @@ pub enum Event {
     /// connection and its keys are kept, and all ways are tried until [`Event::PeerBack`], or until
     /// [`Event::PeerDisconnected`] says that it is lost. Game datagrams for this player are dropped meanwhile.
     PeerAway {
-        /// The player at the other end.
+        /// This player is at the other end.
         player: PlayerId,
     },
     /// A player who was away answers again, and the same connection goes on.
     PeerBack {
-        /// The player at the other end.
+        /// This player is at the other end.
         player: PlayerId,
         /// How long nothing was answered.
         away: Duration,

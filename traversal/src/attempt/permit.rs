@@ -40,7 +40,7 @@ pub(super) enum PermitState {
 }
 
 impl PermitState {
-    /// The permit at the start of a plan: if a search comes first in it, the server counts that as asked.
+    /// Returns the permit at the start of a plan: if a search comes first in it, the server counts that as asked.
     pub(super) fn of(now: Instant, first: Option<Method>) -> Self {
         if first.is_some_and(Method::searches) { Self::Asked(now) } else { Self::NotAsked }
     }

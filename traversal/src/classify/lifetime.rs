@@ -86,7 +86,7 @@ const TRIES: u32 = 6;
 /// Knocks that the server has sent in vain before the mapping counts as gone: at 10 % loss all of them are lost once in
 /// 10,000 times.
 const KNOCKS: u32 = 4;
-/// Requests for them at the most.
+/// So many requests are made for them at the most.
 const REQUESTS: u32 = 12;
 
 impl LifetimeSearch {

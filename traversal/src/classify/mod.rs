@@ -159,7 +159,7 @@ pub fn merge_report(seen: &NatProfile, report: &NatProfile) -> NatProfile {
     }
 }
 
-/// M5: the seen address is one of the machine's own. `None`: its own are not known.
+/// Answers M5: whether the seen address is none of the machine's own. `None`: its own are not known.
 fn translated(evidence: &Evidence) -> Option<bool> {
     if evidence.local.is_empty() {
         return None;
@@ -168,7 +168,7 @@ fn translated(evidence: &Evidence) -> Option<bool> {
     Some(!evidence.sightings.iter().any(own))
 }
 
-/// M2 and, with one server address, M6. Each pair of probes from one socket is a vote: a NAT may leave its
+/// Answers M2 and, with one server address, M6. Each pair of probes from one socket is a vote: a NAT may leave its
 /// habit for a single socket (RFC 4787 section 4.1), and if half of them disagree the harder case is taken.
 fn mapping(sightings: &[Sighting]) -> MappingBehavior {
     let (mut ports, mut addresses) = ((0u32, 0u32), (0u32, 0u32));

@@ -51,8 +51,8 @@ pub struct Estimate {
 const COUNTER: f64 = 0.5;
 const WHOLE: f64 = 0.3;
 const BLOCK: f64 = 0.2;
-/// Sizes of blocks with their shares: mostly of 512 to 16,384 ports (the chunks that Richter et al. found); smaller
-/// ones as RFC 7422 allows them.
+/// Blocks have these sizes with these shares: mostly 512 to 16,384 ports (the chunks that Richter et al. found);
+/// smaller ones as RFC 7422 allows them.
 const BLOCKS: [(u32, f64); 9] = [
     (64, 0.01),
     (128, 0.02),
@@ -135,13 +135,13 @@ fn by_address(mappings: &[FreshMapping]) -> BTreeMap<IpAddr, Vec<u16>> {
     addresses
 }
 
-/// Logarithm of the probability of these ports by chance, given the first one of each address.
+/// Returns the logarithm of the probability of these ports by chance, given the first one of each address.
 fn whole(mappings: &[FreshMapping]) -> f64 {
     let free = mappings.len() - by_address(mappings).len();
     -(free as f64) * f64::from(PORT_SPACE).ln()
 }
 
-/// The likelihood of ports chosen by chance from a block of unknown size and place at each address.
+/// Returns the likelihood of ports chosen by chance from a block of unknown size and place at each address.
 fn in_blocks(mappings: &[FreshMapping]) -> f64 {
     let block = |ports: Vec<u16>| {
         let (low, high) =
@@ -155,7 +155,8 @@ fn in_blocks(mappings: &[FreshMapping]) -> f64 {
     by_address(mappings).into_values().map(block).sum()
 }
 
-/// The block at the address with the most ports. Its ends lie, on average, one gap outside of the outermost samples.
+/// Finds the block at the address with the most ports. Its ends lie, on average, one gap outside of the outermost
+/// samples.
 fn block_of(mappings: &[FreshMapping]) -> PortAllocation {
     let most = by_address(mappings).into_values().max_by_key(Vec::len).unwrap_or_default();
     let (Some(low), Some(high)) = (most.iter().min(), most.iter().max()) else {

@@ -107,7 +107,7 @@ pub enum Verdict {
     Go,
     /// It may be sent at that time, and not before.
     Wait(Instant),
-    /// Never: a cap of the attempt is reached.
+    /// It is never to be sent: a cap of the attempt is reached.
     Refused,
 }
 

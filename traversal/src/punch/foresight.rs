@@ -116,12 +116,12 @@ impl ForeignRate {
     }
 }
 
-/// Packets that leave in a row, each by a port of its own.
+/// These packets leave in a row, each by a port of its own.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Row {
     /// Which of the ports that the other side has sent to they are to meet.
     pub(super) guess: usize,
-    /// How many packets leave.
+    /// So many packets leave.
     pub(super) packets: u32,
     /// How likely one of them leaves by that port.
     pub(super) chance: f64,

@@ -62,7 +62,7 @@ pub enum PunchOrder {
     },
     /// Close a socket that was opened so.
     CloseSocket {
-        /// The number of the socket.
+        /// The socket has this number.
         slot: u16,
     },
     /// Send the pair's datagram: a bubble, a reply, a port-assigning packet, a test.
@@ -94,9 +94,9 @@ pub enum PunchOrder {
     },
     /// Tell the other side, through the server, which ports the next packets leave by, since the own NAT keeps inner ports.
     TellKept {
-        /// The number of the try: its plan, method and attempt.
+        /// The try has this number, made of its plan, method and attempt.
         round: u16,
-        /// The ports, at most [`MAX_KEPT_PORTS`](crate::wire::message::MAX_KEPT_PORTS).
+        /// These are the ports, at most [`MAX_KEPT_PORTS`](crate::wire::message::MAX_KEPT_PORTS) of them.
         ports: Vec<u16>,
     },
 }
@@ -106,19 +106,19 @@ pub enum PunchOrder {
 pub enum PunchInput<'a> {
     /// A socket that it asked for is open, or could not be opened.
     Socket {
-        /// The number of the socket.
+        /// The socket has this number.
         slot: u16,
-        /// Its local port; none: it could not be opened.
+        /// The socket has this local port; `None`: it could not be opened.
         port: Option<u16>,
     },
     /// The server has answered a probe.
     ProbeSeen {
-        /// The tag of the probe.
+        /// The probe carries this tag.
         tag: u32,
         /// Where it was seen.
         observed: SocketAddr,
     },
-    /// News about this match. Give each to every puncher of it; they know their own.
+    /// This is news about this match. Give each to every puncher of it; they know their own.
     Facts(&'a Facts),
     /// An authentic datagram of the other player came in on one of its sockets, or on the main one.
     Datagram {
@@ -290,8 +290,8 @@ pub(crate) fn expected_time(method: Method, context: &PunchContext) -> Duration 
 /// a second take 6 s, and an attempt 10 s.
 pub const SEARCH_TURN: Duration = Duration::from_secs(12);
 
-/// The number of a try on the wire: punchers of several methods run in one match and must know their own facts, and
-/// not take those of an older plan for their own. To the server it is only a number; newer plans have higher ones.
+/// This is the number of a try on the wire: punchers of several methods run in one match and must know their own facts,
+/// and not take those of an older plan for their own. To the server it is only a number; newer plans have higher ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Round {
     edition: u8,
@@ -345,7 +345,7 @@ impl Ports {
     }
 }
 
-/// The step to count with: the measured one, else 1.
+/// Returns the step to count with: the measured one, else 1.
 fn step_of(profile: &NatProfile) -> i32 {
     match profile.allocation {
         PortAllocation::Sequential { step } if step != 0 => step,

@@ -40,9 +40,9 @@ pub const VERSION: u16 = 1;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum Kind {
-    /// Player to server: may I? Padded to [`MAX_CONTROL`].
+    /// A player asks the server whether it may log in. It is padded to [`MAX_CONTROL`].
     Hello = 0xC7,
-    /// Server to player: a cookie to come back with, and the server's key.
+    /// The server gives a player a cookie to come back with, and the server's key.
     Cookie = 0xC8,
     /// The player sends the server its cookie and the first Noise message.
     Init = 0xC9,
@@ -50,13 +50,13 @@ pub enum Kind {
     Accept = 0xCA,
     /// The server says no, in the clear.
     Refuse = 0xCB,
-    /// A sealed control frame, either way.
+    /// This is a sealed control frame, either way.
     Control = 0xCC,
     /// A sealed control frame that never moves the session's address (probes and their answers).
     Probe = 0xCD,
     /// A datagram that goes through the server's relay.
     Relay = 0xCE,
-    /// A sealed datagram between two players.
+    /// This is a sealed datagram between two players.
     Pair = 0xCF,
 }
 
@@ -98,7 +98,7 @@ pub enum Dropped {
     /// The seal does not fit.
     #[error("not authentic")]
     NotAuthentic,
-    /// Seen before, or too old to tell.
+    /// It was seen before, or is too old to tell.
     #[error("replayed")]
     Replayed,
     /// The cookie is wrong or too old.

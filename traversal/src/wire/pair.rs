@@ -63,7 +63,8 @@ const CHANNEL: u8 = 16;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum PairMessage {
-    /// M30's test message, S1's bubble and reply, and later the path's ping: do you hear me?
+    /// This is M30's test message, S1's bubble and reply, and later the path's ping: it asks whether the other side
+    /// hears it.
     Test {
         /// Comes back in the confirmation; never used twice.
         tag: u32,
@@ -72,7 +73,7 @@ pub enum PairMessage {
     },
     /// M30's confirmation, sent to where the test came from.
     Confirm {
-        /// The tag of the test.
+        /// The test carries this tag.
         tag: u32,
         /// The address that the test came from.
         observed: SocketAddr,
@@ -89,14 +90,14 @@ pub enum PairMessage {
     CloseAck,
     /// To the host, of a member that the server has asked: show the server that you are alive.
     ProveLife {
-        /// The server's challenge.
+        /// The server has given this challenge.
         challenge: [u8; CHALLENGE],
     },
     /// The answer, to be handed on; see [`LifeKey::prove`](super::life::LifeKey::prove).
     ProofOfLife {
         /// The challenge that was asked with.
         challenge: [u8; CHALLENGE],
-        /// The proof, of the room that the sender hosts.
+        /// The proof is about the room that the sender hosts.
         proof: [u8; PROOF],
     },
 }
@@ -104,11 +105,11 @@ pub enum PairMessage {
 /// What a datagram holds, once it is opened.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Opened<'a> {
-    /// A game datagram on this channel.
+    /// This is a game datagram on this channel.
     Data(u8, &'a [u8]),
     /// A part of a game datagram, to be joined with the others: see [`Joiner`].
     Part(Part<'a>),
-    /// A message for the agent.
+    /// This is a message for the agent.
     Message(PairMessage),
 }
 

@@ -26,7 +26,7 @@ use outgoing::Outgoing;
 
 /// Bytes in front of what is sealed: kind, session, counter.
 const HEADER: usize = 1 + 8 + 8;
-/// The kind once more, under the seal: who changes it on the way changes what the datagram may do.
+/// The kind stands once more under the seal: who changes it on the way changes what the datagram may do.
 const SEALED_KIND: usize = 1;
 const TAG: usize = 16;
 const OVERHEAD: usize = HEADER + SEALED_KIND + TAG;

@@ -1,11 +1,12 @@
 //! How long datagrams may be, in bytes behind the headers of IP and UDP. Everything else that bounds a datagram follows from
 //! these.
 
-/// Longest IP packet in an Ethernet frame (RFC 894): hardly any way through the internet takes more.
+/// An IP packet in an Ethernet frame has so many bytes at the most (RFC 894): hardly any way through the internet takes
+/// more.
 const ETHERNET: usize = 1500;
-/// Headers of IPv4, without options (RFC 791), and UDP (RFC 768).
+/// The headers of IPv4, without options (RFC 791), and UDP (RFC 768) have so many bytes.
 const IPV4_UDP: usize = 20 + 8;
-/// Headers of IPv6 (RFC 8200) and UDP.
+/// The headers of IPv6 (RFC 8200) and UDP have so many bytes.
 const IPV6_UDP: usize = 40 + 8;
 
 /// A datagram of any kind over IPv4 has so many bytes at the most, a relay's header included; streams and the relay

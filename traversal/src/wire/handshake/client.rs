@@ -43,7 +43,7 @@ struct Offer {
 /// What an answer of the server did.
 #[derive(Debug)]
 pub enum ClientProgress {
-    /// A cookie: go on with [`ClientHandshake::datagram`], to the server that sent it.
+    /// The server gave a cookie: go on with [`ClientHandshake::datagram`], to the server that sent it.
     Cookie,
     /// The server has let this player in: its welcome, the session, and the server's key.
     Accepted(Box<(Welcome, ClientSession, [u8; 32])>),

@@ -74,7 +74,7 @@ impl std::fmt::Debug for Identity {
     }
 }
 
-/// snow with the injected generator: same seed, same run.
+/// This is snow with the injected generator: the same seed makes the same run.
 struct Seeded([u8; 32]);
 
 impl Drop for Seeded {
@@ -119,7 +119,7 @@ pub(super) fn prologue(nonce: &[u8; NONCE], cookie: &[u8; COOKIE]) -> Vec<u8> {
     [&MAGIC[..], &VERSION.to_le_bytes(), nonce, cookie].concat()
 }
 
-/// A builder of this suite, with randomness from this seed.
+/// Makes a builder of this suite, with randomness from this seed.
 pub(in crate::wire) fn builder<'a>(seed: [u8; 32]) -> Result<Builder<'a>, snow::Error> {
     Ok(Builder::with_resolver(PATTERN.parse()?, Box::new(Seeded(seed))))
 }

@@ -17,7 +17,7 @@ use crate::wire::{Dropped, Kind, MAX_CONTROL, VERSION, codec, take};
 /// A cookie serves for one to two of these: long enough for a slow path, short enough to be worth little.
 const COOKIE_EPOCH: Duration = Duration::from_secs(30);
 
-/// Bytes of a cookie: its epoch and its code.
+/// A cookie has so many bytes: its epoch and its code.
 pub(super) const COOKIE: usize = 4 + CODE;
 const _: () = assert!(HEADER + COOKIE + 32 < MAX_CONTROL, "a cookie reply is shorter than a hello");
 

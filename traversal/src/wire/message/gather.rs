@@ -11,11 +11,11 @@ pub const MESH_CAPACITY: u16 = 16;
 /// Who is connected to whom in a room.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Topology {
-    /// Everyone to the host.
+    /// Everyone is connected to the host.
     #[default]
     Star,
-    /// Everyone to everyone, for games whose players simulate together (rollback, lockstep). The host is still who
-    /// decides about the room.
+    /// Everyone is connected to everyone, for games whose players simulate together (rollback, lockstep). The host is
+    /// still who decides about the room.
     Mesh,
 }
 

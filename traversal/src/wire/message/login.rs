@@ -82,7 +82,7 @@ pub enum LoginRefusal {
         "this server does not serve the game \"{game}\"; ask its operator for the right address or game id"
     )]
     UnknownGame {
-        /// The game's id, as the player named it.
+        /// The game has this id, as the player named it.
         #[serde(deserialize_with = "text::read_game")]
         game: String,
     },

@@ -203,24 +203,24 @@ pub enum SearchPermit {
 pub enum Facts {
     /// The other side's bubble left by one of these ports (M15): every `step`-th from `first` to `last`.
     Range {
-        /// The number of the try: its plan, method and attempt.
+        /// The try has this number, made of its plan, method and attempt.
         round: u16,
         /// Public IP of the other side's NAT, as the probes were seen.
         ip: std::net::IpAddr,
-        /// Port of the first probe.
+        /// The first probe was seen at this port.
         first: u16,
-        /// Port of the second probe.
+        /// The second probe was seen at this port.
         last: u16,
-        /// How far apart the NAT's ports lie; negative: they count downwards.
+        /// The NAT's ports lie this far apart; negative: they count downwards.
         step: i32,
     },
-    /// The newest port of the other side's NAT (M23, M24).
+    /// The other side's NAT has this newest port (M23, M24).
     Newest {
-        /// The number of the try: its plan, method and attempt.
+        /// The try has this number, made of its plan, method and attempt.
         round: u16,
         /// Where it was seen.
         address: SocketAddr,
-        /// How far other ports lie ahead, as in [`ProbePurpose::Newest`](super::ProbePurpose::Newest).
+        /// Other ports lie this far ahead, as in [`ProbePurpose::Newest`](super::ProbePurpose::Newest).
         ahead: Ahead,
     },
     /// The other side's address changed.
@@ -228,23 +228,23 @@ pub enum Facts {
     /// The next packets of the other side leave by these ports, one by each: its NAT keeps the inner port of a socket
     /// that has sent nothing yet (RFC 4787 section 4.2.1).
     Kept {
-        /// The number of the try: its plan, method and attempt.
+        /// The try has this number, made of its plan, method and attempt.
         round: u16,
-        /// Public IP of the other side's session.
+        /// The other side's session is at this public IP.
         ip: std::net::IpAddr,
-        /// The ports, at most [`MAX_KEPT_PORTS`], no well-known ones.
+        /// These are the ports, at most [`MAX_KEPT_PORTS`] of them, no well-known ones.
         ports: Vec<u16>,
     },
     /// Of the two probes around the other side's bubble one was never seen: the bubble left somewhere beyond the other
     /// one's port (M19, M40).
     OpenRange {
-        /// The number of the try: its plan, method and attempt.
+        /// The try has this number, made of its plan, method and attempt.
         round: u16,
         /// Public IP of the other side's NAT, as the probe was seen.
         ip: std::net::IpAddr,
         /// Port of the probe that was seen.
         bound: u16,
-        /// How far apart the NAT's ports lie, away from the bound; negative: they count downwards.
+        /// The NAT's ports lie this far apart, away from the bound; negative: they count downwards.
         step: i32,
     },
 }

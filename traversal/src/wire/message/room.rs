@@ -57,7 +57,7 @@ impl Default for RoomOptions {
     }
 }
 
-/// Players in a room, with the host.
+/// A room takes so many players, the host among them.
 const CAPACITY: std::ops::RangeInclusive<u16> = 2..=64;
 
 impl RoomOptions {
@@ -103,9 +103,9 @@ pub fn checked_password(password: Option<Secret<String>>) -> Result<Option<Secre
 /// How a player names the room it wants.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RoomTarget {
-    /// The room of this name.
+    /// It is the room of this name.
     Name(String),
-    /// The room of this short code, in upper or lower case.
+    /// It is the room of this short code, in upper or lower case.
     Code(String),
 }
 
@@ -301,7 +301,7 @@ pub enum RoomEnd {
     /// This player hosted the room and was lost, so another one hosts it.
     #[error("another player hosts the room by now (change {epoch} of its host); join it as a member")]
     HostReplaced {
-        /// The room's present epoch.
+        /// The room is in this epoch now.
         epoch: u32,
     },
 }
