@@ -9,7 +9,7 @@ use traversal_udp::in_use;
 /// This is the protocol of a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transport {
-    /// The protocol of all but players whose networks block it.
+    /// All players use UDP but those whose networks block it.
     Udp,
     /// TCP is for players whose networks block UDP.
     Tcp,

@@ -29,7 +29,7 @@ struct Entry {
     half_open: Option<u64>,
 }
 
-/// All sessions. One is half-open until a sealed datagram has come.
+/// The census counts all sessions. One is half-open until a sealed datagram has come.
 #[derive(Debug, Default)]
 pub(crate) struct Census {
     sessions: BTreeMap<SessionId, Entry>,

@@ -146,7 +146,7 @@ impl Default for ServerConfig {
     }
 }
 
-/// So many kB a second, and twice as much at once.
+/// Allows so many kB a second, and twice as much at once.
 fn relay_rate(kilobytes: u32) -> Rate {
     let bytes = f64::from(kilobytes) * 1000.0;
     Rate::new(bytes, 2.0 * bytes)

@@ -7,7 +7,7 @@ use traversal_core::id::PlayerId;
 
 /// How long somebody stays out; tickets do not live longer.
 pub(crate) const OUT: Duration = Duration::from_secs(24 * 3600);
-/// Players remembered; over that the one who was put out first is forgotten.
+/// So many players are remembered; over that the one who was put out first is forgotten.
 const MAX: usize = 256;
 
 /// This says until when a player stays out.
@@ -15,11 +15,12 @@ const MAX: usize = 256;
 pub(crate) struct Kick {
     /// The player stays out until then by the server's own clock.
     pub(crate) until: Instant,
-    /// In seconds since 1970, for notes that outlive the server; the greatest number where it does not know the time.
+    /// The same in seconds since 1970 is for notes that outlive the server; it is the greatest number where the server
+    /// does not know the time.
     pub(crate) until_s: u64,
 }
 
-/// See the module.
+/// These players are out, each until some time.
 #[derive(Debug, Default)]
 pub(crate) struct Kicked(BTreeMap<PlayerId, Kick>);
 

@@ -32,7 +32,7 @@ enum Place {
     Gathered(RoomId),
 }
 
-/// All queues. Each is in the order of arrival, so who waited longest is taken first.
+/// These are all queues. Each is in the order of arrival, so who waited longest is taken first.
 #[derive(Debug, Default)]
 pub(crate) struct Queues {
     lines: BTreeMap<QueueKey, Vec<PlayerId>>,

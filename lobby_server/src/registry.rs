@@ -54,23 +54,23 @@ pub enum RegistryOperation {
     Update(RoomRecord),
     /// The room is gone. Reply: `Done`.
     Release {
-        /// The game of the room.
+        /// The room belongs to this game.
         game: String,
         /// The node that holds the room, and the room's id there.
         location: RoomLocation,
-        /// The name of the room.
+        /// The room has this name.
         name: String,
     },
     /// Where is this room? Reply: `Found`.
     Find {
-        /// The game of the room.
+        /// The room belongs to this game.
         game: String,
-        /// The name or the code of the room.
+        /// The room has this name or code.
         target: RoomTarget,
     },
-    /// A page of public rooms in the order of their names. Reply: `Rooms`.
+    /// It asks for a page of public rooms in the order of their names. The reply is `Rooms`.
     List {
-        /// The game of the rooms.
+        /// The rooms belong to this game.
         game: String,
         /// The page begins after this name; none: with the first one.
         after: Option<String>,
@@ -93,9 +93,9 @@ pub enum RegistryReply {
     Done,
     /// Where the room is; none: there is no such room.
     Found(Option<RoomLocation>),
-    /// A page of a listing.
+    /// This is a page of a listing.
     Rooms {
-        /// The rooms of the page, in the order of their names.
+        /// These are the rooms of the page, in the order of their names.
         rooms: Vec<RoomSummary>,
         /// There are more after the last one.
         more: bool,
@@ -123,11 +123,11 @@ pub(crate) fn code_key(code: &str) -> String {
 /// This is the registry of a single node.
 #[derive(Debug, Default)]
 pub struct MemoryRegistry {
-    /// By game and name, in the order of a list.
+    /// The rooms stand here by game and name, in the order of a list.
     rooms: BTreeMap<(String, String), RoomRecord>,
     /// What the names look like, each of which there is once, and the names.
     looks: BTreeMap<(String, String), String>,
-    /// Codes, and the names.
+    /// Game and code lead to the name.
     codes: BTreeMap<(String, String), String>,
 }
 

@@ -176,7 +176,7 @@ impl Server {
         rooms::ticket_seal(self.roster.identity(), names, ticket, holder)
     }
 
-    /// The rooms, and what they work with.
+    /// Borrows the rooms apart from what they work with.
     fn split(&mut self) -> (&mut Rooms, Others<'_>) {
         let others = Others { cx: &mut self.cx, roster: &mut self.roster, matches: &mut self.matches };
         (&mut self.rooms, others)

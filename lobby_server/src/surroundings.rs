@@ -52,7 +52,7 @@ impl Surroundings {
         self.outer().filter(usable).min_by_key(|ip| (realm(*ip) != Realm::Public, *ip))
     }
 
-    /// Addresses other than loopback.
+    /// Gives the addresses other than loopback.
     fn outer(&self) -> impl Iterator<Item = IpAddr> {
         self.own.iter().copied().filter(|ip| realm(*ip) != Realm::Loopback)
     }
@@ -64,19 +64,19 @@ impl Surroundings {
 pub enum Finding {
     /// All of the last players come from one local address that is none of theirs.
     OneAddress {
-        /// The address that all of them come from.
+        /// All of them come from this address.
         address: IpAddr,
-        /// How many of the last players come from it.
+        /// So many of the last players come from it.
         players: usize,
     },
     /// Players come from the internet, and no address of this machine is a public one.
     PublicAddressUnknown {
-        /// An address of this machine.
+        /// This machine has this address.
         own: IpAddr,
     },
     /// The server is in a container with a network of its own.
     Container {
-        /// An address of the container.
+        /// The container has this address.
         own: IpAddr,
     },
     /// The server is bound to an address that no interface has any more.
@@ -183,13 +183,13 @@ enum Origin {
 #[derive(Debug, Default)]
 pub(crate) struct Watch {
     around: Surroundings,
-    /// The last players, each once, the newest last.
+    /// These are the last players, each once, the newest last.
     players: VecDeque<(PlayerId, Origin)>,
     changed: Option<(Instant, Finding)>,
 }
 
 impl Watch {
-    /// The system's present word. True if the addresses are others than before.
+    /// Takes the system's present word. True if the addresses are others than before.
     pub(crate) fn set(&mut self, now: Instant, around: Surroundings) -> bool {
         let before = std::mem::replace(&mut self.around, around);
         let without = |a: &Surroundings, b: &Surroundings| -> Vec<IpAddr> {
@@ -223,7 +223,7 @@ impl Watch {
         self.players.push_back((player, origin));
     }
 
-    /// The one local address that all of the last players come from.
+    /// Returns the one local address that all of the last players come from.
     fn one_address(&self) -> Option<Finding> {
         let Some((_, Origin::Hidden(address))) = self.players.back().copied() else { return None };
         let players = self.players.len();

@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 
 use mio::Waker;
 
-/// One step of the timeouts of Windows, 15.625 ms, rounded up. A wait that is longer may end late by one step: only
-/// shorter ones are paces.
+/// The timeouts of Windows have steps of 15.625 ms; this is one, rounded up. A wait that is longer may end late by one
+/// step: only shorter ones are paces.
 const STEP: Duration = Duration::from_millis(16);
-/// The longest sleep at a time: after it a wish for an earlier instant is seen.
+/// No sleep is longer than this: after it a wish for an earlier instant is seen.
 const SLICE: Duration = Duration::from_millis(2);
 
 /// A wake-up for a poll, for the short waits that the system's own timeouts make too long.

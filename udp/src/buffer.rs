@@ -4,7 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use quinn_udp::RecvMeta;
 
-/// Room for one entry of a receive call: the system may merge equal datagrams of one sender up to 64 KiB.
+/// One entry of a receive call has room for so many bytes: the system may merge equal datagrams of one sender up to 64
+/// KiB.
 pub(crate) const ENTRY: usize = 1 << 16;
 
 /// A datagram that came in.

@@ -22,9 +22,9 @@ pub enum Origin {
     Address(IpAddr),
     /// They bear this address, and leave by the interface that has it, whatever the routes say. Not in batches.
     Interface {
-        /// The interface's address.
+        /// The interface has this address.
         address: Ipv4Addr,
-        /// The interface's number; Linux and Android need it.
+        /// The interface has this number; Linux and Android need it.
         index: u32,
     },
 }

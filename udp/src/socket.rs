@@ -18,7 +18,7 @@ use crate::episode::Episode;
 use crate::health::Health;
 use crate::outgoing::{Origin, Outgoing, Sent};
 
-/// Between two attempts to open a broken socket anew.
+/// Two attempts to open a broken socket anew are this far apart.
 const MEND_PERIOD: Duration = Duration::from_secs(5);
 /// Most entries that one receive call of the system fills.
 const ENTRIES: usize = 32;

@@ -15,7 +15,7 @@ use super::rules;
 use super::{DEFAULT_PORT, ServerConfig, relay_rate};
 use crate::relay::RelayMode;
 
-/// One value or a list; in the environment and in TOML, a string with commas serves too.
+/// Reads one value or a list; in the environment and in TOML, a string with commas serves too.
 fn one_or_many<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
 where
     D: Deserializer<'de>,
@@ -270,7 +270,7 @@ impl Settings {
         }
     }
 
-    /// The sockets to open: required ones, and whether a missing one is an error.
+    /// Gives the sockets to open, and for each whether a missing one is an error.
     pub(crate) fn addresses(&self) -> Vec<(SocketAddr, bool)> {
         if self.bind.is_empty() {
             vec![
@@ -282,7 +282,7 @@ impl Settings {
         }
     }
 
-    /// The second port beside this first address: the one that was set, else the next one (3479 after 3478).
+    /// Returns the second port beside this first address: the one that was set, else the next one (3479 after 3478).
     pub(crate) fn second_port_for(&self, first: SocketAddr) -> u16 {
         let next = if first.port() == 0 { 0 } else { first.port().wrapping_add(1) };
         self.second_port.unwrap_or(next)

@@ -55,7 +55,8 @@ impl Matches {
         self.kept.remove(&player);
     }
 
-    /// A player in the room `id` still plays this match. Where the room has a `host` for all its matches, it is one side.
+    /// Takes the word of a player in the room `id` that it still plays this match. Where the room has a `host` for all
+    /// its matches, it is one side.
     pub(crate) fn keep_match(
         &mut self,
         cx: &mut Context,

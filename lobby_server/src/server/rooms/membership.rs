@@ -49,7 +49,7 @@ impl Rooms {
         self.rooms.values().filter(|room| room.is_open()).count()
     }
 
-    /// Players who wait for a quick match.
+    /// Counts the players who wait for a quick match.
     pub(crate) fn queued_count(&self) -> usize {
         self.queues.len()
     }

@@ -16,10 +16,10 @@ use crate::ids::SessionId;
 use crate::limits::Bucket;
 use crate::server::sockets::Route;
 
-/// A session: one login of a player.
+/// This is a session: one login of a player.
 pub(crate) struct Client {
     pub(super) player: PlayerId,
-    /// The player's lasting key.
+    /// The player has this lasting key.
     pub(super) key: [u8; 32],
     pub(super) login: Login,
     pub(super) profile: NatProfile,
