@@ -1,9 +1,6 @@
 //! Sessions of aeronet's over real connections on loopback.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-#[path = "../../plugin/tests/common/mod.rs"]
-mod common;
-
 use std::collections::BTreeMap;
 
 use aeronet_io::Session;
@@ -16,8 +13,9 @@ use bevy_app::Update;
 use bevy_ecs::prelude::*;
 use bevy_renet::{RenetClient, RenetServer};
 use bevy_traversal::*;
-use common::{Game, config, lobby, room, until};
 use lobby_server::RunningServer;
+use test_support::game::{Game, config, room, until};
+use test_support::lobby;
 
 /// What sessions have received, in the order in which it came.
 #[derive(Resource, Default)]

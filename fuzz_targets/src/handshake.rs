@@ -19,7 +19,7 @@ use crate::servers::{SECRET, at};
 struct LetIn {
     init: Vec<u8>,
     answer: Vec<u8>,
-    /// None: sent away, or both sides have been compared already.
+    /// This is the server's end; none: the player was sent away, or both sides have been compared already.
     session: Option<ServerSession>,
 }
 

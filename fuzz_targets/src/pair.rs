@@ -176,7 +176,7 @@ fn message(u: &mut Unstructured<'_>) -> Result<PairMessage> {
     })
 }
 
-/// As it was sealed: it opens, the first time.
+/// Delivers a datagram as it was sealed: it opens, the first time.
 fn deliver(sides: &mut [PairChannel; 2], sent: &mut Sent) {
     let mut datagram = sent.datagram.clone();
     let opened = sides[1 - sent.by].open(&mut datagram);

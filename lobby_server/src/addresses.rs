@@ -8,17 +8,17 @@ use crate::udp::Bound;
 /// Where a server is, and how it is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Addresses {
-    /// Sockets that players log in to: the first port of each first address.
+    /// Players log in to these sockets: the first port of each first address.
     pub first: Vec<SocketAddr>,
-    /// The sockets farthest from them: second address and port, where there are.
+    /// These sockets are farthest from them: second address and port, where there are such.
     pub second: Vec<SocketAddr>,
-    /// All UDP sockets.
+    /// These are all UDP sockets.
     pub all: Vec<SocketAddr>,
     /// Where TCP is served, for players whose networks block UDP.
     pub tcp: Vec<SocketAddr>,
-    /// Metrics and status page.
+    /// Metrics and status page are served here; `None` where they are not.
     pub http: Option<SocketAddr>,
-    /// The key that clients pin.
+    /// Clients pin this public key.
     pub public_key: [u8; 32],
 }
 

@@ -14,7 +14,7 @@ use crate::udp::{Bound, open};
 /// Free ports that are tried until one is free for UDP and TCP.
 const PORT_TRIES: usize = 16;
 
-/// A first socket and, unless the settings say no, the listener at the same port.
+/// Opens a first socket and, unless the settings say no, the listener at the same port.
 fn open_first(
     settings: &Settings,
     address: SocketAddr,
@@ -79,7 +79,7 @@ pub(crate) fn open_all(settings: &Settings) -> Result<(Vec<Bound>, Vec<Listener>
     Ok((all, listeners))
 }
 
-/// The one the settings name; else the next one, or any where that is taken.
+/// Opens the second port that the settings name; else the next one, or any where that is taken.
 fn open_second_port(
     settings: &Settings,
     first: SocketAddr,

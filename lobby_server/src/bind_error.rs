@@ -6,12 +6,12 @@ use std::net::SocketAddr;
 
 use traversal_udp::in_use;
 
-/// The protocol of a socket.
+/// This is the protocol of a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transport {
-    /// The protocol of all but players whose networks block it.
+    /// All players use UDP but those whose networks block it.
     Udp,
-    /// For players whose networks block UDP.
+    /// TCP is for players whose networks block UDP.
     Tcp,
 }
 
@@ -30,7 +30,7 @@ impl fmt::Display for Transport {
 pub struct BindError {
     /// The address that was asked of the system.
     pub address: SocketAddr,
-    /// UDP or TCP.
+    /// The socket is one of this protocol.
     pub protocol: Transport,
     /// What the system said.
     #[source]

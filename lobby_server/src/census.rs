@@ -13,9 +13,9 @@ const FEW: usize = 4;
 /// What may be held.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Places {
-    /// By all together.
+    /// All together take so many places at the most.
     pub(crate) total: usize,
-    /// By one IPv4 address or IPv6 /64; wider parts have a few times as many.
+    /// One IPv4 address or IPv6 /64 takes so many places at the most; wider parts have a few times as many.
     pub(crate) per_address: usize,
 }
 
@@ -29,7 +29,7 @@ struct Entry {
     half_open: Option<u64>,
 }
 
-/// All sessions. One is half-open until a sealed datagram has come.
+/// The census counts all sessions. One is half-open until a sealed datagram has come.
 #[derive(Debug, Default)]
 pub(crate) struct Census {
     sessions: BTreeMap<SessionId, Entry>,

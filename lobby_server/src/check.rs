@@ -8,16 +8,16 @@ use crate::matchmaking::{Realm, realm};
 use crate::run::{LobbyServer, StartError};
 use crate::surroundings::Surroundings;
 
-/// The report: text for a person, and whether the server could start.
+/// A report has text for a person, and says whether the server could start.
 #[derive(Debug)]
 pub struct Report {
-    /// Lines to print.
+    /// These lines are to be printed.
     pub text: String,
     /// All sockets could be opened.
     pub ok: bool,
 }
 
-/// An error with its causes, in one line.
+/// Writes an error with its causes in one line.
 pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();

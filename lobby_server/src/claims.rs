@@ -23,11 +23,11 @@ pub(crate) struct RangeClaim {
 /// Why a claim is not believed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ClaimError {
-    /// Not this server's word, or given to another session.
+    /// The report is not this server's word, or was given to another session.
     Forged,
-    /// Seen too long ago.
+    /// The probe was seen too long ago.
     Stale,
-    /// Seen at another IP than the session's.
+    /// The probe was seen at another IP than the session's.
     OtherAddress,
     /// More ports than a bracket can hold.
     TooWide,

@@ -19,66 +19,69 @@ pub const DEFAULT_PORT: u16 = 3478;
 /// three times, over a link of some seconds.
 const HALF_OPEN: Duration = Duration::from_secs(10);
 
-/// Settings of the core.
+/// These are the settings of the core. Rates are events per second in the long run, and at once.
 #[derive(Clone, Debug)]
 pub struct ServerConfig {
-    /// This node, among those that share a registry.
+    /// This number names the node among those that share a registry. The default is 0.
     pub node: u64,
-    /// Games that are served; empty: all.
+    /// Only these games are served; empty, the default, means all.
     pub games: Vec<String>,
-    /// Silence after which a session is over. Players keep alive every 15 s, so two keepalives may be lost.
+    /// A session is over after this silence (default 35 s). Players keep alive every 15 s, so two keepalives may be
+    /// lost.
     pub session_timeout: Duration,
     /// How long a member of a room keeps its place there while nothing is heard of it: a session of one who is with others is
     /// over after this silence, if it is longer than `session_timeout`. Players wait as long for each other
     /// (`AgentConfig::away_timeout`).
     pub keep_seat: Duration,
-    /// Sessions in all. Each takes about 2 kB.
+    /// There are so many sessions at the most, of which each takes about 2 kB (default 20,000). Each takes about 2 kB.
     pub max_sessions: usize,
-    /// Sessions of one IPv4 address or IPv6 /64: a household or CGN has many players behind one. As with every limit per
-    /// address, a /56 has twice as many and a /48 four times: one customer has all of it.
+    /// One IPv4 address or IPv6 /64 has so many sessions at the most (default 256): a household or CGN has many players
+    /// behind one. As with every limit per address, a /56 has twice as many and a /48 four times: one customer has all
+    /// of it.
     pub max_sessions_per_address: usize,
-    /// Rooms in all.
+    /// There are so many rooms at the most (default 10,000).
     pub max_rooms: usize,
-    /// Rooms of one IPv4 address or IPv6 /64.
+    /// One IPv4 address or IPv6 /64 has so many rooms at the most (default 64).
     pub max_rooms_per_address: usize,
-    /// Players of one IPv4 address or IPv6 /64 that wait for a quick match.
+    /// So many players of one IPv4 address or IPv6 /64 may wait for a quick match (default 64).
     pub max_queued_per_address: usize,
-    /// How long a host may take to answer a wish to join.
+    /// A host may take so long to answer a wish to join (default 20 s).
     pub join_answer_timeout: Duration,
-    /// How long the members of a full room have to give a sign of life.
+    /// The members of a full room have so long to give a sign of life (default 1.5 s).
     pub liveness_wait: Duration,
-    /// Who was heard within this is alive.
+    /// A player who was heard within this is alive (default 1 s).
     pub liveness_fresh: Duration,
-    /// How long the members of a room have to say whether they hear a host that the server does not.
+    /// The members of a room have so long to say whether they hear a host that the server does not (default 2 s).
     pub loss_wait: Duration,
-    /// How long the registry may take.
+    /// The registry may take so long (default 2 s).
     pub registry_timeout: Duration,
-    /// Leading bits of two public IPv4 addresses that must agree for players to count as behind one NAT (M25):
-    /// fewer than 32 for NATs with an address pool.
+    /// So many leading bits of two public IPv4 addresses must agree for players to count as behind one NAT (M25). The
+    /// default is 32; fewer are for NATs with an address pool.
     pub same_nat_mask_v4: u8,
-    /// The same for IPv6: the 64 bits of a network.
+    /// So many leading bits of two IPv6 addresses must agree. The default is the 64 bits of a network.
     pub same_nat_mask_v6: u8,
-    /// How long players try to reach each other.
+    /// Players try for so long to reach each other (default 10 s).
     pub plan_deadline: Duration,
-    /// Whether players may play over this server.
+    /// Whether players may play over this server (default: they may where they have no direct path).
     pub relay: RelayMode,
-    /// The same for single games.
+    /// Whether players of single games may play over this server, by the game's id; `relay` counts for all others.
     pub relay_games: BTreeMap<String, RelayMode>,
-    /// Bytes that each side of a pair may send through the relay. 60 full datagrams a second are 72 kB.
+    /// Each side of a pair may send so many bytes through the relay (default 512 kB a second). 60 full datagrams a
+    /// second are 72 kB.
     pub relay_rate: Rate,
-    /// Bytes that all together may.
+    /// All together may send so many bytes through the relay (default 50 MB a second).
     pub relay_total_rate: Rate,
-    /// How long one match may use the relay.
+    /// One match may use the relay for so long (default 12 h).
     pub relay_lifetime: Duration,
-    /// Answer plain STUN Binding requests.
+    /// Whether plain STUN Binding requests are answered (default: yes).
     pub stun: bool,
-    /// STUN answers per IPv4 address or IPv6 /64: they are longer than the requests.
+    /// One IPv4 address or IPv6 /64 gets STUN answers at this rate: they are longer than the requests.
     pub stun_rate: Rate,
-    /// Hellos per IPv4 address or IPv6 /64.
+    /// One IPv4 address or IPv6 /64 may send hellos at this rate.
     pub hello_rate: Rate,
-    /// Logins per IPv4 address or IPv6 /64: a whole CGN's players come back at once after a restart.
+    /// One IPv4 address or IPv6 /64 may log in at this rate: a whole CGN's players come back at once after a restart.
     pub login_rate: Rate,
-    /// Probes of one session. RFC 8445 calls 200 new bindings a second well supported.
+    /// One session may send probes at this rate. RFC 8445 calls 200 new bindings a second well supported.
     pub probe_rate: Rate,
     /// Datagrams to ports that players say are forwarded to them, per IPv4 address: behind a carrier's NAT they may hit
     /// a neighbour's. One check takes up to five, and a household starts a few at once.
@@ -86,18 +89,18 @@ pub struct ServerConfig {
     /// Knocks at mappings of one session. Each of the six that are watched at a time takes a dozen at the most, some
     /// seconds apart from those of the next.
     pub knock_rate: Rate,
-    /// Frames of one session other than probes.
+    /// One session may send frames other than probes at this rate.
     pub frame_rate: Rate,
-    /// Requests of one session.
+    /// One session may make requests at this rate.
     pub request_rate: Rate,
-    /// Wrong passwords of one address, for all rooms.
+    /// One address may try wrong passwords at this rate, for all rooms together.
     pub guess_rate: Rate,
-    /// Wrong passwords for one room, of all addresses that failed before.
+    /// One room has wrong passwords tried at this rate at the most, by all addresses that failed before.
     pub room_guess_rate: Rate,
-    /// Rooms looked for by a code, of one address.
+    /// One address may look for rooms by a code at this rate.
     pub code_rate: Rate,
-    /// Messages to other players that one player's own messages cause. A full room's host that is being connected to
-    /// all 63 others at once has each of them told a dozen facts.
+    /// One player's own messages may cause messages to other players at this rate. A full room's host that is being
+    /// connected to all 63 others at once has each of them told a dozen facts.
     pub effect_rate: Rate,
 }
 
@@ -143,7 +146,7 @@ impl Default for ServerConfig {
     }
 }
 
-/// So many kB a second, and twice as much at once.
+/// Allows so many kB a second, and twice as much at once.
 fn relay_rate(kilobytes: u32) -> Rate {
     let bytes = f64::from(kilobytes) * 1000.0;
     Rate::new(bytes, 2.0 * bytes)

@@ -4,13 +4,13 @@ use std::time::{Duration, Instant};
 
 use crate::limits::{Bucket, Rate};
 
-/// The last minute, in slots.
+/// The last minute has so many slots.
 const SLOTS: usize = 6;
 const SLOT: Duration = Duration::from_secs(10);
 /// The host is told of wrong passwords at most so often.
 pub(crate) const TELLING: Duration = SLOT;
 
-/// See the module.
+/// This counts wrong passwords of one room over the last minute.
 #[derive(Debug)]
 pub(crate) struct Guesses {
     left: Bucket,

@@ -29,13 +29,12 @@ use traversal_udp::Episode;
 
 use crate::status::{Handle, STATUS_WAIT};
 
-/// Connections at a time: a few scrapers and people who look.
+/// So many connections are served at a time: a few scrapers and people who look.
 pub(crate) const MAX_CONNECTIONS: usize = 64;
-/// Time for the head of a request, and for the whole connection. Prometheus itself waits 10 s for an answer
-/// (`scrape_timeout`).
+/// The head of a request may take so long. Prometheus itself waits 10 s for an answer (`scrape_timeout`).
 const HEAD: Duration = Duration::from_secs(5);
 const WHOLE: Duration = Duration::from_secs(10);
-/// Bytes and lines of a request's head.
+/// A request's head may have so many bytes.
 const MAX_HEAD: usize = 16 * 1024;
 const MAX_HEADERS: usize = 64;
 /// Wait after the system had no room for another connection.
@@ -66,7 +65,7 @@ fn advice(source: &std::io::Error, address: &SocketAddr) -> String {
     }
 }
 
-/// The thread that answers; it ends when this is dropped.
+/// This thread answers; it ends when this is dropped.
 pub(crate) struct Http {
     address: SocketAddr,
     stop: Option<oneshot::Sender<()>>,
@@ -139,7 +138,7 @@ async fn accept(listener: tokio::net::TcpListener, answers: Arc<Answers>) {
     }
 }
 
-/// One request, one answer, the end.
+/// Takes one request, gives one answer, and ends.
 async fn serve(stream: TcpStream, answers: Arc<Answers>) {
     let service = service_fn(move |request: Request<Incoming>| {
         let answers = Arc::clone(&answers);
@@ -167,7 +166,7 @@ struct Shown {
     page: Bytes,
 }
 
-/// The last answer of the game's thread: one task asks for all that wait.
+/// This keeps the last answer of the game's thread: one task asks for all that wait.
 struct Answers {
     handle: Handle,
     last: Mutex<Option<(Instant, Option<Arc<Shown>>)>>,
@@ -178,7 +177,7 @@ impl Answers {
         Self { handle, last: Mutex::new(None) }
     }
 
-    /// None: the game's thread does not answer.
+    /// Asks the server how it is; `None`: it does not answer.
     async fn get(&self) -> Option<Arc<Shown>> {
         let mut last = self.last.lock().await;
         if let Some((at, shown)) = &*last

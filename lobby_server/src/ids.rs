@@ -2,7 +2,7 @@
 
 use traversal_core::id::{MatchId, PlayerId, RequestId};
 
-/// A login of a player, as the wire layer numbers it: drawn at random.
+/// This names a login of a player, as the wire layer numbers it: it is drawn at random.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct SessionId(pub(crate) u64);
 
@@ -14,11 +14,11 @@ pub(crate) struct Asker {
     pub(crate) request: RequestId,
 }
 
-/// One plan of a match: each better plan that both players get has the next edition.
+/// This names one plan of a match: each better plan that both players get has the next edition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct PlanId {
     pub(crate) match_id: MatchId,
-    /// The number of the plan among those of its match, from 0.
+    /// The plan has this number among those of its match, from 0.
     pub(crate) edition: u8,
 }
 

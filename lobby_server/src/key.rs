@@ -50,7 +50,7 @@ pub enum KeyError {
     NoEntropy,
 }
 
-/// 32 random bytes from the system.
+/// Draws 32 random bytes from the system.
 pub(crate) fn entropy() -> Result<[u8; 32], KeyError> {
     let mut bytes = [0; 32];
     getrandom::fill(&mut bytes).map_err(|_| KeyError::NoEntropy)?;
@@ -66,7 +66,7 @@ pub fn default_file() -> Result<PathBuf, KeyError> {
     Ok(directories.data_dir().join("server.key"))
 }
 
-/// The printed form of a public key.
+/// Writes a public key as it is printed.
 pub fn printed(public_key: &[u8; 32]) -> String {
     STANDARD.encode(public_key)
 }
@@ -179,7 +179,7 @@ fn write(path: &Path, secret: &[u8; 32]) -> io::Result<()> {
     Ok(())
 }
 
-/// The same without a file beside it: nothing of it is left when it cannot be written whole.
+/// Writes it without a file beside it: nothing of it is left when it cannot be written whole.
 fn in_place(path: &Path, secret: &[u8; 32]) -> io::Result<()> {
     let mut file = private::options().create_new(true).open(path)?;
     restrict(path);

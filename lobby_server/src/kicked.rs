@@ -7,19 +7,20 @@ use traversal_core::id::PlayerId;
 
 /// How long somebody stays out; tickets do not live longer.
 pub(crate) const OUT: Duration = Duration::from_secs(24 * 3600);
-/// Players remembered; over that the one who was put out first is forgotten.
+/// So many players are remembered; over that the one who was put out first is forgotten.
 const MAX: usize = 256;
 
-/// Until when a player stays out.
+/// This says until when a player stays out.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Kick {
-    /// By the server's own clock.
+    /// The player stays out until then by the server's own clock.
     pub(crate) until: Instant,
-    /// In seconds since 1970, for notes that outlive the server; the greatest number where it does not know the time.
+    /// The same in seconds since 1970 is for notes that outlive the server; it is the greatest number where the server
+    /// does not know the time.
     pub(crate) until_s: u64,
 }
 
-/// See the module.
+/// These players are out, each until some time.
 #[derive(Debug, Default)]
 pub(crate) struct Kicked(BTreeMap<PlayerId, Kick>);
 

@@ -16,23 +16,23 @@ pub(crate) use counts::Counts;
 pub(crate) use turns::PortTurns;
 pub(crate) use waiting::Waiting;
 
-/// A rate with a burst.
+/// This is a rate with a burst.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Rate {
-    /// Events per second, in the long run.
+    /// So many events may come in a second, in the long run.
     pub per_second: f64,
-    /// Events at once.
+    /// So many events may come at once.
     pub burst: f64,
 }
 
 impl Rate {
-    /// `per_second` in the long run, `burst` at once.
+    /// Makes a rate of `per_second` in the long run and `burst` at once.
     pub const fn new(per_second: f64, burst: f64) -> Self {
         Self { per_second, burst }
     }
 }
 
-/// A token bucket.
+/// This is a token bucket.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bucket {
     tokens: f64,
@@ -76,7 +76,7 @@ impl Bucket {
     }
 }
 
-/// A part of an address: how many bits of which family, and the bits.
+/// A prefix is a part of an address: how many bits of which family, and the bits.
 pub(crate) type Prefix = [u8; 9];
 
 /// The parts of an IPv6 address that one customer may have, each with how many times the share of a /64 it has: homes get
@@ -116,7 +116,7 @@ pub(crate) fn widest(ip: IpAddr) -> Prefix {
     part(ip, if ip.is_ipv4() { 32 } else { 48 })
 }
 
-/// Number of buckets of one [`PrefixLimiter`]: 24 bytes each, so 400 kB. A fuzzer makes a new server for each execution.
+/// One [`PrefixLimiter`] has so many buckets, of 24 bytes each: 400 kB. A fuzzer makes a new server for each execution.
 const BUCKETS: usize = if cfg!(fuzzing) { 256 } else { 16_384 };
 
 /// A rate for each address, and for the wider parts of it that one customer may have. Those that fall into the same

@@ -18,7 +18,7 @@ use tracing_subscriber::{EnvFilter, fmt};
 
 use crate::limits::{Bucket, Rate};
 
-/// Lines that wait for the output; an event makes some 200 bytes.
+/// So many lines wait for the output; an event makes some 200 bytes.
 const WAITING_LINES: usize = 4096;
 /// Lines of one kind of event (one place in the code) at `info` and above: 1 a second in the long run, 60 at once. Six
 /// kinds tell what players do: some 100 kB a minute at the most, whatever they do.
@@ -49,7 +49,7 @@ impl Losses {
     }
 }
 
-/// A running log. [`finish`](Self::finish) writes what still waits.
+/// This is a running log. [`finish`](Self::finish) writes what still waits.
 #[derive(Debug)]
 pub struct Log {
     losses: Losses,
@@ -147,7 +147,7 @@ impl<W: Write> Write for Counted<W> {
     }
 }
 
-/// A rate for each place in the code that logs at `info` and above. What is logged below is asked for by name.
+/// This is a rate for each place in the code that logs at `info` and above. What is logged below is asked for by name.
 struct KindLimit {
     rate: Rate,
     buckets: Mutex<HashMap<Identifier, Bucket>>,

@@ -178,7 +178,7 @@ fn settings(cli: &Cli) -> Result<(Settings, PathBuf), Box<dyn std::error::Error>
     Ok((settings, key_file))
 }
 
-/// A server with its key and its sockets open.
+/// Opens the server's sockets, with its key.
 fn bind(
     settings: Settings,
     key_file: &Path,
@@ -194,7 +194,7 @@ fn ready(bound: &BoundServer) -> String {
     format!("lobby_server ready on {}", bound.addresses())
 }
 
-/// The line for whoever started this, from a thread of its own: players do not wait for a reader of stdout.
+/// Writes the line for whoever started this, from a thread of its own: players do not wait for a reader of stdout.
 fn announce(line: String) -> std::io::Result<()> {
     std::thread::Builder::new().name("lobby_ready".into()).spawn(move || {
         if let Err(error) = print(&line) {
@@ -204,7 +204,7 @@ fn announce(line: String) -> std::io::Result<()> {
     Ok(())
 }
 
-/// To stdout; a reader that went away is no error of ours.
+/// Prints to stdout; a reader that went away is no error of ours.
 fn print(text: &str) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {

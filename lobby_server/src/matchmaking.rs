@@ -21,9 +21,9 @@ use crate::ids::Sides;
 pub(crate) struct Party {
     pub(crate) info: PlayerInfo,
     pub(crate) ephemeral: [u8; 32],
-    /// The player's lasting key.
+    /// The player has this lasting key.
     pub(crate) key: [u8; 32],
-    /// The validated address of its session.
+    /// The player's session was validated at this address.
     pub(crate) public: SocketAddr,
     /// Its validated address in the other family, if it has one.
     pub(crate) other: Option<SocketAddr>,
@@ -37,7 +37,7 @@ pub(crate) struct Party {
     /// The server's address as this player knows it.
     pub(crate) server_ip: Option<IpAddr>,
     pub(crate) nat: NatProfile,
-    /// Its round trip to this server.
+    /// This is the player's round trip to this server.
     pub(crate) timing: RttEstimate,
 }
 
@@ -53,14 +53,14 @@ pub(crate) struct Pairing {
     pub(crate) mesh: bool,
 }
 
-/// What the operator sets about matches.
+/// The operator sets this about matches.
 #[derive(Clone, Debug)]
 pub(crate) struct Policy {
     /// Leading bits of two public IPv4 addresses that must agree for the same-NAT bit (M25).
     pub(crate) mask_v4: u8,
-    /// The same for IPv6.
+    /// So many leading bits of two IPv6 addresses must agree.
     pub(crate) mask_v6: u8,
-    /// Milliseconds for an attempt.
+    /// An attempt may take so many milliseconds.
     pub(crate) deadline_ms: u32,
 }
 
@@ -105,8 +105,8 @@ impl Party {
     }
 }
 
-/// M25's bit. Players that the server sees at private addresses or on its own machine are on its own network. With
-/// both families, one in common is enough.
+/// Decides M25's bit. Players that the server sees at private addresses or on its own machine are on its own network.
+/// With both families, one in common is enough.
 fn same_nat(a: &Party, b: &Party, policy: &Policy) -> bool {
     let same = |a: IpAddr, b: IpAddr| match (realm(a), realm(b)) {
         (Realm::Public, Realm::Public) => agree(a, b, policy.mask_v4, policy.mask_v6),

@@ -18,7 +18,7 @@ pub enum PairResult {
 }
 
 impl PairResult {
-    /// The result in the metrics: `direct`, `relayed` or `failed`.
+    /// Names the result as the metrics do: `direct`, `relayed` or `failed`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Direct => "direct",
@@ -38,7 +38,7 @@ pub struct PairOutcome {
     pub outcome: PairResult,
     /// Why there is no direct path; none where there is one.
     pub cause: Option<FailureReason>,
-    /// The NATs of the two players, in the order of their names.
+    /// These are the NATs of the two players, in the order of their names.
     pub nats: [NatKind; 2],
 }
 
@@ -59,7 +59,7 @@ impl PairOutcome {
         Some(Self { outcome, cause, nats })
     }
 
-    /// The cause as in the players' reports; `none` of direct ones.
+    /// Names the cause as the players' reports do; `none` where the path is direct.
     pub fn cause_name(&self) -> &'static str {
         self.cause.map_or("none", FailureReason::name)
     }

@@ -32,7 +32,7 @@ enum Place {
     Gathered(RoomId),
 }
 
-/// All queues. Each is in the order of arrival, so who waited longest is taken first.
+/// These are all queues. Each is in the order of arrival, so who waited longest is taken first.
 #[derive(Debug, Default)]
 pub(crate) struct Queues {
     lines: BTreeMap<QueueKey, Vec<PlayerId>>,
@@ -68,7 +68,7 @@ impl Queues {
         self.by_address.full(from, limit, None).is_some()
     }
 
-    /// At the end of the line.
+    /// Puts a player at the end of the line.
     pub(crate) fn enter(&mut self, player: PlayerId, key: QueueKey, from: IpAddr) {
         self.lines.entry(key.clone()).or_default().push(player);
         if let Some((_, former)) = self.places.insert(player, (Place::Waiting(key), from)) {

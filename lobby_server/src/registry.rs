@@ -9,7 +9,7 @@ use traversal_core::id::RoomId;
 use traversal_core::text::{fold, look};
 use traversal_core::wire::message::{RoomSummary, RoomTarget};
 
-/// The number of a command; its reply bears the same.
+/// This numbers a command; its reply bears the same number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RegistryId(pub u64);
 
@@ -27,20 +27,20 @@ pub struct RegistryCommand {
 pub struct RoomLocation {
     /// The node that holds it; 0 where there is only one.
     pub node: u64,
-    /// The room's id there.
+    /// The room has this id on that node.
     pub room: RoomId,
 }
 
-/// A room as all nodes know it.
+/// This is a room as all nodes know it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RoomRecord {
     /// The node that holds the room, and the room's id there.
     pub location: RoomLocation,
-    /// The game of the room; each game has names and codes of its own.
+    /// The room belongs to this game; each game has names and codes of its own.
     pub game: String,
     /// Whether listings show the room.
     pub public: bool,
-    /// What listings say of the room.
+    /// Listings say this of the room.
     pub summary: RoomSummary,
 }
 
@@ -54,23 +54,23 @@ pub enum RegistryOperation {
     Update(RoomRecord),
     /// The room is gone. Reply: `Done`.
     Release {
-        /// The game of the room.
+        /// The room belongs to this game.
         game: String,
         /// The node that holds the room, and the room's id there.
         location: RoomLocation,
-        /// The name of the room.
+        /// The room has this name.
         name: String,
     },
     /// Where is this room? Reply: `Found`.
     Find {
-        /// The game of the room.
+        /// The room belongs to this game.
         game: String,
-        /// The name or the code of the room.
+        /// The room has this name or code.
         target: RoomTarget,
     },
-    /// A page of public rooms in the order of their names. Reply: `Rooms`.
+    /// It asks for a page of public rooms in the order of their names. The reply is `Rooms`.
     List {
-        /// The game of the rooms.
+        /// The rooms belong to this game.
         game: String,
         /// The page begins after this name; none: with the first one.
         after: Option<String>,
@@ -79,7 +79,7 @@ pub enum RegistryOperation {
     },
 }
 
-/// The answer to a [`RegistryOperation`].
+/// The registry answers a [`RegistryOperation`] with this.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RegistryReply {
@@ -93,9 +93,9 @@ pub enum RegistryReply {
     Done,
     /// Where the room is; none: there is no such room.
     Found(Option<RoomLocation>),
-    /// A page of a listing.
+    /// This is a page of a listing.
     Rooms {
-        /// The rooms of the page, in the order of their names.
+        /// These are the rooms of the page, in the order of their names.
         rooms: Vec<RoomSummary>,
         /// There are more after the last one.
         more: bool,
@@ -120,19 +120,19 @@ pub(crate) fn code_key(code: &str) -> String {
         .collect()
 }
 
-/// The registry of a single node.
+/// This is the registry of a single node.
 #[derive(Debug, Default)]
 pub struct MemoryRegistry {
-    /// By game and name, in the order of a list.
+    /// The rooms stand here by game and name, in the order of a list.
     rooms: BTreeMap<(String, String), RoomRecord>,
     /// What the names look like, each of which there is once, and the names.
     looks: BTreeMap<(String, String), String>,
-    /// Codes, and the names.
+    /// Game and code lead to the name.
     codes: BTreeMap<(String, String), String>,
 }
 
 impl MemoryRegistry {
-    /// A registry without rooms.
+    /// Makes a registry without rooms.
     pub fn new() -> Self {
         Self::default()
     }

@@ -27,7 +27,7 @@ use traversal_core::wire::{Kind, RELAY_HEADER};
 
 use crate::limits::{Bucket, Prefix, Rate, widest};
 
-/// Length of a token.
+/// A token has so many bytes.
 const TOKEN: usize = RELAY_HEADER - 1;
 
 type Token = [u8; TOKEN];
@@ -57,9 +57,9 @@ const PLAYABLE: f64 = 8_000.0;
 /// What the relay may cost.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RelayLimits {
-    /// Bytes of each side of a pair.
+    /// Each side of a pair may send so many bytes.
     pub(crate) side: Rate,
-    /// Bytes of all together.
+    /// All together may send so many bytes.
     pub(crate) total: Rate,
     /// How long one match may use it.
     pub(crate) lifetime: Duration,
@@ -90,7 +90,7 @@ struct Allocation {
 struct Share {
     /// Bytes that it may send, the others notwithstanding.
     bucket: Bucket,
-    /// Bytes per second that fill it.
+    /// So many bytes per second fill it.
     per_second: f64,
     /// Who sent, and when it last did.
     from: Option<(Prefix, Instant)>,
@@ -102,7 +102,7 @@ impl Share {
     }
 }
 
-/// All allocations of this node.
+/// These are all allocations of this node.
 #[derive(Debug)]
 pub(crate) struct Relay {
     limits: RelayLimits,
@@ -136,7 +136,7 @@ impl Relay {
         self.allocations.len()
     }
 
-    /// Leave for both sides of a match.
+    /// Lets both sides of a match use the relay.
     pub(crate) fn grant(
         &mut self,
         now: Instant,

@@ -43,7 +43,7 @@ struct Match {
     reported: [BTreeSet<MatchOutcome>; 2],
     /// Results that were counted of the match.
     counted: BTreeSet<PairResult>,
-    /// What both try. The one who joined is the caller (M10).
+    /// Both try this plan. The one who joined is the caller (M10).
     plan: PlanInForce,
 }
 
@@ -89,7 +89,7 @@ impl Match {
     }
 }
 
-/// All running matches of this node.
+/// These are all running matches of this node.
 #[derive(Debug, Default)]
 pub(crate) struct Rendezvous {
     matches: BTreeMap<MatchId, Match>,
@@ -122,7 +122,7 @@ impl Rendezvous {
         self.matches.contains_key(&id)
     }
 
-    /// The matches between two players.
+    /// Returns the matches between two players.
     pub(crate) fn between(&self, a: PlayerId, b: PlayerId) -> Vec<MatchId> {
         let Some(of_a) = self.of_player.get(&a) else { return Vec::new() };
         of_a.iter()
@@ -145,7 +145,7 @@ impl Rendezvous {
         Some(ended.sides)
     }
 
-    /// The player's matches, and the other one in each.
+    /// Returns the player's matches, and the other one in each.
     pub(crate) fn matches_of(&self, player: PlayerId) -> Vec<(MatchId, PlayerId)> {
         let Some(own) = self.of_player.get(&player) else { return Vec::new() };
         own.iter()
@@ -204,7 +204,7 @@ impl Rendezvous {
         running.counted.insert(outcome.outcome)
     }
 
-    /// The player's matches without a direct path, with host and joiner.
+    /// Returns the player's matches without a direct path, with host and joiner.
     pub(crate) fn unsettled(&self, player: PlayerId) -> Vec<(MatchId, Sides<PlayerId>)> {
         let own = self.of_player.get(&player).into_iter().flatten();
         own.filter_map(|id| {
@@ -213,7 +213,7 @@ impl Rendezvous {
         .collect()
     }
 
-    /// Facts about a player's ports in one round: whom to tell, unless that round's were told already.
+    /// Takes facts about a player's ports in one round, and says whom to tell, unless that round's were told already.
     pub(crate) fn tell_once(
         &mut self,
         player: PlayerId,

@@ -18,16 +18,16 @@ use crate::kicked::Kicked;
 use crate::limits::{Bucket, Rate};
 use crate::registry::{RoomLocation, RoomRecord, code_key};
 
-/// Characters of a room code: digits and letters without 0 O 1 I L, which people mix up, and without U, so that
-/// fewer words come out.
+/// A room's code is made of these characters: digits and letters without 0 O 1 I L, which people mix up, and without U,
+/// so that fewer words come out.
 const CODE_ALPHABET: &[u8; 30] = b"23456789ABCDEFGHJKMNPQRSTVWXYZ";
-/// Length of a room code: 30^6 are 729 million.
+/// A room's code has so many characters: 30^6 are 729 million.
 const CODE_LENGTH: usize = 6;
 /// What a page of a listing may take, so that it fits a control datagram (1,200 bytes) with its headers.
 const PAGE_BUDGET: usize = 1000;
 
-/// Lists of members that a room's members get: a full room that fills in a moment costs each of them some twenty lists, of
-/// up to 5 kB, and a player who comes and goes without end four a second.
+/// A room's members get lists of members at this rate: a full room that fills in a moment costs each of them some
+/// twenty lists, of up to 5 kB, and a player who comes and goes without end four a second.
 pub(crate) const ROOM_NEWS: Rate = Rate::new(4.0, 16.0);
 
 /// What a room is, to whoever looks for it. Its host may change the options later.
@@ -36,9 +36,9 @@ pub(crate) struct Setup {
     pub(crate) id: RoomId,
     /// The game that is played in it; players of others do not see it.
     pub(crate) game: String,
-    /// The version of the game's own protocol; players of others may not enter.
+    /// The game's own protocol has this number; players of others may not enter.
     pub(crate) game_protocol: u32,
-    /// The room's code, of [`CODE_LENGTH`] characters.
+    /// The room has this code, of [`CODE_LENGTH`] characters.
     pub(crate) code: String,
     /// The options that the host has set, with the room's name. The password in them is none, see `password`.
     pub(crate) options: RoomOptions,
@@ -51,7 +51,7 @@ pub(crate) struct Setup {
 pub(crate) enum Origin {
     /// A player has opened it.
     New,
-    /// A member's ticket, after a restart of the server: whoever has a ticket belongs in.
+    /// It was made of a member's ticket, after a restart of the server: whoever has a ticket belongs in.
     Ticket { epoch: u32, generation: u32 },
 }
 
@@ -68,13 +68,13 @@ enum Stage {
 #[derive(Debug)]
 pub(crate) struct Room {
     pub(crate) setup: Setup,
-    /// The players in the room; the host is the first one.
+    /// These players are in the room; the host is the first one.
     pub(crate) members: Vec<PlayerInfo>,
     /// How often the list of members has changed.
     pub(crate) revision: u32,
     /// The bucket that limits how often the members are told who is inside, see [`ROOM_NEWS`].
     pub(crate) news: Bucket,
-    /// The address of the player that opened the room, for the limit of rooms per address.
+    /// The player that opened the room was at this address, which counts for the limit of rooms per address.
     pub(crate) opened_from: IpAddr,
     stage: Stage,
     /// How often the room has changed its host.
@@ -201,7 +201,7 @@ impl Room {
         }
     }
 
-    /// The parts of a snapshot of the members.
+    /// Returns the parts of a snapshot of the members.
     pub(crate) fn snapshot(&self) -> Vec<ToPlayer> {
         let parts = self.members.chunks(MEMBERS_PER_PART);
         let count = parts.len() as u8;
@@ -227,7 +227,7 @@ impl Room {
     }
 }
 
-/// A salted hash of a password; compared without an early exit.
+/// This is a salted hash of a password; it is compared without an early exit.
 #[derive(Clone)]
 pub(crate) struct PasswordHash {
     salt: [u8; 16],
@@ -247,7 +247,7 @@ impl PasswordHash {
         Self { salt, hash: Self::hash(&salt, password) }
     }
 
-    /// Of a password that nobody knows.
+    /// Makes the hash of a password that nobody knows.
     pub(crate) fn unknown(rng: &mut ChaCha20Rng) -> Self {
         let (mut salt, mut hash) = ([0; 16], [0; 32]);
         rng.fill_bytes(&mut salt);
@@ -264,7 +264,7 @@ impl PasswordHash {
     }
 }
 
-/// A fresh code.
+/// Draws a fresh code.
 pub(crate) fn draw_code(rng: &mut ChaCha20Rng) -> String {
     (0..CODE_LENGTH)
         .map(|_| char::from(CODE_ALPHABET[rng.next_u32() as usize % CODE_ALPHABET.len()]))

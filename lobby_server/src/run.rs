@@ -179,7 +179,7 @@ impl LobbyServer {
     }
 }
 
-/// A server with open sockets.
+/// This is a server with open sockets.
 pub struct BoundServer {
     poll: Poll,
     sockets: Vec<Bound>,
@@ -338,7 +338,7 @@ impl RunningServer {
         &self.handle
     }
 
-    /// The key that clients pin.
+    /// Returns the public key that clients pin.
     pub fn public_key(&self) -> [u8; 32] {
         self.addresses.public_key
     }

@@ -39,7 +39,7 @@ struct Wish {
     place: Option<(u64, Instant)>,
 }
 
-/// The searches of all matches of this node.
+/// These are the searches of all matches of this node.
 #[derive(Debug, Default)]
 pub(crate) struct Searches {
     wishes: BTreeMap<MatchId, Wish>,

@@ -69,7 +69,7 @@ pub trait TokenCheck: Send {
     }
 }
 
-/// The server core. See the module for its run loop.
+/// This is the core of the server. See the module for its run loop.
 pub struct Server {
     cx: Context,
     roster: Roster,
@@ -86,7 +86,7 @@ impl std::fmt::Debug for Server {
 }
 
 impl Server {
-    /// A server with these sockets. The same seed and the same inputs make the same run.
+    /// Makes a server with these sockets. The same seed and the same inputs make the same run.
     pub fn new(
         config: ServerConfig,
         identity: Identity,
@@ -133,7 +133,7 @@ impl Server {
         self.cx.set_time_of_day(now, seconds);
     }
 
-    /// The key that clients pin.
+    /// Returns the public key that clients pin.
     pub fn public_key(&self) -> [u8; 32] {
         self.roster.identity().public_key()
     }
@@ -148,7 +148,7 @@ impl Server {
         self.matches.history()
     }
 
-    /// Numbers of the moment.
+    /// Returns the numbers of the moment.
     pub fn gauges(&self) -> Gauges {
         let (matches, relays) = self.matches.counts();
         Gauges {
@@ -176,7 +176,7 @@ impl Server {
         rooms::ticket_seal(self.roster.identity(), names, ticket, holder)
     }
 
-    /// The rooms, and what they work with.
+    /// Borrows the rooms apart from what they work with.
     fn split(&mut self) -> (&mut Rooms, Others<'_>) {
         let others = Others { cx: &mut self.cx, roster: &mut self.roster, matches: &mut self.matches };
         (&mut self.rooms, others)
@@ -279,7 +279,7 @@ impl Server {
         }
     }
 
-    /// The next datagram to send.
+    /// Returns the next datagram to send.
     pub fn poll_transmit(&mut self) -> Option<ServerTransmit> {
         self.cx.transmits.pop_front()
     }

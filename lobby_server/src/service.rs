@@ -23,7 +23,7 @@ const NAME: &str = "lobby_server";
 /// How long the manager waits for the next word while the server starts or stops. It stops within milliseconds.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// The command line of the process, for [`serve`], which the manager calls.
+/// The process has this command line, for [`serve`], which the manager calls.
 static COMMAND_LINE: Mutex<Option<Cli>> = Mutex::new(None);
 
 define_windows_service!(service_main, serve);
@@ -41,7 +41,7 @@ pub(super) fn run(cli: Cli) -> ExitCode {
     }
 }
 
-/// What the manager calls, in a thread of its own.
+/// Serves; the manager calls it in a thread of its own.
 fn serve(_arguments: Vec<OsString>) {
     let (stop, stopped) = channel();
     let control = move |control| match control {

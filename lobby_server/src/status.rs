@@ -17,7 +17,7 @@ pub(crate) const STATUS_WAIT: Duration = Duration::from_secs(1);
 /// Takes the answer of somebody who asked how the server is.
 pub(crate) type Reply = Box<dyn FnOnce(Status) + Send>;
 
-/// What the status page and the metrics show.
+/// The status page and the metrics show this.
 #[derive(Clone, Debug)]
 pub struct Status {
     /// What the server has counted since its start.
@@ -30,7 +30,7 @@ pub struct Status {
     pub send_errors: u64,
     /// Those of them that were longer than this machine's way there takes.
     pub too_long: u64,
-    /// TCP connections of players whose networks block UDP.
+    /// There are so many TCP connections of players whose networks block UDP.
     pub tcp_connections: usize,
     /// Log lines that the output did not take, or not in time.
     pub log_dropped: u64,
@@ -38,7 +38,7 @@ pub struct Status {
     pub log_limited: u64,
     /// What is wrong with the server's place in the network, the worst first.
     pub findings: Vec<Finding>,
-    /// The time since the start.
+    /// The server has run for so long.
     pub uptime: Duration,
 }
 

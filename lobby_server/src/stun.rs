@@ -5,7 +5,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-/// RFC 8489 section 5.
+/// Every STUN message has this cookie (RFC 8489 section 5).
 const MAGIC_COOKIE: u32 = 0x2112_A442;
 const HEADER: usize = 20;
 const BINDING_REQUEST: u16 = 0x0001;
@@ -20,24 +20,24 @@ const FINGERPRINT: u16 = 0x8028;
 const RESPONSE_ORIGIN: u16 = 0x802B;
 const OTHER_ADDRESS: u16 = 0x802C;
 
-/// Length of an attribute with an IPv6 address.
+/// An attribute with an IPv6 address has so many bytes.
 const ADDRESS_V6: usize = 24;
 
 /// Attributes below this must be understood (RFC 8489 section 14).
 const COMPREHENSION_OPTIONAL: u16 = 0x8000;
-/// Attributes that authenticate: we take them without checking, as there is no secret (USERNAME,
-/// MESSAGE-INTEGRITY, MESSAGE-INTEGRITY-SHA256, and ICE's PRIORITY, USE-CANDIDATE).
+/// These attributes authenticate: we take them without checking, as there is no secret (USERNAME, MESSAGE-INTEGRITY,
+/// MESSAGE-INTEGRITY-SHA256, and ICE's PRIORITY, USE-CANDIDATE).
 const IGNORED: [u16; 5] = [0x0006, 0x0008, 0x001C, 0x0024, 0x0025];
-/// XOR of the FINGERPRINT's CRC (RFC 8489 section 14.7).
+/// The CRC of FINGERPRINT is combined with this (RFC 8489 section 14.7).
 const FINGERPRINT_XOR: u32 = 0x5354_554E;
 
 /// What a Binding request asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Request {
     transaction: [u8; 12],
-    /// Answer from the other address.
+    /// Whether the answer is to come from the other address.
     pub(crate) change_ip: bool,
-    /// Answer from the other port.
+    /// Whether the answer is to come from the other port.
     pub(crate) change_port: bool,
     /// CHANGE-REQUEST is there: it is a client of RFC 5780.
     investigates: bool,

@@ -22,12 +22,12 @@ const AT_ONE_ADDRESS: usize = 8;
 /// A change of addresses is shown for so long.
 const CHANGE_SHOWN: Duration = Duration::from_secs(24 * 3600);
 
-/// The machine's place in its network.
+/// This is the machine's place in its network.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Surroundings {
-    /// Addresses of its interfaces, loopback included, in order.
+    /// These addresses are on its interfaces, loopback included, in order.
     pub own: Vec<IpAddr>,
-    /// Routers that its default routes lead to, in order.
+    /// The default routes lead to these routers, in order.
     pub gateways: Vec<IpAddr>,
     /// It is a container with a network of its own (Docker, Podman).
     pub container: bool,
@@ -52,7 +52,7 @@ impl Surroundings {
         self.outer().filter(usable).min_by_key(|ip| (realm(*ip) != Realm::Public, *ip))
     }
 
-    /// Addresses other than loopback.
+    /// Gives the addresses other than loopback.
     fn outer(&self) -> impl Iterator<Item = IpAddr> {
         self.own.iter().copied().filter(|ip| realm(*ip) != Realm::Loopback)
     }
@@ -64,19 +64,19 @@ impl Surroundings {
 pub enum Finding {
     /// All of the last players come from one local address that is none of theirs.
     OneAddress {
-        /// The address that all of them come from.
+        /// All of them come from this address.
         address: IpAddr,
-        /// How many of the last players come from it.
+        /// So many of the last players come from it.
         players: usize,
     },
     /// Players come from the internet, and no address of this machine is a public one.
     PublicAddressUnknown {
-        /// An address of this machine.
+        /// This machine has this address.
         own: IpAddr,
     },
     /// The server is in a container with a network of its own.
     Container {
-        /// An address of the container.
+        /// The container has this address.
         own: IpAddr,
     },
     /// The server is bound to an address that no interface has any more.
@@ -98,7 +98,7 @@ impl Finding {
     pub const NAMES: [&'static str; 5] =
         ["one-address", "public-address-unknown", "container", "address-gone", "addresses-changed"];
 
-    /// Its kind, one of [`NAMES`](Self::NAMES).
+    /// Names its kind: one of [`NAMES`](Self::NAMES).
     pub fn name(&self) -> &'static str {
         Self::NAMES[match self {
             Self::OneAddress { .. } => 0,
@@ -109,7 +109,7 @@ impl Finding {
         }]
     }
 
-    /// Players suffer from it now.
+    /// Whether players suffer from it now.
     pub fn is_serious(&self) -> bool {
         matches!(self, Self::OneAddress { .. } | Self::AddressGone { .. })
     }
@@ -171,9 +171,9 @@ impl fmt::Display for Finding {
 /// Where a player who has logged in comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Origin {
-    /// From the internet.
+    /// The player comes from the internet.
     Internet,
-    /// From an address of its own: nothing stands between.
+    /// The player comes from an address of its own: nothing stands between.
     Own,
     /// From a local address that is none of its own.
     Hidden(IpAddr),
@@ -183,13 +183,13 @@ enum Origin {
 #[derive(Debug, Default)]
 pub(crate) struct Watch {
     around: Surroundings,
-    /// The last players, each once, the newest last.
+    /// These are the last players, each once, the newest last.
     players: VecDeque<(PlayerId, Origin)>,
     changed: Option<(Instant, Finding)>,
 }
 
 impl Watch {
-    /// The system's present word. True if the addresses are others than before.
+    /// Takes the system's present word. True if the addresses are others than before.
     pub(crate) fn set(&mut self, now: Instant, around: Surroundings) -> bool {
         let before = std::mem::replace(&mut self.around, around);
         let without = |a: &Surroundings, b: &Surroundings| -> Vec<IpAddr> {
@@ -223,7 +223,7 @@ impl Watch {
         self.players.push_back((player, origin));
     }
 
-    /// The one local address that all of the last players come from.
+    /// Returns the one local address that all of the last players come from.
     fn one_address(&self) -> Option<Finding> {
         let Some((_, Origin::Hidden(address))) = self.players.back().copied() else { return None };
         let players = self.players.len();

@@ -24,7 +24,7 @@ pub(crate) use listener::Listener;
 
 /// Tokens of connections begin here; those below are sockets, by their [`ServerSocketId`].
 const FIRST_TOKEN: usize = 1 << 16;
-/// Connections accepted before others get their turn.
+/// So many connections are accepted before others get their turn.
 const ACCEPTS_IN_A_ROW: usize = 64;
 /// Wait after the system had no room for another connection. It is about this machine, not about the network.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(200);
@@ -71,10 +71,10 @@ struct Connection {
     login_by: Instant,
 }
 
-/// All TCP connections of the server, and the sockets that take them.
+/// These are all TCP connections of the server, and the sockets that take them.
 pub(crate) struct Streams {
     listeners: Vec<Listener>,
-    /// Of the first listener; the others follow.
+    /// The first listener has this number; the others follow.
     first_id: u16,
     registry: Registry,
     connections: BTreeMap<usize, Connection>,
@@ -91,13 +91,14 @@ pub(crate) struct Streams {
     next_token: usize,
     max: usize,
     max_per_address: usize,
-    /// See [`Settings::tcp_login_timeout_s`].
+    /// A connection must have logged in after so long, see [`Settings::tcp_login_timeout_s`].
     login: Duration,
     buffer: Vec<u8>,
 }
 
 impl Streams {
-    /// `max`: connections at a time; `first_id`: the core's number of the first listener.
+    /// Makes a set without connections, of which there may be `max` at a time; the core's number of the first listener
+    /// is `first_id`.
     pub(crate) fn new(
         settings: &Settings,
         max: usize,
@@ -130,7 +131,7 @@ impl Streams {
         })
     }
 
-    /// Connections at present.
+    /// Counts the connections at present.
     pub(crate) fn len(&self) -> usize {
         self.connections.len()
     }
@@ -285,7 +286,7 @@ impl Streams {
         false
     }
 
-    /// True: there may be more. An error: why the connection is of no use any more.
+    /// Reads what has come. True: there may be more. An error says why the connection is of no use any more.
     fn read(&mut self, now: Instant, token: usize, server: &mut Server) -> Result<bool, Closed> {
         let Some(connection) = self.connections.get_mut(&token) else { return Ok(false) };
         for _ in 0..READS_IN_A_ROW {

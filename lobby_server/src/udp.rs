@@ -10,11 +10,11 @@ use traversal_udp::{Buffer, Episode, Origin, Outgoing, Received, Sent, Socket};
 use crate::bind_error::{BindError, Transport};
 use crate::server::{Server, ServerSocket, ServerSocketId};
 
-/// Entries taken with one system call, each of one datagram or of several equal ones.
+/// So many entries are taken with one system call, each of one datagram or of several equal ones.
 const BATCH: usize = 16;
 /// Batches of one socket before the others get their turn.
 const BATCHES_IN_A_ROW: usize = 32;
-/// Asked of the system for each direction; it grants what it allows.
+/// So many bytes are asked of the system for each direction; it grants what it allows.
 const SOCKET_BUFFER: usize = 2 << 20;
 
 /// A socket of the server and what it is for.
@@ -36,12 +36,12 @@ pub(crate) fn open(address: SocketAddr, about: ServerSocket) -> Result<Bound, Bi
     Ok(Bound { socket, about, refused_sends: Episode::default(), too_long: Episode::default() })
 }
 
-/// Memory for receiving; it serves all sockets.
+/// Makes the memory for receiving; it serves all sockets.
 pub(crate) fn buffer() -> Buffer {
     Buffer::new(BATCH)
 }
 
-/// What the poll calls a socket.
+/// Returns what the poll calls a socket.
 fn token(id: ServerSocketId) -> Token {
     Token(usize::from(id.0))
 }

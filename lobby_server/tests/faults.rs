@@ -1,13 +1,11 @@
 //! What the server makes of errors that the system answers: it goes on serving, does not spin, and tells each fault once.
 #![allow(clippy::unwrap_used)] // helpers of tests are tests
 
-mod login;
-
 use std::net::{SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
 use lobby_server::{LobbyServer, RunningServer, Settings};
-use login::log_in;
+use test_support::login::log_in;
 use traversal_udp::faults::{self, Call, log};
 
 /// Longest wait for a server that is alive.

@@ -1,17 +1,14 @@
 //! Logins beside floods, with the built program on this machine's loopback. `natlab flood` prints the numbers.
 #![allow(clippy::unwrap_used)] // helpers of tests are tests
 
-mod login;
-mod running;
-
 use std::net::UdpSocket;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use login::log_in;
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::SeedableRng;
-use running::{Running, receive};
+use test_support::login::log_in;
+use test_support::server::{Running, receive};
 use traversal_core::wire::handshake::ClientHandshake;
 
 /// How long a login may take, in all its tries.

@@ -2,17 +2,14 @@
 #![allow(clippy::unwrap_used)] // helpers of tests are tests
 #![cfg(target_os = "linux")] // the numbers come from /proc, and all of 127/8 is this machine
 
-mod login;
-mod running;
-
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 
-use running::{Player, Running, get, program_after};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use socket2::{Domain, Socket, Type};
+use test_support::server::{Player, Running, get, program_after};
 
 const FLAGS: [&str; 4] = ["--bind", "127.0.0.1:0", "--http", "127.0.0.1:0"];
 

@@ -2,16 +2,13 @@
 #![allow(clippy::unwrap_used)] // helpers of tests are tests
 #![cfg(target_os = "linux")] // /dev/full
 
-mod login;
-mod running;
-
 use std::io::{BufRead, BufReader, PipeReader, Read, Write};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use running::{Player, get, program};
+use test_support::server::{Player, get, program};
 use traversal_core::wire::Kind;
 use traversal_core::wire::message::Frame;
 

@@ -5,9 +5,6 @@
 #![cfg(target_os = "linux")] // the only system where all of 127.0.0.0/8 is there without being set up
 #![allow(clippy::unwrap_used)] // helpers of tests are tests
 
-mod login;
-mod running;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -17,7 +14,7 @@ use std::time::{Duration, Instant};
 use lobby_server::{LobbyServer, RunningServer, Settings, Status, TokenCheck};
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::SeedableRng;
-use running::{Player, receive};
+use test_support::server::{Player, receive};
 use traversal_core::id::{PlayerId, RequestId};
 use traversal_core::nat::NatProfile;
 use traversal_core::wire::Kind;

@@ -1,21 +1,18 @@
 //! The built program: what it prints, how it starts and stops, and that junk does not disturb it.
 #![allow(clippy::unwrap_used)] // helpers of tests are tests
 
-mod login;
-mod running;
-
 use std::io::ErrorKind;
 use std::net::{SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
-use running::{Player, Running, get, program};
+use test_support::server::{Player, Running, get, program};
 use traversal_core::wire::Kind;
 use traversal_core::wire::message::Frame;
 
-/// Until nobody has this port any more: the tests beside start programs, and a child that has not become its program
-/// yet still holds all that its parent held when it was made.
+/// Waits until nobody has this port any more: the tests beside start programs, and a child that has not become its
+/// program yet still holds all that its parent held when it was made. True: it is free.
 fn is_free(address: SocketAddr) -> bool {
     let deadline = Instant::now() + Duration::from_secs(10);
     loop {

@@ -1,14 +1,12 @@
 //! Logins over TCP on real sockets, and what those get who misuse it.
 #![allow(clippy::unwrap_used)] // helpers of tests are tests
 
-mod login;
-
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
 
 use lobby_server::{LobbyServer, RunningServer, Settings};
-use login::log_in;
+use test_support::login::log_in;
 use traversal_core::wire::Kind;
 use traversal_core::wire::message::{Frame, ToPlayer};
 use traversal_core::wire::session::ClientSession;

@@ -70,7 +70,7 @@ impl Ledger {
 #[derive(Debug, Default)]
 pub struct Freight {
     ledger: Ledger,
-    /// To each player: slices that it has not acknowledged, and when each may leave.
+    /// For each player these slices are not acknowledged yet, and each may leave again at this time.
     unacknowledged: BTreeMap<PlayerId, BTreeMap<u16, Instant>>,
     outgoing: VecDeque<(PlayerId, Vec<u8>)>,
     next_frame: Option<Instant>,

@@ -95,7 +95,7 @@ impl Way {
     }
 }
 
-/// Both directions: `up` leads towards the internet.
+/// A line has both directions: `up` leads towards the internet.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Link {
     /// The way towards the internet.
@@ -133,7 +133,7 @@ pub struct Carrier {
     last: Duration,
     last_stream: Duration,
     bad: bool,
-    /// Until when it stays good or bad; none: nothing has been drawn yet.
+    /// The weather stays good or bad until then; none: nothing has been drawn yet.
     weather_until: Option<Duration>,
 }
 

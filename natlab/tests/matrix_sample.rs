@@ -50,7 +50,7 @@ fn cones_always_meet_in_drawn_worlds() {
     }
 }
 
-/// As `natlab matrix --relay never` has it.
+/// Sets the matrix up as `natlab matrix --relay never` does.
 fn internet(left: &[&str], right: &[&str], seeds: u64) -> MatrixSettings {
     let specs = |names: &[&str]| names.iter().map(|name| name.parse().unwrap()).collect::<Vec<NatSpec>>();
     let mut draw = Draw::default();

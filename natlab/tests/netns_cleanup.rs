@@ -2,7 +2,7 @@
 #![cfg(target_os = "linux")]
 
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -10,16 +10,12 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
+use test_support::skipped;
 
 /// `natlab run` says with this exit code that the machine does not permit namespaces.
 const NOT_HERE: i32 = 77;
 /// Far beyond what anything here takes.
 const PATIENCE: Duration = Duration::from_secs(20);
-
-/// Past the capture of the test's output: a skipped test must not look like a passed one.
-fn skipped(why: &str) {
-    let _ = writeln!(std::io::stderr(), "\nSKIPPED: {why}\n");
-}
 
 fn natlab(arguments: &[&str], script: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_natlab"));
@@ -32,7 +28,7 @@ fn natlab(arguments: &[&str], script: &str) -> Command {
 fn finish(mut command: Command) -> Option<Output> {
     let output = command.output().expect("natlab runs");
     if output.status.code() == Some(NOT_HERE) {
-        skipped(&String::from_utf8_lossy(&output.stderr));
+        skipped(String::from_utf8_lossy(&output.stderr));
         return None;
     }
     Some(output)

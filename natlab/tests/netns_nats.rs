@@ -27,7 +27,9 @@ mod linux {
     use natlab::netns::{HOPS, LOBBY, Lab, LabSettings, LineSettings, leave_the_network};
     use socket2::{Domain, Protocol, Socket, Type};
 
-    use super::netns_common::{any_port, classify, lab, lab_on, receive, seen, serve, server, udp};
+    use test_support::receive_from;
+
+    use super::netns_common::{any_port, classify, lab, lab_on, seen, serve, server, udp};
 
     type Outcome = Result<(), Failed>;
 
@@ -51,7 +53,7 @@ mod linux {
             Err(error) => panic!("no laboratory: {error}"),
         };
         for reason in skip.iter().chain(&skip_kernel) {
-            eprintln!("SKIPPED: {reason}");
+            test_support::skipped(reason);
         }
         let mut trials = Vec::new();
         for (name, expected) in [
@@ -218,10 +220,10 @@ mod linux {
         let socket = udp(lab.player(0), any_port());
         let mut buffer = [0; 8];
         socket.send_to(b"hello", server(0, 0))?;
-        let (_, from) = receive(&service, &mut buffer)?;
+        let (_, from) = receive_from(&service, &mut buffer)?;
         thread::sleep(pause);
         service.send_to(b"late", from)?;
-        Ok(receive(&socket, &mut buffer).is_err())
+        Ok(receive_from(&socket, &mut buffer).is_err())
     }
 
     fn timeout() -> Outcome {
@@ -244,7 +246,7 @@ mod linux {
             let target = SocketAddr::from((LOBBY[0], 9));
             socket.connect(target)?;
             socket.send(b"anybody?")?;
-            let error = receive(&socket, &mut [0; 8]).err().map(|error| error.kind());
+            let error = receive_from(&socket, &mut [0; 8]).err().map(|error| error.kind());
             equal(error, Some(std::io::ErrorKind::ConnectionRefused))?;
         }
         Ok(())
@@ -257,7 +259,7 @@ mod linux {
             socket.send_to(b"x", SocketAddr::from((Ipv4Addr::from(address), 53)))?;
             // ... and a connected TCP socket neither.
         }
-        equal(receive(&socket, &mut [0; 8]).is_err(), true)?;
+        equal(receive_from(&socket, &mut [0; 8]).is_err(), true)?;
         let counts = lab.stop();
         equal((counts[1].unroutable, counts[0].received.udp), (4, 0))
     }
@@ -282,7 +284,7 @@ mod linux {
         let mut buffer = [0; 8];
         let other = udp(lab.player(0), any_port());
         other.send_to(b"x", server(0, 0))?;
-        while let Ok((length, _)) = receive(&service, &mut buffer) {
+        while let Ok((length, _)) = receive_from(&service, &mut buffer) {
             if &buffer[..length] == b"x" {
                 break;
             }
@@ -290,7 +292,7 @@ mod linux {
         let socket = udp(lab.player(0), SocketAddr::from((Ipv4Addr::UNSPECIFIED, own)));
         socket.send_to(b"hello", server(0, 0))?;
         let port = loop {
-            let (length, from) = receive(&service, &mut buffer)?;
+            let (length, from) = receive_from(&service, &mut buffer)?;
             if &buffer[..length] == b"hello" {
                 break from.port();
             }

@@ -10,6 +10,7 @@ use std::process::{Command, Output};
 use std::sync::Mutex;
 
 use serde_json::Value;
+use test_support::{are_built, skipped};
 
 const NOT_HERE: i32 = 77;
 const DELAY_MS: f64 = 25.0;
@@ -21,17 +22,11 @@ static TURN: Mutex<()> = Mutex::new(());
 fn run(left: &str, right: &str, peer: &[&str]) -> Option<(Value, String)> {
     let _turn = TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let program = Path::new(env!("CARGO_BIN_EXE_natlab"));
-    for name in ["lobby_server", "peer"] {
-        let binary = program.with_file_name(name);
-        let built =
-            Command::new(&binary).arg("--help").output().is_ok_and(|output| !output.stdout.is_empty());
-        if !built {
-            eprintln!("SKIPPED: {} is not built", binary.display());
-            return None;
-        }
+    if !are_built(&["lobby_server", "peer"]) {
+        return None;
     }
     if !Path::new("/usr/sbin/miniupnpd").exists() {
-        eprintln!("SKIPPED: miniupnpd is not installed");
+        skipped("miniupnpd is not installed");
         return None;
     }
     let command = "peer {role} --lobby {lobby} --room {room} --server-key {key} --json".split(' ');
@@ -45,7 +40,7 @@ fn run(left: &str, right: &str, peer: &[&str]) -> Option<(Value, String)> {
         .expect("natlab runs");
     let error = String::from_utf8_lossy(&stderr);
     if status.code() == Some(NOT_HERE) {
-        eprintln!("SKIPPED: {error}");
+        skipped(error);
         return None;
     }
     let report: Value = serde_json::from_slice(&stdout).unwrap_or_else(|bad| panic!("{bad}: {error}"));

@@ -11,9 +11,6 @@
     reason = "a bench may panic; criterion's macros make a public function"
 )]
 
-#[path = "../tests/common/mod.rs"]
-mod common;
-
 use std::time::{Duration, Instant};
 
 use bevy_app::{App, TaskPoolPlugin};
@@ -21,9 +18,10 @@ use bevy_renet::renet::ConnectionConfig;
 use bevy_renet::{RenetClientPlugin, RenetServer, RenetServerPlugin};
 use bevy_time::TimePlugin;
 use bevy_traversal::*;
-use common::{Game, config, lobby, until};
 use criterion::{Criterion, criterion_group, criterion_main};
 use lobby_server::RunningServer;
+use test_support::game::{Game, config, until};
+use test_support::lobby;
 
 /// Players with the host. A room has 64 at the most.
 const SIZES: [u16; 3] = [1, 8, 64];

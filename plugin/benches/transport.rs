@@ -17,7 +17,8 @@ use bevy_renet::renet::{ConnectionConfig, DefaultChannel};
 use bevy_renet::{RenetClient, RenetClientPlugin, RenetServer, RenetServerPlugin};
 use bevy_time::TimePlugin;
 use bevy_traversal::*;
-use lobby_server::{LobbyServer, RunningServer, Settings};
+use lobby_server::RunningServer;
+use test_support::lobby;
 
 /// Bytes of a message: what fits one datagram of either transport.
 const SIZE: usize = 1100;
@@ -151,16 +152,6 @@ fn frame(mut app: App, frames: u32) -> f64 {
         })
         .collect();
     median(&mut times)
-}
-
-fn lobby() -> RunningServer {
-    let settings = Settings {
-        bind: vec!["127.0.0.1:0".parse().expect("an address")],
-        second_port: Some(0),
-        no_http: true,
-        ..Settings::default()
-    };
-    LobbyServer::new(settings).spawn().expect("a lobby server")
 }
 
 fn config(lobby: &RunningServer, name: &str) -> TraversalConfig {

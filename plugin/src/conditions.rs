@@ -5,7 +5,7 @@ use bevy_renet::{RenetClient, RenetServer};
 
 use crate::state::{CurrentRoom, LobbyLink, Peers};
 
-/// Logged in to a lobby server.
+/// Run condition: this player is logged in to a lobby server.
 pub fn lobby_online(link: Res<LobbyLink>) -> bool {
     link.online()
 }

@@ -11,9 +11,9 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bevy_ecs::resource::Resource;
 use bevy_renet::renet::ConnectionConfig;
-use traversal_core::classify::LifetimeSearch;
 #[cfg(feature = "port_mapping")]
 use traversal_core::RelayPolicy;
+use traversal_core::classify::LifetimeSearch;
 use traversal_core::{AgentConfig, MappingProtocol};
 
 use crate::resolve::{Resolve, SystemResolver};
@@ -37,8 +37,9 @@ pub const LONGEST_LIFETIME_SEARCH: Duration = LifetimeSearch::LONGEST;
 /// ```
 #[derive(Clone)]
 pub struct TraversalConfig {
-    /// Lobby servers, `host:port` or `host` (port [`DEFAULT_PORT`](crate::DEFAULT_PORT)), tried in turn. Not empty: the plugin logs in
-    /// when the app starts. Empty: it waits for a [`ConnectLobby`](crate::ConnectLobby) message.
+    /// These are the lobby servers, `host:port` or `host` (port [`DEFAULT_PORT`](crate::DEFAULT_PORT)), tried in turn.
+    /// Where there are any, the plugin logs in when the app starts; without, it waits for a
+    /// [`ConnectLobby`](crate::ConnectLobby) message.
     pub lobby: Vec<String>,
     /// The address of a lobby server that runs within this game, for a first run with nothing else, and for play in one's own
     /// network; none by default. Where the port is taken, whoever serves there is used, and this game serves as soon as
@@ -49,17 +50,17 @@ pub struct TraversalConfig {
     /// Public keys that the lobby server may have. Empty: the first key seen is trusted, and kept as
     /// [`known_servers`](Self::known_servers) says.
     pub server_keys: Vec<ServerKey>,
-    /// The name of the game, at most 64 bytes: players of different games do not meet.
+    /// This names the game, in at most 64 bytes: players of different games do not meet.
     pub game: String,
-    /// The game's own protocol number (default 0); players of different numbers do not meet.
+    /// This numbers the game's own protocol (default 0); players of different numbers do not meet.
     pub game_protocol: u32,
-    /// Display name, at most 32 characters and 48 bytes: what is more, or cannot be shown, is left out
-    /// ([`text::NAME`](crate::text::NAME)).
+    /// Others see this display name. It has at most 32 characters and 48 bytes: what is more, or cannot be shown, is
+    /// left out ([`text::NAME`](crate::text::NAME)).
     pub name: String,
-    /// Opaque bytes for the lobby server's login check, at most 512; none by default.
+    /// These opaque bytes are for the lobby server's login check. There are at most 512; none by default.
     pub token: Vec<u8>,
-    /// Local address of the game's socket. None: any free port on all interfaces, IPv4 and IPv6. An address of
-    /// one interface keeps the plugin to that interface.
+    /// The game's socket is bound to this local address. None: any free port on all interfaces, IPv4 and IPv6. An
+    /// address of one interface keeps the plugin to that interface.
     pub bind: Option<SocketAddr>,
     /// Whether IPv6 is used beside IPv4, where there is any and `bind` does not forbid it (default: yes).
     pub ipv6: bool,
@@ -90,7 +91,7 @@ pub struct TraversalConfig {
     pub agent: AgentConfig,
     /// How game data travels; by default with renet over the sealed path.
     pub transport: Transport,
-    /// renet's channels and budgets, for [`Transport::Sealed`]; the same on all players.
+    /// These are renet's channels and budgets, for [`Transport::Sealed`]; they are the same on all players.
     pub renet: ConnectionConfig,
     /// How often renet's packets are taken, at the most; zero, the default: in every frame. renet acknowledges acknowledgements, so
     /// that two players who say nothing to each other send a small datagram in each frame, both ways. With a 30th of a

@@ -23,7 +23,8 @@ const BESIDE: u8 = 1;
 const FIRST_SOCKET: u8 = 2;
 /// How many [`DatagramSocket`]s there may be.
 pub const SOCKET_CHANNELS: u8 = CHANNELS - FIRST_SOCKET;
-/// Longest datagram, in bytes. What is longer than the path takes in one piece (`path.size` in [`Peers`]) is split and joined.
+/// A datagram has so many bytes at the most. What is longer than the path takes in one piece (`path.size` in [`Peers`])
+/// is split and joined.
 pub const MAX_DATAGRAM: usize = MAX_PAYLOAD;
 /// Datagrams of the game for one player in one frame: at 30 frames a second and 1,200 bytes, 9 MB a second.
 const PER_PLAYER: usize = 256;
@@ -32,7 +33,7 @@ const PER_PLAYER: usize = 256;
 /// player a share: one who floods does not take the others' places, where the game takes them each frame.
 const SOCKET_QUEUE: usize = 512;
 
-/// A game datagram from another player.
+/// This is a game datagram from another player.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Datagram {
     /// The player who sent it, authenticated by the path's keys.

@@ -55,7 +55,7 @@ impl GgrsSocket {
         Self { socket: datagrams.socket(CHANNEL).ok(), unsendable: 0 }
     }
 
-    /// Messages dropped: not taken or not sent in time, or too long for a datagram.
+    /// Counts messages that were dropped: not taken or not sent in time, or too long for a datagram.
     pub fn dropped(&self) -> u64 {
         self.unsendable + self.socket.as_ref().map_or(0, DatagramSocket::dropped)
     }

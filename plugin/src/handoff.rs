@@ -14,13 +14,13 @@ use crate::error::SocketError;
 /// other side's agent still had on the way may arrive; they do not begin like netcode's.
 #[derive(Debug)]
 pub struct PunchedSocket {
-    /// The player at the other end.
+    /// This player is at the other end.
     pub player: PlayerId,
     /// The socket that the path goes out from; it is non-blocking and not connected.
     pub socket: UdpSocket,
     /// The address at which the other player is reached.
     pub remote: SocketAddr,
-    /// A key that only the two players know, for a protocol of the game's own.
+    /// Only the two players know this key; it is for a protocol of the game's own.
     pub shared_key: [u8; 32],
 }
 
@@ -69,7 +69,7 @@ mod stock {
     /// Seconds without any datagram after which netcode gives the other side up.
     const TIMEOUT: i32 = 5;
 
-    /// The host's side of renet's own transport on a punched socket, for the one player at its other end. Nobody
+    /// Makes the host's side of renet's own transport on a punched socket, for the one player at its other end. Nobody
     /// else can connect: the key that signs connect tokens is the pair's.
     ///
     /// See [`TraversalLink::into_socket`](crate::TraversalLink::into_socket) for what renetcode does with
@@ -88,7 +88,7 @@ mod stock {
         NetcodeServerTransport::new(config, punched.socket)
     }
 
-    /// The joining player's side of it; `client_id` is [`PlayerId::client_id`](crate::PlayerId::client_id) of
+    /// Makes the joining player's side of it; `client_id` is [`PlayerId::client_id`](crate::PlayerId::client_id) of
     /// this player, so that the host knows it by the same number as with the sealed transport.
     ///
     /// # Errors

@@ -172,7 +172,7 @@ pub use traversal_core::{
 };
 pub use trouble::Trouble;
 
-/// Rules for texts that players see of each other: how long they may be, and how they are cleaned.
+/// These rules are about texts that players see of each other: how long they may be, and how they are cleaned.
 pub mod text {
     pub use traversal_core::text::{
         Breach, CODE, GAME, METADATA, METADATA_KEY, METADATA_VALUE, MODE, NAME, REASON, ROOM_NAME, Rule,
@@ -204,7 +204,7 @@ struct TutorialDoctests;
 #[doc = include_str!("../../docs/recipes.md")]
 struct RecipesDoctests;
 
-/// What most games use.
+/// This module has what most games use.
 pub mod prelude {
     #[cfg(feature = "states")]
     pub use crate::RoomState;
@@ -227,7 +227,8 @@ pub struct TraversalPlugin {
 }
 
 impl TraversalPlugin {
-    /// The plugin for a game of this name, with this lobby server (`host` or `host:port`) and else the default settings.
+    /// Makes the plugin for a game of this name, with this lobby server (`host` or `host:port`) and else the default
+    /// settings.
     ///
     /// Without a lobby server (`""`) one runs within the game, on this machine alone, if the feature `embedded_lobby` is
     /// on: `TraversalConfig::embedded_lobby` at `127.0.0.1:3478`. Without the feature the plugin then waits for

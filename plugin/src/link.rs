@@ -40,7 +40,7 @@ impl TraversalLink {
         link
     }
 
-    /// The configuration in force.
+    /// Returns the configuration in force.
     pub fn config(&self) -> &TraversalConfig {
         &self.config
     }

@@ -52,9 +52,9 @@ pub struct IsHost;
 /// Component: this other player is connected, and by which way. It is inserted anew when the way changes.
 #[derive(Component, Clone, Debug, PartialEq)]
 pub struct ConnectedBy {
-    /// renet's name for the player on the host.
+    /// On the host, renet knows the player by this number.
     pub client_id: u64,
-    /// The way, with its latest round trip.
+    /// The connection goes this way; its latest round trip is in it.
     pub path: PathInfo,
 }
 
@@ -65,9 +65,9 @@ pub struct IsAway;
 /// Event at a player's entity: it is connected from now on ([`PeerConnected`], for observers).
 #[derive(EntityEvent, Clone, Debug, PartialEq)]
 pub struct PlayerConnected {
-    /// The player's entity.
+    /// The player has this entity.
     pub entity: Entity,
-    /// renet's name for the player on the host.
+    /// On the host, renet knows the player by this number.
     pub client_id: u64,
 }
 
@@ -75,11 +75,11 @@ pub struct PlayerConnected {
 /// and where the player is out of the room, the entity is despawned.
 #[derive(EntityEvent, Clone, Debug, PartialEq)]
 pub struct PlayerDisconnected {
-    /// The player's entity.
+    /// The player has this entity.
     pub entity: Entity,
-    /// renet's name for the player on the host.
+    /// On the host, renet knows the player by this number.
     pub client_id: u64,
-    /// Why; its text is fit for a player.
+    /// This is why; its text is fit for a player.
     pub reason: DisconnectReason,
 }
 

@@ -29,12 +29,12 @@ pub enum RoomState {
     /// A room was asked for ([`HostRoom`](crate::HostRoom), [`JoinRoom`](crate::JoinRoom), [`QuickMatch`](crate::QuickMatch)), and
     /// there is no answer yet.
     Entering,
-    /// In a room, as its host.
+    /// The player is in a room, as its host.
     Hosting,
-    /// In a room of another player.
+    /// The player is in a room of another player.
     Joined,
-    /// In a room whose host is lost: from [`PeerDisconnected`](crate::PeerDisconnected) about the host until the next one is
-    /// connected.
+    /// The player is in a room whose host is lost: from [`PeerDisconnected`](crate::PeerDisconnected) about the host
+    /// until the next one is connected.
     Migrating,
 }
 

@@ -20,9 +20,9 @@ pub struct LobbyLink {
     pub state: LobbyState,
     /// The servers that were asked for last, as in [`TraversalConfig::lobby`](crate::TraversalConfig::lobby).
     pub servers: Vec<String>,
-    /// The addresses of the game's sockets on this machine; empty until they are known.
+    /// The game's sockets have these addresses on this machine; there are none until they are known.
     pub local: Vec<SocketAddr>,
-    /// The latest failure; none while this player is logged in.
+    /// This is the latest failure; `None` while this player is logged in.
     pub error: Option<TraversalError>,
 }
 
@@ -32,7 +32,7 @@ impl LobbyLink {
         matches!(self.state, LobbyState::Online { .. })
     }
 
-    /// This player's id, while logged in.
+    /// Returns this player's id, while it is logged in.
     pub fn player(&self) -> Option<PlayerId> {
         match self.state {
             LobbyState::Online { player, .. } => Some(player),
@@ -44,9 +44,9 @@ impl LobbyLink {
 /// Resource: the room this player is in.
 #[derive(Resource, Clone, Debug, Default, PartialEq, Eq)]
 pub struct CurrentRoom {
-    /// The room; none: this player is in no room.
+    /// This is the room; `None`: this player is in no room.
     pub info: Option<RoomInfo>,
-    /// This player hosts the room.
+    /// Whether this player hosts the room.
     pub hosting: bool,
 }
 
@@ -61,13 +61,14 @@ pub struct Members(pub Vec<PlayerInfo>);
 /// Another player to whom a path stands.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Peer {
-    /// The player's id and name.
+    /// These are the player's id and name.
     pub info: PlayerInfo,
-    /// renet's name for it on the host.
+    /// On the host, renet knows it by this number.
     pub client_id: u64,
     /// This player hosts, and the other one is a guest.
     pub hosting: bool,
-    /// A pair of a mesh, neither of whom hosts: there is no renet between them, but [`Datagrams`](crate::Datagrams).
+    /// Whether this is a pair of a mesh, neither of whom hosts: there is no renet between them, but
+    /// [`Datagrams`](crate::Datagrams).
     pub mesh: bool,
     /// The way by which it is reached now.
     pub path: PathInfo,
@@ -102,7 +103,7 @@ impl Peers {
         self.0.values().find(|peer| peer.client_id == client_id)
     }
 
-    /// All connected players, in the order of their ids.
+    /// Gives all connected players, in the order of their ids.
     pub fn iter(&self) -> impl Iterator<Item = &Peer> {
         self.0.values()
     }
@@ -111,14 +112,14 @@ impl Peers {
 /// Resource: what is known about the own NAT.
 #[derive(Resource, Clone, Copy, Debug, Default, PartialEq)]
 pub struct NatStatus {
-    /// The NAT as other players meet it: a full cone while a forwarded port counts, else what was measured.
+    /// This is the NAT as other players meet it: a full cone while a forwarded port counts, else what was measured.
     pub profile: NatProfile,
     /// Whether the router forwards a port, and whether that helps.
     pub port_mapping: PortMappingState,
 }
 
 impl NatStatus {
-    /// The kind of NAT that the profile amounts to.
+    /// Returns the kind of NAT that the profile amounts to.
     pub fn kind(&self) -> NatKind {
         self.profile.kind()
     }

@@ -1,12 +1,11 @@
 //! A frame in which nothing happens allocates nothing.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-mod common;
-
 use std::time::{Duration, Instant};
 
 use bevy_traversal::*;
-use common::{Game, config, lobby, room, until};
+use test_support::game::{Game, config, room, until};
+use test_support::lobby;
 
 /// Frames that are counted together.
 const FRAMES: u64 = 200;

@@ -2,8 +2,6 @@
 //! shut.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-mod common;
-
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -12,8 +10,9 @@ use std::time::{Duration, Instant};
 use bevy_renet::renet::DefaultChannel;
 use bevy_renet::{RenetClient, RenetServer};
 use bevy_traversal::*;
-use common::{Game, config, lobby, room, until};
 use lobby_server::RunningServer;
+use test_support::game::{Game, config, room, until};
+use test_support::lobby;
 
 /// Carries one player's datagrams to a lobby server and back, while it is open.
 struct Door {

@@ -1,15 +1,14 @@
 //! The network thread and what can go wrong around it.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-mod common;
-
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bevy_traversal::*;
-use common::{Game, config, host, lobby, pair, room, until};
 use lobby_server::{Identity, LobbyServer, Settings};
+use test_support::game::{Game, config, host, pair, room, until};
+use test_support::lobby;
 
 #[test]
 fn a_taken_address_is_an_error_and_not_a_panic() {

@@ -1,12 +1,10 @@
 //! Games that bring a lobby server along.
 #![cfg(feature = "embedded_lobby")]
 
-mod common;
-
 use std::net::{SocketAddr, UdpSocket};
 
 use bevy_traversal::*;
-use common::{Game, until};
+use test_support::game::{Game, until};
 
 /// A port that nobody serves, of those that the tests of this file do not share.
 fn free_port() -> SocketAddr {

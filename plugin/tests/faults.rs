@@ -1,16 +1,15 @@
 //! What the driver makes of errors that the system answers: the game goes on, nothing spins, and each fault is told once.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-mod common;
-
 use std::net::{SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
 use bevy_renet::renet::DefaultChannel;
 use bevy_renet::{RenetClient, RenetServer};
 use bevy_traversal::*;
-use common::{Game, config, lobby, room, until};
 use lobby_server::RunningServer;
+use test_support::game::{Game, config, room, until};
+use test_support::lobby;
 use traversal_udp::faults::{self, Call, log};
 
 /// Error numbers of one meaning: on Windows, elsewhere (Linux).

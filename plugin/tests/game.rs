@@ -1,13 +1,12 @@
 //! renet between two apps, from the first message to the end.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-mod common;
-
 use bevy_renet::renet::DefaultChannel;
 use bevy_renet::{RenetClient, RenetServer, RenetServerEvent};
 use bevy_traversal::*;
-use common::{Game, config, host, lobby, pair, room, until};
 use std::sync::{Arc, Mutex};
+use test_support::game::{Game, config, host, pair, room, until};
+use test_support::lobby;
 
 fn guest_id(host: &Game) -> u64 {
     host.all::<PeerConnected>().last().unwrap().client_id

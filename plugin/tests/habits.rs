@@ -1,8 +1,6 @@
 //! Bevy's own habits: commands, entities, observers, states, run conditions, and what is written to the log.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-mod common;
-
 use bevy_app::{PreUpdate, Update};
 use bevy_ecs::name::Name;
 use bevy_ecs::observer::On;
@@ -12,7 +10,8 @@ use bevy_renet::renet::DefaultChannel;
 use bevy_renet::{RenetClient, RenetClientPlugin, RenetServer, RenetServerPlugin};
 use bevy_state::state::State;
 use bevy_traversal::*;
-use common::{Game, config, host, lobby, pair, room, until};
+use test_support::game::{Game, config, host, pair, room, until};
+use test_support::lobby;
 use traversal_udp::faults::log;
 
 /// What observers and systems saw, in order.

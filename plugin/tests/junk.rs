@@ -4,8 +4,6 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-mod common;
-
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::sync::Arc;
@@ -16,8 +14,9 @@ use bevy_log::tracing_subscriber;
 use bevy_renet::renet::DefaultChannel;
 use bevy_renet::{RenetClient, RenetServer};
 use bevy_traversal::*;
-use common::{Game, lobby, pair, until};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+use test_support::game::{Game, pair, until};
+use test_support::lobby;
 
 /// Datagrams of junk in all.
 const JUNK: usize = 30_000;
@@ -196,7 +195,7 @@ fn junk_from_the_other_players_address_disturbs_nobody() {
     let wire = match Wire::open() {
         Ok(wire) => wire,
         Err(error) => {
-            eprintln!("SKIPPED: no raw sockets here ({error}); run it as root");
+            test_support::skipped(format_args!("no raw sockets here ({error}); run it as root"));
             return;
         }
     };

@@ -3,20 +3,19 @@
 //! Needs an address of this machine that is not loopback: keys of servers at loopback addresses are not kept.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-mod common;
-
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 
 use bevy_traversal::*;
-use common::{Game, lobby, until};
 use lobby_server::{Identity, LobbyServer, RunningServer, Settings};
+use test_support::game::{Game, until};
+use test_support::lobby;
 
 /// An address of this machine in its network; none, and said, where there is no network.
 fn own_address() -> Option<IpAddr> {
     let own = local_ip_address::local_ip().ok().filter(|ip| UdpSocket::bind((*ip, 0)).is_ok());
     if own.is_none() {
-        eprintln!("SKIPPED: this machine has no address but loopback");
+        test_support::skipped("this machine has no address but loopback");
     }
     own
 }
@@ -32,7 +31,7 @@ fn start(server: &RunningServer, identity: IdentitySource) -> Game {
         server_keys: Vec::new(),
         port_mapping: Vec::new(),
         identity,
-        ..common::config(server, "player")
+        ..test_support::game::config(server, "player")
     })
 }
 
@@ -76,7 +75,7 @@ fn another_key_than_at_the_first_login_is_refused_until_its_line_is_removed() {
     let mut pinned = Game::new(TraversalConfig {
         port_mapping: Vec::new(),
         identity: IdentitySource::File(identity.clone()),
-        ..common::config(&second, "player")
+        ..test_support::game::config(&second, "player")
     });
     until([&mut pinned], "the login with a pinned key", 10.0, |[game]| game.resource::<LobbyLink>().online());
     drop(pinned);

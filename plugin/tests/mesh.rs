@@ -1,16 +1,15 @@
 //! Rooms in which every two players are connected, and quick matches.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-mod common;
-
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bevy_renet::renet::DefaultChannel;
 use bevy_renet::{RenetClient, RenetServer};
 use bevy_traversal::*;
-use common::{Game, config, host, lobby, room, until};
 use lobby_server::RunningServer;
+use test_support::game::{Game, config, host, room, until};
+use test_support::lobby;
 
 fn mesh() -> RoomOptions {
     RoomOptions { topology: Topology::Mesh, ..room() }

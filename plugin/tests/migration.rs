@@ -1,16 +1,15 @@
 //! The host leaves, and the others play on.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-mod common;
-
 use bevy_app::Update;
 use bevy_ecs::message::MessageReader;
 use bevy_ecs::prelude::{Res, ResMut, Resource};
 use bevy_renet::renet::DefaultChannel;
 use bevy_renet::{RenetClient, RenetServer};
 use bevy_traversal::*;
-use common::{Game, config, host, lobby, room, until};
 use lobby_server::RunningServer;
+use test_support::game::{Game, config, host, room, until};
+use test_support::lobby;
 
 /// The kinds of messages in the order in which the game read them.
 #[derive(Resource, Default)]

@@ -1,15 +1,14 @@
 //! What takes another's place comes a frame later, however many events a slow frame finds: netcodes look once a frame.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-mod common;
-
 use bevy_app::{PreUpdate, Update};
 use bevy_ecs::prelude::*;
 use bevy_ecs::schedule::common_conditions::resource_added;
 use bevy_renet::{RenetClient, RenetReceive};
 use bevy_traversal::*;
-use common::{Game, config, host, lobby, room, until};
 use lobby_server::RunningServer;
+use test_support::game::{Game, config, host, room, until};
+use test_support::lobby;
 
 /// What each frame has seen of renet's client, each thing once.
 #[derive(Resource, Default)]

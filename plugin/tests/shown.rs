@@ -1,15 +1,14 @@
 //! What a game can show of its connections: measurements, and the story of connecting.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-mod common;
-
 use std::time::Duration;
 
 use bevy_diagnostic::{DiagnosticPath, DiagnosticsStore};
 use bevy_ecs::prelude::*;
 use bevy_traversal::*;
-use common::{Game, config, lobby, room, until};
 use lobby_server::RunningServer;
+use test_support::game::{Game, config, room, until};
+use test_support::lobby;
 
 use TraversalDiagnosticsPlugin as Paths;
 

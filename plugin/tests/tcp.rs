@@ -1,8 +1,6 @@
 //! Real apps whose way to the lobby server is TCP alone, or IPv6: a door that forwards TCP and has no UDP behind it.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-mod common;
-
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::{Arc, Mutex};
@@ -12,8 +10,9 @@ use bevy_renet::RenetClient;
 use bevy_renet::RenetServer;
 use bevy_renet::renet::DefaultChannel;
 use bevy_traversal::*;
-use common::{Game, config, host, lobby, room, until};
 use lobby_server::{LobbyServer, RunningServer, Settings};
+use test_support::game::{Game, config, host, room, until};
+use test_support::lobby;
 
 /// Forwards TCP connections to a server. Nothing listens at its UDP port, so UDP is blocked for whoever knows only
 /// this address.
@@ -153,7 +152,7 @@ fn a_player_over_tcp_is_back_after_the_servers_restart() {
 /// A server that is reached over IPv6 alone; none, and said, where there is no IPv6.
 fn ipv6_lobby() -> Option<RunningServer> {
     if UdpSocket::bind("[::1]:0").is_err() {
-        eprintln!("SKIPPED: this machine has no IPv6 loopback");
+        test_support::skipped("this machine has no IPv6 loopback");
         return None;
     }
     let settings = Settings {

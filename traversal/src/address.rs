@@ -7,15 +7,15 @@ use std::net::{IpAddr, SocketAddr};
 pub enum Scope {
     /// It is no address of anybody: `0.0.0.0`, `::`.
     Unspecified,
-    /// This machine (RFC 1122, RFC 4291).
+    /// The address counts on this machine alone (RFC 1122, RFC 4291).
     Loopback,
-    /// This link: 169.254.0.0/16 (RFC 3927), fe80::/10 (RFC 4291).
+    /// The address counts on this link alone: 169.254.0.0/16 (RFC 3927), fe80::/10 (RFC 4291).
     LinkLocal,
-    /// This site: RFC 1918.
+    /// The address counts on this site alone (RFC 1918).
     Private,
     /// It lies behind a carrier's NAT or in an overlay network: 100.64.0.0/10 (RFC 6598).
     Shared,
-    /// This site: fc00::/7 (RFC 4193).
+    /// The address counts on this site alone: fc00::/7 (RFC 4193).
     UniqueLocal,
     /// It names many machines at a time: RFC 5771, RFC 4291.
     Multicast,

@@ -35,7 +35,7 @@ const PASSES: usize = 4;
 /// While a room is open, the link to the server is idle no longer than this (see [`Agent::quiet`]).
 const ROOM_KEEPALIVE: Duration = Duration::from_secs(4);
 
-/// One player's traversal, without sockets, clock or threads.
+/// This is one player's side of the traversal. It has no sockets, no clock and no threads of its own.
 ///
 /// Run loop: give one input (`handle_*`, [`send`](Self::send)), then drain [`poll_output`](Self::poll_output) and
 /// [`poll_event`](Self::poll_event) until both are empty, then sleep until
@@ -47,7 +47,7 @@ pub struct Agent {
     detection: Detection,
     mapping: MappingCheck,
     peers: BTreeMap<MatchId, Peer>,
-    /// The match that a player's game datagrams take.
+    /// A player's game datagrams go by this match.
     by_player: BTreeMap<PlayerId, MatchId>,
     /// Plans that overtook the news of the host they are for.
     early_plans: Vec<PunchPlan>,
@@ -106,7 +106,7 @@ impl Agent {
         self.shared.identity.player_id()
     }
 
-    /// Datagrams dropped so far, by reason.
+    /// Returns how many datagrams were dropped so far, by reason.
     pub fn dropped(&self) -> &BTreeMap<Dropped, u64> {
         &self.dropped
     }
@@ -136,8 +136,8 @@ impl Agent {
         self.shared.link.forget_begun();
     }
 
-    /// A key for another protocol between this player and the other one, the same on both sides; none without a
-    /// connection. See [`PairChannel::export`](crate::wire::pair::PairChannel::export).
+    /// Makes a key for another protocol between this player and the other one, the same on both sides. There is none
+    /// without a connection. See [`PairChannel::export`](crate::wire::pair::PairChannel::export).
     pub fn export(&self, player: PlayerId, label: &[u8], context: &[u8]) -> Option<[u8; 32]> {
         Some(self.peer(player).filter(|peer| peer.is_connected())?.export(label, context))
     }

@@ -16,13 +16,13 @@ use crate::port_mapping::{NoPortMapping, PortMapping};
 use crate::secret::Secret;
 use crate::wire::message::{QuickMatch, RoomOptions, RoomTarget};
 
-/// A socket of this player, named by the agent. [`SocketId::MAIN`] is there from the start; the others are asked
-/// for with [`Output::OpenSocket`].
+/// This names a socket of the player. The agent draws the names. [`SocketId::MAIN`] is there from the start; the others
+/// are asked for with [`Output::OpenSocket`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SocketId(pub u32);
 
 impl SocketId {
-    /// The game's socket for IPv4: login, LAN and public paths leave from it.
+    /// This is the game's socket for IPv4: login, LAN and public paths leave from it.
     pub const MAIN: Self = Self(0);
     /// The game's socket for IPv6, where there is any.
     pub const MAIN_V6: Self = Self(1);
@@ -33,7 +33,7 @@ impl SocketId {
 /// What became of the stream that [`Output::OpenStream`] asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum StreamState {
-    /// Connected: datagrams may be sent.
+    /// The stream is connected: datagrams may be sent.
     Open,
     /// It is not connected, or no longer.
     Closed,
@@ -61,7 +61,7 @@ pub enum Command {
     JoinRoom {
         /// The room to be entered.
         target: RoomTarget,
-        /// If it wants one.
+        /// This is the room's password, if the room wants one.
         password: Option<Secret<String>>,
         /// Keep asking for so long while there is no such room.
         wait: Duration,
@@ -93,7 +93,7 @@ pub enum Command {
     SetMetadata(std::collections::BTreeMap<String, String>),
     /// End the channel to this player; `reason` is told to it.
     ClosePeer {
-        /// The player at the other end.
+        /// This player is at the other end.
         player: PlayerId,
         /// Told to that player.
         reason: String,
@@ -111,10 +111,10 @@ pub enum Command {
     Router(Option<RouterName>),
 }
 
-/// A lobby server, see [`Command::KnowServers`].
+/// This is a lobby server that the player has been logged in at before, see [`Command::KnowServers`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KnownServer {
-    /// The addresses that lead to the server.
+    /// These addresses led to the server when it was last used.
     pub addresses: Vec<SocketAddr>,
     /// The key that it had when it was first reached; none: the first login trusts whoever answers.
     pub key: Option<[u8; 32]>,
@@ -143,7 +143,7 @@ pub enum Output {
     /// over it, each datagram framed by [`wire::stream`](crate::wire::stream), and what comes in so is given to
     /// [`Agent::handle_datagram`](crate::Agent::handle_datagram) as from this address.
     OpenStream {
-        /// The address of the lobby server.
+        /// The lobby server has this address.
         to: SocketAddr,
     },
     /// Close the stream, after what waits to be sent. No more is to be heard of it.
@@ -159,18 +159,18 @@ pub struct Transmit {
     pub to: SocketAddr,
     /// The TTL that it has instead of the system's; only on sockets that the game does not send on yet.
     pub ttl: Option<u8>,
-    /// The datagram's bytes.
+    /// These bytes are the datagram, as they go out.
     pub payload: Vec<u8>,
 }
 
-/// A punched path that its new owner answers for.
+/// This is a punched path that leaves the agent: its new owner answers for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReleasedSocket {
-    /// The socket, which the driver hands over.
+    /// This socket carries the path; the driver hands it over.
     pub socket: SocketId,
-    /// The address at the other end.
+    /// This address is the other player's end of the path.
     pub remote: SocketAddr,
-    /// Known to the two players only; 32 bytes.
+    /// These 32 bytes are known to the two players only.
     pub shared_key: [u8; 32],
 }
 

@@ -32,12 +32,13 @@ use permit::PermitState;
 pub(crate) use permit::PlanPermit;
 use replanning::methods_of;
 
-/// One attempt to get through: the plan, the methods that run, and what they have spent.
+/// This is one attempt to get through: it has the plan, the methods that run, and what they have spent.
 #[derive(Debug)]
 pub(crate) struct Attempt {
     match_id: MatchId,
     context: PunchContext,
-    /// The methods, as the plan orders them; the test messages of [`Method::Cone`] are the paths' own business.
+    /// These are the methods, as the plan orders them; the test messages of [`Method::Cone`] are the paths' own
+    /// business.
     methods: Vec<PlannedMethod>,
     /// Those that have not begun.
     waiting: VecDeque<PlannedMethod>,
@@ -54,7 +55,7 @@ pub(crate) struct Attempt {
     over: bool,
     /// The server's reports of the newest range probes, where this side works out its ranges itself (E2).
     reports: VecDeque<((Method, u32), PortReport)>,
-    /// Facts that overtook the plan which they belong to.
+    /// These facts overtook the plan which they belong to.
     early: VecDeque<Facts>,
     permit: PermitState,
     early_permit: Option<PlanPermit>,
@@ -261,7 +262,7 @@ impl Attempt {
         self.tell(now, PunchInput::Socket { slot, port }, |running| running == method);
     }
 
-    /// True if the probe was this attempt's.
+    /// Takes an answer to a probe. True: the probe was this attempt's.
     pub(crate) fn handle_seen(&mut self, now: Instant, tag: u32, seen: ProbeSeen) -> bool {
         let Some((method, tag)) = self.probes.get(&tag).copied() else { return false };
         let observed = seen.observed;

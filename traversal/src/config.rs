@@ -10,15 +10,15 @@ use crate::secret::Secret;
 /// The most that [`AgentConfig::ports_ahead`] may be: half of what may leave in a second.
 pub const MOST_PORTS_AHEAD: u16 = 96;
 
-/// Settings of a player's agent.
+/// These are the settings of a player's agent.
 #[derive(Clone, Debug)]
 pub struct AgentConfig {
-    /// Which game: rooms are kept apart by it. At most 64 bytes.
+    /// This names the game: rooms are kept apart by it. It has at most 64 bytes. At most 64 bytes.
     pub game: String,
-    /// The game's own protocol number; players of different numbers do not meet.
+    /// This numbers the game's own protocol: players of different numbers do not meet. The default is 0.
     pub game_protocol: u32,
-    /// Display name, at most 32 characters and 48 bytes: what is more, or cannot be shown, is left out
-    /// ([`text::NAME`](crate::text::NAME)).
+    /// Others see this display name. It has at most 32 characters and 48 bytes: what is more, or cannot be shown, is
+    /// left out ([`text::NAME`](crate::text::NAME)).
     pub name: String,
     /// Bytes that a hook on the server checks (default: none); nobody else looks into them.
     pub token: Secret<Vec<u8>>,
@@ -30,7 +30,7 @@ pub struct AgentConfig {
     pub relay: RelayPolicy,
     /// Log in and play over TCP to the server where UDP does not get through.
     pub tcp: bool,
-    /// Force one method, with no speculation beside it.
+    /// Only this method is tried, with nothing beside it. `None`, the default, tries all that may work.
     pub method: Option<Method>,
     /// Who works out the NAT's type (M7).
     pub detect: Detect,
@@ -59,12 +59,12 @@ pub struct AgentConfig {
     pub search_wait: Duration,
     /// First wait before another login after the server was lost; doubles up to `relogin_max`, with jitter.
     pub relogin_min: Duration,
-    /// The longest wait before another login, see `relogin_min`.
+    /// No wait before another login is longer than this, see `relogin_min`.
     pub relogin_max: Duration,
     /// Idle time after which a keepalive goes to the server, until the NAT's timeout is known (M31). RFC 4787
     /// demands 2 minutes, RFC 8445 keeps alive every 15 s, and NATs with 20 s exist.
     pub keepalive: Duration,
-    /// Period of authenticated pings on an established path; each measures the round trip.
+    /// An established path carries an authenticated ping once in this time; each measures the round trip.
     pub path_ping: Duration,
     /// A player of whom nothing authentic arrived for so long is away, [`Event::PeerAway`](crate::Event::PeerAway) (default
     /// 4 s); on a longer way, after three times as long as an answer takes, up to 20 s.
@@ -78,9 +78,9 @@ pub struct AgentConfig {
     /// come back (default 20 s): until then the host is not reported as missing, and hosts on. The time for a restart of
     /// the server and two tries to log in.
     pub relay_timeout: Duration,
-    /// TTL of packets that only open the own NAT: beyond all own NATs, not up to the other side's. Between a home router
-    /// behind a carrier's NAT and the other player's router lie far more hops than this. `None`: the system's.
-    /// Every second try does without, so that it is never needed.
+    /// Packets that only open the own NAT get this TTL: it leads beyond all own NATs, and not up to the other side's.
+    /// Between a home router behind a carrier's NAT and the other player's router lie far more hops than this. `None`:
+    /// the system's. Every second try does without, so that it is never needed.
     pub opener_ttl: Option<u8>,
     /// M24's n: how many ports further than it was last seen this player's NAT is expected to be when the two meet by
     /// predicted ports, and so how many packets this side sends in a row, 1 to [`MOST_PORTS_AHEAD`]. `None`: from the measured rate of
@@ -133,7 +133,7 @@ pub enum RelayPolicy {
     /// When and while there is no direct path.
     #[default]
     Allow,
-    /// Always: this player's addresses never leave the server.
+    /// Players always play over the relay: this player's addresses never leave the server.
     Only,
     /// The relay is never used.
     Never,
@@ -157,15 +157,15 @@ pub enum Detect {
 /// to both sides at once; their cheap methods and the relay go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Caps {
-    /// Punch datagrams per second, over all peers together.
+    /// So many punch datagrams leave in a second at the most, over all peers together.
     pub datagrams_per_second: u32,
-    /// Punch datagrams in one attempt.
+    /// So many punch datagrams leave in one attempt at the most.
     pub datagrams_per_attempt: u32,
-    /// Distinct destination addresses and ports in one attempt.
+    /// One attempt sends to so many distinct addresses and ports at the most.
     pub targets_per_attempt: u32,
-    /// Sockets opened in one attempt.
+    /// One attempt opens so many sockets at the most.
     pub sockets_per_attempt: u32,
-    /// Players connected or being connected to at a time.
+    /// So many players are connected, or being connected to, at a time at the most.
     pub peers: usize,
 }
 

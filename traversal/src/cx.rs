@@ -17,14 +17,15 @@ use crate::punch::Budget;
 use crate::sockets::Sockets;
 use crate::wire::message::ToServer;
 
-/// What the parts of the agent share. It is one field of the [`Agent`](crate::Agent), so that a part (a match, the lobby) and
-/// this can be borrowed side by side.
+/// The parts of the agent share this. It is one field of the [`Agent`](crate::Agent), so that a part (a match, the
+/// lobby) and this can be borrowed side by side.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) config: AgentConfig,
     pub(crate) identity: Identity,
     pub(crate) main: Main,
-    /// Addresses of the machine's own interfaces, without ports; empty until the game or the driver has named some.
+    /// These addresses are on the machine's own interfaces, without ports; there are none until the game or the driver
+    /// has named some.
     pub(crate) local: Vec<IpAddr>,
     pub(crate) rng: ChaCha20Rng,
     pub(crate) link: ServerLink,
@@ -70,8 +71,9 @@ impl Shared {
     }
 }
 
-/// The context of one input: [`Shared`], lent for as long as the input is handled. Its fields can be borrowed apart from
-/// each other, as `cx.link.tell(&mut cx.env, ..)` does; what is in [`Env`] is also reached without naming it.
+/// This is the context of one input: [`Shared`], lent for as long as the input is handled. Its fields can be borrowed
+/// apart from each other, as `cx.link.tell(&mut cx.env, ..)` does; what is in [`Env`] is also reached without naming
+/// it.
 pub(crate) struct Cx<'a> {
     pub(crate) env: Env<'a>,
     pub(crate) link: &'a mut ServerLink,

@@ -46,10 +46,10 @@ pub(crate) struct Detection {
     measured: Vec<KeptProfile>,
     /// What is known of a router of this name.
     router: Option<NatProfile>,
-    /// A forwarded port counts.
+    /// Whether a forwarded port counts.
     mapped: bool,
     renew_at: Option<Instant>,
-    /// While the session runs over the stream: when it is known whether UDP is blocked.
+    /// It is known then whether UDP is blocked, while the session runs over the stream.
     udp_tried_at: Option<Instant>,
 }
 
@@ -258,7 +258,7 @@ impl Detection {
         }
     }
 
-    /// A forwarded port counts from now on, or no longer.
+    /// Notes whether a forwarded port counts.
     pub(crate) fn set_mapped(&mut self, cx: &mut Cx<'_>, mapped: bool) {
         if std::mem::replace(&mut self.mapped, mapped) != mapped {
             // Nothing may have been measured yet.

@@ -10,14 +10,14 @@ use crate::Identity;
 use crate::api::{Event, Output, SocketId, Transmit};
 use crate::config::AgentConfig;
 
-/// The surroundings of one input: time, settings, randomness, and where outputs and events go. The link to the server and the
-/// agent's sockets need these alone.
+/// These are the surroundings of one input: time, settings, randomness, and where outputs and events go. The link to
+/// the server and the agent's sockets need these alone.
 pub(crate) struct Env<'a> {
     pub(crate) now: Instant,
     pub(crate) config: &'a AgentConfig,
     pub(crate) identity: &'a Identity,
     pub(crate) main: Main,
-    /// Addresses of the machine's own interfaces, without ports; empty until some were named.
+    /// These addresses are on the machine's own interfaces, without ports; there are none until some were named.
     pub(crate) local: &'a [IpAddr],
     pub(crate) rng: &'a mut ChaCha20Rng,
     pub(crate) outputs: &'a mut VecDeque<Output>,
@@ -41,7 +41,7 @@ impl Families {
     }
 }
 
-/// Local addresses of the main sockets.
+/// The main sockets have these local addresses.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Main {
     pub(crate) v4: SocketAddr,

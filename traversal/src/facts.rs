@@ -51,7 +51,7 @@ pub struct NatFacts {
     /// How ports of new mappings are chosen (RFC 4787 section 4.2). The port step is a part of it: from
     /// -[`MAX_STEP`] to [`MAX_STEP`], without 0.
     pub allocation: Option<PortAllocation>,
-    /// Ports that other machines behind the same NAT take, per second: 0 to [`MAX_FOREIGN_RATE`].
+    /// So many ports per second are taken by other machines behind the same NAT, 0 to [`MAX_FOREIGN_RATE`].
     pub foreign_rate: Option<f32>,
     /// How long an idle mapping lives: 1 s to [`MAX_TIMEOUT`]. Keepalives go out after two thirds of it, but no later
     /// than [`AgentConfig::keepalive`](crate::AgentConfig::keepalive) says (M31).
@@ -164,8 +164,8 @@ impl NatFacts {
         }
     }
 
-    /// The profile with these facts in place of the measured ones. Where mapping, filtering and ports are all set by hand
-    /// nothing measured decides anything: its confidence is [`Confidence::Manual`].
+    /// Returns the profile with these facts in place of the measured ones. Where mapping, filtering and ports are all
+    /// set by hand nothing measured decides anything: its confidence is [`Confidence::Manual`].
     #[must_use]
     pub fn over(&self, measured: NatProfile) -> NatProfile {
         let all = self.mapping.is_some() && self.filtering.is_some() && self.allocation.is_some();

@@ -163,7 +163,7 @@ impl NoRelay {
     }
 }
 
-/// What one method cost.
+/// This says what one method cost.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Tried {
     /// The method that was tried.

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-/// A player, known by its static key: the first 16 bytes of SHA-256 over the X25519 public key.
+/// This names a player, who is known by its static key: it is the first 16 bytes of SHA-256 over the X25519 public key.
 ///
 /// Stable for as long as the player keeps its [`Identity`](crate::Identity); nobody without the private key
 /// can log in under it.
@@ -46,24 +46,24 @@ impl fmt::Debug for PlayerId {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub struct MatchId(pub u64);
 
-/// A room on one server.
+/// This names a room on one server, which draws it at random.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub struct RoomId(pub u64);
 
-/// A room during the time that one player hosts it: votes about the host, and proofs that it is alive, count for that time
-/// alone.
+/// This means a room during the time that one player hosts it: votes about the host, and proofs that it is alive, count
+/// for that time alone.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct RoomEpoch {
-    /// The room's id.
+    /// The room has this id.
     pub room: RoomId,
     /// How often the room has changed its host, from 0.
     pub epoch: u32,
 }
 
-/// Someone's wish to enter a room, waiting for the host's answer (M23).
+/// This names someone's wish to enter a room, which waits for the host's answer (M23).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub struct JoinId(pub u64);
 
-/// A request of this player to the server, to tell answers apart.
+/// This numbers a request of this player to the server, so that answers are told apart.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub struct RequestId(pub u32);

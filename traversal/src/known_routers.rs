@@ -22,10 +22,10 @@ pub struct RouterName {
     pub model: String,
 }
 
-/// A row of the table.
+/// This is a row of the table.
 #[derive(Clone, Copy, Debug)]
 struct Known {
-    /// The whole `manufacturer`, in any case.
+    /// The router's `manufacturer` is this, in any case of letters.
     manufacturer: &'static str,
     facts: NatFacts,
 }

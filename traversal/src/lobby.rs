@@ -18,9 +18,9 @@ use crate::wire::message::{
     KickNote, Request, RequestError, Response, RoomInfo, RoomSummary, RoomTicket, ToServer,
 };
 
-/// Requests that wait for an answer; more means that the game asks every frame.
+/// So many requests may wait for an answer; more means that the game asks every frame.
 const MAX_PENDING: usize = 32;
-/// Rooms in one listing: a screen shows far fewer, and the server sends them a page at a time.
+/// One listing has so many rooms at the most: a screen shows far fewer, and the server sends them a page at a time.
 const MAX_LISTED: usize = 500;
 /// How often a player who waits for a room asks again, counted from the answer that there is none.
 const WAIT_RETRY: Duration = Duration::from_millis(400);
@@ -35,7 +35,7 @@ pub(crate) struct Lobby {
     room: Option<Room>,
     queue: Option<Queued>,
     listed: Vec<RoomSummary>,
-    /// Frames overtake each other: what came before the answer that lets this player into the room.
+    /// This came before the answer that lets this player into the room, since frames overtake each other.
     early_ticket: Option<RoomTicket>,
     early_host: Option<(RoomInfo, PlayerId)>,
     early_notes: Option<(RoomId, Vec<KickNote>)>,
@@ -51,7 +51,7 @@ struct Pending {
     deadline: Instant,
     /// Asked again until then while there is no such room.
     wait_until: Option<Instant>,
-    /// When to send (again); none: it is on its way.
+    /// The request is sent then (again); `None`: it is on its way.
     send_at: Option<Instant>,
 }
 
@@ -175,7 +175,7 @@ impl Lobby {
         self.pending.values().any(leaves)
     }
 
-    /// A new session: everything unanswered is asked again, and the room or the queue taken up again.
+    /// Begins a new session: everything unanswered is asked again, and the room or the queue taken up again.
     pub(crate) fn logged_in(&mut self, cx: &mut Cx<'_>) -> Vec<LobbyNews> {
         let patience = Self::patience(cx);
         for pending in self.pending.values_mut() {

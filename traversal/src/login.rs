@@ -74,7 +74,7 @@ pub(crate) struct ProbeSeen {
 /// What came of an input, for the rooms.
 #[derive(Debug)]
 pub(crate) enum LinkEvent {
-    /// Online (again): take up what waited.
+    /// The player is online (again): what waited is to be taken up.
     LoggedIn,
     /// The session is lost.
     Lost,

@@ -17,7 +17,8 @@ use crate::port_mapping::{NoPortMapping, PortMapping, PortMappingState};
 use crate::timer::due;
 use crate::wire::message::{Frame, Probe, ProbePurpose, ToServer};
 
-/// Probes of one check. Each loss costs little, and with a tenth of the packets lost each way one check in 4,000 fails.
+/// One check sends so many probes at the most. Each loss costs little, and with a tenth of the packets lost each way
+/// one check in 4,000 fails.
 const TRIES: u32 = 5;
 /// Least wait between two of them, and more where an answer takes longer: the server answers so many per address
 /// (`mapped_port_rate`) and no more.
@@ -25,7 +26,7 @@ const MIN_GAP: Duration = Duration::from_millis(250);
 /// Tags of these probes: classification uses the local port in the upper half, which is never 0.
 const TAG: u32 = 0x5050;
 
-/// Hosts the check in the agent.
+/// This is where the agent runs the check.
 #[derive(Debug, Default)]
 pub(crate) struct MappingCheck {
     granted: Option<PortMapping>,
@@ -148,7 +149,7 @@ impl MappingCheck {
         }
     }
 
-    /// The server's word: it tells others of this port, or does not.
+    /// Takes the server's word: it tells others of this port, or does not.
     pub(crate) fn handle_verdict(&mut self, cx: &mut Cx<'_>, port: Option<u16>) {
         let Some(mapping) = self.granted else { return };
         match (port, self.public) {

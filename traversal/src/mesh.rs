@@ -15,7 +15,7 @@ const SETTLE: Duration = Duration::from_secs(3);
 const RETRY: Duration = Duration::from_secs(9);
 /// How many times the time of an answer is waited where that is longer than [`SETTLE`] or [`RETRY`].
 const ANSWERS: u32 = 4;
-/// Wishes for one player.
+/// A player that is lost is wished for so many times.
 const TRIES: u8 = 4;
 
 /// The pairs of a mesh that this player has to ask for.
@@ -77,7 +77,7 @@ impl Mesh {
         }
     }
 
-    /// The players to ask the server for now.
+    /// Returns the players to ask the server for now.
     pub(crate) fn handle_timeout(
         &mut self,
         (now, timing): (Instant, RttEstimate),

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// A method to get through two NATs.
+/// This is a method to get through two NATs; docs/methods.md explains each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Method {
@@ -21,7 +21,7 @@ pub enum Method {
 }
 
 impl Method {
-    /// All methods.
+    /// These are all methods, in the order of their numbers on the wire.
     pub const ALL: [Self; 6] =
         [Self::Cone, Self::Bubble, Self::MultiBubble, Self::Prediction, Self::GiantStep, Self::Birthday];
 
@@ -55,7 +55,7 @@ impl Method {
     }
 }
 
-/// S1's roles: who sends bubbles and who sends replies.
+/// The roles of S1 say who sends bubbles and who sends replies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Role {
     /// This side sends bubbles.
@@ -74,7 +74,7 @@ impl Role {
     }
 }
 
-/// A method of a better plan.
+/// This is a method of a better plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlannedMethod {
     /// The method to be tried.

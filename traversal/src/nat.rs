@@ -46,16 +46,16 @@ pub enum PortAllocation {
     Preserving,
     /// A new port is the last one plus a step.
     Sequential {
-        /// Signed distance of successive ports; never 0.
+        /// Successive ports are this far apart; negative: they count downwards. It is never 0.
         step: i32,
     },
     /// New ports show no pattern.
     Random,
     /// New ports show no pattern inside a block of ports.
     RandomInBlock {
-        /// First port of the block.
+        /// The block begins with this port.
         first: u16,
-        /// Last port of the block, included.
+        /// The block ends with this port, which is included.
         last: u16,
     },
 }
@@ -82,9 +82,9 @@ pub enum Confidence {
 pub struct NatProfile {
     /// How the NAT maps: for which destinations a socket has the same public port.
     pub mapping: MappingBehavior,
-    /// How the NAT filters: whose packets get in.
+    /// The filtering says whose packets the NAT lets in.
     pub filtering: FilteringBehavior,
-    /// Ports of new mappings.
+    /// The allocation says which ports new mappings get.
     pub allocation: PortAllocation,
     /// The seen address is the machine's own: no translation (M5).
     pub translated: Option<bool>,
@@ -98,7 +98,8 @@ pub struct NatProfile {
     pub timeout: Option<Duration>,
     /// An idle mapping was seen to live less long than this.
     pub timeout_below: Option<Duration>,
-    /// Ports that other machines behind the same NAT take, per second, as measured.
+    /// So many ports per second are taken by other machines behind the same NAT, as measured. `None`: it was not
+    /// measured.
     pub foreign_rate: Option<f32>,
     /// How sure all this is.
     pub confidence: Confidence,
@@ -107,12 +108,12 @@ pub struct NatProfile {
     pub mapped: bool,
     /// Probability that `allocation` is right, 0 to 1, as measured; for a NAT that keeps ports, the share it kept.
     pub allocation_confidence: Option<f32>,
-    /// Even inner ports get even outer ports (RFC 4787 section 4.2.2).
+    /// Whether even inner ports get even outer ports (RFC 4787 section 4.2.2). `None`: it is not known.
     pub parity: Option<bool>,
 }
 
-/// The names people know. Mapping decides first; only an endpoint-independent mapping is told apart by its
-/// filtering.
+/// These are the names that people know NATs by. Mapping decides first; only an endpoint-independent mapping is told
+/// apart by its filtering.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum NatKind {
     /// There is no NAT and no filter.

@@ -41,12 +41,13 @@ const TEST_GAPS: [Duration; 8] = [
 /// is back. It is a pace, whatever the round trip.
 const AWAY_GAP: Duration = Duration::from_millis(500);
 
-/// Addresses per player, with those that it only turned out to use (RFC 8445 section 7.3.1.3: peer-reflexive).
+/// A player has so many addresses at the most, with those that it only turned out to use (RFC 8445 section 7.3.1.3:
+/// peer-reflexive).
 const MAX_CANDIDATES: usize = 32;
 /// After so many confirmations of unknown tests the others count only from where the test went: somebody may be guessing.
 const STRIKES: u32 = 64;
 
-/// The shortest period of pings, whatever the settings say.
+/// Pings are no closer together than this, whatever the settings say.
 const LEAST_PING: Duration = Duration::from_millis(10);
 
 /// How often better ways are tried again while the game plays over the relay; the last two also count over a direct way, for the
@@ -68,11 +69,11 @@ pub(crate) struct PathNews {
     pub(crate) upgrade: bool,
 }
 
-/// All ways to one player.
+/// These are all ways to one player.
 #[derive(Debug)]
 pub(crate) struct Paths {
     candidates: Vec<Candidate>,
-    /// The way that game datagrams take; none until one is proven.
+    /// Game datagrams take this way; there is none until one is proven.
     in_use: Option<InUse>,
     /// A better one that was too narrow: the game moves there once it has shown that it carries full datagrams.
     prospect: Option<usize>,
@@ -103,7 +104,7 @@ pub(crate) struct Paths {
 /// The way that game datagrams take, and how it does.
 #[derive(Clone, Copy, Debug)]
 struct InUse {
-    /// Its place in the list of candidates.
+    /// This is its place in the list of candidates.
     index: usize,
     /// When the game began to take it.
     since: Instant,
@@ -185,7 +186,7 @@ impl Paths {
         self.selected().is_some_and(Candidate::is_relay)
     }
 
-    /// The path that game datagrams take.
+    /// Returns the path that game datagrams take.
     pub(crate) fn selected(&self) -> Option<&Candidate> {
         self.in_use.map(|way| &self.candidates[way.index])
     }
@@ -218,13 +219,13 @@ impl Paths {
         self.candidates.is_empty()
     }
 
-    /// Something authentic arrived at some time, not through the relay.
+    /// Whether something authentic arrived at some time, not through the relay.
     pub(crate) fn heard_directly(&self) -> bool {
         self.candidates.iter().any(|path| path.heard.is_some() && !path.is_relay())
     }
 
-    /// Something authentic arrived by this way. Returns the tag of a test to be sent along with the answer, where the way has
-    /// not confirmed yet (M18: answer to where it came from).
+    /// Notes that something authentic arrived by this way. Returns the tag of a test to be sent along with the answer,
+    /// where the way has not confirmed yet (M18: answer to where it came from).
     pub(crate) fn heard(&mut self, now: Instant, way: Way, origin: Origin) -> Option<u32> {
         let index = self.find(way).or_else(|| {
             let own = self.open_tests.newest(way);
@@ -254,7 +255,7 @@ impl Paths {
         self.open_tests.open(OpenTest { way, method, sent: now, probe: None })
     }
 
-    /// A confirmation arrived on this way. True when a way is proven by it for the first time.
+    /// Takes a confirmation that arrived on this way. True when a way is proven by it for the first time.
     ///
     /// It proves that the test got to where it was sent, and so does what is sent there from now on; wherever the
     /// confirmation came from (RFC 9000 section 8.2.3 has it so for QUIC). A NAT with a port for each destination answers from
@@ -358,7 +359,7 @@ impl Paths {
         self.candidates.iter().filter(heard).map(|candidate| candidate.way.socket).collect()
     }
 
-    /// Sockets that a way in use runs on: this side's, or the one that the other side keeps using.
+    /// Returns the sockets that a way in use runs on: this side's, or the one that the other side keeps using.
     pub(crate) fn sockets_used(&self, since: Option<Instant>) -> Vec<SocketId> {
         let mut used: Vec<SocketId> = self.selected().map(|path| path.way.socket).into_iter().collect();
         used.extend(self.data_from.map(|way| way.socket));

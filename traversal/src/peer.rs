@@ -33,7 +33,7 @@ use away::{Away, LOST};
 /// two round trips of a far player.
 const TIDY: Duration = Duration::from_secs(2);
 
-/// One match: the channel to another player, or the attempt to make one.
+/// This is one match: the channel to another player, or the attempt to make one.
 #[derive(Debug)]
 pub(crate) struct Peer {
     pub(crate) info: PlayerInfo,
@@ -50,7 +50,7 @@ pub(crate) struct Peer {
     punch_latest: Instant,
     /// Where the server is, for the relay.
     server: Option<SocketAddr>,
-    /// Private addresses count as one network with ours.
+    /// Whether private addresses count as one network with ours.
     lan: bool,
     /// What a round trip to the other side may take.
     expected: Duration,
@@ -78,7 +78,7 @@ pub(crate) struct Peer {
     /// One of the two was logged in over TCP when the match was planned, whatever is known of its network since.
     over_tcp: bool,
     cause: Option<FailureReason>,
-    /// The last datagram's word about a proof of life.
+    /// The last datagram said this about a proof of life.
     life_word: Option<LifeWord>,
 }
 

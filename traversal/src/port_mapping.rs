@@ -18,7 +18,7 @@ pub enum MappingProtocol {
 }
 
 impl MappingProtocol {
-    /// All protocols, the preferred one first: the newest, whose answers say most.
+    /// These are all protocols, the preferred one first: the newest, whose answers say most.
     pub const ALL: [Self; 3] = [Self::Pcp, Self::NatPmp, Self::Upnp];
 
     /// The name that stands in JSON.
@@ -41,7 +41,7 @@ impl fmt::Display for MappingProtocol {
     }
 }
 
-/// What a router granted: a port that it forwards to the game's IPv4 socket, or says so.
+/// This is what a router granted: a port that it forwards to the game's IPv4 socket, or says so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct PortMapping {
     /// How it was asked.
@@ -84,9 +84,9 @@ pub enum PortMappingState {
     Checking(PortMapping),
     /// The server's second address has reached it: everybody can.
     Verified {
-        /// What the router granted.
+        /// The router has granted this.
         mapping: PortMapping,
-        /// Where other players reach this one.
+        /// Other players reach this one here.
         address: SocketAddr,
     },
     /// It does not lead here: another NAT stands before the router, or a firewall.

@@ -17,7 +17,7 @@ const UNKNOWN: Duration = Duration::from_millis(300);
 const USUAL_LOSS: f32 = 0.19;
 /// The most that is counted with: 30 % each way.
 const MOST_LOSS: f32 = 0.5;
-/// Weight of one ping in the measured loss.
+/// One ping has this weight in the measured loss.
 const LOSS_WEIGHT: f32 = 1.0 / 16.0;
 /// After an outage all its pings are missing at once; so many of them count as loss.
 const MOST_MISSED: usize = 3;
@@ -52,7 +52,7 @@ pub(crate) struct Pulse {
     rtt: RttEstimate,
     /// What the round trip may be, before one was measured.
     expected: Option<Duration>,
-    /// Share of pings without an answer.
+    /// This share of pings has no answer, 0 to 1.
     loss: f32,
 }
 

@@ -18,7 +18,8 @@ pub struct Reach {
 /// could not be told: what serves where it is another one is tried, too, after what serves where it is as said.
 const SURE: f32 = 0.9;
 
-/// Boils a profile down. A player without translation is taken as endpoint-independent (M5).
+/// Returns what of a profile decides which packets get through. A player without translation is taken as
+/// endpoint-independent (M5).
 pub fn reach(profile: &NatProfile) -> Reach {
     let untranslated = profile.translated == Some(false);
     Reach {

@@ -10,9 +10,9 @@ pub struct RttEstimate {
 }
 
 impl RttEstimate {
-    /// RFC 8489 section 6.2.1 (STUN): 500 ms while nothing is measured.
+    /// This is assumed while nothing is measured: 500 ms, as in RFC 8489 section 6.2.1 (STUN).
     pub const INITIAL: Duration = Duration::from_millis(500);
-    /// Clock granularity and scheduling of an ordinary machine.
+    /// No wait is shorter than this: it covers clock granularity and scheduling of an ordinary machine.
     pub const FLOOR: Duration = Duration::from_millis(20);
 
     /// An estimate of which one round trip is known; its spread is taken to be a quarter of it until more is measured.
@@ -46,7 +46,7 @@ impl RttEstimate {
         self.measured.map(|(_, spread)| spread)
     }
 
-    /// After how long an answer is overdue.
+    /// Returns after how long an answer is overdue.
     pub fn overdue(&self) -> Duration {
         match self.measured {
             None => Self::INITIAL,

@@ -26,8 +26,8 @@ pub(crate) struct Sockets {
     next_probe: u16,
     /// What each is for, and where it is open.
     all: BTreeMap<SocketId, (Owner, Option<SocketAddr>)>,
-    /// The newest of each slot. A method that begins anew opens its slots anew; the earlier ones stay open, since a way may
-    /// stand on one, until they are closed with the others of their owner.
+    /// This is the newest socket of each slot. A method that begins anew opens its slots anew; the earlier ones stay
+    /// open, since a way may stand on one, until they are closed with the others of their owner.
     newest: BTreeMap<Owner, SocketId>,
 }
 
@@ -47,7 +47,7 @@ impl Sockets {
         env.outputs.push_back(Output::OpenSocket { socket, v6 });
     }
 
-    /// A tag for a probe of a match. Those of a classification have a port in their upper half, these have none.
+    /// Draws a tag for a probe of a match. Those of a classification have a port in their upper half, these have none.
     pub(crate) fn next_probe_tag(&mut self) -> u32 {
         self.next_probe = self.next_probe.wrapping_add(1);
         u32::from(self.next_probe)

@@ -21,24 +21,24 @@ use serde::{Deserialize, Deserializer};
 use unicode_normalization::UnicodeNormalization;
 use unicode_properties::{GeneralCategory, UnicodeGeneralCategory};
 
-/// Longest display name, in bytes.
+/// A display name has so many bytes at the most.
 pub const MAX_NAME: usize = 48;
-/// Longest room name, in bytes.
+/// A room's name has so many bytes at the most.
 pub const MAX_ROOM_NAME: usize = 64;
 /// Longest reason that a player may give another, in bytes.
 pub const MAX_REASON: usize = 200;
-/// A room's metadata as a whole (keys and values), in bytes.
+/// A room's metadata as a whole (keys and values) has so many bytes at the most.
 pub const MAX_METADATA: usize = 384;
-/// Longest name of a quick match's mode, in bytes.
+/// The name of a quick match's mode has so many bytes at the most.
 pub const MAX_MODE: usize = 48;
 
-/// Marks in a row over one letter.
+/// So many marks may stand in a row over one letter.
 const MAX_MARKS: usize = 4;
 
 /// What a text of one kind may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rule {
-    /// The kind of text, for people: it stands at the beginning of an error.
+    /// This names the kind of text, for people: it stands at the beginning of an error.
     pub what: &'static str,
     /// How many characters (Unicode scalar values) it may have.
     pub chars: usize,
@@ -48,38 +48,38 @@ pub struct Rule {
     pub empty: bool,
 }
 
-/// Display name of a player.
+/// This is the rule of a player's display name.
 pub const NAME: Rule = Rule { what: "name", chars: 32, bytes: MAX_NAME, empty: false };
-/// Name of a room; empty where its code is to be its name.
+/// This is the rule of a room's name. It is empty where the code is to be the name.
 pub const ROOM_NAME: Rule =
     Rule { what: "room name", chars: MAX_ROOM_NAME, bytes: MAX_ROOM_NAME, empty: true };
-/// Short code of a room.
+/// This is the rule of a room's short code.
 pub const CODE: Rule = Rule { what: "room code", chars: 16, bytes: 16, empty: true };
 /// Why somebody was refused, put out or left.
 pub const REASON: Rule = Rule { what: "reason", chars: 160, bytes: MAX_REASON, empty: true };
-/// Mode of a quick match.
+/// This is the rule of a quick match's mode.
 pub const MODE: Rule = Rule { what: "mode of a quick match", chars: MAX_MODE, bytes: MAX_MODE, empty: true };
-/// Id of a game.
+/// This is the rule of a game's id.
 pub const GAME: Rule = Rule { what: "game id", chars: MAX_GAME, bytes: MAX_GAME, empty: false };
-/// Key in a room's metadata.
+/// This is the rule of a key in a room's metadata.
 pub const METADATA_KEY: Rule = Rule { what: "key of the metadata", chars: 64, bytes: 128, empty: false };
-/// Value in a room's metadata.
+/// This is the rule of a value in a room's metadata.
 pub const METADATA_VALUE: Rule =
     Rule { what: "value of the metadata", chars: MAX_METADATA, bytes: MAX_METADATA, empty: true };
-/// All keys and values of a room's metadata together.
+/// This is the rule of all keys and values of a room's metadata together.
 pub const METADATA: Rule =
     Rule { what: "room metadata", chars: MAX_METADATA, bytes: MAX_METADATA, empty: true };
 /// What a router calls itself.
 pub const ROUTER: Rule = Rule { what: "router's name", chars: 64, bytes: 128, empty: true };
 
-/// Longest game id, in bytes.
+/// A game's id has so many bytes at the most.
 pub const MAX_GAME: usize = 64;
 
 /// Which rule a text breaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}: {breach}", rule.what)]
 pub struct TextError {
-    /// The rule of this kind of text.
+    /// The text breaks this rule.
     pub rule: Rule,
     /// What is wrong with the text.
     pub breach: Breach,
@@ -192,8 +192,8 @@ impl Rule {
     }
 }
 
-/// The text in Unicode's normal form C: what is typed on one machine with a composed letter, and on another with a letter
-/// and a mark, is the same text.
+/// Brings a text into Unicode's normal form C: what is typed on one machine with a composed letter, and on another with
+/// a letter and a mark, is the same text.
 pub fn nfc(text: &str) -> String {
     text.nfc().collect()
 }

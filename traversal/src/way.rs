@@ -7,12 +7,12 @@ use crate::api::SocketId;
 /// Stands in the place of a socket for the way through the server's relay, which leaves by the link to the server.
 pub(crate) const RELAY: SocketId = SocketId(u32::MAX);
 
-/// A way to another player, or to the lobby server.
+/// This is a way to another player, or to the lobby server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Way {
-    /// The socket of this machine, or [`RELAY`].
+    /// Packets leave from this socket of this machine, or [`RELAY`].
     pub(crate) socket: SocketId,
-    /// The address at the other end; for the relay, the lobby server's.
+    /// This is the address at the other end; for the relay it is the lobby server's.
     pub(crate) remote: SocketAddr,
 }
 
@@ -21,7 +21,7 @@ impl Way {
         Self { socket, remote }
     }
 
-    /// The way through the relay of this server.
+    /// Returns the way through the relay of this server.
     pub(crate) fn relay(server: SocketAddr) -> Self {
         Self::new(RELAY, server)
     }

@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 
 use mio::Waker;
 
-/// One step of the timeouts of Windows, 15.625 ms, rounded up. A wait that is longer may end late by one step: only
-/// shorter ones are paces.
+/// The timeouts of Windows have steps of 15.625 ms; this is one, rounded up. A wait that is longer may end late by one
+/// step: only shorter ones are paces.
 const STEP: Duration = Duration::from_millis(16);
-/// The longest sleep at a time: after it a wish for an earlier instant is seen.
+/// No sleep is longer than this: after it a wish for an earlier instant is seen.
 const SLICE: Duration = Duration::from_millis(2);
 
 /// A wake-up for a poll, for the short waits that the system's own timeouts make too long.
@@ -72,7 +72,8 @@ fn wake_at(now: Instant, wait: Option<Duration>) -> Option<Instant> {
 }
 
 impl Alarm {
-    /// An alarm for the poll of this waker. Where the system gives no thread for it, the poll's own timeouts have to do.
+    /// Makes an alarm for the poll of this waker. Where the system gives no thread for it, the poll's own timeouts have
+    /// to do.
     pub fn new(waker: Arc<Waker>) -> Self {
         if cfg!(windows) { Self::start(waker) } else { Self { running: None } }
     }

@@ -4,7 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use quinn_udp::RecvMeta;
 
-/// Room for one entry of a receive call: the system may merge equal datagrams of one sender up to 64 KiB.
+/// One entry of a receive call has room for so many bytes: the system may merge equal datagrams of one sender up to 64
+/// KiB.
 pub(crate) const ENTRY: usize = 1 << 16;
 
 /// A datagram that came in.
@@ -18,7 +19,7 @@ pub struct Datagram<'a> {
     pub payload: &'a [u8],
 }
 
-/// Memory for one receive call; one serves all sockets of a thread.
+/// A buffer is the memory for one receive call; one serves all sockets of a thread.
 #[derive(Debug)]
 pub struct Buffer {
     pub(crate) bytes: Vec<u8>,
@@ -27,13 +28,13 @@ pub struct Buffer {
 }
 
 impl Buffer {
-    /// Room for `entries` entries of 64 KiB each (1 or more).
+    /// Makes room for `entries` entries of 64 KiB each (1 or more).
     pub fn new(entries: usize) -> Self {
         let entries = entries.max(1);
         Self { bytes: vec![0; ENTRY * entries], metas: vec![RecvMeta::default(); entries], filled: 0 }
     }
 
-    /// The datagrams that the last call brought.
+    /// Gives the datagrams that the last call brought.
     pub fn datagrams(&self) -> impl Iterator<Item = Datagram<'_>> {
         self.metas.iter().zip(self.bytes.chunks_exact(ENTRY)).take(self.filled).flat_map(|(meta, bytes)| {
             let whole = bytes.get(..meta.len).unwrap_or_default();

@@ -14,13 +14,13 @@ use std::sync::{Mutex, PoisonError};
 /// The calls of the system that are made to fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Call {
-    /// The calls that receive.
+    /// It is about the calls that receive.
     Receive,
-    /// The calls that send a single datagram.
+    /// It is about the calls that send a single datagram.
     Send,
     /// Calls that send several datagrams at once.
     SendBatch,
-    /// Attempts to open a socket at the address.
+    /// It is about attempts to open a socket at the address.
     Open,
 }
 

@@ -8,7 +8,7 @@ use crate::episode::Episode;
 /// What the system says of a datagram that is longer than its way takes.
 #[cfg(unix)]
 pub(crate) const TOO_LONG: i32 = rustix::io::Errno::MSGSIZE.raw_os_error();
-/// The same on Windows: WSAEMSGSIZE.
+/// Windows says the same by this: WSAEMSGSIZE.
 #[cfg(not(unix))]
 pub(crate) const TOO_LONG: i32 = 10040;
 
@@ -17,7 +17,7 @@ const AT_ONCE: u32 = 16;
 /// The same for errors of earlier sends, which the system reports one with each call (Windows does), with datagrams
 /// waiting behind them: a search sends 200 datagrams a second, for seconds, to ports that may be closed.
 const OF_SENDS_AT_ONCE: u32 = 2048;
-/// The first pause; each further failure doubles it.
+/// The first pause takes this long; each further failure doubles it.
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
 /// The longest pause between two tries to read from a socket that fails.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);

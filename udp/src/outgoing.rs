@@ -11,7 +11,7 @@ pub fn is_too_long(error: &io::Error) -> bool {
     error.raw_os_error() == Some(TOO_LONG)
 }
 
-/// Where datagrams leave this machine.
+/// This says where datagrams leave this machine.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Origin {
     /// The system chooses, by its routes.
@@ -22,29 +22,29 @@ pub enum Origin {
     Address(IpAddr),
     /// They bear this address, and leave by the interface that has it, whatever the routes say. Not in batches.
     Interface {
-        /// The interface's address.
+        /// The interface has this address.
         address: Ipv4Addr,
-        /// The interface's number; Linux and Android need it.
+        /// The interface has this number; Linux and Android need it.
         index: u32,
     },
 }
 
-/// Datagrams to one address that leave with one call.
+/// These datagrams go to one address and leave with one call.
 #[derive(Clone, Copy, Debug)]
 pub struct Outgoing<'a> {
-    /// The address that they go to.
+    /// The datagrams go to this address.
     pub to: SocketAddr,
-    /// Where they leave this machine.
+    /// They leave this machine here.
     pub origin: Origin,
-    /// Hop limit of this datagram alone; none: the system's. Not with several datagrams.
+    /// This is the hop limit of this datagram alone; none means the system's. It is not for several datagrams.
     pub ttl: Option<u8>,
     /// One datagram, or several of equal length one behind the other, of which the last may be shorter.
     pub payload: &'a [u8],
-    /// Length of each of several; none: it is one.
+    /// Each of several datagrams has this length; none: it is one.
     pub segment: Option<usize>,
 }
 
-/// What became of an [`Outgoing`]: the first `sent + lost` datagrams are done with.
+/// This is what became of an [`Outgoing`]: the first `sent + lost` datagrams are done with.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sent {
     /// How many datagrams the system took.

@@ -120,7 +120,8 @@ fn grants_others(list: &str, own: &str) -> bool {
     granted(list).any(|trustee| !own.contains(&trustee) && !["OW", "CO", "SY", "BA"].contains(&trustee))
 }
 
-/// Those to whom the entries of a list grant something: `(type;flags;rights;;;trustee)`, allowed are A and its kin.
+/// Gives those to whom the entries of a list grant something: `(type;flags;rights;;;trustee)`, allowed are A and its
+/// kin.
 #[cfg(any(windows, test))]
 fn granted(list: &str) -> impl Iterator<Item = &str> {
     list.split('(').skip(1).filter_map(|entry| {

@@ -18,14 +18,14 @@ use crate::episode::Episode;
 use crate::health::Health;
 use crate::outgoing::{Origin, Outgoing, Sent};
 
-/// Between two attempts to open a broken socket anew.
+/// Two attempts to open a broken socket anew are this far apart.
 const MEND_PERIOD: Duration = Duration::from_secs(5);
 /// Most entries that one receive call of the system fills.
 const ENTRIES: usize = 32;
 /// The hop limit that systems start with (RFC 1700), where the socket does not tell its own.
 const USUAL_TTL: u32 = 64;
 
-/// What a receive call brought.
+/// This is what a receive call brought.
 #[derive(Debug)]
 pub enum Received {
     /// The buffer has datagrams; there may be more.

@@ -135,7 +135,7 @@ struct Picture {
 #[derive(Clone, Copy, Debug)]
 enum PictureState {
     Waiting,
-    /// For this moment.
+    /// The value holds for this moment.
     Set(f32),
     Asked,
     Taken,

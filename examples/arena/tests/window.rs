@@ -4,21 +4,11 @@
 
 #![cfg(all(unix, not(target_os = "macos")))]
 
-mod display;
-mod pictures;
-
-use std::io::Write;
-use std::net::{Ipv4Addr, SocketAddr};
 use std::process::{Command, Stdio};
 
-use display::{Display, vulkan};
-use lobby_server::{LobbyServer, Settings};
-use pictures::assert_shows_both_players;
-
-/// Past the capture of the test's output: a skipped test must not look like a passed one.
-fn skipped(why: &str) {
-    let _ = writeln!(std::io::stderr(), "\n*** SKIPPED: the window test: {why} ***\n");
-}
+use test_support::display::{Display, vulkan};
+use test_support::pictures::assert_shows_both_players;
+use test_support::skipped;
 
 #[test]
 fn two_windows_show_both_players() {
@@ -28,9 +18,7 @@ fn two_windows_show_both_players() {
     let Some(display) = Display::open() else {
         return skipped("no Xvfb (Debian: xvfb xauth)");
     };
-    let bind = vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 0))];
-    let settings = Settings { bind, no_http: true, ..Settings::default() };
-    let server = LobbyServer::new(settings).spawn().unwrap();
+    let server = test_support::lobby();
     let lobby = server.addresses().first[0].to_string();
     let folder = std::env::temp_dir().join(format!("arena-window-test-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();

@@ -33,7 +33,7 @@ use crate::session::{Goal, Session};
 /// Short, so that a frame adds little to what is measured.
 const FRAME: Duration = Duration::from_millis(4);
 
-/// Without `RUST_LOG`. renetcode has an error for each datagram that the agents still had on the way.
+/// This is the log's filter without `RUST_LOG`.
 const LOG: &str = "warn,renetcode=off";
 
 fn main() -> ExitCode {

@@ -266,7 +266,8 @@ impl Scores {
 /// A silence that is told: messages come many times a second.
 const SILENCE: Duration = Duration::from_millis(500);
 
-/// In place of a message's number: how many reliable ones there were, and that all of the other side's have come.
+/// This stands in place of a message's number, and says how many reliable ones there were, and that all of the other
+/// side's have come.
 const PROMISED: u64 = u64::MAX;
 const DELIVERED: u64 = u64::MAX - 1;
 

@@ -1,15 +1,13 @@
 //! `peer doctor`: what it says with a lobby server, without one, and where one is not what it should be.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-mod common;
-
 use std::collections::BTreeMap;
 use std::net::{TcpListener, UdpSocket};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use common::{Lobby, Program};
 use serde_json::Value;
+use test_support::programs::{Lobby, Program};
 
 fn doctor(args: &[&str]) -> Program {
     Program::start("doctor", Command::new(env!("CARGO_BIN_EXE_peer")).arg("doctor").args(args))

@@ -1,9 +1,8 @@
 //! What goes wrong ends with a clear word, and soon.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-mod common;
-
-use common::{Lobby, assert_played, peer, scratch};
+use test_support::programs::{Lobby, assert_played, peer};
+use test_support::scratch;
 
 #[test]
 fn there_is_no_such_room() {
@@ -116,7 +115,7 @@ fn a_second_server_on_the_same_port() {
     let lobby = Lobby::start();
     let key_file = scratch("second").join("key");
     let mut command = Lobby::command(&lobby.address, &key_file);
-    let mut second = common::Program::start("second lobby_server", &mut command);
+    let mut second = test_support::programs::Program::start("second lobby_server", &mut command);
     let status = second.exit(5.0);
     assert!(!status.success());
     assert!(second.err.iter().any(|line| line.contains(&lobby.address)), "{}", second.log());

@@ -2,12 +2,11 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-mod common;
-
 use std::process::Command;
 
-use common::net::Net;
-use common::{Program, assert_played, lobby_path, scratch};
+use test_support::namespaces::Net;
+use test_support::programs::{Program, assert_played, lobby_path};
+use test_support::scratch;
 
 /// Lets in what was asked for alone, as a computer's firewall does.
 const FIREWALL: &str = "table ip firewall {
@@ -36,7 +35,7 @@ const MASQUERADE: &str = "table ip home {
 /// Namespaces, or None where they cannot be had; says so.
 fn network(tag: &str, names: &[&'static str]) -> Option<Net> {
     if let Err(reason) = Net::possible() {
-        eprintln!("SKIPPED: no namespaces, iproute2 or nftables: {reason}");
+        test_support::skipped(format_args!("no namespaces, iproute2 or nftables: {reason}"));
         return None;
     }
     let net = Net::new(tag, names).unwrap();

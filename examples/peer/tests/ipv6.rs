@@ -2,10 +2,9 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-mod common;
-
-use common::net::Net;
-use common::{Program, assert_played, lobby_path, scratch};
+use test_support::namespaces::Net;
+use test_support::programs::{Program, assert_played, lobby_path};
+use test_support::scratch;
 
 /// What is behind the router.
 const MACHINES: [&str; 3] = ["server", "left", "right"];
@@ -80,7 +79,7 @@ fn play(Meeting { tag, v4, mtu, args: told, path }: Meeting) {
     static ONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
     let _one = ONE.lock().unwrap();
     if let Err(reason) = Net::possible() {
-        return eprintln!("SKIPPED: no namespaces, iproute2 or nftables: {reason}");
+        return test_support::skipped(format_args!("no namespaces, iproute2 or nftables: {reason}"));
     }
     let net = network(tag, v4).unwrap();
     net.ip("router", &format!("link set to-right mtu {mtu}")).unwrap();

@@ -1,9 +1,7 @@
 //! Three programs, one of them killed: the room lives on with another host.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-mod common;
-
-use common::{Lobby, assert_played};
+use test_support::programs::{Lobby, assert_played};
 
 #[test]
 fn the_host_is_killed_and_the_others_play_on() {

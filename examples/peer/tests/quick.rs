@@ -1,9 +1,7 @@
 //! Quick matches: players who want the same find each other.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-mod common;
-
-use common::{Lobby, Program, assert_played};
+use test_support::programs::{Lobby, Program, assert_played};
 
 /// Its role, once it is in a room.
 fn role(program: &mut Program) -> String {

@@ -1,9 +1,7 @@
 //! The lobby server is killed and started again while two play over its relay.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-mod common;
-
-use common::{Lobby, Program, assert_played};
+use test_support::programs::{Lobby, Program, assert_played};
 
 const ARGS: [&str; 9] =
     ["--relay", "only", "--expect-relay", "--rate", "60", "--reliable-rate", "20", "--complete", "--for"];

@@ -1,9 +1,7 @@
 //! Players meet through the lobby server and play over renet.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-mod common;
-
-use common::{Lobby, assert_played};
+use test_support::programs::{Lobby, assert_played};
 
 #[test]
 fn one_host_and_three_joiners_play() {
@@ -37,7 +35,8 @@ fn a_joiner_waits_for_its_room_and_finds_it_by_code() {
     let mut host = lobby.peer("A", "host", &["--players", "3", "--for", "4"]);
     let code = host.event("room", 10.0)["code"].as_str().unwrap().to_owned();
     let args = ["--lobby", &lobby.address, "--server-key", &lobby.key, "--name", "C", "--room", &code];
-    let mut late = common::peer("C", &lobby.address, "join", &[&args[2..], &["--for", "2"]].concat());
+    let mut late =
+        test_support::programs::peer("C", &lobby.address, "join", &[&args[2..], &["--for", "2"]].concat());
     early.success(20.0);
     late.success(20.0);
     host.success(20.0);

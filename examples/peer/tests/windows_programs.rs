@@ -3,26 +3,20 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-mod common;
-
-use std::io::{self, Write};
+use std::io;
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use common::{Lobby, Program, assert_played, scratch};
+use test_support::programs::{Lobby, Program, assert_played};
+use test_support::{scratch, skipped};
 
 /// The folder of `lobby_server.exe`, `peer.exe` and `arena.exe`.
 const FOLDER: &str = "WINDOWS_PROGRAMS";
 
 /// One at a time: Wine is slow, and the tests have deadlines.
 static TURN: Mutex<()> = Mutex::new(());
-
-/// Past the capture of the test's output: a skipped test must not look like a passed one.
-fn skipped(why: &str) {
-    let _ = writeln!(io::stderr(), "\nSKIPPED: {why}\n");
-}
 
 /// Programs of Windows.
 struct Windows {
@@ -35,7 +29,7 @@ impl Windows {
     fn here() -> Option<Self> {
         let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(folder) = std::env::var_os(FOLDER).map(PathBuf::from) else {
-            skipped(&format!("no Windows programs: {FOLDER} is not set"));
+            skipped(format_args!("no Windows programs: {FOLDER} is not set"));
             return None;
         };
         let this = Self { folder, _turn: turn };
@@ -45,7 +39,7 @@ impl Windows {
             Ok(output) if output.status.success() => Some(this),
             Ok(output) => panic!("lobby_server.exe does not start: {output:?}"),
             Err(error) => {
-                skipped(&format!("no Wine: {error}"));
+                skipped(format_args!("no Wine: {error}"));
                 None
             }
         }

@@ -5,17 +5,8 @@ use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Output, Stdio};
 
-use lobby_server::{LobbyServer, RunningServer, Settings};
-
-fn lobby() -> RunningServer {
-    let settings = Settings {
-        bind: vec!["127.0.0.1:0".parse().unwrap()],
-        second_port: Some(0),
-        no_http: true,
-        ..Settings::default()
-    };
-    LobbyServer::new(settings).spawn().unwrap()
-}
+use lobby_server::RunningServer;
+use test_support::lobby;
 
 fn player(lobby: &RunningServer, name: &str, args: &[&str]) -> Child {
     let mut command = Command::new(env!("CARGO_BIN_EXE_rollback"));

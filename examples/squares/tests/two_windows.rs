@@ -2,21 +2,13 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-#[path = "../../arena/tests/display/mod.rs"]
-mod display;
-
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
-use display::{Display, vulkan};
-use lobby_server::{LobbyServer, Settings};
-
-/// Past the capture of the test's output: a skipped test must not look like a passed one.
-fn skipped(why: &str) {
-    let _ = writeln!(std::io::stderr(), "\n*** SKIPPED: the window test: {why} ***\n");
-}
+use test_support::display::{Display, vulkan};
+use test_support::{lobby, skipped};
 
 /// A game, and its lines; killed when dropped.
 struct Game(Child, Receiver<String>);
@@ -65,13 +57,7 @@ fn two_windows_show_both_players_squares() {
     let Some(display) = Display::open() else {
         return skipped("no Xvfb (Debian: xvfb)");
     };
-    let settings = Settings {
-        bind: vec!["127.0.0.1:0".parse().unwrap()],
-        second_port: Some(0),
-        no_http: true,
-        ..Settings::default()
-    };
-    let lobby = LobbyServer::new(settings).spawn().unwrap();
+    let lobby = lobby();
     let address = lobby.addresses().first[0].to_string();
     let host = start(&display, &address, &["host", "den"]);
     wait_for(&host, "hosting the room");

@@ -1,9 +1,6 @@
 //! bevy_replicon over renet, over connections of this plugin: order of plugins, channels, a migration, a reconnect.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-#[path = "../../../plugin/tests/common/mod.rs"]
-mod common;
-
 use bevy_app::{App, Startup, TaskPoolPlugin, Update};
 use bevy_ecs::prelude::*;
 use bevy_replicon::prelude::*;
@@ -12,9 +9,10 @@ use bevy_state::app::StatesPlugin;
 use bevy_state::prelude::*;
 use bevy_time::TimePlugin;
 use bevy_traversal::*;
-use common::{Game, config, lobby, until};
 use lobby_server::RunningServer;
 use serde::{Deserialize, Serialize};
+use test_support::game::{Game, config, until};
+use test_support::lobby;
 
 #[derive(Component, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Number(u32);
@@ -86,7 +84,7 @@ fn connected(game: &Game) -> bool {
 /// A host with a world of one number, and guests who see it.
 fn play<const N: usize>(lobby: &RunningServer) -> (Game, [Game; N]) {
     let mut host = game(lobby, "host");
-    host.write(HostRoom(common::room()));
+    host.write(HostRoom(test_support::game::room()));
     until([&mut host], "the server runs", 5.0, |[host]| {
         *host.resource::<State<ServerState>>() == ServerState::Running
     });
@@ -114,7 +112,7 @@ fn replicons_plugins_may_come_before_this_one() {
         Game { app }
     };
     let (mut host, mut guest) = (before("host"), before("guest"));
-    host.write(HostRoom(common::room()));
+    host.write(HostRoom(test_support::game::room()));
     guest.write(JoinRoom { wait: std::time::Duration::from_secs(5), ..JoinRoom::name("room") });
     spawn(&mut host, 3);
     until([&mut host, &mut guest], "the world is replicated", 8.0, |[_, guest]| numbers(guest) == [3]);

@@ -161,7 +161,7 @@ impl World {
         }
     }
 
-    /// Until nobody has anything to say.
+    /// Delivers datagrams until nobody has anything to say.
     fn turn(&mut self) {
         self.deliver(0);
         for round in 0.. {

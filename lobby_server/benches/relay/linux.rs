@@ -17,8 +17,8 @@ use traversal_core::wire::Kind;
 use traversal_core::wire::message::{Frame, PunchPlan, Request, RoomOptions, RoomTarget, ToPlayer, ToServer};
 use traversal_core::wire::session::ClientSession;
 
-use crate::login::log_in;
 use crate::turn::{HEADER, TurnClient, TurnServer, channel_data};
+use test_support::login::log_in;
 
 /// A full renet slice with everything around it.
 const SIZE: usize = 1280;

@@ -9,9 +9,6 @@
 #[cfg(target_os = "linux")]
 mod linux;
 #[cfg(target_os = "linux")]
-#[path = "../../tests/login/mod.rs"]
-mod login;
-#[cfg(target_os = "linux")]
 mod turn;
 
 fn main() {

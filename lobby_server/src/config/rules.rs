@@ -8,16 +8,16 @@ use traversal_core::wire::message::MAX_TOKEN;
 
 use super::settings::{ConfigError, Settings};
 
-/// Addresses to serve: a machine's own, each with up to three sockets.
+/// The server may be bound to so many addresses at the most: a machine's own, each with up to three sockets.
 const MAX_BINDS: usize = 16;
-/// Games served by name.
+/// So many games may be named.
 const MAX_GAMES: usize = 1024;
-/// Connections or sessions: a process of Linux can have about a million descriptors (`fs.nr_open` is 1,048,576), and a
-/// session takes about 2 kB.
+/// So many connections or sessions may be allowed: a process of Linux can have about a million descriptors
+/// (`fs.nr_open` is 1,048,576), and a session takes about 2 kB.
 const MANY: RangeInclusive<u64> = 1..=1_000_000;
 /// 100 Gbit/s, more than one program forwards.
 const KILOBYTES: RangeInclusive<u64> = 1..=12_500_000;
-/// From a minute to 30 days.
+/// A match may use the relay for a minute to 30 days.
 const RELAY_LIFETIME: RangeInclusive<u64> = 60..=30 * 24 * 3600;
 /// Two keepalives of a player (each 5 s or more apart) may be lost; who is silent for ten minutes is gone.
 const SESSION_TIMEOUT: RangeInclusive<u64> = 10..=600;
@@ -153,7 +153,7 @@ fn addresses(settings: &Settings) -> Result<(), ConfigError> {
     second_port(settings)
 }
 
-/// The first address of a family to serve; beside it are the second port and address.
+/// Finds the first address of a family to serve; beside it are the second port and address.
 fn main_bind(settings: &Settings, v4: bool) -> Option<SocketAddr> {
     settings.addresses().into_iter().map(|(bind, _)| bind).find(|bind| bind.is_ipv4() == v4)
 }

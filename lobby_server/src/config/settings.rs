@@ -15,7 +15,7 @@ use super::rules;
 use super::{DEFAULT_PORT, ServerConfig, relay_rate};
 use crate::relay::RelayMode;
 
-/// One value or a list; in the environment and in TOML, a string with commas serves too.
+/// Reads one value or a list; in the environment and in TOML, a string with commas serves too.
 fn one_or_many<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
 where
     D: Deserializer<'de>,
@@ -42,61 +42,64 @@ where
         .collect()
 }
 
-/// All settings of the program. The fields are the keys of the configuration file; in upper case behind `LOBBY_`
-/// they are environment variables.
+/// These are all settings of the program. The fields are the keys of the configuration file; in upper case behind
+/// `LOBBY_` they are environment variables.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
-    /// Addresses to serve; port 0 is any free one. Empty: all of IPv4, and all of IPv6 where there is any.
+    /// The server is bound to these addresses; port 0 is any free one. Empty, the default: all of IPv4, and all of IPv6
+    /// where there is any.
     #[serde(deserialize_with = "one_or_many")]
     pub bind: Vec<SocketAddr>,
-    /// A second address of this machine, one per family, for full classification.
+    /// These are second addresses of this machine, one per family, for full classification (default: none).
     #[serde(deserialize_with = "one_or_many")]
     pub second_address: Vec<IpAddr>,
-    /// A second port on each address. Unset: the one after the first (3479 after
-    /// 3478), or any free one where the first is or where that is taken.
+    /// This is a second port on each address. Unset: the one after the first (3479 after 3478), or any free one where
+    /// the first is or where that is taken.
     pub second_port: Option<u16>,
-    /// What players know the first address as, one per family, where it is not on an interface (cloud 1:1 NAT).
+    /// Players know the first address by these, one per family, where it is not on an interface (cloud 1:1 NAT). None
+    /// by default.
     #[serde(deserialize_with = "one_or_many")]
     pub public_address: Vec<IpAddr>,
-    /// The same for the second address.
+    /// Players know the second address by these, one per family.
     #[serde(deserialize_with = "one_or_many")]
     pub second_public_address: Vec<IpAddr>,
-    /// Where metrics, health and the status page are served.
+    /// Metrics, health and the status page are served here (default 127.0.0.1:9600).
     pub http: SocketAddr,
-    /// Serve none of them.
+    /// Whether none of them is served.
     pub no_http: bool,
-    /// `memory`.
+    /// Rooms are kept in this registry; `memory` is the only one.
     pub registry: String,
-    /// The server's secret key; unset: in the platform's data directory.
+    /// The server's secret key is in this file; unset: in the platform's data directory.
     pub key_file: Option<PathBuf>,
-    /// Games that are served; empty: all.
+    /// Only these games are served; empty, the default, means all.
     #[serde(deserialize_with = "one_or_many")]
     pub games: Vec<String>,
-    /// Only players whose token is this may log in.
+    /// Only players who show this token may log in; unset, the default: everybody may.
     pub token: Option<Secret<String>>,
     /// Whether players may play over this server: `allow`, `only` (their addresses never leave it) or `never`.
     pub relay: RelayMode,
-    /// The same for single games.
+    /// Whether players of single games may play over this server, by the game's id; `relay` counts for all others.
     pub relay_games: BTreeMap<String, RelayMode>,
-    /// Thousands of bytes per second that each side of a pair may send through the relay.
+    /// Each side of a pair may send so many thousands of bytes per second through the relay (default 512).
     pub relay_kilobytes_per_s: u32,
-    /// The same for all together.
+    /// All together may send so many thousands of bytes per second through the relay (default 50,000).
     pub relay_total_kilobytes_per_s: u32,
-    /// Seconds that one match may use the relay.
+    /// One match may use the relay for so many seconds (default 12 h).
     pub relay_lifetime_s: u64,
-    /// Answer plain STUN Binding requests.
+    /// Whether plain STUN Binding requests are answered (default: yes).
     pub stun: bool,
-    /// Serve no TCP: players whose networks block UDP cannot log in then.
+    /// Whether no TCP is served: players whose networks block UDP cannot log in then.
     pub no_tcp: bool,
-    /// TCP connections in all.
+    /// There are so many TCP connections at the most (default 2,000).
     pub max_tcp: usize,
-    /// TCP connections of one IPv4 address or IPv6 /64: a school or an office has many players behind one.
+    /// One IPv4 address or IPv6 /64 has so many TCP connections at the most (default 128): a school or an office has
+    /// many players behind one.
     pub max_tcp_per_address: usize,
-    /// Seconds until a TCP connection must have logged in (default 30). A login takes three round trips over it, of 5 s at the
-    /// most, and twice that where something has to be sent again.
+    /// A TCP connection must have logged in after so many seconds (default 30). A login takes three round trips over
+    /// it, of 5 s at the most, and twice that where something has to be sent again.
     pub tcp_login_timeout_s: u64,
-    /// Seconds of silence after which a session is over.
+    /// A session is over after so many seconds of silence (default 35).
     pub session_timeout_s: u64,
     /// Seconds for which a member of a room keeps its place there while nothing is heard of it: see
     /// [`ServerConfig::keep_seat`].
@@ -244,7 +247,7 @@ impl Settings {
         rules::check(self)
     }
 
-    /// The core's part of the settings.
+    /// Returns the core's part of the settings.
     pub fn server(&self) -> ServerConfig {
         ServerConfig {
             games: self.games.clone(),
@@ -267,7 +270,7 @@ impl Settings {
         }
     }
 
-    /// The sockets to open: required ones, and whether a missing one is an error.
+    /// Gives the sockets to open, and for each whether a missing one is an error.
     pub(crate) fn addresses(&self) -> Vec<(SocketAddr, bool)> {
         if self.bind.is_empty() {
             vec![
@@ -279,7 +282,7 @@ impl Settings {
         }
     }
 
-    /// The second port beside this first address: the one that was set, else the next one (3479 after 3478).
+    /// Returns the second port beside this first address: the one that was set, else the next one (3479 after 3478).
     pub(crate) fn second_port_for(&self, first: SocketAddr) -> u16 {
         let next = if first.port() == 0 { 0 } else { first.port().wrapping_add(1) };
         self.second_port.unwrap_or(next)

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use crate::status::Status;
 use crate::surroundings::Finding;
 
-/// Name, help and value of each number; counters first.
+/// Gives name, help and value of each number; counters come first.
 fn numbers(status: &Status) -> Vec<(&'static str, &'static str, u64, bool)> {
     let (counters, gauges) = (&status.counters, &status.gauges);
     vec![
@@ -81,7 +81,7 @@ fn numbers(status: &Status) -> Vec<(&'static str, &'static str, u64, bool)> {
     ]
 }
 
-/// Prometheus' text format.
+/// Writes Prometheus' text format.
 pub(super) fn metrics(status: &Status) -> String {
     let mut out = String::new();
     for (name, help, value, counter) in numbers(status) {

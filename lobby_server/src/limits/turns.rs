@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 
-/// Ports that fall into one slot share its turns; 4 bytes each. At most 2^16.
+/// Ports that fall into one slot share its turns; a slot has 4 bytes. There are at most 2^16.
 const SLOTS: usize = if cfg!(fuzzing) { 256 } else { 65_536 };
 /// A port has a turn so often: players who are not answered ask again every half second or more seldom.
 const TURN: Duration = Duration::from_millis(400);

@@ -14,7 +14,7 @@ use super::timers::Timers;
 use crate::config::ServerConfig;
 use crate::registry::RegistryCommand;
 
-/// The time, the settings, randomness, timers and outputs.
+/// The context has the time, the settings, randomness, timers and outputs.
 pub(super) struct Context {
     pub(super) config: ServerConfig,
     pub(super) sockets: Vec<ServerSocket>,
@@ -33,7 +33,7 @@ pub(super) struct Context {
     pub(super) stopping: bool,
     /// Datagrams that wait to be sent.
     pub(super) transmits: VecDeque<ServerTransmit>,
-    /// Commands that wait for the registry.
+    /// These commands wait for the registry.
     pub(super) commands: VecDeque<RegistryCommand>,
 }
 
@@ -75,7 +75,7 @@ impl Context {
         Some(self.epoch_s? + self.uptime().as_secs())
     }
 
-    /// The way from another of our addresses or ports to the same player.
+    /// Finds the way from another of our addresses or ports to the same player.
     pub(super) fn other(&self, route: Route, address: bool, port: bool) -> Option<Route> {
         let present = self.sockets.get(usize::from(route.socket.0))?;
         let index = self.sockets.iter().position(|socket| {
@@ -93,7 +93,7 @@ impl Context {
         self.sockets.get(usize::from(route.socket.0)).is_some_and(|socket| socket.stream)
     }
 
-    /// Both lead to one address by one protocol: what is proven about the one holds for the other.
+    /// Whether both lead to one address by one protocol: what is proven about the one holds for the other.
     pub(super) fn same_way(&self, a: Route, b: Route) -> bool {
         a.peer == b.peer && self.is_stream(a) == self.is_stream(b)
     }

@@ -14,24 +14,24 @@ pub struct Counters {
     pub bytes_out: u64,
     /// Datagrams that were dropped: junk, not authentic, replayed.
     pub dropped: u64,
-    /// Datagrams and requests over a rate.
+    /// So many datagrams and requests were over a rate.
     pub limited: u64,
     /// Datagrams that were not sent because their address was not proven and they were longer than what came from
     /// there.
     pub withheld: u64,
     /// Messages to players who take none that were dropped, because too many waited already.
     pub pushes_dropped: u64,
-    /// Players that logged in, each counted at its first sealed datagram.
+    /// So many players logged in, each counted at its first sealed datagram.
     pub logins: u64,
     /// Logins that were refused.
     pub logins_refused: u64,
     /// Sessions that ended because nothing came from their players.
     pub timeouts: u64,
-    /// Requests of players.
+    /// Players made so many requests.
     pub requests: u64,
     /// Requests that were answered with an error.
     pub requests_failed: u64,
-    /// Wrong passwords of rooms.
+    /// So many wrong passwords of rooms were tried.
     pub wrong_passwords: u64,
     /// Rooms that were opened, those for quick matches among them.
     pub rooms_opened: u64,
@@ -63,18 +63,18 @@ pub struct Counters {
     pub relay_dropped: u64,
     /// Matches that got no relay, because those that use it have no more than they need.
     pub relays_refused: u64,
-    /// Datagrams for the relay over its quotas.
+    /// So many datagrams for the relay were over its quotas.
     pub relay_limited: u64,
 }
 
-/// Numbers of the moment.
+/// These are numbers of the moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Gauges {
     /// Players who are logged in.
     pub sessions: usize,
     /// Rooms that are open.
     pub rooms: usize,
-    /// Players who wait for a quick match.
+    /// So many players wait for a quick match.
     pub queued: usize,
     /// Matches that run.
     pub matches: usize,

@@ -171,8 +171,8 @@ impl Server {
         }
     }
 
-    /// The first sealed datagram of a session: the player is in, and its older session is over. False: its token is not
-    /// taken, and the session over.
+    /// Takes the first sealed datagram of a session: the player is in, and its older session is over. False: its token
+    /// is not taken, and the session over.
     fn log_in(&mut self, id: SessionId) -> bool {
         let (rooms, mut others) = self.split();
         let Some(player) = others.roster.confirm(others.cx, id) else { return false };

@@ -39,7 +39,7 @@ use liveness::Check;
 use migration::Loss;
 use wishes::Pending;
 
-/// Rooms, and what players wait for on their way into them.
+/// This owner has the rooms, and what players wait for on their way into them.
 pub(super) struct Rooms {
     rooms: BTreeMap<RoomId, Room>,
     /// What goes on when the registry answers.
@@ -54,7 +54,7 @@ pub(super) struct Rooms {
     code_limit: PrefixLimiter,
 }
 
-/// The other owners of the server's state, and the context, lent to the rooms.
+/// These are the other owners of the server's state, and the context, lent to the rooms.
 pub(super) struct Others<'a> {
     pub(super) cx: &'a mut Context,
     pub(super) roster: &'a mut Roster,

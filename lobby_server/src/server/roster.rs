@@ -49,7 +49,7 @@ const FRESH: Duration = Duration::from_secs(6);
 /// the longest round trip that a login is for (5 s).
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
 
-/// Sessions and players, with the limits of logins.
+/// This owner has sessions and players, with the limits of logins.
 pub(super) struct Roster {
     handshake: ServerHandshake,
     token_check: Option<Box<dyn TokenCheck>>,
@@ -103,7 +103,7 @@ impl Roster {
         }
     }
 
-    /// The server's lasting key.
+    /// Returns the server's lasting key.
     pub(crate) fn identity(&self) -> &Identity {
         self.handshake.identity()
     }
@@ -219,7 +219,8 @@ impl Roster {
         client.is_some_and(|client| cx.now.saturating_duration_since(client.session.last_heard()) < FRESH)
     }
 
-    /// A wait for answers of these sessions: made for usual networks, and longer where one of them is far away.
+    /// Returns a wait for answers of these sessions: it is made for usual networks, and longer where one of them is far
+    /// away.
     pub(crate) fn wait_for(
         &self,
         usual: Duration,
@@ -233,12 +234,12 @@ impl Roster {
 
 #[cfg(test)]
 impl Roster {
-    /// All sessions.
+    /// Gives all sessions.
     pub(super) fn clients(&self) -> impl Iterator<Item = &Client> {
         self.sessions.values()
     }
 
-    /// Parts of addresses that the census counts.
+    /// Counts the parts of addresses that the census counts.
     pub(super) fn census_parts(&self) -> usize {
         self.census.parts()
     }

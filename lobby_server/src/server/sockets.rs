@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-/// A socket of the server: its index in the list given to [`Server::new`](crate::Server::new).
+/// This names a socket of the server: it is its index in the list given to [`Server::new`](crate::Server::new).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ServerSocketId(pub u16);
 
@@ -40,13 +40,13 @@ impl ServerSocket {
 /// A datagram to be sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerTransmit {
-    /// The socket to send from.
+    /// The datagram is sent from this socket.
     pub socket: ServerSocketId,
     /// The address to send from, where the socket is bound to all: the one that was asked.
     pub source: Option<IpAddr>,
-    /// The address to send to.
+    /// The datagram goes to this address.
     pub to: SocketAddr,
-    /// What to send, at most [`MAX_DATAGRAM`](traversal_core::wire::MAX_DATAGRAM) bytes.
+    /// These bytes are to be sent, at most [`MAX_DATAGRAM`](traversal_core::wire::MAX_DATAGRAM) of them.
     pub payload: Vec<u8>,
 }
 

@@ -8,7 +8,7 @@ use crate::config::ServerConfig;
 use crate::limits::PrefixLimiter;
 use crate::stun;
 
-/// The STUN service, with its limit of requests by network.
+/// This owner has the STUN service, with its limit of requests by network.
 pub(super) struct Stun {
     limit: PrefixLimiter,
 }

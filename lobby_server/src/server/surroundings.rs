@@ -15,7 +15,7 @@ use crate::surroundings::{Finding, Surroundings, Watch};
 /// The log has each kind of finding once in this time.
 const LOG_AGAIN: Duration = Duration::from_secs(3600);
 
-/// The server's place in the network, as the system and the logins of players show it.
+/// This owner has the server's place in the network, as the system and the logins of players show it.
 #[derive(Default)]
 pub(super) struct Place {
     watch: Watch,

@@ -29,7 +29,7 @@ pub(super) enum Timer {
     Pairs(RoomId),
 }
 
-/// Deadlines in order; one for each key.
+/// These are deadlines in order; there is one for each key.
 #[derive(Debug, Default)]
 pub(super) struct Timers {
     queue: BTreeSet<(Instant, Timer)>,
@@ -59,7 +59,7 @@ impl Timers {
         self.by_key.contains_key(&key)
     }
 
-    /// The first deadline of all.
+    /// Returns the first deadline of all.
     pub(super) fn next(&self) -> Option<Instant> {
         self.queue.first().map(|(at, _)| *at)
     }

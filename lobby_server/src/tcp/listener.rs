@@ -21,7 +21,7 @@ pub(crate) struct Listener {
 }
 
 impl Listener {
-    /// The same address as of a UDP socket.
+    /// Opens a listener at the same address as a UDP socket.
     pub(crate) fn open(beside: &ServerSocket) -> Result<Self, BindError> {
         let address = beside.local;
         let attempt = || -> io::Result<TcpListener> {

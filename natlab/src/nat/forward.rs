@@ -10,7 +10,7 @@ use super::Proto;
 #[derive(Debug, Default)]
 pub(super) struct Forwards {
     rules: HashMap<(Proto, SocketAddr), SocketAddr>,
-    /// By inner endpoint and remote: which rule the flow came by, and how long it lives.
+    /// These flows came by a rule: by inner endpoint and remote, the rule's address and how long the flow lives.
     flows: HashMap<(Proto, SocketAddr, SocketAddr), (SocketAddr, Duration)>,
 }
 

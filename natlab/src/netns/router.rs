@@ -1,12 +1,14 @@
 //! The Internet of the laboratory, in this process: reads what the machines send from their TUN devices, takes it
 //! through the NATs and over the line, and gives it to the machine that it is for. Nothing else is reachable.
 
-use std::io::{PipeReader, PipeWriter, Read, Write};
+mod running;
+mod site;
+
+use std::io::{PipeReader, Read};
 use std::net::Ipv4Addr;
 use std::os::fd::AsFd;
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant, SystemTime};
+use std::sync::mpsc::Receiver;
+use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::time::TimeSpec;
@@ -22,7 +24,10 @@ use super::ipv4::{Ipv4, Kind, Protocol, Unreadable, fragmentation_needed, time_e
 use super::junk::Attacker;
 use super::lab::gateway;
 use super::line::{Line, LineSettings};
-use super::translate::{Passage, Translator};
+use super::translate::Passage;
+pub(crate) use running::RunningRouter;
+pub use site::Cut;
+pub(crate) use site::{Middlebox, Order, Plans, Site};
 
 /// Routers between two access lines: more than the TTL that openers are given so that they die on the way (up to
 /// 7 in the programs that are known), fewer than any system's first TTL.
@@ -43,112 +48,12 @@ const BURST: usize = 32;
 /// When the run is over, what is still under way arrives, if it takes no longer than this.
 const LAST_PACKETS: Duration = Duration::from_secs(1);
 
-/// When what the players send to each other gets lost, with nobody told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Cut {
-    /// So long after the first packet that went from one player to the other.
-    pub after: Duration,
-    /// For so long; for good where not given.
-    pub length: Option<Duration>,
-}
-
-/// Something that happens to a site while packets flow.
-#[derive(Clone, Debug)]
-pub(crate) enum Order {
-    /// The access line is dead, or not any more.
-    Dead(bool),
-    /// All emulated NATs forget everything.
-    Reboot,
-    /// The Internet routes these addresses here instead of the present ones.
-    Public(Vec<Ipv4Addr>),
-    /// The machine has this address now.
-    Host(Ipv4Addr),
-    /// The line takes no longer packets than this.
-    Mtu(Mtu),
-}
-
-/// What the router does beyond forwarding.
-pub(crate) struct Plans {
-    pub(crate) line: LineSettings,
-    pub(crate) cut: Option<Cut>,
-    pub(crate) attacker: Option<Attacker>,
-    pub(crate) seed: u64,
-}
-
-/// A box of a side, at work.
-pub(crate) enum Middlebox {
-    Emulated(Box<Translator>),
-    Kernel { lan: Device, wan: Device },
-}
-
-/// A side as the router knows it.
-pub(crate) struct Site {
-    pub(crate) host: Device,
-    pub(crate) host_address: Ipv4Addr,
-    pub(crate) boxes: Vec<Middlebox>,
-    pub(crate) public: Vec<Ipv4Addr>,
-    /// The longest UDP packet that its access line takes, either way: routers make TCP's segments short enough, as they do
-    /// on lines that are so (by changing the MSS option).
-    pub(crate) mtu: Mtu,
-    /// Nothing passes its access line now.
-    pub(crate) dead: bool,
-    /// The machine's own cable, and the access line outside of its NATs.
-    pub(crate) captures: Option<(Capture, Capture)>,
-    pub(crate) counts: Counts,
-}
-
 /// Where a packet came out of a device.
 #[derive(Clone, Copy, Debug)]
 enum Place {
     Host(usize),
     Lan(usize, usize),
     Wan(usize, usize),
-}
-
-/// A router that runs on a thread of its own.
-pub(crate) struct RunningRouter {
-    /// A byte wakes the router for an order; closing it ends the router.
-    wake: PipeWriter,
-    orders: Sender<(usize, Order)>,
-    thread: JoinHandle<Vec<Counts>>,
-}
-
-impl RunningRouter {
-    pub(crate) fn start(sites: Vec<Site>, players: usize, plans: Plans) -> Result<Self, NetnsError> {
-        let (woken, wake) = std::io::pipe().map_err(NetnsError::system("making a pipe"))?;
-        let (orders, ordered) = channel();
-        let router = Router {
-            sites,
-            players,
-            line: Line::new(plans.line, plans.seed),
-            attacker: plans.attacker,
-            cut: plans.cut,
-            first_direct: None,
-            ordered,
-            start: Instant::now(),
-            start_since_epoch: SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default(),
-            now: Duration::ZERO,
-        };
-        let thread = thread::Builder::new()
-            .name("router".into())
-            .spawn(move || router.run(&woken))
-            .map_err(NetnsError::system("starting the router"))?;
-        Ok(Self { wake, orders, thread })
-    }
-
-    /// Ends it; the devices are gone then.
-    pub(crate) fn stop(self) -> Vec<Counts> {
-        drop(self.wake);
-        self.thread.join().unwrap_or_default()
-    }
-
-    /// Has something happen to a site, at once.
-    pub(crate) fn order(&mut self, site: usize, order: Order) {
-        // A router that has ended carries nothing any more, whatever happens.
-        if self.orders.send((site, order)).is_ok() {
-            let _ = self.wake.write_all(&[0]);
-        }
-    }
 }
 
 struct Router {
@@ -452,25 +357,6 @@ impl Router {
             let file = if outside { wan } else { lan };
             file.packet(self.start_since_epoch + self.now, bytes);
         }
-    }
-}
-
-impl Site {
-    /// The laboratory's own NATs, the innermost first.
-    fn emulated(&mut self) -> impl Iterator<Item = &mut Translator> {
-        self.boxes.iter_mut().filter_map(|one| match one {
-            Middlebox::Emulated(nat) => Some(&mut **nat),
-            Middlebox::Kernel { .. } => None,
-        })
-    }
-
-    fn finish(mut self) -> Counts {
-        let emulated = |one: &Middlebox| match one {
-            Middlebox::Emulated(nat) => Some(nat.counters().mappings),
-            Middlebox::Kernel { .. } => None,
-        };
-        self.counts.emulated_mappings = self.boxes.iter().rev().find_map(emulated);
-        self.counts
     }
 }
 

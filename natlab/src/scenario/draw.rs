@@ -15,7 +15,7 @@ use crate::oracle::Relation;
 /// Which worlds are drawn.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Worlds {
-    /// As measured on the internet: every range has its source beside it, in `scenario/internet.rs`.
+    /// The world is as measured on the internet: every range has its source beside it, in `scenario/internet.rs`.
     #[default]
     Internet,
     /// Small and even ones, as a first look: round trips of 20 to 300 ms, up to a tenth of the delay as jitter, up to 10 %

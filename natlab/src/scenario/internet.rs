@@ -191,10 +191,8 @@ const CARRIERS: [(Ports, u32); 4] =
 /// shares are our assumption.
 const HOMES: [(Ports, u32); 3] = [(Ports::Preserved, 60), (Ports::Counted, 30), (Ports::Random, 10)];
 
-/// By how much a counter moves on. "Typically 1" (Klinec and Matyáš; Guha and Francis found no other at home); 2 where
-/// ports come in pairs, for RTP and RTCP (RFC 4787 section 4.2.2); downwards too (S1 knows both signs). Several processors
-/// or line cards with a counter each show as steps as large as there are of them, up to 64 (our assumption): these are
-/// drawn as any magnitude, small ones more often.
+/// Draws by how much a counter moves on. Several processors or line cards with a counter each show as steps as large as
+/// there are of them, up to 64 (our assumption): these are drawn as any magnitude, small ones more often.
 fn step(rng: &mut ChaCha8Rng) -> i32 {
     match rng.random_range(0..100) {
         0..55 => 1,

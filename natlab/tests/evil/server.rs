@@ -21,7 +21,7 @@ use traversal_core::wire::session::ServerSession;
 struct Guest {
     session: ServerSession,
     address: SocketAddr,
-    /// For keys with "other players": of this login, and the lasting one.
+    /// These are the keys that it shows for "other players": of this login, and the lasting one.
     ephemeral: [u8; 32],
     key: [u8; 32],
     id: traversal_core::id::PlayerId,

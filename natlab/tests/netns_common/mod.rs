@@ -1,11 +1,11 @@
 //! A server with two addresses and two ports, and RFC 5780's procedure from behind a NAT.
 
-use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::thread;
 use std::time::Duration;
 
 use natlab::netns::{LOBBY, Lab, LabSettings, LineSettings, Namespace};
+use test_support::receive_from;
 
 pub(crate) const PORTS: [u16; 2] = [3478, 3479];
 const CHANGE_ADDRESS: u8 = 2;
@@ -63,20 +63,10 @@ pub(crate) fn seen(socket: &UdpSocket, server: SocketAddr) -> Option<SocketAddr>
     ask(socket, server, 0)
 }
 
-/// A call with a timeout is not resumed by the system after a signal: a suspended machine is enough.
-pub(crate) fn receive(socket: &UdpSocket, buffer: &mut [u8]) -> std::io::Result<(usize, SocketAddr)> {
-    loop {
-        match socket.recv_from(buffer) {
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            result => return result,
-        }
-    }
-}
-
 fn ask(socket: &UdpSocket, server: SocketAddr, change: u8) -> Option<SocketAddr> {
     socket.send_to(&[change], server).expect("sent");
     let mut buffer = [0; 64];
-    let (length, _) = receive(socket, &mut buffer).ok()?;
+    let (length, _) = receive_from(socket, &mut buffer).ok()?;
     std::str::from_utf8(&buffer[..length]).ok()?.parse().ok()
 }
 

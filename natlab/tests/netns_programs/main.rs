@@ -12,13 +12,11 @@ mod surroundings;
 mod unprivileged;
 mod windows;
 
-use std::fmt::Display;
-use std::io::{self, Write};
-use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde_json::Value;
+use test_support::{are_built, skipped};
 
 /// `natlab run` says with this exit code that the machine does not permit namespaces.
 const NOT_HERE: i32 = 77;
@@ -30,27 +28,6 @@ static TURN: Mutex<()> = Mutex::new(());
 /// Waits for the others.
 fn turn() -> MutexGuard<'static, ()> {
     TURN.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Past the capture of the test's output: a skipped test must not look like a passed one.
-fn skipped(why: impl Display) {
-    let _ = writeln!(io::stderr(), "\nSKIPPED: {why}\n");
-}
-
-/// Whether these programs are built beside natlab; says so where not.
-fn built(names: &[&str]) -> bool {
-    let program = Path::new(env!("CARGO_BIN_EXE_natlab"));
-    for name in names {
-        let binary = program.with_file_name(name);
-        // A program that is not written yet prints nothing.
-        let built =
-            Command::new(&binary).arg("--help").output().is_ok_and(|output| !output.stdout.is_empty());
-        if !built {
-            skipped(format_args!("{} is not built", binary.display()));
-            return false;
-        }
-    }
-    true
 }
 
 /// Runs a pair; `peer` is what is added to the players' command line.
@@ -70,7 +47,7 @@ const PEER: &str = "peer {role} --lobby {lobby} --room {room} --server-key {key}
 /// Runs a pair of this command, ended after so many seconds at the latest.
 fn run_command(seconds: u32, natlab: &[&str], command: &[&str]) -> Option<Value> {
     let _turn = turn();
-    if !built(&["lobby_server", "peer"]) {
+    if !are_built(&["lobby_server", "peer"]) {
         return None;
     }
     let Output { status, stdout, stderr } = Command::new(env!("CARGO_BIN_EXE_natlab"))

@@ -6,7 +6,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use crate::{NOT_HERE, built, skipped, turn};
+use crate::{NOT_HERE, are_built, skipped, turn};
 use serde_json::Value;
 
 /// What root does to become an ordinary user; `$1` is the directory of the programs, which such a user may not be
@@ -18,7 +18,7 @@ const BECOME_NOBODY: &str = "
 
 #[test]
 fn an_ordinary_user_runs_programs_behind_both_kinds_of_nats() {
-    if !built(&["lobby_server", "peer"]) {
+    if !are_built(&["lobby_server", "peer"]) {
         return;
     }
     let _turn = turn();

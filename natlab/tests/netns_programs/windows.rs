@@ -6,20 +6,15 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use crate::{NOT_HERE, PLAYERS, built, counted, skipped, turn};
+use crate::{NOT_HERE, PLAYERS, are_built, counted, skipped, turn};
 use serde_json::Value;
 
-#[path = "../../../examples/arena/tests/display/mod.rs"]
-mod display;
-#[path = "../../../examples/arena/tests/pictures/mod.rs"]
-mod pictures;
-
-use display::{Display, vulkan};
-use pictures::assert_shows_both_players;
+use test_support::display::{Display, vulkan};
+use test_support::pictures::assert_shows_both_players;
 
 #[test]
 fn two_windows_play_directly_through_two_nats() {
-    if !built(&["lobby_server", "arena"]) {
+    if !are_built(&["lobby_server", "arena"]) {
         return;
     }
     if let Err(why) = vulkan() {

@@ -30,7 +30,7 @@ pub(crate) struct Tally {
     pub(crate) reliable_sent: Vec<Instant>,
     /// When each came in.
     pub(crate) unreliable_got: BTreeMap<u32, Instant>,
-    /// As they came in.
+    /// These came in, in this order.
     pub(crate) reliable_got: Vec<u32>,
     /// When the path changed.
     pub(crate) moves: Vec<Instant>,

@@ -46,7 +46,7 @@ fn parts(text: &str) -> Vec<String> {
     all.iter().map(|part| part.trim().to_owned()).filter(|part| !part.is_empty()).collect()
 }
 
-/// Without documentation and attributes.
+/// Takes documentation and attributes away.
 fn bare(text: &str) -> String {
     let mut bare = String::new();
     for line in text.lines().map(str::trim).filter(|line| !line.starts_with("//")) {

@@ -19,7 +19,7 @@ pub struct LobbyChanged(pub LobbyState);
 /// Outcome: the link to the lobby server failed or was lost.
 #[derive(Message, Clone, Debug, PartialEq)]
 pub struct LobbyFailed {
-    /// Why; its text is fit for a player.
+    /// This is why; its text is fit for a player.
     pub error: TraversalError,
     /// When the next try is due; none: there will be none without a new [`ConnectLobby`](crate::ConnectLobby).
     pub retry_in: Option<Duration>,
@@ -41,7 +41,7 @@ pub struct PortMappingChanged(pub PortMappingState);
 pub struct RoomJoined {
     /// The room, as it is now.
     pub room: RoomInfo,
-    /// This player hosts the room.
+    /// Whether this player hosts the room.
     pub hosting: bool,
 }
 
@@ -50,7 +50,7 @@ pub struct RoomJoined {
 pub struct RoomLeft {
     /// The room, as it was last seen.
     pub room: Option<RoomInfo>,
-    /// Why; none: the game asked for it.
+    /// This is why; `None`: the game asked for it.
     pub reason: Option<RoomEnd>,
 }
 
@@ -93,7 +93,7 @@ pub struct MembersChanged {
     pub left: Vec<PlayerInfo>,
 }
 
-/// Outcome: the public rooms of this game.
+/// Outcome: these are the public rooms of this game.
 #[derive(Message, Clone, Debug, PartialEq, Eq)]
 pub struct RoomsListed(pub Vec<RoomSummary>);
 
@@ -107,7 +107,7 @@ pub struct QueueChanged(pub Option<QueueStatus>);
 pub struct RequestFailed {
     /// The kind of request that failed.
     pub request: RequestKind,
-    /// Why; its text is fit for a player.
+    /// This is why; its text is fit for a player.
     pub error: RequestFailure,
 }
 
@@ -135,41 +135,42 @@ pub struct WrongPasswords {
 pub struct PeerPlanned {
     /// The player to be connected with.
     pub peer: PlayerInfo,
-    /// The part of this side in punching.
+    /// This side has this role in punching.
     pub role: Role,
     /// The methods of punching that will be tried, in this order.
     pub methods: Vec<Method>,
     /// This player hosts, and the other one is a guest.
     pub hosting: bool,
-    /// A pair of a mesh, neither of whom hosts.
+    /// Whether this is a pair of a mesh, neither of whom hosts.
     pub mesh: bool,
 }
 
 /// Outcome: a path to another player stands; game data flows from this frame on.
 #[derive(Message, Clone, Debug, PartialEq)]
 pub struct PeerConnected {
-    /// The player at the other end.
+    /// This player is at the other end.
     pub peer: PlayerInfo,
-    /// renet's name for that player on the host.
+    /// On the host, renet knows that player by this number.
     pub client_id: u64,
     /// The way by which it is reached.
     pub path: PathInfo,
     /// This player hosts, and the other one is a guest.
     pub hosting: bool,
-    /// A pair of a mesh, neither of whom hosts: there is no renet between them, but [`Datagrams`](crate::Datagrams).
+    /// Whether this is a pair of a mesh, neither of whom hosts: there is no renet between them, but
+    /// [`Datagrams`](crate::Datagrams).
     pub mesh: bool,
     /// The other side has shown that it holds the private key of `peer.id`, which takes no word of the lobby server's: who
     /// knows that id from elsewhere (a contact, an invitation) knows who this is.
     pub proven: bool,
-    /// Six groups of four digits, the same on both sides. Two players who do not know each other's ids read them to each
-    /// other: if they agree, nobody stands between the two, the lobby server neither.
+    /// These six groups of four digits are the same on both sides. Two players who do not know each other's ids read
+    /// them to each other: if they agree, nobody stands between the two, the lobby server neither.
     pub code: String,
 }
 
 /// Outcome: the game plays over the relay, and no direct path was found in time. The game need not do anything.
 #[derive(Message, Clone, Debug, PartialEq)]
 pub struct PeerRelayed {
-    /// The player at the other end.
+    /// This player is at the other end.
     pub peer: PlayerInfo,
     /// Why, what was tried, and what may help; its text is fit for a player.
     pub report: FailureReport,
@@ -178,7 +179,7 @@ pub struct PeerRelayed {
 /// Outcome: the connection to a player moved to another path. The game need not do anything.
 #[derive(Message, Clone, Debug, PartialEq)]
 pub struct PathChanged {
-    /// The player at the other end.
+    /// This player is at the other end.
     pub player: PlayerId,
     /// The way by which it is reached from now on.
     pub path: PathInfo,
@@ -189,7 +190,7 @@ pub struct PathChanged {
 /// parts. A game that minds keeps to `size`, which is in [`Peers`](crate::Peers), too (`path.size`).
 #[derive(Message, Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SizeChanged {
-    /// The player at the other end.
+    /// This player is at the other end.
     pub player: PlayerId,
     /// The longest datagram of the game's that goes in one piece, in bytes; 498 to [`MAX_DATAGRAM`](crate::MAX_DATAGRAM).
     pub size: usize,
@@ -212,7 +213,7 @@ pub struct SizeChanged {
 pub struct PeerAway {
     /// The player of whom nothing is heard.
     pub peer: PlayerInfo,
-    /// renet's name for that player on the host, as in [`PeerConnected`].
+    /// On the host, renet knows that player by this number, as in [`PeerConnected`].
     pub client_id: u64,
 }
 
@@ -221,7 +222,7 @@ pub struct PeerAway {
 pub struct PeerBack {
     /// The player who is heard again.
     pub peer: PlayerInfo,
-    /// renet's name for that player on the host, as in [`PeerConnected`].
+    /// On the host, renet knows that player by this number, as in [`PeerConnected`].
     pub client_id: u64,
     /// How long nothing was heard of it.
     pub away: Duration,
@@ -232,9 +233,9 @@ pub struct PeerBack {
 pub struct PeerDisconnected {
     /// The player at the other end, who is gone.
     pub peer: PlayerInfo,
-    /// renet's name for that player on the host, as in [`PeerConnected`].
+    /// On the host, renet knows that player by this number, as in [`PeerConnected`].
     pub client_id: u64,
-    /// Why; its text is fit for a player.
+    /// This is why; its text is fit for a player.
     pub reason: DisconnectReason,
 }
 

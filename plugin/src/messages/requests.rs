@@ -26,7 +26,7 @@ pub struct ConnectLobby {
 }
 
 impl ConnectLobby {
-    /// A login to one server, `host:port` or `host`.
+    /// Makes a request to log in to one server, `host:port` or `host`.
     pub fn to(server: impl Into<String>) -> Self {
         Self { servers: vec![server.into()], ..Self::default() }
     }
@@ -44,21 +44,21 @@ pub struct HostRoom(pub RoomOptions);
 /// [`TraversalFailed`](crate::TraversalFailed) follow.
 #[derive(Message, Clone, Debug, PartialEq, Eq)]
 pub struct JoinRoom {
-    /// The room to enter, by name or by code.
+    /// This room is to be entered, by name or by code.
     pub target: RoomTarget,
-    /// The password of the room; none where the room has none.
+    /// The room has this password; `None` where it has none.
     pub password: Option<Secret<String>>,
     /// Keep asking for so long while there is no such room.
     pub wait: Duration,
 }
 
 impl JoinRoom {
-    /// The room of this name, at once.
+    /// Makes a request to enter the room of this name, at once.
     pub fn name(name: impl Into<String>) -> Self {
         Self { target: RoomTarget::Name(name.into()), password: None, wait: Duration::ZERO }
     }
 
-    /// The room of this short code, at once.
+    /// Makes a request to enter the room of this short code, at once.
     pub fn code(code: impl Into<String>) -> Self {
         Self { target: RoomTarget::Code(code.into()), password: None, wait: Duration::ZERO }
     }
@@ -85,7 +85,7 @@ pub struct AllowPeer {
 pub struct RefusePeer {
     /// The request that is answered, from [`JoinRequested`](crate::JoinRequested).
     pub join: JoinId,
-    /// Why, for that player to read; it is cut to 160 characters and 200 bytes.
+    /// That player reads this reason; it is cut to 160 characters and 200 bytes.
     pub reason: String,
 }
 
@@ -93,9 +93,9 @@ pub struct RefusePeer {
 /// disconnected.
 #[derive(Message, Clone, Debug, PartialEq, Eq)]
 pub struct KickPeer {
-    /// The member to put out.
+    /// This member is put out.
     pub player: PlayerId,
-    /// Why, for that player to read; it is cut to 160 characters and 200 bytes.
+    /// That player reads this reason; it is cut to 160 characters and 200 bytes.
     pub reason: String,
     /// It may come back. Otherwise the server does not let it in again for a day, as long as the room lives, whoever
     /// hosts it then.
@@ -110,9 +110,9 @@ pub struct SetRoomMetadata(pub BTreeMap<String, String>);
 /// Request: end the connection to one player; the room stays as it is.
 #[derive(Message, Clone, Debug, PartialEq, Eq)]
 pub struct ClosePeer {
-    /// The player at the other end.
+    /// This player is at the other end.
     pub player: PlayerId,
-    /// Why, for that player to read; it is cut to 160 characters and 200 bytes.
+    /// That player reads this reason; it is cut to 160 characters and 200 bytes.
     pub reason: String,
 }
 
@@ -131,14 +131,15 @@ pub struct ClosePeer {
 pub struct QuickMatch {
     /// What is to be played: only players who name the same meet. At most 48 bytes; may be empty.
     pub mode: String,
-    /// How many players, with this one: 2..=64, in a mesh 2..=16. Only players who want as many meet.
+    /// So many players make the match, this one among them: 2..=64, in a mesh 2..=16. Only players who want as many
+    /// meet.
     pub players: u16,
-    /// The shape of the room: all with the host, or each with each.
+    /// The room has this shape: all with the host, or each with each.
     pub topology: Topology,
 }
 
 impl QuickMatch {
-    /// So many players around a host.
+    /// Makes a request for so many players around a host.
     pub fn of(mode: impl Into<String>, players: u16) -> Self {
         Self { mode: mode.into(), players, topology: Topology::Star }
     }

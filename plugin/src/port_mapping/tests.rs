@@ -35,7 +35,7 @@ impl Asking {
         self.news.recv_timeout(PATIENCE).expect("an outcome")
     }
 
-    /// As the driver ends it. It must not wait for a router that says nothing.
+    /// Ends the thread as the driver does. It must not wait for a router that says nothing.
     pub(super) fn end(&mut self) {
         let began = Instant::now();
         drop(self.mapper.take());

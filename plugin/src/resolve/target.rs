@@ -5,8 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use traversal_core::address::canonical;
 
-/// UDP port of a lobby server whose address names none: STUN's (RFC 8489 section 18.6), since the server answers
-/// STUN on it too.
+/// A lobby server whose address names no port has this UDP port: STUN's (RFC 8489 section 18.6), since the server
+/// answers STUN on it too.
 pub const DEFAULT_PORT: u16 = 3478;
 
 /// A lobby server, printed as `host:port` in lower case.

@@ -10,7 +10,7 @@ use crate::wire::life::{CHALLENGE, LifeKey};
 use crate::wire::message::ToServer;
 use crate::wire::pair::PairMessage;
 
-/// Between two requests for one proof, or the time of an answer: both may get lost.
+/// Two requests for one proof are this far apart, or the time of an answer: both may get lost.
 const AGAIN: Duration = Duration::from_millis(300);
 /// How long a host is asked for one proof. The server waits less by default, and as long where players are far away.
 const WITHIN: Duration = Duration::from_secs(10);
@@ -18,7 +18,7 @@ const WITHIN: Duration = Duration::from_secs(10);
 /// What the agent knows for proofs.
 #[derive(Debug, Default)]
 pub(super) struct Life {
-    /// The key of the server of the latest login; what is made of it is made when the first member asks.
+    /// The server of the latest login has this key; what is made of it is made when the first member asks.
     server_key: Option<[u8; 32]>,
     key: Option<LifeKey>,
     question: Option<Question>,

@@ -26,7 +26,7 @@ const SEEK: Duration = Duration::from_secs(20);
 /// News that may wait for the plan of their match: a few of each of its methods.
 const EARLY: usize = 16;
 
-/// News of a match. They may come before its plan: messages of the server may overtake each other.
+/// The server tells this of a match. They may come before its plan: messages of the server may overtake each other.
 #[derive(Debug)]
 pub(super) enum MatchNews {
     Facts(Facts),

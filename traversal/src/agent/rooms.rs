@@ -69,7 +69,7 @@ impl Agent {
         }
     }
 
-    /// Only this player has lost the host.
+    /// Notes that only this player has lost the host, which hosts on.
     pub(super) fn host_stands(&mut self, now: Instant, about: RoomEpoch) {
         let meant = |known: &crate::lobby::Room| known.epoch() == about && known.seeking.is_some();
         let Some(host) = self.lobby.room().filter(|room| meant(room)).map(|room| room.info.host) else {
@@ -111,7 +111,7 @@ impl Agent {
         }
     }
 
-    /// Another member hosts the room.
+    /// Notes that another member hosts the room.
     pub(super) fn host_changed(&mut self, now: Instant, room: RoomInfo, previous: PlayerId) {
         if self.lobby.host_changed(self.shared.identity.player_id(), &room, previous) {
             self.announce_host(now, room, previous);

@@ -54,13 +54,13 @@ impl PathKind {
 pub struct PathInfo {
     /// Whether it is direct, over which family, or relayed.
     pub kind: PathKind,
-    /// Where datagrams to the other player go; none over the relay.
+    /// Datagrams to the other player go to this address. There is none over the relay.
     pub remote: Option<SocketAddr>,
     /// The own socket that it runs on.
     pub socket: SocketId,
     /// The method that found it; none over the relay.
     pub method: Option<Method>,
-    /// The measured round trip to the other player; none before the first measurement.
+    /// This is the measured round trip to the other player, which there is not before the first measurement.
     pub rtt: Option<Duration>,
     /// The longest game datagram that goes in one piece, in bytes: 514 (498 over the relay) before it is known, soon 1,166
     /// (1,150), and at the most [`MAX_PAYLOAD`](crate::wire::pair::MAX_PAYLOAD). Longer ones are split and joined. It
@@ -143,10 +143,10 @@ pub enum Event {
     Members(Vec<PlayerInfo>),
     /// This player is out of its room.
     RoomLeft {
-        /// Why the server put it out; none: it left on request.
+        /// This is why the server put it out; `None`: it left on request.
         reason: Option<RoomEnd>,
     },
-    /// The answer to [`Command::ListRooms`](super::Command::ListRooms): the public rooms of this game.
+    /// The server answers [`Command::ListRooms`](super::Command::ListRooms): these are the public rooms of this game.
     Rooms(Vec<RoomSummary>),
     /// A request of the game failed.
     RequestFailed {
@@ -173,7 +173,7 @@ pub enum Event {
     Plan {
         /// The player to be connected with.
         peer: PlayerInfo,
-        /// This side's part in punching (M10).
+        /// This side has this role in punching (M10).
         role: Role,
         /// The methods that will be tried, in this order.
         methods: Vec<Method>,
@@ -190,7 +190,7 @@ pub enum Event {
     },
     /// The first path to a player stands: game datagrams flow.
     PeerConnected {
-        /// The player at the other end.
+        /// This player is at the other end.
         peer: PlayerInfo,
         /// What this player is to the other one.
         seat: Seat,
@@ -205,21 +205,21 @@ pub enum Event {
     },
     /// The game plays over the relay, and no direct path was found within the deadline: why.
     PeerRelayed {
-        /// The player at the other end.
+        /// This player is at the other end.
         peer: PlayerInfo,
         /// Why there is no direct path, and what can be done about it.
         report: FailureReport,
     },
     /// The channel to a player moved to another path.
     PathChanged {
-        /// The player at the other end.
+        /// This player is at the other end.
         player: PlayerId,
         /// The way that is used from now on.
         path: PathInfo,
     },
     /// Another length of game datagrams goes in one piece by the present path to a player.
     SizeChanged {
-        /// The player at the other end.
+        /// This player is at the other end.
         player: PlayerId,
         /// The longest that does, in bytes: see [`PathInfo::size`].
         size: usize,
@@ -228,12 +228,12 @@ pub enum Event {
     /// connection and its keys are kept, and all ways are tried until [`Event::PeerBack`], or until
     /// [`Event::PeerDisconnected`] says that it is lost. Game datagrams for this player are dropped meanwhile.
     PeerAway {
-        /// The player at the other end.
+        /// This player is at the other end.
         player: PlayerId,
     },
     /// A player who was away answers again, and the same connection goes on.
     PeerBack {
-        /// The player at the other end.
+        /// This player is at the other end.
         player: PlayerId,
         /// How long nothing was answered.
         away: Duration,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::id::PlayerId;
 use crate::wire::message::{LoginRefusal, RequestError};
 
-/// The state of the link to the lobby server.
+/// This says how the link to the lobby server stands.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub enum LobbyState {
@@ -17,13 +17,14 @@ pub enum LobbyState {
     Connecting,
     /// The player is logged in.
     Online {
-        /// This player's id.
+        /// This player has this id.
         player: PlayerId,
         /// The address that the server sees the player at.
         public: SocketAddr,
         /// The address that the server was reached at.
         server: SocketAddr,
-        /// The server's public key; to be kept for the next login, see [`Command::KnowServers`](crate::Command::KnowServers).
+        /// The server has this public key, which is to be kept for the next login, see
+        /// [`Command::KnowServers`](crate::Command::KnowServers).
         server_key: [u8; 32],
     },
     /// There is no link, and another try follows.
@@ -96,21 +97,21 @@ pub enum LobbyError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RequestKind {
-    /// To open a room ([`Command::HostRoom`](super::Command::HostRoom)).
+    /// The game wants to open a room ([`Command::HostRoom`](super::Command::HostRoom)).
     Host,
-    /// To enter a room ([`Command::JoinRoom`](super::Command::JoinRoom)).
+    /// The game wants to enter a room ([`Command::JoinRoom`](super::Command::JoinRoom)).
     Join,
-    /// To leave the room ([`Command::LeaveRoom`](super::Command::LeaveRoom)).
+    /// The game wants to leave the room ([`Command::LeaveRoom`](super::Command::LeaveRoom)).
     Leave,
-    /// To list the public rooms ([`Command::ListRooms`](super::Command::ListRooms)).
+    /// The game wants to list the public rooms ([`Command::ListRooms`](super::Command::ListRooms)).
     List,
-    /// To put a member out ([`Command::Kick`](super::Command::Kick)).
+    /// The game wants to put a member out ([`Command::Kick`](super::Command::Kick)).
     Kick,
-    /// To change the room's metadata ([`Command::SetMetadata`](super::Command::SetMetadata)).
+    /// The game wants to change the room's metadata ([`Command::SetMetadata`](super::Command::SetMetadata)).
     SetMetadata,
-    /// To wait for players who want the same ([`Command::QuickMatch`](super::Command::QuickMatch)).
+    /// The game wants to wait for players who want the same ([`Command::QuickMatch`](super::Command::QuickMatch)).
     QuickMatch,
-    /// To wait for them no longer ([`Command::CancelQuickMatch`](super::Command::CancelQuickMatch)).
+    /// The game wants to wait for them no longer ([`Command::CancelQuickMatch`](super::Command::CancelQuickMatch)).
     CancelQuickMatch,
 }
 

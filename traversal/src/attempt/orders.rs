@@ -16,7 +16,7 @@ use crate::wire::port_report::PortReport;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PunchTest {
     pub(crate) way: Way,
-    /// The TTL; none: the system's own.
+    /// The packet gets this TTL; `None`: the system's own.
     pub(crate) ttl: Option<u8>,
     pub(crate) method: Method,
 }

@@ -40,7 +40,7 @@ pub(super) enum PermitState {
 }
 
 impl PermitState {
-    /// The permit at the start of a plan: if a search comes first in it, the server counts that as asked.
+    /// Returns the permit at the start of a plan: if a search comes first in it, the server counts that as asked.
     pub(super) fn of(now: Instant, first: Option<Method>) -> Self {
         if first.is_some_and(Method::searches) { Self::Asked(now) } else { Self::NotAsked }
     }
@@ -101,8 +101,8 @@ impl Attempt {
         self.permit = PermitState::Asked(cx.now);
     }
 
-    /// After a better plan: a search that goes on asks for a permit by the new plan, which the other side may need in order to
-    /// begin.
+    /// Asks for a permit again after a better plan: a search that goes on needs one by the new plan, without which the
+    /// other side may not begin.
     pub(crate) fn ask_permit_again(&mut self, cx: &mut Cx<'_>) {
         if self.permit == PermitState::NotAsked && self.searches_by_permit() {
             self.ask_permit(cx);

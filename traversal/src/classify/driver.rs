@@ -15,12 +15,12 @@ use steps::{Hairpin, LaterBursts};
 /// What a [`Classifier`] starts with.
 #[derive(Clone, Debug)]
 pub struct ClassifierConfig {
-    /// The server's sockets, as in [`Welcome::probe_targets`](crate::wire::message::Welcome). Those of another
-    /// address family than the first one are left out.
+    /// These are the server's sockets, as in [`Welcome::probe_targets`](crate::wire::message::Welcome). Those of
+    /// another address family than the first one are left out.
     pub targets: Vec<SocketAddr>,
-    /// The machine's own addresses (M28).
+    /// These addresses are on the machine's own interfaces (M28).
     pub local: Vec<IpAddr>,
-    /// Round trip to the server and its spread, as the login measured them.
+    /// This is the round trip to the server and its spread, as the login measured them.
     pub rtt: RttEstimate,
     /// How the port step is taken from the intervals (M4).
     pub step_rule: StepRule,
@@ -70,7 +70,7 @@ pub enum ClassifierOrder {
     },
 }
 
-/// Sockets of the first burst, six for the allocation alone: with eight samples random ports in a block are told from
+/// The first burst has so many sockets, six of them for the allocation alone: with eight samples random ports in a block are told from
 /// a counter, even where a third of them is lost. A NAT with a new port per destination makes two more mappings for the
 /// test of that. With the six of [`steps`]' later bursts, which only a NAT that counts such ports (or one that is not
 /// told yet) gets, it makes 16: a quarter of the smallest quota of a carrier.
@@ -300,7 +300,7 @@ impl Classifier {
         }
     }
 
-    /// M2: the same socket to another port and to another address.
+    /// Tests M2: the same socket sends to another port and to another address.
     fn test_mapping(&mut self, now: Instant, slot: u16) {
         for target in [self.other_port, self.other_address].into_iter().flatten() {
             self.probe(now, slot, target, ProbePurpose::Report);

@@ -86,11 +86,11 @@ const TRIES: u32 = 6;
 /// Knocks that the server has sent in vain before the mapping counts as gone: at 10 % loss all of them are lost once in
 /// 10,000 times.
 const KNOCKS: u32 = 4;
-/// Requests for them at the most.
+/// So many requests are made for them at the most.
 const REQUESTS: u32 = 12;
 
 impl LifetimeSearch {
-    /// The longest silence: a search takes this and a few round trips.
+    /// This is the longest silence that is tried: a search takes this and a few round trips.
     pub const LONGEST: Duration = Duration::from_secs(SILENCES[SILENCES.len() - 1]);
 
     /// Starts with opening its sockets.

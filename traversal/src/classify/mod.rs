@@ -23,7 +23,7 @@ use crate::ports::{Estimate, FreshMapping, StepRule, allocation, foreign_rate};
 /// out the NAT's type itself knows which probes left from one socket, and whether a port was kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ProbeTag {
-    /// Port of the local socket.
+    /// The probe left from the local socket with this port.
     pub local_port: u16,
     /// An earlier packet, of which nothing was heard, may have made the mapping already: a counter's port may be
     /// older than this probe.
@@ -69,7 +69,7 @@ pub struct Sighting {
     pub sent: Duration,
     /// It was sent more than once before it was seen.
     pub repeated: bool,
-    /// The burst that the probe belonged to, see [`ProbeTag::burst`].
+    /// The probe belonged to this burst, see [`ProbeTag::burst`].
     pub burst: u8,
     /// The order in which the probes left, see [`ProbeTag::sequence`].
     pub sequence: u16,
@@ -78,7 +78,7 @@ pub struct Sighting {
 /// All that was found out about one NAT.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Evidence {
-    /// The machine's own addresses (M5, M28).
+    /// These addresses are on the machine's own interfaces (M5, M28).
     pub local: Vec<IpAddr>,
     /// Probes that were seen, in the order of sending (or of coming in).
     pub sightings: Vec<Sighting>,
@@ -159,7 +159,7 @@ pub fn merge_report(seen: &NatProfile, report: &NatProfile) -> NatProfile {
     }
 }
 
-/// M5: the seen address is one of the machine's own. `None`: its own are not known.
+/// Answers M5: whether the seen address is none of the machine's own. `None`: its own are not known.
 fn translated(evidence: &Evidence) -> Option<bool> {
     if evidence.local.is_empty() {
         return None;
@@ -168,7 +168,7 @@ fn translated(evidence: &Evidence) -> Option<bool> {
     Some(!evidence.sightings.iter().any(own))
 }
 
-/// M2 and, with one server address, M6. Each pair of probes from one socket is a vote: a NAT may leave its
+/// Answers M2 and, with one server address, M6. Each pair of probes from one socket is a vote: a NAT may leave its
 /// habit for a single socket (RFC 4787 section 4.1), and if half of them disagree the harder case is taken.
 fn mapping(sightings: &[Sighting]) -> MappingBehavior {
     let (mut ports, mut addresses) = ((0u32, 0u32), (0u32, 0u32));

@@ -34,8 +34,8 @@ impl fmt::Display for BubbleTargets {
     }
 }
 
-/// The name that people see, with hyphens or spaces; `restricted`, `portrestricted`, `fullcone`, `as` and `ps` are short
-/// ones.
+/// It reads the name that people see, with hyphens or spaces; `restricted`, `portrestricted`, `fullcone`, `as` and `ps`
+/// are short ones.
 impl FromStr for NatKind {
     type Err = FactError;
 
@@ -80,7 +80,7 @@ impl FromStr for FilteringBehavior {
     }
 }
 
-/// `preserving`, `random`, or `FIRST-LAST` for a block; a counter is set by its step.
+/// It reads `preserving`, `random`, or `FIRST-LAST` for a block; a counter is set by its step.
 impl FromStr for PortAllocation {
     type Err = FactError;
 

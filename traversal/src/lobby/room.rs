@@ -35,7 +35,7 @@ pub(crate) struct Room {
     pub(crate) hosting: bool,
     /// What to ask for where there is no ticket.
     entered_by: Request,
-    /// What to ask with when the server forgot us.
+    /// This is shown when the server forgot us.
     pub(super) ticket: Option<RoomTicket>,
     password: Option<Secret<String>>,
     /// Who may not come back, to be shown to a server that was restarted.
@@ -56,7 +56,7 @@ impl Room {
         RoomEpoch { room: self.info.id, epoch: self.info.epoch }
     }
 
-    /// How to come back in.
+    /// Returns the request that leads back in.
     pub(super) fn resume(&self) -> Request {
         match self.ticket {
             Some(ticket) => Request::TakeUpRoom {
@@ -153,7 +153,7 @@ impl Lobby {
         replaced.map_or(LobbyNews::Entered, |previous| LobbyNews::HostChanged { room: info, previous })
     }
 
-    /// The right to come back.
+    /// Takes the right to come back.
     pub(crate) fn handle_ticket(&mut self, ticket: RoomTicket) {
         match self.room.as_mut().filter(|room| room.info.id == ticket.room) {
             Some(room) if room.ticket.is_none_or(|known| known.epoch <= ticket.epoch) => {
@@ -234,7 +234,7 @@ impl Lobby {
         cx.emit(Event::RoomChanged(info));
     }
 
-    /// A part of a snapshot of the members; all of them when it was the last missing one.
+    /// Takes a part of a snapshot of the members, and gives all of them when it was the last missing one.
     pub(crate) fn handle_members(
         &mut self,
         cx: &mut Cx<'_>,

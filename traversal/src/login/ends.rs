@@ -15,7 +15,7 @@ use crate::wire::handshake::{ClientProgress, Refusal};
 use crate::wire::message::{LoginRefusal, Welcome};
 use crate::wire::{Dropped, VERSION};
 
-/// The least wait before another login, whatever the settings say: a server that refuses is not to be hammered.
+/// Another login waits for this at the least, whatever the settings say: a server that refuses is not to be hammered.
 const LEAST_BACKOFF: Duration = Duration::from_millis(100);
 
 /// The longest wait before another login while others in the room wait for this player, who is lost to them in the end.
@@ -123,7 +123,7 @@ impl ServerLink {
         }
     }
 
-    /// The end of one login attempt.
+    /// Ends one login attempt.
     pub(super) fn failed(&mut self, env: &mut Env<'_>, error: LobbyError) {
         match error {
             LobbyError::WrongKey | LobbyError::KeyChanged { .. } | LobbyError::OtherProtocol { .. } => {

@@ -27,10 +27,11 @@ const GAPS: [Duration; 7] = [
     Duration::from_secs(15),
     Duration::from_secs(30),
 ];
-/// Gap after an answer: keeps a NAT's mapping (RFC 8445 section 11) and the server's knowledge fresh.
+/// The next probe comes this long after an answer: it keeps a NAT's mapping (RFC 8445 section 11) and the server's
+/// knowledge fresh.
 const REFRESH: Duration = Duration::from_secs(15);
 
-/// The other family's side of a login.
+/// This is the other family's side of a login.
 #[derive(Debug)]
 pub(super) struct OtherFamily {
     socket: SocketId,

@@ -49,13 +49,13 @@ const LINGER: Duration = Duration::from_secs(2);
 /// A session with the server, and the ways that it may take.
 #[derive(Debug)]
 pub(crate) struct Online {
-    /// The sealed channel to the server.
+    /// This is the sealed channel to the server.
     pub(crate) session: ClientSession,
-    /// The server's address, the same for UDP and for the stream.
+    /// The server has this address, the same for UDP and for the stream.
     pub(crate) server: SocketAddr,
     /// What the server said at the login.
     pub(crate) welcome: Welcome,
-    /// This login's key for pairs.
+    /// Pairs use this key, which is of this login alone.
     pub(crate) ephemeral: Identity,
     /// Where the server sees us now.
     pub(crate) public: SocketAddr,
@@ -315,7 +315,7 @@ impl Online {
         }
     }
 
-    /// True when the server is lost.
+    /// Does what is due. True: the server is lost.
     pub(super) fn handle_timeout(&mut self, env: &mut Env<'_>, stream: &mut Stream, quiet: Duration) -> bool {
         self.session.handle_timeout(env.now);
         if due(stream.close_at(), env.now) {

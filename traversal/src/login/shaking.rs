@@ -40,8 +40,8 @@ const STREAM_RETRY: Duration = Duration::from_secs(1);
 /// repetitions. For 5 s that is half a minute, as long as a cookie serves.
 const ANSWERS: u32 = 3;
 
-/// One login. It goes on with the same handshake until the server answers, however late: on a satellite link behind a
-/// full queue that takes seconds.
+/// This is one login. It goes on with the same handshake until the server answers, however late: on a satellite link
+/// behind a full queue that takes seconds.
 #[derive(Debug)]
 pub(super) struct Shaking {
     pub(super) login: Login,
@@ -57,13 +57,13 @@ pub(super) struct Shaking {
     stream_tries: usize,
 }
 
-/// The handshakes of one protocol: one for each address of the server, so that what somebody says in the name of one
-/// address does not keep the others from answering.
+/// These are the handshakes of one protocol: one for each address of the server, so that what somebody says in the name
+/// of one address does not keep the others from answering.
 #[derive(Debug)]
 struct Try {
     handshakes: Vec<(SocketAddr, ClientHandshake)>,
     next: Instant,
-    /// Hellos, or inits after the cookie.
+    /// So many hellos were sent, or inits after the cookie.
     tries: usize,
     /// When the next hello goes out beside the inits. A cookie may be junk, and the true one come only with the next.
     hello_at: Instant,

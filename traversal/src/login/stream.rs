@@ -11,7 +11,7 @@ use crate::env::Env;
 pub(super) struct Stream {
     to: Option<SocketAddr>,
     open: bool,
-    /// Out of use; what is on its way may arrive until then.
+    /// The stream is out of use, and closed then; what is on its way may arrive until then.
     close_at: Option<Instant>,
 }
 

@@ -18,7 +18,7 @@ const CONFIRM: Duration = Duration::from_millis(250);
 const RAISE: Duration = Duration::from_secs(600);
 /// When a way that does not carry [`FULL_DATAGRAM`] is tried again.
 const RETRY: Duration = Duration::from_secs(10);
-/// Probes in a row without an answer, at the usual loss, that end the search for a length (RFC 8899: MAX_PROBES).
+/// So many probes in a row without an answer, at the usual loss, end the search for a length (RFC 8899: MAX_PROBES).
 const TOO_LONG: f32 = 3.0;
 /// So many losses speak against the length in use.
 const LOST: f32 = 4.0;
@@ -38,7 +38,7 @@ pub(crate) enum Carries {
     Full,
 }
 
-/// States of RFC 8899 section 5.2.
+/// These are the states of RFC 8899 section 5.2.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     /// [`FULL_DATAGRAM`] is being tried.
@@ -51,7 +51,7 @@ enum Phase {
     Complete,
 }
 
-/// One length under test.
+/// This is one length under test.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Trial {
     length: usize,
@@ -69,7 +69,7 @@ impl Trial {
     }
 }
 
-/// The search on one way.
+/// This is the search on one way.
 #[derive(Clone, Debug)]
 pub(crate) struct SizeSearch {
     phase: Phase,

@@ -127,7 +127,7 @@ impl Peer {
         self.cause
     }
 
-    /// The game plays over the relay: why, unless it was told already.
+    /// Tells the game that it plays over the relay, and why, unless it was told already.
     pub(super) fn tell_relayed(
         &mut self,
         cx: &mut Cx<'_>,

@@ -19,8 +19,8 @@ use crate::way::{RELAY, Way};
 use crate::wire::message::{Facts, PunchPlan, Replan, RoundTrip, ToServer};
 use crate::wire::pair::PairMessage;
 
-/// Round trips to the server: this player's, and the other one's as the server says. One that is not known is taken to be
-/// as long as the other.
+/// Returns the round trips to the server: this player's, and the other one's as the server says. One that is not known
+/// is taken to be as long as the other.
 pub(super) fn round_trips(plan: &PunchPlan, link: &ServerLink) -> (Duration, Duration) {
     let own = link.timing().rtt();
     let peer = plan.peer_rtt.and_then(|peer| peer.timing().rtt());
@@ -112,7 +112,7 @@ impl Peer {
         ours
     }
 
-    /// News from the server.
+    /// Takes news from the server.
     pub(crate) fn handle_facts(&mut self, cx: &mut Cx<'_>, facts: &Facts) {
         if let Facts::PeerPublic(addresses) = facts {
             self.plan.peer_public.clone_from(addresses);
@@ -261,7 +261,7 @@ impl Peer {
         }
     }
 
-    /// No more punching: the sockets that no way runs on are closed.
+    /// Ends the punching: the sockets that no way runs on are closed.
     pub(super) fn end_punching(&mut self, cx: &mut Cx<'_>) {
         self.search = DirectSearch::Over;
         self.attempt.finish(cx.now);

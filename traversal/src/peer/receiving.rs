@@ -20,7 +20,7 @@ struct Arrival {
     origin: Origin,
     /// Whether a way may be made of where it came from, and answers may go there.
     admitted: bool,
-    /// Its length in bytes, sealed.
+    /// It has this length in bytes, sealed.
     length: usize,
 }
 

@@ -17,16 +17,17 @@ use crate::nat::{Confidence, NatProfile};
 /// What [`plan`] needs to know beside the two NATs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PlanOptions {
-    /// The only method to try, with no speculation beside it; none: all that may work.
+    /// Only this method is tried, with no speculation beside it. `None`, the default: all that may work.
     pub force: Option<Method>,
 }
 
 /// What the server tells both players.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
-    /// The caller's role; the other player has the other one. A single method may turn it round: [`role_in`].
+    /// The caller has this role, and the other player the other one. A single method may turn it round: [`role_in`].
     pub caller: Role,
-    /// What to try, in this order. Those that [`starts_together`] names begin at once, the others in their turn.
+    /// These methods are tried in this order. Those that [`starts_together`] names begin at once, the others in their
+    /// turn.
     pub methods: Vec<Method>,
     /// A direct path cannot be had, and why. The methods are empty then, or hopeful tries where facts are missing.
     pub hopeless: Option<FailureReason>,

@@ -18,22 +18,22 @@ pub const EDITIONS: u8 = 32;
 pub enum Revision {
     /// Nothing that a player acts on.
     Nothing,
-    /// The facts alone: what runs goes on, and what starts later starts with them.
+    /// Only the facts have changed: what runs goes on, and what starts later starts with them.
     Facts,
-    /// The methods, their order or the roles: there is another edition.
+    /// The methods, their order or the roles have changed: there is another edition.
     Plan,
 }
 
 /// The plan of a running match, and the two profiles that it was made from.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PlanInForce {
-    /// The caller's role, as in [`Plan::caller`].
+    /// The caller has this role, as in [`Plan::caller`].
     pub caller: Role,
-    /// What to try, in this order.
+    /// These methods are tried in this order.
     pub methods: Vec<PlannedMethod>,
     /// How many plans the match had before this one; below [`EDITIONS`].
     pub edition: u8,
-    /// The caller's profile and the callee's.
+    /// These are the caller's profile and the callee's.
     nats: [NatProfile; 2],
 }
 

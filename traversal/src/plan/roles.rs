@@ -15,7 +15,7 @@ pub enum Decision {
     Impossible,
 }
 
-/// M11, for any two NATs: whether a bubble from `sending` works, works the other way round, or not at all.
+/// Decides M11 for any two NATs: whether a bubble from `sending` works, works the other way round, or not at all.
 pub fn bubble_outcome(sending: &NatProfile, receiving: &NatProfile) -> Decision {
     let (s, r) = (reach(sending), reach(receiving));
     if s.bubble_reaches(r) || r.reached_at_known_port(s) {
@@ -27,7 +27,7 @@ pub fn bubble_outcome(sending: &NatProfile, receiving: &NatProfile) -> Decision 
     }
 }
 
-/// M10, for any two NATs: the caller starts as the sending side. (S1 lets a port-restricted caller swap without
+/// Decides M10 for any two NATs: the caller starts as the sending side. (S1 lets a port-restricted caller swap without
 /// looking at the callee, to save a measurement; both are measured here already.)
 ///
 /// What is not known is taken as the strictest first, so that the roles are right for most players who join before
@@ -58,7 +58,7 @@ fn strict(profile: &NatProfile) -> NatProfile {
     NatProfile { mapping, filtering, ..*profile }
 }
 
-/// S1 E4's decision (M12).
+/// The decision of S1's E4 (M12) says which side sends many bubbles.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum MultiBubbleDecision {
     /// The caller is the receiving side.
@@ -69,7 +69,7 @@ pub enum MultiBubbleDecision {
     Impossible,
 }
 
-/// M12: needs one fact only, whether a NAT is port-sensitive.
+/// Decides M12, which needs one fact only: whether a NAT is port-sensitive.
 pub fn multi_bubble_decision(caller: &NatProfile, callee: &NatProfile) -> MultiBubbleDecision {
     if reach(caller).one_port_per_address() {
         MultiBubbleDecision::CallerReceives

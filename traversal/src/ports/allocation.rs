@@ -21,9 +21,9 @@ pub struct FreshMapping {
     pub sent: Duration,
     /// Packets with the same number left back to back.
     pub burst: u8,
-    /// Its place in the order of sending.
+    /// This is the mapping's place in the order of sending.
     pub order: u32,
-    /// The socket's own port.
+    /// The probe left from the local socket with this port.
     pub local: u16,
     /// The port it got.
     pub external: u16,
@@ -33,15 +33,15 @@ pub struct FreshMapping {
     pub repeated: bool,
 }
 
-/// What the ports say.
+/// This is what the ports of fresh mappings say.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Estimate {
-    /// The allocation; unknown, while more than one explanation is left.
+    /// This is the allocation; it is unknown while more than one explanation is left.
     pub allocation: PortAllocation,
     /// Probability of the explanation that fits best, 0 to 1.
     pub confidence: f32,
-    /// Even inner ports get even outer ports, and odd ones odd (RFC 4787 section 4.2.2). `None`: there were too few of
-    /// either to tell.
+    /// Whether even inner ports get even outer ports, and odd ones odd (RFC 4787 section 4.2.2). `None`: there were too
+    /// few of either to tell.
     pub parity: Option<bool>,
 }
 
@@ -51,8 +51,8 @@ pub struct Estimate {
 const COUNTER: f64 = 0.5;
 const WHOLE: f64 = 0.3;
 const BLOCK: f64 = 0.2;
-/// Sizes of blocks with their shares: mostly of 512 to 16,384 ports (the chunks that Richter et al. found); smaller
-/// ones as RFC 7422 allows them.
+/// Blocks have these sizes with these shares: mostly 512 to 16,384 ports (the chunks that Richter et al. found);
+/// smaller ones as RFC 7422 allows them.
 const BLOCKS: [(u32, f64); 9] = [
     (64, 0.01),
     (128, 0.02),
@@ -72,7 +72,7 @@ const TOLD: f64 = 0.9;
 /// So many ports must have kept their parity to rule out chance (once in 1,000 times), some of them even, some odd.
 const PARITY_SAMPLES: usize = 10;
 
-/// What the ports of at least three fresh mappings say about the allocation.
+/// Finds what the ports of at least three fresh mappings say about the allocation.
 ///
 /// The first mapping of a socket alone shows whether its port is kept: the later ones of a NAT that maps per
 /// destination find it held by the first.
@@ -135,13 +135,13 @@ fn by_address(mappings: &[FreshMapping]) -> BTreeMap<IpAddr, Vec<u16>> {
     addresses
 }
 
-/// Logarithm of the probability of these ports by chance, given the first one of each address.
+/// Returns the logarithm of the probability of these ports by chance, given the first one of each address.
 fn whole(mappings: &[FreshMapping]) -> f64 {
     let free = mappings.len() - by_address(mappings).len();
     -(free as f64) * f64::from(PORT_SPACE).ln()
 }
 
-/// The likelihood of ports chosen by chance from a block of unknown size and place at each address.
+/// Returns the likelihood of ports chosen by chance from a block of unknown size and place at each address.
 fn in_blocks(mappings: &[FreshMapping]) -> f64 {
     let block = |ports: Vec<u16>| {
         let (low, high) =
@@ -155,7 +155,8 @@ fn in_blocks(mappings: &[FreshMapping]) -> f64 {
     by_address(mappings).into_values().map(block).sum()
 }
 
-/// The block at the address with the most ports. Its ends lie, on average, one gap outside of the outermost samples.
+/// Finds the block at the address with the most ports. Its ends lie, on average, one gap outside of the outermost
+/// samples.
 fn block_of(mappings: &[FreshMapping]) -> PortAllocation {
     let most = by_address(mappings).into_values().max_by_key(Vec::len).unwrap_or_default();
     let (Some(low), Some(high)) = (most.iter().min(), most.iter().max()) else {

@@ -30,7 +30,7 @@ const SEAM: f64 = 0.01;
 /// 2,150 a second. Beyond it the distance between two bursts says nothing.
 const BUSIEST: f64 = 3_000.0;
 
-/// Ports of one burst at one external address, in the order of sending.
+/// These are the ports of one burst at one external address, in the order of sending.
 #[derive(Clone, Debug)]
 pub(super) struct Chain {
     pub(super) address: IpAddr,
@@ -40,7 +40,7 @@ pub(super) struct Chain {
     ports: Vec<u16>,
 }
 
-/// The bursts, in turn. With `parity`, even and odd ports are counted apart.
+/// Gives the bursts, in turn. With `parity`, even and odd ports are counted apart.
 pub(super) fn chains(mappings: &[FreshMapping], parity: bool) -> Vec<Chain> {
     let mut chains: BTreeMap<(u8, IpAddr, u16), Vec<&FreshMapping>> = BTreeMap::new();
     for mapping in mappings {
@@ -60,11 +60,11 @@ pub(super) fn chains(mappings: &[FreshMapping], parity: bool) -> Vec<Chain> {
 pub(super) struct Counter {
     /// How far the counter goes from port to port; negative: downwards.
     pub(super) step: i32,
-    /// Logarithm of the probability of these ports, given the first one of each address.
+    /// This is the logarithm of the probability of these ports, given the first one of each address.
     pub(super) likelihood: f64,
 }
 
-/// The counters that fit best, one upwards and one downwards.
+/// Finds the counters that fit best, one upwards and one downwards.
 pub(super) fn fit(chains: &[Chain], rule: StepRule) -> [Option<Counter>; 2] {
     let plain: Vec<Laid> = chains.iter().map(|chain| Laid::new(chain, false)).collect();
     let over_seams: Vec<Laid> = chains.iter().map(|chain| Laid::new(chain, true)).collect();
@@ -75,7 +75,7 @@ pub(super) fn fit(chains: &[Chain], rule: StepRule) -> [Option<Counter>; 2] {
     })
 }
 
-/// A chain laid along the counter, upwards.
+/// This is a chain laid along the counter, upwards.
 #[derive(Clone, Debug)]
 struct Laid {
     gaps: Vec<u32>,
@@ -180,13 +180,13 @@ fn drift(before: &Chain, after: &Chain, size: u32, sign: i32) -> Option<f64> {
     fits.then(|| 0.9f64.ln() - (10.0 * taken).ln())
 }
 
-/// Ports from one to another upwards, starting again at [`FIRST_PORT`].
+/// Counts ports from one to another upwards, starting again at [`FIRST_PORT`].
 pub(super) fn forward(from: u16, to: u16) -> u32 {
     let place = |port: u16| i64::from(port.max(FIRST_PORT) - FIRST_PORT);
     (place(to) - place(from)).rem_euclid(i64::from(PORT_SPACE)) as u32
 }
 
-/// Logarithm of the sum of numbers given by their logarithms.
+/// Returns the logarithm of the sum of numbers given by their logarithms.
 pub(super) fn log_sum<const N: usize>(logs: [f64; N]) -> f64 {
     let most = logs.into_iter().fold(f64::NEG_INFINITY, f64::max);
     if most.is_finite() {

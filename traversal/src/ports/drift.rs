@@ -15,7 +15,7 @@ const MANY: f64 = 30.0;
 /// timeout): a counter that seems to has started again at an end that is not known.
 const BUSIEST: f64 = 5_000.0;
 
-/// The step from the last port of one burst to the first port of the next.
+/// This is the step from the last port of one burst to the first port of the next.
 #[derive(Clone, Copy, Debug)]
 struct Leg {
     time: Duration,
@@ -50,7 +50,7 @@ pub fn foreign_rate(mappings: &[FreshMapping], step: i32) -> Option<f32> {
     (time >= SHORTEST.as_secs_f64() || (time > 0.0 && taken >= MANY)).then(|| (taken / time) as f32)
 }
 
-/// The steps between successive bursts of the address with the most ports, the shortest time first.
+/// Gives the steps between successive bursts of the address with the most ports, the shortest time first.
 fn legs(mappings: &[FreshMapping], up: bool) -> Vec<Leg> {
     let mut addresses = BTreeMap::new();
     for mapping in mappings {

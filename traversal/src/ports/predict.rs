@@ -44,14 +44,15 @@ pub fn prediction_width(rate: f64, age: Duration, probability: f64, limit: u32) 
     (taken + 1).min(limit).max(1)
 }
 
-/// The ports that follow `newest`: `newest + step`, `newest + 2 step`, ... (M24 with a measured step).
+/// Returns the ports that follow `newest`: `newest + step`, `newest + 2 step`, ... (M24 with a measured step). (M24
+/// with a measured step).
 pub fn predicted_ports(newest: u16, step: i32, count: u32) -> impl Iterator<Item = u16> + Clone {
     (1..=i64::from(count)).map(move |i| advance(newest, i * i64::from(step)))
 }
 
-/// Baby-step/giant-step: the other side's port to aim at with packet `i` (from 0), after its port `newest` was
-/// seen. One side strides 1, the other 2; with eA and eB foreign ports meanwhile they meet at packet eA + 2 eB of
-/// the side that strides 1.
+/// Returns the port of the other side to aim at with packet `i` (from 0), after its port `newest` was seen:
+/// baby-step/giant-step. One side strides 1, the other 2; with eA and eB foreign ports meanwhile they meet at packet eA
+/// + 2 eB of the side that strides 1.
 pub fn giant_step_port(newest: u16, step: i32, stride: u32, i: u32) -> u16 {
     advance(newest, i64::from(step) * (1 + i64::from(stride) * i64::from(i)))
 }
@@ -65,7 +66,7 @@ pub fn birthday_chance(space: u32, open: u32, probes: u32) -> f64 {
     1.0 - log_miss.exp()
 }
 
-/// Probes needed for `probability`; `None` if `limit` is not enough.
+/// Returns how many probes `probability` needs; `None` if `limit` is not enough.
 pub fn birthday_probes(space: u32, open: u32, probability: f64, limit: u32) -> Option<u32> {
     let wanted = (1.0 - probability).ln();
     let mut log_miss = 0.0;
@@ -81,7 +82,7 @@ pub fn birthday_probes(space: u32, open: u32, probability: f64, limit: u32) -> O
     None
 }
 
-/// Numbers for a search by chance.
+/// This says how many sockets and probes a search by chance takes.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Birthday {
     /// Sockets that the random side opens.
@@ -92,9 +93,9 @@ pub struct Birthday {
     pub chance: f64,
 }
 
-/// Numbers for random ports out of `block` ports (the whole space, if not given), inside the caps: as many
-/// sockets as allowed but at most a quarter of the block (a CGN's quota is the block), then as many probes as
-/// bring 99.9 %, or as allowed.
+/// Chooses the numbers for random ports out of `block` ports (the whole space, if not given), inside the caps: as many
+/// sockets as allowed but at most a quarter of the block (a CGN's quota is the block), then as many probes as bring
+/// 99.9 %, or as allowed.
 pub fn birthday(block: Option<u32>, max_sockets: u32, max_probes: u32) -> Birthday {
     let space = block.unwrap_or(PORT_SPACE).clamp(1, PORT_SPACE);
     let sockets = match block {

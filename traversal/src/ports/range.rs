@@ -23,7 +23,7 @@ const OVERTAKEN: u32 = 2_048;
 /// with 1,000 a second over 1 ms), with room.
 const BESIDE_SEAM: u32 = 16;
 
-/// Every `step`-th port from the first to the last, both included, in the direction of the step (M15).
+/// A range holds every `step`-th port from the first to the last, both included, in the direction of the step (M15).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct PortRange {
     first: u16,
@@ -32,7 +32,7 @@ pub struct PortRange {
 }
 
 impl PortRange {
-    /// The range from a first probe's port to a second's (M15). Ports below 1,024 are moved up to it; a step of 0
+    /// Makes the range from a first probe's port to a second's (M15). Ports below 1,024 are moved up to it; a step of 0
     /// counts as 1. Where the two lie a little against the step's direction the probes overtook each other on the way,
     /// and change places; where they lie far against it the counter started again in between, and the range is what
     /// follows the first one and what precedes the second.
@@ -55,7 +55,7 @@ impl PortRange {
         self.is_against() && distance(self.first, self.last).unsigned_abs() > OVERTAKEN
     }
 
-    /// The range of one port.
+    /// Makes the range of one port.
     pub fn single(port: u16) -> Self {
         Self::new(port, port, 1)
     }
@@ -87,17 +87,17 @@ impl PortRange {
         self.last
     }
 
-    /// Signed step, never 0.
+    /// Returns the signed step, which is never 0.
     pub fn step(&self) -> i32 {
         self.step
     }
 
-    /// The same range with another step of the ladder (M4).
+    /// Returns the same range with another step of the ladder (M4).
     pub fn with_step(&self, step: i32) -> Self {
         Self::new(self.first, self.last, step)
     }
 
-    /// The ports, without repetition, lazily. At most 64,512.
+    /// Gives the ports, without repetition, lazily. There are at most 64,512.
     pub fn iter(&self) -> PortRangeIter {
         let size = self.step.unsigned_abs();
         let way = distance(self.first, self.last).unsigned_abs();
@@ -164,7 +164,7 @@ impl Iterator for Walk {
     }
 }
 
-/// The ports of a [`PortRange`].
+/// Iterates over the ports of a [`PortRange`].
 #[derive(Clone, Debug)]
 pub struct PortRangeIter {
     head: Walk,

@@ -5,8 +5,8 @@
 pub enum StepRule {
     /// The step is the smallest interval that was seen.
     Min,
-    /// The greatest common divisor of the intervals. With other machines' ports in between it finds the step of a
-    /// counter even if no two probes got neighbouring ports.
+    /// The greatest common divisor of the intervals is taken. With other machines' ports in between it finds the step
+    /// of a counter even if no two probes got neighbouring ports.
     #[default]
     Gcd,
 }

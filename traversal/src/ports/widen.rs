@@ -7,7 +7,7 @@ use super::{FIRST_PORT, PORT_SPACE, PortRange, PortRangeIter, StepRule, advance,
 pub struct PortSet(Box<[u64; 1024]>);
 
 impl PortSet {
-    /// A set without ports.
+    /// Makes a set without ports.
     pub fn new() -> Self {
         Self(Box::new([0; 1024]))
     }
@@ -48,9 +48,9 @@ pub enum Widened {
     Everywhere,
 }
 
-/// M19's search as a lazy sequence: the range at each step of the ladder, then outwards from it, nearest first,
-/// on the sides whose bound is not known, then all ports but the well-known ones. No port comes twice, so there
-/// are at most 64,512; the caller's caps end it long before.
+/// This is M19's search as a lazy sequence: it gives the range at each step of the ladder, then goes outwards from it,
+/// nearest first, on the sides whose bound is not known, then takes all ports but the well-known ones. No port comes
+/// twice, so there are at most 64,512; the caller's caps end it long before.
 #[derive(Clone, Debug)]
 pub struct Widening {
     ladder: Vec<i32>,

@@ -13,7 +13,7 @@ use crate::nat::MappingBehavior;
 use crate::ports::PortRange;
 use crate::wire::message::Facts;
 
-/// Rounds of a sending side: each takes one or two round.
+/// A sending side has so many rounds, each of which takes one or two round trips.
 const ROUNDS: u8 = 24;
 
 /// Sockets of so many rounds stay open for late replies.
@@ -22,23 +22,24 @@ const KEPT: usize = 3;
 #[derive(Debug)]
 pub(super) struct Bubble {
     engine: Engine,
-    /// Sending: when to go on. Receiving: when to test again, where the sender's port is known.
+    /// A sending side goes on then; a receiving one tests again, where the sender's port is known.
     due: Option<Instant>,
     attempt: u8,
-    /// Sending: the round whose sockets are being opened, then those of rounds under way.
+    /// A sending side has these rounds under way; the first one is that whose sockets are being opened.
     rounds: Vec<BubbleRound>,
     search: Option<ReplySearch>,
     last_range: Option<u8>,
 }
 
-/// One round of a sending side: its attempt, the bubble's socket, and the second probe's if that is another one.
+/// This is one round of a sending side: its attempt, the bubble's socket, and the second probe's if that is another
+/// one.
 #[derive(Clone, Copy, Debug)]
 struct BubbleRound {
     attempt: u8,
     bubble: u16,
     second: Option<u16>,
     stage: RoundStage,
-    /// The bubble's socket's own port.
+    /// The bubble's socket has this local port.
     port: u16,
     /// Where the second probe goes.
     second_server: SocketAddr,
@@ -56,7 +57,7 @@ impl Bubble {
         self.engine.context.role == Role::Sending
     }
 
-    /// Sending: the next bubble. Receiving: a reply to a sender whose port is known without a range.
+    /// Sends the next bubble; a receiving side sends a reply to a sender whose port is known without a range.
     fn next(&mut self, now: Instant) {
         // What the first bubble from the registered socket did not bring about, another one will not either; one from a
         // fresh socket may (a clash has spoilt the pair of addresses, or the NAT has forgotten the mapping).
@@ -129,8 +130,8 @@ impl Bubble {
         self.due = Some(now + self.engine.overdue() * 4);
     }
 
-    /// Probe, bubble, probe, back to back (M14). Where the NAT keeps ports, the bubble alone: a probe before it would take
-    /// the port away.
+    /// Sends probe, bubble, probe, back to back (M14). Where the NAT keeps ports, the bubble leaves alone: a probe
+    /// before it would take the port away.
     fn send_round(&mut self, now: Instant, round: BubbleRound) {
         if self.keeps_ports() {
             let slot = Slot::Own(round.bubble);

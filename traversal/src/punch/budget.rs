@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::config::Caps;
 use crate::id::MatchId;
 
-/// Caps of all attempts of a player together: punch datagrams in any one second.
+/// The budget holds the caps of all attempts of a player together: punch datagrams in any one second.
 #[derive(Debug)]
 pub struct Budget {
     caps: Caps,
@@ -80,7 +80,7 @@ impl Budget {
 /// What one attempt has used.
 #[derive(Clone, Debug, Default)]
 pub struct Spending {
-    /// Datagrams, probes among them.
+    /// So many datagrams were sent, probes among them.
     pub datagrams: u32,
     /// How many sockets were opened.
     pub sockets: u32,
@@ -88,7 +88,8 @@ pub struct Spending {
 }
 
 impl Spending {
-    /// For another attempt of the same match: however many it has, its targets stay the same ones.
+    /// Makes the spending ready for another attempt of the same match: however many it has, its targets stay the same
+    /// ones.
     pub(crate) fn renew(&mut self) {
         (self.datagrams, self.sockets) = (0, 0);
     }
@@ -99,21 +100,21 @@ impl Spending {
     }
 }
 
-/// The answer to a wish to send.
+/// This is the answer to a wish to send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// It is counted: send.
     Go,
     /// It may be sent at that time, and not before.
     Wait(Instant),
-    /// Never: a cap of the attempt is reached.
+    /// It is never to be sent: a cap of the attempt is reached.
     Refused,
 }
 
 /// The budget of the player and the spending of one attempt, as a puncher is given them.
 #[derive(Debug)]
 pub struct Ledger<'a> {
-    /// What all attempts of this player share.
+    /// All attempts of this player share this budget.
     pub budget: &'a mut Budget,
     /// What this attempt has spent.
     pub attempt: &'a mut Spending,

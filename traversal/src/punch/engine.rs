@@ -31,7 +31,7 @@ struct Queued {
     wide: bool,
 }
 
-/// A range probe pair of this side, under way.
+/// This is a range probe pair of this side, under way.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bracket {
     pub(super) attempt: u8,
@@ -45,7 +45,7 @@ pub(super) struct Engine {
     pub(super) method: Method,
     /// Where the lobby server sees the other side.
     pub(super) peer: SocketAddr,
-    /// The lobby server's first socket.
+    /// This is the lobby server's first socket.
     pub(super) server: SocketAddr,
     pub(super) brackets: Vec<Bracket>,
     queue: BTreeMap<(Instant, u64), Queued>,
@@ -230,7 +230,7 @@ impl Engine {
         self.push(at, 0, PunchOrder::TellKept { round, ports });
     }
 
-    /// An answer to a probe. With E2 a complete bracket is told to the other side.
+    /// Takes an answer to a probe. With E2 a complete bracket is told to the other side.
     pub(super) fn probe_seen(&mut self, now: Instant, tag: u32, observed: SocketAddr) {
         let Some(bracket) = self.brackets.iter_mut().find(|b| b.tags.contains(&tag)) else { return };
         let second = usize::from(bracket.tags[1] == tag);
@@ -282,7 +282,7 @@ impl Engine {
             .retain(|_, q| matches!(q.order, PunchOrder::CloseSocket { .. } | PunchOrder::OpenSocket { .. }));
     }
 
-    /// True while the puncher holds still.
+    /// Whether the puncher holds still.
     pub(super) fn holds_still(&mut self, now: Instant) -> bool {
         self.heard_until = self.heard_until.filter(|until| *until > now);
         self.heard_until.is_some()

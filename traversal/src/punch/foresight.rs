@@ -33,14 +33,14 @@ pub(super) struct ForeignRate {
 }
 
 impl ForeignRate {
-    /// As a profile has it: measured over about a second, so known to within a few, and a third.
+    /// Takes the rate from a profile: it was measured over about a second, so it is known to within a few, and a third.
     pub(super) fn of_profile(rate: Option<f32>) -> Self {
         let rate = rate.filter(|rate| rate.is_finite()).unwrap_or(UNKNOWN_RATE);
         let likely = f64::from(rate.clamp(0.0, 1e4));
         Self { least: (likely / 1.3 - 3.0).max(0.0), likely, most: likely * 1.3 + 3.0 }
     }
 
-    /// As counted: so many ports in this time. Two standard deviations of a Poisson count either way.
+    /// Takes the rate from a count: so many ports in this time. Two standard deviations of a Poisson count either way.
     pub(super) fn counted(ports: u32, time: Duration) -> Self {
         let (ports, seconds) = (f64::from(ports), time.as_secs_f64().max(1e-3));
         let spread = 2.0 * ports.sqrt();
@@ -116,12 +116,12 @@ impl ForeignRate {
     }
 }
 
-/// Packets that leave in a row, each by a port of its own.
+/// These packets leave in a row, each by a port of its own.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Row {
     /// Which of the ports that the other side has sent to they are to meet.
     pub(super) guess: usize,
-    /// How many packets leave.
+    /// So many packets leave.
     pub(super) packets: u32,
     /// How likely one of them leaves by that port.
     pub(super) chance: f64,

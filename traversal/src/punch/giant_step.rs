@@ -18,7 +18,7 @@ use crate::wire::message::{Ahead, Facts};
 
 const ROUNDS: u8 = 12;
 
-/// Packets of the first round; later rounds go further.
+/// The first round has so many packets; later rounds go further.
 const STEPS: u32 = 48;
 
 /// No round goes further than so many packets.
@@ -30,14 +30,14 @@ pub(super) struct GiantStep {
     attempt: u8,
     probe: Option<Probe>,
     due: Option<Instant>,
-    /// The pass under way: where the other side was newest.
+    /// This pass is under way: it aims from where the other side was newest.
     pass: Option<Pass>,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Probe {
     slot: u16,
-    /// The tag of the probe; none until it leaves, once its socket is open.
+    /// The probe carries this tag; there is none until it leaves, once its socket is open.
     tag: Option<u32>,
     seen: bool,
 }
@@ -80,7 +80,7 @@ impl GiantStep {
         (STEPS << (u32::from(self.attempt) - 1).min(4)).min(MOST_STEPS)
     }
 
-    /// How long a round's packets take: twice the steps, at this side's pace.
+    /// Returns how long a round's packets take: twice the steps, at this side's pace.
     fn pass_time(&self) -> Duration {
         PACE * self.steps() * 2
     }

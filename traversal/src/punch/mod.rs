@@ -43,7 +43,7 @@ use crate::reach::reach;
 use crate::rtt::RttEstimate;
 use crate::wire::message::{Facts, ProbePurpose, PunchPlan, RoundTrip};
 
-/// A socket as a puncher names it.
+/// This is a socket as a puncher names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Slot {
     /// The game's own socket, the one that the lobby server knows.
@@ -62,7 +62,7 @@ pub enum PunchOrder {
     },
     /// Close a socket that was opened so.
     CloseSocket {
-        /// The number of the socket.
+        /// The socket has this number.
         slot: u16,
     },
     /// Send the pair's datagram: a bubble, a reply, a port-assigning packet, a test.
@@ -94,9 +94,9 @@ pub enum PunchOrder {
     },
     /// Tell the other side, through the server, which ports the next packets leave by, since the own NAT keeps inner ports.
     TellKept {
-        /// The number of the try: its plan, method and attempt.
+        /// The try has this number, made of its plan, method and attempt.
         round: u16,
-        /// The ports, at most [`MAX_KEPT_PORTS`](crate::wire::message::MAX_KEPT_PORTS).
+        /// These are the ports, at most [`MAX_KEPT_PORTS`](crate::wire::message::MAX_KEPT_PORTS) of them.
         ports: Vec<u16>,
     },
 }
@@ -106,19 +106,19 @@ pub enum PunchOrder {
 pub enum PunchInput<'a> {
     /// A socket that it asked for is open, or could not be opened.
     Socket {
-        /// The number of the socket.
+        /// The socket has this number.
         slot: u16,
-        /// Its local port; none: it could not be opened.
+        /// The socket has this local port; `None`: it could not be opened.
         port: Option<u16>,
     },
     /// The server has answered a probe.
     ProbeSeen {
-        /// The tag of the probe.
+        /// The probe carries this tag.
         tag: u32,
         /// Where it was seen.
         observed: SocketAddr,
     },
-    /// News about this match. Give each to every puncher of it; they know their own.
+    /// This is news about this match. Give each to every puncher of it; they know their own.
     Facts(&'a Facts),
     /// An authentic datagram of the other player came in on one of its sockets, or on the main one.
     Datagram {
@@ -144,7 +144,7 @@ pub enum Progress {
     CapReached,
 }
 
-/// One side of one method.
+/// A puncher plays one side of one method.
 pub trait Puncher: std::fmt::Debug + Send {
     /// Names the method.
     fn method(&self) -> Method;
@@ -165,7 +165,7 @@ pub trait Puncher: std::fmt::Debug + Send {
 pub struct PunchContext {
     /// The match that this is about.
     pub match_id: MatchId,
-    /// This side's role in the plan.
+    /// This side has this role in the plan.
     pub role: Role,
     /// This side's NAT, as the server knows it.
     pub own: NatProfile,
@@ -173,25 +173,25 @@ pub struct PunchContext {
     pub peer: NatProfile,
     /// Where the server sees the other side. Only its IPs are ever sent to.
     pub peer_public: Vec<SocketAddr>,
-    /// The lobby server's sockets, as in [`Welcome::probe_targets`](crate::wire::message::Welcome).
+    /// These are the lobby server's sockets, as in [`Welcome::probe_targets`](crate::wire::message::Welcome).
     pub servers: Vec<SocketAddr>,
-    /// Round trip to the lobby server.
+    /// This is the round trip to the lobby server.
     pub rtt: RttEstimate,
     /// The other side's, as the server has measured it; nothing is known where it has not.
     pub peer_rtt: RttEstimate,
     /// Who works out ranges (E1: the server, E2: the peer).
     pub detect: Detect,
-    /// The TTL of openers, see [`AgentConfig::opener_ttl`].
+    /// Openers get this TTL, see [`AgentConfig::opener_ttl`]; `None` is the system's.
     pub first_ttl: Option<u8>,
-    /// How many ports ahead predictions aim, see [`AgentConfig::ports_ahead`].
+    /// Predictions aim so many ports ahead, see [`AgentConfig::ports_ahead`]; `None`: the measured rates say it.
     pub ports_ahead: Option<u16>,
     /// What this player may send and open at the most.
     pub caps: Caps,
     /// Ports of the other side's NAT that were set by hand (M9): see [`AgentConfig::bubble_targets`].
     pub bubble_targets: Vec<u16>,
-    /// The seed for choices by chance.
+    /// Choices by chance are made from this seed.
     pub seed: u64,
-    /// The edition of the plan, see [`Replan::edition`](crate::wire::message::Replan).
+    /// The plan has this edition, see [`Replan::edition`](crate::wire::message::Replan).
     pub edition: u8,
 }
 
@@ -248,7 +248,7 @@ impl PunchContext {
     }
 }
 
-/// This side's puncher for a method of the plan. `None`: it can do nothing here (no address of the other side, no
+/// Makes this side's puncher for a method of the plan. `None`: it can do nothing here (no address of the other side, no
 /// server).
 pub fn puncher(method: Method, now: Instant, context: PunchContext) -> Option<Box<dyn Puncher>> {
     let peer = context.peer_address()?;
@@ -286,12 +286,12 @@ pub(crate) fn expected_time(method: Method, context: &PunchContext) -> Duration 
     }
 }
 
-/// The longest turn of a match to search by many sockets or ports ([`Method::searches`]): 1,200 probes at 200 a second
-/// take 6 s, and an attempt 10 s.
+/// A match searches by many sockets or ports ([`Method::searches`]) no longer than this at a time: 1,200 probes at 200
+/// a second take 6 s, and an attempt 10 s.
 pub const SEARCH_TURN: Duration = Duration::from_secs(12);
 
-/// The number of a try on the wire: punchers of several methods run in one match and must know their own facts, and
-/// not take those of an older plan for their own. To the server it is only a number; newer plans have higher ones.
+/// This is the number of a try on the wire: punchers of several methods run in one match and must know their own facts,
+/// and not take those of an older plan for their own. To the server it is only a number; newer plans have higher ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Round {
     edition: u8,
@@ -345,7 +345,7 @@ impl Ports {
     }
 }
 
-/// The step to count with: the measured one, else 1.
+/// Returns the step to count with: the measured one, else 1.
 fn step_of(profile: &NatProfile) -> i32 {
     match profile.allocation {
         PortAllocation::Sequential { step } if step != 0 => step,

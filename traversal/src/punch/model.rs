@@ -256,6 +256,6 @@ impl Side {
     }
 }
 
-/// The public addresses of the two sides.
+/// The two sides have these public addresses.
 const IPS: [IpAddr; 2] =
     [IpAddr::V4(Ipv4Addr::new(198, 51, 100, 1)), IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1))];

@@ -13,13 +13,13 @@ use crate::nat::{MappingBehavior, PortAllocation};
 use crate::ports::{End, FIRST_PORT, PortRange};
 use crate::wire::message::{Facts, MAX_KEPT_PORTS};
 
-/// Two sockets a round on each side.
+/// So many rounds take two sockets each on each side.
 const ROUNDS: u8 = 16;
 
 /// Sockets of so many rounds stay open.
 const KEPT: usize = 3;
 
-/// Bubbles of one round; busy NATs give fewer than ten targets.
+/// One round has so many bubbles at the most; busy NATs give fewer than ten targets.
 const MAX_TARGETS: usize = 48;
 
 #[derive(Debug)]
@@ -31,7 +31,7 @@ pub(super) struct MultiBubble {
     search: Option<ReplySearch>,
 }
 
-/// One round: the socket `main` sends what the other side shall answer; `last` only the second probe.
+/// This is one round: the socket `main` sends what the other side shall answer, `last` only the second probe.
 #[derive(Clone, Debug)]
 struct MultiRound {
     attempt: u8,
@@ -56,7 +56,7 @@ impl MultiBubble {
         self.engine.context.role == Role::Sending
     }
 
-    /// Receiving: the next port-assigning packet.
+    /// Sends the next port-assigning packet of a receiving side.
     fn next(&mut self, now: Instant) {
         if self.attempt >= ROUNDS {
             self.due = None;
@@ -80,7 +80,7 @@ impl MultiBubble {
         }
     }
 
-    /// The other side's ports of a round: the likeliest, if it is not the range's first, and the range.
+    /// Returns the other side's ports of a round: the likeliest, if it is not the range's first, and the range.
     fn ports_of_round(&self, first: u16, last: u16, step: i32) -> (Option<u16>, PortRange) {
         // The last probe left from a socket of its own, so its port is none of the candidates (M20, M21).
         // If nothing is left in between, the probes overtook each other: take it all.
@@ -114,7 +114,7 @@ impl MultiBubble {
         }
     }
 
-    /// Range probe, port-assigning packet or bubbles, range probe from a fresh socket: all back to back.
+    /// Sends range probe, port-assigning packet or bubbles, and a range probe from a fresh socket, all back to back.
     fn send_round(&mut self, now: Instant, round: &MultiRound) {
         if Ports::of(&self.engine.context.own) == Ports::Kept {
             return self.send_kept(now, round);

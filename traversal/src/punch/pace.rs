@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-/// RFC 8445 section 14: new bindings no faster than one in 5 ms.
+/// New bindings are made no faster than one in 5 ms (RFC 8445 section 14).
 pub(super) const PACE: Duration = Duration::from_millis(5);
 
 /// How much of its lateness a wake-up makes up for, so at most ten datagrams leave in a row at [`PACE`]. Windows wakes a

@@ -49,7 +49,8 @@ pub(super) struct Prediction {
     calls: Vec<Call>,
     /// Open sockets and their local ports.
     open: BTreeMap<u16, u16>,
-    /// Sockets for packets to the other side. They serve again only where their next destination is surely a new port.
+    /// These sockets are for packets to the other side. They serve again only where their next destination is surely a
+    /// new port.
     pool: Vec<u16>,
     sent_to: BTreeSet<SocketAddr>,
     /// What waits for its sockets, in the order of sending.
@@ -64,7 +65,7 @@ pub(super) struct Prediction {
     age: Option<Duration>,
 }
 
-/// One round of this side.
+/// This is one round of this side.
 #[derive(Clone, Debug)]
 struct Call {
     attempt: u8,
@@ -174,7 +175,7 @@ impl Prediction {
         self.due = Some(now + self.patience());
     }
 
-    /// The other side's ports of a round: the first few that its packets leave by.
+    /// Takes the other side's ports of a round: the first few that its packets leave by.
     fn on_ports(&mut self, now: Instant, round: u16, theirs: &Theirs) {
         let Some(attempt) = self.engine.attempt_of(round) else { return };
         if !self.engine.context.is_peer(theirs.ip()) || self.peer() == Ports::Fixed {
@@ -211,7 +212,7 @@ impl Prediction {
         }
     }
 
-    /// A of S4: a row of packets to the port that B's packet left by.
+    /// Does what A of S4 does: sends a row of packets to the port that B's packet left by.
     fn meet(&mut self, now: Instant, attempt: u8, theirs: &Theirs) {
         let Some(at) = self.calls.iter().position(|call| call.attempt == attempt && !call.answered) else {
             return;

@@ -27,13 +27,13 @@ pub(super) struct ReplySearch {
 }
 
 impl ReplySearch {
-    /// Replies from `slot` to `range` at `ip`, now, and twice more for loss.
+    /// Sends replies from `slot` to `range` at `ip`, now, and twice more for loss.
     pub(super) fn start(now: Instant, engine: &mut Engine, slot: Slot, ip: IpAddr, range: PortRange) -> Self {
         Self::begin(now, engine, slot, ip, range, false)
     }
 
-    /// Replies to ports beyond `bound` in the direction of `step`, nearest first: the range's other end is not known
-    /// (M19).
+    /// Sends replies to ports beyond `bound` in the direction of `step`, nearest first: the range's other end is not
+    /// known (M19).
     pub(super) fn start_open(
         now: Instant,
         engine: &mut Engine,

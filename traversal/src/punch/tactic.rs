@@ -18,13 +18,13 @@ pub(super) trait Tactic: std::fmt::Debug + Send {
     /// The other side was heard: a path is made of it, so what is under way is dropped.
     fn drop_search(&mut self) {}
 
-    /// The server's answer to a probe.
+    /// Takes the server's answer to a probe.
     fn on_probe_seen(&mut self, _now: Instant, _tag: u32, _observed: SocketAddr) {}
 
     /// A socket is open at this local port, or could not be opened.
     fn on_socket(&mut self, _now: Instant, _slot: u16, _port: Option<u16>) {}
 
-    /// News about ports; not while it holds still.
+    /// Takes news about ports, though not while it holds still.
     fn on_facts(&mut self, _now: Instant, _facts: &Facts) {}
 
     /// The other side's address is another one.

@@ -11,8 +11,8 @@ use super::MAX_CONTROL;
 #[error("message does not fit the wire format")]
 pub struct CodecError;
 
-/// Little-endian, variable-length integers, and never more than a datagram's worth of memory whatever the lengths
-/// in the input claim.
+/// Integers are little-endian and of variable length, and decoding never takes more than a datagram's worth of memory,
+/// whatever the lengths in the input claim.
 const CONFIG: config::Configuration<config::LittleEndian, config::Varint, config::Limit<MAX_CONTROL>> =
     config::standard().with_limit::<MAX_CONTROL>();
 

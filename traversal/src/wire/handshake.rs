@@ -30,7 +30,7 @@ pub use small_order::contributes;
 
 const NONCE: usize = 16;
 const MAC_LEN: usize = 16;
-/// Bytes in front of every handshake datagram: kind, magic, version, nonce.
+/// So many bytes stand in front of every handshake datagram: kind, magic, version, nonce.
 const HEADER: usize = 1 + MAGIC.len() + 2 + NONCE;
 
 fn header(kind: Kind, nonce: &[u8; NONCE]) -> Vec<u8> {

@@ -14,12 +14,12 @@ use super::secret::{CODE, MacKey};
 use crate::Identity;
 use crate::id::RoomEpoch;
 
-/// Bytes of a challenge.
+/// A challenge has so many bytes.
 pub const CHALLENGE: usize = 16;
-/// Bytes of a proof.
+/// A proof has so many bytes.
 pub const PROOF: usize = CODE;
 
-/// The key that a player and a server share for proofs of life.
+/// A player and a server share this key for proofs of life.
 #[derive(Clone)]
 pub struct LifeKey(MacKey);
 

@@ -31,9 +31,9 @@ pub use to_player::{MatchEnd, RequestError, Response, ToPlayer};
 pub use to_server::{MatchOutcome, Request, ToServer};
 pub use topic::{Topic, Topical};
 
-/// Longest room password, in bytes.
+/// A room's password has so many bytes at the most.
 pub const MAX_PASSWORD: usize = 64;
-/// Longest login token, in bytes: with everything else it must fit the one datagram of the handshake.
+/// A login's token has so many bytes at the most: with everything else it must fit the one datagram of the handshake.
 pub const MAX_TOKEN: usize = 512;
 /// Local addresses that a player may register.
 pub const MAX_LOCAL_ADDRESSES: usize = 8;

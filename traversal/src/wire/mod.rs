@@ -22,27 +22,27 @@ mod vectors;
 
 pub use sizes::MAX_DATAGRAM;
 
-/// Longest control datagram, headers included, in bytes.
+/// A control datagram has so many bytes at the most, headers included.
 pub const MAX_CONTROL: usize = sizes::FULL_DATAGRAM;
 /// Datagrams with a wrong seal after which a key opens nothing more (RFC 9001 section 6.6, for ChaCha20-Poly1305). At
 /// 100,000 a second that takes eight days; the next login, or the next match, has fresh keys.
 pub(crate) const FORGERIES: u64 = 1 << 36;
 /// In front of a datagram that goes through the server's relay: kind and allocation token.
 pub const RELAY_HEADER: usize = 16;
-/// Bytes 1..4 of every handshake datagram.
+/// Bytes 1..4 of every handshake datagram are these.
 pub const MAGIC: [u8; 3] = *b"btv";
-/// Version of everything in this module. A server answers other versions with [`Kind::Refuse`], whose layout and
-/// that of [`Kind::Hello`]'s first 22 bytes never change.
+/// This is the version of everything in this module. A server answers other versions with [`Kind::Refuse`], whose
+/// layout and that of [`Kind::Hello`]'s first 22 bytes never change.
 pub const VERSION: u16 = 1;
 
-/// First byte of our datagrams: low nibble 7-15 (netcode uses 0-6) and outside the ranges of RFC 7983 (STUN, ZRTP,
-/// DTLS, TURN, RTP), so that all of these can share a socket with us.
+/// The kind is the first byte of our datagrams: its low nibble is 7-15 (netcode uses 0-6), and it is outside the ranges
+/// of RFC 7983 (STUN, ZRTP, DTLS, TURN, RTP), so that all of these can share a socket with us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum Kind {
-    /// Player to server: may I? Padded to [`MAX_CONTROL`].
+    /// A player asks the server whether it may log in. It is padded to [`MAX_CONTROL`].
     Hello = 0xC7,
-    /// Server to player: a cookie to come back with, and the server's key.
+    /// The server gives a player a cookie to come back with, and the server's key.
     Cookie = 0xC8,
     /// The player sends the server its cookie and the first Noise message.
     Init = 0xC9,
@@ -50,13 +50,13 @@ pub enum Kind {
     Accept = 0xCA,
     /// The server says no, in the clear.
     Refuse = 0xCB,
-    /// A sealed control frame, either way.
+    /// This is a sealed control frame, either way.
     Control = 0xCC,
     /// A sealed control frame that never moves the session's address (probes and their answers).
     Probe = 0xCD,
     /// A datagram that goes through the server's relay.
     Relay = 0xCE,
-    /// A sealed datagram between two players.
+    /// This is a sealed datagram between two players.
     Pair = 0xCF,
 }
 
@@ -98,7 +98,7 @@ pub enum Dropped {
     /// The seal does not fit.
     #[error("not authentic")]
     NotAuthentic,
-    /// Seen before, or too old to tell.
+    /// It was seen before, or is too old to tell.
     #[error("replayed")]
     Replayed,
     /// The cookie is wrong or too old.

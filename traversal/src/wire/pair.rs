@@ -43,11 +43,11 @@ const HEADER: usize = 1 + 8 + 8;
 const TAG: usize = 16;
 /// What sealing adds to a game datagram, in bytes.
 pub const OVERHEAD: usize = HEADER + 1 + TAG;
-/// Longest game datagram, in bytes: it goes in one piece by a relay, too, where all links are Ethernet. Where a way takes
-/// less it is split, and joined on the other side.
+/// A game datagram has so many bytes at the most: it goes in one piece by a relay, too, where all links are Ethernet.
+/// Where a way takes less it is split, and joined on the other side.
 pub const MAX_PAYLOAD: usize = MAX_DATAGRAM - OVERHEAD - super::RELAY_HEADER;
 
-/// Channels of game datagrams: 0 is what renet (or whatever carries the game) uses, the others are beside it.
+/// Game datagrams have so many channels: 0 is what renet (or whatever carries the game) uses, the others are beside it.
 pub const CHANNELS: u8 = 16;
 
 /// Content of a message that is answered: its answer, with the longest address and numbers, is no longer.
@@ -59,11 +59,12 @@ const PART: u8 = 2;
 /// Tag of channel `n`, less `n`.
 const CHANNEL: u8 = 16;
 
-/// What the two agents say to each other.
+/// The two agents of a match say this to each other.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum PairMessage {
-    /// M30's test message, S1's bubble and reply, and later the path's ping: do you hear me?
+    /// This is M30's test message, S1's bubble and reply, and later the path's ping: it asks whether the other side
+    /// hears it.
     Test {
         /// Comes back in the confirmation; never used twice.
         tag: u32,
@@ -72,7 +73,7 @@ pub enum PairMessage {
     },
     /// M30's confirmation, sent to where the test came from.
     Confirm {
-        /// The tag of the test.
+        /// The test carries this tag.
         tag: u32,
         /// The address that the test came from.
         observed: SocketAddr,
@@ -89,14 +90,14 @@ pub enum PairMessage {
     CloseAck,
     /// To the host, of a member that the server has asked: show the server that you are alive.
     ProveLife {
-        /// The server's challenge.
+        /// The server has given this challenge.
         challenge: [u8; CHALLENGE],
     },
     /// The answer, to be handed on; see [`LifeKey::prove`](super::life::LifeKey::prove).
     ProofOfLife {
         /// The challenge that was asked with.
         challenge: [u8; CHALLENGE],
-        /// The proof, of the room that the sender hosts.
+        /// The proof is about the room that the sender hosts.
         proof: [u8; PROOF],
     },
 }
@@ -104,11 +105,11 @@ pub enum PairMessage {
 /// What a datagram holds, once it is opened.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Opened<'a> {
-    /// A game datagram on this channel.
+    /// This is a game datagram on this channel.
     Data(u8, &'a [u8]),
     /// A part of a game datagram, to be joined with the others: see [`Joiner`].
     Part(Part<'a>),
-    /// A message for the agent.
+    /// This is a message for the agent.
     Message(PairMessage),
 }
 
@@ -159,8 +160,8 @@ impl PairChannel {
         })
     }
 
-    /// A key for another protocol of the same two players, the same on both sides (like RFC 5705's exporters). Another label
-    /// or context gives another key, none of which tells anything about the others.
+    /// Makes a key for another protocol of the same two players, the same on both sides (like RFC 5705's exporters).
+    /// Another label or context gives another key, none of which tells anything about the others.
     pub fn export(&self, label: &[u8], context: &[u8]) -> [u8; 32] {
         let length = (label.len() as u64).to_le_bytes();
         let mut key = [0; 32];

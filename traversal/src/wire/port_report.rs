@@ -10,7 +10,7 @@ use hmac::{Hmac, Mac};
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
-/// Bytes of a MAC; guessing one would take 2^64 claims.
+/// A MAC has so many bytes; guessing one would take 2^64 claims.
 const MAC: usize = 16;
 
 /// The server's word on where it saw a probe, which it knows again when it is shown.
@@ -34,7 +34,7 @@ impl std::fmt::Debug for ReportKey {
 }
 
 impl ReportKey {
-    /// A key from the server's generator; it need not outlive the server.
+    /// Makes a key of bytes from the server's generator; it need not outlive the server.
     pub fn new(key: [u8; 32]) -> Self {
         Self(key)
     }

@@ -1,6 +1,6 @@
 //! A sliding window over the counters of authentic datagrams (RFC 4303 section 3.4.3).
 
-/// Counters remembered below the highest: 256 punch sockets may deliver a burst in any order.
+/// So many counters are remembered below the highest: 256 punch sockets may deliver a burst in any order.
 const WINDOW: u64 = 1024;
 const WORDS: usize = (WINDOW / 64) as usize;
 
@@ -8,7 +8,7 @@ const WORDS: usize = (WINDOW / 64) as usize;
 /// after it fitted.
 #[derive(Clone, Debug, Default)]
 pub(super) struct ReplayWindow {
-    /// One above the highest counter accepted.
+    /// This is one above the highest counter accepted.
     next: u64,
     seen: [u64; WORDS],
 }

@@ -9,7 +9,7 @@ use zeroize::{Zeroize, Zeroizing};
 
 pub use crate::secret::same;
 
-/// Bytes of a code; guessing one would take 2^64 datagrams.
+/// A code has so many bytes; guessing one would take 2^64 datagrams.
 pub const CODE: usize = 16;
 
 /// A generator that goes on from its own state and from what the system gives: whoever learns the state later, or chose the
@@ -24,7 +24,7 @@ pub fn mixed(rng: &mut ChaCha20Rng, entropy: [u8; 32]) -> ChaCha20Rng {
     ChaCha20Rng::from_seed(*seed)
 }
 
-/// A key for message authentication codes: HMAC-SHA-256, cut to [`CODE`] bytes. Forgotten when dropped.
+/// This key makes message authentication codes: HMAC-SHA-256, cut to [`CODE`] bytes. Forgotten when dropped.
 #[derive(Clone)]
 pub struct MacKey([u8; 32]);
 
@@ -34,7 +34,8 @@ impl MacKey {
         Self(key)
     }
 
-    /// The code of these parts for this purpose; each part is covered with its length, so that no two lists are alike.
+    /// Returns the code of these parts for this purpose. Each part is covered with its length, so that no two lists are
+    /// alike.
     pub fn code(&self, purpose: &[u8], parts: &[&[u8]]) -> Option<[u8; CODE]> {
         let mut mac = <Hmac<Sha256> as Mac>::new_from_slice(&self.0).ok()?;
         for part in std::iter::once(&purpose).chain(parts) {

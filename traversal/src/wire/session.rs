@@ -26,7 +26,7 @@ use outgoing::Outgoing;
 
 /// Bytes in front of what is sealed: kind, session, counter.
 const HEADER: usize = 1 + 8 + 8;
-/// The kind once more, under the seal: who changes it on the way changes what the datagram may do.
+/// The kind stands once more under the seal: who changes it on the way changes what the datagram may do.
 const SEALED_KIND: usize = 1;
 const TAG: usize = 16;
 const OVERHEAD: usize = HEADER + SEALED_KIND + TAG;
@@ -41,16 +41,16 @@ const SILENT_AFTER: Duration = Duration::from_secs(10);
 /// Bytes that go to it until something comes from there. Enough for the retransmissions that find out.
 const SILENT_BYTES: usize = 4 * 1024;
 
-/// The player's end of a session.
+/// This is the player's end of a session.
 pub type ClientSession = Session<ToServer, ToPlayer>;
-/// The server's end of a session.
+/// This is the server's end of a session.
 pub type ServerSession = Session<ToPlayer, ToServer>;
 
-/// Shortest sealed datagram: as long as a path challenge at least, so that whoever sends one under a forged address does
-/// not have more sent there.
+/// A sealed datagram has so many bytes at the least: as many as a path challenge, so that whoever sends one under a
+/// forged address does not have more sent there.
 pub const MIN_SEALED: usize = 64;
 
-/// One end of a session: sends frames of `Out`, takes frames of `In`.
+/// This is one end of a session: it sends frames of `Out` and takes frames of `In`.
 ///
 /// Run loop: after any input drain [`poll_datagram`](Self::poll_datagram), then wait for
 /// [`poll_timeout`](Self::poll_timeout).
@@ -367,7 +367,7 @@ impl<Out: Serialize + Topical, In: DeserializeOwned> Session<Out, In> {
         }
     }
 
-    /// The next datagram to send to the other end's address.
+    /// Returns the next datagram to send to the other end's address.
     pub fn poll_datagram(&mut self) -> Option<Vec<u8>> {
         self.out.pop_front()
     }

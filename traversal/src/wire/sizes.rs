@@ -1,16 +1,18 @@
 //! How long datagrams may be, in bytes behind the headers of IP and UDP. Everything else that bounds a datagram follows from
 //! these.
 
-/// Longest IP packet in an Ethernet frame (RFC 894): hardly any way through the internet takes more.
+/// An IP packet in an Ethernet frame has so many bytes at the most (RFC 894): hardly any way through the internet takes
+/// more.
 const ETHERNET: usize = 1500;
-/// Headers of IPv4, without options (RFC 791), and UDP (RFC 768).
+/// The headers of IPv4, without options (RFC 791), and UDP (RFC 768) have so many bytes.
 const IPV4_UDP: usize = 20 + 8;
-/// Headers of IPv6 (RFC 8200) and UDP.
+/// The headers of IPv6 (RFC 8200) and UDP have so many bytes.
 const IPV6_UDP: usize = 40 + 8;
 
-/// Longest datagram of any kind over IPv4, a relay's header included; streams and the relay take no longer one either.
+/// A datagram of any kind over IPv4 has so many bytes at the most, a relay's header included; streams and the relay
+/// take no longer one either.
 pub const MAX_DATAGRAM: usize = ETHERNET - IPV4_UDP;
-/// Longest datagram of any kind over IPv6.
+/// A datagram of any kind over IPv6 has so many bytes at the most.
 pub const MAX_DATAGRAM_V6: usize = ETHERNET - IPV6_UDP;
 /// A way that is any good carries this much: what QUIC relies on (RFC 9000 section 14), so that hardly a network is without
 /// it. It fits the least IPv6 packet that every link takes (1,280, RFC 8200 section 5).

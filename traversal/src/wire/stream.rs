@@ -7,7 +7,7 @@ use super::MAX_DATAGRAM;
 
 /// Length of what stands in front of each datagram.
 const PREFIX: usize = 2;
-/// Bytes that wait for the other end to take them; then the newest datagrams are dropped. At what the relay lets
+/// So many bytes may wait for the other end to take them; then the newest datagrams are dropped. At what the relay lets
 /// through at the most this is an eighth of a second: more would only be delay.
 pub const STREAM_BACKLOG: usize = 64 * 1024;
 

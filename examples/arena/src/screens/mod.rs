@@ -31,11 +31,11 @@ pub enum Screen {
     Code,
     /// What is being tried.
     Connecting,
-    /// In the room, before the match.
+    /// The player is in the room, before the match.
     Lobby,
     /// The match is played.
     Game,
-    /// In the match, with the menu open; the match goes on.
+    /// The menu is open in the match, which goes on.
     Paused,
     /// What went wrong, and what can be done.
     Trouble,

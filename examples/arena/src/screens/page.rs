@@ -85,9 +85,9 @@ pub enum Tone {
     Good,
     /// Bad news, in red.
     Bad,
-    /// In a player's colour.
+    /// The text has this player's colour.
     Player(u8),
-    /// To be read out to a friend.
+    /// The text is a code, to be read out to a friend.
     Code,
 }
 

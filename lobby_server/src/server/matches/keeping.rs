@@ -13,7 +13,7 @@ use super::{Context, Matches, Roster};
 use crate::ids::Sides;
 use crate::matchmaking::{choose, nats};
 
-/// As many as a player may have: one with each other member of a room.
+/// A player may say so many matches: one with each other member of a room.
 const MAX_WAITING: usize = 64;
 
 /// What one player has said, and the other has not confirmed; the oldest first.
@@ -55,7 +55,8 @@ impl Matches {
         self.kept.remove(&player);
     }
 
-    /// A player in the room `id` still plays this match. Where the room has a `host` for all its matches, it is one side.
+    /// Takes the word of a player in the room `id` that it still plays this match. Where the room has a `host` for all
+    /// its matches, it is one side.
     pub(crate) fn keep_match(
         &mut self,
         cx: &mut Context,

@@ -11,7 +11,7 @@ use crate::ids::Sides;
 use crate::relay::{RelayMode, forwarded};
 use crate::server::sockets::Route;
 
-/// Length of a sealed path challenge: only what is at least as long is answered with one.
+/// A sealed path challenge has so many bytes: only what is at least as long is answered with one.
 const CHALLENGE: usize = MIN_SEALED;
 
 /// To an address that was silent for so long nothing is forwarded: it may be somebody else's by now. Both sides of a pair
@@ -38,7 +38,7 @@ impl Matches {
         Ok(self.relay.grant(now, id, players.both(), &mut cx.rng))
     }
 
-    /// A datagram for another player. It must come from where the sender's session was proven to be.
+    /// Forwards a datagram for another player. It must come from where the sender's session was proven to be.
     pub(crate) fn handle_relay(
         &mut self,
         cx: &mut Context,

@@ -27,7 +27,7 @@ const MODE: &str = "mode";
 /// How often it is looked whether a line may be told of its changes.
 const LINES_PERIOD: Duration = Duration::from_millis(250);
 
-/// Players on their way into one room.
+/// These players are on their way into one room.
 #[derive(Debug)]
 pub(super) struct Gathering {
     key: QueueKey,
@@ -36,7 +36,7 @@ pub(super) struct Gathering {
     /// Sessions that have yet to give a sign of life.
     suspects: BTreeSet<SessionId>,
     deadline: Instant,
-    /// Between two pings of them.
+    /// Two pings of them are this far apart.
     period: Duration,
     /// The registry is being asked.
     claiming: bool,
@@ -209,7 +209,7 @@ impl Rooms {
         self.ask_registry(others, RegistryOperation::Claim(record), Pending::Gathering(id));
     }
 
-    /// The registry's answer. A code that is taken is drawn anew.
+    /// Takes the registry's answer. A code that is taken is drawn anew.
     pub(super) fn gathering_claimed(
         &mut self,
         others: &mut Others<'_>,

@@ -17,7 +17,8 @@ use crate::server::timers::Timer;
 
 /// Players that may wait for one host's answer.
 const ASKS_PER_ROOM: usize = 64;
-/// Those of one address (see [`nested`](crate::limits::nested)): a household asks at once, and leaves room for others.
+/// So many of them may be of one address (see [`nested`](crate::limits::nested)): a household asks at once, and leaves
+/// room for others.
 const ASKS_PER_ADDRESS: usize = 8;
 
 /// A player that waits for the host's word.

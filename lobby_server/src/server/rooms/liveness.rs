@@ -12,8 +12,8 @@ use super::{Others, Rooms};
 use crate::ids::SessionId;
 use crate::server::timers::Timer;
 
-/// Least time between pings of one check. At 30 % loss each way, ten of them miss a living player once in a thousand
-/// checks.
+/// Pings of one check are this far apart at the least. At 30 % loss each way, ten of them miss a living player once in
+/// a thousand checks.
 const PING_PERIOD: Duration = Duration::from_millis(150);
 
 /// Pings of one check.
@@ -24,7 +24,7 @@ pub(crate) fn ping_period(wait: Duration) -> Duration {
     PING_PERIOD.max(wait / PINGS)
 }
 
-/// One check of a room's members.
+/// This is one check of a room's members.
 #[derive(Debug)]
 pub(super) struct Check {
     suspects: BTreeSet<SessionId>,

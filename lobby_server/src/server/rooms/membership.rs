@@ -49,7 +49,7 @@ impl Rooms {
         self.rooms.values().filter(|room| room.is_open()).count()
     }
 
-    /// Players who wait for a quick match.
+    /// Counts the players who wait for a quick match.
     pub(crate) fn queued_count(&self) -> usize {
         self.queues.len()
     }
@@ -92,7 +92,7 @@ impl Rooms {
         }
     }
 
-    /// In a mesh: two members have no connection (any more), and the later one of them wants one.
+    /// Makes a match of two members of a mesh who have no connection (any more), of whom the later one wants one.
     pub(super) fn rematch(
         &mut self,
         others: &mut Others<'_>,

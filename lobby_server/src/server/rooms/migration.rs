@@ -53,11 +53,11 @@ pub(super) struct Loss {
     challenge: [u8; CHALLENGE],
     /// Until then members may show that it is alive.
     proof_until: Instant,
-    /// For answers; made when the first one comes.
+    /// The answers are checked with this key, which is made when the first one comes.
     life_key: Option<LifeKey>,
 }
 
-/// How many members miss the host, and how many say that they hear it.
+/// So many members miss the host, and so many say that they hear it.
 #[derive(Clone, Copy, Debug)]
 struct Voices {
     lost: usize,
@@ -94,7 +94,7 @@ impl Stage {
 }
 
 impl Rooms {
-    /// Members with a session, as the host's successors in the order of their seniority.
+    /// Returns the members with a session, as the host's successors in the order of their seniority.
     fn successors(&self, others: &Others<'_>, id: RoomId) -> Vec<PlayerId> {
         let Some(room) = self.rooms.get(&id) else { return Vec::new() };
         let present = |player: &PlayerId| others.roster.is_present(*player, id);

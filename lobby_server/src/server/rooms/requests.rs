@@ -198,7 +198,7 @@ impl Rooms {
         Ok(Response::Done)
     }
 
-    /// The room that this player hosts.
+    /// Returns the room that this player hosts.
     fn hosted_room(&self, others: &Others<'_>, player: PlayerId) -> Result<RoomId, RequestError> {
         let room = others.roster.present_room(player).ok_or(RequestError::NotInRoom)?;
         match self.rooms.get(&room) {

@@ -73,7 +73,7 @@ impl Rooms {
         others.cx.timers.set(Timer::Pairs(id), Some(others.cx.now + wait));
     }
 
-    /// Members without a match with the host get one; those of whom nothing is heard when they are back.
+    /// Gives members without a match with the host one; those of whom nothing is heard get it when they are back.
     pub(crate) fn pair_up(&mut self, others: &mut Others<'_>, id: RoomId) {
         let Some(room) = self.rooms.get(&id) else { return };
         // Pairs of a mesh ask by themselves.

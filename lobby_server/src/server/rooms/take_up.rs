@@ -42,7 +42,7 @@ fn sealed(game: &str, name: &str, code: &str, ticket: &RoomTicket, holder: Playe
     content
 }
 
-/// The seal of the server with this identity, on a ticket for this holder.
+/// Makes the seal of the server with this identity, on a ticket for this holder.
 pub(crate) fn ticket_seal(
     server: &Identity,
     [game, name, code]: [&str; 3],

@@ -16,10 +16,10 @@ use crate::ids::SessionId;
 use crate::limits::Bucket;
 use crate::server::sockets::Route;
 
-/// A session: one login of a player.
+/// This is a session: one login of a player.
 pub(crate) struct Client {
     pub(super) player: PlayerId,
-    /// The player's lasting key.
+    /// The player has this lasting key.
     pub(super) key: [u8; 32],
     pub(super) login: Login,
     pub(super) profile: NatProfile,
@@ -58,7 +58,7 @@ pub(crate) struct Client {
 
 /// What is kept of a login until the player has proven to be there.
 pub(super) struct HalfOpen {
-    /// Of the first Noise message.
+    /// The first Noise message has this digest: a repetition of it is known by it.
     pub(super) init: [u8; 32],
     /// The login's token, to be spent then.
     pub(super) token: Vec<u8>,

@@ -17,7 +17,7 @@ use crate::server::sockets::{Route, ServerSocket};
 /// Players say it again every 15 s: two of these may be lost.
 const OTHER_LIFETIME: Duration = Duration::from_secs(45);
 
-/// The address as players know it; none where the socket is bound to all and nothing better is known.
+/// Returns the address as players know it; there is none where the socket is bound to all and nothing better is known.
 fn known_as(socket: &ServerSocket) -> Option<SocketAddr> {
     let own = Some(socket.local.ip()).filter(|ip| !ip.is_unspecified());
     let ip = socket.public.or(own).or(socket.interface)?;
@@ -35,7 +35,7 @@ impl super::client::Client {
 }
 
 impl Roster {
-    /// Our first sockets in the other family than this player's.
+    /// Returns our first sockets in the other family than this player's.
     pub(super) fn other_family(&self, cx: &Context, route: Route) -> Vec<SocketAddr> {
         let first = |socket: &&ServerSocket| {
             !socket.stream
@@ -52,7 +52,7 @@ impl Roster {
         cx.sockets.iter().filter(first).filter_map(known_as).filter(reachable).take(2).collect()
     }
 
-    /// A probe of a session from the other family: an address that is known already is only noted again, another
+    /// Takes a probe of a session from the other family: an address that is known already is only noted again, another
     /// one is to be proven first. Both answers are as long as the probe.
     pub(super) fn register(&mut self, cx: &mut Context, id: SessionId, route: Route) {
         let now = cx.now;
@@ -74,7 +74,7 @@ impl Roster {
         }
     }
 
-    /// The echo: the address is this player's, and those who are matched with it are to be told.
+    /// Takes the echo: the address is this player's, and those who are matched with it are to be told.
     pub(crate) fn register_response(
         &mut self,
         cx: &mut Context,

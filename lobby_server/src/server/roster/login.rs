@@ -28,7 +28,7 @@ use crate::server::sockets::Route;
 /// Answers to logins that are kept for retransmissions.
 const RECENT_INITS: usize = 4096;
 
-/// Answers to handshakes, by the hash of the question: a retransmission gets the same answer.
+/// These answers to handshakes are kept by the hash of the question: a retransmission gets the same answer.
 #[derive(Debug, Default)]
 pub(super) struct RecentInits {
     answers: BTreeMap<[u8; 32], (SocketAddr, SessionId, Vec<u8>)>,

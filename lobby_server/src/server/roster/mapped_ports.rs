@@ -23,7 +23,7 @@ use crate::server::sockets::Route;
 #[derive(Debug, Default)]
 pub(super) struct MappedPort {
     asked: Option<Asked>,
-    /// Reached from our second address, and echoed.
+    /// The player was reached there from our second address, and has echoed.
     proven: Option<SocketAddr>,
 }
 
@@ -34,7 +34,7 @@ struct Asked {
 }
 
 impl Client {
-    /// Where others reach this player beside the address of its session.
+    /// Returns where others reach this player beside the address of its session.
     pub(super) fn mapped(&self) -> Option<SocketAddr> {
         self.mapped_port.proven.filter(|address| address.ip() == self.route.peer.ip())
     }
@@ -86,8 +86,8 @@ impl Roster {
         }
     }
 
-    /// The player's echo; no token: its router forwards nothing any more. The player comes back where that is news for
-    /// others.
+    /// Takes the player's echo; no token: its router forwards nothing any more. The player comes back where that is
+    /// news for others.
     pub(crate) fn mapped_port_echo(
         &mut self,
         cx: &mut Context,

@@ -19,7 +19,8 @@ const LEFT: Duration = Duration::from_secs(1);
 /// What proves the address of a session, and that in the other family.
 const SESSION: &[u8] = b"session";
 pub(super) const OTHER_FAMILY: &[u8] = b"other family";
-/// Between two challenges to one address. It bounds what is sent there, and waits for nothing: the token stays the same.
+/// Two challenges to one address are this far apart. It bounds what is sent there, and waits for nothing: the token
+/// stays the same.
 const CHALLENGE_AGAIN: Duration = Duration::from_millis(200);
 /// A challenge may be answered for one to two of these.
 const PATH_EPOCH: Duration = Duration::from_secs(10);
@@ -41,7 +42,7 @@ pub(crate) struct Moved {
     pub(crate) unmapped: bool,
 }
 
-/// The last challenge: it is not repeated at once.
+/// This is the last challenge, which is not repeated at once.
 pub(super) struct Challenge {
     route: Route,
     sent: Instant,

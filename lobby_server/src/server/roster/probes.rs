@@ -112,7 +112,7 @@ pub(crate) struct ProbeSeen {
     pub(crate) player: PlayerId,
     /// The IP address that its session is proven to be at.
     pub(crate) validated: IpAddr,
-    /// The step of its NAT's ports; 1 where it has none.
+    /// Its NAT's ports have this step; 1 where it has none.
     pub(crate) step: i32,
     /// The probe has shown something new about its NAT.
     pub(crate) learnt: bool,

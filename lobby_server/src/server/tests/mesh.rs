@@ -25,7 +25,7 @@ fn world_of(players: u8) -> World {
     world
 }
 
-/// Of each player's plans: with whom, whether it came first, and whether neither hosts.
+/// Says of each player's plans with whom they are, whether it came first, and whether neither hosts.
 fn pairs(world: &World) -> Vec<Vec<(PlayerId, bool, bool)>> {
     let plans_of =
         |fake: &Fake| fake.plans().iter().map(|plan| (plan.peer.id, plan.hosting, plan.mesh)).collect();

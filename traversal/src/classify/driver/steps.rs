@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use super::{BURST, Classifier, ClassifierOrder, TRIES};
 use crate::nat::{MappingBehavior, PortAllocation};
 
-/// Later bursts: for the rate at which other machines take ports, and for a NAT whose ports are not told yet. Two
-/// sockets each: at 15 % loss each way one of them is seen 92 times in 100.
+/// Each later burst has so many sockets. They tell the rate at which other machines take ports, and the ports of a NAT
+/// that are not told yet: at 15 % loss each way one of two is seen 92 times in 100.
 const LATER_SOCKETS: u16 = 2;
 /// Times before each of them. The first one comes when the first burst is answered. 60 ms later a counter by 64 has not
 /// gone round the port space even with 10,000 foreign ports a second, which tells how often it has in the longer times;
@@ -14,7 +14,7 @@ const LATER_SOCKETS: u16 = 2;
 /// for no answer, so they follow no round trip.
 const LATER: [Duration; 3] = [Duration::ZERO, Duration::from_millis(60), Duration::from_millis(700)];
 
-/// Where the later bursts stand.
+/// This says where the later bursts stand.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct LaterBursts {
     /// When the next one is to be sent.

@@ -9,7 +9,7 @@ use crate::timer::due;
 use crate::wire::message::Frame;
 
 impl Online {
-    /// Between two pings that wait for an answer.
+    /// Returns the time between two pings that wait for an answer.
     pub(super) fn ping_gap(&self) -> Duration {
         PING_RETRY.max(self.session.timing().overdue() / 3)
     }

@@ -16,7 +16,7 @@ const REPEATED: usize = 24;
 /// Rounds of this side that may still be answered.
 const KEPT_CALLS: usize = 3;
 
-/// Packets that wait for their sockets.
+/// These packets wait for their sockets.
 #[derive(Clone, Debug)]
 pub(super) struct Volley {
     /// The round whose ports are made known in the same row, first or, where they are kept, last.
@@ -118,7 +118,7 @@ impl Prediction {
         }
     }
 
-    /// The probe of a call whose ports count, first of a row of `more` packets.
+    /// Sends the probe of a call whose ports count, first of a row of `more` packets.
     fn send_probe(&mut self, now: Instant, call: usize, more: u32) {
         let Some((slot, _)) = self.calls[call].probe else { return };
         let both_move = self.own() != Ports::Fixed && self.peer() != Ports::Fixed;

@@ -20,7 +20,7 @@ const OFFERS: usize = 8;
 /// Cookies that one attempt takes at all: each costs two multiplications on the curve.
 const MOST_OFFERS: usize = 64;
 
-/// The player's side of one login.
+/// This is the player's side of one login.
 pub struct ClientHandshake {
     nonce: [u8; NONCE],
     hello: Vec<u8>,
@@ -43,7 +43,7 @@ struct Offer {
 /// What an answer of the server did.
 #[derive(Debug)]
 pub enum ClientProgress {
-    /// A cookie: go on with [`ClientHandshake::datagram`], to the server that sent it.
+    /// The server gave a cookie: go on with [`ClientHandshake::datagram`], to the server that sent it.
     Cookie,
     /// The server has let this player in: its welcome, the session, and the server's key.
     Accepted(Box<(Welcome, ClientSession, [u8; 32])>),
@@ -75,13 +75,13 @@ impl ClientHandshake {
         self.offers.iter().map(|offer| offer.init.as_slice())
     }
 
-    /// What to send next: the newest init, or the hello while there is none.
+    /// Returns what to send next: the newest init, or the hello while there is none.
     pub fn datagram(&self) -> &[u8] {
         self.inits().last().unwrap_or(&self.hello)
     }
 
-    /// The hello with this number: its last byte of nonce, which the cookie repeats. So an answer tells which hello it is to,
-    /// and with it the round trip. A further hello has further cookies taken.
+    /// Returns the hello with this number: its last byte of nonce, which the cookie repeats. So an answer tells which
+    /// hello it is to, and with it the round trip. A further hello has further cookies taken.
     pub fn numbered(&mut self, number: u8) -> &[u8] {
         self.hello[HEADER - 1] = number;
         self.asked = None;
@@ -98,7 +98,7 @@ impl ClientHandshake {
         !self.offers.is_empty()
     }
 
-    /// An answer of the server. `expected` are the keys it may have; empty: any (trust on first use).
+    /// Takes an answer of the server. `expected` are the keys it may have; empty: any (trust on first use).
     ///
     /// # Errors
     /// When it is none; the attempt goes on.

@@ -47,7 +47,7 @@ fn multiply(secret: [u8; 32], point: [u8; 32]) -> [u8; 32] {
     })
 }
 
-/// snow's curve, with a memory.
+/// This is snow's curve, with a memory.
 #[derive(Default)]
 pub(super) struct Curve {
     secret: [u8; 32],

@@ -19,7 +19,7 @@ use crate::wire::{MAGIC, VERSION};
 
 const PATTERN: &str = "Noise_IK_25519_ChaChaPoly_SHA256";
 
-/// A player's or server's static X25519 key pair.
+/// This is the static X25519 key pair of a player or a server.
 #[derive(Clone)]
 pub struct Identity {
     secret: StaticSecret,
@@ -43,7 +43,7 @@ impl Identity {
         self.public
     }
 
-    /// The id that others know this identity by.
+    /// Returns the id that others know this identity by.
     pub fn player_id(&self) -> PlayerId {
         PlayerId::from_public_key(&self.public)
     }
@@ -74,7 +74,7 @@ impl std::fmt::Debug for Identity {
     }
 }
 
-/// snow with the injected generator: same seed, same run.
+/// This is snow with the injected generator: the same seed makes the same run.
 struct Seeded([u8; 32]);
 
 impl Drop for Seeded {
@@ -119,7 +119,7 @@ pub(super) fn prologue(nonce: &[u8; NONCE], cookie: &[u8; COOKIE]) -> Vec<u8> {
     [&MAGIC[..], &VERSION.to_le_bytes(), nonce, cookie].concat()
 }
 
-/// A builder of this suite, with randomness from this seed.
+/// Makes a builder of this suite, with randomness from this seed.
 pub(in crate::wire) fn builder<'a>(seed: [u8; 32]) -> Result<Builder<'a>, snow::Error> {
     Ok(Builder::with_resolver(PATTERN.parse()?, Box::new(Seeded(seed))))
 }

@@ -17,11 +17,11 @@ use crate::wire::{Dropped, Kind, MAX_CONTROL, VERSION, codec, take};
 /// A cookie serves for one to two of these: long enough for a slow path, short enough to be worth little.
 const COOKIE_EPOCH: Duration = Duration::from_secs(30);
 
-/// Bytes of a cookie: its epoch and its code.
+/// A cookie has so many bytes: its epoch and its code.
 pub(super) const COOKIE: usize = 4 + CODE;
 const _: () = assert!(HEADER + COOKIE + 32 < MAX_CONTROL, "a cookie reply is shorter than a hello");
 
-/// The server's side: holds no state about anybody.
+/// This is the server's side, which holds no state about anybody.
 #[derive(Debug)]
 pub struct ServerHandshake {
     identity: Identity,
@@ -151,12 +151,12 @@ impl ServerHandshake {
     }
 }
 
-/// A player at the door: its address and its key are proven.
+/// This is a player at the door: its address and its key are proven.
 #[derive(Debug)]
 pub struct PendingLogin {
-    /// The player who logs in.
+    /// This player wants to log in.
     pub player: PlayerId,
-    /// The player's static key.
+    /// The player has proven to hold this static key.
     pub public_key: [u8; 32],
     /// What it says about itself; unchecked.
     pub login: Login,

@@ -9,7 +9,7 @@ use crate::id::MatchId;
 use crate::text;
 use crate::wire::port_report::PortReport;
 
-/// The outer layer of a sealed control datagram: `B` is [`ToServer`](super::ToServer) one way and
+/// A frame is the outer layer of a sealed control datagram: `B` is [`ToServer`](super::ToServer) one way and
 /// [`ToPlayer`](super::ToPlayer) the other.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Frame<B> {
@@ -22,9 +22,9 @@ pub enum Frame<B> {
     },
     /// The other side says that a [`Frame::Reliable`] arrived (again).
     Ack {
-        /// The number of the frame that arrived.
+        /// The frame that arrived has this number.
         seq: u32,
-        /// Of the datagram in which it came: tells which of its repetitions, and so the round trip.
+        /// The frame came in the datagram with this counter: it tells which of its repetitions, and so the round trip.
         counter: u64,
     },
     /// The sender asks whether the other side is there. It also keeps the NAT's mapping alive (M31).
@@ -32,9 +32,9 @@ pub enum Frame<B> {
         /// Comes back in the pong.
         id: u32,
     },
-    /// Yes; and this is the address the ping came from, as seen here (M28).
+    /// The other side is there, and has seen the ping come from this address (M28).
     Pong {
-        /// The number of the ping.
+        /// The ping has this number.
         id: u32,
         /// The address that the ping came from.
         observed: SocketAddr,
@@ -44,17 +44,17 @@ pub enum Frame<B> {
         /// A token that nobody can guess.
         token: [u8; 16],
     },
-    /// The echo; only now the session moves to the new address.
+    /// The challenge comes back; only now the session moves to the new address.
     PathResponse {
-        /// The token of the challenge.
+        /// The challenge carries this token.
         token: [u8; 16],
     },
-    /// From any of the player's sockets to any of the server's: which address and port is this seen at? Never
-    /// moves the session's address. Travels as [`Kind::Probe`](crate::wire::Kind::Probe).
+    /// A player asks from any of its sockets, at any of the server's: which address and port is this seen at? It never
+    /// moves the session's address. It travels as [`Kind::Probe`](crate::wire::Kind::Probe).
     Probe(Probe),
     /// The server's answer, to the socket that the probe came from. Travels as `Kind::Probe` too.
     ProbeSeen {
-        /// The tag of the probe.
+        /// The probe carries this tag.
         tag: u32,
         /// Where the probe was seen.
         observed: SocketAddr,
@@ -78,14 +78,15 @@ pub enum Frame<B> {
     /// The server's answer to a [`ProbePurpose::SignedReport`], to the socket that the probe came from. Travels as
     /// `Kind::Probe`.
     PortSeen {
-        /// The tag of the probe.
+        /// The probe carries this tag.
         tag: u32,
         /// Where and when the probe was seen.
         report: PortReport,
     },
-    /// Server to a mapping of the player's, on its own request by [`ProbePurpose::Knock`]. Travels as `Kind::Probe`.
+    /// The server sends this to a mapping of the player's, on its own request by [`ProbePurpose::Knock`]. It travels as
+    /// `Kind::Probe`.
     Knock {
-        /// The tag of the request.
+        /// The request carries this tag.
         tag: u32,
     },
 }
@@ -122,23 +123,23 @@ pub enum ProbePurpose {
     ReplyFromOtherPort,
     /// The server answers from the other address (M1).
     ReplyFromOtherAddress,
-    /// A range probe of a match (M14, M20, M21): the server keeps what it saw for the other side's range.
+    /// This is a range probe of a match (M14, M20, M21): the server keeps what it saw for the other side's range.
     Range {
         /// The match that it is for.
         match_id: MatchId,
-        /// Which try; counts up when the plan is repeated.
+        /// The try has this number, which counts up when the plan is repeated.
         round: u16,
-        /// First or second, see M14.
+        /// Whether it is the second probe of its pair, see M14.
         second: bool,
     },
     /// The server tells the other side the newest port of this player's NAT, for prediction (M23).
     Newest {
         /// The match that it is for.
         match_id: MatchId,
-        /// The number of the try: its plan, method and attempt.
+        /// The try has this number, made of its plan, method and attempt.
         round: u16,
-        /// M24's n: the other side is to send one packet to each of the ports so many steps ahead of the one that this
-        /// probe is seen at. Rising; 0: no more.
+        /// This is M24's n: the other side is to send one packet to each of the ports so many steps ahead of the one
+        /// that this probe is seen at. The numbers rise; 0: no more.
         ahead: Ahead,
     },
     /// Answer from the other address with a [`Frame::MappedPortSeen`], to this port of the address that the session is
@@ -162,6 +163,6 @@ pub enum ProbePurpose {
     },
 }
 
-/// The tag of [`ProbePurpose::Register`]. It comes in the other family than all other probes of the session, so that it
-/// cannot be mistaken.
+/// The probes of [`ProbePurpose::Register`] carry this tag. It comes in the other family than all other probes of the
+/// session, so that it cannot be mistaken.
 pub const REGISTER_TAG: u32 = u32::MAX;

@@ -4,17 +4,18 @@ use serde::{Deserialize, Serialize};
 
 use super::room::RoomInfo;
 
-/// Players in a mesh, with the host: each new one is connected to all others, and sixteen make 120 pairs.
+/// A mesh has so many players at the most, the host among them: each new one is connected to all others, and sixteen
+/// make 120 pairs.
 pub const MESH_CAPACITY: u16 = 16;
 
 /// Who is connected to whom in a room.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Topology {
-    /// Everyone to the host.
+    /// Everyone is connected to the host.
     #[default]
     Star,
-    /// Everyone to everyone, for games whose players simulate together (rollback, lockstep). The host is still who
-    /// decides about the room.
+    /// Everyone is connected to everyone, for games whose players simulate together (rollback, lockstep). The host is
+    /// still who decides about the room.
     Mesh,
 }
 
@@ -23,9 +24,10 @@ pub enum Topology {
 pub struct QuickMatch {
     /// What is to be played: only players who name the same meet. At most [`MAX_MODE`](super::MAX_MODE) bytes; may be empty.
     pub mode: String,
-    /// How many players, with this one: 2..=64, in a mesh 2..=[`MESH_CAPACITY`]. Only players who want as many meet.
+    /// So many players make the match, this one among them: 2..=64, in a mesh 2..=[`MESH_CAPACITY`]. Only players who
+    /// want as many meet.
     pub players: u16,
-    /// The shape of the room.
+    /// The room has this shape.
     pub topology: Topology,
 }
 
@@ -38,9 +40,9 @@ impl Default for QuickMatch {
 /// How a quick match comes along.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct QueueStatus {
-    /// This player's place: 1 is the one who has waited longest.
+    /// This player has this place in the line: 1 is the one who has waited longest.
     pub position: u16,
-    /// Players who wait for the same, with this one.
+    /// So many players wait for the same, this one among them.
     pub waiting: u16,
     /// Players that it takes.
     pub players: u16,

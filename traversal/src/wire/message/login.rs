@@ -7,22 +7,22 @@ use serde::{Deserialize, Serialize};
 
 use crate::text;
 
-/// First message of a player, inside the Noise handshake.
+/// This is the first message of a player, inside the Noise handshake.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct Login {
-    /// Which game: rooms and names are kept apart by it.
+    /// This names the game: rooms and names are kept apart by it.
     pub game: String,
-    /// The game's own protocol number; rooms only take players of the same.
+    /// This numbers the game's own protocol: rooms only take players of the same.
     pub game_protocol: u32,
-    /// Display name ([`text::NAME`]); need not be unique.
+    /// Others see this display name ([`text::NAME`]), which need not be unique.
     pub name: String,
-    /// Opaque to us; a hook on the server may check it.
+    /// The protocol does not read this token; a hook on the server may check it. It is empty where the game has none.
     pub token: Vec<u8>,
     /// X25519 key of this login, from which keys with other players are made.
     pub ephemeral: [u8; 32],
-    /// Addresses of the machine's own interfaces, with the game socket's port (M28).
+    /// These addresses are on the machine's own interfaces, with the game socket's port (M28).
     pub local: Vec<SocketAddr>,
-    /// A relay-only player: its addresses never leave the server.
+    /// Whether the player plays over the relay alone: its addresses never leave the server.
     pub relay_only: bool,
 }
 
@@ -39,20 +39,20 @@ impl fmt::Debug for Login {
     }
 }
 
-/// The server's yes, inside the Noise handshake.
+/// This is the server's yes, inside the Noise handshake.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct Welcome {
     /// Stands in front of this session's datagrams.
     pub session: u64,
     /// Where the server saw the player (M28).
     pub observed: SocketAddr,
-    /// The server's sockets that take probes, as `[first address, first port], [first, second], [second,
-    /// first], [second, second]`; fewer where it has one address. `0.0.0.0` and `::` stand for the address at which the
-    /// player reaches the server, where that does not know it.
+    /// These sockets of the server take probes: `[first address, first port], [first, second], [second, first],
+    /// [second, second]`; fewer where it has one address. `0.0.0.0` and `::` stand for the address at which the player
+    /// reaches the server, where that does not know it.
     pub probe_targets: Vec<SocketAddr>,
     /// Seconds without any datagram after which the server forgets the session.
     pub session_timeout_s: u32,
-    /// The server's addresses in the other family than the player's, for
+    /// These are the server's addresses in the other family than the player's, for
     /// [`ProbePurpose::Register`](super::ProbePurpose::Register).
     pub other_family: Vec<SocketAddr>,
     /// What the server shows when it says in the clear that it does not know this session any more (RFC 9000 section
@@ -82,7 +82,7 @@ pub enum LoginRefusal {
         "this server does not serve the game \"{game}\"; ask its operator for the right address or game id"
     )]
     UnknownGame {
-        /// The game's id, as the player named it.
+        /// The game has this id, as the player named it.
         #[serde(deserialize_with = "text::read_game")]
         game: String,
     },
@@ -108,5 +108,5 @@ pub enum LoginRefusal {
     Stopping,
 }
 
-/// The server's answer to a login.
+/// The server answers a login with this.
 pub type LoginReply = Result<Welcome, LoginRefusal>;

@@ -20,29 +20,29 @@ use crate::seat::Seat;
 pub struct PunchPlan {
     /// Stands in front of every datagram between the two.
     pub match_id: MatchId,
-    /// The player at the other end.
+    /// This player is at the other end.
     pub peer: PlayerInfo,
-    /// The other player's X25519 key of its login.
+    /// The other player has this X25519 key since its login.
     pub peer_ephemeral: [u8; 32],
-    /// A secret from the server's generator, the same for both.
+    /// This secret comes from the server's generator, and is the same for both.
     pub pair_secret: [u8; 32],
-    /// This side hosts the room: decides nothing in punching, but who is renet's server.
+    /// Whether this side hosts the room: it decides nothing in punching, but who is renet's server.
     pub hosting: bool,
-    /// This side's part in punching.
+    /// This side has this role in punching.
     pub role: Role,
-    /// M25's bit: both seem to be behind one NAT.
+    /// Whether both seem to be behind one NAT (M25's bit).
     pub same_nat: bool,
     /// Where the server sees the other player.
     pub peer_public: Vec<SocketAddr>,
-    /// The other player's own addresses; only with `same_nat`.
+    /// These addresses are on the other player's own interfaces; they are told only with `same_nat`.
     pub peer_local: Vec<SocketAddr>,
     /// This side's NAT as the server knows it.
     pub own_nat: NatProfile,
     /// The other side's NAT, as the server knows it.
     pub peer_nat: NatProfile,
-    /// What to try, in this order; those that can run together do.
+    /// These methods are tried in this order; those that can run together do.
     pub methods: Vec<Method>,
-    /// Milliseconds for the whole attempt.
+    /// The whole attempt may take so many milliseconds.
     pub deadline_ms: u32,
     /// Leave to play through the server, while there is no direct path or where there can be none.
     pub relay: Option<RelayGrant>,
@@ -50,7 +50,8 @@ pub struct PunchPlan {
     pub no_relay: Option<NoRelay>,
     /// How often the room had changed its host before this match.
     pub epoch: u32,
-    /// A pair of a mesh, neither of whom hosts the room. `hosting` is then true for the one who was there first.
+    /// Whether this is a pair of a mesh, neither of whom hosts the room. `hosting` is then true for the one who was
+    /// there first.
     pub mesh: bool,
     /// The other side's round trip to the server, if that is known: what has a part there is waited for so much longer.
     pub peer_rtt: Option<RoundTrip>,
@@ -96,9 +97,9 @@ impl fmt::Debug for PunchPlan {
 /// How far a player is from the server, as the server has measured it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RoundTrip {
-    /// Smoothed round trip in milliseconds.
+    /// This is the smoothed round trip in milliseconds.
     pub ms: u32,
-    /// Its spread ([`RttEstimate::spread`]) in milliseconds.
+    /// This is its spread ([`RttEstimate::spread`]) in milliseconds.
     pub spread_ms: u32,
 }
 
@@ -119,14 +120,14 @@ impl RoundTrip {
     }
 }
 
-/// A better plan for a match under way, see [`ToPlayer::Replan`](super::ToPlayer::Replan).
+/// This is a better plan for a match under way, see [`ToPlayer::Replan`](super::ToPlayer::Replan).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Replan {
     /// The match that it is for.
     pub match_id: MatchId,
-    /// This side's part in punching.
+    /// This side has this role in punching.
     pub role: Role,
-    /// What to try, in this order; at most one entry a method.
+    /// These methods are tried in this order. There is at most one entry for a method.
     pub methods: Vec<PlannedMethod>,
     /// This side's NAT, as the server knows it now.
     pub own_nat: NatProfile,
@@ -137,14 +138,14 @@ pub struct Replan {
     pub edition: u8,
 }
 
-/// One side's way through the server's relay.
+/// A grant is one side's way through the server's relay.
 ///
 /// It sends [`Kind::Relay`](crate::wire::Kind::Relay), `token`, and its sealed datagram of the match, from the socket
 /// of its session to the address that it is logged in at. The other side's datagrams come in the same form, from there,
 /// with the same token in front.
 #[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RelayGrant {
-    /// Unguessable; each side has its own.
+    /// Nobody can guess this token; each side has its own.
     pub token: [u8; crate::wire::RELAY_HEADER - 1],
     /// What this side may send in the long run; more is dropped.
     pub bytes_per_second: u32,
@@ -167,11 +168,11 @@ impl fmt::Debug for RelayGrant {
 pub struct KeptMatch {
     /// The match that goes on.
     pub match_id: MatchId,
-    /// The player at the other end.
+    /// This player is at the other end.
     pub player: PlayerId,
     /// What [`PunchPlan::hosting`] says in this side's plan.
     pub hosting: bool,
-    /// The [`Replan::edition`] of the newest plan.
+    /// The newest plan has this [`Replan::edition`].
     pub edition: u8,
 }
 
@@ -202,24 +203,24 @@ pub enum SearchPermit {
 pub enum Facts {
     /// The other side's bubble left by one of these ports (M15): every `step`-th from `first` to `last`.
     Range {
-        /// The number of the try: its plan, method and attempt.
+        /// The try has this number, made of its plan, method and attempt.
         round: u16,
         /// Public IP of the other side's NAT, as the probes were seen.
         ip: std::net::IpAddr,
-        /// Port of the first probe.
+        /// The first probe was seen at this port.
         first: u16,
-        /// Port of the second probe.
+        /// The second probe was seen at this port.
         last: u16,
-        /// How far apart the NAT's ports lie; negative: they count downwards.
+        /// The NAT's ports lie this far apart; negative: they count downwards.
         step: i32,
     },
-    /// The newest port of the other side's NAT (M23, M24).
+    /// The other side's NAT has this newest port (M23, M24).
     Newest {
-        /// The number of the try: its plan, method and attempt.
+        /// The try has this number, made of its plan, method and attempt.
         round: u16,
         /// Where it was seen.
         address: SocketAddr,
-        /// How far other ports lie ahead, as in [`ProbePurpose::Newest`](super::ProbePurpose::Newest).
+        /// Other ports lie this far ahead, as in [`ProbePurpose::Newest`](super::ProbePurpose::Newest).
         ahead: Ahead,
     },
     /// The other side's address changed.
@@ -227,23 +228,23 @@ pub enum Facts {
     /// The next packets of the other side leave by these ports, one by each: its NAT keeps the inner port of a socket
     /// that has sent nothing yet (RFC 4787 section 4.2.1).
     Kept {
-        /// The number of the try: its plan, method and attempt.
+        /// The try has this number, made of its plan, method and attempt.
         round: u16,
-        /// Public IP of the other side's session.
+        /// The other side's session is at this public IP.
         ip: std::net::IpAddr,
-        /// The ports, at most [`MAX_KEPT_PORTS`], no well-known ones.
+        /// These are the ports, at most [`MAX_KEPT_PORTS`] of them, no well-known ones.
         ports: Vec<u16>,
     },
     /// Of the two probes around the other side's bubble one was never seen: the bubble left somewhere beyond the other
     /// one's port (M19, M40).
     OpenRange {
-        /// The number of the try: its plan, method and attempt.
+        /// The try has this number, made of its plan, method and attempt.
         round: u16,
         /// Public IP of the other side's NAT, as the probe was seen.
         ip: std::net::IpAddr,
         /// Port of the probe that was seen.
         bound: u16,
-        /// How far apart the NAT's ports lie, away from the bound; negative: they count downwards.
+        /// The NAT's ports lie this far apart, away from the bound; negative: they count downwards.
         step: i32,
     },
 }

@@ -14,7 +14,7 @@ use crate::text;
 /// A player as others may see it: no addresses (M27).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlayerInfo {
-    /// The player's id.
+    /// The player has this id.
     pub id: PlayerId,
     /// The display name, which keeps to the rule [`text::NAME`].
     #[serde(deserialize_with = "text::read_name")]
@@ -24,9 +24,9 @@ pub struct PlayerInfo {
 /// What a host says about its room.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RoomOptions {
-    /// Unique per game on a server; empty: the server takes the code as the name.
+    /// The name is unique per game on a server. It may be empty: then the server takes the code as the name.
     pub name: String,
-    /// Players, with the host, 2..=64.
+    /// So many players may be in the room, the host among them: 2..=64.
     pub capacity: u16,
     /// Asked of everyone who joins.
     pub password: Option<Secret<String>>,
@@ -34,7 +34,7 @@ pub struct RoomOptions {
     pub public: bool,
     /// The server lets players in without asking the host (M23's allowance, given beforehand).
     pub auto_allow: bool,
-    /// A small map of strings, shown in listings.
+    /// This small map of strings is shown in listings.
     pub metadata: BTreeMap<String, String>,
     /// When the host leaves or is lost, another member becomes host and the room lives on. Off: it closes.
     pub migrate: bool,
@@ -57,7 +57,7 @@ impl Default for RoomOptions {
     }
 }
 
-/// Players in a room, with the host.
+/// A room takes so many players, the host among them.
 const CAPACITY: std::ops::RangeInclusive<u16> = 2..=64;
 
 impl RoomOptions {
@@ -103,9 +103,9 @@ pub fn checked_password(password: Option<Secret<String>>) -> Result<Option<Secre
 /// How a player names the room it wants.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RoomTarget {
-    /// The room of this name.
+    /// It is the room of this name.
     Name(String),
-    /// The room of this short code, in upper or lower case.
+    /// It is the room of this short code, in upper or lower case.
     Code(String),
 }
 
@@ -125,15 +125,15 @@ impl RoomTarget {
 /// A room as a member sees it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RoomInfo {
-    /// The room's id.
+    /// The room has this id.
     pub id: RoomId,
-    /// The room's name.
+    /// The room has this name.
     #[serde(deserialize_with = "text::read_room_name")]
     pub name: String,
-    /// Short code to tell a friend: six characters without look-alikes.
+    /// This short code is to be told to friends: six characters without look-alikes.
     #[serde(deserialize_with = "text::read_code")]
     pub code: String,
-    /// The player who hosts it.
+    /// This player hosts the room.
     pub host: PlayerId,
     /// Players it takes, with the host.
     pub capacity: u16,
@@ -179,7 +179,7 @@ pub struct RoomTicket {
     pub room: RoomId,
     /// The room's epoch when the ticket was made.
     pub epoch: u32,
-    /// Who hosts the room in this epoch.
+    /// This player hosts the room in this epoch.
     pub host: PlayerId,
     /// Made by the server for the one player who holds the ticket.
     pub seal: [u8; 16],
@@ -241,7 +241,8 @@ impl std::fmt::Debug for RoomTicket {
 pub struct KickNote {
     /// The player who was put out.
     pub player: PlayerId,
-    /// Until when, in seconds since 1970; the greatest number: a day from when the note is shown.
+    /// The player stays out until then, in seconds since 1970. The greatest number means a day from when the note is
+    /// shown.
     pub until_s: u64,
     /// Made by the server.
     pub seal: [u8; 16],
@@ -257,16 +258,16 @@ impl std::fmt::Debug for KickNote {
 /// A room as a stranger sees it in a listing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RoomSummary {
-    /// The room's name.
+    /// The room has this name.
     #[serde(deserialize_with = "text::read_room_name")]
     pub name: String,
-    /// The short code that players tell each other.
+    /// Players tell each other this short code.
     #[serde(deserialize_with = "text::read_code")]
     pub code: String,
-    /// The host's display name.
+    /// The host has this display name.
     #[serde(deserialize_with = "text::read_name")]
     pub host_name: String,
-    /// Players inside, with the host.
+    /// So many players are inside, the host among them.
     pub members: u16,
     /// How many players it takes, the host included.
     pub capacity: u16,
@@ -300,7 +301,7 @@ pub enum RoomEnd {
     /// This player hosted the room and was lost, so another one hosts it.
     #[error("another player hosts the room by now (change {epoch} of its host); join it as a member")]
     HostReplaced {
-        /// The room's present epoch.
+        /// The room is in this epoch now.
         epoch: u32,
     },
 }

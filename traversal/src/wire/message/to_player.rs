@@ -15,9 +15,9 @@ use crate::wire::life::CHALLENGE;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum ToPlayer {
-    /// The answer to a [`ToServer::Request`](super::ToServer::Request).
+    /// This answers a [`ToServer::Request`](super::ToServer::Request).
     Response {
-        /// The id of the request.
+        /// The request has this id.
         id: RequestId,
         /// What came of the request.
         result: Result<Response, RequestError>,
@@ -28,11 +28,11 @@ pub enum ToPlayer {
         room: RoomId,
         /// Counts up with each change.
         revision: u32,
-        /// The number of this part, from 0 on.
+        /// The part has this number, from 0 on.
         part: u8,
         /// How many parts this revision has.
         parts: u8,
-        /// The members in this part; in part 0 the host is first.
+        /// These members are in this part; in part 0 the host is first.
         members: Vec<PlayerInfo>,
     },
     /// The host has changed the room's metadata.
@@ -44,9 +44,9 @@ pub enum ToPlayer {
         /// Why this player is out of it.
         reason: RoomEnd,
     },
-    /// To the host: someone asks to come in (M23).
+    /// The host is told that someone asks to come in (M23).
     JoinRequest {
-        /// The id that the answer names.
+        /// The answer is to name this id.
         join: JoinId,
         /// The player who asks.
         player: PlayerInfo,
@@ -62,7 +62,7 @@ pub enum ToPlayer {
     },
     /// A better plan for a match that has no direct path yet: more is known about the NATs now.
     Replan(Box<Replan>),
-    /// Drop the match: the other side left, was kicked or is gone.
+    /// The match is to be dropped: the other side left, was kicked or is gone.
     MatchEnded {
         /// The match that has ended.
         match_id: MatchId,
@@ -71,7 +71,7 @@ pub enum ToPlayer {
     },
     /// What the classification found, where it is done on the server (M7).
     Profile(NatProfile),
-    /// The right to come back into the room; a new one with each epoch.
+    /// This is the right to come back into the room; there is a new one with each epoch.
     Ticket(RoomTicket),
     /// The server does not hear the host of the room: does this member? Answered by
     /// [`ToServer::HostSeen`](super::ToServer::HostSeen), and where it does, by
@@ -79,23 +79,23 @@ pub enum ToPlayer {
     ConfirmLoss {
         /// The room whose host is in question.
         room: RoomId,
-        /// The epoch of the host in question.
+        /// The host in question hosts in this epoch.
         epoch: u32,
-        /// A challenge for the host, drawn for this question.
+        /// The host is to be asked with this challenge, which was drawn for this question.
         challenge: [u8; CHALLENGE],
     },
     /// To a member who lost the host: the server hears it, or another member has shown that it is alive, so it stays host.
     HostStands {
         /// The room whose host is in question.
         room: RoomId,
-        /// The epoch of the host in question.
+        /// The host in question hosts in this epoch.
         epoch: u32,
     },
     /// To a member who lost the host: it is not decided yet whether the host is gone.
     HostInQuestion {
         /// The room whose host it is.
         room: RoomId,
-        /// The epoch of the host in question.
+        /// The host in question hosts in this epoch.
         epoch: u32,
         /// Seconds from now within which it is, and this member has heard of it.
         within_s: u16,
@@ -119,7 +119,7 @@ pub enum ToPlayer {
     Search {
         /// The match that it is for.
         match_id: MatchId,
-        /// The edition of the match's plan.
+        /// The match's plan has this edition.
         edition: u8,
         /// It is, or not.
         turn: SearchPermit,
@@ -138,24 +138,24 @@ pub enum ToPlayer {
         /// Why the server gives none.
         why: NoRelay,
     },
-    /// To a member: who may not come back into the room. At most [`MAX_KICK_NOTES`](super::MAX_KICK_NOTES) at a time, in
-    /// addition to those that it has.
+    /// A member is told who may not come back into the room. There are at most
+    /// [`MAX_KICK_NOTES`](super::MAX_KICK_NOTES) at a time, in addition to those that it has.
     KickNotes {
         /// The room that they may not come back into.
         room: RoomId,
         /// What the server has sealed, to be shown with [`ToServer::KickNotes`](super::ToServer::KickNotes).
         notes: Vec<KickNote>,
     },
-    /// To the host: somebody tries passwords of its room. At most once in ten seconds.
+    /// The host is told that somebody tries passwords of its room, at most once in ten seconds.
     WrongPasswords {
-        /// The room that this player hosts.
+        /// This player hosts this room.
         room: RoomId,
         /// How many were wrong within the last minute, from all addresses together.
         in_last_minute: u16,
     },
 }
 
-/// The server's answer to a [`Request`](super::Request).
+/// The server answers a [`Request`](super::Request) with this.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Response {
@@ -163,9 +163,9 @@ pub enum Response {
     Room(RoomInfo),
     /// The request was carried out.
     Done,
-    /// A page of rooms.
+    /// This is a page of rooms.
     Rooms {
-        /// The rooms of one page.
+        /// These are the rooms of one page.
         rooms: Vec<RoomSummary>,
         /// There are more after the last one.
         more: bool,
@@ -201,12 +201,12 @@ pub enum RequestError {
     /// The room's game speaks another protocol.
     #[error("this room needs version {room} of the game, yours is {yours}")]
     OtherVersion {
-        /// The protocol of the room.
+        /// The room has this protocol number.
         room: u32,
-        /// The protocol of this player.
+        /// This player has this protocol number.
         yours: u32,
     },
-    /// Leave the present room first.
+    /// The player is in a room, which it is to leave first.
     #[error("you are in a room already; leave it first")]
     AlreadyInRoom,
     /// The player is in no room, for example when it wants to leave one.
@@ -228,7 +228,7 @@ pub enum RequestError {
     /// A limit of the server is reached.
     #[error("too many requests or rooms; try again in {retry_after_s} s")]
     Limited {
-        /// How many seconds to wait before asking again.
+        /// The player is to wait for so many seconds before it asks again.
         retry_after_s: u32,
     },
     /// The server's registry did not answer.
@@ -240,7 +240,7 @@ pub enum RequestError {
     /// The room has had another host since; to the player who hosted it.
     #[error("another player hosts the room by now (change {epoch} of its host); join it as a member")]
     StaleHost {
-        /// The room's present epoch.
+        /// The room is in this epoch now.
         epoch: u32,
     },
     /// The ticket is not this server's, or for another room or player.

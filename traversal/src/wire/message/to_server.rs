@@ -29,7 +29,7 @@ pub enum ToServer {
     },
     /// The machine's addresses changed.
     LocalAddresses(Vec<SocketAddr>),
-    /// The host's answer to [`ToPlayer::JoinRequest`](super::ToPlayer::JoinRequest) (M23).
+    /// The host answers [`ToPlayer::JoinRequest`](super::ToPlayer::JoinRequest) (M23).
     JoinAnswer {
         /// The question that is answered.
         join: JoinId,
@@ -63,7 +63,7 @@ pub enum ToServer {
     HostSeen {
         /// The room whose host is in question.
         room: RoomId,
-        /// Which host: the one of this epoch.
+        /// It is about the host of this epoch.
         epoch: u32,
         /// This member still hears it. Nobody is kept as host by that word alone.
         heard: bool,
@@ -81,11 +81,11 @@ pub enum ToServer {
     ClaimRange {
         /// The match that it is for.
         match_id: MatchId,
-        /// The number of the try: its plan, method and attempt.
+        /// The try has this number, made of its plan, method and attempt.
         round: u16,
-        /// How far apart the NAT's ports lie; negative: they count downwards.
+        /// The NAT's ports lie this far apart; negative: they count downwards.
         step: i32,
-        /// The server's own reports of the first and the second range probe.
+        /// These are the server's own reports of the first and the second range probe.
         reports: [PortReport; 2],
     },
     /// The attempt has come to a method that searches by many sockets or ports
@@ -94,14 +94,14 @@ pub enum ToServer {
     AskSearch {
         /// The match that it is for.
         match_id: MatchId,
-        /// The edition of the match's plan.
+        /// The match's plan has this edition.
         edition: u8,
     },
     /// The search is over, or not wanted any more: other matches may have their turn.
     SearchOver {
         /// The match that it is for.
         match_id: MatchId,
-        /// The edition of the match's plan.
+        /// The match's plan has this edition.
         edition: u8,
     },
     /// Back in the room after a new login, these matches go on: where the server has forgotten one, and the other side
@@ -122,21 +122,21 @@ pub enum ToServer {
     KeptPorts {
         /// The match that it is for.
         match_id: MatchId,
-        /// The number of the try: its plan, method and attempt.
+        /// The try has this number, made of its plan, method and attempt.
         round: u16,
-        /// The ports, at most [`MAX_KEPT_PORTS`](super::MAX_KEPT_PORTS), no well-known ones.
+        /// These are the ports, at most [`MAX_KEPT_PORTS`](super::MAX_KEPT_PORTS) of them, no well-known ones.
         ports: Vec<u16>,
     },
-    /// The host's answer to the challenge of a [`ToPlayer::ConfirmLoss`](super::ToPlayer::ConfirmLoss), handed on by a
-    /// member: it is alive, so it stays host.
+    /// A member hands on the host's answer to the challenge of a
+    /// [`ToPlayer::ConfirmLoss`](super::ToPlayer::ConfirmLoss): the host is alive, so it stays host.
     HostProof {
         /// The room whose host is in question.
         room: RoomId,
-        /// Which host: the one of this epoch.
+        /// It is about the host of this epoch.
         epoch: u32,
         /// The host's lasting key, of which its id is made: a server that was restarted does not know it.
         key: [u8; 32],
-        /// The host's proof, see [`LifeKey::prove`](crate::wire::life::LifeKey::prove).
+        /// The host has given this proof, see [`LifeKey::prove`](crate::wire::life::LifeKey::prove).
         proof: [u8; PROOF],
     },
 }
@@ -170,7 +170,7 @@ pub enum Request {
     JoinRoom {
         /// The room to be entered.
         target: RoomTarget,
-        /// If it wants one.
+        /// This is the room's password, if the room wants one.
         password: Option<Secret<String>>,
     },
     /// Leave the room this player is in. When its host leaves, another member hosts it, or it closes: see
@@ -181,7 +181,7 @@ pub enum Request {
         /// Names after this one.
         after: Option<String>,
     },
-    /// Host only: put a member out.
+    /// The host puts a member out.
     Kick {
         /// The member to be put out.
         player: PlayerId,
@@ -190,14 +190,14 @@ pub enum Request {
         /// It may come back: otherwise not for a day, as long as the room lives.
         rejoin: bool,
     },
-    /// Host only: new metadata.
+    /// The host gives the room new metadata.
     SetMetadata(BTreeMap<String, String>),
     /// Come back into a room, after a new login or a restart of the server. Whoever still has its channel to the
     /// host keeps it: a match is made only where the host is another one by now.
     TakeUpRoom {
         /// The ticket that gives the right to.
         ticket: RoomTicket,
-        /// The room's short code.
+        /// The room has this short code.
         code: String,
         /// How the room is, as this player knows it, for a server that forgot.
         options: RoomOptions,

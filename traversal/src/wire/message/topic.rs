@@ -3,17 +3,17 @@
 use super::{Facts, ToPlayer, ToServer};
 use crate::id::{JoinId, MatchId, PlayerId, RoomId};
 
-/// A state that messages tell. Of two messages about one topic the newer one says all that is to be known.
+/// A topic is a state that messages tell. Of two messages about one topic the newer one says all that is to be known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Topic {
-    /// One part of the list of a room's members.
+    /// It is about one part of the list of a room's members.
     Members(RoomId, u8),
-    /// The room's metadata.
+    /// It is about the room's metadata.
     Room(RoomId),
     /// Whether the player is in the room.
     RoomEnded(RoomId),
-    /// The right to come back into a room.
+    /// It is about the right to come back into a room.
     Ticket(RoomId),
     /// Who may not come back into a room, beginning with this player.
     KickNotes(RoomId, PlayerId),
@@ -23,27 +23,27 @@ pub enum Topic {
     ConfirmLoss(RoomId),
     /// A host that stands, or is in question.
     HostStands(RoomId),
-    /// Who hosts a room.
+    /// It is about who hosts a room.
     HostChanged(RoomId),
-    /// Somebody's wish to come in.
+    /// It is about somebody's wish to come in.
     Join(JoinId),
-    /// The plan of a match.
+    /// It is about the plan of a match.
     Plan(MatchId),
-    /// The newest plan of a match.
+    /// It is about the newest plan of a match.
     Replan(MatchId),
-    /// A fact about the other side; the number tells its kind.
+    /// It is about a fact about the other side; the number tells its kind.
     Facts(MatchId, u8),
     /// Whether a match may search by many sockets or ports.
     Search(MatchId),
-    /// The way through the relay.
+    /// It is about the way through the relay.
     Relay(MatchId),
-    /// The end of a match.
+    /// It is about the end of a match.
     MatchEnded(MatchId),
-    /// The player's own NAT.
+    /// It is about the player's own NAT.
     Profile,
-    /// The player's forwarded port.
+    /// It is about the player's forwarded port.
     MappedPort,
-    /// The player's place in a queue.
+    /// It is about the player's place in a queue.
     Queue,
 }
 

@@ -11,15 +11,15 @@ use crate::wire::message::PunchPlan;
 /// The keys of both sides of a match, as one side has them.
 #[derive(Clone, Copy)]
 pub struct PairKeys<'a> {
-    /// The own lasting key.
+    /// This side has this lasting key pair.
     pub identity: &'a Identity,
-    /// The own key of this login.
+    /// This side has this key pair since its login.
     pub ephemeral: &'a Identity,
-    /// The other side's lasting key.
+    /// The other side has this lasting public key.
     pub peer_key: &'a [u8; 32],
-    /// The other side's key of its login.
+    /// The other side has this public key since its login.
     pub peer_ephemeral: &'a [u8; 32],
-    /// A secret from the server, the same for both.
+    /// This secret comes from the server, and is the same for both.
     pub pair_secret: &'a [u8; 32],
     /// This side hosts, and the other one does not.
     pub hosting: bool,

@@ -14,7 +14,7 @@ use crate::wire::sizes::LEAST_DATAGRAM;
 
 /// What a part has in front of its content, behind the tag.
 pub(super) const PART_HEADER: usize = 1 + 2 + 1 + 1;
-/// Most parts of one game datagram.
+/// A game datagram has so many parts at the most.
 pub const MAX_PARTS: u8 = 4;
 /// Game datagrams of which some parts are here. Parts leave together, so there are more only where many get lost or swapped.
 const MAX_PENDING: usize = 32;
@@ -25,18 +25,18 @@ const KEEP: Duration = Duration::from_secs(2);
 const _: () =
     assert!(MAX_PAYLOAD <= (LEAST_DATAGRAM - RELAY_HEADER - OVERHEAD - PART_HEADER) * MAX_PARTS as usize);
 
-/// One part of a game datagram.
+/// This is one part of a game datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Part<'a> {
-    /// Channel of the game datagram.
+    /// The game datagram has this channel.
     pub channel: u8,
-    /// Number of the game datagram, the same for all its parts; comes again after 65,536 others.
+    /// This numbers the game datagram, and is the same for all its parts; it comes again after 65,536 others.
     pub message: u16,
-    /// Number of the part, from 0.
+    /// This numbers the part, from 0.
     pub index: u8,
     /// How many parts there are, 2 to [`MAX_PARTS`].
     pub count: u8,
-    /// The bytes of this part.
+    /// The part has these bytes.
     pub content: &'a [u8],
 }
 
@@ -48,7 +48,7 @@ impl<'a> Part<'a> {
         out.extend_from_slice(self.content);
     }
 
-    /// None: this is no part.
+    /// Reads a part; `None`: this is no part.
     pub(super) fn read(bytes: &'a [u8]) -> Option<Self> {
         let (&[channel, low, high, index, count], content) = bytes.split_first_chunk::<PART_HEADER>()?;
         let valid = channel < CHANNELS && (2..=MAX_PARTS).contains(&count) && index < count;

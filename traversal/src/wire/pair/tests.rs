@@ -175,7 +175,8 @@ proptest! {
     }
 }
 
-/// By a way that takes so much: the datagrams, and what comes of them on the other side.
+/// Sends a payload by a way that takes so much: gives the number of datagrams, and what comes of them on the other
+/// side.
 fn cross(payload: &[u8], most: usize) -> (usize, Option<(u8, Vec<u8>)>) {
     let (mut host, mut guest) = pair();
     let sealed = host.seal_data_within(3, payload, most).unwrap();

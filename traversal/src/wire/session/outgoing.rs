@@ -12,18 +12,19 @@ use crate::rtt::RttEstimate;
 use crate::wire::codec;
 use crate::wire::message::{Frame, Topic};
 
-/// Reliable frames on their way at a time; further ones wait.
+/// So many reliable frames are on their way at a time; further ones wait.
 const IN_FLIGHT: usize = 32;
-/// Their bytes: the initial window of RFC 9002 section 7.2, which may go to an address that was just proven.
+/// They have so many bytes together: the initial window of RFC 9002 section 7.2, which may go to an address that was
+/// just proven.
 const IN_FLIGHT_BYTES: usize = 14_720;
-/// Bytes that wait at the most. The 63 plans and lists of members of a full room take a third of it.
+/// So many bytes wait at the most. The 63 plans and lists of members of a full room take a third of it.
 const WAITING_BYTES: usize = 128 * 1024;
 /// With so many bytes in line a receiver causes nothing more itself (see [`Outgoing::is_backed_up`]).
 const BACKED_UP: usize = 32 * 1024;
-/// Longest front of a reliable frame: variant and sequence number.
+/// The front of a reliable frame, variant and sequence number, has so many bytes at the most.
 const FRONT: usize = 1 + 5;
 
-/// Lower bound of the retransmission time; delayed wake-ups of the other side's driver are far shorter.
+/// A frame is not sent again sooner than this; delayed wake-ups of the other side's driver are far shorter.
 const MIN_RTO: Duration = Duration::from_millis(60);
 /// Upper bound while answers come: ten tries fit the five seconds that a request may take, so that 30 % loss each way
 /// cannot starve it. Where an answer takes longer, twice its time is the bound.

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// Named namespaces, their loopback interfaces up; gone when dropped.
-pub(crate) struct Net {
+pub struct Net {
     prefix: String,
     names: Vec<&'static str>,
 }
@@ -18,7 +18,7 @@ fn run(command: &mut Command) -> Result<(), String> {
 
 impl Net {
     /// Namespaces and firewalls can be had here.
-    pub(crate) fn possible() -> Result<(), String> {
+    pub fn possible() -> Result<(), String> {
         run(Command::new("nft").args(["list", "tables"]))?;
         let probe = format!("peer-{}-probe", std::process::id());
         run(Command::new("ip").args(["netns", "add", &probe]))?;
@@ -26,7 +26,7 @@ impl Net {
     }
 
     /// `tag` tells the namespaces of one test from those of another one in the same process.
-    pub(crate) fn new(tag: &str, names: &[&'static str]) -> Result<Self, String> {
+    pub fn new(tag: &str, names: &[&'static str]) -> Result<Self, String> {
         let net = Self { prefix: format!("peer-{}-{tag}", std::process::id()), names: names.to_vec() };
         for name in names {
             run(Command::new("ip").args(["netns", "add", &net.name(name)]))?;
@@ -36,7 +36,7 @@ impl Net {
     }
 
     /// Joins two namespaces: `inner` of `name` and `outer` of `router` are the two ends of one cable, both up.
-    pub(crate) fn cable(&self, router: &str, outer: &str, name: &str, inner: &str) -> Result<(), String> {
+    pub fn cable(&self, router: &str, outer: &str, name: &str, inner: &str) -> Result<(), String> {
         let other = self.name(name);
         self.ip(router, &format!("link add {outer} type veth peer name {inner} netns {other}"))?;
         self.ip(router, &format!("link set {outer} up"))?;
@@ -48,24 +48,24 @@ impl Net {
     }
 
     /// `ip LINE` in there.
-    pub(crate) fn ip(&self, namespace: &str, line: &str) -> Result<(), String> {
+    pub fn ip(&self, namespace: &str, line: &str) -> Result<(), String> {
         run(Command::new("ip").args(["-n", &self.name(namespace)]).args(line.split_whitespace()))
     }
 
     /// This program, in there.
-    pub(crate) fn inside(&self, namespace: &str, program: &str) -> Command {
+    pub fn inside(&self, namespace: &str, program: &str) -> Command {
         let mut command = Command::new("ip");
         command.args(["netns", "exec", &self.name(namespace), program]);
         command
     }
 
     /// Sets a parameter of the kernel in there: `net.ipv4.ip_forward=1`.
-    pub(crate) fn sysctl(&self, namespace: &str, setting: &str) -> Result<(), String> {
+    pub fn sysctl(&self, namespace: &str, setting: &str) -> Result<(), String> {
         run(self.inside(namespace, "sysctl").args(["-qw", setting]))
     }
 
     /// Loads these rules of nftables in there.
-    pub(crate) fn nft(&self, namespace: &str, rules: &str) -> Result<(), String> {
+    pub fn nft(&self, namespace: &str, rules: &str) -> Result<(), String> {
         let mut nft = self.inside(namespace, "nft");
         let mut nft = nft.args(["-f", "-"]).stdin(Stdio::piped()).spawn().map_err(|e| e.to_string())?;
         nft.stdin.take().unwrap().write_all(rules.as_bytes()).unwrap();
@@ -74,7 +74,7 @@ impl Net {
     }
 
     /// Waits until IPv6 works on an interface.
-    pub(crate) fn wait_for_link(&self, namespace: &str, link: &str) -> Result<(), String> {
+    pub fn wait_for_link(&self, namespace: &str, link: &str) -> Result<(), String> {
         let deadline = Instant::now() + Duration::from_secs(10);
         while Instant::now() < deadline {
             let mut show = Command::new("ip");

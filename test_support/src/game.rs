@@ -1,5 +1,4 @@
-//! Apps and a lobby server in one process.
-#![allow(dead_code, clippy::unwrap_used, reason = "each test file uses its part, and a test may panic")]
+//! Apps with the plugin, turned by the test.
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -10,21 +9,10 @@ use bevy_ecs::message::{Message, MessageReader};
 use bevy_ecs::prelude::{Mut, Res, Resource};
 use bevy_time::TimePlugin;
 use bevy_traversal::*;
-use lobby_server::{LobbyServer, RunningServer, Settings};
-
-/// A lobby server on any port of loopback.
-pub(crate) fn lobby() -> RunningServer {
-    let settings = Settings {
-        bind: vec!["127.0.0.1:0".parse().unwrap()],
-        second_port: Some(0),
-        no_http: true,
-        ..Settings::default()
-    };
-    LobbyServer::new(settings).spawn().unwrap()
-}
+use lobby_server::RunningServer;
 
 /// A player's settings.
-pub(crate) fn config(lobby: &RunningServer, name: &str) -> TraversalConfig {
+pub fn config(lobby: &RunningServer, name: &str) -> TraversalConfig {
     TraversalConfig {
         lobby: vec![lobby.addresses().first[0].to_string()],
         server_keys: vec![ServerKey(lobby.addresses().public_key)],
@@ -50,17 +38,19 @@ fn log<M: Message + Clone>(mut messages: MessageReader<M>, log: Res<Log<M>>) {
 }
 
 /// An app with the plugin, turned by the test.
-pub(crate) struct Game {
-    pub(crate) app: App,
+pub struct Game {
+    /// The app, to be updated by the test alone.
+    pub app: App,
 }
 
 impl Game {
-    pub(crate) fn new(config: TraversalConfig) -> Self {
+    /// Makes an app with the plugin, and keeps the messages that it writes.
+    pub fn new(config: TraversalConfig) -> Self {
         Self::with(config, |_| {})
     }
 
     /// The same, with what the game adds after the plugin.
-    pub(crate) fn with(config: TraversalConfig, add: impl FnOnce(&mut App)) -> Self {
+    pub fn with(config: TraversalConfig, add: impl FnOnce(&mut App)) -> Self {
         let mut app = App::new();
         app.add_plugins((TaskPoolPlugin::default(), TimePlugin, TraversalPlugin { config }));
         add(&mut app);
@@ -90,29 +80,33 @@ impl Game {
     }
 
     /// All messages of this kind so far.
-    pub(crate) fn all<M: Message + Clone>(&self) -> Vec<M> {
+    pub fn all<M: Message + Clone>(&self) -> Vec<M> {
         self.app.world().resource::<Log<M>>().0.lock().unwrap().clone()
     }
 
-    pub(crate) fn write(&mut self, message: impl Message) {
+    /// Writes a message, as a game does.
+    pub fn write(&mut self, message: impl Message) {
         self.app.world_mut().write_message(message);
     }
 
-    pub(crate) fn resource<R: Resource>(&self) -> &R {
+    /// A resource that is there.
+    pub fn resource<R: Resource>(&self) -> &R {
         self.app.world().resource::<R>()
     }
 
-    pub(crate) fn resource_mut<R: Resource<Mutability = Mutable>>(&mut self) -> Mut<'_, R> {
+    /// The resource, to be changed.
+    pub fn resource_mut<R: Resource<Mutability = Mutable>>(&mut self) -> Mut<'_, R> {
         self.app.world_mut().resource_mut::<R>()
     }
 
-    pub(crate) fn has<R: Resource>(&self) -> bool {
+    /// Whether there is such a resource.
+    pub fn has<R: Resource>(&self) -> bool {
         self.app.world().contains_resource::<R>()
     }
 }
 
 /// Turns the apps until it is so.
-pub(crate) fn until<const N: usize>(
+pub fn until<const N: usize>(
     mut games: [&mut Game; N],
     what: &str,
     seconds: f64,
@@ -133,19 +127,20 @@ pub(crate) fn until<const N: usize>(
 }
 
 /// A host with its room open.
-pub(crate) fn host(lobby: &RunningServer, options: RoomOptions) -> Game {
+pub fn host(lobby: &RunningServer, options: RoomOptions) -> Game {
     let mut host = Game::new(config(lobby, "host"));
     host.write(HostRoom(options));
     until([&mut host], "the room opens", 5.0, |[host]| !host.all::<RoomJoined>().is_empty());
     host
 }
 
-pub(crate) fn room() -> RoomOptions {
+/// A room with the name `room` and the defaults.
+pub fn room() -> RoomOptions {
     RoomOptions { name: "room".into(), ..RoomOptions::default() }
 }
 
 /// A host and a player who are connected.
-pub(crate) fn pair(lobby: &RunningServer) -> (Game, Game) {
+pub fn pair(lobby: &RunningServer) -> (Game, Game) {
     let mut host = host(lobby, room());
     let mut guest = Game::new(config(lobby, "guest"));
     guest.write(JoinRoom::name("room"));

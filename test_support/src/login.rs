@@ -11,7 +11,7 @@ use traversal_core::wire::session::ClientSession;
 
 /// Logs a player in whose keys are all made of `seed`. `exchange` sends a datagram to the server and gives its answer.
 /// Besides the session, the server's key.
-pub(crate) fn log_in(
+pub fn log_in(
     seed: u8,
     token: &[u8],
     mut exchange: impl FnMut(&[u8]) -> Result<Vec<u8>, String>,

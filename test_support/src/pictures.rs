@@ -1,4 +1,4 @@
-//! A look at the pictures that the game's windows take of themselves.
+//! A look at the pictures that arena's windows take of themselves.
 
 use std::io::BufReader;
 use std::path::Path;
@@ -18,7 +18,7 @@ fn look(file: &Path, colours: [[u8; 3]; 2]) -> ((u32, u32), [usize; 2]) {
 }
 
 /// Asserts that the picture is of a window of this size, and shows the host and a guest.
-pub(crate) fn assert_shows_both_players(file: &Path, size: (u32, u32)) {
+pub fn assert_shows_both_players(file: &Path, size: (u32, u32)) {
     // The colours of the host and of the guest.
     let (seen, [host, guest]) = look(file, [[46, 227, 237], [255, 71, 163]]);
     assert_eq!(seen, size);

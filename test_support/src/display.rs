@@ -1,11 +1,14 @@
-//! A virtual display for windows; the tests of `squares` and of the laboratory use it, too.
+//! A virtual display for windows.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
-/// What a window needs beside a display; else why there can be none.
-pub(crate) fn vulkan() -> Result<(), &'static str> {
+/// Whether there is a driver that a window can draw with; else what is missing.
+///
+/// # Errors
+/// There is none.
+pub fn vulkan() -> Result<(), &'static str> {
     let there = ["/usr/share/vulkan/icd.d", "/etc/vulkan/icd.d"]
         .iter()
         .any(|folder| Path::new(folder).read_dir().is_ok_and(|mut files| files.next().is_some()));
@@ -13,15 +16,17 @@ pub(crate) fn vulkan() -> Result<(), &'static str> {
 }
 
 /// A virtual display, gone when dropped.
-pub(crate) struct Display {
+pub struct Display {
     child: Child,
-    pub(crate) name: String,
+    /// The display's name, for `DISPLAY`.
+    pub name: String,
     /// Where it wrote its number; a closed pipe would end it.
     _told: BufReader<ChildStdout>,
 }
 
 impl Display {
-    pub(crate) fn open() -> Option<Self> {
+    /// Opens a display of 1280 by 720 pixels; none where Xvfb is not installed.
+    pub fn open() -> Option<Self> {
         let mut child = Command::new("Xvfb")
             .args(["-displayfd", "1", "-screen", "0", "1280x720x24", "-nolisten", "tcp", "-noreset"])
             .stdout(Stdio::piped())

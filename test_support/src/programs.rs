@@ -1,32 +1,31 @@
 //! Real programs on loopback, watched line by line.
-#![allow(dead_code, clippy::unwrap_used, reason = "each test file uses its part, and a test may panic")]
-
-#[cfg(target_os = "linux")]
-pub(crate) mod net;
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use crate::{program, scratch};
+
 /// A running program; killed when dropped.
-pub(crate) struct Program {
+pub struct Program {
     name: String,
     child: Child,
     lines: Receiver<(bool, String)>,
-    /// Lines of stdout and stderr so far.
-    pub(crate) out: Vec<String>,
-    pub(crate) err: Vec<String>,
+    /// Lines of stdout so far.
+    pub out: Vec<String>,
+    /// Lines of stderr so far.
+    pub err: Vec<String>,
     seen: usize,
 }
 
 impl Program {
-    pub(crate) fn start(name: &str, command: &mut Command) -> Self {
+    /// Starts this command; `name` stands in messages about it.
+    pub fn start(name: &str, command: &mut Command) -> Self {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap_or_else(|error| panic!("{name} does not start: {error}"));
         let (sender, lines) = channel();
@@ -56,7 +55,7 @@ impl Program {
     }
 
     /// The next line of stdout that fits.
-    pub(crate) fn line(&mut self, what: &str, seconds: f64, fits: impl Fn(&str) -> bool) -> String {
+    pub fn line(&mut self, what: &str, seconds: f64, fits: impl Fn(&str) -> bool) -> String {
         let deadline = Instant::now() + Duration::from_secs_f64(seconds);
         loop {
             while let Some(line) = self.out.get(self.seen) {
@@ -73,7 +72,7 @@ impl Program {
     }
 
     /// The next JSON line with this event.
-    pub(crate) fn event(&mut self, event: &str, seconds: f64) -> Value {
+    pub fn event(&mut self, event: &str, seconds: f64) -> Value {
         let line = self.line(&format!("event {event:?}"), seconds, |line| {
             serde_json::from_str::<Value>(line).is_ok_and(|value| value["event"] == event)
         });
@@ -81,7 +80,7 @@ impl Program {
     }
 
     /// Waits for its end.
-    pub(crate) fn exit(&mut self, seconds: f64) -> ExitStatus {
+    pub fn exit(&mut self, seconds: f64) -> ExitStatus {
         let deadline = Instant::now() + Duration::from_secs_f64(seconds);
         // The readers hang up when the program has ended.
         loop {
@@ -97,41 +96,43 @@ impl Program {
     }
 
     /// Waits for its end with code 0.
-    pub(crate) fn success(&mut self, seconds: f64) {
+    pub fn success(&mut self, seconds: f64) {
         let status = self.exit(seconds);
         assert!(status.success(), "{} ended with {status}\n{}", self.name, self.log());
     }
 
     /// Waits for its end with another code, and this on stderr.
-    pub(crate) fn failure(&mut self, seconds: f64, text: &str) {
+    pub fn failure(&mut self, seconds: f64, text: &str) {
         let status = self.exit(seconds);
         assert!(!status.success(), "{} succeeded\n{}", self.name, self.log());
         assert!(self.err.iter().any(|line| line.contains(text)), "no {text:?}\n{}", self.log());
     }
 
     /// All events of this kind so far.
-    pub(crate) fn events(&self, event: &str) -> Vec<Value> {
+    pub fn events(&self, event: &str) -> Vec<Value> {
         let values = self.out.iter().filter_map(|line| serde_json::from_str::<Value>(line).ok());
         values.filter(|value| value["event"] == event).collect()
     }
 
-    pub(crate) fn kill(&mut self) {
+    /// Kills it without a word.
+    pub fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
     /// Asks it to end (SIGTERM).
-    pub(crate) fn terminate(&self) {
+    pub fn terminate(&self) {
         self.signal("-TERM");
     }
 
     /// Sends it this signal.
-    pub(crate) fn signal(&self, signal: &str) {
+    pub fn signal(&self, signal: &str) {
         let status = Command::new("kill").args([signal, &self.child.id().to_string()]).status().unwrap();
         assert!(status.success());
     }
 
-    pub(crate) fn log(&self) -> String {
+    /// All that it has written so far.
+    pub fn log(&self) -> String {
         format!("--- stdout\n{}\n--- stderr\n{}", self.out.join("\n"), self.err.join("\n"))
     }
 }
@@ -141,10 +142,6 @@ impl Drop for Program {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-fn peer_path() -> &'static Path {
-    Path::new(env!("CARGO_BIN_EXE_peer"))
 }
 
 /// The binary is there and not older than anything it was made from.
@@ -161,11 +158,11 @@ fn is_fresh(binary: &Path) -> bool {
 
 /// The server's binary beside the peer's, built on first use where that is needed: a build alone, without the peer,
 /// has other features and takes a minute, and waits for whoever builds at that moment.
-pub(crate) fn lobby_path() -> &'static Path {
+pub fn lobby_path() -> &'static Path {
     static PATH: OnceLock<PathBuf> = OnceLock::new();
     PATH.get_or_init(|| {
-        let folder = peer_path().parent().unwrap();
-        let binary = folder.join(format!("lobby_server{}", std::env::consts::EXE_SUFFIX));
+        let binary = program("lobby_server");
+        let folder = binary.parent().unwrap().to_path_buf();
         if is_fresh(&binary) {
             return binary;
         }
@@ -182,30 +179,25 @@ pub(crate) fn lobby_path() -> &'static Path {
     })
 }
 
-/// A folder of this test.
-pub(crate) fn scratch(name: &str) -> PathBuf {
-    static COUNT: AtomicU32 = AtomicU32::new(0);
-    let count = COUNT.fetch_add(1, Ordering::Relaxed);
-    let folder = std::env::temp_dir().join(format!("peer-test-{}-{count}-{name}", std::process::id()));
-    std::fs::create_dir_all(&folder).unwrap();
-    folder
-}
-
 /// A lobby server on loopback.
-pub(crate) struct Lobby {
-    pub(crate) program: Program,
-    pub(crate) address: String,
-    pub(crate) key: String,
+pub struct Lobby {
+    /// The process.
+    pub program: Program,
+    /// The address that players log in at.
+    pub address: String,
+    /// The server's public key, as it prints it.
+    pub key: String,
     key_file: PathBuf,
 }
 
 impl Lobby {
-    pub(crate) fn start() -> Self {
+    /// Starts a server with a key of its own, on any port.
+    pub fn start() -> Self {
         Self::start_with(&[])
     }
 
     /// Starts a server with these environment variables.
-    pub(crate) fn start_with(settings: &[(&str, &str)]) -> Self {
+    pub fn start_with(settings: &[(&str, &str)]) -> Self {
         Self::start_at("127.0.0.1:0", scratch("lobby").join("key"), settings)
     }
 
@@ -214,8 +206,8 @@ impl Lobby {
         Self::of(Program::start("lobby_server", command.envs(settings.iter().copied())), key_file)
     }
 
-    /// The one that this program is, or is about to be.
-    pub(crate) fn of(mut program: Program, key_file: PathBuf) -> Self {
+    /// Waits until this program, a lobby server, is ready.
+    pub fn of(mut program: Program, key_file: PathBuf) -> Self {
         // A program for another system starts slowly.
         let ready = program.line("ready line", 30.0, |line| line.starts_with("lobby_server ready on "));
         let words: Vec<&str> = ready.split([' ', ',']).filter(|word| !word.is_empty()).collect();
@@ -224,40 +216,41 @@ impl Lobby {
         Self { program, address, key, key_file }
     }
 
-    pub(crate) fn command(bind: &str, key_file: &Path) -> Command {
+    /// The command that starts the built server at this address.
+    pub fn command(bind: &str, key_file: &Path) -> Command {
         Self::command_of(Command::new(lobby_path()), bind, key_file)
     }
 
     /// A player who hosts, once its room is open.
-    pub(crate) fn host(&self, name: &str, args: &[&str]) -> Program {
+    pub fn host(&self, name: &str, args: &[&str]) -> Program {
         let mut host = self.peer(name, "host", args);
         host.event("room", 20.0);
         host
     }
 
-    /// The same as [`peer`](Self::peer) with another program.
-    pub(crate) fn command_of(mut program: Command, bind: &str, key_file: &Path) -> Command {
+    /// The same as [`command`](Self::command) with another program.
+    pub fn command_of(mut program: Command, bind: &str, key_file: &Path) -> Command {
         program.args(["--bind", bind, "--second-port", "0", "--no-http", "--key-file"]).arg(key_file);
         program
     }
 
     /// Kills it without a word.
-    pub(crate) fn kill(&mut self) {
+    pub fn kill(&mut self) {
         self.program.kill();
     }
 
     /// Starts it again where it was.
-    pub(crate) fn restart(&mut self) {
+    pub fn restart(&mut self) {
         *self = Self::start_at(&self.address, self.key_file.clone(), &[]);
     }
 
     /// A player: `peer KIND --lobby .. --json ARGS`.
-    pub(crate) fn peer(&self, name: &str, kind: &str, args: &[&str]) -> Program {
-        self.peer_of(Command::new(peer_path()), name, kind, args)
+    pub fn peer(&self, name: &str, kind: &str, args: &[&str]) -> Program {
+        self.peer_of(Command::new(program("peer")), name, kind, args)
     }
 
     /// The same with another program.
-    pub(crate) fn peer_of(&self, program: Command, name: &str, kind: &str, args: &[&str]) -> Program {
+    pub fn peer_of(&self, program: Command, name: &str, kind: &str, args: &[&str]) -> Program {
         let mut all = vec!["--server-key", self.key.as_str(), "--name", name];
         if matches!(kind, "host" | "join") {
             all.extend(["--room", "r1"]);
@@ -267,8 +260,9 @@ impl Lobby {
     }
 }
 
-pub(crate) fn peer(name: &str, lobby: &str, kind: &str, args: &[&str]) -> Program {
-    start_peer(Command::new(peer_path()), name, lobby, kind, args)
+/// A player: `peer KIND --lobby LOBBY --json ARGS`.
+pub fn peer(name: &str, lobby: &str, kind: &str, args: &[&str]) -> Program {
+    start_peer(Command::new(program("peer")), name, lobby, kind, args)
 }
 
 fn start_peer(mut program: Command, name: &str, lobby: &str, kind: &str, args: &[&str]) -> Program {
@@ -276,8 +270,8 @@ fn start_peer(mut program: Command, name: &str, lobby: &str, kind: &str, args: &
     Program::start(name, &mut program)
 }
 
-/// The summary about one player says that all went well.
-pub(crate) fn assert_played(program: &Program, with: &str) {
+/// Asserts that the program's summary about one player says that all went well.
+pub fn assert_played(program: &Program, with: &str) {
     let summaries = program.events("summary");
     let summary = summaries.iter().find(|summary| summary["peer"] == with);
     let summary = summary.unwrap_or_else(|| panic!("no summary about {with}\n{}", program.log()));

@@ -1,7 +1,6 @@
 //! The built program as a child, and players who talk to it.
-#![allow(dead_code)] // each test program uses a part of it
 
-use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
@@ -12,9 +11,11 @@ use traversal_core::wire::message::Frame;
 use traversal_core::wire::session::ClientSession;
 
 use crate::login::log_in;
+use crate::receive_from;
 
-pub(crate) fn program() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_lobby_server"));
+/// The built server, its output piped, without settings from the environment.
+pub fn program() -> Command {
+    let mut command = Command::new(crate::program("lobby_server"));
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("LOBBY_") || name == "RUST_LOG") {
         command.env_remove(name);
     }
@@ -23,7 +24,7 @@ pub(crate) fn program() -> Command {
 }
 
 /// The program from a shell that has given this command first, as in `ulimit -n 1024`.
-pub(crate) fn program_after(shell: &str) -> Command {
+pub fn program_after(shell: &str) -> Command {
     let wrapped = program();
     let mut command = Command::new("sh");
     command.args(["-c", &format!("{shell}; exec \"$0\" \"$@\"")]).arg(wrapped.get_program());
@@ -35,17 +36,21 @@ pub(crate) fn program_after(shell: &str) -> Command {
 }
 
 /// A running server; killed when the test ends.
-pub(crate) struct Running {
-    pub(crate) child: Child,
-    pub(crate) ready: String,
+pub struct Running {
+    /// The process.
+    pub child: Child,
+    /// The first line that the server has printed.
+    pub ready: String,
 }
 
 impl Running {
-    pub(crate) fn start(directory: &Path, flags: &[&str]) -> Self {
+    /// Starts the server with these flags. Its key is in `directory`.
+    pub fn start(directory: &Path, flags: &[&str]) -> Self {
         Self::start_as(program(), directory, flags)
     }
 
-    pub(crate) fn start_as(mut program: Command, directory: &Path, flags: &[&str]) -> Self {
+    /// Starts this server with these flags. Its key is in `directory`.
+    pub fn start_as(mut program: Command, directory: &Path, flags: &[&str]) -> Self {
         let mut child = program
             .args(["--key-file", directory.join("key").to_str().unwrap()])
             .args(flags)
@@ -56,27 +61,31 @@ impl Running {
         Self { child, ready }
     }
 
-    pub(crate) fn word(&self, index: usize) -> &str {
+    /// The word of the ready line at this index, from 0.
+    pub fn word(&self, index: usize) -> &str {
         self.ready.split_whitespace().nth(index).unwrap_or_else(|| panic!("ready line: {:?}", self.ready))
     }
 
-    pub(crate) fn address(&self) -> SocketAddr {
+    /// The server's first UDP address.
+    pub fn address(&self) -> SocketAddr {
         self.word(3).parse().unwrap()
     }
 
-    pub(crate) fn http(&self) -> SocketAddr {
+    /// The address of the server's pages.
+    pub fn http(&self) -> SocketAddr {
         let after = self.ready.split("http ").nth(1).expect("http in the ready line");
         after.split(',').next().unwrap().parse().unwrap()
     }
 
     /// A number of the process's that Linux tells in `/proc/PID/status`.
-    pub(crate) fn proc_status(&self, name: &str) -> u64 {
+    pub fn proc_status(&self, name: &str) -> u64 {
         let text = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
         let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
         line.and_then(|line| line.split_whitespace().next()?.parse().ok()).expect(name)
     }
 
-    pub(crate) fn stop(mut self, signal: &str) -> Output {
+    /// Sends this signal, waits for the end, and gives what the server wrote to stderr since.
+    pub fn stop(mut self, signal: &str) -> Output {
         let kill = Command::new("kill").args([signal, &self.child.id().to_string()]).status().unwrap();
         assert!(kill.success());
         let status = self.child.wait().unwrap();
@@ -94,34 +103,29 @@ impl Drop for Running {
 }
 
 /// A player on a socket of its own.
-pub(crate) struct Player {
-    pub(crate) socket: UdpSocket,
-    pub(crate) session: ClientSession,
-    pub(crate) server_key: [u8; 32],
+pub struct Player {
+    /// The socket, connected to the server.
+    pub socket: UdpSocket,
+    /// The session that the login has made.
+    pub session: ClientSession,
+    /// The server's public key.
+    pub server_key: [u8; 32],
 }
 
-pub(crate) fn receive(socket: &UdpSocket) -> std::io::Result<Vec<u8>> {
+/// Receives one datagram, within the socket's timeout.
+pub fn receive(socket: &UdpSocket) -> std::io::Result<Vec<u8>> {
     let mut buffer = [0; 2048];
-    loop {
-        match socket.recv(&mut buffer) {
-            // A call with a timeout is not resumed by the system after a signal: a suspended machine is enough.
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            result => return result.map(|len| buffer[..len].to_vec()),
-        }
-    }
+    receive_from(socket, &mut buffer).map(|(length, _)| buffer[..length].to_vec())
 }
 
 impl Player {
-    pub(crate) fn log_in(server: SocketAddr, seed: u8, token: &[u8]) -> Result<Self, String> {
+    /// Logs in over loopback; the player's keys are all made of `seed`.
+    pub fn log_in(server: SocketAddr, seed: u8, token: &[u8]) -> Result<Self, String> {
         Self::log_in_from(Ipv4Addr::LOCALHOST.into(), server, seed, token)
     }
 
-    pub(crate) fn log_in_from(
-        ip: IpAddr,
-        server: SocketAddr,
-        seed: u8,
-        token: &[u8],
-    ) -> Result<Self, String> {
+    /// Logs in from this address of the machine.
+    pub fn log_in_from(ip: IpAddr, server: SocketAddr, seed: u8, token: &[u8]) -> Result<Self, String> {
         let socket = UdpSocket::bind((ip, 0)).unwrap();
         socket.connect(server).unwrap();
         socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
@@ -134,7 +138,7 @@ impl Player {
 
     /// Whether the server answers. Repeated as players repeat it: UDP may lose one, and a machine that stood still for some
     /// seconds has let the wait run out.
-    pub(crate) fn ping(&mut self) -> bool {
+    pub fn ping(&mut self) -> bool {
         (0..3).any(|_| {
             let ping = self.session.seal(Instant::now(), Kind::Control, &Frame::Ping { id: 77 }).unwrap();
             self.socket.send(&ping).unwrap();
@@ -142,7 +146,8 @@ impl Player {
         })
     }
 
-    pub(crate) fn wait_for(
+    /// Takes what the server sends until it is what is wanted. False: nothing more came for 5 s.
+    pub fn wait_for(
         &mut self,
         wanted: impl Fn(&Frame<traversal_core::wire::message::ToPlayer>) -> bool,
     ) -> bool {
@@ -157,7 +162,8 @@ impl Player {
     }
 }
 
-pub(crate) fn get(address: SocketAddr, path: &str) -> String {
+/// Asks for a page, and gives the whole answer with its headers.
+pub fn get(address: SocketAddr, path: &str) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
     write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
