@@ -38,7 +38,7 @@ pub fn program_after(shell: &str) -> Command {
 
 /// A running server; killed when the test ends.
 pub struct Running {
-    /// The process.
+    /// The server is this process.
     pub child: Child,
     /// The first line that the server has printed.
     pub ready: String,
