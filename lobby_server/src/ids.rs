@@ -42,7 +42,7 @@ impl<T> Sides<T> {
         Sides { host: with(self.host), joiner: with(self.joiner) }
     }
 
-    /// Borrows both.
+    /// Borrows what both have.
     pub(crate) fn as_ref(&self) -> Sides<&T> {
         Sides { host: &self.host, joiner: &self.joiner }
     }

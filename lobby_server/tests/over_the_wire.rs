@@ -115,45 +115,6 @@ fn join(password: Option<&str>) -> Request {
     Request::JoinRoom { target: RoomTarget::Name("r".into()), password: password.map(Into::into) }
 }
 
-impl Player {
-    /// Asks as players do, until there is an answer.
-    fn ask(&mut self, number: u32, request: Request) -> Result<Response, RequestError> {
-        let id = RequestId(number);
-        self.session.send(Instant::now(), ToServer::Request { id, request }).unwrap();
-        self.told_until(|message| match message {
-            ToPlayer::Response { id: answered, result } if *answered == id => Some(result.clone()),
-            _ => None,
-        })
-        .expect("an answer")
-    }
-
-    /// Takes what it is told until this is there.
-    fn told_until<T>(&mut self, wanted: impl Fn(&ToPlayer) -> Option<T>) -> Option<T> {
-        let end = Instant::now() + PATIENCE;
-        let before = self.socket.read_timeout().unwrap();
-        self.socket.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
-        let mut found = None;
-        while found.is_none() && Instant::now() < end {
-            self.session.handle_timeout(Instant::now());
-            while let Some(datagram) = self.session.poll_datagram() {
-                self.socket.send(&datagram).unwrap();
-            }
-            let Ok(datagram) = receive(&self.socket) else { continue };
-            if let Ok(Some(Frame::Reliable { body, .. })) = self.session.handle(Instant::now(), &datagram) {
-                found = wanted(&body);
-            }
-        }
-        self.socket.set_read_timeout(before).unwrap();
-        found
-    }
-
-    /// Says this by another socket, or by its own, as a changed client may: without waiting for anything.
-    fn say(&mut self, by: Option<&UdpSocket>, kind: Kind, frame: &Frame<ToServer>) -> usize {
-        let datagram = self.session.seal(Instant::now(), kind, frame).unwrap();
-        by.unwrap_or(&self.socket).send(&datagram).unwrap()
-    }
-}
-
 /// Row 1: 700 profiles in a row made so many messages to the host that its session ended.
 #[test]
 fn seven_hundred_profiles_do_not_throw_the_host_out() {

@@ -39,7 +39,7 @@ pub struct Means {
     pub time: Duration,
 }
 
-/// How often these two meet at best; none where nothing is left to chance, or nothing can be done.
+/// Returns how often these two meet at best; none where nothing is left to chance, or nothing can be done.
 pub fn share(left: &[NatConfig], right: &[NatConfig], round_trip: Duration, means: Means) -> Option<f64> {
     let (a, b) = (Effective::of(left), Effective::of(right));
     // The request, its plan and the last confirmation take two.
@@ -183,7 +183,7 @@ mod tests {
         }
     }
 
-    /// One side's part of a window: a port is aimed at in its middle, and one of the packets leaves by it.
+    /// Returns one side's part of a window: a port is aimed at in its middle, and one of the packets leaves by it.
     fn hit(rng: &mut ChaCha8Rng, foreign: f64, rate: f64, window: f64, round_trip: f64) -> bool {
         // How far the counter is from where it was expected: near enough to a normal one at these rates.
         let normal: f64 = (0..12).map(|_| rng.random::<f64>()).sum::<f64>() - 6.0;

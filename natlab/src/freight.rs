@@ -9,14 +9,14 @@ use traversal_core::id::PlayerId;
 
 use crate::player::Game;
 
-/// A datagram of the game's: what every connected path has to carry.
+/// This is a datagram of the game's: what every connected path has to carry.
 const DATAGRAM: usize = 1200;
-/// A slice of the reliable message: longer than renet's, which have 1,200 bytes and its headers.
+/// This is a slice of the reliable message: longer than renet's, which have 1,200 bytes and its headers.
 const SLICE: usize = 1322;
 /// Length of the reliable message, in bytes.
 const MESSAGE: usize = 60_000;
 const SLICES: u16 = MESSAGE.div_ceil(SLICE) as u16;
-/// The time between two frames of the game.
+/// This is the time between two frames of the game.
 const FRAME: Duration = Duration::from_millis(33);
 /// Slices that leave in one frame: 320 kB/s.
 const SLICES_A_FRAME: usize = 8;
@@ -32,7 +32,7 @@ const IS_ACK: u8 = 3;
 pub struct Received {
     /// Datagrams of 1,200 bytes.
     pub datagrams: u32,
-    /// The longest time between two of them.
+    /// This is the longest time between two of them.
     pub longest_gap: Duration,
     slices: BTreeSet<u16>,
     latest: Option<Instant>,
@@ -66,7 +66,7 @@ impl Ledger {
     }
 }
 
-/// The game; see the [module's documentation](self).
+/// This is the game; see the [module's documentation](self).
 #[derive(Debug, Default)]
 pub struct Freight {
     ledger: Ledger,

@@ -7,10 +7,10 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::nat::Proto;
 
-/// One direction of a link.
+/// This is one direction of a link.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Way {
-    /// The delay one way.
+    /// This is the delay one way.
     pub delay: Duration,
     /// Up to so much more, uniformly; packets keep their order, as in a queue.
     pub jitter: Duration,
@@ -98,19 +98,19 @@ impl Way {
 /// A line has both directions: `up` leads towards the internet.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Link {
-    /// The way towards the internet.
+    /// This is the way towards the internet.
     pub up: Way,
-    /// The way from the internet.
+    /// This is the way from the internet.
     pub down: Way,
 }
 
 impl Link {
-    /// The same delay both ways, and nothing else.
+    /// Returns the same delay both ways, and nothing else.
     pub fn delay(delay: Duration) -> Self {
         Self::both(Way { delay, ..Way::default() })
     }
 
-    /// The same both ways.
+    /// Returns the same both ways.
     pub fn both(way: Way) -> Self {
         Self { up: way.clone(), down: way }
     }
@@ -125,7 +125,7 @@ pub struct Arrivals {
     pub second: Option<Duration>,
 }
 
-/// A direction in use.
+/// This is a direction in use.
 #[derive(Clone, Debug, Default)]
 pub struct Carrier {
     /// Its settings; may be changed at any time.
@@ -141,7 +141,7 @@ pub struct Carrier {
 const RETRANSMISSION: Duration = Duration::from_millis(200);
 
 impl Carrier {
-    /// A direction with these settings.
+    /// Makes a direction with these settings.
     pub fn new(way: Way) -> Self {
         Self { way, ..Self::default() }
     }
@@ -153,7 +153,7 @@ impl Carrier {
         Arrivals { first, second }
     }
 
-    /// The same by protocol: of a connection nothing is lost, doubled or swapped, only late.
+    /// Returns the same by protocol: of a connection nothing is lost, doubled or swapped, only late.
     pub fn carry_for(&mut self, proto: Proto, now: Duration, rng: &mut ChaCha8Rng) -> Arrivals {
         match proto {
             Proto::Udp => self.carry(now, rng),

@@ -18,7 +18,7 @@ pub const ADDRESSES: [IpAddr; 2] = [
     IpAddr::V4(std::net::Ipv4Addr::new(198, 18, 0, 10)),
     IpAddr::V4(std::net::Ipv4Addr::new(198, 18, 0, 11)),
 ];
-/// The same in IPv6.
+/// This is the same in IPv6.
 pub const ADDRESSES_V6: [IpAddr; 2] = [
     IpAddr::V6(std::net::Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x10)),
     IpAddr::V6(std::net::Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x11)),
@@ -32,7 +32,7 @@ pub fn listener(two_addresses: bool) -> (u32, SocketAddr) {
     (sockets.len() as u32, sockets[0])
 }
 
-/// The server's sockets in IPv6, with their numbers: after the one that takes TCP.
+/// Returns the server's sockets in IPv6, with their numbers: after the one that takes TCP.
 pub fn sockets_v6(two_addresses: bool) -> Vec<(u32, SocketAddr)> {
     let (listener, _) = listener(two_addresses);
     let count = if two_addresses { 2 } else { 1 };
@@ -40,7 +40,7 @@ pub fn sockets_v6(two_addresses: bool) -> Vec<(u32, SocketAddr)> {
     (listener + 1..).zip(all).collect()
 }
 
-/// A lobby server with its registry in memory.
+/// This is a lobby server with its registry in memory.
 #[derive(Debug)]
 pub struct Lobby {
     server: Server,
@@ -48,7 +48,7 @@ pub struct Lobby {
     outputs: VecDeque<NodeOutput>,
 }
 
-/// The server's sockets, in the order of their ids, with one address or two.
+/// Returns the server's sockets, in the order of their ids, with one address or two.
 pub fn sockets(two_addresses: bool) -> Vec<SocketAddr> {
     let count = if two_addresses { 2 } else { 1 };
     ADDRESSES[..count].iter().flat_map(|ip| PORTS.map(|port| SocketAddr::new(*ip, port))).collect()

@@ -48,7 +48,7 @@ impl Cause {
     }
 }
 
-/// What the two players' networks share.
+/// This says what the two players' networks share.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Relation {
     /// They share nothing but the internet.
@@ -63,9 +63,9 @@ pub enum Relation {
 /// Several NATs in a row, as somebody outside sees them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Effective {
-    /// The widest mapping of the row.
+    /// This is the widest mapping of the row.
     pub mapping: Mapping,
-    /// The strictest filter of the row.
+    /// This is the strictest filter of the row.
     pub filtering: Filtering,
     /// Whether the port of a new mapping can be foreseen from ports seen before.
     pub predictable: bool,
@@ -74,7 +74,7 @@ pub struct Effective {
 }
 
 impl Effective {
-    /// The behaviour of a row of NATs, the inner one first.
+    /// Returns the behaviour of a row of NATs, the inner one first.
     pub fn of(chain: &[NatConfig]) -> Self {
         let mut seen = Self {
             mapping: Mapping::EndpointIndependent,

@@ -19,7 +19,7 @@ use crate::world::{Node, NodeOutput};
 /// Period of the game's datagrams until one has come back.
 const BEAT: Duration = Duration::from_millis(100);
 
-/// A real game on top, instead of the small one.
+/// This is a real game on top, instead of the small one.
 pub trait Game: std::fmt::Debug {
     /// Hears that the first path to a player stands; `hosting`: this side hosts.
     fn connected(&mut self, now: Instant, player: PlayerId, hosting: bool);
@@ -35,7 +35,7 @@ pub trait Game: std::fmt::Debug {
     fn poll_timeout(&self) -> Option<Instant>;
 }
 
-/// A player: the agent, what it reported, and a game that greets everyone until it is greeted back.
+/// This is a player: the agent, what it reported, and a game that greets everyone until it is greeted back.
 #[derive(Debug)]
 pub struct Player {
     agent: Agent,
@@ -43,7 +43,7 @@ pub struct Player {
     outputs: VecDeque<NodeOutput>,
     /// Everything the agent reported but game datagrams, with its time.
     pub events: Vec<(Instant, Event)>,
-    /// The present path to each player.
+    /// This is the present path to each player.
     pub paths: BTreeMap<PlayerId, PathInfo>,
     /// When a path of a direct kind first stood.
     pub direct_at: BTreeMap<PlayerId, Instant>,
@@ -61,7 +61,7 @@ pub struct Player {
     pub refusals: Vec<(RequestKind, RequestFailure)>,
     /// How many channels to other players have ended.
     pub disconnects: u32,
-    /// The link to the lobby server.
+    /// This is the link to the lobby server.
     pub lobby: LobbyState,
     /// Its id, once logged in.
     pub id: Option<PlayerId>,

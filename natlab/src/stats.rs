@@ -13,7 +13,7 @@ pub fn wilson(hits: usize, runs: usize) -> (f64, f64) {
     (((middle - half) / scale).max(0.0), ((middle + half) / scale).min(1.0))
 }
 
-/// The median; none of nothing. Sorts what it is given.
+/// Returns the median; none of nothing. Sorts what it is given.
 pub fn median(values: &mut [f64]) -> Option<f64> {
     quantile(values, 0.5)
 }

@@ -181,7 +181,7 @@ pub fn lobby_path() -> &'static Path {
 
 /// A lobby server on loopback.
 pub struct Lobby {
-    /// The process.
+    /// The server is this process.
     pub program: Program,
     /// The address that players log in at.
     pub address: String,

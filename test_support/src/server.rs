@@ -6,8 +6,9 @@ use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use traversal_core::id::RequestId;
 use traversal_core::wire::Kind;
-use traversal_core::wire::message::Frame;
+use traversal_core::wire::message::{Frame, Request, RequestError, Response, ToPlayer, ToServer};
 use traversal_core::wire::session::ClientSession;
 
 use crate::login::log_in;
@@ -37,7 +38,7 @@ pub fn program_after(shell: &str) -> Command {
 
 /// A running server; killed when the test ends.
 pub struct Running {
-    /// The process.
+    /// The server is this process.
     pub child: Child,
     /// The first line that the server has printed.
     pub ready: String,
@@ -147,10 +148,7 @@ impl Player {
     }
 
     /// Takes what the server sends until it is what is wanted. False: nothing more came for 5 s.
-    pub fn wait_for(
-        &mut self,
-        wanted: impl Fn(&Frame<traversal_core::wire::message::ToPlayer>) -> bool,
-    ) -> bool {
+    pub fn wait_for(&mut self, wanted: impl Fn(&Frame<ToPlayer>) -> bool) -> bool {
         while let Ok(datagram) = receive(&self.socket) {
             if let Ok(Some(frame)) = self.session.handle(Instant::now(), &datagram)
                 && wanted(&frame)
@@ -159,6 +157,46 @@ impl Player {
             }
         }
         false
+    }
+
+    /// Asks as players do, and waits for the answer.
+    ///
+    /// # Errors
+    /// The server refuses the request.
+    pub fn ask(&mut self, number: u32, request: Request) -> Result<Response, RequestError> {
+        let id = RequestId(number);
+        self.session.send(Instant::now(), ToServer::Request { id, request }).unwrap();
+        self.told_until(|message| match message {
+            ToPlayer::Response { id: answered, result } if *answered == id => Some(result.clone()),
+            _ => None,
+        })
+        .expect("an answer")
+    }
+
+    /// Takes what it is told until this is there, for 10 s at the most.
+    pub fn told_until<T>(&mut self, wanted: impl Fn(&ToPlayer) -> Option<T>) -> Option<T> {
+        let end = Instant::now() + Duration::from_secs(10);
+        let before = self.socket.read_timeout().unwrap();
+        self.socket.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
+        let mut found = None;
+        while found.is_none() && Instant::now() < end {
+            self.session.handle_timeout(Instant::now());
+            while let Some(datagram) = self.session.poll_datagram() {
+                self.socket.send(&datagram).unwrap();
+            }
+            let Ok(datagram) = receive(&self.socket) else { continue };
+            if let Ok(Some(Frame::Reliable { body, .. })) = self.session.handle(Instant::now(), &datagram) {
+                found = wanted(&body);
+            }
+        }
+        self.socket.set_read_timeout(before).unwrap();
+        found
+    }
+
+    /// Says this by another socket, or by its own, as a changed client may: without waiting for anything.
+    pub fn say(&mut self, by: Option<&UdpSocket>, kind: Kind, frame: &Frame<ToServer>) -> usize {
+        let datagram = self.session.seal(Instant::now(), kind, frame).unwrap();
+        by.unwrap_or(&self.socket).send(&datagram).unwrap()
     }
 }
 

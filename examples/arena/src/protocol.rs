@@ -166,7 +166,7 @@ pub struct Snapshot {
     pub round: u16,
     /// The receiver's last input applied; its own body after it.
     pub own: (u32, Body),
-    /// All players.
+    /// These are all players.
     pub players: Vec<PlayerState>,
     /// The shots in flight.
     pub bolts: Vec<BoltState>,

@@ -20,7 +20,7 @@ pub(super) fn handshake(payload: &[u8]) -> Option<&'static str> {
     })
 }
 
-/// A player, as far as the names of its packets depend on it.
+/// This is a player, as far as the names of its packets depend on it.
 #[derive(Default)]
 pub(super) struct Sender {
     /// By the plan, it sends the bubbles and the other side replies.

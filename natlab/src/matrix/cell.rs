@@ -21,7 +21,7 @@ const TRAFFIC: [f64; 5] = [0.0, 10.0, 100.0, 300.0, 1000.0];
 /// Mean round trips likewise, in milliseconds.
 const ROUND_TRIPS: [f64; 5] = [0.0, 100.0, 300.0, 600.0, 1200.0];
 
-/// One run, in short.
+/// This is one run, in short.
 #[derive(Clone, Debug)]
 pub(super) struct Outcome {
     seed: u64,
@@ -133,10 +133,10 @@ fn place(edges: &[f64; 5], value: f64) -> usize {
     (1..4).filter(|edge| value >= edges[*edge]).count()
 }
 
-/// A seed without a direct path.
+/// This is a seed without a direct path.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct FailedSeed {
-    /// The seed of the run; `--first-seed SEED --seeds 1` runs it again.
+    /// This is the seed of the run; `--first-seed SEED --seeds 1` runs it again.
     pub seed: u64,
     /// Why it failed, in the words of the report.
     pub cause: String,
@@ -192,7 +192,7 @@ pub struct Bucket {
     pub class: Class,
 }
 
-/// All runs of one pair.
+/// These are all runs of one pair.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Cell {
     /// NAT of the host.
@@ -222,34 +222,34 @@ pub struct Cell {
     pub settled: usize,
     /// Request to first direct packet.
     pub median_direct_ms: Option<f64>,
-    /// The same in round trips of each run's world.
+    /// This is the same in round trips of each run's world.
     pub median_direct_rtt: Option<f64>,
     /// What is enough where every way takes the same time and nothing is lost: see [`oracle::bound_round_trips`]; none where
     /// it is not the same in all runs.
     pub bound_direct_rtt: Option<f64>,
     /// Request to both sides confirmed.
     pub median_confirmed_ms: Option<f64>,
-    /// The time from the request until both sides confirmed, in round trips.
+    /// This is the time from the request until both sides confirmed, in round trips.
     pub median_confirmed_rtt: Option<f64>,
     /// What is enough for both sides to confirm, as in `bound_direct_rtt`.
     pub bound_confirmed_rtt: Option<f64>,
     /// Request until both had the other's first game datagram, by whichever way.
     pub median_game_ms: Option<f64>,
-    /// The time from the request until the game plays, in round trips.
+    /// This is the time from the request until the game plays, in round trips.
     pub median_game_rtt: Option<f64>,
     /// Datagrams of both sides to anybody but the server, until confirmed.
     pub median_packets: Option<f64>,
-    /// The most of them in any run.
+    /// This is the most of them in any run.
     pub most_packets: u64,
     /// Sockets of both sides together in the direct runs.
     pub median_sockets: Option<f64>,
-    /// The most of them in any run.
+    /// This is the most of them in any run.
     pub most_sockets: u32,
     /// How often each method found the direct way.
     pub methods: BTreeMap<String, usize>,
     /// Why the other runs failed, and how often.
     pub causes: BTreeMap<String, usize>,
-    /// The others, with their causes; where the oracle says that no direct path exists, some of them.
+    /// These are the others, with their causes; where the oracle says that no direct path exists, some of them.
     pub failed_seeds: Vec<FailedSeed>,
 }
 

@@ -26,7 +26,7 @@ td:hover .more,td:focus .more{display:block}
 /// What a cell shows, and how good that is from 0 to 1.
 type Shown = fn(&Cell) -> (String, f64);
 
-/// A heat map of success, median round trips, packets and methods, with everything else on hover.
+/// Returns a heat map of success, median round trips, packets and methods, with everything else on hover.
 pub fn page(matrix: &Matrix) -> String {
     let settings = &matrix.settings;
     let drawn = |value: Option<f64>, unit: &str| {

@@ -53,7 +53,7 @@ pub struct MatrixSettings {
     pub right: Vec<NatSpec>,
     /// Runs of each pair.
     pub seeds: u64,
-    /// The seed of the first run of each pair.
+    /// This is the seed of the first run of each pair.
     pub first_seed: u64,
     /// How each run is drawn from its seed.
     pub draw: Draw,
@@ -66,9 +66,9 @@ pub struct MatrixSettings {
 pub struct SettingsShown {
     /// Runs of each pair.
     pub seeds: u64,
-    /// The seed of the first run of each pair.
+    /// This is the seed of the first run of each pair.
     pub first_seed: u64,
-    /// The delay one way, in milliseconds; none: it was drawn.
+    /// This is the delay one way, in milliseconds; none: it was drawn.
     pub delay_ms: Option<f64>,
     /// The share of packets lost, 0 to 1; none: it was drawn.
     pub loss: Option<f64>,
@@ -96,7 +96,7 @@ pub struct SettingsShown {
     pub detect: &'static str,
 }
 
-/// All results of a matrix.
+/// These are all results of a matrix.
 #[derive(Clone, Debug, Serialize)]
 pub struct Matrix {
     /// Pairs, row by row.

@@ -197,7 +197,7 @@ pub(super) fn percent(share: f64) -> String {
 }
 
 impl Cell {
-    /// The method that won most often.
+    /// Returns the method that won most often.
     pub fn top_method(&self) -> &str {
         self.methods.iter().max_by_key(|(_, count)| **count).map_or("", |(name, _)| name)
     }

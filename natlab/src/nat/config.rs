@@ -87,7 +87,7 @@ pub struct Blacklist {
     pub ban: Duration,
 }
 
-/// A NAT or firewall.
+/// This is a NAT or firewall.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NatConfig {
     /// What the box does at all.
@@ -156,7 +156,7 @@ impl Default for NatConfig {
 /// A NAT that has a name on the command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Preset {
-    /// The name on the command line.
+    /// This is the name on the command line.
     pub name: &'static str,
     /// What it is, in a line.
     pub about: &'static str,

@@ -43,7 +43,7 @@ pub use config::{
 pub use spec::{NatSpec, SpecError};
 pub use table::Nat;
 
-/// A transport protocol with ports; each has its own port space.
+/// This is a transport protocol with ports; each has its own port space.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Proto {
     /// User datagrams (UDP).
@@ -66,7 +66,7 @@ pub struct Header {
 }
 
 impl Header {
-    /// A UDP header with the usual TTL of 64.
+    /// Makes a UDP header with the usual TTL of 64.
     pub fn udp(src: SocketAddr, dst: SocketAddr) -> Self {
         Self { src, dst, ttl: 64, proto: Proto::Udp }
     }
@@ -84,7 +84,7 @@ pub enum Verdict {
     Drop(DropReason),
 }
 
-/// Why a NAT dropped a packet.
+/// This says why a NAT dropped a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum DropReason {
     /// Its TTL ran out here.
@@ -146,12 +146,12 @@ pub struct Counters {
     pub drops: BTreeMap<DropReason, u64>,
 }
 
-/// One line for people: what a NAT holds for a host.
+/// This is one line for people: what a NAT holds for a host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MappingView {
-    /// The address inside.
+    /// This is the address inside.
     pub internal: SocketAddr,
-    /// The address outside.
+    /// This is the address outside.
     pub external: SocketAddr,
     /// When it dies if nothing refreshes it.
     pub expires: Duration,

@@ -51,7 +51,7 @@ impl Taken {
     }
 }
 
-/// The external ports of a NAT.
+/// These are the external ports of a NAT.
 #[derive(Debug, Default)]
 pub(super) struct Ports {
     taken: HashMap<(Proto, IpAddr), Taken>,

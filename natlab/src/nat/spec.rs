@@ -9,13 +9,13 @@ use super::config::{
     Allocation, Blacklist, Fallback, Filtering, Hairpin, Kind, Mapping, NatConfig, PRESETS, Pooling,
 };
 
-/// One NAT or several in a row, as written on the command line: `ps`, `mapping=eim,cross=5`, `ps,timeout=20`,
+/// This is one NAT or several in a row, as written on the command line: `ps`, `mapping=eim,cross=5`, `ps,timeout=20`,
 /// `portrestricted+cgn`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NatSpec {
     /// The row as it was written.
     pub name: String,
-    /// The NATs, the one next to the player first.
+    /// These are the NATs, the one next to the player first.
     pub chain: Vec<NatConfig>,
 }
 
@@ -47,7 +47,7 @@ fn names() -> String {
 }
 
 impl NatSpec {
-    /// One NAT under a name of its own.
+    /// Returns one NAT under a name of its own.
     pub fn single(name: impl Into<String>, config: NatConfig) -> Self {
         Self { name: name.into(), chain: vec![config] }
     }

@@ -50,7 +50,7 @@ struct Subscriber {
     mappings: u32,
 }
 
-/// A NAT or stateful firewall; see the [module's documentation](super).
+/// This is a NAT or stateful firewall; see the [module's documentation](super).
 #[derive(Debug)]
 pub struct Nat {
     config: NatConfig,
@@ -72,7 +72,7 @@ pub struct Nat {
 }
 
 impl Nat {
-    /// A box with these external addresses (the pool; a router or firewall has none of its own and ignores them).
+    /// Makes a box with these external addresses (the pool; a router or firewall has none of its own and ignores them).
     pub fn new(config: NatConfig, external: Vec<IpAddr>, seed: u64) -> Self {
         let mut nat = Self {
             config,
@@ -95,7 +95,7 @@ impl Nat {
         nat
     }
 
-    /// The settings of this NAT.
+    /// Returns the settings of this NAT.
     pub fn config(&self) -> &NatConfig {
         &self.config
     }
@@ -110,7 +110,7 @@ impl Nat {
         self.config.clash = clash;
     }
 
-    /// The external addresses of this NAT.
+    /// Returns the external addresses of this NAT.
     pub fn external(&self) -> &[IpAddr] {
         &self.external
     }

@@ -32,7 +32,7 @@ pub struct ScriptReport {
     pub all_back: bool,
     /// Messages of the reliable channel from the host to the other player.
     pub to_join: Reliable,
-    /// The other way.
+    /// This is the other way.
     pub to_host: Reliable,
 }
 
@@ -50,13 +50,13 @@ pub struct StepReport {
     /// From the last message before to the first one after it, as the host had them, milliseconds. None: less than half a
     /// second.
     pub host_gap_ms: Option<f64>,
-    /// The same of the player who joined.
+    /// This is the same of the player who joined.
     pub join_gap_ms: Option<f64>,
     /// Messages came again, on both sides.
     pub back: bool,
 }
 
-/// What became of one way of the reliable channel.
+/// This says what became of one way of the reliable channel.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Reliable {
     /// Connections of the game: more than one where one could not be kept.
@@ -98,7 +98,7 @@ struct Silence {
     lasted: Option<Duration>,
 }
 
-/// The script of a run under way.
+/// This is the script of a run under way.
 #[derive(Debug)]
 pub(crate) struct Acts {
     script: Script,
@@ -248,7 +248,7 @@ impl ScriptReport {
         None
     }
 
-    /// The table as people read it.
+    /// Returns the table as people read it.
     pub(crate) fn text(&self) -> String {
         use std::fmt::Write;
         let mut text = String::from("   line  at s       who   what                   gap: host      join\n");

@@ -18,7 +18,7 @@ use super::error::NetnsError;
 use super::lab::LOBBY;
 use super::namespace::Namespace;
 
-/// The addresses of Docker's bridge, and of the first container on it.
+/// These are the addresses of Docker's bridge, and of the first container on it.
 const BRIDGE: Ipv4Addr = Ipv4Addr::new(172, 17, 0, 1);
 const INSIDE: Ipv4Addr = Ipv4Addr::new(172, 17, 0, 2);
 /// Ports of the server's that are published.
@@ -123,7 +123,7 @@ fn cable(near: &Device, far: &Device, stop: &AtomicBool) {
     }
 }
 
-/// The proxy's sockets towards the server, one for each client, with the time of the client's last datagram.
+/// These are the proxy's sockets towards the server, one for each client, with the time of the client's last datagram.
 type Clients = Arc<Mutex<HashMap<SocketAddr, (UdpSocket, Instant)>>>;
 
 /// Serves one published port as Docker's proxy does.

@@ -15,7 +15,7 @@ use super::namespace::leave_the_network;
 /// Flags of the bench.
 #[derive(Args, Clone, Debug)]
 pub struct BenchArgs {
-    /// The NAT in between.
+    /// This is the NAT in between.
     #[arg(long, value_name = "NAT", default_value = "portrestricted")]
     pub nat: String,
     /// Bytes that each datagram carries.

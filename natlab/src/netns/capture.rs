@@ -10,7 +10,7 @@ use pcap_file::{DataLink, TsResolution};
 
 use super::error::NetnsError;
 
-/// One file for one cable.
+/// This is one file for one cable.
 pub(crate) struct Capture {
     writer: PcapWriter<BufWriter<File>>,
     broken: bool,

@@ -28,7 +28,7 @@ pub struct Direction {
     pub udp_per_second: Vec<u32>,
 }
 
-/// One side's traffic at its access line, outside of its NATs.
+/// This is one side's traffic at its access line, outside of its NATs.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Counts {
     /// What the side sent to the Internet.

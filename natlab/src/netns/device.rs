@@ -16,7 +16,7 @@ pub(crate) const MTU: u16 = 1500;
 /// fit. The default of 500 loses some of it.
 const QUEUE: u32 = 4096;
 
-/// A TUN device inside a namespace, seen from this process. It disappears when it is dropped.
+/// This is a TUN device inside a namespace, seen from this process. It disappears when it is dropped.
 pub(crate) struct Device {
     tun: SyncDevice,
 }
@@ -27,7 +27,7 @@ impl Device {
         Self::with_mtu(namespace, name, MTU)
     }
 
-    /// The same; packets that the machine sends are no longer than this.
+    /// Returns the same; packets that the machine sends are no longer than this.
     pub(crate) fn with_mtu(namespace: &Namespace, name: &str, mtu: u16) -> Result<Self, NetnsError> {
         let tun = namespace.enter(|| {
             let tun = DeviceBuilder::new().name(name).mtu(mtu).build_sync().map_err(NetnsError::Tun)?;

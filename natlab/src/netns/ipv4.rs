@@ -6,7 +6,7 @@ mod tests;
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 
-/// What of IPv4 the emulated NATs translate.
+/// This says what of IPv4 the emulated NATs translate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Protocol {
     Udp,
@@ -26,7 +26,7 @@ pub(crate) enum Unreadable {
     Protocol,
 }
 
-/// An ICMP error, with the packet that caused it inside.
+/// This is an ICMP error, with the packet that caused it inside.
 const ICMP: u8 = 1;
 const TCP: u8 = 6;
 const UDP: u8 = 17;
@@ -34,10 +34,10 @@ const ECHO_REPLY: u8 = 0;
 const UNREACHABLE: u8 = 3;
 const ECHO_REQUEST: u8 = 8;
 const TIME_EXCEEDED: u8 = 11;
-/// A code of [`UNREACHABLE`].
+/// This is a code of [`UNREACHABLE`].
 const FRAGMENTATION_NEEDED: u8 = 4;
 
-/// A view of one whole packet.
+/// This is a view of one whole packet.
 #[derive(Debug)]
 pub(crate) struct Ipv4<'a> {
     bytes: &'a mut [u8],
@@ -262,7 +262,7 @@ fn error(packet: &[u8], from: Ipv4Addr, kind: [u8; 2], word: u16) -> Option<Vec<
     Some(error)
 }
 
-/// The Internet checksum (RFC 1071).
+/// Returns the Internet checksum (RFC 1071).
 pub(crate) fn checksum(bytes: &[u8]) -> u16 {
     let mut sum = 0_u32;
     for pair in bytes.chunks(2) {

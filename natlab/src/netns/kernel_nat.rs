@@ -82,7 +82,7 @@ impl KernelNat {
         Ok(nat)
     }
 
-    /// The ruleset.
+    /// Returns the ruleset.
     pub(crate) fn script(&self) -> String {
         let how = match self.ports {
             KernelPorts::Plain => "",
@@ -146,12 +146,12 @@ impl KernelNat {
     }
 }
 
-/// The inside of a router.
+/// This is the inside of a router.
 #[derive(Clone, Debug)]
 pub(crate) struct LanSide {
     /// The router's own address.
     pub(crate) router: Ipv4Addr,
-    /// The machine, or the inner NAT's outer addresses, behind it.
+    /// This is the machine, or the inner NAT's outer addresses, behind it.
     pub(crate) hosts: Vec<Ipv4Addr>,
 }
 

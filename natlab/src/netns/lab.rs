@@ -102,7 +102,7 @@ impl Lab {
         Ok(Self { inner, lobby, players, addresses, kernels, served: all_served, router: Some(router) })
     }
 
-    /// The lobby server's namespace.
+    /// Returns the lobby server's namespace.
     pub fn lobby(&self) -> &Namespace {
         &self.lobby
     }
@@ -112,7 +112,7 @@ impl Lab {
         self.inner.as_ref().map_or(&self.lobby, |inner| &inner.namespace)
     }
 
-    /// A player's namespace.
+    /// Returns a player's namespace.
     pub fn player(&self, index: usize) -> &Namespace {
         &self.players[index]
     }
@@ -255,7 +255,7 @@ fn player_site(
     Ok((site, routers, served))
 }
 
-/// The `ip` lines that give a player's machine its address and its way out.
+/// Returns the `ip` lines that give a player's machine its address and its way out.
 fn host_lines(host: Ipv4Addr) -> String {
     if host.is_private() {
         let gateway = gateway(host);
@@ -265,7 +265,7 @@ fn host_lines(host: Ipv4Addr) -> String {
     }
 }
 
-/// A player's present addresses.
+/// This is a player's present addresses.
 #[derive(Clone, Debug)]
 struct Present {
     host: Ipv4Addr,
@@ -274,7 +274,7 @@ struct Present {
     changes: u8,
 }
 
-/// The router's address in a machine's network.
+/// Returns the router's address in a machine's network.
 pub(crate) fn gateway(host: Ipv4Addr) -> Ipv4Addr {
     let [a, b, c, _] = host.octets();
     if host.is_private() { Ipv4Addr::new(a, b, c, 1) } else { Ipv4Addr::new(a, b, c, 254) }

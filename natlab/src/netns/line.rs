@@ -18,7 +18,7 @@ pub struct LineSettings {
     pub loss: f64,
 }
 
-/// A packet on its way.
+/// This is a packet on its way.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct OnItsWay {
     due: Duration,

@@ -31,14 +31,14 @@ pub fn leave_the_network() -> Result<(), NetnsError> {
     map("/proc/self/gid_map", format!("0 {group} 1"))
 }
 
-/// A network namespace.
+/// This is a network namespace.
 #[derive(Debug)]
 pub struct Namespace {
     handle: File,
 }
 
 impl Namespace {
-    /// A new one; only its loopback interface is there, and up.
+    /// Makes a new one; only its loopback interface is there, and up.
     pub fn new() -> Result<Self, NetnsError> {
         let make = || {
             unshare(CloneFlags::CLONE_NEWNET).map_err(NetnsError::NotPermitted)?;

@@ -67,7 +67,7 @@ impl Who {
 
 pub(crate) type Message = Happened<Who>;
 
-/// A run under way.
+/// This is a run under way.
 pub(crate) struct Run<'a> {
     pub(crate) settings: &'a PairSettings,
     pub(crate) lab: Lab,
@@ -369,7 +369,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// The last line that a program wrote to stderr, for a message.
+    /// Returns the last line that a program wrote to stderr, for a message.
     fn last_words(&self, who: Who) -> String {
         let path = self.settings.log_dir.join(format!("{}.err", who.name()));
         let text = fs::read(path).unwrap_or_default();

@@ -49,7 +49,7 @@ pub(crate) enum Happened<W> {
     Ended(W, i32),
 }
 
-/// What to start.
+/// This says what to start.
 #[derive(Clone, Debug)]
 pub(crate) struct Start<'a> {
     pub(crate) program: &'a Path,

@@ -56,7 +56,7 @@ pub struct PairReport {
     pub script: Option<ScriptReport>,
     /// What the router in the middle counted: lobby, left, right.
     pub links: BTreeMap<&'static str, Counts>,
-    /// The JSON lines of both programs.
+    /// These are the JSON lines of both programs.
     pub events: Events,
 }
 
@@ -83,9 +83,9 @@ pub struct Mappings {
 pub struct Exits {
     /// The left program.
     pub host: Option<i32>,
-    /// The right program.
+    /// This is the right program.
     pub join: Option<i32>,
-    /// The lobby server.
+    /// This is the lobby server.
     pub lobby: Option<i32>,
 }
 
@@ -99,7 +99,7 @@ pub struct Events {
 }
 
 impl PairReport {
-    /// The report as people read it.
+    /// Returns the report as people read it.
     pub fn summary(&self) -> String {
         let mut text = String::new();
         let verdict = if self.ok { "ok" } else { "FAILED" };
@@ -193,7 +193,7 @@ impl PairReport {
     }
 }
 
-/// A table of several runs: hosts down, joining players across; path and milliseconds from the request.
+/// Returns a table of several runs: hosts down, joining players across; path and milliseconds from the request.
 pub(crate) fn table(reports: &[PairReport]) -> String {
     let mut columns: Vec<&str> = Vec::new();
     let mut rows: Vec<(&str, BTreeMap<&str, String>)> = Vec::new();

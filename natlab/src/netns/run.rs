@@ -94,7 +94,7 @@ fn print(json: bool, report: &PairReport) {
     let _ = io::stdout().lock().write_all(text.as_bytes());
 }
 
-/// All settings but those of the pair.
+/// Returns all settings but those of the pair.
 fn template(args: &RunArgs) -> Result<PairSettings, NetnsError> {
     let lobby_server =
         if args.no_lobby { None } else { Some(locate(&args.lobby_server, "--lobby-server PATH")?) };

@@ -34,7 +34,7 @@ pub struct World {
     pub jitter_ms: f64,
     /// Share of packets lost on each way.
     pub loss: f64,
-    /// The host's NATs, the inner one first: ports and foreign allocations per second.
+    /// These are the host's NATs, the inner one first: ports and foreign allocations per second.
     pub left: String,
     /// The joining player's.
     pub right: String,

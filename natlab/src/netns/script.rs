@@ -99,7 +99,7 @@ pub(crate) struct Step {
     pub(crate) what: What,
 }
 
-/// All of it, in order.
+/// These are all of it, in order.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Script {
     pub(crate) steps: Vec<Step>,

@@ -9,7 +9,7 @@ use crate::nat::{NatConfig, NatSpec};
 use super::error::NetnsError;
 use super::kernel_nat::KernelNat;
 
-/// One box of a chain.
+/// This is one box of a chain.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Stage {
     /// The laboratory's own NAT.
@@ -38,7 +38,7 @@ impl Stage {
     }
 }
 
-/// The NATs of one player, the innermost first.
+/// These are the NATs of one player, the innermost first.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Side {
     /// As it was given.
@@ -52,7 +52,7 @@ pub struct Side {
 /// A side that takes less than Ethernet does: `mtu=1280`, `mtu=1280:silent`, `mtu=1280:own`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Narrow {
-    /// The longest UDP packet.
+    /// This is the longest UDP packet.
     pub mtu: Mtu,
     /// It is the player's own interface that takes no more, as with a VPN; else a router on the line.
     pub own: bool,
@@ -97,7 +97,7 @@ impl FromStr for Side {
 /// Who has which address on one side.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Addresses {
-    /// The player's machine.
+    /// This is the player's machine.
     pub(crate) host: Ipv4Addr,
     /// Outer addresses of each stage, in the order of the stages; empty for one that does not translate.
     pub(crate) external: Vec<Vec<Ipv4Addr>>,

@@ -7,7 +7,7 @@ use crate::nat::{Counters, DropReason, Header, Nat, NatConfig, Proto, Verdict};
 
 use super::ipv4::{Ipv4, Kind, Protocol};
 
-/// What became of a packet in a NAT; it was rewritten in place.
+/// This says what became of a packet in a NAT; it was rewritten in place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Passage {
     /// It goes on.
@@ -20,7 +20,7 @@ pub(crate) enum Passage {
 
 const EXPIRED: Passage = Passage::Dropped("ttl-expired");
 
-/// An emulated NAT between two networks.
+/// This is an emulated NAT between two networks.
 #[derive(Debug)]
 pub(crate) struct Translator {
     nat: Nat,

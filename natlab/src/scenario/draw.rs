@@ -34,7 +34,7 @@ pub struct Draw {
     pub loss: Option<f64>,
     /// How many ports foreign traffic takes per second.
     pub cross: Option<f64>,
-    /// The settings of both agents.
+    /// These are the settings of both agents.
     pub config: AgentConfig,
     /// What the two networks share.
     pub relation: Relation,
@@ -62,7 +62,8 @@ impl Draw {
         })
     }
 
-    /// The settings of this seed. A NAT that is spelled out is taken as it is; what a name leaves open is drawn.
+    /// Returns the settings of this seed. A NAT that is spelled out is taken as it is; what a name leaves open is
+    /// drawn.
     pub fn settings(&self, seed: u64, left: &NatSpec, right: &NatSpec) -> PairWorldSettings {
         let mut rng = ChaCha8Rng::seed_from_u64(seed ^ 0x6d61_7472_6978);
         let mut settings = match self.worlds {

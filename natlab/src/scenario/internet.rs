@@ -137,7 +137,7 @@ impl Access {
         }
     }
 
-    /// The link between the player's outermost NAT and the middle of the internet.
+    /// Makes the link between the player's outermost NAT and the middle of the internet.
     pub(super) fn link(self, rng: &mut ChaCha8Rng) -> Link {
         let (low, high) = self.round_trip();
         let access = log_uniform(rng, low, high);
@@ -233,9 +233,9 @@ pub(super) fn core_hops(rng: &mut ChaCha8Rng) -> u8 {
     rng.random_range(6..=18)
 }
 
-/// A round trip to the middle of the internet: the access and the distance. Light in fibre takes 1 ms there and back for
-/// 100 km; cables take a detour of a half, so half of the earth's 20,000 km between two ends is at most 150 ms on each side.
-/// Players meet players who are near as a rule: log-uniform from 15 km to 10,000 km.
+/// Returns a round trip to the middle of the internet: the access and the distance. Light in fibre takes 1 ms there and
+/// back for 100 km; cables take a detour of a half, so half of the earth's 20,000 km between two ends is at most 150 ms
+/// on each side. Players meet players who are near as a rule: log-uniform from 15 km to 10,000 km.
 fn link(rng: &mut ChaCha8Rng, access: f64, jitter: f64) -> Link {
     let distance = log_uniform(rng, 0.000_2, 0.150);
     let round_trip = (access + distance).clamp(SHORTEST, LONGEST);

@@ -29,7 +29,7 @@ pub use settings::{Ipv6, JoinMoment, PairWorldSettings};
 
 /// Port of the players' main sockets.
 const GAME_PORT: u16 = 40_000;
-/// The room of every scenario.
+/// This is the room of every scenario.
 const ROOM: &str = "lab";
 /// How long a login may take before the run is given up: several tries of the agent.
 const LOGIN_PATIENCE: Duration = Duration::from_secs(20);
@@ -38,11 +38,11 @@ const CLASSIFY_PATIENCE: Duration = Duration::from_secs(8);
 /// What a run waits beyond the agents' own deadline for both to say how it ended.
 const GRACE: Duration = Duration::from_secs(6);
 
-/// A world with two players and a server in it.
+/// This is a world with two players and a server in it.
 pub struct PairWorld {
-    /// The simulated internet that they live in.
+    /// This is the simulated internet that they live in.
     pub world: World<SimulatedProgram>,
-    /// The host of the room; `left` on the command line.
+    /// This is the host of the room; `left` on the command line.
     pub left: HostId,
     /// The player who joins.
     pub right: HostId,
@@ -50,7 +50,7 @@ pub struct PairWorld {
     pub server: HostId,
     /// The NATs of the left player, the inner one first.
     pub left_nats: Vec<NatId>,
-    /// The NATs of the right player.
+    /// These are the NATs of the right player.
     pub right_nats: Vec<NatId>,
     settings: PairWorldSettings,
     requested: Duration,
@@ -58,7 +58,7 @@ pub struct PairWorld {
     last: HostId,
 }
 
-/// The network outside of all NATs.
+/// This is the network outside of all NATs.
 const INTERNET: SegmentId = World::<SimulatedProgram>::INTERNET;
 
 fn seed_of(rng: &mut ChaCha8Rng) -> [u8; 32] {
@@ -122,7 +122,7 @@ impl PairWorld {
         oracle::outlook(&self.settings.left, &self.settings.right, self.settings.relation)
     }
 
-    /// A player, to look at.
+    /// Returns a player, to look at.
     ///
     /// # Panics
     /// If another program has been put on that host.

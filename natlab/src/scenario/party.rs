@@ -16,15 +16,15 @@ use crate::world::{HostId, NatId, World};
 
 use super::{GAME_PORT, INTERNET, LOGIN_PATIENCE, ROOM, add_chain, seed_of};
 
-/// A world with a room that many enter.
+/// This is a world with a room that many enter.
 pub struct PartyWorld {
-    /// The simulated internet that they live in.
+    /// This is the simulated internet that they live in.
     pub world: World<SimulatedProgram>,
     /// The host on which the lobby server runs.
     pub server: HostId,
-    /// The players, the host of the room first.
+    /// These are the players, the host of the room first.
     pub players: Vec<HostId>,
-    /// The NATs of each, the inner one first.
+    /// These are the NATs of each, the inner one first.
     pub nats: Vec<Vec<NatId>>,
     /// The room that is opened; for all of them if nothing else is said.
     pub room: RoomOptions,
@@ -68,7 +68,7 @@ impl PartyWorld {
         Self { world, server, players, nats: all_nats, room }
     }
 
-    /// A player, to look at.
+    /// Returns a player, to look at.
     ///
     /// # Panics
     /// If another program has been put on that host.

@@ -11,18 +11,18 @@ use crate::oracle::Outlook;
 use super::PairWorld;
 use crate::world::HostId;
 
-/// One side of a run.
+/// This is one side of a run.
 #[derive(Clone, Debug)]
 pub struct Side {
     /// Everything the agent reported but game datagrams; times since the start of the world.
     pub events: Vec<(Duration, Event)>,
-    /// The kind of path at the end.
+    /// This is the kind of path at the end.
     pub path: Option<PathKind>,
     /// Why it failed, if it did.
     pub failure: Option<FailureReason>,
-    /// The time from the request to any path; none: there was none.
+    /// This is the time from the request to any path; none: there was none.
     pub connected: Option<Duration>,
-    /// The time from the request to a direct path; none: there was none.
+    /// This is the time from the request to a direct path; none: there was none.
     pub direct: Option<Duration>,
     /// From the request to the first game datagram that came in.
     pub heard: Option<Duration>,
@@ -39,7 +39,7 @@ pub struct Side {
 /// What a run with two players came to.
 #[derive(Clone, Debug)]
 pub struct JoinReport {
-    /// The seed of the world.
+    /// This is the seed of the world.
     pub seed: u64,
     /// What the oracle says of the world.
     pub outlook: Outlook,
@@ -53,17 +53,17 @@ pub struct JoinReport {
     pub first_packet: Option<Duration>,
     /// From the request until both had a direct path.
     pub confirmed: Option<Duration>,
-    /// The mean round trip of this world.
+    /// This is the mean round trip of this world.
     pub rtt: Duration,
     /// The method that found the direct way; none: there is none.
     pub method: Option<Method>,
     /// Why it is not direct, in a word.
     pub cause: Option<String>,
-    /// The side that hosts.
+    /// This is the side that hosts.
     pub left: Side,
     /// The side that joins.
     pub right: Side,
-    /// A hash of everything that happened in the world.
+    /// This is a hash of everything that happened in the world.
     pub trace: u64,
 }
 

@@ -34,12 +34,12 @@ pub enum Ipv6 {
     Only(NatConfig),
 }
 
-/// Everything about a run with two players.
+/// This is everything about a run with two players.
 #[derive(Clone, Debug)]
 pub struct PairWorldSettings {
     /// Where all randomness comes from.
     pub seed: u64,
-    /// The NATs of the player that hosts, the inner one first.
+    /// These are the NATs of the player that hosts, the inner one first.
     pub left: Vec<NatConfig>,
     /// The NATs of the player that joins.
     pub right: Vec<NatConfig>,
@@ -51,9 +51,9 @@ pub struct PairWorldSettings {
     pub relation: Relation,
     /// Between the left player's outermost NAT and the middle of the internet.
     pub left_link: Link,
-    /// The line of the right player.
+    /// This is the line of the right player.
     pub right_link: Link,
-    /// The line of the lobby server.
+    /// This is the line of the lobby server.
     pub server_link: Link,
     /// Hops in the middle of the internet.
     pub core_hops: u8,
@@ -65,9 +65,9 @@ pub struct PairWorldSettings {
     pub auto_allow: bool,
     /// The room outlives its host, as it does by default.
     pub migrate: bool,
-    /// The settings of both agents.
+    /// These are the settings of both agents.
     pub config: AgentConfig,
-    /// The relay policy of each side, where they differ.
+    /// This is the relay policy of each side, where they differ.
     pub relays: Option<[RelayPolicy; 2]>,
 }
 

@@ -23,7 +23,7 @@ use super::guest::Guest;
 
 /// The room of the honest players, which is open to everybody.
 pub(super) const ROOM: &str = "siege";
-/// A room with a password.
+/// This is a room with a password.
 pub(super) const LOCKED: &str = "locked";
 
 /// Where it goes, and how far it has come.
@@ -39,14 +39,14 @@ impl Target {
     }
 }
 
-/// An attack: its name, what is counted, and itself.
+/// This is an attack: its name, what is counted, and itself.
 pub(super) struct Attack {
     pub(super) name: &'static str,
     pub(super) counted: &'static str,
     pub(super) run: fn(&Target, &AtomicU64),
 }
 
-/// All attacks of a siege.
+/// These are all attacks of a siege.
 pub(super) const ALL: [Attack; 9] = [
     Attack { name: "churn", counted: "players who came and went", run: churn },
     Attack { name: "lies", counted: "members with 700 profiles and lies about the host", run: lies },

@@ -12,7 +12,7 @@ use traversal_core::wire::handshake::{ClientHandshake, ClientProgress};
 use traversal_core::wire::message::{Farewell, Frame, Login, Request, ToPlayer, ToServer};
 use traversal_core::wire::session::ClientSession;
 
-/// A session with the server, for an attacker: it keeps to no rate.
+/// This is a session with the server, for an attacker: it keeps to no rate.
 pub(super) struct Guest {
     socket: UdpSocket,
     session: ClientSession,

@@ -33,10 +33,10 @@ pub(super) enum Part {
     LogIn,
 }
 
-/// What became of a player.
+/// This says what became of a player.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Fate {
-    /// The time from the first hello to the login; none: it did not log in.
+    /// This is the time from the first hello to the login; none: it did not log in.
     pub(super) login: Option<Duration>,
     /// Its room was entered, and it played with as many others at the most.
     pub(super) entered: bool,
@@ -51,7 +51,7 @@ pub(super) struct Fate {
     pub(super) kicked: u32,
 }
 
-/// The sockets of one player.
+/// These are the sockets of one player.
 struct SeatSockets {
     main: UdpSocket,
     others: BTreeMap<u32, UdpSocket>,

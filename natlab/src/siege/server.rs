@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::SiegeError;
 
-/// A running program; killed and its files removed when dropped.
+/// This is a running program; killed and its files removed when dropped.
 pub(super) struct Server {
     child: Child,
     folder: PathBuf,
@@ -60,7 +60,7 @@ impl Server {
         Some(line.split_whitespace().next()?.parse::<f64>().ok()? / 1024.0)
     }
 
-    /// A number of its metrics.
+    /// Returns a number of its metrics.
     pub(super) fn metric(&self, name: &str) -> Option<f64> {
         let page = self.get("/metrics")?;
         page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.trim().parse().ok())

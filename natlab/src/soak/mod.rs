@@ -30,12 +30,12 @@ pub use worlds::{any, any_link, any_nat, any_world, any_world_apart, internet_wo
 /// Worlds that a thread takes at a time.
 const BATCH: u64 = 32;
 
-/// The world of a seed: of the internet where it is even, of any settings where it is odd.
+/// Returns the world of a seed: of the internet where it is even, of any settings where it is odd.
 pub fn settings(seed: u64) -> PairWorldSettings {
     if seed.is_multiple_of(2) { internet_world(seed) } else { any_world_apart(seed) }
 }
 
-/// The verdict on a seed; a panic is one too.
+/// Returns the verdict on a seed; a panic is one too.
 pub fn world(seed: u64) -> Verdict {
     catch_unwind(AssertUnwindSafe(|| judge(&tell(seed, settings(seed))))).unwrap_or_else(|panic| Verdict {
         findings: vec![Finding { wrong: Wrong::Panic, text: message(&*panic) }],
@@ -44,7 +44,7 @@ pub fn world(seed: u64) -> Verdict {
     })
 }
 
-/// The verdict on a seed and all that the two agents reported, for people.
+/// Returns the verdict on a seed and all that the two agents reported, for people.
 pub fn account(seed: u64) -> String {
     let told = catch_unwind(AssertUnwindSafe(|| {
         let story = tell(seed, settings(seed));

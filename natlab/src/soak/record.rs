@@ -15,18 +15,18 @@ const LISTED: usize = 1000;
 /// A world in which something was wrong.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FailedWorld {
-    /// The seed of the world; `natlab soak --first-seed SEED --worlds 1` runs it again.
+    /// This is the seed of the world; `natlab soak --first-seed SEED --worlds 1` runs it again.
     pub seed: u64,
     /// All that was wrong, world by world.
     pub findings: Vec<Finding>,
-    /// The world and its faults in a line.
+    /// These are the world and its faults in a line.
     pub about: String,
 }
 
-/// All worlds from a first seed on.
+/// These are all worlds from a first seed on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
-    /// The seed of the first world.
+    /// This is the seed of the first world.
     pub first_seed: u64,
     /// The first one that has not been run.
     pub next: u64,
@@ -38,7 +38,7 @@ pub struct Record {
     pub failed: u64,
     /// How many worlds had each kind of what can be wrong.
     pub wrong: BTreeMap<Wrong, u64>,
-    /// The first of them, as many as fit.
+    /// This is the first of them, as many as fit.
     pub listed: Vec<FailedWorld>,
 }
 
@@ -48,7 +48,7 @@ pub enum RecordError {
     /// The file cannot be read or written.
     #[error("cannot read or write the record {}: {source}; give --resume a file in a folder that exists", path.display())]
     File {
-        /// The path of the record.
+        /// This is the path of the record.
         path: PathBuf,
         /// What the system or the parser says.
         source: io::Error,
@@ -56,7 +56,7 @@ pub enum RecordError {
     /// The file holds no record.
     #[error("{} is no record of a soak: {source}; give --resume another file", path.display())]
     Content {
-        /// The path of the record.
+        /// This is the path of the record.
         path: PathBuf,
         /// What the system or the parser says.
         source: serde_json::Error,
@@ -64,9 +64,9 @@ pub enum RecordError {
     /// The record is of a soak that began with another seed.
     #[error("{} begins with seed {begins}; leave --first-seed out to go on with it, or give --resume another file", path.display())]
     OtherSeed {
-        /// The path of the record.
+        /// This is the path of the record.
         path: PathBuf,
-        /// The seed of the first world of this part.
+        /// This is the seed of the first world of this part.
         begins: u64,
     },
 }

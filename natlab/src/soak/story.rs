@@ -76,7 +76,7 @@ enum Undo {
 
 /// A join with its faults, run up to the time by which everybody must have been told how it ended.
 pub struct Story {
-    /// The world at the end.
+    /// This is the world at the end.
     pub pair: PairWorld,
     /// What the onlooker remembers.
     pub watched: Watched,

@@ -60,7 +60,7 @@ pub fn watch(pair: &mut PairWorld) -> Watched {
     watched
 }
 
-/// One of the lobby server's addresses.
+/// Whether this is one of the lobby server's addresses.
 pub fn is_server(ip: IpAddr) -> bool {
     lobby::ADDRESSES.contains(&ip)
 }

@@ -12,7 +12,7 @@ use crate::nat::{Allocation, Fallback, Filtering, Hairpin, Kind, Mapping, NatCon
 use crate::oracle::Relation;
 use crate::scenario::{Draw, JoinMoment, PairWorldSettings};
 
-/// One of these.
+/// Returns one of these.
 ///
 /// # Panics
 /// If there is none.
@@ -20,7 +20,7 @@ pub fn any<T: Copy>(rng: &mut ChaCha8Rng, choices: &[T]) -> T {
     choices[rng.random_range(0..choices.len())]
 }
 
-/// A NAT with any settings, each drawn for itself.
+/// Returns a NAT with any settings, each drawn for itself.
 pub fn any_nat(rng: &mut ChaCha8Rng) -> NatConfig {
     NatConfig {
         kind: any(rng, &[Kind::Nat, Kind::Nat, Kind::Nat, Kind::Nat, Kind::Firewall, Kind::Router]),
@@ -63,7 +63,7 @@ pub fn any_nat(rng: &mut ChaCha8Rng) -> NatConfig {
     }
 }
 
-/// A link with some of everything, and up to this share of losses on each way.
+/// Returns a link with some of everything, and up to this share of losses on each way.
 pub fn any_link(rng: &mut ChaCha8Rng, most_loss: f64) -> Link {
     let mut way = || Way {
         delay: Duration::from_secs_f64(rng.random_range(0.001..0.07)),
@@ -81,7 +81,7 @@ fn any_chain(rng: &mut ChaCha8Rng) -> Vec<NatConfig> {
     (0..depth).map(|_| any_nat(rng)).collect()
 }
 
-/// A world of any NATs and links.
+/// Returns a world of any NATs and links.
 pub fn any_world(seed: u64) -> PairWorldSettings {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let (left, right) = (any_chain(&mut rng), any_chain(&mut rng));
@@ -108,7 +108,7 @@ pub fn any_world_apart(seed: u64) -> PairWorldSettings {
     settings
 }
 
-/// A world of the internet, between two of the kinds of NATs of `natlab matrix --set always`.
+/// Returns a world of the internet, between two of the kinds of NATs of `natlab matrix --set always`.
 pub fn internet_world(seed: u64) -> PairWorldSettings {
     let mut rng = ChaCha8Rng::seed_from_u64(seed ^ 0x696e_7465_726e);
     let mut nat =

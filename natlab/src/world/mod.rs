@@ -36,7 +36,7 @@ const DEFAULT_TTL: u8 = 64;
 /// Timeouts that a node may have due at one instant before the world calls it stuck.
 const MAX_IDLE_TURNS: u32 = 10_000;
 
-/// A simulated internet; see the [module's documentation](self).
+/// This is a simulated internet; see the [module's documentation](self).
 pub struct World<N> {
     base: Instant,
     now: Duration,
@@ -85,7 +85,7 @@ impl<N: Node> World<N> {
         self.most_steps = most;
     }
 
-    /// The network outside of all NATs.
+    /// This is the network outside of all NATs.
     pub const INTERNET: SegmentId = SegmentId(0);
 
     /// Has this see every packet.
@@ -109,7 +109,7 @@ impl<N: Node> World<N> {
         stats.marked = Some(stats.to_players);
     }
 
-    /// The network inside of a NAT.
+    /// Returns the network inside of a NAT.
     pub fn inside_of(&self, nat: NatId) -> SegmentId {
         self.nats[nat.0].inner
     }
@@ -127,12 +127,12 @@ impl<N: Node> World<N> {
         self.now
     }
 
-    /// The same as an instant, as nodes see it.
+    /// Returns the same as an instant, as nodes see it.
     pub fn instant(&self) -> Instant {
         self.base + self.now
     }
 
-    /// The instant of a time since the start.
+    /// Returns the instant of a time since the start.
     pub fn instant_at(&self, time: Duration) -> Instant {
         self.base + time
     }
@@ -157,17 +157,17 @@ impl<N: Node> World<N> {
         &self.hosts[host.0].stats
     }
 
-    /// The NAT of this number.
+    /// Returns the NAT of this number.
     pub fn nat(&self, nat: NatId) -> &Nat {
         &self.nats[nat.0].nat
     }
 
-    /// A NAT, to reboot it or to change its address.
+    /// Returns a NAT, to reboot it or to change its address.
     pub fn nat_mut(&mut self, nat: NatId) -> &mut Nat {
         &mut self.nats[nat.0].nat
     }
 
-    /// The local address of a host's socket.
+    /// Returns the local address of a host's socket.
     pub fn local(&self, host: HostId, socket: u32) -> Option<SocketAddr> {
         self.hosts[host.0].sockets.get(&socket).map(|socket| socket.local)
     }
@@ -351,7 +351,7 @@ impl<N: Node> World<N> {
         self.trace = (self.trace ^ value).wrapping_mul(0x0100_0000_01b3);
     }
 
-    /// How many NATs dropped what, in total and by reason.
+    /// Returns how many NATs dropped what, in total and by reason.
     pub fn drops(&self) -> BTreeMap<crate::nat::DropReason, u64> {
         let mut total = BTreeMap::new();
         for nat in &self.nats {

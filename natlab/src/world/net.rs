@@ -18,11 +18,11 @@ use super::{Fate, HostStats, Node, World};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct HostId(pub usize);
 
-/// A NAT in a world.
+/// This is a NAT in a world.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NatId(pub usize);
 
-/// A network in which hosts reach each other without a NAT.
+/// This is a network in which hosts reach each other without a NAT.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SegmentId(pub usize);
 

@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Instant;
 
-/// A program on a host, without sockets or clock of its own. After each input the world drains
+/// This is a program on a host, without sockets or clock of its own. After each input the world drains
 /// [`poll_output`](Self::poll_output) and asks for [`poll_timeout`](Self::poll_timeout).
 pub trait Node {
     /// A datagram came in on `socket`.
@@ -46,7 +46,7 @@ pub enum NodeOutput {
     },
     /// It closes a socket.
     Close {
-        /// The number of the socket.
+        /// This is the number of the socket.
         socket: u32,
     },
     /// Make a connection in place of an earlier one; what is sent from `socket` then goes over it.

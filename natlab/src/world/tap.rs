@@ -19,7 +19,7 @@ pub struct Packet<'a> {
     pub payload: &'a [u8],
 }
 
-/// What became of a packet at a place.
+/// This says what became of a packet at a place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
     /// A host sent it.

@@ -44,27 +44,27 @@ pub enum Screen {
 /// The same as words of the command line.
 #[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ScreenName {
-    /// Title.
+    /// The title is shown.
     Title,
-    /// Hosting options.
+    /// The player chooses how to host.
     Host,
-    /// Room list.
+    /// The public rooms are listed.
     Rooms,
     /// Join by code.
     Code,
-    /// Connecting.
+    /// The game connects.
     Connecting,
-    /// Lobby room.
+    /// The players wait in the room.
     Lobby,
     /// Lobby room, as a guest.
     Guest,
-    /// A match.
+    /// A match is played.
     Game,
     /// The winner of a round.
     Winner,
     /// The menu over a match.
     Paused,
-    /// An error.
+    /// An error is shown.
     Trouble,
 }
 

@@ -13,7 +13,7 @@ use super::super::{DropReason, Header, Proto};
 use super::{Entry, Key, Nat, Scope, Subscriber};
 
 impl Nat {
-    /// The external endpoint for this packet, new or old, refreshed and opened for its destination.
+    /// Returns the external endpoint for this packet, new or old, refreshed and opened for its destination.
     pub(super) fn mapping_for(&mut self, now: Duration, packet: Header) -> Result<SocketAddr, DropReason> {
         let scope = match (self.config.kind, self.config.mapping) {
             (Kind::Firewall | Kind::Router, _) | (_, Mapping::EndpointIndependent) => Scope::All,
@@ -44,7 +44,7 @@ impl Nat {
         Ok(entry.external)
     }
 
-    /// The living entry of a key; a dead one is buried.
+    /// Returns the living entry of a key; a dead one is buried.
     fn live(&mut self, now: Duration, key: Key) -> Option<u64> {
         let id = *self.keys.get(&key)?;
         if self.entries.get(&id)?.expires > now {

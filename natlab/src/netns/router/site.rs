@@ -43,7 +43,7 @@ pub(crate) struct Plans {
     pub(crate) seed: u64,
 }
 
-/// A box of a side, at work.
+/// This is a box of a side, at work.
 pub(crate) enum Middlebox {
     Emulated(Box<Translator>),
     Kernel { lan: Device, wan: Device },
@@ -60,13 +60,13 @@ pub(crate) struct Site {
     pub(crate) mtu: Mtu,
     /// Nothing passes its access line now.
     pub(crate) dead: bool,
-    /// The machine's own cable, and the access line outside of its NATs.
+    /// This is the machine's own cable, and the access line outside of its NATs.
     pub(crate) captures: Option<(Capture, Capture)>,
     pub(crate) counts: Counts,
 }
 
 impl Site {
-    /// The laboratory's own NATs, the innermost first.
+    /// Returns the laboratory's own NATs, the innermost first.
     pub(super) fn emulated(&mut self) -> impl Iterator<Item = &mut Translator> {
         self.boxes.iter_mut().filter_map(|one| match one {
             Middlebox::Emulated(nat) => Some(&mut **nat),
@@ -74,7 +74,7 @@ impl Site {
         })
     }
 
-    /// The site's counts, at the end.
+    /// Returns the site's counts, at the end.
     pub(super) fn finish(mut self) -> Counts {
         let emulated = |one: &Middlebox| match one {
             Middlebox::Emulated(nat) => Some(nat.counters().mappings),
