@@ -1,5 +1,6 @@
 //! A window with nothing but the overlay: `overlay host den`, `overlay join den`. A third word says what is done about the lobby
-//! server's relay: `allow`, `only` or `never`; with `only` on one side and `never` on the other nobody can meet.
+//! server's relay: `allow`, `only` or `never`; with `only` on one side and `never` on the other nobody can meet. `LOBBY` is the lobby
+//! server, 127.0.0.1 by default; `NAME` is the player's name.
 
 use bevy::prelude::*;
 use bevy_traversal::{AgentConfig, RelayPolicy, prelude::*};
@@ -13,7 +14,8 @@ fn main() {
     };
     let lobby = std::env::var("LOBBY").unwrap_or("127.0.0.1".into());
     let mut traversal = TraversalPlugin::new("overlay", lobby);
-    traversal.config.name = std::env::args().nth(1).unwrap_or("host".into());
+    let role = std::env::args().nth(1).unwrap_or("host".into());
+    traversal.config.name = std::env::var("NAME").unwrap_or(role);
     traversal.config.agent = AgentConfig { relay, ..default() };
     App::new()
         .add_plugins((DefaultPlugins, traversal, OverlayPlugin { shown: true, ..default() }))

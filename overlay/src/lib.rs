@@ -43,10 +43,7 @@ impl Plugin for OverlayPlugin {
     fn build(&self, app: &mut App) {
         app.insert_resource(Overlay { shown: self.shown, key: self.key })
             .init_resource::<view::Troubles>()
-            .add_systems(
-                PreUpdate,
-                (history::keep, view::remember).after(TraversalSystems::Receive),
-            )
+            .add_systems(PreUpdate, (history::keep, view::remember).after(TraversalSystems::Receive))
             .add_systems(Update, switch)
             .add_systems(
                 PostUpdate,

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use bevy_color::{Alpha, Color};
 use bevy_ecs::prelude::*;
-use bevy_text::{FontSize, TextColor, TextFont};
+use bevy_text::{FontSize, LineBreak, TextColor, TextFont, TextLayout};
 use bevy_ui::prelude::*;
 use bevy_ui::{percent, px, vh, vw};
 
@@ -28,7 +28,7 @@ const LEAST_SCALE: f32 = 50.0;
 const LOSS_SCALE: f32 = 0.25;
 
 const BACK: Color = Color::srgba(0.03, 0.045, 0.07, 0.9);
-const GRAPH_BACK: Color = Color::srgba(1.0, 1.0, 1.0, 0.06);
+const GRAPH_BACK: Color = Color::srgb(0.11, 0.13, 0.16);
 const RULE: Color = Color::srgba(1.0, 1.0, 1.0, 0.15);
 
 fn colour(tone: Tone) -> Color {
@@ -175,11 +175,14 @@ fn slot(commands: &mut Commands, parent: Entity) -> Slot {
     };
     let dot = spawn(commands, first, (OfOverlay, dot, BackgroundColor(Color::NONE)));
     let name = spawn(commands, first, text(NORMAL));
-    commands.entity(name).insert(Node { flex_grow: 1.0, ..Node::default() });
+    // A name of one long word is broken anywhere, so that the path beside it keeps its place.
+    let name_box = Node { flex_grow: 1.0, flex_basis: px(0), min_width: px(0), ..Node::default() };
+    commands.entity(name).insert((name_box, TextLayout::linebreak(LineBreak::AnyCharacter)));
     let path = spawn(commands, first, text(SMALL));
     commands.entity(path).insert(Node { flex_shrink: 0.0, ..Node::default() });
     let graph = spawn(commands, root, (OfOverlay, Node { display: Display::None, ..row }));
-    let boxes = Node { flex_direction: FlexDirection::Column, row_gap: px(2), flex_shrink: 0.0, ..Node::default() };
+    let boxes =
+        Node { flex_direction: FlexDirection::Column, row_gap: px(2), flex_shrink: 0.0, ..Node::default() };
     let boxes = spawn(commands, graph, (OfOverlay, boxes));
     let bars = bars(commands, boxes, RTT_HEIGHT);
     let losses = self::bars(commands, boxes, LOSS_HEIGHT);

@@ -272,11 +272,11 @@ fn player(
 
 fn figures(rtt: Duration, jitter: Option<Duration>, loss: f32, traffic: Option<&Traffic>) -> String {
     let ms = |time: Duration| time.as_secs_f32() * 1e3;
-    let jitter = jitter.map_or_else(String::new, |jitter| format!(" ± {:.0}", ms(jitter)));
+    let jitter = jitter.map_or_else(String::new, |jitter| format!(", jitter {:.0} ms", ms(jitter)));
     let rates = traffic.map_or_else(String::new, |traffic| {
         format!("\n{} out, {} in", rate(traffic.sent_per_s), rate(traffic.received_per_s))
     });
-    format!("{:.0}{jitter} ms, {:.0} % lost{rates}", ms(rtt), loss * 100.0)
+    format!("{:.0} ms{jitter}, {:.0} % lost{rates}", ms(rtt), loss * 100.0)
 }
 
 fn rate(bytes: f32) -> String {
@@ -290,7 +290,10 @@ fn connected(
     progress: Option<&Progress>,
 ) -> [Line; 3] {
     let took = progress.and_then(Progress::connected_in);
-    let took = took.map_or_else(String::new, |took| format!(" in {:.2} s", took.as_secs_f32()));
+    let took = took.map_or_else(String::new, |took| match took.as_millis() {
+        ms @ ..1000 => format!(" in {ms} ms"),
+        _ => format!(" in {:.1} s", took.as_secs_f32()),
+    });
     let found = match method {
         Some(method) => format!("Connected{took}; found by {}", method.in_words()),
         None => format!("Connected{took}"),

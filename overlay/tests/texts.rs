@@ -115,7 +115,8 @@ fn the_key_shows_and_hides_it_and_hidden_it_has_no_entity() {
     assert!(!read(&mut app).is_empty());
     // A game that clears its world does not lose it.
     let world = app.world_mut();
-    let all: Vec<Entity> = world.query_filtered::<Entity, (With<Node>, Without<ChildOf>)>().iter(world).collect();
+    let all: Vec<Entity> =
+        world.query_filtered::<Entity, (With<Node>, Without<ChildOf>)>().iter(world).collect();
     all.into_iter().for_each(|entity| _ = world.despawn(entity));
     until_shown(&mut [&mut app], 5, &["In no room"]);
 }
@@ -131,7 +132,14 @@ fn a_lobby_server_that_is_not_there_is_told() {
 fn a_direct_path_is_shown_with_its_figures_and_how_it_was_found() {
     let lobby = lobby();
     let (mut host, mut guest) = met(&lobby, [RelayPolicy::Allow; 2]);
-    let words = ["ann (host)", "within the own network", " ms, ", "% lost", "found by test messages", "Room: den"];
+    let words = [
+        "ann (host)",
+        "within the own network",
+        " ms, jitter ",
+        "% lost",
+        "found by ",
+        "Room: den",
+    ];
     let shown = until_shown(&mut [&mut host, &mut guest], 15, &words);
     assert!(!shown.iter().any(|text| text.starts_with("Why: ")), "{shown:#?}");
 }
@@ -152,4 +160,20 @@ fn an_attempt_that_failed_is_shown_with_the_reason_what_was_tried_and_what_to_do
     let words = ["ann", "no way found", "Why: ", "What to do: ", "Tried: "];
     let shown = until_shown(&mut [&mut host, &mut guest], 40, &words);
     assert_eq!(shown.iter().filter(|text| text.starts_with("ann")).count(), 1, "once: {shown:#?}");
+}
+
+#[test]
+fn hidden_it_costs_a_frame_no_allocation() {
+    let lobby = lobby();
+    let mut app = game(&lobby.addresses().first[0].to_string(), "alone", RelayPolicy::Allow);
+    // Until it is logged in, and the NAT is told.
+    let end = Instant::now() + Duration::from_secs(3);
+    while Instant::now() < end {
+        app.update();
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    assert!(app.world().resource::<LobbyLink>().online());
+    let least =
+        (0..5).map(|_| allocation_counter::measure(|| (0..200).for_each(|_| app.update())).count_total);
+    assert_eq!(least.min(), Some(0));
 }

@@ -189,6 +189,10 @@ struct MigrationDoctests;
 #[doc = include_str!("../../docs/away.md")]
 struct AwayDoctests;
 
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/shown.md")]
+struct ShownDoctests;
+
 /// What most games use.
 pub mod prelude {
     #[cfg(feature = "states")]
@@ -260,7 +264,11 @@ impl Plugin for TraversalPlugin {
             .add_observer(players::leave_with_the_entity)
             .add_systems(
                 PostUpdate,
-                (systems::connect.run_if(on_message::<ConnectLobby>), systems::hand_over_requests, systems::hand_over_datagrams)
+                (
+                    systems::connect.run_if(on_message::<ConnectLobby>),
+                    systems::hand_over_requests,
+                    systems::hand_over_datagrams,
+                )
                     .chain()
                     .run_if(resource_exists::<TraversalLink>)
                     .in_set(TraversalSystems::Send),

@@ -194,7 +194,11 @@ impl NatProfile {
                 let nothing = self.mapping == MappingBehavior::Unknown
                     && self.filtering == FilteringBehavior::Unknown
                     && self.confidence == Confidence::Unknown;
-                if nothing { "Nothing is known yet." } else { "The kind could not be told from what was measured." }
+                if nothing {
+                    "Nothing is known yet."
+                } else {
+                    "The kind could not be told from what was measured."
+                }
             }
         }
     }

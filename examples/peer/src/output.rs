@@ -2,9 +2,7 @@
 
 use std::net::SocketAddr;
 
-use bevy_traversal::{
-    FailureReport, NatFacts, NatProfile, PathInfo, PortAllocation, PortMappingState,
-};
+use bevy_traversal::{FailureReport, NatFacts, NatProfile, PathInfo, PortAllocation, PortMappingState};
 use headless::ms;
 use serde_json::{Value, json};
 
