@@ -117,7 +117,7 @@ mod trouble;
 
 use bevy_app::{App, Last, Plugin, PostUpdate, PreUpdate};
 use bevy_ecs::schedule::IntoScheduleConfigs;
-use bevy_ecs::schedule::common_conditions::{resource_changed, resource_exists};
+use bevy_ecs::schedule::common_conditions::{on_message, resource_changed, resource_exists};
 use bevy_renet::{RenetClientPlugin, RenetReceive, RenetSend, RenetServerPlugin};
 
 pub use commands::TraversalCommands;
@@ -204,6 +204,10 @@ struct TutorialDoctests;
 #[doc = include_str!("../../docs/recipes.md")]
 struct RecipesDoctests;
 
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/shown.md")]
+struct ShownDoctests;
+
 /// This module has what most games use.
 pub mod prelude {
     #[cfg(feature = "states")]
@@ -286,7 +290,9 @@ impl Plugin for TraversalPlugin {
             .add_systems(
                 PreUpdate,
                 (
-                    systems::receive.run_if(resource_exists::<TraversalLink>),
+                    systems::take_datagrams.run_if(resource_exists::<TraversalLink>),
+                    systems::receive.run_if(systems::has_news),
+                    systems::sort_datagrams.run_if(resource_exists::<TraversalLink>),
                     (log::tell, trouble::trigger, (players::follow, progress::follow).chain())
                         .run_if(resource_changed::<systems::News>),
                 )
@@ -296,7 +302,11 @@ impl Plugin for TraversalPlugin {
             .add_observer(players::leave_with_the_entity)
             .add_systems(
                 PostUpdate,
-                (systems::connect, systems::hand_over_requests, systems::hand_over_datagrams)
+                (
+                    systems::connect.run_if(on_message::<ConnectLobby>),
+                    systems::hand_over_requests,
+                    systems::hand_over_datagrams,
+                )
                     .chain()
                     .run_if(resource_exists::<TraversalLink>)
                     .in_set(TraversalSystems::Send),
@@ -313,13 +323,13 @@ impl Plugin for TraversalPlugin {
                     renet::receive
                         .run_if(resource_exists::<TraversalLink>)
                         .in_set(RenetReceive)
-                        .after(systems::receive)
+                        .after(systems::sort_datagrams)
                         .after(RenetServerPlugin::update_system)
                         .after(RenetClientPlugin::update_system)
                         .before(RenetServerPlugin::emit_server_events_system),
                 )
                 .add_systems(PostUpdate, renet::send.run_if(renet::is_send_due).in_set(RenetSend))
-                .add_systems(Last, renet::clean_up);
+                .add_systems(Last, renet::clean_up.run_if(renet::is_closing));
         }
     }
 

@@ -337,6 +337,11 @@ pub(crate) fn send(
     }
 }
 
+/// Run condition: the room was left in this frame.
+pub(crate) fn is_closing(hand_off: Res<HandOff>) -> bool {
+    hand_off.closing
+}
+
 /// At the end of the frame: a room that was left takes renet's resources along.
 pub(crate) fn clean_up(mut commands: Commands, mut hand_off: ResMut<HandOff>) {
     if std::mem::take(&mut hand_off.bypass_change_detection().closing) {

@@ -28,20 +28,31 @@ pub enum TraversalSystems {
     Send,
 }
 
-pub(crate) fn receive(
-    mut link: ResMut<TraversalLink>,
-    mut datagrams: ResMut<Datagrams>,
-    stats: Res<TraversalStats>,
-    mut app: AppSide,
-) {
+/// First the datagrams are taken, then the events: each connection is known before its first datagram is looked at.
+pub(crate) fn take_datagrams(link: Res<TraversalLink>, mut datagrams: ResMut<Datagrams>) {
+    if let Some(driver) = &link.driver {
+        link.tick();
+        datagrams.bypass_change_detection().take(driver);
+    }
+}
+
+/// Run condition: the network thread has something to say, or has ended. Most frames end here, and cost no look at all the
+/// resources and messages that its words may change.
+pub(crate) fn has_news(link: Option<Res<TraversalLink>>) -> bool {
+    link.is_some_and(|link| {
+        let driver = link.driver.as_ref();
+        link.failure.is_some()
+            || link.held.is_some()
+            || driver.is_some_and(|driver| !driver.reports.is_empty() || !driver.running())
+    })
+}
+
+pub(crate) fn receive(mut link: ResMut<TraversalLink>, mut app: AppSide) {
     if let Some(error) = link.bypass_change_detection().failure.take() {
         app.lobby_failed(error, None);
     }
     let link = link.bypass_change_detection();
     let Some(driver) = &link.driver else { return };
-    link.tick();
-    // First the datagrams, then the events: each connection is known before its first datagram is looked at.
-    datagrams.bypass_change_detection().take(driver);
     if let Some(report) = link.held.take() {
         app.report(report);
     }
@@ -55,7 +66,6 @@ pub(crate) fn receive(
             app.report(report);
         }
     }
-    datagrams.bypass_change_detection().sort(&app.peers, link.held.is_some(), &stats);
     if link.config.transport == Transport::Manual {
         app.forget_renet();
     }
@@ -64,6 +74,18 @@ pub(crate) fn receive(
         link.driver = None;
         let reason = String::from("it ended");
         app.lobby_failed(TraversalError::Driver { reason }, None);
+    }
+}
+
+/// Sorts what was taken, now that all connections are known.
+pub(crate) fn sort_datagrams(
+    link: Res<TraversalLink>,
+    mut datagrams: ResMut<Datagrams>,
+    peers: Res<Peers>,
+    stats: Res<TraversalStats>,
+) {
+    if link.driver.is_some() {
+        datagrams.bypass_change_detection().sort(&peers, link.held.is_some(), &stats);
     }
 }
 

@@ -33,7 +33,7 @@ impl Method {
     /// What it does, in words that go after "found by" and "trying".
     pub fn in_words(self) -> &'static str {
         match self {
-            Self::Cone => "test messages to the known addresses",
+            Self::Cone => "plain test messages",
             Self::Bubble => "one opening and a range of ports",
             Self::MultiBubble => "many openings and a range of ports",
             Self::Prediction => "predicted ports on both sides",

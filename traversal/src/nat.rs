@@ -179,6 +179,31 @@ impl NatProfile {
         self.udp_blocked && !matches!(self.confidence, Confidence::Unknown | Confidence::Stale)
     }
 
+    /// Returns what it means for a player who wants to host, in one sentence.
+    pub fn meaning(&self) -> &'static str {
+        match self.kind() {
+            NatKind::None | NatKind::FullCone => "Other players can reach this machine directly.",
+            NatKind::RestrictedCone | NatKind::PortRestrictedCone | NatKind::Firewall => {
+                "Most players can be reached directly, with the lobby server's help."
+            }
+            NatKind::AddressSensitiveSymmetric | NatKind::PortSensitiveSymmetric => {
+                "Many players can be reached directly by port prediction, the others over the relay; with UPnP, NAT-PMP or \
+                 PCP switched on in the router all could be reached."
+            }
+            NatKind::UdpBlocked => "UDP does not get out: games are played through the server, over TCP.",
+            NatKind::Unknown => {
+                let nothing = self.mapping == MappingBehavior::Unknown
+                    && self.filtering == FilteringBehavior::Unknown
+                    && self.confidence == Confidence::Unknown;
+                if nothing {
+                    "Nothing is known yet."
+                } else {
+                    "The kind could not be told from what was measured."
+                }
+            }
+        }
+    }
+
     /// Returns the name for this profile.
     pub fn kind(&self) -> NatKind {
         use FilteringBehavior as F;

@@ -2,10 +2,7 @@
 
 use std::net::SocketAddr;
 
-use bevy_traversal::{
-    Confidence, FailureReport, FilteringBehavior, MappingBehavior, NatFacts, NatKind, NatProfile, PathInfo,
-    PortAllocation, PortMappingState,
-};
+use bevy_traversal::{FailureReport, NatFacts, NatProfile, PathInfo, PortAllocation, PortMappingState};
 use headless::ms;
 use serde_json::{Value, json};
 
@@ -53,31 +50,6 @@ pub(crate) fn port_mapping(state: &PortMappingState) -> Value {
         "verified": state.address().is_some(),
         "text": state.to_string(),
     })
-}
-
-/// What a NAT means for a player who wants to host, for `peer nat` without `--json`.
-pub(crate) fn advice(profile: &NatProfile) -> &'static str {
-    match profile.kind() {
-        NatKind::None | NatKind::FullCone => "Other players can reach this machine directly.",
-        NatKind::RestrictedCone | NatKind::PortRestrictedCone | NatKind::Firewall => {
-            "Most players can be reached directly, with the lobby server's help."
-        }
-        NatKind::AddressSensitiveSymmetric | NatKind::PortSensitiveSymmetric => {
-            "Many players can be reached directly by port prediction, the others over the relay; with UPnP, NAT-PMP or \
-             PCP switched on in the router all could be reached."
-        }
-        NatKind::UdpBlocked => "UDP does not get out: games are played through the server, over TCP.",
-        NatKind::Unknown => {
-            let nothing = profile.mapping == MappingBehavior::Unknown
-                && profile.filtering == FilteringBehavior::Unknown
-                && profile.confidence == Confidence::Unknown;
-            if nothing {
-                "Nothing is known yet."
-            } else {
-                "The kind could not be told from what was measured."
-            }
-        }
-    }
 }
 
 /// The fields of a `path` event.

@@ -63,7 +63,7 @@ pub(crate) fn nat(
             output.event("port_mapping", json!({"state": "none", "verified": false, "text": text}));
         }
         if !output.is_json() {
-            output.event("advice", json!({"text": output::advice(profile)}));
+            output.event("advice", json!({"text": profile.meaning()}));
         }
         session.over = true;
     }

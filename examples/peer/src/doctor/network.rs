@@ -134,7 +134,7 @@ fn nat(status: &NatStatus) -> Check {
         Confidence::Unknown | Confidence::Stale => "; there was no time to measure it",
         _ => "",
     };
-    Check::new("nat", level, format!("{kind}{sure}. {}", output::advice(profile)), facts)
+    Check::new("nat", level, format!("{kind}{sure}. {}", profile.meaning()), facts)
 }
 
 fn hairpin(status: &NatStatus) -> Check {
