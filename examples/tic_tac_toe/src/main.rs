@@ -3,6 +3,8 @@
 
 #![allow(clippy::too_many_arguments, reason = "systems take what they use")]
 
+mod args;
+
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, channel};
@@ -18,11 +20,13 @@ use bevy_state::app::StatesPlugin;
 use bevy_state::prelude::*;
 use bevy_time::TimePlugin;
 use bevy_traversal::prelude::*;
-use bevy_traversal::{RenetConfig, RequestFailed, ServerKey};
-use clap::{Parser, ValueEnum};
-use headless::{Output, args::seconds};
+use bevy_traversal::{RenetConfig, RequestFailed};
+use clap::Parser;
+use headless::Output;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+
+use crate::args::{Args, Entry};
 
 /// The cells of each line that wins.
 const LINES: [[usize; 3]; 8] =
@@ -32,45 +36,6 @@ const PAUSE: Duration = Duration::from_millis(300);
 const LINGER: Duration = Duration::from_secs(3);
 /// A move that did not come out is asked for again: the host may have left with it.
 const REPEAT: Duration = Duration::from_secs(1);
-
-#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
-enum Entry {
-    Host,
-    Join,
-}
-
-/// Tic-tac-toe in the terminal: write the number of a cell, 1 to 9.
-#[derive(Parser, Resource, Clone, Debug)]
-#[command(version, after_help = "Example, in two terminals:\n  tic_tac_toe host den\n  tic_tac_toe join den")]
-struct Args {
-    #[arg(value_enum)]
-    entry: Entry,
-    room: String,
-    /// Lobby server, HOST:PORT
-    #[arg(long, default_value = "127.0.0.1")]
-    lobby: String,
-    /// Public key that the lobby server must have, as `lobby_server key` prints it
-    #[arg(long, value_name = "BASE64")]
-    server_key: Vec<ServerKey>,
-    /// Display name
-    #[arg(long, default_value = "player")]
-    name: String,
-    /// Plays by itself, without input
-    #[arg(long)]
-    autoplay: bool,
-    /// Rounds to play
-    #[arg(long, default_value_t = 3)]
-    rounds: u32,
-    /// As the host, leave the room once when there are so many marks, and come again as a guest
-    #[arg(long, value_name = "MARKS")]
-    leave_at: Option<usize>,
-    /// How long all of it may take
-    #[arg(long, value_name = "SECONDS", default_value = "600", value_parser = seconds)]
-    deadline: Duration,
-    /// JSON lines instead of text
-    #[arg(long)]
-    json: bool,
-}
 
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 enum Symbol {

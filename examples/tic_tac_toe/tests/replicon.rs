@@ -1,7 +1,7 @@
 //! bevy_replicon over renet, over connections of this plugin: order of plugins, channels, a migration, a reconnect.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-use bevy_app::{App, Startup, TaskPoolPlugin, Update};
+use bevy_app::{App, PluginGroup, Startup, TaskPoolPlugin, Update};
 use bevy_ecs::prelude::*;
 use bevy_replicon::prelude::*;
 use bevy_replicon_renet::{RenetChannelsExt, RepliconRenetPlugins};
@@ -24,8 +24,11 @@ struct Add(u32);
 #[derive(Resource, Default)]
 struct States(Vec<ClientState>);
 
-fn add_replicon(app: &mut App) {
-    app.add_plugins((RepliconPlugins, RepliconRenetPlugins));
+fn add_replicon(app: &mut App, auth_method: AuthMethod) {
+    app.add_plugins((
+        RepliconPlugins.build().set(RepliconSharedPlugin { auth_method }),
+        RepliconRenetPlugins,
+    ));
 }
 
 fn add_game(app: &mut App) {
@@ -54,10 +57,10 @@ fn add_game(app: &mut App) {
 }
 
 /// replicon's plugins after this one's.
-fn game(lobby: &RunningServer, name: &str) -> Game {
+fn game(lobby: &RunningServer, name: &str, auth: AuthMethod) -> Game {
     Game::with(config(lobby, name), |app| {
         app.add_plugins(StatesPlugin);
-        add_replicon(app);
+        add_replicon(app, auth);
         add_game(app);
     })
 }
@@ -82,15 +85,15 @@ fn connected(game: &Game) -> bool {
 }
 
 /// A host with a world of one number, and guests who see it.
-fn play<const N: usize>(lobby: &RunningServer) -> (Game, [Game; N]) {
-    let mut host = game(lobby, "host");
+fn play<const N: usize>(lobby: &RunningServer, auth: AuthMethod) -> (Game, [Game; N]) {
+    let mut host = game(lobby, "host", auth);
     host.write(HostRoom(test_support::game::room()));
     until([&mut host], "the server runs", 5.0, |[host]| {
         *host.resource::<State<ServerState>>() == ServerState::Running
     });
     spawn(&mut host, 1);
     let guests = std::array::from_fn(|_| {
-        let mut guest = game(lobby, "guest");
+        let mut guest = game(lobby, "guest", auth);
         guest.write(JoinRoom::name("room"));
         until([&mut host, &mut guest], "the world is replicated", 8.0, |[_, guest]| numbers(guest) == [1]);
         guest
@@ -104,7 +107,7 @@ fn replicons_plugins_may_come_before_this_one() {
     let before = |name: &str| {
         let mut app = App::new();
         app.add_plugins((TaskPoolPlugin::default(), TimePlugin, StatesPlugin));
-        add_replicon(&mut app);
+        add_replicon(&mut app, AuthMethod::default());
         app.add_plugins(TraversalPlugin { config: config(&lobby, name) });
         add_game(&mut app);
         app.finish();
@@ -121,7 +124,7 @@ fn replicons_plugins_may_come_before_this_one() {
 #[test]
 fn channels_of_what_is_registered_are_there_on_both_sides() {
     let lobby = lobby();
-    let (mut host, [mut guest]) = play(&lobby);
+    let (mut host, [mut guest]) = play(&lobby, AuthMethod::default());
     let config = &guest.resource::<RenetConfig>().0;
     // replicon's own are fewer without the event.
     assert_eq!(
@@ -137,8 +140,14 @@ fn channels_of_what_is_registered_are_there_on_both_sides() {
 
 #[test]
 fn replication_goes_on_after_a_migration() {
+    for auth in [AuthMethod::ProtocolCheck, AuthMethod::None] {
+        migrate(auth);
+    }
+}
+
+fn migrate(auth: AuthMethod) {
     let lobby = lobby();
-    let (mut old, [mut first, mut second]) = play(&lobby);
+    let (mut old, [mut first, mut second]) = play(&lobby, auth);
     old.write(LeaveRoom);
     until([&mut old, &mut first, &mut second], "one of them hosts", 10.0, |[_, first, second]| {
         [first, second].into_iter().any(|game| *game.resource::<State<ServerState>>() == ServerState::Running)
@@ -159,15 +168,40 @@ fn replication_goes_on_after_a_migration() {
     assert_eq!(states[..], [Disconnected, Connecting, Connected, Disconnected, Connecting, Connected]);
 }
 
+/// Out and in again in one frame of the host's.
+#[test]
+fn replication_goes_on_after_a_reconnect_that_one_frame_of_the_host_finds() {
+    let lobby = lobby();
+    let (mut host, [mut guest]) = play(&lobby, AuthMethod::ProtocolCheck);
+    guest.write(LeaveRoom);
+    guest.write(JoinRoom::name("room"));
+    until([&mut guest], "the guest is in again", 8.0, |[guest]| guest.all::<PeerConnected>().len() == 2);
+    spawn(&mut host, 2);
+    until([&mut host, &mut guest], "the world is there again", 5.0, |[_, guest]| numbers(guest) == [1, 2]);
+    assert!(guest.all::<RoomLeft>().len() == 1, "it was not put out");
+}
+
 /// Out and in again in one frame of the guest's: it hears of both ends and beginnings at once.
 #[test]
 fn replication_goes_on_after_a_reconnect_that_one_frame_finds() {
+    for auth in [AuthMethod::ProtocolCheck, AuthMethod::None] {
+        reconnect(auth);
+    }
+}
+
+fn reconnect(auth: AuthMethod) {
     let lobby = lobby();
-    let (mut host, [mut guest]) = play(&lobby);
+    let (mut host, [mut guest]) = play(&lobby, auth);
     guest.write(LeaveRoom);
     guest.write(JoinRoom::name("room"));
     guest.app.update();
-    until([&mut host], "the host has it again", 8.0, |[host]| host.all::<PeerConnected>().len() == 2);
+    let received = |guest: &Game| guest.resource::<TraversalStats>().game_received();
+    let before = received(&guest);
+    // Without a check the host sends its world at once: it is there when the guest's frame goes on.
+    until([&mut host], "the host has it again, and its world is on the way", 8.0, |[host]| {
+        let sent = auth == AuthMethod::ProtocolCheck || received(&guest) > before;
+        host.all::<PeerConnected>().len() == 2 && sent
+    });
     spawn(&mut host, 2);
     until([&mut host, &mut guest], "the world is there again", 5.0, |[_, guest]| {
         connected(guest) && numbers(guest) == [1, 2]

@@ -132,7 +132,9 @@ fn main() -> ExitCode {
     })
     .add_direction(NetworkDirection::ClientToServer);
     app.register_message::<Push>().add_direction(NetworkDirection::ClientToServer);
-    app.add_systems(Startup, enter).add_systems(Update, (watch, set_up, push, apply, see, finish).chain());
+    app.add_observer(forget)
+        .add_systems(Startup, enter)
+        .add_systems(Update, (watch, set_up, push, apply, see, finish).chain());
     headless::exit_code(&app.run())
 }
 
@@ -204,13 +206,18 @@ fn set_up(
     }
 }
 
-/// Every player, the host too: pushes its box on from where it is.
+/// This player hosts no more: its boxes are the next host's.
+fn forget(_: On<Remove, RoomServer>, mut commands: Commands, boxes: Query<Entity, With<PlayerBox>>) {
+    boxes.iter().for_each(|own| commands.entity(own).try_despawn());
+}
+
+/// Every player, the host too: pushes its box on from where it is, when all boxes are there.
 fn push(
     boxes: Query<&PlayerBox>,
     mut clients: Query<&mut MessageSender<Push>, (With<Client>, With<Connected>)>,
-    lobby: Res<LobbyLink>,
+    (args, lobby): (Res<Args>, Res<LobbyLink>),
 ) {
-    let Some(own) = lobby.player() else { return };
+    let Some(own) = lobby.player().filter(|_| boxes.iter().count() >= args.players) else { return };
     let own = boxes.iter().find(|own_box| own_box.player == own.client_id() && own_box.at < END);
     if let Some(own) = own {
         clients.iter_mut().for_each(|mut sender| sender.send::<Pushes>(Push(own.at)));

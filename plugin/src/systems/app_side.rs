@@ -89,14 +89,17 @@ impl AppSide<'_> {
     /// there once a frame, so there has to be one with neither: the report waits for the next frame, and all later ones behind it.
     pub(super) fn comes_too_early(&mut self, report: &Report, before: Standing) -> bool {
         match report {
-            Report::Connected { event: Event::PeerConnected { peer, seat: Seat::Guest, .. }, .. } => {
-                let early = before.guest || before.hosting;
-                if early && let Some(old) = self.peers.0.remove(&peer.id) {
-                    // The host is back before the old connection was missed.
+            Report::Connected { event: Event::PeerConnected { peer, seat, .. }, .. } => {
+                if let Some(old) = self.peers.0.remove(&peer.id) {
+                    // The player is back before its old connection was missed.
                     self.news.set_changed();
                     self.disconnected(old, MatchEnd::Replaced.into());
                 }
-                early
+                // replicon ends the connection of whoever has the id of a client that has gone: a new one's, too.
+                let id = peer.id.client_id();
+                let gone = |change: &Change| matches!(change, Change::Disconnected { client_id, .. } if *client_id == id);
+                *seat == Seat::Guest && (before.guest || before.hosting)
+                    || self.hand_off.changes.iter().any(gone)
             }
             Report::Agent(Event::RoomEntered { .. }) => before.room && self.room.info.is_none(),
             Report::Agent(Event::HostChanged { hosting: true, .. }) => before.hosting && !self.room.hosting,

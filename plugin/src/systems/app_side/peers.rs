@@ -1,6 +1,5 @@
 //! What the game sees of the other players.
 
-use traversal_core::wire::message::MatchEnd;
 use traversal_core::{DisconnectReason, Event, Seat};
 
 use super::AppSide;
@@ -18,10 +17,6 @@ impl AppSide<'_> {
             }
             Event::PeerConnected { peer, seat, path, proven, code } => {
                 let (hosting, mesh) = (seat == Seat::Host, seat == Seat::MeshPeer);
-                if let Some(old) = self.peers.0.remove(&peer.id) {
-                    // The player is back before its old connection was missed.
-                    self.disconnected(old, MatchEnd::Replaced.into());
-                }
                 let client_id = peer.id.client_id();
                 let info = peer.clone();
                 let connected =
