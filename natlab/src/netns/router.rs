@@ -14,17 +14,13 @@ use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::time::TimeSpec;
 use traversal_core::wire::Kind as Frame;
 
-use crate::link::Mtu;
-
-use super::capture::Capture;
 use super::counts::Counts;
 use super::device::Device;
-use super::error::NetnsError;
 use super::ipv4::{Ipv4, Kind, Protocol, Unreadable, fragmentation_needed, time_exceeded};
 use super::junk::Attacker;
 use super::lab::gateway;
-use super::line::{Line, LineSettings};
-use super::translate::Passage;
+use super::line::Line;
+use super::translate::{Passage, Translator};
 pub(crate) use running::RunningRouter;
 pub use site::Cut;
 pub(crate) use site::{Middlebox, Order, Plans, Site};
