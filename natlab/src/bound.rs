@@ -183,7 +183,7 @@ mod tests {
         }
     }
 
-    /// Returns one side's part of a window: a port is aimed at in its middle, and one of the packets leaves by it.
+    /// Whether one side's part of a window succeeds: a port is aimed at in its middle, and one of the packets leaves by it.
     fn hit(rng: &mut ChaCha8Rng, foreign: f64, rate: f64, window: f64, round_trip: f64) -> bool {
         // How far the counter is from where it was expected: near enough to a normal one at these rates.
         let normal: f64 = (0..12).map(|_| rng.random::<f64>()).sum::<f64>() - 6.0;

@@ -51,8 +51,8 @@ pub fn predicted_ports(newest: u16, step: i32, count: u32) -> impl Iterator<Item
 }
 
 /// Returns the port of the other side to aim at with packet `i` (from 0), after its port `newest` was seen:
-/// baby-step/giant-step. One side strides 1, the other 2; with eA and eB foreign ports meanwhile they meet at packet eA
-/// + 2 eB of the side that strides 1.
+/// baby-step/giant-step. One side strides 1, the other 2; with eA and eB foreign ports meanwhile they meet at packet
+/// `eA + 2 eB` of the side that strides 1.
 pub fn giant_step_port(newest: u16, step: i32, stride: u32, i: u32) -> u16 {
     advance(newest, i64::from(step) * (1 + i64::from(stride) * i64::from(i)))
 }
