@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use bevy_ecs::prelude::*;
+use bevy_ecs::query::ROQueryItem;
 use bevy_ecs::system::SystemParam;
 use bevy_traversal::{
     ConnectedBy, CurrentRoom, FailureReport, IsHost, Jitter, LobbyLink, LobbyState, Loss, NatStatus,
@@ -218,17 +219,8 @@ fn path_tone(kind: PathKind) -> Tone {
 }
 
 /// What is said of a player, and how much it needs a look: 0 the most. None: this player has nothing to do with that one.
-fn player(
-    (_, name, host, by, progress, (rtt, jitter, loss, traffic), history): (
-        &RemotePlayer,
-        &Name,
-        bool,
-        Option<&ConnectedBy>,
-        Option<&Progress>,
-        (Option<&Rtt>, Option<&Jitter>, Option<&Loss>, Option<&Traffic>),
-        Option<&History>,
-    ),
-) -> Option<(u8, PlayerView)> {
+fn player(known: ROQueryItem<'_, '_, Known>) -> Option<(u8, PlayerView)> {
+    let (_, name, host, by, progress, (rtt, jitter, loss, traffic), history) = known;
     let name = if host { format!("{name} (host)") } else { name.to_string() };
     let state = progress.map(Progress::state);
     if let Some(ConnectedBy { path, .. }) = by {

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use bevy_app::{App, TaskPoolPlugin};
 use bevy_ecs::prelude::*;
+use bevy_ecs::schedule::SingleThreadedExecutor;
 use bevy_input::ButtonInput;
 use bevy_input::keyboard::KeyCode;
 use bevy_time::TimePlugin;
@@ -159,6 +160,11 @@ fn an_attempt_that_failed_is_shown_with_the_reason_what_was_tried_and_what_to_do
 fn hidden_it_costs_a_frame_no_allocation() {
     let lobby = lobby();
     let mut app = game(&lobby.addresses().first[0].to_string(), "alone", RelayPolicy::Allow);
+    // Bevy's executor for several threads allocates for each system that it runs.
+    let schedules = app.world_mut().resource_mut::<Schedules>().into_inner();
+    for (_, schedule) in schedules.iter_mut() {
+        schedule.set_executor(SingleThreadedExecutor::new());
+    }
     // Until it is logged in, and the NAT is told.
     let end = Instant::now() + Duration::from_secs(3);
     while Instant::now() < end {

@@ -45,10 +45,14 @@ fn renet(clients: u16) -> App {
     })
 }
 
-/// A game that no stall ends: the guests' apps stand still while the host's frames are timed.
+/// A game that no stall ends: the guests' apps stand still while the host's frames are timed. It has none of the systems by which
+/// tests watch messages.
 fn game(lobby: &RunningServer, name: &str) -> Game {
     let config = TraversalConfig { stall_timeout: Duration::from_secs(3600), ..config(lobby, name) };
-    Game::with(config, |app| _ = app.add_plugins(TraversalDiagnosticsPlugin::default()))
+    let add = |app: &mut App| {
+        app.add_plugins((TraversalPlugin { config }, TraversalDiagnosticsPlugin::default()));
+    };
+    Game { app: app(add) }
 }
 
 /// A host and its guests, all connected.

@@ -23,6 +23,9 @@ use crate::progress;
 use crate::state::Peers;
 use crate::systems::{TraversalSystems, hand_over_requests};
 
+/// Between two measurements, where the game sets nothing else: twice a second is as fast as people read figures.
+const PERIOD: Duration = Duration::from_millis(500);
+
 /// Plugin: measures all connections at a fixed rate, twice a second by default; never per packet. The figures stand in Bevy's
 /// `DiagnosticsStore` ([`RTT`](Self::RTT), ...), as means or sums of all players, and for each player as components of its
 /// [`RemotePlayer`](crate::RemotePlayer): [`Rtt`], [`Jitter`], [`Loss`], [`Traffic`]. While nobody is connected nothing is measured.
@@ -51,9 +54,6 @@ pub struct TraversalDiagnosticsPlugin {
     /// The time between two measurements (default: 500 ms). Zero measures in every frame.
     pub period: Duration,
 }
-
-/// Twice a second: often enough for a figure that people read.
-const PERIOD: Duration = Duration::from_millis(500);
 
 impl Default for TraversalDiagnosticsPlugin {
     fn default() -> Self {

@@ -99,7 +99,8 @@ fn the_story_of_a_player_reached_over_the_relay_says_why() {
     for game in [&mut host, &mut guest] {
         let progress: Progress = of_player(game).unwrap();
         assert_eq!(progress.state(), ProgressState::Connected);
-        assert!(progress.connected_in().is_some_and(|took| took > Duration::ZERO));
+        // The relay is a way from the moment of the plan on, which may be that of the answer to the request.
+        assert!(progress.connected_in().is_some());
         assert_eq!(progress.report().unwrap().reason, FailureReason::RelayOnly);
         let steps = steps(game);
         assert!(matches!(steps[0], StepKind::Planned { .. }), "{steps:?}");

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::io::{Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -35,7 +35,11 @@ fn copy(mut from: TcpStream, mut to: TcpStream) {
 
 impl Door {
     fn to(server: SocketAddr) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self::at("127.0.0.1:0".parse().unwrap(), server)
+    }
+
+    fn at(bind: SocketAddr, server: SocketAddr) -> Self {
+        let listener = TcpListener::bind(bind).unwrap();
         let address = listener.local_addr().unwrap();
         // Takes what comes and says nothing, as a firewall that drops.
         let udp = UdpSocket::bind(address).unwrap();
@@ -120,33 +124,61 @@ fn without_udp_a_game_is_played_over_tcp_and_outlives_cuts_and_garbage() {
     assert!(guest.all::<RoomLeft>().is_empty());
 }
 
-#[test]
-fn a_player_over_tcp_is_back_after_the_servers_restart() {
-    let first = lobby();
+/// The same address, served by a server with another key.
+fn served_anew(first: RunningServer) -> RunningServer {
     let address = first.addresses().first[0];
-    let door = Door::to(address);
-    let anybody = |lobby: &lobby_server::RunningServer| TraversalConfig {
-        lobby: vec![door.address.to_string()],
-        server_keys: Vec::new(),
-        ..config(lobby, "player")
-    };
-    let mut game = Game::new(anybody(&first));
-    until([&mut game], "the login", 10.0, |[game]| game.resource::<LobbyLink>().online());
-    let identity = [7; 32];
     first.stop();
-    until([&mut game], "the loss is noticed", 10.0, |[game]| !game.resource::<LobbyLink>().online());
     let settings =
         Settings { bind: vec![address], second_port: Some(0), no_http: true, ..Settings::default() };
-    let again = LobbyServer::new(settings).identity(lobby_server::Identity::from_secret(identity)).spawn();
-    let again = again.unwrap();
-    // The key was trusted on first use, and this is another one: it has to be said, not borne.
+    LobbyServer::new(settings).identity(lobby_server::Identity::from_secret([7; 32])).spawn().unwrap()
+}
+
+/// A player behind this door who knows no key.
+fn anybody(door: &Door, lobby: &RunningServer) -> Game {
+    let servers = vec![door.address.to_string()];
+    Game::new(TraversalConfig { lobby: servers, server_keys: Vec::new(), ..config(lobby, "player") })
+}
+
+fn online(game: &Game) -> bool {
+    game.resource::<LobbyLink>().online()
+}
+
+#[test]
+fn a_player_over_tcp_is_back_after_the_restart_of_a_server_on_its_machine_whatever_its_key() {
+    let first = lobby();
+    let door = Door::to(first.addresses().first[0]);
+    let mut game = anybody(&door, &first);
+    until([&mut game], "the login", 10.0, |[game]| online(game));
+    let again = served_anew(first);
+    until([&mut game], "the loss is noticed", 10.0, |[game]| !online(game));
+    until([&mut game], "the player is back", 20.0, |[game]| online(game));
+    assert_eq!(again.handle().status().unwrap().tcp_connections, 1);
+}
+
+#[test]
+fn another_key_of_a_server_elsewhere_is_told_and_not_borne() {
+    let Some(own) = own_address() else {
+        return test_support::skipped("this machine has no address but loopback");
+    };
+    let first = lobby();
+    let door = Door::at(SocketAddr::new(own, 0), first.addresses().first[0]);
+    let mut game = anybody(&door, &first);
+    until([&mut game], "the login", 10.0, |[game]| online(game));
+    let again = served_anew(first);
     until([&mut game], "the other key is noticed", 20.0, |[game]| {
         game.all::<LobbyFailed>()
             .iter()
             .any(|failed| matches!(&failed.error, TraversalError::Lobby(LobbyError::KeyChanged { .. })))
     });
-    let mut fresh = Game::new(anybody(&again));
-    until([&mut fresh], "a login at the new server", 10.0, |[game]| game.resource::<LobbyLink>().online());
+    let mut fresh = anybody(&door, &again);
+    until([&mut fresh], "a login at the new server", 10.0, |[game]| online(game));
+}
+
+/// The address by which this machine would leave for the internet; none: it has none but loopback.
+fn own_address() -> Option<IpAddr> {
+    let socket = UdpSocket::bind("0.0.0.0:0").ok()?;
+    socket.connect("192.0.2.1:9").ok()?;
+    Some(socket.local_addr().ok()?.ip()).filter(|ip| !ip.is_loopback() && !ip.is_unspecified())
 }
 
 /// A server that is reached over IPv6 alone; none, and said, where there is no IPv6.
