@@ -232,7 +232,7 @@ fn verdict(board: &[Option<Symbol>; 9]) -> Option<Option<Symbol>> {
 /// Whose turn it is: X begins the even rounds.
 fn turn(round: u32, board: &[Option<Symbol>; 9]) -> Symbol {
     let moves = board.iter().flatten().count() as u32;
-    if (round + moves) % 2 == 0 { Symbol::X } else { Symbol::O }
+    if (round + moves).is_multiple_of(2) { Symbol::X } else { Symbol::O }
 }
 
 /// Asks for a cell when it is this player's turn.

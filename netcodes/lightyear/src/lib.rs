@@ -140,10 +140,13 @@ fn stop(wish: On<Stop>, mut commands: Commands, servers: Query<(), With<RoomServ
     }
 }
 
+/// Links to players that are connected no more.
+type Ended = (With<LinkedPlayer>, With<Disconnected>, Without<Connected>);
+
 /// What has ended stays for the rest of the frame, so that the game can read why.
 fn clean_up(
     mut commands: Commands,
-    links: Query<Entity, (With<LinkedPlayer>, With<Disconnected>, Without<Connected>)>,
+    links: Query<Entity, Ended>,
     servers: Query<Entity, (With<RoomServer>, With<Stopped>)>,
 ) {
     for ended in links.iter().chain(&servers) {
