@@ -10,14 +10,14 @@ use bevy_ecs::message::MessageReader;
 use bevy_ecs::name::Name;
 use bevy_ecs::observer::On;
 use bevy_ecs::resource::Resource;
-use bevy_ecs::system::{Commands, Query, Res, ResMut};
+use bevy_ecs::system::{Commands, EntityCommands, Query, Res, ResMut};
 use traversal_core::id::{PlayerId, RoomId};
 use traversal_core::wire::message::{PlayerInfo, RoomInfo};
 use traversal_core::{DisconnectReason, PathInfo};
 
 use crate::commands::TraversalCommands;
 use crate::messages::outcomes::{PeerConnected, PeerDisconnected};
-use crate::state::{CurrentRoom, LobbyLink, Members, Peers};
+use crate::state::{CurrentRoom, LobbyLink, Members, Peer, Peers};
 
 /// Component: the room that this player is in, at most one. Despawning its entity leaves the room.
 #[derive(Component, Clone, Debug, PartialEq, Eq)]
@@ -92,8 +92,10 @@ pub(crate) struct Entities {
 }
 
 /// What an entity has of these components, if anything.
-type Shown =
-    (Option<&'static Room>, Option<&'static ConnectedBy>, Option<&'static IsHost>, Option<&'static IsAway>);
+type Shown = ShownNow<'static>;
+
+/// What an entity shows at a moment.
+type ShownNow<'a> = (Option<&'a Room>, Option<&'a ConnectedBy>, Option<&'a IsHost>, Option<&'a IsAway>);
 
 /// Makes the entities follow the resources and messages. Runs in frames in which one of them has changed.
 pub(crate) fn follow(
@@ -123,19 +125,7 @@ pub(crate) fn follow(
         commands.entity(entity).try_despawn();
     }
     let Some(info) = info else { return };
-    let room_entity = match entities.room {
-        Some((_, entity)) => {
-            if known.get(entity).is_ok_and(|(room, ..)| room.is_some_and(|room| room.0 != *info)) {
-                commands.entity(entity).try_insert(Room(info.clone()));
-            }
-            entity
-        }
-        None => {
-            let entity = commands.spawn((Room(info.clone()), Name::new(info.name.clone()))).id();
-            entities.room = Some((info.id, entity));
-            entity
-        }
-    };
+    let room_entity = follow_room(&mut commands, entities, info, &known);
     // Who is connected may come before the list of members that names it.
     let present: BTreeMap<PlayerId, &PlayerInfo> = members
         .0
@@ -155,33 +145,54 @@ pub(crate) fn follow(
         let entity = *entities.players.entry(id).or_insert_with(|| {
             commands.spawn((RemotePlayer(id), Name::new(player.name.clone()), MemberOf(room_entity))).id()
         });
-        let (by, host, away) =
-            known.get(entity).map_or((None, None, None), |(_, by, host, away)| (by, host, away));
-        let mut entity = commands.entity(entity);
-        match (info.host == id, host) {
-            (true, None) => _ = entity.try_insert(IsHost),
-            (false, Some(_)) => _ = entity.try_remove::<IsHost>(),
-            _ => {}
-        }
-        let Some(peer) = peers.peer(id) else {
-            if by.is_some() {
-                entity.try_remove::<(ConnectedBy, IsAway)>();
-            }
-            continue;
-        };
-        if by.is_none_or(|by| by.path != peer.path || by.client_id != peer.client_id) {
-            entity.try_insert(ConnectedBy { client_id: peer.client_id, path: peer.path.clone() });
-        }
-        match (peer.away, away) {
-            (true, None) => _ = entity.try_insert(IsAway),
-            (false, Some(_)) => _ = entity.try_remove::<IsAway>(),
-            _ => {}
-        }
+        show(&mut commands.entity(entity), known.get(entity).ok(), info.host == id, peers.peer(id));
     }
     for m in connected.read() {
         if let Some(entity) = entities.players.get(&m.peer.id).copied() {
             commands.trigger(PlayerConnected { entity, client_id: m.client_id });
         }
+    }
+}
+
+/// Gives the room's entity, which shows the room as it is now; it is made if there is none.
+fn follow_room(
+    commands: &mut Commands,
+    entities: &mut Entities,
+    info: &RoomInfo,
+    known: &Query<Shown>,
+) -> Entity {
+    let Some((_, entity)) = entities.room else {
+        let entity = commands.spawn((Room(info.clone()), Name::new(info.name.clone()))).id();
+        entities.room = Some((info.id, entity));
+        return entity;
+    };
+    if known.get(entity).is_ok_and(|(room, ..)| room.is_some_and(|room| room.0 != *info)) {
+        commands.entity(entity).try_insert(Room(info.clone()));
+    }
+    entity
+}
+
+/// Has a player's entity show how the player stands now. `shown`: what the entity shows, unless it is new.
+fn show(entity: &mut EntityCommands, shown: Option<ShownNow>, hosts: bool, peer: Option<&Peer>) {
+    let (by, host, away) = shown.map_or((None, None, None), |(_, by, host, away)| (by, host, away));
+    match (hosts, host) {
+        (true, None) => _ = entity.try_insert(IsHost),
+        (false, Some(_)) => _ = entity.try_remove::<IsHost>(),
+        _ => {}
+    }
+    let Some(peer) = peer else {
+        if by.is_some() {
+            entity.try_remove::<(ConnectedBy, IsAway)>();
+        }
+        return;
+    };
+    if by.is_none_or(|by| by.path != peer.path || by.client_id != peer.client_id) {
+        entity.try_insert(ConnectedBy { client_id: peer.client_id, path: peer.path.clone() });
+    }
+    match (peer.away, away) {
+        (true, None) => _ = entity.try_insert(IsAway),
+        (false, Some(_)) => _ = entity.try_remove::<IsAway>(),
+        _ => {}
     }
 }
 

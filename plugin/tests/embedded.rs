@@ -1,5 +1,6 @@
 //! Games that bring a lobby server along.
 #![cfg(feature = "embedded_lobby")]
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::net::{SocketAddr, UdpSocket};
 
