@@ -10,6 +10,8 @@ use bevy_ecs::entity::Entity;
 use bevy_ecs::lifecycle::Remove;
 use bevy_ecs::observer::On;
 use bevy_ecs::query::With;
+#[cfg(feature = "reflect")]
+use bevy_ecs::reflect::ReflectComponent;
 use bevy_ecs::resource::Resource;
 use bevy_ecs::schedule::IntoScheduleConfigs;
 use bevy_ecs::schedule::common_conditions::{resource_changed, resource_exists};
@@ -109,20 +111,24 @@ impl Plugin for TraversalDiagnosticsPlugin {
 
 /// Component of a connected player: the smoothed round trip (RFC 6298).
 #[derive(Component, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[cfg_attr(feature = "reflect", derive(bevy_reflect::Reflect), reflect(Component))]
 pub struct Rtt(pub Duration);
 
 /// Component of a connected player: how far round trips lie from the smoothed one, on average (RTTVAR of RFC 6298).
 #[derive(Component, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[cfg_attr(feature = "reflect", derive(bevy_reflect::Reflect), reflect(Component))]
 pub struct Jitter(pub Duration);
 
 /// Component of a connected player: the share of pings of about the last 6 s that were not answered, 0 to 1. It counts both ways,
 /// since either the ping or its answer was lost: where each way loses a tenth, this is 0.19.
 #[derive(Component, Clone, Copy, Debug, PartialEq, PartialOrd)]
+#[cfg_attr(feature = "reflect", derive(bevy_reflect::Reflect), reflect(Component))]
 pub struct Loss(pub f32);
 
 /// Component of a connected player: sealed datagrams on the way to it and from it, the pings included; without the headers of
 /// UDP and IP (28 bytes each over IPv4).
 #[derive(Component, Clone, Copy, Debug, Default, PartialEq)]
+#[cfg_attr(feature = "reflect", derive(bevy_reflect::Reflect), reflect(Component))]
 pub struct Traffic {
     /// Bytes that were sent since the search for a path began.
     pub sent: u64,

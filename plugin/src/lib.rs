@@ -120,6 +120,7 @@ use bevy_ecs::schedule::IntoScheduleConfigs;
 use bevy_ecs::schedule::common_conditions::{on_message, resource_changed, resource_exists};
 use bevy_renet::{RenetClientPlugin, RenetReceive, RenetSend, RenetServerPlugin};
 
+pub use bevy_renet;
 pub use commands::TraversalCommands;
 pub use conditions::{client_ready, hosting, in_room, joined, lobby_online, peer_connected, server_ready};
 pub use config::{
@@ -285,6 +286,8 @@ impl Plugin for TraversalPlugin {
             .init_resource::<diagnostics::Qualities>()
             .init_resource::<log::LogBound>();
         messages::add(app);
+        #[cfg(feature = "reflect")]
+        reflect(app);
         app.configure_sets(PreUpdate, TraversalSystems::Receive.before(RenetReceive))
             .configure_sets(PostUpdate, TraversalSystems::Send.after(RenetSend))
             .add_systems(
@@ -346,4 +349,22 @@ impl Plugin for TraversalPlugin {
         #[cfg(feature = "states")]
         room_state::add(app);
     }
+}
+
+/// Tells Bevy's registry of types of all components and of the state.
+#[cfg(feature = "reflect")]
+fn reflect(app: &mut App) {
+    app.register_type::<Room>()
+        .register_type::<RoomMembers>()
+        .register_type::<MemberOf>()
+        .register_type::<RemotePlayer>()
+        .register_type::<IsHost>()
+        .register_type::<ConnectedBy>()
+        .register_type::<IsAway>()
+        .register_type::<Rtt>()
+        .register_type::<Jitter>()
+        .register_type::<Loss>()
+        .register_type::<Traffic>();
+    #[cfg(feature = "states")]
+    app.register_type::<RoomState>();
 }

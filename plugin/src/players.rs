@@ -9,6 +9,8 @@ use bevy_ecs::lifecycle::Remove;
 use bevy_ecs::message::MessageReader;
 use bevy_ecs::name::Name;
 use bevy_ecs::observer::On;
+#[cfg(feature = "reflect")]
+use bevy_ecs::reflect::ReflectComponent;
 use bevy_ecs::resource::Resource;
 use bevy_ecs::system::{Commands, EntityCommands, Query, Res, ResMut};
 use traversal_core::id::{PlayerId, RoomId};
@@ -21,10 +23,12 @@ use crate::state::{CurrentRoom, LobbyLink, Members, Peer, Peers};
 
 /// Component: the room that this player is in, at most one. Despawning its entity leaves the room.
 #[derive(Component, Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "reflect", derive(bevy_reflect::Reflect), reflect(opaque, Component))]
 pub struct Room(pub RoomInfo);
 
 /// Component of the room: the other players in it. They go when it goes.
 #[derive(Component, Debug, Default)]
+#[cfg_attr(feature = "reflect", derive(bevy_reflect::Reflect), reflect(Component))]
 #[relationship_target(relationship = MemberOf, linked_spawn)]
 pub struct RoomMembers(Vec<Entity>);
 
@@ -37,20 +41,24 @@ impl RoomMembers {
 
 /// Component: the room that another player is in.
 #[derive(Component, Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "reflect", derive(bevy_reflect::Reflect), reflect(Component))]
 #[relationship(relationship_target = RoomMembers)]
 pub struct MemberOf(pub Entity);
 
 /// Component: another player in this player's room, connected or not. Its entity has Bevy's [`Name`], too. One that the game
 /// despawns is made anew with the next news, as long as the player is in the room.
 #[derive(Component, Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "reflect", derive(bevy_reflect::Reflect), reflect(opaque, Component))]
 pub struct RemotePlayer(pub PlayerId);
 
 /// Component: this other player hosts the room.
 #[derive(Component, Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "reflect", derive(bevy_reflect::Reflect), reflect(Component))]
 pub struct IsHost;
 
 /// Component: this other player is connected, and by which way. It is inserted anew when the way changes.
 #[derive(Component, Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "reflect", derive(bevy_reflect::Reflect), reflect(opaque, Component))]
 pub struct ConnectedBy {
     /// On the host, renet knows the player by this number.
     pub client_id: u64,
@@ -60,6 +68,7 @@ pub struct ConnectedBy {
 
 /// Component: nothing is heard of this connected player at present ([`PeerAway`](crate::PeerAway)).
 #[derive(Component, Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "reflect", derive(bevy_reflect::Reflect), reflect(Component))]
 pub struct IsAway;
 
 /// Event at a player's entity: it is connected from now on ([`PeerConnected`], for observers).

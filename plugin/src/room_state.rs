@@ -22,6 +22,7 @@ use crate::state::CurrentRoom;
 /// # }
 /// ```
 #[derive(States, Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "reflect", derive(bevy_reflect::Reflect))]
 pub enum RoomState {
     /// In no room, and not on the way into one.
     #[default]

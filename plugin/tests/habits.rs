@@ -258,3 +258,27 @@ fn what_happens_and_what_goes_wrong_is_in_the_log_in_one_line_each() {
     guest.app.update();
     assert!(log::logged().contains("disconnected from host"), "{}", log::logged());
 }
+
+#[test]
+#[cfg(feature = "reflect")]
+fn inspectors_can_look_at_the_components() {
+    let lobby = lobby();
+    let game = Game::new(config(&lobby, "inspected"));
+    let registry = game.resource::<AppTypeRegistry>().read();
+    for name in [
+        "Room",
+        "RemotePlayer",
+        "MemberOf",
+        "IsHost",
+        "ConnectedBy",
+        "IsAway",
+        "Rtt",
+        "Jitter",
+        "Loss",
+        "Traffic",
+    ] {
+        let registration = registry.get_with_short_type_path(name).unwrap_or_else(|| panic!("{name}"));
+        assert!(registration.data::<ReflectComponent>().is_some(), "{name}");
+    }
+    assert!(registry.get_with_short_type_path("RoomState").is_some());
+}

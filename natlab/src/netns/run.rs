@@ -9,9 +9,6 @@ use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-use signal_hook::iterator::Signals;
-
 use super::args::{RunArgs, seconds};
 use super::error::NetnsError;
 use super::lab::LabSettings;
@@ -181,21 +178,18 @@ struct Interrupts {
 impl Interrupts {
     fn watch() -> Result<Self, NetnsError> {
         let interrupts = Self { listeners: Arc::default(), raised: Arc::default() };
-        let mut signals =
-            Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(NetnsError::system("watching for signals"))?;
         let shared = interrupts.clone();
-        thread::spawn(move || {
-            for _ in signals.forever() {
-                if shared.raised.swap(true, Ordering::SeqCst) {
-                    // Asked twice: at once. The kernel cleans up.
-                    std::process::exit(130);
-                }
-                for listener in shared.listeners.lock().unwrap_or_else(PoisonError::into_inner).iter() {
-                    // A run that is over does not listen any more.
-                    let _ = listener.send(Happened::Interrupted);
-                }
+        ctrlc::set_handler(move || {
+            if shared.raised.swap(true, Ordering::SeqCst) {
+                // Asked twice: at once. The kernel cleans up.
+                std::process::exit(130);
             }
-        });
+            for listener in shared.listeners.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+                // A run that is over does not listen any more.
+                let _ = listener.send(Happened::Interrupted);
+            }
+        })
+        .map_err(|error| NetnsError::system("watching for signals")(std::io::Error::other(error)))?;
         Ok(interrupts)
     }
 
