@@ -126,6 +126,15 @@ mod tests {
     }
 
     #[test]
+    fn m24_a_short_time_says_a_rate_only_if_much_happened_in_it() {
+        // 50 ms are too short to count five ports in; forty say something.
+        assert_eq!(foreign_rate(&[at(0, 0, 3_000), at(1, 50, 3_006)], 1), None);
+        let rate = foreign_rate(&[at(0, 0, 3_000), at(1, 50, 3_041)], 1).unwrap();
+        assert!((rate - 800.0).abs() < 0.01, "{rate}");
+        assert_eq!(foreign_rate(&[at(0, 0, 3_000), at(1, 0, 3_041)], 1), None, "no time went by");
+    }
+
+    #[test]
     fn m24_a_counter_that_went_round_is_followed_from_the_short_times_to_the_long_ones() {
         for step in [64i64, -64, 1] {
             let port = |foreign: i64| crate::ports::advance(60_000, foreign * step);

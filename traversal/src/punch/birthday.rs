@@ -166,3 +166,15 @@ impl Tactic for Birthday {
         self.due
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tries_begin_anywhere_in_the_block_and_nowhere_else() {
+        let places: std::collections::BTreeSet<u32> = (0..1_000).map(|seed| first_place(seed, 512)).collect();
+        assert_eq!(places.len(), 512);
+        assert_eq!(places.last(), Some(&511));
+    }
+}

@@ -220,6 +220,15 @@ mod tests {
     }
 
     #[test]
+    fn destinations_that_the_other_side_shows_are_admitted_up_to_the_cap() {
+        let mut budget = Budget::new(Caps { targets_per_attempt: 2, ..Caps::default() });
+        let mut attempt = Spending::default();
+        let mut ledger = Ledger { budget: &mut budget, attempt: &mut attempt };
+        let admitted = [1, 2, 3, 1].map(|port| ledger.admit(to(port).unwrap()));
+        assert_eq!(admitted, [true, true, false, true], "a known one stays admitted");
+    }
+
+    #[test]
     fn a_search_leaves_something_for_answers() {
         let mut budget = Budget::new(Caps { datagrams_per_second: 32, ..Caps::default() });
         let mut attempt = Spending::default();

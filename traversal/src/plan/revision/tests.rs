@@ -55,6 +55,14 @@ fn a_plan_that_knowledge_makes_shorter_takes_the_place_of_the_longer_one() {
 }
 
 #[test]
+fn an_edition_that_cannot_be_is_cut_to_the_last_one() {
+    let nats = [SYMMETRIC, CONE];
+    let mut plan = PlanInForce::resumed(&made(nats), nats, u8::MAX);
+    assert!(methods(&plan).iter().all(|(_, since)| *since == EDITIONS - 1), "{:?}", methods(&plan));
+    assert!(!plan.begin_again(&made(nats), nats), "there is none after it");
+}
+
+#[test]
 fn what_the_news_does_not_change_goes_on() {
     let mut plan = begun([SYMMETRIC, NatProfile::UNKNOWN]);
     let before = methods(&plan);

@@ -188,6 +188,17 @@ fn what_waits_about_a_match_that_is_over_is_taken_back() {
 }
 
 #[test]
+fn what_is_taken_back_leaves_its_place_to_another_and_no_more() {
+    let (_, mut server, now) = pair();
+    let ended = |id| ToPlayer::MatchEnded { match_id: MatchId(id), reason: MatchEnd::Left };
+    // All of them take as many bytes.
+    let full = (1_000..).find(|id| server.send(now, ended(*id)).is_err()).unwrap();
+    assert_eq!(server.withdraw(|topic| topic.match_id() == Some(MatchId(full - 1))).len(), 1);
+    assert_eq!(server.send(now, ended(full)), Ok(()));
+    assert_eq!(server.send(now, ended(full + 1)), Err(SendError::QueueFull));
+}
+
+#[test]
 fn an_acknowledgement_of_what_was_never_sent_is_dropped_and_frees_nothing() {
     let (mut client, mut server, now) = pair();
     for id in 0..100 {
