@@ -20,8 +20,8 @@ impl Drop for Game {
     }
 }
 
-fn start(display: &Display, lobby: &str, arguments: &[&str]) -> Game {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_squares"))
+fn start(program: &str, display: &Display, lobby: &str, arguments: &[&str]) -> Game {
+    let mut child = Command::new(program)
         .args(arguments)
         .env("DISPLAY", &display.name)
         .env("LOBBY", lobby)
@@ -49,8 +49,8 @@ fn wait_for(Game(_, lines): &Game, words: &str) {
     }
 }
 
-#[test]
-fn two_windows_show_both_players_squares() {
+/// Both windows of this program show two squares.
+fn both_show_both_players(program: &str) {
     if let Err(why) = vulkan() {
         return skipped(why);
     }
@@ -59,9 +59,19 @@ fn two_windows_show_both_players_squares() {
     };
     let lobby = lobby();
     let address = lobby.addresses().first[0].to_string();
-    let host = start(&display, &address, &["host", "den"]);
+    let host = start(program, &display, &address, &["host", "den"]);
     wait_for(&host, "hosting the room");
-    let guest = start(&display, &address, &["join", "den"]);
+    let guest = start(program, &display, &address, &["join", "den"]);
     wait_for(&guest, " 2 squares");
     wait_for(&host, " 2 squares");
+}
+
+#[test]
+fn two_windows_show_both_players_squares() {
+    both_show_both_players(env!("CARGO_BIN_EXE_squares"));
+}
+
+#[test]
+fn without_renet_too() {
+    both_show_both_players(env!("CARGO_BIN_EXE_squares_datagrams"));
 }
