@@ -186,6 +186,15 @@ impl NatProfile {
             NatKind::RestrictedCone | NatKind::PortRestrictedCone | NatKind::Firewall => {
                 "Most players can be reached directly, with the lobby server's help."
             }
+            NatKind::AddressSensitiveSymmetric | NatKind::PortSensitiveSymmetric
+                if matches!(
+                    self.allocation,
+                    PortAllocation::Random | PortAllocation::RandomInBlock { .. }
+                ) =>
+            {
+                "The router chooses random ports: players with such a router, too, are reached over the relay, the others \
+                 directly; with UPnP, NAT-PMP or PCP switched on in the router all could be reached."
+            }
             NatKind::AddressSensitiveSymmetric | NatKind::PortSensitiveSymmetric => {
                 "Many players can be reached directly by port prediction, the others over the relay; with UPnP, NAT-PMP or \
                  PCP switched on in the router all could be reached."
@@ -289,5 +298,23 @@ impl fmt::Display for Confidence {
             Self::Stale => "stale",
             Self::Manual => "manual",
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_has_random_ports_is_not_promised_a_prediction() {
+        let symmetric = NatProfile {
+            mapping: MappingBehavior::AddressAndPortDependent,
+            filtering: FilteringBehavior::AddressAndPortDependent,
+            confidence: Confidence::Full,
+            ..NatProfile::UNKNOWN
+        };
+        let meaning = |allocation| NatProfile { allocation, ..symmetric }.meaning();
+        assert!(meaning(PortAllocation::Random).contains("random ports"));
+        assert!(meaning(PortAllocation::Sequential { step: 1 }).contains("prediction"));
     }
 }
