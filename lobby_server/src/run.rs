@@ -87,6 +87,20 @@ impl LobbyServer {
         Self { settings, identity: None, token_check: None, log_losses: Losses::default() }
     }
 
+    /// Gives the server the key that this user's lobby servers have by default ([`key::default_file`]), which is made if there is
+    /// none: for a server within a game that players of other machines come to, since they keep its key from one start to
+    /// the next. Where the key cannot be kept, this start has one of its own, and the log says why.
+    #[must_use]
+    pub fn kept_identity(self) -> Self {
+        match key::default_file().and_then(|file| key::load_or_create(&file)) {
+            Ok(identity) => self.identity(identity),
+            Err(error) => {
+                tracing::warn!(%error, "players will find another key of this lobby server with the next start");
+                self
+            }
+        }
+    }
+
     /// Gives the server this key.
     #[must_use]
     pub fn identity(mut self, identity: Identity) -> Self {

@@ -69,7 +69,10 @@ pub(crate) fn reached_at(bind: SocketAddr) -> SocketAddr {
 /// The server, or none where another program has the port.
 fn serve(bind: SocketAddr) -> Result<Option<RunningServer>, StartError> {
     let settings = Settings { bind: vec![bind], no_http: true, ..Settings::default() };
-    match LobbyServer::new(settings).spawn() {
+    let server = LobbyServer::new(settings);
+    // Players of other machines keep its key; those of this machine do not.
+    let server = if bind.ip().is_loopback() { server } else { server.kept_identity() };
+    match server.spawn() {
         Ok(server) => {
             bevy_log::info!("a lobby server runs within this game, at {bind}");
             Ok(Some(server))

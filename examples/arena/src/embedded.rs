@@ -19,7 +19,9 @@ pub struct Embedded {
 pub fn start() -> Result<Embedded, String> {
     let any = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
     let settings = Settings { bind: vec![any], no_http: true, ..Settings::default() };
+    // Players of this network keep the server's key, so it has the same one with the next start.
     let server = LobbyServer::new(settings)
+        .kept_identity()
         .spawn()
         .map_err(|error| format!("the lobby server inside the game cannot start: {error}"))?;
     let port = server.addresses().first.first().map_or(0, SocketAddr::port);

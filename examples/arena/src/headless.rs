@@ -11,6 +11,7 @@ use crate::flow::{Referee, StopPlugin};
 use crate::scene::Scene;
 use crate::session::{Goal, Link, Profile, Session};
 use crate::sim::Phase;
+use crate::traversal_glue::known_servers;
 
 /// How long to wait for a match before giving up, where an end is wanted.
 #[derive(Resource, Clone, Copy, Debug)]
@@ -18,7 +19,7 @@ struct Patience(Duration);
 
 /// Plays until the rounds are over or the program is told to stop.
 pub fn run(cli: &Cli, profile: Profile, goal: Goal, bots: usize, seed: u64) -> AppExit {
-    let mut app = player_app(profile, goal, seed);
+    let mut app = player_app(profile, goal, seed, known_servers());
     app.add_plugins((
         LogPlugin { filter: String::from("warn"), ..Default::default() },
         StopPlugin,

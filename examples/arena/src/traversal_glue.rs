@@ -15,14 +15,17 @@ use crate::session::{Ask, Goal, HostChange, Link, Listed, Member, Profile, Room,
 
 /// Adds the traversal plugin and what ties it to the game.
 #[derive(Debug)]
-pub struct GluePlugin;
+pub struct GluePlugin {
+    /// The keys of lobby servers are kept there.
+    pub known_servers: KnownServers,
+}
 
 impl Plugin for GluePlugin {
     fn build(&self, app: &mut App) {
         let config = TraversalConfig {
             game: GAME.into(),
             game_protocol: GAME_PROTOCOL,
-            known_servers: known_servers(),
+            known_servers: self.known_servers.clone(),
             ..Default::default()
         };
         app.add_plugins(TraversalPlugin { config })
@@ -34,8 +37,8 @@ impl Plugin for GluePlugin {
     }
 }
 
-/// The keys of lobby servers are kept where the player's system keeps the data of programs.
-fn known_servers() -> KnownServers {
+/// Gives the place where the player's system keeps the data of programs: for the keys of lobby servers.
+pub fn known_servers() -> KnownServers {
     let folders = directories::ProjectDirs::from("", "", "arena");
     folders.map_or(KnownServers::Off, |folders| KnownServers::File(folders.data_dir().join("known_servers")))
 }

@@ -21,7 +21,7 @@ use crate::screens::{Form, Screen, ScreenName, ScreensPlugin, autostart};
 use crate::session::{Goal, Profile, Session};
 use crate::showcase::ShowcasePlugin;
 use crate::sim::Phase;
-use crate::traversal_glue::GluePlugin;
+use crate::traversal_glue::{GluePlugin, known_servers};
 use crate::view::ViewPlugin;
 
 /// A frame was shown: from here on a panic is a bug of the game, not a machine without graphics.
@@ -95,7 +95,7 @@ pub fn run(cli: &Cli, profile: Profile, goal: Goal, note: String, seed: u64) -> 
     if let Some(screen) = cli.screen {
         app.add_plugins(ShowcasePlugin { screen });
     } else {
-        app.add_plugins((GluePlugin, FlowPlugin, CrewPlugin));
+        app.add_plugins((GluePlugin { known_servers: known_servers() }, FlowPlugin, CrewPlugin));
         app.insert_resource(Referee {
             rounds: cli.rounds,
             print: cli.rounds.is_some(),

@@ -11,6 +11,7 @@ use arena::net::systems::Hosted;
 use arena::session::{Goal, HostPlan, Profile, Session, Target};
 use arena::sim::{GameEvent, Rules};
 use bevy::prelude::*;
+use bevy_traversal::KnownServers;
 
 const DEADLINE: Duration = Duration::from_secs(120);
 
@@ -41,7 +42,7 @@ fn a_host_and_three_bots_play_to_a_winner_and_all_hear_the_same() {
         ..HostPlan::default()
     };
     let profile = Profile { name: String::from("Host"), server: address.clone() };
-    let mut host = player_app(profile, Goal::Host(plan), 7);
+    let mut host = player_app(profile, Goal::Host(plan), 7, KnownServers::Off);
     single_threaded(&mut host);
     host.finish();
     host.cleanup();
@@ -79,7 +80,12 @@ fn a_room_that_does_not_exist_is_a_sentence() {
     let server = embedded::start().unwrap();
     let profile = Profile { name: String::from("Lost"), server: server.address.to_string() };
     let target = Target::Name(String::from("nowhere"));
-    let mut app = player_app(profile, Goal::Join { target, password: None, wait: Duration::ZERO }, 1);
+    let mut app = player_app(
+        profile,
+        Goal::Join { target, password: None, wait: Duration::ZERO },
+        1,
+        KnownServers::Off,
+    );
     single_threaded(&mut app);
     app.finish();
     app.cleanup();

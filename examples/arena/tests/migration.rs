@@ -10,6 +10,7 @@ use arena::scene::Scene;
 use arena::session::{Goal, HostPlan, Profile, Session, Target};
 use arena::sim::{Phase, Rules};
 use bevy::prelude::*;
+use bevy_traversal::KnownServers;
 
 const DEADLINE: Duration = Duration::from_secs(120);
 
@@ -42,7 +43,7 @@ fn hosts(app: &App) -> bool {
 fn player(name: &str, server: &str, goal: Goal) -> App {
     let profile = Profile { name: name.to_owned(), server: server.to_owned() };
     let seed = name.bytes().map(u64::from).sum();
-    let mut app = player_app(profile, goal, seed);
+    let mut app = player_app(profile, goal, seed, KnownServers::Off);
     single_threaded(&mut app);
     app.finish();
     app.cleanup();

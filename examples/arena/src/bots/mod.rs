@@ -11,6 +11,7 @@ use std::time::Duration;
 use bevy::app::ScheduleRunnerPlugin;
 use bevy::ecs::schedule::{Schedules, SingleThreadedExecutor};
 use bevy::prelude::*;
+use bevy_traversal::KnownServers;
 use bevy_traversal::Secret;
 
 use crate::flow::{FlowPlugin, Seed};
@@ -48,8 +49,8 @@ fn think(mut mind: ResMut<Mind>, scene: Res<Scene>, mut wish: ResMut<Wish>) {
     wish.0 = mind.0.think(&scene);
 }
 
-/// An app without a window that plays by itself.
-pub fn player_app(profile: Profile, goal: Goal, seed: u64) -> App {
+/// Makes an app without a window that plays by itself. It keeps no keys of servers, unless `known_servers` says where.
+pub fn player_app(profile: Profile, goal: Goal, seed: u64, known_servers: KnownServers) -> App {
     let mut app = App::new();
     let period = Duration::from_secs(1) / TICK_HZ;
     app.add_plugins(MinimalPlugins.set(ScheduleRunnerPlugin::run_loop(period)))
@@ -57,7 +58,7 @@ pub fn player_app(profile: Profile, goal: Goal, seed: u64) -> App {
         .insert_resource(profile)
         .insert_resource(Seed(seed))
         .insert_resource(goal)
-        .add_plugins((GluePlugin, NetPlugin, FlowPlugin, BrainPlugin { seed }));
+        .add_plugins((GluePlugin { known_servers }, NetPlugin, FlowPlugin, BrainPlugin { seed }));
     app
 }
 
@@ -124,7 +125,7 @@ impl Bot {
         let flag = stop_flag.clone();
         let seed = seed.wrapping_add(101 * (number as u64 + 1));
         let play = move || {
-            let mut app = player_app(profile, goal, seed);
+            let mut app = player_app(profile, goal, seed, KnownServers::Off);
             app.insert_resource(Stop(flag))
                 .insert_resource(Report(BotReport { name, ..Default::default() }))
                 .add_systems(First, stop)
