@@ -10,8 +10,8 @@ use crate::messages::requests::{
     CancelQuickMatch, ConnectLobby, DisconnectLobby, HostRoom, JoinRoom, KickPeer, LeaveRoom, QuickMatch,
 };
 
-/// Requests to the lobby server and the room, as methods of [`Commands`]. Each writes the request message of the same name when
-/// the commands are applied; what comes of it is told as with the message.
+/// These methods of [`Commands`] make requests to the lobby server and the room. Each writes the request message of
+/// the same name when the commands are applied; what comes of it is told as with the message.
 ///
 /// ```no_run
 /// use bevy_ecs::prelude::*;

@@ -22,7 +22,7 @@ use crate::resolve::{Resolve, SystemResolver};
 /// result stands in [`NatProfile::timeout`](crate::NatProfile::timeout).
 pub const LONGEST_LIFETIME_SEARCH: Duration = LifetimeSearch::LONGEST;
 
-/// Settings of a [`TraversalPlugin`](crate::TraversalPlugin).
+/// These are the settings of a [`TraversalPlugin`](crate::TraversalPlugin).
 ///
 /// ```
 /// use bevy_traversal::prelude::*;
@@ -85,9 +85,9 @@ pub struct TraversalConfig {
     /// Where it is kept what was measured in which network, so that a join right after the next start has something to go
     /// by. Everything is measured all the same.
     pub kept_profiles: KeptProfiles,
-    /// The agent's further settings: LAN, relay, TCP, method, detection, what is known of the NATs beforehand (its `manual`,
-    /// `bubble_targets` and M24's `ports_ahead`), caps, timeouts. Its `game`, `game_protocol`,
-    /// `name`, `token` and `server_keys` are replaced by the fields above.
+    /// These are the agent's further settings: LAN, relay, TCP, method, detection, what is known of the NATs
+    /// beforehand (its `manual`, `bubble_targets` and M24's `ports_ahead`), caps, timeouts. Its `game`,
+    /// `game_protocol`, `name`, `token` and `server_keys` are replaced by the fields above.
     pub agent: AgentConfig,
     /// How game data travels; by default with renet over the sealed path.
     pub transport: Transport,
@@ -115,8 +115,8 @@ pub struct TraversalConfig {
     /// How many game datagrams may be on their way to the network thread (default 4,096); what is sent beyond that is
     /// dropped and counted.
     pub outgoing_datagrams: usize,
-    /// Size asked of the system for each direction of the game's socket, in bytes. The default, 1 MiB, takes a burst of
-    /// 700 datagrams of 1,500 bytes.
+    /// The system is asked for a buffer of this size, in bytes, for each direction of the game's socket. The default,
+    /// 1 MiB, takes a burst of 700 datagrams of 1,500 bytes.
     pub socket_buffer: usize,
 }
 
@@ -193,9 +193,10 @@ impl fmt::Debug for TraversalConfig {
     }
 }
 
-/// Resource: renet's channels and budgets, the same on all players. It begins as [`TraversalConfig::renet`](crate::TraversalConfig::renet),
-/// and is read whenever a `RenetServer` or `RenetClient` is made: a game that knows its channels only when the app has
-/// started (replicon's come of what is registered) sets it then, before it enters a room.
+/// Resource: these are renet's channels and budgets, which are the same on all players. It begins as
+/// [`TraversalConfig::renet`](crate::TraversalConfig::renet), and is read whenever a `RenetServer` or `RenetClient`
+/// is made: a game that knows its channels only when the app has started (replicon's come of what is registered) sets
+/// it then, before it enters a room.
 ///
 /// ```no_run
 /// use bevy_ecs::prelude::*;
@@ -218,7 +219,7 @@ pub struct RenetConfig(pub ConnectionConfig);
 /// How game data travels between players.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Transport {
-    /// renet over the sealed path: `RenetServer` and `RenetClient` appear by themselves.
+    /// renet carries it over the sealed path: `RenetServer` and `RenetClient` appear by themselves.
     #[default]
     Sealed,
     /// The game does it: with the [`Datagrams`](crate::Datagrams) resource, or with
@@ -245,11 +246,13 @@ pub enum IdentitySource {
     /// `~/Library/Application Support/squares`. Two instances on one machine have two identities: the second one takes
     /// `player-2.key`, and says so in the log. The keys of lobby servers and the NAT profiles lie beside it, shared.
     Platform {
-        /// The folder's name: 1 to 64 ASCII letters, digits, `-`, `_`, `.` or spaces. It should never change.
+        /// The folder has this name of 1 to 64 ASCII letters, digits, `-`, `_`, `.` or spaces. It should never
+        /// change.
         app: String,
     },
-    /// 32 secret bytes in a file; made with the first start, readable by its owner only. Two running programs with one file
-    /// are one player: the second one's login ends the first one's.
+    /// The identity is made of 32 secret bytes in this file, which is written with the first start and which only its
+    /// owner can read. Two running programs with one file are one player: the second one's login ends the first
+    /// one's.
     File(PathBuf),
     /// The identity is made of these secret bytes, which the game keeps itself.
     Secret([u8; 32]),
@@ -259,13 +262,14 @@ pub enum IdentitySource {
 /// server. Servers at loopback addresses are never kept.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum KnownServers {
-    /// Beside the file of [`IdentitySource::Platform`] or [`IdentitySource::File`], with `.known_servers` behind its name.
-    /// With another identity the first key of each server is trusted for the run, and nothing is kept.
+    /// They are kept beside the file of [`IdentitySource::Platform`] or [`IdentitySource::File`], with
+    /// `.known_servers` behind its name. With another identity the first key of each server is trusted for the run,
+    /// and nothing is kept.
     #[default]
     BesideIdentity,
     /// They are kept in this file. Several programs may share it.
     File(PathBuf),
-    /// Nowhere: the first key of each server is trusted for the run.
+    /// They are not kept: the first key of each server is trusted for the run.
     Off,
 }
 
@@ -273,8 +277,8 @@ pub enum KnownServers {
 /// its public address and by its local networks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum KeptProfiles {
-    /// Beside the file of [`IdentitySource::Platform`] or [`IdentitySource::File`], with `.nat.json` behind its name;
-    /// nowhere with another identity.
+    /// They are kept beside the file of [`IdentitySource::Platform`] or [`IdentitySource::File`], with `.nat.json`
+    /// behind its name. With another identity they are not kept.
     #[default]
     BesideIdentity,
     /// They are kept in this file.

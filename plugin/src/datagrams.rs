@@ -17,20 +17,22 @@ use crate::state::{Peers, TraversalStats, count};
 
 /// The channel of what carries the game: renet, or with [`Transport::Manual`] the game itself.
 pub(crate) const GAME: u8 = 0;
-/// The channel of [`Datagrams`] beside renet.
+/// [`Datagrams`] beside renet take this channel.
 const BESIDE: u8 = 1;
-/// The first channel of a [`DatagramSocket`].
+/// [`DatagramSocket`]s take the channels from this one on.
 const FIRST_SOCKET: u8 = 2;
 /// How many [`DatagramSocket`]s there may be.
 pub const SOCKET_CHANNELS: u8 = CHANNELS - FIRST_SOCKET;
 /// A datagram has so many bytes at the most. What is longer than the path takes in one piece (`path.size` in [`Peers`])
 /// is split and joined.
 pub const MAX_DATAGRAM: usize = MAX_PAYLOAD;
-/// Datagrams of the game for one player in one frame: at 30 frames a second and 1,200 bytes, 9 MB a second.
+/// The game may send so many datagrams to one player in one frame: at 30 frames a second and 1,200 bytes, 9 MB a
+/// second.
 const PER_PLAYER: usize = 256;
-/// Datagrams on their way from a [`DatagramSocket`]: a third of a second of 25 players to whom 60 a second go. On their way to one
-/// there may be as many as come in one frame ([`TraversalConfig::incoming_datagrams`]), of which the network thread gives each
-/// player a share: one who floods does not take the others' places, where the game takes them each frame.
+/// So many datagrams may be on their way from a [`DatagramSocket`]: a third of a second of 25 players to whom 60 a
+/// second go. On their way to one there may be as many as come in one frame
+/// ([`TraversalConfig::incoming_datagrams`]), of which the network thread gives each player a share: one who floods
+/// does not take the others' places, where the game takes them each frame.
 const SOCKET_QUEUE: usize = 512;
 
 /// This is a game datagram from another player.
@@ -52,12 +54,12 @@ pub enum DatagramError {
     /// The datagram is longer than what can be sent; the game has to split it.
     #[error("a datagram of {length} bytes is too long; {most} bytes can be sent")]
     TooLong {
-        /// The length of the datagram, in bytes.
+        /// The datagram has this length, in bytes.
         length: usize,
         /// The longest that can be sent.
         most: usize,
     },
-    /// Too many wait already; the newest is dropped and counted.
+    /// Too many datagrams wait already, so that this one is dropped and counted.
     #[error("too many datagrams wait to be sent; send less, or every frame")]
     Full,
     /// The number is out of range.
@@ -71,10 +73,11 @@ fn check_length(payload: &[u8]) -> Result<(), DatagramError> {
     if length > most { Err(DatagramError::TooLong { length, most }) } else { Ok(()) }
 }
 
-/// Resource: game datagrams of this frame, to and from every connected player: beside renet, or with
-/// [`Transport::Manual`] instead of it. Unreliable and unordered, at most [`MAX_DATAGRAM`] bytes each; sealed, so what
-/// comes is from who it says. In a mesh ([`Topology::Mesh`](crate::Topology::Mesh)) they are what players say to each
-/// other; with the host they have renet too.
+/// Resource: it holds the game datagrams of this frame, to and from every connected player. It is there beside renet,
+/// or with [`Transport::Manual`] instead of it. Datagrams are unreliable and unordered, and have at most
+/// [`MAX_DATAGRAM`] bytes each. They are sealed, so what comes is from who it says. In a mesh
+/// ([`Topology::Mesh`](crate::Topology::Mesh)) they are what players say to each other; with the host they have renet
+/// too.
 ///
 /// ```
 /// use bevy_ecs::prelude::*;
@@ -107,7 +110,7 @@ pub struct Datagrams {
     sockets: BTreeMap<u8, SocketEnd>,
     /// Datagrams that may wait in each of them.
     socket_queue: usize,
-    /// The channel of this resource.
+    /// This resource sends and receives on this channel.
     channel: u8,
 }
 
@@ -248,7 +251,7 @@ impl Datagrams {
     }
 }
 
-/// The plugin's end of a [`DatagramSocket`].
+/// This is the plugin's end of a [`DatagramSocket`].
 struct SocketEnd {
     to_game: Sender<Datagram>,
     from_game: Receiver<Datagram>,
@@ -262,8 +265,9 @@ impl SocketEnd {
     }
 }
 
-/// Datagrams on a channel of their own, given by [`Datagrams::socket`]: what is received here came in with the last
-/// frame, what is sent leaves with the end of this one. Handles are cheap to clone; clones share what comes in.
+/// This handle sends and receives datagrams on a channel of their own; [`Datagrams::socket`] gives it: what is
+/// received here came in with the last frame, what is sent leaves with the end of this one. Handles are cheap to
+/// clone; clones share what comes in.
 #[derive(Clone, Debug)]
 pub struct DatagramSocket {
     incoming: Receiver<Datagram>,

@@ -25,12 +25,14 @@ use crate::progress;
 use crate::state::Peers;
 use crate::systems::{TraversalSystems, hand_over_requests};
 
-/// Between two measurements, where the game sets nothing else: twice a second is as fast as people read figures.
+/// So much time is between two measurements, where the game sets nothing else: twice a second is as fast as people
+/// read figures.
 const PERIOD: Duration = Duration::from_millis(500);
 
-/// Plugin: measures all connections at a fixed rate, twice a second by default; never per packet. The figures stand in Bevy's
-/// `DiagnosticsStore` ([`RTT`](Self::RTT), ...), as means or sums of all players, and for each player as components of its
-/// [`RemotePlayer`](crate::RemotePlayer): [`Rtt`], [`Jitter`], [`Loss`], [`Traffic`]. While nobody is connected nothing is measured.
+/// Plugin: it measures all connections at a fixed rate, twice a second by default; never per packet. The figures
+/// stand in Bevy's `DiagnosticsStore` ([`RTT`](Self::RTT), ...), as means or sums of all players, and for each player
+/// as components of its [`RemotePlayer`](crate::RemotePlayer): [`Rtt`], [`Jitter`], [`Loss`], [`Traffic`]. While
+/// nobody is connected nothing is measured.
 ///
 /// The network thread pings each player over the path in use (every 400 ms by default, `path_ping` of
 /// [`TraversalConfig::agent`](crate::TraversalConfig::agent)), whatever the game sends and by whatever netcode: round trip, jitter
@@ -53,7 +55,7 @@ const PERIOD: Duration = Duration::from_millis(500);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TraversalDiagnosticsPlugin {
-    /// The time between two measurements (default: 500 ms). Zero measures in every frame.
+    /// So much time is between two measurements (default: 500 ms). Zero measures in every frame.
     pub period: Duration,
 }
 
@@ -64,11 +66,11 @@ impl Default for TraversalDiagnosticsPlugin {
 }
 
 impl TraversalDiagnosticsPlugin {
-    /// The mean of the players' round trips, in ms.
+    /// This figure is the mean of the players' round trips, in ms.
     pub const RTT: DiagnosticPath = DiagnosticPath::const_new("traversal/rtt");
-    /// The mean of the players' losses ([`Loss`]), in percent.
+    /// This figure is the mean of the players' losses ([`Loss`]), in percent.
     pub const LOSS: DiagnosticPath = DiagnosticPath::const_new("traversal/loss");
-    /// The mean of the players' jitters ([`Jitter`]), in ms.
+    /// This figure is the mean of the players' jitters ([`Jitter`]), in ms.
     pub const JITTER: DiagnosticPath = DiagnosticPath::const_new("traversal/jitter");
     /// What is sent to all players together, in bytes a second ([`Traffic`]).
     pub const BYTES_SENT: DiagnosticPath = DiagnosticPath::const_new("traversal/bytes_sent");
@@ -109,7 +111,7 @@ impl Plugin for TraversalDiagnosticsPlugin {
     }
 }
 
-/// Component of a connected player: the smoothed round trip (RFC 6298).
+/// Component of a connected player: this is the smoothed round trip (RFC 6298).
 #[derive(Component, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[cfg_attr(feature = "reflect", derive(bevy_reflect::Reflect), reflect(Component))]
 pub struct Rtt(pub Duration);
@@ -119,14 +121,14 @@ pub struct Rtt(pub Duration);
 #[cfg_attr(feature = "reflect", derive(bevy_reflect::Reflect), reflect(Component))]
 pub struct Jitter(pub Duration);
 
-/// Component of a connected player: the share of pings of about the last 6 s that were not answered, 0 to 1. It counts both ways,
-/// since either the ping or its answer was lost: where each way loses a tenth, this is 0.19.
+/// Component of a connected player: this is the share of pings of about the last 6 s that were not answered, 0 to 1.
+/// It counts both ways, since either the ping or its answer was lost: where each way loses a tenth, this is 0.19.
 #[derive(Component, Clone, Copy, Debug, PartialEq, PartialOrd)]
 #[cfg_attr(feature = "reflect", derive(bevy_reflect::Reflect), reflect(Component))]
 pub struct Loss(pub f32);
 
-/// Component of a connected player: sealed datagrams on the way to it and from it, the pings included; without the headers of
-/// UDP and IP (28 bytes each over IPv4).
+/// Component of a connected player: it counts sealed datagrams on the way to it and from it, the pings included,
+/// without the headers of UDP and IP (28 bytes each over IPv4).
 #[derive(Component, Clone, Copy, Debug, Default, PartialEq)]
 #[cfg_attr(feature = "reflect", derive(bevy_reflect::Reflect), reflect(Component))]
 pub struct Traffic {
@@ -140,11 +142,11 @@ pub struct Traffic {
     pub received_per_s: f32,
 }
 
-/// Resource: how often is measured.
+/// Resource: so much time is between two measurements.
 #[derive(Resource, Clone, Copy, Debug)]
 struct Period(Duration);
 
-/// Resource: the latest measurement of all connections.
+/// Resource: it holds the latest measurement of all connections.
 #[derive(Resource, Debug, Default)]
 pub(crate) struct Qualities {
     /// When it was taken.
@@ -237,7 +239,7 @@ fn show(
     diagnostics.add_measurement(&Paths::RELAYED_PEERS, relayed);
 }
 
-/// The figures of a connection go with it.
+/// Removes the figures of a connection that is gone.
 fn forget(gone: On<Remove, ConnectedBy>, mut commands: Commands) {
     commands.entity(gone.entity).try_remove::<(Rtt, Jitter, Loss, Traffic)>();
 }

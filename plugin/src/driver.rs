@@ -21,12 +21,12 @@ use crate::run_loop::{Ends, Player, RunLoop};
 use crate::sockets::WAKE;
 use crate::state::Counters;
 
-/// The app's end of a running driver. Dropping it says goodbye to everybody and joins the thread.
+/// This is the app's end of a running driver. Dropping it says goodbye to everybody and joins the thread.
 pub(crate) struct Driver {
     pub(crate) requests: Sender<Request>,
     pub(crate) reports: Receiver<Report>,
     pub(crate) shared: Shared,
-    /// All threads; the network thread is the last one.
+    /// These are all threads; the network thread is the last one.
     threads: Vec<JoinHandle<()>>,
     /// Dropped to end the thread that watches the interfaces.
     stop_watching: Option<Sender<()>>,
@@ -109,7 +109,7 @@ impl Driver {
         Ok(())
     }
 
-    /// Whether the network thread still runs.
+    /// Returns whether the network thread still runs.
     pub(crate) fn running(&self) -> bool {
         self.threads.last().is_some_and(|thread| !thread.is_finished())
     }

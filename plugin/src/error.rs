@@ -9,7 +9,7 @@ use traversal_core::{FactError, IntoSocketError, LobbyError};
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TraversalError {
-    /// The server or the way to it.
+    /// The lobby server could not be reached or did not let this player in; the [`LobbyError`] says why.
     #[error(transparent)]
     Lobby(#[from] LobbyError),
     /// The server has another key than when this player first logged in to it.
@@ -21,7 +21,7 @@ pub enum TraversalError {
     ServerKeyChanged {
         /// As the game names it, and as its line in the file begins.
         server: String,
-        /// The file with the old key, see [`KnownServers`](crate::KnownServers).
+        /// This file has the old key; see [`KnownServers`](crate::KnownServers).
         file: PathBuf,
     },
     /// The game's socket could not be opened.
@@ -37,7 +37,7 @@ pub enum TraversalError {
     /// The identity file could not be read or written, or is none.
     #[error("cannot use the identity file {}: {reason}", path.display())]
     Identity {
-        /// The file in question.
+        /// The identity was to be read from this file, or written to it.
         path: PathBuf,
         /// What the system says about it.
         reason: String,

@@ -4,7 +4,7 @@ use traversal_core::id::PlayerId;
 
 use crate::datagrams::{DatagramError, DatagramSocket, Datagrams, SOCKET_CHANNELS};
 
-/// The last one, so that a game's own begin at 0.
+/// This is the last channel, so that a game's own begin at 0.
 const CHANNEL: u8 = SOCKET_CHANNELS - 1;
 
 /// A socket for a session of `ggrs`, whose addresses are [`PlayerId`]s: set `ggrs::Config::Address` to it, add each
@@ -50,7 +50,7 @@ pub struct GgrsSocket {
 }
 
 impl GgrsSocket {
-    /// The socket of this app. A second one takes over from the first.
+    /// Returns the socket of this app. A second one takes over from the first.
     pub fn open(datagrams: &mut Datagrams) -> Self {
         Self { socket: datagrams.socket(CHANNEL).ok(), unsendable: 0 }
     }

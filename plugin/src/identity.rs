@@ -11,7 +11,7 @@ use traversal_udp::private;
 use crate::config::IdentitySource;
 use crate::error::TraversalError;
 
-/// 32 bytes from the system.
+/// Returns 32 random bytes from the system.
 pub(crate) fn entropy() -> Result<[u8; 32], TraversalError> {
     let mut bytes = [0; 32];
     getrandom::fill(&mut bytes).map_err(|error| TraversalError::Driver { reason: error.to_string() })?;
@@ -21,7 +21,7 @@ pub(crate) fn entropy() -> Result<[u8; 32], TraversalError> {
 /// The identity of this run, and what goes with it.
 pub(crate) struct Loaded {
     pub(crate) identity: Identity,
-    /// The file that others lie beside: those of known lobby servers and of NAT profiles. Programs may share them.
+    /// Other files lie beside this one: those of known lobby servers and of NAT profiles. Programs may share them.
     pub(crate) beside: Option<PathBuf>,
     /// Held while the identity is in use, so that a second instance takes another one.
     pub(crate) in_use: Option<fs::File>,
@@ -47,7 +47,7 @@ pub(crate) fn load(source: &IdentitySource) -> Result<Loaded, TraversalError> {
     Ok(Loaded { identity: Identity::from_secret(secret), beside, in_use })
 }
 
-/// Instances of one game on one machine at a time; more are a mistake.
+/// So many instances of one game may run on one machine at a time; more are a mistake.
 const MAX_INSTANCES: usize = 64;
 
 /// The folder in which the system keeps this program's data for this user.
@@ -98,7 +98,7 @@ fn first_free(folder: &Path) -> Result<(PathBuf, Option<fs::File>), TraversalErr
     Err(TraversalError::Identity { path: folder.to_owned(), reason })
 }
 
-/// The file `suffix` beside the identity's.
+/// Returns the path beside the identity's file, with `suffix` behind its name.
 pub(crate) fn with_suffix(beside: &Path, suffix: &str) -> PathBuf {
     let mut path = beside.to_owned().into_os_string();
     path.push(suffix);

@@ -24,7 +24,7 @@ pub(crate) struct Local {
 pub(crate) struct OwnNetwork {
     /// The interface's address there, and how many bits of it are the network's.
     pub(crate) net: Ipv4Net,
-    /// The interface's number.
+    /// The system knows the interface by this number.
     pub(crate) index: u32,
 }
 
@@ -69,7 +69,8 @@ enum Leads {
     Inside,
 }
 
-/// Beginnings of names: bridges of Docker, Podman, Kubernetes, libvirt, LXC, VMware, VirtualBox, Hyper-V and macOS.
+/// The names of these interfaces begin so: bridges of Docker, Podman, Kubernetes, libvirt, LXC, VMware, VirtualBox,
+/// Hyper-V and macOS.
 const INSIDE: [&str; 18] = [
     "br-",
     "docker",
@@ -90,7 +91,8 @@ const INSIDE: [&str; 18] = [
     "bridge",
     "vmenet",
 ];
-/// Beginnings of names: tunnels of OpenVPN, WireGuard, Tailscale, ZeroTier, Nebula, Hamachi, IPsec and macOS.
+/// The names of these interfaces begin so: tunnels of OpenVPN, WireGuard, Tailscale, ZeroTier, Nebula, Hamachi, IPsec
+/// and macOS.
 const THROUGH: [&str; 14] = [
     "tun",
     "tap",
@@ -133,7 +135,7 @@ fn likelihood(ip: IpAddr) -> u8 {
     }
 }
 
-/// The addresses that leave by the default routes.
+/// Returns the addresses that leave by the default routes.
 fn of_default_routes() -> Vec<IpAddr> {
     // Addresses for documentation (RFC 5737, RFC 3849), to which no network has a route of its own.
     let far: [IpAddr; 2] =
@@ -141,8 +143,8 @@ fn of_default_routes() -> Vec<IpAddr> {
     far.into_iter().filter_map(|far| source(SocketAddr::new(far, 9))).collect()
 }
 
-/// The address of this machine that the system's routes give a datagram to there. None: they let nothing out. Nothing is
-/// sent: a connected UDP socket has only looked the route up.
+/// Returns the address of this machine that the system's routes give a datagram to there. None: they let nothing out.
+/// Nothing is sent: a connected UDP socket has only looked the route up.
 pub(crate) fn source(to: SocketAddr) -> Option<IpAddr> {
     let any: IpAddr = if to.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
     let socket = UdpSocket::bind(SocketAddr::new(any, 0)).ok()?;

@@ -19,11 +19,11 @@ use traversal_core::nat::NatProfile;
 use crate::config::KeptProfiles;
 use crate::identity::{with_suffix, write_beside};
 
-/// Version of the file's format; a file of another one is not read.
+/// The file's format has this version; a file of another one is not read.
 const VERSION: u32 = 1;
-/// Sixteen networks take some 10 kB. A longer file is none of ours.
+/// The file has at most so many bytes: sixteen networks take some 10 kB. A longer file is none of ours.
 const MAX_FILE: u64 = 64 * 1024;
-/// Measurements that wait for the disk; one comes every few minutes.
+/// So many measurements may wait for the disk; one comes every few minutes.
 const WAITING: usize = 8;
 
 #[derive(Serialize, Deserialize)]

@@ -21,7 +21,7 @@ use traversal_udp::private;
 use crate::config::{KnownServers, ServerKey};
 use crate::identity::{restrict, with_suffix};
 
-/// Lines of some 70 bytes, a few thousand of them. A longer file is none of ours.
+/// The file has at most so many bytes: a few thousand lines of some 70 bytes. A longer file is none of ours.
 const MAX_FILE: u64 = 1 << 20;
 /// Servers whose line waits for the disk.
 const WAITING: usize = 8;
@@ -164,7 +164,7 @@ mod tests {
         [(name.to_owned(), vec![address.parse().unwrap()])].into()
     }
 
-    /// One run of a program that logs in to this server.
+    /// Does what one run of a program that logs in to this server does.
     fn run(path: &Path, name: &str, address: &str, key: [u8; 32]) -> Option<[u8; 32]> {
         let (mut known, thread) = Known::new(Some(path.to_owned()));
         let thread = std::thread::spawn(thread.unwrap());

@@ -15,8 +15,8 @@ use crate::messages::requests::ConnectLobby;
 use crate::protocol::{Report, Request};
 use crate::state::TraversalStats;
 
-/// Resource: the way to the network thread. Removing it, or dropping the app, says goodbye to everybody, closes
-/// the sockets and ends the thread.
+/// Resource: this is the way to the network thread. Removing it, or dropping the app, says goodbye to everybody,
+/// closes the sockets and ends the thread.
 #[derive(Resource)]
 pub struct TraversalLink {
     pub(crate) config: TraversalConfig,

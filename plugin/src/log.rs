@@ -12,15 +12,15 @@ use crate::messages::outcomes as m;
 use crate::state::{CurrentRoom, LobbyLink, Peers};
 use crate::trouble::Trouble;
 
-/// Lines at `warn` and at `info` within a [`WINDOW`], so that neither other players nor the network fill the log; what is
-/// beyond goes to `debug`. A full room of 64 is told whole.
+/// So many lines are written at `warn` (and [`MOST_NEWS`] at `info`) within a [`WINDOW`], so that neither other
+/// players nor the network fill the log; what is beyond goes to `debug`. A full room of 64 is told whole.
 const MOST_WARNINGS: u32 = 10;
-/// See [`MOST_WARNINGS`].
+/// So many lines are written at `info` within a [`WINDOW`]; see [`MOST_WARNINGS`].
 const MOST_NEWS: u32 = 150;
-/// See [`MOST_WARNINGS`].
+/// Lines are counted over so long; see [`MOST_WARNINGS`].
 const WINDOW: Duration = Duration::from_secs(60);
 
-/// Lines of one level within the present window.
+/// This counts the lines of one level within the present window.
 #[derive(Debug, Default)]
 struct Lines {
     since: Option<Instant>,
@@ -38,7 +38,7 @@ impl Lines {
     }
 }
 
-/// Resource: how many lines were written lately.
+/// Resource: it counts the lines that were written lately.
 #[derive(Resource, Debug, Default)]
 pub(crate) struct LogBound {
     warnings: Lines,

@@ -17,7 +17,7 @@ const LOOK_PERIOD: Duration = Duration::from_secs(5);
 /// Addresses whose routes are remembered; players name them.
 const MAX_REMEMBERED: usize = 64;
 
-/// The ways to players in this machine's own networks.
+/// This knows the ways to players in this machine's own networks.
 #[derive(Debug, Default)]
 pub(crate) struct OwnNetworks {
     networks: Vec<OwnNetwork>,
@@ -38,7 +38,7 @@ impl OwnNetworks {
         self.origin_by(now, to, interfaces::source)
     }
 
-    /// The same; `source` is the address that the system's routes give a datagram to there.
+    /// Does the same; `source` is the address that the system's routes give a datagram to there.
     fn origin_by(
         &mut self,
         now: Instant,
@@ -71,7 +71,8 @@ impl OwnNetworks {
         origin
     }
 
-    /// The interface in the network of `ip`, unless the routes choose one such themselves, by its address `source`.
+    /// Returns the interface in the network of `ip`, unless the routes choose one such themselves, by its address
+    /// `source`.
     fn correct(&self, ip: Ipv4Addr, source: IpAddr) -> Origin {
         let mut there: Vec<_> = self.networks.iter().filter(|network| network.net.contains(&ip)).collect();
         if there.iter().any(|network| source == network.net.addr()) || source == ip {

@@ -21,12 +21,12 @@ use crate::commands::TraversalCommands;
 use crate::messages::outcomes::{PeerConnected, PeerDisconnected};
 use crate::state::{CurrentRoom, LobbyLink, Members, Peer, Peers};
 
-/// Component: the room that this player is in, at most one. Despawning its entity leaves the room.
+/// Component: this is the room that this player is in; there is at most one. Despawning its entity leaves the room.
 #[derive(Component, Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "reflect", derive(bevy_reflect::Reflect), reflect(opaque, Component))]
 pub struct Room(pub RoomInfo);
 
-/// Component of the room: the other players in it. They go when it goes.
+/// Component of the room: it lists the entities of the other players in it. They are despawned with it.
 #[derive(Component, Debug, Default)]
 #[cfg_attr(feature = "reflect", derive(bevy_reflect::Reflect), reflect(Component))]
 #[relationship_target(relationship = MemberOf, linked_spawn)]
@@ -39,14 +39,14 @@ impl RoomMembers {
     }
 }
 
-/// Component: the room that another player is in.
+/// Component: this is the entity of the room that another player is in.
 #[derive(Component, Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "reflect", derive(bevy_reflect::Reflect), reflect(Component))]
 #[relationship(relationship_target = RoomMembers)]
 pub struct MemberOf(pub Entity);
 
-/// Component: another player in this player's room, connected or not. Its entity has Bevy's [`Name`], too. One that the game
-/// despawns is made anew with the next news, as long as the player is in the room.
+/// Component: this is another player in this player's room, connected or not. Its entity has Bevy's [`Name`], too.
+/// One that the game despawns is made anew with the next news, as long as the player is in the room.
 #[derive(Component, Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "reflect", derive(bevy_reflect::Reflect), reflect(opaque, Component))]
 pub struct RemotePlayer(pub PlayerId);
@@ -56,7 +56,7 @@ pub struct RemotePlayer(pub PlayerId);
 #[cfg_attr(feature = "reflect", derive(bevy_reflect::Reflect), reflect(Component))]
 pub struct IsHost;
 
-/// Component: this other player is connected, and by which way. It is inserted anew when the way changes.
+/// Component: this other player is connected, by the way that it says. It is inserted anew when the way changes.
 #[derive(Component, Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "reflect", derive(bevy_reflect::Reflect), reflect(opaque, Component))]
 pub struct ConnectedBy {
@@ -92,7 +92,7 @@ pub struct PlayerDisconnected {
     pub reason: DisconnectReason,
 }
 
-/// Resource: which entity is whose.
+/// Resource: it knows which entity is whose.
 #[derive(Resource, Debug, Default)]
 pub(crate) struct Entities {
     room: Option<(RoomId, Entity)>,

@@ -20,9 +20,10 @@ use crate::state::{CurrentRoom, Members, Peers};
 /// Steps that are kept of one story; the oldest go first. A match has up to ten, and each change of its path adds one.
 const MOST_STEPS: usize = 32;
 
-/// Component of a [`RemotePlayer`](crate::RemotePlayer): the story of connecting to that player, step by step. It is there from the
-/// moment on that the lobby server matched the two, begins anew with each match, and goes on while they are connected. A member
-/// of the room to whom no connection is made (another guest, where all play with the host) has none.
+/// Component of a [`RemotePlayer`](crate::RemotePlayer): it tells the story of connecting to that player, step by
+/// step. It is there from the moment on that the lobby server matched the two, begins anew with each match, and goes
+/// on while they are connected. A member of the room to whom no connection is made (another guest, where all play
+/// with the host) has none.
 ///
 /// ```
 /// use bevy_ecs::prelude::*;
@@ -46,16 +47,16 @@ pub struct Progress {
     count: u64,
 }
 
-/// One step of a [`Progress`].
+/// This is one step of a [`Progress`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct Step {
-    /// When it happened, counted from the first step; as exact as a frame.
+    /// It happened so long after the first step, as exact as a frame.
     pub at: Duration,
-    /// What happened.
+    /// This happened.
     pub what: StepKind,
 }
 
-/// What happened in a [`Step`]; its text is fit for a player.
+/// This is what happened in a [`Step`]; its text is fit for a player.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum StepKind {
@@ -71,7 +72,7 @@ pub enum StepKind {
     },
     /// The first way stands: the game plays.
     Connected {
-        /// The kind of the way.
+        /// The way is of this kind.
         path: PathKind,
         /// The method that found it; none over the relay.
         method: Option<Method>,
@@ -80,7 +81,7 @@ pub enum StepKind {
     },
     /// The connection took another way.
     Moved {
-        /// The kind of the way.
+        /// The way is of this kind.
         path: PathKind,
         /// The method that found it; none over the relay.
         method: Option<Method>,
@@ -104,7 +105,7 @@ pub enum StepKind {
     },
     /// The connection is gone.
     Ended {
-        /// Why.
+        /// It ended for this reason.
         reason: DisconnectReason,
     },
 }
@@ -226,7 +227,7 @@ impl fmt::Display for StepKind {
     }
 }
 
-/// Resource: the stories of all players, with or without an entity.
+/// Resource: it holds the stories of all players, with or without an entity.
 #[derive(Resource, Debug, Default)]
 pub(crate) struct Stories(BTreeMap<PlayerId, Progress>);
 

@@ -21,10 +21,10 @@ use target::{Target, target};
 
 /// Turns a name into addresses. May block.
 pub trait Resolve: Send + Sync {
-    /// All A and AAAA records of `host`, with `port`.
+    /// Returns all A and AAAA records of `host`, with `port`.
     ///
     /// # Errors
-    /// The resolver's own.
+    /// It returns the resolver's own errors.
     fn resolve(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>>;
 }
 
@@ -38,11 +38,11 @@ impl Resolve for SystemResolver {
     }
 }
 
-/// Threads that wait for a resolver at a time; one that hangs keeps its thread until it answers.
+/// So many threads may wait for a resolver at a time; one that hangs keeps its thread until it answers.
 const MAX_THREADS: usize = 16;
 /// First wait before a name is tried again, doubled up to [`RETRY_MAX`].
 const RETRY_MIN: Duration = Duration::from_secs(2);
-/// See [`RETRY_MIN`]; the agent's backoff for logins ends there too.
+/// No wait before another try is longer; see [`RETRY_MIN`]. The agent's backoff for logins ends there too.
 const RETRY_MAX: Duration = Duration::from_secs(15);
 /// A name is not resolved anew more often than so while its server does not answer.
 const REFRESH: Duration = Duration::from_secs(10);
@@ -51,14 +51,14 @@ const ANSWERS: u32 = 2;
 /// Addresses that are tried at a time; those of names with more get their turn when these do not answer.
 const MAX_ADDRESSES: usize = 16;
 
-/// What became of the names of the lobby servers.
+/// This is what became of the names of the lobby servers.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Resolved {
     /// The servers are reached at these addresses: connect to them.
     Addresses(Vec<SocketAddr>),
     /// The servers that were connected to are reached at these by now.
     Moved(Vec<SocketAddr>),
-    /// Nothing to connect to; another try follows after this wait.
+    /// There is nothing to connect to; another try follows after this wait.
     Failed { reason: String, retry_in: Duration },
 }
 
@@ -72,7 +72,7 @@ struct Pending {
     reported: bool,
 }
 
-/// The names of one lobby and what they resolved to.
+/// These are the names of one lobby and what they resolved to.
 pub(crate) struct Names {
     resolver: Arc<dyn Resolve>,
     timeout: Duration,
@@ -113,7 +113,7 @@ impl Names {
         }
     }
 
-    /// Begin with these servers, instead of the earlier ones.
+    /// Begins with these servers, instead of the earlier ones.
     pub(crate) fn connect(&mut self, now: Instant, servers: &[String]) -> Option<Resolved> {
         self.stop();
         self.given.clear();
@@ -150,12 +150,12 @@ impl Names {
         }
     }
 
-    /// The server at this address, as the game names it.
+    /// Returns the server at this address, as the game names it.
     pub(crate) fn server_at(&self, address: SocketAddr) -> Option<String> {
         self.targets.get(*self.owners.get(&address)?).map(ToString::to_string)
     }
 
-    /// The servers that these addresses belong to, as the game names them.
+    /// Returns the servers that these addresses belong to, as the game names them.
     pub(crate) fn servers(&self, addresses: &[SocketAddr]) -> BTreeMap<String, Vec<SocketAddr>> {
         let mut servers: BTreeMap<String, Vec<SocketAddr>> = BTreeMap::new();
         for address in addresses {

@@ -10,7 +10,8 @@ use traversal_core::RequestKind;
 use crate::messages::{outcomes as o, requests as r};
 use crate::state::CurrentRoom;
 
-/// State: where this player is. It follows what the messages say, in the frame in which they are read; setting it changes nothing.
+/// State: it says where this player is. It follows what the messages say, in the frame in which they are read;
+/// setting it changes nothing.
 ///
 /// ```no_run
 /// use bevy_app::App;
@@ -24,7 +25,7 @@ use crate::state::CurrentRoom;
 #[derive(States, Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "reflect", derive(bevy_reflect::Reflect))]
 pub enum RoomState {
-    /// In no room, and not on the way into one.
+    /// The player is in no room, and not on the way into one. This is the state at the start.
     #[default]
     Out,
     /// A room was asked for ([`HostRoom`](crate::HostRoom), [`JoinRoom`](crate::JoinRoom), [`QuickMatch`](crate::QuickMatch)), and

@@ -13,7 +13,7 @@ use traversal_core::{LobbyState, PathInfo, PortMappingState};
 
 use crate::error::TraversalError;
 
-/// Resource: the link to the lobby server.
+/// Resource: this is the link to the lobby server.
 #[derive(Resource, Clone, Debug, Default, PartialEq)]
 pub struct LobbyLink {
     /// How far the login has come, or how it failed; offline before the first one.
@@ -41,20 +41,20 @@ impl LobbyLink {
     }
 }
 
-/// Resource: the room this player is in.
+/// Resource: this is the room that this player is in, if any.
 #[derive(Resource, Clone, Debug, Default, PartialEq, Eq)]
 pub struct CurrentRoom {
     /// This is the room; `None`: this player is in no room.
     pub info: Option<RoomInfo>,
-    /// Whether this player hosts the room.
+    /// It is true while this player hosts the room.
     pub hosting: bool,
 }
 
-/// Resource: how the quick match comes along that this player waits for; none: it waits for none.
+/// Resource: it tells how the quick match comes along that this player waits for. None: this player waits for none.
 #[derive(Resource, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct QuickMatchQueue(pub Option<QueueStatus>);
 
-/// Resource: who is in the room, the host first.
+/// Resource: these players are in the room, the host first.
 #[derive(Resource, Clone, Debug, Default, PartialEq, Eq)]
 pub struct Members(pub Vec<PlayerInfo>);
 
@@ -78,7 +78,7 @@ pub struct Peer {
     pub(crate) generation: u32,
 }
 
-/// Resource: the connected players and their paths.
+/// Resource: these are the connected players and their paths.
 #[derive(Resource, Clone, Debug, Default, PartialEq)]
 pub struct Peers(pub(crate) BTreeMap<PlayerId, Peer>);
 
@@ -109,7 +109,7 @@ impl Peers {
     }
 }
 
-/// Resource: what is known about the own NAT.
+/// Resource: it holds what is known about this player's own NAT.
 #[derive(Resource, Clone, Copy, Debug, Default, PartialEq)]
 pub struct NatStatus {
     /// This is the NAT as other players meet it: a full cone while a forwarded port counts, else what was measured.
@@ -127,7 +127,7 @@ impl NatStatus {
 
 macro_rules! counters {
     ($($(#[$doc:meta])* $name:ident),+ $(,)?) => {
-        /// Counted by the network thread and the systems, read by anybody.
+        /// The network thread and the systems count in these, and anybody may read them.
         #[derive(Debug, Default)]
         pub(crate) struct Counters {
             $(pub(crate) $name: AtomicU64,)+
@@ -142,40 +142,42 @@ macro_rules! counters {
     };
 }
 
-/// Resource: counters since the app started.
+/// Resource: it counts what happened since the app started.
 #[derive(Resource, Clone, Debug, Default)]
 pub struct TraversalStats(pub(crate) Arc<Counters>);
 
 counters! {
-    /// Datagrams that left this machine.
+    /// Returns how many datagrams left this machine.
     datagrams_sent,
-    /// Datagrams that arrived, of whatever sender.
+    /// Returns how many datagrams arrived, of whatever sender.
     datagrams_received,
-    /// Datagrams that arrived and were thrown away: not ours, damaged, forged, or heard before.
+    /// Returns how many datagrams arrived and were thrown away: not ours, damaged, forged, or heard before.
     discarded,
-    /// System calls that were made to send.
+    /// Returns how many system calls were made to send.
     send_calls,
-    /// System calls that were made to receive.
+    /// Returns how many system calls were made to receive.
     receive_calls,
-    /// Game datagrams handed to the app.
+    /// Returns how many game datagrams were handed to the app.
     game_received,
-    /// Game datagrams handed to the agent.
+    /// Returns how many game datagrams were handed to the agent.
     game_sent,
-    /// Game datagrams dropped because the app did not take them in time.
+    /// Returns how many game datagrams were dropped because the app did not take them in time.
     incoming_dropped,
-    /// Game datagrams dropped because the driver did not take them in time, or the socket's buffer stayed full.
+    /// Returns how many game datagrams were dropped because the driver did not take them in time, or the socket's
+    /// buffer stayed full.
     outgoing_dropped,
-    /// Game datagrams of or for a connection that is gone.
+    /// Returns how many game datagrams were dropped because their connection was gone.
     stale_dropped,
-    /// Datagrams that the system refused to send.
+    /// Returns how many datagrams the system refused to send.
     send_errors,
-    /// Those of them that were too long for the system's way there, each batch counted once: shorter ones are sent since.
+    /// Returns how many of the refused datagrams ([`send_errors`](Self::send_errors)) were too long for the system's
+    /// way there. Each batch counts once; shorter ones are sent since.
     too_long,
-    /// Batches that the system refused whole; their datagrams left one by one.
+    /// Returns how many batches the system refused whole; their datagrams left one by one.
     batches_refused,
-    /// Receive calls that failed.
+    /// Returns how many receive calls failed.
     receive_errors,
-    /// Events dropped because the app did not take them for very long.
+    /// Returns how many events were dropped because the app did not take them for very long.
     events_dropped,
 }
 

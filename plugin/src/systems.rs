@@ -21,10 +21,11 @@ pub(crate) use requests::hand_over_requests;
 /// The sets in which the plugin works, to order the game's systems by.
 #[derive(SystemSet, Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum TraversalSystems {
-    /// In `PreUpdate`, before `RenetReceive`: takes events and game datagrams from the driver, updates the
-    /// resources and writes the outcome messages.
+    /// These systems run in `PreUpdate`, before `RenetReceive`. They take events and game datagrams from the driver,
+    /// update the resources and write the outcome messages.
     Receive,
-    /// In `PostUpdate`, after `RenetSend`: hands request messages and game datagrams to the driver.
+    /// These systems run in `PostUpdate`, after `RenetSend`. They hand request messages and game datagrams to the
+    /// driver.
     Send,
 }
 

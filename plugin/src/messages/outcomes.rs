@@ -27,7 +27,7 @@ pub struct LobbyFailed {
     pub servers: Vec<String>,
 }
 
-/// Outcome: the own NAT is known, or better known.
+/// Outcome: this player's own NAT is known, or better known.
 #[derive(Message, Clone, Copy, Debug, PartialEq)]
 pub struct NatChanged(pub NatProfile);
 
@@ -36,12 +36,12 @@ pub struct NatChanged(pub NatProfile);
 #[derive(Message, Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PortMappingChanged(pub PortMappingState);
 
-/// Outcome: a room was opened or entered; again after the lobby server came back.
+/// Outcome: a room was opened or entered. It comes again after the lobby server came back.
 #[derive(Message, Clone, Debug, PartialEq, Eq)]
 pub struct RoomJoined {
     /// The room, as it is now.
     pub room: RoomInfo,
-    /// Whether this player hosts the room.
+    /// It is true if this player hosts the room.
     pub hosting: bool,
 }
 
@@ -105,7 +105,7 @@ pub struct QueueChanged(pub Option<QueueStatus>);
 /// Outcome: a request failed.
 #[derive(Message, Clone, Debug, PartialEq, Eq)]
 pub struct RequestFailed {
-    /// The kind of request that failed.
+    /// This kind of request failed.
     pub request: RequestKind,
     /// This is why; its text is fit for a player.
     pub error: RequestFailure,
@@ -228,7 +228,7 @@ pub struct PeerBack {
     pub away: Duration,
 }
 
-/// Outcome: the connection to a player is gone. One per [`PeerConnected`].
+/// Outcome: the connection to a player is gone. It comes once for each [`PeerConnected`].
 #[derive(Message, Clone, Debug, PartialEq)]
 pub struct PeerDisconnected {
     /// The player at the other end, who is gone.
@@ -248,7 +248,7 @@ pub struct TraversalFailed {
     pub report: FailureReport,
 }
 
-/// Registers all of them.
+/// Registers all outcomes.
 pub(crate) fn add(app: &mut App) {
     app.add_message::<LobbyChanged>()
         .add_message::<LobbyFailed>()

@@ -69,7 +69,7 @@ impl JoinRoom {
 #[derive(Message, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LeaveRoom;
 
-/// Request: the public rooms of this game. Answered by [`RoomsListed`](crate::RoomsListed).
+/// Request: list the public rooms of this game. It is answered by [`RoomsListed`](crate::RoomsListed).
 #[derive(Message, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ListRooms;
 
@@ -102,8 +102,8 @@ pub struct KickPeer {
     pub rejoin: bool,
 }
 
-/// Request of a host: new metadata of the room, keys and values at most 384 bytes together. Answered by [`RoomChanged`](crate::RoomChanged)
-/// or [`RequestFailed`](crate::RequestFailed).
+/// Request of a host: give the room new metadata, whose keys and values have at most 384 bytes together. It is
+/// answered by [`RoomChanged`](crate::RoomChanged) or [`RequestFailed`](crate::RequestFailed).
 #[derive(Message, Clone, Debug, Default, PartialEq, Eq)]
 pub struct SetRoomMetadata(pub BTreeMap<String, String>);
 
@@ -131,7 +131,7 @@ pub struct ClosePeer {
 pub struct QuickMatch {
     /// What is to be played: only players who name the same meet. At most 48 bytes; may be empty.
     pub mode: String,
-    /// So many players make the match, this one among them: 2..=64, in a mesh 2..=16. Only players who want as many
+    /// So many players make the match, this one among them: 2 to 64, in a mesh 2 to 16. Only players who want as many
     /// meet.
     pub players: u16,
     /// The room has this shape: all with the host, or each with each.
@@ -155,7 +155,7 @@ impl From<QuickMatch> for traversal_core::wire::message::QuickMatch {
 #[derive(Message, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CancelQuickMatch;
 
-/// Registers all of them.
+/// Registers all requests.
 pub(crate) fn add(app: &mut App) {
     app.add_message::<ConnectLobby>()
         .add_message::<DisconnectLobby>()

@@ -9,7 +9,7 @@ use traversal_core::address::canonical;
 /// answers STUN on it too.
 pub const DEFAULT_PORT: u16 = 3478;
 
-/// A lobby server, printed as `host:port` in lower case.
+/// This is a lobby server, printed as `host:port` in lower case.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Target {
     Literal(SocketAddr),

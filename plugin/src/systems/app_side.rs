@@ -19,7 +19,7 @@ use crate::protocol::Report;
 use crate::renet::{Change, HandOff};
 use crate::state::{CurrentRoom, LobbyLink, Members, NatStatus, Peers, QuickMatchQueue};
 
-/// Writers of all outcomes.
+/// This writes all outcomes.
 #[derive(SystemParam)]
 pub(crate) struct Outcomes<'w> {
     lobby_changed: MessageWriter<'w, m::LobbyChanged>,
@@ -47,11 +47,12 @@ pub(crate) struct Outcomes<'w> {
     traversal_failed: MessageWriter<'w, m::TraversalFailed>,
 }
 
-/// Resource: marked as changed when there is something new for whoever tells or shows it.
+/// Resource: it is marked as changed when there is something new for whoever tells or shows it.
 #[derive(Resource, Debug, Default)]
 pub(crate) struct News;
 
-/// All that events of the network thread change: the resources that the game reads, and the outcome messages.
+/// These are all that events of the network thread change: the resources that the game reads, and the outcome
+/// messages.
 #[derive(SystemParam)]
 pub(crate) struct AppSide<'w> {
     lobby: ResMut<'w, LobbyLink>,
