@@ -193,10 +193,10 @@ impl fmt::Debug for TraversalConfig {
     }
 }
 
-/// Resource: these are renet's channels and budgets, which are the same on all players. It begins as
-/// [`TraversalConfig::renet`](crate::TraversalConfig::renet), and is read whenever a `RenetServer` or `RenetClient`
+/// Resource: these are renet's channels and budgets, which are the same on all players. They begin as
+/// [`TraversalConfig::renet`](crate::TraversalConfig::renet), and are read whenever a `RenetServer` or `RenetClient`
 /// is made: a game that knows its channels only when the app has started (replicon's come of what is registered) sets
-/// it then, before it enters a room.
+/// them then, before it enters a room.
 ///
 /// ```no_run
 /// use bevy_ecs::prelude::*;
@@ -250,8 +250,8 @@ pub enum IdentitySource {
         /// change.
         app: String,
     },
-    /// The identity is made of 32 secret bytes in this file, which is written with the first start and which only its
-    /// owner can read. Two running programs with one file are one player: the second one's login ends the first
+    /// The identity is made of 32 secret bytes in this file, which is made with the first start; only its owner can
+    /// read it. Two running programs with one file are one player: the second one's login ends the first
     /// one's.
     File(PathBuf),
     /// The identity is made of these secret bytes, which the game keeps itself.

@@ -25,7 +25,7 @@ use crate::progress;
 use crate::state::Peers;
 use crate::systems::{TraversalSystems, hand_over_requests};
 
-/// So much time is between two measurements, where the game sets nothing else: twice a second is as fast as people
+/// This much time lies between two measurements, where the game sets nothing else: twice a second is as fast as people
 /// read figures.
 const PERIOD: Duration = Duration::from_millis(500);
 
@@ -55,7 +55,7 @@ const PERIOD: Duration = Duration::from_millis(500);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TraversalDiagnosticsPlugin {
-    /// So much time is between two measurements (default: 500 ms). Zero measures in every frame.
+    /// This much time lies between two measurements (default: 500 ms). Zero measures in every frame.
     pub period: Duration,
 }
 

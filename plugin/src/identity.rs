@@ -47,7 +47,7 @@ pub(crate) fn load(source: &IdentitySource) -> Result<Loaded, TraversalError> {
     Ok(Loaded { identity: Identity::from_secret(secret), beside, in_use })
 }
 
-/// So many instances of one game may run on one machine at a time; more are a mistake.
+/// At most this many instances of one game may run on one machine at a time; more are a mistake.
 const MAX_INSTANCES: usize = 64;
 
 /// The folder in which the system keeps this program's data for this user.

@@ -69,7 +69,7 @@ enum Leads {
     Inside,
 }
 
-/// The names of these interfaces begin so: bridges of Docker, Podman, Kubernetes, libvirt, LXC, VMware, VirtualBox,
+/// These are beginnings of interfaces' names: bridges of Docker, Podman, Kubernetes, libvirt, LXC, VMware, VirtualBox,
 /// Hyper-V and macOS.
 const INSIDE: [&str; 18] = [
     "br-",
@@ -91,7 +91,7 @@ const INSIDE: [&str; 18] = [
     "bridge",
     "vmenet",
 ];
-/// The names of these interfaces begin so: tunnels of OpenVPN, WireGuard, Tailscale, ZeroTier, Nebula, Hamachi, IPsec
+/// These are beginnings of interfaces' names: tunnels of OpenVPN, WireGuard, Tailscale, ZeroTier, Nebula, Hamachi, IPsec
 /// and macOS.
 const THROUGH: [&str; 14] = [
     "tun",

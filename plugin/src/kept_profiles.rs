@@ -21,9 +21,9 @@ use crate::identity::{with_suffix, write_beside};
 
 /// The file's format has this version; a file of another one is not read.
 const VERSION: u32 = 1;
-/// The file has at most so many bytes: sixteen networks take some 10 kB. A longer file is none of ours.
+/// The file has at most this many bytes: sixteen networks take some 10 kB. A longer file is none of ours.
 const MAX_FILE: u64 = 64 * 1024;
-/// So many measurements may wait for the disk; one comes every few minutes.
+/// At most this many measurements may wait for the disk; one comes every few minutes.
 const WAITING: usize = 8;
 
 #[derive(Serialize, Deserialize)]

@@ -21,7 +21,7 @@ use traversal_udp::private;
 use crate::config::{KnownServers, ServerKey};
 use crate::identity::{restrict, with_suffix};
 
-/// The file has at most so many bytes: a few thousand lines of some 70 bytes. A longer file is none of ours.
+/// The file has at most this many bytes: a few thousand lines of some 70 bytes. A longer file is none of ours.
 const MAX_FILE: u64 = 1 << 20;
 /// Servers whose line waits for the disk.
 const WAITING: usize = 8;

@@ -12,12 +12,12 @@ use crate::messages::outcomes as m;
 use crate::state::{CurrentRoom, LobbyLink, Peers};
 use crate::trouble::Trouble;
 
-/// So many lines are written at `warn` (and [`MOST_NEWS`] at `info`) within a [`WINDOW`], so that neither other
+/// At most this many lines are written at `warn` (and [`MOST_NEWS`] at `info`) within a [`WINDOW`], so that neither other
 /// players nor the network fill the log; what is beyond goes to `debug`. A full room of 64 is told whole.
 const MOST_WARNINGS: u32 = 10;
-/// So many lines are written at `info` within a [`WINDOW`]; see [`MOST_WARNINGS`].
+/// At most this many lines are written at `info` within a [`WINDOW`]; see [`MOST_WARNINGS`].
 const MOST_NEWS: u32 = 150;
-/// Lines are counted over so long; see [`MOST_WARNINGS`].
+/// Lines are counted over this time; see [`MOST_WARNINGS`].
 const WINDOW: Duration = Duration::from_secs(60);
 
 /// This counts the lines of one level within the present window.

@@ -50,7 +50,7 @@ pub struct Progress {
 /// This is one step of a [`Progress`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct Step {
-    /// It happened so long after the first step, as exact as a frame.
+    /// It happened this long after the first step; this is as exact as a frame.
     pub at: Duration,
     /// This happened.
     pub what: StepKind,

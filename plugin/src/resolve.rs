@@ -38,7 +38,7 @@ impl Resolve for SystemResolver {
     }
 }
 
-/// So many threads may wait for a resolver at a time; one that hangs keeps its thread until it answers.
+/// At most this many threads may wait for a resolver at a time; one that hangs keeps its thread until it answers.
 const MAX_THREADS: usize = 16;
 /// First wait before a name is tried again, doubled up to [`RETRY_MAX`].
 const RETRY_MIN: Duration = Duration::from_secs(2);

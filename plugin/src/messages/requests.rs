@@ -131,7 +131,7 @@ pub struct ClosePeer {
 pub struct QuickMatch {
     /// What is to be played: only players who name the same meet. At most 48 bytes; may be empty.
     pub mode: String,
-    /// So many players make the match, this one among them: 2 to 64, in a mesh 2 to 16. Only players who want as many
+    /// This many players make the match, this one among them: 2 to 64, in a mesh 2 to 16. Only players who want as many
     /// meet.
     pub players: u16,
     /// The room has this shape: all with the host, or each with each.

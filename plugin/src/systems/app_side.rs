@@ -51,7 +51,7 @@ pub(crate) struct Outcomes<'w> {
 #[derive(Resource, Debug, Default)]
 pub(crate) struct News;
 
-/// These are all that events of the network thread change: the resources that the game reads, and the outcome
+/// This is all that events of the network thread change: the resources that the game reads, and the outcome
 /// messages.
 #[derive(SystemParam)]
 pub(crate) struct AppSide<'w> {

@@ -11,7 +11,7 @@ use crate::messages::outcomes::RequestFailed;
 use crate::messages::requests as m;
 use crate::state::LobbyLink;
 
-/// These read all requests but [`ConnectLobby`](m::ConnectLobby).
+/// This reads all requests but [`ConnectLobby`](m::ConnectLobby).
 #[derive(SystemParam)]
 pub(crate) struct Requests<'w, 's> {
     disconnect: MessageReader<'w, 's, m::DisconnectLobby>,
