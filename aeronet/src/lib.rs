@@ -10,8 +10,8 @@ use bevy_ecs::schedule::IntoScheduleConfigs;
 use bevy_ecs::world::World;
 use bevy_traversal::{Datagrams, PlayerId, SOCKET_CHANNELS, TraversalSystems};
 
-/// The number of the [`DatagramSocket`](bevy_traversal::DatagramSocket) that the sessions' packets take: the last one, so that a
-/// game's own may count from 0.
+/// The sessions' packets take the [`DatagramSocket`](bevy_traversal::DatagramSocket) with this number. It is the last
+/// one, so that a game's own may count from 0.
 pub const CHANNEL: u8 = SOCKET_CHANNELS - 1;
 
 /// The least that [`Session::mtu`](aeronet_io::Session::mtu) ever says, in bytes. Every path takes packets of this length;
@@ -26,21 +26,21 @@ pub const MIN_MTU: usize = 1200;
 #[derive(Clone, Copy, Debug, Default)]
 pub struct AeronetTraversalPlugin;
 
-/// Component: the server of this player, while it hosts a room. Its sessions are the guests, as its children.
+/// Component: this is the server of this player, while it hosts a room. Its sessions are the guests, as its children.
 ///
 /// It is there before aeronet's `ServerEndpoint` and `Server` are: what an observer of `On<Add, TraversalServer>` inserts, those who
 /// observe these find.
 #[derive(Component, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TraversalServer;
 
-/// Component: a session, and who is at the other end.
+/// Component: this is a session, and says who is at the other end.
 ///
 /// It is there before aeronet's `Session` is: what an observer of `On<Add, TraversalSession>` inserts, those who observe `Session`
 /// find.
 #[derive(Component, Clone, Copy, Debug, PartialEq, Eq)]
 #[require(Dropped)]
 pub struct TraversalSession {
-    /// The player at the other end, authenticated by the path's keys.
+    /// This player is at the other end, authenticated by the path's keys.
     pub player: PlayerId,
     /// What that player is in the room.
     pub role: PeerRole,
@@ -49,7 +49,8 @@ pub struct TraversalSession {
 /// What the player at the other end of a session is in the room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum PeerRole {
-    /// A guest in the room that this player hosts; the session is a child of the [`TraversalServer`].
+    /// The other end is a guest in the room that this player hosts; the session is a child of the
+    /// [`TraversalServer`].
     Guest,
     /// The host of the room that this player is in.
     Host,
@@ -57,7 +58,8 @@ pub enum PeerRole {
     MeshPeer,
 }
 
-/// Component of a session: packets that were not sent, or not handed to the game, since it began.
+/// Component of a session: it counts the packets that were not sent, or not handed to the game, since the session
+/// began.
 #[derive(Component, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Dropped {
     /// Packets to send that are longer than [`MAX_DATAGRAM`](bevy_traversal::MAX_DATAGRAM).

@@ -13,11 +13,11 @@ use crate::{Dropped, TraversalSession};
 /// Packets that may wait in `Session::recv`: more than come in one frame, and 6 MB at the most.
 const UNREAD: usize = 4096;
 
-/// Resource: where the packets of all sessions come and go.
+/// Resource: the packets of all sessions come and go here.
 #[derive(Resource)]
 pub(crate) struct Channel(pub(crate) DatagramSocket);
 
-/// In `PreUpdate`: hands each packet to the session that it came for.
+/// This system runs in `PreUpdate`. It hands each packet to the session that it came for.
 pub(crate) fn receive(
     channel: Res<Channel>,
     sessions: Res<Sessions>,
@@ -40,7 +40,8 @@ pub(crate) fn receive(
     }
 }
 
-/// In `PostUpdate`: takes the packets of all sessions, in turn, so that one with many leaves room for the others.
+/// This system runs in `PostUpdate`. It takes the packets of all sessions, in turn, so that one with many leaves room
+/// for the others.
 pub(crate) fn send(
     channel: Res<Channel>,
     mut sessions: Query<(&TraversalSession, &mut Session, &mut Dropped)>,

@@ -24,7 +24,7 @@ use bevy_traversal::{
 use crate::packets::{Channel, send_last};
 use crate::{Dropped, MIN_MTU, PeerRole, TraversalServer, TraversalSession};
 
-/// Resource: which entity is whose, and what is still to be said to the room.
+/// Resource: it knows which entity is whose, and what is still to be said to the room.
 #[derive(Resource, Default)]
 pub(crate) struct Sessions {
     server: Option<Entity>,
@@ -70,8 +70,9 @@ impl Sessions {
     }
 }
 
-/// In `Last`: tells the room what the game wished in this frame; it goes out with the next, behind the last packets. First the reasons,
-/// then that this player leaves: with both in one frame the others would not hear the reasons.
+/// This system runs in `Last`. It tells the room what the game wished in this frame; that goes out with the next,
+/// behind the last packets. The reasons go first, then that this player leaves: with both in one frame the others
+/// would not hear the reasons.
 pub(crate) fn say_goodbye(
     mut sessions: ResMut<Sessions>,
     mut close: MessageWriter<ClosePeer>,
@@ -85,7 +86,7 @@ pub(crate) fn say_goodbye(
     }
 }
 
-/// In `PreUpdate`: ends and makes entities as the room says.
+/// This system runs in `PreUpdate`. It ends and makes entities as the room says.
 pub(crate) fn follow(
     mut commands: Commands,
     mut sessions: ResMut<Sessions>,
@@ -167,7 +168,7 @@ fn set_mtu(session: &mut Session, peer: &Peer) {
     let _ = session.set_mtu(peer.path.size.max(MIN_MTU));
 }
 
-/// In `PreUpdate`: keeps sizes and round trips up to date.
+/// This system runs in `PreUpdate`. It keeps sizes and round trips up to date.
 pub(crate) fn measure(
     mut commands: Commands,
     peers: Res<Peers>,
@@ -224,7 +225,7 @@ pub(crate) fn on_server_removed(removed: On<Remove, TraversalServer>, mut sessio
     sessions.close_server(removed.entity);
 }
 
-/// What aeronet calls it.
+/// Returns what aeronet calls this reason.
 fn reason_of(reason: &DisconnectReason) -> connection::DisconnectReason {
     use connection::DisconnectReason as To;
     match reason {

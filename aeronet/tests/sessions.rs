@@ -63,7 +63,7 @@ fn manual(lobby: &RunningServer, name: &str) -> Game {
     game_of(TraversalConfig { transport: Transport::Manual, ..config(lobby, name) })
 }
 
-/// A host with its room open, and guests in it.
+/// Starts a host with its room open, and guests in it.
 fn play<const N: usize>(lobby: &RunningServer, options: RoomOptions) -> (Game, [Game; N]) {
     let mut host = manual(lobby, "host");
     host.write(HostRoom(options));
@@ -90,7 +90,7 @@ fn sessions(game: &mut Game) -> BTreeMap<PlayerId, (Entity, PeerRole)> {
     query.iter(world).map(|(entity, of)| (of.player, (entity, of.role))).collect()
 }
 
-/// Its only session.
+/// Returns the game's only session.
 fn only(game: &mut Game) -> Entity {
     let all = sessions(game);
     assert_eq!(all.len(), 1);
@@ -110,7 +110,7 @@ fn heard(game: &Game, from: PlayerId, packet: &[u8]) -> bool {
     game.resource::<Heard>().0.iter().any(|(player, heard)| *player == from && heard == packet)
 }
 
-/// Both hear each other.
+/// Has both hear each other.
 fn talk(a: &mut Game, b: &mut Game) {
     let (of_a, of_b) = (id(a), id(b));
     let (at_a, at_b) = (sessions(a)[&of_b].0, sessions(b)[&of_a].0);

@@ -15,7 +15,7 @@ use traversal_core::wire::{Kind, MAX_CONTROL};
 use crate::mutation::damage;
 use crate::servers::{SECRET, at};
 
-/// What the server let in, by the init that it answered, with the answer.
+/// This is somebody whom the server let in, by the init that it answered, with the answer.
 struct LetIn {
     init: Vec<u8>,
     answer: Vec<u8>,

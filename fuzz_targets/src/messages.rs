@@ -48,7 +48,7 @@ fn one<T: Clone>(
     if !known.is_empty() && u.ratio(15, 16)? { Ok(u.choose(known)?.clone()) } else { else_(u) }
 }
 
-/// Out of its own wire form; none where the bytes are no such thing.
+/// Reads it out of its own wire form; none where the bytes are no such thing.
 fn any<T: DeserializeOwned>(u: &mut Unstructured<'_>) -> Result<Option<T>> {
     let length = u.int_in_range(0..=48)?.min(u.len());
     Ok(codec::decode(u.bytes(length)?).ok())

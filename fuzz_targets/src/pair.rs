@@ -22,12 +22,12 @@ const MATCH: MatchId = MatchId(77);
 #[derive(Clone, Debug, PartialEq)]
 enum Said {
     Data(u8, Vec<u8>),
-    /// Which part of how many of a game datagram on this channel.
+    /// This is a part of a game datagram: its channel, which part of how many it is, and its bytes.
     Part(u8, (u8, u8), Vec<u8>),
     Message(PairMessage),
 }
 
-/// A datagram on its way.
+/// This is a datagram on its way.
 struct Sent {
     by: usize,
     datagram: Vec<u8>,

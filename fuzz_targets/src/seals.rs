@@ -16,8 +16,8 @@ thread_local! {
     static SERVER: RefCell<Server> = RefCell::new(generous(false));
 }
 
-/// Two tickets, or two reports: one seal fits the other only if they say the same. A report that was changed anywhere on
-/// its way is not genuine.
+/// Two tickets, or two reports, are compared: one seal fits the other only if they say the same. A report that was
+/// changed anywhere on its way is not genuine.
 pub fn seals(data: &[u8]) {
     let mut u = Unstructured::new(data);
     let _ = if bool::arbitrary(&mut u).unwrap_or_default() { tickets(&mut u) } else { reports(&mut u) };

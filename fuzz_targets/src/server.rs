@@ -96,7 +96,7 @@ fn way(
     Ok((from, ServerSocketId(u.int_in_range(0..=9)?)))
 }
 
-/// Through the relay, by a token of somebody's or by none.
+/// Sends through the relay, by a token of somebody's or by none.
 fn relay(u: &mut Unstructured<'_>, world: &mut World, evil: usize) -> Result<()> {
     let plans = world.players.iter().flat_map(|player| &player.told).filter_map(|told| match told {
         ToPlayer::Plan(plan) => Some((plan.match_id, plan.relay?.token)),

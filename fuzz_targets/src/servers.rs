@@ -6,14 +6,14 @@ use std::time::Instant;
 use lobby_server::{Rate, Server, ServerConfig, ServerSocket, ServerSocketId};
 use traversal_core::Identity;
 
-/// The server's identity.
+/// The server's identity is made of this secret.
 pub(crate) const SECRET: [u8; 32] = [9; 32];
 
 pub(crate) fn at(text: &str) -> SocketAddr {
     text.parse().expect("an address")
 }
 
-/// One address of each family, or two of each with two ports, and a listener for streams.
+/// Returns one address of each family, or two of each with two ports, and a listener for streams.
 pub(crate) fn sockets(two_addresses: bool) -> Vec<ServerSocket> {
     let first = |text: &str| ServerSocket::first(at(text));
     let mut sockets = vec![first("198.18.0.10:3478"), first("[2001:db8:1::10]:3478")];
@@ -43,7 +43,7 @@ pub(crate) fn generous(two_addresses: bool) -> Server {
     Server::new(config, Identity::from_secret(SECRET), [8; 32], sockets(two_addresses), Instant::now())
 }
 
-/// A socket of such a server for this family, and a stranger of it.
+/// Returns a socket of such a server for this family, and a stranger of it.
 pub(crate) fn stranger_at(two_addresses: bool, v6: bool, which: usize) -> (ServerSocketId, SocketAddr) {
     let of_family =
         sockets(two_addresses).into_iter().enumerate().filter(|(_, socket)| socket.local.is_ipv6() == v6);
@@ -51,8 +51,9 @@ pub(crate) fn stranger_at(two_addresses: bool, v6: bool, which: usize) -> (Serve
     (ServerSocketId(ids[which % ids.len()]), at(if v6 { "[2001:db8::99]:5353" } else { "192.0.2.99:5353" }))
 }
 
-/// Bytes that answer one datagram of a stranger, which go to the stranger alone. A plain STUN request is answered with at
-/// most so many times its bytes as docs/threat-model.md says; anything else with at most as many.
+/// Returns the bytes that answer one datagram of a stranger, and checks that they go to the stranger alone. A plain
+/// STUN request is answered with at most so many times its bytes as docs/threat-model.md says; anything else with at
+/// most as many.
 pub(crate) fn answer(
     server: &mut Server,
     two_addresses: bool,

@@ -27,13 +27,14 @@ const AHEAD: u32 = 1024;
 /// One end of the session and what it must not do.
 struct End<S> {
     session: S,
-    /// Messages that tell no state, by their number: bytes in line, as long as the other end has not had them.
+    /// These are the messages that tell no state, by their number: bytes in line, as long as the other end has not
+    /// had them.
     owed: BTreeMap<u32, usize>,
     next: u32,
     /// Numbers of reliable frames that it has taken: all below, and these.
     below: u32,
     taken: BTreeSet<u32>,
-    /// On the way from it.
+    /// These are on the way from it.
     sent: Vec<Vec<u8>>,
     heard: Instant,
     /// Bytes that left since its silence was [`SILENT_AFTER`].

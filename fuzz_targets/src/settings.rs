@@ -25,7 +25,7 @@ const FLAGS: [&str; 8] = [
     "key_file",
 ];
 
-/// The value of a flag.
+/// This is the value of a flag.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 enum Value {

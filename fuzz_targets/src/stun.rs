@@ -17,8 +17,8 @@ const COOKIE: [u8; 4] = 0x2112_A442u32.to_be_bytes();
 const KINDS: [u16; 12] =
     [0x0003, 0x8028, 0x0006, 0x0008, 0x001C, 0x0024, 0x0025, 0x0020, 0x7f00, 0x0027, 0x8022, 0xC001];
 
-/// A request of any attributes: what answers it is a right answer to it, goes to whoever asked, and is no longer than
-/// documented.
+/// The server gets a request of any attributes: what answers it is a right answer to it, goes to whoever asked, and
+/// is no longer than documented.
 pub fn stun(data: &[u8]) {
     let _ = run(&mut Unstructured::new(data));
 }

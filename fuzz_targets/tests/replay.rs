@@ -9,7 +9,7 @@ use fuzz_targets::{ALL, Target};
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
 
-/// Damaged inputs for each target; for those whose executions are whole stories, fewer.
+/// Each target gets this many damaged inputs; those whose executions are whole stories get fewer.
 const DAMAGED: usize = 3000;
 const DAMAGED_STORIES: usize = 150;
 

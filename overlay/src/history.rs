@@ -9,7 +9,7 @@ use bevy_traversal::{Loss, Rtt, Traffic};
 /// Measurements that are kept: 20 s at two a second.
 pub(crate) const SAMPLES: usize = 40;
 
-/// Component of a player: the latest measurements, the oldest first.
+/// Component of a player: it holds the latest measurements, the oldest first.
 #[derive(Component, Clone, Debug, Default, PartialEq)]
 pub(crate) struct History(pub(crate) VecDeque<(Duration, f32)>);
 

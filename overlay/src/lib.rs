@@ -12,10 +12,10 @@ use bevy_input::ButtonInput;
 use bevy_input::keyboard::KeyCode;
 use bevy_traversal::{TraversalDiagnosticsPlugin, TraversalSystems};
 
-/// Plugin: an overlay that a key shows and hides. See the [crate's documentation](crate).
+/// Plugin: it adds an overlay that a key shows and hides. See the [crate's documentation](crate).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OverlayPlugin {
-    /// The key (default: F3). None: only the game switches it, by [`Overlay::shown`].
+    /// This key shows and hides the overlay (default: F3). None: only the game switches it, by [`Overlay::shown`].
     pub key: Option<KeyCode>,
     /// Whether it is shown from the start (default: false).
     pub shown: bool,
@@ -27,7 +27,7 @@ impl Default for OverlayPlugin {
     }
 }
 
-/// Resource: the overlay's state, which the game may change at any time.
+/// Resource: this is the overlay's state, which the game may change at any time.
 #[derive(Resource, Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Overlay {
     /// Whether it is on the screen.

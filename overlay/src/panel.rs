@@ -16,11 +16,11 @@ const WIDTH: f32 = 440.0;
 const MARGIN: f32 = 8.0;
 const SMALL: f32 = 12.0;
 const NORMAL: f32 = 14.0;
-/// Width of a bar of a graph, and between two.
+/// A bar of a graph is this wide, and so is the space between two.
 const BAR: f32 = 4.0;
-/// Heights of the graphs of round trips and of losses.
+/// The graph of round trips is this high, and that of losses is [`LOSS_HEIGHT`] high.
 const RTT_HEIGHT: f32 = 24.0;
-/// See [`RTT_HEIGHT`].
+/// The graph of losses is this high; see [`RTT_HEIGHT`].
 const LOSS_HEIGHT: f32 = 8.0;
 /// The graph of round trips is so high in ms, or more where they are longer.
 const LEAST_SCALE: f32 = 50.0;
@@ -42,7 +42,7 @@ fn colour(tone: Tone) -> Color {
     }
 }
 
-/// Resource: what is on the screen; there while the overlay is shown.
+/// Resource: this is what is on the screen. It is there while the overlay is shown.
 #[derive(Resource, Debug)]
 pub(crate) struct Panel {
     root: Entity,
@@ -53,7 +53,7 @@ pub(crate) struct Panel {
     refreshed: Option<Instant>,
 }
 
-/// The place of one player.
+/// This is the place of one player.
 #[derive(Debug)]
 struct Slot {
     root: Entity,
@@ -192,7 +192,7 @@ fn slot(commands: &mut Commands, parent: Entity) -> Slot {
     Slot { root, dot, name, path, graph, bars, losses, figures, details }
 }
 
-/// A row of bars that stand on its ground.
+/// Spawns a row of bars that stand on its ground.
 fn bars(commands: &mut Commands, parent: Entity, height: f32) -> Vec<Entity> {
     let row = Node {
         width: px(BAR * SAMPLES as f32),

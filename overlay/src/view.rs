@@ -16,7 +16,7 @@ use crate::history::History;
 
 /// Players who are shown; the others are counted. Those who need a look come first.
 pub(crate) const MOST_PLAYERS: usize = 6;
-/// Of these, so many with all details.
+/// This many of these are shown with all details.
 const WHOLE: usize = 3;
 /// How long a failure is shown of somebody who is no member of the room any more.
 const REMEMBERED: Duration = Duration::from_secs(120);
@@ -24,7 +24,7 @@ const REMEMBERED: Duration = Duration::from_secs(120);
 /// What a line is about, which gives it its colour.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Tone {
-    /// Nothing in particular.
+    /// The line is about nothing in particular.
     #[default]
     Plain,
     /// It is there for who looks for it.
@@ -39,7 +39,7 @@ pub(crate) enum Tone {
     Bad,
 }
 
-/// A line of text.
+/// This is a line of text.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Line {
     pub(crate) text: String,
@@ -55,11 +55,11 @@ impl Line {
 /// What is said of one player.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct PlayerView {
-    /// The name, and the colour of its path.
+    /// This is the player's name, in the colour of its path.
     pub(crate) name: Line,
-    /// The path in words, beside the name.
+    /// It tells the path in words, beside the name.
     pub(crate) path: Line,
-    /// Round trip, loss and bytes, beside the graph. Empty: there is no graph.
+    /// It tells round trip, loss and bytes, beside the graph. If it is empty, there is no graph.
     pub(crate) figures: Line,
     pub(crate) history: History,
     pub(crate) details: [Line; 3],
@@ -68,13 +68,13 @@ pub(crate) struct PlayerView {
 /// All that is said.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct View {
-    /// The machine, the lobby server, the room, the latest trouble. Empty ones are left out.
+    /// These lines are about the machine, the lobby server, the room and the latest trouble. Empty ones are left out.
     pub(crate) head: [Line; 5],
     pub(crate) players: Vec<PlayerView>,
     pub(crate) foot: Line,
 }
 
-/// Resource: what went wrong, of which no entity tells.
+/// Resource: it remembers what went wrong and no entity tells.
 #[derive(Resource, Debug, Default)]
 pub(crate) struct Troubles {
     players: BTreeMap<PlayerId, (String, FailureReport, Instant)>,

@@ -55,7 +55,7 @@ fn press(app: &mut App, key: KeyCode) {
     app.update();
 }
 
-/// Whether this entity and all above it take part in the layout.
+/// Returns whether this entity and all above it take part in the layout.
 fn is_displayed(world: &World, entity: Entity) -> bool {
     let shown = world.get::<Node>(entity).is_none_or(|node| node.display != Display::None);
     shown && world.get::<ChildOf>(entity).is_none_or(|above| is_displayed(world, above.parent()))
@@ -83,7 +83,7 @@ fn until_shown<const N: usize>(apps: &mut [&mut App; N], seconds: u64, words: &[
     }
 }
 
-/// A host and a guest who meet, or not, with these policies.
+/// Starts a host and a guest who meet, or not, with these policies.
 fn met(lobby: &RunningServer, relays: [RelayPolicy; 2]) -> (App, App) {
     let address = lobby.addresses().first[0].to_string();
     let mut host = game(&address, "ann", relays[0]);

@@ -23,7 +23,7 @@ use lobby_server::RunningServer;
 use test_support::game::{Game, config, until};
 use test_support::lobby;
 
-/// Players with the host. A room has 64 at the most.
+/// The rooms have this many players, the host among them. A room has 64 at the most.
 const SIZES: [u16; 3] = [1, 8, 64];
 
 /// An app with what every app has, ready to run.
@@ -36,7 +36,7 @@ fn app(add: impl FnOnce(&mut App)) -> App {
     app
 }
 
-/// renet alone, with so many clients.
+/// Makes an app with renet alone, and this many clients.
 fn renet(clients: u16) -> App {
     app(|app| {
         let mut server = RenetServer::new(ConnectionConfig::default());
@@ -55,7 +55,7 @@ fn game(lobby: &RunningServer, name: &str) -> Game {
     Game { app: app(add) }
 }
 
-/// A host and its guests, all connected.
+/// Starts a host and its guests, and returns them when all are connected.
 fn room(lobby: &RunningServer, players: u16) -> (Game, Vec<Game>) {
     let mut host = game(lobby, "host");
     let name = format!("room of {players}");

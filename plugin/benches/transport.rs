@@ -20,16 +20,16 @@ use bevy_traversal::*;
 use lobby_server::RunningServer;
 use test_support::lobby;
 
-/// Bytes of a message: what fits one datagram of either transport.
+/// A message has this many bytes, which fit one datagram of either transport.
 const SIZE: usize = 1100;
-/// Messages on their way at a time.
+/// This many messages are on their way at a time.
 const WINDOW: u64 = 256;
-/// Length of one measurement, and how many of each, by turns.
+/// One measurement takes this long; there are [`ROUNDS`] of each, by turns.
 const RUN: Duration = Duration::from_secs(2);
 const ROUNDS: usize = 5;
 /// Without any message for so long, those on their way were lost, to the newest.
 const LOST: Duration = Duration::from_millis(200);
-/// Frames of the idle measurement.
+/// The idle measurement takes this many frames.
 const FRAMES: u32 = 50_000;
 
 fn main() {
@@ -133,7 +133,7 @@ fn print_all(name: &str, all: &[Measure]) {
     }
 }
 
-/// Median time of a frame, in microseconds.
+/// Returns the median time of a frame, in microseconds.
 fn frame(mut app: App, frames: u32) -> f64 {
     app.add_plugins((TaskPoolPlugin::default(), TimePlugin));
     app.finish();
@@ -167,7 +167,7 @@ fn connection() -> ConnectionConfig {
     ConnectionConfig { available_bytes_per_tick: 1 << 20, ..ConnectionConfig::default() }
 }
 
-/// Processor time of this process so far.
+/// Returns the processor time of this process so far.
 fn cpu() -> Duration {
     let stat = std::fs::read_to_string("/proc/self/schedstat").ok();
     // The file is about the first thread only where the kernel is so; all threads then.
@@ -188,12 +188,13 @@ struct Shared {
     /// What was sent has arrived, or will not.
     over: AtomicBool,
     received: AtomicU64,
-    /// Number of the newest message that arrived, counted from 1: older ones that are missing are not on their way.
+    /// The newest message that arrived has this number, counted from 1: older ones that are missing are not on their
+    /// way.
     newest: AtomicU64,
     sent: AtomicU64,
 }
 
-/// A receiving server and a sending client, each an app in a thread of its own.
+/// These are a receiving server and a sending client, each an app in a thread of its own.
 struct Pair {
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<Drops>>,

@@ -116,7 +116,8 @@ impl Plugin for TraversalDiagnosticsPlugin {
 #[cfg_attr(feature = "reflect", derive(bevy_reflect::Reflect), reflect(Component))]
 pub struct Rtt(pub Duration);
 
-/// Component of a connected player: how far round trips lie from the smoothed one, on average (RTTVAR of RFC 6298).
+/// Component of a connected player: it says how far round trips lie from the smoothed one, on average (RTTVAR of RFC
+/// 6298).
 #[derive(Component, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[cfg_attr(feature = "reflect", derive(bevy_reflect::Reflect), reflect(Component))]
 pub struct Jitter(pub Duration);
@@ -142,7 +143,7 @@ pub struct Traffic {
     pub received_per_s: f32,
 }
 
-/// Resource: so much time is between two measurements.
+/// Resource: this much time lies between two measurements.
 #[derive(Resource, Clone, Copy, Debug)]
 struct Period(Duration);
 

@@ -38,13 +38,13 @@ const RETRY: [Duration; 4] =
     [Duration::from_secs(20), Duration::from_secs(60), Duration::from_secs(300), Duration::from_secs(1800)];
 /// A request that is on its way when the app ends: what it gets must be given back.
 const GRACE: Duration = Duration::from_millis(400);
-/// Giving back. With [`GRACE`] less than a second.
+/// Giving a mapping back may take this long. Together with [`GRACE`] that is less than a second.
 const RELEASE: Duration = Duration::from_millis(450);
 
 /// How routers are asked.
 #[derive(Clone)]
 pub(crate) struct Settings {
-    /// The protocols to ask by, in this order.
+    /// Routers are asked by these protocols, in this order.
     pub(crate) protocols: Vec<MappingProtocol>,
     /// Seconds that a mapping is asked for. RFC 6886 recommends 7,200; half of it, since a game that crashes leaves
     /// its mapping behind for so long.
@@ -78,11 +78,11 @@ pub(crate) struct Wanted {
     pub(crate) port: u16,
     /// The address that the socket is bound to; none: all of the machine's.
     pub(crate) bind: Option<Ipv4Addr>,
-    /// A count of changes: at another number the mapping is renewed and told anew.
+    /// This counts changes: at another number the mapping is renewed and told anew.
     pub(crate) generation: u32,
 }
 
-/// The driver's end. Dropping it gives the mapping back and ends the thread.
+/// This is the driver's end. Dropping it gives the mapping back and ends the thread.
 pub(crate) struct PortMapper {
     wanted: watch::Sender<Option<Wanted>>,
 }

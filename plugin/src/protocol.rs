@@ -37,7 +37,7 @@ pub(crate) enum Request {
 pub(crate) enum Report {
     /// The agent has said this.
     Agent(Event),
-    /// An [`Event::PeerConnected`], with the number of this connection.
+    /// The agent said that a player is connected ([`Event::PeerConnected`]); this connection has that number.
     Connected { event: Event, generation: u32 },
     /// The connections do so, as measured at this time.
     Qualities(Instant, Vec<(PlayerId, LinkQuality)>),
@@ -49,15 +49,15 @@ pub(crate) enum Report {
     KeyChanged { state: LobbyState, server: String, file: PathBuf },
 }
 
-/// What app and network thread share.
+/// App and network thread share this.
 #[derive(Clone)]
 pub(crate) struct Shared {
     /// Wakes the network thread.
     pub(crate) waker: Arc<Waker>,
     pub(crate) counters: Arc<Counters>,
-    /// Game datagrams for the app.
+    /// These game datagrams are for the app.
     pub(crate) incoming: Batches,
-    /// Game datagrams from the app.
+    /// These game datagrams come from the app.
     pub(crate) outgoing: Batches,
     /// Counts the frames of the app, so that the thread sees that it lives.
     pub(crate) ticks: Arc<AtomicU64>,

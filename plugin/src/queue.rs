@@ -17,7 +17,7 @@ pub(crate) struct GameDatagram {
     pub(crate) payload: Vec<u8>,
 }
 
-/// A bounded queue of game datagrams that travel in batches: the bound counts datagrams.
+/// This is a bounded queue of game datagrams that travel in batches: the bound counts datagrams.
 #[derive(Clone)]
 pub(crate) struct Batches {
     sender: Sender<Vec<GameDatagram>>,

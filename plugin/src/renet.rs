@@ -29,16 +29,16 @@ pub(crate) enum Change {
     RoomLeft,
 }
 
-/// Resource: between the room's events and renet's resources.
+/// Resource: it stands between the room's events and renet's resources.
 #[derive(Resource, Debug, Default)]
 pub(crate) struct HandOff {
     pub(crate) changes: Vec<Change>,
-    /// Host: the connections to renet's clients, by their ids. These come from authenticated keys, so nobody gets
-    /// another's.
+    /// On the host, these are the connections to renet's clients, by their ids. These come from authenticated keys,
+    /// so nobody gets another's.
     clients: BTreeMap<u64, Connection>,
-    /// Guest: the connection to the host.
+    /// On a guest, this is the connection to the host.
     server: Option<Connection>,
-    /// How the last room ended, if not by this player's wish.
+    /// This is how the last room ended, if not by this player's wish.
     pub(crate) room_end: Option<MatchEnd>,
     /// The resources go at the end of the frame, so that the game hears the last events.
     closing: bool,
@@ -51,7 +51,7 @@ struct Connection {
     guard: Guard,
 }
 
-/// In `PreUpdate`: makes renet's resources follow the room, and feeds them.
+/// This system runs in `PreUpdate`. It makes renet's resources follow the room, and feeds them.
 pub(crate) fn receive(
     mut commands: Commands,
     mut hand_off: ResMut<HandOff>,
@@ -104,7 +104,7 @@ impl<'a, R: Resource<Mutability = Mutable>> Slot<'a, R> {
         self.old.is_none() && self.new.is_none()
     }
 
-    /// The resource of this frame: the one made a moment ago, or the one that was there.
+    /// Returns the resource of this frame: the one made a moment ago, or the one that was there.
     fn get(&mut self) -> Option<&mut R> {
         match &mut self.new {
             Some(new) => Some(new),
@@ -316,7 +316,7 @@ fn is_due(now: Duration, period: Duration, next: &mut Duration) -> bool {
     true
 }
 
-/// In `PostUpdate`: takes renet's packets.
+/// This system runs in `PostUpdate`. It takes renet's packets.
 pub(crate) fn send(
     hand_off: Res<HandOff>,
     mut datagrams: ResMut<Datagrams>,
@@ -342,7 +342,7 @@ pub(crate) fn is_closing(hand_off: Res<HandOff>) -> bool {
     hand_off.closing
 }
 
-/// At the end of the frame: a room that was left takes renet's resources along.
+/// This system runs at the end of the frame. It removes renet's resources when the room was left.
 pub(crate) fn clean_up(mut commands: Commands, mut hand_off: ResMut<HandOff>) {
     if std::mem::take(&mut hand_off.bypass_change_detection().closing) {
         hand_off.clients.clear();

@@ -17,7 +17,7 @@ use octets::{BufferTooShortError, Octets, OctetsMut};
 
 /// Bytes of a slice that is not the last one of its message.
 const SLICE: usize = 1200;
-/// Slices in one message, at the most.
+/// One message may have at most this many slices.
 const MAX_SLICES: u64 = 1_000_000;
 /// How far behind the newest one a packet may be: a second and more of renet's default rate (60 kB in each of 60 ticks a
 /// second). What comes later is as good as lost, and renet sends it again where that matters.
@@ -124,7 +124,7 @@ impl Guard {
     }
 }
 
-/// A packet of the same number, channel and reliability, without messages.
+/// Returns a packet of the same number, channel and reliability, without messages.
 fn empty(kind: u8, sequence: u64, channel: u8) -> Result<Vec<u8>, Malformed> {
     let mut bytes = [0; 16];
     let mut packet = OctetsMut::with_slice(&mut bytes);
@@ -136,7 +136,7 @@ fn empty(kind: u8, sequence: u64, channel: u8) -> Result<Vec<u8>, Malformed> {
     Ok(bytes[..length].to_vec())
 }
 
-/// Ranges of packet numbers, each below the one before, with one number between them at least.
+/// Reads ranges of packet numbers, each below the one before, with one number between them at least.
 fn acknowledgements(packet: &mut Octets<'_>) -> Result<(), Malformed> {
     let mut end = packet.get_varint()?;
     let mut size = packet.get_varint()?;
@@ -150,7 +150,7 @@ fn acknowledgements(packet: &mut Octets<'_>) -> Result<(), Malformed> {
     end.checked_sub(size).map(|_| ()).ok_or(Malformed)
 }
 
-/// A part of a message.
+/// This is a part of a message.
 struct Slice {
     message: u64,
     index: usize,
@@ -171,7 +171,7 @@ impl Slice {
         Ok(Self { message, index: index as usize, count: count as usize, length })
     }
 
-    /// Memory that renet sets aside for the whole message.
+    /// Returns how much memory renet sets aside for the whole message, in bytes.
     fn claim(&self) -> usize {
         self.count * SLICE
     }
@@ -251,7 +251,7 @@ impl Reliable {
         Ok(true)
     }
 
-    /// False: renet has the whole message, and would begin another one with this slice.
+    /// Returns false if renet has the whole message, and would begin another one with this slice.
     fn slice(&mut self, slice: &Slice) -> Result<bool, Malformed> {
         self.may_come(slice.message)?;
         if self.has(slice.message) {
@@ -286,7 +286,7 @@ struct Unreliable {
     partial: BTreeMap<u64, Partial>,
     /// Memory that renet has set aside for partial ones.
     claimed: usize,
-    /// Bytes of whole messages in this frame.
+    /// Whole messages have this many bytes in this frame.
     whole: usize,
 }
 
@@ -321,7 +321,7 @@ impl Unreliable {
         Ok(room)
     }
 
-    /// False: it comes too late, or finds no room.
+    /// Returns false if the slice comes too late, or finds no room.
     fn slice(&mut self, slice: &Slice, now: Duration) -> Result<bool, Malformed> {
         if slice.message.saturating_add(SLICED) < self.newest {
             return Ok(false);

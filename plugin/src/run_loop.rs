@@ -46,13 +46,13 @@ const STALLED: &str = "the game stopped responding";
 struct Connection {
     generation: u32,
     stalled: bool,
-    /// Game datagrams for the app since its last frame.
+    /// This many game datagrams came for the app since its last frame.
     waiting: usize,
 }
 
 /// Who plays, and what this start of the game has of its own.
 pub(crate) struct Player {
-    /// The lasting keys of the player.
+    /// These are the lasting keys of the player.
     pub(crate) identity: Identity,
     /// Fresh random bytes, from which the agent draws its own.
     pub(crate) seed: [u8; 32],
@@ -68,14 +68,14 @@ pub(crate) struct Ends {
     pub(crate) local: Receiver<Local>,
 }
 
-/// The state of the network thread.
+/// This is the state of the network thread.
 pub(crate) struct RunLoop {
     agent: Agent,
     poll: Poll,
     sockets: BTreeMap<SocketId, Socket>,
     /// How many there may be beside the main ones.
     spare_sockets: usize,
-    /// Further ones that the system refused.
+    /// This notes when the system refuses further sockets.
     refused_sockets: Episode,
     /// The last socket that got something to send, and how often that was another one than before.
     last: (SocketId, u64),

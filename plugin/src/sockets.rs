@@ -13,11 +13,11 @@ use traversal_udp::{Buffer, Episode, Origin, Outgoing, Received};
 
 use crate::state::{Counters, count};
 
-/// The waker's token; sockets have the numbers of their [`SocketId`]s.
+/// This is the waker's token; sockets have the numbers of their [`SocketId`]s.
 pub(crate) const WAKE: Token = Token(usize::MAX);
-/// Most bytes of one batched send: one UDP datagram's limit, less headers.
+/// One batched send has at most this many bytes: one UDP datagram's limit, less headers.
 const MAX_BATCH_BYTES: usize = 60_000;
-/// Datagrams that wait for a full socket buffer; then the newest are dropped.
+/// At most this many datagrams wait for a full socket buffer; then the newest are dropped.
 const MAX_QUEUE: usize = 4096;
 /// How many buffers one receive call fills.
 const BUFFERS: usize = 8;
@@ -48,7 +48,8 @@ pub(crate) struct Socket {
     lan_refusal_told: bool,
     /// Sends that the system refused, of any kind but as too long.
     refused_sends: Episode,
-    /// What the system refused as too long: to whom, and the length. For the agent.
+    /// The system refused these datagrams as too long: it holds to whom they were to go, and their length. It is for
+    /// the agent.
     pub(crate) too_long: Vec<(SocketAddr, usize)>,
 }
 
@@ -178,7 +179,7 @@ impl Socket {
         run
     }
 
-    /// One receive call; what came is in `buffer`. False: there was nothing.
+    /// Makes one receive call; what came is in `buffer`. Returns false if there was nothing.
     pub(crate) fn receive(&mut self, now: Instant, buffer: &mut Buffer, counters: &Counters) -> bool {
         count(&counters.receive_calls, 1);
         match self.io.receive(now, buffer) {
@@ -202,7 +203,7 @@ fn refuses_the_lan(error: io::ErrorKind) -> bool {
     matches!(error, HostUnreachable | NetworkUnreachable | PermissionDenied)
 }
 
-/// Memory for receiving; it serves all sockets of a driver.
+/// Returns memory for receiving; it serves all sockets of a driver.
 pub(crate) fn buffer() -> Buffer {
     Buffer::new(BUFFERS)
 }

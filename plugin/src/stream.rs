@@ -10,7 +10,7 @@ use traversal_core::wire::stream::{STREAM_BACKLOG, StreamReader, StreamWriter};
 
 use crate::state::{Counters, count};
 
-/// Bytes taken with one system call.
+/// One system call takes at most this many bytes.
 const BUFFER: usize = 16 * 1024;
 /// "The connection is being made"; `std` has no stable name for it.
 #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -126,7 +126,7 @@ impl Stream {
         Ok(())
     }
 
-    /// One read call; the datagrams that are complete now are added to `datagrams`. Not
+    /// Makes one read call; the datagrams that are complete now are added to `datagrams`. Not
     /// [`readable`](Self::readable) any more when there was nothing.
     ///
     /// # Errors

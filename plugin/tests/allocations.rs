@@ -19,7 +19,8 @@ fn settle(game: &mut Game, time: Duration) {
     }
 }
 
-/// Allocations of this thread in some frames. The network thread has its own, which no frame waits for.
+/// Returns how many allocations this thread makes in some frames. The network thread has its own, which no frame
+/// waits for.
 fn allocations(game: &mut Game) -> u64 {
     let counted = allocation_counter::measure(|| (0..FRAMES).for_each(|_| game.app.update()));
     counted.count_total

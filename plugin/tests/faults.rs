@@ -12,7 +12,7 @@ use test_support::game::{Game, config, room, until};
 use test_support::lobby;
 use traversal_udp::faults::{self, Call, log};
 
-/// Error numbers of one meaning: on Windows, elsewhere (Linux).
+/// Returns the error number of this system out of two of one meaning: on Windows, elsewhere (Linux).
 fn code(windows: i32, linux: i32) -> i32 {
     if cfg!(windows) { windows } else { linux }
 }
@@ -102,7 +102,7 @@ fn errors_of_earlier_sends_hide_nothing() {
     assert_eq!(lines_about(address), ["DEBUG"], "400 errors, with datagrams between them");
 }
 
-/// No route, for a second: on macOS and iOS without the permission, or with the cable out.
+/// There is no route for a second: on macOS and iOS without the permission, or with the cable out.
 #[test]
 fn sends_that_the_system_refuses_are_told_once() {
     let lobby = lobby();
@@ -123,7 +123,7 @@ fn sends_that_the_system_refuses_are_told_once() {
     assert_eq!(lines_about(address), ["DEBUG"]);
 }
 
-/// A player alone, at an address of its own on Linux: a fault of opening any port there is nobody else's.
+/// Starts a player alone, at an address of its own on Linux: a fault of opening any port there is nobody else's.
 #[cfg(target_os = "linux")]
 fn alone(lobby: &RunningServer, any: SocketAddr) -> (Game, SocketAddr) {
     log::listen();

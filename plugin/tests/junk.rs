@@ -18,11 +18,11 @@ use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use test_support::game::{Game, pair, until};
 use test_support::lobby;
 
-/// Datagrams of junk in all.
+/// The test sends this many datagrams of junk in all.
 const JUNK: usize = 30_000;
 /// The agents look for better paths no longer than so.
 const SETTLE: Duration = Duration::from_secs(2);
-/// Longest payload, exclusive: what one Ethernet frame holds.
+/// All payloads are shorter than this: one Ethernet frame holds no more.
 const LONGEST: usize = 1473;
 /// Lines at INFO and above that all of it may cause.
 const LINES: usize = 10;
@@ -74,7 +74,7 @@ impl Wire {
         let _ = self.send.send_to(&packet, &SockAddr::from(to));
     }
 
-    /// What passed since the last look.
+    /// Returns what passed since the last look.
     fn heard(&self) -> Vec<Passed> {
         let mut heard = Vec::new();
         let mut buffer = [0; 2048];
@@ -97,14 +97,14 @@ impl Wire {
     }
 }
 
-/// A datagram on its way.
+/// This is a datagram on its way.
 struct Passed {
     from: SocketAddrV4,
     to: SocketAddrV4,
     payload: Vec<u8>,
 }
 
-/// xorshift64*: the same junk in each run.
+/// This is xorshift64*, which gives the same junk in each run.
 struct Random(u64);
 impl Random {
     fn next(&mut self) -> u64 {
@@ -116,13 +116,13 @@ impl Random {
     fn below(&mut self, limit: usize) -> usize {
         (self.next() % limit.max(1) as u64) as usize
     }
-    /// Random bytes, fewer than `limit`.
+    /// Returns random bytes, fewer than `limit`.
     fn bytes(&mut self, limit: usize) -> Vec<u8> {
         (0..self.below(limit)).map(|_| self.next() as u8).collect()
     }
 }
 
-/// One piece of junk.
+/// Returns one piece of junk.
 fn junk(random: &mut Random, captured: &[Passed]) -> Vec<u8> {
     let mut datagram = captured[random.below(captured.len())].payload.clone();
     match random.below(8) {

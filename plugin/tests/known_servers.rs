@@ -11,7 +11,7 @@ use lobby_server::{Identity, LobbyServer, RunningServer, Settings};
 use test_support::game::{Game, until};
 use test_support::lobby;
 
-/// An address of this machine in its network; none, and said, where there is no network.
+/// Returns an address of this machine in its network; none, and said, where there is no network.
 fn own_address() -> Option<IpAddr> {
     let own = local_ip_address::local_ip().ok().filter(|ip| UdpSocket::bind((*ip, 0)).is_ok());
     if own.is_none() {

@@ -206,7 +206,7 @@ fn datagrams_that_cannot_be_sent_say_why() {
     assert_eq!(send(nobody, vec![0; length]), Err(DatagramError::TooLong { length, most }));
 }
 
-/// Many at once from one player: those of the others still come.
+/// One player sends many at once: those of the others still come.
 #[test]
 fn one_who_floods_does_not_take_the_others_places() {
     let lobby = lobby();

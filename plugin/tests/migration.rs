@@ -11,7 +11,7 @@ use lobby_server::RunningServer;
 use test_support::game::{Game, config, host, room, until};
 use test_support::lobby;
 
-/// The kinds of messages in the order in which the game read them.
+/// These are the kinds of messages in the order in which the game read them.
 #[derive(Resource, Default)]
 struct Told(Vec<String>);
 

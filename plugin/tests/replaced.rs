@@ -137,7 +137,7 @@ fn a_guest_that_goes_out_and_in_while_the_hosts_frame_hangs_is_another_client_a_
     assert_eq!(host.resource::<RenetServer>().clients_id().len(), 1);
 }
 
-/// Two rooms of one's own in one slow frame: each has its `RenetServer`.
+/// A player has two rooms of its own in one slow frame: each has its `RenetServer`.
 #[test]
 fn a_host_that_changes_rooms_while_its_frame_hangs_is_told_of_the_second_a_frame_later() {
     let lobby = lobby();

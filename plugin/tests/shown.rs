@@ -38,7 +38,7 @@ fn value(game: &Game, path: &DiagnosticPath) -> Option<f64> {
     game.resource::<DiagnosticsStore>().get_measurement(path).map(|measurement| measurement.value)
 }
 
-/// The component of the one other player.
+/// Returns the component of the one other player.
 fn of_player<C: Component + Clone>(game: &mut Game) -> Option<C> {
     let world = game.app.world_mut();
     world.query_filtered::<&C, With<RemotePlayer>>().iter(world).next().cloned()

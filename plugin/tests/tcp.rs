@@ -75,7 +75,7 @@ impl Door {
 
 const RELIABLE: DefaultChannel = DefaultChannel::ReliableOrdered;
 
-/// Numbers up to this arrived at the guest, in order.
+/// Takes what arrived at the guest: numbers in order, of which `next` is the next one.
 fn take(guest: &mut Game, next: &mut u32) {
     let mut client = guest.app.world_mut().resource_mut::<RenetClient>();
     while let Some(message) = client.receive_message(RELIABLE) {
@@ -124,7 +124,7 @@ fn without_udp_a_game_is_played_over_tcp_and_outlives_cuts_and_garbage() {
     assert!(guest.all::<RoomLeft>().is_empty());
 }
 
-/// The same address, served by a server with another key.
+/// Serves the same address by a server with another key.
 fn served_anew(first: RunningServer) -> RunningServer {
     let address = first.addresses().first[0];
     first.stop();

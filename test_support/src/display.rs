@@ -15,12 +15,12 @@ pub fn vulkan() -> Result<(), &'static str> {
     if there { Ok(()) } else { Err("no Vulkan driver (Debian: mesa-vulkan-drivers libvulkan1)") }
 }
 
-/// A virtual display, gone when dropped.
+/// This is a virtual display. It is gone when this is dropped.
 pub struct Display {
     child: Child,
-    /// The display's name, for `DISPLAY`.
+    /// This is the display's name, for `DISPLAY`.
     pub name: String,
-    /// Where it wrote its number; a closed pipe would end it.
+    /// It wrote its number here; a closed pipe would end it.
     _told: BufReader<ChildStdout>,
 }
 

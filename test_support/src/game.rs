@@ -11,7 +11,7 @@ use bevy_time::TimePlugin;
 use bevy_traversal::*;
 use lobby_server::RunningServer;
 
-/// A player's settings.
+/// Returns a player's settings.
 pub fn config(lobby: &RunningServer, name: &str) -> TraversalConfig {
     TraversalConfig {
         lobby: vec![lobby.addresses().first[0].to_string()],
@@ -23,7 +23,7 @@ pub fn config(lobby: &RunningServer, name: &str) -> TraversalConfig {
     }
 }
 
-/// All messages of one kind so far.
+/// This holds all messages of one kind so far.
 #[derive(Resource)]
 struct Log<M: Message>(Arc<Mutex<Vec<M>>>);
 
@@ -37,7 +37,7 @@ fn log<M: Message + Clone>(mut messages: MessageReader<M>, log: Res<Log<M>>) {
     log.0.lock().unwrap().extend(messages.read().cloned());
 }
 
-/// An app with the plugin, turned by the test.
+/// This is an app with the plugin, turned by the test.
 pub struct Game {
     /// The app, to be updated by the test alone.
     pub app: App,
@@ -79,7 +79,7 @@ impl Game {
         self.app.insert_resource(Log::<M>(Arc::default())).add_systems(Update, log::<M>);
     }
 
-    /// All messages of this kind so far.
+    /// Returns all messages of this kind so far.
     pub fn all<M: Message + Clone>(&self) -> Vec<M> {
         self.app.world().resource::<Log<M>>().0.lock().unwrap().clone()
     }
@@ -126,7 +126,7 @@ pub fn until<const N: usize>(
     }
 }
 
-/// A host with its room open.
+/// Starts a host and returns it when its room is open.
 pub fn host(lobby: &RunningServer, options: RoomOptions) -> Game {
     let mut host = Game::new(config(lobby, "host"));
     host.write(HostRoom(options));
@@ -134,7 +134,7 @@ pub fn host(lobby: &RunningServer, options: RoomOptions) -> Game {
     host
 }
 
-/// A room with the name `room` and the defaults.
+/// Returns options for a room with the name `room` and the defaults.
 pub fn room() -> RoomOptions {
     RoomOptions { name: "room".into(), ..RoomOptions::default() }
 }

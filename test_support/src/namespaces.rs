@@ -4,7 +4,7 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// Named namespaces, their loopback interfaces up; gone when dropped.
+/// These are named namespaces, whose loopback interfaces are up. They are gone when this is dropped.
 pub struct Net {
     prefix: String,
     names: Vec<&'static str>,
@@ -47,12 +47,12 @@ impl Net {
         format!("{}-{namespace}", self.prefix)
     }
 
-    /// `ip LINE` in there.
+    /// Runs `ip LINE` in there.
     pub fn ip(&self, namespace: &str, line: &str) -> Result<(), String> {
         run(Command::new("ip").args(["-n", &self.name(namespace)]).args(line.split_whitespace()))
     }
 
-    /// This program, in there.
+    /// Returns a command that runs this program in there.
     pub fn inside(&self, namespace: &str, program: &str) -> Command {
         let mut command = Command::new("ip");
         command.args(["netns", "exec", &self.name(namespace), program]);
@@ -64,7 +64,7 @@ impl Net {
         run(self.inside(namespace, "sysctl").args(["-qw", setting]))
     }
 
-    /// Loads these rules of nftables in there.
+    /// Loads these rules of nftables into the namespace.
     pub fn nft(&self, namespace: &str, rules: &str) -> Result<(), String> {
         let mut nft = self.inside(namespace, "nft");
         let mut nft = nft.args(["-f", "-"]).stdin(Stdio::piped()).spawn().map_err(|e| e.to_string())?;

@@ -11,14 +11,14 @@ use serde_json::Value;
 
 use crate::{program, scratch};
 
-/// A running program; killed when dropped.
+/// This is a running program. It is killed when this is dropped.
 pub struct Program {
     name: String,
     child: Child,
     lines: Receiver<(bool, String)>,
-    /// Lines of stdout so far.
+    /// The program wrote these lines to stdout so far.
     pub out: Vec<String>,
-    /// Lines of stderr so far.
+    /// The program wrote these lines to stderr so far.
     pub err: Vec<String>,
     seen: usize,
 }
@@ -71,7 +71,7 @@ impl Program {
         }
     }
 
-    /// The next JSON line with this event.
+    /// Waits for the next JSON line with this event and returns it.
     pub fn event(&mut self, event: &str, seconds: f64) -> Value {
         let line = self.line(&format!("event {event:?}"), seconds, |line| {
             serde_json::from_str::<Value>(line).is_ok_and(|value| value["event"] == event)
@@ -108,7 +108,7 @@ impl Program {
         assert!(self.err.iter().any(|line| line.contains(text)), "no {text:?}\n{}", self.log());
     }
 
-    /// All events of this kind so far.
+    /// Returns all events of this kind so far.
     pub fn events(&self, event: &str) -> Vec<Value> {
         let values = self.out.iter().filter_map(|line| serde_json::from_str::<Value>(line).ok());
         values.filter(|value| value["event"] == event).collect()
@@ -179,11 +179,11 @@ pub fn lobby_path() -> &'static Path {
     })
 }
 
-/// A lobby server on loopback.
+/// This is a lobby server on loopback.
 pub struct Lobby {
     /// The server is this process.
     pub program: Program,
-    /// The address that players log in at.
+    /// Players log in at this address.
     pub address: String,
     /// The server's public key, as it prints it.
     pub key: String,
@@ -228,7 +228,7 @@ impl Lobby {
         host
     }
 
-    /// The same as [`command`](Self::command) with another program.
+    /// Does the same as [`command`](Self::command) with another program.
     pub fn command_of(mut program: Command, bind: &str, key_file: &Path) -> Command {
         program.args(["--bind", bind, "--second-port", "0", "--no-http", "--key-file"]).arg(key_file);
         program
@@ -244,12 +244,12 @@ impl Lobby {
         *self = Self::start_at(&self.address, self.key_file.clone(), &[]);
     }
 
-    /// A player: `peer KIND --lobby .. --json ARGS`.
+    /// Starts a player: `peer KIND --lobby .. --json ARGS`.
     pub fn peer(&self, name: &str, kind: &str, args: &[&str]) -> Program {
         self.peer_of(Command::new(program("peer")), name, kind, args)
     }
 
-    /// The same with another program.
+    /// Starts a player with another program.
     pub fn peer_of(&self, program: Command, name: &str, kind: &str, args: &[&str]) -> Program {
         let mut all = vec!["--server-key", self.key.as_str(), "--name", name];
         if matches!(kind, "host" | "join") {
@@ -260,7 +260,7 @@ impl Lobby {
     }
 }
 
-/// A player: `peer KIND --lobby LOBBY --json ARGS`.
+/// Starts a player: `peer KIND --lobby LOBBY --json ARGS`.
 pub fn peer(name: &str, lobby: &str, kind: &str, args: &[&str]) -> Program {
     start_peer(Command::new(program("peer")), name, lobby, kind, args)
 }

@@ -14,7 +14,7 @@ use traversal_core::wire::session::ClientSession;
 use crate::login::log_in;
 use crate::receive_from;
 
-/// The built server, its output piped, without settings from the environment.
+/// Returns a command for the built server, with its output piped and without settings from the environment.
 pub fn program() -> Command {
     let mut command = Command::new(crate::program("lobby_server"));
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("LOBBY_") || name == "RUST_LOG") {
@@ -36,7 +36,7 @@ pub fn program_after(shell: &str) -> Command {
     command
 }
 
-/// A running server; killed when the test ends.
+/// This is a running server. It is killed when the test ends.
 pub struct Running {
     /// The server is this process.
     pub child: Child,
@@ -62,17 +62,17 @@ impl Running {
         Self { child, ready }
     }
 
-    /// The word of the ready line at this index, from 0.
+    /// Returns the word of the ready line at this index, from 0.
     pub fn word(&self, index: usize) -> &str {
         self.ready.split_whitespace().nth(index).unwrap_or_else(|| panic!("ready line: {:?}", self.ready))
     }
 
-    /// The server's first UDP address.
+    /// Returns the server's first UDP address.
     pub fn address(&self) -> SocketAddr {
         self.word(3).parse().unwrap()
     }
 
-    /// The address of the server's pages.
+    /// Returns the address of the server's pages.
     pub fn http(&self) -> SocketAddr {
         let after = self.ready.split("http ").nth(1).expect("http in the ready line");
         after.split(',').next().unwrap().parse().unwrap()
@@ -103,13 +103,13 @@ impl Drop for Running {
     }
 }
 
-/// A player on a socket of its own.
+/// This is a player on a socket of its own.
 pub struct Player {
-    /// The socket, connected to the server.
+    /// The socket is connected to the server.
     pub socket: UdpSocket,
     /// The session that the login has made.
     pub session: ClientSession,
-    /// The server's public key.
+    /// The server has this public key.
     pub server_key: [u8; 32],
 }
 
@@ -137,8 +137,8 @@ impl Player {
         Ok(Self { socket, session, server_key })
     }
 
-    /// Whether the server answers. Repeated as players repeat it: UDP may lose one, and a machine that stood still for some
-    /// seconds has let the wait run out.
+    /// Returns whether the server answers. The ping is repeated as players repeat it: UDP may lose one, and a machine
+    /// that stood still for some seconds has let the wait run out.
     pub fn ping(&mut self) -> bool {
         (0..3).any(|_| {
             let ping = self.session.seal(Instant::now(), Kind::Control, &Frame::Ping { id: 77 }).unwrap();

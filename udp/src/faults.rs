@@ -66,12 +66,12 @@ pub fn heal(local: SocketAddr, call: Call) -> u64 {
     plans().remove(&(local, call)).map_or(0, |plan| plan.taken)
 }
 
-/// How many calls failed so far.
+/// Returns how many calls failed so far.
 pub fn taken(local: SocketAddr, call: Call) -> u64 {
     plans().get(&(local, call)).map_or(0, |plan| plan.taken)
 }
 
-/// Whether calls at `local` still fail.
+/// Returns whether calls at `local` still fail.
 pub fn fails(local: SocketAddr, call: Call) -> bool {
     plans().get(&(local, call)).is_some_and(|plan| plan.forever.is_some() || !plan.next.is_empty())
 }

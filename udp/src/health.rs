@@ -40,7 +40,7 @@ impl Health {
         *self = Self { episode: self.episode, ..Self::default() };
     }
 
-    /// A call failed at `now`. True: an [`Episode`] begins with it.
+    /// Notes that a call failed at `now`. Returns true if an [`Episode`] begins with it.
     pub fn failed(&mut self, now: Instant, error: &io::Error) -> bool {
         self.failures = self.failures.saturating_add(1);
         self.first_failure.get_or_insert(now);

@@ -47,11 +47,11 @@ pub struct Outgoing<'a> {
 /// This is what became of an [`Outgoing`]: the first `sent + lost` datagrams are done with.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sent {
-    /// How many datagrams the system took.
+    /// The system took this many datagrams.
     pub sent: usize,
-    /// How many datagrams it refused.
+    /// The system refused this many datagrams.
     pub lost: usize,
-    /// Why it refused the last of them.
+    /// This is why it refused the last of them.
     pub error: Option<io::ErrorKind>,
     /// The socket's buffer is full: the rest should be sent again when it is writable.
     pub blocked: bool,

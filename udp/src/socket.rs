@@ -34,7 +34,7 @@ pub enum Received {
     Nothing,
     /// The call failed. The socket is readable still; see [`Socket::poll_timeout`].
     Failed {
-        /// Why the system refused it.
+        /// The system refused it with this error.
         error: io::Error,
         /// An episode begins with it ([`Episode`]): worth a line in the log.
         first: bool,

@@ -30,13 +30,14 @@ const PUBLIC: &str = "203.0.113.1:40000";
 const RECENT: usize = 32;
 /// Outputs and events that one input may have, but for the time: a plan has eight addresses tested and sockets opened.
 const MOST_AT_ONCE: usize = 700;
-/// Wake-ups in one second: more would be a circle. Punching sends 200 datagrams, each of which may be one.
+/// The agent may wake up this many times in one second: more would be a circle. Punching sends 200 datagrams, each of
+/// which may be one.
 const MOST_WAKES: usize = 2_000;
-/// Datagrams to other players in one second that nobody asked for: twice the cap for punching, since a second of the
-/// clock may have the ends of two bursts, and pings of the paths.
+/// The agent may send other players this many datagrams in one second that nobody asked for: twice the cap for
+/// punching, since a second of the clock may have the ends of two bursts, and pings of the paths.
 const MOST_SENT: usize = 500;
 
-/// What became of a socket.
+/// This is what became of a socket that was refused.
 const REFUSED: &str = "could not be opened";
 /// Sockets that are open at a time, of three players' attempts, a classification and what is to be closed.
 const MOST_SOCKETS: usize = 3 * 256 + 64;
@@ -176,7 +177,7 @@ impl Stage {
         self.session.as_mut()?.seal(self.now, kind, frame)
     }
 
-    /// By one of the other players, through the relay or not.
+    /// Seals as one of the other players does, through the relay or not.
     pub(crate) fn seal_pair(
         &mut self,
         u: &mut Unstructured<'_>,

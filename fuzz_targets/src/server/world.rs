@@ -21,13 +21,13 @@ use crate::messages::{Known, usual_addresses};
 use crate::servers::{SECRET, at, sockets};
 
 pub(crate) const PLAYERS: usize = 4;
-/// The last one.
+/// The last player is the honest one.
 const HONEST: usize = PLAYERS - 1;
-/// Datagrams that somebody between them remembers.
+/// Somebody between them remembers this many datagrams.
 const RECENT: usize = 32;
 /// The honest player pings within this, as the agent does in a room.
 const PING: Duration = Duration::from_secs(4);
-/// Its question in the end.
+/// The honest player asks its question in the end with this number.
 const LAST_REQUEST: RequestId = RequestId(u32::MAX);
 
 pub(crate) struct Player {

@@ -42,15 +42,16 @@ use lightyear_aeronet::{AeronetLinkOf, AeronetPlugin};
 #[derive(Clone, Copy, Debug, Default)]
 pub struct LightyearTraversalPlugin;
 
-/// Component of a link of lightyear's: the player at the other end. On the host it is a client, on the others it is the host.
+/// Component of a link of lightyear's: this player is at the other end. On the host it is a client, on the others it
+/// is the host.
 #[derive(Component, Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LinkedPlayer(pub PlayerId);
 
-/// Component: lightyear's server of this player's room.
+/// Component: this is lightyear's server of this player's room.
 #[derive(Component, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RoomServer;
 
-/// Component: the host's own player, a client of lightyear's without a connection.
+/// Component: this is the host's own player, a client of lightyear's without a connection.
 #[derive(Component, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct OwnPlayer;
 

@@ -27,7 +27,7 @@ use lightyear_traversal::{LightyearTraversalPlugin, RoomServer};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-/// The end of the way.
+/// The boxes' way ends here.
 const END: u32 = 100;
 /// How long the host waits for the others to see the end.
 const LINGER: Duration = Duration::from_secs(3);
@@ -65,20 +65,20 @@ struct Args {
     json: bool,
 }
 
-/// Replicated: a player's box, by the player's client id, and where it is.
+/// Replicated component: this is a player's box, with the player's client id and where it is.
 #[derive(Component, Serialize, Deserialize, Clone, Copy, Debug, PartialEq)]
 struct PlayerBox {
     player: u64,
     at: u32,
 }
 
-/// From a player to the host: push my box one step on, from here.
+/// By this message a player asks the host to push the player's box one step on, from here.
 #[derive(Serialize, Deserialize, Clone, Copy, Debug)]
 struct Push(u32);
 
 struct Pushes;
 
-/// Resource: what only this program knows.
+/// Resource: it holds what only this program knows.
 #[derive(Resource)]
 struct Local {
     output: Output,
@@ -185,7 +185,7 @@ fn watch(
     }
 }
 
-/// On the host: a box for each player who has none, where this player has seen it last.
+/// On the host, makes a box for each player who has none, where this player has seen it last.
 fn set_up(
     mut commands: Commands,
     local: Res<Local>,
@@ -206,12 +206,12 @@ fn set_up(
     }
 }
 
-/// This player hosts no more: its boxes are the next host's.
+/// Removes the boxes of a player who hosts no more: they are the next host's.
 fn forget(_: On<Remove, RoomServer>, mut commands: Commands, boxes: Query<Entity, With<PlayerBox>>) {
     boxes.iter().for_each(|own| commands.entity(own).try_despawn());
 }
 
-/// Every player, the host too: pushes its box on from where it is, when all boxes are there.
+/// Pushes the own box on from where it is, when all boxes are there. Every player does so, the host too.
 fn push(
     boxes: Query<&PlayerBox>,
     mut clients: Query<&mut MessageSender<Push>, (With<Client>, With<Connected>)>,
@@ -224,7 +224,7 @@ fn push(
     }
 }
 
-/// On the host: moves the boxes, each by its own player's pushes.
+/// On the host, moves the boxes, each by its own player's pushes.
 fn apply(
     mut clients: Query<(&RemoteId, &mut MessageReceiver<Push>), With<ClientOf>>,
     mut boxes: Query<&mut PlayerBox>,
@@ -254,7 +254,7 @@ fn see(mut local: ResMut<Local>, boxes: Query<&PlayerBox>) {
     }
 }
 
-/// The clock, signals and the end: guests go when they have seen it, then the host goes.
+/// Watches the clock, the signals and the end: guests go when they have seen it, then the host goes.
 fn finish(
     mut local: ResMut<Local>,
     (args, room, peers): (Res<Args>, Res<CurrentRoom>, Res<Peers>),

@@ -78,7 +78,7 @@ pub struct HostMigrated {
     pub room: RoomInfo,
     /// This player is the new host.
     pub hosting: bool,
-    /// The player who hosted it before.
+    /// This player hosted the room before.
     pub previous: PlayerId,
     /// Who is inside, the new host first, without the old one. Not all of them need get through to the new host.
     pub members: Vec<PlayerInfo>,
@@ -121,9 +121,10 @@ pub struct JoinRequested {
     pub player: PlayerInfo,
 }
 
-/// Outcome for a host: somebody tries passwords of its room. The lobby server slows that down (ten at once and then one in
-/// ten seconds for each address); a host may open the room anew with a longer password, or ask for each player
-/// ([`RoomOptions::auto_allow`](crate::RoomOptions::auto_allow)). At most once in ten seconds; an honest typing error counts, too.
+/// Outcome for a host: somebody tries passwords of its room. The lobby server slows that down (ten at once and then
+/// one in ten seconds for each address); a host may open the room anew with a longer password, or ask for each player
+/// ([`RoomOptions::auto_allow`](crate::RoomOptions::auto_allow)). It comes at most once in ten seconds; an honest
+/// typing error counts, too.
 #[derive(Message, Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WrongPasswords {
     /// How many were wrong within the last minute, from all addresses together.

@@ -11,8 +11,8 @@ use traversal_core::wire::message::{RoomOptions, RoomTarget, Topology};
 
 use crate::config::ServerKey;
 
-/// Request: log in to a lobby server, instead of the present one if there is any, whose room is left. Not needed for
-/// the servers in [`TraversalConfig::lobby`](crate::TraversalConfig::lobby).
+/// Request: log in to a lobby server, instead of the present one if there is any, whose room is left. It is not
+/// needed for the servers in [`TraversalConfig::lobby`](crate::TraversalConfig::lobby).
 #[derive(Message, Clone, Debug, Default, PartialEq)]
 pub struct ConnectLobby {
     /// As in [`TraversalConfig::lobby`](crate::TraversalConfig::lobby), which it replaces.
@@ -36,11 +36,13 @@ impl ConnectLobby {
 #[derive(Message, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DisconnectLobby;
 
-/// Request: open a room and host the game. Answered by [`RoomJoined`](crate::RoomJoined) or [`RequestFailed`](crate::RequestFailed).
+/// Request: open a room and host the game. It is answered by [`RoomJoined`](crate::RoomJoined) or
+/// [`RequestFailed`](crate::RequestFailed).
 #[derive(Message, Clone, Debug, Default, PartialEq, Eq)]
 pub struct HostRoom(pub RoomOptions);
 
-/// Request: enter a room. Answered by [`RoomJoined`](crate::RoomJoined) or [`RequestFailed`](crate::RequestFailed); then [`PeerConnected`](crate::PeerConnected) or
+/// Request: enter a room. It is answered by [`RoomJoined`](crate::RoomJoined) or
+/// [`RequestFailed`](crate::RequestFailed); then [`PeerConnected`](crate::PeerConnected) or
 /// [`TraversalFailed`](crate::TraversalFailed) follow.
 #[derive(Message, Clone, Debug, PartialEq, Eq)]
 pub struct JoinRoom {
@@ -64,8 +66,9 @@ impl JoinRoom {
     }
 }
 
-/// Request: leave the room. When the host leaves, another member hosts the room (see [`HostMigrated`](crate::HostMigrated)), or it closes
-/// where [`RoomOptions::migrate`] is off. Answered by [`RoomLeft`](crate::RoomLeft).
+/// Request: leave the room. When the host leaves, another member hosts the room (see
+/// [`HostMigrated`](crate::HostMigrated)), or it closes where [`RoomOptions::migrate`] is off. It is answered by
+/// [`RoomLeft`](crate::RoomLeft).
 #[derive(Message, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LeaveRoom;
 
@@ -117,8 +120,9 @@ pub struct ClosePeer {
 }
 
 /// Request: play with anybody who wants the same. The server gathers the players, those who waited longest first, and
-/// puts them into a room; the one whom the others reach best hosts. Answered by [`QueueChanged`](crate::QueueChanged) while it comes along,
-/// then by [`RoomJoined`](crate::RoomJoined) as with any room; or by [`RequestFailed`](crate::RequestFailed).
+/// puts them into a room; the one whom the others reach best hosts. It is answered by
+/// [`QueueChanged`](crate::QueueChanged) while it comes along, then by [`RoomJoined`](crate::RoomJoined) as with any
+/// room; or by [`RequestFailed`](crate::RequestFailed).
 ///
 /// ```
 /// use bevy_traversal::{QuickMatch, Topology};
@@ -151,7 +155,7 @@ impl From<QuickMatch> for traversal_core::wire::message::QuickMatch {
     }
 }
 
-/// Request: wait for a quick match no longer. Answered by [`QueueChanged`](crate::QueueChanged).
+/// Request: wait for a quick match no longer. It is answered by [`QueueChanged`](crate::QueueChanged).
 #[derive(Message, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CancelQuickMatch;
 

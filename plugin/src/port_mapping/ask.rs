@@ -35,7 +35,7 @@ pub(super) enum Lease {
         forward: upnp::Forward,
         mapping: PortMapping,
     },
-    /// A mapping by NAT-PMP or PCP.
+    /// The router granted a mapping by NAT-PMP or PCP.
     PortControl {
         lease: crab_nat::PortMapping,
         mapping: PortMapping,
@@ -160,7 +160,7 @@ impl Lease {
         }
     }
 
-    /// The router's clock when it granted this; UPnP has none.
+    /// Returns the router's clock when it granted this; UPnP has none.
     pub(super) fn epoch(&self) -> Option<Epoch> {
         match self {
             Self::Upnp { .. } => None,
@@ -179,7 +179,7 @@ impl Lease {
         (Duration::from_secs(u64::from(seconds)) / 2).clamp(least, most)
     }
 
-    /// The same again; gives it back, as far as the router listens, where it must be obtained anew.
+    /// Obtains the same again; gives it back, as far as the router listens, where it must be obtained anew.
     pub(super) async fn renew(self, settings: &Settings, route: Route) -> Option<Self> {
         match self {
             Self::Upnp { forward, mapping } => match forward.renew().await {

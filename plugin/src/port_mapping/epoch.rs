@@ -56,7 +56,7 @@ impl Epoch {
     }
 }
 
-/// The clock in an answer: of NAT-PMP (version 0) or PCP (version 2).
+/// Returns the clock in an answer: of NAT-PMP (version 0) or PCP (version 2).
 fn read(answer: &[u8]) -> Option<u32> {
     let at = match answer {
         [0, 128, ..] => 4,

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::{Route, Settings};
 
-/// UDP ports of NAT-PMP and PCP, and of SSDP.
+/// NAT-PMP and PCP have this UDP port, and SSDP has [`SSDP`].
 const PORT_CONTROL: u16 = 5351;
 const SSDP: u16 = 1900;
 pub(super) const SCHEMA: &str = "urn:schemas-upnp-org:service:WANIPConnection:1";
@@ -33,7 +33,7 @@ impl Asked {
     }
 }
 
-/// A router with an address of its own on loopback. Its threads end with the test.
+/// This is a router with an address of its own on loopback. Its threads end with the test.
 pub(super) struct Fake {
     pub(super) ip: Ipv4Addr,
     pub(super) asked: Asked,
@@ -57,7 +57,7 @@ impl Fake {
         }
     }
 
-    /// Settings that know no other router.
+    /// Returns settings that know no other router.
     pub(super) fn settings(&self) -> Settings {
         let route = Route { local: Ipv4Addr::LOCALHOST, gateway: self.ip };
         Settings {
@@ -150,12 +150,12 @@ pub(super) fn reply(stream: &mut TcpStream, status: &str, body: &str) {
     let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body.as_bytes()));
 }
 
-/// A UPnP device's description of itself and of its service; true if it was asked for that.
+/// Sends a UPnP device's description of itself and of its service; returns true if it was asked for that.
 pub(super) fn describe(first: &str, stream: &mut TcpStream) -> bool {
     describe_services(first, stream, &[(SCHEMA, "/ctl")])
 }
 
-/// The same with these services: their types, and the paths where they are controlled.
+/// Does the same with these services: their types, and the paths where they are controlled.
 pub(super) fn describe_services(first: &str, stream: &mut TcpStream, services: &[(&str, &str)]) -> bool {
     if !first.starts_with("GET /root") {
         return false;
@@ -244,7 +244,7 @@ impl Forwards {
     }
 }
 
-/// The answer to a SOAP action.
+/// Sends the answer to a SOAP action.
 pub(super) fn soap(stream: &mut TcpStream, result: Result<&str, u16>) {
     let envelope = |inner: &str| {
         format!(
@@ -266,7 +266,7 @@ pub(super) fn soap(stream: &mut TcpStream, result: Result<&str, u16>) {
     }
 }
 
-/// A request by NAT-PMP or PCP.
+/// This is a request by NAT-PMP or PCP.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Request {
     PublicAddress,
@@ -294,7 +294,7 @@ impl Request {
         }
     }
 
-    /// As an honest router answers, with these changes.
+    /// Answers as an honest router does, with these changes.
     pub(super) fn answer(&self, ip: [u8; 4], result: u8, port: u16, seconds: u32) -> Option<Vec<u8>> {
         Some(match self {
             Self::PublicAddress => {

@@ -22,7 +22,7 @@ fn router(
     (fake, forwards)
 }
 
-/// Renewals follow each other at once.
+/// Returns settings with which renewals follow each other at once.
 fn in_a_hurry(fake: &Fake) -> Settings {
     let soon = Duration::from_millis(50);
     Settings { renew: (soon, soon), ..only(fake, UPNP) }
@@ -248,7 +248,7 @@ fn a_router_that_hangs_after_it_was_found_is_silent_and_holds_nobody_up() {
 }
 
 const SECOND: &str = "urn:schemas-upnp-org:service:WANIPConnection:2";
-/// Longest lease of the second version, a week (WANIPConnection:2, section 2.3.14).
+/// The longest lease of the second version is a week (WANIPConnection:2, section 2.3.14).
 const WEEK: u32 = 604_800;
 
 /// A router of the second version that takes its standard at its word (WANIPConnection:2, section 2.5.16): for who asks alone,

@@ -5,9 +5,9 @@ use std::net::Ipv4Addr;
 /// Where the router is, and from which address it is spoken to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Route {
-    /// This machine's address on that network.
+    /// This machine has this address on that network.
     pub(crate) local: Ipv4Addr,
-    /// The router's address in this network.
+    /// The router has this address in this network.
     pub(crate) gateway: Ipv4Addr,
 }
 

@@ -12,7 +12,7 @@ const UNRELIABLE: u8 = 0;
 const UNORDERED: u8 = 1;
 const ORDERED: u8 = 2;
 
-/// Packets in a test: `RENET_PACKETS` in the environment has more of them.
+/// Returns how many packets a test has: 200,000, or as many as `RENET_PACKETS` in the environment says.
 fn packets() -> usize {
     std::env::var("RENET_PACKETS").ok().and_then(|text| text.parse().ok()).unwrap_or(200_000)
 }

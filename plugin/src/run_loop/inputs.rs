@@ -9,8 +9,8 @@ use super::RunLoop;
 use crate::queue::GameDatagram;
 use crate::state::count;
 
-/// Receive calls on one socket before the others, the timers and the app get their turn: with 8 buffers each, a
-/// flood cannot starve them.
+/// One socket gets this many receive calls before the others, the timers and the app get their turn: with 8 buffers
+/// each, a flood cannot starve them.
 const RECEIVE_CALLS: usize = 16;
 impl RunLoop {
     /// Hands a datagram of the game to the agent, if its connection still stands.

@@ -93,7 +93,7 @@ impl RunLoop {
         socket.push(transmit, origin, &self.shared.counters);
     }
 
-    /// A further socket beside a main one, on the same interface.
+    /// Opens a further socket beside a main one, on the same interface.
     fn open(&mut self, id: SocketId, v6: bool) -> io::Result<SocketAddr> {
         let further =
             self.sockets.keys().filter(|id| !matches!(**id, SocketId::MAIN | SocketId::MAIN_V6)).count();

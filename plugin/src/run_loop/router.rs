@@ -22,7 +22,7 @@ pub(crate) struct Router {
     names: Receiver<RouterName>,
     /// The address that the game's socket is bound to; none: all.
     bind: Option<Ipv4Addr>,
-    /// The machine's own addresses.
+    /// These are the machine's own addresses.
     local: Vec<IpAddr>,
     /// What is known without asking the router; the agent is told in the next round.
     known: Option<News>,

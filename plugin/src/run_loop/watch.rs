@@ -10,7 +10,7 @@ const OVERSLEPT: Duration = Duration::from_secs(1);
 pub(super) struct AppWatch {
     ticks: u64,
     last_tick: Instant,
-    /// When this thread wanted to run again.
+    /// This thread wanted to run again at this time.
     wake_at: Option<Instant>,
     timeout: Duration,
     stalled: bool,
@@ -37,7 +37,7 @@ impl AppWatch {
         self.wake_at = until;
     }
 
-    /// When the app counts as stalled.
+    /// Returns when the app counts as stalled; none: it does so already.
     pub(super) fn stalls_at(&self) -> Option<Instant> {
         (!self.stalled).then(|| self.last_tick + self.timeout)
     }

@@ -17,7 +17,7 @@ const FORWARDING: [&str; 2] =
 /// A description, as far as it is of use here.
 pub(super) struct Description {
     pub(super) name: Option<RouterName>,
-    /// The services, in the order of the description.
+    /// These are the services, in the order of the description.
     pub(super) services: Vec<Service>,
 }
 

@@ -20,7 +20,7 @@ const MAX_BODY: usize = 256 * 1024;
 /// What is asked for.
 pub(super) enum Ask<'a> {
     Get,
-    /// A SOAP action: the header's value and the document.
+    /// It is a SOAP action, with the header's value and the document.
     Post {
         action: &'a str,
         body: String,

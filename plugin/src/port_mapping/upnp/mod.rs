@@ -34,11 +34,11 @@ const SEARCH_ROUTER: Duration = Duration::from_millis(1500);
 /// Hears what the router calls itself.
 type Named = Arc<dyn Fn(RouterName) + Send + Sync>;
 
-/// One connection of a device to the outside: WANIPConnection or WANPPPConnection.
+/// This is one connection of a device to the outside: WANIPConnection or WANPPPConnection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Service {
     device: SocketAddr,
-    /// This machine's address on its network.
+    /// This machine has this address on the device's network.
     local: Ipv4Addr,
     /// The path where it is controlled.
     control: String,
@@ -57,14 +57,14 @@ impl Service {
 pub(super) struct Forward {
     service: Service,
     route: Route,
-    /// The port of the game's socket on this machine.
+    /// The game's socket has this port on this machine.
     internal: u16,
     external: u16,
     /// How long the mapping is granted, in seconds; 0: for ever.
     pub(super) seconds: u32,
 }
 
-/// What became of a renewal.
+/// This is what became of a renewal.
 pub(super) enum Renewal {
     Done(Forward),
     /// Somebody else has the port by now: the router was restarted, and another machine was faster.
@@ -203,7 +203,7 @@ async fn ask_service(
     }
 }
 
-/// Any port above the well-known and the commonly used ones.
+/// Returns any port above the well-known and the commonly used ones.
 fn another_port() -> Option<u16> {
     let random = getrandom::u32().ok()?;
     u16::try_from(20_000 + random % 40_000).ok()

@@ -11,7 +11,7 @@ use super::xml::{self, Piece};
 /// The port belongs to another machine (718, ConflictInMappingEntry: WANIPConnection:1, section 2.4.16), or to something else
 /// in the router, such as PCP (729, ConflictWithOtherMechanisms: WANIPConnection:2, section 2.5.16).
 const IN_USE: [u16; 2] = [718, 729];
-/// No such action, in this device's version of the service.
+/// There is no such action in this device's version of the service.
 const NO_SUCH_ACTION: [u16; 3] = [401, 602, 501];
 /// What devices answer to a lease that they do not like: InvalidArgs, ActionFailed, the optional-action and argument codes
 /// (600 to 605), and OnlyPermanentLeasesSupported, the one that the standard has for it.
@@ -52,11 +52,11 @@ impl fmt::Display for Fault {
     }
 }
 
-/// The answer to an action.
+/// This is the answer to an action.
 pub(super) struct Answer(Vec<Piece>);
 
 impl Answer {
-    /// The text of this argument.
+    /// Returns the text of this argument.
     pub(super) fn text(&self, name: &str) -> Option<String> {
         xml::text(&self.0, name).map(str::to_owned)
     }

@@ -24,9 +24,9 @@ const AGAIN: Duration = Duration::from_millis(500);
 /// Where a device says that its description is.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Location {
-    /// The address that answered: no other one is ever visited.
+    /// This address answered: no other one is ever visited.
     pub(super) device: SocketAddr,
-    /// This machine's address on that network.
+    /// This machine has this address on that network.
     pub(super) local: Ipv4Addr,
     pub(super) path: String,
 }
@@ -105,7 +105,7 @@ fn location(answer: &[u8], from: SocketAddr, local: Ipv4Addr) -> Option<Location
     Some(Location { device, local, path: uri.path_and_query().map_or("/", |path| path.as_str()).to_owned() })
 }
 
-/// The device's own address with the port of this URL. None: it is no URL of this device.
+/// Returns the device's own address with the port of this URL. None: it is no URL of this device.
 pub(super) fn device(uri: &Uri, device: IpAddr, default_port: u16) -> Option<SocketAddr> {
     if uri.scheme_str() != Some("http") {
         return None;

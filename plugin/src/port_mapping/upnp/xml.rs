@@ -6,12 +6,12 @@ use quick_xml::events::Event;
 /// Elements of a document that are looked at. Descriptions have some hundreds.
 const MOST: usize = 20_000;
 
-/// A piece of a document, without prefixes.
+/// This is a piece of a document, without prefixes.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Piece {
     Start(String),
     End(String),
-    /// Not empty, without the white space around it.
+    /// The text is not empty, and has no white space around it.
     Text(String),
 }
 
