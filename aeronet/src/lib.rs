@@ -14,8 +14,8 @@ use bevy_traversal::{Datagrams, PlayerId, SOCKET_CHANNELS, TraversalSystems};
 /// one, so that a game's own may count from 0.
 pub const CHANNEL: u8 = SOCKET_CHANNELS - 1;
 
-/// The least that [`Session::mtu`](aeronet_io::Session::mtu) ever says, in bytes. Every path takes packets of this length;
-/// the few that do not take them in one piece carry them in two or three.
+/// This is the least that [`Session::mtu`](aeronet_io::Session::mtu) ever says, in bytes. Every path takes packets of
+/// this length; the few that do not take them in one piece carry them in two or three.
 pub const MIN_MTU: usize = 1200;
 
 /// Adds the IO layer; see the [crate's documentation](crate). It stands beside
@@ -42,19 +42,19 @@ pub struct TraversalServer;
 pub struct TraversalSession {
     /// This player is at the other end, authenticated by the path's keys.
     pub player: PlayerId,
-    /// What that player is in the room.
+    /// This is what that player is in the room.
     pub role: PeerRole,
 }
 
-/// What the player at the other end of a session is in the room.
+/// This is what the player at the other end of a session is in the room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum PeerRole {
     /// The other end is a guest in the room that this player hosts; the session is a child of the
     /// [`TraversalServer`].
     Guest,
-    /// The host of the room that this player is in.
+    /// The other end is the host of the room that this player is in.
     Host,
-    /// A guest in the room that this one is a guest in, too, and whose topology is a mesh.
+    /// The other end is a guest in the room that this one is a guest in, too, and whose topology is a mesh.
     MeshPeer,
 }
 

@@ -163,7 +163,7 @@ fn spawn(commands: &mut Commands, peer: &Peer, server: Option<Entity>) -> Entity
     entity
 }
 
-/// What goes in one piece, and no less than the least: so it cannot fail.
+/// Sets the length that goes in one piece, and no less than the least: so it cannot fail.
 fn set_mtu(session: &mut Session, peer: &Peer) {
     let _ = session.set_mtu(peer.path.size.max(MIN_MTU));
 }

@@ -17,11 +17,11 @@ use lobby_server::RunningServer;
 use test_support::game::{Game, config, room, until};
 use test_support::lobby;
 
-/// What sessions have received, in the order in which it came.
+/// This is what sessions have received, in the order in which it came.
 #[derive(Resource, Default)]
 struct Heard(Vec<(PlayerId, Vec<u8>)>);
 
-/// What has ended, and why: sessions by their players' ids, the server without one.
+/// This is what has ended, and why: sessions by their players' ids, the server without one.
 #[derive(Resource, Default)]
 struct Ended(Vec<(Option<PlayerId>, String)>);
 

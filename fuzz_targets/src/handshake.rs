@@ -33,7 +33,7 @@ struct Stage {
     login: Login,
     /// Keys that the player expects; the server has the first.
     expected: Vec<[u8; 32]>,
-    /// All datagrams that were ever on the way.
+    /// These are all datagrams that were ever on the way.
     seen: Vec<Vec<u8>>,
     cookies: Vec<Vec<u8>>,
     inits: Vec<Vec<u8>>,

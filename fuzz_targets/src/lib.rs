@@ -35,7 +35,7 @@ pub use stun::stun;
 /// A target takes any bytes, and panics when a promise is broken.
 pub type Target = fn(&[u8]);
 
-/// All targets, by the names that `cargo fuzz` and the folders of the corpus have.
+/// These are all targets, by the names that `cargo fuzz` and the folders of the corpus have.
 pub const ALL: [(&str, Target); 11] = [
     ("agent", agent),
     ("frame", frame),

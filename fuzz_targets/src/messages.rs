@@ -22,13 +22,13 @@ use crate::servers::at;
 pub(crate) use from_player::{player_frame, to_server};
 pub(crate) use from_server::{server_frame, to_player};
 
-/// What messages may be about.
+/// This is what messages may be about.
 #[derive(Default)]
 pub(crate) struct Known {
     pub(crate) rooms: Vec<RoomInfo>,
     pub(crate) matches: Vec<MatchId>,
     pub(crate) players: Vec<PlayerInfo>,
-    /// The lasting and the login key of each player, where they are known.
+    /// These are the lasting and the login key of each player, where they are known.
     pub(crate) keys: Vec<([u8; 32], [u8; 32])>,
     pub(crate) joins: Vec<JoinId>,
     pub(crate) requests: Vec<RequestId>,
@@ -181,7 +181,7 @@ pub(crate) fn usual_addresses() -> Vec<SocketAddr> {
     .collect()
 }
 
-/// What the game may want of the server.
+/// Returns what the game may want of the server.
 pub(crate) fn command_options(u: &mut Unstructured<'_>, known: &Known, player: PlayerId) -> Result<Command> {
     Ok(match u.int_in_range(0..=8)? {
         0 => Command::HostRoom(options(u)?),

@@ -18,7 +18,7 @@ use crate::servers::at;
 
 const MATCH: MatchId = MatchId(77);
 
-/// What was sealed, to be compared with what comes out.
+/// This is what was sealed, to be compared with what comes out.
 #[derive(Clone, Debug, PartialEq)]
 enum Said {
     Data(u8, Vec<u8>),

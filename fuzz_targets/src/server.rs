@@ -80,7 +80,7 @@ fn step(u: &mut Unstructured<'_>, world: &mut World, evil: usize) -> Result<()> 
     Ok(())
 }
 
-/// Where a datagram comes from, and to which socket: the player's own addresses, as a rule.
+/// Returns where a datagram comes from, and to which socket: the player's own addresses, as a rule.
 fn way(
     u: &mut Unstructured<'_>,
     world: &World,

@@ -35,7 +35,7 @@ pub(crate) fn sockets(two_addresses: bool) -> Vec<ServerSocket> {
     sockets
 }
 
-/// A server whose rates never withhold anything from strangers, so that every input is dealt with.
+/// Returns a server whose rates never withhold anything from strangers, so that every input is dealt with.
 pub(crate) fn generous(two_addresses: bool) -> Server {
     let free = Rate::new(1e9, 1e9);
     let config =

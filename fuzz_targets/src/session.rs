@@ -16,7 +16,7 @@ use crate::handshake::logged_in;
 use crate::mutation::damage;
 use crate::servers::at;
 
-/// What may wait and be on its way, as `outgoing.rs` has it (128 kB and 14,720 bytes).
+/// This is what may wait and be on its way, as `outgoing.rs` has it (128 kB and 14,720 bytes).
 const QUEUED: usize = 128 * 1024 + 14_720;
 /// After so much silence no more than this goes to an address.
 const SILENT_AFTER: Duration = Duration::from_secs(10);
@@ -72,7 +72,8 @@ fn arrived(owed: &mut BTreeMap<u32, usize>, number: u32) {
     assert!(owed.remove(&number).is_some(), "message {number} is handed out once, and was said");
 }
 
-/// A message that tells no state, and its number. One in eight is long: a line of messages has a bound in bytes.
+/// Returns a message that tells no state, and its number. One in eight is long: a line of messages has a bound in
+/// bytes.
 fn event(number: u32) -> ToPlayer {
     let length = if number.is_multiple_of(8) { number as usize % 600 } else { 4 };
     let result = Err(RequestError::Malformed { what: "x".repeat(length) });
@@ -86,7 +87,7 @@ fn number_of(message: &ToPlayer) -> Option<u32> {
     }
 }
 
-/// A message that tells a state.
+/// Returns a message that tells a state.
 fn state(u: &mut Unstructured<'_>) -> Result<ToPlayer> {
     let (room, small) = (RoomId(1), u8::arbitrary(u)?);
     let member = |n: u8| PlayerInfo { id: PlayerId([n; 16]), name: "n".repeat(48) };

@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-/// What secrets are called in the sources.
+/// This is what secrets are called in the sources.
 const SECRETS: [&str; 8] = ["token", "secret", "seal", "mac", "cookie", "password", "code_of", "reset"];
 /// Lines in which a word of these stands beside a comparison of something else, or of what nobody else may guess at: the
 /// game's own settings with themselves, mio's numbers of connections.

@@ -17,7 +17,7 @@ use bevy_traversal::{TraversalDiagnosticsPlugin, TraversalSystems};
 pub struct OverlayPlugin {
     /// This key shows and hides the overlay (default: F3). None: only the game switches it, by [`Overlay::shown`].
     pub key: Option<KeyCode>,
-    /// Whether it is shown from the start (default: false).
+    /// This says whether it is shown from the start (default: false).
     pub shown: bool,
 }
 
@@ -30,13 +30,13 @@ impl Default for OverlayPlugin {
 /// Resource: this is the overlay's state, which the game may change at any time.
 #[derive(Resource, Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Overlay {
-    /// Whether it is on the screen.
+    /// This says whether it is on the screen.
     pub shown: bool,
-    /// The key that shows and hides it, if any.
+    /// This is the key that shows and hides it, if any.
     pub key: Option<KeyCode>,
 }
 
-/// How often the texts follow what happens, while they are shown.
+/// This is how often the texts follow what happens, while they are shown.
 const REFRESH: Duration = Duration::from_millis(250);
 
 impl Plugin for OverlayPlugin {

@@ -104,7 +104,7 @@ pub(crate) fn follow(
     }
 }
 
-/// What an entity of the overlay may have.
+/// This is what an entity of the overlay may have.
 type Part = (
     &'static mut Node,
     Option<&'static mut Text>,

@@ -18,10 +18,10 @@ use crate::history::History;
 pub(crate) const MOST_PLAYERS: usize = 6;
 /// This many of these are shown with all details.
 const WHOLE: usize = 3;
-/// How long a failure is shown of somebody who is no member of the room any more.
+/// This is how long a failure is shown of somebody who is no member of the room any more.
 const REMEMBERED: Duration = Duration::from_secs(120);
 
-/// What a line is about, which gives it its colour.
+/// This is what a line is about, which gives it its colour.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Tone {
     /// The line is about nothing in particular.
@@ -52,7 +52,7 @@ impl Line {
     }
 }
 
-/// What is said of one player.
+/// This is what is said of one player.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct PlayerView {
     /// This is the player's name, in the colour of its path.
@@ -65,7 +65,7 @@ pub(crate) struct PlayerView {
     pub(crate) details: [Line; 3],
 }
 
-/// All that is said.
+/// This is all that is said.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct View {
     /// These lines are about the machine, the lobby server, the room and the latest trouble. Empty ones are left out.
@@ -108,7 +108,7 @@ pub(crate) fn remember(
     }
 }
 
-/// What is known of a player.
+/// This is what is known of a player.
 type Known = (
     &'static RemotePlayer,
     &'static Name,
@@ -119,7 +119,7 @@ type Known = (
     Option<&'static History>,
 );
 
-/// All that the overlay looks at.
+/// This is all that the overlay looks at.
 #[derive(SystemParam)]
 pub(crate) struct Seen<'w, 's> {
     nat: Res<'w, NatStatus>,
@@ -218,7 +218,8 @@ fn path_tone(kind: PathKind) -> Tone {
     if kind == PathKind::Relay { Tone::Detour } else { Tone::Good }
 }
 
-/// What is said of a player, and how much it needs a look: 0 the most. None: this player has nothing to do with that one.
+/// Returns what is said of a player, and how much it needs a look: 0 the most. None: this player has nothing to do
+/// with that one.
 fn player(known: ROQueryItem<'_, '_, Known>) -> Option<(u8, PlayerView)> {
     let (_, name, host, by, progress, (rtt, jitter, loss, traffic), history) = known;
     let name = if host { format!("{name} (host)") } else { name.to_string() };
@@ -275,7 +276,7 @@ fn rate(bytes: f32) -> String {
     if bytes < 1000.0 { format!("{bytes:.0} B/s") } else { format!("{:.1} kB/s", bytes / 1e3) }
 }
 
-/// How the path was found; over the relay, why there is no better one.
+/// Returns how the path was found; over the relay, why there is no better one.
 fn connected(
     path: PathKind,
     method: Option<bevy_traversal::Method>,

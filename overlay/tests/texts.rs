@@ -24,7 +24,7 @@ fn lobby() -> RunningServer {
     LobbyServer::new(settings).spawn().unwrap()
 }
 
-/// An app with the overlay, and with keys that the test presses.
+/// Returns an app with the overlay, and with keys that the test presses.
 fn game(lobby: &str, name: &str, relay: RelayPolicy) -> App {
     let config = TraversalConfig {
         lobby: vec![lobby.to_owned()],
@@ -61,7 +61,7 @@ fn is_displayed(world: &World, entity: Entity) -> bool {
     shown && world.get::<ChildOf>(entity).is_none_or(|above| is_displayed(world, above.parent()))
 }
 
-/// All that can be read.
+/// Returns all that can be read.
 fn read(app: &mut App) -> Vec<String> {
     let world = app.world_mut();
     let texts: Vec<(Entity, String)> =

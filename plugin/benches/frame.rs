@@ -45,8 +45,8 @@ fn renet(clients: u16) -> App {
     })
 }
 
-/// A game that no stall ends: the guests' apps stand still while the host's frames are timed. It has none of the systems by which
-/// tests watch messages.
+/// Returns a game that no stall ends: the guests' apps stand still while the host's frames are timed. It has none of
+/// the systems by which tests watch messages.
 fn game(lobby: &RunningServer, name: &str) -> Game {
     let config = TraversalConfig { stall_timeout: Duration::from_secs(3600), ..config(lobby, name) };
     let add = |app: &mut App| {

@@ -76,11 +76,11 @@ struct Measure {
     cpu_us: f64,
     sent: u64,
     lost: u64,
-    /// Where the plugin lost some, by its own account.
+    /// This is where the plugin lost some, by its own account.
     drops: Drops,
 }
 
-/// What was counted on both sides together.
+/// This is what was counted on both sides together.
 #[derive(Clone, Copy, Default)]
 struct Drops {
     sender: u64,
@@ -312,7 +312,7 @@ fn ready(app: &mut App) {
     app.cleanup();
 }
 
-/// What a loop does that has nothing to do.
+/// Does what a loop does that has nothing to do.
 fn pause() {
     std::thread::sleep(Duration::from_micros(50));
 }

@@ -30,7 +30,7 @@ pub(crate) fn open_main(config: &TraversalConfig) -> Result<(Socket, Option<Sock
     }
 }
 
-/// The addresses of a driver that is bound to one interface; none: they are to be looked up.
+/// Returns the addresses of a driver that is bound to one interface; none: they are to be looked up.
 pub(crate) fn fixed_addresses(main: SocketAddr, bind: Option<SocketAddr>) -> Option<Vec<IpAddr>> {
     let ip = bind.map_or(main.ip(), |bind| bind.ip());
     (!ip.is_unspecified()).then(|| vec![ip])

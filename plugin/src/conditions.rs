@@ -30,13 +30,13 @@ pub fn peer_connected(peers: Res<Peers>) -> bool {
     !peers.is_empty()
 }
 
-/// Whether this player is in a room of another player, and renet's `RenetClient` is there and connected. [`joined`] holds earlier,
-/// from [`RoomJoined`](crate::RoomJoined) on, and while a lost host is replaced.
+/// Run condition: this player is in a room of another player, and renet's `RenetClient` is there and connected.
+/// [`joined`] holds earlier, from [`RoomJoined`](crate::RoomJoined) on, and while a lost host is replaced.
 pub fn client_ready(client: Option<Res<RenetClient>>) -> bool {
     client.is_some_and(|client| client.is_connected())
 }
 
-/// Whether this player hosts, and renet's `RenetServer` is there.
+/// Run condition: this player hosts, and renet's `RenetServer` is there.
 pub fn server_ready(server: Option<Res<RenetServer>>) -> bool {
     server.is_some()
 }

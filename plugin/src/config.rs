@@ -18,8 +18,8 @@ use traversal_core::{AgentConfig, MappingProtocol};
 
 use crate::resolve::{Resolve, SystemResolver};
 
-/// How long the search for the lifetime of an idle NAT mapping may take, beside a few round trips: its longest silence. The
-/// result stands in [`NatProfile::timeout`](crate::NatProfile::timeout).
+/// The search for the lifetime of an idle NAT mapping may take this long, beside a few round trips: its longest
+/// silence. The result stands in [`NatProfile::timeout`](crate::NatProfile::timeout).
 pub const LONGEST_LIFETIME_SEARCH: Duration = LifetimeSearch::LONGEST;
 
 /// These are the settings of a [`TraversalPlugin`](crate::TraversalPlugin).
@@ -41,10 +41,10 @@ pub struct TraversalConfig {
     /// Where there are any, the plugin logs in when the app starts; without, it waits for a
     /// [`ConnectLobby`](crate::ConnectLobby) message.
     pub lobby: Vec<String>,
-    /// The address of a lobby server that runs within this game, for a first run with nothing else, and for play in one's own
-    /// network; none by default. Where the port is taken, whoever serves there is used, and this game serves as soon as
-    /// it ends. The plugin logs in to it when [`lobby`](Self::lobby) is empty. `127.0.0.1` serves this machine alone,
-    /// `0.0.0.0` all networks that the machine is in.
+    /// This is the address of a lobby server that runs within this game, for a first run with nothing else, and for
+    /// play in one's own network; none by default. Where the port is taken, whoever serves there is used, and this
+    /// game serves as soon as it ends. The plugin logs in to it when [`lobby`](Self::lobby) is empty. `127.0.0.1`
+    /// serves this machine alone, `0.0.0.0` all networks that the machine is in.
     #[cfg(feature = "embedded_lobby")]
     pub embedded_lobby: Option<SocketAddr>,
     /// Public keys that the lobby server may have. Empty: the first key seen is trusted, and kept as
@@ -62,58 +62,59 @@ pub struct TraversalConfig {
     /// The game's socket is bound to this local address. None: any free port on all interfaces, IPv4 and IPv6. An
     /// address of one interface keeps the plugin to that interface.
     pub bind: Option<SocketAddr>,
-    /// Whether IPv6 is used beside IPv4, where there is any and `bind` does not forbid it (default: yes).
+    /// This says whether IPv6 is used beside IPv4, where there is any and `bind` does not forbid it (default: yes).
     pub ipv6: bool,
-    /// How the machine's router is asked to forward the game's port, in the order of preference; empty, or without the
-    /// feature `port_mapping`: not at all.
-    /// It starts with the login, in the background, is renewed, and given back at the end. A forwarded port only
-    /// counts once the lobby server's second address has reached it ([`PortMappingState`](crate::PortMappingState)).
-    /// Nobody is asked where the lobby server is on this machine, where the public address is the machine's own, and
-    /// with [`RelayPolicy::Only`](crate::RelayPolicy::Only).
+    /// The machine's router is asked by these protocols to forward the game's port, in the order of preference. If
+    /// there are none, or without the feature `port_mapping`, it is not asked at all. It is asked from the
+    /// login on, in the background; what it forwards is renewed, and given back at the end. A forwarded port only
+    /// counts once the lobby server's second address has reached it ([`PortMappingState`](crate::PortMappingState)). Nobody is asked where
+    /// the lobby server is on this machine, where the public address is the machine's own, and with
+    /// [`RelayPolicy::Only`](crate::RelayPolicy::Only).
     ///
     /// By default PCP, NAT-PMP, then UPnP; nothing on macOS and iOS, where asking the router brings up the system's
     /// question whether the game may find devices in the local network. A game that has explained this to its player sets
     /// [`MappingProtocol::ALL`](crate::MappingProtocol::ALL).
     pub port_mapping: Vec<MappingProtocol>,
-    /// Where the player's identity comes from; by default it is a new one with each start. Released games set
+    /// This is where the player's identity comes from; by default it is a new one with each start. Released games set
     /// [`IdentitySource::Platform`].
     pub identity: IdentitySource,
-    /// Where the keys of lobby servers are kept from one start to the next, when none is pinned by
+    /// This is where the keys of lobby servers are kept from one start to the next, when none is pinned by
     /// [`server_keys`](Self::server_keys). A server with another key than before is not logged in to
     /// ([`TraversalError::ServerKeyChanged`](crate::TraversalError::ServerKeyChanged)).
     pub known_servers: KnownServers,
-    /// Where it is kept what was measured in which network, so that a join right after the next start has something to go
+    /// What was measured in which network is kept here, so that a join right after the next start has something to go
     /// by. Everything is measured all the same.
     pub kept_profiles: KeptProfiles,
     /// These are the agent's further settings: LAN, relay, TCP, method, detection, what is known of the NATs
     /// beforehand (its `manual`, `bubble_targets` and M24's `ports_ahead`), caps, timeouts. Its `game`,
     /// `game_protocol`, `name`, `token` and `server_keys` are replaced by the fields above.
     pub agent: AgentConfig,
-    /// How game data travels; by default with renet over the sealed path.
+    /// This is how game data travels; by default with renet over the sealed path.
     pub transport: Transport,
     /// These are renet's channels and budgets, for [`Transport::Sealed`]; they are the same on all players.
     pub renet: ConnectionConfig,
-    /// How often renet's packets are taken, at the most; zero, the default: in every frame. renet acknowledges acknowledgements, so
-    /// that two players who say nothing to each other send a small datagram in each frame, both ways. With a 30th of a
-    /// second they send 30 a second at any frame rate, and a message waits so long at the worst. It is also the tick
-    /// that [`ConnectionConfig::available_bytes_per_tick`] counts by. For [`Transport::Sealed`].
+    /// renet's packets are taken once in this period at the most; with zero, the default, in every frame. renet
+    /// acknowledges acknowledgements, so that two players who say nothing to each other send a small datagram in each
+    /// frame, both ways. With a 30th of a second they send 30 a second at any frame rate, and a message waits so long
+    /// at the worst. It is also the tick that [`ConnectionConfig::available_bytes_per_tick`] counts by. It is
+    /// for [`Transport::Sealed`].
     pub renet_send_period: Duration,
-    /// How the names of lobby servers are resolved; by default by the operating system.
+    /// This is how the names of lobby servers are resolved; by default by the operating system.
     pub resolver: Arc<dyn Resolve>,
-    /// How long the resolver may take before the lobby counts as unresolvable (default 3.5 s: twice the 1.5 s a stub resolver
-    /// commonly waits for an answer, and a reserve); twice as long as its former answers took, where those took longer. In
-    /// the background it is waited for beyond that, and a late answer counts.
+    /// The resolver may take this long before the lobby counts as unresolvable (default 3.5 s: twice the 1.5 s a stub
+    /// resolver commonly waits for an answer, and a reserve); twice as long as its former answers took, where those
+    /// took longer. In the background it is waited for beyond that, and a late answer counts.
     pub resolve_timeout: Duration,
-    /// How often the machine's own addresses are looked at (default 5 s).
+    /// The machine's own addresses are looked at once in this period (default 5 s).
     pub local_address_period: Duration,
-    /// How long the app may go without a tick (a level loads, a debugger holds it) before its players are let
-    /// go (default 30 s). Until then the network thread keeps the connections alive.
+    /// The app may go this long without a tick (a level loads, a debugger holds it) before its players are let go
+    /// (default 30 s). Until then the network thread keeps the connections alive.
     pub stall_timeout: Duration,
-    /// How many game datagrams may be on their way to the app; what comes in beyond that is dropped and counted. The
-    /// default, 2,048, takes 3 s of ten players who send 60 datagrams of 1,200 bytes a second (2 MB).
+    /// At most this many game datagrams may be on their way to the app; what comes in beyond that is dropped and
+    /// counted. The default, 2,048, takes 3 s of ten players who send 60 datagrams of 1,200 bytes a second (2 MB).
     pub incoming_datagrams: usize,
-    /// How many game datagrams may be on their way to the network thread (default 4,096); what is sent beyond that is
-    /// dropped and counted.
+    /// At most this many game datagrams may be on their way to the network thread (default 4,096); what is sent
+    /// beyond that is dropped and counted.
     pub outgoing_datagrams: usize,
     /// The system is asked for a buffer of this size, in bytes, for each direction of the game's socket. The default,
     /// 1 MiB, takes a burst of 700 datagrams of 1,500 bytes.
@@ -153,7 +154,7 @@ impl Default for TraversalConfig {
     }
 }
 
-/// How the router is asked; `prompts`: the system asks the user first (Apple's technical note TN3179).
+/// Returns how the router is asked; `prompts`: the system asks the user first (Apple's technical note TN3179).
 fn default_port_mapping(prompts: bool) -> Vec<MappingProtocol> {
     if prompts { Vec::new() } else { MappingProtocol::ALL.to_vec() }
 }
@@ -216,7 +217,7 @@ impl fmt::Debug for TraversalConfig {
 #[derive(Resource, Debug)]
 pub struct RenetConfig(pub ConnectionConfig);
 
-/// How game data travels between players.
+/// This is how game data travels between players.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Transport {
     /// renet carries it over the sealed path: `RenetServer` and `RenetClient` appear by themselves.
@@ -227,7 +228,7 @@ pub enum Transport {
     Manual,
 }
 
-/// Where the player's key pair, and so its [`PlayerId`](crate::PlayerId), comes from.
+/// This is where the player's key pair, and so its [`PlayerId`](crate::PlayerId), comes from.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub enum IdentitySource {
     /// The identity is a new one with each start: nobody recognises the player again, bans and contacts do not last, and
@@ -258,8 +259,8 @@ pub enum IdentitySource {
     Secret([u8; 32]),
 }
 
-/// Where the keys of lobby servers are kept from one start to the next: a text file with a line `host:port KEY` for each
-/// server. Servers at loopback addresses are never kept.
+/// This is where the keys of lobby servers are kept from one start to the next: a text file with a line
+/// `host:port KEY` for each server. Servers at loopback addresses are never kept.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum KnownServers {
     /// They are kept beside the file of [`IdentitySource::Platform`] or [`IdentitySource::File`], with
@@ -273,8 +274,8 @@ pub enum KnownServers {
     Off,
 }
 
-/// Where NAT profiles are kept from one start to the next (M9), for 30 days: at most 16 networks, each known by a block of
-/// its public address and by its local networks.
+/// This is where NAT profiles are kept from one start to the next (M9), for 30 days: at most 16 networks, each known
+/// by a block of its public address and by its local networks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum KeptProfiles {
     /// They are kept beside the file of [`IdentitySource::Platform`] or [`IdentitySource::File`], with `.nat.json`

@@ -21,7 +21,7 @@ pub(crate) const GAME: u8 = 0;
 const BESIDE: u8 = 1;
 /// [`DatagramSocket`]s take the channels from this one on.
 const FIRST_SOCKET: u8 = 2;
-/// How many [`DatagramSocket`]s there may be.
+/// This is how many [`DatagramSocket`]s there may be.
 pub const SOCKET_CHANNELS: u8 = CHANNELS - FIRST_SOCKET;
 /// A datagram has so many bytes at the most. What is longer than the path takes in one piece (`path.size` in [`Peers`])
 /// is split and joined.
@@ -38,13 +38,13 @@ const SOCKET_QUEUE: usize = 512;
 /// This is a game datagram from another player.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Datagram {
-    /// The player who sent it, authenticated by the path's keys.
+    /// This is the player who sent it, authenticated by the path's keys.
     pub player: PlayerId,
-    /// What it says: at most [`MAX_DATAGRAM`] bytes.
+    /// This is what it says: at most [`MAX_DATAGRAM`] bytes.
     pub payload: Vec<u8>,
 }
 
-/// Why a datagram was not sent.
+/// This is why a datagram was not sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DatagramError {
@@ -56,7 +56,7 @@ pub enum DatagramError {
     TooLong {
         /// The datagram has this length, in bytes.
         length: usize,
-        /// The longest that can be sent.
+        /// This is the longest that can be sent.
         most: usize,
     },
     /// Too many datagrams wait already: the newest is dropped and counted.
@@ -97,15 +97,15 @@ fn check_length(payload: &[u8]) -> Result<(), DatagramError> {
 /// ```
 #[derive(Resource)]
 pub struct Datagrams {
-    /// What carries the game; for renet.
+    /// This is what carries the game; for renet.
     pub(crate) received: Vec<GameDatagram>,
-    /// What [`drain`](Self::drain) gives to the game.
+    /// This is what [`drain`](Self::drain) gives to the game.
     own: Vec<GameDatagram>,
-    /// What leaves at the end of this frame, each with its receiver and channel.
+    /// This is what leaves at the end of this frame, each with its receiver and channel.
     pub(crate) outgoing: Vec<(PlayerId, u8, Vec<u8>)>,
-    /// Who is connected, and how many datagrams of this frame are for it.
+    /// This is who is connected, and how many datagrams of this frame are for it.
     connected: BTreeMap<PlayerId, usize>,
-    /// What came for connections that are told of with the next frame.
+    /// This is what came for connections that are told of with the next frame.
     early: Vec<GameDatagram>,
     sockets: BTreeMap<u8, SocketEnd>,
     /// Datagrams that may wait in each of them.
@@ -128,7 +128,7 @@ impl Datagrams {
         }
     }
 
-    /// What came since the last frame. What is not taken is gone with the next.
+    /// Returns what came since the last frame. What is not taken is gone with the next.
     pub fn drain(&mut self) -> impl Iterator<Item = Datagram> + '_ {
         self.own.drain(..).map(|GameDatagram { player, payload, .. }| Datagram { player, payload })
     }
@@ -148,9 +148,9 @@ impl Datagrams {
         Ok(())
     }
 
-    /// A handle for datagrams on a channel of their own, 0 to [`SOCKET_CHANNELS`] - 1, for a stack that wants to send
-    /// and receive by itself, on any thread. Both sides take the same number. A second call for one channel takes it
-    /// away from the handles of the first.
+    /// Returns a handle for datagrams on a channel of their own, 0 to [`SOCKET_CHANNELS`] - 1, for a stack that wants
+    /// to send and receive by itself, on any thread. Both sides take the same number. A second call for one channel
+    /// takes it away from the handles of the first.
     ///
     /// # Errors
     /// [`DatagramError::NoSuchChannel`].
@@ -294,7 +294,7 @@ impl DatagramSocket {
         }
     }
 
-    /// The oldest datagram that came in.
+    /// Returns the oldest datagram that came in.
     pub fn receive(&self) -> Option<Datagram> {
         self.incoming.try_recv().ok()
     }

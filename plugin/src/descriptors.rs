@@ -6,7 +6,7 @@
 /// Descriptors that a search leaves for the game: assets that are being loaded, sound, saved games, logs.
 const FOR_THE_GAME: u64 = 64;
 
-/// How many further sockets may be opened now; none: the system has no such limit.
+/// Returns how many further sockets may be opened now; none: the system has no such limit.
 pub(crate) fn spare() -> Option<usize> {
     let limit = traversal_udp::descriptors::limit()?;
     usize::try_from(spare_of(limit, traversal_udp::descriptors::open())).ok()

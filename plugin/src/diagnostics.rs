@@ -72,11 +72,11 @@ impl TraversalDiagnosticsPlugin {
     pub const LOSS: DiagnosticPath = DiagnosticPath::const_new("traversal/loss");
     /// This figure is the mean of the players' jitters ([`Jitter`]), in ms.
     pub const JITTER: DiagnosticPath = DiagnosticPath::const_new("traversal/jitter");
-    /// What is sent to all players together, in bytes a second ([`Traffic`]).
+    /// This is what is sent to all players together, in bytes a second ([`Traffic`]).
     pub const BYTES_SENT: DiagnosticPath = DiagnosticPath::const_new("traversal/bytes_sent");
-    /// What comes from all players together, in bytes a second ([`Traffic`]).
+    /// This is what comes from all players together, in bytes a second ([`Traffic`]).
     pub const BYTES_RECEIVED: DiagnosticPath = DiagnosticPath::const_new("traversal/bytes_received");
-    /// How many of the connected players are reached over the relay.
+    /// This is how many of the connected players are reached over the relay.
     pub const RELAYED_PEERS: DiagnosticPath = DiagnosticPath::const_new("traversal/relayed_peers");
 }
 
@@ -150,7 +150,7 @@ struct Period(Duration);
 /// Resource: it holds the latest measurement of all connections.
 #[derive(Resource, Debug, Default)]
 pub(crate) struct Qualities {
-    /// When it was taken.
+    /// This is when it was taken.
     at: Option<Instant>,
     players: Vec<(PlayerId, LinkQuality)>,
     /// One was asked for and has not come.

@@ -13,12 +13,12 @@ use lobby_server::{LobbyServer, RunningServer, Settings, StartError};
 
 use crate::resolve::DEFAULT_PORT;
 
-/// Where it is served when the game names no lobby server: on this machine alone.
+/// This is where it is served when the game names no lobby server: on this machine alone.
 pub(crate) const HERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), DEFAULT_PORT);
-/// How often an instance looks whether it is its turn to serve.
+/// This is how often an instance looks whether it is its turn to serve.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// The server, or the place that waits for its turn. Dropping it ends the server.
+/// This is the server, or the place that waits for its turn. Dropping it ends the server.
 #[derive(Resource)]
 pub(crate) struct Embedded {
     stop: Option<Sender<()>>,
@@ -56,7 +56,7 @@ impl Drop for Embedded {
     }
 }
 
-/// The address at which this machine reaches a server that is bound to `bind`.
+/// Returns the address at which this machine reaches a server that is bound to `bind`.
 pub(crate) fn reached_at(bind: SocketAddr) -> SocketAddr {
     let ip = match bind.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
@@ -66,7 +66,7 @@ pub(crate) fn reached_at(bind: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, bind.port())
 }
 
-/// The server, or none where another program has the port.
+/// Returns the server, or none where another program has the port.
 fn serve(bind: SocketAddr) -> Result<Option<RunningServer>, StartError> {
     let settings = Settings { bind: vec![bind], no_http: true, ..Settings::default() };
     let server = LobbyServer::new(settings);

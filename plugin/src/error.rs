@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use traversal_core::{FactError, IntoSocketError, LobbyError};
 
-/// Why there is no link to a lobby server.
+/// This is why there is no link to a lobby server.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TraversalError {
@@ -27,11 +27,11 @@ pub enum TraversalError {
     /// The game's socket could not be opened.
     #[error("cannot open a UDP socket on {address}: {reason}")]
     Bind {
-        /// The address that it was to be bound to.
+        /// This is the address that it was to be bound to.
         address: SocketAddr,
         /// The kind of failure, as the standard library tells it.
         kind: std::io::ErrorKind,
-        /// What the system says about it.
+        /// This is what the system says about it.
         reason: String,
     },
     /// The identity file could not be read or written, or is none.
@@ -39,7 +39,7 @@ pub enum TraversalError {
     Identity {
         /// The identity was to be read from this file, or written to it.
         path: PathBuf,
-        /// What the system says about it.
+        /// This is what the system says about it.
         reason: String,
     },
     /// [`AgentConfig::manual`](crate::AgentConfig::manual) has a fact that cannot be.
@@ -48,12 +48,12 @@ pub enum TraversalError {
     /// The system gave no random bytes, no poller or no thread.
     #[error("the network thread cannot run: {reason}")]
     Driver {
-        /// What the system says about it.
+        /// This is what the system says about it.
         reason: String,
     },
 }
 
-/// Why [`TraversalLink::into_socket`](crate::TraversalLink::into_socket) gave no socket.
+/// This is why [`TraversalLink::into_socket`](crate::TraversalLink::into_socket) gave no socket.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SocketError {

@@ -7,9 +7,9 @@ use crate::datagrams::{DatagramError, DatagramSocket, Datagrams, SOCKET_CHANNELS
 /// This is the last channel, so that a game's own begin at 0.
 const CHANNEL: u8 = SOCKET_CHANNELS - 1;
 
-/// A socket for a session of `ggrs`, whose addresses are [`PlayerId`]s: set `ggrs::Config::Address` to it, add each
-/// connected player as `PlayerType::Remote(id)`, and pass this to `SessionBuilder::start_p2p_session`. All players must
-/// number themselves alike, for example in the order of their ids.
+/// This is a socket for a session of `ggrs`, whose addresses are [`PlayerId`]s: set `ggrs::Config::Address` to it,
+/// add each connected player as `PlayerType::Remote(id)`, and pass this to `SessionBuilder::start_p2p_session`. All
+/// players must number themselves alike, for example in the order of their ids.
 ///
 /// Takes one of the plugin's datagram channels, so renet and [`Datagrams`] go on beside it. What a session does not
 /// take in time, and what is longer than a datagram, is dropped and counted; `ggrs` repeats what matters.

@@ -7,7 +7,7 @@ use traversal_core::id::PlayerId;
 
 use crate::error::SocketError;
 
-/// A punched UDP path that belongs to the game from now on, given by
+/// This is a punched UDP path that belongs to the game from now on, given by
 /// [`TraversalLink::into_socket`](crate::TraversalLink::into_socket).
 ///
 /// The socket is non-blocking and not connected; whoever knows its address can send to it. Datagrams that the
@@ -16,15 +16,15 @@ use crate::error::SocketError;
 pub struct PunchedSocket {
     /// This player is at the other end.
     pub player: PlayerId,
-    /// The socket that the path goes out from; it is non-blocking and not connected.
+    /// This is the socket that the path goes out from; it is non-blocking and not connected.
     pub socket: UdpSocket,
-    /// The address at which the other player is reached.
+    /// This is the address at which the other player is reached.
     pub remote: SocketAddr,
     /// Only the two players know this key; it is for a protocol of the game's own.
     pub shared_key: [u8; 32],
 }
 
-/// A [`PunchedSocket`] that is being handed over; takes about a frame.
+/// This is a [`PunchedSocket`] that is being handed over; this takes about a frame.
 #[derive(Debug)]
 pub struct PendingSocket(pub(crate) Option<Receiver<Result<PunchedSocket, SocketError>>>);
 

@@ -50,7 +50,7 @@ pub(crate) fn load(source: &IdentitySource) -> Result<Loaded, TraversalError> {
 /// At most this many instances of one game may run on one machine at a time; more are a mistake.
 const MAX_INSTANCES: usize = 64;
 
-/// The folder in which the system keeps this program's data for this user.
+/// Returns the folder in which the system keeps this program's data for this user.
 fn data_folder(app: &str) -> Result<PathBuf, TraversalError> {
     let failed = |reason: &str| TraversalError::Identity { path: PathBuf::from(app), reason: reason.into() };
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | ' ' | '.');
@@ -68,7 +68,7 @@ fn data_folder(app: &str) -> Result<PathBuf, TraversalError> {
     )
 }
 
-/// The file of the first identity in `folder` that no running instance uses, and the lock that says so.
+/// Returns the file of the first identity in `folder` that no running instance uses, and the lock that says so.
 fn first_free(folder: &Path) -> Result<(PathBuf, Option<fs::File>), TraversalError> {
     for instance in 1..=MAX_INSTANCES {
         let name = if instance == 1 { "player.key".into() } else { format!("player-{instance}.key") };
@@ -142,11 +142,11 @@ fn from_file(path: &Path) -> Result<[u8; 32], TraversalError> {
 /// More than an identity has: a file of any length is not read whole.
 const MAX_READ: u64 = 64;
 
-/// How often a file is read that another program is writing, and how long apart: a second in all.
+/// This is how often a file is read that another program is writing, and how long apart: a second in all.
 const READS: u32 = 100;
 const READ_PERIOD: std::time::Duration = std::time::Duration::from_millis(10);
 
-/// What another program writes in this moment.
+/// Waits for what another program writes in this moment, and returns it.
 fn wait_for(path: &Path) -> Option<[u8; 32]> {
     (0..READS).find_map(|_| {
         let secret = fs::read(path).ok()?.try_into().ok();

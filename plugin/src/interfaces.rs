@@ -10,16 +10,16 @@ use netdev::ipnet::Ipv4Net;
 use traversal_core::address::{Scope, scope};
 use traversal_core::wire::message::MAX_LOCAL_ADDRESSES;
 
-/// What the machine's interfaces have.
+/// This is what the machine's interfaces have.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Local {
     /// Addresses that another player may reach, the likeliest first.
     pub(crate) addresses: Vec<IpAddr>,
-    /// The networks in which other players may sit.
+    /// These are the networks in which other players may sit.
     pub(crate) networks: Vec<OwnNetwork>,
 }
 
-/// A network that an interface of this machine is in.
+/// This is a network that an interface of this machine is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct OwnNetwork {
     /// The interface's address there, and how many bits of it are the network's.
@@ -56,7 +56,7 @@ pub(crate) fn watch(
     }
 }
 
-/// What an interface leads to, the likeliest first. Systems tell it by names alone.
+/// This is what an interface leads to, the likeliest first. Systems tell it by names alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Leads {
     /// It leads to the internet and the network at home: the default route.
@@ -152,8 +152,8 @@ pub(crate) fn source(to: SocketAddr) -> Option<IpAddr> {
     Some(socket.local_addr().ok()?.ip())
 }
 
-/// The IPv4 networks in which other players may sit, by the interfaces that are up; not those of VPNs, and not those inside this
-/// machine.
+/// Returns the IPv4 networks in which other players may sit, by the interfaces that are up; not those of VPNs, and
+/// not those inside this machine.
 fn networks() -> Vec<OwnNetwork> {
     let interfaces = netdev::get_interfaces().into_iter();
     let up = interfaces.filter(|interface| interface.is_up() && !interface.is_point_to_point());
@@ -168,7 +168,7 @@ fn networks() -> Vec<OwnNetwork> {
         .collect()
 }
 
-/// Whether the system says that nothing is plugged in or running there, as at a bridge without machines.
+/// Returns whether the system says that nothing is plugged in or running there, as at a bridge without machines.
 fn is_down(name: &str) -> bool {
     cfg!(any(target_os = "linux", target_os = "android"))
         && std::fs::read_to_string(format!("/sys/class/net/{name}/operstate"))

@@ -35,7 +35,7 @@ struct File {
 #[derive(Serialize, Deserialize)]
 struct Entry {
     network: Network,
-    /// When it was measured, in seconds since 1970.
+    /// This is when it was measured, in seconds since 1970.
     measured_at: u64,
     profile: NatProfile,
 }
@@ -57,7 +57,7 @@ enum KeptError {
     Newer(u32),
 }
 
-/// Where profiles are kept, if they are. `beside`: the identity's file.
+/// Returns where profiles are kept, if they are. `beside`: the identity's file.
 pub(crate) fn path(kept: &KeptProfiles, beside: Option<&Path>) -> Option<PathBuf> {
     match kept {
         KeptProfiles::File(path) => Some(path.clone()),
@@ -66,7 +66,7 @@ pub(crate) fn path(kept: &KeptProfiles, beside: Option<&Path>) -> Option<PathBuf
     }
 }
 
-/// What the file has; nothing where it cannot be read.
+/// Returns what the file has; nothing where it cannot be read.
 pub(crate) fn load(path: &Path) -> Vec<KeptProfile> {
     read(path, SystemTime::now()).unwrap_or_else(|error| {
         bevy_log::warn!("the kept NAT profiles in {} are not used: {error}", path.display());
@@ -131,7 +131,7 @@ fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     renamed
 }
 
-/// The driver's end of the thread that writes: a slow disk must not hold up the network.
+/// This is the driver's end of the thread that writes: a slow disk must not hold up the network.
 pub(crate) struct Keeper(Sender<KeptProfile>);
 
 impl Keeper {

@@ -27,7 +27,7 @@ const MAX_FILE: u64 = 1 << 20;
 const WAITING: usize = 8;
 const HEAD: &str = "# Lobby servers and their keys. Remove a line to trust the server's next key.\n";
 
-/// Where keys are kept, if they are. `beside`: the identity's file.
+/// Returns where keys are kept, if they are. `beside`: the identity's file.
 pub(crate) fn path(kept: &KnownServers, beside: Option<&Path>) -> Option<PathBuf> {
     match kept {
         KnownServers::File(path) => Some(path.clone()),
@@ -36,7 +36,7 @@ pub(crate) fn path(kept: &KnownServers, beside: Option<&Path>) -> Option<PathBuf
     }
 }
 
-/// What is known of the servers' keys.
+/// This is what is known of the servers' keys.
 pub(crate) struct Known {
     path: Option<PathBuf>,
     /// Of the file, as it was at the last [`reload`](Self::reload), and of this run.
@@ -45,7 +45,7 @@ pub(crate) struct Known {
 }
 
 impl Known {
-    /// What is known, and what a thread is to run until that is dropped.
+    /// Returns what is known, and what a thread is to run until that is dropped.
     pub(crate) fn new(path: Option<PathBuf>) -> (Self, Option<impl FnOnce() + Send + use<>>) {
         let (sender, receiver): (_, Receiver<(String, [u8; 32])>) = bounded(WAITING);
         let thread = path.clone().map(|path| {

@@ -227,7 +227,7 @@ pub mod prelude {
 /// Adds everything; see the [crate's documentation](crate).
 #[derive(Clone, Debug, Default)]
 pub struct TraversalPlugin {
-    /// What is to be done, and how.
+    /// This is what is to be done, and how.
     pub config: TraversalConfig,
 }
 

@@ -24,9 +24,9 @@ pub struct TraversalLink {
     /// Requests that found the channel full.
     waiting: VecDeque<Request>,
     stats: TraversalStats,
-    /// A report that takes the place of something that ended in this frame: it is taken with the next.
+    /// This is a report that takes the place of something that ended in this frame: it is taken with the next.
     pub(crate) held: Option<Report>,
-    /// Why the driver could not start, until it was said.
+    /// This is why the driver could not start, until it was said.
     pub(crate) failure: Option<TraversalError>,
 }
 

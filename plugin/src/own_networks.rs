@@ -33,7 +33,7 @@ impl OwnNetworks {
         self.looked_up.clear();
     }
 
-    /// Where a datagram to `to` should leave.
+    /// Returns where a datagram to `to` should leave.
     pub(crate) fn origin(&mut self, now: Instant, to: SocketAddr) -> Origin {
         self.origin_by(now, to, interfaces::source)
     }

@@ -33,7 +33,7 @@ pub struct Room(pub RoomInfo);
 pub struct RoomMembers(Vec<Entity>);
 
 impl RoomMembers {
-    /// The other players, in the order in which they came.
+    /// Returns the other players, in the order in which they came.
     pub fn iter(&self) -> impl Iterator<Item = Entity> {
         self.0.iter().copied()
     }
@@ -100,10 +100,10 @@ pub(crate) struct Entities {
     own: Option<PlayerId>,
 }
 
-/// What an entity has of these components, if anything.
+/// This is what an entity has of these components, if anything.
 type Shown = ShownNow<'static>;
 
-/// What an entity shows at a moment.
+/// This is what an entity shows at a moment.
 type ShownNow<'a> = (Option<&'a Room>, Option<&'a ConnectedBy>, Option<&'a IsHost>, Option<&'a IsAway>);
 
 /// Makes the entities follow the resources and messages. Runs in frames in which one of them has changed.

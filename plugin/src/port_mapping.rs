@@ -27,21 +27,21 @@ use ask::Lease;
 use epoch::Epoch;
 pub(crate) use route::Route;
 
-/// What the agent is told.
+/// This is what the agent is told.
 pub(crate) type News = Result<PortMapping, NoPortMapping>;
 
-/// How often the way to the router is looked at, beside every change of the machine's addresses.
+/// This is how often the way to the router is looked at, beside every change of the machine's addresses.
 const LOOK: Duration = Duration::from_secs(60);
 /// Waits after a router said no, or nothing: one that was just switched on has a minute, one that never answers is
 /// left alone.
 const RETRY: [Duration; 4] =
     [Duration::from_secs(20), Duration::from_secs(60), Duration::from_secs(300), Duration::from_secs(1800)];
-/// A request that is on its way when the app ends: what it gets must be given back.
+/// A request that is on its way when the app ends gets this long: what it gets must be given back.
 const GRACE: Duration = Duration::from_millis(400);
 /// Giving a mapping back may take this long. Together with [`GRACE`] that is less than a second.
 const RELEASE: Duration = Duration::from_millis(450);
 
-/// How routers are asked.
+/// This is how routers are asked.
 #[derive(Clone)]
 pub(crate) struct Settings {
     /// Routers are asked by these protocols, in this order.
@@ -52,9 +52,9 @@ pub(crate) struct Settings {
     /// Renewals are at half the lease (RFC 6886 section 3.3), within these bounds: a router that grants a second is not
     /// asked every half, and one that was restarted is noticed within half an hour.
     pub(crate) renew: (Duration, Duration),
-    /// How often the way to the router is looked at, and its clock.
+    /// This is how often the way to the router is looked at, and its clock.
     pub(crate) look: Duration,
-    /// Where UPnP devices are searched: the group of SSDP.
+    /// This is where UPnP devices are searched: the group of SSDP.
     pub(crate) ssdp: SocketAddr,
     /// Finds the router, for an address that the socket is bound to or the system's choice.
     pub(crate) route: Arc<dyn Fn(Option<Ipv4Addr>) -> Option<Route> + Send + Sync>,
@@ -71,12 +71,12 @@ impl Settings {
     }
 }
 
-/// What is to be forwarded.
+/// This is what is to be forwarded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Wanted {
-    /// The port of the game's socket, which is to be forwarded.
+    /// This is the port of the game's socket, which is to be forwarded.
     pub(crate) port: u16,
-    /// The address that the socket is bound to; none: all of the machine's.
+    /// This is the address that the socket is bound to; none: all of the machine's.
     pub(crate) bind: Option<Ipv4Addr>,
     /// This counts changes: at another number the mapping is renewed and told anew.
     pub(crate) generation: u32,
@@ -133,19 +133,19 @@ impl PortMapper {
     }
 }
 
-/// A mapping that a router has granted.
+/// This is a mapping that a router has granted.
 struct Held {
     lease: Lease,
     wanted: Wanted,
     route: Route,
     renew_at: Instant,
-    /// The router's clock when it was last heard, where it has one.
+    /// This is the router's clock when it was last heard, where it has one.
     epoch: Option<Epoch>,
     look_at: Instant,
 }
 
 impl Held {
-    /// Whether the router has begun anew since its clock was last heard, and so has forgotten the mapping.
+    /// Returns whether the router has begun anew since its clock was last heard, and so has forgotten the mapping.
     async fn look_at_clock(&mut self) -> bool {
         let Some(before) = self.epoch else { return false };
         // A router that is silent now is asked again.
@@ -161,9 +161,9 @@ struct LeaseKeeper<T> {
     wanted: watch::Receiver<Option<Wanted>>,
     tell: T,
     held: Option<Held>,
-    /// The latest news that was told.
+    /// This is the latest news that was told.
     told: Option<News>,
-    /// How often in a row the router has said no, or nothing.
+    /// This is how often in a row the router has said no, or nothing.
     failures: usize,
     retry_at: Instant,
 }

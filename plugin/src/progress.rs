@@ -62,28 +62,28 @@ pub struct Step {
 pub enum StepKind {
     /// The lobby server told the two of each other, and the search for a way begins.
     Planned {
-        /// The methods that will be tried, in this order.
+        /// These are the methods that will be tried, in this order.
         methods: Vec<Method>,
     },
     /// A further method is tried.
     Trying {
-        /// The method that begins.
+        /// This is the method that begins.
         method: Method,
     },
     /// The first way stands: the game plays.
     Connected {
         /// The way is of this kind.
         path: PathKind,
-        /// The method that found it; none over the relay.
+        /// This is the method that found it; none over the relay.
         method: Option<Method>,
-        /// How long it took from the request to join, as the network thread measured it.
+        /// This is how long it took from the request to join, as the network thread measured it.
         took: Duration,
     },
     /// The connection took another way.
     Moved {
         /// The way is of this kind.
         path: PathKind,
-        /// The method that found it; none over the relay.
+        /// This is the method that found it; none over the relay.
         method: Option<Method>,
     },
     /// The game plays over the relay, and no direct way was found in time.
@@ -100,7 +100,7 @@ pub enum StepKind {
     Away,
     /// The player is heard again.
     Back {
-        /// How long nothing was heard.
+        /// This is how long nothing was heard.
         away: Duration,
     },
     /// The connection is gone.
@@ -110,7 +110,7 @@ pub enum StepKind {
     },
 }
 
-/// What a [`Progress`] has come to.
+/// This is what a [`Progress`] has come to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ProgressState {
     /// A way is looked for.

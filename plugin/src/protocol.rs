@@ -17,10 +17,11 @@ use crate::handoff::PunchedSocket;
 use crate::queue::Batches;
 use crate::state::Counters;
 
-/// How many requests, or reports, may be on their way at a time. A frame has a handful; further ones wait on their own side.
+/// This is how many requests, or reports, may be on their way at a time. A frame has a handful; further ones wait on
+/// their own side.
 pub(crate) const CHANNEL: usize = 1024;
 
-/// What the app asks of the network thread.
+/// This is what the app asks of the network thread.
 pub(crate) enum Request {
     /// The agent gets this command as it is.
     Agent(Command),
@@ -32,7 +33,7 @@ pub(crate) enum Request {
     IntoSocket { player: PlayerId, reply: Sender<Result<PunchedSocket, SocketError>> },
 }
 
-/// What the network thread tells the app.
+/// This is what the network thread tells the app.
 #[derive(Debug)]
 pub(crate) enum Report {
     /// The agent has said this.

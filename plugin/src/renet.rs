@@ -19,7 +19,7 @@ use crate::link::TraversalLink;
 use crate::queue::GameDatagram;
 use crate::renet_guard::{Guard, Verdict};
 
-/// What renet has to hear of, in the order in which it happened. `hosting`: this player does.
+/// This is what renet has to hear of, in the order in which it happened. `hosting`: this player does.
 #[derive(Debug)]
 pub(crate) enum Change {
     RoomEntered { hosting: bool },
@@ -87,7 +87,7 @@ pub(crate) fn receive(
 
 /// One of renet's resources while the changes of a frame are followed.
 struct Slot<'a, R: Resource<Mutability = Mutable>> {
-    /// The one that was there when the frame began.
+    /// This is the one that was there when the frame began.
     old: Option<ResMut<'a, R>>,
     /// Takes its place at the end.
     new: Option<R>,
@@ -298,7 +298,7 @@ fn close(link: &mut TraversalLink, player: PlayerId, reason: &str) {
     link.command(Command::ClosePeer { player, reason: reason.to_owned() });
 }
 
-/// Whether renet's packets are to be taken in this frame.
+/// Returns whether renet's packets are to be taken in this frame.
 pub(crate) fn is_send_due(
     link: Option<Res<TraversalLink>>,
     time: Res<Time<Real>>,

@@ -19,8 +19,8 @@ use octets::{BufferTooShortError, Octets, OctetsMut};
 const SLICE: usize = 1200;
 /// One message may have at most this many slices.
 const MAX_SLICES: u64 = 1_000_000;
-/// How far behind the newest one a packet may be: a second and more of renet's default rate (60 kB in each of 60 ticks a
-/// second). What comes later is as good as lost, and renet sends it again where that matters.
+/// This is how far behind the newest one a packet may be: a second and more of renet's default rate (60 kB in each of
+/// 60 ticks a second). What comes later is as good as lost, and renet sends it again where that matters.
 const PACKETS: u64 = 4096;
 /// Messages of a reliable channel that may come before one that is missing. A game does not send so many in a round trip.
 const MESSAGES_AHEAD: u64 = 65_536;
@@ -29,12 +29,12 @@ const SLICED: u64 = 1024;
 /// Slices of an unreliable message that come later than so after the one before are dropped: renet forgets the message
 /// after 3 s.
 const LATE: Duration = Duration::from_millis(2500);
-/// When renet has forgotten it for sure: 3 s, and the longest frame that is likely.
+/// This is when renet has forgotten it for sure: 3 s, and the longest frame that is likely.
 const FORGOTTEN: Duration = Duration::from_secs(4);
-/// What each message takes in memory beside its bytes.
+/// This is what each message takes in memory beside its bytes.
 const OVERHEAD: usize = 64;
 
-/// What is to be done with a packet.
+/// This is what is to be done with a packet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// The packet goes to renet.
@@ -177,7 +177,7 @@ impl Slice {
     }
 }
 
-/// A message of which some slices are there.
+/// This is a message of which some slices are there.
 #[derive(Debug)]
 struct Partial {
     received: Vec<bool>,
@@ -205,7 +205,7 @@ struct Reliable {
     memory: usize,
     /// All messages before this one have come.
     front: u64,
-    /// Those after it that have come.
+    /// These are the later ones that have come.
     ahead: BTreeSet<u64>,
     partial: BTreeMap<u64, Partial>,
     /// Memory that renet has set aside for partial ones.
@@ -281,7 +281,7 @@ impl Reliable {
 struct Unreliable {
     memory: usize,
     newest: u64,
-    /// How many slices each of the latest sliced messages has.
+    /// This is how many slices each of the latest sliced messages has.
     counts: BTreeMap<u64, usize>,
     partial: BTreeMap<u64, Partial>,
     /// Memory that renet has set aside for partial ones.

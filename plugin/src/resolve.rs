@@ -76,13 +76,14 @@ struct Pending {
 pub(crate) struct Names {
     resolver: Arc<dyn Resolve>,
     timeout: Duration,
-    /// How long the resolver takes: one behind a far or lossy link is given its time from its first answer on.
+    /// This is how long the resolver takes: one behind a far or lossy link is given its time from its first answer
+    /// on.
     timing: RttEstimate,
     waker: Arc<Waker>,
     threads: Arc<AtomicUsize>,
     v6: bool,
     targets: Vec<Target>,
-    /// Which target each address was found for.
+    /// This says which target each address was found for.
     owners: BTreeMap<SocketAddr, usize>,
     given: Vec<SocketAddr>,
     /// Addresses that were given before and did not answer.
@@ -171,7 +172,7 @@ impl Names {
         self.given.is_empty() && self.pending.as_ref().is_some_and(|pending| !pending.reported)
     }
 
-    /// When [`poll`](Self::poll) is due.
+    /// Returns when [`poll`](Self::poll) is due.
     pub(crate) fn timeout(&self) -> Option<Instant> {
         match &self.pending {
             Some(pending) if !pending.reported => Some(pending.deadline),

@@ -48,7 +48,7 @@ pub(crate) fn add(app: &mut App) {
     app.init_state::<RoomState>();
 }
 
-/// What is read for it.
+/// This is what is read for it.
 #[derive(SystemParam)]
 pub(crate) struct Signs<'w, 's> {
     host: MessageReader<'w, 's, r::HostRoom>,
@@ -63,7 +63,7 @@ pub(crate) struct Signs<'w, 's> {
     disconnected: MessageReader<'w, 's, o::PeerDisconnected>,
 }
 
-/// What is remembered between two frames.
+/// This is what is remembered between two frames.
 #[derive(Default)]
 pub(crate) struct Remembered {
     /// A room was asked for.

@@ -39,7 +39,7 @@ use watch::{AppWatch, Look};
 const MAX_EVENTS: usize = 8192;
 /// Readiness notices per poll; more come with the next.
 const READINESS: usize = 256;
-/// How long the login waits for the machine's own addresses; listing them takes some milliseconds.
+/// This is how long the login waits for the machine's own addresses; listing them takes some milliseconds.
 const FIRST_ADDRESSES: Duration = Duration::from_millis(300);
 const STALLED: &str = "the game stopped responding";
 
@@ -50,7 +50,7 @@ struct Connection {
     waiting: usize,
 }
 
-/// Who plays, and what this start of the game has of its own.
+/// This is who plays, and what this start of the game has of its own.
 pub(crate) struct Player {
     /// These are the lasting keys of the player.
     pub(crate) identity: Identity,
@@ -73,11 +73,11 @@ pub(crate) struct RunLoop {
     agent: Agent,
     poll: Poll,
     sockets: BTreeMap<SocketId, Socket>,
-    /// How many there may be beside the main ones.
+    /// This is how many there may be beside the main ones.
     spare_sockets: usize,
     /// This notes when the system refuses further sockets.
     refused_sockets: Episode,
-    /// The last socket that got something to send, and how often that was another one than before.
+    /// This is the last socket that got something to send, and how often that was another one than before.
     last: (SocketId, u64),
     /// To the lobby server, where UDP does not get through.
     stream: Option<Stream>,
@@ -91,9 +91,9 @@ pub(crate) struct RunLoop {
     /// Asked for a port, where that is wanted.
     #[cfg(feature = "port_mapping")]
     router: Option<Router>,
-    /// What is known of the lobby servers' keys.
+    /// This is what is known of the lobby servers' keys.
     known: Option<Known>,
-    /// Where measured profiles are kept.
+    /// This is where measured profiles are kept.
     keeper: Option<Keeper>,
     /// Requests to a lobby whose name is being resolved.
     held: Vec<Command>,
@@ -222,7 +222,7 @@ impl RunLoop {
         self.farewell();
     }
 
-    /// How long the thread may sleep; none: until something comes.
+    /// Returns how long the thread may sleep; none: until something comes.
     fn wait(&self, now: Instant) -> Option<Duration> {
         // Nothing is read before it is open.
         let stream = self.stream.as_ref().is_some_and(|stream| stream.readable && stream.is_open());

@@ -19,10 +19,10 @@ pub(crate) const WAKE: Token = Token(usize::MAX);
 const MAX_BATCH_BYTES: usize = 60_000;
 /// At most this many datagrams wait for a full socket buffer; then the newest are dropped.
 const MAX_QUEUE: usize = 4096;
-/// How many buffers one receive call fills.
+/// This is how many buffers one receive call fills.
 const BUFFERS: usize = 8;
 
-/// The token under which the poll tells about a socket.
+/// Returns the token under which the poll tells about a socket.
 pub(crate) fn token(socket: SocketId) -> Token {
     Token(socket.0 as usize)
 }
@@ -34,7 +34,7 @@ struct Waiting {
     payload: Vec<u8>,
 }
 
-/// A socket that the driver reads.
+/// This is a socket that the driver reads.
 pub(crate) struct Socket {
     io: traversal_udp::Socket,
     queue: VecDeque<Waiting>,
@@ -151,8 +151,8 @@ impl Socket {
         }
     }
 
-    /// How many datagrams from the front may leave in one call: one destination, one length, the last one may be
-    /// shorter.
+    /// Returns how many datagrams from the front may leave in one call: one destination, one length, the last one may
+    /// be shorter.
     fn run(&self) -> usize {
         let Some(first) = self.queue.front() else { return 0 };
         let (max, segment) = (self.io.max_segments(), first.payload.len());
@@ -196,8 +196,8 @@ impl Socket {
     }
 }
 
-/// What systems say of datagrams into the local network that the user has not allowed (macOS and iOS: EHOSTUNREACH, a
-/// firewall: EPERM), or that there is none.
+/// Returns whether this is what systems say of datagrams into the local network that the user has not allowed (macOS
+/// and iOS: EHOSTUNREACH, a firewall: EPERM), or that there is none.
 fn refuses_the_lan(error: io::ErrorKind) -> bool {
     use io::ErrorKind::{HostUnreachable, NetworkUnreachable, PermissionDenied};
     matches!(error, HostUnreachable | NetworkUnreachable | PermissionDenied)

@@ -16,9 +16,10 @@ use crate::error::TraversalError;
 /// Resource: this is the link to the lobby server.
 #[derive(Resource, Clone, Debug, Default, PartialEq)]
 pub struct LobbyLink {
-    /// How far the login has come, or how it failed; offline before the first one.
+    /// This is how far the login has come, or how it failed; offline before the first one.
     pub state: LobbyState,
-    /// The servers that were asked for last, as in [`TraversalConfig::lobby`](crate::TraversalConfig::lobby).
+    /// These are the servers that were asked for last, as in
+    /// [`TraversalConfig::lobby`](crate::TraversalConfig::lobby).
     pub servers: Vec<String>,
     /// The game's sockets have these addresses on this machine; there are none until they are known.
     pub local: Vec<SocketAddr>,
@@ -27,7 +28,7 @@ pub struct LobbyLink {
 }
 
 impl LobbyLink {
-    /// Whether this player is logged in.
+    /// Returns whether this player is logged in.
     pub fn online(&self) -> bool {
         matches!(self.state, LobbyState::Online { .. })
     }
@@ -67,10 +68,10 @@ pub struct Peer {
     pub client_id: u64,
     /// This player hosts, and the other one is a guest.
     pub hosting: bool,
-    /// Whether this is a pair of a mesh, neither of whom hosts: there is no renet between them, but
+    /// This says whether this is a pair of a mesh, neither of whom hosts: there is no renet between them, but
     /// [`Datagrams`](crate::Datagrams).
     pub mesh: bool,
-    /// The way by which it is reached now.
+    /// This is the way by which it is reached now.
     pub path: PathInfo,
     /// Nothing is heard of it at present: see [`PeerAway`](crate::PeerAway).
     pub away: bool,
@@ -83,12 +84,12 @@ pub struct Peer {
 pub struct Peers(pub(crate) BTreeMap<PlayerId, Peer>);
 
 impl Peers {
-    /// How many players are connected.
+    /// Returns how many players are connected.
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether nobody is connected.
+    /// Returns whether nobody is connected.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -114,7 +115,7 @@ impl Peers {
 pub struct NatStatus {
     /// This is the NAT as other players meet it: a full cone while a forwarded port counts, else what was measured.
     pub profile: NatProfile,
-    /// Whether the router forwards a port, and whether that helps.
+    /// This says whether the router forwards a port, and whether that helps.
     pub port_mapping: PortMappingState,
 }
 

@@ -73,7 +73,7 @@ impl Stream {
         &mut self.io
     }
 
-    /// The poller has news of a connection that is being made: whether it is made now.
+    /// Returns whether a connection that was being made is made now. The poller has news of it.
     ///
     /// # Errors
     /// When it cannot be made.

@@ -18,7 +18,7 @@ use app_side::AppSide;
 pub(crate) use app_side::News;
 pub(crate) use requests::hand_over_requests;
 
-/// The sets in which the plugin works, to order the game's systems by.
+/// These are the sets in which the plugin works, to order the game's systems by.
 #[derive(SystemSet, Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum TraversalSystems {
     /// These systems run in `PreUpdate`, before `RenetReceive`. They take events and game datagrams from the driver,

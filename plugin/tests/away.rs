@@ -68,7 +68,7 @@ impl Drop for Door {
     }
 }
 
-/// A player who plays over the relay alone, behind this door if it has one.
+/// Returns a player who plays over the relay alone, behind this door if it has one.
 fn settings(lobby: &RunningServer, name: &str, door: Option<&Door>) -> TraversalConfig {
     let mut config = config(lobby, name);
     config.agent.relay = RelayPolicy::Only;
@@ -78,7 +78,7 @@ fn settings(lobby: &RunningServer, name: &str, door: Option<&Door>) -> Traversal
     config
 }
 
-/// Which of the two has the door.
+/// This says which of the two has the door.
 #[derive(Clone, Copy, PartialEq)]
 enum Behind {
     Host,

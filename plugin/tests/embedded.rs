@@ -7,7 +7,7 @@ use std::net::{SocketAddr, UdpSocket};
 use bevy_traversal::*;
 use test_support::game::{Game, until};
 
-/// A port that nobody serves, of those that the tests of this file do not share.
+/// Returns a port that nobody serves, of those that the tests of this file do not share.
 fn free_port() -> SocketAddr {
     UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }

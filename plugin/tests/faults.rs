@@ -17,7 +17,7 @@ fn code(windows: i32, linux: i32) -> i32 {
     if cfg!(windows) { windows } else { linux }
 }
 
-/// A port of loopback that nothing has.
+/// Returns a port of loopback that nothing has.
 fn free() -> SocketAddr {
     UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
@@ -27,7 +27,7 @@ fn lines_about(address: SocketAddr) -> Vec<&'static str> {
     log::levels_about("bevy_traversal", address)
 }
 
-/// A host and a guest who are connected, and their addresses.
+/// Returns a host and a guest who are connected, and their addresses.
 fn pair(lobby: &RunningServer) -> ((Game, SocketAddr), (Game, SocketAddr)) {
     log::listen();
     let at = |name: &str| {

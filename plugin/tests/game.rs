@@ -219,7 +219,7 @@ fn a_host_may_be_asked_first() {
     });
 }
 
-/// A packet of renet with a slice whose number is beyond its message.
+/// Returns a packet of renet with a slice whose number is beyond its message.
 fn poison() -> Vec<u8> {
     let reliable_slice = 2;
     let channel: u8 = DefaultChannel::ReliableOrdered.into();

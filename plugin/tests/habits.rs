@@ -14,7 +14,7 @@ use test_support::game::{Game, config, host, pair, room, until};
 use test_support::lobby;
 use traversal_udp::faults::log;
 
-/// What observers and systems saw, in order.
+/// This is what observers and systems saw, in order.
 #[derive(Resource, Default)]
 struct Seen(Vec<String>);
 
@@ -94,7 +94,7 @@ fn the_room_and_its_players_are_entities_and_despawning_the_room_leaves_it() {
     assert_eq!(rooms(&mut host).len(), 1);
 }
 
-/// All states of a game in the order in which it was in them.
+/// These are all states of a game in the order in which it was in them.
 #[derive(Resource, Default)]
 struct Went(Vec<RoomState>);
 

@@ -57,7 +57,7 @@ impl Wire {
         Ok(Self { send, hear })
     }
 
-    /// A UDP datagram from `from`, whoever that is.
+    /// Sends a UDP datagram from `from`, whoever that is.
     fn forge(&self, from: SocketAddrV4, to: SocketAddrV4, payload: &[u8]) {
         let length = 28 + payload.len();
         let mut packet = vec![0x45, 0];
@@ -165,7 +165,7 @@ fn v4(address: SocketAddr) -> SocketAddrV4 {
     }
 }
 
-/// Where this player sends to.
+/// Returns where this player sends to.
 fn target(game: &Game) -> SocketAddrV4 {
     v4(game.resource::<Peers>().iter().next().unwrap().path.remote.unwrap())
 }

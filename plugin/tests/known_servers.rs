@@ -25,7 +25,7 @@ fn server(bind: SocketAddr, key: u8) -> RunningServer {
     LobbyServer::new(settings).identity(Identity::from_secret([key; 32])).spawn().unwrap()
 }
 
-/// A program that knows no key but by the file beside its identity.
+/// Returns a program that knows no key but by the file beside its identity.
 fn start(server: &RunningServer, identity: IdentitySource) -> Game {
     Game::new(TraversalConfig {
         server_keys: Vec::new(),

@@ -15,7 +15,7 @@ use test_support::lobby;
 #[derive(Resource, Default)]
 struct Told(Vec<String>);
 
-/// What the resources were when the message about the new host was read.
+/// This is what the resources were when the message about the new host was read.
 #[derive(Resource, Default)]
 struct Seen(Vec<(bool, bool, bool)>);
 
@@ -39,7 +39,7 @@ fn watched(mut game: Game) -> Game {
     game
 }
 
-/// A host and two guests who are connected to it.
+/// Returns a host and two guests who are connected to it.
 fn three(lobby: &RunningServer, options: RoomOptions) -> (Game, Game, Game) {
     let mut host = host(lobby, options);
     let mut guests = ["first", "second"].map(|name| watched(Game::new(config(lobby, name))));

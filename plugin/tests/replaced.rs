@@ -12,11 +12,11 @@ use lobby_server::RunningServer;
 use test_support::game::{Game, config, host, room, until};
 use test_support::lobby;
 
-/// What each frame has seen of renet's client, each thing once.
+/// This is what each frame has seen of renet's client, each thing once.
 #[derive(Resource, Default)]
 struct Seen(Vec<&'static str>);
 
-/// How many datagrams of the host have come.
+/// This is how many datagrams of the host have come.
 #[derive(Resource, Default)]
 struct Heard(usize);
 

@@ -12,7 +12,7 @@ use test_support::lobby;
 
 use TraversalDiagnosticsPlugin as Paths;
 
-/// A game that measures often.
+/// Returns a game that measures often.
 fn measured(config: TraversalConfig) -> Game {
     Game::with(config, |app| {
         _ = app.add_plugins(TraversalDiagnosticsPlugin { period: Duration::from_millis(20) })
@@ -24,7 +24,7 @@ fn with_relay(lobby: &RunningServer, name: &str, relay: RelayPolicy) -> Traversa
     TraversalConfig { agent, ..config(lobby, name) }
 }
 
-/// A host and a guest in one room, who have these policies; they need not be connected.
+/// Returns a host and a guest in one room, who have these policies; they need not be connected.
 fn met(lobby: &RunningServer, relays: [RelayPolicy; 2]) -> [Game; 2] {
     let mut host = measured(with_relay(lobby, "host", relays[0]));
     let mut guest = measured(with_relay(lobby, "guest", relays[1]));

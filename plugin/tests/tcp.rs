@@ -133,7 +133,7 @@ fn served_anew(first: RunningServer) -> RunningServer {
     LobbyServer::new(settings).identity(lobby_server::Identity::from_secret([7; 32])).spawn().unwrap()
 }
 
-/// A player behind this door who knows no key.
+/// Returns a player behind this door who knows no key.
 fn anybody(door: &Door, lobby: &RunningServer) -> Game {
     let servers = vec![door.address.to_string()];
     Game::new(TraversalConfig { lobby: servers, server_keys: Vec::new(), ..config(lobby, "player") })
@@ -174,14 +174,14 @@ fn another_key_of_a_server_elsewhere_is_told_and_not_borne() {
     until([&mut fresh], "a login at the new server", 10.0, |[game]| online(game));
 }
 
-/// The address by which this machine would leave for the internet; none: it has none but loopback.
+/// Returns the address by which this machine would leave for the internet; none: it has none but loopback.
 fn own_address() -> Option<IpAddr> {
     let socket = UdpSocket::bind("0.0.0.0:0").ok()?;
     socket.connect("192.0.2.1:9").ok()?;
     Some(socket.local_addr().ok()?.ip()).filter(|ip| !ip.is_loopback() && !ip.is_unspecified())
 }
 
-/// A server that is reached over IPv6 alone; none, and said, where there is no IPv6.
+/// Returns a server that is reached over IPv6 alone; none, and said, where there is no IPv6.
 fn ipv6_lobby() -> Option<RunningServer> {
     if UdpSocket::bind("[::1]:0").is_err() {
         test_support::skipped("this machine has no IPv6 loopback");

@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
-/// Whether there is a driver that a window can draw with; else what is missing.
+/// Returns whether there is a driver that a window can draw with; if not, the error says what is missing.
 ///
 /// # Errors
 /// There is none.

@@ -89,7 +89,7 @@ impl Game {
         self.app.world_mut().write_message(message);
     }
 
-    /// A resource that is there.
+    /// Returns a resource that is there.
     pub fn resource<R: Resource>(&self) -> &R {
         self.app.world().resource::<R>()
     }
@@ -99,7 +99,7 @@ impl Game {
         self.app.world_mut().resource_mut::<R>()
     }
 
-    /// Whether there is such a resource.
+    /// Returns whether there is such a resource.
     pub fn has<R: Resource>(&self) -> bool {
         self.app.world().contains_resource::<R>()
     }
@@ -139,7 +139,7 @@ pub fn room() -> RoomOptions {
     RoomOptions { name: "room".into(), ..RoomOptions::default() }
 }
 
-/// A host and a player who are connected.
+/// Returns a host and a player who are connected.
 pub fn pair(lobby: &RunningServer) -> (Game, Game) {
     let mut host = host(lobby, room());
     let mut guest = Game::new(config(lobby, "guest"));

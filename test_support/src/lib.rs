@@ -47,12 +47,12 @@ pub fn program(name: &str) -> PathBuf {
     folder.join(format!("{name}{}", std::env::consts::EXE_SUFFIX))
 }
 
-/// Whether a program of this name is built beside the tests, and prints something when it is asked for help.
+/// Returns whether a program of this name is built beside the tests, and prints something when it is asked for help.
 pub fn is_built(name: &str) -> bool {
     Command::new(program(name)).arg("--help").output().is_ok_and(|output| !output.stdout.is_empty())
 }
 
-/// Whether these programs are built; says so where one is not.
+/// Returns whether these programs are built; says so where one is not.
 pub fn are_built(names: &[&str]) -> bool {
     let missing = names.iter().find(|name| !is_built(name));
     if let Some(name) = missing {

@@ -54,7 +54,7 @@ impl Program {
         Ok(())
     }
 
-    /// The next line of stdout that fits.
+    /// Waits for the next line of stdout that fits, and returns it.
     pub fn line(&mut self, what: &str, seconds: f64, fits: impl Fn(&str) -> bool) -> String {
         let deadline = Instant::now() + Duration::from_secs_f64(seconds);
         loop {
@@ -131,7 +131,7 @@ impl Program {
         assert!(status.success());
     }
 
-    /// All that it has written so far.
+    /// Returns all that it has written so far.
     pub fn log(&self) -> String {
         format!("--- stdout\n{}\n--- stderr\n{}", self.out.join("\n"), self.err.join("\n"))
     }
@@ -156,8 +156,8 @@ fn is_fresh(binary: &Path) -> bool {
         .all(|path| changed(Path::new(&path.replace('\0', " "))).is_some_and(|changed| changed <= made))
 }
 
-/// The server's binary beside the peer's, built on first use where that is needed: a build alone, without the peer,
-/// has other features and takes a minute, and waits for whoever builds at that moment.
+/// Returns the server's binary beside the peer's, built on first use where that is needed: a build alone, without the
+/// peer, has other features and takes a minute, and waits for whoever builds at that moment.
 pub fn lobby_path() -> &'static Path {
     static PATH: OnceLock<PathBuf> = OnceLock::new();
     PATH.get_or_init(|| {
@@ -216,12 +216,12 @@ impl Lobby {
         Self { program, address, key, key_file }
     }
 
-    /// The command that starts the built server at this address.
+    /// Returns the command that starts the built server at this address.
     pub fn command(bind: &str, key_file: &Path) -> Command {
         Self::command_of(Command::new(lobby_path()), bind, key_file)
     }
 
-    /// A player who hosts, once its room is open.
+    /// Starts a player who hosts, and returns it once its room is open.
     pub fn host(&self, name: &str, args: &[&str]) -> Program {
         let mut host = self.peer(name, "host", args);
         host.event("room", 20.0);

@@ -24,7 +24,7 @@ pub fn program() -> Command {
     command
 }
 
-/// The program from a shell that has given this command first, as in `ulimit -n 1024`.
+/// Returns the program from a shell that has given this command first, as in `ulimit -n 1024`.
 pub fn program_after(shell: &str) -> Command {
     let wrapped = program();
     let mut command = Command::new("sh");
@@ -40,7 +40,7 @@ pub fn program_after(shell: &str) -> Command {
 pub struct Running {
     /// The server is this process.
     pub child: Child,
-    /// The first line that the server has printed.
+    /// This is the first line that the server has printed.
     pub ready: String,
 }
 
@@ -78,7 +78,7 @@ impl Running {
         after.split(',').next().unwrap().parse().unwrap()
     }
 
-    /// A number of the process's that Linux tells in `/proc/PID/status`.
+    /// Returns a number of the process's that Linux tells in `/proc/PID/status`.
     pub fn proc_status(&self, name: &str) -> u64 {
         let text = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
         let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
@@ -107,7 +107,7 @@ impl Drop for Running {
 pub struct Player {
     /// The socket is connected to the server.
     pub socket: UdpSocket,
-    /// The session that the login has made.
+    /// This is the session that the login has made.
     pub session: ClientSession,
     /// The server has this public key.
     pub server_key: [u8; 32],

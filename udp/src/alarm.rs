@@ -17,7 +17,7 @@ const STEP: Duration = Duration::from_millis(16);
 /// No sleep is longer than this: after it a wish for an earlier instant is seen.
 const SLICE: Duration = Duration::from_millis(2);
 
-/// A wake-up for a poll, for the short waits that the system's own timeouts make too long.
+/// This is a wake-up for a poll, for the short waits that the system's own timeouts make too long.
 ///
 /// On systems whose polls end in time (all but Windows) it does nothing, and has no thread.
 #[derive(Debug)]
@@ -66,7 +66,7 @@ impl Shared {
     }
 }
 
-/// The instant that a poll must be woken at which begins at `now`, where its timeout alone would come late.
+/// Returns the instant that a poll must be woken at which begins at `now`, where its timeout alone would come late.
 fn wake_at(now: Instant, wait: Option<Duration>) -> Option<Instant> {
     wait.filter(|wait| !wait.is_zero() && *wait < STEP).map(|wait| now + wait)
 }
@@ -115,7 +115,7 @@ mod tests {
     use mio::{Events, Poll, Token};
 
     const WAKE: Token = Token(7);
-    /// A poll's timeout that no test waits for.
+    /// This is a poll's timeout that no test waits for.
     const NEVER: Duration = Duration::from_secs(60);
 
     #[test]

@@ -8,14 +8,14 @@ use quinn_udp::RecvMeta;
 /// KiB.
 pub(crate) const ENTRY: usize = 1 << 16;
 
-/// A datagram that came in.
+/// This is a datagram that came in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Datagram<'a> {
-    /// The address that it came from.
+    /// This is the address that it came from.
     pub from: SocketAddr,
-    /// The address of this machine that it was sent to, where the system tells it.
+    /// This is the address of this machine that it was sent to, where the system tells it.
     pub asked: Option<IpAddr>,
-    /// What it says; may be empty.
+    /// This is what it says; may be empty.
     pub payload: &'a [u8],
 }
 

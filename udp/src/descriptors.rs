@@ -1,11 +1,11 @@
 //! How many files and sockets the process has open, and may have.
 
-/// What a process has open, where the system does not say how many: libraries, the poller, a log, sockets.
+/// This is what a process has open, where the system does not say how many: libraries, the poller, a log, sockets.
 #[cfg(unix)]
 const USUAL: u64 = 64;
 
-/// How many files and sockets this process may have open; none: the system has no such limit for sockets (Windows), or there
-/// is none.
+/// Returns how many files and sockets this process may have open; none: the system has no such limit for sockets
+/// (Windows), or there is none.
 pub fn limit() -> Option<u64> {
     #[cfg(unix)]
     {
@@ -17,7 +17,7 @@ pub fn limit() -> Option<u64> {
     }
 }
 
-/// How many it has open, as well as the system tells (a usual number where it does not; 0 on Windows).
+/// Returns how many it has open, as well as the system tells (a usual number where it does not; 0 on Windows).
 pub fn open() -> u64 {
     #[cfg(unix)]
     {

@@ -11,7 +11,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError};
 
-/// The calls of the system that are made to fail.
+/// These are the calls of the system that are made to fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Call {
     /// It is about the calls that receive.
@@ -54,7 +54,7 @@ pub fn narrow(local: SocketAddr, longest: usize) {
     NARROW.lock().unwrap_or_else(PoisonError::into_inner).insert(local, longest);
 }
 
-/// The error that a call at `local` has to end with which sends datagrams of this length.
+/// Returns the error that a call at `local` has to end with which sends datagrams of this length.
 pub(crate) fn check_length(local: SocketAddr, length: usize) -> io::Result<()> {
     let narrow = NARROW.lock().unwrap_or_else(PoisonError::into_inner);
     let refused = narrow.get(&local).is_some_and(|longest| length > *longest);
@@ -84,7 +84,7 @@ pub(crate) fn opened(local: SocketAddr) {
     }
 }
 
-/// The error that a call at `local` has to end with.
+/// Returns the error that a call at `local` has to end with.
 pub(crate) fn check(local: SocketAddr, call: Call) -> io::Result<()> {
     let mut plans = plans();
     let Some(plan) = plans.get_mut(&(local, call)) else { return Ok(()) };

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::episode::Episode;
 
-/// What the system says of a datagram that is longer than its way takes.
+/// This is what the system says of a datagram that is longer than its way takes.
 #[cfg(unix)]
 pub(crate) const TOO_LONG: i32 = rustix::io::Errno::MSGSIZE.raw_os_error();
 /// Windows says the same by this: WSAEMSGSIZE.
@@ -14,18 +14,18 @@ pub(crate) const TOO_LONG: i32 = 10040;
 
 /// Failed calls in a row after which the next one follows at once.
 const AT_ONCE: u32 = 16;
-/// The same for errors of earlier sends, which the system reports one with each call (Windows does), with datagrams
-/// waiting behind them: a search sends 200 datagrams a second, for seconds, to ports that may be closed.
+/// This is the same for errors of earlier sends, which the system reports one with each call (Windows does), with
+/// datagrams waiting behind them: a search sends 200 datagrams a second, for seconds, to ports that may be closed.
 const OF_SENDS_AT_ONCE: u32 = 2048;
 /// The first pause takes this long; each further failure doubles it.
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
-/// The longest pause between two tries to read from a socket that fails.
+/// This is the longest pause between two tries to read from a socket that fails.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// A socket whose every call has failed for this long is broken. The pauses add up to it after some 28 failures, so
 /// it is never the first hiccup.
 const BROKEN_AFTER: Duration = Duration::from_secs(2);
 
-/// How the receive calls of one socket have gone lately.
+/// This is how the receive calls of one socket have gone lately.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Health {
     failures: u32,
@@ -52,12 +52,12 @@ impl Health {
         self.episode.begins(now)
     }
 
-    /// The instant from which on the socket should be read again; none: at once.
+    /// Returns the instant from which on the socket should be read again; none: at once.
     pub fn retry_at(&self) -> Option<Instant> {
         self.retry_at
     }
 
-    /// Whether every call has failed for two seconds: the socket should be opened anew.
+    /// Returns whether every call has failed for two seconds: the socket should be opened anew.
     pub fn is_broken(&self, now: Instant) -> bool {
         self.retry_at.is_some()
             && self.first_failure.is_some_and(|first| now.saturating_duration_since(first) >= BROKEN_AFTER)
@@ -67,7 +67,8 @@ impl Health {
 /// WSAENETRESET: a datagram's hop limit was used up on its way, as is meant with some bubbles. It has no kind of its own.
 const HOP_LIMIT_USED_UP: i32 = 10052;
 
-/// Whether a receive call reports what an ICMP message said of an earlier send: this says nothing about the socket.
+/// Returns whether a receive call reports what an ICMP message said of an earlier send: this says nothing about the
+/// socket.
 fn of_an_earlier_send(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionRefused, ConnectionReset, HostUnreachable, NetworkUnreachable};
     matches!(error.kind(), ConnectionReset | ConnectionRefused | HostUnreachable | NetworkUnreachable)

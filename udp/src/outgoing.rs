@@ -5,8 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use crate::health::TOO_LONG;
 
-/// Whether a datagram was refused because it is longer than the interface takes, or than what the system knows of the way
-/// (`EMSGSIZE`): sockets here forbid that it is fragmented.
+/// Returns whether a datagram was refused because it is longer than the interface takes, or than what the system
+/// knows of the way (`EMSGSIZE`): sockets here forbid that it is fragmented.
 pub fn is_too_long(error: &io::Error) -> bool {
     error.raw_os_error() == Some(TOO_LONG)
 }

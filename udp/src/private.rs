@@ -40,7 +40,8 @@ pub fn restrict(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Whether others on this machine may read or change the file. Administrators, and the system, may anyway and do not count.
+/// Returns whether others on this machine may read or change the file. Administrators, and the system, may anyway and
+/// do not count.
 ///
 /// # Errors
 /// The system's, when it does not tell.
@@ -76,13 +77,14 @@ mod windows {
 
     const FILE: SeObjectType = SeObjectType::SE_FILE_OBJECT;
 
-    /// A list that grants all to this user, and to the trustees of SDDL that `others` grants it to. It inherits nothing (P).
+    /// Returns a list that grants all to this user, and to the trustees of SDDL that `others` grants it to. It
+    /// inherits nothing (P).
     fn list(others: &str) -> io::Result<LocalBox<SecurityDescriptor>> {
         let user = ConvertSidToStringSid(&*current_process_sid()?)?;
         format!("D:P(A;;FA;;;{}){others}", user.to_string_lossy()).parse()
     }
 
-    /// Whether this is Wine or Proton, by a program that Windows does not have.
+    /// Returns whether this is Wine or Proton, by a program that Windows does not have.
     pub(super) fn is_wine() -> bool {
         let folder = std::env::var_os("SystemRoot").unwrap_or_else(|| r"C:\windows".into());
         Path::new(&folder).join(r"system32\winecfg.exe").exists()
@@ -107,8 +109,8 @@ mod windows {
     }
 }
 
-/// Whether an access control list of Windows, in its text form (SDDL), grants anything to others than those that `own` grants
-/// to, the owner, the system and administrators.
+/// Returns whether an access control list of Windows, in its text form (SDDL), grants anything to others than those
+/// that `own` grants to, the owner, the system and administrators.
 #[cfg(any(windows, test))]
 fn grants_others(list: &str, own: &str) -> bool {
     // No list at all, or the empty one that grants everything to everybody.

@@ -22,7 +22,7 @@ use crate::outgoing::{Origin, Outgoing, Sent};
 const MEND_PERIOD: Duration = Duration::from_secs(5);
 /// Most entries that one receive call of the system fills.
 const ENTRIES: usize = 32;
-/// The hop limit that systems start with (RFC 1700), where the socket does not tell its own.
+/// This is the hop limit that systems start with (RFC 1700), where the socket does not tell its own.
 const USUAL_TTL: u32 = 64;
 
 /// This is what a receive call brought.
@@ -41,14 +41,14 @@ pub enum Received {
     },
 }
 
-/// Whether a port cannot be had because something else has it. Windows says "permission denied" of ports that Hyper-V
-/// and others reserve.
+/// Returns whether a port cannot be had because something else has it. Windows says "permission denied" of ports that
+/// Hyper-V and others reserve.
 pub fn in_use(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::AddrInUse
         || cfg!(windows) && error.kind() == io::ErrorKind::PermissionDenied
 }
 
-/// How an attempt went to open a broken socket anew.
+/// This is how an attempt went to open a broken socket anew.
 #[derive(Debug)]
 pub struct Mended {
     /// The system's error, when no socket can be had; the broken one stays then, and is mended again five seconds later.
@@ -57,7 +57,7 @@ pub struct Mended {
     pub first: bool,
 }
 
-/// How mending has gone so far.
+/// This is how mending has gone so far.
 #[derive(Clone, Copy, Debug, Default)]
 struct Mending {
     at: Option<Instant>,
@@ -65,7 +65,7 @@ struct Mending {
     errors: Episode,
 }
 
-/// A UDP socket that is bound, non-blocking, and watched by a [`mio::Poll`] (it is an event [`Source`]).
+/// This is a UDP socket that is bound, non-blocking, and watched by a [`mio::Poll`] (it is an event [`Source`]).
 #[derive(Debug)]
 pub struct Socket {
     io: UdpSocket,
@@ -147,7 +147,7 @@ impl Socket {
         Ok(())
     }
 
-    /// The address that it is bound to.
+    /// Returns the address that it is bound to.
     pub fn local(&self) -> SocketAddr {
         self.local
     }
@@ -157,12 +157,12 @@ impl Socket {
         self.readable = true;
     }
 
-    /// Whether it should be read at `now`.
+    /// Returns whether it should be read at `now`.
     pub fn is_readable(&self, now: Instant) -> bool {
         self.readable && self.health.retry_at().is_none_or(|at| at <= now)
     }
 
-    /// When it should be read without any news from the poll; none: not before there is news.
+    /// Returns when it should be read without any news from the poll; none: not before there is news.
     pub fn poll_timeout(&self, now: Instant) -> Option<Instant> {
         self.readable.then(|| self.health.retry_at().unwrap_or(now))
     }

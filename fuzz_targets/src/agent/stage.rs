@@ -23,7 +23,7 @@ use crate::servers::{SECRET, at};
 
 /// Other players, who are one with the server.
 const PEERS: usize = 3;
-/// The agent's socket, and where the server sees it.
+/// This is the agent's socket, and where the server sees it.
 const LOCAL: &str = "192.168.1.2:40000";
 const PUBLIC: &str = "203.0.113.1:40000";
 /// Datagrams that are remembered, to be sent again.
@@ -58,7 +58,7 @@ pub(crate) struct Stage {
     peers: Vec<Peer>,
     channels: BTreeMap<MatchId, PairChannel>,
     sockets: BTreeMap<SocketId, SocketAddr>,
-    /// What became of the sockets that are not open.
+    /// This is what became of the sockets that are not open.
     gone: BTreeMap<SocketId, &'static str>,
     stream: bool,
     pub(crate) known: Known,
@@ -68,7 +68,7 @@ pub(crate) struct Stage {
     online: bool,
     /// The agent was woken: what it sends now it sends of its own accord.
     woken: bool,
-    /// What it has sent so to other players, in which second.
+    /// This is what it has sent so to other players, in which second.
     second: (u64, usize),
     start: Instant,
 }
@@ -156,7 +156,7 @@ impl Stage {
         self.flush();
     }
 
-    /// The other end of the channel that the agent makes of a plan.
+    /// Opens the other end of the channel that the agent makes of a plan.
     fn open_channel(&mut self, match_id: MatchId, peer: traversal_core::id::PlayerId, agent_hosts: bool) {
         let Some((key, ephemeral)) = self.agent_keys else { return };
         let Some(peer) = self.peers.iter().find(|known| known.identity.player_id() == peer) else { return };

@@ -96,7 +96,7 @@ pub(crate) fn to_server(u: &mut Unstructured<'_>, known: &Known) -> Result<ToSer
     })
 }
 
-/// What a player may send beside its messages.
+/// Returns what a player may send beside its messages.
 pub(crate) fn player_frame(u: &mut Unstructured<'_>, known: &Known) -> Result<Frame<ToServer>> {
     let id = u32::from(u8::arbitrary(u)?);
     let token = |u: &mut Unstructured<'_>| one(u, &known.tokens, |u| Arbitrary::arbitrary(u));

@@ -11,7 +11,7 @@ use super::{
     Known, address, addresses, any, info, join, match_id, one, player, quick_match, room, text, ticket,
 };
 
-/// What a server may send beside its messages, as a probe or not.
+/// Returns what a server may send beside its messages, as a probe or not.
 pub(crate) fn server_frame(u: &mut Unstructured<'_>, known: &Known) -> Result<Frame<ToPlayer>> {
     let tag = one(u, &[0, 1, 2, 3, 4, 5, u32::MAX], |u| u32::arbitrary(u))?;
     let observed = address(u, known)?;

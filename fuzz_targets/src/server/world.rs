@@ -126,7 +126,7 @@ impl World {
         Ok(self.recent.get(u.choose_index(self.recent.len())?).cloned())
     }
 
-    /// A datagram comes in, and all that comes of it.
+    /// Takes a datagram that comes in, and does all that comes of it.
     pub(crate) fn give(&mut self, socket: ServerSocketId, from: SocketAddr, datagram: Vec<u8>) {
         self.input(socket, from, &datagram);
         self.turn();
@@ -290,7 +290,7 @@ impl Player {
     }
 }
 
-/// What one was told all may use.
+/// Lets all use what one was told.
 fn learn(known: &mut Known, message: &ToPlayer) {
     match message {
         ToPlayer::Response { result: Ok(Response::Room(room)), .. } => known.rooms.push(room.clone()),

@@ -29,7 +29,7 @@ use serde_json::json;
 
 /// The boxes' way ends here.
 const END: u32 = 100;
-/// How long the host waits for the others to see the end.
+/// This is how long the host waits for the others to see the end.
 const LINGER: Duration = Duration::from_secs(3);
 
 #[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,7 +84,7 @@ struct Local {
     output: Output,
     start: Instant,
     stop: Arc<AtomicBool>,
-    /// Where the boxes were seen last. It outlives the host.
+    /// This is where the boxes were seen last. It outlives the host.
     seen: BTreeMap<u64, u32>,
     done_since: Option<Instant>,
     has_left: bool,

@@ -21,9 +21,10 @@ pub struct LobbyChanged(pub LobbyState);
 pub struct LobbyFailed {
     /// This is why; its text is fit for a player.
     pub error: TraversalError,
-    /// When the next try is due; none: there will be none without a new [`ConnectLobby`](crate::ConnectLobby).
+    /// This is when the next try is due; none: there will be none without a new
+    /// [`ConnectLobby`](crate::ConnectLobby).
     pub retry_in: Option<Duration>,
-    /// The servers that were asked for, as in [`TraversalConfig::lobby`](crate::TraversalConfig::lobby).
+    /// These are the servers that were asked for, as in [`TraversalConfig::lobby`](crate::TraversalConfig::lobby).
     pub servers: Vec<String>,
 }
 
@@ -80,16 +81,17 @@ pub struct HostMigrated {
     pub hosting: bool,
     /// This player hosted the room before.
     pub previous: PlayerId,
-    /// Who is inside, the new host first, without the old one. Not all of them need get through to the new host.
+    /// This is who is inside, the new host first, without the old one. Not all of them need get through to the new
+    /// host.
     pub members: Vec<PlayerInfo>,
 }
 
 /// Outcome: players came or went. Who is inside now is in [`Members`](crate::Members).
 #[derive(Message, Clone, Debug, PartialEq, Eq)]
 pub struct MembersChanged {
-    /// The players who came in since the last message.
+    /// These are the players who came in since the last message.
     pub joined: Vec<PlayerInfo>,
-    /// The players who went since the last message.
+    /// These are the players who went since the last message.
     pub left: Vec<PlayerInfo>,
 }
 
@@ -117,7 +119,7 @@ pub struct RequestFailed {
 pub struct JoinRequested {
     /// Names this request to join in the answer.
     pub join: JoinId,
-    /// The player who wants to come in.
+    /// This is the player who wants to come in.
     pub player: PlayerInfo,
 }
 
@@ -127,7 +129,7 @@ pub struct JoinRequested {
 /// typing error counts, too.
 #[derive(Message, Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WrongPasswords {
-    /// How many were wrong within the last minute, from all addresses together.
+    /// This is how many were wrong within the last minute, from all addresses together.
     pub in_last_minute: u16,
 }
 
@@ -138,11 +140,11 @@ pub struct PeerPlanned {
     pub peer: PlayerInfo,
     /// This side has this role in punching.
     pub role: Role,
-    /// The methods of punching that will be tried, in this order.
+    /// These are the methods of punching that will be tried, in this order.
     pub methods: Vec<Method>,
     /// This player hosts, and the other one is a guest.
     pub hosting: bool,
-    /// Whether this is a pair of a mesh, neither of whom hosts.
+    /// This says whether this is a pair of a mesh, neither of whom hosts.
     pub mesh: bool,
 }
 
@@ -153,11 +155,11 @@ pub struct PeerConnected {
     pub peer: PlayerInfo,
     /// On the host, renet knows that player by this number.
     pub client_id: u64,
-    /// The way by which it is reached.
+    /// This is the way by which it is reached.
     pub path: PathInfo,
     /// This player hosts, and the other one is a guest.
     pub hosting: bool,
-    /// Whether this is a pair of a mesh, neither of whom hosts: there is no renet between them, but
+    /// This says whether this is a pair of a mesh, neither of whom hosts: there is no renet between them, but
     /// [`Datagrams`](crate::Datagrams).
     pub mesh: bool,
     /// The other side has shown that it holds the private key of `peer.id`, which takes no word of the lobby server's: who
@@ -182,7 +184,7 @@ pub struct PeerRelayed {
 pub struct PathChanged {
     /// This player is at the other end.
     pub player: PlayerId,
-    /// The way by which it is reached from now on.
+    /// This is the way by which it is reached from now on.
     pub path: PathInfo,
 }
 
@@ -193,7 +195,8 @@ pub struct PathChanged {
 pub struct SizeChanged {
     /// This player is at the other end.
     pub player: PlayerId,
-    /// The longest datagram of the game's that goes in one piece, in bytes; 498 to [`MAX_DATAGRAM`](crate::MAX_DATAGRAM).
+    /// This is the longest datagram of the game's that goes in one piece, in bytes; 498 to
+    /// [`MAX_DATAGRAM`](crate::MAX_DATAGRAM).
     pub size: usize,
 }
 
@@ -212,7 +215,7 @@ pub struct SizeChanged {
 /// when that is full: a game that sends up to 87 kB of it a second has room for a minute.
 #[derive(Message, Clone, Debug, PartialEq, Eq)]
 pub struct PeerAway {
-    /// The player of whom nothing is heard.
+    /// This is the player of whom nothing is heard.
     pub peer: PlayerInfo,
     /// On the host, renet knows that player by this number, as in [`PeerConnected`].
     pub client_id: u64,
@@ -221,18 +224,18 @@ pub struct PeerAway {
 /// Outcome: a player who was away ([`PeerAway`]) is back, and plays on.
 #[derive(Message, Clone, Debug, PartialEq, Eq)]
 pub struct PeerBack {
-    /// The player who is heard again.
+    /// This is the player who is heard again.
     pub peer: PlayerInfo,
     /// On the host, renet knows that player by this number, as in [`PeerConnected`].
     pub client_id: u64,
-    /// How long nothing was heard of it.
+    /// This is how long nothing was heard of it.
     pub away: Duration,
 }
 
 /// Outcome: the connection to a player is gone. It comes once for each [`PeerConnected`].
 #[derive(Message, Clone, Debug, PartialEq)]
 pub struct PeerDisconnected {
-    /// The player at the other end, who is gone.
+    /// This is the player at the other end, who is gone.
     pub peer: PlayerInfo,
     /// On the host, renet knows that player by this number, as in [`PeerConnected`].
     pub client_id: u64,
@@ -243,7 +246,7 @@ pub struct PeerDisconnected {
 /// Outcome: no path to a player was found.
 #[derive(Message, Clone, Debug, PartialEq)]
 pub struct TraversalFailed {
-    /// The player to whom no path was found.
+    /// This is the player to whom no path was found.
     pub peer: PlayerInfo,
     /// Why, what was tried, and what may help; its text is fit for a player.
     pub report: FailureReport,

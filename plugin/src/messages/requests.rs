@@ -79,14 +79,14 @@ pub struct ListRooms;
 /// Request of a host: let this player in, see [`JoinRequested`](crate::JoinRequested).
 #[derive(Message, Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AllowPeer {
-    /// The request that is answered, from [`JoinRequested`](crate::JoinRequested).
+    /// This is the request that is answered, from [`JoinRequested`](crate::JoinRequested).
     pub join: JoinId,
 }
 
 /// Request of a host: do not let this player in, see [`JoinRequested`](crate::JoinRequested).
 #[derive(Message, Clone, Debug, PartialEq, Eq)]
 pub struct RefusePeer {
-    /// The request that is answered, from [`JoinRequested`](crate::JoinRequested).
+    /// This is the request that is answered, from [`JoinRequested`](crate::JoinRequested).
     pub join: JoinId,
     /// That player reads this reason; it is cut to 160 characters and 200 bytes.
     pub reason: String,
@@ -133,7 +133,8 @@ pub struct ClosePeer {
 /// ```
 #[derive(Message, Clone, Debug, PartialEq, Eq)]
 pub struct QuickMatch {
-    /// What is to be played: only players who name the same meet. At most 48 bytes; may be empty.
+    /// This is what is to be played: only players who name the same meet. It has at most 48 bytes and may be
+    /// empty.
     pub mode: String,
     /// This many players make the match, this one among them: 2 to 64, in a mesh 2 to 16. Only players who want as many
     /// meet.

@@ -21,15 +21,15 @@ const TRIES: TimeoutConfig =
     TimeoutConfig { initial_timeout: Duration::from_millis(250), max_retries: 2, max_retry_timeout: None };
 /// For finding out who speaks at all, and for giving back.
 const FEW_TRIES: TimeoutConfig = TimeoutConfig { max_retries: 1, ..TRIES };
-/// The router that has answered, and by which protocol.
+/// This is the router that has answered, and by which protocol.
 pub(super) struct Found {
-    /// Whether the router speaks NAT-PMP or PCP.
+    /// This says whether the router speaks NAT-PMP or PCP.
     port_control: bool,
-    /// The search for a UPnP device, which takes longer; dropping it ends it.
+    /// This is the search for a UPnP device, which takes longer; dropping it ends it.
     upnp: JoinSet<Vec<upnp::Service>>,
 }
 
-/// What a router has granted.
+/// This is what a router has granted.
 pub(super) enum Lease {
     Upnp {
         forward: upnp::Forward,

@@ -8,14 +8,14 @@ use tokio::time::{Instant, timeout};
 
 use super::Route;
 
-/// Where NAT-PMP and PCP are spoken.
+/// This is where NAT-PMP and PCP are spoken.
 const PORT: u16 = 5351;
 /// Seconds that the two clocks may differ by, beside a sixteenth of the time between (RFC 6887 section 8.5).
 const TOLERANCE: u64 = 2;
 /// The waits for an answer (RFC 6886 section 3.1); it is asked again a minute later.
 const WAITS: [Duration; 2] = [Duration::from_millis(250), Duration::from_millis(500)];
 
-/// What the router's clock said, and when.
+/// This is what the router's clock said, and when.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Epoch {
     seconds: u32,
@@ -44,7 +44,7 @@ impl Epoch {
         None
     }
 
-    /// Whether the router has begun anew between this and `later`.
+    /// Returns whether the router has begun anew between this and `later`.
     pub(super) fn is_lost_by(self, later: Self) -> bool {
         let passed = later.at.saturating_duration_since(self.at).as_secs();
         let Some(counted) = (u64::from(later.seconds) + 1).checked_sub(u64::from(self.seconds)) else {

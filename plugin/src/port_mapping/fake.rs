@@ -15,7 +15,7 @@ const PORT_CONTROL: u16 = 5351;
 const SSDP: u16 = 1900;
 pub(super) const SCHEMA: &str = "urn:schemas-upnp-org:service:WANIPConnection:1";
 
-/// What a router was asked, in the order of arrival.
+/// This is what a router was asked, in the order of arrival.
 #[derive(Clone, Default)]
 pub(super) struct Asked(Arc<Mutex<Vec<String>>>);
 
@@ -42,7 +42,7 @@ pub(super) struct Fake {
 }
 
 impl Fake {
-    /// A router that says nothing.
+    /// Returns a router that says nothing.
     pub(super) fn silent() -> Self {
         static NEXT: AtomicU16 = AtomicU16::new(1);
         loop {
@@ -177,7 +177,7 @@ pub(super) fn describe_services(first: &str, stream: &mut TcpStream, services: &
     true
 }
 
-/// The ports that a UPnP router forwards: the external one, the machine, its own one.
+/// These are the ports that a UPnP router forwards: the external one, the machine, its own one.
 #[derive(Clone, Default)]
 pub(super) struct Forwards(Arc<Mutex<BTreeMap<String, (String, String)>>>);
 

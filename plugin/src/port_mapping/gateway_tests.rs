@@ -8,7 +8,7 @@ use super::*;
 
 const UPNP: MappingProtocol = MappingProtocol::Upnp;
 
-/// A router that keeps to the standard, but for what `odd` answers instead (true: it has).
+/// Returns a router that keeps to the standard, but for what `odd` answers instead (true: it has).
 fn router(
     odd: impl Fn(&str, &str, &mut std::net::TcpStream) -> bool + Send + Sync + 'static,
 ) -> (Fake, Forwards) {
@@ -251,8 +251,9 @@ const SECOND: &str = "urn:schemas-upnp-org:service:WANIPConnection:2";
 /// The longest lease of the second version is a week (WANIPConnection:2, section 2.3.14).
 const WEEK: u32 = 604_800;
 
-/// A router of the second version that takes its standard at its word (WANIPConnection:2, section 2.5.16): for who asks alone,
-/// no well-known port, no lease without an end or of more than a week. `taken` is what it says of `PORT`.
+/// Returns a router of the second version that takes its standard at its word (WANIPConnection:2, section 2.5.16):
+/// for who asks alone, no well-known port, no lease without an end or of more than a week. `taken` is what it says of
+/// `PORT`.
 fn strict(taken: Option<u16>) -> (Fake, Forwards) {
     let forwards = Forwards::default();
     let kept = forwards.clone();

@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-/// Where the router is, and from which address it is spoken to.
+/// This is where the router is, and from which address it is spoken to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Route {
     /// This machine has this address on that network.

@@ -39,7 +39,7 @@ fn woken(poll: &mut mio::Poll) {
     assert!(!events.is_empty(), "the resolver thread wakes the driver");
 }
 
-/// What comes of the names, `first` if it is there already. A wake may be of an answer that was taken before.
+/// Returns what comes of the names, `first` if it is there already. A wake may be of an answer that was taken before.
 fn resolved(names: &mut Names, poll: &mut mio::Poll, now: Instant, first: Option<Resolved>) -> Resolved {
     let mut outcome = first;
     loop {

@@ -212,7 +212,7 @@ impl RunLoop {
         }
     }
 
-    /// The server that has another key than in a file, and the file.
+    /// Returns the server that has another key than in a file, and the file.
     fn key_changed(&self, state: &LobbyState) -> Option<(String, PathBuf)> {
         let LobbyState::Refused { error: LobbyError::KeyChanged { server } } = state else { return None };
         let server = self.names.server_at(*server)?;

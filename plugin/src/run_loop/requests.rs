@@ -13,7 +13,7 @@ use crate::resolve::Resolved;
 /// Requests that wait for a name to be resolved; as many as the agent keeps for a login.
 const MAX_HELD: usize = 32;
 
-/// Whether only a lobby server can answer this.
+/// Returns whether only a lobby server can answer this.
 fn is_lobby_request(command: &Command) -> bool {
     matches!(command, Command::HostRoom(_) | Command::JoinRoom { .. } | Command::ListRooms)
 }

@@ -14,17 +14,17 @@ use crate::config::TraversalConfig;
 use crate::port_mapping::{News, PortMapper, Settings};
 use crate::protocol::CHANNEL;
 
-/// The driver's side of the thread that asks.
+/// This is the driver's side of the thread that asks.
 pub(crate) struct Router {
     mapper: PortMapper,
     news: Receiver<News>,
     /// Names that the router has for itself, as they become known.
     names: Receiver<RouterName>,
-    /// The address that the game's socket is bound to; none: all.
+    /// This is the address that the game's socket is bound to; none: all.
     bind: Option<Ipv4Addr>,
     /// These are the machine's own addresses.
     local: Vec<IpAddr>,
-    /// What is known without asking the router; the agent is told in the next round.
+    /// This is what is known without asking the router; the agent is told in the next round.
     known: Option<News>,
 }
 

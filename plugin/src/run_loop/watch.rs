@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 /// A thread that wakes so much later than it wanted was not let run.
 const OVERSLEPT: Duration = Duration::from_secs(1);
 
-/// What is known of the app's ticks.
+/// This is what is known of the app's ticks.
 #[derive(Debug)]
 pub(super) struct AppWatch {
     ticks: u64,
@@ -16,7 +16,7 @@ pub(super) struct AppWatch {
     stalled: bool,
 }
 
-/// What a look at the app has shown.
+/// This is what a look at the app has shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Look {
     /// It has ticked since the last look.

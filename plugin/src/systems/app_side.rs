@@ -68,7 +68,7 @@ pub(crate) struct AppSide<'w> {
     out: Outcomes<'w>,
 }
 
-/// What stood when a frame began.
+/// This is what stood when a frame began.
 #[derive(Clone, Copy)]
 pub(super) struct Standing {
     guest: bool,
@@ -77,7 +77,7 @@ pub(super) struct Standing {
 }
 
 impl AppSide<'_> {
-    /// What stands now.
+    /// Returns what stands now.
     pub(super) fn standing(&self) -> Standing {
         Standing {
             guest: self.peers.iter().any(|peer| !peer.hosting && !peer.mesh),
@@ -86,8 +86,9 @@ impl AppSide<'_> {
         }
     }
 
-    /// Whether a report puts something where something else of its kind stood when this frame began. Netcodes look at what is
-    /// there once a frame, so there has to be one with neither: the report waits for the next frame, and all later ones behind it.
+    /// Returns whether a report puts something where something else of its kind stood when this frame began. Netcodes
+    /// look at what is there once a frame, so there has to be one with neither: the report waits for the next frame,
+    /// and all later ones behind it.
     pub(super) fn comes_too_early(&mut self, report: &Report, before: Standing) -> bool {
         match report {
             Report::Connected { event: Event::PeerConnected { peer, seat, .. }, .. } => {

@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 
 use tracing_subscriber::filter::LevelFilter;
 
-/// What the process has logged.
+/// This is what the process has logged.
 #[derive(Clone, Copy)]
 struct Log;
 
@@ -36,13 +36,13 @@ pub fn listen() {
     });
 }
 
-/// All that was logged since [`listen`].
+/// Returns all that was logged since [`listen`].
 pub fn logged() -> String {
     kept().clone()
 }
 
-/// The levels of the lines of one crate that name this address, which no other test should have; but for those that tell of a
-/// login from there.
+/// Returns the levels of the lines of one crate that name this address, which no other test should have; but for
+/// those that tell of a login from there.
 pub fn levels_about(crate_name: &str, address: SocketAddr) -> Vec<&'static str> {
     let (ours, address) = (format!("{crate_name}::"), address.to_string());
     let names = |line: &str| {

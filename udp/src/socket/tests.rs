@@ -116,7 +116,7 @@ fn break_and_mend(socket: &mut Socket, poll: &mio::Poll) -> (Instant, Mended) {
     }
 }
 
-/// A socket that a poll watches.
+/// Returns a socket that a poll watches.
 fn watched(address: &str) -> (Socket, mio::Poll) {
     let (mut socket, poll) =
         (Socket::open(address.parse().unwrap(), None).unwrap(), mio::Poll::new().unwrap());

@@ -10,7 +10,7 @@ use super::xml::{self, Piece};
 
 /// Services of one device that are kept: routers with several lines have three or four.
 const MOST_SERVICES: usize = 8;
-/// The services that have AddPortMapping, with any version.
+/// These are the services that have AddPortMapping, with any version.
 const FORWARDING: [&str; 2] =
     ["urn:schemas-upnp-org:service:WANIPConnection:", "urn:schemas-upnp-org:service:WANPPPConnection:"];
 
@@ -57,8 +57,8 @@ fn name(pieces: &[Piece]) -> Option<RouterName> {
     Some(RouterName { manufacturer, model: said("modelName").unwrap_or_default() })
 }
 
-/// Where a service is controlled: an absolute URL, or one relative to the base or to the description (RFC 3986 section 5.2).
-/// Another machine than the device is not visited.
+/// Returns where a service is controlled: an absolute URL, or one relative to the base or to the description (RFC
+/// 3986 section 5.2). Another machine than the device is not visited.
 fn control(url: &str, base: Option<&str>, location: &Location) -> Option<(std::net::SocketAddr, String)> {
     let within = |text: &str| {
         let uri: Uri = text.parse().ok()?;

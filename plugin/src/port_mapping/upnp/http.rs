@@ -17,7 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(4);
 /// Descriptions have some kilobytes, the largest seen 30.
 const MAX_BODY: usize = 256 * 1024;
 
-/// What is asked for.
+/// This is what is asked for.
 pub(super) enum Ask<'a> {
     Get,
     /// It is a SOAP action, with the header's value and the document.
@@ -27,9 +27,9 @@ pub(super) enum Ask<'a> {
     },
 }
 
-/// The status and the text of the answer, in which bytes that are no UTF-8 are replaced. None: no answer. It leaves from
-/// `local`: a machine with several addresses may have a port forwarded to the one that it asks from alone (606,
-/// WANIPConnection:2, section 2.5.16).
+/// Returns the status and the text of the answer, in which bytes that are no UTF-8 are replaced. None: no answer. It
+/// leaves from `local`: a machine with several addresses may have a port forwarded to the one that it asks from alone
+/// (606, WANIPConnection:2, section 2.5.16).
 pub(super) async fn request(
     local: Ipv4Addr,
     device: SocketAddr,

@@ -20,7 +20,7 @@ use traversal_core::{MappingProtocol, NoPortMapping, PortMapping, RouterName};
 use super::{Route, Settings};
 use soap::Fault;
 
-/// What the router shows to its owner.
+/// This is what the router shows to its owner.
 const DESCRIPTION: &str = "game (bevy_traversal)";
 /// Ports that are tried where the wanted one belongs to somebody else.
 const PORTS: usize = 4;
@@ -40,7 +40,7 @@ pub(super) struct Service {
     device: SocketAddr,
     /// This machine has this address on the device's network.
     local: Ipv4Addr,
-    /// The path where it is controlled.
+    /// This is the path where it is controlled.
     control: String,
     /// Its type with the version, as the device says it.
     kind: String,
@@ -53,14 +53,14 @@ impl Service {
     }
 }
 
-/// A port that a device forwards.
+/// This is a port that a device forwards.
 pub(super) struct Forward {
     service: Service,
     route: Route,
     /// The game's socket has this port on this machine.
     internal: u16,
     external: u16,
-    /// How long the mapping is granted, in seconds; 0: for ever.
+    /// This is how long the mapping is granted, in seconds; 0: for ever.
     pub(super) seconds: u32,
 }
 
@@ -237,7 +237,8 @@ impl Forward {
         Ok(answer.text("NewReservedPort").and_then(|port| port.parse().ok()).filter(|port| *port != 0))
     }
 
-    /// What the agent is told: the lobby server tries it before it counts, so an address that is wrong does no harm.
+    /// Returns what the agent is told: the lobby server tries it before it counts, so an address that is wrong does
+    /// no harm.
     async fn mapping(&self) -> PortMapping {
         let answer = soap::call(&self.service, "GetExternalIPAddress", &[]).await;
         let text = answer.ok().and_then(|answer| answer.text("NewExternalIPAddress"));
@@ -254,8 +255,8 @@ impl Forward {
         }
     }
 
-    /// Whether the device says that the port leads here. It does not where the router has forgotten it in a restart and
-    /// another machine has asked for it since.
+    /// Returns whether the device says that the port leads here. It does not where the router has forgotten it in a
+    /// restart and another machine has asked for it since.
     async fn is_ours(&self) -> bool {
         let external = self.external.to_string();
         let arguments = [("NewRemoteHost", ""), ("NewExternalPort", &external), ("NewProtocol", "UDP")];

@@ -13,11 +13,11 @@ use super::xml::{self, Piece};
 const IN_USE: [u16; 2] = [718, 729];
 /// There is no such action in this device's version of the service.
 const NO_SUCH_ACTION: [u16; 3] = [401, 602, 501];
-/// What devices answer to a lease that they do not like: InvalidArgs, ActionFailed, the optional-action and argument codes
-/// (600 to 605), and OnlyPermanentLeasesSupported, the one that the standard has for it.
+/// This is what devices answer to a lease that they do not like: InvalidArgs, ActionFailed, the optional-action and
+/// argument codes (600 to 605), and OnlyPermanentLeasesSupported, the one that the standard has for it.
 const NOT_THIS_LEASE: [u16; 9] = [402, 501, 600, 601, 602, 603, 604, 605, 725];
 
-/// Why an action came to nothing.
+/// This is why an action came to nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fault {
     /// No answer came in time.
@@ -27,17 +27,17 @@ pub(super) enum Fault {
 }
 
 impl Fault {
-    /// Whether the port is somebody else's.
+    /// Returns whether the port is somebody else's.
     pub(super) fn is_taken(self) -> bool {
         matches!(self, Self::Refused(code) if IN_USE.contains(&code))
     }
 
-    /// Whether the device does not know what it was asked to do.
+    /// Returns whether the device does not know what it was asked to do.
     pub(super) fn is_unknown(self) -> bool {
         matches!(self, Self::Refused(code) if NO_SUCH_ACTION.contains(&code))
     }
 
-    /// Whether the same wish for ever may be granted.
+    /// Returns whether the same wish for ever may be granted.
     pub(super) fn may_be_the_lease(self) -> bool {
         matches!(self, Self::Refused(code) if NOT_THIS_LEASE.contains(&code))
     }

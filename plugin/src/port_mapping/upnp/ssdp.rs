@@ -10,8 +10,8 @@ use traversal_core::address;
 
 use super::Route;
 
-/// What is looked for. A device of version 2 has to answer to version 1 as well (section 1.3.2); one that does not is found
-/// by its own name.
+/// This is what is looked for. A device of version 2 has to answer to version 1 as well (section 1.3.2); one that
+/// does not is found by its own name.
 const TARGETS: [&str; 4] = [
     "urn:schemas-upnp-org:device:InternetGatewayDevice:1",
     "urn:schemas-upnp-org:device:InternetGatewayDevice:2",
@@ -21,7 +21,7 @@ const TARGETS: [&str; 4] = [
 /// A search is sent once more, for what was lost (section 1.3.2 asks for more than one).
 const AGAIN: Duration = Duration::from_millis(500);
 
-/// Where a device says that its description is.
+/// This is where a device says that its description is.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Location {
     /// This address answered: no other one is ever visited.
@@ -36,7 +36,7 @@ pub(super) struct Search {
     local: Ipv4Addr,
     group: SocketAddr,
     router: SocketAddr,
-    /// When the search is sent once more.
+    /// This is when the search is sent once more.
     again: Option<Instant>,
 }
 
@@ -62,7 +62,7 @@ impl Search {
         sent
     }
 
-    /// The next answer that can be used. None: the socket is broken.
+    /// Returns the next answer that can be used. None: the socket is broken.
     pub(super) async fn next(&mut self) -> Option<Location> {
         let mut buffer = [0; 2048];
         let mut errors = 0;

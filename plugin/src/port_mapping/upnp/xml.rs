@@ -15,7 +15,7 @@ pub(super) enum Piece {
     Text(String),
 }
 
-/// The pieces of a document up to the first place where nothing can be made of it.
+/// Returns the pieces of a document up to the first place where nothing can be made of it.
 pub(super) fn pieces(document: &str) -> Vec<Piece> {
     let mut reader = Reader::from_str(document);
     let config = reader.config_mut();
@@ -56,7 +56,7 @@ pub(super) fn pieces(document: &str) -> Vec<Piece> {
     pieces
 }
 
-/// The text of the first element of this name that has any.
+/// Returns the text of the first element of this name that has any.
 pub(super) fn text<'a>(pieces: &'a [Piece], name: &str) -> Option<&'a str> {
     pieces.windows(2).find_map(|pair| match pair {
         [Piece::Start(start), Piece::Text(text)] if start == name => Some(text.as_str()),
