@@ -62,11 +62,13 @@ pub enum PeerRole {
 /// began.
 #[derive(Component, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Dropped {
-    /// Packets to send that are longer than [`MAX_DATAGRAM`](bevy_traversal::MAX_DATAGRAM).
+    /// This counts packets to send that are longer than [`MAX_DATAGRAM`](bevy_traversal::MAX_DATAGRAM).
     pub too_long: u64,
-    /// Packets to send beyond what goes in one frame: 512 to all players together, whose turn it is one after the other.
+    /// This counts packets to send beyond what goes in one frame: 512 to all players together, whose turn it is one
+    /// after the other.
     pub full: u64,
-    /// Packets that came while 4,096 others waited in `Session::recv`, which only a game with `NoClearBuffers` lets happen.
+    /// This counts packets that came while 4,096 others waited in `Session::recv`, which only a game with
+    /// `NoClearBuffers` lets happen.
     pub unread: u64,
 }
 

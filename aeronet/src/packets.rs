@@ -10,7 +10,7 @@ use bevy_traversal::{DatagramError, DatagramSocket, PlayerId};
 use crate::sessions::Sessions;
 use crate::{Dropped, TraversalSession};
 
-/// Packets that may wait in `Session::recv`: more than come in one frame, and 6 MB at the most.
+/// At most this many packets may wait in `Session::recv`: more than come in one frame, and 6 MB at the most.
 const UNREAD: usize = 4096;
 
 /// Resource: the packets of all sessions come and go here.

@@ -29,7 +29,7 @@ use crate::{Dropped, MIN_MTU, PeerRole, TraversalServer, TraversalSession};
 pub(crate) struct Sessions {
     server: Option<Entity>,
     by_player: BTreeMap<PlayerId, Entity>,
-    /// Connections to be closed, each with the reason, when their last packets have left.
+    /// These are the connections to be closed, each with the reason, when their last packets have left.
     closing: Vec<(PlayerId, String)>,
     /// The room is to be left when these are closed. Until it is, nothing new is opened.
     leaving: Leaving,

@@ -14,7 +14,7 @@ use crate::messages::{address, command_options, server_frame, text, to_player};
 use crate::mutation::damage;
 use stage::Stage;
 
-/// Steps of one execution: more would be another one.
+/// One execution has at most this many steps: more would be another one.
 const STEPS: usize = 48;
 
 /// A server that has the right key says anything, players of its plans send anything, the game wants anything, sockets do

@@ -31,7 +31,7 @@ struct Stage {
     client: ClientHandshake,
     from: SocketAddr,
     login: Login,
-    /// Keys that the player expects; the server has the first.
+    /// These are the keys that the player expects; the server has the first.
     expected: Vec<[u8; 32]>,
     /// These are all datagrams that were ever on the way.
     seen: Vec<Vec<u8>>,
@@ -58,7 +58,7 @@ fn run(u: &mut Unstructured<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Both ends of a session that has just begun, and when that was.
+/// Returns both ends of a session that has just begun, and when that was.
 pub(crate) fn logged_in() -> (ClientSession, ServerSession, Instant) {
     let mut stage = Stage::new(true);
     let hello = stage.client.hello().to_vec();

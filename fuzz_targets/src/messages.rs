@@ -157,7 +157,7 @@ fn ticket(u: &mut Unstructured<'_>, known: &Known) -> Result<Option<RoomTicket>>
     Ok(Some(ticket))
 }
 
-/// Addresses that one may come from or be sent to in the targets, and others.
+/// Returns addresses that one may come from or be sent to in the targets, and others.
 pub(crate) fn usual_addresses() -> Vec<SocketAddr> {
     [
         "198.18.0.10:3478",

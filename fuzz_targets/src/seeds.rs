@@ -59,7 +59,7 @@ pub fn seeds() -> BTreeMap<&'static str, Vec<Vec<u8>>> {
     .into()
 }
 
-/// Of each kind of message the first that chance brings.
+/// Returns of each kind of message the first that chance brings.
 fn messages(rng: &mut ChaCha20Rng) -> Vec<Vec<u8>> {
     let known = Known { addresses: usual_addresses(), ..Known::default() };
     let mut kinds: BTreeMap<(u8, [u8; 3]), Vec<u8>> = BTreeMap::new();

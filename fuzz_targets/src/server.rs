@@ -14,7 +14,7 @@ use crate::mutation::damage;
 use crate::servers::at;
 use world::{PLAYERS, World};
 
-/// Steps of one execution: more would be another one.
+/// One execution has at most this many steps: more would be another one.
 const STEPS: usize = 64;
 
 /// Three players say and send anything, whole, damaged and from forged addresses; time passes, the registry stops, players

@@ -21,7 +21,7 @@ const QUEUED: usize = 128 * 1024 + 14_720;
 /// After so much silence no more than this goes to an address.
 const SILENT_AFTER: Duration = Duration::from_secs(10);
 const SILENT_BYTES: usize = 4096;
-/// Numbers of reliable frames above the lowest missing one that are taken.
+/// At most this many numbers of reliable frames above the lowest missing one are taken.
 const AHEAD: u32 = 1024;
 
 /// One end of the session and what it must not do.
@@ -31,13 +31,13 @@ struct End<S> {
     /// had them.
     owed: BTreeMap<u32, usize>,
     next: u32,
-    /// Numbers of reliable frames that it has taken: all below, and these.
+    /// It has taken the reliable frames with these numbers: all below, and those in `taken`.
     below: u32,
     taken: BTreeSet<u32>,
     /// These are on the way from it.
     sent: Vec<Vec<u8>>,
     heard: Instant,
-    /// Bytes that left since its silence was [`SILENT_AFTER`].
+    /// This many bytes left since its silence was [`SILENT_AFTER`].
     silent: usize,
 }
 

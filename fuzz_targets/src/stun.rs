@@ -13,7 +13,7 @@ thread_local! {
 }
 
 const COOKIE: [u8; 4] = 0x2112_A442u32.to_be_bytes();
-/// CHANGE-REQUEST, FINGERPRINT, those that the server knows and leaves out, and some that it does not know.
+/// These are CHANGE-REQUEST, FINGERPRINT, those that the server knows and leaves out, and some that it does not know.
 const KINDS: [u16; 12] =
     [0x0003, 0x8028, 0x0006, 0x0008, 0x001C, 0x0024, 0x0025, 0x0020, 0x7f00, 0x0027, 0x8022, 0xC001];
 

@@ -21,7 +21,7 @@ fn corpus(name: &str) -> Vec<(PathBuf, Vec<u8>)> {
     files.into_iter().map(|file| (file.clone(), std::fs::read(file).unwrap())).collect()
 }
 
-/// Another input, made of those that there are: bits and bytes changed, cut, repeated, put together, or new.
+/// Returns another input, made of those that there are: bits and bytes changed, cut, repeated, put together, or new.
 fn damaged(rng: &mut ChaCha20Rng, inputs: &[(PathBuf, Vec<u8>)]) -> Vec<u8> {
     let mut below = |bound: usize| rng.next_u32() as usize % bound.max(1);
     let mut input = inputs[below(inputs.len())].1.clone();

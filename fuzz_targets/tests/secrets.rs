@@ -6,8 +6,8 @@ use std::path::Path;
 
 /// This is what secrets are called in the sources.
 const SECRETS: [&str; 8] = ["token", "secret", "seal", "mac", "cookie", "password", "code_of", "reset"];
-/// Lines in which a word of these stands beside a comparison of something else, or of what nobody else may guess at: the
-/// game's own settings with themselves, mio's numbers of connections.
+/// These are lines in which a word of these stands beside a comparison of something else, or of what nobody else may
+/// guess at: the game's own settings with themselves, mio's numbers of connections.
 const FINE: [(&str, &str); 6] = [
     ("link.rs", "*token != config.token"),
     ("tcp.rs", "self.by_peer.get(&key) == Some(&token)"),

@@ -14,7 +14,7 @@ use bevy_traversal::{
 
 use crate::history::History;
 
-/// Players who are shown; the others are counted. Those who need a look come first.
+/// At most this many players are shown; the others are counted. Those who need a look come first.
 pub(crate) const MOST_PLAYERS: usize = 6;
 /// This many of these are shown with all details.
 const WHOLE: usize = 3;
@@ -29,7 +29,7 @@ pub(crate) enum Tone {
     Plain,
     /// It is there for who looks for it.
     Faint,
-    /// As it should be: a direct path, a login.
+    /// It is as it should be: a direct path, a login.
     Good,
     /// It is being looked for.
     Busy,
@@ -305,7 +305,7 @@ fn connected(
     }
 }
 
-/// The reason, and what to do.
+/// Returns the reason, and what to do.
 fn why(report: &FailureReport) -> [Line; 2] {
     [
         Line::new(Tone::Detour, format!("Why: {}", report.reason)),

@@ -26,7 +26,7 @@ use test_support::lobby;
 /// The rooms have this many players, the host among them. A room has 64 at the most.
 const SIZES: [u16; 3] = [1, 8, 64];
 
-/// An app with what every app has, ready to run.
+/// Makes an app with what every app has, ready to run.
 fn app(add: impl FnOnce(&mut App)) -> App {
     let mut app = App::new();
     app.add_plugins((TaskPoolPlugin::default(), TimePlugin));
@@ -74,7 +74,7 @@ fn room(lobby: &RunningServer, players: u16) -> (Game, Vec<Game>) {
     (host, guests)
 }
 
-/// Until buffers have their size, and what was to be told is told.
+/// Runs the app until buffers have their size, and what was to be told is told.
 fn settle(app: &mut App) {
     let end = Instant::now() + Duration::from_secs(3);
     while Instant::now() < end {

@@ -47,7 +47,7 @@ pub struct TraversalConfig {
     /// serves this machine alone, `0.0.0.0` all networks that the machine is in.
     #[cfg(feature = "embedded_lobby")]
     pub embedded_lobby: Option<SocketAddr>,
-    /// Public keys that the lobby server may have. Empty: the first key seen is trusted, and kept as
+    /// The lobby server must have one of these public keys. Empty: the first key seen is trusted, and kept as
     /// [`known_servers`](Self::known_servers) says.
     pub server_keys: Vec<ServerKey>,
     /// This names the game, in at most 64 bytes: players of different games do not meet.
@@ -65,10 +65,10 @@ pub struct TraversalConfig {
     /// This says whether IPv6 is used beside IPv4, where there is any and `bind` does not forbid it (default: yes).
     pub ipv6: bool,
     /// The machine's router is asked by these protocols to forward the game's port, in the order of preference. If
-    /// there are none, or without the feature `port_mapping`, it is not asked at all. It is asked from the
-    /// login on, in the background; what it forwards is renewed, and given back at the end. A forwarded port only
-    /// counts once the lobby server's second address has reached it ([`PortMappingState`](crate::PortMappingState)). Nobody is asked where
-    /// the lobby server is on this machine, where the public address is the machine's own, and with
+    /// there are none, or without the feature `port_mapping`, it is not asked at all. The asking begins with the
+    /// login, in the background; a forwarded port is renewed, and given back at the end. It only counts
+    /// once the lobby server's second address has reached it ([`PortMappingState`](crate::PortMappingState)). Nobody
+    /// is asked where the lobby server is on this machine, where the public address is the machine's own, and with
     /// [`RelayPolicy::Only`](crate::RelayPolicy::Only).
     ///
     /// By default PCP, NAT-PMP, then UPnP; nothing on macOS and iOS, where asking the router brings up the system's
@@ -161,7 +161,7 @@ fn default_port_mapping(prompts: bool) -> Vec<MappingProtocol> {
 
 impl TraversalConfig {
     #[cfg(feature = "port_mapping")]
-    /// The router is asked for a port, if one turns out to be of use.
+    /// Returns whether the router is asked for a port, if one turns out to be of use.
     pub(crate) fn asks_router(&self) -> bool {
         !self.port_mapping.is_empty()
             && self.agent.relay != RelayPolicy::Only
@@ -299,7 +299,7 @@ impl fmt::Debug for IdentitySource {
     }
 }
 
-/// A lobby server's public key, as `lobby_server key` prints it.
+/// This is a lobby server's public key, as `lobby_server key` prints it.
 ///
 /// ```
 /// use bevy_traversal::ServerKey;
@@ -312,7 +312,7 @@ impl fmt::Debug for IdentitySource {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ServerKey(pub [u8; 32]);
 
-/// The text is no public key of a lobby server.
+/// This error says that the text is no public key of a lobby server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a server key is 32 bytes in base64, as printed by `lobby_server key`")]
 pub struct ServerKeyError;

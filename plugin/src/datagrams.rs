@@ -15,7 +15,7 @@ use crate::driver::Driver;
 use crate::queue::GameDatagram;
 use crate::state::{Peers, TraversalStats, count};
 
-/// The channel of what carries the game: renet, or with [`Transport::Manual`] the game itself.
+/// What carries the game takes this channel: renet, or with [`Transport::Manual`] the game itself.
 pub(crate) const GAME: u8 = 0;
 /// [`Datagrams`] beside renet take this channel.
 const BESIDE: u8 = 1;
@@ -23,7 +23,7 @@ const BESIDE: u8 = 1;
 const FIRST_SOCKET: u8 = 2;
 /// This is how many [`DatagramSocket`]s there may be.
 pub const SOCKET_CHANNELS: u8 = CHANNELS - FIRST_SOCKET;
-/// A datagram has so many bytes at the most. What is longer than the path takes in one piece (`path.size` in [`Peers`])
+/// A datagram has at most this many bytes. What is longer than the path takes in one piece (`path.size` in [`Peers`])
 /// is split and joined.
 pub const MAX_DATAGRAM: usize = MAX_PAYLOAD;
 /// The game may send at most this many datagrams to one player in one frame: at 30 frames a second and 1,200 bytes, 9 MB a
@@ -108,7 +108,7 @@ pub struct Datagrams {
     /// This is what came for connections that are told of with the next frame.
     early: Vec<GameDatagram>,
     sockets: BTreeMap<u8, SocketEnd>,
-    /// Datagrams that may wait in each of them.
+    /// At most this many datagrams may wait in each of them.
     socket_queue: usize,
     /// This resource sends and receives on this channel.
     channel: u8,
@@ -259,7 +259,7 @@ struct SocketEnd {
 }
 
 impl SocketEnd {
-    /// All handles are gone, and what they sent was taken.
+    /// Returns whether all handles are gone, and what they sent was taken.
     fn is_forgotten(&self) -> bool {
         Arc::strong_count(&self.dropped) == 1 && self.from_game.is_empty()
     }
@@ -276,8 +276,8 @@ pub struct DatagramSocket {
 }
 
 impl DatagramSocket {
-    /// Sends. Whether that player is connected shows at the end of the frame; if not, the datagram is dropped and
-    /// counted in [`TraversalStats::stale_dropped`](crate::TraversalStats::stale_dropped).
+    /// Sends a datagram. Whether that player is connected shows at the end of the frame; if not, the datagram is
+    /// dropped and counted in [`TraversalStats::stale_dropped`](crate::TraversalStats::stale_dropped).
     ///
     /// # Errors
     /// [`DatagramError::TooLong`] and [`DatagramError::Full`], which is counted.
@@ -299,7 +299,7 @@ impl DatagramSocket {
         self.incoming.try_recv().ok()
     }
 
-    /// Datagrams dropped because they were not taken in time, in either direction.
+    /// Returns how many datagrams were dropped because they were not taken in time, in either direction.
     pub fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
     }

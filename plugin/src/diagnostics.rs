@@ -133,13 +133,13 @@ pub struct Loss(pub f32);
 #[derive(Component, Clone, Copy, Debug, Default, PartialEq)]
 #[cfg_attr(feature = "reflect", derive(bevy_reflect::Reflect), reflect(Component))]
 pub struct Traffic {
-    /// Bytes that were sent since the search for a path began.
+    /// This many bytes were sent to the player since the search for a path began.
     pub sent: u64,
-    /// Bytes that came in since then.
+    /// This many bytes came in from the player since then.
     pub received: u64,
-    /// Bytes sent in a second, by the latest two measurements; 0 before the second one.
+    /// This many bytes are sent in a second, by the latest two measurements; it is 0 before the second one.
     pub sent_per_s: f32,
-    /// Bytes that came in in a second.
+    /// This many bytes come in in a second, by the latest two measurements.
     pub received_per_s: f32,
 }
 
@@ -245,7 +245,7 @@ fn forget(gone: On<Remove, ConnectedBy>, mut commands: Commands) {
     commands.entity(gone.entity).try_remove::<(Rtt, Jitter, Loss, Traffic)>();
 }
 
-/// A mean of what was added.
+/// This is the mean of what was added.
 #[derive(Clone, Copy, Debug, Default)]
 struct Mean {
     sum: f64,

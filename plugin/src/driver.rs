@@ -28,7 +28,7 @@ pub(crate) struct Driver {
     pub(crate) shared: Shared,
     /// These are all threads; the network thread is the last one.
     threads: Vec<JoinHandle<()>>,
-    /// Dropped to end the thread that watches the interfaces.
+    /// This is dropped to end the thread that watches the interfaces.
     stop_watching: Option<Sender<()>>,
     /// Keeps other instances from this one's identity.
     _identity_in_use: Option<std::fs::File>,

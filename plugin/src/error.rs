@@ -19,7 +19,7 @@ pub enum TraversalError {
         file.display()
     )]
     ServerKeyChanged {
-        /// As the game names it, and as its line in the file begins.
+        /// This is the server as the game names it, and as its line in the file begins.
         server: String,
         /// This file has the old key; see [`KnownServers`](crate::KnownServers).
         file: PathBuf,
@@ -29,7 +29,7 @@ pub enum TraversalError {
     Bind {
         /// This is the address that it was to be bound to.
         address: SocketAddr,
-        /// The kind of failure, as the standard library tells it.
+        /// This is the kind of failure, as the standard library tells it.
         kind: std::io::ErrorKind,
         /// This is what the system says about it.
         reason: String,

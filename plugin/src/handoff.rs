@@ -29,7 +29,7 @@ pub struct PunchedSocket {
 pub struct PendingSocket(pub(crate) Option<Receiver<Result<PunchedSocket, SocketError>>>);
 
 impl PendingSocket {
-    /// The socket or the error, once it is there; none while it is not. Gives it once.
+    /// Returns the socket or the error once it is there, and none before. It gives it once.
     pub fn poll(&mut self) -> Option<Result<PunchedSocket, SocketError>> {
         let receiver = self.0.as_ref()?;
         let result = match receiver.try_recv() {
@@ -58,7 +58,7 @@ mod stock {
 
     use super::PunchedSocket;
 
-    /// Protocol id of the transports made here.
+    /// The transports that are made here have this protocol id.
     pub const NETCODE_PROTOCOL: u64 = 0x6265_7679_5f74_7276;
     /// Stands in each token beside the real address: behind a NAT the server cannot know the address that its
     /// client sees it at, and netcode wants one of its own in the token. From TEST-NET-1 (RFC 5737).
@@ -66,7 +66,7 @@ mod stock {
     /// Netcode's clock starts with the transport on both sides, so clocks that differ do no harm; within this
     /// time the client must have connected.
     const TOKEN_LIFE: u64 = 60;
-    /// Seconds without any datagram after which netcode gives the other side up.
+    /// After this many seconds without any datagram netcode gives the other side up.
     const TIMEOUT: i32 = 5;
 
     /// Makes the host's side of renet's own transport on a punched socket, for the one player at its other end. Nobody

@@ -18,12 +18,12 @@ pub(crate) fn entropy() -> Result<[u8; 32], TraversalError> {
     Ok(bytes)
 }
 
-/// The identity of this run, and what goes with it.
+/// This is the identity of this run, and what goes with it.
 pub(crate) struct Loaded {
     pub(crate) identity: Identity,
     /// Other files lie beside this one: those of known lobby servers and of NAT profiles. Programs may share them.
     pub(crate) beside: Option<PathBuf>,
-    /// Held while the identity is in use, so that a second instance takes another one.
+    /// This is held while the identity is in use, so that a second instance takes another one.
     pub(crate) in_use: Option<fs::File>,
 }
 
@@ -139,7 +139,7 @@ fn from_file(path: &Path) -> Result<[u8; 32], TraversalError> {
     Ok(secret)
 }
 
-/// More than an identity has: a file of any length is not read whole.
+/// This is more than an identity has: a file of any length is not read whole.
 const MAX_READ: u64 = 64;
 
 /// This is how often a file is read that another program is writing, and how long apart: a second in all.
@@ -157,8 +157,8 @@ fn wait_for(path: &Path) -> Option<[u8; 32]> {
     })
 }
 
-/// The file, and whether it is new. Without a link or a rename: file systems without links (exFAT, network shares) and
-/// Android refuse those.
+/// Opens or makes the file, and returns it and whether it is new. It does so without a link or a rename: file systems
+/// without links (exFAT, network shares) and Android refuse those.
 fn open_or_create(path: &Path) -> io::Result<(fs::File, bool)> {
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder)?;

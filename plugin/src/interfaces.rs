@@ -13,7 +13,7 @@ use traversal_core::wire::message::MAX_LOCAL_ADDRESSES;
 /// This is what the machine's interfaces have.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Local {
-    /// Addresses that another player may reach, the likeliest first.
+    /// These are the addresses that another player may reach, the likeliest first.
     pub(crate) addresses: Vec<IpAddr>,
     /// These are the networks in which other players may sit.
     pub(crate) networks: Vec<OwnNetwork>,
@@ -22,7 +22,7 @@ pub(crate) struct Local {
 /// This is a network that an interface of this machine is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct OwnNetwork {
-    /// The interface's address there, and how many bits of it are the network's.
+    /// This is the interface's address there, and how many bits of it are the network's.
     pub(crate) net: Ipv4Net,
     /// The system knows the interface by this number.
     pub(crate) index: u32,
@@ -122,7 +122,7 @@ fn leads(name: &str) -> Leads {
     }
 }
 
-/// Of addresses of one kind, which is likelier: a public one, then those that home routers give.
+/// Ranks addresses of one kind, the likeliest lowest: a public one, then those that home routers give.
 fn likelihood(ip: IpAddr) -> u8 {
     match (scope(ip), ip) {
         (Scope::Global, _) => 0,
@@ -175,8 +175,9 @@ fn is_down(name: &str) -> bool {
             .is_ok_and(|state| matches!(state.trim(), "down" | "lowerlayerdown" | "notpresent"))
 }
 
-/// Addresses that another player may reach, those of the default routes first: not loopback, and not link-local, which needs
-/// a scope that the other side cannot know. What leads to machines inside this one is left out where there is anything else.
+/// Returns the addresses that another player may reach, those of the default routes first: not loopback, and not
+/// link-local, which needs a scope that the other side cannot know. What leads to machines inside this one is left
+/// out where there is anything else.
 fn usable(
     interfaces: impl IntoIterator<Item = (String, IpAddr)>,
     default: &[IpAddr],

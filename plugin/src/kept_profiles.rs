@@ -135,7 +135,7 @@ fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
 pub(crate) struct Keeper(Sender<KeptProfile>);
 
 impl Keeper {
-    /// The handle, and what a thread is to run until the handle is dropped.
+    /// Returns the handle, and what a thread is to run until the handle is dropped.
     pub(crate) fn new(path: PathBuf) -> (Self, impl FnOnce() + Send) {
         let (sender, receiver): (_, Receiver<KeptProfile>) = bounded(WAITING);
         let thread = move || {

@@ -23,7 +23,7 @@ use crate::identity::{restrict, with_suffix};
 
 /// The file has at most this many bytes: a few thousand lines of some 70 bytes. A longer file is none of ours.
 const MAX_FILE: u64 = 1 << 20;
-/// Servers whose line waits for the disk.
+/// At most this many servers may have a line that waits for the disk.
 const WAITING: usize = 8;
 const HEAD: &str = "# Lobby servers and their keys. Remove a line to trust the server's next key.\n";
 
@@ -39,7 +39,7 @@ pub(crate) fn path(kept: &KnownServers, beside: Option<&Path>) -> Option<PathBuf
 /// This is what is known of the servers' keys.
 pub(crate) struct Known {
     path: Option<PathBuf>,
-    /// Of the file, as it was at the last [`reload`](Self::reload), and of this run.
+    /// These are the keys of the file, as it was at the last [`reload`](Self::reload), and of this run.
     keys: BTreeMap<String, [u8; 32]>,
     writer: Option<Sender<(String, [u8; 32])>>,
 }
@@ -94,7 +94,7 @@ impl Known {
         }
     }
 
-    /// The file with this server's line, if there is one.
+    /// Returns the file with this server's line, if there is one.
     pub(crate) fn file_of(&self, server: &str) -> Option<&Path> {
         self.path.as_deref().filter(|_| self.keys.contains_key(server))
     }

@@ -63,7 +63,7 @@ impl LogBound {
     }
 }
 
-/// Readers of what is told.
+/// These read what is told.
 #[derive(SystemParam)]
 pub(crate) struct News<'w, 's> {
     lobby_changed: MessageReader<'w, 's, m::LobbyChanged>,

@@ -12,9 +12,9 @@ use traversal_udp::{Episode, Origin};
 
 use crate::interfaces::{self, OwnNetwork};
 
-/// A look at the routes to one address is good for so long.
+/// A look at the routes to one address is good for this long.
 const LOOK_PERIOD: Duration = Duration::from_secs(5);
-/// Addresses whose routes are remembered; players name them.
+/// The routes of at most this many addresses are remembered; players name them.
 const MAX_REMEMBERED: usize = 64;
 
 /// This knows the ways to players in this machine's own networks.
@@ -22,7 +22,7 @@ const MAX_REMEMBERED: usize = 64;
 pub(crate) struct OwnNetworks {
     networks: Vec<OwnNetwork>,
     looked_up: HashMap<Ipv4Addr, (Instant, Origin)>,
-    /// Players to whom a route would have led away.
+    /// This notes players to whom a route would have led away.
     led_away: Episode,
 }
 

@@ -46,8 +46,8 @@ const RELEASE: Duration = Duration::from_millis(450);
 pub(crate) struct Settings {
     /// Routers are asked by these protocols, in this order.
     pub(crate) protocols: Vec<MappingProtocol>,
-    /// Seconds that a mapping is asked for. RFC 6886 recommends 7,200; half of it, since a game that crashes leaves
-    /// its mapping behind for so long.
+    /// A mapping is asked for this many seconds. RFC 6886 recommends 7,200; half of it, since a game that crashes
+    /// leaves its mapping behind for so long.
     pub(crate) lease: u32,
     /// Renewals are at half the lease (RFC 6886 section 3.3), within these bounds: a router that grants a second is not
     /// asked every half, and one that was restarted is noticed within half an hour.
@@ -88,7 +88,7 @@ pub(crate) struct PortMapper {
 }
 
 impl PortMapper {
-    /// The handle, and what a thread is to run.
+    /// Returns the handle, and what a thread is to run.
     pub(crate) fn new(
         settings: Settings,
         tell: impl Fn(News) + Send + 'static,

@@ -17,7 +17,8 @@ use traversal_core::{DisconnectReason, Event, PathKind};
 use crate::players::RemotePlayer;
 use crate::state::{CurrentRoom, Members, Peers};
 
-/// Steps that are kept of one story; the oldest go first. A match has up to ten, and each change of its path adds one.
+/// At most this many steps are kept of one story; the oldest go first. A match has up to ten, and each change of its
+/// path adds one.
 const MOST_STEPS: usize = 32;
 
 /// Component of a [`RemotePlayer`](crate::RemotePlayer): it tells the story of connecting to that player, step by
@@ -43,7 +44,7 @@ const MOST_STEPS: usize = 32;
 pub struct Progress {
     began: Instant,
     steps: VecDeque<Step>,
-    /// Steps so far, forgotten ones included.
+    /// The story has had this many steps so far, forgotten ones included.
     count: u64,
 }
 
@@ -88,12 +89,12 @@ pub enum StepKind {
     },
     /// The game plays over the relay, and no direct way was found in time.
     Relayed {
-        /// Why, and what may help.
+        /// This says why, and what may help.
         report: Box<FailureReport>,
     },
     /// No way was found.
     Failed {
-        /// Why, and what may help.
+        /// This says why, and what may help.
         report: Box<FailureReport>,
     },
     /// Nothing is heard of the player at present.

@@ -62,7 +62,7 @@ pub(crate) struct Shared {
     pub(crate) outgoing: Batches,
     /// Counts the frames of the app, so that the thread sees that it lives.
     pub(crate) ticks: Arc<AtomicU64>,
-    /// Set when the thread is to end.
+    /// This is set when the thread is to end.
     pub(crate) stop: Arc<AtomicBool>,
 }
 

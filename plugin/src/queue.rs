@@ -8,7 +8,7 @@ use traversal_core::id::PlayerId;
 
 use crate::state::count;
 
-/// A game datagram on its way, with the connection it belongs to.
+/// This is a game datagram on its way, with the connection it belongs to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct GameDatagram {
     pub(crate) player: PlayerId,

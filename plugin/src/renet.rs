@@ -44,7 +44,7 @@ pub(crate) struct HandOff {
     closing: bool,
 }
 
-/// The other end of a connection of renet's, and what came from there.
+/// This is the other end of a connection of renet's, and what came from there.
 #[derive(Debug)]
 struct Connection {
     player: PlayerId,
@@ -266,7 +266,7 @@ impl HandOff {
     }
 }
 
-/// Told to a player whose packets no renet makes.
+/// This is told to a player whose packets no renet makes.
 const MALFORMED: &str = "sent malformed game data";
 
 /// Ends a connection of the server, so that the game reads the reason that renet has for it.

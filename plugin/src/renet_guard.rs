@@ -15,16 +15,17 @@ use std::time::Duration;
 use bevy_renet::renet::{ChannelConfig, SendType};
 use octets::{BufferTooShortError, Octets, OctetsMut};
 
-/// Bytes of a slice that is not the last one of its message.
+/// A slice that is not the last one of its message has this many bytes.
 const SLICE: usize = 1200;
 /// One message may have at most this many slices.
 const MAX_SLICES: u64 = 1_000_000;
 /// This is how far behind the newest one a packet may be: a second and more of renet's default rate (60 kB in each of
 /// 60 ticks a second). What comes later is as good as lost, and renet sends it again where that matters.
 const PACKETS: u64 = 4096;
-/// Messages of a reliable channel that may come before one that is missing. A game does not send so many in a round trip.
+/// At most this many messages of a reliable channel may come before one that is missing. A game does not send so many
+/// in a round trip.
 const MESSAGES_AHEAD: u64 = 65_536;
-/// Sliced messages of an unreliable channel that may come after one whose slices still count.
+/// At most this many sliced messages of an unreliable channel may come after one whose slices still count.
 const SLICED: u64 = 1024;
 /// Slices of an unreliable message that come later than so after the one before are dropped: renet forgets the message
 /// after 3 s.
@@ -72,7 +73,7 @@ impl From<BufferTooShortError> for Malformed {
 }
 
 impl Guard {
-    /// For a connection that receives on these channels.
+    /// Makes a guard for a connection that receives on these channels.
     pub(crate) fn new(channels: &[ChannelConfig]) -> Self {
         let channel = |config: &ChannelConfig| {
             let memory = config.max_memory_usage_bytes;
@@ -208,7 +209,7 @@ struct Reliable {
     /// These are the later ones that have come.
     ahead: BTreeSet<u64>,
     partial: BTreeMap<u64, Partial>,
-    /// Memory that renet has set aside for partial ones.
+    /// This is the memory that renet has set aside for partial ones.
     claimed: usize,
 }
 
@@ -284,7 +285,7 @@ struct Unreliable {
     /// This is how many slices each of the latest sliced messages has.
     counts: BTreeMap<u64, usize>,
     partial: BTreeMap<u64, Partial>,
-    /// Memory that renet has set aside for partial ones.
+    /// This is the memory that renet has set aside for partial ones.
     claimed: usize,
     /// Whole messages have this many bytes in this frame.
     whole: usize,

@@ -40,15 +40,15 @@ impl Resolve for SystemResolver {
 
 /// At most this many threads may wait for a resolver at a time; one that hangs keeps its thread until it answers.
 const MAX_THREADS: usize = 16;
-/// First wait before a name is tried again, doubled up to [`RETRY_MAX`].
+/// The first wait before a name is tried again is this long; it doubles up to [`RETRY_MAX`].
 const RETRY_MIN: Duration = Duration::from_secs(2);
 /// No wait before another try is longer; see [`RETRY_MIN`]. The agent's backoff for logins ends there too.
 const RETRY_MAX: Duration = Duration::from_secs(15);
 /// A name is not resolved anew more often than so while its server does not answer.
 const REFRESH: Duration = Duration::from_secs(10);
-/// Answers of a slow resolver that are waited for, as long as its former ones took.
+/// A slow resolver is waited for as long as this many of its former answers took.
 const ANSWERS: u32 = 2;
-/// Addresses that are tried at a time; those of names with more get their turn when these do not answer.
+/// At most this many addresses are tried at a time; those of names with more get their turn when these do not answer.
 const MAX_ADDRESSES: usize = 16;
 
 /// This is what became of the names of the lobby servers.
@@ -86,7 +86,7 @@ pub(crate) struct Names {
     /// This says which target each address was found for.
     owners: BTreeMap<SocketAddr, usize>,
     given: Vec<SocketAddr>,
-    /// Addresses that were given before and did not answer.
+    /// These are the addresses that were given before and did not answer.
     tried: BTreeSet<SocketAddr>,
     pending: Option<Pending>,
     retry_at: Option<Instant>,
@@ -285,7 +285,7 @@ impl Names {
         self.conclude(now, addresses, reason)
     }
 
-    /// Of more addresses than are tried at a time, those first that were not tried yet.
+    /// Chooses among more addresses than are tried at a time: those come first that were not tried yet.
     fn choose(&mut self, mut addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
         if addresses.len() <= MAX_ADDRESSES {
             return addresses;

@@ -54,17 +54,17 @@ struct Connection {
 pub(crate) struct Player {
     /// These are the lasting keys of the player.
     pub(crate) identity: Identity,
-    /// Fresh random bytes, from which the agent draws its own.
+    /// These are fresh random bytes, from which the agent draws its own.
     pub(crate) seed: [u8; 32],
-    /// NAT profiles that earlier starts have measured.
+    /// These are the NAT profiles that earlier starts have measured.
     pub(crate) kept: Vec<KeptProfile>,
 }
 
-/// The network thread's ends of its channels.
+/// These are the network thread's ends of its channels.
 pub(crate) struct Ends {
     pub(crate) requests: Receiver<Request>,
     pub(crate) reports: Sender<Report>,
-    /// The machine's own addresses and networks, whenever they have changed.
+    /// The machine's own addresses and networks come here, whenever they have changed.
     pub(crate) local: Receiver<Local>,
 }
 
@@ -79,7 +79,7 @@ pub(crate) struct RunLoop {
     refused_sockets: Episode,
     /// This is the last socket that got something to send, and how often that was another one than before.
     last: (SocketId, u64),
-    /// To the lobby server, where UDP does not get through.
+    /// This leads to the lobby server, where UDP does not get through.
     stream: Option<Stream>,
     socket_buffer: usize,
     shared: Shared,
@@ -88,7 +88,7 @@ pub(crate) struct RunLoop {
     local: Receiver<Local>,
     own_networks: OwnNetworks,
     names: Names,
-    /// Asked for a port, where that is wanted.
+    /// It is asked for a port, where that is wanted.
     #[cfg(feature = "port_mapping")]
     router: Option<Router>,
     /// This is what is known of the lobby servers' keys.
@@ -100,13 +100,13 @@ pub(crate) struct RunLoop {
     connections: BTreeMap<PlayerId, Connection>,
     in_room: bool,
     generation: u32,
-    /// Game datagrams for the app that came in this round.
+    /// These are the game datagrams for the app that came in this round.
     incoming: Vec<GameDatagram>,
     /// Events of this round, and those that found the channel to the app full.
     events: VecDeque<Report>,
     app: AppWatch,
     guard: WakeGuard,
-    /// The buffer for what comes in; none while it is in use.
+    /// This is the buffer for what comes in; there is none while it is in use.
     buffer: Option<Buffer>,
     scratch: Vec<u8>,
 }

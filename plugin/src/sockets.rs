@@ -38,7 +38,7 @@ struct Waiting {
 pub(crate) struct Socket {
     io: traversal_udp::Socket,
     queue: VecDeque<Waiting>,
-    /// Number of the row that the first one in line belongs to, see `RunLoop::transmit`.
+    /// This is the number of the row that the first one in line belongs to; see `RunLoop::transmit`.
     pub(crate) row: u64,
     /// The socket's buffer is full; wait for it to be writable.
     pub(crate) blocked: bool,

@@ -59,7 +59,7 @@ pub struct QuickMatchQueue(pub Option<QueueStatus>);
 #[derive(Resource, Clone, Debug, Default, PartialEq, Eq)]
 pub struct Members(pub Vec<PlayerInfo>);
 
-/// Another player to whom a path stands.
+/// This is another player to whom a path stands.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Peer {
     /// These are the player's id and name.
@@ -75,7 +75,7 @@ pub struct Peer {
     pub path: PathInfo,
     /// Nothing is heard of it at present: see [`PeerAway`](crate::PeerAway).
     pub away: bool,
-    /// Told apart from an earlier connection of the same player.
+    /// This number tells the connection from an earlier one of the same player.
     pub(crate) generation: u32,
 }
 
@@ -94,12 +94,12 @@ impl Peers {
         self.0.is_empty()
     }
 
-    /// The connected player of this id, if there is one.
+    /// Returns the connected player of this id, if there is one.
     pub fn peer(&self, player: PlayerId) -> Option<&Peer> {
         self.0.get(&player)
     }
 
-    /// The connected player of this name of renet's, if there is one.
+    /// Returns the connected player whom renet knows by this number, if there is one.
     pub fn by_client_id(&self, client_id: u64) -> Option<&Peer> {
         self.0.values().find(|peer| peer.client_id == client_id)
     }

@@ -12,7 +12,7 @@ use crate::state::{Counters, count};
 
 /// One system call takes at most this many bytes.
 const BUFFER: usize = 16 * 1024;
-/// "The connection is being made"; `std` has no stable name for it.
+/// This error says "the connection is being made"; `std` has no stable name for it.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 const IN_PROGRESS: i32 = 115;
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
@@ -103,7 +103,7 @@ impl Stream {
         }
     }
 
-    /// Something waits, and there may be room for it.
+    /// Returns whether something waits, and there may be room for it.
     pub(crate) fn has_queue(&self) -> bool {
         self.open && self.writable && !self.writer.pending().is_empty()
     }

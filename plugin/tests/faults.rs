@@ -22,7 +22,7 @@ fn free() -> SocketAddr {
     UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
-/// Levels of the lines of the plugin that name this address, which no other test has.
+/// Returns the levels of the lines of the plugin that name this address, which no other test has.
 fn lines_about(address: SocketAddr) -> Vec<&'static str> {
     log::levels_about("bevy_traversal", address)
 }

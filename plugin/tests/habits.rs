@@ -36,7 +36,7 @@ fn seen(game: &Game) -> Vec<String> {
     game.resource::<Seen>().0.clone()
 }
 
-/// Names of the other players, whether each hosts, and whether it is connected.
+/// Returns the names of the other players, whether each hosts, and whether it is connected.
 fn players(game: &mut Game) -> Vec<(String, bool, bool)> {
     let world = game.app.world_mut();
     let mut query =

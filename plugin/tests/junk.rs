@@ -24,7 +24,7 @@ const JUNK: usize = 30_000;
 const SETTLE: Duration = Duration::from_secs(2);
 /// All payloads are shorter than this: one Ethernet frame holds no more.
 const LONGEST: usize = 1473;
-/// Lines at INFO and above that all of it may cause.
+/// All of it may cause at most this many lines at INFO and above.
 const LINES: usize = 10;
 
 /// Counts the lines of the log.
@@ -170,7 +170,7 @@ fn target(game: &Game) -> SocketAddrV4 {
     v4(game.resource::<Peers>().iter().next().unwrap().path.remote.unwrap())
 }
 
-/// Reliable messages both ways, which must come in order; how many came to each.
+/// Sends reliable messages both ways, which must come in order; returns how many came to each.
 fn chat(host: &mut Game, guest: &mut Game, sent: &mut u64, got: &mut [u64; 2]) {
     let channel: u8 = DefaultChannel::ReliableOrdered.into();
     let mut server = host.app.world_mut().resource_mut::<RenetServer>();

@@ -39,7 +39,7 @@ fn log<M: Message + Clone>(mut messages: MessageReader<M>, log: Res<Log<M>>) {
 
 /// This is an app with the plugin, turned by the test.
 pub struct Game {
-    /// The app, to be updated by the test alone.
+    /// This is the app, to be updated by the test alone.
     pub app: App,
 }
 
@@ -49,7 +49,7 @@ impl Game {
         Self::with(config, |_| {})
     }
 
-    /// The same, with what the game adds after the plugin.
+    /// Makes the same app, with what the game adds after the plugin.
     pub fn with(config: TraversalConfig, add: impl FnOnce(&mut App)) -> Self {
         let mut app = App::new();
         app.add_plugins((TaskPoolPlugin::default(), TimePlugin, TraversalPlugin { config }));
@@ -94,7 +94,7 @@ impl Game {
         self.app.world().resource::<R>()
     }
 
-    /// The resource, to be changed.
+    /// Returns the resource, to be changed.
     pub fn resource_mut<R: Resource<Mutability = Mutable>>(&mut self) -> Mut<'_, R> {
         self.app.world_mut().resource_mut::<R>()
     }

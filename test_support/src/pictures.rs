@@ -3,7 +3,7 @@
 use std::io::BufReader;
 use std::path::Path;
 
-/// Width and height of a picture, and how many of its pixels are near each colour.
+/// Returns width and height of a picture, and how many of its pixels are near each colour.
 fn look(file: &Path, colours: [[u8; 3]; 2]) -> ((u32, u32), [usize; 2]) {
     let decoder = png::Decoder::new(BufReader::new(std::fs::File::open(file).expect("the picture is there")));
     let mut reader = decoder.read_info().expect("a PNG file");

@@ -144,7 +144,7 @@ impl Drop for Program {
     }
 }
 
-/// The binary is there and not older than anything it was made from.
+/// Returns whether the binary is there and not older than anything it was made from.
 fn is_fresh(binary: &Path) -> bool {
     let changed = |path: &Path| std::fs::metadata(path).and_then(|about| about.modified()).ok();
     // `target: source source ...`, as cargo leaves it beside each binary; a space in a path has a backslash before it.
@@ -185,7 +185,7 @@ pub struct Lobby {
     pub program: Program,
     /// Players log in at this address.
     pub address: String,
-    /// The server's public key, as it prints it.
+    /// This is the server's public key, as it prints it.
     pub key: String,
     key_file: PathBuf,
 }

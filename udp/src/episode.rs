@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-/// Two things of a kind that are farther apart belong to different episodes. Longer than any pause between two tries
-/// ([`Socket::mend`](crate::Socket::mend): five seconds), so a fault that lasts is one episode.
+/// Two things of a kind that are farther apart belong to different episodes. This is longer than any pause between
+/// two tries ([`Socket::mend`](crate::Socket::mend): five seconds), so a fault that lasts is one episode.
 const QUIET: Duration = Duration::from_secs(10);
 
 /// Errors of one kind, of which a fault may bring one with each datagram: the first of an episode is worth a line in a log.

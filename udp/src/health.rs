@@ -12,7 +12,7 @@ pub(crate) const TOO_LONG: i32 = rustix::io::Errno::MSGSIZE.raw_os_error();
 #[cfg(not(unix))]
 pub(crate) const TOO_LONG: i32 = 10040;
 
-/// Failed calls in a row after which the next one follows at once.
+/// After at most this many failed calls in a row the next one follows at once.
 const AT_ONCE: u32 = 16;
 /// This is the same for errors of earlier sends, which the system reports one with each call (Windows does), with
 /// datagrams waiting behind them: a search sends 200 datagrams a second, for seconds, to ports that may be closed.
@@ -35,7 +35,7 @@ pub struct Health {
 }
 
 impl Health {
-    /// A call brought datagrams, or found none.
+    /// Notes that a call brought datagrams, or found none.
     pub fn succeeded(&mut self) {
         *self = Self { episode: self.episode, ..Self::default() };
     }

@@ -57,7 +57,8 @@ pub struct Sent {
     pub blocked: bool,
     /// The system refused a batch that it takes one by one: this socket makes none any more.
     pub batch_refused: bool,
-    /// Length of the shortest datagram that is longer than the system's way there takes ([`is_too_long`]); none: none was.
+    /// This is the length of the shortest datagram that is longer than the system's way there takes
+    /// ([`is_too_long`]); none: none was.
     pub too_long: Option<usize>,
 }
 

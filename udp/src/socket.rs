@@ -20,7 +20,7 @@ use crate::outgoing::{Origin, Outgoing, Sent};
 
 /// Two attempts to open a broken socket anew are this far apart.
 const MEND_PERIOD: Duration = Duration::from_secs(5);
-/// Most entries that one receive call of the system fills.
+/// One receive call of the system fills at most this many entries.
 const ENTRIES: usize = 32;
 /// This is the hop limit that systems start with (RFC 1700), where the socket does not tell its own.
 const USUAL_TTL: u32 = 64;
@@ -36,7 +36,7 @@ pub enum Received {
     Failed {
         /// The system refused it with this error.
         error: io::Error,
-        /// An episode begins with it ([`Episode`]): worth a line in the log.
+        /// An episode begins with it ([`Episode`]): it is worth a line in the log.
         first: bool,
     },
 }
@@ -51,9 +51,10 @@ pub fn in_use(error: &io::Error) -> bool {
 /// This is how an attempt went to open a broken socket anew.
 #[derive(Debug)]
 pub struct Mended {
-    /// The system's error, when no socket can be had; the broken one stays then, and is mended again five seconds later.
+    /// This is the system's error, when no socket can be had; the broken one stays then, and is mended again five
+    /// seconds later.
     pub result: io::Result<()>,
-    /// An episode of such successes, or of such errors, begins with it ([`Episode`]): worth a line in the log.
+    /// An episode of such successes, or of such errors, begins with it ([`Episode`]): it is worth a line in the log.
     pub first: bool,
 }
 
@@ -118,9 +119,9 @@ impl Socket {
         })
     }
 
-    /// Where the socket is broken ([`Health::is_broken`]), closes it and opens another one in its place, at the same port if
-    /// it can be had, else at any, watched by `registry` under `token`. None: it is not broken, or was mended within the
-    /// last five seconds.
+    /// Closes the socket where it is broken ([`Health::is_broken`]), and opens another one in its place, at the same
+    /// port if it can be had, else at any, watched by `registry` under `token`. None: it is not broken, or was mended
+    /// within the last five seconds.
     pub fn mend(&mut self, now: Instant, registry: &Registry, token: Token) -> Option<Mended> {
         let waits = self.mending.at.is_some_and(|at| now < at + MEND_PERIOD);
         if waits || !(self.readable && self.health.is_broken(now)) {
@@ -214,13 +215,14 @@ impl Socket {
         }
     }
 
-    /// Most datagrams that [`send`](Self::send) takes at once.
+    /// Returns how many datagrams [`send`](Self::send) takes at once, at the most.
     pub fn max_segments(&self) -> usize {
         self.state.as_ref().filter(|_| self.batches).map_or(1, UdpSocketState::max_gso_segments)
     }
 
-    /// Sends. A batch that the system refuses, or knows nothing of, goes out one datagram at a time; if that works, this socket
-    /// makes no batches any more (quinn-udp finds out by itself on Linux, and not on Windows).
+    /// Sends datagrams. A batch that the system refuses, or knows nothing of, goes out one datagram at a time; if
+    /// that works, this socket makes no batches any more (quinn-udp finds out by itself on Linux, and not on
+    /// Windows).
     pub fn send(&mut self, outgoing: &Outgoing<'_>) -> Sent {
         let segment = outgoing.segment.filter(|segment| *segment > 0 && *segment < outgoing.payload.len());
         let Some(segment) = segment else {

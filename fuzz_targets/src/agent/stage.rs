@@ -21,12 +21,12 @@ use traversal_core::{
 use crate::messages::{Known, usual_addresses};
 use crate::servers::{SECRET, at};
 
-/// Other players, who are one with the server.
+/// There are this many other players, who are one with the server.
 const PEERS: usize = 3;
 /// This is the agent's socket, and where the server sees it.
 const LOCAL: &str = "192.168.1.2:40000";
 const PUBLIC: &str = "203.0.113.1:40000";
-/// Datagrams that are remembered, to be sent again.
+/// This many datagrams are remembered, to be sent again.
 const RECENT: usize = 32;
 /// Outputs and events that one input may have, but for the time: a plan has eight addresses tested and sockets opened.
 const MOST_AT_ONCE: usize = 700;
@@ -39,7 +39,8 @@ const MOST_SENT: usize = 500;
 
 /// This is what became of a socket that was refused.
 const REFUSED: &str = "could not be opened";
-/// Sockets that are open at a time, of three players' attempts, a classification and what is to be closed.
+/// At most this many sockets are open at a time, of three players' attempts, a classification and what is to be
+/// closed.
 const MOST_SOCKETS: usize = 3 * 256 + 64;
 
 struct Peer {
@@ -53,7 +54,7 @@ pub(crate) struct Stage {
     server: ServerHandshake,
     rng: ChaCha20Rng,
     session: Option<ServerSession>,
-    /// The agent's keys, once it has logged in.
+    /// These are the agent's keys, once it has logged in.
     agent_keys: Option<([u8; 32], [u8; 32])>,
     peers: Vec<Peer>,
     channels: BTreeMap<MatchId, PairChannel>,

@@ -76,7 +76,7 @@ impl Plugin for LightyearTraversalPlugin {
     }
 }
 
-/// The room is hosted here: lightyear's server, and the host's own player.
+/// Makes lightyear's server and the host's own player, when the room is hosted here.
 fn open_server(opened: On<Add, TraversalServer>, mut commands: Commands) {
     let server = commands.spawn((RoomServer, Server::default())).id();
     commands.spawn((OwnPlayer, Client, LinkOf { server }, Link::default()));
@@ -84,7 +84,8 @@ fn open_server(opened: On<Add, TraversalServer>, mut commands: Commands) {
     commands.entity(opened.entity).insert(AeronetLinkOf(server));
 }
 
-/// There is a connection: a link of lightyear's. Its greatest packet is 1,200 bytes, which every path takes.
+/// Makes a link of lightyear's when there is a connection. Its greatest packet is 1,200 bytes, which every path
+/// takes.
 fn open_link(
     opened: On<Add, TraversalSession>,
     mut commands: Commands,

@@ -40,7 +40,7 @@ pub struct PortMappingChanged(pub PortMappingState);
 /// Outcome: a room was opened or entered. It comes again after the lobby server came back.
 #[derive(Message, Clone, Debug, PartialEq, Eq)]
 pub struct RoomJoined {
-    /// The room, as it is now.
+    /// This is the room, as it is now.
     pub room: RoomInfo,
     /// It is true if this player hosts the room.
     pub hosting: bool,
@@ -49,7 +49,7 @@ pub struct RoomJoined {
 /// Outcome: this player is out of the room.
 #[derive(Message, Clone, Debug, PartialEq, Eq)]
 pub struct RoomLeft {
-    /// The room, as it was last seen.
+    /// This is the room, as it was last seen.
     pub room: Option<RoomInfo>,
     /// This is why; `None`: the game asked for it.
     pub reason: Option<RoomEnd>,
@@ -75,7 +75,7 @@ pub struct RoomChanged(pub RoomInfo);
 /// `previous`, its `RenetServer` is gone, and a [`PeerConnected`] to the new host follows.
 #[derive(Message, Clone, Debug, PartialEq, Eq)]
 pub struct HostMigrated {
-    /// The room as it is now: its `host`, and its `epoch`, which counts the changes.
+    /// This is the room as it is now: its `host`, and its `epoch`, which counts the changes.
     pub room: RoomInfo,
     /// This player is the new host.
     pub hosting: bool,
@@ -117,7 +117,7 @@ pub struct RequestFailed {
 /// [`AllowPeer`](crate::AllowPeer) or [`RefusePeer`](crate::RefusePeer).
 #[derive(Message, Clone, Debug, PartialEq, Eq)]
 pub struct JoinRequested {
-    /// Names this request to join in the answer.
+    /// An answer names the request to join by this.
     pub join: JoinId,
     /// This is the player who wants to come in.
     pub player: PlayerInfo,
@@ -136,7 +136,7 @@ pub struct WrongPasswords {
 /// Outcome: the lobby server matched this player with another, and the attempt to connect begins.
 #[derive(Message, Clone, Debug, PartialEq)]
 pub struct PeerPlanned {
-    /// The player to be connected with.
+    /// This is the player to be connected with.
     pub peer: PlayerInfo,
     /// This side has this role in punching.
     pub role: Role,
@@ -175,7 +175,7 @@ pub struct PeerConnected {
 pub struct PeerRelayed {
     /// This player is at the other end.
     pub peer: PlayerInfo,
-    /// Why, what was tried, and what may help; its text is fit for a player.
+    /// This says why, what was tried, and what may help; its text is fit for a player.
     pub report: FailureReport,
 }
 
@@ -248,7 +248,7 @@ pub struct PeerDisconnected {
 pub struct TraversalFailed {
     /// This is the player to whom no path was found.
     pub peer: PlayerInfo,
-    /// Why, what was tried, and what may help; its text is fit for a player.
+    /// This says why, what was tried, and what may help; its text is fit for a player.
     pub report: FailureReport,
 }
 

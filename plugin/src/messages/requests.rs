@@ -15,7 +15,7 @@ use crate::config::ServerKey;
 /// needed for the servers in [`TraversalConfig::lobby`](crate::TraversalConfig::lobby).
 #[derive(Message, Clone, Debug, Default, PartialEq)]
 pub struct ConnectLobby {
-    /// As in [`TraversalConfig::lobby`](crate::TraversalConfig::lobby), which it replaces.
+    /// These are the servers, as in [`TraversalConfig::lobby`](crate::TraversalConfig::lobby), which they replace.
     pub servers: Vec<String>,
     /// Replaces the name in the configuration; ends connections that stand.
     pub name: Option<String>,
@@ -50,7 +50,7 @@ pub struct JoinRoom {
     pub target: RoomTarget,
     /// The room has this password; `None` where it has none.
     pub password: Option<Secret<String>>,
-    /// Keep asking for so long while there is no such room.
+    /// The plugin keeps asking for this long while there is no such room.
     pub wait: Duration,
 }
 

@@ -19,7 +19,7 @@ use super::{Route, Settings};
 /// the own network that is silent to three tries will not speak.
 const TRIES: TimeoutConfig =
     TimeoutConfig { initial_timeout: Duration::from_millis(250), max_retries: 2, max_retry_timeout: None };
-/// For finding out who speaks at all, and for giving back.
+/// These tries are for finding out who speaks at all, and for giving back.
 const FEW_TRIES: TimeoutConfig = TimeoutConfig { max_retries: 1, ..TRIES };
 /// This is the router that has answered, and by which protocol.
 pub(super) struct Found {
@@ -101,7 +101,7 @@ fn options(settings: &Settings, external: NonZeroU16) -> PortMappingOptions {
     }
 }
 
-/// The address, unless it says nothing (`0.0.0.0`).
+/// Returns the address, unless it says nothing (`0.0.0.0`).
 pub(super) fn known(ip: IpAddr) -> Option<IpAddr> {
     let ip = ip.to_canonical();
     (!ip.is_unspecified()).then_some(ip)

@@ -10,9 +10,9 @@ use super::Route;
 
 /// This is where NAT-PMP and PCP are spoken.
 const PORT: u16 = 5351;
-/// Seconds that the two clocks may differ by, beside a sixteenth of the time between (RFC 6887 section 8.5).
+/// The two clocks may differ by this many seconds, beside a sixteenth of the time between (RFC 6887 section 8.5).
 const TOLERANCE: u64 = 2;
-/// The waits for an answer (RFC 6886 section 3.1); it is asked again a minute later.
+/// These are the waits for an answer (RFC 6886 section 3.1); it is asked again a minute later.
 const WAITS: [Duration; 2] = [Duration::from_millis(250), Duration::from_millis(500)];
 
 /// This is what the router's clock said, and when.

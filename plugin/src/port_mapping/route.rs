@@ -11,7 +11,7 @@ pub(crate) struct Route {
     pub(crate) gateway: Ipv4Addr,
 }
 
-/// By the interface with the default route, or by the one that has `bind`.
+/// Finds the router by the interface with the default route, or by the one that has `bind`.
 pub(crate) fn find(bind: Option<Ipv4Addr>) -> Option<Route> {
     let interfaces = netdev::get_interfaces();
     let interface = interfaces.iter().find(|interface| match bind {

@@ -10,7 +10,7 @@ use crossbeam_channel::{Receiver, unbounded};
 use super::fake::{Fake, Request, describe, reply, soap};
 use super::*;
 
-/// Much more than anything here takes, on a busy machine too.
+/// This is much more than anything here takes, on a busy machine too.
 const PATIENCE: Duration = Duration::from_secs(20);
 pub(super) const PORT: u16 = 40_123;
 pub(super) const HOME: [u8; 4] = [203, 0, 113, 9];

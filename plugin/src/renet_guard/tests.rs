@@ -58,7 +58,7 @@ fn count_lines() {
     LINES.with(|lines| lines.set(0));
 }
 
-/// A packet as an attacker makes it: nearly right, so that most of it is looked at.
+/// Returns a packet as an attacker makes it: nearly right, so that most of it is looked at.
 fn forged(random: &mut fastrand::Rng, sequence: u64) -> Vec<u8> {
     let mut bytes = [0; 4096];
     let mut packet = OctetsMut::with_slice(&mut bytes);
@@ -258,7 +258,7 @@ fn what_renet_makes_always_passes_whatever_the_network_does_to_its_order() {
     assert_eq!(LINES.with(Cell::get), 0, "lines in the log");
 }
 
-/// A slice as it is on the wire.
+/// Returns a slice as it is on the wire.
 fn slice(kind: u8, channel: u8, (message, index, count): (u64, u64, u64), length: usize) -> Vec<u8> {
     let mut bytes = [0; 1300];
     let mut packet = OctetsMut::with_slice(&mut bytes);

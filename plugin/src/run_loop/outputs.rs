@@ -120,7 +120,7 @@ impl RunLoop {
         Ok(())
     }
 
-    /// After what waits to be sent, as far as the system takes it at once.
+    /// Closes the stream after what waits to be sent, as far as the system takes it at once.
     fn close_stream(&mut self) {
         let Some(mut stream) = self.stream.take() else { return };
         if let Err(error) = stream.flush(&self.shared.counters) {

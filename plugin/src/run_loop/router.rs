@@ -18,7 +18,7 @@ use crate::protocol::CHANNEL;
 pub(crate) struct Router {
     mapper: PortMapper,
     news: Receiver<News>,
-    /// Names that the router has for itself, as they become known.
+    /// The names that the router has for itself come here, as they become known.
     names: Receiver<RouterName>,
     /// This is the address that the game's socket is bound to; none: all.
     bind: Option<Ipv4Addr>,

@@ -3,7 +3,7 @@ use crate::faults::{self, Call};
 use crate::health::TOO_LONG;
 use std::time::Duration;
 
-/// Longest wait for what loopback delivers at once.
+/// Tests wait at most this long for what loopback delivers at once.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 fn open() -> Socket {
@@ -98,7 +98,7 @@ fn what_waits_behind_errors_of_earlier_sends_is_read() {
     }
 }
 
-/// ENOTCONN: what iOS answers for ever after a suspension.
+/// This is ENOTCONN, which iOS answers for ever after a suspension.
 const TAKEN_AWAY: i32 = if cfg!(windows) { 10057 } else { 107 };
 
 /// Lets receiving fail until the socket counts as broken, and mends it once. The clock is the caller's: nobody waits for it.

@@ -14,7 +14,7 @@ const MOST_SERVICES: usize = 8;
 const FORWARDING: [&str; 2] =
     ["urn:schemas-upnp-org:service:WANIPConnection:", "urn:schemas-upnp-org:service:WANPPPConnection:"];
 
-/// A description, as far as it is of use here.
+/// This is a description, as far as it is of use here.
 pub(super) struct Description {
     pub(super) name: Option<RouterName>,
     /// These are the services, in the order of the description.

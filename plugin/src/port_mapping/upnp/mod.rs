@@ -22,9 +22,10 @@ use soap::Fault;
 
 /// This is what the router shows to its owner.
 const DESCRIPTION: &str = "game (bevy_traversal)";
-/// Ports that are tried where the wanted one belongs to somebody else.
+/// At most this many ports are tried where the wanted one belongs to somebody else.
 const PORTS: usize = 4;
-/// Devices that a search asks for their description: a home has a router and perhaps a second one behind it.
+/// A search asks at most this many devices for their description: a home has a router and perhaps a second one behind
+/// it.
 const MOST_DEVICES: usize = 8;
 /// A device may take up to the time that the search names (its MX header), and has to be asked what it can.
 const SEARCH: Duration = Duration::from_millis(4000);

@@ -92,8 +92,8 @@ impl Search {
     }
 }
 
-/// The LOCATION of an answer, whatever bytes the other headers have. A name for a host is not resolved, and another address
-/// than the one that answered is not visited: either would let a device send us anywhere.
+/// Returns the LOCATION of an answer, whatever bytes the other headers have. A name for a host is not resolved, and
+/// another address than the one that answered is not visited: either would let a device send us anywhere.
 fn location(answer: &[u8], from: SocketAddr, local: Ipv4Addr) -> Option<Location> {
     let text = String::from_utf8_lossy(answer);
     let value = text.lines().find_map(|line| {
