@@ -26,11 +26,11 @@ pub const SOCKET_CHANNELS: u8 = CHANNELS - FIRST_SOCKET;
 /// A datagram has at most this many bytes. What is longer than the path takes in one piece (`path.size` in [`Peers`])
 /// is split and joined.
 pub const MAX_DATAGRAM: usize = MAX_PAYLOAD;
-/// The game may send at most this many datagrams to one player in one frame: at 30 frames a second and 1,200 bytes, 9 MB a
-/// second.
+/// The game may send at most this many datagrams to one player in one frame: at 30 frames a second and 1,200 bytes, 9
+/// MB a second.
 const PER_PLAYER: usize = 256;
-/// At most this many datagrams may be on their way from a [`DatagramSocket`]: a third of a second of 25 players to whom 60 a
-/// second go. On their way to one there may be as many as come in one frame
+/// At most this many datagrams may be on their way from a [`DatagramSocket`]: a third of a second of 25 players to
+/// whom 60 a second go. On their way to one there may be as many as come in one frame
 /// ([`TraversalConfig::incoming_datagrams`]), of which the network thread gives each player a share: one who floods
 /// does not take the others' places, where the game takes them each frame.
 const SOCKET_QUEUE: usize = 512;

@@ -91,8 +91,8 @@ const INSIDE: [&str; 18] = [
     "bridge",
     "vmenet",
 ];
-/// These are beginnings of interfaces' names: tunnels of OpenVPN, WireGuard, Tailscale, ZeroTier, Nebula, Hamachi, IPsec
-/// and macOS.
+/// These are beginnings of interfaces' names: tunnels of OpenVPN, WireGuard, Tailscale, ZeroTier, Nebula, Hamachi,
+/// IPsec and macOS.
 const THROUGH: [&str; 14] = [
     "tun",
     "tap",

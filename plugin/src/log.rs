@@ -12,8 +12,8 @@ use crate::messages::outcomes as m;
 use crate::state::{CurrentRoom, LobbyLink, Peers};
 use crate::trouble::Trouble;
 
-/// At most this many lines are written at `warn` (and [`MOST_NEWS`] at `info`) within a [`WINDOW`], so that neither other
-/// players nor the network fill the log; what is beyond goes to `debug`. A full room of 64 is told whole.
+/// At most this many lines are written at `warn` (and [`MOST_NEWS`] at `info`) within a [`WINDOW`], so that neither
+/// other players nor the network fill the log; what is beyond goes to `debug`. A full room of 64 is told whole.
 const MOST_WARNINGS: u32 = 10;
 /// At most this many lines are written at `info` within a [`WINDOW`]; see [`MOST_WARNINGS`].
 const MOST_NEWS: u32 = 150;

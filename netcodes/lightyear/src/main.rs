@@ -151,7 +151,7 @@ fn join(room: &str) -> impl Command<Out = ()> + use<> {
     move |world: &mut World| _ = world.write_message(wish)
 }
 
-/// What happens to the room. A host that is to leave does so, and comes again.
+/// Follows what happens to the room. A host that is to leave does so, and comes again.
 fn watch(
     mut commands: Commands,
     mut local: ResMut<Local>,
