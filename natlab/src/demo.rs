@@ -26,9 +26,9 @@ struct Line {
 /// How much of a join is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Told {
-    /// So many packets one by one.
+    /// It tells this many packets one by one.
     pub packets: usize,
-    /// Those before the request too: login and classification.
+    /// It tells those before the request too: login and classification.
     pub from_start: bool,
 }
 

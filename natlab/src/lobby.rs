@@ -13,7 +13,7 @@ use traversal_core::wire::message::{Frame, ToServer};
 use crate::player::Player;
 use crate::world::{Node, NodeOutput};
 
-/// First and second address of the simulated server.
+/// The simulated server has these two addresses.
 pub const ADDRESSES: [IpAddr; 2] = [
     IpAddr::V4(std::net::Ipv4Addr::new(198, 18, 0, 10)),
     IpAddr::V4(std::net::Ipv4Addr::new(198, 18, 0, 11)),
@@ -23,7 +23,7 @@ pub const ADDRESSES_V6: [IpAddr; 2] = [
     IpAddr::V6(std::net::Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x10)),
     IpAddr::V6(std::net::Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x11)),
 ];
-/// First and second port.
+/// It listens on these two ports.
 pub const PORTS: [u16; 2] = [3478, 3479];
 
 /// The core's number of the socket that takes TCP connections: after those of [`sockets`].

@@ -32,7 +32,7 @@ pub(super) struct Sender {
 }
 
 impl Sender {
-    /// `own`: it leaves from the game's socket.
+    /// Says in words what goes to the server; with `own` set, it leaves from the game's socket.
     pub(super) fn for_server(&mut self, frame: &Frame<ToServer>, way: [SocketAddr; 2], own: bool) -> String {
         match frame {
             Frame::Reliable { body, .. } => message(body),

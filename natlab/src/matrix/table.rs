@@ -8,12 +8,12 @@ use comfy_table::{Attribute, Cell as Field, Color, ContentArrangement, Table, pr
 use super::{Cell, Class, Matrix};
 use crate::stats::wilson;
 
-/// Failed seeds that stand behind each cause of a pair.
+/// It names at most this many failed seeds behind each cause of a pair.
 const SEEDS_TOLD: usize = 20;
 
-/// A table of all pairs and a list of failed seeds. A cell tells: direct success; median time to the first direct
-/// packet, until both confirmed, and until both had a game datagram by whichever way, in round trips; median packets
-/// and sockets of both sides; the method that won most.
+/// Returns a table of all pairs and a list of failed seeds. A cell tells: direct success; median time to the first
+/// direct packet, until both confirmed, and until both had a game datagram by whichever way, in round trips; median
+/// packets and sockets of both sides; the method that won most.
 pub fn table(matrix: &Matrix) -> String {
     let mut text = String::new();
     let mut rows: Vec<&str> = Vec::new();

@@ -29,7 +29,7 @@ impl Forwards {
         self.flows.clear();
     }
 
-    /// To whom packets to this external endpoint go.
+    /// Returns to whom packets to this external endpoint go, where a port is forwarded.
     pub(super) fn rule(&self, proto: Proto, external: SocketAddr) -> Option<SocketAddr> {
         self.rules.get(&(proto, external)).copied()
     }

@@ -46,9 +46,9 @@ pub use table::Nat;
 /// This is a transport protocol with ports; each has its own port space.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Proto {
-    /// User datagrams (UDP).
+    /// It is UDP: datagrams of users.
     Udp,
-    /// TCP: translated like UDP, but with a long timeout and without foreign traffic.
+    /// It is TCP, translated like UDP, but with a long timeout and without foreign traffic.
     Tcp,
 }
 
@@ -77,7 +77,7 @@ impl Header {
 pub enum Verdict {
     /// It goes on, on the other side, with this header.
     Forward(Header),
-    /// From the inside to the NAT's own external address: it goes back inside with this header (RFC 4787
+    /// It came from the inside to the NAT's own external address and goes back inside with this header (RFC 4787
     /// section 6).
     Hairpin(Header),
     /// It goes nowhere, for this reason.
@@ -91,7 +91,7 @@ pub enum DropReason {
     TtlExpired,
     /// The NAT lets no UDP through.
     UdpBlocked,
-    /// From the outside to a port without a mapping.
+    /// It came from the outside to a port without a mapping.
     NoMapping,
     /// The mapping's filter does not know the sender.
     Filtered,
@@ -99,13 +99,13 @@ pub enum DropReason {
     Quota,
     /// No port is left for a new mapping.
     NoPort,
-    /// To the NAT's own address from the inside, and it does not hairpin.
+    /// It came to the NAT's own address from the inside, and the NAT does not hairpin.
     NoHairpin,
     /// The sender sent too much that nobody asked for.
     Blacklisted,
-    /// From the outside, but not to an address of this NAT.
+    /// It came from the outside, but not to an address of this NAT.
     NotMine,
-    /// To a forwarded port, but its inner end has opened a flow to that sender by another port (Linux).
+    /// It came to a forwarded port, but its inner end has opened a flow to that sender by another port (Linux).
     FlowExists,
 }
 

@@ -124,13 +124,13 @@ impl Ports {
         }
     }
 
-    /// What is taken of the address that a port is wanted of.
+    /// Returns what is taken of the address that a port is wanted of.
     fn of(&mut self, want: &Want) -> &Taken {
         self.pass(want.now);
         self.taken.entry((want.proto, want.ip)).or_default()
     }
 
-    /// Any free port of the range.
+    /// Draws a free port of the range; none where all are taken.
     pub(super) fn random(&mut self, rng: &mut ChaCha8Rng, want: &Want) -> Option<u16> {
         let taken = self.of(want);
         let fits = |port: u16| (!want.parity || port % 2 == want.internal_port % 2) && !taken.has(port);
@@ -196,9 +196,9 @@ pub(super) struct Want {
     /// The external address that the ports are of.
     pub(super) ip: IpAddr,
     pub(super) internal_port: u16,
-    /// External ports to choose from.
+    /// The port is chosen from this range of external ports.
     pub(super) range: RangeInclusive<u16>,
-    /// Keep the internal port's parity.
+    /// With it set, the port keeps the internal port's parity.
     pub(super) parity: bool,
 }
 

@@ -22,7 +22,7 @@ pub struct NatSpec {
 /// Why a NAT's name could not be understood.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SpecError {
-    /// Neither a preset nor `key=value`.
+    /// The text is neither a preset nor `key=value`.
     #[error("\"{0}\" is neither a named NAT ({names}) nor key=value", names = names())]
     Unknown(String),
     /// There is no such key.
@@ -52,7 +52,7 @@ impl NatSpec {
         Self { name: name.into(), chain: vec![config] }
     }
 
-    /// Nothing but names, with no setting spelled out.
+    /// Tells whether it is made of names alone, with no setting spelled out.
     pub fn is_named(&self) -> bool {
         self.name.split('+').all(|part| NatConfig::preset(part.trim()).is_some())
     }

@@ -17,10 +17,10 @@ use super::forward::Forwards;
 use super::ports::Ports;
 use super::{Counters, DropReason, Header, MappingView, Proto, Verdict};
 
-/// RFC 5382 REQ-5: an established TCP session lives at least 2 hours and 4 minutes.
+/// An established TCP session lives at least 2 hours and 4 minutes (RFC 5382 REQ-5).
 const TCP_TIMEOUT: Duration = Duration::from_secs(7440);
 
-/// Which packets of an internal endpoint share a mapping.
+/// It says which packets of an internal endpoint share a mapping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Scope {
     All,
@@ -135,7 +135,7 @@ impl Nat {
         }
     }
 
-    /// Switched off and on: all mappings, filters, bans, forwarded ports and counters of ports are gone.
+    /// It is switched off and on: all mappings, filters, bans, forwarded ports and counters of ports are gone.
     pub fn reboot(&mut self) {
         self.forwards.clear();
         self.ports.clear();
