@@ -15,9 +15,9 @@ use crate::nat::{Allocation, Filtering, Hairpin, Kind, Mapping, NatConfig, Pooli
 /// What can be hoped for between two players.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Outlook {
-    /// A direct path, without search: the ports are known, bracketed or predicted.
+    /// A direct path exists without a search: the ports are known, bracketed or predicted.
     Direct,
-    /// Only by trying many ports (a birthday search), within the caps not for certain.
+    /// A direct path is only found by trying many ports (a birthday search), within the caps not for certain.
     Search,
     /// No direct way is possible, for this cause.
     Impossible(Cause),
@@ -56,7 +56,7 @@ pub enum Relation {
     Apart,
     /// Both are in the same LAN.
     SameLan,
-    /// The outermost NAT, but not the LAN.
+    /// They share the outermost NAT, but not the LAN.
     SameOuterNat,
 }
 
@@ -112,7 +112,7 @@ impl Effective {
         self.is_fixed() || (self.predictable && !self.scattered)
     }
 
-    /// One address and port for every destination.
+    /// Tells whether it has one address and port for every destination.
     pub fn is_fixed(&self) -> bool {
         self.mapping == Mapping::EndpointIndependent
     }

@@ -41,7 +41,7 @@ pub struct Player {
     agent: Agent,
     now: Instant,
     outputs: VecDeque<NodeOutput>,
-    /// Everything the agent reported but game datagrams, with its time.
+    /// It holds everything the agent reported but game datagrams, with its time.
     pub events: Vec<(Instant, Event)>,
     /// This is the present path to each player.
     pub paths: BTreeMap<PlayerId, PathInfo>,
@@ -55,15 +55,15 @@ pub struct Player {
     pub heard_at: BTreeMap<PlayerId, Instant>,
     /// Game datagrams that went out, by player.
     pub said: BTreeMap<PlayerId, u32>,
-    /// The reports of attempts that failed.
+    /// These are the reports of attempts that failed.
     pub failures: Vec<FailureReport>,
-    /// The requests that failed, and why.
+    /// These are the requests that failed, and why.
     pub refusals: Vec<(RequestKind, RequestFailure)>,
     /// How many channels to other players have ended.
     pub disconnects: u32,
     /// This is the link to the lobby server.
     pub lobby: LobbyState,
-    /// Its id, once logged in.
+    /// It has this id, once logged in.
     pub id: Option<PlayerId>,
     /// What it knows of its NAT.
     pub nat: NatProfile,
@@ -231,7 +231,7 @@ impl Player {
         }
     }
 
-    /// The agent's run-loop contract: once woken, it has put something out or asks for a later time.
+    /// Checks the agent's run-loop contract: once woken, it has put something out or asks for a later time.
     fn check_wake(&mut self) {
         let Some(now) = self.woken.take() else { return };
         let wish = self.agent.poll_timeout();

@@ -1,6 +1,6 @@
 //! Numbers out of many runs.
 
-/// Wilson's score interval for `hits` of `runs` at 95 % (z = 1.96); `(0, 1)` for no runs.
+/// Returns Wilson's score interval for `hits` of `runs` at 95 % (z = 1.96); `(0, 1)` for no runs.
 pub fn wilson(hits: usize, runs: usize) -> (f64, f64) {
     if runs == 0 {
         return (0.0, 1.0);

@@ -28,7 +28,7 @@ fn run(names: (&[&str], &[&str]), seeds: u64, draw: Draw) -> Vec<Cell> {
     matrix::run(&settings, |_| {}).cells
 }
 
-/// The same delay between any two: the relay is twice as far as the direct way.
+/// Draws the same delay between any two: the relay is twice as far as the direct way.
 fn even() -> Draw {
     Draw { delay: Some(Duration::from_millis(50)), loss: Some(0.0), cross: Some(5.0), ..Draw::tidy() }
 }

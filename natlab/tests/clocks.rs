@@ -20,7 +20,7 @@ use traversal_core::{Command, Event, RelayPolicy};
 
 use worlds::any;
 
-/// Windows' usual step of timers: 64 a second.
+/// Windows' timers usually step 64 times a second, by this time.
 const WINDOWS: Duration = Duration::from_micros(15_625);
 
 fn specs(left: &str, right: &str) -> [NatSpec; 2] {
@@ -98,7 +98,7 @@ fn watch_bursts(pair: &mut PairWorld, host: HostId) -> Rc<Cell<usize>> {
     most
 }
 
-/// The machines that sleep in a case.
+/// It says which machines sleep in a case.
 #[derive(Clone, Copy, Debug)]
 enum Sleepers {
     Left,
@@ -111,7 +111,8 @@ enum Sleepers {
 /// Sleeps of a closed lid that is opened again soon, and of a phone in the pocket.
 const SLEEPS: [Duration; 2] = [Duration::from_secs(40), Duration::from_secs(2 * 3600)];
 
-/// A pair of machines and their server; the moment at which some of them sleep, while they punch or play; how fine timers are.
+/// Draws a pair of machines and their server; the moment at which some of them sleep, while they punch or play; how
+/// fine timers are.
 fn world(seed: u64) -> (PairWorld, Duration, Duration) {
     let mut rng = ChaCha8Rng::seed_from_u64(seed ^ 0x0073_6c65_6570);
     let (left, right) = any(
@@ -142,7 +143,7 @@ fn awake(seed: u64) -> [usize; 3] {
     bursts.map(|most| most.get())
 }
 
-/// Some of them sleep.
+/// Puts some of them to sleep.
 fn sleep(seed: u64, sleepers: Sleepers, sleep: Duration, counted: bool) {
     let (mut pair, moment, step) = world(seed);
     // Far more than a pair does in so long a time; a loop would use it up.

@@ -20,13 +20,13 @@ fn nat(name: &str) -> NatSpec {
     name.parse().unwrap()
 }
 
-/// A world drawn from its seed: round trips of 20 to 300 ms, unequal legs, jitter, and this loss.
+/// Draws a world from its seed: round trips of 20 to 300 ms, unequal legs, jitter, and this loss.
 fn drawn(seed: u64, left: &str, right: &str, loss: f64) -> Play {
     let draw = Draw { loss: Some(loss), cross: Some(5.0), ..Draw::tidy() };
     Play::new(draw.settings(seed, &nat(left), &nat(right)))
 }
 
-/// Two players with renet between them.
+/// They are two players with renet between them.
 struct Play {
     pair: PairWorld,
     /// What each side sent and got.
@@ -67,7 +67,7 @@ impl Play {
         self.hosts().map(|host| self.pair.player(host).paths.values().next().map(|path| path.kind))
     }
 
-    /// How often the paths of both changed since then.
+    /// Returns how often the paths of both changed since then.
     fn changes_since(&self, at: Duration) -> usize {
         let at = self.pair.world.instant_at(at);
         self.tallies

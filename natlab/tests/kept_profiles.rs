@@ -24,7 +24,7 @@ fn measure(pair: &mut PairWorld) {
     pair.world.run_until(end);
 }
 
-/// What both players keep of a first start, the host's first.
+/// Returns what both players keep of a first start, the host's first.
 fn kept(left: &str, right: &str) -> [KeptProfile; 2] {
     kept_with(settings(1, left, right))
 }

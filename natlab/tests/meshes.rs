@@ -20,7 +20,7 @@ fn mesh(seed: u64, specs: &[&str], config: &AgentConfig) -> PartyWorld {
     party
 }
 
-/// All pairs of so many.
+/// Returns all pairs of so many.
 fn pairs(count: usize) -> impl Iterator<Item = (usize, usize)> {
     (0..count).flat_map(move |one| (one + 1..count).map(move |other| (one, other)))
 }

@@ -15,7 +15,7 @@ const SIX: [&str; 6] = ["none", "fullcone", "restricted", "portrestricted", "as"
 const CONES: [&str; 4] = ["none", "fullcone", "restricted", "portrestricted"];
 const SEEDS: u64 = 4;
 
-/// A join by this method alone in a quiet world.
+/// Reports a join by this method alone in a quiet world.
 fn join(method: Method, (left, right): (&str, &str), two_addresses: bool, seed: u64) -> JoinReport {
     let [left, right] = [left, right].map(|spec| spec.parse::<NatSpec>().unwrap().chain);
     let mut settings = PairWorldSettings::equal(seed, &left, &right, Duration::from_millis(30));

@@ -128,7 +128,7 @@ mod linux {
         equal(inside, expected.is_some())
     }
 
-    /// A megabyte there and back: sums, sizes and order are right, or it would not arrive.
+    /// Sends a megabyte there and back: sums, sizes and order are right, or it would not arrive.
     fn tcp(name: &str) -> Outcome {
         let lab = lab(&[name]);
         let address = SocketAddr::from((LOBBY[0], 80));

@@ -85,8 +85,8 @@ fn is_path(word: &str) -> bool {
     known && word.contains('/') && !word.starts_with('/') && word.chars().all(plain)
 }
 
-/// A page, read by this rule: after a path that ends with `.rs`, `: ` and names between backticks, parted by `, `, are
-/// names in that file.
+/// It is a page, read by this rule: after a path that ends with `.rs`, `: ` and names between backticks, parted by `,
+/// `, are names in that file.
 #[derive(Debug, Default)]
 struct Named<'a> {
     paths: BTreeSet<&'a str>,

@@ -26,7 +26,7 @@ impl Worlds {
         self
     }
 
-    /// One way between any two of players and server, without loss.
+    /// Sets the delay one way between any two of players and server, in milliseconds, without loss.
     fn delay(mut self, ms: u64) -> Self {
         (self.draw.delay, self.draw.loss) = (Some(Duration::from_millis(ms)), Some(0.0));
         self

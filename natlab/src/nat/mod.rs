@@ -46,7 +46,7 @@ pub use table::Nat;
 /// This is a transport protocol with ports; each has its own port space.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Proto {
-    /// It is UDP: datagrams of users.
+    /// It is the User Datagram Protocol (UDP).
     Udp,
     /// It is TCP, translated like UDP, but with a long timeout and without foreign traffic.
     Tcp,

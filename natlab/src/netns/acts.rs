@@ -26,11 +26,11 @@ impl Actor {
 /// What a script did to the game, as the players told it (`peer --json`).
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct ScriptReport {
-    /// Each thing that happened.
+    /// It lists each thing that happened.
     pub steps: Vec<StepReport>,
     /// Messages went both ways again after each of them.
     pub all_back: bool,
-    /// Messages of the reliable channel from the host to the other player.
+    /// It says what became of the reliable channel's messages from the host to the other player.
     pub to_join: Reliable,
     /// This is the other way.
     pub to_host: Reliable,
@@ -39,11 +39,11 @@ pub struct ScriptReport {
 /// One thing that happened, and how long nothing came from the other player because of it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct StepReport {
-    /// Its line in the script.
+    /// It stands in this line of the script.
     pub line: usize,
-    /// Seconds from the first messages of the game.
+    /// It happened this many seconds after the first messages of the game.
     pub at_s: f64,
-    /// `lobby`, `host` or `join`.
+    /// It happened to this one: `lobby`, `host` or `join`.
     pub who: &'static str,
     /// What happened to it, as the script says it.
     pub what: String,
@@ -59,9 +59,9 @@ pub struct StepReport {
 /// This says what became of one way of the reliable channel.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Reliable {
-    /// Connections of the game: more than one where one could not be kept.
+    /// The game made this many connections: more than one where one could not be kept.
     pub connections: u64,
-    /// Messages that were sent.
+    /// This many messages were sent.
     pub sent: u64,
     /// Messages that came.
     pub received: u64,

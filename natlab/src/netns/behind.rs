@@ -27,7 +27,7 @@ const PORTS: [u16; 2] = [3478, 3479];
 const PROXY_FORGETS: Duration = Duration::from_secs(90);
 /// How often a waiting thread looks whether it is to end.
 const LOOK: Duration = Duration::from_millis(200);
-/// Longer than any datagram.
+/// It is longer than any datagram, in bytes.
 const BUFFER: usize = 65_536;
 
 /// What stands before the lobby server.

@@ -33,7 +33,7 @@ impl Capture {
         Ok(Self { writer, broken: false })
     }
 
-    /// `since_epoch`: the machine's clock, as in every capture.
+    /// Writes a packet; `since_epoch` is the machine's clock, as in every capture.
     pub(crate) fn packet(&mut self, since_epoch: Duration, bytes: &[u8]) {
         if self.broken {
             return;

@@ -13,18 +13,18 @@ const MAX_SECONDS: usize = 3600;
 /// More endpoints than one address has ports cannot be.
 const MAX_ENDPOINTS: usize = 1 << 18;
 
-/// Packets in one direction.
+/// It counts the packets in one direction.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Direction {
-    /// UDP datagrams.
+    /// This many were UDP datagrams.
     pub udp: u64,
-    /// TCP segments.
+    /// This many were TCP segments.
     pub tcp: u64,
-    /// ICMP messages.
+    /// This many were ICMP messages.
     pub icmp: u64,
-    /// Bytes of all of them, IP headers included.
+    /// They have this many bytes in all, IP headers included.
     pub bytes: u64,
-    /// UDP datagrams in each second of the run.
+    /// It counts the UDP datagrams in each second of the run.
     pub udp_per_second: Vec<u32>,
 }
 
@@ -33,7 +33,7 @@ pub struct Direction {
 pub struct Counts {
     /// What the side sent to the Internet.
     pub sent: Direction,
-    /// What reached the side's outermost box from the Internet.
+    /// It counts what reached the side's outermost box from the Internet.
     pub received: Direction,
     /// Packets of this side that the line lost on purpose.
     pub lost: u64,
@@ -50,11 +50,11 @@ pub struct Counts {
     /// Packets to another player that got lost because `--cut-direct` said so, and packets either way while a script had
     /// the line dead.
     pub cut: u64,
-    /// Packets that the boxes dropped, with the reason.
+    /// It counts the packets that the boxes dropped, by reason.
     pub dropped: BTreeMap<String, u64>,
-    /// Public UDP endpoints seen from outside: the mappings, whoever made them.
+    /// This many public UDP endpoints were seen from outside: the mappings, whoever made them.
     pub udp_endpoints: u64,
-    /// UDP mappings as the emulated NATs count them; none for the kernel's.
+    /// The emulated NATs count this many UDP mappings; none for the kernel's.
     pub emulated_mappings: Option<u64>,
     #[serde(skip)]
     seen: BTreeSet<SocketAddrV4>,

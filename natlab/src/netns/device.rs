@@ -9,7 +9,7 @@ use tun_rs::{DeviceBuilder, SyncDevice};
 use super::error::NetnsError;
 use super::namespace::Namespace;
 
-/// Ethernet's MTU, as on nearly every home line.
+/// It is Ethernet's MTU in bytes, as on nearly every home line.
 pub(crate) const MTU: u16 = 1500;
 
 /// Packets that the kernel keeps for us while this process is not scheduled; a search of some hundred datagrams must

@@ -23,7 +23,7 @@ pub enum NetnsError {
     /// A needed program is not installed.
     #[error("the program `{program}` is needed: install the package {package}")]
     MissingProgram {
-        /// Its name.
+        /// The program has this name.
         program: &'static str,
         /// The Debian package that has it.
         package: &'static str,
@@ -31,7 +31,7 @@ pub enum NetnsError {
     /// `ip` or `nft` refused what it was given.
     #[error("`{program}` failed: {stderr}")]
     Configure {
-        /// `ip` or `nft`.
+        /// It was `ip` or `nft`.
         program: &'static str,
         /// What it said.
         stderr: String,
@@ -47,7 +47,7 @@ pub enum NetnsError {
     /// A flag's value makes no sense.
     #[error("{flag} takes {expected}")]
     Flag {
-        /// The flag.
+        /// It is the flag, as on the command line.
         flag: String,
         /// What it takes.
         expected: &'static str,
@@ -55,7 +55,7 @@ pub enum NetnsError {
     /// A binary that is needed was not found.
     #[error("there is no `{name}` beside natlab or in PATH: build it, or name it with {flag}")]
     MissingBinary {
-        /// Name of the binary.
+        /// The binary has this name.
         name: String,
         /// The flag that names it.
         flag: &'static str,
@@ -65,15 +65,15 @@ pub enum NetnsError {
     Lobby {
         /// What was seen of it.
         reason: String,
-        /// Its log file.
+        /// It wrote its output to this file.
         log: String,
     },
     /// A program could not be started.
     #[error("`{program}` could not be started")]
     Spawn {
-        /// The program.
+        /// It is the program that could not be started.
         program: String,
-        /// Why.
+        /// It says why.
         #[source]
         source: io::Error,
     },
@@ -90,14 +90,14 @@ pub enum NetnsError {
     System {
         /// What was tried.
         what: &'static str,
-        /// Why it failed.
+        /// It says why the call failed.
         #[source]
         source: io::Error,
     },
 }
 
 impl NetnsError {
-    /// For `map_err`: a system call failed while `what` was tried.
+    /// Makes a function for `map_err`, which says that a system call failed while `what` was tried.
     pub(crate) fn system<E: Into<io::Error>>(what: &'static str) -> impl Fn(E) -> Self {
         move |error| Self::System { what, source: error.into() }
     }

@@ -32,7 +32,7 @@ pub(crate) const CHAINS: &str = "
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Served {
     pub(crate) service: PortService,
-    /// Its address on the LAN.
+    /// It has this address on the LAN.
     pub(crate) router: Ipv4Addr,
     /// The address that it is to call its public one. Behind another NAT that is a lie, as some providers' routers
     /// tell it: an honest miniupnpd refuses to serve there.

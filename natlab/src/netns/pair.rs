@@ -23,7 +23,7 @@ const LOBBY_READY: Duration = Duration::from_secs(15);
 const AFTER_SCRIPT: u64 = 5;
 /// Where the left program does not tell (in JSON) that its room exists.
 const DEFAULT_STAGGER: Duration = Duration::from_secs(5);
-/// Between SIGTERM and SIGKILL.
+/// A program has this long between SIGTERM and SIGKILL.
 const GRACE: Duration = Duration::from_secs(3);
 const LOBBY_PORT: u16 = 3478;
 /// The lobby server's name, where a script has it move.
@@ -34,7 +34,7 @@ const LOBBY_NAME: &str = "lobby.lab";
 pub(crate) struct PairSettings {
     pub(crate) lab: LabSettings,
     pub(crate) log_dir: PathBuf,
-    /// None: no lobby server.
+    /// It is the lobby server's program; with none, there is no lobby server.
     pub(crate) lobby_server: Option<PathBuf>,
     pub(crate) command: Vec<String>,
     /// The left one's event that the right one waits for.
@@ -43,7 +43,7 @@ pub(crate) struct PairSettings {
     pub(crate) time_limit: Option<Duration>,
     /// What happens to the run.
     pub(crate) script: Option<Script>,
-    /// Show the programs' lines as they come.
+    /// It shows the programs' lines as they come.
     pub(crate) verbose: bool,
 }
 
@@ -119,7 +119,7 @@ pub(crate) fn run_pair(
 }
 
 impl Run<'_> {
-    /// False when the user interrupted it.
+    /// Starts the lobby server; returns false when the user interrupted it.
     fn start_lobby(&mut self) -> Result<bool, NetnsError> {
         let Some(program) = self.settings.lobby_server.clone() else { return Ok(true) };
         self.lobby.1 += 1;
@@ -240,7 +240,7 @@ impl Run<'_> {
         }
     }
 
-    /// What players resolve names by.
+    /// Writes the file by which players resolve names.
     fn write_hosts(&self) -> Result<(), NetnsError> {
         let text = format!("127.0.0.1 localhost\n{} {LOBBY_NAME}\n", LOBBY[self.lobby.0]);
         fs::write(self.hosts(), text).map_err(NetnsError::system("writing the players' names of hosts"))

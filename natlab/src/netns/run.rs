@@ -144,7 +144,7 @@ fn one(
     run_pair(&settings, tell, &heard)
 }
 
-/// Time and process make two runs differ; nothing here must be hard to guess.
+/// Draws a seed: time and process make two runs differ; nothing here must be hard to guess.
 fn rand_seed() -> u64 {
     let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
     u64::from(now.subsec_nanos()) ^ (u64::from(std::process::id()) << 30) ^ (now.as_secs() << 8)

@@ -91,9 +91,9 @@ impl fmt::Display for What {
 /// One thing that happens.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Step {
-    /// Number of its line, from 1.
+    /// It stands in the line of this number, from 1.
     pub(crate) line: usize,
-    /// After the first messages of the game on both sides.
+    /// It happens this long after the first messages of the game on both sides.
     pub(crate) at: Duration,
     pub(crate) who: Actor,
     pub(crate) what: What,
@@ -111,7 +111,7 @@ pub(crate) struct Script {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {problem}")]
 pub struct ScriptError {
-    /// Its number, from 1.
+    /// The line has this number, from 1.
     pub line: usize,
     /// What is wrong, and what would be right.
     pub problem: String,

@@ -12,9 +12,9 @@ use super::kernel_nat::KernelNat;
 /// This is one box of a chain.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Stage {
-    /// The laboratory's own NAT.
+    /// It is the laboratory's own NAT.
     Emulated(NatConfig),
-    /// The kernel's masquerade.
+    /// It is the kernel's masquerade.
     Kernel(KernelNat),
 }
 
@@ -43,7 +43,7 @@ impl Stage {
 pub struct Side {
     /// As it was given.
     pub name: String,
-    /// The boxes.
+    /// They are its boxes.
     pub stages: Vec<Stage>,
     /// What its line, or its machine, does with long packets.
     pub narrow: Option<Narrow>,
@@ -99,9 +99,9 @@ impl FromStr for Side {
 pub(crate) struct Addresses {
     /// This is the player's machine.
     pub(crate) host: Ipv4Addr,
-    /// Outer addresses of each stage, in the order of the stages; empty for one that does not translate.
+    /// They are the outer addresses of each stage, in the order of the stages; empty for one that does not translate.
     pub(crate) external: Vec<Vec<Ipv4Addr>>,
-    /// What the Internet routes to this side.
+    /// The Internet routes these addresses to this side.
     pub(crate) public: Vec<Ipv4Addr>,
 }
 

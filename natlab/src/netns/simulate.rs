@@ -12,13 +12,13 @@ use super::side::{Side, Stage};
 /// What the simulator says about a pair of emulated NATs with the same delay and loss.
 #[derive(Clone, Debug, Serialize)]
 pub struct Simulated {
-    /// Joins simulated.
+    /// This many joins were simulated.
     pub runs: usize,
-    /// Those with a direct path on both sides.
+    /// In this many of them both sides had a direct path.
     pub direct: usize,
-    /// From the request until both sides have confirmed the path, milliseconds.
+    /// Both sides have confirmed the path this long after the request, in milliseconds.
     pub median_confirmed_ms: Option<f64>,
-    /// Datagrams of both sides for it.
+    /// Both sides together sent this many datagrams for it.
     pub median_packets: Option<f64>,
 }
 

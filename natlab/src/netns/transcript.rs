@@ -40,8 +40,8 @@ impl Transcript {
         self.events
     }
 
-    /// The path that the game ended on: the summary's, else the last one told. Its figures are those of the first
-    /// time that it stood.
+    /// Returns the path that the game ended on: the summary's, else the last one told. Its figures are those of the
+    /// first time that it stood.
     pub(crate) fn path(&self) -> PathTold {
         let paths = || self.named("path");
         let text = |value: &Value, key: &str| value.get(key).and_then(Value::as_str).map(str::to_owned);
@@ -58,7 +58,7 @@ impl Transcript {
         }
     }
 
-    /// From the first request to the first message of the game.
+    /// Returns the time from the first request to the first message of the game, in milliseconds.
     pub(crate) fn first_message_ms(&self) -> Option<f64> {
         let at = |event: &str| self.named(event).next()?.get("t_ms")?.as_f64();
         Some(((at("game_message")? - at("request")?) * 10.0).round() / 10.0)

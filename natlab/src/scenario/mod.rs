@@ -27,7 +27,7 @@ pub use party::PartyWorld;
 pub use report::{JoinReport, Side};
 pub use settings::{Ipv6, JoinMoment, PairWorldSettings};
 
-/// Port of the players' main sockets.
+/// The players' main sockets have this port.
 const GAME_PORT: u16 = 40_000;
 /// This is the room of every scenario.
 const ROOM: &str = "lab";
@@ -276,7 +276,7 @@ fn add_right_chain(
     }
 }
 
-/// A row of NATs from `outer` inwards; the link is that of the outermost. `side` keeps addresses apart.
+/// Adds a row of NATs from `outer` inwards; the link is that of the outermost. `side` keeps addresses apart.
 fn add_chain(
     world: &mut World<SimulatedProgram>,
     outer: SegmentId,

@@ -31,7 +31,7 @@ pub struct PartyWorld {
 }
 
 impl PartyWorld {
-    /// Players behind these NATs, each in a network of its own, with the same one-way delay between any two.
+    /// Puts players behind these NATs, each in a network of its own, with the same one-way delay between any two.
     pub fn new(seed: u64, chains: &[Vec<NatConfig>], delay: Duration, config: &AgentConfig) -> Self {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let mut world: World<SimulatedProgram> = World::new(rng.random());
@@ -117,7 +117,7 @@ impl PartyWorld {
         self.world.replace_node(self.server, SimulatedProgram::Lobby(Box::new(fresh)));
     }
 
-    /// As [`prepare`](Self::prepare), with a room of this shape.
+    /// Does the same as [`prepare`](Self::prepare), with a room of this shape.
     pub fn prepare_as(&mut self, topology: Topology) -> bool {
         if !self.log_in() {
             return false;

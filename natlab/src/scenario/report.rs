@@ -14,7 +14,7 @@ use crate::world::HostId;
 /// This is one side of a run.
 #[derive(Clone, Debug)]
 pub struct Side {
-    /// Everything the agent reported but game datagrams; times since the start of the world.
+    /// It holds everything the agent reported but game datagrams; times count from the start of the world.
     pub events: Vec<(Duration, Event)>,
     /// This is the kind of path at the end.
     pub path: Option<PathKind>,
@@ -24,15 +24,15 @@ pub struct Side {
     pub connected: Option<Duration>,
     /// This is the time from the request to a direct path; none: there was none.
     pub direct: Option<Duration>,
-    /// From the request to the first game datagram that came in.
+    /// The first game datagram came in this long after the request; none: there was none.
     pub heard: Option<Duration>,
-    /// Datagrams it sent to others than the server until both were direct (or to the end).
+    /// It sent this many datagrams to others than the server until both were direct (or to the end).
     pub packets: u64,
-    /// Sockets it used for the other one, the game's own among them; 0 where nothing stands.
+    /// It used this many sockets for the other one, the game's own among them; 0 where nothing stands.
     pub sockets: u32,
-    /// Distinct addresses and ports other than the server's that it sent to.
+    /// It sent to this many distinct addresses and ports other than the server's.
     pub targets: usize,
-    /// Most datagrams to others than the server in any second.
+    /// It sent at most this many datagrams to others than the server in any second.
     pub busiest_second: u64,
 }
 

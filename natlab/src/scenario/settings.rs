@@ -47,7 +47,7 @@ pub struct PairWorldSettings {
     pub left_v6: Ipv6,
     /// What the right player has of IPv6.
     pub right_v6: Ipv6,
-    /// What the two networks share; with anything shared the left side's outer NAT counts.
+    /// It says what the two networks share; with anything shared the left side's outer NAT counts.
     pub relation: Relation,
     /// Between the left player's outermost NAT and the middle of the internet.
     pub left_link: Link,
@@ -55,7 +55,7 @@ pub struct PairWorldSettings {
     pub right_link: Link,
     /// This is the line of the lobby server.
     pub server_link: Link,
-    /// Hops in the middle of the internet.
+    /// The middle of the internet takes this many hops.
     pub core_hops: u8,
     /// Whether the server has two addresses.
     pub two_addresses: bool,
@@ -72,8 +72,8 @@ pub struct PairWorldSettings {
 }
 
 impl PairWorldSettings {
-    /// Two players behind these NATs, with the same one-way delay between any two of players and server, no loss,
-    /// no jitter.
+    /// Returns settings of two players behind these NATs, with the same one-way delay between any two of players and
+    /// server, no loss, no jitter.
     pub fn equal(seed: u64, left: &[NatConfig], right: &[NatConfig], delay: Duration) -> Self {
         let link = Link::delay(delay / 2);
         Self {
@@ -96,12 +96,12 @@ impl PairWorldSettings {
         }
     }
 
-    /// Round trip between the two players without jitter.
+    /// Returns the round trip between the two players without jitter.
     pub fn peer_rtt(&self) -> Duration {
         round_trip(&self.left_link, &self.right_link)
     }
 
-    /// Mean of the three round trips between players and server: the yardstick for times.
+    /// Returns the mean of the three round trips between players and server: the yardstick for times.
     pub fn mean_rtt(&self) -> Duration {
         (self.peer_rtt()
             + round_trip(&self.left_link, &self.server_link)

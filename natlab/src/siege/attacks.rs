@@ -59,7 +59,7 @@ pub(super) const ALL: [Attack; 9] = [
     Attack { name: "http", counted: "junk requests to the pages", run: junk_http },
 ];
 
-/// Any address of the networks 127.`net`.0.0/16.
+/// Draws any address of the networks 127.`net`.0.0/16.
 fn address(rng: &mut impl Rng, net: u8) -> IpAddr {
     Ipv4Addr::new(127, net, rng.random(), rng.random_range(1..255)).into()
 }
@@ -190,7 +190,7 @@ fn rain(
     }
 }
 
-/// Random bytes, half of them with a kind of ours in front.
+/// Sends random bytes, half of them with a kind of ours in front.
 fn junk(target: &Target, done: &AtomicU64) {
     const KINDS: [Kind; 5] = [Kind::Hello, Kind::Init, Kind::Control, Kind::Probe, Kind::Relay];
     rain(target, done, (14, 2000), |rng| {
@@ -229,7 +229,7 @@ fn connect(from: IpAddr, to: SocketAddr) -> Option<TcpStream> {
     Some(stream)
 }
 
-/// Connections that send a byte now and then.
+/// Holds connections that send a byte now and then.
 fn slow_tcp(target: &Target, done: &AtomicU64) {
     let mut rng = rng(6);
     let mut open: Vec<TcpStream> = Vec::new();

@@ -14,7 +14,7 @@ use traversal_core::{AgentConfig, Command, Event, LobbyState, RequestKind, Secre
 use crate::player::Player;
 use crate::world::{Node, NodeOutput};
 
-/// Time between two requests of a player.
+/// A player lets this time pass between two requests.
 const ASKS: Duration = Duration::from_secs(1);
 /// Time between two kicks: with them a host stays within the requests that the server takes of a player (10 a second).
 const KICKS: Duration = Duration::from_millis(200);
@@ -29,7 +29,7 @@ pub(super) enum Part {
     Host { room: RoomOptions, friends: Vec<PlayerId> },
     /// Joins the room of this name.
     Join(String),
-    /// Logs in, and no more.
+    /// It logs in, and no more.
     LogIn,
 }
 
@@ -45,9 +45,9 @@ pub(super) struct Fate {
     pub(super) faults: Vec<String>,
     /// How long the server took to answer its requests.
     pub(super) answers_ms: Vec<f64>,
-    /// Messages about wrong passwords of its room.
+    /// It got this many messages about wrong passwords of its room.
     pub(super) warnings: u32,
-    /// Strangers whom it put out.
+    /// It put out this many strangers.
     pub(super) kicked: u32,
 }
 

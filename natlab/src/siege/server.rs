@@ -76,7 +76,7 @@ impl Server {
         Some(page)
     }
 
-    /// Bytes of its log.
+    /// Returns how many bytes its log has.
     pub(super) fn log_bytes(&self) -> u64 {
         std::fs::metadata(self.folder.join("log")).map_or(0, |file| file.len())
     }

@@ -45,7 +45,7 @@ pub enum Wrong {
 pub struct Finding {
     /// What was wrong with the story.
     pub wrong: Wrong,
-    /// Where and how, for people.
+    /// It says where and how, for people.
     pub text: String,
 }
 
@@ -56,9 +56,9 @@ const LATE: Duration = Duration::from_secs(5);
 /// What came of the attempts, and what was wrong.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Verdict {
-    /// Attempts that ended in a path.
+    /// This many attempts ended in a path.
     pub paths: usize,
-    /// Attempts that ended in a reason.
+    /// This many attempts ended in a reason.
     pub reasons: usize,
     /// All that was found and must not be.
     pub findings: Vec<Finding>,
@@ -90,7 +90,7 @@ pub fn judge(story: &Story) -> Verdict {
     judge.verdict
 }
 
-/// A world and its faults in a line; times from the request on.
+/// Tells a world and its faults in a line; times count from the request on.
 pub(super) fn about(settings: &PairWorldSettings, plan: &[(Duration, Fault)], requested: Duration) -> String {
     let nat = |nat: &NatConfig| {
         let mut text = format!("{:?}/{:?}/{:?}", nat.mapping, nat.filtering, nat.allocation);

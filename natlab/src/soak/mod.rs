@@ -66,14 +66,14 @@ fn message(panic: &(dyn Any + Send)) -> String {
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a panic without words".into())
 }
 
-/// Which worlds to run, and how many.
+/// It says which worlds to run, and how many.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SoakSettings {
-    /// Worlds in all, those of the record included.
+    /// This many worlds are run in all, those of the record included.
     pub worlds: u64,
     /// How long the soak may take; none: until all worlds are run.
     pub time: Option<Duration>,
-    /// Threads; 0: as many as there are processors.
+    /// It runs on this many threads; 0: as many as there are processors.
     pub threads: usize,
 }
 

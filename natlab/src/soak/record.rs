@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Finding, Verdict, Wrong};
 
-/// Failed worlds that a record lists; all are counted.
+/// A record lists at most this many failed worlds; all are counted.
 const LISTED: usize = 1000;
 
 /// A world in which something was wrong.
@@ -30,11 +30,11 @@ pub struct Record {
     pub first_seed: u64,
     /// The first one that has not been run.
     pub next: u64,
-    /// Attempts that ended in a path, one for each side.
+    /// This many attempts ended in a path, one for each side.
     pub paths: u64,
-    /// Attempts that ended in a reason.
+    /// This many attempts ended in a reason.
     pub reasons: u64,
-    /// Worlds in which something was wrong.
+    /// Something was wrong in this many worlds.
     pub failed: u64,
     /// How many worlds had each kind of what can be wrong.
     pub wrong: BTreeMap<Wrong, u64>,

@@ -64,7 +64,7 @@ pub const FAULTS: [Fault; 13] = [
     Fault::Clash,
 ];
 
-/// Packets and timeouts of a world; the busiest have some ten thousand.
+/// A world has at most this many packets and timeouts; the busiest have some ten thousand.
 const MOST_STEPS: u64 = 2_000_000;
 
 /// What is to be undone later.
@@ -78,7 +78,7 @@ enum Undo {
 pub struct Story {
     /// This is the world at the end.
     pub pair: PairWorld,
-    /// What the onlooker remembers.
+    /// It is what the onlooker remembers.
     pub watched: Watched,
     /// What went wrong, and when.
     pub plan: Vec<(Duration, Fault)>,

@@ -45,11 +45,11 @@ pub struct World<N> {
     hosts: Vec<Host<N>>,
     nats: Vec<NatBox>,
     segments: Vec<Segment>,
-    /// Hops in the public internet between any two of its ends.
+    /// It takes this many hops in the public internet between any two of its ends.
     core_hops: u8,
     taps: Vec<Box<dyn Tap>>,
     exempt: BTreeSet<IpAddr>,
-    /// Ways through the internet that carry nothing.
+    /// They are ways through the internet that carry nothing.
     cuts: BTreeSet<(IpAddr, IpAddr)>,
     trace: u64,
     lost: u64,
@@ -122,7 +122,7 @@ impl<N: Node> World<N> {
         })
     }
 
-    /// Time since the start.
+    /// Returns the time since the start.
     pub fn now(&self) -> Duration {
         self.now
     }

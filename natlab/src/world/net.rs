@@ -14,7 +14,7 @@ use crate::nat::{Header, Nat, Proto, Verdict};
 use super::stream::Connection;
 use super::{Fate, HostStats, Node, World};
 
-/// Number of a host in its world.
+/// It is the number of a host in its world.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct HostId(pub usize);
 
@@ -29,11 +29,11 @@ pub struct SegmentId(pub usize);
 /// Where a packet is.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Place {
-    /// Inside a segment, to be routed.
+    /// It is inside a segment, to be routed.
     Segment(SegmentId),
-    /// The link before the outer side of a NAT.
+    /// It is on the link before the outer side of a NAT.
     Outside(NatId),
-    /// The link before a host.
+    /// It is on the link before a host.
     Host(HostId),
 }
 
@@ -54,9 +54,9 @@ pub(super) struct Host<N> {
     pub(super) addresses: Vec<IpAddr>,
     pub(super) sockets: BTreeMap<u32, Socket>,
     pub(super) first_sockets: u32,
-    /// Sockets that take connections.
+    /// They are sockets that take connections.
     pub(super) listeners: BTreeMap<u32, SocketAddr>,
-    /// Connections taken: the listener, and the other end.
+    /// They are the connections taken: the listener, and the other end.
     pub(super) accepted: BTreeSet<(u32, SocketAddr)>,
     /// The connection that this host made.
     pub(super) stream: Option<Connection>,

@@ -37,7 +37,7 @@ pub enum NodeOutput {
         /// What the datagram says.
         payload: Vec<u8>,
     },
-    /// Open a socket on any free port.
+    /// It opens a socket on any free port.
     Open {
         /// The number by which the socket is to be called.
         socket: u32,
@@ -49,7 +49,7 @@ pub enum NodeOutput {
         /// This is the number of the socket.
         socket: u32,
     },
-    /// Make a connection in place of an earlier one; what is sent from `socket` then goes over it.
+    /// It makes a connection in place of an earlier one; what is sent from `socket` then goes over it.
     Connect {
         /// The number by which the connection is to be called.
         socket: u32,

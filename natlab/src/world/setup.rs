@@ -44,7 +44,7 @@ impl<N: Node> World<N> {
         (id, inner)
     }
 
-    /// A host with these addresses, and with sockets `0..` bound to these addresses and ports.
+    /// Adds a host with these addresses, and with sockets `0..` bound to these addresses and ports.
     pub fn add_host(
         &mut self,
         segment: SegmentId,
@@ -86,7 +86,7 @@ impl<N: Node> World<N> {
         self.nats[nat.0].set_link(link);
     }
 
-    /// Unplugs a host: nothing gets in or out, and its node sleeps. Or plugs it in again.
+    /// Unplugs a host, so that nothing gets in or out and its node sleeps, or plugs it in again.
     pub fn set_down(&mut self, host: HostId, down: bool) {
         self.hosts[host.0].down = down;
         if !down {

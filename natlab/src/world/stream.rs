@@ -10,7 +10,7 @@ use crate::nat::{Header, Proto};
 use super::net::Place;
 use super::{DEFAULT_TTL, Fate, HostId, Node, World};
 
-/// First byte of a packet of a connection.
+/// It is the first byte of a packet of a connection, as the next three are.
 const SYN: u8 = 1;
 const SYN_ACK: u8 = 2;
 const DATA: u8 = 3;

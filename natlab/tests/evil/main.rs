@@ -92,7 +92,7 @@ fn private() -> Vec<SocketAddr> {
         .collect()
 }
 
-/// As many addresses as fit a plan, some of each kind.
+/// Draws as many addresses as fit a plan, some of each kind.
 fn addresses(rng: &mut ChaCha8Rng) -> Vec<SocketAddr> {
     let mut all = [unsendable(), private()].concat();
     for _ in 0..rng.random_range(1..60) {

@@ -26,9 +26,9 @@ pub(crate) struct EvilPeer {
     outputs: VecDeque<NodeOutput>,
     /// Where the honest player was last heard from.
     pub(crate) heard_from: Option<SocketAddr>,
-    /// Tags of its tests, as they came.
+    /// They are the tags of its tests, as they came.
     pub(crate) tags: Vec<u32>,
-    /// Game datagrams of the honest player.
+    /// This many game datagrams came from the honest player.
     pub(crate) game: u64,
 }
 

@@ -27,7 +27,7 @@ struct Guest {
     id: traversal_core::id::PlayerId,
 }
 
-/// See the module's documentation.
+/// It is described in the module's documentation.
 pub(crate) struct EvilServer {
     handshake: ServerHandshake,
     rng: ChaCha20Rng,
@@ -65,7 +65,7 @@ impl EvilServer {
         }
     }
 
-    /// The public key, which players pin.
+    /// Returns the public key, which players pin.
     pub(crate) fn key(&self) -> [u8; 32] {
         self.handshake.identity().public_key()
     }
@@ -87,12 +87,12 @@ impl EvilServer {
         self.guests.clear();
     }
 
-    /// The lasting and the login key of its only guest.
+    /// Returns the lasting and the login key of its only guest.
     pub(crate) fn victims_keys(&self) -> [[u8; 32]; 2] {
         self.guests.values().next().map(|guest| [guest.key, guest.ephemeral]).unwrap_or_default()
     }
 
-    /// Control datagrams that wait for an acknowledgement; the script goes on when there are few.
+    /// Tells whether every guest has acknowledged what is older than 0.4 s; the script goes on then.
     pub(crate) fn is_heard(&self, now: Instant) -> bool {
         self.guests
             .values()

@@ -17,27 +17,27 @@ use crate::liar::Liar;
 use crate::peer::EvilPeer;
 use crate::server::EvilServer;
 
-/// The addresses of the server's sockets.
+/// These are the addresses of the server's sockets.
 pub(crate) const SERVER: [SocketAddr; 4] = [
     SocketAddr::new(IpAddr::V4(Ipv4Addr::new(198, 18, 0, 10)), 3478),
     SocketAddr::new(IpAddr::V4(Ipv4Addr::new(198, 18, 0, 10)), 3479),
     SocketAddr::new(IpAddr::V4(Ipv4Addr::new(198, 18, 0, 11)), 3478),
     SocketAddr::new(IpAddr::V4(Ipv4Addr::new(198, 18, 0, 11)), 3479),
 ];
-/// The address of the evil player.
+/// This is the address of the evil player.
 pub(crate) const PEER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(198, 18, 2, 200)), 40_002);
-/// People on the internet.
+/// These are the addresses of people on the internet.
 pub(crate) const BYSTANDERS: [IpAddr; 3] = [
     IpAddr::V4(Ipv4Addr::new(203, 0, 113, 5)),
     IpAddr::V4(Ipv4Addr::new(203, 0, 113, 6)),
     IpAddr::V4(Ipv4Addr::new(198, 51, 100, 7)),
 ];
-/// Somebody in the player's own network.
+/// This is the address of somebody in the player's own network.
 pub(crate) const LAN_BYSTANDER: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 168, 1, 77));
-/// The honest player's external address.
+/// This is the honest player's external address.
 pub(crate) const VICTIM: IpAddr = IpAddr::V4(Ipv4Addr::new(198, 18, 1, 1));
 
-/// The parts of a play: who runs on which host.
+/// They are the parts of a play: who runs on which host.
 pub(crate) enum Cast {
     Player(Box<Player>),
     Server(Box<EvilServer>),

@@ -11,7 +11,7 @@ pub(crate) const PORTS: [u16; 2] = [3478, 3479];
 const CHANGE_ADDRESS: u8 = 2;
 const CHANGE_PORT: u8 = 1;
 
-/// A laboratory of these NATs on an ideal line.
+/// Builds a laboratory of these NATs on an ideal line.
 pub(crate) fn lab(sides: &[&str]) -> Lab {
     lab_on(sides, LineSettings::default())
 }
@@ -21,7 +21,7 @@ pub(crate) fn lab_on(sides: &[&str], line: LineSettings) -> Lab {
     Lab::new(&LabSettings { sides, line, seed: 5, ..LabSettings::default() }).expect("a laboratory")
 }
 
-/// A socket inside.
+/// Opens a socket inside.
 pub(crate) fn udp(namespace: &Namespace, address: impl Into<SocketAddr>) -> UdpSocket {
     let address = address.into();
     let socket = namespace.enter(|| Ok(UdpSocket::bind(address).expect("a socket"))).expect("inside");

@@ -87,7 +87,7 @@ fn when_the_direct_path_dies_silently_the_game_goes_on_over_the_relay() {
     }
 }
 
-/// A game's stream through the death of the direct path: all of the reliable channel arrives, in order, both ways.
+/// A game's stream survives the death of the direct path: all of the reliable channel arrives, in order, both ways.
 #[test]
 fn the_games_reliable_stream_survives_the_death_of_the_direct_path_whole() {
     let nats = ["--left", "portrestricted", "--right", "fullcone", "--cut-direct", "3"];

@@ -8,7 +8,7 @@ use super::{SharedTally, Streams};
 
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
 
-/// Two players who play.
+/// They are two players who play.
 pub(crate) struct Play {
     pub(crate) pair: PairWorld,
     /// What each side sent and got.

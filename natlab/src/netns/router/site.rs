@@ -14,9 +14,9 @@ use crate::netns::translate::Translator;
 /// When what the players send to each other gets lost, with nobody told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cut {
-    /// So long after the first packet that went from one player to the other.
+    /// It begins this long after the first packet that went from one player to the other.
     pub after: Duration,
-    /// For so long; for good where not given.
+    /// It lasts this long; for good where not given.
     pub length: Option<Duration>,
 }
 
