@@ -14,7 +14,7 @@ use crate::world::{Fate, Packet};
 
 use packets::{Captured, Packets};
 
-/// Lines about packets that the story tells one by one, if nothing else is asked for.
+/// The story tells this many lines about packets one by one, if nothing else is asked for.
 pub const TOLD_PACKETS: usize = 120;
 
 struct Line {

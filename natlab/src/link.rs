@@ -28,7 +28,7 @@ pub struct Way {
     pub mtu: Mtu,
 }
 
-/// The longest packet that passes, and whether the sender of a longer one is told.
+/// It says which packet is the longest that passes, and whether the sender of a longer one is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Mtu {
     /// The longest IP packet has this many bytes, headers included.
@@ -67,9 +67,9 @@ impl std::str::FromStr for Mtu {
 /// the mean over both.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Burst {
-    /// Mean time that it stays bad.
+    /// It stays bad for this time, as a mean.
     pub length: Duration,
-    /// Share of packets lost meanwhile, above [`Way::loss`] and up to 1.
+    /// This share of the packets is lost meanwhile, above [`Way::loss`] and up to 1.
     pub loss: f64,
 }
 

@@ -16,7 +16,7 @@ use traversal_core::{
 
 use crate::world::{Node, NodeOutput};
 
-/// Period of the game's datagrams until one has come back.
+/// The game's datagrams have this period until one has come back.
 const BEAT: Duration = Duration::from_millis(100);
 
 /// This is a real game on top, instead of the small one.
@@ -49,11 +49,11 @@ pub struct Player {
     pub direct_at: BTreeMap<PlayerId, Instant>,
     /// When the first path to each player stood.
     pub connected_at: BTreeMap<PlayerId, Instant>,
-    /// Game datagrams that came in, by player.
+    /// It counts the game datagrams that came in, by player.
     pub heard: BTreeMap<PlayerId, u32>,
     /// When the first of them came in.
     pub heard_at: BTreeMap<PlayerId, Instant>,
-    /// Game datagrams that went out, by player.
+    /// It counts the game datagrams that went out, by player.
     pub said: BTreeMap<PlayerId, u32>,
     /// These are the reports of attempts that failed.
     pub failures: Vec<FailureReport>,
@@ -85,12 +85,12 @@ pub struct Player {
 }
 
 impl Player {
-    /// A player whose main socket is bound to `local`.
+    /// Makes a player whose main socket is bound to `local`.
     pub fn new(config: AgentConfig, secret: [u8; 32], local: SocketAddr, now: Instant) -> Self {
         Self::dual(config, secret, (local, None), now)
     }
 
-    /// A player whose main sockets are bound to these: for IPv4, and for IPv6 where there is any.
+    /// Makes a player whose main sockets are bound to these: for IPv4, and for IPv6 where there is any.
     pub fn dual(
         config: AgentConfig,
         secret: [u8; 32],
@@ -135,7 +135,7 @@ impl Player {
         self.game = Some(game);
     }
 
-    /// The agent of this player, to be asked or told by a test.
+    /// Returns the agent of this player, to be asked or told by a test.
     pub fn agent(&mut self) -> &mut Agent {
         &mut self.agent
     }
@@ -156,13 +156,13 @@ impl Player {
         matches!(self.lobby, LobbyState::Online { .. })
     }
 
-    /// Its NAT has been measured, as far as it can be.
+    /// Tells whether its NAT has been measured, as far as it can be.
     pub fn is_classified(&self) -> bool {
         self.nat.udp_blocked
             || matches!(self.nat.confidence, Confidence::Full | Confidence::Reduced | Confidence::Manual)
     }
 
-    /// The path to this player is a direct one.
+    /// Tells whether the path to this player is a direct one.
     pub fn is_direct(&self, to: PlayerId) -> bool {
         self.paths.get(&to).is_some_and(|path| path.kind != PathKind::Relay)
     }

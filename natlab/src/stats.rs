@@ -18,7 +18,7 @@ pub fn median(values: &mut [f64]) -> Option<f64> {
     quantile(values, 0.5)
 }
 
-/// The value below which a share of the others lies; none of nothing. Sorts what it is given.
+/// Returns the value below which a share of the others lies; none of nothing. Sorts what it is given.
 pub fn quantile(values: &mut [f64], share: f64) -> Option<f64> {
     if values.is_empty() {
         return None;

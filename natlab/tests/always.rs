@@ -17,7 +17,7 @@ fn specs(names: &[&str]) -> Vec<NatSpec> {
     names.iter().map(|name| name.parse().unwrap()).collect()
 }
 
-/// Those through which UDP gets at all.
+/// Returns those through which UDP gets at all.
 fn with_udp() -> Vec<&'static str> {
     ALWAYS.into_iter().filter(|name| *name != "udpblocked").collect()
 }
@@ -115,7 +115,7 @@ fn reports(report: &JoinReport) -> Vec<(bool, FailureReport)> {
         .collect()
 }
 
-/// Causes that are right for what the oracle says.
+/// Returns the causes that are right for what the oracle says.
 fn right_reasons(cause: oracle::Cause) -> &'static [FailureReason] {
     match cause {
         oracle::Cause::RandomOnBothSides => &[FailureReason::RandomPortsOnBothSides],

@@ -26,11 +26,11 @@ enum Cause {
     Network,
     /// The same, and the lobby server is started anew meanwhile.
     Lobby,
-    /// Its machine sleeps; whether its clock goes on.
+    /// Its machine sleeps; `counted` tells whether its clock goes on.
     Sleep { counted: bool },
 }
 
-/// The player who is away: who hosts, or who joined.
+/// It is the player who is away: who hosts, or who joined.
 #[derive(Clone, Copy, Debug)]
 enum Side {
     Host,

@@ -82,7 +82,7 @@ fn searches_reach_as_much_with_the_timers_of_windows_as_with_exact_ones() {
     }
 }
 
-/// The most datagrams that a machine sends in 100 ms.
+/// Counts the most datagrams that a machine sends in 100 ms.
 fn watch_bursts(pair: &mut PairWorld, host: HostId) -> Rc<Cell<usize>> {
     let most = Rc::new(Cell::new(0));
     let (sink, mut recent) = (Rc::clone(&most), std::collections::VecDeque::new());
@@ -108,7 +108,7 @@ enum Sleepers {
     All,
 }
 
-/// Sleeps of a closed lid that is opened again soon, and of a phone in the pocket.
+/// They are the sleeps of a closed lid that is opened again soon, and of a phone in the pocket.
 const SLEEPS: [Duration; 2] = [Duration::from_secs(40), Duration::from_secs(2 * 3600)];
 
 /// Draws a pair of machines and their server; the moment at which some of them sleep, while they punch or play; how
@@ -132,7 +132,7 @@ fn world(seed: u64) -> (PairWorld, Duration, Duration) {
     (PairWorld::new(settings), Duration::from_secs_f64(moment), step)
 }
 
-/// The longest burst of each machine where nobody sleeps.
+/// Returns the longest burst of each machine where nobody sleeps.
 fn awake(seed: u64) -> [usize; 3] {
     let (mut pair, ..) = world(seed);
     assert!(pair.prepare());
@@ -237,8 +237,8 @@ fn is_answered(pair: &mut PairWorld, told: &str) {
     }
 }
 
-/// Datagrams of a machine in 100 ms that are no burst: what a search sends in that time (20), a row of replies and their
-/// copies, a login and the probes of a classification.
+/// This many datagrams of a machine in 100 ms are no burst: what a search sends in that time (20), a row of replies and
+/// their copies, a login and the probes of a classification.
 const BURST: usize = 100;
 
 /// What comes beside it where a login (3) and the probes of a classification (two from each of eight sockets) fall into the

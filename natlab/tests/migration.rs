@@ -49,7 +49,7 @@ fn id(party: &PartyWorld, index: usize) -> PlayerId {
     party.player(index).id.unwrap()
 }
 
-/// The changes of host that this player was told: epoch, whether it hosts, and the host.
+/// Returns the changes of host that this player was told: epoch, whether it hosts, and the host.
 fn hosts(party: &PartyWorld, index: usize) -> Vec<(u32, bool, PlayerId)> {
     let events = party.player(index).events.iter();
     events

@@ -274,7 +274,7 @@ mod linux {
         equal(other.stop()[1].sent.udp, 1)
     }
 
-    /// The port that the peer sees when its own packet came before ours.
+    /// Returns the port that the peer sees when its own packet came before ours.
     fn port_after_the_peers_packet(name: &str) -> Result<(u16, u16), Failed> {
         let lab = lab(&[name]);
         let own = 40_001;

@@ -178,7 +178,7 @@ fn no_player_searches_for_two_others_at_once_and_all_are_found_one_after_the_oth
     }
 }
 
-/// Players who have not told how it went with everyone else.
+/// Names the players who have not told how it went with everyone else.
 fn unsettled(party: &Party, topology: Topology) -> Vec<usize> {
     let count = party.world.players.len();
     let settled = |one: &usize| {

@@ -64,7 +64,7 @@ impl Play {
         self.pair.world.run_until(end);
     }
 
-    /// The way that a side takes, and the longest game datagram that goes in one piece.
+    /// Returns the way that a side takes, and the longest game datagram that goes in one piece.
     fn path(&mut self, host: HostId) -> (PathKind, usize) {
         let path = self.pair.act(host, |player, now| {
             let to = *player.paths.keys().next()?;

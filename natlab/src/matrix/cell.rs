@@ -11,12 +11,13 @@ use crate::oracle::{self, Outlook, Relation};
 use crate::scenario::{JoinReport, PairWorldSettings};
 use crate::stats::{median, wilson};
 
-/// Failed seeds that a cell lists where a direct path exists: all of them, within reason.
+/// A cell lists at most this many failed seeds where a direct path exists: all of them, within reason.
 const LISTED_FAILURES: usize = 2000;
-/// Those that it lists where none exists: as examples.
+/// It lists at most this many where none exists: as examples.
 const LISTED_EXAMPLES: usize = 20;
 
-/// Foreign allocations per second, on the side with more of them, at which one bucket ends and the next begins.
+/// One bucket ends and the next begins at these numbers of ports that other machines take per second, on the side with
+/// more.
 const TRAFFIC: [f64; 5] = [0.0, 10.0, 100.0, 300.0, 1000.0];
 /// These are the edges of the buckets for mean round trips, in milliseconds.
 const ROUND_TRIPS: [f64; 5] = [0.0, 100.0, 300.0, 600.0, 1200.0];
@@ -42,7 +43,7 @@ pub(super) struct Outcome {
     traffic: f64,
     /// How often this world's pair can meet at best, where that is left to chance.
     bound: Option<f64>,
-    /// Round trips that are enough: see [`oracle::bound_round_trips`].
+    /// This many round trips are enough: see [`oracle::bound_round_trips`].
     bound_rtt: Option<(f64, f64)>,
     packets: u64,
     sockets: u32,
@@ -57,7 +58,7 @@ pub(super) fn ms(time: Duration) -> f64 {
 }
 
 impl Outcome {
-    /// A run in which nothing came about yet.
+    /// Makes a run in which nothing came about yet.
     fn blank(settings: &PairWorldSettings) -> Self {
         let (left, right, relation) = (&settings.left, &settings.right, settings.relation);
         let outlook = oracle::outlook(left, right, relation);
@@ -146,7 +147,7 @@ pub struct FailedSeed {
     pub outlook: &'static str,
 }
 
-/// The runs of a pair of which the oracle says the same.
+/// These are the runs of a pair of which the oracle says the same.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Class {
     /// It counts this many runs.
@@ -155,7 +156,7 @@ pub struct Class {
     pub direct: usize,
     /// This is the Wilson interval of the share of direct runs, at 95 %.
     pub direct_interval: (f64, f64),
-    /// Mean over these worlds of how often such a pair can meet at best, where chance decides: see [`bound`].
+    /// It is the mean over these worlds of how often such a pair can meet at best, where chance decides: see [`bound`].
     pub bound: Option<f64>,
     /// It counts the other runs by why they failed.
     pub causes: BTreeMap<String, usize>,
@@ -210,15 +211,15 @@ pub struct Cell {
     pub direct: usize,
     /// This is the Wilson interval of the share of direct runs, at 95 %.
     pub direct_interval: (f64, f64),
-    /// The same by what the oracle says of each run's world.
+    /// It holds the same by what the oracle says of each run's world.
     pub outlooks: BTreeMap<&'static str, Class>,
-    /// The runs in which chance decides, by traffic and round trip.
+    /// They are the runs in which chance decides, by traffic and round trip.
     pub buckets: Vec<Bucket>,
     /// In this many of them both heard the other's game.
     pub played: usize,
     /// With `--freight`, the freight arrived on both sides in this many of them.
     pub carried: usize,
-    /// The seeds of those in which it did not, though both heard the other's game.
+    /// They are the seeds of those in which it did not, though both heard the other's game.
     pub not_carried: Vec<u64>,
     /// In this many of them each side said how it ended.
     pub settled: usize,

@@ -23,8 +23,8 @@ pub use table::{buckets, table};
 
 use cell::{Outcome, cell, ms};
 
-/// The NATs of every kind that two players must be able to play through: the named types, a home router behind a
-/// carrier's, Linux' clash, random ports, no UDP at all.
+/// These are the NATs of every kind that two players must be able to play through: the named types, a home router
+/// behind a carrier's, Linux' clash, random ports, no UDP at all.
 pub const ALWAYS: [&str; 11] = [
     "none",
     "firewall",
@@ -41,7 +41,7 @@ pub const ALWAYS: [&str; 11] = [
 
 /// How long the freight may take once both have heard each other: 60 kB over the slowest way, with its losses.
 const DELIVERY: Duration = Duration::from_secs(30);
-/// Datagrams of 1,200 bytes that have to arrive.
+/// This many datagrams of 1,200 bytes have to arrive.
 const DATAGRAMS: u32 = 30;
 
 /// What a matrix consists of: which NATs, and how each pair is run.
@@ -61,7 +61,7 @@ pub struct MatrixSettings {
     pub threads: usize,
 }
 
-/// The settings of a matrix as it was run, for the JSON.
+/// These are the settings of a matrix as it was run, for the JSON.
 #[derive(Clone, Debug, Serialize)]
 pub struct SettingsShown {
     /// Each pair was run this many times.
@@ -70,7 +70,7 @@ pub struct SettingsShown {
     pub first_seed: u64,
     /// This is the delay one way, in milliseconds; none: it was drawn.
     pub delay_ms: Option<f64>,
-    /// The share of packets lost, 0 to 1; none: it was drawn.
+    /// This share of the packets was lost, 0 to 1; none: it was drawn.
     pub loss: Option<f64>,
     /// Foreign machines take this many ports per second at the NATs; none: it was drawn.
     pub cross: Option<f64>,
@@ -80,7 +80,7 @@ pub struct SettingsShown {
     pub mtu: Option<u16>,
     /// Each pair carried freight: long datagrams and a long reliable message.
     pub freight: bool,
-    /// The method that was forced on all pairs; none: the server's plan.
+    /// It is the method that was forced on all pairs; none: the server's plan.
     pub method: Option<&'static str>,
     /// How long an attempt may take, in seconds.
     pub deadline_s: f64,
@@ -101,7 +101,7 @@ pub struct SettingsShown {
 pub struct Matrix {
     /// These are the pairs, row by row.
     pub cells: Vec<Cell>,
-    /// The settings with which it was run.
+    /// These are the settings with which it was run.
     pub settings: SettingsShown,
 }
 

@@ -66,7 +66,7 @@ pub fn table(matrix: &Matrix) -> String {
     text
 }
 
-/// All pairs together, by what the oracle says.
+/// Writes all pairs together, by what the oracle says.
 fn totals(text: &mut String, matrix: &Matrix) {
     let mut totals: BTreeMap<&str, (usize, usize, f64)> = BTreeMap::new();
     for (outlook, class) in matrix.cells.iter().flat_map(|cell| &cell.outlooks) {
@@ -114,7 +114,8 @@ fn failures(text: &mut String, cell: &Cell, outlook: &str, class: &Class) {
     }
 }
 
-/// The runs in which chance decides, cell by cell of traffic and round trip: direct, runs, share, and the bound.
+/// Returns the runs in which chance decides, cell by cell of traffic and round trip: direct, runs, share, and the
+/// bound.
 pub fn buckets(matrix: &Matrix) -> String {
     let mut table = Table::new();
     table.load_style(UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Dynamic);

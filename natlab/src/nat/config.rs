@@ -78,7 +78,7 @@ pub enum Hairpin {
     InternalSource,
 }
 
-/// A NAT that takes unsolicited packets for an attack.
+/// It is a NAT that takes unsolicited packets for an attack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Blacklist {
     /// It bans an address after this many unsolicited packets from it.
@@ -153,7 +153,7 @@ impl Default for NatConfig {
     }
 }
 
-/// A NAT that has a name on the command line.
+/// It is a NAT that has a name on the command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Preset {
     /// This is the name on the command line.
@@ -162,7 +162,7 @@ pub struct Preset {
     pub about: &'static str,
 }
 
-/// The named NATs, in the order in which they are listed.
+/// These are the named NATs, in the order in which they are listed.
 pub const PRESETS: [Preset; 11] = [
     Preset { name: "none", about: "no NAT, no filter: a public address" },
     Preset { name: "firewall", about: "no translation; lets in only answers" },
@@ -184,7 +184,7 @@ pub const PRESETS: [Preset; 11] = [
 ];
 
 impl NatConfig {
-    /// The named NAT, if there is one of this name.
+    /// Returns the named NAT, if there is one of this name.
     pub fn preset(name: &str) -> Option<Self> {
         use Allocation::{Random, RandomInBlock, Sequential};
         let nat = Self::default();

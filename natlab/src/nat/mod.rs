@@ -61,7 +61,7 @@ pub struct Header {
     pub dst: SocketAddr,
     /// How many hops it may still take.
     pub ttl: u8,
-    /// The protocol that it is of.
+    /// It is of this protocol.
     pub proto: Proto,
 }
 
@@ -110,7 +110,7 @@ pub enum DropReason {
 }
 
 impl DropReason {
-    /// The name that it has in JSON.
+    /// Returns the name that it has in JSON.
     pub fn name(self) -> &'static str {
         match self {
             Self::TtlExpired => "ttl-expired",
@@ -130,7 +130,7 @@ impl DropReason {
 /// What a NAT did so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
-    /// Mappings made for its own hosts.
+    /// It made this many mappings for its own hosts.
     pub mappings: u64,
     /// How many ports foreign traffic has taken.
     pub foreign: u64,
@@ -140,7 +140,7 @@ pub struct Counters {
     pub inbound: u64,
     /// How many packets were turned round to the inside.
     pub hairpinned: u64,
-    /// Mappings whose port had to be another one because of an inbound packet that came first.
+    /// This many mappings had to take another port because of an inbound packet that came first.
     pub clashes: u64,
     /// How many packets were dropped, by reason.
     pub drops: BTreeMap<DropReason, u64>,

@@ -13,7 +13,7 @@ use super::config::{
 /// `portrestricted+cgn`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NatSpec {
-    /// The row as it was written.
+    /// It is the row as it was written.
     pub name: String,
     /// These are the NATs, the one next to the player first.
     pub chain: Vec<NatConfig>,
@@ -33,9 +33,9 @@ pub enum SpecError {
     /// The value does not fit the key.
     #[error("\"{value}\" is not a value for {key}: {expected}")]
     Value {
-        /// The key that was set.
+        /// It is the key that was set.
         key: String,
-        /// The value, as it was written.
+        /// It is the value as it was written.
         value: String,
         /// What would be a value.
         expected: &'static str,

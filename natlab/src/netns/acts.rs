@@ -36,7 +36,7 @@ pub struct ScriptReport {
     pub to_host: Reliable,
 }
 
-/// One thing that happened, and how long nothing came from the other player because of it.
+/// It is one thing that happened, and how long nothing came from the other player because of it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct StepReport {
     /// It stands in this line of the script.
@@ -47,8 +47,8 @@ pub struct StepReport {
     pub who: &'static str,
     /// What happened to it, as the script says it.
     pub what: String,
-    /// From the last message before to the first one after it, as the host had them, milliseconds. None: less than half a
-    /// second.
+    /// The host heard nothing for this long, from the last message before to the first one after it, in milliseconds.
+    /// None: less than half a second.
     pub host_gap_ms: Option<f64>,
     /// This is the same of the player who joined.
     pub join_gap_ms: Option<f64>,
@@ -63,19 +63,19 @@ pub struct Reliable {
     pub connections: u64,
     /// This many messages were sent.
     pub sent: u64,
-    /// Messages that came.
+    /// This many messages came.
     pub received: u64,
-    /// Messages that came twice or out of their order, or after one that is missing.
+    /// This many messages came twice or out of their order, or after one that is missing.
     pub disordered: u64,
 }
 
 impl Reliable {
-    /// Messages that did not come.
+    /// Returns how many messages did not come.
     pub fn lost(&self) -> u64 {
         self.sent.saturating_sub(self.received)
     }
 
-    /// From the summaries of who sent and of who received.
+    /// Counts from the summaries of who sent and of who received.
     fn of(sender: &[Value], receiver: &[Value]) -> Self {
         let sum = |events: &[Value], key: &str| -> u64 {
             let summaries = events.iter().filter(|event| event["event"] == "summary");
@@ -90,7 +90,7 @@ impl Reliable {
     }
 }
 
-/// A time in which a player heard nothing of the other one.
+/// It is a time in which a player heard nothing of the other one.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Silence {
     who: Actor,

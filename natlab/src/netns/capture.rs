@@ -17,7 +17,7 @@ pub(crate) struct Capture {
 }
 
 impl Capture {
-    /// `DIRECTORY/NAME.pcap`, made anew.
+    /// Makes `DIRECTORY/NAME.pcap` anew.
     pub(crate) fn create(directory: &Path, name: &str) -> Result<Self, NetnsError> {
         fs::create_dir_all(directory).map_err(NetnsError::system("making the directory for captures"))?;
         let file = File::create(directory.join(format!("{name}.pcap")))

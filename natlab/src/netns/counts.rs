@@ -35,19 +35,20 @@ pub struct Counts {
     pub sent: Direction,
     /// It counts what reached the side's outermost box from the Internet.
     pub received: Direction,
-    /// Packets of this side that the line lost on purpose.
+    /// The line lost this many packets of this side on purpose.
     pub lost: u64,
-    /// Packets of this side whose hops ran out on the way.
+    /// This many packets of this side ran out of hops on the way.
     pub expired: u64,
-    /// Packets to an address that nobody has.
+    /// This many packets went to an address that nobody has.
     pub unroutable: u64,
-    /// Forged datagrams sent to this side, among those received.
+    /// This many forged datagrams were sent to this side, among those received.
     pub forged: u64,
-    /// Packets that the programs here addressed to another player, whether they got there or not.
+    /// The programs here addressed this many packets to another player, whether they got there or not.
     pub to_players: u64,
-    /// Relayed datagrams of bevy_traversal between this side and the lobby server, as this side sent them.
+    /// This many relayed datagrams of bevy_traversal went between this side and the lobby server, as this side sent
+    /// them.
     pub relayed: u64,
-    /// Packets to another player that got lost because `--cut-direct` said so, and packets either way while a script had
+    /// This many packets to another player got lost because `--cut-direct` said so, or either way while a script had
     /// the line dead.
     pub cut: u64,
     /// It counts the packets that the boxes dropped, by reason.

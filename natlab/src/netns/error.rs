@@ -25,7 +25,7 @@ pub enum NetnsError {
     MissingProgram {
         /// The program has this name.
         program: &'static str,
-        /// The Debian package that has it.
+        /// This Debian package has it.
         package: &'static str,
     },
     /// `ip` or `nft` refused what it was given.
@@ -39,7 +39,7 @@ pub enum NetnsError {
     /// A NAT's name or settings make no sense.
     #[error("NAT `{name}`: {reason}")]
     Nat {
-        /// As it was given.
+        /// It is the name as it was given.
         name: String,
         /// What is wrong with it.
         reason: String,
@@ -57,7 +57,7 @@ pub enum NetnsError {
     MissingBinary {
         /// The binary has this name.
         name: String,
-        /// The flag that names it.
+        /// This flag names it.
         flag: &'static str,
     },
     /// The lobby server did not come up.
@@ -80,7 +80,7 @@ pub enum NetnsError {
     /// A script makes no sense.
     #[error("{file}, {error}")]
     Script {
-        /// The file that the script was read from.
+        /// The script was read from this file.
         file: String,
         /// What is wrong with it.
         error: ScriptError,
@@ -102,7 +102,7 @@ impl NetnsError {
         move |error| Self::System { what, source: error.into() }
     }
 
-    /// True where this machine, not the run, is what is missing: tests are skipped then.
+    /// Tells whether this machine, not the run, is what is missing: tests are skipped then.
     pub fn is_environment(&self) -> bool {
         matches!(self, Self::NotPermitted(_) | Self::Tun(_) | Self::MissingProgram { .. })
     }

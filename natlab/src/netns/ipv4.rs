@@ -124,7 +124,7 @@ impl<'a> Ipv4<'a> {
         ttl > 0
     }
 
-    /// Source and destination of the packet that an ICMP error is about, as it was where the error arose.
+    /// Returns source and destination of the packet that an ICMP error is about, as it was where the error arose.
     pub(crate) fn quoted(&self) -> Option<(Protocol, SocketAddrV4, SocketAddrV4)> {
         let inner = self.bytes.get(self.header + 8..)?;
         let header = usize::from(inner.first()? & 15) * 4;

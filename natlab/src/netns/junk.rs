@@ -26,14 +26,14 @@ const WHOLE_PACKETS: i32 = 255;
 
 /// It is the attacker's machine.
 pub(crate) struct Attacker {
-    /// Kept: closing it would take the machine off its cable.
+    /// It is kept: closing it would take the machine off its cable.
     _namespace: Namespace,
     socket: Socket,
     junk: Junk,
 }
 
 impl Attacker {
-    /// With a cable to the Internet, on which nobody looks at source addresses.
+    /// Makes one with a cable to the Internet, on which nobody looks at source addresses.
     pub(crate) fn new(per_datagram: u32, seed: u64) -> Result<(Self, Device), NetnsError> {
         let namespace = Namespace::new()?;
         let device = Device::new(&namespace, "eth0")?;

@@ -53,7 +53,7 @@ pub struct KernelNat {
 }
 
 impl KernelNat {
-    /// From what follows `kernel` in a name: `:random:accept:timeout=20`.
+    /// Reads what follows `kernel` in a name: `:random:accept:timeout=20`.
     pub(crate) fn parse(options: &str) -> Result<Self, String> {
         const KNOWN: &str =
             "kernel takes :random, :fully-random, :accept, :upnp, :upnp1, :pcp and :timeout=SECONDS";
@@ -155,16 +155,16 @@ pub(crate) struct LanSide {
     pub(crate) hosts: Vec<Ipv4Addr>,
 }
 
-/// A masquerading router that runs.
+/// It is a masquerading router that runs.
 pub(crate) struct KernelRouter {
-    /// Kept: closing it would end the router.
+    /// It is kept: closing it would end the router.
     pub(crate) namespace: Namespace,
     pub(crate) lan: Device,
     pub(crate) wan: Device,
 }
 
 impl KernelRouter {
-    /// Entries that its connection table holds, where the kernel shows it.
+    /// Returns how many entries its connection table holds, where the kernel shows it.
     pub(crate) fn connections(namespace: &Namespace) -> Option<u64> {
         namespace
             .enter(|| {

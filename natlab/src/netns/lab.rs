@@ -20,7 +20,7 @@ use super::router::{Cut, Middlebox, Order, Plans, RunningRouter, Site};
 use super::side::{Addresses, Side, Stage};
 use super::translate::Translator;
 
-/// The lobby server's two addresses, as RFC 5780 wants them.
+/// The lobby server has these two addresses, as RFC 5780 wants them.
 pub const LOBBY: [Ipv4Addr; 2] = [Ipv4Addr::new(198, 18, 0, 10), Ipv4Addr::new(198, 18, 0, 11)];
 
 /// They are routers that forward ports on request, by their place among a player's kernel NATs.
@@ -29,7 +29,7 @@ type Services = Vec<(usize, Served)>;
 /// What a laboratory is made of.
 #[derive(Clone, Debug, Default)]
 pub struct LabSettings {
-    /// The NATs of the players, the left one first.
+    /// They are the NATs of the players, the left one first.
     pub sides: Vec<Side>,
     /// What the Internet does to packets.
     pub line: LineSettings,
@@ -45,7 +45,7 @@ pub struct LabSettings {
     pub pcap: Option<PathBuf>,
 }
 
-/// A laboratory that runs. Everything in it is gone when it is dropped, or when this process ends.
+/// It is a laboratory that runs. Everything in it is gone when it is dropped, or when this process ends.
 pub struct Lab {
     /// Ends before the namespace that it stands behind.
     inner: Option<Inner>,
@@ -117,7 +117,7 @@ impl Lab {
         &self.players[index]
     }
 
-    /// Entries in the connection tables of a player's kernel NATs, where the kernel tells.
+    /// Returns how many entries the connection tables of a player's kernel NATs have, where the kernel tells.
     pub fn kernel_connections(&self, index: usize) -> Option<u64> {
         self.kernels[index].iter().map(KernelRouter::connections).sum()
     }

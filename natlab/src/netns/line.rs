@@ -68,7 +68,7 @@ impl Line {
         self.queue.peek().map(|Reverse(next)| next.due)
     }
 
-    /// A packet that has arrived, and where.
+    /// Returns a packet that has arrived, and where.
     pub(crate) fn arrived(&mut self, now: Duration) -> Option<(usize, Vec<u8>)> {
         if self.next_due()? > now {
             return None;

@@ -23,7 +23,7 @@ use nix::unistd::Pid;
 use super::error::NetnsError;
 use super::namespace::Namespace;
 
-/// The hidden subcommand that holds a program.
+/// It is the hidden subcommand that holds a program.
 pub(crate) const HOLD: &str = "__hold";
 /// What the holder of a program is asked by the pipe: SIGTERM to the program.
 const TERMINATE: u8 = b't';
@@ -61,7 +61,7 @@ pub(crate) struct Start<'a> {
     pub(crate) hosts: Option<&'a Path>,
 }
 
-/// A program that runs. Dropping it kills it and all that it started.
+/// It is a program that runs. Dropping it kills it and all that it started.
 #[derive(Debug)]
 pub(crate) struct Program {
     pipe: PipeWriter,

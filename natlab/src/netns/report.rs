@@ -24,7 +24,7 @@ pub struct PairReport {
     pub ok: bool,
     /// It says why not.
     pub reason: Option<String>,
-    /// The path that was played on, as the joining player told it.
+    /// It is the path that was played on, as the joining player told it.
     pub path: Option<String>,
     /// How it was found.
     pub method: Option<String>,
@@ -35,7 +35,7 @@ pub struct PairReport {
     pub first_message_ms: Option<f64>,
     /// The round trip on the path takes this long, in milliseconds.
     pub rtt_ms: Option<f64>,
-    /// Datagrams sent to make the path, as the players count them.
+    /// They are the datagrams sent to make the path, as the players count them.
     pub packets: Packets,
     /// They are the UDP mappings that the NATs made (public endpoints seen outside, for the kernel's).
     pub mappings: Mappings,

@@ -19,7 +19,8 @@ use super::report::{PairReport, table};
 use super::sample::{Planned, sums};
 use super::simulate::simulate;
 
-/// Exit code where this machine does not permit what is needed, for scripts that skip then (as in `automake`).
+/// It is the exit code where this machine does not permit what is needed, for scripts that skip then (as in
+/// `automake`).
 pub const NOT_HERE: u8 = 77;
 
 /// Runs the subcommand. To be called before any thread is started.
@@ -150,7 +151,7 @@ fn rand_seed() -> u64 {
     u64::from(now.subsec_nanos()) ^ (u64::from(std::process::id()) << 30) ^ (now.as_secs() << 8)
 }
 
-/// The one that was asked for, or a new one that no other run has.
+/// Returns the directory that was asked for, or a new one that no other run has.
 fn log_dir(asked: Option<&Path>) -> Result<PathBuf, NetnsError> {
     let failed = NetnsError::system("making the directory for logs");
     if let Some(asked) = asked {
@@ -168,7 +169,7 @@ fn log_dir(asked: Option<&Path>) -> Result<PathBuf, NetnsError> {
     }
 }
 
-/// SIGINT, SIGTERM and SIGHUP, told to every run.
+/// It tells SIGINT, SIGTERM and SIGHUP to every run.
 #[derive(Clone)]
 struct Interrupts {
     listeners: Arc<Mutex<Vec<Sender<Message>>>>,

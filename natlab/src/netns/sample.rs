@@ -14,7 +14,7 @@ use crate::oracle::{self, Outlook, Relation};
 use crate::scenario::Draw;
 use crate::stats::wilson;
 
-/// One run that is to be.
+/// It is one run that is to be.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Planned {
     pub(crate) sides: [Side; 2],
@@ -103,7 +103,7 @@ fn ports(nat: &NatConfig) -> String {
     format!("{ports},cross={:.0}", nat.cross)
 }
 
-/// All drawn runs together, by what the oracle says, and those that did not get what it says.
+/// Writes all drawn runs together, by what the oracle says, and those that did not get what it says.
 pub(crate) fn sums(reports: &[PairReport]) -> String {
     let mut classes: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
     let mut text = String::new();

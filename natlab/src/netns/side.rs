@@ -41,7 +41,7 @@ impl Stage {
 /// These are the NATs of one player, the innermost first.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Side {
-    /// As it was given.
+    /// It is the name as it was given.
     pub name: String,
     /// They are its boxes.
     pub stages: Vec<Stage>,
@@ -49,7 +49,7 @@ pub struct Side {
     pub narrow: Option<Narrow>,
 }
 
-/// A side that takes less than Ethernet does: `mtu=1280`, `mtu=1280:silent`, `mtu=1280:own`.
+/// It is a side that takes less than Ethernet does: `mtu=1280`, `mtu=1280:silent`, `mtu=1280:own`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Narrow {
     /// This is the longest UDP packet.
@@ -106,12 +106,12 @@ pub(crate) struct Addresses {
 }
 
 impl Side {
-    /// No kernel's NAT is among its boxes.
+    /// Tells whether no kernel's NAT is among its boxes.
     pub(crate) fn is_emulated(&self) -> bool {
         self.stages.iter().all(|stage| matches!(stage, Stage::Emulated(_)))
     }
 
-    /// `number` is 1 for the left player and 2 for the right one.
+    /// Returns its addresses; `number` is 1 for the left player and 2 for the right one.
     pub(crate) fn addresses(&self, number: u8) -> Addresses {
         let mut external = vec![Vec::new(); self.stages.len()];
         let mut public = Vec::new();

@@ -22,7 +22,8 @@ pub struct Simulated {
     pub median_packets: Option<f64>,
 }
 
-/// `None` where one of the NATs is the kernel's, which the simulator has not, or where a side has an MTU of its own.
+/// Asks the simulator; `None` where one of the NATs is the kernel's, which it has not, or where a side has an MTU of
+/// its own.
 pub(crate) fn simulate(pair: &[Side; 2], line: LineSettings, seeds: u64) -> Option<Simulated> {
     let [left, right] = pair;
     if pair.iter().any(|side| side.narrow.is_some()) {

@@ -2,16 +2,16 @@
 
 use serde_json::Value;
 
-/// Lines that are kept; a chattering program must not fill the memory.
+/// At most this many lines are kept; a chattering program must not fill the memory.
 const MAX_EVENTS: usize = 10_000;
 
-/// The lines of one program that are JSON objects with an `event`.
+/// It holds the lines of one program that are JSON objects with an `event`.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Transcript {
     events: Vec<Value>,
 }
 
-/// A path as one player knows it.
+/// It is a path as one player knows it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct PathTold {
     pub(crate) path: Option<String>,
@@ -64,7 +64,7 @@ impl Transcript {
         Some(((at("game_message")? - at("request")?) * 10.0).round() / 10.0)
     }
 
-    /// The reason that it gave for a failure.
+    /// Returns the reason that it gave for a failure.
     pub(crate) fn failure(&self) -> Option<String> {
         let failed = self.named("failed").last()?;
         let text = |key: &str| failed.get(key).and_then(Value::as_str);

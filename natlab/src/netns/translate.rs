@@ -131,8 +131,8 @@ impl Translator {
         if packet.take_hop() { Passage::Onward } else { EXPIRED }
     }
 
-    /// An error of our host about a packet that came in: found by the internal endpoint that it quotes as the
-    /// destination, where only one mapping can be meant.
+    /// Translates an error of our host about a packet that came in: it is found by the internal endpoint that it quotes
+    /// as the destination, where only one mapping can be meant.
     fn error_outward(&mut self, now: Duration, packet: &mut Ipv4<'_>) -> Passage {
         let Some((protocol, _, destination)) = packet.quoted() else { return Passage::Dropped("malformed") };
         if self.nat.config().translates() {

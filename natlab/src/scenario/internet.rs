@@ -228,8 +228,8 @@ pub(super) fn server_link(rng: &mut ChaCha8Rng) -> Link {
     link(rng, access, 0.001)
 }
 
-/// Routers between two ends of the internet: traceroutes count 7 to 20 (Paxson; CAIDA's Ark; m), of which this is the part
-/// outside of the two access networks.
+/// Draws how many routers are between two ends of the internet: traceroutes count 7 to 20 (Paxson; CAIDA's Ark; m), of
+/// which this is the part outside of the two access networks.
 pub(super) fn core_hops(rng: &mut ChaCha8Rng) -> u8 {
     rng.random_range(6..=18)
 }

@@ -49,19 +49,19 @@ pub struct JoinReport {
     pub direct: bool,
     /// Whether both heard the other's game.
     pub played: bool,
-    /// From the request to the first datagram that got from player to player.
+    /// The first datagram got from player to player this long after the request; none: none did.
     pub first_packet: Option<Duration>,
-    /// From the request until both had a direct path.
+    /// Both had a direct path this long after the request; none: they had none.
     pub confirmed: Option<Duration>,
     /// This is the mean round trip of this world.
     pub rtt: Duration,
-    /// The method that found the direct way; none: there is none.
+    /// It is the method that found the direct way; none: there is none.
     pub method: Option<Method>,
     /// Why it is not direct, in a word.
     pub cause: Option<String>,
     /// This is the side that hosts.
     pub left: Side,
-    /// The side that joins.
+    /// It is the side that joins.
     pub right: Side,
     /// This is a hash of everything that happened in the world.
     pub trace: u64,
@@ -127,7 +127,7 @@ impl JoinReport {
         }
     }
 
-    /// Each side said how it ended: by a path or by a reason.
+    /// Tells whether each side said how it ended: by a path or by a reason.
     pub fn is_settled(&self) -> bool {
         let told = |side: &Side| side.path.is_some() || side.failure.is_some();
         told(&self.left) && told(&self.right)

@@ -11,12 +11,13 @@ use crate::oracle::Relation;
 /// When the right player logs in and asks to join.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum JoinMoment {
-    /// Once both NATs are known: the time from the request on is that of punching alone.
+    /// It joins once both NATs are known: the time from the request on is that of punching alone.
     #[default]
     BothKnown,
-    /// As soon as it is logged in, which it does when the host's NAT is known and the room is open: most real players.
+    /// It joins as soon as it is logged in, which it does when the host's NAT is known and the room is open: most real
+    /// players.
     HostKnown,
-    /// As soon as it is logged in, which it does when the room is open; the host has opened it at once, too.
+    /// It joins as soon as it is logged in, which it does when the room is open; the host has opened it at once, too.
     AtOnce,
     /// Both start at the same instant and want a quick match as soon as they are logged in: nobody waits for anybody.
     Together,
@@ -41,7 +42,7 @@ pub struct PairWorldSettings {
     pub seed: u64,
     /// These are the NATs of the player that hosts, the inner one first.
     pub left: Vec<NatConfig>,
-    /// The NATs of the player that joins.
+    /// They are the NATs of the player that joins.
     pub right: Vec<NatConfig>,
     /// What the left player has of IPv6.
     pub left_v6: Ipv6,
@@ -49,7 +50,7 @@ pub struct PairWorldSettings {
     pub right_v6: Ipv6,
     /// It says what the two networks share; with anything shared the left side's outer NAT counts.
     pub relation: Relation,
-    /// Between the left player's outermost NAT and the middle of the internet.
+    /// It is the line between the left player's outermost NAT and the middle of the internet.
     pub left_link: Link,
     /// This is the line of the right player.
     pub right_link: Link,

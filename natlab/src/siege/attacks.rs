@@ -21,7 +21,7 @@ use traversal_core::wire::message::{
 
 use super::guest::Guest;
 
-/// The room of the honest players, which is open to everybody.
+/// It is the room of the honest players, which is open to everybody.
 pub(super) const ROOM: &str = "siege";
 /// This is a room with a password.
 pub(super) const LOCKED: &str = "locked";
@@ -209,7 +209,7 @@ fn hellos(target: &Target, done: &AtomicU64) {
     rain(target, done, (15, 5000), |rng| ClientHandshake::new(rng).hello().to_vec());
 }
 
-/// Logins whose players are not heard again.
+/// Begins logins whose players are not heard again.
 fn half_open(target: &Target, done: &AtomicU64) {
     let mut rng = rng(5);
     while target.goes_on() {
@@ -245,7 +245,7 @@ fn slow_tcp(target: &Target, done: &AtomicU64) {
     }
 }
 
-/// Requests that are junk, endless or never end.
+/// Makes requests that are junk, endless or never end.
 fn junk_http(target: &Target, done: &AtomicU64) {
     let mut rng = rng(7);
     let mut open: Vec<TcpStream> = Vec::new();

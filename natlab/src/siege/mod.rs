@@ -58,7 +58,7 @@ pub enum SiegeError {
         "cannot start {program}: {source}; build it with `cargo build --release -p lobby_server`, or give --server"
     )]
     Start {
-        /// The program that could not be started.
+        /// It is the program that could not be started.
         program: String,
         /// What the system says.
         source: std::io::Error,

@@ -16,7 +16,8 @@ use crate::world::{Node, NodeOutput};
 
 /// A player lets this time pass between two requests.
 const ASKS: Duration = Duration::from_secs(1);
-/// Time between two kicks: with them a host stays within the requests that the server takes of a player (10 a second).
+/// This time passes between two kicks: with it a host stays within the requests that the server takes of a player (10 a
+/// second).
 const KICKS: Duration = Duration::from_millis(200);
 /// The sockets beside the main one are looked at so often.
 const LOOK: Duration = Duration::from_millis(10);
@@ -164,7 +165,7 @@ struct Seat {
     start: Instant,
     ask_at: Instant,
     asked_at: Option<Instant>,
-    /// Members of its room whom it does not want, and when it puts the next one out.
+    /// They are the members of its room whom it does not want, and when it puts the next one out.
     strangers: Vec<PlayerId>,
     kick_at: Instant,
 }

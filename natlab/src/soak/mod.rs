@@ -27,7 +27,7 @@ pub use story::{FAULTS, Fault, Story, tell};
 pub use watch::{Seen, Watched, check_caps, check_destinations, is_server, watch};
 pub use worlds::{any, any_link, any_nat, any_world, any_world_apart, internet_world};
 
-/// Worlds that a thread takes at a time.
+/// A thread takes this many worlds at a time.
 const BATCH: u64 = 32;
 
 /// Returns the world of a seed: of the internet where it is even, of any settings where it is odd.
@@ -120,7 +120,7 @@ pub fn run(settings: SoakSettings, record: Record, saved: impl FnMut(&Record) + 
 
 struct Shared<F> {
     record: Record,
-    /// Batches that were done before earlier ones: at most one a thread.
+    /// These batches were done before earlier ones: at most one a thread.
     waiting: BTreeMap<u64, Vec<(u64, Verdict)>>,
     saved: F,
     last_saved: Instant,

@@ -21,10 +21,10 @@ pub struct Seen {
     known: BTreeSet<(usize, SocketAddr)>,
     /// A datagram of the players' own first arrived at each of them at this time, not through the server.
     pub arrived: BTreeMap<usize, Duration>,
-    /// Addresses from which something came to the server, and when first.
+    /// They are the addresses from which something came to the server, and when first.
     pub validated: BTreeMap<IpAddr, Duration>,
-    /// Addresses from which a datagram of the other player's came to a player, and when first: a pool may have more than
-    /// the server has seen. It is answered, one for one.
+    /// They are the addresses from which a datagram of the other player's came to a player, and when first: a pool may
+    /// have more than the server has seen. It is answered, one for one.
     pub answered: BTreeMap<(usize, IpAddr), Duration>,
 }
 

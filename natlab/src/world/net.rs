@@ -58,7 +58,7 @@ pub(super) struct Host<N> {
     pub(super) listeners: BTreeMap<u32, SocketAddr>,
     /// They are the connections taken: the listener, and the other end.
     pub(super) accepted: BTreeSet<(u32, SocketAddr)>,
-    /// The connection that this host made.
+    /// It is the connection that this host made.
     pub(super) stream: Option<Connection>,
     pub(super) up: Carrier,
     pub(super) down_link: Carrier,
@@ -217,7 +217,7 @@ impl<N: Node> World<N> {
         hosts.iter().copied().find(|host| self.hosts[host.0].addresses.contains(&ip))
     }
 
-    /// The NAT of this segment that has the address on its outer side, or leads to it without translation.
+    /// Returns the NAT of this segment that has the address on its outer side, or leads to it without translation.
     fn nat_towards(&self, segment: SegmentId, ip: IpAddr) -> Option<NatId> {
         self.segments[segment.0].nats.iter().copied().find(|id| {
             let nat = &self.nats[id.0];
@@ -268,8 +268,8 @@ impl<N: Node> World<N> {
         }
     }
 
-    /// The host that this source belongs to, as it is seen in this segment: NATs translate an ICMP error like the packet
-    /// that it is about (RFC 5508).
+    /// Returns the host that this source belongs to, as it is seen in this segment: NATs translate an ICMP error like
+    /// the packet that it is about (RFC 5508).
     fn sender_of(&self, segment: SegmentId, src: SocketAddr) -> Option<HostId> {
         if let Some(host) = self.host_at(segment, src.ip()) {
             return Some(host);

@@ -28,9 +28,9 @@ pub trait Node {
 pub enum NodeOutput {
     /// It sends a datagram.
     Transmit {
-        /// The socket that it leaves from.
+        /// It leaves from this socket.
         socket: u32,
-        /// The address that it goes to.
+        /// It goes to this address.
         to: SocketAddr,
         /// How many hops it may take; none: as many as usual.
         ttl: Option<u8>,
@@ -39,7 +39,7 @@ pub enum NodeOutput {
     },
     /// It opens a socket on any free port.
     Open {
-        /// The number by which the socket is to be called.
+        /// The socket is to be called by this number.
         socket: u32,
         /// Whether it is a socket for IPv6.
         v6: bool,
@@ -51,9 +51,9 @@ pub enum NodeOutput {
     },
     /// It makes a connection in place of an earlier one; what is sent from `socket` then goes over it.
     Connect {
-        /// The number by which the connection is to be called.
+        /// The connection is to be called by this number.
         socket: u32,
-        /// The address that it goes to.
+        /// It goes to this address.
         to: SocketAddr,
     },
     /// It closes its connection.

@@ -8,12 +8,12 @@ use crate::nat::{DropReason, Header};
 
 use super::{HostId, NatId};
 
-/// A packet as it passes.
+/// It is a packet as it passes.
 #[derive(Clone, Copy, Debug)]
 pub struct Packet<'a> {
     /// When it passed, since the world began.
     pub at: Duration,
-    /// Addresses as they are at this place.
+    /// They are the addresses as they are at this place.
     pub header: Header,
     /// What the packet carries.
     pub payload: &'a [u8],

@@ -38,8 +38,7 @@ enum Word {
     Lost,
 }
 
-/// It is a member with the real protocol: it joins, connects to its host, and collects proofs of life as long as there
-/// are some.
+/// It is a member with the real protocol: it joins, connects to its host, and collects what proofs of life there are.
 pub(crate) struct Liar {
     identity: Identity,
     ephemeral: Identity,

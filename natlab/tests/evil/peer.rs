@@ -80,7 +80,7 @@ impl Node for EvilPeer {
     }
 }
 
-/// The honest player has been matched with the evil one, who is where the server says.
+/// Has the honest player matched with the evil one, who is where the server says.
 pub(crate) fn matched(seed: u64, nat: &str) -> Stage {
     let mut stage = Stage::new(seed, nat, Link::delay(Duration::from_millis(10)));
     stage.log_in();

@@ -17,7 +17,7 @@ use traversal_core::wire::message::{
 };
 use traversal_core::wire::session::ServerSession;
 
-/// A player who trusts it.
+/// It is a player who trusts it.
 struct Guest {
     session: ServerSession,
     address: SocketAddr,
@@ -204,14 +204,14 @@ impl EvilServer {
     }
 }
 
-/// The lasting key of somebody who does not exist.
+/// Returns the lasting key of somebody who does not exist.
 pub(crate) fn identity_of(number: u64) -> Identity {
     let mut secret = [0xEE; 32];
     secret[..8].copy_from_slice(&number.to_le_bytes());
     Identity::from_secret(secret)
 }
 
-/// Somebody who does not exist.
+/// Makes up somebody who does not exist.
 pub(crate) fn nobody(number: u64) -> PlayerInfo {
     PlayerInfo { id: identity_of(number).player_id(), name: "nobody".into() }
 }

@@ -42,7 +42,7 @@ pub(crate) enum Cast {
     Player(Box<Player>),
     Server(Box<EvilServer>),
     Peer(Box<EvilPeer>),
-    /// The shipping server, which does no harm.
+    /// It is the shipping server, which does no harm.
     Lobby(Box<Lobby>),
     Liar(Box<Liar>),
     Bystander,
@@ -96,7 +96,7 @@ impl Node for Cast {
     }
 }
 
-/// The public key of a player who does not exist; nobody has the private one.
+/// Returns the public key of a player who does not exist; nobody has the private one.
 pub(crate) fn key_of_nobody() -> [u8; 32] {
     Identity::from_secret([77; 32]).public_key()
 }
@@ -218,14 +218,14 @@ impl Stage {
         })
     }
 
-    /// Datagrams that came to a bystander's door.
+    /// Returns the number of datagrams that came to a bystander's door.
     pub(crate) fn got(&self, ip: IpAddr) -> u64 {
         let host = self.bystanders.iter().find(|(address, _)| *address == ip).unwrap().1;
         let stats = self.world.stats(host);
         stats.datagrams_received + stats.closed
     }
 
-    /// An address of the player's own NAT, to which its hairpin test goes.
+    /// Tells whether it is an address of the player's own NAT, to which its hairpin test goes.
     pub(crate) fn is_own(&self, ip: IpAddr) -> bool {
         ip == VICTIM
     }

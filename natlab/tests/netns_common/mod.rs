@@ -70,7 +70,7 @@ fn ask(socket: &UdpSocket, server: SocketAddr, change: u8) -> Option<SocketAddr>
     std::str::from_utf8(&buffer[..length]).ok()?.parse().ok()
 }
 
-/// Mapping and filtering as RFC 5780 (4.3 and 4.4) finds them; `None`: no answer at all.
+/// Returns mapping and filtering as RFC 5780 (4.3 and 4.4) finds them; `None`: no answer at all.
 pub(crate) fn classify(lab: &Lab) -> Option<(&'static str, &'static str)> {
     let host = lab.player(0);
     let socket = udp(host, any_port());

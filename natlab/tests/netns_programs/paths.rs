@@ -123,7 +123,7 @@ fn after_an_interruption_the_direct_path_comes_back() {
     }
 }
 
-/// Long reliable messages between real programs, where one of them can only send or receive so much.
+/// Sends long reliable messages between real programs, where one of them can only send or receive so much.
 fn plays_at(left: &str, right: &str, peer: &[&str]) -> Option<serde_json::Value> {
     let peer = [&["--for", "5", "--size", "4000", "--rate", "5"], peer].concat();
     let report = run(&["--left", left, "--right", right], &peer)?;

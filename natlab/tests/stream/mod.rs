@@ -18,7 +18,7 @@ use traversal_core::id::PlayerId;
 const FRAME: Duration = Duration::from_nanos(1_000_000_000 / 60);
 /// A reliable message leaves every so many frames: 20 a second.
 const RELIABLE_EVERY: u32 = 3;
-/// So that a game datagram is longer than any message of the agents.
+/// It makes a game datagram longer than any message of the agents.
 const LENGTH: usize = 120;
 
 /// What one side sent and got.

@@ -9,10 +9,10 @@ use traversal_core::wire::pair::PairMessage;
 
 use super::{named, read};
 
-/// A variant or a field, and what it carries: in the page and in the source in one form.
+/// It is a variant or a field, and what it carries: in the page and in the source in one form.
 type Row = (String, String);
 
-/// The text up to the bracket that closes the one which `text` begins with.
+/// Returns the text up to the bracket that closes the one which `text` begins with.
 fn inside(text: &str) -> &str {
     let mut depth = 0;
     for (at, c) in text.char_indices() {

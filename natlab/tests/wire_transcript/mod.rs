@@ -66,8 +66,8 @@ impl Player {
         Self { identity, ephemeral, login, rng, handshake, session: None, plan: None, next: 0 }
     }
 
-    /// The private half of the key that Noise draws for the login: the first bytes of a generator of its own, whose seed is the
-    /// next that this player's generator gives.
+    /// Returns the private half of the key that Noise draws for the login: the first bytes of a generator of its own,
+    /// whose seed is the next that this player's generator gives.
     fn noise_secret(&self) -> [u8; 32] {
         let (mut seed, mut secret) = ([0; 32], [0; 32]);
         self.rng.clone().fill_bytes(&mut seed);
