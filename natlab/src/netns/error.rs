@@ -57,7 +57,7 @@ pub enum NetnsError {
     MissingBinary {
         /// The binary has this name.
         name: String,
-        /// This flag names it.
+        /// It is the flag that names it.
         flag: &'static str,
     },
     /// The lobby server did not come up.

@@ -76,7 +76,7 @@ pub(super) struct Host<N> {
     pub(super) clock_behind: Duration,
     /// Its timers come at multiples of this; zero: when they are wanted.
     pub(super) timer_step: Duration,
-    /// When it fell asleep; none: it is awake.
+    /// It fell asleep at this time; none: it is awake.
     pub(super) asleep_since: Option<Duration>,
     pub(super) stats: HostStats,
 }
