@@ -48,8 +48,8 @@ pub struct Counts {
     /// This many relayed datagrams of bevy_traversal went between this side and the lobby server, as this side sent
     /// them.
     pub relayed: u64,
-    /// This many packets to another player got lost because `--cut-direct` said so, or either way while a script had
-    /// the line dead.
+    /// This many packets got lost: those to another player because `--cut-direct` said so, and those either way while a
+    /// script had the line dead.
     pub cut: u64,
     /// It counts the packets that the boxes dropped, by reason.
     pub dropped: BTreeMap<String, u64>,
