@@ -27,13 +27,13 @@ use crate::oracle::{Effective, Outlook, Relation, outlook};
 /// What a player may send in an attempt.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Means {
-    /// Most datagrams in any second.
+    /// It sends at most this many datagrams in any second.
     pub per_second: u32,
-    /// Most datagrams in the whole attempt.
+    /// It sends at most this many datagrams in the whole attempt.
     pub in_all: u32,
-    /// Addresses and ports that they may go to.
+    /// Its datagrams go to at most this many addresses and ports.
     pub targets: u32,
-    /// Most sockets at a time.
+    /// It has at most this many sockets open at a time.
     pub sockets: u32,
     /// How long the attempt may take.
     pub time: Duration,
@@ -67,14 +67,14 @@ pub fn share(left: &[NatConfig], right: &[NatConfig], round_trip: Duration, mean
     Some(1.0 - (1.0 - open / ports).powf(probes))
 }
 
-/// Foreign allocations per second at the counter of this side; none where it has no counter.
+/// Returns how many ports per second other machines take at this side's counter; 0 where it has no counter.
 pub fn counter_traffic(chain: &[NatConfig]) -> f64 {
     let counters =
         chain.iter().filter(|nat| nat.translates() && matches!(nat.allocation, Allocation::Sequential(_)));
     counters.map(|nat| nat.cross).fold(0.0, f64::max)
 }
 
-/// Ports among which the outermost random NAT chooses.
+/// Returns the number of ports among which the outermost random NAT chooses.
 fn random_ports(chain: &[NatConfig]) -> f64 {
     let random =
         chain.iter().rev().find(|nat| nat.translates()).map_or(64_512.0, |nat| match nat.allocation {
@@ -109,7 +109,7 @@ fn predicted(foreign: [f64; 2], round_trip: f64, rate: f64, time: f64) -> f64 {
     best
 }
 
-/// Abramowitz and Stegun 7.1.26: within 1.5e-7 for `x >= 0`.
+/// Approximates the error function (Abramowitz and Stegun 7.1.26) to within 1.5e-7 for `x >= 0`.
 fn erf(x: f64) -> f64 {
     let t = 1.0 / (1.0 + 0.327_591_1 * x);
     let poly = t
@@ -162,7 +162,7 @@ mod tests {
         assert!(preserving > rates[2], "one side's port is known: {preserving}");
     }
 
-    /// The counters played out, with the best window for each: the formula is what comes out, and no more.
+    /// Plays the counters out, with the best window for each: the formula is what comes out, and no more.
     #[test]
     fn the_formula_is_what_counters_do() {
         let mut rng = ChaCha8Rng::seed_from_u64(3);
@@ -183,7 +183,8 @@ mod tests {
         }
     }
 
-    /// Whether one side's part of a window succeeds: a port is aimed at in its middle, and one of the packets leaves by it.
+    /// Draws whether one side's part of a window succeeds: a port is aimed at in its middle, and one of the packets
+    /// leaves by it.
     fn hit(rng: &mut ChaCha8Rng, foreign: f64, rate: f64, window: f64, round_trip: f64) -> bool {
         // How far the counter is from where it was expected: near enough to a normal one at these rates.
         let normal: f64 = (0..12).map(|_| rng.random::<f64>()).sum::<f64>() - 6.0;

@@ -20,7 +20,7 @@ use crate::soak::{SoakArgs, SoakError};
 
 pub use demo::{DemoArgs, DrawnWorlds, run_demo};
 
-/// The six named types of the default matrix.
+/// These are the six named types of NATs in the default matrix.
 const SIX: [&str; 6] = ["none", "fullcone", "restricted", "portrestricted", "as", "ps"];
 
 /// A method to force.
@@ -118,7 +118,7 @@ enum Set {
     Tidy,
 }
 
-/// The NATs of these sets: the six named types if none of them is one of NATs.
+/// Returns the NATs of these sets: the six named types if none of them is one of NATs.
 fn specs(sets: &[Set]) -> Vec<NatSpec> {
     let mut names: Vec<&str> = Vec::new();
     for set in sets {
@@ -240,7 +240,7 @@ fn agent_config(method: MethodName, relay: Relay) -> AgentConfig {
     }
 }
 
-/// Why a command of the simulator failed.
+/// This is why a command of the simulator failed.
 #[derive(Debug, thiserror::Error)]
 pub enum CliError {
     /// The page cannot be written.
@@ -257,7 +257,7 @@ pub enum CliError {
     /// `natlab soak` failed.
     #[error(transparent)]
     Soak(#[from] SoakError),
-    /// A siege or a flood.
+    /// `natlab siege` or `natlab flood` failed.
     #[cfg(target_os = "linux")]
     #[error(transparent)]
     Siege(#[from] crate::siege::SiegeError),

@@ -14,7 +14,7 @@ use crate::world::{Fate, Packet};
 
 use packets::{Captured, Packets};
 
-/// Lines about packets that the story tells one by one, if nothing else is asked for.
+/// The story tells this many lines about packets one by one, if nothing else is asked for.
 pub const TOLD_PACKETS: usize = 120;
 
 struct Line {
@@ -26,9 +26,9 @@ struct Line {
 /// How much of a join is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Told {
-    /// So many packets one by one.
+    /// It tells this many packets one by one.
     pub packets: usize,
-    /// Those before the request too: login and classification.
+    /// It tells those before the request too: login and classification.
     pub from_start: bool,
 }
 

@@ -13,12 +13,12 @@ use crate::player::Game;
 const DATAGRAM: usize = 1200;
 /// This is a slice of the reliable message: longer than renet's, which have 1,200 bytes and its headers.
 const SLICE: usize = 1322;
-/// Length of the reliable message, in bytes.
+/// The reliable message is this long, in bytes.
 const MESSAGE: usize = 60_000;
 const SLICES: u16 = MESSAGE.div_ceil(SLICE) as u16;
 /// This is the time between two frames of the game.
 const FRAME: Duration = Duration::from_millis(33);
-/// Slices that leave in one frame: 320 kB/s.
+/// At most this many slices leave in one frame, which makes 320 kB/s.
 const SLICES_A_FRAME: usize = 8;
 /// A slice that was not acknowledged leaves again after this time.
 const AGAIN: Duration = Duration::from_millis(400);
@@ -30,7 +30,7 @@ const IS_ACK: u8 = 3;
 /// What came from another player.
 #[derive(Clone, Debug, Default)]
 pub struct Received {
-    /// Datagrams of 1,200 bytes.
+    /// This many datagrams of 1,200 bytes arrived.
     pub datagrams: u32,
     /// This is the longest time between two of them.
     pub longest_gap: Duration,

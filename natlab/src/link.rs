@@ -12,26 +12,26 @@ use crate::nat::Proto;
 pub struct Way {
     /// This is the delay one way.
     pub delay: Duration,
-    /// Up to so much more, uniformly; packets keep their order, as in a queue.
+    /// A packet takes up to this much longer, uniformly; packets keep their order, as in a queue.
     pub jitter: Duration,
-    /// Share of packets lost, 0 to 1.
+    /// This share of the packets is lost, 0 to 1.
     pub loss: f64,
-    /// The losses come together; none: each packet is lost or not for itself.
+    /// It says how losses come together; with none, each packet is lost or not for itself.
     pub burst: Option<Burst>,
-    /// Share of packets that later ones overtake, 0 to 1.
+    /// Later packets overtake this share of the packets, 0 to 1.
     pub reorder: f64,
-    /// How much later those come.
+    /// Overtaken packets arrive this much later.
     pub reorder_delay: Duration,
-    /// Share of packets that come twice, 0 to 1.
+    /// This share of the packets arrives twice, 0 to 1.
     pub duplicate: f64,
     /// What it does with long packets. It counts for UDP alone: systems make their TCP segments short enough.
     pub mtu: Mtu,
 }
 
-/// The longest packet that passes, and whether the sender of a longer one is told.
+/// It says which packet is the longest that passes, and whether the sender of a longer one is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Mtu {
-    /// Longest IP packet, in bytes with its headers.
+    /// The longest IP packet has this many bytes, headers included.
     pub bytes: u16,
     /// The sender of a longer one is told by ICMP ("fragmentation needed" in RFC 792, "packet too big" in RFC 4443).
     /// Otherwise the way is a black hole (RFC 2923) for what is longer.
@@ -39,13 +39,13 @@ pub struct Mtu {
 }
 
 impl Default for Mtu {
-    /// Ethernet (RFC 894), and routers that tell.
+    /// Returns what Ethernet has (RFC 894), with routers that tell.
     fn default() -> Self {
         Self { bytes: 1500, icmp: true }
     }
 }
 
-/// Why a text names no MTU.
+/// It holds the text that names no MTU.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{0:?} is no MTU: write the longest packet in bytes, 576 to 1500, and `:silent` behind it where no router says so"
@@ -62,13 +62,14 @@ impl std::str::FromStr for Mtu {
     }
 }
 
-/// Losses that come together, as Gilbert (1960) and Elliott (1963) modelled them: the way is good, where it loses nothing,
-/// or bad, and changes from one to the other after times of exponential length. [`Way::loss`] stays the mean over both.
+/// It describes losses that come together, as Gilbert (1960) and Elliott (1963) modelled them: the way is good, where
+/// it loses nothing, or bad, and changes from one to the other after times of exponential length. [`Way::loss`] stays
+/// the mean over both.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Burst {
-    /// Mean time that it stays bad.
+    /// It stays bad for this time, as a mean.
     pub length: Duration,
-    /// Share of packets lost meanwhile, above [`Way::loss`] and up to 1.
+    /// This share of the packets is lost meanwhile, above [`Way::loss`] and up to 1.
     pub loss: f64,
 }
 
@@ -128,7 +129,7 @@ pub struct Arrivals {
 /// This is a direction in use.
 #[derive(Clone, Debug, Default)]
 pub struct Carrier {
-    /// Its settings; may be changed at any time.
+    /// These are its settings; they may be changed at any time.
     pub way: Way,
     last: Duration,
     last_stream: Duration,

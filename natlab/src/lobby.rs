@@ -13,7 +13,7 @@ use traversal_core::wire::message::{Frame, ToServer};
 use crate::player::Player;
 use crate::world::{Node, NodeOutput};
 
-/// First and second address of the simulated server.
+/// The simulated server has these two addresses.
 pub const ADDRESSES: [IpAddr; 2] = [
     IpAddr::V4(std::net::Ipv4Addr::new(198, 18, 0, 10)),
     IpAddr::V4(std::net::Ipv4Addr::new(198, 18, 0, 11)),
@@ -23,10 +23,10 @@ pub const ADDRESSES_V6: [IpAddr; 2] = [
     IpAddr::V6(std::net::Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x10)),
     IpAddr::V6(std::net::Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x11)),
 ];
-/// First and second port.
+/// It listens on these two ports.
 pub const PORTS: [u16; 2] = [3478, 3479];
 
-/// The core's number of the socket that takes TCP connections: after those of [`sockets`].
+/// Returns the core's number of the socket that takes TCP connections: after those of [`sockets`].
 pub fn listener(two_addresses: bool) -> (u32, SocketAddr) {
     let sockets = sockets(two_addresses);
     (sockets.len() as u32, sockets[0])
@@ -55,7 +55,7 @@ pub fn sockets(two_addresses: bool) -> Vec<SocketAddr> {
 }
 
 impl Lobby {
-    /// A server that has just started.
+    /// Makes a server that has just started.
     pub fn new(config: ServerConfig, two_addresses: bool, seed: [u8; 32], now: Instant) -> Self {
         let mut sockets: Vec<ServerSocket> = sockets(two_addresses)
             .into_iter()
@@ -79,7 +79,7 @@ impl Lobby {
         Self { server, registry: MemoryRegistry::new(), outputs: VecDeque::new() }
     }
 
-    /// The core of the lobby server, to be asked or changed by a test.
+    /// Returns the core of the lobby server, to be asked or changed by a test.
     pub fn server(&mut self) -> &mut Server {
         &mut self.server
     }
@@ -138,7 +138,7 @@ impl Node for Lobby {
     }
 }
 
-/// A program that runs on a host of a scenario.
+/// It is a program that runs on a host of a scenario.
 #[derive(Debug)]
 pub enum SimulatedProgram {
     /// A player runs here.
@@ -150,7 +150,7 @@ pub enum SimulatedProgram {
 }
 
 impl SimulatedProgram {
-    /// The player that runs here, if one does.
+    /// Returns the player that runs here, if one does.
     pub fn player(&self) -> Option<&Player> {
         match self {
             Self::Player(player) => Some(player),
@@ -158,7 +158,7 @@ impl SimulatedProgram {
         }
     }
 
-    /// The player that runs here, if one does.
+    /// Returns the player that runs here, if one does.
     pub fn player_mut(&mut self) -> Option<&mut Player> {
         match self {
             Self::Player(player) => Some(player),
@@ -166,7 +166,7 @@ impl SimulatedProgram {
         }
     }
 
-    /// The server that runs here, if one does.
+    /// Returns the server that runs here, if one does.
     pub fn lobby(&self) -> Option<&Lobby> {
         match self {
             Self::Lobby(lobby) => Some(lobby),
@@ -174,7 +174,7 @@ impl SimulatedProgram {
         }
     }
 
-    /// The server that runs here, if one does.
+    /// Returns the server that runs here, if one does.
     pub fn lobby_mut(&mut self) -> Option<&mut Lobby> {
         match self {
             Self::Lobby(lobby) => Some(lobby),

@@ -15,9 +15,9 @@ use crate::nat::{Allocation, Filtering, Hairpin, Kind, Mapping, NatConfig, Pooli
 /// What can be hoped for between two players.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Outlook {
-    /// A direct path, without search: the ports are known, bracketed or predicted.
+    /// A direct path exists without a search: the ports are known, bracketed or predicted.
     Direct,
-    /// Only by trying many ports (a birthday search), within the caps not for certain.
+    /// A direct path is only found by trying many ports (a birthday search), within the caps not for certain.
     Search,
     /// No direct way is possible, for this cause.
     Impossible(Cause),
@@ -37,7 +37,7 @@ pub enum Cause {
 }
 
 impl Cause {
-    /// The name that it has in JSON.
+    /// Returns the name that it has in JSON.
     pub fn name(self) -> &'static str {
         match self {
             Self::UdpBlocked => "udp-blocked",
@@ -56,11 +56,11 @@ pub enum Relation {
     Apart,
     /// Both are in the same LAN.
     SameLan,
-    /// The outermost NAT, but not the LAN.
+    /// They share the outermost NAT, but not the LAN.
     SameOuterNat,
 }
 
-/// Several NATs in a row, as somebody outside sees them.
+/// It is several NATs in a row, as somebody outside sees them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Effective {
     /// This is the widest mapping of the row.
@@ -107,17 +107,18 @@ impl Effective {
         seen
     }
 
-    /// Its address and port towards a new destination can be known beforehand, bracketed or predicted.
+    /// Tells whether its address and port towards a new destination can be known beforehand, bracketed or predicted.
     fn aimable(&self) -> bool {
         self.is_fixed() || (self.predictable && !self.scattered)
     }
 
-    /// One address and port for every destination.
+    /// Tells whether it has one address and port for every destination.
     pub fn is_fixed(&self) -> bool {
         self.mapping == Mapping::EndpointIndependent
     }
 
-    /// Its filter lets the other side in without knowing its port: by the address alone, if that is known.
+    /// Tells whether its filter lets the other side in without knowing its port: by the address alone, if that is
+    /// known.
     fn lenient_to(&self, other: &Self) -> bool {
         match self.filtering {
             Filtering::EndpointIndependent => true,
@@ -229,12 +230,11 @@ fn common<'a>(left: &'a [NatConfig], right: &'a [NatConfig]) -> Common<'a> {
     }
 }
 
-/// Round trips from the request to the first direct packet and to both sides confirmed that are enough where every way
-/// takes the same time, nothing is lost, and both NATs are known: the request and the plan take one, and then
-/// - a message that gets in at once half of one more, and its confirmations a half or, where only one side can
-///   begin, a whole one;
-/// - a bracket that is measured after the plan a whole one, before the reply to it can be sent. A guess that is sent
-///   meanwhile can be faster.
+/// Returns the round trips from the request to the first direct packet and to both sides confirmed that are enough
+/// where every way takes the same time, nothing is lost, and both NATs are known: the request and the plan take one,
+/// and then - a message that gets in at once half of one more, and its confirmations a half or, where only one side can
+/// begin, a whole one; - a bracket that is measured after the plan a whole one, before the reply to it can be sent. A
+/// guess that is sent meanwhile can be faster.
 ///
 /// None where the network sets no such bound: a search takes as long as it takes, and predicted ports are sent one
 /// after the other, as many as the NATs are busy.

@@ -16,7 +16,7 @@ use traversal_core::{
 
 use crate::world::{Node, NodeOutput};
 
-/// Period of the game's datagrams until one has come back.
+/// The game's datagrams have this period until one has come back.
 const BEAT: Duration = Duration::from_millis(100);
 
 /// This is a real game on top, instead of the small one.
@@ -41,7 +41,7 @@ pub struct Player {
     agent: Agent,
     now: Instant,
     outputs: VecDeque<NodeOutput>,
-    /// Everything the agent reported but game datagrams, with its time.
+    /// It holds everything the agent reported but game datagrams, with its time.
     pub events: Vec<(Instant, Event)>,
     /// This is the present path to each player.
     pub paths: BTreeMap<PlayerId, PathInfo>,
@@ -49,21 +49,21 @@ pub struct Player {
     pub direct_at: BTreeMap<PlayerId, Instant>,
     /// When the first path to each player stood.
     pub connected_at: BTreeMap<PlayerId, Instant>,
-    /// Game datagrams that came in, by player.
+    /// It counts the game datagrams that came in, by player.
     pub heard: BTreeMap<PlayerId, u32>,
     /// When the first of them came in.
     pub heard_at: BTreeMap<PlayerId, Instant>,
-    /// Game datagrams that went out, by player.
+    /// It counts the game datagrams that went out, by player.
     pub said: BTreeMap<PlayerId, u32>,
-    /// The reports of attempts that failed.
+    /// These are the reports of attempts that failed.
     pub failures: Vec<FailureReport>,
-    /// The requests that failed, and why.
+    /// These are the requests that failed, and why.
     pub refusals: Vec<(RequestKind, RequestFailure)>,
     /// How many channels to other players have ended.
     pub disconnects: u32,
     /// This is the link to the lobby server.
     pub lobby: LobbyState,
-    /// Its id, once logged in.
+    /// It has this id, once logged in.
     pub id: Option<PlayerId>,
     /// What it knows of its NAT.
     pub nat: NatProfile,
@@ -85,12 +85,12 @@ pub struct Player {
 }
 
 impl Player {
-    /// A player whose main socket is bound to `local`.
+    /// Makes a player whose main socket is bound to `local`.
     pub fn new(config: AgentConfig, secret: [u8; 32], local: SocketAddr, now: Instant) -> Self {
         Self::dual(config, secret, (local, None), now)
     }
 
-    /// A player whose main sockets are bound to these: for IPv4, and for IPv6 where there is any.
+    /// Makes a player whose main sockets are bound to these: for IPv4, and for IPv6 where there is any.
     pub fn dual(
         config: AgentConfig,
         secret: [u8; 32],
@@ -135,7 +135,7 @@ impl Player {
         self.game = Some(game);
     }
 
-    /// The agent of this player, to be asked or told by a test.
+    /// Returns the agent of this player, to be asked or told by a test.
     pub fn agent(&mut self) -> &mut Agent {
         &mut self.agent
     }
@@ -156,13 +156,13 @@ impl Player {
         matches!(self.lobby, LobbyState::Online { .. })
     }
 
-    /// Its NAT has been measured, as far as it can be.
+    /// Tells whether its NAT has been measured, as far as it can be.
     pub fn is_classified(&self) -> bool {
         self.nat.udp_blocked
             || matches!(self.nat.confidence, Confidence::Full | Confidence::Reduced | Confidence::Manual)
     }
 
-    /// The path to this player is a direct one.
+    /// Tells whether the path to this player is a direct one.
     pub fn is_direct(&self, to: PlayerId) -> bool {
         self.paths.get(&to).is_some_and(|path| path.kind != PathKind::Relay)
     }
@@ -231,7 +231,7 @@ impl Player {
         }
     }
 
-    /// The agent's run-loop contract: once woken, it has put something out or asks for a later time.
+    /// Checks the agent's run-loop contract: once woken, it has put something out or asks for a later time.
     fn check_wake(&mut self) {
         let Some(now) = self.woken.take() else { return };
         let wish = self.agent.poll_timeout();

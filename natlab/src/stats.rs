@@ -1,6 +1,6 @@
 //! Numbers out of many runs.
 
-/// Wilson's score interval for `hits` of `runs` at 95 % (z = 1.96); `(0, 1)` for no runs.
+/// Returns Wilson's score interval for `hits` of `runs` at 95 % (z = 1.96); `(0, 1)` for no runs.
 pub fn wilson(hits: usize, runs: usize) -> (f64, f64) {
     if runs == 0 {
         return (0.0, 1.0);
@@ -18,7 +18,7 @@ pub fn median(values: &mut [f64]) -> Option<f64> {
     quantile(values, 0.5)
 }
 
-/// The value below which a share of the others lies; none of nothing. Sorts what it is given.
+/// Returns the value below which a share of the others lies; none of nothing. Sorts what it is given.
 pub fn quantile(values: &mut [f64], share: f64) -> Option<f64> {
     if values.is_empty() {
         return None;

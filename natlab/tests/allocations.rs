@@ -17,7 +17,8 @@ fn spec(text: &str) -> NatSpec {
     text.parse().unwrap()
 }
 
-/// Joins with a port-restricted cone without the relay, in tidy worlds (10 % loss, 300 ms); how many of `seeds` for each NAT were not direct.
+/// Joins with a port-restricted cone without the relay, in tidy worlds (10 % loss, 300 ms); tells how many of `seeds`
+/// for each NAT were not direct.
 fn failed(nats: Vec<NatSpec>, join: JoinMoment, (first_seed, seeds): (u64, u64)) -> Vec<String> {
     let mut draw = Draw { join: Some(join), ..Draw::tidy() };
     draw.config.relay = RelayPolicy::Never;
@@ -59,7 +60,8 @@ fn lossy(loss: f64, reorder: f64) -> Link {
     Link::both(Way { delay, jitter: delay / 4, loss, reorder, ..Way::default() })
 }
 
-/// The profile of a player behind this NAT, after a login, with this share of packets lost and 1 % out of order.
+/// Returns the profile of a player behind this NAT, after a login, with this share of packets lost and 1 % out of
+/// order.
 fn measured(seed: u64, nat: &str, loss: f64, detect: Detect) -> NatProfile {
     let mut settings = PairWorldSettings::equal(seed, &spec(nat).chain, &spec("none").chain, Duration::ZERO);
     settings.left_link = lossy(loss, 0.01);

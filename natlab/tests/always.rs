@@ -17,7 +17,7 @@ fn specs(names: &[&str]) -> Vec<NatSpec> {
     names.iter().map(|name| name.parse().unwrap()).collect()
 }
 
-/// Those through which UDP gets at all.
+/// Returns those through which UDP gets at all.
 fn with_udp() -> Vec<&'static str> {
     ALWAYS.into_iter().filter(|name| *name != "udpblocked").collect()
 }
@@ -28,7 +28,7 @@ fn run(names: (&[&str], &[&str]), seeds: u64, draw: Draw) -> Vec<Cell> {
     matrix::run(&settings, |_| {}).cells
 }
 
-/// The same delay between any two: the relay is twice as far as the direct way.
+/// Draws the same delay between any two: the relay is twice as far as the direct way.
 fn even() -> Draw {
     Draw { delay: Some(Duration::from_millis(50)), loss: Some(0.0), cross: Some(5.0), ..Draw::tidy() }
 }
@@ -115,7 +115,7 @@ fn reports(report: &JoinReport) -> Vec<(bool, FailureReport)> {
         .collect()
 }
 
-/// Causes that are right for what the oracle says.
+/// Returns the causes that are right for what the oracle says.
 fn right_reasons(cause: oracle::Cause) -> &'static [FailureReason] {
     match cause {
         oracle::Cause::RandomOnBothSides => &[FailureReason::RandomPortsOnBothSides],

@@ -26,11 +26,11 @@ enum Cause {
     Network,
     /// The same, and the lobby server is started anew meanwhile.
     Lobby,
-    /// Its machine sleeps; whether its clock goes on.
+    /// Its machine sleeps; `counted` tells whether its clock goes on.
     Sleep { counted: bool },
 }
 
-/// The player who is away: who hosts, or who joined.
+/// It is the player who is away: who hosts, or who joined.
 #[derive(Clone, Copy, Debug)]
 enum Side {
     Host,
@@ -64,7 +64,7 @@ fn other(play: &Play, side: Side) -> HostId {
     }
 }
 
-/// Out of contact for so long.
+/// Puts a side out of contact for so long.
 fn part(play: &mut Play, side: Side, cause: Cause, gap: Duration) {
     let (host, nat) = host_and_nat(play, side);
     let other = match side {
@@ -136,7 +136,7 @@ fn comes_back(play: &mut Play, told: &str) -> Duration {
     arrived(&tallies).into_iter().flatten().map(|at| at - again).max().unwrap()
 }
 
-/// Away and back, by whichever way.
+/// Takes a side away and back, by whichever way, and returns how long that takes.
 fn survives(seed: u64, nats: [&str; 2], relay: RelayPolicy, side: Side, cause: Cause, gap: u64) -> Duration {
     let told = format!("seed {seed}, {nats:?}, relay {relay:?}, {side:?} away for {gap} s: {cause:?}");
     let mut play = playing(seed, nats, relay);

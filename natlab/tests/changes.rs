@@ -27,7 +27,7 @@ fn playing(seed: u64, left: &str, right: &str) -> PairWorld {
     pair
 }
 
-/// Game datagrams heard by both sides so far; the smaller number.
+/// Returns how many game datagrams both sides heard so far; the smaller number.
 fn heard(pair: &PairWorld) -> u32 {
     let count = |host| pair.player(host).heard.values().sum::<u32>();
     count(pair.left).min(count(pair.right))

@@ -22,7 +22,7 @@ fn settings(seed: u64, left: &str, right: &str) -> PairWorldSettings {
     PairWorldSettings::equal(seed, &chain(left), &chain(right), Duration::from_millis(40))
 }
 
-/// A world whose two players are logged in and have measured their NATs.
+/// Returns a world whose two players are logged in and have measured their NATs.
 fn measured(settings: PairWorldSettings) -> PairWorld {
     let mut pair = PairWorld::new(settings);
     assert!(pair.prepare());
@@ -47,13 +47,13 @@ fn lossy(loss: f64) -> Link {
     })
 }
 
-/// Seconds that a mapping lives at least, and below which it does.
+/// Returns the seconds that a mapping lives at least, and below which it does.
 fn lifetime(profile: NatProfile) -> (u64, u64) {
     let seconds = |time: Option<Duration>| time.map_or(0, |time| time.as_secs());
     (seconds(profile.timeout), seconds(profile.timeout_below))
 }
 
-/// Ports kept, counted and random; all filters; a firewall that translates nothing.
+/// These NATs keep ports, count them or draw them, and have all filters; one is a firewall that translates nothing.
 const LIFE: [&str; 9] = [
     "fullcone",
     "restricted",

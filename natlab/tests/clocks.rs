@@ -20,7 +20,7 @@ use traversal_core::{Command, Event, RelayPolicy};
 
 use worlds::any;
 
-/// Windows' usual step of timers: 64 a second.
+/// Windows' timers usually step 64 times a second, by this time.
 const WINDOWS: Duration = Duration::from_micros(15_625);
 
 fn specs(left: &str, right: &str) -> [NatSpec; 2] {
@@ -82,7 +82,7 @@ fn searches_reach_as_much_with_the_timers_of_windows_as_with_exact_ones() {
     }
 }
 
-/// The most datagrams that a machine sends in 100 ms.
+/// Counts the most datagrams that a machine sends in 100 ms.
 fn watch_bursts(pair: &mut PairWorld, host: HostId) -> Rc<Cell<usize>> {
     let most = Rc::new(Cell::new(0));
     let (sink, mut recent) = (Rc::clone(&most), std::collections::VecDeque::new());
@@ -98,7 +98,7 @@ fn watch_bursts(pair: &mut PairWorld, host: HostId) -> Rc<Cell<usize>> {
     most
 }
 
-/// The machines that sleep in a case.
+/// It says which machines sleep in a case.
 #[derive(Clone, Copy, Debug)]
 enum Sleepers {
     Left,
@@ -108,10 +108,11 @@ enum Sleepers {
     All,
 }
 
-/// Sleeps of a closed lid that is opened again soon, and of a phone in the pocket.
+/// They are the sleeps of a closed lid that is opened again soon, and of a phone in the pocket.
 const SLEEPS: [Duration; 2] = [Duration::from_secs(40), Duration::from_secs(2 * 3600)];
 
-/// A pair of machines and their server; the moment at which some of them sleep, while they punch or play; how fine timers are.
+/// Draws a pair of machines and their server; the moment at which some of them sleep, while they punch or play; how
+/// fine timers are.
 fn world(seed: u64) -> (PairWorld, Duration, Duration) {
     let mut rng = ChaCha8Rng::seed_from_u64(seed ^ 0x0073_6c65_6570);
     let (left, right) = any(
@@ -131,7 +132,7 @@ fn world(seed: u64) -> (PairWorld, Duration, Duration) {
     (PairWorld::new(settings), Duration::from_secs_f64(moment), step)
 }
 
-/// The longest burst of each machine where nobody sleeps.
+/// Returns the longest burst of each machine where nobody sleeps.
 fn awake(seed: u64) -> [usize; 3] {
     let (mut pair, ..) = world(seed);
     assert!(pair.prepare());
@@ -142,7 +143,7 @@ fn awake(seed: u64) -> [usize; 3] {
     bursts.map(|most| most.get())
 }
 
-/// Some of them sleep.
+/// Puts some of them to sleep.
 fn sleep(seed: u64, sleepers: Sleepers, sleep: Duration, counted: bool) {
     let (mut pair, moment, step) = world(seed);
     // Far more than a pair does in so long a time; a loop would use it up.
@@ -236,8 +237,8 @@ fn is_answered(pair: &mut PairWorld, told: &str) {
     }
 }
 
-/// Datagrams of a machine in 100 ms that are no burst: what a search sends in that time (20), a row of replies and their
-/// copies, a login and the probes of a classification.
+/// This many datagrams of a machine in 100 ms are no burst: what a search sends in that time (20), a row of replies and
+/// their copies, a login and the probes of a classification.
 const BURST: usize = 100;
 
 /// What comes beside it where a login (3) and the probes of a classification (two from each of eight sockets) fall into the

@@ -20,18 +20,18 @@ fn nat(name: &str) -> NatSpec {
     name.parse().unwrap()
 }
 
-/// A world drawn from its seed: round trips of 20 to 300 ms, unequal legs, jitter, and this loss.
+/// Draws a world from its seed: round trips of 20 to 300 ms, unequal legs, jitter, and this loss.
 fn drawn(seed: u64, left: &str, right: &str, loss: f64) -> Play {
     let draw = Draw { loss: Some(loss), cross: Some(5.0), ..Draw::tidy() };
     Play::new(draw.settings(seed, &nat(left), &nat(right)))
 }
 
-/// Two players with renet between them.
+/// They are two players with renet between them.
 struct Play {
     pair: PairWorld,
     /// What each side sent and got.
     tallies: [SharedTally; 2],
-    /// Game datagrams that the network lost, and when.
+    /// The network lost game datagrams at these times.
     lost: stream::Lost,
 }
 
@@ -67,7 +67,7 @@ impl Play {
         self.hosts().map(|host| self.pair.player(host).paths.values().next().map(|path| path.kind))
     }
 
-    /// How often the paths of both changed since then.
+    /// Returns how often the paths of both changed since then.
     fn changes_since(&self, at: Duration) -> usize {
         let at = self.pair.world.instant_at(at);
         self.tallies
@@ -92,7 +92,7 @@ impl Play {
         }
     }
 
-    /// Unreliable messages sent in this time that never arrived, beside those that the network itself lost.
+    /// Counts unreliable messages sent in this time that never arrived, beside those that the network itself lost.
     fn missing(&self, since: Duration, until: Duration) -> [i64; 2] {
         let [since_at, until_at] = [since, until].map(|time| self.pair.world.instant_at(time));
         let network =
@@ -106,7 +106,8 @@ impl Play {
         })
     }
 
-    /// From `death` to the arrival of the first message that was sent after it, on both sides the later one.
+    /// Returns the time from `death` to the arrival of the first message that was sent after it, on both sides the
+    /// later one.
     fn silence(&self, death: Duration) -> Duration {
         let death = self.pair.world.instant_at(death);
         let flows = [(0, 1), (1, 0)].map(|(from, to)| {
@@ -118,7 +119,7 @@ impl Play {
         flows[0].max(flows[1])
     }
 
-    /// The addresses under which the two are seen.
+    /// Returns the addresses under which the two are seen.
     fn public(&self) -> [std::net::IpAddr; 2] {
         [(self.pair.left, &self.pair.left_nats), (self.pair.right, &self.pair.right_nats)].map(
             |(host, nats)| match nats.last().map(|nat| self.pair.world.nat(*nat)) {
@@ -135,7 +136,7 @@ impl Play {
     }
 }
 
-/// Pairs that begin over the relay, and such that are direct from the start.
+/// They are pairs that begin over the relay, and such that are direct from the start.
 const PAIRS: [(&str, &str); 6] = [
     ("portrestricted", "ps"),
     ("as", "ps"),
@@ -174,7 +175,7 @@ fn the_way_up_from_the_relay_costs_no_reliable_message_and_hardly_another() {
 enum Death {
     /// The internet between the two carries nothing.
     Cut,
-    /// Nor from the left one to the right one.
+    /// It carries nothing from the left one to the right one.
     CutOneWay,
     /// The left one's NAT forgets everything.
     Reboot,

@@ -21,7 +21,7 @@ fn ms(n: u64) -> Duration {
     Duration::from_millis(n)
 }
 
-/// Both players and the server so far apart, with this share of the packets lost on each way between two of them.
+/// Puts both players and the server so far apart, with this share of the packets lost on each way between two of them.
 fn far(seed: u64, (left, right): (&str, &str), round_trip: Duration, loss: f64) -> PairWorldSettings {
     let [left, right] = [left, right].map(|spec| spec.parse::<NatSpec>().unwrap().chain);
     let mut settings = PairWorldSettings::equal(seed, &left, &right, round_trip / 2);
@@ -132,8 +132,8 @@ fn far_players_get_their_quick_match() {
     }
 }
 
-/// Joins, waits for a direct path on both sides, then plays 30 times a second for so long; the moves of paths and the
-/// ends of channels meanwhile.
+/// Joins, waits for a direct path on both sides, then plays 30 times a second for so long; tells the moves of paths
+/// and the ends of channels meanwhile.
 fn play(settings: PairWorldSettings, time: Duration) -> (usize, u32) {
     let mut pair = PairWorld::new(settings);
     let prepared = pair.prepare();

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use natlab::soak::{self, FAULTS, Fault, Story, Wrong};
 
-/// A story of a world with any settings.
+/// Tells the story of a world with any settings.
 fn tell(seed: u64) -> Story {
     soak::tell(seed, soak::any_world_apart(seed))
 }

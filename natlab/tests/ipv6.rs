@@ -41,7 +41,7 @@ fn told(pair: &PairWorld, host: HostId) -> Vec<FailureReason> {
     pair.player(host).events.iter().filter_map(|(_, event)| reason(event)).collect()
 }
 
-/// The kinds of path that the two have after this time.
+/// Returns the kinds of path that the two have after this time.
 fn joined(settings: PairWorldSettings, time: Duration) -> (PairWorld, [Option<PathKind>; 2]) {
     let mut pair = PairWorld::new(settings);
     assert!(pair.prepare(), "logged in and in a room");

@@ -319,7 +319,7 @@ fn a_join_right_after_the_login_costs_no_more_than_the_time_until_both_nats_are_
     }
 }
 
-/// Direct joins of so many drawn seeds, without relay.
+/// Counts the direct joins of so many drawn seeds, without relay.
 fn drawn(left: &str, right: &str, seeds: u64, opener_ttl: Option<u8>) -> u64 {
     let [left, right] = [left, right].map(|name| name.parse().unwrap());
     (0..seeds)

@@ -18,13 +18,13 @@ fn settings(seed: u64, left: &str, right: &str) -> PairWorldSettings {
     settings
 }
 
-/// Until the NATs are measured, which may take longer than a direct path.
+/// Runs until the NATs are measured, which may take longer than a direct path.
 fn measure(pair: &mut PairWorld) {
     let end = pair.world.now() + Duration::from_secs(4);
     pair.world.run_until(end);
 }
 
-/// What both players keep of a first start, the host's first.
+/// Returns what both players keep of a first start, the host's first.
 fn kept(left: &str, right: &str) -> [KeptProfile; 2] {
     kept_with(settings(1, left, right))
 }
@@ -43,7 +43,7 @@ fn kept_with(settings: PairWorldSettings) -> [KeptProfile; 2] {
     })
 }
 
-/// The right player logs in and joins at once; what its first plan had, and what it was told of its own NAT.
+/// The right player logs in and joins at once; returns what its first plan had, and what it was told of its own NAT.
 fn joins_at_once(
     mut settings: PairWorldSettings,
     kept: &[KeptProfile],

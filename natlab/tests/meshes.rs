@@ -20,12 +20,12 @@ fn mesh(seed: u64, specs: &[&str], config: &AgentConfig) -> PartyWorld {
     party
 }
 
-/// All pairs of so many.
+/// Returns all pairs of so many.
 fn pairs(count: usize) -> impl Iterator<Item = (usize, usize)> {
     (0..count).flat_map(move |one| (one + 1..count).map(move |other| (one, other)))
 }
 
-/// The pairs for which this does not hold.
+/// Returns the pairs for which this does not hold.
 fn without(party: &PartyWorld, specs: &[&str], test: fn(&PartyWorld, usize, usize) -> bool) -> Vec<String> {
     let missing = pairs(party.players.len()).filter(|(one, other)| !test(party, *one, *other));
     missing.map(|(one, other)| format!("{}-{}", specs[one], specs[other])).collect()

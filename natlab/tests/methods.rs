@@ -15,7 +15,7 @@ const SIX: [&str; 6] = ["none", "fullcone", "restricted", "portrestricted", "as"
 const CONES: [&str; 4] = ["none", "fullcone", "restricted", "portrestricted"];
 const SEEDS: u64 = 4;
 
-/// A join by this method alone in a quiet world.
+/// Reports a join by this method alone in a quiet world.
 fn join(method: Method, (left, right): (&str, &str), two_addresses: bool, seed: u64) -> JoinReport {
     let [left, right] = [left, right].map(|spec| spec.parse::<NatSpec>().unwrap().chain);
     let mut settings = PairWorldSettings::equal(seed, &left, &right, Duration::from_millis(30));
@@ -29,17 +29,17 @@ fn join(method: Method, (left, right): (&str, &str), two_addresses: bool, seed: 
     report
 }
 
-/// Direct joins of `SEEDS`.
+/// Counts the direct joins of `SEEDS`.
 fn direct(method: Method, left: &str, right: &str) -> u64 {
     (0..SEEDS).filter(|seed| join(method, (left, right), true, *seed).direct).count() as u64
 }
 
-/// The same where the server has one address only.
+/// Counts the same where the server has one address only.
 fn direct_with_one_address(method: Method, left: &str, right: &str) -> u64 {
     (0..SEEDS).filter(|seed| join(method, (left, right), false, *seed).direct).count() as u64
 }
 
-/// Every ordered pair of the six against what is expected of it.
+/// Compares every ordered pair of the six with what is expected of it.
 fn table(method: Method, expected: impl Fn(&str, &str) -> bool) {
     let mut wrong = Vec::new();
     for left in SIX {

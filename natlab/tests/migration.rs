@@ -19,7 +19,7 @@ const SILENT: Duration = Duration::from_secs(10);
 /// Nobody has to be asked.
 const CLEAN: Duration = Duration::from_secs(3);
 
-/// Players behind these NATs, all in one room, talking 20 times a second. The first one hosts.
+/// Returns players behind these NATs, all in one room, talking 20 times a second. The first one hosts.
 fn playing(seed: u64, specs: &[&str]) -> PartyWorld {
     let chains: Vec<_> = specs.iter().map(|spec| spec.parse::<NatSpec>().unwrap().chain).collect();
     let mut party = PartyWorld::new(seed, &chains, Duration::from_millis(30), &AgentConfig::default());
@@ -49,7 +49,7 @@ fn id(party: &PartyWorld, index: usize) -> PlayerId {
     party.player(index).id.unwrap()
 }
 
-/// The changes of host that this player was told: epoch, whether it hosts, and the host.
+/// Returns the changes of host that this player was told: epoch, whether it hosts, and the host.
 fn hosts(party: &PartyWorld, index: usize) -> Vec<(u32, bool, PlayerId)> {
     let events = party.player(index).events.iter();
     events
@@ -60,7 +60,7 @@ fn hosts(party: &PartyWorld, index: usize) -> Vec<(u32, bool, PlayerId)> {
         .collect()
 }
 
-/// One of these players hosts in this epoch, and all the others play with it.
+/// Tells whether one of these players hosts in this epoch and all the others play with it.
 fn play_on(party: &PartyWorld, epoch: u32, members: &[usize]) -> bool {
     let newest: Vec<_> = members.iter().map(|index| hosts(party, *index).last().copied()).collect();
     let Some(host) = members.iter().position(|index| {
@@ -327,7 +327,7 @@ fn cut(party: &mut PartyWorld, index: usize, others: &[std::net::IpAddr]) {
     }
 }
 
-/// The outside of a player's NAT.
+/// Returns the outside address of a player's NAT.
 fn outside(index: usize) -> std::net::IpAddr {
     [198, 18, index as u8 + 1, 1].into()
 }

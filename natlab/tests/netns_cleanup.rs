@@ -14,7 +14,7 @@ use test_support::skipped;
 
 /// `natlab run` says with this exit code that the machine does not permit namespaces.
 const NOT_HERE: i32 = 77;
-/// Far beyond what anything here takes.
+/// It is far beyond what anything here takes.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 fn natlab(arguments: &[&str], script: &str) -> Command {
@@ -24,7 +24,7 @@ fn natlab(arguments: &[&str], script: &str) -> Command {
     command
 }
 
-/// `None`, and a loud word, where namespaces are not permitted.
+/// Waits for a command; gives `None`, and a loud word, where namespaces are not permitted.
 fn finish(mut command: Command) -> Option<Output> {
     let output = command.output().expect("natlab runs");
     if output.status.code() == Some(NOT_HERE) {
@@ -53,7 +53,7 @@ fn becomes_empty(namespace: &str) -> bool {
     true
 }
 
-/// The namespaces that both programs told on stderr of natlab, which shows their lines. `None`: not permitted.
+/// Returns the namespaces that both programs told on stderr of natlab, which shows their lines. `None`: not permitted.
 fn namespaces(child: &mut Child) -> Option<Vec<String>> {
     let stderr = BufReader::new(child.stderr.take().expect("piped"));
     let mut found = Vec::new();

@@ -128,7 +128,7 @@ mod linux {
         equal(inside, expected.is_some())
     }
 
-    /// A megabyte there and back: sums, sizes and order are right, or it would not arrive.
+    /// Sends a megabyte there and back: sums, sizes and order are right, or it would not arrive.
     fn tcp(name: &str) -> Outcome {
         let lab = lab(&[name]);
         let address = SocketAddr::from((LOBBY[0], 80));
@@ -274,7 +274,7 @@ mod linux {
         equal(other.stop()[1].sent.udp, 1)
     }
 
-    /// The port that the peer sees when its own packet came before ours.
+    /// Returns the port that the peer sees when its own packet came before ours.
     fn port_after_the_peers_packet(name: &str) -> Result<(u16, u16), Failed> {
         let lab = lab(&[name]);
         let own = 40_001;

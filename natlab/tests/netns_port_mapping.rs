@@ -14,7 +14,7 @@ use test_support::{are_built, skipped};
 
 const NOT_HERE: i32 = 77;
 const DELAY_MS: f64 = 25.0;
-/// One at a time: they measure time.
+/// Only one test runs at a time, as they measure time.
 static TURN: Mutex<()> = Mutex::new(());
 
 /// Runs a pair, the right one after the left one knows its NAT; `peer` is what is added to the players' command line.

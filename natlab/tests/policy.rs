@@ -27,7 +27,7 @@ const PAIRS: [(&str, &str); 5] = [
 
 struct Played {
     report: JoinReport,
-    /// Addresses of the other's network that somebody sent to.
+    /// They are addresses of the other's network that somebody sent to.
     strangers: Vec<String>,
     relayed: u64,
 }
@@ -131,7 +131,8 @@ fn only_against_never_fails_with_that_reason() {
     assert!(played.report.left.failure.is_some());
 }
 
-/// Two players whose routers choose random ports, so that the relay is their only way, and a server that gives none.
+/// Has two players whose routers choose random ports, so that the relay is their only way, and a server that gives
+/// none.
 fn refused(config: ServerConfig, relays: [RelayPolicy; 2]) -> PairWorld {
     let random = "psrandom".parse::<NatSpec>().unwrap().chain;
     let mut settings = PairWorldSettings::equal(21, &random, &random, Duration::from_millis(30));

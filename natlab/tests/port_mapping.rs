@@ -20,7 +20,7 @@ fn party_with(seed: u64, specs: &[&str], relay: RelayPolicy) -> PartyWorld {
     PartyWorld::new(seed, &chains, DELAY, &config)
 }
 
-/// Logged in, classified, with a room.
+/// Returns players who are logged in and classified, with a room.
 fn party(seed: u64, specs: &[&str], relay: RelayPolicy) -> PartyWorld {
     let mut party = party_with(seed, specs, relay);
     assert!(party.prepare());

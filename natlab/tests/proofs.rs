@@ -29,7 +29,7 @@ fn sources(folder: &Path, into: &mut Vec<(PathBuf, String)>) {
     }
 }
 
-/// A test of this name is in this text, and is not ignored.
+/// Tells whether a test of this name is in this text, and is not ignored.
 fn has_test(text: &str, name: &str) -> bool {
     // A property test has arguments.
     let Some(place) = text.find(&format!("fn {name}(")) else { return false };
@@ -85,8 +85,8 @@ fn is_path(word: &str) -> bool {
     known && word.contains('/') && !word.starts_with('/') && word.chars().all(plain)
 }
 
-/// A page, read by this rule: after a path that ends with `.rs`, `: ` and names between backticks, parted by `, `, are
-/// names in that file.
+/// It is a page, read by this rule: after a path that ends with `.rs`, `: ` and names between backticks, parted by `,
+/// `, are names in that file.
 #[derive(Debug, Default)]
 struct Named<'a> {
     paths: BTreeSet<&'a str>,
@@ -180,13 +180,13 @@ fn every_file_and_name_of_the_map_exists() {
     }
 }
 
-/// The anchor that a heading gets where pages are shown.
+/// Returns the anchor that a heading gets where pages are shown.
 fn anchor(heading: &str) -> String {
     let kept = |c: &char| c.is_alphanumeric() || " -_".contains(*c);
     heading.trim().to_lowercase().chars().filter(kept).map(|c| if c == ' ' { '-' } else { c }).collect()
 }
 
-/// The text without what stands in code blocks.
+/// Returns the text without what stands in code blocks.
 fn prose(text: &str) -> String {
     text.split("```").step_by(2).collect()
 }
@@ -229,7 +229,7 @@ fn every_link_between_the_pages_leads_somewhere() {
     assert!(links >= 60, "{links} links");
 }
 
-/// The shortest time that is spelled out in this line, in milliseconds.
+/// Returns the shortest time that is spelled out in this line, in milliseconds.
 fn milliseconds(line: &str) -> Option<u64> {
     [("Duration::from_millis(", 1), ("Duration::from_secs(", 1000)]
         .into_iter()

@@ -156,7 +156,7 @@ fn the_reason_names_the_cause() {
     }
 }
 
-/// A random world with what makes it impossible put into it.
+/// Draws a random world with what makes it impossible put into it.
 fn impossible(cause: Cause, seed: u64) -> PairWorldSettings {
     let mut rng = ChaCha8Rng::seed_from_u64(seed ^ 0x0063_6175_7365);
     let mut settings = any_world(seed);

@@ -9,7 +9,7 @@ use natlab::scenario::{Draw, JoinMoment, PairWorld, PairWorldSettings};
 use traversal_core::wire::message::Method;
 use traversal_core::{AgentConfig, Command, Detect, Event, RelayPolicy};
 
-/// Tidy worlds of the matrix, joined when both NATs are known, but for what is given here.
+/// They are tidy worlds of the matrix, joined when both NATs are known, but for what is given here.
 struct Worlds {
     draw: Draw,
     seeds: u64,
@@ -26,7 +26,7 @@ impl Worlds {
         self
     }
 
-    /// One way between any two of players and server, without loss.
+    /// Sets the delay one way between any two of players and server, in milliseconds, without loss.
     fn delay(mut self, ms: u64) -> Self {
         (self.draw.delay, self.draw.loss) = (Some(Duration::from_millis(ms)), Some(0.0));
         self
@@ -37,7 +37,7 @@ impl Worlds {
         self.draw.settings(seed, &left, &right)
     }
 
-    /// Direct joins of all, and the seeds of the others.
+    /// Counts the direct joins of all, and names the seeds of the others.
     fn direct(&self, left: &str, right: &str) -> (u64, Vec<u64>) {
         let joins = |seed: &u64| PairWorld::new(self.settings(*seed, left, right)).join().direct;
         let missed: Vec<u64> = (1..=self.seeds).filter(|seed| !joins(seed)).collect();

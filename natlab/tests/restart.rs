@@ -12,7 +12,7 @@ use natlab::scenario::{Draw, PairWorld};
 use stream::play::{Play, SECOND};
 use traversal_core::{Event, PathKind};
 
-/// Two players on the relay, whose networks leave no other way.
+/// Returns two players on the relay, whose networks leave no other way.
 fn relayed(seed: u64, loss: f64) -> Play {
     let random = "psrandom".parse().unwrap();
     let draw = Draw { loss: Some(loss), cross: Some(5.0), ..Draw::tidy() };

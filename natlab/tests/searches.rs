@@ -35,7 +35,7 @@ impl Seen {
         }
     }
 
-    /// From when to when a player searched for another one.
+    /// Returns from when to when a player searched for another one.
     fn searches(&self) -> Vec<(usize, IpAddr, Duration, Duration)> {
         let mut searches = Vec::new();
         for ((host, ip), times) in &self.fresh {
@@ -48,7 +48,7 @@ impl Seen {
         searches
     }
 
-    /// Two searches of one player that overlap.
+    /// Returns the pairs of searches of one player that overlap.
     fn overlapping(&self) -> Vec<String> {
         let searches = self.searches();
         let mut found = Vec::new();
@@ -93,7 +93,7 @@ fn party(seed: u64, specs: &[&str], topology: Topology, config: &AgentConfig) ->
     Party { world, seen, asked }
 }
 
-/// When the two became direct, after the wish to join.
+/// Returns when the two became direct, after the wish to join.
 fn direct_after(party: &Party, one: usize, other: usize) -> Option<Duration> {
     let base = party.world.world.instant_at(Duration::ZERO);
     let at = |one: usize, other: usize| {
@@ -178,7 +178,7 @@ fn no_player_searches_for_two_others_at_once_and_all_are_found_one_after_the_oth
     }
 }
 
-/// Players who have not told how it went with everyone else.
+/// Names the players who have not told how it went with everyone else.
 fn unsettled(party: &Party, topology: Topology) -> Vec<usize> {
     let count = party.world.players.len();
     let settled = |one: &usize| {

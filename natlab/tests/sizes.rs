@@ -13,7 +13,7 @@ use natlab::world::HostId;
 use traversal_core::{PathKind, RelayPolicy};
 
 const DELAY: Duration = Duration::from_millis(25);
-/// The longest game datagram of all.
+/// It is the longest game datagram of all.
 const MOST: usize = traversal_core::wire::pair::MAX_PAYLOAD;
 
 /// What stands in the way on one side: `1280`, or `1280:silent` where no router tells.
@@ -64,7 +64,7 @@ impl Play {
         self.pair.world.run_until(end);
     }
 
-    /// The way that a side takes, and the longest game datagram that goes in one piece.
+    /// Returns the way that a side takes, and the longest game datagram that goes in one piece.
     fn path(&mut self, host: HostId) -> (PathKind, usize) {
         let path = self.pair.act(host, |player, now| {
             let to = *player.paths.keys().next()?;
@@ -121,7 +121,7 @@ fn everything_arrives_over_ipv6_direct_and_relayed() {
     }
 }
 
-/// 28 bytes of IPv4 and UDP, 34 of the seal, 16 of the relay.
+/// The way spends 28 bytes on IPv4 and UDP, 34 on the seal, 16 on the relay.
 #[test]
 fn the_size_that_is_shown_is_what_the_way_carries() {
     for (mtu, relay, most) in [

@@ -14,7 +14,7 @@ use traversal_core::nat::NatKind;
 use traversal_core::{Event, LobbyState, PathKind, RelayPolicy};
 
 const DELAY: Duration = Duration::from_millis(30);
-/// Between a player and the server.
+/// A round trip between a player and the server takes this long.
 const RTT: Duration = Duration::from_millis(60);
 
 fn others() -> impl Iterator<Item = &'static str> {

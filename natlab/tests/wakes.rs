@@ -17,7 +17,8 @@ use traversal_core::{Command, Detect, RelayPolicy};
 
 use worlds::{any, any_world};
 
-/// A world and a start of this seed: what is known at the join, who measures, what is allowed, how long things may take.
+/// Draws a world and a start of this seed: what is known at the join, who measures, what is allowed, how long things
+/// may take.
 fn any_start(seed: u64) -> PairWorldSettings {
     let mut rng = ChaCha8Rng::seed_from_u64(seed ^ 0x0077_616b_6573);
     let mut settings = any_world(seed);

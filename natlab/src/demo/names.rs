@@ -8,7 +8,7 @@ use traversal_core::wire::Kind;
 use traversal_core::wire::message::{Facts, Frame, Method, ProbePurpose, Request, ToPlayer, ToServer};
 use traversal_core::wire::pair::PairMessage;
 
-/// Of the datagrams that are named by their first byte.
+/// Returns the name of a datagram that is named by its first byte.
 pub(super) fn handshake(payload: &[u8]) -> Option<&'static str> {
     Some(match Kind::of(payload)? {
         Kind::Hello => "login: hello",
@@ -32,7 +32,7 @@ pub(super) struct Sender {
 }
 
 impl Sender {
-    /// `own`: it leaves from the game's socket.
+    /// Says in words what goes to the server; with `own` set, it leaves from the game's socket.
     pub(super) fn for_server(&mut self, frame: &Frame<ToServer>, way: [SocketAddr; 2], own: bool) -> String {
         match frame {
             Frame::Reliable { body, .. } => message(body),
@@ -104,7 +104,7 @@ pub(super) fn to_player(said: &Said) -> String {
     }
 }
 
-/// Frames that are the same both ways.
+/// Says in words what a frame is that is the same both ways.
 fn plain<B>(frame: &Frame<B>) -> String {
     let seen = |observed: &SocketAddr| format!("pong: seen at {observed}");
     match frame {

@@ -47,7 +47,7 @@ impl Captured {
     }
 }
 
-/// Everything that passed, with its name as soon as somebody can open it.
+/// It holds everything that passed, with its name as soon as somebody can open it.
 pub(super) struct Packets {
     left: HostId,
     right: HostId,
@@ -56,7 +56,7 @@ pub(super) struct Packets {
     right_nats: Vec<NatId>,
     passed: Vec<Passed>,
     names: BTreeMap<Vec<u8>, String>,
-    /// Sent, and not opened yet, with its sender, and where it went from and to.
+    /// They were sent, and are not opened yet, with their sender, and where they went from and to.
     sealed: Vec<(Vec<u8>, HostId, [SocketAddr; 2])>,
     senders: [Sender; 2],
 }

@@ -11,14 +11,15 @@ use crate::oracle::{self, Outlook, Relation};
 use crate::scenario::{JoinReport, PairWorldSettings};
 use crate::stats::{median, wilson};
 
-/// Failed seeds that a cell lists where a direct path exists: all of them, within reason.
+/// A cell lists at most this many failed seeds where a direct path exists: all of them, within reason.
 const LISTED_FAILURES: usize = 2000;
-/// Those that it lists where none exists: as examples.
+/// It lists at most this many where none exists: as examples.
 const LISTED_EXAMPLES: usize = 20;
 
-/// Foreign allocations per second, on the side with more of them, at which one bucket ends and the next begins.
+/// One bucket ends and the next begins at these numbers of ports that other machines take per second, on the side with
+/// more.
 const TRAFFIC: [f64; 5] = [0.0, 10.0, 100.0, 300.0, 1000.0];
-/// Mean round trips likewise, in milliseconds.
+/// These are the edges of the buckets for mean round trips, in milliseconds.
 const ROUND_TRIPS: [f64; 5] = [0.0, 100.0, 300.0, 600.0, 1200.0];
 
 /// This is one run, in short.
@@ -30,23 +31,25 @@ pub(super) struct Outcome {
     direct: bool,
     played: bool,
     settled: bool,
-    /// First packet and confirmation, in milliseconds.
+    /// The first direct packet, and in the next field the confirmation, came this long after the request, in
+    /// milliseconds.
     first_ms: Option<f64>,
     confirmed_ms: Option<f64>,
-    /// Request to the other's first game datagram, on both sides the later one.
+    /// The other's first game datagram came this long after the request, in milliseconds, on the side where it came
+    /// later.
     game_ms: Option<f64>,
     rtt_ms: f64,
-    /// Foreign allocations per second at the counters of the NATs; the side with more of them.
+    /// Other machines take this many ports per second at the NATs' counters, on the side where they take more.
     traffic: f64,
     /// How often this world's pair can meet at best, where that is left to chance.
     bound: Option<f64>,
-    /// Round trips that are enough: see [`oracle::bound_round_trips`].
+    /// This many round trips are enough: see [`oracle::bound_round_trips`].
     bound_rtt: Option<(f64, f64)>,
     packets: u64,
     sockets: u32,
     method: &'static str,
     cause: Option<String>,
-    /// The freight arrived on both sides; none: there was none, or nothing was played.
+    /// It says whether the freight arrived on both sides; none: there was no freight, or nothing was played.
     carried: Option<bool>,
 }
 
@@ -55,7 +58,7 @@ pub(super) fn ms(time: Duration) -> f64 {
 }
 
 impl Outcome {
-    /// A run in which nothing came about yet.
+    /// Makes a run in which nothing came about yet.
     fn blank(settings: &PairWorldSettings) -> Self {
         let (left, right, relation) = (&settings.left, &settings.right, settings.relation);
         let outlook = oracle::outlook(left, right, relation);
@@ -138,24 +141,24 @@ fn place(edges: &[f64; 5], value: f64) -> usize {
 pub struct FailedSeed {
     /// This is the seed of the run; `--first-seed SEED --seeds 1` runs it again.
     pub seed: u64,
-    /// Why it failed, in the words of the report.
+    /// It says why the run failed, in the words of the report.
     pub cause: String,
     /// What the oracle says of this seed's world.
     pub outlook: &'static str,
 }
 
-/// The runs of a pair of which the oracle says the same.
+/// These are the runs of a pair of which the oracle says the same.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Class {
-    /// How many runs this counts.
+    /// It counts this many runs.
     pub runs: usize,
-    /// Those in which both sides had a direct path.
+    /// In this many of them both sides had a direct path.
     pub direct: usize,
-    /// Wilson interval of the direct ones at 95 %.
+    /// This is the Wilson interval of the share of direct runs, at 95 %.
     pub direct_interval: (f64, f64),
-    /// Mean over these worlds of how often such a pair can meet at best, where chance decides: see [`bound`].
+    /// It is the mean over these worlds of how often such a pair can meet at best, where chance decides: see [`bound`].
     pub bound: Option<f64>,
-    /// Why the other runs failed, and how often.
+    /// It counts the other runs by why they failed.
     pub causes: BTreeMap<String, usize>,
     #[serde(skip)]
     bounds: (f64, usize),
@@ -183,9 +186,9 @@ impl Class {
 pub struct Bucket {
     /// What the oracle says of these runs' worlds.
     pub outlook: &'static str,
-    /// Foreign allocations per second, on the side with more of them: from, to.
+    /// Foreign machines take this many ports per second, on the side with more of them: from, to.
     pub traffic: (f64, f64),
-    /// Mean round trip in milliseconds: from, to.
+    /// The mean round trip lies in this range, in milliseconds: from, to.
     pub rtt_ms: (f64, f64),
     /// What came of the runs.
     #[serde(flatten)]
@@ -195,59 +198,59 @@ pub struct Bucket {
 /// These are all runs of one pair.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Cell {
-    /// NAT of the host.
+    /// This is the NAT of the host.
     pub left: String,
-    /// NAT of the one who joins.
+    /// This is the NAT of the one who joins.
     pub right: String,
     /// What the oracle says of the NATs as named: `direct`, `search`, or why it is impossible. Where the ports are drawn, it
     /// may say other things of a run: see [`outlooks`](Self::outlooks).
     pub outlook: &'static str,
-    /// How many runs this counts.
+    /// It counts this many runs.
     pub runs: usize,
-    /// Those in which both sides had a direct path.
+    /// In this many of them both sides had a direct path.
     pub direct: usize,
-    /// Wilson interval of the direct ones at 95 %.
+    /// This is the Wilson interval of the share of direct runs, at 95 %.
     pub direct_interval: (f64, f64),
-    /// The same by what the oracle says of each run's world.
+    /// It holds the same by what the oracle says of each run's world.
     pub outlooks: BTreeMap<&'static str, Class>,
-    /// The runs in which chance decides, by traffic and round trip.
+    /// They are the runs in which chance decides, by traffic and round trip.
     pub buckets: Vec<Bucket>,
-    /// Those in which both heard the other's game.
+    /// In this many of them both heard the other's game.
     pub played: usize,
-    /// With `--freight`, those in which it arrived on both sides.
+    /// With `--freight`, the freight arrived on both sides in this many of them.
     pub carried: usize,
-    /// The seeds of those in which it did not, though both heard the other's game.
+    /// They are the seeds of those in which it did not, though both heard the other's game.
     pub not_carried: Vec<u64>,
-    /// Those in which each side said how it ended.
+    /// In this many of them each side said how it ended.
     pub settled: usize,
-    /// Request to first direct packet.
+    /// The first direct packet came this long after the request, in milliseconds.
     pub median_direct_ms: Option<f64>,
     /// This is the same in round trips of each run's world.
     pub median_direct_rtt: Option<f64>,
     /// What is enough where every way takes the same time and nothing is lost: see [`oracle::bound_round_trips`]; none where
     /// it is not the same in all runs.
     pub bound_direct_rtt: Option<f64>,
-    /// Request to both sides confirmed.
+    /// Both sides confirmed this long after the request, in milliseconds.
     pub median_confirmed_ms: Option<f64>,
     /// This is the time from the request until both sides confirmed, in round trips.
     pub median_confirmed_rtt: Option<f64>,
     /// What is enough for both sides to confirm, as in `bound_direct_rtt`.
     pub bound_confirmed_rtt: Option<f64>,
-    /// Request until both had the other's first game datagram, by whichever way.
+    /// Both had the other's first game datagram this long after the request, in milliseconds, by whichever way.
     pub median_game_ms: Option<f64>,
     /// This is the time from the request until the game plays, in round trips.
     pub median_game_rtt: Option<f64>,
-    /// Datagrams of both sides to anybody but the server, until confirmed.
+    /// Both sides together sent this many datagrams to anybody but the server until they confirmed.
     pub median_packets: Option<f64>,
     /// This is the most of them in any run.
     pub most_packets: u64,
-    /// Sockets of both sides together in the direct runs.
+    /// Both sides together had this many sockets in the direct runs.
     pub median_sockets: Option<f64>,
     /// This is the most of them in any run.
     pub most_sockets: u32,
     /// How often each method found the direct way.
     pub methods: BTreeMap<String, usize>,
-    /// Why the other runs failed, and how often.
+    /// It counts the other runs by why they failed.
     pub causes: BTreeMap<String, usize>,
     /// These are the others, with their causes; where the oracle says that no direct path exists, some of them.
     pub failed_seeds: Vec<FailedSeed>,

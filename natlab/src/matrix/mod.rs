@@ -23,8 +23,8 @@ pub use table::{buckets, table};
 
 use cell::{Outcome, cell, ms};
 
-/// The NATs of every kind that two players must be able to play through: the named types, a home router behind a
-/// carrier's, Linux' clash, random ports, no UDP at all.
+/// These are the NATs of every kind that two players must be able to play through: the named types, a home router
+/// behind a carrier's, Linux' clash, random ports, no UDP at all.
 pub const ALWAYS: [&str; 11] = [
     "none",
     "firewall",
@@ -41,46 +41,46 @@ pub const ALWAYS: [&str; 11] = [
 
 /// How long the freight may take once both have heard each other: 60 kB over the slowest way, with its losses.
 const DELIVERY: Duration = Duration::from_secs(30);
-/// Datagrams of 1,200 bytes that have to arrive.
+/// This many datagrams of 1,200 bytes have to arrive.
 const DATAGRAMS: u32 = 30;
 
 /// What a matrix consists of: which NATs, and how each pair is run.
 #[derive(Clone, Debug)]
 pub struct MatrixSettings {
-    /// NATs of the hosts.
+    /// These are the NATs of the hosts, one a row.
     pub left: Vec<NatSpec>,
-    /// NATs of those who join.
+    /// These are the NATs of those who join, one a column.
     pub right: Vec<NatSpec>,
-    /// Runs of each pair.
+    /// Each pair is run this many times.
     pub seeds: u64,
     /// This is the seed of the first run of each pair.
     pub first_seed: u64,
     /// How each run is drawn from its seed.
     pub draw: Draw,
-    /// Threads; 0: as many as there are processors.
+    /// It runs on this many threads; 0: as many as there are processors.
     pub threads: usize,
 }
 
-/// The settings of a matrix as it was run, for the JSON.
+/// These are the settings of a matrix as it was run, for the JSON.
 #[derive(Clone, Debug, Serialize)]
 pub struct SettingsShown {
-    /// Runs of each pair.
+    /// Each pair was run this many times.
     pub seeds: u64,
     /// This is the seed of the first run of each pair.
     pub first_seed: u64,
     /// This is the delay one way, in milliseconds; none: it was drawn.
     pub delay_ms: Option<f64>,
-    /// The share of packets lost, 0 to 1; none: it was drawn.
+    /// This share of the packets was lost, 0 to 1; none: it was drawn.
     pub loss: Option<f64>,
-    /// Foreign allocations per second; none: drawn.
+    /// Foreign machines take this many ports per second at the NATs; none: it was drawn.
     pub cross: Option<f64>,
-    /// `allow`, `only` or `never`.
+    /// It says whether the relay was used: `allow`, `only` or `never`.
     pub relay: &'static str,
-    /// Longest packet on the players' lines; none: drawn.
+    /// The longest packet on the players' lines has this many bytes; none: it was drawn.
     pub mtu: Option<u16>,
     /// Each pair carried freight: long datagrams and a long reliable message.
     pub freight: bool,
-    /// The method that was forced on all pairs; none: the server's plan.
+    /// It is the method that was forced on all pairs; none: the server's plan.
     pub method: Option<&'static str>,
     /// How long an attempt may take, in seconds.
     pub deadline_s: f64,
@@ -90,18 +90,18 @@ pub struct SettingsShown {
     pub worlds: &'static str,
     /// What was known at the join: `both`, `host` or `nothing`.
     pub known: &'static str,
-    /// What the two networks shared: `apart`, `lan` or `outer-nat`.
+    /// It says what the two networks shared: `apart`, `lan` or `outer-nat`.
     pub shared: &'static str,
-    /// Who classified and measured ranges: `server` or `peer`.
+    /// It says who classified and measured ranges: `server` or `peer`.
     pub detect: &'static str,
 }
 
 /// These are all results of a matrix.
 #[derive(Clone, Debug, Serialize)]
 pub struct Matrix {
-    /// Pairs, row by row.
+    /// These are the pairs, row by row.
     pub cells: Vec<Cell>,
-    /// The settings with which it was run.
+    /// These are the settings with which it was run.
     pub settings: SettingsShown,
 }
 

@@ -8,12 +8,12 @@ use comfy_table::{Attribute, Cell as Field, Color, ContentArrangement, Table, pr
 use super::{Cell, Class, Matrix};
 use crate::stats::wilson;
 
-/// Failed seeds that stand behind each cause of a pair.
+/// It names at most this many failed seeds behind each cause of a pair.
 const SEEDS_TOLD: usize = 20;
 
-/// A table of all pairs and a list of failed seeds. A cell tells: direct success; median time to the first direct
-/// packet, until both confirmed, and until both had a game datagram by whichever way, in round trips; median packets
-/// and sockets of both sides; the method that won most.
+/// Returns a table of all pairs and a list of failed seeds. A cell tells: direct success; median time to the first
+/// direct packet, until both confirmed, and until both had a game datagram by whichever way, in round trips; median
+/// packets and sockets of both sides; the method that won most.
 pub fn table(matrix: &Matrix) -> String {
     let mut text = String::new();
     let mut rows: Vec<&str> = Vec::new();
@@ -66,7 +66,7 @@ pub fn table(matrix: &Matrix) -> String {
     text
 }
 
-/// All pairs together, by what the oracle says.
+/// Writes all pairs together, by what the oracle says.
 fn totals(text: &mut String, matrix: &Matrix) {
     let mut totals: BTreeMap<&str, (usize, usize, f64)> = BTreeMap::new();
     for (outlook, class) in matrix.cells.iter().flat_map(|cell| &cell.outlooks) {
@@ -114,7 +114,8 @@ fn failures(text: &mut String, cell: &Cell, outlook: &str, class: &Class) {
     }
 }
 
-/// The runs in which chance decides, cell by cell of traffic and round trip: direct, runs, share, and the bound.
+/// Returns the runs in which chance decides, cell by cell of traffic and round trip: direct, runs, share, and the
+/// bound.
 pub fn buckets(matrix: &Matrix) -> String {
     let mut table = Table::new();
     table.load_style(UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Dynamic);

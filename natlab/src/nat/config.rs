@@ -6,9 +6,9 @@ use std::time::Duration;
 /// What kind of box it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
-    /// A plain router: no translation, no filter.
+    /// It is a plain router: it neither translates nor filters.
     Router,
-    /// A stateful firewall: no translation, but only what the filter lets in.
+    /// It is a stateful firewall: it translates nothing, but only lets in what the filter allows.
     Firewall,
     /// It translates addresses and ports.
     Nat,
@@ -21,7 +21,7 @@ pub enum Mapping {
     EndpointIndependent,
     /// Each destination address has a mapping.
     AddressDependent,
-    /// One per destination address and port.
+    /// Each destination address and port has a mapping.
     AddressAndPortDependent,
 }
 
@@ -30,40 +30,40 @@ pub enum Mapping {
 pub enum Filtering {
     /// It lets everything in.
     EndpointIndependent,
-    /// From addresses that the mapping has sent to.
+    /// It lets in what comes from addresses that the mapping has sent to.
     AddressDependent,
-    /// From addresses and ports that the mapping has sent to.
+    /// It lets in what comes from addresses and ports that the mapping has sent to.
     AddressAndPortDependent,
 }
 
 /// What a port-preserving NAT does when the port is taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Fallback {
-    /// A random one (Linux).
+    /// It takes a random one (Linux).
     Random,
-    /// The next free one of a global counter (older Linux).
+    /// It takes the next free one of a global counter (older Linux).
     Sequential,
 }
 
 /// How the port of a new mapping is chosen (RFC 4787 section 4.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Allocation {
-    /// The internal port where it is free.
+    /// It keeps the internal port where that is free.
     Preserving(Fallback),
-    /// A counter with a signed step; taken ports are stepped over.
+    /// It counts with this signed step and skips taken ports.
     Sequential(i32),
     /// Any free port is taken.
     Random,
-    /// Any free port of a block of so many that belongs to the subscriber alone (RFC 7422).
+    /// It takes any free port of a block of so many that belongs to the subscriber alone (RFC 7422).
     RandomInBlock(u16),
 }
 
 /// How an external address is chosen where there are several (RFC 4787 section 4.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Pooling {
-    /// One for all mappings of an internal address (REQ-2).
+    /// All mappings of an internal address share one (REQ-2).
     Paired,
-    /// Any one for each new mapping.
+    /// Each new mapping takes any of them.
     Arbitrary,
 }
 
@@ -78,12 +78,12 @@ pub enum Hairpin {
     InternalSource,
 }
 
-/// A NAT that takes unsolicited packets for an attack.
+/// It is a NAT that takes unsolicited packets for an attack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Blacklist {
-    /// After so many unsolicited packets from one address ...
+    /// It bans an address after this many unsolicited packets from it.
     pub after: u32,
-    /// ... nothing from that address comes in for so long.
+    /// Nothing from that address comes in for this long.
     pub ban: Duration,
 }
 
@@ -98,15 +98,15 @@ pub struct NatConfig {
     pub filtering: Filtering,
     /// How ports are chosen.
     pub allocation: Allocation,
-    /// External ports it may use; a block or quota lies inside.
+    /// It uses external ports of this range; a block or quota lies inside.
     pub port_range: RangeInclusive<u16>,
     /// Even internal ports get even external ones (RFC 4787 section 4.2.2).
     pub parity: bool,
-    /// UDP ports per second that other machines behind it take: the rate of a Poisson process.
+    /// Other machines behind it take this many UDP ports per second: it is the rate of a Poisson process.
     pub cross: f64,
     /// How long an idle mapping lives.
     pub timeout: Duration,
-    /// Life once an answer has come in; Linux has two values.
+    /// A mapping lives this long once an answer has come in; Linux has two values.
     pub stream_timeout: Duration,
     /// Incoming packets prolong the mapping too (RFC 4787 REQ-6 leaves it free).
     pub inbound_refresh: bool,
@@ -114,16 +114,16 @@ pub struct NatConfig {
     pub pool: u16,
     /// How one of them is chosen.
     pub pooling: Pooling,
-    /// Mappings that one internal address may have at a time.
+    /// One internal address may have this many mappings at a time.
     pub quota: Option<u32>,
     /// What becomes of packets from the inside to an external address.
     pub hairpin: Hairpin,
-    /// Linux's inbound-first clash: an unsolicited packet that arrives before our own to its sender occupies the
-    /// port towards that sender, so ours leaves from a random one.
+    /// It imitates Linux's inbound-first clash: an unsolicited packet that arrives before our own to its sender
+    /// occupies the port towards that sender, so ours leaves from a random one.
     pub clash: bool,
-    /// Whether senders of packets that nobody asked for are banned, and when.
+    /// It says whether senders of packets that nobody asked for are banned, and when.
     pub blacklist: Option<Blacklist>,
-    /// Whether it lets no UDP through at all.
+    /// It says whether it lets no UDP through at all.
     pub udp_blocked: bool,
 }
 
@@ -153,7 +153,7 @@ impl Default for NatConfig {
     }
 }
 
-/// A NAT that has a name on the command line.
+/// It is a NAT that has a name on the command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Preset {
     /// This is the name on the command line.
@@ -162,7 +162,7 @@ pub struct Preset {
     pub about: &'static str,
 }
 
-/// The named NATs, in the order in which they are listed.
+/// These are the named NATs, in the order in which they are listed.
 pub const PRESETS: [Preset; 11] = [
     Preset { name: "none", about: "no NAT, no filter: a public address" },
     Preset { name: "firewall", about: "no translation; lets in only answers" },
@@ -184,7 +184,7 @@ pub const PRESETS: [Preset; 11] = [
 ];
 
 impl NatConfig {
-    /// The named NAT, if there is one of this name.
+    /// Returns the named NAT, if there is one of this name.
     pub fn preset(name: &str) -> Option<Self> {
         use Allocation::{Random, RandomInBlock, Sequential};
         let nat = Self::default();

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::Proto;
 
-/// The rules, and the flows that came in by them.
+/// It holds the rules, and the flows that came in by them.
 #[derive(Debug, Default)]
 pub(super) struct Forwards {
     rules: HashMap<(Proto, SocketAddr), SocketAddr>,
@@ -29,7 +29,7 @@ impl Forwards {
         self.flows.clear();
     }
 
-    /// To whom packets to this external endpoint go.
+    /// Returns to whom packets to this external endpoint go, where a port is forwarded.
     pub(super) fn rule(&self, proto: Proto, external: SocketAddr) -> Option<SocketAddr> {
         self.rules.get(&(proto, external)).copied()
     }
@@ -44,7 +44,7 @@ impl Forwards {
         self.flows.insert((proto, internal, remote), (external, until));
     }
 
-    /// The external endpoint by which an answer to what came in by a rule leaves.
+    /// Returns the external endpoint by which an answer to what came in by a rule leaves.
     pub(super) fn answer(&self, now: Duration, flow: (Proto, SocketAddr, SocketAddr)) -> Option<SocketAddr> {
         self.flows.get(&flow).filter(|(_, until)| *until > now).map(|(external, _)| *external)
     }

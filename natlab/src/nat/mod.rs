@@ -46,9 +46,9 @@ pub use table::Nat;
 /// This is a transport protocol with ports; each has its own port space.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Proto {
-    /// User datagrams (UDP).
+    /// It is the User Datagram Protocol (UDP).
     Udp,
-    /// TCP: translated like UDP, but with a long timeout and without foreign traffic.
+    /// It is TCP, translated like UDP, but with a long timeout and without foreign traffic.
     Tcp,
 }
 
@@ -61,7 +61,7 @@ pub struct Header {
     pub dst: SocketAddr,
     /// How many hops it may still take.
     pub ttl: u8,
-    /// The protocol that it is of.
+    /// It is of this protocol.
     pub proto: Proto,
 }
 
@@ -77,7 +77,7 @@ impl Header {
 pub enum Verdict {
     /// It goes on, on the other side, with this header.
     Forward(Header),
-    /// From the inside to the NAT's own external address: it goes back inside with this header (RFC 4787
+    /// It came from the inside to the NAT's own external address and goes back inside with this header (RFC 4787
     /// section 6).
     Hairpin(Header),
     /// It goes nowhere, for this reason.
@@ -91,7 +91,7 @@ pub enum DropReason {
     TtlExpired,
     /// The NAT lets no UDP through.
     UdpBlocked,
-    /// From the outside to a port without a mapping.
+    /// It came from the outside to a port without a mapping.
     NoMapping,
     /// The mapping's filter does not know the sender.
     Filtered,
@@ -99,18 +99,18 @@ pub enum DropReason {
     Quota,
     /// No port is left for a new mapping.
     NoPort,
-    /// To the NAT's own address from the inside, and it does not hairpin.
+    /// It came to the NAT's own address from the inside, and the NAT does not hairpin.
     NoHairpin,
     /// The sender sent too much that nobody asked for.
     Blacklisted,
-    /// From the outside, but not to an address of this NAT.
+    /// It came from the outside, but not to an address of this NAT.
     NotMine,
-    /// To a forwarded port, but its inner end has opened a flow to that sender by another port (Linux).
+    /// It came to a forwarded port, but its inner end has opened a flow to that sender by another port (Linux).
     FlowExists,
 }
 
 impl DropReason {
-    /// The name that it has in JSON.
+    /// Returns the name that it has in JSON.
     pub fn name(self) -> &'static str {
         match self {
             Self::TtlExpired => "ttl-expired",
@@ -130,7 +130,7 @@ impl DropReason {
 /// What a NAT did so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
-    /// Mappings made for its own hosts.
+    /// It made this many mappings for its own hosts.
     pub mappings: u64,
     /// How many ports foreign traffic has taken.
     pub foreign: u64,
@@ -140,7 +140,7 @@ pub struct Counters {
     pub inbound: u64,
     /// How many packets were turned round to the inside.
     pub hairpinned: u64,
-    /// Mappings whose port had to be another one because of an inbound packet that came first.
+    /// This many mappings had to take another port because of an inbound packet that came first.
     pub clashes: u64,
     /// How many packets were dropped, by reason.
     pub drops: BTreeMap<DropReason, u64>,

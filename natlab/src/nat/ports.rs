@@ -11,7 +11,7 @@ use rand_chacha::ChaCha8Rng;
 use super::Proto;
 use super::config::{Allocation, Fallback};
 
-/// The ports of one external address that are taken: a bit for each, since a busy NAT looks at many.
+/// It holds the ports of one external address that are taken: a bit for each, since a busy NAT looks at many.
 #[derive(Debug)]
 struct Taken(Box<[u64; 1024]>);
 
@@ -35,7 +35,7 @@ impl Taken {
         }
     }
 
-    /// No port of the range is left.
+    /// Tells whether no port of the range is left.
     fn is_full(&self, range: &RangeInclusive<u16>) -> bool {
         let (first, last) = (usize::from(range.start() >> 6), usize::from(range.end() >> 6));
         (first..=last).all(|word| {
@@ -62,7 +62,7 @@ pub(super) struct Ports {
 }
 
 impl Ports {
-    /// The mapping that has a port.
+    /// Returns the mapping that has a port.
     pub(super) fn mapping(&self, proto: Proto, external: SocketAddr) -> Option<u64> {
         self.mappings.get(&(proto, external)).copied()
     }
@@ -102,7 +102,7 @@ impl Ports {
         }
     }
 
-    /// A free port as the NAT chooses it.
+    /// Chooses a free port as the NAT does.
     pub(super) fn choose(
         &mut self,
         rng: &mut ChaCha8Rng,
@@ -124,13 +124,13 @@ impl Ports {
         }
     }
 
-    /// What is taken of the address that a port is wanted of.
+    /// Returns what is taken of the address that a port is wanted of.
     fn of(&mut self, want: &Want) -> &Taken {
         self.pass(want.now);
         self.taken.entry((want.proto, want.ip)).or_default()
     }
 
-    /// Any free port of the range.
+    /// Draws a free port of the range; none where all are taken.
     pub(super) fn random(&mut self, rng: &mut ChaCha8Rng, want: &Want) -> Option<u16> {
         let taken = self.of(want);
         let fits = |port: u16| (!want.parity || port % 2 == want.internal_port % 2) && !taken.has(port);
@@ -193,12 +193,12 @@ fn gcd(a: i64, b: i64) -> i64 {
 pub(super) struct Want {
     pub(super) now: Duration,
     pub(super) proto: Proto,
-    /// The external address that the ports are of.
+    /// The ports are those of this external address.
     pub(super) ip: IpAddr,
     pub(super) internal_port: u16,
-    /// External ports to choose from.
+    /// The port is chosen from this range of external ports.
     pub(super) range: RangeInclusive<u16>,
-    /// Keep the internal port's parity.
+    /// With it set, the port keeps the internal port's parity.
     pub(super) parity: bool,
 }
 

@@ -13,7 +13,7 @@ use super::config::{
 /// `portrestricted+cgn`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NatSpec {
-    /// The row as it was written.
+    /// It is the row as it was written.
     pub name: String,
     /// These are the NATs, the one next to the player first.
     pub chain: Vec<NatConfig>,
@@ -22,7 +22,7 @@ pub struct NatSpec {
 /// Why a NAT's name could not be understood.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SpecError {
-    /// Neither a preset nor `key=value`.
+    /// The text is neither a preset nor `key=value`.
     #[error("\"{0}\" is neither a named NAT ({names}) nor key=value", names = names())]
     Unknown(String),
     /// There is no such key.
@@ -33,9 +33,9 @@ pub enum SpecError {
     /// The value does not fit the key.
     #[error("\"{value}\" is not a value for {key}: {expected}")]
     Value {
-        /// The key that was set.
+        /// It is the key that was set.
         key: String,
-        /// The value, as it was written.
+        /// It is the value as it was written.
         value: String,
         /// What would be a value.
         expected: &'static str,
@@ -52,7 +52,7 @@ impl NatSpec {
         Self { name: name.into(), chain: vec![config] }
     }
 
-    /// Nothing but names, with no setting spelled out.
+    /// Tells whether it is made of names alone, with no setting spelled out.
     pub fn is_named(&self) -> bool {
         self.name.split('+').all(|part| NatConfig::preset(part.trim()).is_some())
     }

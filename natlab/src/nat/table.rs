@@ -17,10 +17,10 @@ use super::forward::Forwards;
 use super::ports::Ports;
 use super::{Counters, DropReason, Header, MappingView, Proto, Verdict};
 
-/// RFC 5382 REQ-5: an established TCP session lives at least 2 hours and 4 minutes.
+/// An established TCP session lives at least 2 hours and 4 minutes (RFC 5382 REQ-5).
 const TCP_TIMEOUT: Duration = Duration::from_secs(7440);
 
-/// Which packets of an internal endpoint share a mapping.
+/// It says which packets of an internal endpoint share a mapping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Scope {
     All,
@@ -38,7 +38,7 @@ struct Entry {
     expires: Duration,
     /// Whether an answer has come in.
     answered: bool,
-    /// Remotes sent to, and until when they may answer.
+    /// They are the remotes sent to, and until when they may answer.
     addresses: HashMap<IpAddr, Duration>,
     endpoints: HashMap<SocketAddr, Duration>,
 }
@@ -63,7 +63,7 @@ pub struct Nat {
     subscribers: HashMap<IpAddr, Subscriber>,
     forwards: Forwards,
     next_block: HashMap<IpAddr, u32>,
-    /// External endpoint and remote that an unsolicited packet has occupied.
+    /// They are the external endpoints and remotes that unsolicited packets have occupied.
     occupied: HashMap<(SocketAddr, SocketAddr), Duration>,
     unsolicited: HashMap<IpAddr, (u32, Duration)>,
     next_foreign: Option<Duration>,
@@ -115,7 +115,7 @@ impl Nat {
         &self.external
     }
 
-    /// The counts of what it did so far.
+    /// Returns the counts of what it did so far.
     pub fn counters(&self) -> &Counters {
         &self.counters
     }
@@ -135,7 +135,7 @@ impl Nat {
         }
     }
 
-    /// Switched off and on: all mappings, filters, bans, forwarded ports and counters of ports are gone.
+    /// It is switched off and on: all mappings, filters, bans, forwarded ports and counters of ports are gone.
     pub fn reboot(&mut self) {
         self.forwards.clear();
         self.ports.clear();
@@ -159,7 +159,7 @@ impl Nat {
         self.config = config;
     }
 
-    /// The live mappings, in the order they were made.
+    /// Returns the live mappings, in the order they were made.
     pub fn mappings(&self, now: Duration) -> Vec<MappingView> {
         let mut live: Vec<_> = self.entries.iter().filter(|(_, entry)| entry.expires > now).collect();
         live.sort_by_key(|(id, _)| **id);

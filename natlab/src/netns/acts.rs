@@ -26,29 +26,29 @@ impl Actor {
 /// What a script did to the game, as the players told it (`peer --json`).
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct ScriptReport {
-    /// Each thing that happened.
+    /// It lists each thing that happened.
     pub steps: Vec<StepReport>,
     /// Messages went both ways again after each of them.
     pub all_back: bool,
-    /// Messages of the reliable channel from the host to the other player.
+    /// It says what became of the reliable channel's messages from the host to the other player.
     pub to_join: Reliable,
     /// This is the other way.
     pub to_host: Reliable,
 }
 
-/// One thing that happened, and how long nothing came from the other player because of it.
+/// It is one thing that happened, and how long nothing came from the other player because of it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct StepReport {
-    /// Its line in the script.
+    /// It stands in this line of the script.
     pub line: usize,
-    /// Seconds from the first messages of the game.
+    /// It happened this many seconds after the first messages of the game.
     pub at_s: f64,
-    /// `lobby`, `host` or `join`.
+    /// It happened to this one: `lobby`, `host` or `join`.
     pub who: &'static str,
     /// What happened to it, as the script says it.
     pub what: String,
-    /// From the last message before to the first one after it, as the host had them, milliseconds. None: less than half a
-    /// second.
+    /// The host heard nothing for this long, from the last message before to the first one after it, in milliseconds.
+    /// None: less than half a second.
     pub host_gap_ms: Option<f64>,
     /// This is the same of the player who joined.
     pub join_gap_ms: Option<f64>,
@@ -59,23 +59,23 @@ pub struct StepReport {
 /// This says what became of one way of the reliable channel.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Reliable {
-    /// Connections of the game: more than one where one could not be kept.
+    /// The game made this many connections: more than one where one could not be kept.
     pub connections: u64,
-    /// Messages that were sent.
+    /// This many messages were sent.
     pub sent: u64,
-    /// Messages that came.
+    /// This many messages came.
     pub received: u64,
-    /// Messages that came twice or out of their order, or after one that is missing.
+    /// This many messages came twice or out of their order, or after one that is missing.
     pub disordered: u64,
 }
 
 impl Reliable {
-    /// Messages that did not come.
+    /// Returns how many messages did not come.
     pub fn lost(&self) -> u64 {
         self.sent.saturating_sub(self.received)
     }
 
-    /// From the summaries of who sent and of who received.
+    /// Counts from the summaries of who sent and of who received.
     fn of(sender: &[Value], receiver: &[Value]) -> Self {
         let sum = |events: &[Value], key: &str| -> u64 {
             let summaries = events.iter().filter(|event| event["event"] == "summary");
@@ -90,7 +90,7 @@ impl Reliable {
     }
 }
 
-/// A time in which a player heard nothing of the other one.
+/// It is a time in which a player heard nothing of the other one.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Silence {
     who: Actor,

@@ -21,13 +21,13 @@ use super::namespace::Namespace;
 /// These are the addresses of Docker's bridge, and of the first container on it.
 const BRIDGE: Ipv4Addr = Ipv4Addr::new(172, 17, 0, 1);
 const INSIDE: Ipv4Addr = Ipv4Addr::new(172, 17, 0, 2);
-/// Ports of the server's that are published.
+/// These ports of the server's are published.
 const PORTS: [u16; 2] = [3478, 3479];
 /// Docker's proxy forgets a silent client after so long (`UDPConnTrackTimeout`).
 const PROXY_FORGETS: Duration = Duration::from_secs(90);
 /// How often a waiting thread looks whether it is to end.
 const LOOK: Duration = Duration::from_millis(200);
-/// Longer than any datagram.
+/// It is longer than any datagram, in bytes.
 const BUFFER: usize = 65_536;
 
 /// What stands before the lobby server.
@@ -39,7 +39,7 @@ pub enum Behind {
     Nat,
 }
 
-/// The server's place, at work until it is dropped.
+/// It is the server's place, at work until it is dropped.
 pub(crate) struct Inner {
     pub(crate) namespace: Namespace,
     stop: Arc<AtomicBool>,
@@ -156,7 +156,7 @@ fn proxy(listener: &UdpSocket, server: SocketAddr, stop: &Arc<AtomicBool>) {
     }
 }
 
-/// A new client's socket, and a thread that carries the server's answers back until the client is silent.
+/// Opens a new client's socket, and starts a thread that carries the server's answers back until the client is silent.
 fn answers(
     listener: &UdpSocket,
     server: SocketAddr,

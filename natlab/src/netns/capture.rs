@@ -17,7 +17,7 @@ pub(crate) struct Capture {
 }
 
 impl Capture {
-    /// `DIRECTORY/NAME.pcap`, made anew.
+    /// Makes `DIRECTORY/NAME.pcap` anew.
     pub(crate) fn create(directory: &Path, name: &str) -> Result<Self, NetnsError> {
         fs::create_dir_all(directory).map_err(NetnsError::system("making the directory for captures"))?;
         let file = File::create(directory.join(format!("{name}.pcap")))
@@ -33,7 +33,7 @@ impl Capture {
         Ok(Self { writer, broken: false })
     }
 
-    /// `since_epoch`: the machine's clock, as in every capture.
+    /// Writes a packet; `since_epoch` is the machine's clock, as in every capture.
     pub(crate) fn packet(&mut self, since_epoch: Duration, bytes: &[u8]) {
         if self.broken {
             return;

@@ -13,18 +13,18 @@ const MAX_SECONDS: usize = 3600;
 /// More endpoints than one address has ports cannot be.
 const MAX_ENDPOINTS: usize = 1 << 18;
 
-/// Packets in one direction.
+/// It counts the packets in one direction.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Direction {
-    /// UDP datagrams.
+    /// This many were UDP datagrams.
     pub udp: u64,
-    /// TCP segments.
+    /// This many were TCP segments.
     pub tcp: u64,
-    /// ICMP messages.
+    /// This many were ICMP messages.
     pub icmp: u64,
-    /// Bytes of all of them, IP headers included.
+    /// They have this many bytes in all, IP headers included.
     pub bytes: u64,
-    /// UDP datagrams in each second of the run.
+    /// It counts the UDP datagrams in each second of the run.
     pub udp_per_second: Vec<u32>,
 }
 
@@ -33,28 +33,29 @@ pub struct Direction {
 pub struct Counts {
     /// What the side sent to the Internet.
     pub sent: Direction,
-    /// What reached the side's outermost box from the Internet.
+    /// It counts what reached the side's outermost box from the Internet.
     pub received: Direction,
-    /// Packets of this side that the line lost on purpose.
+    /// The line lost this many packets of this side on purpose.
     pub lost: u64,
-    /// Packets of this side whose hops ran out on the way.
+    /// This many packets of this side ran out of hops on the way.
     pub expired: u64,
-    /// Packets to an address that nobody has.
+    /// This many packets went to an address that nobody has.
     pub unroutable: u64,
-    /// Forged datagrams sent to this side, among those received.
+    /// This many forged datagrams were sent to this side, among those received.
     pub forged: u64,
-    /// Packets that the programs here addressed to another player, whether they got there or not.
+    /// The programs here addressed this many packets to another player, whether they got there or not.
     pub to_players: u64,
-    /// Relayed datagrams of bevy_traversal between this side and the lobby server, as this side sent them.
+    /// This many relayed datagrams of bevy_traversal went between this side and the lobby server, as this side sent
+    /// them.
     pub relayed: u64,
-    /// Packets to another player that got lost because `--cut-direct` said so, and packets either way while a script had
-    /// the line dead.
+    /// This many packets got lost: those to another player because `--cut-direct` said so, and those either way while a
+    /// script had the line dead.
     pub cut: u64,
-    /// Packets that the boxes dropped, with the reason.
+    /// It counts the packets that the boxes dropped, by reason.
     pub dropped: BTreeMap<String, u64>,
-    /// Public UDP endpoints seen from outside: the mappings, whoever made them.
+    /// This many public UDP endpoints were seen from outside: the mappings, whoever made them.
     pub udp_endpoints: u64,
-    /// UDP mappings as the emulated NATs count them; none for the kernel's.
+    /// The emulated NATs count this many UDP mappings; none for the kernel's.
     pub emulated_mappings: Option<u64>,
     #[serde(skip)]
     seen: BTreeSet<SocketAddrV4>,

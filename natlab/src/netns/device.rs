@@ -9,11 +9,11 @@ use tun_rs::{DeviceBuilder, SyncDevice};
 use super::error::NetnsError;
 use super::namespace::Namespace;
 
-/// Ethernet's MTU, as on nearly every home line.
+/// It is Ethernet's MTU in bytes, as on nearly every home line.
 pub(crate) const MTU: u16 = 1500;
 
-/// Packets that the kernel keeps for us while this process is not scheduled; a search of some hundred datagrams must
-/// fit. The default of 500 loses some of it.
+/// The kernel keeps this many packets for us while this process is not scheduled; a search of some hundred datagrams
+/// must fit. The default of 500 loses some of it.
 const QUEUE: u32 = 4096;
 
 /// This is a TUN device inside a namespace, seen from this process. It disappears when it is dropped.
@@ -39,7 +39,7 @@ impl Device {
         Ok(Self { tun })
     }
 
-    /// The next packet that the kernel sends out of this device; `None` when there is none now.
+    /// Returns the next packet that the kernel sends out of this device; `None` when there is none now.
     pub(crate) fn receive(&self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
         match self.tun.recv(buffer) {
             Ok(length) => Ok(Some(length)),
@@ -62,7 +62,7 @@ impl AsFd for Device {
     }
 }
 
-/// The `ip` line that gives a device an address.
+/// Returns the `ip` line that gives a device an address.
 pub(crate) fn address_line(device: &str, address: Ipv4Addr, prefix: u8) -> String {
     format!("address add {address}/{prefix} dev {device}\n")
 }

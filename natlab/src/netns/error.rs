@@ -23,15 +23,15 @@ pub enum NetnsError {
     /// A needed program is not installed.
     #[error("the program `{program}` is needed: install the package {package}")]
     MissingProgram {
-        /// Its name.
+        /// The program has this name.
         program: &'static str,
-        /// The Debian package that has it.
+        /// This Debian package has it.
         package: &'static str,
     },
     /// `ip` or `nft` refused what it was given.
     #[error("`{program}` failed: {stderr}")]
     Configure {
-        /// `ip` or `nft`.
+        /// It was `ip` or `nft`.
         program: &'static str,
         /// What it said.
         stderr: String,
@@ -39,7 +39,7 @@ pub enum NetnsError {
     /// A NAT's name or settings make no sense.
     #[error("NAT `{name}`: {reason}")]
     Nat {
-        /// As it was given.
+        /// It is the name as it was given.
         name: String,
         /// What is wrong with it.
         reason: String,
@@ -47,7 +47,7 @@ pub enum NetnsError {
     /// A flag's value makes no sense.
     #[error("{flag} takes {expected}")]
     Flag {
-        /// The flag.
+        /// It is the flag, as on the command line.
         flag: String,
         /// What it takes.
         expected: &'static str,
@@ -55,9 +55,9 @@ pub enum NetnsError {
     /// A binary that is needed was not found.
     #[error("there is no `{name}` beside natlab or in PATH: build it, or name it with {flag}")]
     MissingBinary {
-        /// Name of the binary.
+        /// The binary has this name.
         name: String,
-        /// The flag that names it.
+        /// It is the flag that names it.
         flag: &'static str,
     },
     /// The lobby server did not come up.
@@ -65,22 +65,22 @@ pub enum NetnsError {
     Lobby {
         /// What was seen of it.
         reason: String,
-        /// Its log file.
+        /// It wrote its output to this file.
         log: String,
     },
     /// A program could not be started.
     #[error("`{program}` could not be started")]
     Spawn {
-        /// The program.
+        /// It is the program that could not be started.
         program: String,
-        /// Why.
+        /// It says why.
         #[source]
         source: io::Error,
     },
     /// A script makes no sense.
     #[error("{file}, {error}")]
     Script {
-        /// The file that the script was read from.
+        /// The script was read from this file.
         file: String,
         /// What is wrong with it.
         error: ScriptError,
@@ -90,19 +90,19 @@ pub enum NetnsError {
     System {
         /// What was tried.
         what: &'static str,
-        /// Why it failed.
+        /// It says why the call failed.
         #[source]
         source: io::Error,
     },
 }
 
 impl NetnsError {
-    /// For `map_err`: a system call failed while `what` was tried.
+    /// Makes a function for `map_err`, which says that a system call failed while `what` was tried.
     pub(crate) fn system<E: Into<io::Error>>(what: &'static str) -> impl Fn(E) -> Self {
         move |error| Self::System { what, source: error.into() }
     }
 
-    /// True where this machine, not the run, is what is missing: tests are skipped then.
+    /// Tells whether this machine, not the run, is what is missing: tests are skipped then.
     pub fn is_environment(&self) -> bool {
         matches!(self, Self::NotPermitted(_) | Self::Tun(_) | Self::MissingProgram { .. })
     }

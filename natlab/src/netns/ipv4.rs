@@ -11,18 +11,18 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 pub(crate) enum Protocol {
     Udp,
     Tcp,
-    /// Echo requests and replies; the identifier stands for the port (RFC 5508, 3.1).
+    /// It is an echo request or reply; the identifier stands for the port (RFC 5508, 3.1).
     Ping,
 }
 
 /// Why a packet is nothing for us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unreadable {
-    /// Not IPv4, or shorter than it says.
+    /// It is not IPv4, or shorter than it says.
     Malformed,
-    /// A fragment: ports are only in the first one, and nothing here sends any below an MTU of 1,500.
+    /// It is a fragment: ports are only in the first one, and nothing here sends any below an MTU of 1,500.
     Fragment,
-    /// Neither UDP nor TCP nor ICMP.
+    /// It is neither UDP nor TCP nor ICMP.
     Protocol,
 }
 
@@ -47,9 +47,9 @@ pub(crate) struct Ipv4<'a> {
 /// What a packet is, for a NAT.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// One of a flow.
+    /// It is a packet of a flow.
     Flow(Protocol),
-    /// An ICMP error about a packet of a flow.
+    /// It is an ICMP error about a packet of a flow.
     Error,
 }
 
@@ -78,7 +78,7 @@ impl<'a> Ipv4<'a> {
         Ok(Self { bytes: &mut bytes[..total], header })
     }
 
-    /// `None`: ICMP that is no NAT's business.
+    /// Returns what kind of packet it is; `None` for ICMP that is no NAT's business.
     pub(crate) fn kind(&self) -> Option<Kind> {
         match (self.bytes[9], self.bytes[self.header]) {
             (UDP, _) => Some(Kind::Flow(Protocol::Udp)),
@@ -114,7 +114,7 @@ impl<'a> Ipv4<'a> {
         self.rewrite(16, self.destination_port_at(), to);
     }
 
-    /// One hop. False: the packet must not be forwarded.
+    /// Counts one hop down; with false, the packet must not be forwarded.
     pub(crate) fn take_hop(&mut self) -> bool {
         let Some(ttl) = self.bytes[8].checked_sub(1) else { return false };
         let before = word(self.bytes, 8);
@@ -124,7 +124,7 @@ impl<'a> Ipv4<'a> {
         ttl > 0
     }
 
-    /// Source and destination of the packet that an ICMP error is about, as it was where the error arose.
+    /// Returns source and destination of the packet that an ICMP error is about, as it was where the error arose.
     pub(crate) fn quoted(&self) -> Option<(Protocol, SocketAddrV4, SocketAddrV4)> {
         let inner = self.bytes.get(self.header + 8..)?;
         let header = usize::from(inner.first()? & 15) * 4;
@@ -224,19 +224,19 @@ impl<'a> Ipv4<'a> {
         }
     }
 
-    /// RFC 1624, equation 3: HC' = ~(~HC + ~m + m').
+    /// Updates a checksum as RFC 1624, equation 3, has it: HC' = ~(~HC + ~m + m').
     fn update(&mut self, sum_at: usize, before: u16, after: u16) {
         let sum = u32::from(!word(self.bytes, sum_at)) + u32::from(!before) + u32::from(after);
         put(self.bytes, sum_at, !fold(sum));
     }
 }
 
-/// "Time exceeded in transit" about `packet`, from the router `from` (RFC 792).
+/// Makes "time exceeded in transit" about `packet`, from the router `from` (RFC 792).
 pub(crate) fn time_exceeded(packet: &[u8], from: Ipv4Addr) -> Option<Vec<u8>> {
     error(packet, from, [TIME_EXCEEDED, 0], 0)
 }
 
-/// "Fragmentation needed and DF set" about `packet`: the next link takes `mtu` bytes (RFC 1191 section 4).
+/// Makes "fragmentation needed and DF set" about `packet`: the next link takes `mtu` bytes (RFC 1191 section 4).
 pub(crate) fn fragmentation_needed(packet: &[u8], from: Ipv4Addr, mtu: u16) -> Option<Vec<u8>> {
     error(packet, from, [UNREACHABLE, FRAGMENTATION_NEEDED], mtu)
 }

@@ -19,21 +19,21 @@ pub(crate) const ATTACKER: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 66);
 const HEADERS: usize = 28;
 const MAX_PAYLOAD: usize = 1400;
 
-/// Any system's first TTL: what is forged after a datagram must go as far as that.
+/// This is the first TTL of any system: what is forged after a datagram must go as far as that.
 const TTL: u8 = 64;
-/// `IPPROTO_RAW`: whole packets, header included.
+/// It is `IPPROTO_RAW`: the socket sends whole packets, header included.
 const WHOLE_PACKETS: i32 = 255;
 
-/// The attacker's machine.
+/// It is the attacker's machine.
 pub(crate) struct Attacker {
-    /// Kept: closing it would take the machine off its cable.
+    /// It is kept: closing it would take the machine off its cable.
     _namespace: Namespace,
     socket: Socket,
     junk: Junk,
 }
 
 impl Attacker {
-    /// With a cable to the Internet, on which nobody looks at source addresses.
+    /// Makes one with a cable to the Internet, on which nobody looks at source addresses.
     pub(crate) fn new(per_datagram: u32, seed: u64) -> Result<(Self, Device), NetnsError> {
         let namespace = Namespace::new()?;
         let device = Device::new(&namespace, "eth0")?;
@@ -68,12 +68,12 @@ struct Junk {
 }
 
 impl Junk {
-    /// So many for each genuine one between two players.
+    /// Makes this many for each genuine one between two players.
     fn new(per_datagram: u32, seed: u64) -> Self {
         Self { per_datagram, rng: ChaCha8Rng::seed_from_u64(seed ^ 0x6a75_6e6b), number: 0 }
     }
 
-    /// Forged ones with the addresses and ports of `genuine`, a UDP packet without header options.
+    /// Returns forged ones with the addresses and ports of `genuine`, a UDP packet without header options.
     fn after(&mut self, genuine: &[u8]) -> Vec<Vec<u8>> {
         if genuine.len() < HEADERS || genuine[0] != 0x45 {
             return Vec::new();
@@ -111,7 +111,7 @@ impl Junk {
     }
 }
 
-/// Another payload behind the same addresses. Without a UDP checksum, which IPv4 permits.
+/// Puts another payload behind the same addresses, without a UDP checksum, which IPv4 permits.
 fn packet(genuine: &[u8], payload: &[u8]) -> Vec<u8> {
     let mut bytes = genuine[..HEADERS].to_vec();
     bytes.extend_from_slice(payload);

@@ -11,34 +11,34 @@ use super::namespace::Namespace;
 /// How the external port is chosen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum KernelPorts {
-    /// Preserved where it is free.
+    /// A port is preserved where it is free.
     #[default]
     Plain,
-    /// `masquerade random`: hashed over the destination.
+    /// It is `masquerade random`: the port is hashed over the destination.
     Random,
-    /// `masquerade fully-random`.
+    /// It is `masquerade fully-random`.
     FullyRandom,
 }
 
 /// How the machine behind a router may ask it for a port.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PortService {
-    /// UPnP IGD.
+    /// It serves UPnP IGD.
     pub upnp: bool,
-    /// In its first version; else in the second one.
+    /// It serves UPnP IGD in its first version; else in the second one.
     pub first_version: bool,
-    /// NAT-PMP and PCP.
+    /// It serves NAT-PMP and PCP.
     pub port_control: bool,
 }
 
 impl PortService {
-    /// In any way.
+    /// Tells whether it serves in any way.
     pub(crate) fn any(self) -> bool {
         self.upnp || self.port_control
     }
 }
 
-/// Settings of a masquerading router.
+/// These are the settings of a masquerading router.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct KernelNat {
     /// How ports are chosen.
@@ -46,14 +46,14 @@ pub struct KernelNat {
     /// The WAN side accepts what nobody asked for (it ends in the router, and stays in its connection table), as on
     /// a router without a firewall. Otherwise such packets are dropped before the table keeps them.
     pub accept: bool,
-    /// Seconds of an idle UDP mapping; the kernel's own 30 and 120 where not given.
+    /// An idle UDP mapping lives this many seconds; where not given, the kernel's own 30 and 120.
     pub timeout: Option<u32>,
     /// miniupnpd forwards ports on request.
     pub service: PortService,
 }
 
 impl KernelNat {
-    /// From what follows `kernel` in a name: `:random:accept:timeout=20`.
+    /// Reads what follows `kernel` in a name: `:random:accept:timeout=20`.
     pub(crate) fn parse(options: &str) -> Result<Self, String> {
         const KNOWN: &str =
             "kernel takes :random, :fully-random, :accept, :upnp, :upnp1, :pcp and :timeout=SECONDS";
@@ -149,22 +149,22 @@ impl KernelNat {
 /// This is the inside of a router.
 #[derive(Clone, Debug)]
 pub(crate) struct LanSide {
-    /// The router's own address.
+    /// It is the router's own address.
     pub(crate) router: Ipv4Addr,
     /// This is the machine, or the inner NAT's outer addresses, behind it.
     pub(crate) hosts: Vec<Ipv4Addr>,
 }
 
-/// A masquerading router that runs.
+/// It is a masquerading router that runs.
 pub(crate) struct KernelRouter {
-    /// Kept: closing it would end the router.
+    /// It is kept: closing it would end the router.
     pub(crate) namespace: Namespace,
     pub(crate) lan: Device,
     pub(crate) wan: Device,
 }
 
 impl KernelRouter {
-    /// Entries that its connection table holds, where the kernel shows it.
+    /// Returns how many entries its connection table holds, where the kernel shows it.
     pub(crate) fn connections(namespace: &Namespace) -> Option<u64> {
         namespace
             .enter(|| {

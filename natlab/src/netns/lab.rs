@@ -20,20 +20,20 @@ use super::router::{Cut, Middlebox, Order, Plans, RunningRouter, Site};
 use super::side::{Addresses, Side, Stage};
 use super::translate::Translator;
 
-/// The lobby server's two addresses, as RFC 5780 wants them.
+/// The lobby server has these two addresses, as RFC 5780 wants them.
 pub const LOBBY: [Ipv4Addr; 2] = [Ipv4Addr::new(198, 18, 0, 10), Ipv4Addr::new(198, 18, 0, 11)];
 
-/// Routers that forward ports on request, by their place among a player's kernel NATs.
+/// They are routers that forward ports on request, by their place among a player's kernel NATs.
 type Services = Vec<(usize, Served)>;
 
 /// What a laboratory is made of.
 #[derive(Clone, Debug, Default)]
 pub struct LabSettings {
-    /// The NATs of the players, the left one first.
+    /// They are the NATs of the players, the left one first.
     pub sides: Vec<Side>,
     /// What the Internet does to packets.
     pub line: LineSettings,
-    /// Forged datagrams for each genuine one between two players.
+    /// The attacker sends this many forged datagrams for each genuine one between two players.
     pub junk: u32,
     /// When what the players send to each other gets lost.
     pub cut: Option<Cut>,
@@ -41,11 +41,11 @@ pub struct LabSettings {
     pub seed: u64,
     /// What stands before the lobby server.
     pub behind: Option<Behind>,
-    /// Where captures go.
+    /// Captures go to this directory; none: there are none.
     pub pcap: Option<PathBuf>,
 }
 
-/// A laboratory that runs. Everything in it is gone when it is dropped, or when this process ends.
+/// It is a laboratory that runs. Everything in it is gone when it is dropped, or when this process ends.
 pub struct Lab {
     /// Ends before the namespace that it stands behind.
     inner: Option<Inner>,
@@ -53,7 +53,7 @@ pub struct Lab {
     players: Vec<Namespace>,
     addresses: Vec<Present>,
     kernels: Vec<Vec<Namespace>>,
-    /// By player: routers that forward ports on request, by their place among the player's kernel NATs.
+    /// They are, by player, the routers that forward ports on request, by their place among the player's kernel NATs.
     served: Vec<Services>,
     router: Option<RunningRouter>,
 }
@@ -107,7 +107,7 @@ impl Lab {
         &self.lobby
     }
 
-    /// Where the lobby server's program runs: there, or behind it.
+    /// Returns where the lobby server's program runs: in its namespace, or behind it.
     pub(crate) fn lobby_program(&self) -> &Namespace {
         self.inner.as_ref().map_or(&self.lobby, |inner| &inner.namespace)
     }
@@ -117,7 +117,7 @@ impl Lab {
         &self.players[index]
     }
 
-    /// Entries in the connection tables of a player's kernel NATs, where the kernel tells.
+    /// Returns how many entries the connection tables of a player's kernel NATs have, where the kernel tells.
     pub fn kernel_connections(&self, index: usize) -> Option<u64> {
         self.kernels[index].iter().map(KernelRouter::connections).sum()
     }

@@ -10,11 +10,11 @@ use rand_chacha::ChaCha8Rng;
 /// What the Internet does to every packet.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct LineSettings {
-    /// From one machine to another, one way.
+    /// A packet takes this long from one machine to another, one way.
     pub delay: Duration,
-    /// Up to so much more, evenly distributed; packets overtake each other then.
+    /// It takes up to this much longer, evenly distributed; packets overtake each other then.
     pub jitter: Duration,
-    /// Share of the packets that get lost, 0 to 1.
+    /// This share of the packets gets lost, 0 to 1.
     pub loss: f64,
 }
 
@@ -28,7 +28,7 @@ struct OnItsWay {
     bytes: Vec<u8>,
 }
 
-/// Packets under way, in the order in which they arrive.
+/// It holds the packets under way, in the order in which they arrive.
 #[derive(Debug)]
 pub(crate) struct Line {
     settings: LineSettings,
@@ -38,7 +38,7 @@ pub(crate) struct Line {
     spare: Vec<Vec<u8>>,
 }
 
-/// At most so many packets under way; what is too much gets lost, as in any router's queue.
+/// At most this many packets are under way; what is too much gets lost, as in any router's queue.
 const CAPACITY: usize = 1 << 16;
 
 impl Line {
@@ -68,7 +68,7 @@ impl Line {
         self.queue.peek().map(|Reverse(next)| next.due)
     }
 
-    /// A packet that has arrived, and where.
+    /// Returns a packet that has arrived, and where.
     pub(crate) fn arrived(&mut self, now: Duration) -> Option<(usize, Vec<u8>)> {
         if self.next_due()? > now {
             return None;

@@ -14,7 +14,7 @@ use super::process::{Program, Start};
 
 /// It opens its sockets within milliseconds.
 const READY: Duration = Duration::from_secs(5);
-/// UDP ports of SSDP, and of NAT-PMP and PCP, as `/proc/net/udp` writes them.
+/// They are the UDP ports of SSDP, and of NAT-PMP and PCP, as `/proc/net/udp` writes them.
 const PORTS: [&str; 2] = [":076C", ":14E7"];
 
 /// What goes into the router beside its masquerade: the chains that miniupnpd fills.
@@ -28,14 +28,14 @@ pub(crate) const CHAINS: &str = "
         chain postrouting { type nat hook postrouting priority srcnat; policy accept; jump postrouting_miniupnpd; }
     }";
 
-/// A router as miniupnpd is to serve it.
+/// It is a router as miniupnpd is to serve it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Served {
     pub(crate) service: PortService,
-    /// Its address on the LAN.
+    /// It has this address on the LAN.
     pub(crate) router: Ipv4Addr,
-    /// The address that it is to call its public one. Behind another NAT that is a lie, as some providers' routers
-    /// tell it: an honest miniupnpd refuses to serve there.
+    /// It is to call this address its public one. Behind another NAT that is a lie, as some providers' routers tell it:
+    /// an honest miniupnpd refuses to serve there.
     pub(crate) public: Ipv4Addr,
 }
 

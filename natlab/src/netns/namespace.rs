@@ -11,8 +11,8 @@ use nix::sched::{CloneFlags, setns, unshare};
 
 use super::error::NetnsError;
 
-/// Moves this process out of the machine's network into an empty one, in a new user namespace where it has no
-/// right to do so otherwise. To be called before any thread is started.
+/// Moves this process out of the machine's network into an empty one, in a new user namespace where it has no right to
+/// do so otherwise. It must be called before any thread is started.
 ///
 /// From then on nothing that this process or its children send can leave the machine.
 pub fn leave_the_network() -> Result<(), NetnsError> {
@@ -117,7 +117,7 @@ fn pipe_into(
     Err(NetnsError::Configure { program, stderr })
 }
 
-/// `PATH`, with the places where `ip` and `nft` are for root: Debian keeps them out of a user's path.
+/// Returns `PATH` with the places where `ip` and `nft` are for root: Debian keeps them out of a user's path.
 fn search_path() -> String {
     format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_else(|_| "/usr/bin:/bin".into()))
 }

@@ -19,14 +19,14 @@ use super::transcript::Transcript;
 
 /// A lobby server binds its sockets and makes its key in much less, in a debug build on a busy machine too.
 const LOBBY_READY: Duration = Duration::from_secs(15);
-/// Seconds that players go on after a script, where `{seconds}` stands in their command.
+/// Players go on for this many seconds after a script, where `{seconds}` stands in their command.
 const AFTER_SCRIPT: u64 = 5;
 /// Where the left program does not tell (in JSON) that its room exists.
 const DEFAULT_STAGGER: Duration = Duration::from_secs(5);
-/// Between SIGTERM and SIGKILL.
+/// A program has this long between SIGTERM and SIGKILL.
 const GRACE: Duration = Duration::from_secs(3);
 const LOBBY_PORT: u16 = 3478;
-/// The lobby server's name, where a script has it move.
+/// It is the lobby server's name, where a script has it move.
 const LOBBY_NAME: &str = "lobby.lab";
 
 /// What one run needs.
@@ -34,16 +34,16 @@ const LOBBY_NAME: &str = "lobby.lab";
 pub(crate) struct PairSettings {
     pub(crate) lab: LabSettings,
     pub(crate) log_dir: PathBuf,
-    /// None: no lobby server.
+    /// It is the lobby server's program; with none, there is no lobby server.
     pub(crate) lobby_server: Option<PathBuf>,
     pub(crate) command: Vec<String>,
-    /// The left one's event that the right one waits for.
+    /// It is the left one's event that the right one waits for.
     pub(crate) after: String,
     pub(crate) stagger: Option<Duration>,
     pub(crate) time_limit: Option<Duration>,
     /// What happens to the run.
     pub(crate) script: Option<Script>,
-    /// Show the programs' lines as they come.
+    /// It shows the programs' lines as they come.
     pub(crate) verbose: bool,
 }
 
@@ -72,7 +72,7 @@ pub(crate) struct Run<'a> {
     pub(crate) settings: &'a PairSettings,
     pub(crate) lab: Lab,
     pub(crate) acts: Option<Acts>,
-    /// The lobby server's address now, as an index, and how often it was started.
+    /// It is the lobby server's address now, as an index, and how often it was started.
     lobby: (usize, u32),
     tell: Sender<Message>,
     heard: &'a Receiver<Message>,
@@ -119,7 +119,7 @@ pub(crate) fn run_pair(
 }
 
 impl Run<'_> {
-    /// False when the user interrupted it.
+    /// Starts the lobby server; returns false when the user interrupted it.
     fn start_lobby(&mut self) -> Result<bool, NetnsError> {
         let Some(program) = self.settings.lobby_server.clone() else { return Ok(true) };
         self.lobby.1 += 1;
@@ -240,7 +240,7 @@ impl Run<'_> {
         }
     }
 
-    /// What players resolve names by.
+    /// Writes the file by which players resolve names.
     fn write_hosts(&self) -> Result<(), NetnsError> {
         let text = format!("127.0.0.1 localhost\n{} {LOBBY_NAME}\n", LOBBY[self.lobby.0]);
         fs::write(self.hosts(), text).map_err(NetnsError::system("writing the players' names of hosts"))
@@ -250,7 +250,7 @@ impl Run<'_> {
         self.settings.log_dir.join("hosts")
     }
 
-    /// The lobby server has a name where it moves.
+    /// Tells whether the lobby server moves: then it has a name.
     fn moves(&self) -> bool {
         self.settings.script.as_ref().is_some_and(Script::moves)
     }
@@ -265,7 +265,7 @@ impl Run<'_> {
         self.write_hosts()
     }
 
-    /// A program stands still, or goes on.
+    /// Has a program stand still, or go on.
     pub(crate) fn pause(&mut self, who: Who, still: bool) {
         if let Some(program) = &mut self.programs[who as usize] {
             program.pause(still);
@@ -302,7 +302,7 @@ impl Run<'_> {
         self.programs[who as usize].is_some() && self.exits[who as usize].is_none()
     }
 
-    /// The next thing that happens; `None` at `deadline`.
+    /// Returns the next thing that happens; `None` at `deadline`.
     fn next(&mut self, deadline: Option<Instant>) -> Option<Message> {
         let heard = match deadline {
             Some(deadline) => self.heard.recv_timeout(deadline.saturating_duration_since(Instant::now())),

@@ -23,11 +23,11 @@ use nix::unistd::Pid;
 use super::error::NetnsError;
 use super::namespace::Namespace;
 
-/// The hidden subcommand that holds a program.
+/// It is the hidden subcommand that holds a program.
 pub(crate) const HOLD: &str = "__hold";
 /// What the holder of a program is asked by the pipe: SIGTERM to the program.
 const TERMINATE: u8 = b't';
-/// The same: SIGSTOP and SIGCONT.
+/// A holder is asked for SIGSTOP in the same way, and for SIGCONT by the next one.
 const STOP: u8 = b's';
 const CONTINUE: u8 = b'c';
 /// Names a file that takes the place of /etc/hosts for a program.
@@ -45,7 +45,7 @@ pub(crate) enum Happened<W> {
     Interrupted,
     /// A program wrote a line to stdout.
     Line(W, String),
-    /// It ended, with this exit code; 128 and the signal where one killed it.
+    /// It ended with this exit code; 128 and the signal where one killed it.
     Ended(W, i32),
 }
 
@@ -61,7 +61,7 @@ pub(crate) struct Start<'a> {
     pub(crate) hosts: Option<&'a Path>,
 }
 
-/// A program that runs. Dropping it kills it and all that it started.
+/// It is a program that runs. Dropping it kills it and all that it started.
 #[derive(Debug)]
 pub(crate) struct Program {
     pipe: PipeWriter,
@@ -153,7 +153,8 @@ fn exit_code(status: ExitStatus) -> i32 {
     status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(-1)
 }
 
-/// The holder: runs `command` as the first process of its namespace of processes, reaps, and ends as it ends.
+/// Acts as the holder: it runs `command` as the first process of its namespace of processes, reaps, and ends as that
+/// ends.
 pub(crate) fn hold(command: &[OsString]) -> ExitCode {
     let Some((program, arguments)) = command.split_first() else { return ExitCode::FAILURE };
     if let Some(hosts) = env::var_os(HOSTS)

@@ -16,36 +16,36 @@ use super::simulate::Simulated;
 /// What one run has shown; `natlab run --json` prints it.
 #[derive(Clone, Debug, Serialize)]
 pub struct PairReport {
-    /// NAT of the host.
+    /// This is the NAT of the host.
     pub left: String,
-    /// NAT of the player who joined.
+    /// This is the NAT of the player who joined.
     pub right: String,
     /// Both programs and the lobby server ended well.
     pub ok: bool,
-    /// Why not.
+    /// It says why not.
     pub reason: Option<String>,
-    /// The path that was played on, as the joining player told it.
+    /// It is the path that was played on, as the joining player told it.
     pub path: Option<String>,
     /// How it was found.
     pub method: Option<String>,
-    /// From the request to the path, milliseconds.
+    /// The path came this long after the request, in milliseconds.
     pub since_request_ms: Option<f64>,
-    /// From the request to the first message of the game, on whatever path, milliseconds; as the joining player told
-    /// it.
+    /// The first message of the game, on whatever path, came this long after the request, in milliseconds; the joining
+    /// player tells it.
     pub first_message_ms: Option<f64>,
-    /// Round trip on it, milliseconds.
+    /// The round trip on the path takes this long, in milliseconds.
     pub rtt_ms: Option<f64>,
-    /// Datagrams sent to make the path, as the players count them.
+    /// They are the datagrams sent to make the path, as the players count them.
     pub packets: Packets,
-    /// UDP mappings that the NATs made (public endpoints seen outside, for the kernel's).
+    /// They are the UDP mappings that the NATs made (public endpoints seen outside, for the kernel's).
     pub mappings: Mappings,
-    /// Exit codes; 128 and more: killed by a signal. None: not started, or ended by natlab.
+    /// They are the exit codes; 128 and more: killed by a signal. None: not started, or ended by natlab.
     pub exit: Exits,
-    /// Everything that the programs wrote.
+    /// Everything that the programs wrote is in this folder.
     pub log_dir: String,
-    /// Seed of the random choices.
+    /// The random choices have this seed.
     pub seed: u64,
-    /// Length of the run, seconds.
+    /// The run took this long, in seconds.
     pub seconds: f64,
     /// What was drawn for this run, of a sample.
     pub world: Option<World>,
@@ -54,34 +54,34 @@ pub struct PairReport {
     /// What a script did to the game.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub script: Option<ScriptReport>,
-    /// What the router in the middle counted: lobby, left, right.
+    /// It holds what the router in the middle counted: lobby, left, right.
     pub links: BTreeMap<&'static str, Counts>,
     /// These are the JSON lines of both programs.
     pub events: Events,
 }
 
-/// Datagrams of both sides.
+/// They are the datagrams of both sides.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Packets {
-    /// The host's.
+    /// The host sent this many.
     pub left: Option<u64>,
-    /// The joining player's.
+    /// The joining player sent this many.
     pub right: Option<u64>,
 }
 
-/// Mappings of both sides.
+/// They are the mappings of both sides.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Mappings {
-    /// The host's NATs'.
+    /// The host's NATs made this many.
     pub left: u64,
-    /// The joining player's.
+    /// The joining player's NATs made this many.
     pub right: u64,
 }
 
-/// Exit codes.
+/// They are the exit codes of the programs.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Exits {
-    /// The left program.
+    /// This is the left program.
     pub host: Option<i32>,
     /// This is the right program.
     pub join: Option<i32>,
@@ -89,12 +89,12 @@ pub struct Exits {
     pub lobby: Option<i32>,
 }
 
-/// JSON lines of the programs.
+/// They are the JSON lines of the programs.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Events {
-    /// The left program's.
+    /// They are the left program's lines.
     pub host: Vec<Value>,
-    /// The right program's.
+    /// They are the right program's lines.
     pub join: Vec<Value>,
 }
 
@@ -175,7 +175,7 @@ impl PairReport {
         how
     }
 
-    /// In a cell of a table.
+    /// Returns it as in a cell of a table.
     fn cell(&self) -> String {
         let real = match (&self.path, self.since_request_ms) {
             _ if !self.ok => "FAILED".into(),

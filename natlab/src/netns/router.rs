@@ -25,11 +25,11 @@ pub(crate) use running::RunningRouter;
 pub use site::Cut;
 pub(crate) use site::{Middlebox, Order, Plans, Site};
 
-/// Routers between two access lines: more than the TTL that openers are given so that they die on the way (up to
-/// 7 in the programs that are known), fewer than any system's first TTL.
+/// There are this many routers between two access lines: more than the TTL that openers are given so that they die on
+/// the way (up to 7 in the programs that are known), fewer than any system's first TTL.
 pub const HOPS: u8 = 8;
 
-/// Whose ICMP errors come out of the Internet.
+/// ICMP errors come out of the Internet from this address.
 const ROUTER: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 1);
 
 /// The first site is the lobby server's, then come the players', and last the attacker's where there is one.
@@ -38,7 +38,7 @@ const LOBBY_SITE: usize = 0;
 /// Where UPnP devices are searched.
 const SSDP: Ipv4Addr = Ipv4Addr::new(239, 255, 255, 250);
 
-/// Packets taken from one device before the others get their turn.
+/// The router takes this many packets from one device before the others get their turn.
 const BURST: usize = 32;
 
 /// When the run is over, what is still under way arrives, if it takes no longer than this.
@@ -54,7 +54,7 @@ enum Place {
 
 struct Router {
     sites: Vec<Site>,
-    /// Sites of players: those after the lobby's.
+    /// This many sites are players': those after the lobby's.
     players: usize,
     line: Line,
     attacker: Option<Attacker>,
@@ -64,7 +64,7 @@ struct Router {
     ordered: Receiver<(usize, Order)>,
     start: Instant,
     start_since_epoch: Duration,
-    /// Time of the packet in hand, since the start.
+    /// The packet in hand came at this time since the start.
     now: Duration,
 }
 
@@ -212,7 +212,8 @@ impl Router {
         site != LOBBY_SITE && site <= self.players
     }
 
-    /// By the address that the program wrote on it, whatever its NATs make of it.
+    /// Tells whether a packet goes to another player, by the address that the program wrote on it, whatever its NATs
+    /// make of it.
     fn to_another_player(&self, site: usize, bytes: &[u8]) -> bool {
         let &[a, b, c, d] = &bytes[16..20] else { return false };
         let to = Ipv4Addr::new(a, b, c, d);
@@ -231,7 +232,7 @@ impl Router {
         })
     }
 
-    /// From the inside of box `index` towards the Internet.
+    /// Passes a packet from the inside of box `index` towards the Internet.
     fn outward(&mut self, site: usize, index: usize, bytes: &mut [u8]) {
         let start = self.now;
         let side = &mut self.sites[site];
@@ -261,7 +262,7 @@ impl Router {
         self.cross(site, bytes);
     }
 
-    /// Over the Internet.
+    /// Sends a packet over the Internet.
     fn cross(&mut self, from: usize, bytes: &mut [u8]) {
         self.capture(from, true, bytes);
         let length = bytes.len();
@@ -327,7 +328,7 @@ impl Router {
         }
     }
 
-    /// From the outside of box `index - 1` towards the machine.
+    /// Passes a packet from the outside of box `index - 1` towards the machine.
     fn inward(&mut self, site: usize, index: usize, bytes: &mut [u8]) {
         let side = &mut self.sites[site];
         let mut packet = match Ipv4::parse(bytes) {

@@ -19,7 +19,8 @@ use super::report::{PairReport, table};
 use super::sample::{Planned, sums};
 use super::simulate::simulate;
 
-/// Exit code where this machine does not permit what is needed, for scripts that skip then (as in `automake`).
+/// It is the exit code where this machine does not permit what is needed, for scripts that skip then (as in
+/// `automake`).
 pub const NOT_HERE: u8 = 77;
 
 /// Runs the subcommand. To be called before any thread is started.
@@ -144,13 +145,13 @@ fn one(
     run_pair(&settings, tell, &heard)
 }
 
-/// Time and process make two runs differ; nothing here must be hard to guess.
+/// Draws a seed: time and process make two runs differ; nothing here must be hard to guess.
 fn rand_seed() -> u64 {
     let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
     u64::from(now.subsec_nanos()) ^ (u64::from(std::process::id()) << 30) ^ (now.as_secs() << 8)
 }
 
-/// The one that was asked for, or a new one that no other run has.
+/// Returns the directory that was asked for, or a new one that no other run has.
 fn log_dir(asked: Option<&Path>) -> Result<PathBuf, NetnsError> {
     let failed = NetnsError::system("making the directory for logs");
     if let Some(asked) = asked {
@@ -168,7 +169,7 @@ fn log_dir(asked: Option<&Path>) -> Result<PathBuf, NetnsError> {
     }
 }
 
-/// SIGINT, SIGTERM and SIGHUP, told to every run.
+/// It tells SIGINT, SIGTERM and SIGHUP to every run.
 #[derive(Clone)]
 struct Interrupts {
     listeners: Arc<Mutex<Vec<Sender<Message>>>>,

@@ -14,35 +14,35 @@ use crate::oracle::{self, Outlook, Relation};
 use crate::scenario::Draw;
 use crate::stats::wilson;
 
-/// One run that is to be.
+/// It is one run that is to be.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Planned {
     pub(crate) sides: [Side; 2],
     pub(crate) line: LineSettings,
-    /// Of a drawn one.
+    /// It is what was drawn; none: nothing was.
     pub(crate) world: Option<World>,
 }
 
 /// What was drawn for a run.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct World {
-    /// Seed of the draw: `natlab matrix --first-seed SEED --seeds 1` has the same NATs.
+    /// The draw has this seed: `natlab matrix --first-seed SEED --seeds 1` has the same NATs.
     pub seed: u64,
-    /// Round trip between any two machines, milliseconds, without jitter.
+    /// The round trip between any two machines takes this long, in milliseconds, without jitter.
     pub rtt_ms: f64,
-    /// Up to so much more on each way, milliseconds.
+    /// Each way takes up to this much longer, in milliseconds.
     pub jitter_ms: f64,
-    /// Share of packets lost on each way.
+    /// This share of the packets is lost on each way, 0 to 1.
     pub loss: f64,
     /// These are the host's NATs, the inner one first: ports and foreign allocations per second.
     pub left: String,
-    /// The joining player's.
+    /// These are the joining player's NATs.
     pub right: String,
     /// What the oracle says: `direct`, `search`, or why it is impossible; none with a kernel's NAT.
     pub outlook: Option<&'static str>,
 }
 
-/// So many runs of a pair, from this seed on. A kernel's NAT stays as it is, and only the line is drawn.
+/// Returns this many runs of a pair, from this seed on. A kernel's NAT stays as it is, and only the line is drawn.
 pub(crate) fn sample(pair: &[Side; 2], runs: u64, first_seed: u64) -> Vec<Planned> {
     let named = |side: &Side| side.name.parse().unwrap_or(NatSpec::single("", NatConfig::default()));
     let specs = [named(&pair[0]), named(&pair[1])];
@@ -103,7 +103,7 @@ fn ports(nat: &NatConfig) -> String {
     format!("{ports},cross={:.0}", nat.cross)
 }
 
-/// All drawn runs together, by what the oracle says, and those that did not get what it says.
+/// Writes all drawn runs together, by what the oracle says, and those that did not get what it says.
 pub(crate) fn sums(reports: &[PairReport]) -> String {
     let mut classes: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
     let mut text = String::new();

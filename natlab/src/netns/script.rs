@@ -8,12 +8,12 @@ use crate::link::Mtu;
 
 use super::side::Stage;
 
-/// After the last thing that happens, where no `end` says when the game is over.
+/// The game goes on this long after the last thing that happens, where no `end` says when it is over.
 const AFTERWARDS: Duration = Duration::from_secs(30);
 /// A script of more than a day is a typing error.
 const LONGEST: f64 = 86_400.0;
 
-/// Whom something happens to.
+/// It says whom something happens to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Actor {
     Lobby,
@@ -65,7 +65,7 @@ impl What {
         }
     }
 
-    /// Needs a NAT that can be told to change.
+    /// Tells whether it needs a NAT that can be told to change.
     fn is_of_the_nat(self) -> bool {
         matches!(self, Self::Address | Self::Network | Self::Reboot)
     }
@@ -88,12 +88,12 @@ impl fmt::Display for What {
     }
 }
 
-/// One thing that happens.
+/// It is one thing that happens.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Step {
-    /// Number of its line, from 1.
+    /// It stands in the line of this number, from 1.
     pub(crate) line: usize,
-    /// After the first messages of the game on both sides.
+    /// It happens this long after the first messages of the game on both sides.
     pub(crate) at: Duration,
     pub(crate) who: Actor,
     pub(crate) what: What,
@@ -107,11 +107,11 @@ pub(crate) struct Script {
     pub(crate) end: Duration,
 }
 
-/// A line that makes no sense.
+/// It is a line that makes no sense.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {problem}")]
 pub struct ScriptError {
-    /// Its number, from 1.
+    /// The line has this number, from 1.
     pub line: usize,
     /// What is wrong, and what would be right.
     pub problem: String,
@@ -227,7 +227,7 @@ impl FromStr for Script {
 }
 
 impl Script {
-    /// The lobby server is at another address at some time, so players must know it by a name.
+    /// Tells whether the lobby server is at another address at some time, so that players must know it by a name.
     pub(crate) fn moves(&self) -> bool {
         self.steps.iter().any(|step| step.what == What::Move)
     }

@@ -12,9 +12,9 @@ use super::kernel_nat::KernelNat;
 /// This is one box of a chain.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Stage {
-    /// The laboratory's own NAT.
+    /// It is the laboratory's own NAT.
     Emulated(NatConfig),
-    /// The kernel's masquerade.
+    /// It is the kernel's masquerade.
     Kernel(KernelNat),
 }
 
@@ -41,15 +41,15 @@ impl Stage {
 /// These are the NATs of one player, the innermost first.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Side {
-    /// As it was given.
+    /// It is the name as it was given.
     pub name: String,
-    /// The boxes.
+    /// They are its boxes.
     pub stages: Vec<Stage>,
     /// What its line, or its machine, does with long packets.
     pub narrow: Option<Narrow>,
 }
 
-/// A side that takes less than Ethernet does: `mtu=1280`, `mtu=1280:silent`, `mtu=1280:own`.
+/// It is a side that takes less than Ethernet does: `mtu=1280`, `mtu=1280:silent`, `mtu=1280:own`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Narrow {
     /// This is the longest UDP packet.
@@ -99,19 +99,19 @@ impl FromStr for Side {
 pub(crate) struct Addresses {
     /// This is the player's machine.
     pub(crate) host: Ipv4Addr,
-    /// Outer addresses of each stage, in the order of the stages; empty for one that does not translate.
+    /// They are the outer addresses of each stage, in the order of the stages; empty for one that does not translate.
     pub(crate) external: Vec<Vec<Ipv4Addr>>,
-    /// What the Internet routes to this side.
+    /// The Internet routes these addresses to this side.
     pub(crate) public: Vec<Ipv4Addr>,
 }
 
 impl Side {
-    /// No kernel's NAT is among its boxes.
+    /// Tells whether no kernel's NAT is among its boxes.
     pub(crate) fn is_emulated(&self) -> bool {
         self.stages.iter().all(|stage| matches!(stage, Stage::Emulated(_)))
     }
 
-    /// `number` is 1 for the left player and 2 for the right one.
+    /// Returns its addresses; `number` is 1 for the left player and 2 for the right one.
     pub(crate) fn addresses(&self, number: u8) -> Addresses {
         let mut external = vec![Vec::new(); self.stages.len()];
         let mut public = Vec::new();

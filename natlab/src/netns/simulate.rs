@@ -12,17 +12,18 @@ use super::side::{Side, Stage};
 /// What the simulator says about a pair of emulated NATs with the same delay and loss.
 #[derive(Clone, Debug, Serialize)]
 pub struct Simulated {
-    /// Joins simulated.
+    /// This many joins were simulated.
     pub runs: usize,
-    /// Those with a direct path on both sides.
+    /// In this many of them both sides had a direct path.
     pub direct: usize,
-    /// From the request until both sides have confirmed the path, milliseconds.
+    /// Both sides have confirmed the path this long after the request, in milliseconds.
     pub median_confirmed_ms: Option<f64>,
-    /// Datagrams of both sides for it.
+    /// Both sides together sent this many datagrams for it.
     pub median_packets: Option<f64>,
 }
 
-/// `None` where one of the NATs is the kernel's, which the simulator has not, or where a side has an MTU of its own.
+/// Asks the simulator; `None` where one of the NATs is the kernel's, which it has not, or where a side has an MTU of
+/// its own.
 pub(crate) fn simulate(pair: &[Side; 2], line: LineSettings, seeds: u64) -> Option<Simulated> {
     let [left, right] = pair;
     if pair.iter().any(|side| side.narrow.is_some()) {

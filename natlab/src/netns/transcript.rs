@@ -2,16 +2,16 @@
 
 use serde_json::Value;
 
-/// Lines that are kept; a chattering program must not fill the memory.
+/// At most this many lines are kept; a chattering program must not fill the memory.
 const MAX_EVENTS: usize = 10_000;
 
-/// The lines of one program that are JSON objects with an `event`.
+/// It holds the lines of one program that are JSON objects with an `event`.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Transcript {
     events: Vec<Value>,
 }
 
-/// A path as one player knows it.
+/// It is a path as one player knows it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct PathTold {
     pub(crate) path: Option<String>,
@@ -40,8 +40,8 @@ impl Transcript {
         self.events
     }
 
-    /// The path that the game ended on: the summary's, else the last one told. Its figures are those of the first
-    /// time that it stood.
+    /// Returns the path that the game ended on: the summary's, else the last one told. Its figures are those of the
+    /// first time that it stood.
     pub(crate) fn path(&self) -> PathTold {
         let paths = || self.named("path");
         let text = |value: &Value, key: &str| value.get(key).and_then(Value::as_str).map(str::to_owned);
@@ -58,13 +58,13 @@ impl Transcript {
         }
     }
 
-    /// From the first request to the first message of the game.
+    /// Returns the time from the first request to the first message of the game, in milliseconds.
     pub(crate) fn first_message_ms(&self) -> Option<f64> {
         let at = |event: &str| self.named(event).next()?.get("t_ms")?.as_f64();
         Some(((at("game_message")? - at("request")?) * 10.0).round() / 10.0)
     }
 
-    /// The reason that it gave for a failure.
+    /// Returns the reason that it gave for a failure.
     pub(crate) fn failure(&self) -> Option<String> {
         let failed = self.named("failed").last()?;
         let text = |key: &str| failed.get(key).and_then(Value::as_str);

@@ -30,7 +30,8 @@ pub(crate) struct Translator {
 }
 
 impl Translator {
-    /// `external`: its addresses outside, or, where it does not translate, those of the machine behind it.
+    /// Makes one; `external` are its addresses outside, or, where it does not translate, those of the machine behind
+    /// it.
     pub(crate) fn new(config: &NatConfig, external: &[Ipv4Addr], seed: u64) -> Self {
         let pool: Vec<IpAddr> = external.iter().copied().map(IpAddr::V4).collect();
         let ping = NatConfig { udp_blocked: false, cross: 0.0, ..config.clone() };
@@ -41,7 +42,7 @@ impl Translator {
         }
     }
 
-    /// Where its own ICMP errors come from.
+    /// Returns the address that its own ICMP errors come from.
     pub(crate) fn address(&self) -> Ipv4Addr {
         self.address
     }
@@ -64,7 +65,7 @@ impl Translator {
         self.nat.counters()
     }
 
-    /// A packet from the inside.
+    /// Translates a packet from the inside.
     pub(crate) fn outward(&mut self, now: Duration, packet: &mut Ipv4<'_>) -> Passage {
         match packet.kind() {
             Some(Kind::Flow(protocol)) => {
@@ -77,7 +78,7 @@ impl Translator {
         }
     }
 
-    /// A packet from the outside.
+    /// Translates a packet from the outside.
     pub(crate) fn inward(&mut self, now: Duration, packet: &mut Ipv4<'_>) -> Passage {
         match packet.kind() {
             Some(Kind::Flow(protocol)) => {
@@ -114,7 +115,7 @@ impl Translator {
         if packet.take_hop() { passage } else { EXPIRED }
     }
 
-    /// An error about a packet of ours: found by the external endpoint that it quotes as the source.
+    /// Translates an error about a packet of ours: it is found by the external endpoint that it quotes as the source.
     fn error_inward(&mut self, now: Duration, packet: &mut Ipv4<'_>) -> Passage {
         let Some((protocol, source, _)) = packet.quoted() else { return Passage::Dropped("malformed") };
         if self.nat.config().translates() {
@@ -130,8 +131,8 @@ impl Translator {
         if packet.take_hop() { Passage::Onward } else { EXPIRED }
     }
 
-    /// An error of our host about a packet that came in: found by the internal endpoint that it quotes as the
-    /// destination, where only one mapping can be meant.
+    /// Translates an error of our host about a packet that came in: it is found by the internal endpoint that it quotes
+    /// as the destination, where only one mapping can be meant.
     fn error_outward(&mut self, now: Duration, packet: &mut Ipv4<'_>) -> Passage {
         let Some((protocol, _, destination)) = packet.quoted() else { return Passage::Dropped("malformed") };
         if self.nat.config().translates() {

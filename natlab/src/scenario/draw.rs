@@ -18,8 +18,9 @@ pub enum Worlds {
     /// The world is as measured on the internet: every range has its source beside it, in `scenario/internet.rs`.
     #[default]
     Internet,
-    /// Small and even ones, as a first look: round trips of 20 to 300 ms, up to a tenth of the delay as jitter, up to 10 %
-    /// loss, 0 to 50 foreign allocations a second, ports that are preserved or counted in steps of 1, 3 or -2.
+    /// The worlds are small and even, as a first look: round trips of 20 to 300 ms, up to a tenth of the delay as
+    /// jitter, up to 10 % loss, 0 to 50 foreign allocations a second, ports that are preserved or counted in steps of
+    /// 1, 3 or -2.
     Tidy,
 }
 
@@ -28,15 +29,16 @@ pub enum Worlds {
 pub struct Draw {
     /// Which kind of worlds is drawn.
     pub worlds: Worlds,
-    /// One-way delay between any two of players and server; with it there is no jitter and nothing is reordered or doubled.
+    /// It is the delay one way between any two of players and server; none: it is drawn. With it there is no jitter and
+    /// nothing is reordered or doubled.
     pub delay: Option<Duration>,
-    /// Share of packets lost between any two, each for itself.
+    /// This share of the packets is lost between any two, each for itself; none: it is drawn.
     pub loss: Option<f64>,
     /// How many ports foreign traffic takes per second.
     pub cross: Option<f64>,
     /// These are the settings of both agents.
     pub config: AgentConfig,
-    /// What the two networks share.
+    /// It says what the two networks share.
     pub relation: Relation,
     /// The server has one address only.
     pub one_address: bool,
@@ -49,7 +51,7 @@ pub struct Draw {
 }
 
 impl Draw {
-    /// Tidy worlds, joined when both NATs are known.
+    /// Draws tidy worlds, joined when both NATs are known.
     pub fn tidy() -> Self {
         Self { worlds: Worlds::Tidy, ..Self::default() }
     }
@@ -182,13 +184,13 @@ impl Draw {
     }
 }
 
-/// Names that say how a NAT maps and filters, but not how it chooses its ports.
+/// These names say how a NAT maps and filters, but not how it chooses its ports.
 const OPEN: [&str; 5] = ["fullcone", "restricted", "portrestricted", "as", "ps"];
 
-/// Ports of one address that are taken at a time, at the most: 0.7 of the 64,512 that there are.
+/// At most this many ports of one address are taken at a time: 0.7 of the 64,512 that there are.
 const BEARABLE: f64 = 45_000.0;
 
-/// Two links make a leg: `1 - (1 - p)^2 = loss`.
+/// Returns the loss of each of two links that make a leg: `1 - (1 - p)^2 = loss`.
 fn of_two(loss: f64) -> f64 {
     1.0 - (1.0 - loss).sqrt()
 }

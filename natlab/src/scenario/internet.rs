@@ -26,17 +26,17 @@ pub(super) enum Access {
     Fibre,
     Cable,
     Dsl,
-    /// Mobile networks of LTE and 5G.
+    /// It is a mobile network of LTE or 5G.
     Mobile,
-    /// 3G, the edge of a cell, or a queue that somebody else's upload keeps full.
+    /// It is 3G, the edge of a cell, or a queue that somebody else's upload keeps full.
     SlowMobile,
     LowOrbit,
     Geostationary,
 }
 
-/// Players by access. OECD's broadband statistics of 2023 count some 42 % fibre, 28 % cable and 20 % DSL among fixed lines
-/// (m); that a fifth of players come over mobile networks is our assumption. Far more than its share of players is given
-/// to what is slow, so that it is seen: satellites serve about one line in a hundred.
+/// These are the players by access. OECD's broadband statistics of 2023 count some 42 % fibre, 28 % cable and 20 % DSL
+/// among fixed lines (m); that a fifth of players come over mobile networks is our assumption. Far more than its share
+/// of players is given to what is slow, so that it is seen: satellites serve about one line in a hundred.
 const ACCESS: [(Access, u32); 7] = [
     (Access::Fibre, 30),
     (Access::Cable, 20),
@@ -62,7 +62,7 @@ pub(super) struct DrawnNat {
     pub(super) timeout: Duration,
 }
 
-/// One of these, by its weight.
+/// Draws one of these by its weight.
 fn weighted<T: Copy>(rng: &mut ChaCha8Rng, choices: &[(T, u32)]) -> T {
     let mut place = rng.random_range(0..choices.iter().map(|(_, weight)| weight).sum());
     let mut chosen = choices[0].0;
@@ -85,7 +85,7 @@ impl Access {
         weighted(rng, &ACCESS)
     }
 
-    /// Round trip to the provider's door, seconds.
+    /// Returns the range of the round trip to the provider's door, in seconds.
     fn round_trip(self) -> (f64, f64) {
         match self {
             // FCC: medians of 8 to 14 ms for fibre, 13 to 30 ms for cable, 20 to 60 ms for DSL, 570 to 650 ms for
@@ -103,11 +103,11 @@ impl Access {
         }
     }
 
-    /// The longest packet. Ethernet's 1,500 as a rule. PPPoE's header leaves 1,492 (RFC 2516), Japan's NTT lines 1,454 (its
-    /// interface specification for FLET'S): DSL and some fibre. 3GPP TS 23.060, annex C, recommends 1,358 to mobile
-    /// networks, so that tunnels between their stations need no fragments; many use 1,430 or more (m), and translation of IPv4
-    /// to IPv6 takes 20 (464XLAT, RFC 6877). One player in ten has a VPN on: WireGuard's 1,420 (`wg-quick(8)`), or Tailscale's
-    /// 1,280 (its documentation), the least that IPv6 allows (RFC 8200 section 5) (m).
+    /// Draws the longest packet. It is Ethernet's 1,500 as a rule. PPPoE's header leaves 1,492 (RFC 2516), Japan's NTT
+    /// lines 1,454 (its interface specification for FLET'S): DSL and some fibre. 3GPP TS 23.060, annex C, recommends
+    /// 1,358 to mobile networks, so that tunnels between their stations need no fragments; many use 1,430 or more (m),
+    /// and translation of IPv4 to IPv6 takes 20 (464XLAT, RFC 6877). One player in ten has a VPN on: WireGuard's 1,420
+    /// (`wg-quick(8)`), or Tailscale's 1,280 (its documentation), the least that IPv6 allows (RFC 8200 section 5) (m).
     ///
     /// One way in ten is a black hole: RIPE Labs found 4 to 6 % of IPv4 probes, and as many or fewer of IPv6, where ICMP is
     /// filtered (de Boer and Bosma, "Discovering Path MTU black holes on the Internet using RIPE Atlas", 2012); more behind
@@ -125,8 +125,9 @@ impl Access {
         Mtu { bytes: line.min(vpn), icmp: !rng.random_bool(0.1) }
     }
 
-    /// Most jitter of a way: fixed lines some ms (FCC); a radio bearer's schedule and its retransmissions tens of them
-    /// (LTE's HARQ: 8 ms a try); a low orbit changes satellites every 15 s and its queues with it (m).
+    /// Returns the most jitter of a way, in seconds: fixed lines have some ms (FCC); a radio bearer's schedule and its
+    /// retransmissions tens of them (LTE's HARQ: 8 ms a try); a low orbit changes satellites every 15 s and its queues
+    /// with it (m).
     fn jitter(self) -> f64 {
         match self {
             Self::Fibre | Self::Cable => 0.003,
@@ -144,8 +145,8 @@ impl Access {
         link(rng, access, self.jitter())
     }
 
-    /// Behind a carrier's NAT rather than one at home. Richter: nine in ten cellular networks and 17 % of the others
-    /// translate; satellites' do (m).
+    /// Draws whether it is behind a carrier's NAT rather than one at home. Richter: nine in ten cellular networks and
+    /// 17 % of the others translate; satellites' do (m).
     fn has_carrier(self, rng: &mut ChaCha8Rng) -> bool {
         match self {
             Self::Mobile | Self::SlowMobile | Self::LowOrbit => rng.random_bool(0.9),
@@ -207,16 +208,16 @@ fn step(rng: &mut ChaCha8Rng) -> i32 {
     }
 }
 
-/// Ports per second that others behind the same address take. Klinec and Matyáš, from flow records of a university: 47 a
-/// second at night and 264 by day (table 1: 4.73 in 100 ms, 2.64 in 10 ms), Poisson over a second. A carrier's NAT with
-/// 17,068 subscribers made 417 translations a second (Cisco community, thread 2220143). A home makes one now and then. So:
-/// log-uniform, from 0 to 1,000, above what was seen.
+/// Draws how many ports per second others behind the same address take. Klinec and Matyáš, from flow records of a
+/// university: 47 a second at night and 264 by day (table 1: 4.73 in 100 ms, 2.64 in 10 ms), Poisson over a second. A
+/// carrier's NAT with 17,068 subscribers made 417 translations a second (Cisco community, thread 2220143). A home makes
+/// one now and then. So: log-uniform, from 0 to 1,000, above what was seen.
 fn cross(rng: &mut ChaCha8Rng) -> f64 {
     log_uniform(rng, 1.0, 1001.0) - 1.0
 }
 
-/// Hätönen: of 34 home gateways, none forgot a UDP binding before 30 s, the median kept it 90 s without an answer and 180 s
-/// with one (m). Richter: carriers' 10 to 200 s, half of them under 65 s (m).
+/// Draws how long a mapping lives. Hätönen: of 34 home gateways, none forgot a UDP binding before 30 s, the median kept
+/// it 90 s without an answer and 180 s with one (m). Richter: carriers' 10 to 200 s, half of them under 65 s (m).
 fn timeout(rng: &mut ChaCha8Rng) -> Duration {
     Duration::from_secs_f64(log_uniform(rng, 30.0, 200.0))
 }
@@ -227,8 +228,8 @@ pub(super) fn server_link(rng: &mut ChaCha8Rng) -> Link {
     link(rng, access, 0.001)
 }
 
-/// Routers between two ends of the internet: traceroutes count 7 to 20 (Paxson; CAIDA's Ark; m), of which this is the part
-/// outside of the two access networks.
+/// Draws how many routers are between two ends of the internet: traceroutes count 7 to 20 (Paxson; CAIDA's Ark; m), of
+/// which this is the part outside of the two access networks.
 pub(super) fn core_hops(rng: &mut ChaCha8Rng) -> u8 {
     rng.random_range(6..=18)
 }

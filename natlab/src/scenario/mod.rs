@@ -27,7 +27,7 @@ pub use party::PartyWorld;
 pub use report::{JoinReport, Side};
 pub use settings::{Ipv6, JoinMoment, PairWorldSettings};
 
-/// Port of the players' main sockets.
+/// The players' main sockets have this port.
 const GAME_PORT: u16 = 40_000;
 /// This is the room of every scenario.
 const ROOM: &str = "lab";
@@ -44,17 +44,17 @@ pub struct PairWorld {
     pub world: World<SimulatedProgram>,
     /// This is the host of the room; `left` on the command line.
     pub left: HostId,
-    /// The player who joins.
+    /// It is the player who joins.
     pub right: HostId,
-    /// The host on which the lobby server runs.
+    /// It is the host on which the lobby server runs.
     pub server: HostId,
-    /// The NATs of the left player, the inner one first.
+    /// They are the NATs of the left player, the inner one first.
     pub left_nats: Vec<NatId>,
     /// These are the NATs of the right player.
     pub right_nats: Vec<NatId>,
     settings: PairWorldSettings,
     requested: Duration,
-    /// Of two who start together, the one that was logged in last.
+    /// It is, of two who start together, the one that was logged in last.
     last: HostId,
 }
 
@@ -112,7 +112,7 @@ impl PairWorld {
         }
     }
 
-    /// The settings that it was built with.
+    /// Returns the settings that it was built with.
     pub fn settings(&self) -> &PairWorldSettings {
         &self.settings
     }
@@ -171,7 +171,7 @@ impl PairWorld {
         }
     }
 
-    /// Both have a direct path and have heard the other's game over some path.
+    /// Tells whether both have a direct path and have heard the other's game over some path.
     pub fn is_direct_and_played(&self) -> bool {
         self.is_direct() && self.is_played()
     }
@@ -203,8 +203,8 @@ impl PairWorld {
         self.join_watched(|_| {})
     }
 
-    /// The same with an onlooker, who is called when the join is about to be asked for, and after all that happens from then
-    /// on.
+    /// Does the same with an onlooker, who is called when the join is about to be asked for, and after all that happens
+    /// from then on.
     pub fn join_watched(&mut self, mut look: impl FnMut(&Self)) -> JoinReport {
         let ready = self.prepare();
         look(self);
@@ -251,7 +251,7 @@ fn add_lobby(world: &mut World<SimulatedProgram>, settings: &PairWorldSettings, 
     server
 }
 
-/// The right player's row of NATs, or as much of it as is not the left player's.
+/// Adds the right player's row of NATs, or as much of it as is not the left player's.
 fn add_right_chain(
     world: &mut World<SimulatedProgram>,
     settings: &PairWorldSettings,
@@ -276,7 +276,7 @@ fn add_right_chain(
     }
 }
 
-/// A row of NATs from `outer` inwards; the link is that of the outermost. `side` keeps addresses apart.
+/// Adds a row of NATs from `outer` inwards; the link is that of the outermost. `side` keeps addresses apart.
 fn add_chain(
     world: &mut World<SimulatedProgram>,
     outer: SegmentId,

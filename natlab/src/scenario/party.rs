@@ -20,18 +20,18 @@ use super::{GAME_PORT, INTERNET, LOGIN_PATIENCE, ROOM, add_chain, seed_of};
 pub struct PartyWorld {
     /// This is the simulated internet that they live in.
     pub world: World<SimulatedProgram>,
-    /// The host on which the lobby server runs.
+    /// It is the host on which the lobby server runs.
     pub server: HostId,
     /// These are the players, the host of the room first.
     pub players: Vec<HostId>,
     /// These are the NATs of each, the inner one first.
     pub nats: Vec<Vec<NatId>>,
-    /// The room that is opened; for all of them if nothing else is said.
+    /// It is the room that is opened; for all of them if nothing else is said.
     pub room: RoomOptions,
 }
 
 impl PartyWorld {
-    /// Players behind these NATs, each in a network of its own, with the same one-way delay between any two.
+    /// Puts players behind these NATs, each in a network of its own, with the same one-way delay between any two.
     pub fn new(seed: u64, chains: &[Vec<NatConfig>], delay: Duration, config: &AgentConfig) -> Self {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let mut world: World<SimulatedProgram> = World::new(rng.random());
@@ -117,7 +117,7 @@ impl PartyWorld {
         self.world.replace_node(self.server, SimulatedProgram::Lobby(Box::new(fresh)));
     }
 
-    /// As [`prepare`](Self::prepare), with a room of this shape.
+    /// Does the same as [`prepare`](Self::prepare), with a room of this shape.
     pub fn prepare_as(&mut self, topology: Topology) -> bool {
         if !self.log_in() {
             return false;
@@ -134,24 +134,24 @@ impl PartyWorld {
         self.command(index, Command::JoinRoom { target, password: None, wait });
     }
 
-    /// The host and this player have a path, and both have heard the other's game.
+    /// Tells whether the host and this player have a path, and both have heard the other's game.
     pub fn is_played(&self, index: usize) -> bool {
         self.has_played(0, index)
     }
 
-    /// Two players have both heard the other's game.
+    /// Tells whether two players have both heard the other's game.
     pub fn has_played(&self, one: usize, other: usize) -> bool {
         let (one, other) = (self.player(one), self.player(other));
         let (Some(one_id), Some(other_id)) = (one.id, other.id) else { return false };
         one.heard.contains_key(&other_id) && other.heard.contains_key(&one_id)
     }
 
-    /// The host and this player have a direct path.
+    /// Tells whether the host and this player have a direct path.
     pub fn is_direct(&self, index: usize) -> bool {
         self.has_direct(0, index)
     }
 
-    /// Two players have a direct path.
+    /// Tells whether two players have a direct path.
     pub fn has_direct(&self, one: usize, other: usize) -> bool {
         let (one, other) = (self.player(one), self.player(other));
         let (Some(one_id), Some(other_id)) = (one.id, other.id) else { return false };

@@ -14,7 +14,7 @@ use crate::world::HostId;
 /// This is one side of a run.
 #[derive(Clone, Debug)]
 pub struct Side {
-    /// Everything the agent reported but game datagrams; times since the start of the world.
+    /// It holds everything the agent reported but game datagrams; times count from the start of the world.
     pub events: Vec<(Duration, Event)>,
     /// This is the kind of path at the end.
     pub path: Option<PathKind>,
@@ -24,15 +24,15 @@ pub struct Side {
     pub connected: Option<Duration>,
     /// This is the time from the request to a direct path; none: there was none.
     pub direct: Option<Duration>,
-    /// From the request to the first game datagram that came in.
+    /// The first game datagram came in this long after the request; none: there was none.
     pub heard: Option<Duration>,
-    /// Datagrams it sent to others than the server until both were direct (or to the end).
+    /// It sent this many datagrams to others than the server until both were direct (or to the end).
     pub packets: u64,
-    /// Sockets it used for the other one, the game's own among them; 0 where nothing stands.
+    /// It used this many sockets for the other one, the game's own among them; 0 where nothing stands.
     pub sockets: u32,
-    /// Distinct addresses and ports other than the server's that it sent to.
+    /// It sent to this many distinct addresses and ports other than the server's.
     pub targets: usize,
-    /// Most datagrams to others than the server in any second.
+    /// It sent at most this many datagrams to others than the server in any second.
     pub busiest_second: u64,
 }
 
@@ -49,19 +49,19 @@ pub struct JoinReport {
     pub direct: bool,
     /// Whether both heard the other's game.
     pub played: bool,
-    /// From the request to the first datagram that got from player to player.
+    /// The first datagram got from player to player this long after the request; none: none did.
     pub first_packet: Option<Duration>,
-    /// From the request until both had a direct path.
+    /// Both had a direct path this long after the request; none: they had none.
     pub confirmed: Option<Duration>,
     /// This is the mean round trip of this world.
     pub rtt: Duration,
-    /// The method that found the direct way; none: there is none.
+    /// It is the method that found the direct way; none: there is none.
     pub method: Option<Method>,
     /// Why it is not direct, in a word.
     pub cause: Option<String>,
     /// This is the side that hosts.
     pub left: Side,
-    /// The side that joins.
+    /// It is the side that joins.
     pub right: Side,
     /// This is a hash of everything that happened in the world.
     pub trace: u64,
@@ -127,7 +127,7 @@ impl JoinReport {
         }
     }
 
-    /// Each side said how it ended: by a path or by a reason.
+    /// Tells whether each side said how it ended: by a path or by a reason.
     pub fn is_settled(&self) -> bool {
         let told = |side: &Side| side.path.is_some() || side.failure.is_some();
         told(&self.left) && told(&self.right)

@@ -11,12 +11,13 @@ use crate::oracle::Relation;
 /// When the right player logs in and asks to join.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum JoinMoment {
-    /// Once both NATs are known: the time from the request on is that of punching alone.
+    /// It joins once both NATs are known: the time from the request on is that of punching alone.
     #[default]
     BothKnown,
-    /// As soon as it is logged in, which it does when the host's NAT is known and the room is open: most real players.
+    /// It joins as soon as it is logged in, which it does when the host's NAT is known and the room is open: most real
+    /// players.
     HostKnown,
-    /// As soon as it is logged in, which it does when the room is open; the host has opened it at once, too.
+    /// It joins as soon as it is logged in, which it does when the room is open; the host has opened it at once, too.
     AtOnce,
     /// Both start at the same instant and want a quick match as soon as they are logged in: nobody waits for anybody.
     Together,
@@ -41,21 +42,21 @@ pub struct PairWorldSettings {
     pub seed: u64,
     /// These are the NATs of the player that hosts, the inner one first.
     pub left: Vec<NatConfig>,
-    /// The NATs of the player that joins.
+    /// They are the NATs of the player that joins.
     pub right: Vec<NatConfig>,
     /// What the left player has of IPv6.
     pub left_v6: Ipv6,
     /// What the right player has of IPv6.
     pub right_v6: Ipv6,
-    /// What the two networks share; with anything shared the left side's outer NAT counts.
+    /// It says what the two networks share; with anything shared the left side's outer NAT counts.
     pub relation: Relation,
-    /// Between the left player's outermost NAT and the middle of the internet.
+    /// It is the line between the left player's outermost NAT and the middle of the internet.
     pub left_link: Link,
     /// This is the line of the right player.
     pub right_link: Link,
     /// This is the line of the lobby server.
     pub server_link: Link,
-    /// Hops in the middle of the internet.
+    /// The middle of the internet takes this many hops.
     pub core_hops: u8,
     /// Whether the server has two addresses.
     pub two_addresses: bool,
@@ -72,8 +73,8 @@ pub struct PairWorldSettings {
 }
 
 impl PairWorldSettings {
-    /// Two players behind these NATs, with the same one-way delay between any two of players and server, no loss,
-    /// no jitter.
+    /// Returns settings of two players behind these NATs, with the same one-way delay between any two of players and
+    /// server, no loss, no jitter.
     pub fn equal(seed: u64, left: &[NatConfig], right: &[NatConfig], delay: Duration) -> Self {
         let link = Link::delay(delay / 2);
         Self {
@@ -96,12 +97,12 @@ impl PairWorldSettings {
         }
     }
 
-    /// Round trip between the two players without jitter.
+    /// Returns the round trip between the two players without jitter.
     pub fn peer_rtt(&self) -> Duration {
         round_trip(&self.left_link, &self.right_link)
     }
 
-    /// Mean of the three round trips between players and server: the yardstick for times.
+    /// Returns the mean of the three round trips between players and server: the yardstick for times.
     pub fn mean_rtt(&self) -> Duration {
         (self.peer_rtt()
             + round_trip(&self.left_link, &self.server_link)

@@ -21,7 +21,7 @@ use traversal_core::wire::message::{
 
 use super::guest::Guest;
 
-/// The room of the honest players, which is open to everybody.
+/// It is the room of the honest players, which is open to everybody.
 pub(super) const ROOM: &str = "siege";
 /// This is a room with a password.
 pub(super) const LOCKED: &str = "locked";
@@ -59,7 +59,7 @@ pub(super) const ALL: [Attack; 9] = [
     Attack { name: "http", counted: "junk requests to the pages", run: junk_http },
 ];
 
-/// Any address of the networks 127.`net`.0.0/16.
+/// Draws any address of the networks 127.`net`.0.0/16.
 fn address(rng: &mut impl Rng, net: u8) -> IpAddr {
     Ipv4Addr::new(127, net, rng.random(), rng.random_range(1..255)).into()
 }
@@ -190,7 +190,7 @@ fn rain(
     }
 }
 
-/// Random bytes, half of them with a kind of ours in front.
+/// Sends random bytes, half of them with a kind of ours in front.
 fn junk(target: &Target, done: &AtomicU64) {
     const KINDS: [Kind; 5] = [Kind::Hello, Kind::Init, Kind::Control, Kind::Probe, Kind::Relay];
     rain(target, done, (14, 2000), |rng| {
@@ -209,7 +209,7 @@ fn hellos(target: &Target, done: &AtomicU64) {
     rain(target, done, (15, 5000), |rng| ClientHandshake::new(rng).hello().to_vec());
 }
 
-/// Logins whose players are not heard again.
+/// Begins logins whose players are not heard again.
 fn half_open(target: &Target, done: &AtomicU64) {
     let mut rng = rng(5);
     while target.goes_on() {
@@ -229,7 +229,7 @@ fn connect(from: IpAddr, to: SocketAddr) -> Option<TcpStream> {
     Some(stream)
 }
 
-/// Connections that send a byte now and then.
+/// Holds connections that send a byte now and then.
 fn slow_tcp(target: &Target, done: &AtomicU64) {
     let mut rng = rng(6);
     let mut open: Vec<TcpStream> = Vec::new();
@@ -245,7 +245,7 @@ fn slow_tcp(target: &Target, done: &AtomicU64) {
     }
 }
 
-/// Requests that are junk, endless or never end.
+/// Makes requests that are junk, endless or never end.
 fn junk_http(target: &Target, done: &AtomicU64) {
     let mut rng = rng(7);
     let mut open: Vec<TcpStream> = Vec::new();

@@ -29,9 +29,9 @@ use crate::stats::quantile;
 
 /// Where the honest players are.
 const HOME: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
-/// Honest players in the room, its host among them.
+/// The room has this many honest players, its host among them.
 const PLAYERS: u8 = 4;
-/// The longest wait for the honest players to log in.
+/// The honest players have this long to log in.
 const AT_HOME: Duration = Duration::from_secs(20);
 /// Memory may grow by so much from the third tenth of the time to the last one, in MB, and by a fifth.
 const GROWTH_MB: f64 = 8.0;
@@ -50,7 +50,7 @@ pub struct SiegeArgs {
 /// Why a siege did not begin, or did not end well.
 #[derive(Debug, thiserror::Error)]
 pub enum SiegeError {
-    /// No folder for the server's key and log.
+    /// There is no folder for the server's key and log.
     #[error("cannot make a folder for the server's key and log: {0}")]
     Folder(#[source] std::io::Error),
     /// The program does not start.
@@ -58,7 +58,7 @@ pub enum SiegeError {
         "cannot start {program}: {source}; build it with `cargo build --release -p lobby_server`, or give --server"
     )]
     Start {
-        /// The program that could not be started.
+        /// It is the program that could not be started.
         program: String,
         /// What the system says.
         source: std::io::Error,
@@ -66,7 +66,7 @@ pub enum SiegeError {
     /// It printed something else than its ready line.
     #[error("the server is not ready; it printed {line:?}")]
     NotReady {
-        /// The line that it printed instead.
+        /// It is the line that it printed instead.
         line: String,
     },
     /// A player has no socket, or a thread ended.
@@ -77,7 +77,7 @@ pub enum SiegeError {
     Faults(usize),
 }
 
-/// The program to attack.
+/// Returns the program to attack: the given one, else `lobby_server` beside this one.
 fn program(given: &Option<PathBuf>) -> PathBuf {
     given.clone().unwrap_or_else(|| {
         let beside = |itself: PathBuf| itself.with_file_name("lobby_server");

@@ -14,9 +14,10 @@ use traversal_core::{AgentConfig, Command, Event, LobbyState, RequestKind, Secre
 use crate::player::Player;
 use crate::world::{Node, NodeOutput};
 
-/// Time between two requests of a player.
+/// A player lets this time pass between two requests.
 const ASKS: Duration = Duration::from_secs(1);
-/// Time between two kicks: with them a host stays within the requests that the server takes of a player (10 a second).
+/// This time passes between two kicks: with it a host stays within the requests that the server takes of a player (10 a
+/// second).
 const KICKS: Duration = Duration::from_millis(200);
 /// The sockets beside the main one are looked at so often.
 const LOOK: Duration = Duration::from_millis(10);
@@ -29,7 +30,7 @@ pub(super) enum Part {
     Host { room: RoomOptions, friends: Vec<PlayerId> },
     /// Joins the room of this name.
     Join(String),
-    /// Logs in, and no more.
+    /// It logs in, and no more.
     LogIn,
 }
 
@@ -45,9 +46,9 @@ pub(super) struct Fate {
     pub(super) faults: Vec<String>,
     /// How long the server took to answer its requests.
     pub(super) answers_ms: Vec<f64>,
-    /// Messages about wrong passwords of its room.
+    /// It got this many messages about wrong passwords of its room.
     pub(super) warnings: u32,
-    /// Strangers whom it put out.
+    /// It put out this many strangers.
     pub(super) kicked: u32,
 }
 
@@ -164,7 +165,7 @@ struct Seat {
     start: Instant,
     ask_at: Instant,
     asked_at: Option<Instant>,
-    /// Members of its room whom it does not want, and when it puts the next one out.
+    /// They are the members of its room whom it does not want, and when it puts the next one out.
     strangers: Vec<PlayerId>,
     kick_at: Instant,
 }

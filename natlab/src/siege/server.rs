@@ -53,7 +53,7 @@ impl Server {
         matches!(self.child.try_wait(), Ok(None))
     }
 
-    /// Megabytes of memory that it has, as Linux tells.
+    /// Returns how many megabytes of memory it has, as Linux tells.
     pub(super) fn memory_mb(&self) -> Option<f64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).ok()?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
@@ -76,7 +76,7 @@ impl Server {
         Some(page)
     }
 
-    /// Bytes of its log.
+    /// Returns how many bytes its log has.
     pub(super) fn log_bytes(&self) -> u64 {
         std::fs::metadata(self.folder.join("log")).map_or(0, |file| file.len())
     }

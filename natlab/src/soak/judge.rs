@@ -14,7 +14,7 @@ use crate::oracle::{Cause, Effective, Outlook, Relation};
 use crate::scenario::{JoinMoment, PairWorldSettings};
 use crate::world::HostId;
 
-/// The kinds of what can be wrong with a story.
+/// These are the kinds of what can be wrong with a story.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Wrong {
@@ -24,7 +24,7 @@ pub enum Wrong {
     NoOutcome,
     /// The outcome came later than the deadline allows.
     Late,
-    /// A reason that is not true of this world.
+    /// A reason was given that is not true of this world.
     WrongReason,
     /// A request to join was answered neither by the room nor by a reason.
     NoAnswer,
@@ -32,7 +32,7 @@ pub enum Wrong {
     DeadPath,
     /// A path was called direct before it had carried something both ways.
     UnprovenPath,
-    /// A direct path where none is possible.
+    /// A direct path was there where none is possible.
     Impossible,
     /// A cap was passed.
     Cap,
@@ -40,12 +40,12 @@ pub enum Wrong {
     Destination,
 }
 
-/// Something that must not be, with its circumstances.
+/// It is something that must not be, with its circumstances.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
     /// What was wrong with the story.
     pub wrong: Wrong,
-    /// Where and how, for people.
+    /// It says where and how, for people.
     pub text: String,
 }
 
@@ -56,13 +56,13 @@ const LATE: Duration = Duration::from_secs(5);
 /// What came of the attempts, and what was wrong.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Verdict {
-    /// Attempts that ended in a path.
+    /// This many attempts ended in a path.
     pub paths: usize,
-    /// Attempts that ended in a reason.
+    /// This many attempts ended in a reason.
     pub reasons: usize,
-    /// All that was found and must not be.
+    /// It is all that was found and must not be.
     pub findings: Vec<Finding>,
-    /// The world and its faults in a line, where something was found.
+    /// It tells the world and its faults in a line, where something was found.
     pub about: String,
 }
 
@@ -90,7 +90,7 @@ pub fn judge(story: &Story) -> Verdict {
     judge.verdict
 }
 
-/// A world and its faults in a line; times from the request on.
+/// Tells a world and its faults in a line; times count from the request on.
 pub(super) fn about(settings: &PairWorldSettings, plan: &[(Duration, Fault)], requested: Duration) -> String {
     let nat = |nat: &NatConfig| {
         let mut text = format!("{:?}/{:?}/{:?}", nat.mapping, nat.filtering, nat.allocation);
@@ -296,7 +296,7 @@ impl Judge<'_> {
         }
     }
 
-    /// The player knows that it waits for a quick match.
+    /// Tells whether the player knows that it waits for a quick match.
     fn waits(&self, host: HostId) -> bool {
         let queue = self.story.pair.player(host).events.iter().rev().find_map(|(_, event)| match event {
             Event::Queue(status) => Some(status.is_some()),

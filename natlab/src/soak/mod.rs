@@ -27,7 +27,7 @@ pub use story::{FAULTS, Fault, Story, tell};
 pub use watch::{Seen, Watched, check_caps, check_destinations, is_server, watch};
 pub use worlds::{any, any_link, any_nat, any_world, any_world_apart, internet_world};
 
-/// Worlds that a thread takes at a time.
+/// A thread takes this many worlds at a time.
 const BATCH: u64 = 32;
 
 /// Returns the world of a seed: of the internet where it is even, of any settings where it is odd.
@@ -66,14 +66,14 @@ fn message(panic: &(dyn Any + Send)) -> String {
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a panic without words".into())
 }
 
-/// Which worlds to run, and how many.
+/// It says which worlds to run, and how many.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SoakSettings {
-    /// Worlds in all, those of the record included.
+    /// This many worlds are run in all, those of the record included.
     pub worlds: u64,
     /// How long the soak may take; none: until all worlds are run.
     pub time: Option<Duration>,
-    /// Threads; 0: as many as there are processors.
+    /// It runs on this many threads; 0: as many as there are processors.
     pub threads: usize,
 }
 
@@ -120,7 +120,7 @@ pub fn run(settings: SoakSettings, record: Record, saved: impl FnMut(&Record) + 
 
 struct Shared<F> {
     record: Record,
-    /// Batches that were done before earlier ones: at most one a thread.
+    /// These batches were done before earlier ones: at most one a thread.
     waiting: BTreeMap<u64, Vec<(u64, Verdict)>>,
     saved: F,
     last_saved: Instant,

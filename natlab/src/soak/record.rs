@@ -9,15 +9,15 @@ use serde::{Deserialize, Serialize};
 
 use super::{Finding, Verdict, Wrong};
 
-/// Failed worlds that a record lists; all are counted.
+/// A record lists at most this many failed worlds; all are counted.
 const LISTED: usize = 1000;
 
-/// A world in which something was wrong.
+/// It is a world in which something was wrong.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FailedWorld {
     /// This is the seed of the world; `natlab soak --first-seed SEED --worlds 1` runs it again.
     pub seed: u64,
-    /// All that was wrong, world by world.
+    /// It lists all that was wrong, world by world.
     pub findings: Vec<Finding>,
     /// These are the world and its faults in a line.
     pub about: String,
@@ -28,13 +28,13 @@ pub struct FailedWorld {
 pub struct Record {
     /// This is the seed of the first world.
     pub first_seed: u64,
-    /// The first one that has not been run.
+    /// It is the first one that has not been run.
     pub next: u64,
-    /// Attempts that ended in a path, one for each side.
+    /// This many attempts ended in a path, one for each side.
     pub paths: u64,
-    /// Attempts that ended in a reason.
+    /// This many attempts ended in a reason.
     pub reasons: u64,
-    /// Worlds in which something was wrong.
+    /// Something was wrong in this many worlds.
     pub failed: u64,
     /// How many worlds had each kind of what can be wrong.
     pub wrong: BTreeMap<Wrong, u64>,
@@ -72,7 +72,7 @@ pub enum RecordError {
 }
 
 impl Record {
-    /// A record in which nothing stands yet.
+    /// Makes a record in which nothing stands yet.
     pub fn new(first_seed: u64) -> Self {
         Self {
             first_seed,

@@ -47,7 +47,7 @@ pub enum Fault {
     Clash,
 }
 
-/// All faults that can happen in a story.
+/// These are all faults that can happen in a story.
 pub const FAULTS: [Fault; 13] = [
     Fault::ServerKilled,
     Fault::ServerRestarted,
@@ -64,7 +64,7 @@ pub const FAULTS: [Fault; 13] = [
     Fault::Clash,
 ];
 
-/// Packets and timeouts of a world; the busiest have some ten thousand.
+/// A world has at most this many packets and timeouts; the busiest have some ten thousand.
 const MOST_STEPS: u64 = 2_000_000;
 
 /// What is to be undone later.
@@ -74,17 +74,17 @@ enum Undo {
     Wake(HostId),
 }
 
-/// A join with its faults, run up to the time by which everybody must have been told how it ended.
+/// It is a join with its faults, run up to the time by which everybody must have been told how it ended.
 pub struct Story {
     /// This is the world at the end.
     pub pair: PairWorld,
-    /// What the onlooker remembers.
+    /// It is what the onlooker remembers.
     pub watched: Watched,
     /// What went wrong, and when.
     pub plan: Vec<(Duration, Fault)>,
     /// Both logged in and the room was open, so that the join was asked for.
     pub ready: bool,
-    /// Hosts that are gone for good.
+    /// These hosts are gone for good.
     pub dead: Vec<HostId>,
     rng: ChaCha8Rng,
     undo: Vec<(Duration, Undo)>,

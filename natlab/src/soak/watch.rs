@@ -19,12 +19,12 @@ pub struct Seen {
     /// Where each host sent to, in the order in which it first did.
     pub sent: Vec<(Duration, usize, SocketAddr)>,
     known: BTreeSet<(usize, SocketAddr)>,
-    /// When a datagram of the players' own first arrived at each of them, not through the server.
+    /// A datagram of the players' own first arrived at each of them at this time, not through the server.
     pub arrived: BTreeMap<usize, Duration>,
-    /// Addresses from which something came to the server, and when first.
+    /// They are the addresses from which something came to the server, and when first.
     pub validated: BTreeMap<IpAddr, Duration>,
-    /// Addresses from which a datagram of the other player's came to a player, and when first: a pool may have more than
-    /// the server has seen. It is answered, one for one.
+    /// They are the addresses from which a datagram of the other player's came to a player, and when first: a pool may
+    /// have more than the server has seen. It is answered, one for one.
     pub answered: BTreeMap<(usize, IpAddr), Duration>,
 }
 
@@ -65,7 +65,7 @@ pub fn is_server(ip: IpAddr) -> bool {
     lobby::ADDRESSES.contains(&ip)
 }
 
-/// RFC 1918, RFC 3927, RFC 6598.
+/// Tells whether an address is private (RFC 1918, RFC 3927, RFC 6598).
 fn is_private(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(ip) => {

@@ -99,7 +99,7 @@ pub fn any_world(seed: u64) -> PairWorldSettings {
     settings
 }
 
-/// A world in which addresses may change: with a NAT in common, whose they are would be hard to tell afterwards.
+/// Draws a world in which addresses may change: with a NAT in common, whose they are would be hard to tell afterwards.
 pub fn any_world_apart(seed: u64) -> PairWorldSettings {
     let mut settings = any_world(seed);
     if settings.relation == Relation::SameOuterNat {

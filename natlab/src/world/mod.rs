@@ -31,9 +31,9 @@ pub use tap::{Fate, HostStats, Packet, Tap};
 use agenda::{Agenda, Happening};
 use net::{Host, NatBox, Place, Segment};
 
-/// TTL of a packet whose sender does not choose one.
+/// A packet whose sender does not choose a TTL has this one.
 const DEFAULT_TTL: u8 = 64;
-/// Timeouts that a node may have due at one instant before the world calls it stuck.
+/// A node may have this many timeouts due at one instant before the world calls it stuck.
 const MAX_IDLE_TURNS: u32 = 10_000;
 
 /// This is a simulated internet; see the [module's documentation](self).
@@ -45,11 +45,11 @@ pub struct World<N> {
     hosts: Vec<Host<N>>,
     nats: Vec<NatBox>,
     segments: Vec<Segment>,
-    /// Hops in the public internet between any two of its ends.
+    /// It takes this many hops in the public internet between any two of its ends.
     core_hops: u8,
     taps: Vec<Box<dyn Tap>>,
     exempt: BTreeSet<IpAddr>,
-    /// Ways through the internet that carry nothing.
+    /// They are ways through the internet that carry nothing.
     cuts: BTreeSet<(IpAddr, IpAddr)>,
     trace: u64,
     lost: u64,
@@ -114,7 +114,7 @@ impl<N: Node> World<N> {
         self.nats[nat.0].inner
     }
 
-    /// No NAT translates between this network and the internet.
+    /// Tells whether no NAT translates between this network and the internet.
     pub fn is_public(&self, segment: SegmentId) -> bool {
         self.segments[segment.0].uplink.is_none_or(|nat| {
             let nat = &self.nats[nat.0];
@@ -122,7 +122,7 @@ impl<N: Node> World<N> {
         })
     }
 
-    /// Time since the start.
+    /// Returns the time since the start.
     pub fn now(&self) -> Duration {
         self.now
     }
@@ -137,12 +137,12 @@ impl<N: Node> World<N> {
         self.base + time
     }
 
-    /// A number that stands for everything that has happened so far.
+    /// Returns a number that stands for everything that has happened so far.
     pub fn trace_hash(&self) -> u64 {
         self.trace
     }
 
-    /// Packets that links have lost.
+    /// Returns how many packets links have lost.
     pub fn lost(&self) -> u64 {
         self.lost
     }
@@ -172,7 +172,7 @@ impl<N: Node> World<N> {
         self.hosts[host.0].sockets.get(&socket).map(|socket| socket.local)
     }
 
-    /// The time as a host's clock shows it.
+    /// Returns the time as a host's clock shows it.
     fn clock(&self, host: HostId) -> Instant {
         let host = &self.hosts[host.0];
         self.instant() + host.clock_ahead - host.clock_behind

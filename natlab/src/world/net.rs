@@ -14,7 +14,7 @@ use crate::nat::{Header, Nat, Proto, Verdict};
 use super::stream::Connection;
 use super::{Fate, HostStats, Node, World};
 
-/// Number of a host in its world.
+/// It is the number of a host in its world.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct HostId(pub usize);
 
@@ -29,11 +29,11 @@ pub struct SegmentId(pub usize);
 /// Where a packet is.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Place {
-    /// Inside a segment, to be routed.
+    /// It is inside a segment, to be routed.
     Segment(SegmentId),
-    /// The link before the outer side of a NAT.
+    /// It is on the link before the outer side of a NAT.
     Outside(NatId),
-    /// The link before a host.
+    /// It is on the link before a host.
     Host(HostId),
 }
 
@@ -54,11 +54,11 @@ pub(super) struct Host<N> {
     pub(super) addresses: Vec<IpAddr>,
     pub(super) sockets: BTreeMap<u32, Socket>,
     pub(super) first_sockets: u32,
-    /// Sockets that take connections.
+    /// They are sockets that take connections.
     pub(super) listeners: BTreeMap<u32, SocketAddr>,
-    /// Connections taken: the listener, and the other end.
+    /// They are the connections taken: the listener, and the other end.
     pub(super) accepted: BTreeSet<(u32, SocketAddr)>,
-    /// The connection that this host made.
+    /// It is the connection that this host made.
     pub(super) stream: Option<Connection>,
     pub(super) up: Carrier,
     pub(super) down_link: Carrier,
@@ -76,7 +76,7 @@ pub(super) struct Host<N> {
     pub(super) clock_behind: Duration,
     /// Its timers come at multiples of this; zero: when they are wanted.
     pub(super) timer_step: Duration,
-    /// When it fell asleep; none: it is awake.
+    /// It fell asleep at this time; none: it is awake.
     pub(super) asleep_since: Option<Duration>,
     pub(super) stats: HostStats,
 }
@@ -217,7 +217,7 @@ impl<N: Node> World<N> {
         hosts.iter().copied().find(|host| self.hosts[host.0].addresses.contains(&ip))
     }
 
-    /// The NAT of this segment that has the address on its outer side, or leads to it without translation.
+    /// Returns the NAT of this segment that has the address on its outer side, or leads to it without translation.
     fn nat_towards(&self, segment: SegmentId, ip: IpAddr) -> Option<NatId> {
         self.segments[segment.0].nats.iter().copied().find(|id| {
             let nat = &self.nats[id.0];
@@ -268,8 +268,8 @@ impl<N: Node> World<N> {
         }
     }
 
-    /// The host that this source belongs to, as it is seen in this segment: NATs translate an ICMP error like the packet
-    /// that it is about (RFC 5508).
+    /// Returns the host that this source belongs to, as it is seen in this segment: NATs translate an ICMP error like
+    /// the packet that it is about (RFC 5508).
     fn sender_of(&self, segment: SegmentId, src: SocketAddr) -> Option<HostId> {
         if let Some(host) = self.host_at(segment, src.ip()) {
             return Some(host);

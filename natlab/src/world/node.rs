@@ -28,18 +28,18 @@ pub trait Node {
 pub enum NodeOutput {
     /// It sends a datagram.
     Transmit {
-        /// The socket that it leaves from.
+        /// It leaves from this socket.
         socket: u32,
-        /// The address that it goes to.
+        /// It goes to this address.
         to: SocketAddr,
         /// How many hops it may take; none: as many as usual.
         ttl: Option<u8>,
         /// What the datagram says.
         payload: Vec<u8>,
     },
-    /// Open a socket on any free port.
+    /// It opens a socket on any free port.
     Open {
-        /// The number by which the socket is to be called.
+        /// The socket is to be called by this number.
         socket: u32,
         /// Whether it is a socket for IPv6.
         v6: bool,
@@ -49,11 +49,11 @@ pub enum NodeOutput {
         /// This is the number of the socket.
         socket: u32,
     },
-    /// Make a connection in place of an earlier one; what is sent from `socket` then goes over it.
+    /// It makes a connection in place of an earlier one; what is sent from `socket` then goes over it.
     Connect {
-        /// The number by which the connection is to be called.
+        /// The connection is to be called by this number.
         socket: u32,
-        /// The address that it goes to.
+        /// It goes to this address.
         to: SocketAddr,
     },
     /// It closes its connection.

@@ -13,7 +13,7 @@ use super::net::{Host, NatBox, Place, Segment, Socket};
 use super::{DEFAULT_TTL, HostId, NatId, Node, SegmentId, World};
 
 impl<N: Node> World<N> {
-    /// Hops between any two ends of the public internet; 8 at first.
+    /// Sets how many hops are between any two ends of the public internet; 8 at first.
     pub fn set_core_hops(&mut self, hops: u8) {
         self.core_hops = hops;
     }
@@ -27,7 +27,7 @@ impl<N: Node> World<N> {
         }
     }
 
-    /// A new inner network behind a NAT whose outer side is in `outer`, under these external addresses.
+    /// Adds a new inner network behind a NAT whose outer side is in `outer`, under these external addresses.
     pub fn add_nat(
         &mut self,
         outer: SegmentId,
@@ -44,7 +44,7 @@ impl<N: Node> World<N> {
         (id, inner)
     }
 
-    /// A host with these addresses, and with sockets `0..` bound to these addresses and ports.
+    /// Adds a host with these addresses, and with sockets `0..` bound to these addresses and ports.
     pub fn add_host(
         &mut self,
         segment: SegmentId,
@@ -86,7 +86,7 @@ impl<N: Node> World<N> {
         self.nats[nat.0].set_link(link);
     }
 
-    /// Unplugs a host: nothing gets in or out, and its node sleeps. Or plugs it in again.
+    /// Unplugs a host, so that nothing gets in or out and its node sleeps, or plugs it in again.
     pub fn set_down(&mut self, host: HostId, down: bool) {
         self.hosts[host.0].down = down;
         if !down {
@@ -134,13 +134,13 @@ impl<N: Node> World<N> {
         self.set_down(host, false);
     }
 
-    /// A packet from nowhere appears in a segment: forged sources are welcome.
+    /// Has a packet from nowhere appear in a segment: forged sources are welcome.
     pub fn inject(&mut self, segment: SegmentId, src: SocketAddr, dst: SocketAddr, payload: Vec<u8>) {
         let header = Header { src, dst, ttl: DEFAULT_TTL, proto: Proto::Udp };
         self.push(self.now, Happening::Packet { place: Place::Segment(segment), header, payload });
     }
 
-    /// A packet appears right before a host's door, past every NAT.
+    /// Has a packet appear right before a host's door, past every NAT.
     pub fn inject_at_host(&mut self, host: HostId, src: SocketAddr, dst: SocketAddr, payload: Vec<u8>) {
         let header = Header { src, dst, ttl: DEFAULT_TTL, proto: Proto::Udp };
         self.push(self.now, Happening::Packet { place: Place::Host(host), header, payload });

@@ -10,13 +10,13 @@ use crate::nat::{Header, Proto};
 use super::net::Place;
 use super::{DEFAULT_TTL, Fate, HostId, Node, World};
 
-/// First byte of a packet of a connection.
+/// It is the first byte of a packet of a connection, as the next three are.
 const SYN: u8 = 1;
 const SYN_ACK: u8 = 2;
 const DATA: u8 = 3;
 const RESET: u8 = 4;
 
-/// The connection that a host has asked for.
+/// It is the connection that a host has asked for.
 #[derive(Debug)]
 pub(super) struct Connection {
     socket: u32,
@@ -40,7 +40,7 @@ impl<N: Node> World<N> {
         }
     }
 
-    /// The host has a connection that stands.
+    /// Tells whether the host has a connection that stands.
     pub fn has_stream(&self, id: HostId) -> bool {
         self.hosts[id.0].stream.as_ref().is_some_and(|stream| stream.open)
     }

@@ -8,12 +8,12 @@ use crate::nat::{DropReason, Header};
 
 use super::{HostId, NatId};
 
-/// A packet as it passes.
+/// It is a packet as it passes.
 #[derive(Clone, Copy, Debug)]
 pub struct Packet<'a> {
     /// When it passed, since the world began.
     pub at: Duration,
-    /// Addresses as they are at this place.
+    /// They are the addresses as they are at this place.
     pub header: Header,
     /// What the packet carries.
     pub payload: &'a [u8],
@@ -83,27 +83,27 @@ impl<F: FnMut(Fate, &Packet<'_>)> Tap for F {
 pub struct HostStats {
     /// How many datagrams were sent.
     pub datagrams_sent: u64,
-    /// Bytes of UDP payload sent.
+    /// It sent this many bytes of UDP payload.
     pub bytes_sent: u64,
     /// How many datagrams were received.
     pub datagrams_received: u64,
-    /// Datagrams that came to a closed port.
+    /// This many datagrams came to a closed port.
     pub closed: u64,
-    /// Datagrams sent to players, by destination.
+    /// It counts the datagrams sent to players, by destination.
     pub targets: BTreeMap<SocketAddr, u64>,
-    /// Datagrams sent to players.
+    /// It sent this many datagrams to players.
     pub to_players: u64,
-    /// When the first datagram of a player arrived.
+    /// The first datagram of a player arrived at this time; none: none did.
     pub first_from_player: Option<Duration>,
-    /// Most datagrams to players in any second.
+    /// It sent at most this many datagrams to players in any second.
     pub busiest_second: u64,
-    /// `to_players` when [`World::mark`](super::World::mark) was called.
+    /// It is `to_players` at the time when [`World::mark`](super::World::mark) was called.
     pub marked: Option<u64>,
-    /// Sockets opened, beside those it began with.
+    /// It opened this many sockets, beside those it began with.
     pub sockets_opened: u64,
-    /// Most sockets open at a time.
+    /// It had at most this many sockets open at a time.
     pub most_sockets: usize,
-    /// Times of the datagrams to players in the last second.
+    /// They are the times of the datagrams to players in the last second.
     recent: VecDeque<Duration>,
 }
 

@@ -38,7 +38,7 @@ enum Word {
     Lost,
 }
 
-/// A member with the real protocol: it joins, connects to its host, and collects proofs of life while there are any.
+/// It is a member with the real protocol: it joins, connects to its host, and collects what proofs of life there are.
 pub(crate) struct Liar {
     identity: Identity,
     ephemeral: Identity,
@@ -46,7 +46,7 @@ pub(crate) struct Liar {
     handshake: ClientHandshake,
     session: Option<ClientSession>,
     room: Option<RoomEpoch>,
-    /// Whether it hosts the room.
+    /// It hosts the room.
     hosts: bool,
     channel: Option<PairChannel>,
     host_at: Option<SocketAddr>,
@@ -224,7 +224,7 @@ impl Node for Liar {
     }
 }
 
-/// A room: its host, one honest member, and liars who say nothing yet.
+/// It is a room: its host, one honest member, and liars who say nothing yet.
 struct Room {
     world: World<Cast>,
     host: HostId,
@@ -232,7 +232,7 @@ struct Room {
     liars: Vec<HostId>,
 }
 
-/// The outside of the host's NAT.
+/// It is the outer address of the host's NAT.
 const HOST_OUTSIDE: IpAddr = IpAddr::V4(Ipv4Addr::new(198, 18, 1, 1));
 
 impl Room {
@@ -326,7 +326,7 @@ impl Room {
         (hosts, ends)
     }
 
-    /// Seconds until the honest member hosts.
+    /// Returns the seconds until the honest member hosts.
     fn until_it_hosts(&mut self, patience: u64) -> Option<u64> {
         (1..=patience).find(|_| {
             self.run(1);

@@ -28,7 +28,7 @@ use traversal_core::{Caps, Event};
 use server::{identity_of, nobody};
 use stage::{BYSTANDERS, LAN_BYSTANDER, Stage};
 
-/// A NAT as only a liar has it.
+/// Draws a NAT as only a liar has it.
 fn absurd_nat(rng: &mut ChaCha8Rng) -> NatProfile {
     let mappings = [
         MappingBehavior::Unknown,
@@ -69,7 +69,7 @@ fn absurd_nat(rng: &mut ChaCha8Rng) -> NatProfile {
     }
 }
 
-/// Addresses that must never be sent to, whoever names them.
+/// Returns addresses that must never be sent to, whoever names them.
 fn unsendable() -> Vec<SocketAddr> {
     [
         "255.255.255.255:7",
@@ -83,7 +83,7 @@ fn unsendable() -> Vec<SocketAddr> {
     .to_vec()
 }
 
-/// Addresses of networks that are nobody's business.
+/// Returns addresses of networks that are nobody's business.
 fn private() -> Vec<SocketAddr> {
     ["127.0.0.1:22", "10.0.0.1:53", "169.254.1.1:80", "100.64.0.1:53", "[fe80::1]:5", "[fd00::1]:5"]
         .map(|address| address.parse().unwrap())
@@ -92,7 +92,7 @@ fn private() -> Vec<SocketAddr> {
         .collect()
 }
 
-/// As many addresses as fit a plan, some of each kind.
+/// Draws as many addresses as fit a plan, some of each kind.
 fn addresses(rng: &mut ChaCha8Rng) -> Vec<SocketAddr> {
     let mut all = [unsendable(), private()].concat();
     for _ in 0..rng.random_range(1..60) {

@@ -26,9 +26,9 @@ pub(crate) struct EvilPeer {
     outputs: VecDeque<NodeOutput>,
     /// Where the honest player was last heard from.
     pub(crate) heard_from: Option<SocketAddr>,
-    /// Tags of its tests, as they came.
+    /// They are the tags of its tests, as they came.
     pub(crate) tags: Vec<u32>,
-    /// Game datagrams of the honest player.
+    /// This many game datagrams came from the honest player.
     pub(crate) game: u64,
 }
 
@@ -80,7 +80,7 @@ impl Node for EvilPeer {
     }
 }
 
-/// The honest player has been matched with the evil one, who is where the server says.
+/// Has the honest player matched with the evil one, who is where the server says.
 pub(crate) fn matched(seed: u64, nat: &str) -> Stage {
     let mut stage = Stage::new(seed, nat, Link::delay(Duration::from_millis(10)));
     stage.log_in();

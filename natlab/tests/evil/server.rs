@@ -17,7 +17,7 @@ use traversal_core::wire::message::{
 };
 use traversal_core::wire::session::ServerSession;
 
-/// A player who trusts it.
+/// It is a player who trusts it.
 struct Guest {
     session: ServerSession,
     address: SocketAddr,
@@ -27,7 +27,7 @@ struct Guest {
     id: traversal_core::id::PlayerId,
 }
 
-/// See the module's documentation.
+/// It is described in the module's documentation.
 pub(crate) struct EvilServer {
     handshake: ServerHandshake,
     rng: ChaCha20Rng,
@@ -65,7 +65,7 @@ impl EvilServer {
         }
     }
 
-    /// The public key, which players pin.
+    /// Returns the public key, which players pin.
     pub(crate) fn key(&self) -> [u8; 32] {
         self.handshake.identity().public_key()
     }
@@ -87,12 +87,12 @@ impl EvilServer {
         self.guests.clear();
     }
 
-    /// The lasting and the login key of its only guest.
+    /// Returns the lasting and the login key of its only guest.
     pub(crate) fn victims_keys(&self) -> [[u8; 32]; 2] {
         self.guests.values().next().map(|guest| [guest.key, guest.ephemeral]).unwrap_or_default()
     }
 
-    /// Control datagrams that wait for an acknowledgement; the script goes on when there are few.
+    /// Tells whether every guest has acknowledged what is older than 0.4 s; the script goes on then.
     pub(crate) fn is_heard(&self, now: Instant) -> bool {
         self.guests
             .values()
@@ -204,14 +204,14 @@ impl EvilServer {
     }
 }
 
-/// The lasting key of somebody who does not exist.
+/// Returns the lasting key of somebody who does not exist.
 pub(crate) fn identity_of(number: u64) -> Identity {
     let mut secret = [0xEE; 32];
     secret[..8].copy_from_slice(&number.to_le_bytes());
     Identity::from_secret(secret)
 }
 
-/// Somebody who does not exist.
+/// Makes up somebody who does not exist.
 pub(crate) fn nobody(number: u64) -> PlayerInfo {
     PlayerInfo { id: identity_of(number).player_id(), name: "nobody".into() }
 }

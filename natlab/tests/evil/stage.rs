@@ -17,32 +17,32 @@ use crate::liar::Liar;
 use crate::peer::EvilPeer;
 use crate::server::EvilServer;
 
-/// The addresses of the server's sockets.
+/// These are the addresses of the server's sockets.
 pub(crate) const SERVER: [SocketAddr; 4] = [
     SocketAddr::new(IpAddr::V4(Ipv4Addr::new(198, 18, 0, 10)), 3478),
     SocketAddr::new(IpAddr::V4(Ipv4Addr::new(198, 18, 0, 10)), 3479),
     SocketAddr::new(IpAddr::V4(Ipv4Addr::new(198, 18, 0, 11)), 3478),
     SocketAddr::new(IpAddr::V4(Ipv4Addr::new(198, 18, 0, 11)), 3479),
 ];
-/// The address of the evil player.
+/// This is the address of the evil player.
 pub(crate) const PEER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(198, 18, 2, 200)), 40_002);
-/// People on the internet.
+/// These are the addresses of people on the internet.
 pub(crate) const BYSTANDERS: [IpAddr; 3] = [
     IpAddr::V4(Ipv4Addr::new(203, 0, 113, 5)),
     IpAddr::V4(Ipv4Addr::new(203, 0, 113, 6)),
     IpAddr::V4(Ipv4Addr::new(198, 51, 100, 7)),
 ];
-/// Somebody in the player's own network.
+/// This is the address of somebody in the player's own network.
 pub(crate) const LAN_BYSTANDER: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 168, 1, 77));
-/// The honest player's external address.
+/// This is the honest player's external address.
 pub(crate) const VICTIM: IpAddr = IpAddr::V4(Ipv4Addr::new(198, 18, 1, 1));
 
-/// The parts of a play: who runs on which host.
+/// They are the parts of a play: who runs on which host.
 pub(crate) enum Cast {
     Player(Box<Player>),
     Server(Box<EvilServer>),
     Peer(Box<EvilPeer>),
-    /// The shipping server, which does no harm.
+    /// It is the shipping server, which does no harm.
     Lobby(Box<Lobby>),
     Liar(Box<Liar>),
     Bystander,
@@ -96,7 +96,7 @@ impl Node for Cast {
     }
 }
 
-/// The public key of a player who does not exist; nobody has the private one.
+/// Returns the public key of a player who does not exist; nobody has the private one.
 pub(crate) fn key_of_nobody() -> [u8; 32] {
     Identity::from_secret([77; 32]).public_key()
 }
@@ -218,14 +218,14 @@ impl Stage {
         })
     }
 
-    /// Datagrams that came to a bystander's door.
+    /// Returns the number of datagrams that came to a bystander's door.
     pub(crate) fn got(&self, ip: IpAddr) -> u64 {
         let host = self.bystanders.iter().find(|(address, _)| *address == ip).unwrap().1;
         let stats = self.world.stats(host);
         stats.datagrams_received + stats.closed
     }
 
-    /// An address of the player's own NAT, to which its hairpin test goes.
+    /// Tells whether it is an address of the player's own NAT, to which its hairpin test goes.
     pub(crate) fn is_own(&self, ip: IpAddr) -> bool {
         ip == VICTIM
     }

@@ -17,7 +17,7 @@ use crate::peer::{forge, matched};
 use crate::server::nobody;
 use crate::stage::{PEER, SERVER, Stage};
 
-/// As a source of each kind sends them.
+/// These are texts as a source of each kind sends them.
 const ATTACKS: [&str; 9] = [
     "gnp.\u{202e}exe.ynnuf",
     "\u{200b}\u{200d}\u{feff}",

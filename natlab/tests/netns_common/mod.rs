@@ -11,7 +11,7 @@ pub(crate) const PORTS: [u16; 2] = [3478, 3479];
 const CHANGE_ADDRESS: u8 = 2;
 const CHANGE_PORT: u8 = 1;
 
-/// A laboratory of these NATs on an ideal line.
+/// Builds a laboratory of these NATs on an ideal line.
 pub(crate) fn lab(sides: &[&str]) -> Lab {
     lab_on(sides, LineSettings::default())
 }
@@ -21,7 +21,7 @@ pub(crate) fn lab_on(sides: &[&str], line: LineSettings) -> Lab {
     Lab::new(&LabSettings { sides, line, seed: 5, ..LabSettings::default() }).expect("a laboratory")
 }
 
-/// A socket inside.
+/// Opens a socket inside.
 pub(crate) fn udp(namespace: &Namespace, address: impl Into<SocketAddr>) -> UdpSocket {
     let address = address.into();
     let socket = namespace.enter(|| Ok(UdpSocket::bind(address).expect("a socket"))).expect("inside");
@@ -70,7 +70,7 @@ fn ask(socket: &UdpSocket, server: SocketAddr, change: u8) -> Option<SocketAddr>
     std::str::from_utf8(&buffer[..length]).ok()?.parse().ok()
 }
 
-/// Mapping and filtering as RFC 5780 (4.3 and 4.4) finds them; `None`: no answer at all.
+/// Returns mapping and filtering as RFC 5780 (4.3 and 4.4) finds them; `None`: no answer at all.
 pub(crate) fn classify(lab: &Lab) -> Option<(&'static str, &'static str)> {
     let host = lab.player(0);
     let socket = udp(host, any_port());

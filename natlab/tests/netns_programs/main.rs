@@ -20,9 +20,9 @@ use test_support::{are_built, skipped};
 
 /// `natlab run` says with this exit code that the machine does not permit namespaces.
 const NOT_HERE: i32 = 77;
-/// One way, between any two machines.
+/// A packet takes this long one way, between any two machines, in milliseconds.
 const DELAY_MS: f64 = 25.0;
-/// One at a time: they measure time.
+/// Only one test runs at a time, as they measure time.
 static TURN: Mutex<()> = Mutex::new(());
 
 /// Waits for the others.
@@ -35,7 +35,7 @@ fn run(natlab: &[&str], peer: &[&str]) -> Option<Value> {
     run_within(60, natlab, peer)
 }
 
-/// The same, ended after so many seconds at the latest.
+/// Does the same as [`run`], ended after so many seconds at the latest.
 fn run_within(seconds: u32, natlab: &[&str], peer: &[&str]) -> Option<Value> {
     let command = PEER.split(' ').chain(peer.iter().copied()).collect::<Vec<_>>();
     run_command(seconds, natlab, &command)
@@ -65,21 +65,21 @@ fn run_command(seconds: u32, natlab: &[&str], command: &[&str]) -> Option<Value>
     Some(serde_json::from_slice(&stdout).unwrap_or_else(|bad| panic!("{bad}: {error}")))
 }
 
-/// All events of this name.
+/// Returns all events of this name.
 fn events<'a>(report: &'a Value, role: &str, name: &str) -> Vec<&'a Value> {
     let events = report["events"][role].as_array().expect("events");
     events.iter().filter(|event| event["event"] == name).collect()
 }
 
-/// The first event of this name, or null.
+/// Returns the first event of this name, or null.
 fn event<'a>(report: &'a Value, role: &str, name: &str) -> &'a Value {
     events(report, role, name).first().copied().unwrap_or(&Value::Null)
 }
 
-/// What the router counted of a side.
+/// Returns what the router counted of a side.
 fn counted(report: &Value, side: &str, what: &str) -> u64 {
     report["links"][side][what].as_u64().expect("a count")
 }
 
-/// Side and role of both players.
+/// These are the side and the role of both players.
 const PLAYERS: [(&str, &str); 2] = [("left", "host"), ("right", "join")];

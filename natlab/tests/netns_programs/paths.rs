@@ -87,7 +87,7 @@ fn when_the_direct_path_dies_silently_the_game_goes_on_over_the_relay() {
     }
 }
 
-/// A game's stream through the death of the direct path: all of the reliable channel arrives, in order, both ways.
+/// A game's stream survives the death of the direct path: all of the reliable channel arrives, in order, both ways.
 #[test]
 fn the_games_reliable_stream_survives_the_death_of_the_direct_path_whole() {
     let nats = ["--left", "portrestricted", "--right", "fullcone", "--cut-direct", "3"];
@@ -123,7 +123,7 @@ fn after_an_interruption_the_direct_path_comes_back() {
     }
 }
 
-/// Long reliable messages between real programs, where one of them can only send or receive so much.
+/// Sends long reliable messages between real programs, where one of them can only send or receive so much.
 fn plays_at(left: &str, right: &str, peer: &[&str]) -> Option<serde_json::Value> {
     let peer = [&["--for", "5", "--size", "4000", "--rate", "5"], peer].concat();
     let report = run(&["--left", left, "--right", right], &peer)?;

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::{PLAYERS, event, events, run};
 
-/// All that the two players and the server said.
+/// Returns all that the two players and the server said.
 fn said(report: &Value) -> (String, String) {
     let log = fs::read_to_string(format!("{}/lobby.err", report["log_dir"].as_str().expect("a directory")));
     (report["events"].to_string(), log.expect("the server's log"))

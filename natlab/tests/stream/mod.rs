@@ -16,9 +16,9 @@ use traversal_core::PathInfo;
 use traversal_core::id::PlayerId;
 
 const FRAME: Duration = Duration::from_nanos(1_000_000_000 / 60);
-/// 20 reliable messages a second.
+/// A reliable message leaves every so many frames: 20 a second.
 const RELIABLE_EVERY: u32 = 3;
-/// So that a game datagram is longer than any message of the agents.
+/// It makes a game datagram longer than any message of the agents.
 const LENGTH: usize = 120;
 
 /// What one side sent and got.
@@ -26,13 +26,13 @@ const LENGTH: usize = 120;
 pub(crate) struct Tally {
     /// When each unreliable message left; its number is its place.
     pub(crate) unreliable_sent: Vec<Instant>,
-    /// The same of the reliable ones.
+    /// It is the same of the reliable ones.
     pub(crate) reliable_sent: Vec<Instant>,
     /// When each came in.
     pub(crate) unreliable_got: BTreeMap<u32, Instant>,
     /// These came in, in this order.
     pub(crate) reliable_got: Vec<u32>,
-    /// When the path changed.
+    /// The path changed at these times.
     pub(crate) moves: Vec<Instant>,
 }
 
@@ -63,7 +63,7 @@ enum Side {
     Guest(PlayerId, Box<RenetClient>),
 }
 
-/// A game at 60 frames a second.
+/// It is a game at 60 frames a second.
 #[derive(Debug)]
 pub(crate) struct Streams {
     side: Side,

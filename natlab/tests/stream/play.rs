@@ -8,7 +8,7 @@ use super::{SharedTally, Streams};
 
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
 
-/// Two players who play.
+/// They are two players who play.
 pub(crate) struct Play {
     pub(crate) pair: PairWorld,
     /// What each side sent and got.
@@ -41,7 +41,7 @@ impl Play {
         [self.pair.left, self.pair.right].map(|host| self.pair.player(host).disconnects).into_iter().sum()
     }
 
-    /// Unreliable messages that arrived in the last second, on the side that got fewer.
+    /// Counts the unreliable messages that arrived in the last second, on the side that got fewer.
     pub(crate) fn flow(&self) -> usize {
         let since = self.pair.world.instant() - SECOND;
         let lately = |tally: &SharedTally| {

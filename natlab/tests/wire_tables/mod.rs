@@ -9,10 +9,10 @@ use traversal_core::wire::pair::PairMessage;
 
 use super::{named, read};
 
-/// A variant or a field, and what it carries: in the page and in the source in one form.
+/// It is a variant or a field, and what it carries: in the page and in the source in one form.
 type Row = (String, String);
 
-/// The text up to the bracket that closes the one which `text` begins with.
+/// Returns the text up to the bracket that closes the one which `text` begins with.
 fn inside(text: &str) -> &str {
     let mut depth = 0;
     for (at, c) in text.char_indices() {
@@ -28,7 +28,7 @@ fn inside(text: &str) -> &str {
     panic!("no end: {text}");
 }
 
-/// Parts between commas that stand in no bracket.
+/// Returns the parts between commas that stand in no bracket.
 fn parts(text: &str) -> Vec<String> {
     let (mut depth, mut all) = (0, vec![String::new()]);
     for c in text.chars() {
@@ -61,7 +61,7 @@ fn bare(text: &str) -> String {
     bare
 }
 
-/// A type without paths, visibility and boxes, which leave nothing on the wire.
+/// Returns a type without paths, visibility and boxes, which leave nothing on the wire.
 fn plain_type(text: &str) -> String {
     let mut plain: String = text.split_whitespace().collect();
     plain = plain.replace("crate::wire::RELAY_HEADER-1", "15");
@@ -94,7 +94,7 @@ fn content(fields: &str) -> String {
     fields.collect::<Vec<_>>().join(",")
 }
 
-/// The variants of an enum or the fields of a struct, in their order.
+/// Returns the variants of an enum or the fields of a struct, in their order.
 fn of_source(path: &str, name: &str) -> (bool, Vec<Row>) {
     let source = read(path);
     let find = |kind: &str| {
@@ -117,7 +117,7 @@ fn of_source(path: &str, name: &str) -> (bool, Vec<Row>) {
     (is_enum, rows.collect())
 }
 
-/// The rows of the table after a heading.
+/// Returns the rows of the table after a heading.
 fn of_page(section: &str) -> Vec<Row> {
     let cell = |cell: &str| cell.trim().trim_matches('`').split_whitespace().collect::<String>();
     let lines = section.lines().skip_while(|line| !line.starts_with("|---")).skip(1);

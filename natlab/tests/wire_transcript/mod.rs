@@ -26,7 +26,7 @@ const NAMES: [&str; 2] = ["host", "joiner"];
 const ADDRESSES: [&str; 2] = ["203.0.113.1:40000", "192.0.2.1:40000"];
 const SERVER: &str = "198.51.100.1:3478";
 
-/// A datagram on the page.
+/// It is a datagram on the page.
 #[derive(Clone, Debug, PartialEq)]
 struct Entry {
     /// Who sends it to whom, and what it is.
@@ -66,8 +66,8 @@ impl Player {
         Self { identity, ephemeral, login, rng, handshake, session: None, plan: None, next: 0 }
     }
 
-    /// The private half of the key that Noise draws for the login: the first bytes of a generator of its own, whose seed is the
-    /// next that this player's generator gives.
+    /// Returns the private half of the key that Noise draws for the login: the first bytes of a generator of its own,
+    /// whose seed is the next that this player's generator gives.
     fn noise_secret(&self) -> [u8; 32] {
         let (mut seed, mut secret) = ([0; 32], [0; 32]);
         self.rng.clone().fill_bytes(&mut seed);
@@ -75,7 +75,7 @@ impl Player {
         secret
     }
 
-    /// An answer of the server to the handshake.
+    /// Handles an answer of the server to the handshake.
     fn answered(&mut self, now: Instant, datagram: &[u8]) -> Result<ClientProgress, Dropped> {
         self.handshake.handle(datagram, &self.identity, &[], &self.login, now, &mut self.rng)
     }
@@ -87,7 +87,8 @@ impl Player {
     }
 }
 
-/// The two players and the server, without a network between them: what they send is written down, or taken from the page.
+/// They are the two players and the server, without a network between them: what they send is written down, or taken
+/// from the page.
 struct Stage {
     now: Instant,
     server: Server,
@@ -102,7 +103,7 @@ fn encoded(message: &impl Serialize) -> Vec<u8> {
     codec::encode(message).expect("fits a datagram")
 }
 
-/// The variant of a message, and of the one inside.
+/// Returns the variant of a message, and of the one inside.
 fn variant(message: &impl std::fmt::Debug) -> String {
     let told = format!("{message:?}");
     let word = |text: &str| text.split(|c: char| !c.is_alphanumeric()).next().unwrap_or_default().to_owned();
@@ -248,7 +249,7 @@ impl Stage {
     }
 }
 
-/// 32 bytes in a line; zeros at the end are counted.
+/// Writes 32 bytes in a line; zeros at the end are counted.
 fn hex_lines(bytes: &[u8]) -> String {
     let zeros = bytes.iter().rev().take_while(|byte| **byte == 0).count();
     let shown = if zeros > 32 { &bytes[..bytes.len() - zeros] } else { bytes };
@@ -302,7 +303,7 @@ fn parsed(block: &str) -> Vec<Entry> {
     entries
 }
 
-/// The private keys that make the bytes.
+/// Lists the private keys that make the bytes.
 fn keys() -> String {
     let hex = |bytes: [u8; 32]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     let mut text = format!("server {}\n", hex([9; 32]));

@@ -132,7 +132,7 @@ impl Nat {
         self.ports.choose(&mut self.rng, self.config.allocation, want)
     }
 
-    /// The subscriber's external address and block of ports; the quota is checked here.
+    /// Returns the subscriber's external address and block of ports; the quota is checked here.
     fn subscribe(&mut self, internal: IpAddr) -> Result<(IpAddr, Option<RangeInclusive<u16>>), DropReason> {
         if let Some(known) = self.subscribers.get(&internal) {
             if self.config.quota.is_some_and(|quota| known.mappings >= quota) {

@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// What RFC 5780 sections 4.3 and 4.4 find out, from a client with a socket for mapping and a fresh one for
+/// It holds what RFC 5780 sections 4.3 and 4.4 find out, from a client with a socket for mapping and a fresh one for
 /// filtering, and a server with two addresses and two ports.
 #[derive(Debug, PartialEq)]
 struct Found {

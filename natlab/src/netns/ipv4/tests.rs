@@ -6,7 +6,7 @@ fn endpoint(text: &str) -> SocketAddrV4 {
     text.parse().expect("an endpoint")
 }
 
-/// Pseudo header and segment, summed: 0 when the checksum is right.
+/// Sums pseudo header and segment: 0 when the checksum is right.
 fn transport_error(packet: &[u8]) -> u16 {
     let mut bytes = packet[12..20].to_vec();
     bytes.extend([0, packet[9]]);

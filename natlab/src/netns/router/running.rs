@@ -10,7 +10,7 @@ use crate::netns::counts::Counts;
 use crate::netns::error::NetnsError;
 use crate::netns::line::Line;
 
-/// A router that runs on a thread of its own.
+/// It is a router that runs on a thread of its own.
 pub(crate) struct RunningRouter {
     /// A byte wakes the router for an order; closing it ends the router.
     wake: PipeWriter,

@@ -14,13 +14,13 @@ use crate::netns::translate::Translator;
 /// When what the players send to each other gets lost, with nobody told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cut {
-    /// So long after the first packet that went from one player to the other.
+    /// It begins this long after the first packet that went from one player to the other.
     pub after: Duration,
-    /// For so long; for good where not given.
+    /// It lasts this long; for good where not given.
     pub length: Option<Duration>,
 }
 
-/// Something that happens to a site while packets flow.
+/// It is something that happens to a site while packets flow.
 #[derive(Clone, Debug)]
 pub(crate) enum Order {
     /// The access line is dead, or not any more.
@@ -49,14 +49,14 @@ pub(crate) enum Middlebox {
     Kernel { lan: Device, wan: Device },
 }
 
-/// A side as the router knows it.
+/// It is a side as the router knows it.
 pub(crate) struct Site {
     pub(crate) host: Device,
     pub(crate) host_address: Ipv4Addr,
     pub(crate) boxes: Vec<Middlebox>,
     pub(crate) public: Vec<Ipv4Addr>,
-    /// The longest UDP packet that its access line takes, either way: routers make TCP's segments short enough, as they do
-    /// on lines that are so (by changing the MSS option).
+    /// It is the longest UDP packet that its access line takes, either way: routers make TCP's segments short enough,
+    /// as they do on lines that are so (by changing the MSS option).
     pub(crate) mtu: Mtu,
     /// Nothing passes its access line now.
     pub(crate) dead: bool,
