@@ -23,7 +23,7 @@ const PATIENCE: u32 = 25 * TICK_HZ;
 /// A host stays for so long after its last round: renet repeats what was lost, and all are to hear who won.
 const FAREWELL: Duration = Duration::from_secs(2);
 
-/// Seed of everything random in this app.
+/// Everything random in this app comes of this seed.
 #[derive(Resource, Clone, Copy, Debug)]
 pub struct Seed(pub u64);
 
@@ -36,7 +36,7 @@ pub struct Referee {
     pub print: bool,
     /// Rounds that are over.
     pub over: u16,
-    /// Rounds that each name won.
+    /// This counts the rounds that each name won.
     pub wins: BTreeMap<String, u16>,
 }
 
@@ -73,7 +73,7 @@ impl Plugin for StopPlugin {
     }
 }
 
-/// The way from "I want to play" to a running match, as a plugin.
+/// This plugin leads from "I want to play" to a running match.
 #[derive(Debug)]
 pub struct FlowPlugin;
 
@@ -255,7 +255,7 @@ mod tests {
     use crate::net::systems::{NetPlugin, PlayerName};
     use crate::session::Target;
 
-    /// The flow alone: what it asks for is looked at, nobody answers but the test.
+    /// Returns an app with the flow alone: what it asks for is looked at, and nobody answers but the test.
     fn app() -> App {
         let mut app = App::new();
         app.add_plugins(MinimalPlugins)

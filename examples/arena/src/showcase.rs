@@ -14,7 +14,7 @@ use crate::sim::{Input, MAX_HEALTH, Rules};
 /// Opens a screen with made-up contents, for pictures.
 #[derive(Debug)]
 pub struct ShowcasePlugin {
-    /// The screen to open.
+    /// This screen is opened.
     pub screen: ScreenName,
 }
 

@@ -37,7 +37,7 @@ pub struct ClientGame {
 }
 
 impl ClientGame {
-    /// The first message to the host.
+    /// Returns the first message to the host, as bytes.
     pub fn hello(name: &str) -> Vec<u8> {
         encode(&ClientMessage::Hello { protocol: GAME_PROTOCOL, name: String::from(name) })
     }
@@ -47,13 +47,13 @@ impl ClientGame {
         self.me
     }
 
-    /// Distance of the last correction of the own place, in world units.
+    /// Returns how far the last correction moved the own player, in world units.
     pub fn last_correction(&self) -> f32 {
         self.prediction.corrected
     }
 
-    /// The same match with us as its host, from the last snapshot on, without the old host's player. The others' players
-    /// wait for them. None where there is no snapshot yet.
+    /// Returns the same match with us as its host: it goes on from the last snapshot, without the old host's player.
+    /// The others' players wait for their clients. Returns `None` where there is no snapshot yet.
     pub fn take_over(&self, own: u64, previous: u64, seed: u64) -> Option<HostGame> {
         let (me, rules) = (self.me?, self.rules?);
         let mut world = self.timeline.newest()?.world(me, rules, seed, &self.names);
@@ -136,7 +136,8 @@ impl ClientGame {
         Freedom { walk, fire: walk }
     }
 
-    /// One step with the player's input; the bytes go out unreliably. None before the first snapshot.
+    /// Plays one step with the player's input, and returns the bytes to be sent unreliably. Returns `None` before the
+    /// first snapshot.
     pub fn tick(&mut self, input: Input) -> Option<Vec<u8>> {
         let me = self.me?;
         let freedom = self.freedom(self.timeline.newest()?);
@@ -144,7 +145,7 @@ impl ClientGame {
         Some(encode(&Inputs(self.prediction.bundle(BUNDLE))))
     }
 
-    /// Events since the last call, for the pictures.
+    /// Returns the events since the last call, for the pictures.
     pub fn take_events(&mut self) -> Vec<GameEvent> {
         std::mem::take(&mut self.fresh)
     }

@@ -28,11 +28,11 @@ const AWAITED: u32 = 12 * TICK_HZ;
 /// A message to be sent.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Outgoing {
-    /// renet's name for the receiver.
+    /// This is the receiver's client id in renet.
     pub client: u64,
     /// Must arrive, in order.
     pub reliable: bool,
-    /// The message as bytes.
+    /// This is the message as bytes.
     pub bytes: Vec<u8>,
 }
 
@@ -51,12 +51,12 @@ struct Seat {
 pub struct HostGame {
     /// The simulation that counts.
     pub world: Simulation,
-    /// All events so far.
+    /// This keeps all events so far.
     pub log: EventLog,
     /// Messages that could not be read.
     pub malformed: u32,
     local: Option<PlayerSlot>,
-    /// renet's name for the host's own player.
+    /// This is renet's client id for the host's own player.
     own: Option<u64>,
     local_seq: u32,
     seats: BTreeMap<u64, Seat>,
@@ -69,7 +69,7 @@ pub struct HostGame {
 }
 
 impl HostGame {
-    /// A new match; with a name the host plays too.
+    /// Returns a new match; where a name is given, the host plays too.
     pub fn new(rules: Rules, seed: u64, local: Option<&str>) -> Self {
         let mut world = Simulation::new(rules, seed);
         let local = local.and_then(|name| world.join(name));
@@ -112,7 +112,7 @@ impl HostGame {
         self
     }
 
-    /// The host's own player.
+    /// Returns the number of the host's own player, if the host plays.
     pub fn local(&self) -> Option<PlayerSlot> {
         self.local
     }
@@ -211,7 +211,7 @@ impl HostGame {
         }
     }
 
-    /// One step of the match.
+    /// Plays one step of the match.
     pub fn tick(&mut self, own: Input) {
         self.await_players();
         self.before = self.world.players.iter().map(|(slot, p)| (*slot, p.body.at)).collect();
@@ -254,7 +254,7 @@ impl HostGame {
         std::mem::take(&mut self.outbox)
     }
 
-    /// Events since the last call, for the pictures.
+    /// Returns the events since the last call, for the pictures.
     pub fn take_events(&mut self) -> Vec<GameEvent> {
         std::mem::take(&mut self.fresh)
     }

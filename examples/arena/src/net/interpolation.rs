@@ -7,9 +7,9 @@ use bevy::math::Vec2;
 use crate::protocol::{Snapshot, unpack};
 use crate::sim::{DT, PlayerSlot, angle_of};
 
-/// How far in the past: three snapshots, so that one lost and one late do not show.
+/// Others are shown so many seconds in the past: three snapshots, so that one lost and one late do not show.
 const DELAY: f32 = 0.1;
-/// Going on straight without news for this long at the most.
+/// Without news, others are shown going straight on for so many seconds at the most.
 const EXTRAPOLATE: f32 = 0.12;
 const KEPT: usize = 32;
 
@@ -17,7 +17,7 @@ const KEPT: usize = 32;
 #[derive(Debug, Default)]
 pub(super) struct Timeline {
     snapshots: VecDeque<Snapshot>,
-    /// Host's time minus ours, as the fastest datagrams tell it, in seconds.
+    /// This is the host's time minus ours, in seconds, as the fastest datagrams tell it.
     offset: Option<f64>,
 }
 

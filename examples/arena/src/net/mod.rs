@@ -47,7 +47,7 @@ impl EventLog {
         self.entries.push_back((number, event));
     }
 
-    /// Numbers and events, oldest first.
+    /// Returns the events with their numbers, oldest first.
     pub fn entries(&self) -> impl Iterator<Item = &(u32, GameEvent)> {
         self.entries.iter()
     }

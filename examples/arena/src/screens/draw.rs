@@ -15,7 +15,7 @@ use crate::theme;
 #[derive(Resource, Clone, Copy, Debug, Default)]
 pub struct Focus(pub usize);
 
-/// The page on the screen.
+/// This is the page on the screen.
 #[derive(Resource, Debug, Default)]
 pub(super) struct Shown {
     pub(super) screen: Option<Screen>,
@@ -23,7 +23,7 @@ pub(super) struct Shown {
     root: Option<Entity>,
 }
 
-/// A control on the screen: its number in [`Page::controls`].
+/// This is a control on the screen, by its number in [`Page::controls`].
 #[derive(Component, Clone, Copy, Debug)]
 pub(super) struct Numbered(pub(super) usize);
 
@@ -39,7 +39,7 @@ pub(super) struct Typed {
     hint: &'static str,
 }
 
-/// Pictures of the UI.
+/// These are the pictures of the UI.
 #[derive(Resource, Clone, Debug)]
 pub struct UiPictures {
     logo: Handle<Image>,
@@ -138,7 +138,7 @@ fn draw(commands: &mut Commands, page: &Page, pictures: &UiPictures, veil: f32) 
         .id()
 }
 
-/// Text in one of the tones.
+/// Returns a text in one of the tones.
 fn words(tone: Tone, text: &str) -> impl Bundle {
     let (size, colour) = match tone {
         Tone::Heading => (theme::HEADING, theme::WORDS),
@@ -156,7 +156,7 @@ fn words(tone: Tone, text: &str) -> impl Bundle {
 /// Puts the items of a page on the screen, one after the other.
 struct Placer<'a> {
     pictures: &'a UiPictures,
-    /// The number of the next control.
+    /// The next control gets this number.
     next: usize,
 }
 
@@ -166,7 +166,7 @@ impl Placer<'_> {
         Numbered(self.next - 1)
     }
 
-    /// Places one item; `shared`: it shares a row with others.
+    /// Places one item; with `shared` it shares a row with others.
     fn place(&mut self, parent: &mut ChildSpawnerCommands, item: &Item, shared: bool) {
         match item {
             Item::Logo => {
@@ -227,7 +227,7 @@ impl Placer<'_> {
         }
     }
 
-    /// A button; without an action it cannot be pressed.
+    /// Places a button; without an action it cannot be pressed.
     fn button(
         &mut self,
         parent: &mut ChildSpawnerCommands,
@@ -296,7 +296,7 @@ fn share(shared: bool) -> Node {
     }
 }
 
-/// A label with something below it.
+/// Returns a node for a label with something below it.
 fn labelled(shared: bool) -> Node {
     Node { flex_direction: FlexDirection::Column, row_gap: px(5), ..share(shared) }
 }

@@ -20,14 +20,14 @@ pub use sample::sample;
 /// Where the player is.
 #[derive(States, Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Screen {
-    /// Name and server, and where to go.
+    /// The player gives name and server, and chooses where to go.
     #[default]
     Title,
     /// The options of a room before it is opened.
     Host,
-    /// The list of the public rooms.
+    /// The public rooms are listed.
     Rooms,
-    /// A code from a friend.
+    /// The player types a code from a friend.
     Code,
     /// What is being tried.
     Connecting,
@@ -68,7 +68,7 @@ pub enum ScreenName {
     Trouble,
 }
 
-/// Screens, HUD and their controls.
+/// This plugin shows the screens, the HUD and their controls.
 #[derive(Debug)]
 pub struct ScreensPlugin;
 

@@ -21,7 +21,7 @@ pub enum Action {
     Browse,
     /// Enter a room of the list.
     Enter {
-        /// The code of the room.
+        /// This is the code of the room.
         code: String,
         /// It asks for a password.
         locked: bool,
@@ -34,7 +34,7 @@ pub enum Action {
     Kick(u64),
     /// Give up, or leave the room.
     Leave,
-    /// The last thing once more.
+    /// Try the last thing once more.
     Retry,
     /// Go one screen back.
     Back,
@@ -44,27 +44,27 @@ pub enum Action {
     Change(Choice, i32),
 }
 
-/// A text of the form.
+/// This is a text of the form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Field {
-    /// The player's name.
+    /// This is the player's name.
     Name,
-    /// The lobby server.
+    /// This is the lobby server.
     Server,
-    /// The room's name.
+    /// This is the room's name.
     Room,
-    /// The password of the room.
+    /// This is the room's password.
     Password,
-    /// The code of a room.
+    /// This is the code of a room.
     Code,
 }
 
-/// A choice of the form.
+/// This is a choice of the form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Choice {
-    /// Players in the room.
+    /// So many players fit into the room.
     Capacity,
-    /// How many computer players take part.
+    /// So many computer players take part.
     Bots,
     /// Points that win a round.
     Points,
@@ -75,15 +75,15 @@ pub enum Choice {
 /// How a text looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tone {
-    /// Big, for headings.
+    /// The text is big, for headings.
     Heading,
-    /// Plain, for running text.
+    /// The text is plain, for running text.
     Plain,
     /// Faint, for what matters less.
     Faint,
-    /// Good news, in green.
+    /// The text is good news, in green.
     Good,
-    /// Bad news, in red.
+    /// The text is bad news, in red.
     Bad,
     /// The text has this player's colour.
     Player(u8),
@@ -91,12 +91,12 @@ pub enum Tone {
     Code,
 }
 
-/// A part of a page.
+/// This is a part of a page.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Item {
-    /// The game's name, as a picture.
+    /// This is the game's name, as a picture.
     Logo,
-    /// Words in a tone.
+    /// These are words in a tone.
     Text(Tone, String),
     /// A text to be typed: which, its label, and what it shows while empty.
     Field(Field, &'static str, &'static str),
@@ -104,9 +104,9 @@ pub enum Item {
     Choice(Choice, &'static str, String),
     /// Something to be pressed, if it can be.
     Button(String, Action, bool),
-    /// Side by side, sharing the width.
+    /// These items stand side by side and share the width.
     Row(Vec<Item>),
-    /// A framed line of a list: left and right words, and maybe a small button.
+    /// This is a framed line of a list: it has left and right words, and maybe a small button.
     Line(Tone, String, String, Option<(String, Action)>),
     /// Some space before what follows.
     Gap,
@@ -127,7 +127,7 @@ pub fn text(tone: Tone, text: impl Into<String>) -> Item {
 pub struct Page {
     /// What stands on the page, from top to bottom.
     pub items: Vec<Item>,
-    /// Width of the panel, in design pixels.
+    /// This is the width of the panel, in design pixels.
     pub width: f32,
 }
 
@@ -136,9 +136,9 @@ pub struct Page {
 pub enum Control {
     /// A text to be typed, see [`Item::Field`].
     Field(Field),
-    /// A choice, see [`Item::Choice`].
+    /// This is a choice, see [`Item::Choice`].
     Choice(Choice),
-    /// A button, see [`Item::Button`].
+    /// This is a button, see [`Item::Button`].
     Button(Action),
 }
 

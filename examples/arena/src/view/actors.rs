@@ -12,7 +12,7 @@ use crate::scene::Scene;
 use crate::sim::{MAX_HEALTH, MAX_PLAYERS, PickupKind, PlayerSlot};
 use crate::theme::{self, colour};
 
-/// Seconds between two puffs of a trail.
+/// So many seconds pass between two puffs of a trail.
 const PUFF: f32 = 1.0 / 45.0;
 
 /// What belongs to a player.

@@ -28,7 +28,7 @@ pub fn picture(bytes: &[u8]) -> Image {
 
 macro_rules! pictures {
     ($($name:ident),+) => {
-        /// All sprites, white; tinted where they are used.
+        /// These are all sprites: they are white, and tinted where they are used.
         #[derive(Resource, Clone, Debug)]
         pub struct Pictures {
             $(

@@ -118,7 +118,7 @@ fn build_corners(commands: &mut Commands) {
     ));
 }
 
-/// The words in the middle.
+/// Builds the words in the middle.
 fn build_announcements(commands: &mut Commands) {
     let middle = Node {
         top: percent(14),
