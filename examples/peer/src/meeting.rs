@@ -13,7 +13,7 @@ use serde_json::json;
 
 use crate::session::{Goal, Session};
 
-/// The lobby: logs in by itself; asks for the room once online.
+/// Follows the lobby: the plugin logs in by itself, and the room is asked for once it is online.
 pub(crate) fn lobby(
     mut session: ResMut<Session>,
     output: Res<Output>,
@@ -87,7 +87,7 @@ fn lobby_reason(error: &TraversalError) -> &'static str {
     }
 }
 
-/// The room and its members.
+/// Prints what happens to the room and its members.
 pub(crate) fn room(
     mut session: ResMut<Session>,
     output: Res<Output>,

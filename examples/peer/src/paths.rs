@@ -95,7 +95,7 @@ pub(crate) fn contacts(
     }
 }
 
-/// Connections that end or begin.
+/// Prints and counts connections that end or begin.
 pub(crate) fn connections(
     mut session: ResMut<Session>,
     mut scores: ResMut<Scores>,

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::session::Session;
 
-/// What passed between this player and another.
+/// This is what passed between this player and another.
 #[derive(Debug, Default)]
 struct Score {
     name: String,
@@ -23,7 +23,7 @@ struct Score {
     in_game: bool,
     sent: u64,
     received: u64,
-    /// Number of the next unreliable message of this connection.
+    /// This is the number of the next unreliable message of this connection.
     unreliable: u64,
     next: u64,
     expected: u64,
@@ -35,7 +35,8 @@ struct Score {
     /// What was said of it: the number of the last word.
     said: Option<u64>,
     heard: [bool; 2],
-    /// Over all connections: how many there were, and reliable messages sent, received, and not in their order.
+    /// These count over all connections: how many there were, and reliable messages sent, received, and not in their
+    /// order.
     connections: u64,
     all_sent: u64,
     all_received: u64,
@@ -48,14 +49,14 @@ struct Score {
     longest_silence: Duration,
 }
 
-/// Resource: all that passed.
+/// This resource keeps all that passed.
 #[derive(Resource, Debug, Default)]
 pub(crate) struct Scores {
     players: BTreeMap<PlayerId, Score>,
     sending_since: Option<Instant>,
-    /// Messages for each player so far, by channel.
+    /// So many messages went to each player so far, by channel.
     rounds: [u64; 2],
-    /// No more messages: only what was sent is still to arrive.
+    /// No more messages begin: only what was sent is still to arrive.
     closing: bool,
 }
 
@@ -136,10 +137,10 @@ impl Scores {
 fn channels() -> [(u8, &'static str); 2] {
     [(DefaultChannel::Unreliable.into(), "unreliable"), (DefaultChannel::ReliableOrdered.into(), "reliable")]
 }
-/// Place of the reliable one.
+/// The reliable channel has this place.
 const RELIABLE: usize = 1;
 
-/// renet's connection to one player: the server's to the client `id`, or the client's to its host.
+/// This is renet's connection to one player: the server's to the client `id`, or the client's to its host.
 struct Connection<'a> {
     id: u64,
     server: Option<&'a mut RenetServer>,

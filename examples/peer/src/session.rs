@@ -71,7 +71,7 @@ impl Goal {
     }
 }
 
-/// Resource: how far it has come.
+/// This resource says how far the player has come.
 #[derive(Resource)]
 pub(crate) struct Session {
     pub(crate) goal: Goal,
@@ -85,7 +85,7 @@ pub(crate) struct Session {
     pub(crate) online_at: Option<Instant>,
     /// A room was entered; it is printed when its members are known.
     pub(crate) room_pending: bool,
-    /// First connection of renet.
+    /// renet was connected for the first time at this moment.
     pub(crate) connected_at: Option<Instant>,
     /// What is known of the own NAT, and since when.
     pub(crate) nat: Option<(NatProfile, Instant)>,
@@ -93,9 +93,10 @@ pub(crate) struct Session {
     pub(crate) nat_since: Option<Instant>,
     /// The host of a joined room is gone.
     pub(crate) host_gone: bool,
-    /// Host of the present room.
+    /// This player hosts the present room.
     pub(crate) hosting: bool,
-    /// Its host from the start: all others are expected. One who takes over may do so when they leave.
+    /// This player has hosted the room from the start: all others are expected. One who takes over may do so when
+    /// they leave.
     pub(crate) hosted_first: bool,
     pub(crate) frozen: bool,
     /// The last thing that went wrong.

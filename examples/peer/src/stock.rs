@@ -27,7 +27,7 @@ const CEASED: Duration = Duration::from_millis(150);
 /// All words may be lost; by then the other side is connected all the same.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// Resource: the one player and its socket.
+/// This resource follows the one player and its socket.
 #[derive(Resource, Default)]
 enum HandOver {
     #[default]

@@ -30,7 +30,7 @@ const APART: &str = "table ip apart {
 }
 ";
 
-/// `v4`: the players have IPv4 too, but there the router lets them reach the server alone.
+/// Builds the network; with `v4` the players have IPv4 too, but there the router lets them reach the server alone.
 fn network(tag: &str, v4: bool) -> Result<Net, String> {
     let net = Net::new(tag, &["router", "server", "left", "right"])?;
     for family in ["net.ipv6.conf.all.forwarding=1", "net.ipv4.ip_forward=1"] {
@@ -62,7 +62,7 @@ fn network(tag: &str, v4: bool) -> Result<Net, String> {
     Ok(net)
 }
 
-/// How two players meet.
+/// This says how two players meet.
 struct Meeting {
     tag: &'static str,
     v4: bool,

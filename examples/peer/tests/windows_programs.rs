@@ -12,13 +12,13 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use test_support::programs::{Lobby, Program, assert_played};
 use test_support::{scratch, skipped};
 
-/// The folder of `lobby_server.exe`, `peer.exe` and `arena.exe`.
+/// This environment variable names the folder of `lobby_server.exe`, `peer.exe` and `arena.exe`.
 const FOLDER: &str = "WINDOWS_PROGRAMS";
 
-/// One at a time: Wine is slow, and the tests have deadlines.
+/// The tests take turns: Wine is slow, and they have deadlines.
 static TURN: Mutex<()> = Mutex::new(());
 
-/// Programs of Windows.
+/// These are programs of Windows, to be run by Wine.
 struct Windows {
     folder: PathBuf,
     _turn: MutexGuard<'static, ()>,
@@ -177,7 +177,7 @@ impl Drop for Service<'_> {
     }
 }
 
-/// A path of this machine as Windows programs see it.
+/// Returns a path of this machine as Windows programs see it.
 fn of_wine(path: &Path) -> String {
     format!("Z:{}", path.display()).replace('/', "\\")
 }

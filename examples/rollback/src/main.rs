@@ -35,7 +35,7 @@ const REPEAT: Duration = Duration::from_millis(50);
 /// How long a player who has heard that all are done stays for those who have not.
 const LINGER: Duration = Duration::from_secs(2);
 
-/// Resource: the settings and how far it has come.
+/// This resource keeps the settings, and how far the game has come.
 #[derive(Resource)]
 struct Game {
     args: Args,
@@ -245,7 +245,7 @@ fn agree(mut game: ResMut<Game>, mut datagrams: ResMut<Datagrams>, peers: Res<Pe
     }
 }
 
-/// The clock, signals and the verdict.
+/// Minds the clock and signals, and gives the verdict.
 fn finish(mut game: ResMut<Game>, mut exit: MessageWriter<AppExit>) {
     let now = Instant::now();
     let agreed = game

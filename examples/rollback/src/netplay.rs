@@ -14,7 +14,7 @@ use crate::sim::{Input, Simulation, input};
 pub(crate) const FPS: usize = 60;
 /// How far a player simulates ahead of what it has heard from the others.
 const PREDICTION: usize = 8;
-/// Frames between pressing a key and its effect: fewer rollbacks.
+/// So many frames lie between pressing a key and its effect: this makes rollbacks fewer.
 const DELAY: usize = 2;
 /// Checksums are compared every so many frames.
 const COMPARE: u32 = 10;
@@ -59,7 +59,7 @@ pub(crate) struct Netplay {
     checksums: BTreeMap<i32, u64>,
     /// Frames to be confirmed.
     goal: i32,
-    /// Checksum of the last of them.
+    /// This is the checksum of the last of them, once it is known.
     pub(crate) result: Option<u64>,
     pub(crate) rollbacks: u64,
     /// Frames that were simulated again.
@@ -68,7 +68,7 @@ pub(crate) struct Netplay {
 }
 
 impl Netplay {
-    /// `players`: all, with the own one, in the order that all agree on.
+    /// Starts a game; `players` are all, with the own one, in the order that all agree on.
     pub(crate) fn start(
         datagrams: &mut Datagrams,
         own: PlayerId,
@@ -123,7 +123,7 @@ impl Netplay {
         self.session.frames_ahead() > 0
     }
 
-    /// One frame; does nothing where the others are too far behind.
+    /// Plays one frame; does nothing where the others are too far behind.
     pub(crate) fn advance(&mut self) -> Result<(), Trouble> {
         if self.session.current_state() != SessionState::Running {
             return Ok(());

@@ -2,7 +2,7 @@
 
 /// Side of the square world, which has no edges.
 const SIDE: i32 = 1 << 16;
-/// How close two balls bounce off each other.
+/// Two balls bounce off each other when they are closer than this.
 const REACH: i64 = 2000;
 
 /// Keys that are held down.
@@ -66,7 +66,7 @@ impl Simulation {
         }
     }
 
-    /// A checksum (FNV-1a) of the whole state.
+    /// Returns a checksum (FNV-1a) of the whole state.
     pub(crate) fn checksum(&self) -> u64 {
         let numbers = self
             .balls

@@ -43,23 +43,23 @@ enum Symbol {
     O,
 }
 
-/// Replicated: a mark on the board, in a cell from 0 to 8.
+/// This is replicated: a mark on the board, in a cell from 0 to 8.
 #[derive(Component, Serialize, Deserialize, Clone, Copy)]
 struct Mark(u8, Symbol);
 
-/// Replicated: who plays a symbol, by renet's client id. It comes of the player's key, so it outlives a host.
+/// This is replicated: who plays a symbol, by renet's client id. It comes of the player's key, so it outlives a host.
 #[derive(Component, Serialize, Deserialize, Clone, Copy)]
 struct Seat(u64, Symbol);
 
-/// Replicated: rounds played, and those that X and O have won.
+/// This is replicated: rounds played, and those that X and O have won.
 #[derive(Component, Serialize, Deserialize, Clone, Copy, Default)]
 struct Score(u32, u32, u32);
 
-/// From a player to the host: wants this cell.
+/// A player sends this to the host, to ask for this cell.
 #[derive(Event, Serialize, Deserialize, Clone, Copy)]
 struct Pick(u8);
 
-/// Resource: what only this program knows.
+/// This resource keeps what only this program knows.
 #[derive(Resource)]
 struct Local {
     output: Output,
@@ -266,7 +266,7 @@ fn play(
     }
 }
 
-/// On the host: a move, if that player may make it.
+/// Makes a move on the host, if that player may make it.
 fn apply(
     pick: On<FromClient<Pick>>,
     mut commands: Commands,
@@ -286,7 +286,7 @@ fn apply(
     }
 }
 
-/// On the host: a round that is over counts, and the next one begins.
+/// Counts a round that is over, on the host, and begins the next one.
 fn count(
     mut commands: Commands,
     mut local: ResMut<Local>,
@@ -356,7 +356,7 @@ fn show(mut local: ResMut<Local>, (marks, scores): (Query<&Mark>, Query<&Score>)
     }
 }
 
-/// The clock, signals and the end: guests go when they have seen it, then the host goes.
+/// Minds the clock and signals, and ends the game: guests go when they have seen it, then the host goes.
 fn finish(
     mut local: ResMut<Local>,
     (args, room, peers): (Res<Args>, Res<CurrentRoom>, Res<Peers>),

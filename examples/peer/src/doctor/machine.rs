@@ -14,15 +14,15 @@ use super::{Check, Status};
 const WITHIN: Duration = Duration::from_secs(1);
 /// Naps by which the timers are judged, and how long each is meant to be.
 const NAPS: u32 = 20;
-/// See [`NAPS`].
+/// Each of the [`NAPS`] is meant to last so long.
 const NAP: Duration = Duration::from_millis(5);
 /// A frame that is later than this is felt.
 const LATE: Duration = Duration::from_millis(50);
-/// Seconds of an average year (Gregorian: 365.2425 days).
+/// An average year has so many seconds (Gregorian: 365.2425 days).
 const YEAR: u64 = 31_556_952;
 /// A clock before this year was never set.
 const THIS_YEAR: u64 = 2026;
-/// The least that IPv6 and QUIC demand of a link (RFC 8200 section 5).
+/// IPv6 and QUIC demand at least so many bytes of a link (RFC 8200 section 5).
 const LEAST_MTU: u32 = 1280;
 
 pub(super) fn version() -> Check {
@@ -58,7 +58,7 @@ pub(super) fn clock() -> Check {
     Check::new("clock", status, text, json!({"year": year, "timers_late_ms": late_ms}))
 }
 
-/// A datagram from a socket on all addresses to itself.
+/// Sends a datagram from a socket on all addresses to itself.
 fn echo(any: IpAddr, loopback: IpAddr) -> io::Result<()> {
     let socket = UdpSocket::bind(SocketAddr::new(any, 0))?;
     socket.set_read_timeout(Some(WITHIN))?;

@@ -17,14 +17,14 @@ use super::{Check, Doctor, Limit, Status};
 use crate::output;
 use crate::paths::{NAT_SETTLES, ROUTER_ANSWERS, ROUTER_CHECKED};
 
-/// Between two frames.
+/// So much time passes between two frames.
 const FRAME: Duration = Duration::from_millis(5);
 /// How long a room and the relay are waited for.
 const ROOM: Duration = Duration::from_secs(8);
 /// How long the search for the longest datagram is given, once two are connected.
 const SIZES: Duration = Duration::from_secs(3);
 
-/// A player without a window, turned by hand.
+/// This is a player without a window; the doctor turns it by hand.
 struct Player(App);
 
 impl Player {
@@ -40,7 +40,7 @@ impl Player {
         self.0.world().resource::<R>()
     }
 
-    /// The story of the one other player.
+    /// Returns the story of the one other player.
     fn story(&mut self) -> Option<Progress> {
         let world = self.0.world_mut();
         world.query::<&Progress>().iter(world).next().cloned()
