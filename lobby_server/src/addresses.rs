@@ -47,7 +47,7 @@ impl Addresses {
     }
 }
 
-/// `198.18.0.10:3478 (second 198.18.0.11:3479), http 127.0.0.1:9600, key ...`
+/// Writes them like `198.18.0.10:3478 (second 198.18.0.11:3479), http 127.0.0.1:9600, key ...`.
 impl std::fmt::Display for Addresses {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let list = |addresses: &[SocketAddr]| {

@@ -15,7 +15,7 @@ pub(crate) const TELLING: Duration = SLOT;
 pub(crate) struct Guesses {
     left: Bucket,
     since: Instant,
-    /// Counted since `since`, in a ring; the number of the newest slot.
+    /// These count the guesses since `since`, in a ring; `newest` is the number of the newest slot.
     slots: [u16; SLOTS],
     newest: u64,
     told: Option<Instant>,

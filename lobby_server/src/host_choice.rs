@@ -37,8 +37,9 @@ fn reached(a: &HostCandidate, b: &HostCandidate) -> u32 {
     }
 }
 
-/// The index of the best host among players in the order of their seniority: reachability first, then the shorter round
-/// trip (where both were measured and differ by more than a fifth), then seniority. None of none.
+/// Returns the index of the best host among players in the order of their seniority: reachability counts first, then
+/// the shorter round trip (where both were measured and differ by more than a fifth), then seniority. Returns `None`
+/// where there is no player.
 pub(crate) fn choose_host(candidates: &[HostCandidate]) -> Option<usize> {
     let reach = |index: usize| -> u32 {
         let others = candidates.iter().enumerate().filter(|(other, _)| *other != index);

@@ -20,8 +20,8 @@ use crate::limits::{Bucket, Rate};
 
 /// So many lines wait for the output; an event makes some 200 bytes.
 const WAITING_LINES: usize = 4096;
-/// Lines of one kind of event (one place in the code) at `info` and above: 1 a second in the long run, 60 at once. Six
-/// kinds tell what players do: some 100 kB a minute at the most, whatever they do.
+/// So many lines of one kind of event (one place in the code) are written at `info` and above: 1 a second in the long
+/// run, 60 at once. Six kinds tell what players do: some 100 kB a minute at the most, whatever they do.
 const PER_KIND: Rate = Rate::new(1.0, 60.0);
 /// How often the log itself says what it left out.
 const SUMMARY: Duration = Duration::from_secs(60);

@@ -83,7 +83,7 @@ pub(crate) fn realm(ip: IpAddr) -> Realm {
     }
 }
 
-/// Whether two addresses agree in their first `bits` bits.
+/// Returns whether two addresses agree in their leading bits, as many as the mask of their family says.
 fn agree(a: IpAddr, b: IpAddr, mask_v4: u8, mask_v6: u8) -> bool {
     match (a, b) {
         (IpAddr::V4(a), IpAddr::V4(b)) => {

@@ -38,7 +38,7 @@ pub struct RoomRecord {
     pub location: RoomLocation,
     /// The room belongs to this game; each game has names and codes of its own.
     pub game: String,
-    /// Whether listings show the room.
+    /// This says whether listings show the room.
     pub public: bool,
     /// Listings say this of the room.
     pub summary: RoomSummary,

@@ -32,7 +32,7 @@ struct ProbeRound {
 
 #[derive(Debug)]
 struct Match {
-    /// The host, then the player who joined: the index of a side is the same in the fields below.
+    /// These are the host, then the player who joined: the index of a side is the same in the fields below.
     sides: [PlayerId; 2],
     rounds: [BTreeMap<u16, ProbeRound>; 2],
     /// A direct path stands.

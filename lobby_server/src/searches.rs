@@ -213,7 +213,7 @@ impl Searches {
         true
     }
 
-    /// Input: [`poll_timeout`](Self::poll_timeout) has come.
+    /// Takes an input: [`poll_timeout`](Self::poll_timeout) has come.
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
         while let Some((_, player)) = self.ends.first().copied().filter(|(at, _)| *at <= now) {
             match self.busy.get(&player).copied() {
@@ -228,7 +228,7 @@ impl Searches {
         self.ends.first().map(|(at, _)| *at)
     }
 
-    /// Output: what to tell, in this order.
+    /// Returns what to tell, in this order.
     pub(crate) fn take_notices(&mut self) -> Vec<SearchNotice> {
         std::mem::take(&mut self.notices)
     }

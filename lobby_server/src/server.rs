@@ -122,7 +122,7 @@ impl Server {
         self.roster.wants_new_entropy()
     }
 
-    /// Input: 32 bytes from the system's entropy.
+    /// Takes an input: 32 bytes from the system's entropy.
     pub fn mix_entropy(&mut self, entropy: [u8; 32]) {
         self.cx.rng = mixed(&mut self.cx.rng, entropy);
         self.roster.has_entropy();
@@ -295,7 +295,7 @@ impl Server {
         self.cx.timers.next()
     }
 
-    /// The registry answered a command.
+    /// Takes the registry's answer to a command.
     pub fn handle_registry_reply(
         &mut self,
         now: Instant,

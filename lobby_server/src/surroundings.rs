@@ -109,13 +109,13 @@ impl Finding {
         }]
     }
 
-    /// Whether players suffer from it now.
+    /// Returns whether players suffer from it now.
     pub fn is_serious(&self) -> bool {
         matches!(self, Self::OneAddress { .. } | Self::AddressGone { .. })
     }
 }
 
-/// How to let the server see where players come from.
+/// This says how to let the server see where players come from.
 const CURE: &str = "Run it in the machine's own network: docker run --network host, podman run --network host, in \
                     Kubernetes hostNetwork: true or externalTrafficPolicy: Local. Where that cannot be: rootful Docker \
                     with \"userland-proxy\": false, rootless Docker with \

@@ -41,7 +41,7 @@ fn is_healthy(server: &Running) -> bool {
     get(server.http(), "/health").starts_with("HTTP/1.1 200")
 }
 
-/// Sockets of this test: more than a shell's limit.
+/// Lets this test have more sockets than a shell's limit.
 fn allow_many_files() {
     let limit = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).unwrap();

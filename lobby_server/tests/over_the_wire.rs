@@ -31,7 +31,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const EVIL: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 66, 1));
 const FRIEND: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 7, 1));
 
-/// A server, and an honest player who hosts a room in it.
+/// This is a server, with an honest player who hosts a room in it.
 struct Stage {
     server: RunningServer,
     address: SocketAddr,

@@ -20,7 +20,7 @@ use traversal_core::wire::session::ClientSession;
 use crate::turn::{HEADER, TurnClient, TurnServer, channel_data};
 use test_support::login::log_in;
 
-/// A full renet slice with everything around it.
+/// A datagram has as many bytes as a full renet slice with everything around it.
 const SIZE: usize = 1280;
 const ROUNDS: usize = 5;
 const ROUND: Duration = Duration::from_millis(1500);
@@ -247,13 +247,13 @@ pub(super) fn run() {
     }
 }
 
-/// coturn, and a player on either side of it.
+/// This is coturn, with a player on either side of it.
 struct CoturnRun {
     server: TurnServer,
-    /// Bound to `plain`.
+    /// This client is bound to `plain`.
     one: TurnClient,
     plain: UdpSocket,
-    /// Bound to each other.
+    /// These clients are bound to each other.
     pair: [TurnClient; 2],
 }
 

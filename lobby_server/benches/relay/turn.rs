@@ -19,7 +19,7 @@ const CHANNEL: u16 = 0x4000;
 /// Bytes in front of what a channel carries.
 pub(super) const HEADER: usize = 4;
 
-/// A `turnserver` of our own, gone when dropped.
+/// This is a `turnserver` of our own; it is gone when this is dropped.
 pub(super) struct TurnServer {
     child: Child,
     pub(super) address: SocketAddrV4,
@@ -61,10 +61,10 @@ impl Drop for TurnServer {
     }
 }
 
-/// A client with an allocation.
+/// This is a client with an allocation.
 pub(super) struct TurnClient {
     pub(super) socket: UdpSocket,
-    /// Where others reach it.
+    /// Others reach the client here.
     pub(super) relayed: SocketAddrV4,
 }
 
@@ -87,7 +87,7 @@ impl TurnClient {
     }
 }
 
-/// `payload` bytes for the channel.
+/// Returns a datagram with `payload` bytes for the channel.
 pub(super) fn channel_data(payload: usize) -> Vec<u8> {
     let mut datagram = CHANNEL.to_be_bytes().to_vec();
     datagram.extend((payload as u16).to_be_bytes());

@@ -74,7 +74,7 @@ fn a_side_and_the_whole_server_have_a_quota() {
     assert!(relay.charge(now + Duration::from_secs(1), &lanes[0], IP[0], 1000));
 }
 
-/// A relay of 100 kB/s in total, the lanes of so many greedy pairs, and of a modest one.
+/// Returns a relay of 100 kB/s in total, the lanes of so many greedy pairs, and those of a modest one.
 fn crowded(now: Instant, pairs: u64) -> (Relay, Vec<Lane>, [Lane; 2]) {
     let limits = RelayLimits {
         side: Rate::new(512_000.0, 1_024_000.0),

@@ -93,7 +93,7 @@ impl Context {
         self.sockets.get(usize::from(route.socket.0)).is_some_and(|socket| socket.stream)
     }
 
-    /// Whether both lead to one address by one protocol: what is proven about the one holds for the other.
+    /// Returns whether both lead to one address by one protocol: what is proven about the one holds for the other.
     pub(super) fn same_way(&self, a: Route, b: Route) -> bool {
         a.peer == b.peer && self.is_stream(a) == self.is_stream(b)
     }

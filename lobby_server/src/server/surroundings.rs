@@ -24,8 +24,8 @@ pub(super) struct Place {
 }
 
 impl Server {
-    /// Input: what the system says of its addresses now. Sockets that are bound to all addresses are known to players by
-    /// the new ones from then on.
+    /// Takes an input: what the system says of its addresses now. Sockets that are bound to all addresses are known
+    /// to players by the new ones from then on.
     pub fn set_surroundings(&mut self, now: Instant, around: Surroundings) {
         self.cx.now = now;
         self.place.set(&mut self.cx, around);

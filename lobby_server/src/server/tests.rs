@@ -47,7 +47,7 @@ pub(super) fn at(text: &str) -> SocketAddr {
     text.parse().unwrap()
 }
 
-/// A player: login, session, and what it was told.
+/// This is a player: login, session, and what it was told.
 pub(super) struct Fake {
     pub(super) identity: Identity,
     pub(super) address: SocketAddr,
@@ -59,7 +59,7 @@ pub(super) struct Fake {
     pub(super) in_clear: bool,
     pub(super) told: Vec<ToPlayer>,
     pub(super) frames: Vec<Frame<ToPlayer>>,
-    /// Killed: hears and says nothing.
+    /// The player is killed: it hears and says nothing.
     pub(super) dead: bool,
     next_request: u32,
 }
@@ -300,7 +300,7 @@ impl Fake {
         })
     }
 
-    /// The newest ticket.
+    /// Returns the newest ticket.
     pub(super) fn ticket(&self) -> RoomTicket {
         let newest = self.told.iter().rev().find_map(|message| match message {
             ToPlayer::Ticket(ticket) => Some(*ticket),
@@ -319,7 +319,7 @@ impl Fake {
             .collect()
     }
 
-    /// The newest list of members.
+    /// Returns the newest list of members.
     pub(super) fn members(&self) -> Vec<PlayerId> {
         let mut parts: BTreeMap<(u32, u8), Vec<message::PlayerInfo>> = BTreeMap::new();
         for message in &self.told {

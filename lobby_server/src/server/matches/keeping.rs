@@ -104,7 +104,7 @@ impl Matches {
         }
     }
 
-    /// How many matches wait for the other side's word.
+    /// Returns how many of a player's matches wait for the other side's word.
     #[cfg(test)]
     pub(crate) fn kept_of(&self, player: PlayerId) -> usize {
         self.kept.get(&player).map_or(0, |kept| kept.0.len())

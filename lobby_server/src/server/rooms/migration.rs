@@ -182,7 +182,8 @@ impl Rooms {
         self.host_is_alive(others, id, session);
     }
 
-    /// A member hands on the host's answer to the challenge: as good as a sign of life that the server hears itself.
+    /// Takes the host's answer to the challenge, which a member hands on: it is as good as a sign of life that the
+    /// server hears itself.
     pub(crate) fn handle_host_proof(
         &mut self,
         others: &mut Others<'_>,

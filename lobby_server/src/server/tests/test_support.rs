@@ -19,7 +19,7 @@ impl World {
         }
     }
 
-    /// A room with three players in it.
+    /// Opens a room with three players in it.
     pub(super) fn three(&mut self, options: RoomOptions) -> ([usize; 3], RoomInfo) {
         let players = [
             self.player(1, "203.0.113.1:4000"),
@@ -44,7 +44,7 @@ impl World {
         key.prove(RoomEpoch { room: room.id, epoch: room.epoch }, &self.fakes[member].challenge()).unwrap()
     }
 
-    /// The member hands it on.
+    /// Lets the member hand on the host's proof.
     pub(super) fn prove(&mut self, member: usize, host: usize, room: &RoomInfo) {
         let (key, proof) = (self.fakes[host].identity.public_key(), self.proof(member, host, room));
         self.say(member, ToServer::HostProof { room: room.id, epoch: room.epoch, key, proof });
@@ -77,7 +77,7 @@ pub(super) fn life_key(player: &Identity) -> LifeKey {
 }
 
 impl Fake {
-    /// Of the newest question.
+    /// Returns the challenge of the newest question.
     pub(super) fn challenge(&self) -> [u8; 16] {
         let newest = self.told.iter().rev().find_map(|message| match message {
             ToPlayer::ConfirmLoss { challenge, .. } => Some(*challenge),

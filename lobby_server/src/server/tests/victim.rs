@@ -39,7 +39,7 @@ struct Scene {
 }
 
 impl Scene {
-    /// An honest host with an open room, and the evil player, logged in from this address.
+    /// Starts a world with an honest host in an open room, and the evil player, who is logged in from this address.
     fn new(evil_at: &str) -> Self {
         let mut world = World::new();
         let host = world.player(1, "203.0.113.1:4000");
