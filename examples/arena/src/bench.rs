@@ -12,7 +12,7 @@ const WARM_UP: u32 = 120;
 /// Measures, prints, exits.
 #[derive(Debug)]
 pub struct BenchPlugin {
-    /// How many frames are measured.
+    /// So many frames are measured.
     pub frames: u32,
 }
 

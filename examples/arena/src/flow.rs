@@ -15,7 +15,7 @@ use crate::scene::{Happened, Scene};
 use crate::session::{Ask, Goal, HostChange, HostPlan, Link, Profile, Session};
 use crate::sim::{GameEvent, Phase, Rules, TICK_HZ};
 
-/// How often the list of rooms is asked for while it is looked at.
+/// The list of rooms is asked for so often while it is looked at.
 const REFRESH: Duration = Duration::from_secs(2);
 /// A match meant to begin by itself begins after this long with fewer players than it wanted.
 const PATIENCE: u32 = 25 * TICK_HZ;
@@ -30,17 +30,17 @@ pub struct Seed(pub u64);
 /// Ends the program after so many rounds, and tells who won them.
 #[derive(Resource, Clone, Debug, Default)]
 pub struct Referee {
-    /// Rounds to be played; none: for ever.
+    /// So many rounds are played; `None`: the match goes on for ever.
     pub rounds: Option<u16>,
-    /// Whether what happens is printed.
+    /// This says whether what happens is printed.
     pub print: bool,
-    /// Rounds that are over.
+    /// So many rounds are over.
     pub over: u16,
     /// This counts the rounds that each name won.
     pub wins: BTreeMap<String, u16>,
 }
 
-/// What has been asked for already.
+/// This says what has been asked for already.
 #[derive(Resource, Clone, Debug, Default)]
 struct Asked {
     profile: Option<Profile>,

@@ -14,7 +14,7 @@ use crate::sim::{
 
 /// This is the version of these messages. The lobby server is told it, and keeps other versions away.
 pub const GAME_PROTOCOL: u32 = 3;
-/// Name under which this game's rooms are kept.
+/// This game's rooms are kept under this name.
 pub const GAME: &str = "arena";
 /// A message has so many bytes at the most: renet sends them without slicing.
 pub const MAX_MESSAGE: usize = 1200;
@@ -28,7 +28,7 @@ pub enum ClientMessage {
     Hello {
         /// This is the client's [`GAME_PROTOCOL`].
         protocol: u32,
-        /// The name that the player wants.
+        /// This is the name that the player wants.
         name: String,
     },
 }
@@ -44,11 +44,11 @@ pub enum HostMessage {
     Welcome {
         /// This is the receiver's number.
         you: PlayerSlot,
-        /// Number of the first event that you will hear.
+        /// This is the number of the first event that you will hear.
         next_event: u32,
-        /// Who is here, you included.
+        /// These are all who are here, you included.
         players: Vec<(PlayerSlot, String)>,
-        /// How it is played: you may have to go on with it as the host.
+        /// This says how the match is played: you may have to go on with it as the host.
         rules: Rules,
     },
     /// Whose player is whose, by renet's names: if another one hosts, they keep their players.
@@ -62,7 +62,7 @@ pub enum HostMessage {
     Event {
         /// This is the number of the event: each has the next one.
         number: u32,
-        /// What has happened.
+        /// This is what has happened.
         event: GameEvent,
     },
 }
@@ -74,7 +74,7 @@ pub struct PlayerState {
     pub player: PlayerSlot,
     /// This is the centre, in 32nds of a world unit.
     pub at: (i16, i16),
-    /// Where it aims, as in [`Input::aim`].
+    /// This says where the player aims, as in [`Input::aim`].
     pub aim: u16,
     /// This is the health; at 0 the player is down.
     pub health: u8,
@@ -82,7 +82,7 @@ pub struct PlayerState {
     pub flags: u8,
     /// Points in this round.
     pub points: u16,
-    /// How many rounds it has won.
+    /// The player has won so many rounds.
     pub wins: u16,
 }
 
@@ -155,14 +155,14 @@ impl From<&PickupState> for Pickup {
     }
 }
 
-/// Everything that moves, 30 times a second, made for one client.
+/// This is everything that moves, 30 times a second, made for one client.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Snapshot {
     /// This is the step of the host's world.
     pub tick: u32,
-    /// Where the match stands.
+    /// This says where the match stands.
     pub phase: Phase,
-    /// How many rounds have begun.
+    /// So many rounds have begun.
     pub round: u16,
     /// This is the number of the receiver's last input that was applied, and its own body after it.
     pub own: (u32, Body),
@@ -175,7 +175,7 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// Whether a receiver may build on it: bounded lists, finite numbers.
+    /// Returns whether a receiver may build on it: it has bounded lists and finite numbers.
     fn sound(&self) -> bool {
         let body = &self.own.1;
         self.players.len() <= MAX_PLAYERS
@@ -229,12 +229,12 @@ impl Snapshot {
     }
 }
 
-/// A place as it travels.
+/// Returns a place as it travels.
 pub fn pack(at: Vec2) -> (i16, i16) {
     ((at.x * 32.0) as i16, (at.y * 32.0) as i16)
 }
 
-/// A place that has travelled, as [`pack`] made it.
+/// Returns a place that has travelled, as [`pack`] made it.
 pub fn unpack(at: (i16, i16)) -> Vec2 {
     Vec2::new(f32::from(at.0), f32::from(at.1)) / 32.0
 }
@@ -244,7 +244,7 @@ pub fn encode<M: Serialize>(message: &M) -> Vec<u8> {
     postcard::to_stdvec(message).expect("plain data always has an encoding")
 }
 
-/// A message, if the bytes are exactly one.
+/// Returns a message, if the bytes are exactly one.
 fn decode<M: DeserializeOwned>(bytes: &[u8]) -> Option<M> {
     if bytes.len() > MAX_MESSAGE {
         return None;

@@ -6,12 +6,12 @@ use bevy::prelude::{Message, Resource};
 
 use crate::sim::{GameEvent, Phase, Pickup, PlayerSlot, TICK_HZ};
 
-/// A player to be shown.
+/// This is a player to be shown.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Actor {
     /// This is the player's number.
     pub player: PlayerSlot,
-    /// The name that is shown.
+    /// This is the name that is shown.
     pub name: String,
     /// This is the centre, in world units.
     pub at: Vec2,
@@ -29,7 +29,7 @@ pub struct Actor {
     pub rapid: bool,
     /// Points in this round.
     pub points: u16,
-    /// How many rounds it has won.
+    /// The player has won so many rounds.
     pub wins: u16,
 }
 
@@ -39,7 +39,7 @@ impl Actor {
         self.health > 0
     }
 
-    /// The beginning of its name, for where there is little room.
+    /// Returns the beginning of the player's name, for where there is little room.
     pub fn label(&self, letters: usize) -> String {
         label(&self.name, letters)
     }
@@ -54,7 +54,7 @@ pub fn label(name: &str, letters: usize) -> String {
 /// Names of computer players end like this.
 pub const BOT: &str = " (bot)";
 
-/// A shot to be shown.
+/// This is a shot to be shown.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SceneBolt {
     /// This player fired the shot.
@@ -67,16 +67,16 @@ pub struct SceneBolt {
     pub velocity: Vec2,
 }
 
-/// Everything to be shown in this frame.
+/// This is everything to be shown in this frame.
 #[derive(Resource, Clone, Debug, Default)]
 pub struct Scene {
-    /// Which player sits here.
+    /// This is the player who sits here.
     pub local: Option<PlayerSlot>,
     /// This says how far the local player's dash is loaded, 0..=1.
     pub dash_charge: f32,
-    /// Where the match stands; none: nothing to show yet.
+    /// This says where the match stands; `None`: there is nothing to show yet.
     pub phase: Option<Phase>,
-    /// How many rounds have begun.
+    /// So many rounds have begun.
     pub round: u16,
     /// This is the number of the host's step.
     pub tick: u32,
@@ -94,12 +94,12 @@ impl Scene {
         self.actors.iter().find(|actor| actor.player == player)
     }
 
-    /// The player who sits here.
+    /// Returns the player who sits here.
     pub fn me(&self) -> Option<&Actor> {
         self.actor(self.local?)
     }
 
-    /// Seconds until the phase ends by itself.
+    /// Returns the seconds until the phase ends by itself.
     pub fn seconds_left(&self) -> Option<f32> {
         match self.phase? {
             Phase::Lobby => None,

@@ -9,7 +9,7 @@ use bevy_traversal::Secret;
 
 use crate::sim::Rules;
 
-/// Who plays here, and which lobby server serves.
+/// This says who plays here, and which lobby server serves.
 #[derive(Resource, Clone, Debug, PartialEq, Eq)]
 pub struct Profile {
     /// Others see this name.
@@ -18,14 +18,14 @@ pub struct Profile {
     pub server: String,
 }
 
-/// How a room is to be opened.
+/// This says how a room is to be opened.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HostPlan {
     /// This is the room's name; where it is empty the server finds one.
     pub room: String,
-    /// Asked of everyone who joins.
+    /// Everyone who joins is asked for this password; `None`: nobody is asked.
     pub password: Option<Secret<String>>,
-    /// Stands in the list.
+    /// This says whether the room stands in the list.
     pub listed: bool,
     /// So many players fit into the room, with the host.
     pub capacity: u16,
@@ -33,7 +33,7 @@ pub struct HostPlan {
     pub bots: usize,
     /// These are the rules of the match.
     pub rules: Rules,
-    /// Begin without being asked when so many are here.
+    /// The match begins without being asked when so many are here.
     pub begin_with: Option<usize>,
 }
 
@@ -70,7 +70,7 @@ impl Target {
     }
 }
 
-/// What the player is after. The flow pursues it until it is reached or given up.
+/// This is what the player is after. The flow pursues it until it is reached or given up.
 #[derive(Resource, Clone, Debug, Default, PartialEq)]
 pub enum Goal {
     /// Nothing is wanted.
@@ -91,7 +91,7 @@ pub enum Goal {
     },
 }
 
-/// A request to whoever carries it out.
+/// This is a request to whoever carries it out.
 #[derive(Message, Clone, Debug, PartialEq)]
 pub enum Ask {
     /// Log in as the [`Profile`] says.
@@ -136,7 +136,7 @@ pub enum Link {
     Connecting,
     /// The player is logged in.
     Online {
-        /// The player's address as the server sees it.
+        /// This is the player's address as the server sees it.
         seen_as: String,
     },
     /// Lost or not found; tried again by itself.
@@ -156,11 +156,11 @@ pub enum Link {
 pub struct Room {
     /// This is the room's name.
     pub name: String,
-    /// The short code, to be read out to friends.
+    /// This is the short code, to be read out to friends.
     pub code: String,
     /// This player is its host.
     pub hosting: bool,
-    /// How many players it takes, with the host.
+    /// The room takes so many players, with the host.
     pub capacity: u16,
 }
 
@@ -175,7 +175,7 @@ pub struct Member {
     pub me: bool,
     /// This says whether this member hosts the room.
     pub host: bool,
-    /// By which way it is reached, once it is.
+    /// This says by which way the member is reached, once it is.
     pub path: Option<String>,
     /// This is the round trip, in milliseconds.
     pub ping: Option<u32>,
@@ -186,22 +186,22 @@ pub struct Member {
 pub struct Listed {
     /// This is the room's name.
     pub name: String,
-    /// The short code, to be read out to friends.
+    /// This is the short code, to be read out to friends.
     pub code: String,
     /// This is the host's name.
     pub host: String,
-    /// How many players are inside.
+    /// So many players are inside.
     pub members: u16,
-    /// How many players it takes, with the host.
+    /// The room takes so many players, with the host.
     pub capacity: u16,
     /// Asks for a password.
     pub locked: bool,
 }
 
-/// Everything that is known.
+/// This is everything that is known.
 #[derive(Resource, Clone, Debug, Default, PartialEq)]
 pub struct Session {
-    /// How far the link to the lobby server has come.
+    /// This says how far the link to the lobby server has come.
     pub link: Link,
     /// This is this player's client id in renet; it is known after the login.
     pub me: Option<u64>,
@@ -209,15 +209,15 @@ pub struct Session {
     pub nat: Option<String>,
     /// This is the room, while the player is inside.
     pub room: Option<Room>,
-    /// Who is inside, the host first.
+    /// These are all who are inside, the host first.
     pub members: Vec<Member>,
     /// These are the public rooms; `None`: the server was not asked yet.
     pub rooms: Option<Vec<Listed>>,
-    /// What was tried so far to get where the player wants, a sentence each.
+    /// This says what was tried so far to get where the player wants, a sentence each.
     pub story: Vec<String>,
-    /// What went wrong with the present host; it is trouble if no other one is found.
+    /// This says what went wrong with the present host; it is trouble if no other one is found.
     pub doubt: Option<String>,
-    /// What went wrong, in sentences for the player. Taken by the flow.
+    /// This says what went wrong, in sentences for the player. It is taken by the flow.
     pub trouble: Option<String>,
 }
 

@@ -82,7 +82,7 @@ impl Plugin for ShowcasePlugin {
     }
 }
 
-/// What the game says of a pair without any path, in the plugin's own words.
+/// Returns what the game says of a pair without any path, in the plugin's own words.
 fn trouble() -> TroubleText {
     let report = FailureReport {
         stage: Stage::Punch,

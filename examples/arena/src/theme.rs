@@ -3,7 +3,7 @@
 
 use bevy::prelude::*;
 
-/// Width and height that sizes are meant for.
+/// Sizes are meant for this width and height.
 pub const DESIGN: Vec2 = Vec2::new(1280.0, 720.0);
 /// This is the size of the smallest text, in design pixels: 11 pixels at 640x360.
 pub const SMALL: f32 = 22.0;
@@ -22,9 +22,9 @@ pub const PANEL: Color = Color::srgba(0.035, 0.050, 0.110, 0.93);
 pub const LINE: Color = Color::srgba(0.30, 0.45, 0.75, 0.45);
 /// This is the colour of controls at rest.
 pub const CONTROL: Color = Color::srgba(0.10, 0.14, 0.27, 0.95);
-/// Controls that cannot be used.
+/// This is the colour of controls that cannot be used.
 pub const DISABLED: Color = Color::srgba(0.07, 0.09, 0.16, 0.95);
-/// What is in focus.
+/// This is the colour of what is in focus.
 pub const ACCENT: Color = Color::srgb(0.18, 0.89, 0.93);
 /// This is the colour of words.
 pub const WORDS: Color = Color::srgb(0.90, 0.94, 1.0);

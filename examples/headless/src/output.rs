@@ -19,7 +19,7 @@ impl Output {
         Self { json, start: Instant::now() }
     }
 
-    /// Whether it prints JSON lines.
+    /// Returns whether it prints JSON lines.
     pub fn is_json(&self) -> bool {
         self.json
     }

@@ -152,7 +152,7 @@ pub(crate) fn room(
     }
 }
 
-/// Its name, and whether it is worth trying again.
+/// Returns the error's name, and whether it is worth trying again.
 fn request_reason(error: &RequestFailure) -> (&'static str, bool) {
     use RequestError as E;
     match error {
@@ -173,7 +173,7 @@ fn request_reason(error: &RequestFailure) -> (&'static str, bool) {
     }
 }
 
-/// How a quick match comes along.
+/// Prints how a quick match comes along.
 pub(crate) fn queue(
     mut session: ResMut<Session>,
     output: Res<Output>,

@@ -18,7 +18,7 @@ const FIREWALL: &str = "table ip firewall {
 }
 ";
 
-/// A home router's NAT, which sends nothing back inside that comes from there.
+/// This is a home router's NAT, which sends nothing back inside that comes from there.
 const MASQUERADE: &str = "table ip home {
   chain out {
     type nat hook postrouting priority 100;
@@ -32,7 +32,7 @@ const MASQUERADE: &str = "table ip home {
 }
 ";
 
-/// Namespaces, or None where they cannot be had; says so.
+/// Returns namespaces, or says why they cannot be had and returns `None`.
 fn network(tag: &str, names: &[&'static str]) -> Option<Net> {
     if let Err(reason) = Net::possible() {
         test_support::skipped(format_args!("no namespaces, iproute2 or nftables: {reason}"));
@@ -117,7 +117,7 @@ fn a_vpn_that_takes_the_addresses_of_the_network_at_home_does_not_part_its_playe
     meet(&net, "198.18.1.2:3478", "lan");
 }
 
-/// As many as a machine with some of Docker's projects has, each with a container that runs.
+/// The machine has as many bridges as one with some of Docker's projects has, each with a container that runs.
 #[test]
 fn nine_bridges_on_each_machine_do_not_part_two_players_at_home() {
     let Some(net) = network("bridges", &AT_HOME) else { return };
@@ -180,7 +180,8 @@ fn the_game_goes_on_when_the_default_route_goes_over_to_another_interface() {
     }
 }
 
-/// Two providers on one machine, and answers to both would leave by the first one's address, if the routes alone decided.
+/// The machine has two providers, and answers to both would leave by the first one's address, if the routes alone
+/// decided.
 #[test]
 fn a_server_with_two_interfaces_answers_by_the_address_that_was_asked() {
     let Some(net) = network("two", &["router", "server", "left", "right"]) else { return };

@@ -25,7 +25,7 @@ struct Windows {
 }
 
 impl Windows {
-    /// What is needed for Windows programs; none, which it prints: there is no Wine, or no program to run.
+    /// Returns what is needed for Windows programs; `None`, which it prints: there is no Wine, or no program to run.
     fn here() -> Option<Self> {
         let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(folder) = std::env::var_os(FOLDER).map(PathBuf::from) else {
@@ -207,7 +207,7 @@ fn a_windows_service_serves_until_it_is_stopped_and_tells_its_players() {
     assert!(gone.to_string().contains("the lobby server stops"), "{gone}: it was told");
 }
 
-/// The address of somebody who passes TCP on to a server. Nothing listens at its UDP port.
+/// Returns the address of somebody who passes TCP on to a server. Nothing listens at its UDP port.
 fn without_udp(server: &str) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let (address, server) = (listener.local_addr().unwrap().to_string(), server.to_owned());

@@ -20,7 +20,7 @@ struct Number(u32);
 #[derive(Event, Serialize, Deserialize, Clone, Copy)]
 struct Add(u32);
 
-/// The states of replicon's client, in the order in which they came.
+/// These are the states of replicon's client, in the order in which they came.
 #[derive(Resource, Default)]
 struct States(Vec<ClientState>);
 

@@ -13,7 +13,7 @@ pub struct Brain {
     mood: u32,
     angle: f32,
     target: Option<u8>,
-    /// Where others were before, to lead the shot.
+    /// This says where others were before, to lead the shot.
     seen: Vec<(u8, Vec2)>,
     wander: Vec2,
 }
@@ -116,7 +116,7 @@ fn avoid(at: Vec2) -> Vec2 {
     push
 }
 
-/// Whether no pillar stands between the two places.
+/// Returns whether no pillar stands between the two places.
 fn clear(from: Vec2, to: Vec2) -> bool {
     PILLARS.iter().all(|pillar| {
         let along = to - from;

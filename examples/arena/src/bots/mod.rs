@@ -23,7 +23,7 @@ use crate::sim::TICK_HZ;
 use crate::traversal_glue::GluePlugin;
 use brain::Brain;
 
-/// How long a computer player keeps looking for its room.
+/// A computer player keeps looking for its room for so long.
 const WAIT: Duration = Duration::from_secs(30);
 
 const NAMES: [&str; 8] = ["Ada", "Bo", "Cleo", "Dex", "Echo", "Finn", "Gigi", "Hal"];
@@ -74,9 +74,9 @@ pub fn single_threaded(app: &mut App) {
 pub struct BotReport {
     /// Others see this name.
     pub name: String,
-    /// What it heard in its (last) match.
+    /// This is what it heard in its (last) match.
     pub log: EventLog,
-    /// What kept it from playing.
+    /// This is what kept it from playing.
     pub trouble: Option<String>,
 }
 
@@ -173,7 +173,7 @@ fn play(mut app: App) -> BotReport {
 /// These are the computer players of this program.
 #[derive(Resource, Debug, Default)]
 pub struct Crew {
-    /// How many are wanted.
+    /// So many are wanted.
     pub wanted: usize,
     bots: Vec<Bot>,
 }

@@ -9,18 +9,18 @@ use crate::protocol::{self, BUNDLE, ClientMessage, GAME_PROTOCOL, HostMessage, I
 use crate::scene::{Actor, Scene, SceneBolt};
 use crate::sim::{Bolt, DT, Freedom, GameEvent, Input, Phase, PlayerSlot, Rules, angle_of};
 
-/// Age in steps at which others' shots are shown in our own time instead of their shooter's: so they leave the
-/// muzzle that is seen, and hit when they seem to.
+/// From this age on, in steps, others' shots are shown in our own time; until then it blends over from their shooter's:
+/// so they leave the muzzle that is seen, and hit when they seem to.
 const BOLT_BLEND: f64 = 18.0;
 
 /// The match as a client knows it.
 #[derive(Debug, Default)]
 pub struct ClientGame {
-    /// All events that the host has told.
+    /// These are all events that the host has told.
     pub log: EventLog,
     /// The host has our hello.
     pub greeted: bool,
-    /// Messages that could not be read.
+    /// So many messages could not be read.
     pub malformed: u32,
     /// The host does not let us play, and why.
     pub refused: Option<String>,
@@ -42,7 +42,7 @@ impl ClientGame {
         encode(&ClientMessage::Hello { protocol: GAME_PROTOCOL, name: String::from(name) })
     }
 
-    /// Who we are, once welcomed.
+    /// Returns who we are, once we are welcomed.
     pub fn me(&self) -> Option<PlayerSlot> {
         self.me
     }
@@ -150,7 +150,7 @@ impl ClientGame {
         std::mem::take(&mut self.fresh)
     }
 
-    /// What this player sees, `fraction` of a step after the last one.
+    /// Returns what this player sees, `fraction` of a step after the last one.
     pub fn scene(&self, fraction: f32) -> Scene {
         let (Some(me), Some(newest)) = (self.me, self.timeline.newest()) else { return Scene::default() };
         let shown = self.timeline.shown_tick(self.now).unwrap_or_default();

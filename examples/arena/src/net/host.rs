@@ -25,7 +25,7 @@ const STARVED: u32 = 12;
 /// Steps that a player is waited for after a change of the host: longer than an attempt to connect takes.
 const AWAITED: u32 = 12 * TICK_HZ;
 
-/// A message to be sent.
+/// This is a message to be sent.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Outgoing {
     /// This is the receiver's client id in renet.
@@ -49,11 +49,11 @@ struct Seat {
 /// The match as its host runs it.
 #[derive(Debug)]
 pub struct HostGame {
-    /// The simulation that counts.
+    /// This is the simulation that counts.
     pub world: Simulation,
     /// This keeps all events so far.
     pub log: EventLog,
-    /// Messages that could not be read.
+    /// So many messages could not be read.
     pub malformed: u32,
     local: Option<PlayerSlot>,
     /// This is renet's client id for the host's own player.
@@ -91,7 +91,7 @@ impl HostGame {
         game
     }
 
-    /// A match that another host began: `seats` are the players of those who are on their way here.
+    /// Returns a match that another host began: `seats` are the players of those who are on their way here.
     pub fn resumed(
         world: Simulation,
         (own, local): (u64, PlayerSlot),
@@ -117,7 +117,7 @@ impl HostGame {
         self.local
     }
 
-    /// Which player sits behind a connection.
+    /// Returns the player who sits behind a connection.
     pub fn player_of(&self, client: u64) -> Option<PlayerSlot> {
         self.seats.get(&client).map(|seat| seat.player)
     }
@@ -249,7 +249,7 @@ impl HostGame {
         self.publish();
     }
 
-    /// Messages to be sent now.
+    /// Returns the messages to be sent now.
     pub fn take_outgoing(&mut self) -> Vec<Outgoing> {
         std::mem::take(&mut self.outbox)
     }
@@ -259,7 +259,7 @@ impl HostGame {
         std::mem::take(&mut self.fresh)
     }
 
-    /// What the host sees, `fraction` of a step after the last one.
+    /// Returns what the host sees, `fraction` of a step after the last one.
     pub fn scene(&self, fraction: f32) -> Scene {
         let actors = self.world.players.iter().map(|(&player, p)| {
             let before = self.before.get(&player).copied().unwrap_or(p.body.at);

@@ -56,17 +56,17 @@ impl Timeline {
         self.snapshots.back()
     }
 
-    /// The host's time as it reaches us now, in steps.
+    /// Returns the host's time as it reaches us now, in steps.
     pub(super) fn host_tick(&self, now: f64) -> Option<f64> {
         Some((now + self.offset?) / f64::from(DT))
     }
 
-    /// The step that is shown of others now.
+    /// Returns the step that is shown of others now.
     pub(super) fn shown_tick(&self, now: f64) -> Option<f64> {
         Some(self.host_tick(now)? - f64::from(DELAY / DT))
     }
 
-    /// Where a player was at that step, and where it looked.
+    /// Returns where a player was at that step, and where it looked.
     pub(super) fn player_at(&self, player: PlayerSlot, tick: f64) -> Option<(Vec2, f32)> {
         let find = |snapshot: &Snapshot| {
             let state = snapshot.players.iter().find(|p| p.player == player)?;

@@ -16,7 +16,7 @@ pub struct Hosted(pub HostGame);
 #[derive(Resource, Debug)]
 pub struct Joined(pub ClientGame);
 
-/// What the player who sits here wants now: written by the keyboard and mouse, or by a computer player.
+/// This is what the player who sits here wants now: it is written by the keyboard and mouse, or by a computer player.
 #[derive(Resource, Clone, Copy, Debug, Default)]
 pub struct Wish(pub Input);
 

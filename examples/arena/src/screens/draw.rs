@@ -11,7 +11,7 @@ use crate::scene::Scene;
 use crate::session::{Goal, Session};
 use crate::theme;
 
-/// Which control the keyboard means.
+/// The keyboard means the control with this number.
 #[derive(Resource, Clone, Copy, Debug, Default)]
 pub struct Focus(pub usize);
 
@@ -27,11 +27,11 @@ pub(super) struct Shown {
 #[derive(Component, Clone, Copy, Debug)]
 pub(super) struct Numbered(pub(super) usize);
 
-/// A small button that moves a choice.
+/// This is a small button that moves a choice.
 #[derive(Component, Clone, Debug)]
 pub(super) struct Press(pub(super) Action);
 
-/// The text of a field, and what it shows while empty.
+/// This is the text of a field, with what it shows while empty.
 #[derive(Component, Clone, Copy, Debug)]
 pub(super) struct Typed {
     number: usize,
@@ -95,7 +95,7 @@ pub(super) fn refresh(
     shown.page = page;
 }
 
-/// Where the focus is when a screen opens: on what most players want next.
+/// Returns where the focus is when a screen opens: it is on what most players want next.
 fn first(controls: &[Control]) -> usize {
     let likely = |control: &Control| {
         matches!(control, Control::Button(Action::QuickPlay | Action::Begin | Action::Retry))
@@ -252,7 +252,7 @@ impl Placer<'_> {
         }
     }
 
-    /// A framed line of a list, with a small button if it has one.
+    /// Places a framed line of a list, with a small button if it has one.
     fn line(
         &mut self,
         parent: &mut ChildSpawnerCommands,
@@ -287,7 +287,7 @@ impl Placer<'_> {
     }
 }
 
-/// A node that takes its share of a row, if it is in one.
+/// Returns a node that takes its share of a row, if it is in one.
 fn share(shared: bool) -> Node {
     Node {
         flex_grow: if shared { 1.0 } else { 0.0 },
@@ -318,7 +318,7 @@ fn words_no_wrap() -> impl Bundle {
     (Text::new(""), font, TextColor(theme::WORDS), TextLayout::no_wrap())
 }
 
-/// Focus, and the texts that are being typed, without drawing anew.
+/// Updates the focus and the texts that are being typed, without drawing anew.
 pub(super) fn highlight(
     time: Res<Time>,
     focus: Res<Focus>,

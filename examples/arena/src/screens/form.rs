@@ -26,11 +26,11 @@ pub struct Form {
     pub capacity: usize,
     /// So many computer players take part.
     pub bots: usize,
-    /// Points that win a round.
+    /// So many points win a round.
     pub points: u16,
-    /// Whether the room is listed for all.
+    /// This says whether the room is listed for all.
     pub listed: bool,
-    /// Said at the foot of the title.
+    /// This is said at the foot of the title.
     pub note: String,
 }
 
@@ -129,7 +129,7 @@ impl Form {
         }
     }
 
-    /// The password, if there is one.
+    /// Returns the password, if there is one.
     pub fn password(&self) -> Option<Secret<String>> {
         (!self.password.is_empty()).then(|| self.password.as_str().into())
     }

@@ -17,7 +17,7 @@ use crate::sim::{GameEvent, MAX_PLAYERS, Phase, PlayerSlot};
 use crate::theme;
 use crate::view::{StageCamera, on_stage};
 
-/// Seconds that a line of the feed stays.
+/// A line of the feed stays for so many seconds.
 const FEED: f32 = 4.0;
 
 pub(super) struct HudPlugin;

@@ -8,7 +8,7 @@ use super::Screen;
 #[derive(Message, Clone, Debug, PartialEq)]
 pub struct Pressed(pub Action);
 
-/// Things that can be done on screens.
+/// These things can be done on screens.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Action {
     /// Go to another screen.
@@ -66,20 +66,20 @@ pub enum Choice {
     Capacity,
     /// So many computer players take part.
     Bots,
-    /// Points that win a round.
+    /// So many points win a round.
     Points,
-    /// Whether the room is listed or hidden.
+    /// This says whether the room is listed or hidden.
     Listed,
 }
 
-/// How a text looks.
+/// This says how a text looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tone {
     /// The text is big, for headings.
     Heading,
     /// The text is plain, for running text.
     Plain,
-    /// Faint, for what matters less.
+    /// The text is faint, for what matters less.
     Faint,
     /// The text is good news, in green.
     Good,
@@ -98,17 +98,17 @@ pub enum Item {
     Logo,
     /// These are words in a tone.
     Text(Tone, String),
-    /// A text to be typed: which, its label, and what it shows while empty.
+    /// This is a text to be typed: which, its label, and what it shows while empty.
     Field(Field, &'static str, &'static str),
-    /// Something to be chosen.
+    /// This is something to be chosen.
     Choice(Choice, &'static str, String),
-    /// Something to be pressed, if it can be.
+    /// This is something to be pressed, if it can be.
     Button(String, Action, bool),
     /// These items stand side by side and share the width.
     Row(Vec<Item>),
     /// This is a framed line of a list: it has left and right words, and maybe a small button.
     Line(Tone, String, String, Option<(String, Action)>),
-    /// Some space before what follows.
+    /// This is some space before what follows.
     Gap,
 }
 
@@ -122,19 +122,19 @@ pub fn text(tone: Tone, text: impl Into<String>) -> Item {
     Item::Text(tone, text.into())
 }
 
-/// What a screen consists of.
+/// This is what a screen consists of.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Page {
-    /// What stands on the page, from top to bottom.
+    /// These items stand on the page, from top to bottom.
     pub items: Vec<Item>,
     /// This is the width of the panel, in design pixels.
     pub width: f32,
 }
 
-/// Something that takes focus.
+/// This is something that takes focus.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Control {
-    /// A text to be typed, see [`Item::Field`].
+    /// This is a text to be typed, see [`Item::Field`].
     Field(Field),
     /// This is a choice, see [`Item::Choice`].
     Choice(Choice),
@@ -143,7 +143,7 @@ pub enum Control {
 }
 
 impl Page {
-    /// All controls in the order in which Tab visits them; those that cannot be used are left out.
+    /// Returns all controls in the order in which Tab visits them; those that cannot be used are left out.
     pub fn controls(&self) -> Vec<Control> {
         fn collect(items: &[Item], controls: &mut Vec<Control>) {
             for item in items {

@@ -235,7 +235,7 @@ fn short(name: &str, letters: usize) -> String {
     }
 }
 
-/// What the foot of the title says about the link.
+/// Returns what the foot of the title says about the link.
 fn link_words(link: &Link) -> Option<String> {
     match link {
         Link::Offline => None,

@@ -15,7 +15,7 @@ const DASH_COOLDOWN: u8 = ticks(1.1) as u8;
 const FIRE_COOLDOWN: u8 = ticks(0.3) as u8;
 const RAPID_COOLDOWN: u8 = ticks(0.13) as u8;
 
-/// One step's worth of what a player wants. `seq` counts up by one a step.
+/// This is one step's worth of what a player wants. `seq` counts up by one a step.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Input {
     /// This is the number of the input; there is one a step.
@@ -24,9 +24,9 @@ pub struct Input {
     pub walk: (i8, i8),
     /// This is the angle of sight; a full turn is 65,536.
     pub aim: u16,
-    /// Whether the trigger is held.
+    /// This says whether the trigger is held.
     pub fire: bool,
-    /// Whether a dash is wanted.
+    /// This says whether a dash is wanted.
     pub dash: bool,
 }
 
@@ -80,27 +80,27 @@ impl Body {
         Self { at, aim, ..Self::default() }
     }
 
-    /// How far the dash is charged, 0..=1.
+    /// Returns how far the dash is charged, 0..=1.
     pub fn dash_charge(&self) -> f32 {
         1.0 - f32::from(self.dash_wait) / f32::from(DASH_COOLDOWN)
     }
 }
 
-/// What the rules let a player do just now.
+/// This is what the rules let a player do just now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Freedom {
     /// May walk and dash.
     pub walk: bool,
-    /// Whether it may fire.
+    /// This says whether it may fire.
     pub fire: bool,
 }
 
 /// This says what a step caused.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stepped {
-    /// Whether a shot left in this step.
+    /// This says whether a shot left in this step.
     pub fired: bool,
-    /// Whether a dash began in this step.
+    /// This says whether a dash began in this step.
     pub dashed: bool,
 }
 

@@ -6,7 +6,7 @@ use super::{DT, arena_map::push_out, body::PLAYER_RADIUS, ticks};
 
 /// A shot flies at this speed, in world units a second.
 pub const BOLT_SPEED: f32 = 780.0;
-/// The radius within which a shot hits, in world units.
+/// A shot hits within this radius, in world units.
 pub const BOLT_RADIUS: f32 = 9.0;
 const LIFE: u16 = ticks(1.7) as u16;
 const BOUNCES: u8 = 1;
@@ -14,7 +14,7 @@ const BOUNCES: u8 = 1;
 /// This is a shot in flight. Its way is fixed by its start, so everybody can compute it ahead.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Bolt {
-    /// The number of the shot, which wraps.
+    /// This is the number of the shot, which wraps.
     pub id: u16,
     /// This player fired the shot.
     pub owner: u8,

@@ -6,14 +6,14 @@ use serde::{Deserialize, Serialize};
 /// This is a player's number in this match; it also gives the colour and the first place.
 pub type PlayerSlot = u8;
 
-/// What can be set about a match.
+/// These are the rules of a match that can be set.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Rules {
-    /// Points that win a round.
+    /// So many points win a round (default 7).
     pub target: u16,
-    /// A round lasts so many seconds; then the most points win.
+    /// A round lasts so many seconds (default 90); then the most points win.
     pub round_seconds: u16,
-    /// Extra time on a tie, in seconds, in which the next point wins.
+    /// On a tie there are so many seconds of extra time (default 30), in which the next point wins.
     pub overtime_seconds: u16,
 }
 
@@ -23,7 +23,7 @@ impl Default for Rules {
     }
 }
 
-/// Where the match stands. `ends` is the tick at which the phase ends by itself.
+/// This says where the match stands. `ends` is the tick at which the phase ends by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Phase {
     /// Everybody waits for the host to begin, and may move about.
@@ -49,7 +49,7 @@ pub enum Phase {
     },
 }
 
-/// What lies on the floor.
+/// These things can lie on the floor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum PickupKind {
     /// It gives one more health, beyond the full ones too.
@@ -63,15 +63,15 @@ pub enum PickupKind {
 /// This is something on the floor.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Pickup {
-    /// The number of the thing, which wraps.
+    /// This is the number of the thing, which wraps.
     pub id: u8,
-    /// What it gives.
+    /// This is what it gives.
     pub kind: PickupKind,
-    /// Where it lies, in world units.
+    /// This is where it lies, in world units.
     pub at: Vec2,
 }
 
-/// What everybody hears of, once and in order.
+/// Everybody hears of these, once and in order.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum GameEvent {
     /// A player came in.
@@ -99,7 +99,7 @@ pub enum GameEvent {
     Hit {
         /// The player whose shot it was.
         by: PlayerSlot,
-        /// The player who was hit.
+        /// This player was hit.
         whom: PlayerSlot,
         /// A shield took it.
         shielded: bool,
@@ -108,24 +108,24 @@ pub enum GameEvent {
     Downed {
         /// The player whose shot it was.
         by: PlayerSlot,
-        /// The player who is down.
+        /// This player is down.
         whom: PlayerSlot,
     },
     /// A player is back in the fight.
     Respawned {
-        /// The player who is back.
+        /// This player is back.
         player: PlayerSlot,
     },
     /// Something lies on the floor now.
     PickupAppeared {
-        /// What lies there.
+        /// This kind of thing lies there.
         kind: PickupKind,
     },
     /// And was taken.
     PickupTaken {
-        /// The player who took it.
+        /// This player took it.
         by: PlayerSlot,
-        /// What was taken.
+        /// This kind of thing was taken.
         kind: PickupKind,
     },
     /// A round has a winner.

@@ -34,21 +34,21 @@ const KNOCKBACK: f32 = 260.0;
 pub struct Player {
     /// Others see this name.
     pub name: String,
-    /// Where it is, and how it moves.
+    /// This says where it is, and how it moves.
     pub body: Body,
     /// This is the health; at 0 the player is down.
     pub health: u8,
     /// The next hit costs nothing.
     pub shield: bool,
-    /// Ticks until it is back, while down.
+    /// It is back after so many ticks, while it is down.
     pub respawn: u32,
-    /// Ticks in which nothing hits it.
+    /// Nothing hits it for so many ticks.
     pub protection: u32,
     /// Points in this round.
     pub points: u16,
     /// Hits dealt in this round; breaks a tie at the very end.
     pub hits: u16,
-    /// How many rounds it has won.
+    /// It has won so many rounds.
     pub wins: u16,
     /// This is the number of the last input that was applied.
     pub last_input: u32,
@@ -66,11 +66,11 @@ impl Player {
 pub struct Simulation {
     /// Steps so far.
     pub tick: u32,
-    /// Where the match stands.
+    /// This says where the match stands.
     pub phase: Phase,
-    /// How many rounds have begun.
+    /// So many rounds have begun.
     pub round: u16,
-    /// How it is played.
+    /// These rules are played by.
     pub rules: Rules,
     /// These are all players, by number.
     pub players: BTreeMap<PlayerSlot, Player>,
@@ -85,7 +85,7 @@ pub struct Simulation {
     random: fastrand::Rng,
 }
 
-/// A name fit to be shown: nothing that steers or hides, bounded, never empty.
+/// Returns a name fit to be shown: it has nothing that steers or hides, is bounded, and never empty.
 pub fn clean_name(name: &str) -> String {
     let clean = Rule { bytes: MAX_NAME, ..NAME }.clean(name);
     if clean.is_empty() { String::from("player") } else { clean }
@@ -171,7 +171,7 @@ impl Simulation {
         std::mem::take(&mut self.events)
     }
 
-    /// What a player may do now.
+    /// Returns what a player may do now.
     pub fn freedom(&self, player: PlayerSlot) -> Freedom {
         let alive = self.players.get(&player).is_some_and(Player::alive);
         let walk = alive && !matches!(self.phase, Phase::Countdown { .. });
@@ -192,7 +192,7 @@ impl Simulation {
         stepped
     }
 
-    /// Everything that goes on by itself: one step.
+    /// Does everything that goes on by itself: one step.
     pub fn step(&mut self) {
         self.tick = self.tick.wrapping_add(1);
         self.step_bolts();

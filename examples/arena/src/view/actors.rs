@@ -15,7 +15,7 @@ use crate::theme::{self, colour};
 /// So many seconds pass between two puffs of a trail.
 const PUFF: f32 = 1.0 / 45.0;
 
-/// What belongs to a player.
+/// These parts belong to a player.
 #[derive(Component, Clone, Copy, PartialEq, Eq)]
 enum Part {
     Light,

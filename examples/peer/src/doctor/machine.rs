@@ -10,9 +10,9 @@ use serde_json::{Value, json};
 
 use super::{Check, Status};
 
-/// The time that a datagram within this machine may take.
+/// A datagram within this machine may take so long.
 const WITHIN: Duration = Duration::from_secs(1);
-/// Naps by which the timers are judged, and how long each is meant to be.
+/// The timers are judged by so many naps.
 const NAPS: u32 = 20;
 /// Each of the [`NAPS`] is meant to last so long.
 const NAP: Duration = Duration::from_millis(5);
@@ -92,7 +92,7 @@ pub(super) fn sockets() -> Check {
     Check::new("sockets", status, text, facts)
 }
 
-/// What an interface is, in one word.
+/// Returns what an interface is, in one word.
 fn kind(interface: &Interface) -> &'static str {
     let name = interface.friendly_name.as_ref().unwrap_or(&interface.name).to_lowercase();
     let begins = |names: &[&str]| names.iter().any(|beginning| name.starts_with(beginning));
@@ -116,7 +116,8 @@ fn kind(interface: &Interface) -> &'static str {
     }
 }
 
-/// The interfaces that are up and lead somewhere, by kind and addresses. Their names may hold a serial number, and are left out.
+/// Lists the interfaces that are up and lead somewhere, by kind and addresses. Their names may hold a serial number,
+/// and are left out.
 pub(super) fn interfaces() -> Check {
     let all = netdev::get_interfaces();
     let up: Vec<&Interface> =
@@ -150,7 +151,7 @@ pub(super) fn interfaces() -> Check {
     Check::new("interfaces", status, text, json!({ "interfaces": facts }))
 }
 
-/// What the interface of the default route carries in one piece.
+/// Tells what the interface of the default route carries in one piece.
 pub(super) fn mtu() -> Check {
     let interface = netdev::get_interfaces().into_iter().find(|interface| interface.default);
     match interface.and_then(|interface| interface.mtu) {
