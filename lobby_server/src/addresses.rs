@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use crate::key;
 use crate::udp::Bound;
 
-/// Where a server is, and how it is known.
+/// This says where a server is, and how it is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Addresses {
     /// Players log in to these sockets: the first port of each first address.
@@ -14,7 +14,7 @@ pub struct Addresses {
     pub second: Vec<SocketAddr>,
     /// These are all UDP sockets.
     pub all: Vec<SocketAddr>,
-    /// Where TCP is served, for players whose networks block UDP.
+    /// This says where TCP is served, for players whose networks block UDP.
     pub tcp: Vec<SocketAddr>,
     /// Metrics and status page are served here; `None` where they are not.
     pub http: Option<SocketAddr>,

@@ -16,7 +16,8 @@ pub fn settings(text: &str, flags: impl Serialize) -> Result<Settings, ConfigErr
     Settings::of_text(text, flags)
 }
 
-/// The seal that this server's ticket of a room must have, for a room of this game, name and code and for this holder.
+/// Returns the seal that this server's ticket of a room must have, for a room of this game, name and code and for
+/// this holder.
 pub fn ticket_seal(
     server: &Server,
     names: [&str; 3],

@@ -6,14 +6,14 @@ use traversal_core::nat::NatProfile;
 use traversal_core::plan::works;
 use traversal_core::wire::message::{Method, Role};
 
-/// A player who may become host.
+/// This is a player who may become host.
 #[derive(Clone, Debug)]
 pub(crate) struct HostCandidate {
-    /// What is known of its NAT.
+    /// This is what is known of its NAT.
     pub(crate) nat: NatProfile,
     /// It plays over the relay alone.
     pub(crate) relay_only: bool,
-    /// The round trip that counts: to the players, or else to this server.
+    /// This is the round trip that counts: to the players, or else to this server.
     pub(crate) rtt: Option<Duration>,
 }
 

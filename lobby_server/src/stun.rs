@@ -31,13 +31,13 @@ const IGNORED: [u16; 5] = [0x0006, 0x0008, 0x001C, 0x0024, 0x0025];
 /// The CRC of FINGERPRINT is combined with this (RFC 8489 section 14.7).
 const FINGERPRINT_XOR: u32 = 0x5354_554E;
 
-/// What a Binding request asks for.
+/// This is what a Binding request asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Request {
     transaction: [u8; 12],
-    /// Whether the answer is to come from the other address.
+    /// This says whether the answer is to come from the other address.
     pub(crate) change_ip: bool,
-    /// Whether the answer is to come from the other port.
+    /// This says whether the answer is to come from the other port.
     pub(crate) change_port: bool,
     /// CHANGE-REQUEST is there: it is a client of RFC 5780.
     investigates: bool,
@@ -46,7 +46,7 @@ pub(crate) struct Request {
     fingerprint: bool,
 }
 
-/// Whether a datagram is STUN: two zero bits in front and the magic cookie at bytes 4..8.
+/// Returns whether a datagram is STUN: two zero bits in front and the magic cookie at bytes 4..8.
 pub(crate) fn is_stun(datagram: &[u8]) -> bool {
     datagram.len() >= HEADER && datagram[0] < 4 && datagram[4..8] == MAGIC_COOKIE.to_be_bytes()
 }
@@ -128,7 +128,7 @@ pub(crate) fn success(
     finish(out, request.fingerprint)
 }
 
-/// 420 (Unknown Attribute), when there is something in the request that we do not serve.
+/// Returns a 420 (Unknown Attribute), when there is something in the request that we do not serve.
 pub(crate) fn unknown_attributes(request: &Request, two_addresses: bool) -> Option<Vec<u8>> {
     let mut unknown = request.unknown.clone();
     if !two_addresses && (request.change_ip || request.change_port) {
@@ -189,7 +189,7 @@ fn finish(mut out: Vec<u8>, fingerprint: bool) -> Vec<u8> {
     out
 }
 
-/// CRC-32 of ITU V.42, as FINGERPRINT wants it.
+/// Returns CRC-32 of ITU V.42, as FINGERPRINT wants it.
 fn crc32(bytes: &[u8]) -> u32 {
     let mut crc = u32::MAX;
     for byte in bytes {

@@ -8,9 +8,9 @@ use lobby_server::{LobbyServer, RunningServer, Settings};
 use test_support::login::log_in;
 use traversal_udp::faults::{self, Call, log};
 
-/// Longest wait for a server that is alive.
+/// This is the longest wait for a server that is alive.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// Between two attempts of a player, as a client repeats a hello.
+/// So much time passes between two attempts of a player, as a client repeats a hello.
 const AGAIN: Duration = Duration::from_millis(250);
 
 /// Returns the error number that means the same on this system: one is for Windows, one for all others (Linux).
@@ -18,7 +18,7 @@ fn code(windows: i32, linux: i32) -> i32 {
     if cfg!(windows) { windows } else { linux }
 }
 
-/// Levels of the lines of the server that name this address, which no other test has.
+/// Returns the levels of the lines of the server that name this address, which no other test has.
 fn lines_about(address: SocketAddr) -> Vec<&'static str> {
     log::levels_about("lobby_server", address)
 }

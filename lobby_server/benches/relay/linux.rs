@@ -24,7 +24,7 @@ use test_support::login::log_in;
 const SIZE: usize = 1280;
 const ROUNDS: usize = 5;
 const ROUND: Duration = Duration::from_millis(1500);
-/// As many as the server takes with one system call.
+/// So many datagrams make a batch: as many as the server takes with one system call.
 const BATCH: usize = 16;
 
 struct Player {
@@ -78,7 +78,7 @@ impl Player {
     }
 }
 
-/// Time that the thread of this name has run, in seconds.
+/// Returns the time that the thread of this name has run, in seconds.
 fn thread_time(name: &str) -> f64 {
     for task in std::fs::read_dir("/proc/self/task").unwrap().flatten() {
         let comm = std::fs::read_to_string(task.path().join("comm")).unwrap_or_default();

@@ -14,9 +14,9 @@ const XOR_PEER_ADDRESS: u16 = 0x0012;
 const XOR_RELAYED_ADDRESS: u16 = 0x0016;
 const REQUESTED_TRANSPORT: u16 = 0x0019;
 const UDP: u8 = 17;
-/// The first of those that there are.
+/// This is the first of the channel numbers that there are.
 const CHANNEL: u16 = 0x4000;
-/// Bytes in front of what a channel carries.
+/// So many bytes stand in front of what a channel carries.
 pub(super) const HEADER: usize = 4;
 
 /// This is a `turnserver` of our own; it is gone when this is dropped.
@@ -26,7 +26,7 @@ pub(super) struct TurnServer {
 }
 
 impl TurnServer {
-    /// `None` where it is not installed.
+    /// Starts one; returns `None` where `turnserver` is not installed.
     pub(super) fn start() -> Option<Self> {
         // Free a moment ago.
         let port = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
@@ -43,7 +43,7 @@ impl TurnServer {
         Some(Self { child, address: SocketAddrV4::new(Ipv4Addr::LOCALHOST, port) })
     }
 
-    /// Time that all of its threads have run, in seconds.
+    /// Returns the time that all of its threads have run, in seconds.
     pub(super) fn time(&self) -> f64 {
         let tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap();
         let time = |task: std::fs::DirEntry| {

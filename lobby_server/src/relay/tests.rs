@@ -115,7 +115,7 @@ fn pairs_of_one_address_do_not_starve_another_pair() {
     assert!((750_000..1_100_000).contains(&of_greedy), "{of_greedy}");
 }
 
-/// The same when the greedy address sends in bursts, with pauses in which its lanes look idle.
+/// It is the same when the greedy address sends in bursts, with pauses in which its lanes look idle.
 #[test]
 fn pauses_do_not_make_a_share_larger() {
     let mut now = Instant::now();

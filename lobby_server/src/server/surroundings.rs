@@ -19,7 +19,7 @@ const LOG_AGAIN: Duration = Duration::from_secs(3600);
 #[derive(Default)]
 pub(super) struct Place {
     watch: Watch,
-    /// Kinds of findings that are in the log, and when each was last written.
+    /// These kinds of findings are in the log; it is noted when each was last written.
     logged: BTreeMap<&'static str, Instant>,
 }
 
@@ -31,7 +31,7 @@ impl Server {
         self.place.set(&mut self.cx, around);
     }
 
-    /// What is wrong with the server's place in the network now, the worst first.
+    /// Returns what is wrong with the server's place in the network now, the worst first.
     pub fn findings(&self, now: Instant) -> Vec<Finding> {
         self.place.findings(&self.cx, now)
     }

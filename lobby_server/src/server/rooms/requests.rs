@@ -71,8 +71,8 @@ impl Rooms {
         }
     }
 
-    /// How many messages to others this request may cause at the most. Going out is paid when coming in, so that nobody
-    /// has to stay.
+    /// Returns how many messages to others this request may cause at the most. Going out is paid when coming in, so
+    /// that nobody has to stay.
     fn effects_of_request(&self, others: &Others<'_>, player: PlayerId, request: &Request) -> f64 {
         match request {
             Request::JoinRoom { .. } | Request::TakeUpRoom { .. } | Request::QuickMatch(_) => 8.0,

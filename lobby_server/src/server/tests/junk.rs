@@ -27,7 +27,7 @@ fn datagram() -> impl Strategy<Value = Vec<u8>> {
     )
 }
 
-/// What a logged-in player may seal, right or wrong.
+/// Returns what a logged-in player may seal, right or wrong.
 fn sealed() -> impl Strategy<Value = Frame<ToServer>> {
     let text = || "[a-z\u{0}-\u{ff}]{0,40}";
     prop_oneof![

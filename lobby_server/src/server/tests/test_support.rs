@@ -33,12 +33,12 @@ impl World {
         (players, room)
     }
 
-    /// The members say of their host that they do not hear it (or do).
+    /// Lets the members say of their host that they do not hear it (or do).
     pub(super) fn host_seen(&mut self, index: usize, room: &RoomInfo, epoch: u32, heard: bool) {
         self.say(index, ToServer::HostSeen { room: room.id, epoch, heard });
     }
 
-    /// What the host says to the challenge that this member was given.
+    /// Returns what the host says to the challenge that this member was given.
     pub(super) fn proof(&self, member: usize, host: usize, room: &RoomInfo) -> [u8; 16] {
         let key = life_key(&self.fakes[host].identity);
         key.prove(RoomEpoch { room: room.id, epoch: room.epoch }, &self.fakes[member].challenge()).unwrap()
@@ -71,7 +71,7 @@ impl World {
     }
 }
 
-/// What a player shares with the server of these tests.
+/// Returns what a player shares with the server of these tests.
 pub(super) fn life_key(player: &Identity) -> LifeKey {
     LifeKey::new(player, &Identity::from_secret([9; 32]).public_key()).unwrap()
 }
@@ -86,7 +86,7 @@ impl Fake {
         newest.expect("a question")
     }
 
-    /// The hosts that the room got, as this player was told: epoch, new and old one.
+    /// Returns the hosts that the room got, as this player was told: epoch, new and old one.
     pub(super) fn hosts(&self) -> Vec<(u32, PlayerId, PlayerId)> {
         self.told
             .iter()
@@ -101,7 +101,7 @@ impl Fake {
         self.told.iter().any(|message| matches!(message, ToPlayer::ConfirmLoss { .. }))
     }
 
-    /// The epoch of a host that is in question, as this member was told.
+    /// Returns the epoch of a host that is in question, as this member was told.
     pub(super) fn in_question(&self) -> Option<u32> {
         self.told.iter().find_map(|message| match message {
             ToPlayer::HostInQuestion { epoch, .. } => Some(*epoch),
