@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use crate::key;
 use crate::udp::Bound;
 
-/// Where a server is, and how it is known.
+/// This says where a server is, and how it is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Addresses {
     /// Players log in to these sockets: the first port of each first address.
@@ -14,7 +14,7 @@ pub struct Addresses {
     pub second: Vec<SocketAddr>,
     /// These are all UDP sockets.
     pub all: Vec<SocketAddr>,
-    /// Where TCP is served, for players whose networks block UDP.
+    /// This says where TCP is served, for players whose networks block UDP.
     pub tcp: Vec<SocketAddr>,
     /// Metrics and status page are served here; `None` where they are not.
     pub http: Option<SocketAddr>,
@@ -47,7 +47,7 @@ impl Addresses {
     }
 }
 
-/// `198.18.0.10:3478 (second 198.18.0.11:3479), http 127.0.0.1:9600, key ...`
+/// Writes them like `198.18.0.10:3478 (second 198.18.0.11:3479), http 127.0.0.1:9600, key ...`.
 impl std::fmt::Display for Addresses {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let list = |addresses: &[SocketAddr]| {

@@ -11,7 +11,7 @@ use crate::surroundings::Surroundings;
 use crate::tcp::Listener;
 use crate::udp::{Bound, open};
 
-/// Free ports that are tried until one is free for UDP and TCP.
+/// So many free ports are tried until one is free for UDP and TCP.
 const PORT_TRIES: usize = 16;
 
 /// Opens a first socket and, unless the settings say no, the listener at the same port.

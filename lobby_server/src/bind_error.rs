@@ -28,11 +28,11 @@ impl fmt::Display for Transport {
 #[derive(Debug, thiserror::Error)]
 #[error("cannot serve {protocol} {address}{}", advice(.source, .address, *.protocol))]
 pub struct BindError {
-    /// The address that was asked of the system.
+    /// This is the address that was asked of the system.
     pub address: SocketAddr,
     /// The socket is one of this protocol.
     pub protocol: Transport,
-    /// What the system said.
+    /// This is what the system said.
     #[source]
     pub source: io::Error,
 }

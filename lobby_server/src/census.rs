@@ -10,7 +10,7 @@ use crate::server::ServerSocketId;
 /// The last tenth of all places is for customers of a network that have fewer than this many sessions.
 const FEW: usize = 4;
 
-/// What may be held.
+/// This says what may be held.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Places {
     /// All together take so many places at the most.
@@ -19,13 +19,13 @@ pub(crate) struct Places {
     pub(crate) per_address: usize,
 }
 
-/// The socket that a session comes to, and the address that it comes from.
+/// This is the socket that a session comes to, and the address that it comes from.
 type Way = (ServerSocketId, SocketAddr);
 
 #[derive(Debug)]
 struct Entry {
     way: Way,
-    /// Its place in the order of those that are half-open.
+    /// This is its place in the order of those that are half-open.
     half_open: Option<u64>,
 }
 
@@ -41,7 +41,7 @@ pub(crate) struct Census {
 }
 
 impl Census {
-    /// A session that is half-open.
+    /// Enters a session that is half-open.
     pub(crate) fn enter(&mut self, id: SessionId, way: Way) {
         let order = self.next;
         self.next += 1;
@@ -91,18 +91,19 @@ impl Census {
         }
     }
 
-    /// Whether a session is reached this way.
+    /// Returns whether a session is reached this way.
     pub(crate) fn has_way(&self, way: Way) -> bool {
         self.ways.contains_key(&way)
     }
 
-    /// Whether a session may come to this address from another; `id` is its own.
+    /// Returns whether a session may come to this address from another; `id` is its own.
     pub(crate) fn may_turn(&self, id: SessionId, ip: IpAddr, places: &Places) -> bool {
         let own = self.sessions.get(&id).map(|entry| entry.way.1.ip());
         self.counts.full(ip, places.per_address, own).is_none()
     }
 
-    /// Whether one more session from this address has a place. `old` is a session that ends when this one begins.
+    /// Returns whether one more session from this address has a place. `old` is a session that ends when this one
+    /// begins.
     pub(crate) fn has_room(&self, ip: IpAddr, old: Option<SessionId>, places: &Places) -> bool {
         let old = old.and_then(|id| self.sessions.get(&id)).map(|entry| entry.way.1.ip());
         self.counts.full(ip, places.per_address, old).is_none()
@@ -115,8 +116,8 @@ impl Census {
         taken >= places.total || (taken >= places.total - kept && self.counts.of(widest(ip)) >= FEW)
     }
 
-    /// The half-open session that gives way to one from this address: the oldest of the same address where that is full,
-    /// else the oldest of whoever has most of them.
+    /// Returns the half-open session that gives way to one from this address: the oldest of the same address where
+    /// that is full, else the oldest of whoever has most of them.
     pub(crate) fn gives_way(&self, ip: IpAddr, places: &Places) -> Option<SessionId> {
         let order = match self.counts.full(ip, places.per_address, None) {
             Some(part) => self.waiting.oldest_in(part, ip),

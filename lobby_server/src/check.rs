@@ -112,7 +112,7 @@ pub fn check(settings: Settings) -> Result<Report, StartError> {
     Ok(Report { text, ok: true })
 }
 
-/// What is to be said about this place in the network before any player has come.
+/// Returns what is to be said about this place in the network before any player has come.
 fn place(around: &Surroundings) -> String {
     let (findings, text) = (around.findings(), String::new());
     let text = findings.iter().fold(text, |text, finding| text + &format!("surroundings: {finding}\n"));

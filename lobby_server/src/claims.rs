@@ -12,7 +12,7 @@ use traversal_core::wire::port_report::{PortReport, ReportKey};
 /// of 1.2 s and some. By then a busy NAT has gone on, which is the claimant's loss alone.
 const REPORT_AGE: Duration = Duration::from_secs(8);
 
-/// What a player claims.
+/// This is what a player claims.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct RangeClaim {
     pub(crate) round: u16,
@@ -20,7 +20,7 @@ pub(crate) struct RangeClaim {
     pub(crate) reports: [PortReport; 2],
 }
 
-/// Why a claim is not believed.
+/// This says why a claim is not believed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ClaimError {
     /// The report is not this server's word, or was given to another session.

@@ -12,11 +12,11 @@ use crate::matchmaking::Policy;
 use crate::relay::{RelayLimits, RelayMode};
 pub use settings::{ConfigError, Settings};
 
-/// The port that STUN is registered for; many firewalls let it out.
+/// This is the port that STUN is registered for; many firewalls let it out.
 pub const DEFAULT_PORT: u16 = 3478;
 
-/// How long a login that was accepted may wait for its first sealed datagram: the answer may be lost and asked for again
-/// three times, over a link of some seconds.
+/// A login that was accepted may wait so long for its first sealed datagram: the answer may be lost and asked for
+/// again three times, over a link of some seconds.
 const HALF_OPEN: Duration = Duration::from_secs(10);
 
 /// These are the settings of the core. Rates are events per second in the long run, and at once.
@@ -29,9 +29,9 @@ pub struct ServerConfig {
     /// A session is over after this silence (default 35 s). Players keep alive every 15 s, so two keepalives may be
     /// lost.
     pub session_timeout: Duration,
-    /// How long a member of a room keeps its place there while nothing is heard of it: a session of one who is with others is
-    /// over after this silence, if it is longer than `session_timeout`. Players wait as long for each other
-    /// (`AgentConfig::away_timeout`).
+    /// A member of a room keeps its place there for so long while nothing is heard of it: a session of one who is
+    /// with others is over after this silence, if it is longer than `session_timeout`. Players wait as long for each
+    /// other (`AgentConfig::away_timeout`).
     pub keep_seat: Duration,
     /// There are so many sessions at the most, of which each takes about 2 kB (default 20,000). Each takes about 2 kB.
     pub max_sessions: usize,
@@ -62,9 +62,10 @@ pub struct ServerConfig {
     pub same_nat_mask_v6: u8,
     /// Players try for so long to reach each other (default 10 s).
     pub plan_deadline: Duration,
-    /// Whether players may play over this server (default: they may where they have no direct path).
+    /// This says whether players may play over this server (default: they may where they have no direct path).
     pub relay: RelayMode,
-    /// Whether players of single games may play over this server, by the game's id; `relay` counts for all others.
+    /// This says whether players of single games may play over this server, by the game's id; `relay` counts for all
+    /// others.
     pub relay_games: BTreeMap<String, RelayMode>,
     /// Each side of a pair may send so many bytes through the relay (default 512 kB a second). 60 full datagrams a
     /// second are 72 kB.
@@ -73,7 +74,7 @@ pub struct ServerConfig {
     pub relay_total_rate: Rate,
     /// One match may use the relay for so long (default 12 h).
     pub relay_lifetime: Duration,
-    /// Whether plain STUN Binding requests are answered (default: yes).
+    /// This says whether plain STUN Binding requests are answered (default: yes).
     pub stun: bool,
     /// One IPv4 address or IPv6 /64 gets STUN answers at this rate: they are longer than the requests.
     pub stun_rate: Rate,
@@ -83,8 +84,8 @@ pub struct ServerConfig {
     pub login_rate: Rate,
     /// One session may send probes at this rate. RFC 8445 calls 200 new bindings a second well supported.
     pub probe_rate: Rate,
-    /// Datagrams to ports that players say are forwarded to them, per IPv4 address: behind a carrier's NAT they may hit
-    /// a neighbour's. One check takes up to five, and a household starts a few at once.
+    /// So many datagrams go to ports that players say are forwarded to them, per IPv4 address: behind a carrier's NAT
+    /// they may hit a neighbour's. One check takes up to five, and a household starts a few at once.
     pub mapped_port_rate: Rate,
     /// Knocks at mappings of one session. Each of the six that are watched at a time takes a dozen at the most, some
     /// seconds apart from those of the next.
@@ -153,7 +154,8 @@ fn relay_rate(kilobytes: u32) -> Rate {
 }
 
 impl ServerConfig {
-    /// How long a session may be silent. One that is half-open has said nothing yet: its place is for somebody else soon.
+    /// Returns how long a session may be silent. One that is half-open has said nothing yet: its place is for
+    /// somebody else soon.
     pub(crate) fn silence(&self, confirmed: bool) -> Duration {
         if confirmed { self.session_timeout } else { self.session_timeout.min(HALF_OPEN) }
     }

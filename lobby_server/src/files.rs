@@ -11,7 +11,7 @@ use crate::http::MAX_CONNECTIONS;
 /// Descriptors kept back from TCP connections: those of HTTP, and some for files, the resolver, and connections that
 /// are about to be closed.
 const RESERVE: u64 = MAX_CONNECTIONS as u64 + 64;
-/// What the program has open beside: libraries, the poller, a log, UDP sockets.
+/// The program has so much open beside: libraries, the poller, a log, UDP sockets.
 #[cfg(unix)]
 const OPEN_ALREADY: u64 = 64;
 
@@ -34,8 +34,8 @@ pub fn raise_limit(settings: &Settings) {
     let _ = settings;
 }
 
-/// TCP connections of players for which there are descriptors, at most as many as the settings say. Called when the
-/// server's own sockets are open.
+/// Returns for how many TCP connections of players there are descriptors, at most as many as the settings say. It is
+/// called when the server's own sockets are open.
 pub(crate) fn tcp_places(settings: &Settings) -> usize {
     let Some(limit) = descriptors::limit() else { return settings.max_tcp };
     let places = places(limit, descriptors::open(), settings.max_tcp);

@@ -7,15 +7,17 @@ use traversal_core::wire::message::RoomTicket;
 
 use crate::{ConfigError, Server, Settings};
 
-/// The settings that a file with this text and these flags come to, without the environment's.
+/// Reads settings from the text of a file and from flags, as [`Settings::load`] does from a file on disk, but without
+/// those of the environment.
 ///
 /// # Errors
-/// Reads settings from the text of a file and from flags, as [`Settings::load`] does from a file on disk.
+/// When a value cannot be read.
 pub fn settings(text: &str, flags: impl Serialize) -> Result<Settings, ConfigError> {
     Settings::of_text(text, flags)
 }
 
-/// The seal that this server's ticket of a room must have, for a room of this game, name and code and for this holder.
+/// Returns the seal that this server's ticket of a room must have, for a room of this game, name and code and for
+/// this holder.
 pub fn ticket_seal(
     server: &Server,
     names: [&str; 3],

@@ -15,7 +15,7 @@ pub(crate) const TELLING: Duration = SLOT;
 pub(crate) struct Guesses {
     left: Bucket,
     since: Instant,
-    /// Counted since `since`, in a ring; the number of the newest slot.
+    /// These count the guesses since `since`, in a ring; `newest` is the number of the newest slot.
     slots: [u16; SLOTS],
     newest: u64,
     told: Option<Instant>,
@@ -51,13 +51,13 @@ impl Guesses {
         *slot = slot.saturating_add(1);
     }
 
-    /// How many were wrong within the last minute, give or take ten seconds.
+    /// Returns how many were wrong within the last minute, give or take ten seconds.
     pub(crate) fn in_last_minute(&mut self, now: Instant) -> u16 {
         self.turn(now);
         self.slots.iter().fold(0, |sum, slot| sum.saturating_add(*slot))
     }
 
-    /// When the host may be told the next time.
+    /// Returns when the host may be told the next time.
     pub(crate) fn tell_at(&self, now: Instant) -> Instant {
         self.told.map_or(now, |told| (told + TELLING).max(now))
     }

@@ -6,14 +6,14 @@ use traversal_core::nat::NatProfile;
 use traversal_core::plan::works;
 use traversal_core::wire::message::{Method, Role};
 
-/// A player who may become host.
+/// This is a player who may become host.
 #[derive(Clone, Debug)]
 pub(crate) struct HostCandidate {
-    /// What is known of its NAT.
+    /// This is what is known of its NAT.
     pub(crate) nat: NatProfile,
     /// It plays over the relay alone.
     pub(crate) relay_only: bool,
-    /// The round trip that counts: to the players, or else to this server.
+    /// This is the round trip that counts: to the players, or else to this server.
     pub(crate) rtt: Option<Duration>,
 }
 
@@ -37,8 +37,9 @@ fn reached(a: &HostCandidate, b: &HostCandidate) -> u32 {
     }
 }
 
-/// The index of the best host among players in the order of their seniority: reachability first, then the shorter round
-/// trip (where both were measured and differ by more than a fifth), then seniority. None of none.
+/// Returns the index of the best host among players in the order of their seniority: reachability counts first, then
+/// the shorter round trip (where both were measured and differ by more than a fifth), then seniority. Returns `None`
+/// where there is no player.
 pub(crate) fn choose_host(candidates: &[HostCandidate]) -> Option<usize> {
     let reach = |index: usize| -> u32 {
         let others = candidates.iter().enumerate().filter(|(other, _)| *other != index);

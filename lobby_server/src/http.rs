@@ -37,7 +37,7 @@ const WHOLE: Duration = Duration::from_secs(10);
 /// A request's head may have so many bytes.
 const MAX_HEAD: usize = 16 * 1024;
 const MAX_HEADERS: usize = 64;
-/// Wait after the system had no room for another connection.
+/// The server waits so long after the system had no room for another connection.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 /// An answer of the game's thread serves everybody who asks within this time.
 const FRESH: Duration = Duration::from_millis(50);
@@ -46,9 +46,9 @@ const FRESH: Duration = Duration::from_millis(50);
 #[derive(Debug, thiserror::Error)]
 #[error("cannot serve HTTP on {address}{}", advice(.source, .address))]
 pub struct HttpError {
-    /// The address that was asked of the system.
+    /// This is the address that was asked of the system.
     pub address: SocketAddr,
-    /// What the system said.
+    /// This is what the system said.
     #[source]
     pub source: std::io::Error,
 }
@@ -160,7 +160,7 @@ async fn serve(stream: TcpStream, answers: Arc<Answers>) {
     }
 }
 
-/// What is shown, made from one answer of the game's thread.
+/// This is what is shown, made from one answer of the game's thread.
 struct Shown {
     metrics: Bytes,
     page: Bytes,

@@ -6,7 +6,7 @@ use traversal_core::id::{MatchId, PlayerId, RequestId};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct SessionId(pub(crate) u64);
 
-/// Who waits for an answer, and to which request.
+/// This says who waits for an answer, and to which request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Asker {
     pub(crate) session: SessionId,
@@ -22,7 +22,7 @@ pub(crate) struct PlanId {
     pub(crate) edition: u8,
 }
 
-/// Something that both players of a match have: who they are, what is known of them, what they are told.
+/// This is something that both players of a match have: who they are, what is known of them, what they are told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Sides<T> {
     /// It belongs to the room's host; in a pair of a mesh, to the player that was there first.

@@ -18,15 +18,15 @@ pub enum KeyError {
     /// The file cannot be read or written.
     #[error("key file {path} cannot be read or made")]
     File {
-        /// The file that was asked for.
+        /// This is the file that was asked for.
         path: PathBuf,
-        /// What the system said.
+        /// This is what the system said.
         source: io::Error,
     },
     /// There is no key yet.
     #[error("there is no key at {path}: start the server once, or make one with `lobby_server key --new`")]
     Missing {
-        /// The file that it would be in.
+        /// This is the file that it would be in.
         path: PathBuf,
     },
     /// A new key was asked for where there is one.
@@ -34,7 +34,7 @@ pub enum KeyError {
         "there is a key at {path} already; games that pin it refuse another one. Move it away to have a new one made"
     )]
     Exists {
-        /// The file that it is in.
+        /// This is the file that it is in.
         path: PathBuf,
     },
     /// The file holds something else.
@@ -42,7 +42,7 @@ pub enum KeyError {
         "key file {path} holds no key; move it away to have a new one made (clients that pin the old key must then be told)"
     )]
     Malformed {
-        /// The file that was asked for.
+        /// This is the file that was asked for.
         path: PathBuf,
     },
     /// The system gives no random numbers.
@@ -57,7 +57,7 @@ pub(crate) fn entropy() -> Result<[u8; 32], KeyError> {
     Ok(bytes)
 }
 
-/// Where the key is kept if nothing else is said.
+/// Returns where the key is kept if nothing else is said.
 ///
 /// # Errors
 /// [`KeyError::NoDirectory`].
@@ -121,7 +121,7 @@ pub fn load_or_create(path: &Path) -> Result<Identity, KeyError> {
     }
 }
 
-/// What takes a file from everybody but its owner, as it is typed.
+/// This takes a file from everybody but its owner, as it is typed.
 const RESTRICT: &str =
     if cfg!(windows) { "icacls FILE /inheritance:r /grant:r \"%USERNAME%:F\"" } else { "chmod 600 FILE" };
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use traversal_core::id::PlayerId;
 
-/// How long somebody stays out; tickets do not live longer.
+/// Somebody stays out for so long; tickets do not live longer.
 pub(crate) const OUT: Duration = Duration::from_secs(24 * 3600);
 /// So many players are remembered; over that the one who was put out first is forgotten.
 const MAX: usize = 256;
@@ -39,7 +39,7 @@ impl Kicked {
         self.0.get(&player).is_some_and(|kick| now < kick.until)
     }
 
-    /// Who is out, and until when in seconds since 1970.
+    /// Returns who is out, and until when in seconds since 1970.
     pub(crate) fn all(&self, now: Instant) -> Vec<(PlayerId, u64)> {
         let out = self.0.iter().filter(|(_, kick)| now < kick.until);
         out.map(|(player, kick)| (*player, kick.until_s)).collect()

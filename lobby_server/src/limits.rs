@@ -44,12 +44,12 @@ impl Bucket {
         Self { tokens: rate.burst, filled: now }
     }
 
-    /// Full, whatever the rate that it is used with.
+    /// Returns a full bucket, whatever the rate that it is used with.
     pub(crate) fn of_any_rate(now: Instant) -> Self {
         Self { tokens: f64::INFINITY, filled: now }
     }
 
-    /// Tokens that are there for this rate.
+    /// Returns the tokens that are there for this rate.
     pub(crate) fn left(&self, rate: Rate, now: Instant) -> f64 {
         let passed = now.saturating_duration_since(self.filled).as_secs_f64();
         (self.tokens + passed * rate.per_second).min(rate.burst)
@@ -79,18 +79,19 @@ impl Bucket {
 /// A prefix is a part of an address: how many bits of which family, and the bits.
 pub(crate) type Prefix = [u8; 9];
 
-/// The parts of an IPv6 address that one customer may have, each with how many times the share of a /64 it has: homes get
-/// a /56 or a /48 (RIPE-690, section 4.2), of which one customer can use every /64. An IPv4 address is one customer, or
-/// many behind a carrier's NAT.
+/// These are the parts of an IPv6 address that one customer may have, each with how many times the share of a /64 it
+/// has: homes get a /56 or a /48 (RIPE-690, section 4.2), of which one customer can use every /64. An IPv4 address is
+/// one customer, or many behind a carrier's NAT.
 const PARTS_V6: [(u8, usize); 3] = [(64, 1), (56, 2), (48, 4)];
 
-/// The parts of an address, from narrow to wide, each with how many times the share of the narrowest it has.
+/// Returns the parts of an address, from narrow to wide, each with how many times the share of the narrowest it has.
 pub(crate) fn nested(ip: IpAddr) -> impl Iterator<Item = (Prefix, usize)> {
     let parts: &[(u8, usize)] = if ip.is_ipv4() { &[(32, 1)] } else { &PARTS_V6 };
     parts.iter().map(move |(bits, times)| (part(ip, *bits), *times))
 }
 
-/// Whether this address, or a wider part of it, has its share already among these; `limit` is that of the narrowest.
+/// Returns whether this address, or a wider part of it, has its share already among these; `limit` is that of the
+/// narrowest.
 pub(crate) fn is_full(ip: IpAddr, limit: usize, others: impl Iterator<Item = IpAddr> + Clone) -> bool {
     nested(ip).any(|(part, times)| {
         let inside = |other: &IpAddr| nested(*other).any(|(its_part, _)| its_part == part);
@@ -111,7 +112,7 @@ fn part(ip: IpAddr, bits: u8) -> Prefix {
     key
 }
 
-/// The part that one customer has at the most: an IPv4 address, or the /48 of an IPv6 address.
+/// Returns the part that one customer has at the most: an IPv4 address, or the /48 of an IPv6 address.
 pub(crate) fn widest(ip: IpAddr) -> Prefix {
     part(ip, if ip.is_ipv4() { 32 } else { 48 })
 }
@@ -119,8 +120,8 @@ pub(crate) fn widest(ip: IpAddr) -> Prefix {
 /// One [`PrefixLimiter`] has so many buckets, of 24 bytes each: 400 kB. A fuzzer makes a new server for each execution.
 const BUCKETS: usize = if cfg!(fuzzing) { 256 } else { 16_384 };
 
-/// A rate for each address, and for the wider parts of it that one customer may have. Those that fall into the same
-/// bucket share it: with a keyed hash nobody can choose whose.
+/// This is a rate for each address, and for the wider parts of it that one customer may have. Those that fall into
+/// the same bucket share it: with a keyed hash nobody can choose whose.
 #[derive(Debug)]
 pub(crate) struct PrefixLimiter {
     rate: Rate,
@@ -133,7 +134,7 @@ impl PrefixLimiter {
         Self { rate, key, buckets: vec![Bucket::of_any_rate(now); BUCKETS] }
     }
 
-    /// Whether one more event from this address is within the rate; it is counted if so.
+    /// Returns whether one more event from this address is within the rate; it is counted if so.
     pub(crate) fn allow(&mut self, ip: IpAddr, now: Instant) -> bool {
         let allowed = self.would_allow(ip, now);
         if allowed {
@@ -142,12 +143,12 @@ impl PrefixLimiter {
         allowed
     }
 
-    /// Whether one more event would be; nothing is counted.
+    /// Returns whether one more event would be; nothing is counted.
     pub(crate) fn would_allow(&mut self, ip: IpAddr, now: Instant) -> bool {
         self.each(ip, |bucket, rate| bucket.left(rate, now) >= 1.0)
     }
 
-    /// Whether nothing was counted lately.
+    /// Returns whether nothing was counted lately.
     pub(crate) fn is_unused(&mut self, ip: IpAddr, now: Instant) -> bool {
         self.each(ip, |bucket, rate| bucket.left(rate, now) > rate.burst - 1.0)
     }

@@ -20,15 +20,15 @@ use crate::limits::{Bucket, Rate};
 
 /// So many lines wait for the output; an event makes some 200 bytes.
 const WAITING_LINES: usize = 4096;
-/// Lines of one kind of event (one place in the code) at `info` and above: 1 a second in the long run, 60 at once. Six
-/// kinds tell what players do: some 100 kB a minute at the most, whatever they do.
+/// So many lines of one kind of event (one place in the code) are written at `info` and above: 1 a second in the long
+/// run, 60 at once. Six kinds tell what players do: some 100 kB a minute at the most, whatever they do.
 const PER_KIND: Rate = Rate::new(1.0, 60.0);
-/// How often the log itself says what it left out.
+/// The log itself says so often what it left out.
 const SUMMARY: Duration = Duration::from_secs(60);
-/// How long the end of the program waits for the last lines.
+/// The end of the program waits so long for the last lines.
 const END: Duration = Duration::from_secs(1);
 
-/// How many lines the log did without. Clones count the same log.
+/// This says how many lines the log did without. Clones count the same log.
 #[derive(Clone, Debug, Default)]
 pub struct Losses {
     failed: Arc<AtomicU64>,
@@ -37,7 +37,7 @@ pub struct Losses {
 }
 
 impl Losses {
-    /// Lines that the output did not take, or not in time.
+    /// Returns how many lines the output did not take, or not in time.
     pub fn dropped(&self) -> u64 {
         let full = self.full.as_ref().map_or(0, ErrorCounter::dropped_lines);
         self.failed.load(Ordering::Relaxed) + full as u64
@@ -81,7 +81,7 @@ impl Log {
         Ok(Self { losses, worker })
     }
 
-    /// What it did without.
+    /// Returns what the log did without.
     pub fn losses(&self) -> Losses {
         self.losses.clone()
     }

@@ -16,7 +16,7 @@ use traversal_core::wire::message::{
 
 use crate::ids::Sides;
 
-/// One side of a match, as its home node knows it.
+/// This is one side of a match, as its home node knows it.
 #[derive(Clone, Debug)]
 pub(crate) struct Party {
     pub(crate) info: PlayerInfo,
@@ -25,29 +25,29 @@ pub(crate) struct Party {
     pub(crate) key: [u8; 32],
     /// The player's session was validated at this address.
     pub(crate) public: SocketAddr,
-    /// Its validated address in the other family, if it has one.
+    /// This is its validated address in the other family, if it has one.
     pub(crate) other: Option<SocketAddr>,
     /// `public` is a TCP address: UDP does not get through to this player, and nobody is to try there.
     pub(crate) over_stream: bool,
-    /// A port of the same IP that its router forwards to it, as proven.
+    /// This is a port of the same IP that its router forwards to it, as proven.
     pub(crate) mapped: Option<SocketAddr>,
-    /// What it says its own interfaces have.
+    /// This is what it says its own interfaces have.
     pub(crate) local: Vec<SocketAddr>,
     pub(crate) relay_only: bool,
-    /// The server's address as this player knows it.
+    /// This is the server's address as this player knows it.
     pub(crate) server_ip: Option<IpAddr>,
     pub(crate) nat: NatProfile,
     /// This is the player's round trip to this server.
     pub(crate) timing: RttEstimate,
 }
 
-/// What a match is, whoever its players are.
+/// This is what a match is, whoever its players are.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Pairing {
     pub(crate) match_id: MatchId,
-    /// What the keys of the pair are made of, with the players' own.
+    /// The keys of the pair are made of this, with the players' own.
     pub(crate) pair_secret: [u8; 32],
-    /// How often their room has changed its host.
+    /// Their room has changed its host so often.
     pub(crate) epoch: u32,
     /// The two are members of a mesh, neither of them the host.
     pub(crate) mesh: bool,
@@ -56,7 +56,7 @@ pub(crate) struct Pairing {
 /// The operator sets this about matches.
 #[derive(Clone, Debug)]
 pub(crate) struct Policy {
-    /// Leading bits of two public IPv4 addresses that must agree for the same-NAT bit (M25).
+    /// So many leading bits of two public IPv4 addresses must agree for the same-NAT bit (M25).
     pub(crate) mask_v4: u8,
     /// So many leading bits of two IPv6 addresses must agree.
     pub(crate) mask_v6: u8,
@@ -64,7 +64,7 @@ pub(crate) struct Policy {
     pub(crate) deadline_ms: u32,
 }
 
-/// How far an address reaches.
+/// This says how far an address reaches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Realm {
     /// The address is one of this machine.
@@ -83,7 +83,7 @@ pub(crate) fn realm(ip: IpAddr) -> Realm {
     }
 }
 
-/// Whether two addresses agree in their first `bits` bits.
+/// Returns whether two addresses agree in their leading bits, as many as the mask of their family says.
 fn agree(a: IpAddr, b: IpAddr, mask_v4: u8, mask_v6: u8) -> bool {
     match (a, b) {
         (IpAddr::V4(a), IpAddr::V4(b)) => {
@@ -99,7 +99,7 @@ fn agree(a: IpAddr, b: IpAddr, mask_v4: u8, mask_v6: u8) -> bool {
 }
 
 impl Party {
-    /// Where it is seen, in one family or both.
+    /// Returns where it is seen, in one family or both.
     fn seen_at(&self) -> impl Iterator<Item = SocketAddr> + Clone {
         [Some(self.public), self.other].into_iter().flatten()
     }
@@ -135,7 +135,7 @@ fn public_for(shown: &Party, to: &Party, same_nat: bool) -> Vec<SocketAddr> {
     mapped.into_iter().chain(seen.filter_map(|address| address_for(address, to, same_nat))).collect()
 }
 
-/// How `to` reaches what the server sees at `address`.
+/// Returns how `to` reaches what the server sees at `address`.
 fn address_for(address: SocketAddr, to: &Party, same_nat: bool) -> Option<SocketAddr> {
     let told = match realm(address.ip()) {
         Realm::Public => true,
@@ -155,9 +155,9 @@ fn address_for(address: SocketAddr, to: &Party, same_nat: bool) -> Option<Socket
     told.then_some(address)
 }
 
-/// What to try between the room's host and the player who comes in, who is the caller (M10). The profiles are about the
-/// NATs of the sessions' family: where the two differ there is only the hope that tests get through. Nothing is tried
-/// where one of them plays over the relay alone.
+/// Returns what to try between the room's host and the player who comes in, who is the caller (M10). The profiles are
+/// about the NATs of the sessions' family: where the two differ there is only the hope that tests get through.
+/// Nothing is tried where one of them plays over the relay alone.
 pub(crate) fn choose(parties: &Sides<Party>) -> Plan {
     let Sides { host, joiner } = parties.as_ref();
     let chosen = plan(&joiner.nat, &host.nat, PlanOptions::default());
@@ -197,8 +197,8 @@ fn local_for(shown: &Party, to: &Party, same_nat: bool) -> Vec<SocketAddr> {
         .collect()
 }
 
-/// The plans for the room's host and for the player who comes in, with what was [chosen](choose) for them; `relay` is
-/// for them in this order.
+/// Returns the plans for the room's host and for the player who comes in, with what was [chosen](choose) for them;
+/// `relay` is for them in this order.
 pub(crate) fn plans(
     pairing: Pairing,
     parties: &Sides<Party>,
@@ -234,7 +234,7 @@ pub(crate) fn plans(
     Sides { host: plan(host, joiner, true), joiner: plan(joiner, host, false) }
 }
 
-/// The plan in force of a match that runs, for the room's host and for the player who came in.
+/// Returns the plan in force of a match that runs, for the room's host and for the player who came in.
 pub(crate) fn replans(match_id: MatchId, parties: &Sides<Party>, in_force: &PlanInForce) -> Sides<Replan> {
     let Sides { host, joiner } = parties.as_ref();
     let replan = |role: Role, own: &Party, peer: &Party| Replan {

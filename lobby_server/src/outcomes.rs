@@ -6,7 +6,7 @@ use traversal_core::failure::FailureReason;
 use traversal_core::nat::NatKind;
 use traversal_core::wire::message::MatchOutcome;
 
-/// How a match went, for the counts.
+/// This says how a match went, for the counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum PairResult {
     /// The two found a direct path.
@@ -28,22 +28,23 @@ impl PairResult {
     }
 }
 
-/// What is counted: of every match each outcome once, so that a path that comes and goes is not counted for ever.
+/// This is what is counted: of every match each outcome once, so that a path that comes and goes is not counted for
+/// ever.
 ///
 /// All parts are enumerations, and the NATs are what this server thinks of the players, in the order of their names: at
 /// most three outcomes, some fourteen causes and 45 pairs, whatever players report.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PairOutcome {
-    /// How the match went.
+    /// This says how the match went.
     pub outcome: PairResult,
-    /// Why there is no direct path; none where there is one.
+    /// This says why there is no direct path; none where there is one.
     pub cause: Option<FailureReason>,
     /// These are the NATs of the two players, in the order of their names.
     pub nats: [NatKind; 2],
 }
 
 impl PairOutcome {
-    /// None for what is no outcome, or says no cause where there must be one.
+    /// Returns `None` for what is no outcome, or says no cause where there must be one.
     pub(crate) fn new(
         outcome: MatchOutcome,
         cause: Option<FailureReason>,
@@ -65,7 +66,7 @@ impl PairOutcome {
     }
 }
 
-/// How many matches went in each way since the start.
+/// These say how many matches went in each way since the start.
 pub type Outcomes = BTreeMap<PairOutcome, u64>;
 
 #[cfg(test)]

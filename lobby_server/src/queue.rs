@@ -11,8 +11,8 @@ use traversal_core::wire::message::{MESH_CAPACITY, QueueStatus, QuickMatch, Requ
 
 use crate::limits::{Bucket, Counts, Rate};
 
-/// Players of one line who are told how it comes along. A line of a hundred is told of 20 changes at once, and of two a
-/// second in the long run.
+/// So many players of one line are told, in the long run and at once, how it comes along. A line of a hundred is told
+/// of 20 changes at once, and of two a second in the long run.
 const NEWS: Rate = Rate::new(256.0, 2048.0);
 
 /// Only players with the same key meet.
@@ -23,12 +23,12 @@ pub(crate) struct QueueKey {
     pub(crate) wanted: QuickMatch,
 }
 
-/// Where a player waits.
+/// This says where a player waits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Place {
     /// The player waits in this line.
     Waiting(QueueKey),
-    /// Put together with others, in what is to become this room.
+    /// The player was put together with others, in what is to become this room.
     Gathered(RoomId),
 }
 
@@ -38,13 +38,13 @@ pub(crate) struct Queues {
     lines: BTreeMap<QueueKey, Vec<PlayerId>>,
     places: BTreeMap<PlayerId, (Place, IpAddr)>,
     by_address: Counts,
-    /// What each line may still be told.
+    /// This says what each line may still be told.
     news: BTreeMap<QueueKey, Bucket>,
-    /// Lines that were not told of their last changes.
+    /// These lines were not told of their last changes.
     untold: BTreeSet<QueueKey>,
 }
 
-/// What a player has left.
+/// This is what a player has left.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Left {
     /// The player has left this line.
@@ -54,7 +54,7 @@ pub(crate) enum Left {
 }
 
 impl Queues {
-    /// Players that wait or are being put together.
+    /// Returns how many players wait or are being put together.
     pub(crate) fn len(&self) -> usize {
         self.places.len()
     }
@@ -63,7 +63,7 @@ impl Queues {
         self.places.contains_key(&player)
     }
 
-    /// Whether nobody else from this address may wait, of whom `limit` may.
+    /// Returns whether nobody else from this address may wait, of whom `limit` may.
     pub(crate) fn is_full(&self, from: IpAddr, limit: usize) -> bool {
         self.by_address.full(from, limit, None).is_some()
     }
@@ -77,7 +77,7 @@ impl Queues {
         self.by_address.add(from);
     }
 
-    /// Out of line, or out of what is to become a room.
+    /// Takes a player out of line, or out of what is to become a room.
     pub(crate) fn leave(&mut self, player: PlayerId) -> Option<Left> {
         let (place, from) = self.places.remove(&player)?;
         self.by_address.remove(from);
@@ -101,7 +101,7 @@ impl Queues {
         self.untold.remove(key);
     }
 
-    /// Whether all in this line may be told how it comes along; if not, it is noted.
+    /// Returns whether all in this line may be told how it comes along; if not, it is noted.
     pub(crate) fn may_tell(&mut self, now: Instant, key: &QueueKey) -> bool {
         let Some(line) = self.lines.get(key) else { return true };
         let cost = (line.len() as f64).min(NEWS.burst);
@@ -113,7 +113,7 @@ impl Queues {
         may
     }
 
-    /// Lines that were not told of their last changes.
+    /// Returns the lines that were not told of their last changes.
     pub(crate) fn take_untold(&mut self) -> Vec<QueueKey> {
         std::mem::take(&mut self.untold).into_iter().collect()
     }
@@ -151,7 +151,7 @@ impl Queues {
         }
     }
 
-    /// What each in the line is to be told, the first one first.
+    /// Returns what each in the line is to be told, the first one first.
     pub(crate) fn status(&self, key: &QueueKey) -> Vec<(PlayerId, QueueStatus)> {
         let line = self.lines.get(key).map(Vec::as_slice).unwrap_or_default();
         let waiting = line.len() as u16;

@@ -13,19 +13,19 @@ use traversal_core::wire::message::{RoomSummary, RoomTarget};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RegistryId(pub u64);
 
-/// Something that the registry is to do.
+/// This is something that the registry is to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RegistryCommand {
-    /// The number that comes back with the reply.
+    /// This is the number that comes back with the reply.
     pub id: RegistryId,
-    /// What the registry is to do.
+    /// This is what the registry is to do.
     pub operation: RegistryOperation,
 }
 
-/// Where a room is.
+/// This says where a room is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RoomLocation {
-    /// The node that holds it; 0 where there is only one.
+    /// This is the node that holds it; 0 where there is only one.
     pub node: u64,
     /// The room has this id on that node.
     pub room: RoomId,
@@ -34,34 +34,34 @@ pub struct RoomLocation {
 /// This is a room as all nodes know it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RoomRecord {
-    /// The node that holds the room, and the room's id there.
+    /// This is the node that holds the room, and the room's id there.
     pub location: RoomLocation,
     /// The room belongs to this game; each game has names and codes of its own.
     pub game: String,
-    /// Whether listings show the room.
+    /// This says whether listings show the room.
     pub public: bool,
     /// Listings say this of the room.
     pub summary: RoomSummary,
 }
 
-/// What a [`RegistryCommand`] asks for.
+/// This is what a [`RegistryCommand`] asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RegistryOperation {
-    /// A new room, if its name and code are free. Reply: `Claimed`, `NameTaken` or `CodeTaken`.
+    /// This claims a new room, if its name and code are free. Reply: `Claimed`, `NameTaken` or `CodeTaken`.
     Claim(RoomRecord),
-    /// New numbers for a room that is there. Reply: `Done`.
+    /// This gives new numbers for a room that is there. Reply: `Done`.
     Update(RoomRecord),
     /// The room is gone. Reply: `Done`.
     Release {
         /// The room belongs to this game.
         game: String,
-        /// The node that holds the room, and the room's id there.
+        /// This is the node that holds the room, and the room's id there.
         location: RoomLocation,
         /// The room has this name.
         name: String,
     },
-    /// Where is this room? Reply: `Found`.
+    /// This asks where a room is. Reply: `Found`.
     Find {
         /// The room belongs to this game.
         game: String,
@@ -91,7 +91,7 @@ pub enum RegistryReply {
     CodeTaken,
     /// The command was carried out.
     Done,
-    /// Where the room is; none: there is no such room.
+    /// This says where the room is; `None`: there is no such room.
     Found(Option<RoomLocation>),
     /// This is a page of a listing.
     Rooms {
@@ -107,7 +107,7 @@ pub enum RegistryReply {
 #[error("the registry does not answer")]
 pub struct RegistryDown;
 
-/// The form of a room code that is compared: upper case, without the look-alikes' mix-ups.
+/// Returns the form of a room code that is compared: upper case, without the look-alikes' mix-ups.
 pub(crate) fn code_key(code: &str) -> String {
     code.trim()
         .chars()
@@ -125,7 +125,7 @@ pub(crate) fn code_key(code: &str) -> String {
 pub struct MemoryRegistry {
     /// The rooms stand here by game and name, in the order of a list.
     rooms: BTreeMap<(String, String), RoomRecord>,
-    /// What the names look like, each of which there is once, and the names.
+    /// These say what the names look like, each of which there is once, and the names.
     looks: BTreeMap<(String, String), String>,
     /// Game and code lead to the name.
     codes: BTreeMap<(String, String), String>,

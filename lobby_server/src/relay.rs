@@ -32,7 +32,7 @@ const TOKEN: usize = RELAY_HEADER - 1;
 
 type Token = [u8; TOKEN];
 
-/// Whether players of a game may play over this server.
+/// This says whether players of a game may play over this server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RelayMode {
@@ -45,23 +45,23 @@ pub enum RelayMode {
     Never,
 }
 
-/// How often the shares are worked out anew.
+/// The shares are worked out anew so often.
 const SHARING: Duration = Duration::from_secs(1);
 /// A customer of whom nothing came for so long shares no more.
 const SHARES_FOR: Duration = Duration::from_secs(10);
 /// So much of its share a lane may send at once, in seconds.
 const SHARE_BURST: f64 = 0.5;
-/// Bytes per second with which a game can be played: 20 packets a second of 400 bytes, each with its headers.
+/// A game can be played with so many bytes per second: 20 packets a second of 400 bytes, each with its headers.
 const PLAYABLE: f64 = 8_000.0;
 
-/// What the relay may cost.
+/// This says what the relay may cost.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RelayLimits {
     /// Each side of a pair may send so many bytes.
     pub(crate) side: Rate,
     /// All together may send so many bytes.
     pub(crate) total: Rate,
-    /// How long one match may use it.
+    /// One match may use it for so long.
     pub(crate) lifetime: Duration,
 }
 
@@ -85,14 +85,14 @@ struct Allocation {
     until: Instant,
 }
 
-/// A lane's part of what all may send.
+/// This is a lane's part of what all may send.
 #[derive(Clone, Copy, Debug)]
 struct Share {
-    /// Bytes that it may send, the others notwithstanding.
+    /// It may send these bytes, the others notwithstanding.
     bucket: Bucket,
     /// So many bytes per second fill it.
     per_second: f64,
-    /// Who sent, and when it last did.
+    /// This says who sent, and when it last did.
     from: Option<(Prefix, Instant)>,
 }
 
@@ -109,7 +109,7 @@ pub(crate) struct Relay {
     tokens: BTreeMap<Token, (MatchId, usize)>,
     allocations: BTreeMap<MatchId, Allocation>,
     total: Bucket,
-    /// When the shares were worked out, and how many lanes had one.
+    /// This says when the shares were worked out, and how many lanes had one.
     shared: Instant,
     sending: usize,
 }
@@ -126,7 +126,7 @@ impl Relay {
         }
     }
 
-    /// Whether one more match may use it: the shares of those that send stay large enough to play.
+    /// Returns whether one more match may use it: the shares of those that send stay large enough to play.
     pub(crate) fn has_room(&mut self, now: Instant) -> bool {
         self.share(now);
         (self.sending + 2) as f64 * PLAYABLE <= self.limits.total.per_second
@@ -190,7 +190,7 @@ impl Relay {
         })
     }
 
-    /// Whether so many bytes from this address are within all limits; they are counted if so.
+    /// Returns whether so many bytes from this address are within all limits; they are counted if so.
     pub(crate) fn charge(&mut self, now: Instant, lane: &Lane, from: IpAddr, bytes: usize) -> bool {
         let Some(allocation) = self.allocations.get_mut(&lane.match_id) else { return false };
         let customer = widest(from);
@@ -252,7 +252,7 @@ impl Relay {
     }
 }
 
-/// What the receiver gets.
+/// Returns what the receiver gets.
 pub(crate) fn forwarded(lane: &Lane, datagram: &[u8]) -> Vec<u8> {
     let mut out = datagram.to_vec();
     out[1..RELAY_HEADER].copy_from_slice(&lane.token);

@@ -15,10 +15,10 @@ use traversal_core::wire::message::{Facts, MatchOutcome, ProbePurpose};
 use crate::ids::{PlanId, Sides};
 use crate::outcomes::{PairOutcome, PairResult};
 
-/// Rounds of one method of one side that are kept: a plan is repeated a few times, and late probes of older rounds are
-/// of no use.
+/// So many rounds of one method of one side are kept: a plan is repeated a few times, and late probes of older rounds
+/// are of no use.
 const ROUNDS_KEPT: usize = 4;
-/// Rounds of one side that are kept in all: a few methods run side by side, and a plan follows another.
+/// So many rounds of one side are kept in all: a few methods run side by side, and a plan follows another.
 const ROUNDS_IN_ALL: usize = 6 * ROUNDS_KEPT;
 /// A match is punched again no more often than that, whoever asks: longer than an attempt lasts.
 const AGAIN: Duration = Duration::from_secs(12);
@@ -32,16 +32,16 @@ struct ProbeRound {
 
 #[derive(Debug)]
 struct Match {
-    /// The host, then the player who joined: the index of a side is the same in the fields below.
+    /// These are the host, then the player who joined: the index of a side is the same in the fields below.
     sides: [PlayerId; 2],
     rounds: [BTreeMap<u16, ProbeRound>; 2],
     /// A direct path stands.
     settled: bool,
-    /// When both were last told to try again.
+    /// This says when both were last told to try again.
     again: Option<Instant>,
-    /// What each side has reported.
+    /// This is what each side has reported.
     reported: [BTreeSet<MatchOutcome>; 2],
-    /// Results that were counted of the match.
+    /// These results were counted of the match.
     counted: BTreeSet<PairResult>,
     /// Both try this plan. The one who joined is the caller (M10).
     plan: PlanInForce,
@@ -117,7 +117,7 @@ impl Rendezvous {
         replaced
     }
 
-    /// Whether there is such a match.
+    /// Returns whether there is such a match.
     pub(crate) fn has(&self, id: MatchId) -> bool {
         self.matches.contains_key(&id)
     }
@@ -163,7 +163,7 @@ impl Rendezvous {
         }
     }
 
-    /// Whether it is time to punch this match anew, which `player` takes part in.
+    /// Returns whether it is time to punch this match anew, which `player` takes part in.
     pub(crate) fn may_begin_again(
         &self,
         now: Instant,
@@ -198,7 +198,7 @@ impl Rendezvous {
         running.side(player).is_some_and(|side| running.reported[side].insert(outcome))
     }
 
-    /// Whether an outcome is to be counted: once a match, whichever side says it first.
+    /// Returns whether an outcome is to be counted: once a match, whichever side says it first.
     pub(crate) fn count(&mut self, id: MatchId, outcome: &PairOutcome) -> bool {
         let Some(running) = self.matches.get_mut(&id) else { return false };
         running.counted.insert(outcome.outcome)
@@ -237,7 +237,7 @@ impl Rendezvous {
         (running.plan.learn(plan, nats) != Revision::Nothing).then(|| running.plan.clone())
     }
 
-    /// Host and joiner, if this is the newest plan of their match.
+    /// Returns host and joiner, if this is the newest plan of their match.
     pub(crate) fn sides(&self, plan: PlanId) -> Option<[PlayerId; 2]> {
         self.matches
             .get(&plan.match_id)
@@ -245,7 +245,7 @@ impl Rendezvous {
             .map(|running| running.sides)
     }
 
-    /// The other player of a match that `player` is in.
+    /// Returns the other player of a match that `player` is in.
     pub(crate) fn peer(&self, id: MatchId, player: PlayerId) -> Option<PlayerId> {
         let running = self.matches.get(&id)?;
         Some(running.sides[1 - running.side(player)?])

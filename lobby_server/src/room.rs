@@ -23,30 +23,31 @@ use crate::registry::{RoomLocation, RoomRecord, code_key};
 const CODE_ALPHABET: &[u8; 30] = b"23456789ABCDEFGHJKMNPQRSTVWXYZ";
 /// A room's code has so many characters: 30^6 are 729 million.
 const CODE_LENGTH: usize = 6;
-/// What a page of a listing may take, so that it fits a control datagram (1,200 bytes) with its headers.
+/// A page of a listing may take so much, so that it fits a control datagram (1,200 bytes) with its headers.
 const PAGE_BUDGET: usize = 1000;
 
 /// A room's members get lists of members at this rate: a full room that fills in a moment costs each of them some
 /// twenty lists, of up to 5 kB, and a player who comes and goes without end four a second.
 pub(crate) const ROOM_NEWS: Rate = Rate::new(4.0, 16.0);
 
-/// What a room is, to whoever looks for it. Its host may change the options later.
+/// This is what a room is, to whoever looks for it. Its host may change the options later.
 #[derive(Debug)]
 pub(crate) struct Setup {
     pub(crate) id: RoomId,
-    /// The game that is played in it; players of others do not see it.
+    /// This is the game that is played in it; players of others do not see it.
     pub(crate) game: String,
     /// The game's own protocol has this number; players of others may not enter.
     pub(crate) game_protocol: u32,
     /// The room has this code, of [`CODE_LENGTH`] characters.
     pub(crate) code: String,
-    /// The options that the host has set, with the room's name. The password in them is none, see `password`.
+    /// These are the options that the host has set, with the room's name. The password in them is none, see
+    /// `password`.
     pub(crate) options: RoomOptions,
-    /// The hash of the password, if the room has one.
+    /// This is the hash of the password, if the room has one.
     pub(crate) password: Option<PasswordHash>,
 }
 
-/// Where a room comes from.
+/// This says where a room comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Origin {
     /// A player has opened it.
@@ -55,7 +56,7 @@ pub(crate) enum Origin {
     Ticket { epoch: u32, generation: u32 },
 }
 
-/// How far a room has come.
+/// This says how far a room has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
     /// The registry has not taken the room yet; nobody can find it.
@@ -64,27 +65,28 @@ enum Stage {
     Open,
 }
 
-/// A room that this node holds.
+/// This is a room that this node holds.
 #[derive(Debug)]
 pub(crate) struct Room {
     pub(crate) setup: Setup,
     /// These players are in the room; the host is the first one.
     pub(crate) members: Vec<PlayerInfo>,
-    /// How often the list of members has changed.
+    /// The list of members has changed so often.
     pub(crate) revision: u32,
-    /// The bucket that limits how often the members are told who is inside, see [`ROOM_NEWS`].
+    /// This is the bucket that limits how often the members are told who is inside, see [`ROOM_NEWS`].
     pub(crate) news: Bucket,
     /// The player that opened the room was at this address, which counts for the limit of rooms per address.
     pub(crate) opened_from: IpAddr,
     stage: Stage,
-    /// How often the room has changed its host.
+    /// The room has changed its host so often.
     pub(crate) epoch: u32,
     origin: Origin,
-    /// How often its host put somebody out for good: tickets of an earlier generation let nobody back in after a restart.
+    /// Its host has put somebody out for good so often: tickets of an earlier generation let nobody back in after a
+    /// restart.
     pub(crate) generation: u32,
-    /// The players that may not come back.
+    /// These are the players that may not come back.
     pub(crate) kicked: Kicked,
-    /// Wrong passwords that were tried, from the first one on.
+    /// These are wrong passwords that were tried, from the first one on.
     pub(crate) guesses: Option<Guesses>,
 }
 
@@ -123,12 +125,13 @@ impl Room {
         self.stage = Stage::Open;
     }
 
-    /// Whether the registry has taken the room.
+    /// Returns whether the registry has taken the room.
     pub(crate) fn is_open(&self) -> bool {
         self.stage == Stage::Open
     }
 
-    /// Whether the room was made of a member's ticket after a restart of the server: whoever has a ticket belongs in.
+    /// Returns whether the room was made of a member's ticket after a restart of the server: whoever has a ticket
+    /// belongs in.
     pub(crate) fn is_restored(&self) -> bool {
         self.origin != Origin::New
     }
@@ -168,7 +171,7 @@ impl Room {
         }
     }
 
-    /// What a ticket says of it, besides who hosts it when.
+    /// Returns what a ticket says of it, besides who hosts it when.
     pub(crate) fn terms(&self) -> RoomTerms {
         RoomTerms {
             capacity: self.setup.options.capacity,
@@ -217,7 +220,7 @@ impl Room {
             .collect()
     }
 
-    /// Whether this password opens the room.
+    /// Returns whether this password opens the room.
     pub(crate) fn opens(&self, password: Option<&str>) -> bool {
         match (&self.setup.password, password) {
             (None, _) => true,
@@ -271,13 +274,13 @@ pub(crate) fn draw_code(rng: &mut ChaCha20Rng) -> String {
         .collect()
 }
 
-/// A code that a room had before, if it can have been one of ours.
+/// Returns a code that a room had before, if it can have been one of ours.
 pub(crate) fn former_code(code: &str) -> Option<String> {
     let code = code_key(code);
     (code.len() == CODE_LENGTH && code.bytes().all(|byte| CODE_ALPHABET.contains(&byte))).then_some(code)
 }
 
-/// As many of these rooms as fit one datagram, and whether some are left.
+/// Returns as many of these rooms as fit one datagram, and whether some are left.
 pub(crate) fn page(rooms: Vec<RoomSummary>, more: bool) -> (Vec<RoomSummary>, bool) {
     let count = rooms.len();
     let mut used = 0;

@@ -26,7 +26,7 @@ use crate::tcp::Streams;
 use crate::udp::{self, Bound};
 
 const WAKER: Token = Token(usize::MAX);
-/// How often the system is asked for its addresses.
+/// The system is asked for its addresses so often.
 const LOOK_AROUND: Duration = Duration::from_secs(15);
 /// The server cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -49,7 +49,7 @@ pub enum StartError {
     Io(#[from] std::io::Error),
 }
 
-/// A server to be started.
+/// This is a server to be started.
 pub struct LobbyServer {
     settings: Settings,
     identity: Option<Identity>,
@@ -215,12 +215,12 @@ impl std::fmt::Debug for BoundServer {
 }
 
 impl BoundServer {
-    /// The addresses that the server is reached at, and its key.
+    /// Returns the addresses that the server is reached at, and its key.
     pub fn addresses(&self) -> &Addresses {
         &self.addresses
     }
 
-    /// A handle that stops the server, or asks it, from elsewhere.
+    /// Returns a handle that stops the server, or asks it, from elsewhere.
     pub fn handle(&self) -> Handle {
         self.handle.clone()
     }
@@ -333,7 +333,7 @@ impl BoundServer {
     }
 }
 
-/// A server that serves in a thread of its own; dropping it stops and joins it.
+/// This is a server that serves in a thread of its own; dropping it stops and joins it.
 #[derive(Debug)]
 pub struct RunningServer {
     handle: Handle,
@@ -342,12 +342,12 @@ pub struct RunningServer {
 }
 
 impl RunningServer {
-    /// The addresses that the server is reached at, and its key.
+    /// Returns the addresses that the server is reached at, and its key.
     pub fn addresses(&self) -> &Addresses {
         &self.addresses
     }
 
-    /// A handle that asks the server how it is.
+    /// Returns a handle that asks the server how it is.
     pub fn handle(&self) -> &Handle {
         &self.handle
     }

@@ -22,7 +22,7 @@ const OVERDUE: Duration = Duration::from_secs(3);
 /// overtake it, so that more of them run side by side.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// What a player is told about the search of its match.
+/// This is what a player is told about the search of its match.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SearchNotice {
     pub(crate) player: PlayerId,
@@ -35,7 +35,8 @@ struct Wish {
     sides: [PlayerId; 2],
     edition: u8,
     asked: [bool; 2],
-    /// The match's place in the line, and since when it has it; once both have asked, until they are told to begin.
+    /// This is the match's place in the line, and since when it has it; once both have asked, until they are told to
+    /// begin.
     place: Option<(u64, Instant)>,
 }
 
@@ -93,7 +94,7 @@ impl Searches {
         self.notices.extend(told);
     }
 
-    /// Whether a match waits for its turn to search, or has it.
+    /// Returns whether a match waits for its turn to search, or has it.
     pub(crate) fn has(&self, match_id: MatchId) -> bool {
         let runs = |wish: &Wish| {
             wish.sides
@@ -213,7 +214,7 @@ impl Searches {
         true
     }
 
-    /// Input: [`poll_timeout`](Self::poll_timeout) has come.
+    /// Takes an input: [`poll_timeout`](Self::poll_timeout) has come.
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
         while let Some((_, player)) = self.ends.first().copied().filter(|(at, _)| *at <= now) {
             match self.busy.get(&player).copied() {
@@ -223,12 +224,12 @@ impl Searches {
         }
     }
 
-    /// When the next player counts as free.
+    /// Returns when the next player counts as free.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         self.ends.first().map(|(at, _)| *at)
     }
 
-    /// Output: what to tell, in this order.
+    /// Returns what to tell, in this order.
     pub(crate) fn take_notices(&mut self) -> Vec<SearchNotice> {
         std::mem::take(&mut self.notices)
     }

@@ -53,7 +53,8 @@ const TICK: Duration = Duration::from_millis(1);
 
 /// Checks the token of a login.
 pub trait TokenCheck: Send {
-    /// Whether this player may log in. Is to change nothing: a copy of a login, sent by somebody else, comes here too.
+    /// Checks whether this player may log in. It is to change nothing: a copy of a login, sent by somebody else,
+    /// comes here too.
     ///
     /// # Errors
     /// Why not, for the player to read.
@@ -122,7 +123,7 @@ impl Server {
         self.roster.wants_new_entropy()
     }
 
-    /// Input: 32 bytes from the system's entropy.
+    /// Takes an input: 32 bytes from the system's entropy.
     pub fn mix_entropy(&mut self, entropy: [u8; 32]) {
         self.cx.rng = mixed(&mut self.cx.rng, entropy);
         self.roster.has_entropy();
@@ -143,7 +144,7 @@ impl Server {
         self.cx.counters
     }
 
-    /// How matches went since the start, by cause and NATs.
+    /// Returns how matches went since the start, by cause and NATs.
     pub fn outcomes(&self) -> &Outcomes {
         self.matches.history()
     }
@@ -160,7 +161,7 @@ impl Server {
         }
     }
 
-    /// Whether a player is logged in over this connection.
+    /// Returns whether a player is logged in over this connection.
     pub fn serves_stream(&self, socket: ServerSocketId, peer: SocketAddr) -> bool {
         self.roster.has_way(socket, peer)
     }
@@ -284,18 +285,18 @@ impl Server {
         self.cx.transmits.pop_front()
     }
 
-    /// The next thing that the registry is to do; its answer comes back by
+    /// Returns the next thing that the registry is to do; its answer comes back by
     /// [`handle_registry_reply`](Self::handle_registry_reply).
     pub fn poll_registry(&mut self) -> Option<RegistryCommand> {
         self.cx.commands.pop_front()
     }
 
-    /// When [`handle_timeout`](Self::handle_timeout) is due.
+    /// Returns when [`handle_timeout`](Self::handle_timeout) is due.
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.cx.timers.next()
     }
 
-    /// The registry answered a command.
+    /// Takes the registry's answer to a command.
     pub fn handle_registry_reply(
         &mut self,
         now: Instant,

@@ -20,7 +20,7 @@ use super::{Cli, Mode, bind, fail, ready, settings};
 
 /// The manager takes no notice of it: it knows the service by the name that it was made with.
 const NAME: &str = "lobby_server";
-/// How long the manager waits for the next word while the server starts or stops. It stops within milliseconds.
+/// The manager waits so long for the next word while the server starts or stops. It stops within milliseconds.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The process has this command line, for [`serve`], which the manager calls.

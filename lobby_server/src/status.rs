@@ -11,7 +11,7 @@ use crate::outcomes::Outcomes;
 use crate::server::{Counters, Gauges};
 use crate::surroundings::Finding;
 
-/// How long somebody waits who asks how the server is.
+/// Somebody who asks how the server is waits so long.
 pub(crate) const STATUS_WAIT: Duration = Duration::from_secs(1);
 
 /// Takes the answer of somebody who asked how the server is.
@@ -20,23 +20,23 @@ pub(crate) type Reply = Box<dyn FnOnce(Status) + Send>;
 /// The status page and the metrics show this.
 #[derive(Clone, Debug)]
 pub struct Status {
-    /// What the server has counted since its start.
+    /// This is what the server has counted since its start.
     pub counters: Counters,
-    /// How many players, rooms and matches there are now.
+    /// This says how many players, rooms and matches there are now.
     pub gauges: Gauges,
-    /// How matches went since the start, by cause and NATs.
+    /// This says how matches went since the start, by cause and NATs.
     pub outcomes: Outcomes,
-    /// Datagrams that the system, or the other end of a TCP connection, did not take.
+    /// This counts the datagrams that the system, or the other end of a TCP connection, did not take.
     pub send_errors: u64,
-    /// Those of them that were longer than this machine's way there takes.
+    /// This counts the those of them that were longer than this machine's way there takes.
     pub too_long: u64,
     /// There are so many TCP connections of players whose networks block UDP.
     pub tcp_connections: usize,
-    /// Log lines that the output did not take, or not in time.
+    /// This counts the log lines that the output did not take, or not in time.
     pub log_dropped: u64,
     /// Log lines left out because their kind came too often.
     pub log_limited: u64,
-    /// What is wrong with the server's place in the network, the worst first.
+    /// This says what is wrong with the server's place in the network, the worst first.
     pub findings: Vec<Finding>,
     /// The server has run for so long.
     pub uptime: Duration,
@@ -51,7 +51,7 @@ pub struct Handle {
 }
 
 impl Handle {
-    /// A handle that wakes the server by `waker`, and where its questions come out.
+    /// Returns a handle that wakes the server by `waker`, and where its questions come out.
     pub(crate) fn new(waker: Arc<Waker>) -> (Self, Receiver<Reply>) {
         let (ask, asked) = channel();
         (Self { stop: Arc::new(AtomicBool::new(false)), waker, ask }, asked)
@@ -62,7 +62,7 @@ impl Handle {
         Arc::clone(&self.waker)
     }
 
-    /// Whether the server is to end.
+    /// Returns whether the server is to end.
     pub(crate) fn is_stopped(&self) -> bool {
         self.stop.load(Ordering::Acquire)
     }

@@ -31,13 +31,13 @@ const IGNORED: [u16; 5] = [0x0006, 0x0008, 0x001C, 0x0024, 0x0025];
 /// The CRC of FINGERPRINT is combined with this (RFC 8489 section 14.7).
 const FINGERPRINT_XOR: u32 = 0x5354_554E;
 
-/// What a Binding request asks for.
+/// This is what a Binding request asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Request {
     transaction: [u8; 12],
-    /// Whether the answer is to come from the other address.
+    /// This says whether the answer is to come from the other address.
     pub(crate) change_ip: bool,
-    /// Whether the answer is to come from the other port.
+    /// This says whether the answer is to come from the other port.
     pub(crate) change_port: bool,
     /// CHANGE-REQUEST is there: it is a client of RFC 5780.
     investigates: bool,
@@ -46,7 +46,7 @@ pub(crate) struct Request {
     fingerprint: bool,
 }
 
-/// Whether a datagram is STUN: two zero bits in front and the magic cookie at bytes 4..8.
+/// Returns whether a datagram is STUN: two zero bits in front and the magic cookie at bytes 4..8.
 pub(crate) fn is_stun(datagram: &[u8]) -> bool {
     datagram.len() >= HEADER && datagram[0] < 4 && datagram[4..8] == MAGIC_COOKIE.to_be_bytes()
 }
@@ -104,7 +104,7 @@ pub(crate) fn parse(datagram: &[u8]) -> Option<Request> {
     Some(request)
 }
 
-/// The answer to a request: `mapped` is where it came from, `origin` the address the answer leaves from and
+/// Returns the answer to a request: `mapped` is where it came from, `origin` the address the answer leaves from and
 /// `other` the server's other address and port, where it has both.
 ///
 /// A forged source gets what this answers, so it says no more than is needed: MAPPED-ADDRESS is for clients of RFC 3489,
@@ -128,7 +128,7 @@ pub(crate) fn success(
     finish(out, request.fingerprint)
 }
 
-/// 420 (Unknown Attribute), when there is something in the request that we do not serve.
+/// Returns a 420 (Unknown Attribute), when there is something in the request that we do not serve.
 pub(crate) fn unknown_attributes(request: &Request, two_addresses: bool) -> Option<Vec<u8>> {
     let mut unknown = request.unknown.clone();
     if !two_addresses && (request.change_ip || request.change_port) {
@@ -189,7 +189,7 @@ fn finish(mut out: Vec<u8>, fingerprint: bool) -> Vec<u8> {
     out
 }
 
-/// CRC-32 of ITU V.42, as FINGERPRINT wants it.
+/// Returns CRC-32 of ITU V.42, as FINGERPRINT wants it.
 fn crc32(bytes: &[u8]) -> u32 {
     let mut crc = u32::MAX;
     for byte in bytes {
@@ -205,13 +205,13 @@ fn crc32(bytes: &[u8]) -> u32 {
 mod tests {
     use super::*;
 
-    /// RFC 5769 section 2.1, sample request.
+    /// This is the sample request of RFC 5769 section 2.1.
     const REQUEST: &[u8] = b"\x00\x01\x00\x58\x21\x12\xa4\x42\xb7\xe7\xa7\x01\xbc\x34\xd6\x86\xfa\x87\xdf\xae\
         \x80\x22\x00\x10STUN test client\x00\x24\x00\x04\x6e\x00\x01\xff\x80\x29\x00\x08\x93\x2f\xf9\xb1\x51\x26\
         \x3b\x36\x00\x06\x00\x09\x65\x76\x74\x6a\x3a\x68\x36\x76\x59\x20\x20\x20\x00\x08\x00\x14\x9a\xea\xa7\x0c\
         \xbf\xd8\xcb\x56\x78\x1e\xf2\xb5\xb2\xd3\xf2\x49\xc1\xb5\x71\xa2\x80\x28\x00\x04\xe5\x7a\x3b\xcf";
 
-    /// RFC 5769 sections 2.2 and 2.3: XOR-MAPPED-ADDRESS of 192.0.2.1:32853 and of the IPv6 sample.
+    /// RFC 5769 sections 2.2 and 2.3 have these: XOR-MAPPED-ADDRESS of 192.0.2.1:32853 and of the IPv6 sample.
     const XOR_V4: &[u8] = b"\x00\x20\x00\x08\x00\x01\xa1\x47\xe1\x12\xa6\x43";
     const XOR_V6: &[u8] = b"\x00\x20\x00\x14\x00\x02\xa1\x47\x01\x13\xa9\xfa\xa5\xd3\xf1\x79\
         \xbc\x25\xf4\xb5\xbe\xd2\xb9\xd9";

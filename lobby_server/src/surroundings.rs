@@ -34,18 +34,18 @@ pub struct Surroundings {
 }
 
 impl Surroundings {
-    /// What is wrong with this place whatever players come.
+    /// Returns what is wrong with this place whatever players come.
     pub fn findings(&self) -> Vec<Finding> {
         let container = self.outer().next().filter(|_| self.container);
         container.map(|own| Finding::Container { own }).into_iter().collect()
     }
 
-    /// An address that players on the internet reach is on an interface.
+    /// Returns whether an address that players on the internet reach is on an interface.
     pub fn is_public(&self) -> bool {
         self.own.iter().any(|ip| realm(*ip) == Realm::Public)
     }
 
-    /// An address of this family that players may reach the machine at: a public one, if there is any.
+    /// Returns an address of this family that players may reach the machine at: a public one, if there is any.
     pub(crate) fn reachable(&self, v6: bool) -> Option<IpAddr> {
         // Link-local addresses need a scope that the other side cannot know.
         let usable = |ip: &IpAddr| ip.is_ipv6() == v6 && (!v6 || scope(*ip) != Scope::LinkLocal);
@@ -58,7 +58,7 @@ impl Surroundings {
     }
 }
 
-/// Something about the server's place that costs players, and what to do about it: see its `Display`.
+/// This is something about the server's place that costs players, and what to do about it: see its `Display`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Finding {
@@ -81,14 +81,14 @@ pub enum Finding {
     },
     /// The server is bound to an address that no interface has any more.
     AddressGone {
-        /// The address that was lost.
+        /// This is the address that was lost.
         address: IpAddr,
     },
     /// The machine has other addresses than at the start.
     AddressesChanged {
-        /// Those that it had.
+        /// It had these addresses.
         gone: Vec<IpAddr>,
-        /// Those that it has got.
+        /// It has got these addresses.
         new: Vec<IpAddr>,
     },
 }
@@ -109,13 +109,13 @@ impl Finding {
         }]
     }
 
-    /// Whether players suffer from it now.
+    /// Returns whether players suffer from it now.
     pub fn is_serious(&self) -> bool {
         matches!(self, Self::OneAddress { .. } | Self::AddressGone { .. })
     }
 }
 
-/// How to let the server see where players come from.
+/// This says how to let the server see where players come from.
 const CURE: &str = "Run it in the machine's own network: docker run --network host, podman run --network host, in \
                     Kubernetes hostNetwork: true or externalTrafficPolicy: Local. Where that cannot be: rootful Docker \
                     with \"userland-proxy\": false, rootless Docker with \
@@ -168,14 +168,14 @@ impl fmt::Display for Finding {
     }
 }
 
-/// Where a player who has logged in comes from.
+/// This says where a player who has logged in comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Origin {
     /// The player comes from the internet.
     Internet,
     /// The player comes from an address of its own: nothing stands between.
     Own,
-    /// From a local address that is none of its own.
+    /// The player comes from a local address that is none of its own.
     Hidden(IpAddr),
 }
 
@@ -233,8 +233,8 @@ impl Watch {
         (all && players >= enough).then_some(Finding::OneAddress { address, players })
     }
 
-    /// What is wrong now. `bound` are the addresses that the server is bound to, `public` whether one was set that players
-    /// know it by.
+    /// Returns what is wrong now. `bound` are the addresses that the server is bound to, `public` whether one was set
+    /// that players know it by.
     pub(crate) fn findings(
         &self,
         now: Instant,

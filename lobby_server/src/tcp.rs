@@ -26,17 +26,18 @@ pub(crate) use listener::Listener;
 const FIRST_TOKEN: usize = 1 << 16;
 /// So many connections are accepted before others get their turn.
 const ACCEPTS_IN_A_ROW: usize = 64;
-/// Wait after the system had no room for another connection. It is about this machine, not about the network.
+/// The server waits so long after the system had no room for another connection. It is about this machine, not about
+/// the network.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(200);
 /// Bytes taken with one system call, and calls before other connections get their turn.
 const BUFFER: usize = 16 * 1024;
 const READS_IN_A_ROW: usize = 4;
-/// How often it is looked whether its player is still logged in over it.
+/// It is looked so often whether a connection's player is still logged in over it.
 const CHECK: Duration = Duration::from_secs(30);
 /// A connection that takes nothing of what waits for so long is closed.
 const STUCK: Duration = Duration::from_secs(10);
 
-/// Why a connection was closed.
+/// This says why a connection was closed.
 #[derive(Clone, Copy, Debug)]
 enum Closed {
     /// Its other end has begun anew.
@@ -59,15 +60,15 @@ struct Connection {
     io: TcpStream,
     listener: ServerSocketId,
     peer: SocketAddr,
-    /// The address of ours that it came to.
+    /// This is the address of ours that it came to.
     asked: Option<IpAddr>,
     reader: StreamReader,
     writer: StreamWriter,
-    /// When some of what waits was last taken, or nothing waited.
+    /// This says when some of what waits was last taken, or nothing waited.
     moved: Instant,
-    /// When it is looked after.
+    /// This says when it is looked after.
     check_at: Instant,
-    /// When its player must be logged in, or is looked for again.
+    /// This says when its player must be logged in, or is looked for again.
     login_by: Instant,
 }
 
@@ -159,7 +160,7 @@ impl Streams {
         !self.readable.is_empty() || self.listeners.iter().any(|listener| listener.ready)
     }
 
-    /// When [`turn`](Self::turn) is due without an event.
+    /// Returns when [`turn`](Self::turn) is due without an event.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         self.checks.first().map(|(at, _)| *at).into_iter().chain(self.accept_again).min()
     }
@@ -265,7 +266,7 @@ impl Streams {
         Ok(())
     }
 
-    /// Whether one more connection has a place; where there is none, one without a login gives way.
+    /// Returns whether one more connection has a place; where there is none, one without a login gives way.
     fn make_room(&mut self, from: IpAddr, server: &Server) -> bool {
         if let Some(part) = self.by_address.full(from, self.max_per_address, None) {
             return self.close_waiting(server, |waiting| waiting.oldest_in(part, from));

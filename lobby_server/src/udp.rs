@@ -17,7 +17,7 @@ const BATCHES_IN_A_ROW: usize = 32;
 /// So many bytes are asked of the system for each direction; it grants what it allows.
 const SOCKET_BUFFER: usize = 2 << 20;
 
-/// A socket of the server and what it is for.
+/// This is a socket of the server, with what it is for.
 pub(crate) struct Bound {
     socket: Socket,
     pub(crate) about: ServerSocket,
@@ -57,7 +57,7 @@ impl Bound {
         self.socket.set_readable();
     }
 
-    /// When it should be read without any news from the poll.
+    /// Returns when it should be read without any news from the poll.
     pub(crate) fn poll_timeout(&self, now: Instant) -> Option<Instant> {
         self.socket.poll_timeout(now)
     }

@@ -8,17 +8,17 @@ use lobby_server::{LobbyServer, RunningServer, Settings};
 use test_support::login::log_in;
 use traversal_udp::faults::{self, Call, log};
 
-/// Longest wait for a server that is alive.
+/// This is the longest wait for a server that is alive.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// Between two attempts of a player, as a client repeats a hello.
+/// So much time passes between two attempts of a player, as a client repeats a hello.
 const AGAIN: Duration = Duration::from_millis(250);
 
-/// Error numbers of one meaning: on Windows, elsewhere (Linux).
+/// Returns the error number that means the same on this system: one is for Windows, one for all others (Linux).
 fn code(windows: i32, linux: i32) -> i32 {
     if cfg!(windows) { windows } else { linux }
 }
 
-/// Levels of the lines of the server that name this address, which no other test has.
+/// Returns the levels of the lines of the server that name this address, which no other test has.
 fn lines_about(address: SocketAddr) -> Vec<&'static str> {
     log::levels_about("lobby_server", address)
 }
@@ -87,7 +87,8 @@ fn answers_that_the_system_refuses_end_nothing() {
     assert_eq!(lines_about(address), ["DEBUG"]);
 }
 
-/// EMFILE. Linux: an address of its own, since the fault is that of opening any port there.
+/// Opening fails with EMFILE. The address is one of this test's own, since the fault is that of opening any port
+/// there.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_socket_that_cannot_be_had_again_is_told_once_and_so_is_its_end() {

@@ -11,7 +11,7 @@ use test_support::login::log_in;
 use test_support::server::{Running, receive};
 use traversal_core::wire::handshake::ClientHandshake;
 
-/// How long a login may take, in all its tries.
+/// A login may take so long, in all its tries.
 const DEADLINE: Duration = Duration::from_secs(10);
 /// A player that is not answered asks again after so long.
 const AGAIN: Duration = Duration::from_millis(500);

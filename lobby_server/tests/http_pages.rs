@@ -13,7 +13,7 @@ use test_support::server::{Player, Running, get, program_after};
 
 const FLAGS: [&str; 4] = ["--bind", "127.0.0.1:0", "--http", "127.0.0.1:0"];
 
-/// A request that is not ended.
+/// Opens a request that is not ended.
 fn open_request(address: SocketAddr, head: &str) -> TcpStream {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(15))).unwrap();
@@ -21,7 +21,7 @@ fn open_request(address: SocketAddr, head: &str) -> TcpStream {
     stream
 }
 
-/// What comes until the other end closes, or breaks off.
+/// Returns what comes until the other end closes, or breaks off.
 fn rest(stream: &mut TcpStream) -> String {
     let mut all = Vec::new();
     let mut buffer = [0; 4096];
@@ -41,7 +41,7 @@ fn is_healthy(server: &Running) -> bool {
     get(server.http(), "/health").starts_with("HTTP/1.1 200")
 }
 
-/// Sockets of this test: more than a shell's limit.
+/// Lets this test have more sockets than a shell's limit.
 fn allow_many_files() {
     let limit = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).unwrap();
@@ -204,7 +204,7 @@ fn players_connections_leave_descriptors_for_the_pages() {
     assert!(log.contains("ulimit -n"), "the operator is told: {log}");
 }
 
-/// Processor time that the program has used, in clock ticks (of which Linux shows 100 a second).
+/// Returns the processor time that the program has used, in clock ticks (of which Linux shows 100 a second).
 fn processor_ticks(server: &Running) -> u64 {
     let stat = std::fs::read_to_string(format!("/proc/{}/stat", server.child.id())).unwrap();
     let after_name: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();

@@ -12,7 +12,7 @@ use test_support::server::{Player, get, program};
 use traversal_core::wire::Kind;
 use traversal_core::wire::message::Frame;
 
-/// The program with ports that were free a moment ago: there is no ready line to read them from.
+/// This is the program with ports that were free a moment ago: there is no ready line to read them from.
 struct Deaf {
     child: Child,
     address: SocketAddr,
@@ -107,7 +107,7 @@ fn closed_pipe() -> Stdio {
     writer.into()
 }
 
-/// A pipe that takes nothing more, and is not read.
+/// Returns a pipe that takes nothing more, and is not read.
 fn stuck_pipe() -> (PipeReader, Stdio) {
     let (reader, mut writer) = std::io::pipe().unwrap();
     rustix::fs::fcntl_setfl(&writer, rustix::fs::OFlags::NONBLOCK).unwrap();

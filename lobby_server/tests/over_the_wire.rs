@@ -25,13 +25,13 @@ use traversal_core::wire::message::{
 };
 use traversal_core::{Identity, NatFacts};
 
-/// How long anything may take that has to come.
+/// Anything that has to come may take so long.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Where the evil player is, and where an honest one comes in later.
+/// The evil player is here; `FRIEND` is where an honest one comes in later.
 const EVIL: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 66, 1));
 const FRIEND: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 7, 1));
 
-/// A server, and an honest player who hosts a room in it.
+/// This is a server, with an honest player who hosts a room in it.
 struct Stage {
     server: RunningServer,
     address: SocketAddr,
@@ -63,8 +63,8 @@ impl Stage {
         self.server.handle().status().unwrap()
     }
 
-    /// What came in before this has been dealt with, and the answers are there: datagrams to one socket of this machine
-    /// come in their order, and the server deals with them in it.
+    /// Waits until what came in before this has been dealt with, and the answers are there: datagrams to one socket
+    /// of this machine come in their order, and the server deals with them in it.
     fn settle(&mut self) {
         assert!(self.host.ping(), "the honest host is answered");
     }
@@ -79,7 +79,7 @@ impl Stage {
     }
 }
 
-/// Tokens that serve once, and how often one was looked at.
+/// These tokens serve once; it is counted how often one was looked at.
 #[derive(Clone, Default)]
 struct OneTime {
     spent: Arc<Mutex<BTreeSet<Vec<u8>>>>,
@@ -103,7 +103,7 @@ fn socket_at(ip: IpAddr, server: SocketAddr) -> UdpSocket {
     socket
 }
 
-/// All that waits at a socket.
+/// Returns all that waits at a socket.
 fn waiting(socket: &UdpSocket) -> Vec<Vec<u8>> {
     socket.set_nonblocking(true).unwrap();
     let all = std::iter::from_fn(|| receive(socket).ok()).collect();
@@ -335,7 +335,7 @@ fn a_message_over_the_rate_is_not_acknowledged_and_taken_when_it_comes_again() {
     stage.assert_served(2, 2);
 }
 
-/// The datagram with the first Noise message of a login, and the socket that its cookie serves.
+/// Returns the datagram with the first Noise message of a login, and the socket that its cookie serves.
 fn init_of(
     handshake: &mut ClientHandshake,
     server: SocketAddr,

@@ -232,7 +232,8 @@ fn a_key_that_others_can_read_brings_a_warning() {
     }
 }
 
-/// A file system without room, in namespaces of its own; where the machine gives none, there is nothing to test with.
+/// The file system has no room; it is in namespaces of its own. Where the machine gives none, there is nothing to
+/// test with.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_full_disk_leaves_no_key_behind() {

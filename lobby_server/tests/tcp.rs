@@ -59,7 +59,7 @@ fn receive(stream: &mut TcpStream, reader: &mut StreamReader, got: &mut Vec<Vec<
 }
 
 impl Player {
-    /// `piece`: bytes written at a time.
+    /// Logs in over TCP; `piece` bytes are written at a time.
     fn log_in(server: SocketAddr, seed: u8, piece: usize) -> Self {
         let mut stream = TcpStream::connect(server).unwrap();
         stream.set_nodelay(true).unwrap();

@@ -50,13 +50,13 @@ pub fn scope(ip: IpAddr) -> Scope {
     }
 }
 
-/// Whether the address counts on this machine, link or site only: such a one is never a destination without the same-NAT
-/// bit.
+/// Returns whether the address counts on this machine, link or site only: such a one is never a destination without
+/// the same-NAT bit.
 pub fn is_local(ip: IpAddr) -> bool {
     scope(ip) == Scope::Loopback || is_site(ip)
 }
 
-/// Whether the address counts on this link or site only, but not on this machine alone.
+/// Returns whether the address counts on this link or site only, but not on this machine alone.
 pub fn is_site(ip: IpAddr) -> bool {
     matches!(scope(ip), Scope::LinkLocal | Scope::Private | Scope::Shared | Scope::UniqueLocal)
 }

@@ -130,7 +130,7 @@ impl Agent {
         self.shared.link.has_begun()
     }
 
-    /// Input: 32 bytes from the system's entropy.
+    /// Takes an input: 32 bytes from the system's entropy.
     pub fn mix_entropy(&mut self, entropy: [u8; 32]) {
         self.shared.rng = mixed(&mut self.shared.rng, entropy);
         self.shared.link.forget_begun();
@@ -146,8 +146,8 @@ impl Agent {
         self.peers.get(self.by_player.get(&player)?)
     }
 
-    /// Input: a socket asked for with [`Output::OpenSocket`] is open at this local address, or could not be opened.
-    /// Also: the driver had to open a main socket anew.
+    /// Takes an input: a socket asked for with [`Output::OpenSocket`] is open at this local address, or could not be
+    /// opened. Also: the driver had to open a main socket anew.
     pub fn handle_socket(&mut self, now: Instant, socket: SocketId, local: std::io::Result<SocketAddr>) {
         match (socket, local) {
             (SocketId::MAIN, Ok(local)) => {
@@ -173,13 +173,13 @@ impl Agent {
         self.sweep(now);
     }
 
-    /// Input: what became of the stream that [`Output::OpenStream`] asked for last.
+    /// Takes an input: what became of the stream that [`Output::OpenStream`] asked for last.
     pub fn handle_stream(&mut self, now: Instant, state: StreamState) {
         let cx = &mut self.shared.cx(now);
         cx.link.handle_stream(&mut cx.env, state);
     }
 
-    /// Input: [`poll_timeout`](Self::poll_timeout) has come. Afterwards something was put out, or
+    /// Takes an input: [`poll_timeout`](Self::poll_timeout) has come. Afterwards something was put out, or
     /// [`poll_timeout`](Self::poll_timeout) is later than `now`.
     pub fn handle_timeout(&mut self, now: Instant) {
         for _ in 0..PASSES {
@@ -232,8 +232,8 @@ impl Agent {
         peer.send(&mut self.shared.cx(now), channel, payload)
     }
 
-    /// Input: the system refused to send a datagram of `length` bytes from `socket` to this address because it is too long
-    /// (`EMSGSIZE`). Shorter ones are sent there from now on.
+    /// Takes an input: the system refused to send a datagram of `length` bytes from `socket` to this address because
+    /// it is too long (`EMSGSIZE`). Shorter ones are sent there from now on.
     pub fn handle_too_long(&mut self, now: Instant, socket: SocketId, to: SocketAddr, length: usize) {
         tracing::debug!(%to, length, "the system refuses datagrams of this length");
         for peer in self.peers.values_mut() {
@@ -241,17 +241,17 @@ impl Agent {
         }
     }
 
-    /// Output: what to send, open or close next.
+    /// Returns what to send, open or close next.
     pub fn poll_output(&mut self) -> Option<Output> {
         self.shared.outputs.pop_front()
     }
 
-    /// Output: something that happened, for the game.
+    /// Returns something that happened, for the game.
     pub fn poll_event(&mut self) -> Option<Event> {
         self.shared.events.pop_front()
     }
 
-    /// Output: when [`handle_timeout`](Self::handle_timeout) is due; none: never.
+    /// Returns when [`handle_timeout`](Self::handle_timeout) is due; `None`: never.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let link = earliest(self.shared.link.poll_timeout(self.quiet()), self.detection.poll_timeout());
         // It asks the server, and so waits for a link.

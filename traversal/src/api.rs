@@ -30,7 +30,7 @@ impl SocketId {
     pub const STREAM: Self = Self(u32::MAX - 1);
 }
 
-/// What became of the stream that [`Output::OpenStream`] asked for.
+/// This says what became of the stream that [`Output::OpenStream`] asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum StreamState {
     /// The stream is connected: datagrams may be sent.

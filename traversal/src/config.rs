@@ -13,7 +13,7 @@ pub const MOST_PORTS_AHEAD: u16 = 96;
 /// These are the settings of a player's agent.
 #[derive(Clone, Debug)]
 pub struct AgentConfig {
-    /// This names the game: rooms are kept apart by it. It has at most 64 bytes. At most 64 bytes.
+    /// This names the game: rooms are kept apart by it. It has at most 64 bytes.
     pub game: String,
     /// This numbers the game's own protocol: players of different numbers do not meet. The default is 0.
     pub game_protocol: u32,
@@ -82,9 +82,10 @@ pub struct AgentConfig {
     /// Between a home router behind a carrier's NAT and the other player's router lie far more hops than this. `None`:
     /// the system's. Every second try does without, so that it is never needed.
     pub opener_ttl: Option<u8>,
-    /// M24's n: how many ports further than it was last seen this player's NAT is expected to be when the two meet by
-    /// predicted ports, and so how many packets this side sends in a row, 1 to [`MOST_PORTS_AHEAD`]. `None`: from the measured rate of
-    /// foreign ports and the round trips of both sides; about 10 (S4's own number) where neither is known.
+    /// This is M24's n: how many ports further than it was last seen this player's NAT is expected to be when the two
+    /// meet by predicted ports, and so how many packets this side sends in a row, 1 to [`MOST_PORTS_AHEAD`]. With
+    /// `None` it comes from the measured rate of foreign ports and the round trips of both sides; it is about 10
+    /// (S4's own number) where neither is known.
     pub ports_ahead: Option<u16>,
     /// What this player sends at the most, whatever a server or peer asks.
     pub caps: Caps,

@@ -46,7 +46,7 @@ pub(crate) struct Detection {
     measured: Vec<KeptProfile>,
     /// What is known of a router of this name.
     router: Option<NatProfile>,
-    /// Whether a forwarded port counts.
+    /// This says whether a forwarded port counts.
     mapped: bool,
     renew_at: Option<Instant>,
     /// It is known then whether UDP is blocked, while the session runs over the stream.

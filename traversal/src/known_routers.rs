@@ -30,8 +30,9 @@ struct Known {
     facts: NatFacts,
 }
 
-/// Linux netfilter, `masquerade` without `random`: keeps the port while it is free, towards every destination, so that it
-/// looks endpoint-independent; lets in what was sent to. Linux 6.18 is measured by `natlab/tests/netns_nats.rs`.
+/// This is Linux netfilter, `masquerade` without `random`: it keeps the port while it is free, towards every
+/// destination, so that it looks endpoint-independent; it lets in what was sent to. Linux 6.18 is measured by
+/// `natlab/tests/netns_nats.rs`.
 const NETFILTER: NatFacts = NatFacts {
     translated: Some(true),
     mapping: Some(MappingBehavior::EndpointIndependent),
@@ -40,8 +41,8 @@ const NETFILTER: NatFacts = NatFacts {
     ..NatFacts::NONE
 };
 
-/// pf: a state, and with it a random port, for each destination, unless the rule says `static-port`: pf.conf(5);
-/// docs.netgate.com, "Outbound NAT", "Static Port".
+/// This is pf: it makes a state, and with it a random port, for each destination, unless the rule says `static-port`:
+/// pf.conf(5); docs.netgate.com, "Outbound NAT", "Static Port".
 const PF: NatFacts = NatFacts {
     translated: Some(true),
     mapping: Some(MappingBehavior::AddressAndPortDependent),

@@ -117,7 +117,7 @@ impl ServerLink {
         }
     }
 
-    /// Whether other members of a room wait for this player.
+    /// Notes whether other members of a room wait for this player.
     pub(crate) fn set_in_room(&mut self, in_room: bool) {
         self.in_room = in_room;
     }
@@ -327,7 +327,7 @@ impl ServerLink {
         }
     }
 
-    /// `quiet`: how long the link may be idle.
+    /// Does what is due; `quiet` says how long the link may be idle.
     pub(crate) fn handle_timeout(&mut self, env: &mut Env<'_>, quiet: Duration) -> Option<LinkEvent> {
         match &mut self.state {
             State::Idle => None,

@@ -10,8 +10,8 @@ use crate::rtt::RttEstimate;
 /// Plans and lists of members may overtake each other; what is missing after so long was not sent. Where the server takes
 /// long to answer, the time of [`ANSWERS`]: a message that was lost comes again after one, or after two more.
 const SETTLE: Duration = Duration::from_secs(3);
-/// From the loss to the first wish, and between wishes: more than the server takes to see that a player is silent, so
-/// that nobody waits for one who is gone. Or the time of [`ANSWERS`].
+/// So much time passes from the loss to the first wish, and between wishes: more than the server takes to see that a
+/// player is silent, so that nobody waits for one who is gone. It is the time of [`ANSWERS`] where that is longer.
 const RETRY: Duration = Duration::from_secs(9);
 /// How many times the time of an answer is waited where that is longer than [`SETTLE`] or [`RETRY`].
 const ANSWERS: u32 = 4;

@@ -108,7 +108,7 @@ pub struct NatProfile {
     pub mapped: bool,
     /// Probability that `allocation` is right, 0 to 1, as measured; for a NAT that keeps ports, the share it kept.
     pub allocation_confidence: Option<f32>,
-    /// Whether even inner ports get even outer ports (RFC 4787 section 4.2.2). `None`: it is not known.
+    /// This says whether even inner ports get even outer ports (RFC 4787 section 4.2.2). `None`: it is not known.
     pub parity: Option<bool>,
 }
 

@@ -22,7 +22,7 @@ pub(crate) struct OpenTest {
     pub(crate) probe: Option<usize>,
 }
 
-/// The tests of one match.
+/// These are the tests of one match.
 ///
 /// Their tags cannot be guessed: whoever confirms one has received it, so a player who forges its source cannot have a
 /// stranger's address taken for a way to itself.

@@ -176,12 +176,12 @@ impl Paths {
         self.away = away;
     }
 
-    /// Whether game datagrams take this way.
+    /// Returns whether game datagrams take this way.
     pub(crate) fn is_selected(&self, way: Way) -> bool {
         self.selected().is_some_and(|path| path.way == way)
     }
 
-    /// Whether game datagrams take the way through the relay.
+    /// Returns whether game datagrams take the way through the relay.
     pub(crate) fn is_relayed(&self) -> bool {
         self.selected().is_some_and(Candidate::is_relay)
     }
@@ -219,7 +219,7 @@ impl Paths {
         self.candidates.is_empty()
     }
 
-    /// Whether something authentic arrived at some time, not through the relay.
+    /// Returns whether something authentic arrived at some time, not through the relay.
     pub(crate) fn heard_directly(&self) -> bool {
         self.candidates.iter().any(|path| path.heard.is_some() && !path.is_relay())
     }

@@ -50,7 +50,7 @@ pub(crate) struct Peer {
     punch_latest: Instant,
     /// Where the server is, for the relay.
     server: Option<SocketAddr>,
-    /// Whether private addresses count as one network with ours.
+    /// This says whether private addresses count as one network with ours.
     lan: bool,
     /// What a round trip to the other side may take.
     expected: Duration,
@@ -147,7 +147,7 @@ impl Peer {
         self.paths.selected().map_or(Duration::ZERO, |path| path.pulse.overdue())
     }
 
-    /// Whether something authentic arrived not longer ago than this.
+    /// Returns whether something authentic arrived not longer ago than this.
     pub(crate) fn heard_within(&self, now: Instant, time: Duration) -> bool {
         self.is_connected() && now.saturating_duration_since(self.last_heard) <= time
     }
@@ -182,7 +182,7 @@ impl Peer {
         path.map(|path| path.way)
     }
 
-    /// Whether the two directions take different ways, see [`Paths::is_crossed`].
+    /// Returns whether the two directions take different ways, see [`Paths::is_crossed`].
     pub(crate) fn is_crossed(&self) -> bool {
         self.paths.is_crossed()
     }

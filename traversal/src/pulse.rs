@@ -7,9 +7,11 @@ use crate::rtt::RttEstimate;
 
 /// Unanswered pings that are remembered: more of them tell nothing new.
 const REMEMBERED: usize = 16;
-/// The least; a long way has its round trip and spread. A ping is not missed before that, however short the way: the other side answers when its thread runs.
+/// An answer is waited for at least so long; a long way has its round trip and spread. A ping is not missed before
+/// that, however short the way: the other side answers when its thread runs.
 const PATIENCE: Duration = Duration::from_millis(100);
-/// On top of round trip and variance: the other side's time to answer, which is its machine's, not the network's.
+/// So much comes on top of round trip and variance: it is the other side's time to answer, which is its machine's,
+/// not the network's.
 const SLACK: Duration = Duration::from_millis(40);
 /// While no answer has told the round trip; more where what is known of the ways to the server says so.
 const UNKNOWN: Duration = Duration::from_millis(300);
@@ -66,7 +68,7 @@ impl Pulse {
         self.rtt.rtt()
     }
 
-    /// How far the round trips lie from the smoothed one, on average.
+    /// Returns how far the round trips lie from the smoothed one, on average.
     pub(crate) fn jitter(&self) -> Option<Duration> {
         self.rtt.spread()
     }

@@ -133,13 +133,13 @@ impl Reach {
         self.filters_no_ports() && (self.one_port_per_address() || other.filters_no_ports())
     }
 
-    /// Whether M13-M18 work with this side sending the bubble to the lobby port of `receiving`.
+    /// Returns whether M13-M18 work with this side sending the bubble to the lobby port of `receiving`.
     pub fn bubble_reaches(self, receiving: Self) -> bool {
         let reply_passes = receiving.mapping_may_be_fixed() || self.talks_to_any_port_of(receiving);
         self.predictable() && reply_passes
     }
 
-    /// Whether M20-M22 work with this side getting the bubbles.
+    /// Returns whether M20-M22 work with this side getting the bubbles.
     pub fn takes_many_bubbles(self, sending: Self) -> bool {
         if !self.one_port_per_address() || self.unpredictable() {
             return false;

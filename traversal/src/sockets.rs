@@ -19,7 +19,7 @@ pub(crate) enum Owner {
     Match(MatchId, Method, u16),
 }
 
-/// All sockets that the agent asked for.
+/// These are all sockets that the agent asked for.
 #[derive(Debug)]
 pub(crate) struct Sockets {
     next: u32,

@@ -252,8 +252,8 @@ fn is_forbidden(c: char) -> bool {
         || ('\u{fdd0}'..='\u{fdef}').contains(&c)
 }
 
-/// Default_Ignorable_Code_Point beside the general category Cf (Unicode 17, DerivedCoreProperties.txt), without the
-/// selectors of an emoji's text and picture, U+FE0E and U+FE0F.
+/// Returns whether the character is a Default_Ignorable_Code_Point beside the general category Cf (Unicode 17,
+/// DerivedCoreProperties.txt), without the selectors of an emoji's text and picture, U+FE0E and U+FE0F.
 fn is_ignorable(c: char) -> bool {
     matches!(
         c,

@@ -13,7 +13,7 @@ use crate::session::{Goal, HostPlan, Profile, Target};
 use crate::sim::clean_name;
 use crate::{headless, window};
 
-/// How long `--join` keeps asking for its room.
+/// `--join` keeps asking for its room for so long.
 const WAIT: Duration = Duration::from_secs(30);
 
 /// Runs the program.

@@ -6,13 +6,13 @@ use bevy::prelude::*;
 use bevy_renet::{RenetReceive, RenetSend};
 use bevy_traversal::TraversalSystems;
 
-/// Frames before the measurement: pipelines are built, caches fill, the match begins.
+/// So many frames pass before the measurement: pipelines are built, caches fill, the match begins.
 const WARM_UP: u32 = 120;
 
 /// Measures, prints, exits.
 #[derive(Debug)]
 pub struct BenchPlugin {
-    /// How many frames are measured.
+    /// So many frames are measured.
     pub frames: u32,
 }
 

@@ -4,10 +4,10 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use lobby_server::{LobbyServer, RunningServer, Settings};
 
-/// A running lobby server; it ends when this is dropped.
+/// This is a running lobby server; it ends when this is dropped.
 #[derive(Debug)]
 pub struct Embedded {
-    /// Where players of this network, and the host, find it.
+    /// Players of this network, and the host, find the server at this address.
     pub address: SocketAddr,
     _server: RunningServer,
 }

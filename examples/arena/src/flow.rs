@@ -15,7 +15,7 @@ use crate::scene::{Happened, Scene};
 use crate::session::{Ask, Goal, HostChange, HostPlan, Link, Profile, Session};
 use crate::sim::{GameEvent, Phase, Rules, TICK_HZ};
 
-/// How often the list of rooms is asked for while it is looked at.
+/// The list of rooms is asked for so often while it is looked at.
 const REFRESH: Duration = Duration::from_secs(2);
 /// A match meant to begin by itself begins after this long with fewer players than it wanted.
 const PATIENCE: u32 = 25 * TICK_HZ;
@@ -23,24 +23,24 @@ const PATIENCE: u32 = 25 * TICK_HZ;
 /// A host stays for so long after its last round: renet repeats what was lost, and all are to hear who won.
 const FAREWELL: Duration = Duration::from_secs(2);
 
-/// Seed of everything random in this app.
+/// Everything random in this app comes of this seed.
 #[derive(Resource, Clone, Copy, Debug)]
 pub struct Seed(pub u64);
 
 /// Ends the program after so many rounds, and tells who won them.
 #[derive(Resource, Clone, Debug, Default)]
 pub struct Referee {
-    /// Rounds to be played; none: for ever.
+    /// So many rounds are played; `None`: the match goes on for ever.
     pub rounds: Option<u16>,
-    /// Whether what happens is printed.
+    /// This says whether what happens is printed.
     pub print: bool,
-    /// Rounds that are over.
+    /// So many rounds are over.
     pub over: u16,
-    /// Rounds that each name won.
+    /// This counts the rounds that each name won.
     pub wins: BTreeMap<String, u16>,
 }
 
-/// What has been asked for already.
+/// This says what has been asked for already.
 #[derive(Resource, Clone, Debug, Default)]
 struct Asked {
     profile: Option<Profile>,
@@ -73,7 +73,7 @@ impl Plugin for StopPlugin {
     }
 }
 
-/// The way from "I want to play" to a running match, as a plugin.
+/// This plugin leads from "I want to play" to a running match.
 #[derive(Debug)]
 pub struct FlowPlugin;
 
@@ -255,7 +255,7 @@ mod tests {
     use crate::net::systems::{NetPlugin, PlayerName};
     use crate::session::Target;
 
-    /// The flow alone: what it asks for is looked at, nobody answers but the test.
+    /// Returns an app with the flow alone: what it asks for is looked at, and nobody answers but the test.
     fn app() -> App {
         let mut app = App::new();
         app.add_plugins(MinimalPlugins)

@@ -13,7 +13,7 @@ use crate::session::{Goal, Link, Profile, Session};
 use crate::sim::Phase;
 use crate::traversal_glue::known_servers;
 
-/// How long to wait for a match before giving up, where an end is wanted.
+/// A match is waited for so long before the program gives up, where an end is wanted.
 #[derive(Resource, Clone, Copy, Debug)]
 struct Patience(Duration);
 

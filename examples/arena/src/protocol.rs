@@ -12,90 +12,90 @@ use crate::sim::{
     PlayerSlot, Rules, Simulation, aim_of, angle_of,
 };
 
-/// Version of these messages; given to the lobby server, which keeps other versions away.
+/// This is the version of these messages. The lobby server is told it, and keeps other versions away.
 pub const GAME_PROTOCOL: u32 = 3;
-/// Name under which this game's rooms are kept.
+/// This game's rooms are kept under this name.
 pub const GAME: &str = "arena";
-/// Bytes of a message at the most: what renet sends without slicing.
+/// A message has so many bytes at the most: renet sends them without slicing.
 pub const MAX_MESSAGE: usize = 1200;
-/// Inputs in a bundle: each travels this often, so a lost datagram costs nothing.
+/// A bundle has so many inputs: each input travels this often, so a lost datagram costs nothing.
 pub const BUNDLE: usize = 12;
 
-/// A reliable message of a client.
+/// This is a reliable message of a client.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum ClientMessage {
-    /// The first message of a client.
+    /// This is the first message of a client.
     Hello {
-        /// The client's [`GAME_PROTOCOL`].
+        /// This is the client's [`GAME_PROTOCOL`].
         protocol: u32,
-        /// The name that the player wants.
+        /// This is the name that the player wants.
         name: String,
     },
 }
 
-/// An unreliable message of a client: its newest inputs, the oldest first.
+/// This is an unreliable message of a client: its newest inputs, the oldest first.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Inputs(pub Vec<Input>);
 
-/// A reliable and ordered message of the host.
+/// This is a reliable and ordered message of the host.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum HostMessage {
-    /// The answer to a hello.
+    /// The host answers a hello with this.
     Welcome {
-        /// The number of the receiver.
+        /// This is the receiver's number.
         you: PlayerSlot,
-        /// Number of the first event that you will hear.
+        /// This is the number of the first event that you will hear.
         next_event: u32,
-        /// Who is here, you included.
+        /// These are all who are here, you included.
         players: Vec<(PlayerSlot, String)>,
-        /// How it is played: you may have to go on with it as the host.
+        /// This says how the match is played: you may have to go on with it as the host.
         rules: Rules,
     },
     /// Whose player is whose, by renet's names: if another one hosts, they keep their players.
     Seats(Vec<(u64, PlayerSlot)>),
-    /// No place, or another version.
+    /// The host has no place, or plays another version.
     Refused {
-        /// Why, for the player to read.
+        /// This says why, for the player to read.
         reason: String,
     },
-    /// Something happened. Numbers go up by one.
+    /// Something has happened in the match.
     Event {
-        /// The number of the event: each has the next one.
+        /// This is the number of the event: each has the next one.
         number: u32,
-        /// What has happened.
+        /// This is what has happened.
         event: GameEvent,
     },
 }
 
-/// A player as others see it.
+/// This is a player as others see it.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PlayerState {
-    /// The number of the player.
+    /// This is the player's number.
     pub player: PlayerSlot,
-    /// Centre, in 32nds of a world unit.
+    /// This is the centre, in 32nds of a world unit.
     pub at: (i16, i16),
-    /// Where it aims, as in [`Input::aim`].
+    /// This says where the player aims, as in [`Input::aim`].
     pub aim: u16,
-    /// The health; at 0 the player is down.
+    /// This is the health; at 0 the player is down.
     pub health: u8,
-    /// Bits: [`DASHING`], [`SHIELDED`], [`PROTECTED`], [`RAPID`].
+    /// These bits are set in it: [`DASHING`], [`SHIELDED`], [`PROTECTED`], [`RAPID`].
     pub flags: u8,
     /// Points in this round.
     pub points: u16,
-    /// How many rounds it has won.
+    /// The player has won so many rounds.
     pub wins: u16,
 }
 
-/// Flag of [`PlayerState`]: in a dash.
+/// This flag of [`PlayerState`] says that the player is in a dash.
 pub const DASHING: u8 = 1;
-/// Flag of [`PlayerState`]: the next hit costs nothing.
+/// This flag of [`PlayerState`] says that the next hit costs nothing.
 pub const SHIELDED: u8 = 2;
-/// Flag of [`PlayerState`]: just came back, cannot be hit.
+/// This flag of [`PlayerState`] says that the player has just come back and cannot be hit.
 pub const PROTECTED: u8 = 4;
-/// Flag of [`PlayerState`]: fires faster.
+/// This flag of [`PlayerState`] says that the player fires faster.
 pub const RAPID: u8 = 8;
 
-/// A shot on the wire.
+/// This is a shot on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct BoltState {
     id: u16,
@@ -135,7 +135,7 @@ impl From<&BoltState> for Bolt {
     }
 }
 
-/// Something on the floor, on the wire.
+/// This is something on the floor, on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PickupState {
     id: u8,
@@ -155,27 +155,27 @@ impl From<&PickupState> for Pickup {
     }
 }
 
-/// Everything that moves, 30 times a second, made for one client.
+/// This is everything that moves, 30 times a second, made for one client.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Snapshot {
-    /// Step of the host's world.
+    /// This is the step of the host's world.
     pub tick: u32,
-    /// Where the match stands.
+    /// This says where the match stands.
     pub phase: Phase,
-    /// How many rounds have begun.
+    /// So many rounds have begun.
     pub round: u16,
-    /// The receiver's last input applied; its own body after it.
+    /// This is the number of the receiver's last input that was applied, and its own body after it.
     pub own: (u32, Body),
     /// These are all players.
     pub players: Vec<PlayerState>,
-    /// The shots in flight.
+    /// These are the shots in flight.
     pub bolts: Vec<BoltState>,
-    /// The things on the floor.
+    /// These are the things on the floor.
     pub pickups: Vec<PickupState>,
 }
 
 impl Snapshot {
-    /// Whether a receiver may build on it: bounded lists, finite numbers.
+    /// Returns whether a receiver may build on it: it has bounded lists and finite numbers.
     fn sound(&self) -> bool {
         let body = &self.own.1;
         self.players.len() <= MAX_PLAYERS
@@ -229,22 +229,22 @@ impl Snapshot {
     }
 }
 
-/// A place as it travels.
+/// Returns a place as it travels.
 pub fn pack(at: Vec2) -> (i16, i16) {
     ((at.x * 32.0) as i16, (at.y * 32.0) as i16)
 }
 
-/// A place that has travelled, as [`pack`] made it.
+/// Returns a place that has travelled, as [`pack`] made it.
 pub fn unpack(at: (i16, i16)) -> Vec2 {
     Vec2::new(f32::from(at.0), f32::from(at.1)) / 32.0
 }
 
-/// Bytes for a message.
+/// Returns the bytes of a message.
 pub fn encode<M: Serialize>(message: &M) -> Vec<u8> {
     postcard::to_stdvec(message).expect("plain data always has an encoding")
 }
 
-/// A message, if the bytes are exactly one.
+/// Returns a message, if the bytes are exactly one.
 fn decode<M: DeserializeOwned>(bytes: &[u8]) -> Option<M> {
     if bytes.len() > MAX_MESSAGE {
         return None;

@@ -6,100 +6,100 @@ use bevy::prelude::{Message, Resource};
 
 use crate::sim::{GameEvent, Phase, Pickup, PlayerSlot, TICK_HZ};
 
-/// A player to be shown.
+/// This is a player to be shown.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Actor {
-    /// The number of the player.
+    /// This is the player's number.
     pub player: PlayerSlot,
-    /// The name that is shown.
+    /// This is the name that is shown.
     pub name: String,
-    /// The centre, in world units.
+    /// This is the centre, in world units.
     pub at: Vec2,
-    /// Angle of sight in radians.
+    /// This is the angle of sight, in radians.
     pub angle: f32,
-    /// The health; at 0 the player is down.
+    /// This is the health; at 0 the player is down.
     pub health: u8,
-    /// Whether it dashes.
+    /// This says whether the player dashes.
     pub dashing: bool,
     /// The next hit costs nothing.
     pub shielded: bool,
     /// Cannot be hit yet.
     pub protected: bool,
-    /// Whether it fires faster for a time.
+    /// This says whether the player fires faster for a time.
     pub rapid: bool,
     /// Points in this round.
     pub points: u16,
-    /// How many rounds it has won.
+    /// The player has won so many rounds.
     pub wins: u16,
 }
 
 impl Actor {
-    /// On the floor and alive.
+    /// Returns whether the player is on the floor and alive.
     pub fn alive(&self) -> bool {
         self.health > 0
     }
 
-    /// The beginning of its name, for where there is little room.
+    /// Returns the beginning of the player's name, for where there is little room.
     pub fn label(&self, letters: usize) -> String {
         label(&self.name, letters)
     }
 }
 
-/// The beginning of a name, without what marks computer players.
+/// Returns the beginning of a name, at most `letters` long, without what marks computer players.
 pub fn label(name: &str, letters: usize) -> String {
     let name: String = name.strip_suffix(BOT).unwrap_or(name).chars().take(letters).collect();
     name.trim_end().to_owned()
 }
 
-/// How names of computer players end.
+/// Names of computer players end like this.
 pub const BOT: &str = " (bot)";
 
-/// A shot to be shown.
+/// This is a shot to be shown.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SceneBolt {
-    /// The player who fired it.
+    /// This player fired the shot.
     pub owner: PlayerSlot,
-    /// The same from frame to frame.
+    /// This stays the same from frame to frame, so that the shot is known again.
     pub key: u32,
-    /// The centre, in world units.
+    /// This is the centre, in world units.
     pub at: Vec2,
-    /// World units a second.
+    /// This is the velocity, in world units a second.
     pub velocity: Vec2,
 }
 
-/// Everything to be shown in this frame.
+/// This is everything to be shown in this frame.
 #[derive(Resource, Clone, Debug, Default)]
 pub struct Scene {
-    /// Which player sits here.
+    /// This is the player who sits here.
     pub local: Option<PlayerSlot>,
-    /// The local player's dash, 0..=1.
+    /// This says how far the local player's dash is loaded, 0..=1.
     pub dash_charge: f32,
-    /// Where the match stands; none: nothing to show yet.
+    /// This says where the match stands; `None`: there is nothing to show yet.
     pub phase: Option<Phase>,
-    /// How many rounds have begun.
+    /// So many rounds have begun.
     pub round: u16,
-    /// The number of the host's step.
+    /// This is the number of the host's step.
     pub tick: u32,
-    /// All players, in the order of their numbers.
+    /// These are all players, in the order of their numbers.
     pub actors: Vec<Actor>,
-    /// The shots in flight.
+    /// These are the shots in flight.
     pub bolts: Vec<SceneBolt>,
-    /// The things on the floor.
+    /// These are the things on the floor.
     pub pickups: Vec<Pickup>,
 }
 
 impl Scene {
-    /// A player by number.
+    /// Returns the player with this number.
     pub fn actor(&self, player: PlayerSlot) -> Option<&Actor> {
         self.actors.iter().find(|actor| actor.player == player)
     }
 
-    /// The player who sits here.
+    /// Returns the player who sits here.
     pub fn me(&self) -> Option<&Actor> {
         self.actor(self.local?)
     }
 
-    /// Seconds until the phase ends by itself.
+    /// Returns the seconds until the phase ends by itself.
     pub fn seconds_left(&self) -> Option<f32> {
         match self.phase? {
             Phase::Lobby => None,
@@ -110,6 +110,6 @@ impl Scene {
     }
 }
 
-/// Something happened in the match; heard on host and clients, each once and in order.
+/// Something happened in the match; host and clients hear each event once and in order.
 #[derive(Message, Clone, Debug, PartialEq)]
 pub struct Happened(pub GameEvent);

@@ -9,31 +9,31 @@ use bevy_traversal::Secret;
 
 use crate::sim::Rules;
 
-/// Who plays here, and which lobby server serves.
+/// This says who plays here, and which lobby server serves.
 #[derive(Resource, Clone, Debug, PartialEq, Eq)]
 pub struct Profile {
-    /// The name that others see.
+    /// Others see this name.
     pub name: String,
-    /// The lobby server, `host:port`.
+    /// This is the lobby server, `host:port`.
     pub server: String,
 }
 
-/// How a room is to be opened.
+/// This says how a room is to be opened.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HostPlan {
-    /// Its name; empty: the server finds one.
+    /// This is the room's name; where it is empty the server finds one.
     pub room: String,
-    /// Asked of everyone who joins.
+    /// Everyone who joins is asked for this password; `None`: nobody is asked.
     pub password: Option<Secret<String>>,
-    /// Stands in the list.
+    /// This says whether the room stands in the list.
     pub listed: bool,
-    /// Players, with the host.
+    /// So many players fit into the room, with the host.
     pub capacity: u16,
-    /// Computer players to let in.
+    /// So many computer players are let in.
     pub bots: usize,
-    /// Rules of the match.
+    /// These are the rules of the match.
     pub rules: Rules,
-    /// Begin without being asked when so many are here.
+    /// The match begins without being asked when so many are here.
     pub begin_with: Option<usize>,
 }
 
@@ -51,17 +51,17 @@ impl Default for HostPlan {
     }
 }
 
-/// Which room to enter.
+/// This says which room to enter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {
-    /// The room of this name.
+    /// The player enters the room of this name.
     Name(String),
-    /// The room of this short code.
+    /// The player enters the room of this short code.
     Code(String),
 }
 
 impl Target {
-    /// The room as a sentence names it.
+    /// Returns the room as a sentence names it.
     pub fn words(&self) -> String {
         match self {
             Self::Name(name) => format!("room \"{name}\""),
@@ -70,7 +70,7 @@ impl Target {
     }
 }
 
-/// What the player is after. The flow pursues it until it is reached or given up.
+/// This is what the player is after. The flow pursues it until it is reached or given up.
 #[derive(Resource, Clone, Debug, Default, PartialEq)]
 pub enum Goal {
     /// Nothing is wanted.
@@ -82,16 +82,16 @@ pub enum Goal {
     Host(HostPlan),
     /// Enter a room.
     Join {
-        /// The room to enter.
+        /// This is the room to enter.
         target: Target,
-        /// The password; none: the room wants none.
+        /// This is the password; `None`: the room wants none.
         password: Option<Secret<String>>,
         /// Keep asking for so long while there is no such room.
         wait: Duration,
     },
 }
 
-/// A request to whoever carries it out.
+/// This is a request to whoever carries it out.
 #[derive(Message, Clone, Debug, PartialEq)]
 pub enum Ask {
     /// Log in as the [`Profile`] says.
@@ -100,9 +100,9 @@ pub enum Ask {
     Host(HostPlan),
     /// Enter a room.
     Join {
-        /// The room to enter.
+        /// This is the room to enter.
         target: Target,
-        /// The password; none: the room wants none.
+        /// This is the password; `None`: the room wants none.
         password: Option<Secret<String>>,
         /// Keep asking for so long while there is no such room.
         wait: Duration,
@@ -118,15 +118,15 @@ pub enum Ask {
 /// The host left or was lost, and another player goes on with the match.
 #[derive(Message, Clone, Debug, PartialEq, Eq)]
 pub struct HostChange {
-    /// Whether this player hosts.
+    /// This says whether this player hosts now.
     pub hosting: bool,
-    /// renet's name for the old host.
+    /// This is the old host's client id in renet.
     pub previous: u64,
-    /// The new host's shown name.
+    /// This is the new host's shown name.
     pub name: String,
 }
 
-/// The link to the lobby server.
+/// This is how the link to the lobby server stands.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Link {
     /// No lobby server is wanted.
@@ -134,19 +134,19 @@ pub enum Link {
     Offline,
     /// A login is under way.
     Connecting,
-    /// Logged in; seen there as this address.
+    /// The player is logged in.
     Online {
-        /// The player's address as the server sees it.
+        /// This is the player's address as the server sees it.
         seen_as: String,
     },
     /// Lost or not found; tried again by itself.
     Retrying {
-        /// Why, as a sentence for the player.
+        /// This says why, as a sentence for the player.
         reason: String,
     },
     /// The server refuses, and trying again does not help.
     Refused {
-        /// Why, as a sentence for the player.
+        /// This says why, as a sentence for the player.
         reason: String,
     },
 }
@@ -154,75 +154,75 @@ pub enum Link {
 /// The room this player is in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Room {
-    /// The name of the room.
+    /// This is the room's name.
     pub name: String,
-    /// The short code, to be read out to friends.
+    /// This is the short code, to be read out to friends.
     pub code: String,
     /// This player is its host.
     pub hosting: bool,
-    /// How many players it takes, with the host.
+    /// The room takes so many players, with the host.
     pub capacity: u16,
 }
 
-/// A member of the room.
+/// This is a member of the room.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Member {
-    /// renet's name for it.
+    /// This is the member's client id in renet.
     pub client: u64,
-    /// The name that others see.
+    /// Others see this name.
     pub name: String,
     /// It is this player.
     pub me: bool,
-    /// Whether this member hosts the room.
+    /// This says whether this member hosts the room.
     pub host: bool,
-    /// By which way it is reached, once it is.
+    /// This says by which way the member is reached, once it is.
     pub path: Option<String>,
-    /// Round trip in milliseconds.
+    /// This is the round trip, in milliseconds.
     pub ping: Option<u32>,
 }
 
-/// A room in the list.
+/// This is a room in the list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listed {
-    /// The name of the room.
+    /// This is the room's name.
     pub name: String,
-    /// The short code, to be read out to friends.
+    /// This is the short code, to be read out to friends.
     pub code: String,
-    /// The name of the host.
+    /// This is the host's name.
     pub host: String,
-    /// How many players are inside.
+    /// So many players are inside.
     pub members: u16,
-    /// How many players it takes, with the host.
+    /// The room takes so many players, with the host.
     pub capacity: u16,
     /// Asks for a password.
     pub locked: bool,
 }
 
-/// Everything that is known.
+/// This is everything that is known.
 #[derive(Resource, Clone, Debug, Default, PartialEq)]
 pub struct Session {
-    /// How far the link to the lobby server has come.
+    /// This says how far the link to the lobby server has come.
     pub link: Link,
-    /// renet's name for this player, once logged in.
+    /// This is this player's client id in renet; it is known after the login.
     pub me: Option<u64>,
-    /// The own NAT's name, once known.
+    /// This is the name of the own NAT's kind, once it is known.
     pub nat: Option<String>,
-    /// The room, while inside.
+    /// This is the room, while the player is inside.
     pub room: Option<Room>,
-    /// Who is inside, the host first.
+    /// These are all who are inside, the host first.
     pub members: Vec<Member>,
-    /// The public rooms; none: not asked yet.
+    /// These are the public rooms; `None`: the server was not asked yet.
     pub rooms: Option<Vec<Listed>>,
-    /// What was tried so far to get where the player wants, a sentence each.
+    /// This says what was tried so far to get where the player wants, a sentence each.
     pub story: Vec<String>,
-    /// What went wrong with the present host; it is trouble if no other one is found.
+    /// This says what went wrong with the present host; it is trouble if no other one is found.
     pub doubt: Option<String>,
-    /// What went wrong, in sentences for the player. Taken by the flow.
+    /// This says what went wrong, in sentences for the player. It is taken by the flow.
     pub trouble: Option<String>,
 }
 
 impl Session {
-    /// One more sentence; the newest are kept.
+    /// Adds a sentence to the story; the newest are kept.
     pub fn tell(&mut self, sentence: impl Into<String>) {
         let sentence = sentence.into();
         if self.story.last() != Some(&sentence) {
@@ -233,7 +233,7 @@ impl Session {
     }
 }
 
-/// A first capital and a full stop.
+/// Returns the text with a first capital and a full stop.
 pub fn sentence(text: &str) -> String {
     let text = text.trim();
     let mut letters = text.chars();

@@ -14,7 +14,7 @@ use crate::sim::{Input, MAX_HEALTH, Rules};
 /// Opens a screen with made-up contents, for pictures.
 #[derive(Debug)]
 pub struct ShowcasePlugin {
-    /// The screen to open.
+    /// This screen is opened.
     pub screen: ScreenName,
 }
 
@@ -82,7 +82,7 @@ impl Plugin for ShowcasePlugin {
     }
 }
 
-/// What the game says of a pair without any path, in the plugin's own words.
+/// Returns what the game says of a pair without any path, in the plugin's own words.
 fn trouble() -> TroubleText {
     let report = FailureReport {
         stage: Stage::Punch,

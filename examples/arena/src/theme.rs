@@ -3,39 +3,39 @@
 
 use bevy::prelude::*;
 
-/// Width and height that sizes are meant for.
+/// Sizes are meant for this width and height.
 pub const DESIGN: Vec2 = Vec2::new(1280.0, 720.0);
-/// Smallest text: 11 pixels at 640x360.
+/// This is the size of the smallest text, in design pixels: 11 pixels at 640x360.
 pub const SMALL: f32 = 22.0;
-/// Size of running text, in design pixels.
+/// This is the size of running text, in design pixels.
 pub const TEXT: f32 = 25.0;
-/// Size of headings, in design pixels.
+/// This is the size of headings, in design pixels.
 pub const HEADING: f32 = 42.0;
-/// Numbers across the room.
+/// This is the size of numbers that are read across the room, in design pixels.
 pub const HUGE: f32 = 110.0;
 
-/// The night behind everything.
+/// This is the night behind everything.
 pub const NIGHT: Color = Color::srgb(0.020, 0.027, 0.063);
-/// Background of panels.
+/// This is the background of panels.
 pub const PANEL: Color = Color::srgba(0.035, 0.050, 0.110, 0.93);
-/// Lines around panels.
+/// This is the colour of the lines around panels.
 pub const LINE: Color = Color::srgba(0.30, 0.45, 0.75, 0.45);
-/// Controls at rest.
+/// This is the colour of controls at rest.
 pub const CONTROL: Color = Color::srgba(0.10, 0.14, 0.27, 0.95);
-/// Controls that cannot be used.
+/// This is the colour of controls that cannot be used.
 pub const DISABLED: Color = Color::srgba(0.07, 0.09, 0.16, 0.95);
-/// What is in focus.
+/// This is the colour of what is in focus.
 pub const ACCENT: Color = Color::srgb(0.18, 0.89, 0.93);
-/// Colour of words.
+/// This is the colour of words.
 pub const WORDS: Color = Color::srgb(0.90, 0.94, 1.0);
-/// Less important words.
+/// This is the colour of less important words.
 pub const FAINT: Color = Color::srgb(0.58, 0.66, 0.82);
-/// Colour of good news.
+/// This is the colour of good news.
 pub const GOOD: Color = Color::srgb(0.34, 1.0, 0.62);
-/// Colour of bad news.
+/// This is the colour of bad news.
 pub const BAD: Color = Color::srgb(1.0, 0.42, 0.48);
 
-/// The players' colours.
+/// These are the players' colours, by number.
 const PLAYERS: [Color; 8] = [
     Color::srgb(0.18, 0.89, 0.93),
     Color::srgb(1.00, 0.28, 0.64),
@@ -47,7 +47,7 @@ const PLAYERS: [Color; 8] = [
     Color::srgb(0.78, 0.86, 1.00),
 ];
 
-/// A player's colour.
+/// Returns a player's colour.
 pub fn colour(player: u8) -> Color {
     PLAYERS[usize::from(player) % PLAYERS.len()]
 }

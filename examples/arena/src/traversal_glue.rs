@@ -254,7 +254,7 @@ fn way(kind: PathKind) -> &'static str {
     }
 }
 
-/// What is looked at rather than heard of: members, paths, round trips.
+/// Looks at what is not heard of: members, paths, round trips.
 fn look(
     members: Res<Members>,
     peers: Res<Peers>,

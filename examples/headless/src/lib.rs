@@ -35,7 +35,7 @@ pub fn start(program: &str, log: &str) -> Result<Arc<AtomicBool>, ExitCode> {
     Ok(stop)
 }
 
-/// What the program ends with when its app has ended so.
+/// Returns what the program ends with when its app has ended so.
 pub fn exit_code(exit: &AppExit) -> ExitCode {
     match exit {
         AppExit::Success => ExitCode::SUCCESS,

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use bevy_ecs::resource::Resource;
 use serde_json::{Map, Value};
 
-/// Resource: the printer.
+/// This resource is the printer.
 #[derive(Resource, Debug)]
 pub struct Output {
     json: bool,
@@ -14,12 +14,12 @@ pub struct Output {
 }
 
 impl Output {
-    /// JSON lines, or the same as text. Times count from now.
+    /// Returns a printer of JSON lines, or of the same as text. Times count from now.
     pub fn new(json: bool) -> Self {
         Self { json, start: Instant::now() }
     }
 
-    /// Whether it prints JSON lines.
+    /// Returns whether it prints JSON lines.
     pub fn is_json(&self) -> bool {
         self.json
     }
@@ -49,12 +49,12 @@ impl Output {
     }
 }
 
-/// One digit after the point.
+/// Returns the value rounded to one digit after the point.
 pub fn rounded(value: f64) -> f64 {
     (value * 10.0).round() / 10.0
 }
 
-/// Milliseconds, with one digit after the point.
+/// Returns the duration in milliseconds, with one digit after the point.
 pub fn ms(duration: Duration) -> f64 {
     rounded(duration.as_secs_f64() * 1000.0)
 }

@@ -98,9 +98,9 @@ impl Status {
 struct Check {
     name: &'static str,
     status: Status,
-    /// For people.
+    /// This text is for people.
     text: String,
-    /// The same and more for programs; an object or nothing.
+    /// This says the same and more for programs; it is an object or nothing.
     facts: Value,
 }
 

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::play::Scores;
 use crate::session::{Goal, Session};
 
-/// How long the last reliable messages are waited for, with `--complete`.
+/// The last reliable messages are waited for so long, with `--complete`.
 const COMPLETE: Duration = Duration::from_secs(10);
 
 /// Ends the program when its time is over, on a signal, and when there is nothing left to wait for.

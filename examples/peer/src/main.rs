@@ -30,7 +30,7 @@ use crate::args::{Cli, Common, Game, Sub, TransportArg};
 use crate::play::Scores;
 use crate::session::{Goal, Session};
 
-/// Short, so that a frame adds little to what is measured.
+/// A frame is short, so that it adds little to what is measured.
 const FRAME: Duration = Duration::from_millis(4);
 
 /// This is the log's filter without `RUST_LOG`.

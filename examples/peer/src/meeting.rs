@@ -13,7 +13,7 @@ use serde_json::json;
 
 use crate::session::{Goal, Session};
 
-/// The lobby: logs in by itself; asks for the room once online.
+/// Follows the lobby: the plugin logs in by itself, and the room is asked for once it is online.
 pub(crate) fn lobby(
     mut session: ResMut<Session>,
     output: Res<Output>,
@@ -87,7 +87,7 @@ fn lobby_reason(error: &TraversalError) -> &'static str {
     }
 }
 
-/// The room and its members.
+/// Prints what happens to the room and its members.
 pub(crate) fn room(
     mut session: ResMut<Session>,
     output: Res<Output>,
@@ -152,7 +152,7 @@ pub(crate) fn room(
     }
 }
 
-/// Its name, and whether it is worth trying again.
+/// Returns the error's name, and whether it is worth trying again.
 fn request_reason(error: &RequestFailure) -> (&'static str, bool) {
     use RequestError as E;
     match error {
@@ -173,7 +173,7 @@ fn request_reason(error: &RequestFailure) -> (&'static str, bool) {
     }
 }
 
-/// How a quick match comes along.
+/// Prints how a quick match comes along.
 pub(crate) fn queue(
     mut session: ResMut<Session>,
     output: Res<Output>,

@@ -10,7 +10,7 @@ fn known(text: String) -> Option<String> {
     (text != "unknown").then_some(text)
 }
 
-/// The fields of a `nat` event.
+/// Returns the fields of a `nat` event.
 pub(crate) fn nat(profile: &NatProfile, manual: &NatFacts, port_mapping: &PortMappingState) -> Value {
     let step = match profile.allocation {
         PortAllocation::Sequential { step } => Some(step),
@@ -35,7 +35,7 @@ pub(crate) fn nat(profile: &NatProfile, manual: &NatFacts, port_mapping: &PortMa
     })
 }
 
-/// The fields of a `port_mapping` event.
+/// Returns the fields of a `port_mapping` event.
 pub(crate) fn port_mapping(state: &PortMappingState) -> Value {
     let mapping = state.mapping();
     // Where others reach this player, or what the router says of it.
@@ -52,7 +52,7 @@ pub(crate) fn port_mapping(state: &PortMappingState) -> Value {
     })
 }
 
-/// The fields of a `path` event.
+/// Returns the fields of a `path` event.
 pub(crate) fn path(peer: &str, path: &PathInfo) -> Value {
     json!({
         "peer": peer,
@@ -67,7 +67,7 @@ pub(crate) fn path(peer: &str, path: &PathInfo) -> Value {
     })
 }
 
-/// The fields of a `failed` event about a peer.
+/// Returns the fields of a `failed` event about a peer.
 pub(crate) fn failure(peer: &str, report: &FailureReport) -> Value {
     let tried: Vec<Value> = report
         .tried

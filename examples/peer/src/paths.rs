@@ -18,15 +18,15 @@ use crate::session::{Goal, LIFETIME_SEARCH, Session};
 /// What is measured comes in steps; without another one for so long it was the last.
 pub(crate) const NAT_SETTLES: Duration = Duration::from_millis(1500);
 
-/// How long a router's first answer is waited for: one that is there answers on its own network at once, and one that is
-/// silent to three requests by NAT-PMP (0.75 s) and to a search by UPnP (1.5 s) hardly ever speaks. The plugin goes on
-/// asking for longer; a game does not wait for it.
+/// A router's first answer is waited for so long: one that is there answers on its own network at once, and one that
+/// is silent to three requests by NAT-PMP (0.75 s) and to a search by UPnP (1.5 s) hardly ever speaks. The plugin
+/// goes on asking for longer; a game does not wait for it.
 pub(crate) const ROUTER_ANSWERS: Duration = Duration::from_millis(1600);
 
-/// How long the server's check of what a router granted is waited for: five tries of a second, at the most.
+/// The server's check of what a router granted is waited for so long: five tries of a second, at the most.
 pub(crate) const ROUTER_CHECKED: Duration = Duration::from_millis(6000);
 
-/// The own NAT, and what the router says. Ends `peer nat` when all is known that it waits for.
+/// Prints the own NAT, and what the router says. Ends `peer nat` when all is known that it waits for.
 pub(crate) fn nat(
     mut session: ResMut<Session>,
     output: Res<Output>,
@@ -69,7 +69,7 @@ pub(crate) fn nat(
     }
 }
 
-/// Attempts, and players who are away or back.
+/// Prints attempts, and players who are away or back.
 pub(crate) fn contacts(
     output: Res<Output>,
     mut planned: MessageReader<PeerPlanned>,
@@ -95,7 +95,7 @@ pub(crate) fn contacts(
     }
 }
 
-/// Connections that end or begin.
+/// Prints and counts connections that end or begin.
 pub(crate) fn connections(
     mut session: ResMut<Session>,
     mut scores: ResMut<Scores>,
@@ -117,7 +117,7 @@ pub(crate) fn connections(
     }
 }
 
-/// Ways that change, and attempts that found no direct one.
+/// Prints ways that change, and attempts that found no direct one.
 pub(crate) fn paths(
     mut session: ResMut<Session>,
     mut scores: ResMut<Scores>,
@@ -143,7 +143,7 @@ pub(crate) fn paths(
     }
 }
 
-/// Whether the search for the lifetime has come to its end, or is of no use here.
+/// Returns whether the search for the lifetime has come to its end, or is of no use here.
 fn knows_lifetime(profile: &NatProfile) -> bool {
     profile.timeout_below.is_some()
         || profile.timeout.is_some_and(|lives| lives >= LONGEST_LIFETIME_SEARCH)

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::session::Session;
 
-/// What passed between this player and another.
+/// This is what passed between this player and another.
 #[derive(Debug, Default)]
 struct Score {
     name: String,
@@ -23,19 +23,20 @@ struct Score {
     in_game: bool,
     sent: u64,
     received: u64,
-    /// Number of the next unreliable message of this connection.
+    /// This is the number of the next unreliable message of this connection.
     unreliable: u64,
     next: u64,
     expected: u64,
     reliable_in_order: bool,
-    /// How many reliable messages the other side says it has sent, once it sends no more.
+    /// The other side says that it has sent so many reliable messages, once it sends no more.
     promised: Option<u64>,
     /// The other side has all that were sent from here.
     delivered: bool,
-    /// What was said of it: the number of the last word.
+    /// This says what was said of it: the number of the last word.
     said: Option<u64>,
     heard: [bool; 2],
-    /// Over all connections: how many there were, and reliable messages sent, received, and not in their order.
+    /// These count over all connections: how many there were, and reliable messages sent, received, and not in their
+    /// order.
     connections: u64,
     all_sent: u64,
     all_received: u64,
@@ -43,19 +44,19 @@ struct Score {
     /// It was told that nothing comes.
     silent: bool,
     rtt_ms: Option<f64>,
-    /// When the last message came, and the longest time between two.
+    /// This is when the last message came; `longest_silence` is the longest time between two.
     last: Option<Instant>,
     longest_silence: Duration,
 }
 
-/// Resource: all that passed.
+/// This resource keeps all that passed.
 #[derive(Resource, Debug, Default)]
 pub(crate) struct Scores {
     players: BTreeMap<PlayerId, Score>,
     sending_since: Option<Instant>,
-    /// Messages for each player so far, by channel.
+    /// So many messages went to each player so far, by channel.
     rounds: [u64; 2],
-    /// No more messages: only what was sent is still to arrive.
+    /// No more messages begin: only what was sent is still to arrive.
     closing: bool,
 }
 
@@ -118,7 +119,7 @@ impl Scores {
         Some(format!("{} of {promised} reliable messages came from {}", score.expected, score.name))
     }
 
-    /// Why this was no success.
+    /// Returns why this was no success.
     pub(crate) fn problem(&self, expected: usize, relay: bool) -> Option<String> {
         let heard = self.players.values().filter(|score| score.received > 0).count();
         if heard < expected {
@@ -136,10 +137,10 @@ impl Scores {
 fn channels() -> [(u8, &'static str); 2] {
     [(DefaultChannel::Unreliable.into(), "unreliable"), (DefaultChannel::ReliableOrdered.into(), "reliable")]
 }
-/// Place of the reliable one.
+/// The reliable channel has this place.
 const RELIABLE: usize = 1;
 
-/// renet's connection to one player: the server's to the client `id`, or the client's to its host.
+/// This is renet's connection to one player: the server's to the client `id`, or the client's to its host.
 struct Connection<'a> {
     id: u64,
     server: Option<&'a mut RenetServer>,
@@ -238,7 +239,7 @@ pub(crate) fn play(
 }
 
 impl Scores {
-    /// How many messages each player gets in this frame, by channel.
+    /// Returns how many messages each player gets in this frame, by channel.
     fn due(&mut self, rates: [f64; 2]) -> [u64; 2] {
         let now = Instant::now();
         if self.closing {
@@ -263,7 +264,7 @@ impl Scores {
     }
 }
 
-/// A silence that is told: messages come many times a second.
+/// A silence of this length is told: messages come many times a second.
 const SILENCE: Duration = Duration::from_millis(500);
 
 /// This stands in place of a message's number, and says how many reliable ones there were, and that all of the other
@@ -287,7 +288,8 @@ impl Score {
         self.promised == Some(self.expected)
     }
 
-    /// What is to be said at the end and was not said yet: first how many there were, then that all have come.
+    /// Returns what is to be said at the end and was not said yet: first how many there were, then that all have
+    /// come.
     fn last_word(&self) -> Option<u64> {
         match self.said {
             None => Some(PROMISED),

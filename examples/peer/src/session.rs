@@ -11,16 +11,16 @@ use serde_json::json;
 
 use crate::args::{Game, Sub};
 
-/// What is waited for beyond the longest silence of a search for a mapping's lifetime: the knocks after it.
+/// So much is waited for beyond the longest silence of a search for a mapping's lifetime: the knocks after it.
 const LIFETIME_SETTLES: Duration = Duration::from_secs(10);
-/// How long a search for a mapping's lifetime takes, at the most.
+/// A search for a mapping's lifetime takes so long, at the most.
 pub(crate) const LIFETIME_SEARCH: Duration = LONGEST_LIFETIME_SEARCH.saturating_add(LIFETIME_SETTLES);
 
-/// What this player came for.
+/// This is what this player came for.
 #[derive(Clone, Debug)]
 pub(crate) enum Goal {
     Nat {
-        /// How long an idle mapping lives, too.
+        /// This says whether to find out, too, how long an idle mapping lives.
         lifetime: bool,
     },
     Host {
@@ -36,7 +36,7 @@ pub(crate) enum Goal {
 }
 
 impl Goal {
-    /// How much longer than any other goal this one takes.
+    /// Returns how much longer than any other goal this one takes.
     pub(crate) fn takes(&self) -> Duration {
         match self {
             Self::Nat { lifetime: true } => LIFETIME_SEARCH,
@@ -71,37 +71,38 @@ impl Goal {
     }
 }
 
-/// Resource: how far it has come.
+/// This resource says how far the player has come.
 #[derive(Resource)]
 pub(crate) struct Session {
     pub(crate) goal: Goal,
     pub(crate) game: Option<Game>,
-    /// What the user has set of the own NAT.
+    /// This is what the user has set of the own NAT.
     pub(crate) manual: NatFacts,
     pub(crate) deadline: Instant,
     /// When the room was asked for, and whether again.
     pub(crate) asked: bool,
-    /// When this player was logged in for the first time.
+    /// This is when the player was logged in for the first time.
     pub(crate) online_at: Option<Instant>,
     /// A room was entered; it is printed when its members are known.
     pub(crate) room_pending: bool,
-    /// First connection of renet.
+    /// renet was connected for the first time at this moment.
     pub(crate) connected_at: Option<Instant>,
-    /// What is known of the own NAT, and since when.
+    /// This is what is known of the own NAT, and since when.
     pub(crate) nat: Option<(NatProfile, Instant)>,
-    /// When it was first known.
+    /// This is when it was first known.
     pub(crate) nat_since: Option<Instant>,
     /// The host of a joined room is gone.
     pub(crate) host_gone: bool,
-    /// Host of the present room.
+    /// This player hosts the present room.
     pub(crate) hosting: bool,
-    /// Its host from the start: all others are expected. One who takes over may do so when they leave.
+    /// This player has hosted the room from the start: all others are expected. One who takes over may do so when
+    /// they leave.
     pub(crate) hosted_first: bool,
     pub(crate) frozen: bool,
-    /// The last thing that went wrong.
+    /// This is the last thing that went wrong.
     pub(crate) trouble: Option<String>,
     pub(crate) stop: std::sync::Arc<std::sync::atomic::AtomicBool>,
-    /// Set when it is over.
+    /// This is set when it is over.
     pub(crate) over: bool,
 }
 

@@ -20,14 +20,14 @@ use crate::session::Session;
 /// one's agent without an answer. The host says so until it takes the socket; that it ceases is the sign for the
 /// player who joined, who takes the way that the host's last word came.
 const READY: &[u8] = b"ready";
-/// How long the host keeps saying so: the choice of a path settles, and some of its words arrive.
+/// The host keeps saying so for so long: the choice of a path settles, and some of its words arrive.
 const SETTLE: Duration = Duration::from_millis(250);
 /// The host has ceased, and did not just lose a few datagrams.
 const CEASED: Duration = Duration::from_millis(150);
 /// All words may be lost; by then the other side is connected all the same.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// Resource: the one player and its socket.
+/// This resource follows the one player and its socket.
 #[derive(Resource, Default)]
 enum HandOver {
     #[default]

@@ -70,7 +70,7 @@ fn the_server_has_another_key() {
     joiner.failure(5.0, "key is not the expected one");
 }
 
-/// A server of another age: it answers every hello with its own version.
+/// This server is of another age: it answers every hello with its own version.
 #[test]
 fn the_server_speaks_another_protocol() {
     let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();

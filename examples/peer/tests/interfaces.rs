@@ -18,7 +18,7 @@ const FIREWALL: &str = "table ip firewall {
 }
 ";
 
-/// A home router's NAT, which sends nothing back inside that comes from there.
+/// This is a home router's NAT, which sends nothing back inside that comes from there.
 const MASQUERADE: &str = "table ip home {
   chain out {
     type nat hook postrouting priority 100;
@@ -32,7 +32,7 @@ const MASQUERADE: &str = "table ip home {
 }
 ";
 
-/// Namespaces, or None where they cannot be had; says so.
+/// Returns namespaces, or says why they cannot be had and returns `None`.
 fn network(tag: &str, names: &[&'static str]) -> Option<Net> {
     if let Err(reason) = Net::possible() {
         test_support::skipped(format_args!("no namespaces, iproute2 or nftables: {reason}"));
@@ -43,7 +43,7 @@ fn network(tag: &str, names: &[&'static str]) -> Option<Net> {
     Some(net)
 }
 
-/// A cable from the router to an interface of this machine: 198.18.N.1 and 198.18.N.2.
+/// Lays a cable from the router to an interface of this machine: 198.18.N.1 and 198.18.N.2.
 fn public(net: &Net, name: &str, interface: &str, n: u8) {
     let outer = format!("to-{name}{}", interface.trim_start_matches("eth0"));
     net.cable("router", &outer, name, interface).unwrap();
@@ -51,7 +51,7 @@ fn public(net: &Net, name: &str, interface: &str, n: u8) {
     net.ip(name, &format!("addr add 198.18.{n}.2/24 dev {interface}")).unwrap();
 }
 
-/// The lobby server, on all addresses of its machine.
+/// Starts the lobby server, on all addresses of its machine.
 fn serve(net: &Net) -> Program {
     let mut server = net.inside("server", lobby_path().to_str().unwrap());
     server.args(["--bind", "0.0.0.0:3478", "--no-http", "--key-file"]).arg(scratch("lobby").join("key"));
@@ -66,12 +66,12 @@ fn peer(net: &Net, player: &str, kind: &str, lobby: &str, args: &[&str]) -> Prog
     Program::start(player, &mut command)
 }
 
-/// The path of the last summary.
+/// Returns the path of the last summary.
 fn path(program: &Program) -> String {
     program.events("summary").pop().unwrap()["path"].as_str().unwrap().to_owned()
 }
 
-/// Two players in this network at home: NETWORK.2 and NETWORK.3, behind a router that is NETWORK.1.
+/// Puts two players in this network at home: NETWORK.2 and NETWORK.3, behind a router that is NETWORK.1.
 fn home(net: &Net, network: &str) {
     public(net, "server", "eth0", 1);
     net.ip("server", "route add default via 198.18.1.1").unwrap();
@@ -105,7 +105,7 @@ fn meet(net: &Net, lobby: &str, wanted: &str) {
 
 const AT_HOME: [&str; 4] = ["router", "server", "left", "right"];
 
-/// WireGuard on one of two machines at home, `AllowedIPs` with the addresses of the network at home.
+/// WireGuard runs on one of two machines at home, `AllowedIPs` with the addresses of the network at home.
 #[test]
 fn a_vpn_that_takes_the_addresses_of_the_network_at_home_does_not_part_its_players() {
     let Some(net) = network("vpn", &["router", "server", "left", "right", "vpn"]) else { return };
@@ -117,7 +117,7 @@ fn a_vpn_that_takes_the_addresses_of_the_network_at_home_does_not_part_its_playe
     meet(&net, "198.18.1.2:3478", "lan");
 }
 
-/// As many as a machine with some of Docker's projects has, each with a container that runs.
+/// The machine has as many bridges as one with some of Docker's projects has, each with a container that runs.
 #[test]
 fn nine_bridges_on_each_machine_do_not_part_two_players_at_home() {
     let Some(net) = network("bridges", &AT_HOME) else { return };
@@ -136,7 +136,7 @@ fn nine_bridges_on_each_machine_do_not_part_two_players_at_home() {
     meet(&net, "198.18.1.2:3478", "lan");
 }
 
-/// Tailscale, or the inside of a carrier's NAT (RFC 6598): the lobby server is there as well.
+/// This is like Tailscale, or the inside of a carrier's NAT (RFC 6598): the lobby server is there as well.
 #[test]
 fn players_whom_the_server_sees_in_shared_address_space_meet_there() {
     let Some(net) = network("shared", &AT_HOME) else { return };
@@ -149,7 +149,8 @@ fn players_whom_the_server_sees_in_shared_address_space_meet_there() {
     meet(&net, "100.64.7.2:3478", "lan");
 }
 
-/// From Wi-Fi to a cable in the middle of a game: first the default route goes over, then the old interface goes down.
+/// A player goes from Wi-Fi to a cable in the middle of a game: first the default route goes over, then the old
+/// interface goes down.
 #[test]
 fn the_game_goes_on_when_the_default_route_goes_over_to_another_interface() {
     let Some(net) = network("route", &["router", "server", "left", "right"]) else { return };
@@ -179,7 +180,8 @@ fn the_game_goes_on_when_the_default_route_goes_over_to_another_interface() {
     }
 }
 
-/// Two providers on one machine, and answers to both would leave by the first one's address, if the routes alone decided.
+/// The machine has two providers, and answers to both would leave by the first one's address, if the routes alone
+/// decided.
 #[test]
 fn a_server_with_two_interfaces_answers_by_the_address_that_was_asked() {
     let Some(net) = network("two", &["router", "server", "left", "right"]) else { return };

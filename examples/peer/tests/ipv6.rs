@@ -6,7 +6,7 @@ use test_support::namespaces::Net;
 use test_support::programs::{Program, assert_played, lobby_path};
 use test_support::scratch;
 
-/// What is behind the router.
+/// These machines are behind the router.
 const MACHINES: [&str; 3] = ["server", "left", "right"];
 
 /// Lets in what was asked for, and the neighbours' discovery.
@@ -30,7 +30,7 @@ const APART: &str = "table ip apart {
 }
 ";
 
-/// `v4`: the players have IPv4 too, but there the router lets them reach the server alone.
+/// Builds the network; with `v4` the players have IPv4 too, but there the router lets them reach the server alone.
 fn network(tag: &str, v4: bool) -> Result<Net, String> {
     let net = Net::new(tag, &["router", "server", "left", "right"])?;
     for family in ["net.ipv6.conf.all.forwarding=1", "net.ipv4.ip_forward=1"] {
@@ -62,13 +62,14 @@ fn network(tag: &str, v4: bool) -> Result<Net, String> {
     Ok(net)
 }
 
-/// How two players meet.
+/// This says how two players meet.
 struct Meeting {
     tag: &'static str,
     v4: bool,
-    /// Longest packet from the router to the one who joins; the router tells the sender of a longer one by ICMPv6.
+    /// This is the longest packet from the router to the one who joins; the router tells the sender of a longer one
+    /// by ICMPv6.
     mtu: u16,
-    /// What both programs are told.
+    /// Both programs are told these.
     args: &'static [&'static str],
     path: &'static str,
 }

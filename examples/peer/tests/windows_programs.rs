@@ -12,20 +12,20 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use test_support::programs::{Lobby, Program, assert_played};
 use test_support::{scratch, skipped};
 
-/// The folder of `lobby_server.exe`, `peer.exe` and `arena.exe`.
+/// This environment variable names the folder of `lobby_server.exe`, `peer.exe` and `arena.exe`.
 const FOLDER: &str = "WINDOWS_PROGRAMS";
 
-/// One at a time: Wine is slow, and the tests have deadlines.
+/// The tests take turns: Wine is slow, and they have deadlines.
 static TURN: Mutex<()> = Mutex::new(());
 
-/// Programs of Windows.
+/// These are programs of Windows, to be run by Wine.
 struct Windows {
     folder: PathBuf,
     _turn: MutexGuard<'static, ()>,
 }
 
 impl Windows {
-    /// What is needed for Windows programs; none, which it prints: there is no Wine, or no program to run.
+    /// Returns what is needed for Windows programs; `None`, which it prints: there is no Wine, or no program to run.
     fn here() -> Option<Self> {
         let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(folder) = std::env::var_os(FOLDER).map(PathBuf::from) else {
@@ -177,7 +177,7 @@ impl Drop for Service<'_> {
     }
 }
 
-/// A path of this machine as Windows programs see it.
+/// Returns a path of this machine as Windows programs see it.
 fn of_wine(path: &Path) -> String {
     format!("Z:{}", path.display()).replace('/', "\\")
 }
@@ -207,7 +207,7 @@ fn a_windows_service_serves_until_it_is_stopped_and_tells_its_players() {
     assert!(gone.to_string().contains("the lobby server stops"), "{gone}: it was told");
 }
 
-/// The address of somebody who passes TCP on to a server. Nothing listens at its UDP port.
+/// Returns the address of somebody who passes TCP on to a server. Nothing listens at its UDP port.
 fn without_udp(server: &str) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let (address, server) = (listener.local_addr().unwrap().to_string(), server.to_owned());

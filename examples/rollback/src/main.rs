@@ -30,12 +30,12 @@ use crate::netplay::{FPS, Netplay};
 
 /// The app turns more often than the game has frames: what came in waits less.
 const TURN: Duration = Duration::from_millis(4);
-/// How often a player who is done says so.
+/// A player who is done says so this often.
 const REPEAT: Duration = Duration::from_millis(50);
-/// How long a player who has heard that all are done stays for those who have not.
+/// A player who has heard that all are done stays so long for those who have not.
 const LINGER: Duration = Duration::from_secs(2);
 
-/// Resource: the settings and how far it has come.
+/// This resource keeps the settings, and how far the game has come.
 #[derive(Resource)]
 struct Game {
     args: Args,
@@ -44,9 +44,9 @@ struct Game {
     stop: Arc<AtomicBool>,
     asked: bool,
     netplay: Option<Netplay>,
-    /// When the next frame is due.
+    /// This is when the next frame is due.
     next_frame: Option<Instant>,
-    /// What the others say of the last frame, and whether they have heard it of all.
+    /// This is what the others say of the last frame, and whether they have heard it of all.
     done: BTreeMap<PlayerId, (u64, bool)>,
     next_word: Option<Instant>,
     all_done: Option<Instant>,
@@ -245,7 +245,7 @@ fn agree(mut game: ResMut<Game>, mut datagrams: ResMut<Datagrams>, peers: Res<Pe
     }
 }
 
-/// The clock, signals and the verdict.
+/// Minds the clock and signals, and gives the verdict.
 fn finish(mut game: ResMut<Game>, mut exit: MessageWriter<AppExit>) {
     let now = Instant::now();
     let agreed = game

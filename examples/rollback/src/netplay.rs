@@ -10,11 +10,11 @@ use ggrs::{
 
 use crate::sim::{Input, Simulation, input};
 
-/// Frames that are simulated in a second.
+/// So many frames are simulated in a second.
 pub(crate) const FPS: usize = 60;
-/// How far a player simulates ahead of what it has heard from the others.
+/// A player simulates so many frames ahead of what it has heard from the others.
 const PREDICTION: usize = 8;
-/// Frames between pressing a key and its effect: fewer rollbacks.
+/// So many frames lie between pressing a key and its effect: this makes rollbacks fewer.
 const DELAY: usize = 2;
 /// Checksums are compared every so many frames.
 const COMPARE: u32 = 10;
@@ -49,26 +49,26 @@ impl std::fmt::Display for Trouble {
     }
 }
 
-/// A game from its start until all have confirmed enough.
+/// This is a game from its start until all have confirmed enough.
 pub(crate) struct Netplay {
     session: P2PSession<Rules>,
     socket: GgrsSocket,
     world: Simulation,
     own: usize,
-    /// Checksum of each of the latest frames, as it was saved last.
+    /// These are the checksums of the latest frames, as each was saved last.
     checksums: BTreeMap<i32, u64>,
-    /// Frames to be confirmed.
+    /// So many frames are to be confirmed.
     goal: i32,
-    /// Checksum of the last of them.
+    /// This is the checksum of the last of them, once it is known.
     pub(crate) result: Option<u64>,
     pub(crate) rollbacks: u64,
-    /// Frames that were simulated again.
+    /// So many frames were simulated again.
     pub(crate) resimulated: u64,
     pub(crate) running: bool,
 }
 
 impl Netplay {
-    /// `players`: all, with the own one, in the order that all agree on.
+    /// Starts a game; `players` are all, with the own one, in the order that all agree on.
     pub(crate) fn start(
         datagrams: &mut Datagrams,
         own: PlayerId,
@@ -118,12 +118,12 @@ impl Netplay {
         Ok(())
     }
 
-    /// Who is ahead of the others goes a little slower.
+    /// Returns whether this player is ahead of the others: then it goes a little slower.
     pub(crate) fn is_ahead(&self) -> bool {
         self.session.frames_ahead() > 0
     }
 
-    /// One frame; does nothing where the others are too far behind.
+    /// Plays one frame; does nothing where the others are too far behind.
     pub(crate) fn advance(&mut self) -> Result<(), Trouble> {
         if self.session.current_state() != SessionState::Running {
             return Ok(());
@@ -170,7 +170,7 @@ impl Netplay {
         self.resimulated -= u64::from(again);
     }
 
-    /// The newest frame for which all inputs are known.
+    /// Returns the newest frame for which all inputs are known.
     pub(crate) fn confirmed(&self) -> i32 {
         self.session.confirmed_frame()
     }

@@ -1,18 +1,18 @@
 //! A toy game in whole numbers: the same inputs make the same world on every machine.
 
-/// Side of the square world, which has no edges.
+/// This is the side of the square world, which has no edges.
 const SIDE: i32 = 1 << 16;
-/// How close two balls bounce off each other.
+/// Two balls bounce off each other when they are closer than this.
 const REACH: i64 = 2000;
 
-/// Keys that are held down.
+/// These keys are held down, a bit for each.
 pub(crate) type Input = u8;
 const UP: Input = 1;
 const DOWN: Input = 2;
 const LEFT: Input = 4;
 const RIGHT: Input = 8;
 
-/// A ball, which a player steers.
+/// This is a ball, which a player steers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Ball {
     place: [i32; 2],
@@ -20,7 +20,7 @@ struct Ball {
     bounces: u32,
 }
 
-/// The whole state of the game, as it is saved and restored.
+/// This is the whole state of the game, as it is saved and restored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Simulation {
     pub(crate) frame: i32,
@@ -66,7 +66,7 @@ impl Simulation {
         }
     }
 
-    /// A checksum (FNV-1a) of the whole state.
+    /// Returns a checksum (FNV-1a) of the whole state.
     pub(crate) fn checksum(&self) -> u64 {
         let numbers = self
             .balls
@@ -78,7 +78,8 @@ impl Simulation {
     }
 }
 
-/// What a player holds down in a frame: it changes its mind now and then, so that the others guess wrong now and then.
+/// Returns what a player holds down in a frame: it changes its mind now and then, so that the others guess wrong now
+/// and then.
 pub(crate) fn input(player: usize, frame: i32) -> Input {
     let mut mood = (frame / (7 + player as i32 * 3)) as u32 ^ (player as u32) << 16 ^ 0x9e37_79b9;
     // xorshift32 (Marsaglia): never 0 from what is not 0.

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use test_support::display::{Display, vulkan};
 use test_support::{lobby, skipped};
 
-/// A game, and its lines; killed when dropped.
+/// This is a game, with its lines; it is killed when it is dropped.
 struct Game(Child, Receiver<String>);
 
 impl Drop for Game {

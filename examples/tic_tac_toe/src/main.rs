@@ -28,10 +28,10 @@ use serde_json::json;
 
 use crate::args::{Args, Entry};
 
-/// The cells of each line that wins.
+/// These are the cells of each line that wins.
 const LINES: [[usize; 3]; 8] =
     [[0, 1, 2], [3, 4, 5], [6, 7, 8], [0, 3, 6], [1, 4, 7], [2, 5, 8], [0, 4, 8], [2, 4, 6]];
-/// How long a full board is shown, and how long the host waits for the others to see the end.
+/// A full board is shown for so long, and the host waits so long for the others to see the end.
 const PAUSE: Duration = Duration::from_millis(300);
 const LINGER: Duration = Duration::from_secs(3);
 /// A move that did not come out is asked for again: the host may have left with it.
@@ -43,30 +43,30 @@ enum Symbol {
     O,
 }
 
-/// Replicated: a mark on the board, in a cell from 0 to 8.
+/// This is replicated: a mark on the board, in a cell from 0 to 8.
 #[derive(Component, Serialize, Deserialize, Clone, Copy)]
 struct Mark(u8, Symbol);
 
-/// Replicated: who plays a symbol, by renet's client id. It comes of the player's key, so it outlives a host.
+/// This is replicated: who plays a symbol, by renet's client id. It comes of the player's key, so it outlives a host.
 #[derive(Component, Serialize, Deserialize, Clone, Copy)]
 struct Seat(u64, Symbol);
 
-/// Replicated: rounds played, and those that X and O have won.
+/// This is replicated: rounds played, and those that X and O have won.
 #[derive(Component, Serialize, Deserialize, Clone, Copy, Default)]
 struct Score(u32, u32, u32);
 
-/// From a player to the host: wants this cell.
+/// A player sends this to the host, to ask for this cell.
 #[derive(Event, Serialize, Deserialize, Clone, Copy)]
 struct Pick(u8);
 
-/// Resource: what only this program knows.
+/// This resource keeps what only this program knows.
 #[derive(Resource)]
 struct Local {
     output: Output,
     start: Instant,
     stop: Arc<AtomicBool>,
     input: Mutex<Receiver<u8>>,
-    /// The move that was asked for last: of which round, after how many marks, and when.
+    /// This is the move that was asked for last: of which round, after how many marks, and when.
     asked: Option<(u32, usize, Instant)>,
     shown: String,
     over_since: Option<Instant>,
@@ -163,7 +163,7 @@ fn own_id(link: &LobbyLink) -> Option<u64> {
     link.player().map(|player| player.client_id())
 }
 
-/// The host's own seat and the score, where the last host has left none.
+/// Gives the host its own seat and the score, where the last host has left none.
 fn begin(
     mut commands: Commands,
     seats: Query<(Entity, &Seat)>,
@@ -178,7 +178,7 @@ fn begin(
     }
 }
 
-/// A client that is here to play gets a seat.
+/// Gives a seat to a client that is here to play.
 fn sit_down(
     added: On<Add, AuthorizedClient>,
     mut commands: Commands,
@@ -191,7 +191,7 @@ fn sit_down(
     }
 }
 
-/// The player's own seat, a free one, that of one who is not here any more, or none.
+/// Takes the player's own seat, a free one, that of one who is not here any more, or none.
 fn take_seat(commands: &mut Commands, seats: &Query<(Entity, &Seat)>, peers: &Peers, player: u64, own: u64) {
     if seats.iter().any(|(_, seat)| seat.0 == player) {
         return;
@@ -220,7 +220,7 @@ fn board(marks: &Query<&Mark>) -> [Option<Symbol>; 9] {
     board
 }
 
-/// Whether the round is over, and who has won it.
+/// Returns whether the round is over, and who has won it.
 fn verdict(board: &[Option<Symbol>; 9]) -> Option<Option<Symbol>> {
     let won = |line: &&[usize; 3]| {
         board[line[0]].is_some() && line.iter().all(|cell| board[*cell] == board[line[0]])
@@ -266,7 +266,7 @@ fn play(
     }
 }
 
-/// On the host: a move, if that player may make it.
+/// Makes a move on the host, if that player may make it.
 fn apply(
     pick: On<FromClient<Pick>>,
     mut commands: Commands,
@@ -286,7 +286,7 @@ fn apply(
     }
 }
 
-/// On the host: a round that is over counts, and the next one begins.
+/// Counts a round that is over, on the host, and begins the next one.
 fn count(
     mut commands: Commands,
     mut local: ResMut<Local>,
@@ -307,7 +307,7 @@ fn count(
     entities.iter().for_each(|mark| commands.entity(mark).despawn());
 }
 
-/// What happens to the room. A host that is to leave does so, and comes again.
+/// Watches what happens to the room. A host that is to leave does so, and comes again.
 fn watch(
     mut commands: Commands,
     mut local: ResMut<Local>,
@@ -356,7 +356,7 @@ fn show(mut local: ResMut<Local>, (marks, scores): (Query<&Mark>, Query<&Score>)
     }
 }
 
-/// The clock, signals and the end: guests go when they have seen it, then the host goes.
+/// Minds the clock and signals, and ends the game: guests go when they have seen it, then the host goes.
 fn finish(
     mut local: ResMut<Local>,
     (args, room, peers): (Res<Args>, Res<CurrentRoom>, Res<Peers>),
@@ -384,7 +384,7 @@ fn finish(
     exit.write(if ok { AppExit::Success } else { AppExit::error() });
 }
 
-/// The cells that are written in the terminal, counted from 0.
+/// Returns the cells that are written in the terminal, counted from 0.
 fn input() -> Receiver<u8> {
     let (sender, receiver) = channel();
     std::thread::spawn(move || {

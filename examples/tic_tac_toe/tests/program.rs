@@ -31,7 +31,7 @@ fn lines(output: &Output, event: &str) -> Vec<Value> {
         .collect()
 }
 
-/// What this player saw of all rounds.
+/// Returns what this player saw of all rounds.
 fn result(child: Child) -> (Output, Value) {
     let output = child.wait_with_output().unwrap();
     assert!(output.status.success(), "{output:?}");

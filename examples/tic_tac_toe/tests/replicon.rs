@@ -20,7 +20,7 @@ struct Number(u32);
 #[derive(Event, Serialize, Deserialize, Clone, Copy)]
 struct Add(u32);
 
-/// The states of replicon's client, in the order in which they came.
+/// These are the states of replicon's client, in the order in which they came.
 #[derive(Resource, Default)]
 struct States(Vec<ClientState>);
 
@@ -56,7 +56,7 @@ fn add_game(app: &mut App) {
         });
 }
 
-/// replicon's plugins after this one's.
+/// Returns a game that adds replicon's plugins after this one's.
 fn game(lobby: &RunningServer, name: &str, auth: AuthMethod) -> Game {
     Game::with(config(lobby, name), |app| {
         app.add_plugins(StatesPlugin);
@@ -84,7 +84,7 @@ fn connected(game: &Game) -> bool {
     *game.resource::<State<ClientState>>() == ClientState::Connected
 }
 
-/// A host with a world of one number, and guests who see it.
+/// Starts a host with a world of one number, and guests who see it.
 fn play<const N: usize>(lobby: &RunningServer, auth: AuthMethod) -> (Game, [Game; N]) {
     let mut host = game(lobby, "host", auth);
     host.write(HostRoom(test_support::game::room()));
@@ -168,7 +168,7 @@ fn migrate(auth: AuthMethod) {
     assert_eq!(states[..], [Disconnected, Connecting, Connected, Disconnected, Connecting, Connected]);
 }
 
-/// Out and in again in one frame of the host's.
+/// A guest goes out and in again in one frame of the host's.
 #[test]
 fn replication_goes_on_after_a_reconnect_that_one_frame_of_the_host_finds() {
     let lobby = lobby();
@@ -181,7 +181,7 @@ fn replication_goes_on_after_a_reconnect_that_one_frame_of_the_host_finds() {
     assert!(guest.all::<RoomLeft>().len() == 1, "it was not put out");
 }
 
-/// Out and in again in one frame of the guest's: it hears of both ends and beginnings at once.
+/// A guest goes out and in again in one frame of its own: it hears of both ends and beginnings at once.
 #[test]
 fn replication_goes_on_after_a_reconnect_that_one_frame_finds() {
     for auth in [AuthMethod::ProtocolCheck, AuthMethod::None] {

@@ -20,11 +20,11 @@ use traversal_core::wire::session::ClientSession;
 use crate::turn::{HEADER, TurnClient, TurnServer, channel_data};
 use test_support::login::log_in;
 
-/// A full renet slice with everything around it.
+/// A datagram has as many bytes as a full renet slice with everything around it.
 const SIZE: usize = 1280;
 const ROUNDS: usize = 5;
 const ROUND: Duration = Duration::from_millis(1500);
-/// As many as the server takes with one system call.
+/// So many datagrams make a batch: as many as the server takes with one system call.
 const BATCH: usize = 16;
 
 struct Player {
@@ -78,7 +78,7 @@ impl Player {
     }
 }
 
-/// Time that the thread of this name has run, in seconds.
+/// Returns the time that the thread of this name has run, in seconds.
 fn thread_time(name: &str) -> f64 {
     for task in std::fs::read_dir("/proc/self/task").unwrap().flatten() {
         let comm = std::fs::read_to_string(task.path().join("comm")).unwrap_or_default();
@@ -247,13 +247,13 @@ pub(super) fn run() {
     }
 }
 
-/// coturn, and a player on either side of it.
+/// This is coturn, with a player on either side of it.
 struct CoturnRun {
     server: TurnServer,
-    /// Bound to `plain`.
+    /// This client is bound to `plain`.
     one: TurnClient,
     plain: UdpSocket,
-    /// Bound to each other.
+    /// These clients are bound to each other.
     pair: [TurnClient; 2],
 }
 

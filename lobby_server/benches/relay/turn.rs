@@ -14,19 +14,19 @@ const XOR_PEER_ADDRESS: u16 = 0x0012;
 const XOR_RELAYED_ADDRESS: u16 = 0x0016;
 const REQUESTED_TRANSPORT: u16 = 0x0019;
 const UDP: u8 = 17;
-/// The first of those that there are.
+/// This is the first of the channel numbers that there are.
 const CHANNEL: u16 = 0x4000;
-/// Bytes in front of what a channel carries.
+/// So many bytes stand in front of what a channel carries.
 pub(super) const HEADER: usize = 4;
 
-/// A `turnserver` of our own, gone when dropped.
+/// This is a `turnserver` of our own; it is gone when this is dropped.
 pub(super) struct TurnServer {
     child: Child,
     pub(super) address: SocketAddrV4,
 }
 
 impl TurnServer {
-    /// `None` where it is not installed.
+    /// Starts one; returns `None` where `turnserver` is not installed.
     pub(super) fn start() -> Option<Self> {
         // Free a moment ago.
         let port = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
@@ -43,7 +43,7 @@ impl TurnServer {
         Some(Self { child, address: SocketAddrV4::new(Ipv4Addr::LOCALHOST, port) })
     }
 
-    /// Time that all of its threads have run, in seconds.
+    /// Returns the time that all of its threads have run, in seconds.
     pub(super) fn time(&self) -> f64 {
         let tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap();
         let time = |task: std::fs::DirEntry| {
@@ -61,10 +61,10 @@ impl Drop for TurnServer {
     }
 }
 
-/// A client with an allocation.
+/// This is a client with an allocation.
 pub(super) struct TurnClient {
     pub(super) socket: UdpSocket,
-    /// Where others reach it.
+    /// Others reach the client here.
     pub(super) relayed: SocketAddrV4,
 }
 
@@ -87,7 +87,7 @@ impl TurnClient {
     }
 }
 
-/// `payload` bytes for the channel.
+/// Returns a datagram with `payload` bytes for the channel.
 pub(super) fn channel_data(payload: usize) -> Vec<u8> {
     let mut datagram = CHANNEL.to_be_bytes().to_vec();
     datagram.extend((payload as u16).to_be_bytes());

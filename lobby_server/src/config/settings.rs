@@ -66,7 +66,7 @@ pub struct Settings {
     pub second_public_address: Vec<IpAddr>,
     /// Metrics, health and the status page are served here (default 127.0.0.1:9600).
     pub http: SocketAddr,
-    /// Whether none of them is served.
+    /// This says whether none of them is served.
     pub no_http: bool,
     /// Rooms are kept in this registry; `memory` is the only one.
     pub registry: String,
@@ -77,9 +77,11 @@ pub struct Settings {
     pub games: Vec<String>,
     /// Only players who show this token may log in; unset, the default: everybody may.
     pub token: Option<Secret<String>>,
-    /// Whether players may play over this server: `allow`, `only` (their addresses never leave it) or `never`.
+    /// This says whether players may play over this server: `allow`, `only` (their addresses never leave it) or
+    /// `never`.
     pub relay: RelayMode,
-    /// Whether players of single games may play over this server, by the game's id; `relay` counts for all others.
+    /// This says whether players of single games may play over this server, by the game's id; `relay` counts for all
+    /// others.
     pub relay_games: BTreeMap<String, RelayMode>,
     /// Each side of a pair may send so many thousands of bytes per second through the relay (default 512).
     pub relay_kilobytes_per_s: u32,
@@ -87,9 +89,9 @@ pub struct Settings {
     pub relay_total_kilobytes_per_s: u32,
     /// One match may use the relay for so many seconds (default 12 h).
     pub relay_lifetime_s: u64,
-    /// Whether plain STUN Binding requests are answered (default: yes).
+    /// This says whether plain STUN Binding requests are answered (default: yes).
     pub stun: bool,
-    /// Whether no TCP is served: players whose networks block UDP cannot log in then.
+    /// This says whether no TCP is served: players whose networks block UDP cannot log in then.
     pub no_tcp: bool,
     /// There are so many TCP connections at the most (default 2,000).
     pub max_tcp: usize,
@@ -101,7 +103,7 @@ pub struct Settings {
     pub tcp_login_timeout_s: u64,
     /// A session is over after so many seconds of silence (default 35).
     pub session_timeout_s: u64,
-    /// Seconds for which a member of a room keeps its place there while nothing is heard of it: see
+    /// A member of a room keeps its place there for so many seconds while nothing is heard of it: see
     /// [`ServerConfig::keep_seat`].
     pub keep_seat_s: u64,
     /// See [`ServerConfig::max_sessions`].
@@ -158,7 +160,7 @@ impl Default for Settings {
     }
 }
 
-/// Keys that may stand in the environment: other `LOBBY_*` variables (Kubernetes makes some) are not ours.
+/// These keys may stand in the environment: other `LOBBY_*` variables (Kubernetes makes some) are not ours.
 pub(crate) const KEYS: [&str; 30] = [
     "bind",
     "second_address",
@@ -218,7 +220,7 @@ impl Settings {
         Self::read(&figment.merge(Serialized::defaults(flags)))
     }
 
-    /// What a file with this text and flags say, without the environment.
+    /// Returns what a file with this text and flags say, without the environment.
     #[cfg(feature = "fuzzing")]
     pub(crate) fn of_text(text: &str, flags: impl Serialize) -> Result<Self, ConfigError> {
         let figment = Figment::from(Serialized::defaults(Self::default())).merge(Toml::string(text));
@@ -232,14 +234,14 @@ impl Settings {
         Ok(settings)
     }
 
-    /// IPv4 addresses that are written as mapped into IPv6 are IPv4 ones.
+    /// Makes IPv4 addresses of those that are written as mapped into IPv6.
     fn make_canonical(&mut self) {
         self.bind.iter_mut().chain([&mut self.http]).for_each(|address| *address = canonical(*address));
         let ips = self.second_address.iter_mut().chain(&mut self.public_address);
         ips.chain(&mut self.second_public_address).for_each(|ip| *ip = ip.to_canonical());
     }
 
-    /// Whether every value is one that the server can work with.
+    /// Checks whether every value is one that the server can work with.
     ///
     /// # Errors
     /// [`ConfigError::Value`] with the rule that is broken.

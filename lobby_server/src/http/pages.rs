@@ -135,7 +135,7 @@ pub(super) fn page(status: &Status) -> String {
     out
 }
 
-/// How matches went, the most frequent first.
+/// Writes how matches went, the most frequent first.
 fn pairs(out: &mut String, status: &Status) {
     if status.outcomes.is_empty() {
         return;

@@ -31,8 +31,8 @@ impl Counts {
         self.0.get(&part).copied().unwrap_or(0)
     }
 
-    /// The part of this address that may have no more: `limit` is what the narrowest part may have. `without` is one
-    /// that goes for this one.
+    /// Returns the part of this address that may have no more: `limit` is what the narrowest part may have. `without`
+    /// is one that goes for this one.
     pub(crate) fn full(&self, ip: IpAddr, limit: usize, without: Option<IpAddr>) -> Option<Prefix> {
         let goes =
             |part| usize::from(without.is_some_and(|ip| nested(ip).any(|(its_part, _)| its_part == part)));

@@ -16,7 +16,7 @@ const TURN: Duration = Duration::from_millis(400);
 pub(crate) struct PortTurns {
     key: [u8; 16],
     start: Instant,
-    /// When each slot had its last turn, in turns since the start; zero: never.
+    /// This says when each slot had its last turn, in turns since the start; zero: never.
     slots: Vec<u32>,
 }
 
@@ -25,7 +25,7 @@ impl PortTurns {
         Self { key, start: now, slots: vec![0; SLOTS] }
     }
 
-    /// Whether it is this one's turn; it is taken if so.
+    /// Returns whether it is this one's turn; it is taken if so.
     pub(crate) fn take(&mut self, from: SocketAddr, now: Instant) -> bool {
         let ip = match from.ip() {
             IpAddr::V4(ip) => ip.to_ipv6_mapped(),

@@ -10,7 +10,7 @@ use super::{Prefix, nested, widest};
 #[derive(Debug, Default)]
 pub(crate) struct Waiting {
     by_prefix: BTreeMap<Prefix, BTreeMap<u64, IpAddr>>,
-    /// How many each prefix has, and its oldest.
+    /// This says how many each prefix has, and its oldest.
     ranks: BTreeSet<(usize, Reverse<u64>, Prefix)>,
 }
 
@@ -40,7 +40,7 @@ impl Waiting {
         });
     }
 
-    /// The oldest that comes from this part of the address `ip`.
+    /// Returns the oldest that comes from this part of the address `ip`.
     pub(crate) fn oldest_in(&self, part: Prefix, ip: IpAddr) -> Option<u64> {
         let tokens = self.by_prefix.get(&widest(ip))?;
         tokens
@@ -49,7 +49,7 @@ impl Waiting {
             .map(|(token, _)| *token)
     }
 
-    /// The oldest of the customer that has the most; of several such customers, the oldest.
+    /// Returns the oldest of the customer that has the most; of several such customers, the oldest.
     pub(crate) fn oldest_of_the_most(&self) -> Option<u64> {
         self.ranks.last().map(|(_, oldest, _)| oldest.0)
     }

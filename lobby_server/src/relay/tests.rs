@@ -74,7 +74,7 @@ fn a_side_and_the_whole_server_have_a_quota() {
     assert!(relay.charge(now + Duration::from_secs(1), &lanes[0], IP[0], 1000));
 }
 
-/// A relay of 100 kB/s in total, the lanes of so many greedy pairs, and of a modest one.
+/// Returns a relay of 100 kB/s in total, the lanes of so many greedy pairs, and those of a modest one.
 fn crowded(now: Instant, pairs: u64) -> (Relay, Vec<Lane>, [Lane; 2]) {
     let limits = RelayLimits {
         side: Rate::new(512_000.0, 1_024_000.0),
@@ -115,7 +115,7 @@ fn pairs_of_one_address_do_not_starve_another_pair() {
     assert!((750_000..1_100_000).contains(&of_greedy), "{of_greedy}");
 }
 
-/// The same when the greedy address sends in bursts, with pauses in which its lanes look idle.
+/// It is the same when the greedy address sends in bursts, with pauses in which its lanes look idle.
 #[test]
 fn pauses_do_not_make_a_share_larger() {
     let mut now = Instant::now();

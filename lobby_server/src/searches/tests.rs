@@ -24,7 +24,7 @@ fn over(searches: &mut Searches, now: Instant, a: u8, b: u8) {
     }
 }
 
-/// Which matches were told to begin.
+/// Returns the matches that were told to begin.
 fn begun(searches: &mut Searches) -> Vec<MatchId> {
     let notices = searches.take_notices();
     let begin: Vec<_> = notices.iter().filter(|notice| notice.turn == SearchPermit::Begin).collect();

@@ -18,20 +18,20 @@ use crate::registry::RegistryCommand;
 pub(super) struct Context {
     pub(super) config: ServerConfig,
     pub(super) sockets: Vec<ServerSocket>,
-    /// The time of the input that is being dealt with.
+    /// This is the time of the input that is being dealt with.
     pub(super) now: Instant,
-    /// When the server was made.
+    /// This says when the server was made.
     start: Instant,
-    /// The time of day at `start`, in seconds since 1970, if the driver has told it.
+    /// This is the time of day at `start`, in seconds since 1970, if the driver has told it.
     epoch_s: Option<u64>,
     pub(super) rng: ChaCha20Rng,
     pub(super) timers: Timers,
     pub(super) counters: Counters,
-    /// What the datagram that is being dealt with allows to be sent.
+    /// This is what the datagram that is being dealt with allows to be sent.
     pub(super) incoming: Incoming,
     /// The server ends: it lets nobody in any more.
     pub(super) stopping: bool,
-    /// Datagrams that wait to be sent.
+    /// These are datagrams that wait to be sent.
     pub(super) transmits: VecDeque<ServerTransmit>,
     /// These commands wait for the registry.
     pub(super) commands: VecDeque<RegistryCommand>,
@@ -70,7 +70,7 @@ impl Context {
         self.epoch_s = seconds.checked_sub(now.saturating_duration_since(self.start).as_secs());
     }
 
-    /// The time of day in seconds since 1970, if the driver has told it.
+    /// Returns the time of day in seconds since 1970, if the driver has told it.
     pub(super) fn time_of_day(&self) -> Option<u64> {
         Some(self.epoch_s? + self.uptime().as_secs())
     }
@@ -88,17 +88,17 @@ impl Context {
         Some(Route { socket: ServerSocketId(index as u16), asked, peer: route.peer })
     }
 
-    /// Whether what comes this way comes over TCP.
+    /// Returns whether what comes this way comes over TCP.
     pub(super) fn is_stream(&self, route: Route) -> bool {
         self.sockets.get(usize::from(route.socket.0)).is_some_and(|socket| socket.stream)
     }
 
-    /// Whether both lead to one address by one protocol: what is proven about the one holds for the other.
+    /// Returns whether both lead to one address by one protocol: what is proven about the one holds for the other.
     pub(super) fn same_way(&self, a: Route, b: Route) -> bool {
         a.peer == b.peer && self.is_stream(a) == self.is_stream(b)
     }
 
-    /// Our end of a route, as the player at its other end knows it.
+    /// Returns our end of a route, as the player at its other end knows it.
     pub(super) fn told_address(&self, route: Route) -> Option<SocketAddr> {
         let socket = self.sockets.get(usize::from(route.socket.0))?;
         let ip = match socket.public {

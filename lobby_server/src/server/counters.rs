@@ -4,38 +4,38 @@
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Counters {
-    /// Datagrams that came in.
+    /// This counts the datagrams that came in.
     pub datagrams_in: u64,
-    /// Bytes that came in.
+    /// This counts the bytes that came in.
     pub bytes_in: u64,
-    /// Datagrams that went out.
+    /// This counts the datagrams that went out.
     pub datagrams_out: u64,
-    /// Bytes that went out.
+    /// This counts the bytes that went out.
     pub bytes_out: u64,
-    /// Datagrams that were dropped: junk, not authentic, replayed.
+    /// This counts the datagrams that were dropped: junk, not authentic, replayed.
     pub dropped: u64,
     /// So many datagrams and requests were over a rate.
     pub limited: u64,
-    /// Datagrams that were not sent because their address was not proven and they were longer than what came from
-    /// there.
+    /// This counts the datagrams that were not sent because their address was not proven and they were longer than
+    /// what came from there.
     pub withheld: u64,
-    /// Messages to players who take none that were dropped, because too many waited already.
+    /// This counts the messages to players who take none that were dropped, because too many waited already.
     pub pushes_dropped: u64,
     /// So many players logged in, each counted at its first sealed datagram.
     pub logins: u64,
-    /// Logins that were refused.
+    /// This counts the logins that were refused.
     pub logins_refused: u64,
-    /// Sessions that ended because nothing came from their players.
+    /// This counts the sessions that ended because nothing came from their players.
     pub timeouts: u64,
     /// Players made so many requests.
     pub requests: u64,
-    /// Requests that were answered with an error.
+    /// This counts the requests that were answered with an error.
     pub requests_failed: u64,
     /// So many wrong passwords of rooms were tried.
     pub wrong_passwords: u64,
-    /// Rooms that were opened, those for quick matches among them.
+    /// This counts the rooms that were opened, those for quick matches among them.
     pub rooms_opened: u64,
-    /// Rooms that got another host.
+    /// This counts the rooms that got another host.
     pub migrations: u64,
     /// Rooms made for players who wanted a quick match.
     pub quick_matches: u64,
@@ -47,19 +47,20 @@ pub struct Counters {
     pub matches_relayed: u64,
     /// Matches without any path.
     pub matches_failed: u64,
-    /// Probes that were answered.
+    /// This counts the probes that were answered.
     pub probes: u64,
-    /// Port ranges that players had measured themselves, and that were believed.
+    /// This counts the port ranges that players had measured themselves, and that were believed.
     pub claims: u64,
-    /// Port ranges of players that were not believed: forged, old, too wide, of no match of the player's.
+    /// This counts the port ranges of players that were not believed: forged, old, too wide, of no match of the
+    /// player's.
     pub claims_refused: u64,
-    /// STUN requests that were answered.
+    /// This counts the STUN requests that were answered.
     pub stun: u64,
-    /// Datagrams that went through the relay.
+    /// This counts the datagrams that went through the relay.
     pub relayed: u64,
-    /// Bytes that went through the relay.
+    /// This counts the bytes that went through the relay.
     pub relayed_bytes: u64,
-    /// Datagrams for the relay that were dropped: no such token, or not from its owner.
+    /// This counts the datagrams for the relay that were dropped: no such token, or not from its owner.
     pub relay_dropped: u64,
     /// Matches that got no relay, because those that use it have no more than they need.
     pub relays_refused: u64,
@@ -70,9 +71,9 @@ pub struct Counters {
 /// These are numbers of the moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Gauges {
-    /// Players who are logged in.
+    /// This counts the players who are logged in.
     pub sessions: usize,
-    /// Rooms that are open.
+    /// This counts the rooms that are open.
     pub rooms: usize,
     /// So many players wait for a quick match.
     pub queued: usize,

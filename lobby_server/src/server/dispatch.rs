@@ -11,8 +11,8 @@ use crate::ids::{PlanId, SessionId};
 use traversal_core::wire::secret::CODE;
 
 impl Server {
-    /// What a sealed datagram of a player's says, without taking it; none where it is not of a session. It changes nothing,
-    /// and is for tools that tell people what happens.
+    /// Returns what a sealed datagram of a player's says, without taking it; none where it is not of a session. It
+    /// changes nothing, and is for tools that tell people what happens.
     pub fn read(&self, datagram: &[u8]) -> Option<Frame<ToServer>> {
         self.roster.peek(datagram)
     }
@@ -85,8 +85,8 @@ impl Server {
         }
     }
 
-    /// How many messages to other players this one may cause at the most. Requests are counted where they can be
-    /// answered, see [`Rooms::handle_request`](super::rooms::Rooms::handle_request).
+    /// Returns how many messages to other players this one may cause at the most. Requests are counted where they can
+    /// be answered, see [`Rooms::handle_request`](super::rooms::Rooms::handle_request).
     fn effects_of(&self, id: SessionId, message: &ToServer) -> f64 {
         let matches = || self.roster.player_of(id).map_or(0, |player| self.matches.match_count(player));
         match message {
@@ -124,7 +124,7 @@ impl Server {
         }
     }
 
-    /// What a player says of its matches, or of its NAT, which its matches depend on.
+    /// Handles what a player says of its matches, or of its NAT, which its matches depend on.
     fn handle_match_message(&mut self, id: SessionId, player: PlayerId, message: ToServer) {
         let Self { cx, roster, matches, .. } = self;
         match message {

@@ -33,7 +33,7 @@ pub(super) struct Matches {
     rendezvous: Rendezvous,
     searches: Searches,
     relay: Relay,
-    /// What players have said of the matches that they still play, and their peers have not confirmed.
+    /// This is what players have said of the matches that they still play, and their peers have not confirmed.
     kept: BTreeMap<PlayerId, KeptMatches>,
     outcomes: Outcomes,
 }
@@ -118,22 +118,22 @@ impl Matches {
         self.rendezvous.matches_of(player).len()
     }
 
-    /// Whether two players have a match.
+    /// Returns whether two players have a match.
     pub(crate) fn are_matched(&self, a: PlayerId, b: PlayerId) -> bool {
         !self.rendezvous.between(a, b).is_empty()
     }
 
-    /// Running matches, and those of them that may use the relay.
+    /// Returns the numbers of running matches, and of those of them that may use the relay.
     pub(crate) fn counts(&self) -> (usize, usize) {
         (self.rendezvous.len(), self.relay.len())
     }
 
-    /// How matches went since the start, by cause and NATs.
+    /// Returns how matches went since the start, by cause and NATs.
     pub(crate) fn history(&self) -> &Outcomes {
         &self.outcomes
     }
 
-    /// Those who are being connected to this player hear where it is seen.
+    /// Tells those who are being connected to this player where it is seen.
     pub(crate) fn tell_public(&mut self, cx: &mut Context, roster: &mut Roster, player: PlayerId) {
         for (match_id, peer) in self.rendezvous.matches_of(player) {
             let (Some(shown), Some(to)) = (roster.party(cx, player), roster.party(cx, peer)) else {

@@ -42,7 +42,7 @@ use wishes::Pending;
 /// This owner has the rooms, and what players wait for on their way into them.
 pub(super) struct Rooms {
     rooms: BTreeMap<RoomId, Room>,
-    /// What goes on when the registry answers.
+    /// This is what goes on when the registry answers.
     pending: BTreeMap<RegistryId, Pending>,
     next_registry: u64,
     asks: BTreeMap<JoinId, Ask>,
@@ -105,17 +105,17 @@ impl Rooms {
         self.rooms.get(&id)
     }
 
-    /// Rooms, with those that the registry has not taken.
+    /// Returns the number of rooms, with those that the registry has not taken.
     pub(super) fn count(&self) -> usize {
         self.rooms.len()
     }
 
-    /// Whether something waits for the registry.
+    /// Returns whether something waits for the registry.
     pub(super) fn waits_for_registry(&self) -> bool {
         !self.pending.is_empty()
     }
 
-    /// Whether some room's host is in question.
+    /// Returns whether some room's host is in question.
     pub(super) fn doubts_a_host(&self) -> bool {
         !self.losses.is_empty()
     }

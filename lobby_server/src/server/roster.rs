@@ -38,8 +38,8 @@ use client::Player;
 use login::RecentInits;
 pub(super) use probes::{ProbeSeen, Prober};
 
-/// Cookies for the ports of one address that asks for more than [`ServerConfig::hello_rate`], each in its turn. With it no
-/// address gets more than 200 kB a second, whoever pretends to be there.
+/// Cookies go out at this rate to the ports of one address that asks for more than [`ServerConfig::hello_rate`], each
+/// in its turn. With it no address gets more than 200 kB a second, whoever pretends to be there.
 const HELLO_TURNS: Rate = Rate::new(2048.0, 2048.0);
 
 /// Who was heard within this comes before who was not: members keep alive every 4 s.
@@ -57,7 +57,7 @@ pub(super) struct Roster {
     players: BTreeMap<PlayerId, Player>,
     census: Census,
     inits: RecentInits,
-    /// Sessions that have something to send or whose timer may have changed.
+    /// These sessions have something to send, or their timer may have changed.
     dirty: BTreeSet<SessionId>,
     /// There was a handshake since entropy was mixed in.
     handshakes: bool,
@@ -73,7 +73,7 @@ pub(super) struct Roster {
     mapped_port_limit: PrefixLimiter,
 }
 
-/// The secrets that the roster works with, drawn at the server's start.
+/// These are the secrets that the roster works with, drawn at the server's start.
 pub(super) struct RosterKeys {
     pub(super) cookie: [u8; 32],
     pub(super) report: [u8; 32],
@@ -108,7 +108,7 @@ impl Roster {
         self.handshake.identity()
     }
 
-    /// Whether there was a handshake since entropy was mixed in.
+    /// Returns whether there was a handshake since entropy was mixed in.
     pub(crate) fn wants_new_entropy(&self) -> bool {
         self.handshakes
     }
@@ -123,42 +123,42 @@ impl Roster {
         self.token_check = Some(check);
     }
 
-    /// Whether a player is logged in over this connection.
+    /// Returns whether a player is logged in over this connection.
     pub(crate) fn has_way(&self, socket: ServerSocketId, peer: SocketAddr) -> bool {
         self.census.has_way((socket, peer))
     }
 
-    /// A session that has something to send, or whose timer may have changed, since it came last.
+    /// Returns a session that has something to send, or whose timer may have changed, since it came last.
     pub(crate) fn pop_unsettled(&mut self) -> Option<SessionId> {
         self.dirty.pop_first()
     }
 
-    /// Players who are logged in.
+    /// Returns how many players are logged in.
     pub(crate) fn player_count(&self) -> usize {
         self.players.len()
     }
 
-    /// A session, which may be one that is not confirmed yet.
+    /// Returns a session, which may be one that is not confirmed yet.
     pub(crate) fn client(&self, id: SessionId) -> Option<&Client> {
         self.sessions.get(&id)
     }
 
-    /// The session of a player who is here.
+    /// Returns the session of a player who is here.
     pub(crate) fn client_of(&self, player: PlayerId) -> Option<&Client> {
         self.client(self.session_of(player)?)
     }
 
-    /// The name that this session's player goes by.
+    /// Returns the name that this session's player goes by.
     pub(crate) fn name_of(&self, id: SessionId) -> String {
         self.client(id).map(|client| client.login.name.clone()).unwrap_or_default()
     }
 
-    /// When something came from where this session is proven to be.
+    /// Returns when something came from where this session is proven to be.
     pub(crate) fn last_heard(&self, id: SessionId) -> Option<Instant> {
         self.client(id).map(|client| client.session.last_heard())
     }
 
-    /// The player of this session, if it is the player's present one.
+    /// Returns the player of this session, if it is the player's present one.
     pub(crate) fn player_in(&self, id: SessionId) -> Option<PlayerId> {
         self.player_of(id).filter(|player| self.session_of(*player) == Some(id))
     }
@@ -168,7 +168,7 @@ impl Roster {
         self.sessions.get(&id).map(|client| client.player)
     }
 
-    /// The session of a player who is here.
+    /// Returns the session of a player who is here.
     pub(crate) fn session_of(&self, player: PlayerId) -> Option<SessionId> {
         self.players.get(&player).map(|player| player.session)
     }
@@ -213,7 +213,7 @@ impl Roster {
         }
     }
 
-    /// Whether something came from a player within the last seconds.
+    /// Returns whether something came from a player within the last seconds.
     pub(crate) fn is_fresh(&self, cx: &Context, player: PlayerId) -> bool {
         let client = self.client_of(player);
         client.is_some_and(|client| cx.now.saturating_duration_since(client.session.last_heard()) < FRESH)

@@ -6,25 +6,26 @@ use std::net::{IpAddr, SocketAddr};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ServerSocketId(pub u16);
 
-/// What the core knows about a socket.
+/// This is what the core knows about a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ServerSocket {
-    /// The address and port that the socket is bound to.
+    /// This is the address and port that the socket is bound to.
     pub local: SocketAddr,
-    /// Its address as players know it, where that is not the one it is bound to (cloud 1:1 NAT).
+    /// This is its address as players know it, where that is not the one it is bound to (cloud 1:1 NAT).
     pub public: Option<IpAddr>,
     /// It is bound to the second address (RFC 5780's A2).
     pub second_address: bool,
     /// It is bound to the second port (RFC 5780's P2).
     pub second_port: bool,
-    /// An address of this machine, where it is bound to all: what players of the other family are told to try.
+    /// This is an address of this machine, where it is bound to all: what players of the other family are told to
+    /// try.
     pub interface: Option<IpAddr>,
     /// It takes TCP connections; what comes over one is a datagram from the connection's other end.
     pub stream: bool,
 }
 
 impl ServerSocket {
-    /// The first socket of the first address, known to players by the address it is bound to.
+    /// Returns the first socket of the first address, known to players by the address it is bound to.
     pub fn first(local: SocketAddr) -> Self {
         Self {
             local,
@@ -37,12 +38,12 @@ impl ServerSocket {
     }
 }
 
-/// A datagram to be sent.
+/// This is a datagram to be sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerTransmit {
     /// The datagram is sent from this socket.
     pub socket: ServerSocketId,
-    /// The address to send from, where the socket is bound to all: the one that was asked.
+    /// This is the address to send from, where the socket is bound to all: the one that was asked.
     pub source: Option<IpAddr>,
     /// The datagram goes to this address.
     pub to: SocketAddr,
@@ -50,16 +51,16 @@ pub struct ServerTransmit {
     pub payload: Vec<u8>,
 }
 
-/// What the datagram that is being dealt with allows to be sent.
+/// This says what the datagram that is being dealt with allows to be sent.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Incoming {
     /// Bytes left for addresses that are not proven.
     pub(super) bytes: usize,
-    /// Where the player is whose session it is of.
+    /// This says where the player is whose session it is of.
     pub(super) proven: Option<Route>,
 }
 
-/// The way that a datagram came in; answers leave the same way.
+/// This is the way that a datagram came in; answers leave the same way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Route {
     pub(super) socket: ServerSocketId,

@@ -19,19 +19,19 @@ const LOG_AGAIN: Duration = Duration::from_secs(3600);
 #[derive(Default)]
 pub(super) struct Place {
     watch: Watch,
-    /// Kinds of findings that are in the log, and when each was last written.
+    /// These kinds of findings are in the log; it is noted when each was last written.
     logged: BTreeMap<&'static str, Instant>,
 }
 
 impl Server {
-    /// Input: what the system says of its addresses now. Sockets that are bound to all addresses are known to players by
-    /// the new ones from then on.
+    /// Takes an input: what the system says of its addresses now. Sockets that are bound to all addresses are known
+    /// to players by the new ones from then on.
     pub fn set_surroundings(&mut self, now: Instant, around: Surroundings) {
         self.cx.now = now;
         self.place.set(&mut self.cx, around);
     }
 
-    /// What is wrong with the server's place in the network now, the worst first.
+    /// Returns what is wrong with the server's place in the network now, the worst first.
     pub fn findings(&self, now: Instant) -> Vec<Finding> {
         self.place.findings(&self.cx, now)
     }

@@ -47,7 +47,7 @@ pub(super) fn at(text: &str) -> SocketAddr {
     text.parse().unwrap()
 }
 
-/// A player: login, session, and what it was told.
+/// This is a player: login, session, and what it was told.
 pub(super) struct Fake {
     pub(super) identity: Identity,
     pub(super) address: SocketAddr,
@@ -59,7 +59,7 @@ pub(super) struct Fake {
     pub(super) in_clear: bool,
     pub(super) told: Vec<ToPlayer>,
     pub(super) frames: Vec<Frame<ToPlayer>>,
-    /// Killed: hears and says nothing.
+    /// The player is killed: it hears and says nothing.
     pub(super) dead: bool,
     next_request: u32,
 }
@@ -70,7 +70,7 @@ pub(super) struct World {
     pub(super) registry: Option<MemoryRegistry>,
     pub(super) fakes: Vec<Fake>,
     pub(super) rng: ChaCha20Rng,
-    /// Longest reply seen for each datagram that was sent, to check amplification.
+    /// This keeps the datagrams that were sent.
     pub(super) sent: VecDeque<(ServerSocketId, SocketAddr, Vec<u8>)>,
 }
 
@@ -92,7 +92,7 @@ impl World {
         }
     }
 
-    /// A player that is not logged in yet.
+    /// Adds a player that is not logged in yet.
     pub(super) fn add(&mut self, secret: u8, address: &str) -> usize {
         let address = at(address);
         let login = Login {
@@ -121,7 +121,7 @@ impl World {
         self.fakes.len() - 1
     }
 
-    /// A player that is logged in.
+    /// Adds a player that is logged in.
     pub(super) fn player(&mut self, secret: u8, address: &str) -> usize {
         let index = self.add(secret, address);
         self.log_in(index);
@@ -252,7 +252,7 @@ pub(super) fn by_name(name: &str) -> Request {
     Request::JoinRoom { target: RoomTarget::Name(name.into()), password: None }
 }
 
-/// Back into a room, with the ticket that was given for it.
+/// Returns the request to come back into a room, with the ticket that was given for it.
 pub(super) fn back_to(room: &RoomInfo, ticket: RoomTicket) -> Request {
     Request::TakeUpRoom { ticket, code: room.code.clone(), options: room.options(None) }
 }
@@ -300,7 +300,7 @@ impl Fake {
         })
     }
 
-    /// The newest ticket.
+    /// Returns the newest ticket.
     pub(super) fn ticket(&self) -> RoomTicket {
         let newest = self.told.iter().rev().find_map(|message| match message {
             ToPlayer::Ticket(ticket) => Some(*ticket),
@@ -319,7 +319,7 @@ impl Fake {
             .collect()
     }
 
-    /// The newest list of members.
+    /// Returns the newest list of members.
     pub(super) fn members(&self) -> Vec<PlayerId> {
         let mut parts: BTreeMap<(u32, u8), Vec<message::PlayerInfo>> = BTreeMap::new();
         for message in &self.told {

@@ -8,7 +8,7 @@ use traversal_core::id::{JoinId, PlayerId, RoomId};
 use crate::ids::SessionId;
 use crate::registry::RegistryId;
 
-/// What is due.
+/// This says what is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Timer {
     Session(SessionId),
@@ -54,7 +54,7 @@ impl Timers {
         }
     }
 
-    /// Whether there is a deadline for this.
+    /// Returns whether there is a deadline for this.
     pub(super) fn is_set(&self, key: Timer) -> bool {
         self.by_key.contains_key(&key)
     }

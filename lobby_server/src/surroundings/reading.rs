@@ -28,7 +28,7 @@ impl Surroundings {
     }
 }
 
-/// Docker and Podman leave a mark (`/.dockerenv`, `/run/.containerenv`).
+/// Returns whether this runs in a container: Docker and Podman leave a mark (`/.dockerenv`, `/run/.containerenv`).
 fn is_container() -> bool {
     ["/.dockerenv", "/run/.containerenv"].iter().any(|mark| std::path::Path::new(mark).exists())
 }

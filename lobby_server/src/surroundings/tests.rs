@@ -8,7 +8,7 @@ fn ips(texts: &[&str]) -> Vec<IpAddr> {
     texts.iter().map(|text| ip(text)).collect()
 }
 
-/// A machine with these addresses and this gateway.
+/// Returns the watch of a machine with these addresses and this gateway.
 fn watch(own: &[&str], gateway: &str) -> Watch {
     let around = Surroundings { own: ips(own), gateways: vec![ip(gateway)], container: false };
     let mut watch = Watch::default();
@@ -16,7 +16,7 @@ fn watch(own: &[&str], gateway: &str) -> Watch {
     watch
 }
 
-/// Players of these numbers come in from `seen`; `local` is the network that they are in.
+/// Lets players of these numbers come in from `seen`; `local` is the network that they are in.
 fn come(watch: &mut Watch, numbers: std::ops::Range<u8>, seen: &str, local: &str) {
     for number in numbers {
         let own = ip(&format!("{local}.{number}"));

@@ -9,10 +9,10 @@ use traversal_core::wire::stream::STREAM_BACKLOG;
 use crate::bind_error::{BindError, Transport};
 use crate::server::ServerSocket;
 
-/// Connections that wait to be accepted.
+/// So many connections may wait to be accepted.
 const LISTEN_BACKLOG: i32 = 256;
 
-/// A socket that takes connections.
+/// This is a socket that takes connections.
 pub(crate) struct Listener {
     pub(super) io: TcpListener,
     pub(crate) about: ServerSocket,

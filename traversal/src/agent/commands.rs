@@ -9,7 +9,7 @@ use crate::text;
 use crate::wire::message::{Request, RequestError, ToServer, checked_password};
 
 impl Agent {
-    /// Input: the game wants something.
+    /// Takes an input: the game wants something.
     pub fn handle_command(&mut self, now: Instant, command: Command) {
         self.detection.renew_when_due(&mut self.shared.cx(now));
         match command {

@@ -17,7 +17,7 @@ impl Agent {
         self.detection.handle_hairpin(&mut cx, datagram)
     }
 
-    /// Input: a datagram came in on `socket`. Anything that is not ours is counted and dropped.
+    /// Takes an input: a datagram came in on `socket`. Anything that is not ours is counted and dropped.
     pub fn handle_datagram(&mut self, now: Instant, socket: SocketId, from: SocketAddr, datagram: &[u8]) {
         let result = match Kind::of(datagram) {
             // A source that nobody can be sent to is forged: port 0, all hosts.

@@ -81,8 +81,8 @@ pub struct PathInfo {
 pub struct LinkQuality {
     /// The smoothed round trip of the pings (RFC 6298); none before the first answer on this path.
     pub rtt: Option<Duration>,
-    /// How far round trips lie from the smoothed one, on average: RTTVAR of RFC 6298. A quarter of the first round trip while
-    /// there is no second one.
+    /// This is how far round trips lie from the smoothed one, on average: RTTVAR of RFC 6298. It is a quarter of the
+    /// first round trip while there is no second one.
     pub jitter: Option<Duration>,
     /// The share of pings that were not answered, 0 to 1: the ping or its answer was lost. One that is overdue counts. The newest
     /// count most, each with a sixteenth, so at one ping in 400 ms this is about the last 6 s. Where both ways lose
@@ -95,7 +95,7 @@ pub struct LinkQuality {
     pub bytes_received: u64,
 }
 
-/// Why the channel to a player ended.
+/// This says why the channel to a player ended.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DisconnectReason {
@@ -242,7 +242,7 @@ pub enum Event {
     PeerDisconnected {
         /// The player who was at the other end.
         peer: PlayerInfo,
-        /// Why the channel ended.
+        /// This says why the channel ended.
         reason: DisconnectReason,
     },
     /// An attempt to connect to a player ended without a path.
@@ -260,7 +260,7 @@ pub enum Event {
         room: RoomInfo,
         /// This player is the new host.
         hosting: bool,
-        /// Who hosted it before.
+        /// This player hosted it before.
         previous: PlayerId,
         /// Who is inside, the new host first, without the old one. As far as is known; [`Event::Members`] follows.
         members: Vec<PlayerInfo>,

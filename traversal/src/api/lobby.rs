@@ -29,7 +29,7 @@ pub enum LobbyState {
     },
     /// There is no link, and another try follows.
     Retrying {
-        /// Why the last try failed, or the link ended.
+        /// This says why the last try failed, or the link ended.
         error: LobbyError,
         /// How long it is to the next try, from this event on.
         retry_in: Duration,

@@ -152,7 +152,7 @@ impl Classifier {
         }
     }
 
-    /// Input: a socket that was asked for is open at this local port, or (`None`) could not be opened.
+    /// Takes an input: a socket that was asked for is open at this local port, or (`None`) could not be opened.
     pub fn handle_socket(&mut self, now: Instant, slot: u16, local_port: Option<u16>) {
         match self.sockets.get_mut(usize::from(slot)) {
             Some(socket @ None) => *socket = Some(local_port),
@@ -167,7 +167,7 @@ impl Classifier {
         self.advance(now);
     }
 
-    /// Input: the server's answer to a probe. `from` is the socket of the server that it came from.
+    /// Takes an input: the server's answer to a probe. `from` is the socket of the server that it came from.
     pub fn handle_seen(&mut self, now: Instant, tag: u32, observed: SocketAddr, from: SocketAddr) {
         let Some(probe) = self.pending.get_mut(tag as usize) else { return };
         if matches!(probe.state, Fate::Seen { .. }) {
@@ -180,25 +180,25 @@ impl Classifier {
         self.advance(now);
     }
 
-    /// Input: a [`ClassifierOrder::Hairpin`] packet came in on another of the sockets.
+    /// Takes an input: a [`ClassifierOrder::Hairpin`] packet came in on another of the sockets.
     pub fn handle_hairpin(&mut self, now: Instant) {
         self.hairpin = Hairpin::Told(true);
         self.advance(now);
     }
 
-    /// Input: [`poll_timeout`](Self::poll_timeout) has come.
+    /// Takes an input: [`poll_timeout`](Self::poll_timeout) has come.
     pub fn handle_timeout(&mut self, now: Instant) {
         if !self.done {
             self.advance(now);
         }
     }
 
-    /// Output: what to do next.
+    /// Returns what to do next.
     pub fn poll_order(&mut self) -> Option<ClassifierOrder> {
         self.orders.pop_front()
     }
 
-    /// Output: when [`handle_timeout`](Self::handle_timeout) is due.
+    /// Returns when [`handle_timeout`](Self::handle_timeout) is due.
     pub fn poll_timeout(&self) -> Option<Instant> {
         if self.done {
             return None;

@@ -109,7 +109,7 @@ impl LifetimeSearch {
         }
     }
 
-    /// Input: a socket is open, or could not be opened.
+    /// Takes an input: a socket is open, or could not be opened.
     pub fn handle_socket(&mut self, now: Instant, slot: u16, open: bool) {
         let Some(trial) = self.trials.get_mut(usize::from(slot)) else { return };
         if trial.state != State::Opening {
@@ -122,7 +122,7 @@ impl LifetimeSearch {
         }
     }
 
-    /// Input: the server has seen a probe of this slot.
+    /// Takes an input: the server has seen a probe of this slot.
     pub fn handle_report(&mut self, now: Instant, slot: u16, report: PortReport) {
         let Some(trial) = self.trials.get_mut(usize::from(slot)) else { return };
         // The answer to a probe that was sent again may refresh the mapping: the silence begins anew.
@@ -132,7 +132,7 @@ impl LifetimeSearch {
         }
     }
 
-    /// Input: the server has sent to this slot's mapping once.
+    /// Takes an input: the server has sent to this slot's mapping once.
     pub fn handle_acknowledged(&mut self, now: Instant, slot: u16) {
         let overdue = self.rtt.overdue();
         let Some(trial) = self.trials.get_mut(usize::from(slot)) else { return };
@@ -145,7 +145,7 @@ impl LifetimeSearch {
         }
     }
 
-    /// Input: what the server has sent to this slot's mapping came in, at this slot's socket.
+    /// Takes an input: what the server has sent to this slot's mapping came in, at this slot's socket.
     pub fn handle_knock(&mut self, slot: u16) {
         if self
             .trials
@@ -156,7 +156,7 @@ impl LifetimeSearch {
         }
     }
 
-    /// Input: [`poll_timeout`](Self::poll_timeout) has come.
+    /// Takes an input: [`poll_timeout`](Self::poll_timeout) has come.
     pub fn handle_timeout(&mut self, now: Instant) {
         for slot in 0..self.trials.len() as u16 {
             let trial = &mut self.trials[usize::from(slot)];
@@ -207,12 +207,12 @@ impl LifetimeSearch {
         self.orders.push_back(LifetimeOrder::CloseSocket { slot });
     }
 
-    /// Output: what to do next.
+    /// Returns what to do next.
     pub fn poll_order(&mut self) -> Option<LifetimeOrder> {
         self.orders.pop_front()
     }
 
-    /// Output: when [`handle_timeout`](Self::handle_timeout) is due.
+    /// Returns when [`handle_timeout`](Self::handle_timeout) is due.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let due = |t: &Trial| match t.state {
             State::Asking { until } | State::Silent { until } | State::Knocking { until } => Some(until),

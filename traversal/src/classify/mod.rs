@@ -159,7 +159,7 @@ pub fn merge_report(seen: &NatProfile, report: &NatProfile) -> NatProfile {
     }
 }
 
-/// Answers M5: whether the seen address is none of the machine's own. `None`: its own are not known.
+/// Answers M5: whether the seen address is none of the machine's own. It is `None` where its own are not known.
 fn translated(evidence: &Evidence) -> Option<bool> {
     if evidence.local.is_empty() {
         return None;

@@ -18,15 +18,15 @@ enum Ports {
 
 #[derive(Clone, Copy, Debug)]
 struct Model {
-    /// 0: one port for all, 1: per address, 2: per address and port.
+    /// This says how it maps: 0: one port for all, 1: per address, 2: per address and port.
     mapping: u8,
-    /// How it filters: 0: not at all, 1: by address, 2: by address and port.
+    /// This says how it filters: 0: not at all, 1: by address, 2: by address and port.
     filtering: u8,
     ports: Ports,
     translates: bool,
     hairpin: bool,
     blocked: bool,
-    /// Foreign ports a second.
+    /// Others take so many ports a second.
     foreign: u32,
     /// Each n-th packet, either way, is lost.
     lose_every: u32,

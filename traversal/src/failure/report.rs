@@ -13,7 +13,7 @@ pub struct FailureReport {
     pub stage: Stage,
     /// Why there is no (direct) path.
     pub reason: FailureReason,
-    /// Whether the pair plays all the same, over the relay.
+    /// This says whether the pair plays all the same, over the relay.
     pub relayed: bool,
     /// Why the server gave the pair no relay. None: it gave one, or this player wants none.
     pub no_relay: Option<NoRelay>,

@@ -15,8 +15,8 @@ use crate::wire::Dropped;
 use crate::wire::handshake::{ClientHandshake, ClientProgress};
 use crate::wire::message::Login;
 
-/// Between hellos to two addresses of the server (happy eyeballs: RFC 8305 section 5 has the same 250 ms). It is a pace, not
-/// a wait for an answer: what is far away answers later, and counts.
+/// So much time passes between hellos to two addresses of the server (happy eyeballs: RFC 8305 section 5 has the same
+/// 250 ms). It is a pace, not a wait for an answer: what is far away answers later, and counts.
 const PACE: Duration = Duration::from_millis(250);
 /// Hellos to an address that is silent come ever more rarely, up to this gap.
 const MOST_GAP: Duration = Duration::from_secs(2);
@@ -138,7 +138,7 @@ impl Try {
 }
 
 impl Shaking {
-    /// `blocked`: UDP did not get through the last time.
+    /// Begins a login; `blocked` says that UDP did not get through the last time.
     pub(super) fn new(
         env: &mut Env<'_>,
         servers: &[SocketAddr],

@@ -26,8 +26,8 @@ const HOLD: [Duration; 5] = [
 /// A way that stood so long has made good for earlier falls.
 const CALM: Duration = Duration::from_secs(60);
 
-/// The place in [`UPGRADE`] of the first try of the own network from a direct way: after a minute; the second one follows five
-/// minutes later.
+/// At this place in [`UPGRADE`] stands the first try of the own network from a direct way: it is after a minute; the
+/// second one follows five minutes later.
 const OWN_NETWORK: usize = 3;
 
 /// The better kind of way wins, whatever its round trip.

@@ -214,7 +214,7 @@ impl Peer {
         self.attempt.check_permit(cx, punching);
     }
 
-    /// Whether this match searches by many sockets or ports at present.
+    /// Returns whether this match searches by many sockets or ports at present.
     pub(crate) fn is_searching(&self) -> bool {
         self.is_punching() && self.attempt.is_searching()
     }

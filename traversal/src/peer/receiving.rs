@@ -128,7 +128,7 @@ impl Peer {
         self.choose(cx)
     }
 
-    /// `test`: the tag of a test that came along with the confirmation.
+    /// Takes a confirmation; `test` is the tag of a test that came along with it.
     fn handle_confirm(
         &mut self,
         cx: &mut Cx<'_>,

@@ -82,8 +82,8 @@ fn sure(profile: &NatProfile) -> bool {
     matches!(profile.confidence, Confidence::Full | Confidence::Manual)
 }
 
-/// Cheapest first; where several of them may serve. A method that failed is followed by another one, never by
-/// itself (97.6 % of successes come with the first try of one).
+/// Returns the methods, the cheapest first, where several of them may serve. A method that failed is followed by
+/// another one, never by itself (97.6 % of successes come with the first try of one).
 fn order(a: &NatProfile, b: &NatProfile) -> Vec<Method> {
     let (ra, rb) = (reach(a), reach(b));
     let mut methods = Vec::with_capacity(6);

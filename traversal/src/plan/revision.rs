@@ -121,7 +121,7 @@ impl PlanInForce {
     }
 }
 
-/// Whether two profiles make the same plan: how long a mapping lives does not matter.
+/// Returns whether two profiles make the same plan: how long a mapping lives does not matter.
 fn alike(a: &NatProfile, b: &NatProfile) -> bool {
     *a == NatProfile { timeout: a.timeout, timeout_below: a.timeout_below, ..*b }
 }

@@ -14,7 +14,7 @@ fn nat(mapping: M, filtering: F, allocation: P) -> NatProfile {
 
 const COUNT: P = P::Sequential { step: 1 };
 
-/// The five names, and no NAT.
+/// Returns the NAT of this short name; "none" is no NAT.
 fn named(name: &str) -> NatProfile {
     let (eim, adm, apdm) = (M::EndpointIndependent, M::AddressDependent, M::AddressAndPortDependent);
     let (eif, adf, apdf) = (F::EndpointIndependent, F::AddressDependent, F::AddressAndPortDependent);

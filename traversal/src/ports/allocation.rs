@@ -40,8 +40,8 @@ pub struct Estimate {
     pub allocation: PortAllocation,
     /// Probability of the explanation that fits best, 0 to 1.
     pub confidence: f32,
-    /// Whether even inner ports get even outer ports, and odd ones odd (RFC 4787 section 4.2.2). `None`: there were too
-    /// few of either to tell.
+    /// This says whether even inner ports get even outer ports, and odd ones odd (RFC 4787 section 4.2.2). `None`:
+    /// there were too few of either to tell.
     pub parity: Option<bool>,
 }
 

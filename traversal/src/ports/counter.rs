@@ -19,8 +19,8 @@ const LONGEST_STEP: u32 = 1024;
 /// ports a second 1 and 5 ports.
 const FOREIGN_BETWEEN: [(f64, f64); 7] =
     [(0.01, 0.2), (0.03, 0.2), (0.1, 0.2), (0.3, 0.15), (1.0, 0.12), (3.0, 0.1), (10.0, 0.03)];
-/// Share of packets that others of the same burst overtake before the NAT: 0.1 to 3 % of all packets are reordered
-/// on paths of the internet (Bennett 1999, Paxson 1997 section 4), nearly none on a home's own link.
+/// Others of the same burst overtake this share of the packets before the NAT: 0.1 to 3 % of all packets are
+/// reordered on paths of the internet (Bennett 1999, Paxson 1997 section 4), nearly none on a home's own link.
 const OVERTAKEN: f64 = 0.03;
 /// Share of NATs that hand a burst to several processors, so that its order means nothing.
 const SHUFFLED: f64 = 0.01;
@@ -151,8 +151,8 @@ fn fit_laid(chains: &[Chain], laid: &[Laid], sign: i32, rule: StepRule) -> Optio
     Some(Counter { step: size as i32 * sign, likelihood })
 }
 
-/// Probability of so many ports taken between neighbours: geometric, which is what packets at exponential distances
-/// among Poisson traffic see, at whatever mean fits.
+/// Returns the logarithm of the probability of so many ports taken between neighbours: it is geometric, which is what
+/// packets at exponential distances among Poisson traffic see, at whatever mean fits.
 fn foreign_between(taken: impl Iterator<Item = f64> + Clone) -> f64 {
     let at = |(mean, weight): (f64, f64)| {
         let each = |taken: f64| taken.max(0.0) * (mean / (1.0 + mean)).ln() - (1.0 + mean).ln();
@@ -161,7 +161,7 @@ fn foreign_between(taken: impl Iterator<Item = f64> + Clone) -> f64 {
     log_sum(FOREIGN_BETWEEN.map(at))
 }
 
-/// Probability of an order in which so many of `n` packets are displaced.
+/// Returns the logarithm of the probability of an order in which so many of `n` packets are displaced.
 fn order(n: usize, displaced: usize) -> f64 {
     let falling = |n: usize, k: usize| (0..k).map(|i| ((n - i) as f64).ln()).sum::<f64>();
     let (kept, moved) = ((n - displaced) as f64, displaced as f64);
@@ -169,8 +169,8 @@ fn order(n: usize, displaced: usize) -> f64 {
     log_sum([overtaken, SHUFFLED.ln() - falling(n, n)])
 }
 
-/// Probability of a burst's place, given the burst before it: whole steps on, at a rate of foreign ports of which
-/// only the magnitude is known. `None`: this counter did not get there by itself.
+/// Returns the logarithm of the probability of a burst's place, given the burst before it: whole steps on, at a rate of
+/// foreign ports of which only the magnitude is known. Returns `None` where this counter did not get there by itself.
 fn drift(before: &Chain, after: &Chain, size: u32, sign: i32) -> Option<f64> {
     let (from, to) = (*before.ports.last()?, *after.ports.first()?);
     let way = if sign > 0 { forward(from, to) } else { forward(to, from) };

@@ -19,8 +19,8 @@ pub enum End {
 /// are in use).
 const OVERTAKEN: u32 = 2_048;
 
-/// Over an unknown seam, ports on either side of it: what others take during a bracket (99 of 100 times 5 at most
-/// with 1,000 a second over 1 ms), with room.
+/// Over an unknown seam, so many ports on either side of it are aimed at: what others take during a bracket (99 of
+/// 100 times 5 at most with 1,000 a second over 1 ms), with room.
 const BESIDE_SEAM: u32 = 16;
 
 /// A range holds every `step`-th port from the first to the last, both included, in the direction of the step (M15).
@@ -164,7 +164,7 @@ impl Iterator for Walk {
     }
 }
 
-/// Iterates over the ports of a [`PortRange`].
+/// This iterates over the ports of a [`PortRange`].
 #[derive(Clone, Debug)]
 pub struct PortRangeIter {
     head: Walk,

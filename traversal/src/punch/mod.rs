@@ -48,7 +48,7 @@ use crate::wire::message::{Facts, ProbePurpose, PunchPlan, RoundTrip};
 pub enum Slot {
     /// The game's own socket, the one that the lobby server knows.
     Main,
-    /// One that this puncher asked for.
+    /// This socket is one that the puncher asked for.
     Own(u16),
 }
 
@@ -148,11 +148,11 @@ pub enum Progress {
 pub trait Puncher: std::fmt::Debug + Send {
     /// Names the method.
     fn method(&self) -> Method;
-    /// Input: something that the puncher has to hear.
+    /// Takes an input: something that the puncher has to hear.
     fn handle(&mut self, now: Instant, input: PunchInput<'_>);
-    /// Output: the next order that is due and that the caps allow. What it gives out is counted in the ledger.
+    /// Returns the next order that is due and that the caps allow. What it gives out is counted in the ledger.
     fn poll_order(&mut self, now: Instant, ledger: &mut Ledger<'_>) -> Option<PunchOrder>;
-    /// Output: when [`PunchInput::Timeout`] is due; none: never.
+    /// Returns when [`PunchInput::Timeout`] is due; `None`: never.
     fn poll_timeout(&self) -> Option<Instant>;
     /// Tells whether it has something left to try.
     fn progress(&self) -> Progress;

@@ -15,7 +15,7 @@ pub(super) use run::run;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Nat {
     pub(super) profile: NatProfile,
-    /// Foreign ports a second.
+    /// Others take so many ports a second.
     pub(super) foreign: f64,
 }
 
@@ -80,11 +80,11 @@ impl Nat {
 #[derive(Clone, Debug)]
 pub(super) struct Setup {
     pub(super) method: Method,
-    /// Of the sending side and the receiving side of the plan.
+    /// These are the NATs of the sending side and the receiving side of the plan.
     pub(super) nats: [Nat; 2],
-    /// One-way delay to the server of each; between the two it is the sum of both, less a bit.
+    /// This is the one-way delay to the server of each; between the two it is the sum of both, less a bit.
     pub(super) delay: [Duration; 2],
-    /// Loss of each datagram.
+    /// Each datagram is lost with this probability.
     pub(super) loss: f64,
     pub(super) seed: u64,
     pub(super) server_addresses: usize,

@@ -4,7 +4,7 @@ use super::model::{PEER, SERVERS, context};
 use super::*;
 use crate::config::MOST_PORTS_AHEAD;
 
-/// One puncher, driven by hand.
+/// This is one puncher, driven by hand.
 struct Side {
     puncher: Box<dyn Puncher>,
     now: Instant,
@@ -255,7 +255,7 @@ fn m23_the_call_and_the_answer_leave_from_new_sockets() {
     assert_ne!(probe, packet);
 }
 
-/// A player near the server and one far from it.
+/// Puts this player near the server, and the other one far from it.
 fn far_peer(context: &mut PunchContext) {
     context.rtt = RttEstimate::of(Duration::from_millis(20));
     context.peer_rtt = RttEstimate::of(Duration::from_millis(1200));

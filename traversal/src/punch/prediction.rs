@@ -47,7 +47,7 @@ pub(super) struct Prediction {
     attempt: u8,
     /// What this side has made known of its ports, the newest last.
     calls: Vec<Call>,
-    /// Open sockets and their local ports.
+    /// These are the open sockets, with their local ports.
     open: BTreeMap<u16, u16>,
     /// These sockets are for packets to the other side. They serve again only where their next destination is surely a
     /// new port.

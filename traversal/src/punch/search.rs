@@ -15,7 +15,7 @@ const ROW: u32 = 32;
 /// Steps beyond the known end of an open range that are tried in the first row.
 const OPEN_STEPS: i64 = 8;
 
-/// One range being answered.
+/// This is one range that is being answered.
 #[derive(Debug)]
 pub(super) struct ReplySearch {
     ports: Peekable<Widening>,
@@ -71,7 +71,7 @@ impl ReplySearch {
         search
     }
 
-    /// Input: [`due`](Self::due) may have come.
+    /// Takes an input: [`due`](Self::due) may have come.
     pub(super) fn step(&mut self, now: Instant, engine: &mut Engine) {
         while self.left > 0 && self.due <= now && !engine.wide_waits() {
             self.try_next(now, engine);

@@ -56,7 +56,7 @@ const ASKING: usize = 36;
 const DATA: u8 = 0;
 const CONTROL: u8 = 1;
 const PART: u8 = 2;
-/// Tag of channel `n`, less `n`.
+/// This is the tag of channel `n`, less `n`.
 const CHANNEL: u8 = 16;
 
 /// The two agents of a match say this to each other.

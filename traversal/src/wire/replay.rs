@@ -51,7 +51,7 @@ mod tests {
     use super::*;
 
     proptest! {
-        /// Against the plain model: a set of all counters seen, and the window's width.
+        /// The window does the same as a plain model: a set of all counters seen, and the window's width.
         #[test]
         fn same_as_a_set(counters in proptest::collection::vec(0u64..4000, 1..600)) {
             let mut window = ReplayWindow::default();

@@ -12,14 +12,14 @@ use serde::de::DeserializeOwned;
 use super::codec::{self, CodecError};
 use super::{MAX_CONTROL, VERSION};
 
-/// Set to write the file anew.
+/// This environment variable is set to write the file anew.
 const WRITE: &str = "WRITE_SAMPLES";
 /// Its value while no release has this version of the wire: bytes may change without a new version.
 const UNRELEASED: &str = "unreleased";
 
-/// A message and its bytes.
+/// This is a message, with its bytes.
 struct Sample {
-    /// Type and variant, as docs/protocol.md names them.
+    /// This is type and variant, as docs/protocol.md names them.
     name: String,
     bytes: Vec<u8>,
     /// Reads some bytes as this type and writes what was read.
@@ -30,7 +30,7 @@ struct Sample {
 struct Samples(Vec<Sample>);
 
 impl Samples {
-    /// A value of a type on the wire; it is read as it was written.
+    /// Puts in a value of a type on the wire; it is read as it was written.
     fn put<T: Serialize + DeserializeOwned + PartialEq + Debug>(&mut self, value: T) {
         let path = type_name::<T>().split('<').next().unwrap_or_default();
         let of_type = path.rsplit("::").next().unwrap_or_default();

@@ -18,8 +18,8 @@ fn key(text: &str) -> [u8; 32] {
     hex(text).try_into().unwrap()
 }
 
-/// The vector of this suite in the collection of cacophony (github.com/centromere/cacophony), which Noise implementations
-/// share.
+/// The vector is that of this suite in the collection of cacophony (github.com/centromere/cacophony), which Noise
+/// implementations share.
 #[test]
 fn noise_ik_is_the_published_one() {
     let prologue = hex("4a6f686e2047616c74");
@@ -98,7 +98,7 @@ fn noise_ik_is_the_published_one() {
     }
 }
 
-/// RFC 7748 section 5.2.
+/// The vectors are those of RFC 7748 section 5.2.
 #[test]
 fn x25519_is_that_of_rfc_7748() {
     let vectors = [
@@ -119,7 +119,7 @@ fn x25519_is_that_of_rfc_7748() {
     }
 }
 
-/// RFC 8439 section 2.8.2.
+/// The vector is that of RFC 8439 section 2.8.2.
 #[test]
 fn chacha20_poly1305_is_that_of_rfc_8439() {
     let cipher = ChaCha20Poly1305::new(Key::from_slice(&hex(
@@ -148,7 +148,7 @@ fn chacha20_poly1305_is_that_of_rfc_8439() {
     );
 }
 
-/// RFC 5869 appendix A, test cases 1 to 3: key, salt, info, pseudorandom key, output.
+/// The vectors are those of RFC 5869 appendix A, test cases 1 to 3: key, salt, info, pseudorandom key, output.
 #[test]
 fn hkdf_is_that_of_rfc_5869() {
     let vectors = [

@@ -5,7 +5,7 @@ use bevy::math::Vec2;
 use crate::scene::{Actor, Scene};
 use crate::sim::{BOLT_SPEED, HALF_SIZE, Input, PILLARS, Phase, TICK_HZ, aim_of};
 
-/// A computer player's mind.
+/// This is a computer player's mind.
 #[derive(Clone, Debug)]
 pub struct Brain {
     random: fastrand::Rng,
@@ -13,13 +13,13 @@ pub struct Brain {
     mood: u32,
     angle: f32,
     target: Option<u8>,
-    /// Where others were before, to lead the shot.
+    /// This says where others were before, to lead the shot.
     seen: Vec<(u8, Vec2)>,
     wander: Vec2,
 }
 
 impl Brain {
-    /// One with its own habits.
+    /// Returns a mind; the seed gives it its own habits.
     pub fn new(seed: u64) -> Self {
         let random = fastrand::Rng::with_seed(seed ^ 0x5eed);
         Self { random, strafe: 1.0, mood: 0, angle: 0.0, target: None, seen: Vec::new(), wander: Vec2::ZERO }
@@ -100,7 +100,7 @@ impl Brain {
     }
 }
 
-/// Away from walls and pillars.
+/// Returns the direction away from walls and pillars that are near; it is zero in the open.
 fn avoid(at: Vec2) -> Vec2 {
     let mut push = Vec2::ZERO;
     for pillar in PILLARS {
@@ -116,7 +116,7 @@ fn avoid(at: Vec2) -> Vec2 {
     push
 }
 
-/// Whether no pillar stands between the two places.
+/// Returns whether no pillar stands between the two places.
 fn clear(from: Vec2, to: Vec2) -> bool {
     PILLARS.iter().all(|pillar| {
         let along = to - from;

@@ -23,7 +23,7 @@ use crate::sim::TICK_HZ;
 use crate::traversal_glue::GluePlugin;
 use brain::Brain;
 
-/// How long a computer player keeps looking for its room.
+/// A computer player keeps looking for its room for so long.
 const WAIT: Duration = Duration::from_secs(30);
 
 const NAMES: [&str; 8] = ["Ada", "Bo", "Cleo", "Dex", "Echo", "Finn", "Gigi", "Hal"];
@@ -31,7 +31,7 @@ const NAMES: [&str; 8] = ["Ada", "Bo", "Cleo", "Dex", "Echo", "Finn", "Gigi", "H
 /// Lets the player who sits here be played by a [`Brain`].
 #[derive(Debug)]
 pub struct BrainPlugin {
-    /// The seed that its habits come of.
+    /// The computer player's habits come of this seed.
     pub seed: u64,
 }
 
@@ -69,14 +69,14 @@ pub fn single_threaded(app: &mut App) {
     }
 }
 
-/// What became of a computer player.
+/// This says what became of a computer player.
 #[derive(Clone, Debug, Default)]
 pub struct BotReport {
-    /// The name that others see.
+    /// Others see this name.
     pub name: String,
-    /// What it heard in its (last) match.
+    /// This is what it heard in its (last) match.
     pub log: EventLog,
-    /// What kept it from playing.
+    /// This is what kept it from playing.
     pub trouble: Option<String>,
 }
 
@@ -102,7 +102,7 @@ fn report(joined: Option<Res<Joined>>, session: Res<Session>, mut report: ResMut
     }
 }
 
-/// A computer player on its thread.
+/// This is a computer player on its own thread.
 #[derive(Debug)]
 pub struct Bot {
     stop: Arc<AtomicBool>,
@@ -170,10 +170,10 @@ fn play(mut app: App) -> BotReport {
     app.world_mut().remove_resource::<Report>().map(|report| report.0).unwrap_or_default()
 }
 
-/// The computer players of this program.
+/// These are the computer players of this program.
 #[derive(Resource, Debug, Default)]
 pub struct Crew {
-    /// How many are wanted.
+    /// So many are wanted.
     pub wanted: usize,
     bots: Vec<Bot>,
 }

@@ -9,18 +9,18 @@ use crate::protocol::{self, BUNDLE, ClientMessage, GAME_PROTOCOL, HostMessage, I
 use crate::scene::{Actor, Scene, SceneBolt};
 use crate::sim::{Bolt, DT, Freedom, GameEvent, Input, Phase, PlayerSlot, Rules, angle_of};
 
-/// Age in steps at which others' shots are shown in our own time instead of their shooter's: so they leave the
-/// muzzle that is seen, and hit when they seem to.
+/// From this age on, in steps, others' shots are shown in our own time; until then it blends over from their shooter's:
+/// so they leave the muzzle that is seen, and hit when they seem to.
 const BOLT_BLEND: f64 = 18.0;
 
 /// The match as a client knows it.
 #[derive(Debug, Default)]
 pub struct ClientGame {
-    /// All events that the host has told.
+    /// These are all events that the host has told.
     pub log: EventLog,
     /// The host has our hello.
     pub greeted: bool,
-    /// Messages that could not be read.
+    /// So many messages could not be read.
     pub malformed: u32,
     /// The host does not let us play, and why.
     pub refused: Option<String>,
@@ -37,23 +37,23 @@ pub struct ClientGame {
 }
 
 impl ClientGame {
-    /// The first message to the host.
+    /// Returns the first message to the host, as bytes.
     pub fn hello(name: &str) -> Vec<u8> {
         encode(&ClientMessage::Hello { protocol: GAME_PROTOCOL, name: String::from(name) })
     }
 
-    /// Who we are, once welcomed.
+    /// Returns who we are, once we are welcomed.
     pub fn me(&self) -> Option<PlayerSlot> {
         self.me
     }
 
-    /// Distance of the last correction of the own place, in world units.
+    /// Returns how far the last correction moved the own player, in world units.
     pub fn last_correction(&self) -> f32 {
         self.prediction.corrected
     }
 
-    /// The same match with us as its host, from the last snapshot on, without the old host's player. The others' players
-    /// wait for them. None where there is no snapshot yet.
+    /// Returns the same match with us as its host: it goes on from the last snapshot, without the old host's player.
+    /// The others' players wait for their clients. Returns `None` where there is no snapshot yet.
     pub fn take_over(&self, own: u64, previous: u64, seed: u64) -> Option<HostGame> {
         let (me, rules) = (self.me?, self.rules?);
         let mut world = self.timeline.newest()?.world(me, rules, seed, &self.names);
@@ -136,7 +136,8 @@ impl ClientGame {
         Freedom { walk, fire: walk }
     }
 
-    /// One step with the player's input; the bytes go out unreliably. None before the first snapshot.
+    /// Plays one step with the player's input, and returns the bytes to be sent unreliably. Returns `None` before the
+    /// first snapshot.
     pub fn tick(&mut self, input: Input) -> Option<Vec<u8>> {
         let me = self.me?;
         let freedom = self.freedom(self.timeline.newest()?);
@@ -144,12 +145,12 @@ impl ClientGame {
         Some(encode(&Inputs(self.prediction.bundle(BUNDLE))))
     }
 
-    /// Events since the last call, for the pictures.
+    /// Returns the events since the last call, for the pictures.
     pub fn take_events(&mut self) -> Vec<GameEvent> {
         std::mem::take(&mut self.fresh)
     }
 
-    /// What this player sees, `fraction` of a step after the last one.
+    /// Returns what this player sees, `fraction` of a step after the last one.
     pub fn scene(&self, fraction: f32) -> Scene {
         let (Some(me), Some(newest)) = (self.me, self.timeline.newest()) else { return Scene::default() };
         let shown = self.timeline.shown_tick(self.now).unwrap_or_default();

@@ -25,14 +25,14 @@ const STARVED: u32 = 12;
 /// Steps that a player is waited for after a change of the host: longer than an attempt to connect takes.
 const AWAITED: u32 = 12 * TICK_HZ;
 
-/// A message to be sent.
+/// This is a message to be sent.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Outgoing {
-    /// renet's name for the receiver.
+    /// This is the receiver's client id in renet.
     pub client: u64,
     /// Must arrive, in order.
     pub reliable: bool,
-    /// The message as bytes.
+    /// This is the message as bytes.
     pub bytes: Vec<u8>,
 }
 
@@ -49,14 +49,14 @@ struct Seat {
 /// The match as its host runs it.
 #[derive(Debug)]
 pub struct HostGame {
-    /// The simulation that counts.
+    /// This is the simulation that counts.
     pub world: Simulation,
-    /// All events so far.
+    /// This keeps all events so far.
     pub log: EventLog,
-    /// Messages that could not be read.
+    /// So many messages could not be read.
     pub malformed: u32,
     local: Option<PlayerSlot>,
-    /// renet's name for the host's own player.
+    /// This is renet's client id for the host's own player.
     own: Option<u64>,
     local_seq: u32,
     seats: BTreeMap<u64, Seat>,
@@ -69,7 +69,7 @@ pub struct HostGame {
 }
 
 impl HostGame {
-    /// A new match; with a name the host plays too.
+    /// Returns a new match; where a name is given, the host plays too.
     pub fn new(rules: Rules, seed: u64, local: Option<&str>) -> Self {
         let mut world = Simulation::new(rules, seed);
         let local = local.and_then(|name| world.join(name));
@@ -91,7 +91,7 @@ impl HostGame {
         game
     }
 
-    /// A match that another host began: `seats` are the players of those who are on their way here.
+    /// Returns a match that another host began: `seats` are the players of those who are on their way here.
     pub fn resumed(
         world: Simulation,
         (own, local): (u64, PlayerSlot),
@@ -112,12 +112,12 @@ impl HostGame {
         self
     }
 
-    /// The host's own player.
+    /// Returns the number of the host's own player, if the host plays.
     pub fn local(&self) -> Option<PlayerSlot> {
         self.local
     }
 
-    /// Which player sits behind a connection.
+    /// Returns the player who sits behind a connection.
     pub fn player_of(&self, client: u64) -> Option<PlayerSlot> {
         self.seats.get(&client).map(|seat| seat.player)
     }
@@ -211,7 +211,7 @@ impl HostGame {
         }
     }
 
-    /// One step of the match.
+    /// Plays one step of the match.
     pub fn tick(&mut self, own: Input) {
         self.await_players();
         self.before = self.world.players.iter().map(|(slot, p)| (*slot, p.body.at)).collect();
@@ -249,17 +249,17 @@ impl HostGame {
         self.publish();
     }
 
-    /// Messages to be sent now.
+    /// Returns the messages to be sent now.
     pub fn take_outgoing(&mut self) -> Vec<Outgoing> {
         std::mem::take(&mut self.outbox)
     }
 
-    /// Events since the last call, for the pictures.
+    /// Returns the events since the last call, for the pictures.
     pub fn take_events(&mut self) -> Vec<GameEvent> {
         std::mem::take(&mut self.fresh)
     }
 
-    /// What the host sees, `fraction` of a step after the last one.
+    /// Returns what the host sees, `fraction` of a step after the last one.
     pub fn scene(&self, fraction: f32) -> Scene {
         let actors = self.world.players.iter().map(|(&player, p)| {
             let before = self.before.get(&player).copied().unwrap_or(p.body.at);

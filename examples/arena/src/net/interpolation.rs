@@ -7,9 +7,9 @@ use bevy::math::Vec2;
 use crate::protocol::{Snapshot, unpack};
 use crate::sim::{DT, PlayerSlot, angle_of};
 
-/// How far in the past: three snapshots, so that one lost and one late do not show.
+/// Others are shown so many seconds in the past: three snapshots, so that one lost and one late do not show.
 const DELAY: f32 = 0.1;
-/// Going on straight without news for this long at the most.
+/// Without news, others are shown going straight on for so many seconds at the most.
 const EXTRAPOLATE: f32 = 0.12;
 const KEPT: usize = 32;
 
@@ -17,7 +17,7 @@ const KEPT: usize = 32;
 #[derive(Debug, Default)]
 pub(super) struct Timeline {
     snapshots: VecDeque<Snapshot>,
-    /// Host's time minus ours, as the fastest datagrams tell it, in seconds.
+    /// This is the host's time minus ours, in seconds, as the fastest datagrams tell it.
     offset: Option<f64>,
 }
 
@@ -56,17 +56,17 @@ impl Timeline {
         self.snapshots.back()
     }
 
-    /// The host's time as it reaches us now, in steps.
+    /// Returns the host's time as it reaches us now, in steps.
     pub(super) fn host_tick(&self, now: f64) -> Option<f64> {
         Some((now + self.offset?) / f64::from(DT))
     }
 
-    /// The step that is shown of others now.
+    /// Returns the step that is shown of others now.
     pub(super) fn shown_tick(&self, now: f64) -> Option<f64> {
         Some(self.host_tick(now)? - f64::from(DELAY / DT))
     }
 
-    /// Where a player was at that step, and where it looked.
+    /// Returns where a player was at that step, and where it looked.
     pub(super) fn player_at(&self, player: PlayerSlot, tick: f64) -> Option<(Vec2, f32)> {
         let find = |snapshot: &Snapshot| {
             let state = snapshot.players.iter().find(|p| p.player == player)?;

@@ -20,11 +20,11 @@ use crate::sim::GameEvent;
 /// Events kept for looking back.
 const KEPT: usize = 4096;
 
-/// What this player heard, in the order in which it came.
+/// This is what this player heard, in the order in which it came.
 #[derive(Clone, Debug, Default)]
 pub struct EventLog {
     entries: VecDeque<(u32, GameEvent)>,
-    /// Events that came twice, out of order or after a gap.
+    /// So many events came twice, out of order or after a gap.
     pub faults: u32,
     next: Option<u32>,
 }
@@ -47,7 +47,7 @@ impl EventLog {
         self.entries.push_back((number, event));
     }
 
-    /// Numbers and events, oldest first.
+    /// Returns the events with their numbers, oldest first.
     pub fn entries(&self) -> impl Iterator<Item = &(u32, GameEvent)> {
         self.entries.iter()
     }

@@ -11,18 +11,18 @@ const KEPT: usize = 120;
 /// Corrections up to here are smoothed away; longer ones are jumps.
 const JUMP: f32 = 140.0;
 
-/// The own body ahead of the host's.
+/// This is the own body, ahead of the host's.
 #[derive(Debug, Default)]
 pub(super) struct Prediction {
     body: Body,
     before: Vec2,
-    /// Shown minus predicted place; fades.
+    /// This is the shown minus the predicted place; it fades.
     error: Vec2,
     pending: VecDeque<Input>,
     next: u32,
-    /// Own shots in flight, ahead too.
+    /// These are the own shots in flight, which are ahead of the host, too.
     pub(super) bolts: Vec<Bolt>,
-    /// Distance of the last correction, for tests and the curious.
+    /// This is how far the last correction moved the body, in world units, for tests and the curious.
     pub(super) corrected: f32,
 }
 
@@ -45,13 +45,13 @@ impl Prediction {
         (input.seq, stepped)
     }
 
-    /// The newest inputs, oldest first.
+    /// Returns the newest inputs, at most `count`, oldest first.
     pub(super) fn bundle(&self, count: usize) -> Vec<Input> {
         let skip = self.pending.len().saturating_sub(count);
         self.pending.iter().skip(skip).copied().collect()
     }
 
-    /// The host's word: `body` after input number `applied`. The inputs after it are applied again.
+    /// Takes the host's word: the body is `body` after input number `applied`. The inputs after it are applied again.
     pub(super) fn reconcile(&mut self, applied: u32, body: Body, freedom: Freedom) {
         self.pending.retain(|input| input.seq > applied);
         let shown = self.body.at + self.error;
@@ -76,7 +76,7 @@ impl Prediction {
         self.bolts.retain(|bolt| bolt.input > applied || flying(bolt.input));
     }
 
-    /// Inputs under way: how many steps this side is ahead.
+    /// Returns how many inputs are under way: so many steps this side is ahead.
     pub(super) fn ahead(&self) -> usize {
         self.pending.len()
     }
@@ -85,7 +85,7 @@ impl Prediction {
         &self.body
     }
 
-    /// Where to show the own player, `fraction` of a step after the last one.
+    /// Returns where to show the own player, `fraction` of a step after the last one.
     pub(super) fn shown(&self, fraction: f32) -> Vec2 {
         self.before.lerp(self.body.at, fraction) + self.error
     }

@@ -8,28 +8,28 @@ use super::{ClientGame, HostGame};
 use crate::scene::{Happened, Scene};
 use crate::sim::{Input, TICK_HZ};
 
-/// The match of a host; there while this player hosts a room.
+/// This is the match of a host; it exists while this player hosts a room.
 #[derive(Resource, Debug)]
 pub struct Hosted(pub HostGame);
 
-/// The match of a client; there while this player is connected to a host.
+/// This is the match of a client; it exists while this player is connected to a host.
 #[derive(Resource, Debug)]
 pub struct Joined(pub ClientGame);
 
-/// What the player who sits here wants now: written by the keyboard and mouse, or by a computer player.
+/// This is what the player who sits here wants now: it is written by the keyboard and mouse, or by a computer player.
 #[derive(Resource, Clone, Copy, Debug, Default)]
 pub struct Wish(pub Input);
 
-/// The name to play under.
+/// The player plays under this name.
 #[derive(Resource, Clone, Debug)]
 pub struct PlayerName(pub String);
 
-/// Groups of the systems, for ordering.
+/// These are groups of the systems, for ordering.
 #[derive(SystemSet, Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum NetSystems {
     /// Takes the messages that came in.
     Receive,
-    /// A step of the match.
+    /// Plays a step of the match.
     Tick,
     /// [`Scene`] and [`Happened`] are new after this.
     Scene,
@@ -37,7 +37,7 @@ pub enum NetSystems {
     Send,
 }
 
-/// The game over renet.
+/// This plugin plays the game over renet.
 #[derive(Debug)]
 pub struct NetPlugin;
 
@@ -62,7 +62,7 @@ impl Plugin for NetPlugin {
     }
 }
 
-/// A fresh connection to a host: say hello, once.
+/// Says hello, once, where there is a fresh connection to a host.
 fn greet(
     mut commands: Commands,
     name: Res<PlayerName>,

@@ -130,7 +130,7 @@ fn idle(_: u64, _: &ClientGame) -> Input {
     Input::default()
 }
 
-/// A game in which everybody is let in.
+/// Returns a game in which everybody is let in.
 fn assembled(clients: u64, one_way: f64, loss: f64, rules: Rules) -> Match {
     let mut game = Match::new(clients, one_way, loss, rules);
     for _ in 0..20 * TICK_HZ {

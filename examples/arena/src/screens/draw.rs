@@ -11,11 +11,11 @@ use crate::scene::Scene;
 use crate::session::{Goal, Session};
 use crate::theme;
 
-/// Which control the keyboard means.
+/// The keyboard means the control with this number.
 #[derive(Resource, Clone, Copy, Debug, Default)]
 pub struct Focus(pub usize);
 
-/// The page on the screen.
+/// This is the page on the screen.
 #[derive(Resource, Debug, Default)]
 pub(super) struct Shown {
     pub(super) screen: Option<Screen>,
@@ -23,15 +23,15 @@ pub(super) struct Shown {
     root: Option<Entity>,
 }
 
-/// A control on the screen: its number in [`Page::controls`].
+/// This is a control on the screen, by its number in [`Page::controls`].
 #[derive(Component, Clone, Copy, Debug)]
 pub(super) struct Numbered(pub(super) usize);
 
-/// A small button that moves a choice.
+/// This is a small button that moves a choice.
 #[derive(Component, Clone, Debug)]
 pub(super) struct Press(pub(super) Action);
 
-/// The text of a field, and what it shows while empty.
+/// This is the text of a field, with what it shows while empty.
 #[derive(Component, Clone, Copy, Debug)]
 pub(super) struct Typed {
     number: usize,
@@ -39,7 +39,7 @@ pub(super) struct Typed {
     hint: &'static str,
 }
 
-/// Pictures of the UI.
+/// These are the pictures of the UI.
 #[derive(Resource, Clone, Debug)]
 pub struct UiPictures {
     logo: Handle<Image>,
@@ -95,7 +95,7 @@ pub(super) fn refresh(
     shown.page = page;
 }
 
-/// Where the focus is when a screen opens: on what most players want next.
+/// Returns where the focus is when a screen opens: it is on what most players want next.
 fn first(controls: &[Control]) -> usize {
     let likely = |control: &Control| {
         matches!(control, Control::Button(Action::QuickPlay | Action::Begin | Action::Retry))
@@ -138,7 +138,7 @@ fn draw(commands: &mut Commands, page: &Page, pictures: &UiPictures, veil: f32) 
         .id()
 }
 
-/// Text in one of the tones.
+/// Returns a text in one of the tones.
 fn words(tone: Tone, text: &str) -> impl Bundle {
     let (size, colour) = match tone {
         Tone::Heading => (theme::HEADING, theme::WORDS),
@@ -156,7 +156,7 @@ fn words(tone: Tone, text: &str) -> impl Bundle {
 /// Puts the items of a page on the screen, one after the other.
 struct Placer<'a> {
     pictures: &'a UiPictures,
-    /// The number of the next control.
+    /// The next control gets this number.
     next: usize,
 }
 
@@ -166,7 +166,7 @@ impl Placer<'_> {
         Numbered(self.next - 1)
     }
 
-    /// Places one item; `shared`: it shares a row with others.
+    /// Places one item; with `shared` it shares a row with others.
     fn place(&mut self, parent: &mut ChildSpawnerCommands, item: &Item, shared: bool) {
         match item {
             Item::Logo => {
@@ -227,7 +227,7 @@ impl Placer<'_> {
         }
     }
 
-    /// A button; without an action it cannot be pressed.
+    /// Places a button; without an action it cannot be pressed.
     fn button(
         &mut self,
         parent: &mut ChildSpawnerCommands,
@@ -252,7 +252,7 @@ impl Placer<'_> {
         }
     }
 
-    /// A framed line of a list, with a small button if it has one.
+    /// Places a framed line of a list, with a small button if it has one.
     fn line(
         &mut self,
         parent: &mut ChildSpawnerCommands,
@@ -287,7 +287,7 @@ impl Placer<'_> {
     }
 }
 
-/// A node that takes its share of a row, if it is in one.
+/// Returns a node that takes its share of a row, if it is in one.
 fn share(shared: bool) -> Node {
     Node {
         flex_grow: if shared { 1.0 } else { 0.0 },
@@ -296,7 +296,7 @@ fn share(shared: bool) -> Node {
     }
 }
 
-/// A label with something below it.
+/// Returns a node for a label with something below it.
 fn labelled(shared: bool) -> Node {
     Node { flex_direction: FlexDirection::Column, row_gap: px(5), ..share(shared) }
 }
@@ -318,7 +318,7 @@ fn words_no_wrap() -> impl Bundle {
     (Text::new(""), font, TextColor(theme::WORDS), TextLayout::no_wrap())
 }
 
-/// Focus, and the texts that are being typed, without drawing anew.
+/// Updates the focus and the texts that are being typed, without drawing anew.
 pub(super) fn highlight(
     time: Res<Time>,
     focus: Res<Focus>,

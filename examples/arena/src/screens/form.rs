@@ -9,33 +9,33 @@ use super::page::{Choice, Field};
 use crate::session::HostPlan;
 use crate::sim::{MAX_NAME, MAX_PLAYERS, Rules};
 
-/// Texts and choices of all screens.
+/// These are the texts and choices of all screens.
 #[derive(Resource, Clone, PartialEq)]
 pub struct Form {
-    /// The name of the player.
+    /// This is the player's name.
     pub name: String,
-    /// The lobby server, as typed.
+    /// This is the lobby server, as typed.
     pub server: String,
-    /// The name of the room.
+    /// This is the room's name.
     pub room: String,
-    /// Its password; empty: none.
+    /// This is the room's password; where it is empty the room has none.
     pub password: String,
-    /// The code of a room, as typed.
+    /// This is the code of a room, as typed.
     pub code: String,
-    /// Players in the room.
+    /// So many players fit into the room.
     pub capacity: usize,
-    /// How many computer players take part.
+    /// So many computer players take part.
     pub bots: usize,
-    /// Points that win a round.
+    /// So many points win a round.
     pub points: u16,
-    /// Whether the room is listed for all.
+    /// This says whether the room is listed for all.
     pub listed: bool,
-    /// Said at the foot of the title.
+    /// This is said at the foot of the title.
     pub note: String,
 }
 
 impl fmt::Debug for Form {
-    /// All but the password.
+    /// Writes everything but the password.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { name, server, room, password: _, code, capacity, bots, points, listed, note } = self;
         f.debug_struct("Form")
@@ -67,7 +67,7 @@ impl Default for Form {
 }
 
 impl Form {
-    /// A text of the form.
+    /// Returns a text of the form.
     pub fn text(&self, field: Field) -> &str {
         match field {
             Field::Name => &self.name,
@@ -119,7 +119,7 @@ impl Form {
         }
     }
 
-    /// The choice in words.
+    /// Returns the choice in words.
     pub fn shown(&self, choice: Choice) -> String {
         match choice {
             Choice::Capacity => self.capacity.to_string(),
@@ -129,12 +129,12 @@ impl Form {
         }
     }
 
-    /// The password, if there is one.
+    /// Returns the password, if there is one.
     pub fn password(&self) -> Option<Secret<String>> {
         (!self.password.is_empty()).then(|| self.password.as_str().into())
     }
 
-    /// How to open a room.
+    /// Returns how to open a room.
     pub fn plan(&self) -> HostPlan {
         HostPlan {
             room: self.room.trim().to_owned(),

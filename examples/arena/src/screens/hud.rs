@@ -17,7 +17,7 @@ use crate::sim::{GameEvent, MAX_PLAYERS, Phase, PlayerSlot};
 use crate::theme;
 use crate::view::{StageCamera, on_stage};
 
-/// Seconds that a line of the feed stays.
+/// A line of the feed stays for so many seconds.
 const FEED: f32 = 4.0;
 
 pub(super) struct HudPlugin;
@@ -44,7 +44,7 @@ fn visible(screen: Res<State<Screen>>, mut hud: Query<&mut Visibility, With<Hud>
     }
 }
 
-/// The actors by points, the best first.
+/// Returns the actors' places in the scene by points, the best first.
 fn ranking(scene: &Scene) -> Vec<usize> {
     let mut order: Vec<_> = (0..scene.actors.len()).collect();
     order.sort_by_key(|i| (u16::MAX - scene.actors[*i].points, scene.actors[*i].player));

@@ -17,19 +17,19 @@ pub use form::Form;
 pub use navigate::{TroubleText, autostart};
 pub use sample::sample;
 
-/// Where the player is.
+/// This says where the player is.
 #[derive(States, Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Screen {
-    /// Name and server, and where to go.
+    /// The player gives name and server, and chooses where to go.
     #[default]
     Title,
-    /// The options of a room before it is opened.
+    /// The player sets the options of a room before it is opened.
     Host,
-    /// The list of the public rooms.
+    /// The public rooms are listed.
     Rooms,
-    /// A code from a friend.
+    /// The player types a code from a friend.
     Code,
-    /// What is being tried.
+    /// The player sees what is being tried.
     Connecting,
     /// The player is in the room, before the match.
     Lobby,
@@ -37,7 +37,7 @@ pub enum Screen {
     Game,
     /// The menu is open in the match, which goes on.
     Paused,
-    /// What went wrong, and what can be done.
+    /// The player reads what went wrong, and what can be done.
     Trouble,
 }
 
@@ -68,7 +68,7 @@ pub enum ScreenName {
     Trouble,
 }
 
-/// Screens, HUD and their controls.
+/// This plugin shows the screens, the HUD and their controls.
 #[derive(Debug)]
 pub struct ScreensPlugin;
 

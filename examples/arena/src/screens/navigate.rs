@@ -12,11 +12,11 @@ use crate::scene::Scene;
 use crate::session::{Ask, Goal, HostPlan, Link, Profile, Session, Target};
 use crate::sim::{Phase, clean_name};
 
-/// The sentence on the last screen that anybody wants to see.
+/// This is the sentence on the last screen that anybody wants to see.
 #[derive(Resource, Clone, Debug, Default)]
 pub struct TroubleText(pub String);
 
-/// How long to keep asking for a room whose name or code was typed.
+/// A room whose name or code was typed is asked for so long.
 const WAIT: Duration = Duration::from_secs(3);
 
 /// Opens with this goal, as the command line says.

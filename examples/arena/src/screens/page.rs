@@ -8,7 +8,7 @@ use super::Screen;
 #[derive(Message, Clone, Debug, PartialEq)]
 pub struct Pressed(pub Action);
 
-/// Things that can be done on screens.
+/// These things can be done on screens.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Action {
     /// Go to another screen.
@@ -21,7 +21,7 @@ pub enum Action {
     Browse,
     /// Enter a room of the list.
     Enter {
-        /// The code of the room.
+        /// This is the code of the room.
         code: String,
         /// It asks for a password.
         locked: bool,
@@ -34,7 +34,7 @@ pub enum Action {
     Kick(u64),
     /// Give up, or leave the room.
     Leave,
-    /// The last thing once more.
+    /// Try the last thing once more.
     Retry,
     /// Go one screen back.
     Back,
@@ -44,46 +44,46 @@ pub enum Action {
     Change(Choice, i32),
 }
 
-/// A text of the form.
+/// This is a text of the form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Field {
-    /// The player's name.
+    /// This is the player's name.
     Name,
-    /// The lobby server.
+    /// This is the lobby server.
     Server,
-    /// The room's name.
+    /// This is the room's name.
     Room,
-    /// The password of the room.
+    /// This is the room's password.
     Password,
-    /// The code of a room.
+    /// This is the code of a room.
     Code,
 }
 
-/// A choice of the form.
+/// This is a choice of the form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Choice {
-    /// Players in the room.
+    /// So many players fit into the room.
     Capacity,
-    /// How many computer players take part.
+    /// So many computer players take part.
     Bots,
-    /// Points that win a round.
+    /// So many points win a round.
     Points,
-    /// Whether the room is listed or hidden.
+    /// This says whether the room is listed or hidden.
     Listed,
 }
 
-/// How a text looks.
+/// This says how a text looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tone {
-    /// Big, for headings.
+    /// The text is big, for headings.
     Heading,
-    /// Plain, for running text.
+    /// The text is plain, for running text.
     Plain,
-    /// Faint, for what matters less.
+    /// The text is faint, for what matters less.
     Faint,
-    /// Good news, in green.
+    /// The text is good news, in green.
     Good,
-    /// Bad news, in red.
+    /// The text is bad news, in red.
     Bad,
     /// The text has this player's colour.
     Player(u8),
@@ -91,24 +91,24 @@ pub enum Tone {
     Code,
 }
 
-/// A part of a page.
+/// This is a part of a page.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Item {
-    /// The game's name, as a picture.
+    /// This is the game's name, as a picture.
     Logo,
-    /// Words in a tone.
+    /// These are words in a tone.
     Text(Tone, String),
-    /// A text to be typed: which, its label, and what it shows while empty.
+    /// This is a text to be typed: which, its label, and what it shows while empty.
     Field(Field, &'static str, &'static str),
-    /// Something to be chosen.
+    /// This is something to be chosen.
     Choice(Choice, &'static str, String),
-    /// Something to be pressed, if it can be.
+    /// This is something to be pressed, if it can be.
     Button(String, Action, bool),
-    /// Side by side, sharing the width.
+    /// These items stand side by side and share the width.
     Row(Vec<Item>),
-    /// A framed line of a list: left and right words, and maybe a small button.
+    /// This is a framed line of a list: it has left and right words, and maybe a small button.
     Line(Tone, String, String, Option<(String, Action)>),
-    /// Some space before what follows.
+    /// This is some space before what follows.
     Gap,
 }
 
@@ -122,28 +122,28 @@ pub fn text(tone: Tone, text: impl Into<String>) -> Item {
     Item::Text(tone, text.into())
 }
 
-/// What a screen consists of.
+/// This is what a screen consists of.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Page {
-    /// What stands on the page, from top to bottom.
+    /// These items stand on the page, from top to bottom.
     pub items: Vec<Item>,
-    /// Width of the panel, in design pixels.
+    /// This is the width of the panel, in design pixels.
     pub width: f32,
 }
 
-/// Something that takes focus.
+/// This is something that takes focus.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Control {
-    /// A text to be typed, see [`Item::Field`].
+    /// This is a text to be typed, see [`Item::Field`].
     Field(Field),
-    /// A choice, see [`Item::Choice`].
+    /// This is a choice, see [`Item::Choice`].
     Choice(Choice),
-    /// A button, see [`Item::Button`].
+    /// This is a button, see [`Item::Button`].
     Button(Action),
 }
 
 impl Page {
-    /// All controls in the order in which Tab visits them; those that cannot be used are left out.
+    /// Returns all controls in the order in which Tab visits them; those that cannot be used are left out.
     pub fn controls(&self) -> Vec<Control> {
         fn collect(items: &[Item], controls: &mut Vec<Control>) {
             for item in items {

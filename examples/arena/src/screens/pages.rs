@@ -6,12 +6,12 @@ use super::page::{Action, Choice, Field, Item, Page, Tone, button, text};
 use crate::scene::{Actor, Scene};
 use crate::session::{Goal, Link, Session};
 
-/// Rooms of a list that fit on a screen.
+/// So many rooms of a list fit on a screen.
 const ROOMS: usize = 5;
-/// Sentences of a story that fit on a screen.
+/// So many sentences of a story fit on a screen.
 const STORY: usize = 7;
 
-/// The page of a screen; none: the match alone is to be seen.
+/// Returns the page of a screen; `None`: only the match is to be seen.
 pub(super) fn page(
     screen: Screen,
     form: &Form,
@@ -227,7 +227,7 @@ fn sorry(trouble: &str, goal: &Goal) -> Vec<Item> {
     ]
 }
 
-/// The beginning of a name.
+/// Returns the beginning of a name.
 fn short(name: &str, letters: usize) -> String {
     match name.char_indices().nth(letters) {
         Some((end, _)) => format!("{}..", &name[..end]),
@@ -235,7 +235,7 @@ fn short(name: &str, letters: usize) -> String {
     }
 }
 
-/// What the foot of the title says about the link.
+/// Returns what the foot of the title says about the link.
 fn link_words(link: &Link) -> Option<String> {
     match link {
         Link::Offline => None,

@@ -7,7 +7,7 @@ use crate::scene::Scene;
 use crate::session::{Link, Listed, Member, Room, Session};
 use crate::sim::{Rules, clean_name};
 
-/// A full session, and a scene with the same players.
+/// Returns a full session, and a scene with the same players.
 pub fn sample() -> (Session, Scene) {
     let names = ["Ada", "Bo", "Cleo with a very long na", "Dex", "Echo", "Finn", "Gigi", "Hal"];
     let mut game = HostGame::new(Rules::default(), 1, Some(names[0]));

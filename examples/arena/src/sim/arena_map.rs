@@ -2,19 +2,19 @@
 
 use bevy::math::Vec2;
 
-/// Half the width and height of the floor, in world units.
+/// This is half the width and height of the floor, in world units.
 pub const HALF_SIZE: Vec2 = Vec2::new(800.0, 450.0);
 
-/// A round obstacle.
+/// This is a round obstacle.
 #[derive(Clone, Copy, Debug)]
 pub struct Pillar {
-    /// The centre, in world units.
+    /// This is the centre, in world units.
     pub at: Vec2,
-    /// The radius, in world units.
+    /// This is the radius, in world units.
     pub radius: f32,
 }
 
-/// All obstacles of the arena.
+/// These are all obstacles of the arena.
 pub const PILLARS: [Pillar; 5] = [
     Pillar { at: Vec2::new(0.0, 0.0), radius: 82.0 },
     Pillar { at: Vec2::new(-430.0, 190.0), radius: 52.0 },
@@ -23,7 +23,7 @@ pub const PILLARS: [Pillar; 5] = [
     Pillar { at: Vec2::new(430.0, -190.0), radius: 52.0 },
 ];
 
-/// Where players start; one each.
+/// Players start at these places, one at each.
 pub const SPAWNS: [Vec2; 8] = [
     Vec2::new(-680.0, 340.0),
     Vec2::new(680.0, -340.0),

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{DT, arena_map::push_out, ticks};
 
-/// Radius of a player, in world units.
+/// This is the radius of a player, in world units.
 pub const PLAYER_RADIUS: f32 = 26.0;
 const SPEED: f32 = 350.0;
 const ACCELERATION: f32 = 2600.0;
@@ -15,23 +15,23 @@ const DASH_COOLDOWN: u8 = ticks(1.1) as u8;
 const FIRE_COOLDOWN: u8 = ticks(0.3) as u8;
 const RAPID_COOLDOWN: u8 = ticks(0.13) as u8;
 
-/// One step's worth of what a player wants. `seq` counts up by one a step.
+/// This is one step's worth of what a player wants. `seq` counts up by one a step.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Input {
-    /// Number of this input; one a step.
+    /// This is the number of the input; there is one a step.
     pub seq: u32,
-    /// Wanted direction, -127..=127 each.
+    /// This is the wanted direction, -127..=127 each.
     pub walk: (i8, i8),
-    /// Angle of sight; a full turn is 65,536.
+    /// This is the angle of sight; a full turn is 65,536.
     pub aim: u16,
-    /// Whether the trigger is held.
+    /// This says whether the trigger is held.
     pub fire: bool,
-    /// Whether a dash is wanted.
+    /// This says whether a dash is wanted.
     pub dash: bool,
 }
 
 impl Input {
-    /// The wanted direction, of length 1 at the most.
+    /// Returns the wanted direction, of length 1 at the most.
     pub fn direction(&self) -> Vec2 {
         (Vec2::new(f32::from(self.walk.0), f32::from(self.walk.1)) / 127.0).clamp_length_max(1.0)
     }
@@ -43,25 +43,25 @@ impl Input {
     }
 }
 
-/// The angle on the wire for a direction.
+/// Returns the angle on the wire for a direction.
 pub fn aim_of(direction: Vec2) -> u16 {
     let turn = direction.to_angle() / std::f32::consts::TAU;
     (turn.rem_euclid(1.0) * 65536.0) as u32 as u16
 }
 
-/// The angle in radians for one on the wire.
+/// Returns the angle in radians for one on the wire.
 pub fn angle_of(aim: u16) -> f32 {
     f32::from(aim) / 65536.0 * std::f32::consts::TAU
 }
 
-/// A player's motion and cooldowns.
+/// This is a player's motion, with its cooldowns.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Body {
-    /// The centre, in world units.
+    /// This is the centre, in world units.
     pub at: Vec2,
-    /// Velocity, world units a second.
+    /// This is the velocity, in world units a second.
     pub velocity: Vec2,
-    /// Angle of sight, see [`Input::aim`].
+    /// This is the angle of sight, see [`Input::aim`].
     pub aim: u16,
     /// Steps of dash left; untouchable meanwhile.
     pub dash_left: u8,
@@ -74,33 +74,33 @@ pub struct Body {
 }
 
 impl Body {
-    /// Standing at a place.
+    /// Returns a body that stands at a place and looks at the middle.
     pub fn standing(at: Vec2) -> Self {
         let aim = aim_of(-at);
         Self { at, aim, ..Self::default() }
     }
 
-    /// How far the dash is charged, 0..=1.
+    /// Returns how far the dash is charged, 0..=1.
     pub fn dash_charge(&self) -> f32 {
         1.0 - f32::from(self.dash_wait) / f32::from(DASH_COOLDOWN)
     }
 }
 
-/// What the rules let a player do just now.
+/// This is what the rules let a player do just now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Freedom {
     /// May walk and dash.
     pub walk: bool,
-    /// Whether it may fire.
+    /// This says whether it may fire.
     pub fire: bool,
 }
 
-/// What a step caused.
+/// This says what a step caused.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stepped {
-    /// Whether a shot left in this step.
+    /// This says whether a shot left in this step.
     pub fired: bool,
-    /// Whether a dash began in this step.
+    /// This says whether a dash began in this step.
     pub dashed: bool,
 }
 

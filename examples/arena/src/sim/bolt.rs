@@ -4,25 +4,25 @@ use bevy::math::Vec2;
 
 use super::{DT, arena_map::push_out, body::PLAYER_RADIUS, ticks};
 
-/// World units a second.
+/// A shot flies at this speed, in world units a second.
 pub const BOLT_SPEED: f32 = 780.0;
-/// The radius within which a shot hits, in world units.
+/// A shot hits within this radius, in world units.
 pub const BOLT_RADIUS: f32 = 9.0;
 const LIFE: u16 = ticks(1.7) as u16;
 const BOUNCES: u8 = 1;
 
-/// A shot in flight. Its way is fixed by its start, so everybody can compute it ahead.
+/// This is a shot in flight. Its way is fixed by its start, so everybody can compute it ahead.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Bolt {
-    /// The number of the shot, which wraps.
+    /// This is the number of the shot, which wraps.
     pub id: u16,
-    /// The player who fired it.
+    /// This player fired the shot.
     pub owner: u8,
-    /// Number of the input that fired it: the owner's client knows it by this.
+    /// The input of this number fired the shot: the owner's client knows it by this.
     pub input: u32,
-    /// The centre, in world units.
+    /// This is the centre, in world units.
     pub at: Vec2,
-    /// World units a second.
+    /// This is the velocity, in world units a second.
     pub velocity: Vec2,
     /// Steps since the shot.
     pub age: u16,
@@ -31,14 +31,14 @@ pub struct Bolt {
 }
 
 impl Bolt {
-    /// A shot leaving a player's muzzle.
+    /// Returns a shot that leaves a player's muzzle.
     pub fn fired(id: u16, owner: u8, input: u32, from: Vec2, angle: f32) -> Self {
         let along = Vec2::from_angle(angle);
         let at = from + along * (PLAYER_RADIUS + BOLT_RADIUS);
         Self { id, owner, input, at, velocity: along * BOLT_SPEED, age: 0, bounces: BOUNCES }
     }
 
-    /// One step of flight; false when it is spent.
+    /// Flies one step; returns false when the shot is spent.
     pub fn step(&mut self) -> bool {
         self.age += 1;
         self.at += self.velocity * DT;

@@ -3,17 +3,17 @@
 use bevy::math::Vec2;
 use serde::{Deserialize, Serialize};
 
-/// Number of a player in this match; also its colour and first place.
+/// This is a player's number in this match; it also gives the colour and the first place.
 pub type PlayerSlot = u8;
 
-/// What can be set about a match.
+/// These are the rules of a match that can be set.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Rules {
-    /// Points that win a round.
+    /// So many points win a round (default 7).
     pub target: u16,
-    /// Length of a round in seconds; then the most points win.
+    /// A round lasts so many seconds (default 90); then the most points win.
     pub round_seconds: u16,
-    /// Extra time on a tie, in seconds, in which the next point wins.
+    /// On a tie there are so many seconds of extra time (default 30), in which the next point wins.
     pub overtime_seconds: u16,
 }
 
@@ -23,83 +23,83 @@ impl Default for Rules {
     }
 }
 
-/// Where the match stands. `ends` is the tick at which the phase ends by itself.
+/// This says where the match stands. `ends` is the tick at which the phase ends by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Phase {
-    /// Waiting for the host to begin; everybody may move about.
+    /// Everybody waits for the host to begin, and may move about.
     Lobby,
     /// Everybody stands at a start.
     Countdown {
-        /// Last tick of it.
+        /// This is the last tick of the countdown.
         ends: u32,
     },
     /// The fight goes on.
     Playing {
-        /// Last tick of it.
+        /// This is the last tick of the fight.
         ends: u32,
         /// A tie is being broken: the next point wins.
         overtime: bool,
     },
     /// The winner is shown.
     RoundOver {
-        /// Last tick of it.
+        /// This is the last tick in which the winner is shown.
         ends: u32,
-        /// The player who won the round.
+        /// This player won the round.
         winner: PlayerSlot,
     },
 }
 
-/// What lies on the floor.
+/// These things can lie on the floor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum PickupKind {
-    /// One more health, beyond the full ones too.
+    /// It gives one more health, beyond the full ones too.
     Heart,
-    /// Rapid fire for a while.
+    /// It gives rapid fire for a while.
     Rapid,
     /// Takes the next hit.
     Shield,
 }
 
-/// Something on the floor.
+/// This is something on the floor.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Pickup {
-    /// The number of the thing, which wraps.
+    /// This is the number of the thing, which wraps.
     pub id: u8,
-    /// What it gives.
+    /// This is what it gives.
     pub kind: PickupKind,
-    /// Where it lies, in world units.
+    /// This is where it lies, in world units.
     pub at: Vec2,
 }
 
-/// What everybody hears of, once and in order.
+/// Everybody hears of these, once and in order.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum GameEvent {
     /// A player came in.
     Joined {
-        /// The number of the player.
+        /// This is the player's number.
         player: PlayerSlot,
-        /// The name of the player.
+        /// This is the player's name.
         name: String,
     },
     /// A player is gone.
     Left {
-        /// The number of the player.
+        /// This is the player's number.
         player: PlayerSlot,
     },
     /// The countdown to a round began.
     RoundStarted {
-        /// The number of the round, from 1 on.
+        /// This is the number of the round, from 1 on.
         round: u16,
     },
     /// The fight of a round began.
     Fight,
     /// Time is up with a tie.
     Overtime,
-    /// A shot met a player.
+    /// A shot has hit a player.
     Hit {
         /// The player whose shot it was.
         by: PlayerSlot,
-        /// The player who was hit.
+        /// This player was hit.
         whom: PlayerSlot,
         /// A shield took it.
         shielded: bool,
@@ -108,33 +108,33 @@ pub enum GameEvent {
     Downed {
         /// The player whose shot it was.
         by: PlayerSlot,
-        /// The player who is down.
+        /// This player is down.
         whom: PlayerSlot,
     },
     /// A player is back in the fight.
     Respawned {
-        /// The player who is back.
+        /// This player is back.
         player: PlayerSlot,
     },
-    /// Something appeared on the floor.
+    /// Something lies on the floor now.
     PickupAppeared {
-        /// What lies there.
+        /// This kind of thing lies there.
         kind: PickupKind,
     },
     /// And was taken.
     PickupTaken {
-        /// The player who took it.
+        /// This player took it.
         by: PlayerSlot,
-        /// What was taken.
+        /// This kind of thing was taken.
         kind: PickupKind,
     },
     /// A round has a winner.
     RoundWon {
         /// Counts from 1.
         round: u16,
-        /// The player who won.
+        /// This player won.
         winner: PlayerSlot,
-        /// Everybody's points in it.
+        /// These are everybody's points in the round.
         points: Vec<(PlayerSlot, u16)>,
     },
 }

@@ -15,13 +15,13 @@ pub use bolt::{BOLT_RADIUS, BOLT_SPEED, Bolt};
 pub use course::{GameEvent, Phase, Pickup, PickupKind, PlayerSlot, Rules};
 pub use simulation::{MAX_BOLTS, MAX_HEALTH, MAX_NAME, MAX_PLAYERS, Player, Simulation, clean_name};
 
-/// Simulation steps per second.
+/// The simulation takes so many steps a second.
 pub const TICK_HZ: u32 = 60;
 
-/// Length of a step in seconds.
+/// A step lasts so many seconds.
 pub const DT: f32 = 1.0 / TICK_HZ as f32;
 
-/// Ticks in so many seconds.
+/// Returns how many ticks so many seconds last.
 pub const fn ticks(seconds: f32) -> u32 {
     (seconds * TICK_HZ as f32) as u32
 }

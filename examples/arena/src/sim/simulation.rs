@@ -11,13 +11,13 @@ use super::bolt::{BOLT_RADIUS, Bolt};
 use super::course::{GameEvent, Phase, Pickup, PickupKind, PlayerSlot, Rules};
 use super::ticks;
 
-/// Players at the most.
+/// So many players fit into a match.
 pub const MAX_PLAYERS: usize = 8;
-/// Bytes of a name at the most.
+/// A name has so many bytes at the most.
 pub const MAX_NAME: usize = 24;
-/// Shots in flight at the most: what fits into one datagram with everything else.
+/// So many shots are in flight at the most: they fit into one datagram with everything else.
 pub const MAX_BOLTS: usize = 48;
-/// Health of a fresh player.
+/// A fresh player has so much health.
 pub const MAX_HEALTH: u8 = 3;
 const PICKUP_RADIUS: f32 = 22.0;
 const MAX_PICKUPS: usize = 3;
@@ -29,54 +29,54 @@ const CELEBRATION: u32 = ticks(4.5);
 const RAPID: u16 = ticks(6.0) as u16;
 const KNOCKBACK: f32 = 260.0;
 
-/// A player in the match.
+/// This is a player in the match.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Player {
-    /// The name that others see.
+    /// Others see this name.
     pub name: String,
-    /// Where it is, and how it moves.
+    /// This says where it is, and how it moves.
     pub body: Body,
-    /// The health; at 0 the player is down.
+    /// This is the health; at 0 the player is down.
     pub health: u8,
     /// The next hit costs nothing.
     pub shield: bool,
-    /// Ticks until it is back, while down.
+    /// It is back after so many ticks, while it is down.
     pub respawn: u32,
-    /// Ticks in which nothing hits it.
+    /// Nothing hits it for so many ticks.
     pub protection: u32,
     /// Points in this round.
     pub points: u16,
     /// Hits dealt in this round; breaks a tie at the very end.
     pub hits: u16,
-    /// How many rounds it has won.
+    /// It has won so many rounds.
     pub wins: u16,
-    /// Number of the last input applied.
+    /// This is the number of the last input that was applied.
     pub last_input: u32,
 }
 
 impl Player {
-    /// On the floor and alive.
+    /// Returns whether the player is on the floor and alive.
     pub fn alive(&self) -> bool {
         self.health > 0
     }
 }
 
-/// The state of a match.
+/// This is the state of a match.
 #[derive(Clone, Debug)]
 pub struct Simulation {
     /// Steps so far.
     pub tick: u32,
-    /// Where the match stands.
+    /// This says where the match stands.
     pub phase: Phase,
-    /// How many rounds have begun.
+    /// So many rounds have begun.
     pub round: u16,
-    /// How it is played.
+    /// These rules are played by.
     pub rules: Rules,
-    /// Everybody, by number.
+    /// These are all players, by number.
     pub players: BTreeMap<PlayerSlot, Player>,
-    /// Shots in flight.
+    /// These are the shots in flight.
     pub bolts: Vec<Bolt>,
-    /// On the floor.
+    /// These things lie on the floor.
     pub pickups: Vec<Pickup>,
     events: Vec<GameEvent>,
     next_bolt: u16,
@@ -85,14 +85,14 @@ pub struct Simulation {
     random: fastrand::Rng,
 }
 
-/// A name fit to be shown: nothing that steers or hides, bounded, never empty.
+/// Returns a name fit to be shown: it has nothing that steers or hides, is bounded, and never empty.
 pub fn clean_name(name: &str) -> String {
     let clean = Rule { bytes: MAX_NAME, ..NAME }.clean(name);
     if clean.is_empty() { String::from("player") } else { clean }
 }
 
 impl Simulation {
-    /// An empty arena.
+    /// Returns an empty arena.
     pub fn new(rules: Rules, seed: u64) -> Self {
         Self {
             tick: 0,
@@ -166,12 +166,12 @@ impl Simulation {
         }
     }
 
-    /// What happened since the last call.
+    /// Returns what happened since the last call.
     pub fn take_events(&mut self) -> Vec<GameEvent> {
         std::mem::take(&mut self.events)
     }
 
-    /// What a player may do now.
+    /// Returns what a player may do now.
     pub fn freedom(&self, player: PlayerSlot) -> Freedom {
         let alive = self.players.get(&player).is_some_and(Player::alive);
         let walk = alive && !matches!(self.phase, Phase::Countdown { .. });
@@ -192,7 +192,7 @@ impl Simulation {
         stepped
     }
 
-    /// Everything that goes on by itself: one step.
+    /// Does everything that goes on by itself: one step.
     pub fn step(&mut self) {
         self.tick = self.tick.wrapping_add(1);
         self.step_bolts();

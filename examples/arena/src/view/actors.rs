@@ -12,10 +12,10 @@ use crate::scene::Scene;
 use crate::sim::{MAX_HEALTH, MAX_PLAYERS, PickupKind, PlayerSlot};
 use crate::theme::{self, colour};
 
-/// Seconds between two puffs of a trail.
+/// So many seconds pass between two puffs of a trail.
 const PUFF: f32 = 1.0 / 45.0;
 
-/// What belongs to a player.
+/// These parts belong to a player.
 #[derive(Component, Clone, Copy, PartialEq, Eq)]
 enum Part {
     Light,

@@ -13,12 +13,12 @@ use bevy::prelude::*;
 
 pub use stage::StageCamera;
 
-/// Where a place of the world is shown.
+/// Returns where a place of the world is shown.
 pub fn on_stage(at: Vec2) -> Vec3 {
     at.extend(0.0)
 }
 
-/// A picture that is part of the program, so that it runs from any folder.
+/// Returns a picture that is part of the program, so that it runs from any folder.
 pub fn picture(bytes: &[u8]) -> Image {
     let usage = RenderAssetUsages::RENDER_WORLD;
     let kind = ImageType::Extension("png");
@@ -28,7 +28,7 @@ pub fn picture(bytes: &[u8]) -> Image {
 
 macro_rules! pictures {
     ($($name:ident),+) => {
-        /// All sprites, white; tinted where they are used.
+        /// These are all sprites: they are white, and tinted where they are used.
         #[derive(Resource, Clone, Debug)]
         pub struct Pictures {
             $(
@@ -49,7 +49,7 @@ macro_rules! pictures {
 
 pictures!(glow, spark, ship, bolt, ring, hexagon, pillar, grid, frame, heart, rapid, shield);
 
-/// How violently the picture shakes, 0..=1.
+/// This says how violently the picture shakes, 0..=1.
 #[derive(Resource, Clone, Copy, Debug, Default)]
 pub struct Shake(f32);
 

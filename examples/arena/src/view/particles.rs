@@ -4,10 +4,10 @@ use bevy::prelude::*;
 
 use super::stage::sprite;
 
-/// At the most so many at a time.
+/// So many particles exist at a time at the most.
 const MOST: usize = 500;
 
-/// A short-lived sprite.
+/// This is a short-lived sprite.
 #[derive(Component, Clone, Copy, Debug)]
 pub(super) struct Particle {
     pub(super) velocity: Vec2,
@@ -18,7 +18,7 @@ pub(super) struct Particle {
     pub(super) colour: Color,
 }
 
-/// Those to come.
+/// These are the particles to come.
 #[derive(Resource, Default)]
 pub(super) struct Spawns {
     wanted: Vec<(Handle<Image>, Vec2, Particle)>,
@@ -32,7 +32,7 @@ impl Spawns {
         }
     }
 
-    /// A burst in all directions.
+    /// Adds a burst in all directions.
     pub(super) fn burst(&mut self, image: &Handle<Image>, at: Vec2, colour: Color, count: u32, force: f32) {
         for _ in 0..count {
             let along = Vec2::from_angle(self.random.f32() * std::f32::consts::TAU);

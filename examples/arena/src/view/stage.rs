@@ -9,14 +9,14 @@ use super::{Pictures, Shake};
 use crate::sim::{HALF_SIZE, PILLARS};
 use crate::theme;
 
-/// What must be seen of the world: the floor, and air for the HUD above and below.
+/// So much must be seen of the world: the floor, and air for the HUD above and below.
 const SEEN: Vec2 = Vec2::new(1680.0, 1032.0);
-/// More air above than below.
+/// The camera looks here: there is more air above than below.
 const EYE: Vec2 = Vec2::new(0.0, 18.0);
-/// World units that the picture moves at full shake.
+/// At full shake the picture moves by so many world units.
 const SHAKE: f32 = 13.0;
 
-/// The camera on the match.
+/// This is the camera on the match.
 #[derive(Component, Debug)]
 pub struct StageCamera;
 
@@ -98,7 +98,7 @@ fn build(mut commands: Commands, pictures: Res<Pictures>) {
     }
 }
 
-/// A tinted sprite of a size.
+/// Returns a tinted sprite of a size.
 pub(super) fn sprite(image: &Handle<Image>, color: Color, size: Vec2) -> Sprite {
     Sprite { color, custom_size: Some(size), ..Sprite::from_image(image.clone()) }
 }
@@ -135,5 +135,5 @@ fn shake(time: Res<Time>, mut shake: ResMut<Shake>, mut eye: Query<&mut Transfor
     }
 }
 
-/// The colour of a wall's dust.
+/// This is the colour of a wall's dust.
 pub(super) const DUST: Color = theme::FAINT;

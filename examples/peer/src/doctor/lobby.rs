@@ -9,12 +9,12 @@ use serde_json::json;
 
 use super::{Check, Limit, Status};
 
-/// How long a resolver and a TCP port are waited for.
+/// A resolver and a TCP port are waited for so long.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Addresses of one name that are tried by TCP.
+/// So many addresses of one name are tried by TCP.
 const MOST: usize = 4;
 
-/// Host and port of a server as it is given on the command line.
+/// Returns host and port of a server as it is given on the command line.
 fn parts(server: &str) -> (String, u16) {
     if let Ok(ip) = server.parse::<IpAddr>() {
         return (ip.to_string(), DEFAULT_PORT);

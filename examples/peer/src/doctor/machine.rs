@@ -10,19 +10,19 @@ use serde_json::{Value, json};
 
 use super::{Check, Status};
 
-/// The time that a datagram within this machine may take.
+/// A datagram within this machine may take so long.
 const WITHIN: Duration = Duration::from_secs(1);
-/// Naps by which the timers are judged, and how long each is meant to be.
+/// The timers are judged by so many naps.
 const NAPS: u32 = 20;
-/// See [`NAPS`].
+/// Each of the [`NAPS`] is meant to last so long.
 const NAP: Duration = Duration::from_millis(5);
 /// A frame that is later than this is felt.
 const LATE: Duration = Duration::from_millis(50);
-/// Seconds of an average year (Gregorian: 365.2425 days).
+/// An average year has so many seconds (Gregorian: 365.2425 days).
 const YEAR: u64 = 31_556_952;
 /// A clock before this year was never set.
 const THIS_YEAR: u64 = 2026;
-/// The least that IPv6 and QUIC demand of a link (RFC 8200 section 5).
+/// IPv6 and QUIC demand at least so many bytes of a link (RFC 8200 section 5).
 const LEAST_MTU: u32 = 1280;
 
 pub(super) fn version() -> Check {
@@ -58,7 +58,7 @@ pub(super) fn clock() -> Check {
     Check::new("clock", status, text, json!({"year": year, "timers_late_ms": late_ms}))
 }
 
-/// A datagram from a socket on all addresses to itself.
+/// Sends a datagram from a socket on all addresses to itself.
 fn echo(any: IpAddr, loopback: IpAddr) -> io::Result<()> {
     let socket = UdpSocket::bind(SocketAddr::new(any, 0))?;
     socket.set_read_timeout(Some(WITHIN))?;
@@ -92,7 +92,7 @@ pub(super) fn sockets() -> Check {
     Check::new("sockets", status, text, facts)
 }
 
-/// What an interface is, in one word.
+/// Returns what an interface is, in one word.
 fn kind(interface: &Interface) -> &'static str {
     let name = interface.friendly_name.as_ref().unwrap_or(&interface.name).to_lowercase();
     let begins = |names: &[&str]| names.iter().any(|beginning| name.starts_with(beginning));
@@ -116,7 +116,8 @@ fn kind(interface: &Interface) -> &'static str {
     }
 }
 
-/// The interfaces that are up and lead somewhere, by kind and addresses. Their names may hold a serial number, and are left out.
+/// Lists the interfaces that are up and lead somewhere, by kind and addresses. Their names may hold a serial number,
+/// and are left out.
 pub(super) fn interfaces() -> Check {
     let all = netdev::get_interfaces();
     let up: Vec<&Interface> =
@@ -150,7 +151,7 @@ pub(super) fn interfaces() -> Check {
     Check::new("interfaces", status, text, json!({ "interfaces": facts }))
 }
 
-/// What the interface of the default route carries in one piece.
+/// Tells what the interface of the default route carries in one piece.
 pub(super) fn mtu() -> Check {
     let interface = netdev::get_interfaces().into_iter().find(|interface| interface.default);
     match interface.and_then(|interface| interface.mtu) {

@@ -40,7 +40,7 @@ pub(super) fn value(value: Value) -> Value {
     }
 }
 
-/// The same word with its address masked; none: it has none. What ends a sentence stays behind it.
+/// Returns the same word with its address masked; `None`: it has none. What ends a sentence stays behind it.
 fn word_masked(word: &str) -> Option<String> {
     let bare = word.trim_end_matches(['.', ':']);
     let behind = &word[bare.len()..];

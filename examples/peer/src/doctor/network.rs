@@ -17,14 +17,14 @@ use super::{Check, Doctor, Limit, Status};
 use crate::output;
 use crate::paths::{NAT_SETTLES, ROUTER_ANSWERS, ROUTER_CHECKED};
 
-/// Between two frames.
+/// So much time passes between two frames.
 const FRAME: Duration = Duration::from_millis(5);
-/// How long a room and the relay are waited for.
+/// A room and the relay are waited for so long.
 const ROOM: Duration = Duration::from_secs(8);
-/// How long the search for the longest datagram is given, once two are connected.
+/// The search for the longest datagram is given so long, once two are connected.
 const SIZES: Duration = Duration::from_secs(3);
 
-/// A player without a window, turned by hand.
+/// This is a player without a window; the doctor turns it by hand.
 struct Player(App);
 
 impl Player {
@@ -40,7 +40,7 @@ impl Player {
         self.0.world().resource::<R>()
     }
 
-    /// The story of the one other player.
+    /// Returns the story of the one other player.
     fn story(&mut self) -> Option<Progress> {
         let world = self.0.world_mut();
         world.query::<&Progress>().iter(world).next().cloned()
@@ -102,7 +102,8 @@ fn login(link: &LobbyLink, took: Duration) -> Check {
     Check::new("lobby", Status::Bad, text, json!({"servers": link.servers, "error": why}))
 }
 
-/// Whether all is known that is waited for. `known`: when the NAT was first known, and what was known of it last.
+/// Returns whether all is known that is waited for. `known` says when the NAT was first known, and what was known of
+/// it last.
 fn nat_is_known(status: &NatStatus, known: &mut Option<(Instant, NatStatus, Instant)>) -> bool {
     if matches!(status.profile.confidence, Confidence::Unknown | Confidence::Stale) {
         return false;
@@ -215,7 +216,7 @@ fn relay(doctor: &Doctor, limit: &Limit, host: &mut Player) -> Check {
     Check::new("relay", Status::Fine, text, facts)
 }
 
-/// What tells this run's room from others'.
+/// Returns what tells this run's room from others'.
 fn rand_suffix() -> u32 {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     now.map_or(0, |now| now.subsec_nanos())

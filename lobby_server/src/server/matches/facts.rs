@@ -49,7 +49,7 @@ impl Matches {
         }
     }
 
-    /// A range that the player has measured itself (E2).
+    /// Takes a range that the player has measured itself (E2).
     pub(crate) fn handle_claim(
         &mut self,
         cx: &mut Context,
@@ -76,8 +76,8 @@ impl Matches {
         }
     }
 
-    /// Ports that the player's next packets leave by, since its NAT keeps inner ports. Only the player knows them, but the
-    /// IP is the session's, and few ports are passed on, once a round.
+    /// Takes the ports that the player's next packets leave by, since its NAT keeps inner ports. Only the player
+    /// knows them, but the IP is the session's, and few ports are passed on, once a round.
     pub(crate) fn handle_kept_ports(
         &mut self,
         cx: &mut Context,

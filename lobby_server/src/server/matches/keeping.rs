@@ -16,7 +16,7 @@ use crate::matchmaking::{choose, nats};
 /// A player may say so many matches: one with each other member of a room.
 const MAX_WAITING: usize = 64;
 
-/// What one player has said, and the other has not confirmed; the oldest first.
+/// This is what one player has said, and the other has not confirmed; the oldest first.
 #[derive(Debug, Default)]
 pub(super) struct KeptMatches(VecDeque<KeptMatch>);
 
@@ -29,7 +29,7 @@ impl KeptMatches {
         self.0.push_back(kept);
     }
 
-    /// The same match, as the other side of it sees it.
+    /// Returns the same match, as the other side of it sees it.
     fn counterpart(&self, own: KeptMatch, player: PlayerId) -> Option<KeptMatch> {
         let fits = |kept: &&KeptMatch| {
             kept.match_id == own.match_id && kept.player == player && kept.hosting != own.hosting
@@ -104,7 +104,7 @@ impl Matches {
         }
     }
 
-    /// How many matches wait for the other side's word.
+    /// Returns how many of a player's matches wait for the other side's word.
     #[cfg(test)]
     pub(crate) fn kept_of(&self, player: PlayerId) -> usize {
         self.kept.get(&player).map_or(0, |kept| kept.0.len())

@@ -8,7 +8,7 @@ use crate::ids::{PlanId, Sides};
 use crate::server::timers::Timer;
 
 impl Matches {
-    /// Both sides get a plan of this edition. Where a search comes first, nobody need ask for it.
+    /// Gives both sides a plan of this edition. Where a search comes first, nobody need ask for it.
     pub(super) fn plan_search(
         &mut self,
         cx: &Context,

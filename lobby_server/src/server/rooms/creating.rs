@@ -10,7 +10,7 @@ use crate::ids::Asker;
 use crate::registry::RegistryOperation;
 use crate::room::{self, Origin, PasswordHash, Room, Setup};
 
-/// Codes that are drawn before it is called a failure: with 729 million, a second try is rare already.
+/// So many codes are drawn before it is called a failure: with 729 million, a second try is rare already.
 const CODE_TRIES: u8 = 8;
 
 impl Rooms {

@@ -21,10 +21,10 @@ use crate::registry::{RegistryOperation, RegistryReply};
 use crate::room::{self, Origin, Room, Setup};
 use crate::server::timers::Timer;
 
-/// Key of the room's metadata that says what is played.
+/// This key of the room's metadata says what is played.
 const MODE: &str = "mode";
 
-/// How often it is looked whether a line may be told of its changes.
+/// It is looked so often whether a line may be told of its changes.
 const LINES_PERIOD: Duration = Duration::from_millis(250);
 
 /// These players are on their way into one room.
@@ -33,7 +33,7 @@ pub(super) struct Gathering {
     key: QueueKey,
     /// Who waited longest comes first.
     players: Vec<PlayerId>,
-    /// Sessions that have yet to give a sign of life.
+    /// These sessions have yet to give a sign of life.
     suspects: BTreeSet<SessionId>,
     deadline: Instant,
     /// Two pings of them are this far apart.

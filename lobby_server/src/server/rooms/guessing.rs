@@ -17,7 +17,7 @@ use crate::server::timers::Timer;
 const AGAIN_S: u32 = 10;
 
 impl Rooms {
-    /// Whether the player has the room's password. Whoever the host, or its own ticket, lets in needs none.
+    /// Checks whether the player has the room's password. Whoever the host, or its own ticket, lets in needs none.
     pub(super) fn check_password(
         &mut self,
         others: &mut Others<'_>,
@@ -64,7 +64,7 @@ impl Rooms {
         others.tell(host, ToPlayer::WrongPasswords { room: id, in_last_minute });
     }
 
-    /// Whether somebody at this address may look for a room by a code.
+    /// Checks whether somebody at this address may look for a room by a code.
     pub(super) fn may_try_code(&mut self, others: &mut Others<'_>, from: IpAddr) -> Result<(), RequestError> {
         if self.code_limit.allow(from, others.cx.now) {
             return Ok(());

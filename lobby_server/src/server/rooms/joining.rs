@@ -15,13 +15,13 @@ use crate::registry::RegistryOperation;
 use crate::room::Room;
 use crate::server::timers::Timer;
 
-/// Players that may wait for one host's answer.
+/// So many players may wait for one host's answer.
 const ASKS_PER_ROOM: usize = 64;
 /// So many of them may be of one address (see [`nested`](crate::limits::nested)): a household asks at once, and leaves
 /// room for others.
 const ASKS_PER_ADDRESS: usize = 8;
 
-/// A player that waits for the host's word.
+/// This is a player that waits for the host's word.
 #[derive(Debug)]
 pub(super) struct Ask {
     entry: Entry,

@@ -54,7 +54,7 @@ impl Rooms {
         }
     }
 
-    /// How many players these notes may put out, for the member's rate.
+    /// Returns how many players these notes may put out, for the member's rate.
     pub(crate) fn put_out_by(&self, room: RoomId, notes: &[KickNote]) -> usize {
         let Some(room) = self.rooms.get(&room).filter(|room| room.is_restored()) else { return 0 };
         notes.iter().take(MAX_KICK_NOTES).filter(|note| room.has(note.player)).count()

@@ -19,7 +19,7 @@ const PING_PERIOD: Duration = Duration::from_millis(150);
 /// Pings of one check.
 const PINGS: u32 = 10;
 
-/// Time between the pings of a check that takes so long.
+/// Returns the time between the pings of a check that takes so long.
 pub(crate) fn ping_period(wait: Duration) -> Duration {
     PING_PERIOD.max(wait / PINGS)
 }

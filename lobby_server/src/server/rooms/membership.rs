@@ -44,7 +44,7 @@ impl Rooms {
         }
     }
 
-    /// Rooms that the registry has taken.
+    /// Returns the number of rooms that the registry has taken.
     pub(crate) fn open_count(&self) -> usize {
         self.rooms.values().filter(|room| room.is_open()).count()
     }

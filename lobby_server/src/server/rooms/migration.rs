@@ -32,24 +32,24 @@ const ALIVE_GRACE: Duration = Duration::from_secs(1);
 /// signs of life that players in a room give every 4 s, and what may delay one.
 const DOUBT: Duration = Duration::from_secs(10);
 
-/// What a member who says that it hears the host may take to show it: at 30 % loss each way one of the 13 requests that
-/// it makes in 4 s gets no answer through once in six thousand times. Longer where members are far away.
+/// A member who says that it hears the host may take so long to show it: at 30 % loss each way one of the 13 requests
+/// that it makes in 4 s gets no answer through once in six thousand times. It is longer where members are far away.
 const PROOF_WAIT: Duration = Duration::from_secs(5);
 
-/// What a member needs to hear of the decision, in addition to the time that it is told.
+/// A member needs so much to hear of the decision, in addition to the time that it is told.
 const NEWS: Duration = Duration::from_secs(3);
 
-/// The question whether a room's host is lost.
+/// This is the question whether a room's host is lost.
 #[derive(Debug)]
 pub(super) struct Loss {
     stage: Stage,
-    /// What members said: whether they hear it.
+    /// This is what members said: whether they hear it.
     said: BTreeMap<PlayerId, bool>,
-    /// When the server heard the host last; for one that it does not know, since when it asks.
+    /// This is when the server heard the host last; for one that it does not know, since when it asks.
     heard_at: Instant,
-    /// Members who were told when there will be an answer, and the time that they were told.
+    /// These members were told when there will be an answer, with the time that they were told.
     told: BTreeMap<PlayerId, Instant>,
-    /// For the host, to be answered by way of a member.
+    /// This is for the host, to be answered by way of a member.
     challenge: [u8; CHALLENGE],
     /// Until then members may show that it is alive.
     proof_until: Instant,
@@ -65,8 +65,9 @@ struct Voices {
 }
 
 impl Voices {
-    /// How long the server itself must not have heard the host before these voices may replace it, where nobody has shown
-    /// that it is alive; `session` is the silence after which a session is over. None: nobody misses it.
+    /// Returns how long the server itself must not have heard the host before these voices may replace it, where
+    /// nobody has shown that it is alive; `session` is the silence after which a session is over. `None`: nobody
+    /// misses it.
     fn silence(self, session: Duration) -> Option<Duration> {
         match (self.lost, self.heard) {
             (0, _) => None,
@@ -101,7 +102,7 @@ impl Rooms {
         room.members.iter().skip(1).map(|member| member.id).filter(present).collect()
     }
 
-    /// Anybody who is in this room and may still play in it.
+    /// Returns whether anybody is in this room and may still play in it.
     pub(super) fn is_inhabited(&self, others: &Others<'_>, id: RoomId) -> bool {
         let inside = |member: &PlayerInfo| others.roster.room_of(member.id) == Some(id);
         self.rooms.get(&id).is_some_and(|room| room.members.iter().any(inside))
@@ -182,7 +183,8 @@ impl Rooms {
         self.host_is_alive(others, id, session);
     }
 
-    /// A member hands on the host's answer to the challenge: as good as a sign of life that the server hears itself.
+    /// Takes the host's answer to the challenge, which a member hands on: it is as good as a sign of life that the
+    /// server hears itself.
     pub(crate) fn handle_host_proof(
         &mut self,
         others: &mut Others<'_>,

@@ -11,7 +11,7 @@ use crate::registry::{RegistryCommand, RegistryDown, RegistryId, RegistryOperati
 use crate::room;
 use crate::server::timers::Timer;
 
-/// Rooms asked of the registry for a page of a listing; short ones fit about so many into a datagram.
+/// The registry is asked for so many rooms for a page of a listing; short ones fit about so many into a datagram.
 const LIST_LIMIT: usize = 24;
 
 impl Rooms {
@@ -71,8 +71,8 @@ impl Rooms {
         }
     }
 
-    /// How many messages to others this request may cause at the most. Going out is paid when coming in, so that nobody
-    /// has to stay.
+    /// Returns how many messages to others this request may cause at the most. Going out is paid when coming in, so
+    /// that nobody has to stay.
     fn effects_of_request(&self, others: &Others<'_>, player: PlayerId, request: &Request) -> f64 {
         match request {
             Request::JoinRoom { .. } | Request::TakeUpRoom { .. } | Request::QuickMatch(_) => 8.0,
@@ -100,7 +100,7 @@ impl Rooms {
         others.cx.commands.push_back(RegistryCommand { id, operation });
     }
 
-    /// The registry answered a command.
+    /// Takes the registry's answer to a command.
     pub(crate) fn registry_answered(
         &mut self,
         others: &mut Others<'_>,

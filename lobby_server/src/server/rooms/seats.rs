@@ -14,16 +14,16 @@ use super::{Others, Rooms};
 use crate::ids::{SessionId, Sides};
 use crate::server::timers::Timer;
 
-/// How long two members who are there may have no match before they get a fresh one: by then both have said which match goes
-/// on. Two answers' time of the farthest member where that is longer.
+/// Two members who are there may have no match for so long before they get a fresh one: by then both have said which
+/// match goes on. It is two answers' time of the farthest member where that is longer.
 const SAID: Duration = Duration::from_secs(3);
 
-/// How long a player in a room may have been silent anyway when it went away: it gives a sign of life every 4 s, and one may
-/// get lost.
+/// A player in a room may have been silent anyway for so long when it went away: it gives a sign of life every 4 s,
+/// and one may get lost.
 const QUIET: Duration = Duration::from_secs(8);
 
 impl Rooms {
-    /// How long this session may be silent. One whose player is in a room with others has a seat there.
+    /// Returns how long this session may be silent. One whose player is in a room with others has a seat there.
     pub(crate) fn silence(&self, others: &Others<'_>, id: SessionId) -> Duration {
         let Some(client) = others.roster.client(id) else { return Duration::ZERO };
         let usual = others.cx.config.silence(client.is_confirmed());

@@ -19,7 +19,7 @@ use crate::room::{self, Origin, PasswordHash, Room, Setup};
 /// Keeps tickets apart from whatever else the server's key may sign.
 const PURPOSE: &[u8] = b"bevy_traversal room ticket 1";
 
-/// What a ticket's seal covers; each text with its length in front, so that no two are alike.
+/// Returns what a ticket's seal covers; each text with its length in front, so that no two are alike.
 fn sealed(game: &str, name: &str, code: &str, ticket: &RoomTicket, holder: PlayerId) -> Vec<u8> {
     let mut content = Vec::new();
     for text in [game, name, code] {
@@ -151,7 +151,7 @@ impl Rooms {
         }
     }
 
-    /// A room that the server forgot, made anew. Where its host is not back yet, its place is kept: the members say
+    /// Makes a room anew that the server forgot. Where its host is not back yet, its place is kept: the members say
     /// when it is lost.
     fn restore(
         &mut self,
@@ -206,7 +206,7 @@ impl Rooms {
         Ok(())
     }
 
-    /// Whether somebody at this address may open a room.
+    /// Checks whether somebody at this address may open a room.
     pub(super) fn room_for_one_more(
         &mut self,
         others: &mut Others<'_>,

@@ -12,7 +12,7 @@ pub(super) struct RoomClaim {
     pub(super) room: RoomId,
     /// The player gave no name: the code is the name, too.
     pub(super) name_is_code: bool,
-    /// How many other codes were drawn because one was taken.
+    /// So many other codes were drawn because one was taken.
     pub(super) tries: u8,
     /// The owner of the name was asked for a sign of life already.
     pub(super) checked: bool,
@@ -45,7 +45,7 @@ impl Entry {
     }
 }
 
-/// What goes on when the registry has answered.
+/// This says what goes on when the registry has answered.
 #[derive(Debug)]
 pub(super) enum Pending {
     Claim(RoomClaim),
@@ -56,7 +56,7 @@ pub(super) enum Pending {
     Nothing,
 }
 
-/// What goes on when members were asked for signs of life.
+/// This says what goes on when members were asked for signs of life.
 #[derive(Debug)]
 pub(super) enum Waiting {
     Join(Entry),

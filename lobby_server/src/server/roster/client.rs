@@ -23,23 +23,23 @@ pub(crate) struct Client {
     pub(super) key: [u8; 32],
     pub(super) login: Login,
     pub(super) profile: NatProfile,
-    /// What of it was set by hand (M9).
+    /// This says what of it was set by hand (M9).
     pub(super) manual: NatFacts,
     pub(super) session: ServerSession,
-    /// Probes of the classification that runs, as they were seen here (E1).
+    /// These are probes of the classification that runs, as they were seen here (E1).
     pub(super) sightings: Vec<Sighting>,
-    /// How the player is reached; moves only after an echo.
+    /// This says how the player is reached; it moves only after an echo.
     pub(super) route: Route,
-    /// How it was reached until it went from UDP to a stream or back.
+    /// This says how it was reached until it went from UDP to a stream or back.
     pub(super) former: Option<Former>,
-    /// What its router forwards to it.
+    /// This is what its router forwards to it.
     pub(super) mapped_port: MappedPort,
     pub(super) challenge: Option<Challenge>,
-    /// How often the session has moved: what was to prove an address before does so no more.
+    /// The session has moved so often: what was to prove an address before does so no more.
     pub(super) moves: u32,
-    /// Where it is reached in the other family, and when that was last heard of.
+    /// This says where it is reached in the other family, and when that was last heard of.
     pub(super) other: Option<(SocketAddr, Instant)>,
-    /// When the login was answered; none: several times, so that it tells no round trip (Karn's rule).
+    /// This says when the login was answered; `None`: several times, so that it tells no round trip (Karn's rule).
     pub(super) accepted: Option<Instant>,
     /// A sealed datagram came: this is no replayed handshake.
     pub(super) confirmed: bool,
@@ -49,33 +49,33 @@ pub(crate) struct Client {
     pub(super) knocks: Bucket,
     pub(super) frames: Bucket,
     pub(super) requests: Bucket,
-    /// What it causes others to be told.
+    /// This limits how much it causes others to be told.
     pub(super) effects: Bucket,
-    /// When it last sent something to be relayed.
+    /// This says when it last sent something to be relayed.
     pub(super) relayed_at: Option<Instant>,
     pub(super) next_ping: u32,
 }
 
-/// What is kept of a login until the player has proven to be there.
+/// This is what is kept of a login until the player has proven to be there.
 pub(super) struct HalfOpen {
     /// The first Noise message has this digest: a repetition of it is known by it.
     pub(super) init: [u8; 32],
-    /// The login's token, to be spent then.
+    /// This is the login's token, to be spent then.
     pub(super) token: Vec<u8>,
 }
 
-/// A player that is logged in.
+/// This is a player that is logged in.
 #[derive(Debug)]
 pub(super) struct Player {
     pub(super) session: SessionId,
     pub(super) membership: Membership,
-    /// The request to create or to enter a room that waits for others.
+    /// This is the request to create or to enter a room that waits for others.
     pub(super) busy: Option<RequestId>,
     /// The player is a former host that is matched with the others as soon as it is heard.
     pub(super) awaited: bool,
 }
 
-/// Where a player is.
+/// This says where a player is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Membership {
     /// It is in no room.
@@ -87,7 +87,7 @@ pub(super) enum Membership {
 }
 
 impl Membership {
-    /// The room that the player is in, or was in in an earlier session.
+    /// Returns the room that the player is in, or was in in an earlier session.
     pub(crate) fn room(self) -> Option<RoomId> {
         match self {
             Self::Outside => None,
@@ -97,28 +97,28 @@ impl Membership {
 }
 
 impl Client {
-    /// What the player said when it logged in.
+    /// Returns what the player said when it logged in.
     pub(crate) fn login(&self) -> &Login {
         &self.login
     }
 
-    /// The IP address that the session is proven to be at.
+    /// Returns the IP address that the session is proven to be at.
     pub(crate) fn ip(&self) -> IpAddr {
         self.route.peer.ip()
     }
 
-    /// The way to the player that is proven.
+    /// Returns the way to the player that is proven.
     pub(crate) fn route(&self) -> Route {
         self.route
     }
 
-    /// Whether a sealed datagram has come.
+    /// Returns whether a sealed datagram has come.
     pub(crate) fn is_confirmed(&self) -> bool {
         self.confirmed
     }
 
-    /// When the player was last heard from where it is proven to be: by a sealed datagram, or by one for the relay with
-    /// a token that only the two know.
+    /// Returns when the player was last heard from where it is proven to be: by a sealed datagram, or by one for the
+    /// relay with a token that only the two know.
     pub(crate) fn heard_at(&self) -> Instant {
         self.relayed_at.map_or(self.session.last_heard(), |at| at.max(self.session.last_heard()))
     }

@@ -25,7 +25,7 @@ fn known_as(socket: &ServerSocket) -> Option<SocketAddr> {
 }
 
 impl super::client::Client {
-    /// Where the player is reached in the other family, while that is fresh.
+    /// Returns where the player is reached in the other family, while that is fresh.
     pub(super) fn other_address(&self) -> Option<SocketAddr> {
         let (address, heard) = self.other?;
         // The session itself is never silent for long, so its last sign of life is as good as the time.

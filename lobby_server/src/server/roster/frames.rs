@@ -15,7 +15,7 @@ use crate::ids::{Asker, SessionId};
 use crate::server::sockets::Route;
 
 impl Roster {
-    /// The frame in a sealed datagram, which is not taken.
+    /// Returns the frame in a sealed datagram, which is not taken.
     pub(crate) fn peek(&self, datagram: &[u8]) -> Option<Frame<ToServer>> {
         self.client(SessionId(session_of(datagram)?))?.session.read(datagram)
     }
@@ -76,7 +76,7 @@ impl Roster {
         Some(frame)
     }
 
-    /// Whether this message is to be dealt with, which may cause `cost` messages to others.
+    /// Returns whether this message is to be dealt with, which may cause `cost` messages to others.
     pub(crate) fn accept(&mut self, cx: &mut Context, id: SessionId, seq: u32, cost: f64) -> bool {
         let Some(client) = self.sessions.get_mut(&id) else { return false };
         if client.session.is_fresh(seq)
@@ -155,7 +155,7 @@ impl Roster {
         }
     }
 
-    /// What a player was to be told about this, and was not yet, is of no use any more.
+    /// Drops what a player was to be told about this, and was not yet: it is of no use any more.
     pub(crate) fn untell(&mut self, player: PlayerId, about: Topic) {
         let session = self.players.get(&player).map(|player| player.session);
         if let Some(client) = session.and_then(|id| self.sessions.get_mut(&id)) {
@@ -193,7 +193,7 @@ impl Roster {
         within
     }
 
-    /// Whether a player may cause this many more messages to others; they are counted if so.
+    /// Returns whether a player may cause this many more messages to others; they are counted if so.
     pub(crate) fn may_cause(&mut self, cx: &mut Context, player: PlayerId, messages: f64) -> bool {
         let session = self.players.get(&player).map(|player| player.session);
         let Some(client) = session.and_then(|id| self.sessions.get_mut(&id)) else { return false };

@@ -18,7 +18,7 @@ use super::{Context, Roster};
 use crate::ids::SessionId;
 use crate::server::sockets::Route;
 
-/// The longest silence that a player waits for, and what may be lost meanwhile.
+/// This is the longest silence that a player waits for, with what may be lost meanwhile.
 const REPORT_AGE: Duration = LifetimeSearch::LONGEST.saturating_add(Duration::from_secs(60));
 
 impl Roster {

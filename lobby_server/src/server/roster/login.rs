@@ -214,8 +214,8 @@ impl Roster {
         None
     }
 
-    /// Whether one more session of this player may begin at this address. Its older session ends for it; where that is
-    /// not enough, half-open ones give way.
+    /// Returns whether one more session of this player may begin at this address. Its older session ends for it;
+    /// where that is not enough, half-open ones give way.
     fn make_room(&mut self, cx: &mut Context, player: PlayerId, ip: IpAddr) -> bool {
         let places = cx.config.places();
         let old = self.players.get(&player).map(|player| player.session);
@@ -227,7 +227,7 @@ impl Roster {
         true
     }
 
-    /// The sockets that take this player's probes, as [`Welcome::probe_targets`] wants them.
+    /// Returns the sockets that take this player's probes, as [`Welcome::probe_targets`] wants them.
     fn probe_targets(&self, cx: &Context, route: Route) -> Vec<SocketAddr> {
         let mut targets = Vec::new();
         for (address, port) in [(false, false), (false, true), (true, false), (true, true)] {
@@ -257,7 +257,7 @@ impl Roster {
         targets
     }
 
-    /// A sealed datagram of a session that is not known: its player is told to log in anew.
+    /// Refuses a sealed datagram of a session that is not known: its player is told to log in anew.
     pub(crate) fn refuse_unknown(&mut self, cx: &mut Context, route: Route, kind: Kind, datagram: &[u8]) {
         cx.counters.dropped += 1;
         if kind == Kind::Control

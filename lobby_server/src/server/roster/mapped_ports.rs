@@ -19,7 +19,7 @@ use crate::matchmaking::{Realm, realm};
 use crate::relay::RelayMode;
 use crate::server::sockets::Route;
 
-/// A port as a session has it.
+/// This is a port as a session has it.
 #[derive(Debug, Default)]
 pub(super) struct MappedPort {
     asked: Option<Asked>,

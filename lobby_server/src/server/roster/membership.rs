@@ -10,12 +10,12 @@ use crate::ids::SessionId;
 use crate::server::timers::Timer;
 
 impl Roster {
-    /// The room that a player is in, or was in in an earlier session.
+    /// Returns the room that a player is in, or was in in an earlier session.
     pub(crate) fn room_of(&self, player: PlayerId) -> Option<RoomId> {
         self.players.get(&player)?.membership.room()
     }
 
-    /// The room that a player is in.
+    /// Returns the room that a player is in.
     pub(crate) fn present_room(&self, player: PlayerId) -> Option<RoomId> {
         match self.players.get(&player)?.membership {
             Membership::In(room) => Some(room),
@@ -23,17 +23,17 @@ impl Roster {
         }
     }
 
-    /// Whether a player is in this room.
+    /// Returns whether a player is in this room.
     pub(crate) fn is_present(&self, player: PlayerId, room: RoomId) -> bool {
         self.present_room(player) == Some(room)
     }
 
-    /// Whether a player has not taken up the room of its earlier session.
+    /// Returns whether a player has not taken up the room of its earlier session.
     pub(crate) fn is_stale(&self, player: PlayerId) -> bool {
         self.players.get(&player).is_some_and(|player| matches!(player.membership, Membership::Left(_)))
     }
 
-    /// Whether a player may open, enter or take up a room now.
+    /// Checks whether a player may open, enter or take up a room now.
     ///
     /// # Errors
     /// The player is not here, is in a room, or is on its way into one.
@@ -81,7 +81,7 @@ impl Roster {
         }
     }
 
-    /// The player of this session, if a sign of life of it was awaited; it is no more.
+    /// Returns the player of this session, if a sign of life of it was awaited; it is no more.
     pub(crate) fn take_awaited(&mut self, id: SessionId) -> Option<PlayerId> {
         let id = self.player_in(id)?;
         let player = self.players.get_mut(&id)?;

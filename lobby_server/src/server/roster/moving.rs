@@ -12,11 +12,11 @@ use super::{Context, Roster};
 use crate::ids::SessionId;
 use crate::server::sockets::Route;
 
-/// How long relayed datagrams that come by the way that a session has left for a stream, or a stream for it, are still taken;
-/// two answers of a far player.
+/// Relayed datagrams that come by the way that a session has left for a stream, or a stream for it, are still taken
+/// for so long; or for two answers of a far player.
 const LEFT: Duration = Duration::from_secs(1);
 
-/// What proves the address of a session, and that in the other family.
+/// This proves the address of a session, and that in the other family.
 const SESSION: &[u8] = b"session";
 pub(super) const OTHER_FAMILY: &[u8] = b"other family";
 /// Two challenges to one address are this far apart. It bounds what is sent there, and waits for nothing: the token
@@ -25,13 +25,13 @@ const CHALLENGE_AGAIN: Duration = Duration::from_millis(200);
 /// A challenge may be answered for one to two of these.
 const PATH_EPOCH: Duration = Duration::from_secs(10);
 
-/// The way that a session has left.
+/// This is the way that a session has left.
 #[derive(Clone, Copy)]
 pub(super) struct Former {
     route: Route,
     /// Until then relayed datagrams that come that way are taken.
     until: Instant,
-    /// The number of the datagram that made the session move.
+    /// This is the number of the datagram that made the session move.
     moved_by: u64,
 }
 
@@ -49,8 +49,8 @@ pub(super) struct Challenge {
 }
 
 impl Roster {
-    /// What has to be echoed from an address to prove it. Made of the address, so that nothing has to be kept, and nobody
-    /// who causes challenges for other addresses can have a good one forgotten.
+    /// Returns what has to be echoed from an address to prove it. It is made of the address, so that nothing has to
+    /// be kept, and nobody who causes challenges for other addresses can have a good one forgotten.
     pub(super) fn path_token(
         &self,
         cx: &Context,
@@ -71,12 +71,12 @@ impl Roster {
         self.path_key.code(family, &parts)
     }
 
-    /// The number of the period that challenges are made for now.
+    /// Returns the number of the period that challenges are made for now.
     pub(super) fn path_epoch(&self, cx: &Context) -> u64 {
         cx.uptime().as_secs() / PATH_EPOCH.as_secs()
     }
 
-    /// Whether this was echoed in time.
+    /// Returns whether this was echoed in time.
     pub(super) fn proves(
         &self,
         cx: &Context,
@@ -96,8 +96,8 @@ impl Roster {
         client.former.is_some_and(|former| cx.now < former.until && cx.same_way(former.route, route))
     }
 
-    /// The datagram that was opened last was on its way here when the session left this way: it does not bring it back, and
-    /// one that was sent later does (RFC 9000 section 9.3 compares packet numbers, too).
+    /// Returns whether the datagram that was opened last was on its way here when the session left this way: it does
+    /// not bring it back, and one that was sent later does (RFC 9000 section 9.3 compares packet numbers, too).
     fn is_late(&self, cx: &Context, client: &Client, route: Route) -> bool {
         let number = client.session.opened();
         client.former.is_some_and(|former| number < former.moved_by && cx.same_way(former.route, route))

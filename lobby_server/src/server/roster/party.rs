@@ -11,7 +11,7 @@ use crate::matchmaking::Party;
 use crate::relay::RelayMode;
 
 impl Roster {
-    /// What others may be told about a player, in the end.
+    /// Returns what others may be told about a player, in the end.
     pub(crate) fn party(&self, cx: &Context, player: PlayerId) -> Option<Party> {
         let client = self.sessions.get(&self.players.get(&player)?.session)?;
         let over_stream = cx.is_stream(client.route);
@@ -41,18 +41,18 @@ impl Roster {
         })
     }
 
-    /// What the players of a match may be told about each other, if both are here.
+    /// Returns what the players of a match may be told about each other, if both are here.
     pub(crate) fn parties(&self, cx: &Context, players: Sides<PlayerId>) -> Option<Sides<Party>> {
         Some(Sides { host: self.party(cx, players.host)?, joiner: self.party(cx, players.joiner)? })
     }
 
-    /// Whether the players of this one's game may use the relay.
+    /// Returns whether the players of this one's game may use the relay.
     pub(crate) fn relay_mode(&self, cx: &Context, player: PlayerId) -> RelayMode {
         let of_game = self.client_of(player).and_then(|client| cx.config.relay_games.get(&client.login.game));
         of_game.copied().unwrap_or(cx.config.relay)
     }
 
-    /// What speaks for and against a player as a host.
+    /// Returns what speaks for and against a player as a host.
     pub(crate) fn host_candidate(&self, cx: &Context, player: PlayerId) -> HostCandidate {
         let session = self.client_of(player);
         HostCandidate {

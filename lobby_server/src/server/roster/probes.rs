@@ -18,16 +18,16 @@ use crate::claims::{ClaimError, RangeClaim};
 use crate::ids::SessionId;
 use crate::server::sockets::Route;
 
-/// Probes that one classification may need: 10 of the first burst, 6 of the later ones, those of the filter tests, and the
-/// mapping's test from a second socket, with room.
+/// One classification may need so many probes: 10 of the first burst, 6 of the later ones, those of the filter tests,
+/// and the mapping's test from a second socket, with room.
 const MAX_SIGHTINGS: usize = 64;
 /// Older probes belong to an earlier classification.
 const SIGHTING_AGE: Duration = Duration::from_secs(20);
 /// The probes of a first burst leave back to back, so a new socket's that comes so long after the others belongs to
 /// another classification: the network has changed meanwhile. No jitter is as long.
 const ANOTHER: Duration = Duration::from_secs(2);
-/// Fresh sockets that must have been seen before their ports are taken for a pattern: with two of the eight lost, six
-/// still tell a block from a counter.
+/// So many fresh sockets must have been seen before their ports are taken for a pattern: with two of the eight lost,
+/// six still tell a block from a counter.
 const EARLY_SOCKETS: usize = 6;
 
 impl Client {
@@ -54,8 +54,8 @@ impl Client {
         }
     }
 
-    /// Before the player's word, which takes a second: mapping and ports as the probes so far show them, so that who
-    /// joins right after the login gets the right plan. True if that is news.
+    /// Learns before the player's word, which takes a second: mapping and ports as the probes so far show them, so
+    /// that who joins right after the login gets the right plan. Returns true if that is news.
     fn learn_early(&mut self, two_addresses: bool) -> bool {
         let sockets: BTreeSet<u16> = self.sightings.iter().map(|sighting| sighting.local_port).collect();
         // A hint of the player's is stale: it serves until something is measured.
@@ -99,10 +99,10 @@ impl Client {
     }
 }
 
-/// Who sent a probe, and what is known of it.
+/// This says who sent a probe, and what is known of it.
 pub(crate) struct Prober {
     pub(crate) player: PlayerId,
-    /// The IP address that its session is proven to be at.
+    /// This is the IP address that its session is proven to be at.
     pub(crate) validated: IpAddr,
     pub(crate) allocation: PortAllocation,
 }
@@ -110,7 +110,7 @@ pub(crate) struct Prober {
 /// A probe was answered: what it may mean for the player's matches.
 pub(crate) struct ProbeSeen {
     pub(crate) player: PlayerId,
-    /// The IP address that its session is proven to be at.
+    /// This is the IP address that its session is proven to be at.
     pub(crate) validated: IpAddr,
     /// Its NAT's ports have this step; 1 where it has none.
     pub(crate) step: i32,
@@ -118,7 +118,7 @@ pub(crate) struct ProbeSeen {
     pub(crate) learnt: bool,
 }
 
-/// What a probe with this tag has shown, which came from `observed` to our address `target`.
+/// Returns what a probe with this tag has shown, which came from `observed` to our address `target`.
 fn sighting(tag: ProbeTag, target: SocketAddr, observed: SocketAddr, sent: Duration) -> Sighting {
     let ProbeTag { local_port, repeated, burst, sequence, .. } = tag;
     Sighting { local_port, target, observed, sent, repeated, burst, sequence }
@@ -210,7 +210,7 @@ impl Roster {
         Some(Prober { player: client.player, validated: client.route.peer.ip(), allocation })
     }
 
-    /// What a range says that the player of this session has measured itself (E2).
+    /// Returns what a range says that the player of this session has measured itself (E2).
     pub(crate) fn check_claim(
         &self,
         cx: &Context,
@@ -221,9 +221,9 @@ impl Roster {
         claim.check(&self.report_key, id.0, validated, cx.uptime().as_millis() as u64)
     }
 
-    /// The player's word about its NAT, and what of it was set by hand (M9). With `check` (E1) what was seen here counts
-    /// more than what the player has measured, but for the facts that only it can know. The player comes back:
-    /// its matches may get better plans.
+    /// Takes the player's word about its NAT, and what of it was set by hand (M9). With `check` (E1) what was seen
+    /// here counts more than what the player has measured, but for the facts that only it can know. Where the player
+    /// comes back, its matches may get better plans.
     pub(crate) fn handle_profile(
         &mut self,
         cx: &mut Context,

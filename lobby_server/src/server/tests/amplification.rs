@@ -14,7 +14,7 @@ const FORGED: &str = "192.0.2.99:53";
 const FORGED_V6: &str = "[2001:db8::99]:53";
 const EVIL: &str = "198.51.100.66:5000";
 
-/// The worst that one kind of datagram does.
+/// This is the worst that one kind of datagram does.
 #[derive(Default)]
 struct Table(BTreeMap<String, (usize, usize)>);
 
@@ -73,7 +73,7 @@ impl Scene {
         Self { world, evil, match_id }
     }
 
-    /// Bytes to whoever is not proven to be there, for this datagram from there.
+    /// Returns how many bytes go to whoever is not proven to be there, for this datagram from there.
     fn cost(&mut self, from: &str, datagram: &[u8]) -> usize {
         let proven = [at(EVIL), at("203.0.113.1:4000")];
         let socket = if at(from).is_ipv6() { 4 } else { 0 };

@@ -15,7 +15,7 @@ fn locked(world: &mut World, password: &str) {
     world.host(host, RoomOptions { password: Some(password.into()), ..named("r") });
 }
 
-/// From one address, with as many sessions and as fast as it likes, an hour long.
+/// The guesses come from one address, with as many sessions and as fast as it likes, an hour long.
 #[test]
 fn a_password_of_four_digits_is_not_found_by_one_address() {
     let mut world = World::new();

@@ -6,7 +6,7 @@ use super::*;
 use traversal_core::id::RoomId;
 use traversal_core::wire::message::RoomTicket;
 
-/// First bytes that lead somewhere.
+/// Returns datagrams whose first bytes lead somewhere.
 fn datagram() -> impl Strategy<Value = Vec<u8>> {
     let first = prop_oneof![any::<u8>(), 0xC7..=0xCFu8, Just(0u8)];
     (first, proptest::collection::vec(any::<u8>(), 0..1600), any::<bool>()).prop_map(
@@ -27,7 +27,7 @@ fn datagram() -> impl Strategy<Value = Vec<u8>> {
     )
 }
 
-/// What a logged-in player may seal, right or wrong.
+/// Returns what a logged-in player may seal, right or wrong.
 fn sealed() -> impl Strategy<Value = Frame<ToServer>> {
     let text = || "[a-z\u{0}-\u{ff}]{0,40}";
     prop_oneof![

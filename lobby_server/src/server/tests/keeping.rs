@@ -5,7 +5,7 @@ use crate::RelayMode;
 use traversal_core::id::MatchId;
 use traversal_core::wire::message::{KeptMatch, MAX_KEPT, RelayGrant, Topology};
 
-/// A host and those who joined, on a server that has just forgotten them; all are back in their room.
+/// These are a host and those who joined, on a server that has just forgotten them; all are back in their room.
 struct Room {
     world: World,
     match_id: MatchId,

@@ -10,7 +10,7 @@ const HOME: &str = "203.0.113.1:4000";
 const MAPPING: &str = "203.0.113.1:4055";
 const VICTIM: &str = "192.0.2.99:53";
 
-/// The server's word that a packet of this player came from there.
+/// Returns the server's word that a packet of this player came from there.
 fn report(world: &mut World, index: usize, from: &str) -> PortReport {
     let home = std::mem::replace(&mut world.fakes[index].address, at(from));
     let tag = world.fakes[index].frames.len() as u32;

@@ -8,7 +8,7 @@ use crate::server::TokenCheck;
 use traversal_core::wire::handshake::parse_unknown_session;
 use traversal_core::wire::message::Farewell;
 
-/// Tokens that serve once.
+/// These tokens serve once.
 #[derive(Clone, Default)]
 struct OneTime(Arc<Mutex<Vec<Vec<u8>>>>);
 

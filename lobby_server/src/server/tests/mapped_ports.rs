@@ -14,7 +14,7 @@ fn ask(world: &mut World, index: usize, from: &str, port: u16) -> Vec<(ServerSoc
     world.sent.iter().skip(before).map(|(socket, to, _)| (*socket, *to)).collect()
 }
 
-/// What arrived at the forwarded port, as the player's router hands it on.
+/// Returns what arrived at the forwarded port, as the player's router hands it on.
 fn token(world: &mut World, index: usize) -> Option<[u8; 16]> {
     let (_, _, datagram) = world.sent.back()?.clone();
     let now = world.now;

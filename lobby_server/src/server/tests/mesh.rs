@@ -10,7 +10,7 @@ fn mesh(name: &str) -> RoomOptions {
     RoomOptions { topology: Topology::Mesh, migrate: false, ..named(name) }
 }
 
-/// A mesh with so many players, the host first.
+/// Returns a mesh with so many players, the host first.
 fn world_of(players: u8) -> World {
     let mut world = World::new();
     for index in 1..=players {

@@ -108,7 +108,7 @@ fn a_range_reaches_the_other_side_of_the_match_alone() {
     assert_eq!(facts(&world.fakes[host]).len(), 1);
 }
 
-/// What a player was told of the other's ports.
+/// Returns what a player was told of the other's ports.
 fn facts(fake: &Fake) -> Vec<(MatchId, Facts)> {
     fake.told
         .iter()

@@ -3,7 +3,7 @@
 use super::*;
 use crate::server::tests::{World, at, by_name, named};
 
-/// Frames of this kind that a player got.
+/// Returns the frames of this kind that a player got.
 fn pongs(fake: &Fake) -> Vec<(u32, SocketAddr)> {
     let pong = |frame: &Frame<ToPlayer>| match frame {
         Frame::Pong { id, observed } => Some((*id, *observed)),

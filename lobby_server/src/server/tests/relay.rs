@@ -40,7 +40,7 @@ impl Pair {
         out
     }
 
-    /// What went to whom, since the last time.
+    /// Returns what went to whom, since the last time.
     fn sent(&mut self) -> Vec<(SocketAddr, Vec<u8>)> {
         self.world.sent.drain(..).map(|(_, to, datagram)| (to, datagram)).collect()
     }

@@ -19,7 +19,7 @@ impl World {
         }
     }
 
-    /// A room with three players in it.
+    /// Opens a room with three players in it.
     pub(super) fn three(&mut self, options: RoomOptions) -> ([usize; 3], RoomInfo) {
         let players = [
             self.player(1, "203.0.113.1:4000"),
@@ -33,18 +33,18 @@ impl World {
         (players, room)
     }
 
-    /// The members say of their host that they do not hear it (or do).
+    /// Lets the members say of their host that they do not hear it (or do).
     pub(super) fn host_seen(&mut self, index: usize, room: &RoomInfo, epoch: u32, heard: bool) {
         self.say(index, ToServer::HostSeen { room: room.id, epoch, heard });
     }
 
-    /// What the host says to the challenge that this member was given.
+    /// Returns what the host says to the challenge that this member was given.
     pub(super) fn proof(&self, member: usize, host: usize, room: &RoomInfo) -> [u8; 16] {
         let key = life_key(&self.fakes[host].identity);
         key.prove(RoomEpoch { room: room.id, epoch: room.epoch }, &self.fakes[member].challenge()).unwrap()
     }
 
-    /// The member hands it on.
+    /// Lets the member hand on the host's proof.
     pub(super) fn prove(&mut self, member: usize, host: usize, room: &RoomInfo) {
         let (key, proof) = (self.fakes[host].identity.public_key(), self.proof(member, host, room));
         self.say(member, ToServer::HostProof { room: room.id, epoch: room.epoch, key, proof });
@@ -71,13 +71,13 @@ impl World {
     }
 }
 
-/// What a player shares with the server of these tests.
+/// Returns what a player shares with the server of these tests.
 pub(super) fn life_key(player: &Identity) -> LifeKey {
     LifeKey::new(player, &Identity::from_secret([9; 32]).public_key()).unwrap()
 }
 
 impl Fake {
-    /// Of the newest question.
+    /// Returns the challenge of the newest question.
     pub(super) fn challenge(&self) -> [u8; 16] {
         let newest = self.told.iter().rev().find_map(|message| match message {
             ToPlayer::ConfirmLoss { challenge, .. } => Some(*challenge),
@@ -86,7 +86,7 @@ impl Fake {
         newest.expect("a question")
     }
 
-    /// The hosts that the room got, as this player was told: epoch, new and old one.
+    /// Returns the hosts that the room got, as this player was told: epoch, new and old one.
     pub(super) fn hosts(&self) -> Vec<(u32, PlayerId, PlayerId)> {
         self.told
             .iter()
@@ -101,7 +101,7 @@ impl Fake {
         self.told.iter().any(|message| matches!(message, ToPlayer::ConfirmLoss { .. }))
     }
 
-    /// The epoch of a host that is in question, as this member was told.
+    /// Returns the epoch of a host that is in question, as this member was told.
     pub(super) fn in_question(&self) -> Option<u32> {
         self.told.iter().find_map(|message| match message {
             ToPlayer::HostInQuestion { epoch, .. } => Some(*epoch),

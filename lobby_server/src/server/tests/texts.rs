@@ -6,7 +6,7 @@ use super::*;
 use traversal_core::text::{GAME, MODE, NAME, REASON};
 use traversal_core::wire::message::{Farewell, QuickMatch, RoomEnd};
 
-/// What nobody's screen is to be given, and the part of an error that names it.
+/// These must be given to nobody's screen; with each stands the part of an error that names it.
 const ATTACKS: [(&str, &str); 10] = [
     ("gnp.\u{202e}exe.ynnuf", "U+202E"),
     ("\u{200b}\u{200d}\u{feff}", "U+200B"),

@@ -17,7 +17,7 @@ fn victim() -> IpAddr {
     at(VICTIM).ip()
 }
 
-/// Addresses that nobody may be sent to on a player's word.
+/// Returns addresses that nobody may be sent to on a player's word.
 fn lies() -> Vec<SocketAddr> {
     [
         VICTIM,
@@ -39,7 +39,7 @@ struct Scene {
 }
 
 impl Scene {
-    /// An honest host with an open room, and the evil player, logged in from this address.
+    /// Starts a world with an honest host in an open room, and the evil player, who is logged in from this address.
     fn new(evil_at: &str) -> Self {
         let mut world = World::new();
         let host = world.player(1, "203.0.113.1:4000");
@@ -55,7 +55,7 @@ impl Scene {
         self.world.fakes[self.evil].plans()[0].match_id
     }
 
-    /// Every address that the server has named to the honest host.
+    /// Returns every address that the server has named to the honest host.
     fn named_to_host(&self) -> Vec<SocketAddr> {
         let mut named = Vec::new();
         for message in &self.world.fakes[self.host].told {
@@ -286,7 +286,7 @@ fn a_relay_allocation_ends_with_the_session_of_either_side() {
     }
 }
 
-/// The server's word to this player where a probe of its session was seen.
+/// Returns the server's word to this player where a probe of its session was seen.
 pub(super) fn signed_report(world: &mut World, index: usize, tag: u32) -> PortReport {
     let frame = Frame::Probe(Probe { tag, purpose: ProbePurpose::SignedReport });
     let now = world.now;

@@ -8,10 +8,10 @@ use crate::nat::{MappingBehavior, PortAllocation};
 /// Each later burst has so many sockets. They tell the rate at which other machines take ports, and the ports of a NAT
 /// that are not told yet: at 15 % loss each way one of two is seen 92 times in 100.
 const LATER_SOCKETS: u16 = 2;
-/// Times before each of them. The first one comes when the first burst is answered. 60 ms later a counter by 64 has not
-/// gone round the port space even with 10,000 foreign ports a second, which tells how often it has in the longer times;
-/// all together last long enough to tell 5 foreign ports a second from none. They are what the ports are counted over, and wait
-/// for no answer, so they follow no round trip.
+/// So much time passes before each of them. The first one comes when the first burst is answered. 60 ms later a
+/// counter by 64 has not gone round the port space even with 10,000 foreign ports a second, which tells how often it
+/// has in the longer times; all together last long enough to tell 5 foreign ports a second from none. They are what
+/// the ports are counted over, and wait for no answer, so they follow no round trip.
 const LATER: [Duration; 3] = [Duration::ZERO, Duration::from_millis(60), Duration::from_millis(700)];
 
 /// This says where the later bursts stand.

@@ -112,7 +112,7 @@ fn most_ways_show_all_they_carry_with_two_probes() {
     assert_eq!(way.probes, 2, "nothing is asked of a way that the game does not use");
 }
 
-/// The MTUs of Ethernet, PPPoE (RFC 2516), tunnels, WireGuard, mobile carriers, and the least of IPv6.
+/// These are the MTUs of Ethernet, PPPoE (RFC 2516), tunnels, WireGuard, mobile carriers, and the least of IPv6.
 #[test]
 fn what_a_way_carries_is_found_within_seconds_and_a_few_bytes() {
     for mtu in [1500, 1492, 1480, 1460, 1440, 1420, 1400, 1380, 1358, 1300, 1280, 1270, 1250] {

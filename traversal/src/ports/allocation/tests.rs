@@ -22,7 +22,7 @@ fn told(ports: &[u16]) -> PortAllocation {
     allocation(&seen(ports), StepRule::Gcd).allocation
 }
 
-/// What ports at these intervals show.
+/// Returns the step that ports at these intervals show.
 fn step_of(first: u16, intervals: &[i32], rule: StepRule) -> Option<i32> {
     let mut ports = vec![first];
     ports.extend(intervals.iter().scan(i32::from(first), |at, interval| {
@@ -175,24 +175,24 @@ impl Dice {
 
 #[derive(Clone, Copy, Debug)]
 enum Ports {
-    /// With this step, in ports from the first to the last.
+    /// The NAT counts with this step, in ports from the first to the last.
     Count(i64, u16, u16),
     Random,
     Block(u16),
-    /// With this share of all ports held by others.
+    /// The NAT preserves ports, with this share of all of them held by others.
     Preserve(f64),
 }
 
 /// What lies between the sockets and the one who looks.
 #[derive(Clone, Copy, Debug)]
 struct Between {
-    /// Foreign ports a second.
+    /// Others take so many ports a second.
     foreign: f64,
-    /// Seconds from one packet of a burst to the next at the NAT, on average.
+    /// So many seconds pass from one packet of a burst to the next at the NAT, on average.
     spread: f64,
     /// Share of probes that are not seen.
     loss: f64,
-    /// Share of packets that others overtake.
+    /// Others overtake this share of the packets.
     reorder: f64,
     rtt: f64,
     addresses: u8,

@@ -10,7 +10,7 @@ use crate::punch::{PunchOrder, Slot};
 use crate::reach::reach;
 
 impl Engine {
-    /// A test that need only get out of the own NAT, the first of `row` datagrams that belong together.
+    /// Sends a test that need only get out of the own NAT, the first of `row` datagrams that belong together.
     ///
     /// Where it cannot get in on the other side anyway, it had better not get there: some NATs then give the other side's
     /// reply another port ("inbound-first clash"). Every second attempt does without: the own NATs may be farther away

@@ -26,11 +26,11 @@ pub(in crate::punch) fn run(setup: &Setup) -> Outcome {
     run.outcome
 }
 
-/// One run under way.
+/// This is one run under way.
 struct Run<'a> {
     setup: &'a Setup,
     start: Instant,
-    /// Time since the start.
+    /// So much time has passed since the start.
     now: Duration,
     chance: Chance,
     servers: Vec<SocketAddr>,

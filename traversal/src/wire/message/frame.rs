@@ -158,7 +158,7 @@ pub enum ProbePurpose {
     /// 4.6). Only from the session's own address, and only with the server's own word that a packet of the session came
     /// from that mapping, at the IP that the session is validated at.
     Knock {
-        /// What the server answered to a [`SignedReport`](Self::SignedReport).
+        /// This is what the server answered to a [`SignedReport`](Self::SignedReport).
         report: PortReport,
     },
 }

@@ -26,7 +26,7 @@ pub struct PunchPlan {
     pub peer_ephemeral: [u8; 32],
     /// This secret comes from the server's generator, and is the same for both.
     pub pair_secret: [u8; 32],
-    /// Whether this side hosts the room: it decides nothing in punching, but who is renet's server.
+    /// This says whether this side hosts the room: it decides nothing in punching, but who is renet's server.
     pub hosting: bool,
     /// This side has this role in punching.
     pub role: Role,

@@ -146,7 +146,7 @@ pub struct RoomInfo {
     pub auto_allow: bool,
     /// Whether another member may host it, see [`RoomOptions::migrate`].
     pub migrate: bool,
-    /// How often the room changed its host.
+    /// The room changed its host so often.
     pub epoch: u32,
     /// Who is connected to whom.
     pub topology: Topology,
@@ -288,7 +288,7 @@ pub enum RoomEnd {
     /// The host is gone.
     #[error("the host is gone")]
     HostLost,
-    /// Put out by the host.
+    /// The host put the player out.
     #[error("removed by the host: {reason}")]
     Kicked {
         /// What the host says about it; may be empty.

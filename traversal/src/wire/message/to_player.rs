@@ -104,7 +104,7 @@ pub enum ToPlayer {
     HostChanged {
         /// The room as it is now.
         room: RoomInfo,
-        /// The player who hosted it before.
+        /// This player hosted it before.
         previous: PlayerId,
     },
     /// How a quick match comes along.
@@ -172,7 +172,7 @@ pub enum Response {
     },
 }
 
-/// Why a [`Request`](super::Request) failed.
+/// This says why a [`Request`](super::Request) failed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[non_exhaustive]
 pub enum RequestError {

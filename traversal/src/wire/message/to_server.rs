@@ -57,9 +57,9 @@ pub enum ToServer {
         /// What of it was set by hand (M9): the server's own view does not overrule that.
         manual: NatFacts,
     },
-    /// A member about its host: in answer to [`ToPlayer::ConfirmLoss`](super::ToPlayer::ConfirmLoss), or unasked when
-    /// its channel to the host is gone. Where the server does not hear the host either, and no member does, the room
-    /// gets another one.
+    /// A member says whether it hears its host: in answer to [`ToPlayer::ConfirmLoss`](super::ToPlayer::ConfirmLoss),
+    /// or unasked when its channel to the host is gone. Where the server does not hear the host either, and no member
+    /// does, the room gets another one.
     HostSeen {
         /// The room whose host is in question.
         room: RoomId,
@@ -104,12 +104,12 @@ pub enum ToServer {
         /// The match's plan has this edition.
         edition: u8,
     },
-    /// Back in the room after a new login, these matches go on: where the server has forgotten one, and the other side
-    /// says the same, both get a [`ToPlayer::Relay`](super::ToPlayer::Relay). At most [`MAX_KEPT`](super::MAX_KEPT) of
-    /// them.
+    /// Back in the room after a new login, these matches go on: where the server has forgotten one, and the other
+    /// side says the same, both get a [`ToPlayer::Relay`](super::ToPlayer::Relay). There are at most
+    /// [`MAX_KEPT`](super::MAX_KEPT) of them.
     KeepMatches(Vec<KeptMatch>),
-    /// Back in the room after a new login: who was put out of it, for a server that was restarted. At most
-    /// [`MAX_KICK_NOTES`](super::MAX_KICK_NOTES) at a time.
+    /// Back in the room after a new login, a player says who was put out of it, for a server that was restarted.
+    /// There are at most [`MAX_KICK_NOTES`](super::MAX_KICK_NOTES) at a time.
     KickNotes {
         /// The room that the player is in.
         room: RoomId,

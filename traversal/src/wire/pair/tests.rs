@@ -7,12 +7,12 @@ use crate::Identity;
 
 const SECRET: [u8; 32] = [9; 32];
 
-/// Lasting and login key of a player.
+/// Returns a player's lasting key and login key.
 fn player(n: u8) -> [Identity; 2] {
     [Identity::from_secret([n; 32]), Identity::from_secret([n + 100; 32])]
 }
 
-/// One side's channel; the other side's keys are what this side is told.
+/// Returns one side's channel; the other side's keys are what this side is told.
 fn channel(own: &[Identity; 2], told: [[u8; 32]; 2], host: bool) -> Option<PairChannel> {
     let [identity, ephemeral] = own;
     let [peer_key, peer_ephemeral] = &told;

@@ -26,8 +26,8 @@ const FRONT: usize = 1 + 5;
 
 /// A frame is not sent again sooner than this; delayed wake-ups of the other side's driver are far shorter.
 const MIN_RTO: Duration = Duration::from_millis(60);
-/// Upper bound while answers come: ten tries fit the five seconds that a request may take, so that 30 % loss each way
-/// cannot starve it. Where an answer takes longer, twice its time is the bound.
+/// This is the upper bound while answers come: ten tries fit the five seconds that a request may take, so that 30 %
+/// loss each way cannot starve it. Where an answer takes longer, twice its time is the bound.
 const MAX_RTO: Duration = Duration::from_millis(500);
 /// Upper bound while no round trip is known: the wait doubles until an answer has had the time to come.
 const BLIND_RTO: Duration = Duration::from_secs(4);

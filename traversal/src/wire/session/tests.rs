@@ -68,7 +68,7 @@ fn deliver(server: &mut ServerSession, client: &mut ClientSession, now: Instant)
     }
 }
 
-/// A list of members of about the longest kind.
+/// Returns a list of members of about the longest kind.
 fn members(revision: u32) -> ToPlayer {
     let member = |n: u8| PlayerInfo { id: crate::id::PlayerId([n; 16]), name: "n".repeat(48) };
     ToPlayer::Members { room: RoomId(1), revision, part: 0, parts: 1, members: (0..12).map(member).collect() }

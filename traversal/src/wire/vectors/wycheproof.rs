@@ -27,8 +27,8 @@ impl Count {
     }
 }
 
-/// Between players ([`Identity::diffie_hellman`]) and in the Noise handshake. A shared secret of zeros is acceptable to
-/// Wycheproof; between players it is refused (RFC 7748 section 6.1).
+/// The keys are tested between players ([`Identity::diffie_hellman`]) and in the Noise handshake. A shared secret of
+/// zeros is acceptable to Wycheproof; between players it is refused (RFC 7748 section 6.1).
 #[test]
 fn x25519_stands_wycheproof() {
     let set = xdh::TestSet::load(xdh::TestName::X25519).unwrap();

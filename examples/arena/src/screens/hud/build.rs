@@ -18,7 +18,7 @@ pub(super) struct ChipPoints(pub(super) usize);
 pub(super) struct Clock;
 #[derive(Component)]
 pub(super) struct NetworkText;
-/// Behind announcements, so that they can be read over ships and pillars.
+/// This lies behind announcements, so that they can be read over ships and pillars.
 #[derive(Component)]
 pub(super) struct Plate;
 #[derive(Component)]
@@ -53,7 +53,7 @@ fn absolute() -> Node {
     Node { position_type: PositionType::Absolute, ..default() }
 }
 
-/// Something of the HUD that lies over the match.
+/// Returns something of the HUD that lies over the match.
 fn over(node: Node) -> impl Bundle {
     (Hud, node, Visibility::Hidden, GlobalZIndex(5))
 }
@@ -99,7 +99,7 @@ fn build_points(commands: &mut Commands) {
     });
 }
 
-/// What is known of the network, and what has happened.
+/// Builds the corners: what is known of the network, and what has happened.
 fn build_corners(commands: &mut Commands) {
     let corner = Node { bottom: px(1), left: px(16), ..absolute() };
     commands.spawn(over(corner)).with_child((
@@ -118,7 +118,7 @@ fn build_corners(commands: &mut Commands) {
     ));
 }
 
-/// The words in the middle.
+/// Builds the words in the middle.
 fn build_announcements(commands: &mut Commands) {
     let middle = Node {
         top: percent(14),
