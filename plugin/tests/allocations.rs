@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use bevy_traversal::*;
-use test_support::game::{Game, config, room, until};
+use test_support::game::{Game, config, room, single_threaded, until};
 use test_support::lobby;
 
 /// Frames that are counted together.
@@ -27,7 +27,9 @@ fn allocations(game: &mut Game) -> u64 {
 }
 
 fn measured(game: TraversalConfig) -> Game {
-    Game::with(game, |app| _ = app.add_plugins(TraversalDiagnosticsPlugin::default()))
+    let mut game = Game::with(game, |app| _ = app.add_plugins(TraversalDiagnosticsPlugin::default()));
+    single_threaded(&mut game.app);
+    game
 }
 
 #[test]

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use bevy_app::{App, TaskPoolPlugin, Update};
 use bevy_ecs::component::Mutable;
 use bevy_ecs::message::{Message, MessageReader};
-use bevy_ecs::prelude::{Mut, Res, Resource};
+use bevy_ecs::prelude::{Mut, Res, Resource, Schedules};
+use bevy_ecs::schedule::SingleThreadedExecutor;
 use bevy_time::TimePlugin;
 use bevy_traversal::*;
 use lobby_server::RunningServer;
@@ -148,4 +149,12 @@ pub fn pair(lobby: &RunningServer) -> (Game, Game) {
         games.iter().all(|game| !game.all::<PeerConnected>().is_empty())
     });
     (host, guest)
+}
+
+/// Has all systems that were added so far run on the app's own thread: Bevy's executor for several threads, which a program
+/// with a window brings into a build of the whole workspace, allocates for each system that it runs.
+pub fn single_threaded(app: &mut App) {
+    for (_, schedule) in app.world_mut().resource_mut::<Schedules>().into_inner().iter_mut() {
+        schedule.set_executor(SingleThreadedExecutor::new());
+    }
 }
