@@ -90,7 +90,7 @@ pub enum Command {
         /// It may come back: otherwise not for a day, as long as the room lives.
         rejoin: bool,
     },
-    /// Host: new metadata of the room.
+    /// Host: set new metadata of the room.
     SetMetadata(std::collections::BTreeMap<String, String>),
     /// End the channel to this player; `reason` is told to it.
     ClosePeer {

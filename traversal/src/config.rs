@@ -136,7 +136,7 @@ impl Default for AgentConfig {
 /// This says whether the relay may be used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum RelayPolicy {
-    /// When and while there is no direct path.
+    /// Players play over the relay when and while there is no direct path.
     #[default]
     Allow,
     /// Players always play over the relay: this player's addresses never leave the server.

@@ -187,7 +187,7 @@ impl Detection {
         self.work(cx);
     }
 
-    /// What the server was asked to send to a mapping of ours came in at this socket.
+    /// Notes that what the server was asked to send to a mapping of ours came in at this socket.
     pub(crate) fn handle_knock(&mut self, cx: &mut Cx<'_>, (tag, socket): (u32, SocketId)) {
         let Some(Tag::Knock(slot)) = self.tags.get(&tag).copied() else { return };
         // At another socket it proves nothing about this one's mapping.

@@ -62,7 +62,7 @@ impl Mesh {
         self.given_up.remove(&player);
     }
 
-    /// The channel to this player was lost.
+    /// Notes that the channel to this player was lost.
     pub(crate) fn lost(&mut self, (now, timing): (Instant, RttEstimate), player: PlayerId) {
         if self.elders.contains(&player) {
             self.asks.insert(player, Ask { at: now + timing.at_least(RETRY, ANSWERS), tries: 0 });
