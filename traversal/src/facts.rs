@@ -232,11 +232,11 @@ impl NatProfile {
     }
 }
 
-/// These are ports of the *other* player's NAT at which this player's bubbles are aimed, beside the port where the lobby server
-/// sees it (M9, M13). S1: the target port of bubbles "may be preliminarily set in the transmission side information
-/// processor, or [...] by manual input by the user". It serves where the other player has said which port its router
-/// forwards to it, or from which ports its NAT takes new ones: the game's socket tests them whatever the plan says, and the bubbles of a sending
-/// side go there, too.
+/// These are ports of the *other* player's NAT at which this player's bubbles are aimed, beside the port where the
+/// lobby server sees it (M9, M13). S1: the target port of bubbles "may be preliminarily set in the transmission side
+/// information processor, or [...] by manual input by the user". It serves where the other player has said which port
+/// its router forwards to it, or from which ports its NAT takes new ones: the game's socket tests them whatever the
+/// plan says, and the bubbles of a sending side go there, too.
 ///
 /// Only the IP at which the lobby server has validated the matched player is ever sent to, and the [`Caps`](crate::Caps)
 /// count these packets like all others.
