@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-/// How far an address reaches. IPv4 addresses that are mapped into IPv6 are what they are in IPv4.
+/// This says how far an address reaches. IPv4 addresses that are mapped into IPv6 are what they are in IPv4.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Scope {
     /// It is no address of anybody: `0.0.0.0`, `::`.
@@ -21,8 +21,8 @@ pub enum Scope {
     Multicast,
     /// It names all machines on the link.
     Broadcast,
-    /// The internet, and what is set aside for examples and measurements (RFC 5737, RFC 2544), which is routed like it
-    /// where it is used at all.
+    /// The address is one of the internet, or of what is set aside for examples and measurements (RFC 5737, RFC
+    /// 2544), which is routed like it where it is used at all.
     Global,
 }
 
@@ -61,7 +61,7 @@ pub fn is_site(ip: IpAddr) -> bool {
     matches!(scope(ip), Scope::LinkLocal | Scope::Private | Scope::Shared | Scope::UniqueLocal)
 }
 
-/// An address that one may send to at all.
+/// Returns whether one may send to this address at all.
 pub fn is_sendable(address: SocketAddr) -> bool {
     let nobody = matches!(scope(address.ip()), Scope::Unspecified | Scope::Multicast | Scope::Broadcast);
     address.port() != 0 && !nobody

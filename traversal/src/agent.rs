@@ -49,11 +49,11 @@ pub struct Agent {
     peers: BTreeMap<MatchId, Peer>,
     /// A player's game datagrams go by this match.
     by_player: BTreeMap<PlayerId, MatchId>,
-    /// Plans that overtook the news of the host they are for.
+    /// These plans overtook the news of the host they are for.
     early_plans: Vec<PunchPlan>,
     mesh: Mesh,
     life: Life,
-    /// When the game last asked to join, and when the first plan came of it.
+    /// This says when the game last asked to join, and when the first plan came of it.
     join_requested: Option<(Instant, Option<Instant>)>,
     /// News of matches whose plan has not come yet.
     early: VecDeque<(MatchId, MatchNews)>,
@@ -71,9 +71,9 @@ mod server;
 mod wake_tests;
 
 impl Agent {
-    /// An agent that does nothing until [`Command::Connect`]. `seed` is where all its randomness comes from: take
-    /// it from the system's entropy, or from the simulator. `main` are the local addresses of
-    /// [`SocketId::MAIN`] and, if there is IPv6, [`SocketId::MAIN_V6`].
+    /// Returns an agent that does nothing until [`Command::Connect`]. `seed` is where all its randomness comes from:
+    /// take it from the system's entropy, or from the simulator. `main` are the local addresses of [`SocketId::MAIN`]
+    /// and, if there is IPv6, [`SocketId::MAIN_V6`].
     pub fn new(
         config: AgentConfig,
         identity: Identity,
@@ -123,7 +123,7 @@ impl Agent {
         peers.filter(|(_, peer)| peer.is_connected()).map(move |(player, peer)| (player, peer.quality(now)))
     }
 
-    /// Whether a login has begun since entropy was last mixed in: the driver is to give some
+    /// Returns whether a login has begun since entropy was last mixed in: the driver is to give some
     /// ([`mix_entropy`](Self::mix_entropy)), so that each handshake has fresh keys whatever became of the seed. A
     /// simulator does not, and has the same run from the same seed.
     pub fn wants_entropy(&self) -> bool {
@@ -210,8 +210,8 @@ impl Agent {
         self.sweep(now);
     }
 
-    /// How long the link to the server may be idle (M31). While a room is open a lost server is to be noticed sooner:
-    /// others want to join.
+    /// Returns how long the link to the server may be idle (M31). While a room is open a lost server is to be noticed
+    /// sooner: others want to join.
     fn quiet(&self) -> Duration {
         let quiet = self.detection.keepalive(self.shared.config.keepalive);
         if self.lobby.is_busy() { quiet.min(ROOM_KEEPALIVE) } else { quiet }

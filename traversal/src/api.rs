@@ -24,9 +24,9 @@ pub struct SocketId(pub u32);
 impl SocketId {
     /// This is the game's socket for IPv4: login, LAN and public paths leave from it.
     pub const MAIN: Self = Self(0);
-    /// The game's socket for IPv6, where there is any.
+    /// This is the game's socket for IPv6, where there is any.
     pub const MAIN_V6: Self = Self(1);
-    /// The TCP stream to the lobby server, where UDP does not get through: see [`Output::OpenStream`].
+    /// This is the TCP stream to the lobby server, where UDP does not get through: see [`Output::OpenStream`].
     pub const STREAM: Self = Self(u32::MAX - 1);
 }
 
@@ -39,7 +39,7 @@ pub enum StreamState {
     Closed,
 }
 
-/// What the game wants.
+/// This is what the game wants.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Command {
@@ -49,9 +49,10 @@ pub enum Command {
     /// The names of the servers of [`Command::Connect`] lead to these addresses by now (dynamic DNS, a server that was moved).
     /// A login that is under way, and each one to come, goes there; a session that stands, the room and its players stay.
     ServersMoved(Vec<SocketAddr>),
-    /// Which addresses are of one lobby server, and the key that it had before. Counts for each [`Command::Connect`] from
-    /// then on, where no key is pinned ([`AgentConfig::server_keys`](crate::AgentConfig::server_keys)). Addresses that are
-    /// not named are taken for those of one server, whose key is not known.
+    /// This tells which addresses are of one lobby server, and the key that it had before. It counts for each
+    /// [`Command::Connect`] from then on, where no key is pinned
+    /// ([`AgentConfig::server_keys`](crate::AgentConfig::server_keys)). Addresses that are not named are taken for
+    /// those of one server, whose key is not known.
     KnowServers(Vec<KnownServer>),
     /// The game wants to log out and stay out.
     Disconnect,
@@ -59,11 +60,11 @@ pub enum Command {
     HostRoom(RoomOptions),
     /// The game wants to enter a room.
     JoinRoom {
-        /// The room to be entered.
+        /// This is the room to be entered.
         target: RoomTarget,
         /// This is the room's password, if the room wants one.
         password: Option<Secret<String>>,
-        /// Keep asking for so long while there is no such room.
+        /// The player keeps asking for so long while there is no such room.
         wait: Duration,
     },
     /// The game wants to leave the room. When the host leaves, another member hosts it, or it closes: see
@@ -73,23 +74,23 @@ pub enum Command {
     ListRooms,
     /// The game answers an [`Event::JoinRequest`] (M23).
     AnswerJoin {
-        /// The question that is answered, from [`Event::JoinRequest`].
+        /// This is the question that is answered, from [`Event::JoinRequest`].
         join: JoinId,
-        /// Whether the player may come in.
+        /// This says whether the player may come in.
         allow: bool,
         /// Told to the player who is not let in.
         reason: String,
     },
     /// Host: put a member out.
     Kick {
-        /// The member to be put out.
+        /// This is the member to be put out.
         player: PlayerId,
         /// Told to that player.
         reason: String,
         /// It may come back: otherwise not for a day, as long as the room lives.
         rejoin: bool,
     },
-    /// Host: new metadata of the room.
+    /// Host: set new metadata of the room.
     SetMetadata(std::collections::BTreeMap<String, String>),
     /// End the channel to this player; `reason` is told to it.
     ClosePeer {
@@ -104,10 +105,10 @@ pub enum Command {
     QuickMatch(QuickMatch),
     /// This player does not want a quick match any more.
     CancelQuickMatch,
-    /// What the router says about a forwarded port for [`SocketId::MAIN`]; again whenever it was renewed, changed or
-    /// lost.
+    /// This is what the router says about a forwarded port for [`SocketId::MAIN`]; it comes again whenever that was
+    /// renewed, changed or lost.
     PortMapping(Result<PortMapping, NoPortMapping>),
-    /// What the machine's router calls itself (M38); none: it is not known any more.
+    /// This is what the machine's router calls itself (M38); `None`: it is not known any more.
     Router(Option<RouterName>),
 }
 
@@ -116,11 +117,11 @@ pub enum Command {
 pub struct KnownServer {
     /// These addresses led to the server when it was last used.
     pub addresses: Vec<SocketAddr>,
-    /// The key that it had when it was first reached; none: the first login trusts whoever answers.
+    /// This is the key that it had when it was first reached; `None`: the first login trusts whoever answers.
     pub key: Option<[u8; 32]>,
 }
 
-/// What the driver is to do.
+/// This is what the driver is to do.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Output {
@@ -128,14 +129,14 @@ pub enum Output {
     Transmit(Transmit),
     /// Open a socket on any free port of this family; answer with [`Agent::handle_socket`](crate::Agent::handle_socket).
     OpenSocket {
-        /// The name by which the socket is called from now on.
+        /// This is the name by which the socket is called from now on.
         socket: SocketId,
-        /// Whether the socket is one for IPv6; else it is one for IPv4.
+        /// This says whether the socket is one for IPv6; else it is one for IPv4.
         v6: bool,
     },
     /// Close a socket that [`Output::OpenSocket`] opened.
     CloseSocket {
-        /// The socket to be closed.
+        /// This is the socket to be closed.
         socket: SocketId,
     },
     /// Connect to this address by TCP, in place of an earlier stream if there is one; say how it went with
@@ -150,14 +151,14 @@ pub enum Output {
     CloseStream,
 }
 
-/// A datagram to be sent.
+/// This is a datagram to be sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Transmit {
-    /// The socket that it leaves from.
+    /// This is the socket that it leaves from.
     pub socket: SocketId,
-    /// The address that it goes to.
+    /// This is the address that it goes to.
     pub to: SocketAddr,
-    /// The TTL that it has instead of the system's; only on sockets that the game does not send on yet.
+    /// This is the TTL that it has instead of the system's; only on sockets that the game does not send on yet.
     pub ttl: Option<u8>,
     /// These bytes are the datagram, as they go out.
     pub payload: Vec<u8>,
@@ -174,7 +175,7 @@ pub struct ReleasedSocket {
     pub shared_key: [u8; 32],
 }
 
-/// Why a socket cannot be given away.
+/// This says why a socket cannot be given away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum IntoSocketError {

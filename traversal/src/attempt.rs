@@ -40,20 +40,20 @@ pub(crate) struct Attempt {
     /// These are the methods, as the plan orders them; the test messages of [`Method::Cone`] are the paths' own
     /// business.
     methods: Vec<PlannedMethod>,
-    /// Those that have not begun.
+    /// These methods have not begun.
     waiting: VecDeque<PlannedMethod>,
     running: Vec<Running>,
-    /// Those that have run and are not to run again.
+    /// These methods have run and are not to run again.
     done: Vec<PlannedMethod>,
     spending: Spending,
     /// Tags on the wire, and whose they are.
     probes: BTreeMap<u32, (Method, u32)>,
     tried: Vec<Tried>,
     started: Instant,
-    /// When the next methods take over, whether or not the present ones have given up.
+    /// This says when the next methods take over, whether or not the present ones have given up.
     switch_at: Option<Instant>,
     over: bool,
-    /// The server's reports of the newest range probes, where this side works out its ranges itself (E2).
+    /// These are the server's reports of the newest range probes, where this side works out its ranges itself (E2).
     reports: VecDeque<((Method, u32), PortReport)>,
     /// These facts overtook the plan which they belong to.
     early: VecDeque<Facts>,
@@ -64,7 +64,7 @@ pub(crate) struct Attempt {
 /// Reports that are kept: two of each round, each up to three times, of the few rounds that are under way.
 const REPORTS: usize = 24;
 
-/// Facts that may wait for their plan: one or two a method.
+/// So many facts may wait for their plan: one or two a method.
 const EARLY: usize = 8;
 
 #[derive(Debug)]
@@ -102,23 +102,23 @@ impl Attempt {
         }
     }
 
-    /// The plan that runs.
+    /// Returns the edition of the plan that runs.
     pub(crate) fn edition(&self) -> u8 {
         self.context.edition
     }
 
-    /// Whether there is nothing to try.
+    /// Returns whether there is nothing to try.
     pub(crate) fn is_idle(&self) -> bool {
         self.methods.is_empty()
     }
 
-    /// Whether the plan has direct test messages.
+    /// Returns whether the plan has direct test messages.
     pub(crate) fn has_cone(&self) -> bool {
         self.methods.iter().any(|planned| planned.method == Method::Cone)
     }
 
-    /// Whether direct test messages are likely to arrive. They are tried, too, where a symmetric NAT meets one that nothing
-    /// is known of yet; but that one is rarely open.
+    /// Returns whether direct test messages are likely to arrive. They are tried, too, where a symmetric NAT meets
+    /// one that nothing is known of yet; but that one is rarely open.
     pub(crate) fn cone_is_likely(&self) -> bool {
         let (own, peer) = (&self.context.own, &self.context.peer);
         let hopeful = |one: &NatProfile, other: &NatProfile| {
@@ -127,8 +127,9 @@ impl Attempt {
         self.has_cone() && hopeful(own, peer) && hopeful(peer, own)
     }
 
-    /// How long the methods that run now have before the next ones take over: a failed try is followed by another method,
-    /// not by itself. What is left of the time is shared out by what each needs to have had its chance.
+    /// Returns how long the methods that run now have before the next ones take over: a failed try is followed by
+    /// another method, not by itself. What is left of the time is shared out by what each needs to have had its
+    /// chance.
     fn share(&self, deadline: Instant, now: Instant) -> Duration {
         let need = |method| expected_time(method, &self.context).as_secs_f64();
         let running = self.running.iter().map(|running| need(running.planned.method)).fold(0.0, f64::max);
@@ -212,7 +213,7 @@ impl Attempt {
         self.over = true;
     }
 
-    /// What was tried so far, with the test messages if the plan had them.
+    /// Returns what was tried so far, with the test messages if the plan had them.
     pub(crate) fn tried(&self, now: Instant) -> Vec<Tried> {
         let time = now.saturating_duration_since(self.started);
         let cone = Tried { method: Method::Cone, time, packets: self.spending.datagrams };
@@ -236,12 +237,12 @@ impl Attempt {
         ledger.answer(now, to) == Verdict::Go
     }
 
-    /// Whether an address that the other side sent from may become a destination.
+    /// Returns whether an address that the other side sent from may become a destination.
     pub(crate) fn admits(&mut self, budget: &mut Budget, from: SocketAddr) -> bool {
         Ledger { budget, attempt: &mut self.spending }.admit(from)
     }
 
-    /// Which method a way on this socket belongs to, as far as this side can tell.
+    /// Returns which method a way on this socket belongs to, as far as this side can tell.
     pub(crate) fn method_of(&self, owner: Option<Owner>) -> Option<Method> {
         match owner {
             Some(Owner::Match(_, method, _)) => Some(method),

@@ -7,7 +7,7 @@ use crate::kept::KeptProfile;
 use crate::method::Method;
 use crate::secret::Secret;
 
-/// The most that [`AgentConfig::ports_ahead`] may be: half of what may leave in a second.
+/// [`AgentConfig::ports_ahead`] may be this at the most: half of what may leave in a second.
 pub const MOST_PORTS_AHEAD: u16 = 96;
 
 /// These are the settings of a player's agent.
@@ -20,63 +20,68 @@ pub struct AgentConfig {
     /// Others see this display name. It has at most 32 characters and 48 bytes: what is more, or cannot be shown, is
     /// left out ([`text::NAME`](crate::text::NAME)).
     pub name: String,
-    /// Bytes that a hook on the server checks (default: none); nobody else looks into them.
+    /// These bytes are checked by a hook on the server (default: none); nobody else looks into them.
     pub token: Secret<Vec<u8>>,
-    /// Public keys that the server may have. Empty: trust on first use.
+    /// The server may have one of these public keys. Where this is empty (the default), the key of the first use is
+    /// trusted.
     pub server_keys: Vec<[u8; 32]>,
-    /// Try the LAN path where the server says both are behind one NAT.
+    /// This says whether to try the LAN path where the server says both are behind one NAT (default: yes).
     pub lan: bool,
-    /// Whether and how the relay serves.
+    /// This says whether and how the relay serves.
     pub relay: RelayPolicy,
-    /// Log in and play over TCP to the server where UDP does not get through.
+    /// This says whether to log in and play over TCP to the server where UDP does not get through (default: yes).
     pub tcp: bool,
     /// Only this method is tried, with nothing beside it. `None`, the default, tries all that may work.
     pub method: Option<Method>,
-    /// Who works out the NAT's type (M7).
+    /// This says who works out the NAT's type (M7).
     pub detect: Detect,
-    /// What is known of the own NAT beforehand, fact by fact (M9). Each wins over the measured one; what is not set is
-    /// measured. Default: nothing is set. What [`NatFacts::check`] refuses is left out.
+    /// This is what is known of the own NAT beforehand, fact by fact (M9). Each wins over the measured one; what is
+    /// not set is measured. By default nothing is set. What [`NatFacts::check`] refuses is left out.
     pub manual: NatFacts,
-    /// Ports of the other player's NAT at which bubbles are aimed, too (M9, M13). Default: none beside the port where the
-    /// lobby server sees the other player.
+    /// Bubbles are aimed at these ports of the other player's NAT, too (M9, M13). By default there are none beside
+    /// the port where the lobby server sees the other player.
     pub bubble_targets: Option<BubbleTargets>,
-    /// What was measured at earlier starts, as hints until it is measured anew ([`kept`](crate::kept)). Default: nothing.
+    /// This is what was measured at earlier starts, as hints until it is measured anew ([`kept`](crate::kept)). By
+    /// default it is empty.
     pub kept: Vec<KeptProfile>,
-    /// How long a server may be silent at a login before [`Event::Lobby`](crate::Event) says so (default 4 s). It is
-    /// asked again with backoff after that, and a late answer still counts: once it has begun to answer, it is waited
-    /// for as long as its round trip demands, so that a login over 5 s comes about.
+    /// A server may be silent for so long at a login before [`Event::Lobby`](crate::Event) says so (default 4 s). It
+    /// is asked again with backoff after that, and a late answer still counts: once it has begun to answer, it is
+    /// waited for as long as its round trip demands, so that a login over 5 s comes about.
     pub login_timeout: Duration,
-    /// How long a request to the server may take (default 4 s); on a way whose answers take longer than a second, four
+    /// A request to the server may take so long (default 4 s); on a way whose answers take longer than a second, four
     /// times as long as an answer. What is asked for before the login waits for it.
     pub request_timeout: Duration,
-    /// How long a request to join may take, while the host makes up its mind (M23).
+    /// A request to join may take so long (default 25 s), while the host makes up its mind (M23).
     pub allow_timeout: Duration,
-    /// How long one attempt to connect to a player may take (default 10 s); the plan may shorten it. The time until both
-    /// NATs are known does not count, up to as much again: who joins right after the login has its ten seconds, too.
+    /// One attempt to connect to a player may take so long (default 10 s); the plan may shorten it. The time until
+    /// both NATs are known does not count, up to as much again: who joins right after the login has its ten seconds,
+    /// too.
     pub connect_deadline: Duration,
-    /// How long a match may wait for its turn to search by many sockets or ports, while this player or the other one
-    /// does so for another match ([`Caps`]). Meanwhile it plays over the relay; without one its deadline waits, too.
+    /// A match may wait so long (default 60 s) for its turn to search by many sockets or ports, while this player or
+    /// the other one does so for another match ([`Caps`]). Meanwhile it plays over the relay; without one its
+    /// deadline waits, too.
     pub search_wait: Duration,
-    /// First wait before another login after the server was lost; doubles up to `relogin_max`, with jitter.
+    /// This is the first wait before another login after the server was lost (default 0.5 s); it doubles up to
+    /// `relogin_max`, with jitter.
     pub relogin_min: Duration,
     /// No wait before another login is longer than this, see `relogin_min`.
     pub relogin_max: Duration,
-    /// Idle time after which a keepalive goes to the server, until the NAT's timeout is known (M31). RFC 4787
-    /// demands 2 minutes, RFC 8445 keeps alive every 15 s, and NATs with 20 s exist.
+    /// After so much idle time (default 15 s) a keepalive goes to the server, until the NAT's timeout is known (M31).
+    /// RFC 4787 demands 2 minutes, RFC 8445 keeps alive every 15 s, and NATs with 20 s exist.
     pub keepalive: Duration,
     /// An established path carries an authenticated ping once in this time; each measures the round trip.
     pub path_ping: Duration,
     /// A player of whom nothing authentic arrived for so long is away, [`Event::PeerAway`](crate::Event::PeerAway) (default
     /// 4 s); on a longer way, after three times as long as an answer takes, up to 20 s.
     pub path_timeout: Duration,
-    /// How long a player who is away is waited for (default 60 s), counted from the last answer: then the connection is
-    /// lost, on both sides. It covers a machine that sleeps for a moment, a router that starts anew, and a change of
-    /// network. Not longer than `path_timeout`: nobody is waited for. The server keeps a member's place in the room as
-    /// long, by its own setting `keep_seat_s`.
+    /// A player who is away is waited for so long (default 60 s), counted from the last answer: then the connection
+    /// is lost, on both sides. It covers a machine that sleeps for a moment, a router that starts anew, and a change
+    /// of network. Where it is not longer than `path_timeout`, nobody is waited for. The server keeps a member's
+    /// place in the room as long, by its own setting `keep_seat_s`.
     pub away_timeout: Duration,
-    /// How long a host's silence over the relay is laid to the lobby server, where that does not answer or has only just
-    /// come back (default 20 s): until then the host is not reported as missing, and hosts on. The time for a restart of
-    /// the server and two tries to log in.
+    /// A host's silence over the relay is laid for so long to the lobby server, where that does not answer or has
+    /// only just come back (default 20 s): until then the host is not reported as missing, and hosts on. It is the
+    /// time for a restart of the server and two tries to log in.
     pub relay_timeout: Duration,
     /// Packets that only open the own NAT get this TTL: it leads beyond all own NATs, and not up to the other side's.
     /// Between a home router behind a carrier's NAT and the other player's router lie far more hops than this. `None`:
@@ -87,7 +92,7 @@ pub struct AgentConfig {
     /// `None` it comes from the measured rate of foreign ports and the round trips of both sides; it is about 10
     /// (S4's own number) where neither is known.
     pub ports_ahead: Option<u16>,
-    /// What this player sends at the most, whatever a server or peer asks.
+    /// This is what this player sends at the most, whatever a server or peer asks.
     pub caps: Caps,
 }
 
@@ -128,10 +133,10 @@ impl Default for AgentConfig {
     }
 }
 
-/// Whether the relay may be used.
+/// This says whether the relay may be used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum RelayPolicy {
-    /// When and while there is no direct path.
+    /// Players play over the relay when and while there is no direct path.
     #[default]
     Allow,
     /// Players always play over the relay: this player's addresses never leave the server.
@@ -140,7 +145,7 @@ pub enum RelayPolicy {
     Never,
 }
 
-/// Where classification is worked out (M7).
+/// This says where classification is worked out (M7).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Detect {
     /// The server works them out (E1).

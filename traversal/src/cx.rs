@@ -78,7 +78,7 @@ pub(crate) struct Cx<'a> {
     pub(crate) env: Env<'a>,
     pub(crate) link: &'a mut ServerLink,
     pub(crate) sockets: &'a mut Sockets,
-    /// What this player may still send and open, over all its matches.
+    /// This is what this player may still send and open, over all its matches.
     pub(crate) budget: &'a mut Budget,
 }
 

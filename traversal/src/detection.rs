@@ -29,10 +29,10 @@ const MAX_AGE: Duration = Duration::from_secs(600);
 const STALE_AGE: Duration = Duration::from_secs(660);
 /// A NAT is asked no more often than this: none in use forgets sooner than twice this.
 const MIN_KEEPALIVE: Duration = Duration::from_secs(5);
-/// Random bytes by which a hairpin packet is known.
+/// A hairpin packet is known by so many random bytes.
 const TOKEN: usize = 16;
 
-/// What is known of the own NAT, and what is being found out.
+/// This is what is known of the own NAT, and what is being found out.
 #[derive(Debug, Default)]
 pub(crate) struct Detection {
     classifier: Option<Classifier>,
@@ -42,9 +42,9 @@ pub(crate) struct Detection {
     sequence: u16,
     hairpin: Option<[u8; TOKEN]>,
     profile: Option<NatProfile>,
-    /// What this run has measured, without what was set by hand, network by network; the newest first.
+    /// This is what this run has measured, without what was set by hand, network by network; the newest first.
     measured: Vec<KeptProfile>,
-    /// What is known of a router of this name.
+    /// This is what is known of a router of this name.
     router: Option<NatProfile>,
     /// This says whether a forwarded port counts.
     mapped: bool,
@@ -71,7 +71,7 @@ impl Detection {
         known.map_or(configured, |known| known.max(MIN_KEEPALIVE).min(configured))
     }
 
-    /// After a login, or when the network has changed.
+    /// Starts a detection, after a login or when the network has changed.
     pub(crate) fn start(&mut self, cx: &mut Cx<'_>) {
         self.stop_classifier(cx);
         let Some(online) = cx.link.online() else { return self.stop(cx) };
@@ -187,7 +187,7 @@ impl Detection {
         self.work(cx);
     }
 
-    /// What the server was asked to send to a mapping of ours came in at this socket.
+    /// Notes that what the server was asked to send to a mapping of ours came in at this socket.
     pub(crate) fn handle_knock(&mut self, cx: &mut Cx<'_>, (tag, socket): (u32, SocketId)) {
         let Some(Tag::Knock(slot)) = self.tags.get(&tag).copied() else { return };
         // At another socket it proves nothing about this one's mapping.
@@ -200,7 +200,7 @@ impl Detection {
         self.work(cx);
     }
 
-    /// A datagram that only the own hairpin test can have sent. True if it was.
+    /// Takes a datagram that only the own hairpin test can have sent. Returns true if it was that.
     pub(crate) fn handle_hairpin(&mut self, cx: &mut Cx<'_>, datagram: &[u8]) -> bool {
         let (Some(token), Some(classifier)) = (&self.hairpin, &mut self.classifier) else { return false };
         let ours = datagram.get(1..).is_some_and(|said| same(said, token.as_slice()));

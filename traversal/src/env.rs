@@ -24,7 +24,7 @@ pub(crate) struct Env<'a> {
     pub(crate) events: &'a mut VecDeque<Event>,
 }
 
-/// The families of IP in which a player can be reached.
+/// These are the families of IP in which a player can be reached.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Families {
     pub(crate) v4: bool,
@@ -49,7 +49,7 @@ pub(crate) struct Main {
 }
 
 impl Main {
-    /// The main socket that reaches `to`, if there is one.
+    /// Returns the main socket that reaches `to`, if there is one.
     pub(crate) fn towards(self, to: SocketAddr) -> Option<SocketId> {
         match (to, self.v6) {
             (SocketAddr::V4(_), _) => Some(SocketId::MAIN),

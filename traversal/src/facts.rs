@@ -13,21 +13,21 @@ use serde::{Deserialize, Serialize};
 
 use crate::nat::{Confidence, FilteringBehavior, MappingBehavior, NatKind, NatProfile, PortAllocation};
 
-/// The largest port step that can be set: with it a counter passes through 15 ports before it begins anew. Measured
-/// steps are up to 64 (M4).
+/// This is the largest port step that can be set: with it a counter passes through 15 ports before it begins anew.
+/// Measured steps are up to 64 (M4).
 pub const MAX_STEP: i32 = 4096;
-/// The highest rate of foreign ports that can be set, per second. Carriers' NATs were seen with 1,000; at ten times that
-/// the whole port space is used up in 6 s.
+/// This is the highest rate of foreign ports that can be set, per second. Carriers' NATs were seen with 1,000; at ten
+/// times that the whole port space is used up in 6 s.
 pub const MAX_FOREIGN_RATE: f32 = 10_000.0;
-/// The least that may be set for the life of an idle mapping.
+/// This is the least that may be set for the life of an idle mapping.
 const MIN_TIMEOUT: Duration = Duration::from_secs(1);
-/// The longest life of an idle mapping that can be set: no NAT is known that keeps one for longer than a day.
+/// This is the longest life of an idle mapping that can be set: no NAT is known that keeps one for longer than a day.
 pub const MAX_TIMEOUT: Duration = Duration::from_secs(86_400);
-/// Bubble targets that can be set. Each is tested eight times within the first second, so they take a third of what may be
-/// sent in it ([`Caps::datagrams_per_second`](crate::Caps::datagrams_per_second)).
+/// So many bubble targets can be set. Each is tested eight times within the first second, so they take a third of
+/// what may be sent in it ([`Caps::datagrams_per_second`](crate::Caps::datagrams_per_second)).
 pub const MAX_BUBBLE_TARGETS: u16 = 8;
 
-/// What is known of the own NAT beforehand (M9). Each fact stands for itself; `None`: it is measured.
+/// This is what is known of the own NAT beforehand (M9). Each fact stands for itself; `None`: it is measured.
 ///
 /// ```
 /// use traversal_core::NatFacts;
@@ -42,27 +42,27 @@ pub const MAX_BUBBLE_TARGETS: u16 = 8;
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct NatFacts {
-    /// Whether there is a NAT at all; `Some(false)`: the machine has its public address itself (M5).
+    /// This says whether there is a NAT at all; `Some(false)`: the machine has its public address itself (M5).
     pub translated: Option<bool>,
-    /// When a mapping is reused (RFC 4787 section 4.1).
+    /// This says when a mapping is reused (RFC 4787 section 4.1).
     pub mapping: Option<MappingBehavior>,
-    /// What a mapping lets in (RFC 4787 section 5).
+    /// This says what a mapping lets in (RFC 4787 section 5).
     pub filtering: Option<FilteringBehavior>,
-    /// How ports of new mappings are chosen (RFC 4787 section 4.2). The port step is a part of it: from
+    /// This says how ports of new mappings are chosen (RFC 4787 section 4.2). The port step is a part of it: from
     /// -[`MAX_STEP`] to [`MAX_STEP`], without 0.
     pub allocation: Option<PortAllocation>,
     /// So many ports per second are taken by other machines behind the same NAT, 0 to [`MAX_FOREIGN_RATE`].
     pub foreign_rate: Option<f32>,
-    /// How long an idle mapping lives: 1 s to [`MAX_TIMEOUT`]. Keepalives go out after two thirds of it, but no later
-    /// than [`AgentConfig::keepalive`](crate::AgentConfig::keepalive) says (M31).
+    /// An idle mapping lives for so long: 1 s to [`MAX_TIMEOUT`]. Keepalives go out after two thirds of it, but no
+    /// later than [`AgentConfig::keepalive`](crate::AgentConfig::keepalive) says (M31).
     pub timeout: Option<Duration>,
 }
 
-/// A fact that cannot be: the text says what can.
+/// This is a fact that cannot be: the text says what can.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FactError {
-    /// No such kind of NAT, or one that cannot be set.
+    /// There is no such kind of NAT, or it is one that cannot be set.
     #[error(
         "\"{0}\" is no kind of NAT that can be set: none, firewall, full-cone, restricted-cone, port-restricted-cone, \
          address-sensitive-symmetric (as), port-sensitive-symmetric (ps)"
@@ -100,7 +100,7 @@ pub enum FactError {
 }
 
 impl NatFacts {
-    /// Facts of which nothing is set.
+    /// These are facts of which nothing is set.
     pub const NONE: Self = Self {
         translated: None,
         mapping: None,
@@ -110,8 +110,8 @@ impl NatFacts {
         timeout: None,
     };
 
-    /// What the name of a kind says. The names of symmetric NATs say nothing of the filter (M6), and those of all kinds
-    /// but "none" and "firewall" nothing of ports: that is measured.
+    /// Returns what the name of a kind says. The names of symmetric NATs say nothing of the filter (M6), and those of
+    /// all kinds but "none" and "firewall" nothing of ports: that is measured.
     pub fn of_kind(kind: NatKind) -> Result<Self, FactError> {
         use FilteringBehavior as F;
         use MappingBehavior as M;
@@ -134,7 +134,7 @@ impl NatFacts {
         })
     }
 
-    /// Whether all of it can be, else what can.
+    /// Checks whether all of it can be, and else says what can.
     pub fn check(&self) -> Result<(), FactError> {
         // The second is what a measurement with one server address leaves open, and nothing to know beforehand.
         if let Some(MappingBehavior::Unknown | MappingBehavior::NotPortSensitive) = self.mapping {
@@ -185,7 +185,7 @@ impl NatFacts {
         }
     }
 
-    /// The names of the facts that are set, as `peer` prints them.
+    /// Returns the names of the facts that are set, as `peer` prints them.
     pub fn names(&self) -> Vec<&'static str> {
         [
             (self.translated.is_some(), "translated"),
@@ -232,11 +232,11 @@ impl NatProfile {
     }
 }
 
-/// Ports of the *other* player's NAT at which this player's bubbles are aimed, beside the port where the lobby server
-/// sees it (M9, M13). S1: the target port of bubbles "may be preliminarily set in the transmission side information
-/// processor, or [...] by manual input by the user". It serves where the other player has said which port its router
-/// forwards to it, or from which ports its NAT takes new ones: the game's socket tests them whatever the plan says, and the bubbles of a sending
-/// side go there, too.
+/// These are ports of the *other* player's NAT at which this player's bubbles are aimed, beside the port where the
+/// lobby server sees it (M9, M13). S1: the target port of bubbles "may be preliminarily set in the transmission side
+/// information processor, or [...] by manual input by the user". It serves where the other player has said which port
+/// its router forwards to it, or from which ports its NAT takes new ones: the game's socket tests them whatever the
+/// plan says, and the bubbles of a sending side go there, too.
 ///
 /// Only the IP at which the lobby server has validated the matched player is ever sent to, and the [`Caps`](crate::Caps)
 /// count these packets like all others.

@@ -11,7 +11,7 @@ pub use report::FailureReport;
 
 use crate::method::Method;
 
-/// How far an attempt came.
+/// This says how far an attempt came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Stage {
@@ -24,7 +24,7 @@ pub enum Stage {
 }
 
 impl Stage {
-    /// The name that stands in JSON.
+    /// Returns the name that stands in JSON.
     pub fn name(self) -> &'static str {
         match self {
             Self::Request => "request",
@@ -34,7 +34,7 @@ impl Stage {
     }
 }
 
-/// The cause, as far as it is known.
+/// This is the cause, as far as it is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum FailureReason {
@@ -77,7 +77,7 @@ pub enum FailureReason {
 }
 
 impl FailureReason {
-    /// The name that stands in JSON.
+    /// Returns the name that stands in JSON.
     pub fn name(self) -> &'static str {
         match self {
             Self::RandomPortsOnBothSides => "random-ports-on-both-sides",
@@ -139,7 +139,7 @@ impl fmt::Display for FailureReason {
     }
 }
 
-/// Why a pair gets no relay from the server.
+/// This says why a pair gets no relay from the server.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, thiserror::Error,
 )]
@@ -154,7 +154,7 @@ pub enum NoRelay {
 }
 
 impl NoRelay {
-    /// The name that stands in JSON.
+    /// Returns the name that stands in JSON.
     pub fn name(self) -> &'static str {
         match self {
             Self::Off => "off",
@@ -166,10 +166,10 @@ impl NoRelay {
 /// This says what one method cost.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Tried {
-    /// The method that was tried.
+    /// This is the method that was tried.
     pub method: Method,
-    /// How long it ran.
+    /// It ran for so long.
     pub time: Duration,
-    /// How many datagrams it sent.
+    /// It sent so many datagrams.
     pub packets: u32,
 }

@@ -41,8 +41,8 @@ impl fmt::Debug for PlayerId {
     }
 }
 
-/// One attempt to connect two players, and the channel between them that comes of it. Drawn at random by the
-/// server; stands in front of every datagram between the two.
+/// This is one attempt to connect two players, and the channel between them that comes of it. It is drawn at random
+/// by the server, and stands in front of every datagram between the two.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub struct MatchId(pub u64);
 
@@ -56,7 +56,7 @@ pub struct RoomId(pub u64);
 pub struct RoomEpoch {
     /// The room has this id.
     pub room: RoomId,
-    /// How often the room has changed its host, from 0.
+    /// The room has changed its host so often, from 0.
     pub epoch: u32,
 }
 

@@ -19,8 +19,8 @@ pub const MAX_AGE: Duration = Duration::from_secs(30 * 86_400);
 /// More networks are not kept: home, work, friends, a phone. The oldest is forgotten.
 pub const MAX_NETWORKS: usize = 16;
 
-/// A network, as far as its NAT is concerned. Only the same network gets a hint: behind another router, or with another
-/// provider, it says nothing.
+/// This is a network, as far as its NAT is concerned. Only the same network gets a hint: behind another router, or
+/// with another provider, it says nothing.
 ///
 /// IPv4: the first 24 bits of the public address, since providers give out others of a block, and the /24 networks of all
 /// local addresses. With another VPN or another bridge it is another network. IPv6, which is not translated: the first 64
@@ -32,7 +32,7 @@ pub struct Network {
 }
 
 impl Network {
-    /// Where a machine with these addresses is, if the lobby server sees it at `public`.
+    /// Returns where a machine with these addresses is, if the lobby server sees it at `public`.
     pub fn of(public: IpAddr, local: &[IpAddr]) -> Self {
         let public = block(public.to_canonical());
         let local = local.iter().map(IpAddr::to_canonical).filter(|ip| ip.is_ipv4() && public.is_ipv4());
@@ -50,19 +50,19 @@ fn block(ip: IpAddr) -> IpAddr {
     }
 }
 
-/// A profile and the network that it was measured in.
+/// This is a profile and the network that it was measured in.
 #[derive(Clone, Debug, PartialEq)]
 pub struct KeptProfile {
-    /// The network that was measured.
+    /// This is the network that was measured.
     pub network: Network,
-    /// What was measured, without what was set by hand.
+    /// This is what was measured, without what was set by hand.
     pub profile: NatProfile,
-    /// How long ago it was measured. From [`MAX_AGE`] on it is not used.
+    /// It was measured so long ago. From [`MAX_AGE`] on it is not used.
     pub age: Duration,
 }
 
 impl KeptProfile {
-    /// A measurement that is worth keeping: something is known of the mapping, and UDP got through.
+    /// Returns a measurement that is worth keeping: something is known of the mapping, and UDP got through.
     pub(crate) fn of(network: Network, profile: NatProfile) -> Option<Self> {
         let measured = matches!(profile.confidence, Confidence::Full | Confidence::Reduced);
         let tells = profile.mapping != MappingBehavior::Unknown && !profile.udp_blocked;
@@ -71,7 +71,7 @@ impl KeptProfile {
         (measured && tells).then_some(Self { network, profile, age: Duration::ZERO })
     }
 
-    /// What it says about this network.
+    /// Returns what it says about this network.
     fn hint(&self, network: &Network) -> Option<NatProfile> {
         let profile = NatProfile {
             confidence: Confidence::Stale,
@@ -86,7 +86,7 @@ impl KeptProfile {
     }
 }
 
-/// What the newest of these says about this network.
+/// Returns what the newest of these says about this network.
 pub(crate) fn hint<'a>(kept: impl Iterator<Item = &'a KeptProfile>, network: &Network) -> Option<NatProfile> {
     kept.filter_map(|kept| Some((kept.age, kept.hint(network)?)))
         .min_by_key(|(age, _)| *age)

@@ -13,12 +13,13 @@
 use crate::facts::NatFacts;
 use crate::nat::{Confidence, FilteringBehavior, MappingBehavior, NatProfile, PortAllocation};
 
-/// What a router calls itself in its UPnP device description. Devices say what they like: it is only looked up.
+/// This is what a router calls itself in its UPnP device description. Devices say what they like: it is only looked
+/// up.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RouterName {
-    /// Who made it: `manufacturer` in its UPnP description.
+    /// This is who made it: `manufacturer` in its UPnP description.
     pub manufacturer: String,
-    /// What it is called: `modelName` in its UPnP description.
+    /// This is what it is called: `modelName` in its UPnP description.
     pub model: String,
 }
 
@@ -65,7 +66,7 @@ const TABLE: [Known; 8] = [
     Known { manufacturer: "OpenBSD", facts: PF },
 ];
 
-/// What is known of a router of this name, as a hint.
+/// Returns what is known of a router of this name, as a hint.
 pub fn hint(router: &RouterName) -> Option<NatProfile> {
     let name = router.manufacturer.trim();
     let known = TABLE.iter().find(|known| known.manufacturer.eq_ignore_ascii_case(name))?;

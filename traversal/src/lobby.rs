@@ -22,12 +22,12 @@ use crate::wire::message::{
 const MAX_PENDING: usize = 32;
 /// One listing has so many rooms at the most: a screen shows far fewer, and the server sends them a page at a time.
 const MAX_LISTED: usize = 500;
-/// How often a player who waits for a room asks again, counted from the answer that there is none.
+/// A player who waits for a room asks again so often, counted from the answer that there is none.
 const WAIT_RETRY: Duration = Duration::from_millis(400);
-/// How often a room is asked for again after the server was lost.
+/// A room is asked for again so often after the server was lost.
 const RESUME_RETRY: Duration = Duration::from_secs(2);
 
-/// The room of this player, and all that it asks of the server.
+/// This is the room of this player, and all that it asks of the server.
 #[derive(Debug, Default)]
 pub(crate) struct Lobby {
     next_request: u32,
@@ -47,20 +47,20 @@ pub(crate) struct Lobby {
 struct Pending {
     kind: Option<RequestKind>,
     request: Request,
-    /// When the game was promised an outcome by.
+    /// The game was promised an outcome by then.
     deadline: Instant,
-    /// Asked again until then while there is no such room.
+    /// It is asked again until then while there is no such room.
     wait_until: Option<Instant>,
     /// The request is sent then (again); `None`: it is on its way.
     send_at: Option<Instant>,
 }
 
-/// What an answer means for the matches.
+/// This says what an answer means for the matches.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum LobbyNews {
     /// A member was put out: end its channel.
     Kicked { player: PlayerId, reason: String },
-    /// Let in after the game had changed its mind: end all channels.
+    /// The player was let in after the game had changed its mind: end all channels.
     Unwanted,
     /// The server was lost before it had told of the room of a quick match: end all channels, this player waits again.
     MatchLost,
@@ -79,7 +79,7 @@ impl Lobby {
         self.room.as_ref()
     }
 
-    /// Whether this player is in a room, or about to be.
+    /// Returns whether this player is in a room, or about to be.
     pub(crate) fn is_busy(&self) -> bool {
         self.room.is_some() || self.queue.is_some() || !self.pending.is_empty()
     }
@@ -123,9 +123,9 @@ impl Lobby {
         self.push(cx, Pending { kind: None, request, deadline, wait_until: None, send_at: Some(cx.now) });
     }
 
-    /// How long the server may take to answer. Request and answer may each get lost, more than once where a seventh of all
-    /// packets is (busy mobile and satellite links): in the time of eight answers a request is sent four times. Before the
-    /// login is done that has to come about, too.
+    /// Returns how long the server may take to answer. Request and answer may each get lost, more than once where a
+    /// seventh of all packets is (busy mobile and satellite links): in the time of eight answers a request is sent
+    /// four times. Before the login is done that has to come about, too.
     fn patience(cx: &Cx<'_>) -> Duration {
         let usual = cx.config.request_timeout;
         if cx.link.is_online() {
@@ -135,7 +135,8 @@ impl Lobby {
         }
     }
 
-    /// When the game has to hear what became of this. A login that the server has begun to answer is waited for.
+    /// Returns when the game has to hear what became of this. A login that the server has begun to answer is waited
+    /// for.
     fn deadline_of(pending: &Pending, link: &ServerLink) -> Instant {
         link.answered_until().map_or(pending.deadline, |until| pending.deadline.max(until))
     }

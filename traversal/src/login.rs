@@ -31,24 +31,25 @@ pub(crate) use online::{MatchUse, Online};
 use shaking::Shaking;
 use stream::Stream;
 
-/// The link and what it is about to do.
+/// This is the link and what it is about to do.
 #[derive(Debug)]
 pub(crate) struct ServerLink {
     servers: Vec<SocketAddr>,
-    /// What is known of the servers' keys, where none is pinned (trust on first use).
+    /// This is what is known of the servers' keys, where none is pinned (trust on first use).
     known: Vec<KnownServer>,
-    /// The key that the server had at addresses of which nothing is known.
+    /// This is the key that the server had at addresses of which nothing is known.
     first_key: Option<[u8; 32]>,
     state: State,
     backoff: Duration,
     /// This player is in a room, whose other members wait for it.
     in_room: bool,
-    /// When the session was lost that no other one has followed yet.
+    /// This says when the session was lost that no other one has followed yet.
     lost_at: Option<Instant>,
     stream: Stream,
     /// The last login came about over the stream.
     blocked: bool,
-    /// The session moved between UDP and the stream, or to another public address, and the agent was not told yet.
+    /// This says whether the session moved between UDP and the stream, or to another public address, and the agent
+    /// was not told yet.
     moved: bool,
     /// A login has begun since the driver was asked for entropy last.
     begun: bool,
@@ -63,15 +64,15 @@ enum State {
     Online(Box<Online>),
 }
 
-/// What the server saw of a probe.
+/// This is what the server saw of a probe.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ProbeSeen {
     pub(crate) observed: SocketAddr,
-    /// The report, to be shown again; none unless that was asked for.
+    /// This is the report, to be shown again; `None` unless that was asked for.
     pub(crate) report: Option<PortReport>,
 }
 
-/// What came of an input, for the rooms.
+/// This is what came of an input, for the rooms.
 #[derive(Debug)]
 pub(crate) enum LinkEvent {
     /// The player is online (again): what waited is to be taken up.
@@ -82,7 +83,7 @@ pub(crate) enum LinkEvent {
     Message(ToPlayer),
     /// The server answered a probe.
     ProbeSeen { tag: u32, seen: ProbeSeen, from: SocketAddr },
-    /// Something that was sent to the forwarded port.
+    /// Something came in that was sent to the forwarded port.
     MappedPortSeen { port: u16, token: [u8; 16], from: SocketAddr },
     /// What the server has sent to a mapping of ours came in at this socket.
     Knock { tag: u32, socket: SocketId },
@@ -137,7 +138,7 @@ impl ServerLink {
         }
     }
 
-    /// What a datagram of the server's says, without taking it.
+    /// Returns what a datagram of the server's says, without taking it.
     pub(crate) fn read(&self, datagram: &[u8]) -> Option<Frame<ToPlayer>> {
         match &self.state {
             State::Online(online) => online.session.read(datagram),
@@ -149,7 +150,7 @@ impl ServerLink {
         matches!(self.state, State::Online(_))
     }
 
-    /// Whether the server was gone at some time since `at`, or seems to be gone now.
+    /// Returns whether the server was gone at some time since `at`, or seems to be gone now.
     pub(crate) fn was_interrupted(&self, now: Instant, at: Instant) -> bool {
         match &self.state {
             State::Online(online) => online.was_interrupted(now, at),
@@ -157,7 +158,7 @@ impl ServerLink {
         }
     }
 
-    /// How long an answer of the server takes; nothing is known of it before the login.
+    /// Returns how long an answer of the server takes; nothing is known of it before the login.
     pub(crate) fn timing(&self) -> RttEstimate {
         match &self.state {
             State::Online(online) => online.session.timing(),
@@ -165,7 +166,7 @@ impl ServerLink {
         }
     }
 
-    /// Until when a login goes on that the server has begun to answer.
+    /// Returns until when a login goes on that the server has begun to answer.
     pub(crate) fn answered_until(&self) -> Option<Instant> {
         match &self.state {
             State::Shaking(shaking) if shaking.is_answered() => Some(shaking.deadline),
@@ -181,7 +182,7 @@ impl ServerLink {
         }
     }
 
-    /// The families in which the server sees this player; none while it is not logged in.
+    /// Returns the families in which the server sees this player; none while it is not logged in.
     pub(crate) fn families(&self) -> Families {
         match &self.state {
             State::Online(online) => online.families(),
@@ -189,7 +190,7 @@ impl ServerLink {
         }
     }
 
-    /// Where the server sees this player; none while it is not logged in by UDP.
+    /// Returns where the server sees this player; none while it is not logged in by UDP.
     pub(crate) fn seen_at(&self) -> Option<SocketAddr> {
         match &self.state {
             State::Online(online) if !online.over_stream() => Some(online.public),
@@ -197,22 +198,23 @@ impl ServerLink {
         }
     }
 
-    /// Whether the session has moved, between UDP and the stream or to another public address, since this was asked last.
+    /// Returns whether the session has moved, between UDP and the stream or to another public address, since this was
+    /// asked last.
     pub(crate) fn take_moved(&mut self) -> bool {
         std::mem::take(&mut self.moved)
     }
 
-    /// Whether this player is logged in, or on the way there.
+    /// Returns whether this player is logged in, or on the way there.
     pub(crate) fn is_wanted(&self) -> bool {
         !matches!(self.state, State::Idle)
     }
 
-    /// Which addresses are of which server.
+    /// Notes which addresses are of which server.
     pub(crate) fn know(&mut self, servers: Vec<KnownServer>) {
         self.known = servers;
     }
 
-    /// The key that the server at this address had when it was first reached, to be read or noted.
+    /// Returns the key that the server at this address had when it was first reached, to be read or noted.
     pub(super) fn key_at(&mut self, server: SocketAddr) -> &mut Option<[u8; 32]> {
         let known = self.known.iter_mut().find(|known| known.addresses.contains(&server));
         known.map_or(&mut self.first_key, |known| &mut known.key)

@@ -20,8 +20,8 @@ use crate::wire::message::{Frame, Probe, ProbePurpose, ToServer};
 /// One check sends so many probes at the most. Each loss costs little, and with a tenth of the packets lost each way
 /// one check in 4,000 fails.
 const TRIES: u32 = 5;
-/// Least wait between two of them, and more where an answer takes longer: the server answers so many per address
-/// (`mapped_port_rate`) and no more.
+/// This is the least wait between two of them; it is more where an answer takes longer: the server answers so many
+/// per address (`mapped_port_rate`) and no more.
 const MIN_GAP: Duration = Duration::from_millis(250);
 /// Tags of these probes: classification uses the local port in the upper half, which is never 0.
 const TAG: u32 = 0x5050;
@@ -32,11 +32,11 @@ pub(crate) struct MappingCheck {
     granted: Option<PortMapping>,
     state: PortMappingState,
     probing: Option<Probing>,
-    /// Where the server saw this player when the check began.
+    /// This says where the server saw this player when the check began.
     public: Option<SocketAddr>,
     /// The server tells others of it, or will: it must hear when that is over.
     told: bool,
-    /// Addresses that the game's socket has sent to as a lobby server's: what comes from there proves nothing, since
+    /// The game's socket has sent to these addresses as a lobby server's: what comes from there proves nothing, since
     /// the NAT may let it in as an answer.
     contacted: BTreeSet<IpAddr>,
 }
@@ -48,7 +48,7 @@ struct Probing {
 }
 
 impl MappingCheck {
-    /// Whether the port is proven, and so counts.
+    /// Returns whether the port is proven, and so counts.
     pub(crate) fn is_verified(&self) -> bool {
         matches!(self.state, PortMappingState::Verified { .. })
     }
@@ -58,7 +58,7 @@ impl MappingCheck {
         self.contacted.extend(servers.iter().map(SocketAddr::ip));
     }
 
-    /// What the driver has from the router; again after each renewal.
+    /// Takes what the driver has from the router; it comes again after each renewal.
     pub(crate) fn set(&mut self, cx: &mut Cx<'_>, news: Result<PortMapping, NoPortMapping>) {
         let renewed = news.ok() == self.granted && self.is_verified();
         self.granted = news.ok();
@@ -198,7 +198,7 @@ impl MappingCheck {
     }
 }
 
-/// What can be said without sending anything; none: it must be tried.
+/// Returns what can be said without sending anything; `None`: it must be tried.
 fn judge(
     local: &[IpAddr],
     online: &Online,

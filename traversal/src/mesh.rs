@@ -13,18 +13,18 @@ const SETTLE: Duration = Duration::from_secs(3);
 /// So much time passes from the loss to the first wish, and between wishes: more than the server takes to see that a
 /// player is silent, so that nobody waits for one who is gone. It is the time of [`ANSWERS`] where that is longer.
 const RETRY: Duration = Duration::from_secs(9);
-/// How many times the time of an answer is waited where that is longer than [`SETTLE`] or [`RETRY`].
+/// So many times the time of an answer is waited where that is longer than [`SETTLE`] or [`RETRY`].
 const ANSWERS: u32 = 4;
 /// A player that is lost is wished for so many times.
 const TRIES: u8 = 4;
 
-/// The pairs of a mesh that this player has to ask for.
+/// These are the pairs of a mesh that this player has to ask for.
 #[derive(Debug, Default)]
 pub(crate) struct Mesh {
-    /// The members who came before this one, without the host: a room without the host's channel is left.
+    /// These members came before this one, without the host: a room without the host's channel is left.
     elders: Vec<PlayerId>,
     asks: BTreeMap<PlayerId, Ask>,
-    /// Those who are not to be asked for: no way was found, or somebody ended it.
+    /// These are not to be asked for: no way was found, or somebody ended it.
     given_up: BTreeSet<PlayerId>,
 }
 
@@ -35,7 +35,7 @@ struct Ask {
 }
 
 impl Mesh {
-    /// Who is inside now, the host first. `timing`: how long the server takes to answer.
+    /// Takes who is inside now, the host first. `timing` says how long the server takes to answer.
     pub(crate) fn members(
         &mut self,
         (now, timing): (Instant, RttEstimate),
@@ -62,7 +62,7 @@ impl Mesh {
         self.given_up.remove(&player);
     }
 
-    /// The channel to this player was lost.
+    /// Notes that the channel to this player was lost.
     pub(crate) fn lost(&mut self, (now, timing): (Instant, RttEstimate), player: PlayerId) {
         if self.elders.contains(&player) {
             self.asks.insert(player, Ask { at: now + timing.at_least(RETRY, ANSWERS), tries: 0 });

@@ -25,12 +25,13 @@ impl Method {
     pub const ALL: [Self; 6] =
         [Self::Cone, Self::Bubble, Self::MultiBubble, Self::Prediction, Self::GiantStep, Self::Birthday];
 
-    /// Whether it searches by many sockets or ports, so that a player takes part in one such search at a time.
+    /// Returns whether it searches by many sockets or ports, so that a player takes part in one such search at a
+    /// time.
     pub fn searches(self) -> bool {
         matches!(self, Self::GiantStep | Self::Birthday)
     }
 
-    /// What it does, in words that go after "found by" and "trying".
+    /// Returns what it does, in words that go after "found by" and "trying".
     pub fn in_words(self) -> &'static str {
         match self {
             Self::Cone => "plain test messages",
@@ -42,7 +43,7 @@ impl Method {
         }
     }
 
-    /// The name that stands on the command line and in JSON.
+    /// Returns the name that stands on the command line and in JSON.
     pub fn name(self) -> &'static str {
         match self {
             Self::Cone => "cone",
@@ -77,9 +78,9 @@ impl Role {
 /// This is a method of a better plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlannedMethod {
-    /// The method to be tried.
+    /// This is the method to be tried.
     pub method: Method,
-    /// The edition that it began with as it is now: a method that runs since then goes on, any other one begins. It
-    /// marks the rounds of the method, so that both sides mean the same ones.
+    /// This is the edition that it began with as it is now: a method that runs since then goes on, any other one
+    /// begins. It marks the rounds of the method, so that both sides mean the same ones.
     pub since: u8,
 }

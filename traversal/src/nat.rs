@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// When an outgoing packet reuses a mapping (RFC 4787 section 4.1).
+/// This says when an outgoing packet reuses a mapping (RFC 4787 section 4.1).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum MappingBehavior {
     /// It was not measured.
@@ -22,7 +22,7 @@ pub enum MappingBehavior {
     NotPortSensitive,
 }
 
-/// Which incoming packets a mapping lets in (RFC 4787 section 5).
+/// This says which incoming packets a mapping lets in (RFC 4787 section 5).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum FilteringBehavior {
     /// It was not measured.
@@ -36,7 +36,7 @@ pub enum FilteringBehavior {
     AddressAndPortDependent,
 }
 
-/// How the external port of a new mapping is chosen (RFC 4787 section 4.2).
+/// This says how the external port of a new mapping is chosen (RFC 4787 section 4.2).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum PortAllocation {
     /// It was not measured.
@@ -60,7 +60,7 @@ pub enum PortAllocation {
     },
 }
 
-/// How sure a profile is.
+/// This says how sure a profile is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Confidence {
     /// Nothing was measured yet.
@@ -76,11 +76,11 @@ pub enum Confidence {
     Manual,
 }
 
-/// All that is known about a player's way to the internet.
+/// This is all that is known about a player's way to the internet.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)] // a kept one of an older version has fewer facts
 pub struct NatProfile {
-    /// How the NAT maps: for which destinations a socket has the same public port.
+    /// This says how the NAT maps: for which destinations a socket has the same public port.
     pub mapping: MappingBehavior,
     /// The filtering says whose packets the NAT lets in.
     pub filtering: FilteringBehavior,
@@ -88,25 +88,27 @@ pub struct NatProfile {
     pub allocation: PortAllocation,
     /// The seen address is the machine's own: no translation (M5).
     pub translated: Option<bool>,
-    /// A packet to the own external address comes back in (RFC 4787 section 6).
+    /// This says whether a packet to the own external address comes back in (RFC 4787 section 6). `None`: it is not
+    /// known.
     pub hairpin: Option<bool>,
     /// Several external addresses were seen.
     pub pooled: Option<bool>,
     /// UDP does not get through at all.
     pub udp_blocked: bool,
-    /// How long an idle mapping lives, at least.
+    /// An idle mapping lives for so long, at least.
     pub timeout: Option<Duration>,
     /// An idle mapping was seen to live less long than this.
     pub timeout_below: Option<Duration>,
     /// So many ports per second are taken by other machines behind the same NAT, as measured. `None`: it was not
     /// measured.
     pub foreign_rate: Option<f32>,
-    /// How sure all this is.
+    /// This says how sure all this is.
     pub confidence: Confidence,
-    /// A port that the router forwards (UPnP, NAT-PMP, PCP) was reached by the server's second address, so the game's
-    /// socket is behind a full cone, whatever the NAT does elsewhere.
+    /// This says whether a port that the router forwards (UPnP, NAT-PMP, PCP) was reached by the server's second
+    /// address, so that the game's socket is behind a full cone, whatever the NAT does elsewhere.
     pub mapped: bool,
-    /// Probability that `allocation` is right, 0 to 1, as measured; for a NAT that keeps ports, the share it kept.
+    /// This is the probability that `allocation` is right, 0 to 1, as measured; for a NAT that keeps ports, it is the
+    /// share it kept.
     pub allocation_confidence: Option<f32>,
     /// This says whether even inner ports get even outer ports (RFC 4787 section 4.2.2). `None`: it is not known.
     pub parity: Option<bool>,
@@ -154,7 +156,7 @@ impl NatProfile {
         }
     }
 
-    /// The profile of which nothing is known.
+    /// This is the profile of which nothing is known.
     pub const UNKNOWN: Self = Self {
         mapping: MappingBehavior::Unknown,
         filtering: FilteringBehavior::Unknown,
@@ -172,9 +174,9 @@ impl NatProfile {
         parity: None,
     };
 
-    /// Whether UDP surely does not get through. Where this is false and [`udp_blocked`](Self::udp_blocked) is true, the
-    /// player is
-    /// logged in over TCP, but UDP has not been tried for long enough to say that it is more than slow.
+    /// Returns whether UDP surely does not get through. Where this is false and [`udp_blocked`](Self::udp_blocked) is
+    /// true, the player is logged in over TCP, but UDP has not been tried for long enough to say that it is more than
+    /// slow.
     pub fn is_udp_blocked(&self) -> bool {
         self.udp_blocked && !matches!(self.confidence, Confidence::Unknown | Confidence::Stale)
     }

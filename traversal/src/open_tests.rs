@@ -12,13 +12,13 @@ use crate::way::Way;
 /// Tests that are remembered: more than any attempt sends.
 pub(crate) const MAX_OPEN_TESTS: usize = 4096;
 
-/// Which way a test went, and when.
+/// This says which way a test went, and when.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct OpenTest {
     pub(crate) way: Way,
     pub(crate) method: Method,
     pub(crate) sent: Instant,
-    /// Its length, if it is to show that such pass.
+    /// This is its length, if it is to show that such pass.
     pub(crate) probe: Option<usize>,
 }
 
@@ -57,7 +57,7 @@ impl OpenTests {
         tag
     }
 
-    /// The test of this tag, which is never asked for again.
+    /// Returns the test of this tag, which is never asked for again.
     pub(crate) fn close(&mut self, tag: u32) -> Option<OpenTest> {
         self.by_tag.remove(&tag)
     }

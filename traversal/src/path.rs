@@ -23,9 +23,9 @@ pub(crate) use address::kind_of;
 pub(crate) use candidates::Candidate;
 use size::{Carries, SizeSearch};
 
-/// When test messages go to an address that has not confirmed, after the first: "repeat openers 3x at 20-50 ms", then
-/// ever slower, so that a lost one costs little and a dead address costs little. This is a pace, whatever the round trip:
-/// a test may be the one that opens a NAT, and several are on their way over a long one.
+/// After these gaps test messages go again to an address that has not confirmed: "repeat openers 3x at 20-50 ms",
+/// then ever slower, so that a lost one costs little and a dead address costs little. This is a pace, whatever the
+/// round trip: a test may be the one that opens a NAT, and several are on their way over a long one.
 const TEST_GAPS: [Duration; 8] = [
     Duration::from_millis(25),
     Duration::from_millis(35),
@@ -37,8 +37,8 @@ const TEST_GAPS: [Duration; 8] = [
     Duration::from_millis(300),
 ];
 
-/// Between two tests of one way while the other side is away, for a minute at the most: how late it may be noticed that it
-/// is back. It is a pace, whatever the round trip.
+/// So much time passes between two tests of one way while the other side is away, for a minute at the most: it may be
+/// noticed so late that it is back. It is a pace, whatever the round trip.
 const AWAY_GAP: Duration = Duration::from_millis(500);
 
 /// A player has so many addresses at the most, with those that it only turned out to use (RFC 8445 section 7.3.1.3:
@@ -50,8 +50,8 @@ const STRIKES: u32 = 64;
 /// Pings are no closer together than this, whatever the settings say.
 const LEAST_PING: Duration = Duration::from_millis(10);
 
-/// How often better ways are tried again while the game plays over the relay; the last two also count over a direct way, for the
-/// own network.
+/// Better ways are tried again after these times while the game plays over the relay; the last two also count over a
+/// direct way, for the own network.
 const UPGRADE: [Duration; 5] = [
     Duration::from_secs(5),
     Duration::from_secs(10),
@@ -60,7 +60,7 @@ const UPGRADE: [Duration; 5] = [
     Duration::from_secs(300),
 ];
 
-/// What [`Paths::handle_timeout`] found.
+/// This is what [`Paths::handle_timeout`] found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct PathNews {
     /// The way in use does not answer as it did.
@@ -75,38 +75,39 @@ pub(crate) struct Paths {
     candidates: Vec<Candidate>,
     /// Game datagrams take this way; there is none until one is proven.
     in_use: Option<InUse>,
-    /// A better one that was too narrow: the game moves there once it has shown that it carries full datagrams.
+    /// This is a better one that was too narrow: the game moves there once it has shown that it carries full
+    /// datagrams.
     prospect: Option<usize>,
     /// Better ways are looked for until then.
     settle: Option<Instant>,
-    /// What a round trip to the other side may take, from what both take to the server.
+    /// A round trip to the other side may take so long, from what both take to the server.
     expected: Option<Duration>,
-    /// The tests that are on their way; a way is proven by the confirmation of one of them.
+    /// These tests are on their way; a way is proven by the confirmation of one of them.
     open_tests: OpenTests,
-    /// When a confirmation of one of our tests last came, by whichever way.
+    /// This says when a confirmation of one of our tests last came, by whichever way.
     answered: Option<Instant>,
     /// The other side is away: all ways are tried, at a calm pace.
     away: bool,
-    /// When it was last looked whether the way in use is in doubt.
+    /// This says when it was last looked whether the way in use is in doubt.
     checked: Option<Instant>,
-    /// How often the game has had to take a lesser way, since a way last stood for a minute.
+    /// The game has had to take a lesser way so often, since a way last stood for a minute.
     falls: usize,
     /// Until then the lesser way is kept that the game fell to.
     held: Option<Instant>,
-    /// The way that the other side's latest game datagram took.
+    /// This is the way that the other side's latest game datagram took.
     data_from: Option<Way>,
-    /// When the better ways are tried again, and how often they were.
+    /// This says when the better ways are tried again, and how often they were.
     upgrade: Option<(Instant, usize)>,
-    /// Confirmations of tests that were never sent, or long ago.
+    /// This counts the confirmations of tests that were never sent, or long ago.
     strikes: u32,
 }
 
-/// The way that game datagrams take, and how it does.
+/// This is the way that game datagrams take, with how it does.
 #[derive(Clone, Copy, Debug)]
 struct InUse {
     /// This is its place in the list of candidates.
     index: usize,
-    /// When the game began to take it.
+    /// This says when the game began to take it.
     since: Instant,
     next_ping: Instant,
     /// Pings in a row that went out faster than usual.
@@ -116,23 +117,23 @@ struct InUse {
     recovering: bool,
 }
 
-/// What is known of where a datagram of the other player came from.
+/// This is what is known of where a datagram of the other player came from.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Origin {
     pub(crate) kind: PathKind,
-    /// Whether the server has named this IP as the other player's.
+    /// This says whether the server has named this IP as the other player's.
     pub(crate) vouched: bool,
-    /// The method that the datagram belongs to, as far as this side can tell.
+    /// This is the method that the datagram belongs to, as far as this side can tell.
     pub(crate) method: Option<Method>,
 }
 
-/// A test message that is to be sent.
+/// This is a test message that is to be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TestOrder {
     pub(crate) way: Way,
     pub(crate) method: Method,
     pub(crate) tag: u32,
-    /// How long the datagram is to be, a relay's header included; none: short.
+    /// The datagram is to be so long, a relay's header included; `None`: short.
     pub(crate) probe: Option<usize>,
 }
 
@@ -166,12 +167,12 @@ impl Paths {
         }
     }
 
-    /// When a test was last answered.
+    /// Returns when a test was last answered.
     pub(crate) fn answered(&self) -> Option<Instant> {
         self.answered
     }
 
-    /// Whether the other side is away, see [`AWAY_GAP`].
+    /// Notes whether the other side is away, see [`AWAY_GAP`].
     pub(crate) fn set_away(&mut self, away: bool) {
         self.away = away;
     }
@@ -203,18 +204,18 @@ impl Paths {
         self.in_use.is_some_and(|way| way.recovering)
     }
 
-    /// The path that the other side's game datagrams take, as far as is known.
+    /// Returns the path that the other side's game datagrams take, as far as is known.
     pub(crate) fn selected_there(&self) -> Option<&Candidate> {
         let index = self.data_from.and_then(|way| self.find(way));
         index.map(|index| &self.candidates[index]).or_else(|| self.selected())
     }
 
-    /// Whether what the other side sends comes from elsewhere than this side sends to.
+    /// Returns whether what the other side sends comes from elsewhere than this side sends to.
     pub(crate) fn is_crossed(&self) -> bool {
         self.selected().is_some_and(|path| path.heard.is_none())
     }
 
-    /// Whether no way is known.
+    /// Returns whether no way is known.
     pub(crate) fn is_empty(&self) -> bool {
         self.candidates.is_empty()
     }
@@ -294,7 +295,7 @@ impl Paths {
         !one_way && self.proven(index)
     }
 
-    /// The tests that are due now.
+    /// Returns the tests that are due now.
     pub(crate) fn handle_timeout(
         &mut self,
         now: Instant,
@@ -353,7 +354,7 @@ impl Paths {
         earliest(earliest(earliest(tests, ping), earliest(doubt, upgrade)), self.next_size())
     }
 
-    /// Sockets on which the other side was heard: not to be closed.
+    /// Returns the sockets on which the other side was heard: they are not to be closed.
     pub(crate) fn sockets_in_use(&self) -> Vec<SocketId> {
         let heard = |candidate: &&Candidate| candidate.heard.is_some();
         self.candidates.iter().filter(heard).map(|candidate| candidate.way.socket).collect()

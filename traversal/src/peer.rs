@@ -29,8 +29,8 @@ use crate::wire::pair::{Joiner, Opened, PairChannel};
 pub(crate) use away::Contact;
 use away::{Away, LOST};
 
-/// How long the other ways of an attempt stay open once a direct one stands: the two sides may have chosen differently. Or
-/// two round trips of a far player.
+/// The other ways of an attempt stay open for so long once a direct one stands: the two sides may have chosen
+/// differently. Or it is two round trips of a far player.
 const TIDY: Duration = Duration::from_secs(2);
 
 /// This is one match: the channel to another player, or the attempt to make one.
@@ -45,21 +45,21 @@ pub(crate) struct Peer {
     /// Until then direct ways are looked for, also while the game plays over the relay; without a relay perhaps longer
     /// (see [`Peer::deadline`]).
     punch_until: Instant,
-    /// What an attempt may take once both NATs are known, and when it ends whatever becomes known.
+    /// An attempt may take so long once both NATs are known; beside it stands when it ends whatever becomes known.
     allowed: Duration,
     punch_latest: Instant,
-    /// Where the server is, for the relay.
+    /// This says where the server is, for the relay.
     server: Option<SocketAddr>,
     /// This says whether private addresses count as one network with ours.
     lan: bool,
-    /// What a round trip to the other side may take.
+    /// A round trip to the other side may take so long.
     expected: Duration,
     stage: PeerStage,
     requested: Instant,
     last_heard: Instant,
     /// Nothing is heard of the other side, or nothing of ours answered.
     away: Option<Away>,
-    /// News of whether the player is heard, which the agent has not taken yet.
+    /// This is the news of whether the player is heard, which the agent has not taken yet.
     contact: Option<Contact>,
     /// The server was asked about the silence that began then.
     asked_about: Option<Instant>,
@@ -71,9 +71,9 @@ pub(crate) struct Peer {
     hold_until: Option<Instant>,
     /// The game knows why it plays over the relay.
     told_relayed: bool,
-    /// What the game knows of the longest datagram that goes in one piece.
+    /// This is what the game knows of the longest datagram that goes in one piece.
     told_size: Option<usize>,
-    /// Game datagrams of which some parts are here.
+    /// These are game datagrams of which some parts are here.
     joiner: Joiner,
     /// One of the two was logged in over TCP when the match was planned, whatever is known of its network since.
     over_tcp: bool,
@@ -82,7 +82,7 @@ pub(crate) struct Peer {
     life_word: Option<LifeWord>,
 }
 
-/// What the other player says about proofs of life, for the agent, which knows the room.
+/// This is what the other player says about proofs of life, for the agent, which knows the room.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum LifeWord {
     /// It asks for one, by this way and in a datagram of so many bytes.
@@ -91,7 +91,7 @@ pub(crate) enum LifeWord {
     Proof { challenge: [u8; CHALLENGE], proof: [u8; PROOF] },
 }
 
-/// How far the search for a direct way has come.
+/// This says how far the search for a direct way has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum DirectSearch {
     /// It goes on, perhaps while the game plays over the relay.
@@ -110,7 +110,7 @@ enum PeerStage {
     Ended,
 }
 
-/// What a match came to, for the agent's book-keeping.
+/// This is what a match came to, for the agent's book-keeping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum PeerNews {
     Connected,
@@ -128,7 +128,7 @@ impl Peer {
         matches!(self.stage, PeerStage::Connected)
     }
 
-    /// Whether it is being connected, or connected: not on its way out.
+    /// Returns whether it is being connected, or connected: it is not on its way out.
     pub(crate) fn is_live(&self) -> bool {
         matches!(self.stage, PeerStage::Punching | PeerStage::Connected)
     }
@@ -137,12 +137,12 @@ impl Peer {
         matches!(self.stage, PeerStage::Ended)
     }
 
-    /// Whether this is a match with a member of the room that this side hosts, and no pair of a mesh.
+    /// Returns whether this is a match with a member of the room that this side hosts, and no pair of a mesh.
     pub(crate) fn is_of_own_room(&self) -> bool {
         self.plan.seat() == Seat::Host
     }
 
-    /// How long an answer may take on the path in use.
+    /// Returns how long an answer may take on the path in use.
     pub(crate) fn answer_time(&self) -> Duration {
         self.paths.selected().map_or(Duration::ZERO, |path| path.pulse.overdue())
     }
@@ -157,7 +157,7 @@ impl Peer {
         self.plan.peer_key
     }
 
-    /// What the datagram that was just handled says about proofs of life.
+    /// Returns what the datagram that was just handled says about proofs of life.
     pub(crate) fn take_life_word(&mut self) -> Option<LifeWord> {
         self.life_word.take()
     }
@@ -176,7 +176,7 @@ impl Peer {
         self.paths.selected().map(|path| path.way)
     }
 
-    /// The path to be given away: both sides must mean the same one, so the other side follows the host.
+    /// Returns the path to be given away: both sides must mean the same one, so the other side follows the host.
     pub(crate) fn releasable(&self) -> Option<Way> {
         let path = if self.plan.hosting { self.paths.selected() } else { self.paths.selected_there() };
         path.map(|path| path.way)

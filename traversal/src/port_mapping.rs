@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use crate::address::is_local;
 
-/// How a router was asked for a port.
+/// This says how a router was asked for a port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum MappingProtocol {
@@ -21,7 +21,7 @@ impl MappingProtocol {
     /// These are all protocols, the preferred one first: the newest, whose answers say most.
     pub const ALL: [Self; 3] = [Self::Pcp, Self::NatPmp, Self::Upnp];
 
-    /// The name that stands in JSON.
+    /// Returns the name that stands in JSON.
     pub fn name(self) -> &'static str {
         match self {
             Self::Upnp => "upnp",
@@ -44,15 +44,15 @@ impl fmt::Display for MappingProtocol {
 /// This is what a router granted: a port that it forwards to the game's IPv4 socket, or says so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct PortMapping {
-    /// How it was asked.
+    /// This says how it was asked.
     pub protocol: MappingProtocol,
-    /// The router's own idea of its public address, if it has one.
+    /// This is the router's own idea of its public address, if it has one.
     pub external_ip: Option<IpAddr>,
-    /// The port that the router forwards.
+    /// This is the port that the router forwards.
     pub external_port: u16,
 }
 
-/// Why no port is forwarded.
+/// This says why no port is forwarded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum NoPortMapping {
@@ -74,7 +74,7 @@ pub enum NoPortMapping {
     Refused,
 }
 
-/// Whether a port is forwarded, and whether it leads here.
+/// This says whether a port is forwarded, and whether it leads here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum PortMappingState {
@@ -102,7 +102,7 @@ impl Default for PortMappingState {
 }
 
 impl PortMappingState {
-    /// What the router granted, if it did.
+    /// Returns what the router granted, if it did.
     pub fn mapping(&self) -> Option<PortMapping> {
         match self {
             Self::None(_) => None,
@@ -113,7 +113,7 @@ impl PortMappingState {
         }
     }
 
-    /// Where other players reach this one, if that is proven.
+    /// Returns where other players reach this one, if that is proven.
     pub fn address(&self) -> Option<SocketAddr> {
         match self {
             Self::Verified { address, .. } => Some(*address),
@@ -121,7 +121,7 @@ impl PortMappingState {
         }
     }
 
-    /// The name that stands in JSON.
+    /// Returns the name that stands in JSON.
     pub fn name(&self) -> &'static str {
         match self {
             Self::None(_) => "none",

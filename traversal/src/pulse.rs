@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::rtt::RttEstimate;
 
-/// Unanswered pings that are remembered: more of them tell nothing new.
+/// So many unanswered pings are remembered: more of them tell nothing new.
 const REMEMBERED: usize = 16;
 /// An answer is waited for at least so long; a long way has its round trip and spread. A ping is not missed before
 /// that, however short the way: the other side answers when its thread runs.
@@ -13,11 +13,12 @@ const PATIENCE: Duration = Duration::from_millis(100);
 /// So much comes on top of round trip and variance: it is the other side's time to answer, which is its machine's,
 /// not the network's.
 const SLACK: Duration = Duration::from_millis(40);
-/// While no answer has told the round trip; more where what is known of the ways to the server says so.
+/// An answer is waited for so long while none has told the round trip; it is more where what is known of the ways to
+/// the server says so.
 const UNKNOWN: Duration = Duration::from_millis(300);
-/// Share of pings that are lost where nothing is known, and the least that is counted with: 10 % loss each way.
+/// This share of pings is lost where nothing is known, and it is the least that is counted with: 10 % loss each way.
 const USUAL_LOSS: f32 = 0.19;
-/// The most that is counted with: 30 % each way.
+/// This is the most that is counted with: 30 % each way.
 const MOST_LOSS: f32 = 0.5;
 /// One ping has this weight in the measured loss.
 const LOSS_WEIGHT: f32 = 1.0 / 16.0;
@@ -27,7 +28,7 @@ const MOST_MISSED: usize = 3;
 const SERIOUS: f32 = 3.0;
 const DEAD: f32 = 6.0;
 
-/// How sure it is that a way is dead.
+/// This says how sure it is that a way is dead.
 ///
 /// At 10 % loss each way a ping or its answer is lost in 19 of 100 cases, and a ping goes out every 400 ms: three in a
 /// row (0.7 %) happen once a minute, so what follows from them must be cheap; six (0.005 %) once in two hours, so
@@ -49,10 +50,10 @@ pub(crate) enum Doubt {
 /// Pings of one way.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Pulse {
-    /// When those left that are newer than the newest answered one; the oldest first.
+    /// This says when those left that are newer than the newest answered one; the oldest first.
     pending: VecDeque<Instant>,
     rtt: RttEstimate,
-    /// What the round trip may be, before one was measured.
+    /// This is what the round trip may be, before one was measured.
     expected: Option<Duration>,
     /// This share of pings has no answer, 0 to 1.
     loss: f32,
@@ -73,7 +74,7 @@ impl Pulse {
         self.rtt.spread()
     }
 
-    /// The share of pings that were not answered; those that are overdue count.
+    /// Returns the share of pings that were not answered; those that are overdue count.
     pub(crate) fn loss(&self, now: Instant) -> f32 {
         (0..self.misses(now)).fold(self.loss, |loss, _| loss + (1.0 - loss) * LOSS_WEIGHT)
     }
@@ -85,7 +86,8 @@ impl Pulse {
         }
     }
 
-    /// The answer to the ping that left at `sent`. The ones before it may have been lost on an otherwise good way.
+    /// Takes the answer to the ping that left at `sent`. The ones before it may have been lost on an otherwise good
+    /// way.
     pub(crate) fn answer(&mut self, now: Instant, sent: Instant) {
         for _ in self.pending.iter().filter(|at| **at < sent).take(MOST_MISSED) {
             self.loss += (1.0 - self.loss) * LOSS_WEIGHT;
@@ -100,7 +102,7 @@ impl Pulse {
         self.pending.clear();
     }
 
-    /// How long an answer may take.
+    /// Returns how long an answer may take.
     pub(crate) fn overdue(&self) -> Duration {
         match self.rtt.rtt() {
             // A quarter of the round trip at the least: the measured spread is small until the way gets busy.
@@ -129,7 +131,7 @@ impl Pulse {
         }
     }
 
-    /// When [`doubt`](Self::doubt) may grow; none: not before the next ping.
+    /// Returns when [`doubt`](Self::doubt) may grow; none: not before the next ping.
     pub(crate) fn next_doubt(&self, now: Instant) -> Option<Instant> {
         let overdue = self.overdue();
         self.pending.iter().map(|sent| *sent + overdue).find(|at| *at > now)

@@ -2,8 +2,8 @@
 
 use crate::nat::{Confidence, FilteringBehavior, MappingBehavior, NatProfile, PortAllocation};
 
-/// A [`NatProfile`] boiled down to what decides about methods. Unknown facts are optimistic in the questions that
-/// let a method in and pessimistic in those that give a pair up.
+/// This is a [`NatProfile`] boiled down to what decides about methods. Unknown facts are optimistic in the questions
+/// that let a method in and pessimistic in those that give a pair up.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Reach {
     mapping: MappingBehavior,
@@ -39,12 +39,12 @@ fn is_doubtful(profile: &NatProfile) -> bool {
 }
 
 impl Reach {
-    /// Whether there is surely one port for everybody.
+    /// Returns whether there is surely one port for everybody.
     pub fn mapping_is_fixed(self) -> bool {
         self.mapping == MappingBehavior::EndpointIndependent
     }
 
-    /// One port for everybody, as far as is known.
+    /// Returns whether there is one port for everybody, as far as is known.
     pub fn mapping_may_be_fixed(self) -> bool {
         matches!(
             self.mapping,
@@ -54,17 +54,19 @@ impl Reach {
         )
     }
 
-    /// One port for everybody, as far as is known: what is not known at all is most likely such a NAT.
+    /// Returns whether there is one port for everybody, as far as is known: what is not known at all is most likely
+    /// such a NAT.
     pub(crate) fn mapping_is_hoped_fixed(self) -> bool {
         self.mapping == MappingBehavior::Unknown || self.mapping_is_fixed()
     }
 
-    /// Whether there is surely a new port for each address at least.
+    /// Returns whether there is surely a new port for each address at least.
     pub fn never_fixed(self) -> bool {
         !self.mapping_may_be_fixed()
     }
 
-    /// One port for all ports of one address, as far as is known: all that M12 asks for.
+    /// Returns whether there is one port for all ports of one address, as far as is known: this is all that M12 asks
+    /// for.
     pub fn one_port_per_address(self) -> bool {
         self.mapping != MappingBehavior::AddressAndPortDependent
     }
@@ -77,24 +79,24 @@ impl Reach {
         matches!(self.filtering, FilteringBehavior::EndpointIndependent | FilteringBehavior::Unknown)
     }
 
-    /// New ports without a pattern, in a mapping that needs new ones.
+    /// Returns whether new ports have no pattern, in a mapping that needs new ones.
     pub fn unpredictable(self) -> bool {
         self.never_fixed()
             && matches!(self.allocation, PortAllocation::Random | PortAllocation::RandomInBlock { .. })
     }
 
-    /// Whether the port cannot be told, or that cannot be excluded.
+    /// Returns whether the port cannot be told, or that cannot be excluded.
     pub fn may_be_unpredictable(self) -> bool {
         self.unpredictable() || (self.never_fixed() && self.doubtful)
     }
 
-    /// The port that the next packet leaves by can be told: it stays the same, or the NAT counts.
+    /// Returns whether the port that the next packet leaves by can be told: it stays the same, or the NAT counts.
     pub fn predictable(self) -> bool {
         !self.unpredictable()
     }
 
-    /// What its next ports will be is told more surely: they are the inner ones, or others take far fewer of them. A small
-    /// difference does not count, since each side may know the rates of another moment.
+    /// Returns whether its next ports are told more surely: they are the inner ones, or others take far fewer of
+    /// them. A small difference does not count, since each side may know the rates of another moment.
     pub fn surer_than(self, other: Self) -> bool {
         let kept = |side: Self| side.allocation == PortAllocation::Preserving;
         if !self.never_fixed() || !other.never_fixed() {
@@ -106,7 +108,7 @@ impl Reach {
         }
     }
 
-    /// Whether one socket has a new port for each destination, one step after the other.
+    /// Returns whether one socket has a new port for each destination, one step after the other.
     pub fn counts_per_destination(self) -> bool {
         matches!(self.mapping, MappingBehavior::AddressAndPortDependent | MappingBehavior::Unknown)
             && matches!(
@@ -116,8 +118,8 @@ impl Reach {
             )
     }
 
-    /// A packet from `other` to the port that the lobby server sees gets in here, if this side has sent one to
-    /// the port where the lobby server sees `other`; and so does the answer to it there.
+    /// Returns whether a packet from `other` to the port that the lobby server sees gets in here, if this side has
+    /// sent one to the port where the lobby server sees `other`; and so does the answer to it there.
     pub fn reached_at_known_port(self, other: Self) -> bool {
         let fixed = self.mapping_may_be_fixed()
             && (self.filters_nothing() || self.filters_no_ports() || other.mapping_may_be_fixed());
@@ -155,7 +157,7 @@ impl Reach {
         self.may_be_unpredictable() && (other.mapping_may_be_fixed() || self.talks_to_any_port_of(other))
     }
 
-    /// Expected replies in the range of a bubble that this side sends; `None`: it does not work.
+    /// Returns how many replies are expected in the range of a bubble that this side sends; `None`: it does not work.
     pub fn bubble_cost(self, receiving: Self) -> Option<u32> {
         if !self.bubble_reaches(receiving) {
             return None;

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-/// Smoothed round trip and the time after which an answer is overdue (RFC 6298 section 2, with a floor that fits
-/// one small datagram instead of TCP's second). Every wait of the core that is about the network is a multiple of this.
+/// This is the smoothed round trip, with the time after which an answer is overdue (RFC 6298 section 2, with a floor
+/// that fits one small datagram instead of TCP's second). Every wait of the core that is about the network is a
+/// multiple of this.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct RttEstimate {
     measured: Option<(Duration, Duration)>,
@@ -15,7 +16,8 @@ impl RttEstimate {
     /// No wait is shorter than this: it covers clock granularity and scheduling of an ordinary machine.
     pub const FLOOR: Duration = Duration::from_millis(20);
 
-    /// An estimate of which one round trip is known; its spread is taken to be a quarter of it until more is measured.
+    /// Returns an estimate of which one round trip is known; its spread is taken to be a quarter of it until more is
+    /// measured.
     pub fn of(rtt: Duration) -> Self {
         Self::with_spread(rtt, rtt / 4)
     }
@@ -54,13 +56,14 @@ impl RttEstimate {
         }
     }
 
-    /// The same for what has been sent so many times before (RFC 6298 section 5.5, but every second time only: where
-    /// many packets are lost, the next one shall not wait for long).
+    /// Returns the same for what has been sent so many times before (RFC 6298 section 5.5, but every second time
+    /// only: where many packets are lost, the next one shall not wait for long).
     pub fn overdue_after(&self, repeats: u32) -> Duration {
         self.overdue() * 2u32.saturating_pow(repeats / 2).min(8)
     }
 
-    /// A wait that was made for usual networks, or so many times the time of an answer where this one takes longer.
+    /// Returns a wait that was made for usual networks, or so many times the time of an answer where this one takes
+    /// longer.
     pub fn at_least(&self, usual: Duration, answers: u32) -> Duration {
         match self.measured {
             None => usual,

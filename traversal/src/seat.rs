@@ -1,6 +1,6 @@
 //! What a player is to another one in the game, as opposed to its part in punching.
 
-/// What this player is to the player at the other end of a channel.
+/// This is what this player is to the player at the other end of a channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Seat {
     /// This player hosts the room, and the other one is a guest in it.

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroize;
 
-/// Whether two secrets are the same, in a time that does not tell where they differ. Their lengths are no secret.
+/// Returns whether two secrets are the same, in a time that does not tell where they differ. Their lengths are no
+/// secret.
 pub fn same(a: &[u8], b: &[u8]) -> bool {
     a.ct_eq(b).into()
 }

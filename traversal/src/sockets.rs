@@ -8,7 +8,7 @@ use crate::env::Env;
 use crate::id::MatchId;
 use crate::method::Method;
 
-/// What a socket is for.
+/// This is what a socket is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Owner {
     /// It serves the running classification, in this slot.
@@ -24,7 +24,7 @@ pub(crate) enum Owner {
 pub(crate) struct Sockets {
     next: u32,
     next_probe: u16,
-    /// What each is for, and where it is open.
+    /// This says what each is for, and where it is open.
     all: BTreeMap<SocketId, (Owner, Option<SocketAddr>)>,
     /// This is the newest socket of each slot. A method that begins anew opens its slots anew; the earlier ones stay
     /// open, since a way may stand on one, until they are closed with the others of their owner.
@@ -76,7 +76,7 @@ impl Sockets {
         self.all.get(&socket).map(|(owner, _)| *owner)
     }
 
-    /// Whether no other socket was asked for later in its slot.
+    /// Returns whether no other socket was asked for later in its slot.
     pub(crate) fn is_newest(&self, socket: SocketId) -> bool {
         self.owner(socket).is_some_and(|owner| self.newest.get(&owner) == Some(&socket))
     }
@@ -119,7 +119,7 @@ impl Sockets {
 mod tests {
     use super::*;
 
-    /// As a method does that begins anew for a better plan.
+    /// The test does as a method does that begins anew for a better plan.
     #[test]
     fn a_slot_that_is_opened_anew_leaves_no_socket_open_behind_it() {
         let slot = Owner::Match(MatchId(1), Method::Bubble, 0);

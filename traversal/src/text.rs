@@ -25,7 +25,7 @@ use unicode_properties::{GeneralCategory, UnicodeGeneralCategory};
 pub const MAX_NAME: usize = 48;
 /// A room's name has so many bytes at the most.
 pub const MAX_ROOM_NAME: usize = 64;
-/// Longest reason that a player may give another, in bytes.
+/// A reason that a player may give another has so many bytes at the most.
 pub const MAX_REASON: usize = 200;
 /// A room's metadata as a whole (keys and values) has so many bytes at the most.
 pub const MAX_METADATA: usize = 384;
@@ -35,14 +35,14 @@ pub const MAX_MODE: usize = 48;
 /// So many marks may stand in a row over one letter.
 const MAX_MARKS: usize = 4;
 
-/// What a text of one kind may be.
+/// This is what a text of one kind may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rule {
     /// This names the kind of text, for people: it stands at the beginning of an error.
     pub what: &'static str,
-    /// How many characters (Unicode scalar values) it may have.
+    /// It may have so many characters (Unicode scalar values).
     pub chars: usize,
-    /// How many bytes it may have in UTF-8.
+    /// It may have so many bytes in UTF-8.
     pub bytes: usize,
     /// The text may be empty.
     pub empty: bool,
@@ -55,7 +55,7 @@ pub const ROOM_NAME: Rule =
     Rule { what: "room name", chars: MAX_ROOM_NAME, bytes: MAX_ROOM_NAME, empty: true };
 /// This is the rule of a room's short code.
 pub const CODE: Rule = Rule { what: "room code", chars: 16, bytes: 16, empty: true };
-/// Why somebody was refused, put out or left.
+/// This rule is for the reason why somebody was refused, put out or left.
 pub const REASON: Rule = Rule { what: "reason", chars: 160, bytes: MAX_REASON, empty: true };
 /// This is the rule of a quick match's mode.
 pub const MODE: Rule = Rule { what: "mode of a quick match", chars: MAX_MODE, bytes: MAX_MODE, empty: true };
@@ -69,35 +69,35 @@ pub const METADATA_VALUE: Rule =
 /// This is the rule of all keys and values of a room's metadata together.
 pub const METADATA: Rule =
     Rule { what: "room metadata", chars: MAX_METADATA, bytes: MAX_METADATA, empty: true };
-/// What a router calls itself.
+/// This rule is for what a router calls itself.
 pub const ROUTER: Rule = Rule { what: "router's name", chars: 64, bytes: 128, empty: true };
 
 /// A game's id has so many bytes at the most.
 pub const MAX_GAME: usize = 64;
 
-/// Which rule a text breaks.
+/// This says which rule a text breaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}: {breach}", rule.what)]
 pub struct TextError {
     /// The text breaks this rule.
     pub rule: Rule,
-    /// What is wrong with the text.
+    /// This is what is wrong with the text.
     pub breach: Breach,
 }
 
-/// What is wrong with a text.
+/// This is what is wrong with a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Breach {
     /// It is too long.
     TooLong {
-        /// Characters that it has.
+        /// It has so many characters.
         chars: usize,
-        /// How many characters it may have.
+        /// It may have so many characters.
         max_chars: usize,
-        /// Bytes that it has.
+        /// It has so many bytes.
         bytes: usize,
-        /// How many bytes it may have.
+        /// It may have so many bytes.
         max_bytes: usize,
     },
     /// Nothing of it can be seen.
@@ -164,9 +164,9 @@ impl Rule {
         }
     }
 
-    /// The text without what breaks this rule, and cut at the end of a character where it is too long. What is cleaned once
-    /// is not changed by cleaning it again. The result may be empty, also where [`empty`](Self::empty) is not allowed:
-    /// nothing could be seen of it then.
+    /// Returns the text without what breaks this rule, and cut at the end of a character where it is too long. What
+    /// is cleaned once is not changed by cleaning it again. The result may be empty, also where
+    /// [`empty`](Self::empty) is not allowed: nothing could be seen of it then.
     pub fn clean(&self, text: &str) -> String {
         // A line break stands between words: they stay apart.
         let spaced = text.chars().map(|c| if matches!(c, '\n' | '\r' | '\t') { ' ' } else { c });
@@ -198,8 +198,9 @@ pub fn nfc(text: &str) -> String {
     text.nfc().collect()
 }
 
-/// What a room's name looks like: two names with the same look are one name. Compatibility forms, case and the
-/// width of space do not count (NFKC), and look-alikes of several scripts are one letter (the skeleton of UTS #39).
+/// Returns what a room's name looks like: two names with the same look are one name. Compatibility forms, case and
+/// the width of space do not count (NFKC), and look-alikes of several scripts are one letter (the skeleton of UTS
+/// #39).
 ///
 /// ```
 /// use traversal_core::text::look;
@@ -216,7 +217,7 @@ pub fn look(name: &str) -> String {
     fold(&skeleton)
 }
 
-/// A name in the order of a list, in which case does not count.
+/// Returns a name in the order of a list, in which case does not count.
 pub fn fold(name: &str) -> String {
     // Upper case first: it makes one of what has several lower cases, as the German sharp s and the Greek final sigma.
     let composed: String = name.trim().nfkc().collect();
@@ -238,7 +239,7 @@ fn few_marks(text: &str) -> impl Iterator<Item = char> + '_ {
     })
 }
 
-/// Characters that steer, hide, or are none.
+/// Returns whether the character is one that steers, hides, or is none.
 fn is_forbidden(c: char) -> bool {
     use GeneralCategory as G;
     if c.is_ascii() {
@@ -282,7 +283,7 @@ fn is_seen(c: char) -> bool {
         && !matches!(c.general_category(), G::SpaceSeparator | G::NonspacingMark | G::EnclosingMark)
 }
 
-/// A room's metadata as they are kept.
+/// Returns a room's metadata as they are kept.
 ///
 /// # Errors
 /// Which rule a key, a value or all of them together break.
@@ -332,7 +333,7 @@ pub(crate) fn read_metadata<'de, D: Deserializer<'de>>(from: D) -> Result<Metada
     Ok(clean.filter(|(key, _)| !key.is_empty()).collect())
 }
 
-/// What a host says about its room in words of the game.
+/// This is what a host says about its room in words of the game.
 pub type Metadata = std::collections::BTreeMap<String, String>;
 
 #[cfg(test)]

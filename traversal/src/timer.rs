@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-/// The earlier of two deadlines, where none means never.
+/// Returns the earlier of two deadlines, where `None` means never.
 pub(crate) fn earliest(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
     match (a, b) {
         (Some(a), Some(b)) => Some(a.min(b)),

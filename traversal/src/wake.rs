@@ -15,11 +15,11 @@ pub struct WakeGuard {
 }
 
 impl WakeGuard {
-    /// Wake-ups in a row that may end in a wish for the same instant: what one part of the core finds out may make
+    /// So many wake-ups in a row may end in a wish for the same instant: what one part of the core finds out may make
     /// several others due, each of which sends something.
     pub const PATIENCE: u32 = 64;
-    /// What is slept from then on between two wake-ups: short against any round trip to another player over the
-    /// internet, and with it a faulty core costs under 1 % of a processor.
+    /// So much is slept from then on between two wake-ups: it is short against any round trip to another player over
+    /// the internet, and with it a faulty core costs under 1 % of a processor.
     pub const REST: Duration = Duration::from_millis(10);
 
     /// The core's `handle_timeout` was called with `now`, and its `poll_timeout` says `next`. True once in the guard's
@@ -33,7 +33,7 @@ impl WakeGuard {
         self.in_vain > Self::PATIENCE && !std::mem::replace(&mut self.told, true)
     }
 
-    /// The least time to sleep while no socket is ready; zero for a core that keeps its contract.
+    /// Returns the least time to sleep while no socket is ready; zero for a core that keeps its contract.
     pub fn least_wait(&self) -> Duration {
         if self.in_vain > Self::PATIENCE { Self::REST } else { Duration::ZERO }
     }

@@ -30,7 +30,7 @@ impl Way {
         self.socket == RELAY
     }
 
-    /// Whether the way is the TCP stream to the lobby server.
+    /// Returns whether the way is the TCP stream to the lobby server.
     pub(crate) fn is_stream(self) -> bool {
         self.socket == SocketId::STREAM
     }

@@ -27,7 +27,7 @@ use crate::view::ViewPlugin;
 /// A frame was shown: from here on a panic is a bug of the game, not a machine without graphics.
 pub static SHOWN: AtomicBool = AtomicBool::new(false);
 
-/// Whether there is a display to open a window on; the reason if not.
+/// Checks whether there is a display to open a window on.
 ///
 /// # Errors
 /// A sentence for the player.

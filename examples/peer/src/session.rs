@@ -79,7 +79,7 @@ pub(crate) struct Session {
     /// This is what the user has set of the own NAT.
     pub(crate) manual: NatFacts,
     pub(crate) deadline: Instant,
-    /// When the room was asked for, and whether again.
+    /// This says whether the room was asked for; it is unset where the room is to be asked for again.
     pub(crate) asked: bool,
     /// This is when the player was logged in for the first time.
     pub(crate) online_at: Option<Instant>,

@@ -70,7 +70,7 @@ pub(super) struct World {
     pub(super) registry: Option<MemoryRegistry>,
     pub(super) fakes: Vec<Fake>,
     pub(super) rng: ChaCha20Rng,
-    /// This keeps the datagrams that were sent.
+    /// This keeps the first 4,096 datagrams that the server has sent, with their sockets and destinations.
     pub(super) sent: VecDeque<(ServerSocketId, SocketAddr, Vec<u8>)>,
 }
 

@@ -12,10 +12,11 @@ use crate::wire::pair::PairMessage;
 
 /// Two requests for one proof are this far apart, or the time of an answer: both may get lost.
 const AGAIN: Duration = Duration::from_millis(300);
-/// How long a host is asked for one proof. The server waits less by default, and as long where players are far away.
+/// A host is asked for one proof for so long. The server waits less by default, and as long where players are far
+/// away.
 const WITHIN: Duration = Duration::from_secs(10);
 
-/// What the agent knows for proofs.
+/// This is what the agent knows for proofs.
 #[derive(Debug, Default)]
 pub(super) struct Life {
     /// The server of the latest login has this key; what is made of it is made when the first member asks.

@@ -17,13 +17,13 @@ use crate::wire::message::{
     Facts, MatchEnd, MatchOutcome, PunchPlan, Replan, Request, RoomEnd, ToServer, Topology,
 };
 
-/// How long after the first plan of a mesh the others count as made by the same wish to join; where a lost one comes again
-/// later than that, twice the time of an answer.
+/// The others count as made by the same wish to join for so long after the first plan of a mesh; where a lost one
+/// comes again later than that, it is twice the time of an answer.
 const JOIN_PLANS: Duration = Duration::from_secs(1);
-/// How long a member whose host has closed the channel, or could not be reached, waits for another one. The server asks
-/// host and members for 4.5 s at the most, and may have to be found again itself.
+/// A member whose host has closed the channel, or could not be reached, waits so long for another one. The server
+/// asks host and members for 4.5 s at the most, and may have to be found again itself.
 const SEEK: Duration = Duration::from_secs(20);
-/// News that may wait for the plan of their match: a few of each of its methods.
+/// So many news may wait for the plan of their match: a few of each of its methods.
 const EARLY: usize = 16;
 
 /// The server tells this of a match. They may come before its plan: messages of the server may overtake each other.
@@ -37,7 +37,7 @@ pub(super) enum MatchNews {
 }
 
 impl Agent {
-    /// When the game asked for the join that this plan is made for; `now` if the game did not ask for it.
+    /// Returns when the game asked for the join that this plan is made for; `now` if the game did not ask for it.
     fn requested(&mut self, now: Instant, plan: &PunchPlan) -> Instant {
         let Some((asked, first)) = self.join_requested.as_mut().filter(|_| !plan.hosting) else { return now };
         let (asked, first) = (*asked, *first.get_or_insert(now));

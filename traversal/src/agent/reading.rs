@@ -5,7 +5,7 @@ use crate::wire::message::{Frame, ToPlayer};
 use crate::wire::pair::{self, Opened, PairMessage};
 use crate::wire::{Kind, RELAY_HEADER};
 
-/// What a datagram to a player says: see [`Agent::read`].
+/// This is what a datagram to a player says: see [`Agent::read`].
 #[derive(Clone, Debug, PartialEq)]
 pub enum Said {
     /// The lobby server says this.
@@ -19,8 +19,8 @@ pub enum Said {
 }
 
 impl Agent {
-    /// What a datagram to this player says, without taking it; none as long as this player cannot open it. It changes nothing
-    /// and proves nothing, and is for tools that tell people what happens.
+    /// Returns what a datagram to this player says, without taking it; `None` as long as this player cannot open it.
+    /// It changes nothing and proves nothing, and is for tools that tell people what happens.
     pub fn read(&self, datagram: &[u8]) -> Option<Said> {
         match Kind::of(datagram)? {
             Kind::Control | Kind::Probe => Some(Said::Server(Box::new(self.shared.link.read(datagram)?))),

@@ -15,8 +15,8 @@ use crate::wire::message::{
 const HEARD: Duration = Duration::from_secs(2);
 
 impl Agent {
-    /// A plan for the host that this player knows, or for no room; none if it has to wait for the news of another host,
-    /// or is of an earlier one.
+    /// Returns a plan for the host that this player knows, or for no room; `None` if it has to wait for the news of
+    /// another host, or is of an earlier one.
     pub(super) fn plan_of_this_host(&mut self, plan: PunchPlan) -> Option<PunchPlan> {
         // The pairs of a mesh have nothing to do with its host.
         let Some(room) = self.lobby.room().filter(|_| !plan.mesh) else { return Some(plan) };

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use crate::wire::message::{QuickMatch, RoomOptions, RoomTarget};
 use crate::{Agent, AgentConfig, Command, Identity, Output, SocketId, StreamState};
 
-/// What happens to the agent next.
+/// This is what happens to the agent next.
 #[derive(Clone, Debug)]
 enum Input {
     Connect(u8),

@@ -13,7 +13,7 @@ use crate::port_mapping::PortMappingState;
 use crate::seat::Seat;
 use crate::wire::message::{MatchEnd, PlayerInfo, QueueStatus, RoomEnd, RoomInfo, RoomSummary};
 
-/// A way to another player that carries authenticated data in both directions.
+/// This is a way to another player that carries authenticated data in both directions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum PathKind {
@@ -28,7 +28,7 @@ pub enum PathKind {
 }
 
 impl PathKind {
-    /// What kind of way it is, in words that go after "connected".
+    /// Returns what kind of way it is, in words that go after "connected".
     pub fn in_words(self) -> &'static str {
         match self {
             Self::Lan => "within the own network",
@@ -38,7 +38,7 @@ impl PathKind {
         }
     }
 
-    /// The name that stands in JSON: `lan`, `direct`, `direct-v6` or `relay`.
+    /// Returns the name that stands in JSON: `lan`, `direct`, `direct-v6` or `relay`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Lan => "lan",
@@ -49,49 +49,50 @@ impl PathKind {
     }
 }
 
-/// A path as the game may see it.
+/// This is a path as the game may see it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PathInfo {
-    /// Whether it is direct, over which family, or relayed.
+    /// This says whether it is direct, over which family, or relayed.
     pub kind: PathKind,
     /// Datagrams to the other player go to this address. There is none over the relay.
     pub remote: Option<SocketAddr>,
-    /// The own socket that it runs on.
+    /// This is the own socket that it runs on.
     pub socket: SocketId,
-    /// The method that found it; none over the relay.
+    /// This is the method that found it; there is none over the relay.
     pub method: Option<Method>,
     /// This is the measured round trip to the other player, which there is not before the first measurement.
     pub rtt: Option<Duration>,
-    /// The longest game datagram that goes in one piece, in bytes: 514 (498 over the relay) before it is known, soon 1,166
-    /// (1,150), and at the most [`MAX_PAYLOAD`](crate::wire::pair::MAX_PAYLOAD). Longer ones are split and joined. It
-    /// changes while the path stands: [`Event::SizeChanged`].
+    /// This is the longest game datagram that goes in one piece, in bytes: 514 (498 over the relay) before it is
+    /// known, soon 1,166 (1,150), and at the most [`MAX_PAYLOAD`](crate::wire::pair::MAX_PAYLOAD). Longer ones are
+    /// split and joined. It changes while the path stands: [`Event::SizeChanged`].
     pub size: usize,
-    /// How long it took from this player's request to join, or from the arrival of the other's, to this path.
+    /// So much time passed from this player's request to join, or from the arrival of the other's, to this path.
     pub since_request: Duration,
-    /// How many datagrams this side has sent to find it.
+    /// This side has sent so many datagrams to find it.
     pub packets_sent: u32,
-    /// To how many different addresses and ports those went.
+    /// Those went to so many different addresses and ports.
     pub targets: u32,
-    /// From how many of the own sockets those left.
+    /// Those left from so many of the own sockets.
     pub sockets: u32,
 }
 
-/// How a connection does at present, as measured on the path in use: see [`Agent::qualities`](crate::Agent::qualities).
+/// This says how a connection does at present, as measured on the path in use: see
+/// [`Agent::qualities`](crate::Agent::qualities).
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct LinkQuality {
-    /// The smoothed round trip of the pings (RFC 6298); none before the first answer on this path.
+    /// This is the smoothed round trip of the pings (RFC 6298); `None` before the first answer on this path.
     pub rtt: Option<Duration>,
     /// This is how far round trips lie from the smoothed one, on average: RTTVAR of RFC 6298. It is a quarter of the
     /// first round trip while there is no second one.
     pub jitter: Option<Duration>,
-    /// The share of pings that were not answered, 0 to 1: the ping or its answer was lost. One that is overdue counts. The newest
-    /// count most, each with a sixteenth, so at one ping in 400 ms this is about the last 6 s. Where both ways lose
-    /// alike, one way loses 1 - sqrt(1 - `loss`).
+    /// This is the share of pings that were not answered, 0 to 1: the ping or its answer was lost. One that is
+    /// overdue counts. The newest count most, each with a sixteenth, so at one ping in 400 ms this is about the last
+    /// 6 s. Where both ways lose alike, one way loses 1 - sqrt(1 - `loss`).
     pub loss: f32,
-    /// Bytes of sealed datagrams that were sent to the player since the match began, those of the search for a path included;
-    /// without the headers of UDP, IP and the relay.
+    /// This counts the bytes of sealed datagrams that were sent to the player since the match began, those of the
+    /// search for a path included; without the headers of UDP, IP and the relay.
     pub bytes_sent: u64,
-    /// The same for what came in and was authentic.
+    /// This counts the same for what came in and was authentic.
     pub bytes_received: u64,
 }
 
@@ -102,7 +103,7 @@ pub enum DisconnectReason {
     /// The other side closed it.
     #[error("the other player left: {reason}")]
     Closed {
-        /// What the other side says about it; may be empty.
+        /// This is what the other side says about it; it may be empty.
         reason: String,
     },
     /// The server has ended the match.
@@ -119,7 +120,7 @@ pub enum DisconnectReason {
     Stalled,
 }
 
-/// Something that an [`Agent`](crate::Agent) tells the game.
+/// This is something that an [`Agent`](crate::Agent) tells the game.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Event {
@@ -132,7 +133,7 @@ pub enum Event {
     NatMeasured(KeptProfile),
     /// A room was opened or entered. After a new login the room is entered anew, with this event.
     RoomEntered {
-        /// The room and what is known of it.
+        /// This is the room, with what is known of it.
         room: RoomInfo,
         /// This player is its host.
         hosting: bool,
@@ -150,56 +151,56 @@ pub enum Event {
     Rooms(Vec<RoomSummary>),
     /// A request of the game failed.
     RequestFailed {
-        /// What was asked for.
+        /// This is what was asked for.
         request: RequestKind,
-        /// Why it did not come about.
+        /// This says why it did not come about.
         error: RequestFailure,
     },
     /// Host: a player asks to come in; answer with [`Command::AnswerJoin`](super::Command::AnswerJoin).
     JoinRequest {
         /// Names the question in the answer.
         join: JoinId,
-        /// The player who asks.
+        /// This is the player who asks.
         player: PlayerInfo,
     },
     /// Host: somebody tries passwords of the room. The server lets through only some
     /// ([`RoomOptions::password`](crate::wire::message::RoomOptions::password)); a host may choose another one by opening
     /// the room anew, or stop letting in strangers. Comes once in ten seconds at the most.
     WrongPasswords {
-        /// How many were wrong within the last minute, from all addresses together.
+        /// So many were wrong within the last minute, from all addresses together.
         in_last_minute: u16,
     },
     /// The server matched this player with another.
     Plan {
-        /// The player to be connected with.
+        /// This is the player to be connected with.
         peer: PlayerInfo,
         /// This side has this role in punching (M10).
         role: Role,
-        /// The methods that will be tried, in this order.
+        /// This is the methods that will be tried, in this order.
         methods: Vec<Method>,
-        /// What this player is to the other one.
+        /// This is what this player is to the other one.
         seat: Seat,
     },
     /// A further method of the plan is tried from now on. Plain test messages ([`Method::Cone`]), where they are in the plan, begin
     /// with it.
     MethodBegun {
-        /// The player to be connected with.
+        /// This is the player to be connected with.
         player: PlayerId,
-        /// The method that begins.
+        /// This is the method that begins.
         method: Method,
     },
     /// The first path to a player stands: game datagrams flow.
     PeerConnected {
         /// This player is at the other end.
         peer: PlayerInfo,
-        /// What this player is to the other one.
+        /// This is what this player is to the other one.
         seat: Seat,
-        /// The way that stands.
+        /// This is the way that stands.
         path: PathInfo,
         /// The other side has shown that it holds the private key of `peer.id`, which takes no word of the server's: who
         /// knows that id from elsewhere knows who this is.
         proven: bool,
-        /// The same on both sides, for two players who do not know each other's ids: see
+        /// This code is the same on both sides, for two players who do not know each other's ids: see
         /// [`PairChannel::code`](crate::wire::pair::PairChannel::code).
         code: String,
     },
@@ -207,21 +208,21 @@ pub enum Event {
     PeerRelayed {
         /// This player is at the other end.
         peer: PlayerInfo,
-        /// Why there is no direct path, and what can be done about it.
+        /// This says why there is no direct path, and what can be done about it.
         report: FailureReport,
     },
     /// The channel to a player moved to another path.
     PathChanged {
         /// This player is at the other end.
         player: PlayerId,
-        /// The way that is used from now on.
+        /// This is the way that is used from now on.
         path: PathInfo,
     },
     /// Another length of game datagrams goes in one piece by the present path to a player.
     SizeChanged {
         /// This player is at the other end.
         player: PlayerId,
-        /// The longest that does, in bytes: see [`PathInfo::size`].
+        /// This is the longest that does, in bytes: see [`PathInfo::size`].
         size: usize,
     },
     /// Nothing is heard of a connected player any more: it sleeps, its router starts anew, it changes its network. The
@@ -235,21 +236,21 @@ pub enum Event {
     PeerBack {
         /// This player is at the other end.
         player: PlayerId,
-        /// How long nothing was answered.
+        /// Nothing was answered for so long.
         away: Duration,
     },
     /// The channel to a player is gone.
     PeerDisconnected {
-        /// The player who was at the other end.
+        /// This is the player who was at the other end.
         peer: PlayerInfo,
         /// This says why the channel ended.
         reason: DisconnectReason,
     },
     /// An attempt to connect to a player ended without a path.
     PeerFailed {
-        /// The player to be connected with.
+        /// This is the player to be connected with.
         peer: PlayerInfo,
-        /// Why no path was found, and what can be done about it.
+        /// This says why no path was found, and what can be done about it.
         report: FailureReport,
     },
     /// The host left or was lost, and another member hosts the room. The channel to the old host has ended by now;
@@ -262,16 +263,17 @@ pub enum Event {
         hosting: bool,
         /// This player hosted it before.
         previous: PlayerId,
-        /// Who is inside, the new host first, without the old one. As far as is known; [`Event::Members`] follows.
+        /// These are all who are inside, the new host first, without the old one, as far as is known;
+        /// [`Event::Members`] follows.
         members: Vec<PlayerInfo>,
     },
     /// A game datagram came in.
     Datagram {
-        /// The player who sent it; this is proven by the pair's keys.
+        /// This is the player who sent it; this is proven by the pair's keys.
         player: PlayerId,
-        /// The channel that it was sent on, see [`Agent::send_on`](crate::Agent::send_on).
+        /// This is the channel that it was sent on, see [`Agent::send_on`](crate::Agent::send_on).
         channel: u8,
-        /// The bytes that the other game sent.
+        /// This is the bytes that the other game sent.
         payload: Vec<u8>,
     },
     /// A quick match comes along; none: this player waits no longer, since it was matched, gave up or was refused.

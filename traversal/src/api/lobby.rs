@@ -19,9 +19,9 @@ pub enum LobbyState {
     Online {
         /// This player has this id.
         player: PlayerId,
-        /// The address that the server sees the player at.
+        /// This is the address that the server sees the player at.
         public: SocketAddr,
-        /// The address that the server was reached at.
+        /// This is the address that the server was reached at.
         server: SocketAddr,
         /// The server has this public key, which is to be kept for the next login, see
         /// [`Command::KnowServers`](crate::Command::KnowServers).
@@ -31,17 +31,17 @@ pub enum LobbyState {
     Retrying {
         /// This says why the last try failed, or the link ended.
         error: LobbyError,
-        /// How long it is to the next try, from this event on.
+        /// The next try comes after so long, from this event on.
         retry_in: Duration,
     },
     /// There is no link and no further try, since nothing would change.
     Refused {
-        /// Why the server cannot be used.
+        /// This says why the server cannot be used.
         error: LobbyError,
     },
 }
 
-/// Why there is no link to the lobby server.
+/// This says why there is no link to the lobby server.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum LobbyError {
@@ -62,15 +62,15 @@ pub enum LobbyError {
         "the lobby server at {server} has another key than before; it was replaced, or somebody pretends to be it"
     )]
     KeyChanged {
-        /// Where it was reached.
+        /// This says where it was reached.
         server: SocketAddr,
     },
     /// It speaks another version of our protocol.
     #[error("this game needs protocol {ours}, the server speaks {theirs}; update the older of the two")]
     OtherProtocol {
-        /// The version that this game speaks.
+        /// This is the version that this game speaks.
         ours: u16,
-        /// The newest version that the server speaks.
+        /// This is the newest version that the server speaks.
         theirs: u16,
     },
     /// The server refused the login.
@@ -88,12 +88,12 @@ pub enum LobbyError {
     /// The server says that it stops.
     #[error("the lobby server stopped: {reason}")]
     Stopped {
-        /// What the server says about it.
+        /// This is what the server says about it.
         reason: String,
     },
 }
 
-/// Which request an [`Event::RequestFailed`](super::Event::RequestFailed) is about.
+/// This says which request an [`Event::RequestFailed`](super::Event::RequestFailed) is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RequestKind {
@@ -115,7 +115,7 @@ pub enum RequestKind {
     CancelQuickMatch,
 }
 
-/// Why a request did not come about.
+/// This says why a request did not come about.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RequestFailure {

@@ -12,7 +12,7 @@ use crate::way::Way;
 use crate::wire::message::{Facts, Frame, Probe, ToServer};
 use crate::wire::port_report::PortReport;
 
-/// A test that a puncher wants sent.
+/// This is a test that a puncher wants sent.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PunchTest {
     pub(crate) way: Way,
@@ -44,7 +44,7 @@ impl Attempt {
         Owner::Match(self.match_id, method, slot)
     }
 
-    /// The socket in a slot of this method that reaches `to`, once it is open.
+    /// Returns the socket in a slot of this method that reaches `to`, once it is open.
     fn socket(&self, cx: &Cx<'_>, method: Method, slot: Slot, to: SocketAddr) -> Option<SocketId> {
         match slot {
             Slot::Main => cx.main.towards(to),

@@ -12,16 +12,16 @@ use crate::method::Method;
 use crate::punch::SEARCH_TURN;
 use crate::wire::message::{SearchPermit, ToServer};
 
-/// What the server says of the permit to search by one plan.
+/// This is what the server says of the permit to search by one plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct PlanPermit {
-    /// The edition of the plan that it is for.
+    /// This is the edition of the plan that it is for.
     pub(crate) edition: u8,
-    /// What this match may do.
+    /// This is what this match may do.
     pub(crate) permit: SearchPermit,
 }
 
-/// Whether this match may search by many sockets or ports.
+/// This says whether this match may search by many sockets or ports.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum PermitState {
     /// The attempt has not come to a search.
@@ -47,7 +47,7 @@ impl PermitState {
 }
 
 impl Attempt {
-    /// What the server said of this plan before it came.
+    /// Returns what the server said of this plan before it came.
     pub(crate) fn permit_in_time(&mut self) -> Option<PlanPermit> {
         let edition = self.context.edition;
         self.early_permit.take_if(|early| early.edition <= edition)
@@ -81,7 +81,7 @@ impl Attempt {
         None
     }
 
-    /// Whether a search may begin now. Asks for the permit where that has not been done.
+    /// Returns whether a search may begin now. Asks for the permit where that has not been done.
     pub(super) fn may_search(&mut self, cx: &mut Cx<'_>) -> bool {
         if self.permit == PermitState::NotAsked {
             self.ask_permit(cx);
@@ -109,17 +109,17 @@ impl Attempt {
         }
     }
 
-    /// Whether a method that searches is running, though it may have to wait for the budget.
+    /// Returns whether a method that searches is running, though it may have to wait for the budget.
     pub(crate) fn is_searching(&self) -> bool {
         self.running.iter().any(|running| running.puncher.searches())
     }
 
-    /// Whether this match waits for its permit, or has waited in vain.
+    /// Returns whether this match waits for its permit, or has waited in vain.
     pub(crate) fn waits_for_permit(&self) -> bool {
         matches!(self.permit, PermitState::Waiting(_) | PermitState::InVain)
     }
 
-    /// Whether this match is in line for the permit, or has it: to begin anew would cost it its place.
+    /// Returns whether this match is in line for the permit, or has it: to begin anew would cost it its place.
     pub(crate) fn is_in_line(&self) -> bool {
         matches!(self.permit, PermitState::Asked(_) | PermitState::Waiting(_) | PermitState::Granted(_))
     }
@@ -157,7 +157,7 @@ impl Attempt {
         self.running.iter().any(|running| running.puncher.method().searches() && running.puncher.searches())
     }
 
-    /// When the permit, or the wait for it, ends.
+    /// Returns when the permit, or the wait for it, ends.
     pub(crate) fn permit_timeout(&self, config: &AgentConfig) -> Option<Instant> {
         match self.permit {
             PermitState::Waiting(at) => Some(at + config.search_wait),
@@ -173,7 +173,7 @@ impl Attempt {
         }
     }
 
-    /// How much longer the attempt may last because it has to wait for the permit.
+    /// Returns how much longer the attempt may last because it has to wait for the permit.
     pub(crate) fn grace(&self, config: &AgentConfig) -> Duration {
         if matches!(self.permit, PermitState::Waiting(_)) { config.search_wait } else { Duration::ZERO }
     }

@@ -11,7 +11,7 @@ use crate::method::{Method, PlannedMethod};
 use crate::punch::{PunchInput, edition_of};
 use crate::wire::message::{Facts, Replan};
 
-/// What an agent with these settings tries of a plan's methods.
+/// Returns what an agent with these settings tries of a plan's methods.
 pub(super) fn methods_of(config: &AgentConfig, planned: &[PlannedMethod], edition: u8) -> Vec<PlannedMethod> {
     match config.method {
         _ if config.relay == RelayPolicy::Only => Vec::new(),
@@ -32,7 +32,7 @@ pub(super) fn methods_of(config: &AgentConfig, planned: &[PlannedMethod], editio
     }
 }
 
-/// The try that facts are about.
+/// Returns the try that facts are about.
 fn round_of(facts: &Facts) -> Option<u16> {
     match facts {
         Facts::Range { round, .. }
@@ -44,7 +44,7 @@ fn round_of(facts: &Facts) -> Option<u16> {
 }
 
 impl Attempt {
-    /// Better facts for what starts later; what runs goes on, since the other side does, too.
+    /// Takes better facts for what starts later; what runs goes on, since the other side does, too.
     pub(crate) fn learn(&mut self, better: &Replan) {
         (self.context.own, self.context.peer) = (better.own_nat, better.peer_nat);
     }
@@ -71,7 +71,7 @@ impl Attempt {
         waited
     }
 
-    /// Whether a socket of this name belongs to a method that runs.
+    /// Returns whether a socket of this name belongs to a method that runs.
     pub(crate) fn uses(&self, method: Method, slot: u16) -> bool {
         let mut running = self.running.iter().map(|running| running.planned);
         running.any(|planned| planned.method == method && planned.since == edition_of(slot))
@@ -86,7 +86,7 @@ impl Attempt {
         }
     }
 
-    /// Facts for this plan that came before it; to be given once its methods run.
+    /// Returns facts for this plan that came before it; to be given once its methods run.
     pub(crate) fn facts_in_time(&mut self) -> VecDeque<Facts> {
         let edition = self.context.edition;
         let in_time = |facts: &Facts| round_of(facts).is_none_or(|round| edition_of(round) <= edition);

@@ -12,7 +12,7 @@ use crate::ports::StepRule;
 use crate::wire::message::ProbePurpose;
 use steps::{Hairpin, LaterBursts};
 
-/// What a [`Classifier`] starts with.
+/// This is what a [`Classifier`] starts with.
 #[derive(Clone, Debug)]
 pub struct ClassifierConfig {
     /// These are the server's sockets, as in [`Welcome::probe_targets`](crate::wire::message::Welcome). Those of
@@ -22,50 +22,50 @@ pub struct ClassifierConfig {
     pub local: Vec<IpAddr>,
     /// This is the round trip to the server and its spread, as the login measured them.
     pub rtt: RttEstimate,
-    /// How the port step is taken from the intervals (M4).
+    /// This says how the port step is taken from the intervals (M4).
     pub step_rule: StepRule,
 }
 
-/// A probe to be sent.
+/// This is a probe to be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProbeOrder {
-    /// The socket that it leaves from.
+    /// This is the socket that it leaves from.
     pub slot: u16,
-    /// The socket of the server that it goes to.
+    /// This is the socket of the server that it goes to.
     pub target: SocketAddr,
-    /// What the server is to do.
+    /// This is what the server is to do.
     pub purpose: ProbePurpose,
     /// It was sent before.
     pub repeated: bool,
-    /// The length of the burst that it belongs to, see [`ProbeTag::burst`](super::ProbeTag::burst).
+    /// This is the length of the burst that it belongs to, see [`ProbeTag::burst`](super::ProbeTag::burst).
     pub burst: u8,
     /// Comes back with the answer. Local to the classifier: on the wire it may be another one
     /// ([`ProbeTag`](super::ProbeTag)).
     pub tag: u32,
 }
 
-/// What a [`Classifier`] wants done, in this order.
+/// This is what a [`Classifier`] wants done, in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClassifierOrder {
     /// Open a fresh socket.
     OpenSocket {
-        /// The number that the socket is called by from now on.
+        /// This is the number that the socket is called by from now on.
         slot: u16,
     },
     /// The host sends a probe.
     Probe(ProbeOrder),
     /// Send anything that [`Classifier::handle_hairpin`] can be told about, to this own external address.
     Hairpin {
-        /// The socket that it leaves from.
+        /// This is the socket that it leaves from.
         slot: u16,
-        /// The own external address that it goes to.
+        /// This is the own external address that it goes to.
         to: SocketAddr,
-        /// Bytes by which it is recognised when it comes back.
+        /// It is recognised by these bytes when it comes back.
         tag: u32,
     },
     /// A socket is not needed any more.
     CloseSocket {
-        /// The socket to be closed.
+        /// This is the socket to be closed.
         slot: u16,
     },
 }
@@ -211,7 +211,7 @@ impl Classifier {
         waiting.chain(hairpin).chain(self.later.due).min()
     }
 
-    /// Whether all is known that will be.
+    /// Returns whether all is known that will be.
     pub fn is_done(&self) -> bool {
         self.done
     }
@@ -221,12 +221,12 @@ impl Classifier {
         self.rtt
     }
 
-    /// What is known so far; a plan need not wait for the end.
+    /// Returns what is known so far; a plan need not wait for the end.
     pub fn profile(&self) -> NatProfile {
         classify(&self.evidence())
     }
 
-    /// What was seen so far.
+    /// Returns what was seen so far.
     pub fn evidence(&self) -> Evidence {
         let sighting = |p: &Pending| match p.state {
             Fate::Seen { observed, .. } => Some(Sighting {

@@ -9,35 +9,35 @@ use crate::wire::port_report::PortReport;
 #[cfg(test)]
 mod tests;
 
-/// What the search wants done.
+/// This is what the search wants done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LifetimeOrder {
     /// Open a fresh socket.
     OpenSocket {
-        /// The number that the socket is called by from now on.
+        /// This is the number that the socket is called by from now on.
         slot: u16,
     },
     /// Send a [`SignedReport`](crate::wire::message::ProbePurpose::SignedReport) probe from it to the server, always to
     /// the same socket of the server. Nothing else may ever leave from it.
     Probe {
-        /// The socket that it leaves from.
+        /// This is the socket that it leaves from.
         slot: u16,
     },
     /// Ask the server, from the session's own socket, for a [`Knock`](crate::wire::message::ProbePurpose::Knock).
     Knock {
         /// The socket whose mapping is knocked at.
         slot: u16,
-        /// The report that the server gave of the mapping.
+        /// This is the report that the server gave of the mapping.
         report: PortReport,
     },
     /// It is not needed any more.
     CloseSocket {
-        /// The socket to be closed.
+        /// This is the socket to be closed.
         slot: u16,
     },
 }
 
-/// How long an idle mapping lives, as far as it is known.
+/// This says how long an idle mapping lives, as far as it is known.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Lifetime {
     /// The mapping lives at least so long; none: no such bound was found.
@@ -221,13 +221,13 @@ impl LifetimeSearch {
         self.trials.iter().filter_map(due).min()
     }
 
-    /// Whether all silences are over.
+    /// Returns whether all silences are over.
     pub fn is_done(&self) -> bool {
         self.trials.iter().all(|t| matches!(t.state, State::Done { .. }))
     }
 
-    /// What is known so far: the shortest silence that a mapping has not outlived, and the longest one below that it has.
-    /// Gets better while the search runs.
+    /// Returns what is known so far: the shortest silence that a mapping has not outlived, and the longest one below
+    /// that it has. Gets better while the search runs.
     pub fn lifetime(&self) -> Lifetime {
         let ended = |lived| move |t: &&Trial| t.state == State::Done { lived: Some(lived) };
         let below = self.trials.iter().find(ended(false)).map(|t| t.silence);

@@ -19,8 +19,8 @@ use std::time::Duration;
 use crate::nat::{Confidence, FilteringBehavior, MappingBehavior, NatProfile, PortAllocation};
 use crate::ports::{Estimate, FreshMapping, StepRule, allocation, foreign_rate};
 
-/// The tag that a classification probe carries on the wire: it names the local port, so that a server which works
-/// out the NAT's type itself knows which probes left from one socket, and whether a port was kept.
+/// This is the tag that a classification probe carries on the wire: it names the local port, so that a server which
+/// works out the NAT's type itself knows which probes left from one socket, and whether a port was kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ProbeTag {
     /// The probe left from the local socket with this port.
@@ -28,15 +28,15 @@ pub struct ProbeTag {
     /// An earlier packet, of which nothing was heard, may have made the mapping already: a counter's port may be
     /// older than this probe.
     pub repeated: bool,
-    /// Which burst it is part of; 2 bits. All packets of a burst leave back to back.
+    /// This says which burst it is part of; it has 2 bits. All packets of a burst leave back to back.
     pub burst: u8,
     /// Place in the order of sending, and makes the tag unique within the session; 13 bits.
     pub sequence: u16,
 }
 
-/// The bit of a tag's lower half that says [`ProbeTag::repeated`].
+/// This is the bit of a tag's lower half that says [`ProbeTag::repeated`].
 const REPEATED: u16 = 1 << 15;
-/// The bits of a tag's lower half that [`ProbeTag::burst`] stands above.
+/// [`ProbeTag::burst`] stands above these bits of a tag's lower half.
 const SEQUENCE: u16 = (1 << 13) - 1;
 
 impl From<ProbeTag> for u32 {
@@ -56,45 +56,45 @@ impl From<u32> for ProbeTag {
     }
 }
 
-/// One probe that was seen by the server.
+/// This is one probe that was seen by the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sighting {
-    /// Port of the local socket that it left from; tells the sockets apart.
+    /// This is port of the local socket that it left from; tells the sockets apart.
     pub local_port: u16,
-    /// Socket of the server that it was sent to.
+    /// This is socket of the server that it was sent to.
     pub target: SocketAddr,
-    /// Where it was seen.
+    /// This says where it was seen.
     pub observed: SocketAddr,
-    /// When it was sent (or, on the server, came in), counted from any fixed moment.
+    /// This says when it was sent (or, on the server, came in), counted from any fixed moment.
     pub sent: Duration,
     /// It was sent more than once before it was seen.
     pub repeated: bool,
     /// The probe belonged to this burst, see [`ProbeTag::burst`].
     pub burst: u8,
-    /// The order in which the probes left, see [`ProbeTag::sequence`].
+    /// This is the order in which the probes left, see [`ProbeTag::sequence`].
     pub sequence: u16,
 }
 
-/// All that was found out about one NAT.
+/// This is all that was found out about one NAT.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Evidence {
     /// These addresses are on the machine's own interfaces (M5, M28).
     pub local: Vec<IpAddr>,
-    /// Probes that were seen, in the order of sending (or of coming in).
+    /// These probes were seen, in the order of sending (or of coming in).
     pub sightings: Vec<Sighting>,
-    /// An answer from another port of an address that the fresh socket had sent to came in (M3).
+    /// This says whether an answer came in from another port of an address that the fresh socket had sent to (M3).
     pub from_other_port: Option<bool>,
-    /// An answer from an address that the fresh socket had never sent to came in (M1).
+    /// This says whether an answer came in from an address that the fresh socket had never sent to (M1).
     pub from_other_address: Option<bool>,
-    /// A packet to the own external address came back in.
+    /// This says whether a packet to the own external address came back in.
     pub hairpin: Option<bool>,
     /// The server has two addresses.
     pub two_addresses: bool,
-    /// How the step is taken from the intervals.
+    /// This says how the step is taken from the intervals.
     pub step_rule: StepRule,
 }
 
-/// The profile that fits the evidence. What cannot be told stays unknown.
+/// Returns the profile that fits the evidence. What cannot be told stays unknown.
 pub fn classify(evidence: &Evidence) -> NatProfile {
     let sightings = &evidence.sightings;
     if sightings.is_empty() {
@@ -132,8 +132,8 @@ pub fn classify(evidence: &Evidence) -> NatProfile {
     }
 }
 
-/// What the server worked out itself, with the facts that only the peer can know from its report (filter tests,
-/// hairpin, timeout), and with whatever else only the report knows.
+/// Returns what the server worked out itself, with the facts that only the peer can know from its report (filter
+/// tests, hairpin, timeout), and with whatever else only the report knows.
 pub fn merge_report(seen: &NatProfile, report: &NatProfile) -> NatProfile {
     let known_mapping = seen.mapping != MappingBehavior::Unknown;
     let known_ports = seen.allocation != PortAllocation::Unknown;
@@ -203,9 +203,9 @@ fn filtering(evidence: &Evidence) -> FilteringBehavior {
     }
 }
 
-/// How ports are chosen. A NAT that keeps the inner port while it is free may be behind one that counts: the first mapping
-/// of each socket counts then, and later ones, which find the port taken, are drawn. Methods use fresh sockets, so the first
-/// ones are what matters; `mappings` are those that the result is about.
+/// Returns how ports are chosen. A NAT that keeps the inner port while it is free may be behind one that counts: the
+/// first mapping of each socket counts then, and later ones, which find the port taken, are drawn. Methods use fresh
+/// sockets, so the first ones are what matters; `mappings` are those that the result is about.
 fn choice_of_ports(mappings: &mut Vec<FreshMapping>, rule: StepRule) -> Estimate {
     let all = allocation(mappings, rule);
     if matches!(all.allocation, PortAllocation::Sequential { .. } | PortAllocation::Preserving) {
@@ -224,7 +224,7 @@ fn choice_of_ports(mappings: &mut Vec<FreshMapping>, rule: StepRule) -> Estimate
     counted
 }
 
-/// All mappings that the probes made, each by the first probe that showed it.
+/// Returns all mappings that the probes made, each by the first probe that showed it.
 fn fresh_mappings(sightings: &[Sighting]) -> Vec<FreshMapping> {
     // Sequence numbers start again; those of one classification lie near to each other.
     let Some(base) = sightings.first().map(|s| s.sequence.wrapping_sub(SEQUENCE / 2)) else {

@@ -6,14 +6,14 @@ use crate::classify::{Lifetime, LifetimeSearch, RttEstimate};
 use crate::login::Online;
 use crate::nat::{NatKind, NatProfile};
 
-/// Where the machine is, as far as mappings are concerned.
+/// This says where the machine is, as far as mappings are concerned.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Network {
     public: IpAddr,
     local: Vec<IpAddr>,
 }
 
-/// What is known of the lifetime of mappings in the present network.
+/// This is what is known of the lifetime of mappings in the present network.
 #[derive(Debug, Default)]
 pub(super) struct Life {
     pub(super) search: Option<LifetimeSearch>,
@@ -50,8 +50,8 @@ impl Life {
         }
     }
 
-    /// Whether the search has news, and whether it is over. A short life must be known soon; but what is known of this
-    /// network already stays until all of it is renewed.
+    /// Returns whether the search has news, and whether it is over. A short life must be known soon; but what is
+    /// known of this network already stays until all of it is renewed.
     pub(super) fn progress(&mut self) -> (bool, bool) {
         let Some(search) = &self.search else { return (false, false) };
         let (found, done) = (search.lifetime(), search.is_done());
@@ -65,7 +65,7 @@ impl Life {
         (news, done)
     }
 
-    /// The profile with what is known here.
+    /// Returns the profile with what is known here.
     pub(super) fn add_to(&self, profile: NatProfile) -> NatProfile {
         NatProfile { timeout: self.known.at_least, timeout_below: self.known.below, ..profile }
     }

@@ -13,7 +13,7 @@ use crate::way::Way;
 use crate::wire::Kind;
 use crate::wire::message::{Frame, Probe, ProbePurpose};
 
-/// What a probe on the wire is about.
+/// This says what a probe on the wire is about.
 #[derive(Clone, Copy, Debug)]
 struct About {
     purpose: ProbePurpose,

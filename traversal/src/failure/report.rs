@@ -6,27 +6,27 @@ use super::{FailureReason, NoRelay, Stage, Tried};
 use crate::nat::NatProfile;
 use crate::reach::reach;
 
-/// The whole story of a pair that has no (direct) path.
+/// This is the whole story of a pair that has no (direct) path.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FailureReport {
-    /// How far it came.
+    /// This says how far it came.
     pub stage: Stage,
-    /// Why there is no (direct) path.
+    /// This says why there is no (direct) path.
     pub reason: FailureReason,
     /// This says whether the pair plays all the same, over the relay.
     pub relayed: bool,
-    /// Why the server gave the pair no relay. None: it gave one, or this player wants none.
+    /// This says why the server gave the pair no relay. `None`: it gave one, or this player wants none.
     pub no_relay: Option<NoRelay>,
     /// This side's NAT, as the server knew it.
     pub own_nat: NatProfile,
-    /// The other side's NAT, as the server knew it.
+    /// This is the other side's NAT, as the server knew it.
     pub peer_nat: NatProfile,
-    /// The methods that were tried, in this order, with what each cost.
+    /// These are the methods that were tried, in this order, with what each cost.
     pub tried: Vec<Tried>,
 }
 
 impl FailureReport {
-    /// What to do about it, in one sentence: on which side, and what to change.
+    /// Returns what to do about it, in one sentence: on which side, and what to change.
     pub fn advice(&self) -> String {
         use FailureReason as R;
         let relay = match self.no_relay {
@@ -119,7 +119,7 @@ impl FailureReport {
         }
     }
 
-    /// Why the relay does not help, where the cause does not say so itself.
+    /// Returns why the relay does not help, where the cause does not say so itself.
     fn refused(&self) -> Option<NoRelay> {
         let said = matches!(self.reason, FailureReason::RelayFull | FailureReason::RelayForbidden);
         self.no_relay.filter(|_| !self.relayed && !said)

@@ -9,13 +9,13 @@ use crate::login::ServerLink;
 use crate::text;
 use crate::wire::message::{QueueStatus, QuickMatch, QuickMatched, Request, RequestError};
 
-/// The quick match that this player waits for.
+/// This is the quick match that this player waits for.
 #[derive(Debug)]
 pub(super) struct Queued {
     pub(super) wanted: QuickMatch,
     /// The game has heard how it comes along.
     told: bool,
-    /// When the game has to hear something, if the server is gone by then.
+    /// This says when the game has to hear something, if the server is gone by then.
     deadline: Instant,
     /// The players are together: a plan for it has come, the room has not.
     planned: bool,
@@ -75,15 +75,15 @@ impl Lobby {
         }
     }
 
-    /// When the game hears that the server is gone, of which it knows only that it was asked.
+    /// Returns when the game hears that the server is gone, of which it knows only that it was asked.
     pub(super) fn queue_deadline(&self, link: &ServerLink) -> Option<Instant> {
         let asked = || self.pending.values().any(|pending| pending.kind == Some(RequestKind::QuickMatch));
         let queued = self.queue.as_ref().filter(|queued| !queued.told && !link.is_online() && !asked())?;
         Some(link.answered_until().map_or(queued.deadline, |until| queued.deadline.max(until)))
     }
 
-    /// A new session, in which this player waits again. True if its players were together already: the server does not
-    /// know of that any more, or lets go of it.
+    /// Waits again in a new session. Returns true if its players were together already: the server does not know of
+    /// that any more, or lets go of it.
     pub(super) fn wait_again(&mut self) -> bool {
         self.queue.as_mut().is_some_and(|queued| std::mem::take(&mut queued.planned))
     }
@@ -100,7 +100,7 @@ impl Lobby {
         }
     }
 
-    /// How it comes along.
+    /// Takes the news of how it comes along.
     pub(crate) fn handle_queue(&mut self, cx: &mut Cx<'_>, status: QueueStatus) {
         match &mut self.queue {
             Some(queued) => {

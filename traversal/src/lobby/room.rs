@@ -10,7 +10,8 @@ use crate::id::{PlayerId, RoomEpoch, RoomId};
 use crate::secret::Secret;
 use crate::wire::message::{KickNote, PlayerInfo, Request, RoomInfo, RoomTarget, RoomTicket};
 
-/// Longest that a member waits so, whatever the server says: five times the silence that ends a session there by default.
+/// A member waits so for this long at the most, whatever the server says: five times the silence that ends a session
+/// there by default.
 const LONGEST_SEEK: Duration = Duration::from_secs(175);
 
 /// Notes of who was put out that are kept, as many as the server remembers.
@@ -33,14 +34,14 @@ fn keep(kicked: &mut BTreeMap<PlayerId, KickNote>, notes: Vec<KickNote>) {
 pub(crate) struct Room {
     pub(crate) info: RoomInfo,
     pub(crate) hosting: bool,
-    /// What to ask for where there is no ticket.
+    /// This is what to ask for where there is no ticket.
     entered_by: Request,
     /// This is shown when the server forgot us.
     pub(super) ticket: Option<RoomTicket>,
     password: Option<Secret<String>>,
-    /// Who may not come back, to be shown to a server that was restarted.
+    /// These may not come back, to be shown to a server that was restarted.
     kicked: BTreeMap<PlayerId, KickNote>,
-    /// Due after the server was lost.
+    /// It is due then, after the server was lost.
     pub(super) resume_at: Option<Instant>,
     /// The host is lost; until then another one may come.
     pub(crate) seeking: Option<Instant>,
@@ -69,7 +70,7 @@ impl Room {
     }
 }
 
-/// The password that a room was entered with.
+/// Returns the password that a room was entered with.
 pub(super) fn password_of(request: Request) -> Option<Secret<String>> {
     match request {
         Request::CreateRoom { options } | Request::TakeUpRoom { options, .. } => options.password,
@@ -262,7 +263,7 @@ impl Lobby {
         Some(ids)
     }
 
-    /// The server let go of this room while the game goes on: ask for it again.
+    /// Asks again for the room that the server let go of, while the game goes on.
     pub(crate) fn resume(&mut self, now: Instant) {
         if let Some(room) = &mut self.room {
             room.resume_at = Some(now + RESUME_RETRY);

@@ -18,12 +18,13 @@ use crate::wire::{Dropped, VERSION};
 /// Another login waits for this at the least, whatever the settings say: a server that refuses is not to be hammered.
 const LEAST_BACKOFF: Duration = Duration::from_millis(100);
 
-/// The longest wait before another login while others in the room wait for this player, who is lost to them in the end.
+/// This is the longest wait before another login while others in the room wait for this player, who is lost to them
+/// in the end.
 const IN_ROOM: Duration = Duration::from_secs(2);
 
-/// The sockets that take probes, as this player reaches them; `server` is where it has logged in, `local` what its own
-/// interfaces have. None where something before the server has put another address in the place of the player's: what the
-/// server sees is that, and says nothing about the player's NAT.
+/// Returns the sockets that take probes, as this player reaches them; `server` is where it has logged in, `local`
+/// what its own interfaces have. There are none where something before the server has put another address in the
+/// place of the player's: what the server sees is that, and says nothing about the player's NAT.
 fn as_reached(welcome: &Welcome, server: SocketAddr, local: &[IpAddr]) -> Vec<SocketAddr> {
     let reached = |target: &SocketAddr| match scope(target.ip()) {
         Scope::Unspecified => SocketAddr::new(server.ip(), target.port()),

@@ -14,10 +14,10 @@ use crate::wire::Kind;
 use crate::wire::message::{Frame, Probe, ProbePurpose, REGISTER_TAG};
 use crate::wire::session::ClientSession;
 
-/// Addresses of the server that are asked.
+/// So many addresses of the server are asked.
 const MAX_TARGETS: usize = 4;
-/// Gaps between probes while no answer comes, however far the server is, since nothing waits for it: a lost one costs
-/// little, and a machine without IPv6 to the internet sends one in half a minute.
+/// These are the gaps between probes while no answer comes, however far the server is, since nothing waits for it: a
+/// lost one costs little, and a machine without IPv6 to the internet sends one in half a minute.
 const GAPS: [Duration; 7] = [
     Duration::from_millis(250),
     Duration::from_millis(500),
@@ -38,13 +38,13 @@ pub(super) struct OtherFamily {
     targets: Vec<SocketAddr>,
     next: Instant,
     tries: usize,
-    /// Where the server sees this player there.
+    /// This says where the server sees this player there.
     public: Option<SocketAddr>,
 }
 
 impl OtherFamily {
-    /// None where this machine has no socket, or the server no address, in that family. `named`: the server's own
-    /// word; `known`: all addresses that it was looked for at.
+    /// Returns `None` where this machine has no socket, or the server no address, in that family. `named` is the
+    /// server's own word; `known` are all addresses that it was looked for at.
     pub(super) fn new(
         env: &Env<'_>,
         server: SocketAddr,
@@ -63,7 +63,7 @@ impl OtherFamily {
         wanted.then_some(Self { socket, targets, next: env.now, tries: 0, public: None })
     }
 
-    /// Where the server sees this player in that family, as long as it answers there.
+    /// Returns where the server sees this player in that family, as long as it answers there.
     pub(super) fn public(&self) -> Option<SocketAddr> {
         self.public
     }

@@ -22,67 +22,68 @@ use crate::wire::Kind;
 use crate::wire::message::{Frame, REGISTER_TAG, ToPlayer, ToServer, Welcome};
 use crate::wire::session::ClientSession;
 
-/// Unanswered pings in a row after which the server counts as lost, and the least time between them. Where an answer
-/// takes longer than three of these times, they come as much more rarely; after twice the time of an answer at the least
-/// the server is lost.
+/// After so many unanswered pings in a row the server counts as lost; the least time between them follows. Where an
+/// answer takes longer than three of these times, they come as much more rarely; after twice the time of an answer at
+/// the least the server is lost.
 const PINGS: u32 = 6;
 const PING_RETRY: Duration = Duration::from_millis(500);
 /// Pings whose answer tells the round trip.
 const REMEMBERED: usize = 8;
-/// Unanswered pings after which the stream is tried: a second of silence, as at the login, and three round trips.
+/// After so many unanswered pings the stream is tried: a second of silence, as at the login, and three round trips.
 const PINGS_TO_STREAM: u32 = 2;
 const ROUND_TRIPS_TO_STREAM: u32 = 3;
-/// Unanswered pings after which the server seems to be gone: one may get lost.
+/// After so many unanswered pings the server seems to be gone: one may get lost.
 const PINGS_TO_DOUBT: u32 = 2;
-/// How long the server may take to move the session to a stream that has been proven; or three answers of a far one.
+/// The server may take so long to move the session to a stream that has been proven; or three answers of a far one.
 const PROVEN: Duration = Duration::from_secs(2);
-/// How often UDP is tried while the stream is in use: at once, and then with these as first and last gap. A pace, however
-/// late the answer comes.
+/// UDP is tried so often while the stream is in use: at once, and then with these as first and last gap. It is a
+/// pace, however late the answer comes.
 const UDP_RETRY: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(30)];
-/// How long UDP is tried, with the first of these gaps, until silence says that it is blocked; or four answers of a far
-/// server. That a packet gets lost on its way there or back is once in two times on the worst networks (15 % on each of
-/// four links), all ten of them once in 1,000 times.
+/// UDP is tried for so long, with the first of these gaps, until silence says that it is blocked; or for four answers
+/// of a far server. That a packet gets lost on its way there or back is once in two times on the worst networks (15 %
+/// on each of four links), all ten of them once in 1,000 times.
 const UDP_TRIED: Duration = Duration::from_secs(5);
-/// How long the stream stays open after the session has left it, for what is on its way; or two answers of a far server.
+/// The stream stays open for so long after the session has left it, for what is on its way; or for two answers of a
+/// far server.
 const LINGER: Duration = Duration::from_secs(2);
 
-/// A session with the server, and the ways that it may take.
+/// This is a session with the server, and the ways that it may take.
 #[derive(Debug)]
 pub(crate) struct Online {
     /// This is the sealed channel to the server.
     pub(crate) session: ClientSession,
     /// The server has this address, the same for UDP and for the stream.
     pub(crate) server: SocketAddr,
-    /// What the server said at the login.
+    /// This is what the server said at the login.
     pub(crate) welcome: Welcome,
     /// Pairs use this key, which is of this login alone.
     pub(crate) ephemeral: Identity,
-    /// Where the server sees us now.
+    /// This says where the server sees us now.
     pub(crate) public: SocketAddr,
     pub(crate) server_key: [u8; 32],
-    /// The main socket that reaches the server by UDP.
+    /// This is the main socket that reaches the server by UDP.
     udp: SocketId,
     over_stream: bool,
-    /// When UDP is tried next while the stream is in use, and the gap after that.
+    /// This says when UDP is tried next while the stream is in use, and the gap after that.
     udp_at: Option<Instant>,
     udp_gap: Duration,
-    /// Until when UDP is tried without a longer pause.
+    /// This says until when UDP is tried without a longer pause.
     udp_tried_at: Instant,
     /// Something came by UDP while the stream was in use.
     udp_heard: bool,
-    /// When the stream is connected again, which was in use.
+    /// This says when the stream is connected again, which was in use.
     stream_at: Option<Instant>,
     /// The stream was proven, so the session moves there, whatever UDP says meanwhile; until then.
     proven_until: Option<Instant>,
-    /// When another player's datagram last came through the server by UDP.
+    /// This says when another player's datagram last came through the server by UDP.
     carried: Option<Instant>,
-    /// The address in the other family, where there is one.
+    /// This is the address in the other family, where there is one.
     other: Option<OtherFamily>,
     ping: Option<Ping>,
     pings: u32,
     /// The latest pings, and when they left.
     asked: VecDeque<(u32, Instant)>,
-    /// When this login came about.
+    /// This says when this login came about.
     since: Instant,
     /// Matches that keys of this login were made for.
     used: BTreeSet<MatchId>,
@@ -92,7 +93,7 @@ pub(crate) struct Online {
 /// a minute, has 10,000.
 const MATCHES: usize = 16_384;
 
-/// Whether a plan may be used.
+/// This says whether a plan may be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum MatchUse {
     /// Its keys are made for the first time.
@@ -104,13 +105,13 @@ pub(crate) enum MatchUse {
 #[derive(Debug)]
 struct Ping {
     unanswered: u32,
-    /// When the first of them left.
+    /// This says when the first of them left.
     since: Instant,
     next: Instant,
 }
 
 impl Ping {
-    /// A ping that is to be sent then.
+    /// Returns a ping that is to be sent then.
     fn at(next: Instant) -> Self {
         Self { unanswered: 0, since: next, next }
     }
@@ -150,7 +151,7 @@ impl Online {
         }
     }
 
-    /// Whether keys were made for this match.
+    /// Returns whether keys were made for this match.
     pub(crate) fn knows_match(&self, id: MatchId) -> bool {
         self.used.contains(&id)
     }
@@ -167,8 +168,8 @@ impl Online {
         Some(MatchUse::First)
     }
 
-    /// Whether this player was not logged in before, or the server is perhaps gone: what went through it since `at` may be
-    /// lost.
+    /// Returns whether this player was not logged in before, or the server is perhaps gone: what went through it
+    /// since `at` may be lost.
     pub(super) fn was_interrupted(&self, now: Instant, at: Instant) -> bool {
         let overdue = self.session.timing().overdue();
         let late = |ping: &Ping| {
@@ -201,7 +202,7 @@ impl Online {
         Way::new(socket, self.server)
     }
 
-    /// The families in which the server sees this player.
+    /// Returns the families in which the server sees this player.
     pub(crate) fn families(&self) -> Families {
         let families = Families::default().with(self.server);
         self.other.as_ref().and_then(OtherFamily::public).map_or(families, |public| families.with(public))
@@ -216,7 +217,7 @@ impl Online {
         }
     }
 
-    /// A ping by a way that is not in use: the server asks for an echo there, and moves the session.
+    /// Sends a ping by a way that is not in use: the server asks for an echo there, and moves the session.
     pub(super) fn knock(&mut self, env: &mut Env<'_>, socket: SocketId) {
         // It is not the way in use whose round trip this would tell.
         let id = self.next_ping_id();
@@ -264,7 +265,7 @@ impl Online {
         true
     }
 
-    /// A frame that came in the other family.
+    /// Takes a frame that came in the other family.
     pub(super) fn handle_other(&mut self, env: &mut Env<'_>, way: Way, frame: Frame<ToPlayer>) {
         let Some(other) = self.other.as_mut().filter(|other| other.is_from(way.remote)) else { return };
         match frame {
@@ -291,7 +292,7 @@ impl Online {
         self.send_by(env, way, &Frame::PathResponse { token });
     }
 
-    /// Whether the stream is in use, or UDP is silent.
+    /// Returns whether the stream is in use, or UDP is silent.
     pub(super) fn wants_stream(&self) -> bool {
         self.over_stream || self.ping.is_some()
     }

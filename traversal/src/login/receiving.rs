@@ -10,7 +10,7 @@ use crate::wire::secret::same;
 use crate::wire::{Dropped, Kind};
 
 impl ServerLink {
-    /// A datagram that only the server can mean.
+    /// Takes a datagram that only the server can mean.
     pub(crate) fn handle_datagram(
         &mut self,
         env: &mut Env<'_>,

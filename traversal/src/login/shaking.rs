@@ -20,17 +20,19 @@ use crate::wire::message::Login;
 const PACE: Duration = Duration::from_millis(250);
 /// Hellos to an address that is silent come ever more rarely, up to this gap.
 const MOST_GAP: Duration = Duration::from_secs(2);
-/// Silence of UDP after which the stream is tried beside it. UDP goes on, and where it answers later, it wins: a player on
-/// a slow network pays for a connection that is not needed, not with its login.
+/// After so long a silence of UDP the stream is tried beside it. UDP goes on, and where it answers later, it wins: a
+/// player on a slow network pays for a connection that is not needed, not with its login.
 const STREAM_AFTER: Duration = Duration::from_secs(1);
-/// Between hellos while there is a cookie already, and after somebody said no in the clear: a pace, too.
+/// So much time passes between hellos while there is a cookie already, and after somebody said no in the clear: it is
+/// a pace, too.
 const HELLO_AGAIN: Duration = Duration::from_secs(1);
-/// The same where UDP did not get through the last time: one hello.
+/// This is the same where UDP did not get through the last time: one hello.
 const STREAM_SOON: Duration = PACE;
 /// A stream that is not open by then is tried to the next address, whoever answers that late; each round takes twice as
 /// long, so that a far server is waited for in the end.
 const STREAM_TRY: Duration = Duration::from_millis(1500);
-/// The same where there is only one address: six seconds are more than the longest round trip that a login is for (5 s).
+/// This is the same where there is only one address: six seconds are more than the longest round trip that a login is
+/// for (5 s).
 const STREAM_LONE_TRY: Duration = Duration::from_secs(6);
 /// The longest of these tries.
 const STREAM_LONGEST_TRY: Duration = Duration::from_secs(24);
@@ -47,12 +49,13 @@ pub(super) struct Shaking {
     pub(super) login: Login,
     pub(super) ephemeral: Identity,
     pub(super) deadline: Instant,
-    /// What went wrong, as somebody says in the clear: a hint that counts if nothing better comes until the deadline.
+    /// This is what went wrong, as somebody says in the clear: a hint that counts if nothing better comes until the
+    /// deadline.
     pub(super) error: Option<LobbyError>,
     udp: Try,
-    /// Over the stream, while that is open: the cookie tells the two apart, as it does addresses.
+    /// This is the try over the stream, while that is open: the cookie tells the two apart, as it does addresses.
     stream: Option<Try>,
-    /// When the stream is tried, or tried to the next address; none: never.
+    /// This says when the stream is tried, or tried to the next address; `None`: never.
     stream_at: Option<Instant>,
     stream_tries: usize,
 }
@@ -65,12 +68,13 @@ struct Try {
     next: Instant,
     /// So many hellos were sent, or inits after the cookie.
     tries: usize,
-    /// When the next hello goes out beside the inits. A cookie may be junk, and the true one come only with the next.
+    /// This says when the next hello goes out beside the inits. A cookie may be junk, and the true one come only with
+    /// the next.
     hello_at: Instant,
-    /// When each hello left, by its number; after a cookie, each init.
+    /// This says when each hello left, by its number; after a cookie, each init.
     hellos: BTreeMap<u8, Instant>,
     number: u8,
-    /// How long the server takes to answer.
+    /// The server takes so long to answer.
     timing: RttEstimate,
 }
 
@@ -92,8 +96,8 @@ impl Try {
         self.handshakes.iter().any(|(_, handshake)| handshake.has_cookie())
     }
 
-    /// What leaves now, and where to: the inits for all cookies that came, and a hello to the next address while there are
-    /// none, or now and then.
+    /// Returns what leaves now, and where to: the inits for all cookies that came, and a hello to the next address
+    /// while there are none, or now and then.
     fn datagrams(&mut self, now: Instant) -> Vec<(SocketAddr, Vec<u8>)> {
         self.number = self.number.wrapping_add(1);
         self.hellos.insert(self.number, now);
@@ -160,7 +164,7 @@ impl Shaking {
         }
     }
 
-    /// Whether the server has sent a cookie, which shows that it is there.
+    /// Returns whether the server has sent a cookie, which shows that it is there.
     pub(super) fn is_answered(&self) -> bool {
         self.udp.has_cookie() || self.stream.as_ref().is_some_and(Try::has_cookie)
     }
@@ -173,7 +177,7 @@ impl Shaking {
         (self.udp.next, self.udp.tries) = (at, 0);
     }
 
-    /// How long the server takes to answer by this way.
+    /// Returns how long the server takes to answer by this way.
     pub(super) fn timing(&self, over_stream: bool) -> RttEstimate {
         let attempt = if over_stream { self.stream.as_ref() } else { Some(&self.udp) };
         attempt.map(|attempt| attempt.timing).unwrap_or_default()

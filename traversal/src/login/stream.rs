@@ -6,7 +6,7 @@ use std::time::Instant;
 use crate::api::Output;
 use crate::env::Env;
 
-/// The connection, of which there is at most one.
+/// This is the connection, of which there is at most one.
 #[derive(Debug, Default)]
 pub(super) struct Stream {
     to: Option<SocketAddr>,
@@ -16,12 +16,12 @@ pub(super) struct Stream {
 }
 
 impl Stream {
-    /// Where it leads, if it was asked for.
+    /// Returns where it leads, if it was asked for.
     pub(super) fn to(&self) -> Option<SocketAddr> {
         self.to
     }
 
-    /// Whether the connection is open, and in use or to be used.
+    /// Returns whether the connection is open, and in use or to be used.
     pub(super) fn is_open(&self) -> bool {
         self.open && self.close_at.is_none()
     }

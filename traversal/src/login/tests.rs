@@ -21,7 +21,7 @@ fn agent(config: AgentConfig, v6: bool) -> (Agent, Instant) {
     (agent, Instant::now())
 }
 
-/// What the agent does up to this time after the start, with the time.
+/// Returns what the agent does up to this time after the start, with the time.
 fn watch(agent: &mut Agent, start: Instant, until: Duration) -> Vec<(Duration, Output)> {
     let (mut seen, mut now) = (Vec::new(), start);
     loop {

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use crate::address::is_local;
 use crate::api::PathKind;
 
-/// What a path to this address is called.
+/// Returns what a path to this address is called.
 pub(crate) fn kind_of(remote: SocketAddr, lan: bool) -> PathKind {
     if lan && is_local(remote.ip()) {
         PathKind::Lan

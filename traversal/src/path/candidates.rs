@@ -8,7 +8,7 @@ use crate::method::Method;
 use crate::pulse::Pulse;
 use crate::way::Way;
 
-/// A way to the other player that is tested or was heard from: an own socket and an address of the other's.
+/// This is a way to the other player that is tested or was heard from: an own socket and an address of the other's.
 #[derive(Clone, Debug)]
 pub(crate) struct Candidate {
     pub(crate) way: Way,
@@ -20,10 +20,10 @@ pub(crate) struct Candidate {
     pub(super) next_test: Option<Instant>,
     pub(super) tests: usize,
     pub(crate) heard: Option<Instant>,
-    /// Whether what goes this way arrives.
+    /// This says whether what goes this way arrives.
     pub(crate) pulse: Pulse,
     pub(super) confirmed: bool,
-    /// How long a datagram may be that goes this way.
+    /// This says how long a datagram may be that goes this way.
     pub(crate) size: SizeSearch,
 }
 
@@ -44,7 +44,7 @@ impl Candidate {
 }
 
 impl Paths {
-    /// An address that the server vouches for, to be tested from `at` on.
+    /// Adds an address that the server vouches for, to be tested from `at` on.
     pub(crate) fn add(&mut self, at: Instant, way: Way, kind: PathKind, method: Method) {
         if let Some(index) = self.find(way) {
             let candidate = &mut self.candidates[index];
@@ -86,8 +86,8 @@ impl Paths {
         Some(index)
     }
 
-    /// The way that was heard longest ago of those of which nothing has come: where each datagram of the other side
-    /// leaves by another port, the newest is the one that lasts.
+    /// Returns the way that was heard longest ago of those of which nothing has come: where each datagram of the
+    /// other side leaves by another port, the newest is the one that lasts.
     fn dispensable(&self) -> Option<usize> {
         (0..self.candidates.len())
             .filter(|index| {

@@ -7,13 +7,13 @@ use crate::api::PathKind;
 use crate::config::AgentConfig;
 use crate::pulse::Doubt;
 
-/// How long better addresses are still tested once a path stands; or two round trips of a far player.
+/// Better addresses are still tested for so long once a path stands; or for two round trips of a far player.
 const SETTLE: Duration = Duration::from_millis(1500);
 
 /// A path of the same kind must be this much faster to be worth a change.
 const FASTER: f64 = 0.7;
 
-/// How long a game stays on the lesser way that it fell to, by how often it fell lately: a way that comes and goes
+/// A game stays so long on the lesser way that it fell to, by how often it fell lately: a way that comes and goes
 /// costs a second of silence each time, so it is trusted less and less.
 const HOLD: [Duration; 5] = [
     Duration::from_secs(2),
@@ -130,7 +130,8 @@ impl Paths {
         self.candidates[best].size.begin(now);
     }
 
-    /// Whether game datagrams arrive by the way in use is in such doubt that they had better take a second one too.
+    /// Returns whether game datagrams arrive by the way in use is in such doubt that they had better take a second
+    /// one too.
     pub(crate) fn is_doubtful(&self) -> bool {
         self.doubt() >= Doubt::Serious
     }
@@ -161,9 +162,10 @@ impl Paths {
         before == Doubt::None
     }
 
-    /// When better ways are tried again than the one that was chosen at `now`, and how often they count as tried: soon, and for
-    /// ever, where the relay carries the game. Where a direct way does, the own network only, twice: a system may let nothing
-    /// out into it before its user allows that (macOS, iOS), and the address may be a stranger's.
+    /// Returns when better ways are tried again than the one that was chosen at `now`, and how often they count as
+    /// tried: soon, and for ever, where the relay carries the game. Where a direct way does, the own network only,
+    /// twice: a system may let nothing out into it before its user allows that (macOS, iOS), and the address may be a
+    /// stranger's.
     fn first_upgrade(&self, now: Instant, chosen: u8) -> Option<(Instant, usize)> {
         let better = || self.candidates.iter().any(|candidate| rank(candidate) > chosen && candidate.vouched);
         let times = if chosen == 0 { 0 } else { OWN_NETWORK };

@@ -12,22 +12,22 @@ use crate::wire::sizes::{FULL_DATAGRAM, LEAST_DATAGRAM, MAX_DATAGRAM, MAX_DATAGR
 const GRAIN: usize = 8;
 /// Between two probes of one length, once the first is late.
 const HURRY: Duration = Duration::from_millis(30);
-/// How often it is asked whether long datagrams still pass, while the game sends some.
+/// It is asked so often whether long datagrams still pass, while the game sends some.
 const CONFIRM: Duration = Duration::from_millis(250);
-/// When longer ones are tried again (RFC 8899 section 5.1.1: PMTU_RAISE_TIMER).
+/// Longer ones are tried again after so long (RFC 8899 section 5.1.1: PMTU_RAISE_TIMER).
 const RAISE: Duration = Duration::from_secs(600);
-/// When a way that does not carry [`FULL_DATAGRAM`] is tried again.
+/// A way that does not carry [`FULL_DATAGRAM`] is tried again after so long.
 const RETRY: Duration = Duration::from_secs(10);
 /// So many probes in a row without an answer, at the usual loss, end the search for a length (RFC 8899: MAX_PROBES).
 const TOO_LONG: f32 = 3.0;
 /// So many losses speak against the length in use.
 const LOST: f32 = 4.0;
-/// The same for the length that makes a way a full one: the game may move by it.
+/// This is the same for the length that makes a way a full one: the game may move by it.
 const LESSER: f32 = 6.0;
-/// Further probes while short tests are not answered either; then the way is dead, whatever passes it.
+/// So many further probes leave while short tests are not answered either; then the way is dead, whatever passes it.
 const NO_SIGN: usize = 8;
 
-/// What a way is worth by what it carries.
+/// This is what a way is worth by what it carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Carries {
     /// Only short datagrams arrive.
@@ -56,7 +56,7 @@ enum Phase {
 struct Trial {
     length: usize,
     probes: usize,
-    /// Short tests that left meanwhile and were answered: the way was not dead.
+    /// This counts the short tests that left meanwhile and were answered: the way was not dead.
     alive: usize,
     first: Instant,
     last: Instant,
@@ -77,23 +77,23 @@ pub(crate) struct SizeSearch {
     /// Nothing of this length or above is tried.
     too_long: usize,
     limit: usize,
-    /// What passed before it was lost.
+    /// This is what passed before it was lost.
     before: Option<usize>,
     trial: Option<Trial>,
     /// The way was too narrow for full datagrams before, and has not shown that it takes them by now.
     doubtful: bool,
-    /// How often [`FULL_DATAGRAM`] did not pass.
+    /// [`FULL_DATAGRAM`] did not pass so often.
     errors: u32,
-    /// When more is tried again.
+    /// This says when more is tried again.
     again: Option<Instant>,
     /// The longest datagram of the game's since it was last asked whether such pass.
     used: usize,
-    /// When that may be asked next.
+    /// This says when that may be asked next.
     confirm_at: Option<Instant>,
 }
 
 impl SizeSearch {
-    /// The search on a way of which nothing is known.
+    /// Returns the search on a way of which nothing is known.
     pub(crate) fn new(v6: bool) -> Self {
         let limit = if v6 { MAX_DATAGRAM_V6 } else { MAX_DATAGRAM };
         Self {
@@ -111,7 +111,7 @@ impl SizeSearch {
         }
     }
 
-    /// The longest datagram that is sent.
+    /// Returns the longest datagram that is sent.
     pub(crate) fn present(&self) -> usize {
         self.present
     }
@@ -129,19 +129,19 @@ impl SizeSearch {
         self.plan(now);
     }
 
-    /// What was too little may be enough by now.
+    /// Forgets what was too little: it may be enough by now.
     pub(crate) fn forget_error(&mut self) {
         if self.phase == Phase::Error {
             (self.phase, self.again, self.trial, self.doubtful) = (Phase::Base, None, None, true);
         }
     }
 
-    /// How often it was found to carry short datagrams only.
+    /// Returns how often it was found to carry short datagrams only.
     pub(crate) fn errors(&self) -> u32 {
         self.errors
     }
 
-    /// Whether the way carried too little before, and has not shown that it carries enough by now.
+    /// Returns whether the way carried too little before, and has not shown that it carries enough by now.
     pub(crate) fn is_doubtful(&self) -> bool {
         self.doubtful
     }
@@ -153,7 +153,7 @@ impl SizeSearch {
         }
     }
 
-    /// A test that left at `sent` was answered; it had this length if it was a probe.
+    /// Notes that a test that left at `sent` was answered; it had this length if it was a probe.
     pub(crate) fn answered(&mut self, now: Instant, sent: Instant, probe: Option<usize>) {
         let Some(length) = probe else {
             if let Some(trial) =
@@ -175,7 +175,7 @@ impl SizeSearch {
         self.plan(now);
     }
 
-    /// The system refused to send a datagram of this length.
+    /// Notes that the system refused to send a datagram of this length.
     pub(crate) fn refused(&mut self, now: Instant, length: usize) {
         if length <= LEAST_DATAGRAM {
             return;
@@ -196,7 +196,7 @@ impl SizeSearch {
         self.plan(now);
     }
 
-    /// The next length to be tried, if there is any now.
+    /// Plans the next length to be tried, if there is any now.
     fn plan(&mut self, now: Instant) {
         if self.trial.is_some() {
             return;
@@ -215,8 +215,8 @@ impl SizeSearch {
         self.trial = length.map(|length| Trial::new(now, length));
     }
 
-    /// What is worth trying above the present length: what passed before, then the most, since most ways carry that, then
-    /// what is in the middle.
+    /// Returns what is worth trying above the present length: what passed before, then the most, since most ways
+    /// carry that, then what is in the middle.
     fn longer(&self) -> Option<usize> {
         if let Some(before) = self.before.filter(|length| (self.present + 1..self.too_long).contains(length))
         {
@@ -246,7 +246,7 @@ impl SizeSearch {
         self.plan(now);
     }
 
-    /// What is due by itself, without a trial.
+    /// Returns what is due by itself, without a trial.
     fn due(&self) -> Option<Instant> {
         let confirm = self.confirm_at.filter(|_| self.phase == Phase::Complete && self.used > 0);
         crate::timer::earliest(confirm, self.again)

@@ -8,8 +8,9 @@ use crate::timer::earliest;
 use crate::way::Way;
 
 impl Paths {
-    /// From a way that carries full datagrams the game does not go back to one that was too narrow, before that has shown that
-    /// it carries them by now. Others get the benefit of the doubt: they carry everything in parts meanwhile.
+    /// Returns whether a way has to show what it carries: from one that carries full datagrams the game does not go
+    /// back to one that was too narrow, before that has shown that it carries them by now. Others get the benefit of
+    /// the doubt: they carry everything in parts meanwhile.
     pub(super) fn has_to_show(&self, best: usize) -> bool {
         let good = |path: &super::Candidate| path.confirmed && path.size.carries() == Carries::Full;
         self.candidates[best].size.is_doubtful() && self.selected().is_some_and(good)
@@ -29,7 +30,7 @@ impl Paths {
         }
     }
 
-    /// The longest datagram that the relay's way takes, if there is one.
+    /// Returns the longest datagram that the relay's way takes, if there is one.
     pub(crate) fn relay_size(&self) -> Option<usize> {
         self.candidates.iter().find(|path| path.is_relay()).map(|path| path.size.present())
     }
@@ -41,7 +42,7 @@ impl Paths {
         selected.into_iter().chain(prospect)
     }
 
-    /// The tests of length that are due now.
+    /// Returns the tests of length that are due now.
     pub(super) fn test_sizes(&mut self, now: Instant, orders: &mut Vec<TestOrder>) {
         let selected = self.selected_index();
         for index in self.sized() {

@@ -174,7 +174,7 @@ fn once_settled_only_the_chosen_path_is_pinged() {
     assert_eq!(sent.len(), 12, "one every 400 ms in five seconds");
 }
 
-/// As where the system lets nothing out into the own network before its user allows it.
+/// The test is as where the system lets nothing out into the own network before its user allows it.
 #[test]
 fn from_a_direct_way_the_own_network_is_tried_again_twice() {
     let ways = [("192.0.2.1:1000", PathKind::Direct), ("10.0.0.2:1000", PathKind::Lan)];
@@ -312,8 +312,8 @@ fn a_confirmation_proves_nothing_about_where_it_comes_from_nor_does_a_guessed_ta
 }
 
 impl Fixture {
-    /// What leaves in this time where a test is answered at once if it is no longer than this, where there is any answer; the
-    /// probes alone.
+    /// Returns what leaves in this time where a test is answered at once if it is no longer than this, where there is
+    /// any answer; these are the probes alone.
     fn run_narrow(&mut self, ms: u64, takes: impl Fn(&TestOrder) -> Option<usize>) -> Vec<TestOrder> {
         let mut probes = Vec::new();
         for _ in 0..ms / 5 {

@@ -13,27 +13,27 @@ use crate::cx::Cx;
 /// Told to the other side when it was away for too long.
 pub(super) const LOST: &str = "nothing was heard for too long";
 
-/// The longest that three answers of a far player may take before it is away.
+/// Three answers of a far player may take so long at the most before it is away.
 const MOST_PATIENCE: Duration = Duration::from_secs(20);
-/// How often this side checks whether a silence is still the server's own: as often as a near server is asked whether it is
-/// there. It sends nothing, so it need not follow the round trip.
+/// This side checks so often whether a silence is still the server's own: as often as a near server is asked whether
+/// it is there. It sends nothing, so it need not follow the round trip.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
-/// How often the agent hears that the player is still missed: a host that fails later is to be replaced, too.
+/// The agent hears so often that the player is still missed: a host that fails later is to be replaced, too.
 const MISS_AGAIN: Duration = Duration::from_secs(8);
-/// How often both sides are asked to punch anew, where test messages alone are not enough: a little longer than the
+/// Both sides are asked so often to punch anew, where test messages alone are not enough: a little longer than the
 /// server's own pause between two attempts.
 const PUNCH_AGAIN: Duration = Duration::from_secs(13);
 
-/// Since when a player is away, and what is done about it next.
+/// This says since when a player is away, and what is done about it next.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Away {
-    /// When a test was last answered.
+    /// This says when a test was last answered.
     since: Instant,
     miss_at: Instant,
     punch_at: Instant,
 }
 
-/// What changed about whether a player is heard, for the agent.
+/// This is what changed about whether a player is heard, for the agent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Contact {
     /// The player is away, and that is not the server's own silence. Said again as long as that lasts.
@@ -52,22 +52,24 @@ impl Peer {
         self.contact.take()
     }
 
-    /// How long the other side may be silent before it is away: as the settings say, or three answers of a far one.
+    /// Returns how long the other side may be silent before it is away: as the settings say, or three answers of a
+    /// far one.
     fn patience(&self, config: &AgentConfig) -> Duration {
         config.path_timeout.max((self.answer_time() * 3).min(MOST_PATIENCE))
     }
 
-    /// How long what this side sends may go unanswered while something is heard: a lossy way needs some tries more.
+    /// Returns how long what this side sends may go unanswered while something is heard: a lossy way needs some tries
+    /// more.
     fn patience_unanswered(&self, config: &AgentConfig) -> Duration {
         (self.patience(config) * 2).max(config.path_ping * 8)
     }
 
-    /// When the other side is lost.
+    /// Returns when the other side is lost.
     pub(crate) fn lost_at(&self, config: &AgentConfig) -> Instant {
         self.contact_at() + config.away_timeout.max(self.patience(config))
     }
 
-    /// The last time that a test was answered; where that never was needed, that anything was heard.
+    /// Returns the last time that a test was answered; where that never was needed, that anything was heard.
     fn contact_at(&self) -> Instant {
         self.paths.answered().unwrap_or(self.last_heard)
     }
@@ -131,7 +133,7 @@ impl Peer {
         }
     }
 
-    /// When a silence is to be looked at.
+    /// Returns when a silence is to be looked at.
     pub(super) fn look_at(&self, config: &AgentConfig) -> Instant {
         let lost = self.lost_at(config);
         if let Some(away) = self.away {

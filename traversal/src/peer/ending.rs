@@ -43,7 +43,7 @@ impl Peer {
         }
     }
 
-    /// An attempt that is about to be closed has failed.
+    /// Notes that an attempt that is about to be closed has failed.
     pub(crate) fn give_up(&mut self, cx: &mut Cx<'_>) {
         if self.is_live() && !self.is_connected() {
             self.emit_failure(cx, Stage::Punch, FailureReason::PeerLeft);
@@ -75,7 +75,7 @@ impl Peer {
         self.stage = PeerStage::Ended;
     }
 
-    /// The cause, from what was heard and from what the two NATs are.
+    /// Returns the cause, from what was heard and from what the two NATs are.
     pub(super) fn failure_reason(&self, cx: &Cx<'_>) -> FailureReason {
         let config = cx.config;
         // The TCP address of a player without UDP is not told, which is no wish of anybody's.
@@ -108,7 +108,8 @@ impl Peer {
         }
     }
 
-    /// Whether the server sees both at one local address that is not this machine's, and so does not see where they are.
+    /// Returns whether the server sees both at one local address that is not this machine's, and so does not see
+    /// where they are.
     fn is_hidden(&self, cx: &Cx<'_>) -> bool {
         let Some(seen) = cx.link.seen_at().map(|seen| seen.ip()).filter(|ip| is_local(*ip)) else {
             return false;
@@ -122,7 +123,7 @@ impl Peer {
         [&self.plan.own_nat, &self.plan.peer_nat].iter().any(|nat| nat.udp_blocked && !nat.is_udp_blocked())
     }
 
-    /// Why there is no direct path, as last told to the game.
+    /// Returns why there is no direct path, as last told to the game.
     pub(crate) fn cause(&self) -> Option<FailureReason> {
         self.cause
     }

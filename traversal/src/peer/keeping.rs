@@ -14,7 +14,8 @@ use crate::way::Way;
 use crate::wire::message::{KeptMatch, RelayGrant};
 
 impl Peer {
-    /// Whether the player is silent because the server is, through which it plays: that says nothing about the other player.
+    /// Returns whether the player is silent because the server is, through which it plays: that says nothing about
+    /// the other player.
     pub(crate) fn is_excused(&self, now: Instant, config: &AgentConfig, link: &ServerLink) -> bool {
         self.plays_over_relay()
             && now.saturating_duration_since(self.last_heard) < config.relay_timeout
@@ -25,7 +26,7 @@ impl Peer {
         self.is_connected() && self.is_relayed()
     }
 
-    /// What a server that was started anew has to know of it.
+    /// Returns what a server that was started anew has to know of it.
     pub(crate) fn kept(&self) -> Option<KeptMatch> {
         self.is_live().then(|| KeptMatch {
             match_id: self.match_id,

@@ -77,8 +77,8 @@ impl Peer {
         Some(peer)
     }
 
-    /// The ways that are tested from the beginning: to the other side's own network, to where the server sees it, to
-    /// ports that were set by hand, and through the relay.
+    /// Adds the ways that are tested from the beginning: to the other side's own network, to where the server sees
+    /// it, to ports that were set by hand, and through the relay.
     fn add_first_ways(&mut self, cx: &Cx<'_>) {
         let local = |address: &&SocketAddr| is_local(address.ip()) && is_sendable(**address);
         if self.lan && cx.config.relay != RelayPolicy::Only {

@@ -28,15 +28,17 @@ pub(super) fn round_trips(plan: &PunchPlan, link: &ServerLink) -> (Duration, Dur
     (own.or(peer).unwrap_or(unknown), peer.or(own).unwrap_or(unknown))
 }
 
-/// Head start of direct test messages before the relay is tried, where they are likely to arrive: their round trip, and
-/// half of one more for its spread. The way between the two is taken to be as long as their ways to the server.
+/// Returns head start of direct test messages before the relay is tried, where they are likely to arrive: their round
+/// trip, and half of one more for its spread. The way between the two is taken to be as long as their ways to the
+/// server.
 pub(super) fn head_start(plan: &PunchPlan, link: &ServerLink) -> Duration {
     let (own, peer) = round_trips(plan, link);
     let round_trip = (own + peer) / 2;
     round_trip + (round_trip / 2).max(RttEstimate::FLOOR)
 }
 
-/// How long a player with a forwarded port waits for the other side, which can reach it whatever its NAT does.
+/// Returns how long a player with a forwarded port waits for the other side, which can reach it whatever its NAT
+/// does.
 ///
 /// A Linux router that gives each destination a random port keeps the flow that the player opened itself; the other
 /// side's packet to the forwarded port would make a second flow between the same two ends, and is dropped. So the other
@@ -48,9 +50,9 @@ pub(super) fn hold_back(plan: &PunchPlan, link: &ServerLink) -> Option<Duration>
     waits.then(|| link.timing().overdue() + peer.overdue())
 }
 
-/// Whether test messages go to this public address of the other player. The plan's methods are about the NATs of the
-/// session's family. In the other one nothing is known of any NAT, and IPv6 mostly has none: firewalls open to those
-/// who are sent to, so tests from both sides are all that is needed.
+/// Returns whether test messages go to this public address of the other player. The plan's methods are about the NATs
+/// of the session's family. In the other one nothing is known of any NAT, and IPv6 mostly has none: firewalls open to
+/// those who are sent to, so tests from both sides are all that is needed.
 pub(super) fn is_tested(
     config: &AgentConfig,
     plan: &PunchPlan,
@@ -64,8 +66,8 @@ pub(super) fn is_tested(
     attempt.has_cone() || (free && (other_family || address.is_ipv6()))
 }
 
-/// Ports of the other player's NAT that were set by hand (M9) are tested like the one that the server names, at its IP and
-/// no other.
+/// Adds ports of the other player's NAT that were set by hand (M9): they are tested like the one that the server
+/// names, at its IP and no other.
 pub(super) fn add_set_targets(cx: &Cx<'_>, plan: &PunchPlan, paths: &mut Paths) {
     let bubbles =
         cx.config.method.is_none_or(|forced| matches!(forced, Method::Bubble | Method::MultiBubble));
@@ -122,7 +124,7 @@ impl Peer {
         self.punch(cx);
     }
 
-    /// Test messages go to where the server sees the other side: at a private address, if it is on this network itself.
+    /// Adds tests to where the server sees the other side: at a private address, if it is on this network itself.
     pub(super) fn add_public(&mut self, cx: &Cx<'_>) {
         let sendable =
             |address: &&SocketAddr| is_sendable(**address) && (self.plan.same_nat || !is_local(address.ip()));
@@ -177,7 +179,7 @@ impl Peer {
         }
     }
 
-    /// Whether a direct way is still looked for.
+    /// Returns whether a direct way is still looked for.
     pub(super) fn is_punching(&self) -> bool {
         match self.stage {
             PeerStage::Punching => true,
@@ -186,7 +188,7 @@ impl Peer {
         }
     }
 
-    /// Whether there is no direct way, or the one that there was is dead.
+    /// Returns whether there is no direct way, or the one that there was is dead.
     fn wants_direct(&self) -> bool {
         self.is_relayed() || self.is_away()
     }
@@ -219,7 +221,7 @@ impl Peer {
         self.is_punching() && self.attempt.is_searching()
     }
 
-    /// When the attempt fails, where there is nothing to play over meanwhile.
+    /// Returns when the attempt fails, where there is nothing to play over meanwhile.
     pub(super) fn deadline(&self, config: &AgentConfig) -> Instant {
         self.punch_until + self.attempt.grace(config)
     }
@@ -235,7 +237,8 @@ impl Peer {
         cx.tell(ToServer::PunchAgain { match_id: self.match_id });
     }
 
-    /// When [`punch`](Self::punch) is due: not before the other side had its first packet, where that is waited for.
+    /// Returns when [`punch`](Self::punch) is due: not before the other side had its first packet, where that is
+    /// waited for.
     pub(super) fn punch_timeout(&self) -> Option<Instant> {
         self.attempt.poll_timeout().filter(|_| self.hold_until.is_none())
     }

@@ -13,12 +13,12 @@ use crate::way::Way;
 use crate::wire::Dropped;
 use crate::wire::pair::{Opened, PairMessage};
 
-/// How an authentic datagram came.
+/// This says how an authentic datagram came.
 #[derive(Clone, Copy, Debug)]
 struct Arrival {
     way: Way,
     origin: Origin,
-    /// Whether a way may be made of where it came from, and answers may go there.
+    /// This says whether a way may be made of where it came from, and answers may go there.
     admitted: bool,
     /// It has this length in bytes, sealed.
     length: usize,

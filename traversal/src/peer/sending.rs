@@ -50,7 +50,7 @@ impl Peer {
         }
     }
 
-    /// The longest game datagram that goes in one piece by a way that takes datagrams of this length.
+    /// Returns the longest game datagram that goes in one piece by a way that takes datagrams of this length.
     pub(super) fn in_one_piece(kind: PathKind, length: usize) -> usize {
         let header = if kind == PathKind::Relay { RELAY_HEADER } else { 0 };
         length.saturating_sub(header + OVERHEAD).min(MAX_PAYLOAD)
@@ -138,7 +138,7 @@ impl Peer {
         self.server
     }
 
-    /// The relay's header of what comes to this side.
+    /// Returns the relay's header of what comes to this side.
     pub(crate) fn relay_token(&self) -> Option<&[u8]> {
         self.plan.relay.as_ref().map(|grant| grant.token.as_slice())
     }

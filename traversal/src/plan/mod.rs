@@ -14,14 +14,14 @@ use crate::failure::FailureReason;
 use crate::method::{Method, Role};
 use crate::nat::{Confidence, NatProfile};
 
-/// What [`plan`] needs to know beside the two NATs.
+/// This is what [`plan`] needs to know beside the two NATs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PlanOptions {
     /// Only this method is tried, with no speculation beside it. `None`, the default: all that may work.
     pub force: Option<Method>,
 }
 
-/// What the server tells both players.
+/// This is what the server tells both players.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
     /// The caller has this role, and the other player the other one. A single method may turn it round: [`role_in`].
@@ -33,8 +33,8 @@ pub struct Plan {
     pub hopeless: Option<FailureReason>,
 }
 
-/// Whether `method` starts together with the ones before it in a plan's list, rather than after they failed. The
-/// wire only carries the list; both sides know this rule.
+/// Returns whether `method` starts together with the ones before it in a plan's list, rather than after they failed.
+/// The wire only carries the list; both sides know this rule.
 ///
 /// Direct tests, speculation and bracket cost little and disturb each other not at all, so they start at once
 /// (play begins over the relay meanwhile). The others open many mappings and would spoil the measurement: they
@@ -44,7 +44,7 @@ pub fn starts_together(earlier: &[Method], method: Method) -> bool {
     !earlier.is_empty() && light(&method) && earlier.iter().all(light)
 }
 
-/// The plan for a caller (who asked to be connected) and a callee.
+/// Returns the plan for a caller (who asked to be connected) and a callee.
 ///
 /// Each profile is taken as it is where it was measured; what is unknown or stale is hoped for, so that cheap
 /// methods are tried before the pair is given up.
@@ -104,7 +104,7 @@ fn order(a: &NatProfile, b: &NatProfile) -> Vec<Method> {
     methods
 }
 
-/// Whether a method can work between these two, `role` being `a`'s. Unknown facts are hoped for.
+/// Returns whether a method can work between these two, `role` being `a`'s. Unknown facts are hoped for.
 pub fn works(method: Method, a: &NatProfile, b: &NatProfile, role: Role) -> bool {
     if a.udp_blocked || b.udp_blocked {
         return false;
@@ -124,7 +124,7 @@ pub fn works(method: Method, a: &NatProfile, b: &NatProfile, role: Role) -> bool
     }
 }
 
-/// The cause to name when no direct path came about between these two.
+/// Returns the cause to name when no direct path came about between these two.
 pub fn expected_failure(a: &NatProfile, b: &NatProfile) -> FailureReason {
     if a.is_udp_blocked() || b.is_udp_blocked() {
         return FailureReason::UdpBlocked;
@@ -149,8 +149,8 @@ pub fn expected_failure(a: &NatProfile, b: &NatProfile) -> FailureReason {
     }
 }
 
-/// Which of two players better sends the bubble, by the number of replies that its range will hold: `Some(true)`:
-/// `a`; `None`: no difference, or only one way works at all (then [`bubble_decision`] has chosen it).
+/// Returns which of two players better sends the bubble, by the number of replies that its range will hold:
+/// `Some(true)`: `a`; `None`: no difference, or only one way works at all (then [`bubble_decision`] has chosen it).
 pub fn better_sender(a: &NatProfile, b: &NatProfile) -> Option<bool> {
     let (ra, rb) = (reach(a), reach(b));
     match (ra.bubble_cost(rb), rb.bubble_cost(ra)) {

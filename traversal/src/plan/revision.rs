@@ -10,13 +10,13 @@ use crate::nat::{NatProfile, PortAllocation};
 use crate::ports::UNKNOWN_RATE;
 use crate::reach::reach;
 
-/// How many plans a match may have: so many are told apart in the rounds on the wire, and the server makes no more.
+/// A match may have so many plans: so many are told apart in the rounds on the wire, and the server makes no more.
 pub const EDITIONS: u8 = 32;
 
-/// What is new in a [`PlanInForce`] after [`PlanInForce::learn`].
+/// This is what is new in a [`PlanInForce`] after [`PlanInForce::learn`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Revision {
-    /// Nothing that a player acts on.
+    /// There is nothing new that a player acts on.
     Nothing,
     /// Only the facts have changed: what runs goes on, and what starts later starts with them.
     Facts,
@@ -24,14 +24,14 @@ pub enum Revision {
     Plan,
 }
 
-/// The plan of a running match, and the two profiles that it was made from.
+/// This is the plan of a running match, and the two profiles that it was made from.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PlanInForce {
     /// The caller has this role, as in [`Plan::caller`].
     pub caller: Role,
     /// These methods are tried in this order.
     pub methods: Vec<PlannedMethod>,
-    /// How many plans the match had before this one; below [`EDITIONS`].
+    /// The match had so many plans before this one; it is below [`EDITIONS`].
     pub edition: u8,
     /// These are the caller's profile and the callee's.
     nats: [NatProfile; 2],
@@ -79,7 +79,7 @@ impl PlanInForce {
         Revision::Plan
     }
 
-    /// The methods of `plan`, each with the edition since which it runs.
+    /// Returns the methods of `plan`, each with the edition since which it runs.
     fn revised(&self, plan: &Plan, nats: &[NatProfile; 2]) -> Vec<PlannedMethod> {
         let next = self.edition + 1;
         let mut earlier = Vec::new();
@@ -102,7 +102,7 @@ impl PlanInForce {
         methods
     }
 
-    /// Whether a method would do something else with the new roles and profiles than it does now.
+    /// Returns whether a method would do something else with the new roles and profiles than it does now.
     fn changes(&self, method: Method, caller: Role, nats: &[NatProfile; 2]) -> bool {
         if method == Method::Cone {
             return false; // The same tests to the same addresses, whatever is known.

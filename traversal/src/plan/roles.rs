@@ -4,7 +4,7 @@ use crate::method::{Method, Role};
 use crate::nat::{FilteringBehavior, MappingBehavior, NatProfile};
 use crate::reach::reach;
 
-/// S1 E1's decision about a caller that starts as the sending side (M10), and its outcome table (M11).
+/// This is S1 E1's decision about a caller that starts as the sending side (M10), with its outcome table (M11).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Decision {
     /// A bubble works with the roles as they are.
@@ -80,8 +80,8 @@ pub fn multi_bubble_decision(caller: &NatProfile, callee: &NatProfile) -> MultiB
     }
 }
 
-/// The role that a player with NAT `own` plays in one method of a plan that gave it `role`. Both players come to
-/// opposite answers, since both know both profiles.
+/// Returns the role that a player with NAT `own` plays in one method of a plan that gave it `role`. Both players come
+/// to opposite answers, since both know both profiles.
 ///
 /// With many bubbles the receiving side must not be port-sensitive, and is better not one whose ports cannot be
 /// predicted; in a search by chance the side that opens the random ports is called sending; with predicted ports the

@@ -271,7 +271,7 @@ fn the_side_with_fewer_candidates_better_sends() {
     assert_eq!(better_sender(&busy, &named("as")), Some(false));
 }
 
-/// Whether one bubble leads to packets both ways, told from the packets alone.
+/// Returns whether one bubble leads to packets both ways, told from the packets alone.
 fn a_bubble_leads_both_ways(sending: &NatProfile, receiving: &NatProfile) -> bool {
     let fixed = |nat: &NatProfile| nat.mapping == M::EndpointIndependent;
     let by_port = |nat: &NatProfile| nat.filtering == F::AddressAndPortDependent;

@@ -14,10 +14,10 @@ use super::counter::{Counter, chains, fit, log_sum};
 use super::{FIRST_PORT, PORT_SPACE, StepRule};
 use crate::nat::PortAllocation;
 
-/// A mapping that a NAT made for a socket that had none.
+/// This is a mapping that a NAT made for a socket that had none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FreshMapping {
-    /// When the packet that made it was sent, counted from any fixed moment.
+    /// This says when the packet that made it was sent, counted from any fixed moment.
     pub sent: Duration,
     /// Packets with the same number left back to back.
     pub burst: u8,
@@ -38,14 +38,14 @@ pub struct FreshMapping {
 pub struct Estimate {
     /// This is the allocation; it is unknown while more than one explanation is left.
     pub allocation: PortAllocation,
-    /// Probability of the explanation that fits best, 0 to 1.
+    /// This is probability of the explanation that fits best, 0 to 1.
     pub confidence: f32,
     /// This says whether even inner ports get even outer ports, and odd ones odd (RFC 4787 section 4.2.2). `None`:
     /// there were too few of either to tell.
     pub parity: Option<bool>,
 }
 
-/// How frequent each explanation is before anything was seen. All three are frequent among carriers' NATs (Richter et
+/// Each explanation is so frequent before anything was seen. All three are frequent among carriers' NATs (Richter et
 /// al., "A Multi-perspective Analysis of Carrier-Grade NAT Deployment", IMC 2016); the likelihoods of eight ports
 /// differ by so many powers of ten that the exact shares hardly count.
 const COUNTER: f64 = 0.5;

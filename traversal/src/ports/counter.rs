@@ -14,7 +14,7 @@ use super::{FIRST_PORT, PORT_SPACE};
 
 /// A longer step than that is not believed: from the ports themselves it could hardly be told from chance.
 const LONGEST_STEP: u32 = 1024;
-/// How many ports others may take between two packets of a burst, as means of an exponential mixture with weights. A
+/// Others may take so many ports between two packets of a burst, as means of an exponential mixture with weights. A
 /// home's uplink sends a burst in less than a millisecond, one of 128 kbit/s needs 5 ms a packet: with 1,000 foreign
 /// ports a second 1 and 5 ports.
 const FOREIGN_BETWEEN: [(f64, f64); 7] =
@@ -22,9 +22,9 @@ const FOREIGN_BETWEEN: [(f64, f64); 7] =
 /// Others of the same burst overtake this share of the packets before the NAT: 0.1 to 3 % of all packets are
 /// reordered on paths of the internet (Bennett 1999, Paxson 1997 section 4), nearly none on a home's own link.
 const OVERTAKEN: f64 = 0.03;
-/// Share of NATs that hand a burst to several processors, so that its order means nothing.
+/// This share of NATs hands a burst to several processors, so that its order means nothing.
 const SHUFFLED: f64 = 0.01;
-/// Share of bursts within which a counter starts again.
+/// In this share of bursts a counter starts again.
 const SEAM: f64 = 0.01;
 /// More ports a second than a NAT can give out at one address for long: 64,512 ports that each live 30 s are gone at
 /// 2,150 a second. Beyond it the distance between two bursts says nothing.
@@ -35,7 +35,7 @@ const BUSIEST: f64 = 3_000.0;
 pub(super) struct Chain {
     pub(super) address: IpAddr,
     pub(super) sent: Duration,
-    /// Even or odd ports, where the two are counted apart; else 0.
+    /// This is for even or odd ports, where the two are counted apart; else it is 0.
     class: u16,
     ports: Vec<u16>,
 }
@@ -55,10 +55,10 @@ pub(super) fn chains(mappings: &[FreshMapping], parity: bool) -> Vec<Chain> {
     chains.into_iter().map(chain).collect()
 }
 
-/// A counter that fits.
+/// This is a counter that fits.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Counter {
-    /// How far the counter goes from port to port; negative: downwards.
+    /// The counter goes so far from port to port; negative: downwards.
     pub(super) step: i32,
     /// This is the logarithm of the probability of these ports, given the first one of each address.
     pub(super) likelihood: f64,
@@ -79,7 +79,7 @@ pub(super) fn fit(chains: &[Chain], rule: StepRule) -> [Option<Counter>; 2] {
 #[derive(Clone, Debug)]
 struct Laid {
     gaps: Vec<u32>,
-    /// Where each port of the chain stands along the counter, in the order of sending.
+    /// This says where each port of the chain stands along the counter, in the order of sending.
     ranks: Vec<usize>,
     /// The counter started again within, by so much over the end that is assumed.
     seam: Option<u32>,
@@ -106,7 +106,7 @@ impl Laid {
         }
     }
 
-    /// Packets that others overtook, if the counter goes this way.
+    /// Returns how many packets others overtook, if the counter goes this way.
     fn displaced(&self, sign: i32) -> usize {
         let upwards = |rank: &usize| if sign > 0 { *rank } else { self.ranks.len() - *rank };
         let ranks: Vec<usize> = self.ranks.iter().map(upwards).collect();

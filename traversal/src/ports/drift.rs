@@ -23,9 +23,9 @@ struct Leg {
     own: u32,
 }
 
-/// Ports a second that other machines behind the same NAT took between the bursts. `None` if the bursts lie too near to
-/// each other in time to tell, or there is no `step`. A counter may have gone round meanwhile: how often follows from
-/// the rate over shorter times.
+/// Returns how many ports a second other machines behind the same NAT took between the bursts. `None` if the bursts
+/// lie too near to each other in time to tell, or there is no `step`. A counter may have gone round meanwhile: how
+/// often follows from the rate over shorter times.
 pub fn foreign_rate(mappings: &[FreshMapping], step: i32) -> Option<f32> {
     if step == 0 {
         return None;

@@ -22,13 +22,13 @@ pub use range::{End, PortRange, PortRangeIter};
 pub use step::{StepRule, step_ladder};
 pub use widen::{PortSet, Widened, Widening};
 
-/// First port that is not well-known (RFC 6335 section 6, M19).
+/// This is the first port that is not well-known (RFC 6335 section 6, M19).
 pub const FIRST_PORT: u16 = 1024;
 
-/// How many ports there are from [`FIRST_PORT`] on.
+/// There are so many ports from [`FIRST_PORT`] on.
 pub const PORT_SPACE: u32 = 64_512;
 
-/// Signed distance from one port to another, by the shorter way round (a counter may have started again).
+/// Returns the signed distance from one port to another, by the shorter way round (a counter may have started again).
 pub fn distance(from: u16, to: u16) -> i32 {
     let plain = i32::from(to) - i32::from(from);
     let space = PORT_SPACE as i32;
@@ -41,7 +41,7 @@ pub fn distance(from: u16, to: u16) -> i32 {
     }
 }
 
-/// The port that lies `by` further on; starts again at the other end and is never a well-known one.
+/// Returns the port that lies `by` further on; starts again at the other end and is never a well-known one.
 pub fn advance(port: u16, by: i64) -> u16 {
     let first = i64::from(FIRST_PORT);
     let wrapped = (i64::from(port) - first + by).rem_euclid(i64::from(PORT_SPACE)) + first;

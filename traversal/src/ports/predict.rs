@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use super::{PORT_SPACE, advance};
 
-/// Foreign ports a second that are assumed while the rate is not measured: M24's n comes to about 10 with it.
+/// So many foreign ports a second are assumed while the rate is not measured: M24's n comes to about 10 with it.
 pub const UNKNOWN_RATE: f32 = 15.0;
 
-/// The probability that a Poisson variable of this `mean` is at most `k`.
+/// Returns the probability that a Poisson variable of this `mean` is at most `k`.
 pub fn poisson_cdf(mean: f64, k: u32) -> f64 {
     if mean <= 0.0 {
         return 1.0;
@@ -21,7 +21,8 @@ pub fn poisson_cdf(mean: f64, k: u32) -> f64 {
     sum.min(1.0)
 }
 
-/// The smallest k that a Poisson variable of this `mean` is at most, with this `probability`; at most `limit`.
+/// Returns the smallest k that a Poisson variable of this `mean` is at most, with this `probability`; at most
+/// `limit`.
 pub fn poisson_quantile(mean: f64, probability: f64, limit: u32) -> u32 {
     if mean <= 0.0 || !mean.is_finite() {
         return if mean.is_finite() || mean < 0.0 { 0 } else { limit };
@@ -37,8 +38,8 @@ pub fn poisson_quantile(mean: f64, probability: f64, limit: u32) -> u32 {
     limit
 }
 
-/// How many successive ports must be tried so that the NAT's next one is among them with `probability`, when it
-/// was last seen `age` ago and other machines take `rate` ports a second (M24's n). At least 1, at most `limit`.
+/// Returns how many successive ports must be tried so that the NAT's next one is among them with `probability`, when
+/// it was last seen `age` ago and other machines take `rate` ports a second (M24's n). At least 1, at most `limit`.
 pub fn prediction_width(rate: f64, age: Duration, probability: f64, limit: u32) -> u32 {
     let taken = poisson_quantile(rate.max(0.0) * age.as_secs_f64(), probability, limit);
     (taken + 1).min(limit).max(1)
@@ -57,7 +58,8 @@ pub fn giant_step_port(newest: u16, step: i32, stride: u32, i: u32) -> u16 {
     advance(newest, i64::from(step) * (1 + i64::from(stride) * i64::from(i)))
 }
 
-/// Chance that at least one of `probes` different ports is among `open` ports chosen at random out of `space`.
+/// Returns the chance that at least one of `probes` different ports is among `open` ports chosen at random out of
+/// `space`.
 pub fn birthday_chance(space: u32, open: u32, probes: u32) -> f64 {
     if open.saturating_add(probes) > space {
         return if open > 0 && probes > 0 { 1.0 } else { 0.0 };
@@ -85,11 +87,11 @@ pub fn birthday_probes(space: u32, open: u32, probability: f64, limit: u32) -> O
 /// This says how many sockets and probes a search by chance takes.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Birthday {
-    /// Sockets that the random side opens.
+    /// The random side opens so many sockets.
     pub sockets: u32,
-    /// Ports that the other side tries.
+    /// The other side tries so many ports.
     pub probes: u32,
-    /// The chance that one of these ports is hit, 0 to 1.
+    /// This is the chance that one of these ports is hit, 0 to 1.
     pub chance: f64,
 }
 

@@ -2,7 +2,7 @@
 
 use super::{FIRST_PORT, PORT_SPACE, advance, distance};
 
-/// Whether the port of a range probe can be the wanted port itself.
+/// This says whether the port of a range probe can be the wanted port itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum End {
     /// It can: probe and bubble left from the same socket, and an endpoint-independent mapping gives both one
@@ -60,8 +60,8 @@ impl PortRange {
         Self::new(port, port, 1)
     }
 
-    /// As [`new`](Self::new), but an excluded end lies one step inside its probe's port (M16, M20, M21). `None`:
-    /// nothing is left in between.
+    /// Does as [`new`](Self::new), but an excluded end lies one step inside its probe's port (M16, M20, M21). Returns
+    /// `None` where nothing is left in between.
     pub fn between(first: (u16, End), last: (u16, End), step: i32) -> Option<Self> {
         let whole = Self::new(first.0, last.0, step);
         let inside = i64::from(whole.step);
@@ -130,7 +130,7 @@ impl PortRange {
         }
     }
 
-    /// How many ports [`iter`](Self::iter) gives.
+    /// Returns how many ports [`iter`](Self::iter) gives.
     pub fn count(&self) -> u32 {
         let all = self.iter();
         all.head.left + all.tail.left

@@ -1,6 +1,6 @@
 //! M4: how the distance between successive external ports is taken, and which distances are tried when it does not serve.
 
-/// How the step is taken from the intervals between probes (S1 E1).
+/// This says how the step is taken from the intervals between probes (S1 E1).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum StepRule {
     /// The step is the smallest interval that was seen.
@@ -15,8 +15,8 @@ pub(super) fn gcd(a: u32, b: u32) -> u32 {
     if b == 0 { a } else { gcd(b, a % b) }
 }
 
-/// The steps to try one after the other when no reply comes (M4): after [`StepRule::Min`] straight to 1, after
-/// [`StepRule::Gcd`] each divisor down to 1. The sign stays. Empty for step 0.
+/// Returns the steps to try one after the other when no reply comes (M4): after [`StepRule::Min`] straight to 1,
+/// after [`StepRule::Gcd`] each divisor down to 1. The sign stays. Empty for step 0.
 pub fn step_ladder(step: i32, rule: StepRule) -> impl Iterator<Item = i32> + Clone {
     let size = step.unsigned_abs().min(u16::MAX.into());
     let sign = step.signum();

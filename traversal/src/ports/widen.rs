@@ -2,7 +2,7 @@
 
 use super::{FIRST_PORT, PORT_SPACE, PortRange, PortRangeIter, StepRule, advance, step_ladder};
 
-/// Which ports were named already; 8 KiB.
+/// This says which ports were named already; it takes 8 KiB.
 #[derive(Clone)]
 pub struct PortSet(Box<[u64; 1024]>);
 
@@ -34,15 +34,15 @@ impl std::fmt::Debug for PortSet {
     }
 }
 
-/// How far a search has been widened.
+/// This says how far a search has been widened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Widened {
     /// It searches inside the range, at this step of the ladder.
     Range {
-        /// How far the counter goes from port to port; negative: downwards.
+        /// The counter goes so far from port to port; negative: downwards.
         step: i32,
     },
-    /// Outside of it, on the side(s) where the bound is not sure.
+    /// It searches outside of the range, on the side(s) where the bound is not sure.
     Side,
     /// It searches anywhere but at the well-known ports.
     Everywhere,

@@ -19,7 +19,7 @@ use crate::ports::{Birthday as Numbers, FIRST_PORT, PORT_SPACE, birthday};
 pub(super) struct Birthday {
     engine: Engine,
     numbers: Numbers,
-    /// The first one of the ports that are tried, and how many there are.
+    /// This is the first one of the ports that are tried, and how many there are.
     block: (u16, u32),
     /// Distance between successive tries; shares no divisor with the number of ports.
     stride: u32,
@@ -31,10 +31,10 @@ pub(super) struct Birthday {
     started: Instant,
 }
 
-/// The share of an attempt's datagrams that tries may take; the rest is for what runs beside them, and for answers.
+/// Tries may take this share of an attempt's datagrams; the rest is for what runs beside them, and for answers.
 const SHARE: (u32, u32) = (3, 4);
 
-/// Where in the block the tries begin.
+/// Returns where in the block the tries begin.
 fn first_place(seed: u64, ports: u32) -> u32 {
     (seed as u32) % ports
 }
@@ -43,7 +43,8 @@ fn gcd(a: u32, b: u32) -> u32 {
     if b == 0 { a } else { gcd(b, a % b) }
 }
 
-/// The ports among which the random ones lie (the first, and how many), and how many sockets and tries that takes.
+/// Returns the ports among which the random ones lie (the first, and how many), and how many sockets and tries that
+/// takes.
 fn plan_search(context: &PunchContext) -> ((u16, u32), Numbers) {
     let random = if context.role == Role::Sending { context.own } else { context.peer };
     let (block, known) = match random.allocation {
@@ -58,7 +59,7 @@ fn plan_search(context: &PunchContext) -> ((u16, u32), Numbers) {
 }
 
 impl Birthday {
-    /// How long it takes to try each port once.
+    /// Returns how long it takes to try each port once.
     pub(super) fn time(context: &PunchContext) -> Duration {
         PACE * plan_search(context).1.probes
     }
@@ -105,7 +106,7 @@ impl Birthday {
         }
     }
 
-    /// The next try, which was due at `due`.
+    /// Makes the next try, which was due at `due`.
     fn next_try(&mut self, now: Instant, due: Instant) {
         if self.done >= self.tries {
             self.due = None;

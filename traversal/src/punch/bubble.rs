@@ -41,7 +41,7 @@ struct BubbleRound {
     stage: RoundStage,
     /// The bubble's socket has this local port.
     port: u16,
-    /// Where the second probe goes.
+    /// The second probe goes there.
     second_server: SocketAddr,
 }
 
@@ -85,8 +85,8 @@ impl Bubble {
         }
     }
 
-    /// The server's socket for the second probe, and whether a fresh socket must send it (M14, M16). Where the second
-    /// address has just been silent and the first one has not, the first one has to do (M40).
+    /// Returns the server's socket for the second probe, and whether a fresh socket must send it (M14, M16). Where
+    /// the second address has just been silent and the first one has not, the first one has to do (M40).
     fn second_probe(&self) -> (SocketAddr, bool) {
         let servers = &self.engine.context.servers;
         let first = self.engine.server;

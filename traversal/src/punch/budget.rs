@@ -11,9 +11,9 @@ use crate::id::MatchId;
 #[derive(Debug)]
 pub struct Budget {
     caps: Caps,
-    /// When the datagrams of the last second left; at most as many as the cap.
+    /// This says when the datagrams of the last second left; there are at most as many as the cap.
     sent: VecDeque<Instant>,
-    /// The match that searches by many sockets or ports, and whether it is its turn.
+    /// This is the match that searches by many sockets or ports, and whether it is its turn.
     search: Option<(MatchId, bool)>,
 }
 
@@ -21,17 +21,17 @@ pub struct Budget {
 /// its own hits unanswered.
 const ANSWERS: usize = 32;
 
-/// The window over which [`Caps::datagrams_per_second`] counts.
+/// [`Caps::datagrams_per_second`] counts over this window.
 const WINDOW: Duration = Duration::from_secs(1);
 
 impl Budget {
-    /// A budget of which nothing is spent.
+    /// Returns a budget of which nothing is spent.
     pub fn new(caps: Caps) -> Self {
         Self { caps, sent: VecDeque::new(), search: None }
     }
 
-    /// Whether this match may search by many sockets or ports: one does at a time. `turn`: the other side does so, too,
-    /// and does not wait; such a search comes before one that this side does alone.
+    /// Returns whether this match may search by many sockets or ports: one does at a time. `turn` says that the other
+    /// side does so, too, and does not wait; such a search comes before one that this side does alone.
     pub(crate) fn take_search(&mut self, match_id: MatchId, turn: bool) -> bool {
         match self.search {
             Some((holder, holders_turn)) if holder != match_id && (holders_turn || !turn) => false,
@@ -62,8 +62,8 @@ impl Budget {
         }
     }
 
-    /// When `count` datagrams can leave in a row: now, or later. More than the cap counts as the cap. `reserve`: leaves
-    /// something for answers.
+    /// Returns when `count` datagrams can leave in a row: now, or later. More than the cap counts as the cap.
+    /// `reserve` leaves something for answers.
     fn free_at(&mut self, now: Instant, count: u32, reserve: bool) -> Instant {
         self.forget(now);
         let cap = self.caps.datagrams_per_second.max(1) as usize;
@@ -77,12 +77,12 @@ impl Budget {
     }
 }
 
-/// What one attempt has used.
+/// This is what one attempt has used.
 #[derive(Clone, Debug, Default)]
 pub struct Spending {
     /// So many datagrams were sent, probes among them.
     pub datagrams: u32,
-    /// How many sockets were opened.
+    /// So many sockets were opened.
     pub sockets: u32,
     targets: BTreeSet<SocketAddr>,
 }
@@ -111,12 +111,12 @@ pub enum Verdict {
     Refused,
 }
 
-/// The budget of the player and the spending of one attempt, as a puncher is given them.
+/// This is the budget of the player with the spending of one attempt, as a puncher is given them.
 #[derive(Debug)]
 pub struct Ledger<'a> {
     /// All attempts of this player share this budget.
     pub budget: &'a mut Budget,
-    /// What this attempt has spent.
+    /// This is what this attempt has spent.
     pub attempt: &'a mut Spending,
 }
 

@@ -13,13 +13,14 @@ use crate::method::Method;
 use crate::ports::distance;
 use crate::wire::message::{Ahead, Facts, ProbePurpose};
 
-/// When a test is sent again, after the first time: openers three times within 100 ms. These are copies against loss, sent
-/// before any answer can be there, so they follow no round trip: at 15 % loss all three are lost once in 300 times, and the
-/// next round, which does follow it, sends three more.
+/// After these times a test is sent again, after the first time: openers three times within 100 ms. These are copies
+/// against loss, sent before any answer can be there, so they follow no round trip: at 15 % loss all three are lost
+/// once in 300 times, and the next round, which does follow it, sends three more.
 pub(super) const REPEATS: [Duration; 2] = [Duration::from_millis(30), Duration::from_millis(80)];
 
-/// Ports of a range at the most that a player claims to have measured itself (E2); the server believes no wider one.
-/// Brackets of busy NATs hold less than ten; this is about what the other side's own caps would let it try.
+/// A range that a player claims to have measured itself (E2) has so many ports at the most; the server believes no
+/// wider one. Brackets of busy NATs hold less than ten; this is about what the other side's own caps would let it
+/// try.
 pub const WIDEST_CLAIM: u32 = 1_024;
 
 #[derive(Debug)]
@@ -27,7 +28,7 @@ struct Queued {
     order: PunchOrder,
     /// So many datagrams should leave in a row, from this one on.
     row: u32,
-    /// Part of a search by many ports, which may have to wait for another match's.
+    /// This says whether it is part of a search by many ports, which may have to wait for another match's.
     wide: bool,
 }
 
@@ -43,7 +44,7 @@ pub(super) struct Bracket {
 pub(super) struct Engine {
     pub(super) context: PunchContext,
     pub(super) method: Method,
-    /// Where the lobby server sees the other side.
+    /// This says where the lobby server sees the other side.
     pub(super) peer: SocketAddr,
     /// This is the lobby server's first socket.
     pub(super) server: SocketAddr,
@@ -58,7 +59,7 @@ pub(super) struct Engine {
     exhausted: bool,
     /// Another match searches, so what is wide has to wait.
     wide_waits: bool,
-    /// When probes first left, by their tags.
+    /// This says when probes first left, by their tags.
     left: BTreeMap<u32, Instant>,
 }
 
@@ -88,19 +89,21 @@ impl Engine {
         }
     }
 
-    /// Time after which an answer of the server is overdue.
+    /// Returns the time after which an answer of the server is overdue.
     pub(super) fn overdue(&self) -> Duration {
         self.context.rtt.overdue()
     }
 
-    /// How long to wait for something that the other side has a part in: so many round trips. Where nobody told how far the
-    /// other side is from the server, it may be much farther than is usual, so the wait grows with each attempt.
+    /// Returns how long to wait for something that the other side has a part in: so many round trips. Where nobody
+    /// told how far the other side is from the server, it may be much farther than is usual, so the wait grows with
+    /// each attempt.
     pub(super) fn patience(&self, round_trips: u32, attempt: u8) -> Duration {
         let wait = self.context.round_trip() * round_trips;
         if self.context.peer_rtt.rtt().is_some() { wait } else { wait * (u32::from(attempt) + 1) / 2 }
     }
 
-    /// Where bubbles go beside the port that the lobby server sees: what was set by hand (M9), at the other side's IP.
+    /// Returns where bubbles go beside the port that the lobby server sees: what was set by hand (M9), at the other
+    /// side's IP.
     pub(super) fn set_targets(&self) -> Vec<SocketAddr> {
         let ports = self.context.bubble_targets.iter().filter(|port| **port != self.peer.port());
         ports.map(|port| SocketAddr::new(self.peer.ip(), *port)).collect()
@@ -135,7 +138,7 @@ impl Engine {
         self.queue.insert((at, self.sequence), Queued { order, row: 1, wide: true });
     }
 
-    /// Whether a wide search waits for another match's to end.
+    /// Returns whether a wide search waits for another match's to end.
     pub(super) fn wide_waits(&self) -> bool {
         self.wide_waits
     }
@@ -184,12 +187,12 @@ impl Engine {
         Round { edition: self.context.edition, method: self.method, attempt }.number()
     }
 
-    /// The attempt that facts with this round belong to, if they are this method's.
+    /// Returns the attempt that facts with this round belong to, if they are this method's.
     pub(super) fn attempt_of(&self, round: u16) -> Option<u8> {
         Round::attempt_of(self.context.edition, self.method, round)
     }
 
-    /// What a range probe asks of the server: with E2 it only reports.
+    /// Returns what a range probe asks of the server: with E2 it only reports.
     fn range_purpose(&self, attempt: u8, second: bool) -> ProbePurpose {
         match self.context.detect {
             Detect::Server => {
@@ -199,8 +202,8 @@ impl Engine {
         }
     }
 
-    /// A probe that makes this side's newest port known (M23), and `ahead` of it the ports to be sent to. It is repeated
-    /// in case it is lost, which makes no new mapping.
+    /// Returns a probe that makes this side's newest port known (M23), and `ahead` of it the ports to be sent to. It
+    /// is repeated in case it is lost, which makes no new mapping.
     pub(super) fn newest_probe(
         &mut self,
         at: Instant,
@@ -219,7 +222,7 @@ impl Engine {
         tag
     }
 
-    /// When the probe with this tag first left.
+    /// Returns when the probe with this tag first left.
     pub(super) fn left_at(&self, tag: u32) -> Option<Instant> {
         self.left.get(&tag).copied()
     }
@@ -266,7 +269,7 @@ impl Engine {
         self.brackets.last().is_some_and(|b| b.seen.iter().all(Option::is_some))
     }
 
-    /// Another address of the other side, as the server tells.
+    /// Takes another address of the other side, as the server tells.
     pub(super) fn peer_moved(&mut self, addresses: &[SocketAddr]) {
         self.context.peer_public = addresses.to_vec();
         if let Some(peer) = self.context.peer_address() {
@@ -282,7 +285,7 @@ impl Engine {
             .retain(|_, q| matches!(q.order, PunchOrder::CloseSocket { .. } | PunchOrder::OpenSocket { .. }));
     }
 
-    /// Whether the puncher holds still.
+    /// Returns whether the puncher holds still.
     pub(super) fn holds_still(&mut self, now: Instant) -> bool {
         self.heard_until = self.heard_until.filter(|until| *until > now);
         self.heard_until.is_some()
@@ -343,7 +346,7 @@ impl Engine {
         }
     }
 
-    /// The earlier of what the queue waits for and what the method waits for.
+    /// Returns the earlier of what the queue waits for and what the method waits for.
     pub(super) fn poll_timeout(&self, method: Option<Instant>) -> Option<Instant> {
         let next = || {
             let mut queue = self.queue.iter().filter(|(_, queued)| !(self.wide_waits && queued.wide));

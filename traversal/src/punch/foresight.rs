@@ -9,22 +9,22 @@ use std::time::Duration;
 use crate::ports::{UNKNOWN_RATE, poisson_cdf, poisson_quantile};
 use crate::wire::message::Ahead;
 
-/// How sure n is to be that the counter has not passed it by.
+/// So sure is n to be that the counter has not passed it by.
 const SURE: f64 = 0.995;
 
-/// How sure the first port of a row is to lie before n.
+/// So sure is the first port of a row to lie before n.
 const NOT_YET: f64 = 0.003;
 
-/// Ports that this player's other methods may take meanwhile: a bubble and its two probes.
+/// This player's other methods may take so many ports meanwhile: a bubble and its two probes.
 pub(super) const OWN_NOISE: u32 = 3;
 
-/// Longer ages than expected that are foreseen, too: a message that was lost comes a retransmission later.
+/// These longer ages than expected are foreseen, too: a message that was lost comes a retransmission later.
 const LATER: [f64; 4] = [1.1, 1.5, 2.2, 3.5];
 
 /// No counter is foreseen further: a thousand foreign ports a second for the longest attempt.
 const FURTHEST: u32 = 16_384;
 
-/// Foreign ports a second at a NAT, and how sure that is.
+/// This is the rate of foreign ports a second at a NAT, with how sure that is.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct ForeignRate {
     least: f64,
@@ -51,7 +51,7 @@ impl ForeignRate {
         }
     }
 
-    /// Ports that are taken in this time, at the least and at the most.
+    /// Returns how many ports are taken in this time, at the least and at the most.
     fn passed(self, age: Duration) -> (u32, u32) {
         let mean = |rate: f64| rate * age.as_secs_f64();
         (
@@ -60,8 +60,8 @@ impl ForeignRate {
         )
     }
 
-    /// M24's n for some ages from `age` on, rising, 0 where the next one would be the same. `width`: ports that a row
-    /// covers.
+    /// Returns M24's n for some ages from `age` on, rising, 0 where the next one would be the same. A row covers
+    /// `width` ports.
     pub(super) fn ahead(self, age: Duration, width: u32) -> Ahead {
         let mut ahead = Ahead::default();
         let mut next = ahead.iter_mut();
@@ -85,7 +85,8 @@ impl ForeignRate {
         ahead
     }
 
-    /// The packets to send in a row `age` after the counter was seen, of which this side has used `own` ports itself.
+    /// Returns the packets to send in a row `age` after the counter was seen, of which this side has used `own` ports
+    /// itself.
     pub(super) fn row(self, age: Duration, own: u32, ahead: &Ahead, width: u32) -> Option<Row> {
         let (least, _) = self.passed(age);
         let best = ahead
@@ -104,7 +105,8 @@ impl ForeignRate {
         (best.chance > 0.01).then_some(best)
     }
 
-    /// That foreign ports meanwhile were at most `room`, and fewer by less than `packets`; the rate is mostly the likely one.
+    /// Returns the chance that foreign ports meanwhile were at most `room`, and fewer by less than `packets`; the
+    /// rate is mostly the likely one.
     fn chance(self, age: Duration, room: u32, packets: u32) -> f64 {
         let rates = [self.least, self.likely, self.likely, self.most];
         let likelihood = |rate: f64| {
@@ -119,11 +121,11 @@ impl ForeignRate {
 /// These packets leave in a row, each by a port of its own.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Row {
-    /// Which of the ports that the other side has sent to they are to meet.
+    /// This says which of the ports that the other side has sent to they are to meet.
     pub(super) guess: usize,
     /// So many packets leave.
     pub(super) packets: u32,
-    /// How likely one of them leaves by that port.
+    /// This is how likely one of them leaves by that port.
     pub(super) chance: f64,
 }
 

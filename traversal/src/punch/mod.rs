@@ -46,18 +46,18 @@ use crate::wire::message::{Facts, ProbePurpose, PunchPlan, RoundTrip};
 /// This is a socket as a puncher names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Slot {
-    /// The game's own socket, the one that the lobby server knows.
+    /// This is the game's own socket, the one that the lobby server knows.
     Main,
     /// This socket is one that the puncher asked for.
     Own(u16),
 }
 
-/// What a puncher wants done, in this order.
+/// This is what a puncher wants done, in this order.
 #[derive(Clone, Debug, PartialEq)]
 pub enum PunchOrder {
     /// Open a socket on any free port, of the family of the lobby server's sockets.
     OpenSocket {
-        /// The number that the socket is called by from now on, in [`Slot::Own`].
+        /// This is the number that the socket is called by from now on, in [`Slot::Own`].
         slot: u16,
     },
     /// Close a socket that was opened so.
@@ -67,29 +67,29 @@ pub enum PunchOrder {
     },
     /// Send the pair's datagram: a bubble, a reply, a port-assigning packet, a test.
     Test {
-        /// The socket that it leaves from.
+        /// This is the socket that it leaves from.
         slot: Slot,
-        /// The address that it goes to.
+        /// This is the address that it goes to.
         to: SocketAddr,
-        /// The TTL that it has instead of the system's; never one on [`Slot::Main`].
+        /// This is the TTL that it has instead of the system's; never one on [`Slot::Main`].
         ttl: Option<u8>,
     },
     /// Send a probe to the lobby server.
     Probe {
-        /// The socket that it leaves from.
+        /// This is the socket that it leaves from.
         slot: Slot,
-        /// The socket of the server that it goes to.
+        /// This is the socket of the server that it goes to.
         to: SocketAddr,
-        /// What the server is to do with what it sees.
+        /// This is what the server is to do with what it sees.
         purpose: ProbePurpose,
         /// Comes back with the answer; unique within this puncher only.
         tag: u32,
     },
     /// Tell the other side, through the server, what this side has measured itself (E2).
     Report {
-        /// The facts that were measured.
+        /// These are the facts that were measured.
         facts: Facts,
-        /// The probes that it was measured with.
+        /// It was measured with these probes.
         tags: [u32; 2],
     },
     /// Tell the other side, through the server, which ports the next packets leave by, since the own NAT keeps inner ports.
@@ -101,7 +101,7 @@ pub enum PunchOrder {
     },
 }
 
-/// What a puncher hears.
+/// This is what a puncher hears.
 #[derive(Clone, Copy, Debug)]
 pub enum PunchInput<'a> {
     /// A socket that it asked for is open, or could not be opened.
@@ -115,23 +115,23 @@ pub enum PunchInput<'a> {
     ProbeSeen {
         /// The probe carries this tag.
         tag: u32,
-        /// Where it was seen.
+        /// This says where it was seen.
         observed: SocketAddr,
     },
     /// This is news about this match. Give each to every puncher of it; they know their own.
     Facts(&'a Facts),
     /// An authentic datagram of the other player came in on one of its sockets, or on the main one.
     Datagram {
-        /// The socket that it came in on.
+        /// This is the socket that it came in on.
         slot: Slot,
-        /// The address that it came from.
+        /// This is the address that it came from.
         from: SocketAddr,
     },
     /// The time of [`Puncher::poll_timeout`] has come.
     Timeout,
 }
 
-/// Whether a puncher has anything left to try.
+/// This says whether a puncher has anything left to try.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
     /// It has something to try.
@@ -160,34 +160,34 @@ pub trait Puncher: std::fmt::Debug + Send {
     fn searches(&self) -> bool;
 }
 
-/// What a puncher starts with.
+/// This is what a puncher starts with.
 #[derive(Clone, Debug)]
 pub struct PunchContext {
-    /// The match that this is about.
+    /// This is the match that this is about.
     pub match_id: MatchId,
     /// This side has this role in the plan.
     pub role: Role,
     /// This side's NAT, as the server knows it.
     pub own: NatProfile,
-    /// The other side's NAT, as the server knows it.
+    /// This is the other side's NAT, as the server knows it.
     pub peer: NatProfile,
-    /// Where the server sees the other side. Only its IPs are ever sent to.
+    /// This says where the server sees the other side. Only its IPs are ever sent to.
     pub peer_public: Vec<SocketAddr>,
     /// These are the lobby server's sockets, as in [`Welcome::probe_targets`](crate::wire::message::Welcome).
     pub servers: Vec<SocketAddr>,
     /// This is the round trip to the lobby server.
     pub rtt: RttEstimate,
-    /// The other side's, as the server has measured it; nothing is known where it has not.
+    /// This is the other side's, as the server has measured it; nothing is known where it has not.
     pub peer_rtt: RttEstimate,
-    /// Who works out ranges (E1: the server, E2: the peer).
+    /// This says who works out ranges (E1: the server, E2: the peer).
     pub detect: Detect,
     /// Openers get this TTL, see [`AgentConfig::opener_ttl`]; `None` is the system's.
     pub first_ttl: Option<u8>,
     /// Predictions aim so many ports ahead, see [`AgentConfig::ports_ahead`]; `None`: the measured rates say it.
     pub ports_ahead: Option<u16>,
-    /// What this player may send and open at the most.
+    /// This is what this player may send and open at the most.
     pub caps: Caps,
-    /// Ports of the other side's NAT that were set by hand (M9): see [`AgentConfig::bubble_targets`].
+    /// These ports of the other side's NAT were set by hand (M9): see [`AgentConfig::bubble_targets`].
     pub bubble_targets: Vec<u16>,
     /// Choices by chance are made from this seed.
     pub seed: u64,
@@ -223,8 +223,9 @@ impl PunchContext {
         }
     }
 
-    /// How long an answer of the other side takes, by way of the server or directly: half of each side's round trip to the
-    /// server is on either way. Where nobody knows how far the other side is, STUN's first wait stands for its part.
+    /// Returns how long an answer of the other side takes, by way of the server or directly: half of each side's
+    /// round trip to the server is on either way. Where nobody knows how far the other side is, STUN's first wait
+    /// stands for its part.
     fn round_trip(&self) -> Duration {
         (self.rtt.overdue() + self.peer_rtt.overdue()) / 2
     }
@@ -237,7 +238,7 @@ impl PunchContext {
         reach(&self.peer).mapping_is_fixed()
     }
 
-    /// Where the lobby server sees the other side, in the family of the server's sockets.
+    /// Returns where the lobby server sees the other side, in the family of the server's sockets.
     fn peer_address(&self) -> Option<SocketAddr> {
         let v4 = self.servers.first().is_none_or(SocketAddr::is_ipv4);
         self.peer_public.iter().copied().find(|a| a.is_ipv4() == v4)
@@ -266,8 +267,8 @@ pub fn puncher(method: Method, now: Instant, context: PunchContext) -> Option<Bo
     })
 }
 
-/// How long a method needs to have had its chance, for its share of an attempt's time. A round trip here is one from one
-/// player to the other and back by way of the server, which a message about ports takes.
+/// Returns how long a method needs to have had its chance, for its share of an attempt's time. A round trip here is
+/// one from one player to the other and back by way of the server, which a message about ports takes.
 pub(crate) fn expected_time(method: Method, context: &PunchContext) -> Duration {
     let round_trip = context.round_trip();
     match method {
@@ -324,10 +325,10 @@ impl Round {
     }
 }
 
-/// What can be told of the port that a fresh socket's first packet leaves by.
+/// This is what can be told of the port that a fresh socket's first packet leaves by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Ports {
-    /// One for everybody, as far as is known.
+    /// It is one port for everybody, as far as is known.
     Fixed,
     /// It leaves by the socket's own port.
     Kept,

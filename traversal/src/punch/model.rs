@@ -11,7 +11,7 @@ use crate::nat::{Confidence, FilteringBehavior as F, MappingBehavior as M};
 use crate::ports::advance;
 pub(super) use run::run;
 
-/// A NAT and what is known about it.
+/// This is a NAT, with what is known about it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Nat {
     pub(super) profile: NatProfile,
@@ -48,7 +48,8 @@ pub(super) fn named(name: &str, step: i32) -> Nat {
 pub(super) const PEER: &str = "192.0.2.1:4000";
 pub(super) const SERVERS: [&str; 2] = ["203.0.113.1:3478", "203.0.113.2:3478"];
 
-/// Of a puncher that a test drives by hand: the other side is at [`PEER`], the server at [`SERVERS`].
+/// Returns the context of a puncher that a test drives by hand: the other side is at [`PEER`], the server at
+/// [`SERVERS`].
 pub(super) fn context(role: Role, own: &str, peer: &str) -> PunchContext {
     PunchContext {
         bubble_targets: Vec::new(),
@@ -113,16 +114,16 @@ impl Setup {
 
 #[derive(Debug, Default)]
 pub(super) struct Outcome {
-    /// First datagram of the other side that got in anywhere.
+    /// The first datagram of the other side got in anywhere at this time.
     pub(super) first: Option<Duration>,
     /// Both sides heard an answer.
     pub(super) confirmed: Option<Duration>,
     pub(super) sent: [Vec<(Duration, Slot, SocketAddr)>; 2],
     pub(super) spending: [Spending; 2],
-    /// Slot that heard the other side.
+    /// This slot heard the other side.
     pub(super) heard_on: [Option<Slot>; 2],
     pub(super) facts: Vec<Facts>,
-    /// Ports that each side's tests left by.
+    /// Each side's tests left by these ports.
     pub(super) left_by: [Vec<(u16, SocketAddr)>; 2],
 }
 
@@ -235,7 +236,7 @@ impl Side {
         SocketAddr::new(self.ip, port)
     }
 
-    /// Which socket a datagram gets to.
+    /// Returns which socket a datagram gets to.
     fn inside(&self, source: SocketAddr, port: u16) -> Option<Slot> {
         let here = self.mappings.iter().filter(|(_, p)| **p == port);
         here.map(|(key, _)| key).find_map(|(slot, ip, dst_port)| {

@@ -52,7 +52,7 @@ impl Side {
         self.now = end;
     }
 
-    /// Destinations of tests in the order in which they first came.
+    /// Returns the destinations of tests in the order in which they first came.
     fn ports(&self) -> Vec<u16> {
         let mut ports = Vec::new();
         for (_, order) in &self.sent {

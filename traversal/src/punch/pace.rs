@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 /// New bindings are made no faster than one in 5 ms (RFC 8445 section 14).
 pub(super) const PACE: Duration = Duration::from_millis(5);
 
-/// How much of its lateness a wake-up makes up for, so at most ten datagrams leave in a row at [`PACE`]. Windows wakes a
-/// program in steps of 15.6 ms, and a busy machine lets it wait for one or two more; after a longer pause (a suspended
-/// machine, a debugger) what was not sent is sent later, not in a burst.
+/// A wake-up makes up for so much of its lateness, so at most ten datagrams leave in a row at [`PACE`]. Windows wakes
+/// a program in steps of 15.6 ms, and a busy machine lets it wait for one or two more; after a longer pause (a
+/// suspended machine, a debugger) what was not sent is sent later, not in a burst.
 const CATCH_UP: Duration = Duration::from_millis(50);
 
-/// When the next one of a row is due that are `gap` apart: this one was due at `due`, and is sent at `now`.
+/// Returns when the next one of a row is due that are `gap` apart: this one was due at `due`, and is sent at `now`.
 pub(super) fn next_due(due: Instant, now: Instant, gap: Duration) -> Instant {
     let late = now.saturating_duration_since(due);
     due + late.saturating_sub(CATCH_UP) + gap

@@ -45,7 +45,7 @@ pub(super) struct Prediction {
     engine: Engine,
     due: Option<Instant>,
     attempt: u8,
-    /// What this side has made known of its ports, the newest last.
+    /// This is what this side has made known of its ports, the newest last.
     calls: Vec<Call>,
     /// These are the open sockets, with their local ports.
     open: BTreeMap<u16, u16>,
@@ -53,15 +53,16 @@ pub(super) struct Prediction {
     /// new port.
     pool: Vec<u16>,
     sent_to: BTreeSet<SocketAddr>,
-    /// What waits for its sockets, in the order of sending.
+    /// This is what waits for its sockets, in the order of sending.
     wanted: VecDeque<Volley>,
-    /// The newest round of the other side that was answered.
+    /// This is the newest round of the other side that was answered.
     answered: Option<u8>,
-    /// New mappings that this puncher has made.
+    /// This counts the new mappings that this puncher has made.
     own_ports: u32,
-    /// When a probe left, the port it was seen at, and the own mappings until then: the first one and the last.
+    /// This says when a probe left, the port it was seen at, and the own mappings until then: the first one and the
+    /// last.
     counted: Option<[(Instant, u16, u32); 2]>,
-    /// How long it was from the last call to its answer.
+    /// So much time passed from the last call to its answer.
     age: Option<Duration>,
 }
 
@@ -72,7 +73,7 @@ struct Call {
     /// The probe's socket and tag, once it is sent.
     probe: Option<(u16, u32)>,
     ahead: Ahead,
-    /// Where ports are kept: the sockets whose ports were told.
+    /// These are the sockets whose ports were told, where ports are kept.
     kept: Vec<u16>,
     own_ports: u32,
     answered: bool,
@@ -106,7 +107,7 @@ impl Prediction {
         Ports::of(&self.engine.context.peer)
     }
 
-    /// Ports that a row of packets may cover.
+    /// Returns how many ports a row of packets may cover.
     fn width(&self) -> u32 {
         let caps = &self.engine.context.caps;
         u32::from(MOST_PORTS_AHEAD)
@@ -115,13 +116,14 @@ impl Prediction {
             .max(1)
     }
 
-    /// How long it takes from a call to its answer: a round trip to the server on each side.
+    /// Returns how long it takes from a call to its answer: a round trip to the server on each side.
     fn answer_time(&self) -> Duration {
         let rtt = |timing: RttEstimate| timing.rtt().unwrap_or(RttEstimate::INITIAL);
         self.age.unwrap_or(rtt(self.engine.context.rtt) + rtt(self.engine.context.peer_rtt))
     }
 
-    /// How long an answer is waited for: half as long again as it takes, or longer where the ways to the server vary by more.
+    /// Returns how long an answer is waited for: half as long again as it takes, or longer where the ways to the
+    /// server vary by more.
     fn patience(&self) -> Duration {
         let usual = (self.answer_time() * 3 / 2).max(self.engine.patience(2, 1)) + REPEATS[1];
         let guessed = self.age.is_none() && self.engine.context.peer_rtt.rtt().is_none();

@@ -9,7 +9,7 @@ use super::engine::Engine;
 use super::pace::{PACE, next_due};
 use crate::ports::{PortRange, StepRule, Widened, Widening, advance};
 
-/// Candidates of a range that are sent in one row; more are paced. Brackets of busy NATs hold less than ten.
+/// So many candidates of a range are sent in one row; more are paced. Brackets of busy NATs hold less than ten.
 const ROW: u32 = 32;
 
 /// Steps beyond the known end of an open range that are tried in the first row.
@@ -108,12 +108,12 @@ impl ReplySearch {
         self.due = next_due(self.due, now, PACE * 2);
     }
 
-    /// When the next candidate is due; none: no more.
+    /// Returns when the next candidate is due; `None`: there is no more.
     pub(super) fn due(&self, engine: &Engine) -> Option<Instant> {
         (self.left > 0 && !engine.wide_waits()).then_some(self.due)
     }
 
-    /// Whether it goes beyond what was measured.
+    /// Returns whether it goes beyond what was measured.
     pub(super) fn is_wide(&self) -> bool {
         !self.first_stage && self.left > 0
     }

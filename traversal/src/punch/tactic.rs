@@ -8,7 +8,7 @@ use super::{Ledger, Progress, PunchInput, PunchOrder, Puncher};
 use crate::method::Method;
 use crate::wire::message::Facts;
 
-/// What a method makes of its inputs. [`Puncher`] comes with it.
+/// This is what a method makes of its inputs. [`Puncher`] comes with it.
 pub(super) trait Tactic: std::fmt::Debug + Send {
     const METHOD: Method;
 
@@ -33,10 +33,10 @@ pub(super) trait Tactic: std::fmt::Debug + Send {
     /// Some time has passed; not while it holds still.
     fn on_timeout(&mut self, now: Instant);
 
-    /// When the next step of the method is due.
+    /// Returns when the next step of the method is due.
     fn due(&self) -> Option<Instant>;
 
-    /// Whether it searches by many sockets or ports, see [`Puncher::searches`].
+    /// Returns whether it searches by many sockets or ports, see [`Puncher::searches`].
     fn searches(&self) -> bool {
         Self::METHOD.searches() && self.engine().progress() != Progress::Exhausted
     }

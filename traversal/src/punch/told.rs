@@ -9,7 +9,7 @@ use crate::wire::message::Ahead;
 /// taken already; all three are once in a thousand times.
 pub(super) const KEPT_PORTS: usize = 3;
 
-/// What the other side has made known of its ports.
+/// This is what the other side has made known of its ports.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Theirs<'a> {
     Newest(SocketAddr, Ahead),
@@ -24,7 +24,7 @@ impl Theirs<'_> {
         }
     }
 
-    /// Which port its packet number `i` of the round leaves by, from 0 on.
+    /// Returns the port that its packet number `i` of the round leaves by, from 0 on.
     pub(super) fn port(&self, i: usize, step: i32) -> Option<SocketAddr> {
         match self {
             Self::Newest(address, _) => {
@@ -37,7 +37,7 @@ impl Theirs<'_> {
         }
     }
 
-    /// Where it wants one packet each.
+    /// Returns where it wants one packet each.
     pub(super) fn targets(&self, step: i32) -> Vec<SocketAddr> {
         match self {
             Self::Newest(address, ahead) => ahead

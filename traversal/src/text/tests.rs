@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// What a text must not carry to a screen: its name, the text, and what is left of it as a reason.
+/// A text must not carry these to a screen: each has its name, the text, and what is left of it as a reason.
 const ATTACKS: [(&str, &str, &str); 14] = [
     ("right-to-left override", "gnp.\u{202e}exe.ynnuf", "gnp.exe.ynnuf"),
     ("isolate", "a\u{2067}b\u{2069}c", "abc"),

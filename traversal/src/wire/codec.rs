@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 
 use super::MAX_CONTROL;
 
-/// Why a message could not be written or read.
+/// A message could not be written or read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("message does not fit the wire format")]
 pub struct CodecError;

@@ -52,12 +52,12 @@ fn parse_header(datagram: &mut &[u8]) -> Option<(u16, [u8; NONCE])> {
     Some((version, take(datagram)?))
 }
 
-/// Why the server says no in the clear.
+/// This says why the server says no in the clear.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
     /// The server speaks another version.
     Version {
-        /// The version that the server speaks.
+        /// This is the version that the server speaks.
         theirs: u16,
     },
     /// It takes nobody now.
@@ -68,8 +68,8 @@ const REFUSE_VERSION: u8 = 1;
 const REFUSE_SESSION: u8 = 2;
 const REFUSE_BUSY: u8 = 3;
 
-/// The server's answer to a sealed datagram of a session that it does not know: the session as it is named there, and its
-/// reset token ([`ServerHandshake::reset_token`]). Shorter than any such datagram.
+/// Returns the server's answer to a sealed datagram of a session that it does not know: the session as it is named
+/// there, and its reset token ([`ServerHandshake::reset_token`]). It is shorter than any such datagram.
 pub fn refuse_unknown_session(
     datagram: &[u8],
     token: impl FnOnce(u64) -> Option<[u8; 16]>,

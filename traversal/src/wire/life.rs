@@ -32,12 +32,12 @@ impl LifeKey {
         Some(Self(MacKey::new(*key)))
     }
 
-    /// What only the living host of this room and epoch can say to this challenge.
+    /// Returns what only the living host of this room and epoch can say to this challenge.
     pub fn prove(&self, about: RoomEpoch, challenge: &[u8; CHALLENGE]) -> Option<[u8; PROOF]> {
         self.0.code(b"life", &[&about.room.0.to_le_bytes(), &about.epoch.to_le_bytes(), challenge])
     }
 
-    /// Whether the host has said so, in a time that tells nothing about the right proof.
+    /// Returns whether the host has said so, in a time that tells nothing about the right proof.
     pub fn fits(&self, about: RoomEpoch, challenge: &[u8; CHALLENGE], proof: &[u8; PROOF]) -> bool {
         let (room, epoch) = (about.room.0.to_le_bytes(), about.epoch.to_le_bytes());
         self.0.fits(b"life", &[&room, &epoch, challenge], proof)

@@ -35,9 +35,9 @@ pub use topic::{Topic, Topical};
 pub const MAX_PASSWORD: usize = 64;
 /// A login's token has so many bytes at the most: with everything else it must fit the one datagram of the handshake.
 pub const MAX_TOKEN: usize = 512;
-/// Local addresses that a player may register.
+/// A player may register so many local addresses.
 pub const MAX_LOCAL_ADDRESSES: usize = 8;
 /// Notes of who was put out in one message, so that it fits one datagram.
 pub const MAX_KICK_NOTES: usize = 20;
-/// Members in one part of a [`ToPlayer::Members`] snapshot, so that it fits one datagram.
+/// So many members are in one part of a [`ToPlayer::Members`] snapshot, so that it fits one datagram.
 pub const MEMBERS_PER_PART: usize = 12;

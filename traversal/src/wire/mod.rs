@@ -24,10 +24,10 @@ pub use sizes::MAX_DATAGRAM;
 
 /// A control datagram has so many bytes at the most, headers included.
 pub const MAX_CONTROL: usize = sizes::FULL_DATAGRAM;
-/// Datagrams with a wrong seal after which a key opens nothing more (RFC 9001 section 6.6, for ChaCha20-Poly1305). At
-/// 100,000 a second that takes eight days; the next login, or the next match, has fresh keys.
+/// After so many datagrams with a wrong seal a key opens nothing more (RFC 9001 section 6.6, for ChaCha20-Poly1305).
+/// At 100,000 a second that takes eight days; the next login, or the next match, has fresh keys.
 pub(crate) const FORGERIES: u64 = 1 << 36;
-/// In front of a datagram that goes through the server's relay: kind and allocation token.
+/// So many bytes stand in front of a datagram that goes through the server's relay: kind and allocation token.
 pub const RELAY_HEADER: usize = 16;
 /// Bytes 1..4 of every handshake datagram are these.
 pub const MAGIC: [u8; 3] = *b"btv";
@@ -52,16 +52,16 @@ pub enum Kind {
     Refuse = 0xCB,
     /// This is a sealed control frame, either way.
     Control = 0xCC,
-    /// A sealed control frame that never moves the session's address (probes and their answers).
+    /// This is a sealed control frame that never moves the session's address (probes and their answers).
     Probe = 0xCD,
-    /// A datagram that goes through the server's relay.
+    /// This is a datagram that goes through the server's relay.
     Relay = 0xCE,
     /// This is a sealed datagram between two players.
     Pair = 0xCF,
 }
 
 impl Kind {
-    /// What a datagram claims to be; none: not ours.
+    /// Returns what a datagram claims to be; `None`: it is not ours.
     pub fn of(datagram: &[u8]) -> Option<Self> {
         Some(match *datagram.first()? {
             0xC7 => Self::Hello,
@@ -85,14 +85,14 @@ fn take<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {
     Some(*head)
 }
 
-/// Why an incoming datagram was dropped. Never logged above TRACE: anybody can cause it.
+/// This says why an incoming datagram was dropped. It is never logged above TRACE: anybody can cause it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum Dropped {
     /// The datagram is too short, too long or not in our format.
     #[error("malformed")]
     Malformed,
-    /// No session, match or attempt that it could belong to.
+    /// There is no session, match or attempt that it could belong to.
     #[error("unknown session")]
     Unknown,
     /// The seal does not fit.

@@ -41,7 +41,7 @@ pub use parts::{Joiner, MAX_PARTS, Part};
 
 const HEADER: usize = 1 + 8 + 8;
 const TAG: usize = 16;
-/// What sealing adds to a game datagram, in bytes.
+/// Sealing adds so many bytes to a game datagram.
 pub const OVERHEAD: usize = HEADER + 1 + TAG;
 /// A game datagram has so many bytes at the most: it goes in one piece by a relay, too, where all links are Ethernet.
 /// Where a way takes less it is split, and joined on the other side.
@@ -50,7 +50,8 @@ pub const MAX_PAYLOAD: usize = MAX_DATAGRAM - OVERHEAD - super::RELAY_HEADER;
 /// Game datagrams have so many channels: 0 is what renet (or whatever carries the game) uses, the others are beside it.
 pub const CHANNELS: u8 = 16;
 
-/// Content of a message that is answered: its answer, with the longest address and numbers, is no longer.
+/// The content of a message that is answered is padded to so many bytes: its answer, with the longest address and
+/// numbers, is no longer.
 const ASKING: usize = 36;
 
 const DATA: u8 = 0;
@@ -68,16 +69,16 @@ pub enum PairMessage {
     Test {
         /// Comes back in the confirmation; never used twice.
         tag: u32,
-        /// Which method sent it.
+        /// This says which method sent it.
         method: Method,
     },
     /// M30's confirmation, sent to where the test came from.
     Confirm {
         /// The test carries this tag.
         tag: u32,
-        /// The address that the test came from.
+        /// This is the address that the test came from.
         observed: SocketAddr,
-        /// A test of the sender's own, to be confirmed in turn; so every datagram is answered by at most one.
+        /// This is a test of the sender's own, to be confirmed in turn; so every datagram is answered by at most one.
         test: Option<u32>,
     },
     /// The channel ends here, on purpose.
@@ -88,26 +89,26 @@ pub enum PairMessage {
     },
     /// The close arrived: no need to repeat it.
     CloseAck,
-    /// To the host, of a member that the server has asked: show the server that you are alive.
+    /// A member that the server has asked sends this to the host: show the server that you are alive.
     ProveLife {
         /// The server has given this challenge.
         challenge: [u8; CHALLENGE],
     },
-    /// The answer, to be handed on; see [`LifeKey::prove`](super::life::LifeKey::prove).
+    /// This is the answer, to be handed on; see [`LifeKey::prove`](super::life::LifeKey::prove).
     ProofOfLife {
-        /// The challenge that was asked with.
+        /// This is the challenge that was asked with.
         challenge: [u8; CHALLENGE],
         /// The proof is about the room that the sender hosts.
         proof: [u8; PROOF],
     },
 }
 
-/// What a datagram holds, once it is opened.
+/// This is what a datagram holds, once it is opened.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Opened<'a> {
     /// This is a game datagram on this channel.
     Data(u8, &'a [u8]),
-    /// A part of a game datagram, to be joined with the others: see [`Joiner`].
+    /// This is a part of a game datagram, to be joined with the others: see [`Joiner`].
     Part(Part<'a>),
     /// This is a message for the agent.
     Message(PairMessage),
@@ -119,7 +120,7 @@ pub struct PairChannel {
     seal: ChaCha20Poly1305,
     open: ChaCha20Poly1305,
     next: u64,
-    /// Number of the next game datagram that is split.
+    /// This is the number of the next game datagram that is split.
     message: u16,
     window: ReplayWindow,
     /// Datagrams whose seal did not fit.
@@ -171,9 +172,9 @@ impl PairChannel {
         key
     }
 
-    /// Six groups of four digits that are the same on both sides. Two players who have never met, and read them to each
-    /// other, know that nobody stands between them, the server neither: it would have to find keys that give the same 80
-    /// bits by chance, in the time of one plan.
+    /// Returns six groups of four digits that are the same on both sides. Two players who have never met, and read
+    /// them to each other, know that nobody stands between them, the server neither: it would have to find keys that
+    /// give the same 80 bits by chance, in the time of one plan.
     pub fn code(&self) -> String {
         let mut bytes = Zeroizing::new([0; 24]);
         let _ = self.hkdf.expand_multi_info(&[b"code ", &self.transcript], &mut *bytes);
@@ -184,7 +185,8 @@ impl PairChannel {
         bytes.chunks_exact(4).map(group).collect::<Vec<_>>().join(" ")
     }
 
-    /// Whether something came from the other side, so that it holds the private key of the player that the plan names.
+    /// Returns whether something came from the other side, so that it holds the private key of the player that the
+    /// plan names.
     pub fn is_proven(&self) -> bool {
         self.heard
     }
@@ -289,7 +291,8 @@ impl PairChannel {
         parse(content)
     }
 
-    /// What a datagram to this side says, without taking it: for tools that look on. None: it is not of this match.
+    /// Returns what a datagram to this side says, without taking it: this is for tools that look on. `None`: it is
+    /// not of this match.
     pub fn read<'a>(&self, datagram: &'a mut [u8]) -> Option<Opened<'a>> {
         let counter = counter_of(datagram).ok()?;
         parse(decrypt(&self.open, counter, datagram).ok()?).ok()
@@ -304,7 +307,7 @@ fn decrypt<'a>(open: &ChaCha20Poly1305, counter: u64, datagram: &'a mut [u8]) ->
     Ok(content)
 }
 
-/// Counter of a datagram that is long enough to be one.
+/// Returns the counter of a datagram that is long enough to be one.
 fn counter_of(datagram: &[u8]) -> Result<u64, Dropped> {
     if datagram.len() < OVERHEAD || datagram.len() > MAX_DATAGRAM {
         return Err(Dropped::Malformed);

@@ -13,17 +13,17 @@ use sha2::Sha256;
 /// A MAC has so many bytes; guessing one would take 2^64 claims.
 const MAC: usize = 16;
 
-/// The server's word on where it saw a probe, which it knows again when it is shown.
+/// This is the server's word on where it saw a probe, which it knows again when it is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PortReport {
-    /// Where the packet was seen.
+    /// This says where the packet was seen.
     pub observed: SocketAddr,
-    /// When it was seen, in milliseconds of the server's own clock.
+    /// This says when it was seen, in milliseconds of the server's own clock.
     pub at_ms: u64,
     mac: [u8; MAC],
 }
 
-/// The key that the server signs its reports with.
+/// This is the key that the server signs its reports with.
 #[derive(Clone)]
 pub struct ReportKey([u8; 32]);
 
@@ -60,7 +60,7 @@ impl ReportKey {
         PortReport { observed, at_ms, mac: short }
     }
 
-    /// Whether this server has said so, to this session.
+    /// Returns whether this server has said so, to this session.
     pub fn is_genuine(&self, session: u64, report: &PortReport) -> bool {
         self.mac(session, report.at_ms, report.observed)
             .is_some_and(|mac| mac.verify_truncated_left(&report.mac).is_ok())

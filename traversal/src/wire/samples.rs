@@ -14,7 +14,7 @@ use super::{MAX_CONTROL, VERSION};
 
 /// This environment variable is set to write the file anew.
 const WRITE: &str = "WRITE_SAMPLES";
-/// Its value while no release has this version of the wire: bytes may change without a new version.
+/// This is its value while no release has this version of the wire: bytes may change without a new version.
 const UNRELEASED: &str = "unreleased";
 
 /// This is a message, with its bytes.

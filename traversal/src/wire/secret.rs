@@ -12,8 +12,8 @@ pub use crate::secret::same;
 /// A code has so many bytes; guessing one would take 2^64 datagrams.
 pub const CODE: usize = 16;
 
-/// A generator that goes on from its own state and from what the system gives: whoever learns the state later, or chose the
-/// seed, cannot tell what comes of it.
+/// Returns a generator that goes on from its own state and from what the system gives: whoever learns the state
+/// later, or chose the seed, cannot tell what comes of it.
 pub fn mixed(rng: &mut ChaCha20Rng, entropy: [u8; 32]) -> ChaCha20Rng {
     let mut state = Zeroizing::new([0; 32]);
     rng.fill_bytes(&mut *state);
@@ -45,7 +45,7 @@ impl MacKey {
         mac.finalize().into_bytes().first_chunk().copied()
     }
 
-    /// Whether this is the code of these parts.
+    /// Returns whether this is the code of these parts.
     pub fn fits(&self, purpose: &[u8], parts: &[&[u8]], code: &[u8; CODE]) -> bool {
         self.code(purpose, parts).is_some_and(|own| same(&own, code))
     }

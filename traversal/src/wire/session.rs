@@ -24,7 +24,7 @@ use super::{Dropped, FORGERIES, Kind, MAX_CONTROL, codec, take};
 use crate::rtt::RttEstimate;
 use outgoing::Outgoing;
 
-/// Bytes in front of what is sealed: kind, session, counter.
+/// So many bytes stand in front of what is sealed: kind, session, counter.
 const HEADER: usize = 1 + 8 + 8;
 /// The kind stands once more under the seal: who changes it on the way changes what the datagram may do.
 const SEALED_KIND: usize = 1;
@@ -32,13 +32,13 @@ const TAG: usize = 16;
 const OVERHEAD: usize = HEADER + SEALED_KIND + TAG;
 /// Probes and their answers are padded to this: the longest of them, a knock at an IPv6 mapping, has as many.
 const PROBE_PADDED: usize = 52;
-/// The longest frame, in bytes, as it is encoded.
+/// A frame has so many bytes at the most, as it is encoded.
 pub const MAX_FRAME: usize = MAX_CONTROL - OVERHEAD;
-/// Sequence numbers above the lowest missing one that are taken; the sender has far fewer in flight.
+/// Sequence numbers are taken that are so far above the lowest missing one; the sender has far fewer in flight.
 const AHEAD: u32 = 1024;
 /// An address that was silent for so long may be somebody else's by now.
 const SILENT_AFTER: Duration = Duration::from_secs(10);
-/// Bytes that go to it until something comes from there. Enough for the retransmissions that find out.
+/// So many bytes go to it until something comes from there. They are enough for the retransmissions that find out.
 const SILENT_BYTES: usize = 4 * 1024;
 
 /// This is the player's end of a session.
@@ -58,7 +58,7 @@ pub struct Session<Out, In> {
     id: u64,
     transport: StatelessTransportState,
     next_counter: u64,
-    /// Counter of the datagram that was opened last.
+    /// This is the counter of the datagram that was opened last.
     opened: u64,
     window: ReplayWindow,
     /// Datagrams whose seal did not fit.
@@ -70,7 +70,7 @@ pub struct Session<Out, In> {
     out: VecDeque<Vec<u8>>,
     last_heard: Instant,
     last_sent: Instant,
-    /// When it was last looked at what is due.
+    /// It was last looked then at what is due.
     looked: Instant,
     /// Bytes sent since the other side's silence has lasted for [`SILENT_AFTER`].
     silent_bytes: usize,
@@ -88,7 +88,7 @@ pub enum SendError {
     QueueFull,
 }
 
-/// The session that a sealed control datagram names, if it is one.
+/// Returns the session that a sealed control datagram names, if it is one.
 pub fn session_of(datagram: &[u8]) -> Option<u64> {
     let mut rest = datagram.get(1..)?;
     take(&mut rest).map(u64::from_le_bytes)
@@ -120,43 +120,44 @@ impl<Out: Serialize + Topical, In: DeserializeOwned> Session<Out, In> {
         self.id
     }
 
-    /// When the other side was last [heard](Self::heard).
+    /// Returns when the other side was last [heard](Self::heard).
     pub fn last_heard(&self) -> Instant {
         self.last_heard
     }
 
-    /// When the last datagram was sealed.
+    /// Returns when the last datagram was sealed.
     pub fn last_sent(&self) -> Instant {
         self.last_sent
     }
 
-    /// Smoothed round trip (RFC 6298) of the handshake, of acknowledged frames, and of what the caller has measured.
+    /// Returns the smoothed round trip (RFC 6298) of the handshake, of acknowledged frames, and of what the caller
+    /// has measured.
     pub fn rtt(&self) -> Option<Duration> {
         self.outgoing.timing.rtt()
     }
 
-    /// How long an answer of the other end takes.
+    /// Returns how long an answer of the other end takes.
     pub fn timing(&self) -> RttEstimate {
         self.outgoing.timing
     }
 
-    /// What the handshake has shown of it.
+    /// Takes what the handshake has shown of it.
     pub fn set_timing(&mut self, timing: RttEstimate) {
         self.outgoing.timing = timing;
     }
 
-    /// A round trip to the other end was measured otherwise.
+    /// Takes a round trip to the other end that was measured otherwise.
     pub fn sample_rtt(&mut self, rtt: Duration) {
         self.outgoing.timing.sample(rtt);
     }
 
-    /// How long the oldest reliable frame has waited for its acknowledgement.
+    /// Returns how long the oldest reliable frame has waited for its acknowledgement.
     pub fn oldest_unacked(&self, now: Instant) -> Option<Duration> {
         self.outgoing.oldest().map(|queued| now.saturating_duration_since(queued))
     }
 
-    /// Whether so much waits for the other side that it should not be given cause for more: what it asks for is better not
-    /// taken (see [`accept`](Self::accept)) before it has acknowledged some.
+    /// Returns whether so much waits for the other side that it should not be given cause for more: what it asks for
+    /// is better not taken (see [`accept`](Self::accept)) before it has acknowledged some.
     pub fn is_backed_up(&self) -> bool {
         self.outgoing.is_backed_up()
     }
@@ -219,7 +220,7 @@ impl<Out: Serialize + Topical, In: DeserializeOwned> Session<Out, In> {
         now.saturating_duration_since(self.last_heard) >= SILENT_AFTER
     }
 
-    /// Whether a frame of any length may go to the other side's address.
+    /// Returns whether a frame of any length may go to the other side's address.
     fn may_send(&self, now: Instant) -> bool {
         !self.is_silent(now) || self.silent_bytes + MAX_CONTROL <= SILENT_BYTES
     }
@@ -263,7 +264,8 @@ impl<Out: Serialize + Topical, In: DeserializeOwned> Session<Out, In> {
         }
     }
 
-    /// What a datagram to this end says, without taking it: for tools that look on. None: it is not for this session.
+    /// Returns what a datagram to this end says, without taking it: this is for tools that look on. `None`: it is not
+    /// for this session.
     pub fn read(&self, datagram: &[u8]) -> Option<Frame<In>> {
         let mut rest = datagram.get(1..).filter(|_| datagram.len() <= MAX_CONTROL)?;
         let id = u64::from_le_bytes(take(&mut rest)?);
@@ -310,7 +312,7 @@ impl<Out: Serialize + Topical, In: DeserializeOwned> Session<Out, In> {
         codec::decode(&plain[SEALED_KIND..len]).map_err(|_| Dropped::Malformed)
     }
 
-    /// The number of the datagram that was [opened](Self::open) last: the other side counts what it seals.
+    /// Returns the number of the datagram that was [opened](Self::open) last: the other side counts what it seals.
     pub fn opened(&self) -> u64 {
         self.opened
     }
@@ -322,7 +324,7 @@ impl<Out: Serialize + Topical, In: DeserializeOwned> Session<Out, In> {
         self.handle_timeout(now);
     }
 
-    /// Whether this reliable frame is yet to be [accepted](Self::accept).
+    /// Returns whether this reliable frame is yet to be [accepted](Self::accept).
     pub fn is_fresh(&self, seq: u32) -> bool {
         seq >= self.received_below && !self.received_above.contains(&seq)
     }
@@ -372,7 +374,7 @@ impl<Out: Serialize + Topical, In: DeserializeOwned> Session<Out, In> {
         self.out.pop_front()
     }
 
-    /// When [`handle_timeout`](Self::handle_timeout) is due.
+    /// Returns when [`handle_timeout`](Self::handle_timeout) is due.
     pub fn poll_timeout(&self) -> Option<Instant> {
         if !self.may_send(self.looked) {
             return None;

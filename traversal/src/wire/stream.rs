@@ -5,7 +5,7 @@
 
 use super::MAX_DATAGRAM;
 
-/// Length of what stands in front of each datagram.
+/// So many bytes stand in front of each datagram, for its length.
 const PREFIX: usize = 2;
 /// So many bytes may wait for the other end to take them; then the newest datagrams are dropped. At what the relay lets
 /// through at the most this is an eighth of a second: more would only be delay.
@@ -15,7 +15,7 @@ pub const STREAM_BACKLOG: usize = 64 * 1024;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a datagram of {length} bytes on a stream; at most {MAX_DATAGRAM} and at least 1 may come")]
 pub struct StreamError {
-    /// The length that was announced, in bytes.
+    /// This length was announced, in bytes.
     pub length: usize,
 }
 
@@ -26,7 +26,7 @@ pub struct StreamReader {
 }
 
 impl StreamReader {
-    /// What has come in; `each` gets every datagram that is complete now.
+    /// Takes what has come in; `each` gets every datagram that is complete now.
     ///
     /// # Errors
     /// When a length is out of range; nothing that comes after it can be understood.
@@ -64,14 +64,14 @@ impl StreamReader {
     }
 }
 
-/// The length at the front of `bytes`, where it is there already.
+/// Returns the length at the front of `bytes`, where it is there already.
 fn length(bytes: &[u8]) -> Result<Option<usize>, StreamError> {
     let Some(prefix) = bytes.first_chunk::<PREFIX>() else { return Ok(None) };
     let length = usize::from(u16::from_be_bytes(*prefix));
     if (1..=MAX_DATAGRAM).contains(&length) { Ok(Some(length)) } else { Err(StreamError { length }) }
 }
 
-/// What is to be written, at most [`STREAM_BACKLOG`] bytes.
+/// This is what is to be written, at most [`STREAM_BACKLOG`] bytes.
 #[derive(Debug, Default)]
 pub struct StreamWriter {
     bytes: Vec<u8>,
@@ -96,7 +96,7 @@ impl StreamWriter {
         true
     }
 
-    /// What is to be written next.
+    /// Returns what is to be written next.
     pub fn pending(&self) -> &[u8] {
         &self.bytes[self.written..]
     }

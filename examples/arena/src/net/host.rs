@@ -181,7 +181,7 @@ impl HostGame {
         }
     }
 
-    /// Who did not find its way here is let go.
+    /// Lets go of those who did not find their way here.
     fn await_players(&mut self) {
         let world = &mut self.world;
         self.awaited.retain(|_, (slot, left)| {

@@ -71,7 +71,7 @@ impl Prediction {
         }
     }
 
-    /// Own shots that the host has let end, or never let begin, end here too.
+    /// Ends own shots that the host has let end, or never let begin.
     pub(super) fn confirm_bolts(&mut self, applied: u32, flying: impl Fn(u32) -> bool) {
         self.bolts.retain(|bolt| bolt.input > applied || flying(bolt.input));
     }

@@ -168,7 +168,7 @@ fn router(status: &NatStatus) -> Check {
     Check::new("port mapping", level, text, output::port_mapping(state))
 }
 
-/// Two players of this machine meet over the relay alone.
+/// Lets two players of this machine meet over the relay alone.
 fn relay(doctor: &Doctor, limit: &Limit, host: &mut Player) -> Check {
     let bad = |text: String| Check::new("relay", Status::Note, text, json!({"works": false}));
     let name = format!("doctor-{}-{}", std::process::id(), rand_suffix());

@@ -24,8 +24,8 @@ use crate::room::Room;
 use crate::server::roster::Client;
 use crate::server::timers::Timer;
 
-/// A host that answers may be about to leave: its channels end before its word is here. Longer than two
-/// retransmissions of that word take; where answers take long, twice their time.
+/// A host that answers may be about to leave: its channels end before its word is here. This is longer than two
+/// retransmissions of that word take; where answers take long, it is twice their time.
 const ALIVE_GRACE: Duration = Duration::from_secs(1);
 
 /// Where not all members who spoke, or only one, miss the host, the server must not have heard it for so long: two of the

@@ -40,7 +40,7 @@ impl RecentInits {
         self.answers.get(hash)
     }
 
-    /// The session that it led to is over, so the same question is a new one.
+    /// Forgets an answer: the session that it led to is over, so the same question is a new one.
     pub(super) fn forget(&mut self, hash: &[u8; 32]) {
         self.answers.remove(hash);
     }

@@ -17,13 +17,13 @@ const LATER: [Duration; 3] = [Duration::ZERO, Duration::from_millis(60), Duratio
 /// This says where the later bursts stand.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct LaterBursts {
-    /// When the next one is to be sent.
+    /// This says when the next one is to be sent.
     pub(super) due: Option<Instant>,
     opened: u16,
 }
 
 impl LaterBursts {
-    /// The burst that the first probe of a socket is part of.
+    /// Returns the burst that the first probe of a socket is part of.
     pub(super) fn number(self, slot: u16) -> u8 {
         // At most three.
         if slot < BURST { 0 } else { 1 + ((slot - BURST) / LATER_SOCKETS) as u8 }
@@ -65,7 +65,7 @@ impl Classifier {
         self.hairpin = Hairpin::Asking { tries: tries + 1, due: now + self.rtt.overdue() };
     }
 
-    /// Whether the ports of new mappings matter, and how they come is not fully known.
+    /// Returns whether the ports of new mappings matter, and how they come is not fully known.
     fn wants_bursts(&self) -> bool {
         let profile = self.profile();
         profile.mapping != MappingBehavior::EndpointIndependent
@@ -107,7 +107,8 @@ impl Classifier {
         self.later.due = next.map(|later| now + *later);
     }
 
-    /// Once all sockets of the burst that `slot` belongs to are open, so that its packets leave back to back.
+    /// Sends the burst that `slot` belongs to once all of its sockets are open, so that its packets leave back to
+    /// back.
     pub(super) fn send_later_burst(&mut self, now: Instant, slot: u16) {
         let first = slot - (slot - BURST) % LATER_SOCKETS;
         let burst = first..first + LATER_SOCKETS;

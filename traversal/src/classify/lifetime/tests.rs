@@ -13,13 +13,13 @@ const RTT: Duration = Duration::from_millis(50);
 
 #[derive(Clone, Copy)]
 struct Nat {
-    /// Seconds that an idle mapping lives.
+    /// An idle mapping lives for so many seconds.
     lives: u64,
     /// What arrives refreshes it, too.
     inbound_refreshes: bool,
     /// A mapping made anew gets the same port again.
     preserving: bool,
-    /// How many of a hundred packets are lost, and which.
+    /// So many of a hundred packets are lost; the seed says which.
     loss: u32,
     seed: u64,
     /// The server does what it is asked for.
@@ -32,7 +32,7 @@ const NAT: Nat =
 struct Run {
     lifetime: Lifetime,
     took: Duration,
-    /// What was sent from the sockets, and requests to the server.
+    /// So many packets left the sockets, and requests went to the server.
     sent: u32,
     open: i32,
 }

@@ -9,20 +9,20 @@ fn ms(n: u64) -> Duration {
     Duration::from_millis(n)
 }
 
-/// A way, what is under way on it, and a player who pings.
+/// This is a way, with what is under way on it, and a player who pings.
 struct SimulatedWay {
     search: SizeSearch,
     pulse: Pulse,
     now: Instant,
     rtt: Duration,
-    /// Longest IP packet that passes.
+    /// This is longest IP packet that passes.
     mtu: usize,
-    /// Share of tests or answers that get lost, in per cent, and what decides which.
+    /// This is share of tests or answers that get lost, in per cent, and what decides which.
     loss: u64,
     random: u64,
     answers: Vec<(Instant, Instant, Option<usize>)>,
     next_ping: Instant,
-    /// Length of what the game sends, each 30 ms.
+    /// The game sends so many bytes, each 30 ms.
     game: Option<usize>,
     next_game: Instant,
     probes: usize,

@@ -139,7 +139,7 @@ fn m4_too_few_samples_say_nothing() {
     assert_eq!(told(&[]), PortAllocation::Unknown);
 }
 
-/// A generator of its own (SplitMix64), so that the numbers below stay what they are.
+/// This is a generator of its own (SplitMix64), so that the numbers below stay what they are.
 struct Dice(u64);
 
 impl Dice {
@@ -183,14 +183,14 @@ enum Ports {
     Preserve(f64),
 }
 
-/// What lies between the sockets and the one who looks.
+/// This is what lies between the sockets and the one who looks.
 #[derive(Clone, Copy, Debug)]
 struct Between {
     /// Others take so many ports a second.
     foreign: f64,
     /// So many seconds pass from one packet of a burst to the next at the NAT, on average.
     spread: f64,
-    /// Share of probes that are not seen.
+    /// This share of the probes is not seen.
     loss: f64,
     /// Others overtake this share of the packets.
     reorder: f64,
@@ -201,9 +201,9 @@ struct Between {
     shuffled: bool,
 }
 
-/// The worlds that the project is to stand: up to 1,000 foreign ports a second, log-uniform (issue 11, item 6); round
-/// trips of 10 to 1,200 ms; loss up to 15 %; up to 1 % of packets out of order (Paxson 1997: 0.1 to 2 %); a burst that
-/// leaves a home in a millisecond, or one of 128 kbit/s with 5 ms a packet.
+/// Returns one of the worlds that the project is to stand: up to 1,000 foreign ports a second, log-uniform (issue 11,
+/// item 6); round trips of 10 to 1,200 ms; loss up to 15 %; up to 1 % of packets out of order (Paxson 1997: 0.1 to 2
+/// %); a burst that leaves a home in a millisecond, or one of 128 kbit/s with 5 ms a packet.
 fn world(dice: &mut Dice) -> Between {
     let log_uniform = |dice: &mut Dice, low: f64, high: f64| low * (high / low).powf(dice.unit());
     Between {
@@ -218,7 +218,7 @@ fn world(dice: &mut Dice) -> Between {
     }
 }
 
-/// The bursts of a classification as a server sees them that loses some.
+/// Returns the bursts of a classification as a server sees them that loses some.
 fn classification(dice: &mut Dice, ports: Ports, way: Between) -> Vec<FreshMapping> {
     let mut counters: Vec<i64> = match ports {
         Ports::Count(_, first, last) => {
@@ -287,7 +287,8 @@ fn classification(dice: &mut Dice, ports: Ports, way: Between) -> Vec<FreshMappi
     mappings
 }
 
-/// More in a release build, for numbers to be printed (`cargo test --release -p traversal_core m4_ -- --nocapture`).
+/// There are more in a release build, for numbers to be printed (`cargo test --release -p traversal_core m4_ --
+/// --nocapture`).
 const MANY: u32 = if cfg!(debug_assertions) { 1 } else { 10 };
 
 /// Shares of right, wrong and open answers among `runs` classifications, of all bursts and of the first one alone.

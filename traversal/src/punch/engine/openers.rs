@@ -27,7 +27,7 @@ impl Engine {
         self.push(at, row, PunchOrder::Test { slot, to, ttl });
     }
 
-    /// Whether this opener dies on its way, past the own NAT.
+    /// Returns whether this opener dies on its way, past the own NAT.
     pub(in crate::punch) fn opener_is_short(&self, attempt: u8, slot: Slot) -> bool {
         self.opener_ttl(attempt, slot).is_some()
     }

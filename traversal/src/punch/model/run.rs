@@ -35,10 +35,10 @@ struct Run<'a> {
     chance: Chance,
     servers: Vec<SocketAddr>,
     sides: Vec<Side>,
-    /// What happens when; things of one instant in the order in which they were put there.
+    /// This says what happens when; things of one instant stand in the order in which they were put there.
     agenda: BTreeMap<(Duration, u64), Happening>,
     count: u64,
-    /// The first and the second range probe of each side's rounds, as the server saw them.
+    /// These are the first and the second range probe of each side's rounds, as the server saw them.
     ranges: BTreeMap<(usize, u16), [Option<SocketAddr>; 2]>,
     heard: [bool; 2],
     outcome: Outcome,
@@ -79,7 +79,7 @@ impl<'a> Run<'a> {
         self.sides[side].puncher.handle(self.start + self.now, input);
     }
 
-    /// What one side's NAT makes of a datagram that leaves now.
+    /// Returns what one side's NAT makes of a datagram that leaves now.
     fn out(&mut self, side: usize, slot: Slot, to: SocketAddr) -> SocketAddr {
         self.sides[side].out(self.now.as_secs_f64(), slot, to, &mut self.chance)
     }
@@ -173,7 +173,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// What the server makes of a probe.
+    /// Returns what the server makes of a probe.
     fn facts_of(&mut self, side: usize, source: SocketAddr, purpose: ProbePurpose) -> Option<Facts> {
         match purpose {
             ProbePurpose::Range { round, second, .. } => {

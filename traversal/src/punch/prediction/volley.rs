@@ -13,7 +13,7 @@ use crate::wire::message::Ahead;
 /// A row of so few packets is repeated in case some are lost; of a longer one the other side's repetitions get in.
 const REPEATED: usize = 24;
 
-/// Rounds of this side that may still be answered.
+/// So many rounds of this side may still be answered.
 const KEPT_CALLS: usize = 3;
 
 /// These packets wait for their sockets.
@@ -93,7 +93,7 @@ impl Prediction {
         volley.call.and_then(|attempt| self.calls.iter().position(|call| call.attempt == attempt))
     }
 
-    /// Whether all of its sockets are open.
+    /// Returns whether all of its sockets are open.
     fn is_open(&self, volley: &Volley) -> bool {
         let told = self.call_of(volley).map(|call| &self.calls[call]);
         let told = told.into_iter().flat_map(|call| call.kept.iter().chain(call.probe.iter().map(|p| &p.0)));

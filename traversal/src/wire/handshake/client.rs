@@ -14,25 +14,25 @@ use crate::wire::{Dropped, Kind, MAX_CONTROL, codec, take};
 
 /// The login is padded to this, so that no answer is longer than its question.
 const LOGIN_PADDED: usize = 480;
-/// Cookies that are tried side by side. Whoever sees the hello can send junk before the server answers; then the server's
-/// own one is among them, and each new hello brings it again.
+/// So many cookies are tried side by side. Whoever sees the hello can send junk before the server answers; then the
+/// server's own one is among them, and each new hello brings it again.
 const OFFERS: usize = 8;
-/// Cookies that one attempt takes at all: each costs two multiplications on the curve.
+/// One attempt takes so many cookies at all: each costs two multiplications on the curve.
 const MOST_OFFERS: usize = 64;
 
 /// This is the player's side of one login.
 pub struct ClientHandshake {
     nonce: [u8; NONCE],
     hello: Vec<u8>,
-    /// One for each cookie that came.
+    /// There is one for each cookie that came.
     offers: Vec<Offer>,
-    /// How many there have been.
+    /// So many have been taken.
     taken: usize,
     /// The hello whose cookies are tried.
     asked: Option<[u8; NONCE]>,
 }
 
-/// A cookie, and what was made of it.
+/// This is a cookie, with what was made of it.
 struct Offer {
     cookie: [u8; COOKIE],
     key: [u8; 32],
@@ -40,7 +40,7 @@ struct Offer {
     init: Vec<u8>,
 }
 
-/// What an answer of the server did.
+/// This is what an answer of the server did.
 #[derive(Debug)]
 pub enum ClientProgress {
     /// The server gave a cookie: go on with [`ClientHandshake::datagram`], to the server that sent it.
@@ -70,7 +70,7 @@ impl ClientHandshake {
         &self.hello
     }
 
-    /// What to send for each cookie that came, and to send again until an answer comes; the newest one last.
+    /// Returns what to send for each cookie that came, and to send again until an answer comes; the newest one last.
     pub fn inits(&self) -> impl Iterator<Item = &[u8]> {
         self.offers.iter().map(|offer| offer.init.as_slice())
     }
@@ -88,12 +88,12 @@ impl ClientHandshake {
         &self.hello
     }
 
-    /// The number of the hello that was answered with a cookie last.
+    /// Returns the number of the hello that was answered with a cookie last.
     pub fn answered(&self) -> u8 {
         self.nonce[NONCE - 1]
     }
 
-    /// Whether a cookie came already.
+    /// Returns whether a cookie came already.
     pub fn has_cookie(&self) -> bool {
         !self.offers.is_empty()
     }

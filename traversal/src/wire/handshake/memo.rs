@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use snow::types::{Dh, Random};
 use x25519_dalek::{X25519_BASEPOINT_BYTES, x25519};
 
-/// Results that are remembered; then all are forgotten.
+/// So many results are remembered; then all are forgotten.
 const MOST: usize = 4096;
 
 thread_local! {

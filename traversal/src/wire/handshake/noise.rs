@@ -48,8 +48,8 @@ impl Identity {
         PlayerId::from_public_key(&self.public)
     }
 
-    /// A message authentication code that only the holder of the secret can make or check, so as lasting as the
-    /// identity: HMAC-SHA-256, cut to 16 bytes, with a key of its own for each purpose.
+    /// Returns a message authentication code that only the holder of the secret can make or check, so it is as
+    /// lasting as the identity: HMAC-SHA-256, cut to 16 bytes, with a key of its own for each purpose.
     pub fn mac(&self, purpose: &[u8], content: &[u8]) -> Option<[u8; MAC_LEN]> {
         let mut key = Zeroizing::new([0; 32]);
         Hkdf::<Sha256>::new(None, self.secret.as_bytes()).expand(purpose, &mut *key).ok()?;
@@ -114,7 +114,8 @@ impl CryptoResolver for Seeded {
     }
 }
 
-/// What stands in the clear in front of the first message: magic, version, nonce and cookie. Bound into the keys.
+/// Returns what stands in the clear in front of the first message: magic, version, nonce and cookie. It is bound into
+/// the keys.
 pub(super) fn prologue(nonce: &[u8; NONCE], cookie: &[u8; COOKIE]) -> Vec<u8> {
     [&MAGIC[..], &VERSION.to_le_bytes(), nonce, cookie].concat()
 }

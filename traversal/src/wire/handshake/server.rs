@@ -40,9 +40,9 @@ impl ServerHandshake {
         &self.identity
     }
 
-    /// What proves to a player that it is this server that does not know its session any more. As lasting as the server's
-    /// identity, so that it holds after a restart; `node` keeps servers of one identity apart, one of which may know
-    /// a session that another one does not.
+    /// Returns what proves to a player that it is this server that does not know its session any more. It is as
+    /// lasting as the server's identity, so that it holds after a restart; `node` keeps servers of one identity
+    /// apart, one of which may know a session that another one does not.
     pub fn reset_token(&self, node: u64, session: u64) -> Option<[u8; 16]> {
         let content = [node.to_le_bytes(), session.to_le_bytes()].concat();
         self.identity.mac(b"bevy_traversal reset 1", &content)
@@ -123,7 +123,7 @@ impl ServerHandshake {
         Ok(PendingLogin { player: PlayerId::from_public_key(&public_key), public_key, login, state, nonce })
     }
 
-    /// How long the answer to an init must be kept.
+    /// The answer to an init must be kept for so long.
     pub const INIT_LIFETIME: Duration = Duration::from_secs(2 * COOKIE_EPOCH.as_secs());
 
     fn epoch(&self, now: Instant) -> u32 {
@@ -158,7 +158,7 @@ pub struct PendingLogin {
     pub player: PlayerId,
     /// The player has proven to hold this static key.
     pub public_key: [u8; 32],
-    /// What it says about itself; unchecked.
+    /// This is what it says about itself; it is unchecked.
     pub login: Login,
     state: HandshakeState,
     nonce: [u8; NONCE],

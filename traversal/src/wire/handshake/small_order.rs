@@ -1,7 +1,8 @@
 //! Public keys with which no secret can be agreed on.
 
-/// The points of small order and what else stands for them (RFC 7748 section 6.1; <https://cr.yp.to/ecdh.html#validate>), the
-/// topmost bit aside, which X25519 ignores: 0, 1, two of order eight, p - 1, p and p + 1.
+/// These are the points of small order and what else stands for them (RFC 7748 section 6.1;
+/// <https://cr.yp.to/ecdh.html#validate>), the topmost bit aside, which X25519 ignores: 0, 1, two of order eight, p -
+/// 1, p and p + 1.
 const SMALL_ORDER: [[u8; 32]; 7] = [
     [0; 32],
     {
@@ -30,8 +31,8 @@ const fn near_p(lowest: u8) -> [u8; 32] {
     bytes
 }
 
-/// Whether a secret can be agreed on with the owner of this X25519 key. With a key of small order the result is the same
-/// whatever the other side's secret is.
+/// Returns whether a secret can be agreed on with the owner of this X25519 key. With a key of small order the result
+/// is the same whatever the other side's secret is.
 pub fn contributes(key: &[u8; 32]) -> bool {
     let mut point = *key;
     point[31] &= 0x7f;

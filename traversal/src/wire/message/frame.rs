@@ -17,7 +17,7 @@ pub enum Frame<B> {
     Reliable {
         /// Counts up from 0 in each direction of a session.
         seq: u32,
-        /// The message that is carried.
+        /// This is the message that is carried.
         body: B,
     },
     /// The other side says that a [`Frame::Reliable`] arrived (again).
@@ -36,12 +36,12 @@ pub enum Frame<B> {
     Pong {
         /// The ping has this number.
         id: u32,
-        /// The address that the ping came from.
+        /// This is the address that the ping came from.
         observed: SocketAddr,
     },
-    /// Server to a player whose session was heard from a new address: echo this from there.
+    /// The server sends this to a player whose session was heard from a new address: echo this from there.
     PathChallenge {
-        /// A token that nobody can guess.
+        /// This is a token that nobody can guess.
         token: [u8; 16],
     },
     /// The challenge comes back; only now the session moves to the new address.
@@ -52,35 +52,36 @@ pub enum Frame<B> {
     /// A player asks from any of its sockets, at any of the server's: which address and port is this seen at? It never
     /// moves the session's address. It travels as [`Kind::Probe`](crate::wire::Kind::Probe).
     Probe(Probe),
-    /// The server's answer, to the socket that the probe came from. Travels as `Kind::Probe` too.
+    /// This is the server's answer, to the socket that the probe came from. It travels as `Kind::Probe` too.
     ProbeSeen {
         /// The probe carries this tag.
         tag: u32,
-        /// Where the probe was seen.
+        /// This says where the probe was seen.
         observed: SocketAddr,
     },
     /// The sender leaves on purpose; nothing more will come.
     Goodbye {
-        /// Why it ends, for a person; may be empty.
+        /// This says why it ends, for a person; it may be empty.
         #[serde(deserialize_with = "text::read_reason")]
         reason: String,
-        /// Why it ends, for the agent.
+        /// This says why it ends, for the agent.
         why: Farewell,
     },
-    /// Server to player, from its second address to the port that the player says its router forwards to the game's
-    /// socket: the echo, [`ToServer::MappedPort`](super::ToServer::MappedPort), proves it. Travels as `Kind::Probe`.
+    /// The server sends this to a player, from its second address to the port that the player says its router
+    /// forwards to the game's socket: the echo, [`ToServer::MappedPort`](super::ToServer::MappedPort), proves it. It
+    /// travels as `Kind::Probe`.
     MappedPortSeen {
-        /// Which port this was sent to.
+        /// This was sent to this port.
         port: u16,
-        /// A token that nobody can guess.
+        /// This is a token that nobody can guess.
         token: [u8; 16],
     },
-    /// The server's answer to a [`ProbePurpose::SignedReport`], to the socket that the probe came from. Travels as
-    /// `Kind::Probe`.
+    /// This is the server's answer to a [`ProbePurpose::SignedReport`], to the socket that the probe came from. It
+    /// travels as `Kind::Probe`.
     PortSeen {
         /// The probe carries this tag.
         tag: u32,
-        /// Where and when the probe was seen.
+        /// This says where and when the probe was seen.
         report: PortReport,
     },
     /// The server sends this to a mapping of the player's, on its own request by [`ProbePurpose::Knock`]. It travels as
@@ -91,7 +92,7 @@ pub enum Frame<B> {
     },
 }
 
-/// Why the sender of a [`Frame::Goodbye`] leaves.
+/// This says why the sender of a [`Frame::Goodbye`] leaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Farewell {
@@ -104,16 +105,16 @@ pub enum Farewell {
     Replaced,
 }
 
-/// What a probe is for.
+/// This is a probe; `purpose` says what it is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Probe {
     /// Comes back in the answer; unique within the session.
     pub tag: u32,
-    /// What the server is to do with the port it sees.
+    /// This is what the server is to do with the port it sees.
     pub purpose: ProbePurpose,
 }
 
-/// What a [`Probe`] is sent for.
+/// This says what a [`Probe`] is sent for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum ProbePurpose {
@@ -125,16 +126,16 @@ pub enum ProbePurpose {
     ReplyFromOtherAddress,
     /// This is a range probe of a match (M14, M20, M21): the server keeps what it saw for the other side's range.
     Range {
-        /// The match that it is for.
+        /// This is the match that it is for.
         match_id: MatchId,
         /// The try has this number, which counts up when the plan is repeated.
         round: u16,
-        /// Whether it is the second probe of its pair, see M14.
+        /// This says whether it is the second probe of its pair, see M14.
         second: bool,
     },
     /// The server tells the other side the newest port of this player's NAT, for prediction (M23).
     Newest {
-        /// The match that it is for.
+        /// This is the match that it is for.
         match_id: MatchId,
         /// The try has this number, made of its plan, method and attempt.
         round: u16,
@@ -145,7 +146,7 @@ pub enum ProbePurpose {
     /// Answer from the other address with a [`Frame::MappedPortSeen`], to this port of the address that the session is
     /// validated at. The IP is not the player's to choose, so no stranger can be named.
     MappedPort {
-        /// The port that the player's router forwards to the game's socket; not a well-known one.
+        /// This is the port that the player's router forwards to the game's socket; not a well-known one.
         port: u16,
     },
     /// This is the player's address in the other family than its session's: the server has it proven by a

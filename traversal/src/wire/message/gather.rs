@@ -8,7 +8,7 @@ use super::room::RoomInfo;
 /// make 120 pairs.
 pub const MESH_CAPACITY: u16 = 16;
 
-/// Who is connected to whom in a room.
+/// This says who is connected to whom in a room.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Topology {
     /// Everyone is connected to the host.
@@ -19,10 +19,11 @@ pub enum Topology {
     Mesh,
 }
 
-/// A wish to play with anybody who wants the same.
+/// This is a wish to play with anybody who wants the same.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct QuickMatch {
-    /// What is to be played: only players who name the same meet. At most [`MAX_MODE`](super::MAX_MODE) bytes; may be empty.
+    /// This is what is to be played: only players who name the same meet. It has at most
+    /// [`MAX_MODE`](super::MAX_MODE) bytes, and may be empty.
     pub mode: String,
     /// So many players make the match, this one among them: 2..=64, in a mesh 2..=[`MESH_CAPACITY`]. Only players who
     /// want as many meet.
@@ -37,22 +38,22 @@ impl Default for QuickMatch {
     }
 }
 
-/// How a quick match comes along.
+/// This says how a quick match comes along.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct QueueStatus {
     /// This player has this place in the line: 1 is the one who has waited longest.
     pub position: u16,
     /// So many players wait for the same, this one among them.
     pub waiting: u16,
-    /// Players that it takes.
+    /// It takes so many players.
     pub players: u16,
 }
 
 /// The players of a quick match are together.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct QuickMatched {
-    /// The room that this player is in now.
+    /// This is the room that this player is in now.
     pub room: RoomInfo,
-    /// What it was that it asked for.
+    /// This is what it asked for.
     pub wanted: QuickMatch,
 }

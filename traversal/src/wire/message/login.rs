@@ -18,11 +18,11 @@ pub struct Login {
     pub name: String,
     /// The protocol does not read this token; a hook on the server may check it. It is empty where the game has none.
     pub token: Vec<u8>,
-    /// X25519 key of this login, from which keys with other players are made.
+    /// This is the X25519 key of this login, from which keys with other players are made.
     pub ephemeral: [u8; 32],
     /// These addresses are on the machine's own interfaces, with the game socket's port (M28).
     pub local: Vec<SocketAddr>,
-    /// Whether the player plays over the relay alone: its addresses never leave the server.
+    /// This says whether the player plays over the relay alone: its addresses never leave the server.
     pub relay_only: bool,
 }
 
@@ -44,18 +44,18 @@ impl fmt::Debug for Login {
 pub struct Welcome {
     /// Stands in front of this session's datagrams.
     pub session: u64,
-    /// Where the server saw the player (M28).
+    /// This says where the server saw the player (M28).
     pub observed: SocketAddr,
     /// These sockets of the server take probes: `[first address, first port], [first, second], [second, first],
     /// [second, second]`; fewer where it has one address. `0.0.0.0` and `::` stand for the address at which the player
     /// reaches the server, where that does not know it.
     pub probe_targets: Vec<SocketAddr>,
-    /// Seconds without any datagram after which the server forgets the session.
+    /// The server forgets the session after so many seconds without any datagram.
     pub session_timeout_s: u32,
     /// These are the server's addresses in the other family than the player's, for
     /// [`ProbePurpose::Register`](super::ProbePurpose::Register).
     pub other_family: Vec<SocketAddr>,
-    /// What the server shows when it says in the clear that it does not know this session any more (RFC 9000 section
+    /// The server shows this when it says in the clear that it does not know this session any more (RFC 9000 section
     /// 10.3). Nobody else knows it.
     pub reset: [u8; 16],
 }
@@ -73,7 +73,7 @@ impl fmt::Debug for Welcome {
     }
 }
 
-/// Why a login was refused.
+/// This says why a login was refused.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[non_exhaustive]
 pub enum LoginRefusal {
@@ -89,14 +89,14 @@ pub enum LoginRefusal {
     /// The operator's token check said no.
     #[error("login refused: {reason}")]
     Token {
-        /// What the check says about it; may be empty.
+        /// This is what the check says about it; it may be empty.
         #[serde(deserialize_with = "text::read_reason")]
         reason: String,
     },
     /// A field was too long or malformed.
     #[error("login refused, not valid: {what}")]
     Malformed {
-        /// Which field it is, and the rule that it breaks.
+        /// This says which field it is, and the rule that it breaks.
         #[serde(deserialize_with = "text::read_reason")]
         what: String,
     },

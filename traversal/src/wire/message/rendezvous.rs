@@ -15,7 +15,7 @@ use crate::nat::NatProfile;
 use crate::rtt::RttEstimate;
 use crate::seat::Seat;
 
-/// All that one side needs to reach the other.
+/// This is all that one side needs to reach the other.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct PunchPlan {
     /// Stands in front of every datagram between the two.
@@ -30,37 +30,38 @@ pub struct PunchPlan {
     pub hosting: bool,
     /// This side has this role in punching.
     pub role: Role,
-    /// Whether both seem to be behind one NAT (M25's bit).
+    /// This says whether both seem to be behind one NAT (M25's bit).
     pub same_nat: bool,
-    /// Where the server sees the other player.
+    /// This says where the server sees the other player.
     pub peer_public: Vec<SocketAddr>,
     /// These addresses are on the other player's own interfaces; they are told only with `same_nat`.
     pub peer_local: Vec<SocketAddr>,
     /// This side's NAT as the server knows it.
     pub own_nat: NatProfile,
-    /// The other side's NAT, as the server knows it.
+    /// This is the other side's NAT, as the server knows it.
     pub peer_nat: NatProfile,
     /// These methods are tried in this order; those that can run together do.
     pub methods: Vec<Method>,
     /// The whole attempt may take so many milliseconds.
     pub deadline_ms: u32,
-    /// Leave to play through the server, while there is no direct path or where there can be none.
+    /// This is the leave to play through the server, while there is no direct path or where there can be none.
     pub relay: Option<RelayGrant>,
-    /// Why the pair may not use the relay; none: it may, or one of the two does not want it.
+    /// This says why the pair may not use the relay; `None`: it may, or one of the two does not want it.
     pub no_relay: Option<NoRelay>,
-    /// How often the room had changed its host before this match.
+    /// The room had changed its host so often before this match.
     pub epoch: u32,
-    /// Whether this is a pair of a mesh, neither of whom hosts the room. `hosting` is then true for the one who was
-    /// there first.
+    /// This says whether this is a pair of a mesh, neither of whom hosts the room. `hosting` is then true for the one
+    /// who was there first.
     pub mesh: bool,
-    /// The other side's round trip to the server, if that is known: what has a part there is waited for so much longer.
+    /// This is the other side's round trip to the server, if that is known: what has a part there is waited for so
+    /// much longer.
     pub peer_rtt: Option<RoundTrip>,
-    /// The other player's lasting X25519 key, of which its id is made.
+    /// This is the other player's lasting X25519 key, of which its id is made.
     pub peer_key: [u8; 32],
 }
 
 impl PunchPlan {
-    /// What this player is to the other one.
+    /// Returns what this player is to the other one.
     pub fn seat(&self) -> Seat {
         match (self.mesh, self.hosting) {
             (true, _) => Seat::MeshPeer,
@@ -94,7 +95,7 @@ impl fmt::Debug for PunchPlan {
     }
 }
 
-/// How far a player is from the server, as the server has measured it.
+/// This says how far a player is from the server, as the server has measured it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RoundTrip {
     /// This is the smoothed round trip in milliseconds.
@@ -113,7 +114,7 @@ impl RoundTrip {
         timing.rtt().zip(timing.spread()).map(|(rtt, spread)| Self { ms: ms(rtt), spread_ms: ms(spread) })
     }
 
-    /// What to wait by, whatever was said: neither number counts for more than 10 s.
+    /// Returns what to wait by, whatever was said: neither number counts for more than 10 s.
     pub fn timing(self) -> RttEstimate {
         let time = |ms: u32| Duration::from_millis(ms.min(Self::LONGEST_MS).into());
         RttEstimate::with_spread(time(self.ms), time(self.spread_ms))
@@ -123,7 +124,7 @@ impl RoundTrip {
 /// This is a better plan for a match under way, see [`ToPlayer::Replan`](super::ToPlayer::Replan).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Replan {
-    /// The match that it is for.
+    /// This is the match that it is for.
     pub match_id: MatchId,
     /// This side has this role in punching.
     pub role: Role,
@@ -131,7 +132,7 @@ pub struct Replan {
     pub methods: Vec<PlannedMethod>,
     /// This side's NAT, as the server knows it now.
     pub own_nat: NatProfile,
-    /// The other side's NAT, as the server knows it now.
+    /// This is the other side's NAT, as the server knows it now.
     pub peer_nat: NatProfile,
     /// Counts the plans of a match, the first one being 0. With a number that is not new, only the facts about the NATs
     /// are, and what runs goes on.
@@ -147,9 +148,9 @@ pub struct Replan {
 pub struct RelayGrant {
     /// Nobody can guess this token; each side has its own.
     pub token: [u8; crate::wire::RELAY_HEADER - 1],
-    /// What this side may send in the long run; more is dropped.
+    /// This side may send so many bytes a second in the long run; more is dropped.
     pub bytes_per_second: u32,
-    /// Seconds that it serves for, from the plan on.
+    /// It serves for so many seconds, from the plan on.
     pub lifetime_s: u32,
 }
 
@@ -163,29 +164,30 @@ impl fmt::Debug for RelayGrant {
     }
 }
 
-/// A match that one side still plays, for a server that may have forgotten it.
+/// This is a match that one side still plays, for a server that may have forgotten it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeptMatch {
-    /// The match that goes on.
+    /// This is the match that goes on.
     pub match_id: MatchId,
     /// This player is at the other end.
     pub player: PlayerId,
-    /// What [`PunchPlan::hosting`] says in this side's plan.
+    /// This is what [`PunchPlan::hosting`] says in this side's plan.
     pub hosting: bool,
     /// The newest plan has this [`Replan::edition`].
     pub edition: u8,
 }
 
-/// How many of them a message has at the most, so that it fits a datagram.
+/// A message has so many of them at the most, so that it fits a datagram.
 pub const MAX_KEPT: usize = 16;
 
-/// How many steps ahead of a port that was seen other ports lie, for [`ProbePurpose::Newest`](super::ProbePurpose::Newest).
+/// Other ports lie so many steps ahead of a port that was seen, for
+/// [`ProbePurpose::Newest`](super::ProbePurpose::Newest).
 pub type Ahead = [u16; 4];
 
-/// Ports that a player whose NAT keeps inner ports may name at a time.
+/// A player whose NAT keeps inner ports may name so many ports at a time.
 pub const MAX_KEPT_PORTS: usize = 4;
 
-/// Whether a match may search by many sockets or ports ([`Method::searches`]) now.
+/// This says whether a match may search by many sockets or ports ([`Method::searches`]) now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum SearchPermit {
@@ -197,7 +199,7 @@ pub enum SearchPermit {
     Off,
 }
 
-/// What the server learns while a match runs, for the other side.
+/// This is what the server learns while a match runs, for the other side.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Facts {
@@ -205,7 +207,7 @@ pub enum Facts {
     Range {
         /// The try has this number, made of its plan, method and attempt.
         round: u16,
-        /// Public IP of the other side's NAT, as the probes were seen.
+        /// This is the public IP of the other side's NAT, as the probes were seen.
         ip: std::net::IpAddr,
         /// The first probe was seen at this port.
         first: u16,
@@ -218,7 +220,7 @@ pub enum Facts {
     Newest {
         /// The try has this number, made of its plan, method and attempt.
         round: u16,
-        /// Where it was seen.
+        /// It was seen there.
         address: SocketAddr,
         /// Other ports lie this far ahead, as in [`ProbePurpose::Newest`](super::ProbePurpose::Newest).
         ahead: Ahead,
@@ -240,9 +242,9 @@ pub enum Facts {
     OpenRange {
         /// The try has this number, made of its plan, method and attempt.
         round: u16,
-        /// Public IP of the other side's NAT, as the probe was seen.
+        /// This is the public IP of the other side's NAT, as the probe was seen.
         ip: std::net::IpAddr,
-        /// Port of the probe that was seen.
+        /// This is the port of the probe that was seen.
         bound: u16,
         /// The NAT's ports lie this far apart, away from the bound; negative: they count downwards.
         step: i32,

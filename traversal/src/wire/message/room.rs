@@ -11,34 +11,35 @@ use crate::id::{PlayerId, RoomId};
 use crate::secret::Secret;
 use crate::text;
 
-/// A player as others may see it: no addresses (M27).
+/// This is a player as others may see it: without addresses (M27).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlayerInfo {
     /// The player has this id.
     pub id: PlayerId,
-    /// The display name, which keeps to the rule [`text::NAME`].
+    /// This is the display name, which keeps to the rule [`text::NAME`].
     #[serde(deserialize_with = "text::read_name")]
     pub name: String,
 }
 
-/// What a host says about its room.
+/// This is what a host says about its room.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RoomOptions {
     /// The name is unique per game on a server. It may be empty: then the server takes the code as the name.
     pub name: String,
     /// So many players may be in the room, the host among them: 2..=64.
     pub capacity: u16,
-    /// Asked of everyone who joins.
+    /// Everyone who joins is asked for it.
     pub password: Option<Secret<String>>,
-    /// Whether the room stands in listings.
+    /// This says whether the room stands in listings.
     pub public: bool,
     /// The server lets players in without asking the host (M23's allowance, given beforehand).
     pub auto_allow: bool,
     /// This small map of strings is shown in listings.
     pub metadata: BTreeMap<String, String>,
-    /// When the host leaves or is lost, another member becomes host and the room lives on. Off: it closes.
+    /// This says whether another member becomes host and the room lives on, when the host leaves or is lost. Where it
+    /// is off, the room closes.
     pub migrate: bool,
-    /// Who is connected to whom. A mesh takes at most [`MESH_CAPACITY`] players.
+    /// This says who is connected to whom. A mesh takes at most [`MESH_CAPACITY`] players.
     pub topology: Topology,
 }
 
@@ -85,7 +86,7 @@ impl RoomOptions {
     }
 }
 
-/// A password in Unicode's normal form C, so that it is the same from every keyboard (RFC 8265 section 4.2).
+/// Returns a password in Unicode's normal form C, so that it is the same from every keyboard (RFC 8265 section 4.2).
 ///
 /// # Errors
 /// [`RequestError::Malformed`] when it is longer than [`MAX_PASSWORD`] bytes.
@@ -100,7 +101,7 @@ pub fn checked_password(password: Option<Secret<String>>) -> Result<Option<Secre
     }
 }
 
-/// How a player names the room it wants.
+/// This says how a player names the room it wants.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RoomTarget {
     /// It is the room of this name.
@@ -122,7 +123,7 @@ impl RoomTarget {
     }
 }
 
-/// A room as a member sees it.
+/// This is a room as a member sees it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RoomInfo {
     /// The room has this id.
@@ -137,23 +138,23 @@ pub struct RoomInfo {
     pub host: PlayerId,
     /// Players it takes, with the host.
     pub capacity: u16,
-    /// What the game says about it, see [`RoomOptions::metadata`].
+    /// This is what the game says about it, see [`RoomOptions::metadata`].
     #[serde(deserialize_with = "text::read_metadata")]
     pub metadata: BTreeMap<String, String>,
-    /// Whether it stands in listings, see [`RoomOptions::public`].
+    /// This says whether it stands in listings, see [`RoomOptions::public`].
     pub public: bool,
-    /// Whether everybody is let in, see [`RoomOptions::auto_allow`].
+    /// This says whether everybody is let in, see [`RoomOptions::auto_allow`].
     pub auto_allow: bool,
-    /// Whether another member may host it, see [`RoomOptions::migrate`].
+    /// This says whether another member may host it, see [`RoomOptions::migrate`].
     pub migrate: bool,
     /// The room changed its host so often.
     pub epoch: u32,
-    /// Who is connected to whom.
+    /// This says who is connected to whom.
     pub topology: Topology,
 }
 
 impl RoomInfo {
-    /// The options that make such a room, but for the password, which the server does not tell.
+    /// Returns the options that make such a room, but for the password, which the server does not tell.
     pub fn options(&self, password: Option<Secret<String>>) -> RoomOptions {
         RoomOptions {
             name: self.name.clone(),
@@ -168,49 +169,49 @@ impl RoomInfo {
     }
 }
 
-/// A member's right to come back into its room, also after the server was restarted. For the host it is the right to
-/// host it: the room belongs to whoever has the host's ticket of the newest epoch.
+/// This is a member's right to come back into its room, also after the server was restarted. For the host it is the
+/// right to host it: the room belongs to whoever has the host's ticket of the newest epoch.
 ///
 /// The server keeps none of them: it makes the seal with a key made of its long-lived one, so that it can check it
 /// after a restart. It covers the game, the room's id, name and code, the holder, and all that stands here.
 #[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RoomTicket {
-    /// The room that it is for.
+    /// This is the room that it is for.
     pub room: RoomId,
-    /// The room's epoch when the ticket was made.
+    /// This is the room's epoch when the ticket was made.
     pub epoch: u32,
     /// This player hosts the room in this epoch.
     pub host: PlayerId,
     /// Made by the server for the one player who holds the ticket.
     pub seal: [u8; 16],
-    /// How often the host had put somebody out for good. After a restart the newest generation counts: a ticket of an
+    /// The host had put somebody out for good so often. After a restart the newest generation counts: a ticket of an
     /// earlier one may be of somebody who was put out.
     pub generation: u32,
-    /// Until when it is good, in seconds since 1970; the greatest number: for ever.
+    /// It is good until then, in seconds since 1970; the greatest number: for ever.
     pub until_s: u64,
-    /// How the host wants the room.
+    /// This says how the host wants the room.
     pub terms: RoomTerms,
 }
 
-/// How a host wants its room, as far as others must not change it when they take the room up.
+/// This says how a host wants its room, as far as others must not change it when they take the room up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RoomTerms {
-    /// How many players it takes, see [`RoomOptions::capacity`].
+    /// It takes so many players, see [`RoomOptions::capacity`].
     pub capacity: u16,
-    /// Whether it stands in listings, see [`RoomOptions::public`].
+    /// This says whether it stands in listings, see [`RoomOptions::public`].
     pub public: bool,
-    /// Whether everybody is let in, see [`RoomOptions::auto_allow`].
+    /// This says whether everybody is let in, see [`RoomOptions::auto_allow`].
     pub auto_allow: bool,
-    /// Whether another member may host it, see [`RoomOptions::migrate`].
+    /// This says whether another member may host it, see [`RoomOptions::migrate`].
     pub migrate: bool,
-    /// Who is connected with whom, see [`RoomOptions::topology`].
+    /// This says who is connected with whom, see [`RoomOptions::topology`].
     pub topology: Topology,
     /// It has a password.
     pub password: bool,
 }
 
 impl RoomTerms {
-    /// Those of a room that is to be like this.
+    /// Returns those of a room that is to be like this.
     pub fn of(options: &RoomOptions) -> Self {
         Self {
             capacity: options.capacity,
@@ -232,14 +233,15 @@ impl std::fmt::Debug for RoomTicket {
     }
 }
 
-/// That the host of a room has put a player out for good, on the server's word. All members hold these notes and show
-/// them when they take the room up after a restart of the server, which then knows again who may not come in.
+/// This says, on the server's word, that the host of a room has put a player out for good. All members hold these
+/// notes and show them when they take the room up after a restart of the server, which then knows again who may not
+/// come in.
 ///
 /// The seal is made with a key made of the server's long-lived one and covers the room and all that stands here: a member
 /// can keep a note to itself, and make none.
 #[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KickNote {
-    /// The player who was put out.
+    /// This is the player who was put out.
     pub player: PlayerId,
     /// The player stays out until then, in seconds since 1970. The greatest number means a day from when the note is
     /// shown.
@@ -255,7 +257,7 @@ impl std::fmt::Debug for KickNote {
     }
 }
 
-/// A room as a stranger sees it in a listing.
+/// This is a room as a stranger sees it in a listing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RoomSummary {
     /// The room has this name.
@@ -269,16 +271,16 @@ pub struct RoomSummary {
     pub host_name: String,
     /// So many players are inside, the host among them.
     pub members: u16,
-    /// How many players it takes, the host included.
+    /// It takes so many players, the host included.
     pub capacity: u16,
     /// Asks for a password.
     pub password: bool,
-    /// What the game says about it, see [`RoomOptions::metadata`].
+    /// This is what the game says about it, see [`RoomOptions::metadata`].
     #[serde(deserialize_with = "text::read_metadata")]
     pub metadata: BTreeMap<String, String>,
 }
 
-/// Why a player is out of a room.
+/// This says why a player is out of a room.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[non_exhaustive]
 pub enum RoomEnd {
@@ -291,7 +293,7 @@ pub enum RoomEnd {
     /// The host put the player out.
     #[error("removed by the host: {reason}")]
     Kicked {
-        /// What the host says about it; may be empty.
+        /// This is what the host says about it; it may be empty.
         #[serde(deserialize_with = "text::read_reason")]
         reason: String,
     },

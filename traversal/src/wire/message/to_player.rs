@@ -11,7 +11,7 @@ use crate::nat::NatProfile;
 use crate::text::{self, TextError};
 use crate::wire::life::CHALLENGE;
 
-/// A message of the server to a player, which arrives reliably.
+/// This is a message of the server to a player, which arrives reliably.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum ToPlayer {
@@ -19,18 +19,19 @@ pub enum ToPlayer {
     Response {
         /// The request has this id.
         id: RequestId,
-        /// What came of the request.
+        /// This is what came of the request.
         result: Result<Response, RequestError>,
     },
-    /// Who is in the room. Snapshots, newest revision wins; the parts of one revision belong together.
+    /// This says who is in the room. These are snapshots, of which the newest revision wins; the parts of one
+    /// revision belong together.
     Members {
-        /// The room that they are in.
+        /// This is the room that they are in.
         room: RoomId,
         /// Counts up with each change.
         revision: u32,
         /// The part has this number, from 0 on.
         part: u8,
-        /// How many parts this revision has.
+        /// This revision has so many parts.
         parts: u8,
         /// These members are in this part; in part 0 the host is first.
         members: Vec<PlayerInfo>,
@@ -39,37 +40,37 @@ pub enum ToPlayer {
     RoomChanged(RoomInfo),
     /// The player is no longer in the room.
     RoomEnded {
-        /// The room that it is about.
+        /// This is the room that it is about.
         room: RoomId,
-        /// Why this player is out of it.
+        /// This says why this player is out of it.
         reason: RoomEnd,
     },
     /// The host is told that someone asks to come in (M23).
     JoinRequest {
         /// The answer is to name this id.
         join: JoinId,
-        /// The player who asks.
+        /// This is the player who asks.
         player: PlayerInfo,
     },
     /// The agent is to connect to this player, in this way.
     Plan(Box<PunchPlan>),
-    /// News about a match that runs.
+    /// There is news about a match that runs.
     Facts {
-        /// The match that they are about.
+        /// This is the match that they are about.
         match_id: MatchId,
-        /// What the server has learned of the other side.
+        /// This is what the server has learned of the other side.
         facts: Facts,
     },
-    /// A better plan for a match that has no direct path yet: more is known about the NATs now.
+    /// This is a better plan for a match that has no direct path yet: more is known about the NATs now.
     Replan(Box<Replan>),
     /// The match is to be dropped: the other side left, was kicked or is gone.
     MatchEnded {
-        /// The match that has ended.
+        /// This is the match that has ended.
         match_id: MatchId,
-        /// Why it has ended.
+        /// This says why it has ended.
         reason: MatchEnd,
     },
-    /// What the classification found, where it is done on the server (M7).
+    /// This is what the classification found, where it is done on the server (M7).
     Profile(NatProfile),
     /// This is the right to come back into the room; there is a new one with each epoch.
     Ticket(RoomTicket),
@@ -84,20 +85,21 @@ pub enum ToPlayer {
         /// The host is to be asked with this challenge, which was drawn for this question.
         challenge: [u8; CHALLENGE],
     },
-    /// To a member who lost the host: the server hears it, or another member has shown that it is alive, so it stays host.
+    /// This goes to a member who lost the host: the server hears it, or another member has shown that it is alive, so
+    /// it stays host.
     HostStands {
         /// The room whose host is in question.
         room: RoomId,
         /// The host in question hosts in this epoch.
         epoch: u32,
     },
-    /// To a member who lost the host: it is not decided yet whether the host is gone.
+    /// This goes to a member who lost the host: it is not decided yet whether the host is gone.
     HostInQuestion {
         /// The room whose host it is.
         room: RoomId,
         /// The host in question hosts in this epoch.
         epoch: u32,
-        /// Seconds from now within which it is, and this member has heard of it.
+        /// It is decided within so many seconds from now, and this member has heard of it.
         within_s: u16,
     },
     /// The room has another host. Its plans follow.
@@ -107,7 +109,7 @@ pub enum ToPlayer {
         /// This player hosted it before.
         previous: PlayerId,
     },
-    /// How a quick match comes along.
+    /// This says how a quick match comes along.
     Queue(QueueStatus),
     /// The wait for a quick match is over, and this is why.
     QueueClosed(RequestError),
@@ -115,42 +117,42 @@ pub enum ToPlayer {
     QuickMatched(Box<QuickMatched>),
     /// Other players are told this port now, and plans count on it. None: no more.
     MappedPort(Option<u16>),
-    /// Whether it is this match's turn to search by many sockets or ports.
+    /// This says whether it is this match's turn to search by many sockets or ports.
     Search {
-        /// The match that it is for.
+        /// This is the match that it is for.
         match_id: MatchId,
         /// The match's plan has this edition.
         edition: u8,
         /// It is, or not.
         turn: SearchPermit,
     },
-    /// Another way through the relay, for a match that goes on after the server was restarted.
+    /// This is another way through the relay, for a match that goes on after the server was restarted.
     Relay {
-        /// The match that goes on.
+        /// This is the match that goes on.
         match_id: MatchId,
-        /// The grant that takes the place of the plan's own.
+        /// This is the grant that takes the place of the plan's own.
         grant: RelayGrant,
     },
     /// A match that goes on after the server was restarted gets no relay.
     NoRelay {
-        /// The match that goes on.
+        /// This is the match that goes on.
         match_id: MatchId,
-        /// Why the server gives none.
+        /// This says why the server gives none.
         why: NoRelay,
     },
     /// A member is told who may not come back into the room. There are at most
     /// [`MAX_KICK_NOTES`](super::MAX_KICK_NOTES) at a time, in addition to those that it has.
     KickNotes {
-        /// The room that they may not come back into.
+        /// This is the room that they may not come back into.
         room: RoomId,
-        /// What the server has sealed, to be shown with [`ToServer::KickNotes`](super::ToServer::KickNotes).
+        /// This is what the server has sealed, to be shown with [`ToServer::KickNotes`](super::ToServer::KickNotes).
         notes: Vec<KickNote>,
     },
     /// The host is told that somebody tries passwords of its room, at most once in ten seconds.
     WrongPasswords {
         /// This player hosts this room.
         room: RoomId,
-        /// How many were wrong within the last minute, from all addresses together.
+        /// So many were wrong within the last minute, from all addresses together.
         in_last_minute: u16,
     },
 }
@@ -191,7 +193,7 @@ pub enum RequestError {
     /// The host said no.
     #[error("the host refused: {reason}")]
     Refused {
-        /// What the host says about it; may be empty.
+        /// This is what the host says about it; it may be empty.
         #[serde(deserialize_with = "text::read_reason")]
         reason: String,
     },
@@ -221,7 +223,7 @@ pub enum RequestError {
     /// A field is too long, out of range or empty.
     #[error("not valid: {what}")]
     Malformed {
-        /// Which field it is, and the rule that it breaks.
+        /// This says which field it is, and the rule that it breaks.
         #[serde(deserialize_with = "text::read_reason")]
         what: String,
     },
@@ -260,7 +262,7 @@ impl From<TextError> for RequestError {
     }
 }
 
-/// Why a match is over.
+/// This says why a match is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[non_exhaustive]
 pub enum MatchEnd {

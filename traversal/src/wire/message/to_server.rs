@@ -16,7 +16,7 @@ use crate::secret::Secret;
 use crate::wire::life::PROOF;
 use crate::wire::port_report::PortReport;
 
-/// A message of a player to the server, which arrives reliably.
+/// This is a message of a player to the server, which arrives reliably.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum ToServer {
@@ -24,37 +24,37 @@ pub enum ToServer {
     Request {
         /// Comes back in the answer.
         id: RequestId,
-        /// What the player asks for.
+        /// This is what the player asks for.
         request: Request,
     },
     /// The machine's addresses changed.
     LocalAddresses(Vec<SocketAddr>),
     /// The host answers [`ToPlayer::JoinRequest`](super::ToPlayer::JoinRequest) (M23).
     JoinAnswer {
-        /// The question that is answered.
+        /// This is the question that is answered.
         join: JoinId,
-        /// Whether the player may come in.
+        /// This says whether the player may come in.
         allow: bool,
         /// Told to the player who is not let in.
         reason: String,
     },
     /// The match has come to this, for the server's counters and for the other side.
     MatchReport {
-        /// The match that it is about.
+        /// This is the match that it is about.
         match_id: MatchId,
-        /// What came of the match.
+        /// This is what came of the match.
         outcome: MatchOutcome,
-        /// Why not (directly), as far as this side knows.
+        /// This says why not (directly), as far as this side knows.
         cause: Option<FailureReason>,
     },
-    /// What the classification found (M7).
+    /// This is what the classification found (M7).
     Profile {
-        /// The NAT, as the player sees it.
+        /// This is the NAT, as the player sees it.
         profile: NatProfile,
         /// The server is to check it against what it saw itself, and to answer with
         /// [`ToPlayer::Profile`](super::ToPlayer::Profile) (E1).
         check: bool,
-        /// What of it was set by hand (M9): the server's own view does not overrule that.
+        /// This says what of it was set by hand (M9): the server's own view does not overrule that.
         manual: NatFacts,
     },
     /// A member says whether it hears its host: in answer to [`ToPlayer::ConfirmLoss`](super::ToPlayer::ConfirmLoss),
@@ -71,7 +71,7 @@ pub enum ToServer {
     /// The match plays over the relay and its attempt is over: both sides are to try once more, with a
     /// [`ToPlayer::Replan`](super::ToPlayer::Replan).
     PunchAgain {
-        /// The match that it is about.
+        /// This is the match that it is about.
         match_id: MatchId,
     },
     /// The forwarded port leads here: the token of [`Frame::MappedPortSeen`](super::Frame::MappedPortSeen). None: it
@@ -79,7 +79,7 @@ pub enum ToServer {
     MappedPort(Option<[u8; 16]>),
     /// The player's bubble left by one of these ports, as it has measured itself (E2).
     ClaimRange {
-        /// The match that it is for.
+        /// This is the match that it is for.
         match_id: MatchId,
         /// The try has this number, made of its plan, method and attempt.
         round: u16,
@@ -92,14 +92,14 @@ pub enum ToServer {
     /// ([`Method::searches`](super::Method::searches)). Answered by [`ToPlayer::Search`](super::ToPlayer::Search). Where such
     /// a method comes first in the plan, the server knows.
     AskSearch {
-        /// The match that it is for.
+        /// This is the match that it is for.
         match_id: MatchId,
         /// The match's plan has this edition.
         edition: u8,
     },
     /// The search is over, or not wanted any more: other matches may have their turn.
     SearchOver {
-        /// The match that it is for.
+        /// This is the match that it is for.
         match_id: MatchId,
         /// The match's plan has this edition.
         edition: u8,
@@ -111,16 +111,16 @@ pub enum ToServer {
     /// Back in the room after a new login, a player says who was put out of it, for a server that was restarted.
     /// There are at most [`MAX_KICK_NOTES`](super::MAX_KICK_NOTES) at a time.
     KickNotes {
-        /// The room that the player is in.
+        /// This is the room that the player is in.
         room: RoomId,
-        /// The notes, as the server gave them.
+        /// These are the notes, as the server gave them.
         notes: Vec<KickNote>,
     },
     /// The player's next packets leave by these ports, one by each: its NAT keeps the inner ports of sockets that have
     /// sent nothing yet. The other side is told them with the IP that the session is validated at
     /// ([`Facts::Kept`](super::Facts::Kept)), so no stranger can be named.
     KeptPorts {
-        /// The match that it is for.
+        /// This is the match that it is for.
         match_id: MatchId,
         /// The try has this number, made of its plan, method and attempt.
         round: u16,
@@ -134,14 +134,14 @@ pub enum ToServer {
         room: RoomId,
         /// It is about the host of this epoch.
         epoch: u32,
-        /// The host's lasting key, of which its id is made: a server that was restarted does not know it.
+        /// This is the host's lasting key, of which its id is made: a server that was restarted does not know it.
         key: [u8; 32],
         /// The host has given this proof, see [`LifeKey::prove`](crate::wire::life::LifeKey::prove).
         proof: [u8; PROOF],
     },
 }
 
-/// What came of a match, as [`ToServer::MatchReport`] tells.
+/// This is what came of a match, as [`ToServer::MatchReport`] tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum MatchOutcome {
@@ -157,18 +157,18 @@ pub enum MatchOutcome {
     Closed,
 }
 
-/// What a player may ask.
+/// This is what a player may ask.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Request {
     /// Open a room and be its host.
     CreateRoom {
-        /// How it is to be.
+        /// This says how it is to be.
         options: RoomOptions,
     },
     /// The player wants to enter a room.
     JoinRoom {
-        /// The room to be entered.
+        /// This is the room to be entered.
         target: RoomTarget,
         /// This is the room's password, if the room wants one.
         password: Option<Secret<String>>,
@@ -183,7 +183,7 @@ pub enum Request {
     },
     /// The host puts a member out.
     Kick {
-        /// The member to be put out.
+        /// This is the member to be put out.
         player: PlayerId,
         /// Told to that player.
         reason: String,
@@ -195,11 +195,11 @@ pub enum Request {
     /// Come back into a room, after a new login or a restart of the server. Whoever still has its channel to the
     /// host keeps it: a match is made only where the host is another one by now.
     TakeUpRoom {
-        /// The ticket that gives the right to.
+        /// This is the ticket that gives the right to.
         ticket: RoomTicket,
         /// The room has this short code.
         code: String,
-        /// How the room is, as this player knows it, for a server that forgot.
+        /// This says how the room is, as this player knows it, for a server that forgot.
         options: RoomOptions,
     },
     /// Wait for players who want the same. Answered with [`Response::Done`](super::Response::Done); then
@@ -208,9 +208,9 @@ pub enum Request {
     QuickMatch(QuickMatch),
     /// The player waits for a quick match no longer.
     LeaveQueue,
-    /// In a mesh, of the one who came later: this pair has no connection (any more), make one.
+    /// In a mesh, the one who came later says this: this pair has no connection (any more), make one.
     Rematch {
-        /// The player to be connected with.
+        /// This is the player to be connected with.
         player: PlayerId,
     },
 }

@@ -11,17 +11,17 @@ pub enum Topic {
     Members(RoomId, u8),
     /// It is about the room's metadata.
     Room(RoomId),
-    /// Whether the player is in the room.
+    /// This says whether the player is in the room.
     RoomEnded(RoomId),
     /// It is about the right to come back into a room.
     Ticket(RoomId),
-    /// Who may not come back into a room, beginning with this player.
+    /// This says who may not come back into a room, beginning with this player.
     KickNotes(RoomId, PlayerId),
-    /// How many passwords for the room were wrong.
+    /// This says how many passwords for the room were wrong.
     WrongPasswords(RoomId),
-    /// Whether the host of a room is lost.
+    /// This says whether the host of a room is lost.
     ConfirmLoss(RoomId),
-    /// A host that stands, or is in question.
+    /// This is about a host that stands, or is in question.
     HostStands(RoomId),
     /// It is about who hosts a room.
     HostChanged(RoomId),
@@ -33,7 +33,7 @@ pub enum Topic {
     Replan(MatchId),
     /// It is about a fact about the other side; the number tells its kind.
     Facts(MatchId, u8),
-    /// Whether a match may search by many sockets or ports.
+    /// This says whether a match may search by many sockets or ports.
     Search(MatchId),
     /// It is about the way through the relay.
     Relay(MatchId),
@@ -48,7 +48,7 @@ pub enum Topic {
 }
 
 impl Topic {
-    /// The match that it is of.
+    /// Returns the match that it is of.
     pub fn match_id(self) -> Option<MatchId> {
         match self {
             Self::Plan(id)
@@ -61,7 +61,7 @@ impl Topic {
         }
     }
 
-    /// The room that it is of.
+    /// Returns the room that it is of.
     pub fn room(self) -> Option<RoomId> {
         match self {
             Self::Members(id, _)
@@ -78,9 +78,9 @@ impl Topic {
     }
 }
 
-/// Messages that may tell a state.
+/// These messages may tell a state.
 pub trait Topical {
-    /// What this one is about; none: it is an event, or an answer, and no other one takes its place.
+    /// Returns what this one is about; `None`: it is an event, or an answer, and no other one takes its place.
     fn topic(&self) -> Option<Topic>;
 }
 

@@ -8,7 +8,7 @@ use crate::id::MatchId;
 use crate::wire::VERSION;
 use crate::wire::message::PunchPlan;
 
-/// The keys of both sides of a match, as one side has them.
+/// These are the keys of both sides of a match, as one side has them.
 #[derive(Clone, Copy)]
 pub struct PairKeys<'a> {
     /// This side has this lasting key pair.
@@ -26,7 +26,7 @@ pub struct PairKeys<'a> {
 }
 
 impl<'a> PairKeys<'a> {
-    /// As a plan of the server's has them, for the player of this identity, logged in with this key.
+    /// Returns them as a plan of the server's has them, for the player of this identity, logged in with this key.
     pub fn of_plan(plan: &'a PunchPlan, identity: &'a Identity, ephemeral: &'a Identity) -> Self {
         let PunchPlan { peer_key, peer_ephemeral, pair_secret, hosting, .. } = plan;
         Self { identity, ephemeral, peer_key, peer_ephemeral, pair_secret, hosting: *hosting }

@@ -12,13 +12,15 @@ use super::{CHANNELS, MAX_PAYLOAD, OVERHEAD};
 use crate::wire::RELAY_HEADER;
 use crate::wire::sizes::LEAST_DATAGRAM;
 
-/// What a part has in front of its content, behind the tag.
+/// A part has so many bytes in front of its content, behind the tag.
 pub(super) const PART_HEADER: usize = 1 + 2 + 1 + 1;
 /// A game datagram has so many parts at the most.
 pub const MAX_PARTS: u8 = 4;
-/// Game datagrams of which some parts are here. Parts leave together, so there are more only where many get lost or swapped.
+/// So many game datagrams may be there of which only some parts are here. Parts leave together, so there are more
+/// only where many get lost or swapped.
 const MAX_PENDING: usize = 32;
-/// How long the missing parts of a game datagram are waited for: it may take two ways at once, and one may be a satellite's.
+/// The missing parts of a game datagram are waited for so long: it may take two ways at once, and one may be a
+/// satellite's.
 const KEEP: Duration = Duration::from_secs(2);
 
 // The longest game datagram fits the narrowest way.
@@ -34,7 +36,7 @@ pub struct Part<'a> {
     pub message: u16,
     /// This numbers the part, from 0.
     pub index: u8,
-    /// How many parts there are, 2 to [`MAX_PARTS`].
+    /// There are so many parts, 2 to [`MAX_PARTS`].
     pub count: u8,
     /// The part has these bytes.
     pub content: &'a [u8],

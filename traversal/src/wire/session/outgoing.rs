@@ -29,7 +29,7 @@ const MIN_RTO: Duration = Duration::from_millis(60);
 /// This is the upper bound while answers come: ten tries fit the five seconds that a request may take, so that 30 %
 /// loss each way cannot starve it. Where an answer takes longer, twice its time is the bound.
 const MAX_RTO: Duration = Duration::from_millis(500);
-/// Upper bound while no round trip is known: the wait doubles until an answer has had the time to come.
+/// This is the upper bound while no round trip is known: the wait doubles until an answer has had the time to come.
 const BLIND_RTO: Duration = Duration::from_secs(4);
 /// Repetitions of a frame whose acknowledgement tells the round trip.
 const REMEMBERED: usize = 8;
@@ -48,7 +48,7 @@ pub(super) struct Outgoing {
     flight_bytes: usize,
     waiting: VecDeque<Waiting>,
     waiting_bytes: usize,
-    /// How long an answer takes.
+    /// An answer takes so long.
     pub(super) timing: RttEstimate,
 }
 
@@ -64,9 +64,9 @@ struct Sent {
     frame: Vec<u8>,
     queued: Instant,
     first_sent: Instant,
-    /// The datagrams that carried it, by their counters, and when they left.
+    /// These datagrams carried it, by their counters, with when they left.
     carried: VecDeque<(u64, Instant)>,
-    /// When it is sent again.
+    /// It is sent again then.
     due: Instant,
     tries: u32,
 }
@@ -81,7 +81,7 @@ impl Outgoing {
         sent.or_else(|| self.waiting.front().map(|waiting| waiting.queued))
     }
 
-    /// Whether the other side takes less than it asks for.
+    /// Returns whether the other side takes less than it asks for.
     pub(super) fn is_backed_up(&self) -> bool {
         self.waiting_bytes > BACKED_UP
     }
@@ -124,7 +124,8 @@ impl Outgoing {
         withdrawn
     }
 
-    /// An acknowledgement, of what came in the datagram of this counter; false when no such frame was ever sent.
+    /// Takes an acknowledgement, of what came in the datagram of this counter; returns false when no such frame was
+    /// ever sent.
     pub(super) fn acknowledged(&mut self, now: Instant, seq: u32, counter: u64) -> bool {
         if seq >= self.next_seq {
             return false;
@@ -139,7 +140,7 @@ impl Outgoing {
         true
     }
 
-    /// How long to wait for the acknowledgement of what was sent so many times before.
+    /// Returns how long to wait for the acknowledgement of what was sent so many times before.
     fn rto(&self, tries: u32) -> Duration {
         if self.timing.rtt().is_none() {
             return (RttEstimate::INITIAL * 2u32.saturating_pow(tries.min(8))).min(BLIND_RTO);
@@ -148,24 +149,24 @@ impl Outgoing {
         overdue.mul_f64(1.5f64.powi(tries.min(8) as i32)).min(MAX_RTO.max(overdue * 2))
     }
 
-    /// How long the other side has owed an answer; none: it owes none.
+    /// Returns how long the other side has owed an answer; `None`: it owes none.
     fn unanswered(&self, now: Instant, last_heard: Instant) -> Option<Duration> {
         let first = self.flight.values().next()?.first_sent;
         Some(now.saturating_duration_since(first.max(last_heard)))
     }
 
-    /// Whether the way seems dead: then only the oldest frame is tried again, and no new one leaves.
+    /// Returns whether the way seems dead: then only the oldest frame is tried again, and no new one leaves.
     fn seems_dead(&self, now: Instant, last_heard: Instant) -> bool {
         let dead = DEAD_AFTER.max(self.rto(0) * 4);
         self.unanswered(now, last_heard).is_some_and(|silence| silence >= dead)
     }
 
-    /// The frames on their way that may be tried again, when that is due.
+    /// Returns the frames on their way that may be tried again, when that is due.
     fn repeatable(&self, dead: bool) -> impl Iterator<Item = (&u32, &Sent)> {
         self.flight.iter().take(if dead { 1 } else { self.flight.len() })
     }
 
-    /// The next frame to be sent, again or for the first time, in the datagram of this counter.
+    /// Returns the next frame to be sent, again or for the first time, in the datagram of this counter.
     pub(super) fn next(&mut self, now: Instant, last_heard: Instant, counter: u64) -> Option<Vec<u8>> {
         let dead = self.seems_dead(now, last_heard);
         let silence = self.unanswered(now, last_heard).unwrap_or_default();
@@ -198,7 +199,7 @@ impl Outgoing {
         Some(frame)
     }
 
-    /// When [`next`](Self::next) has something (again).
+    /// Returns when [`next`](Self::next) has something (again).
     pub(super) fn due(&self, now: Instant, last_heard: Instant) -> Option<Instant> {
         self.repeatable(self.seems_dead(now, last_heard)).map(|(_, sent)| sent.due).min()
     }

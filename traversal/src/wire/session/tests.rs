@@ -74,7 +74,7 @@ fn members(revision: u32) -> ToPlayer {
     ToPlayer::Members { room: RoomId(1), revision, part: 0, parts: 1, members: (0..12).map(member).collect() }
 }
 
-/// A state, which a newer one replaces where it still waits.
+/// Returns a state, which a newer one replaces where it still waits.
 fn place(position: u16) -> ToPlayer {
     ToPlayer::Queue(QueueStatus { position, waiting: 9, players: 4 })
 }

@@ -12,12 +12,12 @@ use snow::resolvers::{CryptoResolver, DefaultResolver};
 
 use crate::Identity;
 
-/// How the cases of one file came out.
+/// This says how the cases of one file came out.
 #[derive(Debug, Default, PartialEq)]
 struct Count {
     /// The result is the published one.
     right: usize,
-    /// What is to be refused was.
+    /// So many were refused that are to be.
     refused: usize,
 }
 
