@@ -5,24 +5,15 @@ use std::time::{Duration, Instant};
 
 use bevy_app::{App, TaskPoolPlugin};
 use bevy_ecs::prelude::*;
-use bevy_ecs::schedule::SingleThreadedExecutor;
 use bevy_input::ButtonInput;
 use bevy_input::keyboard::KeyCode;
 use bevy_time::TimePlugin;
 use bevy_traversal::*;
 use bevy_traversal_overlay::{Overlay, OverlayPlugin};
 use bevy_ui::prelude::{Display, Node, Text};
-use lobby_server::{LobbyServer, RunningServer, Settings};
-
-fn lobby() -> RunningServer {
-    let settings = Settings {
-        bind: vec!["127.0.0.1:0".parse().unwrap()],
-        second_port: Some(0),
-        no_http: true,
-        ..Settings::default()
-    };
-    LobbyServer::new(settings).spawn().unwrap()
-}
+use lobby_server::RunningServer;
+use test_support::game::single_threaded;
+use test_support::lobby;
 
 /// Returns an app with the overlay, and with keys that the test presses.
 fn game(lobby: &str, name: &str, relay: RelayPolicy) -> App {
@@ -160,11 +151,7 @@ fn an_attempt_that_failed_is_shown_with_the_reason_what_was_tried_and_what_to_do
 fn hidden_it_costs_a_frame_no_allocation() {
     let lobby = lobby();
     let mut app = game(&lobby.addresses().first[0].to_string(), "alone", RelayPolicy::Allow);
-    // Bevy's executor for several threads allocates for each system that it runs.
-    let schedules = app.world_mut().resource_mut::<Schedules>().into_inner();
-    for (_, schedule) in schedules.iter_mut() {
-        schedule.set_executor(SingleThreadedExecutor::new());
-    }
+    single_threaded(&mut app);
     // Until it is logged in, and the NAT is told.
     let end = Instant::now() + Duration::from_secs(3);
     while Instant::now() < end {

@@ -7,10 +7,12 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use bevy_app::App;
 use bevy_ecs::resource::Resource;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use lobby_server::{LobbyServer, RunningServer, Settings, StartError};
 
+use crate::config::TraversalConfig;
 use crate::resolve::DEFAULT_PORT;
 
 /// This is where it is served when the game names no lobby server: on this machine alone.
@@ -20,17 +22,28 @@ const LOOK: Duration = Duration::from_secs(1);
 
 /// This is the server, or the place that waits for its turn. Dropping it ends the server.
 #[derive(Resource)]
-pub(crate) struct Embedded {
+struct Embedded {
     stop: Option<Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
+/// Starts the server that the settings ask for, if any, and returns the settings with its address.
+pub(crate) fn start(app: &mut App, mut config: TraversalConfig) -> TraversalConfig {
+    if let Some(bind) = config.embedded_lobby {
+        if config.lobby.is_empty() {
+            config.lobby = vec![reached_at(bind).to_string()];
+        }
+        app.insert_resource(Embedded::serve(bind));
+    }
+    config
+}
+
 impl Embedded {
     /// Serves at `bind`, now or as soon as nobody else does.
-    pub(crate) fn start(bind: SocketAddr) -> Self {
+    fn serve(bind: SocketAddr) -> Self {
         let (stop, stopped) = bounded(0);
         // The first attempt is made here: the player's login should find the server.
-        let first = serve(bind);
+        let first = try_to_serve(bind);
         if let Ok(None) = first {
             bevy_log::info!(
                 "{bind} is served already, by another instance of a game or by a lobby server: that one is used"
@@ -57,7 +70,7 @@ impl Drop for Embedded {
 }
 
 /// Returns the address at which this machine reaches a server that is bound to `bind`.
-pub(crate) fn reached_at(bind: SocketAddr) -> SocketAddr {
+fn reached_at(bind: SocketAddr) -> SocketAddr {
     let ip = match bind.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
@@ -67,7 +80,7 @@ pub(crate) fn reached_at(bind: SocketAddr) -> SocketAddr {
 }
 
 /// Returns the server, or none where another program has the port.
-fn serve(bind: SocketAddr) -> Result<Option<RunningServer>, StartError> {
+fn try_to_serve(bind: SocketAddr) -> Result<Option<RunningServer>, StartError> {
     let settings = Settings { bind: vec![bind], no_http: true, ..Settings::default() };
     let server = LobbyServer::new(settings);
     // Players of other machines keep its key; those of this machine do not.
@@ -96,7 +109,7 @@ fn keep_serving(bind: SocketAddr, first: Result<Option<RunningServer>, StartErro
         if stopped.recv_timeout(LOOK) != Err(RecvTimeoutError::Timeout) {
             return;
         }
-        attempt = serve(bind);
+        attempt = try_to_serve(bind);
     };
     // Nothing is ever sent: the other end is dropped.
     let _ = stopped.recv();

@@ -250,26 +250,14 @@ impl TraversalPlugin {
             },
         }
     }
-
-    /// Starts what the settings ask for within this program, and gives the settings with it in place.
-    fn with_embedded_lobby(&self, _app: &mut App) -> TraversalConfig {
-        #[cfg_attr(not(feature = "embedded_lobby"), allow(unused_mut, reason = "the feature changes it"))]
-        let mut config = self.config.clone();
-        #[cfg(feature = "embedded_lobby")]
-        if let Some(bind) = config.embedded_lobby {
-            if config.lobby.is_empty() {
-                config.lobby = vec![embedded::reached_at(bind).to_string()];
-            }
-            _app.insert_resource(embedded::Embedded::start(bind));
-        }
-        config
-    }
 }
 
 impl Plugin for TraversalPlugin {
     fn build(&self, app: &mut App) {
         let stats = TraversalStats::default();
-        let config = self.with_embedded_lobby(app);
+        let config = self.config.clone();
+        #[cfg(feature = "embedded_lobby")]
+        let config = embedded::start(app, config);
         app.insert_resource(LobbyLink { servers: config.lobby.clone(), ..LobbyLink::default() })
             .insert_resource(TraversalLink::new(config, stats.clone()))
             .insert_resource(stats)

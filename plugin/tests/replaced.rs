@@ -57,6 +57,19 @@ fn connections(game: &Game) -> usize {
     game.all::<PeerConnected>().len()
 }
 
+/// Makes a host and a guest who were connected; the guest is on its way out of the room and in again.
+fn met_and_parted(lobby: &RunningServer) -> (Game, Game) {
+    let mut host = host(lobby, room());
+    let mut guest = watched(lobby, "guest");
+    guest.write(JoinRoom::name("room"));
+    until([&mut host, &mut guest], "both connect", 5.0, |[host, guest]| {
+        connections(host) == 1 && connections(guest) == 1
+    });
+    guest.write(LeaveRoom);
+    guest.write(JoinRoom::name("room"));
+    (host, guest)
+}
+
 /// The guest's frame hangs; everything happens meanwhile, and the host says something. Then the guest's frames go on.
 fn catch_up(host: &mut Game, guest: &mut Game) {
     let player = id(guest);
@@ -78,14 +91,7 @@ fn catch_up(host: &mut Game, guest: &mut Game) {
 #[test]
 fn a_guest_that_goes_out_and_in_while_its_frame_hangs_has_a_frame_without_a_client() {
     let lobby = lobby();
-    let mut host = host(&lobby, room());
-    let mut guest = watched(&lobby, "guest");
-    guest.write(JoinRoom::name("room"));
-    until([&mut host, &mut guest], "both connect", 5.0, |[host, guest]| {
-        connections(host) == 1 && connections(guest) == 1
-    });
-    guest.write(LeaveRoom);
-    guest.write(JoinRoom::name("room"));
+    let (mut host, mut guest) = met_and_parted(&lobby);
     guest.app.update();
     until([&mut host], "the host has it again", 5.0, |[host]| connections(host) == 2);
     catch_up(&mut host, &mut guest);
@@ -120,14 +126,7 @@ fn a_member_whose_frame_hangs_over_a_migration_has_a_frame_without_a_connected_c
 #[test]
 fn a_guest_that_goes_out_and_in_while_the_hosts_frame_hangs_is_another_client_a_frame_later() {
     let lobby = lobby();
-    let mut host = host(&lobby, room());
-    let mut guest = watched(&lobby, "guest");
-    guest.write(JoinRoom::name("room"));
-    until([&mut host, &mut guest], "both connect", 5.0, |[host, guest]| {
-        connections(host) == 1 && connections(guest) == 1
-    });
-    guest.write(LeaveRoom);
-    guest.write(JoinRoom::name("room"));
+    let (mut host, mut guest) = met_and_parted(&lobby);
     until([&mut guest], "the guest is in again", 8.0, |[guest]| connections(guest) == 2);
     host.app.update();
     assert_eq!((host.all::<PeerDisconnected>().len(), connections(&host)), (1, 1));

@@ -1,42 +1,29 @@
 //! The program itself, with a lobby server in this process.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-use std::process::{Child, Command, Output, Stdio};
+use std::process::Command;
 
-use lobby_server::{LobbyServer, RunningServer, Settings};
+use lobby_server::RunningServer;
 use serde_json::Value;
+use test_support::lobby;
+use test_support::programs::Program;
 
-fn lobby() -> RunningServer {
-    let settings = Settings {
-        bind: vec!["127.0.0.1:0".parse().unwrap()],
-        second_port: Some(0),
-        no_http: true,
-        ..Settings::default()
-    };
-    LobbyServer::new(settings).spawn().unwrap()
-}
+/// A player has this long, and some seconds to end.
+const DEADLINE: &str = "60";
+const END: f64 = 70.0;
 
-fn player(lobby: &RunningServer, entry: &str, args: &[&str]) -> Child {
+fn player(lobby: &RunningServer, entry: &str, args: &[&str]) -> Program {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tic_tac_toe"));
-    command.args([entry, "den", "--json", "--autoplay", "--deadline", "60", "--name", entry, "--lobby"]);
+    command.args([entry, "den", "--json", "--autoplay", "--deadline", DEADLINE, "--name", entry, "--lobby"]);
     command.arg(lobby.addresses().first[0].to_string()).args(args);
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
-}
-
-fn lines(output: &Output, event: &str) -> Vec<Value> {
-    String::from_utf8_lossy(&output.stdout)
-        .lines()
-        .map(|line| serde_json::from_str::<Value>(line).unwrap())
-        .filter(|line| line["event"] == event)
-        .collect()
+    Program::start(entry, &mut command)
 }
 
 /// Returns what this player saw of all rounds.
-fn result(child: Child) -> (Output, Value) {
-    let output = child.wait_with_output().unwrap();
-    assert!(output.status.success(), "{output:?}");
-    let last = lines(&output, "round").pop().unwrap();
-    (output, last)
+fn result(mut player: Program) -> (Program, Value) {
+    player.success(END);
+    let last = player.events("round").pop().unwrap();
+    (player, last)
 }
 
 #[test]
@@ -60,11 +47,11 @@ fn a_round_goes_on_when_its_host_leaves_and_comes_again() {
     let ((host, of_host), (guest, of_guest)) = (result(host), result(guest));
     assert_eq!(of_host["played"], 2);
     assert_eq!((&of_host["won_by_x"], &of_host["won_by_o"]), (&of_guest["won_by_x"], &of_guest["won_by_o"]));
-    assert_eq!(lines(&guest, "host_changed").len(), 1);
-    assert_eq!(lines(&guest, "host_changed")[0]["hosting"], true);
-    assert_eq!(lines(&host, "left").len(), 1);
+    let changed = guest.events("host_changed");
+    assert_eq!((changed.len(), &changed[0]["hosting"]), (1, &Value::Bool(true)));
+    assert_eq!(host.events("left").len(), 1);
     // What the guest saw stays, until there is a new board.
-    let boards = lines(&guest, "board");
+    let boards = guest.events("board");
     let rows = |line: &Value| line["rows"].as_str().unwrap().to_owned();
     for pair in boards.windows(2) {
         let (before, after) = (rows(&pair[0]), rows(&pair[1]));
