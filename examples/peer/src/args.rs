@@ -38,8 +38,9 @@ pub(crate) enum Sub {
         #[command(flatten)]
         common: Common,
     },
-    /// Try what a game needs of this machine and its network, and say what was found in lines to paste into a bug report:
-    /// addresses are masked. Succeeds when nothing keeps games from working
+    /// Try what a game needs of this machine and its network, for a bug report
+    ///
+    /// Addresses are masked. Succeeds when nothing keeps games from working.
     Doctor(Doctor),
     /// Open a room and play with who comes
     Host {

@@ -13,12 +13,14 @@ pub(crate) enum Entry {
     Join,
 }
 
-/// Tic-tac-toe in the terminal: write the number of a cell, 1 to 9.
+/// Tic-tac-toe in the terminal: write the number of a cell, 1 to 9. When the host leaves, the game goes on
 #[derive(Parser, Resource, Clone, Debug)]
 #[command(version, after_help = "Example, in two terminals:\n  tic_tac_toe host den\n  tic_tac_toe join den")]
 pub(crate) struct Args {
+    /// Open the room, or enter it
     #[arg(value_enum)]
     pub(crate) entry: Entry,
+    /// Name of the room
     pub(crate) room: String,
     /// Lobby server, HOST:PORT
     #[arg(long, default_value = "127.0.0.1")]

@@ -42,8 +42,10 @@ enum Entry {
 #[derive(Parser, Resource, Clone, Debug)]
 #[command(name = "lightyear_traversal", version)]
 struct Args {
+    /// Open the room, or enter it
     #[arg(value_enum)]
     entry: Entry,
+    /// Name of the room
     room: String,
     /// Lobby server, HOST:PORT
     #[arg(long, default_value = "127.0.0.1")]
