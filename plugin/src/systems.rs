@@ -61,6 +61,7 @@ pub(crate) fn receive(mut link: ResMut<TraversalLink>, mut app: AppSide) {
     while link.held.is_none()
         && let Ok(report) = driver.reports.try_recv()
     {
+        app.end_what_is_replaced(&report);
         if app.comes_too_early(&report, before) {
             link.held = Some(report);
         } else {

@@ -86,17 +86,22 @@ impl AppSide<'_> {
         }
     }
 
+    /// Ends the connection that a report replaces: the player is back before its old connection was missed.
+    pub(super) fn end_what_is_replaced(&mut self, report: &Report) {
+        if let Report::Connected { event: Event::PeerConnected { peer, .. }, .. } = report
+            && let Some(old) = self.peers.0.remove(&peer.id)
+        {
+            self.news.set_changed();
+            self.disconnected(old, MatchEnd::Replaced.into());
+        }
+    }
+
     /// Returns whether a report puts something where something else of its kind stood when this frame began. Netcodes
     /// look at what is there once a frame, so there has to be one with neither: the report waits for the next frame,
     /// and all later ones behind it.
-    pub(super) fn comes_too_early(&mut self, report: &Report, before: Standing) -> bool {
+    pub(super) fn comes_too_early(&self, report: &Report, before: Standing) -> bool {
         match report {
             Report::Connected { event: Event::PeerConnected { peer, seat, .. }, .. } => {
-                if let Some(old) = self.peers.0.remove(&peer.id) {
-                    // The player is back before its old connection was missed.
-                    self.news.set_changed();
-                    self.disconnected(old, MatchEnd::Replaced.into());
-                }
                 // replicon ends the connection of whoever has the id of a client that has gone: a new one's, too.
                 let id = peer.id.client_id();
                 let gone = |change: &Change| matches!(change, Change::Disconnected { client_id, .. } if *client_id == id);
