@@ -16,6 +16,7 @@ use traversal_core::RelayPolicy;
 use traversal_core::classify::LifetimeSearch;
 use traversal_core::{AgentConfig, MappingProtocol};
 
+use crate::interfaces::Interfaces;
 use crate::resolve::{Resolve, SystemResolver};
 
 /// The search for the lifetime of an idle NAT mapping may take this long, beside a few round trips: its longest
@@ -105,6 +106,8 @@ pub struct TraversalConfig {
     /// resolver commonly waits for an answer, and a reserve); twice as long as its former answers took, where those
     /// took longer. In the background it is waited for beyond that, and a late answer counts.
     pub resolve_timeout: Duration,
+    /// By these network interfaces players in the same network reach this machine (default: all that may lead to any).
+    pub interfaces: Interfaces,
     /// The machine's own addresses are looked at once in this period (default 5 s).
     pub local_address_period: Duration,
     /// The app may go this long without a tick (a level loads, a debugger holds it) before its players are let go
@@ -145,6 +148,7 @@ impl Default for TraversalConfig {
             renet_send_period: Duration::ZERO,
             resolver: Arc::new(SystemResolver),
             resolve_timeout: Duration::from_millis(3500),
+            interfaces: Interfaces::default(),
             local_address_period: Duration::from_secs(5),
             stall_timeout: Duration::from_secs(30),
             incoming_datagrams: 2048,

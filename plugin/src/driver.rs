@@ -77,8 +77,9 @@ impl Driver {
             Some(addresses) => run_loop.set_local(Local { addresses, networks: Vec::new() }),
             None => {
                 let (waker, period) = (driver.shared.waker.clone(), config.local_address_period);
+                let allowed = config.interfaces.clone();
                 driver.spawn("traversal-interfaces", move || {
-                    interfaces::watch(has_v6, period, &local_sender, &stopped, &waker);
+                    interfaces::watch(&allowed, has_v6, period, &local_sender, &stopped, &waker);
                 })?;
             }
         }

@@ -10,6 +10,54 @@ use netdev::ipnet::Ipv4Net;
 use traversal_core::address::{Scope, scope};
 use traversal_core::wire::message::MAX_LOCAL_ADDRESSES;
 
+/// This says by which network interfaces players in the same network may reach this machine: their addresses are told to
+/// the lobby server and to the players of a match. What goes over the internet leaves by the system's routes all the
+/// same; [`TraversalConfig::bind`](crate::TraversalConfig::bind) keeps the whole plugin to one interface.
+///
+/// A name is the one that the system shows (`ip link`, `ipconfig`, `ifconfig`), in upper or lower case; with `*` at its
+/// end it stands for all that begin so. A name that fits nothing does nothing.
+///
+/// ```
+/// use bevy_traversal::Interfaces;
+///
+/// let played_over_zerotier = Interfaces::Only(vec!["zt*".into()]);
+/// let never_over_the_dock = Interfaces::Except(vec!["enp0s13f0u1".into(), "Ethernet 3".into()]);
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Interfaces {
+    /// All that are up, the default route's first, then cables and Wi-Fi, then VPNs; those that lead to machines within
+    /// this one (Docker, VirtualBox, ...) where there is nothing else. Eight addresses are told at the most.
+    #[default]
+    Automatic,
+    /// These alone, in this order, whatever they lead to.
+    Only(Vec<String>),
+    /// All but these, in the order of [`Automatic`](Self::Automatic).
+    Except(Vec<String>),
+}
+
+impl Interfaces {
+    /// Returns the place of an interface of this name among those that are allowed, the first one lowest; none: it is not
+    /// allowed.
+    fn place(&self, name: &str) -> Option<usize> {
+        let name = name.to_lowercase();
+        let fits = |pattern: &String| {
+            let pattern = pattern.to_lowercase();
+            pattern.strip_suffix('*').map_or(name == pattern, |beginning| name.starts_with(beginning))
+        };
+        match self {
+            Self::Automatic => Some(0),
+            Self::Only(names) => names.iter().position(fits),
+            Self::Except(names) => (!names.iter().any(fits)).then_some(0),
+        }
+    }
+
+    /// Returns whether an interface of this name may stand for a network in which other players sit.
+    fn is_network(&self, name: &str) -> bool {
+        let named = matches!(self, Self::Only(_));
+        self.place(name).is_some() && (named || leads(name) == Leads::On)
+    }
+}
+
 /// This is what the machine's interfaces have.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Local {
@@ -30,6 +78,7 @@ pub(crate) struct OwnNetwork {
 
 /// Looks at the machine's interfaces until told to stop.
 pub(crate) fn watch(
+    interfaces: &Interfaces,
     v6: bool,
     period: Duration,
     local: &Sender<Local>,
@@ -41,7 +90,10 @@ pub(crate) fn watch(
         match local_ip_address::list_afinet_netifas() {
             Ok(all) => {
                 let up = all.into_iter().filter(|(name, _)| !is_down(name));
-                let now = Local { addresses: usable(up, &of_default_routes(), v6), networks: networks() };
+                let now = Local {
+                    addresses: usable(interfaces, up, &of_default_routes(), v6),
+                    networks: networks(interfaces),
+                };
                 // A full channel means that the driver is behind: the next look tells it.
                 if last.as_ref() != Some(&now) && local.try_send(now.clone()).is_ok() {
                     last = Some(now);
@@ -152,14 +204,15 @@ pub(crate) fn source(to: SocketAddr) -> Option<IpAddr> {
     Some(socket.local_addr().ok()?.ip())
 }
 
-/// Returns the IPv4 networks in which other players may sit, by the interfaces that are up; not those of VPNs, and
-/// not those inside this machine.
-fn networks() -> Vec<OwnNetwork> {
-    let interfaces = netdev::get_interfaces().into_iter();
-    let up = interfaces.filter(|interface| interface.is_up() && !interface.is_point_to_point());
+/// Returns the IPv4 networks in which other players may sit, by the interfaces that are up; unless they are named, not
+/// those of VPNs, and not those inside this machine.
+fn networks(allowed: &Interfaces) -> Vec<OwnNetwork> {
+    let up = netdev::get_interfaces()
+        .into_iter()
+        .filter(|interface| interface.is_up() && !interface.is_point_to_point());
     let outside = up.filter(|interface| {
         let name = interface.friendly_name.as_ref().unwrap_or(&interface.name);
-        leads(name) == Leads::On
+        allowed.is_network(name)
     });
     outside
         .flat_map(|interface| interface.ipv4.into_iter().map(move |net| (net, interface.index)))
@@ -179,20 +232,24 @@ fn is_down(name: &str) -> bool {
 /// link-local, which needs a scope that the other side cannot know. What leads to machines inside this one is left
 /// out where there is anything else.
 fn usable(
+    allowed: &Interfaces,
     interfaces: impl IntoIterator<Item = (String, IpAddr)>,
     default: &[IpAddr],
     v6: bool,
 ) -> Vec<IpAddr> {
-    let mut usable: Vec<(Leads, u8, IpAddr)> = interfaces
+    let mut usable: Vec<(usize, Leads, u8, IpAddr)> = interfaces
         .into_iter()
-        .map(|(name, ip)| (leads(&name), ip.to_canonical()))
-        .filter(|(_, ip)| v6 || ip.is_ipv4())
-        .filter(|(_, ip)| !matches!(scope(*ip), Scope::Loopback | Scope::LinkLocal | Scope::Unspecified))
-        .map(|(leads, ip)| (if default.contains(&ip) { Leads::Out } else { leads }, likelihood(ip), ip))
+        .filter_map(|(name, ip)| Some((allowed.place(&name)?, leads(&name), ip.to_canonical())))
+        .filter(|(.., ip)| v6 || ip.is_ipv4())
+        .filter(|(.., ip)| !matches!(scope(*ip), Scope::Loopback | Scope::LinkLocal | Scope::Unspecified))
+        .map(|(place, leads, ip)| {
+            (place, if default.contains(&ip) { Leads::Out } else { leads }, likelihood(ip), ip)
+        })
         .collect();
     usable.sort_unstable();
-    if usable.first().is_some_and(|(leads, ..)| *leads != Leads::Inside) {
-        usable.retain(|(leads, ..)| *leads != Leads::Inside);
+    let named = matches!(allowed, Interfaces::Only(_));
+    if !named && usable.first().is_some_and(|(_, leads, ..)| *leads != Leads::Inside) {
+        usable.retain(|(_, leads, ..)| *leads != Leads::Inside);
     }
     let mut addresses: Vec<IpAddr> = usable.into_iter().map(|(.., ip)| ip).collect();
     let mut seen = std::collections::BTreeSet::new();
@@ -206,10 +263,53 @@ mod tests {
     use super::*;
 
     fn of(interfaces: &[(&str, &str)], default: &[&str], v6: bool) -> Vec<String> {
+        allowed_of(&Interfaces::Automatic, interfaces, default, v6)
+    }
+
+    fn allowed_of(
+        allowed: &Interfaces,
+        interfaces: &[(&str, &str)],
+        default: &[&str],
+        v6: bool,
+    ) -> Vec<String> {
         let ip = |text: &&str| text.parse::<IpAddr>().unwrap();
         let interfaces = interfaces.iter().map(|(name, text)| ((*name).to_owned(), ip(text)));
         let default: Vec<IpAddr> = default.iter().map(ip).collect();
-        usable(interfaces, &default, v6).iter().map(ToString::to_string).collect()
+        usable(allowed, interfaces, &default, v6).iter().map(ToString::to_string).collect()
+    }
+
+    fn names(names: &[&str]) -> Vec<String> {
+        names.iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    #[test]
+    fn interfaces_are_named_in_their_order_or_left_out() {
+        let interfaces = [
+            ("eth0", "192.168.1.2"),
+            ("Ethernet 3", "192.168.9.2"),
+            ("zt7nnig26", "10.147.17.5"),
+            ("docker0", "172.17.0.1"),
+        ];
+        let only =
+            |list: &[&str]| allowed_of(&Interfaces::Only(names(list)), &interfaces, &["192.168.1.2"], false);
+        assert_eq!(only(&["zt*", "eth0"]), ["10.147.17.5", "192.168.1.2"], "in the order of the names");
+        assert_eq!(only(&["docker0", "eth0"]), ["172.17.0.1", "192.168.1.2"], "whatever they lead to");
+        assert_eq!(only(&["eth"]), [""; 0], "the beginning of a name is no name");
+        assert_eq!(only(&[]), [""; 0], "no address is told");
+
+        let except = Interfaces::Except(names(&["ethernet 3", "zt*"]));
+        assert_eq!(allowed_of(&except, &interfaces, &["192.168.1.2"], false), ["192.168.1.2"]);
+        let home = Interfaces::Except(names(&["eth*", "zt*"]));
+        assert_eq!(allowed_of(&home, &interfaces, &[], false), ["172.17.0.1"], "there is nothing else");
+    }
+
+    #[test]
+    fn the_network_of_a_vpn_counts_where_it_is_named() {
+        assert!(Interfaces::Automatic.is_network("eth0") && !Interfaces::Automatic.is_network("wg0"));
+        assert!(Interfaces::Only(names(&["wg0"])).is_network("wg0"));
+        assert!(!Interfaces::Only(names(&["wg0"])).is_network("eth0"));
+        assert!(!Interfaces::Except(names(&["eth0"])).is_network("eth0"));
+        assert!(!Interfaces::Except(names(&["eth0"])).is_network("wg0"));
     }
 
     #[test]

@@ -135,6 +135,7 @@ pub use ggrs::GgrsSocket;
 #[cfg(feature = "stock_netcode")]
 pub use handoff::{NETCODE_PROTOCOL, netcode_client, netcode_server};
 pub use handoff::{PendingSocket, PunchedSocket};
+pub use interfaces::Interfaces;
 pub use link::TraversalLink;
 pub use messages::outcomes::{
     HostMigrated, JoinRequested, LobbyChanged, LobbyFailed, MembersChanged, NatChanged, PathChanged,
