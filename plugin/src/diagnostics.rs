@@ -101,12 +101,7 @@ impl Plugin for TraversalDiagnosticsPlugin {
                     .in_set(TraversalSystems::Receive)
                     .after(progress::follow),
             )
-            .add_systems(
-                PostUpdate,
-                ask.run_if(resource_exists::<TraversalLink>)
-                    .in_set(TraversalSystems::Send)
-                    .before(hand_over_requests),
-            )
+            .add_systems(PostUpdate, ask.in_set(TraversalSystems::Send).before(hand_over_requests))
             .add_observer(forget);
     }
 }
@@ -172,11 +167,12 @@ impl Qualities {
 /// Asks the network thread when the period is over. Nobody is asked for while nobody is connected, but once after the last one
 /// is gone.
 fn ask(
-    mut link: ResMut<TraversalLink>,
+    link: Option<ResMut<TraversalLink>>,
     mut qualities: ResMut<Qualities>,
     (peers, period): (Res<Peers>, Res<Period>),
     mut last: Local<Option<Instant>>,
 ) {
+    let Some(mut link) = link else { return };
     let qualities = qualities.bypass_change_detection();
     if peers.is_empty() && qualities.players.is_empty() {
         *last = None;

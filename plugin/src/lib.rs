@@ -117,8 +117,12 @@ mod trouble;
 
 use bevy_app::{App, Last, Plugin, PostUpdate, PreUpdate};
 use bevy_ecs::schedule::IntoScheduleConfigs;
+#[cfg(feature = "states")]
+use bevy_ecs::schedule::SystemCondition;
 use bevy_ecs::schedule::common_conditions::{on_message, resource_changed, resource_exists};
 use bevy_renet::{RenetClientPlugin, RenetReceive, RenetSend, RenetServerPlugin};
+#[cfg(feature = "states")]
+use bevy_state::condition::state_changed;
 
 pub use bevy_renet;
 pub use commands::TraversalCommands;
@@ -282,9 +286,9 @@ impl Plugin for TraversalPlugin {
             .add_systems(
                 PreUpdate,
                 (
-                    systems::take_datagrams.run_if(resource_exists::<TraversalLink>),
+                    systems::take_datagrams,
                     systems::receive.run_if(systems::has_news),
-                    systems::sort_datagrams.run_if(resource_exists::<TraversalLink>),
+                    systems::sort_datagrams,
                     (log::tell, trouble::trigger, (players::follow, progress::follow).chain())
                         .run_if(resource_changed::<systems::News>),
                 )
@@ -306,14 +310,16 @@ impl Plugin for TraversalPlugin {
         #[cfg(feature = "states")]
         app.add_systems(
             PreUpdate,
-            room_state::follow.after(systems::receive).in_set(TraversalSystems::Receive),
+            room_state::follow
+                .run_if(resource_changed::<systems::News>.or_else(state_changed::<RoomState>))
+                .after(systems::receive)
+                .in_set(TraversalSystems::Receive),
         );
         if self.config.transport == Transport::Sealed {
             app.insert_resource(RenetConfig(self.config.renet.clone()))
                 .add_systems(
                     PreUpdate,
                     renet::receive
-                        .run_if(resource_exists::<TraversalLink>)
                         .in_set(RenetReceive)
                         .after(systems::sort_datagrams)
                         .after(RenetServerPlugin::update_system)

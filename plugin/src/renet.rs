@@ -56,11 +56,12 @@ pub(crate) fn receive(
     mut commands: Commands,
     mut hand_off: ResMut<HandOff>,
     mut datagrams: ResMut<Datagrams>,
-    mut link: ResMut<TraversalLink>,
+    link: Option<ResMut<TraversalLink>>,
     server: Option<ResMut<RenetServer>>,
     client: Option<ResMut<RenetClient>>,
     (config, time): (Res<RenetConfig>, Res<Time<Real>>),
 ) {
+    let Some(mut link) = link else { return };
     let now = time.elapsed();
     let hand_off = hand_off.bypass_change_detection();
     let datagrams = datagrams.bypass_change_detection();

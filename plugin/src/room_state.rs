@@ -1,14 +1,16 @@
 //! The way of this player through rooms as one of Bevy's states.
 
 use bevy_app::App;
+use bevy_ecs::change_detection::DetectChangesMut;
 use bevy_ecs::message::MessageReader;
 use bevy_ecs::system::{Local, Res, ResMut, SystemParam};
 use bevy_state::app::{AppExtStates, StatesPlugin};
 use bevy_state::state::{NextState, State, States};
 use traversal_core::RequestKind;
 
-use crate::messages::{outcomes as o, requests as r};
+use crate::messages::outcomes as m;
 use crate::state::CurrentRoom;
+use crate::systems::News;
 
 /// State: it says where this player is. It follows what the messages say, in the frame in which they are read;
 /// setting it changes nothing.
@@ -51,16 +53,10 @@ pub(crate) fn add(app: &mut App) {
 /// This is what is read for it.
 #[derive(SystemParam)]
 pub(crate) struct Signs<'w, 's> {
-    host: MessageReader<'w, 's, r::HostRoom>,
-    join: MessageReader<'w, 's, r::JoinRoom>,
-    quick: MessageReader<'w, 's, r::QuickMatch>,
-    leave: MessageReader<'w, 's, r::LeaveRoom>,
-    cancel: MessageReader<'w, 's, r::CancelQuickMatch>,
-    logout: MessageReader<'w, 's, r::DisconnectLobby>,
-    joined: MessageReader<'w, 's, o::RoomJoined>,
-    failed: MessageReader<'w, 's, o::RequestFailed>,
-    connected: MessageReader<'w, 's, o::PeerConnected>,
-    disconnected: MessageReader<'w, 's, o::PeerDisconnected>,
+    joined: MessageReader<'w, 's, m::RoomJoined>,
+    failed: MessageReader<'w, 's, m::RequestFailed>,
+    connected: MessageReader<'w, 's, m::PeerConnected>,
+    disconnected: MessageReader<'w, 's, m::PeerDisconnected>,
 }
 
 /// This is what is remembered between two frames.
@@ -76,6 +72,7 @@ pub(crate) struct Remembered {
 pub(crate) fn follow(
     mut signs: Signs,
     room: Res<CurrentRoom>,
+    mut news: ResMut<News>,
     mut now: Local<Remembered>,
     state: Option<Res<State<RoomState>>>,
     next: Option<ResMut<NextState<RoomState>>>,
@@ -83,9 +80,8 @@ pub(crate) fn follow(
     let (Some(state), Some(mut next)) = (state, next) else { return };
     let now = &mut *now;
     // Requests are older than what is told in this frame.
-    let given_up = signs.leave.read().count() + signs.cancel.read().count() + signs.logout.read().count() > 0;
-    let asked = signs.host.read().count() + signs.join.read().count() + signs.quick.read().count() > 0;
-    now.entering = asked || now.entering && !given_up;
+    let wants_room = news.bypass_change_detection().wants_room.take();
+    now.entering = wants_room.unwrap_or(now.entering);
     for failed in signs.failed.read() {
         now.entering &=
             !matches!(failed.request, RequestKind::Host | RequestKind::Join | RequestKind::QuickMatch);
@@ -101,6 +97,12 @@ pub(crate) fn follow(
         now.host_lost &= host != Some(here.peer.id);
     }
     now.host_lost &= host.is_some() && !room.hosting;
+    // An answer that came within a frame is told in the next one, so that nobody who waits for `Entering` misses it.
+    if wants_room == Some(true) && *state.get() == RoomState::Out {
+        next.set(RoomState::Entering);
+        news.set_changed();
+        return;
+    }
     let wanted = match (host, room.hosting) {
         (None, _) if now.entering => RoomState::Entering,
         (None, _) => RoomState::Out,

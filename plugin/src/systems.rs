@@ -30,7 +30,11 @@ pub enum TraversalSystems {
 }
 
 /// First the datagrams are taken, then the events: each connection is known before its first datagram is looked at.
-pub(crate) fn take_datagrams(link: Res<TraversalLink>, mut datagrams: ResMut<Datagrams>) {
+///
+/// This and what else runs in each frame asks for the link itself: a run condition would be one more system (a tenth of what
+/// an idle frame costs).
+pub(crate) fn take_datagrams(link: Option<Res<TraversalLink>>, mut datagrams: ResMut<Datagrams>) {
+    let Some(link) = link else { return };
     if let Some(driver) = &link.driver {
         link.tick();
         datagrams.bypass_change_detection().take(driver);
@@ -81,12 +85,14 @@ pub(crate) fn receive(mut link: ResMut<TraversalLink>, mut app: AppSide) {
 
 /// Sorts what was taken, now that all connections are known.
 pub(crate) fn sort_datagrams(
-    link: Res<TraversalLink>,
+    link: Option<Res<TraversalLink>>,
     mut datagrams: ResMut<Datagrams>,
     peers: Res<Peers>,
     stats: Res<TraversalStats>,
 ) {
-    if link.driver.is_some() {
+    if let Some(link) = link
+        && link.driver.is_some()
+    {
         datagrams.bypass_change_detection().sort(&peers, link.held.is_some(), &stats);
     }
 }

@@ -8,7 +8,7 @@ use bevy_ecs::prelude::*;
 use bevy_ecs::system::RunSystemOnce;
 use bevy_renet::renet::DefaultChannel;
 use bevy_renet::{RenetClient, RenetClientPlugin, RenetServer, RenetServerPlugin};
-use bevy_state::state::State;
+use bevy_state::state::{NextState, State};
 use bevy_traversal::*;
 use test_support::game::{Game, config, host, pair, room, until};
 use test_support::lobby;
@@ -113,6 +113,12 @@ fn went(game: &Game) -> Vec<RoomState> {
     game.resource::<Went>().0.clone()
 }
 
+/// Has the state look at the messages of the next frame, as it does after a request: it looks where there is news alone.
+fn look_at_messages(game: &mut Game) {
+    game.write(CancelQuickMatch);
+    game.app.update();
+}
+
 #[test]
 fn the_state_follows_the_way_into_a_room_through_a_migration_and_out() {
     use RoomState::{Entering, Hosting, Joined, Migrating, Out};
@@ -139,7 +145,13 @@ fn the_state_follows_the_way_into_a_room_through_a_migration_and_out() {
             !game.all::<PeerConnected>().is_empty()
         });
     }
-    assert_eq!(went(&second), [Out, Entering, Out, Entering, Joined]);
+    until([&mut first, &mut second], "the state follows", 5.0, |[_, second]| {
+        went(second) == [Out, Entering, Out, Entering, Joined]
+    });
+    second.app.world_mut().resource_mut::<NextState<RoomState>>().set(Out);
+    until([&mut first, &mut second], "a state that the game sets is set back", 5.0, |[_, second]| {
+        went(second) == [Out, Entering, Out, Entering, Joined, Out, Joined]
+    });
     first.write(LeaveRoom);
     until([&mut first, &mut second, &mut third], "the others play on", 15.0, |[first, second, third]| {
         let hosts = [second.resource::<CurrentRoom>().hosting, third.resource::<CurrentRoom>().hosting];
@@ -158,10 +170,12 @@ fn the_state_follows_the_way_into_a_room_through_a_migration_and_out() {
     let connected = follower.all::<PeerConnected>().pop().unwrap();
     let (peer, client_id) = (connected.peer.clone(), connected.client_id);
     assert_eq!(peer.id, host);
+    look_at_messages(&mut follower);
     follower.write(PeerDisconnected { peer, client_id, reason: DisconnectReason::Local });
     until([&mut promoted, &mut follower], "it is lost", 5.0, |[_, follower]| {
         went(follower).last() == Some(&Migrating)
     });
+    look_at_messages(&mut follower);
     follower.write(connected);
     until([&mut promoted, &mut follower], "it is there", 5.0, |[_, follower]| {
         went(follower).last() == Some(&Joined)

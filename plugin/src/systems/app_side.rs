@@ -49,7 +49,11 @@ pub(crate) struct Outcomes<'w> {
 
 /// Resource: it is marked as changed when there is something new for whoever tells or shows it.
 #[derive(Resource, Debug, Default)]
-pub(crate) struct News;
+pub(crate) struct News {
+    /// The game asked for a room in the last frame, or took that back; for the state.
+    #[cfg(feature = "states")]
+    pub(crate) wants_room: Option<bool>,
+}
 
 /// This is all that events of the network thread change: the resources that the game reads, and the outcome
 /// messages.

@@ -49,6 +49,14 @@ pub(crate) fn hand_over_requests(
         mut quick,
         mut cancel,
     } = requests;
+    #[cfg(feature = "states")]
+    {
+        let asked = !(host.is_empty() && join.is_empty() && quick.is_empty());
+        let given_up = !(leave.is_empty() && cancel.is_empty() && disconnect.is_empty());
+        if asked || given_up {
+            news.wants_room = Some(asked);
+        }
+    }
     let link = link.bypass_change_detection();
     each(&mut disconnect, |_| _ = link.command(Command::Disconnect));
     let mut ask = |command, request| {
