@@ -126,7 +126,9 @@ fn an_interrupt_ends_everything_in_order() {
         kill(Pid::from_raw(i32::try_from(child.id()).expect("a pid")), signal).expect("sent");
         let output = child.wait_with_output().expect("ended");
         assert_eq!(output.status.code(), Some(1));
-        assert!(String::from_utf8_lossy(&output.stdout).contains("reason: interrupted"));
+        let told = String::from_utf8_lossy(&output.stdout);
+        assert!(told.contains("reason: interrupted") && told.contains("ended by you"), "{told}");
+        assert!(!told.contains("FAILED"), "nothing has failed: {told}");
         for name in ["host", "join"] {
             let told = fs::read_to_string(logs.join(format!("{name}.err"))).expect("a log");
             // Its `sleep` was told too, and may say so.

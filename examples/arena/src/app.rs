@@ -8,7 +8,7 @@ use std::time::Duration;
 use bevy::app::AppExit;
 
 use crate::cli::Cli;
-use crate::embedded::{self, Embedded};
+use crate::embedded;
 use crate::session::{Goal, HostPlan, Profile, Target};
 use crate::sim::clean_name;
 use crate::{headless, window};
@@ -49,8 +49,7 @@ pub fn run(cli: &Cli) -> ExitCode {
     let profile = Profile { name: player_name(cli), server };
     if windowed {
         let goal = goal(cli, false);
-        let note = note(embedded.as_ref());
-        let play = || window::run(cli, profile.clone(), goal, note, seed);
+        let play = || window::run(cli, profile.clone(), goal, embedded, seed);
         match panic::catch_unwind(AssertUnwindSafe(play)) {
             Ok(exit) => return code(&exit),
             Err(panic) if window::SHOWN.load(Ordering::Relaxed) => panic::resume_unwind(panic),
@@ -73,15 +72,6 @@ fn code(exit: &AppExit) -> ExitCode {
         AppExit::Success => ExitCode::SUCCESS,
         AppExit::Error(code) => ExitCode::from(code.get()),
     }
-}
-
-fn note(embedded: Option<&Embedded>) -> String {
-    embedded
-        .map(|embedded| {
-            let address = embedded.address;
-            format!("A lobby server runs in this game: friends nearby start with --lobby {address}")
-        })
-        .unwrap_or_default()
 }
 
 fn player_name(cli: &Cli) -> String {

@@ -13,7 +13,7 @@ use crate::sim::{
 };
 
 /// This is the version of these messages. The lobby server is told it, and keeps other versions away.
-pub const GAME_PROTOCOL: u32 = 3;
+pub const GAME_PROTOCOL: u32 = 4;
 /// This game's rooms are kept under this name.
 pub const GAME: &str = "arena";
 /// A message has so many bytes at the most: renet sends them without slicing.

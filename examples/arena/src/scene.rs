@@ -78,6 +78,8 @@ pub struct Scene {
     pub phase: Option<Phase>,
     /// So many rounds have begun.
     pub round: u16,
+    /// Nothing was heard of the host for a while: everything stands as it was.
+    pub stands: bool,
     /// This is the number of the host's step.
     pub tick: u32,
     /// These are all players, in the order of their numbers.
@@ -103,9 +105,10 @@ impl Scene {
     pub fn seconds_left(&self) -> Option<f32> {
         match self.phase? {
             Phase::Lobby => None,
-            Phase::Countdown { ends } | Phase::Playing { ends, .. } | Phase::RoundOver { ends, .. } => {
-                Some(ends.saturating_sub(self.tick) as f32 / TICK_HZ as f32)
-            }
+            Phase::Countdown { ends }
+            | Phase::Playing { ends, .. }
+            | Phase::Resuming { ends, .. }
+            | Phase::RoundOver { ends, .. } => Some(ends.saturating_sub(self.tick) as f32 / TICK_HZ as f32),
         }
     }
 }

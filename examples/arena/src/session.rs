@@ -219,9 +219,18 @@ pub struct Session {
     pub doubt: Option<String>,
     /// This says what went wrong, in sentences for the player. It is taken by the flow.
     pub trouble: Option<String>,
+    /// The room wants another password than the one that was given.
+    pub wrong_password: bool,
 }
 
 impl Session {
+    /// Returns what does not work while the lobby server is gone; `None`: it is there, or nobody is in a room.
+    pub fn lobby_lost(&self) -> Option<&'static str> {
+        let lost = !matches!(self.link, Link::Online { .. });
+        (lost && self.room.is_some())
+            .then_some("The lobby server does not answer: nobody can come in, the match goes on.")
+    }
+
     /// Adds a sentence to the story; the newest are kept.
     pub fn tell(&mut self, sentence: impl Into<String>) {
         let sentence = sentence.into();

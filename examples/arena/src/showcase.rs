@@ -7,8 +7,8 @@ use crate::bots::brain::Brain;
 use crate::flow::Seed;
 use crate::net::HostGame;
 use crate::net::systems::{Hosted, NetSystems};
-use crate::screens::{Screen, ScreenName, TroubleText, sample};
-use crate::session::{Ask, Goal, HostPlan, Link, Target};
+use crate::screens::{Parting, Screen, ScreenName, TroubleText, sample};
+use crate::session::{Ask, Goal, HostChange, HostPlan, Link, Target};
 use crate::sim::{Input, MAX_HEALTH, Rules};
 
 /// Opens a screen with made-up contents, for pictures.
@@ -44,6 +44,7 @@ impl Plugin for ShowcasePlugin {
             ScreenName::Lobby | ScreenName::Guest => (Screen::Lobby, Goal::Host(HostPlan::default())),
             ScreenName::Game | ScreenName::Winner => (Screen::Game, Goal::Host(HostPlan::default())),
             ScreenName::Paused => (Screen::Paused, Goal::Host(HostPlan::default())),
+            ScreenName::Leaving => (Screen::Sure(Parting::Leave), Goal::Host(HostPlan::default())),
             ScreenName::Trouble => (Screen::Trouble, Goal::Browse),
         };
         let (mut session, _) = sample();
@@ -62,7 +63,11 @@ impl Plugin for ShowcasePlugin {
         {
             room.hosting = false;
         }
-        app.add_message::<Ask>().insert_state(screen).insert_resource(session).insert_resource(trouble());
+        app.add_message::<Ask>()
+            .add_message::<HostChange>()
+            .insert_state(screen)
+            .insert_resource(session)
+            .insert_resource(trouble());
         // The flow would act on a real goal; only pages read this one.
         app.insert_resource(goal);
         if needs_room && name != ScreenName::Connecting {
@@ -93,7 +98,7 @@ fn trouble() -> TroubleText {
         peer_nat: NatProfile::default(),
         tried: Vec::new(),
     };
-    TroubleText(format!("No way to Ada was found. {report}"))
+    TroubleText { text: format!("No way to Ada was found. {report}"), ..TroubleText::default() }
 }
 
 fn act(mut cast: ResMut<Cast>, mut hosted: ResMut<Hosted>) {

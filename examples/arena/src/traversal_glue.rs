@@ -6,8 +6,8 @@ use bevy::prelude::*;
 use bevy_renet::{RenetClient, RenetServer};
 use bevy_traversal::prelude::*;
 use bevy_traversal::{
-    KnownServers, ListRooms, NatStatus, PathChanged, PathKind, PeerPlanned, RequestKind, RoomsListed,
-    TraversalPlugin,
+    KnownServers, ListRooms, NatStatus, PathChanged, PathKind, PeerPlanned, RequestError, RequestFailure,
+    RequestKind, RoomsListed, TraversalPlugin,
 };
 
 use crate::protocol::{GAME, GAME_PROTOCOL};
@@ -107,7 +107,10 @@ fn hear_lobby(
                 Link::Retrying { reason }
             }
             None => {
-                session.trouble = Some(reason.clone());
+                // A match goes on without the server.
+                if session.room.is_none() {
+                    session.trouble = Some(reason.clone());
+                }
                 Link::Refused { reason }
             }
         };
@@ -185,6 +188,7 @@ fn hear_room(
             Goal::Idle => false,
         };
         if wanted {
+            session.wrong_password = matches!(error, RequestFailure::Server(RequestError::WrongPassword));
             session.trouble = Some(sentence(&error.to_string()));
         }
     }

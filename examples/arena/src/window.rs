@@ -13,6 +13,7 @@ use bevy::winit::WinitSettings;
 use crate::bench::BenchPlugin;
 use crate::bots::{BrainPlugin, Crew, CrewPlugin};
 use crate::cli::Cli;
+use crate::embedded::{Embedded, Practice};
 use crate::flow::{FlowPlugin, Referee, Seed, StopPlugin};
 use crate::input::InputPlugin;
 use crate::net::systems::{NetPlugin, PlayerName};
@@ -54,7 +55,7 @@ pub fn display() -> Result<(), String> {
 }
 
 /// Opens the window and plays until it is closed.
-pub fn run(cli: &Cli, profile: Profile, goal: Goal, note: String, seed: u64) -> AppExit {
+pub fn run(cli: &Cli, profile: Profile, goal: Goal, embedded: Option<Embedded>, seed: u64) -> AppExit {
     let (width, height) = cli.size.unwrap_or((1280, 720));
     let mut resolution = WindowResolution::new(width, height);
     if cli.size.is_some() {
@@ -74,6 +75,7 @@ pub fn run(cli: &Cli, profile: Profile, goal: Goal, note: String, seed: u64) -> 
         .set(LogPlugin { filter, ..Default::default() })
         .disable::<TerminalCtrlCHandlerPlugin>();
     let bots = usize::from(cli.bots);
+    let note = embedded.as_ref().map(Embedded::note).unwrap_or_default();
     let form = Form {
         name: profile.name.clone(),
         server: profile.server.clone(),
@@ -89,6 +91,7 @@ pub fn run(cli: &Cli, profile: Profile, goal: Goal, note: String, seed: u64) -> 
         .insert_resource(profile)
         .insert_resource(Seed(seed))
         .insert_resource(form)
+        .insert_resource(Practice::with(embedded))
         .insert_resource(WinitSettings::continuous()) // others wait for our inputs, focused or not
         .add_plugins((NetPlugin, ScreensPlugin, ViewPlugin, StopPlugin))
         .add_systems(Last, || SHOWN.store(true, Ordering::Relaxed));

@@ -13,7 +13,7 @@ use super::acts::Acts;
 use super::error::NetnsError;
 use super::lab::{LOBBY, Lab, LabSettings};
 use super::process::{Happened, Program, Start, locate};
-use super::report::PairReport;
+use super::report::{INTERRUPTED, PairReport};
 use super::script::Script;
 use super::transcript::Transcript;
 
@@ -159,7 +159,7 @@ impl Run<'_> {
                     )));
                 }
                 Some(Happened::Interrupted) => {
-                    self.reason = Some("interrupted".into());
+                    self.reason = Some(INTERRUPTED.into());
                     return Ok(false);
                 }
                 None => return Err(failed(format!("no ready line within {} s", LOBBY_READY.as_secs()))),
@@ -222,7 +222,7 @@ impl Run<'_> {
                     }
                 }
                 Some(Happened::Interrupted) => {
-                    self.reason = Some("interrupted".into());
+                    self.reason = Some(INTERRUPTED.into());
                     return Ok(());
                 }
                 None if limit.is_some_and(|limit| Instant::now() >= limit) => {

@@ -98,11 +98,14 @@ pub struct Events {
     pub join: Vec<Value>,
 }
 
+/// The reason of a run that a signal ended.
+pub(super) const INTERRUPTED: &str = "interrupted";
+
 impl PairReport {
     /// Returns the report as people read it.
     pub fn summary(&self) -> String {
         let mut text = String::new();
-        let verdict = if self.ok { "ok" } else { "FAILED" };
+        let verdict = self.verdict();
         let _ = writeln!(text, "{} - {}: {verdict}{}", self.left, self.right, self.how());
         if let Some(reason) = &self.reason {
             let _ = writeln!(text, "  reason: {reason}");
@@ -155,6 +158,15 @@ impl PairReport {
         text
     }
 
+    /// A run that its user ended has not failed, and shows nothing else either.
+    fn verdict(&self) -> &'static str {
+        match self.reason.as_deref() {
+            _ if self.ok => "ok",
+            Some(INTERRUPTED) => "ended by you",
+            _ => "FAILED",
+        }
+    }
+
     fn how(&self) -> String {
         let mut how = String::new();
         if let Some(path) = &self.path {
@@ -178,7 +190,7 @@ impl PairReport {
     /// Returns it as in a cell of a table.
     fn cell(&self) -> String {
         let real = match (&self.path, self.since_request_ms) {
-            _ if !self.ok => "FAILED".into(),
+            _ if !self.ok => self.verdict().into(),
             (Some(path), Some(ms)) => format!("{path} {ms:.0}"),
             (Some(path), None) => path.clone(),
             (None, _) => "ok".into(),

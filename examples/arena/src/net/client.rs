@@ -7,11 +7,14 @@ use super::prediction::Prediction;
 use super::{EventLog, HostGame};
 use crate::protocol::{self, BUNDLE, ClientMessage, GAME_PROTOCOL, HostMessage, Inputs, Snapshot, encode};
 use crate::scene::{Actor, Scene, SceneBolt};
-use crate::sim::{Bolt, DT, Freedom, GameEvent, Input, Phase, PlayerSlot, Rules, angle_of};
+use crate::sim::{Bolt, DT, Freedom, GameEvent, Input, PlayerSlot, Rules, angle_of};
 
 /// From this age on, in steps, others' shots are shown in our own time; until then it blends over from their shooter's:
 /// so they leave the muzzle that is seen, and hit when they seem to.
 const BOLT_BLEND: f64 = 18.0;
+
+/// After so many seconds without a snapshot everything stands, the own player too: what it did meanwhile would be undone.
+const STANDS_AFTER: f64 = 0.7;
 
 /// The match as a client knows it.
 #[derive(Debug, Default)]
@@ -33,6 +36,8 @@ pub struct ClientGame {
     /// Steps that our inputs are ahead of the newest snapshot, smoothed.
     ahead: f64,
     now: f64,
+    /// The newest snapshot came then.
+    heard: f64,
     fresh: Vec<GameEvent>,
 }
 
@@ -123,6 +128,7 @@ impl ClientGame {
             .map(|bolt| bolt.input)
             .collect();
         if self.timeline.add(snapshot, self.now) {
+            self.heard = self.now;
             self.prediction.reconcile(applied, body, freedom);
             self.prediction.confirm_bolts(applied, |input| flying.contains(&input));
             let ahead = self.prediction.ahead() as f64;
@@ -130,9 +136,14 @@ impl ClientGame {
         }
     }
 
+    /// Returns whether the host was not heard for a while.
+    fn stands(&self) -> bool {
+        self.now - self.heard > STANDS_AFTER
+    }
+
     fn freedom(&self, snapshot: &Snapshot) -> Freedom {
         let alive = snapshot.players.iter().any(|p| Some(p.player) == self.me && p.health > 0);
-        let walk = alive && !matches!(snapshot.phase, Phase::Countdown { .. });
+        let walk = alive && snapshot.phase.lets_move();
         Freedom { walk, fire: walk }
     }
 
@@ -141,6 +152,8 @@ impl ClientGame {
     pub fn tick(&mut self, input: Input) -> Option<Vec<u8>> {
         let me = self.me?;
         let freedom = self.freedom(self.timeline.newest()?);
+        let input =
+            if self.stands() { Input { walk: (0, 0), fire: false, dash: false, ..input } } else { input };
         self.prediction.step(me, input, freedom);
         Some(encode(&Inputs(self.prediction.bundle(BUNDLE))))
     }
@@ -153,7 +166,9 @@ impl ClientGame {
     /// Returns what this player sees, `fraction` of a step after the last one.
     pub fn scene(&self, fraction: f32) -> Scene {
         let (Some(me), Some(newest)) = (self.me, self.timeline.newest()) else { return Scene::default() };
-        let shown = self.timeline.shown_tick(self.now).unwrap_or_default();
+        // The clock stands with everything else.
+        let now = self.now.min(self.heard + STANDS_AFTER);
+        let shown = self.timeline.shown_tick(now).unwrap_or_default();
         let actors = newest.players.iter().map(|state| {
             let own = state.player == me && state.health > 0;
             let (at, angle) = if own {
@@ -187,12 +202,13 @@ impl ClientGame {
         });
         let others = newest.bolts.iter().map(Bolt::from).filter(|bolt| bolt.owner != me);
         let bolts = own_bolts.chain(others.filter_map(|bolt| self.shown_bolt(bolt, shown, newest.tick)));
-        let host_tick = self.timeline.host_tick(self.now).unwrap_or_default();
+        let host_tick = self.timeline.host_tick(now).unwrap_or_default();
         Scene {
             local: Some(me),
             dash_charge: self.prediction.body().dash_charge(),
             phase: Some(newest.phase),
             round: newest.round,
+            stands: self.stands(),
             tick: host_tick.max(0.0) as u32,
             actors: actors.collect(),
             bolts: bolts.collect(),
@@ -201,6 +217,14 @@ impl ClientGame {
     }
 
     fn shown_bolt(&self, mut bolt: Bolt, shown: f64, newest: u32) -> Option<SceneBolt> {
+        if self.timeline.newest().is_some_and(|newest| !newest.phase.lets_move()) {
+            return Some(SceneBolt {
+                owner: bolt.owner,
+                key: u32::from(bolt.id),
+                at: bolt.at,
+                velocity: bolt.velocity,
+            });
+        }
         let newest = f64::from(newest);
         let age = f64::from(bolt.age) + shown - newest;
         if age < 0.0 {

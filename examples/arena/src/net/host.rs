@@ -214,6 +214,9 @@ impl HostGame {
     /// Plays one step of the match.
     pub fn tick(&mut self, own: Input) {
         self.await_players();
+        if !self.awaited.is_empty() {
+            self.world.wait();
+        }
         self.before = self.world.players.iter().map(|(slot, p)| (*slot, p.body.at)).collect();
         if let Some(local) = self.local {
             self.local_seq += 1;
@@ -293,6 +296,7 @@ impl HostGame {
             dash_charge: own.map_or(1.0, |p| p.body.dash_charge()),
             phase: Some(self.world.phase),
             round: self.world.round,
+            stands: false,
             tick: self.world.tick,
             actors: actors.collect(),
             bolts: bolts.collect(),

@@ -141,7 +141,13 @@ fn show(
         *scene = hosted.0.scene(fraction);
         hosted.0.take_events()
     } else if let Some(mut joined) = joined {
-        *scene = joined.0.scene(fraction);
+        let seen = joined.0.scene(fraction);
+        if seen.phase.is_some() || scene.phase.is_none() {
+            *scene = seen;
+        } else {
+            // Another host has not told anything yet: what was seen last is shown until then.
+            scene.stands = true;
+        }
         joined.0.take_events()
     } else {
         return;

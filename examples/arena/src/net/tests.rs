@@ -312,3 +312,53 @@ fn full_arenas_and_other_versions_are_told_why() {
     host.reliable(99, &ClientGame::hello("late"));
     assert_eq!(refusal(&mut host).as_deref(), Some("The arena is full."));
 }
+
+/// The host is gone: a guest stands where it was heard to be, its clock too, and the match goes on from there by a count.
+#[test]
+fn nothing_runs_on_without_the_host_and_the_next_one_resumes_by_a_count() {
+    let mut game = assembled(2, 0.05, 0.0, Rules::default());
+    game.host.begin();
+    let walking = |_: u64, _: &ClientGame| {
+        let mut input = Input::default();
+        input.walk_towards(Vec2::X);
+        input
+    };
+    for _ in 0..6 * TICK_HZ {
+        game.step(Input::default(), walking);
+    }
+    let mut player = game.players.remove(&1).unwrap().game;
+    let playing = |game: &ClientGame| matches!(game.scene(1.0).phase, Some(Phase::Playing { .. }));
+    assert!(playing(&player) && !player.scene(1.0).stands);
+    // A second goes by without a word.
+    let mut lone = |seconds: u32| {
+        for _ in 0..seconds * TICK_HZ {
+            player.advance(f64::from(DT));
+            player.tick(walking(1, &player));
+        }
+        player.scene(1.0)
+    };
+    let (stood, later) = (lone(2), lone(5));
+    assert!(stood.stands);
+    assert_eq!(stood.me().unwrap().at, later.me().unwrap().at, "its own ship stands");
+    assert_eq!((stood.tick, &stood.actors), (later.tick, &later.actors), "and so does all else");
+
+    let mut next = player.take_over(1, 0, 7).unwrap();
+    let Phase::Resuming { left, .. } = next.world.phase else { panic!("{:?}", next.world.phase) };
+    let places = |game: &HostGame| game.world.players.values().map(|p| p.body.at).collect::<Vec<_>>();
+    let before = places(&next);
+    // The other guest takes a second longer than the count to find its way here.
+    for _ in 0..4 * TICK_HZ {
+        next.tick(walking(1, &player));
+    }
+    assert!(matches!(next.world.phase, Phase::Resuming { .. }), "it is waited for");
+    next.reliable(2, &ClientGame::hello("P2"));
+    let mut steps = 0;
+    while matches!(next.world.phase, Phase::Resuming { .. }) {
+        assert_eq!(before, places(&next), "nothing moves before the count is over");
+        next.tick(walking(1, &player));
+        steps += 1;
+    }
+    assert!((2 * TICK_HZ..=4 * TICK_HZ).contains(&steps), "{steps} steps are a count of three");
+    let Phase::Playing { ends, .. } = next.world.phase else { panic!("{:?}", next.world.phase) };
+    assert_eq!(ends - next.world.tick, left, "no time of the round is lost");
+}

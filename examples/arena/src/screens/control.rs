@@ -1,5 +1,6 @@
 //! Keyboard and mouse on pages.
 
+use bevy::clipboard::Clipboard;
 use bevy::input::ButtonState;
 use bevy::input::keyboard::{Key, KeyboardInput};
 use bevy::prelude::*;
@@ -9,18 +10,27 @@ use super::draw::{Focus, Numbered, Press, Shown};
 use super::form::Form;
 use super::page::{Action, Control, Page, Pressed};
 
-/// The mouse focuses what it is over and presses what it clicks.
+/// The mouse focuses what it moves over, and presses what it clicks. What appears under a pointer at rest is not what the
+/// player means.
 pub(super) fn mouse(
-    touched: Query<(&Interaction, Option<&Numbered>, Option<&Press>), Changed<Interaction>>,
+    touched: Query<(Ref<Interaction>, Option<&Numbered>, Option<&Press>)>,
+    mut moves: MessageReader<CursorMoved>,
+    mut at: Local<Option<Vec2>>,
     mut focus: ResMut<Focus>,
     mut pressed: MessageWriter<Pressed>,
 ) {
+    let before = *at;
+    // The first place is where the pointer was when the window opened.
+    *at = moves.read().last().map(|moved| moved.position).or(before);
+    let moved = before.is_some() && *at != before;
     for (interaction, numbered, press) in &touched {
-        if let (Interaction::Hovered | Interaction::Pressed, Some(Numbered(number))) = (interaction, numbered)
+        let clicked = interaction.is_changed() && *interaction == Interaction::Pressed;
+        if let Some(Numbered(number)) = numbered
+            && (clicked || moved && *interaction != Interaction::None)
         {
             focus.0 = *number;
         }
-        if let (Interaction::Pressed, Some(Press(action))) = (interaction, press) {
+        if let Some(Press(action)) = press.filter(|_| clicked) {
             pressed.write(Pressed(action.clone()));
         }
     }
@@ -34,6 +44,7 @@ pub(super) fn keyboard(
     shown: Res<Shown>,
     mut form: ResMut<Form>,
     mut focus: ResMut<Focus>,
+    mut clipboard: ResMut<Clipboard>,
     mut pressed: MessageWriter<Pressed>,
 ) {
     let controls = shown.page.as_ref().map(Page::controls).unwrap_or_default();
@@ -42,6 +53,7 @@ pub(super) fn keyboard(
             let action = match screen.get() {
                 Screen::Title => continue,
                 Screen::Game => Action::Go(Screen::Paused),
+                Screen::Sure(_) => Action::Go(Screen::Paused),
                 Screen::Connecting | Screen::Lobby | Screen::Trouble => Action::Leave,
                 _ => Action::Back,
             };
@@ -66,6 +78,18 @@ pub(super) fn keyboard(
                 // As in any form: on to the next, which ends at the button.
                 focus.0 = (focus.0 + 1) % controls.len();
             }
+            (Control::Field(field), Key::Character(c))
+                if c.eq_ignore_ascii_case("v")
+                    && held.any_pressed([
+                        KeyCode::ControlLeft,
+                        KeyCode::ControlRight,
+                        KeyCode::SuperLeft,
+                    ]) =>
+            {
+                if let Some(Ok(copied)) = clipboard.fetch_text().poll_result() {
+                    form.type_in(*field, copied.trim());
+                }
+            }
             (Control::Field(field), _) => {
                 if let Some(typed) = &key.text {
                     form.type_in(*field, typed);
@@ -80,5 +104,42 @@ pub(super) fn keyboard(
             (Control::Button(_), Key::ArrowLeft) => focus.0 = focus.0.saturating_sub(1),
             _ => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn point(app: &mut App, at: Vec2) {
+        let window = Entity::PLACEHOLDER;
+        app.world_mut().write_message(CursorMoved { window, position: at, delta: None });
+        app.update();
+    }
+
+    #[test]
+    fn what_appears_under_a_pointer_at_rest_does_not_take_the_focus() {
+        let mut app = App::new();
+        app.init_resource::<Focus>()
+            .add_message::<CursorMoved>()
+            .add_message::<Pressed>()
+            .add_systems(Update, mouse);
+        let focus = |app: &App| app.world().resource::<Focus>().0;
+        point(&mut app, Vec2::new(10.0, 10.0));
+        let button = app.world_mut().spawn((Numbered(3), Interaction::Hovered, Press(Action::Quit))).id();
+        app.update();
+        // The system tells the same place once more, as when a window opens.
+        point(&mut app, Vec2::new(10.0, 10.0));
+        assert_eq!(focus(&app), 0);
+        point(&mut app, Vec2::new(11.0, 10.0));
+        assert_eq!(focus(&app), 3, "the player moved it there");
+        app.world_mut().resource_mut::<Focus>().0 = 1;
+        app.update();
+        assert_eq!(focus(&app), 1, "the keyboard has it again");
+        app.world_mut().entity_mut(button).insert(Interaction::Pressed);
+        app.update();
+        assert_eq!(focus(&app), 3);
+        let presses: Vec<Pressed> = app.world_mut().resource_mut::<Messages<Pressed>>().drain().collect();
+        assert_eq!(presses, [Pressed(Action::Quit)]);
     }
 }

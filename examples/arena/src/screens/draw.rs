@@ -50,6 +50,14 @@ pub(super) fn load(mut commands: Commands, mut images: ResMut<Assets<Image>>) {
     commands.insert_resource(UiPictures { logo: images.add(logo) });
 }
 
+/// Has all text set in a font with many scripts: names are written in any.
+pub(super) fn set_font(mut fonts: ResMut<Assets<Font>>) {
+    let font = Font::from_bytes(include_bytes!("../../../../assets/DejaVuSans.ttf").to_vec());
+    if let Err(error) = fonts.insert(AssetId::default(), font) {
+        warn!("the game's font cannot be used: {error}");
+    }
+}
+
 /// Everything grows with the window.
 pub(super) fn scale(windows: Query<&Window>, mut scale: ResMut<UiScale>) {
     let Ok(window) = windows.single() else { return };
@@ -72,7 +80,7 @@ pub(super) fn refresh(
     mut focus: ResMut<Focus>,
 ) {
     let Some(pictures) = pictures else { return };
-    let page = pages::page(*screen.get(), &form, &session, &goal, &scene, &trouble.0);
+    let page = pages::page(*screen.get(), &form, &session, &goal, &scene, &trouble);
     let controls = page.as_ref().map(Page::controls).unwrap_or_default();
     if shown.screen != Some(*screen.get()) {
         focus.0 = first(&controls);
@@ -89,7 +97,7 @@ pub(super) fn refresh(
         commands.entity(root).despawn();
     }
     if let Some(page) = &page {
-        let veil = if *screen.get() == Screen::Paused { 0.35 } else { 0.25 };
+        let veil = if matches!(screen.get(), Screen::Paused | Screen::Sure(_)) { 0.35 } else { 0.25 };
         shown.root = Some(draw(&mut commands, page, &pictures, veil));
     }
     shown.page = page;
@@ -98,9 +106,13 @@ pub(super) fn refresh(
 /// Returns where the focus is when a screen opens: it is on what most players want next.
 fn first(controls: &[Control]) -> usize {
     let likely = |control: &Control| {
-        matches!(control, Control::Button(Action::QuickPlay | Action::Begin | Action::Retry))
+        matches!(
+            control,
+            Control::Button(Action::QuickPlay | Action::Begin | Action::Retry)
+                | Control::Field(Field::Password)
+        )
     };
-    let harmless = |control: &Control| !matches!(control, Control::Button(Action::Kick(_)));
+    let harmless = |control: &Control| !matches!(control, Control::Button(Action::Kick(_) | Action::Copy(_)));
     controls.iter().position(likely).or_else(|| controls.iter().position(harmless)).unwrap_or(0)
 }
 

@@ -13,10 +13,12 @@ use super::Screen;
 use crate::net::systems::NetSystems;
 use crate::scene::{Happened, Scene, label};
 use crate::session::{HostChange, Session};
-use crate::sim::{GameEvent, MAX_PLAYERS, Phase, PlayerSlot};
+use crate::sim::{GameEvent, MAX_PLAYERS, Phase, PlayerSlot, TICK_HZ};
 use crate::theme;
 use crate::view::{StageCamera, on_stage};
 
+/// These are the controls, as they are told at the beginning and in the menu.
+pub(super) const CONTROLS: &str = "WASD: walk   mouse: aim and fire   space: dash";
 /// A line of the feed stays for so many seconds.
 const FEED: f32 = 4.0;
 
@@ -29,6 +31,12 @@ impl Plugin for HudPlugin {
             .add_systems(Update, (visible, chips, clock, network, announce, feed).after(NetSystems::Scene))
             .add_systems(Update, names.after(NetSystems::Scene));
     }
+}
+
+/// Returns whether a text is a name over a ship.
+#[cfg(test)]
+pub(super) fn is_name_tag(world: &World, text: Entity) -> bool {
+    world.get::<ChildOf>(text).is_some_and(|parent| world.get::<NameTag>(parent.parent()).is_some())
 }
 
 #[derive(Resource, Default)]
@@ -44,30 +52,24 @@ fn visible(screen: Res<State<Screen>>, mut hud: Query<&mut Visibility, With<Hud>
     }
 }
 
-/// Returns the actors' places in the scene by points, the best first.
-fn ranking(scene: &Scene) -> Vec<usize> {
-    let mut order: Vec<_> = (0..scene.actors.len()).collect();
-    order.sort_by_key(|i| (u16::MAX - scene.actors[*i].points, scene.actors[*i].player));
-    order
-}
-
 fn chips(
     scene: Res<Scene>,
     mut chips: Query<(&Chip, &mut Node, &mut BorderColor)>,
     mut names: Query<(&ChipName, &mut Text, &mut TextColor), Without<ChipPoints>>,
     mut points: Query<(&ChipPoints, &mut Text), Without<ChipName>>,
 ) {
-    let order = ranking(&scene);
-    // The clock stays in the middle: four places on each side, filled from the middle outwards.
+    // The clock stays in the middle: four places on each side, filled from the middle outwards, by the players' numbers: who looks
+    // for a name finds it where it was.
+    let count = scene.actors.len();
     let actor_at = |place: usize| {
         let half = MAX_PLAYERS / 2;
         let rank = if place < half { (half - 1 - place) * 2 } else { (place - half) * 2 + 1 };
-        order.get(rank).map(|i| &scene.actors[*i])
+        scene.actors.get(rank)
     };
     for (Chip(place), mut node, mut border) in &mut chips {
         let actor = actor_at(*place);
         // An empty place keeps its width only where that keeps the clock in the middle.
-        let display = if actor.is_some() || (order.len() % 2 == 1 && mirrored(*place, order.len())) {
+        let display = if actor.is_some() || (count % 2 == 1 && mirrored(*place, count)) {
             Display::Flex
         } else {
             Display::None
@@ -112,6 +114,10 @@ fn clock(scene: Res<Scene>, mut clock: Query<(&mut Text, &mut TextColor), With<C
             let tint = if overtime || left <= 10 { theme::BAD } else { theme::WORDS };
             (format!("{}:{:02}", left / 60, left % 60), tint)
         }
+        (Some(Phase::Resuming { left, .. }), _) => {
+            let left = left.div_ceil(TICK_HZ);
+            (format!("{}:{:02}", left / 60, left % 60), theme::FAINT)
+        }
         _ => (String::new(), theme::WORDS),
     };
     if text.0 != shown {
@@ -120,8 +126,14 @@ fn clock(scene: Res<Scene>, mut clock: Query<(&mut Text, &mut TextColor), With<C
     colour.set_if_neq(TextColor(tint));
 }
 
-fn network(session: Res<Session>, mut text: Query<&mut Text, With<NetworkText>>) {
-    let (Ok(mut text), Some(room)) = (text.single_mut(), &session.room) else { return };
+fn network(session: Res<Session>, mut text: Query<(&mut Text, &mut TextColor), With<NetworkText>>) {
+    let (Ok((mut text, mut colour)), Some(room)) = (text.single_mut(), &session.room) else { return };
+    if let Some(lost) = session.lobby_lost() {
+        colour.set_if_neq(TextColor(theme::BAD));
+        text.set_if_neq(Text::new(lost));
+        return;
+    }
+    colour.set_if_neq(TextColor(theme::FAINT));
     let reached: Vec<_> = session
         .members
         .iter()
@@ -152,7 +164,44 @@ fn network(session: Res<Session>, mut text: Query<&mut Text, With<NetworkText>>)
     }
 }
 
+/// How long the host is not heard of, and who hosts since.
+#[derive(Default)]
+struct HostWatch {
+    since: Option<f32>,
+    next: Option<String>,
+}
+
+impl HostWatch {
+    /// Returns what is to be said of the host while the match stands.
+    fn words(&mut self, now: f32, scene: &Scene, session: &Session) -> Option<(String, String)> {
+        let stands = scene.stands || session.doubt.is_some();
+        if !stands && !matches!(scene.phase, Some(Phase::Resuming { .. })) {
+            *self = Self::default();
+            return None;
+        }
+        if !stands {
+            // It goes on: the count, and with whom.
+            self.since = None;
+            let count = scene.seconds_left().unwrap_or_default().ceil().max(1.0);
+            return Some((format!("{count}"), self.next.clone().unwrap_or_default()));
+        }
+        let seconds = (now - *self.since.get_or_insert(now)).floor();
+        let online = session.lobby_lost().is_none();
+        let what = match (&session.doubt, &self.next) {
+            (Some(_), _) if online => String::from("The host is gone, looking for another"),
+            (Some(_), _) => String::from("The host is gone, and the lobby server does not answer"),
+            (None, Some(next)) => next.clone(),
+            (None, None) => String::from("Nothing is heard of the host"),
+        };
+        Some((String::new(), format!("{what}: {seconds} s")))
+    }
+}
+
 fn announce(
+    time: Res<Time<Real>>,
+    session: Res<Session>,
+    mut changes: MessageReader<HostChange>,
+    mut host: Local<HostWatch>,
     scene: Res<Scene>,
     mut headline: Query<(&mut Text, &mut TextColor), (With<Headline>, Without<Subline>)>,
     mut subline: Query<&mut Text, (With<Subline>, Without<Headline>)>,
@@ -164,9 +213,23 @@ fn announce(
     };
     let left = scene.seconds_left().unwrap_or_default();
     let me = scene.me();
+    for change in changes.read() {
+        host.next = Some(if change.hosting {
+            String::from("The host is gone: you host now")
+        } else {
+            format!("The host is gone: {} hosts now", label(&change.name, 14))
+        });
+    }
+    let of_host = host.words(time.elapsed_secs(), &scene, &session);
     let (head, sub, tint) = match scene.phase {
+        Some(_) if of_host.is_some() => {
+            let (head, sub) = of_host.unwrap_or_default();
+            (head, sub, theme::ACCENT)
+        }
         Some(Phase::Countdown { .. }) => {
-            (format!("{}", left.ceil().max(1.0)), format!("Round {}", scene.round), theme::ACCENT)
+            let round =
+                if scene.round == 1 { String::from(CONTROLS) } else { format!("Round {}", scene.round) };
+            (format!("{}", left.ceil().max(1.0)), round, theme::ACCENT)
         }
         Some(Phase::RoundOver { winner, .. }) => {
             let name = scene.actor(winner).map_or_else(|| String::from("Somebody"), |actor| actor.label(14));
@@ -215,7 +278,9 @@ fn feed(
     let name = |player: PlayerSlot| {
         scene.actor(player).map_or_else(|| String::from("somebody"), |actor| actor.label(10))
     };
+    let mut expected_leave = false;
     for change in changes.read() {
+        expected_leave = true;
         let line = match change.hosting {
             true => String::from("you host now"),
             false => format!("{} hosts now", label(&change.name, 14)),
@@ -225,6 +290,8 @@ fn feed(
     for Happened(event) in happened.read() {
         let line = match event {
             GameEvent::Joined { name, .. } => format!("{} came in", label(name, 14)),
+            // The old host: its going is told already.
+            GameEvent::Left { .. } if expected_leave => continue,
             GameEvent::Left { .. } => String::from("somebody left"),
             GameEvent::Downed { by, whom } => format!("{} > {}", name(*by), name(*whom)),
             GameEvent::Overtime => String::from("overtime"),
@@ -256,7 +323,7 @@ fn names(
     mut texts: Query<&mut Text>,
 ) {
     let Ok((camera, eye)) = camera.single() else { return };
-    let playing = matches!(screen.get(), Screen::Game | Screen::Paused);
+    let playing = matches!(screen.get(), Screen::Game | Screen::Paused | Screen::Sure(_));
     for (NameTag(player), mut node, mut visibility, children) in &mut tags {
         let actor = scene.actor(*player).filter(|actor| playing && actor.alive());
         // Above the ship, or below it under the upper wall where the points stand.

@@ -5,6 +5,8 @@ mod control;
 mod draw;
 mod form;
 mod hud;
+#[cfg(test)]
+mod layout_tests;
 mod navigate;
 pub mod page;
 mod pages;
@@ -37,8 +39,19 @@ pub enum Screen {
     Game,
     /// The menu is open in the match, which goes on.
     Paused,
+    /// The player is asked whether to part from the match.
+    Sure(Parting),
     /// The player reads what went wrong, and what can be done.
     Trouble,
+}
+
+/// These are the ways out of a match.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Parting {
+    /// The player leaves the room.
+    Leave,
+    /// The program ends.
+    Quit,
 }
 
 /// The same as words of the command line.
@@ -64,6 +77,8 @@ pub enum ScreenName {
     Winner,
     /// The menu over a match.
     Paused,
+    /// Whether the match is to be left.
+    Leaving,
     /// An error is shown.
     Trouble,
 }
@@ -80,7 +95,7 @@ impl Plugin for ScreensPlugin {
             .init_resource::<Focus>()
             .init_resource::<TroubleText>()
             .add_message::<page::Pressed>()
-            .add_systems(Startup, draw::load)
+            .add_systems(Startup, (draw::load, draw::set_font))
             .add_systems(
                 Update,
                 (

@@ -2,19 +2,28 @@
 
 use std::time::Duration;
 
+use bevy::clipboard::Clipboard;
 use bevy::prelude::*;
 
 use super::Screen;
 use super::form::Form;
 use super::page::{Action, Pressed};
+use crate::embedded::Practice;
 use crate::net::systems::{Hosted, Joined, PlayerName};
 use crate::scene::Scene;
 use crate::session::{Ask, Goal, HostPlan, Link, Profile, Session, Target};
 use crate::sim::{Phase, clean_name};
 
-/// This is the sentence on the last screen that anybody wants to see.
+/// This is what stands on the last screen that anybody wants to see.
 #[derive(Resource, Clone, Debug, Default)]
-pub struct TroubleText(pub String);
+pub struct TroubleText {
+    /// This sentence says what went wrong.
+    pub text: String,
+    /// It ended a match, rather than the way into one.
+    pub played: bool,
+    /// The room wants another password.
+    pub password: bool,
+}
 
 /// A room whose name or code was typed is asked for so long.
 const WAIT: Duration = Duration::from_secs(3);
@@ -39,7 +48,9 @@ pub(super) fn obey(
     mut session: ResMut<Session>,
     mut ask: MessageWriter<Ask>,
     mut exit: MessageWriter<AppExit>,
-    hosted: Option<ResMut<Hosted>>,
+    (hosted, mut practice): (Option<ResMut<Hosted>>, ResMut<Practice>),
+    mut clipboard: ResMut<Clipboard>,
+    mut trouble: ResMut<TroubleText>,
 ) {
     let mut hosted = hosted;
     for Pressed(action) in pressed.read() {
@@ -49,7 +60,8 @@ pub(super) fn obey(
                 continue;
             }
             Action::Back => {
-                next.set(if *screen.get() == Screen::Paused { Screen::Game } else { Screen::Title });
+                let playing = matches!(screen.get(), Screen::Paused | Screen::Sure(_));
+                next.set(if playing { Screen::Game } else { Screen::Title });
                 if matches!(*goal, Goal::Browse) {
                     *goal = Goal::Idle;
                 }
@@ -75,11 +87,22 @@ pub(super) fn obey(
                 }
                 continue;
             }
+            Action::Copy(text) => {
+                if let Err(error) = clipboard.set_text(text.as_str()) {
+                    warn!("nothing was copied: {error:?}");
+                }
+                continue;
+            }
             Action::Kick(client) => {
                 ask.write(Ask::Kick(*client));
                 continue;
             }
-            Action::Retry => goal.clone(),
+            Action::Retry => match goal.clone() {
+                Goal::Join { target, wait, .. } if session.wrong_password => {
+                    Goal::Join { target, password: form.password(), wait }
+                }
+                same => same,
+            },
             Action::QuickPlay => Goal::Host(HostPlan { bots: 3, begin_with: Some(4), ..form.plan() }),
             Action::OpenRoom => Goal::Host(form.plan()),
             Action::Browse => Goal::Browse,
@@ -94,11 +117,24 @@ pub(super) fn obey(
                 wait: WAIT,
             },
         };
-        let wanted = Profile { name: clean_name(&form.name), server: form.server.trim().to_owned() };
+        let server = match action {
+            Action::QuickPlay => practice.server(),
+            _ => Ok(form.server.trim().to_owned()),
+        };
+        let server = match server {
+            Ok(server) => server,
+            Err(text) => {
+                *trouble = TroubleText { text, ..TroubleText::default() };
+                next.set(Screen::Trouble);
+                continue;
+            }
+        };
+        let wanted = Profile { name: clean_name(&form.name), server };
         name.0.clone_from(&wanted.name);
         profile.set_if_neq(wanted);
         session.story.clear();
         session.trouble = None;
+        session.wrong_password = false;
         session.rooms = None;
         // Told apart from the last one, so that the same is tried once more.
         *goal = aim;
@@ -125,7 +161,11 @@ pub(super) fn follow(
     }
     let refused = joined.as_ref().and_then(|joined| joined.0.refused.clone());
     if session.trouble.is_some() || refused.is_some() {
-        trouble.0 = refused.or(session.trouble.take()).unwrap_or_default();
+        *trouble = TroubleText {
+            text: refused.or(session.trouble.take()).unwrap_or_default(),
+            played: matches!(here, S::Game | S::Paused | S::Sure(_)),
+            password: session.wrong_password,
+        };
         next.set(S::Trouble);
         return;
     }
@@ -141,9 +181,100 @@ pub(super) fn follow(
             S::Rooms
         }
         (S::Lobby, Some(S::Game)) => S::Game,
-        (S::Game | S::Paused, Some(S::Lobby)) => S::Lobby,
-        (S::Lobby | S::Game | S::Paused, None) => S::Connecting,
+        (S::Game | S::Paused | S::Sure(_), Some(S::Lobby)) => S::Lobby,
+        // The match is still to be seen while the next host says what it knows of it.
+        (S::Game | S::Paused | S::Sure(_), None) if session.room.is_some() && scene.stands => return,
+        (S::Lobby | S::Game | S::Paused | S::Sure(_), None) => S::Connecting,
         _ => return,
     };
     next.set(to);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::screens::Parting;
+    use bevy::state::app::StatesPlugin;
+
+    /// Returns an app in which pages are obeyed, without a window.
+    fn app(form: Form) -> App {
+        let mut app = App::new();
+        app.add_plugins((MinimalPlugins, StatesPlugin))
+            .init_state::<Screen>()
+            .insert_resource(Profile { name: String::from("Ann"), server: form.server.clone() })
+            .insert_resource(PlayerName(String::from("Ann")))
+            .insert_resource(form)
+            .init_resource::<Goal>()
+            .init_resource::<Session>()
+            .init_resource::<Scene>()
+            .init_resource::<Practice>()
+            .init_resource::<Clipboard>()
+            .init_resource::<TroubleText>()
+            .add_message::<Pressed>()
+            .add_message::<Ask>()
+            .add_systems(Update, (obey, follow).chain());
+        app
+    }
+
+    fn press(app: &mut App, action: Action) -> Screen {
+        app.world_mut().write_message(Pressed(action));
+        app.update();
+        app.update();
+        *app.world().resource::<State<Screen>>().get()
+    }
+
+    #[test]
+    fn a_wrong_password_is_asked_for_again() {
+        let mut app = app(Form { password: "wrong".into(), ..Form::default() });
+        let target = Target::Code(String::from("K7QF2M"));
+        let given = Some("wrong".into());
+        app.insert_resource(Goal::Join { target, password: given, wait: WAIT });
+        let mut session = app.world_mut().resource_mut::<Session>();
+        session.trouble = Some(String::from("Wrong room password."));
+        session.wrong_password = true;
+        app.update();
+        assert!(app.world().resource::<TroubleText>().password);
+        app.world_mut().resource_mut::<Form>().password = "right".into();
+        press(&mut app, Action::Retry);
+        let Goal::Join { password, .. } = app.world().resource::<Goal>() else { panic!("another goal") };
+        assert_eq!(*password, Some("right".into()));
+    }
+
+    #[test]
+    fn play_against_bots_needs_no_lobby_server_but_its_own() {
+        let mut app = app(Form { server: String::from("192.0.2.1:3478"), ..Form::default() });
+        assert_eq!(press(&mut app, Action::QuickPlay), Screen::Connecting);
+        let server = app.world().resource::<Profile>().server.clone();
+        assert!(server.starts_with("127.0.0.1:"), "{server}");
+        assert!(matches!(app.world().resource::<Goal>(), Goal::Host(_)));
+        press(&mut app, Action::Browse);
+        assert_eq!(app.world().resource::<Profile>().server, "192.0.2.1:3478");
+    }
+
+    #[test]
+    fn the_way_out_of_a_match_asks_and_leads_back() {
+        let mut app = app(Form::default());
+        for parting in [Parting::Leave, Parting::Quit] {
+            assert_eq!(press(&mut app, Action::Go(Screen::Sure(parting))), Screen::Sure(parting));
+            assert_eq!(press(&mut app, Action::Back), Screen::Game);
+        }
+    }
+
+    #[test]
+    fn a_match_that_ends_is_told_from_a_way_that_did_not_work() {
+        let mut app = app(Form::default());
+        app.insert_resource(Goal::Host(HostPlan::default()));
+        // The host is looked for.
+        app.world_mut().resource_mut::<Scene>().stands = true;
+        let (room, code) = (String::from("den"), String::from("K7QF2M"));
+        let room = crate::session::Room { name: room, code, hosting: false, capacity: 8 };
+        app.world_mut().resource_mut::<Session>().room = Some(room);
+        assert_eq!(press(&mut app, Action::Go(Screen::Game)), Screen::Game);
+        let mut session = app.world_mut().resource_mut::<Session>();
+        (session.room, session.trouble) = (None, Some(String::from("The host is gone.")));
+        app.update();
+        assert!(app.world().resource::<TroubleText>().played);
+        app.update();
+        assert_eq!(*app.world().resource::<State<Screen>>().get(), Screen::Trouble);
+    }
 }

@@ -30,6 +30,8 @@ pub enum Action {
     EnterCode,
     /// Begin the match, as the host.
     Begin,
+    /// Put this text into the system's clipboard.
+    Copy(String),
     /// Put a member out.
     Kick(u64),
     /// Give up, or leave the room.

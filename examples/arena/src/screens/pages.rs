@@ -1,8 +1,10 @@
 //! What stands on each screen.
 
-use super::Screen;
 use super::form::Form;
+use super::hud::CONTROLS;
+use super::navigate::TroubleText;
 use super::page::{Action, Choice, Field, Item, Page, Tone, button, text};
+use super::{Parting, Screen};
 use crate::scene::{Actor, Scene};
 use crate::session::{Goal, Link, Session};
 
@@ -18,7 +20,7 @@ pub(super) fn page(
     session: &Session,
     goal: &Goal,
     scene: &Scene,
-    trouble: &str,
+    trouble: &TroubleText,
 ) -> Option<Page> {
     let (width, items) = match screen {
         Screen::Title => (820.0, title(form, session)),
@@ -29,6 +31,7 @@ pub(super) fn page(
         Screen::Lobby => (860.0, lobby(session, scene)),
         Screen::Game => return None,
         Screen::Paused => (760.0, paused(session)),
+        Screen::Sure(parting) => (860.0, sure(session, parting)),
         Screen::Trouble => (860.0, sorry(trouble, goal)),
     };
     Some(Page { items, width })
@@ -150,6 +153,7 @@ fn lobby(session: &Session, scene: &Scene) -> Vec<Item> {
     let mut items = vec![Item::Row(vec![
         text(Tone::Heading, short(&room.name, 16)),
         text(Tone::Code, format!("Code {}", room.code)),
+        button("Copy", Action::Copy(room.code.clone())),
     ])];
     let mut taken = Vec::new();
     for member in session.members.iter().take(8) {
@@ -163,8 +167,10 @@ fn lobby(session: &Session, scene: &Scene) -> Vec<Item> {
             left.push_str("  (you)");
         }
         let right = match (member.host, &member.path, member.ping) {
-            (_, Some(path), Some(ping)) => format!("{path}, {ping} ms"),
-            (_, Some(path), None) => path.clone(),
+            (true, Some(path), Some(ping)) => format!("host, {path}, {ping} ms"),
+            (true, Some(path), None) => format!("host, {path}"),
+            (false, Some(path), Some(ping)) => format!("{path}, {ping} ms"),
+            (false, Some(path), None) => path.clone(),
             (true, None, _) => String::from("host"),
             (false, None, _) if room.hosting => String::from("connecting ..."),
             (false, None, _) => String::new(),
@@ -191,13 +197,14 @@ fn lobby(session: &Session, scene: &Scene) -> Vec<Item> {
 }
 
 fn paused(session: &Session) -> Vec<Item> {
-    let hosting = session.room.as_ref().is_some_and(|room| room.hosting);
-    let leave = if hosting { "Close the room" } else { "Leave the room" };
     let mut heading = vec![text(Tone::Heading, "Menu")];
-    if let Some(room) = &session.room {
+    let lost = session.lobby_lost();
+    if let Some(room) = session.room.as_ref().filter(|_| lost.is_none()) {
         heading.push(text(Tone::Code, format!("Code {}", room.code)));
     }
     let mut items = vec![Item::Row(heading)];
+    // Nobody can come in by the code now.
+    items.extend(lost.map(|lost| text(Tone::Bad, lost)));
     for member in session.members.iter().filter(|member| !member.me).take(7) {
         let path = match (&member.path, member.ping) {
             (Some(path), Some(ping)) => format!("{ping} ms, {path}"),
@@ -207,24 +214,49 @@ fn paused(session: &Session) -> Vec<Item> {
         items.push(text(Tone::Faint, format!("{}: {path}", member.name)));
     }
     items.extend([
-        text(Tone::Faint, "WASD: walk   mouse: aim and fire   space: dash"),
+        text(Tone::Faint, CONTROLS),
         button("Back to the match", Action::Back),
-        Item::Row(vec![button(leave, Action::Leave), button("Quit", Action::Quit)]),
+        Item::Row(vec![
+            button("Leave the room", Action::Go(Screen::Sure(Parting::Leave))),
+            button("Quit", Action::Go(Screen::Sure(Parting::Quit))),
+        ]),
     ]);
     items
 }
 
-fn sorry(trouble: &str, goal: &Goal) -> Vec<Item> {
+/// Asks before a match is left: one key too many must not end it.
+fn sure(session: &Session, parting: Parting) -> Vec<Item> {
+    let (question, yes, action) = match parting {
+        Parting::Leave => ("Leave the room?", "Leave", Action::Leave),
+        Parting::Quit => ("Quit the game?", "Quit", Action::Quit),
+    };
+    let hosting = session.room.as_ref().is_some_and(|room| room.hosting);
+    let others = session.members.iter().any(|member| !member.me);
+    let then = match (hosting, others) {
+        (true, true) => "Another player hosts the match then.",
+        (true, false) => "The room closes then.",
+        (false, _) => "The match goes on without you.",
+    };
+    vec![
+        text(Tone::Heading, question),
+        text(Tone::Plain, then),
+        Item::Gap,
+        Item::Row(vec![button("Back to the match", Action::Back), button(yes, action)]),
+    ]
+}
+
+fn sorry(trouble: &TroubleText, goal: &Goal) -> Vec<Item> {
     let mut buttons = vec![button("To the title", Action::Leave)];
     if *goal != Goal::Idle {
         buttons.push(button("Try again", Action::Retry));
     }
-    vec![
-        text(Tone::Heading, "That did not work"),
-        text(Tone::Bad, trouble.to_owned()),
-        Item::Gap,
-        Item::Row(buttons),
-    ]
+    let heading = if trouble.played { "The match is over" } else { "That did not work" };
+    let mut items = vec![text(Tone::Heading, heading), text(Tone::Bad, trouble.text.clone())];
+    if trouble.password {
+        items.push(field(Field::Password, "Password", "none"));
+    }
+    items.extend([Item::Gap, Item::Row(buttons)]);
+    items
 }
 
 /// Returns the beginning of a name.
@@ -251,7 +283,7 @@ mod tests {
     use crate::screens::page::Control;
     use crate::screens::sample;
 
-    const SCREENS: [Screen; 9] = [
+    const SCREENS: [Screen; 11] = [
         Screen::Title,
         Screen::Host,
         Screen::Rooms,
@@ -260,6 +292,8 @@ mod tests {
         Screen::Lobby,
         Screen::Game,
         Screen::Paused,
+        Screen::Sure(Parting::Leave),
+        Screen::Sure(Parting::Quit),
         Screen::Trouble,
     ];
 
@@ -267,7 +301,8 @@ mod tests {
     fn every_screen_has_a_way_back_or_out() {
         let (session, scene) = sample::sample();
         for screen in SCREENS.into_iter().filter(|screen| *screen != Screen::Game) {
-            let page = page(screen, &Form::default(), &session, &Goal::Idle, &scene, "No.").unwrap();
+            let page = page(screen, &Form::default(), &session, &Goal::Idle, &scene, &TroubleText::default())
+                .unwrap();
             let out = page.controls().into_iter().any(|control| {
                 matches!(control, Control::Button(Action::Back | Action::Leave | Action::Quit))
             });
@@ -279,7 +314,14 @@ mod tests {
     fn a_full_room_cannot_be_entered_and_a_lonely_host_cannot_begin() {
         let (mut session, mut scene) = sample::sample();
         let enterable = |session: &Session| {
-            let page = page(Screen::Rooms, &Form::default(), session, &Goal::Browse, &Scene::default(), "");
+            let page = page(
+                Screen::Rooms,
+                &Form::default(),
+                session,
+                &Goal::Browse,
+                &Scene::default(),
+                &TroubleText::default(),
+            );
             let controls = page.unwrap().controls();
             controls.iter().filter(|c| matches!(c, Control::Button(Action::Enter { .. }))).count()
         };
@@ -291,7 +333,9 @@ mod tests {
         assert_eq!(enterable(&session), 0);
         let begin = Control::Button(Action::Begin);
         let lobby = |session: &Session, scene: &Scene| {
-            page(Screen::Lobby, &Form::default(), session, &Goal::Idle, scene, "").unwrap().controls()
+            page(Screen::Lobby, &Form::default(), session, &Goal::Idle, scene, &TroubleText::default())
+                .unwrap()
+                .controls()
         };
         assert!(lobby(&session, &scene).contains(&begin));
         scene.actors.truncate(1);
@@ -304,7 +348,14 @@ mod tests {
         for i in 0..30 {
             session.tell(format!("Step {i}"));
         }
-        let page = page(Screen::Connecting, &Form::default(), &session, &Goal::Browse, &Scene::default(), "");
+        let page = page(
+            Screen::Connecting,
+            &Form::default(),
+            &session,
+            &Goal::Browse,
+            &Scene::default(),
+            &TroubleText::default(),
+        );
         let items = page.unwrap().items;
         assert!(items.contains(&text(Tone::Plain, "Step 29")));
         assert!(!items.contains(&text(Tone::Faint, "Step 3")));

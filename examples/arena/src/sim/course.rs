@@ -40,6 +40,15 @@ pub enum Phase {
         /// A tie is being broken: the next point wins.
         overtime: bool,
     },
+    /// The fight stands after a change of the host, and goes on after a count.
+    Resuming {
+        /// This is the last tick in which it stands.
+        ends: u32,
+        /// So many ticks of the fight are left.
+        left: u32,
+        /// A tie was being broken.
+        overtime: bool,
+    },
     /// The winner is shown.
     RoundOver {
         /// This is the last tick in which the winner is shown.
@@ -47,6 +56,13 @@ pub enum Phase {
         /// This player won the round.
         winner: PlayerSlot,
     },
+}
+
+impl Phase {
+    /// Returns whether players may walk and fire.
+    pub fn lets_move(self) -> bool {
+        !matches!(self, Self::Countdown { .. } | Self::Resuming { .. })
+    }
 }
 
 /// These things can lie on the floor.

@@ -10,6 +10,7 @@ use super::body::{Body, Freedom, Input, PLAYER_RADIUS, Stepped, angle_of, step_b
 use super::bolt::{BOLT_RADIUS, Bolt};
 use super::course::{GameEvent, Phase, Pickup, PickupKind, PlayerSlot, Rules};
 use super::ticks;
+use crate::scene::BOT;
 
 /// So many players fit into a match.
 pub const MAX_PLAYERS: usize = 8;
@@ -117,23 +118,33 @@ impl Simulation {
         self.phase = match phase {
             Phase::Lobby => Phase::Lobby,
             Phase::Countdown { ends } => Phase::Countdown { ends: left(ends) },
-            Phase::Playing { ends, overtime } => Phase::Playing { ends: left(ends), overtime },
+            Phase::Playing { ends, overtime } => {
+                Phase::Resuming { ends: COUNTDOWN, left: left(ends), overtime }
+            }
+            Phase::Resuming { left, overtime, .. } => {
+                Phase::Resuming { ends: COUNTDOWN, left: left.min(ticks(3600.0)), overtime }
+            }
             Phase::RoundOver { ends, winner } => Phase::RoundOver { ends: left(ends), winner },
         };
         self.round = round;
         self.next_bolt = self.bolts.iter().map(|bolt| bolt.id).max().unwrap_or(0);
         self.next_pickup = self.pickups.iter().map(|pickup| pickup.id).max().unwrap_or(0);
         for player in self.players.values_mut() {
-            // Nobody is hit while the others find the new host.
-            player.protection = PROTECTION;
             player.respawn = if player.alive() { 0 } else { RESPAWN };
+        }
+    }
+
+    /// Has a match that is to go on after a change of the host wait for the whole count again.
+    pub fn wait(&mut self) {
+        if let Phase::Resuming { ends, .. } = &mut self.phase {
+            *ends = self.tick + COUNTDOWN;
         }
     }
 
     /// Lets a player in; none when the arena is full.
     pub fn join(&mut self, name: &str) -> Option<PlayerSlot> {
         let slot = (0..MAX_PLAYERS as u8).find(|slot| !self.players.contains_key(slot))?;
-        let name = clean_name(name);
+        let name = self.unlike_others(clean_name(name));
         let player = Player {
             name: name.clone(),
             body: Body::standing(SPAWNS[usize::from(slot)]),
@@ -149,6 +160,26 @@ impl Simulation {
         self.players.insert(slot, player);
         self.events.push(GameEvent::Joined { player: slot, name });
         Some(slot)
+    }
+
+    /// Returns a name that nobody else has: a second Ann is "Ann 2".
+    fn unlike_others(&self, name: String) -> String {
+        let taken = |name: &str| self.players.values().any(|player| player.name == name);
+        if !taken(&name) {
+            return name;
+        }
+        // What marks computer players stays at the end.
+        let (own, bot) = name.strip_suffix(BOT).map_or((name.as_str(), ""), |own| (own, BOT));
+        let numbered = (2..).map(|number| {
+            let tail = format!(" {number}{bot}");
+            let mut own = own.to_owned();
+            while own.len() + tail.len() > MAX_NAME {
+                own.pop();
+            }
+            own.trim_end().to_owned() + &tail
+        });
+        // There are never as many players as numbers to try.
+        numbered.take(MAX_PLAYERS + 1).find(|name| !taken(name)).unwrap_or(name)
     }
 
     /// Takes a player out.
@@ -174,7 +205,7 @@ impl Simulation {
     /// Returns what a player may do now.
     pub fn freedom(&self, player: PlayerSlot) -> Freedom {
         let alive = self.players.get(&player).is_some_and(Player::alive);
-        let walk = alive && !matches!(self.phase, Phase::Countdown { .. });
+        let walk = alive && self.phase.lets_move();
         Freedom { walk, fire: walk }
     }
 
@@ -195,10 +226,12 @@ impl Simulation {
     /// Does everything that goes on by itself: one step.
     pub fn step(&mut self) {
         self.tick = self.tick.wrapping_add(1);
-        self.step_bolts();
-        self.separate();
-        self.step_players();
-        self.step_pickups();
+        if !matches!(self.phase, Phase::Resuming { .. }) {
+            self.step_bolts();
+            self.separate();
+            self.step_players();
+            self.step_pickups();
+        }
         self.step_phase();
     }
 
@@ -351,6 +384,13 @@ impl Simulation {
                     let ends = self.tick + u32::from(self.rules.round_seconds) * super::TICK_HZ;
                     self.phase = Phase::Playing { ends, overtime: false };
                     self.events.push(GameEvent::Fight);
+                }
+            }
+            Phase::Resuming { ends, left, overtime } => {
+                if self.tick >= ends {
+                    self.phase = Phase::Playing { ends: self.tick + left, overtime };
+                    // Nobody is hit before they have their bearings again.
+                    self.players.values_mut().for_each(|player| player.protection = PROTECTION);
                 }
             }
             Phase::Playing { ends, overtime } => self.judge(ends, overtime),

@@ -25,6 +25,19 @@ fn shoot(world: &mut Simulation, by: u8, whom: u8) {
 }
 
 #[test]
+fn names_are_told_apart() {
+    let mut world = Simulation::new(Rules::default(), 7);
+    let long = "a name that is quite long";
+    for name in ["Ann", "Ann", "Ann", "Bo (bot)", "Bo (bot)", long, long] {
+        world.join(name);
+    }
+    let names: Vec<&str> = world.players.values().map(|player| player.name.as_str()).collect();
+    assert_eq!(names[..5], ["Ann", "Ann 2", "Ann 3", "Bo (bot)", "Bo 2 (bot)"]);
+    assert_ne!(names[5], names[6]);
+    assert!(names.iter().all(|name| name.len() <= MAX_NAME));
+}
+
+#[test]
 fn three_hits_down_a_player_who_comes_back() {
     let mut world = fight(Rules::default());
     for _ in 0..MAX_HEALTH {
